@@ -1,0 +1,48 @@
+package invariant_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/invariant"
+)
+
+func TestThat_panicsOnlyInACheckedBuild(t *testing.T) {
+	defer func() {
+		got := recover()
+		if !invariant.On {
+			if got != nil {
+				t.Fatalf("panicked without the tag: %v", got)
+			}
+			return
+		}
+		if s, _ := got.(string); !strings.Contains(s, "slot 7 is dead") {
+			t.Fatalf("panic = %v, want the formatted message", got)
+		}
+	}()
+	invariant.That(false, "slot %d is %s", 7, "dead")
+}
+
+func TestThat_holds(t *testing.T) {
+	invariant.That(true, "never formatted %d", 1)
+}
+
+func TestThat_allocatesNothingWhenItHolds(t *testing.T) {
+	if invariant.On {
+		t.Skip("a checked build may box the arguments")
+	}
+	slot, name := 1000, "conn"
+	allocs := testing.AllocsPerRun(100, func() {
+		slot++
+		invariant.That(slot > 0, "slot %d of %s", slot, name)
+	})
+	if allocs != 0 {
+		t.Fatalf("%v allocations, want 0", allocs)
+	}
+}
+
+func ExampleThat() {
+	refs := 1
+	invariant.That(refs > 0, "released %d times too often", 1-refs)
+	// Output:
+}
