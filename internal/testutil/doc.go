@@ -1,0 +1,17 @@
+// Package testutil is what tests over real sockets and real processes share.
+//
+// It has five things:
+//
+//   - Eventually waits for a condition with a deadline, since tests do not sleep;
+//   - Listen, ListenUnix and FreeAddr give addresses of their own, since tests fix no port;
+//   - Wire is one raw connection that a test talks over byte by byte;
+//   - CheckLeaks compares goroutines and file descriptors before and after a test;
+//   - Process is a binary of this module, built once per test run, started, watched, stopped.
+//
+// It is not a mock of anything: the scripted kernel for tests without sockets is internal/sim.
+// Only test files and the benchmark programs import it.
+//
+// Everything takes a testing.TB, reports its failures there and cleans up in t.Cleanup, so
+// nothing is returned that must be closed. A failure is Fatal: call it from the goroutine of
+// the test. All waiting is bounded: by the deadline that is passed, or by Patience.
+package testutil

@@ -1,0 +1,178 @@
+package testutil
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Command says what Start runs. Path is a binary, usually one from Binary.
+type Command struct {
+	Path string
+	Args []string
+	Env  []string // added to the environment of the test
+	Dir  string   // empty: a directory of its own, removed when the test ends
+}
+
+// Process is a running binary with its output recorded. It is killed when the test ends, and its
+// output goes to the log of a test that failed. Safe for any goroutine, except that Start, Stop,
+// Wait and WaitLine may end the test and so belong to its goroutine.
+//
+//	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: args})
+//	addr := p.WaitLine(`listening on (\S+)`)[1]
+//	code := p.Stop()
+type Process struct {
+	t      testing.TB
+	cmd    *exec.Cmd
+	out    output
+	exited chan struct{} // closed after code is set
+	code   int
+}
+
+// Start runs the command and returns while it starts.
+func Start(t testing.TB, c Command) *Process {
+	t.Helper()
+	p := &Process{t: t, cmd: exec.Command(c.Path, c.Args...), exited: make(chan struct{})}
+	p.cmd.Dir = c.Dir
+	if p.cmd.Dir == "" {
+		p.cmd.Dir = t.TempDir()
+	}
+	p.cmd.Env = append(os.Environ(), c.Env...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.WaitDelay = time.Second // a grandchild that holds the pipe must not hold the test
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go p.reap()
+	t.Cleanup(p.end)
+	return p
+}
+
+// WaitLine waits until a line of the output matches pattern and returns the match with its groups.
+func (p *Process) WaitLine(pattern string) []string {
+	p.t.Helper()
+	re := regexp.MustCompile("(?m)" + pattern)
+	var found []string
+	p.waitUntil(func() bool {
+		found = re.FindStringSubmatch(p.Output())
+		return found != nil
+	}, fmt.Sprintf("printed %q", pattern))
+	return found
+}
+
+// WaitPort waits until addr accepts connections.
+func (p *Process) WaitPort(addr string) {
+	p.t.Helper()
+	p.waitUntil(func() bool {
+		conn, err := net.DialTimeout("tcp", addr, time.Second)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+		return true
+	}, "listened on "+addr)
+}
+
+// Signal sends s. That the process has ended already is no failure.
+func (p *Process) Signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.t.Fatal(err)
+	}
+}
+
+// Wait waits for the end and returns the exit code, or 128 + the signal that killed the process.
+func (p *Process) Wait(within time.Duration) int {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+		return p.code
+	case <-time.After(within):
+		p.t.Fatalf("still running after %v", within)
+		return 0
+	}
+}
+
+// Stop sends SIGTERM and waits for the end.
+func (p *Process) Stop() int {
+	p.t.Helper()
+	p.Signal(syscall.SIGTERM)
+	return p.Wait(Patience)
+}
+
+// PID returns the process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Running reports whether the process has not ended yet.
+func (p *Process) Running() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// Output returns what was printed so far, to either stream.
+func (p *Process) Output() string { return p.out.String() }
+
+func (p *Process) waitUntil(cond func() bool, what string) {
+	p.t.Helper()
+	ok := false
+	poll(Patience, func() bool {
+		running := p.Running() // asked first: the last output is complete when it says no
+		ok = cond()
+		return ok || !running
+	})
+	if !ok {
+		p.t.Fatalf("%s has not %s (running: %v)", filepath.Base(p.cmd.Path), what, p.Running())
+	}
+}
+
+func (p *Process) reap() {
+	p.cmd.Wait()
+	p.code = p.cmd.ProcessState.ExitCode()
+	if ws, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
+		p.code = 128 + int(ws.Signal())
+	}
+	close(p.exited)
+}
+
+func (p *Process) end() {
+	if p.Running() {
+		p.cmd.Process.Kill()
+		<-p.exited
+	}
+	if p.t.Failed() {
+		p.t.Logf("%v ended with %d and had printed:\n%s", p.cmd.Args, p.code, p.Output())
+	}
+}
+
+// output is a buffer that one goroutine fills while others look. guarded by mu.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+// String returns a copy of what was written.
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}

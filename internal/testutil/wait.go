@@ -1,0 +1,46 @@
+package testutil
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// Patience bounds every wait that has no deadline of its own. It is long since it is only ever
+// used up by a test that fails.
+const Patience = 10 * time.Second
+
+// pollEvery is how often Eventually looks.
+const pollEvery = 2 * time.Millisecond
+
+// Eventually returns as soon as cond holds and fails the test when it does not within the given
+// time. what is a format and its arguments that say what was waited for.
+func Eventually(t testing.TB, within time.Duration, cond func() bool, what ...any) {
+	t.Helper()
+	if !poll(within, cond) {
+		t.Fatalf("not within %v: %s", within, describe(what))
+	}
+}
+
+func poll(within time.Duration, cond func() bool) bool {
+	deadline := time.Now().Add(within)
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for !cond() {
+		if time.Now().After(deadline) {
+			return cond()
+		}
+		<-tick.C
+	}
+	return true
+}
+
+func describe(what []any) string {
+	if len(what) == 0 {
+		return "the condition"
+	}
+	if format, ok := what[0].(string); ok {
+		return fmt.Sprintf(format, what[1:]...)
+	}
+	return fmt.Sprint(what...)
+}
