@@ -1,0 +1,59 @@
+package observe
+
+import "fmt"
+
+// Format is the form of a line of the access log.
+type Format uint8
+
+// The formats of the access log.
+const (
+	FormatJSON Format = iota
+	FormatCommon
+	FormatCombined
+)
+
+// ParseFormat understands "json", "common" and "combined".
+func ParseFormat(name string) (Format, error) {
+	switch name {
+	case "json":
+		return FormatJSON, nil
+	case "common":
+		return FormatCommon, nil
+	case "combined":
+		return FormatCombined, nil
+	}
+	return 0, fmt.Errorf("log format %q is none of json, common, combined", name)
+}
+
+// AccessLog appends records to a Sink. Owned by one goroutine, usually a reactor.
+type AccessLog struct {
+	ring   *Ring
+	format Format
+	enc    Encoder
+}
+
+// AccessLog makes the log of one more producer, with a ring of its own.
+func (s *Sink) AccessLog(format Format) *AccessLog {
+	return &AccessLog{ring: s.Ring(), format: format}
+}
+
+// Append writes r as a line, without waiting and without allocating, or drops and counts it. r
+// and all that it points to is borrowed until return.
+func (a *AccessLog) Append(r *Record) {
+	b := a.ring.Reserve(RecordMax)
+	if b == nil {
+		return
+	}
+	switch a.format {
+	case FormatCommon:
+		b = a.enc.AppendCommon(b, r)
+	case FormatCombined:
+		b = a.enc.AppendCombined(b, r)
+	default:
+		b = a.enc.AppendJSON(b, r)
+	}
+	a.ring.Commit(len(b))
+}
+
+// Dropped is how many records found no room. Safe for any goroutine.
+func (a *AccessLog) Dropped() uint64 { return a.ring.Dropped() }

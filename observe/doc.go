@@ -1,0 +1,42 @@
+// Package observe says what a proxy did: access log, event log, counters.
+//
+// It is not a metrics exporter and not a log shipper: Registry.Each lists what is counted, for
+// whoever speaks a wire format, and a Sink writes lines to a file or a pipe. The package knows no
+// connection and no configuration, and imports the standard library only.
+//
+// # Access log
+//
+// A Sink is one output with one writing goroutine. Every producer, usually a reactor, has an
+// AccessLog of its own, which encodes a Record straight into a ring that only it writes to:
+//
+//	reactor 0 ── AccessLog ── ring ──┐
+//	reactor 1 ── AccessLog ── ring ──┼── writer ── one large write ── file
+//	reactor 2 ── AccessLog ── ring ──┘
+//
+// A producer never waits: when its ring is full, the record is dropped and counted. The writer
+// shares a core with the producers, so it is woken seldom: at once by the first record after a
+// silence, then once per Options.Flush, and earlier only when a ring is a quarter full. A record
+// is handed to the output at the latest Options.Flush (1 s) after it was appended, unless the
+// output itself is slow. An idle Sink has no timer.
+//
+// A failing output loses the lines it refused; they are counted, the Sink goes on, and the event
+// log hears of it at most once a minute. To survive a broken pipe on stdout or stderr the process
+// must ignore SIGPIPE: the Go runtime otherwise ends it.
+//
+// # Life cycle
+//
+// Open, then Sink.AccessLog (or Sink.Ring) per producer, Reopen after the file was rotated, Close
+// when the producers have stopped. Close writes what lies in the rings and waits for it at most
+// Options.CloseWait.
+//
+// # Ownership
+//
+// An AccessLog, a Ring and an Encoder belong to one goroutine. Sink, Registry and Counter are safe
+// for any goroutine. A Record's byte slices are borrowed until the append returns.
+//
+// # Limits
+//
+// A text in a record counts 256 bytes at most (textMax), a record RecordMax encoded bytes, a ring
+// Options.RingBytes (256 KiB), a Registry 10 000 series (seriesMax), and Limited 1 024 kinds of
+// lines (kindsMax).
+package observe

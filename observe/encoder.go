@@ -1,0 +1,184 @@
+package observe
+
+import (
+	"net/netip"
+	"unsafe"
+)
+
+// Encoder turns records into lines. It remembers the text of the last second it wrote, since
+// records come in the order of time. The zero value is ready. Owned by one goroutine.
+type Encoder struct {
+	json stamp
+	clf  stamp
+}
+
+// AppendJSON appends r to dst as one line of JSON, newline included.
+//
+// Times are UTC, durations milliseconds with three decimals. The text is valid UTF-8 whatever the
+// peer sent: a byte that is not becomes U+FFFD, control characters are escaped. Empty texts are
+// left out, except method, host and path. Allocates only when dst has no room for RecordMax.
+func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
+	dst = append(dst, `{"time":"`...)
+	dst = e.json.appendRFC3339(dst, r.Time)
+	dst = append(dst, `","id":"`...)
+	dst = appendHex(dst, &r.ID)
+	dst = append(dst, `","listener":"`...)
+	dst = appendJSON(dst, view(r.Listener))
+	dst = append(dst, `","client_ip":"`...)
+	dst = appendIP(dst, r.ClientIP)
+	dst = append(dst, `","client_port":`...)
+	dst = appendUint(dst, uint64(r.ClientPort))
+	dst = append(dst, `,"proto":"`...)
+	dst = append(dst, protoText(r.Proto)...)
+	dst = append(dst, `","method":"`...)
+	dst = appendJSON(dst, r.Method)
+	dst = append(dst, `","host":"`...)
+	dst = appendJSON(dst, r.Host)
+	dst = append(dst, `","path":"`...)
+	dst = appendJSON(dst, r.Path)
+	if len(r.Query) > 0 {
+		dst = append(dst, `","query":"`...)
+		dst = appendJSON(dst, r.Query)
+	}
+	if r.Route != "" {
+		dst = append(dst, `","route":"`...)
+		dst = appendJSON(dst, view(r.Route))
+	}
+	dst = append(dst, `","status":`...)
+	dst = appendInt(dst, int64(r.Status))
+	if r.Reason != "" {
+		dst = append(dst, `,"reason":"`...)
+		dst = appendJSON(dst, view(r.Reason))
+		dst = append(dst, '"')
+	}
+	dst = appendJSONTraffic(dst, r)
+	if r.Upstream != "" {
+		dst = append(dst, `,"upstream":"`...)
+		dst = appendJSON(dst, view(r.Upstream))
+		dst = append(dst, '"')
+	}
+	if r.Backend != "" {
+		dst = append(dst, `,"backend":"`...)
+		dst = appendJSON(dst, view(r.Backend))
+		dst = append(dst, '"')
+	}
+	return appendJSONEnd(dst, r)
+}
+
+func appendJSONTraffic(dst []byte, r *Record) []byte {
+	dst = append(dst, `,"bytes_in":`...)
+	dst = appendInt(dst, r.BytesIn)
+	dst = append(dst, `,"bytes_out":`...)
+	dst = appendInt(dst, r.BytesOut)
+	dst = append(dst, `,"dur_ms":`...)
+	dst = appendMillis(dst, r.Dur)
+	dst = append(dst, `,"t":{"queue":`...)
+	dst = appendMillis(dst, r.T.Queue)
+	dst = append(dst, `,"connect":`...)
+	dst = appendMillis(dst, r.T.Connect)
+	dst = append(dst, `,"first_byte":`...)
+	dst = appendMillis(dst, r.T.FirstByte)
+	dst = append(dst, `,"body":`...)
+	dst = appendMillis(dst, r.T.Body)
+	return append(dst, '}')
+}
+
+func appendJSONEnd(dst []byte, r *Record) []byte {
+	dst = append(dst, `,"attempts":`...)
+	dst = appendInt(dst, int64(r.Attempts))
+	if r.Reused {
+		dst = append(dst, `,"reused":true`...)
+	} else {
+		dst = append(dst, `,"reused":false`...)
+	}
+	if len(r.UserAgent) > 0 {
+		dst = append(dst, `,"user_agent":"`...)
+		dst = appendJSON(dst, r.UserAgent)
+		dst = append(dst, '"')
+	}
+	if len(r.Referer) > 0 {
+		dst = append(dst, `,"referer":"`...)
+		dst = appendJSON(dst, r.Referer)
+		dst = append(dst, '"')
+	}
+	return append(dst, "}\n"...)
+}
+
+// AppendCommon appends r to dst as one line of the Common Log Format, newline included. The time
+// is UTC. In texts every byte outside printable ASCII, '"' and '\' are written as \xNN. Allocates
+// only when dst has no room for RecordMax.
+func (e *Encoder) AppendCommon(dst []byte, r *Record) []byte {
+	return append(e.appendCLF(dst, r), '\n')
+}
+
+// AppendCombined appends r to dst as AppendCommon does, with the Referer and the User-Agent.
+func (e *Encoder) AppendCombined(dst []byte, r *Record) []byte {
+	dst = e.appendCLF(dst, r)
+	dst = append(dst, ` "`...)
+	dst = appendCLFField(dst, r.Referer)
+	dst = append(dst, `" "`...)
+	dst = appendCLFField(dst, r.UserAgent)
+	return append(dst, "\"\n"...)
+}
+
+func (e *Encoder) appendCLF(dst []byte, r *Record) []byte {
+	if r.ClientIP.IsValid() {
+		dst = appendIP(dst, r.ClientIP)
+	} else {
+		dst = append(dst, '-') // a Unix socket
+	}
+	dst = append(dst, " - - ["...)
+	dst = e.clf.appendCLF(dst, r.Time)
+	dst = append(dst, `] "`...)
+	if len(r.Method) == 0 { // the request line was never understood
+		dst = append(dst, '-')
+	} else {
+		dst = appendCLF(dst, r.Method)
+		dst = append(dst, ' ')
+		dst = appendCLFField(dst, r.Path)
+		if len(r.Query) > 0 {
+			dst = append(dst, '?')
+			dst = appendCLF(dst, r.Query)
+		}
+		dst = append(dst, ' ')
+		dst = append(dst, protoText(r.Proto)...)
+	}
+	dst = append(dst, `" `...)
+	dst = appendInt(dst, int64(r.Status))
+	dst = append(dst, ' ')
+	return appendInt(dst, r.BytesOut)
+}
+
+func appendCLFField(dst, p []byte) []byte {
+	if len(p) == 0 {
+		return append(dst, '-')
+	}
+	return appendCLF(dst, p)
+}
+
+// appendIP writes no zone: it is a name of this host's interfaces and would need escaping.
+func appendIP(dst []byte, ip netip.Addr) []byte {
+	if ip.Is4In6() {
+		ip = ip.Unmap()
+	}
+	if ip.Is4() {
+		b := ip.As4()
+		dst = appendUint(dst, uint64(b[0]))
+		dst = append(dst, '.')
+		dst = appendUint(dst, uint64(b[1]))
+		dst = append(dst, '.')
+		dst = appendUint(dst, uint64(b[2]))
+		dst = append(dst, '.')
+		return appendUint(dst, uint64(b[3]))
+	}
+	if !ip.IsValid() {
+		return dst
+	}
+	return ip.WithZone("").AppendTo(dst)
+}
+
+// view borrows the bytes of s.
+func view(s string) []byte {
+	// SAFETY: the encoders only read what they get, and keep nothing of it.
+	return unsafe.Slice(unsafe.StringData(s), len(s))
+}

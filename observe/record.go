@@ -1,0 +1,66 @@
+package observe
+
+import "net/netip"
+
+// The versions of HTTP a Record knows. Any other value is written as "-".
+const (
+	ProtoHTTP10 uint8 = 10
+	ProtoHTTP11 uint8 = 11
+	ProtoHTTP2  uint8 = 20
+)
+
+// textMax is how many bytes of one text go into a record. A peer chooses the length of its path
+// and its fields, and a log line must not be the way to fill a disk.
+const textMax = 256
+
+// RecordMax bounds an encoded record: eleven texts of textMax bytes, each byte escaped to six,
+// and less than 1 KiB of names, numbers and punctuation.
+const RecordMax = 11*6*textMax + 1024
+
+// Timings are the parts of an exchange in nanoseconds; 0 where there was none.
+type Timings struct {
+	Queue     int64 // waiting for an upstream connection to be allowed
+	Connect   int64 // dialling, handshake included
+	FirstByte int64 // from the request's end to the first byte of the answer
+	Body      int64 // from the first byte of the answer to its last
+}
+
+// Record is what the access log says about one exchange.
+// Its byte slices are borrowed until the append returns; nothing of it is kept.
+type Record struct {
+	Time int64 // when the exchange began, Unix time in ns
+	ID   [16]byte
+
+	Listener   string
+	ClientIP   netip.Addr
+	ClientPort uint16
+	Proto      uint8 // ProtoHTTP10, ProtoHTTP11, ProtoHTTP2
+
+	Method, Host, Path, Query []byte // as the peer sent them; Query is without '?'
+
+	Route, Upstream, Backend string
+
+	Status int
+	Reason string // who ended it and in which phase; empty for an ordinary end
+
+	BytesIn, BytesOut int64
+	Dur               int64 // ns
+	T                 Timings
+
+	Attempts int
+	Reused   bool // the upstream connection had served before
+
+	UserAgent, Referer []byte
+}
+
+func protoText(proto uint8) string {
+	switch proto {
+	case ProtoHTTP11:
+		return "HTTP/1.1"
+	case ProtoHTTP2:
+		return "HTTP/2.0"
+	case ProtoHTTP10:
+		return "HTTP/1.0"
+	}
+	return "-"
+}

@@ -1,0 +1,403 @@
+package observe
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"math/bits"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	ringBytesDefault = 256 << 10
+	ringBytesMin     = 64 << 10 // more than two records of RecordMax
+	ringBytesMax     = 1 << 30
+	flushDefault     = time.Second
+	closeWaitDefault = 5 * time.Second
+
+	// directBytes is from where on a piece of a ring is worth a write of its own; smaller ones
+	// are gathered first.
+	directBytes = 16 << 10
+	batchBytes  = 64 << 10
+
+	// reportEvery is how often the event log may hear of the same trouble.
+	reportEvery = time.Minute
+)
+
+// The states of a writer. Producers only ever turn dozing and asleep into awake.
+const (
+	awake  uint32 = iota // at work; looks at every ring again before it sleeps
+	dozing               // sleeps until the timer; only a ring that fills is worth waking it
+	asleep               // sleeps without a timer, nothing lies anywhere: the first line wakes it
+	closed               // has ended
+)
+
+var (
+	// ErrClosed says that the Sink was closed before.
+	ErrClosed = errors.New("observe: sink is closed")
+	// ErrCloseWait says that the output did not take what was left within Options.CloseWait.
+	ErrCloseWait = errors.New("observe: output did not take the last lines in time")
+	// ErrNoPath says that the output has no path that could be opened again.
+	ErrNoPath = errors.New("observe: output is not a file opened by path")
+)
+
+// Options are the choices for a Sink. The zero value writes to stdout.
+type Options struct {
+	// Path is "stdout", "stderr" or a file to append to, made with mode 0640 when it is missing.
+	// Empty means stdout.
+	Path string
+	// Writer is written to instead of Path. It must not keep what it gets. It is not closed.
+	Writer io.Writer
+	// RingBytes is the size of a ring, rounded up to a power of two; 0 means 256 KiB, and less
+	// than 64 KiB counts as 64 KiB.
+	RingBytes int
+	// Flush is how long a line may lie in a ring; 0 means 1 s. Less makes the reactors slower: the
+	// writer then wakes more often on their core.
+	Flush time.Duration
+	// CloseWait is how long Close waits for a slow output; 0 means 5 s.
+	CloseWait time.Duration
+	// Events hears of a failing output, once a minute at most; nil means slog.Default.
+	Events *slog.Logger
+}
+
+// Sink is an output with one goroutine that writes to it. Safe for any goroutine.
+type Sink struct {
+	// Loaded by every producer for every line, stored about twice a second.
+	state atomic.Uint32
+	wake  chan struct{} // room for one
+
+	rings atomic.Pointer[[]*Ring] // copied on write, guarded by mu
+	mu    sync.Mutex
+
+	path      string // empty: Reopen has no meaning
+	ringBytes int
+	flush     time.Duration
+	closeWait time.Duration
+	quit      chan struct{}
+	quitOnce  sync.Once
+	done      chan struct{}
+	reopen    chan change
+
+	written atomic.Uint64
+	writes  atomic.Uint64
+	lost    atomic.Uint64
+	errors  atomic.Uint64
+
+	writer writer // owned by the writing goroutine
+}
+
+// writer is what only the writing goroutine touches.
+type writer struct {
+	out    io.Writer
+	file   *os.File // out, when it is to be closed
+	batch  []byte
+	torn   bool // out took a part of a line and then failed
+	events *slog.Logger
+	name   string
+
+	err        error // the last one
+	toldErrors uint64
+	toldLost   uint64
+	toldDrops  uint64
+	told       time.Time
+}
+
+// change asks the writer to go on with file.
+type change struct {
+	file *os.File
+	done chan struct{}
+}
+
+// Stats are the counters of a Sink since Open.
+type Stats struct {
+	Bytes   uint64 // taken by the output
+	Writes  uint64 // calls
+	Dropped uint64 // lines that found no room in their ring
+	Lost    uint64 // lines that the output refused
+	Errors  uint64 // failed calls
+}
+
+// Open opens the output and starts the writer, which runs until Close.
+func Open(o Options) (*Sink, error) {
+	w := writer{out: o.Writer, name: "writer", events: o.Events, batch: make([]byte, 0, batchBytes)}
+	path := ""
+	if w.out == nil {
+		switch w.name = o.Path; o.Path {
+		case "", "stdout":
+			w.name, w.out = "stdout", os.Stdout
+		case "stderr":
+			w.out = os.Stderr
+		default:
+			file, err := openAppend(o.Path)
+			if err != nil {
+				return nil, err
+			}
+			path, w.out, w.file = o.Path, file, file
+		}
+	}
+	if w.events == nil {
+		w.events = slog.Default()
+	}
+	size := ringBytesDefault
+	if o.RingBytes > 0 {
+		size = 1 << bits.Len(uint(min(max(o.RingBytes, ringBytesMin), ringBytesMax)-1))
+	}
+	s := &Sink{
+		path: path, ringBytes: size, writer: w,
+		flush: o.Flush, closeWait: o.CloseWait,
+		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
+		reopen: make(chan change),
+	}
+	if s.flush <= 0 {
+		s.flush = flushDefault
+	}
+	if s.closeWait <= 0 {
+		s.closeWait = closeWaitDefault
+	}
+	s.rings.Store(new([]*Ring))
+	go s.run()
+	return s, nil
+}
+
+// Ring makes a ring for one more producer. It lives as long as the Sink.
+func (s *Sink) Ring() *Ring {
+	r := newRing(s, s.ringBytes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rings := append(append([]*Ring(nil), *s.rings.Load()...), r)
+	s.rings.Store(&rings)
+	return r
+}
+
+// Reopen opens the path again after the file was renamed, and returns when the writer has let go
+// of the old one. When the path cannot be opened the old file stays in use. Waits at most
+// Options.CloseWait for an output that hangs.
+func (s *Sink) Reopen() error {
+	if s.path == "" {
+		return ErrNoPath
+	}
+	file, err := openAppend(s.path)
+	if err != nil {
+		return err
+	}
+	wait := time.NewTimer(s.closeWait)
+	defer wait.Stop()
+	c := change{file: file, done: make(chan struct{})}
+	select {
+	case s.reopen <- c: // the writer takes over file
+	case <-s.done:
+		_ = file.Close()
+		return ErrClosed
+	case <-wait.C:
+		_ = file.Close()
+		return ErrCloseWait
+	}
+	select {
+	case <-c.done:
+		return nil
+	case <-wait.C:
+		return ErrCloseWait
+	}
+}
+
+// Close writes what lies in the rings and ends the writer. The producers stop before: what they
+// append later is dropped and counted, what they append meanwhile may be either. Returns
+// ErrCloseWait when the output hangs.
+func (s *Sink) Close() error {
+	s.quitOnce.Do(func() { close(s.quit) })
+	wait := time.NewTimer(s.closeWait)
+	defer wait.Stop()
+	select {
+	case <-s.done:
+		return nil
+	case <-wait.C:
+		return ErrCloseWait
+	}
+}
+
+// Stats reads the counters.
+func (s *Sink) Stats() Stats {
+	st := Stats{
+		Bytes:  s.written.Load(),
+		Writes: s.writes.Load(),
+		Lost:   s.lost.Load(),
+		Errors: s.errors.Load(),
+	}
+	for _, r := range *s.rings.Load() {
+		st.Dropped += r.Dropped()
+	}
+	return st
+}
+
+// rouse wakes the writer from state, unless someone else does.
+func (s *Sink) rouse(state uint32) {
+	if state == closed || !s.state.CompareAndSwap(state, awake) {
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default: // a wake-up that was not needed still lies there and will do
+	}
+}
+
+// run is the writer. It sleeps in two ways, see the states, and never for longer than flush
+// while something lies in a ring.
+func (s *Sink) run() {
+	defer close(s.done)
+	timer := time.NewTimer(s.flush)
+	for {
+		state := asleep
+		if s.drain() {
+			state = dozing
+		}
+		s.report(false)
+		s.state.Store(state)
+		timer.Stop()
+		if s.wanted(state) {
+			timer.Reset(0) // no sleep, but quit and reopen get their turn
+		} else if state == dozing {
+			timer.Reset(s.flush)
+		}
+		select {
+		case <-s.wake:
+		case <-timer.C:
+		case c := <-s.reopen:
+			s.change(c)
+		case <-s.quit:
+			s.end()
+			return
+		}
+		s.state.Store(awake)
+	}
+}
+
+// wanted reports whether a producer appended something before it could see the new state.
+func (s *Sink) wanted(state uint32) bool {
+	for _, r := range *s.rings.Load() {
+		if n := r.holds(); n > 0 && (state == asleep || n >= r.size/4) {
+			return true
+		}
+	}
+	return false
+}
+
+// change writes what lies in the rings to the old file, since it was appended before the change.
+func (s *Sink) change(c change) {
+	w := &s.writer
+	s.drain()
+	if err := w.file.Close(); err != nil {
+		s.failed(err)
+	}
+	w.out, w.file, w.torn = c.file, c.file, false
+	close(c.done)
+}
+
+func (s *Sink) end() {
+	s.state.Store(closed)
+	for s.drain() {
+	}
+	if s.writer.file != nil {
+		if err := s.writer.file.Close(); err != nil {
+			s.failed(err)
+		}
+	}
+	s.report(true)
+}
+
+// drain writes what lies in the rings and reports whether there was anything. Each ring gets one
+// turn, of at most the lines on both sides of its end.
+func (s *Sink) drain() bool {
+	w := &s.writer
+	found := false
+	for _, r := range *s.rings.Load() {
+		for range 2 {
+			p := r.peek()
+			if len(p) == 0 {
+				break
+			}
+			found = true
+			if len(p) >= directBytes || len(w.batch)+len(p) > cap(w.batch) {
+				s.write(w.batch)
+				w.batch = w.batch[:0]
+			}
+			if len(p) >= directBytes {
+				s.write(p)
+			} else {
+				w.batch = append(w.batch, p...)
+			}
+			r.advance(len(p))
+		}
+	}
+	s.write(w.batch)
+	w.batch = w.batch[:0]
+	return found
+}
+
+// write hands whole lines to the output. What it refuses is counted and gone: keeping it would
+// only fill the rings.
+func (s *Sink) write(p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	w := &s.writer
+	if w.torn { // so that only one line is damaged
+		if _, err := w.out.Write([]byte{'\n'}); err != nil {
+			s.lose(p, err)
+			return
+		}
+		w.torn = false
+	}
+	n, err := w.out.Write(p)
+	n = min(max(n, 0), len(p))
+	s.writes.Add(1)
+	s.written.Add(uint64(n))
+	if n == len(p) && err == nil {
+		return
+	}
+	if err == nil {
+		err = io.ErrShortWrite
+	}
+	w.torn = n > 0 && p[n-1] != '\n'
+	s.lose(p[n:], err)
+}
+
+// lose counts the lines that end in p.
+func (s *Sink) lose(p []byte, err error) {
+	s.lost.Add(uint64(bytes.Count(p, []byte{'\n'})))
+	s.failed(err)
+}
+
+func (s *Sink) failed(err error) {
+	s.errors.Add(1)
+	s.writer.err = err
+}
+
+// report tells the event log what went wrong since it was told last, at most once a minute unless
+// it is the last time.
+func (s *Sink) report(last bool) {
+	w := &s.writer
+	st := s.Stats()
+	if st.Errors == w.toldErrors && st.Dropped == w.toldDrops {
+		return
+	}
+	now := time.Now()
+	if !last && !w.told.IsZero() && now.Sub(w.told) < reportEvery {
+		return
+	}
+	if st.Errors != w.toldErrors {
+		w.events.Error("access log cannot be written", "output", w.name, "err", w.err,
+			"errors", st.Errors-w.toldErrors, "lost", st.Lost-w.toldLost)
+	}
+	if st.Dropped != w.toldDrops {
+		w.events.Warn("access log output is too slow", "output", w.name, "dropped", st.Dropped-w.toldDrops)
+	}
+	w.toldErrors, w.toldLost, w.toldDrops, w.told = st.Errors, st.Lost, st.Dropped, now
+}
+
+func openAppend(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+}
