@@ -1,0 +1,156 @@
+package timerwheel
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+)
+
+const live = 1_000_000
+
+// ignore is the owner of timers that only stand there.
+type ignore struct{}
+
+func (ignore) OnTimer(*Timer, int64) {}
+
+// crowded is a wheel with a million timers over the next minute, as from so many idle connections.
+func crowded() *Wheel {
+	w := new(Wheel)
+	timers := make([]Timer, live)
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range timers {
+		timers[i].Owner = ignore{}
+		w.Arm(&timers[i], rng.Int64N(int64(time.Minute)))
+	}
+	return w
+}
+
+// crowdedRuntime puts the same million into the runtime's heap. They are stopped when b ends.
+func crowdedRuntime(b *testing.B) {
+	timers := make([]*time.Timer, live)
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range timers {
+		timers[i] = time.AfterFunc(time.Minute+time.Duration(rng.Int64N(int64(time.Minute))), func() {})
+	}
+	b.Cleanup(func() {
+		for _, t := range timers {
+			t.Stop()
+		}
+	})
+}
+
+// recent is how many timers take turns, as the connections of one tick do.
+const recent = 64
+
+func BenchmarkWheel_armDisarm1M(b *testing.B) {
+	w := crowded()
+	var timers [recent]Timer
+	at := int64(time.Second)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		t := &timers[i%recent]
+		w.Arm(t, at)
+		w.Disarm(t)
+		at += 1000
+		if at > int64(time.Minute) {
+			at = int64(time.Second)
+		}
+	}
+}
+
+func BenchmarkRuntimeTimer_armDisarm1M(b *testing.B) {
+	crowdedRuntime(b)
+	var timers [recent]*time.Timer
+	for i := range timers {
+		timers[i] = time.AfterFunc(time.Hour, func() {})
+		timers[i].Stop()
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		t := timers[i%recent]
+		t.Reset(30 * time.Second)
+		t.Stop()
+	}
+}
+
+func BenchmarkWheel_moveLater(b *testing.B) {
+	w := crowded()
+	var timers [recent]Timer
+	at := int64(time.Second)
+	for i := range timers {
+		w.Arm(&timers[i], at)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		at += 1000
+		w.Arm(&timers[i%recent], at)
+	}
+}
+
+func BenchmarkRuntimeTimer_moveLater(b *testing.B) {
+	crowdedRuntime(b)
+	var timers [recent]*time.Timer
+	for i := range timers {
+		timers[i] = time.AfterFunc(time.Hour, func() {})
+		defer timers[i].Stop()
+	}
+	d := time.Hour
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		d += 1000
+		timers[i%recent].Reset(d)
+	}
+}
+
+// again arms a timer anew when it fires.
+type again struct {
+	w     *Wheel
+	fired int
+	after int64
+}
+
+func (a *again) OnTimer(t *Timer, now int64) {
+	a.fired++
+	a.after = (a.after*5 + 1<<20 + 1) & (1<<33 - 1)
+	a.w.Arm(t, now+a.after)
+}
+
+// One operation is one timer that is armed up to 8.6 s ahead, cascades and fires, with 10 000 live.
+func BenchmarkWheel_advance(b *testing.B) {
+	var w Wheel
+	a := &again{w: &w}
+	timers := make([]Timer, 10_000)
+	for i := range timers {
+		timers[i].Owner = a
+		w.Arm(&timers[i], int64(i)<<19)
+	}
+	b.ReportAllocs()
+	touched := 0
+	for b.Loop() {
+		for fired := a.fired; a.fired == fired; {
+			touched += w.Advance(w.Next(), 1)
+		}
+	}
+	b.ReportMetric(float64(touched)/float64(a.fired), "touched/op")
+}
+
+// The runtime's timers cannot be given a clock: this is to arm one that is due at once, and to have it fire.
+func BenchmarkRuntimeTimer_fire(b *testing.B) {
+	var done sync.WaitGroup
+	var timers [recent]*time.Timer
+	for i := range timers {
+		timers[i] = time.AfterFunc(time.Hour, done.Done)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if i%recent == 0 {
+			done.Wait()
+			done.Add(recent)
+		}
+		timers[i%recent].Reset(0)
+	}
+	for _, t := range timers {
+		t.Stop()
+	}
+}

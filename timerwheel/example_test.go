@@ -1,0 +1,40 @@
+package timerwheel_test
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/edge-proxy/edge/timerwheel"
+)
+
+// conn is something that is closed when it stays idle.
+type conn struct {
+	name string
+	idle timerwheel.Timer
+}
+
+func (c *conn) OnTimer(t *timerwheel.Timer, now int64) {
+	fmt.Printf("%s idle at %v, asked for %v\n", c.name, time.Duration(now).Round(time.Millisecond), time.Duration(t.At()))
+}
+
+func Example() {
+	const timeout = int64(time.Second)
+	var w timerwheel.Wheel
+	w.Init(0)
+
+	a, b := &conn{name: "a"}, &conn{name: "b"}
+	a.idle.Owner, b.idle.Owner = a, b
+	w.Arm(&a.idle, timeout)
+	w.Arm(&b.idle, timeout)
+
+	// a is heard of half a second later, b is not.
+	w.Arm(&a.idle, timeout/2+timeout)
+
+	for w.Next() >= 0 {
+		now := w.Next() // a reactor sleeps until then
+		w.Advance(now, 100)
+	}
+	// Output:
+	// b idle at 1s, asked for 1s
+	// a idle at 1.501s, asked for 1.5s
+}
