@@ -1,0 +1,210 @@
+package message
+
+// Field is one line of a head: where its name and its value lie in the head's Base. 16 bytes, no pointer.
+type Field struct {
+	NameAt   uint32
+	ValueAt  uint32
+	ValueLen uint32
+	NameLen  uint16
+	ID       Name
+	Dropped  bool // deleted: its bytes stay where they are, readers and encoders pass it over
+}
+
+// Span is a run of bytes in the head's Base.
+type Span struct{ At, Len uint32 }
+
+// Lengths that are not a number of bytes.
+const (
+	LengthUnknown = -1 // a response body that ends with the connection, or a chunked one
+)
+
+// Head is the head of a request or of a response.
+// Owned by whoever holds the message: the reactor's scratch head until it is accepted, the exchange afterwards.
+//
+//	every span lies within Base
+//	Base[f.NameAt:][:f.NameLen] holds no upper case only if the peer sent it so: names are kept as they came
+type Head struct {
+	Base   []byte  // the bytes all spans index
+	Fields []Field // in the order they came
+
+	Method    Span // request: the token as it came
+	Target    Span // request: origin form ("/path?query"), "*", or the authority of CONNECT
+	Authority Span // request: host[:port] from the absolute form or from Host; empty if neither was given
+	Scheme    Span // request: from the absolute form or :scheme; empty for h1 origin form
+	Reason    Span // response: reason phrase, may be empty
+
+	Length   int64  // body: number of bytes, 0 for none, LengthUnknown
+	Status   uint16 // response: 100..599
+	Verb     Verb   // request: the method as a number, VerbOther when it is not a common one
+	Proto    Proto  // version the message came in
+	Chunked  bool   // body came, or is to be sent, in chunks
+	Close    bool   // the connection does not persist after this message
+	Upgrade  bool   // Connection names Upgrade and there is an Upgrade field
+	Continue bool   // request: Expect: 100-continue, and there is a body to wait with
+	Hops     bool   // some field ends at this hop: HopByHop by its ID (Connection aside), or Dropped for Connection
+}
+
+// Proto is a version of HTTP: major times ten plus minor.
+type Proto uint8
+
+// The versions of HTTP.
+const (
+	HTTP10 Proto = 10
+	HTTP11 Proto = 11
+	HTTP20 Proto = 20
+)
+
+// Reset empties h and keeps its memory.
+func (h *Head) Reset() {
+	*h = Head{Base: h.Base[:0], Fields: h.Fields[:0]}
+}
+
+// MoveTo makes dst the owner of the message: the bytes are copied into dst's buffer, the field tables change places.
+// h is empty afterwards.
+func (h *Head) MoveTo(dst *Head) {
+	base, fields := append(dst.Base[:0], h.Base...), dst.Fields[:0]
+	*dst = *h
+	dst.Base = base
+	*h = Head{Fields: fields}
+}
+
+// Bytes returns the bytes of s. Borrowed.
+func (h *Head) Bytes(s Span) []byte { return h.Base[s.At : s.At+s.Len : s.At+s.Len] }
+
+// Name returns the name of field i as it came. Borrowed.
+func (h *Head) Name(i int) []byte {
+	f := &h.Fields[i]
+	return h.Base[f.NameAt : f.NameAt+uint32(f.NameLen)]
+}
+
+// Value returns the value of field i, without the white space around it. Borrowed.
+func (h *Head) Value(i int) []byte {
+	f := &h.Fields[i]
+	return h.Base[f.ValueAt : f.ValueAt+f.ValueLen]
+}
+
+// MethodBytes returns the method as it came. Borrowed.
+func (h *Head) MethodBytes() []byte { return h.Bytes(h.Method) }
+
+// Path returns the target up to the query. Borrowed.
+func (h *Head) Path() []byte {
+	t := h.Bytes(h.Target)
+	for i, c := range t {
+		if c == '?' {
+			return t[:i]
+		}
+	}
+	return t
+}
+
+// Query returns the target behind the first question mark. Borrowed.
+func (h *Head) Query() []byte {
+	t := h.Bytes(h.Target)
+	for i, c := range t {
+		if c == '?' {
+			return t[i+1:]
+		}
+	}
+	return nil
+}
+
+// Peek returns the first value of the field that id names, nil when there is none. Borrowed.
+func (h *Head) Peek(id Name) []byte {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID == id && !f.Dropped {
+			return h.Value(i)
+		}
+	}
+	return nil
+}
+
+// Has reports whether there is a field that id names.
+func (h *Head) Has(id Name) bool {
+	for i := range h.Fields {
+		if h.Fields[i].ID == id && !h.Fields[i].Dropped {
+			return true
+		}
+	}
+	return false
+}
+
+// Get returns the first value of the field called name, in any case, as a string of the caller's own; "" when there
+// is none.
+func (h *Head) Get(name string) string {
+	if i := h.Find(name); i >= 0 {
+		return string(h.Value(i))
+	}
+	return ""
+}
+
+// Find returns the index of the first field called name, in any case, or -1.
+func (h *Head) Find(name string) int {
+	id := Lookup(name)
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		if f.Dropped || f.ID != id || int(f.NameLen) != len(name) {
+			continue
+		}
+		if id != Other || equalFold(h.Name(i), name) {
+			return i
+		}
+	}
+	return -1
+}
+
+// Drop deletes every field that id names.
+func (h *Head) Drop(id Name) {
+	for i := range h.Fields {
+		if h.Fields[i].ID == id {
+			h.Fields[i].Dropped = true
+		}
+	}
+}
+
+// Del deletes every field called name, in any case.
+func (h *Head) Del(name string) {
+	for i := h.Find(name); i >= 0; i = h.Find(name) {
+		h.Fields[i].Dropped = true
+	}
+}
+
+// Add appends a field. The caller answers for its syntax: see ValidName and ValidValue. What encoders write themselves
+// (Name.Framing) has no effect as a field: SetAuthority, Length, Chunked and Close decide it.
+func (h *Head) Add(name, value string) {
+	h.AddID(Lookup(name), name, value)
+}
+
+// AddID is Add for a name whose number is known.
+func (h *Head) AddID(id Name, name, value string) {
+	at := uint32(len(h.Base))
+	h.Hops = h.Hops || HopByHop(id)
+	h.Base = append(append(h.Base, name...), value...)
+	h.Fields = append(h.Fields, Field{
+		NameAt: at, NameLen: uint16(len(name)), ID: id,
+		ValueAt: at + uint32(len(name)), ValueLen: uint32(len(value)),
+	})
+}
+
+// Set deletes every field called name and appends one.
+func (h *Head) Set(name, value string) {
+	h.Del(name)
+	h.Add(name, value)
+}
+
+// SetTarget replaces the target of a request.
+func (h *Head) SetTarget(target string) { h.Target = h.put(target) }
+
+// SetAuthority replaces the authority of a request. The Host field is written from it.
+func (h *Head) SetAuthority(host string) { h.Authority = h.put(host) }
+
+// SetMethod replaces the method of a request.
+func (h *Head) SetMethod(method string) {
+	h.Method = h.put(method)
+	h.Verb = LookupVerb(method)
+}
+
+func (h *Head) put(s string) Span {
+	at := uint32(len(h.Base))
+	h.Base = append(h.Base, s...)
+	return Span{at, uint32(len(s))}
+}

@@ -1,0 +1,256 @@
+package message
+
+import "encoding/binary"
+
+// Name is the number of a field name that the proxy or many filters have to understand; Other for all the rest.
+// The numbers are not stable between versions: they never leave the process.
+type Name uint8
+
+// The field names that have a number. The first group is what encoders write themselves, see Name.Framing.
+const (
+	Other Name = iota
+
+	Host
+	Connection
+	KeepAlive
+	ProxyConnection
+	TE
+	TransferEncoding
+	ContentLength
+	Upgrade
+	HTTP2Settings
+
+	Expect
+	Trailer
+	ProxyAuthenticate
+	ProxyAuthorization
+
+	Accept
+	AcceptCharset
+	AcceptEncoding
+	AcceptLanguage
+	AcceptRanges
+	AccessControlAllowCredentials
+	AccessControlAllowHeaders
+	AccessControlAllowMethods
+	AccessControlAllowOrigin
+	AccessControlExposeHeaders
+	AccessControlMaxAge
+	AccessControlRequestHeaders
+	AccessControlRequestMethod
+	Age
+	Allow
+	AltSvc
+	Authorization
+	CacheControl
+	ContentDisposition
+	ContentEncoding
+	ContentLanguage
+	ContentLocation
+	ContentRange
+	ContentSecurityPolicy
+	ContentType
+	Cookie
+	CrossOriginOpenerPolicy
+	CrossOriginResourcePolicy
+	Date
+	DNT
+	ETag
+	Expires
+	Forwarded
+	IfMatch
+	IfModifiedSince
+	IfNoneMatch
+	IfRange
+	IfUnmodifiedSince
+	LastModified
+	Link
+	Location
+	MaxForwards
+	Origin
+	Pragma
+	Priority
+	ProxyAuthenticationInfo
+	ProxyStatus
+	Range
+	Referer
+	ReferrerPolicy
+	RetryAfter
+	SecChUA
+	SecChUAMobile
+	SecChUAPlatform
+	SecFetchDest
+	SecFetchMode
+	SecFetchSite
+	SecFetchUser
+	SecGPC
+	SecWebSocketAccept
+	SecWebSocketExtensions
+	SecWebSocketKey
+	SecWebSocketProtocol
+	SecWebSocketVersion
+	Server
+	ServerTiming
+	SetCookie
+	StrictTransportSecurity
+	TraceParent
+	TraceState
+	UpgradeInsecureRequests
+	UserAgent
+	Vary
+	Via
+	WWWAuthenticate
+	XContentTypeOptions
+	XForwardedFor
+	XForwardedHost
+	XForwardedPort
+	XForwardedProto
+	XFrameOptions
+	XPoweredBy
+	XRealIP
+	XRequestedWith
+	XRequestID
+
+	NameCount // how many there are, Other among them: the length of a table indexed by Name
+)
+
+var canonical = [NameCount]string{
+	Host: "Host", Connection: "Connection", KeepAlive: "Keep-Alive", ProxyConnection: "Proxy-Connection", TE: "TE",
+	TransferEncoding: "Transfer-Encoding", ContentLength: "Content-Length", Upgrade: "Upgrade",
+	HTTP2Settings: "HTTP2-Settings", Expect: "Expect", Trailer: "Trailer", ProxyAuthenticate: "Proxy-Authenticate",
+	ProxyAuthorization: "Proxy-Authorization", Accept: "Accept", AcceptCharset: "Accept-Charset",
+	AcceptEncoding: "Accept-Encoding", AcceptLanguage: "Accept-Language", AcceptRanges: "Accept-Ranges",
+	AccessControlAllowCredentials: "Access-Control-Allow-Credentials",
+	AccessControlAllowHeaders:     "Access-Control-Allow-Headers",
+	AccessControlAllowMethods:     "Access-Control-Allow-Methods",
+	AccessControlAllowOrigin:      "Access-Control-Allow-Origin",
+	AccessControlExposeHeaders:    "Access-Control-Expose-Headers",
+	AccessControlMaxAge:           "Access-Control-Max-Age",
+	AccessControlRequestHeaders:   "Access-Control-Request-Headers",
+	AccessControlRequestMethod:    "Access-Control-Request-Method",
+	Age:                           "Age", Allow: "Allow", AltSvc: "Alt-Svc", Authorization: "Authorization",
+	CacheControl: "Cache-Control", ContentDisposition: "Content-Disposition", ContentEncoding: "Content-Encoding",
+	ContentLanguage: "Content-Language", ContentLocation: "Content-Location", ContentRange: "Content-Range",
+	ContentSecurityPolicy: "Content-Security-Policy", ContentType: "Content-Type", Cookie: "Cookie",
+	CrossOriginOpenerPolicy:   "Cross-Origin-Opener-Policy",
+	CrossOriginResourcePolicy: "Cross-Origin-Resource-Policy",
+	Date:                      "Date", DNT: "DNT", ETag: "ETag", Expires: "Expires", Forwarded: "Forwarded",
+	IfMatch: "If-Match", IfModifiedSince: "If-Modified-Since", IfNoneMatch: "If-None-Match", IfRange: "If-Range",
+	IfUnmodifiedSince: "If-Unmodified-Since", LastModified: "Last-Modified", Link: "Link", Location: "Location",
+	MaxForwards: "Max-Forwards", Origin: "Origin", Pragma: "Pragma", Priority: "Priority",
+	ProxyAuthenticationInfo: "Proxy-Authentication-Info", ProxyStatus: "Proxy-Status", Range: "Range",
+	Referer: "Referer", ReferrerPolicy: "Referrer-Policy", RetryAfter: "Retry-After", SecChUA: "Sec-CH-UA",
+	SecChUAMobile: "Sec-CH-UA-Mobile", SecChUAPlatform: "Sec-CH-UA-Platform", SecFetchDest: "Sec-Fetch-Dest",
+	SecFetchMode: "Sec-Fetch-Mode", SecFetchSite: "Sec-Fetch-Site", SecFetchUser: "Sec-Fetch-User", SecGPC: "Sec-GPC",
+	SecWebSocketAccept: "Sec-WebSocket-Accept", SecWebSocketExtensions: "Sec-WebSocket-Extensions",
+	SecWebSocketKey: "Sec-WebSocket-Key", SecWebSocketProtocol: "Sec-WebSocket-Protocol",
+	SecWebSocketVersion: "Sec-WebSocket-Version", Server: "Server", ServerTiming: "Server-Timing",
+	SetCookie: "Set-Cookie", StrictTransportSecurity: "Strict-Transport-Security", TraceParent: "Traceparent",
+	TraceState: "Tracestate", UpgradeInsecureRequests: "Upgrade-Insecure-Requests", UserAgent: "User-Agent",
+	Vary: "Vary", Via: "Via", WWWAuthenticate: "WWW-Authenticate", XContentTypeOptions: "X-Content-Type-Options",
+	XForwardedFor: "X-Forwarded-For", XForwardedHost: "X-Forwarded-Host", XForwardedPort: "X-Forwarded-Port",
+	XForwardedProto: "X-Forwarded-Proto", XFrameOptions: "X-Frame-Options", XPoweredBy: "X-Powered-By",
+	XRealIP: "X-Real-IP", XRequestedWith: "X-Requested-With", XRequestID: "X-Request-ID",
+}
+
+// String returns the name as it is usually written, "" for Other.
+func (n Name) String() string { return canonical[n] }
+
+// Framing reports whether encoders write this field from the rest of the head, never from the table of fields: Host,
+// Connection, Keep-Alive, Proxy-Connection, TE, Transfer-Encoding, Content-Length, Upgrade and HTTP2-Settings.
+func (n Name) Framing() bool { return n-1 < HTTP2Settings }
+
+// HopByHop reports whether the field ends at the next hop and must not be forwarded (RFC 9110 §7.6.1).
+func HopByHop(n Name) bool { return hops>>n&1 != 0 }
+
+const hops uint64 = 1<<Connection | 1<<KeepAlive | 1<<ProxyConnection | 1<<TE | 1<<TransferEncoding | 1<<Upgrade |
+	1<<HTTP2Settings | 1<<ProxyAuthenticate | 1<<ProxyAuthorization
+
+// The table of names is a perfect hash: the last eight bytes of a name, folded to lower case, and its length decide
+// its slot. A slot names one candidate, which is then compared in words of eight bytes:
+//
+//	0        8        16       24     len-8     len
+//	| head 0 | head 1 | head 2 |  …  | last     |      the words may overlap
+const (
+	nameMax   = 32 // the longest name in the table: three words and the last one
+	slotBits  = 9
+	hashSeed  = 0x0e73d0e000622215 // found by trying: TestLookup_slotsAreDistinct
+	spaces    = 0x2020202020202020
+	lengthMix = 0x0101010101010101
+)
+
+type nameWords struct {
+	last uint64 // the last eight bytes, or the whole name when it is shorter
+	head [3]uint64
+	size int
+}
+
+var (
+	slots [1 << slotBits]Name
+	words [256]nameWords // indexed by Name without a bounds check
+)
+
+func init() {
+	for n := Host; n < NameCount; n++ {
+		b := []byte(canonical[n])
+		for i, c := range b {
+			b[i] = lower[c]
+		}
+		w := nameWords{last: lastWord(b), size: len(b)}
+		for i := 0; i < len(w.head) && len(b) > 8+8*i; i++ {
+			w.head[i] = binary.LittleEndian.Uint64(b[8*i:])
+		}
+		words[n] = w
+		slots[slot(w.last, len(b))] = n
+	}
+}
+
+// Lookup returns the number of a field name, in any case, or Other.
+func Lookup(name string) Name {
+	var b [nameMax]byte
+	if len(name) > len(b) {
+		return Other
+	}
+	return LookupBytes(b[:copy(b[:], name)])
+}
+
+// LookupBytes is Lookup for bytes. A name that has a number is a valid one: its bytes need no further check.
+func LookupBytes(b []byte) Name {
+	if len(b)-1 >= nameMax {
+		return Other
+	}
+	last := lastWord(b)
+	n := slots[slot(last, len(b))]
+	w := &words[n]
+	if w.size != len(b) || differ(last, w.last) {
+		return Other
+	}
+	for i := 0; len(b) > 8; i++ {
+		if differ(binary.LittleEndian.Uint64(b), w.head[i]) {
+			return Other
+		}
+		b = b[8:]
+	}
+	return n
+}
+
+func slot(last uint64, size int) uint64 {
+	return ((last | spaces) + uint64(size)*lengthMix) * hashSeed >> (64 - slotBits)
+}
+
+// differ reports whether x is another word than w, which is lower case. A letter may differ in its bit 0x20; letters
+// are the bytes that have bit 0x40, since of the characters above it names hold nothing else.
+func differ(x, w uint64) bool { return (x^w)&^(w>>1&spaces) != 0 }
+
+// lastWord returns the last eight bytes of b, which is not empty, or all of it when it is shorter.
+func lastWord(b []byte) uint64 {
+	switch n := len(b); {
+	case n >= 8:
+		return binary.LittleEndian.Uint64(b[n-8:])
+	case n >= 4:
+		return uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[n-4:]))<<(8*n-32)
+	case n > 0:
+		return uint64(b[0]) | uint64(b[n/2])<<(n/2*8) | uint64(b[n-1])<<(8*n-8)
+	}
+	return 0
+}
