@@ -1,0 +1,117 @@
+package lint
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// floors is the house from the ground up: an import only points down, to a lower line. A package
+// that is not named lives where its parent directory does. Packages on one line know nothing of
+// each other; where two need each other, the contract between them is missing.
+var floors = [][]string{
+	{"internal/invariant", "internal/testutil", "internal/lint"},
+	{"message"},
+	{"timerwheel", "pool", "ketama", "tinyufo", "limits", "poller"},
+	{"internal/sim"},
+	{"h2/hpack"},
+	{"h1", "h2"},
+	{"engine"},
+	{"session"},
+	{"observe", "balance", "cache"},
+	{"upstream"},
+	{"proxy"},
+	{"config"},
+	{"admin"},
+	{"server"},
+	{"bench", "examples"},
+	{"cmd"},
+}
+
+// closed says which imports a package must not have although they lie below it.
+var closed = []struct {
+	from   string
+	to     []string
+	reason string
+}{
+	{"engine", []string{"message", "h1", "h2", "net/http"}, "the engine knows no HTTP"},
+	{"timerwheel", []string{"message"}, "a data structure is usable alone"},
+	{"pool", []string{"message"}, "a data structure is usable alone"},
+	{"ketama", []string{"message"}, "a data structure is usable alone"},
+	{"tinyufo", []string{"message"}, "a data structure is usable alone"},
+	{"limits", []string{"message"}, "a data structure is usable alone"},
+	{"poller", []string{"message", "net/http"}, "the kernel seam knows no HTTP"},
+	{"config", []string{"engine", "session", "upstream", "proxy", "poller"}, "a configuration starts nothing"},
+	{"cmd/edge", []string{"bench", "examples"}, "baselines stay out of the binary"},
+}
+
+// testOnly are packages for tests and for bench, never for what is shipped.
+var testOnly = []string{"internal/sim", "internal/testutil", "internal/lint"}
+
+// checkArrows: an import only points down.
+func checkArrows(s *source) []finding {
+	var found []finding
+	from, home := floorOf(s.dir)
+	if from < 0 && s.dir != "." {
+		found = append(found, finding{path: s.path, line: 1, symbol: s.dir,
+			says: fmt.Sprintf("package %s has no floor: give it one in internal/lint/arrows.go", s.dir)})
+	}
+	for _, spec := range s.ast.Imports {
+		if says := arrow(s, from, home, importPath(spec)); says != "" {
+			found = append(found, finding{path: s.path, line: s.line(spec.Pos()),
+				symbol: strings.TrimPrefix(importPath(spec), module+"/"), says: says})
+		}
+	}
+	return found
+}
+
+// arrow says what is wrong with one import, or "".
+func arrow(s *source, from int, home, imported string) string {
+	to, ours := strings.CutPrefix(imported, module+"/")
+	if !s.test {
+		for _, c := range closed {
+			for _, no := range c.to {
+				if within(s.dir, c.from) && within(to, no) {
+					return fmt.Sprintf("%s imports %s: %s", s.dir, to, c.reason)
+				}
+			}
+		}
+	}
+	if !ours || to == s.dir {
+		return ""
+	}
+	if isTestOnly(to) {
+		if s.test || isTestOnly(s.dir) || s.under("bench") {
+			return ""
+		}
+		return fmt.Sprintf("%s is for tests only", to)
+	}
+	floor, entry := floorOf(to)
+	if from < 0 || floor < 0 || floor < from || entry == home {
+		return ""
+	}
+	return fmt.Sprintf("%s (floor %d) imports %s (floor %d): an import only points down", s.dir, from, to, floor)
+}
+
+func isTestOnly(dir string) bool {
+	for _, p := range testOnly {
+		if within(dir, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// floorOf returns the floor of a package and the entry that it has it from, or -1.
+func floorOf(dir string) (floor int, entry string) {
+	for d := dir; d != "." && d != "/"; d = path.Dir(d) {
+		for i, names := range floors {
+			for _, name := range names {
+				if name == d {
+					return i, name
+				}
+			}
+		}
+	}
+	return -1, ""
+}

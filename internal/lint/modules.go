@@ -1,0 +1,61 @@
+package lint
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// moduleHomes says which packages may import a module of others. What is not here may be
+// imported by nobody: a dependency is a decision (docs/dependencies.md). Tests are free.
+var moduleHomes = map[string][]string{
+	"golang.org/x/sys":                  {"poller", "engine", "server", "internal/sim", "bench"},
+	"github.com/pelletier/go-toml/v2":   {"config"},
+	"github.com/spf13/cobra":            {"cmd"},
+	"github.com/spf13/pflag":            {"cmd"},
+	"github.com/valyala/fasthttp":       {"bench"},
+	"github.com/cloudwego/netpoll":      {"bench"},
+	"github.com/valyala/bytebufferpool": {"bench"},
+}
+
+// checkModules: a module of others is imported only where it is at home.
+func checkModules(s *source) []finding {
+	var found []finding
+	for _, spec := range s.ast.Imports {
+		p := importPath(spec)
+		if s.test || within(p, module) || !strings.Contains(strings.Split(p, "/")[0], ".") {
+			continue
+		}
+		if mod := moduleOf(p); mod == "" || !s.under(moduleHomes[mod]...) {
+			found = append(found, finding{path: s.path, line: s.line(spec.Pos()), symbol: p,
+				says: fmt.Sprintf("%s does not import %s: see moduleHomes in internal/lint/modules.go", s.dir, p)})
+		}
+	}
+	return found
+}
+
+func moduleOf(p string) string {
+	for mod := range moduleHomes {
+		if within(p, mod) {
+			return mod
+		}
+	}
+	return ""
+}
+
+// required matches a direct requirement of go.mod.
+var required = regexp.MustCompile(`^\s*(?:require\s+)?([\w.-]+\.[\w.-]+/\S+)\s+v\S+\s*$`)
+
+// checkListed: docs/dependencies.md says of every direct module why it is there.
+func checkListed(t *tree) []finding {
+	const list = "docs/dependencies.md"
+	var found []finding
+	eachLine(t.texts["go.mod"], func(n int, line string) {
+		m := required.FindStringSubmatch(line)
+		if m != nil && !strings.Contains(string(t.texts[list]), "`"+m[1]+"`") {
+			found = append(found, finding{path: "go.mod", line: n, symbol: m[1],
+				says: fmt.Sprintf("%s is not in %s", m[1], list)})
+		}
+	})
+	return found
+}

@@ -1,0 +1,142 @@
+package lint
+
+import (
+	"fmt"
+	"go/ast"
+	"go/token"
+	"path"
+	"regexp"
+	"sort"
+	"strings"
+	"unicode"
+)
+
+// vague words say nothing about what a thing is.
+var vague = map[string]bool{
+	"util": true, "utils": true, "utility": true, "helper": true, "helpers": true, "manager": true,
+	"common": true, "misc": true, "stuff": true,
+}
+
+// vagueAlone are good words inside a name but say nothing as the name of a package or a file.
+var vagueAlone = map[string]bool{"data": true, "info": true}
+
+// checkWord: names are the field's nouns. Only what is declared here counts, not what is used.
+func checkWord(s *source) []finding {
+	var found []finding
+	report := func(line int, name, word string) {
+		found = append(found, finding{path: s.path, line: line, symbol: name,
+			says: fmt.Sprintf("%q in the name %s says nothing", word, name)})
+	}
+	file := strings.TrimSuffix(strings.TrimSuffix(path.Base(s.path), ".go"), "_test")
+	for _, name := range []string{file, s.ast.Name.Name, path.Base(s.dir)} {
+		if word := vagueIn(name); word != "" {
+			report(1, name, word)
+		} else if vagueAlone[name] {
+			report(1, name, name)
+		}
+	}
+	for _, id := range declared(s.ast) {
+		if word := vagueIn(id.Name); word != "" {
+			report(s.line(id.Pos()), id.Name, word)
+		}
+	}
+	return found
+}
+
+// vagueIn returns the vague word in a name that is cut at case changes, dashes and underscores.
+func vagueIn(name string) string {
+	for _, word := range splitName(name) {
+		if vague[word] {
+			return word
+		}
+	}
+	return ""
+}
+
+// splitName cuts connPool, HTTPServer and raw_linux into lower-case words.
+func splitName(name string) []string {
+	var words []string
+	runes, start := []rune(name), 0
+	for i := range runes {
+		cut := i > start && unicode.IsUpper(runes[i]) &&
+			(unicode.IsLower(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1]))
+		if cut || runes[i] == '_' || runes[i] == '-' || runes[i] == '.' {
+			words = append(words, strings.ToLower(strings.Trim(string(runes[start:i]), "_-.")))
+			start = i
+		}
+	}
+	return append(words, strings.ToLower(strings.Trim(string(runes[start:]), "_-.")))
+}
+
+// declared returns the identifiers that a file declares.
+func declared(file *ast.File) []*ast.Ident {
+	var ids []*ast.Ident
+	exprs := func(list ...ast.Expr) {
+		for _, e := range list {
+			if id, ok := e.(*ast.Ident); ok {
+				ids = append(ids, id)
+			}
+		}
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.FuncDecl:
+			ids = append(ids, n.Name)
+		case *ast.TypeSpec:
+			ids = append(ids, n.Name)
+		case *ast.ValueSpec:
+			ids = append(ids, n.Names...)
+		case *ast.Field:
+			ids = append(ids, n.Names...)
+		case *ast.LabeledStmt:
+			ids = append(ids, n.Label)
+		case *ast.AssignStmt:
+			if n.Tok == token.DEFINE {
+				exprs(n.Lhs...)
+			}
+		case *ast.RangeStmt:
+			if n.Tok == token.DEFINE {
+				exprs(n.Key, n.Value)
+			}
+		}
+		return true
+	})
+	return ids
+}
+
+// note matches the marks of work left undone.
+var note = regexp.MustCompile(`\b(` + "TO" + `DO|FIX` + `ME|XX` + `X|HA` + `CK)\b`)
+
+// checkNote: what is left to do stands in the tracker, not in a comment. Prose is not searched.
+func checkNote(t *tree) []finding {
+	var found []finding
+	for _, s := range t.sources {
+		for _, group := range s.ast.Comments {
+			for _, c := range group.List {
+				if word := note.FindString(c.Text); word != "" {
+					found = append(found, noteFinding(s.path, s.line(c.Pos()), word))
+				}
+			}
+		}
+	}
+	names := make([]string, 0, len(t.texts))
+	for name := range t.texts {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	for _, name := range names {
+		if path.Ext(name) == ".md" {
+			continue
+		}
+		eachLine(t.texts[name], func(n int, line string) {
+			if word := note.FindString(line); word != "" {
+				found = append(found, noteFinding(name, n, word))
+			}
+		})
+	}
+	return found
+}
+
+func noteFinding(name string, line int, word string) finding {
+	return finding{path: name, line: line, symbol: word, says: word + " in a comment"}
+}

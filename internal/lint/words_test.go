@@ -1,0 +1,48 @@
+package lint
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestWord(t *testing.T) { clean(t, "word") }
+func TestNote(t *testing.T) { clean(t, "note") }
+
+func TestWord_fires(t *testing.T) {
+	fires(t, "word", files{
+		"proxy/common/a.go", "package common\n",
+		"proxy/string_utils.go", "package proxy\n",
+		"proxy/info.go", "package proxy\n",
+		"proxy/a.go", `package proxy
+type connManager struct{ miscCount int }
+func f(helper int) (utilization int) {
+	for commonKey := range 3 {
+		HTTPUtil := commonKey
+		t.Helper()
+	}
+	sendData(helper)
+}
+`}, "proxy/common/a.go:1 common", "proxy/common/a.go:1 common", "proxy/string_utils.go:1 string_utils",
+		"proxy/info.go:1 info", "proxy/a.go:2 connManager", "proxy/a.go:2 miscCount", "proxy/a.go:3 helper",
+		"proxy/a.go:4 commonKey", "proxy/a.go:5 HTTPUtil")
+}
+
+func TestSplitName(t *testing.T) {
+	for name, want := range map[string][]string{
+		"pool": {"pool"}, "connPool": {"conn", "pool"}, "HTTPServer": {"http", "server"},
+		"raw_linux": {"raw", "linux"}, "serveURL": {"serve", "url"}, "edge-bench": {"edge", "bench"},
+	} {
+		if got := splitName(name); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestNote_fires(t *testing.T) {
+	const left, broken = "TO" + "DO", "FIX" + "ME"
+	fires(t, "note", files{
+		"proxy/a.go", "package proxy\n// " + left + ": more\nvar s = \"" + left + "\"\n",
+		"Makefile", "all: # " + broken + "\n",
+		"CONTRIBUTING.md", "No " + left + " in a comment.\n",
+	}, "proxy/a.go:2 "+left, "Makefile:1 "+broken)
+}
