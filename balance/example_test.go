@@ -1,0 +1,35 @@
+package balance_test
+
+import (
+	"fmt"
+
+	"github.com/edge-proxy/edge/balance"
+)
+
+func Example() {
+	backends := []string{"a", "b", "c"}
+	set := balance.NewSet([]int{3, 1, 1})
+	rr := balance.NewRoundRobin(set, 0)
+
+	for range 5 {
+		fmt.Print(backends[rr.Pick(nil)])
+	}
+	fmt.Println()
+
+	set.SetUp(0, false) // a health check failed
+	for range 4 {
+		fmt.Print(backends[rr.Pick(nil)])
+	}
+	fmt.Println()
+
+	var tried balance.Tried // a request that fails everywhere
+	for i := rr.Pick(&tried); i >= 0; i = rr.Pick(&tried) {
+		tried.Add(i)
+		fmt.Print(backends[i])
+	}
+	fmt.Println(" none left")
+	// Output:
+	// abaca
+	// bcbc
+	// bc none left
+}
