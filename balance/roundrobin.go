@@ -16,8 +16,8 @@ type RoundRobin struct {
 	_       [cacheLine - 40]byte // pickers of two reactors lie side by side: 9 ns a pick without this, 2.5 with
 }
 
-// NewRoundRobin makes a picker over s that starts offset turns ahead, zero or more. Give each reactor its index, so that their first
-// requests do not all meet the same backend.
+// NewRoundRobin makes a picker over s that starts offset turns ahead, zero or more. Give each reactor its index, so
+// that their first requests do not all meet the same backend.
 func NewRoundRobin(s *Set, offset int) *RoundRobin {
 	r := &RoundRobin{set: s}
 	if s.Len() == 0 {
