@@ -1,0 +1,165 @@
+# make lists the targets. Everything works from a fresh clone; what the machine lacks is
+# installed by make deps, which make test runs when something is missing.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PREFIX  ?= /usr/local
+
+# What a run can be told: make run LISTEN=127.0.0.1:9000, make fuzz FUZZTIME=5m, and so on.
+LISTEN   ?= 127.0.0.1:8080
+DEMO     ?= 127.0.0.1:3000
+FUZZTIME ?= 30s
+SEEDS    ?= 10000
+BENCH    ?= .
+COUNT    ?= 10
+OUT      ?= new.out
+OLD      ?= old.out
+ROUNDS   ?= 9
+FLAGS    ?=
+
+# The packages with reactor code and concurrency, for -race and -tags invariants. The rest is
+# rules about text, programs and baselines.
+CORE = $(shell go list ./... | grep -vE '/(internal/lint|bench|examples|cmd)(/|$$)')
+
+# $(call dirs,PATTERN) lists the packages whose tests match a pattern.
+dirs = $(shell grep -rlE --include='*_test.go' '$(1)' . | xargs -r -n 1 dirname | sort -u)
+
+##@ Use
+.PHONY: run
+run: build ## a demo origin with edge in front of it, on http://127.0.0.1:8080
+	@bin/edge serve-demo --listen $(DEMO) & demo=$$!; \
+	trap 'kill $$demo 2>/dev/null || true' EXIT; \
+	echo "edge: http://$(LISTEN)  (Ctrl-C ends it)"; \
+	bin/edge proxy --from $(LISTEN) --to $(DEMO)
+
+.PHONY: build
+build: ## bin/edge and bin/edge-bench
+	@mkdir -p bin
+	$(BUILD) -o bin/edge ./cmd/edge
+	$(BUILD) -o bin/edge-bench ./cmd/edge-bench
+
+.PHONY: install
+install: build ## both binaries into PREFIX=/usr/local, below DESTDIR
+	install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' bin/edge bin/edge-bench
+
+.PHONY: clean
+clean: ## remove what these targets made
+	rm -rf bin dist *.out
+
+##@ Test
+# Fuzzing here is counted, not timed: before Go 1.27 a run that ends by time may fail with
+# "context deadline exceeded" on a busy machine (go.dev/issue/75804).
+.PHONY: test
+test: deps ## everything that must pass, each once and short (a few minutes)
+	@begun=$$SECONDS; summary=; \
+	for step in fmt vet unit race invariants arm64 fuzz; do \
+		printf '\n=== %s\n' $$step; from=$$SECONDS; \
+		if ! $(MAKE) --no-print-directory $$step FLAGS=-short FUZZTIME=5000x; then \
+			printf '%b\n=== FAILED: make %s\n' "$$summary" $$step; exit 1; \
+		fi; \
+		summary+="\n  ok  $$(printf '%-12s %4d s' $$step $$((SECONDS - from)))"; \
+	done; \
+	printf '\n=== summary%b\n=== all passed in %d s\n' "$$summary" $$((SECONDS - begun))
+
+.PHONY: fmt
+fmt: ## fail when gofmt would change a file
+	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt -w these:"; echo "$$files"; exit 1; }
+
+.PHONY: vet
+vet: ## go vet, with and without -tags invariants
+	go vet ./...
+	go vet -tags invariants $(CORE)
+
+.PHONY: lint
+lint: ## the rules of internal/lint
+	go test -count=1 ./internal/lint
+
+.PHONY: unit
+unit: ## go test ./... and nothing else
+	go test $(FLAGS) ./...
+
+.PHONY: race
+race: ## the tests of the core under the race detector
+	CGO_ENABLED=1 go test -race $(FLAGS) $(CORE)
+
+.PHONY: invariants
+invariants: ## the tests of the core with assertions and poisoned buffers
+	go test -tags invariants $(FLAGS) $(CORE)
+
+.PHONY: arm64
+arm64: ## build and vet for arm64
+	GOARCH=arm64 CGO_ENABLED=0 go build ./...
+	GOARCH=arm64 CGO_ENABLED=0 go vet ./...
+
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME=30s
+	@for dir in $(call dirs,^func Fuzz); do \
+		targets=$$(go test -list '^Fuzz' $$dir); \
+		for target in $$(grep '^Fuzz' <<<"$$targets"); do \
+			echo "fuzz $$dir $$target $(FUZZTIME)"; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
+.PHONY: sim
+sim: ## the tests on the simulated kernel with SEEDS=10000 seeds each
+	EDGE_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout 1h $(FLAGS) $(call dirs,EDGE_SIM_SEEDS|internal/sim")
+
+.PHONY: soak
+soak: ## the long versions of the tests, from SOAK_SEED or a new seed
+	@export EDGE_SOAK=1 SOAK_SEED=$${SOAK_SEED:-$$(date +%s)}; from=$$SECONDS; \
+	end() { echo "soak: SOAK_SEED=$$SOAK_SEED, $$((SECONDS - from)) s"; }; trap end EXIT; \
+	echo "soak: SOAK_SEED=$$SOAK_SEED"; \
+	go test -count=1 -timeout 24h $(FLAGS) $(CORE)
+
+.PHONY: cover
+cover: ## statement coverage in coverage.out, the total on the last line
+	go test -short -coverpkg=./... -coverprofile=coverage.out $(CORE)
+	@go tool cover -func=coverage.out | tail -n 1
+
+##@ Measure
+.PHONY: bench
+bench: ## Go benchmarks: BENCH=regexp COUNT=10 OUT=new.out
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(FLAGS) ./... | tee $(OUT)
+
+.PHONY: benchcmp
+benchcmp: ## benchstat of OLD=old.out and OUT=new.out
+	go run golang.org/x/perf/cmd/benchstat@latest $(OLD) $(OUT)
+
+.PHONY: bench-proxy
+bench-proxy: build ## what a proxied request costs beside other proxies: ROUNDS=9
+	bin/edge-bench proxy --rounds $(ROUNDS) $(FLAGS)
+
+.PHONY: bench-deps
+bench-deps: ## install nginx, haproxy, h2o and wrk (Debian) for bench-proxy
+	$(call apt,nginx:nginx-light haproxy:haproxy h2o:h2o wrk:wrk,nginx haproxy h2o)
+
+##@ Machine
+# curl is a client in the tests; the race detector links with a C compiler.
+.PHONY: deps
+deps: ## install what the tests need and the machine lacks (Debian)
+	$(call apt,curl:curl gcc:gcc gcc:libc6-dev,)
+
+# $(call apt,COMMAND:PACKAGE …,SERVICES) installs the packages whose command is missing, and stops
+# the services that Debian starts when it has installed one.
+define apt
+@missing=; for pair in $(1); do \
+	PATH=$$PATH:/usr/sbin:/sbin command -v $${pair%:*} >/dev/null || missing+=" $${pair#*:}"; \
+done; \
+[ -n "$$missing" ] || exit 0; \
+command -v apt-get >/dev/null || { echo "please install:$$missing"; exit 1; }; \
+echo "installing$$missing"; \
+$(SUDO) apt-get -qq update; \
+$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing; \
+for service in $(2); do $(SUDO) service $$service stop >/dev/null 2>&1 || true; done
+endef
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^##@/ { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
