@@ -14,7 +14,8 @@ type conn struct {
 }
 
 func (c *conn) OnTimer(t *timerwheel.Timer, now int64) {
-	fmt.Printf("%s idle at %v, asked for %v\n", c.name, time.Duration(now).Round(time.Millisecond), time.Duration(t.At()))
+	at := time.Duration(now).Round(time.Millisecond)
+	fmt.Printf("%s idle at %v, asked for %v\n", c.name, at, time.Duration(t.At()))
 }
 
 func Example() {
