@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/timerwheel"
+)
+
+// Handler receives the events of one Conn. Every method runs on the Conn's reactor, never nested in another callback.
+type Handler interface {
+	// OnOpen says that the connection stands: the first event, unless a dial failed.
+	OnOpen(c *Conn)
+	// OnData consumes bytes from the front of in and reports how many it used; used < len(in) means: need more.
+	// in is borrowed until return.
+	OnData(c *Conn, in []byte) (used int)
+	// OnSendable says that the send queue, which had grown above its low mark, is at or below it again.
+	OnSendable(c *Conn)
+	// OnTimeout says that the time of SetTimeout has passed. It is not armed again by itself.
+	OnTimeout(c *Conn)
+	// OnEOF says that the peer sent FIN, after all its bytes were delivered; writing is still allowed.
+	OnEOF(c *Conn)
+	// OnClose is the last event and comes exactly once; without OnOpen when a dial failed. cause is nil after
+	// Close(nil) went through.
+	OnClose(c *Conn, cause error)
+}
+
+// NopHandler does nothing on every event and takes all data. Embed it to write a Handler of a few methods.
+type NopHandler struct{}
+
+// OnOpen does nothing.
+func (NopHandler) OnOpen(*Conn) {}
+
+// OnData takes everything.
+func (NopHandler) OnData(_ *Conn, in []byte) int { return len(in) }
+
+// OnSendable does nothing.
+func (NopHandler) OnSendable(*Conn) {}
+
+// OnTimeout closes the connection with ErrTimeout.
+func (NopHandler) OnTimeout(c *Conn) { c.Close(ErrTimeout) }
+
+// OnEOF closes the connection once what is queued has left.
+func (NopHandler) OnEOF(c *Conn) { c.Close(nil) }
+
+// OnClose does nothing.
+func (NopHandler) OnClose(*Conn, error) {}
+
+// state of a Conn. It only grows.
+//
+//	connecting ──► open ──► closing ──► closed
+//	     └───────────┴────── error ───────▲
+//
+// open with the flag eof is what TCP calls half closed: the peer is done, we are not. closing: Close(nil) was called;
+// the queue leaves, then FIN, then input is drained. closed: waits for the reap step, OnClose comes there.
+type state uint8
+
+const (
+	connecting state = iota
+	open
+	closing
+	closed
+)
+
+type flags uint16
+
+const (
+	onReady   flags = 1 << iota // on the ready list
+	dirty                       // on the dirty list: something was queued or the Conn began to close
+	wantRead                    // reading is not paused
+	redeliver                   // unread bytes are to be offered again
+	sendable                    // OnSendable is due
+	congested                   // the queue has been above its low mark since the last OnSendable
+	timedOut                    // OnTimeout is due
+	unopened                    // OnOpen is due
+	eof                         // the peer sent FIN and all before it was read
+	finSent                     // we sent FIN
+	accepted                    // came by a listener: counted as load
+	reaping                     // OnClose was called
+)
+
+// Conn is one connection.
+// Owned by its reactor: no method is safe for any other goroutine, which keeps a Ref instead. A Conn is never used
+// again for another connection; after OnClose its methods do nothing or return ErrClosed.
+//
+//	queued == bytes in out..outTail
+//	can without CanRead => the next read would have said EAGAIN when we last looked
+//	state == closed <=> on the dead list or reaped
+type Conn struct {
+	reactor  *Reactor
+	handler  Handler
+	in       *Buf // bytes that OnData left; nil when there are none
+	out      *Buf // send queue, oldest first
+	outTail  *Buf
+	dialing  *dialing // nil unless connecting
+	listener *Listener
+	cause    error
+	timer    timerwheel.Timer
+	deadline int64 // 0: none. The wheel's entry may be earlier: then it does nothing
+	peer     poller.Addr
+	queued   int
+	drained  int       // bytes thrown away while closing
+	fd       poller.FD // NoFD while a dial waits to be tried again
+	slot     uint32    // noSlot when it has none
+	gen      uint32
+	flags    flags
+	can      poller.Ready
+	state    state
+}
+
+// Reactor returns the reactor that owns c. Safe for any goroutine.
+func (c *Conn) Reactor() *Reactor { return c.reactor }
+
+// Peer returns the address of the other end.
+func (c *Conn) Peer() poller.Addr { return c.peer }
+
+// Local returns the address of our end; it asks the kernel.
+func (c *Conn) Local() poller.Addr {
+	if c.fd == poller.NoFD {
+		return poller.Addr{}
+	}
+	return c.reactor.kernel.LocalAddr(c.fd)
+}
+
+// Listener returns the listener that c came by, nil for one that was dialled.
+func (c *Conn) Listener() *Listener { return c.listener }
+
+// SetHandler makes h the receiver of all further events. Unread bytes are offered to it after the present callback.
+func (c *Conn) SetHandler(h Handler) {
+	c.handler = h
+	c.offer()
+}
+
+// PauseRead stops reading. Bytes that OnData did not use stay where they are.
+func (c *Conn) PauseRead() { c.flags &^= wantRead }
+
+// ResumeRead reads again; unread bytes are offered again first.
+func (c *Conn) ResumeRead() {
+	if c.flags&wantRead != 0 {
+		return
+	}
+	c.flags |= wantRead
+	c.offer()
+}
+
+// offer arranges that what can be read is read, and that unread bytes are offered again.
+func (c *Conn) offer() {
+	if c.in != nil {
+		c.flags |= redeliver
+	}
+	if c.flags&wantRead != 0 && (c.in != nil || c.can&poller.CanRead != 0) {
+		c.reactor.makeReady(c)
+	}
+}
+
+// Reading reports whether reading is not paused.
+func (c *Conn) Reading() bool { return c.flags&wantRead != 0 }
+
+// Quiet reports whether c is open and nothing is on its way in: what an idle connection must be to be used again.
+func (c *Conn) Quiet() bool {
+	return c.state == open && c.flags&(onReady|eof) == 0 && c.in == nil &&
+		c.can&(poller.CanRead|poller.PeerClosed|poller.Broken) == 0
+}
+
+// Open reports whether Write can still do something: c is connecting or open.
+func (c *Conn) Open() bool { return c.state <= open }
+
+// SetTimeout arranges for OnTimeout in d from now; 0 or less for no OnTimeout. It replaces the time set before.
+// Moving it later costs a few nanoseconds: the wheel is not touched.
+func (c *Conn) SetTimeout(d time.Duration) {
+	c.flags &^= timedOut
+	if d <= 0 {
+		c.deadline = 0
+		return
+	}
+	c.deadline = c.reactor.now + int64(d)
+	c.reactor.wheel.Arm(&c.timer, c.deadline)
+}
+
+// connTimer is a Conn as the wheel sees it.
+type connTimer Conn
+
+// OnTimer runs inside the wheel: it calls nobody, it makes the Conn ready.
+func (t *connTimer) OnTimer(*timerwheel.Timer, int64) {
+	c := (*Conn)(t)
+	if c.deadline == 0 || c.state == closed {
+		return
+	}
+	if c.deadline > c.reactor.now {
+		c.reactor.wheel.Arm(&c.timer, c.deadline)
+		return
+	}
+	c.deadline = 0
+	c.flags |= timedOut
+	c.reactor.makeReady(c)
+}
+
+// Ref names a Conn for other goroutines, without keeping it alive. The zero Ref names none.
+// Immutable; safe for any goroutine.
+type Ref struct {
+	reactor *Reactor
+	slot    uint32
+	gen     uint32
+}
+
+// Ref returns the name of c.
+func (c *Conn) Ref() Ref { return Ref{c.reactor, c.slot, c.gen} }
+
+// Reactor returns where the Conn lives; nil for the zero Ref.
+func (f Ref) Reactor() *Reactor { return f.reactor }
+
+// Conn returns the Conn, or nil when it has been closed. On its reactor only.
+func (f Ref) Conn() *Conn {
+	if f.reactor == nil || int(f.slot) >= len(f.reactor.slots) {
+		return nil
+	}
+	if s := &f.reactor.slots[f.slot]; s.gen == f.gen {
+		return s.conn
+	}
+	return nil
+}

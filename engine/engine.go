@@ -1,0 +1,225 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/poller"
+)
+
+// noSlot is the slot of a Conn that has none.
+const noSlot = math.MaxUint32
+
+// Options configure an Engine. The zero value is good.
+type Options struct {
+	Reactors    int           // event loops; 0: the processors this process may use (cgroup limit included)
+	Park        poller.Park   // how a reactor sleeps
+	ReadSize    int           // bytes asked for by one read; 0: 64 KiB
+	ReadMax     int           // unread bytes of one Conn at which it is closed with ErrReadFull; 0: 64 KiB
+	SendLow     int           // low mark of a send queue, see OnSendable; 0: 64 KiB
+	SendMax     int           // bytes a send queue holds before Write refuses; 0: 1 MiB
+	SendTimeout time.Duration // in which a closing connection must take its queue; 0: 30 s
+	Memory      int64         // budget for buffers over all reactors; 0: half of the cgroup's memory limit or of the machine
+	Offload     OffloadOptions
+
+	// Kernel makes the kernel of reactor i; nil: epoll. For simulations and benches.
+	Kernel func(i int) (poller.Kernel, error)
+}
+
+func (o *Options) setDefaults() {
+	setDefault(&o.Reactors, runtime.GOMAXPROCS(0))
+	setDefault(&o.ReadSize, 64<<10)
+	setDefault(&o.ReadMax, 64<<10)
+	setDefault(&o.SendLow, 64<<10)
+	setDefault(&o.SendMax, 1<<20)
+	setDefault(&o.SendTimeout, 30*time.Second)
+	setDefault(&o.Memory, memoryLimit()/2)
+	if o.Kernel == nil {
+		park := o.Park
+		o.Kernel = func(int) (poller.Kernel, error) { return poller.NewEpoll(park) }
+	}
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}
+
+// Engine is a set of reactors with their listeners and a pool for code that blocks.
+// Safe for any goroutine.
+type Engine struct {
+	opts        Options
+	reactors    []*Reactor
+	memoryShare int64
+	offload     offload
+	started     atomic.Bool
+	stopped     atomic.Bool
+	draining    atomic.Bool
+	mu          sync.Mutex
+	listeners   []*Listener // guarded by mu
+	watch       watchdog
+}
+
+// New makes an Engine. Its reactors do not run before Start; listening works already.
+func New(o Options) (*Engine, error) {
+	o.setDefaults()
+	if o.SendMax <= o.SendLow || o.ReadSize <= 0 || o.Reactors < 0 {
+		return nil, errors.New("engine: SendMax must be above SendLow, ReadSize above 0")
+	}
+	e := &Engine{opts: o}
+	e.memoryShare = max(o.Memory/int64(o.Reactors), 1<<20)
+	e.offload.init(o.Offload)
+	for i := range o.Reactors {
+		k, err := o.Kernel(i)
+		if err != nil {
+			for _, r := range e.reactors {
+				r.shut()
+			}
+			return nil, fmt.Errorf("reactor %d: %w", i, err)
+		}
+		e.reactors = append(e.reactors, newReactor(e, k, i))
+	}
+	return e, nil
+}
+
+// Start runs the reactors, each on a goroutine of its own.
+func (e *Engine) Start() {
+	if e.started.Swap(true) {
+		return
+	}
+	for _, r := range e.reactors {
+		go r.run()
+	}
+	e.watch.start(e)
+}
+
+// Reactors returns the reactors; their number does not change.
+func (e *Engine) Reactors() []*Reactor { return e.reactors }
+
+// Draining reports whether Drain was called: who answers now says that the connection closes.
+func (e *Engine) Draining() bool { return e.draining.Load() }
+
+// Conns returns how many accepted connections are open.
+func (e *Engine) Conns() int {
+	var n int64
+	for _, r := range e.reactors {
+		n += r.load.Load()
+	}
+	return int(n)
+}
+
+// Idler is a Handler that knows when its connection is between two messages.
+type Idler interface {
+	// Idle reports that nothing would be lost if the connection closed now. Runs on its reactor.
+	Idle() bool
+}
+
+// Drain stops accepting and waits until all accepted connections are closed, at most for grace. Those that speak are
+// closed by their handlers, which see Draining; what is idle and does not speak is closed in the last tenth of grace.
+// It reports whether none was left. What is left is closed by Stop.
+func (e *Engine) Drain(grace time.Duration) bool {
+	e.draining.Store(true)
+	e.mu.Lock()
+	listeners := e.listeners
+	e.mu.Unlock()
+	for _, l := range listeners {
+		l.Close()
+	}
+	begun := time.Now()
+	closedIdle := false
+	for pause := time.Millisecond; e.Conns() > 0; pause = min(2*pause, 50*time.Millisecond) {
+		spent := time.Since(begun)
+		if spent >= grace {
+			return false
+		}
+		if !closedIdle && spent >= grace-grace/10 {
+			closedIdle = true
+			e.each((*Reactor).closeIdle)
+		}
+		time.Sleep(pause)
+	}
+	return true
+}
+
+func (r *Reactor) closeIdle() {
+	for i := range r.slots {
+		c := r.slots[i].conn
+		if c == nil || c.flags&accepted == 0 {
+			continue
+		}
+		if h, ok := c.handler.(Idler); ok && h.Idle() {
+			c.Close(nil)
+		}
+	}
+}
+
+// Stop closes all connections and ends the reactors. It returns when they have ended.
+func (e *Engine) Stop() {
+	if e.stopped.Swap(true) {
+		return
+	}
+	e.watch.stop()
+	for _, r := range e.reactors {
+		if !e.started.Load() {
+			r.stopping = true
+			r.shut()
+			continue
+		}
+		t := &Task{Run: func(r *Reactor) { r.stopping = true }}
+		r.Post(t)
+		<-r.done
+	}
+	e.offload.stop()
+}
+
+// each runs f on every reactor and waits.
+func (e *Engine) each(f func(*Reactor)) {
+	for _, r := range e.reactors {
+		r.call(func() error { f(r); return nil }) //nolint:errcheck // ErrStopped: nothing is left to do
+	}
+}
+
+// call runs f on r and waits for it; in place while the reactors do not run yet. Not for reactors.
+func (r *Reactor) call(f func() error) error {
+	if !r.engine.started.Load() {
+		return f()
+	}
+	answer := make(chan error, 1)
+	r.Post(&Task{Run: func(*Reactor) { answer <- f() }})
+	select {
+	case err := <-answer:
+		return err
+	case <-r.done:
+		return ErrStopped
+	}
+}
+
+// memoryLimit is the smallest of what GOMEMLIMIT, the cgroup and the machine allow.
+func memoryLimit() int64 {
+	limit := debug.SetMemoryLimit(-1)
+	for _, f := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
+		if b, err := os.ReadFile(f); err == nil {
+			if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 {
+				limit = min(limit, n)
+			}
+		}
+	}
+	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
+		var kib int64
+		if _, err := fmt.Sscanf(string(b), "MemTotal: %d kB", &kib); err == nil && kib > 0 {
+			limit = min(limit, kib<<10)
+		}
+	}
+	return limit
+}

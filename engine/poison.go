@@ -1,0 +1,6 @@
+//go:build !invariants
+
+package engine
+
+func poison([]byte)   {}
+func scramble([]byte) {}

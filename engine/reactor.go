@@ -1,0 +1,354 @@
+package engine
+
+import (
+	"log/slog"
+	"math"
+	"runtime"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/timerwheel"
+)
+
+// Bounds of one tick. What is left over comes first in the next one, which then does not sleep.
+const (
+	mailPerTick    = 1024
+	timersPerTick  = 1024
+	turnsPerTick   = 2048
+	acceptsPerTick = 64
+)
+
+// yieldEvery is how long a busy reactor runs before it lets ordinary goroutines on.
+const yieldEvery = int64(200 * time.Microsecond)
+
+// slowTick is what counts as a tick that kept everybody waiting.
+const slowTick = int64(10 * time.Millisecond)
+
+// slot is where the token of an event leads.
+//
+//	gen grows with each use, so that an event for a former tenant meets nobody
+type slot struct {
+	conn   *Conn
+	accept *acceptor
+	gen    uint32
+}
+
+// Reactor is one event loop: it owns its connections, their timers and buffers, and runs all their callbacks.
+// Its methods are for its own goroutine, that is for callbacks; Post, Index and Engine are safe for any goroutine.
+//
+//	wait ─► mail ─► timers ─► ready ─► turns ─► ┌ later ─► flush ─► reap ┐ until all three are empty
+//	                                            └────────────◄───────────┘
+type Reactor struct {
+	engine *Engine
+	kernel poller.Kernel
+	opts   *Options
+	index  int
+	now    int64
+
+	slots []slot
+	free  []uint32 // slots without a tenant
+	ready []*Conn  // have something to do; read at readyAt, so that a panic goes on behind it
+	dirty []*Conn  // have something to flush
+	dead  []*Conn  // to be reaped
+	late  []*Conn  // put off by memory pressure until retry fires
+
+	readyAt, dirtyAt, deadAt int
+
+	current   *Conn // whose callback runs: it is closed if that panics
+	mail      mailbox
+	inbox     *Task // taken from mail, not yet run
+	later     *Task // deferred to the end of this tick
+	laterTail *Task
+	wheel     timerwheel.Wheel
+	bufs      bufPool
+	acceptors []*acceptor
+	acceptAny bool  // an acceptor may have connections waiting
+	retry     Timer // accepting again after it had to pause
+
+	scratch []byte
+	spare   []byte // what Reserve gives out for a Conn that is closed
+	iov     [poller.IOVMax][]byte
+	events  [poller.EventsMax]poller.Event
+
+	yielded  int64
+	stats    Stats
+	load     atomic.Int64 // accepted connections
+	tickFrom atomic.Int64 // when the present tick began to work; 0 while it waits. For the watchdog
+	stopping bool
+	done     chan struct{}
+}
+
+func newReactor(e *Engine, k poller.Kernel, index int) *Reactor {
+	r := &Reactor{
+		engine: e, kernel: k, opts: &e.opts, index: index,
+		scratch: make([]byte, e.opts.ReadSize), spare: make([]byte, 0, bufSmall),
+		done: make(chan struct{}),
+	}
+	r.now = k.Now()
+	r.yielded = r.now
+	r.wheel.Init(r.now)
+	r.retry.Run = (*Reactor).tryAgain
+	return r
+}
+
+// Index is the number of r, from 0: it finds the state that others keep for each reactor. Safe for any goroutine.
+func (r *Reactor) Index() int { return r.index }
+
+// Engine returns the engine r belongs to. Safe for any goroutine.
+func (r *Reactor) Engine() *Engine { return r.engine }
+
+// Now is the time of this tick: the monotonic clock in nanoseconds, read once after waiting.
+func (r *Reactor) Now() int64 { return r.now }
+
+// Post hands t to r. Safe for any goroutine; allocates nothing. Tasks of one goroutine run in their order.
+func (r *Reactor) Post(t *Task) {
+	if r.mail.post(t) {
+		r.kernel.Wake()
+	}
+}
+
+// Defer runs t in a later step of this tick, or of the next one. On r only; allocates nothing.
+func (r *Reactor) Defer(t *Task) {
+	t.next = nil
+	if r.laterTail == nil {
+		r.later = t
+	} else {
+		r.laterTail.next = t
+	}
+	r.laterTail = t
+}
+
+// run is the goroutine of r.
+func (r *Reactor) run() {
+	defer close(r.done)
+	for !r.stopping {
+		r.Tick()
+		if r.now-r.yielded >= yieldEvery {
+			r.yielded = r.now
+			runtime.Gosched()
+		}
+	}
+	r.shut()
+}
+
+// Tick waits once and does all that became due. Only for whoever drives a reactor of an engine that was not started:
+// a simulation, a bench.
+func (r *Reactor) Tick() {
+	r.wait()
+	for !r.work() {
+		// A handler panicked; its connection is closed and the tick goes on behind it.
+	}
+	if d := r.kernel.Now() - r.now; d > slowTick {
+		r.stats.SlowTicks++
+		r.stats.SlowestTick = max(r.stats.SlowestTick, d)
+	}
+}
+
+func (r *Reactor) wait() {
+	until := int64(0)
+	if r.idle() {
+		r.mail.asleep.Store(true)
+		if r.mail.empty() {
+			until = r.wheel.Next()
+		}
+	}
+	r.tickFrom.Store(0)
+	n := r.kernel.Wait(r.events[:], until)
+	if r.mail.asleep.Load() {
+		r.mail.asleep.Store(false)
+	}
+	r.now = r.kernel.Now()
+	r.tickFrom.Store(r.now)
+	r.stats.Ticks++
+	r.stats.Events += uint64(n)
+	for _, ev := range r.events[:n] {
+		r.deliver(ev)
+	}
+}
+
+// idle reports whether nothing is left to do but to wait.
+func (r *Reactor) idle() bool {
+	return len(r.ready) == 0 && r.later == nil && r.inbox == nil && len(r.dirty) == 0 && len(r.dead) == 0 &&
+		!r.acceptAny
+}
+
+func (r *Reactor) deliver(ev poller.Event) {
+	i := ev.Token.Slot()
+	if int(i) >= len(r.slots) || r.slots[i].gen != ev.Token.Generation() {
+		r.stats.StaleEvents++
+		return
+	}
+	if c := r.slots[i].conn; c != nil {
+		c.can |= ev.Ready
+		r.makeReady(c)
+	} else if a := r.slots[i].accept; a != nil {
+		a.ready = true
+		r.acceptAny = true
+	}
+}
+
+func (r *Reactor) makeReady(c *Conn) {
+	if c.flags&onReady == 0 {
+		c.flags |= onReady
+		r.ready = append(r.ready, c)
+	}
+}
+
+// work does the steps behind waiting and reports false when a callback panicked: then it is called again.
+func (r *Reactor) work() (done bool) {
+	defer r.rescue()
+	r.runMail()
+	r.wheel.Advance(r.now, timersPerTick)
+	if r.acceptAny {
+		r.acceptAll()
+	}
+	r.runReady()
+	for r.later != nil || r.dirtyAt < len(r.dirty) || r.deadAt < len(r.dead) {
+		r.runLater()
+		r.flushAll()
+		r.reapAll()
+	}
+	r.current = nil
+	return true
+}
+
+func (r *Reactor) runMail() {
+	r.current = nil
+	if r.inbox == nil {
+		r.inbox = r.mail.take()
+	}
+	for range mailPerTick {
+		t := r.inbox
+		if t == nil {
+			return
+		}
+		r.inbox, t.next = t.next, nil
+		r.stats.Tasks++
+		t.Run(r)
+	}
+}
+
+func (r *Reactor) runReady() {
+	for range turnsPerTick {
+		if r.readyAt == len(r.ready) {
+			break
+		}
+		c := r.ready[r.readyAt]
+		r.readyAt++
+		r.current = c
+		c.turn()
+	}
+	r.ready, r.readyAt = rest(r.ready, r.readyAt)
+}
+
+func (r *Reactor) runLater() {
+	r.current = nil
+	for t := r.later; t != nil; t = r.later {
+		r.later = t.next
+		if r.later == nil {
+			r.laterTail = nil
+		}
+		t.next = nil
+		t.Run(r)
+	}
+}
+
+func (r *Reactor) flushAll() {
+	for r.dirtyAt < len(r.dirty) {
+		c := r.dirty[r.dirtyAt]
+		r.dirtyAt++
+		r.current = c
+		c.flags &^= dirty
+		c.flush()
+	}
+	r.dirty, r.dirtyAt = rest(r.dirty, r.dirtyAt)
+}
+
+func (r *Reactor) reapAll() {
+	for r.deadAt < len(r.dead) {
+		c := r.dead[r.deadAt]
+		r.deadAt++
+		c.reap()
+	}
+	r.dead, r.deadAt = rest(r.dead, r.deadAt)
+}
+
+// rest removes the first n of list, in place. Their places are cleared: a list must not keep a closed Conn alive.
+func rest(list []*Conn, n int) ([]*Conn, int) {
+	left := copy(list, list[n:])
+	clear(list[left:])
+	return list[:left], 0
+}
+
+// rescue turns a panic of a handler into the end of its connection. A violated invariant of our own is not survived.
+func (r *Reactor) rescue() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if invariant.On {
+		panic(p)
+	}
+	r.stats.Panics++
+	slog.Error("handler panicked", "reactor", r.index, "panic", p, "stack", string(debug.Stack()))
+	c := r.current
+	r.current = nil
+	switch {
+	case c == nil:
+	case c.flags&reaping != 0: // in OnClose: it is off the dead list
+		c.release()
+	default:
+		c.drop(ErrPanic)
+	}
+}
+
+// register gives c a slot and registers its descriptor.
+func (r *Reactor) register(c *Conn) error {
+	i, gen := r.takeSlot()
+	r.slots[i].conn = c
+	c.slot, c.gen = i, gen
+	if e := r.kernel.Add(c.fd, poller.MakeToken(gen, i)); e != 0 {
+		r.freeSlot(i)
+		return e
+	}
+	return nil
+}
+
+func (r *Reactor) takeSlot() (i, gen uint32) {
+	if n := len(r.free); n > 0 {
+		i = r.free[n-1]
+		r.free = r.free[:n-1]
+	} else {
+		i = uint32(len(r.slots))
+		invariant.That(i < math.MaxUint32, "slots")
+		r.slots = append(r.slots, slot{})
+	}
+	r.slots[i].gen++
+	return i, r.slots[i].gen
+}
+
+func (r *Reactor) freeSlot(i uint32) {
+	s := &r.slots[i]
+	s.conn, s.accept = nil, nil
+	s.gen++ // at once: a stale event of this very batch must not find the next tenant
+	r.free = append(r.free, i)
+}
+
+// shut closes everything r holds.
+func (r *Reactor) shut() {
+	for i := range r.slots {
+		if c := r.slots[i].conn; c != nil {
+			c.drop(ErrStopped)
+		}
+	}
+	for !r.work() {
+	}
+	for _, a := range r.acceptors {
+		r.kernel.Close(a.fd)
+	}
+	r.acceptors = nil
+	r.kernel.Shut()
+}

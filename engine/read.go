@@ -1,0 +1,184 @@
+package engine
+
+import (
+	"syscall"
+
+	"github.com/edge-proxy/edge/poller"
+)
+
+// readsPerTurn bounds what one Conn reads before the others have their turn: half a mebibyte of a bulk transfer.
+const readsPerTurn = 8
+
+// turn gives c its share of the tick: write first, then read.
+func (c *Conn) turn() {
+	c.flags &^= onReady
+	r := c.reactor
+	if c.state == connecting && !c.finishConnect() {
+		return
+	}
+	if c.state == closed {
+		return
+	}
+	if c.queued > 0 && c.flags&dirty == 0 && c.can&poller.CanWrite != 0 {
+		c.flush()
+	}
+	if c.state == closing {
+		c.drain()
+		return
+	}
+	if c.flags&(unopened|sendable|timedOut) != 0 {
+		c.notify()
+	}
+	for range readsPerTurn {
+		if c.state != open || c.flags&wantRead == 0 {
+			return
+		}
+		if c.flags&redeliver != 0 {
+			c.flags &^= redeliver
+			c.deliverKept()
+			continue
+		}
+		if c.can&poller.CanRead == 0 {
+			return
+		}
+		if !c.read() {
+			return
+		}
+	}
+	r.makeReady(c)
+}
+
+// notify makes the callbacks that are due besides data.
+func (c *Conn) notify() {
+	if c.flags&unopened != 0 {
+		c.flags &^= unopened
+		c.handler.OnOpen(c)
+	}
+	if c.flags&sendable != 0 && c.state == open {
+		c.flags &^= sendable
+		c.handler.OnSendable(c)
+	}
+	if c.flags&timedOut != 0 && c.state == open {
+		c.flags &^= timedOut
+		c.handler.OnTimeout(c)
+	}
+}
+
+// read reads once and delivers: into the scratch when nothing is kept, else behind what is kept. It reports false when
+// reading was put off.
+func (c *Conn) read() bool {
+	r := c.reactor
+	if c.in != nil {
+		if r.Pressure() >= PressureRead && r.putOff(c) {
+			return false
+		}
+		c.readBehind()
+		return true
+	}
+	n, e := r.kernel.Read(c.fd, r.scratch)
+	if !c.got(n, len(r.scratch), e) {
+		return true
+	}
+	used := c.handler.OnData(c, r.scratch[:n])
+	if used < n {
+		c.keep(r.scratch[used:n])
+	}
+	scramble(r.scratch[:n])
+	return true
+}
+
+// got accounts for a read and reports whether there are bytes to deliver.
+func (c *Conn) got(n, room int, e syscall.Errno) bool {
+	r := c.reactor
+	switch {
+	case e == syscall.EAGAIN:
+		c.can &^= poller.CanRead
+		return false
+	case e != 0:
+		c.drop(e)
+		return false
+	case n == 0:
+		c.can &^= poller.CanRead
+		c.flags |= eof
+		c.PauseRead()
+		c.handler.OnEOF(c)
+		return false
+	}
+	// A short read has drained the socket, and what comes later is a new edge. Not so once the peer has closed: that
+	// edge has been seen, and only 0 or an error tells the end.
+	if n < room && c.can&(poller.PeerClosed|poller.Broken) == 0 {
+		c.can &^= poller.CanRead
+	}
+	r.stats.BytesIn += uint64(n)
+	return true
+}
+
+// keep stores what OnData left. The rest is offered again behind new bytes, on ResumeRead, or to a new handler.
+func (c *Conn) keep(rest []byte) {
+	if c.state != open {
+		return
+	}
+	b := c.reactor.bufs.get(len(rest) + 1)
+	b.w = copy(b.data, rest)
+	c.in = b
+	c.checkKept()
+}
+
+// checkKept closes a connection whose reader wants more and has no room for it.
+func (c *Conn) checkKept() {
+	if c.flags&wantRead != 0 && c.flags&redeliver == 0 && c.in.w-c.in.r >= c.reactor.opts.ReadMax {
+		c.reactor.stats.ReadFull++
+		c.Close(ErrReadFull)
+	}
+}
+
+// readBehind reads behind the bytes that are kept and delivers both.
+func (c *Conn) readBehind() {
+	r := c.reactor
+	b := c.roomBehind()
+	n, e := r.kernel.Read(c.fd, b.data[b.w:])
+	room := b.room()
+	if n > 0 {
+		b.w += n
+	}
+	if c.got(n, room, e) {
+		c.deliverKept()
+	}
+}
+
+// roomBehind makes room behind the kept bytes: by moving them to the front, or into a larger Buf.
+func (c *Conn) roomBehind() *Buf {
+	b := c.in
+	if b.room() > 0 {
+		return b
+	}
+	if b.r > 0 {
+		b.w = copy(b.data, b.bytes())
+		b.r = 0
+		return b
+	}
+	next := c.reactor.bufs.get(2 * len(b.data))
+	next.w = copy(next.data, b.bytes())
+	c.in = next
+	c.reactor.bufs.put(b)
+	return next
+}
+
+// deliverKept offers the kept bytes.
+func (c *Conn) deliverKept() {
+	b := c.in
+	if b == nil {
+		return
+	}
+	used := c.handler.OnData(c, b.bytes())
+	if c.in != b { // closed meanwhile: the bytes are gone
+		return
+	}
+	b.r += used
+	if b.r == b.w {
+		c.in = nil
+		c.reactor.bufs.put(b)
+		return
+	}
+	c.checkKept()
+}

@@ -1,0 +1,79 @@
+package engine
+
+// Stats are the counters of one reactor or, added up, of an Engine. Each grows only, but for the gauges at the end.
+type Stats struct {
+	Ticks       uint64
+	Events      uint64
+	StaleEvents uint64 // events for a connection that was closed in the same batch
+	Tasks       uint64 // posted tasks that ran
+	Accepted    uint64
+	HandedOff   uint64 // accepted here, given to a reactor with fewer connections
+	Dialed      uint64
+	DialFailed  uint64 // failed at once; later failures are OnClose's
+	Closed      uint64
+	BytesIn     uint64
+	BytesOut    uint64
+	Panics      uint64 // handlers that panicked: their connection was closed
+
+	AcceptPaused uint64 // out of descriptors, above ConnsMax or under memory pressure
+	AcceptFailed uint64 // connections that died before they were accepted
+	ReadFull     uint64 // closed with ErrReadFull
+	ReadPaused   uint64 // reads put off under memory pressure
+	QueueFull    uint64 // writes refused with ErrQueueFull
+	SlowTicks    uint64 // ticks longer than 10 ms
+	SlowestTick  int64  // ns
+
+	OffloadRefused uint64 // jobs refused because the pool was full; of the whole Engine
+
+	Conns    int64 // open now, accepted ones
+	BufBytes int64 // in buffers now
+	Timers   int64 // in the wheel now
+}
+
+func (s *Stats) add(o *Stats) {
+	s.Ticks += o.Ticks
+	s.Events += o.Events
+	s.StaleEvents += o.StaleEvents
+	s.Tasks += o.Tasks
+	s.Accepted += o.Accepted
+	s.HandedOff += o.HandedOff
+	s.Dialed += o.Dialed
+	s.DialFailed += o.DialFailed
+	s.Closed += o.Closed
+	s.BytesIn += o.BytesIn
+	s.BytesOut += o.BytesOut
+	s.Panics += o.Panics
+	s.AcceptPaused += o.AcceptPaused
+	s.AcceptFailed += o.AcceptFailed
+	s.ReadFull += o.ReadFull
+	s.ReadPaused += o.ReadPaused
+	s.QueueFull += o.QueueFull
+	s.SlowTicks += o.SlowTicks
+	s.SlowestTick = max(s.SlowestTick, o.SlowestTick)
+	s.Conns += o.Conns
+	s.BufBytes += o.BufBytes
+	s.Timers += o.Timers
+}
+
+// Stats returns the counters of r. On r only; Engine.Stats is for everybody else.
+func (r *Reactor) Stats() Stats {
+	s := r.stats
+	s.Conns = r.load.Load()
+	s.BufBytes = r.bufs.inUse
+	s.Timers = int64(r.wheel.Len())
+	return s
+}
+
+// Stats adds up the counters of all reactors: each copies its own out. Safe for any goroutine but a reactor's.
+func (e *Engine) Stats() Stats {
+	var sum Stats
+	for _, r := range e.reactors {
+		r.call(func() error { //nolint:errcheck // ErrStopped: what it counted is gone
+			s := r.Stats()
+			sum.add(&s)
+			return nil
+		})
+	}
+	sum.OffloadRefused = e.offload.refused.Load()
+	return sum
+}

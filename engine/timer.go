@@ -1,0 +1,50 @@
+package engine
+
+import "github.com/edge-proxy/edge/timerwheel"
+
+// Timer is a deadline that belongs to no Conn. The zero value, with Run set, is ready.
+// Owned by the reactor it is armed on.
+type Timer struct {
+	Run     func(r *Reactor) // set once; runs as a deferred task, never nested
+	entry   timerwheel.Timer
+	task    Task
+	reactor *Reactor
+	due     bool // fired and not taken back
+	queued  bool // its task is on the list, run or not
+}
+
+// Arm arranges for t.Run at the absolute time at (see Now). It replaces the time set before; moving it later is cheap.
+func (r *Reactor) Arm(t *Timer, at int64) {
+	if t.reactor == nil {
+		t.reactor = r
+		t.entry.Owner = (*firing)(t)
+		t.task.Run = t.fire
+	}
+	r.wheel.Arm(&t.entry, at)
+}
+
+// Disarm takes t back: Run is not called, even if its time has come in this tick.
+func (r *Reactor) Disarm(t *Timer) {
+	r.wheel.Disarm(&t.entry)
+	t.due = false
+}
+
+// firing is a Timer as the wheel sees it.
+type firing Timer
+
+// OnTimer runs inside the wheel: it calls nobody, it defers the task.
+func (f *firing) OnTimer(*timerwheel.Timer, int64) {
+	f.due = true
+	if !f.queued {
+		f.queued = true
+		f.reactor.Defer(&f.task)
+	}
+}
+
+func (t *Timer) fire(r *Reactor) {
+	t.queued = false
+	if t.due {
+		t.due = false
+		t.Run(r)
+	}
+}

@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"log/slog"
+	"runtime"
+	"time"
+)
+
+// The watchdog looks once a second, since a more frequent timer costs a saturated reactor more than it tells.
+const (
+	watchEvery = time.Second
+	watchLog   = time.Minute // at most one report of a slow tick in this time
+)
+
+// watchdog looks whether a reactor has been in the same tick for too long, and logs where.
+// Guarded by being one goroutine.
+type watchdog struct {
+	quit chan struct{}
+}
+
+func (w *watchdog) start(e *Engine) {
+	w.quit = make(chan struct{})
+	go w.run(e)
+}
+
+func (w *watchdog) stop() {
+	if w.quit != nil {
+		close(w.quit)
+	}
+}
+
+func (w *watchdog) run(e *Engine) {
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	var logged time.Time
+	for {
+		select {
+		case <-w.quit:
+			return
+		case now := <-t.C:
+			if now.Sub(logged) >= watchLog && w.look(e) {
+				logged = now
+			}
+		}
+	}
+}
+
+// look reports the first reactor that hangs in a tick.
+func (w *watchdog) look(e *Engine) bool {
+	for _, r := range e.reactors {
+		from := r.tickFrom.Load()
+		if from == 0 {
+			continue
+		}
+		if d := r.kernel.Now() - from; d > slowTick && r.tickFrom.Load() == from {
+			stacks := make([]byte, 64<<10)
+			stacks = stacks[:runtime.Stack(stacks, true)]
+			slog.Warn("a callback keeps its reactor", "reactor", r.index, "for", time.Duration(d), "stacks", string(stacks))
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,267 @@
+package engine
+
+import (
+	"syscall"
+
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// largeWrite is where gathering ends: a Write of at least this much leaves at once, behind what is queued, and only
+// what the socket does not take is copied.
+const largeWrite = 4 << 10
+
+// Reserve returns an empty slice over the free end of the send queue, with room for at least n bytes. Append to it and
+// hand the result to Commit before any other method of c is called: heads are written where they will be sent from.
+// It never returns nil; after the Conn was closed the bytes go nowhere.
+func (c *Conn) Reserve(n int) []byte {
+	if c.state > open {
+		return c.reactor.spare[:0]
+	}
+	t := c.outTail
+	if t == nil || t.shared || t.room() < n {
+		t = c.reactor.bufs.get(n)
+		c.link(t)
+	}
+	return t.data[t.w:t.w:len(t.data)]
+}
+
+// Commit queues b, which was appended to what Reserve returned. A b that outgrew its room is copied.
+func (c *Conn) Commit(b []byte) {
+	if c.state > open || len(b) == 0 {
+		return
+	}
+	t := c.outTail
+	if len(b) <= t.room() && &b[0] == &t.data[t.w] {
+		t.w += len(b)
+		c.queued += len(b)
+	} else {
+		c.queue(b)
+	}
+	c.noteQueued()
+}
+
+// Write queues or sends p, all of it, or returns ErrQueueFull and takes nothing. p is borrowed until return.
+func (c *Conn) Write(p []byte) error {
+	if err := c.mayQueue(len(p)); err != nil {
+		return err
+	}
+	if len(p) >= largeWrite && c.state == open && c.can&poller.CanWrite != 0 {
+		n := c.send(p)
+		p = p[n:]
+		if len(p) == 0 || c.state > open {
+			return nil
+		}
+	}
+	c.queue(p)
+	c.noteQueued()
+	return nil
+}
+
+// WriteShared queues p without a copy. p must stay immutable until it was sent; it may be queued on any number of
+// connections of any reactors.
+func (c *Conn) WriteShared(p []byte) error {
+	if err := c.mayQueue(len(p)); err != nil || len(p) == 0 {
+		return err
+	}
+	c.link(c.reactor.bufs.share(p))
+	c.queued += len(p)
+	c.noteQueued()
+	return nil
+}
+
+// Queued returns the bytes that were written and have not left.
+func (c *Conn) Queued() int { return c.queued }
+
+// Congested reports whether more than the low mark is queued: OnSendable will come.
+func (c *Conn) Congested() bool { return c.queued > c.reactor.opts.SendLow }
+
+// CloseWrite sends FIN behind what is queued; reading goes on.
+func (c *Conn) CloseWrite() {
+	if c.state > open || c.flags&finSent != 0 {
+		return
+	}
+	c.flags |= finSent
+	c.makeDirty()
+}
+
+func (c *Conn) mayQueue(n int) error {
+	if c.state > open || c.flags&finSent != 0 {
+		return ErrClosed
+	}
+	if c.queued+n > c.reactor.opts.SendMax {
+		c.reactor.stats.QueueFull++
+		return ErrQueueFull
+	}
+	return nil
+}
+
+func (c *Conn) noteQueued() {
+	if c.queued > c.reactor.opts.SendLow {
+		c.flags |= congested
+	}
+	c.makeDirty()
+}
+
+func (c *Conn) makeDirty() {
+	if c.flags&dirty == 0 {
+		c.flags |= dirty
+		c.reactor.dirty = append(c.reactor.dirty, c)
+	}
+}
+
+func (c *Conn) link(b *Buf) {
+	if c.outTail == nil {
+		c.out = b
+	} else {
+		c.outTail.next = b
+	}
+	c.outTail = b
+}
+
+// queue copies p behind what is queued.
+func (c *Conn) queue(p []byte) {
+	c.queued += len(p)
+	for len(p) > 0 {
+		t := c.outTail
+		if t == nil || t.shared || t.room() == 0 {
+			t = c.reactor.bufs.get(min(len(p), bufLarge))
+			c.link(t)
+		}
+		n := copy(t.data[t.w:], p)
+		t.w += n
+		p = p[n:]
+	}
+}
+
+// send writes the queue and p behind it in one call, and reports how much of p left. What does not leave of the queue
+// stays there. May close c.
+func (c *Conn) send(p []byte) (n int) {
+	r := c.reactor
+	iov := r.iov[:0]
+	total := len(p)
+	for b := c.out; b != nil && len(iov) < poller.IOVMax-1; b = b.next {
+		iov = append(iov, b.bytes())
+		total += b.w - b.r
+	}
+	if total-len(p) < c.queued { // the queue is longer than one call takes: p must wait for its turn
+		total -= len(p)
+		p = nil
+	} else if p != nil {
+		iov = append(iov, p)
+	}
+	sent, e := r.writeOut(c.fd, iov)
+	if e != 0 {
+		c.sendFailed(e)
+		return 0
+	}
+	if sent < total {
+		c.can &^= poller.CanWrite
+	}
+	r.stats.BytesOut += uint64(sent)
+	return c.consume(sent)
+}
+
+// writeOut sends iov, by the plain call when there is one buffer.
+func (r *Reactor) writeOut(fd poller.FD, iov [][]byte) (int, syscall.Errno) {
+	var n int
+	var e syscall.Errno
+	if len(iov) == 1 {
+		n, e = r.kernel.Write(fd, iov[0])
+	} else {
+		n, e = r.kernel.Writev(fd, iov)
+	}
+	clear(iov)
+	if e == syscall.EAGAIN {
+		return 0, 0
+	}
+	return n, e
+}
+
+// consume takes sent bytes off the queue and returns what is left over: the part that came from behind it.
+func (c *Conn) consume(sent int) (rest int) {
+	for b := c.out; b != nil; b = c.out {
+		n := b.w - b.r
+		if sent < n {
+			b.r += sent
+			c.queued -= sent
+			return 0
+		}
+		sent -= n
+		c.queued -= n
+		c.out = b.next
+		if c.out == nil {
+			c.outTail = nil
+		}
+		b.next = nil
+		c.reactor.bufs.put(b)
+	}
+	return sent
+}
+
+// flush writes what is queued, once, and follows up: FIN when it is due, OnSendable, the end of closing.
+func (c *Conn) flush() {
+	if c.state == connecting || c.state == closed {
+		return
+	}
+	for c.queued > 0 && c.can&poller.CanWrite != 0 {
+		c.send(nil)
+		if c.state == closed {
+			return
+		}
+	}
+	c.checkQueue()
+	if c.flags&congested != 0 && c.queued <= c.reactor.opts.SendLow {
+		c.flags &^= congested
+		if c.state == open {
+			c.flags |= sendable
+			c.reactor.makeReady(c)
+		}
+	}
+	if c.queued > 0 {
+		return
+	}
+	if c.state == closing {
+		c.sent()
+	} else if c.flags&finSent != 0 {
+		c.sendFIN()
+	}
+}
+
+func (c *Conn) sendFIN() {
+	if e := c.reactor.kernel.CloseWrite(c.fd); e != 0 && e != syscall.ENOTCONN {
+		c.drop(e)
+	}
+}
+
+// sendFailed ends a connection that cannot be written to. While bytes of the peer may still lie unread, the reader
+// finds them first: a peer that answered and closed without reading all we sent has still answered.
+func (c *Conn) sendFailed(e syscall.Errno) {
+	c.can &^= poller.CanWrite
+	c.releaseQueue()
+	if (e == syscall.EPIPE || e == syscall.ECONNRESET) && c.state == open && c.can&poller.CanRead != 0 {
+		c.can |= poller.Broken
+		c.reactor.makeReady(c)
+		return
+	}
+	c.drop(e)
+}
+
+func (c *Conn) releaseQueue() {
+	for b := c.out; b != nil; b = c.out {
+		c.out, b.next = b.next, nil
+		c.reactor.bufs.put(b)
+	}
+	c.outTail, c.queued = nil, 0
+}
+
+func (c *Conn) checkQueue() {
+	if !invariant.On {
+		return
+	}
+	n := 0
+	for b := c.out; b != nil; b = b.next {
+		n += b.w - b.r
+	}
+	invariant.That(n == c.queued, "queued %d, in the queue %d", c.queued, n)
+}

@@ -1,0 +1,38 @@
+// Package poller is the seam between a reactor and the operating system.
+//
+// Kernel is that seam: an interface which the reactor holds and through which every system call of it goes. Epoll is
+// the one that runs; the simulation behind the same interface makes the orders happen that sockets cannot be forced
+// into. The package knows descriptors and readiness, nothing of connections or protocols.
+//
+// # How it waits
+//
+// An epoll descriptor is itself pollable. Epoll therefore does not block a thread in epoll_wait(2): its descriptor is
+// registered with the poller of the Go runtime, asked with a time-out of zero, and when there is nothing the goroutine
+// parks like any other that waits for the network. That costs no hand-off between threads. ParkSyscall and ParkSpin are
+// there for machines on which a bench says otherwise.
+//
+// The deadline of a wait is a timerfd in the same set, armed anew only when the deadline moves earlier or has fired.
+// Wake writes to an eventfd in the same set.
+//
+// # Raw calls
+//
+// Calls that cannot block (every descriptor is non-blocking, the time-out is zero) bypass the scheduler of Go. They
+// stand in raw_linux.go and nowhere else. A raw call that does block would stop the whole process at the next
+// garbage collection, so what may block goes the ordinary way.
+//
+// # Readiness
+//
+// A descriptor is registered once, for both directions, edge-triggered, and never modified. A short read means that
+// the socket was drained at that moment; whatever arrives later is a new edge. Only after PeerClosed or Broken must a
+// reader go on until 0 or an error.
+//
+// # Threads and ownership
+//
+// A Kernel is owned by one goroutine, its reactor; Wake alone is safe for any goroutine. Memory that the kernel reads
+// or fills during a call (events, iovecs, socket addresses) are fields of the Epoll, so that nothing escapes to the
+// heap for each call.
+//
+// # Limits
+//
+// Events per wait: the length of the slice given to Wait, at most EventsMax. Buffers per Writev: IOVMax.
+package poller

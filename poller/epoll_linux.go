@@ -1,0 +1,269 @@
+package poller
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// EventsMax is the largest number of events one Wait returns.
+const EventsMax = 512
+
+// Park says how a Kernel sleeps.
+type Park uint8
+
+// The ways to sleep.
+const (
+	ParkRuntime Park = iota // in the poller of the Go runtime, like any goroutine that waits for the network
+	ParkSyscall             // in epoll_wait(2), on a thread of its own while it lasts
+	ParkSpin                // not at all: asks again and again, yielding in between
+)
+
+// Tokens of the Kernel's own descriptors. A slot of this size is never reached.
+const (
+	tokenWake  Token = 1<<64 - 1
+	tokenTimer Token = 1<<64 - 2
+)
+
+// Epoll is the Kernel of Linux: epoll(7), with an eventfd to be woken and a timerfd for the deadline.
+// Owned by its reactor, except Wake, which is safe for any goroutine.
+//
+//	armed != 0 => the timerfd fires at armed, and not before the Wait that then clears it
+type Epoll struct {
+	epfd   int
+	wakeFD FD
+	timer  FD
+	park   Park
+	armed  int64 // absolute, what the timerfd is set to; 0 when it is not
+	start  time.Time
+	base   int64 // CLOCK_MONOTONIC at start
+
+	file *os.File // keeps epfd registered with the runtime
+	conn syscall.RawConn
+	poll func(uintptr) bool // made once: a closure for every Wait would be an allocation
+	got  int
+	want int
+
+	events [EventsMax]unix.EpollEvent
+	iov    [IOVMax]unix.Iovec
+	msg    unix.Msghdr
+	sa     unix.RawSockaddrAny
+	saLen  uint32
+	ctl    unix.EpollEvent
+	spec   unix.ItimerSpec
+}
+
+// NewEpoll opens an epoll instance that sleeps as park says.
+func NewEpoll(park Park) (*Epoll, error) {
+	k := &Epoll{park: park, wakeFD: NoFD, timer: NoFD}
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("epoll_create1: %w", err)
+	}
+	k.epfd = epfd
+	if err := k.open(); err != nil {
+		k.Shut()
+		return nil, err
+	}
+	return k, nil
+}
+
+func (k *Epoll) open() error {
+	w, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("eventfd: %w", err)
+	}
+	k.wakeFD = FD(w)
+	t, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("timerfd_create: %w", err)
+	}
+	k.timer = FD(t)
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return fmt.Errorf("clock_gettime: %w", err)
+	}
+	k.start, k.base = time.Now(), ts.Nano()
+
+	// Neither is ever read: with EPOLLET each write, and each expiry, is an edge of its own.
+	for fd, token := range map[FD]Token{k.wakeFD: tokenWake, k.timer: tokenTimer} {
+		if e := k.add(fd, token, unix.EPOLLIN|unix.EPOLLET); e != 0 {
+			return fmt.Errorf("epoll_ctl: %w", e)
+		}
+	}
+	if k.park == ParkRuntime {
+		return k.register()
+	}
+	return nil
+}
+
+// register hands the epoll descriptor to the poller of the runtime.
+func (k *Epoll) register() error {
+	if err := unix.SetNonblock(k.epfd, true); err != nil {
+		return fmt.Errorf("epoll: %w", err)
+	}
+	k.file = os.NewFile(uintptr(k.epfd), "epoll")
+	conn, err := k.file.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("epoll: %w", err)
+	}
+	k.conn = conn
+	k.poll = func(uintptr) bool {
+		k.got = rawEpollPoll(k.epfd, k.events[:k.want])
+		return k.got != 0
+	}
+	return nil
+}
+
+// Now reads the monotonic clock.
+func (k *Epoll) Now() int64 { return k.base + int64(time.Since(k.start)) }
+
+// Wait fills dst with what is ready.
+func (k *Epoll) Wait(dst []Event, until int64) int {
+	k.want = min(len(dst), EventsMax)
+	if until == 0 {
+		return k.deliver(dst, rawEpollPoll(k.epfd, k.events[:k.want]))
+	}
+	if until > 0 && !k.arm(until) {
+		return k.deliver(dst, rawEpollPoll(k.epfd, k.events[:k.want]))
+	}
+	switch k.park {
+	case ParkRuntime:
+		// The only error is that the file was closed, by Shut.
+		if err := k.conn.Read(k.poll); err != nil {
+			return 0
+		}
+		return k.deliver(dst, k.got)
+	case ParkSyscall:
+		n, err := unix.EpollWait(k.epfd, k.events[:k.want], -1)
+		if err != nil {
+			return 0
+		}
+		return k.deliver(dst, n)
+	}
+	for {
+		if n := rawEpollPoll(k.epfd, k.events[:k.want]); n != 0 {
+			return k.deliver(dst, n)
+		}
+		runtime.Gosched()
+	}
+}
+
+// arm makes sure that the timerfd fires at until or earlier. It reports false when until has passed.
+func (k *Epoll) arm(until int64) bool {
+	if k.armed != 0 && k.armed <= until {
+		return true
+	}
+	if until <= k.Now() {
+		return false
+	}
+	k.spec = unix.ItimerSpec{Value: unix.NsecToTimespec(until)}
+	if e := rawTimerSet(k.timer, &k.spec); e != 0 {
+		return false
+	}
+	k.armed = until
+	return true
+}
+
+func (k *Epoll) deliver(dst []Event, n int) int {
+	out := 0
+	for i := range max(n, 0) {
+		ev := &k.events[i]
+		token := Token(uint32(ev.Fd)) | Token(uint32(ev.Pad))<<32
+		switch token {
+		case tokenWake:
+			continue
+		case tokenTimer:
+			k.armed = 0
+			continue
+		}
+		dst[out] = Event{Token: token, Ready: readiness(ev.Events)}
+		out++
+	}
+	return out
+}
+
+func readiness(e uint32) Ready {
+	var r Ready
+	if e&unix.EPOLLIN != 0 {
+		r |= CanRead
+	}
+	if e&unix.EPOLLOUT != 0 {
+		r |= CanWrite
+	}
+	if e&unix.EPOLLRDHUP != 0 {
+		r |= PeerClosed | CanRead
+	}
+	if e&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
+		r |= Broken | CanRead | CanWrite
+	}
+	return r
+}
+
+var wakeOne = [8]byte{1} // any number but zero, in either byte order
+
+// Wake ends the sleep of Wait. Safe for any goroutine.
+func (k *Epoll) Wake() { rawNotify(k.wakeFD, &wakeOne) }
+
+// Add registers fd for both directions, edge-triggered, for its whole life.
+func (k *Epoll) Add(fd FD, t Token) syscall.Errno {
+	return k.add(fd, t, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+}
+
+func (k *Epoll) add(fd FD, t Token, events uint32) syscall.Errno {
+	k.ctl = unix.EpollEvent{Events: events, Fd: int32(uint32(t)), Pad: int32(uint32(t >> 32))}
+	return rawEpollCtl(k.epfd, unix.EPOLL_CTL_ADD, fd, &k.ctl)
+}
+
+// Del takes fd out of the set.
+func (k *Epoll) Del(fd FD) syscall.Errno {
+	return rawEpollCtl(k.epfd, unix.EPOLL_CTL_DEL, fd, &k.ctl)
+}
+
+// Read reads into p.
+func (k *Epoll) Read(fd FD, p []byte) (int, syscall.Errno) { return rawRead(fd, p) }
+
+// Write writes p.
+func (k *Epoll) Write(fd FD, p []byte) (int, syscall.Errno) { return rawWrite(fd, p) }
+
+// Writev writes bufs in turn.
+func (k *Epoll) Writev(fd FD, bufs [][]byte) (int, syscall.Errno) {
+	n := 0
+	for _, b := range bufs[:min(len(bufs), IOVMax)] {
+		if len(b) == 0 {
+			continue
+		}
+		k.iov[n].Base = &b[0]
+		k.iov[n].SetLen(len(b))
+		n++
+	}
+	k.msg.Iov = &k.iov[0]
+	k.msg.SetIovlen(n)
+	sent, e := rawSendmsg(fd, &k.msg)
+	clear(k.iov[:n]) // or the buffers would be kept alive until the next call
+	return sent, e
+}
+
+// CloseWrite sends FIN.
+func (k *Epoll) CloseWrite(fd FD) syscall.Errno { return rawShutdown(fd, unix.SHUT_WR) }
+
+// Close closes fd, which leaves the set with it.
+func (k *Epoll) Close(fd FD) { rawClose(fd) }
+
+// Shut closes what the Epoll itself holds. Called by its reactor, after its last Wait.
+func (k *Epoll) Shut() {
+	if k.file != nil {
+		k.file.Close() //nolint:errcheck
+	} else {
+		unix.Close(k.epfd) //nolint:errcheck
+	}
+	for _, fd := range []FD{k.wakeFD, k.timer} {
+		if fd != NoFD {
+			rawClose(fd)
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package poller
+
+import (
+	"net/netip"
+	"syscall"
+)
+
+// Token is what epoll gives back with an event: generation<<32 | slot. Never a pointer: a stale event can only meet a
+// dead slot.
+type Token uint64
+
+// MakeToken joins a generation and a slot.
+func MakeToken(generation, slot uint32) Token { return Token(generation)<<32 | Token(slot) }
+
+// Slot returns the lower half.
+func (t Token) Slot() uint32 { return uint32(t) }
+
+// Generation returns the upper half.
+func (t Token) Generation() uint32 { return uint32(t >> 32) }
+
+// Ready says what can be done with a fd. Readiness is an edge: it is reported once and holds until a call says EAGAIN.
+type Ready uint8
+
+// The kinds of readiness.
+const (
+	CanRead    Ready = 1 << iota
+	CanWrite         //
+	PeerClosed       // the peer sent FIN (EPOLLRDHUP)
+	Broken           // EPOLLERR or EPOLLHUP: read or write says why
+)
+
+// Event is one report of readiness.
+type Event struct {
+	Token Token
+	Ready Ready
+}
+
+// FD is a descriptor that a Kernel gave out. It means nothing to another Kernel unless both share one table, as those
+// of one process do.
+type FD int32
+
+// NoFD is no descriptor.
+const NoFD FD = -1
+
+// Addr is an IP address with a port or, when Path is set, a Unix socket.
+type Addr struct {
+	IP   netip.AddrPort
+	Path string
+}
+
+// IsUnix reports whether a names a Unix socket.
+func (a Addr) IsUnix() bool { return a.Path != "" }
+
+// String formats a as host:port or unix:path.
+func (a Addr) String() string {
+	if a.IsUnix() {
+		return "unix:" + a.Path
+	}
+	return a.IP.String()
+}
+
+// ListenOptions are set on a listening socket; accepted ones inherit them. The zero value is good.
+type ListenOptions struct {
+	Backlog     int  // 0: 4096, cut by net.core.somaxconn
+	ReusePort   bool // several sockets on one address, the kernel spreads connections
+	DeferAccept bool // TCP_DEFER_ACCEPT: report a connection when its first bytes are there
+	V6Only      bool // an IPv6 socket that takes no IPv4
+	NoKeepAlive bool // no TCP keep-alive probes
+}
+
+// ConnectOptions are set on a socket before it connects. The zero value is good.
+type ConnectOptions struct {
+	Bind        netip.Addr // local address, if valid
+	NoKeepAlive bool
+}
+
+// Kernel is the seam between a reactor and the operating system: every system call a reactor makes is one of these
+// methods. Owned by its reactor, except Wake. The real one is Epoll; internal/sim has one that is scripted.
+//
+// Every descriptor is non-blocking. Calls never return EINTR: they try again. Errors are plain numbers, 0 for none,
+// so that nothing is allocated; EAGAIN is one of them.
+type Kernel interface {
+	// Now reads the monotonic clock, in nanoseconds.
+	Now() int64
+	// Wait fills dst and reports how many events it holds. It sleeps until there is one, or until the absolute time
+	// until has come, or Wake was called. until 0: do not sleep; below 0: no limit in time. 0 events is an answer.
+	Wait(dst []Event, until int64) int
+	// Wake ends the sleep of Wait, or of the next one. Safe for any goroutine; calls coalesce.
+	Wake()
+	// Shut releases what the Kernel itself holds. Descriptors it gave out stay the caller's.
+	Shut()
+
+	// Listen opens a listening socket. The address it got (port 0 has been replaced) is returned.
+	Listen(a Addr, o *ListenOptions) (FD, Addr, error)
+	// Accept takes the next waiting connection: non-blocking, with the address of the peer.
+	Accept(l FD) (FD, Addr, syscall.Errno)
+	// Connect begins a connection: 0 when it stands already, EINPROGRESS when CanWrite will say so. With any other
+	// number there is no descriptor.
+	Connect(a Addr, o *ConnectOptions) (FD, syscall.Errno)
+	// SockError takes the pending error of a socket (SO_ERROR).
+	SockError(fd FD) syscall.Errno
+	// LocalAddr is the address of our end.
+	LocalAddr(fd FD) Addr
+
+	// Read reads at most len(p) bytes. 0 bytes without an error is the end.
+	Read(fd FD, p []byte) (int, syscall.Errno)
+	// Write writes from p; fewer bytes than len(p) means that the socket is full.
+	Write(fd FD, p []byte) (int, syscall.Errno)
+	// Writev writes from several buffers in turn, at most IOVMax of them.
+	Writev(fd FD, bufs [][]byte) (int, syscall.Errno)
+	// Add registers fd once for its life, for reading and writing, edge-triggered.
+	Add(fd FD, t Token) syscall.Errno
+	// Del takes fd out again, before it goes to another reactor. Close does so by itself.
+	Del(fd FD) syscall.Errno
+	// CloseWrite sends FIN.
+	CloseWrite(fd FD) syscall.Errno
+	// Close closes fd.
+	Close(fd FD)
+}
+
+// IOVMax is the largest number of buffers one Writev takes.
+const IOVMax = 64

@@ -1,0 +1,118 @@
+package poller
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The calls of this file bypass the scheduler: they are made on non-blocking descriptors only, or with a time-out of
+// zero, so that none can block. The pointers they are given lie in the Epoll or in the caller's live buffer.
+
+func rawRead(fd FD, p []byte) (int, syscall.Errno) {
+	if len(p) == 0 {
+		return 0, 0
+	}
+	for {
+		// SAFETY: p is alive until the call returns; the kernel fills at most len(p) bytes.
+		n, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+		if e != unix.EINTR {
+			return count(n, e), e
+		}
+	}
+}
+
+func rawWrite(fd FD, p []byte) (int, syscall.Errno) {
+	if len(p) == 0 {
+		return 0, 0
+	}
+	for {
+		// SAFETY: p is alive until the call returns; the kernel only reads it. MSG_NOSIGNAL: no SIGPIPE.
+		n, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+			unix.MSG_NOSIGNAL, 0, 0)
+		if e != unix.EINTR {
+			return count(n, e), e
+		}
+	}
+}
+
+// rawNotify adds to an eventfd. It is full only when it need not be written to: EAGAIN is as good as success.
+func rawNotify(fd FD, p *[8]byte) {
+	// SAFETY: p is alive until the call returns; the kernel only reads it.
+	unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(p)), uintptr(len(p))) //nolint:errcheck
+}
+
+func rawSendmsg(fd FD, m *unix.Msghdr) (int, syscall.Errno) {
+	for {
+		// SAFETY: m and the iovecs it points to are fields of the Epoll; their bases are kept alive by its caller.
+		n, _, e := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(fd), uintptr(unsafe.Pointer(m)), unix.MSG_NOSIGNAL)
+		if e != unix.EINTR {
+			return count(n, e), e
+		}
+	}
+}
+
+func rawAccept(l FD, sa *unix.RawSockaddrAny, size *uint32) (FD, syscall.Errno) {
+	for {
+		*size = uint32(unsafe.Sizeof(*sa))
+		// SAFETY: sa and size are fields of the Epoll; the kernel fills at most *size bytes.
+		n, _, e := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(l), uintptr(unsafe.Pointer(sa)),
+			uintptr(unsafe.Pointer(size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		if e != unix.EINTR {
+			return FD(count(n, e)), e
+		}
+	}
+}
+
+func rawConnect(fd FD, sa *unix.RawSockaddrAny, size uint32) syscall.Errno {
+	// SAFETY: sa is a field of the Epoll. EINTR means that the connection goes on in the background, as EINPROGRESS.
+	_, _, e := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(sa)), uintptr(size))
+	if e == unix.EINTR {
+		return unix.EINPROGRESS
+	}
+	return e
+}
+
+func rawShutdown(fd FD, how int) syscall.Errno {
+	_, _, e := unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), uintptr(how), 0)
+	return e
+}
+
+func rawClose(fd FD) {
+	// On Linux the descriptor is gone whatever close says; SO_LINGER is never set, so it does not block.
+	unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) //nolint:errcheck
+}
+
+func rawEpollCtl(epfd, op int, fd FD, ev *unix.EpollEvent) syscall.Errno {
+	// SAFETY: ev is a field of the Epoll; the kernel only reads it.
+	_, _, e := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epfd), uintptr(op), uintptr(fd),
+		uintptr(unsafe.Pointer(ev)), 0, 0)
+	return e
+}
+
+// rawEpollPoll asks without sleeping: the time-out is zero.
+func rawEpollPoll(epfd int, ev []unix.EpollEvent) int {
+	for {
+		// SAFETY: ev is a field of the Epoll; the kernel fills at most len(ev) entries.
+		n, _, e := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&ev[0])),
+			uintptr(len(ev)), 0, 0, 0)
+		if e != unix.EINTR {
+			return count(n, e)
+		}
+	}
+}
+
+func rawTimerSet(fd FD, ts *unix.ItimerSpec) syscall.Errno {
+	// SAFETY: ts is a field of the Epoll; the kernel only reads it.
+	_, _, e := unix.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(fd), unix.TFD_TIMER_ABSTIME,
+		uintptr(unsafe.Pointer(ts)), 0, 0, 0)
+	return e
+}
+
+func count(n uintptr, e syscall.Errno) int {
+	if e != 0 {
+		return -1
+	}
+	return int(n)
+}

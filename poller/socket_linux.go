@@ -1,0 +1,179 @@
+package poller
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// The calls of this file may block for a moment or are rare; they go the ordinary way.
+
+var errAddr = errors.New("not an IP address with a port or the path of a Unix socket")
+
+const backlogDefault = 4096 // cut by net.core.somaxconn
+
+// Listen opens a listening socket with o's options, which accepted connections inherit.
+func (k *Epoll) Listen(a Addr, o *ListenOptions) (FD, Addr, error) {
+	size, family := a.encode(&k.sa)
+	if size == 0 {
+		return NoFD, a, fmt.Errorf("listen %s: %w", a, errAddr)
+	}
+	s, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return NoFD, a, fmt.Errorf("listen %s: %w", a, err)
+	}
+	fd := FD(s)
+	if err := k.bindAndListen(fd, a, family, o); err != nil {
+		rawClose(fd)
+		return NoFD, a, fmt.Errorf("listen %s: %w", a, err)
+	}
+	if a.IsUnix() {
+		return fd, a, nil
+	}
+	return fd, k.LocalAddr(fd), nil
+}
+
+func (k *Epoll) bindAndListen(fd FD, a Addr, family int, o *ListenOptions) error {
+	s := int(fd)
+	if family == unix.AF_UNIX {
+		removeStale(a)
+	} else {
+		set := []struct{ level, name, value int }{
+			{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
+			{unix.SOL_SOCKET, unix.SO_REUSEPORT, flag(o.ReusePort)},
+			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, flag(!o.NoKeepAlive)},
+			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+			{unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, flag(o.DeferAccept)},
+		}
+		for _, opt := range set {
+			if err := unix.SetsockoptInt(s, opt.level, opt.name, opt.value); err != nil {
+				return err
+			}
+		}
+	}
+	if family == unix.AF_INET6 {
+		if err := unix.SetsockoptInt(s, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, flag(o.V6Only)); err != nil {
+			return err
+		}
+	}
+	if err := unix.Bind(s, a.sockaddr()); err != nil {
+		return err
+	}
+	backlog := o.Backlog
+	if backlog == 0 {
+		backlog = backlogDefault
+	}
+	return unix.Listen(s, backlog)
+}
+
+// removeStale removes the socket file that a dead process left: one that nobody answers on.
+func removeStale(a Addr) {
+	st, err := os.Lstat(a.Path)
+	if err != nil || st.Mode()&os.ModeSocket == 0 {
+		return
+	}
+	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(s) //nolint:errcheck
+	if err := unix.Connect(s, a.sockaddr()); errors.Is(err, unix.ECONNREFUSED) {
+		os.Remove(a.Path) //nolint:errcheck // bind says so if it is still there
+	}
+}
+
+// Accept takes the next waiting connection.
+func (k *Epoll) Accept(l FD) (FD, Addr, syscall.Errno) {
+	fd, e := rawAccept(l, &k.sa, &k.saLen)
+	if e != 0 {
+		return NoFD, Addr{}, e
+	}
+	return fd, decode(&k.sa, k.saLen), 0
+}
+
+// Connect begins a connection.
+func (k *Epoll) Connect(a Addr, o *ConnectOptions) (FD, syscall.Errno) {
+	size, family := a.encode(&k.sa)
+	if size == 0 {
+		return NoFD, unix.EADDRNOTAVAIL
+	}
+	s, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return NoFD, errnoOf(err)
+	}
+	if family != unix.AF_UNIX {
+		// Neither can fail on a fresh TCP socket, and neither is needed for a right answer.
+		unix.SetsockoptInt(s, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)                    //nolint:errcheck
+		unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_KEEPALIVE, flag(!o.NoKeepAlive)) //nolint:errcheck
+		if o.Bind.IsValid() {
+			// The port is chosen when connecting, so that one local address serves 28 000 connections to each peer.
+			unix.SetsockoptInt(s, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) //nolint:errcheck
+			if err := unix.Bind(s, Addr{IP: netip.AddrPortFrom(o.Bind, 0)}.sockaddr()); err != nil {
+				rawClose(FD(s))
+				return NoFD, errnoOf(err)
+			}
+		}
+	}
+	if e := rawConnect(FD(s), &k.sa, size); e != 0 && e != unix.EINPROGRESS {
+		rawClose(FD(s))
+		return NoFD, e
+	} else {
+		return FD(s), e
+	}
+}
+
+// SockError takes the pending error of fd.
+func (k *Epoll) SockError(fd FD) syscall.Errno {
+	v, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil {
+		return errnoOf(err)
+	}
+	return syscall.Errno(v)
+}
+
+// LocalAddr is the address of our end; the zero Addr when the kernel does not say.
+func (k *Epoll) LocalAddr(fd FD) Addr {
+	sa, err := unix.Getsockname(int(fd))
+	if err != nil {
+		return Addr{}
+	}
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return Addr{IP: netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))}
+	case *unix.SockaddrInet6:
+		return Addr{IP: netip.AddrPortFrom(netip.AddrFrom16(sa.Addr).Unmap(), uint16(sa.Port))}
+	case *unix.SockaddrUnix:
+		return Addr{Path: sa.Name}
+	}
+	return Addr{}
+}
+
+func (a Addr) sockaddr() unix.Sockaddr {
+	if a.IsUnix() {
+		return &unix.SockaddrUnix{Name: a.Path}
+	}
+	ip := a.IP.Addr()
+	if ip.Is4() || ip.Is4In6() {
+		return &unix.SockaddrInet4{Port: int(a.IP.Port()), Addr: ip.Unmap().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(a.IP.Port()), Addr: ip.As16()}
+}
+
+func errnoOf(err error) syscall.Errno {
+	var e syscall.Errno
+	if errors.As(err, &e) {
+		return e
+	}
+	return unix.EIO
+}
+
+func flag(on bool) int {
+	if on {
+		return 1
+	}
+	return 0
+}
