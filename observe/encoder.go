@@ -28,9 +28,13 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 	dst = appendIP(dst, r.ClientIP)
 	dst = append(dst, `","client_port":`...)
 	dst = appendUint(dst, uint64(r.ClientPort))
-	dst = append(dst, `,"proto":"`...)
-	dst = append(dst, protoText(r.Proto)...)
-	dst = append(dst, `","method":"`...)
+	if r.Proto == ProtoHTTP11 {
+		dst = append(dst, `,"proto":"HTTP/1.1","method":"`...)
+	} else {
+		dst = append(dst, `,"proto":"`...)
+		dst = append(dst, protoText(r.Proto)...)
+		dst = append(dst, `","method":"`...)
+	}
 	dst = appendJSON(dst, r.Method)
 	dst = append(dst, `","host":"`...)
 	dst = appendJSON(dst, r.Host)
@@ -62,35 +66,6 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 		dst = appendJSON(dst, view(r.Backend))
 		dst = append(dst, '"')
 	}
-	return appendJSONEnd(dst, r)
-}
-
-func appendJSONTraffic(dst []byte, r *Record) []byte {
-	dst = append(dst, `,"bytes_in":`...)
-	dst = appendInt(dst, r.BytesIn)
-	dst = append(dst, `,"bytes_out":`...)
-	dst = appendInt(dst, r.BytesOut)
-	dst = append(dst, `,"dur_ms":`...)
-	dst = appendMillis(dst, r.Dur)
-	dst = append(dst, `,"t":{"queue":`...)
-	dst = appendMillis(dst, r.T.Queue)
-	dst = append(dst, `,"connect":`...)
-	dst = appendMillis(dst, r.T.Connect)
-	dst = append(dst, `,"first_byte":`...)
-	dst = appendMillis(dst, r.T.FirstByte)
-	dst = append(dst, `,"body":`...)
-	dst = appendMillis(dst, r.T.Body)
-	return append(dst, '}')
-}
-
-func appendJSONEnd(dst []byte, r *Record) []byte {
-	dst = append(dst, `,"attempts":`...)
-	dst = appendInt(dst, int64(r.Attempts))
-	if r.Reused {
-		dst = append(dst, `,"reused":true`...)
-	} else {
-		dst = append(dst, `,"reused":false`...)
-	}
 	if len(r.UserAgent) > 0 {
 		dst = append(dst, `,"user_agent":"`...)
 		dst = appendJSON(dst, r.UserAgent)
@@ -102,6 +77,36 @@ func appendJSONEnd(dst []byte, r *Record) []byte {
 		dst = append(dst, '"')
 	}
 	return append(dst, "}\n"...)
+}
+
+func appendJSONTraffic(dst []byte, r *Record) []byte {
+	dst = append(dst, `,"bytes_in":`...)
+	dst = appendInt(dst, r.BytesIn)
+	dst = append(dst, `,"bytes_out":`...)
+	dst = appendInt(dst, r.BytesOut)
+	dst = append(dst, `,"dur_ms":`...)
+	dst = appendMillis(dst, r.Dur)
+	if r.T.Queue|r.T.Connect == 0 { // a parked connection was taken
+		dst = append(dst, `,"t":{"queue":0,"connect":0,"first_byte":`...)
+	} else {
+		dst = append(dst, `,"t":{"queue":`...)
+		dst = appendMillis(dst, r.T.Queue)
+		dst = append(dst, `,"connect":`...)
+		dst = appendMillis(dst, r.T.Connect)
+		dst = append(dst, `,"first_byte":`...)
+	}
+	dst = appendMillis(dst, r.T.FirstByte)
+	dst = append(dst, `,"body":`...)
+	dst = appendMillis(dst, r.T.Body)
+	if r.Attempts == 1 && r.Reused {
+		return append(dst, `},"attempts":1,"reused":true`...)
+	}
+	dst = append(dst, `},"attempts":`...)
+	dst = appendInt(dst, int64(r.Attempts))
+	if r.Reused {
+		return append(dst, `,"reused":true`...)
+	}
+	return append(dst, `,"reused":false`...)
 }
 
 // AppendCommon appends r to dst as one line of the Common Log Format, newline included. The time

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 	"log/slog"
@@ -345,8 +346,8 @@ func (s *Sink) write(p []byte) {
 	}
 	w := &s.writer
 	if w.torn { // so that only one line is damaged
-		if _, err := w.out.Write([]byte{'\n'}); err != nil {
-			s.lose(p, err)
+		if n, err := w.out.Write([]byte{'\n'}); n != 1 {
+			s.lose(p, cmp.Or(err, io.ErrShortWrite))
 			return
 		}
 		w.torn = false
@@ -358,11 +359,8 @@ func (s *Sink) write(p []byte) {
 	if n == len(p) && err == nil {
 		return
 	}
-	if err == nil {
-		err = io.ErrShortWrite
-	}
 	w.torn = n > 0 && p[n-1] != '\n'
-	s.lose(p[n:], err)
+	s.lose(p[n:], cmp.Or(err, io.ErrShortWrite))
 }
 
 // lose counts the lines that end in p.

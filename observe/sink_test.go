@@ -1,0 +1,492 @@
+package observe
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// buffer is an output that is safe to look at while it is written to.
+type buffer struct {
+	mu    sync.Mutex
+	b     bytes.Buffer
+	calls int
+	fail  error
+	part  int // bytes taken by a call that fails
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls++
+	if b.fail != nil {
+		n, _ := b.b.Write(p[:min(b.part, len(p))])
+		return n, b.fail
+	}
+	return b.b.Write(p)
+}
+
+func (b *buffer) text() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func (b *buffer) setFail(err error, part int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fail, b.part = err, part
+}
+
+// pass lets the clock of a synctest bubble advance.
+func pass(d time.Duration) { <-time.After(d) }
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+func open(t testing.TB, o Options) *Sink {
+	t.Helper()
+	if o.Events == nil {
+		o.Events = quiet()
+	}
+	s, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func closeSink(t testing.TB, s *Sink) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantText(t *testing.T, what, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+func TestSink_firstLineAtOnceOthersWithinFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out buffer
+		s := open(t, Options{Writer: &out})
+		r := s.Ring()
+		synctest.Wait()
+		r.Write([]byte("a\n"))
+		synctest.Wait()
+		wantText(t, "after the first line", out.text(), "a\n")
+		r.Write([]byte("b\n"))
+		r.Write([]byte("c\n"))
+		synctest.Wait()
+		wantText(t, "within the second", out.text(), "a\n")
+		pass(time.Second)
+		synctest.Wait()
+		wantText(t, "a second later", out.text(), "a\nb\nc\n")
+		if out.calls != 2 {
+			t.Errorf("%d writes, want 2", out.calls)
+		}
+		pass(10 * time.Second)
+		synctest.Wait()
+		if got := s.state.Load(); got != asleep {
+			t.Errorf("idle sink is in state %d, want asleep", got)
+		}
+		r.Write([]byte("d\n"))
+		synctest.Wait()
+		wantText(t, "after a silence", out.text(), "a\nb\nc\nd\n")
+		closeSink(t, s)
+	})
+}
+
+func TestSink_fullRingWakesBeforeFlush(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out buffer
+		s := open(t, Options{Writer: &out, RingBytes: ringBytesMin})
+		r := s.Ring()
+		r.Write([]byte("first\n"))
+		synctest.Wait()
+		line := []byte(strings.Repeat("x", 1023) + "\n")
+		for range 16 {
+			r.Write(line)
+		}
+		synctest.Wait()
+		if got, want := len(out.text()), 6+16*len(line); got != want {
+			t.Errorf("%d bytes written, want %d", got, want)
+		}
+		closeSink(t, s)
+	})
+}
+
+func TestSink_closeWritesAll(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	s := open(t, Options{Path: path})
+	logs := []*AccessLog{s.AccessLog(FormatJSON), s.AccessLog(FormatCommon), s.AccessLog(FormatCombined)}
+	for range 10 {
+		for _, a := range logs {
+			a.Append(sample())
+		}
+	}
+	closeSink(t, s)
+	closeSink(t, s)
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(b, []byte{'\n'}); n != 30 {
+		t.Errorf("%d lines, want 30", n)
+	}
+	if n := bytes.Count(b, []byte("{\"time\"")); n != 10 {
+		t.Errorf("%d lines of JSON, want 10", n)
+	}
+	logs[0].Append(sample())
+	if n := logs[0].Dropped(); n != 1 {
+		t.Errorf("%d dropped after Close, want 1", n)
+	}
+}
+
+func TestSink_reopen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "access.log")
+	s := open(t, Options{Path: path})
+	r := s.Ring()
+	for i := range 3 {
+		r.Write(fmt.Appendf(nil, "line %d\n", i))
+		if err := os.Rename(path, fmt.Sprintf("%s.%d", path, i)); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Reopen(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Write([]byte("last\n"))
+	closeSink(t, s)
+	for i := range 3 {
+		b, _ := os.ReadFile(fmt.Sprintf("%s.%d", path, i))
+		wantText(t, "rotated file", string(b), fmt.Sprintf("line %d\n", i))
+	}
+	b, _ := os.ReadFile(path)
+	wantText(t, "new file", string(b), "last\n")
+	if err := s.Reopen(); err != ErrClosed {
+		t.Errorf("Reopen after Close: %v", err)
+	}
+}
+
+func TestSink_reopenOfAWriter(t *testing.T) {
+	s := open(t, Options{Writer: io.Discard})
+	if err := s.Reopen(); err != ErrNoPath {
+		t.Errorf("got %v, want ErrNoPath", err)
+	}
+	closeSink(t, s)
+}
+
+func TestSink_blockedOutputNeverBlocksProducer(t *testing.T) {
+	in, out := io.Pipe()
+	s := open(t, Options{Writer: out, RingBytes: ringBytesMin})
+	const total = 20_000
+	logs := []*AccessLog{s.AccessLog(FormatJSON), s.AccessLog(FormatJSON)}
+	r := sample()
+	for i := range total { // returns though nobody reads
+		r.BytesOut = int64(i)
+		logs[i%2].Append(r)
+	}
+	dropped := s.Stats().Dropped
+	if dropped == 0 {
+		t.Fatal("nothing dropped: the output did not block")
+	}
+	closed := make(chan error)
+	go func() {
+		err := s.Close()
+		_ = out.Close()
+		closed <- err
+	}()
+	read := uint64(0)
+	last := [2]int64{-1, -1}
+	for lines := bufio.NewScanner(in); lines.Scan(); read++ {
+		var l line
+		if err := json.Unmarshal(lines.Bytes(), &l); err != nil {
+			t.Fatalf("%v in %q", err, lines.Text())
+		}
+		if l.BytesOut <= last[l.BytesOut%2] {
+			t.Fatalf("%d after %d", l.BytesOut, last[l.BytesOut%2])
+		}
+		last[l.BytesOut%2] = l.BytesOut
+	}
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	if st := s.Stats(); read+st.Dropped != total || st.Lost != 0 || st.Dropped != dropped {
+		t.Errorf("read %d, stats %+v, want %d in all", read, st, total)
+	}
+}
+
+func TestSink_closeGivesUpOnBlockedOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, out := io.Pipe()
+		s := open(t, Options{Writer: out})
+		s.Ring().Write([]byte("never read\n"))
+		synctest.Wait()
+		if err := s.Close(); err != ErrCloseWait {
+			t.Errorf("got %v, want ErrCloseWait", err)
+		}
+		_ = in.Close()
+		<-s.done
+	})
+}
+
+func TestSink_failingOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out, events buffer
+		s := open(t, Options{Writer: &out, Events: slog.New(slog.NewTextHandler(&events, nil))})
+		r := s.Ring()
+		out.setFail(errors.New("disk full"), 3)
+		for range 30 {
+			r.Write([]byte("one\ntwo\n"))
+			pass(2 * time.Second)
+		}
+		synctest.Wait()
+		if st := s.Stats(); st.Lost != 60 || st.Dropped != 0 {
+			t.Errorf("stats %+v, want 60 lost", st)
+		}
+		if n := strings.Count(events.text(), "disk full"); n != 1 {
+			t.Errorf("reported %d times in a minute, want once: %s", n, events.text())
+		}
+		pass(time.Minute)
+		out.setFail(nil, 0)
+		r.Write([]byte("three\n"))
+		synctest.Wait()
+		if !strings.HasSuffix(out.text(), "one\nthree\n") {
+			t.Errorf("got %q, want the torn line ended and the next one whole", out.text())
+		}
+		if !strings.Contains(events.text(), "lost=58") {
+			t.Errorf("the rest was not reported: %s", events.text())
+		}
+		closeSink(t, s)
+	})
+}
+
+// slow is an output that now and then lets others run before it returns, and checks each line.
+type slow struct {
+	t    *testing.T
+	next map[int]int // the next sequence number of each producer
+	got  int
+}
+
+func (s *slow) Write(p []byte) (int, error) {
+	if p[len(p)-1] != '\n' {
+		s.t.Error("a write that ends within a line")
+	}
+	for _, l := range bytes.Split(p[:len(p)-1], []byte{'\n'}) {
+		var producer, seq, size int
+		if _, err := fmt.Sscanf(string(l), "%d %d %d", &producer, &seq, &size); err != nil || len(l) != size {
+			s.t.Errorf("%v: %d bytes in %q", err, len(l), l)
+			return len(p), nil
+		}
+		if seq != s.next[producer] {
+			s.t.Errorf("producer %d: got %d, want %d", producer, seq, s.next[producer])
+		}
+		s.next[producer] = seq + 1
+		s.got++
+		if seq%64 == 0 {
+			runtime.Gosched()
+		}
+	}
+	return len(p), nil
+}
+
+func TestSink_manyProducers(t *testing.T) {
+	out := &slow{t: t, next: make(map[int]int)}
+	s := open(t, Options{Writer: out, RingBytes: ringBytesMin, Flush: time.Millisecond})
+	const producers, each = 4, 5000
+	var wg sync.WaitGroup
+	for p := range producers {
+		r := s.Ring()
+		wg.Go(func() {
+			for seq := range each {
+				size := 40 + (seq*seq*31+p)%3000
+				var b []byte
+				for b == nil {
+					if b = r.Reserve(size + 1 + seq%500); b == nil { // more than is used
+						runtime.Gosched()
+					}
+				}
+				b = fmt.Appendf(b, "%d %d %d ", p, seq, size)
+				for len(b) < size {
+					b = append(b, '.')
+				}
+				b = append(b, '\n')
+				r.Commit(len(b))
+			}
+		})
+	}
+	wg.Wait()
+	closeSink(t, s)
+	if out.got != producers*each {
+		t.Errorf("%d lines, want %d", out.got, producers*each)
+	}
+}
+
+func TestRing_againstAModel(t *testing.T) {
+	s := &Sink{wake: make(chan struct{}, 1)}
+	s.rings.Store(new([]*Ring))
+	r := newRing(s, 64)
+	var want []byte
+	x := uint32(1)
+	for i := range 200_000 {
+		x = x*1664525 + 1013904223
+		switch n := int(x>>20)%40 + 1; {
+		case x>>31 == 0:
+			before := r.Dropped()
+			b := r.Reserve(n)
+			if b == nil {
+				if n <= 32 && len(want) == 0 {
+					t.Fatalf("step %d: an empty ring has no room for %d", i, n)
+				}
+				if r.Dropped() != before+1 {
+					t.Fatalf("step %d: the drop was not counted", i)
+				}
+				break
+			}
+			if len(b) != 0 || cap(b) != n {
+				t.Fatalf("step %d: reserved %d, %d for %d", i, len(b), cap(b), n)
+			}
+			use := n - int(x>>10)%n
+			for range use {
+				b = append(b, byte(len(want)+len(b)+i))
+			}
+			if x>>5%8 != 0 { // else: reserved and let go
+				r.Commit(use)
+				want = append(want, b...)
+			}
+		default:
+			got := r.peek()
+			if len(want) > 0 && len(got) == 0 || !bytes.HasPrefix(want, got) {
+				t.Fatalf("step %d: got %v, want the front of %v", i, got, want)
+			}
+			r.advance(len(got))
+			want = want[len(got):]
+		}
+		if r.holds() > r.size {
+			t.Fatalf("step %d: %d of %d taken", i, r.holds(), r.size)
+		}
+	}
+}
+
+func TestRing_commitNeedsReserve(t *testing.T) {
+	s := open(t, Options{Writer: io.Discard})
+	defer closeSink(t, s)
+	r := s.Ring()
+	r.Commit(len(append(r.Reserve(10), "line\n"...)))
+	defer func() {
+		if recover() == nil {
+			t.Error("a second Commit went through")
+		}
+	}()
+	r.Commit(1)
+}
+
+func TestAccessLog_allocatesNothing(t *testing.T) {
+	s := open(t, Options{Writer: io.Discard})
+	defer closeSink(t, s)
+	a, r := s.AccessLog(FormatJSON), sample()
+	if n := testing.AllocsPerRun(1000, func() { a.Append(r) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestParseFormat(t *testing.T) {
+	for i, name := range []string{"json", "common", "combined"} {
+		if f, err := ParseFormat(name); err != nil || f != Format(i) {
+			t.Errorf("%s: got %d, %v", name, f, err)
+		}
+	}
+	if _, err := ParseFormat("xml"); err == nil {
+		t.Error("xml was accepted")
+	}
+}
+
+// room waits for the writer when the ring is half full, so that nothing is dropped and the time
+// of a bench is that of producer and writer together.
+func room(r *Ring) {
+	for r.tail.Load()-r.head.Load() > r.size/2 {
+		runtime.Gosched()
+	}
+}
+
+// All that a record costs: encoding, the ring, the writer and its write to a file.
+func BenchmarkAccessLog_append(b *testing.B) {
+	for _, path := range []string{os.DevNull, filepath.Join(b.TempDir(), "access.log")} {
+		b.Run(filepath.Base(path), func(b *testing.B) {
+			s := open(b, Options{Path: path})
+			a, r := s.AccessLog(FormatJSON), sample()
+			b.ReportAllocs()
+			for b.Loop() {
+				r.Time += 10_000
+				a.Append(r)
+				room(a.ring)
+			}
+			closeSink(b, s)
+			st := s.Stats()
+			b.ReportMetric(float64(st.Dropped)/float64(b.N), "dropped/op")
+			b.ReportMetric(float64(st.Writes)/float64(b.N), "writes/op")
+		})
+	}
+}
+
+func BenchmarkRing_write(b *testing.B) {
+	s := open(b, Options{Writer: io.Discard})
+	r := s.Ring()
+	line := []byte(strings.Repeat("x", 399) + "\n")
+	b.SetBytes(int64(len(line)))
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Write(line)
+		room(r)
+	}
+	closeSink(b, s)
+	b.ReportMetric(float64(s.Stats().Dropped)/float64(b.N), "dropped/op")
+}
+
+func BenchmarkRing_baselineChannel(b *testing.B) {
+	lines := make(chan []byte, 512)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for l := range lines {
+			_, _ = io.Discard.Write(l)
+		}
+	}()
+	line := []byte(strings.Repeat("x", 399) + "\n")
+	b.SetBytes(int64(len(line)))
+	b.ReportAllocs()
+	for b.Loop() {
+		lines <- bytes.Clone(line)
+	}
+	close(lines)
+	<-done
+}
+
+func BenchmarkRing_baselineMutexBuffer(b *testing.B) {
+	var mu sync.Mutex
+	w := bufio.NewWriterSize(io.Discard, 64<<10)
+	line := []byte(strings.Repeat("x", 399) + "\n")
+	b.SetBytes(int64(len(line)))
+	b.ReportAllocs()
+	for b.Loop() {
+		mu.Lock()
+		_, _ = w.Write(line)
+		mu.Unlock()
+	}
+}
