@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // CheckLeaks fails the test when, at its end, more goroutines run or more file descriptors are
@@ -15,13 +16,18 @@ import (
 // registers later has been closed by then. Not for tests that run in parallel.
 func CheckLeaks(t testing.TB) {
 	t.Helper()
+	checkLeaks(t, Patience)
+}
+
+func checkLeaks(t testing.TB, within time.Duration) {
+	t.Helper()
 	wakeNetpoller(t)
 	fds, goroutines := FDs(t), runtime.NumGoroutine()
 	t.Cleanup(func() {
-		if !poll(Patience, func() bool { return runtime.NumGoroutine() <= goroutines }) {
+		if !poll(within, func() bool { return runtime.NumGoroutine() <= goroutines }) {
 			t.Errorf("%d goroutines, %d before the test:\n%s", runtime.NumGoroutine(), goroutines, stacks())
 		}
-		if !poll(Patience, func() bool { return FDs(t) <= fds }) {
+		if !poll(within, func() bool { return FDs(t) <= fds }) {
 			t.Errorf("%d file descriptors, %d before the test:\n%s", FDs(t), fds, openFiles())
 		}
 	})

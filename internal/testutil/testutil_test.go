@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,9 +22,10 @@ type verdict struct {
 	cleanups []func()
 }
 
-func (v *verdict) Helper()           {}
-func (v *verdict) Cleanup(f func())  { v.cleanups = append(v.cleanups, f) }
-func (v *verdict) Fatal(args ...any) { v.said = fmt.Sprint(args...); panic(v) }
+func (v *verdict) Helper()                      {}
+func (v *verdict) Cleanup(f func())             { v.cleanups = append(v.cleanups, f) }
+func (v *verdict) Fatal(args ...any)            { v.said = fmt.Sprint(args...); panic(v) }
+func (v *verdict) Errorf(f string, args ...any) { v.said += fmt.Sprintf(f, args...) }
 func (v *verdict) Fatalf(f string, args ...any) {
 	v.said = fmt.Sprintf(f, args...)
 	panic(v)
@@ -41,7 +43,7 @@ func verdictOf(t *testing.T, f func(t testing.TB)) string {
 		}()
 		f(v)
 	}()
-	for _, c := range v.cleanups {
+	for _, c := range slices.Backward(v.cleanups) {
 		c()
 	}
 	return v.said
@@ -147,6 +149,28 @@ func TestCheckLeaks_passesWhatIsClosed(t *testing.T) {
 		close(done)
 	}()
 	client.Close()
+}
+
+func TestCheckLeaks_tellsWhatIsLeft(t *testing.T) {
+	stop, ended := make(chan struct{}), make(chan struct{})
+	var r, w *os.File
+	said := verdictOf(t, func(t testing.TB) {
+		checkLeaks(t, 10*time.Millisecond)
+		var err error
+		if r, w, err = os.Pipe(); err != nil {
+			t.Fatal(err)
+		}
+		go func() { <-stop; close(ended) }()
+	})
+	close(stop)
+	<-ended
+	r.Close()
+	w.Close()
+	for _, part := range []string{"goroutines", "file descriptors", "TestCheckLeaks_tellsWhatIsLeft", "pipe:"} {
+		if !strings.Contains(said, part) {
+			t.Errorf("no %q in the report:\n%s", part, said)
+		}
+	}
 }
 
 func TestProcess_startsAndStops(t *testing.T) {
