@@ -15,6 +15,7 @@ func TestWord_fires(t *testing.T) {
 		"proxy/info.go", "package proxy\n",
 		"proxy/a.go", `package proxy
 type connManager struct{ miscCount int }
+func (v *verdict) Helper() {}
 func f(helper int) (utilization int) {
 	for commonKey := range 3 {
 		HTTPUtil := commonKey
@@ -23,8 +24,8 @@ func f(helper int) (utilization int) {
 	sendData(helper)
 }
 `}, "proxy/common/a.go:1 common", "proxy/common/a.go:1 common", "proxy/string_utils.go:1 string_utils",
-		"proxy/info.go:1 info", "proxy/a.go:2 connManager", "proxy/a.go:2 miscCount", "proxy/a.go:3 helper",
-		"proxy/a.go:4 commonKey", "proxy/a.go:5 HTTPUtil")
+		"proxy/info.go:1 info", "proxy/a.go:2 connManager", "proxy/a.go:2 miscCount", "proxy/a.go:4 helper",
+		"proxy/a.go:5 commonKey", "proxy/a.go:6 HTTPUtil")
 }
 
 func TestSplitName(t *testing.T) {
