@@ -41,7 +41,7 @@ type Sample struct {
 // counts: on amd64 an atomic store is an exchange, as locked as the addition (2.1 ns either way).
 type Counter struct {
 	v atomic.Uint64
-	// Counters of two reactors on one line cost 8 times as much (BenchmarkCounter_neighbours).
+	// Counters of two reactors on one line cost 4 times as much (BenchmarkCounter_neighbours).
 	_ [56]byte
 }
 

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 )
 
 // buffer is an output that is safe to look at while it is written to.
@@ -395,6 +396,13 @@ func TestRing_commitNeedsReserve(t *testing.T) {
 		}
 	}()
 	r.Commit(1)
+}
+
+func TestRing_sizeKeepsNeighboursApart(t *testing.T) {
+	// The allocator aligns objects of 128 bytes to 128: two rings share no pair of cache lines.
+	if n := unsafe.Sizeof(Ring{}); n != 128 {
+		t.Errorf("%d bytes, want 128", n)
+	}
 }
 
 func TestAccessLog_allocatesNothing(t *testing.T) {

@@ -1,0 +1,173 @@
+package observe
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"unsafe"
+)
+
+func listing(r *Registry) string {
+	var b strings.Builder
+	r.Each(func(s Sample) { fmt.Fprintf(&b, "%s%s %v %d\n", s.Name, key(s.Labels), s.Value, s.Kind) })
+	return b.String()
+}
+
+func TestRegistry_ordersAndAddsUp(t *testing.T) {
+	var r Registry
+	requests := func(route, code string) *Counter {
+		return r.Counter("edge_requests_total", "Requests.", Label{"route", route}, Label{"code", code})
+	}
+	first, second := requests("b", "200"), requests("b", "200") // two reactors
+	requests("a", "404").Add(1)
+	first.Add(3)
+	second.Add(4)
+	same := r.Counter("edge_requests_total", "Requests.", Label{"code", "200"}, Label{"route", "b"})
+	same.Add(5)
+	r.Gauge("edge_connections", "Open.", func() float64 { return 1.5 })
+	r.Gauge("edge_connections", "Open.", func() float64 { return 2 })
+	r.CounterFunc("edge_accepts_total", "Accepted.", func() uint64 { return 9 }, Label{"listener", "a\"b\\c\nd"})
+	want := `edge_accepts_total{listener="a\"b\\c\nd"} 9 0
+edge_connections 3.5 1
+edge_requests_total{code="200",route="b"} 12 0
+edge_requests_total{code="404",route="a"} 1 0
+`
+	if got := listing(&r); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestRegistry_callersLabelsStay(t *testing.T) {
+	var r Registry
+	labels := []Label{{"z", "1"}, {"a", "2"}}
+	r.Counter("edge_x_total", "X.", labels...)
+	if labels[0].Name != "z" {
+		t.Error("the caller's labels were sorted in place")
+	}
+}
+
+func TestRegistry_tooManySeriesBecomeOther(t *testing.T) {
+	var r Registry
+	for i := range seriesMax + 50 {
+		r.Counter("edge_hosts_total", "Requests.", Label{"host", fmt.Sprint(i)}).Add(1)
+	}
+	series, other := 0, 0.0
+	r.Each(func(s Sample) {
+		series++
+		if s.Labels[0].Value == "other" {
+			other += s.Value
+		}
+	})
+	if series != seriesMax+1 || other != 50 {
+		t.Errorf("%d series, %v in other; want %d and 50", series, other, seriesMax+1)
+	}
+}
+
+func TestRegistry_refusesBadNames(t *testing.T) {
+	for name, register := range map[string]func(r *Registry){
+		"empty name":      func(r *Registry) { r.Counter("", "") },
+		"digit first":     func(r *Registry) { r.Counter("1a", "") },
+		"dash":            func(r *Registry) { r.Counter("a-b", "") },
+		"label":           func(r *Registry) { r.Counter("a", "", Label{"b c", ""}) },
+		"label twice":     func(r *Registry) { r.Counter("a", "", Label{"b", "1"}, Label{"b", "2"}) },
+		"counter & gauge": func(r *Registry) { r.Counter("a", ""); r.Gauge("a", "", nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("did not panic")
+				}
+			}()
+			register(new(Registry))
+		})
+	}
+}
+
+func TestRegistry_logValue(t *testing.T) {
+	var r Registry
+	r.Counter("edge_a_total", "A.", Label{"b", "c"}).Add(7)
+	var out bytes.Buffer
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("counters", "now", &r)
+	if want := `"now":{"edge_a_total{b=\"c\"}":7}`; !strings.Contains(out.String(), want) {
+		t.Errorf("got %s, want %s in it", out.String(), want)
+	}
+}
+
+func TestRegistry_anyGoroutine(t *testing.T) {
+	var r Registry
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			c := r.Counter("edge_a_total", "A.")
+			for range 1000 {
+				c.Add(1)
+			}
+			listing(&r)
+		})
+	}
+	wg.Wait()
+	if got, want := listing(&r), "edge_a_total 4000 0\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestSink_register(t *testing.T) {
+	var out buffer
+	s := open(t, Options{Writer: &out})
+	var r Registry
+	s.Register(&r, Label{"output", "x"})
+	s.Ring().Write([]byte("line\n"))
+	closeSink(t, s)
+	for _, want := range []string{`edge_log_bytes_total{output="x"} 5 0`, `edge_log_dropped_total{output="x"} 0 0`} {
+		if got := listing(&r); !strings.Contains(got, want+"\n") {
+			t.Errorf("got\n%s\nwant %s in it", got, want)
+		}
+	}
+}
+
+func TestCounter_sizeIsACacheLine(t *testing.T) {
+	if n := unsafe.Sizeof(Counter{}); n != 64 {
+		t.Errorf("%d bytes, want 64", n)
+	}
+}
+
+func BenchmarkCounter_add(b *testing.B) {
+	c := new(Counter)
+	for b.Loop() {
+		c.Add(1)
+	}
+}
+
+func BenchmarkCounter_loadAndStore(b *testing.B) {
+	v := new(atomic.Uint64)
+	for b.Loop() {
+		v.Store(v.Load() + 1)
+	}
+}
+
+// Two goroutines, each with a counter of its own.
+func BenchmarkCounter_neighbours(b *testing.B) {
+	both := func(add [2]func(uint64)) func(*testing.B) {
+		return func(b *testing.B) {
+			var wg sync.WaitGroup
+			for _, one := range add {
+				wg.Go(func() {
+					for range b.N {
+						one(1)
+					}
+				})
+			}
+			wg.Wait()
+		}
+	}
+	var padded [2]Counter
+	b.Run("padded", both([2]func(uint64){padded[0].Add, padded[1].Add}))
+	var bare [2]atomic.Uint64
+	b.Run("bare", both([2]func(uint64){
+		func(n uint64) { bare[0].Add(n) }, func(n uint64) { bare[1].Add(n) },
+	}))
+}
