@@ -18,12 +18,15 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-const browser = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"
+const browser = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) " +
+	"Chrome/126.0.0.0 Safari/537.36"
 
 func sample() *Record {
 	return &Record{
-		Time:       time.Date(2026, 1, 2, 3, 4, 5, 678901234, time.UTC).UnixNano(),
-		ID:         [16]byte{0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xf0, 0xe1, 0xd2, 0xc3, 0xb4, 0xa5, 0x96, 0x87},
+		Time: time.Date(2026, 1, 2, 3, 4, 5, 678901234, time.UTC).UnixNano(),
+		ID: [16]byte{
+			0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0xf0, 0xe1, 0xd2, 0xc3, 0xb4, 0xa5, 0x96, 0x87,
+		},
 		Listener:   "web",
 		ClientIP:   netip.MustParseAddr("203.0.113.77"),
 		ClientPort: 51234,
@@ -189,7 +192,8 @@ func TestEncoder_jsonReadsBack(t *testing.T) {
 }
 
 func FuzzEncoder_json(f *testing.F) {
-	f.Add([]byte("/a\"b\\\xff\u2028"), []byte("curl/8"), "web", int64(1767323045678901234), int64(12345), []byte{127, 0, 0, 1})
+	f.Add([]byte("/a\"b\\\xff\u2028"), []byte("curl/8"), "web",
+		int64(1767323045678901234), int64(12345), []byte{127, 0, 0, 1})
 	f.Add(bytes.Repeat([]byte("ä"), 200), []byte("\x80\x80"), "", int64(-1), int64(-1), make([]byte, 16))
 	f.Fuzz(func(t *testing.T, path, agent []byte, name string, at, n int64, ip []byte) {
 		addr, _ := netip.AddrFromSlice(ip)
@@ -339,7 +343,8 @@ func BenchmarkEncoder_baselineSlog(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		log.LogAttrs(b.Context(), slog.LevelInfo, "", slog.String("id", l.ID), slog.String("listener", l.Listener),
-			slog.String("client_ip", l.ClientIP), slog.Int("client_port", int(l.ClientPort)), slog.String("proto", l.Proto),
+			slog.String("client_ip", l.ClientIP), slog.Int("client_port", int(l.ClientPort)),
+			slog.String("proto", l.Proto),
 			slog.String("method", l.Method), slog.String("host", l.Host), slog.String("path", l.Path),
 			slog.String("query", l.Query), slog.String("route", l.Route), slog.Int("status", l.Status),
 			slog.Int64("bytes_in", l.BytesIn), slog.Int64("bytes_out", l.BytesOut), slog.Float64("dur_ms", l.Dur),

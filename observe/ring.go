@@ -12,10 +12,10 @@ import (
 // in one piece, so that it also reaches the output in one piece: where the end of buf is too near,
 // the producer leaves a gap up to the end of the lap and says where it begins.
 //
-//	            head               gapAt  lap end
-//	buf  ┌───────┴───────────────────┴──────┬─┐
-//	     │ free  │ lines to be written│ gap  │   then tail, on the next lap
-//	     └───────┴────────────────────┴──────┘
+//	            tail    head          gapAt  lap end
+//	     ┌────────┬───────┬─────────────┬───────┐
+//	buf  │ newer  │ free  │ older lines │  gap  │   tail is one lap ahead of head
+//	     └────────┴───────┴─────────────┴───────┘
 //
 //	head <= tail, tail-head <= len(buf)
 //	bytes in [head, tail) but for the gap belong to the writer, all others to the producer
