@@ -385,6 +385,73 @@ func TestRing_againstAModel(t *testing.T) {
 	}
 }
 
+// The smallest ring, so that a lap, a gap and a full ring come every few lines.
+func TestRing_twoGoroutines(t *testing.T) {
+	s := &Sink{wake: make(chan struct{}, 1)}
+	r := newRing(s, 64)
+	const total = 1 << 20
+	go func() {
+		x := uint32(1)
+		for sent := 0; sent < total; {
+			x = x*1664525 + 1013904223
+			n := min(int(x>>20)%20+1, total-sent)
+			b := r.Reserve(n)
+			if b == nil {
+				runtime.Gosched()
+				continue
+			}
+			for range n {
+				b = append(b, byte(sent%251))
+				sent++
+			}
+			r.Commit(n)
+		}
+	}()
+	for got := 0; got < total; {
+		p := r.peek()
+		if len(p) == 0 {
+			runtime.Gosched()
+			continue
+		}
+		for _, c := range p {
+			if c != byte(got%251) {
+				t.Fatalf("byte %d: got %d, want %d", got, c, byte(got%251))
+			}
+			got++
+		}
+		r.advance(len(p))
+	}
+}
+
+// notify is an output that says when it was written to.
+type notify chan int
+
+func (c notify) Write(p []byte) (int, error) {
+	c <- len(p)
+	return len(p), nil
+}
+
+// No timer comes to the rescue here: each line fills a quarter of the ring, and is appended while
+// the writer is on its way from the last one to sleep.
+func TestSink_noWakeUpIsLost(t *testing.T) {
+	out := make(notify)
+	s := open(t, Options{Writer: out, RingBytes: ringBytesMin, Flush: time.Hour})
+	r := s.Ring()
+	line := append(bytes.Repeat([]byte{'x'}, ringBytesMin/4), '\n')
+	deadline := time.After(30 * time.Second)
+	for i := range 20_000 {
+		if !r.Write(line) {
+			t.Fatalf("round %d: no room", i)
+		}
+		select {
+		case <-out:
+		case <-deadline:
+			t.Fatalf("round %d: the writer sleeps in state %d", i, s.state.Load())
+		}
+	}
+	closeSink(t, s)
+}
+
 func TestRing_commitNeedsReserve(t *testing.T) {
 	s := open(t, Options{Writer: io.Discard})
 	defer closeSink(t, s)
