@@ -162,6 +162,9 @@ func (c *Conn) Quiet() bool {
 		c.can&(poller.CanRead|poller.PeerClosed|poller.Broken) == 0
 }
 
+// Unread reports whether bytes that OnData did not use are kept.
+func (c *Conn) Unread() bool { return c.in != nil }
+
 // Open reports whether Write can still do something: c is connecting or open.
 func (c *Conn) Open() bool { return c.state <= open }
 

@@ -73,6 +73,14 @@ func (c *Conn) WriteShared(p []byte) error {
 // Queued returns the bytes that were written and have not left.
 func (c *Conn) Queued() int { return c.queued }
 
+// Room returns how many bytes Write would take now.
+func (c *Conn) Room() int {
+	if c.state > open || c.flags&finSent != 0 {
+		return 0
+	}
+	return max(c.reactor.opts.SendMax-c.queued, 0)
+}
+
 // Congested reports whether more than the low mark is queued: OnSendable will come.
 func (c *Conn) Congested() bool { return c.queued > c.reactor.opts.SendLow }
 
@@ -239,7 +247,7 @@ func (c *Conn) sendFIN() {
 func (c *Conn) sendFailed(e syscall.Errno) {
 	c.can &^= poller.CanWrite
 	c.releaseQueue()
-	if (e == syscall.EPIPE || e == syscall.ECONNRESET) && c.state == open && c.can&poller.CanRead != 0 {
+	if (e == syscall.EPIPE || e == syscall.ECONNRESET) && c.state == open && c.flags&eof == 0 && c.can&poller.CanRead != 0 {
 		c.can |= poller.Broken
 		c.reactor.makeReady(c)
 		return
