@@ -1,0 +1,139 @@
+package origin
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// answer is what a path is answered with. Immutable after its making.
+type answer struct {
+	keep  []byte // the whole answer, head and body
+	close []byte // the same with Connection: close
+}
+
+// answers are all there are. Immutable after newAnswers.
+type answers struct {
+	small, k16, m1, chunked, missing, refused answer
+}
+
+// request is what the origin knows of one: where it ends and what to say.
+type request struct {
+	headLen int // 0: the head is not whole yet
+	bodyLen int
+	answer  *answer
+	close   bool
+}
+
+var (
+	headEnd         = []byte("\r\n\r\n")
+	lineEnd         = []byte("\r\n")
+	connectionClose = []byte("onnection: close")
+	http10          = []byte(" HTTP/1.0\r\n")
+	contentLength   = "content-length"
+	transferCoding  = "transfer-encoding"
+)
+
+// readRequest looks at the front of in, which is borrowed until return.
+func (a *answers) readRequest(in []byte) request {
+	end := bytes.Index(in, headEnd)
+	if end < 0 {
+		return request{}
+	}
+	head := in[:end+len(headEnd)]
+	r := request{headLen: len(head)}
+	line := head[:bytes.Index(head, lineEnd)+len(lineEnd)]
+	method, rest, _ := bytes.Cut(line, []byte(" "))
+	path, _, _ := bytes.Cut(rest, []byte(" "))
+	// Every proxy spells it one of two ways, and always with one space.
+	r.close = bytes.Contains(head, connectionClose) || bytes.HasSuffix(line, http10)
+	r.answer = a.byPath(path)
+	if len(method) > 0 && method[0] == 'P' {
+		if !r.readFraming(head[len(line):]) {
+			r.answer, r.close = &a.refused, true
+		}
+	}
+	return r
+}
+
+// readFraming finds the length of a request body; false means that it is not understood.
+func (r *request) readFraming(fields []byte) bool {
+	for line := range bytes.SplitSeq(fields, lineEnd) {
+		name, value, ok := bytes.Cut(line, []byte(":"))
+		if !ok {
+			continue
+		}
+		switch {
+		case len(name) == len(contentLength) && strings.EqualFold(string(name), contentLength):
+			n, err := strconv.Atoi(string(bytes.TrimSpace(value)))
+			if err != nil || n < 0 {
+				return false
+			}
+			r.bodyLen = n
+		case len(name) == len(transferCoding) && strings.EqualFold(string(name), transferCoding):
+			return false
+		}
+	}
+	return true
+}
+
+func (a *answers) byPath(path []byte) *answer {
+	switch string(path) {
+	case "/small", "/upload":
+		return &a.small
+	case "/16k":
+		return &a.k16
+	case "/1m":
+		return &a.m1
+	case "/chunked":
+		return &a.chunked
+	}
+	return &a.missing
+}
+
+func newAnswers(now time.Time) *answers {
+	const status = "200 OK"
+	return &answers{
+		small:   newAnswer(now, status, sized(128)),
+		k16:     newAnswer(now, status, sized(16<<10)),
+		m1:      newAnswer(now, status, sized(1<<20)),
+		chunked: newAnswer(now, status, chunks(4, 4<<10)),
+		missing: newAnswer(now, "404 Not Found", sized(0)),
+		refused: newAnswer(now, "501 Not Implemented", sized(0)),
+	}
+}
+
+// framed is a body with the field that says where it ends.
+type framed struct {
+	field string
+	bytes []byte
+}
+
+func sized(n int) framed {
+	return framed{field: fmt.Sprintf("Content-Length: %d", n), bytes: text(n)}
+}
+
+func chunks(count, size int) framed {
+	f := framed{field: "Transfer-Encoding: chunked"}
+	for range count {
+		f.bytes = fmt.Appendf(f.bytes, "%x\r\n%s\r\n", size, text(size))
+	}
+	f.bytes = append(f.bytes, "0\r\n\r\n"...)
+	return f
+}
+
+func text(n int) []byte {
+	const line = "all that a proxy does is carry these bytes from one to the other\n"
+	return []byte(strings.Repeat(line, n/len(line)+1)[:n])
+}
+
+func newAnswer(now time.Time, status string, body framed) answer {
+	head := fmt.Sprintf("HTTP/1.1 %s\r\nServer: origin\r\nDate: %s\r\nContent-Type: text/plain\r\n%s\r\n",
+		status, now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"), body.field)
+	return answer{
+		keep:  append([]byte(head+"\r\n"), body.bytes...),
+		close: append([]byte(head+"Connection: close\r\n\r\n"), body.bytes...),
+	}
+}
