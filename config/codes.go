@@ -1,0 +1,26 @@
+package config
+
+// The codes of warnings and notes. They are stable: files name them in allow.
+const (
+	codeNoListener    = "no-listener"
+	codeNoRoute       = "no-route"
+	codeShadowedRoute = "shadowed-route"
+	codeIgnoredKey    = "ignored-key"
+)
+
+// codes lists the codes with what they mean, for the reference and for allow.
+var codes = []struct{ code, doc string }{
+	{codeNoListener, "The file names no address to listen on, so edge listens on `:8080`. With no route either, it " +
+		"answers with the hello page."},
+	{codeNoRoute, "There is a listener, but neither a route nor an upstream named `default`: every answer is 404."},
+	{codeShadowedRoute, "Two routes have the same pattern: the first one wins, the other can never match."},
+	{codeIgnoredKey, "The key means something to another server and nothing to this one. It is a note, not a warning."},
+}
+
+func codeNames() []string {
+	var names []string
+	for _, c := range codes {
+		names = append(names, c.code)
+	}
+	return names
+}

@@ -1,0 +1,209 @@
+package config
+
+import (
+	"strconv"
+	"time"
+)
+
+// Config is a checked configuration: every name resolved, every default filled in. Not changed after Load or Parse
+// returned it, so safe for any goroutine to read.
+type Config struct {
+	Global    Global
+	Log       Log
+	Listeners []Listener
+	Upstreams []Upstream
+	Routes    []Route // in file order; which one wins is decided by how specific they are
+	Fallback  Dest    // where a request goes that no route takes: the upstream "default", the hello page, or 404
+}
+
+// Global holds what concerns the process as a whole.
+type Global struct {
+	LogLevel      string // debug, info, warn or error
+	WorkerThreads int    // 0: as many as the CPU limit allows
+	PIDFile       string // empty: none
+	ErrorLog      string // "stderr" or a path
+	GracePeriod   time.Duration
+	MemoryLimit   int64 // bytes; 0: derived from the memory limit of the cgroup
+}
+
+// Log says how requests are logged.
+type Log struct {
+	Format string   // json, common or combined
+	Output []string // "stdout", "stderr" or paths; empty: no access log
+}
+
+// Listener is one named set of addresses that are served alike.
+type Listener struct {
+	Name      string
+	Addresses []Address
+	Limits    Limits
+	AccessLog AccessLog
+	Pos       Pos
+}
+
+// Address is where a listener listens.
+type Address struct {
+	Network string // tcp: IPv4 and IPv6 in one socket; tcp4; tcp6: IPv6 alone; unix
+	Host    string // an IP address; empty with network tcp
+	Port    int    // 0: the kernel chooses
+	Path    string // of a Unix socket
+	Text    string // as written in the file
+	Pos     Pos
+}
+
+// Limits bound what one client can cost.
+type Limits struct {
+	HeaderSize        int64 // bytes of a request head
+	HeaderCount       int   // fields of a request head
+	HeaderTimeout     time.Duration
+	BodySize          int64         // bytes of a request body; 0: no limit
+	Connections       int           // open at once on the listener; 0: no limit
+	IdleTimeout       time.Duration // of a connection between two requests
+	KeepaliveRequests int           // on one connection; 0: no limit
+}
+
+// AccessLog overrides the destination of the access log. The zero value overrides nothing.
+type AccessLog struct {
+	Off  bool
+	Path string
+}
+
+// Upstream is a named pool of backends.
+type Upstream struct {
+	Name          string // for one that a dest spells out: that text
+	Inline        bool   // spelled out by a dest, without a table of its own
+	Backends      []Backend
+	LoadBalancing string // round_robin
+	Pool          Pool
+	Timeouts      Timeouts
+	Retry         Retry
+	Pos           Pos
+}
+
+// Backend is one address of an upstream. A host name stands for all its addresses and is not resolved here.
+type Backend struct {
+	Host   string // an IP address or a host name; empty for a Unix socket
+	Port   int
+	Unix   string // path of a Unix socket
+	Weight int
+	Pos    Pos
+}
+
+// String returns host:port, with brackets around an IPv6 address, or unix:path.
+func (b Backend) String() string {
+	return endpoint{b.Host, b.Port, b.Unix}.String()
+}
+
+// Pool bounds the idle connections of an upstream.
+type Pool struct {
+	Idle        int // kept for the whole process
+	IdleTimeout time.Duration
+}
+
+// Timeouts of an exchange with a backend.
+type Timeouts struct {
+	Connect   time.Duration
+	FirstByte time.Duration // from the request sent to the first byte of the answer
+	Read      time.Duration // between two reads of the answer
+}
+
+// Retry says how a request is tried again.
+type Retry struct {
+	Attempts int   // further attempts after the first
+	Buffer   int64 // bytes of a request body kept to be sent again
+}
+
+// PathKind says how a route's path is compared.
+type PathKind uint8
+
+// The kinds of path. PathPrefix compares by segments: /api takes /api and /api/x, not /apix; / takes everything.
+const (
+	PathPrefix PathKind = iota
+	PathExact
+)
+
+// String returns "prefix" or "exact".
+func (k PathKind) String() string {
+	if k == PathExact {
+		return "exact"
+	}
+	return "prefix"
+}
+
+// MarshalText makes the kind readable in JSON.
+func (k PathKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// Route sends the requests of one host and path to a destination. An entry of the file that names several hosts becomes
+// as many routes, all with the same Entry.
+type Route struct {
+	Name            string
+	Host            string // lower case; empty: any host
+	Path            string // without a trailing slash or star, except "/" itself
+	PathKind        PathKind
+	Dest            Dest
+	RequestHeaders  []Header
+	ResponseHeaders []Header
+	AccessLog       AccessLog
+	FirstByte       time.Duration // 0: as the upstream says
+	Read            time.Duration // 0: as the upstream says
+	Entry           int           // number of the entry in the file, from 0
+	Pos             Pos
+}
+
+// Header is a field to set; an empty value removes it.
+type Header struct {
+	Name  string
+	Value string
+	Pos   Pos
+}
+
+// DestKind says what kind of destination a Dest is.
+type DestKind uint8
+
+// The kinds of destination.
+const (
+	DestUpstream DestKind = iota // Config.Upstreams[Dest.Upstream]
+	DestStatus                   // answer with Dest.Status
+	DestHello                    // answer with the hello page
+)
+
+// String returns "upstream", "status" or "hello".
+func (k DestKind) String() string {
+	return [...]string{"upstream", "status", "hello"}[k]
+}
+
+// MarshalText makes the kind readable in JSON.
+func (k DestKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// Dest is where a request goes.
+type Dest struct {
+	Kind     DestKind
+	Upstream int // index into Config.Upstreams
+	Status   int
+}
+
+// Summary returns the line a successful check prints: "configuration OK: 2 listeners, 6 routes, 3 upstreams".
+func (c *Config) Summary() string {
+	entries := 0
+	for i, r := range c.Routes {
+		if i == 0 || r.Entry != c.Routes[i-1].Entry {
+			entries++
+		}
+	}
+	return "configuration OK: " + plural(len(c.Listeners), "listener") + ", " + plural(entries, "route") + ", " +
+		plural(len(c.Upstreams), "upstream")
+}
+
+// endpoint is the address of a backend.
+type endpoint struct {
+	host string
+	port int
+	unix string
+}
+
+func (e endpoint) String() string {
+	if e.unix != "" {
+		return "unix:" + e.unix
+	}
+	return joinHostPort(e.host, strconv.Itoa(e.port))
+}

@@ -1,0 +1,206 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the golden files and the reference page anew")
+
+// golden compares got with the file at path, or writes it.
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is out of date (-update writes it).\n--- got\n%s--- want\n%s", path, got, want)
+	}
+}
+
+// eachFile runs f for every configuration in a folder of testdata.
+func eachFile(t *testing.T, folder string, f func(t *testing.T, name string, src []byte)) {
+	paths, err := filepath.Glob(filepath.Join("testdata", folder, "*.toml"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no test data in %s: %v", folder, err)
+	}
+	for _, path := range paths {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".toml"), func(t *testing.T) {
+			src, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f(t, path, src)
+		})
+	}
+}
+
+func rendered(t *testing.T, rep *Report) string {
+	t.Helper()
+	var b strings.Builder
+	if err := rep.Render(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestParse_errors(t *testing.T) {
+	eachFile(t, "errors", func(t *testing.T, path string, src []byte) {
+		c, rep := Parse(filepath.Base(path), src)
+		if c != nil || rep.OK() {
+			t.Errorf("no error found")
+		}
+		golden(t, strings.TrimSuffix(path, ".toml")+".txt", []byte(rendered(t, rep)))
+	})
+}
+
+func TestParse_valid(t *testing.T) {
+	eachFile(t, "valid", func(t *testing.T, path string, src []byte) {
+		c, rep := Parse(filepath.Base(path), src)
+		if c == nil {
+			t.Fatalf("refused:\n%s", rendered(t, rep))
+		}
+		text, err := json.MarshalIndent(c, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := c.Summary() + "\n" + rendered(t, rep) + string(text) + "\n"
+		golden(t, strings.TrimSuffix(path, ".toml")+".txt", []byte(got))
+	})
+}
+
+func TestReference_isUpToDate(t *testing.T) {
+	var b bytes.Buffer
+	if err := Reference(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, filepath.Join("..", "docs", "configuration.md"), b.Bytes())
+}
+
+func TestLoad_reportsUnreadableFile(t *testing.T) {
+	dir := t.TempDir()
+	yaml := filepath.Join(dir, "edge.yaml")
+	for path, want := range map[string]string{
+		filepath.Join(dir, "none.toml"): "none.toml: error: cannot read: no such file or directory\n",
+		dir:                             ": error: cannot read: is a directory\n",
+		yaml:                            "edge.yaml: error: files ending in .yaml are not supported by this version; write it as TOML\n",
+	} {
+		c, rep := Load(path)
+		if c != nil || !strings.HasSuffix(rendered(t, rep), want) {
+			t.Errorf("Load(%s) = %v, %q, want an error ending in %q", path, c, rendered(t, rep), want)
+		}
+	}
+}
+
+func TestLoad_acceptsFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	if err := os.WriteFile(path, []byte("\xef\xbb\xbf[http]\r\nlisten = \":80\"\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, rep := Load(path)
+	if c == nil {
+		t.Fatal(rendered(t, rep))
+	}
+	if got, want := c.Listeners[0].Pos, (Pos{path, 1, 1}); got != want {
+		t.Errorf("listener at %v, want %v", got, want)
+	}
+	if got, want := c.Listeners[0].Addresses[0].Pos, (Pos{path, 2, 10}); got != want {
+		t.Errorf("address at %v, want %v", got, want)
+	}
+}
+
+func TestReport_JSON(t *testing.T) {
+	_, rep := Parse("edge.toml", []byte("threads = 1\nworker_threads = 2\n"))
+	var got struct {
+		Errors []struct {
+			File         string
+			Line, Column int
+			Severity     string
+			Message      string
+			Related      []Pos
+		}
+		Warnings, Notes []any
+	}
+	if err := json.Unmarshal(rep.JSON(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Errors) != 1 || got.Warnings == nil || got.Notes == nil {
+		t.Fatalf("got %s", rep.JSON())
+	}
+	e := got.Errors[0]
+	if e.File != "edge.toml" || e.Line != 2 || e.Column != 1 || e.Severity != "error" || e.Message == "" {
+		t.Errorf("got %+v", e)
+	}
+	if len(e.Related) != 1 || e.Related[0].Line != 1 {
+		t.Errorf("related to %v, want line 1", e.Related)
+	}
+}
+
+func TestReport_capsErrors(t *testing.T) {
+	_, rep := Parse("edge.toml", []byte(strings.Repeat("x = 1\n", 1000)))
+	if len(rep.Errors) != errorsShown || rep.More == 0 {
+		t.Errorf("%d errors and %d more", len(rep.Errors), rep.More)
+	}
+}
+
+func TestReport_hidesControlCharacters(t *testing.T) {
+	_, rep := Parse("edge.toml", []byte("# \nx = \"\x1b[31m\"\n\"\\u001b[0m\" = 1\n"))
+	if text := rendered(t, rep); strings.ContainsRune(text, 0x1b) {
+		t.Errorf("an escape character reaches the terminal: %q", text)
+	}
+}
+
+// A few errors of one kind each, so that the golden files may change without the kinds getting lost.
+func TestParse_citesBothPlaces(t *testing.T) {
+	for name, test := range map[string]struct{ src, at, other, message string }{
+		"key": {"[log]\nformat = \"json\"\nformat = \"json\"\n", "3:1", "2:1", `"format" is set twice`},
+		"alias": {"threads = 1\n[global]\nworker_threads = 2\n", "3:1", "1:1",
+			`"worker_threads" and "threads" at line 1 mean the same, but have different values`},
+		"section": {"[log]\n[http]\nlisten=':1'\n[log]\n", "4:1", "1:1", "[log] is there twice"},
+		"address": {"[http]\nlisten=':1'\n[network]\nlisten=[':2', ':1']\n", "4:15", "2:8",
+			`address ":1" is given twice, first at line 2`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, rep := Parse("f", []byte(test.src))
+			if len(rep.Errors) != 1 {
+				t.Fatalf("got %s", rendered(t, rep))
+			}
+			e := rep.Errors[0]
+			if e.Pos.String() != "f:"+test.at || len(e.Related) != 1 || e.Related[0].String() != "f:"+test.other {
+				t.Errorf("at %v, related %v, want %s and %s", e.Pos, e.Related, test.at, test.other)
+			}
+			if e.Message != test.message {
+				t.Errorf("message %q, want %q", e.Message, test.message)
+			}
+		})
+	}
+}
+
+// seeds returns the configurations in a folder of testdata.
+func seeds(tb testing.TB, folder string) [][]byte {
+	paths, err := filepath.Glob(filepath.Join("testdata", folder, "*.toml"))
+	if err != nil || len(paths) == 0 {
+		tb.Fatalf("no test data in %s: %v", folder, err)
+	}
+	var all [][]byte
+	for _, path := range paths {
+		src, err := os.ReadFile(path)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		all = append(all, src)
+	}
+	return all
+}

@@ -1,0 +1,128 @@
+package config
+
+import (
+	"fmt"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+const namesInHint = 5
+
+// laterSchemes begin a dest that will have a meaning.
+var laterSchemes = []string{"https://", "h2c://", "srv+dns://", "dns://", "static:", "redirect:"}
+
+// dest resolves what a route says: an upstream, a list of addresses, or status:404, in this order.
+func (r *resolver) dest(text string, at span) Dest {
+	if i, found := r.names[text]; found {
+		return Dest{Kind: DestUpstream, Upstream: i}
+	}
+	for _, scheme := range laterSchemes {
+		if strings.HasPrefix(text, scheme) {
+			r.rep.error(at, "", "dest = %s: %q is not supported by this version", quote(text), scheme)
+			return Dest{}
+		}
+	}
+	if code, found := strings.CutPrefix(text, "status:"); found {
+		n, err := strconv.ParseUint(code, 10, 16)
+		if err != nil || n < 200 || n > 599 {
+			r.rep.error(at, "", "%s is not a status from 200 to 599", quote(code))
+			return Dest{}
+		}
+		return Dest{Kind: DestStatus, Status: int(n)}
+	}
+	if i, found := r.names[strings.TrimSuffix(strings.TrimPrefix(text, "http://"), "/")]; found {
+		return Dest{Kind: DestUpstream, Upstream: i}
+	}
+	if !strings.ContainsAny(text, ":,/") {
+		r.rep.error(at, r.otherUpstreams(text, at), "upstream %s does not exist", quote(text))
+		return Dest{}
+	}
+	return r.addresses(text, at)
+}
+
+// addresses resolves a dest that spells out its backends. The same backends make one upstream, however often they come.
+func (r *resolver) addresses(text string, at span) Dest {
+	var backends []Backend
+	var names []string
+	for _, item := range strings.Split(text, ",") {
+		e, wrong, hint := parseURL(strings.TrimSpace(item))
+		if wrong != "" {
+			r.rep.error(at, hint, "dest = %s: %s", quote(text), wrong)
+			return Dest{}
+		}
+		backends = append(backends, Backend{Host: e.host, Port: e.port, Unix: e.unix, Weight: 1, Pos: at.pos()})
+		names = append(names, e.String())
+	}
+	name := strings.Join(names, ", ")
+	i, found := r.inline[name]
+	if !found {
+		i = r.newUpstream(name, at)
+		r.inline[name] = i
+		u := &r.c.Upstreams[i]
+		u.Inline, u.Backends = true, backends
+	}
+	return Dest{Kind: DestUpstream, Upstream: i}
+}
+
+// parseURL reads "host:port", "unix:/path", or "http://host", whose port is 80 when it has none.
+func parseURL(s string) (e endpoint, wrong, hint string) {
+	rest, found := strings.CutPrefix(s, "http://")
+	if !found {
+		if scheme, _, other := strings.Cut(s, "://"); other {
+			return e, quote(scheme+"://") + " is not supported by this version", ""
+		}
+		if s == "" {
+			return e, "an address is missing between commas", ""
+		}
+		if strings.ContainsRune(s, '/') && !strings.HasPrefix(s, "unix:") {
+			return e, quote(s) + " is not an address", "write host:port or unix:/path"
+		}
+		return parseEndpoint(s)
+	}
+	rest = strings.TrimSuffix(rest, "/")
+	if strings.ContainsAny(rest, "/?#@") {
+		return e, "a URL here is http://host:port, without a path", ""
+	}
+	if _, _, hasPort := splitHostPort(rest); !hasPort {
+		rest += ":80"
+	}
+	return parseEndpoint(rest)
+}
+
+// otherUpstreams is the hint for an upstream that does not exist.
+func (r *resolver) otherUpstreams(name string, at span) string {
+	var names []string
+	for n := range r.names {
+		names = append(names, n)
+	}
+	sort.Strings(names)
+	if len(names) == 0 {
+		return "there are no upstreams; an address is written as " + quote(name+":80")
+	}
+	hint, label := "", "upstreams"
+	if near := nearest(name, names); near != "" {
+		hint = fmt.Sprintf("did you mean %s (%s)? ", quote(near), r.named[near].seenFrom(at))
+		label = "other upstreams"
+		names = without(names, near)
+	}
+	if len(names) == 0 {
+		return strings.TrimSpace(hint)
+	}
+	shown := names[:min(len(names), namesInHint)]
+	hint += label + ": " + strings.Join(shown, ", ")
+	if more := len(names) - len(shown); more > 0 {
+		hint += fmt.Sprintf(" and %d more", more)
+	}
+	return hint
+}
+
+func without(names []string, name string) []string {
+	var rest []string
+	for _, n := range names {
+		if n != name {
+			rest = append(rest, n)
+		}
+	}
+	return rest
+}

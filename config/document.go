@@ -1,0 +1,85 @@
+package config
+
+// document is what a file says, typed but not yet resolved. One entry per table of the file.
+type document struct {
+	top       topEntry
+	global    globalEntry
+	log       logEntry
+	defaults  upstreamEntry // [upstream_defaults]
+	listeners []*listenerEntry
+	upstreams []*upstreamEntry
+	members   []*memberEntry // [[load_balancing.backends]]
+	routes    []*routeEntry
+}
+
+type topEntry struct {
+	given
+	allow []string
+}
+
+type globalEntry struct {
+	given
+	Global
+}
+
+type logEntry struct {
+	given
+	Log
+}
+
+type listenerEntry struct {
+	given
+	Listener
+}
+
+type upstreamEntry struct {
+	given
+	Upstream
+	backends []*backendEntry
+}
+
+// backendEntry is one of the backends of an [upstreams.NAME].
+type backendEntry struct {
+	given
+	address endpoint
+	weight  int
+}
+
+// memberEntry is one [[load_balancing.backends]], which says itself where it belongs.
+type memberEntry struct {
+	backendEntry
+	name     string
+	upstream string
+}
+
+type routeEntry struct {
+	given
+	Route
+	pattern string
+	hosts   []string
+	path    string
+	dest    string
+}
+
+// newDocument returns a document whose entries that exist once are open, so that they have defaults in any file.
+func newDocument() *document {
+	doc := &document{}
+	for _, s := range sections() {
+		if s.shape == shapeOne {
+			doc.begin(s.open(doc, nil, nil), s, nil)
+		}
+	}
+	return doc
+}
+
+// begin readies the target of an entry that stands at n. A section that exists once may begin again.
+func (doc *document) begin(t target, s *section, n *node) target {
+	g := t.base()
+	if g.nodes == nil {
+		g.section, g.nodes, g.values = s, make(map[string]*node), make(map[string]any)
+	}
+	if g.node == nil {
+		g.node = n
+	}
+	return t
+}

@@ -1,0 +1,78 @@
+package config
+
+import (
+	"regexp"
+	"strings"
+)
+
+// framingHeaders are written by the proxy itself: whoever could set them could smuggle requests.
+var framingHeaders = []string{
+	"connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+}
+
+// variable is what a later version will expand in a header's value.
+var variable = regexp.MustCompile(`\{[a-z][a-z_]*\}`)
+
+// parseHeadersValue reads { Name = "value" }; an empty value removes the field.
+func parseHeadersValue(d *decoder, _ *key, n *node) (any, bool) {
+	if n.kind != kindTable {
+		d.wrongKind(n, "a table")
+		return nil, false
+	}
+	var all []Header
+	right := true
+	seen := make(map[string]*node)
+	for _, c := range n.children {
+		lower := strings.ToLower(c.key)
+		if old := seen[lower]; old != nil {
+			d.rep.conflict(c.head, old.head, "first at "+old.head.seenFrom(c.head), "header %q is set twice", c.key)
+			right = false
+			continue
+		}
+		seen[lower] = c
+		if !d.header(c, lower) {
+			right = false
+			continue
+		}
+		all = append(all, Header{Name: c.key, Value: c.text, Pos: c.head.pos()})
+	}
+	return all, right
+}
+
+func (d *decoder) header(n *node, lower string) bool {
+	if !headerName(n.key) {
+		d.rep.error(n.name, "", "%s is not the name of a header", quote(n.key))
+		return false
+	}
+	for _, f := range framingHeaders {
+		if lower == f {
+			d.rep.error(n.name, "", "header %q is written by the proxy itself", n.key)
+			return false
+		}
+	}
+	if n.kind == kindString && n.text == "" {
+		return true
+	}
+	if _, ok := stringOf(d, n, "a string"); !ok {
+		return false
+	}
+	if v := variable.FindString(n.text); v != "" {
+		d.rep.error(n.value, "", "the variable %q is not supported by this version", v)
+		return false
+	}
+	if strings.TrimSpace(n.text) != n.text {
+		d.rep.error(n.value, "", "the value of a header neither begins nor ends with a blank")
+		return false
+	}
+	return true
+}
+
+// headerName tells whether s is a token of RFC 9110 §5.6.2.
+func headerName(s string) bool {
+	for _, c := range []byte(s) {
+		if !letterOrDigit(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}

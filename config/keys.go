@@ -1,0 +1,288 @@
+package config
+
+import (
+	"sync"
+	"time"
+)
+
+// sections is the schema: every key there is, in the order of the reference page.
+var sections = sync.OnceValue(func() []*section {
+	return []*section{
+		topSection(), globalSection(), listenersSection(), upstreamsSection(), upstreamBackendsSection(),
+		upstreamDefaultsSection(), membersSection(), routesSection(), logSection(),
+	}
+})
+
+func topSection() *section {
+	return &section{
+		doc:  "Keys that stand before the first section.",
+		open: func(doc *document, _ target, _ *node) target { return &doc.top },
+		keys: []*key{
+			{path: "allow", typ: typeChoices, enum: codeNames(), example: `["shadowed-route"]`,
+				into: into(func(e *topEntry) *[]string { return &e.allow }),
+				doc:  "Warnings and notes not to show, by their codes."},
+		},
+	}
+}
+
+func globalSection() *section {
+	return &section{
+		path: "global", top: true,
+		doc:  "The process as a whole.",
+		open: func(doc *document, _ target, _ *node) target { return &doc.global },
+		keys: []*key{
+			{path: "log_level", typ: typeChoice, def: `"info"`, enum: []string{"debug", "info", "warn", "error"},
+				into: into(func(e *globalEntry) *string { return &e.LogLevel }),
+				doc:  "How much the error log says."},
+			{path: "worker_threads", typ: typeInt, def: `"auto"`, min: "1", max: "1024", words: []string{"auto"},
+				aliases: []string{".threads", "threads"}, example: "4",
+				into: into(func(e *globalEntry) *int { return &e.WorkerThreads }),
+				doc:  "Event loops of the process. `auto`: one for each core that the CPU limit of the cgroup allows."},
+			{path: "pid_file", typ: typeString, example: `"/run/edge/edge.pid"`, restart: true,
+				into: into(func(e *globalEntry) *string { return &e.PIDFile }),
+				doc:  "Where the process writes its id. None is written without it."},
+			{path: "error_log", typ: typeString, def: `"stderr"`, example: `"/var/log/edge/error.log"`,
+				into: into(func(e *globalEntry) *string { return &e.ErrorLog }),
+				doc:  "`stderr` or a path."},
+			{path: "grace_period", typ: typeDuration, def: `"30s"`, min: "0s", max: "24h", example: `"1m"`,
+				aliases: []string{".shutdown_timeout", "shutdown_timeout", "grace_period_seconds",
+					"graceful_shutdown_timeout_seconds"},
+				into: into(func(e *globalEntry) *time.Duration { return &e.GracePeriod }),
+				doc:  "How long open requests may take to finish when the process is asked to stop."},
+			{path: "memory_limit", typ: typeSize, def: `"auto"`, min: "16m", max: "1024t", words: []string{"auto"},
+				example: `"2g"`,
+				into:    into(func(e *globalEntry) *int64 { return &e.MemoryLimit }),
+				doc:     "Memory the process may use. `auto`: 80 % of the limit of the cgroup."},
+		},
+	}
+}
+
+func listenersSection() *section {
+	return &section{
+		path: "listeners", shape: shapeList,
+		aliases: []sectionAlias{
+			{"http", shapeOne, "one listener for plain HTTP"},
+			{"network", shapeOne, "one listener"},
+		},
+		doc: "Addresses that are served alike. Two listeners never share an address.",
+		open: func(doc *document, _ target, _ *node) target {
+			e := &listenerEntry{}
+			doc.listeners = append(doc.listeners, e)
+			return e
+		},
+		keys: append([]*key{
+			{path: "name", typ: typeString, example: `"web"`,
+				into: into(func(e *listenerEntry) *string { return &e.Name }),
+				doc:  "Its name in logs and metrics; the first address when there is none."},
+			{path: "listen", typ: typeListen, example: `[":80", "unix:/run/edge/web.sock"]`,
+				into: into(func(e *listenerEntry) *[]Address { return &e.Addresses }),
+				doc: "`:80` is IPv4 and IPv6 in one socket, `0.0.0.0:80` IPv4, `[::]:80` IPv6 alone, `unix:/path` a " +
+					"Unix socket. Port 0 is any free one."},
+			{path: "access_log", typ: typeAccessLog, example: `"/var/log/edge/web.log"`,
+				into: into(func(e *listenerEntry) *AccessLog { return &e.AccessLog }),
+				doc:  "Where its requests are logged instead of `[log] output`; `false`: nowhere."},
+		}, limitKeys()...),
+	}
+}
+
+func limitKeys() []*key {
+	return []*key{
+		{path: "limits.header_size", typ: typeSize, def: `"32k"`, min: "1k", max: "1m", example: `"16k"`,
+			into: into(func(e *listenerEntry) *int64 { return &e.Limits.HeaderSize }),
+			doc:  "Bytes of a request head. More is answered 431."},
+		{path: "limits.header_count", typ: typeInt, def: "100", min: "1", max: "10000", example: "50",
+			into: into(func(e *listenerEntry) *int { return &e.Limits.HeaderCount }),
+			doc:  "Fields of a request head. More is answered 431."},
+		{path: "limits.header_timeout", typ: typeDuration, def: `"10s"`, min: "100ms", max: "1h", example: `"5s"`,
+			into: into(func(e *listenerEntry) *time.Duration { return &e.Limits.HeaderTimeout }),
+			doc:  "Time for the whole request head to arrive."},
+		{path: "limits.body_size", typ: typeSize, def: `"0"`, example: `"10m"`,
+			into: into(func(e *listenerEntry) *int64 { return &e.Limits.BodySize }),
+			doc:  "Bytes of a request body. More is answered 413. 0: no limit."},
+		{path: "limits.connections", typ: typeInt, def: "0", min: "0", max: "100000000", example: "200000",
+			into: into(func(e *listenerEntry) *int { return &e.Limits.Connections }),
+			doc:  "Connections open at once on the listener. 0: no limit."},
+		{path: "limits.idle_timeout", typ: typeDuration, def: `"60s"`, min: "1s", max: "24h", example: `"75s"`,
+			into: into(func(e *listenerEntry) *time.Duration { return &e.Limits.IdleTimeout }),
+			doc:  "Time a connection may wait for its next request."},
+		{path: "limits.keepalive_requests", typ: typeInt, def: "0", min: "0", max: "1000000000", example: "1000",
+			into: into(func(e *listenerEntry) *int { return &e.Limits.KeepaliveRequests }),
+			doc:  "Requests on one connection before it is closed. 0: no limit."},
+	}
+}
+
+func upstreamsSection() *section {
+	return &section{
+		path: "upstreams", shape: shapeNamed,
+		doc: "Named pools of backends. The upstream named `default` takes the requests that no route takes.",
+		open: func(doc *document, _ target, n *node) target {
+			e := &upstreamEntry{Upstream: Upstream{Name: n.key}}
+			doc.upstreams = append(doc.upstreams, e)
+			return e
+		},
+		keys: poolKeys(),
+	}
+}
+
+func upstreamDefaultsSection() *section {
+	s := &section{
+		path: "upstream_defaults",
+		doc:  "What an upstream does not say itself, for all of them.",
+		open: func(doc *document, _ target, _ *node) target { return &doc.defaults },
+		keys: poolKeys(),
+	}
+	for _, k := range s.keys {
+		switch k.path {
+		case "pool.idle":
+			k.aliases = []string{"upstream_keepalive_pool_size"}
+		case "retry.attempts":
+			k.aliases = []string{"max_retries"}
+		}
+	}
+	return s
+}
+
+// poolKeys are the keys that an upstream and the defaults of all upstreams share.
+func poolKeys() []*key {
+	return []*key{
+		{path: "load_balancing", typ: typeChoice, def: `"round_robin"`, enum: []string{"round_robin"},
+			later: []string{"weighted", "weighted_round_robin", "least_conn", "least_connections", "p2c", "peak_ewma",
+				"adaptive", "ketama", "consistent", "hash", "maglev", "random", "ip_hash"},
+			into: into(func(e *upstreamEntry) *string { return &e.LoadBalancing }),
+			doc:  "How a backend is chosen. `round_robin` honours weights."},
+		{path: "pool.idle", typ: typeInt, def: "4096", min: "0", max: "1000000", example: "128",
+			into: into(func(e *upstreamEntry) *int { return &e.Pool.Idle }),
+			doc:  "Idle connections kept, for the whole process."},
+		{path: "pool.idle_timeout", typ: typeDuration, def: `"60s"`, min: "1s", max: "24h", example: `"30s"`,
+			into: into(func(e *upstreamEntry) *time.Duration { return &e.Pool.IdleTimeout }),
+			doc:  "How long an idle connection is kept."},
+		{path: "timeouts.connect", typ: typeDuration, def: `"5s"`, min: "1ms", max: "10m", example: `"1s"`,
+			into: into(func(e *upstreamEntry) *time.Duration { return &e.Timeouts.Connect }),
+			doc:  "Time for a connection to a backend to be made."},
+		{path: "timeouts.first_byte", typ: typeDuration, def: `"60s"`, min: "1ms", max: "24h", example: `"15s"`,
+			into: into(func(e *upstreamEntry) *time.Duration { return &e.Timeouts.FirstByte }),
+			doc:  "Time from the request sent to the first byte of the answer. Later is answered 504."},
+		{path: "timeouts.read", typ: typeDuration, def: `"60s"`, min: "1ms", max: "24h", example: `"30s"`,
+			into: into(func(e *upstreamEntry) *time.Duration { return &e.Timeouts.Read }),
+			doc:  "Time between two reads of the answer."},
+		{path: "retry.attempts", typ: typeInt, def: "2", min: "0", max: "100", example: "1",
+			into: into(func(e *upstreamEntry) *int { return &e.Retry.Attempts }),
+			doc:  "Further attempts after the first, for what provably was not processed or may be sent twice."},
+		{path: "retry.buffer", typ: typeSize, def: `"64k"`, min: "0", max: "64m", example: `"16k"`,
+			into: into(func(e *upstreamEntry) *int64 { return &e.Retry.Buffer }),
+			doc:  "Bytes of a request body kept to be sent again."},
+	}
+}
+
+func upstreamBackendsSection() *section {
+	return &section{
+		path: "upstreams.NAME.backends", shape: shapeList,
+		doc: "The backends of an upstream; usually written `backends = [{ address = \"10.0.0.1:80\" }]`.",
+		open: func(_ *document, parent target, _ *node) target {
+			e := &backendEntry{}
+			of := parent.(*upstreamEntry)
+			of.backends = append(of.backends, e)
+			return e
+		},
+		keys: []*key{
+			{path: "address", typ: typeEndpoint, example: `"10.0.0.11:8080"`,
+				into: into(func(e *backendEntry) *endpoint { return &e.address }),
+				doc:  "A host name stands for all its addresses."},
+			{path: "weight", typ: typeInt, def: "1", min: "1", max: "65535", example: "3",
+				into: into(func(e *backendEntry) *int { return &e.weight }),
+				doc:  "Its share of the requests."},
+		},
+	}
+}
+
+func membersSection() *section {
+	return &section{
+		path: "load_balancing.backends", shape: shapeList,
+		doc: "Another way to write upstreams: backends with the same `name` form the upstream of that name, those with " +
+			"the same `upstream` form that one too; all that name no `upstream` also form `default`.",
+		open: func(doc *document, _ target, _ *node) target {
+			e := &memberEntry{}
+			doc.members = append(doc.members, e)
+			return e
+		},
+		keys: []*key{
+			{path: "name", typ: typeString, example: `"backend1"`,
+				into: into(func(e *memberEntry) *string { return &e.name }),
+				doc:  "The upstream it forms with others of that name."},
+			{path: "address", typ: typeEndpoint, example: `"127.0.0.1:8080"`,
+				into: into(func(e *memberEntry) *endpoint { return &e.address }),
+				doc:  "A host name stands for all its addresses."},
+			{path: "weight", typ: typeInt, def: "1", min: "1", max: "65535", example: "2",
+				into: into(func(e *memberEntry) *int { return &e.weight }),
+				doc:  "Its share of the requests."},
+			{path: "upstream", typ: typeString, example: `"api"`,
+				into: into(func(e *memberEntry) *string { return &e.upstream }),
+				doc:  "A further upstream it belongs to."},
+		},
+	}
+}
+
+func routesSection() *section {
+	return &section{
+		path: "routes", shape: shapeList,
+		aliases: []sectionAlias{{"proxy.rules", shapeList, "with `upstream` for `dest`"}},
+		doc: "Where requests go. The most specific route wins, whatever its place in the file. A pattern that ends in `/*` " +
+			"or `/` is a prefix by segments (`/api/*` takes `/api` and `/api/x`, not `/apix`; `/` takes everything), any " +
+			"other is exact; `=/` is the root alone.",
+		open: func(doc *document, _ target, _ *node) target {
+			e := &routeEntry{}
+			doc.routes = append(doc.routes, e)
+			return e
+		},
+		keys: []*key{
+			{path: "name", typ: typeString, example: `"api"`,
+				into: into(func(e *routeEntry) *string { return &e.Name }),
+				doc:  "Its name in logs and metrics; the pattern when there is none."},
+			{path: "pattern", typ: typeString, example: `"api.example.com/v1/*"`,
+				into: into(func(e *routeEntry) *string { return &e.pattern }),
+				doc:  "Host and path in one. What stands before the first `/` is the host; none is any host."},
+			{path: "host", typ: typeStrings, example: `["example.com", "www.example.com"]`,
+				into: into(func(e *routeEntry) *[]string { return &e.hosts }),
+				doc:  "Instead of `pattern`: the hosts."},
+			{path: "path", typ: typeString, example: `"/v1/*"`,
+				into: into(func(e *routeEntry) *string { return &e.path }),
+				doc:  "Instead of `pattern`: the path, everything when there is none."},
+			{path: "dest", typ: typeString, example: `"api"`, aliases: []string{".upstream"},
+				into: into(func(e *routeEntry) *string { return &e.dest }),
+				doc: "An upstream, `host:port` (several with commas between), `http://host:port`, `unix:/path`, or " +
+					"`status:404`."},
+			{path: "headers.request", typ: typeHeaders, example: `{ X-Env = "prod", Cookie = "" }`,
+				into: into(func(e *routeEntry) *[]Header { return &e.RequestHeaders }),
+				doc:  "Fields to set in the request; an empty value removes the field."},
+			{path: "headers.response", typ: typeHeaders, example: `{ Server = "" }`,
+				into: into(func(e *routeEntry) *[]Header { return &e.ResponseHeaders }),
+				doc:  "Fields to set in the answer; an empty value removes the field."},
+			{path: "access_log", typ: typeAccessLog, example: "false",
+				into: into(func(e *routeEntry) *AccessLog { return &e.AccessLog }),
+				doc:  "Where its requests are logged instead of where the listener says; `false`: nowhere."},
+			{path: "timeouts.first_byte", typ: typeDuration, min: "1ms", max: "24h", example: `"5s"`,
+				into: into(func(e *routeEntry) *time.Duration { return &e.FirstByte }),
+				doc:  "Instead of what the upstream says."},
+			{path: "timeouts.read", typ: typeDuration, min: "1ms", max: "24h", example: `"5s"`,
+				into: into(func(e *routeEntry) *time.Duration { return &e.Read }),
+				doc:  "Instead of what the upstream says."},
+		},
+	}
+}
+
+func logSection() *section {
+	return &section{
+		path: "log",
+		doc:  "The log of requests.",
+		open: func(doc *document, _ target, _ *node) target { return &doc.log },
+		keys: []*key{
+			{path: "format", typ: typeChoice, def: `"json"`, enum: []string{"json", "common", "combined"},
+				later: []string{"logfmt"}, example: `"combined"`,
+				into: into(func(e *logEntry) *string { return &e.Format }),
+				doc:  "One JSON object a line, or the formats of Apache and nginx."},
+			{path: "output", typ: typeLogOutput, def: `["stdout"]`, example: `["stdout", "/var/log/edge/access.log"]`,
+				into: into(func(e *logEntry) *[]string { return &e.Output }),
+				doc:  "`stdout`, `stderr` or paths. An empty list: no access log."},
+		},
+	}
+}

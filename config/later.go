@@ -1,0 +1,53 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// ignoredKeys may stand at the top of a file written for another server. They get a note. A star ends a prefix.
+var ignoredKeys = []string{
+	"version", "work_stealing", "listener_tasks_per_fd", "max_blocking_threads", "upstream_connect_offload_*",
+}
+
+func ignored(name string) bool {
+	for _, k := range ignoredKeys {
+		prefix, star := strings.CutSuffix(k, "*")
+		if name == k || star && strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// laterKeys are promised names that have no meaning yet, by the path of their table. They are errors like any unknown
+// key, but the answer is not a guess at a misspelling.
+var laterKeys = map[string][]string{
+	"": {"include", "https", "tls", "certificates", "acme", "admin", "filters", "services", "cache", "cluster", "metrics",
+		"tracing", "sentry", "health_check", "defaults", "grpc", "websocket", "dev",
+		"upgrade_sock", "user", "group", "daemon", "ca_file", "working_directory"},
+	"global":         {"upgrade_sock", "user", "group", "daemon", "ca_file", "working_directory", "fips", "env_file"},
+	"proxy":          {"grpc", "websocket"},
+	"load_balancing": {"method"},
+	"listeners": {"tls", "protocols", "proxy_protocol", "trusted_proxies", "h2", "redirect_to_https", "grpc", "websocket",
+		"cert", "key", "ssl_certificate", "ssl_certificate_key", "filters"},
+	"listeners.limits": {"min_rate", "max_age"},
+	"upstreams": {"health_check", "discover", "stale_ok", "hash_key", "sticky", "slow_start", "protocol", "tls",
+		"outlier", "breaker"},
+	"upstreams.pool":     {"max_lifetime", "max_per_backend", "queue", "queue_timeout"},
+	"upstreams.timeouts": {"total"},
+	"upstreams.retry":    {"on", "budget", "per_try", "hedge_after"},
+	"upstreams.backends": {"zone", "backup"},
+	"routes": {"weight", "header", "methods", "query", "when", "grpc", "websocket", "rewrite", "filters", "mirror", "cache",
+		"compress", "redirect", "load_balancing"},
+	"routes.timeouts": {"idle", "total"},
+	"log":             {"redact", "sample", "always"},
+}
+
+// supportedLater tells whether name is promised in the table of the file whose place in the schema has that path.
+func supportedLater(table, name string) bool {
+	if below, found := strings.CutPrefix(table, "upstream_defaults"); found {
+		table = "upstreams" + below
+	}
+	return slices.Contains(laterKeys[table], name)
+}

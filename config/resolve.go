@@ -1,0 +1,332 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+const (
+	helloAddress    = ":8080"   // where edge listens when nobody says where
+	defaultUpstream = "default" // takes what no route takes
+)
+
+// resolver turns entries into the Config: names become indices, entries get their defaults.
+type resolver struct {
+	rep      *Report
+	doc      *document
+	src      *source
+	c        *Config
+	names    map[string]int  // the index of an upstream, by its name
+	inline   map[string]int  // the index of an upstream that a dest spells out, by its backends
+	named    map[string]span // where an upstream is first named, for hints
+	claimed  map[string]*Address
+	claims   map[string]span // where an address is claimed
+	patterns map[pattern]span
+}
+
+// resolve checks what one entry says about another and builds the Config. It is of use only when rep has no errors.
+func resolve(doc *document, src *source, rep *Report) *Config {
+	r := &resolver{
+		rep: rep, doc: doc, src: src, c: &Config{},
+		names: make(map[string]int), inline: make(map[string]int), named: make(map[string]span),
+		claimed: make(map[string]*Address), claims: make(map[string]span), patterns: make(map[pattern]span),
+	}
+	fill(&doc.global, nil)
+	fill(&doc.log, nil)
+	fill(&doc.defaults, nil)
+	r.c.Global, r.c.Log = doc.global.Global, doc.log.Log
+	r.listeners()
+	r.upstreams()
+	r.members()
+	r.backed()
+	r.routes()
+	r.whenMissing()
+	return r.c
+}
+
+func (r *resolver) listeners() {
+	slices.SortStableFunc(r.doc.listeners, func(a, b *listenerEntry) int { return a.node.head.from - b.node.head.from })
+	names := make(map[string]span)
+	for _, e := range r.doc.listeners {
+		fill(e, nil)
+		e.Pos = e.node.head.pos()
+		if e.lacks("listen") {
+			r.rep.error(e.node.head, `add listen = ":80"`, "this listener has no address")
+		}
+		r.claim(e)
+		if e.has("name") {
+			r.unique(names, e.Name, e.at("name"), "listener")
+		} else if len(e.Addresses) > 0 {
+			e.Name = e.Addresses[0].Text
+		}
+		r.c.Listeners = append(r.c.Listeners, e.Listener)
+	}
+}
+
+// claim checks that no address of the listener is taken by it or another one.
+func (r *resolver) claim(e *listenerEntry) {
+	var elements []*node
+	if n := e.nodes["listen"]; n != nil {
+		elements = n.children
+	}
+	for i := range e.Addresses {
+		a, at := &e.Addresses[i], e.at("listen")
+		// With a wrong element among them the addresses do not line up; then the whole list is the place.
+		if len(elements) == len(e.Addresses) {
+			at = elements[i].value
+		}
+		for _, c := range a.claims() {
+			old := r.claimed[c]
+			if old == nil {
+				r.claimed[c], r.claims[c] = a, at
+				continue
+			}
+			where := r.claims[c]
+			if old.Text == a.Text {
+				r.rep.conflict(at, where, "", "address %q is given twice, first at %s", a.Text, where.seenFrom(at))
+			} else {
+				r.rep.conflict(at, where, "", "address %q is part of %q at %s", a.Text, old.Text, where.seenFrom(at))
+			}
+			break
+		}
+	}
+}
+
+// unique reports a name that another entry has already.
+func (r *resolver) unique(taken map[string]span, name string, at span, what string) {
+	old, found := taken[name]
+	if !found {
+		taken[name] = at
+	} else if name != "" {
+		r.rep.conflict(at, old, "", "another %s at %s has the name %q", what, old.seenFrom(at), name)
+	}
+}
+
+// upstreams takes over the [upstreams.NAME].
+func (r *resolver) upstreams() {
+	for _, e := range r.doc.upstreams {
+		if !validUpstreamName(e.Name) {
+			r.rep.error(e.node.name, "", "the name of an upstream has letters, digits, \"_\", \"-\" and \".\" alone")
+		}
+		fill(e, &r.doc.defaults.given)
+		u := r.upstream(e.Name, e.node.head)
+		pos := u.Pos
+		*u = e.Upstream
+		u.Pos = pos
+		for _, b := range e.backends {
+			fill(b, nil)
+			r.addressed(b)
+			u.add(b)
+		}
+	}
+}
+
+// members takes over the [[load_balancing.backends]].
+func (r *resolver) members() {
+	for _, e := range r.doc.members {
+		fill(e, nil)
+		r.addressed(&e.backendEntry)
+		names := []string{e.name, e.upstream}
+		if !e.has("upstream") {
+			names[1] = defaultUpstream
+		}
+		for i, name := range names {
+			if name == "" || i > 0 && name == names[0] {
+				continue
+			}
+			if !validUpstreamName(name) {
+				r.rep.error(e.at([]string{"name", "upstream"}[i]), "",
+					"the name of an upstream has letters, digits, \"_\", \"-\" and \".\" alone")
+				continue
+			}
+			r.upstream(name, e.node.head).add(&e.backendEntry)
+		}
+	}
+}
+
+// upstream returns the upstream of that name, made from the defaults when it is new. Borrowed until the next one is made.
+func (r *resolver) upstream(name string, at span) *Upstream {
+	i, found := r.names[name]
+	if !found {
+		i = r.newUpstream(name, at)
+		r.names[name], r.named[name] = i, at
+	}
+	return &r.c.Upstreams[i]
+}
+
+func (r *resolver) newUpstream(name string, at span) int {
+	u := r.doc.defaults.Upstream
+	u.Name, u.Pos = name, at.pos()
+	r.c.Upstreams = append(r.c.Upstreams, u)
+	return len(r.c.Upstreams) - 1
+}
+
+func (u *Upstream) add(e *backendEntry) {
+	u.Backends = append(u.Backends, Backend{Host: e.address.host, Port: e.address.port, Unix: e.address.unix,
+		Weight: e.weight, Pos: e.node.head.pos()})
+}
+
+func (r *resolver) addressed(e *backendEntry) {
+	if e.lacks("address") {
+		r.rep.error(e.node.head, `add address = "host:port"`, "this backend has no address")
+	}
+}
+
+// backed reports upstreams that have no backend from anywhere.
+func (r *resolver) backed() {
+	for _, e := range r.doc.upstreams {
+		list := e.node.child("backends")
+		wrong := e.odd || list != nil && (list.kind != kindArray || len(list.children) > 0) // and reported as such
+		if len(r.c.Upstreams[r.names[e.Name]].Backends) == 0 && !wrong {
+			r.rep.error(e.node.head, `add backends = [{ address = "host:port" }]`,
+				"upstream %q has no backends", e.Name)
+		}
+	}
+}
+
+func (r *resolver) routes() {
+	slices.SortStableFunc(r.doc.routes, func(a, b *routeEntry) int { return a.node.head.from - b.node.head.from })
+	names := make(map[string]span)
+	for i, e := range r.doc.routes {
+		fill(e, nil)
+		e.Entry, e.Pos = i, e.node.head.pos()
+		right := !e.odd
+		if e.lacks("dest") {
+			r.rep.error(e.node.head, `add dest = "host:port", or the name of an upstream`, "this route has no dest")
+		} else if e.has("dest") && !e.failed("dest") {
+			e.Dest = r.dest(e.dest, e.at("dest"))
+		}
+		patterns, ok := r.patternsOf(e)
+		if e.has("name") {
+			r.unique(names, e.Name, e.at("name"), "route")
+		}
+		for _, p := range patterns {
+			if right && ok {
+				r.shadowed(e, p)
+			}
+			route := e.Route
+			route.Host, route.Path, route.PathKind = p.host, p.path, p.kind
+			if route.Name == "" {
+				route.Name = patternName(e, p)
+			}
+			r.c.Routes = append(r.c.Routes, route)
+		}
+	}
+}
+
+// patternName names a route after its pattern: that of the file where there is one.
+func patternName(e *routeEntry, p pattern) string {
+	if e.pattern != "" {
+		return e.pattern
+	}
+	return p.String()
+}
+
+// patternsOf returns what the route matches, one pattern for each of its hosts.
+func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
+	switch {
+	case e.failed("pattern") || e.failed("host") || e.failed("path"):
+		return nil, false
+	case e.has("pattern"):
+		for _, other := range []string{"host", "path"} {
+			if e.has(other) {
+				at, first := e.at(other), e.at("pattern")
+				r.rep.conflict(at, first, "", "%q and the pattern at %s exclude each other", other, first.seenFrom(at))
+				return nil, false
+			}
+		}
+		p, wrong, hint := parsePattern(e.pattern)
+		if wrong != "" {
+			r.rep.error(e.at("pattern"), hint, "%s", wrong)
+		}
+		return []pattern{p}, wrong == ""
+	case !e.has("host") && !e.has("path"):
+		if !e.odd {
+			r.rep.error(e.node.head, `add pattern = "/*" for everything`, "this route has no pattern")
+		}
+		return nil, false
+	}
+	return r.hostsAndPath(e)
+}
+
+func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
+	base := pattern{path: "/"}
+	ok = true
+	if e.has("path") {
+		p, wrong, hint := parsePath(e.path)
+		if wrong != "" {
+			r.rep.error(e.at("path"), hint, "%s", wrong)
+			ok = false
+		}
+		base = p
+	}
+	if !e.has("host") {
+		return []pattern{base}, ok
+	}
+	if len(e.hosts) == 0 {
+		r.rep.error(e.at("host"), "", "\"host\" must not be empty")
+		return nil, false
+	}
+	for _, h := range e.hosts {
+		host, wrong, hint := parseRouteHost(h)
+		base.host = host
+		if wrong != "" {
+			r.rep.error(e.at("host"), hint, "%s", wrong)
+			ok = false
+		} else if slices.Contains(all, base) {
+			r.rep.error(e.at("host"), "", "host %q is there twice", h)
+			ok = false
+		}
+		all = append(all, base)
+	}
+	return all, ok
+}
+
+// shadowed warns of a route whose pattern an earlier one has.
+func (r *resolver) shadowed(e *routeEntry, p pattern) {
+	old, found := r.patterns[p]
+	if !found {
+		r.patterns[p] = e.node.head
+		return
+	}
+	what := "this route can never match"
+	if len(e.hosts) > 1 {
+		what += " for " + p.host
+	}
+	r.rep.warnConflict(codeShadowedRoute, e.node.head, old, "%s: %s at %s has the same pattern",
+		what, p, old.seenFrom(e.node.head))
+}
+
+// whenMissing decides what a file means that names no listener or no route.
+func (r *resolver) whenMissing() {
+	silent := len(r.doc.listeners) == 0
+	r.c.Fallback = Dest{Kind: DestStatus, Status: 404}
+	if i, found := r.names[defaultUpstream]; found {
+		r.c.Fallback = Dest{Kind: DestUpstream, Upstream: i}
+	} else if silent && len(r.doc.routes) == 0 {
+		r.c.Fallback = Dest{Kind: DestHello}
+	} else if len(r.doc.routes) == 0 {
+		r.rep.warn(codeNoRoute, r.doc.listeners[0].node.head, `add [[routes]] with pattern = "/*" and dest = "host:port"`,
+			"no route and no upstream %q: every answer is 404", defaultUpstream)
+	}
+	if !silent {
+		return
+	}
+	what := "no listener: edge listens on " + helloAddress
+	if r.c.Fallback.Kind == DestHello {
+		what = "neither listener nor route: edge answers on " + helloAddress + " with the hello page"
+	}
+	r.rep.warn(codeNoListener, span{}, "", "%s", what)
+	e := &listenerEntry{}
+	r.doc.begin(e, schema().children["listeners"].section, nil)
+	fill(e, nil)
+	a, _, _ := parseListen(helloAddress)
+	a.Pos = Pos{File: r.src.name}
+	e.Name, e.Addresses, e.Pos = helloAddress, []Address{a}, a.Pos
+	r.c.Listeners = append(r.c.Listeners, e.Listener)
+}
+
+// validUpstreamName keeps names apart from addresses, so that a dest is never ambiguous.
+func validUpstreamName(s string) bool {
+	return len(s) <= 128 && bareKey(strings.ReplaceAll(s, ".", "_"))
+}

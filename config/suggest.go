@@ -1,0 +1,89 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+const quotedMax = 60 // characters of the user's text that a message repeats
+
+// quote returns s in double quotes, escaped and not too long.
+func quote(s string) string {
+	if r := []rune(s); len(r) > quotedMax {
+		s = string(r[:quotedMax]) + "…"
+	}
+	return strconv.Quote(s)
+}
+
+// nearest returns the candidate that s is most likely a misspelling of, or "". A candidate also counts by what follows
+// its first underscore, at a price, so that "certifcate" finds "ssl_certificate".
+func nearest(s string, candidates []string) string {
+	if len(s) > quotedMax {
+		return ""
+	}
+	s = strings.ToLower(s)
+	best, bestScore := "", 2*allowedEdits(s)+1
+	for _, c := range candidates {
+		score := 2 * distance(s, strings.ToLower(c))
+		if _, tail, found := strings.Cut(c, "_"); found && len(tail) > 2 {
+			score = min(score, 2*distance(s, tail)+1)
+		}
+		if score < bestScore {
+			best, bestScore = c, score
+		}
+	}
+	return best
+}
+
+// allowedEdits is how many slips a word of that length can have and still be recognised.
+func allowedEdits(s string) int {
+	return max(1, min(3, len(s)/3))
+}
+
+// distance counts the insertions, deletions, substitutions and swaps of neighbours between a and b.
+func distance(a, b string) int {
+	if longer := len(a) - len(b); longer > 4 || longer < -4 {
+		return max(longer, -longer)
+	}
+	rows := [3][]int{make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)}
+	for j := range rows[1] {
+		rows[1][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		before, last, row := rows[(i+2)%3], rows[i%3], rows[(i+1)%3]
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+	}
+	return rows[(len(a)+1)%3][len(b)]
+}
+
+// didYouMean returns the hint for a misspelled word, or "".
+func didYouMean(s string, candidates []string) string {
+	if near := nearest(s, candidates); near != "" {
+		return fmt.Sprintf("did you mean %s?", quote(near))
+	}
+	return ""
+}
+
+// list joins words as a sentence does: "a", "b" or "c".
+func list(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = quote(w)
+	}
+	if len(quoted) < 2 {
+		return strings.Join(quoted, "")
+	}
+	last := len(quoted) - 1
+	return strings.Join(quoted[:last], ", ") + " or " + quoted[last]
+}

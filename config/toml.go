@@ -1,0 +1,386 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+const nestingMax = 64 // nobody writes deeper; it keeps the recursion of every later station shallow
+
+// parseTOML builds the tree of src. After a syntax error it goes on at the next line that looks like a beginning, so
+// that one slip does not hide the others. whole is false when something was left out: names may then seem to be missing
+// that are not.
+func parseTOML(src *source, rep *Report) (root *node, whole bool) {
+	b := &tomlBuilder{src: src, rep: rep, root: newTable(originHeader)}
+	b.current = b.root
+	for b.base < len(src.text) && !rep.full() {
+		b.parser.Reset(src.text[b.base:])
+		for b.parser.NextExpression() {
+			b.expression(b.parser.Expression())
+		}
+		err := b.parser.Error()
+		if err == nil {
+			break
+		}
+		b.base = b.recover(b.syntaxError(err))
+	}
+	return b.root, !b.broken
+}
+
+// tomlBuilder turns expressions into nodes and keeps TOML's rules about defining things twice.
+type tomlBuilder struct {
+	src     *source
+	rep     *Report
+	parser  unstable.Parser
+	base    int // offset of the text the parser was last given
+	root    *node
+	current *node // the table that key-values go to
+	broken  bool
+}
+
+func (b *tomlBuilder) span(from, to int) span { return span{b.src, from, to} }
+
+func (b *tomlBuilder) offset(r unstable.Range) (from, to int) {
+	from = b.base + int(r.Offset)
+	return from, from + int(r.Length)
+}
+
+// syntaxError reports err and returns the offset it points at.
+func (b *tomlBuilder) syntaxError(err error) int {
+	b.broken = true
+	from, to := len(b.src.text), len(b.src.text)
+	var perr *unstable.ParserError
+	if errors.As(err, &perr) {
+		from, to = b.offset(b.parser.Range(perr.Highlight))
+	}
+	// An error at the very end points at the last character, which has a line to show.
+	if from >= len(b.src.text) {
+		from, to = len(b.src.text)-1, len(b.src.text)
+	}
+	if word := b.bareWord(from); word.valid() {
+		b.rep.error(word, "write "+quote(string(b.src.text[word.from:word.to])), "a string needs quotes")
+		return from
+	}
+	message := strings.TrimPrefix(err.Error(), "toml: ")
+	b.rep.error(b.span(from, max(to, from+1)), "", "%s", message)
+	return from
+}
+
+// unquoted is a line whose value is a single word that is not a number.
+var unquoted = regexp.MustCompile(`^[ \t]*[\w.-]+[ \t]*=[ \t]*` +
+	`([A-Za-z/:][^\s#"',]*|[0-9]+[.:/][^\s#"',]*[.:/][^\s#"',]*)[ \t]*(#.*)?$`)
+
+// bareWord returns the value of the line that holds at, when an error there means that its quotes are missing.
+func (b *tomlBuilder) bareWord(at int) span {
+	number := b.src.lineAt(at)
+	match := unquoted.FindSubmatchIndex(b.src.line(number))
+	if match == nil {
+		return span{}
+	}
+	start := b.src.lines[number-1]
+	return b.span(start+match[2], start+match[3])
+}
+
+// recover returns the offset of the line after at where parsing can go on: the next header when a header is broken,
+// since its keys would land in the wrong table, else the next line that starts a header or a key.
+func (b *tomlBuilder) recover(at int) int {
+	number := b.src.lineAt(at)
+	header := bytes.HasPrefix(bytes.TrimLeft(b.src.line(number), " \t"), []byte("["))
+	for number++; number <= len(b.src.lines); number++ {
+		line := bytes.TrimLeft(b.src.line(number), " \t")
+		if bytes.HasPrefix(line, []byte("[")) || !header && startsKey(line) {
+			return b.src.lines[number-1]
+		}
+	}
+	return len(b.src.text)
+}
+
+func startsKey(line []byte) bool {
+	key, _, found := bytes.Cut(line, []byte("="))
+	key = bytes.TrimRight(key, " \t")
+	return found && bareKey(strings.ReplaceAll(string(key), ".", "_"))
+}
+
+func (b *tomlBuilder) expression(n *unstable.Node) {
+	switch n.Kind {
+	case unstable.Table:
+		b.header(b.keyParts(n), false)
+	case unstable.ArrayTable:
+		b.header(b.keyParts(n), true)
+	case unstable.KeyValue:
+		b.keyValue(b.current, n, 0)
+	}
+}
+
+// part is one step of a dotted key.
+type part struct {
+	key string
+	at  span
+}
+
+func (b *tomlBuilder) keyParts(n *unstable.Node) []part {
+	var parts []part
+	for it := n.Key(); it.Next(); {
+		from, to := b.offset(it.Node().Raw)
+		parts = append(parts, part{string(it.Node().Data), b.span(from, to)})
+	}
+	return parts
+}
+
+// header enters [a.b] or, as a list, [[a.b]].
+func (b *tomlBuilder) header(parts []part, list bool) {
+	head := b.headerSpan(parts)
+	at := b.root
+	for _, p := range parts[:len(parts)-1] {
+		next := at.child(p.key)
+		if next == nil {
+			next = newTable(originImplicit)
+			next.key, next.name, next.head, next.value = p.key, p.at, head, head
+			at.add(next)
+		}
+		if next.origin == originList {
+			next = next.children[len(next.children)-1]
+		}
+		if next.kind != kindTable || next.origin == originValue {
+			b.leaveOut(head, next, "%q is already a value", p.key)
+			return
+		}
+		at = next
+	}
+	path := ""
+	for _, p := range parts {
+		path = join(path, p.key)
+	}
+	if list {
+		b.listHeader(at, parts[len(parts)-1], head, path)
+	} else {
+		b.tableHeader(at, parts[len(parts)-1], head, path)
+	}
+}
+
+func (b *tomlBuilder) tableHeader(at *node, last part, head span, path string) {
+	n := at.child(last.key)
+	switch {
+	case n == nil:
+		n = newTable(originHeader)
+		n.key = last.key
+		at.add(n)
+	case n.origin == originImplicit:
+		n.origin = originHeader
+	case n.origin == originHeader:
+		// Its keys still go there, so that they are checked as well.
+		b.conflict(head, n, "[%s] is there twice", path)
+		b.current = n
+		return
+	case n.origin == originList:
+		b.leaveOut(head, n, "[%s] is already a list", path)
+		return
+	default:
+		b.leaveOut(head, n, "%q is already a value", path)
+		return
+	}
+	n.name, n.head, n.value = last.at, head, head
+	b.current = n
+}
+
+func (b *tomlBuilder) listHeader(at *node, last part, head span, path string) {
+	list := at.child(last.key)
+	if list == nil {
+		list = &node{kind: kindArray, key: last.key, origin: originList, name: last.at, head: head, value: head}
+		at.add(list)
+	}
+	if list.origin != originList {
+		b.leaveOut(head, list, "[[%s]] is already something else", path)
+		return
+	}
+	n := newTable(originHeader)
+	n.name, n.head, n.value = last.at, head, head
+	list.children = append(list.children, n)
+	b.current = n
+}
+
+// headerSpan widens the span of a header's key to its brackets.
+func (b *tomlBuilder) headerSpan(parts []part) span {
+	from, to := parts[0].at.from, parts[len(parts)-1].at.to
+	for from > 0 && strings.IndexByte(" \t[", b.src.text[from-1]) >= 0 {
+		from--
+		if from == 0 || b.src.text[from-1] == '\n' {
+			break
+		}
+	}
+	for from < to && b.src.text[from] != '[' {
+		from++
+	}
+	for to < len(b.src.text) && strings.IndexByte(" \t]", b.src.text[to]) >= 0 {
+		to++
+	}
+	for b.src.text[to-1] != ']' && to > from+1 {
+		to--
+	}
+	return b.span(from, to)
+}
+
+// keyValue puts key = value into the table at and returns the offset behind it.
+func (b *tomlBuilder) keyValue(at *node, n *unstable.Node, depth int) int {
+	parts := b.keyParts(n)
+	last := parts[len(parts)-1]
+	v, end := b.value(n.Value(), b.skipTo(last.at.to, '='), depth)
+	if v == nil {
+		return end
+	}
+	for _, p := range parts[:len(parts)-1] {
+		next := at.child(p.key)
+		if next == nil {
+			next = newTable(originDotted)
+			next.key, next.name, next.head, next.value = p.key, p.at, p.at, p.at
+			at.add(next)
+		}
+		if next.origin != originDotted {
+			b.conflict(p.at, next, "%q is set twice", p.key)
+			return end
+		}
+		at = next
+	}
+	if old := at.child(last.key); old != nil {
+		b.conflict(last.at, old, "%q is set twice", last.key)
+		return end
+	}
+	v.key, v.name, v.head = last.key, last.at, last.at
+	at.add(v)
+	return end
+}
+
+// value builds the node of a value that starts at from, and returns the offset behind it. The parser gives arrays and
+// inline tables no range of their own, so their ends are found by walking over what separates their children.
+func (b *tomlBuilder) value(n *unstable.Node, from, depth int) (*node, int) {
+	if depth > nestingMax {
+		b.broken = true
+		b.rep.error(b.span(from, from+1), "", "nested more than %d levels deep", nestingMax)
+		return nil, from + 1
+	}
+	v := &node{origin: originValue}
+	end := from
+	switch n.Kind {
+	case unstable.Array:
+		v.kind = kindArray
+		end++
+		for it := n.Children(); it.Next(); {
+			var element *node
+			element, end = b.value(it.Node(), b.skip(end), depth+1)
+			if element == nil {
+				return nil, end
+			}
+			element.head, element.name = element.value, element.value
+			v.children = append(v.children, element)
+		}
+		end = b.skip(end) + 1
+	case unstable.InlineTable:
+		v.kind = kindTable
+		end++
+		for it := n.Children(); it.Next(); {
+			end = b.keyValue(v, it.Node(), depth+1)
+			if b.rep.full() {
+				return nil, end
+			}
+		}
+		seal(v)
+		end = b.skip(end) + 1
+	default:
+		_, end = b.offset(n.Raw)
+		if !b.scalar(v, n, b.span(from, end)) {
+			return nil, end
+		}
+	}
+	end = min(end, len(b.src.text))
+	v.value = b.span(from, end)
+	return v, end
+}
+
+// seal closes the tables that dotted keys made inside an inline table: nothing may be added from outside.
+func seal(n *node) {
+	for _, c := range n.children {
+		if c.origin == originDotted {
+			c.origin = originValue
+			seal(c)
+		}
+	}
+}
+
+// scalar sets v to what n says. A number that is none is as bad as a syntax error.
+func (b *tomlBuilder) scalar(v *node, n *unstable.Node, at span) bool {
+	v.text = string(n.Data)
+	var err error
+	switch n.Kind {
+	case unstable.String:
+		v.kind = kindString
+	case unstable.Bool:
+		v.kind, v.truth = kindBool, v.text == "true"
+	case unstable.Integer:
+		v.kind = kindInt
+		v.integer, err = parseInteger(v.text)
+	case unstable.Float:
+		v.kind = kindFloat
+		v.fraction, err = strconv.ParseFloat(strings.ReplaceAll(v.text, "_", ""), 64)
+	default:
+		v.kind = kindDatetime
+	}
+	if err == nil {
+		return true
+	}
+	b.broken = true
+	if errors.Is(err, strconv.ErrRange) {
+		b.rep.error(at, "", "the number is too large")
+	} else {
+		b.rep.error(at, "", "not a number")
+	}
+	return false
+}
+
+func parseInteger(s string) (int64, error) {
+	digits := strings.TrimLeft(s, "+-")
+	if len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9' {
+		return 0, strconv.ErrSyntax // strconv would take it for an octal number, TOML forbids it
+	}
+	return strconv.ParseInt(s, 0, 64)
+}
+
+// skip returns the offset of the first byte from at on that is not a blank, line end, comma or comment.
+func (b *tomlBuilder) skip(at int) int {
+	for at < len(b.src.text) {
+		switch b.src.text[at] {
+		case ' ', '\t', '\r', '\n', ',':
+			at++
+		case '#':
+			for at < len(b.src.text) && b.src.text[at] != '\n' {
+				at++
+			}
+		default:
+			return at
+		}
+	}
+	return at
+}
+
+// skipTo returns the offset of what follows the separator c and its blanks.
+func (b *tomlBuilder) skipTo(at int, c byte) int {
+	for at < len(b.src.text) && b.src.text[at] != c {
+		at++
+	}
+	return b.skip(at + 1)
+}
+
+func (b *tomlBuilder) conflict(at span, old *node, format string, args ...any) {
+	b.rep.conflict(at, old.first(), "first at "+old.first().seenFrom(at), format, args...)
+}
+
+// leaveOut reports a header that has no place in the tree. Its keys go to a table of their own that nobody reads.
+func (b *tomlBuilder) leaveOut(at span, old *node, format string, args ...any) {
+	b.broken = true
+	b.conflict(at, old, format, args...)
+	b.current = newTable(originHeader)
+}

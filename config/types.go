@@ -1,0 +1,260 @@
+package config
+
+import (
+	"strings"
+	"time"
+)
+
+// valueType is a type of values: how to read one from a node, and what to call it.
+type valueType struct {
+	name   string // in the reference
+	parse  func(d *decoder, k *key, n *node) (any, bool)
+	number func(text string) (int64, bool) // reads a bound; types without bounds have none
+}
+
+// The types of keys. The comment behind each is the Go type of its values.
+var (
+	typeString    = valueType{name: "string", parse: parseStringValue}                               // string
+	typeStrings   = valueType{name: "string or list", parse: parseStringsValue}                      // []string
+	typeChoice    = valueType{name: "choice", parse: parseChoiceValue}                               // string
+	typeChoices   = valueType{name: "list of choices", parse: parseChoicesValue}                     // []string
+	typeInt       = valueType{name: "number", parse: parseIntValue, number: wholeNumber}             // int
+	typeSize      = valueType{name: "size", parse: parseSizeValue, number: parseSize}                // int64
+	typeDuration  = valueType{name: "time", parse: parseDurationValue, number: nanoseconds}          // time.Duration
+	typeListen    = valueType{name: "address or list", parse: parseListenValue}                      // []Address
+	typeEndpoint  = valueType{name: "host:port or unix:/path", parse: parseEndpointValue}            // endpoint
+	typeHeaders   = valueType{name: "table of strings", parse: parseHeadersValue}                    // []Header
+	typeAccessLog = valueType{name: "path or false", parse: parseAccessLogValue}                     // AccessLog
+	typeLogOutput = valueType{name: "list of \"stdout\", \"stderr\", paths", parse: parseLogOutputs} // []string
+)
+
+// stringOf reads a string that is not empty and holds nothing that a later version would expand.
+func stringOf(d *decoder, n *node, want string) (string, bool) {
+	if n.kind != kindString {
+		d.wrongKind(n, want)
+		return "", false
+	}
+	if n.text == "" {
+		d.rep.error(n.value, "", "%q must not be empty", n.key)
+		return "", false
+	}
+	if strings.Contains(n.text, "${") {
+		d.rep.error(n.value, "", "\"${…}\" is not supported by this version")
+		return "", false
+	}
+	if strings.ContainsFunc(n.text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		d.rep.error(n.value, "", "%q must not hold control characters", n.key)
+		return "", false
+	}
+	return n.text, true
+}
+
+// each reads a string, or every string of a list. It goes on after a wrong one.
+func each(d *decoder, n *node, want string, read func(*node, string) bool) bool {
+	if n.kind != kindArray {
+		s, ok := stringOf(d, n, want+" or a list of them")
+		return ok && read(n, s)
+	}
+	right := true
+	for _, c := range n.children {
+		c.key = n.key
+		s, ok := stringOf(d, c, "a list of strings")
+		right = ok && read(c, s) && right
+	}
+	return right
+}
+
+func parseStringValue(d *decoder, _ *key, n *node) (any, bool) {
+	return stringOf(d, n, "a string")
+}
+
+func parseStringsValue(d *decoder, _ *key, n *node) (any, bool) {
+	var all []string
+	right := each(d, n, "a string", func(_ *node, s string) bool {
+		all = append(all, s)
+		return true
+	})
+	return all, right
+}
+
+func parseChoiceValue(d *decoder, k *key, n *node) (any, bool) {
+	s, ok := stringOf(d, n, list(k.enum))
+	return s, ok && d.choice(k, n, s)
+}
+
+func parseChoicesValue(d *decoder, k *key, n *node) (any, bool) {
+	var all []string
+	right := each(d, n, "a string", func(c *node, s string) bool {
+		all = append(all, s)
+		return d.choice(k, c, s)
+	})
+	return all, right
+}
+
+func (d *decoder) choice(k *key, n *node, s string) bool {
+	for _, e := range k.enum {
+		if s == e {
+			return true
+		}
+	}
+	for _, l := range k.later {
+		if s == l {
+			d.rep.error(n.value, "use "+list(k.enum), "%s = %q is not supported by this version", n.key, s)
+			return false
+		}
+	}
+	hint := didYouMean(s, k.enum)
+	d.rep.error(n.value, hint, "%q must be %s, not %s", n.key, list(k.enum), quote(s))
+	return false
+}
+
+// word tells whether n is one of the words that the key allows in place of a number.
+func (k *key) word(n *node) bool {
+	if n.kind != kindString {
+		return false
+	}
+	for _, w := range k.words {
+		if n.text == w {
+			return true
+		}
+	}
+	return false
+}
+
+// want says what the key takes, for messages.
+func (k *key) want(noun string) string {
+	if len(k.words) > 0 {
+		noun += " or " + list(k.words)
+	}
+	return noun
+}
+
+func (d *decoder) inRange(k *key, n *node, v int64) bool {
+	if k.min == "" || v >= k.lo && v <= k.hi {
+		return true
+	}
+	d.rep.error(n.value, "", "%q must be between %s and %s", n.key, k.min, k.max)
+	return false
+}
+
+func parseIntValue(d *decoder, k *key, n *node) (any, bool) {
+	if k.word(n) {
+		return 0, true
+	}
+	if n.kind != kindInt {
+		hint := ""
+		if _, isNumber := wholeNumber(n.text); n.kind == kindString && isNumber {
+			hint = "write it without quotes"
+		}
+		d.rep.error(n.value, hint, "%q must be %s, this is %s", n.key, k.want("a whole number"), n.kind.noun())
+		return 0, false
+	}
+	return int(n.integer), d.inRange(k, n, n.integer)
+}
+
+func wholeNumber(s string) (int64, bool) {
+	n, err := parseInteger(s)
+	return n, err == nil
+}
+
+func parseSizeValue(d *decoder, k *key, n *node) (any, bool) {
+	var size int64
+	ok := true
+	switch {
+	case k.word(n):
+		return size, true
+	case n.kind == kindInt:
+		size, ok = n.integer, n.integer >= 0
+	case n.kind == kindString:
+		size, ok = parseSize(n.text)
+	default:
+		ok = false
+	}
+	if !ok {
+		d.rep.error(n.value, `write it as "64k", "10m" or "2g"`, "%q must be %s", n.key, k.want("a size"))
+		return size, false
+	}
+	return size, d.inRange(k, n, size)
+}
+
+func parseDurationValue(d *decoder, k *key, n *node) (any, bool) {
+	var t time.Duration
+	ok := true
+	switch n.kind {
+	case kindInt:
+		t, ok = seconds(float64(n.integer))
+	case kindFloat:
+		t, ok = seconds(n.fraction)
+	case kindString:
+		t, ok = parseDuration(n.text)
+	default:
+		ok = false
+	}
+	if !ok {
+		d.rep.error(n.value, `write it as "250ms", "5s" or "1h"; a bare number is seconds`, "%q must be a time", n.key)
+		return t, false
+	}
+	return t, d.inRange(k, n, int64(t))
+}
+
+func nanoseconds(s string) (int64, bool) {
+	t, ok := parseDuration(s)
+	return int64(t), ok
+}
+
+func parseListenValue(d *decoder, _ *key, n *node) (any, bool) {
+	if n.kind == kindInt {
+		d.rep.error(n.value, "did you mean "+quote(":"+n.text)+"?", "%q must be an address, this is a whole number", n.key)
+		return nil, false
+	}
+	var all []Address
+	right := each(d, n, "an address", func(c *node, s string) bool {
+		a, wrong, hint := parseListen(s)
+		if wrong != "" {
+			d.rep.error(c.value, hint, "%s", wrong)
+			return false
+		}
+		a.Pos = c.value.pos()
+		all = append(all, a)
+		return true
+	})
+	if right && len(all) == 0 {
+		d.rep.error(n.value, "", "%q must not be empty", n.key)
+		return nil, false
+	}
+	return all, right
+}
+
+func parseEndpointValue(d *decoder, _ *key, n *node) (any, bool) {
+	s, ok := stringOf(d, n, "an address")
+	if !ok {
+		return nil, false
+	}
+	e, wrong, hint := parseEndpoint(s)
+	if wrong != "" {
+		d.rep.error(n.value, hint, "%s", wrong)
+	}
+	return e, wrong == ""
+}
+
+// parseAccessLogValue reads a path, or false for none.
+func parseAccessLogValue(d *decoder, _ *key, n *node) (any, bool) {
+	if n.kind == kindBool && !n.truth {
+		return AccessLog{Off: true}, true
+	}
+	s, ok := stringOf(d, n, "a path or false")
+	return AccessLog{Path: s}, ok
+}
+
+func parseLogOutputs(d *decoder, _ *key, n *node) (any, bool) {
+	all := []string{}
+	right := each(d, n, "a path", func(c *node, s string) bool {
+		if scheme, _, found := strings.Cut(s, "://"); found || s == "otlp" {
+			d.rep.error(c.value, "", "log output %s is not supported by this version", quote(scheme))
+			return false
+		}
+		all = append(all, s)
+		return true
+	})
+	return all, right
+}
