@@ -16,6 +16,16 @@
 //	reactor 1 ── Kernel 1 ─┤  descriptors ── ends ══╪═ Peer (World.Serve: an origin)
 //	                       └─ events, clock, seed ──┘
 //
+//	sim.Run(t, 1000, func(t testing.TB, w *sim.World) {
+//		r := start(w.Kernel(0)) // whatever has a Tick; it listens on addr
+//		w.Add(r)
+//		p := w.Dial(addr)
+//		p.SendString("hello")
+//		if err := w.Run(func() bool { return string(p.Received()) == "hello" }, 10000); err != nil {
+//			t.Fatal(err) // with the seed, the state of all sockets and the latest calls
+//		}
+//	})
+//
 // # What holds, as on Linux
 //
 // Readiness is reported when something happened, and then all that holds at the time of Wait is in the report: bytes

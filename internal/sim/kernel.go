@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"sync/atomic"
 	"syscall"
@@ -57,6 +58,9 @@ func (k *Kernel) Wait(dst []poller.Event, until int64) int {
 	w := k.w
 	k.calls.Wait++
 	w.advance(w.now+w.rng.Int64N(int64(w.Net.TickCost)+1), true)
+	if until == math.MaxInt64 {
+		until = -1
+	}
 	k.asleep, k.until = until != 0, until
 	for range advancesMax {
 		if w.anyRunnable() || !w.tick() {
@@ -69,8 +73,8 @@ func (k *Kernel) Wait(dst []poller.Event, until int64) int {
 	n := k.take(dst)
 	if n > 0 {
 		k.asleep = false
+		w.trace.add(k, "wait", poller.NoFD, n, 0)
 	}
-	w.trace.add(k, "wait", poller.NoFD, n, 0)
 	return n
 }
 
@@ -204,13 +208,13 @@ func (k *Kernel) LocalAddr(fd poller.FD) poller.Addr {
 	}
 }
 
-// Read reads what has arrived.
+// Read reads what has arrived. As with the real kernel the count is -1 beside an error.
 func (k *Kernel) Read(fd poller.FD, p []byte) (int, syscall.Errno) {
 	k.calls.Read++
 	k.w.drift()
 	e := k.end(fd, "read")
 	if e == nil {
-		return 0, syscall.EBADF
+		return -1, syscall.EBADF
 	}
 	n, errno := e.read(p)
 	k.w.trace.add(k, "read", fd, n, errno)
@@ -223,7 +227,7 @@ func (k *Kernel) Write(fd poller.FD, p []byte) (int, syscall.Errno) {
 	k.w.drift()
 	e := k.end(fd, "write")
 	if e == nil {
-		return 0, syscall.EBADF
+		return -1, syscall.EBADF
 	}
 	n, errno := e.write(p)
 	k.w.trace.add(k, "write", fd, n, errno)
@@ -236,11 +240,11 @@ func (k *Kernel) Writev(fd poller.FD, bufs [][]byte) (int, syscall.Errno) {
 	k.w.drift()
 	e := k.end(fd, "writev")
 	if e == nil {
-		return 0, syscall.EBADF
+		return -1, syscall.EBADF
 	}
 	if len(bufs) > poller.IOVMax {
 		k.w.misuse("writev of %d buffers", len(bufs))
-		return 0, syscall.EINVAL
+		return -1, syscall.EINVAL
 	}
 	n, errno := e.write(bufs...)
 	k.w.trace.add(k, "writev", fd, n, errno)
@@ -321,14 +325,14 @@ func (k *Kernel) Calls() Calls {
 	return c
 }
 
-// take moves ready files to dst, in seeded order, and now and then leaves some for the next time. What holds is looked
+// take moves ready files to dst, in seeded order, and now and then leaves some or all for later. What holds is looked
 // up now: a file of which nothing holds any more is dropped.
 func (k *Kernel) take(dst []poller.Event) int {
 	rng := k.w.rng
 	rng.Shuffle(len(k.ready), func(i, j int) { k.ready[i], k.ready[j] = k.ready[j], k.ready[i] })
 	limit := len(dst)
-	if len(k.ready) > 1 && rng.IntN(8) == 0 {
-		limit = min(limit, 1+rng.IntN(len(k.ready)))
+	if rng.IntN(8) == 0 {
+		limit = min(limit, rng.IntN(len(k.ready)+1))
 	}
 	n, seen := 0, 0
 	for seen < len(k.ready) && n < limit {

@@ -220,7 +220,7 @@ func (l *Loop) Read(fd poller.FD, p []byte) (int, syscall.Errno) {
 		if s.ended {
 			return 0, 0
 		}
-		return 0, syscall.EAGAIN
+		return -1, syscall.EAGAIN
 	}
 	n := copy(p, s.in)
 	s.in = s.in[n:]
@@ -240,10 +240,10 @@ func (l *Loop) Writev(fd poller.FD, bufs [][]byte) (int, syscall.Errno) {
 	total := 0
 	for _, p := range bufs {
 		n, errno := l.send(s, p)
-		total += n
 		if errno != 0 && total == 0 {
-			return 0, errno
+			return -1, errno
 		}
+		total += max(n, 0)
 		if n < len(p) {
 			break
 		}
@@ -253,12 +253,12 @@ func (l *Loop) Writev(fd poller.FD, bufs [][]byte) (int, syscall.Errno) {
 
 func (l *Loop) send(s *LoopSock, p []byte) (int, syscall.Errno) {
 	if s.FIN {
-		return 0, syscall.EPIPE
+		return -1, syscall.EPIPE
 	}
 	if l.SendMax > 0 && len(s.Sent)+len(p) > l.SendMax {
 		p = p[:max(0, l.SendMax-len(s.Sent))]
 		if len(p) == 0 {
-			return 0, syscall.EAGAIN
+			return -1, syscall.EAGAIN
 		}
 	}
 	s.Sent = append(s.Sent, p...)

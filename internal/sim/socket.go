@@ -106,44 +106,37 @@ func (e *end) fail(errno syscall.Errno) {
 
 // read is recv(2).
 func (e *end) read(p []byte) (int, syscall.Errno) {
-	if e.connecting || len(p) == 0 {
-		return 0, again(e.connecting)
-	}
-	if e.in.len() > 0 {
+	switch {
+	case len(p) == 0:
+		return 0, 0
+	case e.connecting:
+		return -1, syscall.EAGAIN
+	case e.in.len() > 0:
 		n := e.in.read(p)
 		e.other.kick()
 		return n, 0
+	case e.err != 0 && (e.unix || !e.gotFIN()): // after FIN, TCP does not look at the error any more
+		return -1, e.takeError()
+	case e.shutRead:
+		return 0, 0
 	}
-	// After FIN Linux does not look at the error any more; a Unix socket does.
-	if e.err != 0 && (e.unix || !e.gotFIN()) {
-		return 0, e.takeError()
-	}
-	return 0, again(!e.shutRead)
-}
-
-func again(yes bool) syscall.Errno {
-	if yes {
-		return syscall.EAGAIN
-	}
-	return 0
+	return -1, syscall.EAGAIN
 }
 
 // write is sendmsg(2).
 func (e *end) write(bufs ...[]byte) (int, syscall.Errno) {
-	if e.connecting {
-		return 0, syscall.EAGAIN
-	}
-	if e.shutWrite || e.err != 0 {
-		if errno := e.takeError(); errno != 0 {
-			return 0, errno
-		}
-		return 0, syscall.EPIPE
-	}
 	total := 0
 	for _, p := range bufs {
 		total += len(p)
 	}
-	if total == 0 {
+	switch {
+	case e.connecting:
+		return -1, syscall.EAGAIN
+	case e.err != 0:
+		return -1, e.takeError()
+	case e.shutWrite:
+		return -1, syscall.EPIPE
+	case total == 0:
 		return 0, 0
 	}
 	n := min(total, e.outMax-e.out.len())
@@ -152,11 +145,10 @@ func (e *end) write(bufs ...[]byte) (int, syscall.Errno) {
 	}
 	e.noSpace = e.noSpace || n < total
 	if n <= 0 {
-		return 0, syscall.EAGAIN
+		return -1, syscall.EAGAIN
 	}
-	left := n
-	for _, p := range bufs {
-		p = p[:min(len(p), left)]
+	for left, i := n, 0; left > 0; i++ {
+		p := bufs[i][:min(len(bufs[i]), left)]
 		e.out.append(p)
 		left -= len(p)
 	}

@@ -34,12 +34,15 @@ type Faults struct {
 }
 
 // Ticker is what a World steps: a reactor.
-type Ticker interface{ Tick() }
+type Ticker interface {
+	// Tick waits on the reactor's Kernel once and does what became due.
+	Tick()
+}
 
 // World is a simulated machine with its network. Owned by one goroutine.
 //
-//	events at or before now have been run when a call of a Kernel returns, those of the test (At, Handle) when Wait does
-//	an end of a connection has at most one segment under way, so a connection's bytes cannot overtake each other
+//	events due have been run when a call of a Kernel returns, those of the test (At, Handle) when Wait does
+//	an end of a connection has at most one segment under way, so its bytes cannot overtake each other
 type World struct {
 	Net    Net
 	Faults Faults

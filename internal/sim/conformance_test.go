@@ -1,0 +1,700 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/poller"
+)
+
+// The table below says what a kernel does. It is run against World, with many seeds, and against the kernel of the
+// machine: what both agree on, the simulation may rely on.
+
+const (
+	rd     = poller.CanRead
+	wr     = poller.CanWrite
+	rdhup  = poller.PeerClosed | poller.CanRead
+	broken = poller.Broken | poller.CanRead | poller.CanWrite
+)
+
+// rig is a kernel with a far side.
+type rig interface {
+	kernel() poller.Kernel
+	dial(a poller.Addr) remote
+	serve(unix bool) (poller.Addr, func() remote) // an origin; the function waits for its next connection
+	settle() map[poller.Token]poller.Ready        // all reports until nothing happens any more
+	address(unix bool) poller.Addr                // where nobody listens
+}
+
+// remote is a far end.
+type remote interface {
+	send(p string)
+	closeWrite()
+	close()
+	reset()
+	// drain reads all there is. end is "" while more may come, else "FIN" or "RST".
+	drain() (n int, end string)
+}
+
+// script is one row at work.
+type script struct {
+	t testing.TB
+	rig
+	unix bool
+}
+
+func (s *script) want(step string, got map[poller.Token]poller.Ready, t poller.Token, r poller.Ready) {
+	s.t.Helper()
+	if got[t] != r {
+		s.t.Fatalf("%s: ready is %04b, want %04b", step, got[t], r)
+	}
+}
+
+// ready settles and checks the reports of the connection.
+func (s *script) ready(step string, r poller.Ready) {
+	s.t.Helper()
+	s.want(step, s.settle(), 2, r)
+}
+
+func (s *script) read(fd poller.FD, size, n int, errno syscall.Errno) {
+	s.t.Helper()
+	if got, e := s.kernel().Read(fd, make([]byte, size)); got != n || e != errno {
+		s.t.Fatalf("read gave %d %v, want %d %v", got, e, n, errno)
+	}
+}
+
+func (s *script) write(fd poller.FD, p string, n int, errno syscall.Errno) {
+	s.t.Helper()
+	if got, e := s.kernel().Write(fd, []byte(p)); got != n || e != errno {
+		s.t.Fatalf("write gave %d %v, want %d %v", got, e, n, errno)
+	}
+}
+
+func (s *script) ends(r remote, bytes int, end string) {
+	s.t.Helper()
+	if n, e := r.drain(); n != bytes || e != end {
+		s.t.Fatalf("far side got %d bytes, %q; want %d, %q", n, e, bytes, end)
+	}
+}
+
+func (s *script) listen(o poller.ListenOptions) (poller.FD, poller.Addr) {
+	s.t.Helper()
+	at := tcp(0)
+	if s.unix {
+		at = s.address(true)
+	}
+	fd, a, err := s.kernel().Listen(at, &o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if errno := s.kernel().Add(fd, 1); errno != 0 {
+		s.t.Fatal(errno)
+	}
+	return fd, a
+}
+
+// accepted opens a connection from the far side.
+func (s *script) accepted() (poller.FD, remote) {
+	s.t.Helper()
+	l, a := s.listen(poller.ListenOptions{})
+	r := s.dial(a)
+	s.want("listener", s.settle(), 1, rd)
+	fd, _, errno := s.kernel().Accept(l)
+	if errno != 0 {
+		s.t.Fatal(errno)
+	}
+	return fd, r
+}
+
+// added is accepted, registered and settled.
+func (s *script) added() (poller.FD, remote) {
+	s.t.Helper()
+	fd, r := s.accepted()
+	s.kernel().Add(fd, 2)
+	s.ready("add", wr)
+	return fd, r
+}
+
+var conformance = []struct {
+	name string
+	tcp  bool // makes sense for TCP
+	unix bool // and for Unix sockets
+	run  func(s *script)
+}{
+	{"bytes make an edge even while others are unread", true, true, func(s *script) {
+		fd, r := s.added()
+		s.ready("silence", 0)
+		r.send("one")
+		s.ready("bytes", rd|wr)
+		s.ready("silence", 0)
+		r.send("two")
+		s.ready("more bytes", rd|wr)
+		s.read(fd, 4, 4, 0)
+		s.ready("a partial read", 0)
+		s.read(fd, 4, 2, 0)
+		s.read(fd, 4, -1, syscall.EAGAIN)
+	}},
+	{"add reports what holds already", true, true, func(s *script) {
+		fd, r := s.accepted()
+		r.send("hello")
+		s.settle()
+		s.kernel().Add(fd, 2)
+		s.ready("add", rd|wr)
+		s.read(fd, 9, 5, 0)
+	}},
+	{"what was read before Wait is not reported", true, true, func(s *script) {
+		fd, r := s.accepted()
+		r.send("hello")
+		s.settle()
+		s.kernel().Add(fd, 2)
+		s.read(fd, 9, 5, 0)
+		s.ready("add, then read", wr)
+	}},
+	{"del silences, add speaks again", true, true, func(s *script) {
+		fd, r := s.added()
+		s.kernel().Del(fd)
+		r.send("hello")
+		s.ready("bytes after del", 0)
+		s.kernel().Add(fd, 2)
+		s.ready("add", rd|wr)
+	}},
+	{"close silences", true, true, func(s *script) {
+		fd, r := s.added()
+		r.send("hello")
+		s.kernel().Close(fd)
+		s.ready("close", 0)
+	}},
+	{"FIN comes behind the bytes and stays", true, true, func(s *script) {
+		fd, r := s.added()
+		r.send("bye")
+		r.closeWrite()
+		s.ready("FIN", rdhup|wr)
+		s.read(fd, 9, 3, 0)
+		s.read(fd, 9, 0, 0)
+		s.read(fd, 9, 0, 0)
+		s.write(fd, "late", 4, 0)
+		s.settle()
+		s.ends(r, 4, "")
+	}},
+	{"RST is an error once", true, false, func(s *script) {
+		fd, r := s.added()
+		r.reset()
+		s.ready("RST", broken|rdhup)
+		s.read(fd, 9, -1, syscall.ECONNRESET)
+		s.read(fd, 9, 0, 0)
+		s.write(fd, "x", -1, syscall.EPIPE)
+	}},
+	{"RST is told to who writes", true, false, func(s *script) {
+		fd, r := s.added()
+		r.reset()
+		s.settle()
+		s.write(fd, "x", -1, syscall.ECONNRESET)
+		s.write(fd, "x", -1, syscall.EPIPE)
+		s.read(fd, 9, 0, 0)
+	}},
+	{"RST leaves unread bytes readable", true, false, func(s *script) {
+		fd, r := s.added()
+		r.send("hello")
+		s.settle()
+		r.reset()
+		s.ready("RST", broken|rdhup)
+		s.read(fd, 3, 3, 0)
+		s.read(fd, 9, 2, 0)
+		s.read(fd, 9, -1, syscall.ECONNRESET)
+	}},
+	{"RST after FIN reads as the end", true, false, func(s *script) {
+		fd, r := s.added()
+		r.closeWrite()
+		s.settle()
+		r.reset()
+		s.ready("RST", broken|rdhup)
+		s.read(fd, 9, 0, 0)
+		if errno := s.kernel().SockError(fd); errno != syscall.EPIPE {
+			s.t.Fatalf("SO_ERROR is %v", errno)
+		}
+		s.write(fd, "x", -1, syscall.EPIPE)
+	}},
+	{"a peer that is gone answers with RST", true, false, func(s *script) {
+		fd, r := s.added()
+		r.close()
+		s.ready("FIN", rdhup|wr)
+		s.write(fd, "x", 1, 0)
+		s.ready("RST", broken|rdhup)
+		s.write(fd, "x", -1, syscall.EPIPE)
+		s.read(fd, 9, 0, 0)
+	}},
+	{"a peer that is gone breaks the pipe", false, true, func(s *script) {
+		fd, r := s.added()
+		r.send("bye")
+		s.settle()
+		r.close()
+		s.ready("close", broken|rdhup)
+		s.write(fd, "x", -1, syscall.EPIPE)
+		s.read(fd, 9, 3, 0)
+		s.read(fd, 9, 0, 0)
+	}},
+	{"a peer that half closed and then closes breaks the pipe", false, true, func(s *script) {
+		fd, r := s.added()
+		r.closeWrite()
+		s.ready("FIN", rdhup|wr)
+		r.close()
+		s.ready("close", broken|rdhup)
+		s.write(fd, "x", -1, syscall.EPIPE)
+	}},
+	{"a peer that leaves with unread bytes resets", true, true, func(s *script) {
+		fd, r := s.added()
+		s.write(fd, "never read", 10, 0)
+		s.settle()
+		r.close()
+		s.ready("close", broken|rdhup)
+		s.read(fd, 9, -1, syscall.ECONNRESET)
+		s.read(fd, 9, 0, 0)
+	}},
+	{"shutdown makes an edge and ends writing", true, true, func(s *script) {
+		fd, r := s.added()
+		if errno := s.kernel().CloseWrite(fd); errno != 0 {
+			s.t.Fatal(errno)
+		}
+		s.ready("shutdown", wr)
+		s.write(fd, "x", -1, syscall.EPIPE)
+		s.ends(r, 0, "FIN")
+		r.send("still")
+		s.ready("bytes", rd|wr)
+		s.read(fd, 9, 5, 0)
+		r.closeWrite()
+		s.ready("both shut", broken|rdhup)
+		s.read(fd, 9, 0, 0)
+	}},
+	{"shutdown of a dead connection", true, false, func(s *script) {
+		fd, r := s.added()
+		r.reset()
+		s.settle()
+		if errno := s.kernel().CloseWrite(fd); errno != syscall.ENOTCONN {
+			s.t.Fatal(errno)
+		}
+	}},
+	{"close sends FIN behind the bytes", true, true, func(s *script) {
+		fd, r := s.added()
+		s.write(fd, "bye", 3, 0)
+		s.kernel().Close(fd)
+		s.settle()
+		s.ends(r, 3, "FIN")
+	}},
+	{"close with unread bytes sends RST", true, true, func(s *script) {
+		fd, r := s.added()
+		r.send("hello")
+		s.settle()
+		s.kernel().Close(fd)
+		s.settle()
+		s.ends(r, 0, "RST")
+	}},
+	{"bytes to a closed socket are answered with RST", true, false, func(s *script) {
+		fd, r := s.added()
+		s.kernel().Close(fd)
+		s.settle()
+		r.send("hello")
+		s.settle()
+		r.send("hello?")
+		s.settle()
+		if n, _ := r.drain(); n != 0 {
+			s.t.Fatal("bytes from nowhere")
+		}
+	}},
+	{"a full socket tells when there is room", true, true, func(s *script) {
+		fd, r := s.added()
+		total, stop := 0, syscall.Errno(0)
+		chunk := make([]byte, 16<<10)
+		for range 10000 {
+			n, errno := s.kernel().Writev(fd, [][]byte{chunk[:1], chunk[1:]})
+			if stop = errno; errno != 0 {
+				break
+			}
+			if total += n; n < len(chunk) {
+				s.settle()
+			}
+		}
+		if stop != syscall.EAGAIN {
+			s.t.Fatalf("%d bytes written, then %v", total, stop)
+		}
+		drained := s.drainAll(r, total)
+		s.want("drained", drained, 2, wr)
+		if n, errno := s.kernel().Write(fd, chunk); n <= 0 {
+			s.t.Fatal(errno)
+		}
+	}},
+	{"a short write is enough for the edge to come", true, true, func(s *script) {
+		fd, r := s.added()
+		total, chunk := 0, make([]byte, 1<<20)
+		n, errno := len(chunk), syscall.Errno(0)
+		for n == len(chunk) {
+			if n, errno = s.kernel().Write(fd, chunk); errno != 0 {
+				return // it was full to the byte: the row above
+			}
+			total += n
+		}
+		got := s.settle() // far side's buffers may still take some
+		for t, ready := range s.drainAll(r, total) {
+			got[t] |= ready
+		}
+		s.want("drained", got, 2, wr)
+	}},
+	{"a listener makes an edge for each connection", true, true, func(s *script) {
+		l, a := s.listen(poller.ListenOptions{})
+		s.want("nobody", s.settle(), 1, 0)
+		s.dial(a)
+		s.want("one", s.settle(), 1, rd)
+		s.dial(a)
+		s.want("two", s.settle(), 1, rd)
+		s.want("silence", s.settle(), 1, 0)
+		for range 2 {
+			if _, _, errno := s.kernel().Accept(l); errno != 0 {
+				s.t.Fatal(errno)
+			}
+		}
+		if _, _, errno := s.kernel().Accept(l); errno != syscall.EAGAIN {
+			s.t.Fatal(errno)
+		}
+	}},
+	{"a deferred connection is seen with its bytes", true, false, func(s *script) {
+		_, a := s.listen(poller.ListenOptions{DeferAccept: true})
+		r := s.dial(a)
+		if got := s.peek(); got[1] != 0 {
+			s.t.Fatal("reported without bytes")
+		}
+		r.send("hello")
+		s.want("bytes", s.settle(), 1, rd)
+	}},
+	{"who was reset before accept is accepted all the same", true, false, func(s *script) {
+		l, a := s.listen(poller.ListenOptions{})
+		r := s.dial(a)
+		s.want("one", s.settle(), 1, rd)
+		r.reset()
+		s.settle()
+		fd, _, errno := s.kernel().Accept(l)
+		if errno != 0 {
+			s.t.Fatal(errno)
+		}
+		s.kernel().Add(fd, 2)
+		s.ready("add", broken|rdhup)
+		s.read(fd, 9, -1, syscall.ECONNRESET)
+	}},
+	{"closing a listener resets who waits", true, false, func(s *script) {
+		l, a := s.listen(poller.ListenOptions{})
+		r := s.dial(a)
+		s.settle()
+		s.kernel().Close(l)
+		s.settle()
+		s.ends(r, 0, "RST")
+	}},
+	{"connect, then bytes", true, true, func(s *script) {
+		a, accept := s.serve(s.unix)
+		fd, errno := s.kernel().Connect(a, &poller.ConnectOptions{})
+		if errno != 0 && (s.unix || errno != syscall.EINPROGRESS) {
+			s.t.Fatal(errno)
+		}
+		s.kernel().Add(fd, 2)
+		s.ready("connected", wr)
+		if errno := s.kernel().SockError(fd); errno != 0 {
+			s.t.Fatal(errno)
+		}
+		r := accept()
+		r.send("220 hello")
+		s.ready("greeting", rd|wr)
+		s.read(fd, 99, 9, 0)
+	}},
+	{"connect to where nobody listens", true, false, func(s *script) {
+		fd, errno := s.kernel().Connect(s.address(false), &poller.ConnectOptions{})
+		if errno == syscall.ECONNREFUSED {
+			return // told at once
+		}
+		if errno != syscall.EINPROGRESS {
+			s.t.Fatal(errno)
+		}
+		s.kernel().Add(fd, 2)
+		s.ready("refused", broken|rdhup)
+		if errno := s.kernel().SockError(fd); errno != syscall.ECONNREFUSED {
+			s.t.Fatal(errno)
+		}
+		s.read(fd, 9, 0, 0)
+		s.write(fd, "x", -1, syscall.EPIPE)
+	}},
+	{"connect to a path that is not there", false, true, func(s *script) {
+		fd, errno := s.kernel().Connect(s.address(true), &poller.ConnectOptions{})
+		if errno != syscall.ENOENT || fd != poller.NoFD {
+			s.t.Fatal(fd, errno)
+		}
+	}},
+	{"Wait ends with the time, and with Wake", true, false, func(s *script) {
+		k := s.kernel()
+		var dst [1]poller.Event
+		for until := k.Now() + int64(3*time.Millisecond); k.Now() < until; {
+			if n := k.Wait(dst[:], until); n != 0 {
+				s.t.Fatal(n)
+			}
+		}
+		k.Wake()
+		k.Wake()
+		before := k.Now()
+		k.Wait(dst[:], before+int64(time.Minute))
+		if k.Now()-before > int64(30*time.Second) {
+			s.t.Fatal("slept although woken")
+		}
+	}},
+}
+
+func (s *script) drainAll(r remote, total int) map[poller.Token]poller.Ready {
+	s.t.Helper()
+	all := map[poller.Token]poller.Ready{}
+	for got := 0; got < total; {
+		n, end := r.drain()
+		got += n
+		for t, ready := range s.settle() {
+			all[t] |= ready
+		}
+		if end != "" {
+			s.t.Fatalf("%s after %d bytes", end, got)
+		}
+	}
+	return all
+}
+
+// peek looks what is reported soon, without a deferred connection's timeout.
+func (s *script) peek() map[poller.Token]poller.Ready {
+	all := map[poller.Token]poller.Ready{}
+	var dst [8]poller.Event
+	k := s.kernel()
+	for until := k.Now() + int64(30*time.Millisecond); k.Now() < until; {
+		for _, ev := range dst[:k.Wait(dst[:], until)] {
+			all[ev.Token] |= ev.Ready
+		}
+	}
+	return all
+}
+
+func TestConformance_world(t *testing.T) {
+	for _, c := range conformance {
+		t.Run(c.name, func(t *testing.T) {
+			Run(t, 40, func(t testing.TB, w *World) {
+				w.Net.Stall = 0
+				if c.tcp {
+					c.run(&script{t: t, rig: &simRig{w: w, k: w.Kernel(0)}})
+				}
+			})
+			Run(t, 40, func(t testing.TB, w *World) {
+				w.Net.Stall = 0
+				if c.unix {
+					c.run(&script{t: t, rig: &simRig{w: w, k: w.Kernel(0)}, unix: true})
+				}
+			})
+		})
+	}
+}
+
+func TestConformance_linux(t *testing.T) {
+	for _, c := range conformance {
+		for _, unix := range []bool{false, true} {
+			if unix && !c.unix || !unix && !c.tcp {
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/unix=%v", c.name, unix), func(t *testing.T) {
+				t.Parallel()
+				k, err := poller.NewEpoll(poller.ParkRuntime)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(k.Shut)
+				c.run(&script{t: t, rig: &realRig{t: t, Kernel: k}, unix: unix})
+			})
+		}
+	}
+}
+
+type simRig struct {
+	w     *World
+	k     *Kernel
+	paths int
+}
+
+func (s *simRig) kernel() poller.Kernel { return s.k }
+
+func (s *simRig) dial(a poller.Addr) remote {
+	p := s.w.Dial(a)
+	p.StopReading()
+	return &simRemote{p, s}
+}
+
+func (s *simRig) serve(unix bool) (poller.Addr, func() remote) {
+	at := tcp(0)
+	if unix {
+		at = s.address(true)
+	}
+	l := s.w.Serve(at)
+	return l.Addr(), func() remote { return &simRemote{l.Accepted()[0], s} }
+}
+
+func (s *simRig) address(unix bool) poller.Addr {
+	s.paths++
+	if unix {
+		return poller.Addr{Path: fmt.Sprintf("/run/%d", s.paths)}
+	}
+	return tcp(s.paths)
+}
+
+func (s *simRig) settle() map[poller.Token]poller.Ready {
+	all := map[poller.Token]poller.Ready{}
+	var dst [8]poller.Event
+	for {
+		n := s.k.Wait(dst[:], -1)
+		for _, ev := range dst[:n] {
+			all[ev.Token] |= ev.Ready
+		}
+		if _, more := s.w.next(); n == 0 && !more && len(s.k.ready) == 0 {
+			return all
+		}
+	}
+}
+
+type simRemote struct {
+	p *Peer
+	s *simRig
+}
+
+func (r *simRemote) send(p string) { r.p.SendString(p) }
+func (r *simRemote) closeWrite()   { r.p.CloseWrite() }
+func (r *simRemote) close()        { r.p.Close() }
+func (r *simRemote) reset()        { r.p.Reset() }
+
+func (r *simRemote) drain() (int, string) {
+	// As the real far side: what lies there is read, and if that makes room, what comes then is read by the next call.
+	r.p.StartReading()
+	r.p.StopReading()
+	n := len(r.p.Take())
+	switch {
+	case r.p.EOF():
+		return n, "FIN"
+	case r.p.Err() != nil:
+		return n, "RST"
+	}
+	return n, ""
+}
+
+type realRig struct {
+	poller.Kernel
+	t testing.TB
+}
+
+func (s *realRig) kernel() poller.Kernel { return s.Kernel }
+
+func network(a poller.Addr) (string, string) {
+	if a.IsUnix() {
+		return "unix", a.Path
+	}
+	return "tcp", a.IP.String()
+}
+
+func (s *realRig) dial(a poller.Addr) remote {
+	kind, name := network(a)
+	c, err := net.Dial(kind, name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { c.Close() }) //nolint:errcheck
+	return &realRemote{s.t, c}
+}
+
+func (s *realRig) serve(unix bool) (poller.Addr, func() remote) {
+	at := tcp(0)
+	if unix {
+		at = s.address(true)
+	}
+	kind, name := network(at)
+	l, err := net.Listen(kind, name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { l.Close() }) //nolint:errcheck
+	if !unix {
+		at.IP = l.Addr().(*net.TCPAddr).AddrPort()
+	}
+	return at, func() remote {
+		c, err := l.Accept()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { c.Close() }) //nolint:errcheck
+		return &realRemote{s.t, c}
+	}
+}
+
+func (s *realRig) address(unix bool) poller.Addr {
+	if unix {
+		dir, err := os.MkdirTemp("", "sim") // TempDir is longer than a socket's path may be
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.t.Cleanup(func() { os.RemoveAll(dir) }) //nolint:errcheck
+		return poller.Addr{Path: filepath.Join(dir, "s")}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck
+	return poller.Addr{IP: l.Addr().(*net.TCPAddr).AddrPort()}
+}
+
+// quietTime is how long the real kernel must be silent to count as settled. Loopback is instant.
+const quietTime = 20 * time.Millisecond
+
+func (s *realRig) settle() map[poller.Token]poller.Ready {
+	all := map[poller.Token]poller.Ready{}
+	var dst [8]poller.Event
+	for until := s.Now() + int64(quietTime); s.Now() < until; {
+		for _, ev := range dst[:s.Wait(dst[:], until)] {
+			all[ev.Token] |= ev.Ready
+			until = s.Now() + int64(quietTime)
+		}
+	}
+	return all
+}
+
+type realRemote struct {
+	t testing.TB
+	c net.Conn
+}
+
+func (r *realRemote) send(p string) { r.c.Write([]byte(p)) } //nolint:errcheck
+
+func (r *realRemote) closeWrite() {
+	if err := r.c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *realRemote) close() { r.c.Close() } //nolint:errcheck
+
+func (r *realRemote) reset() {
+	if err := r.c.(*net.TCPConn).SetLinger(0); err != nil {
+		r.t.Fatal(err)
+	}
+	r.c.Close() //nolint:errcheck
+}
+
+func (r *realRemote) drain() (int, string) {
+	r.c.SetReadDeadline(time.Now().Add(quietTime)) //nolint:errcheck
+	n, err := io.Copy(io.Discard, r.c)
+	switch {
+	case err == nil:
+		return int(n), "FIN"
+	case errors.Is(err, syscall.ECONNRESET):
+		return int(n), "RST"
+	}
+	return int(n), ""
+}
