@@ -56,5 +56,6 @@ func (d *decoder) store(g *given, k *key, n *node, v any, right bool) {
 		d.rep.conflict(n.head, old.head, "", "%q is set twice to different values, first at %s", n.key, where)
 		return
 	}
-	d.rep.conflict(n.head, old.head, "", "%q and %q at %s mean the same, but have different values", n.key, old.key, where)
+	d.rep.conflict(n.head, old.head, "",
+		"%q and %q at %s mean the same, but have different values", n.key, old.key, where)
 }

@@ -95,7 +95,8 @@ func TestLoad_reportsUnreadableFile(t *testing.T) {
 	for path, want := range map[string]string{
 		filepath.Join(dir, "none.toml"): "none.toml: error: cannot read: no such file or directory\n",
 		dir:                             ": error: cannot read: is a directory\n",
-		yaml:                            "edge.yaml: error: files ending in .yaml are not supported by this version; write it as TOML\n",
+		yaml: "edge.yaml: error: files ending in .yaml are not supported by this version; " +
+			"write it as TOML\n",
 	} {
 		c, rep := Load(path)
 		if c != nil || !strings.HasSuffix(rendered(t, rep), want) {

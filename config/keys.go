@@ -198,8 +198,8 @@ func upstreamBackendsSection() *section {
 func membersSection() *section {
 	return &section{
 		path: "load_balancing.backends", shape: shapeList,
-		doc: "Another way to write upstreams: backends with the same `name` form the upstream of that name, those with " +
-			"the same `upstream` form that one too; all that name no `upstream` also form `default`.",
+		doc: "Another way to write upstreams: backends with the same `name` form the upstream of that name, those " +
+			"with the same `upstream` form that one too; all that name no `upstream` also form `default`.",
 		open: func(doc *document, _ target, _ *node) target {
 			e := &memberEntry{}
 			doc.members = append(doc.members, e)
@@ -226,9 +226,9 @@ func routesSection() *section {
 	return &section{
 		path: "routes", shape: shapeList,
 		aliases: []sectionAlias{{"proxy.rules", shapeList, "with `upstream` for `dest`"}},
-		doc: "Where requests go. The most specific route wins, whatever its place in the file. A pattern that ends in `/*` " +
-			"or `/` is a prefix by segments (`/api/*` takes `/api` and `/api/x`, not `/apix`; `/` takes everything), any " +
-			"other is exact; `=/` is the root alone.",
+		doc: "Where requests go. The most specific route wins, whatever its place in the file. A pattern that ends " +
+			"in `/*` or `/` is a prefix by segments (`/api/*` takes `/api` and `/api/x`, not `/apix`; `/` takes " +
+			"everything), any other is exact; `=/` is the root alone.",
 		open: func(doc *document, _ target, _ *node) target {
 			e := &routeEntry{}
 			doc.routes = append(doc.routes, e)

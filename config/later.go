@@ -23,14 +23,14 @@ func ignored(name string) bool {
 // laterKeys are promised names that have no meaning yet, by the path of their table. They are errors like any unknown
 // key, but the answer is not a guess at a misspelling.
 var laterKeys = map[string][]string{
-	"": {"include", "https", "tls", "certificates", "acme", "admin", "filters", "services", "cache", "cluster", "metrics",
-		"tracing", "sentry", "health_check", "defaults", "grpc", "websocket", "dev",
+	"": {"include", "https", "tls", "certificates", "acme", "admin", "filters", "services", "cache", "cluster",
+		"metrics", "tracing", "sentry", "health_check", "defaults", "grpc", "websocket", "dev",
 		"upgrade_sock", "user", "group", "daemon", "ca_file", "working_directory"},
 	"global":         {"upgrade_sock", "user", "group", "daemon", "ca_file", "working_directory", "fips", "env_file"},
 	"proxy":          {"grpc", "websocket"},
 	"load_balancing": {"method"},
-	"listeners": {"tls", "protocols", "proxy_protocol", "trusted_proxies", "h2", "redirect_to_https", "grpc", "websocket",
-		"cert", "key", "ssl_certificate", "ssl_certificate_key", "filters"},
+	"listeners": {"tls", "protocols", "proxy_protocol", "trusted_proxies", "h2", "redirect_to_https", "grpc",
+		"websocket", "cert", "key", "ssl_certificate", "ssl_certificate_key", "filters"},
 	"listeners.limits": {"min_rate", "max_age"},
 	"upstreams": {"health_check", "discover", "stale_ok", "hash_key", "sticky", "slow_start", "protocol", "tls",
 		"outlier", "breaker"},
@@ -38,8 +38,8 @@ var laterKeys = map[string][]string{
 	"upstreams.timeouts": {"total"},
 	"upstreams.retry":    {"on", "budget", "per_try", "hedge_after"},
 	"upstreams.backends": {"zone", "backup"},
-	"routes": {"weight", "header", "methods", "query", "when", "grpc", "websocket", "rewrite", "filters", "mirror", "cache",
-		"compress", "redirect", "load_balancing"},
+	"routes": {"weight", "header", "methods", "query", "when", "grpc", "websocket", "rewrite", "filters", "mirror",
+		"cache", "compress", "redirect", "load_balancing"},
 	"routes.timeouts": {"idle", "total"},
 	"log":             {"redact", "sample", "always"},
 }

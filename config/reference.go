@@ -10,11 +10,12 @@ const referenceIntro = `# Configuration reference
 
 <!-- Made from the schema by "go test ./config -run Reference -update". Do not edit. -->
 
-A configuration is one TOML file; every key is optional. Sizes are written ` + "`\"64k\"`, `\"10m\"`, `\"2g\"`" + ` (powers of 1024),
-times ` + "`\"250ms\"`, `\"5s\"`, `\"1h\"`" + ` (a bare number is seconds). A key that is not on this page is an error.
-` + "`edge check`" + ` reports every error at once, each with its line. A reload applies changed keys, except those marked *restart*.
+A configuration is one TOML file; every key is optional. A key that is not on this page is an error. A size is a string
+such as "64k", "10m" or "2g" (powers of 1024), a time one such as "250ms", "5s" or "1h"; a bare number is bytes or
+seconds. A check reports every error at once, each with its line. A reload applies changed keys, except those marked
+*restart*.
 
-A file with neither listener nor route answers on ` + "`:8080`" + ` with the hello page.
+A file with neither listener nor route answers on port 8080 with the hello page.
 `
 
 // Reference writes the reference page of all keys in Markdown.
@@ -33,8 +34,8 @@ func Reference(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "\n`%s`", k)
 	}
-	b.WriteString(".\n\n## Warnings and notes\n\n`allow = [\"code\"]` silences them; `edge check --strict` fails on warnings." +
-		"\n\n| code | meaning |\n|---|---|\n")
+	b.WriteString(".\n\n## Warnings and notes\n\n`allow = [\"code\"]` silences them.\n\n" +
+		"| code | meaning |\n|---|---|\n")
 	for _, c := range codes {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", c.code, c.doc)
 	}

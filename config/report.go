@@ -67,7 +67,8 @@ func (r *Report) Render(w io.Writer) error {
 	return err
 }
 
-// JSON returns the problems for a program: {"errors": [{file, line, column, severity, code, message, hint, related}], …}.
+// JSON returns the problems for a program: the lists errors, warnings and notes, each entry with file, line, column,
+// severity and message, and where there are such, code, hint and related.
 func (r *Report) JSON() []byte {
 	shown := *r
 	for _, list := range []*[]Problem{&shown.Errors, &shown.Warnings, &shown.Notes} {

@@ -144,7 +144,8 @@ func (r *resolver) members() {
 	}
 }
 
-// upstream returns the upstream of that name, made from the defaults when it is new. Borrowed until the next one is made.
+// upstream returns the upstream of that name, made from the defaults when it is new. Borrowed until the next one is
+// made.
 func (r *resolver) upstream(name string, at span) *Upstream {
 	i, found := r.names[name]
 	if !found {
@@ -306,7 +307,8 @@ func (r *resolver) whenMissing() {
 	} else if silent && len(r.doc.routes) == 0 {
 		r.c.Fallback = Dest{Kind: DestHello}
 	} else if len(r.doc.routes) == 0 {
-		r.rep.warn(codeNoRoute, r.doc.listeners[0].node.head, `add [[routes]] with pattern = "/*" and dest = "host:port"`,
+		r.rep.warn(codeNoRoute, r.doc.listeners[0].node.head,
+			`add [[routes]] with pattern = "/*" and dest = "host:port"`,
 			"no route and no upstream %q: every answer is 404", defaultUpstream)
 	}
 	if !silent {

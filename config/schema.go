@@ -82,16 +82,8 @@ type given struct {
 
 func (g *given) base() *given { return g }
 
-// at returns where the key was given, or the entry itself.
-func (g *given) at(path string) span {
-	if n := g.nodes[path]; n != nil {
-		return n.value
-	}
-	if g.node != nil {
-		return g.node.head
-	}
-	return span{}
-}
+// at returns where the value of a key stands that the file gave.
+func (g *given) at(path string) span { return g.nodes[path].value }
 
 // has tells whether the file gave the key, rightly or wrongly.
 func (g *given) has(path string) bool { return g.nodes[path] != nil }

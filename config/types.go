@@ -204,7 +204,8 @@ func nanoseconds(s string) (int64, bool) {
 
 func parseListenValue(d *decoder, _ *key, n *node) (any, bool) {
 	if n.kind == kindInt {
-		d.rep.error(n.value, "did you mean "+quote(":"+n.text)+"?", "%q must be an address, this is a whole number", n.key)
+		hint := "did you mean " + quote(":"+n.text) + "?"
+		d.rep.error(n.value, hint, "%q must be an address, this is a whole number", n.key)
 		return nil, false
 	}
 	var all []Address

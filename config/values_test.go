@@ -1,0 +1,139 @@
+package config
+
+import (
+	"testing"
+	"time"
+)
+
+func TestParseSize(t *testing.T) {
+	for text, want := range map[string]int64{
+		"0": 0, "512": 512, "64k": 64 << 10, "64K": 64 << 10, "10m": 10 << 20, "2g": 2 << 30, "1t": 1 << 40, "3b": 3,
+		"1KiB": 1 << 10, "1kb": 1 << 10, "8388607t": 8388607 << 40,
+		"": -1, "k": -1, "-1k": -1, "+1": -1, "1.5g": -1, "1 k": -1, "1x": -1, "1kk": -1, "1ib": -1, "8388608t": -1,
+		"99999999999999999999": -1, "0x10": -1,
+	} {
+		got, ok := parseSize(text)
+		if !ok {
+			got = -1
+		}
+		if got != want {
+			t.Errorf("parseSize(%q) = %d, want %d", text, got, want)
+		}
+	}
+}
+
+func TestParseDuration(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"0": 0, "5": 5 * time.Second, "1.5": 1500 * time.Millisecond, "250ms": 250 * time.Millisecond,
+		"1h30m": 90 * time.Minute, "7d": 7 * day, "1d12h": 36 * time.Hour, "5s": 5 * time.Second,
+		"": -1, "s": -1, "-5s": -1, "+5s": -1, "5 s": -1, "5x": -1, "1e9": -1, "inf": -1, "nan": -1, "0x1p4": -1,
+		"d": -1, "1.5d": -1, "1d1d": -1, "99999d": -1, "9999999999999": -1, "9999999h": -1, "1.2.3": -1, ".": -1,
+		"65535d9999999h": -1,
+	} {
+		got, ok := parseDuration(text)
+		if !ok {
+			got = -1
+		}
+		if got != want {
+			t.Errorf("parseDuration(%q) = %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestParseListen(t *testing.T) {
+	for text, want := range map[string]Address{
+		":80":            {Network: "tcp", Port: 80},
+		":0":             {Network: "tcp"},
+		"0.0.0.0:80":     {Network: "tcp4", Host: "0.0.0.0", Port: 80},
+		"[::]:80":        {Network: "tcp6", Host: "::", Port: 80},
+		"[0:0::1]:80":    {Network: "tcp6", Host: "::1", Port: 80},
+		"127.0.0.1:0":    {Network: "tcp4", Host: "127.0.0.1"},
+		"unix:/run/a":    {Network: "unix", Path: "/run/a"},
+		"":               {},
+		":":              {},
+		"80":             {},
+		":65536":         {},
+		":-1":            {},
+		":+1":            {},
+		"::80":           {},
+		"[127.0.0.1]:80": {},
+		"[::1]":          {},
+		"[::1]80":        {},
+		"[::1:80":        {},
+		"256.0.0.1:80":   {},
+		"example.com:80": {},
+		"unix:":          {},
+		"unix:@a":        {},
+		"tcp://:80":      {},
+	} {
+		got, wrong, _ := parseListen(text)
+		if wrong != "" {
+			got = Address{}
+		}
+		got.Text = ""
+		if got != want {
+			t.Errorf("parseListen(%q) = %+v %s, want %+v", text, got, wrong, want)
+		}
+	}
+}
+
+func TestParseURL(t *testing.T) {
+	for text, want := range map[string]string{
+		"h:80": "h:80", "H.Example:80": "h.example:80", "10.0.0.1:1": "10.0.0.1:1", "[::1]:80": "[::1]:80",
+		"http://h": "h:80", "http://h:81/": "h:81", "http://[::1]": "[::1]:80", "http://[::1]:8": "[::1]:8",
+		"unix:/run/a": "unix:/run/a", "a_b.c-d:1": "a_b.c-d:1",
+		"h": "", "": "", ":80": "", "h:0": "", "h:65536": "", "h:x": "", "::1:80": "", "http://": "", "http:///": "",
+		"http://h/x": "", "http://u@h": "", "h/x:80": "", "h..i:80": "", "[h]:80": "", "http://::1": "", "unix:": "",
+	} {
+		e, wrong, _ := parseURL(text)
+		got := e.String()
+		if wrong != "" {
+			got = ""
+		}
+		if got != want {
+			t.Errorf("parseURL(%q) = %q %s, want %q", text, got, wrong, want)
+		}
+	}
+}
+
+func TestParsePattern(t *testing.T) {
+	for text, want := range map[string]pattern{
+		"/":                    {"", "/", PathPrefix},
+		"/*":                   {"", "/", PathPrefix},
+		"=/":                   {"", "/", PathExact},
+		"/api":                 {"", "/api", PathExact},
+		"/api/":                {"", "/api", PathPrefix},
+		"/api/*":               {"", "/api", PathPrefix},
+		"=/api/":               {"", "/api/", PathExact},
+		"Example.COM/api/v1/*": {"example.com", "/api/v1", PathPrefix},
+		"example.com./":        {"example.com", "/", PathPrefix},
+		"example.com=/":        {"example.com", "/", PathExact},
+		"[::1]/":               {"[::1]", "/", PathPrefix},
+		"10.0.0.1/":            {"10.0.0.1", "/", PathPrefix},
+	} {
+		got, wrong, _ := parsePattern(text)
+		if wrong != "" || got != want {
+			t.Errorf("parsePattern(%q) = %+v %s, want %+v", text, got, wrong, want)
+		}
+	}
+	for _, text := range []string{
+		"", "x", "example.com", "*.example.com/", "/a*", "/a/*/", "/a/**", "/*/a", "=/*a", "/a b", "/a?b", "/a#b", "/ä",
+		"ä.example/", "a..b/", "example.com:80/", "[::1/", "-/\x00", "http://a/", "=x", "==/",
+	} {
+		if got, wrong, _ := parsePattern(text); wrong == "" {
+			t.Errorf("parsePattern(%q) = %+v, want it refused", text, got)
+		}
+	}
+}
+
+func TestNearest(t *testing.T) {
+	words := []string{"log_level", "listen", "ssl_certificate", "cert", "key", "pid_file", "threads"}
+	for text, want := range map[string]string{
+		"certifcate": "ssl_certificate", "log_levle": "log_level", "LOG_LEVEL": "log_level", "lissten": "listen",
+		"thread": "threads", "pidfile": "pid_file", "crt": "cert", "kez": "key", "nothing": "", "x": "", "": "",
+	} {
+		if got := nearest(text, words); got != want {
+			t.Errorf("nearest(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
