@@ -503,3 +503,33 @@ func BenchmarkWorld_echo(b *testing.B) {
 		dialogue(b, NewWorld(seed), Faults{}, tcp(0), "")
 	}
 }
+
+// helped is a reactor whose work is done by another goroutine.
+type helped struct {
+	fdReactor
+	done chan struct{}
+}
+
+func TestRun_waitsForWorkOutside(t *testing.T) {
+	w := NewWorld(1)
+	h := &helped{fdReactor{k: w.Kernel(0), seen: map[poller.Token]poller.Ready{}}, make(chan struct{})}
+	w.Add(h)
+	finished := func() bool {
+		select {
+		case <-h.done:
+			return true
+		default:
+			return false
+		}
+	}
+	w.Outside = func() bool { return !finished() }
+	go func() {
+		for range 1000 {
+			h.k.Wake()
+		}
+		close(h.done)
+	}()
+	if err := w.Run(finished, 1<<40); err != nil {
+		t.Fatal(err)
+	}
+}
