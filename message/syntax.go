@@ -42,7 +42,10 @@ func ValidValue[T string | []byte](value T) bool {
 // EqualFold reports whether b is s, letters of ASCII in any case.
 func EqualFold(b []byte, s string) bool { return equalFold(b, s) }
 
-func equalFold(b []byte, s string) bool {
+// EqualFoldBytes is EqualFold for bytes.
+func EqualFoldBytes(a, b []byte) bool { return equalFold(a, b) }
+
+func equalFold[T string | []byte](b []byte, s T) bool {
 	if len(b) != len(s) {
 		return false
 	}

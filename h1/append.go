@@ -1,0 +1,170 @@
+package h1
+
+import (
+	"encoding/binary"
+	"strconv"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// ResponseOptions says what AppendResponse has to know beside the head. The zero value is an answer on a connection
+// of HTTP/1.1 that persists.
+type ResponseOptions struct {
+	ToHTTP10    bool // the client speaks HTTP/1.0: no chunks, and a connection that persists is said to
+	Close       bool // this is the last answer on the connection
+	HeadRequest bool // the answer to HEAD: no body, whatever Length says
+}
+
+// AppendRequest appends the head of a request to dst: Host from Authority, the fields as they are, then the framing
+// that Length, Chunked and Close say. A body of unknown length is sent in chunks, since a request cannot end with the
+// connection. The version is always HTTP/1.1.
+func AppendRequest(dst []byte, h *message.Head) []byte {
+	dst = append(dst, h.MethodBytes()...)
+	dst = append(dst, ' ')
+	dst = append(dst, h.Bytes(h.Target)...)
+	dst = append(dst, " HTTP/1.1\r\nHost: "...)
+	dst = append(dst, h.Bytes(h.Authority)...)
+	dst = append(dst, '\r', '\n')
+	dst = appendFields(dst, h)
+	switch {
+	case h.Chunked || h.Length < 0:
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	case h.Length > 0 || h.Verb == message.VerbPost || h.Verb == message.VerbPut || h.Verb == message.VerbPatch:
+		// RFC 9110 §8.6: SHOULD send Content-Length when the method defines a meaning for content, even if 0.
+		dst = appendLength(dst, h.Length)
+	}
+	if h.Close {
+		dst = append(dst, "Connection: close\r\n"...)
+	}
+	return append(dst, '\r', '\n')
+}
+
+// AppendResponse appends the head of a response to dst. Length and Chunked say the framing; with neither, or chunked
+// to HTTP/1.0, the body ends with the connection and the head says so. Close of h is not looked at: it belongs to the
+// connection that h came from.
+func AppendResponse(dst []byte, h *message.Head, o ResponseOptions) []byte {
+	dst = appendStatusLine(dst, h)
+	dst = appendFields(dst, h)
+	final := h.Status >= 200
+	untilClose := false
+	switch {
+	case !final, h.Status == 204:
+		// RFC 9112 §6.1, RFC 9110 §8.6: MUST NOT send either field in a response with a status code of 1xx or 204.
+	case h.Status == 304, o.HeadRequest:
+		dst = appendForeignLength(dst, h)
+	case h.Chunked && !o.ToHTTP10:
+		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
+	case h.Length >= 0 && !h.Chunked:
+		dst = appendLength(dst, h.Length)
+	default:
+		untilClose = true
+	}
+	switch {
+	case !final:
+	case o.Close || untilClose:
+		dst = append(dst, "Connection: close\r\n"...)
+	case o.ToHTTP10:
+		dst = append(dst, "Connection: keep-alive\r\n"...)
+	}
+	return append(dst, '\r', '\n')
+}
+
+func appendStatusLine(dst []byte, h *message.Head) []byte {
+	if h.Status == 200 && (h.Reason.Len == 0 || string(h.Bytes(h.Reason)) == "OK") {
+		return append(dst, "HTTP/1.1 200 OK\r\n"...)
+	}
+	s := h.Status
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = append(dst, byte('0'+s/100%10), byte('0'+s/10%10), byte('0'+s%10), ' ')
+	if h.Reason.Len > 0 {
+		dst = append(dst, h.Bytes(h.Reason)...)
+	} else {
+		dst = append(dst, Reason(int(s))...)
+	}
+	return append(dst, '\r', '\n')
+}
+
+// appendForeignLength appends the Content-Length of an answer without a body, which tells the length that another
+// answer would have: as it came, or Length of a head that was made here.
+func appendForeignLength(dst []byte, h *message.Head) []byte {
+	if v := h.Peek(message.ContentLength); v != nil {
+		dst = append(dst, "Content-Length: "...)
+		dst = append(dst, v...)
+		return append(dst, '\r', '\n')
+	}
+	if h.Length > 0 && h.Status != 304 {
+		return appendLength(dst, h.Length)
+	}
+	return dst
+}
+
+// Line ends and separators as they are written, for comparison in one load.
+const (
+	crlf  = '\r' | '\n'<<8
+	colon = ':' | ' '<<8
+)
+
+// appendFields appends the fields that are neither dropped nor of framing. Neighbours that lie in Base just as they
+// would be written are copied in one go: most heads pass with few changes.
+//
+//	Base  Host: a\r\nAccept: */*\r\nCookie: x=y\r\nConnection: keep-alive\r\n
+//	                └──────────── run ────────────┘
+func appendFields(dst []byte, h *message.Head) []byte {
+	base := h.Base
+	from, to := 0, 0 // the run that is not written yet
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		if f.Dropped || f.ID.Framing() {
+			continue
+		}
+		at, nameEnd := int(f.NameAt), int(f.NameAt)+int(f.NameLen)
+		value, end := int(f.ValueAt), int(f.ValueAt)+int(f.ValueLen)
+		if value == nameEnd+2 && end+2 <= len(base) && value <= end &&
+			binary.LittleEndian.Uint16(base[nameEnd:]) == colon && binary.LittleEndian.Uint16(base[end:]) == crlf {
+			if at != to {
+				dst = append(dst, base[from:to]...)
+				from = at
+			}
+			to = end + 2
+			continue
+		}
+		dst = append(dst, base[from:to]...)
+		from, to = 0, 0
+		dst = append(dst, base[at:nameEnd]...)
+		dst = append(dst, ':', ' ')
+		dst = append(dst, base[value:end]...)
+		dst = append(dst, '\r', '\n')
+	}
+	return append(dst, base[from:to]...)
+}
+
+func appendLength(dst []byte, n int64) []byte {
+	dst = append(dst, "Content-Length: "...)
+	dst = strconv.AppendInt(dst, n, 10)
+	return append(dst, '\r', '\n')
+}
+
+// AppendChunk appends p as a chunk. Nothing for an empty p: that would end the body.
+func AppendChunk(dst, p []byte) []byte {
+	if len(p) == 0 {
+		return dst
+	}
+	dst = AppendChunkHead(dst, len(p))
+	dst = append(dst, p...)
+	return append(dst, '\r', '\n')
+}
+
+// AppendChunkHead appends the line before n bytes of data, n > 0. CRLF has to follow them.
+func AppendChunkHead(dst []byte, n int) []byte {
+	dst = strconv.AppendUint(dst, uint64(n), 16)
+	return append(dst, '\r', '\n')
+}
+
+// AppendLastChunk appends the end of a chunked body, with the fields of trailers when it is not nil.
+func AppendLastChunk(dst []byte, trailers *message.Head) []byte {
+	dst = append(dst, '0', '\r', '\n')
+	if trailers != nil {
+		dst = appendFields(dst, trailers)
+	}
+	return append(dst, '\r', '\n')
+}

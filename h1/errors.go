@@ -1,0 +1,85 @@
+package h1
+
+// Error is a fault of the peer. The values are the Err variables of this package, or what they become in an answer:
+// compare with errors.Is. Immutable.
+type Error struct {
+	Status int    // the answer it deserves: 4xx, 501 or 505 for a request, 502 for the answer of an origin
+	Code   string // the error type for Proxy-Status (RFC 9209 §2.3)
+	text   string
+	answer *Error // the same fault in an answer; nil in those
+	kin    *Error // in an answer: the fault it is
+}
+
+// Error says what was wrong.
+func (e *Error) Error() string { return "h1: " + e.text }
+
+// Is reports whether e is target, or target as it is found in an answer.
+func (e *Error) Is(target error) bool { return error(e.kin) == target }
+
+const (
+	requestError    = "http_request_error"
+	protocolError   = "http_protocol_error"
+	headSection     = "http_response_header_section_size"
+	headLine        = "http_response_header_size"
+	trailerSection  = "http_response_trailer_section_size"
+	transferCoding  = "http_response_transfer_coding"
+	incomplete      = "http_response_incomplete"
+	upgradeFailed   = "http_upgrade_failed"
+	badRequest      = 400
+	badGateway      = 502
+	uriTooLong      = 414
+	fieldsTooLarge  = 431
+	notImplemented  = 501
+	versionNotKnown = 505
+)
+
+// The faults of a head.
+var (
+	ErrBareLF           = fault(badRequest, protocolError, "line feed without carriage return")
+	ErrBareCR           = fault(badRequest, protocolError, "carriage return without line feed")
+	ErrRequestLine      = fault(badRequest, protocolError, "malformed request line")
+	ErrStatusLine       = fault(badRequest, protocolError, "malformed status line")
+	ErrMethod           = fault(badRequest, protocolError, "method is not a token")
+	ErrTarget           = fault(badRequest, protocolError, "malformed request target")
+	ErrVersion          = fault(versionNotKnown, protocolError, "version is neither HTTP/1.0 nor HTTP/1.1")
+	ErrFieldName        = fault(badRequest, protocolError, "malformed field name")
+	ErrSpaceBeforeColon = fault(badRequest, protocolError, "white space between field name and colon")
+	ErrFold             = fault(badRequest, protocolError, "folded field line")
+	ErrFieldValue       = fault(badRequest, protocolError, "control character in a field value")
+	ErrConnection       = fault(badRequest, protocolError, "malformed Connection field")
+	ErrURITooLong       = fault(uriTooLong, headLine, "request line too long")
+	ErrHeadTooLarge     = fault(fieldsTooLarge, headSection, "head too large")
+	ErrFieldTooLarge    = fault(fieldsTooLarge, headLine, "field line too long")
+	ErrTooManyFields    = fault(fieldsTooLarge, headSection, "too many fields")
+	ErrNoHost           = fault(badRequest, protocolError, "no Host field")
+	ErrManyHosts        = fault(badRequest, protocolError, "more than one Host field")
+	ErrHost             = fault(badRequest, protocolError, "malformed host")
+	ErrHostMismatch     = fault(badRequest, protocolError, "Host differs from the request target")
+)
+
+// The faults of framing and of bodies.
+var (
+	ErrContentLength     = fault(badRequest, protocolError, "malformed Content-Length")
+	ErrManyLengths       = fault(badRequest, protocolError, "more than one Content-Length")
+	ErrLengthAndCoding   = fault(badRequest, protocolError, "Content-Length with Transfer-Encoding")
+	ErrTransferEncoding  = fault(badRequest, transferCoding, "malformed Transfer-Encoding")
+	ErrTransferCoding    = fault(notImplemented, transferCoding, "transfer coding other than chunked")
+	ErrCodingInHTTP10    = fault(badRequest, transferCoding, "Transfer-Encoding in HTTP/1.0")
+	ErrChunkSize         = fault(badRequest, transferCoding, "malformed chunk size")
+	ErrChunkExtension    = fault(badRequest, transferCoding, "malformed chunk extension")
+	ErrChunkLineTooLong  = fault(badRequest, transferCoding, "chunk size line too long")
+	ErrChunkExcess       = fault(badRequest, transferCoding, "more chunk overhead than data")
+	ErrChunkEnd          = fault(badRequest, transferCoding, "chunk does not end with its line end")
+	ErrTrailersTooLarge  = fault(fieldsTooLarge, trailerSection, "trailer section too large")
+	ErrUnexpectedEOF     = fault(badRequest, incomplete, "connection ended within a message")
+	ErrSwitchedProtocols = fault(badGateway, upgradeFailed, "101 without having been asked")
+	ErrTunnel            = fault(badGateway, protocolError, "2xx to CONNECT is not supported")
+	ErrManyInterim       = fault(badGateway, protocolError, "too many 1xx answers")
+)
+
+// fault makes an error of a request and its twin: in an answer the same fault is the origin's, and code names it.
+func fault(status int, code, text string) *Error {
+	e := &Error{Status: status, Code: requestError, text: text}
+	e.answer = &Error{Status: badGateway, Code: code, text: text, kin: e}
+	return e
+}

@@ -1,0 +1,232 @@
+package h1
+
+import (
+	"math"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// RequestFraming decides from the fields of h how its body ends and whether the connection persists: Length, Chunked,
+// Close, Upgrade and Continue of h. Fields that Connection names are dropped. The decoder calls it for every head.
+func RequestFraming(h *message.Head) error {
+	m := mark(h)
+	if e := frameRequest(h, &m); e != nil {
+		return e
+	}
+	return nil
+}
+
+// ResponseFraming is RequestFraming for the answer to a request of method v.
+func ResponseFraming(h *message.Head, v message.Verb) error {
+	m := mark(h)
+	if e := frameResponse(h, &m, v); e != nil {
+		return e.answer
+	}
+	return nil
+}
+
+const (
+	bodyMarks = 1<<message.ContentLength | 1<<message.TransferEncoding
+	hopMarks  = 1<<message.KeepAlive | 1<<message.ProxyConnection | 1<<message.TE | 1<<message.TransferEncoding |
+		1<<message.Upgrade | 1<<message.HTTP2Settings | 1<<message.ProxyAuthenticate | 1<<message.ProxyAuthorization
+)
+
+func frameRequest(h *message.Head, m *marks) *Error {
+	// RFC 9112 §6.3, 7: If this is a request message and none of the above are true, the body length is zero.
+	h.Length, h.Chunked = 0, false
+	if m.seen&bodyMarks != 0 {
+		if e := frameBody(h, m); e != nil {
+			return e
+		}
+	}
+	if e := persist(h, m); e != nil {
+		return e
+	}
+	// RFC 9110 §10.1.1: a server that receives 100-continue in an HTTP/1.0 request MUST ignore that expectation, and
+	// may omit the interim answer when the framing says that there is no content.
+	h.Continue = m.has(message.Expect) && h.Proto == message.HTTP11 && h.Length != 0 &&
+		message.EqualFold(h.Value(int(m.at[message.Expect])), "100-continue")
+	return nil
+}
+
+func frameResponse(h *message.Head, m *marks, v message.Verb) *Error {
+	h.Length, h.Chunked = message.LengthUnknown, false
+	if m.seen&bodyMarks != 0 {
+		// Checked for answers without a body too: who writes it wrong there writes it wrong elsewhere.
+		if e := frameBody(h, m); e != nil {
+			return e
+		}
+	}
+	switch {
+	// RFC 9112 §6.3, 1: Any response to a HEAD request and any response with a 1xx, 204, or 304 status code is always
+	// terminated by the first empty line after the header fields.
+	case h.Status == 101:
+		return ErrSwitchedProtocols
+	case h.Status < 200, h.Status == 204, h.Status == 304, v == message.VerbHead:
+		h.Length, h.Chunked = 0, false
+	case v == message.VerbConnect && h.Status < 300: // §6.3, 2: the connection becomes a tunnel
+		return ErrTunnel
+	}
+	if e := persist(h, m); e != nil {
+		return e
+	}
+	if h.Length == message.LengthUnknown && !h.Chunked {
+		h.Close = true // §6.3, 8: the body ends with the connection
+	}
+	return nil
+}
+
+// frameBody reads Transfer-Encoding and Content-Length.
+func frameBody(h *message.Head, m *marks) *Error {
+	if m.has(message.TransferEncoding) {
+		// RFC 9112 §6.1: A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding header
+		// field MUST treat the message as if the framing is faulty.
+		if h.Proto == message.HTTP10 {
+			return ErrCodingInHTTP10
+		}
+		// RFC 9112 §6.3, 3: such a message might indicate an attempt to perform request smuggling or response
+		// splitting and ought to be handled as an error.
+		if m.has(message.ContentLength) {
+			return ErrLengthAndCoding
+		}
+		h.Length, h.Chunked = message.LengthUnknown, true
+		return checkCodings(h, m)
+	}
+	// RFC 9112 §6.3, 5: an invalid Content-Length is an unrecoverable error. A list of equal values may be accepted
+	// and is not: who sends it has merged two messages.
+	if m.twice>>message.ContentLength&1 != 0 {
+		return ErrManyLengths
+	}
+	n, ok := parseLength(h.Value(int(m.at[message.ContentLength])))
+	if !ok {
+		return ErrContentLength
+	}
+	h.Length = n
+	return nil
+}
+
+// checkCodings wants chunked, once, and nothing else (RFC 9112 §6.1, §7).
+func checkCodings(h *message.Head, m *marks) *Error {
+	v := h.Value(int(m.at[message.TransferEncoding]))
+	if m.twice>>message.TransferEncoding&1 == 0 && message.EqualFold(v, "chunked") {
+		return nil
+	}
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID != message.TransferEncoding || f.Dropped {
+			continue
+		}
+		for v := h.Value(i); ; {
+			coding, rest, more := cutList(v)
+			switch {
+			case message.EqualFold(coding, "chunked"):
+			case message.ValidName(coding):
+				// §6.1: A server that receives a request message with a transfer coding it does not understand
+				// SHOULD respond with 501.
+				return ErrTransferCoding
+			default:
+				return ErrTransferEncoding
+			}
+			if v = rest; !more {
+				break
+			}
+		}
+	}
+	return ErrTransferEncoding // §6.1: chunked MUST NOT be applied more than once
+}
+
+// parseLength parses 1*DIGIT (RFC 9110 §8.6): no sign, no space, no list, no overflow.
+func parseLength(b []byte) (n int64, ok bool) {
+	for _, c := range b {
+		d := int64(c) - '0'
+		if d < 0 || d > 9 || n > (math.MaxInt64-d)/10 {
+			return 0, false
+		}
+		n = n*10 + d
+	}
+	return n, len(b) > 0
+}
+
+// persist reads Connection: Close, Upgrade, and the fields that end here.
+func persist(h *message.Head, m *marks) *Error {
+	h.Upgrade = false
+	if m.seen&hopMarks != 0 {
+		h.Hops = true
+	}
+	if m.has(message.Connection) {
+		if m.twice>>message.Connection&1 == 0 && message.EqualFold(h.Value(int(m.at[message.Connection])), "keep-alive") {
+			h.Close = false
+			return nil
+		}
+		return connectionOptions(h, m)
+	}
+	// RFC 9112 §9.3: an HTTP/1.1 connection persists unless close is present, an HTTP/1.0 one if keep-alive is.
+	h.Close = h.Proto == message.HTTP10
+	return nil
+}
+
+func connectionOptions(h *message.Head, m *marks) *Error {
+	closes, keeps, upgrades, count := false, false, false, 0
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID != message.Connection || f.Dropped {
+			continue
+		}
+		for v := h.Value(i); ; {
+			option, rest, more := cutList(v)
+			switch {
+			case len(option) == 0: // RFC 9110 §5.6.1.2: empty elements are to be ignored
+			case message.EqualFold(option, "close"):
+				closes = true
+			case message.EqualFold(option, "keep-alive"):
+				keeps = true
+			case message.EqualFold(option, "upgrade"):
+				upgrades = true
+			case !message.ValidName(option):
+				return ErrConnection
+			default:
+				dropNamed(h, option)
+			}
+			if count++; count > connectionOptionsMax {
+				return ErrConnection
+			}
+			if v = rest; !more {
+				break
+			}
+		}
+	}
+	// RFC 9112 §9.3: close wins over keep-alive.
+	h.Close = closes || h.Proto == message.HTTP10 && !keeps
+	// RFC 9110 §7.8: A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that field.
+	h.Upgrade = upgrades && m.has(message.Upgrade) && h.Proto == message.HTTP11
+	return nil
+}
+
+// dropNamed drops the fields that a connection option names (RFC 9110 §7.6.1). Those of framing stay: encoders do not
+// write them, and the message must not change its meaning when it is looked at again.
+func dropNamed(h *message.Head, option []byte) {
+	id := message.LookupBytes(option)
+	if id.Framing() {
+		return
+	}
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		if f.ID == id && (id != message.Other || message.EqualFoldBytes(h.Name(i), option)) {
+			f.Dropped, h.Hops = true, true
+		}
+	}
+}
+
+// cutList cuts the first element of a comma separated list off, without the white space around it.
+func cutList(v []byte) (element, rest []byte, more bool) {
+	end := len(v)
+	for i, c := range v {
+		if c == ',' {
+			end, rest, more = i, v[i+1:], true
+			break
+		}
+	}
+	v = trimRight(v[:end])
+	for len(v) > 0 && (v[0] == ' ' || v[0] == '\t') {
+		v = v[1:]
+	}
+	return v, rest, more
+}

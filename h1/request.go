@@ -1,0 +1,132 @@
+package h1
+
+import (
+	"encoding/binary"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+const (
+	http11 = 'H' | 'T'<<8 | 'T'<<16 | 'P'<<24 | '/'<<32 | '1'<<40 | '.'<<48 | '1'<<56
+	getSP  = 'G' | 'E'<<8 | 'T'<<16 | ' '<<24
+)
+
+// parseRequest parses the head of a request from the start of b and returns its length; 0 when b ends before it does.
+func parseRequest(b []byte, h *message.Head, l *Limits) (int, *Error) {
+	reset(h)
+	i, e := parseRequestLine(b, h)
+	if i == 0 || e != nil {
+		return 0, e
+	}
+	if i > l.requestLine() {
+		return 0, ErrURITooLong
+	}
+	var m marks
+	fs, n, e := parseFields(b, i, h.Fields, &m, fieldBounds{l.fieldCount(), l.fieldBytes(), ErrTooManyFields})
+	h.Fields = fs
+	if n == 0 || e != nil {
+		return 0, e
+	}
+	h.Base = b[:n:n] // no room behind: a field that is added must not write into the input
+	if e := resolve(h, &m); e != nil {
+		return 0, e
+	}
+	return n, frameRequest(h, &m)
+}
+
+// parseRequestLine parses method SP request-target SP HTTP-version CRLF (RFC 9112 §3) and returns its length, 0 when
+// b is too short.
+func parseRequestLine(b []byte, h *message.Head) (int, *Error) {
+	i := 4
+	if len(b) >= 4 && binary.LittleEndian.Uint32(b) == getSP {
+		h.Method, h.Verb = message.Span{Len: 3}, message.VerbGet
+	} else {
+		n, e := methodEnd(b)
+		if n < 0 || e != nil {
+			return 0, e
+		}
+		h.Method, h.Verb = message.Span{Len: uint32(n)}, message.LookupVerbBytes(b[:n])
+		i = n + 1
+	}
+	end := targetEnd(b, i)
+	if end == len(b) {
+		return 0, nil
+	}
+	if b[end] != ' ' || end == i {
+		return 0, badTarget(b, i, end)
+	}
+	h.Target = message.Span{At: uint32(i), Len: uint32(end - i)}
+	rest := b[end+1:]
+	if len(rest) >= 10 && binary.LittleEndian.Uint64(rest) == http11 && rest[8] == '\r' && rest[9] == '\n' {
+		h.Proto = message.HTTP11
+		return end + 1 + 10, nil
+	}
+	n, e := parseVersion(rest, &h.Proto, ErrRequestLine)
+	if n == 0 || e != nil || n == len(rest) {
+		return 0, e
+	}
+	if rest[n] != '\r' {
+		if rest[n] == '\n' {
+			return 0, ErrBareLF
+		}
+		return 0, ErrRequestLine
+	}
+	if n+1 == len(rest) {
+		return 0, nil
+	}
+	return end + 1 + n + 2, lineEnd(rest, n)
+}
+
+// methodEnd returns the length of the method at the start of b, -1 when b is too short.
+func methodEnd(b []byte) (int, *Error) {
+	for i, c := range b {
+		if c != ' ' {
+			continue
+		}
+		if !message.ValidName(b[:i]) { // RFC 9110 §9.1: method = token
+			return 0, ErrMethod
+		}
+		return i, nil
+	}
+	if len(b) < 1<<16 && !message.ValidName(b) {
+		return 0, ErrMethod
+	}
+	return -1, nil
+}
+
+// badTarget names the fault of a target that starts at b[i] and stops at b[end].
+func badTarget(b []byte, i, end int) *Error {
+	switch {
+	case b[end] == '\n':
+		return ErrBareLF
+	case b[end] == ' ': // RFC 9112 §3: single spaces; the leniency of §3 for other white space is not taken
+		return ErrRequestLine
+	case b[end] == '\r' && end > i: // HTTP/0.9: "GET /"
+		return ErrVersion
+	}
+	return ErrTarget
+}
+
+// parseVersion parses HTTP-version at the start of b; 0 when b is too short. RFC 9112 §2.3: it is case-sensitive.
+func parseVersion(b []byte, p *message.Proto, malformed *Error) (int, *Error) {
+	const shape = "HTTP/d.d"
+	for i := range min(len(b), len(shape)) {
+		if c := shape[i]; b[i] != c && (c != 'd' || b[i] < '0' || b[i] > '9') {
+			return 0, malformed
+		}
+	}
+	if len(b) < len(shape) {
+		return 0, nil
+	}
+	switch string(b[5:8]) {
+	case "1.1":
+		*p = message.HTTP11
+	case "1.0":
+		*p = message.HTTP10
+	default:
+		return 0, ErrVersion
+	}
+	return len(shape), nil
+}
+
+func reset(h *message.Head) { *h = message.Head{Fields: h.Fields[:0]} }

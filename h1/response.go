@@ -1,0 +1,69 @@
+package h1
+
+import "github.com/edge-proxy/edge/message"
+
+// parseResponse parses the head of an answer to a request of method v from the start of b and returns its length; 0
+// when b ends before it does.
+func parseResponse(b []byte, h *message.Head, l *Limits, v message.Verb) (int, *Error) {
+	reset(h)
+	i, e := parseStatusLine(b, h)
+	if i == 0 || e != nil {
+		return 0, e
+	}
+	if i > l.fieldBytes() {
+		return 0, ErrFieldTooLarge
+	}
+	var m marks
+	fs, n, e := parseFields(b, i, h.Fields, &m, fieldBounds{l.fieldCount(), l.fieldBytes(), ErrTooManyFields})
+	h.Fields = fs
+	if n == 0 || e != nil {
+		return 0, e
+	}
+	h.Base = b[:n:n]
+	return n, frameResponse(h, &m, v)
+}
+
+// parseStatusLine parses HTTP-version SP status-code SP [ reason-phrase ] CRLF (RFC 9112 §4) and returns its length, 0
+// when b is too short. The second space may be missing when there is no reason, as some origins have it.
+func parseStatusLine(b []byte, h *message.Head) (int, *Error) {
+	n, e := parseVersion(b, &h.Proto, ErrStatusLine)
+	if n == 0 || e != nil {
+		return 0, e
+	}
+	const shape = " ddd"
+	for i := 0; i < len(shape) && n+i < len(b); i++ {
+		switch c := b[n+i]; {
+		case i == 0 && c != ' ', i > 0 && (c < '0' || c > '9'):
+			return 0, ErrStatusLine
+		case i > 0:
+			h.Status = h.Status*10 + uint16(c-'0')
+		}
+	}
+	at := n + len(shape)
+	if at >= len(b) {
+		return 0, nil
+	}
+	// RFC 9110 §15: values outside the range 100..599 are invalid.
+	if h.Status < 100 || h.Status > 599 {
+		return 0, ErrStatusLine
+	}
+	switch b[at] {
+	case ' ':
+		at++
+	case '\r', '\n':
+	default:
+		return 0, ErrStatusLine
+	}
+	end := controlFrom(b, at)
+	if end == len(b) {
+		return 0, nil
+	}
+	if e := lineEnd(b, end); e != nil {
+		return 0, e
+	}
+	if end+1 == len(b) {
+		return 0, nil
+	}
+	h.Reason = message.Span{At: uint32(at), Len: uint32(end - at)}
+	return end + 2, nil
+}

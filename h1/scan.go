@@ -1,0 +1,94 @@
+package h1
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Bytes are looked at eight at a time. In each test below a byte that is looked for leaves its bit 0x80 set. A borrow
+// may set bits of later bytes wrongly, never of earlier ones, so the lowest bit set is right: that is the first byte.
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+	dels  = 0x7f * ones
+)
+
+// controls marks the bytes below 0x20 and DEL.
+func controls(x uint64) uint64 { return (x - 0x20*ones | (x ^ dels) - ones) &^ x & highs }
+
+// notTarget marks what a request target cannot hold: controls, space, '#', DEL and what is not ASCII.
+func notTarget(x uint64) uint64 {
+	return (x - 0x21*ones | (x ^ '#'*ones) - ones | (x ^ dels) - ones | x) & highs
+}
+
+// colons marks the colons.
+func colons(x uint64) uint64 { x ^= ':' * ones; return (x - ones) &^ x & highs }
+
+// first is the index of the first byte that is marked in m.
+func first(m uint64) int { return bits.TrailingZeros64(m) >> 3 }
+
+// colonFrom returns the index of the first colon in b[i:], or -1.
+func colonFrom(b []byte, i int) int {
+	for ; len(b)-i >= 8; i += 8 {
+		if m := colons(binary.LittleEndian.Uint64(b[i:])); m != 0 {
+			return i + first(m)
+		}
+	}
+	for ; i < len(b); i++ {
+		if b[i] == ':' {
+			return i
+		}
+	}
+	return -1
+}
+
+// controlFrom returns the index of the first control character but HTAB in b[i:], or len(b).
+func controlFrom(b []byte, i int) int {
+	for len(b)-i >= 8 {
+		m := controls(binary.LittleEndian.Uint64(b[i:]))
+		if m == 0 {
+			i += 8
+			continue
+		}
+		i += first(m)
+		if b[i] != '\t' {
+			return i
+		}
+		i++
+	}
+	for ; i < len(b); i++ {
+		if c := b[i]; c < ' ' && c != '\t' || c == 0x7f {
+			break
+		}
+	}
+	return i
+}
+
+// targetEnd returns the index of the first byte of b[i:] that cannot be in a request target, or len(b).
+func targetEnd(b []byte, i int) int {
+	for ; len(b)-i >= 8; i += 8 {
+		if m := notTarget(binary.LittleEndian.Uint64(b[i:])); m != 0 {
+			return i + first(m)
+		}
+	}
+	for ; i < len(b); i++ {
+		if c := b[i]; c <= ' ' || c >= 0x7f || c == '#' {
+			break
+		}
+	}
+	return i
+}
+
+// lineEnd returns the fault of a line that stops at b[i], a control character; nil when CRLF stands there, as far as b
+// goes.
+func lineEnd(b []byte, i int) *Error {
+	switch {
+	case b[i] == '\n':
+		return ErrBareLF
+	case b[i] != '\r':
+		return ErrFieldValue
+	case i+1 < len(b) && b[i+1] != '\n':
+		return ErrBareCR
+	}
+	return nil
+}
