@@ -1,0 +1,251 @@
+package proxybench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+const (
+	floorName = "floor"
+	nginxName = "nginx"
+
+	versionTimeout = 5 * time.Second
+)
+
+// place is where a peer runs: its addresses, a directory of its own, the binaries. Immutable.
+type place struct {
+	listen string // host:port
+	origin string // host:port
+	dir    string
+	self   string // edge-bench
+	binary string // the peer's, when it is not self
+}
+
+// Peer is a proxy that is measured. Immutable.
+type Peer struct {
+	Name     string
+	optional bool                                // runs only when named
+	binary   string                              // looked up in PATH; empty: edge-bench itself
+	version  []string                            // arguments that print it
+	config   func(p place) (name, text string)   // a file written into dir; nil: none
+	argv     func(p place, file string) []string // the command line without the binary
+	env      []string
+}
+
+// Peers are all there are, in the order they take turns. The floor comes first, always.
+var Peers = []Peer{
+	{Name: floorName, argv: floorArgs("runtime"), env: oneProc},
+	{Name: "floor-syscall", optional: true, argv: floorArgs("syscall"), env: oneProc},
+	{Name: "edge", binary: "edge", version: []string{"version"}, config: edgeConfig(false), argv: edgeArgs},
+	{Name: "edge+log", binary: "edge", version: []string{"version"}, config: edgeConfig(true), argv: edgeArgs},
+	{Name: nginxName, binary: "nginx", version: []string{"-v"}, config: nginxConfig, argv: func(p place, file string) []string {
+		return []string{"-p", p.dir, "-c", file, "-e", "stderr"}
+	}},
+	{Name: "haproxy", binary: "haproxy", version: []string{"-v"}, config: haproxyConfig, argv: func(_ place, file string) []string {
+		return []string{"-db", "-q", "-f", file}
+	}},
+	{Name: "h2o", binary: "h2o", version: []string{"-v"}, config: h2oConfig, argv: func(_ place, file string) []string {
+		return []string{"-c", file}
+	}},
+	{Name: "fasthttp", argv: goPeerArgs("fasthttp"), env: oneProc},
+	{Name: "nethttp", argv: goPeerArgs("nethttp"), env: oneProc},
+}
+
+// oneProc fits Go peers to their one core. edge finds that out by itself.
+var oneProc = []string{"GOMAXPROCS=1"}
+
+// FindPeers returns the named peers and the floor, in the order they take turns; no name means all
+// that are not optional.
+func FindPeers(names []string) ([]Peer, error) {
+	if len(names) > 0 {
+		return pick(Peers, append([]string{floorName}, names...), "peer", func(p Peer) string { return p.Name })
+	}
+	var all []Peer
+	for _, p := range Peers {
+		if !p.optional {
+			all = append(all, p)
+		}
+	}
+	return all, nil
+}
+
+// locate finds the peer's binary; edge is looked for beside edge-bench first.
+func (p Peer) locate(self, edge string) (string, error) {
+	if p.binary == "" {
+		return self, nil
+	}
+	if p.binary == "edge" {
+		if edge == "" {
+			edge = filepath.Join(filepath.Dir(self), "edge")
+		}
+		return exec.LookPath(edge)
+	}
+	if path, err := exec.LookPath(p.binary); err == nil {
+		return path, nil
+	}
+	return exec.LookPath(filepath.Join("/usr/sbin", p.binary)) // not in every user's PATH
+}
+
+// command writes the peer's configuration and returns its command line.
+func (p Peer) command(at place) ([]string, error) {
+	file := ""
+	if p.config != nil {
+		name, text := p.config(at)
+		file = filepath.Join(at.dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			return nil, fmt.Errorf("configuration of %s: %w", p.Name, err)
+		}
+	}
+	return append([]string{at.binary}, p.argv(at, file)...), nil
+}
+
+// describe is the first line of what the peer prints as its version.
+func (p Peer) describe(ctx context.Context, binary string) string {
+	if p.version == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, binary, p.version...).CombinedOutput()
+	line, _, _ := strings.Cut(string(out), "\n")
+	return strings.TrimSpace(line)
+}
+
+func floorArgs(park string) func(place, string) []string {
+	return func(p place, _ string) []string {
+		return []string{"floor", "--listen", p.listen, "--origin", p.origin, "--park", park}
+	}
+}
+
+func goPeerArgs(name string) func(place, string) []string {
+	return func(p place, _ string) []string {
+		return []string{"peer", name, "--listen", p.listen, "--origin", p.origin}
+	}
+}
+
+func edgeArgs(_ place, file string) []string { return []string{"run", "-c", file} }
+
+func edgeConfig(accessLog bool) func(place) (string, string) {
+	return func(p place) (string, string) {
+		output := "[]"
+		if accessLog {
+			output = fmt.Sprintf("[%q]", filepath.Join(p.dir, "access.log"))
+		}
+		return "edge.toml", fmt.Sprintf(`[global]
+worker_threads = 1
+
+[[listeners]]
+listen = %q
+
+[[routes]]
+pattern = "/"
+dest = %q
+
+[log]
+format = "json"
+output = %s
+`, p.listen, p.origin, output)
+	}
+}
+
+// asRoot is line when we run as root: the peers would change to a user who cannot enter our
+// directory.
+func asRoot(line string) string {
+	if os.Geteuid() == 0 {
+		return line
+	}
+	return ""
+}
+
+// nginxConfig follows ngx_http_upstream_module on keepalive; requests are passed on as they come
+// and answers never go to disk.
+func nginxConfig(p place) (string, string) {
+	return "nginx.conf", fmt.Sprintf(`daemon off;
+worker_processes 1;
+error_log stderr crit;
+pid %[3]s/nginx.pid;
+%[4]s
+events {
+	worker_connections 8192;
+	multi_accept on;
+}
+http {
+	access_log off;
+	tcp_nodelay on;
+	keepalive_timeout 300s;
+	keepalive_requests 1000000000;
+	client_max_body_size 0;
+	client_body_temp_path %[3]s/body;
+	proxy_temp_path %[3]s/proxy;
+	fastcgi_temp_path %[3]s/fastcgi;
+	uwsgi_temp_path %[3]s/uwsgi;
+	scgi_temp_path %[3]s/scgi;
+	upstream origin {
+		server %[2]s;
+		keepalive 1024;
+		keepalive_requests 1000000000;
+		keepalive_timeout 300s;
+	}
+	server {
+		listen %[1]s backlog=4096 deferred;
+		location / {
+			proxy_pass http://origin;
+			proxy_http_version 1.1;
+			proxy_set_header Connection "";
+			proxy_set_header Host $host;
+			proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+			proxy_request_buffering off;
+			proxy_max_temp_file_size 0;
+			proxy_buffers 16 32k;
+			proxy_busy_buffers_size 64k;
+		}
+	}
+}
+`, p.listen, p.origin, p.dir, asRoot("user root;"))
+}
+
+func haproxyConfig(p place) (string, string) {
+	return "haproxy.cfg", fmt.Sprintf(`global
+	nbthread 1
+	maxconn 8192
+
+defaults
+	mode http
+	timeout connect 5s
+	timeout client 300s
+	timeout server 300s
+	option forwardfor
+	http-reuse always
+
+frontend in
+	bind %s defer-accept backlog 4096
+	default_backend origin
+
+backend origin
+	server origin %s pool-purge-delay 300s
+`, p.listen, p.origin)
+}
+
+func h2oConfig(p place) (string, string) {
+	host, port, _ := strings.Cut(p.listen, ":")
+	return "h2o.yaml", fmt.Sprintf(`num-threads: 1
+max-connections: 8192
+%s
+http1-upgrade-to-http2: OFF
+listen:
+  host: %s
+  port: %s
+hosts:
+  default:
+    paths:
+      /:
+        proxy.reverse.url: "http://%s/"
+        proxy.preserve-host: ON
+        proxy.timeout.keepalive: 300000
+`, asRoot("user: root"), host, port, p.origin)
+}

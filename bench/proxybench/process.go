@@ -1,0 +1,173 @@
+package proxybench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	readyTimeout = 10 * time.Second
+	stopTimeout  = 2 * time.Second
+	pollEvery    = 10 * time.Millisecond
+	tailBytes    = 500
+)
+
+var errExited = errors.New("the process has ended")
+
+// process is a child with its process group. Owned by the runner; stop is safe for any goroutine.
+type process struct {
+	name   string
+	cmd    *exec.Cmd
+	output string        // file with what it printed
+	done   chan struct{} // closed when it has ended
+	stop   func()
+}
+
+// startProcess starts argv on one CPU, its output into a file in dir.
+func startProcess(name string, argv []string, cpu int, dir string, env ...string) (*process, error) {
+	out, err := os.CreateTemp(dir, name+"-*.out")
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	defer func() { _ = out.Close() }()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Env = append(os.Environ(), env...)
+	cmd.Stdout, cmd.Stderr = out, out
+	// A group of its own: an interrupt at the terminal comes to us alone, and stop reaches workers.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if err := startPinned(cmd, cpu); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p := &process{name: name, cmd: cmd, output: out.Name(), done: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait()
+		close(p.done)
+	}()
+	p.stop = sync.OnceFunc(p.terminate)
+	return p, nil
+}
+
+// startPinned starts cmd on cpu: a child inherits the CPUs of the thread that makes it.
+func startPinned(cmd *exec.Cmd, cpu int) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before, only unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &before); err != nil {
+		return fmt.Errorf("sched_getaffinity: %w", err)
+	}
+	only.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &only); err != nil {
+		return fmt.Errorf("pin to CPU %d: %w", cpu, err)
+	}
+	defer func() { _ = unix.SchedSetaffinity(0, &before) }()
+	return cmd.Start()
+}
+
+// terminate asks the group to end, then makes it.
+func (p *process) terminate() {
+	group := -p.cmd.Process.Pid
+	_ = syscall.Kill(group, syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(stopTimeout):
+	}
+	// The leader may be gone and a worker not.
+	_ = syscall.Kill(group, syscall.SIGKILL)
+	<-p.done
+}
+
+// interrupt sends SIGINT and waits for the end of the process: a load generator prints then.
+func (p *process) interrupt() error {
+	_ = p.cmd.Process.Signal(os.Interrupt)
+	select {
+	case <-p.done:
+		return nil
+	case <-time.After(readyTimeout):
+		p.stop()
+		return fmt.Errorf("%s did not end", p.name)
+	}
+}
+
+// waitReady asks addr for /small until it is answered.
+func (p *process) waitReady(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	var last error
+	for {
+		if last = probe(addr); last == nil {
+			return nil
+		}
+		select {
+		case <-p.done:
+			return fmt.Errorf("%s: %w: %s", p.name, errExited, p.tail())
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not answer: %w: %s", p.name, last, p.tail())
+		case <-time.After(pollEvery):
+		}
+	}
+}
+
+func probe(addr string) error {
+	c, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(time.Now().Add(time.Second))
+	if _, err := fmt.Fprintf(c, "GET /small HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", addr); err != nil {
+		return err
+	}
+	all, err := io.ReadAll(io.LimitReader(c, 4<<10))
+	if !bytes.HasPrefix(all, []byte("HTTP/1.1 200")) {
+		return errors.Join(fmt.Errorf("answer %.60q", all), err)
+	}
+	return nil
+}
+
+func (p *process) alive() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
+}
+
+// printed is all that the process wrote.
+func (p *process) printed() string {
+	b, _ := os.ReadFile(filepath.Clean(p.output))
+	return string(b)
+}
+
+func (p *process) tail() string {
+	s := strings.TrimSpace(p.printed())
+	return s[max(0, len(s)-tailBytes):]
+}
+
+// freeAddrs asks the kernel for n loopback ports that nobody uses.
+func freeAddrs(n int) ([]string, error) {
+	addrs := make([]string, n)
+	for i := range addrs {
+		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("free port: %w", err)
+		}
+		defer func() { _ = l.Close() }()
+		addrs[i] = l.Addr().String()
+	}
+	return addrs, nil
+}

@@ -1,0 +1,400 @@
+package proxybench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/bench/origin"
+)
+
+const (
+	// floorTolerance is how far a round's floor may lie from the median floor.
+	floorTolerance = 0.10
+	warmWindow     = 300 * time.Millisecond
+)
+
+// Options say what Run measures. The zero value measures everything.
+type Options struct {
+	Self      string        // edge-bench; default: this executable
+	Edge      string        // edge; default: beside Self
+	Scenarios []string      // names; default: all
+	Peers     []string      // names; default: all
+	Rounds    int           // default 9
+	Window    time.Duration // what one peer is measured for in a round; default 1 s
+	Load      string        // auto, wrk, go
+	LoadCPU   int           // < 0, or equal to ProxyCPU: the first CPU there is
+	ProxyCPU  int           // < 0, or equal to LoadCPU: the last CPU there is
+	Log       io.Writer     // progress and notes; default: none
+}
+
+var (
+	errNoRequests = errors.New("no request reached the origin")
+	errFloor      = errors.New("the floor could not be measured")
+)
+
+// runner holds what is alive during a Run. Owned by the goroutine in Run.
+type runner struct {
+	options Options
+	dir     string
+	wrk     string // path; empty: our own generator
+	origin  *process
+	address string // of the origin
+	counter *origin.Counter
+	peers   []*runningPeer
+	report  *Report
+}
+
+// runningPeer is a peer with its processes. Owned by the runner.
+type runningPeer struct {
+	Peer
+	process *process
+	address string
+}
+
+// Run measures and returns the report. Everything it started has ended when it returns.
+func Run(ctx context.Context, o Options) (_ *Report, err error) {
+	r := &runner{report: &Report{Machine: thisMachine()}}
+	if r.options, err = o.withDefaults(); err != nil {
+		return nil, err
+	}
+	scenarios, err := FindScenarios(o.Scenarios)
+	if err != nil {
+		return nil, err
+	}
+	peers, err := FindPeers(o.Peers)
+	if err != nil {
+		return nil, err
+	}
+	if r.dir, err = os.MkdirTemp("", "edge-bench-"); err != nil {
+		return nil, fmt.Errorf("temporary directory: %w", err)
+	}
+	defer r.close()
+	if err := r.chooseLoad(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.start(ctx, peers); err != nil {
+		return nil, err
+	}
+	for _, s := range scenarios {
+		result, err := r.runScenario(ctx, s)
+		if err != nil {
+			return r.report, fmt.Errorf("scenario %s: %w", s.Name, err)
+		}
+		r.report.Scenarios = append(r.report.Scenarios, result)
+	}
+	return r.report, nil
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Self == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return o, fmt.Errorf("own executable: %w", err)
+		}
+		o.Self = self
+	}
+	if o.Rounds <= 0 {
+		o.Rounds = 9
+	}
+	if o.Window <= 0 {
+		o.Window = time.Second
+	}
+	if o.Load == "" {
+		o.Load = loadAuto
+	}
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	if cpus := allowedCPUs(); o.LoadCPU < 0 || o.ProxyCPU < 0 || o.LoadCPU == o.ProxyCPU {
+		o.LoadCPU, o.ProxyCPU = cpus[0], cpus[len(cpus)-1]
+	}
+	return o, nil
+}
+
+func (r *runner) chooseLoad(ctx context.Context) error {
+	o := &r.options
+	r.report.Machine.Load = "edge-bench load"
+	switch o.Load {
+	case loadGo:
+		return nil
+	case loadAuto, loadWrk:
+	default:
+		return fmt.Errorf("load %q: want %s, %s or %s", o.Load, loadAuto, loadWrk, loadGo)
+	}
+	path, err := exec.LookPath("wrk")
+	if err != nil {
+		if o.Load == loadWrk {
+			return fmt.Errorf("load: %w", err)
+		}
+		r.note("wrk is not installed: load by edge-bench itself")
+		return nil
+	}
+	r.wrk = path
+	r.report.Machine.Load = wrkVersion(ctx, path)
+	return nil
+}
+
+// start brings up the origin and every peer whose binary is there, and waits until each answers.
+func (r *runner) start(ctx context.Context, peers []Peer) error {
+	if r.options.LoadCPU == r.options.ProxyCPU {
+		r.note("one CPU: load, origin and proxy share it; CPU/request counts, requests/s and latency do not")
+	}
+	addrs, err := freeAddrs(len(peers) + 1)
+	if err != nil {
+		return err
+	}
+	if err := r.startOrigin(ctx, addrs[0]); err != nil {
+		return err
+	}
+	for i, p := range peers {
+		err := r.startPeer(ctx, p, addrs[i+1])
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case p.Name == floorName:
+			return err
+		default:
+			r.note("%s is left out: %v", p.Name, err)
+		}
+	}
+	return nil
+}
+
+func (r *runner) startOrigin(ctx context.Context, addr string) (err error) {
+	path := filepath.Join(r.dir, "requests")
+	if r.counter, err = origin.OpenCounter(path); err != nil {
+		return err
+	}
+	argv := []string{r.options.Self, "origin", "--listen", addr, "--counter", path}
+	r.origin, err = startProcess("origin", argv, r.options.LoadCPU, r.dir, "GOMAXPROCS=1")
+	if err != nil {
+		return err
+	}
+	r.address = addr
+	return r.origin.waitReady(ctx, addr)
+}
+
+func (r *runner) startPeer(ctx context.Context, p Peer, addr string) error {
+	binary, err := p.locate(r.options.Self, r.options.Edge)
+	if err != nil {
+		return err
+	}
+	at := place{
+		listen: addr, origin: r.address, self: r.options.Self, binary: binary,
+		dir: filepath.Join(r.dir, strings.ReplaceAll(p.Name, "+", "-")),
+	}
+	if err := os.Mkdir(at.dir, 0o700); err != nil {
+		return fmt.Errorf("directory of %s: %w", p.Name, err)
+	}
+	argv, err := p.command(at)
+	if err != nil {
+		return err
+	}
+	proc, err := startProcess(p.Name, argv, r.options.ProxyCPU, at.dir, p.env...)
+	if err != nil {
+		return err
+	}
+	if err := proc.waitReady(ctx, addr); err != nil {
+		proc.stop()
+		return err
+	}
+	r.peers = append(r.peers, &runningPeer{Peer: p, process: proc, address: addr})
+	r.report.Peers = append(r.report.Peers, PeerFacts{Name: p.Name, Version: r.versionOf(ctx, p, binary)})
+	return nil
+}
+
+func (r *runner) versionOf(ctx context.Context, p Peer, binary string) string {
+	switch p.Name {
+	case "fasthttp":
+		return moduleVersion("github.com/valyala/fasthttp")
+	case "nethttp":
+		return "net/http/httputil.ReverseProxy of " + runtime.Version()
+	}
+	return p.describe(ctx, binary)
+}
+
+func (r *runner) close() {
+	for _, p := range r.peers {
+		p.process.stop()
+	}
+	if r.origin != nil {
+		r.origin.stop()
+	}
+	if r.counter != nil {
+		_ = r.counter.Close()
+	}
+	_ = os.RemoveAll(r.dir)
+}
+
+// runScenario warms every peer up and measures rounds until enough of them are steady.
+func (r *runner) runScenario(ctx context.Context, s Scenario) (*ScenarioResult, error) {
+	result := &ScenarioResult{Name: s.Name, What: s.What, RoundsAsked: r.options.Rounds}
+	active := r.livePeers()
+	for _, p := range active {
+		if _, err := r.measure(ctx, s, p, warmWindow); err != nil && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	var rounds []round
+	var keep []bool
+	for len(rounds) < 2*r.options.Rounds {
+		this, err := r.runRound(ctx, s, active)
+		if err != nil {
+			return nil, err
+		}
+		rounds = append(rounds, this)
+		var kept int
+		keep, kept = steady(floorsOf(rounds), floorTolerance)
+		r.note("%s: round %d, floor %.2f µs/request, %d steady of %d asked", s.Name, len(rounds),
+			this[floorName].CPUPerRequest, kept, r.options.Rounds)
+		if kept >= r.options.Rounds {
+			break
+		}
+	}
+	result.RoundsRun = len(rounds)
+	for i, this := range rounds {
+		if keep[i] {
+			result.rounds = append(result.rounds, this)
+		}
+	}
+	result.RoundsKept = len(result.rounds)
+	for _, p := range active {
+		result.Peers = append(result.Peers, summarize(p.Name, result.rounds))
+	}
+	return result, nil
+}
+
+// round is one turn of every peer, by name.
+type round map[string]Sample
+
+func floorsOf(rounds []round) []float64 {
+	floors := make([]float64, len(rounds))
+	for i, this := range rounds {
+		floors[i] = this[floorName].CPUPerRequest
+	}
+	return floors
+}
+
+func (r *runner) runRound(ctx context.Context, s Scenario, peers []*runningPeer) (round, error) {
+	this := make(round, len(peers))
+	for _, p := range peers {
+		sample, err := r.measure(ctx, s, p, r.options.Window)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err != nil {
+			r.note("%s: %s: %v", s.Name, p.Name, err)
+			if p.Name == floorName {
+				return nil, errors.Join(errFloor, err)
+			}
+			continue
+		}
+		this[p.Name] = sample
+	}
+	return this, nil
+}
+
+func (r *runner) livePeers() []*runningPeer {
+	var live []*runningPeer
+	for _, p := range r.peers {
+		if p.process.alive() {
+			live = append(live, p)
+			continue
+		}
+		r.note("%s has ended: %s", p.Name, p.process.tail())
+	}
+	return live
+}
+
+// measure loads one peer and reads both ends of a window of steady load.
+func (r *runner) measure(ctx context.Context, s Scenario, p *runningPeer, window time.Duration) (Sample, error) {
+	argv, err := r.loadCommand(s, p.address)
+	if err != nil {
+		return Sample{}, err
+	}
+	gen, err := startProcess("load", argv, r.options.LoadCPU, r.dir, "GOMAXPROCS=1")
+	if err != nil {
+		return Sample{}, err
+	}
+	defer func() {
+		gen.stop()
+		_ = os.Remove(gen.output)
+	}()
+	pids := processTree(p.process.cmd.Process.Pid)
+	if err := wait(ctx, s.settle()); err != nil {
+		return Sample{}, err
+	}
+	began, err := r.read(pids)
+	if err != nil {
+		return Sample{}, err
+	}
+	if err := wait(ctx, window); err != nil {
+		return Sample{}, err
+	}
+	ended, err := r.read(pids)
+	if err != nil {
+		return Sample{}, err
+	}
+	memory := memoryOf(pids)
+	if err := gen.interrupt(); err != nil {
+		return Sample{}, err
+	}
+	seen, err := r.parseLoad(gen.printed())
+	if err != nil {
+		return Sample{}, err
+	}
+	if ended.requests == began.requests {
+		return Sample{}, errNoRequests
+	}
+	return newSample(began, ended, memory, seen), nil
+}
+
+func (r *runner) loadCommand(s Scenario, addr string) ([]string, error) {
+	if r.wrk == "" {
+		return goLoadCommand(r.options.Self, s, addr), nil
+	}
+	return wrkCommand(r.wrk, s, addr, r.dir)
+}
+
+func (r *runner) parseLoad(out string) (loadResult, error) {
+	if r.wrk == "" {
+		return parseGoLoad(out)
+	}
+	return parseWrk(out)
+}
+
+// reading is one end of a window.
+type reading struct {
+	at       time.Time
+	cpu      time.Duration
+	requests uint64
+}
+
+func (r *runner) read(pids []int) (reading, error) {
+	cpu, err := cpuTime(pids)
+	return reading{at: time.Now(), cpu: cpu, requests: r.counter.Load()}, err
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+func (r *runner) note(format string, args ...any) {
+	_, _ = fmt.Fprintf(r.options.Log, format+"\n", args...)
+}

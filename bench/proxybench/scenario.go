@@ -1,0 +1,132 @@
+package proxybench
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+const uploadBytes = 1 << 20
+
+// Scenario is one kind of load. Immutable.
+type Scenario struct {
+	Name        string
+	What        string
+	Path        string
+	Connections int
+	Pipeline    int      // requests sent at once; 0 is 1
+	Body        int      // bytes of a request body; > 0 makes it a POST
+	Fields      []string // header fields beside Host
+	Reconnect   bool     // a connection per request
+}
+
+// Scenarios are all there are, in the order they run.
+var Scenarios = []Scenario{
+	{Name: "small", What: "64 connections, 128-byte answers", Path: "/small", Connections: 64},
+	{Name: "small1", What: "1 connection, 128-byte answers", Path: "/small", Connections: 1},
+	{Name: "small1000", What: "1000 connections, 128-byte answers", Path: "/small", Connections: 1000},
+	{
+		Name: "browser", What: "64 connections, a browser's request head, 128-byte answers", Path: "/small",
+		Connections: 64, Fields: browserFields,
+	},
+	{Name: "16k", What: "64 connections, 16 KiB answers", Path: "/16k", Connections: 64},
+	{Name: "1m", What: "16 connections, 1 MiB answers", Path: "/1m", Connections: 16},
+	{Name: "upload", What: "16 connections, 1 MiB request bodies", Path: "/upload", Connections: 16, Body: uploadBytes},
+	{
+		Name: "close", What: "64 clients, a connection per request, 128-byte answers", Path: "/small",
+		Connections: 64, Fields: []string{"Connection: close"}, Reconnect: true,
+	},
+	{Name: "chunked", What: "64 connections, chunked answers, 4 chunks of 4 KiB", Path: "/chunked", Connections: 64},
+	{
+		Name: "pipeline16", What: "64 connections, 16 requests pipelined, 128-byte answers", Path: "/small",
+		Connections: 64, Pipeline: 16,
+	},
+}
+
+// browserFields make, with Host, a head of 12 fields and about 650 bytes.
+var browserFields = []string{
+	"Connection: keep-alive",
+	"Cache-Control: max-age=0",
+	`sec-ch-ua: "Chromium";v="130", "Google Chrome";v="130", "Not?A_Brand";v="99"`,
+	"sec-ch-ua-mobile: ?0",
+	"Upgrade-Insecure-Requests: 1",
+	"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36",
+	"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+	"Sec-Fetch-Site: same-origin",
+	"Referer: http://www.example.com/articles/2024/",
+	"Accept-Encoding: gzip, deflate, br",
+	"Cookie: sid=3f9a1c77d2b84e0f9b1d; theme=dark; _ga=GA1.2.1023456789.1700000000",
+}
+
+// FindScenarios returns the named ones in the order they run; no name means all.
+func FindScenarios(names []string) ([]Scenario, error) {
+	return pick(Scenarios, names, "scenario", func(s Scenario) string { return s.Name })
+}
+
+// request is s as it goes over the wire.
+func (s Scenario) request(host string) []byte {
+	b := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n", s.method(), s.Path, host)
+	for _, f := range s.Fields {
+		b = append(append(b, f...), "\r\n"...)
+	}
+	if s.Body > 0 {
+		b = fmt.Appendf(b, "Content-Length: %d\r\n", s.Body)
+	}
+	b = append(b, "\r\n"...)
+	return append(b, strings.Repeat("x", s.Body)...)
+}
+
+func (s Scenario) method() string {
+	if s.Body > 0 {
+		return "POST"
+	}
+	return "GET"
+}
+
+// script is the Lua that wrk needs for s; empty when its flags do.
+func (s Scenario) script() string {
+	var b strings.Builder
+	if s.Body > 0 {
+		fmt.Fprintf(&b, "wrk.method = %q\nwrk.body = string.rep(\"x\", %d)\n", s.method(), s.Body)
+	}
+	if s.Pipeline > 1 {
+		fmt.Fprintf(&b, `init = function(args)
+  local one = {}
+  for i = 1, %d do one[i] = wrk.format() end
+  batch = table.concat(one)
+end
+request = function() return batch end
+`, s.Pipeline)
+	}
+	return b.String()
+}
+
+// settle is how long connections take to be made, generously.
+func (s Scenario) settle() time.Duration {
+	return 200*time.Millisecond + time.Duration(s.Connections)*300*time.Microsecond
+}
+
+// pick returns the members of all that names lists, in the order of all.
+func pick[T any](all []T, names []string, kind string, nameOf func(T) string) ([]T, error) {
+	if len(names) == 0 {
+		return all, nil
+	}
+	wanted := make(map[string]bool, len(names))
+	for _, n := range names {
+		wanted[n] = true
+	}
+	var picked []T
+	known := make([]string, 0, len(all))
+	for _, m := range all {
+		name := nameOf(m)
+		known = append(known, name)
+		if wanted[name] {
+			picked = append(picked, m)
+			delete(wanted, name)
+		}
+	}
+	for n := range wanted {
+		return nil, fmt.Errorf("unknown %s %q; there are %s", kind, n, strings.Join(known, ", "))
+	}
+	return picked, nil
+}

@@ -1,0 +1,149 @@
+package proxybench
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/bench/load"
+)
+
+// Load generators.
+const (
+	loadAuto = "auto"
+	loadWrk  = "wrk"
+	loadGo   = "go"
+)
+
+// The load is told to run for longer than any window and is interrupted when the window is over:
+// wrk counts in whole seconds.
+const loadSeconds = 600
+
+// loadResult is what a load generator saw. Requests are counted by the origin, not here.
+type loadResult struct {
+	requests uint64
+	p50, p99 time.Duration
+	errors   uint64
+	detail   string // which errors, in the generator's words
+}
+
+// wrkCommand is the command line of wrk for s against addr; its script is written into dir.
+func wrkCommand(wrk string, s Scenario, addr, dir string) ([]string, error) {
+	argv := []string{
+		wrk, "-t1", fmt.Sprintf("-c%d", s.Connections), fmt.Sprintf("-d%ds", loadSeconds),
+		"--latency", "--timeout", "5s",
+	}
+	for _, f := range s.Fields {
+		argv = append(argv, "-H", f)
+	}
+	if script := s.script(); script != "" {
+		path := filepath.Join(dir, s.Name+".lua")
+		if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
+			return nil, fmt.Errorf("script of wrk: %w", err)
+		}
+		argv = append(argv, "-s", path)
+	}
+	return append(argv, "http://"+addr+s.Path), nil
+}
+
+var (
+	wrkPercentile = regexp.MustCompile(`^\s+(50|99)(?:\.0+)?%\s+(\S+)\s*$`)
+	wrkRequests   = regexp.MustCompile(`^\s*(\d+) requests in `)
+	wrkSockets    = regexp.MustCompile(`^\s*Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)`)
+	wrkStatus     = regexp.MustCompile(`^\s*Non-2xx or 3xx responses: (\d+)`)
+
+	errNoSummary = errors.New("wrk printed no summary")
+)
+
+// parseWrk reads what wrk --latency prints.
+func parseWrk(out string) (loadResult, error) {
+	var r loadResult
+	seen := false
+	scan := bufio.NewScanner(strings.NewReader(out))
+	for scan.Scan() {
+		line := scan.Text()
+		if m := wrkPercentile.FindStringSubmatch(line); m != nil {
+			d, err := parseWrkTime(m[2])
+			if err != nil {
+				return r, err
+			}
+			if m[1] == "50" {
+				r.p50 = d
+			} else {
+				r.p99 = d
+			}
+		}
+		if m := wrkRequests.FindStringSubmatch(line); m != nil {
+			r.requests, seen = parseCount(m[1]), true
+		}
+		for _, re := range []*regexp.Regexp{wrkSockets, wrkStatus} {
+			m := re.FindStringSubmatch(line)
+			if m == nil {
+				continue
+			}
+			for _, n := range m[1:] {
+				r.errors += parseCount(n)
+			}
+			r.detail = strings.Trim(r.detail+"; "+strings.TrimSpace(line), "; ")
+		}
+	}
+	if !seen {
+		return r, fmt.Errorf("%w: %.200q", errNoSummary, out)
+	}
+	return r, nil
+}
+
+// parseCount parses digits that a pattern has matched.
+func parseCount(digits string) uint64 {
+	n, _ := strconv.ParseUint(digits, 10, 64)
+	return n
+}
+
+// parseWrkTime reads 12.34us, 1.20ms, 3.00s, 1.50m, 1.00h.
+func parseWrkTime(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if err != nil {
+		return 0, fmt.Errorf("time printed by wrk: %w", err)
+	}
+	return d, nil
+}
+
+// goLoadCommand is the command line of our own generator.
+func goLoadCommand(self string, s Scenario, addr string) []string {
+	argv := []string{
+		self, "load", "--addr", addr, "--path", s.Path, "-c", strconv.Itoa(s.Connections),
+		"-d", fmt.Sprintf("%ds", loadSeconds), "--pipeline", strconv.Itoa(max(s.Pipeline, 1)),
+		"--body", strconv.Itoa(s.Body), "--json",
+	}
+	if s.Reconnect {
+		argv = append(argv, "--reconnect")
+	}
+	for _, f := range s.Fields {
+		argv = append(argv, "-H", f)
+	}
+	return argv
+}
+
+func parseGoLoad(out string) (loadResult, error) {
+	var r load.Result
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		return loadResult{}, fmt.Errorf("result of the load: %w", err)
+	}
+	return loadResult{requests: r.Requests, p50: r.P50, p99: r.P99, errors: r.Errors, detail: r.Failure}, nil
+}
+
+// RunLoad loads addr with our own generator until d has passed or ctx ends.
+func RunLoad(ctx context.Context, s Scenario, addr string, d time.Duration) load.Result {
+	return load.Run(ctx, load.Options{
+		Addr: addr, Request: s.request(addr), Pipeline: s.Pipeline,
+		Connections: s.Connections, Reconnect: s.Reconnect, Duration: d,
+	})
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-proxy/edge/bench/floor"
+	"github.com/edge-proxy/edge/bench/origin"
+	"github.com/edge-proxy/edge/bench/proxybench"
+	"github.com/edge-proxy/edge/bench/rawio"
+)
+
+const anyLoopbackPort = "127.0.0.1:0"
+
+func newOrigin() *cobra.Command {
+	var listen, counterPath string
+	c := &cobra.Command{
+		Use:   "origin",
+		Short: "Serve the static answers behind the proxies",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			counter := origin.NewCounter()
+			if counterPath != "" {
+				shared, err := origin.OpenCounter(counterPath)
+				if err != nil {
+					return err
+				}
+				counter = shared
+			}
+			s, err := origin.New(listen, counter)
+			if err != nil {
+				return err
+			}
+			return serve(c.Context(), s)
+		},
+	}
+	c.Flags().StringVar(&listen, "listen", anyLoopbackPort, "address")
+	c.Flags().StringVar(&counterPath, "counter", "", "file whose first 8 bytes count the requests")
+	return c
+}
+
+func newFloor() *cobra.Command {
+	var o floor.Options
+	var park string
+	c := &cobra.Command{
+		Use:   "floor",
+		Short: "Relay bytes and understand nothing: the least a proxy can cost",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.Park = rawio.Park(park)
+			r, err := floor.New(o)
+			if err != nil {
+				return err
+			}
+			return serve(c.Context(), r)
+		},
+	}
+	c.Flags().StringVar(&o.Listen, "listen", anyLoopbackPort, "address")
+	c.Flags().StringVar(&o.Origin, "origin", "", "address to relay to")
+	c.Flags().StringVar(&park, "park", string(rawio.ParkRuntime), "where it sleeps: runtime, syscall")
+	return c
+}
+
+// server is what origin and floor have in common.
+type server interface {
+	Addr() string
+	Serve() error
+	Stop()
+	Close()
+}
+
+func serve(ctx context.Context, s server) error {
+	defer s.Close()
+	defer context.AfterFunc(ctx, s.Stop)()
+	_, _ = fmt.Fprintln(os.Stderr, "listening on", s.Addr())
+	return s.Serve()
+}
+
+func newPeer() *cobra.Command {
+	var listen, to string
+	c := &cobra.Command{
+		Use:       "peer fasthttp|nethttp",
+		Short:     "Run another Go proxy",
+		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"fasthttp", "nethttp"},
+		RunE: func(c *cobra.Command, args []string) error {
+			return proxybench.ServeGoPeer(c.Context(), args[0], listen, to)
+		},
+	}
+	c.Flags().StringVar(&listen, "listen", anyLoopbackPort, "address")
+	c.Flags().StringVar(&to, "origin", "", "address to proxy to")
+	return c
+}
+
+func newLoad() *cobra.Command {
+	var s proxybench.Scenario
+	var addr string
+	var duration time.Duration
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "load",
+		Short: "Load an HTTP/1 server, for machines without wrk",
+		Args:  cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r := proxybench.RunLoad(c.Context(), s, addr, duration)
+			if asJSON {
+				return json.NewEncoder(c.OutOrStdout()).Encode(r)
+			}
+			_, err := fmt.Fprintf(c.OutOrStdout(), "%d requests in %v (%.0f/s), p50 %v, p99 %v, %d errors %s\n",
+				r.Requests, r.Elapsed.Round(time.Millisecond), float64(r.Requests)/r.Elapsed.Seconds(),
+				r.P50, r.P99, r.Errors, r.Failure)
+			return err
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&addr, "addr", "127.0.0.1:8080", "server")
+	f.StringVar(&s.Path, "path", "/", "path")
+	f.IntVarP(&s.Connections, "connections", "c", 64, "connections")
+	f.IntVar(&s.Pipeline, "pipeline", 1, "requests sent at once")
+	f.IntVar(&s.Body, "body", 0, "bytes of a request body")
+	f.BoolVar(&s.Reconnect, "reconnect", false, "a connection per request")
+	f.StringArrayVarP(&s.Fields, "header", "H", nil, "header field")
+	f.DurationVarP(&duration, "duration", "d", time.Second, "how long")
+	f.BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}

@@ -1,0 +1,34 @@
+// Command edge-bench measures: what a proxied request costs beside other proxies (proxy), and the
+// processes that this takes (origin, floor, peer, load). Nothing of it is in edge.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	err := newRoot().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "edge-bench:", err)
+		os.Exit(1)
+	}
+}
+
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "edge-bench",
+		Short:         "Measure what a proxied request costs",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newLoad())
+	return root
+}
