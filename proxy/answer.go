@@ -1,0 +1,186 @@
+package proxy
+
+import (
+	"errors"
+	"strconv"
+	"syscall"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// fault is a failure with its answer: the status, the error type of RFC 9209 §2.3, what the log says, and the text.
+// Immutable; compared by address.
+type fault struct {
+	status int
+	token  string // Proxy-Status error
+	reason string // log: who ended it and in which phase
+	text   string
+	wait   bool // Retry-After: 1
+}
+
+var (
+	faultNoRoute        = &fault{404, "destination_not_found", "edge:route", "No route takes this request.", false}
+	faultTooLarge       = &fault{413, "http_request_error", "edge:request_body", "The request body is too large.", false}
+	faultInternal       = &fault{500, "proxy_internal_error", "edge:internal", "The proxy failed.", false}
+	faultBodyMismatch   = &fault{500, "proxy_internal_error", "edge:body_length", "A filter changed the body, not its length.", false}
+	faultFilter         = &fault{500, "proxy_internal_error", "edge:filter", "A filter ended the answer.", false}
+	faultOverload       = &fault{503, "proxy_internal_response", "edge:shed", "The proxy is overloaded.", true}
+	faultNoBackend      = &fault{503, "destination_unavailable", "edge:no_backend", "No backend is available.", true}
+	faultDial           = &fault{502, "connection_refused", "backend:connect", "The backend refused the connection.", false}
+	faultDescriptors    = &fault{503, "connection_limit_reached", "edge:descriptors", "The proxy has no descriptor left.", true}
+	faultConnectTimeout = &fault{504, "connection_timeout", "backend:connect", "The backend did not accept in time.", false}
+	faultTimeout        = &fault{504, "http_response_timeout", "backend:first_byte", "The backend did not answer in time.", false}
+	faultMalformed      = &fault{502, "http_protocol_error", "backend:malformed", "The backend's answer is malformed.", false}
+	faultTruncated      = &fault{502, "http_response_incomplete", "backend:truncated", "The backend's answer is incomplete.", false}
+	faultLost           = &fault{502, "connection_terminated", "backend:lost", "The backend closed the connection.", false}
+	faultClientGone     = &fault{499, "", "client:gone", "", false}
+	faultClientSlow     = &fault{499, "", "client:timeout", "", false}
+)
+
+func faultOfDial(err error) *fault {
+	switch {
+	case errors.Is(err, upstream.ErrNoAddress):
+		return faultNoBackend
+	case errors.Is(err, engine.ErrNoDescriptors):
+		return faultDescriptors
+	case errors.Is(err, syscall.ETIMEDOUT):
+		return faultConnectTimeout
+	}
+	return faultDial
+}
+
+func faultOfReset(code session.Code, cause error) *fault {
+	switch code {
+	case session.ConnectFailed:
+		return faultOfDial(cause)
+	case session.ConnectTimeout:
+		return faultConnectTimeout
+	case session.Timeout:
+		return faultTimeout
+	case session.Malformed:
+		return faultMalformed
+	case session.Truncated:
+		return faultTruncated
+	}
+	return faultLost
+}
+
+// fail ends an exchange that cannot go on: by an answer of the proxy's own or, when the answer has begun, by its end.
+func (x *Exchange) fail(f *fault) {
+	if x.answering {
+		x.cut(f)
+		return
+	}
+	switch f {
+	case faultOverload, faultDescriptors:
+		x.local.stats.Shed++
+	case faultTooLarge:
+		x.local.stats.TooLarge++
+	}
+	x.fault = f
+	for _, run := range x.filters().onError {
+		run(x, f.status)
+	}
+	x.ownAnswer(f.status, f.text)
+}
+
+// respond answers in place of the backend: the verdict of a filter, or a destination that is an answer.
+func (x *Exchange) respond(status int, body string) {
+	if x.answering {
+		x.cut(faultFilter)
+		return
+	}
+	x.ownAnswer(status, body)
+}
+
+// ownAnswer makes the answer and sends it through the response filters, unless one of them asked for it.
+func (x *Exchange) ownAnswer(status int, text string) {
+	x.dropUp()
+	x.local.stats.Own++
+	again := x.step >= stepResponse
+	h := &x.Response
+	h.Reset()
+	h.Status = uint16(status)
+	h.Proto = message.HTTP11
+	body := x.errorBody(h, status, text)
+	h.Length = int64(len(body))
+	if f := x.fault; f != nil {
+		h.AddID(message.ProxyStatus, "Proxy-Status", `edge; error=`+f.token)
+		if f.wait {
+			h.AddID(message.RetryAfter, "Retry-After", "1")
+		}
+	}
+	held := x.toDown.held[:0]
+	x.toDown = relay{held: append(held, body...), ended: true}
+	x.step, x.at = stepResponse, 0
+	if again {
+		x.step = stepDone
+		x.sendResponse()
+		return
+	}
+	x.advance()
+}
+
+// sendResponse sends the head of the answer, and what of its body is here.
+func (x *Exchange) sendResponse() {
+	h := &x.Response
+	x.status = int(h.Status)
+	if !h.Has(message.Date) { // RFC 9110 §6.6.1: whoever forwards a message without a Date adds one
+		x.local.tellTime()
+		h.AddID(message.Date, "Date", string(x.local.date))
+	}
+	x.answering = true
+	bodyless := x.toDown.ended && len(x.toDown.held) == 0
+	if err := x.down.SendHead(h, bodyless); err != nil {
+		x.downError(err)
+		return
+	}
+	if bodyless {
+		x.toDown.endSent = true
+	} else if len(x.toDown.held) > 0 {
+		if err := x.toDown.resume(x.up, x.down); err != nil {
+			x.downError(err)
+			return
+		}
+	}
+	x.answerSent()
+}
+
+// errorBody adds the fields of an answer that has a text, in the form that the client prefers.
+func (x *Exchange) errorBody(h *message.Head, status int, text string) []byte {
+	accept := x.Request.Peek(message.Accept)
+	switch {
+	case text == "":
+		return nil
+	case x.fault == nil:
+		h.AddID(message.ContentType, "Content-Type", "text/plain; charset=utf-8")
+		return []byte(text)
+	case prefersJSON(accept):
+		h.AddID(message.ContentType, "Content-Type", "application/json")
+		return []byte(`{"status":` + strconv.Itoa(status) + `,"error":"` + text + `","reason":"` + x.fault.token +
+			`","request_id":"` + x.ID() + "\"}\n")
+	}
+	h.AddID(message.ContentType, "Content-Type", "text/html; charset=utf-8")
+	title := strconv.Itoa(status) + " " + h1.Reason(status)
+	return []byte("<!doctype html><title>" + title + "</title>\n<h1>" + title + "</h1>\n<p>" + text +
+		"</p>\n<p><small>edge, request " + x.ID() + "</small></p>\n")
+}
+
+// answer is a Destination that is an answer.
+type answer struct {
+	status            int
+	contentType, body string
+}
+
+// Answer answers every request with status and body.
+func Answer(status int, contentType, body string) Destination {
+	return &answer{status, contentType, body}
+}
+
+func (a *answer) open(x *Exchange) {
+	x.respond(a.status, a.body)
+}

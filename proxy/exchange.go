@@ -1,0 +1,223 @@
+package proxy
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// Exchange is one request and its answer on their way through the proxy.
+// Owned by its reactor, or by the worker that runs a blocking phase of a filter. It is used again for another request
+// once its log record was written: whoever keeps it longer keeps a Ref.
+//
+//	early ─► request ─► forward ─► response ─► done
+//	  └────────┴───────────┴──────────┴─ answered by the proxy itself
+//
+//	ref.gen is even while x is free, odd while it is in use
+//	answering => the head of the final answer was sent down
+type Exchange struct {
+	Request  message.Head // as it will be sent on; as it came in the early and request phases
+	Response message.Head // the final answer
+
+	proxy    *Proxy
+	local    *local
+	listener *Listener
+	snapshot *Snapshot
+	route    *Route
+	down     session.Stream
+	up       session.Stream // nil while there is none
+	conn     *upstream.Conn // what up is, where the destination is an upstream
+	next     *Exchange      // free list
+
+	toUp   relay // the body of the request
+	toDown relay // the body of the answer
+
+	step   step
+	at     int // the next filter of the step
+	tried  balance.Tried
+	gen    atomic.Uint64
+	ctx    context.Context
+	cancel context.CancelFunc
+	locals []any
+	job    *engine.Job
+
+	started   int64 // reactor time, ns
+	connected int64
+	firstByte int64
+	backend   int
+	attempts  int
+	number    uint64 // 0 until it is asked for
+	bodyIn    int64  // bytes of the request's body that came
+	interims  int
+	status    int
+	fault     *fault // why the proxy answered, or cut the exchange off, of its own
+
+	parked    bool // waits for Resume
+	working   bool // a worker owns x
+	downGone  bool // the client's stream is over
+	answering bool
+	prepared  bool // forwarding fields were written
+	reused    bool
+}
+
+// step is where an exchange stands among the phases that may park.
+type step uint8
+
+const (
+	stepEarly step = iota
+	stepRequest
+	stepForward
+	stepResponse
+	stepDone
+)
+
+// Reactor returns the reactor that owns x. Safe for any goroutine that may use x.
+func (x *Exchange) Reactor() *engine.Reactor { return x.local.reactor }
+
+// Route returns the route that was chosen; nil in the early phase and where none takes the request.
+func (x *Exchange) Route() *Route { return x.route }
+
+// Down returns the client's stream: for facts of its connection.
+func (x *Exchange) Down() session.Stream { return x.down }
+
+// Status returns the status of the final answer, 0 while there is none.
+func (x *Exchange) Status() int { return x.status }
+
+// Attempts returns how many backends or connections were tried.
+func (x *Exchange) Attempts() int { return x.attempts }
+
+// Backend returns the address of the backend that answers, "" while there is none.
+func (x *Exchange) Backend() string {
+	if d, ok := x.destination().(*toUpstream); ok && x.attempts > 0 {
+		return d.upstream.Backend(x.backend)
+	}
+	return ""
+}
+
+// Context returns a context that ends with x. It is made when it is first asked for.
+func (x *Exchange) Context() context.Context {
+	if x.ctx == nil {
+		x.ctx, x.cancel = context.WithCancel(context.Background())
+	}
+	return x.ctx
+}
+
+func (x *Exchange) destination() Destination {
+	if x.route == nil {
+		return nil
+	}
+	return x.route.To
+}
+
+// Key names a slot in which filters keep what is theirs of an exchange. Make it once, at load.
+type Key int
+
+var keys atomic.Int64
+
+// NewKey returns a slot of its own. Safe for any goroutine.
+func NewKey() Key { return Key(keys.Add(1) - 1) }
+
+// Local returns what was kept under k, or nil.
+func (x *Exchange) Local(k Key) any {
+	if int(k) < len(x.locals) {
+		return x.locals[k]
+	}
+	return nil
+}
+
+// SetLocal keeps v under k until x ends.
+func (x *Exchange) SetLocal(k Key, v any) {
+	for int(k) >= len(x.locals) {
+		x.locals = append(x.locals, nil)
+	}
+	x.locals[k] = v
+}
+
+// Ref names an exchange for other goroutines. A Ref that outlives its exchange does nothing.
+// Immutable; safe for any goroutine.
+type Ref struct {
+	x       *Exchange
+	reactor *engine.Reactor
+	gen     uint64
+}
+
+// Ref returns the name of x.
+func (x *Exchange) Ref() Ref { return Ref{x, x.local.reactor, x.gen.Load()} }
+
+// Resume goes on with a parked exchange: v is the verdict of the filter that parked it. It comes too late, and is
+// counted, when the client has gone or somebody else resumed it. It allocates one task.
+func (f Ref) Resume(v Verdict) {
+	f.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
+		x := f.x
+		if x.gen.Load() != f.gen || !x.parked {
+			x.local.stats.LateResumes++
+			return
+		}
+		x.parked = false
+		x.judge(v)
+	}})
+}
+
+// take returns an exchange for a request on s.
+func (l *local) take() *Exchange {
+	x := l.free
+	if x == nil {
+		x = &Exchange{proxy: l.proxy, local: l}
+		x.Request.Base = make([]byte, 0, headCapacity)
+		x.Response.Base = make([]byte, 0, headCapacity)
+	} else {
+		l.free, x.next = x.next, nil
+	}
+	x.gen.Add(1)
+	l.active++
+	return x
+}
+
+// Capacities that a free exchange keeps. What a large message made it grow beyond is given back.
+const (
+	headCapacity     = 2 << 10
+	headCapacityKept = 16 << 10
+)
+
+// recycle makes x free. Nobody refers to it any more, but for a Ref.
+func (x *Exchange) recycle() {
+	l := x.local
+	x.gen.Add(1)
+	l.active--
+	if x.cancel != nil {
+		x.cancel()
+	}
+	clear(x.locals)
+	request, response := x.Request, x.Response
+	if cap(request.Base) > headCapacityKept || cap(response.Base) > headCapacityKept {
+		return
+	}
+	request.Reset()
+	response.Reset()
+	x.reset()
+	x.Request, x.Response = request, response
+	x.next, l.free = l.free, x
+}
+
+// reset clears what a request left, field by field: gen must not be copied over.
+func (x *Exchange) reset() {
+	x.listener, x.snapshot, x.route = nil, nil, nil
+	x.down, x.up, x.conn = nil, nil, nil
+	x.toUp.reset()
+	x.toDown.reset()
+	x.step, x.at = stepEarly, 0
+	x.tried.Reset()
+	x.ctx, x.cancel, x.job = nil, nil, nil
+	x.locals = x.locals[:0]
+	x.connected, x.firstByte = 0, 0
+	x.backend, x.attempts, x.interims, x.status = 0, 0, 0, 0
+	x.fault = nil
+	x.parked, x.working, x.downGone, x.answering = false, false, false, false
+	x.prepared, x.reused = false, false
+	x.number, x.bodyIn = 0, 0
+}

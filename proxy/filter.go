@@ -1,0 +1,268 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
+)
+
+// Verdict is what a filter decides: Next, Respond or Park.
+type Verdict struct {
+	kind   verdictKind
+	status int
+	body   string
+}
+
+type verdictKind uint8
+
+const (
+	next verdictKind = iota
+	respond
+	park
+)
+
+// The verdicts without a parameter.
+var (
+	Next = Verdict{kind: next} // go on
+	Park = Verdict{kind: park} // wait for Ref.Resume, or for the client's end, whichever comes first
+)
+
+// Respond answers with status and a plain text instead of going on.
+func Respond(status int, body string) Verdict {
+	return Verdict{kind: respond, status: status, body: body}
+}
+
+// Phase is a set of phases of a Filter.
+type Phase uint16
+
+// The phases whose functions may block, when Filter.Blocking names them.
+const (
+	PhaseEarly Phase = 1 << iota
+	PhaseRequest
+	PhaseResponse
+)
+
+// Filter is a set of optional functions, one for each phase of an exchange.
+// Immutable once it is part of a Snapshot. Its functions run on the exchange's reactor and must return at once, except
+// those of the phases in Blocking: these run on a worker, which alone owns the exchange meanwhile.
+type Filter struct {
+	Name string
+
+	// Early runs when the head has come, before a route is chosen. Only for filters of a Snapshot, not of a route.
+	Early func(x *Exchange) Verdict
+	// Request runs when the route is known. Both see the head as it came and may change it.
+	Request func(x *Exchange) Verdict
+	// UpstreamRequest runs once, before the head is sent on for the first time.
+	UpstreamRequest func(x *Exchange)
+	// ConnectFailed runs when a connection to a backend failed, before another is tried.
+	ConnectFailed func(x *Exchange, cause error)
+	// Connected runs when a backend has been given the head: on a connection of the pool, or a fresh one that may
+	// still be connecting.
+	Connected func(x *Exchange)
+	// RequestBody gets the body in pieces; what it passes to Emit goes on. in is borrowed until return.
+	RequestBody func(x *Exchange, in []byte, end bool) Verdict
+	// UpstreamResponse runs when the final head has come from the backend, as it came.
+	UpstreamResponse func(x *Exchange)
+	// Response runs before the final head is sent to the client, also that of an answer of the proxy's own.
+	Response func(x *Exchange) Verdict
+	// ResponseBody gets the body in pieces; what it passes to Emit goes on. in is borrowed until return.
+	ResponseBody func(x *Exchange, in []byte, end bool) Verdict
+	// Trailers may change the trailer fields of an answer.
+	Trailers func(x *Exchange, h *message.Head)
+	// Error runs when the proxy is about to answer a failure with status.
+	Error func(x *Exchange, status int)
+	// Log runs last, when all is known.
+	Log func(x *Exchange)
+
+	// Blocking names the phases whose functions may block.
+	Blocking Phase
+}
+
+// judged is one function of a phase that gives a verdict.
+type judged struct {
+	run      func(x *Exchange) Verdict
+	blocking bool
+}
+
+type (
+	onExchange = func(x *Exchange)
+	onBody     = func(x *Exchange, in []byte, end bool) Verdict
+)
+
+// chain is a list of filters, composed by phase.
+// Immutable.
+type chain struct {
+	early, request, response   []judged
+	upstreamRequest, connected []onExchange
+	upstreamResponse, log      []onExchange
+	requestBody, responseBody  []onBody
+	connectFailed              []func(x *Exchange, cause error)
+	trailers                   []func(x *Exchange, h *message.Head)
+	onError                    []func(x *Exchange, status int)
+}
+
+// errBlocking refuses a filter whose Blocking names what it does not have.
+var errBlocking = errors.New("Blocking names a phase that the filter has no function for")
+
+func compose(filters []*Filter) (*chain, error) {
+	c := &chain{}
+	for _, f := range filters {
+		if f.Blocking&PhaseEarly != 0 && f.Early == nil || f.Blocking&PhaseRequest != 0 && f.Request == nil ||
+			f.Blocking&PhaseResponse != 0 && f.Response == nil {
+			return nil, fmt.Errorf("filter %q: %w", f.Name, errBlocking)
+		}
+		c.early = addJudged(c.early, f.Early, f.Blocking&PhaseEarly != 0)
+		c.request = addJudged(c.request, f.Request, f.Blocking&PhaseRequest != 0)
+		c.response = addJudged(c.response, f.Response, f.Blocking&PhaseResponse != 0)
+		c.upstreamRequest = add(c.upstreamRequest, f.UpstreamRequest, f.UpstreamRequest != nil)
+		c.connected = add(c.connected, f.Connected, f.Connected != nil)
+		c.upstreamResponse = add(c.upstreamResponse, f.UpstreamResponse, f.UpstreamResponse != nil)
+		c.log = add(c.log, f.Log, f.Log != nil)
+		c.requestBody = add(c.requestBody, f.RequestBody, f.RequestBody != nil)
+		c.responseBody = add(c.responseBody, f.ResponseBody, f.ResponseBody != nil)
+		c.connectFailed = add(c.connectFailed, f.ConnectFailed, f.ConnectFailed != nil)
+		c.trailers = add(c.trailers, f.Trailers, f.Trailers != nil)
+		c.onError = add(c.onError, f.Error, f.Error != nil)
+	}
+	return c, nil
+}
+
+func add[F any](list []F, f F, on bool) []F {
+	if !on {
+		return list
+	}
+	return append(list, f)
+}
+
+func addJudged(list []judged, f func(x *Exchange) Verdict, blocking bool) []judged {
+	if f == nil {
+		return list
+	}
+	return append(list, judged{f, blocking})
+}
+
+// advance runs the filters of the present step and then takes the step behind it.
+func (x *Exchange) advance() {
+	for {
+		list := x.judges()
+		if x.at == len(list) {
+			x.at = 0
+			if !x.stepOn() {
+				return
+			}
+			continue
+		}
+		f := list[x.at]
+		x.at++
+		if f.blocking {
+			x.offload(f.run)
+			return
+		}
+		if v := f.run(x); v.kind != next {
+			x.judge(v)
+			return
+		}
+	}
+}
+
+func (x *Exchange) judges() []judged {
+	switch x.step {
+	case stepEarly:
+		return x.snapshot.chain.early
+	case stepRequest:
+		return x.route.chain.request
+	case stepResponse:
+		return x.filters().response
+	}
+	return nil
+}
+
+// filters returns the chain of the route, or that of the snapshot where no route was chosen.
+func (x *Exchange) filters() *chain {
+	if x.route != nil {
+		return x.route.chain
+	}
+	return x.snapshot.chain
+}
+
+// judge acts on the verdict of the filter that ran last.
+func (x *Exchange) judge(v Verdict) {
+	switch v.kind {
+	case next:
+		x.advance()
+	case park:
+		x.parked = true
+	case respond:
+		x.respond(v.status, v.body)
+	}
+}
+
+// stepOn is called when the filters of a step have run. It reports whether those of another step are next.
+func (x *Exchange) stepOn() bool {
+	switch x.step {
+	case stepEarly:
+		if x.route = x.snapshot.router.match(&x.Request); x.route == nil {
+			x.fail(faultNoRoute)
+			return false
+		}
+		x.step = stepRequest
+		return true
+	case stepRequest:
+		x.step = stepForward
+		x.route.To.open(x)
+	case stepResponse:
+		x.step = stepDone
+		x.sendResponse()
+	}
+	return false
+}
+
+// offload runs f on a worker. x belongs to it until Done.
+func (x *Exchange) offload(f func(x *Exchange) Verdict) {
+	var v Verdict
+	job := &engine.Job{}
+	job.Do = func(context.Context) {
+		defer func() {
+			if p := recover(); p != nil {
+				v = x.panicked(p)
+			}
+		}()
+		v = f(x)
+	}
+	job.Done.Run = func(*engine.Reactor) {
+		x.working = false
+		x.job = nil
+		if x.downGone {
+			x.finish()
+			return
+		}
+		x.judge(v)
+	}
+	x.job = job
+	if err := x.local.reactor.Offload(job); err != nil {
+		x.job = nil
+		x.fail(faultOverload)
+		return
+	}
+	x.working = true
+}
+
+// Emit passes p on in place of what the present body filter was given. Only inside RequestBody and ResponseBody.
+// p is borrowed until return.
+func (x *Exchange) Emit(p []byte) { x.local.emitted = append(x.local.emitted, p...) }
+
+// transform runs the body filters over p. The result is borrowed until the next call.
+func (x *Exchange) transform(list []onBody, p []byte, end bool) ([]byte, Verdict) {
+	l := x.local
+	for _, f := range list {
+		l.emitted, l.input = l.input[:0], l.emitted
+		if v := f(x, p, end); v.kind != next {
+			return nil, v
+		}
+		p = l.emitted
+	}
+	return p, Next
+}

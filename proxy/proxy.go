@@ -1,0 +1,132 @@
+package proxy
+
+import (
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
+)
+
+// Proxy takes requests from listeners and brings them where the routes of its present Snapshot say.
+// Safe for any goroutine.
+type Proxy struct {
+	engine   *engine.Engine
+	snapshot atomic.Pointer[Snapshot]
+	local    []*local // by Reactor.Index
+}
+
+// local is what the exchanges of one reactor share.
+// Owned by its reactor.
+type local struct {
+	proxy   *Proxy
+	reactor *engine.Reactor
+	free    *Exchange
+	active  int
+	stats   Stats
+	record  observe.Record // filled for each exchange: too large for the stack of every one
+
+	emitted, input []byte // what body filters put out, and what the next one of them is given
+
+	ids      [2]uint64 // the first half and the last number of request ids
+	wall     int64     // wall clock less reactor clock, ns
+	date     []byte    // the Date field of this second
+	dateTill int64     // reactor time at which it is over
+}
+
+// Stats are the counters of a Proxy on one reactor, or of all.
+type Stats struct {
+	Exchanges    uint64
+	Answered     [6]uint64 // final answers by the first digit of their status
+	Own          uint64    // answers of the proxy's own, faults among them
+	Cut          uint64    // answers that were cut off because the backend failed behind the head
+	ClientGone   uint64    // exchanges whose client left
+	Retries      uint64
+	LateResumes  uint64 // Resume of an exchange that was over or not parked
+	Panics       uint64 // filters and handlers that panicked
+	Shed         uint64 // refused under memory pressure or because the offload pool was full
+	TooLarge     uint64 // request bodies above the listener's limit
+	InterimsLost uint64 // 1xx heads above the limit of an exchange
+	Refused      uint64 // requests that the session refused
+	Active       int
+}
+
+// New makes a Proxy on the reactors of e that starts with s.
+func New(e *engine.Engine, s *Snapshot) *Proxy {
+	p := &Proxy{engine: e}
+	p.snapshot.Store(s)
+	for _, r := range e.Reactors() {
+		p.local = append(p.local, &local{proxy: p, reactor: r, ids: [2]uint64{rand.Uint64(), rand.Uint64()}})
+	}
+	return p
+}
+
+// Swap puts s in the place of the present Snapshot and returns that. Exchanges in progress keep the one they began with.
+func (p *Proxy) Swap(s *Snapshot) *Snapshot { return p.snapshot.Swap(s) }
+
+// Stats returns the counters on r. On r only.
+func (p *Proxy) Stats(r *engine.Reactor) Stats {
+	l := p.local[r.Index()]
+	s := l.stats
+	s.Active = l.active
+	return s
+}
+
+// Listener is what the proxy has to know of where a request came in. The zero value is good.
+// Immutable.
+type Listener struct {
+	Name    string
+	BodyMax int64       // largest request body; 0: no limit
+	Log     []AccessLog // by Reactor.Index; nil: no log
+}
+
+// Service makes a session.Service of p: the requests of one listener.
+func (p *Proxy) Service(l *Listener) session.Service { return &service{p, l} }
+
+type service struct {
+	proxy    *Proxy
+	listener *Listener
+}
+
+// Accept begins an exchange.
+func (s *service) Accept(r *engine.Reactor, down session.Stream) session.Receiver {
+	x := s.proxy.local[r.Index()].take()
+	x.down, x.listener = down, s.listener
+	return (*downSide)(x)
+}
+
+// Refused logs a request that never became an exchange.
+func (s *service) Refused(r *engine.Reactor, peer poller.Addr, status int, cause error) {
+	l := s.proxy.local[r.Index()]
+	l.stats.Refused++
+	l.logRefused(s.listener, peer, status, cause)
+}
+
+// now returns the wall clock of this tick in ns: it is read once a second at the most.
+func (l *local) now() int64 {
+	l.tellTime()
+	return l.reactor.Now() + l.wall
+}
+
+// tellTime renews what depends on the wall clock when a second is over.
+func (l *local) tellTime() {
+	now := l.reactor.Now()
+	if now < l.dateTill {
+		return
+	}
+	t := time.Now()
+	l.wall = t.UnixNano() - now
+	l.date = t.UTC().AppendFormat(l.date[:0], "Mon, 02 Jan 2006 15:04:05 GMT")
+	l.dateTill = now + int64(time.Second) - int64(t.Nanosecond())
+}
+
+// panicked logs a panic of a filter on a worker and says what to answer. On the worker.
+func (x *Exchange) panicked(p any) Verdict {
+	slog.Error("filter or handler panicked", "panic", p, "stack", string(debug.Stack()))
+	return Verdict{kind: respond, status: faultInternal.status, body: faultInternal.text}
+}

@@ -1,0 +1,124 @@
+package proxy_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// rig is a proxy with one listener on a port of its own.
+type rig struct {
+	engine *engine.Engine
+	proxy  *proxy.Proxy
+	url    string
+}
+
+func newRig(t *testing.T, routes func(e *engine.Engine) []proxy.Route, filters ...*proxy.Filter) *rig {
+	t.Helper()
+	e, err := engine.New(engine.Options{Reactors: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := proxy.NewSnapshot(routes(e), filters)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := proxy.New(e, s)
+	srv := session.NewServer(e, p.Service(&proxy.Listener{Name: "test"}), session.ServerOptions{})
+	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, srv.Accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	t.Cleanup(e.Stop)
+	return &rig{e, p, "http://" + l.Addr().String()}
+}
+
+func to(e *engine.Engine, addresses ...string) proxy.Destination {
+	o := upstream.Options{Name: "origin"}
+	for _, a := range addresses {
+		o.Backends = append(o.Backends, upstream.Backend{Address: a})
+	}
+	return proxy.To(upstream.New(e, o))
+}
+
+func TestProxy_passesRequestsAndAnswers(t *testing.T) {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("X-Seen", fmt.Sprint(r.Method, " ", r.URL, " ", r.Host, " ", r.Header.Get("X-Forwarded-For")))
+		if r.URL.Path == "/stream" {
+			for range 3 {
+				w.Write([]byte(strings.Repeat("x", 1000)))
+				w.(http.Flusher).Flush()
+			}
+		}
+		w.Write(body)
+	}))
+	defer origin.Close()
+	r := newRig(t, func(e *engine.Engine) []proxy.Route {
+		return []proxy.Route{{Name: "all", To: to(e, origin.Listener.Addr().String())}}
+	})
+	big := strings.Repeat("0123456789", 400_000)
+	for _, c := range []struct{ method, path, body, want string }{
+		{"GET", "/", "", ""},
+		{"POST", "/small", "hello", "hello"},
+		{"POST", "/big", big, big},
+		{"GET", "/stream", "", strings.Repeat("x", 3000)},
+		{"HEAD", "/stream", "", ""},
+	} {
+		for range 3 {
+			req, _ := http.NewRequest(c.method, r.url+c.path+"?q=1", strings.NewReader(c.body))
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatalf("%s %s: %v", c.method, c.path, err)
+			}
+			got, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if err != nil || resp.StatusCode != 200 || string(got) != c.want {
+				t.Fatalf("%s %s: %d, %d bytes, %v", c.method, c.path, resp.StatusCode, len(got), err)
+			}
+			want := c.method + " " + c.path + "?q=1 " + strings.TrimPrefix(r.url, "http://") + " 127.0.0.1"
+			if resp.Header.Get("X-Seen") != want || resp.Header.Get("Via") != "1.1 edge" {
+				t.Fatalf("%s %s: %v", c.method, c.path, resp.Header)
+			}
+		}
+	}
+}
+
+func TestProxy_answersWhenNobodyElseDoes(t *testing.T) {
+	r := newRig(t, func(e *engine.Engine) []proxy.Route {
+		return []proxy.Route{
+			{Name: "dead", Path: "/dead", To: to(e, "127.0.0.1:1")},
+			{Name: "teapot", Path: "/tea", To: proxy.Answer(418, "text/plain", "short and stout")},
+		}
+	})
+	for _, c := range []struct {
+		path   string
+		status int
+		proxy  string
+	}{
+		{"/", 404, "edge; error=destination_not_found"},
+		{"/dead", 502, "edge; error=connection_refused"},
+		{"/tea", 418, ""},
+	} {
+		resp, err := http.Get(r.url + c.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != c.status || resp.Header.Get("Proxy-Status") != c.proxy {
+			t.Errorf("%s: %d %v %s", c.path, resp.StatusCode, resp.Header, body)
+		}
+	}
+}

@@ -1,0 +1,85 @@
+package proxy
+
+import "github.com/edge-proxy/edge/session"
+
+// relay passes the body of one message from one stream to another and keeps the account of what is owed.
+// Owned by its exchange.
+//
+//	held    bytes that were delivered and that the other stream has not taken, oldest first
+//	owed    bytes of the source that are not released: it is paused for them
+//	passed  bytes the other stream took in all
+type relay struct {
+	held    []byte
+	owed    int
+	passed  int64
+	ended   bool // the source has ended
+	endSent bool // and the other stream knows
+}
+
+// heldKept is the capacity that a free relay keeps.
+const heldKept = 4 << 10
+
+func (l *relay) reset() {
+	held := l.held[:0]
+	if cap(held) > heldKept {
+		held = nil
+	}
+	*l = relay{held: held}
+}
+
+// push sends p on, or holds what to does not take; to may be nil. in is how many bytes of the source p stands for:
+// they are released when to has taken everything and is not congested.
+func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error {
+	l.ended = l.ended || end
+	l.owed += in
+	if to == nil || len(l.held) > 0 || to.Congested() && !l.begun() {
+		l.held = append(l.held, p...)
+		return nil
+	}
+	n, err := to.SendData(p, end)
+	if err != nil {
+		return err
+	}
+	l.passed += int64(n)
+	if n < len(p) {
+		l.held = append(l.held, p[n:]...)
+		return nil
+	}
+	l.endSent = end
+	l.settle(from, to)
+	return nil
+}
+
+// begun reports whether a byte was passed. Before that, a congested stream is one that is still connecting: what is
+// held then can still go elsewhere.
+func (l *relay) begun() bool { return l.passed > 0 }
+
+// resume goes on when to can take more.
+func (l *relay) resume(from, to session.Stream) error {
+	if len(l.held) > 0 || l.ended && !l.endSent {
+		n, err := to.SendData(l.held, l.ended)
+		if err != nil {
+			return err
+		}
+		l.passed += int64(n)
+		if n < len(l.held) {
+			l.held = l.held[:copy(l.held, l.held[n:])]
+			return nil
+		}
+		l.held = l.held[:0]
+		l.endSent = l.ended
+	}
+	l.settle(from, to)
+	return nil
+}
+
+// settle releases what is owed once all of it has left; from is nil when the source is over.
+func (l *relay) settle(from, to session.Stream) {
+	if l.owed > 0 && !to.Congested() {
+		n := l.owed
+		l.owed = 0
+		if from != nil {
+			from.Release(n)
+		}
+	}
+}

@@ -1,0 +1,244 @@
+package proxy
+
+import (
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// interimsMax bounds the 1xx heads that are passed on in one exchange.
+const interimsMax = 8
+
+// Destination is where a route leads: To, Answer or FromHTTP make one.
+type Destination interface {
+	open(x *Exchange)
+}
+
+// toUpstream leads to a backend of an upstream.
+type toUpstream struct{ upstream *upstream.Upstream }
+
+// To leads to a backend of u.
+func To(u *upstream.Upstream) Destination { return &toUpstream{u} }
+
+func (d *toUpstream) open(x *Exchange) {
+	if !x.prepared {
+		x.prepared = true
+		for _, f := range x.route.chain.upstreamRequest {
+			f(x)
+		}
+	}
+	d.attempt(x, false, faultNoBackend)
+}
+
+// attempt gives the request to a backend; fresh asks for a connection that nobody used before, to the backend that
+// was chosen last. A backend that fails at once is followed by the next one. why is the answer when none is left.
+func (d *toUpstream) attempt(x *Exchange, fresh bool, why *fault) {
+	r := x.local.reactor
+	for {
+		if !fresh {
+			x.backend = d.upstream.Pick(r, &x.tried)
+		}
+		if x.backend < 0 {
+			x.fail(why)
+			return
+		}
+		x.attempts++
+		c, err := d.upstream.Take(r, x.backend, fresh)
+		if err == nil {
+			d.send(x, c)
+			return
+		}
+		fresh, why = false, faultOfDial(err)
+		if !d.again(x, err) {
+			x.fail(why)
+			return
+		}
+	}
+}
+
+// again notes that the backend could not be connected to, and reports whether another one may be tried.
+func (d *toUpstream) again(x *Exchange, cause error) bool {
+	for _, f := range x.route.chain.connectFailed {
+		f(x, cause)
+	}
+	x.tried.Add(x.backend)
+	if x.attempts > d.upstream.Retries() {
+		return false
+	}
+	x.local.stats.Retries++
+	return true
+}
+
+func (d *toUpstream) send(x *Exchange, c *upstream.Conn) {
+	x.conn = c
+	x.up = c.Open((*upSide)(x))
+	x.reused = c.Reused()
+	x.connected = x.local.reactor.Now()
+	// A body that is all here already could leave with the head, but a retry may need it: see relay.begun.
+	bodyless := x.toUp.ended && len(x.toUp.held) == 0 && x.toUp.passed == 0
+	if err := x.up.SendHead(&x.Request, bodyless); err != nil {
+		x.upError(err)
+		return
+	}
+	for _, f := range x.route.chain.connected {
+		f(x)
+	}
+	if bodyless {
+		x.toUp.endSent = true
+		return
+	}
+	if !x.up.Congested() {
+		x.resumeUp()
+	}
+}
+
+func (x *Exchange) resumeUp() {
+	if err := x.toUp.resume(x.down, x.up); err != nil {
+		x.upError(err)
+		return
+	}
+	x.requestSent()
+}
+
+// upError acts on an error of the destination's stream. A stream that is dead says so by OnReset.
+func (x *Exchange) upError(err error) {
+	if err != session.ErrDead {
+		x.fail(faultBodyMismatch)
+	}
+}
+
+// upSide is an Exchange as the destination's stream sees it.
+type upSide Exchange
+
+// OnHead takes the answer's head, or passes an interim one on.
+func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
+	x := (*Exchange)(u)
+	if h.Status < 200 {
+		x.interim(h)
+		return
+	}
+	h.MoveTo(&x.Response)
+	x.firstByte = x.local.reactor.Now()
+	x.toDown.ended = end
+	if end {
+		x.requestSent()
+	}
+	for _, f := range x.route.chain.upstreamResponse {
+		f(x)
+	}
+	x.step, x.at = stepResponse, 0
+	x.advance()
+}
+
+func (x *Exchange) interim(h *message.Head) {
+	if x.interims++; x.interims > interimsMax {
+		x.local.stats.InterimsLost++
+		return
+	}
+	dropHopByHop(h)
+	if err := x.down.SendHead(h, false); err != nil {
+		x.downError(err)
+	}
+}
+
+// OnData passes a piece of the answer's body on.
+func (u *upSide) OnData(_ session.Stream, p []byte, end bool) {
+	x := (*Exchange)(u)
+	in := len(p)
+	if fs := x.route.chain.responseBody; len(fs) > 0 {
+		var v Verdict
+		if p, v = x.transform(fs, p, end); v.kind != next {
+			x.cut(faultFilter)
+			return
+		}
+	}
+	x.pushDown(p, in, end)
+}
+
+func (x *Exchange) pushDown(p []byte, in int, end bool) {
+	to := x.down
+	if !x.answering {
+		to = nil
+	}
+	from := x.up
+	if end {
+		x.toDown.ended = true
+		x.requestSent()
+	}
+	if err := x.toDown.push(from, to, p, in, end); err != nil {
+		x.downError(err)
+		return
+	}
+	x.answerSent()
+}
+
+// OnTrailers ends the answer with trailer fields.
+func (u *upSide) OnTrailers(s session.Stream, h *message.Head) {
+	x := (*Exchange)(u)
+	for _, f := range x.route.chain.trailers {
+		f(x, h)
+	}
+	if !x.answering || len(x.toDown.held) > 0 || len(x.route.chain.responseBody) > 0 {
+		u.OnData(s, nil, true) // they cannot overtake the body, and are not kept
+		return
+	}
+	x.toDown.ended = true
+	x.requestSent()
+	if err := x.down.SendTrailers(h); err != nil {
+		x.downError(err)
+		return
+	}
+	x.toDown.endSent = true
+	x.answerSent()
+}
+
+// OnSendable goes on with the request's body.
+func (u *upSide) OnSendable(session.Stream) {
+	x := (*Exchange)(u)
+	if x.up != nil && !(x.toUp.endSent && x.toUp.owed == 0) {
+		x.resumeUp()
+	}
+}
+
+// OnReset is the failure of the backend: another attempt, an answer of our own, or the end of a cut-off answer.
+func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
+	x := (*Exchange)(u)
+	reused := x.conn != nil && x.conn.Reused()
+	x.up, x.conn = nil, nil
+	if x.step == stepForward && x.retry(code, cause, reused) {
+		return
+	}
+	f := faultOfReset(code, cause)
+	if x.answering {
+		x.cut(f)
+		return
+	}
+	x.fail(f)
+}
+
+// retry tries once more where that is safe: on another backend when there was no connection, and on a fresh connection
+// when one of the pool died before a byte of the answer, if the request may be repeated (RFC 9110 §9.2.2) and had no
+// body that is gone.
+func (x *Exchange) retry(code session.Code, cause error, reused bool) bool {
+	d, ok := x.route.To.(*toUpstream)
+	if !ok || x.toUp.begun() || x.interims > 0 {
+		return false
+	}
+	switch code {
+	case session.ConnectFailed, session.ConnectTimeout:
+		if !d.again(x, cause) {
+			return false
+		}
+		d.attempt(x, false, faultOfReset(code, cause))
+		return true
+	case session.ConnectionLost:
+		if !reused || !x.Request.Verb.Idempotent() || !x.toUp.ended || x.attempts > d.upstream.Retries() {
+			return false
+		}
+		x.toUp.endSent = false
+		x.local.stats.Retries++
+		d.attempt(x, true, faultLost)
+		return true
+	}
+	return false
+}

@@ -1,0 +1,107 @@
+package session
+
+import (
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/message"
+)
+
+// framing is how the body of a message that is being sent is delimited.
+type framing uint8
+
+const (
+	noHead     framing = iota // the head was not sent yet
+	noBody                    // no byte of a body may follow: HEAD, 204, 304, Content-Length: 0
+	counted                   // Content-Length: left bytes to come
+	chunked                   // Transfer-Encoding: chunked
+	untilClose                // the end of the connection ends it
+	ended                     // all was sent
+)
+
+// bodyWriter sends one body after another on an h1 connection.
+// Owned by its session.
+//
+//	framing == counted <=> left > 0 while the head was sent and the body was not
+type bodyWriter struct {
+	left    int64
+	framing framing
+}
+
+// begin is called with the head of the message.
+func (b *bodyWriter) begin(f framing, length int64) {
+	b.framing, b.left = f, length
+	if f == counted && length == 0 {
+		b.framing = noBody
+	}
+}
+
+// data sends p: all of it or, above the hard limit of the queue, nothing, and then the caller waits for OnSendable.
+func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (int, error) {
+	if b.framing == noHead || b.framing == ended {
+		return 0, ErrOrder
+	}
+	if len(p)+2*chunkRoom > c.Room() {
+		if !c.Open() {
+			return 0, ErrDead
+		}
+		return 0, nil
+	}
+	var err error
+	switch b.framing {
+	case noBody:
+		// The answer to HEAD, or one whose status forbids a body: what would follow is not sent.
+	case counted:
+		if int64(len(p)) > b.left {
+			return 0, ErrTooMuch
+		}
+		if b.left -= int64(len(p)); b.left > 0 && end {
+			return 0, ErrTooLittle
+		}
+		err = c.Write(p)
+	case untilClose:
+		err = c.Write(p)
+	case chunked:
+		err = b.chunk(c, p, end)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if end {
+		b.framing = ended
+	}
+	return len(p), nil
+}
+
+// chunkRoom is more than the longest chunk head and the end of the one before it take.
+const chunkRoom = 32
+
+func (b *bodyWriter) chunk(c *engine.Conn, p []byte, end bool) error {
+	if len(p) > 0 {
+		c.Commit(h1.AppendChunkHead(c.Reserve(chunkRoom), len(p)))
+		if err := c.Write(p); err != nil {
+			return err
+		}
+	}
+	if len(p) > 0 || end {
+		t := c.Reserve(chunkRoom)
+		if len(p) > 0 {
+			t = append(t, "\r\n"...)
+		}
+		if end {
+			t = h1.AppendLastChunk(t, nil)
+		}
+		c.Commit(t)
+	}
+	return nil
+}
+
+// trailers ends the body with h where it is chunked, else without.
+func (b *bodyWriter) trailers(c *engine.Conn, h *message.Head) error {
+	if b.framing != chunked {
+		_, err := b.data(c, nil, true)
+		return err
+	}
+	c.Commit(h1.AppendLastChunk(c.Reserve(len(h.Base)+chunkRoom), h))
+	b.framing = ended
+	return nil
+}

@@ -1,0 +1,344 @@
+package session
+
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// ClientOptions bound what an origin may do. The zero value is good. Immutable once used.
+type ClientOptions struct {
+	Limits       h1.Limits
+	FirstByte    time.Duration // from the end of the request to the head of the answer; 0: 60 s
+	BetweenBytes time.Duration // between two reads of an answer, or for the origin to take what congests it; 0: 60 s
+}
+
+// Owner is told what becomes of a Client. Its methods run on the Client's reactor.
+type Owner interface {
+	// OnIdle says that an exchange is over and that the connection can take another one.
+	OnIdle(c *Client)
+	// OnGone says that the connection is closed. Exactly once, last; after the OnReset of the exchange it cut.
+	// unasked is set if the peer sent bytes that no request had asked for.
+	OnGone(c *Client, cause error, unasked bool)
+}
+
+// Client is one HTTP/1 connection to an origin, and the Stream of the request that is in progress on it.
+// Owned by its reactor.
+//
+//	receiver != nil  from Open to the end of both messages, or OnReset
+//	owed > 0 => reading is paused
+type Client struct {
+	conn     *engine.Conn
+	owner    Owner
+	opts     *ClientOptions
+	head     *message.Head // the reactor's, lent to the decoder
+	receiver Receiver
+	dec      h1.Decoder
+	body     bodyWriter
+	owed     int
+	uses     uint32
+
+	responseDone bool
+	final        bool // a final head was delivered
+	closing      bool // the connection does not persist behind this answer
+	calling      bool // inside a callback of the receiver
+	opened       bool // the connection stands
+	unasked      bool
+}
+
+// Init prepares c, which is a part of its owner. head is lent to it for the length of a callback: one for each reactor
+// will do.
+func (c *Client) Init(owner Owner, head *message.Head, o *ClientOptions) {
+	*c = Client{owner: owner, head: head, opts: o}
+	c.dec.InitResponses(&o.Limits)
+}
+
+// Dial connects. Requests may be opened at once, they are sent when the connection stands.
+func (c *Client) Dial(r *engine.Reactor, to poller.Addr, o *engine.DialOptions) error {
+	conn, err := r.Dial(to, c, o)
+	c.conn = conn
+	return err
+}
+
+// Uses returns how many requests were opened on c.
+func (c *Client) Uses() int { return int(c.uses) }
+
+// Stood reports whether the connection was ever established.
+func (c *Client) Stood() bool { return c.opened }
+
+// Usable reports whether a request may be opened: nothing is in progress, and nothing came or broke meanwhile.
+func (c *Client) Usable() bool {
+	return c.receiver == nil && c.conn.Open() && (!c.opened || c.conn.Quiet())
+}
+
+// Open begins an exchange: its answer goes to r. The Stream is c itself.
+func (c *Client) Open(r Receiver) Stream {
+	c.receiver = r
+	c.uses++
+	c.body = bodyWriter{}
+	c.responseDone, c.final, c.closing = false, false, false
+	c.owed = 0
+	if c.opened {
+		c.conn.SetTimeout(c.between())
+	}
+	return c
+}
+
+// Close closes the connection, whatever is in progress.
+func (c *Client) Close() { c.conn.Close(engine.ErrClosed) }
+
+// SetIdleTimeout bounds how long c may stay unused.
+func (c *Client) SetIdleTimeout(d time.Duration) { c.conn.SetTimeout(d) }
+
+// OnOpen starts the deadline of the exchange that waited for the connection, and lets its body come.
+func (c *Client) OnOpen(conn *engine.Conn) {
+	c.opened = true
+	if c.receiver != nil {
+		c.await()
+		c.receiver.OnSendable(c)
+	}
+}
+
+// await sets the deadline that fits what is in progress.
+func (c *Client) await() {
+	switch {
+	case !c.opened: // the dial has its own
+	case c.body.framing == ended && !c.final:
+		c.conn.SetTimeout(orDefault(c.opts.FirstByte))
+	default:
+		c.conn.SetTimeout(c.between())
+	}
+}
+
+func (c *Client) between() time.Duration { return orDefault(c.opts.BetweenBytes) }
+
+func orDefault(d time.Duration) time.Duration {
+	if d == 0 {
+		return time.Minute
+	}
+	return d
+}
+
+// OnData decodes an answer. Bytes that nobody asked for end the connection.
+func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
+	for used < len(in) {
+		if c.receiver == nil {
+			c.unasked = true
+			conn.Close(engine.ErrClosed)
+			return len(in)
+		}
+		n, ev, body, err := c.dec.Next(in[used:], c.head)
+		used += n
+		if err != nil {
+			c.fail(Malformed, err)
+			conn.Close(err)
+			return len(in)
+		}
+		if ev == h1.NeedMore {
+			break
+		}
+		c.dispatch(ev, body)
+		if !conn.Open() {
+			return len(in)
+		}
+	}
+	if c.owed > 0 {
+		conn.PauseRead()
+	}
+	return used
+}
+
+func (c *Client) dispatch(ev h1.Event, body []byte) {
+	end := ev&h1.End != 0
+	r := c.receiver
+	c.calling = true
+	switch {
+	case ev&h1.HeadDone != 0:
+		if c.head.Status >= 200 {
+			c.final = true
+			c.closing = c.head.Close
+		}
+		c.responseDone = end
+		if !end {
+			c.await()
+		}
+		r.OnHead(c, c.head, end)
+	case ev&h1.Trailers != 0:
+		c.responseDone = end
+		r.OnTrailers(c, c.head)
+	default:
+		c.responseDone = end
+		c.owed += len(body)
+		if !end {
+			c.conn.SetTimeout(c.between())
+		}
+		r.OnData(c, body, end)
+	}
+	c.calling = false
+	c.finish()
+}
+
+// finish ends the exchange when both messages are through, or when the answer is and the request never will be.
+func (c *Client) finish() {
+	if c.receiver == nil || !c.responseDone || c.calling {
+		return
+	}
+	if c.body.framing != ended { // an early answer: what is left of the request cannot be taken back from the wire
+		return
+	}
+	c.receiver = nil
+	c.owed = 0
+	if c.closing || !c.conn.Open() {
+		c.conn.Close(nil)
+		return
+	}
+	c.conn.ResumeRead()
+	c.owner.OnIdle(c)
+}
+
+// OnSendable tells the receiver.
+func (c *Client) OnSendable(*engine.Conn) {
+	if c.receiver != nil {
+		c.await()
+		c.receiver.OnSendable(c)
+	}
+}
+
+// OnTimeout ends the exchange, or an idle connection.
+func (c *Client) OnTimeout(conn *engine.Conn) {
+	c.fail(Timeout, engine.ErrTimeout)
+	conn.Close(engine.ErrTimeout)
+}
+
+// OnEOF ends a body that lasts until the connection closes; anything else was cut short.
+func (c *Client) OnEOF(conn *engine.Conn) {
+	if r := c.receiver; r != nil {
+		ev, err := c.dec.EOF()
+		switch {
+		case err == nil && ev&h1.End != 0:
+			c.closing = true
+			c.responseDone = true
+			c.calling = true
+			r.OnData(c, nil, true)
+			c.calling = false
+			c.finish()
+		case !c.final && c.dec.Idle():
+			c.fail(ConnectionLost, nil)
+		default:
+			c.fail(Truncated, err)
+		}
+	}
+	conn.Close(engine.ErrClosed)
+}
+
+// OnClose resets the exchange that was in progress and tells the owner.
+func (c *Client) OnClose(_ *engine.Conn, cause error) {
+	switch {
+	case c.opened:
+		c.fail(ConnectionLost, cause)
+	case cause == engine.ErrConnectTimeout:
+		c.fail(ConnectTimeout, cause)
+	default:
+		c.fail(ConnectFailed, cause)
+	}
+	c.owner.OnGone(c, cause, c.unasked)
+}
+
+func (c *Client) fail(code Code, cause error) {
+	if r := c.receiver; r != nil {
+		c.receiver = nil
+		r.OnReset(c, code, cause)
+	}
+}
+
+// SendHead sends the head of the request.
+func (c *Client) SendHead(h *message.Head, end bool) error {
+	if c.receiver == nil {
+		return ErrDead
+	}
+	if c.body.framing != noHead {
+		return ErrOrder
+	}
+	h.Chunked, h.Close = false, false // what the head said of the connection it came by
+	switch {
+	case end:
+		h.Length = 0
+		c.body.begin(noBody, 0)
+	case h.Length >= 0:
+		c.body.begin(counted, h.Length)
+	default:
+		h.Chunked = true
+		c.body.begin(chunked, 0)
+	}
+	c.dec.Expect(h.Verb)
+	c.conn.Commit(h1.AppendRequest(c.conn.Reserve(len(h.Base)+headRoom), h))
+	if end {
+		c.body.framing = ended
+		c.await()
+	}
+	return nil
+}
+
+// SendData sends body bytes.
+func (c *Client) SendData(p []byte, end bool) (int, error) {
+	if c.receiver == nil {
+		return 0, ErrDead
+	}
+	n, err := c.body.data(c.conn, p, end)
+	c.sent()
+	return n, err
+}
+
+// SendTrailers ends the request with h.
+func (c *Client) SendTrailers(h *message.Head) error {
+	if c.receiver == nil {
+		return ErrDead
+	}
+	err := c.body.trailers(c.conn, h)
+	c.sent()
+	return err
+}
+
+func (c *Client) sent() {
+	if c.body.framing == ended || c.conn.Congested() {
+		c.await()
+	}
+	if c.body.framing == ended {
+		c.finish()
+	}
+}
+
+// Congested reports whether the connection's queue is above its low mark, or the connection does not stand yet: a body
+// that was not given to it can still go to another one.
+func (c *Client) Congested() bool { return !c.opened || c.conn.Congested() }
+
+// Queued returns the bytes that have not left.
+func (c *Client) Queued() int { return c.conn.Queued() }
+
+// Release reads on when nothing is owed any more.
+func (c *Client) Release(n int) {
+	if c.owed -= n; c.owed <= 0 {
+		c.owed = 0
+		if c.receiver != nil {
+			c.conn.ResumeRead()
+		}
+	}
+}
+
+// Reset ends the exchange and with it the connection: HTTP/1 has no other way to take a request back.
+func (c *Client) Reset(Code) {
+	if c.receiver == nil {
+		return
+	}
+	c.receiver = nil
+	c.conn.Close(engine.ErrClosed)
+}
+
+// Peer is the address of the origin.
+func (c *Client) Peer() poller.Addr { return c.conn.Peer() }
+
+// Local is the address of our end.
+func (c *Client) Local() poller.Addr { return c.conn.Local() }

@@ -1,0 +1,36 @@
+// Package session joins connections and messages: one Stream contract over all versions of HTTP, for both ends.
+//
+// A Server takes connections of a listener and makes Streams of the requests that come in; a Client is one connection
+// to an origin on which requests are opened. Both drive a codec that does no I/O over an engine.Conn that knows no HTTP.
+// Routes, retries and upstreams are not its business: that is package proxy.
+//
+// # The contract
+//
+// A Stream is what we send on, a Receiver is who gets what the peer sends. Both speak of one exchange: a request and
+// its answer. Framing belongs to the session: it alone writes Connection, Transfer-Encoding and Content-Length, from
+// Head.Length; whoever sends says only where a message ends.
+//
+//	server   Service.Accept(stream) ─► OnHead  OnData…  [OnTrailers]     the request
+//	         SendHead  SendData…  [SendTrailers] ◄─                       the answer, 1xx heads before it
+//	client   Open(receiver) ─► SendHead  SendData…                        the request
+//	         OnHead  OnData… ◄─                                           the answer
+//
+// The end of a message is a parameter of its last part, so that the last bytes and the end leave in one write. An
+// exchange that does not reach both ends is told so by OnReset, exactly once; after that, and after both ends, neither
+// side hears of the other again.
+//
+// # Back-pressure
+//
+// What OnData delivers is owed until Release: while something is owed, the session does not read on. A proxy releases
+// at once what the other side took and did not congest, and the rest in OnSendable.
+//
+// # Ownership
+//
+// Everything runs on the reactor that owns the connection. Heads and bytes that a Receiver is given are borrowed until
+// it returns; a head is kept by MoveTo.
+//
+// # Limits
+//
+// h1.Limits for what is parsed, ServerOptions and ClientOptions for times. Pipelined requests are answered in order:
+// the next is not looked at before the present one is done, so they hold no more than the engine's read buffer.
+package session

@@ -1,0 +1,32 @@
+package session
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/edge-proxy/edge/h1"
+)
+
+// refusalRoom is more than a refusal takes.
+const refusalRoom = 512
+
+// appendRefusal appends the whole answer to a request that nobody but the session has seen.
+func appendRefusal(dst []byte, status int, cause error) []byte {
+	code := "http_request_error"
+	var e *h1.Error
+	if errors.As(cause, &e) {
+		code = e.Code
+	}
+	text := cause.Error()
+	dst = append(dst, "HTTP/1.1 "...)
+	dst = strconv.AppendInt(dst, int64(status), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, h1.Reason(status)...)
+	dst = append(dst, "\r\nContent-Type: text/plain; charset=utf-8\r\nProxy-Status: edge; error="...)
+	dst = append(dst, code...)
+	dst = append(dst, "\r\nContent-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(text)+1), 10)
+	dst = append(dst, "\r\nConnection: close\r\n\r\n"...)
+	dst = append(dst, text...)
+	return append(dst, '\n')
+}

@@ -1,0 +1,407 @@
+package session
+
+import (
+	"errors"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// ServerOptions bound what clients may do. The zero value is good. Immutable after NewServer.
+type ServerOptions struct {
+	Limits        h1.Limits
+	HeaderTimeout time.Duration // for a whole head, from its first byte or from the connection's start; 0: 10 s
+	BodyTimeout   time.Duration // between two reads of a request body; 0: 60 s
+	SendTimeout   time.Duration // for a client to take what congests its connection; 0: 60 s
+	IdleTimeout   time.Duration // between two requests; 0: 60 s
+	RequestsMax   int           // on one connection; 0: no limit
+}
+
+func (o *ServerOptions) setDefaults() {
+	for _, d := range []struct {
+		v *time.Duration
+		d time.Duration
+	}{
+		{&o.HeaderTimeout, 10 * time.Second}, {&o.BodyTimeout, time.Minute},
+		{&o.SendTimeout, time.Minute}, {&o.IdleTimeout, time.Minute},
+	} {
+		if *d.v == 0 {
+			*d.v = d.d
+		}
+	}
+}
+
+// Server speaks HTTP/1 with the clients of a listener.
+// Immutable after NewServer, but for what it keeps for each reactor.
+type Server struct {
+	opts    ServerOptions
+	service Service
+	local   []serverLocal // by Reactor.Index
+}
+
+// serverLocal is what the connections of one reactor share.
+// Owned by its reactor.
+type serverLocal struct {
+	head  message.Head // lent to the decoder
+	stats ServerStats
+	_     [64]byte // reactors count at the same time: keep them off each other's cache line
+}
+
+// ServerStats are the counters of a Server on one reactor.
+type ServerStats struct {
+	Requests  uint64
+	Malformed uint64 // requests refused by the codec
+	Timeouts  uint64 // heads and bodies that did not come in time
+	Unread    uint64 // connections closed because the answer was done before the request
+}
+
+// NewServer makes a Server for the connections of e. service is asked for a Receiver for each request.
+func NewServer(e *engine.Engine, service Service, o ServerOptions) *Server {
+	o.setDefaults()
+	return &Server{opts: o, service: service, local: make([]serverLocal, len(e.Reactors()))}
+}
+
+// Accept makes the handler of a connection: the function that Engine.Listen wants.
+func (s *Server) Accept(c *engine.Conn) engine.Handler {
+	h := &serverConn{server: s, conn: c}
+	h.dec.InitRequests(&s.opts.Limits)
+	return h
+}
+
+// Stats returns the counters on r. On r only.
+func (s *Server) Stats(r *engine.Reactor) ServerStats { return s.local[r.Index()].stats }
+
+// serverConn is one HTTP/1 connection of a client, and the Stream of the request that is in progress on it.
+// Owned by its reactor.
+//
+//	receiver != nil  from Accept to the end of both messages, or OnReset
+//	requestDone      the request was delivered whole; what follows is the next one and is not looked at
+//	owed > 0 => reading is paused
+type serverConn struct {
+	server   *Server
+	conn     *engine.Conn
+	receiver Receiver
+	dec      h1.Decoder
+	body     bodyWriter
+	owed     int
+	requests uint32
+	verb     message.Verb
+	proto    message.Proto
+
+	requestDone bool
+	closing     bool // the connection does not persist behind this answer
+	headSeen    bool // bytes of a head have come: its deadline runs
+	calling     bool // inside a callback of the receiver: the turn of the next request comes after it
+	gone        bool // the peer sent FIN
+}
+
+// OnOpen starts the deadline of the first head.
+func (s *serverConn) OnOpen(c *engine.Conn) {
+	s.headSeen = true
+	c.SetTimeout(s.server.opts.HeaderTimeout)
+}
+
+// Idle reports whether the connection is between two requests.
+func (s *serverConn) Idle() bool { return s.receiver == nil && s.dec.Idle() }
+
+// OnData decodes what came: a head, body bytes, or what of the next request must wait.
+func (s *serverConn) OnData(c *engine.Conn, in []byte) (used int) {
+	local := &s.server.local[c.Reactor().Index()]
+	for used < len(in) {
+		if s.requestDone || !c.Open() {
+			c.PauseRead()
+			return used
+		}
+		n, ev, body, err := s.dec.Next(in[used:], &local.head)
+		used += n
+		if err != nil {
+			local.stats.Malformed++
+			s.refuse(err)
+			return used
+		}
+		if ev == h1.NeedMore {
+			s.awaitMore(c)
+			return used
+		}
+		s.dispatch(local, ev, body)
+	}
+	switch {
+	case s.owed > 0:
+		c.PauseRead()
+	case s.gone && s.receiver == nil:
+		c.Close(nil)
+	}
+	return used
+}
+
+// awaitMore starts the deadline of a head that came in part.
+func (s *serverConn) awaitMore(c *engine.Conn) {
+	if s.receiver == nil && !s.headSeen && !s.dec.Idle() {
+		s.headSeen = true
+		c.SetTimeout(s.server.opts.HeaderTimeout)
+	}
+}
+
+func (s *serverConn) dispatch(local *serverLocal, ev h1.Event, body []byte) {
+	end := ev&h1.End != 0
+	if ev&h1.HeadDone != 0 {
+		local.stats.Requests++
+		s.begin(&local.head, end)
+	}
+	s.requestDone = end
+	r := s.receiver
+	if r == nil { // reset by us while the rest of its body came
+		return
+	}
+	s.calling = true
+	switch {
+	case ev&h1.HeadDone != 0:
+		r.OnHead(s, &local.head, end)
+	case ev&h1.Trailers != 0:
+		r.OnTrailers(s, &local.head)
+	default:
+		s.owed += len(body)
+		if !end {
+			s.conn.SetTimeout(s.server.opts.BodyTimeout)
+		}
+		r.OnData(s, body, end)
+	}
+	s.calling = false
+	if s.body.framing == ended {
+		s.finish()
+	}
+}
+
+// begin prepares for the exchange of a request whose head is h.
+func (s *serverConn) begin(h *message.Head, end bool) {
+	s.verb, s.proto = h.Verb, h.Proto
+	s.requests++
+	s.closing = h.Close || s.conn.Reactor().Engine().Draining() ||
+		s.server.opts.RequestsMax > 0 && int(s.requests) >= s.server.opts.RequestsMax
+	s.body = bodyWriter{}
+	s.owed = 0
+	s.headSeen = false
+	if end {
+		s.conn.SetTimeout(0)
+	} else {
+		s.conn.SetTimeout(s.server.opts.BodyTimeout)
+	}
+	s.receiver = s.server.service.Accept(s.conn.Reactor(), s)
+}
+
+// finish ends the exchange once the answer was sent whole: the next request, or the end of the connection.
+func (s *serverConn) finish() {
+	if s.receiver == nil && !s.conn.Open() {
+		return
+	}
+	s.receiver = nil
+	s.body = bodyWriter{}
+	switch {
+	case !s.requestDone:
+		s.server.local[s.conn.Reactor().Index()].stats.Unread++
+		s.conn.Close(nil)
+		return
+	case s.closing || s.gone && !s.conn.Unread():
+		s.conn.Close(nil)
+		return
+	}
+	s.requestDone = false
+	s.owed = 0
+	s.conn.SetTimeout(s.server.opts.IdleTimeout)
+	s.conn.ResumeRead()
+}
+
+// refuse answers a request that cannot be decoded and closes: nobody can say where the next one would begin.
+func (s *serverConn) refuse(err error) {
+	if r := s.receiver; r != nil {
+		s.receiver = nil
+		r.OnReset(s, Malformed, err)
+		if s.body.framing != noHead {
+			s.conn.Close(err)
+			return
+		}
+	}
+	status := 400
+	if e, ok := err.(*h1.Error); ok {
+		status = e.Status
+	}
+	s.answer(status, err)
+}
+
+// answer sends a short answer of the session's own and closes.
+func (s *serverConn) answer(status int, cause error) {
+	s.conn.Commit(appendRefusal(s.conn.Reserve(refusalRoom), status, cause))
+	s.conn.Close(nil)
+	s.server.service.Refused(s.conn.Reactor(), s.conn.Peer(), status, cause)
+}
+
+// errSlowHead is why a request is refused whose head does not come in time.
+var errSlowHead = errors.New("the request head took too long")
+
+// OnSendable tells the receiver.
+func (s *serverConn) OnSendable(c *engine.Conn) {
+	if s.receiver == nil {
+		return
+	}
+	if s.requestDone {
+		c.SetTimeout(0)
+	}
+	s.receiver.OnSendable(s)
+}
+
+// OnTimeout ends what took too long: an idle connection quietly, a slow head with 408, an exchange by a reset.
+func (s *serverConn) OnTimeout(c *engine.Conn) {
+	stats := &s.server.local[c.Reactor().Index()].stats
+	switch {
+	case s.receiver != nil:
+		stats.Timeouts++
+		s.fail(Timeout, engine.ErrTimeout)
+		c.Close(engine.ErrTimeout)
+	case s.headSeen && !s.dec.Idle():
+		stats.Timeouts++
+		s.answer(408, errSlowHead)
+	default:
+		c.Close(nil)
+	}
+}
+
+// OnEOF ends an idle connection. Behind a whole request the client may have half closed: it still gets its answer.
+func (s *serverConn) OnEOF(c *engine.Conn) {
+	s.gone = true
+	if s.receiver == nil {
+		c.Close(nil)
+		return
+	}
+	if !s.requestDone {
+		s.fail(Truncated, nil)
+		c.Close(engine.ErrClosed)
+	}
+}
+
+// OnClose resets the exchange that was in progress.
+func (s *serverConn) OnClose(_ *engine.Conn, cause error) { s.fail(ConnectionLost, cause) }
+
+func (s *serverConn) fail(code Code, cause error) {
+	if r := s.receiver; r != nil {
+		s.receiver = nil
+		r.OnReset(s, code, cause)
+	}
+}
+
+// SendHead sends the head of the answer, or an interim one.
+func (s *serverConn) SendHead(h *message.Head, end bool) error {
+	if s.receiver == nil {
+		return ErrDead
+	}
+	if s.body.framing != noHead {
+		return ErrOrder
+	}
+	if h.Status < 200 {
+		if s.proto >= message.HTTP11 { // RFC 9110 §15.2: never to an HTTP/1.0 client
+			s.conn.Commit(h1.AppendResponse(s.conn.Reserve(len(h.Base)+headRoom), h, h1.ResponseOptions{}))
+		}
+		return nil
+	}
+	s.frame(h, end)
+	if end && !s.requestDone {
+		s.closing = true
+	}
+	o := h1.ResponseOptions{
+		ToHTTP10: s.proto < message.HTTP11, Close: s.closing, HeadRequest: s.verb == message.VerbHead,
+	}
+	s.conn.Commit(h1.AppendResponse(s.conn.Reserve(len(h.Base)+headRoom), h, o))
+	if end {
+		s.body.framing = ended
+		if !s.calling {
+			s.finish()
+		}
+	}
+	return nil
+}
+
+// headRoom is what a session adds to a head: the status line and the framing fields.
+const headRoom = 256
+
+// frame decides how the body will be delimited. RFC 9112 §6.3.
+func (s *serverConn) frame(h *message.Head, end bool) {
+	h.Chunked = false
+	switch {
+	case s.verb == message.VerbHead || h.Status == 204 || h.Status == 304:
+		s.body.begin(noBody, 0)
+	case end:
+		h.Length = 0
+		s.body.begin(noBody, 0)
+	case h.Length >= 0:
+		s.body.begin(counted, h.Length)
+	case s.proto >= message.HTTP11:
+		h.Chunked = true
+		s.body.begin(chunked, 0)
+	default:
+		s.closing = true
+		s.body.begin(untilClose, 0)
+	}
+}
+
+// SendData sends body bytes.
+func (s *serverConn) SendData(p []byte, end bool) (int, error) {
+	if s.receiver == nil {
+		return 0, ErrDead
+	}
+	n, err := s.body.data(s.conn, p, end)
+	s.sent()
+	return n, err
+}
+
+// SendTrailers ends the answer with h.
+func (s *serverConn) SendTrailers(h *message.Head) error {
+	if s.receiver == nil {
+		return ErrDead
+	}
+	err := s.body.trailers(s.conn, h)
+	s.sent()
+	return err
+}
+
+// sent follows up on body bytes: the end of the exchange, or the deadline of a client that takes nothing.
+func (s *serverConn) sent() {
+	switch {
+	case s.body.framing == ended:
+		if !s.calling {
+			s.finish()
+		}
+	case s.conn.Congested():
+		s.conn.SetTimeout(s.server.opts.SendTimeout)
+	}
+}
+
+// Congested reports whether the connection's queue is above its low mark.
+func (s *serverConn) Congested() bool { return s.conn.Congested() }
+
+// Queued returns the bytes that have not left.
+func (s *serverConn) Queued() int { return s.conn.Queued() }
+
+// Release reads on when nothing is owed any more.
+func (s *serverConn) Release(n int) {
+	if s.owed -= n; s.owed <= 0 && !s.requestDone && s.receiver != nil {
+		s.owed = 0
+		s.conn.ResumeRead()
+	}
+}
+
+// Reset ends the exchange. An answer that had begun can only be cut off.
+func (s *serverConn) Reset(Code) {
+	if s.receiver == nil {
+		return
+	}
+	s.receiver = nil
+	s.conn.Close(engine.ErrClosed)
+}
+
+// Peer is the address of the client.
+func (s *serverConn) Peer() poller.Addr { return s.conn.Peer() }
+
+// Local is the address that the client connected to.
+func (s *serverConn) Local() poller.Addr { return s.conn.Local() }

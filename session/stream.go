@@ -1,0 +1,91 @@
+package session
+
+import (
+	"errors"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// Stream is the sending half of one exchange: of the answer on a server, of the request on a client.
+// Owned by its reactor: no method is safe for any other goroutine. A Stream is dead after both ends or a reset; then
+// its methods return ErrDead or do nothing.
+type Stream interface {
+	// SendHead sends a head; end says that no body follows. Interim (1xx) heads may come before the final one.
+	// h is borrowed until return. Hop-by-hop fields in it are not sent; framing is written from h.Length.
+	SendHead(h *message.Head, end bool) error
+	// SendData sends body bytes and reports how many it took. With n < len(p) keep the rest, and the end, and wait
+	// for OnSendable. p is borrowed until return.
+	SendData(p []byte, end bool) (n int, err error)
+	// SendTrailers ends the message with trailer fields, where its framing allows them, else without.
+	SendTrailers(h *message.Head) error
+	// Congested reports whether more is queued than should be: OnSendable will come.
+	Congested() bool
+	// Queued returns the bytes that were sent and have not left.
+	Queued() int
+	// Release says that n bytes of those that OnData delivered are done with.
+	Release(n int)
+	// Reset ends the exchange at once. No callback follows.
+	Reset(code Code)
+	// Peer is the address of the other end of the connection.
+	Peer() poller.Addr
+	// Local is the address of our end.
+	Local() poller.Addr
+}
+
+// Receiver is who gets what the peer sends in one exchange. All methods run on the reactor, never nested in each other.
+type Receiver interface {
+	// OnHead delivers a head; end says that no body follows. An answer may be preceded by interim (1xx) heads.
+	// h is borrowed until return.
+	OnHead(s Stream, h *message.Head, end bool)
+	// OnData delivers body bytes, which are owed until Release. p is borrowed until return.
+	OnData(s Stream, p []byte, end bool)
+	// OnTrailers delivers trailer fields and ends the message. h is borrowed until return.
+	OnTrailers(s Stream, h *message.Head)
+	// OnSendable says that the stream is no longer congested.
+	OnSendable(s Stream)
+	// OnReset says that the exchange ended before both its messages did. Exactly once, last. cause may be nil.
+	OnReset(s Stream, code Code, cause error)
+}
+
+// Service makes receivers for requests.
+type Service interface {
+	// Accept is called for each request, before its OnHead, on r, which owns the connection.
+	Accept(r *engine.Reactor, s Stream) Receiver
+	// Refused is told of a request that the session itself answered with status, because it could not be decoded or
+	// did not come in time.
+	Refused(r *engine.Reactor, peer poller.Addr, status int, cause error)
+}
+
+// Code says why an exchange was reset.
+type Code uint8
+
+// The codes of a reset.
+const (
+	Cancelled      Code = iota // the peer, or whoever called Reset, no longer wants it
+	Refused                    // the peer did not process any of it
+	ConnectFailed              // there was no connection to send it on
+	ConnectTimeout             // the same, because it took too long
+	Timeout                    // the peer was silent for too long
+	Malformed                  // what the peer sent breaks the protocol
+	Truncated                  // the peer ended before its message did
+	ConnectionLost             // the connection broke
+)
+
+var codeText = [...]string{
+	"cancelled", "refused", "connection failed", "connection timed out", "timed out", "malformed", "truncated",
+	"connection lost",
+}
+
+// String names c.
+func (c Code) String() string { return codeText[c] }
+
+// The errors of a Stream.
+var (
+	ErrDead      = errors.New("stream is over")
+	ErrOrder     = errors.New("head, data and end are out of order")
+	ErrTooMuch   = errors.New("more body than the head announced")
+	ErrTooLittle = errors.New("less body than the head announced")
+	ErrFull      = errors.New("send queue is full")
+)
