@@ -44,16 +44,14 @@ func parseFields(b []byte, i int, fs []message.Field, m *marks, limit fieldBound
 			}
 			return fs, i + 2, lineEnd(b, i)
 		}
-		colon := colonFrom(b, i)
-		if colon < 0 {
-			return fs, 0, badNameStart(b[i:])
-		}
-		id := message.LookupBytes(b[i:colon])
+		id, size := message.LeadingName(b, i)
 		if id == message.Other {
-			if e := badName(b[i:colon]); e != nil {
+			var e *Error
+			if id, size, e = parseName(b[i:]); size == 0 {
 				return fs, 0, e
 			}
 		}
+		colon := i + size
 		at := colon + 1
 		for at < len(b) && (b[at] == ' ' || b[at] == '\t') {
 			at++
@@ -78,13 +76,33 @@ func parseFields(b []byte, i int, fs []message.Field, m *marks, limit fieldBound
 		for end > at && (b[end-1] == ' ' || b[end-1] == '\t') {
 			end--
 		}
-		fs = append(fs, message.Field{
-			NameAt: uint32(i), NameLen: uint16(colon - i), ID: id,
-			ValueAt: uint32(at), ValueLen: uint32(end - at),
-		})
+		if len(fs) == cap(fs) {
+			fs = append(fs, message.Field{})[:len(fs)]
+		}
+		fs = fs[:len(fs)+1]
+		// One store for each member: a literal is put together on the stack and read back before those stores are
+		// done, which took a quarter of the time here.
+		f := &fs[len(fs)-1]
+		f.NameAt, f.NameLen, f.ID = uint32(i), uint16(colon-i), id
+		f.ValueAt, f.ValueLen, f.Dropped = uint32(at), uint32(end-at), false
 		i = next
 	}
 	return fs, 0, nil
+}
+
+// parseName returns the name that b begins with and its length; 0 when it is not one or b ends before the colon.
+func parseName(b []byte) (message.Name, int, *Error) {
+	size := colonFrom(b, 0)
+	if size < 0 {
+		return 0, 0, badNameStart(b)
+	}
+	id := message.LookupBytes(b[:size])
+	if id == message.Other {
+		if e := badName(b[:size]); e != nil {
+			return 0, 0, e
+		}
+	}
+	return id, size, nil
 }
 
 // badName returns the fault of a name that has no number, nil when it is a token.

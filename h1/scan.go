@@ -3,6 +3,7 @@ package h1
 import (
 	"encoding/binary"
 	"math/bits"
+	"unsafe"
 )
 
 // Bytes are looked at eight at a time. In each test below a byte that is looked for leaves its bit 0x80 set. A borrow
@@ -24,13 +25,19 @@ func notTarget(x uint64) uint64 {
 // colons marks the colons.
 func colons(x uint64) uint64 { x ^= ':' * ones; return (x - ones) &^ x & highs }
 
+// word loads b[i:i+8].
+func word(b []byte, i int) uint64 {
+	// SAFETY: every caller has checked that len(b)-i >= 8, and i is never negative.
+	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), i))[:])
+}
+
 // first is the index of the first byte that is marked in m.
 func first(m uint64) int { return bits.TrailingZeros64(m) >> 3 }
 
 // colonFrom returns the index of the first colon in b[i:], or -1.
 func colonFrom(b []byte, i int) int {
 	for ; len(b)-i >= 8; i += 8 {
-		if m := colons(binary.LittleEndian.Uint64(b[i:])); m != 0 {
+		if m := colons(word(b, i)); m != 0 {
 			return i + first(m)
 		}
 	}
@@ -45,7 +52,7 @@ func colonFrom(b []byte, i int) int {
 // controlFrom returns the index of the first control character but HTAB in b[i:], or len(b).
 func controlFrom(b []byte, i int) int {
 	for len(b)-i >= 8 {
-		m := controls(binary.LittleEndian.Uint64(b[i:]))
+		m := controls(word(b, i))
 		if m == 0 {
 			i += 8
 			continue
@@ -67,7 +74,7 @@ func controlFrom(b []byte, i int) int {
 // targetEnd returns the index of the first byte of b[i:] that cannot be in a request target, or len(b).
 func targetEnd(b []byte, i int) int {
 	for ; len(b)-i >= 8; i += 8 {
-		if m := notTarget(binary.LittleEndian.Uint64(b[i:])); m != 0 {
+		if m := notTarget(word(b, i)); m != 0 {
 			return i + first(m)
 		}
 	}

@@ -1,6 +1,10 @@
 package message
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+	"unsafe"
+)
 
 // Name is the number of a field name that the proxy or many filters have to understand; Other for all the rest.
 // The numbers are not stable between versions: they never leave the process.
@@ -232,6 +236,61 @@ func LookupBytes(b []byte) Name {
 		b = b[8:]
 	}
 	return n
+}
+
+// LeadingName returns the numbered name, in any case, that stands at b[at:] and that a colon ends, and its length.
+// Other says nothing: the name may be another, there may be no colon, or not the room to look at whole words.
+func LeadingName(b []byte, at int) (Name, int) {
+	if uint(at) > uint(len(b)) {
+		return Other, 0
+	}
+	room := len(b) - at - 8
+	if room < 0 {
+		return Other, 0
+	}
+	x := word(b, at)
+	last, size := x, 0
+	if m := colons(x); m != 0 {
+		shift := bits.TrailingZeros64(m) &^ 7
+		last, size = x&(1<<(shift&63)-1), shift>>3
+	} else {
+		for size = 8; ; size += 8 {
+			if size > room || size > nameMax {
+				return Other, 0
+			}
+			if m := colons(word(b, at+size)); m != 0 {
+				size += bits.TrailingZeros64(m) >> 3
+				break
+			}
+		}
+		last = word(b, at+size-8)
+	}
+	n := slots[slot(last, size)]
+	w := &words[n]
+	if w.size != size || differ(last, w.last) {
+		return Other, 0
+	}
+	if size > 8 {
+		if differ(x, w.head[0]) {
+			return Other, 0
+		}
+		if size > 16 && (differ(word(b, at+8), w.head[1]) || size > 24 && differ(word(b, at+16), w.head[2])) {
+			return Other, 0
+		}
+	}
+	return n, size
+}
+
+// word loads b[i:i+8].
+func word(b []byte, i int) uint64 {
+	// SAFETY: LeadingName, the only caller, has checked that 0 <= i and i+8 <= len(b).
+	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), i))[:])
+}
+
+// colons sets the bit 0x80 of each byte of x that is a colon; above the first of them it may err.
+func colons(x uint64) uint64 {
+	x ^= ':' * lengthMix
+	return (x - lengthMix) &^ x & (0x80 * lengthMix)
 }
 
 func slot(last uint64, size int) uint64 {
