@@ -43,15 +43,9 @@ var Peers = []Peer{
 	{Name: "floor-syscall", optional: true, argv: floorArgs("syscall"), env: oneProc},
 	{Name: "edge", binary: "edge", version: []string{"version"}, config: edgeConfig(false), argv: edgeArgs},
 	{Name: "edge+log", binary: "edge", version: []string{"version"}, config: edgeConfig(true), argv: edgeArgs},
-	{Name: nginxName, binary: "nginx", version: []string{"-v"}, config: nginxConfig, argv: func(p place, file string) []string {
-		return []string{"-p", p.dir, "-c", file, "-e", "stderr"}
-	}},
-	{Name: "haproxy", binary: "haproxy", version: []string{"-v"}, config: haproxyConfig, argv: func(_ place, file string) []string {
-		return []string{"-db", "-q", "-f", file}
-	}},
-	{Name: "h2o", binary: "h2o", version: []string{"-v"}, config: h2oConfig, argv: func(_ place, file string) []string {
-		return []string{"-c", file}
-	}},
+	{Name: nginxName, binary: "nginx", version: []string{"-v"}, config: nginxConfig, argv: nginxArgs},
+	{Name: "haproxy", binary: "haproxy", version: []string{"-v"}, config: haproxyConfig, argv: haproxyArgs},
+	{Name: "h2o", binary: "h2o", version: []string{"-v"}, config: h2oConfig, argv: h2oArgs},
 	{Name: "fasthttp", argv: goPeerArgs("fasthttp"), env: oneProc},
 	{Name: "nethttp", argv: goPeerArgs("nethttp"), env: oneProc},
 }
@@ -162,6 +156,10 @@ func asRoot(line string) string {
 	return ""
 }
 
+func nginxArgs(p place, file string) []string {
+	return []string{"-p", p.dir, "-c", file, "-e", "stderr"}
+}
+
 // nginxConfig follows ngx_http_upstream_module on keepalive; requests are passed on as they come
 // and answers never go to disk.
 func nginxConfig(p place) (string, string) {
@@ -180,6 +178,7 @@ http {
 	keepalive_timeout 300s;
 	keepalive_requests 1000000000;
 	client_max_body_size 0;
+	client_body_buffer_size 128k;
 	client_body_temp_path %[3]s/body;
 	proxy_temp_path %[3]s/proxy;
 	fastcgi_temp_path %[3]s/fastcgi;
@@ -209,6 +208,10 @@ http {
 `, p.listen, p.origin, p.dir, asRoot("user root;"))
 }
 
+func haproxyArgs(_ place, file string) []string { return []string{"-db", "-q", "-f", file} }
+
+// haproxyConfig shares idle connections between all clients, as its manual advises for origins that
+// do not tell clients apart.
 func haproxyConfig(p place) (string, string) {
 	return "haproxy.cfg", fmt.Sprintf(`global
 	nbthread 1
@@ -230,6 +233,8 @@ backend origin
 	server origin %s pool-purge-delay 300s
 `, p.listen, p.origin)
 }
+
+func h2oArgs(_ place, file string) []string { return []string{"-c", file} }
 
 func h2oConfig(p place) (string, string) {
 	host, port, _ := strings.Cut(p.listen, ":")

@@ -164,7 +164,11 @@ func (s *ScenarioResult) writeText(w io.Writer) error {
 	return nil
 }
 
+// micros prints d; wrk has no percentile for some pipelined runs and says 0.
 func micros(d time.Duration) string {
+	if d == 0 {
+		return "–"
+	}
 	if d < 10*time.Millisecond {
 		return fmt.Sprintf("%dµs", d.Microseconds())
 	}

@@ -266,6 +266,9 @@ func (r *runner) runScenario(ctx context.Context, s Scenario) (*ScenarioResult, 
 			result.rounds = append(result.rounds, this)
 		}
 	}
+	if len(result.rounds) == 0 {
+		result.rounds = rounds
+	}
 	result.RoundsKept = len(result.rounds)
 	for _, p := range active {
 		result.Peers = append(result.Peers, summarize(p.Name, result.rounds))

@@ -31,7 +31,8 @@ func quantile(sorted []float64, q float64) float64 {
 	return sorted[low] + (at-float64(low))*(sorted[high]-sorted[low])
 }
 
-// steady tells for each floor whether it lies within tolerance of the median of all.
+// steady tells for each floor whether it lies within tolerance of the median of all. Where none does
+// (an even number of them can lie around the median on both sides) there is nothing to choose by.
 func steady(floors []float64, tolerance float64) (keep []bool, kept int) {
 	m := median(floors)
 	keep = make([]bool, len(floors))

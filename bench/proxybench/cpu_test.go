@@ -1,0 +1,165 @@
+package proxybench
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestParseSchedstat(t *testing.T) {
+	for in, want := range map[string]time.Duration{
+		"123456789 42 7\n": 123456789,
+		"0 0 0":            0,
+	} {
+		if got, err := parseSchedstat([]byte(in)); err != nil || got != want {
+			t.Errorf("%q: got %v, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "1 2", "x 2 3"} {
+		if _, err := parseSchedstat([]byte(in)); err == nil {
+			t.Errorf("%q: no error", in)
+		}
+	}
+}
+
+func TestParseStat(t *testing.T) {
+	const tail = " 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 1 0 5000 1000 200"
+	for in, want := range map[string]stat{
+		"42 (nginx) S 7 42 42 0" + tail[2:]:        {parent: 7, cpu: 2 * time.Second},
+		"42 (a (odd) name) R 1 42 42 0" + tail[2:]: {parent: 1, cpu: 2 * time.Second},
+	} {
+		if got, err := parseStat([]byte(in)); err != nil || got != want {
+			t.Errorf("%q: got %+v, %v, want %+v", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", "42 nginx S 7", "42 (nginx) S 7 1 1", "42 (nginx) S x" + tail} {
+		if _, err := parseStat([]byte(in)); err == nil {
+			t.Errorf("%q: no error", in)
+		}
+	}
+}
+
+func TestKibField(t *testing.T) {
+	status := []byte("Name:\tedge\nVmHWM:\t    9000 kB\nVmRSS:\t    8192 kB\n")
+	if got := kibField(status, "VmRSS:"); got != 8192 {
+		t.Errorf("VmRSS is %d", got)
+	}
+	if got := kibField(status, "Pss:"); got != 0 {
+		t.Errorf("a field that is not there is %d", got)
+	}
+}
+
+// All three ways to ask must tell the same time of a process that does not run meanwhile.
+func TestProcessTime_agreesWithProc(t *testing.T) {
+	c := exec.Command("sh", "-c", "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done; echo done; read line")
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Skip(err)
+	}
+	defer func() {
+		_ = in.Close()
+		_ = c.Wait()
+	}()
+	if _, err := out.Read(make([]byte, 8)); err != nil {
+		t.Fatal(err)
+	}
+	pid := c.Process.Pid
+	clock, err := processTime(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	threads, err := threadsTime(pid)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if clock <= 0 || err == nil && (clock-threads).Abs() > 20*time.Millisecond {
+		t.Errorf("the clock says %v, the threads %v", clock, threads)
+	}
+}
+
+func TestProcessTree_findsGrandchildren(t *testing.T) {
+	c := exec.Command("sh", "-c", "sh -c 'echo ready; read line; :'; :")
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Skip(err)
+	}
+	defer func() {
+		_ = in.Close()
+		_ = c.Wait()
+	}()
+	if _, err := out.Read(make([]byte, 8)); err != nil {
+		t.Fatal(err)
+	}
+	if tree := processTree(c.Process.Pid); len(tree) != 2 || tree[0] != c.Process.Pid {
+		t.Errorf("tree of %d is %v, want it and its child", c.Process.Pid, tree)
+	}
+	if own := processTree(os.Getpid()); !slices.Contains(own, c.Process.Pid) || len(own) < 3 {
+		t.Errorf("own tree %v lacks %d or its child", own, c.Process.Pid)
+	}
+}
+
+func TestMemoryOf_self(t *testing.T) {
+	m := memoryOf([]int{os.Getpid()})
+	if m.RSS <= 0 || m.Peak < m.RSS {
+		t.Errorf("got %+v", m)
+	}
+}
+
+func TestCPUModel(t *testing.T) {
+	for in, want := range map[string]string{
+		"processor\t: 0\nmodel name\t: AMD EPYC\n": "AMD EPYC",
+		"CPU implementer\t: 0x41\n":                "0x41",
+		"":                                         "unknown",
+	} {
+		if got := cpuModel([]byte(in)); got != want {
+			t.Errorf("%q: got %q", in, got)
+		}
+	}
+}
+
+func TestReport_printsEveryPeer(t *testing.T) {
+	rounds := []round{
+		{"floor": {CPUPerRequest: 10}, "nginx": {CPUPerRequest: 12.5}, "edge": {CPUPerRequest: 10.5, Errors: 1, Detail: "oops"}},
+		{"floor": {CPUPerRequest: 11}, "nginx": {CPUPerRequest: 13.75}},
+	}
+	s := &ScenarioResult{Name: "small", RoundsKept: 2}
+	for _, name := range []string{"floor", "edge", "nginx", "h2o"} {
+		s.Peers = append(s.Peers, summarize(name, rounds))
+	}
+	if got := s.Peers[2].ToFloor.Median; got != 1.25 {
+		t.Errorf("nginx is %v of the floor, want 1.25", got)
+	}
+	if got := s.Peers[1].ToNginx.Median; got != 0.84 {
+		t.Errorf("edge is %v of nginx, want 0.84", got)
+	}
+	var b bytes.Buffer
+	if err := (&Report{Scenarios: []*ScenarioResult{s}}).WriteText(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"1.25", "0.84", "h2o", "failed", "edge: oops"} {
+		if !bytes.Contains(b.Bytes(), []byte(want)) {
+			t.Errorf("%q is missing in\n%s", want, b.String())
+		}
+	}
+	if err := (&Report{Scenarios: []*ScenarioResult{s}}).WriteJSON(&b); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,64 @@
+package proxybench
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestServeGoPeer_proxies(t *testing.T) {
+	for _, name := range []string{"fasthttp", "nethttp"} {
+		t.Run(name, func(t *testing.T) {
+			origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Close || r.Header.Get("X-Forwarded-For") == "" {
+					t.Errorf("the origin was asked with close %v and %v", r.Close, r.Header)
+				}
+				_, _ = io.Copy(w, r.Body)
+			}))
+			defer origin.Close()
+			addrs, err := freeAddrs(1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- ServeGoPeer(ctx, name, addrs[0], origin.Listener.Addr().String()) }()
+			post(t, addrs[0])
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := ServeGoPeer(t.Context(), "caddy", "127.0.0.1:0", ""); err == nil {
+		t.Error("an unknown peer is no error")
+	}
+}
+
+// post sends a body over a connection of its own, again until the peer listens.
+func post(t *testing.T, addr string) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		resp, err := client.Post("http://"+addr+"/", "text/plain", strings.NewReader("hello"))
+		if err != nil && time.Now().Before(deadline) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || string(body) != "hello" {
+			t.Errorf("got %d %q, %v", resp.StatusCode, body, err)
+		}
+		if !resp.Close {
+			t.Error("the client asked for close, the answer does not say so")
+		}
+		return
+	}
+}

@@ -1,0 +1,137 @@
+package proxybench
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+const wrkHead = `Running 10m test @ http://127.0.0.1:8080/small
+  1 threads and 64 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency     1.02ms  200.00us   5.00ms   90.00%
+    Req/Sec    60.00k     1.00k   61.00k    50.00%
+  Latency Distribution
+`
+
+func TestParseWrk(t *testing.T) {
+	for name, c := range map[string]struct {
+		out  string
+		want loadResult
+	}{
+		"clean": {
+			wrkHead + "     50%  676.00us\n     75%    1.00ms\n     90%    1.10ms\n     99%    1.34ms\n" +
+				"  66000 requests in 1.10s, 15.00MB read\nRequests/sec:  60000.00\nTransfer/sec:     13.00MB\n",
+			loadResult{requests: 66000, p50: 676 * time.Microsecond, p99: 1340 * time.Microsecond},
+		},
+		"seconds and minutes": {
+			wrkHead + "     50%    1.50s \n     99%    1.20m \n  3 requests in 4.00s, 1.00KB read\n",
+			loadResult{requests: 3, p50: 1500 * time.Millisecond, p99: 72 * time.Second},
+		},
+		"errors": {
+			wrkHead + "     50%    1.00ms\n     99%    2.00ms\n  100 requests in 1.00s, 1.00KB read\n" +
+				"  Socket errors: connect 1, read 2, write 3, timeout 4\n  Non-2xx or 3xx responses: 5\n",
+			loadResult{
+				requests: 100, p50: time.Millisecond, p99: 2 * time.Millisecond, errors: 15,
+				detail: "Socket errors: connect 1, read 2, write 3, timeout 4; Non-2xx or 3xx responses: 5",
+			},
+		},
+		"no latencies": {
+			"  0 requests in 1.00s, 0.00B read\n",
+			loadResult{},
+		},
+	} {
+		if got, err := parseWrk(c.out); err != nil || got != c.want {
+			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, c.want)
+		}
+	}
+}
+
+func TestParseWrk_refusesWhatIsNoSummary(t *testing.T) {
+	for _, out := range []string{"", "unable to connect to 127.0.0.1:1 Connection refused\n"} {
+		if _, err := parseWrk(out); !errors.Is(err, errNoSummary) {
+			t.Errorf("%q: %v", out, err)
+		}
+	}
+	if _, err := parseWrk(wrkHead + "     50%    1.00xs\n"); err == nil {
+		t.Error("a time without a known unit is no error")
+	}
+}
+
+func TestParseGoLoad(t *testing.T) {
+	r, err := parseGoLoad(`{"requests":7,"errors":1,"elapsed_ns":5,"p50_ns":10,"p99_ns":20,"failure":"x"}`)
+	if err != nil || r != (loadResult{requests: 7, errors: 1, p50: 10, p99: 20, detail: "x"}) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	if _, err := parseGoLoad("panic"); err == nil {
+		t.Error("no error")
+	}
+}
+
+func TestScenarios_areWellFormedRequests(t *testing.T) {
+	for _, s := range Scenarios {
+		req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(s.request("127.0.0.1:1"))))
+		if err != nil {
+			t.Errorf("%s: %v", s.Name, err)
+			continue
+		}
+		n, err := io.Copy(io.Discard, req.Body)
+		if err != nil || n != int64(s.Body) || req.URL.Path != s.Path || req.Close != s.Reconnect {
+			t.Errorf("%s: body of %d, path %s, close %v, %v", s.Name, n, req.URL.Path, req.Close, err)
+		}
+	}
+}
+
+func TestScenarios_browserHeadIsAsLongAsSaid(t *testing.T) {
+	found, err := FindScenarios([]string{"browser"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := found[0].request("127.0.0.1:18080")
+	if fields := bytes.Count(head, []byte("\r\n")) - 2; fields != 12 {
+		t.Errorf("%d fields, want 12", fields)
+	}
+	if len(head) < 620 || len(head) > 700 {
+		t.Errorf("%d bytes, want about 650", len(head))
+	}
+}
+
+func TestFind_keepsOrderAndRefusesUnknownNames(t *testing.T) {
+	found, err := FindScenarios([]string{"close", "small"})
+	if err != nil || len(found) != 2 || found[0].Name != "small" || found[1].Name != "close" {
+		t.Errorf("got %v, %v", found, err)
+	}
+	if _, err := FindScenarios([]string{"smal"}); err == nil || !strings.Contains(err.Error(), "small1000") {
+		t.Errorf("unknown scenario: %v", err)
+	}
+	peers, err := FindPeers([]string{"nginx", "floor-syscall"})
+	var names []string
+	for _, p := range peers {
+		names = append(names, p.Name)
+	}
+	if err != nil || !slices.Equal(names, []string{"floor", "floor-syscall", "nginx"}) {
+		t.Errorf("got %v, %v", names, err)
+	}
+}
+
+func TestWrkCommand_writesAScriptOnlyWhenNeeded(t *testing.T) {
+	dir := t.TempDir()
+	for _, s := range Scenarios {
+		argv, err := wrkCommand("wrk", s, "127.0.0.1:1", dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := slices.Contains(argv, "-s"), s.Body > 0 || s.Pipeline > 1; got != want {
+			t.Errorf("%s: script %v, want %v", s.Name, got, want)
+		}
+		if argv[len(argv)-1] != "http://127.0.0.1:1"+s.Path {
+			t.Errorf("%s: %v", s.Name, argv)
+		}
+	}
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/bench/proxybench"
+)
+
+// asChild makes the test binary be edge-bench: the runner starts itself for origin, floor, peers.
+const asChild = "EDGE_BENCH_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asChild) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func options(t *testing.T) (o proxybench.Options, tmp string) {
+	t.Helper()
+	t.Setenv(asChild, "1")
+	tmp = t.TempDir()
+	t.Setenv("TMPDIR", tmp)
+	return proxybench.Options{
+		Self: os.Args[0], Edge: filepath.Join(tmp, "no-such-binary"), Load: "go", Rounds: 1,
+		Window: 50 * time.Millisecond, Scenarios: []string{"small"},
+	}, tmp
+}
+
+func TestProxy_measuresEveryPeerThatIsThere(t *testing.T) {
+	o, tmp := options(t)
+	o.Peers = []string{"fasthttp", "edge"}
+	var notes strings.Builder
+	o.Log = &notes
+	report, err := proxybench.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err, notes.String())
+	}
+	if len(report.Scenarios) != 1 || len(report.Scenarios[0].Peers) != 2 {
+		t.Fatalf("got %+v", report)
+	}
+	for _, p := range report.Scenarios[0].Peers {
+		if len(p.Samples) == 0 || p.CPUPerRequest <= 0 || p.RequestsPerSecond <= 0 || p.Errors != 0 || p.Memory.RSS <= 0 {
+			t.Errorf("%s: %+v", p.Name, p)
+		}
+	}
+	if !strings.Contains(notes.String(), "edge is left out") {
+		t.Errorf("no note about the missing peer in %q", notes.String())
+	}
+	wantEmpty(t, tmp)
+	path := filepath.Join(tmp, "out.json")
+	if err := writeJSON(path, report); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil || !json.Valid(b) {
+		t.Errorf("report: %v, %.80s", err, b)
+	}
+}
+
+func TestProxy_cleansUpWhenInterrupted(t *testing.T) {
+	o, tmp := options(t)
+	o.Window = time.Hour
+	o.Peers = []string{"floor"}
+	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+	defer cancel()
+	if _, err := proxybench.Run(ctx, o); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	wantEmpty(t, tmp)
+}
+
+func wantEmpty(t *testing.T, dir string) {
+	t.Helper()
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func TestRoot_refusesUnknownNames(t *testing.T) {
+	for _, args := range [][]string{
+		{"proxy", "--scenario", "nosuch"}, {"proxy", "--peers", "nosuch"}, {"peer", "nosuch"},
+		{"floor", "--origin", "nowhere"}, {"nosuch"},
+	} {
+		root := newRoot()
+		root.SetArgs(args)
+		if err := root.Execute(); err == nil {
+			t.Errorf("%v: no error", args)
+		}
+	}
+}
