@@ -1,6 +1,10 @@
 package h1
 
-import "github.com/edge-proxy/edge/message"
+import (
+	"encoding/binary"
+
+	"github.com/edge-proxy/edge/message"
+)
 
 // marks remembers where the fields stand that a codec has to understand: those up to lastMarked.
 type marks struct {
@@ -53,11 +57,14 @@ func parseFields(b []byte, i int, fs []message.Field, m *marks, limit fieldBound
 		}
 		colon := i + size
 		at := colon + 1
-		for at < len(b) && (b[at] == ' ' || b[at] == '\t') {
+		if at < len(b) && b[at] == ' ' {
+			at++
+		}
+		for at < len(b) && isBlank(b[at]) {
 			at++
 		}
 		end := controlFrom(b, at)
-		if end+1 >= len(b) || b[end] != '\r' || b[end+1] != '\n' {
+		if len(b)-end < 2 || binary.LittleEndian.Uint16(b[end:]) != crlf {
 			if end < len(b) {
 				return fs, 0, lineEnd(b, end)
 			}
@@ -73,7 +80,7 @@ func parseFields(b []byte, i int, fs []message.Field, m *marks, limit fieldBound
 			m.note(id, len(fs))
 		}
 		next := end + 2
-		for end > at && (b[end-1] == ' ' || b[end-1] == '\t') {
+		for end > at && isBlank(b[end-1]) {
 			end--
 		}
 		if len(fs) == cap(fs) {
@@ -137,8 +144,11 @@ func badNameStart(line []byte) *Error {
 }
 
 func trimRight(b []byte) []byte {
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+	for len(b) > 0 && isBlank(b[len(b)-1]) {
 		b = b[:len(b)-1]
 	}
 	return b
 }
+
+// isBlank tells white space (RFC 9110 §5.6.3). One comparison sends most other characters away.
+func isBlank(c byte) bool { return c <= ' ' && (c == ' ' || c == '\t') }

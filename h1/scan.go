@@ -15,11 +15,11 @@ const (
 )
 
 // controls marks the bytes below 0x20 and DEL.
-func controls(x uint64) uint64 { return (x - 0x20*ones | (x ^ dels) - ones) &^ x & highs }
+func controls(x uint64) uint64 { return ((x - 0x20*ones) | ((x ^ dels) - ones)) &^ x & highs }
 
 // notTarget marks what a request target cannot hold: controls, space, '#', DEL and what is not ASCII.
 func notTarget(x uint64) uint64 {
-	return (x - 0x21*ones | (x ^ '#'*ones) - ones | (x ^ dels) - ones | x) & highs
+	return ((x - 0x21*ones) | ((x ^ '#'*ones) - ones) | ((x ^ dels) - ones) | x) & highs
 }
 
 // colons marks the colons.
@@ -51,13 +51,21 @@ func colonFrom(b []byte, i int) int {
 
 // controlFrom returns the index of the first control character but HTAB in b[i:], or len(b).
 func controlFrom(b []byte, i int) int {
-	for len(b)-i >= 8 {
-		m := controls(word(b, i))
-		if m == 0 {
-			i += 8
+	for len(b)-i >= 16 {
+		x, y := word(b, i), word(b, i+8)
+		// Nothing but ASCII that can be printed, most likely. A carry out of 0xff errs on the safe side.
+		if ((x-0x20*ones)|(x+ones)|(y-0x20*ones)|(y+ones))&highs == 0 {
+			i += 16
 			continue
 		}
-		i += first(m)
+		if m := controls(x); m != 0 {
+			i += first(m)
+		} else if m := controls(y); m != 0 {
+			i += 8 + first(m)
+		} else {
+			i += 16
+			continue
+		}
 		if b[i] != '\t' {
 			return i
 		}

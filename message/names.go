@@ -185,13 +185,19 @@ const (
 
 type nameWords struct {
 	last uint64 // the last eight bytes, or the whole name when it is shorter
-	head [3]uint64
-	size int
+	head uint64
+}
+
+// A slot is a name's number and its length.
+type candidate struct {
+	name Name
+	size uint8
 }
 
 var (
-	slots [1 << slotBits]Name
-	words [256]nameWords // indexed by Name without a bounds check
+	slots [1 << slotBits]candidate
+	words [256]nameWords // these are indexed by Name without a bounds check
+	more  [256][2]uint64 // the words of names longer than 16
 )
 
 func init() {
@@ -200,12 +206,14 @@ func init() {
 		for i, c := range b {
 			b[i] = lower[c]
 		}
-		w := nameWords{last: lastWord(b), size: len(b)}
-		for i := 0; i < len(w.head) && len(b) > 8+8*i; i++ {
-			w.head[i] = binary.LittleEndian.Uint64(b[8*i:])
+		words[n].last = lastWord(b)
+		slots[slot(words[n].last, len(b))] = candidate{n, uint8(len(b))}
+		if len(b) > 8 {
+			words[n].head = binary.LittleEndian.Uint64(b)
 		}
-		words[n] = w
-		slots[slot(w.last, len(b))] = n
+		for i := 0; i < len(more[n]) && len(b) > 16+8*i; i++ {
+			more[n][i] = binary.LittleEndian.Uint64(b[8+8*i:])
+		}
 	}
 }
 
@@ -223,19 +231,23 @@ func LookupBytes(b []byte) Name {
 	if len(b)-1 >= nameMax {
 		return Other
 	}
-	last := lastWord(b)
-	n := slots[slot(last, len(b))]
-	w := &words[n]
-	if w.size != len(b) || differ(last, w.last) {
+	last, head := lastWord(b), uint64(0)
+	if len(b) > 8 {
+		head = binary.LittleEndian.Uint64(b)
+	}
+	c := slots[slot(last, len(b))]
+	if int(c.size) != len(b) || differ(last, words[c.name].last) {
 		return Other
 	}
-	for i := 0; len(b) > 8; i++ {
-		if differ(binary.LittleEndian.Uint64(b), w.head[i]) {
+	if len(b) > 8 && differ(head, words[c.name].head) {
+		return Other
+	}
+	for i, w := range &more[c.name] {
+		if len(b) > 16+8*i && differ(binary.LittleEndian.Uint64(b[8+8*i:]), w) {
 			return Other
 		}
-		b = b[8:]
 	}
-	return n
+	return c.name
 }
 
 // LeadingName returns the numbered name, in any case, that stands at b[at:] and that a colon ends, and its length.
@@ -265,20 +277,23 @@ func LeadingName(b []byte, at int) (Name, int) {
 		}
 		last = word(b, at+size-8)
 	}
-	n := slots[slot(last, size)]
-	w := &words[n]
-	if w.size != size || differ(last, w.last) {
+	c := slots[slot(last, size)]
+	w := &words[c.name]
+	if int(c.size) != size || differ(last, w.last) {
 		return Other, 0
 	}
 	if size > 8 {
-		if differ(x, w.head[0]) {
+		if differ(x, w.head) {
 			return Other, 0
 		}
-		if size > 16 && (differ(word(b, at+8), w.head[1]) || size > 24 && differ(word(b, at+16), w.head[2])) {
-			return Other, 0
+		if size > 16 {
+			rest := &more[c.name]
+			if differ(word(b, at+8), rest[0]) || size > 24 && differ(word(b, at+16), rest[1]) {
+				return Other, 0
+			}
 		}
 	}
-	return n, size
+	return c.name, size
 }
 
 // word loads b[i:i+8].
@@ -287,11 +302,9 @@ func word(b []byte, i int) uint64 {
 	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), i))[:])
 }
 
-// colons sets the bit 0x80 of each byte of x that is a colon; above the first of them it may err.
-func colons(x uint64) uint64 {
-	x ^= ':' * lengthMix
-	return (x - lengthMix) &^ x & (0x80 * lengthMix)
-}
+// colons sets the bit 0x80 of each byte of x that is a colon, and of some that no name can have or that stand behind
+// a colon: enough for finding the end of a name that is compared afterwards.
+func colons(x uint64) uint64 { return ((x ^ ':'*lengthMix) - lengthMix) & (0x80 * lengthMix) }
 
 func slot(last uint64, size int) uint64 {
 	return ((last | spaces) + uint64(size)*lengthMix) * hashSeed >> (64 - slotBits)
