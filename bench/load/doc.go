@@ -5,6 +5,10 @@
 // its own core, so requests/s come out lower; the cost per request of the proxy is what is compared,
 // and that is measured elsewhere.
 //
+// An answer that is not 2xx, cannot be read or does not come within answerTimeout is an error: it is
+// counted, the first one is kept in words, and its connection is made anew. A pipelined batch counts
+// as many requests as it holds and has one latency.
+//
 // Life cycle: Run returns when its context ends or the duration has passed.
 //
 // Threads and ownership: a goroutine per connection with a tally of its own; added up at the end.

@@ -1,7 +1,6 @@
 package proxybench
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"os/exec"
@@ -132,34 +131,5 @@ func TestCPUModel(t *testing.T) {
 		if got := cpuModel([]byte(in)); got != want {
 			t.Errorf("%q: got %q", in, got)
 		}
-	}
-}
-
-func TestReport_printsEveryPeer(t *testing.T) {
-	rounds := []round{
-		{"floor": {CPUPerRequest: 10}, "nginx": {CPUPerRequest: 12.5}, "edge": {CPUPerRequest: 10.5, Errors: 1, Detail: "oops"}},
-		{"floor": {CPUPerRequest: 11}, "nginx": {CPUPerRequest: 13.75}},
-	}
-	s := &ScenarioResult{Name: "small", RoundsKept: 2}
-	for _, name := range []string{"floor", "edge", "nginx", "h2o"} {
-		s.Peers = append(s.Peers, summarize(name, rounds))
-	}
-	if got := s.Peers[2].ToFloor.Median; got != 1.25 {
-		t.Errorf("nginx is %v of the floor, want 1.25", got)
-	}
-	if got := s.Peers[1].ToNginx.Median; got != 0.84 {
-		t.Errorf("edge is %v of nginx, want 0.84", got)
-	}
-	var b bytes.Buffer
-	if err := (&Report{Scenarios: []*ScenarioResult{s}}).WriteText(&b); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"1.25", "0.84", "h2o", "failed", "edge: oops"} {
-		if !bytes.Contains(b.Bytes(), []byte(want)) {
-			t.Errorf("%q is missing in\n%s", want, b.String())
-		}
-	}
-	if err := (&Report{Scenarios: []*ScenarioResult{s}}).WriteJSON(&b); err != nil {
-		t.Error(err)
 	}
 }

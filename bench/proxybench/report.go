@@ -131,13 +131,15 @@ func (r *Report) WriteText(w io.Writer) error {
 	return nil
 }
 
+const columns = "peer\treq/s\tCPU µs/req\t÷ floor\t[q1–q3]\t÷ nginx\tbusy\tp50\tp99\tRSS MiB\tpeak\terrors\t"
+
 func (s *ScenarioResult) writeText(w io.Writer) error {
 	if _, err := fmt.Fprintf(w, "\n%s: %s (%d rounds kept of %d run, %d asked)\n", s.Name, s.What,
 		s.RoundsKept, s.RoundsRun, s.RoundsAsked); err != nil {
 		return err
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(t, "peer\treq/s\tCPU µs/req\t÷ floor\t[q1–q3]\t÷ nginx\tbusy\tp50\tp99\tRSS MiB\tpeak\terrors\t")
+	_, _ = fmt.Fprintln(t, columns)
 	for _, p := range s.Peers {
 		if len(p.Samples) == 0 {
 			_, _ = fmt.Fprintf(t, "%s\tfailed\t\t\t\t\t\t\t\t\t\t\t\n", p.Name)

@@ -1,5 +1,3 @@
-// Command edge-bench measures: what a proxied request costs beside other proxies (proxy), and the
-// processes that this takes (origin, floor, peer, load). Nothing of it is in edge.
 package main
 
 import (

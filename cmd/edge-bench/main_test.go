@@ -48,7 +48,8 @@ func TestProxy_measuresEveryPeerThatIsThere(t *testing.T) {
 		t.Fatalf("got %+v", report)
 	}
 	for _, p := range report.Scenarios[0].Peers {
-		if len(p.Samples) == 0 || p.CPUPerRequest <= 0 || p.RequestsPerSecond <= 0 || p.Errors != 0 || p.Memory.RSS <= 0 {
+		if len(p.Samples) == 0 || p.CPUPerRequest <= 0 || p.RequestsPerSecond <= 0 ||
+			p.Errors != 0 || p.Memory.RSS <= 0 {
 			t.Errorf("%s: %+v", p.Name, p)
 		}
 	}
