@@ -85,10 +85,12 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	}
 	for _, s := range scenarios {
 		result, err := r.runScenario(ctx, s)
+		if result.RoundsRun > 0 {
+			r.report.Scenarios = append(r.report.Scenarios, result)
+		}
 		if err != nil {
 			return r.report, fmt.Errorf("scenario %s: %w", s.Name, err)
 		}
-		r.report.Scenarios = append(r.report.Scenarios, result)
 	}
 	return r.report, nil
 }
@@ -235,45 +237,49 @@ func (r *runner) close() {
 	_ = os.RemoveAll(r.dir)
 }
 
-// runScenario warms every peer up and measures rounds until enough of them are steady.
+// runScenario warms every peer up and measures rounds until enough of them are steady. With an error
+// comes what was measured before it.
 func (r *runner) runScenario(ctx context.Context, s Scenario) (*ScenarioResult, error) {
 	result := &ScenarioResult{Name: s.Name, What: s.What, RoundsAsked: r.options.Rounds}
 	active := r.livePeers()
 	for _, p := range active {
 		if _, err := r.measure(ctx, s, p, warmWindow); err != nil && ctx.Err() != nil {
-			return nil, ctx.Err()
+			return result, ctx.Err()
 		}
 	}
 	var rounds []round
-	var keep []bool
+	var failure error
 	for len(rounds) < 2*r.options.Rounds {
 		this, err := r.runRound(ctx, s, active)
 		if err != nil {
-			return nil, err
+			failure = err
+			break
 		}
 		rounds = append(rounds, this)
-		var kept int
-		keep, kept = steady(floorsOf(rounds), floorTolerance)
+		_, kept := steady(floorsOf(rounds), floorTolerance)
 		r.note("%s: round %d, floor %.2f µs/request, %d steady of %d asked", s.Name, len(rounds),
 			this[floorName].CPUPerRequest, kept, r.options.Rounds)
 		if kept >= r.options.Rounds {
 			break
 		}
 	}
-	result.RoundsRun = len(rounds)
+	result.take(rounds, active)
+	return result, failure
+}
+
+// take keeps the steady rounds and sums them up.
+func (s *ScenarioResult) take(rounds []round, peers []*runningPeer) {
+	s.RoundsRun = len(rounds)
+	keep, kept := steady(floorsOf(rounds), floorTolerance)
 	for i, this := range rounds {
-		if keep[i] {
-			result.rounds = append(result.rounds, this)
+		if keep[i] || kept == 0 {
+			s.rounds = append(s.rounds, this)
 		}
 	}
-	if len(result.rounds) == 0 {
-		result.rounds = rounds
+	s.RoundsKept = len(s.rounds)
+	for _, p := range peers {
+		s.Peers = append(s.Peers, summarize(p.Name, s.rounds))
 	}
-	result.RoundsKept = len(result.rounds)
-	for _, p := range active {
-		result.Peers = append(result.Peers, summarize(p.Name, result.rounds))
-	}
-	return result, nil
 }
 
 // round is one turn of every peer, by name.
