@@ -59,6 +59,11 @@ func (h *Head) Reset() {
 	*h = Head{Base: h.Base[:0], Fields: h.Fields[:0]}
 }
 
+// Clear takes the bytes, the fields and the status away, which is enough for a head that MoveTo will fill.
+func (h *Head) Clear() {
+	h.Base, h.Fields, h.Status = h.Base[:0], h.Fields[:0], 0
+}
+
 // MoveTo makes dst the owner of the message: the bytes are copied into dst's buffer, the field tables change places.
 // h is empty afterwards.
 func (h *Head) MoveTo(dst *Head) {
@@ -174,14 +179,14 @@ func (h *Head) Add(name, value string) {
 	h.AddID(Lookup(name), name, value)
 }
 
-// AddID is Add for a name whose number is known.
+// AddID is Add for a name whose number is known. The line is appended as it is written on the wire, so that an encoder
+// copies neighbours in one go.
 func (h *Head) AddID(id Name, name, value string) {
 	at := uint32(len(h.Base))
-	h.Hops = h.Hops || HopByHop(id)
-	h.Base = append(append(h.Base, name...), value...)
+	h.Base = append(append(append(append(h.Base, name...), ": "...), value...), "\r\n"...)
 	h.Fields = append(h.Fields, Field{
 		NameAt: at, NameLen: uint16(len(name)), ID: id,
-		ValueAt: at + uint32(len(name)), ValueLen: uint32(len(value)),
+		ValueAt: at + uint32(len(name)) + 2, ValueLen: uint32(len(value)),
 	})
 }
 

@@ -193,19 +193,17 @@ func (x *Exchange) recycle() {
 		x.cancel()
 	}
 	clear(x.locals)
-	request, response := x.Request, x.Response
-	if cap(request.Base) > headCapacityKept || cap(response.Base) > headCapacityKept {
+	if cap(x.Request.Base) > headCapacityKept || cap(x.Response.Base) > headCapacityKept {
 		return
 	}
-	request.Reset()
-	response.Reset()
 	x.reset()
-	x.Request, x.Response = request, response
 	x.next, l.free = l.free, x
 }
 
 // reset clears what a request left, field by field: gen must not be copied over.
 func (x *Exchange) reset() {
+	x.Request.Clear()
+	x.Response.Clear()
 	x.listener, x.snapshot, x.route = nil, nil, nil
 	x.down, x.up, x.conn = nil, nil, nil
 	x.toUp.reset()

@@ -49,30 +49,46 @@ func dropAll(h *message.Head, t *[message.NameCount]bool) {
 
 func dropHopByHop(h *message.Head) { dropAll(h, &hopByHop) }
 
+// The lines that are added to a request, up to what differs from one to the next. They stand together in Base, as they
+// are written on the wire: an encoder copies them in one go.
+const (
+	viaLine   = "Via: " + viaName + "\r\n"
+	protoLine = "X-Forwarded-Proto: http\r\n"
+	forLine   = "X-Forwarded-For: "
+	hostLine  = "X-Forwarded-Host: "
+)
+
 func forwardRequest(x *Exchange) {
 	h := &x.Request
 	dropAll(h, &notForwarded)
-	peer := x.down.Peer()
-	if !peer.IsUnix() {
-		at := len(h.Base)
-		h.Base = append(h.Base, "X-Forwarded-For"...)
-		value := len(h.Base)
+	at := uint32(len(h.Base))
+	h.Base = append(h.Base, viaLine+protoLine...)
+	h.Fields = append(h.Fields,
+		field(message.Via, at, len("Via"), len(viaName)),
+		field(message.XForwardedProto, at+uint32(len(viaLine)), len("X-Forwarded-Proto"), len("http")))
+	if peer := x.down.Peer(); !peer.IsUnix() {
+		at = uint32(len(h.Base))
+		h.Base = append(h.Base, forLine...)
 		h.Base = peer.IP.Addr().AppendTo(h.Base)
-		h.Fields = append(h.Fields, message.Field{
-			NameAt: uint32(at), NameLen: uint16(value - at), ID: message.XForwardedFor,
-			ValueAt: uint32(value), ValueLen: uint32(len(h.Base) - value),
-		})
+		h.Fields = append(h.Fields, field(message.XForwardedFor, at, len("X-Forwarded-For"),
+			len(h.Base)-int(at)-len(forLine)))
+		h.Base = append(h.Base, '\r', '\n')
 	}
 	if host := h.Authority; host.Len > 0 {
-		at := uint32(len(h.Base))
-		h.Base = append(h.Base, "X-Forwarded-Host"...)
-		h.Fields = append(h.Fields, message.Field{
-			NameAt: at, NameLen: uint16(len(h.Base)) - uint16(at), ID: message.XForwardedHost,
-			ValueAt: host.At, ValueLen: host.Len,
-		})
+		at = uint32(len(h.Base))
+		h.Base = append(h.Base, hostLine...)
+		h.Base = append(h.Base, h.Bytes(host)...)
+		h.Base = append(h.Base, '\r', '\n')
+		h.Fields = append(h.Fields, field(message.XForwardedHost, at, len("X-Forwarded-Host"), int(host.Len)))
 	}
-	h.AddID(message.XForwardedProto, "X-Forwarded-Proto", "http")
-	h.AddID(message.Via, "Via", viaName)
+}
+
+// field is a line at at of Base: the name, ": ", the value.
+func field(id message.Name, at uint32, name, value int) message.Field {
+	return message.Field{
+		NameAt: at, NameLen: uint16(name), ID: id,
+		ValueAt: at + uint32(name) + 2, ValueLen: uint32(value),
+	}
 }
 
 func forwardResponse(x *Exchange) {

@@ -32,7 +32,7 @@ func (l *relay) reset() {
 func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error {
 	l.ended = l.ended || end
 	l.owed += in
-	if to == nil || len(l.held) > 0 || to.Congested() && !l.begun() {
+	if to == nil || len(l.held) > 0 || !l.begun() && to.Congested() {
 		l.held = append(l.held, p...)
 		return nil
 	}
@@ -45,8 +45,9 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 		l.held = append(l.held, p[n:]...)
 		return nil
 	}
-	l.endSent = end
-	l.settle(from, to)
+	if l.endSent = end; !end { // the source of a body that is through has nothing to be released for
+		l.settle(from, to)
+	}
 	return nil
 }
 
