@@ -36,7 +36,8 @@ func (r *Reactor) putOff(c *Conn) bool {
 		return false
 	}
 	r.stats.ReadPaused++
+	c.flags |= late
 	r.late = append(r.late, c)
-	r.Arm(&r.retry, r.now+int64(acceptPause))
+	r.retrySoon()
 	return true
 }

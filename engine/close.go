@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"syscall"
 	"time"
 
 	"github.com/edge-proxy/edge/poller"
@@ -22,8 +23,11 @@ func (c *Conn) Close(cause error) {
 		c.drop(cause)
 	case c.state == open:
 		c.state = closing
-		c.SetTimeout(c.reactor.opts.SendTimeout)
+		c.setTimeout(c.reactor.opts.SendTimeout)
 		c.makeDirty() // flush goes on from there
+		if c.can&poller.CanRead != 0 {
+			c.reactor.makeReady(c) // a peer that waits until it has sent all is drained meanwhile
+		}
 	}
 }
 
@@ -34,7 +38,6 @@ func (c *Conn) sent() {
 		return
 	}
 	if c.flags&finSent == 0 {
-		c.flags |= finSent
 		if c.sendFIN(); c.state == closed {
 			return
 		}
@@ -43,7 +46,7 @@ func (c *Conn) sent() {
 		c.drop(nil)
 		return
 	}
-	c.SetTimeout(lingerTime)
+	c.setTimeout(lingerTime)
 	if c.can&poller.CanRead != 0 {
 		c.reactor.makeReady(c)
 	}
@@ -51,17 +54,13 @@ func (c *Conn) sent() {
 
 // drain throws input away while c closes.
 func (c *Conn) drain() {
-	r := c.reactor
+	c.releaseKept()
 	if c.flags&timedOut != 0 {
-		if c.queued > 0 {
-			c.drop(ErrTimeout)
-		} else {
-			c.drop(nil)
-		}
+		c.giveUp(ErrTimeout)
 		return
 	}
-	c.releaseKept()
-	for c.can&poller.CanRead != 0 && c.drained < lingerBytes {
+	r := c.reactor
+	for c.can&poller.CanRead != 0 && c.flags&eof == 0 && c.drained < lingerBytes {
 		n, e := r.kernel.Read(c.fd, r.scratch)
 		switch {
 		case n > 0:
@@ -69,25 +68,30 @@ func (c *Conn) drain() {
 			if n < len(r.scratch) && c.can&(poller.PeerClosed|poller.Broken) == 0 {
 				c.can &^= poller.CanRead
 			}
-			continue
-		case n == 0:
+		case e == syscall.EAGAIN:
+			c.can &^= poller.CanRead
+		case e != 0:
+			c.giveUp(e)
+			return
+		default:
 			c.flags |= eof
 		}
-		c.can &^= poller.CanRead
-		if n != 0 && c.can&poller.Broken == 0 { // EAGAIN
-			return
-		}
-		if c.queued == 0 || e != 0 {
-			c.drop(nil)
-		}
-		return
 	}
-	if c.drained >= lingerBytes && c.queued == 0 {
+	if c.queued == 0 && (c.flags&eof != 0 || c.drained >= lingerBytes) {
 		c.drop(nil)
 	}
 }
 
-// drop ends c at once: it goes on the dead list.
+// giveUp ends a closing Conn early. That is a failure only if something had not left yet.
+func (c *Conn) giveUp(cause error) {
+	if c.queued == 0 {
+		cause = nil
+	}
+	c.drop(cause)
+}
+
+// drop ends c at once: it goes on the dead list. Unread bytes stay until it is reaped, since the callback that runs now
+// may have borrowed them.
 func (c *Conn) drop(cause error) {
 	if c.state == closed {
 		return
@@ -96,7 +100,6 @@ func (c *Conn) drop(cause error) {
 	c.cause = cause
 	c.deadline = 0
 	c.releaseQueue()
-	c.releaseKept()
 	c.reactor.dead = append(c.reactor.dead, c)
 }
 
@@ -111,7 +114,6 @@ func (c *Conn) releaseKept() {
 // reap tells the handler that c is closed and gives its descriptor and its slot back.
 func (c *Conn) reap() {
 	r := c.reactor
-	r.wheel.Disarm(&c.timer)
 	r.current = c
 	c.flags |= reaping
 	c.handler.OnClose(c, c.cause)
@@ -122,21 +124,27 @@ func (c *Conn) reap() {
 // keep it from that.
 func (c *Conn) release() {
 	r := c.reactor
+	r.wheel.Disarm(&c.timer)
+	if d := c.dialing; d != nil {
+		r.Disarm(&d.retry)
+		c.dialing = nil
+	}
+	c.releaseKept()
 	if c.fd != poller.NoFD {
 		r.kernel.Close(c.fd)
 		c.fd = poller.NoFD
 	}
-	if c.slot != noSlot {
-		r.freeSlot(c.slot)
-	}
-	if c.flags&accepted != 0 {
+	r.freeSlot(c.slot)
+	if l := c.listener; l != nil {
 		r.load.Add(-1)
-		c.listener.conns.Add(-1)
+		l.conns.Add(-1)
+		r.acceptAny = r.acceptAny || l.opts.ConnsMax > 0 // there is a place for one that waits
 	}
 	r.stats.Closed++
 }
 
-// Detach takes the descriptor away from the engine: it is no longer watched, nor closed. unread is what OnData left.
+// Detach takes the descriptor away from the engine: it is no longer watched, nor closed. unread is what OnData left;
+// inside OnData that is what the calls before it left, and the present bytes are the caller's.
 // What is queued is lost: wait until Queued is 0. No event follows, OnClose included.
 func (c *Conn) Detach() (fd poller.FD, unread []byte) {
 	if c.state == closed || c.state == connecting {

@@ -74,8 +74,9 @@ const (
 	timedOut                    // OnTimeout is due
 	unopened                    // OnOpen is due
 	eof                         // the peer sent FIN and all before it was read
-	finSent                     // we sent FIN
-	accepted                    // came by a listener: counted as load
+	finDue                      // CloseWrite was called: FIN follows what is queued
+	finSent                     // nothing leaves any more: we sent FIN, or the socket takes nothing
+	late                        // reading is put off by memory pressure
 	reaping                     // OnClose was called
 )
 
@@ -83,17 +84,19 @@ const (
 // Owned by its reactor: no method is safe for any other goroutine, which keeps a Ref instead. A Conn is never used
 // again for another connection; after OnClose its methods do nothing or return ErrClosed.
 //
-//	queued == bytes in out..outTail
+//	queued == bytes in out..outTail; in == nil or it holds bytes
 //	can without CanRead => the next read would have said EAGAIN when we last looked
 //	state == closed <=> on the dead list or reaped
+//	connecting <=> dialing != nil; from open on fd is a descriptor
+//	at the end of a tick: want AND can => on the ready or the dirty list
 type Conn struct {
 	reactor  *Reactor
 	handler  Handler
 	in       *Buf // bytes that OnData left; nil when there are none
 	out      *Buf // send queue, oldest first
 	outTail  *Buf
-	dialing  *dialing // nil unless connecting
-	listener *Listener
+	dialing  *dialing  // nil unless connecting
+	listener *Listener // nil for one that was dialled
 	cause    error
 	timer    timerwheel.Timer
 	deadline int64 // 0: none. The wheel's entry may be earlier: then it does nothing
@@ -101,7 +104,7 @@ type Conn struct {
 	queued   int
 	drained  int       // bytes thrown away while closing
 	fd       poller.FD // NoFD while a dial waits to be tried again
-	slot     uint32    // noSlot when it has none
+	slot     uint32
 	gen      uint32
 	flags    flags
 	can      poller.Ready
@@ -125,7 +128,8 @@ func (c *Conn) Local() poller.Addr {
 // Listener returns the listener that c came by, nil for one that was dialled.
 func (c *Conn) Listener() *Listener { return c.listener }
 
-// SetHandler makes h the receiver of all further events. Unread bytes are offered to it after the present callback.
+// SetHandler makes h the receiver of all further events. Unread bytes are offered to it after the present callback,
+// what that one leaves included.
 func (c *Conn) SetHandler(h Handler) {
 	c.handler = h
 	c.offer()
@@ -134,7 +138,7 @@ func (c *Conn) SetHandler(h Handler) {
 // PauseRead stops reading. Bytes that OnData did not use stay where they are.
 func (c *Conn) PauseRead() { c.flags &^= wantRead }
 
-// ResumeRead reads again; unread bytes are offered again first.
+// ResumeRead reads again; unread bytes are offered again first. After OnEOF it offers what is left of them.
 func (c *Conn) ResumeRead() {
 	if c.flags&wantRead != 0 {
 		return
@@ -145,9 +149,7 @@ func (c *Conn) ResumeRead() {
 
 // offer arranges that what can be read is read, and that unread bytes are offered again.
 func (c *Conn) offer() {
-	if c.in != nil {
-		c.flags |= redeliver
-	}
+	c.flags |= redeliver // also without unread bytes: the callback that runs now may leave some
 	if c.flags&wantRead != 0 && (c.in != nil || c.can&poller.CanRead != 0) {
 		c.reactor.makeReady(c)
 	}
@@ -158,19 +160,26 @@ func (c *Conn) Reading() bool { return c.flags&wantRead != 0 }
 
 // Quiet reports whether c is open and nothing is on its way in: what an idle connection must be to be used again.
 func (c *Conn) Quiet() bool {
-	return c.state == open && c.flags&(onReady|eof) == 0 && c.in == nil &&
+	return c.state == open && c.flags&(onReady|eof|finDue|finSent) == 0 && c.in == nil &&
 		c.can&(poller.CanRead|poller.PeerClosed|poller.Broken) == 0
 }
 
 // Unread reports whether bytes that OnData did not use are kept.
-func (c *Conn) Unread() bool { return c.in != nil }
+func (c *Conn) Unread() bool { return c.in != nil && c.state <= open }
 
 // Open reports whether Write can still do something: c is connecting or open.
 func (c *Conn) Open() bool { return c.state <= open }
 
 // SetTimeout arranges for OnTimeout in d from now; 0 or less for no OnTimeout. It replaces the time set before.
-// Moving it later costs a few nanoseconds: the wheel is not touched.
+// Moving it later costs a few nanoseconds: the wheel is not touched. While c connects it replaces the time to connect,
+// and OnOpen begins without one. Once Close was called it does nothing: the time to close is the engine's.
 func (c *Conn) SetTimeout(d time.Duration) {
+	if c.state <= open {
+		c.setTimeout(d)
+	}
+}
+
+func (c *Conn) setTimeout(d time.Duration) {
 	c.flags &^= timedOut
 	if d <= 0 {
 		c.deadline = 0
@@ -206,6 +215,8 @@ type Ref struct {
 	gen     uint32
 }
 
+func (c *Conn) token() poller.Token { return poller.MakeToken(c.gen, c.slot) }
+
 // Ref returns the name of c.
 func (c *Conn) Ref() Ref { return Ref{c.reactor, c.slot, c.gen} }
 
@@ -214,7 +225,7 @@ func (f Ref) Reactor() *Reactor { return f.reactor }
 
 // Conn returns the Conn, or nil when it has been closed. On its reactor only.
 func (f Ref) Conn() *Conn {
-	if f.reactor == nil || int(f.slot) >= len(f.reactor.slots) {
+	if f.reactor == nil {
 		return nil
 	}
 	if s := &f.reactor.slots[f.slot]; s.gen == f.gen {

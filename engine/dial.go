@@ -26,7 +26,6 @@ type DialOptions struct {
 type dialing struct {
 	retry Timer // a Unix socket with a full backlog; see redial
 	wait  int64
-	until int64
 	opts  poller.ConnectOptions
 }
 
@@ -46,13 +45,14 @@ func (r *Reactor) Dial(to poller.Addr, h Handler, o *DialOptions) (*Conn, error)
 	}
 	c := r.newConn(poller.NoFD, to)
 	c.handler, c.dialing = h, d
-	d.until = r.now + int64(timeout)
 	if err := c.connect(); err != nil {
 		r.stats.DialFailed++
+		r.freeSlot(c.slot)
+		c.state = closed
 		return nil, err
 	}
 	r.stats.Dialed++
-	c.SetTimeout(timeout)
+	c.setTimeout(timeout)
 	return c, nil
 }
 
@@ -76,10 +76,10 @@ func (c *Conn) connect() error {
 		return e
 	}
 	c.fd = fd
-	if err := r.register(c); err != nil {
+	if e := r.kernel.Add(fd, c.token()); e != 0 {
 		r.kernel.Close(fd)
 		c.fd = poller.NoFD
-		return err
+		return e
 	}
 	return nil
 }
@@ -96,11 +96,10 @@ func (c *Conn) redial(r *Reactor) {
 
 // finishConnect looks whether the connection stands by now, and reports true when it does.
 func (c *Conn) finishConnect() bool {
-	if c.flags&timedOut != 0 {
-		c.drop(ErrConnectTimeout)
-		return false
-	}
 	if c.can&(poller.CanWrite|poller.Broken) == 0 {
+		if c.flags&timedOut != 0 {
+			c.drop(ErrConnectTimeout)
+		}
 		return false
 	}
 	if e := c.reactor.kernel.SockError(c.fd); e != 0 {
@@ -112,8 +111,8 @@ func (c *Conn) finishConnect() bool {
 	}
 	c.dialing = nil
 	c.state = open
-	c.SetTimeout(0)
-	if c.queued > 0 || c.flags&finSent != 0 {
+	c.setTimeout(0)
+	if c.queued > 0 || c.flags&finDue != 0 {
 		c.makeDirty()
 	}
 	return true

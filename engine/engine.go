@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -16,9 +15,6 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// noSlot is the slot of a Conn that has none.
-const noSlot = math.MaxUint32
-
 // Options configure an Engine. The zero value is good.
 type Options struct {
 	Reactors    int           // event loops; 0: the processors this process may use (cgroup limit included)
@@ -28,7 +24,7 @@ type Options struct {
 	SendLow     int           // low mark of a send queue, see OnSendable; 0: 64 KiB
 	SendMax     int           // bytes a send queue holds before Write refuses; 0: 1 MiB
 	SendTimeout time.Duration // in which a closing connection must take its queue; 0: 30 s
-	Memory      int64         // budget for buffers over all reactors; 0: half of the cgroup's memory limit or of the machine
+	Memory      int64         // budget for buffers over all reactors; 0: half of what the cgroup or the machine has
 	Offload     OffloadOptions
 
 	// Kernel makes the kernel of reactor i; nil: epoll. For simulations and benches.
@@ -42,7 +38,9 @@ func (o *Options) setDefaults() {
 	setDefault(&o.SendLow, 64<<10)
 	setDefault(&o.SendMax, 1<<20)
 	setDefault(&o.SendTimeout, 30*time.Second)
-	setDefault(&o.Memory, memoryLimit()/2)
+	if o.Memory == 0 {
+		o.Memory = memoryLimit() / 2
+	}
 	if o.Kernel == nil {
 		park := o.Park
 		o.Kernel = func(int) (poller.Kernel, error) { return poller.NewEpoll(park) }
@@ -66,6 +64,7 @@ type Engine struct {
 	started     atomic.Bool
 	stopped     atomic.Bool
 	draining    atomic.Bool
+	ended       chan struct{} // closed when Stop is through
 	mu          sync.Mutex
 	listeners   []*Listener // guarded by mu
 	watch       watchdog
@@ -77,7 +76,7 @@ func New(o Options) (*Engine, error) {
 	if o.SendMax <= o.SendLow || o.ReadSize <= 0 || o.Reactors < 0 {
 		return nil, errors.New("engine: SendMax must be above SendLow, ReadSize above 0")
 	}
-	e := &Engine{opts: o}
+	e := &Engine{opts: o, ended: make(chan struct{})}
 	e.memoryShare = max(o.Memory/int64(o.Reactors), 1<<20)
 	e.offload.init(o.Offload)
 	for i := range o.Reactors {
@@ -95,7 +94,7 @@ func New(o Options) (*Engine, error) {
 
 // Start runs the reactors, each on a goroutine of its own.
 func (e *Engine) Start() {
-	if e.started.Swap(true) {
+	if e.stopped.Load() || e.started.Swap(true) {
 		return
 	}
 	for _, r := range e.reactors {
@@ -127,7 +126,7 @@ type Idler interface {
 
 // Drain stops accepting and waits until all accepted connections are closed, at most for grace. Those that speak are
 // closed by their handlers, which see Draining; what is idle and does not speak is closed in the last tenth of grace.
-// It reports whether none was left. What is left is closed by Stop.
+// It reports whether none was left. What is left is closed by Stop. Safe for any goroutine but a reactor's.
 func (e *Engine) Drain(grace time.Duration) bool {
 	e.draining.Store(true)
 	e.mu.Lock()
@@ -155,7 +154,7 @@ func (e *Engine) Drain(grace time.Duration) bool {
 func (r *Reactor) closeIdle() {
 	for i := range r.slots {
 		c := r.slots[i].conn
-		if c == nil || c.flags&accepted == 0 {
+		if c == nil || c.listener == nil {
 			continue
 		}
 		if h, ok := c.handler.(Idler); ok && h.Idle() {
@@ -164,23 +163,31 @@ func (r *Reactor) closeIdle() {
 	}
 }
 
-// Stop closes all connections and ends the reactors. It returns when they have ended.
+// Stop closes all connections, each with ErrStopped, ends the reactors, and cancels what is offloaded. It returns when
+// the reactors have ended. Safe for any goroutine but a reactor's.
 func (e *Engine) Stop() {
 	if e.stopped.Swap(true) {
+		<-e.ended
 		return
 	}
+	defer close(e.ended)
 	e.watch.stop()
+	running := e.started.Load()
 	for _, r := range e.reactors {
-		if !e.started.Load() {
-			r.stopping = true
+		if running {
+			r.Post(&Task{Run: func(r *Reactor) { r.stopping = true }})
+		} else {
 			r.shut()
-			continue
+			close(r.done)
 		}
-		t := &Task{Run: func(r *Reactor) { r.stopping = true }}
-		r.Post(t)
+	}
+	for _, r := range e.reactors {
 		<-r.done
 	}
 	e.offload.stop()
+	for _, r := range e.reactors {
+		r.finish() // nobody else runs r any more: this goroutine owns it
+	}
 }
 
 // each runs f on every reactor and waits.
@@ -192,15 +199,32 @@ func (e *Engine) each(f func(*Reactor)) {
 
 // call runs f on r and waits for it; in place while the reactors do not run yet. Not for reactors.
 func (r *Reactor) call(f func() error) error {
-	if !r.engine.started.Load() {
+	switch {
+	case r.engine.started.Load():
+	case r.engine.stopped.Load():
+		return ErrStopped
+	default:
 		return f()
 	}
 	answer := make(chan error, 1)
-	r.Post(&Task{Run: func(*Reactor) { answer <- f() }})
+	r.Post(&Task{Run: func(*Reactor) {
+		err := ErrPanic
+		defer func() { answer <- err }()
+		select {
+		case <-r.done: // nobody waits any more
+		default:
+			err = f()
+		}
+	}})
 	select {
 	case err := <-answer:
 		return err
 	case <-r.done:
+	}
+	select {
+	case err := <-answer:
+		return err
+	default:
 		return ErrStopped
 	}
 }

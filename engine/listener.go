@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -49,7 +48,7 @@ func (l *Listener) Addr() poller.Addr { return l.addr }
 func (l *Listener) Conns() int { return int(l.conns.Load()) }
 
 // Listen opens o.Addr. accept is called for each connection, on the reactor that will own it, and returns its handler;
-// nil closes the connection. Safe for any goroutine.
+// nil closes the connection. Safe for any goroutine but a reactor's.
 func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener, error) {
 	l := &Listener{engine: e, opts: o, addr: o.Addr, accept: accept}
 	reactors := e.reactors
@@ -75,7 +74,9 @@ func (r *Reactor) listen(l *Listener, shared bool) error {
 	if err != nil {
 		return err
 	}
-	l.addr = addr
+	if l.addr != addr { // only the first socket has a port to choose; others may read it by now
+		l.addr = addr
+	}
 	i, gen := r.takeSlot()
 	a := &acceptor{listener: l, fd: fd, slot: i}
 	r.slots[i].accept = a
@@ -89,7 +90,8 @@ func (r *Reactor) listen(l *Listener, shared bool) error {
 }
 
 // Close accepts what already waits, so that nobody who was told "connected" is turned away, and closes the sockets.
-// Open connections are not touched. Safe for any goroutine.
+// Open connections are not touched. The file of a Unix socket stays: the next Listen replaces it. Safe for any goroutine
+// but a reactor's.
 func (l *Listener) Close() {
 	if l.closed.Swap(true) {
 		return
@@ -107,11 +109,18 @@ func (r *Reactor) unlisten(l *Listener) {
 		for !r.acceptFrom(a) {
 			// a full turn of acceptsPerTick: there may be more
 		}
-		r.kernel.Close(a.fd)
-		r.freeSlot(a.slot)
+		r.closeAcceptor(a)
 		r.acceptors = append(r.acceptors[:i], r.acceptors[i+1:]...)
 		return
 	}
+}
+
+// closeAcceptor closes a's socket. It is taken out of the set first: where another process holds the socket too,
+// closing it here would not do that.
+func (r *Reactor) closeAcceptor(a *acceptor) {
+	r.kernel.Del(a.fd)
+	r.kernel.Close(a.fd)
+	r.freeSlot(a.slot)
 }
 
 func (r *Reactor) acceptAll() {
@@ -127,51 +136,67 @@ func (r *Reactor) acceptAll() {
 func (r *Reactor) tryAgain() {
 	r.acceptAny = true
 	for _, c := range r.late {
+		c.flags &^= late
 		r.makeReady(c)
 	}
 	clear(r.late)
 	r.late = r.late[:0]
 }
 
+// retrySoon arms the retry timer. A pending one stays where it is, or a stream of pauses would put it off for ever.
+func (r *Reactor) retrySoon() {
+	if !r.retry.pending() {
+		r.Arm(&r.retry, r.now+int64(acceptPause))
+	}
+}
+
 func (r *Reactor) pauseAccept() {
 	r.stats.AcceptPaused++
-	r.Arm(&r.retry, r.now+int64(acceptPause))
+	r.retrySoon()
 }
 
 // acceptFrom takes waiting connections, at most acceptsPerTick. It reports true when it is of no use to go on: none
 // waits, or accepting is paused.
 func (r *Reactor) acceptFrom(a *acceptor) bool {
-	l := a.listener
 	for range acceptsPerTick {
-		if m := l.opts.ConnsMax; m > 0 && l.conns.Load() >= int64(m) || r.Pressure() >= PressureAccept {
+		if r.Pressure() >= PressureAccept || !a.listener.takePlace() {
 			r.pauseAccept()
 			return true
 		}
 		fd, peer, e := r.kernel.Accept(a.fd)
-		switch e {
-		case 0:
+		if e == 0 {
 			r.stats.Accepted++
-			r.place(l, fd, peer)
+			r.place(a.listener, fd, peer)
+			continue
+		}
+		a.listener.conns.Add(-1)
+		switch e {
 		case syscall.EAGAIN:
 			a.ready = false
 			return true
-		case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM:
+		// The connection died while it waited, or a firewall took it: the next one. See accept(2).
+		case syscall.ECONNABORTED, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN, syscall.ENETUNREACH,
+			syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENONET, syscall.ENOPROTOOPT, syscall.EOPNOTSUPP:
+			r.stats.AcceptFailed++
+		default: // EMFILE, ENFILE, ENOBUFS, ENOMEM, and what nobody knows: it may not go away by itself
 			r.pauseAccept()
 			return true
-		default: // the connection died while it waited (ECONNABORTED and kin): the next one
-			r.stats.AcceptFailed++
-			if errors.Is(e, syscall.EBADF) || errors.Is(e, syscall.EINVAL) {
-				a.ready = false
-				return true
-			}
 		}
 	}
 	return false
 }
 
+// takePlace counts a connection before it is accepted, unless that is one too many: all reactors share the limit.
+func (l *Listener) takePlace() bool {
+	if n := l.conns.Add(1); l.opts.ConnsMax > 0 && n > int64(l.opts.ConnsMax) {
+		l.conns.Add(-1)
+		return false
+	}
+	return true
+}
+
 // place gives a fresh connection to the reactor that is to own it: to r, unless r holds more than its share.
 func (r *Reactor) place(l *Listener, fd poller.FD, peer poller.Addr) {
-	l.conns.Add(1)
 	to := r.engine.lightest(r)
 	to.load.Add(1)
 	if to == r {
@@ -210,33 +235,38 @@ func (e *Engine) lightest(from *Reactor) *Reactor {
 func (r *Reactor) adopt(l *Listener, fd poller.FD, peer poller.Addr) {
 	c := r.newConn(fd, peer)
 	c.listener = l
-	c.flags |= accepted
-	if r.stopping {
-		c.abandon()
-		return
-	}
-	if err := r.register(c); err != nil {
-		c.abandon()
+	if r.stopping || r.kernel.Add(fd, c.token()) != 0 {
+		c.state = closed
+		c.release()
 		return
 	}
 	c.state = open
 	c.can = poller.CanRead | poller.CanWrite
-	if c.handler = l.accept(c); c.handler == nil {
-		c.handler = NopHandler{}
-		c.drop(nil)
+	if h := l.ask(c); h != nil {
+		c.handler = h
+		r.makeReady(c)
 		return
 	}
-	r.makeReady(c)
+	c.handler = NopHandler{}
+	c.drop(nil)
 }
 
-// abandon closes what never became a connection.
-func (c *Conn) abandon() {
-	c.state = closed
-	c.release()
+// ask calls the accept function of l. A panic costs this connection only, not those that wait behind it.
+func (l *Listener) ask(c *Conn) (h Handler) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.reactor.panicked(p)
+			h = nil
+		}
+	}()
+	return l.accept(c)
 }
 
+// newConn makes a Conn with a slot, so that it can be named and is found by whoever closes all.
 func (r *Reactor) newConn(fd poller.FD, peer poller.Addr) *Conn {
-	c := &Conn{reactor: r, fd: fd, peer: peer, slot: noSlot, flags: wantRead | unopened}
+	c := &Conn{reactor: r, fd: fd, peer: peer, flags: wantRead | unopened}
 	c.timer.Owner = (*connTimer)(c)
+	c.slot, c.gen = r.takeSlot()
+	r.slots[c.slot].conn = c
 	return c
 }

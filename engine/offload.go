@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 )
@@ -12,11 +14,12 @@ type OffloadOptions struct {
 	Queue   int // jobs that wait for one; 0: 1024
 }
 
-// Job is work that may block: Do runs on a worker, then Done on the reactor the job was given on.
+// Job is work that may block: Do runs on a worker, then Done on the reactor the job was given on, unless that has ended.
 // Owned by the reactor before Offload and from Done on, by the worker in between.
 type Job struct {
-	Do      func(ctx context.Context)
+	Do      func(ctx context.Context) // ctx ends with Cancel and with the engine
 	Done    Task
+	Err     error // ErrPanic when Do panicked; for Done to look at
 	reactor *Reactor
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -32,34 +35,41 @@ func (j *Job) Cancel() {
 // offload is a bounded pool of goroutines: they are started when needed and stay.
 type offload struct {
 	jobs    chan *Job
-	workers int
-	idle    atomic.Int64
+	workers int64
+	ctx     context.Context
+	cancel  context.CancelFunc
+	given   atomic.Int64 // jobs that are queued or run
+	running atomic.Int64 // workers
 	refused atomic.Uint64
-	mu      sync.Mutex
-	running int // guarded by mu
-	wait    sync.WaitGroup
+	panics  atomic.Uint64
+	mu      sync.Mutex // held to start a worker
 }
 
 func (o *offload) init(opts OffloadOptions) {
 	setDefault(&opts.Workers, 256)
 	setDefault(&opts.Queue, 1024)
-	o.workers = opts.Workers
+	o.workers = int64(opts.Workers)
+	o.ctx, o.cancel = context.WithCancel(context.Background())
 	o.jobs = make(chan *Job, opts.Queue)
 }
 
 // Offload gives j to a worker, or refuses it with ErrOffloadFull when all are busy and the queue is full: it never
 // waits. On r only.
 func (r *Reactor) Offload(j *Job) error {
+	if r.stopping {
+		return ErrStopped
+	}
 	o := &r.engine.offload
-	j.reactor = r
-	j.ctx, j.cancel = context.WithCancel(context.Background())
-	if o.idle.Load() <= int64(len(o.jobs)) {
+	j.reactor, j.Err = r, nil
+	j.ctx, j.cancel = context.WithCancel(o.ctx)
+	if o.given.Add(1) > o.running.Load() { // else a worker is free: each has one job at most
 		o.grow()
 	}
 	select {
 	case o.jobs <- j:
 		return nil
 	default:
+		o.given.Add(-1)
 		o.refused.Add(1)
 		j.cancel()
 		return ErrOffloadFull
@@ -69,29 +79,36 @@ func (r *Reactor) Offload(j *Job) error {
 func (o *offload) grow() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.running < o.workers {
-		o.running++
-		o.wait.Add(1)
+	if o.running.Load() < o.workers {
+		o.running.Add(1)
 		go o.work()
 	}
 }
 
 func (o *offload) work() {
-	defer o.wait.Done()
-	for {
-		o.idle.Add(1)
-		j, ok := <-o.jobs
-		o.idle.Add(-1)
-		if !ok {
-			return
-		}
-		j.Do(j.ctx)
+	for j := range o.jobs {
+		o.do(j)
 		j.cancel()
+		o.given.Add(-1)
 		j.reactor.Post(&j.Done)
 	}
 }
 
-// stop ends the workers after what is queued. The reactors have ended by then, nobody gives jobs any more.
+// do runs j. A panic costs the job, not the process.
+func (o *offload) do(j *Job) {
+	defer func() {
+		if p := recover(); p != nil {
+			o.panics.Add(1)
+			j.Err = ErrPanic
+			slog.Error("offloaded job panicked", "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	j.Do(j.ctx)
+}
+
+// stop cancels all jobs and ends the workers after what is queued. It does not wait for them: a job that heeds no
+// context may take its time. The reactors have ended by then, nobody gives jobs any more.
 func (o *offload) stop() {
+	o.cancel()
 	close(o.jobs)
 }

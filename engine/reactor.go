@@ -19,10 +19,22 @@ const (
 	timersPerTick  = 1024
 	turnsPerTick   = 2048
 	acceptsPerTick = 64
+	settleRounds   = 16   // of later, flush and reap, which make work for each other
+	finishRounds   = 1024 // of all steps, when the reactor ends
+)
+
+// turnTime ends the turns of a tick early, so that timers, mail and new connections do not wait behind bulk transfers.
+// The clock is read every turnsPerLook turns.
+const (
+	turnTime     = int64(2 * time.Millisecond)
+	turnsPerLook = 16
 )
 
 // yieldEvery is how long a busy reactor runs before it lets ordinary goroutines on.
 const yieldEvery = int64(200 * time.Microsecond)
+
+// sleptLeast tells a Wait that slept, and so let others on, from one that only looked.
+const sleptLeast = int64(20 * time.Microsecond)
 
 // slowTick is what counts as a tick that kept everybody waiting.
 const slowTick = int64(10 * time.Millisecond)
@@ -51,6 +63,7 @@ type Reactor struct {
 	slots []slot
 	free  []uint32 // slots without a tenant
 	ready []*Conn  // have something to do; read at readyAt, so that a panic goes on behind it
+	again []*Conn  // used up their budget: ready in the next tick
 	dirty []*Conn  // have something to flush
 	dead  []*Conn  // to be reaped
 	late  []*Conn  // put off by memory pressure until retry fires
@@ -62,6 +75,7 @@ type Reactor struct {
 	inbox     *Task // taken from mail, not yet run
 	later     *Task // deferred to the end of this tick
 	laterTail *Task
+	deferred  *Task // taken from later, not yet run
 	wheel     timerwheel.Wheel
 	bufs      bufPool
 	acceptors []*acceptor
@@ -73,7 +87,8 @@ type Reactor struct {
 	iov     [poller.IOVMax][]byte
 	events  [poller.EventsMax]poller.Event
 
-	yielded  int64
+	worked   int64 // when the last tick ended
+	yielded  int64 // when others had this processor last
 	stats    Stats
 	load     atomic.Int64 // accepted connections
 	tickFrom atomic.Int64 // when the present tick began to work; 0 while it waits. For the watchdog
@@ -110,7 +125,8 @@ func (r *Reactor) Post(t *Task) {
 	}
 }
 
-// Defer runs t in a later step of this tick, or of the next one. On r only; allocates nothing.
+// Defer runs t in a later step of this tick, or of the next one. On r only; allocates nothing. As with Post, t must not
+// be on its way already.
 func (r *Reactor) Defer(t *Task) {
 	t.next = nil
 	if r.laterTail == nil {
@@ -141,7 +157,8 @@ func (r *Reactor) Tick() {
 	for !r.work() {
 		// A handler panicked; its connection is closed and the tick goes on behind it.
 	}
-	if d := r.kernel.Now() - r.now; d > slowTick {
+	r.worked = r.kernel.Now()
+	if d := r.worked - r.now; d > slowTick {
 		r.stats.SlowTicks++
 		r.stats.SlowestTick = max(r.stats.SlowestTick, d)
 	}
@@ -161,6 +178,9 @@ func (r *Reactor) wait() {
 		r.mail.asleep.Store(false)
 	}
 	r.now = r.kernel.Now()
+	if r.now-r.worked >= sleptLeast {
+		r.yielded = r.now
+	}
 	r.tickFrom.Store(r.now)
 	r.stats.Ticks++
 	r.stats.Events += uint64(n)
@@ -171,8 +191,12 @@ func (r *Reactor) wait() {
 
 // idle reports whether nothing is left to do but to wait.
 func (r *Reactor) idle() bool {
-	return len(r.ready) == 0 && r.later == nil && r.inbox == nil && len(r.dirty) == 0 && len(r.dead) == 0 &&
-		!r.acceptAny
+	return len(r.ready) == 0 && r.inbox == nil && r.settled() && !r.acceptAny
+}
+
+// settled reports whether no step behind the turns has anything to do.
+func (r *Reactor) settled() bool {
+	return r.later == nil && r.deferred == nil && r.dirtyAt == len(r.dirty) && r.deadAt == len(r.dead)
 }
 
 func (r *Reactor) deliver(ev poller.Event) {
@@ -206,12 +230,13 @@ func (r *Reactor) work() (done bool) {
 		r.acceptAll()
 	}
 	r.runReady()
-	for r.later != nil || r.dirtyAt < len(r.dirty) || r.deadAt < len(r.dead) {
+	for n := 0; n < settleRounds && !r.settled(); n++ {
 		r.runLater()
 		r.flushAll()
 		r.reapAll()
 	}
 	r.current = nil
+	r.check()
 	return true
 }
 
@@ -231,27 +256,33 @@ func (r *Reactor) runMail() {
 	}
 }
 
+// runReady gives turns. A Conn that becomes ready meanwhile has its own in this tick, one that used up its budget has
+// not: it goes behind whoever is ready then.
 func (r *Reactor) runReady() {
-	for range turnsPerTick {
-		if r.readyAt == len(r.ready) {
-			break
-		}
+	for n := 1; n <= turnsPerTick && r.readyAt < len(r.ready); n++ {
 		c := r.ready[r.readyAt]
 		r.readyAt++
 		r.current = c
 		c.turn()
+		if n%turnsPerLook == 0 && r.kernel.Now()-r.now > turnTime {
+			break
+		}
 	}
 	r.ready, r.readyAt = rest(r.ready, r.readyAt)
+	r.ready = append(r.ready, r.again...)
+	clear(r.again)
+	r.again = r.again[:0]
 }
 
+// runLater runs what was deferred so far. What is deferred meanwhile has its turn in the next round.
 func (r *Reactor) runLater() {
 	r.current = nil
-	for t := r.later; t != nil; t = r.later {
-		r.later = t.next
-		if r.later == nil {
-			r.laterTail = nil
-		}
-		t.next = nil
+	if r.deferred == nil {
+		r.deferred, r.later, r.laterTail = r.later, nil, nil
+	}
+	for r.deferred != nil {
+		t := r.deferred
+		r.deferred, t.next = t.next, nil
 		t.Run(r)
 	}
 }
@@ -283,17 +314,13 @@ func rest(list []*Conn, n int) ([]*Conn, int) {
 	return list[:left], 0
 }
 
-// rescue turns a panic of a handler into the end of its connection. A violated invariant of our own is not survived.
+// rescue turns a panic of a handler into the end of its connection.
 func (r *Reactor) rescue() {
 	p := recover()
 	if p == nil {
 		return
 	}
-	if invariant.On {
-		panic(p)
-	}
-	r.stats.Panics++
-	slog.Error("handler panicked", "reactor", r.index, "panic", p, "stack", string(debug.Stack()))
+	r.panicked(p)
 	c := r.current
 	r.current = nil
 	switch {
@@ -305,16 +332,14 @@ func (r *Reactor) rescue() {
 	}
 }
 
-// register gives c a slot and registers its descriptor.
-func (r *Reactor) register(c *Conn) error {
-	i, gen := r.takeSlot()
-	r.slots[i].conn = c
-	c.slot, c.gen = i, gen
-	if e := r.kernel.Add(c.fd, poller.MakeToken(gen, i)); e != 0 {
-		r.freeSlot(i)
-		return e
+// panicked counts and logs a panic of foreign code. In a checked build a string may be a violated invariant, which is
+// not survived.
+func (r *Reactor) panicked(p any) {
+	if _, ok := p.(string); ok && invariant.On {
+		panic(p)
 	}
-	return nil
+	r.stats.Panics++
+	slog.Error("handler panicked", "reactor", r.index, "panic", p, "stack", string(debug.Stack()))
 }
 
 func (r *Reactor) takeSlot() (i, gen uint32) {
@@ -339,16 +364,29 @@ func (r *Reactor) freeSlot(i uint32) {
 
 // shut closes everything r holds.
 func (r *Reactor) shut() {
+	r.stopping = true
+	for _, a := range r.acceptors {
+		r.closeAcceptor(a)
+	}
+	r.acceptors = nil
 	for i := range r.slots {
 		if c := r.slots[i].conn; c != nil {
 			c.drop(ErrStopped)
 		}
 	}
-	for !r.work() {
-	}
-	for _, a := range r.acceptors {
-		r.kernel.Close(a.fd)
-	}
-	r.acceptors = nil
+	r.finish()
 	r.kernel.Shut()
+}
+
+// finish does what is left to do, mail included: a connection that was handed over must be closed. It is called once
+// more when all reactors have ended, for what they posted to each other last.
+func (r *Reactor) finish() {
+	for range finishRounds {
+		for !r.work() {
+			// A handler panicked.
+		}
+		if r.inbox == nil && r.mail.empty() && r.settled() {
+			return
+		}
+	}
 }

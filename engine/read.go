@@ -9,20 +9,26 @@ import (
 // readsPerTurn bounds what one Conn reads before the others have their turn: half a mebibyte of a bulk transfer.
 const readsPerTurn = 8
 
+// readLeast is the room behind kept bytes that is worth a read.
+const readLeast = 1 << 10
+
 // turn gives c its share of the tick: write first, then read.
 func (c *Conn) turn() {
 	c.flags &^= onReady
 	r := c.reactor
-	if c.state == connecting && !c.finishConnect() {
-		return
-	}
-	if c.state == closed {
+	if c.state == connecting && !c.finishConnect() || c.state == closed {
 		return
 	}
 	if c.queued > 0 && c.flags&dirty == 0 && c.can&poller.CanWrite != 0 {
 		c.flush()
 	}
-	if c.state == closing {
+	if c.flags&eof != 0 && c.can&poller.Broken != 0 && c.state == open {
+		c.lookBroken()
+	}
+	switch c.state {
+	case closed:
+		return
+	case closing:
 		c.drain()
 		return
 	}
@@ -38,14 +44,22 @@ func (c *Conn) turn() {
 			c.deliverKept()
 			continue
 		}
-		if c.can&poller.CanRead == 0 {
-			return
-		}
-		if !c.read() {
+		if c.can&poller.CanRead == 0 || c.flags&eof != 0 || !c.read() {
 			return
 		}
 	}
-	r.makeReady(c)
+	if c.flags&onReady == 0 {
+		c.flags |= onReady
+		r.again = append(r.again, c)
+	}
+}
+
+// lookBroken asks why c is broken once its end was read, since no read will tell. A peer that sent FIN, and reset the
+// connection later, waits for nothing any more.
+func (c *Conn) lookBroken() {
+	if e := c.reactor.kernel.SockError(c.fd); e != 0 {
+		c.drop(e)
+	}
 }
 
 // notify makes the callbacks that are due besides data.
@@ -69,7 +83,7 @@ func (c *Conn) notify() {
 func (c *Conn) read() bool {
 	r := c.reactor
 	if c.in != nil {
-		if r.Pressure() >= PressureRead && r.putOff(c) {
+		if c.flags&late != 0 || r.Pressure() >= PressureRead && r.putOff(c) {
 			return false
 		}
 		c.readBehind()
@@ -99,6 +113,10 @@ func (c *Conn) got(n, room int, e syscall.Errno) bool {
 		return false
 	case n == 0:
 		c.can &^= poller.CanRead
+		if c.cause != nil { // see sendFailed
+			c.drop(c.cause)
+			return false
+		}
 		c.flags |= eof
 		c.PauseRead()
 		c.handler.OnEOF(c)
@@ -149,12 +167,14 @@ func (c *Conn) readBehind() {
 // roomBehind makes room behind the kept bytes: by moving them to the front, or into a larger Buf.
 func (c *Conn) roomBehind() *Buf {
 	b := c.in
-	if b.room() > 0 {
+	if b.room() >= readLeast {
 		return b
 	}
 	if b.r > 0 {
 		b.w = copy(b.data, b.bytes())
 		b.r = 0
+	}
+	if b.room() >= readLeast {
 		return b
 	}
 	next := c.reactor.bufs.get(2 * len(b.data))
@@ -171,7 +191,7 @@ func (c *Conn) deliverKept() {
 		return
 	}
 	used := c.handler.OnData(c, b.bytes())
-	if c.in != b { // closed meanwhile: the bytes are gone
+	if c.state != open {
 		return
 	}
 	b.r += used

@@ -24,6 +24,7 @@ type Stats struct {
 	SlowestTick  int64  // ns
 
 	OffloadRefused uint64 // jobs refused because the pool was full; of the whole Engine
+	OffloadPanics  uint64 // jobs that panicked; of the whole Engine
 
 	Conns    int64 // open now, accepted ones
 	BufBytes int64 // in buffers now
@@ -75,5 +76,6 @@ func (e *Engine) Stats() Stats {
 		})
 	}
 	sum.OffloadRefused = e.offload.refused.Load()
+	sum.OffloadPanics = e.offload.panics.Load()
 	return sum
 }

@@ -13,13 +13,15 @@ type Timer struct {
 	queued  bool // its task is on the list, run or not
 }
 
-// Arm arranges for t.Run at the absolute time at (see Now). It replaces the time set before; moving it later is cheap.
+// Arm arranges for t.Run at the absolute time at (see Now). It replaces the time set before, even if that has come in
+// this tick; moving it later is cheap. A Timer stays with the reactor it was first armed on.
 func (r *Reactor) Arm(t *Timer, at int64) {
 	if t.reactor == nil {
 		t.reactor = r
 		t.entry.Owner = (*firing)(t)
 		t.task.Run = t.fire
 	}
+	t.due = false
 	r.wheel.Arm(&t.entry, at)
 }
 
@@ -28,6 +30,9 @@ func (r *Reactor) Disarm(t *Timer) {
 	r.wheel.Disarm(&t.entry)
 	t.due = false
 }
+
+// pending reports whether t.Run is still to come.
+func (t *Timer) pending() bool { return t.due || t.entry.Armed() }
 
 // firing is a Timer as the wheel sees it.
 type firing Timer

@@ -3,6 +3,7 @@ package engine
 import (
 	"log/slog"
 	"runtime"
+	"strings"
 	"time"
 )
 
@@ -10,6 +11,7 @@ import (
 const (
 	watchEvery = time.Second
 	watchLog   = time.Minute // at most one report of a slow tick in this time
+	stacksMax  = 1 << 20     // bytes of all stacks that are looked through for the reactors'
 )
 
 // watchdog looks whether a reactor has been in the same tick for too long, and logs where.
@@ -53,11 +55,23 @@ func (w *watchdog) look(e *Engine) bool {
 			continue
 		}
 		if d := r.kernel.Now() - from; d > slowTick && r.tickFrom.Load() == from {
-			stacks := make([]byte, 64<<10)
-			stacks = stacks[:runtime.Stack(stacks, true)]
-			slog.Warn("a callback keeps its reactor", "reactor", r.index, "for", time.Duration(d), "stacks", string(stacks))
+			slog.Warn("a callback keeps its reactor", "reactor", r.index, "for", time.Duration(d),
+				"stacks", reactorStacks())
 			return true
 		}
 	}
 	return false
+}
+
+// reactorStacks returns the stacks of the goroutines that run reactors.
+func reactorStacks() string {
+	all := make([]byte, stacksMax)
+	all = all[:runtime.Stack(all, true)]
+	var found []string
+	for stack := range strings.SplitSeq(string(all), "\n\n") {
+		if strings.Contains(stack, "engine.(*Reactor).Tick(") {
+			found = append(found, stack)
+		}
+	}
+	return strings.Join(found, "\n\n")
 }

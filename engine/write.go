@@ -3,7 +3,6 @@ package engine
 import (
 	"syscall"
 
-	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -15,30 +14,60 @@ const largeWrite = 4 << 10
 // hand the result to Commit before any other method of c is called: heads are written where they will be sent from.
 // It never returns nil; after the Conn was closed the bytes go nowhere.
 func (c *Conn) Reserve(n int) []byte {
-	if c.state > open {
-		return c.reactor.spare[:0]
+	r := c.reactor
+	if c.state > open || c.flags&(finDue|finSent) != 0 {
+		if cap(r.spare) < n {
+			r.spare = make([]byte, 0, n)
+		}
+		return r.spare
 	}
 	t := c.outTail
 	if t == nil || t.shared || t.room() < n {
-		t = c.reactor.bufs.get(n)
+		t = r.bufs.get(n)
+		t.before = c.outTail
 		c.link(t)
 	}
 	return t.data[t.w:t.w:len(t.data)]
 }
 
-// Commit queues b, which was appended to what Reserve returned. A b that outgrew its room is copied.
+// Commit queues b, which was appended to what Reserve returned. A b that outgrew its room is copied. Above the hard
+// limit of the queue, which Room tells, the connection is closed with ErrQueueFull.
 func (c *Conn) Commit(b []byte) {
-	if c.state > open || len(b) == 0 {
+	switch err := c.mayQueue(len(b)); {
+	case err == ErrQueueFull:
+		c.drop(err)
+		return
+	case err != nil:
 		return
 	}
 	t := c.outTail
-	if len(b) <= t.room() && &b[0] == &t.data[t.w] {
+	if t != nil && len(b) > 0 && len(b) <= t.room() && &b[0] == &t.data[t.w] {
 		t.w += len(b)
 		c.queued += len(b)
 	} else {
 		c.queue(b)
 	}
+	if t != nil && t == c.outTail {
+		c.settleReserved(t)
+	}
 	c.noteQueued()
+}
+
+// settleReserved joins what was committed into a fresh Buf with the Buf before it, if it fits there: who reserves much
+// and writes little must not make a queue of nearly empty Bufs. One that stayed empty goes back.
+func (c *Conn) settleReserved(t *Buf) {
+	p := t.before
+	t.before = nil
+	switch {
+	case t.shared || t.r > 0:
+	case p != nil && p.next == t && !p.shared && p.room() >= t.w:
+		p.w += copy(p.data[p.w:], t.bytes())
+		p.next, c.outTail = nil, p
+		c.reactor.bufs.put(t)
+	case t.w == 0 && c.out == t:
+		c.out, c.outTail = nil, nil
+		c.reactor.bufs.put(t)
+	}
 }
 
 // Write queues or sends p, all of it, or returns ErrQueueFull and takes nothing. p is borrowed until return.
@@ -49,7 +78,10 @@ func (c *Conn) Write(p []byte) error {
 	if len(p) >= largeWrite && c.state == open && c.can&poller.CanWrite != 0 {
 		n := c.send(p)
 		p = p[n:]
-		if len(p) == 0 || c.state > open {
+		if c.flags&congested != 0 {
+			c.makeDirty() // the queue may have fallen below its low mark just now
+		}
+		if len(p) == 0 || c.state > open || c.flags&finSent != 0 {
 			return nil
 		}
 	}
@@ -58,10 +90,16 @@ func (c *Conn) Write(p []byte) error {
 	return nil
 }
 
-// WriteShared queues p without a copy. p must stay immutable until it was sent; it may be queued on any number of
-// connections of any reactors.
+// sharedLeast is where referring to bytes begins to cost less than copying them.
+const sharedLeast = 512
+
+// WriteShared queues p without a copy, unless it is short. p must stay immutable until it was sent; it may be queued on
+// any number of connections of any reactors.
 func (c *Conn) WriteShared(p []byte) error {
-	if err := c.mayQueue(len(p)); err != nil || len(p) == 0 {
+	if len(p) < sharedLeast {
+		return c.Write(p)
+	}
+	if err := c.mayQueue(len(p)); err != nil {
 		return err
 	}
 	c.link(c.reactor.bufs.share(p))
@@ -75,7 +113,7 @@ func (c *Conn) Queued() int { return c.queued }
 
 // Room returns how many bytes Write would take now.
 func (c *Conn) Room() int {
-	if c.state > open || c.flags&finSent != 0 {
+	if c.state > open || c.flags&(finDue|finSent) != 0 {
 		return 0
 	}
 	return max(c.reactor.opts.SendMax-c.queued, 0)
@@ -86,15 +124,15 @@ func (c *Conn) Congested() bool { return c.queued > c.reactor.opts.SendLow }
 
 // CloseWrite sends FIN behind what is queued; reading goes on.
 func (c *Conn) CloseWrite() {
-	if c.state > open || c.flags&finSent != 0 {
+	if c.state > open || c.flags&(finDue|finSent) != 0 {
 		return
 	}
-	c.flags |= finSent
+	c.flags |= finDue
 	c.makeDirty()
 }
 
 func (c *Conn) mayQueue(n int) error {
-	if c.state > open || c.flags&finSent != 0 {
+	if c.state > open || c.flags&(finDue|finSent) != 0 {
 		return ErrClosed
 	}
 	if c.queued+n > c.reactor.opts.SendMax {
@@ -207,7 +245,7 @@ func (c *Conn) consume(sent int) (rest int) {
 	return sent
 }
 
-// flush writes what is queued, once, and follows up: FIN when it is due, OnSendable, the end of closing.
+// flush writes what is queued and follows up: FIN when it is due, OnSendable, the end of closing.
 func (c *Conn) flush() {
 	if c.state == connecting || c.state == closed {
 		return
@@ -218,7 +256,6 @@ func (c *Conn) flush() {
 			return
 		}
 	}
-	c.checkQueue()
 	if c.flags&congested != 0 && c.queued <= c.reactor.opts.SendLow {
 		c.flags &^= congested
 		if c.state == open {
@@ -229,30 +266,42 @@ func (c *Conn) flush() {
 	if c.queued > 0 {
 		return
 	}
-	if c.state == closing {
+	switch {
+	case c.state == closing:
 		c.sent()
-	} else if c.flags&finSent != 0 {
+	case c.flags&(finDue|finSent) == finDue:
 		c.sendFIN()
 	}
 }
 
 func (c *Conn) sendFIN() {
+	c.flags |= finSent
 	if e := c.reactor.kernel.CloseWrite(c.fd); e != 0 && e != syscall.ENOTCONN {
 		c.drop(e)
 	}
 }
 
 // sendFailed ends a connection that cannot be written to. While bytes of the peer may still lie unread, the reader
-// finds them first: a peer that answered and closed without reading all we sent has still answered.
+// finds them first: a peer that answered and closed without reading all we sent has still answered. Until then the
+// connection takes no more bytes.
 func (c *Conn) sendFailed(e syscall.Errno) {
 	c.can &^= poller.CanWrite
-	c.releaseQueue()
-	if (e == syscall.EPIPE || e == syscall.ECONNRESET) && c.state == open && c.flags&eof == 0 && c.can&poller.CanRead != 0 {
-		c.can |= poller.Broken
-		c.reactor.makeReady(c)
+	gone := e == syscall.EPIPE || e == syscall.ECONNRESET
+	if !gone || c.state != open || c.flags&eof != 0 || c.can&poller.CanRead == 0 {
+		c.drop(e)
 		return
 	}
-	c.drop(e)
+	c.releaseQueue()
+	c.flags |= finSent
+	if e == syscall.ECONNRESET {
+		// The kernel tells of a reset once. The read behind the last byte would take it for an orderly end.
+		c.cause = e
+	}
+	c.can |= poller.Broken
+	c.reactor.makeReady(c)
+	if c.flags&congested != 0 {
+		c.makeDirty()
+	}
 }
 
 func (c *Conn) releaseQueue() {
@@ -261,15 +310,4 @@ func (c *Conn) releaseQueue() {
 		c.reactor.bufs.put(b)
 	}
 	c.outTail, c.queued = nil, 0
-}
-
-func (c *Conn) checkQueue() {
-	if !invariant.On {
-		return
-	}
-	n := 0
-	for b := c.out; b != nil; b = b.next {
-		n += b.w - b.r
-	}
-	invariant.That(n == c.queued, "queued %d, in the queue %d", c.queued, n)
 }

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"strconv"
 	"unsafe"
@@ -44,11 +45,7 @@ func (a Addr) encode(sa *unix.RawSockaddrAny) (size uint32, family int) {
 		in.Family = unix.AF_INET6
 		in.Port = networkOrder(a.IP.Port())
 		in.Addr = ip.As16()
-		if zone := ip.Zone(); zone != "" {
-			if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
-				in.Scope_id = uint32(n)
-			}
-		}
+		in.Scope_id = scope(ip)
 		return unix.SizeofSockaddrInet6, unix.AF_INET6
 	}
 	return 0, 0
@@ -90,6 +87,21 @@ func decode(sa *unix.RawSockaddrAny, size uint32) Addr {
 		return Addr{Path: string(path)}
 	}
 	return Addr{}
+}
+
+// scope is the number of the interface that ip's zone names, 0 for none. A name costs a system call, a number does not.
+func scope(ip netip.Addr) uint32 {
+	zone := ip.Zone()
+	if zone == "" {
+		return 0
+	}
+	if n, err := strconv.ParseUint(zone, 10, 32); err == nil {
+		return uint32(n)
+	}
+	if i, err := net.InterfaceByName(zone); err == nil {
+		return uint32(i.Index)
+	}
+	return 0
 }
 
 // networkOrder swaps the bytes of a port between the host's order and the network's; it is its own inverse.

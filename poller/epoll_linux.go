@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -33,9 +34,12 @@ const (
 // Owned by its reactor, except Wake, which is safe for any goroutine.
 //
 //	armed != 0 => the timerfd fires at armed, and not before the Wait that then clears it
+//	shut and waking == 0 => nobody writes to wakeFD any more
 type Epoll struct {
 	epfd   int
 	wakeFD FD
+	waking atomic.Int32
+	shut   atomic.Bool
 	timer  FD
 	park   Park
 	armed  int64 // absolute, what the timerfd is set to; 0 when it is not
@@ -206,8 +210,17 @@ func readiness(e uint32) Ready {
 
 var wakeOne = [8]byte{1} // any number but zero, in either byte order
 
-// Wake ends the sleep of Wait. Safe for any goroutine.
-func (k *Epoll) Wake() { rawNotify(k.wakeFD, &wakeOne) }
+// Wake ends the sleep of Wait. Safe for any goroutine, after Shut as well.
+//
+// Shut sets shut and then looks at waking; Wake adds to waking and then looks at shut. Both are sequentially consistent,
+// so the descriptor is never written to once its number may be somebody else's.
+func (k *Epoll) Wake() {
+	k.waking.Add(1)
+	if !k.shut.Load() {
+		rawNotify(k.wakeFD, &wakeOne)
+	}
+	k.waking.Add(-1)
+}
 
 // Add registers fd for both directions, edge-triggered, for its whole life.
 func (k *Epoll) Add(fd FD, t Token) syscall.Errno {
@@ -256,6 +269,10 @@ func (k *Epoll) Close(fd FD) { rawClose(fd) }
 
 // Shut closes what the Epoll itself holds. Called by its reactor, after its last Wait.
 func (k *Epoll) Shut() {
+	k.shut.Store(true)
+	for k.waking.Load() != 0 {
+		runtime.Gosched()
+	}
 	if k.file != nil {
 		k.file.Close() //nolint:errcheck
 	} else {

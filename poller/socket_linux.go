@@ -160,7 +160,7 @@ func (a Addr) sockaddr() unix.Sockaddr {
 	if ip.Is4() || ip.Is4In6() {
 		return &unix.SockaddrInet4{Port: int(a.IP.Port()), Addr: ip.Unmap().As4()}
 	}
-	return &unix.SockaddrInet6{Port: int(a.IP.Port()), Addr: ip.As16()}
+	return &unix.SockaddrInet6{Port: int(a.IP.Port()), Addr: ip.As16(), ZoneId: scope(ip)}
 }
 
 func errnoOf(err error) syscall.Errno {

@@ -1,0 +1,95 @@
+//go:build invariants
+
+package engine
+
+import (
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// checkedMax bounds the reactors that check themselves after each tick: the walk is linear.
+const checkedMax = 512
+
+// check panics when the invariants of Reactor do not hold at the end of a tick.
+func (r *Reactor) check() {
+	if len(r.slots) > checkedMax || !r.settled() {
+		return
+	}
+	var held int64
+	tenants, opened := 0, 0
+	for i := range r.slots {
+		s := &r.slots[i]
+		invariant.That(s.conn == nil || s.accept == nil, "slot %d has two tenants", i)
+		if s.conn != nil || s.accept != nil {
+			tenants++
+		}
+		if c := s.conn; c != nil {
+			invariant.That(c.slot == uint32(i) && c.gen == s.gen, "slot %d: its conn is at %d", i, c.slot)
+			c.check()
+			held += c.held()
+			if c.listener != nil {
+				opened++
+			}
+		}
+	}
+	invariant.That(tenants+len(r.free) == len(r.slots), "%d slots, %d tenants, %d free",
+		len(r.slots), tenants, len(r.free))
+	invariant.That(held == r.bufs.inUse, "conns hold %d bytes, %d are out", held, r.bufs.inUse)
+	invariant.That(int64(opened) <= r.load.Load(), "%d conns accepted, load %d", opened, r.load.Load())
+	for _, c := range r.ready[r.readyAt:] {
+		invariant.That(c.flags&onReady != 0, "on the ready list without the flag")
+	}
+}
+
+// check panics when the invariants of Conn do not hold at the end of a tick.
+func (c *Conn) check() {
+	n := 0
+	var last *Buf
+	for b := c.out; b != nil; last, b = b, b.next {
+		invariant.That(0 <= b.r && b.r <= b.w && b.w <= len(b.data), "buf %d..%d of %d", b.r, b.w, len(b.data))
+		n += b.w - b.r
+	}
+	invariant.That(n == c.queued, "queued %d, in the queue %d", c.queued, n)
+	invariant.That(last == c.outTail, "the tail is not the last")
+	invariant.That(c.in == nil || c.in.r < c.in.w, "kept bytes that are none")
+	invariant.That(c.state != closed, "closed and not reaped at the end of a tick")
+	if c.state == connecting {
+		invariant.That(c.dialing != nil, "connecting without a dial")
+		return
+	}
+	invariant.That(c.dialing == nil && c.fd != poller.NoFD, "%d without a descriptor", c.state)
+	invariant.That(c.out == nil || n > 0, "an idle conn holds a buf")
+	c.checkEdges()
+}
+
+// checkEdges panics when something could be done and nobody is going to: a lost edge.
+func (c *Conn) checkEdges() {
+	coming := c.flags&(onReady|dirty) != 0
+	canRead := c.can&poller.CanRead != 0 && c.flags&(eof|late) == 0
+	invariant.That(coming || c.queued == 0 || c.can&poller.CanWrite == 0, "%d queued, writable, not ready", c.queued)
+	switch c.state {
+	case open:
+		invariant.That(coming || c.flags&wantRead == 0 || !canRead, "readable, not ready")
+		invariant.That(coming || c.flags&(finDue|finSent) != finDue || c.queued > 0, "FIN is due")
+		invariant.That(coming || c.flags&congested == 0 || c.queued > c.reactor.opts.SendLow, "OnSendable is due")
+		invariant.That(coming || c.flags&(sendable|timedOut|unopened) == 0, "a callback is due, flags %b", c.flags)
+	case closing:
+		invariant.That(coming || !canRead || c.drained >= lingerBytes, "closing: readable, not ready")
+		invariant.That(coming || c.queued > 0 || c.flags&finSent != 0, "closing: FIN is due")
+		invariant.That(c.timer.Armed(), "closing without a deadline")
+	}
+}
+
+// held is how many bytes of the reactor's buffers c has.
+func (c *Conn) held() int64 {
+	var n int64
+	for b := c.out; b != nil; b = b.next {
+		if !b.shared {
+			n += int64(len(b.data))
+		}
+	}
+	if c.in != nil {
+		n += int64(len(c.in.data))
+	}
+	return n
+}
