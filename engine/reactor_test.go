@@ -1,0 +1,664 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// errBoom is what handlers of these tests panic with. Not a string: in a checked build a string is an invariant.
+var errBoom = errors.New("boom")
+
+func TestMain(m *testing.M) {
+	// Panics of handlers are part of these tests, and their stacks only hide what failed.
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	os.Exit(m.Run())
+}
+
+func TestReactor_panicCostsOneConn(t *testing.T) {
+	boom := func(*engine.Conn) { panic(errBoom) }
+	for _, tc := range []struct {
+		name, want string
+		script     *script
+		do         func(g *rig, c *engine.Conn, fd poller.FD)
+	}{
+		{"OnOpen", "open close(handler panicked)", &script{onOpen: boom}, nil},
+		{"OnData", "open data(x) close(handler panicked)",
+			&script{onData: func(c *engine.Conn, _ []byte) int { panic(errBoom) }},
+			func(g *rig, _ *engine.Conn, fd poller.FD) { g.inject(fd, "x") }},
+		{"OnData of kept bytes", "open data(x) data(xy) close(handler panicked)",
+			&script{onData: func(c *engine.Conn, in []byte) int {
+				if len(in) > 1 {
+					panic(errBoom)
+				}
+				return 0
+			}},
+			func(g *rig, _ *engine.Conn, fd poller.FD) { g.inject(fd, "x"); g.inject(fd, "y") }},
+		{"OnSendable", "open sendable close(handler panicked)", &script{onSendable: boom},
+			func(g *rig, c *engine.Conn, _ poller.FD) { g.on(func() { c.Write(make([]byte, 3000)) }) }},
+		{"OnTimeout", "open timeout close(handler panicked)", &script{onTimeout: boom},
+			func(g *rig, c *engine.Conn, _ poller.FD) { g.on(func() { c.SetTimeout(1) }); g.pass(time.Second) }},
+		{"OnEOF", "open eof close(handler panicked)", &script{onEOF: boom},
+			func(g *rig, _ *engine.Conn, fd poller.FD) { g.loop.Finish(fd) }},
+		{"OnClose", "open close(test)",
+			&script{onClose: func(*engine.Conn, error) { panic(errBoom) }},
+			func(g *rig, c *engine.Conn, _ poller.FD) { g.on(func() { c.Close(errTest) }) }},
+	} {
+		g := newRig(t, engine.Options{SendLow: 1000})
+		by := &script{}
+		_, byFD := g.open(by)
+		c, fd := g.open(tc.script)
+		if tc.do != nil {
+			tc.do(g, c, fd)
+		}
+		g.ticks(2)
+		g.want(tc.name+": "+tc.script.events(), tc.name+": "+tc.want)
+		g.inject(byFD, "hi")
+		g.want(by.events(), "open data(hi)")
+		st := g.reactor.Stats()
+		if st.Panics != 1 || st.Conns != 1 || st.BufBytes != 0 || g.loop.Sock(fd).Open {
+			t.Fatalf("%s: %+v", tc.name, st)
+		}
+	}
+}
+
+func TestReactor_panicOfOneEventDoesNotTouchTheOthersOfItsBatch(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	var fds []poller.FD
+	var all []*script
+	for i := range 20 {
+		s := &script{}
+		if i%2 == 0 {
+			s.onData = func(*engine.Conn, []byte) int { panic(errBoom) }
+		}
+		_, fd := g.open(s)
+		fds, all = append(fds, fd), append(all, s)
+	}
+	for _, fd := range fds {
+		g.loop.Inject(fd, []byte("x"))
+	}
+	ran := false
+	g.reactor.Post(&engine.Task{Run: func(*engine.Reactor) { panic(errBoom) }})
+	g.reactor.Post(&engine.Task{Run: func(*engine.Reactor) { ran = true }})
+	g.ticks(2)
+	for i, s := range all {
+		want := "open data(x)"
+		if i%2 == 0 {
+			want += " close(handler panicked)"
+		}
+		g.want(s.events(), want)
+	}
+	if !ran || g.reactor.Stats().Panics != 11 {
+		t.Fatalf("task ran %v, %d panics", ran, g.reactor.Stats().Panics)
+	}
+}
+
+func TestReactor_panicOfTaskAndTimer(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	var log []string
+	timer := &engine.Timer{Run: func(*engine.Reactor) { log = append(log, "timer"); panic(errBoom) }}
+	later := &engine.Task{Run: func(*engine.Reactor) { log = append(log, "later"); panic(errBoom) }}
+	last := &engine.Task{Run: func(*engine.Reactor) { log = append(log, "last") }}
+	g.on(func() {
+		g.reactor.Arm(timer, g.reactor.Now()+1)
+		g.reactor.Defer(later)
+		g.reactor.Defer(last)
+	})
+	g.pass(time.Second)
+	g.want(strings.Join(log, " "), "later last timer")
+}
+
+func TestReactor_panicOfAcceptCostsThatConnOnly(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	g.listen(engine.ListenOptions{})
+	n := 0
+	s := &script{}
+	g.accept = func(*engine.Conn) engine.Handler {
+		if n++; n%2 == 1 {
+			panic(errBoom)
+		}
+		return s
+	}
+	for range 6 {
+		g.loop.Offer(g.door, loopback)
+	}
+	g.ticks(2)
+	g.want(s.events(), "open open open")
+	for range 2 {
+		g.loop.Offer(g.door, loopback)
+	}
+	g.listener.Close()
+	g.ticks(2)
+	g.want(s.events(), "open open open open")
+	if st := g.reactor.Stats(); st.Panics != 4 || st.Conns != 4 {
+		t.Fatalf("%+v", st)
+	}
+}
+
+func TestReactor_acceptThatGivesNoHandlerCloses(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	g.listen(engine.ListenOptions{})
+	g.accept = func(*engine.Conn) engine.Handler { return nil }
+	fd := g.loop.Offer(g.door, loopback)
+	g.ticks(2)
+	if g.loop.Sock(fd).Open || g.engine.Conns() != 0 || g.listener.Conns() != 0 {
+		t.Fatal("still open")
+	}
+}
+
+func TestReactor_selfDeferringTaskDoesNotKeepTheTick(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	n := 0
+	task := &engine.Task{}
+	task.Run = func(r *engine.Reactor) { n++; r.Defer(task) }
+	g.on(func() { g.reactor.Defer(task) })
+	s := &script{}
+	_, fd := g.open(s)
+	g.inject(fd, "x")
+	g.want(s.events(), "open data(x)")
+	if n == 0 || n > 1000 {
+		t.Fatalf("ran %d times in a few ticks", n)
+	}
+}
+
+func TestReactor_bulkReaderWaitsForItsNextTurn(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	reads := 0
+	_, bulk := g.open(&script{})
+	s := &script{}
+	_, fd := g.open(s)
+	g.kernel.onRead = func(f poller.FD, p []byte) (int, syscall.Errno) {
+		if f != bulk {
+			return g.loop.Read(f, p)
+		}
+		reads++
+		return len(p), 0 // always more
+	}
+	g.loop.Inject(bulk, []byte("x"))
+	g.loop.Inject(fd, []byte("x"))
+	g.ticks(1)
+	if reads == 0 || reads > 16 {
+		t.Fatalf("%d reads in one tick", reads)
+	}
+	g.want(s.events(), "open data(x)")
+	before := reads
+	g.ticks(1)
+	if reads == before {
+		t.Fatal("the bulk reader has no further turn")
+	}
+}
+
+func TestReactor_turnsEndByTime(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	var order []string
+	var fds []poller.FD
+	for range 100 {
+		_, fd := g.open(&script{onData: func(_ *engine.Conn, in []byte) int {
+			g.loop.Advance(int64(time.Millisecond))
+			order = append(order, "data")
+			return len(in)
+		}})
+		fds = append(fds, fd)
+	}
+	for _, fd := range fds {
+		g.loop.Inject(fd, []byte("x"))
+	}
+	g.ticks(1)
+	g.on(func() { order = append(order, "task") })
+	if len(order) == 101 && order[100] == "task" || len(order) < 2 {
+		t.Fatalf("mail waited for %d turns of 1 ms", len(order))
+	}
+	for range 20 {
+		g.ticks(1)
+	}
+	if len(order) != 101 {
+		t.Fatalf("%d of 100 turns", len(order)-1)
+	}
+}
+
+func TestReactor_armInTheTickOfTheFiringReplacesIt(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	n := 0
+	timer := &engine.Timer{Run: func(*engine.Reactor) { n++ }}
+	c, _ := g.open(&script{onTimeout: func(*engine.Conn) {
+		// Runs in the tick in which both fired, before the timer's task.
+		g.reactor.Arm(timer, g.reactor.Now()+int64(time.Second))
+	}})
+	g.on(func() {
+		g.reactor.Arm(timer, g.reactor.Now()+1)
+		c.SetTimeout(1)
+	})
+	g.pass(10 * time.Millisecond)
+	if n != 0 {
+		t.Fatal("the time that was replaced fired")
+	}
+	g.pass(2 * time.Second)
+	if n != 1 {
+		t.Fatalf("fired %d times", n)
+	}
+	g.on(func() { g.reactor.Arm(timer, g.reactor.Now()+1); g.reactor.Disarm(timer) })
+	g.pass(time.Second)
+	if n != 1 {
+		t.Fatal("fired although disarmed")
+	}
+}
+
+func TestReactor_acceptPausesWithoutSpinning(t *testing.T) {
+	for _, e := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOTSOCK} {
+		g := newRig(t, engine.Options{})
+		g.listen(engine.ListenOptions{})
+		s := &script{}
+		g.accept = func(*engine.Conn) engine.Handler { return s }
+		tries, full := 0, true
+		g.kernel.onAccept = func(l poller.FD) (poller.FD, poller.Addr, syscall.Errno) {
+			tries++
+			if full {
+				return poller.NoFD, poller.Addr{}, e
+			}
+			return g.loop.Accept(l)
+		}
+		g.loop.Offer(g.door, loopback)
+		g.ticks(100)
+		if tries != 1 {
+			t.Fatalf("%v: accept was tried %d times in 100 ticks", e, tries)
+		}
+		full = false // without a new edge
+		g.pass(50 * time.Millisecond)
+		g.want(s.events(), "open")
+	}
+}
+
+func TestReactor_pauseIsNotPutOffByTheNextOne(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	g.listen(engine.ListenOptions{})
+	s := &script{}
+	g.accept = func(*engine.Conn) engine.Handler { return s }
+	full := true
+	g.kernel.onAccept = func(l poller.FD) (poller.FD, poller.Addr, syscall.Errno) {
+		if full {
+			return poller.NoFD, poller.Addr{}, syscall.EMFILE
+		}
+		return g.loop.Accept(l)
+	}
+	for range 3 {
+		g.loop.Offer(g.door, loopback) // each is an edge, and each fails
+		g.pass(10 * time.Millisecond)
+	}
+	full = false
+	g.pass(12 * time.Millisecond)
+	g.want(s.events(), "open open open")
+}
+
+func TestReactor_acceptGoesOnBehindADeadOne(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	g.listen(engine.ListenOptions{})
+	s := &script{}
+	g.accept = func(*engine.Conn) engine.Handler { return s }
+	aborted := false
+	g.kernel.onAccept = func(l poller.FD) (poller.FD, poller.Addr, syscall.Errno) {
+		if !aborted {
+			aborted = true
+			return poller.NoFD, poller.Addr{}, syscall.ECONNABORTED
+		}
+		return g.loop.Accept(l)
+	}
+	g.loop.Offer(g.door, loopback)
+	g.ticks(2)
+	g.want(s.events(), "open")
+	if g.listener.Conns() != 1 || g.reactor.Stats().AcceptFailed != 1 {
+		t.Fatalf("%d conns, %+v", g.listener.Conns(), g.reactor.Stats())
+	}
+}
+
+func TestReactor_connsMaxHoldsAndGivesWayAtOnce(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	g.listen(engine.ListenOptions{ConnsMax: 2})
+	var conns []*engine.Conn
+	g.accept = func(c *engine.Conn) engine.Handler {
+		conns = append(conns, c)
+		return &script{}
+	}
+	for range 5 {
+		g.loop.Offer(g.door, loopback)
+	}
+	g.ticks(3)
+	if len(conns) != 2 || g.listener.Conns() != 2 {
+		t.Fatalf("%d accepted, 2 allowed", len(conns))
+	}
+	g.on(func() { conns[0].Close(errTest) })
+	g.ticks(2)
+	if len(conns) != 3 {
+		t.Fatalf("%d accepted after one closed, want 3", len(conns))
+	}
+}
+
+func TestReactor_pressurePausesAcceptingAndReading(t *testing.T) {
+	g := newRig(t, engine.Options{Memory: 64 << 20, SendMax: 128 << 20})
+	hog, _ := g.open(&script{})
+	s := &script{onData: func(*engine.Conn, []byte) int { return 0 }}
+	_, fd := g.open(s)
+	g.inject(fd, "a")
+	g.loop.SendMax = 1
+	g.on(func() { hog.Write(make([]byte, 62<<20)) })
+	if p := g.reactor.Pressure(); p != engine.PressureShed {
+		t.Fatalf("pressure %d", p)
+	}
+	accepted := 0
+	g.accept = func(*engine.Conn) engine.Handler { accepted++; return &script{} }
+	g.loop.Offer(g.door, loopback)
+	g.inject(fd, "b") // holds less than its share: it is read
+	g.want(s.events(), "open data(a) data(ab)")
+	if accepted != 0 || g.reactor.Stats().AcceptPaused == 0 {
+		t.Fatal("accepted under pressure")
+	}
+	g.on(func() { hog.Close(errTest) })
+	g.pass(30 * time.Millisecond)
+	if accepted != 1 {
+		t.Fatal("not accepted when the pressure was gone")
+	}
+}
+
+func TestReactor_readingIsPutOffAboveTheShareOnly(t *testing.T) {
+	g := newRig(t, engine.Options{Memory: 64 << 20, SendMax: 128 << 20, ReadMax: 1 << 30})
+	s := &script{onData: func(*engine.Conn, []byte) int { return 0 }}
+	c, fd := g.open(s)
+	g.open(&script{}) // each of the two has half
+	g.loop.SendMax = 1
+	g.inject(fd, "a")
+	g.on(func() { c.Write(make([]byte, 63<<20)) })
+	g.inject(fd, "b")
+	g.ticks(5)
+	g.want(s.events(), "open data(a)")
+	if n := g.reactor.Stats().ReadPaused; n != 1 {
+		t.Fatalf("read pauses: %d", n)
+	}
+	g.loop.SendMax = 0
+	g.loop.Drained(fd)
+	g.pass(50 * time.Millisecond)
+	g.want(s.events(), "open data(a) sendable data(ab)")
+}
+
+func TestReactor_dialFailsAtOnce(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	for _, tc := range []struct {
+		errno syscall.Errno
+		want  error
+	}{
+		{syscall.ENETUNREACH, syscall.ENETUNREACH},
+		{syscall.EMFILE, engine.ErrNoDescriptors},
+		{syscall.EAGAIN, syscall.EAGAIN}, // no local port left; only a Unix socket is tried again
+	} {
+		g.kernel.onConnect = func(poller.Addr, *poller.ConnectOptions) (poller.FD, syscall.Errno) {
+			return poller.NoFD, tc.errno
+		}
+		s := &script{}
+		g.on(func() {
+			if _, err := g.reactor.Dial(loopback, s, nil); err != tc.want {
+				t.Errorf("dial: %v, want %v", err, tc.want)
+			}
+		})
+		g.pass(time.Minute)
+		g.want(s.events(), "")
+	}
+}
+
+func TestReactor_dialRetriesAFullUnixBacklog(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		fails int
+		pass  time.Duration
+		want  string
+	}{
+		{"connects in the end", 5, 300 * time.Millisecond, "open"},
+		{"times out", 1 << 30, 2 * time.Second, "close(connect timed out)"},
+	} {
+		g := newRig(t, engine.Options{})
+		tries := 0
+		g.kernel.onConnect = func(a poller.Addr, o *poller.ConnectOptions) (poller.FD, syscall.Errno) {
+			if tries++; tries <= tc.fails {
+				return poller.NoFD, syscall.EAGAIN
+			}
+			return g.loop.Connect(a, o)
+		}
+		s := &script{}
+		var c *engine.Conn
+		g.on(func() {
+			var err error
+			c, err = g.reactor.Dial(poller.Addr{Path: "/full"}, s, &engine.DialOptions{Timeout: time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Write([]byte("early"))
+		})
+		if c.Ref().Conn() != c {
+			t.Fatal("a conn that waits has no ref")
+		}
+		for range 20 {
+			g.pass(tc.pass / 20)
+		}
+		g.want(tc.name+": "+s.events(), tc.name+": "+tc.want)
+		if tries > 50 {
+			t.Fatalf("%d attempts", tries)
+		}
+	}
+}
+
+func TestReactor_stopClosesEachOnce(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	accepted := &script{}
+	_, fd := g.open(accepted)
+	g.kernel.onConnect = func(poller.Addr, *poller.ConnectOptions) (poller.FD, syscall.Errno) {
+		return poller.NoFD, syscall.EAGAIN
+	}
+	waiting, late := &script{}, &script{}
+	waiting.onClose = func(c *engine.Conn, _ error) {
+		if _, err := c.Reactor().Dial(loopback, late, nil); err != engine.ErrStopped {
+			t.Errorf("dial while stopping: %v", err)
+		}
+		if err := c.Reactor().Offload(&engine.Job{}); err != engine.ErrStopped {
+			t.Errorf("offload while stopping: %v", err)
+		}
+	}
+	g.on(func() { g.reactor.Dial(poller.Addr{Path: "/full"}, waiting, nil) })
+	g.engine.Stop()
+	g.engine.Stop()
+	g.want(accepted.events(), "open close(engine is stopped)")
+	g.want(waiting.events(), "close(engine is stopped)")
+	g.want(late.events(), "")
+	if g.loop.Sock(fd).Open || g.loop.Sock(g.door).Open {
+		t.Fatal("a descriptor is open")
+	}
+}
+
+func TestReactor_postsRunInOrderAcrossThreads(t *testing.T) {
+	e, err := engine.New(engine.Options{Reactors: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	defer e.Stop()
+	const producers, each = 8, 5000
+	type numbered struct {
+		engine.Task
+		from, n int
+	}
+	var last [2][producers]int
+	var left [2]atomic.Int64
+	var wait sync.WaitGroup
+	for i, r := range e.Reactors() {
+		left[i].Store(producers * each)
+		for p := range producers {
+			wait.Go(func() {
+				for n := range each {
+					task := &numbered{from: p, n: n + 1}
+					task.Run = func(*engine.Reactor) {
+						if task.n != last[i][task.from]+1 {
+							t.Errorf("reactor %d: task %d of %d after %d", i, task.n, task.from, last[i][task.from])
+						}
+						last[i][task.from] = task.n
+						left[i].Add(-1)
+					}
+					r.Post(&task.Task)
+				}
+			})
+		}
+	}
+	wait.Wait()
+	testutil.Eventually(t, testutil.Patience, func() bool { return left[0].Load() == 0 && left[1].Load() == 0 })
+}
+
+// A post that meets a reactor on its way to sleep must not be left behind: one task at a time, each posted when the one
+// before has run, is where a lost wake-up would show as a hang.
+func TestReactor_postNeverMissesASleeper(t *testing.T) {
+	for _, park := range []poller.Park{poller.ParkRuntime, poller.ParkSyscall} {
+		e, err := engine.New(engine.Options{Reactors: 2, Park: park})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Start()
+		a, b := e.Reactors()[0], e.Reactors()[1]
+		done := make(chan struct{})
+		ping, pong := &engine.Task{}, &engine.Task{}
+		n := 0
+		ping.Run = func(*engine.Reactor) { b.Post(pong) }
+		pong.Run = func(*engine.Reactor) {
+			if n++; n == 20000 {
+				close(done)
+				return
+			}
+			a.Post(ping)
+		}
+		a.Post(ping)
+		select {
+		case <-done:
+		case <-time.After(testutil.Patience):
+			t.Fatalf("park %d: a task was left behind", park)
+		}
+		e.Stop()
+	}
+}
+
+func TestReactor_postAfterStopIsHarmless(t *testing.T) {
+	e, err := engine.New(engine.Options{Reactors: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	stop := make(chan struct{})
+	var wait sync.WaitGroup
+	for _, r := range e.Reactors() {
+		wait.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					r.Post(&engine.Task{Run: func(*engine.Reactor) {}})
+					e.Stats()
+				}
+			}
+		})
+	}
+	e.Stop()
+	close(stop)
+	wait.Wait()
+}
+
+func TestOffload_runsDoThenDone(t *testing.T) {
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	defer e.Stop()
+	done := make(chan error, 1)
+	steps := ""
+	j := &engine.Job{Do: func(context.Context) { steps += "do " }}
+	j.Done.Run = func(*engine.Reactor) { done <- j.Err }
+	offload(t, e, j)
+	if err := <-done; err != nil || steps != "do " {
+		t.Fatalf("%q, %v", steps, err)
+	}
+	j.Do = func(context.Context) { panic(errBoom) }
+	offload(t, e, j)
+	if err := <-done; err != engine.ErrPanic || e.Stats().OffloadPanics != 1 {
+		t.Fatalf("a panic: %v, %+v", err, e.Stats())
+	}
+}
+
+func TestOffload_cancelAndStopEndTheContext(t *testing.T) {
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	ended := make(chan struct{}, 2)
+	jobs := [2]*engine.Job{}
+	for i := range jobs {
+		jobs[i] = &engine.Job{Do: func(ctx context.Context) { <-ctx.Done(); ended <- struct{}{} }}
+		jobs[i].Done.Run = func(*engine.Reactor) {}
+		offload(t, e, jobs[i])
+	}
+	e.Reactors()[0].Post(&engine.Task{Run: func(*engine.Reactor) { jobs[0].Cancel() }})
+	<-ended
+	e.Stop()
+	<-ended
+}
+
+// A job must not wait behind one that blocks while there may be more workers.
+func TestOffload_blockedJobsHoldNobodyUp(t *testing.T) {
+	const workers = 20
+	e, err := engine.New(engine.Options{Reactors: 1, Offload: engine.OffloadOptions{Workers: workers, Queue: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	defer e.Stop()
+	release := make(chan struct{})
+	var begun, done atomic.Int64
+	job := func() *engine.Job {
+		j := &engine.Job{Do: func(context.Context) { begun.Add(1); <-release }}
+		j.Done.Run = func(*engine.Reactor) { done.Add(1) }
+		return j
+	}
+	for i := range int64(workers) {
+		offload(t, e, job())
+		testutil.Eventually(t, testutil.Patience, func() bool { return begun.Load() == i+1 }, "job %d begins", i)
+	}
+	var refused error
+	ran := make(chan struct{})
+	e.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) {
+		defer close(ran)
+		if err := r.Offload(job()); err != nil {
+			t.Errorf("one may wait: %v", err)
+		}
+		refused = r.Offload(job())
+	}})
+	<-ran
+	if refused != engine.ErrOffloadFull || e.Stats().OffloadRefused != 1 {
+		t.Fatalf("full: %v", refused)
+	}
+	close(release)
+	testutil.Eventually(t, testutil.Patience, func() bool { return done.Load() == workers+1 })
+}
+
+// offload gives j on the first reactor.
+func offload(t *testing.T, e *engine.Engine, j *engine.Job) {
+	t.Helper()
+	given := make(chan error, 1)
+	e.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) { given <- r.Offload(j) }})
+	if err := <-given; err != nil {
+		t.Fatal(err)
+	}
+}
