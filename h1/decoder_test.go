@@ -106,23 +106,6 @@ func responsesTo(v message.Verb) func(*Decoder) {
 	return func(d *Decoder) { d.InitResponses(nil); d.Expect(v) }
 }
 
-const hostLine = "Host: a\r\n"
-
-func TestDecoder_requests(t *testing.T) {
-	for _, c := range []struct{ name, in, want string }{
-		{"origin form", "GET /a?b HTTP/1.1\r\nHost: a:80\r\nAccept:  x \t\r\nX-A:\r\n\r\n",
-			"GET /a?b ://a:80 0  v11 length=0 chunked=false close=false upgrade=false continue=false hops=false\n" +
-				"  Host: a:80 (1)\n  Accept: x (14)\n  X-A:  (0)\nend\n"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			got, err := run(t, c.in, requests)
-			if err != nil || got != c.want {
-				t.Errorf("%v\n%s", err, got)
-			}
-		})
-	}
-}
-
 func TestDecoder_isSmall(t *testing.T) {
 	// One for each direction in every session; an idle connection holds both.
 	if s := unsafe.Sizeof(Decoder{}); s > 64 {

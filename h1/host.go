@@ -105,7 +105,10 @@ func validIPv6(b []byte) bool {
 			gap, b = true, b[1:]
 		}
 	}
-	return groups == 8 || gap && groups < 8
+	if gap {
+		return groups < 8
+	}
+	return groups == 8
 }
 
 func validIPv4(b []byte) bool {

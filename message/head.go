@@ -41,7 +41,7 @@ type Head struct {
 	Close    bool   // the connection does not persist after this message
 	Upgrade  bool   // Connection names Upgrade and there is an Upgrade field
 	Continue bool   // request: Expect: 100-continue, and there is a body to wait with
-	Hops     bool   // some field ends at this hop: HopByHop by its ID (Connection aside), or Dropped for Connection
+	Hops     bool   // a field that came ends at this hop: HopByHop by its ID, Connection aside, or Dropped for it
 }
 
 // Proto is a version of HTTP: major times ten plus minor.

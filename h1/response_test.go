@@ -1,0 +1,177 @@
+package h1
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+func answer(status, fields string) string { return "HTTP/1.1 " + status + "\r\n" + fields + "\r\n" }
+
+func TestDecoder_acceptsResponses(t *testing.T) {
+	const rest = " upgrade=false continue=false hops="
+	for _, c := range []struct {
+		name, in, want string
+		verb           message.Verb
+	}{
+		{"length", answer("200 OK", "Content-Length: 2\r\n") + "hi",
+			"  :// 200 OK v11 length=2 chunked=false close=false" + rest + "false\n  Content-Length: 2 (7)\n" +
+				"data \"hi\"\nend\n", message.VerbGet},
+		{"length 0", answer("200 ", "Content-Length: 0\r\n"),
+			"  :// 200  v11 length=0 chunked=false close=false" + rest + "false\n  Content-Length: 0 (7)\nend\n", message.VerbGet},
+		{"no reason and no space", answer("200", "Content-Length: 0\r\n"),
+			"  :// 200  v11 length=0 chunked=false close=false" + rest + "false\n  Content-Length: 0 (7)\nend\n", message.VerbGet},
+		{"chunked", answer("200 Fine by me", "Transfer-Encoding: chunked\r\n") + "2\r\nhi\r\n0\r\n\r\n",
+			"  :// 200 Fine by me v11 length=-1 chunked=true close=false" + rest + "true\n" +
+				"  Transfer-Encoding: chunked (6)\ndata \"hi\"\nend\n", message.VerbGet},
+		{"§6.3 until close", answer("200 OK", "") + "hi",
+			"  :// 200 OK v11 length=-1 chunked=false close=true" + rest + "false\ndata \"hi\"\nend\n", message.VerbGet},
+		{"§6.3 until close, empty", answer("200 OK", "Connection: keep-alive\r\n"),
+			"  :// 200 OK v11 length=-1 chunked=false close=true" + rest + "false\n  Connection: keep-alive (2)\nend\n",
+			message.VerbPost},
+		{"§6.3 HEAD", answer("200 OK", "Content-Length: 2\r\n"),
+			"  :// 200 OK v11 length=0 chunked=false close=false" + rest + "false\n  Content-Length: 2 (7)\nend\n",
+			message.VerbHead},
+		{"§6.3 HEAD without length", answer("200 OK", ""),
+			"  :// 200 OK v11 length=0 chunked=false close=false" + rest + "false\nend\n", message.VerbHead},
+		{"§6.3 HEAD, chunked", answer("200 OK", "Transfer-Encoding: chunked\r\n"),
+			"  :// 200 OK v11 length=0 chunked=false close=false" + rest + "true\n  Transfer-Encoding: chunked (6)\nend\n",
+			message.VerbHead},
+		{"§6.3 304", answer("304 Not Modified", "Content-Length: 2\r\n"),
+			"  :// 304 Not Modified v11 length=0 chunked=false close=false" + rest + "false\n" +
+				"  Content-Length: 2 (7)\nend\n", message.VerbGet},
+		{"§6.3 204", answer("204 No Content", ""),
+			"  :// 204 No Content v11 length=0 chunked=false close=false" + rest + "false\nend\n", message.VerbGet},
+		{"§6.3 1xx come first, the verb stays", answer("100 Continue", "") + answer("103 Early Hints", "Link: a\r\n") +
+			answer("200 OK", "Content-Length: 2\r\n"),
+			"  :// 100 Continue v11 length=0 chunked=false close=false" + rest + "false\n" +
+				"  :// 103 Early Hints v11 length=0 chunked=false close=false" + rest + "false\n  Link: a (54)\n" +
+				"  :// 200 OK v11 length=0 chunked=false close=false" + rest + "false\n  Content-Length: 2 (7)\nend\n",
+			message.VerbHead},
+		{"§9.3 HTTP/1.0 keep-alive", "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
+			"  :// 200 OK v10 length=0 chunked=false close=false" + rest + "false\n  Connection: keep-alive (2)\n" +
+				"  Content-Length: 0 (7)\nend\n", message.VerbGet},
+		{"§9.3 HTTP/1.0", "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+			"  :// 200 OK v10 length=0 chunked=false close=true" + rest + "false\n  Content-Length: 0 (7)\nend\n",
+			message.VerbGet},
+		{"answer to CONNECT that refuses", answer("403 No", "Content-Length: 0\r\n"),
+			"  :// 403 No v11 length=0 chunked=false close=false" + rest + "false\n  Content-Length: 0 (7)\nend\n",
+			message.VerbConnect},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := run(t, c.in, responsesTo(c.verb))
+			want := strings.ReplaceAll(c.want, "Link: a (54)", "Link: a ("+itoa(message.Link)+")")
+			if err != nil || got != want {
+				t.Errorf("%v\n%s\nwant\n%s", err, got, want)
+			}
+		})
+	}
+}
+
+func TestDecoder_rejectsResponses(t *testing.T) {
+	for _, c := range []struct {
+		name, in string
+		verb     message.Verb
+		want     *Error
+	}{
+		{"§4 not a status line", "ICY 200 OK\r\n\r\n", message.VerbGet, ErrStatusLine},
+		{"§4 empty line before it", "\r\nHTTP/1.1 200 OK\r\n\r\n", message.VerbGet, ErrStatusLine},
+		{"§2.3 version", "HTTP/2.0 200 OK\r\n\r\n", message.VerbGet, ErrVersion},
+		{"§4 two digits", answer("20 OK", ""), message.VerbGet, ErrStatusLine},
+		{"§4 four digits", answer("2000 OK", ""), message.VerbGet, ErrStatusLine},
+		{"§4 two spaces", answer(" 200 OK", ""), message.VerbGet, ErrStatusLine},
+		{"RFC 9110 §15 below 100", answer("099 A", ""), message.VerbGet, ErrStatusLine},
+		{"RFC 9110 §15 above 599", answer("600 A", ""), message.VerbGet, ErrStatusLine},
+		{"§4 control in the reason", answer("200 O\x00K", ""), message.VerbGet, ErrFieldValue},
+		{"§2.2 bare CR in the reason", answer("200 O\rK", ""), message.VerbGet, ErrBareCR},
+		{"§2.2 bare LF", "HTTP/1.1 200 OK\nA: b\n\n", message.VerbGet, ErrBareLF},
+		{"§5.2 fold", answer("200 OK", "A: b\r\n c\r\n"), message.VerbGet, ErrFold},
+		{"§6.3 two lengths", answer("200 OK", "Content-Length: 1\r\nContent-Length: 2\r\n"), message.VerbGet, ErrManyLengths},
+		{"§6.3 both lengths", answer("200 OK", "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"), message.VerbGet,
+			ErrLengthAndCoding},
+		{"§6.3 both lengths to HEAD", answer("200 OK", "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n"),
+			message.VerbHead, ErrLengthAndCoding},
+		{"§6.1 other coding", answer("200 OK", "Transfer-Encoding: gzip\r\n"), message.VerbGet, ErrTransferCoding},
+		{"§6.1 in HTTP/1.0", "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", message.VerbGet, ErrCodingInHTTP10},
+		{"101 that nobody asked for", answer("101 Switching Protocols", "Upgrade: a\r\nConnection: upgrade\r\n"),
+			message.VerbGet, ErrSwitchedProtocols},
+		{"tunnel", answer("200 OK", ""), message.VerbConnect, ErrTunnel},
+		{"1xx without end", strings.Repeat(answer("103 Early Hints", ""), interimMax+1), message.VerbGet, ErrManyInterim},
+		{"§8 ends within the head", "HTTP/1.1 200 OK\r\n", message.VerbGet, ErrUnexpectedEOF},
+		{"§8 ends behind 1xx", answer("100 Continue", ""), message.VerbGet, ErrUnexpectedEOF},
+		{"§8 ends within the body", answer("200 OK", "Content-Length: 3\r\n") + "ab", message.VerbGet, ErrUnexpectedEOF},
+		{"§8 ends within a chunk", answer("200 OK", "Transfer-Encoding: chunked\r\n") + "5\r\nab", message.VerbGet,
+			ErrUnexpectedEOF},
+		{"too many fields", answer("200 OK", strings.Repeat("A: b\r\n", 101)), message.VerbGet, ErrTooManyFields},
+		{"head too large", answer("200 OK", strings.Repeat("A: "+strings.Repeat("b", 1000)+"\r\n", 33)), message.VerbGet,
+			ErrHeadTooLarge},
+		{"reason too long", answer("200 "+strings.Repeat("b", 17<<10), ""), message.VerbGet, ErrFieldTooLarge},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := run(t, c.in, responsesTo(c.verb))
+			var e *Error
+			if !errors.Is(err, c.want) || !errors.As(err, &e) || e.Status != 502 {
+				t.Errorf("%v, want %v\n%s", err, c.want, got)
+			}
+		})
+	}
+}
+
+func TestDecoder_limitsAreOptions(t *testing.T) {
+	for _, c := range []struct {
+		limits Limits
+		in     string
+		want   *Error
+	}{
+		{Limits{HeadBytes: 40}, "GET / HTTP/1.1\r\nHost: a\r\nAge: 1\r\n\r\n", nil},
+		{Limits{HeadBytes: 34}, "GET / HTTP/1.1\r\nHost: a\r\nAge: 1\r\n\r\n", ErrHeadTooLarge},
+		{Limits{RequestLine: 16}, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", nil},
+		{Limits{RequestLine: 15}, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", ErrURITooLong},
+		{Limits{FieldBytes: 9}, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", nil},
+		{Limits{FieldBytes: 8}, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", ErrFieldTooLarge},
+		{Limits{FieldCount: 1}, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", nil},
+		{Limits{FieldCount: 1}, "GET / HTTP/1.1\r\nHost: a\r\nA: b\r\n\r\n", ErrTooManyFields},
+		{Limits{ChunkLine: 3}, post("Transfer-Encoding: chunked\r\n") + "1\r\na\r\n0\r\n\r\n", nil},
+		{Limits{ChunkLine: 3}, post("Transfer-Encoding: chunked\r\n") + "01\r\na\r\n0\r\n\r\n", ErrChunkLineTooLong},
+		{Limits{TrailerBytes: 8}, post("Transfer-Encoding: chunked\r\n") + "0\r\nA: b\r\n\r\n", nil},
+		{Limits{TrailerBytes: 7}, post("Transfer-Encoding: chunked\r\n") + "0\r\nA: b\r\n\r\n", ErrTrailersTooLarge},
+		{Limits{TrailerCount: 1}, post("Transfer-Encoding: chunked\r\n") + "0\r\nA: b\r\nA: b\r\n\r\n", ErrTrailersTooLarge},
+	} {
+		_, err := run(t, c.in, func(d *Decoder) { d.InitRequests(&c.limits) })
+		if c.want == nil && err != nil || c.want != nil && !errors.Is(err, c.want) {
+			t.Errorf("%+v: %v, want %v", c.limits, err, c.want)
+		}
+	}
+}
+
+func TestDecoder_idleBetweenMessages(t *testing.T) {
+	var d Decoder
+	var h message.Head
+	d.InitRequests(nil)
+	step := func(in string, n int, ev Event, idle bool) {
+		t.Helper()
+		got, e, _, err := d.Next([]byte(in), &h)
+		if got != n || e != ev || d.Idle() != idle || err != nil {
+			t.Fatalf("%q: n=%d event=%d idle=%t %v", in, got, e, d.Idle(), err)
+		}
+	}
+	step("", 0, NeedMore, true)
+	step("\r", 0, NeedMore, false)
+	step("\r\n", 2, NeedMore, true)
+	step("P", 0, NeedMore, false)
+	step(post("Content-Length: 3\r\n")+"a", len(post("Content-Length: 3\r\n")), HeadDone, false)
+	if d.Remaining() != 3 {
+		t.Fatal(d.Remaining())
+	}
+	step("a", 1, Data, false)
+	step("bcX", 2, Data|End, true)
+	if ev, err := d.EOF(); ev != NeedMore || err != nil {
+		t.Fatal(ev, err)
+	}
+}
+
+func itoa(n message.Name) string {
+	return strings.TrimLeft(string([]byte{byte('0' + n/100), byte('0' + n/10%10), byte('0' + n%10)}), "0")
+}
