@@ -75,23 +75,27 @@ func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (int, error) {
 // chunkRoom is more than the longest chunk head and the end of the one before it take.
 const chunkRoom = 32
 
+// chunkCopied is the size up to which a chunk is copied behind those before it: several that came in one read leave in
+// one write. Above it a write of its own costs less than the copy.
+const chunkCopied = 16 << 10
+
 func (b *bodyWriter) chunk(c *engine.Conn, p []byte, end bool) error {
-	if len(p) > 0 {
+	if len(p) > chunkCopied {
 		c.Commit(h1.AppendChunkHead(c.Reserve(chunkRoom), len(p)))
 		if err := c.Write(p); err != nil {
 			return err
 		}
+		c.Commit(append(c.Reserve(chunkRoom), "\r\n"...))
+		p = nil
 	}
-	if len(p) > 0 || end {
-		t := c.Reserve(chunkRoom)
-		if len(p) > 0 {
-			t = append(t, "\r\n"...)
-		}
-		if end {
-			t = h1.AppendLastChunk(t, nil)
-		}
-		c.Commit(t)
+	if len(p) == 0 && !end {
+		return nil
 	}
+	t := h1.AppendChunk(c.Reserve(len(p)+chunkRoom), p)
+	if end {
+		t = h1.AppendLastChunk(t, nil)
+	}
+	c.Commit(t)
 	return nil
 }
 
