@@ -136,17 +136,18 @@ func (e *Engine) Drain(grace time.Duration) bool {
 		l.Close()
 	}
 	begun := time.Now()
-	closedIdle := false
+	return e.drained(begun.Add(grace-grace/10)) ||
+		e.each((*Reactor).closeIdle) && e.drained(begun.Add(grace))
+}
+
+// drained waits until no accepted connection is left, or until the time is up. It reports which.
+func (e *Engine) drained(until time.Time) bool {
 	for pause := time.Millisecond; e.Conns() > 0; pause = min(2*pause, 50*time.Millisecond) {
-		spent := time.Since(begun)
-		if spent >= grace {
+		left := time.Until(until)
+		if left <= 0 {
 			return false
 		}
-		if !closedIdle && spent >= grace-grace/10 {
-			closedIdle = true
-			e.each((*Reactor).closeIdle)
-		}
-		time.Sleep(pause)
+		time.Sleep(min(pause, left))
 	}
 	return true
 }
@@ -190,11 +191,14 @@ func (e *Engine) Stop() {
 	}
 }
 
-// each runs f on every reactor and waits.
-func (e *Engine) each(f func(*Reactor)) {
+// each runs f on every reactor and waits. It reports false when the engine was stopped.
+func (e *Engine) each(f func(*Reactor)) bool {
 	for _, r := range e.reactors {
-		r.call(func() error { f(r); return nil }) //nolint:errcheck // ErrStopped: nothing is left to do
+		if r.call(func() error { f(r); return nil }) == ErrStopped {
+			return false
+		}
 	}
+	return true
 }
 
 // call runs f on r and waits for it; in place while the reactors do not run yet. Not for reactors.

@@ -1,0 +1,553 @@
+package engine_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// start runs an engine that ends with the test.
+func start(t testing.TB, o engine.Options) *engine.Engine {
+	t.Helper()
+	e, err := engine.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	t.Cleanup(e.Stop)
+	return e
+}
+
+// serve listens with the handlers that accept gives, and returns where.
+func serve(t testing.TB, e *engine.Engine, o engine.ListenOptions, accept func(*engine.Conn) engine.Handler,
+) *engine.Listener {
+	t.Helper()
+	if o.Addr == (poller.Addr{}) {
+		o.Addr = loopback
+	}
+	l, err := e.Listen(o, accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func echoes(*engine.Conn) engine.Handler { return echo{} }
+
+// network and target say how net.Dial reaches a.
+func network(a poller.Addr) (network, target string) {
+	if a.IsUnix() {
+		return "unix", a.Path
+	}
+	return "tcp", a.IP.String()
+}
+
+func dialNet(t testing.TB, a poller.Addr) net.Conn {
+	t.Helper()
+	n, target := network(a)
+	c, err := net.DialTimeout(n, target, testutil.Patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(testutil.Patience))
+	return c
+}
+
+// do runs f on r and waits for it.
+func do(r *engine.Reactor, f func()) {
+	done := make(chan struct{})
+	r.Post(&engine.Task{Run: func(*engine.Reactor) { defer close(done); f() }})
+	<-done
+}
+
+func TestListen_everyKindOfAddress(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		listen string
+		v6only bool
+		dial   []string // hosts, with the port of the listener
+		refuse []string
+	}{
+		{"IPv4", "127.0.0.1:0", false, []string{"127.0.0.1"}, nil},
+		{"IPv6", "[::1]:0", false, []string{"::1"}, []string{"127.0.0.1"}},
+		{"both", "[::]:0", false, []string{"::1", "127.0.0.1"}, nil},
+		{"IPv6 only", "[::]:0", true, []string{"::1"}, []string{"127.0.0.1"}},
+		{"IPv4 any", "0.0.0.0:0", false, []string{"127.0.0.1"}, []string{"::1"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			testutil.CheckLeaks(t)
+			e := start(t, engine.Options{Reactors: 2})
+			peers := make(chan poller.Addr, 8)
+			locals := make(chan poller.Addr, 8)
+			addr := poller.Addr{IP: netip.MustParseAddrPort(tc.listen)}
+			l, err := e.Listen(engine.ListenOptions{Addr: addr, V6Only: tc.v6only}, func(c *engine.Conn) engine.Handler {
+				peers <- c.Peer()
+				locals <- c.Local()
+				return echo{}
+			})
+			if errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL) {
+				t.Skip("no IPv6 here")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, host := range tc.dial {
+				target := netip.AddrPortFrom(netip.MustParseAddr(host), l.Addr().IP.Port())
+				c := dialNet(t, poller.Addr{IP: target})
+				peer, local := <-peers, <-locals
+				if peer.String() != c.LocalAddr().String() || local.IP != target {
+					t.Errorf("%s: the server sees %s at %s, the client is %s", host, peer, local, c.LocalAddr())
+				}
+				speakEcho(t, c, 1<<16)
+			}
+			for _, host := range tc.refuse {
+				target := netip.AddrPortFrom(netip.MustParseAddr(host), l.Addr().IP.Port())
+				if c, err := net.Dial("tcp", target.String()); err == nil {
+					c.Close()
+					t.Errorf("%s is served", host)
+				}
+			}
+		})
+	}
+}
+
+// speakEcho sends n random bytes and wants them back, then the end.
+func speakEcho(t testing.TB, c net.Conn, n int) {
+	t.Helper()
+	sent := make([]byte, n)
+	rand.Read(sent)
+	go func() {
+		c.Write(sent)
+		c.(interface{ CloseWrite() error }).CloseWrite()
+	}()
+	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, sent) {
+		t.Fatalf("%d bytes of %d came back: %v", len(got), n, err)
+	}
+}
+
+func TestListen_unixAndAbstract(t *testing.T) {
+	abstract := fmt.Sprintf("@edge-test-%d", time.Now().UnixNano())
+	for _, path := range []string{testutil.SocketPath(t), abstract} {
+		testutil.CheckLeaks(t)
+		e := start(t, engine.Options{Reactors: 2})
+		a := poller.Addr{Path: path}
+		l := serve(t, e, engine.ListenOptions{Addr: a}, echoes)
+		if _, err := e.Listen(engine.ListenOptions{Addr: a}, echoes); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatalf("a socket that is served was taken over: %v", err)
+		}
+		speakEcho(t, dialNet(t, a), 1<<20)
+		l.Close()
+		serve(t, e, engine.ListenOptions{Addr: a}, echoes) // the file that is left is replaced
+		speakEcho(t, dialNet(t, a), 10)
+	}
+}
+
+func TestListen_refusesWhatCannotBe(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 2})
+	taken := testutil.Listen(t).Addr().String()
+	for _, a := range []poller.Addr{
+		{},
+		{IP: netip.MustParseAddrPort(taken)},
+		{IP: netip.MustParseAddrPort("203.0.113.1:0")},
+		{Path: "/nowhere/at/all/s"},
+		{Path: string(bytes.Repeat([]byte("x"), 200))},
+	} {
+		if l, err := e.Listen(engine.ListenOptions{Addr: a}, echoes); err == nil {
+			t.Errorf("listens on %s", l.Addr())
+		}
+	}
+}
+
+// relayUp dials to and relays between it and the accepted connection: the engine on both ends of a transfer.
+type relayUp struct {
+	engine.NopHandler
+	peer *engine.Conn
+}
+
+func (h *relayUp) OnData(c *engine.Conn, in []byte) int {
+	if h.peer.Write(in) != nil {
+		return len(in)
+	}
+	if h.peer.Congested() {
+		c.PauseRead()
+	}
+	return len(in)
+}
+
+func (h *relayUp) OnSendable(*engine.Conn)             { h.peer.ResumeRead() }
+func (h *relayUp) OnEOF(*engine.Conn)                  { h.peer.CloseWrite() }
+func (h *relayUp) OnClose(_ *engine.Conn, cause error) { h.peer.Close(cause) }
+
+// relayTo accepts for a relay to an address.
+func relayTo(to poller.Addr) func(*engine.Conn) engine.Handler {
+	return func(down *engine.Conn) engine.Handler {
+		up, err := down.Reactor().Dial(to, &relayUp{peer: down}, nil)
+		if err != nil {
+			return nil
+		}
+		return &relayUp{peer: up}
+	}
+}
+
+func TestDial_relaysBothWaysOverEachKindOfSocket(t *testing.T) {
+	for _, a := range []poller.Addr{loopback, {Path: testutil.SocketPath(t)}} {
+		e := start(t, engine.Options{Reactors: 2})
+		origin := serve(t, e, engine.ListenOptions{Addr: a}, echoes)
+		front := serve(t, e, engine.ListenOptions{}, relayTo(origin.Addr()))
+		var wait sync.WaitGroup
+		for range 8 {
+			c := dialNet(t, front.Addr())
+			wait.Go(func() { speakEcho(t, c, 3<<20) })
+		}
+		wait.Wait()
+	}
+}
+
+func TestDial_failures(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 1})
+	r := e.Reactors()[0]
+	// A listener that nobody accepts from, with a full backlog, drops further SYNs.
+	full := fullBacklog(t)
+	for _, tc := range []struct {
+		name string
+		to   poller.Addr
+		want error
+	}{
+		{"refused", poller.Addr{IP: netip.MustParseAddrPort(testutil.FreeAddr(t))}, syscall.ECONNREFUSED},
+		{"no such path", poller.Addr{Path: "/nowhere/s"}, syscall.ENOENT},
+		{"no answer", full, engine.ErrConnectTimeout},
+	} {
+		closed := make(chan error, 1)
+		s := &script{onClose: func(_ *engine.Conn, cause error) { closed <- cause }}
+		var at error
+		do(r, func() { _, at = r.Dial(tc.to, s, &engine.DialOptions{Timeout: 50 * time.Millisecond}) })
+		if at == nil {
+			at = <-closed
+			do(r, func() {
+				if s.saw("open") {
+					t.Errorf("%s: OnOpen", tc.name)
+				}
+			})
+		}
+		if !errors.Is(at, tc.want) {
+			t.Errorf("%s: %v, want %v", tc.name, at, tc.want)
+		}
+	}
+}
+
+// fullBacklog returns a loopback address whose listener takes no further connection.
+func fullBacklog(t *testing.T) poller.Addr {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Close(fd) })
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}),
+		syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	sa, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := sa.(*syscall.SockaddrInet4)
+	a := poller.Addr{IP: netip.AddrPortFrom(netip.AddrFrom4(in.Addr), uint16(in.Port))}
+	for range 3 { // one waits to be accepted; for the next there is no place
+		c, err := net.DialTimeout("tcp", a.IP.String(), 100*time.Millisecond)
+		if err != nil {
+			return a
+		}
+		t.Cleanup(func() { c.Close() })
+	}
+	t.Skip("this kernel takes any number")
+	return a
+}
+
+func TestDial_unixBacklogThatIsFullIsTriedAgain(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 1})
+	r := e.Reactors()[0]
+	path := testutil.SocketPath(t)
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	if err := errors.Join(syscall.Bind(fd, &syscall.SockaddrUnix{Name: path}), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	const conns = 5
+	var opened atomic.Int32
+	do(r, func() {
+		for range conns {
+			s := &script{onOpen: func(*engine.Conn) { opened.Add(1) }}
+			if _, err := r.Dial(poller.Addr{Path: path}, s, nil); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	testutil.Eventually(t, testutil.Patience, func() bool { return opened.Load() > 0 })
+	if opened.Load() == conns {
+		t.Fatal("the backlog was never full")
+	}
+	for range conns {
+		c, _, err := syscall.Accept(fd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer syscall.Close(c)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return opened.Load() == conns })
+}
+
+// The client has sent more than is read: close(2) would send RST, which may overtake the answer.
+func TestClose_theLastAnswerIsNotLostToUnreadBytes(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 2})
+	answer := bytes.Repeat([]byte("answer"), 10000)
+	l := serve(t, e, engine.ListenOptions{}, func(*engine.Conn) engine.Handler {
+		return &script{onData: func(c *engine.Conn, in []byte) int {
+			c.Write(answer)
+			c.Close(nil)
+			return 0
+		}}
+	})
+	for range 50 {
+		c := dialNet(t, l.Addr())
+		c.Write(make([]byte, 40<<10))
+		go c.Write(make([]byte, 10<<10))
+		if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, answer) {
+			t.Fatalf("%d bytes of %d: %v", len(got), len(answer), err)
+		}
+		c.Close()
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return l.Conns() == 0 })
+}
+
+func TestCloseWrite_readingGoesOn(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 1})
+	got := make(chan string, 1)
+	l := serve(t, e, engine.ListenOptions{}, func(c *engine.Conn) engine.Handler {
+		s := &script{}
+		s.onOpen = func(c *engine.Conn) { c.Write([]byte("bye")); c.CloseWrite() }
+		s.onEOF = func(c *engine.Conn) { c.Close(nil) }
+		s.onClose = func(*engine.Conn, error) { got <- s.events() }
+		return s
+	})
+	w := testutil.Dial(t, l.Addr().String())
+	w.Want("bye")
+	w.WantEnd()
+	w.Send("still here")
+	w.CloseWrite()
+	if s := <-got; s != "open data(still here) eof close(<nil>)" {
+		t.Fatal(s)
+	}
+}
+
+func TestConn_resetByThePeer(t *testing.T) {
+	for _, halfClosed := range []bool{false, true} {
+		e := start(t, engine.Options{Reactors: 1})
+		closed := make(chan string, 1)
+		l := serve(t, e, engine.ListenOptions{}, func(*engine.Conn) engine.Handler {
+			s := &script{}
+			s.onClose = func(*engine.Conn, error) { closed <- s.events() }
+			s.onEOF = func(c *engine.Conn) { c.Write([]byte("to nobody")) } // which is answered by RST
+			return s
+		})
+		w := testutil.Dial(t, l.Addr().String())
+		w.Send("x")
+		if halfClosed {
+			w.Close()
+		} else {
+			testutil.Eventually(t, testutil.Patience, func() bool { return l.Conns() == 1 })
+			w.Reset()
+		}
+		select {
+		case s := <-closed:
+			if halfClosed && s == "open data(x) eof close(<nil>)" {
+				t.Fatal(s)
+			}
+		case <-time.After(testutil.Patience):
+			t.Fatalf("half closed %v: nobody told that the peer is gone", halfClosed)
+		}
+	}
+}
+
+// All connections of a burst are accepted while the listener closes: none that waits in the backlog is turned away.
+func TestListener_closeAcceptsWhoWaits(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 2})
+	l := serve(t, e, engine.ListenOptions{}, echoes)
+	release := make(chan struct{})
+	for _, r := range e.Reactors() { // nobody accepts until all wait
+		r.Post(&engine.Task{Run: func(*engine.Reactor) { <-release }})
+	}
+	var conns []net.Conn
+	for range 200 {
+		conns = append(conns, dialNet(t, l.Addr()))
+	}
+	closed := make(chan struct{})
+	go func() { l.Close(); close(closed) }()
+	close(release)
+	<-closed
+	if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		c.Close()
+		t.Fatal("connected to a closed listener")
+	}
+	for _, c := range conns {
+		speakEcho(t, c, 100)
+	}
+}
+
+func TestListener_burstIsSpreadOverReactors(t *testing.T) {
+	const reactors, burst = 4, 400
+	e := start(t, engine.Options{Reactors: reactors})
+	l := serve(t, e, engine.ListenOptions{}, echoes)
+	for range burst {
+		dialNet(t, l.Addr())
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return l.Conns() == burst })
+	for i, r := range e.Reactors() {
+		var n int64
+		do(r, func() { n = r.Stats().Conns })
+		if n < burst/reactors*7/10 || n > burst/reactors*13/10 {
+			t.Errorf("reactor %d has %d of %d", i, n, burst)
+		}
+	}
+}
+
+func TestEngine_stopClosesWhatIsOpen(t *testing.T) {
+	testutil.CheckLeaks(t)
+	e, err := engine.New(engine.Options{Reactors: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var closed, opened atomic.Int32
+	l := serve(t, e, engine.ListenOptions{}, func(*engine.Conn) engine.Handler {
+		return &script{
+			onOpen: func(*engine.Conn) { opened.Add(1) },
+			onClose: func(_ *engine.Conn, cause error) {
+				if cause == engine.ErrStopped {
+					closed.Add(1)
+				}
+			}}
+	})
+	e.Start()
+	for range 50 {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return opened.Load() == 50 })
+	var wait sync.WaitGroup
+	for range 3 {
+		wait.Go(e.Stop)
+	}
+	wait.Wait()
+	if closed.Load() != 50 || e.Conns() != 0 {
+		t.Fatalf("%d told, %d left", closed.Load(), e.Conns())
+	}
+	if _, err := e.Listen(engine.ListenOptions{Addr: loopback}, echoes); err != engine.ErrStopped {
+		t.Fatalf("listen: %v", err)
+	}
+}
+
+func TestEngine_stopBeforeStart(t *testing.T) {
+	testutil.CheckLeaks(t)
+	e, err := engine.New(engine.Options{Reactors: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := serve(t, e, engine.ListenOptions{}, echoes)
+	e.Stop()
+	e.Start()
+	l.Close()
+	e.Stats()
+}
+
+// idler closes in a drain only when it says that it is idle.
+type idler struct {
+	echo
+	idle *atomic.Bool
+}
+
+func (h idler) Idle() bool { return h.idle.Load() }
+
+func TestEngine_drain(t *testing.T) {
+	for _, idle := range []bool{true, false} {
+		e := start(t, engine.Options{Reactors: 2})
+		var flag atomic.Bool
+		flag.Store(idle)
+		l := serve(t, e, engine.ListenOptions{}, func(*engine.Conn) engine.Handler { return idler{idle: &flag} })
+		w := testutil.Dial(t, l.Addr().String())
+		w.Send("before")
+		w.Want("before")
+		done := make(chan bool, 1)
+		go func() { done <- e.Drain(300 * time.Millisecond) }()
+		testutil.Eventually(t, testutil.Patience, e.Draining)
+		w.Send("during") // an open connection is served on
+		w.Want("during")
+		if idle {
+			w.WantEnd()
+			w.Close()
+		}
+		if got := <-done; got != idle {
+			t.Errorf("idle %v: drained %v", idle, got)
+		}
+		if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+			c.Close()
+			t.Error("connected while draining")
+		}
+	}
+}
+
+func TestEngine_drainEndsWhenAllHaveClosed(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 2})
+	l := serve(t, e, engine.ListenOptions{}, echoes)
+	w := testutil.Dial(t, l.Addr().String())
+	w.Send("x")
+	w.Want("x")
+	done := make(chan bool, 1)
+	go func() { done <- e.Drain(time.Hour) }()
+	w.CloseWrite()
+	w.WantEnd()
+	if !<-done {
+		t.Fatal("something is left")
+	}
+}
+
+func TestListener_connsMaxOverAllReactors(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 3})
+	var open, most atomic.Int32
+	l := serve(t, e, engine.ListenOptions{ConnsMax: 5}, func(*engine.Conn) engine.Handler {
+		n := open.Add(1)
+		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+		}
+		return &script{onData: func(c *engine.Conn, in []byte) int { c.Write(in); return len(in) },
+			onEOF:   func(c *engine.Conn) { c.Close(nil) },
+			onClose: func(*engine.Conn, error) { open.Add(-1) }}
+	})
+	var wait sync.WaitGroup
+	for range 30 {
+		c := dialNet(t, l.Addr())
+		wait.Go(func() { speakEcho(t, c, 10); c.Close() })
+	}
+	wait.Wait()
+	if most.Load() > 5 {
+		t.Fatalf("%d at one time", most.Load())
+	}
+}
