@@ -90,17 +90,22 @@ func (x *Exchange) fail(f *fault) {
 
 // respond answers in place of the backend: the verdict of a filter, or a destination that is an answer.
 func (x *Exchange) respond(status int, body string) {
-	if x.answering {
+	switch {
+	case x.answering:
 		x.cut(faultFilter)
-		return
+	case status < 200 || status > 999:
+		x.fail(faultFilter)
+	default:
+		x.ownAnswer(status, body)
 	}
-	x.ownAnswer(status, body)
 }
 
 // ownAnswer makes the answer and sends it through the response filters, unless one of them asked for it.
 func (x *Exchange) ownAnswer(status int, text string) {
 	x.dropUp()
 	x.local.stats.Own++
+	x.parked = false
+	x.discardBody()
 	again := x.step >= stepResponse
 	h := &x.Response
 	h.Reset()
@@ -134,7 +139,7 @@ func (x *Exchange) sendResponse() {
 		h.AddID(message.Date, "Date", string(x.local.date))
 	}
 	x.answering = true
-	bodyless := x.toDown.ended && len(x.toDown.held) == 0
+	bodyless := x.toDown.ended && len(x.toDown.held) == 0 && !x.toDown.waiting
 	if err := x.down.SendHead(h, bodyless); err != nil {
 		x.downError(err)
 		return
@@ -146,6 +151,10 @@ func (x *Exchange) sendResponse() {
 			x.downError(err)
 			return
 		}
+	}
+	if x.toDown.waiting {
+		x.filterDown(x.toDown.filterable(), 0, x.toDown.ended)
+		return
 	}
 	x.answerSent()
 }

@@ -30,26 +30,24 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 // OnData passes a piece of the request's body on.
 func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 	x := (*Exchange)(d)
-	if x.fault != nil { // answered already: nobody wants it
+	if x.own { // answered already: nobody wants it
 		s.Release(len(p))
 		return
 	}
 	x.bodyIn += int64(len(p))
-	if m := x.listener.BodyMax; m > 0 && x.bodyIn > m {
+	switch m := x.listener.BodyMax; {
+	case x.working:
+		x.toUp.wait(p, end)
+	case m > 0 && x.bodyIn > m:
 		s.Release(len(p))
 		x.fail(faultTooLarge)
-		return
+	case x.step < stepForward:
+		x.toUp.wait(p, end)
+	case len(x.route.chain.requestBody) > 0:
+		x.filterUp(p, len(p), end)
+	default:
+		x.pushUp(p, len(p), end)
 	}
-	in := len(p)
-	if x.route != nil && len(x.route.chain.requestBody) > 0 {
-		var v Verdict
-		if p, v = x.transform(x.route.chain.requestBody, p, end); v.kind != next {
-			s.Release(in)
-			x.judge(v)
-			return
-		}
-	}
-	x.pushUp(p, in, end)
 }
 
 func (x *Exchange) pushUp(p []byte, in int, end bool) {
@@ -96,9 +94,7 @@ func (d *downSide) OnReset(_ session.Stream, code session.Code, _ error) {
 	}
 	x.dropUp()
 	if x.working {
-		if x.job != nil {
-			x.job.Cancel()
-		}
+		x.cancel()
 		return // the worker owns x; its Done ends it
 	}
 	x.finish()
@@ -119,8 +115,10 @@ func (x *Exchange) cut(f *fault) {
 	x.local.stats.Cut++
 	x.fault = f
 	x.dropUp()
-	x.down.Reset(session.Cancelled)
-	x.downGone = true
+	if !x.downGone {
+		x.downGone = true
+		x.down.Reset(session.Cancelled)
+	}
 	x.finish()
 }
 
@@ -140,17 +138,21 @@ func (x *Exchange) answerSent() {
 	}
 }
 
-// finish writes the log record and frees x.
+// finish writes the log record and frees x. The client's stream may serve the next request already.
 func (x *Exchange) finish() {
 	x.dropUp()
-	if x.status > 0 {
-		x.local.stats.Answered[x.status/100%6]++
-	}
-	if x.snapshot != nil {
-		for _, f := range x.filters().log {
-			f(x)
+	x.downGone = true
+	if !x.finishing { // else a filter panicked below
+		x.finishing = true
+		if x.status > 0 {
+			x.local.stats.Answered[x.status/100%6]++
 		}
-		x.log()
+		if x.snapshot != nil {
+			for _, f := range x.filters().log {
+				f(x)
+			}
+			x.log()
+		}
 	}
 	x.recycle()
 }

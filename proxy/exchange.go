@@ -44,7 +44,6 @@ type Exchange struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	locals []any
-	job    *engine.Job
 
 	started   int64 // reactor time, ns
 	connected int64
@@ -57,10 +56,14 @@ type Exchange struct {
 	status    int
 	fault     *fault // why the proxy answered, or cut the exchange off, of its own
 
+	lost *fault // the backend failed while a worker owned x
+
 	parked    bool // waits for Resume
 	working   bool // a worker owns x
 	downGone  bool // the client's stream is over
+	own       bool // nobody wants the request's body any more: what comes of it is thrown away
 	answering bool
+	finishing bool // the log filters were called
 	prepared  bool // forwarding fields were written
 	reused    bool
 }
@@ -158,6 +161,7 @@ func (f Ref) Resume(v Verdict) {
 			x.local.stats.LateResumes++
 			return
 		}
+		defer x.rescue()
 		x.parked = false
 		x.judge(v)
 	}})
@@ -210,12 +214,12 @@ func (x *Exchange) reset() {
 	x.toDown.reset()
 	x.step, x.at = stepEarly, 0
 	x.tried.Reset()
-	x.ctx, x.cancel, x.job = nil, nil, nil
+	x.ctx, x.cancel = nil, nil
 	x.locals = x.locals[:0]
 	x.connected, x.firstByte = 0, 0
 	x.backend, x.attempts, x.interims, x.status = 0, 0, 0, 0
-	x.fault = nil
-	x.parked, x.working, x.downGone, x.answering = false, false, false, false
-	x.prepared, x.reused = false, false
+	x.fault, x.lost = nil, nil
+	x.parked, x.working, x.downGone, x.own = false, false, false, false
+	x.answering, x.finishing, x.prepared, x.reused = false, false, false, false
 	x.number, x.bodyIn = 0, 0
 }

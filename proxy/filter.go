@@ -1,11 +1,9 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -209,60 +207,18 @@ func (x *Exchange) stepOn() bool {
 			return false
 		}
 		x.step = stepRequest
+		if len(x.route.chain.requestBody) > 0 && x.Request.Length != 0 {
+			x.Request.Length = message.LengthUnknown
+		}
 		return true
 	case stepRequest:
 		x.step = stepForward
-		x.route.To.open(x)
+		if !x.toUp.waiting || x.bodyWaited() {
+			x.route.To.open(x)
+		}
 	case stepResponse:
 		x.step = stepDone
 		x.sendResponse()
 	}
 	return false
-}
-
-// offload runs f on a worker. x belongs to it until Done.
-func (x *Exchange) offload(f func(x *Exchange) Verdict) {
-	var v Verdict
-	job := &engine.Job{}
-	job.Do = func(context.Context) {
-		defer func() {
-			if p := recover(); p != nil {
-				v = x.panicked(p)
-			}
-		}()
-		v = f(x)
-	}
-	job.Done.Run = func(*engine.Reactor) {
-		x.working = false
-		x.job = nil
-		if x.downGone {
-			x.finish()
-			return
-		}
-		x.judge(v)
-	}
-	x.job = job
-	if err := x.local.reactor.Offload(job); err != nil {
-		x.job = nil
-		x.fail(faultOverload)
-		return
-	}
-	x.working = true
-}
-
-// Emit passes p on in place of what the present body filter was given. Only inside RequestBody and ResponseBody.
-// p is borrowed until return.
-func (x *Exchange) Emit(p []byte) { x.local.emitted = append(x.local.emitted, p...) }
-
-// transform runs the body filters over p. The result is borrowed until the next call.
-func (x *Exchange) transform(list []onBody, p []byte, end bool) ([]byte, Verdict) {
-	l := x.local
-	for _, f := range list {
-		l.emitted, l.input = l.input[:0], l.emitted
-		if v := f(x, p, end); v.kind != next {
-			return nil, v
-		}
-		p = l.emitted
-	}
-	return p, Next
 }

@@ -1,9 +1,7 @@
 package proxy
 
 import (
-	"log/slog"
 	"math/rand/v2"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -123,10 +121,4 @@ func (l *local) tellTime() {
 	l.wall = t.UnixNano() - now
 	l.date = t.UTC().AppendFormat(l.date[:0], "Mon, 02 Jan 2006 15:04:05 GMT")
 	l.dateTill = now + int64(time.Second) - int64(t.Nanosecond())
-}
-
-// panicked logs a panic of a filter on a worker and says what to answer. On the worker.
-func (x *Exchange) panicked(p any) Verdict {
-	slog.Error("filter or handler panicked", "panic", p, "stack", string(debug.Stack()))
-	return Verdict{kind: respond, status: faultInternal.status, body: faultInternal.text}
 }

@@ -6,15 +6,22 @@ import "github.com/edge-proxy/edge/session"
 // Owned by its exchange.
 //
 //	held    bytes that were delivered and that the other stream has not taken, oldest first
+//	raw     bytes that were delivered and that wait for the filters of the body, oldest first
 //	owed    bytes of the source that are not released: it is paused for them
 //	passed  bytes the other stream took in all
 type relay struct {
 	held    []byte
+	raw     []byte
 	owed    int
 	passed  int64
+	waiting bool // raw, or the end behind it, is to be filtered
 	ended   bool // the source has ended
 	endSent bool // and the other stream knows
 }
+
+// pieceMax bounds what is given to a stream at once: a stream takes all of a piece or nothing, and of one that is larger
+// than its queue it would take nothing for ever.
+const pieceMax = 64 << 10
 
 // heldKept is the capacity that a free relay keeps.
 const heldKept = 4 << 10
@@ -35,6 +42,10 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 	if to == nil || len(l.held) > 0 || !l.begun() && to.Congested() {
 		l.held = append(l.held, p...)
 		return nil
+	}
+	if len(p) > pieceMax {
+		l.held = append(l.held, p...)
+		return l.resume(from, to)
 	}
 	n, err := to.SendData(p, end)
 	if err != nil {
@@ -57,21 +68,40 @@ func (l *relay) begun() bool { return l.passed > 0 }
 
 // resume goes on when to can take more.
 func (l *relay) resume(from, to session.Stream) error {
-	if len(l.held) > 0 || l.ended && !l.endSent {
-		n, err := to.SendData(l.held, l.ended)
+	taken := 0
+	for taken < len(l.held) || l.ended && !l.endSent {
+		p := l.held[taken:min(len(l.held), taken+pieceMax)]
+		end := l.ended && taken+len(p) == len(l.held)
+		n, err := to.SendData(p, end)
 		if err != nil {
 			return err
 		}
 		l.passed += int64(n)
-		if n < len(l.held) {
-			l.held = l.held[:copy(l.held, l.held[n:])]
+		taken += n
+		if n < len(p) {
+			l.held = l.held[:copy(l.held, l.held[taken:])]
 			return nil
 		}
-		l.held = l.held[:0]
-		l.endSent = l.ended
+		l.endSent = end
 	}
+	l.held = l.held[:0]
 	l.settle(from, to)
 	return nil
+}
+
+// wait keeps p for the filters of the body, which cannot run yet.
+func (l *relay) wait(p []byte, end bool) {
+	l.raw = append(l.raw, p...)
+	l.owed += len(p)
+	l.waiting = true
+	l.ended = l.ended || end
+}
+
+// filterable returns what waits for the filters. Borrowed until the next call of wait.
+func (l *relay) filterable() []byte {
+	p := l.raw
+	l.raw, l.waiting = l.raw[:0], false
+	return p
 }
 
 // settle releases what is owed once all of it has left; from is nil when the source is over.

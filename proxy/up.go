@@ -123,6 +123,7 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	if end {
 		x.requestSent()
 	}
+	x.unmeasured(end)
 	for _, f := range x.route.chain.upstreamResponse {
 		f(x)
 	}
@@ -144,15 +145,11 @@ func (x *Exchange) interim(h *message.Head) {
 // OnData passes a piece of the answer's body on.
 func (u *upSide) OnData(_ session.Stream, p []byte, end bool) {
 	x := (*Exchange)(u)
-	in := len(p)
-	if fs := x.route.chain.responseBody; len(fs) > 0 {
-		var v Verdict
-		if p, v = x.transform(fs, p, end); v.kind != next {
-			x.cut(faultFilter)
-			return
-		}
+	if len(x.route.chain.responseBody) > 0 {
+		x.filterDown(p, len(p), end)
+		return
 	}
-	x.pushDown(p, in, end)
+	x.pushDown(p, len(p), end)
 }
 
 func (x *Exchange) pushDown(p []byte, in int, end bool) {
@@ -195,7 +192,7 @@ func (u *upSide) OnTrailers(s session.Stream, h *message.Head) {
 // OnSendable goes on with the request's body.
 func (u *upSide) OnSendable(session.Stream) {
 	x := (*Exchange)(u)
-	if x.up != nil && !(x.toUp.endSent && x.toUp.owed == 0) {
+	if x.up != nil && !x.working && !(x.toUp.endSent && x.toUp.owed == 0) {
 		x.resumeUp()
 	}
 }
@@ -208,12 +205,16 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	if x.step == stepForward && x.retry(code, cause, reused) {
 		return
 	}
-	f := faultOfReset(code, cause)
-	if x.answering {
+	switch f := faultOfReset(code, cause); {
+	case x.toDown.ended: // the answer is here; that it came before the whole request was sent harms nobody
+		x.discardBody()
+	case x.working:
+		x.lost = f
+	case x.answering:
 		x.cut(f)
-		return
+	default:
+		x.fail(f)
 	}
-	x.fail(f)
 }
 
 // retry tries once more where that is safe: on another backend when there was no connection, and on a fresh connection

@@ -40,7 +40,7 @@ func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (int, error) {
 	if b.framing == noHead || b.framing == ended {
 		return 0, ErrOrder
 	}
-	if len(p)+2*chunkRoom > c.Room() {
+	if len(p) > 0 && len(p)+2*chunkRoom > c.Room() || !c.Open() { // an end alone fits: data left room for it
 		if !c.Open() {
 			return 0, ErrDead
 		}
