@@ -19,7 +19,7 @@ import (
 type Options struct {
 	Reactors    int           // event loops; 0: the processors this process may use (cgroup limit included)
 	Park        poller.Park   // how a reactor sleeps
-	ReadSize    int           // bytes asked for by one read; 0: 64 KiB
+	ReadSize    int           // bytes asked for by one read, a multiple once it comes in bulk; 0: 64 KiB
 	ReadMax     int           // unread bytes of one Conn at which it is closed with ErrReadFull; 0: 64 KiB
 	SendLow     int           // low mark of a send queue, see OnSendable; 0: 64 KiB
 	SendMax     int           // bytes a send queue holds before Write refuses; 0: 1 MiB

@@ -99,7 +99,7 @@ type Reactor struct {
 func newReactor(e *Engine, k poller.Kernel, index int) *Reactor {
 	r := &Reactor{
 		engine: e, kernel: k, opts: &e.opts, index: index,
-		scratch: make([]byte, e.opts.ReadSize), spare: make([]byte, 0, bufSmall),
+		scratch: make([]byte, bulkReads*e.opts.ReadSize), spare: make([]byte, 0, bufSmall),
 		done: make(chan struct{}),
 	}
 	r.now = k.Now()
