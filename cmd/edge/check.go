@@ -1,0 +1,72 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-proxy/edge/config"
+)
+
+// checkOptions are the flags of edge check.
+type checkOptions struct {
+	conf         string
+	json, strict bool
+}
+
+func newCheck() *cobra.Command {
+	var o checkOptions
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Read the configuration and say what is wrong with it",
+		Long: "Read the configuration and say what is wrong with it. Nothing is started and no address is opened.\n\n" +
+			"Exit codes: 0 it is right, 1 it has errors, 2 it has warnings and --strict was given.",
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error { return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), o) },
+	}
+	confFlag(cmd.Flags(), &o.conf)
+	cmd.Flags().BoolVar(&o.json, "json", false, "print findings as JSON")
+	cmd.Flags().BoolVar(&o.strict, "strict", false, "exit with 2 when there are warnings")
+	return cmd
+}
+
+// check reads the configuration and reports.
+func check(out, problems io.Writer, o checkOptions) error {
+	path := locate(o.conf)
+	if path == "" {
+		return errors.New("no configuration: neither ./edge.toml nor /etc/edge/edge.toml exists; name one with -c")
+	}
+	cfg, report := config.Load(path)
+	if err := show(out, problems, o, cfg, report); err != nil {
+		return err
+	}
+	switch {
+	case !report.OK():
+		return exit(exitError)
+	case o.strict && len(report.Warnings) > 0:
+		return exit(exitWarnings)
+	}
+	return nil
+}
+
+func show(out, problems io.Writer, o checkOptions, cfg *config.Config, report *config.Report) error {
+	if o.json {
+		_, err := out.Write(report.JSON())
+		return err
+	}
+	if err := report.Render(problems); err != nil || cfg == nil {
+		return err
+	}
+	_, err := fmt.Fprintln(out, cfg.Summary())
+	return err
+}
+
+// printJSON prints v for a program.
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

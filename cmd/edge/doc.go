@@ -1,0 +1,16 @@
+// Command edge is an HTTP reverse proxy. It is thin: it reads flags and a configuration, prints what people read, and
+// leaves the rest to package server.
+//
+//	edge                    the configuration in ./edge.toml or /etc/edge/edge.toml, else a hello page on :8080
+//	edge run -c F           the configuration in F
+//	edge check -c F         reads F, says what is wrong with it, starts nothing
+//	edge proxy              a proxy without a file: edge proxy --from :8080 --to localhost:3000
+//	edge serve-demo         an origin to try it with
+//	edge version
+//
+// # Exit codes
+//
+//	0  all went well; a signal ended the process as it should
+//	1  the configuration is wrong, or the process could not start
+//	2  edge check --strict found warnings; or the command line is wrong
+package main

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// The exit codes, see the package's doc.
+const (
+	exitError    = 1
+	exitWarnings = 2
+	exitUsage    = 2
+)
+
+// exit is an error that has been told already and asks for an exit code.
+type exit int
+
+// Error says what exit is for.
+func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// usage is an error of the command line.
+type usage struct{ error }
+
+func main() { os.Exit(run()) }
+
+func run() int {
+	err := newRoot().Execute()
+	var code exit
+	var wrong usage
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &code):
+		return int(code)
+	case errors.As(err, &wrong):
+		fmt.Fprintf(os.Stderr, "edge: %v\nedge --help lists commands and flags\n", err)
+		return exitUsage
+	}
+	fmt.Fprintln(os.Stderr, "edge:", err)
+	return exitError
+}
+
+func newRoot() *cobra.Command {
+	var conf string
+	var test, showVersion bool
+	root := &cobra.Command{
+		Use:           "edge",
+		Short:         "An HTTP reverse proxy",
+		Long:          "An HTTP reverse proxy. Without a command it is \"edge run\".",
+		Args:          noArguments,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case showVersion:
+				return printVersion(cmd.OutOrStdout(), false)
+			case test:
+				return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), checkOptions{conf: conf})
+			}
+			return runConfig(conf)
+		},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	f := root.Flags()
+	confFlag(f, &conf)
+	f.BoolVarP(&test, "test", "t", false, "check the configuration and exit, like \"edge check\"")
+	f.BoolVarP(&showVersion, "version", "V", false, "print the version")
+	root.AddCommand(newRun(), newCheck(), newProxy(), newDemo(), newVersion())
+	return root
+}
+
+// noArguments refuses what is neither a command nor a flag.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.HasParent() {
+		return usage{fmt.Errorf("%s takes no argument, got %q", cmd.CommandPath(), args[0])}
+	}
+	err := fmt.Errorf("unknown command %q", args[0])
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		err = fmt.Errorf("%w, did you mean %q?", err, near[0])
+	}
+	return usage{err}
+}

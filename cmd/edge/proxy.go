@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server"
+)
+
+func newProxy() *cobra.Command {
+	var from, to string
+	cmd := &cobra.Command{
+		Use:   "proxy --from :8080 --to host:port[,host:port]",
+		Short: "Put a proxy in front of a service, without a configuration",
+		Long: "Put a proxy in front of a service, without a configuration. Each request is a line on stdout, each " +
+			"failure is explained on stderr.",
+		Example: "  edge proxy --from :8080 --to localhost:3000\n  edge proxy --to 10.0.0.1:80,10.0.0.2:80",
+		Args:    noArguments,
+		RunE:    func(*cobra.Command, []string) error { return runProxy(from, to) },
+	}
+	cmd.Flags().StringVar(&from, "from", ":8080", "`address` to listen on")
+	cmd.Flags().StringVar(&to, "to", "", "`backends`: host:port or unix:/path, several with commas between")
+	_ = cmd.MarkFlagRequired("to") // the flag is there
+	return cmd
+}
+
+func runProxy(from, to string) error {
+	backends := strings.Split(to, ",")
+	for i, b := range backends {
+		backends[i] = local(strings.TrimSpace(b))
+	}
+	text := fmt.Sprintf("[log]\nformat = \"common\"\n[http]\nlisten = %q\n[[routes]]\npattern = \"/*\"\ndest = %q\n",
+		local4(from), strings.Join(backends, ","))
+	cfg, report := config.Parse("the command line", []byte(text))
+	if !report.OK() {
+		return usage{fmt.Errorf("%s", explain(&report.Errors[0]))}
+	}
+	return server.Run(cfg, server.RunOptions{
+		Options: server.Options{Explain: true},
+		Started: func(s *server.Server) {
+			for _, a := range s.Addresses() {
+				fmt.Fprintf(os.Stderr, "edge: %s -> %s\n", urlOf(a), strings.Join(backends, ", "))
+			}
+		},
+	})
+}
+
+// local completes what people leave out of a backend on this machine: ":3000" and "3000".
+func local(address string) string {
+	if strings.HasPrefix(address, ":") {
+		return "127.0.0.1" + address
+	}
+	if isPort(address) {
+		return net.JoinHostPort("127.0.0.1", address)
+	}
+	return address
+}
+
+// local4 completes a listening address: "8080" is every address of this machine, "localhost:8080" is 127.0.0.1.
+func local4(address string) string {
+	if isPort(address) {
+		return ":" + address
+	}
+	if port, ok := strings.CutPrefix(address, "localhost:"); ok {
+		return "127.0.0.1:" + port
+	}
+	return address
+}
+
+func isPort(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789") == ""
+}
+
+// explain says what is wrong with a flag: the configuration made of it has no lines that anybody has seen.
+func explain(p *config.Problem) string {
+	flag := "--to"
+	if p.Line == 4 {
+		flag = "--from"
+	}
+	if p.Hint == "" {
+		return flag + ": " + p.Message
+	}
+	return flag + ": " + p.Message + "; " + p.Hint
+}

@@ -1,0 +1,130 @@
+package server
+
+import (
+	"errors"
+	"os"
+	"sync"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// generation is what one configuration brought to life.
+// Guarded by Server.mu.
+type generation struct {
+	config    *config.Config
+	upstreams map[string]*pooled // by identity
+	listeners []*listener
+	sinks     map[string]*sink // by path
+}
+
+// build is a generation in the making. What it opens is remembered, so that it can be undone.
+//
+//	present ──keep what is equal──► build ──commit──► present
+//	                                  │ error
+//	                                  └──undo: what was opened is closed, nothing has changed
+type build struct {
+	server *Server
+	generation
+	snapshot   *proxy.Snapshot
+	settings   []setting
+	events     *os.File // the event log to switch to, if any
+	fresh      []func() // closes what was opened
+	unresolved []*pooled
+	lookups    sync.WaitGroup
+}
+
+// Apply makes cfg the configuration of the running process: it is built whole, then swapped. What is equal in both goes
+// on undisturbed: listening sockets, the connections to backends, log files. Requests in progress end as they began.
+// After an error nothing has changed.
+func (s *Server) Apply(cfg *config.Config) (Diff, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == draining || s.state == stopped {
+		return Diff{}, errEnding
+	}
+	diff := diffOf(s.present.config, cfg)
+	b := s.build(cfg)
+	err := errors.Join(b.openLogs(), b.openEvents(), b.makeRoutes())
+	if err == nil && s.state == serving {
+		err = b.openListeners()
+	}
+	s.countReload(err == nil)
+	if err != nil {
+		b.undo()
+		return Diff{}, err
+	}
+	s.commit(b)
+	return diff, nil
+}
+
+func (s *Server) build(cfg *config.Config) *build {
+	return &build{server: s, generation: generation{
+		config: cfg, upstreams: make(map[string]*pooled), sinks: make(map[string]*sink),
+	}}
+}
+
+// undo closes what b opened, the last first.
+func (b *build) undo() {
+	for i := len(b.fresh) - 1; i >= 0; i-- {
+		b.fresh[i]()
+	}
+}
+
+// commit puts b in the place of the present generation and closes what only that one used. Nothing can fail here.
+func (s *Server) commit(b *build) {
+	old := s.present
+	s.proxy.Swap(b.snapshot)
+	for _, set := range b.settings {
+		set.listener.apply(&set)
+	}
+	s.present = &b.generation
+	if e := s.opts.events; e != nil {
+		e.setLevel(b.config.Global.LogLevel)
+		if b.events != nil {
+			e.use(b.config.Global.ErrorLog, b.events)
+		}
+	}
+	s.counters.follow(&b.generation)
+	s.retire(old)
+}
+
+// retire closes what of old the present generation has no use for.
+func (s *Server) retire(old *generation) {
+	var listeners []*listener
+	for _, l := range old.listeners {
+		if !s.present.listens(l) {
+			listeners = append(listeners, l)
+		}
+	}
+	var upstreams []*pooled
+	for id, u := range old.upstreams {
+		if s.present.upstreams[id] == nil {
+			upstreams = append(upstreams, u)
+		}
+	}
+	if len(listeners)+len(upstreams) > 0 {
+		s.retired(listeners, upstreams)
+	}
+	for _, l := range listeners {
+		l.open.Close()
+	}
+	for _, u := range upstreams {
+		u.names.Stop()
+		u.Close(s.engine)
+	}
+	for path, k := range old.sinks {
+		if s.present.sinks[path] == nil {
+			s.linger(k)
+		}
+	}
+}
+
+func (g *generation) listens(l *listener) bool {
+	for _, other := range g.listeners {
+		if other == l {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,177 @@
+package server
+
+import (
+	"sync"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// counters are what the parts of a Server have counted, under the names that users see. The parts count for
+// themselves, each reactor for its own; collect copies all of it out at one time.
+type counters struct {
+	registry observe.Registry
+
+	mu        sync.Mutex
+	now       sample                 // as of the last collect; guarded by mu
+	past      sample                 // of what a reload took away; guarded by mu
+	reloads   map[bool]uint64        // by success; guarded by mu
+	reloaded  time.Time              // when the last one succeeded; guarded by mu
+	listeners map[string]bool        // those that are registered; guarded by Server.mu
+	upstreams map[string]bool        // guarded by Server.mu
+	sinks     map[*observe.Sink]bool // guarded by Server.mu
+}
+
+// sample is what was counted up to some moment.
+type sample struct {
+	engine    engine.Stats
+	proxy     proxy.Stats
+	listeners map[string]listenerStats
+	upstreams map[string]upstream.Stats
+}
+
+// listenerStats are the counters of all addresses of one listener.
+type listenerStats struct {
+	session.ServerStats
+	conns int
+}
+
+func newSample() sample {
+	return sample{listeners: make(map[string]listenerStats), upstreams: make(map[string]upstream.Stats)}
+}
+
+// Registry returns the counters as they are now. Its values change with the next call.
+func (s *Server) Registry() *observe.Registry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.collect()
+	return &s.counters.registry
+}
+
+// collect asks every reactor for its counters. Before the start there is nothing to ask, after the end nobody.
+// s.mu is held.
+func (s *Server) collect() {
+	if s.state != serving && s.state != draining {
+		return
+	}
+	now := newSample()
+	g := s.present
+	for _, r := range s.engine.Reactors() {
+		done := make(chan struct{})
+		r.Post(&engine.Task{Run: func(r *engine.Reactor) {
+			defer close(done)
+			addProxy(&now.proxy, s.proxy.Stats(r))
+			for _, l := range g.listeners {
+				now.addListener(l, r)
+			}
+			for _, u := range g.upstreams {
+				now.addUpstream(u.Name(), u.Stats(r))
+			}
+		}})
+		<-done
+	}
+	now.engine = s.engine.Stats()
+	for _, l := range g.listeners {
+		of := now.listeners[l.name]
+		of.conns += l.open.Conns()
+		now.listeners[l.name] = of
+	}
+	s.counters.mu.Lock()
+	defer s.counters.mu.Unlock()
+	s.counters.now = now
+}
+
+func (a *sample) addListener(l *listener, r *engine.Reactor) {
+	sum := a.listeners[l.name]
+	for _, one := range l.sessions {
+		st := one.Stats(r)
+		sum.Requests += st.Requests
+		sum.Malformed += st.Malformed
+		sum.Timeouts += st.Timeouts
+		sum.Unread += st.Unread
+	}
+	a.listeners[l.name] = sum
+}
+
+func (a *sample) addUpstream(name string, st upstream.Stats) {
+	sum := a.upstreams[name]
+	sum.Taken += st.Taken
+	sum.Dialed += st.Dialed
+	sum.DialFailed += st.DialFailed
+	sum.Unasked += st.Unasked
+	sum.Stale += st.Stale
+	sum.Evicted += st.Evicted
+	sum.Idle += st.Idle
+	sum.Connections += st.Connections
+	a.upstreams[name] = sum
+}
+
+func addProxy(a *proxy.Stats, b proxy.Stats) {
+	for i := range a.Answered {
+		a.Answered[i] += b.Answered[i]
+	}
+	for _, f := range []struct {
+		sum *uint64
+		n   uint64
+	}{
+		{&a.Exchanges, b.Exchanges}, {&a.Own, b.Own}, {&a.Cut, b.Cut}, {&a.ClientGone, b.ClientGone},
+		{&a.Retries, b.Retries}, {&a.LateResumes, b.LateResumes}, {&a.Panics, b.Panics}, {&a.Shed, b.Shed},
+		{&a.TooLarge, b.TooLarge}, {&a.InterimsLost, b.InterimsLost}, {&a.Refused, b.Refused},
+	} {
+		*f.sum += f.n
+	}
+	a.Active += b.Active
+}
+
+// retired remembers what l and u, which a reload takes away, have counted so far: a counter never falls. What their
+// last connections count afterwards is lost. s.mu is held.
+func (s *Server) retired(listeners []*listener, upstreams []*pooled) {
+	if s.state != serving {
+		return
+	}
+	gone := newSample()
+	for _, r := range s.engine.Reactors() {
+		done := make(chan struct{})
+		r.Post(&engine.Task{Run: func(r *engine.Reactor) {
+			defer close(done)
+			for _, l := range listeners {
+				gone.addListener(l, r)
+			}
+			for _, u := range upstreams {
+				st := u.Stats(r)
+				st.Idle, st.Connections = 0, 0
+				gone.addUpstream(u.Name(), st)
+			}
+		}})
+		<-done
+	}
+	c := &s.counters
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, st := range gone.upstreams {
+		c.past.addUpstream(name, st)
+	}
+	for name, st := range gone.listeners {
+		sum := c.past.listeners[name]
+		sum.Requests += st.Requests
+		sum.Malformed += st.Malformed
+		sum.Timeouts += st.Timeouts
+		sum.Unread += st.Unread
+		c.past.listeners[name] = sum
+	}
+}
+
+// countReload counts a reload, be it one that changed nothing because of an error.
+func (s *Server) countReload(ok bool) {
+	c := &s.counters
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reloads[ok]++
+	if ok {
+		c.reloaded = time.Now()
+	}
+}

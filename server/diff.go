@@ -1,0 +1,145 @@
+package server
+
+import (
+	"log/slog"
+	"reflect"
+
+	"github.com/edge-proxy/edge/config"
+)
+
+// Diff says what a reload changed: "listener web", "route api", "upstream users", "log", "global".
+type Diff struct {
+	Added, Removed, Changed []string
+	Restart                 []string // keys whose new value waits for a restart
+}
+
+// Empty reports whether nothing changed.
+func (d *Diff) Empty() bool {
+	return len(d.Added)+len(d.Removed)+len(d.Changed)+len(d.Restart) == 0
+}
+
+// LogValue shows what changed as attributes of a line of the event log.
+func (d Diff) LogValue() slog.Value {
+	var attrs []slog.Attr
+	for _, list := range []struct {
+		name  string
+		items []string
+	}{{"added", d.Added}, {"removed", d.Removed}, {"changed", d.Changed}, {"restart", d.Restart}} {
+		if len(list.items) > 0 {
+			attrs = append(attrs, slog.Any(list.name, list.items))
+		}
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// entry is a named part of a configuration.
+type entry struct {
+	kind, name string
+	value      any
+}
+
+// routeEntry is a route as it is compared: its destination by name, since indices move.
+type routeEntry struct {
+	config.Route
+	to string
+}
+
+func diffOf(old, next *config.Config) Diff {
+	var d Diff
+	before, after := entries(old), entries(next)
+	seen := make(map[[2]string]any)
+	for _, e := range before {
+		seen[[2]string{e.kind, e.name}] = e.value
+	}
+	for _, e := range after {
+		id := [2]string{e.kind, e.name}
+		was, found := seen[id]
+		delete(seen, id)
+		switch {
+		case !found:
+			d.Added = append(d.Added, e.title())
+		case !same(reflect.ValueOf(was), reflect.ValueOf(e.value)):
+			d.Changed = append(d.Changed, e.title())
+		}
+	}
+	for _, e := range before {
+		if _, left := seen[[2]string{e.kind, e.name}]; left {
+			d.Removed = append(d.Removed, e.title())
+		}
+	}
+	d.Restart = restartKeys(old, next)
+	return d
+}
+
+func (e *entry) title() string {
+	if e.name == "" {
+		return e.kind
+	}
+	return e.kind + " " + e.name
+}
+
+func entries(c *config.Config) []entry {
+	all := []entry{{"global", "", c.Global}, {"log", "", c.Log}}
+	for _, l := range c.Listeners {
+		all = append(all, entry{"listener", l.Name, l})
+	}
+	for _, u := range c.Upstreams {
+		all = append(all, entry{"upstream", u.Name, u})
+	}
+	for _, r := range c.Routes {
+		to := ""
+		if r.Dest.Kind == config.DestUpstream {
+			to = c.Upstreams[r.Dest.Upstream].Name
+		}
+		name := r.Name
+		if r.Host != "" && r.Name != "" {
+			name += " (" + r.Host + ")"
+		}
+		r.Dest.Upstream, r.Entry = 0, 0
+		all = append(all, entry{"route", name, routeEntry{r, to}})
+	}
+	return all
+}
+
+// restartKeys names the keys that differ and cannot change while the process runs.
+func restartKeys(old, next *config.Config) []string {
+	var keys []string
+	a, b := &old.Global, &next.Global
+	if a.WorkerThreads != b.WorkerThreads {
+		keys = append(keys, "worker_threads")
+	}
+	if a.MemoryLimit != b.MemoryLimit {
+		keys = append(keys, "memory_limit")
+	}
+	if a.PIDFile != b.PIDFile {
+		keys = append(keys, "pid_file")
+	}
+	return keys
+}
+
+// same compares two values of one type, but not the places in files where they were written.
+func same(a, b reflect.Value) bool {
+	if a.Type() == reflect.TypeFor[config.Pos]() {
+		return true
+	}
+	switch a.Kind() {
+	case reflect.Struct:
+		for i := range a.NumField() {
+			if !same(a.Field(i), b.Field(i)) {
+				return false
+			}
+		}
+		return true
+	case reflect.Slice:
+		if a.Len() != b.Len() {
+			return false
+		}
+		for i := range a.Len() {
+			if !same(a.Index(i), b.Index(i)) {
+				return false
+			}
+		}
+		return true
+	}
+	return a.Equal(b)
+}

@@ -1,0 +1,201 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+)
+
+// listener is one address that is served. Its sockets stay open as long as some generation names the address; what
+// applies to its connections and requests is exchanged under them.
+//
+//	kernel ─► engine.Listener ─► session (for new connections) ─► service (for new requests) ─► proxy
+type listener struct {
+	key  string // what address it is
+	open *engine.Listener
+
+	session  atomic.Pointer[session.Server]
+	service  service
+	name     string                // guarded by Server.mu
+	opts     session.ServerOptions // guarded by Server.mu
+	connsMax int                   // guarded by Server.mu
+	sessions []*session.Server     // all that were made, for their counters; guarded by Server.mu
+}
+
+// service is the session.Service of a listener's present configuration.
+type service struct{ present atomic.Pointer[bound] }
+
+// bound is a proxy's service. Immutable.
+type bound struct{ session.Service }
+
+// Accept begins an exchange as the listener is configured now.
+func (s *service) Accept(r *engine.Reactor, down session.Stream) session.Receiver {
+	return s.present.Load().Accept(r, down)
+}
+
+// Refused passes a refusal on.
+func (s *service) Refused(r *engine.Reactor, peer poller.Addr, status int, cause error) {
+	s.present.Load().Refused(r, peer, status, cause)
+}
+
+// setting is what a build wants of one listener.
+type setting struct {
+	listener *listener
+	name     string
+	opts     session.ServerOptions
+	connsMax int
+	service  *bound
+	engine   *engine.Engine
+}
+
+// apply puts the setting in place: limits of connections for those that come from now on, the rest for requests.
+func (l *listener) apply(s *setting) {
+	l.name, l.connsMax = s.name, s.connsMax
+	l.service.present.Store(s.service)
+	if l.session.Load() != nil && l.opts == s.opts {
+		return
+	}
+	l.opts = s.opts
+	next := session.NewServer(s.engine, &l.service, s.opts)
+	l.sessions = append(l.sessions, next)
+	l.session.Store(next)
+}
+
+func (l *listener) accept(c *engine.Conn) engine.Handler { return l.session.Load().Accept(c) }
+
+// openListeners keeps the listeners whose address is named again and opens the others. The first failure ends it.
+func (b *build) openListeners() error {
+	kept := make(map[string]*listener)
+	for _, l := range b.server.present.listeners {
+		kept[l.key] = l
+	}
+	times := make(map[string]int)
+	for i := range b.config.Listeners {
+		c := &b.config.Listeners[i]
+		logs, err := b.logsOfListener(c)
+		if err != nil {
+			return err
+		}
+		to := &bound{b.server.proxy.Service(&proxy.Listener{Name: c.Name, BodyMax: c.Limits.BodySize, Log: logs})}
+		for _, a := range c.Addresses {
+			key := keyOf(&a)
+			times[key]++ // port 0 may be given several times
+			key = fmt.Sprintf("%s#%d", key, times[key])
+			set := setting{listener: kept[key], name: c.Name, opts: sessionOptions(&c.Limits),
+				connsMax: c.Limits.Connections, service: to, engine: b.server.engine}
+			if set.listener == nil {
+				if set.listener, err = b.open(key, &a, &set); err != nil {
+					return fmt.Errorf("listener %s: %w", c.Name, err)
+				}
+			}
+			b.settings = append(b.settings, set)
+			b.listeners = append(b.listeners, set.listener)
+		}
+	}
+	return nil
+}
+
+func keyOf(a *config.Address) string {
+	return fmt.Sprintf("%s %s %d %s", a.Network, a.Host, a.Port, a.Path)
+}
+
+func sessionOptions(l *config.Limits) session.ServerOptions {
+	return session.ServerOptions{
+		Limits:        h1.Limits{HeadBytes: int(l.HeaderSize), FieldCount: l.HeaderCount},
+		HeaderTimeout: l.HeaderTimeout, IdleTimeout: l.IdleTimeout, RequestsMax: l.KeepaliveRequests,
+	}
+}
+
+// open opens an address. It serves at once, so it is ready before: whoever connects first meets the new limits.
+func (b *build) open(key string, a *config.Address, set *setting) (*listener, error) {
+	l := &listener{key: key}
+	l.apply(set)
+	o := engine.ListenOptions{DeferAccept: a.Network != "unix", ConnsMax: set.connsMax, V6Only: a.Network == "tcp6"}
+	var err error
+	for _, addr := range addrsOf(a) {
+		o.Addr = addr
+		if err = b.vacant(addr, o.V6Only); err != nil {
+			if noIPv6(err) {
+				continue
+			}
+			break
+		}
+		if l.open, err = b.server.engine.Listen(o, l.accept); err == nil || !noIPv6(err) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	b.fresh = append(b.fresh, l.open.Close)
+	return l, nil
+}
+
+// addrsOf returns what to listen on for a: for both families one socket of IPv6, or of IPv4 where there is no IPv6.
+func addrsOf(a *config.Address) []poller.Addr {
+	port := uint16(a.Port)
+	switch a.Network {
+	case "unix":
+		return []poller.Addr{{Path: a.Path}}
+	case "tcp":
+		return []poller.Addr{
+			{IP: netip.AddrPortFrom(netip.IPv6Unspecified(), port)}, {IP: netip.AddrPortFrom(netip.IPv4Unspecified(), port)},
+		}
+	}
+	ip, _ := netip.ParseAddr(a.Host) // the check has parsed it; the zero Addr is refused by Listen
+	return []poller.Addr{{IP: netip.AddrPortFrom(ip, port)}}
+}
+
+func noIPv6(err error) bool {
+	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)
+}
+
+// vacant tells whether somebody else has the address. The sockets of several reactors share theirs (SO_REUSEPORT), and
+// the kernel would let a second process of the same user join in unseen; a socket without that option it refuses.
+func (b *build) vacant(a poller.Addr, v6only bool) error {
+	if a.IsUnix() || a.IP.Port() == 0 || b.server.present.hasPort(a.IP.Port()) || b.hasPort(a.IP.Port()) {
+		return nil
+	}
+	ip := a.IP.Addr()
+	family, sa := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Port: int(a.IP.Port()), Addr: ip.Unmap().As4()})
+	if ip.Is6() && !ip.Is4In6() {
+		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.IP.Port()), Addr: ip.As16()}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("listen %s: %w", a, err)
+	}
+	defer unix.Close(fd)                                              //nolint:errcheck // nothing was written
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) // connections of the past do not count
+	if family == unix.AF_INET6 {
+		only := 0
+		if v6only {
+			only = 1
+		}
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only)
+	}
+	if err := unix.Bind(fd, sa); err != nil {
+		return fmt.Errorf("listen %s: %w", a, err)
+	}
+	return nil
+}
+
+// hasPort reports whether g holds a socket with that port: then it is for the kernel to say what goes together.
+func (g *generation) hasPort(port uint16) bool {
+	for _, l := range g.listeners {
+		if a := l.open.Addr(); !a.IsUnix() && a.IP.Port() == port {
+			return true
+		}
+	}
+	return false
+}

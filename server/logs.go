@@ -1,0 +1,183 @@
+package server
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// lingerTime is how long an access log that a reload took away stays open for the requests that began with it.
+const lingerTime = time.Minute
+
+// sink is an output of the access log with a log for each reactor.
+// Guarded by Server.mu; what it gives to a reactor belongs to that.
+type sink struct {
+	path string
+	sink *observe.Sink
+	logs map[observe.Format][]proxy.AccessLog // by Reactor.Index
+}
+
+// openLogs opens the outputs that the configuration names and the present generation has not open.
+func (b *build) openLogs() error {
+	paths := slices.Clone(b.config.Log.Output)
+	for i := range b.config.Listeners {
+		paths = append(paths, b.config.Listeners[i].AccessLog.Path)
+	}
+	for i := range b.config.Routes {
+		paths = append(paths, b.config.Routes[i].AccessLog.Path)
+	}
+	for _, path := range paths {
+		if path = cleanPath(path); path == "" || b.sinks[path] != nil {
+			continue
+		}
+		if old := b.server.present.sinks[path]; old != nil {
+			b.sinks[path] = old
+			continue
+		}
+		s, err := observe.Open(observe.Options{Path: path})
+		if err != nil {
+			return fmt.Errorf("access log: %w", err)
+		}
+		k := &sink{path: path, sink: s, logs: make(map[observe.Format][]proxy.AccessLog)}
+		b.sinks[path] = k
+		b.fresh = append(b.fresh, func() { _ = k.close() })
+	}
+	return nil
+}
+
+// cleanPath makes equal paths equal strings; "stdout" and "stderr" stay what they are.
+func cleanPath(path string) string {
+	if path == "" {
+		return ""
+	}
+	return filepath.Clean(path)
+}
+
+// logsTo returns logs that write to all paths, one for each reactor; nil when there is none.
+func (b *build) logsTo(paths []string) ([]proxy.AccessLog, error) {
+	format, err := observe.ParseFormat(b.config.Log.Format)
+	if err != nil {
+		return nil, err
+	}
+	var all [][]proxy.AccessLog
+	for _, path := range paths {
+		all = append(all, b.sinks[cleanPath(path)].of(format, len(b.server.engine.Reactors())))
+	}
+	switch {
+	case len(all) == 0:
+		return nil, nil
+	case len(all) == 1 && !b.server.opts.Explain:
+		return all[0], nil
+	}
+	logs := make([]proxy.AccessLog, len(b.server.engine.Reactors()))
+	for i := range logs {
+		var each tee
+		for _, l := range all {
+			each = append(each, l[i])
+		}
+		if b.server.opts.Explain {
+			each = append(each, explainer{})
+		}
+		logs[i] = each
+	}
+	return logs, nil
+}
+
+// of returns the logs of k in a format. They are kept: a ring that was made lives as long as its sink.
+func (k *sink) of(format observe.Format, reactors int) []proxy.AccessLog {
+	logs := k.logs[format]
+	if logs == nil {
+		for range reactors {
+			logs = append(logs, k.sink.AccessLog(format))
+		}
+		k.logs[format] = logs
+	}
+	return logs
+}
+
+func (k *sink) close() error {
+	if err := k.sink.Close(); err != nil {
+		return fmt.Errorf("access log %s: %w", k.path, err)
+	}
+	return nil
+}
+
+// linger closes k when the requests that began with it have had the time to end.
+func (s *Server) linger(k *sink) {
+	s.lingering = append(s.lingering, k)
+	time.AfterFunc(lingerTime, func() {
+		_ = k.close()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.lingering = slices.DeleteFunc(s.lingering, func(other *sink) bool { return other == k })
+	})
+}
+
+// tee is an access log with several outputs.
+type tee []proxy.AccessLog
+
+// Append gives r to each of them.
+func (t tee) Append(r *observe.Record) {
+	for _, l := range t {
+		l.Append(r)
+	}
+}
+
+// nowhere is the access log of a route that wants none although its listener has one.
+type nowhere struct{}
+
+// Append drops r.
+func (nowhere) Append(*observe.Record) {}
+
+// explainer tells the event log why a request failed.
+type explainer struct{}
+
+// Append tells of r if the proxy or a backend failed.
+func (explainer) Append(r *observe.Record) {
+	if r.Status < 500 || r.Reason == "" {
+		return
+	}
+	slog.Warn("request failed", "path", string(r.Path), "status", r.Status, "reason", r.Reason, "backend", r.Backend,
+		"hint", hints[r.Reason])
+}
+
+// hints say what to look at first, by the reason of a record.
+var hints = map[string]string{
+	"backend:connect":    "does it listen there? In a container, localhost is the container itself",
+	"edge:no_backend":    "the name does not resolve, or no backend could be reached",
+	"backend:malformed":  "it does not speak plain HTTP/1 there; is the port for TLS?",
+	"backend:lost":       "it closed the connection without an answer; is the port for TLS?",
+	"backend:first_byte": "it accepted the request and did not answer in time",
+}
+
+// logsOfListener returns the logs of a listener: its own path, none, or those of [log].
+func (b *build) logsOfListener(l *config.Listener) ([]proxy.AccessLog, error) {
+	switch {
+	case l.AccessLog.Off:
+		return nil, nil
+	case l.AccessLog.Path != "":
+		return b.logsTo([]string{l.AccessLog.Path})
+	}
+	return b.logsTo(b.config.Log.Output)
+}
+
+// logsOfRoute returns the logs of a route; nil when it logs where its listener does.
+func (b *build) logsOfRoute(r *config.Route) ([]proxy.AccessLog, error) {
+	switch {
+	case r.AccessLog.Off:
+		logs := make([]proxy.AccessLog, len(b.server.engine.Reactors()))
+		for i := range logs {
+			logs[i] = nowhere{}
+		}
+		return logs, nil
+	case r.AccessLog.Path != "":
+		return b.logsTo([]string{r.AccessLog.Path})
+	}
+	return nil, nil
+}

@@ -1,0 +1,246 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/edge-proxy/edge/config"
+)
+
+// RunOptions are what Run has beside the configuration. The zero value is good.
+type RunOptions struct {
+	Options
+	// Load reads the configuration again, for SIGHUP; nil: there is no file to read.
+	Load func() (*config.Config, *config.Report)
+	// Started is called when s listens.
+	Started func(s *Server)
+}
+
+// Run serves cfg until a signal ends it: it is the whole life of the process. It takes over the process: its signals,
+// its default logger, GOMAXPROCS and the memory limit. The error says why it could not start, or what it could not
+// finish.
+//
+//	SIGHUP             read the configuration again and apply it
+//	SIGUSR1            open the log files again
+//	SIGTERM, SIGQUIT   accept nothing new, let requests end within grace_period, end; a second one ends at once
+//	SIGINT             end at once
+func Run(cfg *config.Config, o RunOptions) error {
+	signal.Ignore(syscall.SIGPIPE) // a reader of our log that goes away is an error of that write, not our end
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGINT)
+	defer signal.Stop(signals)
+	events, err := openEventLog(cfg.Global.ErrorLog, cfg.Global.LogLevel)
+	if err != nil {
+		return err
+	}
+	defer events.close()
+	slog.SetDefault(events.logger())
+	o.events = events
+	limitMemory(cfg.Global.MemoryLimit)
+	s, err := New(cfg, o.Options)
+	if err != nil {
+		return err
+	}
+	spareProcessor(len(s.engine.Reactors()))
+	if err := s.Start(); err != nil {
+		_ = s.Stop() // the first error is the one to tell
+		return err
+	}
+	if err := writePID(cfg.Global.PIDFile); err != nil {
+		_ = s.Stop()
+		return err
+	}
+	defer removePID(cfg.Global.PIDFile)
+	s.sayListening()
+	if o.Started != nil {
+		o.Started(s)
+	}
+	p := process{server: s, signals: signals, load: o.Load, cfg: cfg}
+	p.serve()
+	err = s.Stop()
+	slog.Info("stopped", "counters", totals{s.Registry()})
+	return err
+}
+
+func (s *Server) sayListening() {
+	for _, a := range s.Addresses() {
+		slog.Info("listening", "listener", a.Listener, "address", a.Addr.String())
+	}
+}
+
+// process is a Server with the signals that steer it.
+// Owned by the goroutine of Run.
+type process struct {
+	server  *Server
+	signals chan os.Signal
+	load    func() (*config.Config, *config.Report)
+	cfg     *config.Config // the present one
+}
+
+// serve obeys signals until one of them ends the process.
+func (p *process) serve() {
+	for sig := range p.signals {
+		switch sig {
+		case syscall.SIGHUP:
+			p.reload()
+		case syscall.SIGUSR1:
+			p.reopen()
+		case syscall.SIGINT:
+			slog.Info("stopping at once", "signal", sig.String(), "connections", p.server.Conns())
+			return
+		default:
+			p.drain(sig)
+			return
+		}
+	}
+}
+
+func (p *process) reload() {
+	if p.load == nil {
+		slog.Warn("nothing to reload: there is no configuration file")
+		return
+	}
+	cfg, report := p.load()
+	for _, list := range [][]config.Problem{report.Errors, report.Warnings} {
+		for i := range list {
+			p.tell(&list[i])
+		}
+	}
+	if !report.OK() {
+		p.server.countReload(false)
+		slog.Error("reload failed, nothing has changed", "errors", len(report.Errors)+report.More)
+		return
+	}
+	diff, err := p.server.Apply(cfg)
+	if err != nil {
+		slog.Error("reload failed, nothing has changed", "error", err)
+		return
+	}
+	p.cfg = cfg
+	slog.Info("configuration reloaded", "changes", diff)
+	if len(diff.Restart) > 0 {
+		slog.Warn("these keys take effect after a restart", "keys", diff.Restart)
+	}
+	p.server.sayListening()
+}
+
+// tell logs one finding about the configuration.
+func (p *process) tell(problem *config.Problem) {
+	level := slog.LevelWarn
+	if problem.Severity == config.SeverityError {
+		level = slog.LevelError
+	}
+	slog.Log(context.Background(), level, "configuration: "+problem.Error(), "hint", problem.Hint)
+}
+
+func (p *process) reopen() {
+	if err := p.server.Reopen(); err != nil {
+		slog.Error("log files not opened again", "error", err)
+		return
+	}
+	slog.Info("log files opened again")
+}
+
+// drain lets requests end within the grace period. Another signal to end cuts it short.
+func (p *process) drain(sig os.Signal) {
+	grace := p.cfg.Global.GracePeriod
+	slog.Info("draining", "signal", sig.String(), "connections", p.server.Conns(), "grace_period", grace.String())
+	done := make(chan bool, 1)
+	go func() { done <- p.server.Drain(grace) }()
+	for {
+		select {
+		case whole := <-done:
+			if whole {
+				slog.Info("drained")
+			} else {
+				slog.Warn("grace period over", "connections_cut", p.server.Conns())
+			}
+			return
+		case next := <-p.signals:
+			switch next {
+			case syscall.SIGUSR1:
+				p.reopen()
+			case syscall.SIGHUP:
+				slog.Warn("no reload while draining")
+			default:
+				slog.Warn("draining cut short", "signal", next.String(), "connections_cut", p.server.Conns())
+				return
+			}
+		}
+	}
+}
+
+// spareProcessor gives goroutines that are no reactors a processor of their own where one is free. Where there is none,
+// one more would cost every request a switch.
+func spareProcessor(reactors int) {
+	if reactors < runtime.GOMAXPROCS(0) {
+		runtime.GOMAXPROCS(reactors + 1)
+	}
+}
+
+// limitMemory tells the garbage collector how much there is: what the configuration says, else 80 % of what the cgroup
+// allows. GOMEMLIMIT goes before the cgroup.
+func limitMemory(limit int64) {
+	if limit == 0 && os.Getenv("GOMEMLIMIT") == "" {
+		limit = cgroupMemory() / 5 * 4
+	}
+	if limit > 0 {
+		debug.SetMemoryLimit(limit)
+	}
+}
+
+// cgroupMemory returns the limit of the process's cgroup, 0 when there is none.
+func cgroupMemory() int64 {
+	dirs := []string{"/sys/fs/cgroup"}
+	if b, err := os.ReadFile("/proc/self/cgroup"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+				dirs = append(dirs, filepath.Join("/sys/fs/cgroup", path))
+			}
+		}
+	}
+	limit := int64(0)
+	for _, dir := range dirs {
+		b, err := os.ReadFile(filepath.Join(dir, "memory.max"))
+		if err != nil {
+			continue
+		}
+		n, err := strconv.ParseInt(string(bytes.TrimSpace(b)), 10, 64) // "max" is no number: no limit
+		if err == nil && n > 0 && (limit == 0 || n < limit) {
+			limit = n
+		}
+	}
+	return limit
+}
+
+func writePID(path string) error {
+	if path == "" {
+		return nil
+	}
+	if err := os.WriteFile(path, []byte(pidText()), 0o644); err != nil {
+		return fmt.Errorf("pid_file: %w", err)
+	}
+	return nil
+}
+
+// removePID removes the file, unless another process has written its own id into it since.
+func removePID(path string) {
+	if path == "" {
+		return
+	}
+	if b, err := os.ReadFile(path); err == nil && string(b) == pidText() {
+		_ = os.Remove(path)
+	}
+}
+
+func pidText() string { return strconv.Itoa(os.Getpid()) + "\n" }

@@ -1,0 +1,104 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// firstLookup is how long a start or a reload waits for names that were not resolved before. One that takes longer is
+// down until it resolves.
+const firstLookup = time.Second
+
+// pooled is an upstream with who resolves its names. It lives as long as some generation has one with equal options.
+type pooled struct {
+	*upstream.Upstream
+	names *upstream.Resolver
+}
+
+// upstream returns the upstream for u: the running one with equal options, if there is one. A route that waits longer
+// or shorter than others for the same backends has a pool of its own, since the timeouts are part of the options.
+func (b *build) upstream(u *config.Upstream, firstByte, read time.Duration) *pooled {
+	o := upstreamOptions(u)
+	if firstByte > 0 {
+		o.Client.FirstByte = firstByte
+	}
+	if read > 0 {
+		o.Client.BetweenBytes = read
+	}
+	id := fmt.Sprintf("%#v", o)
+	p := b.upstreams[id]
+	if p == nil {
+		p = b.server.present.upstreams[id]
+	}
+	if p == nil {
+		p = &pooled{Upstream: upstream.New(b.server.engine, o)}
+		b.lookUp(p, u)
+		b.unresolved = append(b.unresolved, p)
+		b.fresh = append(b.fresh, func() {
+			p.names.Stop()
+			p.Close(b.server.engine)
+		})
+	}
+	b.upstreams[id] = p
+	return p
+}
+
+func upstreamOptions(u *config.Upstream) upstream.Options {
+	o := upstream.Options{
+		Name: u.Name, Idle: orNone(u.Pool.Idle), IdleTimeout: u.Pool.IdleTimeout, Connect: u.Timeouts.Connect,
+		Client:  session.ClientOptions{FirstByte: u.Timeouts.FirstByte, BetweenBytes: u.Timeouts.Read},
+		Retries: orNone(u.Retry.Attempts),
+	}
+	for _, backend := range u.Backends {
+		o.Backends = append(o.Backends, upstream.Backend{Address: backend.String(), Weight: backend.Weight})
+	}
+	return o
+}
+
+// orNone turns the 0 of a configuration, which means none, into what options mean by none.
+func orNone(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
+// lookUp resolves the names among the backends of a new upstream for the first time, in the background: a reload must
+// not swap in an upstream whose backends are all down for a moment.
+func (b *build) lookUp(p *pooled, u *config.Upstream) {
+	for i, backend := range u.Backends {
+		if _, err := netip.ParseAddr(backend.Host); backend.Unix != "" || err == nil {
+			continue
+		}
+		b.lookups.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), firstLookup)
+			defer cancel()
+			ips, err := b.server.lookup(ctx, backend.Host)
+			if err != nil {
+				return // the Resolver tries again, and says so
+			}
+			addrs := make([]poller.Addr, 0, len(ips))
+			for _, ip := range ips {
+				addrs = append(addrs, poller.Addr{IP: netip.AddrPortFrom(ip.Unmap(), uint16(backend.Port))})
+			}
+			slices.SortFunc(addrs, func(a, b poller.Addr) int { return a.IP.Compare(b.IP) })
+			p.SetAddrs(i, slices.Compact(addrs))
+		})
+	}
+}
+
+func (s *Server) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if s.opts.Lookup != nil {
+		return s.opts.Lookup(ctx, host)
+	}
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
