@@ -28,7 +28,6 @@ type listener struct {
 	service  service
 	name     string                // guarded by Server.mu
 	opts     session.ServerOptions // guarded by Server.mu
-	connsMax int                   // guarded by Server.mu
 	sessions []*session.Server     // all that were made, for their counters; guarded by Server.mu
 }
 
@@ -53,14 +52,14 @@ type setting struct {
 	listener *listener
 	name     string
 	opts     session.ServerOptions
-	connsMax int
+	connsMax int // for one that is opened
 	service  *bound
 	engine   *engine.Engine
 }
 
 // apply puts the setting in place: limits of connections for those that come from now on, the rest for requests.
 func (l *listener) apply(s *setting) {
-	l.name, l.connsMax = s.name, s.connsMax
+	l.name = s.name
 	l.service.present.Store(s.service)
 	if l.session.Load() != nil && l.opts == s.opts {
 		return

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -25,11 +26,13 @@ func newProxy() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&from, "from", ":8080", "`address` to listen on")
 	cmd.Flags().StringVar(&to, "to", "", "`backends`: host:port or unix:/path, several with commas between")
-	_ = cmd.MarkFlagRequired("to") // the flag is there
 	return cmd
 }
 
 func runProxy(from, to string) error {
+	if to == "" {
+		return usage{errors.New("edge proxy needs --to host:port")}
+	}
 	backends := strings.Split(to, ",")
 	for i, b := range backends {
 		backends[i] = local(strings.TrimSpace(b))
