@@ -19,10 +19,6 @@ type relay struct {
 	endSent bool // and the other stream knows
 }
 
-// pieceMax bounds what is given to a stream at once: a stream takes all of a piece or nothing, and of one that is larger
-// than its queue it would take nothing for ever.
-const pieceMax = 64 << 10
-
 // heldKept is the capacity that a free relay keeps.
 const heldKept = 4 << 10
 
@@ -42,10 +38,6 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 	if to == nil || len(l.held) > 0 || !l.begun() && to.Congested() {
 		l.held = append(l.held, p...)
 		return nil
-	}
-	if len(p) > pieceMax {
-		l.held = append(l.held, p...)
-		return l.resume(from, to)
 	}
 	n, err := to.SendData(p, end)
 	if err != nil {
@@ -68,23 +60,19 @@ func (l *relay) begun() bool { return l.passed > 0 }
 
 // resume goes on when to can take more.
 func (l *relay) resume(from, to session.Stream) error {
-	taken := 0
-	for taken < len(l.held) || l.ended && !l.endSent {
-		p := l.held[taken:min(len(l.held), taken+pieceMax)]
-		end := l.ended && taken+len(p) == len(l.held)
-		n, err := to.SendData(p, end)
+	if len(l.held) > 0 || l.ended && !l.endSent {
+		n, err := to.SendData(l.held, l.ended)
 		if err != nil {
 			return err
 		}
 		l.passed += int64(n)
-		taken += n
-		if n < len(p) {
-			l.held = l.held[:copy(l.held, l.held[taken:])]
+		if n < len(l.held) {
+			l.held = l.held[:copy(l.held, l.held[n:])]
 			return nil
 		}
-		l.endSent = end
+		l.held = l.held[:0]
+		l.endSent = l.ended
 	}
-	l.held = l.held[:0]
 	l.settle(from, to)
 	return nil
 }

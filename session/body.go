@@ -35,16 +35,19 @@ func (b *bodyWriter) begin(f framing, length int64) {
 	}
 }
 
-// data sends p: all of it or, above the hard limit of the queue, nothing, and then the caller waits for OnSendable.
+// data sends p, as much of it as the queue has room for: then the caller waits for OnSendable with the rest.
 func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (int, error) {
 	if b.framing == noHead || b.framing == ended {
 		return 0, ErrOrder
 	}
-	if len(p) > 0 && len(p)+2*chunkRoom > c.Room() || !c.Open() { // an end alone fits: data left room for it
-		if !c.Open() {
+	if room := c.Room() - 2*chunkRoom; len(p) > room {
+		switch {
+		case !c.Open():
 			return 0, ErrDead
+		case room <= 0:
+			return 0, nil
 		}
-		return 0, nil
+		p, end = p[:room], false
 	}
 	var err error
 	switch b.framing {
