@@ -31,10 +31,17 @@ func (c *Conn) Close(cause error) {
 	}
 }
 
+// Finish is Close(nil) for a peer that has said it sends no more: unless bytes of it lie unread, nothing is waited for
+// once the queue has left.
+func (c *Conn) Finish() {
+	c.flags |= finished
+	c.Close(nil)
+}
+
 // sent is called when a closing Conn has an empty queue.
 func (c *Conn) sent() {
-	if c.flags&eof != 0 {
-		c.drop(nil)
+	if c.flags&eof != 0 || c.flags&finished != 0 && c.can&poller.CanRead == 0 {
+		c.drop(nil) // close(2) sends the FIN
 		return
 	}
 	if c.flags&finSent == 0 {

@@ -77,6 +77,7 @@ const (
 	finDue                      // CloseWrite was called: FIN follows what is queued
 	finSent                     // nothing leaves any more: we sent FIN, or the socket takes nothing
 	late                        // reading is put off by memory pressure
+	finished                    // Finish was called: no lingering
 	bulk                        // the last read was full: the next one asks for more
 	reaping                     // OnClose was called
 )

@@ -158,9 +158,11 @@ type script struct {
 	onClose    func(c *engine.Conn, cause error)
 }
 
-func (s *script) note(format string, args ...any) { s.log = append(s.log, fmt.Sprintf(format, args...)) }
-func (s *script) events() string                  { return strings.Join(s.log, " ") }
-func (s *script) saw(event string) bool           { return slices.Contains(s.log, event) }
+func (s *script) note(format string, args ...any) {
+	s.log = append(s.log, fmt.Sprintf(format, args...))
+}
+func (s *script) events() string        { return strings.Join(s.log, " ") }
+func (s *script) saw(event string) bool { return slices.Contains(s.log, event) }
 
 func (s *script) OnOpen(c *engine.Conn) {
 	s.note("open")
