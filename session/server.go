@@ -93,6 +93,7 @@ type serverConn struct {
 
 	requestDone bool
 	closing     bool // the connection does not persist behind this answer
+	promised    bool // the client said so: RFC 9112 §9.6, it MUST NOT send further requests
 	headSeen    bool // bytes of a head have come: its deadline runs
 	calling     bool // inside a callback of the receiver: the turn of the next request comes after it
 	gone        bool // the peer sent FIN
@@ -179,6 +180,7 @@ func (s *serverConn) dispatch(local *serverLocal, ev h1.Event, body []byte) {
 func (s *serverConn) begin(h *message.Head, end bool) {
 	s.verb, s.proto = h.Verb, h.Proto
 	s.requests++
+	s.promised = h.Close
 	s.closing = h.Close || s.conn.Reactor().Engine().Draining() ||
 		s.server.opts.RequestsMax > 0 && int(s.requests) >= s.server.opts.RequestsMax
 	s.body = bodyWriter{}
@@ -203,6 +205,9 @@ func (s *serverConn) finish() {
 	case !s.requestDone:
 		s.server.local[s.conn.Reactor().Index()].stats.Unread++
 		s.conn.Close(nil)
+		return
+	case s.promised && !s.conn.Unread():
+		s.conn.Finish()
 		return
 	case s.closing || s.gone && !s.conn.Unread():
 		s.conn.Close(nil)
