@@ -1,7 +1,7 @@
 // Package server puts one process together from a configuration: reactors, listeners, backends, routes, logs.
 //
-// It is neither a parser of configurations (package config) nor a proxy (package proxy): it makes the parts, joins them,
-// and exchanges them while they run.
+// It is neither a parser of configurations (package config) nor a proxy (package proxy): it makes the parts, joins
+// them, and exchanges them while they run.
 //
 // # Life cycle
 //

@@ -148,7 +148,8 @@ func addrsOf(a *config.Address) []poller.Addr {
 		return []poller.Addr{{Path: a.Path}}
 	case "tcp":
 		return []poller.Addr{
-			{IP: netip.AddrPortFrom(netip.IPv6Unspecified(), port)}, {IP: netip.AddrPortFrom(netip.IPv4Unspecified(), port)},
+			{IP: netip.AddrPortFrom(netip.IPv6Unspecified(), port)},
+			{IP: netip.AddrPortFrom(netip.IPv4Unspecified(), port)},
 		}
 	}
 	ip, _ := netip.ParseAddr(a.Host) // the check has parsed it; the zero Addr is refused by Listen

@@ -26,8 +26,8 @@ func newRun() *cobra.Command {
 		Use:   "run",
 		Short: "Serve what the configuration says, in the foreground",
 		Long: "Serve what the configuration says, in the foreground. Without a file it answers with a hello page on " +
-			":8080.\n\nSIGHUP reads the file again, SIGUSR1 opens the logs again, SIGTERM and SIGQUIT let requests end " +
-			"within grace_period, SIGINT stops at once.",
+			":8080.\n\nSIGHUP reads the file again, SIGUSR1 opens the logs again, SIGTERM and SIGQUIT let requests " +
+			"end within grace_period, SIGINT stops at once.",
 		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return runConfig(conf) },
 	}

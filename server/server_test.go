@@ -1,0 +1,515 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/observe"
+)
+
+// quiet keeps the access log out of the output of the tests.
+const quiet = "log.output = []\n"
+
+func parse(t *testing.T, text string) *config.Config {
+	t.Helper()
+	cfg, report := config.Parse("test.toml", []byte(text))
+	if !report.OK() {
+		var b strings.Builder
+		_ = report.Render(&b)
+		t.Fatal(b.String())
+	}
+	return cfg
+}
+
+// start runs a Server on two reactors until the test ends.
+func start(t *testing.T, o Options, format string, args ...any) *Server {
+	t.Helper()
+	cfg := parse(t, "global.worker_threads = 2\n"+fmt.Sprintf(format, args...))
+	s, err := New(cfg, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop() })
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func apply(t *testing.T, s *Server, format string, args ...any) Diff {
+	t.Helper()
+	d, err := s.Apply(parse(t, "global.worker_threads = 2\n"+fmt.Sprintf(format, args...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// origin answers with its name and counts its connections.
+func origin(t *testing.T, name string) (addr string, conns *atomic.Int64) {
+	t.Helper()
+	l := testutil.Listen(t)
+	conns = new(atomic.Int64)
+	h := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprintf(w, "%s %s %s", name, r.URL.Path, r.Header.Get("X-Env"))
+		}),
+		ConnState: func(_ net.Conn, s http.ConnState) {
+			if s == http.StateNew {
+				conns.Add(1)
+			}
+		},
+	}
+	go h.Serve(l) //nolint:errcheck // ends with the listener
+	t.Cleanup(func() { h.Close() })
+	return l.Addr().String(), conns
+}
+
+// get asks for path on the listener with that name, on a connection of its own unless a client is given.
+func get(t *testing.T, s *Server, listener, path string) (int, string) {
+	t.Helper()
+	return getBy(t, &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, urlOf(t, s, listener)+path)
+}
+
+func getBy(t *testing.T, c *http.Client, url string) (int, string) {
+	t.Helper()
+	resp, err := c.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func urlOf(t *testing.T, s *Server, listener string) string {
+	t.Helper()
+	for _, a := range s.Addresses() {
+		if a.Listener == listener {
+			return "http://" + a.Addr.String()
+		}
+	}
+	t.Fatalf("no listener %q in %v", listener, s.Addresses())
+	return ""
+}
+
+func counter(s *Server, name string, labels ...string) (value float64) {
+	s.Registry().Each(func(m observe.Sample) {
+		if m.Name != name {
+			return
+		}
+		for _, want := range labels {
+			if !slices.ContainsFunc(m.Labels, func(l observe.Label) bool { return l.Value == want }) {
+				return
+			}
+		}
+		value += m.Value
+	})
+	return value
+}
+
+func TestServer_routesAndHeaders(t *testing.T) {
+	testutil.CheckLeaks(t)
+	addr, _ := origin(t, "one")
+	s := start(t, Options{}, quiet+`
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/api/*"
+dest = %q
+headers = { request = { X-Env = "prod" }, response = { X-Answer = "yes" } }
+[[routes]]
+pattern = "/gone"
+dest = "status:410"
+`, addr)
+	for _, c := range []struct {
+		path   string
+		status int
+		body   string
+	}{
+		{"/api/x", 200, "one /api/x prod"}, {"/gone", 410, "410 Gone\n"}, {"/apix", 404, "No route"},
+	} {
+		if status, body := get(t, s, "web", c.path); status != c.status || !strings.Contains(body, c.body) {
+			t.Errorf("%s: %d %q, want %d %q", c.path, status, body, c.status, c.body)
+		}
+	}
+	if n := counter(s, "edge_requests_total", "4xx"); n != 2 {
+		t.Errorf("%v answers 4xx counted, want 2", n)
+	}
+	if n := counter(s, "edge_listener_requests_total", "web"); n != 3 {
+		t.Errorf("%v requests counted, want 3", n)
+	}
+}
+
+func TestServer_helloPage(t *testing.T) {
+	cfg := parse(t, quiet)
+	cfg.Listeners[0].Addresses = []config.Address{{Network: "tcp4", Host: "127.0.0.1"}}
+	s, err := New(cfg, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop() })
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.Get(urlOf(t, s, ":8080") + "/anything")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != htmlType ||
+		!strings.Contains(string(body), "edge proxy --from") {
+		t.Fatalf("%d %v %q", resp.StatusCode, resp.Header, body)
+	}
+}
+
+func TestApply_keepsThePoolOfAnEqualUpstream(t *testing.T) {
+	addr, conns := origin(t, "one")
+	other, _ := origin(t, "two")
+	const file = quiet + `
+global.worker_threads = 1
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[upstreams.api]
+backends = [{ address = %q }]
+[[routes]]
+pattern = %q
+dest = %q
+`
+	s, err := New(parse(t, fmt.Sprintf(file, addr, "/*", "api")), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop() })
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	get(t, s, "web", "/")
+	before := s.present.upstreams
+	if _, err := s.Apply(parse(t, fmt.Sprintf(file, addr, "/moved/*", "api"))); err != nil {
+		t.Fatal(err)
+	}
+	for id, u := range before {
+		if s.present.upstreams[id] != u {
+			t.Errorf("the upstream was made anew: %s", id)
+		}
+	}
+	if status, body := get(t, s, "web", "/moved/x"); status != 200 {
+		t.Errorf("the new route answers %d %q", status, body)
+	}
+	if status, _ := get(t, s, "web", "/"); status != 404 {
+		t.Errorf("the old route answers %d", status)
+	}
+	if n := conns.Load(); n != 1 {
+		t.Errorf("%d connections to the backend, want 1: the idle one serves on", n)
+	}
+	// Another backend is another upstream, and what was counted is not lost.
+	if _, err := s.Apply(parse(t, fmt.Sprintf(file, other, "/*", "api"))); err != nil {
+		t.Fatal(err)
+	}
+	if _, body := get(t, s, "web", "/x"); !strings.HasPrefix(body, "two") {
+		t.Errorf("after the change of the backend: %q", body)
+	}
+	if n := counter(s, "edge_upstream_dials_total", "api"); n != 2 {
+		t.Errorf("%v dials counted, want 2", n)
+	}
+}
+
+func TestApply_routeTimeoutsMakeAPoolOfTheirOwn(t *testing.T) {
+	addr, _ := origin(t, "one")
+	s := start(t, Options{}, quiet+`
+http.listen = "127.0.0.1:0"
+upstreams.api.backends = [{ address = %q }]
+[[routes]]
+pattern = "/a/*"
+dest = "api"
+[[routes]]
+pattern = "/b/*"
+dest = "api"
+timeouts.first_byte = "3s"
+[[routes]]
+pattern = "/c/*"
+dest = "api"
+timeouts.first_byte = "3s"
+`, addr)
+	if n := len(s.present.upstreams); n != 2 {
+		t.Fatalf("%d upstreams, want 2", n)
+	}
+}
+
+func TestApply_listenersComeAndGo(t *testing.T) {
+	testutil.CheckLeaks(t)
+	addr, _ := origin(t, "one")
+	kept, gone, fresh := testutil.FreeAddr(t), testutil.FreeAddr(t), testutil.FreeAddr(t)
+	const file = quiet + `
+upstreams.default.backends = [{ address = %q }]
+[[listeners]]
+name = %q
+listen = %q
+[[listeners]]
+name = %q
+listen = %q
+`
+	s := start(t, Options{}, file, addr, "kept", kept, "gone", gone)
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	getBy(t, client, "http://"+kept+"/") // a connection that must live on
+	socket := s.present.listeners[0].open
+
+	d := apply(t, s, file, addr, "renamed", kept, "fresh", fresh)
+	if s.present.listeners[0].open != socket {
+		t.Error("the listener that stays was opened again")
+	}
+	if status, _ := getBy(t, client, "http://"+kept+"/"); status != 200 {
+		t.Errorf("the connection that was open: %d", status)
+	}
+	if n := counter(s, "edge_connections", "renamed"); n != 1 {
+		t.Errorf("%v connections on the listener that stays, want the one of the beginning", n)
+	}
+	get(t, s, "fresh", "/")
+	if c, err := net.Dial("tcp", gone); err == nil {
+		c.Close()
+		t.Error("the listener that was removed still accepts")
+	}
+	if !slices.Contains(d.Added, "listener fresh") || !slices.Contains(d.Removed, "listener gone") {
+		t.Errorf("the changes are %+v", d)
+	}
+}
+
+func TestApply_changedLimitsHoldForNewConnections(t *testing.T) {
+	const file = quiet + `
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+limits.header_size = %q
+[[routes]]
+pattern = "/*"
+dest = "status:200"
+`
+	s := start(t, Options{}, file, "32k")
+	old := testutil.Dial(t, s.Addresses()[0].Addr.String())
+	head := "GET / HTTP/1.1\r\nHost: a\r\nX-Long: " + strings.Repeat("x", 2000) + "\r\n\r\n"
+	ask := func(w *testutil.Wire) int {
+		w.Send(head)
+		resp, _ := w.ReadResponse("GET")
+		return resp.StatusCode
+	}
+	if status := ask(old); status != 200 {
+		t.Fatalf("before: %d", status)
+	}
+	apply(t, s, file, "1k")
+	if status := ask(testutil.Dial(t, s.Addresses()[0].Addr.String())); status != 431 {
+		t.Errorf("a new connection: %d, want 431", status)
+	}
+	if status := ask(old); status != 200 {
+		t.Errorf("the connection of before: %d, want 200", status)
+	}
+	if n := counter(s, "edge_listener_requests_total", "web"); n != 2 {
+		t.Errorf("%v requests counted over both limits, want 2", n)
+	}
+}
+
+func TestApply_failureChangesNothing(t *testing.T) {
+	testutil.CheckLeaks(t)
+	addr, _ := origin(t, "one")
+	taken := testutil.Listen(t)
+	free := testutil.FreeAddr(t)
+	s := start(t, Options{}, quiet+`
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/*"
+dest = %q
+`, addr)
+	for name, text := range map[string]string{
+		"address in use": fmt.Sprintf("[[listeners]]\nlisten = [%q, %q]", free, taken.Addr()),
+		"log directory":  "http.listen = \"127.0.0.1:0\"\nlog.output = [\"/nowhere/at/all.log\"]",
+	} {
+		cfg := parse(t, "global.worker_threads = 2\n"+text+"\n[[routes]]\npattern = \"/*\"\ndest = \"status:500\"\n")
+		_, err := s.Apply(cfg)
+		if err == nil {
+			t.Fatalf("%s: no error", name)
+		}
+		if name == "address in use" && !strings.Contains(err.Error(), taken.Addr().String()) {
+			t.Errorf("%s: %v does not name the address", name, err)
+		}
+		if status, body := get(t, s, "web", "/"); status != 200 {
+			t.Errorf("%s: afterwards %d %q", name, status, body)
+		}
+		if c, err := net.Dial("tcp", free); err == nil {
+			c.Close()
+			t.Errorf("%s: the address that could be opened still is", name)
+		}
+	}
+	if n := counter(s, "edge_config_reloads_total", "failure"); n != 2 {
+		t.Errorf("%v failed reloads counted, want 2", n)
+	}
+}
+
+func TestStart_addressOfAnotherServer(t *testing.T) {
+	// Both would set SO_REUSEPORT, so the kernel alone would let them share the address.
+	addr := testutil.FreeAddr(t)
+	text := quiet + fmt.Sprintf("http.listen = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n", addr)
+	start(t, Options{}, "%s", text)
+	second, err := New(parse(t, "global.worker_threads = 2\n"+text), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Stop()
+	if err := second.Start(); err == nil || !strings.Contains(err.Error(), "address already in use") {
+		t.Fatalf("the second server starts: %v", err)
+	}
+}
+
+func TestApply_logsGoWhereTheNewConfigurationSays(t *testing.T) {
+	dir := t.TempDir()
+	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")
+	const file = `
+log = { output = [%q], format = %q }
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/*"
+dest = "status:200"
+[[routes]]
+pattern = "/silent"
+dest = "status:200"
+access_log = false
+`
+	s := start(t, Options{}, file, one, "common")
+	client := &http.Client{Transport: &http.Transport{}} // one connection throughout
+	defer client.CloseIdleConnections()
+	url := urlOf(t, s, "web")
+	getBy(t, client, url+"/first")
+	getBy(t, client, url+"/silent")
+	apply(t, s, file, two, "json")
+	getBy(t, client, url+"/second")
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{one: `"GET /first HTTP/1.1" 200`, two: `"path":"/second"`} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), want) || strings.Count(string(text), "\n") != 1 {
+			t.Errorf("%s holds %q, want one line with %q", filepath.Base(path), text, want)
+		}
+	}
+}
+
+func TestApply_namesAreResolvedBeforeTheSwap(t *testing.T) {
+	addr, _ := origin(t, "one")
+	_, port, _ := net.SplitHostPort(addr)
+	var asked atomic.Int64
+	o := Options{Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
+		asked.Add(1)
+		if host == "unknown.test" {
+			return nil, errors.New("no such host")
+		}
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}}
+	const file = quiet + `
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/*"
+dest = "%s:%s"
+`
+	s := start(t, o, file, "unknown.test", port)
+	if status, _ := get(t, s, "web", "/"); status != 503 {
+		t.Errorf("a name that does not resolve: %d, want 503", status)
+	}
+	apply(t, s, file, "known.test", port)
+	if status, body := get(t, s, "web", "/"); status != 200 {
+		t.Errorf("the first request behind the swap: %d %q", status, body)
+	}
+}
+
+func TestApply_whileEnding(t *testing.T) {
+	s := start(t, Options{}, quiet+"http.listen = \"127.0.0.1:0\"\nupstreams.default.backends = [{ address = \"[::1]:1\" }]")
+	cfg := s.present.config
+	if !s.Drain(time.Second) {
+		t.Error("nothing was open and the drain did not end")
+	}
+	if _, err := s.Apply(cfg); !errors.Is(err, errEnding) {
+		t.Errorf("while draining: %v", err)
+	}
+	if err := s.Stop(); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Apply(cfg); !errors.Is(err, errEnding) {
+		t.Errorf("after the end: %v", err)
+	}
+	s.Registry() // still tells what was counted
+}
+
+func TestServer_unixAndBothFamilies(t *testing.T) {
+	path := testutil.SocketPath(t)
+	s := start(t, Options{}, quiet+"http.listen = [\"unix:%s\", \":0\"]\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"", path)
+	addrs := []string{"unix:" + path}
+	for _, a := range s.Addresses()[1:] {
+		port := a.Addr.IP.Port()
+		addrs = append(addrs, fmt.Sprintf("127.0.0.1:%d", port))
+		if a.Addr.IP.Addr().Is6() && hasIPv6() {
+			addrs = append(addrs, fmt.Sprintf("[::1]:%d", port))
+		}
+	}
+	for _, addr := range addrs {
+		network, address := "tcp", addr
+		if p, ok := strings.CutPrefix(addr, "unix:"); ok {
+			network, address = "unix", p
+		}
+		c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, network, address)
+			}}}
+		if status, _ := getBy(t, c, "http://edge.test/"); status != 200 {
+			t.Errorf("%s: %d", addr, status)
+		}
+	}
+}
+
+func hasIPv6() bool {
+	l, err := net.Listen("tcp", "[::1]:0")
+	if err == nil {
+		l.Close()
+	}
+	return err == nil
+}
+
+func TestDiff_placesInTheFileDoNotCount(t *testing.T) {
+	const route = "[[routes]]\nname = \"api\"\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\n"
+	old := parse(t, "http.listen = \":80\"\n"+route)
+	next := parse(t, "# a comment more\nupstreams.aaa.backends = [{ address = \"10.0.0.2:80\" }]\nhttp.listen = \":80\"\n"+route)
+	d := diffOf(old, next)
+	if len(d.Changed)+len(d.Removed)+len(d.Restart) > 0 || !slices.Equal(d.Added, []string{"upstream aaa"}) {
+		t.Errorf("the changes are %+v", d)
+	}
+	if d := diffOf(old, parse(t, "threads = 3\nhttp.listen = \":80\"\nhttp.limits.connections = 4\n"+route)); len(d.Restart) != 2 {
+		t.Errorf("what needs a restart: %v", d.Restart)
+	}
+}
