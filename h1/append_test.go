@@ -37,9 +37,10 @@ func TestAppendRequest(t *testing.T) {
 	}{
 		{"as it came, Host first", "GET /a HTTP/1.1\r\nA: b\r\nHost: a\r\nC:\t d  \r\nE:f\r\ng: h\r\n\r\n",
 			"GET /a HTTP/1.1\r\nHost: a\r\nA: b\r\nC: d\r\nE: f\r\ng: h\r\n\r\n", nil},
-		{"fields of framing are not copied", "POST / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, x-b\r\nTE: trailers\r\n" +
-			"Keep-Alive: a\r\nX-B: 1\r\nProxy-Connection: a\r\nUpgrade: b\r\nHTTP2-Settings: c\r\nAge: 1\r\n" +
-			"Content-Length: 007\r\n\r\n",
+		{"fields of framing are not copied",
+			"POST / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, x-b\r\nTE: trailers\r\n" +
+				"Keep-Alive: a\r\nX-B: 1\r\nProxy-Connection: a\r\nUpgrade: b\r\nHTTP2-Settings: c\r\nAge: 1\r\n" +
+				"Content-Length: 007\r\n\r\n",
 			"POST / HTTP/1.1\r\nHost: a\r\nAge: 1\r\nContent-Length: 7\r\n\r\n", nil},
 		{"chunked", post("A: b\r\nTransfer-Encoding: Chunked\r\n"),
 			"POST / HTTP/1.1\r\nHost: a\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n", nil},
@@ -80,7 +81,8 @@ func TestAppendResponse(t *testing.T) {
 			answer("200 OK", "A: b\r\nC: d\r\nContent-Length: 2\r\n"), ResponseOptions{}, nil},
 		{"reason of its own", answer("200 Fine", "Content-Length: 0\r\n"), answer("200 Fine", "Content-Length: 0\r\n"),
 			ResponseOptions{}, nil},
-		{"reason from the registry", answer("404", "Content-Length: 0\r\n"), answer("404 Not Found", "Content-Length: 0\r\n"),
+		{"reason from the registry", answer("404", "Content-Length: 0\r\n"), answer("404 Not Found",
+			"Content-Length: 0\r\n"),
 			ResponseOptions{}, nil},
 		{"status without a phrase", answer("299", "Content-Length: 0\r\n"), answer("299 ", "Content-Length: 0\r\n"),
 			ResponseOptions{}, nil},
@@ -96,7 +98,8 @@ func TestAppendResponse(t *testing.T) {
 		{"until close", answer("200 OK", ""), answer("200 OK", "Connection: close\r\n"), ResponseOptions{}, nil},
 		{"until close, sent in chunks", answer("200 OK", ""), answer("200 OK", chunks), ResponseOptions{},
 			func(h *message.Head) { h.Chunked = true }},
-		{"RFC 9110 §8.6 204 has no framing", answer("204 No Content", "Content-Length: 0\r\n"), answer("204 No Content", ""),
+		{"RFC 9110 §8.6 204 has no framing", answer("204 No Content", "Content-Length: 0\r\n"), answer("204 No Content",
+			""),
 			ResponseOptions{}, nil},
 		{"RFC 9110 §8.6 1xx has no framing", answer("103 Early Hints", "Content-Length: 0\r\nLink: a\r\n"),
 			answer("103 Early Hints", "Link: a\r\n"), ResponseOptions{Close: true}, nil},
@@ -118,7 +121,8 @@ func TestAppendResponse(t *testing.T) {
 		})
 	}
 	h := decodeResponse(t, answer("200 OK", "Content-Length: 5\r\n"), message.VerbHead)
-	if got := string(AppendResponse(nil, h, ResponseOptions{HeadRequest: true})); got != answer("200 OK", "Content-Length: 5\r\n") {
+	if got := string(AppendResponse(nil, h, ResponseOptions{HeadRequest: true})); got != answer("200 OK",
+		"Content-Length: 5\r\n") {
 		t.Errorf("answer to HEAD: %q", got)
 	}
 }

@@ -153,7 +153,8 @@ func persist(h *message.Head, m *marks) *Error {
 		h.Hops = true
 	}
 	if m.has(message.Connection) {
-		if m.twice>>message.Connection&1 == 0 && message.EqualFold(h.Value(int(m.at[message.Connection])), "keep-alive") {
+		v := h.Value(int(m.at[message.Connection]))
+		if m.twice>>message.Connection&1 == 0 && (string(v) == "keep-alive" || message.EqualFold(v, "keep-alive")) {
 			h.Close = false
 			return nil
 		}

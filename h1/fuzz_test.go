@@ -34,8 +34,10 @@ func cutsAgree(t *testing.T, in []byte, seed uint64, init func(*Decoder)) (strin
 }
 
 func FuzzRequest(f *testing.F) {
-	seeds(f, browserHead, smallHead, post("Content-Length: 2\r\n")+"hi", post("Transfer-Encoding: chunked\r\n")+"1\r\na\r\n0\r\n\r\n",
-		"\r\nGET http://a:80?q HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", post("Connection: close, x-a\r\nX-A: b\r\n"))
+	seeds(f, browserHead, smallHead, post("Content-Length: 2\r\n")+"hi",
+		post("Transfer-Encoding: chunked\r\n")+"1\r\na\r\n0\r\n\r\n",
+		"\r\nGET http://a:80?q HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: [::1]:80\r\n\r\n",
+		post("Connection: close, x-a\r\nX-A: b\r\n"))
 	f.Fuzz(func(t *testing.T, in []byte, seed uint64) {
 		cutsAgree(t, in, seed, requests)
 		var d Decoder
@@ -43,7 +45,8 @@ func FuzzRequest(f *testing.F) {
 		d.InitRequests(nil)
 		n, ev, _, err := d.Next(in, &h)
 		if ev&HeadDone == 0 {
-			if err == nil && bytes.Contains(in, []byte("\r\n\r\n")) && !bytes.HasPrefix(in, []byte("\r\n")) && len(in) < 32<<10 {
+			if err == nil && bytes.Contains(in, []byte("\r\n\r\n")) && !bytes.HasPrefix(in, []byte("\r\n")) &&
+				len(in) < 32<<10 {
 				t.Fatalf("%q: a whole head and neither event nor fault", in)
 			}
 			return
@@ -60,7 +63,8 @@ func checkSpans(t *testing.T, h *message.Head, n int) {
 		t.Fatalf("Base is larger than what was consumed: %q", h.Base)
 	}
 	for i := range h.Fields {
-		if !message.ValidName(h.Name(i)) || !message.ValidValue(h.Value(i)) || message.LookupBytes(h.Name(i)) != h.Fields[i].ID {
+		if !message.ValidName(h.Name(i)) || !message.ValidValue(h.Value(i)) ||
+			message.LookupBytes(h.Name(i)) != h.Fields[i].ID {
 			t.Fatalf("field %q: %q", h.Name(i), h.Value(i))
 		}
 	}
@@ -116,9 +120,11 @@ func asNetHTTP(t *testing.T, head []byte, h *message.Head) {
 	}
 	chunked := len(req.TransferEncoding) == 1 && req.TransferEncoding[0] == "chunked"
 	if chunked != h.Chunked || !chunked && req.ContentLength != h.Length {
-		t.Fatalf("%q: net/http reads length %d chunked %t, not %d %t", head, req.ContentLength, chunked, h.Length, h.Chunked)
+		t.Fatalf("%q: net/http reads length %d chunked %t, not %d %t", head, req.ContentLength, chunked, h.Length,
+			h.Chunked)
 	}
-	if h.Verb != message.VerbConnect && h.Proto == message.HTTP11 && !strings.EqualFold(req.Host, string(h.Bytes(h.Authority))) &&
+	if h.Verb != message.VerbConnect && h.Proto == message.HTTP11 && !strings.EqualFold(req.Host,
+		string(h.Bytes(h.Authority))) &&
 		!strings.Contains(string(h.Bytes(h.Authority)), "%") {
 		t.Fatalf("%q: net/http reads host %q", head, req.Host)
 	}
@@ -126,7 +132,8 @@ func asNetHTTP(t *testing.T, head []byte, h *message.Head) {
 
 func FuzzResponse(f *testing.F) {
 	seeds(f, smallAnswer+"Hello, World!", answer("200", "")+"x", answer("304 Not Modified", "Content-Length: 3\r\n"),
-		answer("100 Continue", "")+answer("204 No Content", ""), answer("200 OK", "Transfer-Encoding: chunked\r\n")+"0\r\nA: b\r\n\r\n")
+		answer("100 Continue", "")+answer("204 No Content", ""), answer("200 OK",
+			"Transfer-Encoding: chunked\r\n")+"0\r\nA: b\r\n\r\n")
 	f.Fuzz(func(t *testing.T, in []byte, seed uint64) {
 		v := message.Verb(seed % uint64(message.VerbPatch+1))
 		cutsAgree(t, in, seed, responsesTo(v))
@@ -152,7 +159,8 @@ func FuzzResponse(f *testing.F) {
 		if twice := AppendResponse(nil, &g, o); !bytes.Equal(out, twice) {
 			t.Fatalf("%q, then %q", out, twice)
 		}
-		resp, err := http.ReadResponse(bufio.NewReaderSize(bytes.NewReader(in[:n]), 1<<16), &http.Request{Method: v.String()})
+		resp, err := http.ReadResponse(bufio.NewReaderSize(bytes.NewReader(in[:n]), 1<<16),
+			&http.Request{Method: v.String()})
 		if err != nil {
 			if strings.Contains(err.Error(), "bad trailer key") {
 				return

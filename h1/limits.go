@@ -24,10 +24,10 @@ var defaultLimits Limits
 func (l *Limits) headBytes() int    { return min(or(l.HeadBytes, 32<<10), headBytesMax) }
 func (l *Limits) requestLine() int  { return or(l.RequestLine, 8<<10) }
 func (l *Limits) fieldBytes() int   { return or(l.FieldBytes, 16<<10) }
-func (l *Limits) fieldCount() int   { return or(l.FieldCount, 100) }
+func (l *Limits) fieldCount() int   { return min(or(l.FieldCount, 100), 1<<16-1) } // marks are 16 bits wide
 func (l *Limits) chunkLine() int    { return or(l.ChunkLine, 256) }
 func (l *Limits) trailerBytes() int { return min(or(l.TrailerBytes, 8<<10), headBytesMax) }
-func (l *Limits) trailerCount() int { return or(l.TrailerCount, 32) }
+func (l *Limits) trailerCount() int { return min(or(l.TrailerCount, 32), 1<<16-1) }
 
 func or(v, otherwise int) int {
 	if v > 0 {

@@ -79,6 +79,26 @@ func controlFrom(b []byte, i int) int {
 	return i
 }
 
+// crFrom is controlFrom for a line that most likely ends with CR.
+func crFrom(b []byte, i int) int {
+	for ; len(b)-i >= 16; i += 16 {
+		x, y := word(b, i), word(b, i+8)
+		x, y = ((x-0x20*ones)|(x+ones))&highs, ((y-0x20*ones)|(y+ones))&highs
+		if x|y == 0 {
+			continue
+		}
+		end := i + first(x)
+		if x == 0 {
+			end = i + 8 + first(y)
+		}
+		if uint(end) < uint(len(b)) && b[end] == '\r' {
+			return end
+		}
+		break
+	}
+	return controlFrom(b, i)
+}
+
 // targetEnd returns the index of the first byte of b[i:] that cannot be in a request target, or len(b).
 func targetEnd(b []byte, i int) int {
 	for ; len(b)-i >= 8; i += 8 {

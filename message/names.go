@@ -183,21 +183,16 @@ const (
 	lengthMix = 0x0101010101010101
 )
 
-type nameWords struct {
-	last uint64 // the last eight bytes, or the whole name when it is shorter
-	head uint64
-}
-
-// A slot is a name's number and its length.
+// candidate is what a slot holds: 16 bytes, so that one load after the hash decides most lookups.
 type candidate struct {
+	last uint64 // the last eight bytes, or the whole name when it is shorter
 	name Name
 	size uint8
 }
 
 var (
 	slots [1 << slotBits]candidate
-	words [256]nameWords // these are indexed by Name without a bounds check
-	more  [256][2]uint64 // the words of names longer than 16
+	heads [256][3]uint64 // the first words of the names longer than 8, 16, 24; indexed by Name without a bounds check
 )
 
 func init() {
@@ -206,13 +201,10 @@ func init() {
 		for i, c := range b {
 			b[i] = lower[c]
 		}
-		words[n].last = lastWord(b)
-		slots[slot(words[n].last, len(b))] = candidate{n, uint8(len(b))}
-		if len(b) > 8 {
-			words[n].head = binary.LittleEndian.Uint64(b)
-		}
-		for i := 0; i < len(more[n]) && len(b) > 16+8*i; i++ {
-			more[n][i] = binary.LittleEndian.Uint64(b[8+8*i:])
+		last := lastWord(b)
+		slots[slot(last, len(b))] = candidate{last, n, uint8(len(b))}
+		for i := 0; i < len(heads[n]) && len(b) > 8+8*i; i++ {
+			heads[n][i] = binary.LittleEndian.Uint64(b[8*i:])
 		}
 	}
 }
@@ -231,19 +223,13 @@ func LookupBytes(b []byte) Name {
 	if len(b)-1 >= nameMax {
 		return Other
 	}
-	last, head := lastWord(b), uint64(0)
-	if len(b) > 8 {
-		head = binary.LittleEndian.Uint64(b)
-	}
-	c := slots[slot(last, len(b))]
-	if int(c.size) != len(b) || differ(last, words[c.name].last) {
+	last := lastWord(b)
+	c := &slots[slot(last, len(b))]
+	if int(c.size) != len(b) || differ(last, c.last) {
 		return Other
 	}
-	if len(b) > 8 && differ(head, words[c.name].head) {
-		return Other
-	}
-	for i, w := range &more[c.name] {
-		if len(b) > 16+8*i && differ(binary.LittleEndian.Uint64(b[8+8*i:]), w) {
+	for i, w := range &heads[c.name] {
+		if len(b) > 8+8*i && differ(binary.LittleEndian.Uint64(b[8*i:]), w) {
 			return Other
 		}
 	}
@@ -277,20 +263,15 @@ func LeadingName(b []byte, at int) (Name, int) {
 		}
 		last = word(b, at+size-8)
 	}
-	c := slots[slot(last, size)]
-	w := &words[c.name]
-	if int(c.size) != size || differ(last, w.last) {
+	c := &slots[slot(last, size)]
+	if int(c.size) != size || differ(last, c.last) {
 		return Other, 0
 	}
 	if size > 8 {
-		if differ(x, w.head) {
+		head := &heads[c.name]
+		if differ(x, head[0]) ||
+			size > 16 && (differ(word(b, at+8), head[1]) || size > 24 && differ(word(b, at+16), head[2])) {
 			return Other, 0
-		}
-		if size > 16 {
-			rest := &more[c.name]
-			if differ(word(b, at+8), rest[0]) || size > 24 && differ(word(b, at+16), rest[1]) {
-				return Other, 0
-			}
 		}
 	}
 	return c.name, size
