@@ -90,8 +90,8 @@ func (r *Reactor) listen(l *Listener, shared bool) error {
 }
 
 // Close accepts what already waits, so that nobody who was told "connected" is turned away, and closes the sockets.
-// Open connections are not touched. The file of a Unix socket stays: the next Listen replaces it. Safe for any goroutine
-// but a reactor's.
+// Open connections are not touched. The file of a Unix socket stays: the next Listen replaces it.
+// Safe for any goroutine but a reactor's.
 func (l *Listener) Close() {
 	if l.closed.Swap(true) {
 		return

@@ -14,7 +14,7 @@ type OffloadOptions struct {
 	Queue   int // jobs that wait for one; 0: 1024
 }
 
-// Job is work that may block: Do runs on a worker, then Done on the reactor the job was given on, unless that has ended.
+// Job is work that may block: Do runs on a worker, then Done on the reactor the job was given on, unless that ended.
 // Owned by the reactor before Offload and from Done on, by the worker in between.
 type Job struct {
 	Do      func(ctx context.Context) // ctx ends with Cancel and with the engine

@@ -269,9 +269,11 @@ func (r *Reactor) runReady() {
 		}
 	}
 	r.ready, r.readyAt = rest(r.ready, r.readyAt)
-	r.ready = append(r.ready, r.again...)
-	clear(r.again)
-	r.again = r.again[:0]
+	if len(r.again) > 0 {
+		r.ready = append(r.ready, r.again...)
+		clear(r.again)
+		r.again = r.again[:0]
+	}
 }
 
 // runLater runs what was deferred so far. What is deferred meanwhile has its turn in the next round.
@@ -304,11 +306,19 @@ func (r *Reactor) reapAll() {
 		r.deadAt++
 		c.reap()
 	}
-	r.dead, r.deadAt = rest(r.dead, r.deadAt)
+	if r.deadAt > 0 {
+		r.dead, r.deadAt = rest(r.dead, r.deadAt)
+	}
 }
 
 // rest removes the first n of list, in place. Their places are cleared: a list must not keep a closed Conn alive.
 func rest(list []*Conn, n int) ([]*Conn, int) {
+	if n == len(list) { // nearly always
+		for i := range list {
+			list[i] = nil
+		}
+		return list[:0], 0
+	}
 	left := copy(list, list[n:])
 	clear(list[left:])
 	return list[:left], 0

@@ -94,7 +94,8 @@ func TestListen_everyKindOfAddress(t *testing.T) {
 			peers := make(chan poller.Addr, 8)
 			locals := make(chan poller.Addr, 8)
 			addr := poller.Addr{IP: netip.MustParseAddrPort(tc.listen)}
-			l, err := e.Listen(engine.ListenOptions{Addr: addr, V6Only: tc.v6only}, func(c *engine.Conn) engine.Handler {
+			o := engine.ListenOptions{Addr: addr, V6Only: tc.v6only}
+			l, err := e.Listen(o, func(c *engine.Conn) engine.Handler {
 				peers <- c.Peer()
 				locals <- c.Local()
 				return echo{}

@@ -212,8 +212,8 @@ var wakeOne = [8]byte{1} // any number but zero, in either byte order
 
 // Wake ends the sleep of Wait. Safe for any goroutine, after Shut as well.
 //
-// Shut sets shut and then looks at waking; Wake adds to waking and then looks at shut. Both are sequentially consistent,
-// so the descriptor is never written to once its number may be somebody else's.
+// Shut sets shut and then looks at waking; Wake adds to waking and then looks at shut. Both are sequentially
+// consistent, so the descriptor is never written to once its number may be somebody else's.
 func (k *Epoll) Wake() {
 	k.waking.Add(1)
 	if !k.shut.Load() {

@@ -1,0 +1,11 @@
+package engine
+
+// RaceOn reports whether the race detector watches.
+const RaceOn = raceOn
+
+// StreamIdle reports whether s holds no memory but itself.
+func StreamIdle(s *Stream) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.in.data == nil && s.out.data == nil
+}
