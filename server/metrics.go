@@ -221,7 +221,7 @@ type totals struct{ *observe.Registry }
 func (t totals) LogValue() slog.Value {
 	var attrs []slog.Attr
 	t.Each(func(s observe.Sample) {
-		if s.Value == 0 {
+		if s.Value == 0 || strings.HasSuffix(s.Name, "_timestamp_seconds") {
 			return
 		}
 		name := strings.TrimPrefix(s.Name, "edge_")

@@ -450,7 +450,7 @@ dest = "%s:%s"
 }
 
 func TestApply_whileEnding(t *testing.T) {
-	s := start(t, Options{}, quiet+"http.listen = \"127.0.0.1:0\"\nupstreams.default.backends = [{ address = \"[::1]:1\" }]")
+	s := start(t, Options{}, quiet+"http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"")
 	cfg := s.present.config
 	if !s.Drain(time.Second) {
 		t.Error("nothing was open and the drain did not end")
@@ -469,7 +469,12 @@ func TestApply_whileEnding(t *testing.T) {
 
 func TestServer_unixAndBothFamilies(t *testing.T) {
 	path := testutil.SocketPath(t)
-	s := start(t, Options{}, quiet+"http.listen = [\"unix:%s\", \":0\"]\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"", path)
+	s := start(t, Options{}, quiet+`
+http.listen = ["unix:%s", ":0"]
+[[routes]]
+pattern = "/*"
+dest = "status:200"
+`, path)
 	addrs := []string{"unix:" + path}
 	for _, a := range s.Addresses()[1:] {
 		port := a.Addr.IP.Port()
@@ -504,12 +509,14 @@ func hasIPv6() bool {
 func TestDiff_placesInTheFileDoNotCount(t *testing.T) {
 	const route = "[[routes]]\nname = \"api\"\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\n"
 	old := parse(t, "http.listen = \":80\"\n"+route)
-	next := parse(t, "# a comment more\nupstreams.aaa.backends = [{ address = \"10.0.0.2:80\" }]\nhttp.listen = \":80\"\n"+route)
+	next := parse(t, "# a comment more\nupstreams.aaa.backends = [{ address = \"10.0.0.2:80\" }]\n"+
+		"http.listen = \":80\"\n"+route)
 	d := diffOf(old, next)
 	if len(d.Changed)+len(d.Removed)+len(d.Restart) > 0 || !slices.Equal(d.Added, []string{"upstream aaa"}) {
 		t.Errorf("the changes are %+v", d)
 	}
-	if d := diffOf(old, parse(t, "threads = 3\nhttp.listen = \":80\"\nhttp.limits.connections = 4\n"+route)); len(d.Restart) != 2 {
+	next = parse(t, "threads = 3\nhttp.listen = \":80\"\nhttp.limits.connections = 4\n"+route)
+	if d := diffOf(old, next); len(d.Restart) != 2 {
 		t.Errorf("what needs a restart: %v", d.Restart)
 	}
 }

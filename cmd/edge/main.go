@@ -68,6 +68,7 @@ func newRoot() *cobra.Command {
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SuggestionsMinimumDistance = 2
 	f := root.Flags()
 	confFlag(f, &conf)
 	f.BoolVarP(&test, "test", "t", false, "check the configuration and exit, like \"edge check\"")

@@ -29,6 +29,15 @@ func newProxy() *cobra.Command {
 	return cmd
 }
 
+// proxyConfig is what the flags stand for. Whoever works at a terminal does not wait long for idle connections.
+const proxyConfig = `grace_period = "5s"
+log.format = "common"
+http.listen = %q
+[[routes]]
+pattern = "/*"
+dest = %q
+`
+
 func runProxy(from, to string) error {
 	if to == "" {
 		return usage{errors.New("edge proxy needs --to host:port")}
@@ -37,8 +46,7 @@ func runProxy(from, to string) error {
 	for i, b := range backends {
 		backends[i] = local(strings.TrimSpace(b))
 	}
-	text := fmt.Sprintf("[log]\nformat = \"common\"\n[http]\nlisten = %q\n[[routes]]\npattern = \"/*\"\ndest = %q\n",
-		local4(from), strings.Join(backends, ","))
+	text := fmt.Sprintf(proxyConfig, local4(from), strings.Join(backends, ","))
 	cfg, report := config.Parse("the command line", []byte(text))
 	if !report.OK() {
 		return usage{fmt.Errorf("%s", explain(&report.Errors[0]))}
@@ -82,7 +90,7 @@ func isPort(s string) bool {
 // explain says what is wrong with a flag: the configuration made of it has no lines that anybody has seen.
 func explain(p *config.Problem) string {
 	flag := "--to"
-	if p.Line == 4 {
+	if p.Line == 3 {
 		flag = "--from"
 	}
 	if p.Hint == "" {

@@ -1,0 +1,535 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }
+
+// edge runs the binary to its end.
+func edge(t *testing.T, args ...string) (code int, out string) {
+	t.Helper()
+	cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), args...)
+	cmd.Dir = t.TempDir()
+	text, err := cmd.CombinedOutput()
+	if err != nil && cmd.ProcessState == nil {
+		t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), string(text)
+}
+
+// origin is the demo origin, in the process of the test.
+func origin(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewServer(demo())
+	t.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+	})
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+// running is an edge run with a configuration of the test.
+type running struct {
+	*testutil.Process
+	file string // the configuration
+	addr string // of the first listener
+}
+
+// run starts edge with a configuration and waits until it listens.
+func start(t *testing.T, format string, args ...any) *running {
+	t.Helper()
+	r := &running{file: write(t, format, args...)}
+	r.Process = testutil.Start(t, testutil.Command{
+		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", r.file}, Dir: filepath.Dir(r.file),
+	})
+	r.addr = r.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	return r
+}
+
+func write(t *testing.T, format string, args ...any) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	if err := os.WriteFile(path, fmt.Appendf(nil, format, args...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// change rewrites the configuration and tells the process.
+func (r *running) change(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if err := os.WriteFile(r.file, fmt.Appendf(nil, format, args...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.Signal(syscall.SIGHUP)
+}
+
+func get(t *testing.T, c *http.Client, url string) (*http.Response, string) {
+	t.Helper()
+	resp, err := c.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+// client makes a client with connections of its own.
+func client(t *testing.T) *http.Client {
+	t.Helper()
+	c := &http.Client{Transport: &http.Transport{}, Timeout: testutil.Patience}
+	t.Cleanup(c.CloseIdleConnections)
+	return c
+}
+
+func TestProxy_inFrontOfTheDemo(t *testing.T) {
+	bin := testutil.Binary(t, "./cmd/edge")
+	origin := testutil.Start(t, testutil.Command{Path: bin, Args: []string{"serve-demo", "--listen", "127.0.0.1:0"}})
+	to := origin.WaitLine(`demo origin on http://([^/]+)/`)[1]
+	p := testutil.Start(t, testutil.Command{Path: bin, Args: []string{"proxy", "--from", "127.0.0.1:0", "--to", to}})
+	url := p.WaitLine(`edge: (http://\S+)/ -> `)[1]
+	c := client(t)
+	if resp, body := get(t, c, url+"/"); resp.StatusCode != 200 || body != demoText {
+		t.Errorf("/: %d %q", resp.StatusCode, body)
+	}
+	if resp, body := get(t, c, url+"/bytes/3000000"); resp.StatusCode != 200 || len(body) != 3_000_000 {
+		t.Errorf("/bytes: %d, %d bytes", resp.StatusCode, len(body))
+	}
+	if _, body := get(t, c, url+"/chunked/100"); !strings.HasSuffix(body, "line 100 of 100\n") {
+		t.Errorf("/chunked ends with %q", body[max(0, len(body)-20):])
+	}
+	curl := exec.Command("curl", "-sS", "--max-time", "10", "--data-binary", "hello", url+"/echo")
+	if out, err := curl.CombinedOutput(); err != nil || !strings.HasSuffix(string(out), "hello") {
+		t.Errorf("curl: %v %q", err, out)
+	}
+	p.WaitLine(`"GET /bytes/3000000 HTTP/1\.1" 200 3000000$`)
+	if code := origin.Stop(); code != 0 {
+		t.Errorf("serve-demo ends with %d", code)
+	}
+	if resp, _ := get(t, c, url+"/"); resp.StatusCode != 502 {
+		t.Errorf("without its origin: %d, want 502", resp.StatusCode)
+	}
+	p.WaitLine(`request failed.*backend:connect.*does it listen there`)
+	c.CloseIdleConnections()
+	if code := p.Stop(); code != 0 {
+		t.Errorf("proxy ends with %d", code)
+	}
+}
+
+func TestProxy_flagsThatMakeNoSense(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"proxy", "--to"},
+		{"proxy --to localhost", "--to:"},
+		{"proxy --from nowhere --to localhost:1", "--from:"},
+		{"proxy --to localhost:1 more", "takes no argument"},
+	} {
+		if code, out := edge(t, strings.Fields(c.args)...); code != exitUsage || !strings.Contains(out, c.want) {
+			t.Errorf("edge %s: %d %q, want %q", c.args, code, out, c.want)
+		}
+	}
+}
+
+func TestCheck_exitCodes(t *testing.T) {
+	right := write(t, "http.listen = \":80\"\n[[routes]]\npattern = \"/*\"\ndest = \"10.0.0.1:80\"\n")
+	wrong := write(t, "http.listen = \":80\"\nhttp.lisen = \":81\"\n")
+	warned := write(t, "http.listen = \":80\"\n")
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"check", "-c", right}, 0, "configuration OK: 1 listener, 1 route, 1 upstream\n"},
+		{[]string{"-t", "-c", right}, 0, "configuration OK: 1 listener, 1 route, 1 upstream\n"},
+		{[]string{"--conf", right, "--test"}, 0, "configuration OK"},
+		{[]string{"check", "--strict", "-c", right}, 0, "configuration OK"},
+		{[]string{"check", "-c", wrong}, 1, "did you mean \"listen\"?"},
+		{[]string{"-t", "-c", wrong}, 1, "edge.toml:2:"},
+		{[]string{"run", "-c", wrong}, 1, "edge.toml:2:"},
+		{[]string{"check", "-c", warned}, 0, "no-route"},
+		{[]string{"check", "--strict", "-c", warned}, 2, "no-route"},
+		{[]string{"check", "-c", "missing.toml"}, 1, "cannot read"},
+		{[]string{"run", "-c", "missing.toml"}, 1, "cannot read"},
+		{[]string{"check"}, 1, "no configuration"},
+		{[]string{"-d"}, 2, "unknown shorthand flag: 'd'"},
+		{[]string{"-u"}, 2, "unknown shorthand flag: 'u'"},
+		{[]string{"run", "--daemon"}, 2, "unknown flag: --daemon"},
+		{[]string{"chek"}, 2, "did you mean \"check\"?"},
+		{[]string{"-h"}, 0, "serve-demo"},
+		{[]string{"--version"}, 0, "edge dev (go"},
+		{[]string{"-V"}, 0, "edge dev (go"},
+		{[]string{"version"}, 0, "edge dev (go"},
+	} {
+		if code, out := edge(t, c.args...); code != c.code || !strings.Contains(out, c.want) {
+			t.Errorf("edge %q: %d, want %d and %q in\n%s", c.args, code, c.code, c.want, out)
+		}
+	}
+}
+
+func TestCheck_json(t *testing.T) {
+	code, out := edge(t, "check", "--json", "-c", write(t, "[htp]\n"))
+	var report config.Report
+	if err := json.Unmarshal([]byte(out), &report); err != nil || code != 1 || len(report.Errors) != 1 {
+		t.Errorf("%d %v %+v in %q", code, err, report, out)
+	}
+	var v struct{ Version string }
+	if _, out := edge(t, "version", "--json"); json.Unmarshal([]byte(out), &v) != nil || v.Version != "dev" {
+		t.Errorf("version --json prints %q", out)
+	}
+}
+
+func TestCheck_example(t *testing.T) {
+	code, out := edge(t, "check", "--strict", "-c", filepath.Join(testutil.Root(t), "examples", "edge.toml"))
+	if code != 0 || !strings.Contains(out, "configuration OK: 1 listener, 4 routes, 2 upstreams") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
+func TestRun_findsTheFile(t *testing.T) {
+	file := write(t, "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n")
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: filepath.Dir(file)})
+	addr := p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	if resp, _ := get(t, client(t), "http://"+addr+"/"); resp.StatusCode != 200 {
+		t.Errorf("%d", resp.StatusCode)
+	}
+}
+
+func TestRun_addressInUse(t *testing.T) {
+	l := testutil.Listen(t)
+	file := write(t, "http.listen = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n", l.Addr())
+	code, out := edge(t, "run", "-c", file)
+	if code != 1 || !strings.Contains(out, l.Addr().String()+": address already in use") {
+		t.Errorf("%d %q", code, out)
+	}
+}
+
+const oneRoute = `
+log.output = []
+http.listen = "127.0.0.1:0"
+[[routes]]
+pattern = %q
+dest = "status:204"
+`
+
+func TestRun_reloadKeepsConnections(t *testing.T) {
+	e := start(t, oneRoute, "/before")
+	w := testutil.Dial(t, e.addr)
+	ask := func(path string) int {
+		w.Send("GET ", path, " HTTP/1.1\r\nHost: edge.test\r\n\r\n")
+		resp, _ := w.ReadResponse("GET")
+		return resp.StatusCode
+	}
+	if status := ask("/before"); status != 204 {
+		t.Fatalf("before: %d", status)
+	}
+	e.change(t, oneRoute, "/after")
+	e.WaitLine(`"msg":"configuration reloaded","changes":.*"route /after"`)
+	if before, after := ask("/before"), ask("/after"); before != 404 || after != 204 {
+		t.Errorf("on the open connection: %d %d, want 404 204", before, after)
+	}
+
+	e.change(t, "log.output = []\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/x\"\ndes = \"status:200\"\n")
+	e.WaitLine(`"level":"ERROR".*edge.toml:5:1: error: unknown key`)
+	e.WaitLine(`reload failed, nothing has changed`)
+	if status := ask("/after"); status != 204 {
+		t.Errorf("behind the bad file: %d", status)
+	}
+	e.change(t, "threads = 3"+oneRoute, "/after")
+	e.WaitLine(`take effect after a restart.*worker_threads`)
+}
+
+// traffic keeps connections busy until they are told to close, and counts what fails on them.
+type traffic struct {
+	sync.WaitGroup
+	answered, failed atomic.Int64
+	first            atomic.Pointer[error]
+}
+
+// run sends requests for path on one connection until an answer says that it closes.
+func (l *traffic) run(addr, path string, size int) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		l.fail(err)
+		return
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(2 * testutil.Patience))
+	in := bufio.NewReader(conn)
+	for {
+		if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: edge.test\r\n\r\n", path); err != nil {
+			l.fail(err)
+			return
+		}
+		resp, err := http.ReadResponse(in, nil)
+		if err != nil {
+			l.fail(err)
+			return
+		}
+		n, err := io.Copy(io.Discard, resp.Body)
+		if err != nil || resp.StatusCode != 200 || n < int64(size) {
+			l.fail(fmt.Errorf("status %d, %d bytes: %w", resp.StatusCode, n, err))
+			return
+		}
+		l.answered.Add(1)
+		if resp.Close {
+			return
+		}
+	}
+}
+
+func (l *traffic) fail(err error) {
+	l.failed.Add(1)
+	l.first.CompareAndSwap(nil, &err)
+}
+
+func TestRun_terminateUnderLoadFailsNoRequest(t *testing.T) {
+	e := start(t, `
+log.output = ["access.log"]
+http.listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/*"
+dest = %q
+`, origin(t))
+	var l traffic
+	for i := range 32 {
+		switch i % 4 {
+		case 0:
+			l.Go(func() { l.run(e.addr, "/bytes/200000", 200_000) })
+		case 1:
+			l.Go(func() { l.run(e.addr, "/delay/50", 1) })
+		default:
+			l.Go(func() { l.run(e.addr, "/bytes/100", 100) })
+		}
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return l.answered.Load() > 500 }, "load runs")
+	e.Signal(syscall.SIGTERM)
+	code := e.Wait(testutil.Patience)
+	l.Wait()
+	if n := l.failed.Load(); n > 0 || code != 0 {
+		t.Errorf("%d requests failed, %d did not, exit code %d", n, l.answered.Load(), code)
+	}
+	if err := l.first.Load(); err != nil {
+		t.Error(*err)
+	}
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(e.file), "access.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(text), "\n"); int64(n) != l.answered.Load() {
+		t.Errorf("%d lines in the access log for %d answers", n, l.answered.Load())
+	}
+	if !strings.Contains(e.Output(), `"msg":"drained"`) {
+		t.Errorf("it did not drain:\n%s", e.Output())
+	}
+}
+
+// hanging starts edge with an exchange that takes a minute.
+func hanging(t *testing.T, grace string) (*running, *testutil.Wire) {
+	t.Helper()
+	e := start(t, `
+grace_period = %q
+http.listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/*"
+dest = %q
+`, grace, origin(t))
+	w := testutil.Dial(t, e.addr)
+	w.Send("GET /stream HTTP/1.1\r\nHost: edge.test\r\n\r\n")
+	w.ReadUntil("line 1\n")
+	return e, w
+}
+
+func TestRun_gracePeriodCutsWhatHangs(t *testing.T) {
+	e, w := hanging(t, "300ms")
+	e.Signal(syscall.SIGQUIT)
+	if code := e.Wait(testutil.Patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	w.ReadAll()
+	e.WaitLine(`grace period over.*"connections_cut":1`)
+}
+
+func TestRun_secondSignalEndsTheDrain(t *testing.T) {
+	e, _ := hanging(t, "1h")
+	e.Signal(syscall.SIGTERM)
+	e.WaitLine(`"msg":"draining"`)
+	if c, err := net.Dial("tcp", e.addr); err == nil {
+		// Between the line and the closing of the sockets a connection may still be taken. Then it is served.
+		c.Close()
+	}
+	e.Signal(syscall.SIGTERM)
+	if code := e.Wait(testutil.Patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	e.WaitLine(`draining cut short`)
+}
+
+func TestRun_interruptStopsAtOnce(t *testing.T) {
+	e, _ := hanging(t, "1h")
+	e.Signal(syscall.SIGINT)
+	if code := e.Wait(testutil.Patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	e.WaitLine(`"msg":"stopped","counters":.*"connections_total":1`)
+}
+
+func TestRun_opensMovedLogsAgain(t *testing.T) {
+	dir := t.TempDir()
+	file := write(t, `
+error_log = "%[1]s/error.log"
+log = { output = ["%[1]s/access.log"], format = "common" }
+http.listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+`, dir)
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
+	holds := func(name, text string) func() bool {
+		return func() bool {
+			b, _ := os.ReadFile(filepath.Join(dir, name))
+			return strings.Contains(string(b), text)
+		}
+	}
+	var addr string
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		b, _ := os.ReadFile(filepath.Join(dir, "error.log"))
+		_, rest, found := strings.Cut(string(b), `"address":"`)
+		addr, _, _ = strings.Cut(rest, `"`)
+		return found
+	}, "it listens")
+	c := client(t)
+	get(t, c, "http://"+addr+"/one")
+	for _, name := range []string{"access.log", "error.log"} {
+		if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, "old-"+name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Signal(syscall.SIGUSR1)
+	testutil.Eventually(t, testutil.Patience, holds("error.log", "opened again"), "the event log is opened again")
+	get(t, c, "http://"+addr+"/two")
+	testutil.Eventually(t, testutil.Patience, holds("access.log", "/two"), "the access log is opened again")
+	testutil.Eventually(t, testutil.Patience, holds("old-access.log", "/one"), "the old one has what was before")
+	p.Signal(syscall.SIGINT)
+	if code := p.Wait(testutil.Patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+func TestRun_pidFile(t *testing.T) {
+	e := start(t, "pid_file = \"edge.pid\""+oneRoute, "/x")
+	path := filepath.Join(filepath.Dir(e.file), "edge.pid")
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		b, _ := os.ReadFile(path)
+		return string(b) == fmt.Sprintf("%d\n", e.PID())
+	}, "the pid file holds %d", e.PID())
+	e.Stop()
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the pid file is still there")
+	}
+}
+
+func TestRun_nameThatDoesNotResolve(t *testing.T) {
+	e := start(t, "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"nowhere.invalid:80\"\n")
+	resp, _ := get(t, client(t), "http://"+e.addr+"/")
+	if resp.StatusCode != 503 || !strings.Contains(resp.Header.Get("Proxy-Status"), "destination_unavailable") {
+		t.Errorf("%d %v", resp.StatusCode, resp.Header)
+	}
+	e.WaitLine(`backend does not resolve`)
+}
+
+func TestRun_logThatCannotBeWritten(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip(err)
+	}
+	for name, text := range map[string]string{"full disk": `["/dev/full"]`, "closed stdout": `["stdout"]`} {
+		t.Run(name, func(t *testing.T) {
+			file := write(t, "log.output = %s\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\n"+
+				"dest = \"status:204\"\n", text)
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Close() // whoever read our log is gone
+			cmd := exec.Command("sh", "-c", `exec "$0" run -c "$1" >&3`, testutil.Binary(t, "./cmd/edge"), file)
+			cmd.ExtraFiles = []*os.File{w}
+			errors, err := cmd.StderrPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			w.Close()
+			defer cmd.Process.Kill() //nolint:errcheck // it has ended unless the test failed
+			lines := bufio.NewScanner(errors)
+			addr := ""
+			for addr == "" && lines.Scan() {
+				if _, rest, ok := strings.Cut(lines.Text(), `"address":"`); ok {
+					addr, _, _ = strings.Cut(rest, `"`)
+				}
+			}
+			c := client(t)
+			for i := range 3000 {
+				if resp, _ := get(t, c, fmt.Sprintf("http://%s/%d?%0300d", addr, i, i)); resp.StatusCode != 204 {
+					t.Fatalf("request %d: %d", i, resp.StatusCode)
+				}
+			}
+			if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			c.CloseIdleConnections()
+			rest, _ := io.ReadAll(errors)
+			if !strings.Contains(string(rest), "access log cannot be written") {
+				t.Errorf("nobody was told:\n%s", rest)
+			}
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestDemo_answers(t *testing.T) {
+	url := "http://" + origin(t)
+	c := client(t)
+	for path, want := range map[string]int{
+		"/": 200, "/status/204": 204, "/status/503": 503, "/status/99": 400, "/status/x": 400, "/bytes/10": 200,
+		"/bytes/99999999999": 400, "/delay/1": 200, "/delay/60001": 400, "/chunked/3": 200, "/none": 404,
+	} {
+		if resp, body := get(t, c, url+path); resp.StatusCode != want {
+			t.Errorf("%s: %d %q, want %d", path, resp.StatusCode, body, want)
+		}
+	}
+	resp, err := c.Post(url+"/echo?q=1", "text/plain", strings.NewReader("hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	if !strings.HasPrefix(string(body), "POST /echo?q=1 HTTP/1.1\r\n") ||
+		!strings.HasSuffix(string(body), "\r\n\r\nhello") {
+		t.Errorf("/echo: %q", body)
+	}
+}
