@@ -40,7 +40,8 @@ func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (int, error) {
 	if b.framing == noHead || b.framing == ended {
 		return 0, ErrOrder
 	}
-	if room := c.Room() - 2*chunkRoom; len(p) > room {
+	// An end alone always fits: what went before it left room.
+	if room := c.Room() - 2*chunkRoom; len(p) > max(room, 0) || !c.Open() {
 		switch {
 		case !c.Open():
 			return 0, ErrDead

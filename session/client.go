@@ -106,7 +106,11 @@ func (c *Client) OnOpen(conn *engine.Conn) {
 func (c *Client) await() {
 	switch {
 	case !c.opened: // the dial has its own
-	case c.body.framing == ended && !c.final:
+	case c.conn.Congested():
+		c.conn.SetTimeout(c.between())
+	case c.owed > 0, c.responseDone, c.body.framing != ended && !c.final:
+		c.conn.SetTimeout(0) // whatever is missing, it is not the origin's
+	case !c.final:
 		c.conn.SetTimeout(orDefault(c.opts.FirstByte))
 	default:
 		c.conn.SetTimeout(c.between())
@@ -125,7 +129,7 @@ func orDefault(d time.Duration) time.Duration {
 // OnData decodes an answer. Bytes that nobody asked for end the connection.
 func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	for used < len(in) {
-		if c.receiver == nil {
+		if c.receiver == nil || c.responseDone {
 			c.unasked = true
 			conn.Close(engine.ErrClosed)
 			return len(in)
@@ -147,6 +151,7 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	}
 	if c.owed > 0 {
 		conn.PauseRead()
+		c.await()
 	}
 	return used
 }
@@ -159,7 +164,7 @@ func (c *Client) dispatch(ev h1.Event, body []byte) {
 	case ev&h1.HeadDone != 0:
 		if c.head.Status >= 200 {
 			c.final = true
-			c.closing = c.head.Close
+			c.closing, c.head.Close = c.head.Close, false // it is of this connection that the origin speaks
 		}
 		c.responseDone = end
 		if !end {
@@ -277,8 +282,8 @@ func (c *Client) SendHead(h *message.Head, end bool) error {
 	c.conn.Commit(h1.AppendRequest(c.conn.Reserve(len(h.Base)+headRoom), h))
 	if end {
 		c.body.framing = ended
-		c.await()
 	}
+	c.await()
 	return nil
 }
 
@@ -324,6 +329,9 @@ func (c *Client) Release(n int) {
 		c.owed = 0
 		if c.receiver != nil {
 			c.conn.ResumeRead()
+			if !c.calling {
+				c.await()
+			}
 		}
 	}
 }

@@ -94,6 +94,8 @@ type serverConn struct {
 	requestDone bool
 	closing     bool // the connection does not persist behind this answer
 	promised    bool // the client said so: RFC 9112 §9.6, it MUST NOT send further requests
+	expects     bool // the client waits for 100 before it sends the body
+	draining    bool // the answer was sent, what is left of the request is thrown away
 	headSeen    bool // bytes of a head have come: its deadline runs
 	calling     bool // inside a callback of the receiver: the turn of the next request comes after it
 	gone        bool // the peer sent FIN
@@ -132,6 +134,7 @@ func (s *serverConn) OnData(c *engine.Conn, in []byte) (used int) {
 	switch {
 	case s.owed > 0:
 		c.PauseRead()
+		s.await()
 	case s.gone && s.receiver == nil:
 		c.Close(nil)
 	}
@@ -140,7 +143,7 @@ func (s *serverConn) OnData(c *engine.Conn, in []byte) (used int) {
 
 // awaitMore starts the deadline of a head that came in part.
 func (s *serverConn) awaitMore(c *engine.Conn) {
-	if s.receiver == nil && !s.headSeen && !s.dec.Idle() {
+	if s.receiver == nil && !s.headSeen && !s.draining && !s.dec.Idle() {
 		s.headSeen = true
 		c.SetTimeout(s.server.opts.HeaderTimeout)
 	}
@@ -154,7 +157,8 @@ func (s *serverConn) dispatch(local *serverLocal, ev h1.Event, body []byte) {
 	}
 	s.requestDone = end
 	r := s.receiver
-	if r == nil { // reset by us while the rest of its body came
+	if r == nil { // reset by us, or answered, while the rest of its body came
+		s.drain(len(body))
 		return
 	}
 	s.calling = true
@@ -163,12 +167,12 @@ func (s *serverConn) dispatch(local *serverLocal, ev h1.Event, body []byte) {
 		r.OnHead(s, &local.head, end)
 	case ev&h1.Trailers != 0:
 		r.OnTrailers(s, &local.head)
+		s.await()
 	default:
 		s.owed += len(body)
-		if !end {
-			s.conn.SetTimeout(s.server.opts.BodyTimeout)
-		}
+		s.expects = false
 		r.OnData(s, body, end)
+		s.await()
 	}
 	s.calling = false
 	if s.body.framing == ended {
@@ -180,7 +184,7 @@ func (s *serverConn) dispatch(local *serverLocal, ev h1.Event, body []byte) {
 func (s *serverConn) begin(h *message.Head, end bool) {
 	s.verb, s.proto = h.Verb, h.Proto
 	s.requests++
-	s.promised = h.Close
+	s.promised, s.expects = h.Close, h.Continue
 	s.closing = h.Close || s.conn.Reactor().Engine().Draining() ||
 		s.server.opts.RequestsMax > 0 && int(s.requests) >= s.server.opts.RequestsMax
 	s.body = bodyWriter{}
@@ -202,6 +206,11 @@ func (s *serverConn) finish() {
 	s.receiver = nil
 	s.body = bodyWriter{}
 	switch {
+	case !s.requestDone && !s.closing && !s.draining && s.drainable():
+		s.draining, s.owed = true, 0
+		s.conn.SetTimeout(s.server.opts.BodyTimeout)
+		s.conn.ResumeRead()
+		return
 	case !s.requestDone:
 		s.server.local[s.conn.Reactor().Index()].stats.Unread++
 		s.conn.Close(nil)
@@ -213,10 +222,26 @@ func (s *serverConn) finish() {
 		s.conn.Close(nil)
 		return
 	}
-	s.requestDone = false
+	s.requestDone, s.draining = false, false
 	s.owed = 0
 	s.conn.SetTimeout(s.server.opts.IdleTimeout)
 	s.conn.ResumeRead()
+}
+
+// drainMax is how much of a request that was answered early is read to its end, so that the connection can go on.
+const drainMax = 64 << 10
+
+// drainable reports whether the rest of the request is worth to be read. A client that waits for 100 may never send it.
+func (s *serverConn) drainable() bool { return !s.expects && s.dec.Remaining() <= drainMax }
+
+// drain throws n bytes away, and goes on with the next request behind the last of them.
+func (s *serverConn) drain(n int) {
+	if !s.draining {
+		return
+	}
+	if s.owed += n; s.requestDone || s.owed > drainMax {
+		s.finish()
+	}
 }
 
 // refuse answers a request that cannot be decoded and closes: nobody can say where the next one would begin.
@@ -228,6 +253,10 @@ func (s *serverConn) refuse(err error) {
 			s.conn.Close(err)
 			return
 		}
+	}
+	if s.draining { // that request has its answer
+		s.conn.Close(nil)
+		return
 	}
 	status := 400
 	if e, ok := err.(*h1.Error); ok {
@@ -247,14 +276,25 @@ func (s *serverConn) answer(status int, cause error) {
 var errSlowHead = errors.New("the request head took too long")
 
 // OnSendable tells the receiver.
-func (s *serverConn) OnSendable(c *engine.Conn) {
+func (s *serverConn) OnSendable(*engine.Conn) {
 	if s.receiver == nil {
 		return
 	}
-	if s.requestDone {
-		c.SetTimeout(0)
-	}
+	s.await()
 	s.receiver.OnSendable(s)
+}
+
+// await sets the deadline of what the client owes: to take its answer, or to send its body. While its body waits for
+// us, it owes nothing.
+func (s *serverConn) await() {
+	switch {
+	case s.conn.Congested():
+		s.conn.SetTimeout(s.server.opts.SendTimeout)
+	case !s.requestDone && s.owed <= 0:
+		s.conn.SetTimeout(s.server.opts.BodyTimeout)
+	default:
+		s.conn.SetTimeout(0)
+	}
 }
 
 // OnTimeout ends what took too long: an idle connection quietly, a slow head with 408, an exchange by a reset.
@@ -305,15 +345,14 @@ func (s *serverConn) SendHead(h *message.Head, end bool) error {
 		return ErrOrder
 	}
 	if h.Status < 200 {
+		s.expects = s.expects && h.Status != 100
 		if s.proto >= message.HTTP11 { // RFC 9110 §15.2: never to an HTTP/1.0 client
 			s.conn.Commit(h1.AppendResponse(s.conn.Reserve(len(h.Base)+headRoom), h, h1.ResponseOptions{}))
 		}
 		return nil
 	}
 	s.frame(h, end)
-	if end && !s.requestDone {
-		s.closing = true
-	}
+	s.closing = s.closing || h.Close || !s.requestDone && (s.expects || end && !s.drainable())
 	o := h1.ResponseOptions{
 		ToHTTP10: s.proto < message.HTTP11, Close: s.closing, HeadRequest: s.verb == message.VerbHead,
 	}
@@ -393,6 +432,9 @@ func (s *serverConn) Release(n int) {
 	if s.owed -= n; s.owed <= 0 && !s.requestDone && s.receiver != nil {
 		s.owed = 0
 		s.conn.ResumeRead()
+		if !s.calling {
+			s.await()
+		}
 	}
 }
 

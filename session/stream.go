@@ -13,7 +13,8 @@ import (
 // its methods return ErrDead or do nothing.
 type Stream interface {
 	// SendHead sends a head; end says that no body follows. Interim (1xx) heads may come before the final one.
-	// h is borrowed until return. Hop-by-hop fields in it are not sent; framing is written from h.Length.
+	// h is borrowed until return. Hop-by-hop fields in it are not sent; framing is written from h.Length. h.Close makes
+	// the answer the last one on its connection.
 	SendHead(h *message.Head, end bool) error
 	// SendData sends body bytes and reports how many it took. With n < len(p) keep the rest, and the end, and wait
 	// for OnSendable. p is borrowed until return.
