@@ -37,6 +37,8 @@ var (
 	faultMalformed      = &fault{502, "http_protocol_error", "backend:malformed", "The backend's answer is malformed.", false}
 	faultTruncated      = &fault{502, "http_response_incomplete", "backend:truncated", "The backend's answer is incomplete.", false}
 	faultLost           = &fault{502, "connection_terminated", "backend:lost", "The backend closed the connection.", false}
+	faultTarget         = &fault{400, "http_request_error", "client:target", "The request target is malformed.", false}
+	faultAborted        = &fault{502, "http_response_incomplete", "handler:aborted", "The handler gave up.", false}
 	faultClientGone     = &fault{499, "", "client:gone", "", false}
 	faultClientSlow     = &fault{499, "", "client:timeout", "", false}
 )
@@ -71,7 +73,7 @@ func faultOfReset(code session.Code, cause error) *fault {
 
 // fail ends an exchange that cannot go on: by an answer of the proxy's own or, when the answer has begun, by its end.
 func (x *Exchange) fail(f *fault) {
-	if x.answering {
+	if x.answering || f == faultAborted {
 		x.cut(f)
 		return
 	}

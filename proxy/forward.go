@@ -92,7 +92,9 @@ func field(id message.Name, at uint32, name, value int) message.Field {
 }
 
 func forwardResponse(x *Exchange) {
-	dropAll(&x.Response, &hopByHop)
+	if x.Response.Hops {
+		dropAll(&x.Response, &hopByHop)
+	}
 	x.Response.AddID(message.Via, "Via", viaName)
 }
 

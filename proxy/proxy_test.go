@@ -25,7 +25,12 @@ type rig struct {
 
 func newRig(t *testing.T, routes func(e *engine.Engine) []proxy.Route, filters ...*proxy.Filter) *rig {
 	t.Helper()
-	e, err := engine.New(engine.Options{Reactors: 2})
+	return newRigWith(t, engine.Options{Reactors: 2}, routes, filters...)
+}
+
+func newRigWith(t *testing.T, o engine.Options, routes func(*engine.Engine) []proxy.Route, filters ...*proxy.Filter) *rig {
+	t.Helper()
+	e, err := engine.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,6 +47,27 @@ func newRig(t *testing.T, routes func(e *engine.Engine) []proxy.Route, filters .
 	e.Start()
 	t.Cleanup(e.Stop)
 	return &rig{e, p, "http://" + l.Addr().String()}
+}
+
+// stats adds up the proxy's counters.
+func (r *rig) stats() (sum proxy.Stats) {
+	for _, reactor := range r.engine.Reactors() {
+		got := make(chan proxy.Stats, 1)
+		reactor.Post(&engine.Task{Run: func(reactor *engine.Reactor) { got <- r.proxy.Stats(reactor) }})
+		s := <-got
+		sum.Exchanges += s.Exchanges
+		sum.Own += s.Own
+		sum.Cut += s.Cut
+		sum.ClientGone += s.ClientGone
+		sum.Retries += s.Retries
+		sum.LateResumes += s.LateResumes
+		sum.Panics += s.Panics
+		sum.Shed += s.Shed
+		sum.TooLarge += s.TooLarge
+		sum.Refused += s.Refused
+		sum.Active += s.Active
+	}
+	return sum
 }
 
 func to(e *engine.Engine, addresses ...string) proxy.Destination {

@@ -46,7 +46,10 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 				return nil, fmt.Errorf("route %q: filter %q has an early phase, which comes before the route", r.Name, f.Name)
 			}
 		}
-		all := append(append([]*Filter{forwarding}, filters...), r.Filters...)
+		all := append(slices.Clip(filters), r.Filters...)
+		if _, ok := r.To.(*toUpstream); ok {
+			all = append([]*Filter{forwarding}, all...)
+		}
 		if r.chain, err = compose(all); err != nil {
 			return nil, fmt.Errorf("route %q: %w", r.Name, err)
 		}

@@ -205,7 +205,12 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	if x.step == stepForward && x.retry(code, cause, reused) {
 		return
 	}
-	switch f := faultOfReset(code, cause); {
+	x.upFailed(faultOfReset(code, cause))
+}
+
+// upFailed ends an exchange whose destination is gone, as far as it still matters.
+func (x *Exchange) upFailed(f *fault) {
+	switch {
 	case x.toDown.ended: // the answer is here; that it came before the whole request was sent harms nobody
 		x.discardBody()
 	case x.working:

@@ -1,0 +1,283 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
+)
+
+// FromHTTP leads to h, which runs on the engine's pool for code that blocks: a full pool answers 503. The request's
+// body and the answer stream, both with back-pressure; Flush, 1xx answers, trailers of the answer, read and write
+// deadlines work as with net/http, and the request's context ends when the client goes. A panic is answered with 500,
+// or cuts off an answer that has begun; http.ErrAbortHandler cuts it off quietly.
+//
+// What is not there: Hijack (an http.ResponseController says http.ErrNotSupported) and the trailers of a request.
+func FromHTTP(h http.Handler) Destination { return &toHandler{h} }
+
+// toHandler leads to an http.Handler.
+type toHandler struct{ handler http.Handler }
+
+func (d *toHandler) open(x *Exchange) {
+	for _, f := range x.route.chain.upstreamRequest {
+		f(x)
+	}
+	s := newServed(x)
+	r, err := newRequest(x, s)
+	if err != nil {
+		x.fail(faultTarget)
+		return
+	}
+	s.job.Do = func(ctx context.Context) { s.serve(ctx, d.handler, r) }
+	s.job.Done.Run = func(*engine.Reactor) { s.arrive(&s.last) }
+	if err := x.local.reactor.Offload(&s.job); err != nil {
+		x.fail(faultOverload)
+		return
+	}
+	x.up = s
+	x.attempts++
+	x.connected = x.local.reactor.Now()
+	for _, f := range x.route.chain.connected {
+		f(x)
+	}
+	x.resumeUp()
+}
+
+// Bounds of what lies between a handler and its client.
+const (
+	bodyMax       = 64 << 10 // bytes of a request's body that came and that the handler has not asked for
+	bodyLow       = 32 << 10 // of which so many pause the client
+	answerWhole   = 4 << 10  // an answer up to this size gets a Content-Length
+	answerPiece   = 32 << 10 // what is given to the reactor at once
+	answerOnOrder = 64 << 10 // bytes given to the reactor that the client has not taken: then Write waits
+)
+
+// served is an http.Handler at work on one exchange: to the exchange it is the stream that takes the request.
+//
+//	reactor                              the handler's goroutine
+//	SendData ─► in ─► bodies (cap 1) ──► requestBody.Read
+//	            ◄───── more (task) ─────
+//	upSide.On… ◄────── part (task) ───── answerWriter: Write, Flush, WriteHeader, the end
+//	Release ─────────► released, wake ─► waits above answerOnOrder
+//
+// Owned by its reactor, but for what the drawing shows in the middle.
+//
+//	x != nil until both messages are through or the exchange dropped it
+//	bodies is empty while wanted
+type served struct {
+	x       *Exchange
+	reactor *engine.Reactor
+	job     engine.Job
+
+	in       []byte // of the request's body, not yet given to the handler
+	inEnded  bool   // and nothing follows
+	wanted   bool   // the handler takes what comes next
+	unwanted bool   // the handler is through: what comes is thrown away
+	answered bool   // the answer's end was delivered
+	expects  bool   // the client waits for 100 before it sends
+
+	bodies   chan bodyPart
+	more     engine.Task // posted by the handler's side when it wants what comes next
+	released atomic.Int64
+	wake     chan struct{}
+	last     part
+
+	peer, local poller.Addr // immutable
+	asksFirst   bool        // the handler's first Read asks, since a 100 answer is to follow. immutable
+}
+
+// bodyPart is a piece of a request's body. Whoever received it owns it.
+type bodyPart struct {
+	p   []byte
+	end bool
+}
+
+func newServed(x *Exchange) *served {
+	s := &served{
+		x: x, reactor: x.local.reactor, bodies: make(chan bodyPart, 1), wake: make(chan struct{}, 1),
+		expects: x.Request.Continue, peer: x.down.Peer(), local: x.down.Local(),
+	}
+	s.wanted, s.asksFirst = !s.expects, s.expects
+	s.more.Run = s.onMore
+	return s
+}
+
+// serve runs the handler. On its goroutine.
+func (s *served) serve(ctx context.Context, h http.Handler, r *http.Request) {
+	body := newRequestBody(ctx, s)
+	if r.Body == nil {
+		r.Body = body
+	}
+	r = r.WithContext(context.WithValue(ctx, http.LocalAddrContextKey, netAddr(s.local)))
+	w := newAnswerWriter(ctx, s, r, body)
+	defer func() {
+		body.Close()
+		p := recover()
+		switch err, _ := p.(error); {
+		case p == nil:
+		case errors.Is(err, http.ErrAbortHandler):
+			s.last = part{failed: true, quiet: true}
+		default:
+			logPanic(p)
+			s.last = part{failed: true}
+		}
+	}()
+	if ctx.Err() != nil {
+		return
+	}
+	h.ServeHTTP(w, r)
+	s.last = w.end()
+}
+
+// part is what a handler gives to the reactor at once: a head, bytes, an end.
+// Owned by the reactor once it was posted.
+type part struct {
+	task     engine.Task
+	head     *message.Head
+	data     []byte
+	trailers *message.Head
+	end      bool
+	failed   bool // the answer cannot be completed: the handler panicked
+	quiet    bool // on purpose, or it wrote less than it had announced
+}
+
+// arrive delivers a part to the exchange. On the reactor.
+func (s *served) arrive(p *part) {
+	s.unwanted = s.unwanted || p.end || p.failed
+	x := s.x
+	if x == nil {
+		return
+	}
+	defer x.rescue()
+	up := (*upSide)(x)
+	if p.head != nil {
+		s.expects = s.expects && p.head.Status != http.StatusContinue
+		bodyless := p.end && len(p.data) == 0 && p.trailers == nil
+		s.noteEnd(bodyless)
+		if up.OnHead(s, p.head, bodyless); bodyless || s.x == nil {
+			return
+		}
+	}
+	last := p.end && p.trailers == nil
+	if len(p.data) > 0 || last {
+		s.noteEnd(last)
+		if up.OnData(s, p.data, last); last || s.x == nil {
+			return
+		}
+	}
+	switch {
+	case p.failed:
+		s.fail(p.quiet)
+	case p.trailers != nil:
+		s.noteEnd(true)
+		up.OnTrailers(s, p.trailers)
+	}
+}
+
+// noteEnd remembers that the answer is through; the exchange needs no stream any more once the request is too.
+func (s *served) noteEnd(end bool) {
+	if end {
+		s.answered = true
+		if s.inEnded {
+			s.x = nil
+		}
+	}
+}
+
+// fail ends the exchange of a handler that panicked.
+func (s *served) fail(quiet bool) {
+	x := s.x
+	s.x, x.up = nil, nil
+	if quiet {
+		x.upFailed(faultAborted)
+		return
+	}
+	x.local.stats.Panics++
+	x.upFailed(faultInternal)
+}
+
+// onMore gives the handler what has come, or notes that it waits.
+func (s *served) onMore(*engine.Reactor) {
+	s.wanted = true
+	x := s.x
+	if x == nil {
+		return
+	}
+	defer x.rescue()
+	if s.expects {
+		s.expects = false
+		if !x.answering {
+			h := message.Head{Status: http.StatusContinue, Proto: message.HTTP11}
+			(*upSide)(x).OnHead(s, &h, false)
+		}
+	}
+	s.give()
+	(*upSide)(x).OnSendable(s)
+}
+
+// give hands over what has come, if the handler wants it. bodies has room then: see served.
+func (s *served) give() {
+	if s.wanted && (len(s.in) > 0 || s.inEnded) {
+		s.wanted = false
+		s.bodies <- bodyPart{s.in, s.inEnded}
+		s.in = nil
+	}
+}
+
+// SendData takes a piece of the request's body.
+func (s *served) SendData(p []byte, end bool) (int, error) {
+	if s.x == nil {
+		return 0, session.ErrDead
+	}
+	s.expects = false // the client did not wait
+	n := len(p)
+	if !s.unwanted {
+		n = min(n, bodyMax-len(s.in))
+		s.in = append(s.in, p[:n]...)
+	}
+	s.inEnded = end && n == len(p)
+	s.give()
+	s.noteEnd(s.answered)
+	return n, nil
+}
+
+// SendHead is not for a handler: it has the head already.
+func (s *served) SendHead(*message.Head, bool) error { return session.ErrOrder }
+
+// SendTrailers ends the request's body; the fields do not reach the handler.
+func (s *served) SendTrailers(*message.Head) error {
+	_, err := s.SendData(nil, true)
+	return err
+}
+
+// Congested reports whether the handler is behind.
+func (s *served) Congested() bool { return len(s.in) >= bodyLow && !s.unwanted }
+
+// Queued returns the bytes that the handler was not given yet.
+func (s *served) Queued() int { return len(s.in) }
+
+// Release lets the handler write on.
+func (s *served) Release(n int) {
+	s.released.Add(int64(n))
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Reset tells the handler that nobody waits for its answer.
+func (s *served) Reset(session.Code) {
+	s.x = nil
+	s.job.Cancel()
+}
+
+// Peer is the client: a handler is nobody else's peer.
+func (s *served) Peer() poller.Addr { return s.peer }
+
+// Local is the address that the client connected to.
+func (s *served) Local() poller.Addr { return s.local }

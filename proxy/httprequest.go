@@ -1,0 +1,183 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// newRequest makes of x.Request what net/http's server would have made of it. Its Body is nil where one is to come.
+func newRequest(x *Exchange, s *served) (*http.Request, error) {
+	h := &x.Request
+	target := string(h.Bytes(h.Target))
+	u, err := parseTarget(h.Verb, target)
+	if err != nil {
+		return nil, err
+	}
+	r := &http.Request{
+		Method: string(h.MethodBytes()), URL: u, RequestURI: target,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: httpFields(h), Host: string(h.Bytes(h.Authority)),
+		ContentLength: h.Length, Close: h.Close, RemoteAddr: remoteAddr(s.peer),
+	}
+	if h.Proto == message.HTTP10 {
+		r.Proto, r.ProtoMinor = "HTTP/1.0", 0
+	}
+	if h.Chunked {
+		r.TransferEncoding = []string{"chunked"}
+	}
+	if x.toUp.ended && len(x.toUp.held) == 0 {
+		r.ContentLength, r.Body = 0, http.NoBody
+	}
+	return r, nil
+}
+
+func parseTarget(v message.Verb, target string) (*url.URL, error) {
+	if v == message.VerbConnect && !strings.HasPrefix(target, "/") {
+		u, err := url.ParseRequestURI("http://" + target)
+		if err == nil {
+			u.Scheme = ""
+		}
+		return u, err
+	}
+	return url.ParseRequestURI(target)
+}
+
+// httpFields copies the fields that a handler gets to see: those that net/http's server leaves in a request.
+func httpFields(h *message.Head) http.Header {
+	fields := make(http.Header, len(h.Fields))
+	for i := range h.Fields {
+		switch f := &h.Fields[i]; {
+		case f.Dropped, f.ID == message.Host, f.ID == message.TransferEncoding, f.ID == message.Trailer:
+		default:
+			key := f.ID.String()
+			if f.ID == message.Other {
+				key = string(h.Name(i))
+			}
+			key = textproto.CanonicalMIMEHeaderKey(key)
+			fields[key] = append(fields[key], string(h.Value(i)))
+		}
+	}
+	return fields
+}
+
+func remoteAddr(a poller.Addr) string {
+	if a.IsUnix() || !a.IP.IsValid() {
+		return "@"
+	}
+	return a.IP.String()
+}
+
+func netAddr(a poller.Addr) net.Addr {
+	if a.IsUnix() {
+		return &net.UnixAddr{Name: a.Path, Net: "unix"}
+	}
+	return net.TCPAddrFromAddrPort(a.IP)
+}
+
+// requestBody is the body of a request as its handler reads it. It is not read ahead of the handler by more than
+// bodyMax. Safe for any goroutine: a handler may read in another one than its own, and be closed meanwhile.
+//
+//	asked => the reactor will put the next piece into bodies
+type requestBody struct {
+	s        *served
+	ctx      context.Context
+	closing  sync.Once
+	closed   chan struct{}
+	deadline deadline
+
+	mu    sync.Mutex // held while reading
+	rest  []byte     // of the piece that was received last. guarded by mu
+	ended bool       // guarded by mu
+	asked bool       // guarded by mu
+}
+
+func newRequestBody(ctx context.Context, s *served) *requestBody {
+	return &requestBody{s: s, ctx: ctx, closed: make(chan struct{}), asked: !s.asksFirst}
+}
+
+// Read waits until something has come. The error is io.EOF behind the last byte, that of the context when the client
+// has gone, and http.ErrBodyReadAfterClose once the handler has returned.
+func (b *requestBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	select {
+	case <-b.closed:
+		return 0, http.ErrBodyReadAfterClose
+	default:
+	}
+	if len(b.rest) == 0 && !b.ended {
+		if err := b.receive(); err != nil {
+			return 0, err
+		}
+	}
+	if len(b.rest) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// receive waits for the next piece. mu is held.
+func (b *requestBody) receive() error {
+	if !b.asked {
+		b.asked = true
+		b.s.reactor.Post(&b.s.more)
+	}
+	expired, stop := b.deadline.wait()
+	defer stop()
+	select {
+	case part := <-b.s.bodies:
+		b.rest, b.ended, b.asked = part.p, part.end, false
+		return nil
+	case <-b.closed:
+		return http.ErrBodyReadAfterClose
+	case <-b.ctx.Done():
+		return context.Cause(b.ctx)
+	case <-expired:
+		return os.ErrDeadlineExceeded
+	}
+}
+
+// Close ends reading.
+func (b *requestBody) Close() error {
+	b.closing.Do(func() { close(b.closed) })
+	return nil
+}
+
+// deadline is a time that a goroutine does not wait beyond.
+type deadline struct {
+	mu sync.Mutex
+	at time.Time // guarded by mu
+}
+
+func (d *deadline) set(at time.Time) {
+	d.mu.Lock()
+	d.at = at
+	d.mu.Unlock()
+}
+
+// wait returns a channel that says when the time has come; nil, which never does, without one. stop ends it.
+func (d *deadline) wait() (expired <-chan time.Time, stop func()) {
+	d.mu.Lock()
+	at := d.at
+	d.mu.Unlock()
+	if at.IsZero() {
+		return nil, func() {}
+	}
+	t := time.NewTimer(time.Until(at))
+	return t.C, func() { t.Stop() }
+}
+
+var _ io.ReadCloser = (*requestBody)(nil)
