@@ -7,7 +7,6 @@ package engine
 //	shared => data belongs to somebody else and is never written or pooled
 type Buf struct {
 	next   *Buf
-	before *Buf // the Buf before it, from Reserve to Commit only
 	data   []byte
 	r, w   int
 	class  uint8
@@ -71,7 +70,7 @@ func (p *bufPool) share(data []byte) *Buf {
 
 // put takes b back. Whoever had it must not touch it again.
 func (p *bufPool) put(b *Buf) {
-	b.r, b.w, b.before = 0, 0, nil
+	b.r, b.w = 0, 0
 	if b.shared {
 		b.data = nil
 		b.next, p.nodes = p.nodes, b

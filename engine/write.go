@@ -15,59 +15,57 @@ const largeWrite = 4 << 10
 // It never returns nil; after the Conn was closed the bytes go nowhere.
 func (c *Conn) Reserve(n int) []byte {
 	r := c.reactor
-	if c.state > open || c.flags&(finDue|finSent) != 0 {
-		if cap(r.spare) < n {
-			r.spare = make([]byte, 0, n)
-		}
-		return r.spare
+	if t := c.outTail; t != nil && !t.shared && t.room() >= n {
+		return t.data[t.w:t.w:len(t.data)]
 	}
-	t := c.outTail
-	if t == nil || t.shared || t.room() < n {
-		t = r.bufs.get(n)
-		t.before = c.outTail
-		c.link(t)
+	r.unreserve()
+	r.reserved = r.bufs.get(n)
+	return r.reserved.data[:0]
+}
+
+// unreserve takes back what was reserved and not committed.
+func (r *Reactor) unreserve() {
+	if t := r.reserved; t != nil {
+		r.reserved = nil
+		r.bufs.put(t)
 	}
-	return t.data[t.w:t.w:len(t.data)]
 }
 
 // Commit queues b, which was appended to what Reserve returned. A b that outgrew its room is copied. Above the hard
 // limit of the queue, which Room tells, the connection is closed with ErrQueueFull.
 func (c *Conn) Commit(b []byte) {
-	switch err := c.mayQueue(len(b)); {
-	case err == ErrQueueFull:
-		c.drop(err)
-		return
-	case err != nil:
+	r := c.reactor
+	if len(b) == 0 || c.state > open || c.flags&(finDue|finSent) != 0 {
+		r.unreserve()
 		return
 	}
-	t := c.outTail
-	if t != nil && len(b) > 0 && len(b) <= t.room() && &b[0] == &t.data[t.w] {
-		t.w += len(b)
+	if c.queued+len(b) > r.opts.SendMax {
+		r.stats.QueueFull++
+		r.unreserve()
+		c.drop(ErrQueueFull)
+		return
+	}
+	tail, fresh := c.outTail, r.reserved
+	switch {
+	case fresh != nil && &b[0] == &fresh.data[0]:
+		r.reserved = nil
+		if tail != nil && !tail.shared && tail.room() >= len(b) {
+			// Who reserves much and writes little must not make a queue of nearly empty Bufs.
+			tail.w += copy(tail.data[tail.w:], b)
+			r.bufs.put(fresh)
+		} else {
+			fresh.w = len(b)
+			c.link(fresh)
+		}
 		c.queued += len(b)
-	} else {
+	case tail != nil && len(b) <= tail.room() && &b[0] == &tail.data[tail.w]:
+		tail.w += len(b)
+		c.queued += len(b)
+	default:
+		r.unreserve()
 		c.queue(b)
 	}
-	if t != nil && t == c.outTail {
-		c.settleReserved(t)
-	}
 	c.noteQueued()
-}
-
-// settleReserved joins what was committed into a fresh Buf with the Buf before it, if it fits there: who reserves much
-// and writes little must not make a queue of nearly empty Bufs. One that stayed empty goes back.
-func (c *Conn) settleReserved(t *Buf) {
-	p := t.before
-	t.before = nil
-	switch {
-	case t.shared || t.r > 0:
-	case p != nil && p.next == t && !p.shared && p.room() >= t.w:
-		p.w += copy(p.data[p.w:], t.bytes())
-		p.next, c.outTail = nil, p
-		c.reactor.bufs.put(t)
-	case t.w == 0 && c.out == t:
-		c.out, c.outTail = nil, nil
-		c.reactor.bufs.put(t)
-	}
 }
 
 // Write queues or sends p, all of it, or returns ErrQueueFull and takes nothing. p is borrowed until return.
@@ -217,7 +215,11 @@ func (r *Reactor) writeOut(fd poller.FD, iov [][]byte) (int, syscall.Errno) {
 	} else {
 		n, e = r.kernel.Writev(fd, iov)
 	}
-	clear(iov)
+	if len(iov) == 1 {
+		iov[0] = nil // as clear would, without a call
+	} else {
+		clear(iov)
+	}
 	if e == syscall.EAGAIN {
 		return 0, 0
 	}
