@@ -1,7 +1,6 @@
 package h1
 
 import (
-	"encoding/binary"
 	"strconv"
 
 	"github.com/edge-proxy/edge/message"
@@ -98,11 +97,8 @@ func appendForeignLength(dst []byte, h *message.Head) []byte {
 	return dst
 }
 
-// Line ends and separators as they are written, for comparison in one load.
-const (
-	crlf  = '\r' | '\n'<<8
-	colon = ':' | ' '<<8
-)
+// crlf is a line end as one load sees it.
+const crlf = '\r' | '\n'<<8
 
 // appendFields appends the fields that are neither dropped nor of framing. Neighbours that lie in Base just as they
 // would be written are copied in one go: most heads pass with few changes.
@@ -114,26 +110,20 @@ func appendFields(dst []byte, h *message.Head) []byte {
 	from, to := 0, 0 // the run that is not written yet
 	for i := range h.Fields {
 		f := &h.Fields[i]
-		if f.Dropped || f.ID.Framing() {
-			continue
-		}
-		at, nameEnd := int(f.NameAt), int(f.NameAt)+int(f.NameLen)
-		value, end := int(f.ValueAt), int(f.ValueAt)+int(f.ValueLen)
-		if value == nameEnd+2 && end+2 <= len(base) && value <= end &&
-			binary.LittleEndian.Uint16(base[nameEnd:]) == colon && binary.LittleEndian.Uint16(base[end:]) == crlf {
-			if at != to {
+		switch {
+		case f.ID.Framing() || f.Dropped():
+		case f.Flags == 0:
+			if at := int(f.NameAt); at != to {
 				dst = append(dst, base[from:to]...)
 				from = at
 			}
-			to = end + 2
-			continue
+			to = int(f.ValueAt+f.ValueLen) + 2
+		default:
+			dst = append(dst, base[from:to]...)
+			from, to = 0, 0
+			dst = append(append(dst, h.Name(i)...), ": "...)
+			dst = append(append(dst, h.Value(i)...), "\r\n"...)
 		}
-		dst = append(dst, base[from:to]...)
-		from, to = 0, 0
-		dst = append(dst, base[at:nameEnd]...)
-		dst = append(dst, ':', ' ')
-		dst = append(dst, base[value:end]...)
-		dst = append(dst, '\r', '\n')
 	}
 	return append(dst, base[from:to]...)
 }

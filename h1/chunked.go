@@ -143,7 +143,9 @@ func (d *Decoder) trailers(in []byte, h *message.Head) (int, Event, *Error) {
 	h.Base, h.Proto = b[:n:n], message.HTTP11
 	ev := End
 	for i := range fs {
-		if fs[i].Dropped = notInTrailers(fs[i].ID); !fs[i].Dropped {
+		if notInTrailers(fs[i].ID) {
+			fs[i].Flags |= message.Dropped
+		} else {
 			ev = Trailers | End
 		}
 	}

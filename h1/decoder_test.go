@@ -69,7 +69,7 @@ func describe(h *message.Head) string {
 	fmt.Fprintf(&s, " v%d length=%d chunked=%t close=%t upgrade=%t continue=%t hops=%t\n", h.Proto, h.Length, h.Chunked,
 		h.Close, h.Upgrade, h.Continue, h.Hops)
 	for i := range h.Fields {
-		if !h.Fields[i].Dropped {
+		if !h.Fields[i].Dropped() {
 			fmt.Fprintf(&s, "  %s: %s (%d)\n", h.Name(i), h.Value(i), h.Fields[i].ID)
 		}
 	}

@@ -112,7 +112,7 @@ func checkCodings(h *message.Head, m *marks) *Error {
 		return nil
 	}
 	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID != message.TransferEncoding || f.Dropped {
+		if f := &h.Fields[i]; f.ID != message.TransferEncoding || f.Dropped() {
 			continue
 		}
 		for v := h.Value(i); ; {
@@ -168,7 +168,7 @@ func persist(h *message.Head, m *marks) *Error {
 func connectionOptions(h *message.Head, m *marks) *Error {
 	closes, keeps, upgrades, count := false, false, false, 0
 	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID != message.Connection || f.Dropped {
+		if f := &h.Fields[i]; f.ID != message.Connection || f.Dropped() {
 			continue
 		}
 		for v := h.Value(i); ; {
@@ -211,7 +211,8 @@ func dropNamed(h *message.Head, option []byte) {
 	for i := range h.Fields {
 		f := &h.Fields[i]
 		if f.ID == id && (id != message.Other || message.EqualFoldBytes(h.Name(i), option)) {
-			f.Dropped, h.Hops = true, true
+			f.Flags |= message.Dropped
+			h.Hops = true
 		}
 	}
 }

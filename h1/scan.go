@@ -31,6 +31,18 @@ func word(b []byte, i int) uint64 {
 	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), i))[:])
 }
 
+// half loads b[i:i+2].
+func half(b []byte, i int) uint16 {
+	// SAFETY: every caller has checked that len(b)-i >= 2, and i is never negative.
+	return binary.LittleEndian.Uint16((*[2]byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), i))[:])
+}
+
+// octet loads b[i].
+func octet(b []byte, i int) byte {
+	// SAFETY: every caller has checked that i < len(b), and i is never negative.
+	return *(*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), i))
+}
+
 // first is the index of the first byte that is marked in m.
 func first(m uint64) int { return bits.TrailingZeros64(m) >> 3 }
 

@@ -7,8 +7,21 @@ type Field struct {
 	ValueLen uint32
 	NameLen  uint16
 	ID       Name
-	Dropped  bool // deleted: its bytes stay where they are, readers and encoders pass it over
+	Flags    Flags
 }
+
+// Flags of a Field. The zero value says that Base holds the line just as an encoder would write it:
+// name, colon, space, value, CRLF. Whoever makes a Field otherwise sets Loose.
+type Flags uint8
+
+// The flags of a Field.
+const (
+	Dropped Flags = 1 << iota // deleted: its bytes stay where they are, readers and encoders pass it over
+	Loose                     // name and value do not stand in Base as they are to be written
+)
+
+// Dropped reports whether f is deleted.
+func (f *Field) Dropped() bool { return f.Flags&Dropped != 0 }
 
 // Span is a run of bytes in the head's Base.
 type Span struct{ At, Len uint32 }
@@ -116,7 +129,7 @@ func (h *Head) Query() []byte {
 // Peek returns the first value of the field that id names, nil when there is none. Borrowed.
 func (h *Head) Peek(id Name) []byte {
 	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID == id && !f.Dropped {
+		if f := &h.Fields[i]; f.ID == id && !f.Dropped() {
 			return h.Value(i)
 		}
 	}
@@ -126,7 +139,7 @@ func (h *Head) Peek(id Name) []byte {
 // Has reports whether there is a field that id names.
 func (h *Head) Has(id Name) bool {
 	for i := range h.Fields {
-		if h.Fields[i].ID == id && !h.Fields[i].Dropped {
+		if h.Fields[i].ID == id && !h.Fields[i].Dropped() {
 			return true
 		}
 	}
@@ -147,7 +160,7 @@ func (h *Head) Find(name string) int {
 	id := Lookup(name)
 	for i := range h.Fields {
 		f := &h.Fields[i]
-		if f.Dropped || f.ID != id || int(f.NameLen) != len(name) {
+		if f.Dropped() || f.ID != id || int(f.NameLen) != len(name) {
 			continue
 		}
 		if id != Other || equalFold(h.Name(i), name) {
@@ -161,7 +174,7 @@ func (h *Head) Find(name string) int {
 func (h *Head) Drop(id Name) {
 	for i := range h.Fields {
 		if h.Fields[i].ID == id {
-			h.Fields[i].Dropped = true
+			h.Fields[i].Flags |= Dropped
 		}
 	}
 }
@@ -169,7 +182,7 @@ func (h *Head) Drop(id Name) {
 // Del deletes every field called name, in any case.
 func (h *Head) Del(name string) {
 	for i := h.Find(name); i >= 0; i = h.Find(name) {
-		h.Fields[i].Dropped = true
+		h.Fields[i].Flags |= Dropped
 	}
 }
 

@@ -42,7 +42,7 @@ var hopByHop = func() (t [message.NameCount]bool) {
 func dropAll(h *message.Head, t *[message.NameCount]bool) {
 	for i := range h.Fields {
 		if f := &h.Fields[i]; t[f.ID] {
-			f.Dropped = true
+			f.Flags |= message.Dropped
 		}
 	}
 }

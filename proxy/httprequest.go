@@ -58,7 +58,7 @@ func httpFields(h *message.Head) http.Header {
 	fields := make(http.Header, len(h.Fields))
 	for i := range h.Fields {
 		switch f := &h.Fields[i]; {
-		case f.Dropped, f.ID == message.Host, f.ID == message.TransferEncoding, f.ID == message.Trailer:
+		case f.Dropped(), f.ID == message.Host, f.ID == message.TransferEncoding, f.ID == message.Trailer:
 		default:
 			key := f.ID.String()
 			if f.ID == message.Other {
