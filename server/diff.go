@@ -3,6 +3,7 @@ package server
 import (
 	"log/slog"
 	"reflect"
+	"strings"
 
 	"github.com/edge-proxy/edge/config"
 )
@@ -16,6 +17,18 @@ type Diff struct {
 // Empty reports whether nothing changed.
 func (d *Diff) Empty() bool {
 	return len(d.Added)+len(d.Removed)+len(d.Changed)+len(d.Restart) == 0
+}
+
+// listeners reports whether a listener is among what changed.
+func (d *Diff) listeners() bool {
+	for _, list := range [][]string{d.Added, d.Removed, d.Changed} {
+		for _, item := range list {
+			if strings.HasPrefix(item, "listener ") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // LogValue shows what changed as attributes of a line of the event log.

@@ -127,11 +127,17 @@ func (p *process) reload() {
 		return
 	}
 	p.cfg = cfg
+	if diff.Empty() {
+		slog.Info("configuration reloaded, nothing has changed")
+		return
+	}
 	slog.Info("configuration reloaded", "changes", diff)
 	if len(diff.Restart) > 0 {
 		slog.Warn("these keys take effect after a restart", "keys", diff.Restart)
 	}
-	p.server.sayListening()
+	if diff.listeners() {
+		p.server.sayListening()
+	}
 }
 
 // tell logs one finding about the configuration.

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -260,34 +261,37 @@ timeouts.first_byte = "3s"
 func TestApply_listenersComeAndGo(t *testing.T) {
 	testutil.CheckLeaks(t)
 	addr, _ := origin(t, "one")
-	kept, gone, fresh := testutil.FreeAddr(t), testutil.FreeAddr(t), testutil.FreeAddr(t)
+	gone, fresh := testutil.SocketPath(t), testutil.SocketPath(t)
 	const file = quiet + `
 upstreams.default.backends = [{ address = %q }]
 [[listeners]]
 name = %q
-listen = %q
+listen = "127.0.0.1:0"
 [[listeners]]
 name = %q
-listen = %q
+listen = "unix:%s"
 `
-	s := start(t, Options{}, file, addr, "kept", kept, "gone", gone)
+	s := start(t, Options{}, file, addr, "kept", "gone", gone)
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
-	getBy(t, client, "http://"+kept+"/") // a connection that must live on
+	kept := urlOf(t, s, "kept")
+	getBy(t, client, kept+"/") // a connection that must live on
 	socket := s.present.listeners[0].open
 
-	d := apply(t, s, file, addr, "renamed", kept, "fresh", fresh)
+	d := apply(t, s, file, addr, "renamed", "fresh", fresh)
 	if s.present.listeners[0].open != socket {
 		t.Error("the listener that stays was opened again")
 	}
-	if status, _ := getBy(t, client, "http://"+kept+"/"); status != 200 {
+	if status, _ := getBy(t, client, kept+"/"); status != 200 {
 		t.Errorf("the connection that was open: %d", status)
 	}
 	if n := counter(s, "edge_connections", "renamed"); n != 1 {
 		t.Errorf("%v connections on the listener that stays, want the one of the beginning", n)
 	}
-	get(t, s, "fresh", "/")
-	if c, err := net.Dial("tcp", gone); err == nil {
+	if status, _ := getBy(t, over("unix", fresh), "http://edge.test/"); status != 200 {
+		t.Errorf("the listener that was added: %d", status)
+	}
+	if c, err := net.Dial("unix", gone); err == nil {
 		c.Close()
 		t.Error("the listener that was removed still accepts")
 	}
@@ -333,7 +337,7 @@ func TestApply_failureChangesNothing(t *testing.T) {
 	testutil.CheckLeaks(t)
 	addr, _ := origin(t, "one")
 	taken := testutil.Listen(t)
-	free := testutil.FreeAddr(t)
+	free := testutil.SocketPath(t)
 	s := start(t, Options{}, quiet+`
 [[listeners]]
 name = "web"
@@ -343,7 +347,7 @@ pattern = "/*"
 dest = %q
 `, addr)
 	for name, text := range map[string]string{
-		"address in use": fmt.Sprintf("[[listeners]]\nlisten = [%q, %q]", free, taken.Addr()),
+		"address in use": fmt.Sprintf("[[listeners]]\nlisten = [\"unix:%s\", %q]", free, taken.Addr()),
 		"log directory":  "http.listen = \"127.0.0.1:0\"\nlog.output = [\"/nowhere/at/all.log\"]",
 	} {
 		cfg := parse(t, "global.worker_threads = 2\n"+text+"\n[[routes]]\npattern = \"/*\"\ndest = \"status:500\"\n")
@@ -357,7 +361,7 @@ dest = %q
 		if status, body := get(t, s, "web", "/"); status != 200 {
 			t.Errorf("%s: afterwards %d %q", name, status, body)
 		}
-		if c, err := net.Dial("tcp", free); err == nil {
+		if c, err := net.Dial("unix", free); err == nil {
 			c.Close()
 			t.Errorf("%s: the address that could be opened still is", name)
 		}
@@ -369,10 +373,9 @@ dest = %q
 
 func TestStart_addressOfAnotherServer(t *testing.T) {
 	// Both would set SO_REUSEPORT, so the kernel alone would let them share the address.
-	addr := testutil.FreeAddr(t)
-	text := quiet + fmt.Sprintf("http.listen = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n", addr)
-	start(t, Options{}, "%s", text)
-	second, err := New(parse(t, "global.worker_threads = 2\n"+text), Options{})
+	const file = quiet + "http.listen = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
+	first := start(t, Options{}, file, "127.0.0.1:0")
+	second, err := New(parse(t, "threads = 2\n"+fmt.Sprintf(file, first.Addresses()[0].Addr)), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -449,6 +452,65 @@ dest = "%s:%s"
 	}
 }
 
+func TestApply_underLoad(t *testing.T) {
+	testutil.CheckLeaks(t)
+	dir := t.TempDir()
+	one, _ := origin(t, "one")
+	two, _ := origin(t, "two")
+	const file = `
+log.output = [%q]
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+limits.keepalive_requests = %d
+[[routes]]
+pattern = "/*"
+dest = %q
+`
+	s := start(t, Options{}, file, filepath.Join(dir, "one"), 50, one)
+	url := urlOf(t, s, "web")
+	var asking sync.WaitGroup
+	var enough atomic.Bool
+	var asked atomic.Int64
+	for range 4 {
+		asking.Go(func() {
+			c := &http.Client{Transport: &http.Transport{}}
+			defer c.CloseIdleConnections()
+			for !enough.Load() {
+				resp, err := c.Get(url + "/x")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
+					t.Errorf("%d %v", resp.StatusCode, err)
+				}
+				resp.Body.Close()
+				asked.Add(1)
+			}
+		})
+	}
+	for i := range 50 {
+		was := asked.Load()
+		if i%2 == 0 {
+			apply(t, s, file, filepath.Join(dir, "two"), 20, two)
+		} else {
+			apply(t, s, file, filepath.Join(dir, "one"), 50, one)
+		}
+		testutil.Eventually(t, testutil.Patience, func() bool { return asked.Load() > was+4 || t.Failed() })
+	}
+	enough.Store(true)
+	asking.Wait()
+	if n := counter(s, "edge_requests_total", "2xx"); int64(n) != asked.Load() {
+		t.Errorf("%v answers counted, %d asked", n, asked.Load())
+	}
+	// What a request does behind the reload that retired its upstream is not counted: one of each client at the most.
+	n := counter(s, "edge_upstream_dials_total") + counter(s, "edge_upstream_reuse_total")
+	if int64(n) < asked.Load()-50*4 {
+		t.Errorf("%v uses of backends counted, %d asked", n, asked.Load())
+	}
+}
+
 func TestApply_whileEnding(t *testing.T) {
 	s := start(t, Options{}, quiet+"http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"")
 	cfg := s.present.config
@@ -488,14 +550,18 @@ dest = "status:200"
 		if p, ok := strings.CutPrefix(addr, "unix:"); ok {
 			network, address = "unix", p
 		}
-		c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, network, address)
-			}}}
-		if status, _ := getBy(t, c, "http://edge.test/"); status != 200 {
+		if status, _ := getBy(t, over(network, address), "http://edge.test/"); status != 200 {
 			t.Errorf("%s: %d", addr, status)
 		}
 	}
+}
+
+// over makes a client that connects to address whatever it is asked for.
+func over(network, address string) *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}}}
 }
 
 func hasIPv6() bool {
