@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -166,11 +167,7 @@ func (b *build) vacant(a poller.Addr, v6only bool) error {
 	if a.IsUnix() || a.IP.Port() == 0 || b.server.present.hasPort(a.IP.Port()) || b.hasPort(a.IP.Port()) {
 		return nil
 	}
-	ip := a.IP.Addr()
-	family, sa := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Port: int(a.IP.Port()), Addr: ip.Unmap().As4()})
-	if ip.Is6() && !ip.Is4In6() {
-		family, sa = unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.IP.Port()), Addr: ip.As16()}
-	}
+	family, sa := sockaddr(a.IP)
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("listen %s: %w", a, err)
@@ -188,6 +185,18 @@ func (b *build) vacant(a poller.Addr, v6only bool) error {
 		return fmt.Errorf("listen %s: %w", a, err)
 	}
 	return nil
+}
+
+func sockaddr(a netip.AddrPort) (family int, sa unix.Sockaddr) {
+	ip := a.Addr().Unmap()
+	if ip.Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
+	}
+	in6 := &unix.SockaddrInet6{Port: int(a.Port()), Addr: ip.As16()}
+	if zone, err := strconv.ParseUint(ip.Zone(), 10, 32); err == nil {
+		in6.ZoneId = uint32(zone)
+	}
+	return unix.AF_INET6, in6
 }
 
 // hasPort reports whether g holds a socket with that port: then it is for the kernel to say what goes together.

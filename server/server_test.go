@@ -385,6 +385,40 @@ func TestStart_addressOfAnotherServer(t *testing.T) {
 	}
 }
 
+func TestStart_bothFamiliesOnAPort(t *testing.T) {
+	const file = quiet + "http.listen = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
+	var s *Server
+	for range 5 { // a free port may be lost to somebody else
+		_, port, _ := net.SplitHostPort(testutil.FreeAddr(t))
+		first, err := New(parse(t, "threads = 2\n"+fmt.Sprintf(file, ":"+port)), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = first.Stop() })
+		if err = first.Start(); err == nil {
+			s = first
+			break
+		}
+		t.Log(err)
+	}
+	if s == nil {
+		t.Fatal("no port could be opened")
+	}
+	port := s.Addresses()[0].Addr.IP.Port()
+	for _, host := range []string{"", "0.0.0.0", "[::]"} {
+		addr := fmt.Sprintf("%s:%d", host, port)
+		second, err := New(parse(t, "threads = 2\n"+fmt.Sprintf(file, addr)), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = second.Start()
+		_ = second.Stop()
+		if want := "address already in use"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s beside :%d: %v, want %s", addr, port, err, want)
+		}
+	}
+}
+
 func TestApply_logsGoWhereTheNewConfigurationSays(t *testing.T) {
 	dir := t.TempDir()
 	one, two := filepath.Join(dir, "one"), filepath.Join(dir, "two")

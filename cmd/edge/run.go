@@ -75,7 +75,7 @@ func sayHello(s *server.Server, cfg *config.Config) {
 		return
 	}
 	for _, a := range s.Addresses() {
-		fmt.Fprintf(os.Stderr, "edge: no configuration, so here is a hello page: %s\n", urlOf(a))
+		fmt.Fprintf(os.Stderr, "edge: nothing is configured yet, so here is a hello page: %s\n", urlOf(a))
 	}
 }
 
