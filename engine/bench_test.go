@@ -321,8 +321,8 @@ func report(b *testing.B, how string, all []time.Duration) {
 // serverEnv makes a run of the test binary an echo server: "reactors procs".
 const serverEnv = "EDGE_BENCH_ECHO_SERVER"
 
-// BenchmarkReactors_number is what one echo costs a server process, by number of reactors and of Ps. The load comes from
-// this process; the server's processor time is read from the kernel.
+// BenchmarkReactors_number is what one echo costs a server process, by number of reactors and of Ps. The load comes
+// from this process; the server's processor time is read from the kernel.
 func BenchmarkReactors_number(b *testing.B) {
 	for _, tc := range []struct{ reactors, procs int }{{1, 1}, {1, 2}, {2, 2}, {2, 3}} {
 		b.Run(fmt.Sprintf("reactors=%d/procs=%d", tc.reactors, tc.procs), func(b *testing.B) {
