@@ -35,31 +35,41 @@ func (b *bodyWriter) begin(f framing, length int64) {
 	}
 }
 
-// data sends p, as much of it as the queue has room for: then the caller waits for OnSendable with the rest.
-func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (int, error) {
+// data sends p, as much of it as the queue has room for. Where that is not all of it, the connection is congested: the
+// caller waits for OnSendable with the rest.
+func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (n int, err error) {
 	if b.framing == noHead || b.framing == ended {
 		return 0, ErrOrder
 	}
-	// An end alone always fits: what went before it left room.
-	if room := c.Room() - 2*chunkRoom; len(p) > max(room, 0) || !c.Open() {
+	for {
+		// An end alone always fits: what went before it left room.
+		room := max(c.Room()-2*chunkRoom, 0)
 		switch {
 		case !c.Open():
-			return 0, ErrDead
-		case room <= 0:
-			return 0, nil
+			return n, ErrDead
+		case len(p) <= room || b.framing == noBody:
+			return n + len(p), b.piece(c, p, end)
+		case room == 0:
+			return n, nil
 		}
-		p, end = p[:room], false
+		if err := b.piece(c, p[:room], false); err != nil {
+			return n, err
+		}
+		n, p = n+room, p[room:]
 	}
-	var err error
+}
+
+// piece sends p, for which there is room.
+func (b *bodyWriter) piece(c *engine.Conn, p []byte, end bool) (err error) {
 	switch b.framing {
 	case noBody:
 		// The answer to HEAD, or one whose status forbids a body: what would follow is not sent.
 	case counted:
 		if int64(len(p)) > b.left {
-			return 0, ErrTooMuch
+			return ErrTooMuch
 		}
 		if b.left -= int64(len(p)); b.left > 0 && end {
-			return 0, ErrTooLittle
+			return ErrTooLittle
 		}
 		err = c.Write(p)
 	case untilClose:
@@ -67,13 +77,10 @@ func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (int, error) {
 	case chunked:
 		err = b.chunk(c, p, end)
 	}
-	if err != nil {
-		return 0, err
-	}
-	if end {
+	if err == nil && end {
 		b.framing = ended
 	}
-	return len(p), nil
+	return err
 }
 
 // chunkRoom is more than the longest chunk head and the end of the one before it take.
