@@ -332,6 +332,39 @@ func TestConn_reservingMuchAndWritingLittleKeepsTheQueueSmall(t *testing.T) {
 	}
 }
 
+func TestConn_commitsAPartOfWhatWasReserved(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	c, fd := g.open(&script{})
+	g.on(func() {
+		c.Commit(append(c.Reserve(64), "not this, but this"...)[len("not this, but "):])
+		c.Write([]byte(" and "))
+		c.Commit(append(c.Reserve(64), "no, that"...)[len("no, "):])
+		c.Reserve(64) // never committed
+	})
+	g.want(g.sent(fd), "this and that")
+}
+
+func TestConn_finishWaitsForNobody(t *testing.T) {
+	for _, unread := range []bool{false, true} {
+		g := newRig(t, engine.Options{})
+		s := &script{}
+		c, fd := g.open(s)
+		if unread {
+			g.loop.Inject(fd, []byte("said more all the same"))
+			g.on(func() { c.PauseRead() })
+		}
+		g.on(func() {
+			c.Write([]byte("answer"))
+			c.Finish()
+		})
+		g.ticks(2)
+		g.want(g.sent(fd), "answer")
+		if g.loop.Sock(fd).Open && !unread {
+			t.Fatal("lingers behind a peer that has said it sends no more")
+		}
+	}
+}
+
 func TestConn_sendableExactlyWhenDue(t *testing.T) {
 	g := newRig(t, engine.Options{SendLow: 1000})
 	s := &script{}

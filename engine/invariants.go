@@ -34,6 +34,9 @@ func (r *Reactor) check() {
 	}
 	invariant.That(tenants+len(r.free) == len(r.slots), "%d slots, %d tenants, %d free",
 		len(r.slots), tenants, len(r.free))
+	if r.reserved != nil {
+		held += int64(len(r.reserved.data))
+	}
 	invariant.That(held == r.bufs.inUse, "conns hold %d bytes, %d are out", held, r.bufs.inUse)
 	invariant.That(int64(opened) <= r.load.Load(), "%d conns accepted, load %d", opened, r.load.Load())
 	for _, c := range r.ready[r.readyAt:] {

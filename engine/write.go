@@ -11,8 +11,8 @@ import (
 const largeWrite = 4 << 10
 
 // Reserve returns an empty slice over the free end of the send queue, with room for at least n bytes. Append to it and
-// hand the result to Commit before any other method of c is called: heads are written where they will be sent from.
-// It never returns nil; after the Conn was closed the bytes go nowhere.
+// hand the result to Commit before any other method of a Conn of this reactor is called: heads are written where they
+// will be sent from. It never returns nil; after the Conn was closed the bytes go nowhere.
 func (c *Conn) Reserve(n int) []byte {
 	r := c.reactor
 	if t := c.outTail; t != nil && !t.shared && t.room() >= n {
@@ -62,8 +62,8 @@ func (c *Conn) Commit(b []byte) {
 		tail.w += len(b)
 		c.queued += len(b)
 	default:
+		c.queue(b) // b may lie in what was reserved
 		r.unreserve()
-		c.queue(b)
 	}
 	c.noteQueued()
 }
