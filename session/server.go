@@ -79,7 +79,7 @@ func (s *Server) Stats(r *engine.Reactor) ServerStats { return s.local[r.Index()
 //
 //	receiver != nil  from Accept to the end of both messages, or OnReset
 //	requestDone      the request was delivered whole; what follows is the next one and is not looked at
-//	owed > 0 => reading is paused
+//	owed > 0 => reading is paused, or draining: then it is what was thrown away
 type serverConn struct {
 	server   *Server
 	conn     *engine.Conn
@@ -132,6 +132,7 @@ func (s *serverConn) OnData(c *engine.Conn, in []byte) (used int) {
 		s.dispatch(local, ev, body)
 	}
 	switch {
+	case s.draining:
 	case s.owed > 0:
 		c.PauseRead()
 		s.await()
