@@ -63,6 +63,9 @@ func (c *Conn) sent() {
 func (c *Conn) drain() {
 	c.releaseKept()
 	if c.flags&timedOut != 0 {
+		if c.queued > 0 {
+			c.reactor.stats.SendTimeouts++
+		}
 		c.giveUp(ErrTimeout)
 		return
 	}

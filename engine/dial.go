@@ -69,6 +69,7 @@ func (c *Conn) connect() error {
 		d.wait = min(max(2*d.wait, redialFirst), redialLast)
 		d.retry.Run = c.redial
 		r.Arm(&d.retry, r.now+d.wait)
+		r.stats.Redials++
 		return nil
 	case syscall.EMFILE, syscall.ENFILE:
 		return ErrNoDescriptors
@@ -98,6 +99,7 @@ func (c *Conn) redial(r *Reactor) {
 func (c *Conn) finishConnect() bool {
 	if c.can&(poller.CanWrite|poller.Broken) == 0 {
 		if c.flags&timedOut != 0 {
+			c.reactor.stats.ConnectTimeouts++
 			c.drop(ErrConnectTimeout)
 		}
 		return false

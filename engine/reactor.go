@@ -254,6 +254,9 @@ func (r *Reactor) runMail() {
 		r.stats.Tasks++
 		t.Run(r)
 	}
+	if r.inbox != nil {
+		r.stats.MailCut++
+	}
 }
 
 // runReady gives turns. A Conn that becomes ready meanwhile has its own in this tick, one that used up its budget has
@@ -267,6 +270,9 @@ func (r *Reactor) runReady() {
 		if n%turnsPerLook == 0 && r.kernel.Now()-r.now > turnTime {
 			break
 		}
+	}
+	if r.readyAt < len(r.ready) {
+		r.stats.TurnsCut++
 	}
 	r.ready, r.readyAt = rest(r.ready, r.readyAt)
 	if len(r.again) > 0 {

@@ -216,7 +216,7 @@ func TestReactor_turnsEndByTime(t *testing.T) {
 	}
 	g.ticks(1)
 	g.on(func() { order = append(order, "task") })
-	if len(order) == 101 && order[100] == "task" || len(order) < 2 {
+	if len(order) == 101 && order[100] == "task" || len(order) < 2 || g.reactor.Stats().TurnsCut == 0 {
 		t.Fatalf("mail waited for %d turns of 1 ms", len(order))
 	}
 	for range 20 {
@@ -448,8 +448,9 @@ func TestReactor_dialRetriesAFullUnixBacklog(t *testing.T) {
 			g.pass(tc.pass / 20)
 		}
 		g.want(tc.name+": "+s.events(), tc.name+": "+tc.want)
-		if tries > 50 {
-			t.Fatalf("%d attempts", tries)
+		st := g.reactor.Stats()
+		if tries > 50 || int(st.Redials) != min(tries, tc.fails) || (st.ConnectTimeouts == 1) != (tc.fails > tries) {
+			t.Fatalf("%d attempts, %+v", tries, st)
 		}
 	}
 }

@@ -112,6 +112,20 @@ func (g *rig) open(h engine.Handler) (*engine.Conn, poller.FD) {
 	return c, fd
 }
 
+// dial connects to somewhere, with the handler h.
+func (g *rig) dial(h engine.Handler) (c *engine.Conn, fd poller.FD) {
+	g.t.Helper()
+	g.loop.OnConnect = func(f poller.FD, _ poller.Addr) { fd = f }
+	g.on(func() {
+		var err error
+		if c, err = g.reactor.Dial(loopback, h, nil); err != nil {
+			g.t.Fatal(err)
+		}
+	})
+	g.ticks(1)
+	return c, fd
+}
+
 // inject lets s arrive at fd and ticks.
 func (g *rig) inject(fd poller.FD, s string) {
 	g.loop.Inject(fd, []byte(s))

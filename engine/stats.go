@@ -15,6 +15,13 @@ type Stats struct {
 	BytesOut    uint64
 	Panics      uint64 // handlers that panicked: their connection was closed
 
+	MailCut  uint64 // ticks that left posted tasks for the next one
+	TurnsCut uint64 // ticks that left ready connections for the next one
+
+	Redials         uint64 // attempts to connect put off by a full backlog of a Unix socket
+	ConnectTimeouts uint64 // closed with ErrConnectTimeout
+	SendTimeouts    uint64 // closing connections that did not take their queue within SendTimeout
+
 	AcceptPaused uint64 // out of descriptors, above ConnsMax or under memory pressure
 	AcceptFailed uint64 // connections that died before they were accepted
 	ReadFull     uint64 // closed with ErrReadFull
@@ -44,6 +51,11 @@ func (s *Stats) add(o *Stats) {
 	s.BytesIn += o.BytesIn
 	s.BytesOut += o.BytesOut
 	s.Panics += o.Panics
+	s.MailCut += o.MailCut
+	s.TurnsCut += o.TurnsCut
+	s.Redials += o.Redials
+	s.ConnectTimeouts += o.ConnectTimeouts
+	s.SendTimeouts += o.SendTimeouts
 	s.AcceptPaused += o.AcceptPaused
 	s.AcceptFailed += o.AcceptFailed
 	s.ReadFull += o.ReadFull
