@@ -49,6 +49,9 @@ type Exchange struct {
 	connected int64
 	firstByte int64
 	backend   int
+	address   int // of the backend's
+	refused   int // addresses of the backend that could not be connected to
+	retries   int
 	attempts  int
 	number    uint64 // 0 until it is asked for
 	bodyIn    int64  // bytes of the request's body that came
@@ -217,7 +220,8 @@ func (x *Exchange) reset() {
 	x.ctx, x.cancel = nil, nil
 	x.locals = x.locals[:0]
 	x.connected, x.firstByte = 0, 0
-	x.backend, x.attempts, x.interims, x.status = 0, 0, 0, 0
+	x.backend, x.address, x.refused, x.retries = 0, 0, 0, 0
+	x.attempts, x.interims, x.status = 0, 0, 0
 	x.fault, x.lost = nil, nil
 	x.parked, x.working, x.downGone, x.own = false, false, false, false
 	x.answering, x.finishing, x.prepared, x.reused = false, false, false, false

@@ -3,94 +3,10 @@ package proxy
 import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // interimsMax bounds the 1xx heads that are passed on in one exchange.
 const interimsMax = 8
-
-// Destination is where a route leads: To, Answer or FromHTTP make one.
-type Destination interface {
-	open(x *Exchange)
-}
-
-// toUpstream leads to a backend of an upstream.
-type toUpstream struct{ upstream *upstream.Upstream }
-
-// To leads to a backend of u.
-func To(u *upstream.Upstream) Destination { return &toUpstream{u} }
-
-func (d *toUpstream) open(x *Exchange) {
-	if !x.prepared {
-		x.prepared = true
-		for _, f := range x.route.chain.upstreamRequest {
-			f(x)
-		}
-	}
-	d.attempt(x, false, faultNoBackend)
-}
-
-// attempt gives the request to a backend; fresh asks for a connection that nobody used before, to the backend that
-// was chosen last. A backend that fails at once is followed by the next one. why is the answer when none is left.
-func (d *toUpstream) attempt(x *Exchange, fresh bool, why *fault) {
-	r := x.local.reactor
-	for {
-		if !fresh {
-			x.backend = d.upstream.Pick(r, &x.tried)
-		}
-		if x.backend < 0 {
-			x.fail(why)
-			return
-		}
-		x.attempts++
-		c, err := d.upstream.Take(r, x.backend, fresh)
-		if err == nil {
-			d.send(x, c)
-			return
-		}
-		fresh, why = false, faultOfDial(err)
-		if !d.again(x, err) {
-			x.fail(why)
-			return
-		}
-	}
-}
-
-// again notes that the backend could not be connected to, and reports whether another one may be tried.
-func (d *toUpstream) again(x *Exchange, cause error) bool {
-	for _, f := range x.route.chain.connectFailed {
-		f(x, cause)
-	}
-	x.tried.Add(x.backend)
-	if x.attempts > d.upstream.Retries() {
-		return false
-	}
-	x.local.stats.Retries++
-	return true
-}
-
-func (d *toUpstream) send(x *Exchange, c *upstream.Conn) {
-	x.conn = c
-	x.up = c.Open((*upSide)(x))
-	x.reused = c.Reused()
-	x.connected = x.local.reactor.Now()
-	// A body that is all here already could leave with the head, but a retry may need it: see relay.begun.
-	bodyless := x.toUp.ended && len(x.toUp.held) == 0 && x.toUp.passed == 0
-	if err := x.up.SendHead(&x.Request, bodyless); err != nil {
-		x.upError(err)
-		return
-	}
-	for _, f := range x.route.chain.connected {
-		f(x)
-	}
-	if bodyless {
-		x.toUp.endSent = true
-		return
-	}
-	if !x.up.Congested() {
-		x.resumeUp()
-	}
-}
 
 func (x *Exchange) resumeUp() {
 	if err := x.toUp.resume(x.down, x.up); err != nil {
@@ -232,18 +148,20 @@ func (x *Exchange) retry(code session.Code, cause error, reused bool) bool {
 	}
 	switch code {
 	case session.ConnectFailed, session.ConnectTimeout:
-		if !d.again(x, cause) {
+		at := d.again(x, cause)
+		if at == nowhere {
 			return false
 		}
-		d.attempt(x, false, faultOfReset(code, cause))
+		d.attempt(x, at, faultOfReset(code, cause))
 		return true
 	case session.ConnectionLost:
-		if !reused || !x.Request.Verb.Idempotent() || !x.toUp.ended || x.attempts > d.upstream.Retries() {
+		if !reused || !x.Request.Verb.Idempotent() || !x.toUp.ended || x.retries >= d.upstream.Retries() {
 			return false
 		}
 		x.toUp.endSent = false
+		x.retries++
 		x.local.stats.Retries++
-		d.attempt(x, true, faultLost)
+		d.attempt(x, sameAddress, faultLost)
 		return true
 	}
 	return false

@@ -150,21 +150,37 @@ func (u *Upstream) Pick(r *engine.Reactor, tried *balance.Tried) int {
 	return u.local[r.Index()].picker.Pick(tried)
 }
 
-// Take returns a connection to backend i: the one that was parked last, if it is quiet, or a fresh one, which may still
-// be connecting. fresh asks for no parked one. On r only.
-func (u *Upstream) Take(r *engine.Reactor, i int, fresh bool) (*Conn, error) {
+// NextAddress chooses an address of backend i, each in turn, for Take. On r only.
+func (u *Upstream) NextAddress(r *engine.Reactor, i int) int {
+	p := u.peers(r, i)
+	if p.next++; p.next >= len(p.groups) {
+		p.next = 0
+	}
+	return p.next
+}
+
+// Addresses returns how many addresses backend i has. On r only.
+func (u *Upstream) Addresses(r *engine.Reactor, i int) int { return len(u.peers(r, i).groups) }
+
+// peers returns what r keeps of backend i, renewed when its name has resolved to others.
+func (u *Upstream) peers(r *engine.Reactor, i int) *peers {
 	l := u.local[r.Index()]
 	p := &l.peers[i]
 	if addrs := u.backends[i].addrs.Load(); p.addrs != addrs {
 		p.renew(l.shard, addrs)
 	}
+	return p
+}
+
+// Take returns a connection to an address of backend i: the one that was parked last, if it is quiet, or a fresh one,
+// which may still be connecting. fresh asks for no parked one. On r only.
+func (u *Upstream) Take(r *engine.Reactor, i, address int, fresh bool) (*Conn, error) {
+	l := u.local[r.Index()]
+	p := u.peers(r, i)
 	if len(p.groups) == 0 {
 		return nil, ErrNoAddress
 	}
-	if p.next++; p.next >= len(p.groups) {
-		p.next = 0
-	}
-	g := p.groups[p.next]
+	g := p.groups[min(address, len(p.groups)-1)] // fewer than when it was chosen, if the name was resolved meanwhile
 	for !fresh {
 		c, ok := l.shard.Take(g)
 		if !ok {

@@ -1,0 +1,108 @@
+package proxy
+
+import "github.com/edge-proxy/edge/upstream"
+
+// Destination is where a route leads: To, Answer or FromHTTP make one.
+type Destination interface {
+	open(x *Exchange)
+}
+
+// toUpstream leads to a backend of an upstream.
+type toUpstream struct{ upstream *upstream.Upstream }
+
+// To leads to a backend of u.
+func To(u *upstream.Upstream) Destination { return &toUpstream{u} }
+
+func (d *toUpstream) open(x *Exchange) {
+	if !x.prepared {
+		x.prepared = true
+		for _, f := range x.route.chain.upstreamRequest {
+			f(x)
+		}
+	}
+	d.attempt(x, nextBackend, faultNoBackend)
+}
+
+// aim says where an attempt goes.
+type aim uint8
+
+const (
+	nowhere     aim = iota
+	nextBackend     // that was not tried
+	nextAddress     // of the same backend, whose name has several
+	sameAddress     // on a connection that nobody used before
+)
+
+// addressesMax bounds how many addresses of one backend are tried for one exchange.
+const addressesMax = 8
+
+// attempt gives the request to a backend. One that fails at once is followed by the next. why is the answer when none is
+// left.
+func (d *toUpstream) attempt(x *Exchange, at aim, why *fault) {
+	r := x.local.reactor
+	for {
+		if at == nextBackend {
+			next := d.upstream.Pick(r, &x.tried)
+			if next < 0 {
+				x.fail(why)
+				return
+			}
+			x.backend, x.refused = next, 0
+			x.address = d.upstream.NextAddress(r, next)
+		}
+		x.attempts++
+		c, err := d.upstream.Take(r, x.backend, x.address, at == sameAddress)
+		if err == nil {
+			d.send(x, c)
+			return
+		}
+		why = faultOfDial(err)
+		if at = d.again(x, err); at == nowhere {
+			x.fail(why)
+			return
+		}
+	}
+}
+
+// again notes that an address could not be connected to, and says what may be tried next: the other addresses of the
+// backend first, then other backends, as many as the upstream allows.
+func (d *toUpstream) again(x *Exchange, cause error) aim {
+	for _, f := range x.route.chain.connectFailed {
+		f(x, cause)
+	}
+	x.refused++
+	if n := d.upstream.Addresses(x.local.reactor, x.backend); x.refused < min(n, addressesMax) {
+		x.address = (x.address + 1) % n
+		return nextAddress
+	}
+	x.tried.Add(x.backend)
+	if x.retries >= d.upstream.Retries() {
+		return nowhere
+	}
+	x.retries++
+	x.local.stats.Retries++
+	return nextBackend
+}
+
+func (d *toUpstream) send(x *Exchange, c *upstream.Conn) {
+	x.conn = c
+	x.up = c.Open((*upSide)(x))
+	x.reused = c.Reused()
+	x.connected = x.local.reactor.Now()
+	// A body that is all here already could leave with the head, but a retry may need it: see relay.begun.
+	bodyless := x.toUp.ended && len(x.toUp.held) == 0 && x.toUp.passed == 0
+	if err := x.up.SendHead(&x.Request, bodyless); err != nil {
+		x.upError(err)
+		return
+	}
+	for _, f := range x.route.chain.connected {
+		f(x)
+	}
+	if bodyless {
+		x.toUp.endSent = true
+		return
+	}
+	if !x.up.Congested() {
+		x.resumeUp()
+	}
+}
