@@ -396,6 +396,11 @@ func (s *serverConn) SendData(p []byte, end bool) (int, error) {
 		return 0, ErrDead
 	}
 	n, err := s.body.data(s.conn, p, end)
+	if n < len(p) && err == nil && !s.conn.Congested() {
+		// The connection takes nothing any more, and no read will tell while a further request waits to be read.
+		s.conn.Close(engine.ErrClosed)
+		return n, ErrDead
+	}
 	s.sent()
 	return n, err
 }
