@@ -351,7 +351,7 @@ func (v *town) run() {
 				return false
 			}
 		}
-		return len(v.open) == 0
+		return len(v.open) == 0 && v.engine.Conns() == 0 // a conn that is being handed over has no handler yet
 	}
 	if err := v.w.Run(over, 400_000); err != nil {
 		v.t.Fatal(err)
