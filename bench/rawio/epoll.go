@@ -113,7 +113,7 @@ func (e *Epoll) Add(fd int, slot, generation uint32) unix.Errno {
 func (e *Epoll) add(fd int, interest, slot, generation uint32) unix.Errno {
 	ev := unix.EpollEvent{Events: interest, Fd: int32(slot), Pad: int32(generation)}
 	// SAFETY: the kernel copies ev before it returns.
-	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(e.fd), unix.EPOLL_CTL_ADD, uintptr(fd),
+	_, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(e.fd), unix.EPOLL_CTL_ADD, uintptr(fd),
 		uintptr(unsafe.Pointer(&ev)), 0, 0)
 	return errno
 }
@@ -159,7 +159,7 @@ func (e *Epoll) waitOnThread() error {
 func (e *Epoll) pollNow() {
 	e.waits++
 	// SAFETY: the kernel writes at most eventsMax events into raw, which lives as long as e.
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.raw[0])),
+	n, _, errno := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd), uintptr(unsafe.Pointer(&e.raw[0])),
 		eventsMax, 0, 0, 0)
 	switch errno {
 	case 0:

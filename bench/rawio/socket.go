@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -74,7 +75,7 @@ func (l *Listener) bind(ap netip.AddrPort) error {
 // Accept takes one waiting connection, non-blocking. EAGAIN: there is none.
 func (l *Listener) Accept() (int, unix.Errno) {
 	for {
-		fd, _, e := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(l.FD), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		fd, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(l.FD), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		if e == unix.EINTR || e == unix.ECONNABORTED {
 			continue
 		}
@@ -106,17 +107,17 @@ func NewDialer(addr string) (*Dialer, error) {
 // Dial starts a connection and returns its non-blocking descriptor with TCP_NODELAY set; whether it
 // succeeded is told by epoll.
 func (d *Dialer) Dial() (int, unix.Errno) {
-	s, _, e := unix.RawSyscall(unix.SYS_SOCKET, unix.AF_INET,
+	s, _, e := syscall.RawSyscall(unix.SYS_SOCKET, unix.AF_INET,
 		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if e != 0 {
 		return -1, e
 	}
 	one := int32(1)
 	// SAFETY: the kernel reads four bytes of one and does not keep the address.
-	unix.RawSyscall6(unix.SYS_SETSOCKOPT, s, unix.IPPROTO_TCP, unix.TCP_NODELAY,
+	syscall.RawSyscall6(unix.SYS_SETSOCKOPT, s, unix.IPPROTO_TCP, unix.TCP_NODELAY,
 		uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one), 0)
 	// SAFETY: d.to is a complete sockaddr_in; the kernel copies it before it returns.
-	_, _, e = unix.RawSyscall(unix.SYS_CONNECT, s, uintptr(unsafe.Pointer(&d.to)), unsafe.Sizeof(d.to))
+	_, _, e = syscall.RawSyscall(unix.SYS_CONNECT, s, uintptr(unsafe.Pointer(&d.to)), unsafe.Sizeof(d.to))
 	if e != 0 && e != unix.EINPROGRESS {
 		Close(int(s))
 		return -1, e
@@ -128,7 +129,8 @@ func (d *Dialer) Dial() (int, unix.Errno) {
 func Read(fd int, p []byte) (int, unix.Errno) {
 	for {
 		// SAFETY: the kernel writes at most len(p) bytes into p and does not keep the address.
-		n, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+		n, _, e := syscall.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&p[0])),
+			uintptr(len(p)), 0, 0, 0)
 		if e == unix.EINTR {
 			continue
 		}
@@ -140,7 +142,8 @@ func Read(fd int, p []byte) (int, unix.Errno) {
 func Write(fd int, p []byte) (int, unix.Errno) {
 	for {
 		// SAFETY: the kernel reads at most len(p) bytes of p and does not keep the address.
-		n, _, e := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])),
+			uintptr(len(p)), unix.MSG_NOSIGNAL, 0, 0)
 		if e == unix.EINTR {
 			continue
 		}
@@ -149,7 +152,7 @@ func Write(fd int, p []byte) (int, unix.Errno) {
 }
 
 // CloseWrite sends FIN behind what was written.
-func CloseWrite(fd int) { unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0) }
+func CloseWrite(fd int) { syscall.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0) }
 
 // Close closes a descriptor; epoll forgets it by itself.
-func Close(fd int) { unix.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
+func Close(fd int) { syscall.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) }
