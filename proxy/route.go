@@ -41,6 +41,9 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 		if r.To == nil {
 			return nil, fmt.Errorf("route %q leads nowhere", r.Name)
 		}
+		if _, ok := r.To.(*unbound); ok {
+			return nil, fmt.Errorf("route %q: Backends is for the routes of a Server; use To", r.Name)
+		}
 		for _, f := range r.Filters {
 			if f.Early != nil {
 				return nil, fmt.Errorf("route %q: filter %q has an early phase, which comes before the route", r.Name, f.Name)

@@ -1,0 +1,19 @@
+// Package examples holds programs that show how the packages of edge are used. Each is a main package of its own; the
+// tests of this one build them, run them and ask them something.
+//
+//	echo          a TCP server on package engine
+//	hello         an HTTP server on package session
+//	filter        a proxy with one filter
+//	loadbalancer  a proxy with two backends and two filters
+//	nethttp       a ServeMux of net/http, moved over by proxy.FromHTTP
+//	edge.toml     a configuration of the edge program that shows every key
+//
+// # What they are not
+//
+// They are not libraries: nothing imports them. They keep to what a reader has to see, and so leave out what a program
+// for production would add, such as options for every limit.
+//
+// # Life cycle
+//
+// Each runs until SIGINT or SIGTERM, then finishes the requests in progress.
+package examples

@@ -1,0 +1,117 @@
+package examples_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }
+
+// start builds and runs an example and returns where it listens.
+func start(t *testing.T, name string, args ...string) (p *testutil.Process, url string) {
+	t.Helper()
+	p = testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./examples/"+name), Args: args})
+	return p, "http://" + p.WaitLine(`(?:address=|listening on )(\S+)`)[1]
+}
+
+// ask sends one request on a connection of its own.
+func ask(t *testing.T, method, url, agent string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest(method, url, strings.NewReader(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Close = true
+	req.Header.Set("User-Agent", agent)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+func want(t *testing.T, resp *http.Response, body string, status int, text string) {
+	t.Helper()
+	if resp.StatusCode != status || body != text {
+		t.Fatalf("got %s %q, want %d %q", resp.Status, body, status, text)
+	}
+}
+
+func stop(t *testing.T, p *testutil.Process) {
+	t.Helper()
+	if code := p.Stop(); code != 0 {
+		t.Fatalf("exit code %d", code)
+	}
+}
+
+func origin(t *testing.T, name string) string {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, name, " ", r.URL.Path)
+	}))
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+func TestHello(t *testing.T) {
+	p, url := start(t, "hello", "-listen", "127.0.0.1:0")
+	resp, body := ask(t, "GET", url, "me")
+	want(t, resp, body, 200, "hello, world\n")
+	resp, body = ask(t, "HEAD", url, "me")
+	want(t, resp, body, 200, "")
+	if resp.ContentLength != 13 {
+		t.Fatal(resp.Header)
+	}
+	stop(t, p)
+}
+
+func TestLoadbalancer(t *testing.T) {
+	one, two := origin(t, "one"), origin(t, "two")
+	p, url := start(t, "loadbalancer", "-listen", "127.0.0.1:0", one, two)
+	seen := map[string]int{}
+	for range 20 {
+		resp, body := ask(t, "GET", url+"/x", "me")
+		if resp.StatusCode != 200 {
+			t.Fatal(resp.Status, body)
+		}
+		seen[body+" "+resp.Header.Get("X-Served-By")]++
+	}
+	if len(seen) != 2 || seen["one /x "+one] == 0 || seen["two /x "+two] == 0 {
+		t.Fatal(seen)
+	}
+	resp, body := ask(t, "GET", url, "robot")
+	want(t, resp, body, 403, "no robots here\n")
+	stop(t, p)
+}
+
+func TestFilter(t *testing.T) {
+	p, url := start(t, "filter", "127.0.0.1:0", origin(t, "one"))
+	resp, body := ask(t, "GET", url+"/coffee", "me")
+	want(t, resp, body, 200, "one /coffee")
+	resp, body = ask(t, "GET", url+"/tea", "me")
+	want(t, resp, body, 418, "short and stout\n")
+	p.Signal(os.Interrupt)
+	p.Wait(testutil.Patience)
+}
+
+func TestNetHTTP(t *testing.T) {
+	p, url := start(t, "nethttp", "127.0.0.1:0")
+	resp, body := ask(t, "GET", url+"/hello/you", "me")
+	want(t, resp, body, 200, "hello, you\n")
+	resp, _ = ask(t, "POST", url+"/hello/you", "me")
+	if resp.StatusCode != 405 {
+		t.Fatal(resp.Status)
+	}
+	stop(t, p)
+}

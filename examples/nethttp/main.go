@@ -1,0 +1,15 @@
+// Command nethttp is a ServeMux of net/http that runs on the engine.
+package main
+
+import (
+	"net/http"
+	"os"
+
+	"github.com/edge-proxy/edge/proxy"
+)
+
+func main() { // nethttp 127.0.0.1:8080
+	hello := func(w http.ResponseWriter, r *http.Request) { w.Write([]byte("hello, " + r.PathValue("name") + "\n")) }
+	http.HandleFunc("GET /hello/{name}", hello)
+	proxy.Serve(os.Args[1], proxy.Route{To: proxy.FromHTTP(http.DefaultServeMux)})
+}

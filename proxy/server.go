@@ -1,0 +1,207 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// Server is a proxy as a part of a program: an engine with one listener and a set of routes. Fill in the fields, then
+// Run it, or Start and Shutdown. The zero value of all fields but Routes is good.
+// The fields must not change after Start. The methods are safe for any goroutine.
+type Server struct {
+	Addr    string        // host:port, with port 0 for a free one, or unix:/path; "": 127.0.0.1:8080
+	Routes  []Route       // where requests go
+	Filters []*Filter     // for the requests of all routes
+	Grace   time.Duration // for requests in progress, once Run is to end; 0: 10 s
+
+	Engine   engine.Options
+	Session  session.ServerOptions
+	Listener Listener
+
+	engine    *engine.Engine
+	proxy     *Proxy
+	listener  *engine.Listener
+	resolvers []*upstream.Resolver
+}
+
+// Defaults of a Server.
+const (
+	addrDefault  = "127.0.0.1:8080"
+	graceDefault = 10 * time.Second
+)
+
+// Serve listens on addr and serves the routes until SIGINT or SIGTERM comes; then requests in progress are finished.
+func Serve(addr string, routes ...Route) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	s := &Server{Addr: addr, Routes: routes}
+	return s.Run(ctx)
+}
+
+// Run serves until ctx ends, and then for as long as requests in progress take, at most for Grace. It returns nil when
+// all of them were finished.
+func (s *Server) Run(ctx context.Context) error {
+	if err := s.Start(); err != nil {
+		return err
+	}
+	slog.Info("proxy listens", "address", s.ListenAddr())
+	<-ctx.Done()
+	grace := s.Grace
+	if grace == 0 {
+		grace = graceDefault
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	return s.Shutdown(ctx)
+}
+
+// Start opens the listener and serves. What it returns is what is wrong with the fields, or with the address.
+func (s *Server) Start() (err error) {
+	addr, err := parseAddr(s.Addr)
+	if err != nil {
+		return err
+	}
+	if s.engine, err = engine.New(s.Engine); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			s.stop()
+		}
+	}()
+	routes, err := s.bind()
+	if err != nil {
+		return err
+	}
+	snapshot, err := NewSnapshot(routes, s.Filters)
+	if err != nil {
+		return err
+	}
+	s.proxy = New(s.engine, snapshot)
+	srv := session.NewServer(s.engine, s.proxy.Service(&s.Listener), s.Session)
+	if s.listener, err = s.engine.Listen(engine.ListenOptions{Addr: addr}, srv.Accept); err != nil {
+		return err
+	}
+	s.engine.Start()
+	return nil
+}
+
+// ErrGrace says that Shutdown cut off requests that were in progress when its context ended.
+var ErrGrace = errors.New("proxy: requests in progress were cut off")
+
+// Shutdown stops accepting, waits for the requests in progress until ctx ends, and closes everything.
+func (s *Server) Shutdown(ctx context.Context) error {
+	grace := graceDefault
+	if end, ok := ctx.Deadline(); ok {
+		grace = time.Until(end)
+	}
+	whole := s.engine.Drain(grace)
+	s.stop()
+	if !whole {
+		return ErrGrace
+	}
+	return nil
+}
+
+func (s *Server) stop() {
+	for _, r := range s.resolvers {
+		r.Stop()
+	}
+	s.engine.Stop()
+}
+
+// ListenAddr is where the Server listens: with the port that was picked, once it was started.
+func (s *Server) ListenAddr() string { return s.listener.Addr().String() }
+
+// Proxy returns the proxy below, once the Server was started: for its counters, and for Swap.
+func (s *Server) Proxy() *Proxy { return s.proxy }
+
+// Reactors returns the reactors, once the Server was started.
+func (s *Server) Reactors() []*engine.Reactor { return s.engine.Reactors() }
+
+// Backends leads to the servers at the given addresses (host:port or unix:/path) in turn. It is for the routes of a
+// Server, which connects them with its engine; elsewhere make an Upstream and use To.
+func Backends(addresses ...string) Destination {
+	o := upstream.Options{Name: strings.Join(addresses, " ")}
+	for _, a := range addresses {
+		o.Backends = append(o.Backends, upstream.Backend{Address: a})
+	}
+	return BackendsOf(o)
+}
+
+// BackendsOf is Backends with options.
+func BackendsOf(o upstream.Options) Destination { return &unbound{o} }
+
+// unbound is an upstream for which there is no engine yet.
+type unbound struct{ opts upstream.Options }
+
+func (u *unbound) open(x *Exchange) { x.fail(faultNoBackend) }
+
+// bind returns the routes with an upstream for each Backends in them; routes that share one share the upstream.
+func (s *Server) bind() ([]Route, error) {
+	bound := map[*unbound]Destination{}
+	routes := make([]Route, len(s.Routes))
+	for i, r := range s.Routes {
+		u, ok := r.To.(*unbound)
+		if ok && bound[u] == nil {
+			for _, b := range u.opts.Backends {
+				if err := checkBackend(b.Address); err != nil {
+					return nil, fmt.Errorf("route %q: backend %q: %w", r.Name, b.Address, err)
+				}
+			}
+			up := upstream.New(s.engine, u.opts)
+			if res := upstream.Resolve(up, nil); res != nil {
+				s.resolvers = append(s.resolvers, res)
+			}
+			bound[u] = To(up)
+		}
+		if ok {
+			r.To = bound[u]
+		}
+		routes[i] = r
+	}
+	return routes, nil
+}
+
+// checkBackend looks at an address as far as that is possible without resolving it.
+func checkBackend(address string) error {
+	if strings.HasPrefix(address, "unix:") {
+		return nil
+	}
+	_, _, err := net.SplitHostPort(address)
+	return err
+}
+
+// parseAddr parses an address to listen on. A host name is not one: it may stand for several.
+func parseAddr(address string) (poller.Addr, error) {
+	if address == "" {
+		address = addrDefault
+	}
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return poller.Addr{Path: path}, nil
+	}
+	if strings.HasPrefix(address, ":") {
+		address = "[::]" + address
+	}
+	if port, ok := strings.CutPrefix(address, "localhost:"); ok {
+		address = "127.0.0.1:" + port
+	}
+	ip, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return poller.Addr{}, fmt.Errorf("listen on %q: %w", address, err)
+	}
+	return poller.Addr{IP: ip}, nil
+}
