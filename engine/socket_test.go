@@ -552,3 +552,54 @@ func TestListener_connsMaxOverAllReactors(t *testing.T) {
 		t.Fatalf("%d at one time", most.Load())
 	}
 }
+
+// TestEngine_stopUnderFire stops engines while clients connect and connections are handed from reactor to reactor.
+func TestEngine_stopUnderFire(t *testing.T) {
+	testutil.CheckLeaks(t)
+	for range 10 {
+		e, err := engine.New(engine.Options{Reactors: 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var opened, closed atomic.Int32
+		l := serve(t, e, engine.ListenOptions{}, func(*engine.Conn) engine.Handler {
+			opened.Add(1)
+			return &script{onClose: func(*engine.Conn, error) { closed.Add(1) }}
+		})
+		e.Start()
+		var wait sync.WaitGroup
+		for range 4 {
+			wait.Go(func() {
+				for range 50 {
+					c, err := net.Dial("tcp", l.Addr().String())
+					if err != nil {
+						return // stopped
+					}
+					defer c.Close()
+				}
+			})
+		}
+		testutil.Eventually(t, testutil.Patience, func() bool { return opened.Load() > 20 })
+		e.Stop()
+		wait.Wait()
+		if opened.Load() != closed.Load() || e.Conns() != 0 || l.Conns() != 0 {
+			t.Fatalf("%d opened, %d closed, %d and %d counted", opened.Load(), closed.Load(), e.Conns(), l.Conns())
+		}
+	}
+}
+
+func TestListen_deferAcceptShowsOnlyWhoSpeaks(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 1})
+	l := serve(t, e, engine.ListenOptions{DeferAccept: true}, echoes)
+	begun := time.Now()
+	silent := testutil.Dial(t, l.Addr().String())
+	speaks := testutil.Dial(t, l.Addr().String())
+	speaks.Send("x")
+	speaks.Want("x")
+	// The kernel gives up waiting after a second.
+	if n := l.Conns(); n != 1 && time.Since(begun) < 500*time.Millisecond {
+		t.Errorf("%d connections shown, one has spoken", n)
+	}
+	silent.Send("y")
+	silent.Want("y")
+}
