@@ -23,24 +23,72 @@ type fault struct {
 }
 
 var (
-	faultNoRoute        = &fault{404, "destination_not_found", "edge:route", "No route takes this request.", false}
-	faultTooLarge       = &fault{413, "http_request_error", "edge:request_body", "The request body is too large.", false}
-	faultInternal       = &fault{500, "proxy_internal_error", "edge:internal", "The proxy failed.", false}
-	faultBodyMismatch   = &fault{500, "proxy_internal_error", "edge:body_length", "A filter changed the body, not its length.", false}
-	faultFilter         = &fault{500, "proxy_internal_error", "edge:filter", "A filter ended the answer.", false}
-	faultOverload       = &fault{503, "proxy_internal_response", "edge:shed", "The proxy is overloaded.", true}
-	faultNoBackend      = &fault{503, "destination_unavailable", "edge:no_backend", "No backend is available.", true}
-	faultDial           = &fault{502, "connection_refused", "backend:connect", "The backend refused the connection.", false}
-	faultDescriptors    = &fault{503, "connection_limit_reached", "edge:descriptors", "The proxy has no descriptor left.", true}
-	faultConnectTimeout = &fault{504, "connection_timeout", "backend:connect", "The backend did not accept in time.", false}
-	faultTimeout        = &fault{504, "http_response_timeout", "backend:first_byte", "The backend did not answer in time.", false}
-	faultMalformed      = &fault{502, "http_protocol_error", "backend:malformed", "The backend's answer is malformed.", false}
-	faultTruncated      = &fault{502, "http_response_incomplete", "backend:truncated", "The backend's answer is incomplete.", false}
-	faultLost           = &fault{502, "connection_terminated", "backend:lost", "The backend closed the connection.", false}
-	faultTarget         = &fault{400, "http_request_error", "client:target", "The request target is malformed.", false}
-	faultAborted        = &fault{502, "http_response_incomplete", "handler:aborted", "The handler gave up.", false}
-	faultClientGone     = &fault{499, "", "client:gone", "", false}
-	faultClientSlow     = &fault{499, "", "client:timeout", "", false}
+	faultNoRoute = &fault{
+		status: 404, token: "destination_not_found", reason: "edge:route",
+		text: "No route takes this request.",
+	}
+	faultTooLarge = &fault{
+		status: 413, token: "http_request_error", reason: "edge:request_body",
+		text: "The request body is too large.",
+	}
+	faultInternal = &fault{
+		status: 500, token: "proxy_internal_error", reason: "edge:internal",
+		text: "The proxy failed.",
+	}
+	faultBodyMismatch = &fault{
+		status: 500, token: "proxy_internal_error", reason: "edge:body_length",
+		text: "A filter changed the body, not its length.",
+	}
+	faultFilter = &fault{
+		status: 500, token: "proxy_internal_error", reason: "edge:filter",
+		text: "A filter ended the answer.",
+	}
+	faultOverload = &fault{
+		status: 503, token: "proxy_internal_response", reason: "edge:shed",
+		text: "The proxy is overloaded.", wait: true,
+	}
+	faultNoBackend = &fault{
+		status: 503, token: "destination_unavailable", reason: "edge:no_backend",
+		text: "No backend is available.", wait: true,
+	}
+	faultDial = &fault{
+		status: 502, token: "connection_refused", reason: "backend:connect",
+		text: "The backend refused the connection.",
+	}
+	faultDescriptors = &fault{
+		status: 503, token: "connection_limit_reached", reason: "edge:descriptors",
+		text: "The proxy has no descriptor left.", wait: true,
+	}
+	faultConnectTimeout = &fault{
+		status: 504, token: "connection_timeout", reason: "backend:connect",
+		text: "The backend did not accept in time.",
+	}
+	faultTimeout = &fault{
+		status: 504, token: "http_response_timeout", reason: "backend:first_byte",
+		text: "The backend did not answer in time.",
+	}
+	faultMalformed = &fault{
+		status: 502, token: "http_protocol_error", reason: "backend:malformed",
+		text: "The backend's answer is malformed.",
+	}
+	faultTruncated = &fault{
+		status: 502, token: "http_response_incomplete", reason: "backend:truncated",
+		text: "The backend's answer is incomplete.",
+	}
+	faultLost = &fault{
+		status: 502, token: "connection_terminated", reason: "backend:lost",
+		text: "The backend closed the connection.",
+	}
+	faultTarget = &fault{
+		status: 400, token: "http_request_error", reason: "client:target",
+		text: "The request target is malformed.",
+	}
+	faultAborted = &fault{
+		status: 502, token: "http_response_incomplete", reason: "handler:aborted",
+		text: "The handler gave up.",
+	}
+	faultClientGone = &fault{status: 499, reason: "client:gone"}
+	faultClientSlow = &fault{status: 499, reason: "client:timeout"}
 )
 
 func faultOfDial(err error) *fault {

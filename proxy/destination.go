@@ -36,8 +36,8 @@ const (
 // addressesMax bounds how many addresses of one backend are tried for one exchange.
 const addressesMax = 8
 
-// attempt gives the request to a backend. One that fails at once is followed by the next. why is the answer when none is
-// left.
+// attempt gives the request to a backend. One that fails at once is followed by the next. why is the answer when none
+// is left.
 func (d *toUpstream) attempt(x *Exchange, at aim, why *fault) {
 	r := x.local.reactor
 	for {

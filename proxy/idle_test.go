@@ -44,7 +44,8 @@ func TestProxy_idleConnectionTakesLessThan900Bytes(t *testing.T) {
 		if _, err := unix.Write(fd, request); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := unix.Read(fd, answer); err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 200 OK\r\n") {
+		n, err := unix.Read(fd, answer)
+		if err != nil || !strings.HasPrefix(string(answer[:n]), "HTTP/1.1 200 OK\r\n") {
 			t.Fatalf("%q, %v", answer[:max(n, 0)], err)
 		}
 	}

@@ -11,7 +11,10 @@ import (
 
 // AccessLog takes records; *observe.AccessLog is one. Append copies what it keeps and never waits. Each is owned by one
 // reactor.
-type AccessLog interface{ Append(r *observe.Record) }
+type AccessLog interface {
+	// Append takes a record. r and what it refers to are borrowed until return.
+	Append(r *observe.Record)
+}
 
 // ID returns the number of the request in hexadecimal, the same as in the access log.
 func (x *Exchange) ID() string {

@@ -64,7 +64,8 @@ func New(e *engine.Engine, s *Snapshot) *Proxy {
 	return p
 }
 
-// Swap puts s in the place of the present Snapshot and returns that. Exchanges in progress keep the one they began with.
+// Swap puts s in the place of the present Snapshot and returns that one. Exchanges in progress keep the one they began
+// with.
 func (p *Proxy) Swap(s *Snapshot) *Snapshot { return p.snapshot.Swap(s) }
 
 // Stats returns the counters on r. On r only.

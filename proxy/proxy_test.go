@@ -40,7 +40,8 @@ func newRigWith(t *testing.T, o engine.Options, routes func(*engine.Engine) []pr
 	}
 	p := proxy.New(e, s)
 	srv := session.NewServer(e, p.Service(&proxy.Listener{Name: "test"}), session.ServerOptions{})
-	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, srv.Accept)
+	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
+	l, err := e.Listen(engine.ListenOptions{Addr: addr}, srv.Accept)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,9 @@ type Route struct {
 
 	chain *chain
 }
+
+// errEarly refuses a filter of a route that has an early phase.
+var errEarly = errors.New("the early phase comes before the route")
 
 // Snapshot is a set of routes and filters.
 // Immutable.
@@ -46,7 +50,7 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 		}
 		for _, f := range r.Filters {
 			if f.Early != nil {
-				return nil, fmt.Errorf("route %q: filter %q has an early phase, which comes before the route", r.Name, f.Name)
+				return nil, fmt.Errorf("route %q: filter %q: %w", r.Name, f.Name, errEarly)
 			}
 		}
 		all := append(slices.Clip(filters), r.Filters...)

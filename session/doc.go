@@ -1,7 +1,8 @@
 // Package session joins connections and messages: one Stream contract over all versions of HTTP, for both ends.
 //
 // A Server takes connections of a listener and makes Streams of the requests that come in; a Client is one connection
-// to an origin on which requests are opened. Both drive a codec that does no I/O over an engine.Conn that knows no HTTP.
+// to an origin on which requests are opened. Both drive a codec that does no I/O over an engine.Conn that knows no
+// HTTP.
 // Routes, retries and upstreams are not its business: that is package proxy.
 //
 // # The contract

@@ -90,7 +90,8 @@ func (r *Resolver) run(ctx context.Context, u *Upstream, i int) {
 		case !slices.Equal(addrs, last):
 			last = addrs
 			u.SetAddrs(i, addrs)
-			slog.Info("backend resolved", "upstream", u.Name(), "backend", u.backends[i].address, "addresses", len(addrs))
+			slog.Info("backend resolved",
+				"upstream", u.Name(), "backend", u.backends[i].address, "addresses", len(addrs))
 		}
 		failing = err != nil
 		select {

@@ -75,7 +75,8 @@ func (l *Listener) bind(ap netip.AddrPort) error {
 // Accept takes one waiting connection, non-blocking. EAGAIN: there is none.
 func (l *Listener) Accept() (int, unix.Errno) {
 	for {
-		fd, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(l.FD), 0, 0, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		fd, _, e := syscall.RawSyscall6(unix.SYS_ACCEPT4, uintptr(l.FD), 0, 0,
+			unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		if e == unix.EINTR || e == unix.ECONNABORTED {
 			continue
 		}
