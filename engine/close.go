@@ -148,7 +148,7 @@ func (c *Conn) release() {
 	if l := c.listener; l != nil {
 		r.load.Add(-1)
 		l.conns.Add(-1)
-		r.acceptAny = r.acceptAny || l.opts.ConnsMax > 0 // there is a place for one that waits
+		r.acceptAny = r.acceptAny || l.connsMax.Load() > 0 // there is a place for one that waits
 	}
 	r.stats.Closed++
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -130,7 +131,7 @@ type Idler interface {
 func (e *Engine) Drain(grace time.Duration) bool {
 	e.draining.Store(true)
 	e.mu.Lock()
-	listeners := e.listeners
+	listeners := slices.Clone(e.listeners)
 	e.mu.Unlock()
 	for _, l := range listeners {
 		l.Close()

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -24,12 +25,13 @@ type ListenOptions struct {
 // connections over several, one socket of the first reactor for Unix addresses.
 // Safe for any goroutine.
 type Listener struct {
-	engine *Engine
-	opts   ListenOptions
-	addr   poller.Addr
-	accept func(*Conn) Handler
-	conns  atomic.Int64
-	closed atomic.Bool
+	engine   *Engine
+	opts     ListenOptions
+	addr     poller.Addr
+	accept   func(*Conn) Handler
+	conns    atomic.Int64
+	connsMax atomic.Int64
+	closed   atomic.Bool
 }
 
 // acceptor is a Listener's socket on one reactor.
@@ -44,6 +46,9 @@ type acceptor struct {
 // Addr returns the address; port 0 has been replaced by the one that was given.
 func (l *Listener) Addr() poller.Addr { return l.addr }
 
+// SetConnsMax changes ListenOptions.ConnsMax. Connections above it that are open stay.
+func (l *Listener) SetConnsMax(n int) { l.connsMax.Store(int64(n)) }
+
 // Conns returns how many connections that came by l are open.
 func (l *Listener) Conns() int { return int(l.conns.Load()) }
 
@@ -51,6 +56,7 @@ func (l *Listener) Conns() int { return int(l.conns.Load()) }
 // nil closes the connection. Safe for any goroutine but a reactor's.
 func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener, error) {
 	l := &Listener{engine: e, opts: o, addr: o.Addr, accept: accept}
+	l.SetConnsMax(o.ConnsMax)
 	reactors := e.reactors
 	if o.Addr.IsUnix() {
 		reactors = reactors[:1]
@@ -99,6 +105,10 @@ func (l *Listener) Close() {
 	for _, r := range l.engine.reactors {
 		r.call(func() error { r.unlisten(l); return nil }) //nolint:errcheck // ErrStopped: closed already
 	}
+	e := l.engine
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.listeners = slices.DeleteFunc(e.listeners, func(o *Listener) bool { return o == l })
 }
 
 func (r *Reactor) unlisten(l *Listener) {
@@ -188,7 +198,7 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 
 // takePlace counts a connection before it is accepted, unless that is one too many: all reactors share the limit.
 func (l *Listener) takePlace() bool {
-	if n := l.conns.Add(1); l.opts.ConnsMax > 0 && n > int64(l.opts.ConnsMax) {
+	if n, most := l.conns.Add(1), l.connsMax.Load(); most > 0 && n > most {
 		l.conns.Add(-1)
 		return false
 	}

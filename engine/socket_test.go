@@ -553,6 +553,19 @@ func TestListener_connsMaxOverAllReactors(t *testing.T) {
 	}
 }
 
+func TestListener_connsMaxGrowsWhileOneWaits(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 1})
+	l := serve(t, e, engine.ListenOptions{ConnsMax: 1}, func(*engine.Conn) engine.Handler { return &script{} })
+	dialNet(t, l.Addr())
+	dialNet(t, l.Addr()) // in the backlog
+	testutil.Eventually(t, testutil.Patience, func() bool { return e.Stats().AcceptPaused > 0 })
+	if n := l.Conns(); n != 1 {
+		t.Fatalf("%d connections", n)
+	}
+	l.SetConnsMax(2)
+	testutil.Eventually(t, testutil.Patience, func() bool { return l.Conns() == 2 })
+}
+
 // TestEngine_stopUnderFire stops engines while clients connect and connections are handed from reactor to reactor.
 func TestEngine_stopUnderFire(t *testing.T) {
 	testutil.CheckLeaks(t)

@@ -127,13 +127,6 @@ func restartKeys(old, next *config.Config) []string {
 	if a.PIDFile != b.PIDFile {
 		keys = append(keys, "pid_file")
 	}
-	for _, was := range old.Listeners {
-		for _, is := range next.Listeners {
-			if was.Name == is.Name && was.Limits.Connections != is.Limits.Connections {
-				keys = append(keys, "limits.connections of listener "+is.Name)
-			}
-		}
-	}
 	return keys
 }
 

@@ -19,8 +19,8 @@
 //	log files    kept when the path is named again; one that is gone stays open for a minute, for what has begun
 //	routes       always made anew; a request ends with those it began with
 //
-// Limits of a listener hold for the connections that come after the change. Worker threads, the memory limit, the
-// pid file and limits.connections of a listener that stays do not change at run time.
+// Limits of a listener hold for the connections that come after the change. Worker threads, the memory limit and the
+// pid file do not change at run time.
 //
 // # Threads and ownership
 //

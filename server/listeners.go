@@ -53,7 +53,7 @@ type setting struct {
 	listener *listener
 	name     string
 	opts     session.ServerOptions
-	connsMax int // for one that is opened
+	connsMax int
 	service  *bound
 	engine   *engine.Engine
 }
@@ -62,6 +62,9 @@ type setting struct {
 func (l *listener) apply(s *setting) {
 	l.name = s.name
 	l.service.present.Store(s.service)
+	if l.open != nil {
+		l.open.SetConnsMax(s.connsMax)
+	}
 	if l.session.Load() != nil && l.opts == s.opts {
 		return
 	}
