@@ -142,17 +142,14 @@ func (x *Exchange) answerSent() {
 func (x *Exchange) finish() {
 	x.dropUp()
 	x.downGone = true
-	if !x.finishing { // else a filter panicked below
-		x.finishing = true
-		if x.status > 0 {
-			x.local.stats.Answered[x.status/100%6]++
+	if x.status > 0 {
+		x.local.stats.Answered[x.status/100%6]++
+	}
+	if x.snapshot != nil {
+		if list := x.filters().log; len(list) > 0 {
+			x.runLog(list)
 		}
-		if x.snapshot != nil {
-			for _, f := range x.filters().log {
-				f(x)
-			}
-			x.log()
-		}
+		x.log()
 	}
 	x.recycle()
 }

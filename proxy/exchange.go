@@ -66,7 +66,6 @@ type Exchange struct {
 	downGone  bool // the client's stream is over
 	own       bool // nobody wants the request's body any more: what comes of it is thrown away
 	answering bool
-	finishing bool // the log filters were called
 	prepared  bool // forwarding fields were written
 	reused    bool
 }
@@ -224,6 +223,6 @@ func (x *Exchange) reset() {
 	x.attempts, x.interims, x.status = 0, 0, 0
 	x.fault, x.lost = nil, nil
 	x.parked, x.working, x.downGone, x.own = false, false, false, false
-	x.answering, x.finishing, x.prepared, x.reused = false, false, false, false
+	x.answering, x.prepared, x.reused = false, false, false
 	x.number, x.bodyIn = 0, 0
 }

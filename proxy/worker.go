@@ -84,6 +84,23 @@ func (x *Exchange) rescue() {
 	x.cut(faultInternal)
 }
 
+// runLog runs the last phase. A panic there costs the filters behind it their turn and nothing else: there is nothing
+// left to end.
+func (x *Exchange) runLog(list []onExchange) {
+	defer func() {
+		if p := recover(); p != nil {
+			if invariant.On {
+				panic(p)
+			}
+			logPanic(p)
+			x.local.stats.Panics++
+		}
+	}()
+	for _, f := range list {
+		f(x)
+	}
+}
+
 func logPanic(p any) {
 	slog.Error("filter or handler panicked", "panic", p, "stack", string(debug.Stack()))
 }
