@@ -109,8 +109,7 @@ type Timeouts struct {
 
 // Retry says how a request is tried again.
 type Retry struct {
-	Attempts int   // further attempts after the first
-	Buffer   int64 // bytes of a request body kept to be sent again
+	Attempts int // further attempts after the first
 }
 
 // PathKind says how a route's path is compared.

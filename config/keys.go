@@ -168,9 +168,6 @@ func poolKeys() []*key {
 		{path: "retry.attempts", typ: typeInt, def: "2", min: "0", max: "100", example: "1",
 			into: into(func(e *upstreamEntry) *int { return &e.Retry.Attempts }),
 			doc:  "Further attempts after the first, for what provably was not processed or may be sent twice."},
-		{path: "retry.buffer", typ: typeSize, def: `"64k"`, min: "0", max: "64m", example: `"16k"`,
-			into: into(func(e *upstreamEntry) *int64 { return &e.Retry.Buffer }),
-			doc:  "Bytes of a request body kept to be sent again."},
 	}
 }
 

@@ -36,7 +36,7 @@ var laterKeys = map[string][]string{
 		"outlier", "breaker"},
 	"upstreams.pool":     {"max_lifetime", "max_per_backend", "queue", "queue_timeout"},
 	"upstreams.timeouts": {"total"},
-	"upstreams.retry":    {"on", "budget", "per_try", "hedge_after"},
+	"upstreams.retry":    {"buffer", "on", "budget", "per_try", "hedge_after"},
 	"upstreams.backends": {"zone", "backup"},
 	"routes": {"weight", "header", "methods", "query", "when", "grpc", "websocket", "rewrite", "filters", "mirror",
 		"cache", "compress", "redirect", "load_balancing"},
