@@ -6,6 +6,7 @@
 //	edge-bench floor    relay bytes and understand nothing
 //	edge-bench peer     run fasthttp or net/http as a proxy
 //	edge-bench load     load an HTTP/1 server, for machines without wrk
+//	edge-bench micro    measure the hot functions beside what else there is
 //
 // proxy starts the others as child processes, each pinned to a CPU, and stops them when it ends or
 // is interrupted: what was measured by then is printed.
@@ -13,5 +14,6 @@
 // Exit code: 0 when everything was measured, 1 with a line on standard error when not. A peer that
 // is not installed is left out with a note.
 //
-// The command is thin: what it does lives in bench/proxybench, bench/origin, bench/floor, bench/load.
+// The command is thin: what it does lives in bench/proxybench, bench/origin, bench/floor, bench/load,
+// bench/micro.
 package main

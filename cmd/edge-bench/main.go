@@ -27,6 +27,6 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newLoad())
+	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newLoad(), newMicro())
 	return root
 }

@@ -1,0 +1,149 @@
+package micro
+
+import (
+	"bufio"
+	"bytes"
+	_ "embed"
+	"net/http"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/message"
+)
+
+// Heads as they come from the wire: a request of two lines, what a browser sends for a page (12
+// fields, about 650 bytes), and the answer of an origin.
+var (
+	//go:embed testdata/small.http
+	smallHead []byte
+	//go:embed testdata/browser.http
+	browserHead []byte
+	//go:embed testdata/answer.http
+	answerHead []byte
+)
+
+const (
+	inPlace = "the head lies in memory and is decoded in place, strictly, with its framing"
+	byBufio = ", through a bufio.Reader that is used again: filling it copies the head once"
+)
+
+var parseEntries = []Entry{
+	{"parse-request/browser/edge", "parse a head", inPlace, "", parseRequest(browserHead)},
+	{"parse-request/browser/fasthttp", "parse a head",
+		"RequestHeader.Read" + byBufio + "; it parses all fields at once, but does not split cookies",
+		"parse-request/browser/edge", parseRequestFasthttp(browserHead, false)},
+	{"parse-request/browser/fasthttp-asis", "parse a head",
+		"the same with names left as they came, as a proxy would", "parse-request/browser/edge",
+		parseRequestFasthttp(browserHead, true)},
+	{"parse-request/browser/nethttp", "parse a head", "http.ReadRequest" + byBufio,
+		"parse-request/browser/edge", parseRequestNetHTTP(browserHead)},
+
+	{"parse-request/small/edge", "parse a head", inPlace, "", parseRequest(smallHead)},
+	{"parse-request/small/fasthttp", "parse a head", "RequestHeader.Read" + byBufio,
+		"parse-request/small/edge", parseRequestFasthttp(smallHead, false)},
+	{"parse-request/small/nethttp", "parse a head", "http.ReadRequest" + byBufio,
+		"parse-request/small/edge", parseRequestNetHTTP(smallHead)},
+
+	{"parse-response/edge", "parse a head", inPlace, "", parseResponse},
+	{"parse-response/fasthttp", "parse a head", "ResponseHeader.Read" + byBufio, "parse-response/edge",
+		parseResponseFasthttp},
+	{"parse-response/nethttp", "parse a head", "http.ReadResponse" + byBufio, "parse-response/edge",
+		parseResponseNetHTTP},
+}
+
+func parseRequest(in []byte) func(b *testing.B) {
+	return func(b *testing.B) {
+		var d h1.Decoder
+		var h message.Head
+		d.InitRequests(nil)
+		b.ReportAllocs()
+		b.SetBytes(int64(len(in)))
+		for b.Loop() {
+			if n, _, _, err := d.Next(in, &h); n != len(in) || err != nil {
+				b.Fatal(n, err)
+			}
+		}
+	}
+}
+
+func parseRequestFasthttp(in []byte, asIs bool) func(b *testing.B) {
+	return func(b *testing.B) {
+		var h fasthttp.RequestHeader
+		if asIs {
+			h.DisableNormalizing()
+		}
+		src := bytes.NewReader(in)
+		r := bufio.NewReader(src)
+		b.ReportAllocs()
+		b.SetBytes(int64(len(in)))
+		for b.Loop() {
+			src.Reset(in)
+			r.Reset(src)
+			if err := h.Read(r); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+func parseRequestNetHTTP(in []byte) func(b *testing.B) {
+	return func(b *testing.B) {
+		src := bytes.NewReader(in)
+		r := bufio.NewReader(src)
+		b.ReportAllocs()
+		b.SetBytes(int64(len(in)))
+		for b.Loop() {
+			src.Reset(in)
+			r.Reset(src)
+			if _, err := http.ReadRequest(r); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+func parseResponse(b *testing.B) {
+	var start h1.Decoder
+	var h message.Head
+	start.InitResponses(nil)
+	start.Expect(message.VerbGet)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(answerHead)))
+	for b.Loop() {
+		d := start // a body would follow: a decoder takes one head only
+		if n, _, _, err := d.Next(answerHead, &h); n != len(answerHead) || err != nil {
+			b.Fatal(n, err)
+		}
+	}
+}
+
+func parseResponseFasthttp(b *testing.B) {
+	var h fasthttp.ResponseHeader
+	src := bytes.NewReader(answerHead)
+	r := bufio.NewReader(src)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(answerHead)))
+	for b.Loop() {
+		src.Reset(answerHead)
+		r.Reset(src)
+		if err := h.Read(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func parseResponseNetHTTP(b *testing.B) {
+	src := bytes.NewReader(answerHead)
+	r := bufio.NewReader(src)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(answerHead)))
+	for b.Loop() {
+		src.Reset(answerHead)
+		r.Reset(src)
+		if _, err := http.ReadResponse(r, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

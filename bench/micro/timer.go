@@ -1,0 +1,118 @@
+package micro
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/timerwheel"
+)
+
+const (
+	timersLive   = 1_000_000 // timers of idle connections, over a minute
+	timersRecent = 64        // timers that take turns, as the connections of one tick do
+)
+
+var timerEntries = []Entry{
+	{"timer/arm-disarm/edge", "timers, a million others live", "Wheel.Arm and Disarm of one of 64 timers", "",
+		armDisarm},
+	{"timer/arm-disarm/runtime", "timers, a million others live",
+		"Reset and Stop of one of 64 timers of time.AfterFunc", "timer/arm-disarm/edge", armDisarmRuntime},
+	{"timer/move-later/edge", "timers, a million others live",
+		"Wheel.Arm of one of 64 armed timers, each time later", "", moveLater},
+	{"timer/move-later/runtime", "timers, a million others live",
+		"Reset of one of 64 timers of time.AfterFunc, each time later", "timer/move-later/edge", moveLaterRuntime},
+}
+
+type ignore struct{}
+
+func (ignore) OnTimer(*timerwheel.Timer, int64) {}
+
+func crowdedWheel() *timerwheel.Wheel {
+	w := new(timerwheel.Wheel)
+	timers := make([]timerwheel.Timer, timersLive)
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range timers {
+		timers[i].Owner = ignore{}
+		w.Arm(&timers[i], rng.Int64N(int64(time.Minute)))
+	}
+	return w
+}
+
+// crowdRuntime puts the same million into the heap of the runtime. They are far enough away not to
+// fire, and are stopped when b ends.
+func crowdRuntime(b *testing.B) {
+	timers := make([]*time.Timer, timersLive)
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range timers {
+		timers[i] = time.AfterFunc(time.Hour+time.Duration(rng.Int64N(int64(time.Minute))), func() {})
+	}
+	b.Cleanup(func() {
+		for _, t := range timers {
+			t.Stop()
+		}
+	})
+}
+
+func armDisarm(b *testing.B) {
+	w := crowdedWheel()
+	var timers [timersRecent]timerwheel.Timer
+	for i := range timers {
+		timers[i].Owner = ignore{}
+	}
+	at := int64(time.Second)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		t := &timers[i%timersRecent]
+		w.Arm(t, at)
+		w.Disarm(t)
+		if at += 1000; at > int64(time.Minute) {
+			at = int64(time.Second)
+		}
+	}
+}
+
+func armDisarmRuntime(b *testing.B) {
+	crowdRuntime(b)
+	var timers [timersRecent]*time.Timer
+	for i := range timers {
+		timers[i] = time.AfterFunc(time.Hour, func() {})
+		timers[i].Stop()
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		t := timers[i%timersRecent]
+		t.Reset(30 * time.Minute)
+		t.Stop()
+	}
+}
+
+func moveLater(b *testing.B) {
+	w := crowdedWheel()
+	var timers [timersRecent]timerwheel.Timer
+	at := int64(time.Second)
+	for i := range timers {
+		timers[i].Owner = ignore{}
+		w.Arm(&timers[i], at)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		at += 1000
+		w.Arm(&timers[i%timersRecent], at)
+	}
+}
+
+func moveLaterRuntime(b *testing.B) {
+	crowdRuntime(b)
+	var timers [timersRecent]*time.Timer
+	for i := range timers {
+		timers[i] = time.AfterFunc(time.Hour, func() {})
+		defer timers[i].Stop()
+	}
+	d := time.Hour
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		d += 1000
+		timers[i%timersRecent].Reset(d)
+	}
+}

@@ -1,0 +1,124 @@
+package micro
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"net/http"
+	"testing"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/message"
+)
+
+const again = "a head that was parsed before is written into memory again, as a proxy passes it on"
+
+var writeEntries = []Entry{
+	{"write-request/edge", "write a head", again, "", writeRequest},
+	{"write-request/fasthttp", "write a head", again + ": RequestHeader.AppendBytes, names as they came",
+		"write-request/edge", writeRequestFasthttp},
+	{"write-request/nethttp", "write a head", again + ": http.Request.Write to a bufio.Writer that discards",
+		"write-request/edge", writeRequestNetHTTP},
+
+	{"write-response/edge", "write a head", again, "", writeResponse},
+	{"write-response/fasthttp", "write a head", again + ": ResponseHeader.AppendBytes, names as they came",
+		"write-response/edge", writeResponseFasthttp},
+	{"write-response/nethttp", "write a head",
+		again + ": http.Response.Write, as to HEAD, to a bufio.Writer that discards",
+		"write-response/edge", writeResponseNetHTTP},
+}
+
+// parsed decodes a head that the benchmark then writes.
+func parsed(b *testing.B, in []byte, d *h1.Decoder) *message.Head {
+	var h message.Head
+	if n, _, _, err := d.Next(in, &h); n != len(in) || err != nil {
+		b.Fatal(n, err)
+	}
+	return &h
+}
+
+func writeRequest(b *testing.B) {
+	var d h1.Decoder
+	d.InitRequests(nil)
+	h := parsed(b, browserHead, &d)
+	dst := make([]byte, 0, 4096)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(h1.AppendRequest(dst, h))))
+	for b.Loop() {
+		dst = h1.AppendRequest(dst[:0], h)
+	}
+}
+
+func writeRequestFasthttp(b *testing.B) {
+	var h fasthttp.RequestHeader
+	h.DisableNormalizing()
+	if err := h.Read(bufio.NewReader(bytes.NewReader(browserHead))); err != nil {
+		b.Fatal(err)
+	}
+	dst := make([]byte, 0, 4096)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(h.AppendBytes(dst))))
+	for b.Loop() {
+		dst = h.AppendBytes(dst[:0])
+	}
+}
+
+func writeRequestNetHTTP(b *testing.B) {
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(browserHead)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := bufio.NewWriter(io.Discard)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(browserHead)))
+	for b.Loop() {
+		if err := r.Write(w); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func writeResponse(b *testing.B) {
+	var d h1.Decoder
+	d.InitResponses(nil)
+	d.Expect(message.VerbGet)
+	h := parsed(b, answerHead, &d)
+	dst := make([]byte, 0, 4096)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(h1.AppendResponse(dst, h, h1.ResponseOptions{}))))
+	for b.Loop() {
+		dst = h1.AppendResponse(dst[:0], h, h1.ResponseOptions{})
+	}
+}
+
+func writeResponseFasthttp(b *testing.B) {
+	var h fasthttp.ResponseHeader
+	h.DisableNormalizing()
+	if err := h.Read(bufio.NewReader(bytes.NewReader(answerHead))); err != nil {
+		b.Fatal(err)
+	}
+	dst := make([]byte, 0, 4096)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(h.AppendBytes(dst))))
+	for b.Loop() {
+		dst = h.AppendBytes(dst[:0])
+	}
+}
+
+func writeResponseNetHTTP(b *testing.B) {
+	asked := &http.Request{Method: http.MethodHead}
+	r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(answerHead)), asked)
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := bufio.NewWriter(io.Discard)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(answerHead)))
+	for b.Loop() {
+		if err := r.Write(w); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
