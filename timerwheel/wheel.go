@@ -28,6 +28,7 @@ type Wheel struct {
 	target   int64 // the granule of the last Advance; what is armed now goes behind it
 	count    int
 	draining uint16 // index in heads, plus one
+	cut      bool   // the last Advance ran into its limit
 	used     uint8
 	filled   [levels]uint64
 	heads    [levels * slots]*Timer
@@ -62,14 +63,14 @@ func (w *Wheel) Disarm(t *Timer) {
 // A disarmed timer that OnTimer arms fires in a later Advance, whatever its deadline.
 func (w *Wheel) Advance(now int64, limit int) (n int) {
 	target := now >> granuleBits
-	if target < w.tick {
+	if target < w.tick || target <= w.target && !w.cut { // what was armed since then goes behind it
 		return 0
 	}
-	w.target = max(w.target, target)
+	w.target, w.cut = max(w.target, target), true
 	for n < limit {
 		slot, tick := w.earliest()
 		if tick > target {
-			w.tick, w.draining = target, 0
+			w.tick, w.draining, w.cut = target, 0, target < w.target
 			break
 		}
 		w.tick, w.draining = tick, slot
