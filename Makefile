@@ -15,6 +15,9 @@ LISTEN   ?= 127.0.0.1:8080
 DEMO     ?= 127.0.0.1:3000
 FUZZTIME ?= 30s
 SEEDS    ?= 10000
+SOAK_SEEDS ?= 100000
+SOAK_FUZZ  ?= 5m
+REPEATS  ?= 5
 BENCH    ?= .
 COUNT    ?= 10
 OUT      ?= new.out
@@ -111,11 +114,15 @@ sim: ## the tests on the simulated kernel with SEEDS=10000 seeds each
 	EDGE_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout 1h $(FLAGS) $(call dirs,EDGE_SIM_SEEDS|internal/sim")
 
 .PHONY: soak
-soak: ## the long versions of the tests, from SOAK_SEED or a new seed
-	@export EDGE_SOAK=1 SOAK_SEED=$${SOAK_SEED:-$$(date +%s)}; from=$$SECONDS; \
-	end() { echo "soak: SOAK_SEED=$$SOAK_SEED, $$((SECONDS - from)) s"; }; trap end EXIT; \
-	echo "soak: SOAK_SEED=$$SOAK_SEED"; \
-	go test -count=1 -timeout 24h $(FLAGS) $(CORE)
+soak: build ## the full counts: SOAK_SEEDS from SOAK_SEED, REPEATS under -race, fuzzing, load
+	@first=$${SOAK_SEED:-$$(date +%s)}; from=$$SECONDS; \
+	end() { echo "soak: SOAK_SEED=$$first, $$((SECONDS - from)) s"; }; trap end EXIT; \
+	echo "soak: SOAK_SEED=$$first"; \
+	EDGE_SIM_FIRST=$$first EDGE_SIM_SEEDS=$(SOAK_SEEDS) \
+		go test -count=1 -timeout 6h $(FLAGS) $(call dirs,EDGE_SIM_SEEDS|internal/sim"); \
+	EDGE_SOAK=1 go test -race -count=$(REPEATS) -timeout 6h $(FLAGS) $(CORE); \
+	$(MAKE) --no-print-directory fuzz FUZZTIME=$(SOAK_FUZZ); \
+	bin/edge-bench proxy --peers edge,edge+log --rounds 3
 
 .PHONY: cover
 cover: ## statement coverage in coverage.out, the total on the last line
@@ -126,6 +133,10 @@ cover: ## statement coverage in coverage.out, the total on the last line
 .PHONY: bench
 bench: ## Go benchmarks: BENCH=regexp COUNT=10 OUT=new.out
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(FLAGS) ./... | tee $(OUT)
+
+.PHONY: bench-micro
+bench-micro: build ## the hot functions beside their baselines, as ratios
+	bin/edge-bench micro $(FLAGS)
 
 .PHONY: benchcmp
 benchcmp: ## benchstat of OLD=old.out and OUT=new.out

@@ -12,18 +12,23 @@ import (
 const (
 	envSeed  = "EDGE_SIM_SEED"  // run this seed only
 	envSeeds = "EDGE_SIM_SEEDS" // run so many seeds, whatever the test asks for
+	envFirst = "EDGE_SIM_FIRST" // the first of them, for a run that shall see others than the last one
 )
 
 // Run calls f with a new World for each of the seeds 1 to seeds and stops at the first that fails, by t or by misuse
 // of a kernel. It says which it was, how to run it again, and what the World looked like.
 //
-// EDGE_SIM_SEED=n runs that seed alone; EDGE_SIM_SEEDS=n sets how many.
+// EDGE_SIM_SEED=n runs that seed alone; EDGE_SIM_SEEDS=n sets how many, EDGE_SIM_FIRST=n where they begin.
 func Run(t testing.TB, seeds int, f func(t testing.TB, w *World)) {
 	t.Helper()
-	first, last := uint64(1), uint64(seeds)
+	first, count := uint64(1), uint64(seeds)
 	if n, ok := environment(t, envSeeds); ok {
-		last = n
+		count = n
 	}
+	if n, ok := environment(t, envFirst); ok {
+		first = n
+	}
+	last := first + count - 1
 	if n, ok := environment(t, envSeed); ok {
 		first, last = n, n
 	}
