@@ -1,0 +1,816 @@
+package proxy_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// stage is a proxy in front of scripted origins.
+type stage struct {
+	rig
+	t       *testing.T
+	origins []net.Listener
+}
+
+type stageOptions struct {
+	origins  int // 0: 1
+	engine   engine.Options
+	session  session.ServerOptions
+	upstream upstream.Options
+	bodyMax  int64
+}
+
+// setStage starts one. Its engine has one reactor, so that connections to origins are used again.
+func setStage(t *testing.T, o stageOptions) *stage {
+	t.Helper()
+	testutil.CheckLeaks(t)
+	s := &stage{t: t}
+	for range max(o.origins, 1) {
+		l := testutil.Listen(t)
+		s.origins = append(s.origins, l)
+		o.upstream.Backends = append(o.upstream.Backends, upstream.Backend{Address: l.Addr().String()})
+	}
+	o.engine.Reactors = 1
+	e, err := engine.New(o.engine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.To(upstream.New(e, o.upstream))}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.rig = rig{engine: e, proxy: proxy.New(e, snapshot)}
+	srv := session.NewServer(e, s.proxy.Service(&proxy.Listener{BodyMax: o.bodyMax}), o.session)
+	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, srv.Accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.url = "http://" + l.Addr().String()
+	e.Start()
+	t.Cleanup(e.Stop)
+	return s
+}
+
+func (s *stage) client() *testutil.Wire { return testutil.Dial(s.t, s.addr()) }
+
+// accept takes the next connection to the first origin.
+func (s *stage) accept() *testutil.Wire { return testutil.Accept(s.t, s.origins[0]) }
+
+// closed makes an origin refuse connections.
+func (s *stage) closed(i int) { s.origins[i].Close() }
+
+func (s *stage) wantStatus(w *testutil.Wire, method string, status int, proxyStatus string) *http.Response {
+	s.t.Helper()
+	resp, body := w.ReadResponse(method)
+	if got := resp.Header.Get("Proxy-Status"); resp.StatusCode != status || got != proxyStatus {
+		s.t.Fatalf("got %s, Proxy-Status %q, %q; want %d, %q", resp.Status, got, body, status, proxyStatus)
+	}
+	return resp
+}
+
+const (
+	getA  = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+	postA = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"
+	okay  = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+)
+
+func TestWire_originFails(t *testing.T) {
+	for _, c := range []struct {
+		name, sends string
+		reset       bool
+		status      int
+		why         string
+	}{
+		{"closes", "", false, 502, "connection_terminated"},
+		{"resets", "", true, 502, "connection_terminated"},
+		{"closes in the head", "HTTP/1.1 200 OK\r\nX: ", false, 502, "http_response_incomplete"},
+		{"closes behind an interim head", "HTTP/1.1 103 Early Hints\r\n\r\n", false, 502, "http_response_incomplete"},
+		{"malformed", "HTTP/1.1 OK\r\n\r\n", false, 502, "http_protocol_error"},
+		{"two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", false, 502, "http_protocol_error"},
+		{"not http", "SSH-2.0-OpenSSH\r\n", false, 502, "http_protocol_error"},
+		{"switches", "HTTP/1.1 101 Switching Protocols\r\n\r\n", false, 502, "http_protocol_error"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := setStage(t, stageOptions{})
+			w := s.client()
+			w.Send(getA)
+			o := s.accept()
+			o.ReadHead()
+			o.Send(c.sends)
+			if c.reset {
+				o.Reset()
+			} else {
+				o.Close()
+			}
+			if strings.Contains(c.sends, " 103 ") {
+				w.ReadHead()
+			}
+			s.wantStatus(w, "GET", c.status, "edge; error="+c.why)
+			w.Send(getA) // the connection of the client goes on
+			o = s.accept()
+			o.ReadHead()
+			o.Send(okay)
+			s.wantStatus(w, "GET", 200, "")
+			s.settled(t)
+		})
+	}
+}
+
+// Behind the head a failure cannot be told but by a connection that ends too early.
+func TestWire_originFailsInTheBody(t *testing.T) {
+	for name, sends := range map[string]string{
+		"measured":        "HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\nhalf",
+		"right after":     "HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\n",
+		"chunked":         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+		"malformed chunk": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := setStage(t, stageOptions{})
+			w := s.client()
+			w.Send(getA)
+			o := s.accept()
+			o.ReadHead()
+			o.Send(sends)
+			o.Close()
+			got, _ := io.ReadAll(w.Conn()) // the end, or a reset
+			if strings.HasSuffix(string(got), "0\r\n\r\n") {
+				t.Fatalf("%q looks whole", got)
+			}
+			s.settled(t)
+			if c := s.stats().Cut; c != 1 {
+				t.Fatal(c, "were cut off")
+			}
+		})
+	}
+}
+
+// warmUp leaves an idle connection to the origin.
+func (s *stage) warmUp(w *testutil.Wire) *testutil.Wire {
+	s.t.Helper()
+	w.Send(getA)
+	o := s.accept()
+	o.ReadHead()
+	o.Send(okay)
+	s.wantStatus(w, "GET", 200, "")
+	return o
+}
+
+func TestWire_reusedConnectionDies(t *testing.T) {
+	t.Run("GET is tried again", func(t *testing.T) {
+		s := setStage(t, stageOptions{})
+		w := s.client()
+		o := s.warmUp(w)
+		w.Send(getA)
+		o.ReadHead()
+		o.Close()
+		o = s.accept()
+		o.ReadHead()
+		o.Send(okay)
+		s.wantStatus(w, "GET", 200, "")
+		if n := s.stats().Retries; n != 1 {
+			t.Fatal(n, "retries")
+		}
+	})
+	t.Run("POST is not", func(t *testing.T) {
+		s := setStage(t, stageOptions{})
+		w := s.client()
+		o := s.warmUp(w)
+		w.Send(postA)
+		o.ReadHead()
+		o.Close()
+		s.wantStatus(w, "POST", 502, "edge; error=connection_terminated")
+	})
+	t.Run("closed while idle", func(t *testing.T) {
+		s := setStage(t, stageOptions{})
+		w := s.client()
+		s.warmUp(w).Close()
+		w.Send(postA)
+		o := s.accept() // or the one that is closed, seen too late: not for a POST
+		o.ReadHead()
+		o.Want("hello")
+		o.Send(okay)
+		s.wantStatus(w, "POST", 200, "")
+	})
+	t.Run("speaks unasked", func(t *testing.T) {
+		s := setStage(t, stageOptions{})
+		w := s.client()
+		o := s.warmUp(w)
+		o.Send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+		o.ReadAll() // it is closed
+		w.Send(getA)
+		o = s.accept()
+		o.ReadHead()
+		o.Send(okay)
+		if _, body := w.ReadResponse("GET"); body != "ok" {
+			t.Fatal(body)
+		}
+	})
+	t.Run("two answers to one request", func(t *testing.T) {
+		s := setStage(t, stageOptions{})
+		w := s.client()
+		w.Send(getA)
+		o := s.accept()
+		o.ReadHead()
+		o.Send(okay + "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
+		s.wantStatus(w, "GET", 200, "")
+		w.Send(getA)
+		o = s.accept()
+		o.ReadHead()
+		o.Send(okay)
+		if _, body := w.ReadResponse("GET"); body != "ok" {
+			t.Fatal(body)
+		}
+	})
+}
+
+func TestWire_nextBackend(t *testing.T) {
+	s := setStage(t, stageOptions{origins: 2})
+	s.closed(1)
+	w := s.client()
+	origin := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, "ok")
+	})}
+	defer origin.Close()
+	go origin.Serve(s.origins[0])
+	for range 8 {
+		w.Send(postA) // not idempotent, but nothing of it was sent
+		s.wantStatus(w, "POST", 200, "")
+	}
+	if n := s.stats().Retries; n == 0 {
+		t.Fatal("no backend was tried in vain")
+	}
+}
+
+func TestWire_noBackend(t *testing.T) {
+	t.Run("all refuse", func(t *testing.T) {
+		s := setStage(t, stageOptions{origins: 2})
+		s.closed(0)
+		s.closed(1)
+		w := s.client()
+		w.Send(getA)
+		s.wantStatus(w, "GET", 502, "edge; error=connection_refused")
+	})
+	t.Run("no address", func(t *testing.T) {
+		r := newRig(t, func(e *engine.Engine) []proxy.Route {
+			return []proxy.Route{{To: to(e, "not-resolved.invalid:80")}}
+		})
+		w := testutil.Dial(t, r.addr())
+		w.Send(getA)
+		resp, _ := w.ReadResponse("GET")
+		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" ||
+			resp.Header.Get("Proxy-Status") != "edge; error=destination_unavailable" {
+			t.Fatal(resp.Status, resp.Header)
+		}
+	})
+}
+
+func TestWire_timeouts(t *testing.T) {
+	short := upstream.Options{Client: session.ClientOptions{FirstByte: 50 * time.Millisecond, BetweenBytes: 50 * time.Millisecond}}
+	t.Run("no head", func(t *testing.T) {
+		s := setStage(t, stageOptions{upstream: short})
+		w := s.client()
+		w.Send(getA)
+		s.accept().ReadHead()
+		s.wantStatus(w, "GET", 504, "edge; error=http_response_timeout")
+	})
+	t.Run("half a body", func(t *testing.T) {
+		s := setStage(t, stageOptions{upstream: short})
+		w := s.client()
+		w.Send(getA)
+		o := s.accept()
+		o.ReadHead()
+		o.Send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+		w.ReadHead()
+		if rest, _ := io.ReadAll(w.Conn()); len(rest) > 4 {
+			t.Fatalf("%q", rest)
+		}
+		s.settled(t)
+	})
+	t.Run("half a request head", func(t *testing.T) {
+		s := setStage(t, stageOptions{session: session.ServerOptions{HeaderTimeout: 50 * time.Millisecond}})
+		w := s.client()
+		w.Send("GET / HT")
+		if resp, _ := w.ReadResponse("GET"); resp.StatusCode != 408 || !resp.Close {
+			t.Fatal(resp.Status, resp.Close)
+		}
+		w.WantEnd()
+	})
+	t.Run("half a request body", func(t *testing.T) {
+		s := setStage(t, stageOptions{session: session.ServerOptions{BodyTimeout: 50 * time.Millisecond}})
+		w := s.client()
+		w.Send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf")
+		o := s.accept()
+		o.ReadHead()
+		o.Want("half")
+		o.ReadAll() // the origin is told
+		s.settled(t)
+	})
+	t.Run("idle", func(t *testing.T) {
+		s := setStage(t, stageOptions{session: session.ServerOptions{IdleTimeout: 50 * time.Millisecond}})
+		w := s.client()
+		s.warmUp(w)
+		w.WantEnd()
+	})
+}
+
+// Who waits for the other side is not timed.
+func TestWire_onlyWhoOwesIsTimed(t *testing.T) {
+	const short, long = 200 * time.Millisecond, 10 * time.Second
+	later := func() { <-time.After(2 * short) }
+	t.Run("the origin, while the client sends", func(t *testing.T) {
+		s := setStage(t, stageOptions{upstream: upstream.Options{Client: session.ClientOptions{FirstByte: long, BetweenBytes: short}}})
+		w := s.client()
+		w.Send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab")
+		o := s.accept()
+		o.ReadHead()
+		o.Want("ab")
+		later()
+		w.Send("cd")
+		o.Want("cd")
+		o.Send(okay)
+		s.wantStatus(w, "POST", 200, "")
+	})
+	t.Run("the client, while the origin thinks", func(t *testing.T) {
+		s := setStage(t, stageOptions{session: session.ServerOptions{BodyTimeout: short, SendTimeout: short}})
+		w := s.client()
+		w.Send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n", "abcd")
+		o := s.accept()
+		o.ReadHead()
+		o.Want("abcd")
+		later()
+		o.Send(okay)
+		s.wantStatus(w, "POST", 200, "")
+	})
+	t.Run("the client, while the origin does not take its body", func(t *testing.T) {
+		s := setStage(t, stageOptions{session: session.ServerOptions{BodyTimeout: short}})
+		const size = 16 << 20
+		w := s.client()
+		go func() {
+			fmt.Fprintf(w.Conn(), "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", size)
+			io.CopyN(w.Conn(), zeros{}, size)
+		}()
+		o := s.accept()
+		o.ReadHead()
+		later()
+		if n, err := io.CopyN(io.Discard, o.Conn(), size-4096); err != nil { // ReadHead may have read ahead
+			t.Fatal(n, err)
+		}
+		o.Send(okay)
+		s.wantStatus(w, "POST", 200, "")
+	})
+	t.Run("the origin, while the client does not take its answer", func(t *testing.T) {
+		s := setStage(t, stageOptions{upstream: upstream.Options{Client: session.ClientOptions{FirstByte: long, BetweenBytes: short}}})
+		const size = 16 << 20
+		w := s.client()
+		w.Send(getA)
+		o := s.accept()
+		o.ReadHead()
+		go func() {
+			fmt.Fprintf(o.Conn(), "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
+			io.CopyN(o.Conn(), zeros{}, size)
+		}()
+		later()
+		w.ReadHead()
+		if _, err := io.CopyN(io.Discard, w.Conn(), size-4096); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// zeros never ends.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// counted copies size bytes to w and tells how far it is.
+func counted(w io.Writer, size int64, n *atomic.Int64) {
+	p := make([]byte, 64<<10)
+	for n.Load() < size {
+		k, err := w.Write(p[:min(int64(len(p)), size-n.Load())])
+		if n.Add(int64(k)); err != nil {
+			return
+		}
+	}
+}
+
+// stalls waits until n stands still.
+func stalls(t *testing.T, n *atomic.Int64) {
+	t.Helper()
+	last, still := int64(-1), 0
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		if now := n.Load(); now != last {
+			last, still = now, 0
+		} else {
+			still++
+		}
+		return last > 0 && still > 50
+	}, "the sender stands still")
+}
+
+func TestWire_backPressure(t *testing.T) {
+	const size = 64 << 20
+	t.Run("slow client", func(t *testing.T) {
+		for _, framing := range []string{fmt.Sprintf("Content-Length: %d", size), "Connection: close"} {
+			s := setStage(t, stageOptions{})
+			w := s.client()
+			w.Send(getA)
+			o := s.accept()
+			o.ReadHead()
+			var sent atomic.Int64
+			go func() {
+				fmt.Fprintf(o.Conn(), "HTTP/1.1 200 OK\r\n%s\r\n\r\n", framing)
+				counted(o.Conn(), size, &sent)
+				o.Conn().(*net.TCPConn).CloseWrite()
+			}()
+			stalls(t, &sent)
+			if sent.Load() == size {
+				t.Skip("the kernel's buffers hold all of it")
+			}
+			if b := s.engine.Stats().BufBytes; b > 1<<20 {
+				t.Fatalf("%d bytes in buffers", b)
+			}
+			if _, body := w.ReadResponse("GET"); len(body) != size {
+				t.Fatal(len(body), "bytes")
+			}
+		}
+	})
+	t.Run("slow origin", func(t *testing.T) {
+		s := setStage(t, stageOptions{})
+		w := s.client()
+		var sent atomic.Int64
+		go func() {
+			fmt.Fprintf(w.Conn(), "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", size)
+			counted(w.Conn(), size, &sent)
+		}()
+		o := s.accept()
+		stalls(t, &sent)
+		if sent.Load() == size {
+			t.Skip("the kernel's buffers hold all of it")
+		}
+		if b := s.engine.Stats().BufBytes; b > 1<<20 {
+			t.Fatalf("%d bytes in buffers", b)
+		}
+		head := o.ReadHead()
+		if !strings.Contains(head, fmt.Sprintf("Content-Length: %d\r\n", size)) {
+			t.Fatal(head)
+		}
+		if _, err := io.CopyN(io.Discard, o.Conn(), size-4096); err != nil {
+			t.Fatal(err)
+		}
+		o.Send(okay)
+		s.wantStatus(w, "POST", 200, "")
+	})
+}
+
+func TestWire_earlyAnswer(t *testing.T) {
+	s := setStage(t, stageOptions{})
+	w := s.client()
+	w.Send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nsome")
+	o := s.accept()
+	o.ReadHead()
+	o.Want("some")
+	o.Send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nConnection: close\r\n\r\nbig")
+	o.Close()
+	resp, body := w.ReadResponse("POST")
+	if resp.StatusCode != 413 || body != "big" {
+		t.Fatal(resp.Status, body)
+	}
+	w.WantEnd()
+	s.settled(t)
+}
+
+// What is left of a small body is read behind an early answer: the connection goes on.
+func TestWire_earlyAnswerToASmallBody(t *testing.T) {
+	r := newRig(t, func(*engine.Engine) []proxy.Route { return []proxy.Route{{To: proxy.Answer(200, "", "own")}} })
+	w := testutil.Dial(t, r.addr())
+	for _, rest := range []string{"Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"} {
+		w.Send("POST / HTTP/1.1\r\nHost: h\r\n"+rest[:len(rest)-3], rest[len(rest)-3:]+getA)
+		for _, method := range []string{"POST", "GET"} {
+			if resp, body := w.ReadResponse(method); resp.StatusCode != 200 || body != "own" || resp.Close {
+				t.Fatal(resp.Status, body, resp.Close)
+			}
+		}
+	}
+	w.Send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz")
+	w.ReadResponse("POST")
+	w.WantEnd() // what is malformed gets no second answer
+}
+
+func TestWire_answersWithoutABody(t *testing.T) {
+	for _, c := range []struct{ request, answer, want string }{
+		{"HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n", "Content-Length: 1000\r\n"},
+		{"HEAD", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "HTTP/1.1 200 OK\r\n"},
+		{"HEAD", "HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\n"},
+		{"GET", "HTTP/1.1 204 No Content\r\n\r\n", "HTTP/1.1 204 No Content\r\n"},
+		{"GET", "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 204 No Content\r\n"},
+		{"GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 1000\r\n\r\n", "Content-Length: 1000\r\n"},
+		{"GET", "HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n", "ETag: \"x\"\r\n"},
+		{"GET", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", "Content-Length: 0\r\n"},
+	} {
+		s := setStage(t, stageOptions{})
+		w := s.client()
+		var o *testutil.Wire
+		for i := range 2 { // both connections go on
+			w.Send(c.request + " / HTTP/1.1\r\nHost: h\r\n\r\n")
+			if i == 0 {
+				o = s.accept()
+			}
+			o.ReadHead()
+			o.Send(c.answer)
+			if head := w.ReadHead(); !strings.Contains(head, c.want) || strings.Contains(head, "chunked") {
+				t.Errorf("%s %q: got %q", c.request, c.answer, head)
+			}
+		}
+	}
+}
+
+func TestWire_interimAnswers(t *testing.T) {
+	s := setStage(t, stageOptions{})
+	w := s.client()
+	w.Send(getA)
+	o := s.accept()
+	o.ReadHead()
+	o.Send("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\nConnection: x\r\n\r\n")
+	w.Want("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+	o.Send(okay)
+	s.wantStatus(w, "GET", 200, "")
+	w.Send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+	if head := o.ReadHead(); !strings.Contains(head, "Expect: 100-continue\r\n") {
+		t.Fatal(head)
+	}
+	o.Send("HTTP/1.1 100 Continue\r\n\r\n")
+	w.Want("HTTP/1.1 100 Continue\r\n\r\n")
+	w.Send("hello")
+	o.Want("hello")
+	o.Send(okay)
+	s.wantStatus(w, "POST", 200, "")
+	old := s.client()
+	old.Send("GET / HTTP/1.0\r\n\r\n")
+	o.ReadHead()
+	o.Send("HTTP/1.1 103 Early Hints\r\n\r\n" + okay) // HTTP/1.0 knows none
+	if head := old.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 200") {
+		t.Fatal(head)
+	}
+}
+
+func TestWire_expectWithOthers(t *testing.T) {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/no" {
+			w.WriteHeader(417)
+			return
+		}
+		n, _ := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, n)
+	}))
+	defer origin.Close()
+	r := newRig(t, func(e *engine.Engine) []proxy.Route {
+		return []proxy.Route{{To: to(e, origin.Listener.Addr().String())}}
+	})
+	transport := &http.Transport{ExpectContinueTimeout: testutil.Patience}
+	defer transport.CloseIdleConnections()
+	for path, want := range map[string]int{"/yes": 200, "/no": 417} {
+		req, _ := http.NewRequest("POST", r.url+path, strings.NewReader(strings.Repeat("x", 1<<20)))
+		req.Header.Set("Expect", "100-continue")
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != want || want == 200 && string(body) != "1048576" {
+			t.Fatal(resp.Status, string(body))
+		}
+	}
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("no curl")
+	}
+	cmd := exec.Command(curl, "-sS", "--expect100-timeout", "10", "-H", "Expect: 100-continue", "--data-binary", "@-", r.url+"/yes")
+	cmd.Stdin = strings.NewReader(strings.Repeat("x", 1<<20))
+	if out, err := cmd.CombinedOutput(); string(out) != "1048576" || err != nil {
+		t.Fatalf("%s %v", out, err)
+	}
+}
+
+func TestWire_pipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "0") {
+			<-time.After(20 * time.Millisecond)
+		}
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprint(w, r.URL.Path, string(body))
+	}))
+	defer origin.Close()
+	r := newRig(t, func(e *engine.Engine) []proxy.Route {
+		return []proxy.Route{{To: to(e, origin.Listener.Addr().String())}}
+	})
+	w := testutil.Dial(t, r.addr())
+	var all strings.Builder
+	for i := range 40 {
+		fmt.Fprintf(&all, "POST /%d HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nbody.", i)
+	}
+	w.Send(all.String())
+	for i := range 40 {
+		if _, body := w.ReadResponse("POST"); body != fmt.Sprintf("/%dbody.", i) {
+			t.Fatal(i, body)
+		}
+	}
+}
+
+func TestWire_http10Clients(t *testing.T) {
+	s := setStage(t, stageOptions{})
+	w := s.client()
+	w.Send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+	o := s.accept()
+	o.ReadHead()
+	o.Send(okay)
+	if head := w.ReadHead(); !strings.Contains(head, "Connection: keep-alive\r\n") {
+		t.Fatal(head)
+	}
+	w.Want("ok")
+	w.Send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+	o.ReadHead()
+	o.Send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n3\r\ndef\r\n0\r\n\r\n")
+	if head := w.ReadHead(); !strings.Contains(head, "Connection: close\r\n") || strings.Contains(head, "chunked") {
+		t.Fatal(head)
+	}
+	if body := w.ReadAll(); body != "abcdef" {
+		t.Fatal(body)
+	}
+	w = s.client()
+	w.Send("GET / HTTP/1.0\r\n\r\n")
+	o.ReadHead()
+	o.Send(okay)
+	if all := w.ReadAll(); !strings.HasSuffix(all, "Connection: close\r\n\r\nok") {
+		t.Fatal(all)
+	}
+}
+
+func TestWire_halfClosedClientGetsItsAnswer(t *testing.T) {
+	s := setStage(t, stageOptions{})
+	w := s.client()
+	w.Send(postA + getA)
+	w.CloseWrite()
+	o := s.accept()
+	for _, body := range []string{"hello", ""} {
+		o.ReadHead()
+		o.Want(body)
+		o.Send(okay)
+		s.wantStatus(w, "GET", 200, "")
+	}
+	w.WantEnd()
+	s.settled(t)
+}
+
+func TestWire_clientResetCancelsTheRequest(t *testing.T) {
+	s := setStage(t, stageOptions{})
+	w := s.client()
+	w.Send(getA)
+	o := s.accept()
+	o.ReadHead()
+	w.Reset()
+	if rest, _ := io.ReadAll(o.Conn()); len(rest) > 0 { // it ends, one way or the other
+		t.Fatalf("%q", rest)
+	}
+	s.settled(t)
+	if n := s.stats().ClientGone; n != 1 {
+		t.Fatal(n)
+	}
+}
+
+func TestWire_bodyLimit(t *testing.T) {
+	s := setStage(t, stageOptions{bodyMax: 10})
+	w := s.client()
+	w.Send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n")
+	s.wantStatus(w, "POST", 413, "edge; error=http_request_error")
+	w.WantEnd()
+	w = s.client()
+	w.Send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n12345678\r\n")
+	o := s.accept()
+	o.ReadHead()
+	w.Send("8\r\n12345678\r\n")
+	s.wantStatus(w, "POST", 413, "edge; error=http_request_error")
+	s.settled(t)
+	if n := s.stats().TooLarge; n != 2 {
+		t.Fatal(n)
+	}
+	w = s.client()
+	w.Send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n0123456789")
+	o = s.accept()
+	o.ReadHead()
+	o.Send(okay)
+	s.wantStatus(w, "POST", 200, "")
+}
+
+func TestWire_refusals(t *testing.T) {
+	s := setStage(t, stageOptions{})
+	for _, c := range []struct {
+		request string
+		status  int
+	}{
+		{"GET / HTTP/1.1\r\n\r\n", 400},
+		{"GET  / HTTP/1.1\r\nHost: h\r\n\r\n", 400},
+		{"GET / HTTP/1.1\r\nHost: h\r\nX : y\r\n\r\n", 400},
+		{"GET / HTTP/1.1\nHost: h\n\n", 400},
+		{"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+		{"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\n", 400},
+		{"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501},
+		{"GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505},
+		{"GET /" + strings.Repeat("x", 10_000) + " HTTP/1.1\r\nHost: h\r\n\r\n", 414},
+		{"GET / HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("x", 20_000) + "\r\n\r\n", 431},
+		{"GET / HTTP/1.1\r\nHost: h\r\n" + strings.Repeat("X: y\r\n", 200) + "\r\n", 431},
+	} {
+		w := s.client()
+		w.Send(c.request + getA)
+		resp := s.wantStatus(w, "GET", c.status, "edge; error=http_request_error")
+		if !resp.Close {
+			t.Errorf("%.40q: the connection is said to go on", c.request)
+		}
+		w.WantEnd()
+	}
+	// A fault in the body: nobody can say where the next request would begin.
+	w := s.client()
+	w.Send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+	s.wantStatus(w, "POST", 400, "edge; error=http_request_error")
+	w.WantEnd()
+	s.settled(t)
+	if n := s.stats().Refused; n != 12 {
+		t.Fatal(n)
+	}
+}
+
+func TestWire_routes(t *testing.T) {
+	own := func(name, host, path string, exact bool) proxy.Route {
+		return proxy.Route{Name: name, Host: host, Path: path, Exact: exact, To: proxy.Answer(200, "", name)}
+	}
+	r := newRig(t, func(*engine.Engine) []proxy.Route {
+		return []proxy.Route{
+			own("any", "", "", false), own("api", "", "/api", false), own("v1", "", "/api/v1/", false),
+			own("exact", "", "/api/v1", true), own("host", "a.example", "/", false), own("host api", "A.Example", "/api", false),
+			own("six", "[::1]", "", false), own("only", "b.example", "/only", false),
+		}
+	})
+	w := testutil.Dial(t, r.addr())
+	for _, c := range []struct{ host, target, want string }{
+		{"x", "/", "any"}, {"x", "/apix", "any"}, {"x", "/api", "api"}, {"x", "/api?q=/api/v1", "api"},
+		{"x", "/api/", "api"}, {"x", "/api/v1", "exact"}, {"x", "/api/v1/", "v1"}, {"x", "/api/v1/y", "v1"},
+		{"x", "/api/v12", "api"}, {"a.example", "/", "host"}, {"A.EXAMPLE:8080", "/", "host"},
+		{"a.example", "/api/x", "host api"}, {"a.example", "/api/v1", "host api"}, {"[::1]:80", "/", "six"},
+		{"b.example", "/only/x", "only"}, {"b.example", "/api", "api"}, {"ab.example", "/", "any"},
+		{"x", "http://a.example/api", ""}, {"a.example", "http://a.example/api", "host api"},
+	} {
+		w.Send("GET " + c.target + " HTTP/1.1\r\nHost: " + c.host + "\r\n\r\n")
+		resp, body := w.ReadResponse("GET")
+		if c.want == "" {
+			if resp.StatusCode != 400 {
+				t.Errorf("%v: %s", c, resp.Status)
+			}
+			w = testutil.Dial(t, r.addr())
+			continue
+		}
+		if body != c.want {
+			t.Errorf("%s %s: got %q, want %q", c.host, c.target, body, c.want)
+		}
+	}
+}
+
+func TestWire_weights(t *testing.T) {
+	var hits [3]atomic.Int64
+	o := upstream.Options{}
+	for i, weight := range []int{1, 2, 5} {
+		origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits[i].Add(1) }))
+		defer origin.Close()
+		o.Backends = append(o.Backends, upstream.Backend{Address: origin.Listener.Addr().String(), Weight: weight})
+	}
+	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
+		return []proxy.Route{{To: proxy.To(upstream.New(e, o))}}
+	})
+	w := testutil.Dial(t, r.addr())
+	for range 80 {
+		w.Send(getA)
+		w.ReadResponse("GET")
+	}
+	if a, b, c := hits[0].Load(), hits[1].Load(), hits[2].Load(); a != 10 || b != 20 || c != 50 {
+		t.Fatal(a, b, c)
+	}
+}
