@@ -14,6 +14,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -55,6 +56,11 @@ func (r *rig) post(t *testing.T, path, body string) (*http.Response, string) {
 	defer w.Close()
 	w.Send(fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body))
 	return w.ReadResponse("POST")
+}
+
+func (r *rig) wantLateResumes(t *testing.T, n uint64) {
+	t.Helper()
+	testutil.Eventually(t, testutil.Patience, func() bool { return r.stats().LateResumes == n }, "they are counted")
 }
 
 func (r *rig) settled(t *testing.T) {
@@ -125,8 +131,8 @@ func TestFilter_phasesRunInOrder(t *testing.T) {
 		{"/", []string{"early", "request", "upstream request", "connected", "request body", "upstream response",
 			"response", "response body", "log"}},
 		{"/own", []string{"early", "request", "response", "log"}},
-		{"/dead", []string{"early", "request", "upstream request", "connected", "connect failed", "error 502", "response",
-			"log"}},
+		{"/dead", []string{"early", "request", "upstream request", "connected", "connect failed", "error 502",
+			"response", "log"}},
 	} {
 		if _, body := r.post(t, c.path, "hello"); body == "" {
 			t.Fatal("no body")
@@ -203,7 +209,9 @@ func TestFilter_respondsInEachPhase(t *testing.T) {
 		}
 	})
 	t.Run("parked body", func(t *testing.T) {
-		r := filterRig(t, &proxy.Filter{RequestBody: func(*proxy.Exchange, []byte, bool) proxy.Verdict { return proxy.Park }})
+		r := filterRig(t, &proxy.Filter{
+			RequestBody: func(*proxy.Exchange, []byte, bool) proxy.Verdict { return proxy.Park },
+		})
 		if resp, _ := r.post(t, "/", "x"); resp.StatusCode != 500 {
 			t.Fatal(resp.Status)
 		}
@@ -239,7 +247,7 @@ func TestFilter_parksAndResumes(t *testing.T) {
 			r := filterRig(t, f)
 			w := testutil.Dial(t, r.addr())
 			body := strings.Repeat("hello", 100_000) // comes while the exchange is parked
-			go io.WriteString(w.Conn(), fmt.Sprintf("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+			go fmt.Fprintf(w.Conn(), "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 			ref := <-refs
 			ref.Resume(proxy.Next)
 			resp, got := w.ReadResponse("POST")
@@ -248,7 +256,7 @@ func TestFilter_parksAndResumes(t *testing.T) {
 			}
 			r.settled(t)
 			ref.Resume(proxy.Next) // too late
-			testutil.Eventually(t, testutil.Patience, func() bool { return r.stats().LateResumes == 1 }, "it is counted")
+			r.wantLateResumes(t, 1)
 
 			w.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 			ref = <-refs
@@ -257,14 +265,14 @@ func TestFilter_parksAndResumes(t *testing.T) {
 			if resp, got := w.ReadResponse("GET"); resp.StatusCode != 403 || got != "no" {
 				t.Fatal(resp.Status, got)
 			}
-			testutil.Eventually(t, testutil.Patience, func() bool { return r.stats().LateResumes == 2 }, "it is counted")
+			r.wantLateResumes(t, 2)
 
 			w.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 			ref = <-refs
 			w.Reset()
 			r.settled(t)
 			ref.Resume(proxy.Respond(403, "no"))
-			testutil.Eventually(t, testutil.Patience, func() bool { return r.stats().LateResumes == 3 }, "it is counted")
+			r.wantLateResumes(t, 3)
 		})
 	}
 }
@@ -303,8 +311,7 @@ func TestFilter_blocksOnAWorker(t *testing.T) {
 			r := filterRig(t, f)
 			body := strings.Repeat("hello", 100_000)
 			first, second := testutil.Dial(t, r.addr()), testutil.Dial(t, r.addr())
-			go io.WriteString(first.Conn(), fmt.Sprintf("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s",
-				len(body), body))
+			go fmt.Fprintf(first.Conn(), "POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 			one := <-turns
 			second.Send("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n") // goes on while the first one waits
 			two := <-turns
@@ -316,7 +323,7 @@ func TestFilter_blocksOnAWorker(t *testing.T) {
 			if resp, got := first.ReadResponse("POST"); resp.StatusCode != 200 || got != strings.ToUpper(body) {
 				t.Fatal(resp.Status, len(got))
 			}
-			// The client goes while the worker has the exchange: it is told, and the exchange lives as long as it works.
+			// The client goes while the worker has the exchange: it is told, and the exchange lives until it is done.
 			second.Send("GET /3 HTTP/1.1\r\nHost: a\r\n\r\n")
 			three := <-turns
 			second.Reset()
@@ -385,7 +392,7 @@ func TestFilter_panicEndsItsExchangeOnly(t *testing.T) {
 		if resp, _ := lives.ReadResponse("GET"); resp.StatusCode != 200 {
 			t.Fatal(path, resp.Status)
 		}
-		testutil.Eventually(t, testutil.Patience, func() bool { return r.stats().Active == 0 }, path+": no exchange is left")
+		r.settled(t)
 	}
 }
 
@@ -545,7 +552,7 @@ func TestFilter_isRefusedWhereItCannotRun(t *testing.T) {
 // A filter that only looks costs no allocation.
 func TestFilter_trivialOneAllocatesNothing(t *testing.T) {
 	seen := 0
-	w := newWarm(t, browserRequest, proxy.Route{Filters: []*proxy.Filter{{
+	g := warm.New(t, warm.Browser, &proxy.Listener{}, &proxy.Filter{
 		Request: func(x *proxy.Exchange) proxy.Verdict {
 			if len(x.Request.Peek(message.Cookie)) > 0 {
 				seen++
@@ -556,8 +563,8 @@ func TestFilter_trivialOneAllocatesNothing(t *testing.T) {
 			x.Response.AddID(message.XFrameOptions, "X-Frame-Options", "DENY")
 			return proxy.Next
 		},
-	}}})
-	if allocs := testing.AllocsPerRun(1000, w.exchange); allocs != 0 || seen == 0 {
+	})
+	if allocs := testing.AllocsPerRun(1000, g.Exchange); allocs != 0 || seen == 0 {
 		t.Fatalf("%v allocations, seen %d", allocs, seen)
 	}
 }

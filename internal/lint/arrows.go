@@ -21,6 +21,7 @@ var floors = [][]string{
 	{"observe", "balance", "cache"},
 	{"upstream"},
 	{"proxy"},
+	{"internal/warm"},
 	{"config"},
 	{"admin"},
 	{"server"},
@@ -46,7 +47,7 @@ var closed = []struct {
 }
 
 // testOnly are packages for tests and for bench, never for what is shipped.
-var testOnly = []string{"internal/sim", "internal/testutil", "internal/lint"}
+var testOnly = []string{"internal/sim", "internal/testutil", "internal/lint", "internal/warm"}
 
 // checkArrows: an import only points down.
 func checkArrows(s *source) []finding {

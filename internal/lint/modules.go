@@ -9,7 +9,7 @@ import (
 // moduleHomes says which packages may import a module of others. What is not here may be
 // imported by nobody: a dependency is a decision (docs/dependencies.md). Tests are free.
 var moduleHomes = map[string][]string{
-	"golang.org/x/sys":                  {"poller", "engine", "server", "internal/sim", "bench"},
+	"golang.org/x/sys":                  {"internal/warm", "poller", "engine", "server", "internal/sim", "bench"},
 	"github.com/pelletier/go-toml/v2":   {"config"},
 	"github.com/spf13/cobra":            {"cmd"},
 	"github.com/spf13/pflag":            {"cmd"},

@@ -1,0 +1,118 @@
+package warm
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// Small is the least request.
+const Small = "GET /small HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n"
+
+// Browser is a request with the fields that a browser sends.
+const Browser = "GET /articles/2026/11/how-a-request-travels?utm_source=feed HTTP/1.1\r\n" +
+	"Host: www.example.com\r\n" +
+	"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) " +
+	"Chrome/131.0.0.0 Safari/537.36\r\n" +
+	"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n" +
+	"Accept-Language: en-GB,en;q=0.9,de;q=0.8\r\n" +
+	"Accept-Encoding: gzip, deflate, br, zstd\r\n" +
+	"Referer: https://www.example.com/articles/2026/11/\r\n" +
+	"Cookie: session=4f8a2c1e9b7d4a6f8e3c5b1a9d7f2e4c; theme=dark; consent=1\r\n" +
+	"Connection: keep-alive\r\n" +
+	"Upgrade-Insecure-Requests: 1\r\n" +
+	"Sec-Fetch-Dest: document\r\n" +
+	"Sec-Fetch-Mode: navigate\r\n" +
+	"Cache-Control: max-age=0\r\n\r\n"
+
+// answer is what the origin says: 128 bytes.
+var answer = []byte("HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Fri, 20 Nov 2026 10:00:00 GMT\r\n" +
+	"Content-Type: text/plain\r\nContent-Length: 128\r\n\r\n" + strings.Repeat("x", 128))
+
+const (
+	exchanges = 100 // before a Rig counts as warm
+	door      = 3   // the first descriptor of a sim.Loop
+)
+
+// Rig is a proxy with a client and an origin.
+type Rig struct {
+	Loop  *sim.Loop
+	Trips int    // exchanges so far
+	First string // what the client got first
+
+	reactor  *engine.Reactor
+	down, up poller.FD
+	request  []byte
+}
+
+// New makes a Rig whose client sends request again and again, through a route with these filters.
+func New(t testing.TB, request string, on *proxy.Listener, filters ...*proxy.Filter) *Rig {
+	t.Helper()
+	g := &Rig{Loop: sim.NewLoop(), request: []byte(request)}
+	e, err := engine.New(engine.Options{
+		Reactors: 1,
+		Kernel:   func(int) (poller.Kernel, error) { return g.Loop, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	origin := upstream.New(e, upstream.Options{
+		Name: "origin", Backends: []upstream.Backend{{Address: "10.0.0.1:80"}},
+	})
+	s, err := proxy.NewSnapshot([]proxy.Route{{Name: "all", To: proxy.To(origin), Filters: filters}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := session.NewServer(e, proxy.New(e, s).Service(on), session.ServerOptions{})
+	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:80")}
+	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, server.Accept); err != nil {
+		t.Fatal(err)
+	}
+	g.Loop.OnConnect = func(fd poller.FD, _ poller.Addr) { g.up = fd }
+	g.reactor = e.Reactors()[0]
+	g.down = g.Loop.Offer(door, poller.Addr{IP: netip.MustParseAddrPort("192.0.2.7:5555")})
+	g.reactor.Tick()
+	g.Loop.Pump = g.pump
+	for g.Trips < exchanges {
+		g.Exchange()
+	}
+	return g
+}
+
+// Exchange runs the reactor until the client has its next answer.
+func (g *Rig) Exchange() {
+	for start := g.Trips; g.Trips == start; {
+		g.reactor.Tick()
+	}
+}
+
+// pump plays the origin when it was asked, else the client.
+func (g *Rig) pump() {
+	if g.up != 0 {
+		if up := g.Loop.Sock(g.up); len(up.Sent) > 0 {
+			up.Sent = up.Sent[:0]
+			g.Loop.Inject(g.up, answer)
+			return
+		}
+	}
+	down := g.Loop.Sock(g.down)
+	switch {
+	case len(down.Sent) > 0:
+		if g.Trips++; g.Trips == 1 {
+			g.First = string(down.Sent)
+		}
+		down.Sent = down.Sent[:0]
+	case g.Trips > 0:
+		return
+	}
+	if down.Unread() == 0 {
+		g.Loop.Inject(g.down, g.request)
+	}
+}
