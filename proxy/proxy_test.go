@@ -28,7 +28,9 @@ func newRig(t *testing.T, routes func(e *engine.Engine) []proxy.Route, filters .
 	return newRigWith(t, engine.Options{Reactors: 2}, routes, filters...)
 }
 
-func newRigWith(t *testing.T, o engine.Options, routes func(*engine.Engine) []proxy.Route, filters ...*proxy.Filter) *rig {
+func newRigWith(
+	t *testing.T, o engine.Options, routes func(*engine.Engine) []proxy.Route, filters ...*proxy.Filter,
+) *rig {
 	t.Helper()
 	e, err := engine.New(o)
 	if err != nil {

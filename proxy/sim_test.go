@@ -188,7 +188,8 @@ func (s *simulation) plan(clients, requests int, origins []string) {
 	for range clients {
 		c := &simClient{}
 		for range 1 + rng.IntN(requests) {
-			x := &exchange{id: len(s.exchanges), method: "GET", down: size(rng.IntN), origin: origins[rng.IntN(len(origins))]}
+			x := &exchange{id: len(s.exchanges), method: "GET", down: size(rng.IntN)}
+			x.origin = origins[rng.IntN(len(origins))]
 			switch rng.IntN(4) {
 			case 0:
 				x.method = "HEAD"
@@ -534,12 +535,14 @@ func TestSim_filters(t *testing.T) {
 			}
 			return proxy.Park
 		}
+		held, kept := proxy.NewKey(), proxy.NewKey()
 		filters := []*proxy.Filter{
 			{Name: "early", Early: parking},
 			{Name: "parking", Request: parking, Response: parking},
-			{Name: "bodies", RequestBody: holding(proxy.NewKey(), rng.IntN(2) == 0), ResponseBody: holding(proxy.NewKey(), rng.IntN(2) == 0)},
+			{Name: "request body", RequestBody: holding(held, rng.IntN(2) == 0)},
+			{Name: "response body", ResponseBody: holding(kept, rng.IntN(2) == 0)},
 		}
-		s := newSimulation(t, w, 1+int(w.Seed()%2), filters[:1+rng.IntN(3)]...)
+		s := newSimulation(t, w, 1+int(w.Seed()%2), filters[:1+rng.IntN(4)]...)
 		origins := goodOrigins
 		if s.faults = w.Seed()%2 == 0; s.faults {
 			origins = badOrigins

@@ -102,7 +102,8 @@ func TestWire_originFails(t *testing.T) {
 		{"closes in the head", "HTTP/1.1 200 OK\r\nX: ", false, 502, "http_response_incomplete"},
 		{"closes behind an interim head", "HTTP/1.1 103 Early Hints\r\n\r\n", false, 502, "http_response_incomplete"},
 		{"malformed", "HTTP/1.1 OK\r\n\r\n", false, 502, "http_protocol_error"},
-		{"two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", false, 502, "http_protocol_error"},
+		{"two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", false, 502,
+			"http_protocol_error"},
 		{"not http", "SSH-2.0-OpenSSH\r\n", false, 502, "http_protocol_error"},
 		{"switches", "HTTP/1.1 101 Switching Protocols\r\n\r\n", false, 502, "http_protocol_error"},
 	} {
@@ -281,8 +282,12 @@ func TestWire_noBackend(t *testing.T) {
 	})
 }
 
+func timed(firstByte, betweenBytes time.Duration) upstream.Options {
+	return upstream.Options{Client: session.ClientOptions{FirstByte: firstByte, BetweenBytes: betweenBytes}}
+}
+
 func TestWire_timeouts(t *testing.T) {
-	short := upstream.Options{Client: session.ClientOptions{FirstByte: 50 * time.Millisecond, BetweenBytes: 50 * time.Millisecond}}
+	short := timed(50*time.Millisecond, 50*time.Millisecond)
 	t.Run("no head", func(t *testing.T) {
 		s := setStage(t, stageOptions{upstream: short})
 		w := s.client()
@@ -335,7 +340,7 @@ func TestWire_onlyWhoOwesIsTimed(t *testing.T) {
 	const short, long = 200 * time.Millisecond, 10 * time.Second
 	later := func() { <-time.After(2 * short) }
 	t.Run("the origin, while the client sends", func(t *testing.T) {
-		s := setStage(t, stageOptions{upstream: upstream.Options{Client: session.ClientOptions{FirstByte: long, BetweenBytes: short}}})
+		s := setStage(t, stageOptions{upstream: timed(long, short)})
 		w := s.client()
 		w.Send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nab")
 		o := s.accept()
@@ -376,7 +381,7 @@ func TestWire_onlyWhoOwesIsTimed(t *testing.T) {
 		s.wantStatus(w, "POST", 200, "")
 	})
 	t.Run("the origin, while the client does not take its answer", func(t *testing.T) {
-		s := setStage(t, stageOptions{upstream: upstream.Options{Client: session.ClientOptions{FirstByte: long, BetweenBytes: short}}})
+		s := setStage(t, stageOptions{upstream: timed(long, short)})
 		const size = 16 << 20
 		w := s.client()
 		w.Send(getA)
@@ -503,7 +508,9 @@ func TestWire_earlyAnswer(t *testing.T) {
 func TestWire_earlyAnswerToASmallBody(t *testing.T) {
 	r := newRig(t, func(*engine.Engine) []proxy.Route { return []proxy.Route{{To: proxy.Answer(200, "", "own")}} })
 	w := testutil.Dial(t, r.addr())
-	for _, rest := range []string{"Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"} {
+	for _, rest := range []string{
+		"Content-Length: 5\r\n\r\nhello", "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+	} {
 		w.Send("POST / HTTP/1.1\r\nHost: h\r\n"+rest[:len(rest)-3], rest[len(rest)-3:]+getA)
 		for _, method := range []string{"POST", "GET"} {
 			if resp, body := w.ReadResponse(method); resp.StatusCode != 200 || body != "own" || resp.Close {
@@ -605,7 +612,8 @@ func TestWire_expectWithOthers(t *testing.T) {
 	if err != nil {
 		t.Skip("no curl")
 	}
-	cmd := exec.Command(curl, "-sS", "--expect100-timeout", "10", "-H", "Expect: 100-continue", "--data-binary", "@-", r.url+"/yes")
+	cmd := exec.Command(curl, "-sS", "--expect100-timeout", "10", "-H", "Expect: 100-continue",
+		"--data-binary", "@-", r.url+"/yes")
 	cmd.Stdin = strings.NewReader(strings.Repeat("x", 1<<20))
 	if out, err := cmd.CombinedOutput(); string(out) != "1048576" || err != nil {
 		t.Fatalf("%s %v", out, err)
@@ -766,7 +774,8 @@ func TestWire_routes(t *testing.T) {
 	r := newRig(t, func(*engine.Engine) []proxy.Route {
 		return []proxy.Route{
 			own("any", "", "", false), own("api", "", "/api", false), own("v1", "", "/api/v1/", false),
-			own("exact", "", "/api/v1", true), own("host", "a.example", "/", false), own("host api", "A.Example", "/api", false),
+			own("exact", "", "/api/v1", true), own("host", "a.example", "/", false),
+			own("host api", "A.Example", "/api", false),
 			own("six", "[::1]", "", false), own("only", "b.example", "/only", false),
 		}
 	})
