@@ -1,7 +1,8 @@
 // Package proxy joins a stream from a client with one to an origin: routes, filters, retries, answers of its own.
 //
 // It never asks which version of HTTP either side speaks, and it holds no connection: streams come from package
-// session, connections from package upstream. Both sides of an exchange live on one reactor, so nothing here takes a lock.
+// session, connections from package upstream. Both sides of an exchange live on one reactor, so nothing here takes a
+// lock.
 //
 // # The way of a request
 //
@@ -21,8 +22,8 @@
 // # Filters
 //
 // A Filter is a struct of optional functions, one for each phase. They are composed when a Snapshot is built, so a
-// phase that nobody uses costs a comparison. What the proxy does of its own (hop-by-hop fields, forwarding fields, limits) is
-// attached the same way.
+// phase that nobody uses costs a comparison. What the proxy does of its own (hop-by-hop fields, forwarding fields,
+// limits) is attached the same way.
 //
 // # Failures
 //
