@@ -1,0 +1,48 @@
+package proxy_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+
+	"github.com/edge-proxy/edge/proxy"
+)
+
+func Example() {
+	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, "hello from", r.URL.Path)
+	})
+	polite := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+		if x.Request.Get("X-Please") == "" {
+			return proxy.Respond(403, "say please\n")
+		}
+		return proxy.Next
+	}}
+	s := &proxy.Server{
+		Addr:    "127.0.0.1:0",
+		Routes:  []proxy.Route{{To: proxy.FromHTTP(hello)}},
+		Filters: []*proxy.Filter{polite},
+	}
+	if err := s.Start(); err != nil {
+		log.Fatal(err)
+	}
+	for _, please := range []string{"", "yes"} {
+		req, _ := http.NewRequest("GET", "http://"+s.ListenAddr()+"/here", nil)
+		req.Header.Set("X-Please", please)
+		req.Close = true
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			log.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		fmt.Print(resp.StatusCode, " ", string(body))
+	}
+	fmt.Println(s.Shutdown(context.Background()))
+	// Output:
+	// 403 say please
+	// 200 hello from /here
+	// <nil>
+}

@@ -1,0 +1,115 @@
+package proxy_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+func TestServer_runsUntilItsContextEnds(t *testing.T) {
+	testutil.CheckLeaks(t)
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := &proxy.Server{Addr: "localhost:0", Routes: []proxy.Route{{
+		To: proxy.FromHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			close(entered)
+			<-release
+			io.WriteString(w, "done")
+		})),
+	}}}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w := testutil.Dial(t, s.ListenAddr())
+	w.Send(getA)
+	<-entered
+	ended := make(chan error, 1)
+	go func() { ended <- s.Shutdown(context.Background()) }()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		c, err := net.Dial("tcp", s.ListenAddr())
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	}, "nobody listens any more")
+	close(release)
+	if _, body := w.ReadResponse("GET"); body != "done" { // the request in progress is finished
+		t.Fatal(body)
+	}
+	w.Close()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestServer_cutsOffWhatOutlastsItsGrace(t *testing.T) {
+	silent := testutil.Listen(t)
+	s := &proxy.Server{Addr: "127.0.0.1:0", Grace: 50 * time.Millisecond,
+		Routes: []proxy.Route{{To: proxy.Backends(silent.Addr().String())}}}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w := testutil.Dial(t, s.ListenAddr())
+	w.Send(getA)
+	testutil.Accept(t, silent).ReadHead()
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if err := s.Shutdown(ctx); !errors.Is(err, proxy.ErrGrace) {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(w.Conn()); len(rest) > 0 {
+		t.Fatal(rest, err)
+	}
+}
+
+func TestServer_saysWhatIsWrong(t *testing.T) {
+	testutil.CheckLeaks(t)
+	taken := testutil.Listen(t)
+	own := []proxy.Route{{To: proxy.Answer(200, "", "")}}
+	for want, s := range map[string]*proxy.Server{
+		"nowhere:80":         {Addr: "nowhere:80", Routes: own},
+		"in use":             {Addr: taken.Addr().String(), Routes: own},
+		"leads nowhere":      {Addr: "127.0.0.1:0", Routes: []proxy.Route{{}}},
+		`"no-port"`:          {Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: proxy.Backends("no-port")}}},
+		"same host and path": {Addr: "127.0.0.1:0", Routes: append(own, own...)},
+	} {
+		if err := s.Start(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not said: %v", want, err)
+		}
+	}
+}
+
+// Routes that share Backends share its connections.
+func TestServer_bindsBackends(t *testing.T) {
+	testutil.CheckLeaks(t)
+	origin := testutil.ListenUnix(t)
+	backends := []upstream.Backend{{Address: "unix:" + origin.Addr().String()}}
+	to := proxy.BackendsOf(upstream.Options{Name: "unix", Backends: backends})
+	s := &proxy.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{{Path: "/a", To: to}, {Path: "/b", To: to}}}
+	s.Engine.Reactors = 1
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w := testutil.Dial(t, s.ListenAddr())
+	w.Send(getA)
+	o := testutil.Accept(t, origin)
+	o.ReadHead()
+	o.Send(okay)
+	w.ReadResponse("GET")
+	w.Send("GET /b HTTP/1.1\r\nHost: h\r\n\r\n")
+	o.ReadHead() // on the same connection
+	o.Send(okay)
+	w.ReadResponse("GET")
+	w.Close()
+	if err := s.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}
