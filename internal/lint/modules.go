@@ -11,7 +11,7 @@ import (
 var moduleHomes = map[string][]string{
 	"golang.org/x/sys":                  {"internal/warm", "poller", "engine", "server", "internal/sim", "bench"},
 	"github.com/pelletier/go-toml/v2":   {"config"},
-	"go.yaml.in/yaml/v3":               {"config"},
+	"go.yaml.in/yaml/v3":                {"config"},
 	"github.com/spf13/cobra":            {"cmd"},
 	"github.com/spf13/pflag":            {"cmd"},
 	"github.com/valyala/fasthttp":       {"bench"},
