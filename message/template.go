@@ -1,0 +1,224 @@
+package message
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Template is a text with variables of a request: {path} and {query} as they came, {host} without its port, {scheme},
+// {method}. What it makes has no character that a request target cannot have: none of its own, and the codec lets none
+// in.
+// Immutable.
+type Template struct {
+	parts []templatePart
+	query bool // the query of the request follows
+	local bool // it makes a path: it must not come to begin with two slashes
+	host  bool // it has {host}
+}
+
+// NeedsHost reports whether t can only be used for a request that has an authority.
+func (t *Template) NeedsHost() bool { return t.host }
+
+// templatePart is a text or a variable.
+type templatePart struct {
+	text     string
+	variable templateVariable
+}
+
+type templateVariable uint8
+
+const (
+	noVariable templateVariable = iota
+	pathVariable
+	queryVariable
+	hostVariable
+	schemeVariable
+	methodVariable
+)
+
+var templateVariables = map[string]templateVariable{
+	"path": pathVariable, "query": queryVariable, "host": hostVariable, "scheme": schemeVariable,
+	"method": methodVariable,
+}
+
+// Bounds of a template.
+const (
+	templateMax      = 2048 // bytes
+	templatePartsMax = 32
+)
+
+// What is wrong with a template.
+var (
+	errTemplateLong      = errors.New("longer than 2048 bytes")
+	errTemplateParts     = errors.New("more than 32 parts")
+	errTemplateBrace     = errors.New("a brace begins or ends no variable")
+	errTemplateChar      = errors.New("blanks, quotes, control characters and the like are percent-encoded")
+	errTemplatePath      = errors.New("a path begins with \"/\" or \"{path}\"")
+	errTemplateFragment  = errors.New("a path has no \"#\"")
+	errTemplateLocation  = errors.New("write a URL with http:// or https://, or a path")
+	errTemplateAuthority = errors.New("the host of a URL is a text or {host}, and a path or its end follows")
+)
+
+// ParsePath parses a template of a path. The query of the request follows what it makes, unless it has a "?" or {query}
+// itself; one that ends with "?" takes the query away.
+func ParsePath(text string) (*Template, error) {
+	t, err := parseTemplate(text)
+	if err != nil {
+		return nil, err
+	}
+	if !strings.HasPrefix(text, "/") && !strings.HasPrefix(text, "{path}") {
+		return nil, errTemplatePath
+	}
+	if strings.Contains(text, "#") {
+		return nil, errTemplateFragment
+	}
+	t.local = true
+	return t, nil
+}
+
+// ParseLocation parses a template of a URL or a path, as Location has it. A request chooses where in the place that is
+// named it leads, never the place. The query is kept as ParsePath says.
+func ParseLocation(text string) (*Template, error) {
+	t, err := parseTemplate(text)
+	if err != nil {
+		return nil, err
+	}
+	rest, found := "", false
+	for _, scheme := range []string{"http://", "https://", "{scheme}://"} {
+		if rest, found = strings.CutPrefix(text, scheme); found {
+			break
+		}
+	}
+	if !found {
+		if rest, found = strings.CutPrefix(text, "//"); !found {
+			t.local = strings.HasPrefix(text, "/") || strings.HasPrefix(text, "{path}")
+			if !t.local {
+				return nil, errTemplateLocation
+			}
+			return t, nil
+		}
+	}
+	return t, checkLocationHost(rest)
+}
+
+// checkLocationHost checks that the authority at the start of s ends where the template says, not a request.
+func checkLocationHost(s string) error {
+	s, named := strings.CutPrefix(s, "{host}")
+	end := strings.IndexAny(s, "/?#{")
+	if end < 0 {
+		end = len(s)
+	}
+	if end == 0 && !named {
+		return errTemplateAuthority
+	}
+	if rest := s[end:]; strings.HasPrefix(rest, "{") && !strings.HasPrefix(rest, "{path}") {
+		return errTemplateAuthority
+	}
+	if strings.ContainsAny(s[:end], "@\\%") {
+		return errTemplateAuthority
+	}
+	return nil
+}
+
+// parseTemplate cuts text into parts.
+func parseTemplate(text string) (*Template, error) {
+	if len(text) > templateMax {
+		return nil, errTemplateLong
+	}
+	t := &Template{query: !strings.ContainsAny(text, "?#") && !strings.Contains(text, "{query}")}
+	for rest := text; rest != ""; {
+		brace := strings.IndexAny(rest, "{}")
+		if brace < 0 {
+			brace = len(rest)
+		}
+		for _, c := range []byte(rest[:brace]) {
+			if c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`|", c) >= 0 {
+				return nil, errTemplateChar
+			}
+		}
+		if brace > 0 {
+			t.parts = append(t.parts, templatePart{text: rest[:brace]})
+		}
+		if rest = rest[brace:]; rest == "" {
+			break
+		}
+		name, behind, found := strings.Cut(rest[1:], "}")
+		if rest[0] == '}' || !found {
+			return nil, errTemplateBrace
+		}
+		v := templateVariables[name]
+		if v == noVariable {
+			return nil, fmt.Errorf("there is no {%.32s}; use {path}, {query}, {host}, {scheme} or {method}", name)
+		}
+		t.parts = append(t.parts, templatePart{variable: v})
+		t.host = t.host || v == hostVariable
+		rest = behind
+	}
+	if len(t.parts) > templatePartsMax {
+		return nil, errTemplateParts
+	}
+	return t, nil
+}
+
+// Append appends what t makes of the request h to dst, which may be the room behind the bytes of h.
+func (t *Template) Append(dst []byte, h *Head, scheme string) []byte {
+	start := len(dst)
+	for i := range t.parts {
+		switch p := &t.parts[i]; p.variable {
+		case noVariable:
+			dst = append(dst, p.text...)
+		case pathVariable:
+			path := h.Path()
+			if len(path) == 0 || path[0] != '/' { // "*", or the authority of CONNECT
+				path = slash
+			}
+			dst = append(dst, path...)
+		case queryVariable:
+			dst = append(dst, h.Query()...)
+		case hostVariable:
+			dst = append(dst, h.Host()...)
+		case schemeVariable:
+			dst = append(dst, scheme...)
+		case methodVariable:
+			dst = append(dst, h.MethodBytes()...)
+		}
+	}
+	if len(dst) > start && dst[len(dst)-1] == '?' {
+		dst = dst[:len(dst)-1]
+	}
+	if q := h.Query(); t.query && len(q) > 0 {
+		dst = append(append(dst, '?'), q...)
+	}
+	if t.local {
+		dst = OneSlash(dst, start)
+	}
+	return dst
+}
+
+var slash = []byte("/")
+
+// OneSlash makes one of the slashes at dst[start:], be they turned either way: to a browser, and to many a server, a
+// path that begins with two of them is a host.
+func OneSlash(dst []byte, start int) []byte {
+	n := start
+	for n < len(dst) && (dst[n] == '/' || dst[n] == '\\') {
+		n++
+	}
+	if n-start < 2 {
+		return dst
+	}
+	dst[start] = '/'
+	return append(dst[:start+1], dst[n:]...)
+}
+
+// Host returns the authority without its port. Borrowed.
+func (h *Head) Host() []byte {
+	host := h.Bytes(h.Authority)
+	for i := len(host) - 1; i >= 0 && host[i] != ']'; i-- {
+		if host[i] == ':' {
+			return host[:i]
+		}
+	}
+	return host
+}
