@@ -16,7 +16,7 @@ type ResponseOptions struct {
 
 // AppendRequest appends the head of a request to dst: Host from Authority, the fields as they are, then the framing
 // that Length, Chunked and Close say. A body of unknown length is sent in chunks, since a request cannot end with the
-// connection. The version is always HTTP/1.1.
+// connection. Upgrade asks for Protocol, Trailers says TE: trailers. The version is always HTTP/1.1.
 func AppendRequest(dst []byte, h *message.Head) []byte {
 	dst = append(dst, h.MethodBytes()...)
 	dst = append(dst, ' ')
@@ -32,23 +32,56 @@ func AppendRequest(dst []byte, h *message.Head) []byte {
 		// RFC 9110 §8.6: SHOULD send Content-Length when the method defines a meaning for content, even if 0.
 		dst = appendLength(dst, h.Length)
 	}
-	if h.Close {
-		dst = append(dst, "Connection: close\r\n"...)
+	if h.Close || h.Trailers || h.Upgrade {
+		dst = appendConnection(dst, h)
 	}
+	return append(dst, '\r', '\n')
+}
+
+// appendConnection appends what a request asks of its connection. RFC 9110 §10.1.4, §7.8: TE and Upgrade have to be
+// named by Connection.
+func appendConnection(dst []byte, h *message.Head) []byte {
+	upgrade := h.Upgrade && h.Protocol.Len > 0
+	sep := "Connection: "
+	for _, o := range [...]struct {
+		on   bool
+		name string
+	}{{h.Close, "close"}, {h.Trailers, "TE"}, {upgrade, "Upgrade"}} {
+		if o.on {
+			dst = append(append(dst, sep...), o.name...)
+			sep = ", "
+		}
+	}
+	if sep == ", " {
+		dst = append(dst, '\r', '\n')
+	}
+	if h.Trailers {
+		dst = append(dst, "TE: trailers\r\n"...)
+	}
+	if upgrade {
+		dst = appendUpgrade(dst, h)
+	}
+	return dst
+}
+
+func appendUpgrade(dst []byte, h *message.Head) []byte {
+	dst = append(dst, "Upgrade: "...)
+	dst = append(dst, h.Bytes(h.Protocol)...)
 	return append(dst, '\r', '\n')
 }
 
 // AppendResponse appends the head of a response to dst. Length and Chunked say the framing; with neither, or chunked
 // to HTTP/1.0, the body ends with the connection and the head says so. Close of h is not looked at: it belongs to the
-// connection that h came from.
+// connection that h came from. A head with Tunnel has no framing; 101 says Protocol.
 func AppendResponse(dst []byte, h *message.Head, o ResponseOptions) []byte {
 	dst = appendStatusLine(dst, h)
 	dst = appendFields(dst, h)
 	final := h.Status >= 200
 	untilClose := false
 	switch {
-	case !final, h.Status == 204:
-		// RFC 9112 §6.1, RFC 9110 §8.6: MUST NOT send either field in a response with a status code of 1xx or 204.
+	case !final, h.Status == 204, h.Tunnel:
+		// RFC 9112 §6.1, RFC 9110 §8.6: MUST NOT send either field in a response with a status code of 1xx or 204, nor
+		// in a 2xx to CONNECT.
 	case h.Status == 304, o.HeadRequest:
 		dst = appendForeignLength(dst, h)
 	case h.Chunked && !o.ToHTTP10:
@@ -59,6 +92,10 @@ func AppendResponse(dst []byte, h *message.Head, o ResponseOptions) []byte {
 		untilClose = true
 	}
 	switch {
+	case h.Tunnel:
+		if !final {
+			dst = appendUpgrade(append(dst, "Connection: Upgrade\r\n"...), h)
+		}
 	case !final:
 	case o.Close || untilClose:
 		dst = append(dst, "Connection: close\r\n"...)

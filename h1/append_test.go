@@ -41,7 +41,17 @@ func TestAppendRequest(t *testing.T) {
 			"POST / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, x-b\r\nTE: trailers\r\n" +
 				"Keep-Alive: a\r\nX-B: 1\r\nProxy-Connection: a\r\nUpgrade: b\r\nHTTP2-Settings: c\r\nAge: 1\r\n" +
 				"Content-Length: 007\r\n\r\n",
-			"POST / HTTP/1.1\r\nHost: a\r\nAge: 1\r\nContent-Length: 7\r\n\r\n", nil},
+			"POST / HTTP/1.1\r\nHost: a\r\nAge: 1\r\nContent-Length: 7\r\nConnection: TE\r\n" +
+				"TE: trailers\r\n\r\n", nil},
+		{"TE without trailers", "GET / HTTP/1.1\r\nHost: a\r\nTE: gzip;q=0.5\r\nConnection: te\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: a\r\n\r\n", nil},
+		{"upgrade", "GET / HTTP/1.1\r\nHost: a\r\nTE: gzip, Trailers\r\n" +
+			"Upgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: a\r\nConnection: TE, Upgrade\r\nTE: trailers\r\nUpgrade: websocket\r\n\r\n", nil},
+		{"upgrade that is not sent on",
+			"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n" +
+				"Connection: upgrade, http2-settings\r\n\r\n",
+			"GET / HTTP/1.1\r\nHost: a\r\n\r\n", func(h *message.Head) { h.Upgrade = false }},
 		{"chunked", post("A: b\r\nTransfer-Encoding: Chunked\r\n"),
 			"POST / HTTP/1.1\r\nHost: a\r\nA: b\r\nTransfer-Encoding: chunked\r\n\r\n", nil},
 		{"POST without a body", post(""), "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", nil},

@@ -47,6 +47,7 @@ type Decoder struct {
 	state   state
 	verb    message.Verb // of the request that the next answer is for
 	answers bool         // responses, not requests
+	tunnel  bool         // the request that the next answer is for asked for a tunnel
 	blank   bool         // an empty line before the request was skipped
 	interim uint8        // 1xx answers since the last final one
 }
@@ -68,6 +69,10 @@ func (d *Decoder) InitResponses(l *Limits) {
 
 // Expect says which method the next final answer is for: those to HEAD have no body.
 func (d *Decoder) Expect(v message.Verb) { d.verb = v }
+
+// ExpectTunnel says that the request asked for another protocol, or was CONNECT: 101 in the one case, 2xx in the other
+// make a tunnel of the connection. The head has Tunnel set, and what follows is Data until the connection ends.
+func (d *Decoder) ExpectTunnel() { d.tunnel = true }
 
 // Next consumes bytes from the front of in, up to the first event, and reports how many. What was not consumed has to
 // be there again in the next call, with more behind it when the event was NeedMore.
@@ -174,7 +179,7 @@ func (d *Decoder) head(in []byte, h *message.Head) (int, Event, *Error) {
 
 func (d *Decoder) parse(b []byte, h *message.Head) (int, *Error) {
 	if d.answers {
-		return parseResponse(b, h, d.limits, d.verb)
+		return parseResponse(b, h, d.limits, d.verb, d.tunnel)
 	}
 	return parseRequest(b, h, d.limits)
 }
@@ -182,6 +187,8 @@ func (d *Decoder) parse(b []byte, h *message.Head) (int, *Error) {
 // begin takes the state that follows the head h.
 func (d *Decoder) begin(h *message.Head) Event {
 	switch {
+	case h.Tunnel:
+		d.state, d.interim = inBodyUntilClose, 0
 	case d.answers && h.Status < 200:
 		if d.interim++; d.interim > interimMax {
 			d.fail(ErrManyInterim) // reported by the next call: this head is good
@@ -202,6 +209,7 @@ func (d *Decoder) begin(h *message.Head) Event {
 // finish takes d before the next message.
 func (d *Decoder) finish() {
 	d.state, d.left, d.scanned, d.lineAt, d.interim, d.verb = atHead, 0, 0, 0, 0, message.VerbOther
+	d.tunnel = false
 }
 
 func (d *Decoder) fail(e *Error) error {

@@ -7,7 +7,8 @@ import (
 )
 
 // RequestFraming decides from the fields of h how its body ends and whether the connection persists: Length, Chunked,
-// Close, Upgrade and Continue of h. Fields that Connection names are dropped. The decoder calls it for every head.
+// Close, Upgrade, Trailers and Continue of h. Fields that Connection names are dropped. The decoder calls it for every
+// head.
 func RequestFraming(h *message.Head) error {
 	m := mark(h)
 	if e := frameRequest(h, &m); e != nil {
@@ -16,10 +17,10 @@ func RequestFraming(h *message.Head) error {
 	return nil
 }
 
-// ResponseFraming is RequestFraming for the answer to a request of method v.
+// ResponseFraming is RequestFraming for the answer to a request of method v that did not ask for a tunnel.
 func ResponseFraming(h *message.Head, v message.Verb) error {
 	m := mark(h)
-	if e := frameResponse(h, &m, v); e != nil {
+	if e := frameResponse(h, &m, v, false); e != nil {
 		return e.answer
 	}
 	return nil
@@ -46,10 +47,30 @@ func frameRequest(h *message.Head, m *marks) *Error {
 	// may omit the interim answer when the framing says that there is no content.
 	h.Continue = m.has(message.Expect) && h.Proto == message.HTTP11 && h.Length != 0 &&
 		message.EqualFold(h.Value(int(m.at[message.Expect])), "100-continue")
+	h.Trailers = m.has(message.TE) && h.Proto == message.HTTP11 && acceptsTrailers(h)
 	return nil
 }
 
-func frameResponse(h *message.Head, m *marks, v message.Verb) *Error {
+// acceptsTrailers looks for trailers among what TE lists (RFC 9110 §10.1.4).
+func acceptsTrailers(h *message.Head) bool {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID != message.TE || f.Dropped() {
+			continue
+		}
+		for v := h.Value(i); ; {
+			coding, rest, more := cutList(v)
+			if message.EqualFold(coding, "trailers") {
+				return true
+			}
+			if v = rest; !more {
+				break
+			}
+		}
+	}
+	return false
+}
+
+func frameResponse(h *message.Head, m *marks, v message.Verb, tunnel bool) *Error {
 	h.Length, h.Chunked = message.LengthUnknown, false
 	if m.seen&bodyMarks != 0 {
 		// Checked for answers without a body too: who writes it wrong there writes it wrong elsewhere.
@@ -60,12 +81,18 @@ func frameResponse(h *message.Head, m *marks, v message.Verb) *Error {
 	switch {
 	// RFC 9112 §6.3, 1: Any response to a HEAD request and any response with a 1xx, 204, or 304 status code is always
 	// terminated by the first empty line after the header fields.
+	case h.Status == 101 && tunnel && v != message.VerbConnect:
+		return frameSwitch(h, m)
 	case h.Status == 101:
 		return ErrSwitchedProtocols
 	case h.Status < 200, h.Status == 204, h.Status == 304, v == message.VerbHead:
 		h.Length, h.Chunked = 0, false
-	case v == message.VerbConnect && h.Status < 300: // §6.3, 2: the connection becomes a tunnel
-		return ErrTunnel
+	case v == message.VerbConnect && h.Status < 300:
+		if !tunnel {
+			return ErrTunnel
+		}
+		// §6.3, 2: the connection becomes a tunnel, and a client MUST ignore Content-Length and Transfer-Encoding.
+		h.Length, h.Chunked, h.Tunnel = message.LengthUnknown, false, true
 	}
 	if e := persist(h, m); e != nil {
 		return e
@@ -73,6 +100,19 @@ func frameResponse(h *message.Head, m *marks, v message.Verb) *Error {
 	if h.Length == message.LengthUnknown && !h.Chunked {
 		h.Close = true // §6.3, 8: the body ends with the connection
 	}
+	return nil
+}
+
+// frameSwitch frames a 101 that was asked for. RFC 9110 §15.2.2: the server MUST generate an Upgrade header field in
+// the response that indicates which protocol will be in effect.
+func frameSwitch(h *message.Head, m *marks) *Error {
+	if e := persist(h, m); e != nil {
+		return e
+	}
+	if !h.Upgrade {
+		return ErrUpgrade
+	}
+	h.Length, h.Chunked, h.Tunnel, h.Close = message.LengthUnknown, false, true, true
 	return nil
 }
 
@@ -197,7 +237,10 @@ func connectionOptions(h *message.Head, m *marks) *Error {
 	// RFC 9112 §9.3: close wins over keep-alive.
 	h.Close = closes || h.Proto == message.HTTP10 && !keeps
 	// RFC 9110 §7.8: A server that receives an Upgrade header field in an HTTP/1.0 request MUST ignore that field.
-	h.Upgrade = upgrades && m.has(message.Upgrade) && h.Proto == message.HTTP11
+	if h.Upgrade = upgrades && m.has(message.Upgrade) && h.Proto == message.HTTP11; h.Upgrade {
+		f := &h.Fields[m.at[message.Upgrade]]
+		h.Protocol = message.Span{At: f.ValueAt, Len: f.ValueLen}
+	}
 	return nil
 }
 

@@ -2,9 +2,9 @@ package h1
 
 import "github.com/edge-proxy/edge/message"
 
-// parseResponse parses the head of an answer to a request of method v from the start of b and returns its length; 0
-// when b ends before it does.
-func parseResponse(b []byte, h *message.Head, l *Limits, v message.Verb) (int, *Error) {
+// parseResponse parses the head of an answer to a request of method v, which asked for a tunnel or not, from the start
+// of b and returns its length; 0 when b ends before it does.
+func parseResponse(b []byte, h *message.Head, l *Limits, v message.Verb, tunnel bool) (int, *Error) {
 	reset(h)
 	i, e := parseStatusLine(b, h)
 	if i == 0 || e != nil {
@@ -20,7 +20,7 @@ func parseResponse(b []byte, h *message.Head, l *Limits, v message.Verb) (int, *
 		return 0, e
 	}
 	h.Base = b[:n:n]
-	return n, frameResponse(h, &m, v)
+	return n, frameResponse(h, &m, v, tunnel)
 }
 
 // parseStatusLine parses HTTP-version SP status-code SP [ reason-phrase ] CRLF (RFC 9112 §4) and returns its length, 0

@@ -128,6 +128,61 @@ func TestDecoder_rejectsResponses(t *testing.T) {
 	}
 }
 
+// A tunnel begins behind a head that was asked for, and ends with the connection.
+func TestDecoder_tunnels(t *testing.T) {
+	for _, c := range []struct {
+		name, in string
+		verb     message.Verb
+		want     *Error
+		wire     string // the head as it is sent on
+	}{
+		{"101", answer("101 Switching Protocols", "Upgrade: websocket\r\nConnection: Upgrade\r\nAge: 1\r\n"),
+			message.VerbGet, nil, answer("101 Switching Protocols", "Age: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n")},
+		{"2xx to CONNECT, whose framing is ignored", answer("200 OK", "Content-Length: 5\r\n"), message.VerbConnect,
+			nil, answer("200 OK", "")},
+		{"101 without Upgrade", answer("101 A", "Connection: upgrade\r\n"), message.VerbGet, ErrUpgrade, ""},
+		{"101 without Connection", answer("101 A", "Upgrade: websocket\r\n"), message.VerbGet, ErrUpgrade, ""},
+		{"101 in HTTP/1.0", "HTTP/1.0 101 A\r\nUpgrade: a\r\nConnection: upgrade\r\n\r\n", message.VerbGet,
+			ErrUpgrade, ""},
+		{"101 to CONNECT", answer("101 A", "Upgrade: a\r\nConnection: upgrade\r\n"), message.VerbConnect,
+			ErrSwitchedProtocols, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var d Decoder
+			var h message.Head
+			d.InitResponses(nil)
+			d.Expect(c.verb)
+			d.ExpectTunnel()
+			in := []byte(answer("100 Continue", "") + c.in + "raw\r\n")
+			n, ev, _, err := d.Next(in, &h)
+			if err != nil || ev != HeadDone || h.Tunnel {
+				t.Fatal(ev, h.Tunnel, err)
+			}
+			in = in[n:]
+			n, ev, _, err = d.Next(in, &h)
+			if c.want != nil {
+				if !errors.Is(err, c.want) {
+					t.Fatal(err)
+				}
+				return
+			}
+			if err != nil || ev != HeadDone || !h.Tunnel {
+				t.Fatal(ev, h.Tunnel, err)
+			}
+			if got := string(AppendResponse(nil, &h, ResponseOptions{Close: true})); got != c.wire {
+				t.Errorf("%q, want %q", got, c.wire)
+			}
+			_, ev, body, err := d.Next(in[n:], &h)
+			if err != nil || ev != Data || string(body) != "raw\r\n" {
+				t.Fatal(ev, string(body), err)
+			}
+			if ev, err := d.EOF(); ev != End || err != nil {
+				t.Fatal(ev, err)
+			}
+		})
+	}
+}
+
 func TestDecoder_limitsAreOptions(t *testing.T) {
 	for _, c := range []struct {
 		limits Limits

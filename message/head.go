@@ -45,6 +45,7 @@ type Head struct {
 	Authority Span // request: host[:port] from the absolute form or from Host; empty if neither was given
 	Scheme    Span // request: from the absolute form or :scheme; empty for h1 origin form
 	Reason    Span // response: reason phrase, may be empty
+	Protocol  Span // with Upgrade: the value of the Upgrade field, to be sent on and in a 101 as it was agreed
 
 	Length   int64  // body: number of bytes, 0 for none, LengthUnknown
 	Status   uint16 // response: 100..599
@@ -54,6 +55,8 @@ type Head struct {
 	Close    bool   // the connection does not persist after this message
 	Upgrade  bool   // Connection names Upgrade and there is an Upgrade field
 	Continue bool   // request: Expect: 100-continue, and there is a body to wait with
+	Tunnel   bool   // response: 101, or 2xx to CONNECT: what follows is no body but a tunnel, both ways
+	Trailers bool   // request: TE says that an answer may have trailer fields
 	Hops     bool   // a field that came ends at this hop: HopByHop by its ID, Connection aside, or Dropped for it
 }
 
