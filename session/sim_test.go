@@ -1,0 +1,346 @@
+package session_test
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
+)
+
+// contract watches that the callbacks of one exchange come as package session promises.
+type contract struct {
+	t       testing.TB
+	name    string
+	head    bool // a final head came
+	in, out bool // what the peer sends has ended; what we send has
+	reset   bool
+}
+
+func (c *contract) alive(what string) {
+	c.t.Helper()
+	if c.reset || c.in && c.out {
+		c.t.Fatalf("%s: %s behind the end (%+v)", c.name, what, *c)
+	}
+}
+
+func (c *contract) gotHead(final, end bool) {
+	c.t.Helper()
+	if c.alive("head"); c.head {
+		c.t.Fatalf("%s: a second head", c.name)
+	}
+	c.head = final
+	c.in = final && end
+}
+
+func (c *contract) gotData(end bool) {
+	c.t.Helper()
+	if c.alive("data"); !c.head || c.in {
+		c.t.Fatalf("%s: data out of order (%+v)", c.name, *c)
+	}
+	c.in = end
+}
+
+func (c *contract) gotReset() {
+	c.t.Helper()
+	c.alive("reset")
+	c.reset = true
+}
+
+func (c *contract) over() bool { return c.reset || c.in && c.out }
+
+// body passes bytes from a stream to another, or to itself, and releases them when they have left.
+type body struct {
+	held    []byte
+	owed    int
+	ended   bool
+	endSent bool
+}
+
+func (b *body) send(to session.Stream) {
+	if len(b.held) > 0 || b.ended && !b.endSent {
+		n, err := to.SendData(b.held, b.ended)
+		if err != nil {
+			return
+		}
+		b.endSent = b.ended && n == len(b.held)
+		b.held = b.held[n:]
+	}
+}
+
+func (b *body) settle(to, from session.Stream) {
+	if len(b.held) == 0 && b.owed > 0 && !to.Congested() {
+		n := b.owed
+		b.owed = 0
+		from.Release(n)
+	}
+}
+
+// echo is a service that sends back what it gets. Its answers end as their requests do, or early.
+type echo struct {
+	t    testing.TB
+	w    *sim.World
+	live map[*echoed]bool
+}
+
+type echoed struct {
+	contract
+	body
+	e       *echo
+	chunked bool
+}
+
+func (e *echo) Accept(_ *engine.Reactor, s session.Stream) session.Receiver {
+	x := &echoed{e: e, contract: contract{t: e.t, name: "server"}, chunked: e.w.Rand().IntN(2) == 0}
+	e.live[x] = true
+	return x
+}
+
+func (e *echo) Refused(*engine.Reactor, poller.Addr, int, error) { e.t.Error("a request was refused") }
+
+func (x *echoed) OnHead(s session.Stream, h *message.Head, end bool) {
+	x.gotHead(true, end)
+	answer := message.Head{Status: 200, Length: h.Length}
+	if x.chunked {
+		answer.Length = message.LengthUnknown
+	}
+	x.out = end
+	if s.SendHead(&answer, end) == nil {
+		x.done()
+	}
+}
+
+func (x *echoed) OnData(s session.Stream, p []byte, end bool) {
+	x.gotData(end)
+	x.held, x.owed, x.ended = append(x.held, p...), x.owed+len(p), end
+	x.OnSendable(s)
+}
+
+func (x *echoed) OnTrailers(s session.Stream, _ *message.Head) { x.OnData(s, nil, true) }
+
+func (x *echoed) OnSendable(s session.Stream) {
+	x.alive("sendable")
+	x.send(s)
+	if x.out = x.endSent; x.out {
+		x.done()
+		return
+	}
+	x.settle(s, s)
+}
+
+func (x *echoed) OnReset(session.Stream, session.Code, error) {
+	x.gotReset()
+	x.done()
+}
+
+func (x *echoed) done() {
+	if x.over() {
+		delete(x.e.live, x)
+	}
+}
+
+// asker opens one exchange after another, on as many connections as it takes.
+type asker struct {
+	t       testing.TB
+	w       *sim.World
+	reactor *engine.Reactor
+	addr    poller.Addr
+	opts    session.ClientOptions
+	head    message.Head
+	left    int
+	failed  int
+	client  *session.Client
+	present *asked
+	gone    int
+	dialled int
+}
+
+// asked is one exchange: it sends a body and wants it back.
+type asked struct {
+	contract
+	a    *asker
+	out  body
+	want []byte
+	got  []byte
+
+	counted bool
+}
+
+func (a *asker) dial() {
+	a.client = &session.Client{}
+	a.client.Init(a, &a.head, &a.opts)
+	a.dialled++
+	if err := a.client.Dial(a.reactor, a.addr, nil); err != nil {
+		a.t.Fatal(err)
+	}
+	a.ask()
+}
+
+func (a *asker) ask() {
+	rng := a.w.Rand()
+	x := &asked{a: a, contract: contract{t: a.t, name: "client"}}
+	if n := rng.IntN(4); n > 0 {
+		x.want = bytes.Repeat([]byte("0123456789abcdef"), rng.IntN(1<<(4*n)))
+	}
+	a.present = x
+	h := message.Head{Length: int64(len(x.want))}
+	h.SetMethod("POST")
+	h.SetTarget("/")
+	h.SetAuthority("h")
+	if rng.IntN(2) == 0 {
+		h.Length = message.LengthUnknown
+	}
+	s := a.client.Open(x)
+	x.out.held, x.out.ended = append([]byte(nil), x.want...), true
+	bare := len(x.want) == 0
+	x.contract.out, x.out.endSent = bare, bare
+	if err := s.SendHead(&h, bare); err != nil {
+		a.t.Fatal(err)
+	}
+	if !bare {
+		x.OnSendable(s)
+	}
+}
+
+func (x *asked) OnHead(_ session.Stream, h *message.Head, end bool) {
+	if x.gotHead(h.Status >= 200, end); h.Status != 200 {
+		x.t.Fatal(h.Status)
+	}
+	x.finish()
+}
+
+func (x *asked) OnData(s session.Stream, p []byte, end bool) {
+	x.gotData(end)
+	x.got = append(x.got, p...)
+	if x.a.w.Rand().IntN(8) == 0 { // now and then it takes its time
+		n, a := len(p), x.a
+		a.w.After(time.Duration(a.w.Rand().IntN(5000))*time.Microsecond, func() {
+			a.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
+				if a.present == x && !x.over() {
+					s.Release(n)
+				}
+			}})
+			a.w.Kernel(a.reactor.Index()).Wake() // between two ticks a reactor does not count as asleep: Post wakes nobody
+		})
+	} else {
+		s.Release(len(p))
+	}
+	x.finish()
+}
+
+func (x *asked) OnTrailers(s session.Stream, _ *message.Head) { x.OnData(s, nil, true) }
+
+func (x *asked) OnSendable(s session.Stream) {
+	x.alive("sendable")
+	x.out.send(s)
+	x.contract.out = x.out.endSent
+	x.finish()
+}
+
+func (x *asked) OnReset(session.Stream, session.Code, error) {
+	x.gotReset()
+	x.a.failed++
+}
+
+func (x *asked) finish() {
+	if x.in && !bytes.Equal(x.got, x.want) {
+		x.t.Fatalf("%d bytes came back of %d", len(x.got), len(x.want))
+	}
+}
+
+func (a *asker) OnIdle(*session.Client) {
+	if !a.present.over() {
+		a.t.Fatalf("idle within an exchange: %+v", a.present.contract)
+	}
+	a.count()
+	a.reactor.Defer(&engine.Task{Run: func(*engine.Reactor) {
+		switch {
+		case a.left == 0:
+			a.client.Close()
+		case a.client.Usable():
+			a.ask()
+		}
+	}})
+}
+
+// count takes the present exchange as done, once.
+func (a *asker) count() {
+	if !a.present.counted {
+		a.present.counted = true
+		a.left--
+	}
+}
+
+func (a *asker) OnGone(c *session.Client, _ error, unasked bool) {
+	if a.gone++; unasked {
+		a.t.Fatal("bytes that nobody asked for")
+	}
+	if !a.present.over() {
+		a.t.Fatalf("gone within an exchange: %+v", a.present.contract)
+	}
+	a.count()
+	if a.left > 0 {
+		a.reactor.Defer(&engine.Task{Run: func(*engine.Reactor) { a.dial() }})
+	}
+}
+
+func play(t testing.TB, w *sim.World) {
+	e, err := engine.New(engine.Options{
+		Reactors: 2, SendLow: 4 << 10, SendMax: 16 << 10,
+		Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Net.SegmentMin = 64
+	service := &echo{t: t, w: w, live: map[*echoed]bool{}}
+	srv := session.NewServer(e, service, session.ServerOptions{RequestsMax: 1 + int(w.Seed()%7)})
+	addr := poller.Addr{IP: netip.MustParseAddrPort("10.0.0.1:80")}
+	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, srv.Accept); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range e.Reactors() {
+		w.Add(r)
+	}
+	var askers []*asker
+	for i := range 3 {
+		a := &asker{t: t, w: w, reactor: e.Reactors()[i%2], addr: addr, left: 5}
+		askers = append(askers, a)
+		a.reactor.Post(&engine.Task{Run: func(*engine.Reactor) { a.dial() }})
+	}
+	over := func() bool {
+		for _, a := range askers {
+			if a.left > 0 || a.gone < a.dialled {
+				return false
+			}
+		}
+		return len(service.live) == 0 && len(w.OpenFDs()) == len(e.Reactors())
+	}
+	if err := w.Run(over, 1_000_000); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range askers {
+		if a.failed > 0 && w.Faults == (sim.Faults{}) {
+			t.Fatal(a.failed, "exchanges failed without a fault")
+		}
+	}
+}
+
+// Both ends of a connection are ours: what one sends the other gets, and both hear what the contract says, no more.
+func TestSim_contract(t *testing.T) {
+	n := 600
+	if testing.Short() {
+		n = 60
+	}
+	sim.Run(t, n, func(t testing.TB, w *sim.World) {
+		if w.Seed()%2 == 0 {
+			w.Faults = sim.Faults{ShortWrite: 0.2, Reset: 0.002, ConnectRefused: 0.05, AcceptAborted: 0.05}
+		}
+		play(t, w)
+	})
+}
