@@ -524,14 +524,20 @@ func holding(key proxy.Key, whole bool) func(x *proxy.Exchange, in []byte, end b
 func TestSim_filters(t *testing.T) {
 	sim.Run(t, seeds(400), func(t testing.TB, w *sim.World) {
 		rng := w.Rand()
+		resume := func(ref proxy.Ref) {
+			ref.Resume(proxy.Next)
+			for i := range 1 + int(w.Seed()%2) {
+				w.Kernel(i).Wake() // between two ticks a reactor does not count as asleep: Post wakes nobody
+			}
+		}
 		parking := func(x *proxy.Exchange) proxy.Verdict {
 			if rng.IntN(3) > 0 {
 				return proxy.Next
 			}
 			ref := x.Ref()
-			w.After(time.Duration(rng.IntN(3000))*time.Microsecond, func() { ref.Resume(proxy.Next) })
+			w.After(time.Duration(rng.IntN(3000))*time.Microsecond, func() { resume(ref) })
 			if rng.IntN(4) == 0 { // somebody resumes it twice
-				w.After(time.Duration(rng.IntN(3000))*time.Microsecond, func() { ref.Resume(proxy.Next) })
+				w.After(time.Duration(rng.IntN(3000))*time.Microsecond, func() { resume(ref) })
 			}
 			return proxy.Park
 		}
