@@ -9,6 +9,7 @@ var (
 	ErrQueueFull      = errors.New("send queue is full")
 	ErrConnectTimeout = errors.New("connect timed out")
 	ErrTimeout        = errors.New("timed out")
+	ErrUnasked        = errors.New("bytes came that nobody had asked for")
 	ErrPanic          = errors.New("handler panicked")
 	ErrStopped        = errors.New("engine is stopped")
 	ErrNoDescriptors  = errors.New("no descriptor left")

@@ -83,6 +83,7 @@ type Reactor struct {
 	retry     Timer // accepting again after it had to pause
 
 	scratch  []byte
+	probed   [1]byte
 	reserved *Buf // given out by Reserve, not committed yet
 	iov      [poller.IOVMax][]byte
 	events   [poller.EventsMax]poller.Event

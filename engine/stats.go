@@ -11,6 +11,8 @@ type Stats struct {
 	Dialed      uint64
 	DialFailed  uint64 // failed at once; later failures are OnClose's
 	Closed      uint64
+	Left        uint64 // connections that another reactor was given; Closed too
+	Adopted     uint64 // connections taken over from another reactor
 	BytesIn     uint64
 	BytesOut    uint64
 	Panics      uint64 // handlers that panicked: their connection was closed
@@ -48,6 +50,8 @@ func (s *Stats) add(o *Stats) {
 	s.Dialed += o.Dialed
 	s.DialFailed += o.DialFailed
 	s.Closed += o.Closed
+	s.Left += o.Left
+	s.Adopted += o.Adopted
 	s.BytesIn += o.BytesIn
 	s.BytesOut += o.BytesOut
 	s.Panics += o.Panics

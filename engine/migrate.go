@@ -1,0 +1,73 @@
+package engine
+
+import (
+	"syscall"
+
+	"github.com/edge-proxy/edge/poller"
+)
+
+// Moved is a connection on its way from one reactor to another: a descriptor that nobody watches.
+// Owned by whoever holds it. It ends in Adopt or in Discard of some reactor, once.
+//
+//	owner   c.Leave() ─► Moved ── mail ──► r.Adopt(Moved) ─► a Conn of r     asker
+//	         └─ c is closed, without OnClose          └─► closed: FIN, bytes, or r has stopped
+type Moved struct {
+	fd   poller.FD
+	peer poller.Addr
+}
+
+// Leave takes an idle connection away from its reactor, so that another one may adopt it. It reports false, and leaves
+// c as it is, when c is not idle: not quiet, or with bytes queued. Afterwards c is closed for all its methods, OnClose
+// does not come, and events on their way meet a slot without tenant.
+func (c *Conn) Leave() (m Moved, ok bool) {
+	if !c.Quiet() || c.queued > 0 || c.flags&(timedOut|sendable|unopened) != 0 {
+		return Moved{fd: poller.NoFD}, false
+	}
+	m = Moved{fd: c.fd, peer: c.peer}
+	c.reactor.kernel.Del(c.fd)
+	c.fd = poller.NoFD
+	c.handler = NopHandler{}
+	c.drop(nil)
+	c.reactor.stats.Left++
+	return m, true
+}
+
+// Adopt makes m a connection of r, with the handler h; OnOpen does not come. The error is ErrUnasked when the peer has
+// sent something meanwhile, ErrClosed when it has closed, ErrStopped when r has; then m is closed and nothing is called.
+func (r *Reactor) Adopt(m Moved, h Handler) (*Conn, error) {
+	if err := r.probe(m.fd); err != nil {
+		r.kernel.Close(m.fd)
+		return nil, err
+	}
+	c := r.newConn(m.fd, m.peer)
+	c.flags &^= unopened
+	if e := r.kernel.Add(m.fd, c.token()); e != 0 {
+		c.state = closed
+		c.release()
+		return nil, e
+	}
+	c.handler = h
+	c.state = open
+	c.can = poller.CanWrite
+	r.stats.Adopted++
+	return c, nil
+}
+
+// probe looks whether fd is as quiet as it was left. What comes behind this look is reported by Add.
+func (r *Reactor) probe(fd poller.FD) error {
+	if r.stopping {
+		return ErrStopped
+	}
+	switch n, e := r.kernel.Read(fd, r.probed[:]); {
+	case e == syscall.EAGAIN:
+		return nil
+	case e != 0:
+		return e
+	case n > 0:
+		return ErrUnasked
+	}
+	return ErrClosed
+}
+
+// Discard closes m.
+func (r *Reactor) Discard(m Moved) { r.kernel.Close(m.fd) }
