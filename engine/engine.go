@@ -125,6 +125,12 @@ type Idler interface {
 	Idle() bool
 }
 
+// Drainer is a Handler that wants to know when the end of a drain is near.
+type Drainer interface {
+	// OnDrain says that what is still open in left is cut. Runs on c's reactor.
+	OnDrain(c *Conn, left time.Duration)
+}
+
 // Drain stops accepting and waits until all accepted connections are closed, at most for grace. Those that speak are
 // closed by their handlers, which see Draining; what is idle and does not speak is closed in the last tenth of grace.
 // It reports whether none was left. What is left is closed by Stop. Safe for any goroutine but a reactor's.
@@ -138,7 +144,7 @@ func (e *Engine) Drain(grace time.Duration) bool {
 	}
 	begun := time.Now()
 	return e.drained(begun.Add(grace-grace/10)) ||
-		e.each((*Reactor).closeIdle) && e.drained(begun.Add(grace))
+		e.each(func(r *Reactor) { r.closeIdle(grace / 10) }) && e.drained(begun.Add(grace))
 }
 
 // drained waits until no accepted connection is left, or until the time is up. It reports which.
@@ -153,7 +159,8 @@ func (e *Engine) drained(until time.Time) bool {
 	return true
 }
 
-func (r *Reactor) closeIdle() {
+// closeIdle closes what is idle and tells the others that left is left.
+func (r *Reactor) closeIdle(left time.Duration) {
 	for i := range r.slots {
 		c := r.slots[i].conn
 		if c == nil || c.listener == nil {
@@ -161,6 +168,10 @@ func (r *Reactor) closeIdle() {
 		}
 		if h, ok := c.handler.(Idler); ok && h.Idle() {
 			c.Close(nil)
+			continue
+		}
+		if h, ok := c.handler.(Drainer); ok {
+			h.OnDrain(c, left)
 		}
 	}
 }

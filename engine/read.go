@@ -26,7 +26,7 @@ func (c *Conn) turn() {
 	if c.queued > 0 && c.flags&dirty == 0 && c.can&poller.CanWrite != 0 {
 		c.flush()
 	}
-	if c.flags&eof != 0 && c.can&poller.Broken != 0 && c.state == open {
+	if c.can&poller.Broken != 0 && c.state == open && (c.flags&eof != 0 || c.flags&wantRead == 0 && c.listener != nil) {
 		c.lookBroken()
 	}
 	switch c.state {
@@ -58,11 +58,14 @@ func (c *Conn) turn() {
 	}
 }
 
-// lookBroken asks why c is broken once its end was read, since no read will tell. A peer that sent FIN, and reset the
-// connection later, waits for nothing any more.
+// lookBroken asks why c is broken where no read will tell, or not soon: its end was read, or reading is paused. A peer
+// that reset the connection waits for nothing any more. One that we dialled may have answered before, and the answer
+// lies unread: there the reader finds it first.
 func (c *Conn) lookBroken() {
 	if e := c.reactor.kernel.SockError(c.fd); e != 0 {
 		c.drop(e)
+	} else if c.cause != nil { // see sendFailed
+		c.drop(c.cause)
 	}
 }
 

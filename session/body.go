@@ -14,7 +14,7 @@ const (
 	noBody                    // no byte of a body may follow: HEAD, 204, 304, Content-Length: 0
 	counted                   // Content-Length: left bytes to come
 	chunked                   // Transfer-Encoding: chunked
-	untilClose                // the end of the connection ends it
+	untilClose                // the end of the connection ends it, or of its direction in a tunnel
 	ended                     // all was sent
 )
 

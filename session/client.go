@@ -14,6 +14,7 @@ type ClientOptions struct {
 	Limits       h1.Limits
 	FirstByte    time.Duration // from the end of the request to the head of the answer; 0: 60 s
 	BetweenBytes time.Duration // between two reads of an answer, or for the origin to take what congests it; 0: 60 s
+	TunnelIdle   time.Duration // without a byte of a tunnel, in either direction; 0: 1 h
 }
 
 // Owner is told what becomes of a Client. Its methods run on the Client's reactor.
@@ -40,12 +41,14 @@ type Client struct {
 	body     bodyWriter
 	owed     int
 	uses     uint32
+	keep     time.Duration // what the origin promises for an idle connection; 0: nothing
 
 	responseDone bool
 	final        bool // a final head was delivered
 	closing      bool // the connection does not persist behind this answer
 	calling      bool // inside a callback of the receiver
 	opened       bool // the connection stands
+	tunnel       bool // the answer made a tunnel of it
 	unasked      bool
 }
 
@@ -81,6 +84,7 @@ func (c *Client) Open(r Receiver) Stream {
 	c.body = bodyWriter{}
 	c.responseDone, c.final, c.closing = false, false, false
 	c.owed = 0
+	c.keep = 0
 	if c.opened {
 		c.conn.SetTimeout(c.between())
 	}
@@ -106,7 +110,7 @@ func (c *Client) OnOpen(conn *engine.Conn) {
 func (c *Client) await() {
 	switch {
 	case !c.opened: // the dial has its own
-	case c.conn.Congested():
+	case c.tunnel, c.conn.Congested():
 		c.conn.SetTimeout(c.between())
 	case c.owed > 0, c.responseDone, c.body.framing != ended && !c.final:
 		c.conn.SetTimeout(0) // whatever is missing, it is not the origin's
@@ -117,7 +121,12 @@ func (c *Client) await() {
 	}
 }
 
-func (c *Client) between() time.Duration { return orDefault(c.opts.BetweenBytes) }
+func (c *Client) between() time.Duration {
+	if c.tunnel {
+		return c.tunnelIdle()
+	}
+	return orDefault(c.opts.BetweenBytes)
+}
 
 func orDefault(d time.Duration) time.Duration {
 	if d == 0 {
@@ -165,6 +174,12 @@ func (c *Client) dispatch(ev h1.Event, body []byte) {
 		if c.head.Status >= 200 {
 			c.final = true
 			c.closing, c.head.Close = c.head.Close, false // it is of this connection that the origin speaks
+			if c.head.Hops {
+				c.keep = keepAlive(c.head.Peek(message.KeepAlive))
+			}
+		}
+		if c.head.Tunnel && !c.openTunnel() {
+			return
 		}
 		c.responseDone = end
 		if !end {
@@ -220,6 +235,10 @@ func (c *Client) OnTimeout(conn *engine.Conn) {
 
 // OnEOF ends a body that lasts until the connection closes; anything else was cut short.
 func (c *Client) OnEOF(conn *engine.Conn) {
+	if c.tunnel {
+		c.eofTunnel()
+		return
+	}
 	if r := c.receiver; r != nil {
 		ev, err := c.dec.EOF()
 		switch {
@@ -279,6 +298,9 @@ func (c *Client) SendHead(h *message.Head, end bool) error {
 		c.body.begin(chunked, 0)
 	}
 	c.dec.Expect(h.Verb)
+	if h.Upgrade || h.Verb == message.VerbConnect {
+		c.dec.ExpectTunnel()
+	}
 	c.conn.Commit(h1.AppendRequest(c.conn.Reserve(len(h.Base)+headRoom), h))
 	if end {
 		c.body.framing = ended
@@ -308,6 +330,10 @@ func (c *Client) SendTrailers(h *message.Head) error {
 }
 
 func (c *Client) sent() {
+	if c.tunnel {
+		c.sentTunnel()
+		return
+	}
 	if c.body.framing == ended || c.conn.Congested() {
 		c.await()
 	}

@@ -18,7 +18,17 @@ type ServerOptions struct {
 	SendTimeout   time.Duration // for a client to take what congests its connection; 0: 60 s
 	IdleTimeout   time.Duration // between two requests; 0: 60 s
 	RequestsMax   int           // on one connection; 0: no limit
+	BodyRate      int64         // bytes a second that a request body must come with on average; 0: 240; below 0: any
+	// HalfCloseWait is how long the answer to a client that sent FIN behind a whole request may take to begin: the client
+	// may have half closed its connection, or it may have left. 0: 1 s; HalfCloseLeaves and HalfCloseStays decide at once.
+	HalfCloseWait time.Duration
 }
+
+// Values of HalfCloseWait.
+const (
+	HalfCloseLeaves time.Duration = 1  // FIN means that the client has left, as nginx takes it
+	HalfCloseStays  time.Duration = -1 // FIN means nothing, as HAProxy takes it
+)
 
 func (o *ServerOptions) setDefaults() {
 	for _, d := range []struct {
@@ -26,11 +36,14 @@ func (o *ServerOptions) setDefaults() {
 		d time.Duration
 	}{
 		{&o.HeaderTimeout, 10 * time.Second}, {&o.BodyTimeout, time.Minute},
-		{&o.SendTimeout, time.Minute}, {&o.IdleTimeout, time.Minute},
+		{&o.SendTimeout, time.Minute}, {&o.IdleTimeout, time.Minute}, {&o.HalfCloseWait, time.Second},
 	} {
 		if *d.v == 0 {
 			*d.v = d.d
 		}
+	}
+	if o.BodyRate == 0 {
+		o.BodyRate = bodyRateDefault
 	}
 }
 
@@ -39,6 +52,7 @@ func (o *ServerOptions) setDefaults() {
 type Server struct {
 	opts    ServerOptions
 	service Service
+	perByte int64         // time that a byte of a body is worth, ns; 0: no least rate
 	local   []serverLocal // by Reactor.Index
 }
 
@@ -52,16 +66,19 @@ type serverLocal struct {
 
 // ServerStats are the counters of a Server on one reactor.
 type ServerStats struct {
-	Requests  uint64
-	Malformed uint64 // requests refused by the codec
-	Timeouts  uint64 // heads and bodies that did not come in time
-	Unread    uint64 // connections closed because the answer was done before the request
+	Requests   uint64
+	Malformed  uint64 // requests refused by the codec
+	Timeouts   uint64 // heads and bodies that did not come in time
+	SlowBodies uint64 // those of them that were bodies below the least rate, or silent
+	Unread     uint64 // connections closed because the answer was done before the request
+	HalfClosed uint64 // exchanges given up because the client sent FIN and no answer began in time
+	Tunnels    uint64 // connections that became tunnels
 }
 
 // NewServer makes a Server for the connections of e. service is asked for a Receiver for each request.
 func NewServer(e *engine.Engine, service Service, o ServerOptions) *Server {
 	o.setDefaults()
-	return &Server{opts: o, service: service, local: make([]serverLocal, len(e.Reactors()))}
+	return &Server{opts: o, service: service, perByte: o.perByte(), local: make([]serverLocal, len(e.Reactors()))}
 }
 
 // Accept makes the handler of a connection: the function that Engine.Listen wants.
@@ -87,6 +104,7 @@ type serverConn struct {
 	dec      h1.Decoder
 	body     bodyWriter
 	owed     int
+	pace     pace
 	requests uint32
 	verb     message.Verb
 	proto    message.Proto
@@ -99,6 +117,9 @@ type serverConn struct {
 	headSeen    bool // bytes of a head have come: its deadline runs
 	calling     bool // inside a callback of the receiver: the turn of the next request comes after it
 	gone        bool // the peer sent FIN
+	asked       bool // the request asked for another protocol, or is CONNECT
+	behind      bool // bytes lay behind it already
+	tunnel      bool // and got it
 }
 
 // OnOpen starts the deadline of the first head.
@@ -114,6 +135,9 @@ func (s *serverConn) Idle() bool { return s.receiver == nil && s.dec.Idle() }
 func (s *serverConn) OnData(c *engine.Conn, in []byte) (used int) {
 	local := &s.server.local[c.Reactor().Index()]
 	for used < len(in) {
+		if s.tunnel {
+			return used + s.tunnelData(c, in[used:])
+		}
 		if s.requestDone || !c.Open() {
 			c.PauseRead()
 			return used
@@ -129,6 +153,7 @@ func (s *serverConn) OnData(c *engine.Conn, in []byte) (used int) {
 			s.awaitMore(c)
 			return used
 		}
+		s.behind = used < len(in)
 		s.dispatch(local, ev, body)
 	}
 	switch {
@@ -172,6 +197,7 @@ func (s *serverConn) dispatch(local *serverLocal, ev h1.Event, body []byte) {
 	default:
 		s.owed += len(body)
 		s.expects = false
+		s.paid(len(body))
 		r.OnData(s, body, end)
 		s.await()
 	}
@@ -191,10 +217,15 @@ func (s *serverConn) begin(h *message.Head, end bool) {
 	s.body = bodyWriter{}
 	s.owed = 0
 	s.headSeen = false
-	if end {
+	s.asked = h.Upgrade || h.Verb == message.VerbConnect
+	switch {
+	case !end:
+		s.pace.begin()
+		s.awaitBody()
+	case s.gone:
+		s.conn.SetTimeout(s.server.opts.HalfCloseWait)
+	default:
 		s.conn.SetTimeout(0)
-	} else {
-		s.conn.SetTimeout(s.server.opts.BodyTimeout)
 	}
 	s.receiver = s.server.service.Accept(s.conn.Reactor(), s)
 }
@@ -202,6 +233,10 @@ func (s *serverConn) begin(h *message.Head, end bool) {
 // finish ends the exchange once the answer was sent whole: the next request, or the end of the connection.
 func (s *serverConn) finish() {
 	if s.receiver == nil && !s.conn.Open() {
+		return
+	}
+	if s.tunnel {
+		s.tunnelOver()
 		return
 	}
 	s.receiver = nil
@@ -289,10 +324,12 @@ func (s *serverConn) OnSendable(*engine.Conn) {
 // us, it owes nothing.
 func (s *serverConn) await() {
 	switch {
+	case s.tunnel:
 	case s.conn.Congested():
 		s.conn.SetTimeout(s.server.opts.SendTimeout)
 	case !s.requestDone && s.owed <= 0:
-		s.conn.SetTimeout(s.server.opts.BodyTimeout)
+		s.awaitBody()
+	case s.gone && s.body.framing == noHead: // HalfCloseWait runs
 	default:
 		s.conn.SetTimeout(0)
 	}
@@ -302,6 +339,14 @@ func (s *serverConn) await() {
 func (s *serverConn) OnTimeout(c *engine.Conn) {
 	stats := &s.server.local[c.Reactor().Index()].stats
 	switch {
+	case s.tunnel: // see OnDrain
+		s.fail(Cancelled, nil)
+		c.Close(nil)
+	case s.receiver != nil && s.owesBody():
+		stats.Timeouts++
+		s.slowBody()
+	case s.receiver != nil && s.halfClosed():
+		s.leave()
 	case s.receiver != nil:
 		stats.Timeouts++
 		s.fail(Timeout, engine.ErrTimeout)
@@ -314,17 +359,34 @@ func (s *serverConn) OnTimeout(c *engine.Conn) {
 	}
 }
 
-// OnEOF ends an idle connection. Behind a whole request the client may have half closed: it still gets its answer.
+// OnEOF ends an idle connection. Behind a whole request the client may have half closed: it still gets its answer if
+// that begins soon. One that has begun is delivered whole.
 func (s *serverConn) OnEOF(c *engine.Conn) {
 	s.gone = true
-	if s.receiver == nil {
+	switch {
+	case s.tunnel:
+		s.tunnelEOF()
+	case s.receiver == nil:
 		c.Close(nil)
-		return
-	}
-	if !s.requestDone {
+	case !s.requestDone:
 		s.fail(Truncated, nil)
 		c.Close(engine.ErrClosed)
+	case !s.halfClosed():
+	case s.server.opts.HalfCloseWait == HalfCloseLeaves:
+		s.leave()
+	default:
+		c.SetTimeout(s.server.opts.HalfCloseWait)
 	}
+}
+
+// halfClosed reports whether the client sent FIN behind its request, and the answer has not begun.
+func (s *serverConn) halfClosed() bool { return s.gone && s.requestDone && s.body.framing == noHead }
+
+// leave gives up a client that sent FIN.
+func (s *serverConn) leave() {
+	s.server.local[s.conn.Reactor().Index()].stats.HalfClosed++
+	s.fail(Cancelled, nil)
+	s.conn.Close(engine.ErrClosed)
 }
 
 // OnClose resets the exchange that was in progress.
@@ -345,15 +407,24 @@ func (s *serverConn) SendHead(h *message.Head, end bool) error {
 	if s.body.framing != noHead {
 		return ErrOrder
 	}
+	if h.Tunnel {
+		return s.openTunnel(h)
+	}
 	if h.Status < 200 {
-		s.expects = s.expects && h.Status != 100
+		if s.expects && h.Status == 100 {
+			s.expects = false
+			s.await()
+		}
 		if s.proto >= message.HTTP11 { // RFC 9110 §15.2: never to an HTTP/1.0 client
 			s.conn.Commit(h1.AppendResponse(s.conn.Reserve(len(h.Base)+headRoom), h, h1.ResponseOptions{}))
 		}
 		return nil
 	}
 	s.frame(h, end)
-	s.closing = s.closing || h.Close || !s.requestDone && (s.expects || end && !s.drainable())
+	s.closing = s.closing || h.Close || !s.requestDone && (s.expects || end && !s.drainable()) || s.asked && s.refused()
+	if s.gone {
+		s.conn.SetTimeout(0)
+	}
 	o := h1.ResponseOptions{
 		ToHTTP10: s.proto < message.HTTP11, Close: s.closing, HeadRequest: s.verb == message.VerbHead,
 	}
@@ -365,6 +436,12 @@ func (s *serverConn) SendHead(h *message.Head, end bool) error {
 		}
 	}
 	return nil
+}
+
+// refused reports whether the connection has to end behind an answer that is not the tunnel that was asked for: bytes
+// that a client sent in the belief that it would be one must not be taken for a request.
+func (s *serverConn) refused() bool {
+	return s.verb == message.VerbConnect || s.behind || s.conn.Unread()
 }
 
 // headRoom is what a session adds to a head: the status line and the framing fields.
@@ -418,6 +495,8 @@ func (s *serverConn) SendTrailers(h *message.Head) error {
 // sent follows up on body bytes: the end of the exchange, or the deadline of a client that takes nothing.
 func (s *serverConn) sent() {
 	switch {
+	case s.tunnel:
+		s.tunnelSent()
 	case s.body.framing == ended:
 		if !s.calling {
 			s.finish()

@@ -1,0 +1,83 @@
+package session
+
+import (
+	"errors"
+	"time"
+)
+
+// Defaults of the least rate of a request body. The rate is Kestrel's; nobody types slower, and 1000 connections that
+// keep to it are 240 kB/s of traffic that shows.
+const (
+	bodyRateDefault = 240              // bytes a second
+	bodyGrace       = 10 * time.Second // credit that every body begins with
+)
+
+// ErrSlowBody is why an exchange is reset whose request body comes too slowly.
+var ErrSlowBody = errors.New("the request body took too long")
+
+// pace is the credit of a client that sends a body: time that it may still take. It shrinks while the client owes
+// bytes, not while these wait for us, and grows with each byte.
+//
+//	since != 0 <=> it shrinks, from that time of the reactor on
+type pace struct{ credit, since int64 }
+
+// begin gives the credit that every body begins with.
+func (p *pace) begin() { p.credit, p.since = int64(bodyGrace), 0 }
+
+// paid adds what n bytes are worth, up to limit.
+func (p *pace) paid(n int, perByte, limit, now int64) {
+	if p.since != 0 {
+		p.credit -= now - p.since
+		p.since = 0
+	}
+	p.credit = min(p.credit+int64(n)*perByte, limit)
+}
+
+// left returns what the client may still take, at least 1; from now on the credit shrinks.
+func (p *pace) left(now int64) time.Duration {
+	if p.since == 0 {
+		p.since = now
+	}
+	return time.Duration(max(p.credit-(now-p.since), 1))
+}
+
+// perByte is what one byte is worth, 0 without a least rate.
+func (o *ServerOptions) perByte() int64 {
+	if o.BodyRate < 0 {
+		return 0
+	}
+	return int64(time.Second) / o.BodyRate
+}
+
+// awaitBody sets the deadline of a client that owes its body: of the next read, or of the least rate.
+func (s *serverConn) awaitBody() {
+	d := s.server.opts.BodyTimeout
+	if s.server.perByte > 0 && !s.expects { // one that waits for 100 owes nothing yet
+		d = min(d, s.pace.left(s.conn.Reactor().Now()))
+	}
+	s.conn.SetTimeout(d)
+}
+
+// paid notes that n bytes of the body have come.
+func (s *serverConn) paid(n int) {
+	if b := s.server.perByte; b > 0 {
+		s.pace.paid(n, b, int64(s.server.opts.BodyTimeout), s.conn.Reactor().Now())
+	}
+}
+
+// owesBody reports whether the client is who keeps the exchange waiting.
+func (s *serverConn) owesBody() bool {
+	return !s.tunnel && !s.requestDone && s.owed <= 0 && !s.conn.Congested()
+}
+
+// slowBody ends an exchange whose body comes too slowly: with 408 while that is still possible.
+func (s *serverConn) slowBody() {
+	s.server.local[s.conn.Reactor().Index()].stats.SlowBodies++
+	s.fail(Timeout, ErrSlowBody)
+	if s.body.framing != noHead {
+		s.conn.Close(ErrSlowBody)
+		return
+	}
+	s.conn.Commit(appendRefusal(s.conn.Reserve(refusalRoom), 408, ErrSlowBody))
+	s.conn.Close(nil)
+}

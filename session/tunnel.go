@@ -1,0 +1,134 @@
+package session
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/message"
+)
+
+// A tunnel is what an exchange becomes behind 101, or behind a 2xx to CONNECT: both messages go on as raw bytes, each
+// until its sender ends it by FIN, with the same back-pressure as a body.
+//
+//	client ──Upgrade──► server …… Client ──► origin        requestDone: what follows the request waits
+//	       ◄───101───── SendHead ◄─ OnHead ◄──              Tunnel of the head is set: both ends turn
+//	       ◄══════════ SendData, OnData, Release ═════►     half close is passed on by SendData with end
+//
+// It is over when both sides have ended. The deadline of a tunnel, which every byte in either direction moves, is on
+// the connection to the origin alone.
+
+// openTunnel sends the head of an answer that makes a tunnel of the connection.
+func (s *serverConn) openTunnel(h *message.Head) error {
+	if !s.asked || !s.requestDone {
+		return ErrOrder
+	}
+	s.conn.Commit(h1.AppendResponse(s.conn.Reserve(len(h.Base)+headRoom), h, h1.ResponseOptions{Close: true}))
+	s.tunnel, s.closing, s.requestDone = true, true, false
+	s.body.begin(untilClose, 0)
+	s.owed = 0
+	s.conn.SetTimeout(0)
+	s.server.local[s.conn.Reactor().Index()].stats.Tunnels++
+	s.conn.ResumeRead() // what came early is offered now
+	if s.gone && !s.conn.Unread() {
+		s.conn.Reactor().Defer(&engine.Task{Run: func(*engine.Reactor) { s.tunnelEOF() }})
+	}
+	return nil
+}
+
+// tunnelData passes raw bytes on. That the client has ended may be known before they are looked at.
+func (s *serverConn) tunnelData(c *engine.Conn, in []byte) int {
+	if s.receiver == nil || s.requestDone {
+		return len(in)
+	}
+	s.owed += len(in)
+	s.requestDone = s.gone
+	s.calling = true
+	s.receiver.OnData(s, in, s.gone)
+	s.calling = false
+	s.tunnelOver()
+	if s.owed > 0 {
+		c.PauseRead()
+	}
+	return len(in)
+}
+
+// tunnelEOF passes the client's end on.
+func (s *serverConn) tunnelEOF() {
+	if s.receiver == nil || s.requestDone {
+		return
+	}
+	s.requestDone = true
+	s.calling = true
+	s.receiver.OnData(s, nil, true)
+	s.calling = false
+	s.tunnelOver()
+}
+
+// tunnelSent follows up on bytes for the client: their end is a FIN.
+func (s *serverConn) tunnelSent() {
+	if s.body.framing == ended {
+		s.conn.CloseWrite()
+		if !s.calling {
+			s.tunnelOver()
+		}
+	}
+}
+
+// tunnelOver ends the exchange when both sides have ended.
+func (s *serverConn) tunnelOver() {
+	if s.receiver != nil && s.requestDone && s.body.framing == ended {
+		s.receiver = nil
+		s.conn.Close(nil)
+	}
+}
+
+// OnDrain gives a tunnel a part of the time that is left: clients of many tunnels should not all come back at once.
+func (s *serverConn) OnDrain(c *engine.Conn, left time.Duration) {
+	if s.tunnel {
+		c.SetTimeout(1 + rand.N(left-left/8+1))
+	}
+}
+
+// openTunnel turns the connection into a tunnel. RFC 9110 §7.8: a server MUST NOT switch protocols before it has
+// received the entire request.
+func (c *Client) openTunnel() bool {
+	if c.body.framing != ended {
+		c.fail(Malformed, h1.ErrSwitchedProtocols)
+		c.conn.Close(h1.ErrSwitchedProtocols)
+		c.calling = false
+		return false
+	}
+	c.tunnel, c.final, c.closing, c.head.Close = true, true, true, false
+	c.body.begin(untilClose, 0)
+	return true
+}
+
+// sentTunnel is tunnelSent for the side of the origin.
+func (c *Client) sentTunnel() {
+	c.await()
+	if c.body.framing == ended {
+		c.conn.CloseWrite()
+		c.finish()
+	}
+}
+
+// eofTunnel passes the origin's end on.
+func (c *Client) eofTunnel() {
+	if c.receiver == nil || c.responseDone {
+		return
+	}
+	c.responseDone = true
+	c.calling = true
+	c.receiver.OnData(c, nil, true)
+	c.calling = false
+	c.finish()
+}
+
+func (c *Client) tunnelIdle() time.Duration {
+	if c.opts.TunnelIdle == 0 {
+		return time.Hour
+	}
+	return c.opts.TunnelIdle
+}
