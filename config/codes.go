@@ -6,6 +6,7 @@ const (
 	codeNoRoute       = "no-route"
 	codeShadowedRoute = "shadowed-route"
 	codeIgnoredKey    = "ignored-key"
+	codeEmptyInclude  = "empty-include"
 )
 
 // codes lists the codes with what they mean, for the reference and for allow.
@@ -15,6 +16,7 @@ var codes = []struct{ code, doc string }{
 	{codeNoRoute, "There is a listener, but neither a route nor an upstream named `default`: every answer is 404."},
 	{codeShadowedRoute, "Two routes have the same pattern: the first one wins, the other can never match."},
 	{codeIgnoredKey, "The key means something to another server and nothing to this one. It is a note, not a warning."},
+	{codeEmptyInclude, "No file matches a pattern of `include`. It is a note, not a warning."},
 }
 
 func codeNames() []string {

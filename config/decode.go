@@ -37,6 +37,12 @@ func (d *decoder) table(n *node, p *place, t target, path string) {
 			d.unknown(c, p, path)
 			continue
 		}
+		if c.kind == kindNull && at.key == nil {
+			if at.section == nil || at.shape != shapeOne {
+				continue // a heading of YAML with nothing under it
+			}
+			c.kind = kindTable
+		}
 		d.member(c, at, t, join(path, c.key))
 	}
 }
@@ -47,6 +53,11 @@ func (d *decoder) member(n *node, p *place, t target, path string) {
 		if p.key.section.shape == shapeOne {
 			t = d.enter(p.key.section, nil, nil)
 		}
+		if n.kind == kindLost {
+			d.store(t.base(), p.key, n, nil, false)
+			return
+		}
+		p.key.retype(n)
 		v, right := p.key.typ.parse(d, p.key, n)
 		d.store(t.base(), p.key, n, v, right)
 	case p.section != nil && p.shape == shapeList:
@@ -89,6 +100,9 @@ func (d *decoder) entries(n *node, p *place, t target, path string) {
 }
 
 func (d *decoder) wrongElement(n *node, p *place) {
+	if n.kind == kindLost {
+		return
+	}
 	hint := ""
 	if n.kind == kindString {
 		if first := p.section.keys[0]; first.typ.name == typeEndpoint.name {
@@ -99,6 +113,9 @@ func (d *decoder) wrongElement(n *node, p *place) {
 }
 
 func (d *decoder) wrongKind(n *node, want string) {
+	if n.kind == kindLost {
+		return
+	}
 	d.rep.error(n.value, "", "%q must be %s, this is %s", n.key, want, n.kind.noun())
 }
 

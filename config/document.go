@@ -14,7 +14,8 @@ type document struct {
 
 type topEntry struct {
 	given
-	allow []string
+	allow   []string
+	include []string // stays empty: the files have been merged
 }
 
 type globalEntry struct {

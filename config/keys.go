@@ -18,6 +18,10 @@ func topSection() *section {
 		doc:  "Keys that stand before the first section.",
 		open: func(doc *document, _ target, _ *node) target { return &doc.top },
 		keys: []*key{
+			{path: includeKey, typ: typeStrings, example: `["conf.d/*.toml"]`,
+				into: into(func(e *topEntry) *[]string { return &e.include }),
+				doc: "Other files of any format, relative to the folder of this one; a pattern stands for the files " +
+					"it matches. See [Several files](#several-files)."},
 			{path: "allow", typ: typeChoices, enum: codeNames(), example: `["shadowed-route"]`,
 				into: into(func(e *topEntry) *[]string { return &e.allow }),
 				doc:  "Warnings and notes not to show, by their codes."},
@@ -59,7 +63,7 @@ func globalSection() *section {
 
 func listenersSection() *section {
 	return &section{
-		path: "listeners", shape: shapeList,
+		path: "listeners", shape: shapeList, merges: true,
 		aliases: []sectionAlias{
 			{"http", shapeOne, "one listener for plain HTTP"},
 			{"network", shapeOne, "one listener"},

@@ -23,7 +23,7 @@ func ignored(name string) bool {
 // laterKeys are promised names that have no meaning yet, by the path of their table. They are errors like any unknown
 // key, but the answer is not a guess at a misspelling.
 var laterKeys = map[string][]string{
-	"": {"include", "https", "tls", "certificates", "acme", "admin", "filters", "services", "cache", "cluster",
+	"": {"https", "tls", "certificates", "acme", "admin", "filters", "services", "cache", "cluster",
 		"metrics", "tracing", "sentry", "health_check", "defaults", "grpc", "websocket", "dev",
 		"upgrade_sock", "user", "group", "daemon", "ca_file", "working_directory"},
 	"global":         {"upgrade_sock", "user", "group", "daemon", "ca_file", "working_directory", "fips", "env_file"},

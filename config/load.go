@@ -2,58 +2,74 @@ package config
 
 import (
 	"errors"
-	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strings"
 )
 
-const fileBytesMax = 16 << 20
+const fileBytesMax = 16 << 20 // of all files of a configuration
 
-// Load reads the file at path and checks it. The Config is nil when the Report has errors.
-func Load(path string) (*Config, *Report) {
-	switch ext := strings.ToLower(filepath.Ext(path)); ext {
-	case ".yaml", ".yml", ".json":
-		return failed(path, "files ending in "+ext+" are not supported by this version; write it as TOML")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return failed(path, "cannot read: "+reason(err))
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, fileBytesMax+1))
-	if err != nil {
-		return failed(path, "cannot read: "+reason(err))
-	}
-	return Parse(path, text)
+// Options say how a configuration is read. The zero value is good.
+type Options struct {
+	// Set holds "key=value" entries, which beat what the files say; the last one for a key wins.
+	Set []string
+	// LookupEnv returns a variable that a string names as ${NAME}; nil is os.LookupEnv.
+	LookupEnv func(name string) (value string, found bool)
 }
 
-// Parse checks the text of a configuration; name stands for the file in messages. An empty text is a configuration
-// too: the hello page. src must not change afterwards. The Config is nil when the Report has errors.
-func Parse(name string, src []byte) (*Config, *Report) {
-	if len(src) > fileBytesMax {
-		return failed(name, "larger than 16 MiB")
+func (o Options) lookup() func(string) (string, bool) {
+	if o.LookupEnv == nil {
+		return os.LookupEnv
 	}
-	rep := &Report{}
-	s := newSource(name, src)
-	root, whole := parseTOML(s, rep)
-	doc := decode(root, rep)
+	return o.LookupEnv
+}
+
+// Load reads the file at path and those it includes, and checks them. The Config is nil when the Report has errors.
+func Load(path string) (*Config, *Report) { return Options{}.Load(path) }
+
+// Parse checks the text of a configuration; name stands for the file in messages, and its extension tells the format.
+// An empty text is a configuration too: the hello page. src must not change afterwards. The Config is nil when the
+// Report has errors.
+func Parse(name string, src []byte) (*Config, *Report) { return Options{}.Parse(name, src) }
+
+// Load is like the function Load, with options.
+func (o Options) Load(path string) (*Config, *Report) {
+	l := &loader{options: o, rep: &Report{}, onDisk: true, done: make(map[string]bool)}
+	l.file(path, span{})
+	return l.finish(path)
+}
+
+// Parse is like the function Parse, with options.
+func (o Options) Parse(name string, src []byte) (*Config, *Report) {
+	l := &loader{options: o, rep: &Report{}}
+	if len(src) > fileBytesMax {
+		l.fault(span{}, "%s", errLarge)
+	} else {
+		l.text(name, src)
+	}
+	return l.finish(name)
+}
+
+// finish turns the merged tree into a Config.
+func (l *loader) finish(name string) (*Config, *Report) {
+	if l.root == nil {
+		l.rep.finish(name, nil)
+		return nil, l.rep
+	}
+	for _, text := range l.options.Set {
+		l.override(text)
+	}
+	doc := decode(l.root, l.rep)
 	fill(&doc.top, nil)
 	var c *Config
-	// With a part of the file left out, names would seem to be missing that are not.
-	if whole && !rep.full() {
-		c = resolve(doc, s, rep)
+	// With a part of the files left out, names would seem to be missing that are not.
+	if !l.broken && !l.rep.full() {
+		c = resolve(doc, l.main, l.rep)
 	}
-	rep.finish(name, doc.top.allow)
-	if !rep.OK() {
-		return nil, rep
+	l.rep.finish(name, doc.top.allow)
+	if !l.rep.OK() {
+		return nil, l.rep
 	}
-	return c, rep
-}
-
-func failed(file, message string) (*Config, *Report) {
-	return nil, &Report{Errors: []Problem{{Pos: Pos{File: file}, Severity: SeverityError, Message: message}}}
+	return c, l.rep
 }
 
 // reason drops the path from an error of the file system: the message begins with it.

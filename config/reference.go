@@ -1,22 +1,16 @@
 package config
 
 import (
+	_ "embed"
 	"fmt"
 	"io"
 	"strings"
 )
 
-const referenceIntro = `# Configuration reference
-
-<!-- Made from the schema by "go test ./config -run Reference -update". Do not edit. -->
-
-A configuration is one TOML file; every key is optional. A key that is not on this page is an error. A size is a string
-such as "64k", "10m" or "2g" (powers of 1024), a time one such as "250ms", "5s" or "1h"; a bare number is bytes or
-seconds. A check reports every error at once, each with its line. A reload applies changed keys, except those marked
-*restart*.
-
-A file with neither listener nor route answers on port 8080 with the hello page.
-`
+// referenceIntro is what the page says before it comes to the keys.
+//
+//go:embed reference.md
+var referenceIntro string
 
 // Reference writes the reference page of all keys in Markdown.
 func Reference(w io.Writer) error {

@@ -44,6 +44,8 @@ type Report struct {
 	Warnings []Problem `json:"warnings"`
 	Notes    []Problem `json:"notes"`
 	More     int       `json:"more,omitempty"`
+
+	secrets []secret
 }
 
 // OK tells whether the file can be used: there may be warnings, but no errors.
@@ -180,6 +182,7 @@ func (r *Report) add(list *[]Problem, p Problem) {
 		return
 	}
 	p.Pos = p.at.pos()
+	r.redact(&p)
 	*list = append(*list, p)
 }
 
@@ -196,7 +199,7 @@ func (r *Report) finish(file string, allow []string) {
 			}
 			kept = append(kept, p)
 		}
-		slices.SortStableFunc(kept, func(a, b Problem) int { return a.at.from - b.at.from })
+		slices.SortStableFunc(kept, func(a, b Problem) int { return a.at.compare(b.at) })
 		*list = kept
 	}
 	if extra := len(r.Errors) - errorsShown; extra > 0 {

@@ -45,7 +45,7 @@ func resolve(doc *document, src *source, rep *Report) *Config {
 }
 
 func (r *resolver) listeners() {
-	slices.SortStableFunc(r.doc.listeners, func(a, b *listenerEntry) int { return a.node.head.from - b.node.head.from })
+	slices.SortStableFunc(r.doc.listeners, func(a, b *listenerEntry) int { return a.node.head.compare(b.node.head) })
 	names := make(map[string]span)
 	for _, e := range r.doc.listeners {
 		fill(e, nil)
@@ -186,7 +186,7 @@ func (r *resolver) backed() {
 }
 
 func (r *resolver) routes() {
-	slices.SortStableFunc(r.doc.routes, func(a, b *routeEntry) int { return a.node.head.from - b.node.head.from })
+	slices.SortStableFunc(r.doc.routes, func(a, b *routeEntry) int { return a.node.head.compare(b.node.head) })
 	names := make(map[string]span)
 	for i, e := range r.doc.routes {
 		fill(e, nil)

@@ -41,6 +41,7 @@ type section struct {
 	shape   shape
 	aliases []sectionAlias
 	top     bool // its keys may stand at the top of the file as well
+	merges  bool // entries of a list with the same name in several files are one
 	doc     string
 	keys    []*key
 	open    func(doc *document, parent target, n *node) target // the target of a new entry, or of the only one
@@ -52,6 +53,9 @@ type sectionAlias struct {
 	shape shape
 	doc   string
 }
+
+// inside tells whether the section is part of the entries of another one.
+func (s *section) inside() bool { return strings.Contains(s.path, ".NAME.") }
 
 // title returns the section as a file writes its header.
 func (s *section) title() string { return titleOf(s.path, s.shape) }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -72,7 +73,9 @@ func TestSchema_defaultsAndExamplesLoad(t *testing.T) {
 				continue
 			}
 			text := documentOf(k, value)
-			if c, rep := Parse("f", []byte(text)); c == nil {
+			path := filepath.Join(t.TempDir(), "edge.toml")
+			write(t, path, text)
+			if c, rep := Load(path); c == nil {
 				t.Errorf("%s\nis refused:\n%s", text, rendered(t, rep))
 			}
 		}

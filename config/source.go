@@ -28,6 +28,7 @@ type source struct {
 	name  string
 	text  []byte
 	lines []int // offset of the first byte of each line
+	order int   // in which the files of one configuration were read
 }
 
 func newSource(name string, text []byte) *source {
@@ -63,7 +64,20 @@ type span struct {
 
 func (s span) valid() bool { return s.src != nil }
 
-func (s span) before(t span) bool { return s.from < t.from }
+func (s span) before(t span) bool { return s.compare(t) < 0 }
+
+// compare orders places: nowhere first, then file by file as they were read.
+func (s span) compare(t span) int {
+	switch {
+	case s.src == t.src:
+		return s.from - t.from
+	case s.src == nil:
+		return -1
+	case t.src == nil:
+		return 1
+	}
+	return s.src.order - t.src.order
+}
 
 func (s span) pos() Pos {
 	if s.src == nil {

@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // kind is what a node holds.
 type kind uint8
@@ -13,9 +16,12 @@ const (
 	kindFloat
 	kindBool
 	kindDatetime
+	kindNull // a key of YAML or JSON without a value
+	kindLost // a string that could not be expanded, which has been reported
 )
 
-var kindNouns = [...]string{"a table", "a list", "a string", "a whole number", "a fraction", "a boolean", "a date"}
+var kindNouns = [...]string{"a table", "a list", "a string", "a whole number", "a fraction", "a boolean", "a date",
+	"empty", "unknown"}
 
 // noun returns the kind as a message speaks of it.
 func (k kind) noun() string { return kindNouns[k] }
@@ -38,6 +44,8 @@ type node struct {
 	head  span // what introduces it: the header of a table, else the key
 	name  span // the last part of the key
 	value span // the value; for a table made by a header, the header
+
+	expanded bool // a string in which ${…} was replaced
 
 	origin origin
 	index  map[string]*node // the children of a table by key
@@ -67,6 +75,16 @@ func (n *node) add(c *node) {
 
 // child returns the member of the table n with that key, or nil.
 func (n *node) child(key string) *node { return n.index[key] }
+
+// remove takes the member with that key out of the table n and returns it, or nil.
+func (n *node) remove(key string) *node {
+	c := n.index[key]
+	if c != nil {
+		delete(n.index, key)
+		n.children = slices.DeleteFunc(n.children, func(o *node) bool { return o == c })
+	}
+	return c
+}
 
 // first returns the span a conflict with n should cite.
 func (n *node) first() span {

@@ -10,6 +10,7 @@ type valueType struct {
 	name   string // in the reference
 	parse  func(d *decoder, k *key, n *node) (any, bool)
 	number func(text string) (int64, bool) // reads a bound; types without bounds have none
+	truth  bool                            // true or false are among its values
 }
 
 // The types of keys. The comment behind each is the Go type of its values.
@@ -24,11 +25,26 @@ var (
 	typeListen    = valueType{name: "address or list", parse: parseListenValue}                      // []Address
 	typeEndpoint  = valueType{name: "host:port or unix:/path", parse: parseEndpointValue}            // endpoint
 	typeHeaders   = valueType{name: "table of strings", parse: parseHeadersValue}                    // []Header
-	typeAccessLog = valueType{name: "path or false", parse: parseAccessLogValue}                     // AccessLog
+	typeAccessLog = valueType{name: "path or false", parse: parseAccessLogValue, truth: true}        // AccessLog
 	typeLogOutput = valueType{name: "list of \"stdout\", \"stderr\", paths", parse: parseLogOutputs} // []string
 )
 
-// stringOf reads a string that is not empty and holds nothing that a later version would expand.
+// retype turns what ${…} stands for into the number or boolean that the key takes: there is no other way to write one.
+func (k *key) retype(n *node) {
+	if !n.expanded || n.kind != kindString {
+		return
+	}
+	switch {
+	case k.typ.name == typeInt.name:
+		if v, ok := wholeNumber(n.text); ok {
+			n.kind, n.integer = kindInt, v
+		}
+	case k.typ.truth && (n.text == "true" || n.text == "false"):
+		n.kind, n.truth = kindBool, n.text == "true"
+	}
+}
+
+// stringOf reads a string that is not empty.
 func stringOf(d *decoder, n *node, want string) (string, bool) {
 	if n.kind != kindString {
 		d.wrongKind(n, want)
@@ -36,10 +52,6 @@ func stringOf(d *decoder, n *node, want string) (string, bool) {
 	}
 	if n.text == "" {
 		d.rep.error(n.value, "", "%q must not be empty", n.key)
-		return "", false
-	}
-	if strings.Contains(n.text, "${") {
-		d.rep.error(n.value, "", "\"${…}\" is not supported by this version")
 		return "", false
 	}
 	if strings.ContainsFunc(n.text, func(r rune) bool { return r < ' ' || r == 0x7f }) {

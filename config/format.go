@@ -1,0 +1,82 @@
+package config
+
+import (
+	"bytes"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+)
+
+// format is a way to write the tree.
+type format struct {
+	name  string
+	parse func(*source, *Report) (root *node, whole bool)
+}
+
+var (
+	formatTOML = format{"TOML", parseTOML}
+	formatYAML = format{"YAML", parseYAML}
+	formatJSON = format{"JSON", parseJSON}
+)
+
+// formats are told by the extension of the file's name.
+var formats = map[string]format{
+	".toml": formatTOML, ".yaml": formatYAML, ".yml": formatYAML, ".json": formatJSON,
+}
+
+// parseTree builds the tree of src in the format that its name says, for any other name in the one that its content
+// has.
+func parseTree(src *source, rep *Report) (root *node, whole bool) {
+	if at := notUTF8(src.text); at >= 0 {
+		rep.error(span{src, at, at + 1}, "", "the file is not UTF-8")
+		return newTable(originHeader), false
+	}
+	f, found := formats[strings.ToLower(filepath.Ext(src.name))]
+	switch {
+	case found:
+		return f.parse(src, rep)
+	case bytes.HasPrefix(bytes.TrimLeft(src.text, " \t\r\n"), []byte("{")):
+		// Neither TOML nor the YAML that people write begins so.
+		return parseJSON(src, rep)
+	}
+	return parseEither(src, rep)
+}
+
+// parseEither reads src as TOML or, when that fails, as YAML. When both fail rep has the errors of both.
+func parseEither(src *source, rep *Report) (root *node, whole bool) {
+	asTOML, asYAML := &Report{}, &Report{}
+	root, whole = parseTOML(src, asTOML)
+	if whole {
+		rep.take(asTOML, "")
+		return root, whole
+	}
+	if other, ok := parseYAML(src, asYAML); ok {
+		rep.take(asYAML, "")
+		return other, ok
+	}
+	rep.take(asTOML, "as TOML: ")
+	rep.take(asYAML, "as YAML: ")
+	return root, false
+}
+
+// take adds the errors of other, each message with prefix before it.
+func (r *Report) take(other *Report, prefix string) {
+	for _, p := range other.Errors {
+		p.Message = prefix + p.Message
+		r.add(&r.Errors, p)
+	}
+	r.More += other.More
+}
+
+func notUTF8(text []byte) int {
+	if utf8.Valid(text) {
+		return -1
+	}
+	for i := 0; ; {
+		r, n := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && n <= 1 {
+			return i
+		}
+		i += n
+	}
+}

@@ -1,0 +1,95 @@
+package config
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// secret is a string of the file in which ${…} was replaced. What it was replaced by may be a password: a message shows
+// what the file says instead.
+type secret struct {
+	at      span
+	written string   // as in the file
+	text    string   // expanded
+	values  []string // what was put in
+}
+
+// secretRunesMin is the least length at which a value is hidden in messages about other places, where a word that
+// happens to be the same would be hidden too.
+const secretRunesMin = 6
+
+func (r *Report) hide(s secret) {
+	s.written, s.text = strings.ToLower(s.written), strings.ToLower(s.text)
+	r.secrets = append(r.secrets, s)
+}
+
+// redact takes what ${…} stands for out of a problem.
+func (r *Report) redact(p *Problem) {
+	for i := range r.secrets {
+		s := &r.secrets[i]
+		p.Message, p.Hint = s.redact(p.Message, p.at), s.redact(p.Hint, p.at)
+	}
+}
+
+var quotedWord = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+
+// redact replaces the words of text that come from the secret, for a problem at at.
+func (s *secret) redact(text string, at span) string {
+	if text == "" {
+		return ""
+	}
+	here := at.src == s.at.src && at.from >= s.at.from && at.from < s.at.to
+	text = quotedWord.ReplaceAllStringFunc(text, func(quoted string) string {
+		if word, err := strconv.Unquote(quoted); err == nil && s.shows(strings.ToLower(word), here) {
+			return strconv.Quote("${…}")
+		}
+		return quoted
+	})
+	for _, v := range s.values {
+		if utf8.RuneCountInString(v) >= secretRunesMin || here && v != "" {
+			text = replaceFold(text, v, "${…}")
+		}
+	}
+	return text
+}
+
+// shows tells whether a word, in lower case, gives away a part of the secret that the file does not.
+func (s *secret) shows(word string, here bool) bool {
+	word = strings.TrimSuffix(word, "…")
+	if strings.Contains(s.written, word) {
+		return false
+	}
+	if here || utf8.RuneCountInString(word) >= secretRunesMin {
+		if strings.Contains(s.text, word) {
+			return true
+		}
+	}
+	for _, v := range s.values {
+		v = strings.ToLower(v)
+		if v != "" && (here || utf8.RuneCountInString(v) >= secretRunesMin) && strings.Contains(word, v) {
+			return true
+		}
+	}
+	return false
+}
+
+// replaceFold replaces old in text whatever its case.
+func replaceFold(text, old, by string) string {
+	lower, old := strings.ToLower(text), strings.ToLower(old)
+	if len(lower) != len(text) { // letters whose other case has another length
+		return strings.ReplaceAll(text, old, by)
+	}
+	var b strings.Builder
+	for {
+		at := strings.Index(lower, old)
+		if at < 0 {
+			b.WriteString(text)
+			return b.String()
+		}
+		b.WriteString(text[:at])
+		b.WriteString(by)
+		text, lower = text[at+len(old):], lower[at+len(old):]
+	}
+}

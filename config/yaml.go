@@ -1,0 +1,230 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v3"
+)
+
+const (
+	yamlAliasedMax = 10_000  // nodes that aliases may stand for: a billion laughs need a few lines
+	yamlSearchMax  = 1 << 20 // bytes of a file in which the line of a syntax error is looked for
+)
+
+// parseYAML builds the tree of src, which holds one document: a mapping, or nothing. whole is false when something was
+// left out.
+func parseYAML(src *source, rep *Report) (root *node, whole bool) {
+	b := &yamlBuilder{src: src, rep: rep}
+	root = newTable(originHeader)
+	doc, next, err := yamlDocuments(src.text)
+	b.lines = yamlLines(src.text)
+	switch {
+	case err != nil:
+		b.syntaxError(err)
+		return root, false
+	case next != nil:
+		b.rep.error(b.line(next.Line), "one file holds one document; include joins files", "a second document")
+		return root, false
+	case doc == nil || b.null(doc):
+		return root, true
+	case doc.Kind != yaml.MappingNode:
+		b.rep.error(b.token(doc), "write key: value", "the file is not a mapping of keys to values")
+		return root, false
+	}
+	b.mapping(root, doc, 0)
+	return root, !b.broken
+}
+
+// yamlBuilder turns the nodes of the YAML parser into ours.
+type yamlBuilder struct {
+	src     *source
+	rep     *Report
+	lines   []int        // offsets of the lines as YAML counts them
+	open    []*yaml.Node // the anchors being expanded
+	aliases int          // those being expanded now
+	aliased int          // nodes made for them so far
+	broken  bool
+}
+
+// yamlDocuments returns the content of the first document, nil without one, and the second document if there is one.
+// A panic of the parser is an error too: a file that is read again must not end a process that serves.
+func yamlDocuments(text []byte) (doc, next *yaml.Node, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("yaml: the parser gave up: %v", p)
+		}
+	}()
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var first, second yaml.Node
+	if err := decoder.Decode(&first); errors.Is(err, io.EOF) {
+		return nil, nil, nil
+	} else if err != nil {
+		return nil, nil, err
+	}
+	if err := decoder.Decode(&second); err == nil {
+		next = &second
+	} else if !errors.Is(err, io.EOF) {
+		return nil, nil, err
+	}
+	if len(first.Content) == 0 {
+		return nil, next, nil
+	}
+	return first.Content[0], next, nil
+}
+
+// yamlLines returns where lines begin: YAML also ends them at CR, NEL, LS and PS.
+func yamlLines(text []byte) []int {
+	lines := []int{0}
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRune(text[i:])
+		i += n
+		switch r {
+		case '\r':
+			if i < len(text) && text[i] == '\n' {
+				i++
+			}
+			lines = append(lines, i)
+		case '\n', '\u0085', '\u2028', '\u2029':
+			lines = append(lines, i)
+		}
+	}
+	return lines
+}
+
+var yamlErrorLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
+
+// syntaxError reports err. The parser tells the line where the broken construct begins, which can be far away; the
+// first line with which the same error occurs is where it shows.
+func (b *yamlBuilder) syntaxError(err error) {
+	b.broken = true
+	match := yamlErrorLine.FindStringSubmatch(err.Error())
+	message := err.Error()[len(match[0]):]
+	number, _ := strconv.Atoi(match[1])
+	if len(b.src.text) <= yamlSearchMax {
+		number = b.firstLineWith(message)
+	}
+	at := b.line(number)
+	hint := ""
+	if bytes.HasPrefix(bytes.TrimLeft(b.src.text[at.from-b.indent(at.from):at.to], " "), []byte("\t")) {
+		hint = "indent with blanks, not with tabs"
+	}
+	b.rep.error(at, hint, "%s", message)
+}
+
+// indent returns how many blanks and tabs stand between the line's begin and at.
+func (b *yamlBuilder) indent(at int) int {
+	n := 0
+	for at > n && (b.src.text[at-n-1] == ' ' || b.src.text[at-n-1] == '\t') {
+		n++
+	}
+	return n
+}
+
+// firstLineWith returns the smallest number of lines that has the same error as all of them.
+func (b *yamlBuilder) firstLineWith(message string) int {
+	low, high := 0, len(b.lines)
+	for low+1 < high {
+		middle := (low + high) / 2
+		_, _, err := yamlDocuments(b.src.text[:b.lines[middle]])
+		if err != nil && yamlErrorLine.ReplaceAllString(err.Error(), "") == message {
+			high = middle
+		} else {
+			low = middle
+		}
+	}
+	return high
+}
+
+// offset returns the byte at which the parser saw a line and column, both from 1.
+func (b *yamlBuilder) offset(line, column int) int {
+	if line < 1 || line > len(b.lines) {
+		return max(0, len(b.src.text)-1)
+	}
+	at := b.lines[line-1]
+	for ; column > 1 && at < len(b.src.text); column-- {
+		_, n := utf8.DecodeRune(b.src.text[at:])
+		at += n
+	}
+	return at
+}
+
+func (b *yamlBuilder) span(from, to int) span {
+	from = min(from, max(0, len(b.src.text)-1))
+	return span{b.src, from, max(from, min(to, len(b.src.text)))}
+}
+
+// line returns what stands in a line without the blanks around.
+func (b *yamlBuilder) line(number int) span {
+	number = max(1, min(number, len(b.lines)))
+	from := b.lines[number-1]
+	for from < len(b.src.text) && (b.src.text[from] == ' ' || b.src.text[from] == '\t') {
+		from++
+	}
+	return b.span(from, b.lineEnd(from))
+}
+
+// lineEnd returns the offset behind what stands in the line of at, without the blanks that end it.
+func (b *yamlBuilder) lineEnd(at int) int {
+	rest := b.src.text[min(at, len(b.src.text)):]
+	if end := bytes.IndexAny(rest, "\r\n"); end >= 0 {
+		rest = rest[:end]
+	}
+	return at + len(bytes.TrimRight(rest, " \t"))
+}
+
+// token returns where a node without children stands, or where a block begins.
+func (b *yamlBuilder) token(n *yaml.Node) span {
+	from := b.offset(n.Line, n.Column)
+	for from < len(b.src.text) && (b.src.text[from] == '&' || b.src.text[from] == '!') {
+		for from < len(b.src.text) && strings.IndexByte(" \t\r\n", b.src.text[from]) < 0 {
+			from++
+		}
+		for from < len(b.src.text) && strings.IndexByte(" \t\r\n", b.src.text[from]) >= 0 {
+			from++
+		}
+	}
+	rest := string(b.src.text[from:b.lineEnd(from)])
+	switch {
+	case n.Kind == yaml.AliasNode:
+		rest = rest[:min(len(rest), len(n.Value)+1)]
+	case n.Kind != yaml.ScalarNode:
+	case n.Style&yaml.DoubleQuotedStyle != 0:
+		rest = quotedToken(rest, '"')
+	case n.Style&yaml.SingleQuotedStyle != 0:
+		rest = quotedToken(rest, '\'')
+	case strings.HasPrefix(rest, n.Value):
+		rest = n.Value
+	}
+	return b.span(from, from+len(rest))
+}
+
+// quotedToken cuts line behind the quote that ends the string it begins with.
+func quotedToken(line string, mark byte) string {
+	for i := 1; i < len(line); i++ {
+		switch {
+		case mark == '"' && line[i] == '\\':
+			i++
+		case line[i] != mark:
+		case mark == '\'' && i+1 < len(line) && line[i+1] == mark:
+			i++
+		default:
+			return line[:i+1]
+		}
+	}
+	return line
+}
+
+func (b *yamlBuilder) fault(at span, hint, format string, args ...any) {
+	b.broken = true
+	b.rep.error(at, hint, format, args...)
+}
+
+// null tells whether n stands for nothing.
+func (b *yamlBuilder) null(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
