@@ -20,12 +20,29 @@ type fault struct {
 	reason string // log: who ended it and in which phase
 	text   string
 	wait   bool // Retry-After: 1
+	allow  bool // Allow
 }
 
 var (
 	faultNoRoute = &fault{
 		status: 404, token: "destination_not_found", reason: "edge:route",
 		text: "No route takes this request.",
+	}
+	faultMethod = &fault{
+		status: 405, token: "http_request_denied", reason: "edge:method",
+		text: "No route takes this method.", allow: true,
+	}
+	faultTargetTooLong = &fault{
+		status: 414, token: "http_request_error", reason: "edge:rewrite",
+		text: "The request target is too long to be rewritten.",
+	}
+	faultLoop = &fault{
+		status: 508, token: "proxy_loop_detected", reason: "edge:loop",
+		text: "The request goes in circles.",
+	}
+	faultMaxForwards = &fault{
+		status: 400, token: "http_request_error", reason: "client:max_forwards",
+		text: "Max-Forwards is not a number.",
 	}
 	faultTooLarge = &fault{
 		status: 413, token: "http_request_error", reason: "edge:request_body",
@@ -130,6 +147,8 @@ func (x *Exchange) fail(f *fault) {
 		x.local.stats.Shed++
 	case faultTooLarge:
 		x.local.stats.TooLarge++
+	case faultLoop:
+		x.local.stats.Loops++
 	}
 	x.fault = f
 	for _, run := range x.filters().onError {
@@ -150,8 +169,9 @@ func (x *Exchange) respond(status int, body string) {
 	}
 }
 
-// ownAnswer makes the answer and sends it through the response filters, unless one of them asked for it.
-func (x *Exchange) ownAnswer(status int, text string) {
+// ownAnswer makes the answer, with further fields (names and values in turn), and sends it through the response
+// filters, unless one of them asked for it.
+func (x *Exchange) ownAnswer(status int, text string, fields ...string) {
 	x.dropUp()
 	x.local.stats.Own++
 	x.parked = false
@@ -163,8 +183,14 @@ func (x *Exchange) ownAnswer(status int, text string) {
 	h.Proto = message.HTTP11
 	body := x.errorBody(h, status, text)
 	h.Length = int64(len(body))
+	for ; len(fields) > 0; fields = fields[2:] {
+		h.Add(fields[0], fields[1])
+	}
 	if f := x.fault; f != nil {
-		h.AddID(message.ProxyStatus, "Proxy-Status", `edge; error=`+f.token)
+		h.AddID(message.ProxyStatus, "Proxy-Status", x.proxy.naming.name+`; error=`+f.token)
+		if f.allow {
+			h.AddID(message.Allow, "Allow", allowed)
+		}
 		if f.wait {
 			h.AddID(message.RetryAfter, "Retry-After", "1")
 		}

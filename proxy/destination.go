@@ -19,6 +19,10 @@ func (d *toUpstream) open(x *Exchange) {
 		for _, f := range x.route.chain.upstreamRequest {
 			f(x)
 		}
+		if x.refusal != nil {
+			x.fail(x.refusal)
+			return
+		}
 	}
 	d.attempt(x, nextBackend, faultNoBackend)
 }

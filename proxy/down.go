@@ -14,9 +14,13 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	x := (*Exchange)(d)
 	h.MoveTo(&x.Request)
 	x.started = x.local.reactor.Now()
+	x.target, x.authority = x.Request.Target, x.Request.Authority
 	x.snapshot = x.proxy.snapshot.Load()
 	x.toUp.ended = end
 	x.local.stats.Exchanges++
+	if x.listener.Trusted != nil {
+		x.believe()
+	}
 	switch {
 	case x.local.reactor.Pressure() >= engine.PressureShed:
 		x.fail(faultOverload)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"net/netip"
 	"sync/atomic"
 
 	"github.com/edge-proxy/edge/balance"
@@ -57,7 +58,11 @@ type Exchange struct {
 	bodyIn    int64  // bytes of the request's body that came
 	interims  int
 	status    int
-	fault     *fault // why the proxy answered, or cut the exchange off, of its own
+	target    message.Span // of the request as it came, for the log
+	authority message.Span // likewise
+	client    netip.Addr   // as a trusted proxy says; invalid: the peer is the client
+	refusal   *fault       // the request cannot be sent on
+	fault     *fault       // why the proxy answered, or cut the exchange off, of its own
 
 	lost *fault // the backend failed while a worker owned x
 
@@ -68,6 +73,8 @@ type Exchange struct {
 	answering bool
 	prepared  bool // forwarding fields were written
 	reused    bool
+	trusted   bool // the peer's forwarding fields are believed
+	https     bool // the client asked a trusted proxy by https
 }
 
 // step is where an exchange stands among the phases that may park.
@@ -221,7 +228,8 @@ func (x *Exchange) reset() {
 	x.connected, x.firstByte = 0, 0
 	x.backend, x.address, x.refused, x.retries = 0, 0, 0, 0
 	x.attempts, x.interims, x.status = 0, 0, 0
-	x.fault, x.lost = nil, nil
+	x.fault, x.lost, x.refusal = nil, nil, nil
+	x.client, x.trusted, x.https = netip.Addr{}, false, false
 	x.parked, x.working, x.downGone, x.own = false, false, false, false
 	x.answering, x.prepared, x.reused = false, false, false
 	x.number, x.bodyIn = 0, 0

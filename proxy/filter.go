@@ -202,7 +202,12 @@ func (x *Exchange) judge(v Verdict) {
 func (x *Exchange) stepOn() bool {
 	switch x.step {
 	case stepEarly:
-		if x.route = x.snapshot.router.match(&x.Request); x.route == nil {
+		// CONNECT, OPTIONS and TRACE are neighbours.
+		if v := x.Request.Verb - message.VerbConnect; v <= message.VerbTrace-message.VerbConnect {
+			if x.unusual() {
+				return false
+			}
+		} else if x.route = x.snapshot.router.match(&x.Request, &x.local.turns); x.route == nil {
 			x.fail(faultNoRoute)
 			return false
 		}

@@ -6,8 +6,24 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// viaName is how the proxy names itself in Via and Proxy-Status.
-const viaName = "1.1 edge"
+// DefaultName is how a Proxy names itself in Via and Proxy-Status unless SetName says otherwise.
+const DefaultName = "edge"
+
+// loopsMax is how often a request may have come through proxies of our name before it counts as going in circles.
+const loopsMax = 8
+
+// naming is a name of a proxy in the texts that it stands in.
+// Immutable.
+type naming struct {
+	name   string
+	via    string // the value of Via
+	before string // the lines that every request gets: Via, and X-Forwarded-Proto for a client that asked by http
+}
+
+func newNaming(name string) *naming {
+	via := "1.1 " + name
+	return &naming{name, via, "Via: " + via + "\r\n" + protoLine}
+}
 
 // forwarding is the filter that every route begins with: RFC 9110 §7.6. What concerns one hop only is dropped, Via is
 // written, and the forwarding fields say who the client is; what a client claims in them is not believed.
@@ -52,7 +68,6 @@ func dropHopByHop(h *message.Head) { dropAll(h, &hopByHop) }
 // The lines that are added to a request, up to what differs from one to the next. They stand together in Base, as they
 // are written on the wire: an encoder copies them in one go.
 const (
-	viaLine   = "Via: " + viaName + "\r\n"
 	protoLine = "X-Forwarded-Proto: http\r\n"
 	forLine   = "X-Forwarded-For: "
 	hostLine  = "X-Forwarded-Host: "
@@ -60,12 +75,21 @@ const (
 
 func forwardRequest(x *Exchange) {
 	h := &x.Request
-	dropAll(h, &notForwarded)
+	name := x.proxy.naming
+	if x.trusted {
+		x.forwardChain(name)
+		return
+	}
+	if ours := dropUntrusted(h, name); ours > loopsMax {
+		x.refusal = faultLoop
+		return
+	}
 	at := uint32(len(h.Base))
-	h.Base = append(h.Base, viaLine+protoLine...)
+	h.Base = append(h.Base, name.before...)
 	h.Fields = append(h.Fields,
-		field(message.Via, at, len("Via"), len(viaName)),
-		field(message.XForwardedProto, at+uint32(len(viaLine)), len("X-Forwarded-Proto"), len("http")))
+		field(message.Via, at, len("Via"), len(name.via)),
+		field(message.XForwardedProto, at+uint32(len(name.before)-len(protoLine)), len("X-Forwarded-Proto"),
+			len("http")))
 	if peer := x.down.Peer(); !peer.IsUnix() {
 		at = uint32(len(h.Base))
 		h.Base = append(h.Base, forLine...)
@@ -81,6 +105,45 @@ func forwardRequest(x *Exchange) {
 		h.Base = append(h.Base, '\r', '\n')
 		h.Fields = append(h.Fields, field(message.XForwardedHost, at, len("X-Forwarded-Host"), int(host.Len)))
 	}
+	if x.listener.Forwarded {
+		x.forwardElement()
+	}
+}
+
+// dropUntrusted drops what a client that is not trusted may not say, and counts how often the request came through a
+// proxy of our name.
+func dropUntrusted(h *message.Head, name *naming) (ours int) {
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		switch {
+		case notForwarded[f.ID]:
+			f.Flags |= message.Dropped
+		case f.ID == message.Via:
+			ours += name.count(h.Value(i))
+		}
+	}
+	return ours
+}
+
+// count returns how many elements of a Via field are of that name: RFC 9110 §7.6.3.
+func (n *naming) count(via []byte) (ours int) {
+	for len(via) > 0 {
+		item := via
+		if comma := bytes.IndexByte(via, ','); comma >= 0 {
+			item, via = via[:comma], via[comma+1:]
+		} else {
+			via = nil
+		}
+		item = bytes.Trim(item, " \t")
+		by := item[bytes.IndexByte(item, ' ')+1:]
+		if end := bytes.IndexByte(by, ' '); end >= 0 { // a comment
+			by = by[:end]
+		}
+		if string(by) == n.name {
+			ours++
+		}
+	}
+	return ours
 }
 
 // field is a line at at of Base: the name, ": ", the value.
@@ -95,7 +158,7 @@ func forwardResponse(x *Exchange) {
 	if x.Response.Hops {
 		dropAll(&x.Response, &hopByHop)
 	}
-	x.Response.AddID(message.Via, "Via", viaName)
+	x.Response.AddID(message.Via, "Via", x.proxy.naming.via)
 }
 
 // SetFields makes a filter that sets fields: of the request before it is sent on, of the answer before it is returned.

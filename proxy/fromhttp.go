@@ -27,6 +27,10 @@ func (d *toHandler) open(x *Exchange) {
 	for _, f := range x.route.chain.upstreamRequest {
 		f(x)
 	}
+	if x.refusal != nil {
+		x.fail(x.refusal)
+		return
+	}
 	s := newServed(x)
 	r, err := newRequest(x, s)
 	if err != nil {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/hex"
 
@@ -33,7 +34,9 @@ func (x *Exchange) idBytes() (id [16]byte) {
 	return id
 }
 
-// log writes the record of x.
+var question = []byte("?")
+
+// log writes the record of x: the request as it came, whatever was made of it.
 func (x *Exchange) log() {
 	logs := x.listener.Log
 	if x.route != nil && x.route.Log != nil {
@@ -46,15 +49,19 @@ func (x *Exchange) log() {
 	now := l.now()
 	dur := l.reactor.Now() - x.started
 	peer := x.down.Peer()
+	path, query, _ := bytes.Cut(x.Request.Bytes(x.target), question)
 	r := &l.record
 	*r = observe.Record{
 		Time: now - dur, ID: x.idBytes(), Listener: x.listener.Name,
-		ClientIP: peer.IP.Addr(), ClientPort: peer.IP.Port(), Proto: uint8(x.Request.Proto),
-		Method: x.Request.MethodBytes(), Host: x.Request.Bytes(x.Request.Authority),
-		Path: x.Request.Path(), Query: x.Request.Query(),
+		ClientIP: x.ClientIP(), Proto: uint8(x.Request.Proto),
+		Method: x.Request.MethodBytes(), Host: x.Request.Bytes(x.authority),
+		Path: path, Query: query,
 		Status: x.status, BytesIn: x.bodyIn, BytesOut: x.toDown.passed, Dur: dur,
 		Attempts: x.attempts, Reused: x.reused,
 		UserAgent: x.Request.Peek(message.UserAgent), Referer: x.Request.Peek(message.Referer),
+	}
+	if !x.client.IsValid() {
+		r.ClientPort = peer.IP.Port()
 	}
 	if x.route != nil {
 		r.Route = x.route.Name

@@ -17,6 +17,7 @@ type Proxy struct {
 	engine   *engine.Engine
 	snapshot atomic.Pointer[Snapshot]
 	local    []*local // by Reactor.Index
+	naming   *naming  // immutable once a Service was made
 }
 
 // local is what the exchanges of one reactor share.
@@ -28,6 +29,8 @@ type local struct {
 	active  int
 	stats   Stats
 	record  observe.Record // filled for each exchange: too large for the stack of every one
+
+	turns turns // at sharing requests among equal routes
 
 	emitted, input []byte // what body filters put out, and what the next one of them is given
 
@@ -51,18 +54,22 @@ type Stats struct {
 	TooLarge     uint64 // request bodies above the listener's limit
 	InterimsLost uint64 // 1xx heads above the limit of an exchange
 	Refused      uint64 // requests that the session refused
+	Loops        uint64 // requests that went in circles
 	Active       int
 }
 
 // New makes a Proxy on the reactors of e that starts with s.
 func New(e *engine.Engine, s *Snapshot) *Proxy {
-	p := &Proxy{engine: e}
+	p := &Proxy{engine: e, naming: newNaming(DefaultName)}
 	p.snapshot.Store(s)
 	for _, r := range e.Reactors() {
 		p.local = append(p.local, &local{proxy: p, reactor: r, ids: [2]uint64{rand.Uint64(), rand.Uint64()}})
 	}
 	return p
 }
+
+// SetName sets the name of p in Via and Proxy-Status, a token. To be called before Service.
+func (p *Proxy) SetName(name string) { p.naming = newNaming(name) }
 
 // Swap puts s in the place of the present Snapshot and returns that one. Exchanges in progress keep the one they began
 // with.
@@ -79,9 +86,11 @@ func (p *Proxy) Stats(r *engine.Reactor) Stats {
 // Listener is what the proxy has to know of where a request came in. The zero value is good.
 // Immutable.
 type Listener struct {
-	Name    string
-	BodyMax int64       // largest request body; 0: no limit
-	Log     []AccessLog // by Reactor.Index; nil: no log
+	Name      string
+	BodyMax   int64       // largest request body; 0: no limit
+	Log       []AccessLog // by Reactor.Index; nil: no log
+	Trusted   *Trust      // peers whose forwarding fields are believed; nil: nobody
+	Forwarded bool        // write Forwarded (RFC 7239) beside X-Forwarded-*
 }
 
 // Service makes a session.Service of p: the requests of one listener.

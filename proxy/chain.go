@@ -1,0 +1,86 @@
+package proxy
+
+import "github.com/edge-proxy/edge/message"
+
+// forwardChain writes the forwarding fields of a request that a trusted proxy passed on: what it says stays, and its
+// own address joins the list.
+func (x *Exchange) forwardChain(name *naming) {
+	h := &x.Request
+	ours := 0
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		switch {
+		case message.HopByHop(f.ID):
+			f.Flags |= message.Dropped
+		case f.ID == message.Via:
+			ours += name.count(h.Value(i))
+		}
+	}
+	if ours > loopsMax {
+		x.refusal = faultLoop
+		return
+	}
+	h.AddID(message.Via, "Via", name.via)
+	if !h.Has(message.XForwardedProto) {
+		h.AddID(message.XForwardedProto, "X-Forwarded-Proto", "http")
+	}
+	if !h.Has(message.XForwardedHost) && h.Authority.Len > 0 {
+		at := beginLine(h, message.XForwardedHost)
+		h.Base = append(h.Base, h.Bytes(h.Authority)...)
+		endLine(h, message.XForwardedHost, at)
+	}
+	if peer := x.down.Peer(); !peer.IsUnix() {
+		at := beginLine(h, message.XForwardedFor)
+		h.Base = peer.IP.Addr().AppendTo(h.Base)
+		endLine(h, message.XForwardedFor, at)
+	}
+	if x.listener.Forwarded || h.Has(message.Forwarded) {
+		x.forwardElement()
+	}
+}
+
+// forwardElement adds what is known of the peer to Forwarded: RFC 7239.
+func (x *Exchange) forwardElement() {
+	h := &x.Request
+	at := beginLine(h, message.Forwarded)
+	peer := x.down.Peer()
+	switch ip := peer.IP.Addr(); {
+	case peer.IsUnix():
+		h.Base = append(h.Base, "for=unknown"...)
+	case ip.Unmap().Is4():
+		h.Base = ip.Unmap().AppendTo(append(h.Base, "for="...))
+	default: // §6: in brackets, hence quoted
+		h.Base = append(ip.WithZone("").AppendTo(append(h.Base, `for="[`...)), `]"`...)
+	}
+	if h.Authority.Len > 0 { // its characters need no escape: it has neither quotes nor backslashes
+		h.Base = append(h.Base, `;host="`...)
+		h.Base = append(append(h.Base, h.Bytes(h.Authority)...), '"')
+	}
+	h.Base = append(h.Base, ";proto=http"...)
+	endLine(h, message.Forwarded, at)
+}
+
+// beginLine begins a line behind the bytes of h with what the fields of that name say, which are dropped.
+func beginLine(h *message.Head, id message.Name) (at int) {
+	at = len(h.Base)
+	h.Base = append(append(h.Base, id.String()...), ": "...)
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		if f.ID != id || f.Dropped() {
+			continue
+		}
+		f.Flags |= message.Dropped
+		if f.ValueLen > 0 {
+			h.Base = append(append(h.Base, h.Value(i)...), ", "...)
+		}
+	}
+	return at
+}
+
+// endLine makes a field of the line that began at at.
+func endLine(h *message.Head, id message.Name, at int) {
+	name := len(id.String())
+	value := len(h.Base) - at - name - len(": ")
+	h.Base = append(h.Base, '\r', '\n')
+	h.Fields = append(h.Fields, field(id, uint32(at), name, value))
+}

@@ -1,0 +1,228 @@
+package proxy
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// Condition is what a field or a parameter of the query has to be. Value is the whole value; "" takes any, as long as
+// it is there; one that begins with "~" is a regular expression (RE2), to be found anywhere in the value.
+// Immutable.
+type Condition struct{ Name, Value string }
+
+// condition is a Condition ready for use.
+type condition struct {
+	name  string
+	id    message.Name
+	value string
+	re    *regexp.Regexp // nil: value has to be equal
+	any   bool           // the value does not matter
+}
+
+// conditions are what a request has to meet beside host and path.
+// Immutable.
+type conditions struct {
+	verbs   uint16   // a bit for each message.Verb
+	methods []string // those that have no Verb
+	header  []condition
+	query   []condition
+	count   int // how specific they are
+}
+
+// ordinary are the methods that a route takes without naming them: not CONNECT, which makes a tunnel, and not TRACE,
+// which sends secrets back (RFC 9110 §9.3.8).
+const ordinary = ^uint16(1<<message.VerbConnect | 1<<message.VerbTrace)
+
+func newConditions(r *Route) (c conditions, err error) {
+	c.verbs = ordinary
+	if len(r.Methods) > 0 {
+		c.verbs = 0
+		c.count++
+	}
+	for _, m := range r.Methods {
+		if !message.ValidName(m) {
+			return c, fmt.Errorf("%q is not a method", m)
+		}
+		if v := message.LookupVerb(m); v != message.VerbOther {
+			c.verbs |= 1 << v
+		} else {
+			c.methods = append(c.methods, m)
+		}
+	}
+	if c.header, err = compileConditions(r.Header); err != nil {
+		return c, err
+	}
+	for i := range c.header {
+		f := &c.header[i]
+		if !message.ValidName(f.name) {
+			return c, fmt.Errorf("%q is not the name of a field", f.name)
+		}
+		f.id = message.Lookup(f.name)
+	}
+	c.query, err = compileConditions(r.Query)
+	c.count += len(c.header) + len(c.query)
+	return c, err
+}
+
+func compileConditions(list []Condition) ([]condition, error) {
+	var all []condition
+	for _, c := range list {
+		to := condition{name: c.Name, value: c.Value, any: c.Value == ""}
+		if expr, found := strings.CutPrefix(c.Value, "~"); found {
+			var err error
+			if to.re, err = regexp.Compile(expr); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, to)
+	}
+	return all, nil
+}
+
+// hold reports whether the request h meets them.
+func (c *conditions) hold(h *message.Head) bool {
+	if c.verbs>>h.Verb&1 == 0 && !c.named(h) {
+		return false
+	}
+	return len(c.header)+len(c.query) == 0 || c.headHolds(h)
+}
+
+// named reports whether the method of h, which has no Verb, is among those that are named.
+func (c *conditions) named(h *message.Head) bool {
+	if h.Verb != message.VerbOther {
+		return false
+	}
+	for _, m := range c.methods {
+		if string(h.MethodBytes()) == m {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *conditions) headHolds(h *message.Head) bool {
+	for i := range c.header {
+		if !c.header[i].heldByField(h) {
+			return false
+		}
+	}
+	if len(c.query) == 0 {
+		return true
+	}
+	query := h.Query()
+	for i := range c.query {
+		if !c.query[i].heldByQuery(query) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *condition) takes(value []byte) bool {
+	switch {
+	case c.any:
+		return true
+	case c.re != nil:
+		return c.re.Match(value)
+	}
+	return string(value) == c.value
+}
+
+// heldByField reports whether one of the fields of that name will do. What a client lets end here by Connection counts
+// as not sent: who is behind the proxy does not get to see it either.
+func (c *condition) heldByField(h *message.Head) bool {
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		if f.ID != c.id || f.Dropped() || c.id == message.Other && !message.EqualFold(h.Name(i), c.name) {
+			continue
+		}
+		if c.takes(h.Value(i)) {
+			return true
+		}
+	}
+	return false
+}
+
+// heldByQuery reports whether one of the parameters of that name will do. Names and values are compared decoded.
+func (c *condition) heldByQuery(query []byte) bool {
+	for len(query) > 0 {
+		pair := query
+		query = nil
+		for i, b := range pair {
+			if b == '&' {
+				pair, query = pair[:i], pair[i+1:]
+				break
+			}
+		}
+		name, value := pair, []byte(nil)
+		for i, b := range pair {
+			if b == '=' {
+				name, value = pair[:i], pair[i+1:]
+				break
+			}
+		}
+		var buf [256]byte
+		if decodesTo(name, c.name) && c.takes(decoded(buf[:0], value)) {
+			return true
+		}
+	}
+	return false
+}
+
+// decodesTo reports whether b, a part of a query, stands for s.
+func decodesTo(b []byte, s string) bool {
+	n := 0
+	for i := 0; i < len(b); n++ {
+		c, size := decodeByte(b[i:])
+		if n == len(s) || s[n] != c {
+			return false
+		}
+		i += size
+	}
+	return n == len(s)
+}
+
+// decoded returns what b, a part of a query, stands for: b itself where nothing is encoded, else in buf as long as it
+// fits.
+func decoded(buf, b []byte) []byte {
+	plain := true
+	for _, c := range b {
+		plain = plain && c != '%' && c != '+'
+	}
+	if plain {
+		return b
+	}
+	for i := 0; i < len(b); {
+		c, size := decodeByte(b[i:])
+		buf = append(buf, c)
+		i += size
+	}
+	return buf
+}
+
+// decodeByte decodes the first byte that b stands for. A percent sign that encodes nothing stands for itself.
+func decodeByte(b []byte) (c byte, size int) {
+	switch {
+	case b[0] == '+':
+		return ' ', 1
+	case b[0] == '%' && len(b) > 2:
+		if high, low := hexDigit(b[1]), hexDigit(b[2]); high < 16 && low < 16 {
+			return high<<4 | low, 3
+		}
+	}
+	return b[0], 1
+}
+
+// hexDigit returns what a hexadecimal digit stands for, 16 for any other byte.
+func hexDigit(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10
+	}
+	return 16
+}

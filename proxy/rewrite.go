@@ -1,0 +1,82 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// Rewrite changes the path of a request before it is sent on. The log, redirects and conditions see the path as it
+// came. What it makes begins with one slash.
+// Immutable once it is part of a Snapshot.
+type Rewrite struct {
+	StripPrefix string // taken away where the path begins with it, by segments
+	AddPrefix   string // put before what is left
+	Path        string // instead of both: a template, see message.ParsePath
+}
+
+// targetMax bounds the target that a rewrite or a redirect makes.
+const targetMax = 16 << 10
+
+var errRewrite = errors.New("a rewrite has either a path or prefixes, which begin with a slash")
+
+// filter checks w and makes a filter of it.
+func (w *Rewrite) filter() (*Filter, error) {
+	f := &Filter{Name: "rewrite"}
+	if w.Path != "" {
+		t, err := message.ParsePath(w.Path)
+		if err != nil {
+			return nil, fmt.Errorf("rewrite to %q: %w", w.Path, err)
+		}
+		if w.StripPrefix != "" || w.AddPrefix != "" {
+			return nil, errRewrite
+		}
+		f.UpstreamRequest = func(x *Exchange) {
+			h := &x.Request
+			x.retarget(t.Append(h.Base, h, x.Scheme()))
+		}
+		return f, nil
+	}
+	strip, put := strings.TrimRight(w.StripPrefix, "/"), strings.TrimRight(w.AddPrefix, "/")
+	for _, prefix := range []string{strip, put} {
+		if prefix == "" {
+			continue
+		}
+		if _, err := message.ParsePath(prefix); err != nil || strings.ContainsAny(prefix, "{?") {
+			return nil, errRewrite
+		}
+	}
+	f.UpstreamRequest = func(x *Exchange) { x.swapPrefix(strip, put) }
+	return f, nil
+}
+
+// swapPrefix puts one prefix in the place of another.
+func (x *Exchange) swapPrefix(strip, put string) {
+	h := &x.Request
+	target, path := h.Bytes(h.Target), h.Path()
+	if target[0] != '/' { // "*", or the authority of CONNECT
+		return
+	}
+	if n := len(strip); len(path) >= n && string(path[:n]) == strip && (len(path) == n || path[n] == '/') {
+		target, path = target[n:], path[n:]
+	}
+	base := append(h.Base, put...)
+	if len(put)+len(path) == 0 {
+		base = append(base, '/')
+	}
+	x.retarget(message.OneSlash(append(base, target...), len(h.Base)))
+}
+
+// retarget makes what base has beyond the bytes of the request its target.
+func (x *Exchange) retarget(base []byte) {
+	h := &x.Request
+	n := len(base) - len(h.Base)
+	if n > targetMax {
+		x.refusal = faultTargetTooLong
+		return
+	}
+	h.Target = message.Span{At: uint32(len(h.Base)), Len: uint32(n)}
+	h.Base = base
+}

@@ -1,0 +1,135 @@
+package proxy
+
+import (
+	"bytes"
+	"net/netip"
+
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// Trust says which peers are proxies whose forwarding fields are believed.
+// Immutable once it is part of a Listener.
+type Trust struct {
+	Networks []netip.Prefix
+	Unix     bool // peers on a Unix socket
+}
+
+// forwardersMax bounds how many addresses of X-Forwarded-For are looked at.
+const forwardersMax = 32
+
+func (t *Trust) peer(a poller.Addr) bool {
+	if a.IsUnix() || !a.IP.IsValid() {
+		return t.Unix
+	}
+	return t.address(a.IP.Addr())
+}
+
+func (t *Trust) address(ip netip.Addr) bool {
+	ip = ip.Unmap().WithZone("")
+	for _, n := range t.Networks {
+		if n.Contains(ip) {
+			return true
+		}
+	}
+	return false
+}
+
+// ClientIP returns the address of the client: that of the connection or, where this is a trusted proxy's, the nearest
+// one in X-Forwarded-For that is not trusted. Invalid on a Unix socket that nothing is known of.
+func (x *Exchange) ClientIP() netip.Addr {
+	if x.client.IsValid() {
+		return x.client
+	}
+	return x.down.Peer().IP.Addr()
+}
+
+// Scheme returns how the client asked: "http", or "https" where a trusted proxy says so.
+func (x *Exchange) Scheme() string {
+	if x.https {
+		return "https"
+	}
+	return "http"
+}
+
+// believe reads the forwarding fields of a request that comes from a trusted proxy.
+func (x *Exchange) believe() {
+	t, h := x.listener.Trusted, &x.Request
+	if !t.peer(x.down.Peer()) {
+		return
+	}
+	x.trusted = true
+	x.https = message.EqualFold(h.Peek(message.XForwardedProto), "https")
+	x.client = t.client(h)
+}
+
+// client walks X-Forwarded-For from the right to the first address that is not trusted. Behind something that is no
+// address nothing is believed. Invalid when the field says nothing.
+func (t *Trust) client(h *message.Head) (client netip.Addr) {
+	left := forwardersMax
+	for i := len(h.Fields) - 1; i >= 0; i-- {
+		if f := &h.Fields[i]; f.ID != message.XForwardedFor || f.Dropped() {
+			continue
+		}
+		for list := h.Value(i); len(list) > 0 && left > 0; left-- {
+			item := list
+			if comma := bytes.LastIndexByte(list, ','); comma >= 0 {
+				list, item = list[:comma], list[comma+1:]
+			} else {
+				list = nil
+			}
+			ip, ok := parseForwarder(bytes.Trim(item, " \t"))
+			if !ok {
+				return client
+			}
+			if client = ip; !t.address(ip) {
+				return client
+			}
+		}
+	}
+	return client
+}
+
+// parseForwarder parses an address as it stands in X-Forwarded-For: bare, or with a port, which some write.
+func parseForwarder(b []byte) (netip.Addr, bool) {
+	if ip, rest := parseIPv4(b); rest == 0 {
+		return ip, true
+	} else if rest > 0 && b[len(b)-rest] == ':' {
+		return ip, true
+	}
+	if len(b) > 0 && b[0] == '[' {
+		end := bytes.IndexByte(b, ']')
+		if end < 0 {
+			return netip.Addr{}, false
+		}
+		b = b[1:end]
+	}
+	if len(b) > len("0000:0000:0000:0000:0000:0000:255.255.255.255") {
+		return netip.Addr{}, false
+	}
+	ip, err := netip.ParseAddr(string(b))
+	return ip.Unmap(), err == nil
+}
+
+// parseIPv4 parses an IPv4 address at the start of b and returns how much follows; -1 when there is none.
+func parseIPv4(b []byte) (ip netip.Addr, rest int) {
+	var a [4]byte
+	i := 0
+	for n := range a {
+		v, digits := 0, 0
+		for ; i < len(b) && b[i]-'0' < 10 && digits < 3; i++ {
+			v, digits = v*10+int(b[i]-'0'), digits+1
+		}
+		if digits == 0 || v > 255 {
+			return ip, -1
+		}
+		a[n] = byte(v)
+		if n < 3 {
+			if i == len(b) || b[i] != '.' {
+				return ip, -1
+			}
+			i++
+		}
+	}
+	return netip.AddrFrom4(a), len(b) - i
+}
