@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -643,4 +644,57 @@ func TestFromHTTP_filtersSeeItsAnswer(t *testing.T) {
 	if err != nil || string(body) != "SET"+strings.Repeat(" LOWER", 5000) || resp.Header.Get("X-Answer") != "seen" {
 		t.Fatalf("%v %.100q %v", resp.Header, body, err)
 	}
+}
+
+// Clients that give up anywhere leave nothing behind.
+func TestFromHTTP_abortsLeaveNothing(t *testing.T) {
+	testutil.CheckLeaks(t)
+	r := handlerRig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).EnableFullDuplex()
+		io.Copy(w, r.Body)
+		fmt.Fprint(w, "end")
+	}))
+	body := strings.Repeat("0123456789abcdef", 40_000)
+	request := post(body)
+	var clients sync.WaitGroup
+	for i := range 8 {
+		clients.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(i), 1))
+			for range 12 {
+				conn, err := net.Dial("tcp", r.addr())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				conn.SetDeadline(time.Now().Add(testutil.Patience))
+				sent := len(request)
+				if rng.IntN(3) == 0 {
+					sent = rng.IntN(sent)
+				}
+				go io.WriteString(conn, request[:sent])
+				switch rng.IntN(3) {
+				case 0: // gives up somewhere
+					if sent == len(request) {
+						io.CopyN(io.Discard, conn, rng.Int64N(int64(sent)))
+					}
+					conn.(*net.TCPConn).SetLinger(0)
+				case 1:
+					if sent == len(request) {
+						resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+						if err != nil {
+							t.Error(err)
+							break
+						}
+						if b, err := io.ReadAll(resp.Body); string(b) != body+"end" || err != nil {
+							t.Error(len(b), err)
+						}
+					}
+				}
+				conn.Close()
+			}
+		})
+	}
+	clients.Wait()
+	r.settled(t)
+	r.engine.Stop()
 }

@@ -476,7 +476,7 @@ var (
 
 // Every request gets its own answer, whole, whatever the sizes of segments and buffers.
 func TestSim_everyRequestGetsItsAnswer(t *testing.T) {
-	sim.Run(t, seeds(400), func(t testing.TB, w *sim.World) {
+	sim.Run(t, seeds(200), func(t testing.TB, w *sim.World) {
 		s := newSimulation(t, w, 1+int(w.Seed()%2))
 		s.plan(4, 5, goodOrigins)
 		s.run()
@@ -488,7 +488,7 @@ func TestSim_everyRequestGetsItsAnswer(t *testing.T) {
 
 // The same when everything fails: an answer is right, or it is a failure that shows.
 func TestSim_failuresAreClean(t *testing.T) {
-	sim.Run(t, seeds(800), func(t testing.TB, w *sim.World) {
+	sim.Run(t, seeds(400), func(t testing.TB, w *sim.World) {
 		if w.Seed()%2 == 0 {
 			w.Faults = sim.Faults{
 				AcceptAborted: 0.05, ConnectRefused: 0.1, ConnectUnreachable: 0.05, ConnectTimeout: 0.02,
@@ -522,7 +522,7 @@ func holding(key proxy.Key, whole bool) func(x *proxy.Exchange, in []byte, end b
 
 // The same with filters that park exchanges and hold bodies back.
 func TestSim_filters(t *testing.T) {
-	sim.Run(t, seeds(400), func(t testing.TB, w *sim.World) {
+	sim.Run(t, seeds(200), func(t testing.TB, w *sim.World) {
 		rng := w.Rand()
 		resume := func(ref proxy.Ref) {
 			ref.Resume(proxy.Next)
@@ -556,6 +556,30 @@ func TestSim_filters(t *testing.T) {
 		}
 		s.plan(4, 5, origins)
 		s.run()
+	})
+}
+
+func TestSim_connectTimeoutIs504(t *testing.T) {
+	sim.Run(t, seeds(50), func(t testing.TB, w *sim.World) {
+		w.Faults.ConnectTimeout = 1
+		s := newSimulation(t, w, 1)
+		p := w.Dial(s.addr)
+		p.SendString("GET /0 HTTP/1.1\r\nHost: sim\r\n\r\n")
+		since, came := w.Now(), int64(0)
+		p.Handle = func(*sim.Peer) { came = w.Now() }
+		var m rawMessage
+		if err := w.Run(func() (ok bool) {
+			m, _, ok = split(p.Received(), false, false)
+			return ok
+		}, 100_000); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(m.first, "HTTP/1.1 504 ") || m.fields["proxy-status"] != "edge; error=connection_timeout" {
+			t.Fatal(m.first, m.fields)
+		}
+		if d := time.Duration(came - since); d < 3*time.Second || d > 4*time.Second { // three backends, one second each
+			t.Fatal(d)
+		}
 	})
 }
 

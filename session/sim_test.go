@@ -333,9 +333,9 @@ func play(t testing.TB, w *sim.World) {
 
 // Both ends of a connection are ours: what one sends the other gets, and both hear what the contract says, no more.
 func TestSim_contract(t *testing.T) {
-	n := 600
+	n := 300
 	if testing.Short() {
-		n = 60
+		n = 30
 	}
 	sim.Run(t, n, func(t testing.TB, w *sim.World) {
 		if w.Seed()%2 == 0 {
