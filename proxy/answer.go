@@ -76,6 +76,10 @@ var (
 		status: 503, token: "connection_limit_reached", reason: "edge:descriptors",
 		text: "The proxy has no descriptor left.", wait: true,
 	}
+	faultLimit = &fault{
+		status: 503, token: "connection_limit_reached", reason: "edge:backend_limit",
+		text: "The backend has as many connections as it may.", wait: true,
+	}
 	faultConnectTimeout = &fault{
 		status: 504, token: "connection_timeout", reason: "backend:connect",
 		text: "The backend did not accept in time.",
@@ -112,6 +116,8 @@ func faultOfDial(err error) *fault {
 	switch {
 	case errors.Is(err, upstream.ErrNoAddress):
 		return faultNoBackend
+	case errors.Is(err, upstream.ErrQueueFull), errors.Is(err, upstream.ErrQueueTimeout):
+		return faultLimit
 	case errors.Is(err, engine.ErrNoDescriptors):
 		return faultDescriptors
 	case errors.Is(err, syscall.ETIMEDOUT):

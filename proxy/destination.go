@@ -55,12 +55,19 @@ func (d *toUpstream) attempt(x *Exchange, at aim, why *fault) {
 			x.address = d.upstream.NextAddress(r, next)
 		}
 		x.attempts++
-		c, err := d.upstream.Take(r, x.backend, x.address, at == sameAddress)
-		if err == nil {
+		c, err := d.upstream.Take(r, x.backend, x.address, at == sameAddress, &x.waiter)
+		switch err {
+		case nil:
 			d.send(x, c)
+			return
+		case upstream.ErrWait: // OnTaken goes on
 			return
 		}
 		why = faultOfDial(err)
+		if why == faultLimit {
+			x.fail(why)
+			return
+		}
 		if at = d.again(x, err); at == nowhere {
 			x.fail(why)
 			return
@@ -88,6 +95,30 @@ func (d *toUpstream) again(x *Exchange, cause error) aim {
 	return nextBackend
 }
 
+// takeSide is an Exchange as the upstream sees it that it waits for.
+type takeSide Exchange
+
+// OnTaken goes on with the connection that attempt had to wait for.
+func (t *takeSide) OnTaken(c *upstream.Conn, err error) {
+	x := (*Exchange)(t)
+	defer x.rescue()
+	d := x.route.To.(*toUpstream)
+	if err == nil {
+		d.send(x, c)
+		return
+	}
+	why := faultOfDial(err)
+	if why == faultLimit {
+		x.fail(why)
+		return
+	}
+	if at := d.again(x, err); at != nowhere {
+		d.attempt(x, at, why)
+		return
+	}
+	x.fail(why)
+}
+
 func (d *toUpstream) send(x *Exchange, c *upstream.Conn) {
 	x.conn = c
 	x.up = c.Open((*upSide)(x))
@@ -95,6 +126,9 @@ func (d *toUpstream) send(x *Exchange, c *upstream.Conn) {
 	x.connected = x.local.reactor.Now()
 	// A body that is all here already could leave with the head, but a retry may need it: see relay.begun.
 	bodyless := x.toUp.ended && len(x.toUp.held) == 0 && x.toUp.passed == 0
+	if !bodyless && x.reused && x.Request.Verb.Idempotent() {
+		x.toUp.keepUpTo(d.upstream.RetryBuffer(), x.Request.Length)
+	}
 	if err := x.up.SendHead(&x.Request, bodyless); err != nil {
 		x.upError(err)
 		return

@@ -128,6 +128,9 @@ func (x *Exchange) cut(f *fault) {
 
 // dropUp takes back what is in progress at the destination.
 func (x *Exchange) dropUp() {
+	if x.waiter.Waiting() {
+		x.waiter.Cancel()
+	}
 	if x.up != nil {
 		up := x.up
 		x.up, x.conn = nil, nil

@@ -33,6 +33,7 @@ type Exchange struct {
 	down     session.Stream
 	up       session.Stream // nil while there is none
 	conn     *upstream.Conn // what up is, where the destination is an upstream
+	waiter   upstream.Waiter // its place while there is none
 	next     *Exchange      // free list
 
 	toUp   relay // the body of the request
@@ -181,6 +182,7 @@ func (l *local) take() *Exchange {
 	x := l.free
 	if x == nil {
 		x = &Exchange{proxy: l.proxy, local: l}
+		x.waiter.Init((*takeSide)(x))
 		x.Request.Base = make([]byte, 0, headCapacity)
 		x.Response.Base = make([]byte, 0, headCapacity)
 	} else {

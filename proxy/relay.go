@@ -9,9 +9,12 @@ import "github.com/edge-proxy/edge/session"
 //	raw     bytes that were delivered and that wait for the filters of the body, oldest first
 //	owed    bytes of the source that are not released: it is paused for them
 //	passed  bytes the other stream took in all
+//	kept    those bytes, where they may have to be sent again: keep > 0 => len(kept) == passed <= keep
 type relay struct {
 	held    []byte
 	raw     []byte
+	kept    []byte
+	keep    int
 	owed    int
 	passed  int64
 	waiting bool // raw, or the end behind it, is to be filtered
@@ -23,11 +26,14 @@ type relay struct {
 const heldKept = 4 << 10
 
 func (l *relay) reset() {
-	held := l.held[:0]
+	held, kept := l.held[:0], l.kept[:0]
 	if cap(held) > heldKept {
 		held = nil
 	}
-	*l = relay{held: held}
+	if cap(kept) > heldKept {
+		kept = nil
+	}
+	*l = relay{held: held, kept: kept}
 }
 
 // push sends p on, or holds what to does not take; to may be nil. in is how many bytes of the source p stands for:
@@ -43,7 +49,7 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 	if err != nil {
 		return err
 	}
-	l.passed += int64(n)
+	l.pass(p[:n])
 	if n < len(p) {
 		l.held = append(l.held, p[n:]...)
 		return nil
@@ -52,6 +58,43 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 		l.settle(from, to)
 	}
 	return nil
+}
+
+// pass notes that the other stream took p.
+func (l *relay) pass(p []byte) {
+	l.passed += int64(len(p))
+	if l.keep == 0 {
+		return
+	}
+	if l.passed > int64(l.keep) {
+		l.forget()
+		return
+	}
+	l.kept = append(l.kept, p...)
+}
+
+// keepUpTo begins to keep what is passed, unless the whole is known to be more than limit.
+func (l *relay) keepUpTo(limit int, length int64) {
+	if length <= int64(limit) && l.passed == 0 {
+		l.keep = limit
+	}
+}
+
+// forget keeps nothing any more.
+func (l *relay) forget() {
+	l.keep, l.kept = 0, l.kept[:0]
+	if cap(l.kept) > heldKept {
+		l.kept = nil
+	}
+}
+
+// rewind makes what was passed wait to be passed once more.
+func (l *relay) rewind() {
+	if len(l.kept) > 0 {
+		l.held = append(l.kept, l.held...)
+		l.kept = nil
+	}
+	l.passed, l.keep, l.endSent = 0, 0, false
 }
 
 // begun reports whether a byte was passed. Before that, a congested stream is one that is still connecting: what is
@@ -65,7 +108,7 @@ func (l *relay) resume(from, to session.Stream) error {
 		if err != nil {
 			return err
 		}
-		l.passed += int64(n)
+		l.pass(l.held[:n])
 		if n < len(l.held) {
 			l.held = l.held[:copy(l.held, l.held[n:])]
 			return nil

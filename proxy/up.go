@@ -29,6 +29,9 @@ type upSide Exchange
 // OnHead takes the answer's head, or passes an interim one on.
 func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	x := (*Exchange)(u)
+	if x.toUp.keep > 0 {
+		x.toUp.forget()
+	}
 	if h.Status < 200 {
 		x.interim(h)
 		return
@@ -140,10 +143,10 @@ func (x *Exchange) upFailed(f *fault) {
 
 // retry tries once more where that is safe: on another backend when there was no connection, and on a fresh connection
 // when one of the pool died before a byte of the answer, if the request may be repeated (RFC 9110 §9.2.2) and had no
-// body that is gone.
+// body that is gone: none, or one that was kept whole.
 func (x *Exchange) retry(code session.Code, cause error, reused bool) bool {
 	d, ok := x.route.To.(*toUpstream)
-	if !ok || x.toUp.begun() || x.interims > 0 {
+	if !ok || x.toUp.begun() && x.toUp.keep == 0 || x.interims > 0 {
 		return false
 	}
 	switch code {
@@ -158,7 +161,7 @@ func (x *Exchange) retry(code session.Code, cause error, reused bool) bool {
 		if !reused || !x.Request.Verb.Idempotent() || !x.toUp.ended || x.retries >= d.upstream.Retries() {
 			return false
 		}
-		x.toUp.endSent = false
+		x.toUp.rewind()
 		x.retries++
 		x.local.stats.Retries++
 		d.attempt(x, sameAddress, faultLost)

@@ -75,7 +75,7 @@ func (x *exchange) OnReset(session.Stream, session.Code, error) { x.reset = true
 // begin opens an exchange with the first backend.
 func (x *world) begin() *exchange {
 	x.t.Helper()
-	c, err := x.u.Take(x.reactor, 0, x.u.NextAddress(x.reactor, 0), false)
+	c, err := x.u.Take(x.reactor, 0, x.u.NextAddress(x.reactor, 0), false, &upstream.Waiter{})
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestUpstream_leavesAddressesThatAreGone(t *testing.T) {
 		if i := x.u.Pick(x.reactor, nil); i >= 0 {
 			t.Fatal("a backend without an address is picked")
 		}
-		if _, err := x.u.Take(x.reactor, 0, 0, false); err != upstream.ErrNoAddress {
+		if _, err := x.u.Take(x.reactor, 0, 0, false, nil); err != upstream.ErrNoAddress {
 			t.Fatal(err)
 		}
 	})

@@ -1,0 +1,178 @@
+package upstream
+
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/pool"
+	"github.com/edge-proxy/edge/session"
+)
+
+// keepAliveMargin is how much earlier than an origin says a connection to it is closed: a request that is sent when the
+// origin closes is lost.
+const keepAliveMargin = time.Second
+
+// Conn is a connection to a backend.
+// Owned by its reactor.
+type Conn struct {
+	session.Client
+	node    pool.Node[*peer, *Conn]
+	local   *local
+	group   *group
+	backend int
+	born    int64 // reactor time at which it was dialled
+	until   int64 // reactor time up to which it may be idle, once it was
+}
+
+// newConn makes a Conn that is to be dialled or adopted.
+func (l *local) newConn(g *group) *Conn {
+	c := &Conn{local: l, group: g, backend: g.Key().backend}
+	c.node.Conn = c
+	c.Init(c, &l.head, &l.upstream.opts.Client)
+	return c
+}
+
+// Reused reports whether the present exchange is not the first on c.
+func (c *Conn) Reused() bool { return c.Uses() > 1 }
+
+// Backend returns the index of the backend that c leads to.
+func (c *Conn) Backend() int { return c.backend }
+
+// OnIdle parks c, or closes it when it has served its time.
+func (c *Conn) OnIdle(*session.Client) {
+	l := c.local
+	u := l.upstream
+	now := l.reactor.Now()
+	idle := u.idle
+	if d := c.KeepAlive(); d > 0 {
+		idle = min(idle, d-keepAliveMargin)
+	}
+	if life := u.opts.Lifetime; life > 0 {
+		left := c.born + int64(life) - now
+		if left <= 0 {
+			l.stats.TooOld++
+		}
+		idle = min(idle, time.Duration(left))
+	}
+	if n := u.opts.Requests; n > 0 && c.Uses() >= n {
+		l.stats.WornOut++
+		idle = 0
+	}
+	if idle <= 0 || u.opts.Idle < 0 || u.closed.Load() {
+		c.Close()
+		return
+	}
+	c.until = now + int64(idle)
+	c.SetIdleTimeout(idle)
+	l.room() // or else the oldest has to go
+	l.park(c)
+}
+
+// OnGone takes c out of the pool.
+func (c *Conn) OnGone(_ *session.Client, _ error, unasked bool) {
+	l := c.local
+	if l.shard.Remove(&c.node) {
+		l.publish(c.group)
+		if life := l.upstream.opts.Lifetime; life > 0 && l.reactor.Now()-c.born >= int64(life) {
+			l.stats.TooOld++
+		}
+	}
+	l.stats.Connections--
+	if unasked {
+		l.stats.Unasked++
+	}
+	if !c.Stood() {
+		l.stats.DialFailed++
+	}
+	l.repay()
+	l.freeSlot(c.backend)
+}
+
+// park makes c available, and lets those who wait know.
+func (l *local) park(c *Conn) {
+	l.shard.Park(c.group, &c.node)
+	l.publish(c.group)
+	if s := &l.sites[c.backend]; s.line.first != nil || l.upstream.backends[c.backend].waiting.Load() > 0 {
+		l.serveLater(s)
+	}
+}
+
+// publish lets the other reactors know how many connections of a peer are parked on this one.
+func (l *local) publish(g *group) {
+	if p := g.Key(); p.idle != nil {
+		p.idle[l.reactor.Index()].Store(int64(g.Len()))
+	}
+}
+
+// takeIdle returns the connection of g that was parked last, if it is quiet; those that are not are closed.
+func (l *local) takeIdle(g *group) *Conn {
+	for {
+		c, ok := l.shard.Take(g)
+		if !ok {
+			return nil
+		}
+		l.publish(g)
+		if c.Usable() {
+			return c
+		}
+		l.stats.Stale++
+		c.Close()
+	}
+}
+
+// takeOldest is takeIdle from the other end: for the connection that is missed least.
+func (l *local) takeOldest(g *group) *Conn {
+	for {
+		c, ok := l.shard.PopOldest(g)
+		if !ok {
+			return nil
+		}
+		l.publish(g)
+		if c.Usable() {
+			return c
+		}
+		l.stats.Stale++
+		c.Close()
+	}
+}
+
+// dial opens a connection of g. It takes over one slot.
+func (l *local) dial(g *group) (*Conn, error) {
+	c := l.newConn(g)
+	c.born = l.reactor.Now()
+	if err := c.Dial(l.reactor, g.Key().addr, &l.connect); err != nil {
+		l.stats.DialFailed++
+		l.freeSlot(c.backend)
+		return nil, err
+	}
+	l.stats.Dialed++
+	l.stats.Connections++
+	return c, nil
+}
+
+// freeSlot hands a slot on to the exchange that has waited longest for one, on whichever reactor, or gives it back.
+//
+// An exchange that begins to wait stores oldest and then looks at open once more; whoever gives back lowers open and
+// then looks at oldest once more. Both are sequentially consistent, so at least one of the two sees the other.
+func (l *local) freeSlot(backend int) {
+	b := &l.upstream.backends[backend]
+	if b.limit == 0 {
+		b.open.Add(-1)
+		return
+	}
+	for {
+		if to, _ := b.longest(); to >= 0 {
+			t := l.letter(slot)
+			t.backend = backend
+			l.post(t, to)
+			return
+		}
+		b.open.Add(-1)
+		if to, _ := b.longest(); to < 0 || !b.acquire() {
+			return
+		}
+	}
+}
+
+// connectOptions are those of every connection of l.
+func connectOptions(o *Options) engine.DialOptions { return engine.DialOptions{Timeout: o.Connect} }

@@ -1,0 +1,71 @@
+package upstream
+
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/session"
+)
+
+// Backend is one server of an upstream.
+type Backend struct {
+	Address string // host:port, IP:port or unix:/path
+	Weight  int    // 0: 1
+}
+
+// Options describe an upstream. Two upstreams with equal options are interchangeable: a reload keeps the one that runs.
+type Options struct {
+	Name         string
+	Backends     []Backend
+	Idle         int           // idle connections kept, over all reactors; 0: 4096; below 0: none
+	IdleTimeout  time.Duration // how long one is kept; 0: 60 s
+	Lifetime     time.Duration // how old a connection may be to be kept; 0: no limit
+	Requests     int           // after how many requests a connection is not kept; 0: no limit
+	PerBackend   int           // connections open to one backend, over all reactors; 0: no limit
+	Queue        int           // exchanges that wait where PerBackend is reached, for each backend; 0: 500; below 0: none
+	QueueTimeout time.Duration // how long one waits; 0: 1 s
+	Connect      time.Duration // to connect; 0: 5 s
+	Client       session.ClientOptions
+	Retries      int // further attempts of an exchange; 0: 1; below 0: none
+	RetryBuffer  int // bytes of a request's body that are kept for another attempt; 0: 64 KiB; below 0: none
+}
+
+// Defaults of Options.
+const (
+	idleDefault         = 4096
+	idleTimeoutDefault  = time.Minute
+	queueDefault        = 500
+	queueTimeoutDefault = time.Second
+	retriesDefault      = 1
+	retryBufferDefault  = 64 << 10
+)
+
+// orDefault resolves what Options say: zero is the default, below zero is none.
+func orDefault(n, d int) int {
+	if n == 0 {
+		return d
+	}
+	return max(n, 0)
+}
+
+// Options returns what u was made from. Immutable.
+func (u *Upstream) Options() *Options { return &u.opts }
+
+// Retries returns how many further attempts an exchange has.
+func (u *Upstream) Retries() int { return orDefault(u.opts.Retries, retriesDefault) }
+
+// RetryBuffer returns how many bytes of a request's body are kept for another attempt.
+func (u *Upstream) RetryBuffer() int { return orDefault(u.opts.RetryBuffer, retryBufferDefault) }
+
+func (u *Upstream) queueTimeout() time.Duration {
+	if u.opts.QueueTimeout == 0 {
+		return queueTimeoutDefault
+	}
+	return u.opts.QueueTimeout
+}
+
+func (u *Upstream) idleTimeout() time.Duration {
+	if u.opts.IdleTimeout == 0 {
+		return idleTimeoutDefault
+	}
+	return u.opts.IdleTimeout
+}

@@ -1,0 +1,149 @@
+package upstream
+
+import (
+	"sync/atomic"
+
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/pool"
+)
+
+// group is the idle connections of one peer on one reactor.
+type group = pool.Group[*peer, *Conn]
+
+// backend is what all reactors know of one server.
+// Safe for any goroutine.
+//
+//	open <= limit while there is one: every connection, dialling and moving ones too, holds a slot
+//	oldest[i] != 0  =>  an exchange of reactor i that is counted by waiting is in its line
+type backend struct {
+	address string
+	limit   int64                   // of open; 0: none
+	peers   atomic.Pointer[[]*peer] // immutable once stored; nil: not resolved
+	open    atomic.Int64
+	waiting atomic.Int64 // exchanges that wait for a slot
+	oldest  []cell       // by reactor: since when the first of them waits there
+}
+
+// peer is an address of a backend: what makes one connection as good as another.
+// Immutable, but for idle.
+type peer struct {
+	addr    poller.Addr
+	backend int
+	idle    []cell // by reactor: how many connections are parked there. Advisory: by the time it is read it is past
+}
+
+// cell is a number that one reactor writes and the others read: alone on its cache line, since it is written with
+// every connection that is parked or taken.
+type cell struct {
+	atomic.Int64
+	_ [56]byte
+}
+
+// acquire takes a slot. It reports false when all are taken.
+func (b *backend) acquire() bool {
+	if b.limit == 0 {
+		b.open.Add(1)
+		return true
+	}
+	for {
+		n := b.open.Load()
+		if n >= b.limit {
+			return false
+		}
+		if b.open.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// longest returns the reactor on which the exchange waits that has waited longest for a slot, -1 when none does.
+func (b *backend) longest() (reactor int, since int64) {
+	reactor = -1
+	for i := range b.oldest {
+		if t := b.oldest[i].Load(); t != 0 && (reactor < 0 || t < since) {
+			reactor, since = i, t
+		}
+	}
+	return reactor, since
+}
+
+// richest returns the reactor, not me, on which most connections of p are parked, or -1.
+func (p *peer) richest(me int) int {
+	best, most := -1, int64(0)
+	for i := range p.idle {
+		if n := p.idle[i].Load(); i != me && n > most {
+			best, most = i, n
+		}
+	}
+	return best
+}
+
+// site is what one reactor keeps of a backend.
+// Owned by its reactor.
+type site struct {
+	peers  *[]*peer // what groups were made from
+	groups []*group
+	next   int // the address whose turn it is
+	line   line
+	parked int // connections parked since serve looked, while somebody waited
+}
+
+// group returns the group of address number i, or of the last one: they may have become fewer.
+func (s *site) group(i int) *group { return s.groups[min(i, len(s.groups)-1)] }
+
+// of returns the group of p, nil when p is no address of the backend any more.
+func (s *site) of(p *peer) *group {
+	for _, g := range s.groups {
+		if g.Key() == p {
+			return g
+		}
+	}
+	return nil
+}
+
+// renew replaces the groups; idle connections to addresses that are gone are closed.
+func (s *site) renew(shard *pool.Shard[*peer, *Conn], peers *[]*peer) {
+	old := s.groups
+	s.peers, s.groups, s.next = peers, nil, 0
+	if peers != nil {
+		for _, p := range *peers {
+			s.groups = append(s.groups, shard.Group(p))
+		}
+	}
+	for _, g := range old {
+		if s.of(g.Key()) == nil {
+			shard.DropGroup(g)
+		}
+	}
+}
+
+// SetAddrs gives backend i its addresses; none means that it is down. addrs must not change afterwards.
+func (u *Upstream) SetAddrs(i int, addrs []poller.Addr) {
+	b := &u.backends[i]
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	var old []*peer
+	if p := b.peers.Load(); p != nil {
+		old = *p
+	}
+	peers := make([]*peer, 0, len(addrs))
+	for _, a := range addrs {
+		peers = append(peers, u.peer(i, a, old))
+	}
+	b.peers.Store(&peers)
+	u.set.SetUp(i, len(addrs) > 0)
+}
+
+// peer returns the one of old with that address, or a new one.
+func (u *Upstream) peer(i int, a poller.Addr, old []*peer) *peer {
+	for _, p := range old {
+		if p.addr == a {
+			return p
+		}
+	}
+	p := &peer{addr: a, backend: i}
+	if n := len(u.local); n > 1 {
+		p.idle = make([]cell, n)
+	}
+	return p
+}

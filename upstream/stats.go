@@ -1,0 +1,63 @@
+package upstream
+
+import "github.com/edge-proxy/edge/engine"
+
+// Stats are the counters of an Upstream on one reactor, or of all.
+type Stats struct {
+	Taken       uint64 // exchanges that got an idle connection
+	Dialed      uint64 // exchanges that got a fresh one
+	DialFailed  uint64 // connections that never stood
+	Unasked     uint64 // connections closed because bytes came that nobody had asked for
+	Stale       uint64 // parked connections found closed or readable when they were to be taken
+	Evicted     uint64 // parked connections closed because the pool was full
+	TooOld      uint64 // connections closed because of Options.Lifetime
+	WornOut     uint64 // connections closed because of Options.Requests
+	Idle        int    // parked now
+	Connections int    // open now, parked ones among them
+
+	Wanted     uint64 // idle connections asked of other reactors
+	TakenOver  uint64 // exchanges, among Taken, that got one of another reactor
+	Given      uint64 // connections given to another reactor
+	LateGives  uint64 // connections that came from another reactor when nobody waited any more
+	LostGives  uint64 // connections that did not survive the way, or were not parked when they came late
+	WantsLate  uint64 // exchanges that went on because another reactor did not answer in time
+	WantsEmpty uint64 // answers of another reactor that had none to give after all
+
+	Queued        uint64 // exchanges that waited because of Options.PerBackend
+	QueueFull     uint64 // exchanges refused because of Options.Queue
+	QueueTimeouts uint64 // exchanges refused because of Options.QueueTimeout
+	Waiting       int    // exchanges that wait now, for a connection or for leave to open one
+}
+
+// Add adds o to s.
+func (s *Stats) Add(o *Stats) {
+	s.Taken += o.Taken
+	s.Dialed += o.Dialed
+	s.DialFailed += o.DialFailed
+	s.Unasked += o.Unasked
+	s.Stale += o.Stale
+	s.Evicted += o.Evicted
+	s.TooOld += o.TooOld
+	s.WornOut += o.WornOut
+	s.Idle += o.Idle
+	s.Connections += o.Connections
+	s.Wanted += o.Wanted
+	s.TakenOver += o.TakenOver
+	s.Given += o.Given
+	s.LateGives += o.LateGives
+	s.LostGives += o.LostGives
+	s.WantsLate += o.WantsLate
+	s.WantsEmpty += o.WantsEmpty
+	s.Queued += o.Queued
+	s.QueueFull += o.QueueFull
+	s.QueueTimeouts += o.QueueTimeouts
+	s.Waiting += o.Waiting
+}
+
+// Stats returns the counters on r. On r only.
+func (u *Upstream) Stats(r *engine.Reactor) Stats {
+	l := u.local[r.Index()]
+	s := l.stats
+	s.Idle = l.shard.Len()
+	return s
+}
