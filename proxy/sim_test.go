@@ -577,7 +577,8 @@ func TestSim_connectTimeoutIs504(t *testing.T) {
 		if !strings.HasPrefix(m.first, "HTTP/1.1 504 ") || m.fields["proxy-status"] != "edge; error=connection_timeout" {
 			t.Fatal(m.first, m.fields)
 		}
-		if d := time.Duration(came - since); d < 3*time.Second || d > 4*time.Second { // three backends, one second each
+		// Three backends, one second each.
+		if d := time.Duration(came - since); d < 3*time.Second || d > 4*time.Second {
 			t.Fatal(d)
 		}
 	})

@@ -225,7 +225,8 @@ func (x *asked) OnData(s session.Stream, p []byte, end bool) {
 					s.Release(n)
 				}
 			}})
-			a.w.Kernel(a.reactor.Index()).Wake() // between two ticks a reactor does not count as asleep: Post wakes nobody
+			// Between two ticks a reactor does not count as asleep: Post wakes nobody.
+			a.w.Kernel(a.reactor.Index()).Wake()
 		})
 	} else {
 		s.Release(len(p))
