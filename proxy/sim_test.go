@@ -574,7 +574,8 @@ func TestSim_connectTimeoutIs504(t *testing.T) {
 		}, 100_000); err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasPrefix(m.first, "HTTP/1.1 504 ") || m.fields["proxy-status"] != "edge; error=connection_timeout" {
+		why := m.fields["proxy-status"]
+		if !strings.HasPrefix(m.first, "HTTP/1.1 504 ") || why != "edge; error=connection_timeout" {
 			t.Fatal(m.first, m.fields)
 		}
 		// Three backends, one second each.
