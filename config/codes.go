@@ -2,11 +2,12 @@ package config
 
 // The codes of warnings and notes. They are stable: files name them in allow.
 const (
-	codeNoListener    = "no-listener"
-	codeNoRoute       = "no-route"
-	codeShadowedRoute = "shadowed-route"
-	codeIgnoredKey    = "ignored-key"
-	codeEmptyInclude  = "empty-include"
+	codeNoListener     = "no-listener"
+	codeNoRoute        = "no-route"
+	codeShadowedRoute  = "shadowed-route"
+	codeIgnoredKey     = "ignored-key"
+	codeEmptyInclude   = "empty-include"
+	codeUnusedUpstream = "unused-upstream"
 )
 
 // codes lists the codes with what they mean, for the reference and for allow.
@@ -15,7 +16,8 @@ var codes = []struct{ code, doc string }{
 		"answers with the hello page."},
 	{codeNoRoute, "There is a listener, but neither a route nor an upstream named `default`: every answer is 404."},
 	{codeShadowedRoute, "Two routes have the same pattern: the first one wins, the other can never match."},
-	{codeIgnoredKey, "The key means something to another server and nothing to this one. It is a note, not a warning."},
+	{codeUnusedUpstream, "No route goes to an upstream that has a table of its own, and it is not `default`."},
+	{codeIgnoredKey, "The key means something to another server and nothing to this one, or nothing yet. It is a note, not a warning."},
 	{codeEmptyInclude, "No file matches a pattern of `include`. It is a note, not a warning."},
 }
 

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -30,14 +31,32 @@ func golden(t *testing.T, path string, got []byte) {
 	}
 }
 
+// files returns the configurations in a folder of testdata. What was found in each stands in a .txt beside it.
+func files(tb testing.TB, folder string) []string {
+	all, err := filepath.Glob(filepath.Join("testdata", folder, "*"))
+	all = slices.DeleteFunc(all, func(path string) bool { return strings.HasSuffix(path, ".txt") })
+	if err != nil || len(all) == 0 {
+		tb.Fatalf("no test data in %s: %v", folder, err)
+	}
+	return all
+}
+
+// goldenOf returns the path of what was found in the configuration at path.
+func goldenOf(path string) string { return strings.TrimSuffix(path, ".toml") + ".txt" }
+
+// environment is what the variables of the test data stand for.
+var environment = Options{LookupEnv: func(name string) (string, bool) {
+	v, found := map[string]string{
+		"LEVEL": "hunter-of-levels", "PORT": "8085", "SECRET": "Tr0ub4dor&3", "WORDS": "two words", "THREADS": "3",
+		"SIZE": "10m", "URL": "http://10.0.0.1:80", "LONG": strings.Repeat("correct-horse-battery-staple ", 5),
+	}[name]
+	return v, found
+}}
+
 // eachFile runs f for every configuration in a folder of testdata.
 func eachFile(t *testing.T, folder string, f func(t *testing.T, name string, src []byte)) {
-	paths, err := filepath.Glob(filepath.Join("testdata", folder, "*.toml"))
-	if err != nil || len(paths) == 0 {
-		t.Fatalf("no test data in %s: %v", folder, err)
-	}
-	for _, path := range paths {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".toml"), func(t *testing.T) {
+	for _, path := range files(t, folder) {
+		t.Run(filepath.Base(path), func(t *testing.T) {
 			src, err := os.ReadFile(path)
 			if err != nil {
 				t.Fatal(err)
@@ -69,17 +88,17 @@ func rendered(t *testing.T, rep *Report) string {
 
 func TestParse_errors(t *testing.T) {
 	eachFile(t, "errors", func(t *testing.T, path string, src []byte) {
-		c, rep := Parse(filepath.Base(path), src)
+		c, rep := environment.Parse(filepath.Base(path), src)
 		if c != nil || rep.OK() {
 			t.Errorf("no error found")
 		}
-		golden(t, strings.TrimSuffix(path, ".toml")+".txt", []byte(rendered(t, rep)))
+		golden(t, goldenOf(path), []byte(rendered(t, rep)))
 	})
 }
 
 func TestParse_valid(t *testing.T) {
 	eachFile(t, "valid", func(t *testing.T, path string, src []byte) {
-		c, rep := Parse(filepath.Base(path), src)
+		c, rep := environment.Parse(filepath.Base(path), src)
 		if c == nil {
 			t.Fatalf("refused:\n%s", rendered(t, rep))
 		}
@@ -88,7 +107,7 @@ func TestParse_valid(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := c.Summary() + "\n" + rendered(t, rep) + string(text) + "\n"
-		golden(t, strings.TrimSuffix(path, ".toml")+".txt", []byte(got))
+		golden(t, goldenOf(path), []byte(got))
 	})
 }
 
@@ -199,12 +218,8 @@ func TestParse_citesBothPlaces(t *testing.T) {
 
 // seeds returns the configurations in a folder of testdata.
 func seeds(tb testing.TB, folder string) [][]byte {
-	paths, err := filepath.Glob(filepath.Join("testdata", folder, "*.toml"))
-	if err != nil || len(paths) == 0 {
-		tb.Fatalf("no test data in %s: %v", folder, err)
-	}
 	var all [][]byte
-	for _, path := range paths {
+	for _, path := range files(tb, folder) {
 		src, err := os.ReadFile(path)
 		if err != nil {
 			tb.Fatal(err)

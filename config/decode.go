@@ -138,6 +138,10 @@ func (d *decoder) unknown(n *node, p *place, path string) {
 		d.rep.note(codeIgnoredKey, n.head, "%q has no meaning here and is ignored", n.key)
 		return
 	}
+	if (p.path == "" || p.path == "global") && slices.Contains(dormantKeys, n.key) {
+		d.rep.note(codeIgnoredKey, n.head, "%q has no effect in this version", n.key)
+		return
+	}
 	if supportedLater(p.path, n.key) {
 		_, name, _ := strings.Cut(what, " ")
 		d.rep.error(n.first(), "", "%s is not supported by this version", name)

@@ -137,6 +137,8 @@ func upstreamDefaultsSection() *section {
 	}
 	for _, k := range s.keys {
 		switch k.path {
+		case "load_balancing":
+			k.aliases = []string{"load_balancing.method"}
 		case "pool.idle":
 			k.aliases = []string{"upstream_keepalive_pool_size"}
 		case "retry.attempts":
@@ -150,10 +152,12 @@ func upstreamDefaultsSection() *section {
 func poolKeys() []*key {
 	return []*key{
 		{path: "load_balancing", typ: typeChoice, def: `"round_robin"`, enum: []string{"round_robin"},
-			later: []string{"weighted", "weighted_round_robin", "least_conn", "least_connections", "p2c", "peak_ewma",
+			synonyms: map[string]string{"weighted": "round_robin", "weighted_round_robin": "round_robin"},
+			later: []string{"least_conn", "least_connections", "p2c", "peak_ewma",
 				"adaptive", "ketama", "consistent", "hash", "maglev", "random", "ip_hash"},
 			into: into(func(e *upstreamEntry) *string { return &e.LoadBalancing }),
-			doc:  "How a backend is chosen. `round_robin` honours weights."},
+			doc: "How a backend is chosen. `round_robin` honours weights; `weighted` and `weighted_round_robin` are " +
+				"other names of it."},
 		{path: "pool.idle", typ: typeInt, def: "4096", min: "0", max: "1000000", example: "128",
 			into: into(func(e *upstreamEntry) *int { return &e.Pool.Idle }),
 			doc:  "Idle connections kept, for the whole process."},

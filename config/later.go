@@ -20,15 +20,18 @@ func ignored(name string) bool {
 	return false
 }
 
+// dormantKeys are promised names that may stand at the top or in [global] already: a file with them does what it says,
+// short of what there is not yet. They get a note.
+var dormantKeys = []string{"upgrade_sock"}
+
 // laterKeys are promised names that have no meaning yet, by the path of their table. They are errors like any unknown
 // key, but the answer is not a guess at a misspelling.
 var laterKeys = map[string][]string{
 	"": {"https", "tls", "certificates", "acme", "admin", "filters", "services", "cache", "cluster",
 		"metrics", "tracing", "sentry", "health_check", "defaults", "grpc", "websocket", "dev",
-		"upgrade_sock", "user", "group", "daemon", "ca_file", "working_directory"},
-	"global":         {"upgrade_sock", "user", "group", "daemon", "ca_file", "working_directory", "fips", "env_file"},
-	"proxy":          {"grpc", "websocket"},
-	"load_balancing": {"method"},
+		"user", "group", "daemon", "ca_file", "working_directory"},
+	"global": {"user", "group", "daemon", "ca_file", "working_directory", "fips", "env_file"},
+	"proxy":  {"grpc", "websocket"},
 	"listeners": {"tls", "protocols", "proxy_protocol", "trusted_proxies", "h2", "redirect_to_https", "grpc",
 		"websocket", "cert", "key", "ssl_certificate", "ssl_certificate_key", "filters"},
 	"listeners.limits": {"min_rate", "max_age"},

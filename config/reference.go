@@ -28,7 +28,8 @@ func Reference(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "\n`%s`", k)
 	}
-	b.WriteString(".\n\n## Warnings and notes\n\n`allow = [\"code\"]` silences them.\n\n" +
+	b.WriteString(".\n\nThe same goes for `" + strings.Join(dormantKeys, "`, `") + "`, which will have a meaning.")
+	b.WriteString("\n\n## Warnings and notes\n\n`allow = [\"code\"]` silences them.\n\n" +
 		"| code | meaning |\n|---|---|\n")
 	for _, c := range codes {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", c.code, c.doc)

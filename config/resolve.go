@@ -41,6 +41,7 @@ func resolve(doc *document, src *source, rep *Report) *Config {
 	r.backed()
 	r.routes()
 	r.whenMissing()
+	r.unused()
 	return r.c
 }
 

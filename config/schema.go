@@ -7,18 +7,19 @@ import (
 
 // key is one row of the schema. Its texts are the reference page.
 type key struct {
-	path    string // below its section: "limits.header_size"
-	typ     valueType
-	def     string   // default, as a file would write it; "" has none
-	min     string   // bounds of numbers, sizes and durations, written as values are
-	max     string   //
-	enum    []string // the words a choice allows
-	words   []string // words a number allows beside numbers; they stand for 0
-	later   []string // words that will be allowed: they get an answer of their own
-	restart bool     // a change needs a restart; without it a reload is enough
-	doc     string
-	example string   // a value, as a file would write it
-	aliases []string // ".name": the same level; "a.b" or "a": from the top of the file
+	path     string // below its section: "limits.header_size"
+	typ      valueType
+	def      string            // default, as a file would write it; "" has none
+	min      string            // bounds of numbers, sizes and durations, written as values are
+	max      string            //
+	enum     []string          // the words a choice allows
+	words    []string          // words a number allows beside numbers; they stand for 0
+	synonyms map[string]string // other words for those of enum
+	later    []string          // words that will be allowed: they get an answer of their own
+	restart  bool              // a change needs a restart; without it a reload is enough
+	doc      string
+	example  string   // a value, as a file would write it
+	aliases  []string // ".name": the same level; "a.b" or "a": from the top of the file
 
 	into    func(dst target, v any) // stores the value in the field it is for
 	section *section

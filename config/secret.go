@@ -29,7 +29,10 @@ func (r *Report) hide(s secret) {
 func (r *Report) redact(p *Problem) {
 	for i := range r.secrets {
 		s := &r.secrets[i]
-		p.Message, p.Hint = s.redact(p.Message, p.at), s.redact(p.Hint, p.at)
+		p.Message = s.redact(p.Message, p.at)
+		if s.redact(p.Hint, p.at) != p.Hint {
+			p.Hint = "" // a correction of what must not be shown
+		}
 	}
 }
 
@@ -48,7 +51,7 @@ func (s *secret) redact(text string, at span) string {
 		return quoted
 	})
 	for _, v := range s.values {
-		if utf8.RuneCountInString(v) >= secretRunesMin || here && v != "" {
+		if utf8.RuneCountInString(v) >= secretRunesMin || here && len(v) > 3 {
 			text = replaceFold(text, v, "${…}")
 		}
 	}

@@ -91,6 +91,9 @@ func parseStringsValue(d *decoder, _ *key, n *node) (any, bool) {
 
 func parseChoiceValue(d *decoder, k *key, n *node) (any, bool) {
 	s, ok := stringOf(d, n, list(k.enum))
+	if same, found := k.synonyms[s]; found {
+		return same, ok
+	}
 	return s, ok && d.choice(k, n, s)
 }
 

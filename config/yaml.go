@@ -49,6 +49,7 @@ type yamlBuilder struct {
 	lines   []int        // offsets of the lines as YAML counts them
 	open    []*yaml.Node // the anchors being expanded
 	aliases int          // those being expanded now
+	outer   span         // the outermost of them
 	aliased int          // nodes made for them so far
 	broken  bool
 }
@@ -98,6 +99,9 @@ func yamlLines(text []byte) []int {
 	return lines
 }
 
+// yamlBracket is a list with something behind it: an IPv6 address.
+var yamlBracket = regexp.MustCompile(`(?:: +|- +)\[[0-9a-fA-F:.]*\]:`)
+
 var yamlErrorLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
 
 // syntaxError reports err. The parser tells the line where the broken construct begins, which can be far away; the
@@ -114,6 +118,9 @@ func (b *yamlBuilder) syntaxError(err error) {
 	hint := ""
 	if bytes.HasPrefix(bytes.TrimLeft(b.src.text[at.from-b.indent(at.from):at.to], " "), []byte("\t")) {
 		hint = "indent with blanks, not with tabs"
+	}
+	if yamlBracket.Match(b.src.text[at.from:at.to]) {
+		hint = "an address that begins with a bracket needs quotes"
 	}
 	b.rep.error(at, hint, "%s", message)
 }

@@ -54,8 +54,7 @@ func (b *yamlBuilder) merge(table *node, n *yaml.Node, depth int) {
 		if !b.mayExpand(n, at) {
 			return
 		}
-		b.aliases++
-		defer func() { b.aliases-- }()
+		defer b.expand(at)()
 		n = n.Alias
 	}
 	if n.Kind == yaml.SequenceNode && depth <= nestingMax {
@@ -86,8 +85,7 @@ func (b *yamlBuilder) value(n *yaml.Node, head span, depth int) *node {
 		if !b.mayExpand(n, at) {
 			return nil
 		}
-		b.aliases++
-		defer func() { b.aliases-- }()
+		defer b.expand(at)()
 		n = n.Alias
 		at = b.token(n)
 	}
@@ -171,6 +169,15 @@ func (b *yamlBuilder) mayExpand(n *yaml.Node, at span) bool {
 	return !b.stopped()
 }
 
+// expand notes that the alias at at is being expanded and returns how to end that.
+func (b *yamlBuilder) expand(at span) (end func()) {
+	if b.aliases == 0 {
+		b.outer = at
+	}
+	b.aliases++
+	return func() { b.aliases-- }
+}
+
 // count counts a node that an alias brings, and refuses what is too much or too deep.
 func (b *yamlBuilder) count(at span, depth int) bool {
 	if b.stopped() {
@@ -185,7 +192,7 @@ func (b *yamlBuilder) count(at span, depth int) bool {
 	}
 	b.aliased++
 	if b.aliased == yamlAliasedMax {
-		b.fault(at, "", "aliases stand for more than %d values", yamlAliasedMax)
+		b.fault(b.outer, "", "aliases stand for more than %d values", yamlAliasedMax)
 	}
 	return !b.stopped()
 }
