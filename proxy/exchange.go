@@ -31,10 +31,10 @@ type Exchange struct {
 	snapshot *Snapshot
 	route    *Route
 	down     session.Stream
-	up       session.Stream // nil while there is none
-	conn     *upstream.Conn // what up is, where the destination is an upstream
+	up       session.Stream  // nil while there is none
+	conn     *upstream.Conn  // what up is, where the destination is an upstream
 	waiter   upstream.Waiter // its place while there is none
-	next     *Exchange      // free list
+	next     *Exchange       // free list
 
 	toUp   relay // the body of the request
 	toDown relay // the body of the answer
