@@ -164,8 +164,9 @@ func (c *condition) heldByQuery(query []byte) bool {
 				break
 			}
 		}
-		var buf [256]byte
-		if decodesTo(name, c.name) && c.takes(decoded(buf[:0], value)) {
+		switch {
+		case !decodesTo(name, c.name):
+		case c.re == nil && (c.any || decodesTo(value, c.value)), c.re != nil && c.re.Match(decoded(value)):
 			return true
 		}
 	}
@@ -185,9 +186,9 @@ func decodesTo(b []byte, s string) bool {
 	return n == len(s)
 }
 
-// decoded returns what b, a part of a query, stands for: b itself where nothing is encoded, else in buf as long as it
-// fits.
-func decoded(buf, b []byte) []byte {
+// decoded returns what b, a part of a query, stands for: b itself where nothing is encoded. It allocates otherwise,
+// which only a regular expression costs.
+func decoded(b []byte) []byte {
 	plain := true
 	for _, c := range b {
 		plain = plain && c != '%' && c != '+'
@@ -195,6 +196,7 @@ func decoded(buf, b []byte) []byte {
 	if plain {
 		return b
 	}
+	var buf []byte
 	for i := 0; i < len(b); {
 		c, size := decodeByte(b[i:])
 		buf = append(buf, c)
