@@ -108,6 +108,13 @@ var (
 		status: 502, token: "http_response_incomplete", reason: "handler:aborted",
 		text: "The handler gave up.",
 	}
+	faultTotal = &fault{
+		status: 504, token: "http_response_timeout", reason: "edge:total",
+		text: "The request took too long.",
+	}
+	faultSlowBody   = &fault{status: 408, reason: "client:request_body"}
+	faultTunnelIdle = &fault{reason: "edge:tunnel_idle"}
+	faultDrain      = &fault{reason: "edge:drain"}
 	faultClientGone = &fault{status: 499, reason: "client:gone"}
 	faultClientSlow = &fault{status: 499, reason: "client:timeout"}
 )
@@ -221,14 +228,14 @@ func (x *Exchange) sendResponse() {
 		h.AddID(message.Date, "Date", string(x.local.date))
 	}
 	x.answering = true
-	bodyless := x.toDown.ended && len(x.toDown.held) == 0 && !x.toDown.waiting
+	bodyless := x.toDown.ended && len(x.toDown.held) == 0 && !x.toDown.waiting && x.toDown.trailers == nil
 	if err := x.down.SendHead(h, bodyless); err != nil {
 		x.downError(err)
 		return
 	}
 	if bodyless {
 		x.toDown.endSent = true
-	} else if len(x.toDown.held) > 0 {
+	} else if len(x.toDown.held) > 0 || x.toDown.trailers != nil && !x.toDown.waiting {
 		if err := x.toDown.resume(x.up, x.down); err != nil {
 			x.downError(err)
 			return

@@ -19,6 +19,9 @@ func (d *toUpstream) open(x *Exchange) {
 		for _, f := range x.route.chain.upstreamRequest {
 			f(x)
 		}
+		if x.Request.Upgrade {
+			x.askTunnel()
+		}
 		if x.refusal != nil {
 			x.fail(x.refusal)
 			return
@@ -125,7 +128,7 @@ func (d *toUpstream) send(x *Exchange, c *upstream.Conn) {
 	x.reused = c.Reused()
 	x.connected = x.local.reactor.Now()
 	// A body that is all here already could leave with the head, but a retry may need it: see relay.begun.
-	bodyless := x.toUp.ended && len(x.toUp.held) == 0 && x.toUp.passed == 0
+	bodyless := x.toUp.ended && len(x.toUp.held) == 0 && x.toUp.passed == 0 && x.toUp.trailers == nil
 	if !bodyless && x.reused && x.Request.Verb.Idempotent() {
 		x.toUp.keepUpTo(d.upstream.RetryBuffer(), x.Request.Length)
 	}

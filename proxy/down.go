@@ -34,6 +34,11 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 // OnData passes a piece of the request's body on.
 func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 	x := (*Exchange)(d)
+	if x.tunnel {
+		x.bodyIn += int64(len(p))
+		x.pushUp(p, len(p), end)
+		return
+	}
 	if x.own { // answered already: nobody wants it
 		s.Release(len(p))
 		return
@@ -60,6 +65,9 @@ func (x *Exchange) pushUp(p []byte, in int, end bool) {
 		return
 	}
 	x.requestSent()
+	if x.tunnel {
+		x.answerSent()
+	}
 }
 
 // requestSent looks whether the backend is through with both messages.
@@ -69,8 +77,13 @@ func (x *Exchange) requestSent() {
 	}
 }
 
-// OnTrailers ends the body. The trailer fields of a request are not passed on.
-func (d *downSide) OnTrailers(s session.Stream, _ *message.Head) { d.OnData(s, nil, true) }
+// OnTrailers ends the body with trailer fields.
+func (d *downSide) OnTrailers(s session.Stream, h *message.Head) {
+	if !d.own {
+		d.toUp.endWith(h)
+	}
+	d.OnData(s, nil, true)
+}
 
 // OnSendable goes on with the body of the answer.
 func (d *downSide) OnSendable(session.Stream) {
@@ -86,15 +99,12 @@ func (d *downSide) OnSendable(session.Stream) {
 }
 
 // OnReset is the client's end before ours: the backend is told at once.
-func (d *downSide) OnReset(_ session.Stream, code session.Code, _ error) {
+func (d *downSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	x := (*Exchange)(d)
 	x.downGone = true
 	x.local.stats.ClientGone++
 	if x.fault == nil {
-		x.fault = faultClientGone
-		if code == session.Timeout {
-			x.fault = faultClientSlow
-		}
+		x.fault = x.leaving(code, cause)
 	}
 	x.dropUp()
 	if x.working {
@@ -102,6 +112,19 @@ func (d *downSide) OnReset(_ session.Stream, code session.Code, _ error) {
 		return // the worker owns x; its Done ends it
 	}
 	x.finish()
+}
+
+// leaving returns why the client's end came before ours.
+func (x *Exchange) leaving(code session.Code, cause error) *fault {
+	switch {
+	case x.tunnel && x.local.reactor.Engine().Draining():
+		return faultDrain
+	case cause == session.ErrSlowBody && !x.answering: // the session answers it
+		return faultSlowBody
+	case code == session.Timeout:
+		return faultClientSlow
+	}
+	return faultClientGone
 }
 
 // downError acts on an error of the client's stream. A stream that is dead says so by OnReset; all others are ours: the
@@ -128,6 +151,7 @@ func (x *Exchange) cut(f *fault) {
 
 // dropUp takes back what is in progress at the destination.
 func (x *Exchange) dropUp() {
+	x.tunnel = x.tunnel && x.answering
 	if x.waiter.Waiting() {
 		x.waiter.Cancel()
 	}
@@ -138,9 +162,9 @@ func (x *Exchange) dropUp() {
 	}
 }
 
-// answerSent ends the exchange when the answer has been sent whole.
+// answerSent ends the exchange when the answer has been sent whole; a tunnel ends when both sides have.
 func (x *Exchange) answerSent() {
-	if x.toDown.endSent {
+	if x.toDown.endSent && (!x.tunnel || x.toUp.endSent) {
 		x.finish()
 	}
 }
@@ -149,6 +173,9 @@ func (x *Exchange) answerSent() {
 func (x *Exchange) finish() {
 	x.dropUp()
 	x.downGone = true
+	if x.total != nil {
+		x.local.reactor.Disarm(x.total)
+	}
 	if x.status > 0 {
 		x.local.stats.Answered[x.status/100%6]++
 	}

@@ -65,6 +65,8 @@ type Exchange struct {
 	refusal   *fault       // the request cannot be sent on
 	fault     *fault       // why the proxy answered, or cut the exchange off, of its own
 
+	total *engine.Timer // of Route.Total; nil until it is needed, then kept
+
 	lost *fault // the backend failed while a worker owned x
 
 	parked    bool // waits for Resume
@@ -74,6 +76,7 @@ type Exchange struct {
 	answering bool
 	prepared  bool // forwarding fields were written
 	reused    bool
+	tunnel    bool // the answer made a tunnel of the exchange: see openTunnel
 	trusted   bool // the peer's forwarding fields are believed
 	https     bool // the client asked a trusted proxy by https
 }
@@ -234,5 +237,6 @@ func (x *Exchange) reset() {
 	x.client, x.trusted, x.https = netip.Addr{}, false, false
 	x.parked, x.working, x.downGone, x.own = false, false, false, false
 	x.answering, x.prepared, x.reused = false, false, false
+	x.tunnel = false
 	x.number, x.bodyIn = 0, 0
 }

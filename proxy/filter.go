@@ -218,6 +218,9 @@ func (x *Exchange) stepOn() bool {
 		return true
 	case stepRequest:
 		x.step = stepForward
+		if x.route.Total > 0 {
+			x.armTotal()
+		}
 		if !x.toUp.waiting || x.bodyWaited() {
 			x.route.To.open(x)
 		}

@@ -52,6 +52,9 @@ type Stats struct {
 	Panics       uint64 // filters and handlers that panicked
 	Shed         uint64 // refused under memory pressure or because the offload pool was full
 	TooLarge     uint64 // request bodies above the listener's limit
+	Tunnels      uint64 // exchanges that became tunnels
+	TunnelsIdle  uint64 // tunnels closed because nothing came through them
+	Expired      uint64 // exchanges that took longer than Route.Total
 	InterimsLost uint64 // 1xx heads above the limit of an exchange
 	Refused      uint64 // requests that the session refused
 	Loops        uint64 // requests that went in circles

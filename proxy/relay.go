@@ -1,6 +1,9 @@
 package proxy
 
-import "github.com/edge-proxy/edge/session"
+import (
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session"
+)
 
 // relay passes the body of one message from one stream to another and keeps the account of what is owed.
 // Owned by its exchange.
@@ -20,6 +23,8 @@ type relay struct {
 	waiting bool // raw, or the end behind it, is to be filtered
 	ended   bool // the source has ended
 	endSent bool // and the other stream knows
+
+	trailers *message.Head // what the source ended with, until it was passed on; nil: nothing
 }
 
 // heldKept is the capacity that a free relay keeps.
@@ -45,7 +50,7 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 		l.held = append(l.held, p...)
 		return nil
 	}
-	n, err := to.SendData(p, end)
+	n, err := l.send(to, p, end)
 	if err != nil {
 		return err
 	}
@@ -54,7 +59,7 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 		l.held = append(l.held, p[n:]...)
 		return nil
 	}
-	if l.endSent = end; !end { // the source of a body that is through has nothing to be released for
+	if !end { // the source of a body that is through has nothing to be released for
 		l.settle(from, to)
 	}
 	return nil
@@ -97,6 +102,28 @@ func (l *relay) rewind() {
 	l.passed, l.keep, l.endSent = 0, 0, false
 }
 
+// send sends p and the end behind it, with the trailers that the source had. Those wait for room: see Congested.
+func (l *relay) send(to session.Stream, p []byte, end bool) (int, error) {
+	n, err := to.SendData(p, end && l.trailers == nil)
+	if err != nil || !end || n < len(p) {
+		return n, err
+	}
+	if l.trailers != nil {
+		if to.Congested() {
+			return n, nil
+		}
+		err = to.SendTrailers(l.trailers)
+	}
+	l.endSent = err == nil
+	return n, err
+}
+
+// endWith keeps the trailers that end the message. It empties h.
+func (l *relay) endWith(h *message.Head) {
+	l.trailers = &message.Head{}
+	h.MoveTo(l.trailers)
+}
+
 // begun reports whether a byte was passed. Before that, a congested stream is one that is still connecting: what is
 // held then can still go elsewhere.
 func (l *relay) begun() bool { return l.passed > 0 }
@@ -104,7 +131,7 @@ func (l *relay) begun() bool { return l.passed > 0 }
 // resume goes on when to can take more.
 func (l *relay) resume(from, to session.Stream) error {
 	if len(l.held) > 0 || l.ended && !l.endSent {
-		n, err := to.SendData(l.held, l.ended)
+		n, err := l.send(to, l.held, l.ended)
 		if err != nil {
 			return err
 		}
@@ -114,7 +141,6 @@ func (l *relay) resume(from, to session.Stream) error {
 			return nil
 		}
 		l.held = l.held[:0]
-		l.endSent = l.ended
 	}
 	l.settle(from, to)
 	return nil

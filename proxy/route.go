@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Route says which requests go where.
@@ -19,6 +20,8 @@ type Route struct {
 	Weight  int         // its share of the requests that other routes would take just as well
 	Rewrite *Rewrite    // nil: the target is sent on as it came
 	To      Destination
+	Tunnels Tunnels       // which requests may turn their connection into a tunnel; the zero value: WebSocket
+	Total   time.Duration // from the request's head to the end of the answer, tunnels aside; 0: no limit
 	Filters []*Filter
 	Log     []AccessLog // by Reactor.Index; nil: the listener's
 
@@ -54,6 +57,9 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 			if f.Early != nil {
 				return nil, fmt.Errorf("route %q: filter %q: %w", r.Name, f.Name, errEarly)
 			}
+		}
+		if err := r.Tunnels.check(); err != nil {
+			return nil, fmt.Errorf("route %q: %w", r.Name, err)
 		}
 		all := append(slices.Clip(filters), r.Filters...)
 		if _, ok := r.To.(*toUpstream); ok {

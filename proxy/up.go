@@ -14,6 +14,9 @@ func (x *Exchange) resumeUp() {
 		return
 	}
 	x.requestSent()
+	if x.tunnel {
+		x.answerSent()
+	}
 }
 
 // upError acts on an error of the destination's stream. A stream that is dead says so by OnReset.
@@ -32,7 +35,12 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	if x.toUp.keep > 0 {
 		x.toUp.forget()
 	}
-	if h.Status < 200 {
+	switch {
+	case h.Tunnel:
+		if !x.openTunnel(h) {
+			return
+		}
+	case h.Status < 200:
 		x.interim(h)
 		return
 	}
@@ -64,7 +72,7 @@ func (x *Exchange) interim(h *message.Head) {
 // OnData passes a piece of the answer's body on.
 func (u *upSide) OnData(_ session.Stream, p []byte, end bool) {
 	x := (*Exchange)(u)
-	if len(x.route.chain.responseBody) > 0 {
+	if len(x.route.chain.responseBody) > 0 && !x.tunnel {
 		x.filterDown(p, len(p), end)
 		return
 	}
@@ -94,18 +102,8 @@ func (u *upSide) OnTrailers(s session.Stream, h *message.Head) {
 	for _, f := range x.route.chain.trailers {
 		f(x, h)
 	}
-	if !x.answering || len(x.toDown.held) > 0 || len(x.route.chain.responseBody) > 0 {
-		u.OnData(s, nil, true) // they cannot overtake the body, and are not kept
-		return
-	}
-	x.toDown.ended = true
-	x.requestSent()
-	if err := x.down.SendTrailers(h); err != nil {
-		x.downError(err)
-		return
-	}
-	x.toDown.endSent = true
-	x.answerSent()
+	x.toDown.endWith(h)
+	u.OnData(s, nil, true)
 }
 
 // OnSendable goes on with the request's body.
@@ -130,6 +128,8 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 // upFailed ends an exchange whose destination is gone, as far as it still matters.
 func (x *Exchange) upFailed(f *fault) {
 	switch {
+	case x.tunnel && x.answering:
+		x.cutTunnel(f)
 	case x.toDown.ended: // the answer is here; that it came before the whole request was sent harms nobody
 		x.discardBody()
 	case x.working:

@@ -464,6 +464,7 @@ func (s *serverConn) frame(h *message.Head, end bool) {
 	default:
 		s.closing = true
 		s.body.begin(untilClose, 0)
+		h.Drop(message.Trailer) // none can follow
 	}
 }
 
