@@ -173,13 +173,13 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte("a = [1, 2.5, true, 1979-05-27T07:32:00Z, inf]\n[\"\\u0000\"]\n[[x]]\ny.z = '''\n'''"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, rep := Parse("f", text)
+		c, rep := Parse("f.toml", text)
 		if (c == nil) == rep.OK() {
 			t.Fatalf("a Config: %t, but OK: %t", c != nil, rep.OK())
 		}
 		lines := strings.Count(string(text), "\n") + 1
 		for i, e := range rep.Errors {
-			if e.Line < 1 || e.Line > lines || e.Column < 1 || e.File != "f" {
+			if e.Line < 1 || e.Line > lines || e.Column < 1 || e.File != "f.toml" {
 				t.Errorf("%q is at %v of %d lines", e.Message, e.Pos, lines)
 			}
 			if i > 0 && e.at.before(rep.Errors[i-1].at) {

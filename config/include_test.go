@@ -1,0 +1,335 @@
+package config
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestLoad_include(t *testing.T) {
+	folders, err := filepath.Glob("testdata/include/*")
+	if err != nil || len(folders) == 0 {
+		t.Fatal("no test data", err)
+	}
+	for _, folder := range folders {
+		t.Run(filepath.Base(folder), func(t *testing.T) {
+			c, rep := environment.Load(filepath.Join(folder, "edge.toml"))
+			got := rendered(t, rep)
+			if c != nil {
+				text, err := json.MarshalIndent(c, "", "  ")
+				if err != nil {
+					t.Fatal(err)
+				}
+				got = c.Summary() + "\n" + got + string(text) + "\n"
+			}
+			golden(t, filepath.Join(folder, "found.txt"), []byte(got))
+		})
+	}
+}
+
+func TestLoad_includesFromTheFolderOfTheFile(t *testing.T) {
+	dir := t.TempDir()
+	odd := filepath.Join(dir, "with [brackets] and *")
+	write(t, filepath.Join(odd, "edge.toml"), "include = ['sub/*.toml', '"+filepath.Join(dir, "abs.toml")+"']\n")
+	write(t, filepath.Join(odd, "sub", "a.toml"), "include = 'b.toml.part'\n")
+	write(t, filepath.Join(odd, "sub", "b.toml.part"), "[http]\nlisten = '127.0.0.1:80'\n")
+	write(t, filepath.Join(dir, "abs.toml"), "[[routes]]\npattern = '/*'\ndest = 'status:204'\n")
+	c, rep := Load(filepath.Join(odd, "edge.toml"))
+	if c == nil || !rep.OK() || len(rep.Warnings) > 0 {
+		t.Fatal(rendered(t, rep))
+	}
+	if got, want := c.Listeners[0].Pos, (Pos{filepath.Join(odd, "sub", "b.toml.part"), 1, 1}); got != want {
+		t.Errorf("the listener is at %v, want %v", got, want)
+	}
+}
+
+func TestLoad_limitsFiles(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "edge.toml"), "include = 'd/*'\n")
+	for i := range includeFilesMax {
+		write(t, filepath.Join(dir, "d", fmt.Sprintf("%04d.toml", i)), "")
+	}
+	_, rep := Load(filepath.Join(dir, "edge.toml"))
+	if len(rep.Errors) != 1 || rep.Errors[0].Message != "more than 4096 files" {
+		t.Errorf("got %s", rendered(t, rep))
+	}
+}
+
+func TestLoad_limitsBytesOfAllFiles(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "edge.toml"), "include = ['1.toml', '2.toml']\n")
+	for _, name := range []string{"1.toml", "2.toml"} {
+		write(t, filepath.Join(dir, name), "#"+strings.Repeat(" ", fileBytesMax/2))
+	}
+	_, rep := Load(filepath.Join(dir, "edge.toml"))
+	if len(rep.Errors) != 1 || !strings.HasSuffix(rep.Errors[0].Message, "larger than 16 MiB") {
+		t.Errorf("got %s", rendered(t, rep))
+	}
+}
+
+func TestParse_refusesInclude(t *testing.T) {
+	_, rep := Parse("f.yaml", []byte("include: other.yaml\n"))
+	if len(rep.Errors) != 1 || rep.Errors[0].Pos != (Pos{"f.yaml", 1, 1}) {
+		t.Errorf("got %s", rendered(t, rep))
+	}
+}
+
+func TestLoad_expandsFiles(t *testing.T) {
+	dir := t.TempDir()
+	secret := func(name string) string { return "${file:" + filepath.Join(dir, name) + "}" }
+	write(t, filepath.Join(dir, "line"), "/from-file\r\n")
+	write(t, filepath.Join(dir, "large"), strings.Repeat("x", expansionBytesMax+1))
+	write(t, filepath.Join(dir, "largest"), "/"+strings.Repeat("x", expansionBytesMax-2)+"\n")
+	for _, test := range []struct{ pattern, want, message string }{
+		{secret("line"), "/from-file", ""},
+		{secret("line") + "/and" + secret("line"), "/from-file/and/from-file", ""},
+		{secret("largest"), "/" + strings.Repeat("x", expansionBytesMax-2), ""},
+		{secret("large"), "", "larger than 64 KiB"},
+		{"${file:" + dir + "}", "", "not a regular file"},
+		{secret("none"), "", "no such file or directory"},
+	} {
+		c, rep := Parse("f.toml", []byte("[[routes]]\ndest = 'status:200'\npattern = '"+test.pattern+"'\n"))
+		switch {
+		case test.message == "" && c == nil:
+			t.Errorf("%s is refused:\n%s", test.pattern, rendered(t, rep))
+		case test.message == "" && c.Routes[0].Path != test.want:
+			t.Errorf("%s is %.80q", test.pattern, c.Routes[0].Path)
+		case test.message != "" && (len(rep.Errors) != 1 || !strings.HasSuffix(rep.Errors[0].Message, test.message)):
+			t.Errorf("%s: got %s, want an error ending in %q", test.pattern, rendered(t, rep), test.message)
+		}
+	}
+}
+
+// No message may show what a variable stands for, whichever key it is given to, whole or in a part.
+func TestParse_hidesSecrets(t *testing.T) {
+	const secret = "Zq7-Hidden.Word9"
+	eachKey(t, func(t *testing.T, k *key) {
+		for _, form := range []string{`"${S}"`, `"a${S}:b"`, `["${S}", "${S}", 5]`, `{ X = "${S}", "x" = "${S}" }`, `":${S}"`,
+			`"http://${S}"`, `"unix:${S}"`, `"status:${S}"`, `"~${S}("`, `"${S} "`, `"${S}/*/${S}"`, `"${S}://x"`} {
+			o := Options{LookupEnv: func(string) (string, bool) { return secret, true }}
+			text := documentOf(k, form) + "\n" + documentOf(k, form)
+			_, rep := o.Parse("f.toml", []byte(text))
+			for _, shown := range []string{rendered(t, rep), string(rep.JSON())} {
+				if strings.Contains(strings.ToLower(shown), "hidden") {
+					t.Errorf("%s\nshows the secret:\n%s", text, shown)
+				}
+			}
+		}
+	})
+}
+
+func TestOptions_set(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.yaml")
+	write(t, path, "threads: 2\nlog_level: info\nnetwork:\n  listen: 127.0.0.1:80\n"+
+		"upstreams:\n  api:\n    backends: [{address: 10.0.0.1:80}]\nroutes:\n  - {pattern: /*, dest: api}\n")
+	o := Options{Set: []string{
+		"global.worker_threads=3", "worker_threads = 4", "network.listen=:8081", "http.listen=[':8082', '[::1]:1']",
+		"log_level=warn", "upstreams.api.timeouts.connect=2", "log.output=[]", "pid_file=/run/a \"b\" \\c=d",
+	}}
+	c, rep := o.Load(path)
+	if c == nil {
+		t.Fatal(rendered(t, rep))
+	}
+	got := fmt.Sprintln(c.Global.WorkerThreads, c.Global.LogLevel, c.Global.PIDFile, c.Listeners[0].Name,
+		len(c.Listeners[1].Addresses), c.Upstreams[0].Timeouts.Connect, len(c.Log.Output), len(c.Upstreams[0].Backends))
+	if want := "4 warn /run/a \"b\" \\c=d :8081 2 2s 0 1\n"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestOptions_setErrors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	write(t, path, "[http]\nlisten = ':80'\n[[routes]]\npattern = '/*'\ndest = 'status:204'\n")
+	for set, want := range map[string]string{
+		"threads":              "--set:1:1: error: write --set key=value",
+		"=4":                   "--set:1:1: error: write --set key=value",
+		"threds=4":             `--set:1:1: error: unknown key "threds" at the top level`,
+		"threads=many":         `--set:1:9: error: "threads" must be a whole number or "auto", this is a string`,
+		"http=4":               `--set:1:6: error: "http" must be a table, this is a whole number`,
+		"routes.name=x":        "--set:1:1: error: --set cannot reach into the list [[routes]]",
+		"include=x":            "--set:1:1: error: --set cannot include files",
+		"a b=4":                `--set:1:1: error: "a b=4" is not a key with a value`,
+		"threads=4\n[http]":    `--set:1:1: error: "threads=4\n[http]" is not a key with a value`,
+		"log_level=${NOT_SET}": `--set:1:11: error: the environment variable "NOT_SET" is not set`,
+	} {
+		o := Options{Set: []string{set}, LookupEnv: func(string) (string, bool) { return "", false }}
+		_, rep := o.Load(path)
+		if line, _, _ := strings.Cut(rendered(t, rep), "\n"); line != want {
+			t.Errorf("%q: got %s, want %s", set, line, want)
+		}
+	}
+}
+
+// A configuration is the same in each format.
+func TestParse_formatsAgree(t *testing.T) {
+	var all []string
+	for name, text := range map[string]string{
+		"f.toml": "threads = 2\n[http]\nlisten = [':80']\n[[routes]]\npattern = '/*'\ndest = 'a'\n[upstreams.a]\n" +
+			"backends = [{ address = 'h:1', weight = 2 }]\ntimeouts.connect = 1.5\n",
+		"f.yml": "threads: 2\nhttp:\n  listen: [':80']\nroutes:\n- pattern: /*\n  dest: a\nupstreams:\n  a:\n" +
+			"    backends:\n    - address: h:1\n      weight: 2\n    timeouts: {connect: 1.5}\n",
+		"f.JSON": `{"threads":2,"http":{"listen":[":80"]},"routes":[{"pattern":"/*","dest":"a"}],` +
+			`"upstreams":{"a":{"backends":[{"address":"h:1","weight":2}],"timeouts":{"connect":1.5}}}}`,
+		"toml.conf": "threads = 2\nhttp.listen = [':80']\nroutes = [{ pattern = '/*', dest = 'a' }]\n" +
+			"[upstreams.a]\nbackends = [{ address = 'h:1', weight = 2 }]\ntimeouts = { connect = 1.5 }\n",
+		"yaml.conf": "---\nthreads: 2\nhttp: {listen: ':80'}\nroutes: [{pattern: /*, dest: a}]\n" +
+			"upstreams: {a: {backends: [{address: 'h:1', weight: 2}], timeouts: {connect: 1.5}}}\n",
+	} {
+		c, rep := Parse(name, []byte(text))
+		if c == nil {
+			t.Fatalf("%s is refused:\n%s", name, rendered(t, rep))
+		}
+		withoutPlaces(c)
+		got, err := json.Marshal(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, string(got))
+		if all[0] != string(got) {
+			t.Errorf("%s is %s, another format gives %s", name, got, all[0])
+		}
+	}
+}
+
+// withoutPlaces clears where everything stands.
+func withoutPlaces(c *Config) {
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		l.Pos = Pos{}
+		for j := range l.Addresses {
+			l.Addresses[j].Pos = Pos{}
+		}
+	}
+	for i := range c.Upstreams {
+		u := &c.Upstreams[i]
+		u.Pos = Pos{}
+		for j := range u.Backends {
+			u.Backends[j].Pos = Pos{}
+		}
+	}
+	for i := range c.Routes {
+		c.Routes[i].Pos = Pos{}
+	}
+}
+
+func TestParse_refusesOtherEncodings(t *testing.T) {
+	for _, name := range []string{"f.toml", "f.yaml", "f.json", "f"} {
+		for _, text := range []string{"\xff\xfet\x00", "# caf\xe9\n", "a: \"\xc3\"\n"} {
+			_, rep := Parse(name, []byte(text))
+			if len(rep.Errors) != 1 || rep.Errors[0].Message != "the file is not UTF-8" {
+				t.Errorf("%s %q: got %s", name, text, rendered(t, rep))
+			}
+		}
+	}
+}
+
+func TestParseYAML_limits(t *testing.T) {
+	deep := strings.Repeat("[", 5000) + strings.Repeat("]", 5000)
+	wide := "a: &a [1]\nb: [" + strings.Repeat("*a,", 200_000) + "]\n"
+	for _, text := range []string{"a: " + deep, deep, wide, strings.Repeat("- ", 9000), strings.Repeat("? ", 9000)} {
+		if c, rep := Parse("f.yaml", []byte(text)); c != nil || rep.OK() {
+			t.Errorf("accepted %.20s…", text)
+		}
+	}
+	if c, rep := Parse("f.json", []byte(`{"a":`+strings.Repeat("[", 1_000_000))); c != nil || rep.OK() {
+		t.Error("accepted a million brackets")
+	}
+}
+
+func FuzzParseYAML(f *testing.F) { fuzzFormat(f, "f.yaml") }
+
+func FuzzParseJSON(f *testing.F) { fuzzFormat(f, "f.json") }
+
+func FuzzParseEither(f *testing.F) { fuzzFormat(f, "f") }
+
+// fuzzFormat checks what holds for any text: the Config or errors, each at a place of the file.
+func fuzzFormat(f *testing.F, name string) {
+	for _, folder := range []string{"errors", "valid"} {
+		for _, path := range files(f, folder) {
+			src, err := os.ReadFile(path)
+			if err != nil {
+				f.Fatal(err)
+			}
+			if ext := filepath.Ext(path); name == "f" || ext == filepath.Ext(name) {
+				f.Add(src)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		o := Options{LookupEnv: func(name string) (string, bool) { return name, len(name)%2 == 0 }}
+		if strings.Contains(string(text), "${file:") {
+			return
+		}
+		c, rep := o.Parse(name, text)
+		if (c == nil) == rep.OK() {
+			t.Fatalf("a Config: %t, but OK: %t", c != nil, rep.OK())
+		}
+		lines := strings.Count(string(text), "\n") + 1
+		for i, e := range rep.Errors {
+			if e.Line < 1 || e.Line > lines || e.Column < 1 || e.File != name {
+				t.Errorf("%q is at %v of %d lines", e.Message, e.Pos, lines)
+			}
+			if i > 0 && e.at.before(rep.Errors[i-1].at) {
+				t.Errorf("%v comes after %v", e.Pos, rep.Errors[i-1].Pos)
+			}
+		}
+		rendered(t, rep)
+		if !json.Valid(rep.JSON()) {
+			t.Error("the report is not JSON")
+		}
+	})
+}
+
+// FuzzExpand holds what ${…} gives against a slow reading of the rules.
+func FuzzExpand(f *testing.F) {
+	for _, text := range []string{"", "a${NAME}b", "$${NAME}", "$$${A}", "${A:-x}${B}", "${", "${A:-${B}}", "$$$", "${1}", "}${}"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		if strings.Contains(text, "${file:") {
+			return
+		}
+		lookup := func(name string) (string, bool) { return "<" + name + ">", name != "UNSET" }
+		rep := &Report{}
+		src := newSource("f", []byte(text+" "))
+		n := &node{kind: kindString, text: text, value: span{src, 0, 1}}
+		(&expander{rep: rep, lookup: lookup}).tree(n)
+		want, ok := slowExpand(text, lookup)
+		if ok != rep.OK() || ok != (n.kind == kindString) || ok && n.text != want {
+			t.Errorf("%q: got %q, %v, want %q, %t", text, n.text, rep.Errors, want, ok)
+		}
+	})
+}
+
+func slowExpand(text string, lookup func(string) (string, bool)) (string, bool) {
+	out := ""
+	for i := 0; i < len(text); i++ {
+		rest := text[i:]
+		switch {
+		case strings.HasPrefix(rest, "$${"):
+			out += "${"
+			i += 2
+		case strings.HasPrefix(rest, "${"):
+			end := strings.IndexByte(rest, '}')
+			if end < 0 {
+				return "", false
+			}
+			name, preset, hasPreset := strings.Cut(rest[2:end], ":-")
+			value, found := lookup(name)
+			if !variableName(name) || strings.Contains(preset, "${") || !found && !hasPreset {
+				return "", false
+			}
+			if value == "" {
+				value = preset
+			}
+			out += value
+			i += end
+		default:
+			out += rest[:1]
+		}
+	}
+	return out, true
+}
