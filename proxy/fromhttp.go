@@ -13,11 +13,11 @@ import (
 )
 
 // FromHTTP leads to h, which runs on the engine's pool for code that blocks: a full pool answers 503. The request's
-// body and the answer stream, both with back-pressure; Flush, 1xx answers, trailers of the answer, read and write
+// body and the answer stream, both with back-pressure; Flush, 1xx answers, trailers, read and write
 // deadlines work as with net/http, and the request's context ends when the client goes. A panic is answered with 500,
 // or cuts off an answer that has begun; http.ErrAbortHandler cuts it off quietly.
 //
-// What is not there: Hijack (an http.ResponseController says http.ErrNotSupported) and the trailers of a request.
+// What is not there is Hijack: an http.ResponseController says http.ErrNotSupported.
 func FromHTTP(h http.Handler) Destination { return &toHandler{h} }
 
 // toHandler leads to an http.Handler.
@@ -80,10 +80,11 @@ type served struct {
 
 	in       []byte // of the request's body, not yet given to the handler
 	inEnded  bool   // and nothing follows
-	wanted   bool   // the handler takes what comes next
-	unwanted bool   // the handler is through: what comes is thrown away
-	answered bool   // the answer's end was delivered
-	expects  bool   // the client waits for 100 before it sends
+	trailer  http.Header
+	wanted   bool // the handler takes what comes next
+	unwanted bool // the handler is through: what comes is thrown away
+	answered bool // the answer's end was delivered
+	expects  bool // the client waits for 100 before it sends
 
 	bodies   chan bodyPart
 	more     engine.Task // posted by the handler's side when it wants what comes next
@@ -97,8 +98,9 @@ type served struct {
 
 // bodyPart is a piece of a request's body. Whoever received it owns it.
 type bodyPart struct {
-	p   []byte
-	end bool
+	p       []byte
+	end     bool
+	trailer http.Header // with the end
 }
 
 func newServed(x *Exchange) *served {
@@ -118,6 +120,7 @@ func (s *served) serve(ctx context.Context, h http.Handler, r *http.Request) {
 		r.Body = body
 	}
 	r = r.WithContext(context.WithValue(ctx, http.LocalAddrContextKey, netAddr(s.local)))
+	body.request = r
 	w := newAnswerWriter(ctx, s, r, body)
 	defer func() {
 		body.Close()
@@ -228,7 +231,7 @@ func (s *served) onMore(*engine.Reactor) {
 func (s *served) give() {
 	if s.wanted && (len(s.in) > 0 || s.inEnded) {
 		s.wanted = false
-		s.bodies <- bodyPart{s.in, s.inEnded}
+		s.bodies <- bodyPart{s.in, s.inEnded, s.trailer}
 		s.in = nil
 	}
 }
@@ -253,8 +256,9 @@ func (s *served) SendData(p []byte, end bool) (int, error) {
 // SendHead is not for a handler: it has the head already.
 func (s *served) SendHead(*message.Head, bool) error { return session.ErrOrder }
 
-// SendTrailers ends the request's body; the fields do not reach the handler.
-func (s *served) SendTrailers(*message.Head) error {
+// SendTrailers ends the request's body. Its fields are in the request's Trailer once the handler has read to the end.
+func (s *served) SendTrailers(h *message.Head) error {
+	s.trailer = httpFields(h)
 	_, err := s.SendData(nil, true)
 	return err
 }

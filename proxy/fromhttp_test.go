@@ -131,6 +131,13 @@ var behaviours = []behaviour{
 	{name: "echo large", method: "POST", request: post(strings.Repeat("0123456789", 60_000)), handler: echo},
 	{name: "echo chunked", method: "POST", request: "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" +
 		"3\r\nabc\r\n5\r\ndefgh\r\n0\r\n\r\n", handler: echo},
+	{name: "request trailers", method: "POST", request: "POST / HTTP/1.1\r\nHost: a\r\nTrailer: x-sum, X-None\r\n" +
+		"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 42\r\n\r\n",
+		handler: func(w http.ResponseWriter, r *http.Request) {
+			before := fmt.Sprint(r.Trailer, r.Header)
+			body, err := io.ReadAll(r.Body)
+			fmt.Fprint(w, before, string(body), err, r.Trailer)
+		}},
 	{name: "empty body", method: "POST", request: post(""), handler: describe},
 	{name: "body described", method: "POST", request: post("xyz"), handler: describe},
 	{name: "declared trailers", request: get, handler: func(w http.ResponseWriter, r *http.Request) {

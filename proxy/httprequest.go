@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/textproto"
@@ -35,11 +36,34 @@ func newRequest(x *Exchange, s *served) (*http.Request, error) {
 	}
 	if h.Chunked {
 		r.TransferEncoding = []string{"chunked"}
+		r.Trailer = announced(h)
 	}
 	if x.toUp.ended && len(x.toUp.held) == 0 {
 		r.ContentLength, r.Body = 0, http.NoBody
 	}
 	return r, nil
+}
+
+// announced returns the names of the trailer fields that h announces, without values; nil when there are none.
+func announced(h *message.Head) http.Header {
+	var names http.Header
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID != message.Trailer || f.Dropped() {
+			continue
+		}
+		for name := range strings.SplitSeq(string(h.Value(i)), ",") {
+			name = textproto.CanonicalMIMEHeaderKey(textproto.TrimString(name))
+			switch name {
+			case "", "Transfer-Encoding", "Content-Length", "Trailer":
+			default:
+				if names == nil {
+					names = http.Header{}
+				}
+				names[name] = nil
+			}
+		}
+	}
+	return names
 }
 
 func parseTarget(v message.Verb, target string) (*url.URL, error) {
@@ -92,6 +116,7 @@ func netAddr(a poller.Addr) net.Addr {
 type requestBody struct {
 	s        *served
 	ctx      context.Context
+	request  *http.Request // whose Trailer is filled behind the last byte, by whoever reads that
 	closing  sync.Once
 	closed   chan struct{}
 	deadline deadline
@@ -140,6 +165,10 @@ func (b *requestBody) receive() error {
 	select {
 	case part := <-b.s.bodies:
 		b.rest, b.ended, b.asked = part.p, part.end, false
+		if len(part.trailer) > 0 && b.request.Trailer == nil {
+			b.request.Trailer = http.Header{}
+		}
+		maps.Copy(b.request.Trailer, part.trailer)
 		return nil
 	case <-b.closed:
 		return http.ErrBodyReadAfterClose
