@@ -19,8 +19,8 @@ type ServerOptions struct {
 	IdleTimeout   time.Duration // between two requests; 0: 60 s
 	RequestsMax   int           // on one connection; 0: no limit
 	BodyRate      int64         // bytes a second that a request body must come with on average; 0: 240; below 0: any
-	// HalfCloseWait is how long the answer to a client that sent FIN behind a whole request may take to begin: the client
-	// may have half closed its connection, or it may have left. 0: 1 s; HalfCloseLeaves and HalfCloseStays decide at once.
+	// HalfCloseWait is how long the answer to a client that sent FIN behind a whole request may take to begin: such a
+	// client has half closed its connection, or it has left. 0: 1 s; HalfCloseLeaves and HalfCloseStays decide at once.
 	HalfCloseWait time.Duration
 }
 

@@ -1,0 +1,473 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// tunnelStage is a stage whose one route and sessions are as wanted. What it logs is kept.
+type tunnelStage struct {
+	*stage
+	log *keptLog
+}
+
+type tunnelOptions struct {
+	route   proxy.Route
+	session session.ServerOptions
+	client  session.ClientOptions
+	origin  string // instead of a scripted one
+}
+
+func setTunnel(t *testing.T, o tunnelOptions) *tunnelStage {
+	t.Helper()
+	testutil.CheckLeaks(t)
+	s := &tunnelStage{&stage{t: t}, &keptLog{}}
+	if o.origin == "" {
+		l := testutil.Listen(t)
+		s.origins = append(s.origins, l)
+		o.origin = l.Addr().String()
+	}
+	e, err := engine.New(engine.Options{Reactors: 1, SendLow: 16 << 10, SendMax: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.route.To = proxy.To(upstream.New(e, upstream.Options{
+		Backends: []upstream.Backend{{Address: o.origin}}, Client: o.client,
+	}))
+	routes := []proxy.Route{o.route}
+	snapshot, err := proxy.NewSnapshot(routes, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.rig = rig{engine: e, proxy: proxy.New(e, snapshot)}
+	srv := session.NewServer(e, s.proxy.Service(&proxy.Listener{Log: []proxy.AccessLog{s.log}}), o.session)
+	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, srv.Accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.url = "http://" + l.Addr().String()
+	e.Start()
+	t.Cleanup(e.Stop)
+	return s
+}
+
+// keptLog keeps what a test looks at. Safe for any goroutine.
+type keptLog struct {
+	mu      sync.Mutex
+	records []observe.Record // guarded by mu
+}
+
+func (l *keptLog) Append(r *observe.Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.records = append(l.records, observe.Record{
+		Status: r.Status, Reason: r.Reason, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
+	})
+}
+
+// want waits for the n-th record and compares it.
+func (l *keptLog) want(t *testing.T, n, status int, reason string) observe.Record {
+	t.Helper()
+	var r observe.Record
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if len(l.records) < n {
+			return false
+		}
+		r = l.records[n-1]
+		return true
+	}, "no log record")
+	if r.Status != status || r.Reason != reason {
+		t.Fatalf("logged %d %q, want %d %q", r.Status, r.Reason, status, reason)
+	}
+	return r
+}
+
+const (
+	upgradeX = "GET /x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"
+	switchX  = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: X\r\n\r\n"
+)
+
+var routeX = proxy.Route{Tunnels: proxy.Tunnels{Protocols: []string{"x"}}}
+
+// open brings a tunnel about.
+func (s *tunnelStage) open() (down, up *testutil.Wire) {
+	s.t.Helper()
+	down = s.client()
+	down.Send(upgradeX)
+	up = s.accept()
+	if head := up.ReadHead(); !strings.HasSuffix(head, "\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n") {
+		s.t.Fatalf("%q", head)
+	}
+	up.Send(switchX)
+	head := down.ReadHead()
+	if !strings.HasPrefix(head, "HTTP/1.1 101 Switching Protocols\r\n") ||
+		!strings.HasSuffix(head, "\r\nConnection: Upgrade\r\nUpgrade: X\r\n\r\n") {
+		s.t.Fatalf("%q", head)
+	}
+	return down, up
+}
+
+func TestTunnel_webSocket(t *testing.T) {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"echo"}})
+		if err != nil {
+			return
+		}
+		defer c.CloseNow()
+		c.SetReadLimit(8 << 20)
+		for {
+			kind, p, err := c.Read(r.Context())
+			if err != nil {
+				return
+			}
+			if c.Write(r.Context(), kind, p) != nil {
+				return
+			}
+		}
+	}))
+	defer origin.Close()
+	s := setTunnel(t, tunnelOptions{origin: origin.Listener.Addr().String()})
+	ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
+	defer cancel()
+	c, resp, err := websocket.Dial(ctx, s.url+"/chat", &websocket.DialOptions{
+		Subprotocols: []string{"echo"}, CompressionMode: websocket.CompressionContextTakeover,
+	})
+	if err != nil {
+		t.Fatal(err, resp)
+	}
+	if c.Subprotocol() != "echo" || resp.Header.Get("Via") != "1.1 edge" {
+		t.Fatal(resp.Header)
+	}
+	c.SetReadLimit(8 << 20)
+	for _, size := range []int{0, 1, 1000, 100_000, 4 << 20} {
+		message := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
+		if err := c.Write(ctx, websocket.MessageBinary, message); err != nil {
+			t.Fatal(err)
+		}
+		_, got, err := c.Read(ctx)
+		if err != nil || !bytes.Equal(got, message) {
+			t.Fatalf("%d bytes, %v; want %d", len(got), err, size)
+		}
+	}
+	if err := c.Close(websocket.StatusNormalClosure, "done"); err != nil {
+		t.Fatal(err)
+	}
+	s.settled(t)
+	r := s.log.want(t, 1, 101, "")
+	if r.BytesIn == 0 || r.BytesOut == 0 {
+		t.Fatalf("logged %d bytes in and %d out", r.BytesIn, r.BytesOut)
+	}
+}
+
+// What the client sent before it was answered waits, is no request, and comes first when the tunnel opens.
+func TestTunnel_earlyBytesWait(t *testing.T) {
+	s := setTunnel(t, tunnelOptions{route: routeX})
+	down := s.client()
+	down.Send(upgradeX + "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
+	up := s.accept()
+	up.ReadHead()
+	up.Send(switchX + "early too")
+	down.ReadHead()
+	down.Want("early too")
+	up.Want("GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
+	down.Close()
+	up.WantEnd()
+	up.Close()
+	s.settled(t)
+	if r := s.log.want(t, 1, 101, ""); r.BytesIn != int64(len("GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")) {
+		t.Fatalf("%+v", r)
+	}
+}
+
+// The same bytes behind an upgrade that was refused are not taken for a request: the connection ends.
+func TestTunnel_earlyBytesOfARefusedUpgrade(t *testing.T) {
+	s := setTunnel(t, tunnelOptions{route: routeX})
+	down := s.client()
+	down.Send(upgradeX + "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
+	up := s.accept()
+	up.ReadHead()
+	up.Send(okay)
+	if head := down.ReadHead(); !strings.Contains(head, "\r\nConnection: close\r\n") {
+		t.Fatalf("%q", head)
+	}
+	down.Want("ok")
+	down.WantEnd()
+	if n := s.stats().Exchanges; n != 1 {
+		t.Fatalf("%d exchanges", n)
+	}
+}
+
+// Without such bytes a refusal is an answer like any other.
+func TestTunnel_refused(t *testing.T) {
+	s := setTunnel(t, tunnelOptions{route: routeX})
+	down := s.client()
+	down.Send(upgradeX)
+	up := s.accept()
+	up.ReadHead()
+	up.Send(okay)
+	s.wantStatus(down, "GET", 200, "")
+	down.Send(getA)
+	up.ReadHead()
+	up.Send(okay)
+	s.wantStatus(down, "GET", 200, "")
+}
+
+// Each side may end its own and go on with the other.
+func TestTunnel_halfClose(t *testing.T) {
+	s := setTunnel(t, tunnelOptions{route: routeX})
+	for _, clientFirst := range []bool{true, false} {
+		down, up := s.open()
+		first, second := down, up
+		if !clientFirst {
+			first, second = up, down
+		}
+		first.Send("a")
+		first.CloseWrite()
+		second.Want("a")
+		second.WantEnd()
+		second.Send("still ", "here")
+		first.Want("still here")
+		second.Close()
+		first.WantEnd()
+	}
+	s.settled(t)
+	s.log.want(t, 2, 101, "")
+}
+
+func TestTunnel_resetIsPassedOn(t *testing.T) {
+	s := setTunnel(t, tunnelOptions{route: routeX})
+	down, up := s.open()
+	down.Reset()
+	up.WantEnd()
+	down, up = s.open()
+	up.Reset()
+	down.WantEnd()
+	s.settled(t)
+	s.log.want(t, 1, 101, "client:gone")
+	s.log.want(t, 2, 101, "backend:lost")
+}
+
+// A side that reads nothing stops the other one; the tunnel holds no more than its queues.
+func TestTunnel_backPressure(t *testing.T) {
+	s := setTunnel(t, tunnelOptions{route: routeX})
+	down, up := s.open()
+	const total = 64 << 20
+	sent := make(chan int, 1)
+	go func() {
+		n, piece := 0, make([]byte, 64<<10)
+		for n < total {
+			k, err := up.Conn().Write(piece)
+			n += k
+			if err != nil {
+				break
+			}
+		}
+		sent <- n
+	}()
+	testutil.Eventually(t, testutil.Patience, func() bool { return s.engine.Stats().BytesOut > 32<<10 })
+	if n := s.engine.Stats().BufBytes; n > 2<<20 {
+		t.Fatalf("%d bytes in buffers", n)
+	}
+	if n, err := io.CopyN(io.Discard, down.Conn(), total); err != nil {
+		t.Fatal(n, err)
+	}
+	if n := <-sent; n != total {
+		t.Fatal(n)
+	}
+}
+
+func TestTunnel_idle(t *testing.T) {
+	s := setTunnel(t, tunnelOptions{route: routeX, client: session.ClientOptions{TunnelIdle: 200 * time.Millisecond}})
+	down, up := s.open()
+	begun := time.Now()
+	for range 6 { // one direction keeps it open
+		time.AfterFunc(50*time.Millisecond, func() { down.Conn().Write([]byte("x")) }) //nolint:errcheck // up tells
+		up.Want("x")
+	}
+	if d := time.Since(begun); d < 300*time.Millisecond {
+		t.Fatal(d)
+	}
+	down.WantEnd()
+	up.WantEnd()
+	s.log.want(t, 1, 101, "edge:tunnel_idle")
+}
+
+// A drain ends tunnels near its end.
+func TestTunnel_drain(t *testing.T) {
+	s := setTunnel(t, tunnelOptions{route: routeX})
+	down, up := s.open()
+	drained := make(chan bool, 1)
+	go func() { drained <- s.engine.Drain(2 * time.Second) }()
+	down.Send("on")
+	up.Want("on")
+	down.WantEnd()
+	up.WantEnd()
+	down.Close()
+	if !<-drained {
+		t.Fatal("cut")
+	}
+	s.log.want(t, 1, 101, "edge:drain")
+}
+
+// What is asked for and what is answered have to fit.
+func TestTunnel_wrongAnswers(t *testing.T) {
+	for name, c := range map[string]struct{ request, answer string }{
+		"not asked":       {getA, switchX},
+		"other protocol":  {upgradeX, strings.Replace(switchX, "X", "y", 1)},
+		"no protocol":     {upgradeX, strings.Replace(switchX, "Upgrade: X\r\n", "", 1)},
+		"no Connection":   {upgradeX, strings.Replace(switchX, "Connection: upgrade\r\n", "", 1)},
+		"not allowed":     {strings.Replace(upgradeX, "Upgrade: x", "Upgrade: y", 1), switchX},
+		"h2c":             {strings.Replace(upgradeX, "Upgrade: x", "Upgrade: h2c", 1), switchX},
+		"before the body": {"POST" + upgradeX[3:len(upgradeX)-2] + "Content-Length: 5\r\n\r\n", switchX},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := setTunnel(t, tunnelOptions{route: routeX})
+			down := s.client()
+			down.Send(c.request)
+			up := s.accept()
+			up.ReadHead()
+			up.Send(c.answer)
+			s.wantStatus(down, "GET", 502, "edge; error=http_protocol_error")
+			s.settled(t)
+		})
+	}
+}
+
+// Of several protocols only one that is allowed is asked for; h2c and its settings never are.
+func TestTunnel_whatIsAskedFor(t *testing.T) {
+	s := setTunnel(t, tunnelOptions{route: routeX})
+	const asks = "Connection: upgrade\r\nUpgrade: "
+	for fields, want := range map[string]string{
+		"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n": "",
+		asks + "h2c , \tX, websocket\r\n": asks + "x\r\n",
+		asks + "WebSocket\r\n":            asks + "websocket\r\n",
+		asks + "other/1\r\n":              "",
+		"Upgrade: websocket\r\n":          "",
+	} {
+		down := s.client()
+		down.Send("GET / HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n")
+		up := s.accept()
+		head := strings.ToLower(up.ReadHead())
+		if !strings.HasSuffix(head, "\r\n"+strings.ToLower(want)+"\r\n") || strings.Contains(head, "http2") ||
+			strings.Contains(head, "h2c") || want == "" && strings.Contains(head, "pgrade") {
+			t.Errorf("%q: %q", fields, head)
+		}
+		up.Send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+		s.wantStatus(down, "GET", 200, "")
+		down.Close()
+	}
+}
+
+func TestTunnel_protocolsAreChecked(t *testing.T) {
+	for _, p := range []string{"h2c", "H2", "HTTP/2.0", ""} {
+		r := proxy.Route{To: proxy.Answer(200, "", ""), Tunnels: proxy.Tunnels{Protocols: []string{p}}}
+		if _, err := proxy.NewSnapshot([]proxy.Route{r}, nil); err == nil {
+			t.Errorf("%q is allowed", p)
+		}
+	}
+}
+
+func TestTunnel_connect(t *testing.T) {
+	s := setTunnel(t, tunnelOptions{route: proxy.Route{Methods: []string{"CONNECT", "GET"}}})
+	down := s.client()
+	down.Send("CONNECT db.example:5432 HTTP/1.1\r\nHost: db.example:5432\r\n\r\n")
+	up := s.accept()
+	if head := up.ReadHead(); !strings.HasPrefix(head, "CONNECT db.example:5432 HTTP/1.1\r\n") {
+		t.Fatalf("%q", head)
+	}
+	up.Send("HTTP/1.1 200 Established\r\nContent-Length: 3\r\n\r\nraw")
+	head := down.ReadHead()
+	if !strings.HasPrefix(head, "HTTP/1.1 200 Established\r\n") || strings.Contains(head, "Content-Length") ||
+		strings.Contains(head, "Connection") {
+		t.Fatalf("%q", head)
+	}
+	down.Want("raw")
+	down.Send("GET / HTTP/1.1\r\n\r\n")
+	up.Want("GET / HTTP/1.1\r\n\r\n")
+	down.Close()
+	up.WantEnd()
+	up.Close()
+	s.settled(t)
+
+	// A refusal ends the connection: what follows was meant for a tunnel.
+	down = s.client()
+	down.Send("CONNECT db.example:5432 HTTP/1.1\r\nHost: db.example:5432\r\n\r\n")
+	up = s.accept()
+	up.ReadHead()
+	up.Send("HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")
+	if head := down.ReadHead(); !strings.Contains(head, "\r\nConnection: close\r\n") {
+		t.Fatalf("%q", head)
+	}
+	down.Want("no")
+	down.WantEnd()
+}
+
+func TestTunnel_connectThroughCurl(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("no curl")
+	}
+	s := setTunnel(t, tunnelOptions{route: proxy.Route{Methods: []string{"CONNECT"}}})
+	go func() {
+		c, err := s.origins[0].Accept()
+		if err != nil {
+			return
+		}
+		w := testutil.NewWire(t, c)
+		w.ReadHead()
+		w.Send("HTTP/1.1 200 OK\r\n\r\n")
+		w.ReadHead()
+		w.Send("HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\ninside")
+		w.Close()
+	}()
+	out, err := exec.CommandContext(t.Context(), curl, "-sS", "--max-time", "10", "--proxytunnel", "--proxy", s.url,
+		"http://inside.example/").CombinedOutput()
+	if err != nil || string(out) != "inside" {
+		t.Fatalf("%v %s", err, out)
+	}
+}
+
+func TestTunnel_upgradeThroughCurl(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("no curl")
+	}
+	s := setTunnel(t, tunnelOptions{})
+	go func() {
+		c, err := s.origins[0].Accept()
+		if err != nil {
+			return
+		}
+		w := testutil.NewWire(t, c)
+		w.ReadHead()
+		w.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nraw bytes")
+		w.Close()
+	}()
+	out, _ := exec.CommandContext(t.Context(), curl, "-sS", "--include", "--no-buffer", "--max-time", "10",
+		"-H", "Connection: Upgrade", "-H", "Upgrade: websocket", s.url+"/").CombinedOutput()
+	if got := string(out); !strings.HasPrefix(got, "HTTP/1.1 101 Switching Protocols\r\n") ||
+		!strings.Contains(got, "Upgrade: websocket\r\n") {
+		t.Fatalf("%q", got)
+	}
+}
