@@ -94,10 +94,15 @@ func (b Backend) String() string {
 	return endpoint{b.Host, b.Port, b.Unix}.String()
 }
 
-// Pool bounds the idle connections of an upstream.
+// Pool bounds the connections of an upstream. 0 of what has no default: no limit.
 type Pool struct {
-	Idle        int // kept for the whole process
-	IdleTimeout time.Duration
+	Idle          int // kept for the whole process
+	IdleTimeout   time.Duration
+	MaxLifetime   time.Duration
+	MaxRequests   int
+	MaxPerBackend int
+	Queue         int // for each backend
+	QueueTimeout  time.Duration
 }
 
 // Timeouts of an exchange with a backend.
@@ -109,7 +114,8 @@ type Timeouts struct {
 
 // Retry says how a request is tried again.
 type Retry struct {
-	Attempts int // further attempts after the first
+	Attempts int   // further attempts after the first
+	Buffer   int64 // bytes of a body that are kept for them
 }
 
 // PathKind says how a route's path is compared.

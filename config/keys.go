@@ -163,7 +163,23 @@ func poolKeys() []*key {
 			doc:  "Idle connections kept, for the whole process."},
 		{path: "pool.idle_timeout", typ: typeDuration, def: `"60s"`, min: "1s", max: "24h", example: `"30s"`,
 			into: into(func(e *upstreamEntry) *time.Duration { return &e.Pool.IdleTimeout }),
-			doc:  "How long an idle connection is kept."},
+			doc: "How long an idle connection is kept; less when the backend says so by `Keep-Alive: timeout`, and a " +
+				"second less than that."},
+		{path: "pool.max_lifetime", typ: typeDuration, def: `"0s"`, min: "0s", max: "8760h", example: `"10m"`,
+			into: into(func(e *upstreamEntry) *time.Duration { return &e.Pool.MaxLifetime }),
+			doc:  "How old a connection may be to be used for another request. 0: any age."},
+		{path: "pool.max_requests", typ: typeInt, def: "0", min: "0", max: "1000000000", example: "1000",
+			into: into(func(e *upstreamEntry) *int { return &e.Pool.MaxRequests }),
+			doc:  "Requests on one connection before it is closed. 0: no limit."},
+		{path: "pool.max_per_backend", typ: typeInt, def: "0", min: "0", max: "1000000", example: "1000",
+			into: into(func(e *upstreamEntry) *int { return &e.Pool.MaxPerBackend }),
+			doc:  "Connections open to one backend, for the whole process. Further requests wait. 0: no limit."},
+		{path: "pool.queue", typ: typeInt, def: "500", min: "0", max: "1000000", example: "100",
+			into: into(func(e *upstreamEntry) *int { return &e.Pool.Queue }),
+			doc:  "Requests that may wait for one backend because of `max_per_backend`. More are answered 503."},
+		{path: "pool.queue_timeout", typ: typeDuration, def: `"1s"`, min: "1ms", max: "10m", example: `"5s"`,
+			into: into(func(e *upstreamEntry) *time.Duration { return &e.Pool.QueueTimeout }),
+			doc:  "How long one waits. Then it is answered 503."},
 		{path: "timeouts.connect", typ: typeDuration, def: `"5s"`, min: "1ms", max: "10m", example: `"1s"`,
 			into: into(func(e *upstreamEntry) *time.Duration { return &e.Timeouts.Connect }),
 			doc:  "Time for a connection to a backend to be made."},
@@ -176,6 +192,10 @@ func poolKeys() []*key {
 		{path: "retry.attempts", typ: typeInt, def: "2", min: "0", max: "100", example: "1",
 			into: into(func(e *upstreamEntry) *int { return &e.Retry.Attempts }),
 			doc:  "Further attempts after the first, for what provably was not processed or may be sent twice."},
+		{path: "retry.buffer", typ: typeSize, def: `"64k"`, min: "0", max: "16m", example: `"1m"`,
+			into: into(func(e *upstreamEntry) *int64 { return &e.Retry.Buffer }),
+			doc: "Bytes of a request body that are kept until the answer begins, so that it can be sent again. A " +
+				"longer one is sent once. 0: none is kept."},
 	}
 }
 

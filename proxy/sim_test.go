@@ -143,11 +143,28 @@ type simClient struct {
 }
 
 func newSimulation(t testing.TB, w *sim.World, reactors int, filters ...*proxy.Filter) *simulation {
+	return newTunedSimulation(t, w, reactors, tuning{}, filters...)
+}
+
+// tuning changes what a simulation is made of.
+type tuning struct {
+	upstream func(o *upstream.Options)
+	kernel   func(k poller.Kernel) poller.Kernel
+}
+
+func newTunedSimulation(
+	t testing.TB, w *sim.World, reactors int, tuned tuning, filters ...*proxy.Filter,
+) *simulation {
 	s := &simulation{t: t, w: w}
 	w.Net.SegmentMin = 64 // still smaller than any head
 	e, err := engine.New(engine.Options{
 		Reactors: reactors, SendLow: 8 << 10, SendMax: 64 << 10,
-		Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
+		Kernel: func(i int) (poller.Kernel, error) {
+			if tuned.kernel != nil {
+				return tuned.kernel(w.Kernel(i)), nil
+			}
+			return w.Kernel(i), nil
+		},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -162,6 +179,9 @@ func newSimulation(t testing.TB, w *sim.World, reactors int, filters ...*proxy.F
 		l.Handle = s.serve
 		s.origins = append(s.origins, l)
 		o.Backends = append(o.Backends, upstream.Backend{Address: a.String()})
+	}
+	if tuned.upstream != nil {
+		tuned.upstream(&o)
 	}
 	s.upstream = upstream.New(e, o)
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{{Name: "all", To: proxy.To(s.upstream)}}, filters)
@@ -297,10 +317,13 @@ func (s *simulation) judge(x *exchange, m *rawMessage) {
 // serve plays an origin on one connection.
 func (s *simulation) serve(p *sim.Peer) {
 	var in []byte
-	busy := false
+	busy, early := false, false
 	var next func()
 	next = func() {
 		in = append(in, p.Take()...)
+		if x := s.asked(in); busy && x != nil && !early {
+			s.t.Fatalf("origin: request %d came before the answer to the one before it", x.id)
+		}
 		if busy || p.Closed() {
 			if p.Closed() {
 				p.Close()
@@ -309,7 +332,7 @@ func (s *simulation) serve(p *sim.Peer) {
 		}
 		if x := s.asked(in); x != nil && x.origin == "early" {
 			x.tries++
-			busy = true // and stays so: the connection ends with this answer
+			busy, early = true, true // and stays so: the connection ends with this answer
 			s.answer(p, x, "close", func() { p.CloseWrite() })
 			return
 		}

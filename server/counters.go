@@ -99,14 +99,7 @@ func (a *sample) addListener(l *listener, r *engine.Reactor) {
 
 func (a *sample) addUpstream(name string, st upstream.Stats) {
 	sum := a.upstreams[name]
-	sum.Taken += st.Taken
-	sum.Dialed += st.Dialed
-	sum.DialFailed += st.DialFailed
-	sum.Unasked += st.Unasked
-	sum.Stale += st.Stale
-	sum.Evicted += st.Evicted
-	sum.Idle += st.Idle
-	sum.Connections += st.Connections
+	sum.Add(&st)
 	a.upstreams[name] = sum
 }
 
@@ -143,7 +136,7 @@ func (s *Server) retired(listeners []*listener, upstreams []*pooled) {
 			}
 			for _, u := range upstreams {
 				st := u.Stats(r)
-				st.Idle, st.Connections = 0, 0
+				st.Idle, st.Connections, st.Waiting = 0, 0, 0
 				gone.addUpstream(u.Name(), st)
 			}
 		}})

@@ -116,6 +116,30 @@ var upstreamRows = []row[upstream.Stats]{
 		func(s *upstream.Stats) uint64 { return s.Stale }},
 	{"edge_upstream_evicted_total", "Idle connections closed because of pool.idle.", "", "",
 		func(s *upstream.Stats) uint64 { return s.Evicted }},
+	{"edge_upstream_aged_total", "Connections closed because of their age or use.", "limit", "max_lifetime",
+		func(s *upstream.Stats) uint64 { return s.TooOld }},
+	{"edge_upstream_aged_total", "", "limit", "max_requests",
+		func(s *upstream.Stats) uint64 { return s.WornOut }},
+	{"edge_upstream_wanted_total", "Idle connections asked of other event loops.", "", "",
+		func(s *upstream.Stats) uint64 { return s.Wanted }},
+	{"edge_upstream_given_total", "Idle connections given to other event loops.", "", "",
+		func(s *upstream.Stats) uint64 { return s.Given }},
+	{"edge_upstream_taken_over_total", "Requests that got an idle connection of another event loop.", "", "",
+		func(s *upstream.Stats) uint64 { return s.TakenOver }},
+	{"edge_upstream_wants_failed_total", "Idle connections asked for in vain.", "reason", "none",
+		func(s *upstream.Stats) uint64 { return s.WantsEmpty }},
+	{"edge_upstream_wants_failed_total", "", "reason", "late",
+		func(s *upstream.Stats) uint64 { return s.WantsLate }},
+	{"edge_upstream_gives_late_total", "Connections given when nobody waited any more.", "", "",
+		func(s *upstream.Stats) uint64 { return s.LateGives }},
+	{"edge_upstream_gives_lost_total", "Connections closed on their way between event loops.", "", "",
+		func(s *upstream.Stats) uint64 { return s.LostGives }},
+	{"edge_upstream_queued_total", "Requests that waited because of pool.max_per_backend.", "", "",
+		func(s *upstream.Stats) uint64 { return s.Queued }},
+	{"edge_upstream_queue_refused_total", "Requests answered 503 because of pool.max_per_backend.", "limit", "queue",
+		func(s *upstream.Stats) uint64 { return s.QueueFull }},
+	{"edge_upstream_queue_refused_total", "", "limit", "queue_timeout",
+		func(s *upstream.Stats) uint64 { return s.QueueTimeouts }},
 }
 
 // init registers what exists once. Before s serves anybody.
@@ -221,6 +245,8 @@ func (c *counters) addUpstream(name string) {
 			append(labels[:1:1], observe.Label{Name: "state", Value: state}),
 			func() float64 { return float64(read(c.now.upstreams[name])) })
 	}
+	c.gauge("edge_upstream_waiting", "Requests that wait for a connection to a backend.", labels,
+		func() float64 { return float64(c.now.upstreams[name].Waiting) })
 }
 
 // totals shows a registry in one line of the event log: what is not zero.

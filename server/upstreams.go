@@ -55,8 +55,10 @@ func (b *build) upstream(u *config.Upstream, firstByte, read time.Duration) *poo
 func upstreamOptions(u *config.Upstream) upstream.Options {
 	o := upstream.Options{
 		Name: u.Name, Idle: orNone(u.Pool.Idle), IdleTimeout: u.Pool.IdleTimeout, Connect: u.Timeouts.Connect,
-		Client:  session.ClientOptions{FirstByte: u.Timeouts.FirstByte, BetweenBytes: u.Timeouts.Read},
-		Retries: orNone(u.Retry.Attempts),
+		Client:   session.ClientOptions{FirstByte: u.Timeouts.FirstByte, BetweenBytes: u.Timeouts.Read},
+		Lifetime: u.Pool.MaxLifetime, Requests: u.Pool.MaxRequests,
+		PerBackend: u.Pool.MaxPerBackend, Queue: orNone(u.Pool.Queue), QueueTimeout: u.Pool.QueueTimeout,
+		Retries: orNone(u.Retry.Attempts), RetryBuffer: orNone(int(u.Retry.Buffer)),
 	}
 	for _, backend := range u.Backends {
 		o.Backends = append(o.Backends, upstream.Backend{Address: backend.String(), Weight: backend.Weight})

@@ -97,6 +97,9 @@ func (u *Upstream) Name() string { return u.opts.Name }
 // Backend returns the address of backend i as it was configured.
 func (u *Upstream) Backend(i int) string { return u.backends[i].address }
 
+// Open returns how many connections to backend i are open, or being opened, on all reactors. Safe for any goroutine.
+func (u *Upstream) Open(i int) int { return int(u.backends[i].open.Load()) }
+
 // Pick chooses a backend that is up and was not tried, or -1. On r only.
 func (u *Upstream) Pick(r *engine.Reactor, tried *balance.Tried) int {
 	return u.local[r.Index()].picker.Pick(tried)

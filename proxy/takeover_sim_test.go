@@ -1,0 +1,171 @@
+package proxy_test
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// counting is a kernel that knows how many connections are open to the backends, and that no more are than may be.
+type counting struct {
+	poller.Kernel
+	of *census
+}
+
+// census is what the counting kernels of a simulation share.
+type census struct {
+	t     testing.TB
+	limit int
+	open  map[poller.FD]bool
+}
+
+func (k counting) Connect(a poller.Addr, o *poller.ConnectOptions) (poller.FD, syscall.Errno) {
+	fd, e := k.Kernel.Connect(a, o)
+	if fd != poller.NoFD {
+		k.of.open[fd] = true
+		if k.of.limit > 0 && len(k.of.open) > k.of.limit {
+			k.of.t.Errorf("%d connections to the backends, at most %d are allowed", len(k.of.open), k.of.limit)
+		}
+	}
+	return fd, e
+}
+
+func (k counting) Close(fd poller.FD) {
+	k.Kernel.Close(fd)
+	delete(k.of.open, fd)
+}
+
+// takeOver is a simulation of several reactors whose connections to the backends are few, move and grow old.
+type takeOver struct {
+	*simulation
+	options upstream.Options
+}
+
+func newTakeOver(t testing.TB, w *sim.World, wrapped func(poller.Kernel) poller.Kernel) *takeOver {
+	rng := w.Rand()
+	seen := &census{t: t, open: map[poller.FD]bool{}}
+	v := &takeOver{}
+	v.simulation = newTunedSimulation(t, w, 2+rng.IntN(2), tuning{
+		upstream: func(o *upstream.Options) {
+			o.Backends = o.Backends[:1+rng.IntN(3)]
+			o.PerBackend = rng.IntN(4) // fewer than reactors
+			o.Idle = []int{0, 0, 1, 3, 8}[rng.IntN(5)]
+			o.QueueTimeout = time.Hour
+			o.Queue = 1000
+			o.IdleTimeout = []time.Duration{0, 0, time.Millisecond, 10 * time.Millisecond}[rng.IntN(4)]
+			o.Lifetime = []time.Duration{0, 0, 5 * time.Millisecond}[rng.IntN(3)]
+			o.Requests = []int{0, 0, 1, 3}[rng.IntN(4)]
+			seen.limit = o.PerBackend * len(o.Backends)
+			v.options = *o
+		},
+		kernel: func(k poller.Kernel) poller.Kernel {
+			if wrapped != nil {
+				k = wrapped(k)
+			}
+			return counting{k, seen}
+		},
+	})
+	return v
+}
+
+// sum adds up the counters of the upstream.
+func (v *takeOver) sum() (all upstream.Stats) {
+	for _, r := range v.engine.Reactors() {
+		st := v.upstream.Stats(r)
+		all.Add(&st)
+	}
+	return all
+}
+
+// finish runs to the end and looks whether anything of the upstream is left.
+func (v *takeOver) finish() upstream.Stats {
+	v.run()
+	all := v.sum()
+	if all.Connections != 0 || all.Idle != 0 || all.Waiting != 0 {
+		v.t.Fatalf("left behind: %+v", all)
+	}
+	for i := range v.options.Backends {
+		if n := v.upstream.Open(i); n != 0 {
+			v.t.Fatalf("%d slots of backend %d are taken, and no connection is open", n, i)
+		}
+	}
+	return all
+}
+
+// leave has some clients go away before their answers have come.
+func (v *takeOver) leave() {
+	for _, c := range v.clients {
+		if v.w.Rand().IntN(3) > 0 {
+			continue
+		}
+		v.w.After(time.Duration(v.w.Rand().IntN(40))*time.Millisecond, func() {
+			if c.peer != nil && !c.over {
+				v.hangUp(c)
+			}
+		})
+	}
+}
+
+// move changes the addresses of the first backend now and then, and what was there before is as good as the new.
+func (v *takeOver) move() {
+	a, b := v.origins[0].Addr(), v.origins[2].Addr()
+	for _, addrs := range [][]poller.Addr{{a, b}, {b}, {b, a}, {a}} {
+		v.w.After(time.Duration(v.w.Rand().IntN(40))*time.Millisecond, func() { v.upstream.SetAddrs(0, addrs) })
+	}
+}
+
+// Connections move between reactors, and every request is answered all the same, be there one connection for all.
+func TestSim_takeOver(t *testing.T) {
+	var all upstream.Stats
+	sim.Run(t, seeds(500), func(t testing.TB, w *sim.World) {
+		v := newTakeOver(t, w, nil)
+		v.plan(6, 6, goodOrigins)
+		gone := w.Rand().IntN(3) == 0
+		if gone {
+			v.leave()
+		}
+		st := v.finish()
+		if v.failed > 0 && !gone {
+			t.Fatalf("%d requests failed", v.failed)
+		}
+		all.Add(&st)
+	})
+	t.Logf("%+v", all)
+	for what, n := range map[string]uint64{
+		"taken over": all.TakenOver, "late": all.LateGives, "none to give": all.WantsEmpty, "queued": all.Queued,
+		"too old": all.TooOld, "worn out": all.WornOut,
+	} {
+		if n == 0 && !testing.Short() && !t.Failed() {
+			t.Errorf("nothing was ever %s", what)
+		}
+	}
+}
+
+// The same when networks and origins fail, names move, clients leave, and the queue is short.
+func TestSim_takeOverFailuresAreClean(t *testing.T) {
+	var all upstream.Stats
+	sim.Run(t, seeds(500), func(t testing.TB, w *sim.World) {
+		if w.Seed()%2 == 0 {
+			w.Faults = sim.Faults{
+				ConnectRefused: 0.1, ConnectUnreachable: 0.05, ConnectTimeout: 0.02, ShortWrite: 0.2, Reset: 0.002,
+			}
+		}
+		v := newTakeOver(t, w, nil)
+		v.faults = true
+		v.plan(6, 6, badOrigins)
+		v.leave()
+		if w.Rand().IntN(2) == 0 {
+			v.move()
+		}
+		if w.Rand().IntN(4) == 0 {
+			w.After(time.Duration(w.Rand().IntN(40))*time.Millisecond, func() { v.upstream.Close(v.engine) })
+		}
+		st := v.finish()
+		all.Add(&st)
+	})
+	t.Logf("%+v", all)
+}
