@@ -25,7 +25,7 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 	dst = append(dst, `","listener":"`...)
 	dst = appendJSON(dst, view(r.Listener))
 	dst = append(dst, `","client_ip":"`...)
-	dst = appendIP(dst, r.ClientIP)
+	dst = AppendIP(dst, r.ClientIP)
 	dst = append(dst, `","client_port":`...)
 	dst = appendUint(dst, uint64(r.ClientPort))
 	if r.Proto == ProtoHTTP11 {
@@ -128,7 +128,7 @@ func (e *Encoder) AppendCombined(dst []byte, r *Record) []byte {
 
 func (e *Encoder) appendCLF(dst []byte, r *Record) []byte {
 	if r.ClientIP.IsValid() {
-		dst = appendIP(dst, r.ClientIP)
+		dst = AppendIP(dst, r.ClientIP)
 	} else {
 		dst = append(dst, '-') // a Unix socket
 	}
@@ -161,8 +161,9 @@ func appendCLFField(dst, p []byte) []byte {
 	return appendCLF(dst, p)
 }
 
-// appendIP writes no zone: it is a name of this host's interfaces and would need escaping.
-func appendIP(dst []byte, ip netip.Addr) []byte {
+// AppendIP appends the text of ip: IPv4 also where it came mapped into IPv6, nothing when it is no address, and never a
+// zone, which is a name of this host's interfaces and would need escaping.
+func AppendIP(dst []byte, ip netip.Addr) []byte {
 	if ip.Is4In6() {
 		ip = ip.Unmap()
 	}

@@ -1,6 +1,9 @@
 package proxy
 
-import "github.com/edge-proxy/edge/message"
+import (
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
+)
 
 // forwardChain writes the forwarding fields of a request that a trusted proxy passed on: what it says stays, and its
 // own address joins the list.
@@ -31,7 +34,7 @@ func (x *Exchange) forwardChain(name *naming) {
 	}
 	if peer := x.down.Peer(); !peer.IsUnix() {
 		at := beginLine(h, message.XForwardedFor)
-		h.Base = peer.IP.Addr().AppendTo(h.Base)
+		h.Base = observe.AppendIP(h.Base, peer.IP.Addr())
 		endLine(h, message.XForwardedFor, at)
 	}
 	if x.listener.Forwarded || h.Has(message.Forwarded) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
 )
 
 // DefaultName is how a Proxy names itself in Via and Proxy-Status unless SetName says otherwise.
@@ -93,7 +94,7 @@ func forwardRequest(x *Exchange) {
 	if peer := x.down.Peer(); !peer.IsUnix() {
 		at = uint32(len(h.Base))
 		h.Base = append(h.Base, forLine...)
-		h.Base = peer.IP.Addr().AppendTo(h.Base)
+		h.Base = observe.AppendIP(h.Base, peer.IP.Addr())
 		h.Fields = append(h.Fields, field(message.XForwardedFor, at, len("X-Forwarded-For"),
 			len(h.Base)-int(at)-len(forLine)))
 		h.Base = append(h.Base, '\r', '\n')
