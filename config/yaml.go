@@ -15,6 +15,7 @@ import (
 
 const (
 	yamlAliasedMax = 10_000  // nodes that aliases may stand for: a billion laughs need a few lines
+	yamlPlaceMax   = 1 << 10 // bytes that the place of a value is looked for in
 	yamlSearchMax  = 1 << 20 // bytes of a file in which the line of a syntax error is looked for
 )
 
@@ -177,9 +178,10 @@ func (b *yamlBuilder) line(number int) span {
 	return b.span(from, b.lineEnd(from))
 }
 
-// lineEnd returns the offset behind what stands in the line of at, without the blanks that end it.
+// lineEnd returns the offset behind what stands in the line of at, without the blanks that end it. All of a file may be
+// one line, and this is asked for each of its values: nobody looks far.
 func (b *yamlBuilder) lineEnd(at int) int {
-	rest := b.src.text[min(at, len(b.src.text)):]
+	rest := b.src.text[min(at, len(b.src.text)):min(at+yamlPlaceMax, len(b.src.text))]
 	if end := bytes.IndexAny(rest, "\r\n"); end >= 0 {
 		rest = rest[:end]
 	}

@@ -143,24 +143,27 @@ const crlf = '\r' | '\n'<<8
 //	Base  Host: a\r\nAccept: */*\r\nCookie: x=y\r\nConnection: keep-alive\r\n
 //	                └──────────── run ────────────┘
 func appendFields(dst []byte, h *message.Head) []byte {
-	base := h.Base
+	base, fields := h.Base, h.Fields
 	from, to := 0, 0 // the run that is not written yet
-	for i := range h.Fields {
-		f := &h.Fields[i]
-		switch {
-		case f.ID.Framing() || f.Dropped():
-		case f.Flags == 0:
-			if at := int(f.NameAt); at != to {
+	for i := range fields {
+		f := &fields[i]
+		if f.Flags != 0 || f.ID.Framing() {
+			if f.Flags == message.Loose && !f.ID.Framing() {
 				dst = append(dst, base[from:to]...)
-				from = at
+				from, to = 0, 0
+				dst = append(append(dst, h.Name(i)...), ": "...)
+				dst = append(append(dst, h.Value(i)...), "\r\n"...)
 			}
-			to = int(f.ValueAt+f.ValueLen) + 2
-		default:
-			dst = append(dst, base[from:to]...)
-			from, to = 0, 0
-			dst = append(append(dst, h.Name(i)...), ": "...)
-			dst = append(append(dst, h.Value(i)...), "\r\n"...)
+			continue
 		}
+		at := int(f.NameAt)
+		if at != to {
+			if to > 0 {
+				dst = append(dst, base[from:to]...)
+			}
+			from = at
+		}
+		to = int(f.ValueAt+f.ValueLen) + 2
 	}
 	return append(dst, base[from:to]...)
 }

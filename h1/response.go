@@ -23,9 +23,15 @@ func parseResponse(b []byte, h *message.Head, l *Limits, v message.Verb, tunnel 
 	return n, frameResponse(h, &m, v, tunnel)
 }
 
+const okLine = "HTTP/1.1 200 OK\r\n"
+
 // parseStatusLine parses HTTP-version SP status-code SP [ reason-phrase ] CRLF (RFC 9112 §4) and returns its length, 0
 // when b is too short. The second space may be missing when there is no reason, as some origins have it.
 func parseStatusLine(b []byte, h *message.Head) (int, *Error) {
+	if len(b) >= len(okLine) && string(b[:len(okLine)]) == okLine { // nearly every answer
+		h.Proto, h.Status, h.Reason = message.HTTP11, 200, message.Span{At: uint32(len("HTTP/1.1 200 ")), Len: 2}
+		return len(okLine), nil
+	}
 	n, e := parseVersion(b, &h.Proto, ErrStatusLine)
 	if n == 0 || e != nil {
 		return 0, e
