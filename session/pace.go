@@ -3,6 +3,8 @@ package session
 import (
 	"errors"
 	"time"
+
+	"github.com/edge-proxy/edge/message"
 )
 
 // Defaults of the least rate of a request body. The rate is Kestrel's; nobody types slower, and 1000 connections that
@@ -78,6 +80,6 @@ func (s *serverConn) slowBody() {
 		s.conn.Close(ErrSlowBody)
 		return
 	}
-	s.conn.Commit(appendRefusal(s.conn.Reserve(refusalRoom), 408, ErrSlowBody))
+	s.conn.Commit(appendRefusal(s.conn.Reserve(refusalRoom), 408, ErrSlowBody, s.verb == message.VerbHead))
 	s.conn.Close(nil)
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/edge-proxy/edge/h1"
 )
@@ -10,8 +11,9 @@ import (
 // refusalRoom is more than a refusal takes.
 const refusalRoom = 512
 
-// appendRefusal appends the whole answer to a request that nobody but the session has seen.
-func appendRefusal(dst []byte, status int, cause error) []byte {
+// appendRefusal appends the whole answer to a request that nobody but the session has seen. To
+// HEAD it has no content.
+func appendRefusal(dst []byte, status int, cause error, head bool) []byte {
 	code := "http_request_error"
 	var e *h1.Error
 	if errors.As(cause, &e) {
@@ -24,9 +26,14 @@ func appendRefusal(dst []byte, status int, cause error) []byte {
 	dst = append(dst, h1.Reason(status)...)
 	dst = append(dst, "\r\nContent-Type: text/plain; charset=utf-8\r\nProxy-Status: edge; error="...)
 	dst = append(dst, code...)
+	dst = append(dst, "\r\nDate: "...) // RFC 9110 §6.6.1
+	dst = time.Now().UTC().AppendFormat(dst, "Mon, 02 Jan 2006 15:04:05 GMT")
 	dst = append(dst, "\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(text)+1), 10)
 	dst = append(dst, "\r\nConnection: close\r\n\r\n"...)
+	if head {
+		return dst
+	}
 	dst = append(dst, text...)
 	return append(dst, '\n')
 }

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"errors"
 	"time"
 
@@ -146,7 +147,7 @@ func (s *serverConn) OnData(c *engine.Conn, in []byte) (used int) {
 		used += n
 		if err != nil {
 			local.stats.Malformed++
-			s.refuse(err)
+			s.refuse(err, s.isHead(in[used-n:]))
 			return used
 		}
 		if ev == h1.NeedMore {
@@ -280,11 +281,20 @@ func (s *serverConn) drain(n int) {
 	}
 }
 
-// refuse answers a request that cannot be decoded and closes: nobody can say where the next one would begin.
-func (s *serverConn) refuse(err error) {
-	if r := s.receiver; r != nil {
-		s.receiver = nil
-		r.OnReset(s, Malformed, err)
+// isHead reports whether the method of the request at the front of in, or of the one whose body that is, is HEAD.
+func (s *serverConn) isHead(in []byte) bool {
+	if s.receiver != nil {
+		return s.verb == message.VerbHead
+	}
+	return bytes.HasPrefix(bytes.TrimPrefix(in, []byte("\r\n")), []byte("HEAD "))
+}
+
+// refuse answers a request that cannot be decoded and closes: nobody can say where the next one would begin. The answer
+// to HEAD has no content: RFC 9110 §9.3.2.
+func (s *serverConn) refuse(err error, head bool) {
+	told := s.receiver != nil
+	if told {
+		s.fail(Malformed, err)
 		if s.body.framing != noHead {
 			s.conn.Close(err)
 			return
@@ -298,14 +308,16 @@ func (s *serverConn) refuse(err error) {
 	if e, ok := err.(*h1.Error); ok {
 		status = e.Status
 	}
-	s.answer(status, err)
+	s.answer(status, err, head)
+	if !told {
+		s.server.service.Refused(s.conn.Reactor(), s.conn.Peer(), status, err)
+	}
 }
 
 // answer sends a short answer of the session's own and closes.
-func (s *serverConn) answer(status int, cause error) {
-	s.conn.Commit(appendRefusal(s.conn.Reserve(refusalRoom), status, cause))
+func (s *serverConn) answer(status int, cause error, head bool) {
+	s.conn.Commit(appendRefusal(s.conn.Reserve(refusalRoom), status, cause, head))
 	s.conn.Close(nil)
-	s.server.service.Refused(s.conn.Reactor(), s.conn.Peer(), status, cause)
 }
 
 // errSlowHead is why a request is refused whose head does not come in time.
@@ -353,7 +365,7 @@ func (s *serverConn) OnTimeout(c *engine.Conn) {
 		c.Close(engine.ErrTimeout)
 	case s.headSeen && !s.dec.Idle():
 		stats.Timeouts++
-		s.answer(408, errSlowHead)
+		s.answer(408, errSlowHead, false)
 	default:
 		c.Close(nil)
 	}
@@ -524,12 +536,18 @@ func (s *serverConn) Release(n int) {
 	}
 }
 
-// Reset ends the exchange. An answer that had begun can only be cut off.
+// Reset ends the exchange. An answer that had begun can only be cut off. Where its framing shows that, what is queued
+// still leaves: a client that sees nothing but the end takes the connection for an idle one that was closed, and tries
+// again (RFC 9112 §9.3.1).
 func (s *serverConn) Reset(Code) {
 	if s.receiver == nil {
 		return
 	}
 	s.receiver = nil
+	if f := s.body.framing; (f == counted || f == chunked) && s.conn.Queued() > 0 {
+		s.conn.Close(nil)
+		return
+	}
 	s.conn.Close(engine.ErrClosed)
 }
 
