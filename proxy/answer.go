@@ -112,11 +112,12 @@ var (
 		status: 504, token: "http_response_timeout", reason: "edge:total",
 		text: "The request took too long.",
 	}
-	faultSlowBody   = &fault{status: 408, reason: "client:request_body"}
-	faultTunnelIdle = &fault{reason: "edge:tunnel_idle"}
-	faultDrain      = &fault{reason: "edge:drain"}
-	faultClientGone = &fault{status: 499, reason: "client:gone"}
-	faultClientSlow = &fault{status: 499, reason: "client:timeout"}
+	faultSlowBody      = &fault{status: 408, reason: "client:request_body"}
+	faultTunnelIdle    = &fault{reason: "edge:tunnel_idle"}
+	faultDrain         = &fault{reason: "edge:drain"}
+	faultClientGone    = &fault{status: 499, reason: "client:gone"}
+	faultMalformedBody = &fault{status: 400, reason: "client:malformed"}
+	faultClientSlow    = &fault{status: 499, reason: "client:timeout"}
 )
 
 func faultOfDial(err error) *fault {

@@ -123,6 +123,8 @@ func (x *Exchange) leaving(code session.Code, cause error) *fault {
 		return faultSlowBody
 	case code == session.Timeout:
 		return faultClientSlow
+	case code == session.Malformed: // the session answers it
+		return faultMalformedBody
 	}
 	return faultClientGone
 }

@@ -366,6 +366,7 @@ func (s *serverConn) OnTimeout(c *engine.Conn) {
 	case s.headSeen && !s.dec.Idle():
 		stats.Timeouts++
 		s.answer(408, errSlowHead, false)
+		s.server.service.Refused(c.Reactor(), c.Peer(), 408, errSlowHead)
 	default:
 		c.Close(nil)
 	}
