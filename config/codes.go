@@ -15,7 +15,8 @@ var codes = []struct{ code, doc string }{
 	{codeNoListener, "The file names no address to listen on, so edge listens on `:8080`. With no route either, it " +
 		"answers with the hello page."},
 	{codeNoRoute, "There is a listener, but neither a route nor an upstream named `default`: every answer is 404."},
-	{codeShadowedRoute, "Two routes have the same pattern: the first one wins, the other can never match."},
+	{codeShadowedRoute, "Two routes have the same pattern and conditions, and not both a weight: the first one wins, " +
+		"the other can never match."},
 	{codeUnusedUpstream,
 		"No route goes to an upstream that has a table of its own, and it is not `default`."},
 	{codeIgnoredKey, "The key means something to another server and nothing to this one, or nothing yet. It is a note, not a warning."},

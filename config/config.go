@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"strconv"
 	"time"
 )
@@ -21,6 +22,7 @@ type Global struct {
 	LogLevel      string // debug, info, warn or error
 	WorkerThreads int    // 0: as many as the CPU limit allows
 	PIDFile       string // empty: none
+	Via           string // its name in Via; "unique": one that no other process has
 	ErrorLog      string // "stderr" or a path
 	GracePeriod   time.Duration
 	MemoryLimit   int64 // bytes; 0: derived from the memory limit of the cgroup
@@ -38,7 +40,15 @@ type Listener struct {
 	Addresses []Address
 	Limits    Limits
 	AccessLog AccessLog
+	Trusted   Trusted
+	Forwarded bool // write Forwarded too
 	Pos       Pos
+}
+
+// Trusted says which peers' forwarding fields are believed. The zero value trusts nobody.
+type Trusted struct {
+	Networks []netip.Prefix
+	Unix     bool // peers on Unix sockets
 }
 
 // Address is where a listener listens.
@@ -74,6 +84,7 @@ type Upstream struct {
 	Inline        bool   // spelled out by a dest, without a table of its own
 	Backends      []Backend
 	LoadBalancing string // round_robin
+	Host          string // "keep" what the client sent, "backend", or a host
 	Pool          Pool
 	Timeouts      Timeouts
 	Retry         Retry
@@ -145,7 +156,14 @@ type Route struct {
 	Host            string // lower case; empty: any host
 	Path            string // without a trailing slash or star, except "/" itself
 	PathKind        PathKind
+	Methods         []string    // empty: all but CONNECT and TRACE
+	Header          []Condition // all have to hold
+	Query           []Condition // likewise
+	Weight          int         // among equal routes; 0: none was given
+	Shadowed        bool        // an equal one comes first: it can never match
 	Dest            Dest
+	Rewrite         Rewrite
+	LoadBalancing   string // empty: as the upstream says
 	RequestHeaders  []Header
 	ResponseHeaders []Header
 	AccessLog       AccessLog
@@ -153,6 +171,20 @@ type Route struct {
 	Read            time.Duration // 0: as the upstream says
 	Entry           int           // number of the entry in the file, from 0
 	Pos             Pos
+}
+
+// Condition is what a field or a parameter of the query has to be. Value is the whole value; empty: any, as long as it
+// is there; behind a "~" a regular expression (RE2) that is to be found in it.
+type Condition struct {
+	Name  string
+	Value string
+}
+
+// Rewrite changes the path that a backend sees. The zero value changes nothing.
+type Rewrite struct {
+	StripPrefix string
+	AddPrefix   string
+	Path        string // a template (message.ParsePath); then the prefixes are empty
 }
 
 // Header is a field to set; an empty value removes it.
@@ -170,11 +202,12 @@ const (
 	DestUpstream DestKind = iota // Config.Upstreams[Dest.Upstream]
 	DestStatus                   // answer with Dest.Status
 	DestHello                    // answer with the hello page
+	DestRedirect                 // answer with Dest.Status and Dest.Location
 )
 
-// String returns "upstream", "status" or "hello".
+// String returns "upstream", "status", "hello" or "redirect".
 func (k DestKind) String() string {
-	return [...]string{"upstream", "status", "hello"}[k]
+	return [...]string{"upstream", "status", "hello", "redirect"}[k]
 }
 
 // MarshalText makes the kind readable in JSON.
@@ -185,6 +218,7 @@ type Dest struct {
 	Kind     DestKind
 	Upstream int // index into Config.Upstreams
 	Status   int
+	Location string // a template (message.ParseLocation)
 }
 
 // Summary returns the line a successful check prints: "configuration OK: 2 listeners, 6 routes, 3 upstreams".

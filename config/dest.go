@@ -10,9 +10,9 @@ import (
 const namesInHint = 5
 
 // laterSchemes begin a dest that will have a meaning.
-var laterSchemes = []string{"https://", "h2c://", "srv+dns://", "dns://", "static:", "redirect:"}
+var laterSchemes = []string{"https://", "h2c://", "srv+dns://", "dns://", "static:"}
 
-// dest resolves what a route says: an upstream, a list of addresses, or status:404, in this order.
+// dest resolves what a route says: an upstream, redirect:URL, status:404, or a list of addresses, in this order.
 func (r *resolver) dest(text string, at span) Dest {
 	if i, found := r.names[text]; found {
 		return Dest{Kind: DestUpstream, Upstream: i}
@@ -22,6 +22,9 @@ func (r *resolver) dest(text string, at span) Dest {
 			r.rep.error(at, "", "dest = %s: %q is not supported by this version", quote(text), scheme)
 			return Dest{}
 		}
+	}
+	if to, found := strings.CutPrefix(text, "redirect:"); found {
+		return r.redirect(to, 308, at)
 	}
 	if code, found := strings.CutPrefix(text, "status:"); found {
 		n, err := strconv.ParseUint(code, 10, 16)

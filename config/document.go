@@ -60,6 +60,9 @@ type routeEntry struct {
 	hosts   []string
 	path    string
 	dest    string
+
+	redirect       string
+	redirectStatus int
 }
 
 // newDocument returns a document whose entries that exist once are open, so that they have defaults in any file.

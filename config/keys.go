@@ -42,6 +42,10 @@ func globalSection() *section {
 				aliases: []string{".threads", "threads"}, example: "4", restart: true,
 				into: into(func(e *globalEntry) *int { return &e.WorkerThreads }),
 				doc:  "Event loops of the process. `auto`: one for each core that the CPU limit of the cgroup allows."},
+			{path: "via", typ: typeToken, def: `"edge"`, example: `"unique"`, restart: true,
+				into: into(func(e *globalEntry) *string { return &e.Via }),
+				doc: "Its name in `Via` and `Proxy-Status`. A request that came through that name more than 8 times goes in " +
+					"circles and is answered 508. `unique`: `edge-` and a random number."},
 			{path: "pid_file", typ: typeString, example: `"/run/edge/edge.pid"`, restart: true,
 				into: into(func(e *globalEntry) *string { return &e.PIDFile }),
 				doc:  "Where the process writes its id. None is written without it."},
@@ -85,6 +89,13 @@ func listenersSection() *section {
 			{path: "access_log", typ: typeAccessLog, example: `"/var/log/edge/web.log"`,
 				into: into(func(e *listenerEntry) *AccessLog { return &e.AccessLog }),
 				doc:  "Where its requests are logged instead of `[log] output`; `false`: nowhere."},
+			{path: "trusted_proxies", typ: typeNetworks, example: `["10.0.0.0/8", "unix"]`,
+				into: into(func(e *listenerEntry) *Trusted { return &e.Trusted }),
+				doc: "Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; `unix` is " +
+					"any on a Unix socket. What all others say there is replaced."},
+			{path: "forwarded", typ: typeBool, def: "false", example: "true",
+				into: into(func(e *listenerEntry) *bool { return &e.Forwarded }),
+				doc:  "Tell backends of the client by `Forwarded` (RFC 7239) too, not by `X-Forwarded-*` alone."},
 		}, limitKeys()...),
 	}
 }
@@ -148,16 +159,25 @@ func upstreamDefaultsSection() *section {
 	return s
 }
 
+// Words of load_balancing beside its choices.
+var (
+	balancingSynonyms = map[string]string{"weighted": "round_robin", "weighted_round_robin": "round_robin"}
+	laterBalancing    = []string{"least_conn", "least_connections", "p2c", "peak_ewma", "adaptive", "ketama",
+		"consistent", "hash", "maglev", "random", "ip_hash"}
+)
+
 // poolKeys are the keys that an upstream and the defaults of all upstreams share.
 func poolKeys() []*key {
 	return []*key{
 		{path: "load_balancing", typ: typeChoice, def: `"round_robin"`, enum: []string{"round_robin"},
-			synonyms: map[string]string{"weighted": "round_robin", "weighted_round_robin": "round_robin"},
-			later: []string{"least_conn", "least_connections", "p2c", "peak_ewma",
-				"adaptive", "ketama", "consistent", "hash", "maglev", "random", "ip_hash"},
+			synonyms: balancingSynonyms, later: laterBalancing,
 			into: into(func(e *upstreamEntry) *string { return &e.LoadBalancing }),
 			doc: "How a backend is chosen. `round_robin` honours weights; `weighted` and `weighted_round_robin` are " +
 				"other names of it."},
+		{path: "host", typ: typeHost, def: `"keep"`, example: `"backend"`,
+			into: into(func(e *upstreamEntry) *string { return &e.Host }),
+			doc: "The Host that backends are sent: `keep` that of the client, `backend` their own address, or this one. " +
+				"`headers.request` of a route overrides it."},
 		{path: "pool.idle", typ: typeInt, def: "4096", min: "0", max: "1000000", example: "128",
 			into: into(func(e *upstreamEntry) *int { return &e.Pool.Idle }),
 			doc:  "Idle connections kept, for the whole process."},
@@ -243,54 +263,6 @@ func membersSection() *section {
 			{path: "upstream", typ: typeString, example: `"api"`,
 				into: into(func(e *memberEntry) *string { return &e.upstream }),
 				doc:  "A further upstream it belongs to."},
-		},
-	}
-}
-
-func routesSection() *section {
-	return &section{
-		path: "routes", shape: shapeList,
-		aliases: []sectionAlias{{"proxy.rules", shapeList, "with `upstream` for `dest`"}},
-		doc: "Where requests go. The most specific route wins, whatever its place in the file. A pattern that ends " +
-			"in `/*` or `/` is a prefix by segments (`/api/*` takes `/api` and `/api/x`, not `/apix`; `/` takes " +
-			"everything), any other is exact; `=/` is the root alone.",
-		open: func(doc *document, _ target, _ *node) target {
-			e := &routeEntry{}
-			doc.routes = append(doc.routes, e)
-			return e
-		},
-		keys: []*key{
-			{path: "name", typ: typeString, example: `"api"`,
-				into: into(func(e *routeEntry) *string { return &e.Name }),
-				doc:  "Its name in logs and metrics; the pattern when there is none."},
-			{path: "pattern", typ: typeString, example: `"api.example.com/v1/*"`,
-				into: into(func(e *routeEntry) *string { return &e.pattern }),
-				doc:  "Host and path in one. What stands before the first `/` is the host; none is any host."},
-			{path: "host", typ: typeStrings, example: `["example.com", "www.example.com"]`,
-				into: into(func(e *routeEntry) *[]string { return &e.hosts }),
-				doc:  "Instead of `pattern`: the hosts."},
-			{path: "path", typ: typeString, example: `"/v1/*"`,
-				into: into(func(e *routeEntry) *string { return &e.path }),
-				doc:  "Instead of `pattern`: the path, everything when there is none."},
-			{path: "dest", typ: typeString, example: `"api"`, aliases: []string{".upstream"},
-				into: into(func(e *routeEntry) *string { return &e.dest }),
-				doc: "An upstream, `host:port` (several with commas between), `http://host:port`, `unix:/path`, or " +
-					"`status:404`."},
-			{path: "headers.request", typ: typeHeaders, example: `{ X-Env = "prod", Cookie = "" }`,
-				into: into(func(e *routeEntry) *[]Header { return &e.RequestHeaders }),
-				doc:  "Fields to set in the request; an empty value removes the field."},
-			{path: "headers.response", typ: typeHeaders, example: `{ Server = "" }`,
-				into: into(func(e *routeEntry) *[]Header { return &e.ResponseHeaders }),
-				doc:  "Fields to set in the answer; an empty value removes the field."},
-			{path: "access_log", typ: typeAccessLog, example: "false",
-				into: into(func(e *routeEntry) *AccessLog { return &e.AccessLog }),
-				doc:  "Where its requests are logged instead of where the listener says; `false`: nowhere."},
-			{path: "timeouts.first_byte", typ: typeDuration, min: "1ms", max: "24h", example: `"5s"`,
-				into: into(func(e *routeEntry) *time.Duration { return &e.FirstByte }),
-				doc:  "Instead of what the upstream says."},
-			{path: "timeouts.read", typ: typeDuration, min: "1ms", max: "24h", example: `"5s"`,
-				into: into(func(e *routeEntry) *time.Duration { return &e.Read }),
-				doc:  "Instead of what the upstream says."},
 		},
 	}
 }

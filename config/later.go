@@ -32,7 +32,7 @@ var laterKeys = map[string][]string{
 		"user", "group", "daemon", "ca_file", "working_directory"},
 	"global": {"user", "group", "daemon", "ca_file", "working_directory", "fips", "env_file"},
 	"proxy":  {"grpc", "websocket"},
-	"listeners": {"tls", "protocols", "proxy_protocol", "trusted_proxies", "h2", "redirect_to_https", "grpc",
+	"listeners": {"tls", "protocols", "proxy_protocol", "h2", "redirect_to_https", "grpc",
 		"websocket", "cert", "key", "ssl_certificate", "ssl_certificate_key", "filters"},
 	"listeners.limits": {"min_rate", "max_age"},
 	"upstreams": {"health_check", "discover", "stale_ok", "hash_key", "sticky", "slow_start", "protocol", "tls",
@@ -40,10 +40,9 @@ var laterKeys = map[string][]string{
 	"upstreams.timeouts": {"total"},
 	"upstreams.retry":    {"on", "budget", "per_try", "hedge_after"},
 	"upstreams.backends": {"zone", "backup"},
-	"routes": {"weight", "header", "methods", "query", "when", "grpc", "websocket", "rewrite", "filters", "mirror",
-		"cache", "compress", "redirect", "load_balancing"},
-	"routes.timeouts": {"idle", "total"},
-	"log":             {"redact", "sample", "always"},
+	"routes":             {"when", "grpc", "websocket", "filters", "mirror", "cache", "compress"},
+	"routes.timeouts":    {"idle", "total"},
+	"log":                {"redact", "sample", "always"},
 }
 
 // supportedLater tells whether name is promised in the table of the file whose place in the schema has that path.

@@ -83,8 +83,15 @@ func parsePath(s string) (p pattern, wrong, hint string) {
 // parseRouteHost reads the host part of a pattern.
 func parseRouteHost(s string) (host, wrong, hint string) {
 	host = strings.ToLower(s)
+	if above, wild := strings.CutPrefix(host, "*."); wild && !strings.ContainsAny(above, "*[") {
+		above, wrong, hint = parseRouteHost(above)
+		return "*." + above, wrong, hint
+	}
 	if strings.Contains(host, "*") {
-		return "", "a host with a star is not supported by this version", ""
+		if host == "*" {
+			hint = "leave the host out for any host"
+		}
+		return "", "a star stands for the first labels of a host: \"*.example.com\"", hint
 	}
 	if name, _, ok := splitHostPort(host); ok {
 		return "", "the host of a route has no port", "did you mean " + quote(name) + "?"

@@ -69,10 +69,13 @@ func (r *Report) Render(w io.Writer) error {
 	return err
 }
 
-// JSON returns the problems for a program: the lists errors, warnings and notes, each entry with file, line, column,
-// severity and message, and where there are such, code, hint and related.
+// JSON returns the problems for a program: ok, and the lists errors, warnings and notes, each entry with file, line,
+// column, severity and message, and where there are such, code, hint and related. docs/operations.md has the schema.
 func (r *Report) JSON() []byte {
-	shown := *r
+	shown := struct {
+		OK bool `json:"ok"`
+		Report
+	}{r.OK(), *r}
 	for _, list := range []*[]Problem{&shown.Errors, &shown.Warnings, &shown.Notes} {
 		if *list == nil {
 			*list = []Problem{}

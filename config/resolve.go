@@ -20,8 +20,8 @@ type resolver struct {
 	inline   map[string]int  // the index of an upstream that a dest spells out, by its backends
 	named    map[string]span // where an upstream is first named, for hints
 	claimed  map[string]*Address
-	claims   map[string]span // where an address is claimed
-	patterns map[pattern]span
+	claims   map[string]span         // where an address is claimed
+	patterns map[string]patternTaken // by the pattern and its conditions
 }
 
 // resolve checks what one entry says about another and builds the Config. It is of use only when rep has no errors.
@@ -29,7 +29,7 @@ func resolve(doc *document, src *source, rep *Report) *Config {
 	r := &resolver{
 		rep: rep, doc: doc, src: src, c: &Config{},
 		names: make(map[string]int), inline: make(map[string]int), named: make(map[string]span),
-		claimed: make(map[string]*Address), claims: make(map[string]span), patterns: make(map[pattern]span),
+		claimed: make(map[string]*Address), claims: make(map[string]span), patterns: make(map[string]patternTaken),
 	}
 	fill(&doc.global, nil)
 	fill(&doc.log, nil)
@@ -184,119 +184,6 @@ func (r *resolver) backed() {
 				"upstream %q has no backends", e.Name)
 		}
 	}
-}
-
-func (r *resolver) routes() {
-	slices.SortStableFunc(r.doc.routes, func(a, b *routeEntry) int { return a.node.head.compare(b.node.head) })
-	names := make(map[string]span)
-	for i, e := range r.doc.routes {
-		fill(e, nil)
-		e.Entry, e.Pos = i, e.node.head.pos()
-		right := !e.odd
-		if e.lacks("dest") {
-			r.rep.error(e.node.head, `add dest = "host:port", or the name of an upstream`, "this route has no dest")
-		} else if e.has("dest") && !e.failed("dest") {
-			e.Dest = r.dest(e.dest, e.at("dest"))
-		}
-		patterns, ok := r.patternsOf(e)
-		if e.has("name") {
-			r.unique(names, e.Name, e.at("name"), "route")
-		}
-		for _, p := range patterns {
-			if right && ok {
-				r.shadowed(e, p)
-			}
-			route := e.Route
-			route.Host, route.Path, route.PathKind = p.host, p.path, p.kind
-			if route.Name == "" {
-				route.Name = patternName(e, p)
-			}
-			r.c.Routes = append(r.c.Routes, route)
-		}
-	}
-}
-
-// patternName names a route after its pattern: that of the file where there is one.
-func patternName(e *routeEntry, p pattern) string {
-	if e.pattern != "" {
-		return e.pattern
-	}
-	return p.String()
-}
-
-// patternsOf returns what the route matches, one pattern for each of its hosts.
-func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
-	switch {
-	case e.failed("pattern") || e.failed("host") || e.failed("path"):
-		return nil, false
-	case e.has("pattern"):
-		for _, other := range []string{"host", "path"} {
-			if e.has(other) {
-				at, first := e.at(other), e.at("pattern")
-				r.rep.conflict(at, first, "", "%q and the pattern at %s exclude each other", other, first.seenFrom(at))
-				return nil, false
-			}
-		}
-		p, wrong, hint := parsePattern(e.pattern)
-		if wrong != "" {
-			r.rep.error(e.at("pattern"), hint, "%s", wrong)
-		}
-		return []pattern{p}, wrong == ""
-	case !e.has("host") && !e.has("path"):
-		if !e.odd {
-			r.rep.error(e.node.head, `add pattern = "/*" for everything`, "this route has no pattern")
-		}
-		return nil, false
-	}
-	return r.hostsAndPath(e)
-}
-
-func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
-	base := pattern{path: "/"}
-	ok = true
-	if e.has("path") {
-		p, wrong, hint := parsePath(e.path)
-		if wrong != "" {
-			r.rep.error(e.at("path"), hint, "%s", wrong)
-			ok = false
-		}
-		base = p
-	}
-	if !e.has("host") {
-		return []pattern{base}, ok
-	}
-	if len(e.hosts) == 0 {
-		r.rep.error(e.at("host"), "", "\"host\" must not be empty")
-		return nil, false
-	}
-	for _, h := range e.hosts {
-		host, wrong, hint := parseRouteHost(h)
-		base.host = host
-		if wrong != "" {
-			r.rep.error(e.at("host"), hint, "%s", wrong)
-			ok = false
-		} else if slices.Contains(all, base) {
-			r.rep.error(e.at("host"), "", "host %q is there twice", h)
-			ok = false
-		}
-		all = append(all, base)
-	}
-	return all, ok
-}
-
-// shadowed warns of a route whose pattern an earlier one has.
-func (r *resolver) shadowed(e *routeEntry, p pattern) {
-	old, found := r.patterns[p]
-	if !found {
-		r.patterns[p] = e.node.head
-		return
-	}
-	what := "this route can never match"
-	if len(e.hosts) > 1 {
-		what += " for " + p.host
-	}
-	r.rep.warnConflict(codeShadowedRoute, e.node.head, old, "%s: %s at %s has the same pattern",
-		what, p, old.seenFrom(e.node.head))
 }
 
 // whenMissing decides what a file means that names no listener or no route.

@@ -26,7 +26,11 @@ func documentOf(k *key, value string) string {
 		need("address", `"h:1"`)
 	case "routes":
 		before = "[upstreams.api]\nbackends = [{ address = \"h:1\" }]\n"
-		need("dest", `"api"`)
+		if strings.HasPrefix(k.path, "redirect.") {
+			need("redirect.to", `"/new"`)
+		} else {
+			need("dest", `"api"`)
+		}
 		if k.path != "host" && k.path != "path" {
 			need("pattern", `"/"`)
 		}

@@ -15,18 +15,25 @@ type valueType struct {
 
 // The types of keys. The comment behind each is the Go type of its values.
 var (
-	typeString    = valueType{name: "string", parse: parseStringValue}                               // string
-	typeStrings   = valueType{name: "string or list", parse: parseStringsValue}                      // []string
-	typeChoice    = valueType{name: "choice", parse: parseChoiceValue}                               // string
-	typeChoices   = valueType{name: "list of choices", parse: parseChoicesValue}                     // []string
-	typeInt       = valueType{name: "number", parse: parseIntValue, number: wholeNumber}             // int
-	typeSize      = valueType{name: "size", parse: parseSizeValue, number: parseSize}                // int64
-	typeDuration  = valueType{name: "time", parse: parseDurationValue, number: nanoseconds}          // time.Duration
-	typeListen    = valueType{name: "address or list", parse: parseListenValue}                      // []Address
-	typeEndpoint  = valueType{name: "host:port or unix:/path", parse: parseEndpointValue}            // endpoint
-	typeHeaders   = valueType{name: "table of strings", parse: parseHeadersValue}                    // []Header
-	typeAccessLog = valueType{name: "path or false", parse: parseAccessLogValue, truth: true}        // AccessLog
-	typeLogOutput = valueType{name: "list of \"stdout\", \"stderr\", paths", parse: parseLogOutputs} // []string
+	typeString     = valueType{name: "string", parse: parseStringValue}                               // string
+	typeStrings    = valueType{name: "string or list", parse: parseStringsValue}                      // []string
+	typeChoice     = valueType{name: "choice", parse: parseChoiceValue}                               // string
+	typeChoices    = valueType{name: "list of choices", parse: parseChoicesValue}                     // []string
+	typeInt        = valueType{name: "number", parse: parseIntValue, number: wholeNumber}             // int
+	typeSize       = valueType{name: "size", parse: parseSizeValue, number: parseSize}                // int64
+	typeDuration   = valueType{name: "time", parse: parseDurationValue, number: nanoseconds}          // time.Duration
+	typeListen     = valueType{name: "address or list", parse: parseListenValue}                      // []Address
+	typeEndpoint   = valueType{name: "host:port or unix:/path", parse: parseEndpointValue}            // endpoint
+	typeHeaders    = valueType{name: "table of strings", parse: parseHeadersValue}                    // []Header
+	typeAccessLog  = valueType{name: "path or false", parse: parseAccessLogValue, truth: true}        // AccessLog
+	typeBool       = valueType{name: "true or false", parse: parseBoolValue}                          // bool
+	typeToken      = valueType{name: "name", parse: parseTokenValue}                                  // string
+	typeHost       = valueType{name: "`\"keep\"`, `\"backend\"` or a host", parse: parseHostValue}    // string
+	typeNetworks   = valueType{name: "network or list", parse: parseNetworksValue}                    // Trusted
+	typeMethods    = valueType{name: "method or list", parse: parseMethodsValue}                      // []string
+	typeFields     = valueType{name: "name, list or table", parse: parseFieldsValue}                  // []Condition
+	typeParameters = valueType{name: "name, list or table", parse: parseParametersValue}              // []Condition
+	typeLogOutput  = valueType{name: "list of \"stdout\", \"stderr\", paths", parse: parseLogOutputs} // []string
 )
 
 // retype turns what ${…} stands for into the number or boolean that the key takes: there is no other way to write one.

@@ -110,6 +110,7 @@ func TestParsePattern(t *testing.T) {
 		"example.com=/":        {"example.com", "/", PathExact},
 		"[::1]/":               {"[::1]", "/", PathPrefix},
 		"10.0.0.1/":            {"10.0.0.1", "/", PathPrefix},
+		"*.Example.com/a":      {"*.example.com", "/a", PathExact},
 	} {
 		got, wrong, _ := parsePattern(text)
 		if wrong != "" || got != want {
@@ -117,7 +118,8 @@ func TestParsePattern(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", "x", "example.com", "*.example.com/", "/a*", "/a/*/", "/a/**", "/*/a", "=/*a", "/a b", "/a?b", "/a#b", "/ä",
+		"", "x", "example.com", "*/", "a.*.example/", "*.*.example/", "*.[::1]/", "*.example.com:80/",
+		"/a*", "/a/*/", "/a/**", "/*/a", "=/*a", "/a b", "/a?b", "/a#b", "/ä",
 		"ä.example/", "a..b/", "example.com:80/", "[::1/", "-/\x00", "http://a/", "=x", "==/",
 	} {
 		if got, wrong, _ := parsePattern(text); wrong == "" {

@@ -8,17 +8,22 @@ type Destination interface {
 }
 
 // toUpstream leads to a backend of an upstream.
-type toUpstream struct{ upstream *upstream.Upstream }
+type toUpstream struct {
+	upstream *upstream.Upstream
+	host     string // see ToHost
+}
 
 // To leads to a backend of u.
-func To(u *upstream.Upstream) Destination { return &toUpstream{u} }
+func To(u *upstream.Upstream) Destination { return ToHost(u, "") }
 
 func (d *toUpstream) open(x *Exchange) {
 	if !x.prepared {
 		x.prepared = true
+		host := x.Request.Authority
 		for _, f := range x.route.chain.upstreamRequest {
 			f(x)
 		}
+		d.sendAs(x, x.Request.Authority != host)
 		if x.Request.Upgrade {
 			x.askTunnel()
 		}
@@ -131,6 +136,9 @@ func (d *toUpstream) send(x *Exchange, c *upstream.Conn) {
 	bodyless := x.toUp.ended && len(x.toUp.held) == 0 && x.toUp.passed == 0 && x.toUp.trailers == nil
 	if !bodyless && x.reused && x.Request.Verb.Idempotent() {
 		x.toUp.keepUpTo(d.upstream.RetryBuffer(), x.Request.Length)
+	}
+	if x.hostOfBackend {
+		x.Request.SetAuthority(hostOfAddress(d.upstream.Backend(x.backend)))
 	}
 	if err := x.up.SendHead(&x.Request, bodyless); err != nil {
 		x.upError(err)

@@ -79,6 +79,8 @@ type Exchange struct {
 	tunnel    bool // the answer made a tunnel of the exchange: see openTunnel
 	trusted   bool // the peer's forwarding fields are believed
 	https     bool // the client asked a trusted proxy by https
+
+	hostOfBackend bool // the backend is to be sent its own address as Host
 }
 
 // step is where an exchange stands among the phases that may park.
@@ -234,7 +236,7 @@ func (x *Exchange) reset() {
 	x.backend, x.address, x.refused, x.retries = 0, 0, 0, 0
 	x.attempts, x.interims, x.status = 0, 0, 0
 	x.fault, x.lost, x.refusal = nil, nil, nil
-	x.client, x.trusted, x.https = netip.Addr{}, false, false
+	x.client, x.trusted, x.https, x.hostOfBackend = netip.Addr{}, false, false, false
 	x.parked, x.working, x.downGone, x.own = false, false, false, false
 	x.answering, x.prepared, x.reused = false, false, false
 	x.tunnel = false

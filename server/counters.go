@@ -113,7 +113,7 @@ func addProxy(a *proxy.Stats, b proxy.Stats) {
 	}{
 		{&a.Exchanges, b.Exchanges}, {&a.Own, b.Own}, {&a.Cut, b.Cut}, {&a.ClientGone, b.ClientGone},
 		{&a.Retries, b.Retries}, {&a.LateResumes, b.LateResumes}, {&a.Panics, b.Panics}, {&a.Shed, b.Shed},
-		{&a.TooLarge, b.TooLarge}, {&a.InterimsLost, b.InterimsLost}, {&a.Refused, b.Refused},
+		{&a.TooLarge, b.TooLarge}, {&a.InterimsLost, b.InterimsLost}, {&a.Refused, b.Refused}, {&a.Loops, b.Loops},
 	} {
 		*f.sum += f.n
 	}

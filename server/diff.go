@@ -127,6 +127,9 @@ func restartKeys(old, next *config.Config) []string {
 	if a.PIDFile != b.PIDFile {
 		keys = append(keys, "pid_file")
 	}
+	if a.Via != b.Via {
+		keys = append(keys, "via")
+	}
 	return keys
 }
 

@@ -89,7 +89,9 @@ func (b *build) openListeners() error {
 		if err != nil {
 			return err
 		}
-		to := &bound{b.server.proxy.Service(&proxy.Listener{Name: c.Name, BodyMax: c.Limits.BodySize, Log: logs})}
+		to := &bound{b.server.proxy.Service(&proxy.Listener{
+			Name: c.Name, BodyMax: c.Limits.BodySize, Log: logs, Trusted: trustOf(&c.Trusted), Forwarded: c.Forwarded,
+		})}
 		for _, a := range c.Addresses {
 			key := keyOf(&a)
 			times[key]++ // port 0 may be given several times
@@ -106,6 +108,14 @@ func (b *build) openListeners() error {
 		}
 	}
 	return nil
+}
+
+// trustOf returns whom a listener believes; nil: nobody.
+func trustOf(t *config.Trusted) *proxy.Trust {
+	if len(t.Networks) == 0 && !t.Unix {
+		return nil
+	}
+	return &proxy.Trust{Networks: t.Networks, Unix: t.Unix}
 }
 
 func keyOf(a *config.Address) string {

@@ -80,6 +80,8 @@ var proxyRows = []row[proxy.Stats]{
 		func(s *proxy.Stats) uint64 { return s.Cut }},
 	{"edge_clients_gone_total", "Requests whose client left before the answer.", "", "",
 		func(s *proxy.Stats) uint64 { return s.ClientGone }},
+	{"edge_loops_detected_total", "Requests that went in circles.", "", "",
+		func(s *proxy.Stats) uint64 { return s.Loops }},
 	{"edge_retries_total", "Further attempts of requests.", "", "",
 		func(s *proxy.Stats) uint64 { return s.Retries }},
 	{"edge_bodies_too_large_total", "Request bodies above limits.body_size.", "", "",

@@ -3,7 +3,7 @@ package server
 import (
 	_ "embed" // the hello page
 	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/h1"
@@ -19,28 +19,19 @@ const htmlType = "text/html; charset=utf-8"
 // makeRoutes makes the upstreams and the routes of the configuration, and waits a moment for names that are new.
 func (b *build) makeRoutes() error {
 	var routes []proxy.Route
-	taken := make(map[string]bool)
-	add := func(r proxy.Route) {
-		// Of two routes with one pattern the first wins; the check has warned of the other.
-		id := fmt.Sprintf("%t %s %s", r.Exact, r.Host, strings.TrimSuffix(r.Path, "/"))
-		if !taken[id] {
-			taken[id] = true
-			routes = append(routes, r)
-		}
+	list := b.config.Routes
+	if f := b.config.Fallback; (f.Kind != config.DestStatus || f.Status != 404) && !slices.ContainsFunc(list, takesAll) {
+		list = append(slices.Clip(list), config.Route{Name: "default", Path: "/", Dest: f})
 	}
-	for i := range b.config.Routes {
-		r, err := b.route(&b.config.Routes[i])
+	for i := range list {
+		if list[i].Shadowed { // the check has warned of it
+			continue
+		}
+		r, err := b.route(&list[i])
 		if err != nil {
 			return err
 		}
-		add(r)
-	}
-	if f := b.config.Fallback; f.Kind != config.DestStatus || f.Status != 404 {
-		r, err := b.route(&config.Route{Name: "default", Path: "/", Dest: f})
-		if err != nil {
-			return err
-		}
-		add(r)
+		routes = append(routes, r)
 	}
 	b.resolve()
 	var err error
@@ -48,11 +39,29 @@ func (b *build) makeRoutes() error {
 	return err
 }
 
-func (b *build) route(c *config.Route) (proxy.Route, error) {
-	r := proxy.Route{Name: c.Name, Host: c.Host, Path: c.Path, Exact: c.PathKind == config.PathExact}
+// takesAll reports whether r takes every request that no other route does.
+func takesAll(r config.Route) bool {
+	return r.Host == "" && r.Path == "/" && r.PathKind == config.PathPrefix &&
+		len(r.Methods)+len(r.Header)+len(r.Query) == 0
+}
+
+func (b *build) route(c *config.Route) (r proxy.Route, err error) {
+	r = proxy.Route{
+		Name: c.Name, Host: c.Host, Path: c.Path, Exact: c.PathKind == config.PathExact, Methods: c.Methods,
+		Header: conditions(c.Header), Query: conditions(c.Query), Weight: c.Weight,
+	}
+	if c.Rewrite != (config.Rewrite{}) {
+		w := proxy.Rewrite(c.Rewrite)
+		r.Rewrite = &w
+	}
 	switch c.Dest.Kind {
 	case config.DestUpstream:
-		r.To = proxy.To(b.upstream(&b.config.Upstreams[c.Dest.Upstream], c.FirstByte, c.Read).Upstream)
+		u := &b.config.Upstreams[c.Dest.Upstream]
+		r.To = proxy.ToHost(b.upstream(u, c.FirstByte, c.Read).Upstream, hostOf(u))
+	case config.DestRedirect:
+		if r.To, err = proxy.Redirect(c.Dest.Location, c.Dest.Status); err != nil {
+			return r, fmt.Errorf("route %s: %w", c.Name, err)
+		}
 	case config.DestStatus:
 		r.To = proxy.Answer(c.Dest.Status, "text/plain; charset=utf-8", statusText(c.Dest.Status))
 	case config.DestHello:
@@ -62,9 +71,27 @@ func (b *build) route(c *config.Route) (proxy.Route, error) {
 	if len(c.RequestHeaders) > 0 || len(c.ResponseHeaders) > 0 {
 		r.Filters = append(r.Filters, proxy.SetFields(fields(c.RequestHeaders), fields(c.ResponseHeaders)))
 	}
-	var err error
 	r.Log, err = b.logsOfRoute(c)
 	return r, err
+}
+
+// hostOf returns the Host for the backends of u, as proxy.ToHost wants it.
+func hostOf(u *config.Upstream) string {
+	switch u.Host {
+	case "keep":
+		return ""
+	case "backend":
+		return proxy.HostOfBackend
+	}
+	return u.Host
+}
+
+func conditions(list []config.Condition) []proxy.Condition {
+	var all []proxy.Condition
+	for _, c := range list {
+		all = append(all, proxy.Condition(c))
+	}
+	return all
 }
 
 // statusText is the text of an answer that is nothing but a status. RFC 9110 §6.4.1: 204 and 304 have none.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"runtime"
 	"sync"
@@ -68,6 +69,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{opts: o, engine: e, proxy: proxy.New(e, empty), present: &generation{config: &config.Config{}}}
+	s.proxy.SetName(viaOf(cfg))
 	s.counters.init(s)
 	b := s.build(cfg)
 	if err := errors.Join(b.openLogs(), b.makeRoutes()); err != nil {
@@ -77,6 +79,14 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	}
 	s.commit(b)
 	return s, nil
+}
+
+// viaOf returns the name of the process in Via.
+func viaOf(cfg *config.Config) string {
+	if cfg.Global.Via == "unique" {
+		return fmt.Sprintf("%s-%08x", proxy.DefaultName, rand.Uint32())
+	}
+	return cfg.Global.Via
 }
 
 func reactorsOf(cfg *config.Config) int {

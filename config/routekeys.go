@@ -1,0 +1,104 @@
+package config
+
+import (
+	"slices"
+	"time"
+)
+
+func routesSection() *section {
+	return &section{
+		path: "routes", shape: shapeList,
+		aliases: []sectionAlias{{"proxy.rules", shapeList, "with `upstream` for `dest`"}},
+		doc: "Where requests go. The most specific route wins, whatever its place in the file: by host (exact, then the " +
+			"longest `*.name`, then any), then by path (exact, then the longest prefix), then by the number of " +
+			"conditions; what is still equal shares the requests by `weight`. A pattern that ends in `/*` or `/` is a " +
+			"prefix by segments (`/api/*` takes `/api` and `/api/x`, not `/apix`; `/` takes everything), any other is " +
+			"exact; `=/` is the root alone. Paths are compared as they are sent. Conditions (`methods`, `header`, " +
+			"`query`) all have to hold, for the request as the client sent it; where they do not, a less specific route " +
+			"may take it. What no route takes is answered 404.",
+		open: func(doc *document, _ target, _ *node) target {
+			e := &routeEntry{}
+			doc.routes = append(doc.routes, e)
+			return e
+		},
+		keys: slices.Concat(matchKeys(), destKeys()),
+	}
+}
+
+// matchKeys say which requests a route takes.
+func matchKeys() []*key {
+	return []*key{
+		{path: "name", typ: typeString, example: `"api"`,
+			into: into(func(e *routeEntry) *string { return &e.Name }),
+			doc:  "Its name in logs and metrics; the pattern when there is none."},
+		{path: "pattern", typ: typeString, example: `"api.example.com/v1/*"`,
+			into: into(func(e *routeEntry) *string { return &e.pattern }),
+			doc: "Host and path in one. What stands before the first `/` is the host; none is any host, `*.example.com` any " +
+				"below that one."},
+		{path: "host", typ: typeStrings, example: `["example.com", "www.example.com"]`,
+			into: into(func(e *routeEntry) *[]string { return &e.hosts }),
+			doc:  "Instead of `pattern`: the hosts."},
+		{path: "path", typ: typeString, example: `"/v1/*"`,
+			into: into(func(e *routeEntry) *string { return &e.path }),
+			doc:  "Instead of `pattern`: the path, everything when there is none."},
+		{path: "methods", typ: typeMethods, example: `["GET", "HEAD"]`,
+			into: into(func(e *routeEntry) *[]string { return &e.Methods }),
+			doc:  "Condition: the methods. CONNECT and TRACE are only taken where they are named, else answered 405."},
+		{path: "header", typ: typeFields, example: `{ X-Env = "prod", User-Agent = "~curl/[0-9]" }`,
+			into: into(func(e *routeEntry) *[]Condition { return &e.Header }),
+			doc: "Condition: a name alone is there (`header = \"X-Beta\"`); a value in a table is equal, or found by " +
+				"the regular expression (RE2) behind a `~`. Of several fields of that name one suffices."},
+		{path: "query", typ: typeParameters, example: `{ version = "2" }`,
+			into: into(func(e *routeEntry) *[]Condition { return &e.Query }),
+			doc:  "Condition: parameters of the query, likewise; they are compared decoded."},
+		{path: "weight", typ: typeInt, min: "1", max: "65535", example: "90",
+			into: into(func(e *routeEntry) *int { return &e.Weight }),
+			doc:  "Its share of the requests among routes that are equal in pattern and conditions."},
+	}
+}
+
+// destKeys say what a route does.
+func destKeys() []*key {
+	return []*key{
+		{path: "dest", typ: typeString, example: `"api"`, aliases: []string{".upstream"},
+			into: into(func(e *routeEntry) *string { return &e.dest }),
+			doc: "An upstream, `host:port` (several with commas between), `http://host:port`, `unix:/path`, " +
+				"`redirect:URL` or `status:404`."},
+		{path: "redirect.to", typ: typeString, example: `"https://example.com{path}"`,
+			into: into(func(e *routeEntry) *string { return &e.redirect }),
+			doc: "Instead of `dest`: where the client is sent. `{path}`, `{query}`, `{host}`, `{scheme}` and `{method}` " +
+				"are those of the request. The query is kept unless there is a `?` or `{query}`; a `?` at the end " +
+				"takes it away."},
+		{path: "redirect.status", typ: typeInt, def: "308", min: "301", max: "308", example: "301",
+			into: into(func(e *routeEntry) *int { return &e.redirectStatus }),
+			doc:  "301, 302, 303, 307 or 308."},
+		{path: "rewrite.strip_prefix", typ: typeString, example: `"/v1"`,
+			into: into(func(e *routeEntry) *string { return &e.Rewrite.StripPrefix }),
+			doc:  "What the backend does not see of a path that begins with it, by segments."},
+		{path: "rewrite.add_prefix", typ: typeString, example: `"/service"`,
+			into: into(func(e *routeEntry) *string { return &e.Rewrite.AddPrefix }),
+			doc:  "What the backend sees before the path, or before what is left of it."},
+		{path: "rewrite.path", typ: typeString, example: `"/index{path}"`,
+			into: into(func(e *routeEntry) *string { return &e.Rewrite.Path }),
+			doc:  "Instead of both: the path that the backend sees, with variables as in `redirect.to`."},
+		{path: "load_balancing", typ: typeChoice, enum: []string{"round_robin"}, synonyms: balancingSynonyms,
+			later: laterBalancing, example: `"round_robin"`,
+			into: into(func(e *routeEntry) *string { return &e.LoadBalancing }),
+			doc:  "Instead of what the upstream says."},
+		{path: "headers.request", typ: typeHeaders, example: `{ X-Env = "prod", Cookie = "" }`,
+			into: into(func(e *routeEntry) *[]Header { return &e.RequestHeaders }),
+			doc:  "Fields to set in the request; an empty value removes the field."},
+		{path: "headers.response", typ: typeHeaders, example: `{ Server = "" }`,
+			into: into(func(e *routeEntry) *[]Header { return &e.ResponseHeaders }),
+			doc:  "Fields to set in the answer; an empty value removes the field."},
+		{path: "access_log", typ: typeAccessLog, example: "false",
+			into: into(func(e *routeEntry) *AccessLog { return &e.AccessLog }),
+			doc:  "Where its requests are logged instead of where the listener says; `false`: nowhere."},
+		{path: "timeouts.first_byte", typ: typeDuration, min: "1ms", max: "24h", example: `"5s"`,
+			into: into(func(e *routeEntry) *time.Duration { return &e.FirstByte }),
+			doc:  "Instead of what the upstream says."},
+		{path: "timeouts.read", typ: typeDuration, min: "1ms", max: "24h", example: `"5s"`,
+			into: into(func(e *routeEntry) *time.Duration { return &e.Read }),
+			doc:  "Instead of what the upstream says."},
+	}
+}

@@ -1,0 +1,228 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+func (r *resolver) routes() {
+	slices.SortStableFunc(r.doc.routes, func(a, b *routeEntry) int { return a.node.head.compare(b.node.head) })
+	names, made := make(map[string]span), make(map[string]int)
+	for i, e := range r.doc.routes {
+		fill(e, nil)
+		e.Entry, e.Pos = i, e.node.head.pos()
+		right := !e.odd
+		r.destOf(e)
+		r.rewrite(e)
+		patterns, ok := r.patternsOf(e)
+		if e.has("name") {
+			r.unique(names, e.Name, e.at("name"), "route")
+		}
+		for _, p := range patterns {
+			route := e.Route
+			if right && ok {
+				route.Shadowed = r.shadowed(e, p)
+			}
+			route.Host, route.Path, route.PathKind = p.host, p.path, p.kind
+			if route.Name == "" {
+				route.Name = patternName(e, p)
+				id := route.Name + " " + route.Host
+				if made[id]++; made[id] > 1 {
+					route.Name += " #" + strconv.Itoa(made[id])
+				}
+			}
+			r.c.Routes = append(r.c.Routes, route)
+		}
+	}
+}
+
+// patternName names a route after its pattern: that of the file where there is one.
+func patternName(e *routeEntry, p pattern) string {
+	if e.pattern != "" {
+		return e.pattern
+	}
+	return p.String()
+}
+
+// patternsOf returns what the route matches, one pattern for each of its hosts.
+func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
+	switch {
+	case e.failed("pattern") || e.failed("host") || e.failed("path"):
+		return nil, false
+	case e.has("pattern"):
+		for _, other := range []string{"host", "path"} {
+			if e.has(other) {
+				at, first := e.at(other), e.at("pattern")
+				r.rep.conflict(at, first, "", "%q and the pattern at %s exclude each other", other, first.seenFrom(at))
+				return nil, false
+			}
+		}
+		p, wrong, hint := parsePattern(e.pattern)
+		if wrong != "" {
+			r.rep.error(e.at("pattern"), hint, "%s", wrong)
+		}
+		return []pattern{p}, wrong == ""
+	case !e.has("host") && !e.has("path"):
+		if e.has("methods") || e.has("header") || e.has("query") {
+			return []pattern{{path: "/"}}, !e.failed("methods") && !e.failed("header") && !e.failed("query")
+		}
+		if !e.odd {
+			r.rep.error(e.node.head, `add pattern = "/*" for everything`, "this route has no pattern")
+		}
+		return nil, false
+	}
+	return r.hostsAndPath(e)
+}
+
+func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
+	base := pattern{path: "/"}
+	ok = true
+	if e.has("path") {
+		p, wrong, hint := parsePath(e.path)
+		if wrong != "" {
+			r.rep.error(e.at("path"), hint, "%s", wrong)
+			ok = false
+		}
+		base = p
+	}
+	if !e.has("host") {
+		return []pattern{base}, ok
+	}
+	if len(e.hosts) == 0 {
+		r.rep.error(e.at("host"), "", "\"host\" must not be empty")
+		return nil, false
+	}
+	for _, h := range e.hosts {
+		host, wrong, hint := parseRouteHost(h)
+		base.host = host
+		if wrong != "" {
+			r.rep.error(e.at("host"), hint, "%s", wrong)
+			ok = false
+		} else if slices.Contains(all, base) {
+			r.rep.error(e.at("host"), "", "host %q is there twice", h)
+			ok = false
+		}
+		all = append(all, base)
+	}
+	return all, ok
+}
+
+// patternTaken is a route that takes what another one would.
+type patternTaken struct {
+	at     span
+	weight bool
+}
+
+// conditionsKey is equal for entries whose conditions are the same, in whatever order.
+func (e *routeEntry) conditionsKey() string {
+	var all []string
+	for _, m := range e.Methods {
+		all = append(all, fmt.Sprintf("m%q", m))
+	}
+	for _, c := range e.Header {
+		all = append(all, fmt.Sprintf("h%q%q", strings.ToLower(c.Name), c.Value))
+	}
+	for _, c := range e.Query {
+		all = append(all, fmt.Sprintf("q%q%q", c.Name, c.Value))
+	}
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), " ")
+}
+
+// shadowed warns of a route that an earlier one, equal in pattern and conditions, leaves nothing to.
+func (r *resolver) shadowed(e *routeEntry, p pattern) bool {
+	conditions := e.conditionsKey()
+	key := fmt.Sprintf("%s %s %s %s", p.host, p.path, p.kind, conditions)
+	old, found := r.patterns[key]
+	if !found {
+		r.patterns[key] = patternTaken{e.node.head, e.Weight > 0}
+		return false
+	}
+	if old.weight && e.Weight > 0 {
+		return false
+	}
+	what, why := "this route can never match", "the same pattern"
+	if len(e.hosts) > 1 {
+		what += " for " + p.host
+	}
+	if conditions != "" {
+		why += " and conditions"
+	}
+	switch {
+	case old.weight:
+		why += ", and this one has no weight"
+	case e.Weight > 0:
+		why += " and no weight"
+	}
+	r.rep.warnConflict(codeShadowedRoute, e.node.head, old.at, "%s: %s at %s has %s",
+		what, p, old.at.seenFrom(e.node.head), why)
+	return true
+}
+
+// destOf resolves what the route does: dest or redirect.
+func (r *resolver) destOf(e *routeEntry) {
+	switch {
+	case e.has("redirect.to") && e.has("dest"):
+		at, first := e.at("redirect.to"), e.at("dest")
+		r.rep.conflict(at, first, "", "a redirect and the dest at %s exclude each other", first.seenFrom(at))
+	case e.has("redirect.to"):
+		if !e.failed("redirect.to") && !e.failed("redirect.status") {
+			e.Dest = r.redirect(e.redirect, e.redirectStatus, e.at("redirect.to"))
+		}
+		if s := e.redirectStatus; !slices.Contains(redirectStatuses, s) && !e.failed("redirect.status") {
+			r.rep.error(e.at("redirect.status"), "", "the status of a redirect is 301, 302, 303, 307 or 308")
+		}
+	case e.has("redirect.status"):
+		if e.failed("redirect.status") {
+			return
+		}
+		r.rep.error(e.at("redirect.status"), `add to = "https://example.com{path}"`, "this redirect leads nowhere")
+	case e.lacks("dest"):
+		r.rep.error(e.node.head, `add dest = "host:port", or the name of an upstream`, "this route has no dest")
+	case e.has("dest") && !e.failed("dest"):
+		e.Dest = r.dest(e.dest, e.at("dest"))
+	}
+}
+
+var redirectStatuses = []int{301, 302, 303, 307, 308}
+
+func (r *resolver) redirect(to string, status int, at span) Dest {
+	if _, err := message.ParseLocation(to); err != nil {
+		r.rep.error(at, "", "redirect to %s: %v", quote(to), err)
+	}
+	return Dest{Kind: DestRedirect, Status: status, Location: to}
+}
+
+// rewrite checks how the route changes the path.
+func (r *resolver) rewrite(e *routeEntry) {
+	for _, name := range []string{"strip_prefix", "add_prefix", "path"} {
+		path := "rewrite." + name
+		if !e.has(path) || e.failed(path) {
+			continue
+		}
+		at, text := e.at(path), e.values[path].(string)
+		_, err := message.ParsePath(text)
+		switch {
+		case name == "path" && err != nil:
+			r.rep.error(at, "", "rewrite to %s: %v", quote(text), err)
+		case name == "path" && (e.has("rewrite.strip_prefix") || e.has("rewrite.add_prefix")):
+			r.rep.error(at, "", "a rewrite has either a path or prefixes")
+		case name != "path" && !strings.HasPrefix(text, "/"):
+			r.rep.error(at, "did you mean "+quote("/"+text)+"?", "a prefix begins with \"/\"")
+		case name != "path" && (err != nil || strings.ContainsAny(text, "{}?*")):
+			r.rep.error(at, "", "a prefix stands as it is sent: no variables, no \"?\", the rest percent-encoded")
+		}
+	}
+	if e.Rewrite != (Rewrite{}) && e.Dest.Kind != DestUpstream {
+		for _, name := range []string{"rewrite.strip_prefix", "rewrite.add_prefix", "rewrite.path"} {
+			if e.has(name) {
+				r.rep.error(e.nodes[name].head, "", "a rewrite is for what goes to a backend")
+				break
+			}
+		}
+	}
+}
