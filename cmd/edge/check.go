@@ -13,7 +13,7 @@ import (
 
 // checkOptions are the flags of edge check.
 type checkOptions struct {
-	conf         string
+	sources
 	json, strict bool
 }
 
@@ -27,8 +27,8 @@ func newCheck() *cobra.Command {
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), o) },
 	}
-	confFlag(cmd.Flags(), &o.conf)
-	cmd.Flags().BoolVar(&o.json, "json", false, "print findings as JSON")
+	o.flags(cmd.Flags())
+	cmd.Flags().BoolVar(&o.json, "json", false, "print findings as JSON, see docs/operations.md")
 	cmd.Flags().BoolVar(&o.strict, "strict", false, "exit with 2 when there are warnings")
 	return cmd
 }
@@ -37,9 +37,9 @@ func newCheck() *cobra.Command {
 func check(out, problems io.Writer, o checkOptions) error {
 	path := locate(o.conf)
 	if path == "" {
-		return errors.New("no configuration: neither ./edge.toml nor /etc/edge/edge.toml exists; name one with -c")
+		return errors.New("no configuration: none of " + placesText + " exists; name one with -c")
 	}
-	cfg, report := config.Load(path)
+	cfg, report := o.load(path)
 	if err := show(out, problems, o, cfg, report); err != nil {
 		return err
 	}

@@ -61,9 +61,9 @@ func newRoot() *cobra.Command {
 			case showVersion:
 				return printVersion(cmd.OutOrStdout(), false)
 			case test:
-				return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), checkOptions{conf: conf})
+				return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), checkOptions{sources: sources{conf: conf}})
 			}
-			return runConfig(conf)
+			return runConfig(sources{conf: conf})
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })

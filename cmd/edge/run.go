@@ -14,24 +14,37 @@ import (
 )
 
 // places are where a configuration is looked for when none is named.
-var places = []string{"edge.toml", "/etc/edge/edge.toml"}
+var places = []string{"edge.toml", "edge.yaml", "/etc/edge/edge.toml"}
+
+const placesText = "./edge.toml, ./edge.yaml, /etc/edge/edge.toml"
+
+// sources are the flags that say where the configuration comes from.
+type sources struct {
+	conf string
+	set  []string
+}
+
+func (s *sources) flags(f *pflag.FlagSet) {
+	confFlag(f, &s.conf)
+	f.StringArrayVar(&s.set, "set", nil, "`key=value` that beats the file, as in --set http.listen=:8081; repeatable")
+}
 
 func confFlag(f *pflag.FlagSet, conf *string) {
-	f.StringVarP(conf, "conf", "c", "", "configuration `file`; without it ./edge.toml, then /etc/edge/edge.toml")
+	f.StringVarP(conf, "conf", "c", "", "configuration `file`; without it the first of "+placesText)
 }
 
 func newRun() *cobra.Command {
-	var conf string
+	var from sources
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Serve what the configuration says, in the foreground",
 		Long: "Serve what the configuration says, in the foreground. Without a file it answers with a hello page on " +
-			":8080.\n\nSIGHUP reads the file again, SIGUSR1 opens the logs again, SIGTERM and SIGQUIT let requests " +
+			":8080.\n\nSIGHUP reads the files again, SIGUSR1 opens the logs again, SIGTERM and SIGQUIT let requests " +
 			"end within grace_period, SIGINT stops at once.",
 		Args: noArguments,
-		RunE: func(*cobra.Command, []string) error { return runConfig(conf) },
+		RunE: func(*cobra.Command, []string) error { return runConfig(from) },
 	}
-	confFlag(cmd.Flags(), &conf)
+	from.flags(cmd.Flags())
 	return cmd
 }
 
@@ -48,23 +61,25 @@ func locate(conf string) string {
 	return ""
 }
 
-func load(path string) (*config.Config, *config.Report) {
+// load reads the file at path, the hello page when there is none, and what the command line sets.
+func (s *sources) load(path string) (*config.Config, *config.Report) {
+	o := config.Options{Set: s.set}
 	if path == "" {
-		return config.Parse("(no file)", []byte("allow = [\"no-listener\"]"))
+		return o.Parse("(no file)", []byte("allow = [\"no-listener\"]"))
 	}
-	return config.Load(path)
+	return o.Load(path)
 }
 
 // runConfig serves until a signal comes.
-func runConfig(conf string) error {
-	path := locate(conf)
-	cfg, report := load(path)
+func runConfig(from sources) error {
+	path := locate(from.conf)
+	cfg, report := from.load(path)
 	if err := report.Render(os.Stderr); err != nil || !report.OK() {
 		return exit(exitError)
 	}
 	o := server.RunOptions{Started: func(s *server.Server) { sayHello(s, cfg) }}
 	if path != "" {
-		o.Load = func() (*config.Config, *config.Report) { return config.Load(path) }
+		o.Load = func() (*config.Config, *config.Report) { return from.load(path) }
 	}
 	return server.Run(cfg, o)
 }

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// folder makes a folder of configuration files.
+func folder(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// runIn starts edge in a folder and waits until it listens.
+func runIn(t *testing.T, dir string, args ...string) *running {
+	t.Helper()
+	r := &running{}
+	r.Process = testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: args, Dir: dir})
+	r.addr = r.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	return r
+}
+
+// named is an origin that answers with its name.
+func named(t *testing.T, name string) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, name) }))
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+func curl(t *testing.T, url string) string {
+	t.Helper()
+	out, err := exec.Command("curl", "-sS", "--max-time", "10", url).CombinedOutput()
+	if err != nil {
+		t.Fatalf("curl %s: %v %s", url, err, out)
+	}
+	return string(out)
+}
+
+// Two sections are a load balancer.
+func TestRun_backendsAndNetworkAlone(t *testing.T) {
+	dir := folder(t, map[string]string{"edge.toml": fmt.Sprintf(`
+[network]
+listen = ["127.0.0.1:0", "[::1]:0"]
+
+[load_balancing]
+[[load_balancing.backends]]
+name = "backend1"
+address = %q
+weight = 2
+
+[[load_balancing.backends]]
+name = "backend2"
+address = %q
+weight = 1
+`, named(t, "one"), named(t, "two"))})
+	e := runIn(t, dir, "run", "--set", "threads=1", "--set", "log.output=[]")
+	counts := make(map[string]int)
+	for range 30 {
+		counts[curl(t, "http://"+e.addr+"/")]++
+	}
+	if counts["one"] != 20 || counts["two"] != 10 {
+		t.Errorf("30 requests went to %v, want 20 and 10", counts)
+	}
+}
+
+// The five lines that every deployment of such a load balancer begins with. As they are they serve the hello page on
+// port 8080, which may be taken here.
+func TestRun_fiveLinesOfYAML(t *testing.T) {
+	dir := folder(t, map[string]string{"conf.yaml": `---
+version: 1
+threads: 2
+pid_file: load_balancer.pid
+error_log: load_balancer_err.log
+upgrade_sock: load_balancer.sock
+`})
+	code, out := edge(t, "check", "-c", filepath.Join(dir, "conf.yaml"))
+	if code != 0 || !strings.Contains(out, "configuration OK: 1 listener, 0 routes, 0 upstreams") {
+		t.Errorf("check: %d %s", code, out)
+	}
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: dir,
+		Args: []string{"run", "-c", "conf.yaml", "--set", "http.listen=127.0.0.1:0"}})
+	log := filepath.Join(dir, "load_balancer_err.log")
+	var addr string
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		text, _ := os.ReadFile(log)
+		_, rest, _ := strings.Cut(string(text), `"msg":"listening"`)
+		_, rest, _ = strings.Cut(rest, `"address":"`)
+		addr, _, _ = strings.Cut(rest, `"`)
+		return addr != ""
+	}, "it listens")
+	if body := curl(t, "http://"+addr+"/"); !strings.Contains(body, "No route takes this request") {
+		t.Errorf("got %q", body)
+	}
+	if pid, err := os.ReadFile(filepath.Join(dir, "load_balancer.pid")); err != nil || len(pid) == 0 {
+		t.Errorf("pid file: %q %v", pid, err)
+	}
+	if code := p.Stop(); code != 0 {
+		t.Errorf("ends with %d", code)
+	}
+}
+
+func TestRun_reloadReadsIncludesAndSecretsAgain(t *testing.T) {
+	dir := folder(t, map[string]string{
+		"edge.yaml":     "include: conf.d/*\nlog: {output: []}\nhttp:\n  listen: 127.0.0.1:0\n",
+		"conf.d/a.toml": "[[routes]]\npattern = '/a'\ndest = 'status:${file:status}'\n",
+		"status":        "201\n",
+	})
+	e := runIn(t, dir)
+	ask := func(path string) int {
+		resp, _ := get(t, client(t), "http://"+e.addr+path)
+		return resp.StatusCode
+	}
+	if a, b := ask("/a"), ask("/b"); a != 201 || b != 404 {
+		t.Fatalf("before: %d %d, want 201 404", a, b)
+	}
+	change := func(name, text string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change("conf.d/b.json", `{"routes": [{"pattern": "/b", "dest": "status:202"}]}`)
+	change("status", "203\n")
+	e.Signal(syscall.SIGHUP)
+	e.WaitLine(`"msg":"configuration reloaded"`)
+	if a, b := ask("/a"), ask("/b"); a != 203 || b != 202 {
+		t.Errorf("after: %d %d, want 203 202", a, b)
+	}
+	change("conf.d/b.json", `{"routes": [}`)
+	e.Signal(syscall.SIGHUP)
+	e.WaitLine(`"level":"ERROR".*conf.d/b.json:1:13: error: `)
+	e.WaitLine(`reload failed, nothing has changed`)
+	if b := ask("/b"); b != 202 {
+		t.Errorf("behind the bad file: %d", b)
+	}
+}
+
+func TestCheck_files(t *testing.T) {
+	dir := folder(t, map[string]string{
+		"edge.yaml":  "include: [a.toml]\nhttp: {listen: ':80'}\nroutes: [{pattern: /*, dest: 'status:204'}]\n",
+		"a.toml":     "[upstreams.spare]\nbackends = [{ address = '10.0.0.1:80' }]\n",
+		"secret":     "tops3cret!",
+		"wrong.toml": "log_level = '${file:secret}'\n",
+	})
+	for _, c := range []struct {
+		args string
+		code int
+		want string
+	}{
+		{"check", 0, `a.toml:1:1: warning: no route goes to upstream "spare"   [unused-upstream]`},
+		{"check --strict", 2, "unused-upstream"},
+		{"check --strict --set allow=['unused-upstream']", 0, "configuration OK"},
+		{"check --json", 0, `"ok": true`},
+		{"check --set threads=0", 1, `--set:1:9: error: "threads" must be between 1 and 1024`},
+		{"check -c wrong.toml", 1, `not "${…}"`},
+		{"check --json -c wrong.toml", 1, `"ok": false`},
+		{"run --set threads=0", 1, "--set:1:9"},
+	} {
+		cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), strings.Fields(c.args)...)
+		cmd.Dir = dir
+		text, _ := cmd.CombinedOutput()
+		if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(string(text), c.want) {
+			t.Errorf("edge %s: %d, want %d and %q in\n%s", c.args, code, c.code, c.want, text)
+		}
+		if strings.Contains(string(text), "tops3cret") {
+			t.Errorf("edge %s shows the secret:\n%s", c.args, text)
+		}
+	}
+}
