@@ -33,7 +33,8 @@ func (c *Conn) Leave() (m Moved, ok bool) {
 }
 
 // Adopt makes m a connection of r, with the handler h; OnOpen does not come. The error is ErrUnasked when the peer has
-// sent something meanwhile, ErrClosed when it has closed, ErrStopped when r has; then m is closed and nothing is called.
+// sent something meanwhile, ErrClosed when it has closed, ErrStopped when r has stopped; then m is closed and nothing
+// is called.
 func (r *Reactor) Adopt(m Moved, h Handler) (*Conn, error) {
 	if err := r.probe(m.fd); err != nil {
 		r.kernel.Close(m.fd)

@@ -21,7 +21,7 @@ type Options struct {
 	Lifetime     time.Duration // how old a connection may be to be kept; 0: no limit
 	Requests     int           // after how many requests a connection is not kept; 0: no limit
 	PerBackend   int           // connections open to one backend, over all reactors; 0: no limit
-	Queue        int           // exchanges that wait where PerBackend is reached, for each backend; 0: 500; below 0: none
+	Queue        int           // exchanges that wait because of PerBackend, for each backend; 0: 500; below 0: none
 	QueueTimeout time.Duration // how long one waits; 0: 1 s
 	Connect      time.Duration // to connect; 0: 5 s
 	Client       session.ClientOptions
