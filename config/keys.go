@@ -44,8 +44,8 @@ func globalSection() *section {
 				doc:  "Event loops of the process. `auto`: one for each core that the CPU limit of the cgroup allows."},
 			{path: "via", typ: typeToken, def: `"edge"`, example: `"unique"`, restart: true,
 				into: into(func(e *globalEntry) *string { return &e.Via }),
-				doc: "Its name in `Via` and `Proxy-Status`. A request that came through that name more than 8 times goes in " +
-					"circles and is answered 508. `unique`: `edge-` and a random number."},
+				doc: "Its name in `Via` and `Proxy-Status`. A request that came through that name more than 8 " +
+					"times goes in circles and is answered 508. `unique`: `edge-` and a random number."},
 			{path: "pid_file", typ: typeString, example: `"/run/edge/edge.pid"`, restart: true,
 				into: into(func(e *globalEntry) *string { return &e.PIDFile }),
 				doc:  "Where the process writes its id. None is written without it."},
@@ -91,8 +91,8 @@ func listenersSection() *section {
 				doc:  "Where its requests are logged instead of `[log] output`; `false`: nowhere."},
 			{path: "trusted_proxies", typ: typeNetworks, example: `["10.0.0.0/8", "unix"]`,
 				into: into(func(e *listenerEntry) *Trusted { return &e.Trusted }),
-				doc: "Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; `unix` is " +
-					"any on a Unix socket. What all others say there is replaced."},
+				doc: "Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; " +
+					"`unix` is any on a Unix socket. What all others say there is replaced."},
 			{path: "forwarded", typ: typeBool, def: "false", example: "true",
 				into: into(func(e *listenerEntry) *bool { return &e.Forwarded }),
 				doc:  "Tell backends of the client by `Forwarded` (RFC 7239) too, not by `X-Forwarded-*` alone."},
@@ -176,8 +176,8 @@ func poolKeys() []*key {
 				"other names of it."},
 		{path: "host", typ: typeHost, def: `"keep"`, example: `"backend"`,
 			into: into(func(e *upstreamEntry) *string { return &e.Host }),
-			doc: "The Host that backends are sent: `keep` that of the client, `backend` their own address, or this one. " +
-				"`headers.request` of a route overrides it."},
+			doc: "The Host that backends are sent: `keep` that of the client, `backend` their own address, or " +
+				"this one. `headers.request` of a route overrides it."},
 		{path: "pool.idle", typ: typeInt, def: "4096", min: "0", max: "1000000", example: "128",
 			into: into(func(e *upstreamEntry) *int { return &e.Pool.Idle }),
 			doc:  "Idle connections kept, for the whole process."},

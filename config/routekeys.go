@@ -9,13 +9,13 @@ func routesSection() *section {
 	return &section{
 		path: "routes", shape: shapeList,
 		aliases: []sectionAlias{{"proxy.rules", shapeList, "with `upstream` for `dest`"}},
-		doc: "Where requests go. The most specific route wins, whatever its place in the file: by host (exact, then the " +
-			"longest `*.name`, then any), then by path (exact, then the longest prefix), then by the number of " +
-			"conditions; what is still equal shares the requests by `weight`. A pattern that ends in `/*` or `/` is a " +
-			"prefix by segments (`/api/*` takes `/api` and `/api/x`, not `/apix`; `/` takes everything), any other is " +
-			"exact; `=/` is the root alone. Paths are compared as they are sent. Conditions (`methods`, `header`, " +
-			"`query`) all have to hold, for the request as the client sent it; where they do not, a less specific route " +
-			"may take it. What no route takes is answered 404.",
+		doc: "Where requests go. The most specific route wins, whatever its place in the file: by host (exact, " +
+			"then the longest `*.name`, then any), then by path (exact, then the longest prefix), then by the " +
+			"number of conditions; what is still equal shares the requests by `weight`. A pattern that ends in " +
+			"`/*` or `/` is a prefix by segments (`/api/*` takes `/api` and `/api/x`, not `/apix`; `/` takes " +
+			"everything), any other is exact; `=/` is the root alone. Paths are compared as they are sent. " +
+			"Conditions (`methods`, `header`, `query`) all have to hold, for the request as the client sent it; " +
+			"where they do not, a less specific route may take it. What no route takes is answered 404.",
 		open: func(doc *document, _ target, _ *node) target {
 			e := &routeEntry{}
 			doc.routes = append(doc.routes, e)
@@ -33,8 +33,8 @@ func matchKeys() []*key {
 			doc:  "Its name in logs and metrics; the pattern when there is none."},
 		{path: "pattern", typ: typeString, example: `"api.example.com/v1/*"`,
 			into: into(func(e *routeEntry) *string { return &e.pattern }),
-			doc: "Host and path in one. What stands before the first `/` is the host; none is any host, `*.example.com` any " +
-				"below that one."},
+			doc: "Host and path in one. What stands before the first `/` is the host; none is any host, " +
+				"`*.example.com` any below that one."},
 		{path: "host", typ: typeStrings, example: `["example.com", "www.example.com"]`,
 			into: into(func(e *routeEntry) *[]string { return &e.hosts }),
 			doc:  "Instead of `pattern`: the hosts."},
@@ -66,9 +66,9 @@ func destKeys() []*key {
 				"`redirect:URL` or `status:404`."},
 		{path: "redirect.to", typ: typeString, example: `"https://example.com{path}"`,
 			into: into(func(e *routeEntry) *string { return &e.redirect }),
-			doc: "Instead of `dest`: where the client is sent. `{path}`, `{query}`, `{host}`, `{scheme}` and `{method}` " +
-				"are those of the request. The query is kept unless there is a `?` or `{query}`; a `?` at the end " +
-				"takes it away."},
+			doc: "Instead of `dest`: where the client is sent. `{path}`, `{query}`, `{host}`, `{scheme}` and " +
+				"`{method}` are those of the request. The query is kept unless there is a `?` or `{query}`; a " +
+				"`?` at the end takes it away."},
 		{path: "redirect.status", typ: typeInt, def: "308", min: "301", max: "308", example: "301",
 			into: into(func(e *routeEntry) *int { return &e.redirectStatus }),
 			doc:  "301, 302, 303, 307 or 308."},

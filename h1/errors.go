@@ -28,6 +28,7 @@ const (
 	badRequest      = 400
 	badGateway      = 502
 	uriTooLong      = 414
+	expectFailed    = 417
 	fieldsTooLarge  = 431
 	notImplemented  = 501
 	versionNotKnown = 505
@@ -54,6 +55,7 @@ var (
 	ErrNoHost           = fault(badRequest, protocolError, "no Host field")
 	ErrManyHosts        = fault(badRequest, protocolError, "more than one Host field")
 	ErrHost             = fault(badRequest, protocolError, "malformed host")
+	ErrExpectation      = fault(expectFailed, requestError, "expectation other than 100-continue")
 	ErrHostMismatch     = fault(badRequest, protocolError, "Host differs from the request target")
 )
 

@@ -45,8 +45,14 @@ func frameRequest(h *message.Head, m *marks) *Error {
 	}
 	// RFC 9110 §10.1.1: a server that receives 100-continue in an HTTP/1.0 request MUST ignore that expectation, and
 	// may omit the interim answer when the framing says that there is no content.
-	h.Continue = m.has(message.Expect) && h.Proto == message.HTTP11 && h.Length != 0 &&
-		message.EqualFold(h.Value(int(m.at[message.Expect])), "100-continue")
+	h.Continue = false
+	if m.has(message.Expect) && h.Proto == message.HTTP11 {
+		asked, e := expectation(h)
+		if e != nil {
+			return e
+		}
+		h.Continue = asked && h.Length != 0
+	}
 	h.Trailers = m.has(message.TE) && h.Proto == message.HTTP11 && acceptsTrailers(h)
 	return nil
 }
@@ -114,6 +120,28 @@ func frameSwitch(h *message.Head, m *marks) *Error {
 	}
 	h.Length, h.Chunked, h.Tunnel, h.Close = message.LengthUnknown, false, true, true
 	return nil
+}
+
+// expectation reports whether 100-continue is expected, and refuses what else is: RFC 9110 §10.1.1.
+func expectation(h *message.Head) (asked bool, e *Error) {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID != message.Expect || f.Dropped() {
+			continue
+		}
+		for v := h.Value(i); ; {
+			element, rest, more := cutList(v)
+			switch {
+			case message.EqualFold(element, "100-continue"):
+				asked = true
+			case len(element) > 0:
+				return false, ErrExpectation
+			}
+			if v = rest; !more {
+				break
+			}
+		}
+	}
+	return asked, nil
 }
 
 // frameBody reads Transfer-Encoding and Content-Length.

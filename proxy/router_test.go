@@ -245,7 +245,8 @@ func randomRequest(rng *rand.Rand) *message.Head {
 	for range rng.IntN(3) {
 		fields = append(fields, pick(rng, "X-A", "x-A", "Accept")+": "+pick(rng, "1", "2", "12"))
 	}
-	return ask(pick(rng, "GET", "GET", "POST", "PURGE", "OTHER"), randomHost(rng)+pick(rng, "", ":80"), target, fields...)
+	method := pick(rng, "GET", "GET", "POST", "PURGE", "OTHER")
+	return ask(method, randomHost(rng)+pick(rng, "", ":80"), target, fields...)
 }
 
 // modelMatch is the rule in words: of the routes that match the one with the best host, path, number of conditions.
@@ -307,7 +308,8 @@ func modelRank(r *Route, h *message.Head) (rank [3]int, ok bool) {
 	}
 	query, _ := url.ParseQuery(string(h.Query()))
 	for _, c := range r.Query {
-		if !modelHolds(c.Value, query[c.Name], func(i int) (string, string) { return c.Name, query[c.Name][i] }, c.Name) {
+		values := query[c.Name]
+		if !modelHolds(c.Value, values, func(i int) (string, string) { return c.Name, values[i] }, c.Name) {
 			return rank, false
 		}
 	}
@@ -345,7 +347,7 @@ func FuzzRouter_match(f *testing.F) {
 		h := ask("GET", host, target, "X-A: "+value)
 		got := r.match(h, &turns{})
 		if strings.ContainsAny(host, ":[]") || strings.HasSuffix(host, ".") || strings.ContainsAny(target, ";%") ||
-			!strings.HasPrefix(target, "/") || len(host) > 255 || strings.ToLower(host) != strings.ToLower(string(h.Host())) {
+			!strings.HasPrefix(target, "/") || len(host) > 255 {
 			return // where the model is too simple
 		}
 		for _, c := range []byte(host) {
@@ -364,7 +366,8 @@ func manyRoutes(n int) []Route {
 	routes := []Route{{Name: "all"}}
 	for i := range n - 1 {
 		routes = append(routes, Route{
-			Name: fmt.Sprint(i), Host: fmt.Sprintf("host-%d.example.com", i%100), Path: fmt.Sprintf("/v%d/users/%d", i%7, i),
+			Name: fmt.Sprint(i), Host: fmt.Sprintf("host-%d.example.com", i%100),
+			Path: fmt.Sprintf("/v%d/users/%d", i%7, i),
 		})
 	}
 	return routes

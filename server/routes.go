@@ -20,7 +20,8 @@ const htmlType = "text/html; charset=utf-8"
 func (b *build) makeRoutes() error {
 	var routes []proxy.Route
 	list := b.config.Routes
-	if f := b.config.Fallback; (f.Kind != config.DestStatus || f.Status != 404) && !slices.ContainsFunc(list, takesAll) {
+	f := b.config.Fallback
+	if (f.Kind != config.DestStatus || f.Status != 404) && !slices.ContainsFunc(list, takesAll) {
 		list = append(slices.Clip(list), config.Route{Name: "default", Path: "/", Dest: f})
 	}
 	for i := range list {
