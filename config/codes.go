@@ -19,7 +19,8 @@ var codes = []struct{ code, doc string }{
 		"the other can never match."},
 	{codeUnusedUpstream,
 		"No route goes to an upstream that has a table of its own, and it is not `default`."},
-	{codeIgnoredKey, "The key means something to another server and nothing to this one, or nothing yet. It is a note, not a warning."},
+	{codeIgnoredKey, "The key means something to another server and nothing to this one, or nothing yet. It is a " +
+		"note, not a warning."},
 	{codeEmptyInclude, "No file matches a pattern of `include`. It is a note, not a warning."},
 }
 

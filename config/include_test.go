@@ -107,8 +107,9 @@ func TestLoad_expandsFiles(t *testing.T) {
 func TestParse_hidesSecrets(t *testing.T) {
 	const secret = "Zq7-Hidden.Word9"
 	eachKey(t, func(t *testing.T, k *key) {
-		for _, form := range []string{`"${S}"`, `"a${S}:b"`, `["${S}", "${S}", 5]`, `{ X = "${S}", "x" = "${S}" }`,
-			`":${S}"`, `"http://${S}"`, `"unix:${S}"`, `"status:${S}"`, `"~${S}("`, `"${S} "`, `"${S}/*/${S}"`, `"${S}://x"`} {
+		for _, form := range []string{`"${S}"`, `"a${S}:b"`, `["${S}", "${S}", 5]`,
+			`{ X = "${S}", "x" = "${S}" }`, `":${S}"`, `"http://${S}"`, `"unix:${S}"`, `"status:${S}"`,
+			`"~${S}("`, `"${S} "`, `"${S}/*/${S}"`, `"${S}://x"`} {
 			o := Options{LookupEnv: func(string) (string, bool) { return secret, true }}
 			text := documentOf(k, form) + "\n" + documentOf(k, form)
 			_, rep := o.Parse("f.toml", []byte(text))
@@ -285,8 +286,8 @@ func fuzzFormat(f *testing.F, name string) {
 
 // FuzzExpand holds what ${…} gives against a slow reading of the rules.
 func FuzzExpand(f *testing.F) {
-	for _, text := range []string{"", "a${NAME}b", "$${NAME}", "$$${A}", "${A:-x}${B}", "${", "${A:-${B}}", "$$$", "${1}",
-		"}${}"} {
+	for _, text := range []string{"", "a${NAME}b", "$${NAME}", "$$${A}", "${A:-x}${B}", "${", "${A:-${B}}", "$$$",
+		"${1}", "}${}"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
