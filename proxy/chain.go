@@ -23,7 +23,7 @@ func (x *Exchange) forwardChain(name *naming) {
 		x.refusal = faultLoop
 		return
 	}
-	h.AddID(message.Via, "Via", name.via)
+	h.AddID(message.Via, "Via", name.viaOf(h))
 	if !h.Has(message.XForwardedProto) {
 		h.AddID(message.XForwardedProto, "X-Forwarded-Proto", "http")
 	}

@@ -18,12 +18,21 @@ const loopsMax = 8
 type naming struct {
 	name   string
 	via    string // the value of Via
+	via10  string // the same for a message of HTTP/1.0
 	before string // the lines that every request gets: Via, and X-Forwarded-Proto for a client that asked by http
 }
 
 func newNaming(name string) *naming {
 	via := "1.1 " + name
-	return &naming{name, via, "Via: " + via + "\r\n" + protoLine}
+	return &naming{name, via, "1.0 " + name, "Via: " + via + "\r\n" + protoLine}
+}
+
+// viaOf is the value of Via for a message: RFC 9110 §7.6.3 wants the version that it came in.
+func (n *naming) viaOf(h *message.Head) string {
+	if h.Proto == message.HTTP10 {
+		return n.via10
+	}
+	return n.via
 }
 
 // forwarding is the filter that every route begins with: RFC 9110 §7.6. What concerns one hop only is dropped, Via is
@@ -87,6 +96,9 @@ func forwardRequest(x *Exchange) {
 	}
 	at := uint32(len(h.Base))
 	h.Base = append(h.Base, name.before...)
+	if h.Proto == message.HTTP10 {
+		h.Base[int(at)+len("Via: 1.")] = '0' // RFC 9110 §7.6.3: the version that the message came in
+	}
 	h.Fields = append(h.Fields,
 		field(message.Via, at, len("Via"), len(name.via)),
 		field(message.XForwardedProto, at+uint32(len(name.before)-len(protoLine)), len("X-Forwarded-Proto"),
@@ -159,7 +171,7 @@ func forwardResponse(x *Exchange) {
 	if x.Response.Hops {
 		dropAll(&x.Response, &hopByHop)
 	}
-	x.Response.AddID(message.Via, "Via", x.proxy.naming.via)
+	x.Response.AddID(message.Via, "Via", x.proxy.naming.viaOf(&x.Response))
 }
 
 // SetFields makes a filter that sets fields: of the request before it is sent on, of the answer before it is returned.
