@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -42,13 +43,14 @@ func (k counting) Close(fd poller.FD) {
 // takeOver is a simulation of several reactors whose connections to the backends are few, move and grow old.
 type takeOver struct {
 	*simulation
+	census  *census
 	options upstream.Options
 }
 
 func newTakeOver(t testing.TB, w *sim.World, wrapped func(poller.Kernel) poller.Kernel) *takeOver {
 	rng := w.Rand()
 	seen := &census{t: t, open: map[poller.FD]bool{}}
-	v := &takeOver{}
+	v := &takeOver{census: seen}
 	v.simulation = newTunedSimulation(t, w, 2+rng.IntN(2), tuning{
 		upstream: func(o *upstream.Options) {
 			o.Backends = o.Backends[:1+rng.IntN(3)]
@@ -118,10 +120,18 @@ func (v *takeOver) move() {
 	}
 }
 
+// takeOverSeeds is how many seeds each of these runs.
+func takeOverSeeds() int {
+	if os.Getenv("EDGE_SOAK") != "" {
+		return 100_000
+	}
+	return seeds(500)
+}
+
 // Connections move between reactors, and every request is answered all the same, be there one connection for all.
 func TestSim_takeOver(t *testing.T) {
 	var all upstream.Stats
-	sim.Run(t, seeds(500), func(t testing.TB, w *sim.World) {
+	sim.Run(t, takeOverSeeds(), func(t testing.TB, w *sim.World) {
 		v := newTakeOver(t, w, nil)
 		v.plan(6, 6, goodOrigins)
 		gone := w.Rand().IntN(3) == 0
@@ -148,7 +158,7 @@ func TestSim_takeOver(t *testing.T) {
 // The same when networks and origins fail, names move, clients leave, and the queue is short.
 func TestSim_takeOverFailuresAreClean(t *testing.T) {
 	var all upstream.Stats
-	sim.Run(t, seeds(500), func(t testing.TB, w *sim.World) {
+	sim.Run(t, takeOverSeeds(), func(t testing.TB, w *sim.World) {
 		if w.Seed()%2 == 0 {
 			w.Faults = sim.Faults{
 				ConnectRefused: 0.1, ConnectUnreachable: 0.05, ConnectTimeout: 0.02, ShortWrite: 0.2, Reset: 0.002,
@@ -168,4 +178,77 @@ func TestSim_takeOverFailuresAreClean(t *testing.T) {
 		all.Add(&st)
 	})
 	t.Logf("%+v", all)
+}
+
+// The engine stops in the middle of it all: no descriptor is left open, in whatever letter it was.
+func TestSim_takeOverStops(t *testing.T) {
+	inLetters := 0
+	sim.Run(t, takeOverSeeds(), func(t testing.TB, w *sim.World) {
+		v := newTakeOver(t, w, nil)
+		v.faults = true // what is cut off by the end is no failure of the proxy
+		v.plan(6, 6, goodOrigins)
+		for range 1 + w.Rand().IntN(600) {
+			w.Step()
+			st := v.sum()
+			if st.Given > st.TakenOver+st.LateGives+st.LostGives && w.Rand().IntN(4) == 0 {
+				inLetters++
+				break
+			}
+		}
+		v.engine.Stop()
+		if fds := w.OpenFDs(); len(fds) > 0 {
+			t.Fatalf("descriptors %v are left open", fds)
+		}
+	})
+	if inLetters == 0 && !testing.Short() && !t.Failed() {
+		t.Error("no connection was ever on its way at the end")
+	}
+}
+
+// blinded does not take descriptors out of its set.
+type blinded struct{ poller.Kernel }
+
+func (blinded) Del(poller.FD) syscall.Errno { return 0 }
+
+// keeping does not close what was found to be of no use when it was to be adopted.
+type keeping struct {
+	poller.Kernel
+	probed *poller.FD
+}
+
+func (k keeping) Read(fd poller.FD, p []byte) (int, syscall.Errno) {
+	n, e := k.Kernel.Read(fd, p)
+	if *k.probed = poller.NoFD; len(p) == 1 && e != syscall.EAGAIN {
+		*k.probed = fd
+	}
+	return n, e
+}
+
+func (k keeping) Close(fd poller.FD) {
+	if fd != *k.probed {
+		k.Kernel.Close(fd)
+	}
+}
+
+// The simulations above can fail: each of these has a fault that they find.
+func TestSim_takeOverCanaries(t *testing.T) {
+	for name, wrapped := range map[string]func(poller.Kernel) poller.Kernel{
+		"two reactors watch one descriptor": func(k poller.Kernel) poller.Kernel { return blinded{k} },
+		"a descriptor leaks on the way":     func(k poller.Kernel) poller.Kernel { return keeping{k, new(poller.FD)} },
+	} {
+		seed := sim.MustFail(t, 300, func(t testing.TB, w *sim.World) {
+			v := newTakeOver(t, w, wrapped)
+			v.faults = true
+			v.plan(6, 6, badOrigins)
+			v.finish()
+		})
+		t.Logf("%s: found by seed %d", name, seed)
+	}
+	seed := sim.MustFail(t, 50, func(t testing.TB, w *sim.World) {
+		v := newTakeOver(t, w, nil)
+		v.census.limit = max(v.census.limit-1, 1) // one less than is used
+		v.plan(6, 6, goodOrigins)
+		v.finish()
+	})
+	t.Logf("a connection too many: found by seed %d", seed)
 }
