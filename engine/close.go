@@ -165,7 +165,9 @@ func (c *Conn) Detach() (fd poller.FD, unread []byte) {
 		unread = append(unread, c.in.bytes()...)
 	}
 	fd, c.fd = c.fd, poller.NoFD
-	r.kernel.Del(fd)
+	if c.flags&unwatched == 0 {
+		r.kernel.Del(fd)
+	}
 	c.handler = NopHandler{}
 	c.drop(nil)
 	return fd, unread

@@ -79,6 +79,7 @@ const (
 	late                        // reading is put off by memory pressure
 	finished                    // Finish was called: no lingering
 	bulk                        // the last read was full: the next one asks for more
+	unwatched                   // accepted a moment ago and not registered with the kernel yet
 	reaping                     // OnClose was called
 )
 

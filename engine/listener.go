@@ -245,12 +245,14 @@ func (e *Engine) lightest(from *Reactor) *Reactor {
 func (r *Reactor) adopt(l *Listener, fd poller.FD, peer poller.Addr) {
 	c := r.newConn(fd, peer)
 	c.listener = l
-	if r.stopping || r.kernel.Add(fd, c.token()) != 0 {
+	if r.stopping {
 		c.state = closed
 		c.release()
 		return
 	}
 	c.state = open
+	c.flags |= unwatched
+	r.fresh = append(r.fresh, c)
 	c.can = poller.CanRead | poller.CanWrite
 	if h := l.ask(c); h != nil {
 		c.handler = h
@@ -259,6 +261,28 @@ func (r *Reactor) adopt(l *Listener, fd poller.FD, peer poller.Addr) {
 	}
 	c.handler = NopHandler{}
 	c.drop(nil)
+}
+
+// watch registers c with the kernel, which reports at once what holds already: no edge is lost by being late.
+func (c *Conn) watch() {
+	if c.flags&unwatched == 0 || c.state == closed {
+		return
+	}
+	c.flags &^= unwatched
+	if e := c.reactor.kernel.Add(c.fd, c.token()); e != 0 {
+		c.drop(e)
+	}
+}
+
+// watchFresh registers the connections that have lived through a whole tick. One that ends before, as when each request
+// has its own, is never registered: that saves a system call and its events.
+func (r *Reactor) watchFresh() {
+	for _, c := range r.fresh[:r.lived] {
+		c.watch()
+	}
+	left := copy(r.fresh, r.fresh[r.lived:])
+	clear(r.fresh[left:])
+	r.fresh, r.lived = r.fresh[:left], left
 }
 
 // ask calls the accept function of l. A panic costs this connection only, not those that wait behind it.

@@ -66,9 +66,10 @@ type Reactor struct {
 	again []*Conn  // used up their budget: ready in the next tick
 	dirty []*Conn  // have something to flush
 	dead  []*Conn  // to be reaped
+	fresh []*Conn  // accepted and not registered yet; the first lived of them before the last tick
 	late  []*Conn  // put off by memory pressure until retry fires
 
-	readyAt, dirtyAt, deadAt int
+	readyAt, dirtyAt, deadAt, lived int
 
 	current   *Conn // whose callback runs: it is closed if that panics
 	mail      mailbox
@@ -174,7 +175,7 @@ func (r *Reactor) wait() {
 		}
 	}
 	r.tickFrom.Store(0)
-	n := r.kernel.Wait(r.events[:], until)
+	n := r.poll(until)
 	if r.mail.asleep.Load() {
 		r.mail.asleep.Store(false)
 	}
@@ -188,6 +189,25 @@ func (r *Reactor) wait() {
 	for _, ev := range r.events[:n] {
 		r.deliver(ev)
 	}
+}
+
+// poll asks the kernel for events and sleeps until there is one. Before it sleeps every connection is registered; while
+// it need not sleep, those that came in the last tick are not.
+func (r *Reactor) poll(until int64) int {
+	if len(r.fresh) == 0 {
+		return r.kernel.Wait(r.events[:], until)
+	}
+	r.watchFresh()
+	n := r.kernel.Wait(r.events[:], 0)
+	if n > 0 || until == 0 {
+		return n
+	}
+	r.watchFresh()
+	// One could not be registered, or somebody posted and the look has swallowed the wake.
+	if len(r.dead) > 0 || !r.mail.asleep.Load() {
+		until = 0
+	}
+	return r.kernel.Wait(r.events[:], until)
 }
 
 // idle reports whether nothing is left to do but to wait.
