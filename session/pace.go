@@ -63,7 +63,7 @@ func (s *serverConn) awaitBody() {
 // paid notes that n bytes of the body have come.
 func (s *serverConn) paid(n int) {
 	if b := s.server.perByte; b > 0 {
-		s.pace.paid(n, b, int64(s.server.opts.BodyTimeout), s.conn.Reactor().Now())
+		s.pace.paid(n, b, int64(max(bodyGrace, s.server.opts.BodyTimeout)), s.conn.Reactor().Now())
 	}
 }
 
