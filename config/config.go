@@ -14,6 +14,7 @@ type Config struct {
 	Listeners []Listener
 	Upstreams []Upstream
 	Routes    []Route // in file order; which one wins is decided by how specific they are
+	WebSocket bool    // what Fallback does about connections that become one
 	Fallback  Dest    // where a request goes that no route takes: the upstream "default", the hello page, or 404
 }
 
@@ -166,6 +167,7 @@ type Route struct {
 	LoadBalancing   string // empty: as the upstream says
 	RequestHeaders  []Header
 	ResponseHeaders []Header
+	WebSocket       bool // a connection may become one
 	AccessLog       AccessLog
 	FirstByte       time.Duration // 0: as the upstream says
 	Read            time.Duration // 0: as the upstream says

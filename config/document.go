@@ -14,8 +14,9 @@ type document struct {
 
 type topEntry struct {
 	given
-	allow   []string
-	include []string // stays empty: the files have been merged
+	allow     []string
+	include   []string // stays empty: the files have been merged
+	webSocket bool
 }
 
 type globalEntry struct {

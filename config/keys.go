@@ -25,6 +25,9 @@ func topSection() *section {
 			{path: "allow", typ: typeChoices, enum: codeNames(), example: `["shadowed-route"]`,
 				into: into(func(e *topEntry) *[]string { return &e.allow }),
 				doc:  "Warnings and notes not to show, by their codes."},
+			{path: "websocket", typ: typeBool, def: "true", example: "false", aliases: []string{"proxy.websocket"},
+				into: into(func(e *topEntry) *bool { return &e.webSocket }),
+				doc:  "What routes do that do not say it themselves."},
 		},
 	}
 }

@@ -28,10 +28,10 @@ var dormantKeys = []string{"upgrade_sock"}
 // key, but the answer is not a guess at a misspelling.
 var laterKeys = map[string][]string{
 	"": {"https", "tls", "certificates", "acme", "admin", "filters", "services", "cache", "cluster",
-		"metrics", "tracing", "sentry", "health_check", "defaults", "grpc", "websocket", "dev",
+		"metrics", "tracing", "sentry", "health_check", "defaults", "grpc", "dev",
 		"user", "group", "daemon", "ca_file", "working_directory"},
 	"global": {"user", "group", "daemon", "ca_file", "working_directory", "fips", "env_file"},
-	"proxy":  {"grpc", "websocket"},
+	"proxy":  {"grpc"},
 	"listeners": {"tls", "protocols", "proxy_protocol", "h2", "redirect_to_https", "grpc",
 		"websocket", "cert", "key", "ssl_certificate", "ssl_certificate_key", "filters"},
 	"listeners.limits": {"min_rate", "max_age"},
@@ -40,7 +40,7 @@ var laterKeys = map[string][]string{
 	"upstreams.timeouts": {"total"},
 	"upstreams.retry":    {"on", "budget", "per_try", "hedge_after"},
 	"upstreams.backends": {"zone", "backup"},
-	"routes":             {"when", "grpc", "websocket", "filters", "mirror", "cache", "compress"},
+	"routes":             {"when", "grpc", "filters", "mirror", "cache", "compress"},
 	"routes.timeouts":    {"idle", "total"},
 	"log":                {"redact", "sample", "always"},
 }

@@ -34,7 +34,7 @@ func resolve(doc *document, src *source, rep *Report) *Config {
 	fill(&doc.global, nil)
 	fill(&doc.log, nil)
 	fill(&doc.defaults, nil)
-	r.c.Global, r.c.Log = doc.global.Global, doc.log.Log
+	r.c.Global, r.c.Log, r.c.WebSocket = doc.global.Global, doc.log.Log, doc.top.webSocket
 	r.listeners()
 	r.upstreams()
 	r.members()

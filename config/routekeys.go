@@ -85,6 +85,10 @@ func destKeys() []*key {
 			later: laterBalancing, example: `"round_robin"`,
 			into: into(func(e *routeEntry) *string { return &e.LoadBalancing }),
 			doc:  "Instead of what the upstream says."},
+		{path: "websocket", typ: typeBool, example: "false",
+			into: into(func(e *routeEntry) *bool { return &e.WebSocket }),
+			doc: "Connections may turn into WebSockets. With `false` such a request goes on as one without " +
+				"`Upgrade`."},
 		{path: "headers.request", typ: typeHeaders, example: `{ X-Env = "prod", Cookie = "" }`,
 			into: into(func(e *routeEntry) *[]Header { return &e.RequestHeaders }),
 			doc:  "Fields to set in the request; an empty value removes the field."},

@@ -15,6 +15,9 @@ func (r *resolver) routes() {
 	for i, e := range r.doc.routes {
 		fill(e, nil)
 		e.Entry, e.Pos = i, e.node.head.pos()
+		if !e.has("websocket") {
+			e.WebSocket = r.c.WebSocket
+		}
 		right := !e.odd
 		r.destOf(e)
 		r.rewrite(e)

@@ -131,7 +131,7 @@ func TestSchema_aliasesReachTheirKey(t *testing.T) {
 				t.Errorf("%s is refused:\n%s", text, rendered(t, rep))
 				continue
 			}
-			targets := []target{&doc.global, &doc.defaults}
+			targets := []target{&doc.top, &doc.global, &doc.defaults}
 			for _, r := range doc.routes {
 				targets = append(targets, r)
 			}

@@ -26,7 +26,7 @@ var (
 	typeEndpoint   = valueType{name: "host:port or unix:/path", parse: parseEndpointValue}            // endpoint
 	typeHeaders    = valueType{name: "table of strings", parse: parseHeadersValue}                    // []Header
 	typeAccessLog  = valueType{name: "path or false", parse: parseAccessLogValue, truth: true}        // AccessLog
-	typeBool       = valueType{name: "true or false", parse: parseBoolValue}                          // bool
+	typeBool       = valueType{name: "true or false", parse: parseBoolValue, truth: true}             // bool
 	typeToken      = valueType{name: "name", parse: parseTokenValue}                                  // string
 	typeHost       = valueType{name: "`\"keep\"`, `\"backend\"` or a host", parse: parseHostValue}    // string
 	typeNetworks   = valueType{name: "network or list", parse: parseNetworksValue}                    // Trusted

@@ -92,7 +92,7 @@ func (e *entry) title() string {
 }
 
 func entries(c *config.Config) []entry {
-	all := []entry{{"global", "", c.Global}, {"log", "", c.Log}}
+	all := []entry{{"global", "", c.Global}, {"log", "", c.Log}, {"websocket", "", c.WebSocket}}
 	for _, l := range c.Listeners {
 		all = append(all, entry{"listener", l.Name, l})
 	}

@@ -22,7 +22,8 @@ func (b *build) makeRoutes() error {
 	list := b.config.Routes
 	f := b.config.Fallback
 	if (f.Kind != config.DestStatus || f.Status != 404) && !slices.ContainsFunc(list, takesAll) {
-		list = append(slices.Clip(list), config.Route{Name: "default", Path: "/", Dest: f})
+		rest := config.Route{Name: "default", Path: "/", Dest: f, WebSocket: b.config.WebSocket}
+		list = append(slices.Clip(list), rest)
 	}
 	for i := range list {
 		if list[i].Shadowed { // the check has warned of it
@@ -50,6 +51,7 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	r = proxy.Route{
 		Name: c.Name, Host: c.Host, Path: c.Path, Exact: c.PathKind == config.PathExact, Methods: c.Methods,
 		Header: conditions(c.Header), Query: conditions(c.Query), Weight: c.Weight,
+		Tunnels: proxy.Tunnels{NoWebSocket: !c.WebSocket},
 	}
 	if c.Rewrite != (config.Rewrite{}) {
 		w := proxy.Rewrite(c.Rewrite)

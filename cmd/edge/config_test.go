@@ -186,3 +186,40 @@ func TestCheck_files(t *testing.T) {
 		}
 	}
 }
+
+// A WebSocket passes unless a route says otherwise, or all do.
+func TestRun_webSocket(t *testing.T) {
+	up := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") == "" {
+			fmt.Fprint(w, "plain")
+			return
+		}
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+		_ = rw.Flush()
+	}))
+	t.Cleanup(up.Close)
+	dir := folder(t, map[string]string{"edge.json": fmt.Sprintf(`{
+	"network": {"listen": "127.0.0.1:0"}, "proxy": {"websocket": true}, "log": {"output": []},
+	"routes": [{"pattern": "/*", "dest": %[1]q}, {"pattern": "/off", "dest": %[1]q, "websocket": false}]
+}`, up.Listener.Addr())})
+	e := runIn(t, dir, "run", "-c", "edge.json")
+	ask := func(path string) int {
+		w := testutil.Dial(t, e.addr)
+		w.Send("GET ", path, " HTTP/1.1\r\nHost: edge.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		resp, _ := w.ReadResponse("GET")
+		return resp.StatusCode
+	}
+	if on, off := ask("/on"), ask("/off"); on != 101 || off != 200 {
+		t.Errorf("%d and %d, want 101 and 200", on, off)
+	}
+	e = runIn(t, dir, "run", "-c", "edge.json", "--set", "websocket=false")
+	if on := ask("/on"); on != 200 {
+		t.Errorf("switched off for all: %d, want 200", on)
+	}
+}
