@@ -24,6 +24,9 @@ func (x *Exchange) forwardChain(name *naming) {
 		return
 	}
 	h.AddID(message.Via, "Via", name.viaOf(h))
+	if h.Proto == message.HTTP10 {
+		h.Drop(message.Expect)
+	}
 	if !h.Has(message.XForwardedProto) {
 		h.AddID(message.XForwardedProto, "X-Forwarded-Proto", "http")
 	}

@@ -98,6 +98,7 @@ func forwardRequest(x *Exchange) {
 	h.Base = append(h.Base, name.before...)
 	if h.Proto == message.HTTP10 {
 		h.Base[int(at)+len("Via: 1.")] = '0' // RFC 9110 §7.6.3: the version that the message came in
+		h.Drop(message.Expect)               // §10.1.1: it means nothing there, and would where it goes
 	}
 	h.Fields = append(h.Fields,
 		field(message.Via, at, len("Via"), len(name.via)),

@@ -1,0 +1,412 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// mirror answers with its name and what it was asked: the request line, Host, and the fields of forwarding.
+func mirror(t *testing.T, name string) string {
+	t.Helper()
+	l := testutil.Listen(t)
+	h := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "%s %s %s host=%s", name, r.Method, r.RequestURI, r.Host)
+		for _, f := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "Via"} {
+			if v := r.Header.Values(f); len(v) > 0 {
+				fmt.Fprintf(w, " %s=%s", f, strings.Join(v, "|"))
+			}
+		}
+		fmt.Fprintln(w)
+	})}
+	go h.Serve(l) //nolint:errcheck // ends with the listener
+	t.Cleanup(func() { h.Close() })
+	return l.Addr().String()
+}
+
+// direct is a client that follows no redirect and keeps no connection.
+var direct = &http.Client{
+	Transport:     &http.Transport{DisableKeepAlives: true},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// askFor sends a request whose host and fields are given as "Name: value".
+func askFor(t *testing.T, method, url string, fields ...string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fields {
+		switch name, value, _ := strings.Cut(f, ": "); name {
+		case "":
+		case "Host":
+			req.Host = value
+		default:
+			req.Header.Add(name, value)
+		}
+	}
+	resp, err := direct.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { resp.Body.Close() })
+	return resp
+}
+
+func bodyOf(t *testing.T, resp *http.Response) string {
+	t.Helper()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+const routingFile = quiet + `
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[upstreams.api]
+backends = [{ address = %[1]q }]
+[upstreams.users]
+backends = [{ address = %[2]q }]
+host = "users.internal"
+[upstreams.own]
+backends = [{ address = %[1]q }]
+host = "backend"
+[[routes]]
+pattern = "example.com/*"
+dest = "api"
+weight = 90
+[[routes]]
+pattern = "example.com/*"
+dest = "users"
+weight = 10
+[[routes]]
+pattern = "*.example.com/v1/*"
+dest = "api"
+rewrite = { strip_prefix = "/v1", add_prefix = "/service" }
+[[routes]]
+pattern = "a.example.com/*"
+dest = "users"
+[[routes]]
+pattern = "b.a.example.com/*"
+dest = "own"
+headers = { request = { X-Forwarded-Proto = "" } }
+[[routes]]
+pattern = "c.a.example.com/*"
+dest = "own"
+headers = { request = { Host = "set.example" } }
+[[routes]]
+pattern = "/find/*"
+dest = "api"
+rewrite = { path = "/search{path}?via={host}&{query}" }
+[[routes]]
+pattern = "/find/*"
+methods = ["PURGE", "TRACE"]
+dest = "status:410"
+[[routes]]
+pattern = "/find/*"
+header = { X-Beta = true, User-Agent = "~(?i)curl" }
+dest = "users"
+[[routes]]
+pattern = "/find/*"
+query = { old = "1" }
+dest = "status:406"
+[[routes]]
+pattern = "old.example.com/*"
+redirect = { to = "https://example.com{path}", status = 301 }
+[[routes]]
+pattern = "/moved/*"
+dest = "redirect:{path}/there?"
+[[routes]]
+pattern = "/scheme"
+redirect = { to = "https://{host}:8443/{method}" }
+[[proxy.rules]]
+header = "X-Rule"
+upstream = "users"
+load_balancing = "round_robin"
+`
+
+func TestRouting_overSockets(t *testing.T) {
+	api, users := mirror(t, "api"), mirror(t, "users")
+	s := start(t, Options{}, routingFile, api, users)
+	url := urlOf(t, s, "web")
+	for _, c := range []struct {
+		method, path, fields string
+		status               int
+		want                 string // of the body, or of Location
+	}{
+		{"GET", "/v1/x?y=z", "Host: q.EXAMPLE.com:80", 200, "api GET /service/x?y=z host=q.EXAMPLE.com:80"},
+		{"GET", "/v1", "Host: q.p.example.com", 200, "api GET /service host="},
+		{"GET", "/v1//x", "Host: q.example.com", 200, "api GET /service//x host="},
+		{"GET", "/v12", "Host: q.example.com", 404, "No route"},
+		{"GET", "/v1/x", "Host: a.example.com", 200, "users GET /v1/x host=users.internal"},
+		{"GET", "/", "Host: b.a.example.com", 200, "api GET / host=" + api},
+		{"GET", "/", "Host: c.a.example.com", 200, "api GET / host=set.example"},
+		{"GET", "/find/it?a=b", "Host: h:81", 200, "api GET /search/find/it?via=h&a=b host=h:81"},
+		{"PURGE", "/find/it", "", 410, "410"},
+		{"TRACE", "/find/it", "", 410, "410"},
+		{"GET", "/find/it?x&old=%31", "", 406, "406"},
+		{"GET", "/find/it", "X-Beta: |User-Agent: CURL/8", 200, "users GET /find/it"},
+		{"GET", "/find/it", "X-Beta: |User-Agent: wget", 200, "api GET /search"},
+		{"GET", "/", "X-Rule: |X-Forwarded-For: 1.2.3.4", 200, "users GET / "},
+		{"GET", "/", "", 404, "No route"},
+		{"TRACE", "/", "X-Rule: 1", 405, "No route takes this method"},
+		{"POST", "/a/b?c=d", "Host: old.example.com", 301, "https://example.com/a/b?c=d"},
+		{"GET", "/%0d%0aSet-Cookie:%20a=b", "Host: old.example.com", 301,
+			"https://example.com/%0d%0aSet-Cookie:%20a=b"},
+		{"GET", "/moved/x?q", "", 308, "/moved/x/there"},
+		{"PUT", "/scheme", "Host: here", 308, "https://here:8443/PUT"},
+	} {
+		resp := askFor(t, c.method, url+c.path, strings.Split(c.fields, "|")...)
+		got := bodyOf(t, resp)
+		if c.status/100 == 3 {
+			if got = resp.Header.Get("Location"); got != c.want {
+				t.Errorf("%s %s %s: to %q, want %q", c.method, c.path, c.fields, got, c.want)
+			}
+		}
+		if resp.StatusCode != c.status || !strings.Contains(got, c.want) {
+			t.Errorf("%s %s %s: %d %q, want %d %q", c.method, c.path, c.fields, resp.StatusCode, got, c.status, c.want)
+		}
+	}
+	shares := map[string]int{}
+	client := &http.Client{Transport: &http.Transport{MaxConnsPerHost: 1}} // one connection, one reactor
+	t.Cleanup(client.CloseIdleConnections)
+	for range 100 {
+		req, _ := http.NewRequest("GET", url+"/", nil)
+		req.Host = "example.com"
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, _, _ := strings.Cut(bodyOf(t, resp), " ")
+		resp.Body.Close()
+		shares[name]++
+	}
+	if shares["api"] != 90 || shares["users"] != 10 {
+		t.Errorf("the canary's share: %v", shares)
+	}
+	if n := counter(s, "edge_requests_total", "3xx"); n != 4 {
+		t.Errorf("%v redirects counted", n)
+	}
+}
+
+func TestRouting_byCurl(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("no curl")
+	}
+	s := start(t, Options{}, routingFile, mirror(t, "api"), mirror(t, "users"))
+	url := urlOf(t, s, "web")
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-H", "Host: old.example.com", "-w", "%{http_code} %{redirect_url}", url + "/a?b"},
+			"301 https://example.com/a?b"},
+		{[]string{"-H", "X-Beta: 1", url + "/find/a"}, "users GET /find/a"},
+		{[]string{"--path-as-is", "-H", "Host: old.example.com", "-w", "%{redirect_url}", url + "//evil.example/"},
+			"https://example.com//evil.example/"},
+		{[]string{"-w", "%{http_code}", "-o", "/dev/null", "--request-target", "*", "-X", "OPTIONS", url},
+			"200"},
+		{[]string{"-x", url, "-p", "-w", "%{http_connect}", "-o", "/dev/null", "http://127.0.0.1:1/"}, "405"},
+		{[]string{"-w", "%{http_code}", "-o", "/dev/null", "-H", "Expect: the-unexpected", url + "/find/a"}, "417"},
+	} {
+		out, _ := exec.Command(curl, append([]string{"-s", "--noproxy", "none.example"}, c.args...)...).Output()
+		if !strings.HasPrefix(string(out), c.want) {
+			t.Errorf("curl %q: %q, want %q", c.args, out, c.want)
+		}
+	}
+}
+
+func TestErrors_overSockets(t *testing.T) {
+	s := start(t, Options{}, quiet+`
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+limits = { header_timeout = "100ms" }
+[[routes]]
+pattern = "/*"
+dest = %q
+[[routes]]
+pattern = "/trace"
+methods = ["TRACE"]
+dest = "status:200"
+`, mirror(t, "api"))
+	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
+	for _, c := range []struct{ name, send, want string }{
+		{"408", "GET / HTTP/1.1\r\nHost: a\r\n", "HTTP/1.1 408 Request Timeout\r\n"},
+		{"414", "GET /" + strings.Repeat("a", 9000) + " HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 414 URI Too Long\r\n"},
+		{"417", "GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n", "HTTP/1.1 417 Expectation Failed\r\n"},
+		{"417 in HTTP/1.0 is none", "GET / HTTP/1.0\r\nExpect: 200-ok\r\n\r\n", "HTTP/1.1 200 OK\r\n"},
+		{"505", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", "HTTP/1.1 505 HTTP Version Not Supported\r\n"},
+		{"CONNECT", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", "HTTP/1.1 405 Method Not Allowed\r\n"},
+		{"TRACE", "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 405 Method Not Allowed\r\n"},
+		{"TRACE, last hop", "TRACE /trace HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n", "HTTP/1.1 405 "},
+		{"TRACE, allowed", "TRACE /trace HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\n"},
+		{"OPTIONS *", "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 200 OK\r\n"},
+		{"OPTIONS, last hop", "OPTIONS /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nAllow: GET, HEAD,"},
+		{"OPTIONS, odd hops", "OPTIONS /x HTTP/1.1\r\nHost: a\r\nMax-Forwards: -1\r\n\r\n", "HTTP/1.1 400 "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := testutil.Dial(t, addr)
+			w.Send(c.send)
+			w.Want(c.want)
+		})
+	}
+	resp := askFor(t, "CONNECT", "http://"+addr)
+	if got := resp.Header.Get("Allow"); !strings.HasPrefix(got, "GET, HEAD, ") {
+		t.Errorf("Allow: %q", got)
+	}
+	if got := resp.Header.Get("Proxy-Status"); got != "edge; error=http_request_denied" {
+		t.Errorf("Proxy-Status: %q", got)
+	}
+}
+
+func TestForwarding_byTrust(t *testing.T) {
+	dir := t.TempDir()
+	log := filepath.Join(dir, "access.log")
+	addr := mirror(t, "api")
+	s := start(t, Options{}, `
+via = "front"
+log.output = [%q]
+[[listeners]]
+name = "strict"
+listen = "127.0.0.1:0"
+[[listeners]]
+name = "trusting"
+listen = "127.0.0.1:0"
+trusted_proxies = ["127.0.0.0/8", "10.0.0.0/8", "2001:db8::/32"]
+[[listeners]]
+name = "rfc7239"
+listen = "127.0.0.1:0"
+forwarded = true
+[[listeners]]
+name = "both"
+listen = "127.0.0.1:0"
+trusted_proxies = "127.0.0.1"
+forwarded = true
+[[routes]]
+pattern = "/*"
+dest = %q
+`, log, addr)
+	const claim = "X-Forwarded-For: 6.6.6.6, 1.2.3.4|X-Forwarded-For: 10.0.0.9, 10.1.1.1|X-Forwarded-Proto: https|" +
+		"X-Forwarded-Host: shop.example|Forwarded: for=6.6.6.6|Via: 1.1 cdn|Host: h"
+	var logged []string
+	for _, c := range []struct{ listener, fields, want, client string }{
+		{"strict", claim, "host=h X-Forwarded-For=127.0.0.1 X-Forwarded-Proto=http X-Forwarded-Host=h " +
+			"Via=1.1 cdn|1.1 front\n", "127.0.0.1"},
+		{"trusting", claim, "host=h X-Forwarded-For=6.6.6.6, 1.2.3.4, 10.0.0.9, 10.1.1.1, 127.0.0.1 " +
+			"X-Forwarded-Proto=https X-Forwarded-Host=shop.example Forwarded=for=6.6.6.6, " +
+			"for=127.0.0.1;host=\"h\";proto=http Via=1.1 cdn|1.1 front\n", "1.2.3.4"},
+		{"trusting", "Host: h", "host=h X-Forwarded-For=127.0.0.1 X-Forwarded-Proto=http X-Forwarded-Host=h " +
+			"Via=1.1 front\n", "127.0.0.1"},
+		{"trusting", "Host: h|X-Forwarded-For: junk, 10.0.0.2", "X-Forwarded-For=junk, 10.0.0.2, 127.0.0.1",
+			"10.0.0.2"},
+		{"trusting", "X-Forwarded-For: 2001:db9::1, [2001:db8::7]:80, 10.0.0.1:99", "", "2001:db9::1"},
+		{"trusting", "X-Forwarded-For: 10.0.0.7, ::ffff:10.0.0.1", "", "10.0.0.7"},
+		{"trusting", "X-Forwarded-For: 1.2.3.4.5", "", "127.0.0.1"},
+		{"rfc7239", claim, "Forwarded=for=127.0.0.1;host=\"h\";proto=http Via", "127.0.0.1"},
+		{"both", "X-Forwarded-For: ::1|Host: h", "X-Forwarded-For=::1, 127.0.0.1 X-Forwarded-Proto=http " +
+			"X-Forwarded-Host=h Forwarded=for=127.0.0.1;host=\"h\";proto=http Via=1.1 front\n", "::1"},
+	} {
+		resp := askFor(t, "GET", urlOf(t, s, c.listener)+"/", strings.Split(c.fields, "|")...)
+		if got := bodyOf(t, resp); !strings.Contains(got, c.want) {
+			t.Errorf("%s %s:\n got %s\nwant %s", c.listener, c.fields, got, c.want)
+		}
+		if got := resp.Header.Get("Via"); got != "1.1 front" {
+			t.Errorf("Via of the answer: %q", got)
+		}
+		logged = append(logged, fmt.Sprintf(`"listener":%q,"client_ip":%q`, c.listener, c.client))
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		text := readFile(log)
+		return !slices.ContainsFunc(logged, func(want string) bool { return !strings.Contains(text, want) })
+	}, "not all of ", logged, " are in the log")
+}
+
+// readFile returns what the file at path holds so far.
+func readFile(path string) string {
+	text, _ := os.ReadFile(path)
+	return string(text)
+}
+
+// A proxy whose backend it is itself.
+func TestForwarding_endsLoops(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "loop.sock")
+	s := start(t, Options{}, quiet+`
+[[listeners]]
+name = "web"
+listen = ["127.0.0.1:0", "unix:%[1]s"]
+trusted_proxies = "unix"
+[[routes]]
+pattern = "/*"
+dest = "unix:%[1]s"
+`, path)
+	resp := askFor(t, "GET", urlOf(t, s, "web")+"/")
+	if got := resp.Header.Get("Proxy-Status"); resp.StatusCode != 508 || got != "edge; error=proxy_loop_detected" {
+		t.Fatalf("%d %q", resp.StatusCode, got)
+	}
+	if n := counter(s, "edge_loops_detected_total"); n != 1 {
+		t.Errorf("%v loops counted", n)
+	}
+	if n := counter(s, "edge_listener_requests_total", "web"); n < 2 || n > 10 {
+		t.Errorf("it went round %v times", n)
+	}
+}
+
+// What a peer sends fills no log, and does not reach a terminal as it is.
+func TestLog_quotesPeers(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "access.log")
+	s := start(t, Options{}, `
+log.output = [%q]
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/*"
+dest = %q
+rewrite = { path = "/short" }
+`, log, mirror(t, "api"))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	long := strings.Repeat("p", 3000)
+	fmt.Fprintf(conn, "GET /%s?%s HTTP/1.1\r\nHost: a\r\nUser-Agent: \x80\x9b31m\"\\%s\r\nReferer: \xff%s\r\n\r\n",
+		long, long, long, long)
+	testutil.Eventually(t, testutil.Patience, func() bool { return strings.HasSuffix(readFile(log), "}\n") }, "no line")
+	line := strings.TrimSpace(readFile(log))
+	var record map[string]any
+	if err := json.Unmarshal([]byte(line), &record); err != nil {
+		t.Fatalf("%v: %s", err, line)
+	}
+	for _, c := range []byte(line) {
+		if c < ' ' || c >= 0x7f {
+			t.Fatalf("byte %#x in %q", c, line)
+		}
+	}
+	for _, name := range []string{"path", "query", "user_agent", "referer"} {
+		text, _ := record[name].(string)
+		if n := len([]rune(text)); n == 0 || n > 260 {
+			t.Errorf("%s has %d characters", name, n)
+		}
+	}
+	if text, _ := record["path"].(string); !strings.HasPrefix(text, "/ppp") {
+		t.Errorf("the path is logged as %q, not as it came", text)
+	}
+}
