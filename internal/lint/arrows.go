@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"config"},
 	{"admin"},
 	{"server"},
-	{"bench", "examples"},
+	{"bench", "examples", "internal/battery"},
 	{"cmd"},
 }
 

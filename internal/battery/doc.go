@@ -1,0 +1,26 @@
+// Package battery holds edge against RFC 9110 and RFC 9112, case by case, from the outside.
+//
+// Each case is a row of a table: a name, the section it comes from, the bytes that are sent, and
+// what must follow. It is written from the RFCs and knows nothing of how edge is made: a real
+// edge process stands between raw sockets, the clients' and those of recording origins.
+//
+// # What every case proves
+//
+//	client ──bytes of the case, then GET /next──► edge ──► recording origin
+//	victim ──GET /victim, on a new connection───►
+//
+// A case that passes: the origin saw this request and /next, each whole and once, in a form
+// that leaves nothing to interpretation, and both answers are their own. A case that is refused:
+// the status is right, the connection closes behind it, and the origin saw neither a whole
+// request nor /next. Either way the victim gets its own answer.
+//
+// The origin reads strictly, so that what a lenient one would forgive is a failure: one Host,
+// one way of framing, CRLF and nothing else, no control byte, no field of the hop before.
+//
+// # Known
+//
+// A case that fails today and waits for somebody stands in known_test.go with its reason. It runs
+// like any other; one that begins to pass fails the test, so that the list stays true.
+//
+// The long versions run with EDGE_SOAK=1.
+package battery

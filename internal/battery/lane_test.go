@@ -1,0 +1,164 @@
+package battery
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// lane is one edge process with one event loop between clients and one origin. Its cases run one
+// after the other, so that what the origin recorded belongs to one of them.
+type lane struct {
+	*testutil.Process
+	*origin
+	edge string
+	n    int
+}
+
+// newLane starts one. An origin may take so long to begin its answer.
+func newLane(t *testing.T, firstByte string) *lane {
+	t.Helper()
+	l := &lane{origin: newOrigin(t)}
+	dir := t.TempDir()
+	file := filepath.Join(dir, "edge.toml")
+	text := fmt.Sprintf(`
+worker_threads = 1
+[log]
+output = []
+[[listeners]]
+listen = "127.0.0.1:0"
+[upstreams.default]
+backends = [{ address = %q }]
+timeouts = { connect = "2s", first_byte = %q, read = "2s" }
+`, l.addr, firstByte)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.Process = testutil.Start(t, testutil.Command{
+		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}, Dir: dir,
+	})
+	l.edge = l.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	return l
+}
+
+// next names the next case.
+func (l *lane) next() string {
+	l.n++
+	return fmt.Sprintf("c%d", l.n)
+}
+
+// heard is what a client got.
+type heard struct {
+	answers  []*message // final ones
+	interims []*message
+	end      error // what ended the reading: io.EOF, or why an answer was not whole, or nil
+	raw      string
+}
+
+func (h *heard) String() string { return fmt.Sprintf("%q, then %v", h.raw, h.end) }
+
+// closed reports whether the connection ended between answers, in whatever way.
+func (h *heard) closed() bool {
+	return h.end == io.EOF || errors.Is(h.end, syscall.ECONNRESET)
+}
+
+// patience bounds what a case waits for an answer or the end of a connection. It is below all
+// timeouts of edge, so that a close by timeout is not taken for a close by a fault.
+const patience = 5 * time.Second
+
+// copied is a Reader that keeps what was read.
+type copied struct {
+	io.Reader
+	to *strings.Builder
+}
+
+func (c copied) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if c.to.Len() < 1<<16 {
+		c.to.Write(p[:n])
+	}
+	return n, err
+}
+
+// talk sends bytes on a new connection and reads until enough final answers came or it ends.
+// fin ends the sending side behind them.
+func (l *lane) talk(t *testing.T, send string, enough int, fin bool) *heard {
+	t.Helper()
+	c, err := net.Dial("tcp", l.edge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	sent := make(chan bool)
+	go func() {
+		defer close(sent)
+		io.WriteString(c, send)
+		if fin {
+			c.(*net.TCPConn).CloseWrite()
+		}
+	}()
+	h := listen(c, methodOf(send), enough)
+	c.Close()
+	<-sent
+	return h
+}
+
+func methodOf(send string) string {
+	method, _, _ := strings.Cut(strings.TrimLeft(send, "\r\n"), " ")
+	return method
+}
+
+// listen reads answers; the first is to a request of the given method, the others to GET.
+func listen(c net.Conn, method string, enough int) *heard {
+	h := &heard{}
+	var raw strings.Builder
+	defer func() { h.raw = raw.String() }()
+	in := bufio.NewReader(copied{c, &raw})
+	for len(h.answers) < enough {
+		if len(h.answers) > 0 {
+			method = "GET"
+		}
+		m, err := readAnswer(in, method)
+		if err != nil {
+			if m != nil && err != io.EOF {
+				h.answers = append(h.answers, m)
+				err = fmt.Errorf("inside of an answer: %w", err)
+			}
+			h.end = err
+			return h
+		}
+		if m.status()/100 == 1 && m.status() != 101 {
+			h.interims = append(h.interims, m)
+			continue
+		}
+		h.answers = append(h.answers, m)
+	}
+	return h
+}
+
+// victim proves that a client on a new connection gets its own answer.
+func (l *lane) victim(id string) error {
+	c, err := net.Dial("tcp", l.edge)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	fmt.Fprintf(c, "GET /victim-%s HTTP/1.1\r\nHost: battery.test\r\n\r\n", id)
+	h := listen(c, "GET", 1)
+	if len(h.answers) != 1 || h.answers[0].status() != 200 || h.answers[0].body != "/victim-"+id {
+		return fmt.Errorf("the victim got %s", h)
+	}
+	return nil
+}

@@ -1,0 +1,471 @@
+package battery
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+)
+
+// shortTimes are for cases of clients that are late. What edge.toml cannot shorten is set in the
+// options of a proxy in this process.
+var shortTimes = session.ServerOptions{
+	HeaderTimeout: 250 * time.Millisecond, BodyTimeout: 250 * time.Millisecond, IdleTimeout: 250 * time.Millisecond,
+	SendTimeout: 250 * time.Millisecond, HalfCloseWait: 250 * time.Millisecond,
+}
+
+// inProcess is a lane whose edge is a proxy in this process.
+func inProcess(t *testing.T, o session.ServerOptions) *lane {
+	t.Helper()
+	l := &lane{origin: newOrigin(t)}
+	s := &proxy.Server{
+		Addr: "127.0.0.1:0", Routes: []proxy.Route{{Path: "/", To: proxy.Backends(l.addr)}},
+		Grace: time.Second, Session: o,
+	}
+	s.Engine.Reactors = 1
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Shutdown(t.Context()) })
+	l.edge = s.ListenAddr()
+	return l
+}
+
+func (l *lane) dial(t *testing.T) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", l.edge)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+// drip writes piece by piece; the first error ends it, since edge may have answered and closed.
+func drip(c net.Conn, pieces []string, every time.Duration) error {
+	tick := time.NewTicker(max(every, time.Microsecond))
+	defer tick.Stop()
+	for _, p := range pieces {
+		if _, err := io.WriteString(c, p); err != nil {
+			return err
+		}
+		if every > 0 {
+			<-tick.C
+		}
+	}
+	return nil
+}
+
+func byteByByteCases(t *testing.T) {
+	t.Parallel()
+	l := newLane(t, "2s")
+	for _, c := range []struct{ name, rfc, send, method, body string }{
+		{"GET", "9112 2.2", req("X: y\r\n"), "GET", ""},
+		{"HEAD", "9112 2.2", "HEAD /{id} HTTP/1.1\r\n" + host + "\r\n", "HEAD", ""},
+		{"an empty line in front", "9112 2.2", "\r\n" + req(""), "GET", ""},
+		{"a length", "9112 6.2", post("Content-Length: 5\r\n", "hello"), "POST", "hello"},
+		{"chunks", "9112 7.1", chunked("5;a=b\r\nhello\r\n0\r\n\r\n"), "POST", "hello"},
+		{"chunks and a trailer", "9112 7.1.2", chunked("5\r\nhello\r\n0\r\nX: y\r\n\r\n"), "POST", "hello"},
+		{"Expect", "9110 10.1.1", post("Expect: 100-continue\r\nContent-Length: 5\r\n", "hello"), "POST", "hello"},
+		{"absolute form", "9112 3.2.2", "GET http://battery.test/{id} HTTP/1.1\r\n" + host + "\r\n", "GET", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			judge(t, func() error {
+				return l.pieces(t, strings.Split(strings.ReplaceAll(c.send, "{id}", l.next()), ""), c.body)
+			})
+		})
+	}
+}
+
+// pieces sends a request in pieces and wants it to pass.
+func (l *lane) pieces(t *testing.T, pieces []string, body string) error {
+	t.Helper()
+	c := l.dial(t)
+	go drip(c, pieces, 0)
+	h := listen(c, methodOf(strings.Join(pieces, "")), 1)
+	c.Close()
+	if len(h.answers) != 1 || h.answers[0].status() != 200 {
+		return fmt.Errorf("the client got %s", h)
+	}
+	seen, wrong, _ := l.take(t)
+	if len(seen) != 1 || wrong != nil || seen[0].body != body {
+		return fmt.Errorf("the origin saw %d requests, %q", len(seen), wrong)
+	}
+	return nil
+}
+
+func cutAnywhereCases(t *testing.T) {
+	t.Parallel()
+	l := newLane(t, "2s")
+	for _, c := range []struct{ name, rfc, send, body string }{
+		{"GET", "9112 2.2", req("X: y\r\nConnection: keep-alive\r\n"), ""},
+		{"a length", "9112 6.2", post("Content-Length: 5\r\n", "hello"), "hello"},
+		{"chunks", "9112 7.1", chunked("5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n"), "hello"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			judge(t, func() error {
+				send := strings.ReplaceAll(c.send, "{id}", l.next())
+				for i := 1; i < len(send); i++ {
+					if err := l.pieces(t, []string{send[:i], send[i:]}, c.body); err != nil {
+						return fmt.Errorf("cut behind %q: %w", send[:i], err)
+					}
+				}
+				return nil
+			})
+		})
+	}
+}
+
+func lateCases(t *testing.T) {
+	t.Parallel()
+	l := inProcess(t, shortTimes)
+	type late struct {
+		name, rfc string
+		send      string
+		drip      string // a byte at a time behind it, each before any timeout between two reads is over
+		status    int    // 0: closed without an answer
+		first     string // a whole request before it, which is answered
+	}
+	dripping := strings.Repeat("x", 100)
+	for _, c := range []late{
+		{name: "silent", rfc: "9112 9.5"},
+		{name: "silent behind an answer", rfc: "9112 9.5", first: req("")},
+		{name: "a byte of a head", rfc: "9110 15.5.9", send: "G", status: 408},
+		{name: "half a request line", rfc: "9110 15.5.9", send: "GET / HT", status: 408},
+		{name: "half a head", rfc: "9110 15.5.9", send: "GET / HTTP/1.1\r\nHost: b", status: 408},
+		{name: "a head without its end", rfc: "9110 15.5.9", send: "GET / HTTP/1.1\r\nHost: b\r\n", status: 408},
+		{name: "half a second head", rfc: "9110 15.5.9", first: req(""), send: "GET / HT", status: 408},
+		{name: "a head byte by byte", rfc: "9110 15.5.9", send: "GET /", drip: dripping, status: 408},
+		{name: "a field byte by byte", rfc: "9110 15.5.9", send: "GET / HTTP/1.1\r\nX: ", drip: dripping, status: 408},
+		{
+			name: "a second head byte by byte", rfc: "9110 15.5.9",
+			first: req(""), send: "GET /", drip: dripping, status: 408,
+		},
+		{name: "no body", rfc: "9110 15.5.9", send: post("Content-Length: 5\r\n", ""), status: 408},
+		{name: "half a body", rfc: "9110 15.5.9", send: post("Content-Length: 5\r\n", "he"), status: 408},
+		{name: "no chunk", rfc: "9110 15.5.9", send: chunked(""), status: 408},
+		{name: "half a chunk", rfc: "9110 15.5.9", send: chunked("5\r\nhe"), status: 408},
+		{name: "half a size", rfc: "9110 15.5.9", send: chunked("5"), status: 408},
+		{name: "no last chunk", rfc: "9110 15.5.9", send: chunked("5\r\nhello\r\n"), status: 408},
+		{name: "half a trailer", rfc: "9110 15.5.9", send: chunked("5\r\nhello\r\n0\r\nX: "), status: 408},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			judge(t, func() error { return l.late(t, c.first, c.send, c.drip, c.status) })
+		})
+	}
+}
+
+func (l *lane) late(t *testing.T, before, send, slowly string, status int) error {
+	t.Helper()
+	c := l.dial(t)
+	id := l.next()
+	in := bufio.NewReader(c)
+	if before != "" {
+		io.WriteString(c, strings.ReplaceAll(before, "{id}", id))
+		if _, err := readAnswer(in, "GET"); err != nil {
+			return err
+		}
+	}
+	begun := time.Now()
+	pieces := append([]string{strings.ReplaceAll(send, "{id}", id)}, strings.Split(slowly, "")...)
+	go drip(c, pieces, 30*time.Millisecond)
+	m, err := readAnswer(in, "GET")
+	if took := time.Since(begun); took > 3*time.Second {
+		return fmt.Errorf("it took %v", took)
+	}
+	switch {
+	case status == 0 && err != io.EOF:
+		return fmt.Errorf("%v, want the end", err)
+	case status != 0 && (err != nil || m.status() != status):
+		return fmt.Errorf("%v %v, want %d", m, err, status)
+	}
+	if status != 0 {
+		if _, err := in.ReadByte(); err == nil {
+			return errors.New("more behind the answer")
+		}
+	}
+	if err := l.victim(id); err != nil {
+		return err
+	}
+	_, _, raw := l.take(t)
+	if strings.Contains(raw, "GET / HT") {
+		return fmt.Errorf("the origin saw %q", raw)
+	}
+	return nil
+}
+
+// stages are where a client is when it leaves.
+var stages = []struct {
+	name, send string
+	whole      bool // the request is
+}{
+	{"before a byte", "", false},
+	{"in the request line", "GET /{id} HT", false},
+	{"in the head", "GET /{id} HTTP/1.1\r\nHost: b", false},
+	{"before the empty line", "GET /{id} HTTP/1.1\r\nHost: battery.test\r\n", false},
+	{"behind a head with a length", post("Content-Length: 5\r\n", ""), false},
+	{"in a body", post("Content-Length: 5\r\n", "hel"), false},
+	{"in a size", chunked("5"), false},
+	{"in a chunk", chunked("5\r\nhel"), false},
+	{"before the last chunk", chunked("5\r\nhello\r\n"), false},
+	{"in a trailer", chunked("5\r\nhello\r\n0\r\nX"), false},
+	{"behind a request", req(""), true},
+	{"behind a request with a body", post("Content-Length: 5\r\n", "hello"), true},
+	{"in the second request", req("") + "GET /", true},
+}
+
+func leaversCases(t *testing.T) {
+	t.Parallel()
+	l := inProcess(t, session.ServerOptions{})
+	for _, how := range []string{"FIN", "RST", "half close"} {
+		for _, s := range stages {
+			t.Run(how+" "+s.name, func(t *testing.T) {
+				judge(t, func() error { return l.leave(t, how, s.send, s.whole) })
+			})
+		}
+	}
+}
+
+func (l *lane) leave(t *testing.T, how, send string, whole bool) error {
+	t.Helper()
+	id := l.next()
+	c := l.dial(t).(*net.TCPConn)
+	io.WriteString(c, strings.ReplaceAll(send, "{id}", id))
+	switch how {
+	case "FIN":
+		c.Close()
+	case "RST":
+		c.SetLinger(0)
+		c.Close()
+	default:
+		c.CloseWrite()
+		h := listen(c, "GET", 1)
+		if whole && (len(h.answers) != 1 || h.answers[0].body != "/"+id) {
+			return fmt.Errorf("the client got %s", h)
+		}
+		if !whole && (len(h.answers) != 0 && h.answers[0].status() < 400 || !h.closed() && len(h.answers) == 0) {
+			return fmt.Errorf("the client got %s", h)
+		}
+	}
+	if err := l.victim(id); err != nil {
+		return err
+	}
+	seen, wrong, _ := l.take(t) // waits until the origin has been told
+	if wrong != nil {
+		return fmt.Errorf("the origin saw %q", wrong)
+	}
+	for _, m := range seen {
+		if !whole && m.word(1) == "/"+id {
+			return errors.New("the origin saw half a request as a whole one")
+		}
+	}
+	return nil
+}
+
+// abandonedCases: who leaves while the origin works takes the request with him.
+func abandonedCases(t *testing.T) {
+	t.Parallel()
+	l := inProcess(t, shortTimes)
+	for _, c := range []struct {
+		name, rfc string
+		say       string // by the origin, before the client leaves
+		how       string
+	}{
+		{"RST before the answer", "9112 9.5", "", "RST"},
+		{"FIN before the answer", "9112 9.5", "", "FIN"},
+		{"half close before an answer that never comes", "9112 9.5", "", "half"},
+		{"RST in the answer", "9112 9.5", ok + "Content-Length: 100\r\n\r\nhalf", "RST"},
+		{"RST in chunks", "9112 9.5", ok + "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n", "RST"},
+		{"RST behind 103", "9112 9.5", "HTTP/1.1 103 Early Hints\r\n\r\n", "RST"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			judge(t, func() error { return l.abandon(t, c.say, c.how) })
+		})
+	}
+}
+
+func (l *lane) abandon(t *testing.T, say, how string) error {
+	t.Helper()
+	id := l.next()
+	p := &play{say: []string{say}, closed: make(chan bool, 1)}
+	l.note(func() { l.plays["/"+id] = p })
+	c := l.dial(t).(*net.TCPConn)
+	io.WriteString(c, strings.ReplaceAll(req(""), "{id}", id))
+	if say != "" {
+		if _, err := c.Read(make([]byte, 1)); err != nil {
+			return err
+		}
+	} else {
+		testutil.Eventually(t, patience, func() bool {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return len(l.seen) > 0
+		}, "the origin has the request")
+	}
+	switch how {
+	case "half":
+		c.CloseWrite()
+	case "RST":
+		c.SetLinger(0)
+		fallthrough
+	default:
+		c.Close()
+	}
+	select {
+	case <-p.closed:
+	case <-time.After(patience):
+		return errors.New("the request of the origin goes on")
+	}
+	l.take(t)
+	return l.victim(id)
+}
+
+// greedyCases sends what no limit allows; the peak of the process's memory is bounded.
+func greedyCases(t *testing.T) {
+	t.Parallel()
+	l := newLane(t, "2s")
+	if err := l.victim("warm"); err != nil {
+		t.Fatal(err)
+	}
+	l.take(t)
+	const last = "0\r\n\r\n"
+	mib := func(n int) string { return strings.Repeat("a", n<<20) }
+	for _, p := range []probe{
+		{"a chunk extension of 16 MiB", "9112 7.1.1", chunked("5;" + mib(16) + "\r\nhello\r\n" + last), refuse(400)},
+		{"trailers of 16 MiB", "9110 6.5",
+			chunked("5\r\nhello\r\n0\r\n" + strings.Repeat("X: aaaaaaaaaaaa\r\n", 1<<20) + "\r\n"),
+			refuse(400, 431)},
+		{"a trailer of 16 MiB", "9110 6.5", chunked("5\r\nhello\r\n0\r\nX: " + mib(16) + "\r\n\r\n"), refuse(400, 431)},
+		{"bytes in chunks with 1 KiB of extension", "9112 7.1.1",
+			chunked(strings.Repeat("1;"+strings.Repeat("a", 1<<10)+"\r\nx\r\n", 16<<10) + last), refuse(400)},
+		{"bytes in chunks with 250 bytes of extension", "9112 7.1.1",
+			chunked(strings.Repeat("1;"+strings.Repeat("a", 249)+"\r\nx\r\n", 64<<10) + last), refuse(400)},
+		{"a field of 10 MiB", "9110 5.4", req("X: " + mib(10) + "\r\n"), refuse(431)},
+		{"a name of 10 MiB", "9110 5.4", req(mib(10) + ": x\r\n"), refuse(431)},
+		{"a line without colon of 10 MiB", "9110 5.4", req(mib(10)), refuse(400, 431)},
+		{"a million fields", "9110 5.4", req(strings.Repeat("X: y\r\n", 1e6)), refuse(431)},
+		{"a million fields without an end", "9110 5.4",
+			"GET / HTTP/1.1\r\n" + strings.Repeat("X: y\r\n", 1e6), refuse(431)},
+		{"a request line of 10 MiB", "9112 3", first("GET /" + mib(10) + " HTTP/1.1"), refuse(414)},
+		{"a method of 10 MiB", "9112 3", first(mib(10) + " / HTTP/1.1"), refuse(400, 414, 501)},
+		{"a version of 10 MiB", "9112 3", first("GET / HTTP/1.1" + mib(10)), refuse(400, 414, 505)},
+		{"a million empty lines", "9112 2.2", strings.Repeat("\r\n", 1e6), refuse(400)},
+		{"10 MiB of NUL", "9112 3", strings.Repeat("\x00", 10<<20), refuse(400, 414)},
+		{"10 MiB of LF", "9112 2.2", strings.Repeat("\n", 10<<20), refuse(400)},
+		{"a Host of 16 KiB", "9112 3.2",
+			"GET / HTTP/1.1\r\nHost: " + strings.Repeat("a", 15<<10) + "\r\n\r\n", either(200, 400, 431).as("/")},
+	} {
+		t.Run(p.name, func(t *testing.T) {
+			judge(t, func() error {
+				err := l.probe(t, p)
+				if err != nil && len(err.Error()) > 1000 {
+					err = errors.New(err.Error()[:1000])
+				}
+				return err
+			})
+		})
+	}
+	t.Run("memory", func(t *testing.T) {
+		judge(t, func() error {
+			if peak := l.peak(t); peak > 96<<10 {
+				return fmt.Errorf("the process took %d KiB at its peak", peak)
+			}
+			return nil
+		})
+	})
+}
+
+// peak returns the most memory that the process had, in KiB.
+func (l *lane) peak(t *testing.T) (kib int) {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", l.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	fmt.Sscan(rest, &kib)
+	return kib
+}
+
+// pipelinedCases: 20 000 requests whose answers nobody reads. Edge stops reading, keeps
+// little, and when somebody reads at last, every answer is there and in order.
+func pipelinedCases(t *testing.T) {
+	t.Parallel()
+	l := newLane(t, "2s")
+	judge(t, func() error {
+		const requests = 20_000
+		pad := strings.Repeat("p", 2000)
+		c := l.dial(t)
+		c.SetDeadline(time.Now().Add(30 * time.Second))
+		go func() {
+			for i := range requests {
+				fmt.Fprintf(c, "GET /%d-%s HTTP/1.1\r\n%s\r\n", i, pad, host)
+			}
+		}()
+		stopped := func() bool {
+			l.mu.Lock()
+			n := l.began
+			l.mu.Unlock()
+			<-time.After(100 * time.Millisecond)
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return n > 0 && l.began == n
+		}
+		testutil.Eventually(t, testutil.Patience, stopped, "edge stops reading")
+		l.mu.Lock()
+		begun := l.began
+		l.mu.Unlock()
+		if begun >= requests {
+			return fmt.Errorf("the origin got all %d requests although nobody reads", begun)
+		}
+		if err := l.victim("pipelined"); err != nil {
+			return err
+		}
+		if peak := l.peak(t); peak > 96<<10 {
+			return fmt.Errorf("the process took %d KiB at its peak", peak)
+		}
+		in := bufio.NewReader(c)
+		for i := range requests {
+			m, err := readAnswer(in, "GET")
+			if err != nil || m.body != fmt.Sprintf("/%d-%s", i, pad) {
+				return fmt.Errorf("answer %d: %w", i, err)
+			}
+		}
+		l.take(t)
+		return nil
+	})
+}
+
+// silentCases: many connections that say nothing cost little, and nobody else waits.
+func silentCases(t *testing.T) {
+	t.Parallel()
+	l := newLane(t, "2s")
+	judge(t, func() error {
+		n := 300
+		if os.Getenv("EDGE_SOAK") != "" {
+			n = 9000
+		}
+		for range n {
+			l.dial(t)
+		}
+		for _, id := range []string{"a", "b", "c"} {
+			if err := l.victim(id); err != nil {
+				return err
+			}
+		}
+		if peak := l.peak(t); peak > 96<<10 {
+			return fmt.Errorf("the process took %d KiB at its peak", peak)
+		}
+		return nil
+	})
+}
