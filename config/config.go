@@ -26,7 +26,9 @@ type Global struct {
 	Via           string // its name in Via; "unique": one that no other process has
 	ErrorLog      string // "stderr" or a path
 	GracePeriod   time.Duration
-	MemoryLimit   int64 // bytes; 0: derived from the memory limit of the cgroup
+
+	ShutdownTimeout time.Duration // added to GracePeriod
+	MemoryLimit     int64         // bytes; 0: derived from the memory limit of the cgroup
 }
 
 // Log says how requests are logged.

@@ -159,7 +159,7 @@ func (p *process) reopen() {
 
 // drain lets requests end within the grace period. Another signal to end cuts it short.
 func (p *process) drain(sig os.Signal) {
-	grace := p.cfg.Global.GracePeriod
+	grace := p.cfg.Global.GracePeriod + p.cfg.Global.ShutdownTimeout
 	slog.Info("draining", "signal", sig.String(), "connections", p.server.Conns(), "grace_period", grace.String())
 	done := make(chan bool, 1)
 	go func() { done <- p.server.Drain(grace) }()
