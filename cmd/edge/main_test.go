@@ -202,7 +202,7 @@ func TestCheck_json(t *testing.T) {
 
 func TestCheck_example(t *testing.T) {
 	code, out := edge(t, "check", "--strict", "-c", filepath.Join(testutil.Root(t), "examples", "edge.toml"))
-	if code != 0 || !strings.Contains(out, "configuration OK: 1 listener, 4 routes, 2 upstreams") {
+	if code != 0 || !strings.Contains(out, "configuration OK: 1 listener, 9 routes, 3 upstreams") {
 		t.Errorf("%d %s", code, out)
 	}
 }
