@@ -73,6 +73,8 @@ type Limits struct {
 	Connections       int           // open at once on the listener; 0: no limit
 	IdleTimeout       time.Duration // of a connection between two requests
 	KeepaliveRequests int           // on one connection; 0: no limit
+	MinRate           int64         // bytes a second of a request body; 0: any
+	HalfCloseWait     time.Duration // for an answer to begin behind the client's FIN; 0: none; below 0: for ever
 }
 
 // AccessLog overrides the destination of the access log. The zero value overrides nothing.
@@ -124,6 +126,7 @@ type Timeouts struct {
 	Connect   time.Duration
 	FirstByte time.Duration // from the request sent to the first byte of the answer
 	Read      time.Duration // between two reads of the answer
+	Total     time.Duration // from the request's head to the end of the answer; 0: no limit
 }
 
 // Retry says how a request is tried again.
@@ -169,10 +172,13 @@ type Route struct {
 	LoadBalancing   string // empty: as the upstream says
 	RequestHeaders  []Header
 	ResponseHeaders []Header
-	WebSocket       bool // a connection may become one
+	WebSocket       bool     // a connection may become one
+	Upgrades        []string // further protocols that it may become
 	AccessLog       AccessLog
 	FirstByte       time.Duration // 0: as the upstream says
 	Read            time.Duration // 0: as the upstream says
+	Total           time.Duration // 0: as the upstream says
+	TunnelIdle      time.Duration // without a byte of a tunnel; 0: 1 h
 	Entry           int           // number of the entry in the file, from 0
 	Pos             Pos
 }

@@ -129,6 +129,15 @@ func limitKeys() []*key {
 		{path: "limits.keepalive_requests", typ: typeInt, def: "0", min: "0", max: "1000000000", example: "1000",
 			into: into(func(e *listenerEntry) *int { return &e.Limits.KeepaliveRequests }),
 			doc:  "Requests on one connection before it is closed. 0: no limit."},
+		{path: "limits.min_rate", typ: typeRate, def: `"240/s"`, min: "0", max: "1g/s", example: `"1k/s"`,
+			into: into(func(e *listenerEntry) *int64 { return &e.Limits.MinRate }),
+			doc: "Bytes a second that a request body has to come with, over its whole length, behind 10 s of grace. " +
+				"Less is answered 408. 0: any rate."},
+		{path: "limits.half_close_wait", typ: typeDuration, def: `"1s"`, min: "0s", max: "1h",
+			words: []string{"never"}, example: `"5s"`,
+			into: into(func(e *listenerEntry) *time.Duration { return &e.Limits.HalfCloseWait }),
+			doc: "How long an answer may take to begin for a client that ended its side behind the request: it may " +
+				"have left. Then the request is given up, and logged as 499. 0: at once. `never`: it is served."},
 	}
 }
 
@@ -215,6 +224,10 @@ func poolKeys() []*key {
 		{path: "timeouts.read", typ: typeDuration, def: `"60s"`, min: "1ms", max: "24h", example: `"30s"`,
 			into: into(func(e *upstreamEntry) *time.Duration { return &e.Timeouts.Read }),
 			doc:  "Time between two reads of the answer."},
+		{path: "timeouts.total", typ: typeDuration, def: `"0s"`, min: "0s", max: "24h", example: `"60s"`,
+			into: into(func(e *upstreamEntry) *time.Duration { return &e.Timeouts.Total }),
+			doc: "Time from the head of a request to the end of its answer, tunnels aside. Later is answered 504, " +
+				"or the answer is cut off. 0: no limit."},
 		{path: "retry.attempts", typ: typeInt, def: "2", min: "0", max: "100", example: "1",
 			into: into(func(e *upstreamEntry) *int { return &e.Retry.Attempts }),
 			doc:  "Further attempts after the first, for what provably was not processed or may be sent twice."},

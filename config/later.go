@@ -34,14 +34,12 @@ var laterKeys = map[string][]string{
 	"proxy":  {"grpc"},
 	"listeners": {"tls", "protocols", "proxy_protocol", "h2", "redirect_to_https", "grpc",
 		"websocket", "cert", "key", "ssl_certificate", "ssl_certificate_key", "filters"},
-	"listeners.limits": {"min_rate", "max_age"},
+	"listeners.limits": {"max_age"},
 	"upstreams": {"health_check", "discover", "stale_ok", "hash_key", "sticky", "slow_start", "protocol", "tls",
 		"outlier", "breaker"},
-	"upstreams.timeouts": {"total"},
 	"upstreams.retry":    {"on", "budget", "per_try", "hedge_after"},
 	"upstreams.backends": {"zone", "backup"},
 	"routes":             {"when", "grpc", "filters", "mirror", "cache", "compress"},
-	"routes.timeouts":    {"idle", "total"},
 	"log":                {"redact", "sample", "always"},
 }
 

@@ -89,6 +89,10 @@ func destKeys() []*key {
 			into: into(func(e *routeEntry) *bool { return &e.WebSocket }),
 			doc: "Connections may turn into WebSockets. With `false` such a request goes on as one without " +
 				"`Upgrade`."},
+		{path: "upgrades", typ: typeUpgrades, example: `["mqtt"]`,
+			into: into(func(e *routeEntry) *[]string { return &e.Upgrades }),
+			doc: "Further protocols that connections may turn into, by their names in `Upgrade`. HTTP/2 is none; " +
+				"`CONNECT` is a method (see `methods`)."},
 		{path: "headers.request", typ: typeHeaders, example: `{ X-Env = "prod", Cookie = "" }`,
 			into: into(func(e *routeEntry) *[]Header { return &e.RequestHeaders }),
 			doc:  "Fields to set in the request; an empty value removes the field."},
@@ -104,5 +108,11 @@ func destKeys() []*key {
 		{path: "timeouts.read", typ: typeDuration, min: "1ms", max: "24h", example: `"5s"`,
 			into: into(func(e *routeEntry) *time.Duration { return &e.Read }),
 			doc:  "Instead of what the upstream says."},
+		{path: "timeouts.total", typ: typeDuration, min: "1ms", max: "24h", example: `"30s"`,
+			into: into(func(e *routeEntry) *time.Duration { return &e.Total }),
+			doc:  "Instead of what the upstream says."},
+		{path: "timeouts.idle", typ: typeDuration, def: `"1h"`, min: "1s", max: "8760h", example: `"10m"`,
+			into: into(func(e *routeEntry) *time.Duration { return &e.TunnelIdle }),
+			doc:  "How long a WebSocket or another tunnel may be without a byte in either direction."},
 	}
 }

@@ -13,7 +13,7 @@ type key struct {
 	min      string            // bounds of numbers, sizes and durations, written as values are
 	max      string            //
 	enum     []string          // the words a choice allows
-	words    []string          // words a number allows beside numbers; they stand for 0
+	words    []string          // words a number allows beside numbers; they stand for 0, among times for -1
 	synonyms map[string]string // other words for those of enum
 	later    []string          // words that will be allowed: they get an answer of their own
 	restart  bool              // a change needs a restart; without it a reload is enough

@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"time"
+
+	"github.com/edge-proxy/edge/message"
 )
 
 // valueType is a type of values: how to read one from a node, and what to call it.
@@ -21,6 +23,8 @@ var (
 	typeChoices    = valueType{name: "list of choices", parse: parseChoicesValue}                     // []string
 	typeInt        = valueType{name: "number", parse: parseIntValue, number: wholeNumber}             // int
 	typeSize       = valueType{name: "size", parse: parseSizeValue, number: parseSize}                // int64
+	typeRate       = valueType{name: "size a second", parse: parseRateValue, number: parseRate}       // int64
+	typeUpgrades   = valueType{name: "protocol or list", parse: parseUpgradesValue}                   // []string
 	typeDuration   = valueType{name: "time", parse: parseDurationValue, number: nanoseconds}          // time.Duration
 	typeListen     = valueType{name: "address or list", parse: parseListenValue}                      // []Address
 	typeEndpoint   = valueType{name: "host:port or unix:/path", parse: parseEndpointValue}            // endpoint
@@ -199,9 +203,47 @@ func parseSizeValue(d *decoder, k *key, n *node) (any, bool) {
 	return size, d.inRange(k, n, size)
 }
 
+// parseRate reads bytes a second: a size, with or without "/s".
+func parseRate(s string) (int64, bool) { return parseSize(strings.TrimSuffix(s, "/s")) }
+
+func parseRateValue(d *decoder, k *key, n *node) (any, bool) {
+	rate, ok := n.integer, n.kind == kindInt && n.integer >= 0
+	if n.kind == kindString {
+		rate, ok = parseRate(n.text)
+	}
+	if !ok {
+		d.rep.error(n.value, `write it as "500/s" or "1k/s"`, "%q must be a size a second", n.key)
+		return rate, false
+	}
+	return rate, d.inRange(k, n, rate)
+}
+
+// parseUpgradesValue reads the names of protocols as Upgrade has them: RFC 9110 §7.8.
+func parseUpgradesValue(d *decoder, _ *key, n *node) (any, bool) {
+	var all []string
+	right := each(d, n, "a protocol", func(c *node, s string) bool {
+		name, version, versioned := strings.Cut(s, "/")
+		lower := strings.ToLower(name)
+		switch {
+		case !message.ValidName(name) || versioned && !message.ValidName(version):
+			d.rep.error(c.value, "", "%s is not the name of a protocol", quote(s))
+			return false
+		case strings.HasPrefix(lower, "h2") || strings.HasPrefix(lower, "http"):
+			d.rep.error(c.value, "", "an upgrade to %s is never passed on", quote(s))
+			return false
+		}
+		all = append(all, s)
+		return true
+	})
+	return all, right
+}
+
 func parseDurationValue(d *decoder, k *key, n *node) (any, bool) {
 	var t time.Duration
 	ok := true
+	if k.word(n) {
+		return time.Duration(-1), true
+	}
 	switch n.kind {
 	case kindInt:
 		t, ok = seconds(float64(n.integer))
@@ -213,7 +255,8 @@ func parseDurationValue(d *decoder, k *key, n *node) (any, bool) {
 		ok = false
 	}
 	if !ok {
-		d.rep.error(n.value, `write it as "250ms", "5s" or "1h"; a bare number is seconds`, "%q must be a time", n.key)
+		d.rep.error(n.value, `write it as "250ms", "5s" or "1h"; a bare number is seconds`, "%q must be %s", n.key,
+			k.want("a time"))
 		return t, false
 	}
 	return t, d.inRange(k, n, int64(t))

@@ -123,10 +123,21 @@ func keyOf(a *config.Address) string {
 }
 
 func sessionOptions(l *config.Limits) session.ServerOptions {
-	return session.ServerOptions{
+	o := session.ServerOptions{
 		Limits:        h1.Limits{HeadBytes: int(l.HeaderSize), FieldCount: l.HeaderCount},
 		HeaderTimeout: l.HeaderTimeout, IdleTimeout: l.IdleTimeout, RequestsMax: l.KeepaliveRequests,
+		BodyRate: l.MinRate, HalfCloseWait: l.HalfCloseWait,
 	}
+	if l.MinRate == 0 {
+		o.BodyRate = -1
+	}
+	switch {
+	case l.HalfCloseWait == 0:
+		o.HalfCloseWait = session.HalfCloseLeaves
+	case l.HalfCloseWait < 0:
+		o.HalfCloseWait = session.HalfCloseStays
+	}
+	return o
 }
 
 // open opens an address. It serves at once, so it is ready before: whoever connects first meets the new limits.

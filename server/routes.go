@@ -51,7 +51,7 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	r = proxy.Route{
 		Name: c.Name, Host: c.Host, Path: c.Path, Exact: c.PathKind == config.PathExact, Methods: c.Methods,
 		Header: conditions(c.Header), Query: conditions(c.Query), Weight: c.Weight,
-		Tunnels: proxy.Tunnels{NoWebSocket: !c.WebSocket},
+		Tunnels: proxy.Tunnels{NoWebSocket: !c.WebSocket, Protocols: c.Upgrades}, Total: c.Total,
 	}
 	if c.Rewrite != (config.Rewrite{}) {
 		w := proxy.Rewrite(c.Rewrite)
@@ -60,7 +60,10 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	switch c.Dest.Kind {
 	case config.DestUpstream:
 		u := &b.config.Upstreams[c.Dest.Upstream]
-		r.To = proxy.ToHost(b.upstream(u, c.FirstByte, c.Read).Upstream, hostOf(u))
+		r.To = proxy.ToHost(b.upstream(u, c).Upstream, hostOf(u))
+		if r.Total == 0 {
+			r.Total = u.Timeouts.Total
+		}
 	case config.DestRedirect:
 		if r.To, err = proxy.Redirect(c.Dest.Location, c.Dest.Status); err != nil {
 			return r, fmt.Errorf("route %s: %w", c.Name, err)

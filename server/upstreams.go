@@ -24,15 +24,18 @@ type pooled struct {
 	names *upstream.Resolver
 }
 
-// upstream returns the upstream for u: the running one with equal options, if there is one. A route that waits longer
+// upstream returns the upstream for u as c uses it: the running one with equal options, if there is one. A route that waits longer
 // or shorter than others for the same backends has a pool of its own, since the timeouts are part of the options.
-func (b *build) upstream(u *config.Upstream, firstByte, read time.Duration) *pooled {
+func (b *build) upstream(u *config.Upstream, c *config.Route) *pooled {
 	o := upstreamOptions(u)
-	if firstByte > 0 {
-		o.Client.FirstByte = firstByte
+	if c.FirstByte > 0 {
+		o.Client.FirstByte = c.FirstByte
 	}
-	if read > 0 {
-		o.Client.BetweenBytes = read
+	if c.Read > 0 {
+		o.Client.BetweenBytes = c.Read
+	}
+	if c.TunnelIdle != time.Hour { // what a session has by itself
+		o.Client.TunnelIdle = c.TunnelIdle
 	}
 	id := fmt.Sprintf("%#v", o)
 	p := b.upstreams[id]
