@@ -1,11 +1,13 @@
 package proxy_test
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/upstream"
 )
 
 // A warm exchange costs four calls beside waiting, registers nothing and allocates nothing.
@@ -21,6 +23,33 @@ func TestProxy_warmExchangeCosts4CallsAndNoAllocation(t *testing.T) {
 		if n := g.Trips - trips; allocs != 0 || c.IO() != 4*n || c.Add != 0 || c.Del != 0 {
 			t.Errorf("%s: %v allocations, %d exchanges with %+v", name, allocs, n, c)
 		}
+	}
+}
+
+// Conditions, a split, a rewrite, a chain of proxies and a Host of one's own allocate nothing either.
+func TestProxy_warmRoutingAllocatesNothing(t *testing.T) {
+	on := &proxy.Listener{Forwarded: true, Trusted: &proxy.Trust{
+		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("10.0.0.0/8")},
+	}}
+	request := strings.Replace(warm.Browser, "\r\n\r\n", "\r\nX-Forwarded-For: 198.51.100.7, 10.0.0.1\r\n"+
+		"Forwarded: for=198.51.100.7\r\nVia: 1.1 cdn\r\n\r\n", 1)
+	g := warm.NewRouted(t, request, on, func(origin *upstream.Upstream) []proxy.Route {
+		r := proxy.Route{
+			Name: "a", Host: "*.example.com", Path: "/articles/2026", Methods: []string{"GET"},
+			Header:  []proxy.Condition{{Name: "User-Agent", Value: "~Chrome/[0-9]+"}, {Name: "X-Forwarded-For"}},
+			Query:   []proxy.Condition{{Name: "utm_source", Value: "feed"}},
+			Rewrite: &proxy.Rewrite{StripPrefix: "/articles", AddPrefix: "/a"},
+			To:      proxy.ToHost(origin, proxy.HostOfBackend), Weight: 9,
+		}
+		other := r
+		other.Name, other.Weight, other.Rewrite = "b", 1, &proxy.Rewrite{Path: "/b{path}?{query}"}
+		return []proxy.Route{{Name: "all", To: proxy.Answer(404, "", "")}, r, other}
+	})
+	if !strings.HasPrefix(g.First, "HTTP/1.1 200 OK\r\n") {
+		t.Fatalf("got %q", g.First)
+	}
+	if allocs := testing.AllocsPerRun(1000, g.Exchange); allocs != 0 {
+		t.Errorf("%v allocations", allocs)
 	}
 }
 

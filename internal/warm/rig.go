@@ -55,6 +55,14 @@ type Rig struct {
 // New makes a Rig whose client sends request again and again, through a route with these filters.
 func New(t testing.TB, request string, on *proxy.Listener, filters ...*proxy.Filter) *Rig {
 	t.Helper()
+	return NewRouted(t, request, on, func(origin *upstream.Upstream) []proxy.Route {
+		return []proxy.Route{{Name: "all", To: proxy.To(origin), Filters: filters}}
+	})
+}
+
+// NewRouted is New with routes to the origin of the caller's own.
+func NewRouted(t testing.TB, request string, on *proxy.Listener, routes func(*upstream.Upstream) []proxy.Route) *Rig {
+	t.Helper()
 	g := &Rig{Loop: sim.NewLoop(), request: []byte(request)}
 	e, err := engine.New(engine.Options{
 		Reactors: 1,
@@ -66,7 +74,7 @@ func New(t testing.TB, request string, on *proxy.Listener, filters ...*proxy.Fil
 	origin := upstream.New(e, upstream.Options{
 		Name: "origin", Backends: []upstream.Backend{{Address: "10.0.0.1:80"}},
 	})
-	s, err := proxy.NewSnapshot([]proxy.Route{{Name: "all", To: proxy.To(origin), Filters: filters}}, nil)
+	s, err := proxy.NewSnapshot(routes(origin), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
