@@ -34,9 +34,11 @@ func parseTree(src *source, rep *Report) (root *node, whole bool) {
 	f, found := formats[strings.ToLower(filepath.Ext(src.name))]
 	switch {
 	case found:
+		src.colon = f.name != formatTOML.name
 		return f.parse(src, rep)
 	case bytes.HasPrefix(bytes.TrimLeft(src.text, " \t\r\n"), []byte("{")):
 		// Neither TOML nor the YAML that people write begins so.
+		src.colon = true
 		return parseJSON(src, rep)
 	}
 	return parseEither(src, rep)
@@ -51,6 +53,7 @@ func parseEither(src *source, rep *Report) (root *node, whole bool) {
 		return root, whole
 	}
 	if other, ok := parseYAML(src, asYAML); ok {
+		src.colon = true
 		rep.take(asYAML, "")
 		return other, ok
 	}

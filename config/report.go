@@ -185,6 +185,9 @@ func (r *Report) add(list *[]Problem, p Problem) {
 		return
 	}
 	p.Pos = p.at.pos()
+	if p.at.src != nil && p.at.src.colon {
+		p.Hint = strings.ReplaceAll(p.Hint, " = ", ": ")
+	}
 	r.redact(&p)
 	*list = append(*list, p)
 }

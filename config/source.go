@@ -29,6 +29,7 @@ type source struct {
 	text  []byte
 	lines []int // offset of the first byte of each line
 	order int   // in which the files of one configuration were read
+	colon bool  // key: value instead of key = value
 }
 
 func newSource(name string, text []byte) *source {
