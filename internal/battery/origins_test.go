@@ -370,6 +370,7 @@ func (o outcome) maybeCut() outcome { o.lax = true; return o }
 func originOrderCases(t *testing.T) {
 	const fours = "Content-Length: 4\r\n\r\n"
 	const final = ok + fours + "good"
+	const websocket = "Connection: Upgrade\r\nUpgrade: websocket\r\n"
 	body := post("Content-Length: 5\r\n", "hello")
 	replies(t, []reply{
 		{"gone at once", "9112 9.5", says("").then("close"), bad()},
@@ -410,6 +411,16 @@ func originOrderCases(t *testing.T) {
 		{"a 101 to Upgrade: h2c", "9113 3.1", says("HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nevil"),
 			bad().to(req("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n")).
 				mayEnd()},
+		{"a 101 that was asked for", "9110 7.8",
+			says("HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").then("close"),
+			whole("").code(101).to(req(websocket)).ends().showing("Upgrade: websocket\r\n")},
+		{"a 101 to another protocol", "9110 7.8",
+			says("HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: evil\r\n\r\nevil"),
+			bad().to(req(websocket)).mayEnd()},
+		{"a 101 without Upgrade", "9110 15.2.2",
+			says("HTTP/1.1 101 x\r\n\r\nevil"), bad().to(req(websocket)).mayEnd()},
+		{"a 101 to HTTP/1.0", "9110 7.8", says("HTTP/1.1 101 x\r\nUpgrade: websocket\r\n\r\nevil"),
+			bad().to(first("GET /{id} HTTP/1.0\r\n" + strings.TrimSuffix(websocket, "\r\n"))).mayEnd()},
 		{"before the body is read", "9112 9.3", says(final).atOnce().then("rest"), whole("good").to(body).kept()},
 		{"before the body is sent", "9112 9.3", says(final).atOnce().then("rest"),
 			whole("good").kept().to(post("Content-Length: 500000\r\n", strings.Repeat("x", 500000))).mayEnd()},

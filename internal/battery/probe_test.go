@@ -139,6 +139,9 @@ func (l *lane) probe(t *testing.T, p probe) error {
 	if wrong != nil {
 		return fmt.Errorf("the origin saw %q; the client got %s", wrong, h)
 	}
+	if p.may == mayBoth && len(h.answers) > 0 {
+		t.Logf("edge says %d", h.answers[0].status())
+	}
 	if err := p.check(h, seen, id); err != nil {
 		return fmt.Errorf("%w\nclient: %s\norigin: %q", err, h, raw)
 	}
