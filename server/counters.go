@@ -89,10 +89,7 @@ func (a *sample) addListener(l *listener, r *engine.Reactor) {
 	sum := a.listeners[l.name]
 	for _, one := range l.sessions {
 		st := one.Stats(r)
-		sum.Requests += st.Requests
-		sum.Malformed += st.Malformed
-		sum.Timeouts += st.Timeouts
-		sum.Unread += st.Unread
+		sum.Add(&st)
 	}
 	a.listeners[l.name] = sum
 }
@@ -114,6 +111,7 @@ func addProxy(a *proxy.Stats, b proxy.Stats) {
 		{&a.Exchanges, b.Exchanges}, {&a.Own, b.Own}, {&a.Cut, b.Cut}, {&a.ClientGone, b.ClientGone},
 		{&a.Retries, b.Retries}, {&a.LateResumes, b.LateResumes}, {&a.Panics, b.Panics}, {&a.Shed, b.Shed},
 		{&a.TooLarge, b.TooLarge}, {&a.InterimsLost, b.InterimsLost}, {&a.Refused, b.Refused}, {&a.Loops, b.Loops},
+		{&a.Tunnels, b.Tunnels}, {&a.TunnelsIdle, b.TunnelsIdle}, {&a.Expired, b.Expired},
 	} {
 		*f.sum += f.n
 	}
@@ -150,10 +148,7 @@ func (s *Server) retired(listeners []*listener, upstreams []*pooled) {
 	}
 	for name, st := range gone.listeners {
 		sum := c.past.listeners[name]
-		sum.Requests += st.Requests
-		sum.Malformed += st.Malformed
-		sum.Timeouts += st.Timeouts
-		sum.Unread += st.Unread
+		sum.Add(&st.ServerStats)
 		c.past.listeners[name] = sum
 	}
 }

@@ -86,6 +86,12 @@ var proxyRows = []row[proxy.Stats]{
 		func(s *proxy.Stats) uint64 { return s.Retries }},
 	{"edge_bodies_too_large_total", "Request bodies above limits.body_size.", "", "",
 		func(s *proxy.Stats) uint64 { return s.TooLarge }},
+	{"edge_requests_expired_total", "Requests that took longer than timeouts.total.", "", "",
+		func(s *proxy.Stats) uint64 { return s.Expired }},
+	{"edge_tunnels_total", "Requests that became tunnels.", "", "",
+		func(s *proxy.Stats) uint64 { return s.Tunnels }},
+	{"edge_tunnels_idle_total", "Tunnels closed because of timeouts.idle.", "", "",
+		func(s *proxy.Stats) uint64 { return s.TunnelsIdle }},
 	{"edge_interims_dropped_total", "Interim answers above the limit of a request.", "", "",
 		func(s *proxy.Stats) uint64 { return s.InterimsLost }},
 	{"edge_late_resumes_total", "Parked requests resumed when they were over.", "", "",
@@ -103,6 +109,12 @@ var listenerRows = []row[listenerStats]{
 		func(s *listenerStats) uint64 { return s.Timeouts }},
 	{"edge_listener_unread_total", "Connections closed because the answer ended before the request.", "", "",
 		func(s *listenerStats) uint64 { return s.Unread }},
+	{"edge_listener_slow_bodies_total", "Request bodies slower than limits.min_rate, or silent.", "", "",
+		func(s *listenerStats) uint64 { return s.SlowBodies }},
+	{"edge_listener_half_closed_total", "Requests given up because of limits.half_close_wait.", "", "",
+		func(s *listenerStats) uint64 { return s.HalfClosed }},
+	{"edge_listener_tunnels_total", "Connections that became tunnels.", "", "",
+		func(s *listenerStats) uint64 { return s.Tunnels }},
 }
 
 var upstreamRows = []row[upstream.Stats]{
@@ -221,10 +233,7 @@ func (c *counters) addListener(name string) {
 	labels := []observe.Label{{Name: "listener", Value: name}}
 	register(c, listenerRows, labels, func() listenerStats {
 		sum, past := c.now.listeners[name], c.past.listeners[name]
-		sum.Requests += past.Requests
-		sum.Malformed += past.Malformed
-		sum.Timeouts += past.Timeouts
-		sum.Unread += past.Unread
+		sum.Add(&past.ServerStats)
 		return sum
 	})
 	c.gauge("edge_connections", "Connections of clients open.", labels,

@@ -24,8 +24,9 @@ type pooled struct {
 	names *upstream.Resolver
 }
 
-// upstream returns the upstream for u as c uses it: the running one with equal options, if there is one. A route that waits longer
-// or shorter than others for the same backends has a pool of its own, since the timeouts are part of the options.
+// upstream returns the upstream for u as c uses it: the running one with equal options, if there is one. A route that
+// waits longer or shorter than others for the same backends has a pool of its own, since the timeouts are part of the
+// options.
 func (b *build) upstream(u *config.Upstream, c *config.Route) *pooled {
 	o := upstreamOptions(u)
 	if c.FirstByte > 0 {

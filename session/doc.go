@@ -20,6 +20,11 @@
 // exchange that does not reach both ends is told so by OnReset, exactly once; after that, and after both ends, neither
 // side hears of the other again.
 //
+// # Tunnels
+//
+// An answer whose head has Tunnel (101 to a request with Upgrade, 2xx to CONNECT) turns the exchange into a tunnel: the
+// Client by itself, the Server by SendHead. From then on OnData and SendData carry raw bytes, and end is a FIN.
+//
 // # Back-pressure
 //
 // What OnData delivers is owed until Release: while something is owed, the session does not read on. A proxy releases

@@ -76,6 +76,17 @@ type ServerStats struct {
 	Tunnels    uint64 // connections that became tunnels
 }
 
+// Add adds b to s.
+func (s *ServerStats) Add(b *ServerStats) {
+	s.Requests += b.Requests
+	s.Malformed += b.Malformed
+	s.Timeouts += b.Timeouts
+	s.SlowBodies += b.SlowBodies
+	s.Unread += b.Unread
+	s.HalfClosed += b.HalfClosed
+	s.Tunnels += b.Tunnels
+}
+
 // NewServer makes a Server for the connections of e. service is asked for a Receiver for each request.
 func NewServer(e *engine.Engine, service Service, o ServerOptions) *Server {
 	o.setDefaults()
