@@ -36,6 +36,10 @@ var (
 		status: 414, token: "http_request_error", reason: "edge:rewrite",
 		text: "The request target is too long to be rewritten.",
 	}
+	faultMisdirected = &fault{
+		status: 421, token: "http_request_error", reason: "edge:scheme",
+		text: "This connection is not secured, and https was asked for.",
+	}
 	faultLoop = &fault{
 		status: 508, token: "proxy_loop_detected", reason: "edge:loop",
 		text: "The request goes in circles.",

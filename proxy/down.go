@@ -26,6 +26,8 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 		x.fail(faultOverload)
 	case x.listener.BodyMax > 0 && x.Request.Length > x.listener.BodyMax:
 		x.fail(faultTooLarge)
+	case int(x.Request.Scheme.Len) == len("https") && !x.trusted:
+		x.fail(faultMisdirected) // RFC 9110 §7.4: rejected unless the connection is secured, or a trusted gateway's
 	default:
 		x.advance()
 	}
