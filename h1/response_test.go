@@ -137,7 +137,8 @@ func TestDecoder_tunnels(t *testing.T) {
 		wire     string // the head as it is sent on
 	}{
 		{"101", answer("101 Switching Protocols", "Upgrade: websocket\r\nConnection: Upgrade\r\nAge: 1\r\n"),
-			message.VerbGet, nil, answer("101 Switching Protocols", "Age: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n")},
+			message.VerbGet, nil,
+			answer("101 Switching Protocols", "Age: 1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n")},
 		{"2xx to CONNECT, whose framing is ignored", answer("200 OK", "Content-Length: 5\r\n"), message.VerbConnect,
 			nil, answer("200 OK", "")},
 		{"101 without Upgrade", answer("101 A", "Connection: upgrade\r\n"), message.VerbGet, ErrUpgrade, ""},

@@ -52,8 +52,8 @@ func newTunnelSim(t testing.TB, w *sim.World, reactors, tunnels int, faults bool
 func (s *tunnelSim) open(x *simTunnel) {
 	x.client = s.w.Dial(s.addr)
 	x.client.Handle = func(*sim.Peer) { s.lookAt(x) }
-	x.client.Send(fmt.Appendf(nil, "GET /%d HTTP/1.1\r\nHost: sim\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n%s",
-		x.id, pattern(x.id, x.up)[:x.early]))
+	const ask = "GET /%d HTTP/1.1\r\nHost: sim\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n%s"
+	x.client.Send(fmt.Appendf(nil, ask, x.id, pattern(x.id, x.up)[:x.early]))
 	if s.faults && s.w.Rand().IntN(3) == 0 {
 		s.w.After(time.Duration(s.w.Rand().IntN(30_000))*time.Microsecond, func() {
 			x.over = true

@@ -1,0 +1,122 @@
+package session_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
+)
+
+// slowService takes bodies, and lets go of what came late.
+type slowService struct {
+	w     *sim.World
+	on    *engine.Reactor
+	late  time.Duration // how long bytes of a body are owed
+	got   int
+	reset error
+}
+
+func (s *slowService) Refused(*engine.Reactor, poller.Addr, int, error)      {}
+func (s *slowService) OnHead(session.Stream, *message.Head, bool)            {}
+func (s *slowService) OnTrailers(session.Stream, *message.Head)              {}
+func (s *slowService) OnSendable(session.Stream)                             {}
+func (s *slowService) OnReset(_ session.Stream, _ session.Code, cause error) { s.reset = cause }
+func (s *slowService) Accept(r *engine.Reactor, _ session.Stream) session.Receiver {
+	s.on = r
+	return s
+}
+
+func (s *slowService) OnData(st session.Stream, p []byte, end bool) {
+	s.got += len(p)
+	n := len(p)
+	if s.late == 0 {
+		st.Release(n)
+	} else {
+		s.w.After(s.late, func() { s.on.Post(&engine.Task{Run: func(*engine.Reactor) { st.Release(n) }}) })
+	}
+	if end {
+		st.SendHead(&message.Head{Status: 204, Proto: message.HTTP11}, true) //nolint:errcheck // the client tells
+	}
+}
+
+// A body has to come with 240 B/s on average; what waits for us costs the client nothing.
+func TestPace(t *testing.T) {
+	for name, c := range map[string]struct {
+		piece, pieces int
+		every, late   time.Duration
+		expect        bool
+		slow          bool
+	}{
+		"fast":                   {1000, 60, time.Second, 0, false, false},
+		"just enough":            {250, 300, time.Second, 0, false, false},
+		"a byte a second":        {1, 600, time.Second, 0, false, true},
+		"half of it":             {120, 600, time.Second, 0, false, true},
+		"nothing":                {1, 2, time.Hour, 0, false, true},
+		"a pause of 30 s":        {10_000, 5, 30 * time.Second, 0, false, false},
+		"a pause of 2 min":       {100_000, 5, 2 * time.Minute, 0, false, true},
+		"we are slow":            {250, 20, 40 * time.Second, 39 * time.Second, false, false},
+		"waits for 100 for 30 s": {1000, 1, 30 * time.Second, 0, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := sim.NewWorld(1)
+			e, err := engine.New(engine.Options{
+				Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			service := &slowService{w: w, late: c.late}
+			addr := poller.Addr{IP: netip.MustParseAddrPort("192.0.2.1:80")}
+			server := session.NewServer(e, service, session.ServerOptions{})
+			if _, err := e.Listen(engine.ListenOptions{Addr: addr}, server.Accept); err != nil {
+				t.Fatal(err)
+			}
+			w.Add(e.Reactors()[0])
+			p := w.Dial(addr)
+			var in strings.Builder
+			p.Handle = func(p *sim.Peer) { in.Write(p.Take()) }
+			head := fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n", c.piece*c.pieces)
+			if c.expect {
+				head += "Expect: 100-continue\r\n"
+			}
+			p.SendString(head + "\r\n")
+			left := c.pieces
+			var send func()
+			send = func() {
+				if left--; left >= 0 && in.Len() == 0 {
+					p.SendString(strings.Repeat("x", c.piece))
+					w.After(c.every, send)
+				}
+			}
+			first := time.Second
+			if c.expect {
+				first = c.every
+			}
+			w.After(first, send)
+			if err := w.Run(func() bool { return in.Len() > 0 }, 1_000_000); err != nil {
+				t.Fatal(err)
+			}
+			status, reset := "HTTP/1.1 204 ", error(nil)
+			if c.slow {
+				status, reset = "HTTP/1.1 408 ", session.ErrSlowBody
+			}
+			if !strings.HasPrefix(in.String(), status) || service.reset != reset {
+				t.Fatalf("after %v: %q, %v", time.Duration(w.Now()), in.String(), service.reset)
+			}
+			if c.slow && w.Now() > int64(3*time.Minute) {
+				t.Fatalf("after %v", time.Duration(w.Now()))
+			}
+			stats := server.Stats(e.Reactors()[0])
+			if (stats.SlowBodies == 1) != c.slow {
+				t.Fatalf("%+v", stats)
+			}
+		})
+	}
+}
