@@ -236,7 +236,10 @@ func (x *Exchange) reset() {
 	x.backend, x.address, x.refused, x.retries = 0, 0, 0, 0
 	x.attempts, x.interims, x.status = 0, 0, 0
 	x.fault, x.lost, x.refusal = nil, nil, nil
-	x.client, x.trusted, x.https, x.hostOfBackend = netip.Addr{}, false, false, false
+	if x.trusted {
+		x.client, x.trusted, x.https = netip.Addr{}, false, false
+	}
+	x.hostOfBackend = false
 	x.parked, x.working, x.downGone, x.own = false, false, false, false
 	x.answering, x.prepared, x.reused = false, false, false
 	x.tunnel = false

@@ -43,17 +43,27 @@ var forwarding = &Filter{
 	UpstreamResponse: forwardResponse,
 }
 
-// notForwarded are the fields of a request that do not pass.
-var notForwarded = func() (t [message.NameCount]bool) {
+// What forwarding does with a field of a request.
+const (
+	pass  uint8 = iota
+	drop        // it ends here
+	count       // Via
+)
+
+// untrusted says what happens to the fields of a client that is not trusted.
+var untrusted = func() (t [message.NameCount]uint8) {
 	for id := range message.NameCount {
-		t[id] = message.HopByHop(id)
+		if message.HopByHop(id) {
+			t[id] = drop
+		}
 	}
 	for _, id := range []message.Name{
 		message.XForwardedFor, message.XForwardedHost, message.XForwardedProto, message.XForwardedPort,
 		message.Forwarded, message.XRealIP,
 	} {
-		t[id] = true
+		t[id] = drop
 	}
+	t[message.Via] = count
 	return t
 }()
 
@@ -129,10 +139,11 @@ func forwardRequest(x *Exchange) {
 func dropUntrusted(h *message.Head, name *naming) (ours int) {
 	for i := range h.Fields {
 		f := &h.Fields[i]
-		switch {
-		case notForwarded[f.ID]:
+		switch untrusted[f.ID] {
+		case pass:
+		case drop:
 			f.Flags |= message.Dropped
-		case f.ID == message.Via:
+		case count:
 			ours += name.count(h.Value(i))
 		}
 	}
