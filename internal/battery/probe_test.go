@@ -31,6 +31,7 @@ type verdict struct {
 	alone  bool     // nothing is sent behind the case
 	fin    bool     // the client ends its sending side
 	sees   []string // the origin
+	trail  []string // lines of the trailers that come to the origin
 	never  []string // does the origin see; in any case
 	client []string // is in what the client got
 	hides  []string // is not in what the client got
@@ -56,6 +57,7 @@ func incomplete() verdict { return verdict{may: mustLose, alone: true, fin: true
 
 func (v verdict) and(target string) verdict     { v.more = target; return v }
 func (v verdict) mayEnd() verdict               { v.ends = true; return v }
+func (v verdict) trails(s ...string) verdict    { v.trail = s; return v }
 func (v verdict) then400() verdict              { v.rest = true; return v }
 func (v verdict) as(target string) verdict      { v.target = target; return v }
 func (v verdict) of(method string) verdict      { v.method = method; return v }
@@ -257,6 +259,13 @@ func (p *probe) checkPassed(h *heard, seen []*message, id string) ([]string, err
 		if !strings.Contains(m.raw, strings.ReplaceAll(s, "{id}", id)) {
 			return nil, fmt.Errorf("the origin misses %q", s)
 		}
+	}
+	var trailers []string
+	for _, f := range m.trailers {
+		trailers = append(trailers, f[0]+": "+f[1])
+	}
+	if p.trail != nil && !slices.Equal(trailers, p.trail) {
+		return nil, fmt.Errorf("the origin saw the trailers %q, want %q", trailers, p.trail)
 	}
 	if p.more != "" {
 		if len(h.answers) != 3 || h.answers[1].body != p.more || h.answers[2].body != "/next-"+id {
