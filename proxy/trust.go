@@ -104,7 +104,8 @@ func parseForwarder(b []byte) (netip.Addr, bool) {
 		}
 		b = b[1:end]
 	}
-	if len(b) > len("0000:0000:0000:0000:0000:0000:255.255.255.255") {
+	// A zone means nothing here, and is any text at all.
+	if len(b) > len("0000:0000:0000:0000:0000:0000:255.255.255.255") || bytes.IndexByte(b, '%') >= 0 {
 		return netip.Addr{}, false
 	}
 	ip, err := netip.ParseAddr(string(b))
