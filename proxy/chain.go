@@ -54,9 +54,9 @@ func (x *Exchange) forwardElement() {
 	case peer.IsUnix():
 		h.Base = append(h.Base, "for=unknown"...)
 	case ip.Unmap().Is4():
-		h.Base = ip.Unmap().AppendTo(append(h.Base, "for="...))
+		h.Base = observe.AppendIP(append(h.Base, "for="...), ip)
 	default: // §6: in brackets, hence quoted
-		h.Base = append(ip.WithZone("").AppendTo(append(h.Base, `for="[`...)), `]"`...)
+		h.Base = append(observe.AppendIP(append(h.Base, `for="[`...), ip), `]"`...)
 	}
 	if h.Authority.Len > 0 { // its characters need no escape: it has neither quotes nor backslashes
 		h.Base = append(h.Base, `;host="`...)

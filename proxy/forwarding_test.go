@@ -68,7 +68,8 @@ func FuzzTrust_parseForwarder(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		got, ok := parseForwarder([]byte(s))
-		if want, err := netip.ParseAddr(s); err == nil && len(s) <= 45 && want.Zone() == "" && (!ok || got != want.Unmap()) {
+		want, err := netip.ParseAddr(s)
+		if err == nil && len(s) <= 45 && want.Zone() == "" && (!ok || got != want.Unmap()) {
 			t.Fatalf("%q: %v %v, want %v", s, got, ok, want)
 		}
 		if ok && (!got.IsValid() || got.Zone() != "") {
@@ -143,8 +144,8 @@ func TestRedirect_refuses(t *testing.T) {
 
 func TestHostOfAddress(t *testing.T) {
 	for address, want := range map[string]string{
-		"10.0.0.1:8080": "10.0.0.1:8080", "a.example:80": "a.example", "[::1]:80": "[::1]", "unix:/run/a.sock": "localhost",
-		"[fe80::1%eth0]:81": "[fe80::1]:81",
+		"10.0.0.1:8080": "10.0.0.1:8080", "a.example:80": "a.example", "[::1]:80": "[::1]",
+		"unix:/run/a.sock": "localhost", "[fe80::1%eth0]:81": "[fe80::1]:81",
 	} {
 		if got := hostOfAddress(address); got != want {
 			t.Errorf("%q: %q, want %q", address, got, want)

@@ -410,3 +410,44 @@ rewrite = { path = "/short" }
 		t.Errorf("the path is logged as %q, not as it came", text)
 	}
 }
+
+// Routes and trust change by a reload; the diff names the routes of a canary apart.
+func TestApply_routingChanges(t *testing.T) {
+	const file = quiet + `
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+trusted_proxies = %[1]q
+[[routes]]
+pattern = "/*"
+header = "X-Always"
+dest = "status:200"
+weight = %[2]d
+[[routes]]
+pattern = "/*"
+header = "X-Always"
+dest = "status:202"
+weight = 1
+[[routes]]
+pattern = "/*"
+header = { X-Forwarded-Proto = "https" }
+redirect = { to = "{scheme}://%[3]s{path}" }
+`
+	s := start(t, Options{}, file, "10.0.0.0/8", 1, "one.example")
+	ask := func() string {
+		return askFor(t, "GET", urlOf(t, s, "web")+"/x", "X-Forwarded-Proto: https").Header.Get("Location")
+	}
+	if got := ask(); got != "http://one.example/x" {
+		t.Errorf("a client that is not trusted is sent to %q", got)
+	}
+	if d := apply(t, s, file, "10.0.0.0/8", 1, "one.example"); !d.Empty() {
+		t.Errorf("the same file: %+v", d)
+	}
+	d := apply(t, s, file, "127.0.0.1", 2, "two.example")
+	if got, want := fmt.Sprint(d.Changed), "[listener web route /* route /* #3]"; got != want {
+		t.Errorf("changed: %s, want %s", got, want)
+	}
+	if got := ask(); got != "https://two.example/x" {
+		t.Errorf("a trusted proxy's client is sent to %q", got)
+	}
+}
