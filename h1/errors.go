@@ -75,6 +75,7 @@ var (
 	ErrTrailersTooLarge  = fault(fieldsTooLarge, trailerSection, "trailer section too large")
 	ErrUnexpectedEOF     = fault(badRequest, incomplete, "connection ended within a message")
 	ErrSwitchedProtocols = fault(badGateway, upgradeFailed, "101 without having been asked")
+	ErrConnectBody       = fault(badRequest, protocolError, "CONNECT with a body")
 	ErrUpgrade           = fault(badGateway, upgradeFailed, "101 does not say which protocol follows")
 	ErrTunnel            = fault(badGateway, protocolError, "2xx to CONNECT without having been asked")
 	ErrManyInterim       = fault(badGateway, protocolError, "too many 1xx answers")

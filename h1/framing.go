@@ -40,6 +40,11 @@ func frameRequest(h *message.Head, m *marks) *Error {
 			return e
 		}
 	}
+	// RFC 9110 §9.3.6: a CONNECT request does not have content; what a length would mean there, two parties may see
+	// differently.
+	if h.Verb == message.VerbConnect && h.Length != 0 {
+		return ErrConnectBody
+	}
 	if e := persist(h, m); e != nil {
 		return e
 	}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// The keys of deadlines and of tunnels reach who heeds them.
+func TestRun_deadlinesAndTunnels(t *testing.T) {
+	l := testutil.Listen(t)
+	dir := folder(t, map[string]string{"edge.toml": `
+[network]
+listen = "127.0.0.1:0"
+limits = { half_close_wait = "0s", min_rate = "1k/s" }
+[log]
+output = ["stdout"]
+[[routes]]
+pattern = "/total"
+dest = "` + l.Addr().String() + `"
+timeouts = { total = "100ms" }
+[[routes]]
+pattern = "/*"
+dest = "` + l.Addr().String() + `"
+upgrades = ["mqtt"]
+timeouts = { idle = "1s" }
+`})
+	e := runIn(t, dir, "run", "-c", "edge.toml")
+	ask := func(path, fields string) (down, up *testutil.Wire) {
+		down = testutil.Dial(t, e.addr)
+		down.Send("GET " + path + " HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n")
+		up = testutil.Accept(t, l)
+		up.ReadHead()
+		return down, up
+	}
+	down, up := ask("/total", "")
+	if resp, _ := down.ReadResponse("GET"); resp.StatusCode != 504 {
+		t.Error(resp.Status)
+	}
+	up.WantEnd()
+	e.WaitLine(`"status":504,"reason":"edge:total"`)
+
+	down, up = ask("/left", "")
+	down.CloseWrite()
+	up.WantEnd()
+	e.WaitLine(`"status":499,"reason":"client:gone"`)
+
+	down, up = ask("/tunnel", "Connection: Upgrade\r\nUpgrade: mqtt\r\n")
+	up.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: mqtt\r\n\r\nhello")
+	if head := down.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 101 ") {
+		t.Fatalf("%q", head)
+	}
+	down.Want("hello")
+	down.WantEnd()
+	up.WantEnd()
+	e.WaitLine(`"status":101,"reason":"edge:tunnel_idle"`)
+}
