@@ -95,6 +95,7 @@ func TestRewrite_prefixes(t *testing.T) {
 		{Rewrite{AddPrefix: "/v2"}, "/", "/v2/"},
 		{Rewrite{AddPrefix: "/v2"}, "*", "*"},
 		{Rewrite{Path: "/all"}, "/a?b", "/all?b"},
+		{Rewrite{Path: "/all"}, "a.example:443", "a.example:443"},
 		{Rewrite{Path: "{path}/end?"}, "//a?b", "/a/end"},
 	} {
 		f, err := c.rewrite.filter()

@@ -34,8 +34,9 @@ func (w *Rewrite) filter() (*Filter, error) {
 			return nil, errRewrite
 		}
 		f.UpstreamRequest = func(x *Exchange) {
-			h := &x.Request
-			x.retarget(t.Append(h.Base, h, x.Scheme()))
+			if h := &x.Request; h.Bytes(h.Target)[0] == '/' { // neither "*" nor the authority of CONNECT
+				x.retarget(t.Append(h.Base, h, x.Scheme()))
+			}
 		}
 		return f, nil
 	}

@@ -2,10 +2,10 @@ package proxy
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/edge-proxy/edge/message"
@@ -42,13 +42,15 @@ type segment struct {
 }
 
 // choice are the routes of one host and path, those with the most conditions first.
-type choice struct{ list []*equals }
+type choice struct {
+	list []*equals
+	keys map[string]*equals // by what conditionsKey says of their routes
+}
 
 // equals are routes that take the very same requests. When they are several, each has a weight.
 type equals struct {
 	conditions
 	routes []*Route
-	key    string
 	total  int // of their weights
 	split  int // their place in turns
 }
@@ -141,10 +143,7 @@ func (r *router) choose(c *choice, route *Route) error {
 		return err
 	}
 	key := conditionsKey(route)
-	for _, e := range c.list {
-		if e.key != key {
-			continue
-		}
+	if e := c.keys[key]; e != nil {
 		if route.Weight <= 0 || e.routes[0].Weight <= 0 {
 			return errSameRoute
 		}
@@ -156,8 +155,14 @@ func (r *router) choose(c *choice, route *Route) error {
 		e.total += route.Weight
 		return nil
 	}
-	c.list = append(c.list, &equals{conditions: cond, routes: []*Route{route}, key: key, total: route.Weight})
-	slices.SortStableFunc(c.list, func(a, b *equals) int { return cmp.Compare(b.count, a.count) })
+	if c.keys == nil {
+		c.keys = map[string]*equals{}
+	}
+	e := &equals{conditions: cond, routes: []*Route{route}, total: route.Weight}
+	c.keys[key] = e
+	// Behind all that are as specific: among those the first one comes first.
+	at := sort.Search(len(c.list), func(i int) bool { return c.list[i].count < e.count })
+	c.list = slices.Insert(c.list, at, e)
 	return nil
 }
 
