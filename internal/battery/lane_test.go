@@ -90,9 +90,21 @@ func (c copied) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// talk sends bytes on a new connection and reads until enough final answers came or it ends.
+// pieces cuts s into bytes, or not at all.
+func pieces(s string, bytewise bool) []string {
+	if !bytewise {
+		return []string{s}
+	}
+	all := make([]string, len(s))
+	for i := range len(s) {
+		all[i] = s[i : i+1]
+	}
+	return all
+}
+
+// talk sends pieces on a new connection and reads until enough final answers came or it ends.
 // fin ends the sending side behind them.
-func (l *lane) talk(t *testing.T, send string, enough int, fin bool) *heard {
+func (l *lane) talk(t *testing.T, send []string, method string, enough int, fin bool) *heard {
 	t.Helper()
 	c, err := net.Dial("tcp", l.edge)
 	if err != nil {
@@ -103,12 +115,12 @@ func (l *lane) talk(t *testing.T, send string, enough int, fin bool) *heard {
 	sent := make(chan bool)
 	go func() {
 		defer close(sent)
-		io.WriteString(c, send)
+		drip(c, send, 0)
 		if fin {
 			c.(*net.TCPConn).CloseWrite()
 		}
 	}()
-	h := listen(c, methodOf(send), enough)
+	h := listen(c, method, enough)
 	c.Close()
 	<-sent
 	return h

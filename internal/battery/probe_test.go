@@ -86,7 +86,11 @@ func chunked(body string) string { return post("Transfer-Encoding: chunked\r\n",
 // first is a request with this request line.
 func first(line string) string { return line + "\r\n" + host + "\r\n" }
 
-// probes runs a table on a lane of its own.
+// dripMax bounds what is sent byte by byte as well.
+const dripMax = 1000
+
+// probes runs a table on a lane of its own, each case in one piece and then byte by byte: what a decoder makes of a
+// message must not depend on where it was cut.
 func probes(t *testing.T, table []probe) {
 	t.Parallel()
 	l := newLane(t, "2s")
@@ -95,7 +99,15 @@ func probes(t *testing.T, table []probe) {
 			if p.rfc == "" {
 				t.Error("no section")
 			}
-			judge(t, func() error { return l.probe(t, p) })
+			judge(t, func() error {
+				if err := l.probe(t, p, false); err != nil || len(p.send) > dripMax {
+					return err
+				}
+				if err := l.probe(t, p, true); err != nil {
+					return fmt.Errorf("byte by byte: %w", err)
+				}
+				return nil
+			})
 		})
 	}
 }
@@ -118,7 +130,7 @@ func judge(t *testing.T, f func() error) {
 	}
 }
 
-func (l *lane) probe(t *testing.T, p probe) error {
+func (l *lane) probe(t *testing.T, p probe, bytewise bool) error {
 	t.Helper()
 	id := l.next()
 	send := strings.ReplaceAll(p.send, "{id}", id)
@@ -132,7 +144,7 @@ func (l *lane) probe(t *testing.T, p probe) error {
 	if p.may == mustPass && p.alone && !p.closes {
 		enough = 1
 	}
-	h := l.talk(t, send, enough, p.fin)
+	h := l.talk(t, pieces(send, bytewise), methodOf(send), enough, p.fin)
 	lost := l.victim(id)
 	seen, wrong, raw := l.take(t)
 	if lost != nil {
