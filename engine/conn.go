@@ -162,8 +162,9 @@ func (c *Conn) offer() {
 func (c *Conn) Reading() bool { return c.flags&wantRead != 0 }
 
 // Quiet reports whether c is open and nothing is on its way in: what an idle connection must be to be used again.
+// That it can be written to, which is news of one that was adopted, does not count.
 func (c *Conn) Quiet() bool {
-	return c.state == open && c.flags&(onReady|eof|finDue|finSent) == 0 && c.in == nil &&
+	return c.state == open && c.flags&(unopened|timedOut|eof|finDue|finSent) == 0 && c.in == nil &&
 		c.can&(poller.CanRead|poller.PeerClosed|poller.Broken) == 0
 }
 

@@ -131,7 +131,7 @@ func (u *Upstream) site(l *local, i int) *site {
 // Take returns a connection to an address of backend i: the one that was parked last, if it is quiet; else one that
 // another reactor can spare; else a fresh one, which may still be connecting. fresh asks for no parked one.
 // The error is ErrWait when w has to wait, for the other reactor or because of Options.PerBackend: then w's Taker hears
-// of it. w must not wait already. On r only.
+// of it. w must not wait already; without one nobody is asked and nothing is waited for. On r only.
 func (u *Upstream) Take(r *engine.Reactor, i, address int, fresh bool, w *Waiter) (*Conn, error) {
 	l := u.local[r.Index()]
 	s := u.site(l, i)

@@ -70,6 +70,12 @@ func (q *line) firstQueued() *Waiter {
 
 // wait is the rest of Take, where there is no idle connection on this reactor: ask another one, open one, or wait.
 func (l *local) wait(w *Waiter, s *site, i, address int, fresh bool) (*Conn, error) {
+	if w == nil {
+		if !l.upstream.backends[i].acquire() {
+			return nil, ErrQueueFull
+		}
+		return l.dial(s.group(address))
+	}
 	w.backend, w.address, w.fresh = i, address, fresh
 	w.since = max(l.reactor.Now(), 1)
 	if !fresh && l.want(w, s, false) {
