@@ -13,6 +13,19 @@
 // Each reactor has its own shard of idle connections and its own picker, so nothing here takes a lock. The connection
 // that was parked last is taken first: few stay warm and the others grow old.
 //
+// # Between reactors
+//
+// A reactor without an idle connection to an address asks, by mail, the one that seems to have most of them, and takes
+// over the one it gives: the oldest. Meanwhile the exchange waits, 1 ms at the most; then it opens a connection of its
+// own, and what comes late is parked. How many a reactor has is published as a hint, which may be wrong: then the
+// answer is that there is none.
+//
+// # A limit of connections
+//
+// With Options.PerBackend every connection holds a slot, be it dialling, in use, idle or on its way. Where none is left,
+// exchanges wait in line on their reactor. Whatever becomes free, a slot or an idle connection, goes by mail to the one
+// that has waited longest, on whichever reactor. A slot is never given back while somebody waits for it.
+//
 // # Names
 //
 // A backend is an address or a host name. Names are resolved by a Resolver on ordinary goroutines and again from time
@@ -21,9 +34,12 @@
 //
 // # Threads and ownership
 //
-// An Upstream is safe for any goroutine where it says so; Take, and a Conn, belong to one reactor.
+// An Upstream is safe for any goroutine where it says so; Take, a Waiter, and a Conn belong to one reactor. A connection
+// that moves becomes another Conn.
 //
 // # Limits
 //
-// Options.Idle connections are parked over all reactors, each for Options.IdleTimeout at the most.
+// Options.Idle connections are parked over all reactors, each for Options.IdleTimeout, or what the origin promises, at
+// the most, and none that is older than Options.Lifetime or has served Options.Requests. Options.PerBackend bounds those
+// that are open, Options.Queue and Options.QueueTimeout the wait for one.
 package upstream
