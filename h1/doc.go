@@ -11,7 +11,7 @@
 //	         ▼                                                            │
 //	start ──head──HeadDone──┬─ Content-Length ──Data…───────────────Data|End
 //	         ▲              ├─ chunked ──size──Data──CRLF──…──Trailers|End or End
-//	         └── 1xx ───────┴─ until close ──Data…──EOF()─────────────────End
+//	         └── 1xx ───────┴─ until close, tunnel ──Data…──EOF()─────────End
 //
 // A head that is whole is parsed in one pass, in place. One that is not is searched for its end from where the last
 // search stopped, and parsed when that is found: a client that sends byte after byte costs no more than its bytes.
@@ -22,6 +22,8 @@
 // parties read two messages from the same bytes. What is allowed beyond the grammar: one empty line before a request
 // (§2.2), and a status line that ends behind its code. A fault ends the decoder: nothing behind it can be trusted.
 // Framing is decided in one place, RequestFraming and ResponseFraming.
+//
+// A tunnel is what 101 and a 2xx to CONNECT make of the connection, where ExpectTunnel said that they were asked for.
 //
 // # Encoding
 //

@@ -167,6 +167,30 @@ func TestDelivery_expect(t *testing.T) {
 	up.WantEnd()
 }
 
+// While the client waits for 100 it is the origin that owes something, and behind that the client.
+func TestDelivery_expectInVain(t *testing.T) {
+	const ask = "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+	s := setTunnel(t, tunnelOptions{
+		client:  session.ClientOptions{FirstByte: 200 * time.Millisecond},
+		session: session.ServerOptions{BodyTimeout: 100 * time.Millisecond},
+	})
+	down := s.client()
+	down.Send(ask)
+	up := s.accept()
+	up.ReadHead()
+	s.wantStatus(down, "POST", 504, "edge; error=http_response_timeout")
+	up.WantEnd()
+	down = s.client()
+	down.Send(ask)
+	up = s.accept()
+	up.ReadHead()
+	up.Send("HTTP/1.1 100 Continue\r\n\r\n")
+	down.ReadHead()
+	s.wantStatus(down, "POST", 408, "edge; error=http_request_error")
+	up.WantEnd()
+	s.log.want(t, 2, 408, "client:request_body")
+}
+
 // At most eight interim answers are relayed, none to HTTP/1.0.
 func TestDelivery_interim(t *testing.T) {
 	const hints = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"

@@ -49,6 +49,7 @@ type Client struct {
 	calling      bool // inside a callback of the receiver
 	opened       bool // the connection stands
 	tunnel       bool // the answer made a tunnel of it
+	expects      bool // the body waits for 100, or for a final answer
 	unasked      bool
 }
 
@@ -82,7 +83,7 @@ func (c *Client) Open(r Receiver) Stream {
 	c.receiver = r
 	c.uses++
 	c.body = bodyWriter{}
-	c.responseDone, c.final, c.closing = false, false, false
+	c.responseDone, c.final, c.closing, c.expects = false, false, false, false
 	c.owed = 0
 	c.keep = 0
 	if c.opened {
@@ -112,6 +113,8 @@ func (c *Client) await() {
 	case !c.opened: // the dial has its own
 	case c.tunnel, c.conn.Congested():
 		c.conn.SetTimeout(c.between())
+	case c.expects:
+		c.conn.SetTimeout(orDefault(c.opts.FirstByte))
 	case c.owed > 0, c.responseDone, c.body.framing != ended && !c.final:
 		c.conn.SetTimeout(0) // whatever is missing, it is not the origin's
 	case !c.final:
@@ -171,6 +174,7 @@ func (c *Client) dispatch(ev h1.Event, body []byte) {
 	c.calling = true
 	switch {
 	case ev&h1.HeadDone != 0:
+		c.expects = c.expects && c.head.Status != 100 && c.head.Status < 200
 		if c.head.Status >= 200 {
 			c.final = true
 			c.closing, c.head.Close = c.head.Close, false // it is of this connection that the origin speaks
@@ -305,6 +309,7 @@ func (c *Client) SendHead(h *message.Head, end bool) error {
 	if end {
 		c.body.framing = ended
 	}
+	c.expects = h.Continue && !end
 	c.await()
 	return nil
 }
@@ -315,6 +320,10 @@ func (c *Client) SendData(p []byte, end bool) (int, error) {
 		return 0, ErrDead
 	}
 	n, err := c.body.data(c.conn, p, end)
+	if c.expects && n > 0 {
+		c.expects = false
+		c.await()
+	}
 	c.sent()
 	return n, err
 }

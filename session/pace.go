@@ -53,8 +53,12 @@ func (o *ServerOptions) perByte() int64 {
 
 // awaitBody sets the deadline of a client that owes its body: of the next read, or of the least rate.
 func (s *serverConn) awaitBody() {
+	if s.expects { // it owes nothing yet: it waits for 100
+		s.conn.SetTimeout(0)
+		return
+	}
 	d := s.server.opts.BodyTimeout
-	if s.server.perByte > 0 && !s.expects { // one that waits for 100 owes nothing yet
+	if s.server.perByte > 0 {
 		d = min(d, s.pace.left(s.conn.Reactor().Now()))
 	}
 	s.conn.SetTimeout(d)
