@@ -50,7 +50,7 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 		l.held = append(l.held, p...)
 		return nil
 	}
-	n, err := l.send(to, p, end)
+	n, err := to.SendData(p, end && l.trailers == nil)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,10 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 		l.held = append(l.held, p[n:]...)
 		return nil
 	}
-	if !end { // the source of a body that is through has nothing to be released for
+	if end && l.trailers != nil {
+		return l.sendTrailers(to)
+	}
+	if l.endSent = end; !end { // the source of a body that is through has nothing to be released for
 		l.settle(from, to)
 	}
 	return nil
@@ -102,20 +105,14 @@ func (l *relay) rewind() {
 	l.passed, l.keep, l.endSent = 0, 0, false
 }
 
-// send sends p and the end behind it, with the trailers that the source had. Those wait for room: see Congested.
-func (l *relay) send(to session.Stream, p []byte, end bool) (int, error) {
-	n, err := to.SendData(p, end && l.trailers == nil)
-	if err != nil || !end || n < len(p) {
-		return n, err
+// sendTrailers ends the message with what the source ended it with. They wait for room: see Congested.
+func (l *relay) sendTrailers(to session.Stream) error {
+	if to.Congested() {
+		return nil
 	}
-	if l.trailers != nil {
-		if to.Congested() {
-			return n, nil
-		}
-		err = to.SendTrailers(l.trailers)
-	}
+	err := to.SendTrailers(l.trailers)
 	l.endSent = err == nil
-	return n, err
+	return err
 }
 
 // endWith keeps the trailers that end the message. It empties h.
@@ -131,7 +128,7 @@ func (l *relay) begun() bool { return l.passed > 0 }
 // resume goes on when to can take more.
 func (l *relay) resume(from, to session.Stream) error {
 	if len(l.held) > 0 || l.ended && !l.endSent {
-		n, err := l.send(to, l.held, l.ended)
+		n, err := to.SendData(l.held, l.ended && l.trailers == nil)
 		if err != nil {
 			return err
 		}
@@ -141,6 +138,10 @@ func (l *relay) resume(from, to session.Stream) error {
 			return nil
 		}
 		l.held = l.held[:0]
+		if l.ended && l.trailers != nil {
+			return l.sendTrailers(to)
+		}
+		l.endSent = l.ended
 	}
 	l.settle(from, to)
 	return nil
