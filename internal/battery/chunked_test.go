@@ -206,10 +206,10 @@ func hopByHopCases(t *testing.T) {
 			post("Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 5\r\n", "hello"), gone("h2c").with("hello").
 				mayEnd()},
 		{"Upgrade that is refused, with bytes behind it", "9110 7.8",
-			req("Connection: Upgrade\r\nUpgrade: websocket\r\n"), pass().close()},
+			req("Connection: Upgrade\r\nUpgrade: websocket\r\n"), pass().closeEager()},
 		{"Upgrade with a body and bytes behind it", "9110 7.8",
 			post("Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n", "hello"),
-			pass().with("hello").close()},
+			pass().with("hello").closeEager()},
 		{"Upgrade: TLS", "9110 7.8", req("Connection: Upgrade\r\nUpgrade: TLS/1.0\r\n"), pass().mayEnd()},
 		{"Connection names Host", "9110 7.6.1", req("Connection: Host\r\n"), either(200, 400)},
 		{"Connection names Cookie", "9110 7.6.1", req("Connection: Cookie\r\nCookie: a=b\r\n"), either(200, 400)},

@@ -27,6 +27,7 @@ type verdict struct {
 	closes bool     // behind the answer
 	more   string   // the target of a second request in the case
 	rest   bool     // what is behind the case is refused
+	eager  bool     // closes where bytes behind the case have come before the answer
 	ends   bool     // or goes on: both are fine
 	alone  bool     // nothing is sent behind the case
 	fin    bool     // the client ends its sending side
@@ -56,6 +57,7 @@ func answer(status ...int) verdict { return verdict{may: mayAnswer, status: stat
 func incomplete() verdict { return verdict{may: mustLose, alone: true, fin: true} }
 
 func (v verdict) and(target string) verdict     { v.more = target; return v }
+func (v verdict) closeEager() verdict           { v.eager = true; return v }
 func (v verdict) mayEnd() verdict               { v.ends = true; return v }
 func (v verdict) trails(s ...string) verdict    { v.trail = s; return v }
 func (v verdict) then400() verdict              { v.rest = true; return v }
@@ -134,6 +136,9 @@ func (l *lane) probe(t *testing.T, p probe, bytewise bool) error {
 	t.Helper()
 	id := l.next()
 	send := strings.ReplaceAll(p.send, "{id}", id)
+	if p.eager {
+		p.closes, p.ends = !bytewise, bytewise
+	}
 	if !p.alone {
 		send += "GET /next-" + id + " HTTP/1.1\r\n" + host + "\r\n"
 	}
