@@ -25,8 +25,8 @@ func TestRetryBuffer(t *testing.T) {
 		{name: "DELETE is sent again", request: put("DELETE", small), body: small, again: true},
 		{
 			name: "chunked is sent again", body: small, again: true,
-			request: fmt.Sprintf("PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n",
-				len(small), small),
+			request: "PUT /a HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" +
+				fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(small), small),
 		},
 		{name: "POST is not", request: put("POST", small), body: small},
 		{name: "nor what is larger than the buffer", request: put("PUT", large), body: large},

@@ -22,9 +22,9 @@
 //
 // # A limit of connections
 //
-// With Options.PerBackend every connection holds a slot, be it dialling, in use, idle or on its way. Where none is left,
-// exchanges wait in line on their reactor. Whatever becomes free, a slot or an idle connection, goes by mail to the one
-// that has waited longest, on whichever reactor. A slot is never given back while somebody waits for it.
+// With Options.PerBackend every connection holds a slot, be it dialling, in use, idle or on its way. Where none is
+// left, exchanges wait in line on their reactor. Whatever becomes free, a slot or an idle connection, goes by mail to
+// the one that has waited longest, on whichever reactor. A slot is never given back while somebody waits for it.
 //
 // # Names
 //
@@ -34,12 +34,12 @@
 //
 // # Threads and ownership
 //
-// An Upstream is safe for any goroutine where it says so; Take, a Waiter, and a Conn belong to one reactor. A connection
-// that moves becomes another Conn.
+// An Upstream is safe for any goroutine where it says so; Take, a Waiter, and a Conn belong to one reactor. A
+// connection that moves becomes another Conn.
 //
 // # Limits
 //
 // Options.Idle connections are parked over all reactors, each for Options.IdleTimeout, or what the origin promises, at
-// the most, and none that is older than Options.Lifetime or has served Options.Requests. Options.PerBackend bounds those
-// that are open, Options.Queue and Options.QueueTimeout the wait for one.
+// the most, and none that is older than Options.Lifetime or has served Options.Requests. Options.PerBackend bounds
+// those that are open, Options.Queue and Options.QueueTimeout the wait for one.
 package upstream

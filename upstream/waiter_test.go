@@ -143,12 +143,26 @@ func TestConn_isNotKeptForEver(t *testing.T) {
 		idle   time.Duration // and how long it is kept then
 		want   upstream.Stats
 	}{
-		"requests": {upstream.Options{Requests: 2}, "", 2, 0, upstream.Stats{Taken: 1, Dialed: 1, WornOut: 1}},
-		"age":      {upstream.Options{Lifetime: time.Second}, "", 1, time.Second, upstream.Stats{Dialed: 1, TooOld: 1}},
-		"promise":  {upstream.Options{}, "Keep-Alive: timeout=5, max=100\r\n", 1, 4 * time.Second, upstream.Stats{Dialed: 1}},
-		"longer":   {upstream.Options{IdleTimeout: 3 * time.Second}, "Keep-Alive: timeout=\"500\"\r\n", 1, 3 * time.Second, upstream.Stats{Dialed: 1}},
-		"hardly":   {upstream.Options{}, "Keep-Alive: max=7,Timeout = 1\r\n", 1, 0, upstream.Stats{Dialed: 1}},
-		"nonsense": {upstream.Options{IdleTimeout: 2 * time.Second}, "Keep-Alive: timeout=-1\r\n", 1, 2 * time.Second, upstream.Stats{Dialed: 1}},
+		"requests": {
+			o: upstream.Options{Requests: 2}, uses: 2, want: upstream.Stats{Taken: 1, Dialed: 1, WornOut: 1},
+		},
+		"age": {
+			o: upstream.Options{Lifetime: time.Second}, uses: 1, idle: time.Second,
+			want: upstream.Stats{Dialed: 1, TooOld: 1},
+		},
+		"promise": {
+			answer: "Keep-Alive: timeout=5, max=100\r\n", uses: 1, idle: 4 * time.Second,
+			want: upstream.Stats{Dialed: 1},
+		},
+		"longer": {
+			o: upstream.Options{IdleTimeout: 3 * time.Second}, answer: "Keep-Alive: timeout=\"500\"\r\n",
+			uses: 1, idle: 3 * time.Second, want: upstream.Stats{Dialed: 1},
+		},
+		"hardly": {answer: "Keep-Alive: max=7,Timeout = 1\r\n", uses: 1, want: upstream.Stats{Dialed: 1}},
+		"nonsense": {
+			o: upstream.Options{IdleTimeout: 2 * time.Second}, answer: "Keep-Alive: timeout=-1\r\n",
+			uses: 1, idle: 2 * time.Second, want: upstream.Stats{Dialed: 1},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sim.Run(t, 20, func(t testing.TB, w *sim.World) {
@@ -164,7 +178,7 @@ func TestConn_isNotKeptForEver(t *testing.T) {
 				}
 				since := w.Now()
 				x.run(func() bool { return x.stats().Connections == 0 })
-				if d := time.Duration(w.Now() - since); d < c.idle-100*time.Millisecond || d > c.idle+100*time.Millisecond {
+				if d := time.Duration(w.Now()-since) - c.idle; d.Abs() > 100*time.Millisecond {
 					t.Fatal(d)
 				}
 				x.want(c.want)

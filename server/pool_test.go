@@ -1,0 +1,82 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// The limits of pool and retry hold, are counted, and are told to a client of somebody else.
+func TestServer_limitsOfTheConnectionsToBackends(t *testing.T) {
+	testutil.CheckLeaks(t)
+	asked, open := make(chan bool, 10), make(chan bool)
+	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- true
+		<-open
+		fmt.Fprint(w, "ok")
+	}))
+	t.Cleanup(h.Close)
+	s := start(t, Options{}, `
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[upstreams.api]
+backends = [{ address = %q }]
+pool = { max_per_backend = 1, queue = 1, queue_timeout = "200ms", max_requests = 2, max_lifetime = "1h" }
+retry = { buffer = "1k" }
+[[routes]]
+pattern = "/*"
+dest = "api"
+`, h.Listener.Addr())
+	curl := func() chan string {
+		got := make(chan string, 1)
+		go func() {
+			out, err := exec.Command("curl", "-si", urlOf(t, s, "web")+"/").CombinedOutput()
+			if err != nil {
+				t.Error(err)
+			}
+			got <- string(out)
+		}()
+		return got
+	}
+	refused := func(answer string) {
+		t.Helper()
+		for _, part := range []string{" 503 ", "Proxy-Status: edge; error=connection_limit_reached", "Retry-After: 1"} {
+			if !strings.Contains(answer, part) {
+				t.Errorf("%q lacks %q", answer, part)
+			}
+		}
+	}
+	waiting := func() bool { return counter(s, "edge_upstream_waiting", "api") == 1 }
+	first := curl()
+	<-asked
+	second := curl()
+	testutil.Eventually(t, testutil.Patience, waiting)
+	refused(<-curl()) // the queue is full
+	refused(<-second) // and its time is up
+	third := curl()
+	testutil.Eventually(t, testutil.Patience, waiting)
+	close(open)
+	for _, answer := range []string{<-first, <-third, <-curl()} {
+		if !strings.HasPrefix(answer, "HTTP/1.1 200 ") {
+			t.Error(answer)
+		}
+	}
+	for name, want := range map[string]float64{
+		"edge_upstream_queued_total": 2, "edge_upstream_aged_total": 1, "edge_upstream_dials_total": 2,
+	} {
+		if n := counter(s, name, "api"); n != want {
+			t.Errorf("%s is %v, want %v", name, n, want)
+		}
+	}
+	for _, limit := range []string{"queue", "queue_timeout"} {
+		if n := counter(s, "edge_upstream_queue_refused_total", "api", limit); n != 1 {
+			t.Errorf("%s: %v", limit, n)
+		}
+	}
+}
