@@ -121,9 +121,12 @@ func (l *lane) reply(t *testing.T, r *reply, bytewise bool) error {
 		}
 	}
 	lost := l.victim(id)
-	_, wrong, raw := l.take(t)
+	seen, wrong, raw := l.take(t)
 	if lost != nil {
 		return fmt.Errorf("%w; the client got %s", lost, h)
+	}
+	if n := times(seen, "POST", "/"+id); n > 1 {
+		return fmt.Errorf("the origin got a POST %d times", n)
 	}
 	if wrong != nil {
 		return fmt.Errorf("the origin saw %q", wrong)
@@ -134,7 +137,23 @@ func (l *lane) reply(t *testing.T, r *reply, bytewise bool) error {
 	return nil
 }
 
+// times counts the requests of this method and target.
+func times(seen []*message, method, target string) (n int) {
+	for _, m := range seen {
+		if m.word(0) == method && m.word(1) == target {
+			n++
+		}
+	}
+	return n
+}
+
+// interimsMax is how many interim answers a client is sent.
+const interimsMax = 8
+
 func (r *reply) check(h *heard, id string) error {
+	if len(h.interims) > interimsMax {
+		return fmt.Errorf("the client got %d interim answers", len(h.interims))
+	}
 	if len(h.answers) == 0 {
 		if r.is == cut && strings.Contains(r.request, "HTTP/1.0") && h.closed() {
 			return nil // the end of the connection is all that can tell
@@ -414,6 +433,11 @@ func originOrderCases(t *testing.T) {
 		{"reset in the head", "9112 9.5", says(ok + "Content-Le").then("reset"), bad()},
 		{"reset behind the answer", "9112 9.5", says(final).then("reset"), badOr(whole("good"))},
 		{"gone at once, POST", "9112 9.3.1", says("").then("close"), bad().to(body)},
+		{"reset at once, POST", "9112 9.3.1", says("").then("reset"), bad().to(body)},
+		{"gone in the head, POST", "9112 9.3.1", says(ok + "Content-Le").then("close"), bad().to(body)},
+		{"gone at once, POST without a body", "9112 9.3.1", says("").then("close"), bad().to(post("", ""))},
+		{"gone at once, POST in chunks", "9112 9.3.1", says("").then("close"),
+			bad().to(chunked("5\r\nhello\r\n0\r\n\r\n"))},
 		{"100", "9110 15.2.1", says("HTTP/1.1 100 Continue\r\n\r\n" + final), whole("good").kept()},
 		{"103", "9110 15.2",
 			says("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", final),
@@ -423,6 +447,8 @@ func originOrderCases(t *testing.T) {
 			whole("good").kept().to(first("GET /{id} HTTP/1.0")).ends().hiding("103 ")},
 		{"six interim heads", "9110 15.2",
 			says(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 6) + final), whole("good").kept()},
+		{"twenty interim heads", "9110 15.2",
+			says(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 20) + final), whole("good").kept()},
 		{"a thousand interim heads", "9110 15.2",
 			says(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 1000) + final), bad()},
 		{"an interim head with a length", "9110 8.6",
