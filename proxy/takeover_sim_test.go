@@ -122,10 +122,13 @@ func (v *takeOver) move() {
 
 // takeOverSeeds is how many seeds each of these runs.
 func takeOverSeeds() int {
-	if os.Getenv("EDGE_SOAK") != "" {
+	switch {
+	case os.Getenv("EDGE_SOAK") != "":
 		return 100_000
+	case testing.Short():
+		return 150
 	}
-	return seeds(500)
+	return 500
 }
 
 // Connections move between reactors, and every request is answered all the same, be there one connection for all.

@@ -1,0 +1,68 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// deal returns the locals of an upstream that keeps so many idle connections on so many reactors.
+func deal(t *testing.T, idle, reactors int) (*Upstream, []*local) {
+	t.Helper()
+	e, err := engine.New(engine.Options{
+		Reactors: reactors, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := New(e, Options{Idle: idle, Backends: []Backend{{Address: "10.0.0.1:80"}}})
+	return u, u.local
+}
+
+// The places of all reactors are never more than Options.Idle, and each keeps what it is promised.
+func TestPlaces_addUp(t *testing.T) {
+	for _, c := range []struct{ idle, reactors int }{{1, 1}, {1, 3}, {7, 4}, {72, 2}, {4096, 64}, {100, 3}} {
+		u, locals := deal(t, c.idle, c.reactors)
+		rng := rand.New(rand.NewPCG(1, uint64(c.idle)))
+		parked := make(map[*local][]*Conn)
+		for range 20_000 {
+			l := locals[rng.IntN(len(locals))]
+			if rng.IntN(3) > 0 && l.room() {
+				n := l.newConn(l.upstream.site(l, 0).group(0))
+				l.shard.Park(n.group, &n.node)
+				parked[l] = append(parked[l], n)
+			} else if k := len(parked[l]); k > 0 {
+				l.shard.Remove(&parked[l][k-1].node)
+				parked[l] = parked[l][:k-1]
+				l.repay()
+			}
+			sum := int(u.places.spare.Load())
+			for _, l := range locals {
+				sum += l.capacity
+				if l.capacity < u.places.floor || l.shard.Len() > l.capacity || l.stats.Evicted > 0 {
+					t.Fatalf("%+v: %d parked of %d, %d evicted", c, l.shard.Len(), l.capacity, l.stats.Evicted)
+				}
+			}
+			if sum != c.idle {
+				t.Fatalf("%+v: %d places", c, sum)
+			}
+		}
+	}
+}
+
+// One busy reactor has nearly all of them.
+func TestPlaces_goWhereTheLoadIs(t *testing.T) {
+	_, locals := deal(t, 72, 2)
+	n := 0
+	for locals[0].room() {
+		c := locals[0].newConn(locals[0].upstream.site(locals[0], 0).group(0))
+		locals[0].shard.Park(c.group, &c.node)
+		n++
+	}
+	if n < 64 || !locals[1].room() {
+		t.Fatal(n)
+	}
+}
