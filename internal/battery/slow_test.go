@@ -206,22 +206,22 @@ func (l *lane) late(t *testing.T, before, send, slowly string, status int) error
 
 // stages are where a client is when it leaves.
 var stages = []struct {
-	name, send string
-	whole      bool // the request is
+	name, rfc, send string
+	whole           bool // the request is
 }{
-	{"before a byte", "", false},
-	{"in the request line", "GET /{id} HT", false},
-	{"in the head", "GET /{id} HTTP/1.1\r\nHost: b", false},
-	{"before the empty line", "GET /{id} HTTP/1.1\r\nHost: battery.test\r\n", false},
-	{"behind a head with a length", post("Content-Length: 5\r\n", ""), false},
-	{"in a body", post("Content-Length: 5\r\n", "hel"), false},
-	{"in a size", chunked("5"), false},
-	{"in a chunk", chunked("5\r\nhel"), false},
-	{"before the last chunk", chunked("5\r\nhello\r\n"), false},
-	{"in a trailer", chunked("5\r\nhello\r\n0\r\nX"), false},
-	{"behind a request", req(""), true},
-	{"behind a request with a body", post("Content-Length: 5\r\n", "hello"), true},
-	{"in the second request", req("") + "GET /", true},
+	{"before a byte", "9112 8", "", false},
+	{"in the request line", "9112 8", "GET /{id} HT", false},
+	{"in the head", "9112 8", "GET /{id} HTTP/1.1\r\nHost: b", false},
+	{"before the empty line", "9112 8", "GET /{id} HTTP/1.1\r\nHost: battery.test\r\n", false},
+	{"behind a head with a length", "9112 8", post("Content-Length: 5\r\n", ""), false},
+	{"in a body", "9112 8", post("Content-Length: 5\r\n", "hel"), false},
+	{"in a size", "9112 8", chunked("5"), false},
+	{"in a chunk", "9112 8", chunked("5\r\nhel"), false},
+	{"before the last chunk", "9112 8", chunked("5\r\nhello\r\n"), false},
+	{"in a trailer", "9112 8", chunked("5\r\nhello\r\n0\r\nX"), false},
+	{"behind a request", "9112 9.6", req(""), true},
+	{"behind a request with a body", "9112 9.6", post("Content-Length: 5\r\n", "hello"), true},
+	{"in the second request", "9112 9.6", req("") + "GET /", true},
 }
 
 func leaversCases(t *testing.T) {
@@ -330,7 +330,7 @@ func (l *lane) abandon(t *testing.T, say, how string) error {
 	return l.victim(id)
 }
 
-// greedyCases sends what no limit allows; the peak of the process's memory is bounded.
+// greedyCases (RFC 9110 17.5) sends what no limit allows; the peak of the process's memory is bounded.
 func greedyCases(t *testing.T) {
 	t.Parallel()
 	l := newLane(t, "2s")
@@ -397,7 +397,7 @@ func (l *lane) peak(t *testing.T) (kib int) {
 	return kib
 }
 
-// pipelinedCases: 20 000 requests whose answers nobody reads. Edge stops reading, keeps
+// pipelinedCases: RFC 9112 9.3.2, 20 000 requests whose answers nobody reads. Edge stops reading, keeps
 // little, and when somebody reads at last, every answer is there and in order.
 func pipelinedCases(t *testing.T) {
 	t.Parallel()
@@ -446,7 +446,7 @@ func pipelinedCases(t *testing.T) {
 	})
 }
 
-// silentCases: many connections that say nothing cost little, and nobody else waits.
+// silentCases: RFC 9112 9.5, many connections that say nothing cost little, and nobody else waits.
 func silentCases(t *testing.T) {
 	t.Parallel()
 	l := newLane(t, "2s")
