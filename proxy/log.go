@@ -50,35 +50,40 @@ func (x *Exchange) log() {
 	dur := l.reactor.Now() - x.started
 	peer := x.down.Peer()
 	path, query, _ := bytes.Cut(x.Request.Bytes(x.target), question)
+	// Member by member, all of them: a literal would be put together elsewhere and copied here.
 	r := &l.record
-	*r = observe.Record{
-		Time: now - dur, ID: x.idBytes(), Listener: x.listener.Name,
-		ClientIP: x.ClientIP(), Proto: uint8(x.Request.Proto),
-		Method: x.Request.MethodBytes(), Host: x.Request.Bytes(x.authority),
-		Path: path, Query: query,
-		Status: x.status, BytesIn: x.bodyIn, BytesOut: x.toDown.passed, Dur: dur,
-		Attempts: x.attempts, Reused: x.reused,
-		UserAgent: x.Request.Peek(message.UserAgent), Referer: x.Request.Peek(message.Referer),
-	}
+	r.Time, r.Dur = now-dur, dur
+	r.ID = x.idBytes()
+	r.Listener = x.listener.Name
+	r.ClientIP, r.ClientPort = x.ClientIP(), 0
 	if !x.client.IsValid() {
 		r.ClientPort = peer.IP.Port()
 	}
+	r.Proto = uint8(x.Request.Proto)
+	r.Method, r.Host = x.Request.MethodBytes(), x.Request.Bytes(x.authority)
+	r.Path, r.Query = path, query
+	r.Route, r.Upstream, r.Backend = "", "", ""
 	if x.route != nil {
 		r.Route = x.route.Name
 		if d, ok := x.route.To.(*toUpstream); ok {
 			r.Upstream, r.Backend = d.upstream.Name(), x.Backend()
 		}
 	}
+	r.Status, r.Reason = x.status, ""
 	if f := x.fault; f != nil {
 		r.Reason = f.reason
 		if x.status == 0 {
 			r.Status = f.status
 		}
 	}
+	r.BytesIn, r.BytesOut = x.bodyIn, x.toDown.passed
+	r.Attempts, r.Reused = x.attempts, x.reused
+	r.T = observe.Timings{}
 	if x.firstByte > 0 {
 		r.T.FirstByte = x.firstByte - x.connected
 		r.T.Body = l.reactor.Now() - x.firstByte
 	}
+	r.UserAgent, r.Referer = x.Request.Peek(message.UserAgent), x.Request.Peek(message.Referer)
 	logs[l.reactor.Index()].Append(r)
 }
 
