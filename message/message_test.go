@@ -200,3 +200,17 @@ func TestSizes(t *testing.T) {
 		t.Errorf("Head is %d bytes", s)
 	}
 }
+
+// Only a colon ends a name: a byte that the search by words takes for one does not.
+func TestLeadingName_wantsAColon(t *testing.T) {
+	for c := range 256 {
+		line := []byte("Content-Length" + string([]byte{byte(c)}) + "5: 6\r\nHost: a\r\n\r\n")
+		want := Other
+		if c == ':' {
+			want = ContentLength
+		}
+		if id, _ := LeadingName(line, 0); id != want {
+			t.Errorf("behind %#x: %v", c, id)
+		}
+	}
+}

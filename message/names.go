@@ -264,7 +264,8 @@ func LeadingName(b []byte, at int) (Name, int) {
 		last = word(b, at+size-8)
 	}
 	c := &slots[slot(last, size)]
-	if int(c.size) != size || differ(last, c.last) {
+	// The byte behind may be one that colons has taken for a colon: "Host\xff" is no Host.
+	if int(c.size) != size || differ(last, c.last) || b[at+size] != ':' {
 		return Other, 0
 	}
 	if size > 8 {
