@@ -9,17 +9,7 @@ import (
 // own address joins the list.
 func (x *Exchange) forwardChain(name *naming) {
 	h := &x.Request
-	ours := 0
-	for i := range h.Fields {
-		f := &h.Fields[i]
-		switch {
-		case message.HopByHop(f.ID):
-			f.Flags |= message.Dropped
-		case f.ID == message.Via:
-			ours += name.count(h.Value(i))
-		}
-	}
-	if ours > loopsMax {
+	if sift(h, &trusted, name) > loopsMax {
 		x.refusal = faultLoop
 		return
 	}

@@ -50,40 +50,40 @@ const (
 	count       // Via
 )
 
-// untrusted says what happens to the fields of a client that is not trusted.
-var untrusted = func() (t [message.NameCount]uint8) {
+// fate says by name what happens to the fields of a request.
+type fate [message.NameCount]uint8
+
+// trusted is for the requests of a trusted proxy: only what concerns one hop is dropped.
+var trusted = func() (t fate) {
 	for id := range message.NameCount {
 		if message.HopByHop(id) {
 			t[id] = drop
 		}
 	}
+	t[message.Via] = count
+	return t
+}()
+
+// untrusted is for everybody else.
+var untrusted = func() fate {
+	t := trusted
 	for _, id := range []message.Name{
 		message.XForwardedFor, message.XForwardedHost, message.XForwardedProto, message.XForwardedPort,
 		message.Forwarded, message.XRealIP,
 	} {
 		t[id] = drop
 	}
-	t[message.Via] = count
 	return t
 }()
 
-// hopByHop are the fields of an answer that do not pass.
-var hopByHop = func() (t [message.NameCount]bool) {
-	for id := range message.NameCount {
-		t[id] = message.HopByHop(id)
-	}
-	return t
-}()
-
-func dropAll(h *message.Head, t *[message.NameCount]bool) {
+// dropHopByHop drops the fields of an answer that do not pass.
+func dropHopByHop(h *message.Head) {
 	for i := range h.Fields {
-		if f := &h.Fields[i]; t[f.ID] {
+		if f := &h.Fields[i]; message.HopByHop(f.ID) {
 			f.Flags |= message.Dropped
 		}
 	}
 }
-
-func dropHopByHop(h *message.Head) { dropAll(h, &hopByHop) }
 
 // The lines that are added to a request, up to what differs from one to the next. They stand together in Base, as they
 // are written on the wire: an encoder copies them in one go.
@@ -100,7 +100,7 @@ func forwardRequest(x *Exchange) {
 		x.forwardChain(name)
 		return
 	}
-	if ours := dropUntrusted(h, name); ours > loopsMax {
+	if sift(h, &untrusted, name) > loopsMax {
 		x.refusal = faultLoop
 		return
 	}
@@ -134,12 +134,11 @@ func forwardRequest(x *Exchange) {
 	}
 }
 
-// dropUntrusted drops what a client that is not trusted may not say, and counts how often the request came through a
-// proxy of our name.
-func dropUntrusted(h *message.Head, name *naming) (ours int) {
+// sift drops what of a request does not pass, and counts how often it came through a proxy of our name.
+func sift(h *message.Head, t *fate, name *naming) (ours int) {
 	for i := range h.Fields {
 		f := &h.Fields[i]
-		switch untrusted[f.ID] {
+		switch t[f.ID] {
 		case pass:
 		case drop:
 			f.Flags |= message.Dropped
@@ -181,7 +180,7 @@ func field(id message.Name, at uint32, name, value int) message.Field {
 
 func forwardResponse(x *Exchange) {
 	if x.Response.Hops {
-		dropAll(&x.Response, &hopByHop)
+		dropHopByHop(&x.Response)
 	}
 	x.Response.AddID(message.Via, "Via", x.proxy.naming.viaOf(&x.Response))
 }
