@@ -111,13 +111,21 @@ func (l *local) takeIdle(g *group) *Conn {
 		if !ok {
 			return nil
 		}
-		l.publish(g)
-		if c.Usable() {
+		if l.fit(g, c) {
 			return c
 		}
-		l.stats.Stale++
-		c.Close()
 	}
+}
+
+// fit reports whether c, just taken from g, can be used; one that cannot is closed.
+func (l *local) fit(g *group, c *Conn) bool {
+	l.publish(g)
+	if c.Usable() {
+		return true
+	}
+	l.stats.Stale++
+	c.Close()
+	return false
 }
 
 // takeOldest is takeIdle from the other end: for the connection that is missed least.
@@ -127,12 +135,9 @@ func (l *local) takeOldest(g *group) *Conn {
 		if !ok {
 			return nil
 		}
-		l.publish(g)
-		if c.Usable() {
+		if l.fit(g, c) {
 			return c
 		}
-		l.stats.Stale++
-		c.Close()
 	}
 }
 
