@@ -35,7 +35,7 @@ func (r *Reactor) unreserve() {
 // limit of the queue, which Room tells, the connection is closed with ErrQueueFull.
 func (c *Conn) Commit(b []byte) {
 	r := c.reactor
-	if len(b) == 0 || c.state > open || c.flags&(finDue|finSent) != 0 {
+	if len(b) == 0 || c.sealed() {
 		r.unreserve()
 		return
 	}
@@ -111,7 +111,7 @@ func (c *Conn) Queued() int { return c.queued }
 
 // Room returns how many bytes Write would take now.
 func (c *Conn) Room() int {
-	if c.state > open || c.flags&(finDue|finSent) != 0 {
+	if c.sealed() {
 		return 0
 	}
 	return max(c.reactor.opts.SendMax-c.queued, 0)
@@ -122,15 +122,18 @@ func (c *Conn) Congested() bool { return c.queued > c.reactor.opts.SendLow }
 
 // CloseWrite sends FIN behind what is queued; reading goes on.
 func (c *Conn) CloseWrite() {
-	if c.state > open || c.flags&(finDue|finSent) != 0 {
+	if c.sealed() {
 		return
 	}
 	c.flags |= finDue
 	c.makeDirty()
 }
 
+// sealed reports whether nothing more can be queued: c closes, or FIN was asked for.
+func (c *Conn) sealed() bool { return c.state > open || c.flags&(finDue|finSent) != 0 }
+
 func (c *Conn) mayQueue(n int) error {
-	if c.state > open || c.flags&(finDue|finSent) != 0 {
+	if c.sealed() {
 		return ErrClosed
 	}
 	if c.queued+n > c.reactor.opts.SendMax {
