@@ -5,8 +5,11 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
+# TLS=boring links BoringCrypto, the FIPS-validated module of Google, which needs a C compiler.
+TLS     ?= go
+ENV     := $(if $(filter boring,$(TLS)),GOEXPERIMENT=boringcrypto CGO_ENABLED=1,CGO_ENABLED=0)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-BUILD   := CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+BUILD   := $(ENV) go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PREFIX  ?= /usr/local
 
@@ -25,9 +28,13 @@ OLD      ?= old.out
 ROUNDS   ?= 9
 FLAGS    ?=
 
+# The packages that know no descriptor: they are for every system that Go has.
+PORTABLE = $(shell go list -e -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep -vE 'edge/poller|x/sys/unix' | \
+	cut -d ' ' -f 1 | grep -vE '/(internal|bench|examples|cmd)(/|$$)')
+
 # The packages with reactor code and concurrency, for -race and -tags invariants. The rest is
-# rules about text, programs and baselines.
-CORE = $(shell go list ./... | grep -vE '/(internal/lint|bench|examples|cmd)(/|$$)')
+# rules about text, programs and baselines, and tests of the binary, which is built without either.
+CORE = $(shell go list ./... | grep -vE '/(internal/(lint|battery|interop)|bench|examples|cmd)(/|$$)')
 
 # $(call dirs,PATTERN) lists the packages whose tests match a pattern.
 dirs = $(shell grep -rlE --include='*_test.go' '$(1)' . | xargs -r -n 1 dirname | sort -u)
@@ -41,7 +48,7 @@ run: build ## a demo origin with edge in front of it, on http://127.0.0.1:8080
 	bin/edge proxy --from $(LISTEN) --to $(DEMO)
 
 .PHONY: build
-build: ## bin/edge and bin/edge-bench
+build: ## bin/edge and bin/edge-bench; TLS=boring with BoringCrypto
 	@mkdir -p bin
 	$(BUILD) -o bin/edge ./cmd/edge
 	$(BUILD) -o bin/edge-bench ./cmd/edge-bench
@@ -74,9 +81,10 @@ fmt: ## fail when gofmt would change a file
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt -w these:"; echo "$$files"; exit 1; }
 
 .PHONY: vet
-vet: ## go vet, with and without -tags invariants
+vet: ## go vet, with and without -tags invariants, and of what is portable for darwin
 	go vet ./...
 	go vet -tags invariants $(CORE)
+	GOOS=darwin CGO_ENABLED=0 go vet $(PORTABLE)
 
 .PHONY: lint
 lint: ## the rules of internal/lint
@@ -98,6 +106,13 @@ invariants: ## the tests of the core with assertions and poisoned buffers
 arm64: ## build and vet for arm64
 	GOARCH=arm64 CGO_ENABLED=0 go build ./...
 	GOARCH=arm64 CGO_ENABLED=0 go vet ./...
+
+# An emulated processor runs what needs no more of the kernel than memory and time; epoll and sockets under
+# qemu-user would test qemu.
+.PHONY: test-arm64
+test-arm64: ## the tests of what is portable on an emulated arm64; installs qemu-user-static (Debian)
+	$(call apt,qemu-aarch64-static:qemu-user-static,)
+	GOARCH=arm64 CGO_ENABLED=0 go test -short -exec qemu-aarch64-static $(FLAGS) $(PORTABLE)
 
 .PHONY: fuzz
 fuzz: ## each fuzz target for FUZZTIME=30s
@@ -121,6 +136,7 @@ soak: build ## the full counts: SOAK_SEEDS from SOAK_SEED, REPEATS under -race, 
 	EDGE_SIM_FIRST=$$first EDGE_SIM_SEEDS=$(SOAK_SEEDS) \
 		go test -count=1 -timeout 6h $(FLAGS) $(call dirs,EDGE_SIM_SEEDS|internal/sim"); \
 	EDGE_SOAK=1 go test -race -count=$(REPEATS) -timeout 6h $(FLAGS) $(CORE); \
+	EDGE_SOAK=1 go test -count=$(REPEATS) -timeout 6h $(FLAGS) ./internal/battery ./internal/interop; \
 	$(MAKE) --no-print-directory fuzz FUZZTIME=$(SOAK_FUZZ); \
 	bin/edge-bench proxy --peers edge,edge+log --rounds 3
 
@@ -147,8 +163,8 @@ bench-proxy: build ## what a proxied request costs beside other proxies: ROUNDS=
 	bin/edge-bench proxy --rounds $(ROUNDS) $(FLAGS)
 
 .PHONY: bench-deps
-bench-deps: ## install nginx, haproxy, h2o and wrk (Debian) for bench-proxy
-	$(call apt,nginx:nginx-light haproxy:haproxy h2o:h2o wrk:wrk,nginx haproxy h2o)
+bench-deps: ## install nginx, haproxy, h2o, wrk and h2load (Debian) for bench-proxy
+	$(call apt,nginx:nginx-light haproxy:haproxy h2o:h2o wrk:wrk h2load:nghttp2-client,nginx haproxy h2o)
 
 ##@ Machine
 # curl is a client in the tests; the race detector links with a C compiler.

@@ -8,6 +8,13 @@ const (
 	codeIgnoredKey     = "ignored-key"
 	codeEmptyInclude   = "empty-include"
 	codeUnusedUpstream = "unused-upstream"
+	codeNoEffect       = "no-effect"
+	codeTLSAuto        = "tls-auto"
+	codeWeakTLS        = "weak-tls"
+	codeCertExpired    = "certificate-expired"
+	codeCertExpires    = "certificate-expires"
+	codeCertEarly      = "certificate-not-yet-valid"
+	codeNoStaple       = "no-staple"
 )
 
 // codes lists the codes with what they mean, for the reference and for allow.
@@ -21,6 +28,14 @@ var codes = []struct{ code, doc string }{
 		"No route goes to an upstream that has a table of its own, and it is not `default`."},
 	{codeIgnoredKey, "The key means something to another server and nothing to this one, or nothing yet. It is a " +
 		"note, not a warning."},
+	{codeNoEffect, "The key will have a meaning, and has none yet: what it asks for does not happen."},
+	{codeTLSAuto, "`[network]` with a certificate takes TLS and plain HTTP on one port. `tls = true` takes TLS " +
+		"alone, `tls = \"auto\"` says that it is meant. It is a note, not a warning."},
+	{codeWeakTLS, "A version or cipher suite is known to be weak, or a backend's certificate is not verified."},
+	{codeCertExpired, "The certificate has expired: clients refuse it."},
+	{codeCertExpires, "The certificate expires within 14 days, and more than three quarters of its life are over."},
+	{codeCertEarly, "The certificate is not valid yet: clients refuse it."},
+	{codeNoStaple, "The OCSP response is not stapled: it is too old, or about another certificate."},
 	{codeEmptyInclude, "No file matches a pattern of `include`. It is a note, not a warning."},
 }
 

@@ -9,13 +9,14 @@ import (
 // Config is a checked configuration: every name resolved, every default filled in. Not changed after Load or Parse
 // returned it, so safe for any goroutine to read.
 type Config struct {
-	Global    Global
-	Log       Log
-	Listeners []Listener
-	Upstreams []Upstream
-	Routes    []Route // in file order; which one wins is decided by how specific they are
-	WebSocket bool    // what Fallback does about connections that become one
-	Fallback  Dest    // where a request goes that no route takes: the upstream "default", the hello page, or 404
+	Global       Global
+	Log          Log
+	TLS          TLS
+	Certificates []Certificate // of all listeners with TLS
+	Listeners    []Listener
+	Upstreams    []Upstream
+	Routes       []Route // in file order; which one wins is decided by how specific they are
+	Fallback     Dest    // where a request goes that no route takes: the upstream "default", the hello page, or 404
 }
 
 // Global holds what concerns the process as a whole.
@@ -29,6 +30,9 @@ type Global struct {
 
 	ShutdownTimeout time.Duration // added to GracePeriod
 	MemoryLimit     int64         // bytes; 0: derived from the memory limit of the cgroup
+	Splice          int64         // bytes to come of a body from which they are spliced; 0: never
+	CAFile          string        // the authorities of backends; empty: those of the system
+	FIPS            bool
 }
 
 // Log says how requests are logged.
@@ -44,8 +48,22 @@ type Listener struct {
 	Limits    Limits
 	AccessLog AccessLog
 	Trusted   Trusted
-	Forwarded bool // write Forwarded too
-	Pos       Pos
+	Forwarded bool   // write Forwarded too
+	Paths     string // matched, forwarded or raw
+
+	TLS         TLSMode
+	Certificate *Certificate // its own; nil: none
+	TLSOptions  TLSOptions
+	Protocols   []string // h1, h2
+	H2          H2Options
+	GRPC        bool // what routes do that do not say it themselves
+	WebSocket   bool // likewise
+
+	RedirectToHTTPS bool
+	HTTPSPort       int           // where to
+	UserTimeout     time.Duration // of sent bytes; below 0: the kernel's
+	FastOpen        int           // connections that may wait with data in their SYN; 0: none
+	Pos             Pos
 }
 
 // Trusted says which peers' forwarding fields are believed. The zero value trusts nobody.
@@ -74,6 +92,7 @@ type Limits struct {
 	IdleTimeout       time.Duration // of a connection between two requests
 	KeepaliveRequests int           // on one connection; 0: no limit
 	MinRate           int64         // bytes a second of a request body; 0: any
+	MaxAge            time.Duration // of a connection of HTTP/2 that takes requests; 0: any
 	HalfCloseWait     time.Duration // for an answer to begin behind the client's FIN; 0: none; below 0: for ever
 }
 
@@ -90,9 +109,13 @@ type Upstream struct {
 	Backends      []Backend
 	LoadBalancing string // round_robin
 	Host          string // "keep" what the client sent, "backend", or a host
+	Protocol      string // h1, h2 or auto
+	TLS           UpstreamTLS
 	Pool          Pool
 	Timeouts      Timeouts
 	Retry         Retry
+	UserTimeout   time.Duration // of sent bytes; below 0: the kernel's
+	FastOpen      bool          // the first bytes leave with the SYN
 	Pos           Pos
 }
 
@@ -172,7 +195,8 @@ type Route struct {
 	LoadBalancing   string // empty: as the upstream says
 	RequestHeaders  []Header
 	ResponseHeaders []Header
-	WebSocket       bool     // a connection may become one
+	WebSocket       Switch   // whether a connection may become one
+	GRPC            Switch   // whether backends speak gRPC
 	Upgrades        []string // further protocols that it may become
 	AccessLog       AccessLog
 	FirstByte       time.Duration // 0: as the upstream says
@@ -240,7 +264,7 @@ func (c *Config) Summary() string {
 		}
 	}
 	return "configuration OK: " + plural(len(c.Listeners), "listener") + ", " + plural(entries, "route") + ", " +
-		plural(len(c.Upstreams), "upstream")
+		plural(len(c.Upstreams), "upstream") + c.certificates(time.Now())
 }
 
 // endpoint is the address of a backend.

@@ -49,7 +49,7 @@ func (d *decoder) table(n *node, p *place, t target, path string) {
 
 func (d *decoder) member(n *node, p *place, t target, path string) {
 	switch {
-	case p.key != nil:
+	case p.key != nil && (p.children == nil || n.kind != kindTable):
 		if p.key.section.shape == shapeOne {
 			t = d.enter(p.key.section, nil, nil)
 		}
@@ -140,6 +140,10 @@ func (d *decoder) unknown(n *node, p *place, path string) {
 	}
 	if (p.path == "" || p.path == "global") && slices.Contains(dormantKeys, n.key) {
 		d.rep.note(codeIgnoredKey, n.head, "%q has no effect in this version", n.key)
+		return
+	}
+	if path == "" && slices.Contains(dormantSections, n.key) {
+		d.rep.warn(codeNoEffect, n.first(), "", "[%s] has no effect in this version", n.key)
 		return
 	}
 	if supportedLater(p.path, n.key) {

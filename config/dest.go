@@ -10,7 +10,7 @@ import (
 const namesInHint = 5
 
 // laterSchemes begin a dest that will have a meaning.
-var laterSchemes = []string{"https://", "h2c://", "srv+dns://", "dns://", "static:"}
+var laterSchemes = []string{"srv+dns://", "dns://", "static:"}
 
 // dest resolves what a route says: an upstream, redirect:URL, status:404, or a list of addresses, in this order.
 func (r *resolver) dest(text string, at span) Dest {
@@ -37,6 +37,15 @@ func (r *resolver) dest(text string, at span) Dest {
 	if i, found := r.names[strings.TrimSuffix(strings.TrimPrefix(text, "http://"), "/")]; found {
 		return Dest{Kind: DestUpstream, Upstream: i}
 	}
+	if name, secured := strings.CutPrefix(text, schemeHTTPS); secured {
+		if i, found := r.names[strings.TrimSuffix(name, "/")]; found {
+			if !r.c.Upstreams[i].TLS.On {
+				r.rep.error(at, "add tls = true to [upstreams."+r.c.Upstreams[i].Name+"]",
+					"dest = %s: upstream %q is not spoken to by TLS", quote(text), r.c.Upstreams[i].Name)
+			}
+			return Dest{Kind: DestUpstream, Upstream: i}
+		}
+	}
 	if !strings.ContainsAny(text, ":,/") {
 		r.rep.error(at, r.otherUpstreams(text, at), "upstream %s does not exist", quote(text))
 		return Dest{}
@@ -48,14 +57,19 @@ func (r *resolver) dest(text string, at span) Dest {
 func (r *resolver) addresses(text string, at span) Dest {
 	var backends []Backend
 	var names []string
-	for _, item := range strings.Split(text, ",") {
-		e, wrong, hint := parseURL(strings.TrimSpace(item))
+	scheme := ""
+	for n, item := range strings.Split(text, ",") {
+		e, own, wrong, hint := parseURL(strings.TrimSpace(item))
+		if wrong == "" && n > 0 && own != scheme {
+			wrong = "all of them are spoken to alike: write the same scheme before each"
+		}
 		if wrong != "" {
 			r.rep.error(at, hint, "dest = %s: %s", quote(text), wrong)
 			return Dest{}
 		}
+		scheme = own
 		backends = append(backends, Backend{Host: e.host, Port: e.port, Unix: e.unix, Weight: 1, Pos: at.pos()})
-		names = append(names, e.String())
+		names = append(names, scheme+e.String())
 	}
 	name := strings.Join(names, ", ")
 	i, found := r.inline[name]
@@ -63,34 +77,50 @@ func (r *resolver) addresses(text string, at span) Dest {
 		i = r.newUpstream(name, at)
 		r.inline[name] = i
 		u := &r.c.Upstreams[i]
-		u.Inline, u.Backends = true, backends
+		u.Inline, u.Backends, u.TLS.On = true, backends, scheme == schemeHTTPS
+		if scheme == schemeH2C {
+			u.Protocol = "h2"
+		}
 	}
 	return Dest{Kind: DestUpstream, Upstream: i}
 }
 
-// parseURL reads "host:port", "unix:/path", or "http://host", whose port is 80 when it has none.
-func parseURL(s string) (e endpoint, wrong, hint string) {
-	rest, found := strings.CutPrefix(s, "http://")
-	if !found {
-		if scheme, _, other := strings.Cut(s, "://"); other {
-			return e, quote(scheme+"://") + " is not supported by this version", ""
-		}
-		if s == "" {
-			return e, "an address is missing between commas", ""
-		}
-		if strings.ContainsRune(s, '/') && !strings.HasPrefix(s, "unix:") {
-			return e, quote(s) + " is not an address", "write host:port or unix:/path"
-		}
-		return parseEndpoint(s)
+// The schemes of backends, beside http:// and none at all.
+const (
+	schemeHTTPS = "https://"
+	schemeH2C   = "h2c://"
+)
+
+// parseURL reads "host:port", "unix:/path", or "http://host", whose port is 80 when it has none. scheme is "https://"
+// or "h2c://" when s begins so.
+func parseURL(s string) (e endpoint, scheme, wrong, hint string) {
+	port, rest := ":80", ""
+	switch before, after, found := strings.Cut(s, "://"); {
+	case !found && s == "":
+		return e, "", "an address is missing between commas", ""
+	case !found && strings.ContainsRune(s, '/') && !strings.HasPrefix(s, "unix:"):
+		return e, "", quote(s) + " is not an address", "write host:port or unix:/path"
+	case !found:
+		e, wrong, hint = parseEndpoint(s)
+		return e, "", wrong, hint
+	case before == "http":
+		rest = after
+	case before == "https":
+		port, scheme, rest = ":443", schemeHTTPS, after
+	case before == "h2c":
+		scheme, rest = schemeH2C, after
+	default:
+		return e, "", quote(before+"://") + " is not supported by this version", ""
 	}
 	rest = strings.TrimSuffix(rest, "/")
 	if strings.ContainsAny(rest, "/?#@") {
-		return e, "a URL here is http://host:port, without a path", ""
+		return e, "", "a URL here is http://host:port, without a path", ""
 	}
 	if _, _, hasPort := splitHostPort(rest); !hasPort {
-		rest += ":80"
+		rest += port
 	}
-	return parseEndpoint(rest)
+	e, wrong, hint = parseEndpoint(rest)
+	return e, scheme, wrong, hint
 }
 
 // otherUpstreams is the hint for an upstream that does not exist.

@@ -5,11 +5,14 @@ type document struct {
 	top       topEntry
 	global    globalEntry
 	log       logEntry
+	tls       tlsEntry
 	defaults  upstreamEntry // [upstream_defaults]
 	listeners []*listenerEntry
 	upstreams []*upstreamEntry
 	members   []*memberEntry // [[load_balancing.backends]]
 	routes    []*routeEntry
+
+	certificates []*certificateEntry
 }
 
 type topEntry struct {
@@ -17,6 +20,7 @@ type topEntry struct {
 	allow     []string
 	include   []string // stays empty: the files have been merged
 	webSocket bool
+	grpc      bool
 }
 
 type globalEntry struct {
@@ -32,12 +36,38 @@ type logEntry struct {
 type listenerEntry struct {
 	given
 	Listener
+	own Certificate
 }
+
+func (e *listenerEntry) options() *TLSOptions { return &e.TLSOptions }
+func (e *listenerEntry) pair() *Certificate   { return &e.own }
+
+// paired is what names the files of a certificate.
+type paired interface {
+	target
+	pair() *Certificate
+}
+
+type certificateEntry struct {
+	given
+	Certificate
+}
+
+func (e *certificateEntry) pair() *Certificate { return &e.Certificate }
+
+type tlsEntry struct {
+	given
+	TLS
+	shared TLSOptions // of listeners that do not say it themselves
+}
+
+func (e *tlsEntry) options() *TLSOptions { return &e.shared }
 
 type upstreamEntry struct {
 	given
 	Upstream
 	backends []*backendEntry
+	alpn     []string
 }
 
 // backendEntry is one of the backends of an [upstreams.NAME].
@@ -57,10 +87,12 @@ type memberEntry struct {
 type routeEntry struct {
 	given
 	Route
-	pattern string
-	hosts   []string
-	path    string
-	dest    string
+	pattern   string
+	webSocket bool
+	grpc      bool
+	hosts     []string
+	path      string
+	dest      string
 
 	redirect       string
 	redirectStatus int

@@ -2,6 +2,7 @@ package config
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -10,8 +11,14 @@ var framingHeaders = []string{
 	"connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
 }
 
-// variable is what a later version will expand in a header's value.
-var variable = regexp.MustCompile(`\{[a-z][a-z_]*\}`)
+// variable is what is expanded in a header's value, or will be by a later version.
+var variable = regexp.MustCompile(`\{[a-z][a-z0-9_]*\}`)
+
+// headerVariables are those that have a meaning: facts of the client's connection.
+var headerVariables = []string{
+	"tls_version", "tls_cipher", "tls_group", "sni", "alpn", "client_cert_subject", "client_cert_issuer",
+	"client_cert_serial", "client_cert_sans", "client_cert_sha256", "client_cert_verified",
+}
 
 // parseHeadersValue reads { Name = "value" }; an empty value removes the field.
 func parseHeadersValue(d *decoder, _ *key, n *node) (any, bool) {
@@ -56,9 +63,12 @@ func (d *decoder) header(n *node, lower string) bool {
 	if _, ok := stringOf(d, n, "a string"); !ok {
 		return false
 	}
-	if v := variable.FindString(n.text); v != "" {
-		d.rep.error(n.value, "", "the variable %q is not supported by this version", v)
-		return false
+	for _, v := range variable.FindAllString(n.text, -1) {
+		if name := strings.Trim(v, "{}"); !slices.Contains(headerVariables, name) {
+			d.rep.error(n.value, didYouMean(name, headerVariables),
+				"the variable %q is not supported by this version", v)
+			return false
+		}
 	}
 	if strings.TrimSpace(n.text) != n.text {
 		d.rep.error(n.value, "", "the value of a header neither begins nor ends with a blank")

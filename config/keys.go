@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -8,8 +9,8 @@ import (
 // sections is the schema: every key there is, in the order of the reference page.
 var sections = sync.OnceValue(func() []*section {
 	return []*section{
-		topSection(), globalSection(), listenersSection(), upstreamsSection(), upstreamBackendsSection(),
-		upstreamDefaultsSection(), membersSection(), routesSection(), logSection(),
+		topSection(), globalSection(), listenersSection(), tlsSection(), certificatesSection(), upstreamsSection(),
+		upstreamBackendsSection(), upstreamDefaultsSection(), membersSection(), routesSection(), logSection(),
 	}
 })
 
@@ -27,7 +28,10 @@ func topSection() *section {
 				doc:  "Warnings and notes not to show, by their codes."},
 			{path: "websocket", typ: typeBool, def: "true", example: "false", aliases: []string{"proxy.websocket"},
 				into: into(func(e *topEntry) *bool { return &e.webSocket }),
-				doc:  "What routes do that do not say it themselves."},
+				doc:  "What listeners do that do not say it themselves."},
+			{path: "grpc", typ: typeBool, def: "false", example: "true", aliases: []string{"proxy.grpc"},
+				into: into(func(e *topEntry) *bool { return &e.grpc }),
+				doc:  "What listeners do that do not say it themselves."},
 		},
 	}
 }
@@ -67,6 +71,18 @@ func globalSection() *section {
 				example: `"2g"`, restart: true,
 				into: into(func(e *globalEntry) *int64 { return &e.MemoryLimit }),
 				doc:  "Memory the process may use. `auto`: 80 % of the limit of the cgroup."},
+			{path: "splice", typ: typeSize, def: `"256k"`, min: "4k", max: "1t", words: []string{"off"},
+				example: `"off"`, restart: true,
+				into: into(func(e *globalEntry) *int64 { return &e.Splice }),
+				doc: "Bytes of a body to come from which they go from socket to socket inside the kernel, where both " +
+					"are plain; tunnels too, once they are busy. `off`: never."},
+			{path: "ca_file", typ: typeString, example: `"/etc/edge/tls/ca.pem"`,
+				into: into(func(e *globalEntry) *string { return &e.CAFile }),
+				doc:  "The authorities of backends, in PEM, for upstreams that name none; else those of the system."},
+			{path: "fips", typ: typeBool, def: "false", example: "true", restart: true,
+				into: into(func(e *globalEntry) *bool { return &e.FIPS }),
+				doc: "Nothing but what FIPS 140-3 approves: the process starts itself again with that mode of Go's " +
+					"cryptographic module before it listens, and what is not approved is an error."},
 		},
 	}
 }
@@ -76,7 +92,8 @@ func listenersSection() *section {
 		path: "listeners", shape: shapeList, merges: true,
 		aliases: []sectionAlias{
 			{"http", shapeOne, "one listener for plain HTTP"},
-			{"network", shapeOne, "one listener"},
+			{"https", shapeOne, "one listener for TLS, with `cert` and `key`, or with those of `[[certificates]]`"},
+			{"network", shapeOne, "one listener; with `ssl_certificate` it takes TLS and plain HTTP on one port"},
 		},
 		doc: "Addresses that are served alike. Two listeners never share an address.",
 		open: func(doc *document, _ target, _ *node) target {
@@ -84,7 +101,7 @@ func listenersSection() *section {
 			doc.listeners = append(doc.listeners, e)
 			return e
 		},
-		keys: append([]*key{
+		keys: slices.Concat([]*key{
 			{path: "name", typ: typeString, example: `"web"`,
 				into: into(func(e *listenerEntry) *string { return &e.Name }),
 				doc:  "Its name in logs and metrics; the first address when there is none."},
@@ -102,7 +119,7 @@ func listenersSection() *section {
 			{path: "forwarded", typ: typeBool, def: "false", example: "true",
 				into: into(func(e *listenerEntry) *bool { return &e.Forwarded }),
 				doc:  "Tell backends of the client by `Forwarded` (RFC 7239) too, not by `X-Forwarded-*` alone."},
-		}, limitKeys()...),
+		}, secureKeys(), pairKeys(), tlsKeys(), limitKeys(), socketKeys()),
 	}
 }
 
@@ -150,7 +167,12 @@ func upstreamsSection() *section {
 			doc.upstreams = append(doc.upstreams, e)
 			return e
 		},
-		keys: poolKeys(),
+		keys: slices.Concat(poolKeys(), []*key{
+			{path: "tls", typ: typeUpstreamTLS, example: "true",
+				into: into(func(e *upstreamEntry) *bool { return &e.TLS.On }),
+				doc: "Whether connections to the backends are secured. With one of the keys below it, they are; an " +
+					"`https://` in `dest` does the same."},
+		}, protocolKeys(), upstreamSocketKeys()),
 	}
 }
 
@@ -159,7 +181,7 @@ func upstreamDefaultsSection() *section {
 		path: "upstream_defaults",
 		doc:  "What an upstream does not say itself, for all of them.",
 		open: func(doc *document, _ target, _ *node) target { return &doc.defaults },
-		keys: poolKeys(),
+		keys: slices.Concat(poolKeys(), protocolKeys(), upstreamSocketKeys()),
 	}
 	for _, k := range s.keys {
 		switch k.path {
@@ -177,7 +199,8 @@ func upstreamDefaultsSection() *section {
 // Words of load_balancing beside its choices.
 var (
 	balancingSynonyms = map[string]string{"weighted": "round_robin", "weighted_round_robin": "round_robin"}
-	laterBalancing    = []string{"least_conn", "least_connections", "p2c", "peak_ewma", "adaptive", "ketama",
+	dormantBalancing  = map[string]string{"least_conn": "round_robin", "least_connections": "round_robin"}
+	laterBalancing    = []string{"p2c", "peak_ewma", "adaptive", "ketama",
 		"consistent", "hash", "maglev", "random", "ip_hash"}
 )
 
@@ -185,7 +208,7 @@ var (
 func poolKeys() []*key {
 	return []*key{
 		{path: "load_balancing", typ: typeChoice, def: `"round_robin"`, enum: []string{"round_robin"},
-			synonyms: balancingSynonyms, later: laterBalancing,
+			synonyms: balancingSynonyms, dormant: dormantBalancing, later: laterBalancing,
 			into: into(func(e *upstreamEntry) *string { return &e.LoadBalancing }),
 			doc: "How a backend is chosen. `round_robin` honours weights; `weighted` and `weighted_round_robin` are " +
 				"other names of it."},

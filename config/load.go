@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"time"
 )
 
 const fileBytesMax = 16 << 20 // of all files of a configuration
@@ -14,6 +15,8 @@ type Options struct {
 	Set []string
 	// LookupEnv returns a variable that a string names as ${NAME}; nil is os.LookupEnv.
 	LookupEnv func(name string) (value string, found bool)
+	// TextOnly looks at what is written alone: Load does not open the certificates that the files name.
+	TextOnly bool
 }
 
 func (o Options) lookup() func(string) (string, bool) {
@@ -63,7 +66,11 @@ func (l *loader) finish(name string) (*Config, *Report) {
 	var c *Config
 	// With a part of the files left out, names would seem to be missing that are not.
 	if !l.broken && !l.rep.full() {
-		c = resolve(doc, l.main, l.rep)
+		var open *opener
+		if l.onDisk && !l.options.TextOnly {
+			open = &opener{now: time.Now()}
+		}
+		c = resolve(doc, l.main, l.rep, open)
 	}
 	l.rep.finish(name, doc.top.allow)
 	if !l.rep.OK() {

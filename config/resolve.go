@@ -22,26 +22,38 @@ type resolver struct {
 	claimed  map[string]*Address
 	claims   map[string]span         // where an address is claimed
 	patterns map[string]patternTaken // by the pattern and its conditions
+	open     *opener                 // reads what the file names; nil: nothing is read
 }
 
 // resolve checks what one entry says about another and builds the Config. It is of use only when rep has no errors.
-func resolve(doc *document, src *source, rep *Report) *Config {
+// open reads the certificates that it names; nil: they are not looked at.
+func resolve(doc *document, src *source, rep *Report, open *opener) *Config {
 	r := &resolver{
-		rep: rep, doc: doc, src: src, c: &Config{},
+		rep: rep, doc: doc, src: src, c: &Config{}, open: open,
 		names: make(map[string]int), inline: make(map[string]int), named: make(map[string]span),
 		claimed: make(map[string]*Address), claims: make(map[string]span), patterns: make(map[string]patternTaken),
 	}
 	fill(&doc.global, nil)
 	fill(&doc.log, nil)
 	fill(&doc.defaults, nil)
-	r.c.Global, r.c.Log, r.c.WebSocket = doc.global.Global, doc.log.Log, doc.top.webSocket
+	fill(&doc.tls, nil)
+	r.c.Global, r.c.Log, r.c.TLS = doc.global.Global, doc.log.Log, doc.tls.TLS
+	r.spoken(&doc.defaults)
+	r.certificates()
 	r.listeners()
 	r.upstreams()
 	r.members()
 	r.backed()
 	r.routes()
 	r.whenMissing()
+	r.httpsPorts()
 	r.unused()
+	if doc.global.FIPS {
+		r.approved()
+	}
+	if r.open != nil {
+		r.openAll()
+	}
 	return r.c
 }
 
@@ -49,12 +61,17 @@ func (r *resolver) listeners() {
 	slices.SortStableFunc(r.doc.listeners, func(a, b *listenerEntry) int { return a.node.head.compare(b.node.head) })
 	names := make(map[string]span)
 	for _, e := range r.doc.listeners {
-		fill(e, nil)
+		fill(e, &r.doc.tls.given)
 		e.Pos = e.node.head.pos()
 		if e.lacks("listen") {
-			r.rep.error(e.node.head, `add listen = ":80"`, "this listener has no address")
+			hint := `add listen = ":80"`
+			if e.node.key == aliasHTTPS {
+				hint = `add listen = ":443"`
+			}
+			r.rep.error(e.node.head, hint, "this listener has no address")
 		}
 		r.claim(e)
+		r.secure(e)
 		if e.has("name") {
 			r.unique(names, e.Name, e.at("name"), "listener")
 		} else if len(e.Addresses) > 0 {
@@ -110,6 +127,7 @@ func (r *resolver) upstreams() {
 			r.rep.error(e.node.name, "", "the name of an upstream has letters, digits, \"_\", \"-\" and \".\" alone")
 		}
 		fill(e, &r.doc.defaults.given)
+		r.spoken(e)
 		u := r.upstream(e.Name, e.node.head)
 		pos := u.Pos
 		*u = e.Upstream
@@ -210,6 +228,7 @@ func (r *resolver) whenMissing() {
 	e := &listenerEntry{}
 	r.doc.begin(e, schema().children["listeners"].section, nil)
 	fill(e, nil)
+	e.WebSocket, e.GRPC = r.doc.top.webSocket, r.doc.top.grpc
 	a, _, _ := parseListen(helloAddress)
 	a.Pos = Pos{File: r.src.name}
 	e.Name, e.Addresses, e.Pos = helloAddress, []Address{a}, a.Pos

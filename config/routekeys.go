@@ -13,7 +13,8 @@ func routesSection() *section {
 			"then the longest `*.name`, then any), then by path (exact, then the longest prefix), then by the " +
 			"number of conditions; what is still equal shares the requests by `weight`. A pattern that ends in " +
 			"`/*` or `/` is a prefix by segments (`/api/*` takes `/api` and `/api/x`, not `/apix`; `/` takes " +
-			"everything), any other is exact; `=/` is the root alone. Paths are compared as they are sent. " +
+			"everything), any other is exact; `=/` is the root alone. Every spelling of a path " +
+			"is that path, see `paths` of listeners. " +
 			"Conditions (`methods`, `header`, `query`) all have to hold, for the request as the client sent it; " +
 			"where they do not, a less specific route may take it. What no route takes is answered 404.",
 		open: func(doc *document, _ target, _ *node) target {
@@ -62,8 +63,8 @@ func destKeys() []*key {
 	return []*key{
 		{path: "dest", typ: typeString, example: `"api"`, aliases: []string{".upstream"},
 			into: into(func(e *routeEntry) *string { return &e.dest }),
-			doc: "An upstream, `host:port` (several with commas between), `http://host:port`, `unix:/path`, " +
-				"`redirect:URL` or `status:404`."},
+			doc: "An upstream, `host:port` (several with commas between), `http://host:port`, `https://host:port`, " +
+				"`h2c://host:port` (HTTP/2 without TLS), `unix:/path`, `redirect:URL` or `status:404`."},
 		{path: "redirect.to", typ: typeString, example: `"https://example.com{path}"`,
 			into: into(func(e *routeEntry) *string { return &e.redirect }),
 			doc: "Instead of `dest`: where the client is sent. `{path}`, `{query}`, `{host}`, `{scheme}` and " +
@@ -82,23 +83,30 @@ func destKeys() []*key {
 			into: into(func(e *routeEntry) *string { return &e.Rewrite.Path }),
 			doc:  "Instead of both: the path that the backend sees, with variables as in `redirect.to`."},
 		{path: "load_balancing", typ: typeChoice, enum: []string{"round_robin"}, synonyms: balancingSynonyms,
-			later: laterBalancing, example: `"round_robin"`,
+			dormant: dormantBalancing, later: laterBalancing, example: `"round_robin"`,
 			into: into(func(e *routeEntry) *string { return &e.LoadBalancing }),
-			doc:  "Instead of what the upstream says."},
+			doc: "Instead of what the upstream says. The route takes turns of its own among the backends, whatever " +
+				"other routes to the same upstream do; connections, limits and queues stay those of the upstream."},
 		{path: "websocket", typ: typeBool, example: "false",
-			into: into(func(e *routeEntry) *bool { return &e.WebSocket }),
+			into: into(func(e *routeEntry) *bool { return &e.webSocket }),
 			doc: "Connections may turn into WebSockets. With `false` such a request goes on as one without " +
 				"`Upgrade`."},
+		{path: "grpc", typ: typeBool, example: "true",
+			into: into(func(e *routeEntry) *bool { return &e.grpc }),
+			doc: "The backends speak gRPC: they are spoken to by HTTP/2, errors are a `grpc-status`, `grpc-timeout` " +
+				"bounds a request, and gRPC-Web is translated. A listener that says it means requests of type " +
+				"`application/grpc` alone."},
 		{path: "upgrades", typ: typeUpgrades, example: `["mqtt"]`,
 			into: into(func(e *routeEntry) *[]string { return &e.Upgrades }),
 			doc: "Further protocols that connections may turn into, by their names in `Upgrade`. HTTP/2 is none; " +
 				"`CONNECT` is a method (see `methods`)."},
 		{path: "headers.request", typ: typeHeaders, example: `{ X-Env = "prod", Cookie = "" }`,
 			into: into(func(e *routeEntry) *[]Header { return &e.RequestHeaders }),
-			doc:  "Fields to set in the request; an empty value removes the field."},
+			doc: "Fields to set in the request; an empty value removes the field. A value may have [variables]" +
+				"(#variables-of-fields)."},
 		{path: "headers.response", typ: typeHeaders, example: `{ Server = "" }`,
 			into: into(func(e *routeEntry) *[]Header { return &e.ResponseHeaders }),
-			doc:  "Fields to set in the answer; an empty value removes the field."},
+			doc:  "Fields to set in the answer, likewise."},
 		{path: "access_log", typ: typeAccessLog, example: "false",
 			into: into(func(e *routeEntry) *AccessLog { return &e.AccessLog }),
 			doc:  "Where its requests are logged instead of where the listener says; `false`: nowhere."},

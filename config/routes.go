@@ -15,12 +15,18 @@ func (r *resolver) routes() {
 	for i, e := range r.doc.routes {
 		fill(e, nil)
 		e.Entry, e.Pos = i, e.node.head.pos()
-		if !e.has("websocket") {
-			e.WebSocket = r.c.WebSocket
+		if e.has("websocket") {
+			e.WebSocket = switchOf(e.webSocket)
+		}
+		if e.has("grpc") {
+			e.GRPC = switchOf(e.grpc)
 		}
 		right := !e.odd
 		r.destOf(e)
 		r.rewrite(e)
+		if e.has("load_balancing") && e.Dest.Kind != DestUpstream {
+			r.rep.error(e.nodes["load_balancing"].head, "", "load_balancing is for what goes to a backend")
+		}
 		patterns, ok := r.patternsOf(e)
 		if e.has("name") {
 			r.unique(names, e.Name, e.at("name"), "route")

@@ -15,6 +15,7 @@ type key struct {
 	enum     []string          // the words a choice allows
 	words    []string          // words a number allows beside numbers; they stand for 0, among times for -1
 	synonyms map[string]string // other words for those of enum
+	dormant  map[string]string // words that stand for another one as long as they have no meaning: a warning
 	later    []string          // words that will be allowed: they get an answer of their own
 	restart  bool              // a change needs a restart; without it a reload is enough
 	doc      string

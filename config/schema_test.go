@@ -20,8 +20,23 @@ func documentOf(k *key, value string) string {
 	switch s.path {
 	case "listeners":
 		need("listen", `":80"`)
+		for _, secured := range slices.Concat(tlsKeys(), pairKeys(), []*key{{path: "tls"}}) {
+			if k.path == secured.path {
+				need("cert", `"a.pem"`)
+				need("client_ca", `"ca.pem"`)
+			}
+		}
+	case "certificates":
+		need("cert", `"a.pem"`)
 	case "upstreams":
 		need("backends", `[{ address = "h:1" }]`)
+		if k.path == "tls.key" {
+			need("tls.cert", `"a.pem"`)
+		}
+	case "upstream_defaults":
+		if k.path == "tls.key" {
+			need("tls.cert", `"a.pem"`)
+		}
 	case "upstreams.NAME.backends", "load_balancing.backends":
 		need("address", `"h:1"`)
 	case "routes":
@@ -79,7 +94,7 @@ func TestSchema_defaultsAndExamplesLoad(t *testing.T) {
 			text := documentOf(k, value)
 			path := filepath.Join(t.TempDir(), "edge.toml")
 			write(t, path, text)
-			if c, rep := Load(path); c == nil {
+			if c, rep := (Options{TextOnly: true}).Load(path); c == nil {
 				t.Errorf("%s\nis refused:\n%s", text, rendered(t, rep))
 			}
 		}
@@ -134,6 +149,12 @@ func TestSchema_aliasesReachTheirKey(t *testing.T) {
 			targets := []target{&doc.top, &doc.global, &doc.defaults}
 			for _, r := range doc.routes {
 				targets = append(targets, r)
+			}
+			for _, l := range doc.listeners {
+				targets = append(targets, l)
+			}
+			for _, c := range doc.certificates {
+				targets = append(targets, c)
 			}
 			if !slices.ContainsFunc(targets, func(e target) bool { return e.base().has(k.path) }) {
 				t.Errorf("%s does not reach %s", text, k.path)

@@ -105,6 +105,10 @@ func parseChoiceValue(d *decoder, k *key, n *node) (any, bool) {
 	if same, found := k.synonyms[s]; found {
 		return same, ok
 	}
+	if instead, found := k.dormant[s]; found && ok {
+		d.rep.warn(codeNoEffect, n.value, "", "%s = %q is %q in this version", n.key, s, instead)
+		return instead, true
+	}
 	return s, ok && d.choice(k, n, s)
 }
 

@@ -81,12 +81,14 @@ func TestParseURL(t *testing.T) {
 	for text, want := range map[string]string{
 		"h:80": "h:80", "H.Example:80": "h.example:80", "10.0.0.1:1": "10.0.0.1:1", "[::1]:80": "[::1]:80",
 		"http://h": "h:80", "http://h:81/": "h:81", "http://[::1]": "[::1]:80", "http://[::1]:8": "[::1]:8",
-		"unix:/run/a": "unix:/run/a", "a_b.c-d:1": "a_b.c-d:1",
+		"unix:/run/a": "unix:/run/a", "a_b.c-d:1": "a_b.c-d:1", "https://h": "https://h:443",
+		"https://h:8/": "https://h:8",
+		"h2c://h":      "h2c://h:80", "ftp://h": "", "https://h/x": "",
 		"h": "", "": "", ":80": "", "h:0": "", "h:65536": "", "h:x": "", "::1:80": "", "http://": "", "http:///": "",
 		"http://h/x": "", "http://u@h": "", "h/x:80": "", "h..i:80": "", "[h]:80": "", "http://::1": "", "unix:": "",
 	} {
-		e, wrong, _ := parseURL(text)
-		got := e.String()
+		e, scheme, wrong, _ := parseURL(text)
+		got := scheme + e.String()
 		if wrong != "" {
 			got = ""
 		}

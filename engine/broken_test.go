@@ -91,3 +91,38 @@ func TestConn_resetOfAPausedDialKeepsWhatCame(t *testing.T) {
 	}
 	<-h.closed
 }
+
+// echoThenReset sends back what came, and on an "!" ends by a reset.
+type echoThenReset struct{ engine.NopHandler }
+
+func (echoThenReset) OnData(c *engine.Conn, in []byte) int {
+	if in[0] == '!' {
+		c.Write([]byte("lost")) //nolint:errcheck // it is open
+		c.Reset(engine.ErrClosed)
+	} else {
+		c.Write(in) //nolint:errcheck // as above
+	}
+	return len(in)
+}
+
+// A peer of a connection that is reset sees an error, not the end.
+func TestConn_Reset(t *testing.T) {
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accept := func(*engine.Conn) engine.Handler { return echoThenReset{} }
+	l, err := e.Listen(engine.ListenOptions{Addr: loopback}, accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	defer e.Stop()
+	w := testutil.Dial(t, l.Addr().String())
+	w.Send("a")
+	w.Want("a")
+	w.Send("!")
+	if n, err := w.Conn().Read(make([]byte, 8)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatal(n, err)
+	}
+}

@@ -19,12 +19,15 @@ const (
 func (c *Conn) Close(cause error) {
 	switch {
 	case c.state == closed:
-	case cause != nil || c.state == connecting:
+	case cause != nil || c.state == connecting || c.shaking():
 		c.drop(cause)
 	case c.state == open:
 		c.state = closing
 		c.setTimeout(c.reactor.opts.SendTimeout)
 		c.makeDirty() // flush goes on from there
+		if c.moves != nil {
+			c.unsplice()
+		}
 		if c.can&poller.CanRead != 0 {
 			c.reactor.makeReady(c) // a peer that waits until it has sent all is drained meanwhile
 		}
@@ -74,7 +77,7 @@ func (c *Conn) drain() {
 		n, e := r.kernel.Read(c.fd, r.scratch)
 		switch {
 		case n > 0:
-			c.drained += n
+			c.drained += int32(n)
 			if n < len(r.scratch) && c.can&(poller.PeerClosed|poller.Broken) == 0 {
 				c.can &^= poller.CanRead
 			}
@@ -87,17 +90,28 @@ func (c *Conn) drain() {
 			c.flags |= eof
 		}
 	}
-	if c.queued == 0 && (c.flags&eof != 0 || c.drained >= lingerBytes) {
+	if c.queued == 0 && (c.flags&eof != 0 || c.drained >= lingerBytes) && (c.layer == nil || c.layer.endSent) {
 		c.drop(nil)
 	}
 }
 
-// giveUp ends a closing Conn early. That is a failure only if something had not left yet.
-func (c *Conn) giveUp(cause error) {
-	if c.queued == 0 {
-		cause = nil
+// Reset ends the connection like Close with a cause, and lets the peer see an error in place of an orderly end: what
+// it got so far is not all there is. For a message that is delimited by the end of its connection nothing else can
+// tell. Over a Unix socket the peer sees an end all the same.
+func (c *Conn) Reset(cause error) {
+	if c.state < closed {
+		c.flags |= resetting
+		c.drop(cause)
 	}
-	c.drop(cause)
+}
+
+// giveUp ends a closing Conn early. That is a failure only if something had not left yet; the peer is told then.
+func (c *Conn) giveUp(cause error) {
+	if c.queued > 0 {
+		c.Reset(cause)
+		return
+	}
+	c.drop(nil)
 }
 
 // drop ends c at once: it goes on the dead list. Unread bytes stay until it is reaped, since the callback that runs now
@@ -109,6 +123,9 @@ func (c *Conn) drop(cause error) {
 	c.state = closed
 	c.cause = cause
 	c.deadline = 0
+	if c.moves != nil {
+		c.unsplice()
+	}
 	c.releaseQueue()
 	c.reactor.dead = append(c.reactor.dead, c)
 }
@@ -117,6 +134,9 @@ func (c *Conn) releaseKept() {
 	if b := c.in; b != nil {
 		c.in = nil
 		c.reactor.bufs.put(b)
+	}
+	if c.layer != nil {
+		c.releaseWire()
 	}
 	c.flags &^= redeliver
 }
@@ -141,7 +161,11 @@ func (c *Conn) release() {
 	}
 	c.releaseKept()
 	if c.fd != poller.NoFD {
-		r.kernel.Close(c.fd)
+		if c.flags&resetting != 0 {
+			r.kernel.Reset(c.fd)
+		} else {
+			r.kernel.Close(c.fd)
+		}
 		c.fd = poller.NoFD
 	}
 	r.freeSlot(c.slot)
@@ -155,9 +179,10 @@ func (c *Conn) release() {
 
 // Detach takes the descriptor away from the engine: it is no longer watched, nor closed. unread is what OnData left;
 // inside OnData that is what the calls before it left, and the present bytes are the caller's.
-// What is queued is lost: wait until Queued is 0. No event follows, OnClose included.
+// What is queued is lost: wait until Queued is 0. No event follows, OnClose included. A Conn with a Layer is not
+// detached: its descriptor alone is of no use.
 func (c *Conn) Detach() (fd poller.FD, unread []byte) {
-	if c.state == closed || c.state == connecting {
+	if c.state == closed || c.state == connecting || c.layer != nil {
 		return poller.NoFD, nil
 	}
 	r := c.reactor

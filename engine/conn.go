@@ -62,7 +62,7 @@ const (
 	closed
 )
 
-type flags uint16
+type flags uint32
 
 const (
 	onReady   flags = 1 << iota // on the ready list
@@ -81,6 +81,7 @@ const (
 	bulk                        // the last read was full: the next one asks for more
 	unwatched                   // accepted a moment ago and not registered with the kernel yet
 	reaping                     // OnClose was called
+	resetting                   // close(2) is to send RST
 )
 
 // Conn is one connection.
@@ -99,13 +100,15 @@ type Conn struct {
 	out      *Buf // send queue, oldest first
 	outTail  *Buf
 	dialing  *dialing  // nil unless connecting
+	layer    *layered  // nil for a plain connection
+	moves    *moves    // nil until a Splice began
 	listener *Listener // nil for one that was dialled
 	cause    error
 	timer    timerwheel.Timer
 	deadline int64 // 0: none. The wheel's entry may be earlier: then it does nothing
 	peer     poller.Addr
 	queued   int
-	drained  int       // bytes thrown away while closing
+	drained  int32     // bytes thrown away while closing
 	fd       poller.FD // NoFD while a dial waits to be tried again
 	slot     uint32
 	gen      uint32
@@ -134,15 +137,29 @@ func (c *Conn) Listener() *Listener { return c.listener }
 // SetHandler makes h the receiver of all further events. Unread bytes are offered to it after the present callback,
 // what that one leaves included.
 func (c *Conn) SetHandler(h Handler) {
+	if c.shaking() {
+		c.layer.next = h
+		return
+	}
 	c.handler = h
 	c.offer()
 }
 
 // PauseRead stops reading. Bytes that OnData did not use stay where they are.
-func (c *Conn) PauseRead() { c.flags &^= wantRead }
+func (c *Conn) PauseRead() {
+	if c.shaking() {
+		c.layer.paused = true
+		return
+	}
+	c.flags &^= wantRead
+}
 
 // ResumeRead reads again; unread bytes are offered again first. After OnEOF it offers what is left of them.
 func (c *Conn) ResumeRead() {
+	if c.shaking() {
+		c.layer.paused = false
+		return
+	}
 	if c.flags&wantRead != 0 {
 		return
 	}
@@ -153,7 +170,7 @@ func (c *Conn) ResumeRead() {
 // offer arranges that what can be read is read, and that unread bytes are offered again.
 func (c *Conn) offer() {
 	c.flags |= redeliver // also without unread bytes: the callback that runs now may leave some
-	if c.flags&wantRead != 0 && (c.in != nil || c.can&poller.CanRead != 0) {
+	if c.flags&wantRead != 0 && (c.in != nil || c.can&poller.CanRead != 0 || c.layer != nil && c.layer.due()) {
 		c.reactor.makeReady(c)
 	}
 }
@@ -165,7 +182,7 @@ func (c *Conn) Reading() bool { return c.flags&wantRead != 0 }
 // That it can be written to, which is news of one that was adopted, does not count.
 func (c *Conn) Quiet() bool {
 	return c.state == open && c.flags&(unopened|timedOut|eof|finDue|finSent) == 0 && c.in == nil &&
-		c.can&(poller.CanRead|poller.PeerClosed|poller.Broken) == 0
+		c.can&(poller.CanRead|poller.PeerClosed|poller.Broken) == 0 && (c.layer == nil || c.layer.quiet())
 }
 
 // Unread reports whether bytes that OnData did not use are kept.

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -24,6 +25,7 @@ type Options struct {
 	ReadMax     int           // unread bytes of one Conn at which it is closed with ErrReadFull; 0: 64 KiB
 	SendLow     int           // low mark of a send queue, see OnSendable; 0: 64 KiB
 	SendMax     int           // bytes a send queue holds before Write refuses; 0: 1 MiB
+	SpliceMin   int64         // bytes to come from which Splice pays; 0: 256 KiB; below 0: nothing is spliced
 	SendTimeout time.Duration // in which a closing connection must take its queue; 0: 30 s
 	Memory      int64         // budget for buffers over all reactors; 0: half of what the cgroup or the machine has
 	Offload     OffloadOptions
@@ -38,6 +40,10 @@ func (o *Options) setDefaults() {
 	setDefault(&o.ReadMax, 64<<10)
 	setDefault(&o.SendLow, 64<<10)
 	setDefault(&o.SendMax, 1<<20)
+	setDefault(&o.SpliceMin, 256<<10)
+	if o.SpliceMin < 0 {
+		o.SpliceMin = math.MaxInt64
+	}
 	setDefault(&o.SendTimeout, 30*time.Second)
 	if o.Memory == 0 {
 		o.Memory = memoryLimit() / 2
@@ -131,6 +137,12 @@ type Drainer interface {
 	OnDrain(c *Conn, left time.Duration)
 }
 
+// DrainBeginner is a Handler that has something to say to its peer as soon as a drain begins.
+type DrainBeginner interface {
+	// OnDrainBegin says that Draining has become true. Runs on c's reactor.
+	OnDrainBegin(c *Conn)
+}
+
 // Drain stops accepting and waits until all accepted connections are closed, at most for grace. Those that speak are
 // closed by their handlers, which see Draining; what is idle and does not speak is closed in the last tenth of grace.
 // It reports whether none was left. What is left is closed by Stop. Safe for any goroutine but a reactor's.
@@ -143,7 +155,7 @@ func (e *Engine) Drain(grace time.Duration) bool {
 		l.Close()
 	}
 	begun := time.Now()
-	return e.drained(begun.Add(grace-grace/10)) ||
+	return e.each((*Reactor).beginDrain) && e.drained(begun.Add(grace-grace/10)) ||
 		e.each(func(r *Reactor) { r.closeIdle(grace / 10) }) && e.drained(begun.Add(grace))
 }
 
@@ -157,6 +169,19 @@ func (e *Engine) drained(until time.Time) bool {
 		time.Sleep(min(pause, left))
 	}
 	return true
+}
+
+// beginDrain tells those who asked for it.
+func (r *Reactor) beginDrain() {
+	for i := range r.slots {
+		c := r.slots[i].conn
+		if c == nil || c.listener == nil {
+			continue
+		}
+		if h, ok := c.handler.(DrainBeginner); ok {
+			h.OnDrainBegin(c)
+		}
+	}
 }
 
 // closeIdle closes what is idle and tells the others that left is left.

@@ -1,8 +1,5 @@
 package engine
 
-// RaceOn reports whether the race detector watches.
-const RaceOn = raceOn
-
 // StreamIdle reports whether s holds no memory but itself.
 func StreamIdle(s *Stream) bool {
 	s.mu.Lock()

@@ -52,6 +52,7 @@ func (c *Conn) check() {
 		invariant.That(0 <= b.r && b.r <= b.w && b.w <= len(b.data), "buf %d..%d of %d", b.r, b.w, len(b.data))
 		n += b.w - b.r
 	}
+	n += c.checkLayer()
 	invariant.That(n == c.queued, "queued %d, in the queue %d", c.queued, n)
 	invariant.That(last == c.outTail, "the tail is not the last")
 	invariant.That(c.in == nil || c.in.r < c.in.w, "kept bytes that are none")
@@ -69,12 +70,19 @@ func (c *Conn) check() {
 func (c *Conn) checkEdges() {
 	coming := c.flags&(onReady|dirty) != 0
 	canRead := c.can&poller.CanRead != 0 && c.flags&(eof|late) == 0
-	invariant.That(coming || c.queued == 0 || c.can&poller.CanWrite == 0, "%d queued, writable, not ready", c.queued)
+	waiting := c.queued
+	if c.shaking() {
+		waiting = c.layer.sealed
+	}
+	invariant.That(coming || waiting == 0 || c.can&poller.CanWrite == 0, "%d queued, writable, not ready", waiting)
 	switch c.state {
 	case open:
 		invariant.That(coming || c.flags&wantRead == 0 || !canRead, "readable, not ready")
-		invariant.That(coming || c.flags&(finDue|finSent) != finDue || c.queued > 0, "FIN is due")
-		invariant.That(coming || c.flags&congested == 0 || c.queued > c.reactor.opts.SendLow, "OnSendable is due")
+		invariant.That(coming || c.flags&(finDue|finSent) != finDue || c.queued > 0 || c.shaking(), "FIN is due")
+		told := c.layer == nil || !c.layer.due() || c.flags&(wantRead|eof) != wantRead
+		invariant.That(coming || told, "an end is due")
+		invariant.That(coming || c.shaking() || c.flags&congested == 0 || c.queued > c.reactor.opts.SendLow,
+			"OnSendable is due")
 		invariant.That(coming || c.flags&(sendable|timedOut|unopened) == 0, "a callback is due, flags %b", c.flags)
 	case closing:
 		invariant.That(coming || !canRead || c.drained >= lingerBytes, "closing: readable, not ready")
@@ -83,9 +91,36 @@ func (c *Conn) checkEdges() {
 	}
 }
 
+// checkLayer panics when the invariants of layered do not hold, and returns the sealed bytes.
+func (c *Conn) checkLayer() int {
+	ly := c.layer
+	if ly == nil {
+		return 0
+	}
+	n := 0
+	var last *Buf
+	for b := ly.out; b != nil; last, b = b, b.next {
+		n += b.w - b.r
+	}
+	invariant.That(n == ly.sealed, "sealed %d, in the queue %d", ly.sealed, n)
+	invariant.That(last == ly.tail, "the tail of what was sealed is not the last")
+	invariant.That(ly.out == nil || n > 0, "an idle layer holds a buf")
+	invariant.That(ly.wire == nil || ly.wire.r < ly.wire.w, "a part of a record that is none")
+	invariant.That(!ly.unopened || ly.wire != nil, "nothing to open")
+	return n
+}
+
 // held is how many bytes of the reactor's buffers c has.
 func (c *Conn) held() int64 {
 	var n int64
+	if ly := c.layer; ly != nil {
+		for b := ly.out; b != nil; b = b.next {
+			n += int64(len(b.data))
+		}
+		if ly.wire != nil {
+			n += int64(len(ly.wire.data))
+		}
+	}
 	for b := c.out; b != nil; b = b.next {
 		if !b.shared {
 			n += int64(len(b.data))

@@ -19,6 +19,11 @@ type ListenOptions struct {
 	DeferAccept bool // report a connection with its first bytes: for protocols in which the client speaks first
 	V6Only      bool // an IPv6 address takes no IPv4
 	ConnsMax    int  // accepted at one time, over all reactors; 0: no limit. Above it they wait in the backlog
+	// FastOpen is how many connections may wait that came with data in their SYN (TCP Fast Open), which saves clients
+	// that were here before a round trip. The network may deliver such data twice: RFC 7413 §6.3. 0: none.
+	FastOpen int
+	// UserTimeout bounds how long sent bytes may stay unacknowledged; 0: poller.UserTimeout; below 0: the kernel's.
+	UserTimeout time.Duration
 }
 
 // Listener is an address that an Engine accepts connections on: one socket for each reactor where the kernel can spread
@@ -76,6 +81,7 @@ func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener,
 func (r *Reactor) listen(l *Listener, shared bool) error {
 	fd, addr, err := r.kernel.Listen(l.addr, &poller.ListenOptions{
 		Backlog: l.opts.Backlog, ReusePort: shared, DeferAccept: l.opts.DeferAccept, V6Only: l.opts.V6Only,
+		FastOpen: l.opts.FastOpen, UserTimeout: l.opts.UserTimeout,
 	})
 	if err != nil {
 		return err
@@ -289,7 +295,7 @@ func (r *Reactor) watchFresh() {
 func (l *Listener) ask(c *Conn) (h Handler) {
 	defer func() {
 		if p := recover(); p != nil {
-			c.reactor.panicked(p)
+			c.reactor.Panicked(p)
 			h = nil
 		}
 	}()

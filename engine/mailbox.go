@@ -19,13 +19,19 @@ type Task struct {
 // What bounds it is what its users own: a task is embedded in an exchange, a connection or a job, and each of those is
 // counted and limited.
 type mailbox struct {
-	head   atomic.Pointer[Task]
-	asleep atomic.Bool // the consumer is about to sleep or does; whoever clears it wakes it
+	head  atomic.Pointer[Task]
+	awake atomic.Int64 // since when the consumer works, by its clock; or asleep, or woken
 }
+
+// Values of mailbox.awake that are no time.
+const (
+	asleep = 0  // the consumer is about to sleep or does; whoever changes that wakes it
+	woken  = -1 // somebody did
+)
 
 // post adds t and reports whether the consumer has to be woken.
 //
-// The consumer sets asleep and then looks at head; a producer sets head and then looks at asleep. Both are sequentially
+// The consumer says asleep and then looks at head; a producer sets head and then looks at awake. Both are sequentially
 // consistent, so at least one of the two sees the other: no task is left behind by a sleeping consumer.
 func (m *mailbox) post(t *Task) bool {
 	for {
@@ -35,7 +41,7 @@ func (m *mailbox) post(t *Task) bool {
 			break
 		}
 	}
-	return m.asleep.Load() && m.asleep.CompareAndSwap(true, false)
+	return m.awake.Load() == asleep && m.awake.CompareAndSwap(asleep, woken)
 }
 
 // take empties the mailbox and returns its tasks, oldest first.

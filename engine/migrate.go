@@ -12,8 +12,9 @@ import (
 //	owner   c.Leave() ─► Moved ── mail ──► r.Adopt(Moved) ─► a Conn of r     asker
 //	         └─ c is closed, without OnClose          └─► closed: FIN, bytes, or r has stopped
 type Moved struct {
-	fd   poller.FD
-	peer poller.Addr
+	fd    poller.FD
+	peer  poller.Addr
+	layer *layered
 }
 
 // Leave takes an idle connection away from its reactor, so that another one may adopt it. It reports false, and leaves
@@ -23,7 +24,8 @@ func (c *Conn) Leave() (m Moved, ok bool) {
 	if !c.Quiet() || c.queued > 0 || c.flags&(timedOut|sendable|unopened) != 0 {
 		return Moved{fd: poller.NoFD}, false
 	}
-	m = Moved{fd: c.fd, peer: c.peer}
+	m = Moved{fd: c.fd, peer: c.peer, layer: c.layer}
+	c.layer = nil
 	c.reactor.kernel.Del(c.fd)
 	c.fd = poller.NoFD
 	c.handler = NopHandler{}
@@ -47,7 +49,7 @@ func (r *Reactor) Adopt(m Moved, h Handler) (*Conn, error) {
 		c.release()
 		return nil, e
 	}
-	c.handler = h
+	c.handler, c.layer = h, m.layer
 	c.state = open
 	c.can = poller.CanWrite
 	r.stats.Adopted++

@@ -84,8 +84,13 @@ type Reactor struct {
 	retry     Timer // accepting again after it had to pause
 
 	scratch  []byte
+	wire     []byte // the scratch of Conns with a Layer; nil until there is one
+	gather   []byte // of theirs too: a record's plaintext from several places
 	probed   [1]byte
-	reserved *Buf // given out by Reserve, not committed yet
+	reserved *Buf   // given out by Reserve, not committed yet
+	pipes    []pipe // empty ones; see takePipe
+	pipesOut int
+	noSplice bool // the kernel said that it cannot
 	iov      [poller.IOVMax][]byte
 	events   [poller.EventsMax]poller.Event
 
@@ -93,7 +98,6 @@ type Reactor struct {
 	yielded  int64 // when others had this processor last
 	stats    Stats
 	load     atomic.Int64 // accepted connections
-	tickFrom atomic.Int64 // when the present tick began to work; 0 while it waits. For the watchdog
 	stopping bool
 	done     chan struct{}
 }
@@ -169,21 +173,17 @@ func (r *Reactor) Tick() {
 func (r *Reactor) wait() {
 	until := int64(0)
 	if r.idle() {
-		r.mail.asleep.Store(true)
+		r.mail.awake.Store(asleep)
 		if r.mail.empty() {
 			until = r.wheel.Next()
 		}
 	}
-	r.tickFrom.Store(0)
 	n := r.poll(until)
-	if r.mail.asleep.Load() {
-		r.mail.asleep.Store(false)
-	}
 	r.now = r.kernel.Now()
+	r.mail.awake.Store(r.now)
 	if r.now-r.worked >= sleptLeast {
 		r.yielded = r.now
 	}
-	r.tickFrom.Store(r.now)
 	r.stats.Ticks++
 	r.stats.Events += uint64(n)
 	for _, ev := range r.events[:n] {
@@ -204,7 +204,7 @@ func (r *Reactor) poll(until int64) int {
 	}
 	r.watchFresh()
 	// One could not be registered, or somebody posted and the look has swallowed the wake.
-	if len(r.dead) > 0 || !r.mail.asleep.Load() {
+	if len(r.dead) > 0 || r.mail.awake.Load() != asleep {
 		until = 0
 	}
 	return r.kernel.Wait(r.events[:], until)
@@ -245,16 +245,22 @@ func (r *Reactor) makeReady(c *Conn) {
 // work does the steps behind waiting and reports false when a callback panicked: then it is called again.
 func (r *Reactor) work() (done bool) {
 	defer r.rescue()
-	r.runMail()
+	if r.inbox != nil || !r.mail.empty() {
+		r.runMail()
+	}
 	r.wheel.Advance(r.now, timersPerTick)
 	if r.acceptAny {
 		r.acceptAll()
 	}
 	r.runReady()
 	for n := 0; n < settleRounds && !r.settled(); n++ {
-		r.runLater()
+		if r.later != nil || r.deferred != nil {
+			r.runLater()
+		}
 		r.flushAll()
-		r.reapAll()
+		if len(r.dead) > 0 {
+			r.reapAll()
+		}
 	}
 	r.current = nil
 	r.check()
@@ -333,9 +339,7 @@ func (r *Reactor) reapAll() {
 		r.deadAt++
 		c.reap()
 	}
-	if r.deadAt > 0 {
-		r.dead, r.deadAt = rest(r.dead, r.deadAt)
-	}
+	r.dead, r.deadAt = rest(r.dead, r.deadAt)
 }
 
 // rest removes the first n of list, in place. Their places are cleared: a list must not keep a closed Conn alive.
@@ -355,7 +359,7 @@ func (r *Reactor) rescue() {
 	if p == nil {
 		return
 	}
-	r.panicked(p)
+	r.Panicked(p)
 	c := r.current
 	r.current = nil
 	switch {
@@ -367,9 +371,9 @@ func (r *Reactor) rescue() {
 	}
 }
 
-// panicked counts and logs a panic of foreign code. In a checked build a string may be a violated invariant, which is
-// not survived.
-func (r *Reactor) panicked(p any) {
+// Panicked counts and logs a panic of foreign code that the caller has recovered. On r only. In a checked build a
+// string may be a violated invariant, which is not survived.
+func (r *Reactor) Panicked(p any) {
 	if _, ok := p.(string); ok && invariant.On {
 		panic(p)
 	}
@@ -410,6 +414,7 @@ func (r *Reactor) shut() {
 		}
 	}
 	r.finish()
+	r.closePipes()
 	r.kernel.Shut()
 }
 

@@ -19,7 +19,6 @@ const readLeast = 1 << 10
 // turn gives c its share of the tick: write first, then read.
 func (c *Conn) turn() {
 	c.flags &^= onReady
-	r := c.reactor
 	if c.state == connecting && !c.finishConnect() || c.state == closed {
 		return
 	}
@@ -39,23 +38,40 @@ func (c *Conn) turn() {
 	if c.flags&(unopened|sendable|timedOut) != 0 {
 		c.notify()
 	}
+	if c.moves != nil {
+		c.spliceOn()
+	}
 	for range readsPerTurn {
+		if c.flags&unopened != 0 { // Begin in OnData
+			c.notify()
+		}
 		if c.state != open || c.flags&wantRead == 0 {
 			return
 		}
 		if c.flags&redeliver != 0 {
 			c.flags &^= redeliver
 			c.deliverKept()
+			if c.layer != nil {
+				c.deliverOpened()
+			}
 			continue
 		}
-		if c.can&poller.CanRead == 0 || c.flags&eof != 0 || !c.read() {
+		if c.can&poller.CanRead == 0 || c.flags&eof != 0 {
+			return
+		}
+		if c.spliced() {
+			c.moves.in.run()
+			return
+		}
+		if !c.read() {
+			return
+		}
+		if c.can&poller.Broken != 0 && c.flags&eof != 0 && c.state == open {
+			c.lookBroken() // both came at once, and the read told the end alone
 			return
 		}
 	}
-	if c.flags&onReady == 0 {
-		c.flags |= onReady
-		r.again = append(r.again, c)
-	}
+	c.goOn()
 }
 
 // lookBroken asks why c is broken where no read will tell, or not soon: its end was read, or reading is paused. A peer
@@ -71,7 +87,7 @@ func (c *Conn) lookBroken() {
 
 // notify makes the callbacks that are due besides data.
 func (c *Conn) notify() {
-	if c.flags&unopened != 0 {
+	for c.flags&unopened != 0 && c.state == open { // again after Begin
 		c.flags &^= unopened
 		c.handler.OnOpen(c)
 	}
@@ -89,10 +105,14 @@ func (c *Conn) notify() {
 // reading was put off.
 func (c *Conn) read() bool {
 	r := c.reactor
+	if c.in != nil && (c.flags&late != 0 || r.Pressure() >= PressureRead && r.putOff(c)) {
+		return false
+	}
+	if c.layer != nil && c.layer.layer != nil {
+		c.readSealed()
+		return true
+	}
 	if c.in != nil {
-		if c.flags&late != 0 || r.Pressure() >= PressureRead && r.putOff(c) {
-			return false
-		}
 		c.readBehind()
 		return true
 	}
@@ -134,7 +154,7 @@ func (c *Conn) got(n, room int, e syscall.Errno) bool {
 			return false
 		}
 		c.flags |= eof
-		c.PauseRead()
+		c.flags &^= wantRead
 		c.handler.OnEOF(c)
 		return false
 	}

@@ -25,6 +25,8 @@ type town struct {
 	clients []*simClient
 	open    map[*watched]bool // conns whose OnClose has not come
 	faults  bool
+	spliced int // bytes, as owners were told
+	last    engine.Stats
 }
 
 // wrap lets a test stand between the reactors and their kernels.
@@ -45,6 +47,7 @@ func newTown(t testing.TB, w *sim.World, wrapped wrap) *town {
 			return w.Kernel(i), nil
 		},
 	}
+	o.SpliceMin = 1
 	o.SendMax = o.SendLow + 1 + rng.IntN(4*o.SendLow)
 	o.ReadMax = max(2*o.ReadSize, 4096)
 	e, err := engine.New(o)
@@ -237,7 +240,8 @@ func (h *simEcho) OnEOF(c *engine.Conn) {
 // simRelay passes bytes on to peer.
 type simRelay struct {
 	*watched
-	peer *engine.Conn
+	peer   *engine.Conn
+	splice engine.Splice
 }
 
 func (h *simRelay) OnData(c *engine.Conn, in []byte) int {
@@ -251,8 +255,17 @@ func (h *simRelay) OnData(c *engine.Conn, in []byte) int {
 	case n < len(in):
 		h.pause(c)
 		h.resumeLater(c)
+	case h.town.w.Rand().IntN(2) == 0:
+		c.Splice(&h.splice, h.peer, 1+h.town.w.Rand().Int64N(100_000), h)
 	}
 	return n
+}
+
+func (h *simRelay) OnSpliced(in, out int, _ bool) {
+	h.town.spliced += in
+	if in < 0 || out < 0 || h.paused {
+		h.town.t.Errorf("spliced %d and %d, paused %v", in, out, h.paused)
+	}
 }
 
 func (h *simRelay) OnSendable(c *engine.Conn) {
@@ -357,6 +370,7 @@ func (v *town) run() {
 		v.t.Fatal(err)
 	}
 	st := v.stats()
+	v.last = st
 	if st.Panics > 0 || st.Conns != 0 || st.BufBytes != 0 || st.QueueFull > 0 {
 		v.t.Errorf("%+v", st)
 	}
@@ -385,12 +399,39 @@ func simulate(wrapped wrap, faults sim.Faults) func(t testing.TB, w *sim.World) 
 }
 
 func TestSim_echoAndRelay(t *testing.T) {
-	sim.Run(t, simSeeds, simulate(nil, sim.Faults{ShortWrite: 0.1, AcceptFull: 0.05, UnixAgain: 0.2}))
+	sim.Run(t, simSeeds, simulate(nil, sim.Faults{ShortWrite: 0.1, AcceptFull: 0.05, UnixAgain: 0.2,
+		ShortSplice: 0.1, NoPipe: 0.1}))
+}
+
+// A kernel that suddenly cannot splice any more: what lies in a pipe is copied out of it.
+func TestSim_spliceGivenUp(t *testing.T) {
+	sim.Run(t, simSeeds/4, simulate(nil, sim.Faults{ShortWrite: 0.1, ShortSplice: 0.3, SpliceInvalid: 0.2}))
+}
+
+// The relay of these simulations does splice, and a good part of the bytes.
+func TestSim_splices(t *testing.T) {
+	spliced, all := 0, uint64(0)
+	sim.Run(t, 50, func(t testing.TB, w *sim.World) {
+		v := newTown(t, w, nil)
+		for range 4 {
+			v.client(v.front)
+		}
+		v.run()
+		st := v.last
+		if uint64(v.spliced) != st.BytesSpliced {
+			t.Errorf("owners were told of %d bytes, counted are %d", v.spliced, st.BytesSpliced)
+		}
+		spliced, all = spliced+v.spliced, all+st.BytesIn
+	})
+	if spliced < int(all/100) {
+		t.Errorf("%d of %d bytes", spliced, all)
+	}
 }
 
 func TestSim_echoAndRelayWithFaults(t *testing.T) {
 	sim.Run(t, simSeeds, simulate(nil, sim.Faults{ShortWrite: 0.1, AcceptAborted: 0.05, AcceptFull: 0.05,
-		ConnectRefused: 0.05, ConnectTimeout: 0.02, ConnectUnreachable: 0.02, UnixAgain: 0.2, Reset: 0.005}))
+		ConnectRefused: 0.05, ConnectTimeout: 0.02, ConnectUnreachable: 0.02, UnixAgain: 0.2, Reset: 0.005,
+		ShortSplice: 0.1, NoPipe: 0.1}))
 }
 
 // TestSim_stopAtAnyMoment stops the engine amid everything.

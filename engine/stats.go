@@ -2,20 +2,22 @@ package engine
 
 // Stats are the counters of one reactor or, added up, of an Engine. Each grows only, but for the gauges at the end.
 type Stats struct {
-	Ticks       uint64
-	Events      uint64
-	StaleEvents uint64 // events for a connection that was closed in the same batch
-	Tasks       uint64 // posted tasks that ran
-	Accepted    uint64
-	HandedOff   uint64 // accepted here, given to a reactor with fewer connections
-	Dialed      uint64
-	DialFailed  uint64 // failed at once; later failures are OnClose's
-	Closed      uint64
-	Left        uint64 // connections that another reactor was given; Closed too
-	Adopted     uint64 // connections taken over from another reactor
-	BytesIn     uint64
-	BytesOut    uint64
-	Panics      uint64 // handlers that panicked: their connection was closed
+	Ticks        uint64
+	Events       uint64
+	StaleEvents  uint64 // events for a connection that was closed in the same batch
+	Tasks        uint64 // posted tasks that ran
+	Accepted     uint64
+	HandedOff    uint64 // accepted here, given to a reactor with fewer connections
+	Dialed       uint64
+	DialFailed   uint64 // failed at once; later failures are OnClose's
+	Closed       uint64
+	Left         uint64 // connections that another reactor was given; Closed too
+	Adopted      uint64 // connections taken over from another reactor
+	BytesIn      uint64
+	BytesOut     uint64
+	BytesSpliced uint64 // of BytesIn, those that were moved inside the kernel
+	Splices      uint64 // times that this began
+	Panics       uint64 // handlers that panicked: their connection was closed
 
 	MailCut  uint64 // ticks that left posted tasks for the next one
 	TurnsCut uint64 // ticks that left ready connections for the next one
@@ -29,6 +31,7 @@ type Stats struct {
 	ReadFull     uint64 // closed with ErrReadFull
 	ReadPaused   uint64 // reads put off under memory pressure
 	QueueFull    uint64 // writes refused with ErrQueueFull
+	PipesRefused uint64 // splices that found no pipe
 	SlowTicks    uint64 // ticks longer than 10 ms
 	SlowestTick  int64  // ns
 
@@ -54,6 +57,9 @@ func (s *Stats) add(o *Stats) {
 	s.Adopted += o.Adopted
 	s.BytesIn += o.BytesIn
 	s.BytesOut += o.BytesOut
+	s.BytesSpliced += o.BytesSpliced
+	s.Splices += o.Splices
+	s.PipesRefused += o.PipesRefused
 	s.Panics += o.Panics
 	s.MailCut += o.MailCut
 	s.TurnsCut += o.TurnsCut

@@ -375,7 +375,7 @@ func TestStream_warmCallsAllocateNothing(t *testing.T) {
 		io.ReadFull(s, p)
 	}
 	round()
-	if n := testing.AllocsPerRun(200, round); n > 0 && !engine.RaceOn { // there sync.Pool forgets at random
+	if n := testing.AllocsPerRun(200, round); n > 0 && !testutil.RaceOn { // there sync.Pool forgets at random
 		t.Fatalf("%v allocations for a write and a read", n)
 	}
 }

@@ -50,11 +50,11 @@ func (w *watchdog) run(e *Engine) {
 // look reports the first reactor that hangs in a tick.
 func (w *watchdog) look(e *Engine) bool {
 	for _, r := range e.reactors {
-		from := r.tickFrom.Load()
-		if from == 0 {
+		from := r.mail.awake.Load()
+		if from <= 0 { // it waits
 			continue
 		}
-		if d := r.kernel.Now() - from; d > slowTick && r.tickFrom.Load() == from {
+		if d := r.kernel.Now() - from; d > slowTick && r.mail.awake.Load() == from {
 			slog.Warn("a callback keeps its reactor", "reactor", r.index, "for", time.Duration(d),
 				"stacks", reactorStacks())
 			return true

@@ -18,7 +18,9 @@ func (c *Conn) Reserve(n int) []byte {
 	if t := c.outTail; t != nil && !t.shared && t.room() >= n {
 		return t.data[t.w:t.w:len(t.data)]
 	}
-	r.unreserve()
+	if r.reserved != nil {
+		r.unreserve()
+	}
 	r.reserved = r.bufs.get(n)
 	return r.reserved.data[:0]
 }
@@ -184,21 +186,22 @@ func (c *Conn) queue(p []byte) {
 // send writes the queue and p behind it in one call, and reports how much of p left. What does not leave of the queue
 // stays there. May close c.
 func (c *Conn) send(p []byte) (n int) {
+	if c.layer != nil {
+		return c.sendSealed(p)
+	}
 	r := c.reactor
-	iov := r.iov[:0]
-	total := len(p)
-	for b := c.out; b != nil && len(iov) < poller.IOVMax-1; b = b.next {
-		iov = append(iov, b.bytes())
-		total += b.w - b.r
+	var sent, total int
+	var e syscall.Errno
+	if b := c.out; p == nil && b.next == nil { // most of what leaves lies in one Buf
+		total = b.w - b.r
+		sent, e = r.kernel.Write(c.fd, b.bytes())
+	} else {
+		sent, total, e = c.sendAll(p)
 	}
-	if total-len(p) < c.queued { // the queue is longer than one call takes: p must wait for its turn
-		total -= len(p)
-		p = nil
-	} else if p != nil {
-		iov = append(iov, p)
-	}
-	sent, e := r.writeOut(c.fd, iov)
-	if e != 0 {
+	switch {
+	case e == syscall.EAGAIN:
+		sent = 0
+	case e != 0:
 		c.sendFailed(e)
 		return 0
 	}
@@ -207,6 +210,23 @@ func (c *Conn) send(p []byte) (n int) {
 	}
 	r.stats.BytesOut += uint64(sent)
 	return c.consume(sent)
+}
+
+// sendAll is send for what lies in several places. It returns what left, and what should have.
+func (c *Conn) sendAll(p []byte) (sent, total int, e syscall.Errno) {
+	iov := c.reactor.iov[:0]
+	total = len(p)
+	for b := c.out; b != nil && len(iov) < poller.IOVMax-1; b = b.next {
+		iov = append(iov, b.bytes())
+		total += b.w - b.r
+	}
+	if total-len(p) < c.queued { // the queue is longer than one call takes: p must wait for its turn
+		total -= len(p)
+	} else if p != nil {
+		iov = append(iov, p)
+	}
+	sent, e = c.reactor.writeOut(c.fd, iov)
+	return sent, total, e
 }
 
 // writeOut sends iov, by the plain call when there is one buffer.
@@ -255,11 +275,15 @@ func (c *Conn) flush() {
 	if c.state == connecting || c.state == closed {
 		return
 	}
-	for c.queued > 0 && c.can&poller.CanWrite != 0 {
-		c.send(nil)
-		if c.state == closed {
-			return
+	if c.layer != nil {
+		c.flushSealed()
+	} else {
+		for c.queued > 0 && c.can&poller.CanWrite != 0 && c.state != closed {
+			c.send(nil)
 		}
+	}
+	if c.state == closed || c.shaking() {
+		return
 	}
 	if c.flags&congested != 0 && c.queued <= c.reactor.opts.SendLow {
 		c.flags &^= congested
@@ -315,4 +339,7 @@ func (c *Conn) releaseQueue() {
 		c.reactor.bufs.put(b)
 	}
 	c.outTail, c.queued = nil, 0
+	if c.layer != nil {
+		c.releaseSealed()
+	}
 }

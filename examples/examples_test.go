@@ -1,11 +1,13 @@
 package examples_test
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -92,6 +94,34 @@ func TestLoadbalancer(t *testing.T) {
 	}
 	resp, body := ask(t, "GET", url, "robot")
 	want(t, resp, body, 403, "no robots here\n")
+	stop(t, p)
+}
+
+func TestHTTPS(t *testing.T) {
+	a := testutil.NewAuthority(t)
+	dir := t.TempDir()
+	a.IssueTo(t, dir, "pair", nil, "localhost", "127.0.0.1")
+	cert, key := filepath.Join(dir, "pair.pem"), filepath.Join(dir, "pair.key")
+	p, url := start(t, "https", "-listen", "127.0.0.1:0", "-cert", cert, "-key", key, origin(t, "one"))
+	for _, protocol := range []string{"h2", "http/1.1"} {
+		c := &http.Client{Transport: &http.Transport{
+			ForceAttemptHTTP2: protocol == "h2",
+			TLSClientConfig:   &tls.Config{RootCAs: a.Pool, NextProtos: []string{protocol}},
+		}}
+		resp, err := c.Get("https" + strings.TrimPrefix(url, "http") + "/x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || string(body) != "one /x" {
+			t.Fatalf("%s: got %s %q, %v", protocol, resp.Status, body, err)
+		}
+		if got := resp.Header.Get("X-Secured-By"); got != "TLS 1.3 X25519MLKEM768 "+protocol {
+			t.Errorf("secured by %q", got)
+		}
+		resp.Body.Close()
+		c.CloseIdleConnections()
+	}
 	stop(t, p)
 }
 

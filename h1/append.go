@@ -18,13 +18,16 @@ type ResponseOptions struct {
 // that Length, Chunked and Close say. A body of unknown length is sent in chunks, since a request cannot end with the
 // connection. Upgrade asks for Protocol, Trailers says TE: trailers. The version is always HTTP/1.1.
 func AppendRequest(dst []byte, h *message.Head) []byte {
-	dst = append(dst, h.MethodBytes()...)
-	dst = append(dst, ' ')
-	dst = append(dst, h.Bytes(h.Target)...)
-	dst = append(dst, " HTTP/1.1\r\nHost: "...)
-	dst = append(dst, h.Bytes(h.Authority)...)
-	dst = append(dst, '\r', '\n')
-	dst = appendFields(dst, h)
+	start := requestStart(h)
+	if start == 0 {
+		dst = append(dst, h.MethodBytes()...)
+		dst = append(dst, ' ')
+		dst = append(dst, h.Bytes(h.Target)...)
+		dst = append(dst, lineAndHost...)
+		dst = append(dst, h.Bytes(h.Authority)...)
+		dst = append(dst, '\r', '\n')
+	}
+	dst = appendFields(dst, h, start)
 	switch {
 	case h.Chunked || h.Length < 0:
 		dst = append(dst, "Transfer-Encoding: chunked\r\n"...)
@@ -36,6 +39,24 @@ func AppendRequest(dst []byte, h *message.Head) []byte {
 		dst = appendConnection(dst, h)
 	}
 	return append(dst, '\r', '\n')
+}
+
+// lineAndHost stands between the target and the authority.
+const lineAndHost = " HTTP/1.1\r\nHost: "
+
+// requestStart returns how many bytes of Base are the request line and Host just as they would be written, 0 where they
+// are not: Host comes first in most requests.
+func requestStart(h *message.Head) int {
+	target, host := h.Target.At+h.Target.Len, h.Authority.At
+	if h.Method.At != 0 || h.Target.At != h.Method.Len+1 || host != target+uint32(len(lineAndHost)) {
+		return 0
+	}
+	b, end := h.Base, host+h.Authority.Len
+	if uint64(len(b)) < uint64(end)+2 || octet(b, int(h.Method.Len)) != ' ' || half(b, int(end)) != crlf ||
+		string(b[target:host-1]) != " HTTP/1.1\r\nHost:" || octet(b, int(host-1)) != ' ' {
+		return 0
+	}
+	return int(end) + 2
 }
 
 // appendConnection appends what a request asks of its connection. RFC 9110 §10.1.4, §7.8: TE and Upgrade have to be
@@ -74,8 +95,13 @@ func appendUpgrade(dst []byte, h *message.Head) []byte {
 // to HTTP/1.0, the body ends with the connection and the head says so. Close of h is not looked at: it belongs to the
 // connection that h came from. A head with Tunnel has no framing; 101 says Protocol.
 func AppendResponse(dst []byte, h *message.Head, o ResponseOptions) []byte {
-	dst = appendStatusLine(dst, h)
-	dst = appendFields(dst, h)
+	start := 0
+	if h.Status == 200 && h.Reason == okReason && beginsOK(h.Base) {
+		start = len(okLine) // as it came
+	} else {
+		dst = appendStatusLine(dst, h)
+	}
+	dst = appendFields(dst, h, start)
 	final := h.Status >= 200
 	untilClose := false
 	switch {
@@ -137,35 +163,43 @@ func appendForeignLength(dst []byte, h *message.Head) []byte {
 // crlf is a line end as one load sees it.
 const crlf = '\r' | '\n'<<8
 
-// appendFields appends the fields that are neither dropped nor of framing. Neighbours that lie in Base just as they
-// would be written are copied in one go: most heads pass with few changes.
+// appendFields appends the first start bytes of Base and the fields that are neither dropped nor of framing. Neighbours
+// that lie in Base just as they would be written are copied in one go: most heads pass with few changes.
 //
 //	Base  Host: a\r\nAccept: */*\r\nCookie: x=y\r\nConnection: keep-alive\r\n
 //	                └──────────── run ────────────┘
-func appendFields(dst []byte, h *message.Head) []byte {
-	base, fields := h.Base, h.Fields
-	from, to := 0, 0 // the run that is not written yet
-	for i := range fields {
+func appendFields(dst []byte, h *message.Head, start int) []byte {
+	from, to := uint32(0), uint32(start)
+	for i := 0; ; {
+		i, to = runEnd(h.Fields, i, to)
+		dst = append(dst, h.Base[from:to]...)
+		if i == len(h.Fields) {
+			return dst
+		}
+		f := &h.Fields[i]
+		from, to = f.NameAt, f.NameAt
+		if f.Flags == message.Loose {
+			dst = append(append(dst, h.Name(i)...), ": "...)
+			dst = append(append(dst, h.Value(i)...), "\r\n"...)
+			i++
+		}
+	}
+}
+
+// runEnd returns which of fields, from i on, is the first to be written that does not continue the run that has come up
+// to to, and where that ends.
+func runEnd(fields []message.Field, i int, to uint32) (int, uint32) {
+	for ; i < len(fields); i++ {
 		f := &fields[i]
-		if f.Flags != 0 || f.ID.Framing() {
-			if f.Flags == message.Loose && !f.ID.Framing() {
-				dst = append(dst, base[from:to]...)
-				from, to = 0, 0
-				dst = append(append(dst, h.Name(i)...), ": "...)
-				dst = append(append(dst, h.Value(i)...), "\r\n"...)
-			}
+		if f.Dropped() || f.ID.Framing() {
 			continue
 		}
-		at := int(f.NameAt)
-		if at != to {
-			if to > 0 {
-				dst = append(dst, base[from:to]...)
-			}
-			from = at
+		if f.NameAt != to || f.Flags != 0 {
+			break
 		}
-		to = int(f.ValueAt+f.ValueLen) + 2
+		to = f.ValueAt + f.ValueLen + 2
 	}
-	return append(dst, base[from:to]...)
+	return i, to
 }
 
 func appendLength(dst []byte, n int64) []byte {
@@ -194,7 +228,7 @@ func AppendChunkHead(dst []byte, n int) []byte {
 func AppendLastChunk(dst []byte, trailers *message.Head) []byte {
 	dst = append(dst, '0', '\r', '\n')
 	if trailers != nil {
-		dst = appendFields(dst, trailers)
+		dst = appendFields(dst, trailers, 0)
 	}
 	return append(dst, '\r', '\n')
 }

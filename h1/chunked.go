@@ -143,7 +143,7 @@ func (d *Decoder) trailers(in []byte, h *message.Head) (int, Event, *Error) {
 	h.Base, h.Proto = b[:n:n], message.HTTP11
 	ev := End
 	for i := range fs {
-		if notInTrailers(fs[i].ID) {
+		if !fs[i].ID.InTrailers() {
 			fs[i].Flags |= message.Dropped
 		} else {
 			ev = Trailers | End
@@ -151,20 +151,4 @@ func (d *Decoder) trailers(in []byte, h *message.Head) (int, Event, *Error) {
 	}
 	d.finish()
 	return n, ev, nil
-}
-
-// notInTrailers lists what a trailer section must not hold (RFC 9110 §6.5.1): fields of framing, routing,
-// authentication, request modifiers and content, that may have been acted on before they came.
-func notInTrailers(id message.Name) bool {
-	switch id {
-	case message.Expect, message.Trailer, message.MaxForwards, message.Forwarded, message.XForwardedFor,
-		message.XForwardedHost, message.XForwardedPort, message.XForwardedProto, message.XRealIP, message.Via,
-		message.Authorization, message.ProxyAuthenticate, message.ProxyAuthorization, message.WWWAuthenticate,
-		message.ProxyAuthenticationInfo, message.Cookie, message.SetCookie, message.Range, message.CacheControl,
-		message.Pragma, message.IfMatch, message.IfNoneMatch, message.IfModifiedSince, message.IfUnmodifiedSince,
-		message.IfRange, message.ContentEncoding, message.ContentType, message.ContentRange, message.Age,
-		message.Expires, message.Date, message.Location, message.RetryAfter, message.Vary:
-		return true
-	}
-	return id.Framing()
 }

@@ -135,6 +135,17 @@ func (d *Decoder) Idle() bool {
 // Remaining returns how many bytes of a body of known length, or of the current chunk, are still to come.
 func (d *Decoder) Remaining() int64 { return d.left }
 
+// Counted returns how many bytes of a body of known length are still to come, 0 anywhere else.
+func (d *Decoder) Counted() int64 {
+	if d.state != inBody {
+		return 0
+	}
+	return d.left
+}
+
+// Skip tells d that n bytes of those that Counted says, not all of them, have come by another way.
+func (d *Decoder) Skip(n int) { d.left -= int64(n) }
+
 // head parses a head if it is whole.
 func (d *Decoder) head(in []byte, h *message.Head) (int, Event, *Error) {
 	skipped := 0

@@ -41,6 +41,7 @@ var (
 	ErrRequestLine      = fault(badRequest, protocolError, "malformed request line")
 	ErrStatusLine       = fault(badRequest, protocolError, "malformed status line")
 	ErrMethod           = fault(badRequest, protocolError, "method is not a token")
+	ErrTLS              = fault(badRequest, protocolError, "TLS on a port for plain HTTP")
 	ErrTarget           = fault(badRequest, protocolError, "malformed request target")
 	ErrVersion          = fault(versionNotKnown, protocolError, "version is neither HTTP/1.0 nor HTTP/1.1")
 	ErrFieldName        = fault(badRequest, protocolError, "malformed field name")

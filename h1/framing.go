@@ -1,10 +1,6 @@
 package h1
 
-import (
-	"math"
-
-	"github.com/edge-proxy/edge/message"
-)
+import "github.com/edge-proxy/edge/message"
 
 // RequestFraming decides from the fields of h how its body ends and whether the connection persists: Length, Chunked,
 // Close, Upgrade, Trailers and Continue of h. Fields that Connection names are dropped. The decoder calls it for every
@@ -170,7 +166,7 @@ func frameBody(h *message.Head, m *marks) *Error {
 	if m.twice>>message.ContentLength&1 != 0 {
 		return ErrManyLengths
 	}
-	n, ok := parseLength(h.Value(int(m.at[message.ContentLength])))
+	n, ok := message.ParseLength(h.Value(int(m.at[message.ContentLength])))
 	if !ok {
 		return ErrContentLength
 	}
@@ -205,18 +201,6 @@ func checkCodings(h *message.Head, m *marks) *Error {
 		}
 	}
 	return ErrTransferEncoding // §6.1: chunked MUST NOT be applied more than once
-}
-
-// parseLength parses 1*DIGIT (RFC 9110 §8.6): no sign, no space, no list, no overflow.
-func parseLength(b []byte) (n int64, ok bool) {
-	for _, c := range b {
-		d := int64(c) - '0'
-		if d < 0 || d > 9 || n > (math.MaxInt64-d)/10 {
-			return 0, false
-		}
-		n = n*10 + d
-	}
-	return n, len(b) > 0
 }
 
 // persist reads Connection: Close, Upgrade, and the fields that end here.

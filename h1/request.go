@@ -27,7 +27,8 @@ func parseRequest(b []byte, h *message.Head, l *Limits) (int, *Error) {
 	if n == 0 || e != nil {
 		return 0, e
 	}
-	h.Base = b[:n:n] // no room behind: a field that is added must not write into the input
+	// Without the empty line, and no room behind: a field that is added must not write into the input.
+	h.Base = b[: n-2 : n-2]
 	if e := resolve(h, &m); e != nil {
 		return 0, e
 	}
@@ -84,14 +85,23 @@ func methodEnd(b []byte) (int, *Error) {
 			continue
 		}
 		if !message.ValidName(b[:i]) { // RFC 9110 §9.1: method = token
-			return 0, ErrMethod
+			return 0, notMethod(b)
 		}
 		return i, nil
 	}
 	if len(b) < 1<<16 && !message.ValidName(b) {
-		return 0, ErrMethod
+		return 0, notMethod(b)
 	}
 	return -1, nil
+}
+
+// notMethod tells clients that speak TLS from the others: RFC 8446 §5.1, their first record is a handshake message of
+// version 3.
+func notMethod(b []byte) *Error {
+	if len(b) >= 2 && b[0] == 22 && b[1] == 3 {
+		return ErrTLS
+	}
+	return ErrMethod
 }
 
 // badTarget names the fault of a target that starts at b[i] and stops at b[end].

@@ -97,6 +97,7 @@ func TestDecoder_rejectsRequests(t *testing.T) {
 		{"§3 space before the line end", "GET / HTTP/1.1 \r\n" + hostLine + "\r\n", ErrRequestLine},
 		{"§3 space in the target", line("/a b"), ErrRequestLine},
 		{"§3 no method", " / HTTP/1.1\r\n" + hostLine + "\r\n", ErrMethod},
+		{"RFC 8446 §5.1 a ClientHello", "\x16\x03\x01\x02\x00\x01 \x00", ErrTLS},
 		{"RFC 9110 §9.1 method is a token", "G(T / HTTP/1.1\r\n" + hostLine + "\r\n", ErrMethod},
 		{"RFC 3986 control in the target", line("/a\x01"), ErrTarget},
 		{"RFC 3986 DEL in the target", line("/a\x7f"), ErrTarget},
@@ -257,7 +258,7 @@ func TestHost_syntax(t *testing.T) {
 		"[1:2:3:4:5:6:7:8]",
 		"[::ffff:1.2.3.4]", "[1:2:3:4:5:6:1.2.3.4]", "[fe80::1:2]", "a%20b", "xn--a;b=c", "[1::]",
 		"[1:2:3:4:5:6:7::]"} {
-		if _, _, ok := splitHost([]byte(s)); !ok {
+		if _, _, ok := message.SplitAuthority([]byte(s)); !ok {
 			t.Errorf("%q is not valid", s)
 		}
 	}
@@ -267,7 +268,7 @@ func TestHost_syntax(t *testing.T) {
 		"[::01.2.3.4]",
 		"a%2", "a%zz", "a@b", "a b", "a/b", "a?b", "a#b", "a\\b", "a:80:80", "[1:2:3:4:5:6:7:1.2.3.4]", "\xe9", "a\"b",
 		"[1:2:3:4:5:6:7:8::]", "[:]", "[1:]", "[::1:]", "[:::]"} {
-		if _, _, ok := splitHost([]byte(s)); ok {
+		if _, _, ok := message.SplitAuthority([]byte(s)); ok {
 			t.Errorf("%q is valid", s)
 		}
 	}

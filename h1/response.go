@@ -19,17 +19,25 @@ func parseResponse(b []byte, h *message.Head, l *Limits, v message.Verb, tunnel 
 	if n == 0 || e != nil {
 		return 0, e
 	}
-	h.Base = b[:n:n]
+	h.Base = b[: n-2 : n-2]
 	return n, frameResponse(h, &m, v, tunnel)
 }
 
+// okLine is how nearly every answer begins, and okReason where its reason lies.
 const okLine = "HTTP/1.1 200 OK\r\n"
+
+var okReason = message.Span{At: uint32(len("HTTP/1.1 200 ")), Len: 2}
+
+// beginsOK reports whether b begins with okLine. Sixteen bytes are compared without a call.
+func beginsOK(b []byte) bool {
+	return len(b) >= len(okLine) && string(b[:16]) == "HTTP/1.1 200 OK\r" && b[16] == '\n'
+}
 
 // parseStatusLine parses HTTP-version SP status-code SP [ reason-phrase ] CRLF (RFC 9112 §4) and returns its length, 0
 // when b is too short. The second space may be missing when there is no reason, as some origins have it.
 func parseStatusLine(b []byte, h *message.Head) (int, *Error) {
-	if len(b) >= len(okLine) && string(b[:len(okLine)]) == okLine { // nearly every answer
-		h.Proto, h.Status, h.Reason = message.HTTP11, 200, message.Span{At: uint32(len("HTTP/1.1 200 ")), Len: 2}
+	if beginsOK(b) {
+		h.Proto, h.Status, h.Reason = message.HTTP11, 200, okReason
 		return len(okLine), nil
 	}
 	n, e := parseVersion(b, &h.Proto, ErrStatusLine)

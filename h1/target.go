@@ -12,7 +12,7 @@ func resolve(h *message.Head, m *marks) *Error {
 		}
 		f := &h.Fields[m.at[message.Host]]
 		h.Authority = message.Span{At: f.ValueAt, Len: f.ValueLen}
-		if _, _, ok := splitHost(h.Bytes(h.Authority)); !ok {
+		if _, _, ok := message.SplitAuthority(h.Bytes(h.Authority)); !ok {
 			return ErrHost
 		}
 	} else if h.Proto == message.HTTP11 {
@@ -36,12 +36,12 @@ func resolve(h *message.Head, m *marks) *Error {
 
 // authorityForm: RFC 9112 §3.2.3, only used for CONNECT, uri-host ":" port and both are needed.
 func authorityForm(h *message.Head, t []byte) *Error {
-	host, port, ok := splitHost(t)
+	host, port, ok := message.SplitAuthority(t)
 	if !ok || len(port) == 0 {
 		return ErrTarget
 	}
 	if h.Authority.Len > 0 {
-		given, givenPort, _ := splitHost(h.Bytes(h.Authority))
+		given, givenPort, _ := message.SplitAuthority(h.Bytes(h.Authority))
 		if !message.EqualFoldBytes(host, given) || len(givenPort) > 0 && string(givenPort) != string(port) {
 			return ErrHostMismatch
 		}
@@ -65,10 +65,10 @@ func absoluteForm(h *message.Head, t []byte) *Error {
 	for end < len(t) && t[end] != '/' && t[end] != '?' {
 		end++
 	}
-	if _, _, ok := splitHost(t[at:end]); !ok {
+	if _, _, ok := message.SplitAuthority(t[at:end]); !ok {
 		return ErrTarget
 	}
-	if h.Authority.Len > 0 && !sameAuthority(t[at:end], h.Bytes(h.Authority), port) {
+	if h.Authority.Len > 0 && !message.SameAuthority(t[at:end], h.Bytes(h.Authority), port) {
 		return ErrHostMismatch
 	}
 	start := h.Target.At

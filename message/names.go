@@ -170,6 +170,22 @@ func HopByHop(n Name) bool { return hops>>n&1 != 0 }
 const hops uint64 = 1<<Connection | 1<<KeepAlive | 1<<ProxyConnection | 1<<TE | 1<<TransferEncoding | 1<<Upgrade |
 	1<<HTTP2Settings | 1<<ProxyAuthenticate | 1<<ProxyAuthorization
 
+// InTrailers reports whether a trailer section may hold the field (RFC 9110 §6.5.1): not those of framing, routing,
+// authentication, request modifiers and content, that may have been acted on before they came.
+func (n Name) InTrailers() bool {
+	switch n {
+	case Expect, Trailer, MaxForwards, Forwarded, XForwardedFor,
+		XForwardedHost, XForwardedPort, XForwardedProto, XRealIP, Via,
+		Authorization, ProxyAuthenticate, ProxyAuthorization, WWWAuthenticate,
+		ProxyAuthenticationInfo, Cookie, SetCookie, Range, CacheControl,
+		Pragma, IfMatch, IfNoneMatch, IfModifiedSince, IfUnmodifiedSince,
+		IfRange, ContentEncoding, ContentType, ContentRange, Age,
+		Expires, Date, Location, RetryAfter, Vary:
+		return false
+	}
+	return !n.Framing()
+}
+
 // The table of names is a perfect hash: the last eight bytes of a name, folded to lower case, and its length decide
 // its slot. A slot names one candidate, which is then compared in words of eight bytes:
 //

@@ -1,5 +1,7 @@
 package message
 
+import "math"
+
 // The characters of a token (RFC 9110 §5.6.2), and lower case for every byte.
 var token, lower = func() (t [256]bool, l [256]byte) {
 	for i := range l {
@@ -37,6 +39,28 @@ func ValidValue[T string | []byte](value T) bool {
 		}
 	}
 	return len(value) == 0 || !blank(value[0]) && !blank(value[len(value)-1])
+}
+
+// ParseLength parses the value of Content-Length, 1*DIGIT (RFC 9110 §8.6): no sign, no space, no list, no overflow.
+func ParseLength(b []byte) (n int64, ok bool) {
+	for _, c := range b {
+		d := int64(c) - '0'
+		if d < 0 || d > 9 || n > (math.MaxInt64-d)/10 {
+			return 0, false
+		}
+		n = n*10 + d
+	}
+	return n, len(b) > 0
+}
+
+// ValidTarget reports whether target holds only what a request target can: visible ASCII without "#" (RFC 9112 §3.2).
+func ValidTarget(target []byte) bool {
+	for _, c := range target {
+		if c <= ' ' || c >= 0x7f || c == '#' {
+			return false
+		}
+	}
+	return len(target) > 0
 }
 
 // EqualFold reports whether b is s, letters of ASCII in any case.

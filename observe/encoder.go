@@ -32,7 +32,7 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 		dst = append(dst, `,"proto":"HTTP/1.1","method":"`...)
 	} else {
 		dst = append(dst, `,"proto":"`...)
-		dst = append(dst, protoText(r.Proto)...)
+		dst = append(dst, protoName(r.Proto)...)
 		dst = append(dst, `","method":"`...)
 	}
 	dst = appendJSON(dst, r.Method)
@@ -66,6 +66,9 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 		dst = appendJSON(dst, view(r.Backend))
 		dst = append(dst, '"')
 	}
+	if r.GRPC || r.TLSVersion != "" {
+		dst = appendJSONLayers(dst, r)
+	}
 	if len(r.UserAgent) > 0 {
 		dst = append(dst, `,"user_agent":"`...)
 		dst = appendJSON(dst, r.UserAgent)
@@ -77,6 +80,30 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 		dst = append(dst, '"')
 	}
 	return append(dst, "}\n"...)
+}
+
+// appendJSONLayers appends what not every exchange has: facts of gRPC above it, and of TLS below.
+func appendJSONLayers(dst []byte, r *Record) []byte {
+	if r.GRPC {
+		dst = append(dst, `,"grpc_status":`...)
+		dst = appendInt(dst, int64(r.GRPCStatus))
+	}
+	if r.TLSVersion == "" {
+		return dst
+	}
+	dst = append(dst, `,"tls_version":"`...)
+	dst = appendJSON(dst, view(r.TLSVersion))
+	dst = append(dst, '"')
+	for _, f := range [...]struct{ name, text string }{
+		{`,"tls_group":"`, r.TLSGroup}, {`,"sni":"`, r.SNI}, {`,"client_cert":"`, r.ClientCert},
+	} {
+		if f.text != "" {
+			dst = append(dst, f.name...)
+			dst = appendJSON(dst, view(f.text))
+			dst = append(dst, '"')
+		}
+	}
+	return dst
 }
 
 func appendJSONTraffic(dst []byte, r *Record) []byte {

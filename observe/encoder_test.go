@@ -58,7 +58,10 @@ func samples() []*Record {
 		Time: -1, Listener: "local", Proto: ProtoHTTP10, Method: []byte("HEAD"), Path: []byte("/"),
 		Status: 204, Dur: math.MaxInt64, BytesIn: math.MinInt64, BytesOut: math.MaxInt64,
 	}
-	return []*Record{sample(), refused, hostile, unix}
+	call := sample()
+	call.Proto, call.GRPC, call.GRPCStatus = ProtoHTTP2, true, 14
+	call.TLSVersion, call.TLSGroup, call.SNI, call.ClientCert = "TLS 1.3", "X25519", "www.example.org", "CN=a\r\nb\""
+	return []*Record{sample(), refused, hostile, unix, call}
 }
 
 func TestEncoder_golden(t *testing.T) {
@@ -113,6 +116,11 @@ type line struct {
 	Reused     bool      `json:"reused"`
 	UserAgent  string    `json:"user_agent,omitempty"`
 	Referer    string    `json:"referer,omitempty"`
+	Call       int       `json:"grpc_status,omitempty"`
+	TLS        string    `json:"tls_version,omitempty"`
+	Group      string    `json:"tls_group,omitempty"`
+	SNI        string    `json:"sni,omitempty"`
+	Cert       string    `json:"client_cert,omitempty"`
 }
 
 type lineTimes struct {
@@ -144,13 +152,19 @@ func expected(t testing.TB, r *Record) line {
 	}
 	l := line{
 		Time: time.Unix(0, r.Time).UTC().Truncate(time.Microsecond), ID: fmt.Sprintf("%x", r.ID),
-		Listener: text([]byte(r.Listener)), ClientIP: ip, ClientPort: r.ClientPort, Proto: protoText(r.Proto),
+		Listener: text([]byte(r.Listener)), ClientIP: ip, ClientPort: r.ClientPort, Proto: protoName(r.Proto),
 		Method: text(r.Method), Host: text(r.Host), Path: text(r.Path), Query: text(r.Query),
 		Route: text([]byte(r.Route)), Status: r.Status, Reason: text([]byte(r.Reason)),
 		BytesIn: r.BytesIn, BytesOut: r.BytesOut, Dur: millis(r.Dur),
 		T:        lineTimes{millis(r.T.Queue), millis(r.T.Connect), millis(r.T.FirstByte), millis(r.T.Body)},
 		Upstream: text([]byte(r.Upstream)), Backend: text([]byte(r.Backend)),
 		Attempts: r.Attempts, Reused: r.Reused, UserAgent: text(r.UserAgent), Referer: text(r.Referer),
+	}
+	if r.GRPC {
+		l.Call = r.GRPCStatus
+	}
+	if r.TLSVersion != "" {
+		l.TLS, l.Group, l.SNI, l.Cert = r.TLSVersion, r.TLSGroup, r.SNI, text([]byte(r.ClientCert))
 	}
 	b, err := json.Marshal(l)
 	if err != nil {

@@ -13,15 +13,15 @@ const (
 // and its fields, and a log line must not be the way to fill a disk.
 const textMax = 256
 
-// RecordMax bounds an encoded record: eleven texts of textMax bytes, each byte escaped to six,
+// RecordMax bounds an encoded record: fifteen texts of textMax bytes, each byte escaped to six,
 // and less than 1 KiB of names, numbers and punctuation.
-const RecordMax = 11*6*textMax + 1024
+const RecordMax = 15*6*textMax + 1024
 
 // Timings are the parts of an exchange in nanoseconds; 0 where there was none.
 type Timings struct {
-	Queue     int64 // waiting for an upstream connection to be allowed
-	Connect   int64 // dialling, handshake included
-	FirstByte int64 // from the request's end to the first byte of the answer
+	Queue     int64 // waiting for a connection to a backend, or for leave to open one
+	Connect   int64 // dialling, handshake included; of all attempts
+	FirstByte int64 // from the request given to a connection that stands to the head of the answer
 	Body      int64 // from the first byte of the answer to its last
 }
 
@@ -51,8 +51,23 @@ type Record struct {
 	Reused   bool // the upstream connection had served before
 
 	UserAgent, Referer []byte
+
+	TLSVersion, TLSGroup string // of the client's connection; empty where it is not secured
+	SNI, ClientCert      string // what it asked for, and the subject of its certificate
+
+	GRPC       bool // the call ended with GRPCStatus
+	GRPCStatus int
 }
 
+// protoName is as in RFC 9113, which has no minor version.
+func protoName(proto uint8) string {
+	if proto == ProtoHTTP2 {
+		return "HTTP/2"
+	}
+	return protoText(proto)
+}
+
+// protoText is what the Common Log Format has: tools that read it want a minor version.
 func protoText(proto uint8) string {
 	switch proto {
 	case ProtoHTTP11:

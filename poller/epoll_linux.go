@@ -238,7 +238,33 @@ func (k *Epoll) Del(fd FD) syscall.Errno {
 }
 
 // Read reads into p.
-func (k *Epoll) Read(fd FD, p []byte) (int, syscall.Errno) { return rawRead(fd, p) }
+func (k *Epoll) Read(fd FD, p []byte) (int, syscall.Errno) {
+	n, e := rawRead(fd, p)
+	if e == unix.ENOTSOCK {
+		return rawReadPipe(fd, p)
+	}
+	return n, e
+}
+
+// Pipe opens a pipe.
+func (k *Epoll) Pipe(size int) (r, w FD, got int, e syscall.Errno) {
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+		return NoFD, NoFD, 0, errnoOf(err)
+	}
+	// It fails where the user has many pipes: see pipe(7). The pipe stays as it is then.
+	got, err := unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, size)
+	if err != nil {
+		got, err = unix.FcntlInt(uintptr(fds[0]), unix.F_GETPIPE_SZ, 0)
+	}
+	if err != nil {
+		got = os.Getpagesize()
+	}
+	return FD(fds[0]), FD(fds[1]), got, 0
+}
+
+// Splice moves bytes.
+func (k *Epoll) Splice(from, to FD, n int) (int, syscall.Errno) { return rawSplice(from, to, n) }
 
 // Write writes p.
 func (k *Epoll) Write(fd FD, p []byte) (int, syscall.Errno) { return rawWrite(fd, p) }
@@ -266,6 +292,12 @@ func (k *Epoll) CloseWrite(fd FD) syscall.Errno { return rawShutdown(fd, unix.SH
 
 // Close closes fd, which leaves the set with it.
 func (k *Epoll) Close(fd FD) { rawClose(fd) }
+
+// Reset closes fd with RST.
+func (k *Epoll) Reset(fd FD) {
+	unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) //nolint:errcheck
+	rawClose(fd)
+}
 
 // Shut closes what the Epoll itself holds. Called by its reactor, after its last Wait.
 func (k *Epoll) Shut() {

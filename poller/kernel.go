@@ -3,6 +3,7 @@ package poller
 import (
 	"net/netip"
 	"syscall"
+	"time"
 )
 
 // Token is what epoll gives back with an event: generation<<32 | slot. Never a pointer: a stale event can only meet a
@@ -66,13 +67,23 @@ type ListenOptions struct {
 	DeferAccept bool // TCP_DEFER_ACCEPT: report a connection when its first bytes are there
 	V6Only      bool // an IPv6 socket that takes no IPv4
 	NoKeepAlive bool // no TCP keep-alive probes
+	FastOpen    int  // TCP_FASTOPEN: connections that may wait with data in their SYN; 0: none
+	UserTimeout time.Duration
 }
 
 // ConnectOptions are set on a socket before it connects. The zero value is good.
 type ConnectOptions struct {
 	Bind        netip.Addr // local address, if valid
 	NoKeepAlive bool
+	FastOpen    bool // TCP_FASTOPEN_CONNECT: the SYN waits for the first bytes, and a refusal shows only behind them
+	UserTimeout time.Duration
 }
+
+// UserTimeout is the default of both UserTimeouts, for which below 0 means the kernel's own: how long bytes that were
+// sent may stay unacknowledged, or the peer's window closed, before the connection is broken (TCP_USER_TIMEOUT).
+// Without it a peer that vanished is noticed after 15 minutes. It must not be shorter than what a peer that only reads
+// slowly is granted.
+const UserTimeout = 5 * time.Minute
 
 // Kernel is the seam between a reactor and the operating system: every system call a reactor makes is one of these
 // methods. Owned by its reactor, except Wake. The real one is Epoll; internal/sim has one that is scripted.
@@ -108,6 +119,13 @@ type Kernel interface {
 	Write(fd FD, p []byte) (int, syscall.Errno)
 	// Writev writes from several buffers in turn, at most IOVMax of them.
 	Writev(fd FD, bufs [][]byte) (int, syscall.Errno)
+	// Pipe opens a pipe of about size bytes, as much as the system allows: what Splice puts into w comes out of r. got
+	// is what it holds at most.
+	Pipe(size int) (r, w FD, got int, e syscall.Errno)
+	// Splice moves at most n bytes from one descriptor to another without copying them; one of the two is a pipe. 0
+	// bytes without an error is the end. EAGAIN says that there is nothing to move, or no room. EINVAL and ENOSYS say
+	// that these two cannot be spliced; Read takes out what a pipe holds.
+	Splice(from, to FD, n int) (int, syscall.Errno)
 	// Add registers fd once for its life, for reading and writing, edge-triggered.
 	Add(fd FD, t Token) syscall.Errno
 	// Del takes fd out again, before it goes to another reactor. Close does so by itself.
@@ -116,6 +134,9 @@ type Kernel interface {
 	CloseWrite(fd FD) syscall.Errno
 	// Close closes fd.
 	Close(fd FD)
+	// Reset closes fd with RST: what was written and not acknowledged is lost, and the peer sees an error. A Unix
+	// socket has no such thing and is closed.
+	Reset(fd FD)
 }
 
 // IOVMax is the largest number of buffers one Writev takes.

@@ -26,6 +26,29 @@ func rawRead(fd FD, p []byte) (int, syscall.Errno) {
 	}
 }
 
+// rawReadPipe is rawRead for what is no socket.
+func rawReadPipe(fd FD, p []byte) (int, syscall.Errno) {
+	for {
+		// SAFETY: p is alive until the call returns; the kernel fills at most len(p) bytes. Every pipe is non-blocking.
+		n, _, e := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)))
+		if e != unix.EINTR {
+			return count(n, e), e
+		}
+	}
+}
+
+// rawSplice moves pages. Neither end blocks: SPLICE_F_NONBLOCK is for the pipe, O_NONBLOCK for the socket. It does not
+// say SPLICE_F_MORE, which would hold the last segment back for what may not come soon.
+func rawSplice(from, to FD, n int) (int, syscall.Errno) {
+	for {
+		moved, _, e := syscall.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0, uintptr(n),
+			unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE)
+		if e != unix.EINTR {
+			return count(moved, e), e
+		}
+	}
+}
+
 func rawWrite(fd FD, p []byte) (int, syscall.Errno) {
 	if len(p) == 0 {
 		return 0, 0
@@ -83,7 +106,8 @@ func rawShutdown(fd FD, how int) syscall.Errno {
 }
 
 func rawClose(fd FD) {
-	// On Linux the descriptor is gone whatever close says; SO_LINGER is never set, so it does not block.
+	// On Linux the descriptor is gone whatever close says; SO_LINGER is set by Reset
+	// alone, to no time, so it does not block.
 	syscall.RawSyscall(unix.SYS_CLOSE, uintptr(fd), 0, 0) //nolint:errcheck
 }
 

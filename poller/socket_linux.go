@@ -3,9 +3,12 @@ package poller
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,6 +16,41 @@ import (
 // The calls of this file may block for a moment or are rare; they go the ordinary way.
 
 var errAddr = errors.New("not an IP address with a port or the path of a Unix socket")
+
+// nicety is an option of TCP sockets that not every kernel has and that can be done without. It is probed by its first
+// use: once the kernel has said that it does not know it, it is not asked for again.
+// Safe for any goroutine.
+type nicety struct {
+	name    int
+	missing atomic.Bool
+}
+
+var (
+	userTimeout     = nicety{name: unix.TCP_USER_TIMEOUT}
+	fastOpen        = nicety{name: unix.TCP_FASTOPEN}
+	fastOpenConnect = nicety{name: unix.TCP_FASTOPEN_CONNECT}
+)
+
+func (n *nicety) set(s, value int) {
+	if value < 0 || n.missing.Load() {
+		return
+	}
+	switch unix.SetsockoptInt(s, unix.IPPROTO_TCP, n.name, value) {
+	case unix.ENOPROTOOPT, unix.EOPNOTSUPP:
+		n.missing.Store(true)
+	}
+}
+
+// milliseconds is d as TCP_USER_TIMEOUT wants it, below 0 to leave it alone.
+func milliseconds(d time.Duration) int {
+	switch {
+	case d == 0:
+		d = UserTimeout
+	case d < 0:
+		return -1
+	}
+	return int(min(max(d/time.Millisecond, 1), math.MaxInt32))
+}
 
 const backlogDefault = 4096 // cut by net.core.somaxconn
 
@@ -53,6 +91,10 @@ func (k *Epoll) bindAndListen(fd FD, a Addr, family int, o *ListenOptions) error
 			if err := unix.SetsockoptInt(s, opt.level, opt.name, opt.value); err != nil {
 				return err
 			}
+		}
+		userTimeout.set(s, milliseconds(o.UserTimeout))
+		if o.FastOpen > 0 {
+			fastOpen.set(s, o.FastOpen)
 		}
 	}
 	if family == unix.AF_INET6 {
@@ -109,6 +151,10 @@ func (k *Epoll) Connect(a Addr, o *ConnectOptions) (FD, syscall.Errno) {
 		// Neither can fail on a fresh TCP socket, and neither is needed for a right answer.
 		unix.SetsockoptInt(s, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)                    //nolint:errcheck
 		unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_KEEPALIVE, flag(!o.NoKeepAlive)) //nolint:errcheck
+		userTimeout.set(s, milliseconds(o.UserTimeout))
+		if o.FastOpen {
+			fastOpenConnect.set(s, 1)
+		}
 		if o.Bind.IsValid() {
 			// The port is chosen when connecting, so that one local address serves 28 000 connections to each peer.
 			unix.SetsockoptInt(s, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1) //nolint:errcheck

@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"crypto/tls"
 	"errors"
+	"net"
 	"strconv"
 	"syscall"
 
@@ -9,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -21,6 +24,8 @@ type fault struct {
 	text   string
 	wait   bool // Retry-After: 1
 	allow  bool // Allow
+	call   int  // status of gRPC; 0: what callStatus says
+	last   bool // no further request of the connection is read, where it carries one after another
 }
 
 var (
@@ -39,6 +44,10 @@ var (
 	faultMisdirected = &fault{
 		status: 421, token: "http_request_error", reason: "edge:scheme",
 		text: "This connection is not secured, and https was asked for.",
+	}
+	faultSNI = &fault{
+		status: 421, token: "http_request_error", reason: "edge:sni",
+		text: "This connection was secured for another host.",
 	}
 	faultLoop = &fault{
 		status: 508, token: "proxy_loop_detected", reason: "edge:loop",
@@ -104,9 +113,41 @@ var (
 		status: 502, token: "connection_terminated", reason: "backend:lost",
 		text: "The backend closed the connection.",
 	}
+	faultRefused = &fault{
+		status: 503, token: "destination_unavailable", reason: "backend:refused",
+		text: "The backend refuses the request.", wait: true,
+	}
+	faultCertificate = &fault{
+		status: 502, token: "tls_certificate_error", reason: "backend:certificate",
+		text: "The backend's certificate is not accepted.",
+	}
+	faultAlert = &fault{
+		status: 502, token: "tls_alert_received", reason: "backend:tls_alert",
+		text: "The backend refused the secured connection.",
+	}
+	faultTLS = &fault{
+		status: 502, token: "tls_protocol_error", reason: "backend:tls",
+		text: "The connection to the backend could not be secured.",
+	}
+	faultUnsecurable = &fault{
+		status: 500, token: "proxy_configuration_error", reason: "edge:tls",
+		text: "The proxy cannot secure connections to the backend.",
+	}
+	faultCancelled = &fault{
+		status: 502, token: "connection_terminated", reason: "backend:cancelled", call: grpcCancelled,
+		text: "The backend cancelled the exchange.",
+	}
+	faultReset = &fault{
+		status: 502, token: "connection_terminated", reason: "backend:reset", call: grpcInternal,
+		text: "The backend gave the exchange up.",
+	}
 	faultTarget = &fault{
 		status: 400, token: "http_request_error", reason: "client:target",
 		text: "The request target is malformed.",
+	}
+	faultPath = &fault{
+		status: 400, token: "http_request_error", reason: "client:path",
+		text: "The path can be read in two ways.", last: true,
 	}
 	faultAborted = &fault{
 		status: 502, token: "http_response_incomplete", reason: "handler:aborted",
@@ -115,6 +156,22 @@ var (
 	faultTotal = &fault{
 		status: 504, token: "http_response_timeout", reason: "edge:total",
 		text: "The request took too long.",
+	}
+	faultDeadline = &fault{
+		status: 504, token: "http_response_timeout", reason: "client:deadline",
+		text: "The deadline of the call has passed.",
+	}
+	faultBase64 = &fault{
+		status: 400, token: "http_request_error", reason: "client:base64",
+		text: "The body is not base64.",
+	}
+	faultNoTunnel = &fault{
+		status: 501, token: "http_request_denied", reason: "edge:upgrade",
+		text: "This protocol is not passed on.",
+	}
+	faultUnswitched = &fault{
+		status: 502, token: "http_upgrade_failed", reason: "backend:upgrade",
+		text: "The backend did not change to the protocol.",
 	}
 	faultSlowBody      = &fault{status: 408, reason: "client:request_body"}
 	faultTunnelIdle    = &fault{reason: "edge:tunnel_idle"}
@@ -132,10 +189,32 @@ func faultOfDial(err error) *fault {
 		return faultLimit
 	case errors.Is(err, engine.ErrNoDescriptors):
 		return faultDescriptors
-	case errors.Is(err, syscall.ETIMEDOUT):
+	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, engine.ErrConnectTimeout):
 		return faultConnectTimeout
+	case errors.Is(err, upstream.ErrNotSecured):
+		return faultUnsecurable
+	case errors.Is(err, session.ErrNotH2):
+		return faultTLS
+	}
+	if failed := (*tlsconn.HandshakeError)(nil); errors.As(err, &failed) {
+		return faultOfHandshake(failed.Reason)
 	}
 	return faultDial
+}
+
+// faultOfHandshake tells apart why a connection could not be secured, as RFC 9209 §2.3 does.
+func faultOfHandshake(err error) *fault {
+	var certificate *tls.CertificateVerificationError
+	var op *net.OpError // crypto/tls: "remote error" is an alert of the peer
+	switch {
+	case errors.Is(err, tlsconn.ErrTimeout):
+		return faultConnectTimeout
+	case errors.As(err, &certificate):
+		return faultCertificate
+	case errors.As(err, &op) && op.Op == "remote error":
+		return faultAlert
+	}
+	return faultTLS
 }
 
 func faultOfReset(code session.Code, cause error) *fault {
@@ -150,6 +229,12 @@ func faultOfReset(code session.Code, cause error) *fault {
 		return faultMalformed
 	case session.Truncated:
 		return faultTruncated
+	case session.Refused:
+		return faultRefused
+	case session.Cancelled:
+		return faultCancelled
+	case session.Aborted:
+		return faultReset
 	}
 	return faultLost
 }
@@ -199,7 +284,10 @@ func (x *Exchange) ownAnswer(status int, text string, fields ...string) {
 	h.Reset()
 	h.Status = uint16(status)
 	h.Proto = message.HTTP11
-	body := x.errorBody(h, status, text)
+	var body []byte
+	if !x.failsCall(h, status, text) {
+		body = x.errorBody(h, status, text)
+	}
 	h.Length = int64(len(body))
 	for ; len(fields) > 0; fields = fields[2:] {
 		h.Add(fields[0], fields[1])
@@ -209,12 +297,13 @@ func (x *Exchange) ownAnswer(status int, text string, fields ...string) {
 		if f.allow {
 			h.AddID(message.Allow, "Allow", allowed)
 		}
+		h.Close = f.last && x.Request.Proto != message.HTTP20
 		if f.wait {
 			h.AddID(message.RetryAfter, "Retry-After", "1")
 		}
 	}
 	held := x.toDown.held[:0]
-	x.toDown = relay{held: append(held, body...), ended: true}
+	x.toDown = relay{held: append(held, body...), account: account{ended: true}}
 	x.step, x.at = stepResponse, 0
 	if again {
 		x.step = stepDone
@@ -227,10 +316,17 @@ func (x *Exchange) ownAnswer(status int, text string, fields ...string) {
 // sendResponse sends the head of the answer, and what of its body is here.
 func (x *Exchange) sendResponse() {
 	h := &x.Response
+	if x.Request.Upgrade && x.unswitched() {
+		x.fail(faultUnswitched)
+		return
+	}
 	x.status = int(h.Status)
 	if !h.Has(message.Date) { // RFC 9110 §6.6.1: whoever forwards a message without a Date adds one
 		x.local.tellTime()
 		h.AddID(message.Date, "Date", string(x.local.date))
+	}
+	if x.https && x.listener.HSTS != "" && !h.Has(message.StrictTransportSecurity) {
+		h.AddID(message.StrictTransportSecurity, "Strict-Transport-Security", x.listener.HSTS)
 	}
 	x.answering = true
 	bodyless := x.toDown.ended && len(x.toDown.held) == 0 && !x.toDown.waiting && x.toDown.trailers == nil

@@ -18,7 +18,7 @@ func (x *Exchange) forwardChain(name *naming) {
 		h.Drop(message.Expect)
 	}
 	if !h.Has(message.XForwardedProto) {
-		h.AddID(message.XForwardedProto, "X-Forwarded-Proto", "http")
+		h.AddID(message.XForwardedProto, "X-Forwarded-Proto", x.Scheme())
 	}
 	if !h.Has(message.XForwardedHost) && h.Authority.Len > 0 {
 		at := beginLine(h, message.XForwardedHost)
@@ -53,6 +53,9 @@ func (x *Exchange) forwardElement() {
 		h.Base = append(append(h.Base, h.Bytes(h.Authority)...), '"')
 	}
 	h.Base = append(h.Base, ";proto=http"...)
+	if x.digest != nil {
+		h.Base = append(h.Base, 's')
+	}
 	endLine(h, message.Forwarded, at)
 }
 

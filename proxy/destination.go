@@ -10,7 +10,8 @@ type Destination interface {
 // toUpstream leads to a backend of an upstream.
 type toUpstream struct {
 	upstream *upstream.Upstream
-	host     string // see ToHost
+	view     *upstream.View // nil: the turns are those of the upstream
+	host     string         // see ToHost
 }
 
 // To leads to a backend of u.
@@ -43,6 +44,7 @@ const (
 	nextBackend     // that was not tried
 	nextAddress     // of the same backend, whose name has several
 	sameAddress     // on a connection that nobody used before
+	sameBackend     // on any connection
 )
 
 // addressesMax bounds how many addresses of one backend are tried for one exchange.
@@ -54,15 +56,13 @@ func (d *toUpstream) attempt(x *Exchange, at aim, why *fault) {
 	r := x.local.reactor
 	for {
 		if at == nextBackend {
-			next := d.upstream.Pick(r, &x.tried)
-			if next < 0 {
+			if !d.choose(x) {
 				x.fail(why)
 				return
 			}
-			x.backend, x.refused = next, 0
-			x.address = d.upstream.NextAddress(r, next)
 		}
 		x.attempts++
+		x.waiter.Upgrade = x.Request.Upgrade
 		c, err := d.upstream.Take(r, x.backend, x.address, at == sameAddress, &x.waiter)
 		switch err {
 		case nil:
@@ -81,6 +81,24 @@ func (d *toUpstream) attempt(x *Exchange, at aim, why *fault) {
 			return
 		}
 	}
+}
+
+// choose takes the next backend, and the next of its addresses. It reports whether there is one.
+func (d *toUpstream) choose(x *Exchange) bool {
+	r := x.local.reactor
+	var next int
+	if v := d.view; v != nil {
+		if next = v.Pick(r, &x.tried); next >= 0 {
+			x.address = v.NextAddress(r, next)
+		}
+	} else if next = d.upstream.Pick(r, &x.tried); next >= 0 {
+		x.address = d.upstream.NextAddress(r, next)
+	}
+	if next < 0 {
+		return false
+	}
+	x.backend, x.refused = next, 0
+	return true
 }
 
 // again notes that an address could not be connected to, and says what may be tried next: the other addresses of the
@@ -110,7 +128,8 @@ type takeSide Exchange
 func (t *takeSide) OnTaken(c *upstream.Conn, err error) {
 	x := (*Exchange)(t)
 	defer x.rescue()
-	d := x.route.To.(*toUpstream)
+	x.noteWait()
+	d := x.destination().(*toUpstream)
 	if err == nil {
 		d.send(x, c)
 		return
@@ -134,11 +153,11 @@ func (d *toUpstream) send(x *Exchange, c *upstream.Conn) {
 	x.connected = x.local.reactor.Now()
 	// A body that is all here already could leave with the head, but a retry may need it: see relay.begun.
 	bodyless := x.toUp.ended && len(x.toUp.held) == 0 && x.toUp.passed == 0 && x.toUp.trailers == nil
-	if !bodyless && x.reused && x.Request.Verb.Idempotent() {
+	if !bodyless && (c.Shared() || x.reused && x.Request.Verb.Idempotent()) {
 		x.toUp.keepUpTo(d.upstream.RetryBuffer(), x.Request.Length)
 	}
 	if x.hostOfBackend {
-		x.Request.SetAuthority(hostOfAddress(d.upstream.Backend(x.backend)))
+		x.Request.SetAuthority(hostOfAddress(d.upstream.Backend(x.backend), d.upstream.Options().TLS.On))
 	}
 	if err := x.up.SendHead(&x.Request, bodyless); err != nil {
 		x.upError(err)

@@ -18,6 +18,8 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	x.snapshot = x.proxy.snapshot.Load()
 	x.toUp.ended = end
 	x.local.stats.Exchanges++
+	x.digest = x.down.Digest()
+	x.https = x.digest != nil
 	if x.listener.Trusted != nil {
 		x.believe()
 	}
@@ -26,8 +28,12 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 		x.fail(faultOverload)
 	case x.listener.BodyMax > 0 && x.Request.Length > x.listener.BodyMax:
 		x.fail(faultTooLarge)
-	case int(x.Request.Scheme.Len) == len("https") && !x.trusted:
+	case int(x.Request.Scheme.Len) == len("https") && !x.trusted && !x.https:
 		x.fail(faultMisdirected) // RFC 9110 §7.4: rejected unless the connection is secured, or a trusted gateway's
+	case x.listener.StrictSNI && x.digest != nil && !x.named():
+		x.fail(faultSNI)
+	case x.listener.RedirectToHTTPS != 0 && !x.https:
+		x.toHTTPS()
 	default:
 		x.advance()
 	}
@@ -36,7 +42,7 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 // OnData passes a piece of the request's body on.
 func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 	x := (*Exchange)(d)
-	if x.tunnel {
+	if x.tunnel && !x.own {
 		x.bodyIn += int64(len(p))
 		x.pushUp(p, len(p), end)
 		return
@@ -62,9 +68,20 @@ func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 }
 
 func (x *Exchange) pushUp(p []byte, in int, end bool) {
+	if x.call.form == webText {
+		var err error
+		if p, err = x.decodeWeb(p, end); err != nil {
+			x.toUp.owed += in
+			x.fail(faultBase64)
+			return
+		}
+	}
 	if err := x.toUp.push(x.down, x.up, p, in, end); err != nil {
 		x.upError(err)
 		return
+	}
+	if !end {
+		x.spliceUp()
 	}
 	x.requestSent()
 	if x.tunnel {
@@ -97,6 +114,7 @@ func (d *downSide) OnSendable(session.Stream) {
 		x.downError(err)
 		return
 	}
+	x.spliceDown()
 	x.answerSent()
 }
 
@@ -146,7 +164,7 @@ func (x *Exchange) cut(f *fault) {
 	x.local.stats.Cut++
 	x.fault = f
 	x.dropUp()
-	if !x.downGone {
+	if !x.downGone && !x.endCall(f) {
 		x.downGone = true
 		x.down.Reset(session.Cancelled)
 	}
@@ -157,9 +175,11 @@ func (x *Exchange) cut(f *fault) {
 func (x *Exchange) dropUp() {
 	x.tunnel = x.tunnel && x.answering
 	if x.waiter.Waiting() {
+		x.noteWait()
 		x.waiter.Cancel()
 	}
 	if x.up != nil {
+		x.noteConnect()
 		up := x.up
 		x.up, x.conn = nil, nil
 		up.Reset(session.Cancelled)
@@ -168,9 +188,14 @@ func (x *Exchange) dropUp() {
 
 // answerSent ends the exchange when the answer has been sent whole; a tunnel ends when both sides have.
 func (x *Exchange) answerSent() {
-	if x.toDown.endSent && (!x.tunnel || x.toUp.endSent) {
-		x.finish()
+	if !x.toDown.endSent || x.tunnel && !x.toUp.endSent {
+		return
 	}
+	if x.tunnel && x.own {
+		x.downGone = true
+		x.down.Reset(session.Cancelled)
+	}
+	x.finish()
 }
 
 // finish writes the log record and frees x. The client's stream may serve the next request already.

@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -25,49 +26,61 @@ type Exchange struct {
 	Request  message.Head // as it will be sent on; as it came in the early and request phases
 	Response message.Head // the final answer
 
-	proxy    *Proxy
-	local    *local
+	proxy  *Proxy
+	local  *local
+	waiter upstream.Waiter // its place while there is no connection
+	next   *Exchange       // free list
+	gen    atomic.Uint64
+
+	toUp   relay // the body of the request
+	toDown relay // the body of the answer
+	call   call  // of gRPC
+	socket socket
+	locals []any
+	client netip.Addr    // as a trusted proxy says; invalid: the peer is the client
+	total  *engine.Timer // of Route.Total; nil until it is needed, then kept
+
+	started   int64        // reactor time, ns
+	target    message.Span // of the request as it came, for the log
+	authority message.Span // likewise
+	trusted   bool         // the peer's forwarding fields are believed
+	https     bool         // the client asked by https, or a trusted proxy says so
+
+	progress
+}
+
+// progress is what of an Exchange is cleared before the next request, all at once.
+type progress struct {
 	listener *Listener
 	snapshot *Snapshot
 	route    *Route
 	down     session.Stream
+	digest   *tlsconn.Digest // of the client's connection; nil: it is not secured
 	up       session.Stream  // nil while there is none
 	conn     *upstream.Conn  // what up is, where the destination is an upstream
-	waiter   upstream.Waiter // its place while there is none
-	next     *Exchange       // free list
+	ctx      context.Context
+	cancel   context.CancelFunc
+	refusal  *fault // the request cannot be sent on
+	fault    *fault // why the proxy answered, or cut the exchange off, of its own
+	lost     *fault // the backend failed while a worker owned x
 
-	toUp   relay // the body of the request
-	toDown relay // the body of the answer
-
-	step   step
-	at     int // the next filter of the step
-	tried  balance.Tried
-	gen    atomic.Uint64
-	ctx    context.Context
-	cancel context.CancelFunc
-	locals []any
-
-	started   int64 // reactor time, ns
-	connected int64
+	connected int64 // reactor time, ns: the request was given to a connection, or that stood
 	firstByte int64
+	waited    int64 // ns in which it had no connection
+	dialled   int64 // ns in which its connections were established, in vain or not
+	at        int   // the next filter of the step
 	backend   int
 	address   int // of the backend's
 	refused   int // addresses of the backend that could not be connected to
 	retries   int
+	refusals  int // of backends that did not process the request, and said so
 	attempts  int
 	number    uint64 // 0 until it is asked for
 	bodyIn    int64  // bytes of the request's body that came
 	interims  int
 	status    int
-	target    message.Span // of the request as it came, for the log
-	authority message.Span // likewise
-	client    netip.Addr   // as a trusted proxy says; invalid: the peer is the client
-	refusal   *fault       // the request cannot be sent on
-	fault     *fault       // why the proxy answered, or cut the exchange off, of its own
-
-	total *engine.Timer // of Route.Total; nil until it is needed, then kept
-
-	lost *fault // the backend failed while a worker owned x
+	tried     balance.Tried
+	step      step
 
 	parked    bool // waits for Resume
 	working   bool // a worker owns x
@@ -77,8 +90,6 @@ type Exchange struct {
 	prepared  bool // forwarding fields were written
 	reused    bool
 	tunnel    bool // the answer made a tunnel of the exchange: see openTunnel
-	trusted   bool // the peer's forwarding fields are believed
-	https     bool // the client asked a trusted proxy by https
 
 	hostOfBackend bool // the backend is to be sent its own address as Host
 }
@@ -103,6 +114,9 @@ func (x *Exchange) Route() *Route { return x.route }
 // Down returns the client's stream: for facts of its connection.
 func (x *Exchange) Down() session.Stream { return x.down }
 
+// Digest returns what is known of the client's connection where it is secured by TLS, else nil.
+func (x *Exchange) Digest() *tlsconn.Digest { return x.digest }
+
 // Status returns the status of the final answer, 0 while there is none.
 func (x *Exchange) Status() int { return x.status }
 
@@ -126,8 +140,11 @@ func (x *Exchange) Context() context.Context {
 }
 
 func (x *Exchange) destination() Destination {
-	if x.route == nil {
+	switch {
+	case x.route == nil:
 		return nil
+	case x.call.form != noCall && x.route.GRPCTo != nil:
+		return x.route.GRPCTo
 	}
 	return x.route.To
 }
@@ -220,28 +237,21 @@ func (x *Exchange) recycle() {
 	x.next, l.free = l.free, x
 }
 
-// reset clears what a request left, field by field: gen must not be copied over.
+// reset clears what a request left. What most requests do not use is looked at first.
 func (x *Exchange) reset() {
 	x.Request.Clear()
 	x.Response.Clear()
-	x.listener, x.snapshot, x.route = nil, nil, nil
-	x.down, x.up, x.conn = nil, nil, nil
 	x.toUp.reset()
 	x.toDown.reset()
-	x.step, x.at = stepEarly, 0
-	x.tried.Reset()
-	x.ctx, x.cancel = nil, nil
 	x.locals = x.locals[:0]
-	x.connected, x.firstByte = 0, 0
-	x.backend, x.address, x.refused, x.retries = 0, 0, 0, 0
-	x.attempts, x.interims, x.status = 0, 0, 0
-	x.fault, x.lost, x.refusal = nil, nil, nil
 	if x.trusted {
-		x.client, x.trusted, x.https = netip.Addr{}, false, false
+		x.client, x.trusted = netip.Addr{}, false
 	}
-	x.hostOfBackend = false
-	x.parked, x.working, x.downGone, x.own = false, false, false, false
-	x.answering, x.prepared, x.reused = false, false, false
-	x.tunnel = false
-	x.number, x.bodyIn = 0, 0
+	if x.call != (call{}) {
+		x.call = call{}
+	}
+	if x.socket.asked {
+		x.socket = socket{}
+	}
+	x.progress = progress{}
 }

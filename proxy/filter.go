@@ -207,22 +207,27 @@ func (x *Exchange) stepOn() bool {
 			if x.unusual() {
 				return false
 			}
-		} else if x.route = x.snapshot.router.match(&x.Request, &x.local.turns); x.route == nil {
+		} else if !x.findRoute() {
+			return false
+		} else if x.route == nil {
 			x.fail(faultNoRoute)
 			return false
 		}
 		x.step = stepRequest
+		if x.route.GRPC && !(x.route.GRPCByListener && x.listener.NoGRPC) {
+			x.beginCall()
+		}
 		if len(x.route.chain.requestBody) > 0 && x.Request.Length != 0 {
 			x.Request.Length = message.LengthUnknown
 		}
 		return true
 	case stepRequest:
 		x.step = stepForward
-		if x.route.Total > 0 {
+		if x.route.Total > 0 || x.call.form != noCall {
 			x.armTotal()
 		}
 		if !x.toUp.waiting || x.bodyWaited() {
-			x.route.To.open(x)
+			x.destination().open(x)
 		}
 	case stepResponse:
 		x.step = stepDone

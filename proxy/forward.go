@@ -19,18 +19,25 @@ type naming struct {
 	name   string
 	via    string // the value of Via
 	via10  string // the same for a message of HTTP/1.0
+	via20  string // and of HTTP/2
 	before string // the lines that every request gets: Via, and X-Forwarded-Proto for a client that asked by http
+
+	beforeTLS string // the same for one that asked by https
 }
 
 func newNaming(name string) *naming {
 	via := "1.1 " + name
-	return &naming{name, via, "1.0 " + name, "Via: " + via + "\r\n" + protoLine}
+	lines := "Via: " + via + "\r\n" + protoLine
+	return &naming{name, via, "1.0 " + name, "2.0 " + name, lines + "http\r\n", lines + "https\r\n"}
 }
 
 // viaOf is the value of Via for a message: RFC 9110 §7.6.3 wants the version that it came in.
 func (n *naming) viaOf(h *message.Head) string {
-	if h.Proto == message.HTTP10 {
+	switch h.Proto {
+	case message.HTTP10:
 		return n.via10
+	case message.HTTP20:
+		return n.via20
 	}
 	return n.via
 }
@@ -88,7 +95,7 @@ func dropHopByHop(h *message.Head) {
 // The lines that are added to a request, up to what differs from one to the next. They stand together in Base, as they
 // are written on the wire: an encoder copies them in one go.
 const (
-	protoLine = "X-Forwarded-Proto: http\r\n"
+	protoLine = "X-Forwarded-Proto: "
 	forLine   = "X-Forwarded-For: "
 	hostLine  = "X-Forwarded-Host: "
 )
@@ -105,15 +112,21 @@ func forwardRequest(x *Exchange) {
 		return
 	}
 	at := uint32(len(h.Base))
-	h.Base = append(h.Base, name.before...)
-	if h.Proto == message.HTTP10 {
-		h.Base[int(at)+len("Via: 1.")] = '0' // RFC 9110 §7.6.3: the version that the message came in
-		h.Drop(message.Expect)               // §10.1.1: it means nothing there, and would where it goes
+	before, scheme := name.before, len("http")
+	if x.https {
+		before, scheme = name.beforeTLS, len("https")
+	}
+	h.Base = append(h.Base, before...)
+	if h.Proto != message.HTTP11 { // RFC 9110 §7.6.3: the version that the message came in
+		copy(h.Base[int(at)+len("Via: "):], name.viaOf(h))
+		if h.Proto == message.HTTP10 {
+			h.Drop(message.Expect) // §10.1.1: it means nothing there, and would where it goes
+		}
 	}
 	h.Fields = append(h.Fields,
 		field(message.Via, at, len("Via"), len(name.via)),
-		field(message.XForwardedProto, at+uint32(len(name.before)-len(protoLine)), len("X-Forwarded-Proto"),
-			len("http")))
+		field(message.XForwardedProto, at+uint32(len(before)-len("\r\n")-scheme-len(protoLine)),
+			len("X-Forwarded-Proto"), scheme))
 	if peer := x.down.Peer(); !peer.IsUnix() {
 		at = uint32(len(h.Base))
 		h.Base = append(h.Base, forLine...)
@@ -183,35 +196,6 @@ func forwardResponse(x *Exchange) {
 		dropHopByHop(&x.Response)
 	}
 	x.Response.AddID(message.Via, "Via", x.proxy.naming.viaOf(&x.Response))
-}
-
-// SetFields makes a filter that sets fields: of the request before it is sent on, of the answer before it is returned.
-// An empty value removes the field. Names and values must be valid (message.ValidName, ValidValue).
-func SetFields(request, response map[string]string) *Filter {
-	f := &Filter{Name: "headers"}
-	if len(request) > 0 {
-		f.UpstreamRequest = func(x *Exchange) { setFields(&x.Request, request) }
-	}
-	if len(response) > 0 {
-		f.Response = func(x *Exchange) Verdict {
-			setFields(&x.Response, response)
-			return Next
-		}
-	}
-	return f
-}
-
-func setFields(h *message.Head, fields map[string]string) {
-	for name, value := range fields {
-		switch {
-		case value == "":
-			h.Del(name)
-		case message.Lookup(name) == message.Host:
-			h.SetAuthority(value)
-		default:
-			h.Set(name, value)
-		}
-	}
 }
 
 func prefersJSON(accept []byte) bool {

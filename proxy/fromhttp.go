@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // FromHTTP leads to h, which runs on the engine's pool for code that blocks: a full pool answers 503. The request's
@@ -289,3 +290,6 @@ func (s *served) Peer() poller.Addr { return s.peer }
 
 // Local is the address that the client connected to.
 func (s *served) Local() poller.Addr { return s.local }
+
+// Digest is nil: there is no connection to a handler.
+func (s *served) Digest() *tlsconn.Digest { return nil }

@@ -11,7 +11,14 @@ const HostOfBackend = "*"
 
 // ToHost is To with the Host that the backends are sent: HostOfBackend, any other, or "" for that of the client. One
 // that a filter sets stays.
-func ToHost(u *upstream.Upstream, host string) Destination { return &toUpstream{u, host} }
+func ToHost(u *upstream.Upstream, host string) Destination {
+	return &toUpstream{upstream: u, host: host}
+}
+
+// ToView is ToHost with turns of its own among the backends.
+func ToView(v *upstream.View, host string) Destination {
+	return &toUpstream{upstream: v.Upstream, view: v, host: host}
+}
 
 // sendAs decides about Host when the filters have run; it was as the client sent it before.
 func (d *toUpstream) sendAs(x *Exchange, filtered bool) {
@@ -24,9 +31,9 @@ func (d *toUpstream) sendAs(x *Exchange, filtered bool) {
 	}
 }
 
-// hostOfAddress returns what to call a backend by its address: without the port 80, which goes without saying, and
-// without a zone, which means nothing elsewhere.
-func hostOfAddress(address string) string {
+// hostOfAddress returns what to call a backend by its address: without the port that goes without saying, 443 where
+// the connection is secured, else 80, and without a zone, which means nothing elsewhere.
+func hostOfAddress(address string, secured bool) string {
 	if strings.HasPrefix(address, "unix:") {
 		return "localhost"
 	}
@@ -34,6 +41,9 @@ func hostOfAddress(address string) string {
 		if end := strings.IndexByte(address[zone:], ']'); end >= 0 {
 			address = address[:zone] + address[zone+end:]
 		}
+	}
+	if secured {
+		return strings.TrimSuffix(address, ":443")
 	}
 	return strings.TrimSuffix(address, ":80")
 }

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"maps"
 	"net"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // newRequest makes of x.Request what net/http's server would have made of it. Its Body is nil where one is to come.
@@ -31,17 +33,33 @@ func newRequest(x *Exchange, s *served) (*http.Request, error) {
 		Header: httpFields(h), Host: string(h.Bytes(h.Authority)),
 		ContentLength: h.Length, Close: h.Close, RemoteAddr: remoteAddr(s.peer),
 	}
-	if h.Proto == message.HTTP10 {
+	switch h.Proto {
+	case message.HTTP10:
 		r.Proto, r.ProtoMinor = "HTTP/1.0", 0
+	case message.HTTP20:
+		r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
+	}
+	if x.digest != nil {
+		r.TLS = connectionState(x.digest)
 	}
 	if h.Chunked {
 		r.TransferEncoding = []string{"chunked"}
+	}
+	if h.Chunked || h.Proto == message.HTTP20 {
 		r.Trailer = announced(h)
 	}
 	if x.toUp.ended && len(x.toUp.held) == 0 {
 		r.ContentLength, r.Body = 0, http.NoBody
 	}
 	return r, nil
+}
+
+// connectionState is what net/http says of a secured connection.
+func connectionState(d *tlsconn.Digest) *tls.ConnectionState {
+	return &tls.ConnectionState{
+		Version: d.Version, CipherSuite: d.Cipher, CurveID: d.Group, HandshakeComplete: true, DidResume: d.Resumed,
+		ServerName: d.ServerName, NegotiatedProtocol: d.ALPN, PeerCertificates: d.Chain(),
+	}
 }
 
 // announced returns the names of the trailer fields that h announces, without values; nil when there are none.

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 
+	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // AccessLog takes records; *observe.AccessLog is one. Append copies what it keeps and never waits. Each is owned by one
@@ -65,7 +68,7 @@ func (x *Exchange) log() {
 	r.Route, r.Upstream, r.Backend = "", "", ""
 	if x.route != nil {
 		r.Route = x.route.Name
-		if d, ok := x.route.To.(*toUpstream); ok {
+		if d, ok := x.destination().(*toUpstream); ok {
 			r.Upstream, r.Backend = d.upstream.Name(), x.Backend()
 		}
 	}
@@ -78,13 +81,45 @@ func (x *Exchange) log() {
 	}
 	r.BytesIn, r.BytesOut = x.bodyIn, x.toDown.passed
 	r.Attempts, r.Reused = x.attempts, x.reused
-	r.T = observe.Timings{}
+	r.T = observe.Timings{Queue: x.waited, Connect: x.dialled}
 	if x.firstByte > 0 {
 		r.T.FirstByte = x.firstByte - x.connected
 		r.T.Body = l.reactor.Now() - x.firstByte
 	}
+	r.GRPC, r.GRPCStatus = x.call.known, x.call.status
+	r.TLSVersion = ""
+	if d := x.digest; d != nil {
+		logTLS(r, d)
+	}
 	r.UserAgent, r.Referer = x.Request.Peek(message.UserAgent), x.Request.Peek(message.Referer)
 	logs[l.reactor.Index()].Append(r)
+}
+
+// noteWait adds the wait for a connection that ends now.
+func (x *Exchange) noteWait() { x.waited += x.local.reactor.Now() - x.waiter.Since() }
+
+// noteConnect adds the time that x spent on its connection being established, before the first byte of the answer or
+// the end of the attempt. What a connection took that had served before is not the time of x.
+func (x *Exchange) noteConnect() {
+	if x.reused || x.conn == nil || x.firstByte > 0 {
+		return
+	}
+	at, stands := x.conn.ConnectedAt()
+	if !stands {
+		at = x.local.reactor.Now()
+	}
+	if at > x.connected {
+		x.dialled += at - x.connected
+		x.connected = at
+	}
+}
+
+// logTLS fills in what is known of a secured connection.
+func logTLS(r *observe.Record, d *tlsconn.Digest) {
+	r.TLSVersion, r.TLSGroup, r.SNI, r.ClientCert = d.VersionName(), d.GroupName(), d.ServerName, ""
+	if c := d.PeerCertificate(); c != nil {
+		r.ClientCert = c.Subject
+	}
 }
 
 // logRefused writes the record of a request that could not be decoded: little is known of it.
@@ -92,9 +127,13 @@ func (l *local) logRefused(on *Listener, peer poller.Addr, status int, cause err
 	if on.Log == nil {
 		return
 	}
+	proto := message.HTTP11
+	if malformed := (*h2.Error)(nil); errors.As(cause, &malformed) {
+		proto = message.HTTP20
+	}
 	l.record = observe.Record{
 		Time: l.now(), Listener: on.Name, ClientIP: peer.IP.Addr(), ClientPort: peer.IP.Port(),
-		Proto: uint8(message.HTTP11), Status: status, Reason: "client:" + cause.Error(),
+		Proto: uint8(proto), Status: status, Reason: "client:" + cause.Error(),
 	}
 	on.Log[l.reactor.Index()].Append(&l.record)
 }

@@ -18,7 +18,9 @@ func (x *Exchange) unusual() bool {
 		x.ownAnswer(200, "")
 		return true
 	}
-	x.route = x.snapshot.router.match(h, &x.local.turns)
+	if !x.findRoute() {
+		return true
+	}
 	switch {
 	case x.route == nil && h.Verb == message.VerbOptions:
 		x.fail(faultNoRoute)

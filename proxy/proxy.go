@@ -32,7 +32,9 @@ type local struct {
 
 	turns turns // at sharing requests among equal routes
 
+	path           []byte // of a request, as routes see it where that is not how it came
 	emitted, input []byte // what body filters put out, and what the next one of them is given
+	coded          []byte // what gRPC-Web makes of a piece of a body
 
 	ids      [2]uint64 // the first half and the last number of request ids
 	wall     int64     // wall clock less reactor clock, ns
@@ -94,7 +96,25 @@ type Listener struct {
 	Log       []AccessLog // by Reactor.Index; nil: no log
 	Trusted   *Trust      // peers whose forwarding fields are believed; nil: nobody
 	Forwarded bool        // write Forwarded (RFC 7239) beside X-Forwarded-*
+	Paths     Paths       // how the paths of requests are read; the zero value is the safe way
+
+	HSTS            string // Strict-Transport-Security of answers on connections that are secured; "": none
+	RedirectToHTTPS uint16 // the port of https that all other requests are sent to, by 308; 0: they are served
+	StrictSNI       bool   // 421 for another host than the one that the TLS handshake named
+
+	NoGRPC      bool // of routes that leave it to the listener: Route.GRPCByListener
+	NoWebSocket bool // likewise: Tunnels.ByListener
 }
+
+// Paths is how a listener reads the paths of requests. See docs/http1.md.
+type Paths uint8
+
+// The ways to read a path.
+const (
+	PathsMatched   Paths = iota // routes see it with its dot segments resolved; origins get it as it came
+	PathsForwarded              // origins get it resolved too
+	PathsRaw                    // lenient: routes see it as it came, whatever an origin makes of it
+)
 
 // Service makes a session.Service of p: the requests of one listener.
 func (p *Proxy) Service(l *Listener) session.Service { return &service{p, l} }

@@ -14,31 +14,52 @@ import (
 //	passed  bytes the other stream took in all
 //	kept    those bytes, where they may have to be sent again: keep > 0 => len(kept) == passed <= keep
 type relay struct {
-	held    []byte
-	raw     []byte
-	kept    []byte
+	account
+	held []byte
+	base []byte // where held began: what was taken of it leaves room in front
+	raw  []byte
+	kept []byte
+
+	trailers *message.Head // what the source ended with, until it was passed on; nil: nothing
+	spare    *message.Head // where trailers are, kept from one exchange to the next; nil until there were some
+}
+
+// account is what a relay knows of the body: all that there is of one that never had to wait.
+type account struct {
 	keep    int
 	owed    int
 	passed  int64
 	waiting bool // raw, or the end behind it, is to be filtered
 	ended   bool // the source has ended
 	endSent bool // and the other stream knows
-
-	trailers *message.Head // what the source ended with, until it was passed on; nil: nothing
 }
 
 // heldKept is the capacity that a free relay keeps.
 const heldKept = 4 << 10
 
 func (l *relay) reset() {
-	held, kept := l.held[:0], l.kept[:0]
+	l.account = account{}
+	if l.held != nil || l.raw != nil || l.kept != nil || l.spare != nil {
+		l.empty()
+	}
+}
+
+func (l *relay) empty() {
+	held, kept := l.base[:0], l.kept[:0]
+	if held == nil {
+		held = l.held[:0]
+	}
 	if cap(held) > heldKept {
 		held = nil
 	}
 	if cap(kept) > heldKept {
 		kept = nil
 	}
-	*l = relay{held: held, kept: kept}
+	spare := l.spare
+	if spare != nil && cap(spare.Base) > heldKept {
+		spare = nil
+	}
+	*l = relay{held: held, base: held, kept: kept, spare: spare}
 }
 
 // push sends p on, or holds what to does not take; to may be nil. in is how many bytes of the source p stands for:
@@ -47,7 +68,7 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 	l.ended = l.ended || end
 	l.owed += in
 	if to == nil || len(l.held) > 0 || !l.begun() && to.Congested() {
-		l.held = append(l.held, p...)
+		l.hold(p)
 		return nil
 	}
 	n, err := to.SendData(p, end && l.trailers == nil)
@@ -56,7 +77,7 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 	}
 	l.pass(p[:n])
 	if n < len(p) {
-		l.held = append(l.held, p[n:]...)
+		l.hold(p[n:])
 		return nil
 	}
 	if end && l.trailers != nil {
@@ -66,6 +87,18 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 		l.settle(from, to)
 	}
 	return nil
+}
+
+// hold keeps p behind what is held.
+func (l *relay) hold(p []byte) {
+	if len(l.held) == 0 {
+		l.held = l.base[:0]
+	}
+	room := cap(l.held)
+	l.held = append(l.held, p...)
+	if cap(l.held) != room {
+		l.base = l.held
+	}
 }
 
 // pass notes that the other stream took p.
@@ -100,6 +133,7 @@ func (l *relay) forget() {
 func (l *relay) rewind() {
 	if len(l.kept) > 0 {
 		l.held = append(l.kept, l.held...)
+		l.base = l.held
 		l.kept = nil
 	}
 	l.passed, l.keep, l.endSent = 0, 0, false
@@ -117,7 +151,10 @@ func (l *relay) sendTrailers(to session.Stream) error {
 
 // endWith keeps the trailers that end the message. It empties h.
 func (l *relay) endWith(h *message.Head) {
-	l.trailers = &message.Head{}
+	if l.spare == nil {
+		l.spare = &message.Head{}
+	}
+	l.trailers = l.spare
 	h.MoveTo(l.trailers)
 }
 
@@ -134,7 +171,7 @@ func (l *relay) resume(from, to session.Stream) error {
 		}
 		l.pass(l.held[:n])
 		if n < len(l.held) {
-			l.held = l.held[:copy(l.held, l.held[n:])]
+			l.held = l.held[n:]
 			return nil
 		}
 		l.held = l.held[:0]

@@ -20,6 +20,11 @@ type Route struct {
 	Weight  int         // its share of the requests that other routes would take just as well
 	Rewrite *Rewrite    // nil: the target is sent on as it came
 	To      Destination
+	GRPC    bool        // requests of type application/grpc are gRPC, those of application/grpc-web made so
+	GRPCTo  Destination // where those go; nil: To
+
+	GRPCByListener bool // GRPC holds on listeners without NoGRPC alone
+
 	Tunnels Tunnels       // which requests may turn their connection into a tunnel; the zero value: WebSocket
 	Total   time.Duration // from the request's head to the end of the answer, tunnels aside; 0: no limit
 	Filters []*Filter
@@ -47,22 +52,12 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 	}
 	for i := range routes {
 		r := routes[i]
-		if r.To == nil {
-			return nil, fmt.Errorf("route %q leads nowhere", r.Name)
-		}
-		if _, ok := r.To.(*unbound); ok {
-			return nil, fmt.Errorf("route %q: Backends is for the routes of a Server; use To", r.Name)
-		}
-		for _, f := range r.Filters {
-			if f.Early != nil {
-				return nil, fmt.Errorf("route %q: filter %q: %w", r.Name, f.Name, errEarly)
-			}
-		}
-		if err := r.Tunnels.check(); err != nil {
+		if err := r.check(); err != nil {
 			return nil, fmt.Errorf("route %q: %w", r.Name, err)
 		}
 		all := append(slices.Clip(filters), r.Filters...)
-		if _, ok := r.To.(*toUpstream); ok {
+		_, forwards := r.To.(*toUpstream)
+		if _, ok := r.GRPCTo.(*toUpstream); ok || forwards {
 			all = append([]*Filter{forwarding}, all...)
 		}
 		if r.Rewrite != nil {
@@ -80,4 +75,28 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 		}
 	}
 	return s, nil
+}
+
+// What is wrong with where a route leads.
+var (
+	errNowhere = errors.New("it leads nowhere")
+	errUnbound = errors.New("Backends is for the routes of a Server; use To")
+)
+
+// check reports what is wrong with r, its place among others aside.
+func (r *Route) check() error {
+	if r.To == nil {
+		return errNowhere
+	}
+	for _, to := range []Destination{r.To, r.GRPCTo} {
+		if _, ok := to.(*unbound); ok {
+			return errUnbound
+		}
+	}
+	for _, f := range r.Filters {
+		if f.Early != nil {
+			return fmt.Errorf("filter %q: %w", f.Name, errEarly)
+		}
+	}
+	return r.Tunnels.check()
 }

@@ -77,6 +77,9 @@ func (r *router) add(route *Route) error {
 	if route.Path != "" && route.Path[0] != '/' {
 		return errPath
 	}
+	if route.Path != "" {
+		route.Path = string(resolvePath(nil, []byte(route.Path), false))
+	}
 	var at **choice
 	if route.Exact {
 		if p.exact == nil {
@@ -183,23 +186,25 @@ func conditionsKey(route *Route) string {
 }
 
 // match returns the route for a request, nil when there is none.
-func (r *router) match(h *message.Head, t *turns) *Route {
-	path := h.Path()
+func (r *router) match(h *message.Head, t *turns) *Route { return t.pick(r.find(h.Path(), h), r) }
+
+// find returns the routes that take a request for path, nil when there is none.
+func (r *router) find(path []byte, h *message.Head) *equals {
 	if len(r.hosts)+len(r.below) > 0 {
 		var lower [256]byte
 		if host := hostOf(h, &lower); len(host) > 0 {
-			if route := r.matchHost(host, path, h, t); route != nil {
-				return route
+			if e := r.findHost(host, path, h); e != nil {
+				return e
 			}
 		}
 	}
-	return r.any.match(path, h, t, r)
+	return r.any.find(path, h)
 }
 
-func (r *router) matchHost(host, path []byte, h *message.Head, t *turns) *Route {
+func (r *router) findHost(host, path []byte, h *message.Head) *equals {
 	if p := r.hosts[string(host)]; p != nil {
-		if route := p.match(path, h, t, r); route != nil {
-			return route
+		if e := p.find(path, h); e != nil {
+			return e
 		}
 	}
 	if len(r.below) == 0 {
@@ -210,18 +215,18 @@ func (r *router) matchHost(host, path []byte, h *message.Head, t *turns) *Route 
 			continue
 		}
 		if p := r.below[string(host[i:])]; p != nil {
-			if route := p.match(path, h, t, r); route != nil {
-				return route
+			if e := p.find(path, h); e != nil {
+				return e
 			}
 		}
 	}
 	return nil
 }
 
-func (p *paths) match(path []byte, h *message.Head, t *turns, r *router) *Route {
+func (p *paths) find(path []byte, h *message.Head) *equals {
 	if c := p.exact[string(path)]; c != nil {
-		if route := c.match(h, t, r); route != nil {
-			return route
+		if e := c.find(h); e != nil {
+			return e
 		}
 	}
 	s := &p.root
@@ -242,24 +247,31 @@ func (p *paths) match(path []byte, h *message.Head, t *turns, r *router) *Route 
 		if s.choice == nil {
 			continue
 		}
-		if route := s.choice.match(h, t, r); route != nil {
-			return route
+		if e := s.choice.find(h); e != nil {
+			return e
 		}
 	}
 	return nil
 }
 
-func (c *choice) match(h *message.Head, t *turns, r *router) *Route {
+func (c *choice) find(h *message.Head) *equals {
 	for _, e := range c.list {
-		if !e.hold(h) {
-			continue
+		if e.hold(h) {
+			return e
 		}
-		if len(e.routes) == 1 {
-			return e.routes[0]
-		}
-		return e.routes[t.next(e, r)]
 	}
 	return nil
+}
+
+// pick returns the route of e whose turn it is, nil when e is.
+func (t *turns) pick(e *equals, r *router) *Route {
+	switch {
+	case e == nil:
+		return nil
+	case len(e.routes) == 1:
+		return e.routes[0]
+	}
+	return e.routes[t.next(e, r)]
 }
 
 // next returns whose turn it is among equal routes: each gets its share of any run of requests, spread evenly (smooth

@@ -2,12 +2,14 @@ package proxy
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -26,6 +29,7 @@ type Server struct {
 	Routes  []Route       // where requests go
 	Filters []*Filter     // for the requests of all routes
 	Grace   time.Duration // for requests in progress, once Run is to end; 0: 10 s
+	TLS     *tls.Config   // certificates and all else of HTTPS; HTTP/2 unless NextProtos says otherwise; nil: plain
 
 	Engine   engine.Options
 	Session  session.ServerOptions
@@ -92,11 +96,25 @@ func (s *Server) Start() (err error) {
 	}
 	s.proxy = New(s.engine, snapshot)
 	srv := session.NewServer(s.engine, s.proxy.Service(&s.Listener), s.Session)
-	if s.listener, err = s.engine.Listen(engine.ListenOptions{Addr: addr}, srv.Accept); err != nil {
+	if s.listener, err = s.engine.Listen(engine.ListenOptions{Addr: addr}, s.secured(srv.Accept)); err != nil {
 		return err
 	}
 	s.engine.Start()
 	return nil
+}
+
+// secured puts TLS before accept.
+func (s *Server) secured(accept func(*engine.Conn) engine.Handler) func(*engine.Conn) engine.Handler {
+	if s.TLS == nil {
+		return accept
+	}
+	config := s.TLS
+	if len(config.NextProtos) == 0 {
+		config = config.Clone()
+		config.NextProtos = []string{"h2", "http/1.1"}
+	}
+	hs := tlsconn.NewHandshaker(s.engine, tlsconn.HandshakerOptions{})
+	return hs.Server(tlsconn.ServerOptions{Config: config}, accept)
 }
 
 // ErrGrace says that Shutdown cut off requests that were in progress when its context ended.
@@ -153,27 +171,39 @@ func (u *unbound) open(x *Exchange) { x.fail(faultNoBackend) }
 // bind returns the routes with an upstream for each Backends in them; routes that share one share the upstream.
 func (s *Server) bind() ([]Route, error) {
 	bound := map[*unbound]Destination{}
-	routes := make([]Route, len(s.Routes))
-	for i, r := range s.Routes {
-		u, ok := r.To.(*unbound)
-		if ok && bound[u] == nil {
-			for _, b := range u.opts.Backends {
-				if err := checkBackend(b.Address); err != nil {
-					return nil, fmt.Errorf("route %q: backend %q: %w", r.Name, b.Address, err)
+	routes := slices.Clone(s.Routes)
+	for i := range routes {
+		r := &routes[i]
+		for _, to := range []*Destination{&r.To, &r.GRPCTo} {
+			u, ok := (*to).(*unbound)
+			if !ok {
+				continue
+			}
+			if bound[u] == nil {
+				d, err := s.open(u)
+				if err != nil {
+					return nil, fmt.Errorf("route %q: %w", r.Name, err)
 				}
+				bound[u] = d
 			}
-			up := upstream.New(s.engine, u.opts)
-			if res := upstream.Resolve(up, nil); res != nil {
-				s.resolvers = append(s.resolvers, res)
-			}
-			bound[u] = To(up)
+			*to = bound[u]
 		}
-		if ok {
-			r.To = bound[u]
-		}
-		routes[i] = r
 	}
 	return routes, nil
+}
+
+// open makes the upstream of u.
+func (s *Server) open(u *unbound) (Destination, error) {
+	for _, b := range u.opts.Backends {
+		if err := checkBackend(b.Address); err != nil {
+			return nil, fmt.Errorf("backend %q: %w", b.Address, err)
+		}
+	}
+	up := upstream.New(s.engine, u.opts)
+	if res := upstream.Resolve(up, nil); res != nil {
+		s.resolvers = append(s.resolvers, res)
+	}
+	return To(up), nil
 }
 
 // checkBackend looks at an address as far as that is possible without resolving it.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
@@ -150,6 +151,7 @@ func newSimulation(t testing.TB, w *sim.World, reactors int, filters ...*proxy.F
 type tuning struct {
 	upstream func(o *upstream.Options)
 	kernel   func(k poller.Kernel) poller.Kernel
+	log      []proxy.AccessLog
 }
 
 func newTunedSimulation(
@@ -159,6 +161,7 @@ func newTunedSimulation(
 	w.Net.SegmentMin = 64 // still smaller than any head
 	e, err := engine.New(engine.Options{
 		Reactors: reactors, SendLow: 8 << 10, SendMax: 64 << 10,
+		ReadSize: 1 << (10 + w.Rand().IntN(7)), SpliceMin: 1 << 10,
 		Kernel: func(i int) (poller.Kernel, error) {
 			if tuned.kernel != nil {
 				return tuned.kernel(w.Kernel(i)), nil
@@ -189,7 +192,7 @@ func newTunedSimulation(
 		t.Fatal(err)
 	}
 	s.proxy = proxy.New(e, snapshot)
-	srv := session.NewServer(e, s.proxy.Service(&proxy.Listener{Name: "sim"}), session.ServerOptions{
+	srv := session.NewServer(e, s.proxy.Service(&proxy.Listener{Name: "sim", Log: tuned.log}), session.ServerOptions{
 		BodyTimeout: 5 * time.Second, SendTimeout: 5 * time.Second, IdleTimeout: 20 * time.Second,
 	})
 	s.addr = poller.Addr{IP: netip.MustParseAddrPort("192.0.2.1:80")}
@@ -469,10 +472,10 @@ func (s *simulation) run() {
 	}
 	s.upstream.Close(s.engine)
 	listening := len(s.engine.Reactors())
-	left := func() bool { return s.active() == 0 && len(s.w.OpenFDs()) <= listening && s.buffered() == 0 }
+	left := func() bool { return s.active() == 0 && len(s.w.OpenSockets()) <= listening && s.buffered() == 0 }
 	if err := s.w.Run(left, 500_000); err != nil {
 		s.t.Fatalf("left behind: %d exchanges, descriptors %v, %d bytes\n%v",
-			s.active(), s.w.OpenFDs(), s.buffered(), err)
+			s.active(), s.w.OpenSockets(), s.buffered(), err)
 	}
 }
 
@@ -610,7 +613,10 @@ func TestSim_connectTimeoutIs504(t *testing.T) {
 
 // seeds is how many a test runs: fewer where only the build is looked at.
 func seeds(n int) int {
-	if testing.Short() {
+	switch {
+	case testing.Short() && testutil.RaceOn:
+		return n / 20
+	case testing.Short():
 		return n / 10
 	}
 	return n

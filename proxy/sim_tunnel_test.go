@@ -176,10 +176,10 @@ func (s *tunnelSim) finish() {
 	}
 	s.upstream.Close(s.engine)
 	listening := len(s.engine.Reactors())
-	left := func() bool { return s.active() == 0 && len(s.w.OpenFDs()) <= listening && s.buffered() == 0 }
+	left := func() bool { return s.active() == 0 && len(s.w.OpenSockets()) <= listening && s.buffered() == 0 }
 	if err := s.w.Run(left, 500_000); err != nil {
 		s.t.Fatalf("left behind: %d exchanges, descriptors %v, %d bytes\n%v",
-			s.active(), s.w.OpenFDs(), s.buffered(), err)
+			s.active(), s.w.OpenSockets(), s.buffered(), err)
 	}
 }
 
@@ -193,7 +193,7 @@ func TestSim_tunnels(t *testing.T) {
 // The same when connections break: what arrived is right, and nothing is left behind.
 func TestSim_tunnelsBreak(t *testing.T) {
 	sim.Run(t, seeds(600), func(t testing.TB, w *sim.World) {
-		w.Faults = sim.Faults{ConnectRefused: 0.05, ShortWrite: 0.2, Reset: 0.005}
+		w.Faults = sim.Faults{ConnectRefused: 0.05, ShortWrite: 0.2, Reset: 0.005, ShortSplice: 0.1, NoPipe: 0.05}
 		newTunnelSim(t, w, 1+int(w.Seed()%2), 1+w.Rand().IntN(5), true).finish()
 	})
 }

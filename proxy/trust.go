@@ -44,7 +44,8 @@ func (x *Exchange) ClientIP() netip.Addr {
 	return x.down.Peer().IP.Addr()
 }
 
-// Scheme returns how the client asked: "http", or "https" where a trusted proxy says so.
+// Scheme returns how the client asked: "https" on a connection that is secured, else "http", unless a trusted proxy
+// says otherwise.
 func (x *Exchange) Scheme() string {
 	if x.https {
 		return "https"
@@ -59,7 +60,9 @@ func (x *Exchange) believe() {
 		return
 	}
 	x.trusted = true
-	x.https = message.EqualFold(h.Peek(message.XForwardedProto), "https")
+	if by := h.Peek(message.XForwardedProto); by != nil {
+		x.https = message.EqualFold(by, "https")
+	}
 	x.client = t.client(h)
 }
 

@@ -12,6 +12,7 @@ import (
 // as a request without Upgrade. CONNECT is a method like any other that a route has to name: see Route.Methods.
 type Tunnels struct {
 	NoWebSocket bool
+	ByListener  bool     // WebSockets are for the listener to allow: Listener.NoWebSocket
 	Protocols   []string // further ones, by their names in Upgrade; an upgrade to HTTP/2 is none
 }
 
@@ -33,8 +34,11 @@ func isHTTP(protocol []byte) bool {
 		len(protocol) >= 4 && message.EqualFold(protocol[:4], "http")
 }
 
+// webSocket is the protocol of WebSocket in Upgrade and :protocol.
+const webSocket = "websocket"
+
 func (t *Tunnels) allows(protocol []byte) bool {
-	if message.EqualFold(protocol, "websocket") {
+	if message.EqualFold(protocol, webSocket) {
 		return !t.NoWebSocket
 	}
 	for _, p := range t.Protocols {
@@ -43,6 +47,15 @@ func (t *Tunnels) allows(protocol []byte) bool {
 		}
 	}
 	return false
+}
+
+// allows reports whether the connection may be upgraded to a protocol.
+func (x *Exchange) allows(protocol []byte) bool {
+	t := &x.route.Tunnels
+	if t.ByListener && x.listener.NoWebSocket && message.EqualFold(protocol, webSocket) {
+		return false
+	}
+	return t.allows(protocol)
 }
 
 // askTunnel leaves of the protocols that the request would like to be upgraded to the first that the route allows.
@@ -65,12 +78,18 @@ func (x *Exchange) askTunnel() {
 		for end > start && (list[end-1] == ' ' || list[end-1] == '\t') {
 			end--
 		}
-		if start < end && x.route.Tunnels.allows(list[start:end]) {
+		if start < end && x.allows(list[start:end]) {
 			h.Upgrade = true
 			h.Protocol = message.Span{At: uint32(at + start), Len: uint32(end - start)}
+			if message.EqualFold(list[start:end], webSocket) {
+				x.askSocket()
+			}
 			return
 		}
 		from = i + 1
+	}
+	if h.Proto == message.HTTP20 { // RFC 8441: nothing is left of an extended CONNECT without its protocol
+		x.refusal = faultNoTunnel
 	}
 }
 
@@ -86,6 +105,10 @@ func (x *Exchange) openTunnel(h *message.Head) bool {
 		x.fail(faultMalformed)
 		return false
 	}
+	if x.socket.asked && !x.acceptSocket(h) {
+		x.fail(faultMalformed)
+		return false
+	}
 	x.tunnel = true
 	x.toUp.reset()
 	if x.total != nil {
@@ -93,6 +116,22 @@ func (x *Exchange) openTunnel(h *message.Head) bool {
 	}
 	x.local.stats.Tunnels++
 	return true
+}
+
+// unswitched reports whether the answer would open a tunnel that there is not: RFC 8441 §5 takes any 2xx to an
+// extended CONNECT for a 101.
+func (x *Exchange) unswitched() bool {
+	return x.Request.Proto == message.HTTP20 && x.Request.Verb != message.VerbConnect && !x.tunnel &&
+		x.Response.Status/100 == 2
+}
+
+// endTunnel ends a tunnel whose destination has ended and then gone: what it said is delivered first, and nobody is
+// left for what the client says.
+func (x *Exchange) endTunnel() {
+	x.toUp.held = x.toUp.held[:0]
+	x.discardBody()
+	x.toUp.endSent = true
+	x.answerSent()
 }
 
 // cutTunnel ends a tunnel whose destination broke, or through which nothing came for too long.
@@ -104,25 +143,38 @@ func (x *Exchange) cutTunnel(f *fault) {
 	x.cut(f)
 }
 
-// armTotal bounds the time of the exchange.
+// armTotal bounds the time of the exchange: by its route, and by the client of a call.
 func (x *Exchange) armTotal() {
+	limit := x.route.Total
+	if x.call.form != noCall {
+		if d := x.callTimeout(); d > 0 && (limit == 0 || d < limit) {
+			limit, x.call.deadline = d, x.started+int64(d)
+		}
+	}
+	if limit == 0 {
+		return
+	}
 	if x.total == nil {
 		x.total = &engine.Timer{Run: func(*engine.Reactor) { x.expire() }}
 	}
-	x.local.reactor.Arm(x.total, x.started+int64(x.route.Total))
+	x.local.reactor.Arm(x.total, x.started+int64(limit))
 }
 
 // expire ends an exchange that takes too long.
 func (x *Exchange) expire() {
 	defer x.rescue()
 	x.local.stats.Expired++
+	f := faultTotal
+	if x.call.deadline > 0 {
+		f = faultDeadline
+	}
 	switch {
 	case x.working: // its Done ends it
-		x.lost = faultTotal
+		x.lost = f
 		x.cancel()
 	case x.answering:
-		x.cut(faultTotal)
+		x.cut(f)
 	default:
-		x.fail(faultTotal)
+		x.fail(f)
 	}
 }

@@ -35,6 +35,7 @@ type tunnelOptions struct {
 	session session.ServerOptions
 	client  session.ClientOptions
 	origin  string // instead of a scripted one
+	splice  int64  // engine.Options.SpliceMin
 }
 
 func setTunnel(t *testing.T, o tunnelOptions) *tunnelStage {
@@ -46,7 +47,7 @@ func setTunnel(t *testing.T, o tunnelOptions) *tunnelStage {
 		s.origins = append(s.origins, l)
 		o.origin = l.Addr().String()
 	}
-	e, err := engine.New(engine.Options{Reactors: 1, SendLow: 16 << 10, SendMax: 64 << 10})
+	e, err := engine.New(engine.Options{Reactors: 1, SendLow: 16 << 10, SendMax: 64 << 10, SpliceMin: o.splice})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +81,9 @@ func (l *keptLog) Append(r *observe.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.records = append(l.records, observe.Record{
-		Status: r.Status, Reason: r.Reason, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
+		Status: r.Status, Reason: r.Reason, BytesIn: r.BytesIn, BytesOut: r.BytesOut, Proto: r.Proto,
+		GRPC: r.GRPC, GRPCStatus: r.GRPCStatus, Upstream: r.Upstream,
+		Dur: r.Dur, T: r.T, Attempts: r.Attempts, Reused: r.Reused,
 	})
 }
 

@@ -13,6 +13,7 @@ func (x *Exchange) resumeUp() {
 		x.upError(err)
 		return
 	}
+	x.spliceUp()
 	x.requestSent()
 	if x.tunnel {
 		x.answerSent()
@@ -45,12 +46,16 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 		return
 	}
 	h.MoveTo(&x.Response)
+	x.noteConnect()
 	x.firstByte = x.local.reactor.Now()
 	x.toDown.ended = end
 	if end {
 		x.requestSent()
 	}
 	x.unmeasured(end)
+	if x.call.form != noCall {
+		x.answerCall()
+	}
 	for _, f := range x.route.chain.upstreamResponse {
 		f(x)
 	}
@@ -85,6 +90,12 @@ func (x *Exchange) pushDown(p []byte, in int, end bool) {
 		to = nil
 	}
 	from := x.up
+	if x.call.form > grpc && x.call.answered {
+		p = x.pieceForWeb(p, end)
+	}
+	if x.tunnel && x.socket.asked {
+		x.socket.sent.pass(p)
+	}
 	if end {
 		x.toDown.ended = true
 		x.requestSent()
@@ -92,6 +103,9 @@ func (x *Exchange) pushDown(p []byte, in int, end bool) {
 	if err := x.toDown.push(from, to, p, in, end); err != nil {
 		x.downError(err)
 		return
+	}
+	if !end {
+		x.spliceDown()
 	}
 	x.answerSent()
 }
@@ -101,6 +115,9 @@ func (u *upSide) OnTrailers(s session.Stream, h *message.Head) {
 	x := (*Exchange)(u)
 	for _, f := range x.route.chain.trailers {
 		f(x, h)
+	}
+	if x.call.answered {
+		x.noteStatus(h)
 	}
 	x.toDown.endWith(h)
 	u.OnData(s, nil, true)
@@ -117,17 +134,19 @@ func (u *upSide) OnSendable(session.Stream) {
 // OnReset is the failure of the backend: another attempt, an answer of our own, or the end of a cut-off answer.
 func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	x := (*Exchange)(u)
-	reused := x.conn != nil && x.conn.Reused()
+	x.noteConnect()
 	x.up, x.conn = nil, nil
-	if x.step == stepForward && x.retry(code, cause, reused) {
+	if x.step == stepForward && x.retry(code, cause) {
 		return
 	}
-	x.upFailed(faultOfReset(code, cause))
+	x.upFailed(x.cancelled(faultOfReset(code, cause)))
 }
 
 // upFailed ends an exchange whose destination is gone, as far as it still matters.
 func (x *Exchange) upFailed(f *fault) {
 	switch {
+	case x.tunnel && x.answering && x.toDown.ended:
+		x.endTunnel()
 	case x.tunnel && x.answering:
 		x.cutTunnel(f)
 	case x.toDown.ended: // the answer is here; that it came before the whole request was sent harms nobody
@@ -141,11 +160,16 @@ func (x *Exchange) upFailed(f *fault) {
 	}
 }
 
-// retry tries once more where that is safe: on another backend when there was no connection, and on a fresh connection
-// when one of the pool died before a byte of the answer, if the request may be repeated (RFC 9110 §9.2.2) and had no
-// body that is gone: none, or one that was kept whole.
-func (x *Exchange) retry(code session.Code, cause error, reused bool) bool {
-	d, ok := x.route.To.(*toUpstream)
+// refusalsMax bounds how often an exchange that was refused is offered again: once to the backend that refused it,
+// whose connection may have been ending, then to others, if there are any.
+const refusalsMax = 3
+
+// retry tries once more where that is safe: on another backend when there was no connection, on any connection when the
+// backend said that it did not process the request (RFC 9113 §8.7), and on a fresh connection when one of the pool died
+// before a byte of the answer, if the request may be repeated (RFC 9110 §9.2.2). All that if the request had no body
+// that is gone: none, or one that was kept whole.
+func (x *Exchange) retry(code session.Code, cause error) bool {
+	d, ok := x.destination().(*toUpstream)
 	if !ok || x.toUp.begun() && x.toUp.keep == 0 || x.interims > 0 {
 		return false
 	}
@@ -157,8 +181,21 @@ func (x *Exchange) retry(code session.Code, cause error, reused bool) bool {
 		}
 		d.attempt(x, at, faultOfReset(code, cause))
 		return true
+	case session.Refused:
+		if x.refusals++; x.refusals > refusalsMax || d.upstream.Retries() == 0 {
+			return false
+		}
+		at := sameBackend
+		if x.refusals > 1 && len(d.upstream.Options().Backends) > 1 {
+			x.tried.Add(x.backend)
+			at = nextBackend
+		}
+		x.toUp.rewind()
+		x.local.stats.Retries++
+		d.attempt(x, at, faultRefused)
+		return true
 	case session.ConnectionLost:
-		if !reused || !x.Request.Verb.Idempotent() || !x.toUp.ended || x.retries >= d.upstream.Retries() {
+		if !x.reused || !x.Request.Verb.Idempotent() || !x.toUp.ended || x.retries >= d.upstream.Retries() {
 			return false
 		}
 		x.toUp.rewind()

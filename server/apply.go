@@ -1,12 +1,15 @@
 package server
 
 import (
+	"crypto/tls"
 	"errors"
 	"os"
 	"sync"
 
+	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/upstream"
 )
 
 // generation is what one configuration brought to life.
@@ -14,8 +17,11 @@ import (
 type generation struct {
 	config    *config.Config
 	upstreams map[string]*pooled // by identity
+	views     map[string]*upstream.View
 	listeners []*listener
 	sinks     map[string]*sink // by path
+	certs     *certs.Set
+	authority string // the file of the internal one, when a certificate is of it
 }
 
 // build is a generation in the making. What it opens is remembered, so that it can be undone.
@@ -32,6 +38,8 @@ type build struct {
 	fresh      []func() // closes what was opened
 	unresolved []*pooled
 	lookups    sync.WaitGroup
+	tlsConfigs []*tls.Config // of the listeners
+	trust      certs.Stamps  // what the files of authorities looked like before they were read
 }
 
 // Apply makes cfg the configuration of the running process: it is built whole, then swapped. What is equal in both goes
@@ -44,23 +52,33 @@ func (s *Server) Apply(cfg *config.Config) (Diff, error) {
 		return Diff{}, errEnding
 	}
 	diff := diffOf(s.present.config, cfg)
-	b := s.build(cfg)
-	err := errors.Join(b.openLogs(), b.openEvents(), b.makeRoutes())
-	if err == nil && s.state == serving {
-		err = b.openListeners()
-	}
+	err := s.replace(cfg)
 	s.countReload(err == nil)
 	if err != nil {
-		b.undo()
 		return Diff{}, err
 	}
-	s.commit(b)
 	return diff, nil
 }
 
+// replace builds cfg and puts it in the place of what there is. s.mu is held.
+func (s *Server) replace(cfg *config.Config) error {
+	b := s.build(cfg)
+	err := errors.Join(b.openLogs(), b.openEvents(), b.openCertificates(), b.makeRoutes())
+	if err == nil && s.state == serving {
+		err = b.openListeners()
+	}
+	if err != nil {
+		b.undo()
+		return err
+	}
+	s.commit(b)
+	return nil
+}
+
 func (s *Server) build(cfg *config.Config) *build {
-	return &build{server: s, generation: generation{
-		config: cfg, upstreams: make(map[string]*pooled), sinks: make(map[string]*sink),
+	return &build{server: s, trust: certs.StampsOf(trustFiles(cfg)), generation: generation{
+		config: cfg, upstreams: make(map[string]*pooled), views: make(map[string]*upstream.View),
+		sinks: make(map[string]*sink),
 	}}
 }
 
@@ -75,10 +93,19 @@ func (b *build) undo() {
 func (s *Server) commit(b *build) {
 	old := s.present
 	s.proxy.Swap(b.snapshot)
+	s.tickets.Use(b.tlsConfigs)
+	s.tickets.Every(b.config.TLS.TicketRotation)
 	for _, set := range b.settings {
 		set.listener.apply(&set)
 	}
 	s.present = &b.generation
+	if old.certs != nil {
+		old.certs.Stop()
+	}
+	if s.state != stopped {
+		b.certs.Watch(watchEvery, s.tellCertificate)
+	}
+	s.trust.Use(b.trust)
 	if e := s.opts.events; e != nil {
 		e.setLevel(b.config.Global.LogLevel)
 		if b.events != nil {

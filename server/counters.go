@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -17,27 +19,43 @@ type counters struct {
 	registry observe.Registry
 
 	mu        sync.Mutex
-	now       sample                 // as of the last collect; guarded by mu
-	past      sample                 // of what a reload took away; guarded by mu
-	reloads   map[bool]uint64        // by success; guarded by mu
-	reloaded  time.Time              // when the last one succeeded; guarded by mu
-	listeners map[string]bool        // those that are registered; guarded by Server.mu
-	upstreams map[string]bool        // guarded by Server.mu
-	sinks     map[*observe.Sink]bool // guarded by Server.mu
+	now       sample          // as of the last collect; guarded by mu
+	past      sample          // of what a reload took away; guarded by mu
+	reloads   map[bool]uint64 // by success; guarded by mu
+	reloaded  time.Time       // when the last one succeeded; guarded by mu
+	swaps     map[bool]uint64 // of certificates, by success; guarded by mu
+	rotations uint64          // of the keys of session tickets; guarded by mu
+	listeners map[string]bool // those that are registered; guarded by Server.mu
+	upstreams map[string]bool // guarded by Server.mu
+
+	h2Upstreams map[string]bool // those whose connections may be HTTP/2; guarded by Server.mu
+
+	sinks map[*observe.Sink]bool // guarded by Server.mu
 }
 
 // sample is what was counted up to some moment.
 type sample struct {
-	engine    engine.Stats
-	proxy     proxy.Stats
-	listeners map[string]listenerStats
-	upstreams map[string]upstream.Stats
+	engine     engine.Stats
+	secure     tlsconn.Stats
+	handshakes handshakes
+	proxy      proxy.Stats
+	listeners  map[string]listenerStats
+	upstreams  map[string]upstream.Stats
+
+	certificates int
+	firstExpiry  int64 // Unix seconds; 0: there is no certificate
 }
 
 // listenerStats are the counters of all addresses of one listener.
 type listenerStats struct {
 	session.ServerStats
+	h2    h2.Stats
 	conns int
+}
+
+func (a *listenerStats) add(o *listenerStats) {
+	a.ServerStats.Add(&o.ServerStats)
+	a.h2.Add(&o.h2)
 }
 
 func newSample() sample {
@@ -65,6 +83,7 @@ func (s *Server) collect() {
 		r.Post(&engine.Task{Run: func(r *engine.Reactor) {
 			defer close(done)
 			addProxy(&now.proxy, s.proxy.Stats(r))
+			now.handshakes.add(&s.handshakes[r.Index()].handshakes)
 			for _, l := range g.listeners {
 				now.addListener(l, r)
 			}
@@ -74,7 +93,13 @@ func (s *Server) collect() {
 		}})
 		<-done
 	}
-	now.engine = s.engine.Stats()
+	for _, c := range g.certs.Certificates() {
+		now.certificates++
+		if at := c.Leaf.NotAfter.Unix(); now.firstExpiry == 0 || at < now.firstExpiry {
+			now.firstExpiry = at
+		}
+	}
+	now.engine, now.secure = s.engine.Stats(), s.secure.Stats()
 	for _, l := range g.listeners {
 		of := now.listeners[l.name]
 		of.conns += l.open.Conns()
@@ -88,8 +113,7 @@ func (s *Server) collect() {
 func (a *sample) addListener(l *listener, r *engine.Reactor) {
 	sum := a.listeners[l.name]
 	for _, one := range l.sessions {
-		st := one.Stats(r)
-		sum.Add(&st)
+		sum.add(&listenerStats{ServerStats: one.Stats(r), h2: one.H2Stats(r)})
 	}
 	a.listeners[l.name] = sum
 }
@@ -134,7 +158,7 @@ func (s *Server) retired(listeners []*listener, upstreams []*pooled) {
 			}
 			for _, u := range upstreams {
 				st := u.Stats(r)
-				st.Idle, st.Connections, st.Waiting = 0, 0, 0
+				st.Idle, st.Connections, st.Waiting, st.Shared = 0, 0, 0, 0
 				gone.addUpstream(u.Name(), st)
 			}
 		}})
@@ -148,9 +172,23 @@ func (s *Server) retired(listeners []*listener, upstreams []*pooled) {
 	}
 	for name, st := range gone.listeners {
 		sum := c.past.listeners[name]
-		sum.Add(&st.ServerStats)
+		sum.add(&st)
 		c.past.listeners[name] = sum
 	}
+}
+
+// certificateSeen counts the change of a certificate's files.
+func (c *counters) certificateSeen(ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.swaps[ok]++
+}
+
+// ticketsRotated counts a change of the keys of session tickets.
+func (c *counters) ticketsRotated() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rotations++
 }
 
 // countReload counts a reload, be it one that changed nothing because of an error.

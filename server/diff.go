@@ -92,7 +92,10 @@ func (e *entry) title() string {
 }
 
 func entries(c *config.Config) []entry {
-	all := []entry{{"global", "", c.Global}, {"log", "", c.Log}, {"websocket", "", c.WebSocket}}
+	all := []entry{{"global", "", c.Global}, {"log", "", c.Log}, {"tls", "", c.TLS}}
+	for _, p := range c.Certificates {
+		all = append(all, entry{"certificate", p.Cert, p})
+	}
 	for _, l := range c.Listeners {
 		all = append(all, entry{"listener", l.Name, l})
 	}
@@ -130,6 +133,45 @@ func restartKeys(old, next *config.Config) []string {
 	if a.Via != b.Via {
 		keys = append(keys, "via")
 	}
+	if a.FIPS != b.FIPS {
+		keys = append(keys, "fips")
+	}
+	if old.TLS.Handshakes != next.TLS.Handshakes {
+		keys = append(keys, "tls.handshakes")
+	}
+	if old.TLS.HandshakeTimeout != next.TLS.HandshakeTimeout {
+		keys = append(keys, "tls.handshake_timeout")
+	}
+	if a.Splice != b.Splice {
+		keys = append(keys, "splice")
+	}
+	return append(keys, socketKeys(old, next)...)
+}
+
+// socketKeys is restartKeys for what belongs to sockets that stay open: those of addresses that both listen on.
+func socketKeys(old, next *config.Config) (keys []string) {
+	opened := make(map[string]*config.Listener)
+	for i := range old.Listeners {
+		for _, a := range old.Listeners[i].Addresses {
+			opened[keyOf(&a)] = &old.Listeners[i]
+		}
+	}
+	timeout, fast := false, false
+	for i := range next.Listeners {
+		l := &next.Listeners[i]
+		for _, a := range l.Addresses {
+			if was := opened[keyOf(&a)]; was != nil {
+				timeout = timeout || was.UserTimeout != l.UserTimeout
+				fast = fast || was.FastOpen != l.FastOpen
+			}
+		}
+	}
+	if timeout {
+		keys = append(keys, "listeners.user_timeout")
+	}
+	if fast {
+		keys = append(keys, "listeners.fast_open")
+	}
 	return keys
 }
 
@@ -146,6 +188,8 @@ func same(a, b reflect.Value) bool {
 			}
 		}
 		return true
+	case reflect.Pointer:
+		return a.IsNil() && b.IsNil() || !a.IsNil() && !b.IsNil() && same(a.Elem(), b.Elem())
 	case reflect.Slice:
 		if a.Len() != b.Len() {
 			return false

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -15,19 +16,21 @@ import (
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // listener is one address that is served. Its sockets stay open as long as some generation names the address; what
 // applies to its connections and requests is exchanged under them.
 //
-//	kernel ─► engine.Listener ─► session (for new connections) ─► service (for new requests) ─► proxy
+//	kernel ─► engine.Listener ─► tlsconn, session (for new connections) ─► service (for new requests) ─► proxy
 type listener struct {
 	key  string // what address it is
 	open *engine.Listener
 
-	session  atomic.Pointer[session.Server]
+	begin    atomic.Pointer[func(c *engine.Conn) engine.Handler] // a new connection
 	service  service
 	name     string                // guarded by Server.mu
+	secured  bool                  // it takes TLS; guarded by Server.mu
 	opts     session.ServerOptions // guarded by Server.mu
 	sessions []*session.Server     // all that were made, for their counters; guarded by Server.mu
 }
@@ -51,30 +54,34 @@ func (s *service) Refused(r *engine.Reactor, peer poller.Addr, status int, cause
 // setting is what a build wants of one listener.
 type setting struct {
 	listener *listener
+	config   *config.Listener
 	name     string
 	opts     session.ServerOptions
 	connsMax int
 	service  *bound
-	engine   *engine.Engine
+	server   *Server
+	secure   *tlsconn.ServerOptions // nil: it takes plain connections alone
 }
 
 // apply puts the setting in place: limits of connections for those that come from now on, the rest for requests.
 func (l *listener) apply(s *setting) {
-	l.name = s.name
+	l.name, l.secured = s.name, s.secure != nil
 	l.service.present.Store(s.service)
 	if l.open != nil {
 		l.open.SetConnsMax(s.connsMax)
 	}
-	if l.session.Load() != nil && l.opts == s.opts {
-		return
+	if len(l.sessions) == 0 || l.opts != s.opts {
+		l.opts = s.opts
+		l.sessions = append(l.sessions, session.NewServer(s.server.engine, &l.service, s.opts))
 	}
-	l.opts = s.opts
-	next := session.NewServer(s.engine, &l.service, s.opts)
-	l.sessions = append(l.sessions, next)
-	l.session.Store(next)
+	begin := l.sessions[len(l.sessions)-1].Accept
+	if s.secure != nil {
+		begin = s.server.secure.Server(*s.secure, s.server.counted(begin))
+	}
+	l.begin.Store(&begin)
 }
 
-func (l *listener) accept(c *engine.Conn) engine.Handler { return l.session.Load().Accept(c) }
+func (l *listener) accept(c *engine.Conn) engine.Handler { return (*l.begin.Load())(c) }
 
 // openListeners keeps the listeners whose address is named again and opens the others. The first failure ends it.
 func (b *build) openListeners() error {
@@ -89,15 +96,17 @@ func (b *build) openListeners() error {
 		if err != nil {
 			return err
 		}
-		to := &bound{b.server.proxy.Service(&proxy.Listener{
-			Name: c.Name, BodyMax: c.Limits.BodySize, Log: logs, Trusted: trustOf(&c.Trusted), Forwarded: c.Forwarded,
-		})}
+		secure, err := b.secureOptions(i)
+		if err != nil {
+			return err
+		}
+		to := &bound{b.server.proxy.Service(proxyListener(c, logs))}
 		for _, a := range c.Addresses {
 			key := keyOf(&a)
 			times[key]++ // port 0 may be given several times
 			key = fmt.Sprintf("%s#%d", key, times[key])
-			set := setting{listener: kept[key], name: c.Name, opts: sessionOptions(&c.Limits),
-				connsMax: c.Limits.Connections, service: to, engine: b.server.engine}
+			set := setting{listener: kept[key], config: c, name: c.Name, opts: sessionOptions(c),
+				connsMax: c.Limits.Connections, service: to, server: b.server, secure: secure}
 			if set.listener == nil {
 				if set.listener, err = b.open(key, &a, &set); err != nil {
 					return fmt.Errorf("listener %s: %w", c.Name, err)
@@ -108,6 +117,25 @@ func (b *build) openListeners() error {
 		}
 	}
 	return nil
+}
+
+// proxyListener returns what the proxy has to know of a listener.
+func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
+	l := &proxy.Listener{
+		Name: c.Name, BodyMax: c.Limits.BodySize, Log: logs, Trusted: trustOf(&c.Trusted), Forwarded: c.Forwarded,
+		Paths: paths[c.Paths], NoGRPC: !c.GRPC, NoWebSocket: !c.WebSocket,
+	}
+	if c.TLS != config.TLSOff {
+		l.HSTS, l.StrictSNI = hstsOf(&c.TLSOptions.HSTS), c.TLSOptions.StrictSNI
+	}
+	if c.RedirectToHTTPS {
+		l.RedirectToHTTPS = uint16(c.HTTPSPort)
+	}
+	return l
+}
+
+var paths = map[string]proxy.Paths{
+	"matched": proxy.PathsMatched, "forwarded": proxy.PathsForwarded, "raw": proxy.PathsRaw,
 }
 
 // trustOf returns whom a listener believes; nil: nobody.
@@ -122,11 +150,14 @@ func keyOf(a *config.Address) string {
 	return fmt.Sprintf("%s %s %d %s", a.Network, a.Host, a.Port, a.Path)
 }
 
-func sessionOptions(l *config.Limits) session.ServerOptions {
+func sessionOptions(c *config.Listener) session.ServerOptions {
+	l := &c.Limits
 	o := session.ServerOptions{
 		Limits:        h1.Limits{HeadBytes: int(l.HeaderSize), FieldCount: l.HeaderCount},
 		HeaderTimeout: l.HeaderTimeout, IdleTimeout: l.IdleTimeout, RequestsMax: l.KeepaliveRequests,
 		BodyRate: l.MinRate, HalfCloseWait: l.HalfCloseWait,
+		H2:  session.H2Options{MaxStreams: c.H2.MaxStreams, IdleTimeout: c.H2.IdleTimeout, MaxAge: l.MaxAge},
+		H2C: slices.Contains(c.Protocols, "h2"), NoH1: !slices.Contains(c.Protocols, "h1"),
 	}
 	if l.MinRate == 0 {
 		o.BodyRate = -1
@@ -144,7 +175,10 @@ func sessionOptions(l *config.Limits) session.ServerOptions {
 func (b *build) open(key string, a *config.Address, set *setting) (*listener, error) {
 	l := &listener{key: key}
 	l.apply(set)
-	o := engine.ListenOptions{DeferAccept: a.Network != "unix", ConnsMax: set.connsMax, V6Only: a.Network == "tcp6"}
+	o := engine.ListenOptions{
+		DeferAccept: a.Network != "unix", ConnsMax: set.connsMax, V6Only: a.Network == "tcp6",
+		FastOpen: set.config.FastOpen, UserTimeout: set.config.UserTimeout,
+	}
 	var err error
 	for _, addr := range addrsOf(a) {
 		o.Addr = addr

@@ -149,11 +149,14 @@ func (explainer) Append(r *observe.Record) {
 
 // hints say what to look at first, by the reason of a record.
 var hints = map[string]string{
-	"backend:connect":    "does it listen there? In a container, localhost is the container itself",
-	"edge:no_backend":    "the name does not resolve, or no backend could be reached",
-	"backend:malformed":  "it does not speak plain HTTP/1 there; is the port for TLS?",
-	"backend:lost":       "it closed the connection without an answer; is the port for TLS?",
-	"backend:first_byte": "it accepted the request and did not answer in time",
+	"backend:connect":     "does it listen there? In a container, localhost is the container itself",
+	"edge:no_backend":     "the name does not resolve, or no backend could be reached",
+	"backend:malformed":   "it does not speak plain HTTP/1 there; if the port is for TLS, write https:// before it",
+	"backend:lost":        "it closed without an answer; if the port is for TLS, write https:// before it",
+	"backend:certificate": "its authority is not known here (ca, ca_file), or it has another name (sni)",
+	"backend:tls":         "it does not speak TLS there, or no version that both know",
+	"backend:tls_alert":   "it refused the connection; does it want a client certificate?",
+	"backend:first_byte":  "it accepted the request and did not answer in time",
 }
 
 // logsOfListener returns the logs of a listener: its own path, none, or those of [log].

@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -39,6 +41,10 @@ var engineRows = []row[engine.Stats]{
 		func(s *engine.Stats) uint64 { return s.BytesIn }},
 	{"edge_sent_bytes_total", "Bytes written, to clients and backends.", "", "",
 		func(s *engine.Stats) uint64 { return s.BytesOut }},
+	{"edge_spliced_bytes_total", "Bytes of those read that went on inside the kernel.", "", "",
+		func(s *engine.Stats) uint64 { return s.BytesSpliced }},
+	{"edge_pipes_refused_total", "Times that there was no pipe to splice with.", "", "",
+		func(s *engine.Stats) uint64 { return s.PipesRefused }},
 	{"edge_loop_ticks_total", "Turns of the event loops.", "", "",
 		func(s *engine.Stats) uint64 { return s.Ticks }},
 	{"edge_loop_events_total", "Events that the kernel reported.", "", "",
@@ -100,6 +106,19 @@ var proxyRows = []row[proxy.Stats]{
 	{"edge_shed_total", "", "reason", "requests", func(s *proxy.Stats) uint64 { return s.Shed }},
 }
 
+var secureRows = []row[tlsconn.Stats]{
+	{"edge_tls_sessions_resumed_total", "Sessions that TLS took up again, those with backends among them.", "", "",
+		func(s *tlsconn.Stats) uint64 { return s.Resumed }},
+	{"edge_tls_handshakes_failed_total", "TLS handshakes that failed, those with backends among them.",
+		"reason", "refused", func(s *tlsconn.Stats) uint64 { return s.Failed }},
+	{"edge_tls_handshakes_failed_total", "", "reason", "timeout", func(s *tlsconn.Stats) uint64 { return s.Timeouts }},
+	{"edge_tls_handshakes_failed_total", "", "reason", "crowded", func(s *tlsconn.Stats) uint64 { return s.Crowded }},
+	{"edge_tls_handshakes_failed_total", "", "reason", "left", func(s *tlsconn.Stats) uint64 { return s.Left }},
+	{"edge_tls_plain_total", "Connections without TLS where it can be spoken.", "result", "taken",
+		func(s *tlsconn.Stats) uint64 { return s.Plain }},
+	{"edge_tls_plain_total", "", "result", "refused", func(s *tlsconn.Stats) uint64 { return s.Refused }},
+}
+
 var listenerRows = []row[listenerStats]{
 	{"edge_listener_requests_total", "Requests that came in.", "", "",
 		func(s *listenerStats) uint64 { return s.Requests }},
@@ -115,6 +134,10 @@ var listenerRows = []row[listenerStats]{
 		func(s *listenerStats) uint64 { return s.HalfClosed }},
 	{"edge_listener_tunnels_total", "Connections that became tunnels.", "", "",
 		func(s *listenerStats) uint64 { return s.Tunnels }},
+	{"edge_listener_h2_connections_total", "Connections that spoke HTTP/2.", "", "",
+		func(s *listenerStats) uint64 { return s.H2 }},
+	{"edge_listener_h2_shed_total", "Streams of HTTP/2 refused for want of memory.", "", "",
+		func(s *listenerStats) uint64 { return s.Shed }},
 }
 
 var upstreamRows = []row[upstream.Stats]{
@@ -138,6 +161,10 @@ var upstreamRows = []row[upstream.Stats]{
 		func(s *upstream.Stats) uint64 { return s.Wanted }},
 	{"edge_upstream_given_total", "Idle connections given to other event loops.", "", "",
 		func(s *upstream.Stats) uint64 { return s.Given }},
+	{"edge_upstream_h2_gone_away_total", "Connections of HTTP/2 that the backend let end.", "", "",
+		func(s *upstream.Stats) uint64 { return s.GoneAway }},
+	{"edge_upstream_yielded_total", "Connections closed for requests that wait on another event loop.", "", "",
+		func(s *upstream.Stats) uint64 { return s.Yielded }},
 	{"edge_upstream_taken_over_total", "Requests that got an idle connection of another event loop.", "", "",
 		func(s *upstream.Stats) uint64 { return s.TakenOver }},
 	{"edge_upstream_wants_failed_total", "Idle connections asked for in vain.", "reason", "none",
@@ -160,10 +187,12 @@ var upstreamRows = []row[upstream.Stats]{
 func (c *counters) init(s *Server) {
 	c.now, c.past = newSample(), newSample()
 	c.reloads = make(map[bool]uint64)
-	c.listeners, c.upstreams = make(map[string]bool), make(map[string]bool)
+	c.listeners, c.upstreams, c.h2Upstreams = make(map[string]bool), make(map[string]bool), make(map[string]bool)
 	c.sinks = make(map[*observe.Sink]bool)
 	register(c, engineRows, nil, func() engine.Stats { return c.now.engine })
 	register(c, proxyRows, nil, func() proxy.Stats { return c.now.proxy })
+	register(c, secureRows, nil, func() tlsconn.Stats { return c.now.secure })
+	c.initCertificates(s)
 	for result, ok := range map[string]bool{"success": true, "failure": false} {
 		c.registry.CounterFunc("edge_config_reloads_total", "Reloads of the configuration.", func() uint64 {
 			c.mu.Lock()
@@ -181,6 +210,31 @@ func (c *counters) init(s *Server) {
 	c.gauge("edge_loop_slowest_tick_seconds", "The longest turn of an event loop so far.", nil,
 		func() float64 { return time.Duration(c.now.engine.SlowestTick).Seconds() })
 	c.gauge("edge_loops", "Event loops.", nil, func() float64 { return float64(len(s.engine.Reactors())) })
+}
+
+// initCertificates registers what is counted of certificates and session tickets.
+func (c *counters) initCertificates(s *Server) {
+	c.initHandshakes()
+	c.swaps = make(map[bool]uint64)
+	for result, ok := range map[string]bool{"success": true, "failure": false} {
+		swaps := func() uint64 {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return c.swaps[ok]
+		}
+		c.registry.CounterFunc("edge_certificate_changes_total", "Changes of the files of certificates.", swaps,
+			observe.Label{Name: "result", Value: result})
+	}
+	c.registry.CounterFunc("edge_tls_ticket_rotations_total", "Changes of the keys of session tickets.", func() uint64 {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.rotations
+	})
+	c.gauge("edge_tls_handshakes_active", "TLS handshakes in progress.", nil,
+		func() float64 { return float64(c.now.secure.Current) })
+	c.gauge("edge_certificates", "Certificates in use.", nil, func() float64 { return float64(c.now.certificates) })
+	c.gauge("edge_certificate_first_expiry_timestamp_seconds", "When the first certificate expires.", nil,
+		func() float64 { return float64(c.now.firstExpiry) })
 }
 
 // register lists rows whose values stand in what get returns. get is called with c.mu held.
@@ -226,6 +280,12 @@ func (c *counters) follow(g *generation) {
 			c.upstreams[name] = true
 			c.addUpstream(name)
 		}
+		if name := u.Name(); u.Options().Protocol != upstream.H1 && !c.h2Upstreams[name] {
+			c.h2Upstreams[name] = true
+			register(c, upstreamH2Rows, []observe.Label{{Name: "upstream", Value: name}}, func() h2.Stats {
+				return c.upstream(name).H2
+			})
+		}
 	}
 }
 
@@ -233,7 +293,12 @@ func (c *counters) addListener(name string) {
 	labels := []observe.Label{{Name: "listener", Value: name}}
 	register(c, listenerRows, labels, func() listenerStats {
 		sum, past := c.now.listeners[name], c.past.listeners[name]
-		sum.Add(&past.ServerStats)
+		sum.add(&past)
+		return sum
+	})
+	register(c, h2Rows, labels, func() h2.Stats {
+		sum, past := c.now.listeners[name].h2, c.past.listeners[name].h2
+		sum.Add(&past)
 		return sum
 	})
 	c.gauge("edge_connections", "Connections of clients open.", labels,
@@ -242,15 +307,11 @@ func (c *counters) addListener(name string) {
 
 func (c *counters) addUpstream(name string) {
 	labels := []observe.Label{{Name: "upstream", Value: name}}
-	register(c, upstreamRows, labels, func() upstream.Stats {
-		both := newSample()
-		both.addUpstream(name, c.now.upstreams[name])
-		both.addUpstream(name, c.past.upstreams[name])
-		return both.upstreams[name]
-	})
+	register(c, upstreamRows, labels, func() upstream.Stats { return c.upstream(name) })
 	for state, read := range map[string]func(upstream.Stats) int{
 		"idle":   func(s upstream.Stats) int { return s.Idle },
-		"active": func(s upstream.Stats) int { return s.Connections - s.Idle },
+		"active": func(s upstream.Stats) int { return s.Connections - s.Idle - s.Shared },
+		"shared": func(s upstream.Stats) int { return s.Shared },
 	} {
 		c.gauge("edge_upstream_connections", "Connections to backends open.",
 			append(labels[:1:1], observe.Label{Name: "state", Value: state}),
@@ -258,6 +319,13 @@ func (c *counters) addUpstream(name string) {
 	}
 	c.gauge("edge_upstream_waiting", "Requests that wait for a connection to a backend.", labels,
 		func() float64 { return float64(c.now.upstreams[name].Waiting) })
+}
+
+// upstream returns what the upstreams of that name have counted. c.mu is held.
+func (c *counters) upstream(name string) upstream.Stats {
+	sum, past := c.now.upstreams[name], c.past.upstreams[name]
+	sum.Add(&past)
+	return sum
 }
 
 // totals shows a registry in one line of the event log: what is not zero.

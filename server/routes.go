@@ -22,7 +22,7 @@ func (b *build) makeRoutes() error {
 	list := b.config.Routes
 	f := b.config.Fallback
 	if (f.Kind != config.DestStatus || f.Status != 404) && !slices.ContainsFunc(list, takesAll) {
-		rest := config.Route{Name: "default", Path: "/", Dest: f, WebSocket: b.config.WebSocket}
+		rest := config.Route{Name: "default", Path: "/", Dest: f}
 		list = append(slices.Clip(list), rest)
 	}
 	for i := range list {
@@ -51,7 +51,10 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	r = proxy.Route{
 		Name: c.Name, Host: c.Host, Path: c.Path, Exact: c.PathKind == config.PathExact, Methods: c.Methods,
 		Header: conditions(c.Header), Query: conditions(c.Query), Weight: c.Weight,
-		Tunnels: proxy.Tunnels{NoWebSocket: !c.WebSocket, Protocols: c.Upgrades}, Total: c.Total,
+		Total: c.Total,
+		Tunnels: proxy.Tunnels{
+			NoWebSocket: c.WebSocket == config.Off, ByListener: c.WebSocket == config.Unset, Protocols: c.Upgrades,
+		},
 	}
 	if c.Rewrite != (config.Rewrite{}) {
 		w := proxy.Rewrite(c.Rewrite)
@@ -59,10 +62,8 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	}
 	switch c.Dest.Kind {
 	case config.DestUpstream:
-		u := &b.config.Upstreams[c.Dest.Upstream]
-		r.To = proxy.ToHost(b.upstream(u, c).Upstream, hostOf(u))
-		if r.Total == 0 {
-			r.Total = u.Timeouts.Total
+		if err := b.toUpstream(&r, c); err != nil {
+			return r, err
 		}
 	case config.DestRedirect:
 		if r.To, err = proxy.Redirect(c.Dest.Location, c.Dest.Status); err != nil {
@@ -79,6 +80,56 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	}
 	r.Log, err = b.logsOfRoute(c)
 	return r, err
+}
+
+// toUpstream makes r lead to the upstream of c. A route of gRPC speaks HTTP/2 to its backends; where the listener says
+// that there is gRPC, requests of that type do.
+func (b *build) toUpstream(r *proxy.Route, c *config.Route) error {
+	u := &b.config.Upstreams[c.Dest.Upstream]
+	protocol := u.Protocol
+	if c.GRPC == config.On {
+		protocol = "h2"
+	}
+	to, err := b.upstream(u, c, protocol)
+	if err != nil {
+		return err
+	}
+	r.To = b.destination(to, u, c)
+	if r.Total == 0 {
+		r.Total = u.Timeouts.Total
+	}
+	r.GRPCByListener = c.GRPC == config.Unset
+	r.GRPC = c.GRPC == config.On || r.GRPCByListener && b.anyGRPC()
+	if r.GRPC && protocol != "h2" {
+		if to, err = b.upstream(u, c, "h2"); err != nil {
+			return err
+		}
+		r.GRPCTo = b.destination(to, u, c)
+	}
+	return nil
+}
+
+// destination leads to p, which was made of u: with turns of its own when c says how it balances. They go on when a
+// reload has the same route to the same pool.
+func (b *build) destination(p *pooled, u *config.Upstream, c *config.Route) proxy.Destination {
+	if c.LoadBalancing == "" {
+		return proxy.ToHost(p.Upstream, hostOf(u))
+	}
+	id := fmt.Sprintf("%s %q %q", p.id, c.Name, c.Host)
+	v := b.views[id]
+	if v == nil {
+		v = b.server.present.views[id]
+	}
+	if v == nil {
+		v = p.View()
+	}
+	b.views[id] = v
+	return proxy.ToView(v, hostOf(u))
+}
+
+// anyGRPC reports whether a listener says that there is gRPC.
+func (b *build) anyGRPC() bool {
+	return slices.ContainsFunc(b.config.Listeners, func(l config.Listener) bool { return l.GRPC })
 }
 
 // hostOf returns the Host for the backends of u, as proxy.ToHost wants it.

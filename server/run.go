@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/fips140"
 	"fmt"
 	"log/slog"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // RunOptions are what Run has beside the configuration. The zero value is good.
@@ -28,13 +30,18 @@ type RunOptions struct {
 
 // Run serves cfg until a signal ends it: it is the whole life of the process. It takes over the process: its signals,
 // its default logger, GOMAXPROCS and the memory limit. The error says why it could not start, or what it could not
-// finish.
+// finish. With fips = true the process begins again, unless it began with that mode on.
 //
 //	SIGHUP             read the configuration again and apply it
 //	SIGUSR1            open the log files again
 //	SIGTERM, SIGQUIT   accept nothing new, let requests end within grace_period, end; a second one ends at once
 //	SIGINT             end at once
 func Run(cfg *config.Config, o RunOptions) error {
+	if cfg.Global.FIPS {
+		if err := enterFIPS(); err != nil {
+			return err
+		}
+	}
 	signal.Ignore(syscall.SIGPIPE) // a reader of our log that goes away is an error of that write, not our end
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGINT)
@@ -61,6 +68,9 @@ func Run(cfg *config.Config, o RunOptions) error {
 		return err
 	}
 	defer removePID(cfg.Global.PIDFile)
+	if fips140.Enabled() {
+		slog.Info("cryptography by FIPS 140-3", "module", tlsconn.ProviderName())
+	}
 	s.sayListening()
 	if o.Started != nil {
 		o.Started(s)

@@ -10,11 +10,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // readMax is above the largest head that a configuration can allow, so that it is refused with 431 and not cut off.
@@ -28,6 +30,10 @@ type Options struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Explain tells the event log of every request that failed: for one person at a terminal.
 	Explain bool
+	// StateDir is where what edge makes itself is kept; "": STATE_DIRECTORY, /var/lib/edge, or below the home.
+	StateDir string
+	// TicketKeys are the keys of session tickets to begin with, as another process had them; none: new ones.
+	TicketKeys [][32]byte
 
 	events *eventLog
 }
@@ -35,9 +41,15 @@ type Options struct {
 // Server is one process put together from a configuration.
 // Safe for any goroutine, except those of its reactors.
 type Server struct {
-	opts     Options
-	engine   *engine.Engine
-	proxy    *proxy.Proxy
+	opts    Options
+	engine  *engine.Engine
+	proxy   *proxy.Proxy
+	secure  *tlsconn.Handshaker
+	tickets *certs.Tickets
+	trust   *certs.Follower // set by New
+
+	handshakes []handshakesLocal // by Reactor.Index
+
 	counters counters
 
 	mu      sync.Mutex
@@ -60,6 +72,7 @@ const (
 func New(cfg *config.Config, o Options) (*Server, error) {
 	e, err := engine.New(engine.Options{
 		Reactors: reactorsOf(cfg), ReadMax: readMax, Memory: cfg.Global.MemoryLimit / 2,
+		SpliceMin: orNone(cfg.Global.Splice),
 	})
 	if err != nil {
 		return nil, err
@@ -70,13 +83,19 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	}
 	s := &Server{opts: o, engine: e, proxy: proxy.New(e, empty), present: &generation{config: &config.Config{}}}
 	s.proxy.SetName(viaOf(cfg))
+	s.secure = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{
+		Max: cfg.TLS.Handshakes, Timeout: cfg.TLS.HandshakeTimeout,
+	})
+	s.handshakes = make([]handshakesLocal, len(e.Reactors()))
+	s.tickets = certs.NewTickets(o.TicketKeys, s.counters.ticketsRotated)
 	s.counters.init(s)
 	b := s.build(cfg)
-	if err := errors.Join(b.openLogs(), b.makeRoutes()); err != nil {
+	if err := errors.Join(b.openLogs(), b.openCertificates(), b.makeRoutes()); err != nil {
 		b.undo()
 		e.Stop()
 		return nil, err
 	}
+	s.trust = certs.Follow(watchEvery, s.trustChanged)
 	s.commit(b)
 	return s, nil
 }
@@ -104,7 +123,7 @@ func (s *Server) Start() error {
 		return errEnding
 	}
 	b := s.build(s.present.config)
-	err := errors.Join(b.openLogs(), b.makeRoutes())
+	err := errors.Join(b.openLogs(), b.openCertificates(), b.makeRoutes())
 	if err == nil {
 		err = b.openListeners()
 	}
@@ -124,7 +143,7 @@ func (s *Server) Addresses() []Address {
 	defer s.mu.Unlock()
 	var all []Address
 	for _, l := range s.present.listeners {
-		all = append(all, Address{l.name, l.open.Addr()})
+		all = append(all, Address{l.name, l.open.Addr(), l.secured})
 	}
 	return all
 }
@@ -133,6 +152,18 @@ func (s *Server) Addresses() []Address {
 type Address struct {
 	Listener string
 	Addr     poller.Addr
+	TLS      bool // it takes TLS
+}
+
+// TicketKeys returns the keys of session tickets, for Options.TicketKeys of another process. They open the sessions of
+// clients: a secret.
+func (s *Server) TicketKeys() [][32]byte { return s.tickets.Keys() }
+
+// AuthorityPath returns the file of the internal authority that certificates are of; "" when there is none.
+func (s *Server) AuthorityPath() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.present.authority
 }
 
 // Conns returns how many connections of clients are open.
@@ -151,6 +182,7 @@ func (s *Server) Drain(grace time.Duration) bool {
 
 // Stop closes what is open and ends the reactors; the access logs are written to their end. A second call does nothing.
 func (s *Server) Stop() error {
+	s.trust.Stop() // it takes mu
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == stopped {
@@ -159,6 +191,10 @@ func (s *Server) Stop() error {
 	s.collect()
 	s.state = stopped
 	s.engine.Stop()
+	s.tickets.Stop()
+	if s.present.certs != nil {
+		s.present.certs.Stop()
+	}
 	for _, u := range s.present.upstreams {
 		u.names.Stop()
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"time"
 
@@ -22,13 +23,18 @@ const firstLookup = time.Second
 type pooled struct {
 	*upstream.Upstream
 	names *upstream.Resolver
+	id    string // its options
 }
 
 // upstream returns the upstream for u as c uses it: the running one with equal options, if there is one. A route that
 // waits longer or shorter than others for the same backends has a pool of its own, since the timeouts are part of the
 // options.
-func (b *build) upstream(u *config.Upstream, c *config.Route) *pooled {
-	o := upstreamOptions(u)
+func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (*pooled, error) {
+	o, err := b.upstreamOptions(u)
+	if err != nil {
+		return nil, err
+	}
+	o.Protocol = protocols[protocol]
 	if c.FirstByte > 0 {
 		o.Client.FirstByte = c.FirstByte
 	}
@@ -44,7 +50,7 @@ func (b *build) upstream(u *config.Upstream, c *config.Route) *pooled {
 		p = b.server.present.upstreams[id]
 	}
 	if p == nil {
-		p = &pooled{Upstream: upstream.New(b.server.engine, o)}
+		p = &pooled{Upstream: upstream.New(b.server.engine, o), id: id}
 		b.lookUp(p, u)
 		b.unresolved = append(b.unresolved, p)
 		b.fresh = append(b.fresh, func() {
@@ -53,25 +59,66 @@ func (b *build) upstream(u *config.Upstream, c *config.Route) *pooled {
 		})
 	}
 	b.upstreams[id] = p
-	return p
+	return p, nil
 }
 
-func upstreamOptions(u *config.Upstream) upstream.Options {
+var protocols = map[string]upstream.Protocol{"h1": upstream.H1, "h2": upstream.H2, "auto": upstream.Auto}
+
+func (b *build) upstreamOptions(u *config.Upstream) (upstream.Options, error) {
 	o := upstream.Options{
 		Name: u.Name, Idle: orNone(u.Pool.Idle), IdleTimeout: u.Pool.IdleTimeout, Connect: u.Timeouts.Connect,
 		Client:   session.ClientOptions{FirstByte: u.Timeouts.FirstByte, BetweenBytes: u.Timeouts.Read},
 		Lifetime: u.Pool.MaxLifetime, Requests: u.Pool.MaxRequests,
 		PerBackend: u.Pool.MaxPerBackend, Queue: orNone(u.Pool.Queue), QueueTimeout: u.Pool.QueueTimeout,
 		Retries: orNone(u.Retry.Attempts), RetryBuffer: orNone(int(u.Retry.Buffer)),
+		UserTimeout: u.UserTimeout, FastOpen: u.FastOpen,
 	}
 	for _, backend := range u.Backends {
 		o.Backends = append(o.Backends, upstream.Backend{Address: backend.String(), Weight: backend.Weight})
 	}
-	return o
+	if !u.TLS.On {
+		return o, nil
+	}
+	var err error
+	o.Handshaker = b.server.secure
+	o.TLS, err = b.upstreamTLS(&u.TLS)
+	for _, backend := range o.Backends {
+		if err == nil {
+			err = o.TLS.Check(backend.Address)
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("upstream %s: TLS: %w", u.Name, err)
+	}
+	return o, err
+}
+
+// upstreamTLS reads what secures the connections of an upstream.
+func (b *build) upstreamTLS(c *config.UpstreamTLS) (t upstream.TLS, err error) {
+	t = upstream.TLS{On: true, ServerName: c.SNI, Insecure: !c.Verify}
+	ca := c.CA
+	if ca == "" {
+		ca = b.config.Global.CAFile
+	}
+	key := c.Key
+	if key == "" {
+		key = c.Cert
+	}
+	for path, to := range map[string]*string{ca: &t.CA, c.Cert: &t.Certificate, key: &t.Key} {
+		if path == "" {
+			continue
+		}
+		text, e := os.ReadFile(path)
+		if e != nil {
+			err = e
+		}
+		*to = string(text)
+	}
+	return t, err
 }
 
 // orNone turns the 0 of a configuration, which means none, into what options mean by none.
-func orNone(n int) int {
+func orNone[N int | int64](n N) N {
 	if n == 0 {
 		return -1
 	}

@@ -1,12 +1,14 @@
 package session
 
 import (
+	"errors"
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // ClientOptions bound what an origin may do. The zero value is good. Immutable once used.
@@ -41,6 +43,8 @@ type Client struct {
 	body     bodyWriter
 	owed     int
 	uses     uint32
+	relay    *relaying     // of answers; nil until there was one
+	stood    int64         // see StoodAt
 	keep     time.Duration // what the origin promises for an idle connection; 0: nothing
 
 	responseDone bool
@@ -67,11 +71,24 @@ func (c *Client) Dial(r *engine.Reactor, to poller.Addr, o *engine.DialOptions) 
 	return err
 }
 
+// DialTLS is Dial for a connection that is secured. ALPN in co must not offer anything but HTTP/1.1.
+func (c *Client) DialTLS(
+	r *engine.Reactor, to poller.Addr, o *engine.DialOptions, hs *tlsconn.Handshaker, co *tlsconn.ClientOptions,
+) error {
+	conn, err := hs.Dial(r, to, c, o, co)
+	c.conn = conn
+	return err
+}
+
 // Uses returns how many requests were opened on c.
 func (c *Client) Uses() int { return int(c.uses) }
 
 // Stood reports whether the connection was ever established.
 func (c *Client) Stood() bool { return c.opened }
+
+// StoodAt returns the reactor time at which the connection that c dialled was established, its handshake included; 0
+// while it is not, and where c did not dial it.
+func (c *Client) StoodAt() int64 { return c.stood }
 
 // Usable reports whether a request may be opened: nothing is in progress, and nothing came or broke meanwhile.
 func (c *Client) Usable() bool {
@@ -100,7 +117,7 @@ func (c *Client) SetIdleTimeout(d time.Duration) { c.conn.SetTimeout(d) }
 
 // OnOpen starts the deadline of the exchange that waited for the connection, and lets its body come.
 func (c *Client) OnOpen(conn *engine.Conn) {
-	c.opened = true
+	c.opened, c.stood = true, conn.Reactor().Now()
 	if c.receiver != nil {
 		c.await()
 		c.receiver.OnSendable(c)
@@ -140,6 +157,7 @@ func orDefault(d time.Duration) time.Duration {
 
 // OnData decodes an answer. Bytes that nobody asked for end the connection.
 func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
+	heard := false
 	for used < len(in) {
 		if c.receiver == nil || c.responseDone {
 			c.unasked = true
@@ -156,6 +174,7 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 		if ev == h1.NeedMore {
 			break
 		}
+		heard = true
 		c.dispatch(ev, body)
 		if !conn.Open() {
 			return len(in)
@@ -163,6 +182,8 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	}
 	if c.owed > 0 {
 		conn.PauseRead()
+	}
+	if heard && c.receiver != nil && !c.responseDone || c.owed > 0 {
 		c.await()
 	}
 	return used
@@ -186,9 +207,6 @@ func (c *Client) dispatch(ev h1.Event, body []byte) {
 			return
 		}
 		c.responseDone = end
-		if !end {
-			c.await()
-		}
 		r.OnHead(c, c.head, end)
 	case ev&h1.Trailers != 0:
 		c.responseDone = end
@@ -196,9 +214,6 @@ func (c *Client) dispatch(ev h1.Event, body []byte) {
 	default:
 		c.responseDone = end
 		c.owed += len(body)
-		if !end {
-			c.conn.SetTimeout(c.between())
-		}
 		r.OnData(c, body, end)
 	}
 	c.calling = false
@@ -246,6 +261,9 @@ func (c *Client) OnEOF(conn *engine.Conn) {
 	if r := c.receiver; r != nil {
 		ev, err := c.dec.EOF()
 		switch {
+		case err == nil && ev&h1.End != 0 && conn.Truncated():
+			// RFC 9112 §9.8: what only the end of a secured connection delimits is whole behind a closure alert alone.
+			c.fail(Truncated, errNoCloseNotify)
 		case err == nil && ev&h1.End != 0:
 			c.closing = true
 			c.responseDone = true
@@ -261,6 +279,9 @@ func (c *Client) OnEOF(conn *engine.Conn) {
 	}
 	conn.Close(engine.ErrClosed)
 }
+
+// errNoCloseNotify is why an answer is not whole although its connection has ended.
+var errNoCloseNotify = errors.New("the connection was cut: FIN without close_notify")
 
 // OnClose resets the exchange that was in progress and tells the owner.
 func (c *Client) OnClose(_ *engine.Conn, cause error) {
@@ -385,3 +406,6 @@ func (c *Client) Peer() poller.Addr { return c.conn.Peer() }
 
 // Local is the address of our end.
 func (c *Client) Local() poller.Addr { return c.conn.Local() }
+
+// Digest is what is known of a secured connection.
+func (c *Client) Digest() *tlsconn.Digest { return tlsconn.DigestOf(c.conn) }

@@ -1,9 +1,8 @@
 // Package session joins connections and messages: one Stream contract over all versions of HTTP, for both ends.
 //
-// A Server takes connections of a listener and makes Streams of the requests that come in; a Client is one connection
-// to an origin on which requests are opened. Both drive a codec that does no I/O over an engine.Conn that knows no
-// HTTP.
-// Routes, retries and upstreams are not its business: that is package proxy.
+// A Server takes connections of a listener and makes Streams of the requests that come in; a Client or a Mux is one
+// connection to an origin on which requests are opened. All drive a codec that does no I/O over an engine.Conn that
+// knows no HTTP. Routes, retries and upstreams are not its business: that is package proxy.
 //
 // # The contract
 //
@@ -27,16 +26,30 @@
 //
 // # Back-pressure
 //
-// What OnData delivers is owed until Release: while something is owed, the session does not read on. A proxy releases
-// at once what the other side took and did not congest, and the rest in OnSendable.
+// What OnData delivers is owed until Release: while something is owed, the session does not read on, or lets the window
+// of HTTP/2 close. A proxy releases at once what the other side took and did not congest, and the rest in OnSendable.
 //
 // # Ownership
 //
 // Everything runs on the reactor that owns the connection. Heads and bytes that a Receiver is given are borrowed until
 // it returns; a head is kept by MoveTo.
 //
+// # HTTP/2
+//
+// A connection carries many exchanges, each a Stream of its own; to who uses them nothing is different. A Server takes
+// HTTP/2 where ALPN agreed upon it, or where a connection without TLS begins with its preface (ServerOptions.H2C). A
+// Mux is a connection to an origin that many exchanges share; a Probe finds out which version an origin speaks.
+//
+//	engine.Conn ── link ── h2.Conn        all that a tick produces, for any number of streams, is one write
+//	                 ├── Stream ── Receiver
+//	                 └── Stream ── Receiver     turns by RFC 9218 where the queue or a window is full
+//
+// Release opens the window of one stream: who takes nothing stops nobody else. A reset costs its stream, not the
+// connection. One timer serves all deadlines of a connection.
+//
 // # Limits
 //
-// h1.Limits for what is parsed, ServerOptions and ClientOptions for times. Pipelined requests are answered in order:
-// the next is not looked at before the present one is done, so they hold no more than the engine's read buffer.
+// h1.Limits for what is parsed, ServerOptions, H2Options, ClientOptions and MuxOptions for times and numbers; see
+// docs/limits.md. Pipelined requests of HTTP/1 are answered in order: the next is not looked at before the present one
+// is done, so they hold no more than the engine's read buffer.
 package session

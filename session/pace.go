@@ -21,7 +21,10 @@ var ErrSlowBody = errors.New("the request body took too long")
 // bytes, not while these wait for us, and grows with each byte.
 //
 //	since != 0 <=> it shrinks, from that time of the reactor on
-type pace struct{ credit, since int64 }
+type pace struct {
+	credit, since int64
+	unhurried     bool // by Unhurry
+}
 
 // begin gives the credit that every body begins with.
 func (p *pace) begin() { p.credit, p.since = int64(bodyGrace), 0 }
@@ -33,6 +36,22 @@ func (p *pace) paid(n int, perByte, limit, now int64) {
 		p.since = 0
 	}
 	p.credit = min(p.credit+int64(n)*perByte, limit)
+}
+
+// Unhurried is a Stream whose peer may take its time with its body: one of messages, which come when there is something
+// to say.
+type Unhurried interface {
+	// Unhurry lifts the least rate off the body that is to come. Its silence is bounded like that of a tunnel, until
+	// the answer begins: from then on who answers says how long it lasts.
+	Unhurry()
+}
+
+// Unhurry lifts the least rate off a request body.
+func (s *h2Stream) Unhurry() {
+	s.pace.unhurried = true
+	if !s.calling && s.receiver != nil {
+		s.link.end.await(s)
+	}
 }
 
 // left returns what the client may still take, at least 1; from now on the credit shrinks.
@@ -81,7 +100,7 @@ func (s *serverConn) slowBody() {
 	s.server.local[s.conn.Reactor().Index()].stats.SlowBodies++
 	s.fail(Timeout, ErrSlowBody)
 	if s.body.framing != noHead {
-		s.conn.Close(ErrSlowBody)
+		s.cutOff(ErrSlowBody)
 		return
 	}
 	s.conn.Commit(appendRefusal(s.conn.Reserve(refusalRoom), 408, ErrSlowBody, s.verb == message.VerbHead))

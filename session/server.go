@@ -3,52 +3,16 @@ package session
 import (
 	"bytes"
 	"errors"
-	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// ServerOptions bound what clients may do. The zero value is good. Immutable after NewServer.
-type ServerOptions struct {
-	Limits        h1.Limits
-	HeaderTimeout time.Duration // for a whole head, from its first byte or from the connection's start; 0: 10 s
-	BodyTimeout   time.Duration // between two reads of a request body; 0: 60 s
-	SendTimeout   time.Duration // for a client to take what congests its connection; 0: 60 s
-	IdleTimeout   time.Duration // between two requests; 0: 60 s
-	RequestsMax   int           // on one connection; 0: no limit
-	BodyRate      int64         // bytes a second that a request body must come with on average; 0: 240; below 0: any
-	// HalfCloseWait is how long the answer to a client that sent FIN behind a whole request may take to begin: such a
-	// client has half closed its connection, or it has left. 0: 1 s; HalfCloseLeaves and HalfCloseStays decide at once.
-	HalfCloseWait time.Duration
-}
-
-// Values of HalfCloseWait.
-const (
-	HalfCloseLeaves time.Duration = 1  // FIN means that the client has left, as nginx takes it
-	HalfCloseStays  time.Duration = -1 // FIN means nothing, as HAProxy takes it
-)
-
-func (o *ServerOptions) setDefaults() {
-	for _, d := range []struct {
-		v *time.Duration
-		d time.Duration
-	}{
-		{&o.HeaderTimeout, 10 * time.Second}, {&o.BodyTimeout, time.Minute},
-		{&o.SendTimeout, time.Minute}, {&o.IdleTimeout, time.Minute}, {&o.HalfCloseWait, time.Second},
-	} {
-		if *d.v == 0 {
-			*d.v = d.d
-		}
-	}
-	if o.BodyRate == 0 {
-		o.BodyRate = bodyRateDefault
-	}
-}
-
-// Server speaks HTTP/1 with the clients of a listener.
+// Server speaks HTTP/1 and HTTP/2 with the clients of a listener.
 // Immutable after NewServer, but for what it keeps for each reactor.
 type Server struct {
 	opts    ServerOptions
@@ -60,48 +24,44 @@ type Server struct {
 // serverLocal is what the connections of one reactor share.
 // Owned by its reactor.
 type serverLocal struct {
-	head  message.Head // lent to the decoder
-	stats ServerStats
-	_     [64]byte // reactors count at the same time: keep them off each other's cache line
-}
-
-// ServerStats are the counters of a Server on one reactor.
-type ServerStats struct {
-	Requests   uint64
-	Malformed  uint64 // requests refused by the codec
-	Timeouts   uint64 // heads and bodies that did not come in time
-	SlowBodies uint64 // those of them that were bodies below the least rate, or silent
-	Unread     uint64 // connections closed because the answer was done before the request
-	HalfClosed uint64 // exchanges given up because the client sent FIN and no answer began in time
-	Tunnels    uint64 // connections that became tunnels
-}
-
-// Add adds b to s.
-func (s *ServerStats) Add(b *ServerStats) {
-	s.Requests += b.Requests
-	s.Malformed += b.Malformed
-	s.Timeouts += b.Timeouts
-	s.SlowBodies += b.SlowBodies
-	s.Unread += b.Unread
-	s.HalfClosed += b.HalfClosed
-	s.Tunnels += b.Tunnels
+	head    message.Head // lent to the decoder
+	stats   ServerStats
+	streams streamPool
+	arena   h2.Arena
+	codec   h2.Options
+	_       [64]byte // reactors count at the same time: keep them off each other's cache line
 }
 
 // NewServer makes a Server for the connections of e. service is asked for a Receiver for each request.
 func NewServer(e *engine.Engine, service Service, o ServerOptions) *Server {
 	o.setDefaults()
-	return &Server{opts: o, service: service, perByte: o.perByte(), local: make([]serverLocal, len(e.Reactors()))}
+	s := &Server{opts: o, service: service, perByte: o.perByte(), local: make([]serverLocal, len(e.Reactors()))}
+	for i := range s.local {
+		s.local[i].codec = o.codec(&s.local[i].arena)
+	}
+	return s
 }
 
-// Accept makes the handler of a connection: the function that Engine.Listen wants.
+// Accept makes the handler of a connection: the function that Engine.Listen, or a tlsconn.Handshaker, wants. What TLS
+// agreed upon decides the version; without it the first bytes do, where H2C allows HTTP/2.
 func (s *Server) Accept(c *engine.Conn) engine.Handler {
+	d := tlsconn.DigestOf(c)
+	if s.opts.NoH1 || d != nil && d.ALPN == "h2" {
+		return s.newH2(c)
+	}
 	h := &serverConn{server: s, conn: c}
 	h.dec.InitRequests(&s.opts.Limits)
+	if s.opts.H2C && d == nil {
+		return (*sniffer)(h)
+	}
 	return h
 }
 
 // Stats returns the counters on r. On r only.
 func (s *Server) Stats(r *engine.Reactor) ServerStats { return s.local[r.Index()].stats }
+
+// H2Stats returns the counters of the codec of HTTP/2 on r, abuse among them. On r only.
+func (s *Server) H2Stats(r *engine.Reactor) h2.Stats { return s.local[r.Index()].arena.Stats }
 
 // serverConn is one HTTP/1 connection of a client, and the Stream of the request that is in progress on it.
 // Owned by its reactor.
@@ -120,6 +80,7 @@ type serverConn struct {
 	requests uint32
 	verb     message.Verb
 	proto    message.Proto
+	relay    *relaying // of request bodies; nil until there was one
 
 	requestDone bool
 	closing     bool // the connection does not persist behind this answer
@@ -307,7 +268,7 @@ func (s *serverConn) refuse(err error, head bool) {
 	if told {
 		s.fail(Malformed, err)
 		if s.body.framing != noHead {
-			s.conn.Close(err)
+			s.cutOff(err)
 			return
 		}
 	}
@@ -363,6 +324,7 @@ func (s *serverConn) OnTimeout(c *engine.Conn) {
 	stats := &s.server.local[c.Reactor().Index()].stats
 	switch {
 	case s.tunnel: // see OnDrain
+		s.part()
 		s.fail(Cancelled, nil)
 		c.Close(nil)
 	case s.receiver != nil && s.owesBody():
@@ -373,7 +335,7 @@ func (s *serverConn) OnTimeout(c *engine.Conn) {
 	case s.receiver != nil:
 		stats.Timeouts++
 		s.fail(Timeout, engine.ErrTimeout)
-		c.Close(engine.ErrTimeout)
+		s.cutOff(engine.ErrTimeout)
 	case s.headSeen && !s.dec.Idle():
 		stats.Timeouts++
 		s.answer(408, errSlowHead, false)
@@ -394,7 +356,7 @@ func (s *serverConn) OnEOF(c *engine.Conn) {
 		c.Close(nil)
 	case !s.requestDone:
 		s.fail(Truncated, nil)
-		c.Close(engine.ErrClosed)
+		s.cutOff(engine.ErrClosed)
 	case !s.halfClosed():
 	case s.server.opts.HalfCloseWait == HalfCloseLeaves:
 		s.leave()
@@ -556,11 +518,22 @@ func (s *serverConn) Reset(Code) {
 		return
 	}
 	s.receiver = nil
-	if f := s.body.framing; (f == counted || f == chunked) && s.conn.Queued() > 0 {
+	f := s.body.framing
+	if (f == counted || f == chunked) && s.conn.Queued() > 0 || s.tunnel && f == ended {
 		s.conn.Close(nil)
 		return
 	}
-	s.conn.Close(engine.ErrClosed)
+	s.cutOff(engine.ErrClosed)
+}
+
+// cutOff closes the connection amid an exchange. Where the end of the connection would pass for the end of the answer
+// it is reset instead. What goes through a tunnel has ends of its own.
+func (s *serverConn) cutOff(cause error) {
+	if s.body.framing == untilClose && !s.tunnel {
+		s.conn.Reset(cause)
+		return
+	}
+	s.conn.Close(cause)
 }
 
 // Peer is the address of the client.
@@ -568,3 +541,6 @@ func (s *serverConn) Peer() poller.Addr { return s.conn.Peer() }
 
 // Local is the address that the client connected to.
 func (s *serverConn) Local() poller.Addr { return s.conn.Local() }
+
+// Digest is what is known of a secured connection.
+func (s *serverConn) Digest() *tlsconn.Digest { return tlsconn.DigestOf(s.conn) }

@@ -6,6 +6,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // Stream is the sending half of one exchange: of the answer on a server, of the request on a client.
@@ -33,6 +34,8 @@ type Stream interface {
 	Peer() poller.Addr
 	// Local is the address of our end.
 	Local() poller.Addr
+	// Digest is what is known of the connection where it is secured by TLS, else nil.
+	Digest() *tlsconn.Digest
 }
 
 // Receiver is who gets what the peer sends in one exchange. All methods run on the reactor, never nested in each other.
@@ -48,6 +51,12 @@ type Receiver interface {
 	OnSendable(s Stream)
 	// OnReset says that the exchange ended before both its messages did. Exactly once, last. cause may be nil.
 	OnReset(s Stream, code Code, cause error)
+}
+
+// Parting is a Receiver that has something to say when its tunnel is ended because the process drains.
+type Parting interface {
+	// OnParting is called last before OnReset. What it sends still leaves.
+	OnParting(s Stream)
 }
 
 // Service makes receivers for requests.
@@ -72,11 +81,12 @@ const (
 	Malformed                  // what the peer sent breaks the protocol
 	Truncated                  // the peer ended before its message did
 	ConnectionLost             // the connection broke
+	Aborted                    // the peer gave up for a reason of its own; HTTP/2 only
 )
 
 var codeText = [...]string{
 	"cancelled", "refused", "connection failed", "connection timed out", "timed out", "malformed", "truncated",
-	"connection lost",
+	"connection lost", "aborted",
 }
 
 // String names c.

@@ -91,6 +91,15 @@ func (s *serverConn) OnDrain(c *engine.Conn, left time.Duration) {
 	}
 }
 
+// part lets the receiver of a tunnel say its last words.
+func (s *serverConn) part() {
+	if p, ok := s.receiver.(Parting); ok {
+		s.calling = true
+		p.OnParting(s)
+		s.calling = false
+	}
+}
+
 // openTunnel turns the connection into a tunnel. RFC 9110 §7.8: a server MUST NOT switch protocols before it has
 // received the entire request.
 func (c *Client) openTunnel() bool {
@@ -126,9 +135,11 @@ func (c *Client) eofTunnel() {
 	c.finish()
 }
 
-func (c *Client) tunnelIdle() time.Duration {
-	if c.opts.TunnelIdle == 0 {
+func (c *Client) tunnelIdle() time.Duration { return orTunnelIdle(c.opts.TunnelIdle) }
+
+func orTunnelIdle(d time.Duration) time.Duration {
+	if d == 0 {
 		return time.Hour
 	}
-	return c.opts.TunnelIdle
+	return d
 }

@@ -20,11 +20,21 @@
 // own, and what comes late is parked. How many a reactor has is published as a hint, which may be wrong: then the
 // answer is that there is none.
 //
+// A connection that is secured, or speaks HTTP/2, stays where it is.
+//
+// # Shared connections
+//
+// An HTTP/2 connection is never parked: a set for each address and reactor keeps it while it takes exchanges, and gives
+// it to as many as there is room for, also while it is being opened. Another one is opened when all are full. One that
+// the backend leaves (GOAWAY), or that is old or worn out, ends with its last exchange. With Auto the handshake tells
+// the protocol; exchanges wait for it in line.
+//
 // # A limit of connections
 //
 // With Options.PerBackend every connection holds a slot, be it dialling, in use, idle or on its way. Where none is
 // left, exchanges wait in line on their reactor. Whatever becomes free, a slot or an idle connection, goes by mail to
-// the one that has waited longest, on whichever reactor. A slot is never given back while somebody waits for it.
+// the one that has waited longest, on whichever reactor. A slot is never given back while somebody waits for it. Where
+// connections cannot move, one is closed for who has waited elsewhere for 10 ms.
 //
 // # Names
 //

@@ -133,7 +133,9 @@ func (l *local) answered(t *letter) {
 // asked answers a want, on the owner's side. t.waiter is not looked at: it is the asker's.
 func (l *local) asked(t *letter) {
 	t.kind = none
-	if g := l.upstream.site(l, t.backend).of(t.peer); g != nil {
+	if !l.upstream.movable {
+		l.yield(t)
+	} else if g := l.upstream.site(l, t.backend).of(t.peer); g != nil {
 		for c := l.takeOldest(g); c != nil; c = l.takeOldest(g) {
 			if l.pack(t, c) {
 				break
@@ -145,10 +147,10 @@ func (l *local) asked(t *letter) {
 
 // pack puts c, which was taken, into t. Its slot goes with it.
 func (l *local) pack(t *letter, c *Conn) bool {
-	m, ok := c.Leave()
+	m, ok := c.client.Leave()
 	if !ok {
 		l.stats.Stale++
-		c.Close()
+		c.client.Close()
 		return false
 	}
 	t.kind, t.moved = give, m
@@ -207,7 +209,7 @@ func (l *local) unpack(t *letter, g *group, w *Waiter) *Conn {
 	}
 	c := l.newConn(g)
 	c.born, c.until = t.born, t.until
-	switch err := c.Adopt(l.reactor, t.moved); err {
+	switch err := c.client.Adopt(l.reactor, t.moved); err {
 	case nil:
 	case engine.ErrUnasked:
 		l.stats.Unasked++
@@ -218,14 +220,14 @@ func (l *local) unpack(t *letter, g *group, w *Waiter) *Conn {
 	}
 	l.stats.Connections++
 	if w == nil {
-		c.SetIdleTimeout(idleFor(idle))
+		c.client.SetIdleTimeout(idleFor(idle))
 	}
 	return c
 }
 
 // allowed uses a slot that was handed to this reactor: for the exchange that has waited longest for one.
 func (l *local) allowed(backend int) {
-	if w := l.sites[backend].line.firstQueued(); w != nil {
+	if w := l.sites[backend].line.firstQueued(); w != nil && !(l.upstream.share && l.served(w)) {
 		w.open()
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // Backend is one server of an upstream.
@@ -19,14 +20,22 @@ type Options struct {
 	Idle         int           // idle connections kept, over all reactors; 0: 4096; below 0: none
 	IdleTimeout  time.Duration // how long one is kept; 0: 60 s
 	Lifetime     time.Duration // how old a connection may be to be kept; 0: no limit
-	Requests     int           // after how many requests a connection is not kept; 0: no limit
+	Requests     int           // after how many requests it is not kept; 0: no limit
 	PerBackend   int           // connections open to one backend, over all reactors; 0: no limit
-	Queue        int           // exchanges that wait because of PerBackend, for each backend; 0: 500; below 0: none
+	Queue        int           // exchanges that wait because of PerBackend; 0: 500; below 0: none
 	QueueTimeout time.Duration // how long one waits; 0: 1 s
 	Connect      time.Duration // to connect; 0: 5 s
 	Client       session.ClientOptions
 	Retries      int // further attempts of an exchange; 0: 1; below 0: none
 	RetryBuffer  int // bytes of a request's body that are kept for another attempt; 0: 64 KiB; below 0: none
+
+	UserTimeout time.Duration // see poller.ConnectOptions
+	FastOpen    bool          // see poller.ConnectOptions
+
+	Protocol   Protocol
+	Streams    int // exchanges at one time on one HTTP/2 connection, beside what the origin allows; 0: 100
+	TLS        TLS
+	Handshaker *tlsconn.Handshaker // for TLS; nil: one of its own
 }
 
 // Defaults of Options.

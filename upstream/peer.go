@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"github.com/edge-proxy/edge/poller"
@@ -22,14 +23,27 @@ type backend struct {
 	open    atomic.Int64
 	waiting atomic.Int64 // exchanges that wait for a slot
 	oldest  []cell       // by reactor: since when the first of them waits there
+	secure  *securing    // immutable; nil: connections are not secured
 }
 
 // peer is an address of a backend: what makes one connection as good as another.
-// Immutable, but for idle.
+// Immutable, but for idle and for what is remembered of the origin, which any reactor writes.
 type peer struct {
 	addr    poller.Addr
 	backend int
-	idle    []cell // by reactor: how many connections are parked there. Advisory: by the time it is read it is past
+	idle    []cell // by reactor: how many connections are parked there, or are HTTP/2. Advisory: it is past when read
+
+	streams atomic.Int64 // how many exchanges it took at a time on an HTTP/2 connection; 0: not known
+	upgrade atomic.Bool  // it takes upgrades on HTTP/2
+	h1Until atomic.Int64 // reactor time up to which it is taken to speak HTTP/1 only; see Auto
+}
+
+// assumed is how many exchanges a connection is given before its origin has said how many it takes.
+func (p *peer) assumed() int {
+	if n := p.streams.Load(); n > 0 && n < streamsAssumed {
+		return int(n)
+	}
+	return streamsAssumed
 }
 
 // cell is a number that one reactor writes and the others read: alone on its cache line, since it is written with
@@ -83,13 +97,16 @@ func (p *peer) richest(me int) int {
 type site struct {
 	peers  *[]*peer // what groups were made from
 	groups []*group
-	next   int // the address whose turn it is
+	sets   []*set // like groups, for an upstream whose connections are shared; else nil
 	line   line
 	parked int // connections parked since serve looked, while somebody waited
 }
 
 // group returns the group of address number i, or of the last one: they may have become fewer.
 func (s *site) group(i int) *group { return s.groups[min(i, len(s.groups)-1)] }
+
+// set returns the set of address number i, as group does.
+func (s *site) set(i int) *set { return s.sets[min(i, len(s.sets)-1)] }
 
 // of returns the group of p, nil when p is no address of the backend any more.
 func (s *site) of(p *peer) *group {
@@ -101,10 +118,10 @@ func (s *site) of(p *peer) *group {
 	return nil
 }
 
-// renew replaces the groups; idle connections to addresses that are gone are closed.
-func (s *site) renew(shard *pool.Shard[*peer, *Conn], peers *[]*peer) {
-	old := s.groups
-	s.peers, s.groups, s.next = peers, nil, 0
+// renew replaces the groups, and the sets; connections to addresses that are gone are closed once they are idle.
+func (s *site) renew(shard *pool.Shard[*peer, *Conn], peers *[]*peer, share bool) {
+	old, sets := s.groups, s.sets
+	s.peers, s.groups, s.sets = peers, nil, nil
 	if peers != nil {
 		for _, p := range *peers {
 			s.groups = append(s.groups, shard.Group(p))
@@ -113,6 +130,26 @@ func (s *site) renew(shard *pool.Shard[*peer, *Conn], peers *[]*peer) {
 	for _, g := range old {
 		if s.of(g.Key()) == nil {
 			shard.DropGroup(g)
+		}
+	}
+	if share {
+		s.renewSets(sets)
+	}
+}
+
+// renewSets makes a set for each group that has none among old, and ends the others.
+func (s *site) renewSets(old []*set) {
+	for _, g := range s.groups {
+		i := slices.IndexFunc(old, func(t *set) bool { return t.group == g })
+		if i < 0 {
+			s.sets = append(s.sets, &set{group: g})
+			continue
+		}
+		s.sets = append(s.sets, old[i])
+	}
+	for _, t := range old {
+		if t.gone = !slices.Contains(s.sets, t); t.gone {
+			t.retire()
 		}
 	}
 }

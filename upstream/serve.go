@@ -23,6 +23,9 @@ func (l *local) serve(*engine.Reactor) {
 		if s := &l.sites[i]; s.parked > 0 {
 			n := s.parked
 			s.parked = 0
+			if l.upstream.share {
+				l.serveShared(i)
+			}
 			l.serveSite(i, n)
 		}
 	}
@@ -42,6 +45,9 @@ func (l *local) serveSite(i, n int) {
 		switch {
 		case c == nil:
 			return
+		case to >= 0 && !l.upstream.movable: // its slot goes there
+			l.stats.Yielded++
+			c.client.Close()
 		case to >= 0:
 			t := l.letter(give)
 			if !l.pack(t, c) {
@@ -51,7 +57,7 @@ func (l *local) serveSite(i, n int) {
 			l.post(t, to)
 		case w.fresh: // needs a connection of its own: this one makes room for it
 			w = w.newer
-			c.Close()
+			c.client.Close()
 		default:
 			next := w.newer
 			w.deliver(c)
@@ -69,6 +75,9 @@ func (l *local) olderElsewhere(b *backend, w *Waiter) int {
 	}
 	to, since := b.longest()
 	if to == l.reactor.Index() || w != nil && w.since <= since {
+		return -1
+	}
+	if !l.upstream.movable && l.reactor.Now()-since < int64(yieldAfter) {
 		return -1
 	}
 	return to

@@ -1,6 +1,9 @@
 package upstream
 
-import "github.com/edge-proxy/edge/engine"
+import (
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h2"
+)
 
 // Stats are the counters of an Upstream on one reactor, or of all.
 type Stats struct {
@@ -22,6 +25,11 @@ type Stats struct {
 	LostGives  uint64 // connections that did not survive the way, or were not parked when they came late
 	WantsLate  uint64 // exchanges that went on because another reactor did not answer in time
 	WantsEmpty uint64 // answers of another reactor that had none to give after all
+
+	Shared   int    // HTTP/2 connections among Connections
+	GoneAway uint64 // HTTP/2 connections that the backend let end
+	Yielded  uint64 // connections that cannot be moved, closed for who waits on another reactor
+	H2       h2.Stats
 
 	Queued        uint64 // exchanges that waited because of Options.PerBackend
 	QueueFull     uint64 // exchanges refused because of Options.Queue
@@ -48,6 +56,10 @@ func (s *Stats) Add(o *Stats) {
 	s.LostGives += o.LostGives
 	s.WantsLate += o.WantsLate
 	s.WantsEmpty += o.WantsEmpty
+	s.Shared += o.Shared
+	s.GoneAway += o.GoneAway
+	s.Yielded += o.Yielded
+	s.H2.Add(&o.H2)
 	s.Queued += o.Queued
 	s.QueueFull += o.QueueFull
 	s.QueueTimeouts += o.QueueTimeouts
@@ -59,5 +71,9 @@ func (u *Upstream) Stats(r *engine.Reactor) Stats {
 	l := u.local[r.Index()]
 	s := l.stats
 	s.Idle = l.shard.Len()
+	for _, m := range l.shared {
+		counted := m.mux.H2Stats()
+		s.H2.Add(&counted)
+	}
 	return s
 }

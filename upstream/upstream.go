@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/pool"
+	"github.com/edge-proxy/edge/session"
 )
 
 // ErrNoAddress says that a backend's name has not been resolved, or not to anything.
@@ -22,6 +23,10 @@ type Upstream struct {
 	opts     Options
 	idle     time.Duration // how long a connection is kept at the most
 	queue    int64         // Options.Queue
+	protocol Protocol
+	share    bool // connections may be HTTP/2
+	movable  bool // and those that are not can go from one reactor to another
+	mux      session.MuxOptions
 	backends []backend
 	set      *balance.Set
 	local    []*local
@@ -35,13 +40,14 @@ type Upstream struct {
 type local struct {
 	upstream *Upstream
 	reactor  *engine.Reactor
-	picker   *balance.RoundRobin
+	turns    *turns // of who has no View
 	shard    *pool.Shard[*peer, *Conn]
-	capacity int    // of shard
-	sites    []site // by backend
+	capacity int       // of shard
+	sites    []site    // by backend
+	shared   []*shared // all that are open
 	head     message.Head
 	stats    Stats
-	connect  engine.DialOptions
+	options  engine.DialOptions
 
 	letters     *letter // free ones
 	lettersFree int
@@ -54,6 +60,7 @@ type local struct {
 func New(e *engine.Engine, o Options) *Upstream {
 	u := &Upstream{opts: o, backends: make([]backend, len(o.Backends))}
 	u.idle = u.idleTimeout()
+	u.setProtocol()
 	u.queue = int64(orDefault(o.Queue, queueDefault))
 	weights := make([]int, len(o.Backends))
 	for i, b := range o.Backends {
@@ -62,6 +69,7 @@ func New(e *engine.Engine, o Options) *Upstream {
 		u.backends[i].limit = int64(max(o.PerBackend, 0))
 		u.backends[i].oldest = make([]cell, len(e.Reactors()))
 	}
+	u.secure(e)
 	u.set = balance.NewSet(weights)
 	u.places.init(orDefault(o.Idle, idleDefault), len(e.Reactors()))
 	for _, r := range e.Reactors() {
@@ -79,13 +87,13 @@ func New(e *engine.Engine, o Options) *Upstream {
 
 func (u *Upstream) newLocal(r *engine.Reactor) *local {
 	l := &local{
-		upstream: u, reactor: r, picker: balance.NewRoundRobin(u.set, r.Index()),
-		sites: make([]site, len(u.backends)), capacity: u.places.floor, connect: connectOptions(&u.opts),
+		upstream: u, reactor: r, turns: u.newTurns(r.Index()),
+		sites: make([]site, len(u.backends)), capacity: u.places.floor, options: connectOptions(&u.opts),
 	}
 	l.shard = pool.New[*peer](l.capacity, func(c *Conn) {
 		l.stats.Evicted++
 		l.publish(c.group)
-		c.Close()
+		c.client.Close()
 	})
 	l.server.Run = l.serve
 	return l
@@ -102,16 +110,12 @@ func (u *Upstream) Open(i int) int { return int(u.backends[i].open.Load()) }
 
 // Pick chooses a backend that is up and was not tried, or -1. On r only.
 func (u *Upstream) Pick(r *engine.Reactor, tried *balance.Tried) int {
-	return u.local[r.Index()].picker.Pick(tried)
+	return u.local[r.Index()].turns.picker.Pick(tried)
 }
 
 // NextAddress chooses an address of backend i, each in turn, for Take. On r only.
 func (u *Upstream) NextAddress(r *engine.Reactor, i int) int {
-	s := u.site(u.local[r.Index()], i)
-	if s.next++; s.next >= len(s.groups) {
-		s.next = 0
-	}
-	return s.next
+	return u.local[r.Index()].turns.address(i, u.Addresses(r, i))
 }
 
 // Addresses returns how many addresses backend i has. On r only.
@@ -123,7 +127,7 @@ func (u *Upstream) Addresses(r *engine.Reactor, i int) int {
 func (u *Upstream) site(l *local, i int) *site {
 	s := &l.sites[i]
 	if peers := u.backends[i].peers.Load(); s.peers != peers {
-		s.renew(l.shard, peers)
+		s.renew(l.shard, peers, l.upstream.share)
 	}
 	return s
 }
@@ -137,6 +141,9 @@ func (u *Upstream) Take(r *engine.Reactor, i, address int, fresh bool, w *Waiter
 	s := u.site(l, i)
 	if len(s.groups) == 0 {
 		return nil, ErrNoAddress
+	}
+	if u.share {
+		return l.takeShared(s, i, address, fresh, w)
 	}
 	// Where the number of connections is limited, what was parked just now is for those who wait.
 	if !fresh && (s.parked == 0 || u.backends[i].limit == 0) {
@@ -156,6 +163,7 @@ func (u *Upstream) Close(e *engine.Engine) {
 		r.Post(&engine.Task{Run: func(*engine.Reactor) {
 			for l.shard.EvictOldest() {
 			}
+			l.retire()
 		}})
 	}
 }

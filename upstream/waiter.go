@@ -14,6 +14,10 @@ var (
 	ErrQueueTimeout = errors.New("no connection to the backend became free in time")
 )
 
+// yieldAfter is how long an exchange has waited for a slot when other reactors close connections for it that cannot be
+// moved: each costs a handshake, or a moment in which many exchanges wait.
+const yieldAfter = 10 * time.Millisecond
+
 // giveWait is how long another reactor has to answer. Opening a connection takes about as long.
 const giveWait = time.Millisecond
 
@@ -29,11 +33,17 @@ type Taker interface {
 //
 //	local != nil  <=>  it is in the line of its site
 //	letter != nil  =>  letter.waiter is it
+//	hope != nil  <=>  it waits for a connection of hope whose protocol is not known yet, and hope.hoping counts it
 //	queued  =>  its backend's waiting counts it
 type Waiter struct {
+	// Upgrade says that the exchange asks for an upgrade. Where the handshake tells the protocol it gets HTTP/1 then,
+	// unless the backend is known to take upgrades on HTTP/2. Set before Take.
+	Upgrade bool
+
 	taker        Taker
 	local        *local
 	letter       *letter // a want that is on its way
+	hope         *set
 	older, newer *Waiter
 	timer        engine.Timer
 	since        int64
@@ -41,6 +51,7 @@ type Waiter struct {
 	address      int
 	fresh        bool
 	queued       bool
+	alone        bool // only HTTP/1 will do
 }
 
 // Init makes w ready for t.
@@ -48,6 +59,9 @@ func (w *Waiter) Init(t Taker) { *w = Waiter{taker: t} }
 
 // Waiting reports whether OnTaken is to come.
 func (w *Waiter) Waiting() bool { return w.local != nil }
+
+// Since returns the reactor time at which the wait began that Waiting reports, or that OnTaken ends.
+func (w *Waiter) Since() int64 { return w.since }
 
 // Cancel makes OnTaken not come. What was on its way to w goes to others.
 func (w *Waiter) Cancel() {
@@ -78,7 +92,7 @@ func (l *local) wait(w *Waiter, s *site, i, address int, fresh bool) (*Conn, err
 	}
 	w.backend, w.address, w.fresh = i, address, fresh
 	w.since = max(l.reactor.Now(), 1)
-	if !fresh && l.want(w, s, false) {
+	if !fresh && l.upstream.movable && l.want(w, s, false) {
 		w.join(l, s)
 		w.arm(giveWait)
 		return nil, ErrWait
@@ -88,9 +102,14 @@ func (l *local) wait(w *Waiter, s *site, i, address int, fresh bool) (*Conn, err
 
 // reach opens a connection, or lets w wait for leave to do so.
 func (l *local) reach(w *Waiter, s *site) (*Conn, error) {
+	if l.upstream.share {
+		if c, ok := l.foresee(w, s); ok {
+			return c, orWait(c)
+		}
+	}
 	b := &l.upstream.backends[w.backend]
 	if b.acquire() {
-		return l.dial(s.group(w.address))
+		return l.connect(w, s)
 	}
 	// Who retries on a fresh connection has held a place already, and its slot is about to come free.
 	if n := b.waiting.Add(1); n > l.upstream.queue && !w.fresh {
@@ -106,15 +125,23 @@ func (l *local) reach(w *Waiter, s *site) (*Conn, error) {
 	l.tellOldest(s, b)
 	if b.acquire() { // see freeSlot
 		w.leave()
-		return l.dial(s.group(w.address))
+		return l.connect(w, s)
 	}
-	w.arm(time.Duration(w.since + int64(l.upstream.queueTimeout()) - l.reactor.Now()))
+	w.armQueued()
 	if l.idleOf(s) {
 		l.serveLater(s)
-	} else if w.letter == nil {
+	} else if w.letter == nil && l.upstream.movable {
 		l.want(w, s, true)
 	}
 	return nil, ErrWait
+}
+
+// connect uses a slot for w, which may have to wait for the connection to tell its protocol.
+func (l *local) connect(w *Waiter, s *site) (*Conn, error) {
+	if l.upstream.share {
+		return l.connectShared(w, s)
+	}
+	return l.dial(s.group(w.address))
 }
 
 // open uses a slot for w.
@@ -127,7 +154,9 @@ func (w *Waiter) open() {
 		w.taker.OnTaken(nil, ErrNoAddress)
 		return
 	}
-	w.taker.OnTaken(l.dial(s.group(w.address)))
+	if c, err := l.connect(w, s); err != ErrWait {
+		w.taker.OnTaken(c, err)
+	}
 }
 
 // goOn opens a connection for w when another reactor has none to give. One that waits for a slot waits on.
@@ -152,7 +181,7 @@ func (w *Waiter) goOn() {
 
 // deliver ends the wait of w with c.
 func (w *Waiter) deliver(c *Conn) {
-	c.local.stats.Taken++
+	c.taken()
 	w.leave()
 	w.taker.OnTaken(c, nil)
 }
@@ -160,6 +189,11 @@ func (w *Waiter) deliver(c *Conn) {
 // expired is the task of the timer: w does not wait any longer, for an answer or at all.
 func (w *Waiter) expired(*engine.Reactor) {
 	l := w.local
+	if w.queued && l.reactor.Now() < w.deadline() {
+		l.askToYield(w)
+		w.armQueued()
+		return
+	}
 	if w.queued {
 		l.stats.QueueTimeouts++
 		w.leave()
@@ -177,6 +211,18 @@ func (w *Waiter) arm(d time.Duration) {
 	}
 	w.local.reactor.Arm(&w.timer, w.local.reactor.Now()+int64(d))
 }
+
+// armQueued arms w for the end of its wait for a slot, or for when others are asked to yield.
+func (w *Waiter) armQueued() {
+	d := time.Duration(w.deadline() - w.local.reactor.Now())
+	if !w.local.upstream.movable {
+		d = min(d, yieldAfter)
+	}
+	w.arm(d)
+}
+
+// deadline is when w has waited for a slot for long enough.
+func (w *Waiter) deadline() int64 { return w.since + int64(w.local.upstream.queueTimeout()) }
 
 // forget lets the answer to the want of w, should it come, be for somebody else.
 func (w *Waiter) forget() {
@@ -215,6 +261,7 @@ func (w *Waiter) leave() {
 	w.older, w.newer, w.local = nil, nil, nil
 	l.stats.Waiting--
 	w.forget()
+	w.lose()
 	if w.timer.Run != nil {
 		l.reactor.Disarm(&w.timer)
 	}

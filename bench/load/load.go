@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -26,6 +27,7 @@ type Options struct {
 	Connections int    // 0 is 1
 	Reconnect   bool   // a connection per request
 	Duration    time.Duration
+	TLS         *tls.Config // nil: plain
 }
 
 // Result is what came of it.
@@ -128,9 +130,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 // exchange sends the batch and reads its answers, over a new connection when there is none.
 func (c *client) exchange() error {
 	if c.conn == nil {
-		conn, err := net.DialTimeout("tcp", c.options.Addr, answerTimeout)
+		conn, err := net.DialTimeout("tcp", c.options.Addr, answerTimeout) // TLS shakes hands with the first write
 		if err != nil {
 			return err
+		}
+		if c.options.TLS != nil {
+			conn = tls.Client(conn, c.options.TLS)
 		}
 		c.conn = conn
 		if c.in == nil {

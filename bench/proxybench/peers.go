@@ -19,8 +19,11 @@ const (
 
 // place is where a peer runs: its addresses, a directory of its own, the binaries. Immutable.
 type place struct {
-	listen string // host:port
+	listen string // host:port; plain HTTP/1
+	h2c    string // host:port
+	secure string // host:port; TLS
 	origin string // host:port
+	keys   keyPair
 	dir    string
 	self   string // edge-bench
 	binary string // the peer's, when it is not self
@@ -30,6 +33,7 @@ type place struct {
 type Peer struct {
 	Name     string
 	optional bool                                // runs only when named
+	plain    bool                                // speaks neither HTTP/2 nor TLS
 	binary   string                              // looked up in PATH; empty: edge-bench itself
 	version  []string                            // arguments that print it
 	config   func(p place) (name, text string)   // a file written into dir; nil: none
@@ -39,15 +43,15 @@ type Peer struct {
 
 // Peers are all there are, in the order they take turns. The floor comes first, always.
 var Peers = []Peer{
-	{Name: floorName, argv: floorArgs("runtime"), env: oneProc},
+	{Name: floorName, plain: true, argv: floorArgs("runtime"), env: oneProc},
 	{Name: "floor-syscall", optional: true, argv: floorArgs("syscall"), env: oneProc},
 	{Name: "edge", binary: "edge", version: []string{"version"}, config: edgeConfig(false), argv: edgeArgs},
 	{Name: "edge+log", binary: "edge", version: []string{"version"}, config: edgeConfig(true), argv: edgeArgs},
 	{Name: nginxName, binary: "nginx", version: []string{"-v"}, config: nginxConfig, argv: nginxArgs},
 	{Name: "haproxy", binary: "haproxy", version: []string{"-v"}, config: haproxyConfig, argv: haproxyArgs},
 	{Name: "h2o", binary: "h2o", version: []string{"-v"}, config: h2oConfig, argv: h2oArgs},
-	{Name: "fasthttp", argv: goPeerArgs("fasthttp"), env: oneProc},
-	{Name: "nethttp", argv: goPeerArgs("nethttp"), env: oneProc},
+	{Name: "fasthttp", plain: true, argv: goPeerArgs("fasthttp"), env: oneProc},
+	{Name: "nethttp", plain: true, argv: goPeerArgs("nethttp"), env: oneProc},
 }
 
 // oneProc fits Go peers to their one core. edge finds that out by itself.
@@ -136,6 +140,19 @@ worker_threads = 1
 [[listeners]]
 listen = %q
 
+[[listeners]]
+listen = %q
+protocols = ["h2"]
+
+[[listeners]]
+listen = %q
+tls = true
+protocols = ["h1", "h2"]
+
+[[certificates]]
+cert = %q
+key = %q
+
 [[routes]]
 pattern = "/"
 dest = %q
@@ -143,7 +160,7 @@ dest = %q
 [log]
 format = "json"
 output = %s
-`, p.listen, p.origin, output)
+`, p.listen, p.h2c, p.secure, p.keys.cert, p.keys.key, p.origin, output)
 	}
 }
 
@@ -190,8 +207,15 @@ http {
 		keepalive_requests 1000000000;
 		keepalive_timeout 300s;
 	}
+	ssl_certificate %[5]s;
+	ssl_certificate_key %[6]s;
+	ssl_protocols TLSv1.2 TLSv1.3;
+	ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+	ssl_session_cache shared:tls:10m;
 	server {
 		listen %[1]s backlog=4096 deferred;
+		listen %[7]s backlog=4096 deferred http2;
+		listen %[8]s backlog=4096 deferred ssl http2;
 		location / {
 			proxy_pass http://origin;
 			proxy_http_version 1.1;
@@ -205,7 +229,7 @@ http {
 		}
 	}
 }
-`, p.listen, p.origin, p.dir, asRoot("user root;"))
+`, p.listen, p.origin, p.dir, asRoot("user root;"), p.keys.cert, p.keys.key, p.h2c, p.secure)
 }
 
 func haproxyArgs(_ place, file string) []string { return []string{"-db", "-q", "-f", file} }
@@ -216,6 +240,7 @@ func haproxyConfig(p place) (string, string) {
 	return "haproxy.cfg", fmt.Sprintf(`global
 	nbthread 1
 	maxconn 8192
+	ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
 
 defaults
 	mode http
@@ -226,31 +251,34 @@ defaults
 	http-reuse always
 
 frontend in
-	bind %s defer-accept backlog 4096
+	bind %[1]s defer-accept backlog 4096
+	bind %[3]s defer-accept backlog 4096 proto h2
+	bind %[4]s defer-accept backlog 4096 ssl crt %[5]s alpn h2,http/1.1
 	default_backend origin
 
 backend origin
-	server origin %s pool-purge-delay 300s
-`, p.listen, p.origin)
+	server origin %[2]s pool-purge-delay 300s
+`, p.listen, p.origin, p.h2c, p.secure, p.keys.both)
 }
 
 func h2oArgs(_ place, file string) []string { return []string{"-c", file} }
 
 func h2oConfig(p place) (string, string) {
-	host, port, _ := strings.Cut(p.listen, ":")
+	listen := func(addr, more string) string {
+		host, port, _ := strings.Cut(addr, ":")
+		return fmt.Sprintf("listen:\n  host: %s\n  port: %s\n%s", host, port, more)
+	}
+	listens := listen(p.listen, "") + listen(p.h2c, "") + listen(p.secure, fmt.Sprintf(
+		"  ssl:\n    certificate-file: %s\n    key-file: %s\n", p.keys.cert, p.keys.key))
 	return "h2o.yaml", fmt.Sprintf(`num-threads: 1
 max-connections: 8192
 %s
-http1-upgrade-to-http2: OFF
-listen:
-  host: %s
-  port: %s
-hosts:
+%shosts:
   default:
     paths:
       /:
         proxy.reverse.url: "http://%s/"
         proxy.preserve-host: ON
         proxy.timeout.keepalive: 300000
-`, asRoot("user: root"), host, port, p.origin)
+`, asRoot("user: root"), listens, p.origin)
 }

@@ -93,6 +93,11 @@ func (p *process) terminate() {
 // interrupt sends SIGINT and waits for the end of the process: a load generator prints then.
 func (p *process) interrupt() error {
 	_ = p.cmd.Process.Signal(os.Interrupt)
+	return p.wait()
+}
+
+// wait waits for the end of the process.
+func (p *process) wait() error {
 	select {
 	case <-p.done:
 		return nil

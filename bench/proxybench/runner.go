@@ -45,6 +45,8 @@ type runner struct {
 	options Options
 	dir     string
 	wrk     string // path; empty: our own generator
+	h2load  string // path; empty: no scenarios of HTTP/2
+	keys    keyPair
 	origin  *process
 	address string // of the origin
 	counter *origin.Counter
@@ -56,7 +58,18 @@ type runner struct {
 type runningPeer struct {
 	Peer
 	process *process
-	address string
+	at      place
+}
+
+// address is where p serves the clients of a protocol.
+func (p *runningPeer) address(proto Proto) string {
+	switch {
+	case proto.secure():
+		return p.at.secure
+	case proto.h2():
+		return p.at.h2c
+	}
+	return p.at.listen
 }
 
 // Run measures and returns the report. Everything it started has ended when it returns.
@@ -125,11 +138,17 @@ func (r *runner) chooseLoad(ctx context.Context) error {
 	o := &r.options
 	r.report.Machine.Load = "edge-bench load"
 	switch o.Load {
-	case loadGo:
-		return nil
-	case loadAuto, loadWrk:
+	case loadAuto, loadWrk, loadGo:
 	default:
 		return fmt.Errorf("load %q: want %s, %s or %s", o.Load, loadAuto, loadWrk, loadGo)
+	}
+	if o.Load == loadGo {
+		return nil
+	}
+	if path, err := exec.LookPath("h2load"); err == nil {
+		r.h2load = path
+	} else {
+		r.note("h2load is not installed: nothing of HTTP/2 is measured")
 	}
 	path, err := exec.LookPath("wrk")
 	if err != nil {
@@ -149,15 +168,18 @@ func (r *runner) start(ctx context.Context, peers []Peer) error {
 	if r.options.LoadCPU == r.options.ProxyCPU {
 		r.note("one CPU: load, origin and proxy share it; CPU/request counts, requests/s and latency do not")
 	}
-	addrs, err := freeAddrs(len(peers) + 1)
+	addrs, err := freeAddrs(3*len(peers) + 1)
 	if err != nil {
+		return err
+	}
+	if r.keys, err = writeKeys(r.dir); err != nil {
 		return err
 	}
 	if err := r.startOrigin(ctx, addrs[0]); err != nil {
 		return err
 	}
 	for i, p := range peers {
-		err := r.startPeer(ctx, p, addrs[i+1])
+		err := r.startPeer(ctx, p, addrs[3*i+1:])
 		switch {
 		case err == nil:
 		case ctx.Err() != nil:
@@ -185,13 +207,14 @@ func (r *runner) startOrigin(ctx context.Context, addr string) (err error) {
 	return r.origin.waitReady(ctx, addr)
 }
 
-func (r *runner) startPeer(ctx context.Context, p Peer, addr string) error {
+func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string) error {
 	binary, err := p.locate(r.options.Self, r.options.Edge)
 	if err != nil {
 		return err
 	}
 	at := place{
-		listen: addr, origin: r.address, self: r.options.Self, binary: binary,
+		listen: addrs[0], h2c: addrs[1], secure: addrs[2], keys: r.keys,
+		origin: r.address, self: r.options.Self, binary: binary,
 		dir: filepath.Join(r.dir, strings.ReplaceAll(p.Name, "+", "-")),
 	}
 	if err := os.Mkdir(at.dir, 0o700); err != nil {
@@ -205,11 +228,11 @@ func (r *runner) startPeer(ctx context.Context, p Peer, addr string) error {
 	if err != nil {
 		return err
 	}
-	if err := proc.waitReady(ctx, addr); err != nil {
+	if err := proc.waitReady(ctx, at.listen); err != nil {
 		proc.stop()
 		return err
 	}
-	r.peers = append(r.peers, &runningPeer{Peer: p, process: proc, address: addr})
+	r.peers = append(r.peers, &runningPeer{Peer: p, process: proc, at: at})
 	r.report.Peers = append(r.report.Peers, PeerFacts{Name: p.Name, Version: r.versionOf(ctx, p, binary)})
 	return nil
 }
@@ -241,7 +264,7 @@ func (r *runner) close() {
 // comes what was measured before it.
 func (r *runner) runScenario(ctx context.Context, s Scenario) (*ScenarioResult, error) {
 	result := &ScenarioResult{Name: s.Name, What: s.What, RoundsAsked: r.options.Rounds}
-	active := r.livePeers()
+	active := r.livePeers(s)
 	for _, p := range active {
 		if _, err := r.measure(ctx, s, p, warmWindow); err != nil && ctx.Err() != nil {
 			return result, ctx.Err()
@@ -312,31 +335,40 @@ func (r *runner) runRound(ctx context.Context, s Scenario, peers []*runningPeer)
 	return this, nil
 }
 
-func (r *runner) livePeers() []*runningPeer {
+// livePeers are those that can be asked s: the floor, and who speaks its protocol.
+func (r *runner) livePeers(s Scenario) []*runningPeer {
 	var live []*runningPeer
 	for _, p := range r.peers {
-		if p.process.alive() {
+		switch {
+		case !p.process.alive():
+			r.note("%s has ended: %s", p.Name, p.process.tail())
+		case !p.plain || s.Proto == H1 || p.Name == floorName:
 			live = append(live, p)
-			continue
 		}
-		r.note("%s has ended: %s", p.Name, p.process.tail())
 	}
 	return live
 }
 
 // measure loads one peer and reads both ends of a window of steady load.
 func (r *runner) measure(ctx context.Context, s Scenario, p *runningPeer, window time.Duration) (Sample, error) {
-	argv, err := r.loadCommand(s, p.address)
+	if p.Name == floorName {
+		s = s.reference()
+	}
+	gen, err := r.generator(s, window)
 	if err != nil {
 		return Sample{}, err
 	}
-	gen, err := startProcess("load", argv, r.options.LoadCPU, r.dir, "GOMAXPROCS=1")
+	argv, err := gen.command(s, p.address(s.Proto))
+	if err != nil {
+		return Sample{}, err
+	}
+	load, err := startProcess("load", argv, r.options.LoadCPU, r.dir, "GOMAXPROCS=1")
 	if err != nil {
 		return Sample{}, err
 	}
 	defer func() {
-		gen.stop()
-		_ = os.Remove(gen.output)
+		load.stop()
+		_ = os.Remove(load.output)
 	}()
 	pids := processTree(p.process.cmd.Process.Pid)
 	if err := wait(ctx, s.settle()); err != nil {
@@ -354,10 +386,15 @@ func (r *runner) measure(ctx context.Context, s Scenario, p *runningPeer, window
 		return Sample{}, err
 	}
 	memory := memoryOf(pids)
-	if err := gen.interrupt(); err != nil {
+	if gen.ends {
+		err = load.wait()
+	} else {
+		err = load.interrupt()
+	}
+	if err != nil {
 		return Sample{}, err
 	}
-	seen, err := r.parseLoad(gen.printed())
+	seen, err := gen.parse(load.printed())
 	if err != nil {
 		return Sample{}, err
 	}
@@ -365,20 +402,6 @@ func (r *runner) measure(ctx context.Context, s Scenario, p *runningPeer, window
 		return Sample{}, errNoRequests
 	}
 	return newSample(began, ended, memory, seen), nil
-}
-
-func (r *runner) loadCommand(s Scenario, addr string) ([]string, error) {
-	if r.wrk == "" {
-		return goLoadCommand(r.options.Self, s, addr), nil
-	}
-	return wrkCommand(r.wrk, s, addr, r.dir)
-}
-
-func (r *runner) parseLoad(out string) (loadResult, error) {
-	if r.wrk == "" {
-		return parseGoLoad(out)
-	}
-	return parseWrk(out)
 }
 
 // reading is one end of a window.

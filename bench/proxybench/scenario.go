@@ -8,11 +8,28 @@ import (
 
 const uploadBytes = 1 << 20
 
+// Proto is what a client speaks with the proxy. The origin speaks HTTP/1.1 without TLS, always.
+type Proto uint8
+
+// The protocols of clients.
+const (
+	H1    Proto = iota // HTTP/1.1
+	H2C                // HTTP/2 by prior knowledge
+	H1TLS              // HTTP/1.1 over TLS 1.3
+	H2TLS              // HTTP/2 over TLS 1.3
+)
+
+func (p Proto) secure() bool { return p == H1TLS || p == H2TLS }
+func (p Proto) h2() bool     { return p == H2C || p == H2TLS }
+
 // Scenario is one kind of load. Immutable.
 type Scenario struct {
 	Name        string
 	What        string
 	Path        string
+	Proto       Proto
+	Streams     int    // of HTTP/2: requests in progress on a connection
+	Group       string // of TLS: full handshakes with this key exchange, by our own generator; "": as the client likes
 	Connections int
 	Pipeline    int      // requests sent at once; 0 is 1
 	Body        int      // bytes of a request body; > 0 makes it a POST
@@ -41,6 +58,40 @@ var Scenarios = []Scenario{
 		Name: "pipeline16", What: "64 connections, 16 requests pipelined, 128-byte answers", Path: "/small",
 		Connections: 64, Pipeline: 16,
 	},
+	{
+		Name: "h2c", What: "HTTP/2 without TLS, 16 connections with 16 streams each, 128-byte answers", Path: "/small",
+		Proto: H2C, Connections: 16, Streams: 16,
+	},
+	{Name: "tls", What: "TLS, 64 connections, 128-byte answers", Path: "/small", Proto: H1TLS, Connections: 64},
+	{Name: "tls16k", What: "TLS, 64 connections, 16 KiB answers", Path: "/16k", Proto: H1TLS, Connections: 64},
+	{
+		Name: "tlsclose", What: "TLS, 64 clients, a resumed connection per request", Path: "/small",
+		Proto: H1TLS, Connections: 64, Fields: []string{"Connection: close"}, Reconnect: true,
+	},
+	{
+		Name: "tlsfull", What: "TLS, 16 clients, a full handshake per request, X25519", Path: "/small",
+		Proto: H1TLS, Connections: 16, Fields: []string{"Connection: close"}, Reconnect: true, Group: "X25519",
+	},
+	{
+		Name: "tlsfullpq", What: "TLS, 16 clients, a full handshake per request, X25519MLKEM768", Path: "/small",
+		Proto: H1TLS, Connections: 16, Fields: []string{"Connection: close"}, Reconnect: true, Group: "X25519MLKEM768",
+	},
+	{
+		Name: "h2", What: "HTTP/2 over TLS, 16 connections with 16 streams each, 128-byte answers", Path: "/small",
+		Proto: H2TLS, Connections: 16, Streams: 16,
+	},
+	{
+		Name: "h2x64", What: "HTTP/2 over TLS, 64 connections with 1 stream each, 128-byte answers", Path: "/small",
+		Proto: H2TLS, Connections: 64, Streams: 1,
+	},
+}
+
+// reference is what the floor, which knows neither TLS nor HTTP/2, is asked instead of s: how fast the machine is now.
+func (s Scenario) reference() Scenario {
+	if s.Proto == H1 {
+		return s
+	}
+	return Scenarios[0]
 }
 
 // browserFields make, with Host, a head of 12 fields and about 650 bytes.

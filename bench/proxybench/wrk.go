@@ -51,7 +51,7 @@ func wrkCommand(wrk string, s Scenario, addr, dir string) ([]string, error) {
 		}
 		argv = append(argv, "-s", path)
 	}
-	return append(argv, "http://"+addr+s.Path), nil
+	return append(argv, s.url(addr)), nil
 }
 
 var (
@@ -126,16 +126,27 @@ func goLoadCommand(self string, s Scenario, addr string) []string {
 	if s.Reconnect {
 		argv = append(argv, "--reconnect")
 	}
+	if s.Proto.secure() {
+		argv = append(argv, "--tls", "--group", s.Group)
+	}
 	for _, f := range s.Fields {
 		argv = append(argv, "-H", f)
 	}
 	return argv
 }
 
-func parseGoLoad(out string) (loadResult, error) {
-	var r load.Result
+// goLoadResult reads what our own generator prints.
+func goLoadResult(out string) (r load.Result, err error) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
-		return loadResult{}, fmt.Errorf("result of the load: %w", err)
+		return r, fmt.Errorf("result of the load: %w", err)
+	}
+	return r, nil
+}
+
+func parseGoLoad(out string) (loadResult, error) {
+	r, err := goLoadResult(out)
+	if err != nil {
+		return loadResult{}, err
 	}
 	return loadResult{requests: r.Requests, p50: r.P50, p99: r.P99, errors: r.Errors, detail: r.Failure}, nil
 }
@@ -144,6 +155,6 @@ func parseGoLoad(out string) (loadResult, error) {
 func RunLoad(ctx context.Context, s Scenario, addr string, d time.Duration) load.Result {
 	return load.Run(ctx, load.Options{
 		Addr: addr, Request: s.request(addr), Pipeline: s.Pipeline,
-		Connections: s.Connections, Reconnect: s.Reconnect, Duration: d,
+		Connections: s.Connections, Reconnect: s.Reconnect, Duration: d, TLS: tlsConfig(s),
 	})
 }

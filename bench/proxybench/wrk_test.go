@@ -130,8 +130,30 @@ func TestWrkCommand_writesAScriptOnlyWhenNeeded(t *testing.T) {
 		if got, want := slices.Contains(argv, "-s"), s.Body > 0 || s.Pipeline > 1; got != want {
 			t.Errorf("%s: script %v, want %v", s.Name, got, want)
 		}
-		if argv[len(argv)-1] != "http://127.0.0.1:1"+s.Path {
+		want := "http://127.0.0.1:1" + s.Path
+		if s.Proto == H1TLS || s.Proto == H2TLS {
+			want = "https://127.0.0.1:1" + s.Path
+		}
+		if argv[len(argv)-1] != want {
 			t.Errorf("%s: %v", s.Name, argv)
 		}
+	}
+}
+
+func TestParseH2Load(t *testing.T) {
+	const out = `finished in 2.00s, 51728.50 req/s, 9.08MB/s
+requests: 103457 total, 103713 started, 103457 done, 103450 succeeded, 7 failed, 0 errored, 0 timeout
+status codes: 103450 2xx, 0 3xx, 0 4xx, 7 5xx
+traffic: 18.15MB (19035356) total, 4.54MB (4759022) headers (space savings 75.00%), 12.63MB (13242496) data
+`
+	r, err := parseH2Load(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.requests != 103450 || r.errors != 14 || !strings.Contains(r.detail, "7 failed") {
+		t.Errorf("parsed %+v", r)
+	}
+	if _, err := parseH2Load("h2load: cannot connect"); err == nil {
+		t.Error("an error of h2load passed for a result")
 	}
 }

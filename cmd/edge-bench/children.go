@@ -101,12 +101,15 @@ func newLoad() *cobra.Command {
 	var s proxybench.Scenario
 	var addr string
 	var duration time.Duration
-	var asJSON bool
+	var asJSON, secure bool
 	c := &cobra.Command{
 		Use:   "load",
 		Short: "Load an HTTP/1 server, for machines without wrk",
 		Args:  cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if secure {
+				s.Proto = proxybench.H1TLS
+			}
 			r := proxybench.RunLoad(c.Context(), s, addr, duration)
 			if asJSON {
 				return json.NewEncoder(c.OutOrStdout()).Encode(r)
@@ -125,6 +128,8 @@ func newLoad() *cobra.Command {
 	f.IntVar(&s.Body, "body", 0, "bytes of a request body")
 	f.BoolVar(&s.Reconnect, "reconnect", false, "a connection per request")
 	f.StringArrayVarP(&s.Fields, "header", "H", nil, "header field")
+	f.BoolVar(&secure, "tls", false, "over TLS 1.3, without resumption")
+	f.StringVar(&s.Group, "group", "", "key exchange: X25519 or X25519MLKEM768 (default: as Go likes)")
 	f.DurationVarP(&duration, "duration", "d", time.Second, "how long")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return c

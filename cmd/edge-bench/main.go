@@ -27,6 +27,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newLoad(), newMicro())
+	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newLoad(), newMicro(), newBystander(),
+		newTrouble(), newH2Origin())
 	return root
 }

@@ -201,9 +201,14 @@ func TestCheck_json(t *testing.T) {
 }
 
 func TestCheck_example(t *testing.T) {
-	code, out := edge(t, "check", "--strict", "-c", filepath.Join(testutil.Root(t), "examples", "edge.toml"))
-	if code != 0 || !strings.Contains(out, "configuration OK: 1 listener, 9 routes, 3 upstreams") {
-		t.Errorf("%d %s", code, out)
+	for name, want := range map[string]string{
+		"edge.toml":  "configuration OK: 1 listener, 9 routes, 3 upstreams\n",
+		"https.toml": "configuration OK: 2 listeners, 3 routes, 3 upstreams, 1 certificate\n",
+	} {
+		code, out := edge(t, "check", "--strict", "-c", filepath.Join(testutil.Root(t), "examples", name))
+		if code != 0 || out != want {
+			t.Errorf("%s: %d %s", name, code, out)
+		}
 	}
 }
 

@@ -14,39 +14,64 @@ import (
 )
 
 func newProxy() *cobra.Command {
-	var from, to string
+	var from, to, secure string
 	cmd := &cobra.Command{
-		Use:   "proxy --from :8080 --to host:port[,host:port]",
+		Use:   "proxy --from :8080 --to host:port[,host:port] [--tls internal]",
 		Short: "Put a proxy in front of a service, without a configuration",
 		Long: "Put a proxy in front of a service, without a configuration. Each request is a line on stdout, each " +
-			"failure is explained on stderr.",
-		Example: "  edge proxy --from :8080 --to localhost:3000\n  edge proxy --to 10.0.0.1:80,10.0.0.2:80",
-		Args:    noArguments,
-		RunE:    func(*cobra.Command, []string) error { return runProxy(from, to) },
+			"failure is explained on stderr.\n\n--tls internal makes an authority on this machine, for " +
+			"development, and a certificate for this machine's names; whoever trusts its file, which is named at the " +
+			"start, sees no warning.",
+		Example: "  edge proxy --from :8080 --to localhost:3000\n  edge proxy --to 10.0.0.1:80,10.0.0.2:80\n" +
+			"  edge proxy --from :8443 --to localhost:3000 --tls internal\n  edge proxy --to https://example.org",
+		Args: noArguments,
+		RunE: func(*cobra.Command, []string) error { return runProxy(from, to, secure) },
 	}
 	cmd.Flags().StringVar(&from, "from", ":8080", "`address` to listen on")
-	cmd.Flags().StringVar(&to, "to", "", "`backends`: host:port or unix:/path, several with commas between")
+	cmd.Flags().StringVar(&to, "to", "",
+		"`backends`: host:port, https://host:port or unix:/path, several with commas between")
+	cmd.Flags().StringVar(&secure, "tls", tlsNone,
+		"the certificate that clients see: `internal`, one of this machine's; off, plain HTTP")
 	return cmd
 }
 
 // proxyConfig is what the flags stand for. Whoever works at a terminal does not wait long for idle connections.
 const proxyConfig = `grace_period = "5s"
 log.format = "common"
-http.listen = %q
+%s
+upstream_defaults.host = %q
 [[routes]]
 pattern = "/*"
 dest = %q
 `
 
-func runProxy(from, to string) error {
+// Values of --tls.
+const (
+	tlsNone     = "off"
+	tlsInternal = config.InternalCert
+	tlsAuto     = "auto" // will ask an authority on the Internet
+)
+
+func runProxy(from, to, secure string) error {
 	if to == "" {
 		return usage{errors.New("edge proxy needs --to host:port")}
+	}
+	listener := fmt.Sprintf("http.listen = %q", local4(from))
+	switch secure {
+	case tlsNone:
+	case tlsInternal:
+		listener = fmt.Sprintf("https = { listen = %q, cert = %q }", local4(from), config.InternalCert)
+	case tlsAuto:
+		return usage{errors.New("--tls auto is not supported by this version: it comes with ACME; " +
+			"--tls internal makes a certificate on this machine")}
+	default:
+		return usage{fmt.Errorf("--tls is %q or %q, not %q", tlsInternal, tlsNone, secure)}
 	}
 	backends := strings.Split(to, ",")
 	for i, b := range backends {
 		backends[i] = local(strings.TrimSpace(b))
 	}
-	text := fmt.Sprintf(proxyConfig, local4(from), strings.Join(backends, ","))
+	text := fmt.Sprintf(proxyConfig, listener, hostFor(backends), strings.Join(backends, ","))
 	cfg, report := config.Parse("the command line", []byte(text))
 	if !report.OK() {
 		return usage{fmt.Errorf("%s", explain(&report.Errors[0]))}
@@ -57,9 +82,29 @@ func runProxy(from, to string) error {
 			for _, a := range s.Addresses() {
 				fmt.Fprintf(os.Stderr, "edge: %s -> %s\n", urlOf(a), strings.Join(backends, ", "))
 			}
+			if path := s.AuthorityPath(); path != "" {
+				fmt.Fprintf(os.Stderr, trustText, path, path, path)
+			}
 		},
 	})
 }
+
+// hostFor decides which Host backends are sent. A server on the Internet answers for the names it has, and is reached
+// by TLS; one on this machine or beside it is meant to think that it is asked directly.
+func hostFor(backends []string) string {
+	for _, b := range backends {
+		if !strings.HasPrefix(b, "https://") {
+			return "keep"
+		}
+	}
+	return "backend"
+}
+
+// trustText says how the internal authority is trusted.
+const trustText = `edge: the certificate is of an authority on this machine: %s
+      once:       curl --cacert %s ...
+      everywhere: sudo cp %s /usr/local/share/ca-certificates/edge.crt && sudo update-ca-certificates
+`
 
 // local completes what people leave out of a backend on this machine: ":3000" and "3000".
 func local(address string) string {

@@ -96,11 +96,15 @@ func sayHello(s *server.Server, cfg *config.Config) {
 
 // urlOf returns the URL under which an address of ours can be asked from this machine.
 func urlOf(a server.Address) string {
+	scheme := "http"
+	if a.TLS {
+		scheme = "https"
+	}
 	if a.Addr.IsUnix() {
 		return a.Addr.String()
 	}
 	if a.Addr.IP.Addr().IsUnspecified() {
-		return fmt.Sprintf("http://localhost:%d/", a.Addr.IP.Port())
+		return fmt.Sprintf("%s://localhost:%d/", scheme, a.Addr.IP.Port())
 	}
-	return fmt.Sprintf("http://%s/", a.Addr.IP)
+	return fmt.Sprintf("%s://%s/", scheme, a.Addr.IP)
 }

@@ -6,6 +6,8 @@ import (
 	"runtime"
 
 	"github.com/spf13/cobra"
+
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 func newVersion() *cobra.Command {
@@ -24,8 +26,10 @@ func printVersion(w io.Writer, asJSON bool) error {
 	if asJSON {
 		return printJSON(w, map[string]string{
 			"version": version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
+			"tls": tlsconn.ProviderName(),
 		})
 	}
-	_, err := fmt.Fprintf(w, "edge %s (%s %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Fprintf(w, "edge %s (%s %s/%s, TLS by %s)\n",
+		version, runtime.Version(), runtime.GOOS, runtime.GOARCH, tlsconn.ProviderName())
 	return err
 }

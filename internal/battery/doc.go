@@ -1,4 +1,4 @@
-// Package battery holds edge against RFC 9110 and RFC 9112, case by case, from the outside.
+// Package battery holds edge against RFC 9110, RFC 9112 and RFC 9113, case by case, from the outside.
 //
 // Each case is a row of a table: a name, the section it comes from, the bytes that are sent, and
 // what must follow. It is written from the RFCs and knows nothing of how edge is made: a real
@@ -17,9 +17,13 @@
 // The origin reads strictly, so that what a lenient one would forgive is a failure: one Host,
 // one way of framing, CRLF and nothing else, no control byte, no field of the hop before.
 //
+// Over HTTP/2 the next request follows on the same connection, wherever RFC 9113 lets that go on, and the frames and
+// header blocks are written by the tests. Origins of HTTP/2 that misbehave have another exchange waiting beside the
+// case, on the connection that both share. Floods run beside a good client, with bounds for what they may cost.
+//
 // # Known
 //
-// A case that fails today and waits for somebody stands in known_test.go with its reason. It runs
+// A case that fails today and waits for somebody stands in a list with its reason. It runs
 // like any other; one that begins to pass fails the test, so that the list stays true.
 //
 // The long versions run with EDGE_SOAK=1.

@@ -37,6 +37,7 @@ worker_threads = 1
 output = []
 [[listeners]]
 listen = "127.0.0.1:0"
+protocols = ["h1"]
 [upstreams.default]
 backends = [{ address = %q }]
 timeouts = { connect = "2s", first_byte = %q, read = "2s" }
@@ -62,6 +63,7 @@ type heard struct {
 	answers  []*message // final ones
 	interims []*message
 	end      error // what ended the reading: io.EOF, or why an answer was not whole, or nil
+	cut      bool  // it was an error inside of an answer
 	raw      string
 }
 
@@ -145,7 +147,7 @@ func listen(c net.Conn, method string, enough int) *heard {
 		if err != nil {
 			if m != nil && err != io.EOF {
 				h.answers = append(h.answers, m)
-				err = fmt.Errorf("inside of an answer: %w", err)
+				h.cut, err = true, fmt.Errorf("inside of an answer: %w", err)
 			}
 			h.end = err
 			return h

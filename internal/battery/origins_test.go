@@ -177,7 +177,7 @@ func (r *reply) check(h *heard, id string) error {
 	if r.lax && (a.status() == 502 || a.body == "" || a.body == r.body) {
 		return nil
 	}
-	incomplete := len(h.answers) == 1 && h.end != nil && !h.closed()
+	incomplete := len(h.answers) == 1 && (h.cut || h.end != nil && !h.closed())
 	if a.status() != 502 && r.is == cut {
 		if !incomplete {
 			return fmt.Errorf("the answer does not look incomplete")

@@ -12,11 +12,12 @@ import (
 var floors = [][]string{
 	{"internal/invariant", "internal/testutil", "internal/lint"},
 	{"message"},
-	{"timerwheel", "pool", "ketama", "tinyufo", "limits", "poller"},
+	{"timerwheel", "pool", "ketama", "tinyufo", "limits", "poller", "certs"},
 	{"internal/sim"},
 	{"h2/hpack"},
 	{"h1", "h2"},
 	{"engine"},
+	{"tlsconn"},
 	{"session"},
 	{"observe", "balance", "cache"},
 	{"upstream"},
@@ -25,7 +26,7 @@ var floors = [][]string{
 	{"config"},
 	{"admin"},
 	{"server"},
-	{"bench", "examples", "internal/battery"},
+	{"bench", "examples", "internal/battery", "internal/interop"},
 	{"cmd"},
 }
 

@@ -10,6 +10,7 @@ import (
 // imported by nobody: a dependency is a decision (docs/dependencies.md). Tests are free.
 var moduleHomes = map[string][]string{
 	"golang.org/x/sys":                  {"internal/warm", "poller", "engine", "server", "internal/sim", "bench"},
+	"golang.org/x/net":                  {"bench"},
 	"github.com/pelletier/go-toml/v2":   {"config"},
 	"go.yaml.in/yaml/v3":                {"config"},
 	"github.com/spf13/cobra":            {"cmd"},

@@ -77,6 +77,13 @@ func (s *script) write(fd poller.FD, p string, n int, errno syscall.Errno) {
 	}
 }
 
+func (s *script) splice(from, to poller.FD, size, n int, errno syscall.Errno) {
+	s.t.Helper()
+	if got, e := s.kernel().Splice(from, to, size); got != n || e != errno {
+		s.t.Fatalf("splice gave %d %v, want %d %v", got, e, n, errno)
+	}
+}
+
 func (s *script) ends(r remote, bytes int, end string) {
 	s.t.Helper()
 	n, e := r.drain()
@@ -176,6 +183,64 @@ var conformance = []struct {
 		r.send("hello")
 		s.kernel().Close(fd)
 		s.ready("close", 0)
+	}},
+	{"splice moves bytes and tells the end", true, true, func(s *script) {
+		fd, r := s.added()
+		out, in, size, errno := s.kernel().Pipe(64 << 10)
+		if errno != 0 || size < 8 {
+			s.t.Skip("a small pipe")
+		}
+		defer s.kernel().Close(in)
+		defer s.kernel().Close(out)
+		s.splice(fd, in, 8, -1, syscall.EAGAIN)
+		s.splice(out, fd, 8, -1, syscall.EAGAIN)
+		r.send("hello")
+		s.settle()
+		s.splice(fd, in, 3, 3, 0)
+		s.splice(fd, in, 8, 2, 0)
+		s.read(out, 1, 1, 0)
+		s.splice(out, fd, 3, 3, 0)
+		s.splice(out, fd, 8, 1, 0)
+		s.settle()
+		s.ends(r, 4, "")
+		r.closeWrite()
+		s.settle()
+		s.splice(fd, in, 8, 0, 0)
+		s.splice(fd, fd, 8, -1, syscall.EINVAL)
+	}},
+	{"splice tells of RST", true, false, func(s *script) {
+		fd, r := s.added()
+		out, in, _, errno := s.kernel().Pipe(64 << 10)
+		if errno != 0 {
+			s.t.Fatal(errno)
+		}
+		defer s.kernel().Close(in)
+		defer s.kernel().Close(out)
+		r.reset()
+		s.settle()
+		s.splice(fd, in, 8, -1, syscall.ECONNRESET)
+	}},
+	{"reset is RST", true, false, func(s *script) {
+		fd, r := s.added()
+		s.kernel().Reset(fd)
+		s.ready("reset", 0)
+		s.ends(r, 0, "RST")
+	}},
+	{"reset behind bytes that arrived", true, false, func(s *script) {
+		fd, r := s.added()
+		s.write(fd, "hello", 5, 0)
+		s.settle()
+		s.ends(r, 5, "")
+		s.kernel().Reset(fd)
+		s.settle()
+		s.ends(r, 0, "RST")
+	}},
+	{"reset of a Unix socket is its end", false, true, func(s *script) {
+		fd, r := s.added()
+		s.write(fd, "hello", 5, 0)
+		s.kernel().Reset(fd)
+		s.settle()
+		s.ends(r, 5, "FIN")
 	}},
 	{"FIN comes behind the bytes and stays", true, true, func(s *script) {
 		fd, r := s.added()

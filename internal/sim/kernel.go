@@ -36,11 +36,12 @@ const firstFD = 3
 // advancesMax bounds how often one Wait moves the clock, should the test's own events go on for ever.
 const advancesMax = 64
 
-// file is what a descriptor stands for: an end of a connection or a door.
+// file is what a descriptor stands for: an end of a connection, a door, or one of the two of a pipe.
 type file struct {
 	fd      poller.FD
 	end     *end
 	door    *door
+	pipe    *pipe
 	watcher *Kernel // nil: not registered
 	token   poller.Token
 	queued  bool
@@ -212,6 +213,9 @@ func (k *Kernel) LocalAddr(fd poller.FD) poller.Addr {
 func (k *Kernel) Read(fd poller.FD, p []byte) (int, syscall.Errno) {
 	k.calls.Read++
 	k.w.drift()
+	if q := k.pipe(fd); q != nil {
+		return q.read(p)
+	}
 	e := k.end(fd, "read")
 	if e == nil {
 		return -1, syscall.EBADF
@@ -301,18 +305,37 @@ func (k *Kernel) CloseWrite(fd poller.FD) syscall.Errno {
 func (k *Kernel) Close(fd poller.FD) {
 	k.calls.Close++
 	k.w.trace.add(k, "close", fd, 0, 0)
-	f := k.file(fd, "close")
+	if e := k.release(fd, "close"); e != nil {
+		e.close()
+	}
+}
+
+// Reset closes fd with RST.
+func (k *Kernel) Reset(fd poller.FD) {
+	k.calls.Reset++
+	k.w.trace.add(k, "reset", fd, 0, 0)
+	if e := k.release(fd, "reset"); e != nil {
+		e.reset()
+	}
+}
+
+// release frees the number fd. It returns the end of a connection that this was; a listening socket is closed.
+func (k *Kernel) release(fd poller.FD, call string) *end {
+	f := k.file(fd, call)
 	if f == nil {
-		return
+		return nil
 	}
 	f.unwatch()
 	k.w.files[fd] = nil
-	if f.door != nil {
+	switch {
+	case f.door != nil:
 		f.door.close()
-		return
+		return nil
+	case f.pipe != nil:
+		return nil
 	}
 	f.end.file = nil
-	f.end.close()
+	return f.end
 }
 
 // Index is the number of the kernel's reactor.
@@ -385,7 +408,7 @@ func (k *Kernel) end(fd poller.FD, call string) *end {
 		return nil
 	}
 	if f.end == nil {
-		k.w.misuse("%s of fd %d, which listens", call, fd)
+		k.w.misuse("%s of fd %d, which is no connection", call, fd)
 	}
 	return f.end
 }
@@ -450,8 +473,11 @@ func (f *file) unwatch() {
 
 // poll reports what holds now.
 func (f *file) poll() poller.Ready {
-	if f.end != nil {
+	switch {
+	case f.end != nil:
 		return f.end.poll()
+	case f.pipe != nil:
+		return 0
 	}
 	if len(f.door.waiting) > 0 {
 		return poller.CanRead
@@ -463,6 +489,9 @@ func (f *file) describe() string {
 	owner := "nobody's"
 	if f.watcher != nil {
 		owner = fmt.Sprintf("reactor %d's, queued %v", f.watcher.index, f.queued)
+	}
+	if f.pipe != nil {
+		return fmt.Sprintf("a pipe with %d/%d", f.pipe.len(), f.pipe.max)
 	}
 	if f.door != nil {
 		return fmt.Sprintf("listens on %s, %d waiting, %s", f.door.addr, len(f.door.waiting), owner)

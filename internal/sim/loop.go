@@ -300,6 +300,16 @@ func (l *Loop) CloseWrite(fd poller.FD) syscall.Errno {
 // Close closes fd; the number closed last is given out first.
 func (l *Loop) Close(fd poller.FD) {
 	l.calls.Close++
+	l.close(fd)
+}
+
+// Reset closes fd.
+func (l *Loop) Reset(fd poller.FD) {
+	l.calls.Reset++
+	l.close(fd)
+}
+
+func (l *Loop) close(fd poller.FD) {
 	s := l.socks[fd]
 	if !s.Open {
 		panic("sim: Close of a closed descriptor")
@@ -308,6 +318,14 @@ func (l *Loop) Close(fd poller.FD) {
 	s.Open, s.in = false, nil
 	l.free = append(l.free, fd)
 }
+
+// Pipe says that there are none.
+func (l *Loop) Pipe(int) (r, w poller.FD, got int, e syscall.Errno) {
+	return poller.NoFD, poller.NoFD, 0, syscall.ENOSYS
+}
+
+// Splice says that there is no such call.
+func (l *Loop) Splice(_, _ poller.FD, _ int) (int, syscall.Errno) { return -1, syscall.ENOSYS }
 
 func (l *Loop) nextPort() uint16 {
 	l.port++

@@ -186,6 +186,16 @@ func (e *end) close() {
 	}
 }
 
+// reset is close(2) with SO_LINGER set to no time.
+func (e *end) reset() {
+	if e.connecting || e.unix {
+		e.close()
+		return
+	}
+	e.closed = true
+	e.abort()
+}
+
 // abort kills the connection from this side: RST. What is under way may still get there.
 func (e *end) abort() {
 	if e.dead {

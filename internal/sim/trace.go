@@ -12,7 +12,8 @@ import (
 // Calls counts the calls of a kernel by kind.
 type Calls struct {
 	Now, Wait, Wake, Listen, Accept, Connect, SockError, LocalAddr int
-	Read, Write, Writev, Add, Del, CloseWrite, Close               int
+	Read, Write, Writev, Add, Del, CloseWrite, Close, Reset        int
+	Pipe, Splice                                                   int
 }
 
 // Minus returns what was called since before.
@@ -23,12 +24,13 @@ func (c Calls) Minus(before Calls) Calls {
 		SockError: c.SockError - before.SockError, LocalAddr: c.LocalAddr - before.LocalAddr,
 		Read: c.Read - before.Read, Write: c.Write - before.Write, Writev: c.Writev - before.Writev,
 		Add: c.Add - before.Add, Del: c.Del - before.Del,
-		CloseWrite: c.CloseWrite - before.CloseWrite, Close: c.Close - before.Close,
+		CloseWrite: c.CloseWrite - before.CloseWrite, Close: c.Close - before.Close, Reset: c.Reset - before.Reset,
+		Pipe: c.Pipe - before.Pipe, Splice: c.Splice - before.Splice,
 	}
 }
 
 // IO is the number of calls that moved bytes, or tried to.
-func (c Calls) IO() int { return c.Read + c.Write + c.Writev }
+func (c Calls) IO() int { return c.Read + c.Write + c.Writev + c.Splice }
 
 // trace keeps the latest calls, for Dump.
 type trace struct {

@@ -31,6 +31,9 @@ type Faults struct {
 	UnixAgain          float64 // connect to a Unix socket says EAGAIN: its backlog is full
 	ShortWrite         float64 // a write takes only some of what there is room for
 	Reset              float64 // a segment is lost and both ends see RST
+	NoPipe             float64 // pipe says EMFILE
+	ShortSplice        float64 // a splice moves only some of what it could
+	SpliceInvalid      float64 // splice says EINVAL
 }
 
 // Ticker is what a World steps: a reactor.
@@ -172,6 +175,17 @@ func (w *World) OpenFDs() []poller.FD {
 	for fd, f := range w.files {
 		if f != nil {
 			open = append(open, poller.FD(fd))
+		}
+	}
+	return open
+}
+
+// OpenSockets is OpenFDs without pipes, of which a reactor keeps some for their next use.
+func (w *World) OpenSockets() []poller.FD {
+	var open []poller.FD
+	for _, fd := range w.OpenFDs() {
+		if w.files[fd].pipe == nil {
+			open = append(open, fd)
 		}
 	}
 	return open

@@ -32,9 +32,12 @@ const Browser = "GET /articles/2026/11/how-a-request-travels?utm_source=feed HTT
 	"Sec-Fetch-Mode: navigate\r\n" +
 	"Cache-Control: max-age=0\r\n\r\n"
 
-// answer is what the origin says: 128 bytes.
-var answer = []byte("HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Fri, 20 Nov 2026 10:00:00 GMT\r\n" +
-	"Content-Type: text/plain\r\nContent-Length: 128\r\n\r\n" + strings.Repeat("x", 128))
+// answer is what the origin says.
+var (
+	body   = strings.Repeat("x", 128)
+	answer = []byte("HTTP/1.1 200 OK\r\nServer: origin\r\nDate: Fri, 20 Nov 2026 10:00:00 GMT\r\n" +
+		"Content-Type: text/plain\r\nContent-Length: 128\r\n\r\n" + body)
+)
 
 const (
 	exchanges = 100 // before a Rig counts as warm
@@ -55,15 +58,39 @@ type Rig struct {
 // New makes a Rig whose client sends request again and again, through a route with these filters.
 func New(t testing.TB, request string, on *proxy.Listener, filters ...*proxy.Filter) *Rig {
 	t.Helper()
-	return NewRouted(t, request, on, func(origin *upstream.Upstream) []proxy.Route {
-		return []proxy.Route{{Name: "all", To: proxy.To(origin), Filters: filters}}
-	})
+	return NewRouted(t, request, on, all(filters))
 }
+
+// all is a route for everything.
+func all(filters []*proxy.Filter) func(*upstream.Upstream) []proxy.Route {
+	return func(origin *upstream.Upstream) []proxy.Route {
+		return []proxy.Route{{Name: "all", To: proxy.To(origin), Filters: filters}}
+	}
+}
+
+// acceptor makes the handler of a connection.
+type acceptor = func(*engine.Conn) engine.Handler
 
 // NewRouted is New with routes to the origin of the caller's own.
 func NewRouted(t testing.TB, request string, on *proxy.Listener, routes func(*upstream.Upstream) []proxy.Route) *Rig {
 	t.Helper()
-	g := &Rig{Loop: sim.NewLoop(), request: []byte(request)}
+	g := &Rig{request: []byte(request)}
+	g.build(t, on, routes, session.ServerOptions{}, func(_ *engine.Engine, accept acceptor) acceptor { return accept })
+	g.Loop.OnConnect = func(fd poller.FD, _ poller.Addr) { g.up = fd }
+	g.Loop.Pump = g.pump
+	for g.Trips < exchanges {
+		g.Exchange()
+	}
+	return g
+}
+
+// build makes the proxy and lets the client connect.
+func (g *Rig) build(
+	t testing.TB, on *proxy.Listener, routes func(*upstream.Upstream) []proxy.Route, o session.ServerOptions,
+	secure func(*engine.Engine, acceptor) acceptor,
+) {
+	t.Helper()
+	g.Loop = sim.NewLoop()
 	e, err := engine.New(engine.Options{
 		Reactors: 1,
 		Kernel:   func(int) (poller.Kernel, error) { return g.Loop, nil },
@@ -78,20 +105,14 @@ func NewRouted(t testing.TB, request string, on *proxy.Listener, routes func(*up
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := session.NewServer(e, proxy.New(e, s).Service(on), session.ServerOptions{})
+	server := session.NewServer(e, proxy.New(e, s).Service(on), o)
 	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:80")}
-	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, server.Accept); err != nil {
+	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, secure(e, server.Accept)); err != nil {
 		t.Fatal(err)
 	}
-	g.Loop.OnConnect = func(fd poller.FD, _ poller.Addr) { g.up = fd }
 	g.reactor = e.Reactors()[0]
 	g.down = g.Loop.Offer(door, poller.Addr{IP: netip.MustParseAddrPort("192.0.2.7:5555")})
 	g.reactor.Tick()
-	g.Loop.Pump = g.pump
-	for g.Trips < exchanges {
-		g.Exchange()
-	}
-	return g
 }
 
 // Exchange runs the reactor until the client has its next answer.

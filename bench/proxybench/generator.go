@@ -1,0 +1,87 @@
+package proxybench
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// generator makes the load of a scenario: wrk, h2load, or edge-bench itself. Immutable.
+type generator struct {
+	ends    bool // by itself, some time behind the window; else it is interrupted
+	command func(s Scenario, addr string) ([]string, error)
+	parse   func(out string) (loadResult, error)
+}
+
+var errNoH2Load = errors.New("h2load is needed (Debian: nghttp2-client)")
+
+// generator chooses what makes the load of s.
+func (r *runner) generator(s Scenario, window time.Duration) (generator, error) {
+	switch {
+	case s.Proto.h2() && r.h2load == "":
+		return generator{}, errNoH2Load
+	case s.Proto.h2():
+		return generator{true, func(s Scenario, addr string) ([]string, error) {
+			return h2loadCommand(r.h2load, s, addr, s.settle()+window), nil
+		}, parseH2Load}, nil
+	case r.wrk == "" || s.Group != "":
+		return generator{false, func(s Scenario, addr string) ([]string, error) {
+			return goLoadCommand(r.options.Self, s, addr), nil
+		}, parseGoLoad}, nil
+	}
+	return generator{false, func(s Scenario, addr string) ([]string, error) {
+		return wrkCommand(r.wrk, s, addr, r.dir)
+	}, parseWrk}, nil
+}
+
+// h2loadCommand is the command line of h2load for s against addr. It prints only when its time is over, which is at
+// least a while from now.
+func h2loadCommand(h2load string, s Scenario, addr string, least time.Duration) []string {
+	argv := []string{
+		h2load, "-t1", fmt.Sprintf("-c%d", s.Connections), fmt.Sprintf("-m%d", s.Streams),
+		fmt.Sprintf("-D%d", int(math.Ceil((least + h2loadSpare).Seconds()))),
+	}
+	for _, f := range s.Fields {
+		argv = append(argv, "-H", f)
+	}
+	return append(argv, s.url(addr))
+}
+
+// h2loadSpare is what h2load needs beside its measured time.
+const h2loadSpare = 200 * time.Millisecond
+
+var (
+	h2loadRequests = regexp.MustCompile(`(?m)^requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout`)
+	h2loadStatus   = regexp.MustCompile(`(?m)^status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx`)
+
+	errNoH2Summary = errors.New("h2load printed no summary")
+)
+
+// parseH2Load reads what h2load prints. It has no percentiles.
+func parseH2Load(out string) (loadResult, error) {
+	m := h2loadRequests.FindStringSubmatch(out)
+	status := h2loadStatus.FindStringSubmatch(out)
+	if m == nil || status == nil {
+		return loadResult{}, fmt.Errorf("%w: %.200q", errNoH2Summary, out)
+	}
+	r := loadResult{requests: parseCount(m[1])}
+	for _, n := range append(m[2:], status[3:]...) {
+		r.errors += parseCount(n)
+	}
+	if r.errors > 0 {
+		r.detail = strings.TrimSpace(m[0] + "; " + status[0])
+	}
+	return r, nil
+}
+
+// url is where a load generator is sent.
+func (s Scenario) url(addr string) string {
+	scheme := "http"
+	if s.Proto.secure() {
+		scheme = "https"
+	}
+	return scheme + "://" + addr + s.Path
+}

@@ -1,0 +1,176 @@
+package certs
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	authorityLife = 10 * 365 * 24 * time.Hour
+	leafLife      = 90 * 24 * time.Hour
+)
+
+// Authority is a certificate authority on this machine, for development: whoever trusts it trusts whoever can read its
+// folder. Immutable.
+type Authority struct {
+	Path string // of its certificate, for those who want to trust it
+	Made bool   // it did not exist before
+
+	dir  string
+	cert *x509.Certificate
+	key  crypto.Signer
+}
+
+// OpenAuthority returns the authority whose files are in dir, which are made when they are not there. The keys can be
+// read by their owner alone.
+func OpenAuthority(dir string) (*Authority, error) {
+	a := &Authority{Path: filepath.Join(dir, "ca.pem"), dir: dir}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("internal authority: %w", err)
+	}
+	f := Files{Cert: a.Path, Key: a.keyPath()}
+	c, err := Load(&f, time.Now())
+	if errors.Is(err, fs.ErrNotExist) || err == nil && c.State(time.Now()) != Valid {
+		if err = a.create(); err == nil {
+			c, err = Load(&f, time.Now())
+		}
+		a.Made = true
+	}
+	if err != nil {
+		return nil, fmt.Errorf("internal authority: %w", err)
+	}
+	a.cert, a.key = c.Leaf, c.TLS.PrivateKey.(crypto.Signer)
+	return a, nil
+}
+
+func (a *Authority) keyPath() string { return filepath.Join(a.dir, "ca.key") }
+
+// create makes the authority.
+func (a *Authority) create() error {
+	host, _ := os.Hostname() // nobody needs it
+	template := &x509.Certificate{
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: strings.TrimSpace("edge internal authority " + host)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(authorityLife),
+		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	return writePair(a.Path, a.keyPath(), key, der)
+}
+
+// Leaf returns the files of a certificate for names and addresses. The one that is there stays, as long as it has these
+// names and a third of its life.
+func (a *Authority) Leaf(names ...string) (Files, error) { return a.leaf(time.Now(), names) }
+
+func (a *Authority) leaf(now time.Time, names []string) (Files, error) {
+	f := a.leafFiles()
+	old, err := Load(&f, now)
+	if err == nil && !aged(old.Leaf, now) && covers(old.Leaf, names) &&
+		old.Leaf.CheckSignatureFrom(a.cert) == nil {
+		return f, nil
+	}
+	template := &x509.Certificate{
+		SerialNumber: serial(), Subject: pkix.Name{CommonName: names[0]},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(leafLife),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			template.IPAddresses = append(template.IPAddresses, ip)
+		} else {
+			template.DNSNames = append(template.DNSNames, name)
+		}
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return f, err
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	if err != nil {
+		return f, err
+	}
+	return f, writePair(f.Cert, f.Key, key, der, a.cert.Raw)
+}
+
+func (a *Authority) leafFiles() Files {
+	return Files{Cert: filepath.Join(a.dir, "leaf.pem"), Key: filepath.Join(a.dir, "leaf.key")}
+}
+
+// aged tells whether a certificate of ours has less than a third of its life left.
+func aged(leaf *x509.Certificate, now time.Time) bool { return leaf.NotAfter.Sub(now) <= leafLife/3 }
+
+func covers(leaf *x509.Certificate, names []string) bool {
+	for _, name := range names {
+		ip := net.ParseIP(name)
+		if ip == nil && !slices.Contains(leaf.DNSNames, name) {
+			return false
+		}
+		if ip != nil && !slices.ContainsFunc(leaf.IPAddresses, ip.Equal) {
+			return false
+		}
+	}
+	return true
+}
+
+func serial() *big.Int {
+	n, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		panic("certs: " + err.Error()) // the system has no randomness: nothing here can be done without it
+	}
+	return n.Add(n, big.NewInt(1))
+}
+
+// writePair writes a key and a chain, each whole or not at all, the key first.
+func writePair(cert, key string, k *ecdsa.PrivateKey, chain ...[]byte) error {
+	der, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		return err
+	}
+	var text []byte
+	for _, c := range chain {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c})...)
+	}
+	err = replace(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	if err != nil {
+		return err
+	}
+	return replace(cert, text)
+}
+
+func replace(path string, text []byte) error {
+	next, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // with mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = next.Write(text)
+	err = errors.Join(err, next.Close())
+	if err == nil {
+		err = os.Rename(next.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(next.Name())
+	}
+	return err
+}

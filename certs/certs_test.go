@@ -1,0 +1,458 @@
+package certs
+
+import (
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+func write(t *testing.T, path string, blocks ...*pem.Block) {
+	t.Helper()
+	var text []byte
+	for _, b := range blocks {
+		text = append(text, pem.EncodeToMemory(b)...)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func certBlock(c *x509.Certificate) *pem.Block { return &pem.Block{Type: "CERTIFICATE", Bytes: c.Raw} }
+
+func keyBlock(t *testing.T, kind string, key any) *pem.Block {
+	t.Helper()
+	var der []byte
+	var err error
+	switch kind {
+	case "EC PRIVATE KEY":
+		der, err = x509.MarshalECPrivateKey(key.(*ecdsa.PrivateKey))
+	case "RSA PRIVATE KEY":
+		der = x509.MarshalPKCS1PrivateKey(key.(*rsa.PrivateKey))
+	default:
+		der, err = x509.MarshalPKCS8PrivateKey(key)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &pem.Block{Type: kind, Bytes: der}
+}
+
+func TestLoad_formsOfAPair(t *testing.T) {
+	ca := testutil.NewAuthority(t)
+	dir := t.TempDir()
+	cert, key := ca.Issue(t, nil, "a.example.org", "*.b.example.org")
+	file := filepath.Join(dir, "f")
+	for name, blocks := range map[string][]*pem.Block{
+		"PKCS8":      {certBlock(cert), keyBlock(t, "PRIVATE KEY", key)},
+		"SEC1":       {certBlock(cert), keyBlock(t, "EC PRIVATE KEY", key)},
+		"with chain": {certBlock(cert), certBlock(ca.Cert), keyBlock(t, "PRIVATE KEY", key)},
+		"key first":  {keyBlock(t, "PRIVATE KEY", key), certBlock(cert)},
+		"with parameters": {
+			{Type: "EC PARAMETERS", Bytes: []byte{6, 0}}, keyBlock(t, "EC PRIVATE KEY", key), certBlock(cert)},
+	} {
+		write(t, file, blocks...)
+		c, err := Load(&Files{Cert: file}, time.Now())
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if len(c.Hosts) != 2 || c.Hosts[1] != "*.b.example.org" || c.Subject() != "CN=a.example.org" {
+			t.Errorf("%s: hosts %q, subject %s", name, c.Hosts, c.Subject())
+		}
+	}
+}
+
+func TestLoad_RSA(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := testutil.NewAuthority(t)
+	template := &x509.Certificate{SerialNumber: ca.Cert.SerialNumber, NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"r.example.org"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.Cert, key.Public(), ca.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "f")
+	write(t, file, &pem.Block{Type: "CERTIFICATE", Bytes: der}, keyBlock(t, "RSA PRIVATE KEY", key))
+	if _, err := Load(&Files{Cert: file}, time.Now()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLoad_whatIsWrong(t *testing.T) {
+	ca := testutil.NewAuthority(t)
+	dir := t.TempDir()
+	cert, key := ca.Issue(t, nil, "a.example.org")
+	other, otherKey := ca.Issue(t, nil, "b.example.org")
+	path := func(name string) string { return filepath.Join(dir, name) }
+	write(t, path("cert"), certBlock(cert))
+	write(t, path("key"), keyBlock(t, "PRIVATE KEY", key))
+	write(t, path("other-key"), keyBlock(t, "PRIVATE KEY", otherKey))
+	write(t, path("both"), certBlock(other), certBlock(cert))
+	write(t, path("encrypted"), &pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte{1}})
+	write(t, path("encrypted-old"), &pem.Block{Type: "RSA PRIVATE KEY", Bytes: []byte{1},
+		Headers: map[string]string{"Proc-Type": "4,ENCRYPTED", "DEK-Info": "DES-EDE3-CBC,00"}})
+	write(t, path("garbage"), &pem.Block{Type: "PRIVATE KEY", Bytes: []byte("garbage")})
+	write(t, path("bad-cert"), &pem.Block{Type: "CERTIFICATE", Bytes: []byte("garbage")})
+	if err := os.WriteFile(path("large"), make([]byte, fileBytesMax+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		cert, key string
+		part      Part
+		want      string
+	}{
+		{"none", "key", PartCert, "no such file"},
+		{"cert", "none", PartKey, "no such file"},
+		{".", "key", PartCert, "no regular file"},
+		{"large", "key", PartCert, "larger than 1 MiB"},
+		{"key", "key", PartCert, "holds no certificate"},
+		{"bad-cert", "key", PartCert, "x509"},
+		{"cert", "", PartCert, "holds no private key"},
+		{"cert", "cert", PartKey, "holds no private key"},
+		{"cert", "encrypted", PartKey, "encrypted"},
+		{"cert", "encrypted-old", PartKey, "encrypted"},
+		{"cert", "garbage", PartKey, "cannot be read"},
+		{"cert", "other-key", PartCert, "do not belong together (cert CN=a.example.org)"},
+		{"both", "key", PartCert, "has to come first"},
+	} {
+		f := &Files{Cert: path(c.cert)}
+		if c.key != "" {
+			f.Key = path(c.key)
+		}
+		_, err := Load(f, time.Now())
+		var wrong *Error
+		if !errors.As(err, &wrong) || wrong.Part != c.part || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s with %s: %v, want %q", c.cert, c.key, err, c.want)
+		}
+	}
+	if _, err := Load(&Files{Cert: path("none")}, time.Now()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v is not ErrNotExist", err)
+	}
+}
+
+func TestCertificate_state(t *testing.T) {
+	now := time.Now()
+	at := func(days int) time.Time { return now.Add(time.Duration(days) * 24 * time.Hour) }
+	for _, c := range []struct {
+		from, to int
+		want     State
+	}{
+		{-30, 60, Valid}, {-80, 10, Expiring}, {-4, 2, Valid}, {-6, 1, Expiring}, {-90, 0, Expired},
+		{1, 90, NotYetValid},
+	} {
+		crt := &Certificate{Leaf: &x509.Certificate{NotBefore: at(c.from), NotAfter: at(c.to)}}
+		if got := crt.State(now); got != c.want {
+			t.Errorf("from day %d to day %d: %d, want %d", c.from, c.to, got, c.want)
+		}
+	}
+}
+
+// chosen returns the name of the certificate that a handshake for a name gets.
+func chosen(t *testing.T, c *Chooser, name string) string {
+	t.Helper()
+	got, err := c.GetCertificate(&tls.ClientHelloInfo{ServerName: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Leaf.Subject.CommonName
+}
+
+func issue(t *testing.T, ca *testutil.Authority, dir, name string, hosts ...string) Files {
+	t.Helper()
+	ca.IssueTo(t, dir, name, nil, hosts...)
+	base := filepath.Join(dir, name)
+	return Files{Cert: base + ".pem", Key: base + ".key"}
+}
+
+func TestChooser(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	shared := []Files{
+		issue(t, ca, dir, "first", "first.example.org"),
+		issue(t, ca, dir, "wild", "*.example.org"),
+		issue(t, ca, dir, "exact", "www.example.org", "WWW2.example.org"),
+	}
+	forced := issue(t, ca, dir, "forced", "other.name")
+	forced.Hosts = []string{"forced.example.org"}
+	own := []Files{issue(t, ca, dir, "own", "own.example.org")}
+	s, err := NewSet(nil, append(shared, forced), own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, mine := s.Chooser(0), s.Chooser(1, 0)
+	for _, c := range []struct {
+		by   *Chooser
+		name string
+		want string
+	}{
+		{all, "www.example.org", "www.example.org"}, {all, "WWW.Example.Org", "www.example.org"},
+		{all, "www2.example.org", "www.example.org"}, {all, "x.example.org", "*.example.org"},
+		{all, "a.b.example.org", "first.example.org"}, {all, "example.org", "first.example.org"},
+		{all, "", "first.example.org"}, {all, "unknown", "first.example.org"},
+		{all, "forced.example.org", "other.name"}, {all, "other.name", "first.example.org"},
+		{mine, "own.example.org", "own.example.org"}, {mine, "www.example.org", "www.example.org"},
+		{mine, "", "own.example.org"}, {mine, "unknown", "own.example.org"},
+	} {
+		if got := chosen(t, c.by, c.name); got != c.want {
+			t.Errorf("%q gets %s, want %s", c.name, got, c.want)
+		}
+	}
+	if _, err := (&Chooser{}).GetCertificate(&tls.ClientHelloInfo{}); err == nil {
+		t.Error("a certificate out of nothing")
+	}
+}
+
+func TestChooser_doesNotAllocate(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	s, err := NewSet(nil, []Files{issue(t, ca, dir, "a", "*.example.org")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, hello := s.Chooser(0), &tls.ClientHelloInfo{ServerName: "www.example.org"}
+	if n := testing.AllocsPerRun(100, func() { _, _ = c.GetCertificate(hello) }); n != 0 {
+		t.Errorf("%v allocations a choice", n)
+	}
+}
+
+// Of several for one name, the first that the client can verify.
+func TestChooser_byWhatTheClientVerifies(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	ecdsaPair := issue(t, ca, dir, "ecdsa", "a.example.org")
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: ca.Cert.SerialNumber, DNSNames: []string{"a.example.org"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, ca.Cert, key.Public(), ca.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "rsa")
+	write(t, file, &pem.Block{Type: "CERTIFICATE", Bytes: der}, keyBlock(t, "PRIVATE KEY", key))
+	s, err := NewSet(nil, []Files{ecdsaPair, {Cert: file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for scheme, name := range map[tls.SignatureScheme]string{
+		tls.ECDSAWithP256AndSHA256: "*ecdsa.PublicKey", tls.PSSWithSHA256: "*rsa.PublicKey",
+	} {
+		for _, server := range []string{"a.example.org", ""} {
+			got, err := s.Chooser(0).GetCertificate(&tls.ClientHelloInfo{ServerName: server,
+				SignatureSchemes: []tls.SignatureScheme{scheme}, SupportedVersions: []uint16{tls.VersionTLS13},
+				SupportedCurves: []tls.CurveID{tls.X25519}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if kind := typeName(got.Leaf.PublicKey); kind != name {
+				t.Errorf("%v for %q gets %s, want %s", scheme, server, kind, name)
+			}
+		}
+	}
+}
+
+func typeName(v any) string {
+	switch v.(type) {
+	case *rsa.PublicKey:
+		return "*rsa.PublicKey"
+	case *ecdsa.PublicKey:
+		return "*ecdsa.PublicKey"
+	}
+	return "?"
+}
+
+func TestSet_thousands(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	one := issue(t, ca, dir, "one", "one.example.org")
+	var list []Files
+	for i := range 1000 {
+		f := one
+		f.Hosts = []string{"h" + string(rune('a'+i%26)) + "-" + time.Duration(i).String() + ".example.org"}
+		list = append(list, f)
+	}
+	s, err := NewSet(nil, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(s.Certificates()); got != 1000 {
+		t.Errorf("%d certificates", got)
+	}
+}
+
+// handshake makes a connection in memory and returns what the client saw.
+func handshake(t *testing.T, server, client *tls.Config) tls.ConnectionState {
+	t.Helper()
+	a, b := net.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		s := tls.Server(a, server)
+		err := s.Handshake()
+		if err == nil {
+			_, err = s.Write([]byte("x")) // the tickets of TLS 1.3 come with what follows
+		}
+		done <- err
+	}()
+	c := tls.Client(b, client)
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	state := c.ConnectionState()
+	a.Close()
+	b.Close()
+	return state
+}
+
+func TestTickets_outliveConfigsAndRotations(t *testing.T) {
+	ca := testutil.NewAuthority(t)
+	cert, key := ca.Issue(t, nil, "a.example.org")
+	newServer := func() *tls.Config {
+		return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}}
+	}
+	rotations := 0
+	tickets := NewTickets(nil, func() { rotations++ })
+	client := &tls.Config{RootCAs: ca.Pool, ServerName: "a.example.org"}
+	client.ClientSessionCache = tls.NewLRUClientSessionCache(4)
+	resumed := func(server *tls.Config) bool { return handshake(t, server, client).DidResume }
+	first, second := newServer(), newServer()
+	tickets.Use([]*tls.Config{first})
+	if resumed(first) {
+		t.Error("the first handshake resumes")
+	}
+	tickets.Use([]*tls.Config{first, second})
+	if !resumed(second) {
+		t.Error("not resumed by another configuration with the same keys")
+	}
+	tickets.Rotate()
+	if !resumed(second) {
+		t.Error("not resumed after a rotation")
+	}
+	other := newServer()
+	NewTickets(tickets.Keys(), nil).Use([]*tls.Config{other})
+	if !resumed(other) {
+		t.Error("not resumed by keys that were handed on")
+	}
+	for range ticketKeys {
+		tickets.Rotate()
+	}
+	if resumed(second) {
+		t.Error("resumed with a key that has rotated away")
+	}
+	if n := len(tickets.Keys()); n != ticketKeys || rotations != ticketKeys+1 {
+		t.Errorf("%d keys, %d rotations", n, rotations)
+	}
+}
+
+func TestAuthority(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "internal")
+	a, err := OpenAuthority(dir)
+	if err != nil || !a.Made {
+		t.Fatal(err, a)
+	}
+	f, err := a.Leaf("localhost", "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := Load(&f, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := Authorities(a.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"localhost", "127.0.0.1"} {
+		if _, err := first.Leaf.Verify(x509.VerifyOptions{Roots: pool, DNSName: name}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	again, err := OpenAuthority(dir)
+	if err != nil || again.Made {
+		t.Fatal("made a second time", err)
+	}
+	if _, err := again.Leaf("localhost"); err != nil {
+		t.Fatal(err)
+	}
+	if same, err := Load(&f, time.Now()); err != nil || !same.Leaf.Equal(first.Leaf) {
+		t.Error("the certificate was made again", err)
+	}
+	if _, err := again.Leaf("localhost", "new.example.org"); err != nil {
+		t.Fatal(err)
+	}
+	if next, err := Load(&f, time.Now()); err != nil || next.Leaf.Equal(first.Leaf) {
+		t.Error("the certificate has not the new name", err)
+	}
+	for _, name := range []string{"ca.key", "leaf.key", "ca.pem"} {
+		if at, err := os.Stat(filepath.Join(dir, name)); err != nil || at.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v %v", name, at.Mode(), err)
+		}
+	}
+}
+
+// A process that runs for longer than the certificate of its own authority lives presents a new one in time.
+func TestSet_renews(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "internal")
+	a, err := OpenAuthority(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := a.Leaf("localhost", "127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewSet(nil, []Files{f})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Renew(a, "localhost", "127.0.0.1")
+	first := s.Certificates()[0].Leaf
+	if c := s.Look(first.NotAfter.Add(-leafLife/3 - time.Minute)); len(c) != 0 {
+		t.Fatalf("too early: %+v", c)
+	}
+	due := first.NotAfter.Add(-leafLife / 3)
+	if err := os.Rename(dir, dir+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if c := s.Look(due); len(c) != 1 || !errors.Is(c[0].Err, ErrRenewal) || !c[0].Now.Leaf.Equal(first) {
+		t.Fatalf("the folder is away: %+v", c)
+	}
+	if err := os.Rename(dir+".away", dir); err != nil {
+		t.Fatal(err)
+	}
+	s.Look(due.Add(renewAgain - 1)) // the files that came back are read
+	if !s.Certificates()[0].Leaf.Equal(first) {
+		t.Fatal("tried again at once")
+	}
+	due = due.Add(renewAgain)
+	if c := s.Look(due); len(c) != 1 || c[0].Err != nil {
+		t.Fatalf("%+v", c)
+	}
+	hello := &tls.ClientHelloInfo{ServerName: "localhost"}
+	got, err := s.Chooser(0).GetCertificate(hello)
+	if err != nil || got.Leaf.Equal(first) || got.Leaf.NotAfter.Sub(due) < leafLife-time.Minute {
+		t.Fatal(err, got.Leaf.NotAfter)
+	}
+	if err := got.Leaf.CheckSignatureFrom(a.cert); err != nil {
+		t.Error(err)
+	}
+	if c := s.Look(due.Add(2 * renewAgain)); len(c) != 0 {
+		t.Errorf("renewed twice: %+v", c)
+	}
+}

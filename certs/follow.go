@@ -1,0 +1,102 @@
+package certs
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Stamps are what files looked like at some moment, by their paths. Immutable.
+type Stamps map[string]stamp
+
+// StampsOf looks at files. Whoever is to hear of all changes does so before reading them.
+func StampsOf(paths []string) Stamps {
+	s := make(Stamps)
+	for _, path := range paths {
+		s[path] = stampOf(path)
+	}
+	return s
+}
+
+// Follower tells of changes of files that are read by others: those of authorities, which are no pairs.
+// Safe for any goroutine.
+//
+//	seen ── a change ──► latest ── the same at the next look ──► changed ── it has read them ──► Use
+//	                        ▲                                       │ it could not
+//	                        └───────────────────────────────────────┘
+type Follower struct {
+	changed func(paths []string, again bool) bool
+
+	mu     sync.Mutex
+	seen   Stamps // of what was read; guarded by mu
+	latest Stamps // of the last look, nil when it found no change; guarded by mu
+	failed Stamps // those that could not be read; guarded by mu
+
+	stop  chan struct{}
+	ended chan struct{}
+	once  sync.Once
+}
+
+// Follow looks every so often at the files that Use names, until Stop. changed is called with the paths of those that
+// have changed, once nobody has written to them for that long; it reports whether they could be read, and is called
+// again, with again, as long as not. It runs on the goroutine of the Follower and may call Use.
+func Follow(every time.Duration, changed func(paths []string, again bool) bool) *Follower {
+	f := &Follower{changed: changed, stop: make(chan struct{}), ended: make(chan struct{})}
+	go func() {
+		defer close(f.ended)
+		ticks := time.NewTicker(every)
+		defer ticks.Stop()
+		for {
+			select {
+			case <-f.stop:
+				return
+			case <-ticks.C:
+				f.look()
+			}
+		}
+	}()
+	return f
+}
+
+// Use says which files to look at from now on, and what those looked like that were read.
+func (f *Follower) Use(s Stamps) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seen, f.latest, f.failed = s, nil, nil
+}
+
+// Stop ends the Follower and waits until it has: not within changed.
+func (f *Follower) Stop() {
+	f.once.Do(func() { close(f.stop) })
+	<-f.ended
+}
+
+// look compares the files with what was read of them.
+func (f *Follower) look() {
+	f.mu.Lock()
+	now := StampsOf(slices.Sorted(maps.Keys(f.seen)))
+	var paths []string
+	for path, s := range now {
+		if s != f.seen[path] {
+			paths = append(paths, path)
+		}
+	}
+	settled := maps.Equal(now, f.latest)
+	again := maps.Equal(now, f.failed)
+	f.latest = now
+	if len(paths) == 0 {
+		f.latest, f.failed = nil, nil
+	}
+	f.mu.Unlock()
+	if len(paths) == 0 || !settled {
+		return
+	}
+	slices.Sort(paths)
+	if f.changed(paths, again) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.failed = now
+}

@@ -1,0 +1,76 @@
+package certs
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// told is what a Follower said.
+type told struct {
+	mu    sync.Mutex
+	calls []bool // whether again
+	paths []string
+	right bool
+	use   func()
+}
+
+func (c *told) changed(paths []string, again bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls, c.paths = append(c.calls, again), paths
+	if c.right {
+		c.use()
+	}
+	return c.right
+}
+
+func (c *told) became(t *testing.T, right bool, cond func(calls []bool) bool) {
+	t.Helper()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.right = right
+		return cond(c.calls)
+	})
+}
+
+func TestFollower(t *testing.T) {
+	dir := t.TempDir()
+	one, other := filepath.Join(dir, "one"), filepath.Join(dir, "other")
+	put := func(path, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(one, "1")
+	put(other, "1")
+	c := &told{}
+	f := Follow(time.Millisecond, c.changed)
+	defer f.Stop()
+	c.use = func() { f.Use(StampsOf([]string{one, other})) }
+	c.use()
+	put(one, "22")
+	c.became(t, false, func(calls []bool) bool { return len(calls) > 1 && !calls[0] && calls[1] })
+	if c.became(t, true, func(calls []bool) bool { return len(calls) > 2 }); !slices.Equal(c.paths, []string{one}) {
+		t.Errorf("%q changed", c.paths)
+	}
+	f.Stop()
+	n := len(c.calls)
+	f = Follow(time.Millisecond, c.changed)
+	c.use()
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	c.became(t, true, func(calls []bool) bool { return len(calls) == n+1 && !calls[n] })
+	f.Stop()
+	f.Stop()
+	if len(c.calls) != n+1 || !slices.Equal(c.paths, []string{other}) {
+		t.Errorf("%v %q", c.calls, c.paths)
+	}
+}

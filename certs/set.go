@@ -1,0 +1,196 @@
+package certs
+
+import (
+	"crypto/tls"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+var errNone = errors.New("no certificate")
+
+// pair is files with what was last read of them.
+//
+//	present is never nil
+type pair struct {
+	files   Files
+	present atomic.Pointer[Certificate]
+
+	seen  stamps // of the files that present was read from, or that were found wrong; guarded by Set.mu
+	wrong int    // looks in a row that found the files wrong; guarded by Set.mu
+}
+
+// Set is the certificates of one configuration. Safe for any goroutine.
+type Set struct {
+	groups []*group
+
+	mu    sync.Mutex
+	pairs []*pair // those of all groups, each once
+	stop  chan struct{}
+	ended chan struct{}
+
+	renewals []renewal
+}
+
+// group is pairs that are chosen among by name.
+type group struct {
+	pairs []*pair
+	names atomic.Pointer[names]
+}
+
+// names finds the pairs for a name. Immutable. Several for one name differ in what they are signed with.
+type names struct {
+	exact map[string][]*pair
+	wild  map[string][]*pair // "example.org" for "*.example.org"
+}
+
+// NewSet reads the pairs of a configuration: groups are lists of them that are chosen among by name. Pairs of old,
+// which may be nil, are taken over unread where their files have not changed. The error is that of all pairs that
+// cannot be read.
+func NewSet(old *Set, groups ...[]Files) (*Set, error) {
+	s := &Set{}
+	known := make(map[string]*pair)
+	if old != nil {
+		old.mu.Lock()
+		defer old.mu.Unlock()
+		for _, p := range old.pairs {
+			known[p.files.id()] = p
+		}
+	}
+	var errs []error
+	made := make(map[string]*pair)
+	for _, list := range groups {
+		g := &group{}
+		for i := range list {
+			id := list[i].id()
+			p := made[id]
+			if p == nil {
+				p = known[id]
+				if p == nil || p.files.stamps() != p.seen {
+					fresh, err := read(&list[i])
+					if err != nil {
+						errs = append(errs, err)
+						continue
+					}
+					p = fresh
+				}
+				made[id] = p
+				s.pairs = append(s.pairs, p)
+			}
+			g.pairs = append(g.pairs, p)
+		}
+		g.index()
+		s.groups = append(s.groups, g)
+	}
+	return s, errors.Join(errs...)
+}
+
+func read(f *Files) (*pair, error) {
+	p := &pair{files: *f, seen: f.stamps()}
+	c, err := Load(f, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	p.present.Store(c)
+	return p, nil
+}
+
+// index makes the names of g anew, from what its pairs are now.
+func (g *group) index() {
+	n := &names{exact: make(map[string][]*pair), wild: make(map[string][]*pair)}
+	for _, p := range g.pairs {
+		for _, host := range p.present.Load().Hosts {
+			if parent, found := strings.CutPrefix(host, "*."); found {
+				n.wild[parent] = append(n.wild[parent], p)
+			} else {
+				n.exact[host] = append(n.exact[host], p)
+			}
+		}
+	}
+	g.names.Store(n)
+}
+
+// find returns the pairs for a lower-case name, or none.
+func (g *group) find(name string) []*pair {
+	n := g.names.Load()
+	if found := n.exact[name]; found != nil {
+		return found
+	}
+	// RFC 6125 §6.4.3: the star is the whole first label, and one label.
+	if _, parent, cut := strings.Cut(name, "."); cut {
+		return n.wild[parent]
+	}
+	return nil
+}
+
+// Certificates returns what the set holds now, each pair once, in the order of the groups.
+func (s *Set) Certificates() []*Certificate {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*Certificate, 0, len(s.pairs))
+	for _, p := range s.pairs {
+		all = append(all, p.present.Load())
+	}
+	return all
+}
+
+// Chooser chooses a certificate for each handshake of a listener. Safe for any goroutine; immutable.
+type Chooser struct {
+	groups []*group
+}
+
+// Chooser returns who chooses among groups, by their numbers: the first one that knows the name; for a name that
+// nobody knows, or none at all, the first pair.
+func (s *Set) Chooser(groups ...int) *Chooser {
+	c := &Chooser{}
+	for _, i := range groups {
+		c.groups = append(c.groups, s.groups[i])
+	}
+	return c
+}
+
+// GetCertificate is a tls.Config's.
+func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	name := strings.ToLower(hello.ServerName)
+	if name != "" {
+		for _, g := range c.groups {
+			if found := g.find(name); found != nil {
+				return pick(found, hello), nil
+			}
+		}
+	}
+	for _, g := range c.groups {
+		if len(g.pairs) > 0 {
+			return pick(g.defaults(), hello), nil
+		}
+	}
+	return nil, errNone
+}
+
+// defaults returns the first pair of g with those for the same names.
+func (g *group) defaults() []*pair {
+	first := g.pairs[0]
+	hosts := first.present.Load().Hosts
+	if len(hosts) == 0 {
+		return g.pairs[:1]
+	}
+	if found := g.find(hosts[0]); len(found) > 1 && found[0] == first {
+		return found
+	}
+	return g.pairs[:1]
+}
+
+// pick returns the first of the pairs that the client can verify, else the first.
+func pick(list []*pair, hello *tls.ClientHelloInfo) *tls.Certificate {
+	if len(list) > 1 {
+		for _, p := range list {
+			c := &p.present.Load().TLS
+			if hello.SupportsCertificate(c) == nil {
+				return c
+			}
+		}
+	}
+	return &list[0].present.Load().TLS
+}

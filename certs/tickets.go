@@ -1,0 +1,106 @@
+package certs
+
+import (
+	"crypto/rand"
+	"crypto/tls"
+	"slices"
+	"sync"
+	"time"
+)
+
+// ticketKeys is how many keys are known: the newest makes tickets, all open them. So a ticket lives two to three
+// rotations, or the seven days that crypto/tls allows.
+const ticketKeys = 3
+
+// Tickets are the keys of session tickets, for all listeners of a process: they rotate at once, and outlive the
+// configurations that they are used in. Safe for any goroutine.
+type Tickets struct {
+	mu      sync.Mutex
+	keys    [][32]byte    // newest first; guarded by mu
+	configs []*tls.Config // guarded by mu
+	every   time.Duration // guarded by mu
+	timer   *time.Timer   // guarded by mu; nil: no rotation
+	rotated func()
+}
+
+// NewTickets begins with keys, newest first, as Keys returned them, or with a new one where there are none. rotated,
+// which may be nil, is told of each rotation.
+func NewTickets(keys [][32]byte, rotated func()) *Tickets {
+	t := &Tickets{keys: slices.Clone(keys), rotated: rotated}
+	if len(t.keys) == 0 {
+		t.keys = append(t.keys, newTicketKey())
+	}
+	return t
+}
+
+func newTicketKey() (key [32]byte) {
+	_, _ = rand.Read(key[:]) // it never fails: it would end the process
+	return key
+}
+
+// Use makes the keys those of configs, and of no others any more.
+func (t *Tickets) Use(configs []*tls.Config) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.configs = slices.Clone(configs)
+	t.spread()
+}
+
+func (t *Tickets) spread() {
+	for _, c := range t.configs {
+		c.SetSessionTicketKeys(t.keys)
+	}
+}
+
+// Rotate puts a new key before the others.
+func (t *Tickets) Rotate() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rotate()
+}
+
+func (t *Tickets) rotate() {
+	t.keys = append([][32]byte{newTicketKey()}, t.keys[:min(len(t.keys), ticketKeys-1)]...)
+	t.spread()
+	if t.rotated != nil {
+		t.rotated()
+	}
+}
+
+// Every makes the keys rotate by themselves; 0: never.
+func (t *Tickets) Every(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if d == t.every {
+		return
+	}
+	t.every = d
+	if t.timer != nil {
+		t.timer.Stop()
+		t.timer = nil
+	}
+	if d > 0 {
+		t.timer = time.AfterFunc(d, t.turn)
+	}
+}
+
+// turn is one rotation by the clock.
+func (t *Tickets) turn() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.timer == nil {
+		return
+	}
+	t.rotate()
+	t.timer.Reset(t.every)
+}
+
+// Keys returns the keys, newest first, to begin with in another process. They open the sessions of clients: a secret.
+func (t *Tickets) Keys() [][32]byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.keys)
+}
+
+// Stop ends the rotation.
+func (t *Tickets) Stop() { t.Every(0) }

@@ -1,0 +1,580 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// pki is a folder with the certificates of a test.
+type pki struct {
+	*testutil.Authority
+	dir string
+}
+
+func newPKI(t *testing.T, names ...string) *pki {
+	t.Helper()
+	p := &pki{testutil.NewAuthority(t), t.TempDir()}
+	p.Write(t, p.path("ca.pem"))
+	for _, name := range names {
+		p.issue(t, name, name+".example.org")
+	}
+	return p
+}
+
+func (p *pki) path(name string) string { return filepath.Join(p.dir, name) }
+
+// issue writes name.pem and name.key.
+func (p *pki) issue(t *testing.T, name string, hosts ...string) {
+	t.Helper()
+	p.IssueTo(t, p.dir, name, nil, hosts...)
+}
+
+// pair is the lines of a configuration that name a pair.
+func (p *pki) pair(name string) string {
+	return fmt.Sprintf("cert = %q\nkey = %q\n", p.path(name+".pem"), p.path(name+".key"))
+}
+
+// client trusts the authority, and is told that every name is at addr.
+func (p *pki) client(t *testing.T, addr string, change func(*tls.Config)) *http.Client {
+	t.Helper()
+	c := client(t)
+	tr := c.Transport.(*http.Transport)
+	tr.ForceAttemptHTTP2 = true
+	tr.TLSClientConfig = &tls.Config{RootCAs: p.Pool}
+	if change != nil {
+		change(tr.TLSClientConfig)
+	}
+	tr.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}
+	return c
+}
+
+const everything = `
+[[routes]]
+pattern = "/*"
+dest = "status:200"
+[routes.headers.response]
+X-TLS = "{tls_version}"
+X-SNI = "{sni}"
+X-Client = "{client_cert_subject}"
+X-Group = "{tls_group}"
+[log]
+output = []
+`
+
+// curlWith runs curl with more arguments.
+func curlWith(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("curl", append([]string{"-sS", "--max-time", "10"}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("curl %q: %v %s", args, err, out)
+	}
+	return string(out)
+}
+
+func TestRun_httpsWithBothVersions(t *testing.T) {
+	p := newPKI(t, "a")
+	e := start(t, "[https]\nlisten = \"127.0.0.1:0\"\nhsts = { max_age = \"365d\" }\n%s%s", p.pair("a"), everything)
+	_, port, _ := strings.Cut(e.addr, ":")
+	at := []string{"--cacert", p.path("ca.pem"), "--resolve", "a.example.org:" + port + ":127.0.0.1",
+		"-o", filepath.Join(t.TempDir(), "body"), "-w", "%{http_version} %{http_code} %{ssl_verify_result}",
+		"https://a.example.org:" + port + "/"}
+	if got := curlWith(t, append([]string{"--http2"}, at...)...); got != "2 200 0" {
+		t.Errorf("curl --http2: %s", got)
+	}
+	if got := curlWith(t, append([]string{"--http1.1"}, at...)...); got != "1.1 200 0" {
+		t.Errorf("curl --http1.1: %s", got)
+	}
+	resp, _ := get(t, p.client(t, e.addr, nil), "https://a.example.org/")
+	if resp.Proto != "HTTP/2.0" {
+		t.Errorf("net/http speaks %s", resp.Proto)
+	}
+	for name, want := range map[string]string{
+		"X-TLS": "TLS 1.3", "X-SNI": "a.example.org", "X-Group": "X25519MLKEM768", "X-Client": "",
+	} {
+		if got := resp.Header.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if got := resp.Header.Get("Strict-Transport-Security"); got != "max-age=31536000" {
+		t.Errorf("HSTS: %q", got)
+	}
+}
+
+func TestRun_certificateBySNI(t *testing.T) {
+	p := newPKI(t, "own", "exact")
+	p.issue(t, "wild", "*.wild.example.org")
+	e := start(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s[[certificates]]\n%s[[certificates]]\n%s%s",
+		p.pair("own"), p.pair("wild"), p.pair("exact"), everything)
+	for name, want := range map[string]string{
+		"exact.example.org": "exact.example.org", "x.wild.example.org": "*.wild.example.org",
+		"own.example.org": "own.example.org", "unknown.example.org": "own.example.org",
+	} {
+		c, err := tls.Dial("tcp", e.addr, &tls.Config{ServerName: name, InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.ConnectionState().PeerCertificates[0].Subject.CommonName; got != want {
+			t.Errorf("%s gets %s, want %s", name, got, want)
+		}
+		c.Close()
+	}
+}
+
+func TestRun_certificateSwapped(t *testing.T) {
+	p := newPKI(t, "a")
+	e := start(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s", p.pair("a"), everything)
+	c := p.client(t, e.addr, nil)
+	first, _ := get(t, c, "https://a.example.org/")
+	serial := func() string {
+		conn, err := tls.Dial("tcp", e.addr, &tls.Config{ServerName: "a.example.org", RootCAs: p.Pool})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
+	}
+	before := serial()
+	p.issue(t, "a", "a.example.org")
+	e.WaitLine(`"msg":"certificate changed".*CN=a.example.org`)
+	if serial() == before {
+		t.Error("the old certificate is still presented")
+	}
+	if again, _ := get(t, c, "https://a.example.org/"); again.TLS.PeerCertificates[0].SerialNumber.String() !=
+		first.TLS.PeerCertificates[0].SerialNumber.String() {
+		t.Error("the connection that stood was not kept")
+	}
+	after := serial()
+	if err := os.WriteFile(p.path("a.key"), []byte("half a file"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.WaitLine(`"msg":"the files of a certificate are wrong, the one before stays".*holds no private key`)
+	if serial() != after {
+		t.Error("a wrong pair took over")
+	}
+	// A reload with it changes nothing either.
+	e.change(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s# changed\n", p.pair("a"), everything)
+	e.WaitLine(`"msg":"reload failed, nothing has changed"`)
+	if serial() != after {
+		t.Error("a wrong pair took over by a reload")
+	}
+}
+
+func TestRun_clientCertificates(t *testing.T) {
+	p := newPKI(t, "a", "me")
+	stranger := newPKI(t, "other")
+	e := start(t, "[https]\nlisten = \"127.0.0.1:0\"\nclient_ca = %q\n%s%s", p.path("ca.pem"), p.pair("a"), everything)
+	shows := func(from *pki, name string) func(*tls.Config) {
+		return func(c *tls.Config) {
+			pair, err := tls.LoadX509KeyPair(from.path(name+".pem"), from.path(name+".key"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+		}
+	}
+	resp, _ := get(t, p.client(t, e.addr, shows(p, "me")), "https://a.example.org/")
+	if got := resp.Header.Get("X-Client"); got != "CN=me.example.org" {
+		t.Errorf("the subject is %q", got)
+	}
+	for what, c := range map[string]*http.Client{
+		"none": p.client(t, e.addr, nil), "that of a stranger": p.client(t, e.addr, shows(stranger, "other")),
+	} {
+		if resp, err := c.Get("https://a.example.org/"); err == nil {
+			resp.Body.Close()
+			t.Errorf("with %s: %d", what, resp.StatusCode)
+		}
+	}
+	e.change(t, "[https]\nlisten = \"127.0.0.1:0\"\nclient_auth = \"request\"\n%s%s", p.pair("a"), everything)
+	e.WaitLine(`configuration reloaded`)
+	resp, _ = get(t, p.client(t, e.addr, shows(stranger, "other")), "https://a.example.org/")
+	if got := resp.Header.Get("X-Client"); got != "CN=other.example.org" {
+		t.Errorf("asked for alone, the subject is %q", got)
+	}
+	if resp, _ = get(t, p.client(t, e.addr, nil), "https://a.example.org/"); resp.Header.Get("X-Client") != "" {
+		t.Errorf("none is asked for alone: %v", resp.Header)
+	}
+}
+
+func TestRun_tlsAndPlainOnOnePort(t *testing.T) {
+	p := newPKI(t, "a")
+	e := start(t, "[network]\nlisten = \"127.0.0.1:0\"\nssl_certificate = %q\nssl_certificate_key = %q\n%s",
+		p.path("a.pem"), p.path("a.key"), everything)
+	e.WaitLine(`tls-auto`)
+	if resp, _ := get(t, p.client(t, e.addr, nil), "https://a.example.org/"); resp.StatusCode != 200 {
+		t.Errorf("TLS: %d", resp.StatusCode)
+	}
+	if resp, _ := get(t, client(t), "http://"+e.addr+"/"); resp.StatusCode != 200 || resp.Header.Get("X-TLS") != "" {
+		t.Errorf("plain: %d %v", resp.StatusCode, resp.Header)
+	}
+	if got := curlWith(t, "--http2-prior-knowledge", "-o", filepath.Join(t.TempDir(), "body"), "-w",
+		"%{http_version} %{http_code}", "http://"+e.addr+"/"); got != "2 200" {
+		t.Errorf("prior knowledge: %s", got)
+	}
+}
+
+func TestRun_plainOnATLSPortIsTold(t *testing.T) {
+	p := newPKI(t, "a")
+	e := start(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s", p.pair("a"), everything)
+	resp, body := get(t, client(t), "http://"+e.addr+"/")
+	if resp.StatusCode != 400 || !strings.Contains(body, "https://") {
+		t.Errorf("%d %q", resp.StatusCode, body)
+	}
+}
+
+func TestRun_redirectToHTTPS(t *testing.T) {
+	p := newPKI(t, "a")
+	addr := testutil.FreeAddr(t)
+	_, port, _ := strings.Cut(addr, ":")
+	e := start(t, "[http]\nlisten = \"127.0.0.1:0\"\nredirect_to_https = true\n[https]\nlisten = %q\n%s%s",
+		addr, p.pair("a"), everything)
+	c := client(t)
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, _ := get(t, c, "http://"+e.addr+"/a?b=c")
+	if got := resp.Header.Get("Location"); resp.StatusCode != 308 || got != "https://127.0.0.1:"+port+"/a?b=c" {
+		t.Errorf("%d %s", resp.StatusCode, got)
+	}
+}
+
+// Sessions outlive a reload: the keys of tickets are the process's.
+func TestRun_sessionsAreResumed(t *testing.T) {
+	p := newPKI(t, "a")
+	const format = "[https]\nlisten = \"127.0.0.1:0\"\n%s%s"
+	e := start(t, format, p.pair("a"), everything)
+	sessions := tls.NewLRUClientSessionCache(4)
+	resumed := func() bool {
+		c := p.client(t, e.addr, func(c *tls.Config) { c.ClientSessionCache = sessions })
+		resp, _ := get(t, c, "https://a.example.org/")
+		c.CloseIdleConnections()
+		return resp.TLS.DidResume
+	}
+	if resumed() {
+		t.Error("the first one resumes")
+	}
+	if !resumed() {
+		t.Error("the second one does not")
+	}
+	e.change(t, format, p.pair("a"), strings.Replace(everything, "status:200", "status:202", 1))
+	e.WaitLine(`configuration reloaded","changes":\{"changed":\["route /\*"\]`)
+	if !resumed() {
+		t.Error("not after a reload")
+	}
+	e.change(t, "[https]\nlisten = \"127.0.0.1:0\"\nsession_tickets = false\n%s%s", p.pair("a"), everything)
+	e.WaitLine(`(?s)configuration reloaded.*configuration reloaded`)
+	if resumed() {
+		t.Error("resumed although there are no tickets")
+	}
+	e.Stop()
+	e.WaitLine(`"tls_sessions_resumed_total":2`)
+}
+
+func TestRun_minVersionAndProtocols(t *testing.T) {
+	p := newPKI(t, "a")
+	e := start(t, "[tls]\nmin_version = \"1.3\"\n[https]\nlisten = \"127.0.0.1:0\"\nprotocols = [\"h1\"]\n%s%s",
+		p.pair("a"), everything)
+	if resp, _ := get(t, p.client(t, e.addr, nil), "https://a.example.org/"); resp.Proto != "HTTP/1.1" {
+		t.Errorf("h1 alone: %s", resp.Proto)
+	}
+	old := p.client(t, e.addr, func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 })
+	if resp, err := old.Get("https://a.example.org/"); err == nil {
+		resp.Body.Close()
+		t.Error("TLS 1.2 is taken")
+	}
+}
+
+// secured is an origin with TLS that answers with its name and the version of the request.
+func secured(t *testing.T, p *pki, name string, h2 bool) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Host", r.Host)
+		fmt.Fprintf(w, "%s %s %d", name, r.Proto, len(r.TLS.PeerCertificates))
+	}))
+	pair, err := tls.LoadX509KeyPair(p.path(name+".pem"), p.path(name+".key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientAuth: tls.RequestClientCert}
+	s.EnableHTTP2 = h2
+	s.StartTLS()
+	t.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+	})
+	return s.Listener.Addr().String()
+}
+
+func TestRun_securedUpstreams(t *testing.T) {
+	p := newPKI(t, "me")
+	p.issue(t, "both", "both.example.org", "127.0.0.1")
+	p.issue(t, "one", "one.example.org", "127.0.0.1")
+	both, one := secured(t, p, "both", true), secured(t, p, "one", false)
+	upstream := func(name, addr, more string) string {
+		return fmt.Sprintf("[upstreams.%s]\nbackends = [{ address = %q }]\n%s\n"+
+			"[[routes]]\npattern = \"/%s\"\ndest = %q\n", name, addr, more, name, name)
+	}
+	e := start(t, "ca_file = %q\n[http]\nlisten = \"127.0.0.1:0\"\n%s%s", p.path("ca.pem"),
+		fmt.Sprintf("[[routes]]\npattern = \"/url\"\ndest = \"https://%s\"\n", both), strings.Join([]string{
+			upstream("h1", both, "tls = true"),
+			upstream("h2", both, "tls = { sni = \"both.example.org\" }\nprotocol = \"h2\""),
+			upstream("auto2", both, "tls = true\nprotocol = \"auto\""),
+			upstream("auto1", one, "tls = true\nprotocol = \"auto\""),
+			upstream("shown", both, fmt.Sprintf("tls = { cert = %q, key = %q }", p.path("me.pem"), p.path("me.key"))),
+			upstream("wrong", both, "tls = { sni = \"another.example.org\" }"),
+			upstream("unverified", both, "tls = { sni = \"another.example.org\", verify = false }"),
+			upstream("untrusted", both, fmt.Sprintf("tls = { ca = %q }", newPKI(t).path("ca.pem"))),
+		}, ""))
+	c := client(t)
+	for path, want := range map[string]string{
+		"url": "both HTTP/1.1 0", "h1": "both HTTP/1.1 0", "h2": "both HTTP/2.0 0", "auto2": "both HTTP/2.0 0",
+		"auto1": "one HTTP/1.1 0", "shown": "both HTTP/1.1 1", "unverified": "both HTTP/1.1 0",
+	} {
+		if resp, body := get(t, c, "http://"+e.addr+"/"+path); resp.StatusCode != 200 || body != want {
+			t.Errorf("/%s: %d %q, want %q", path, resp.StatusCode, body, want)
+		}
+	}
+	for _, path := range []string{"wrong", "untrusted"} {
+		resp, _ := get(t, c, "http://"+e.addr+"/"+path)
+		why := resp.Header.Get("Proxy-Status")
+		if resp.StatusCode != 502 || !strings.Contains(why, "tls_certificate_error") {
+			t.Errorf("/%s: %d %q", path, resp.StatusCode, why)
+		}
+	}
+}
+
+func TestProxy_internalAuthority(t *testing.T) {
+	dir := t.TempDir()
+	state := "STATE_DIRECTORY=" + dir
+	first := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Env: []string{state},
+		Args: []string{"proxy", "--from", "127.0.0.1:0", "--to", origin(t), "--tls", "internal"}})
+	url := first.WaitLine(`edge: (https://\S+/) -> `)[1]
+	ca := first.WaitLine(`authority on this machine: (\S+)`)[1]
+	if got := curlWith(t, "--cacert", ca, url+"status/204", "-w", "%{http_code} %{http_version}"); got != "204 2" {
+		t.Errorf("curl: %q", got)
+	}
+	before, err := os.ReadFile(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at, err := os.Stat(filepath.Join(dir, "internal", "ca.key")); err != nil || at.Mode().Perm() != 0o600 {
+		t.Errorf("the key: %v %v", at, err)
+	}
+	first.Stop()
+	second := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Env: []string{state},
+		Args: []string{"proxy", "--from", "127.0.0.1:0", "--to", origin(t), "--tls", "internal"}})
+	second.WaitLine(`edge: https://`)
+	if after, err := os.ReadFile(ca); err != nil || string(after) != string(before) {
+		t.Error("another authority was made", err)
+	}
+}
+
+// A server behind https:// answers for its own name.
+func TestProxy_toHTTPS(t *testing.T) {
+	p := newPKI(t)
+	p.issue(t, "one", "127.0.0.1")
+	to := secured(t, p, "one", false)
+	e := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
+		Env:  []string{"SSL_CERT_FILE=" + p.path("ca.pem"), "SSL_CERT_DIR=/nowhere"},
+		Args: []string{"proxy", "--from", "127.0.0.1:0", "--to", "https://" + to}})
+	url := e.WaitLine(`edge: (http://\S+/) -> https://`)[1]
+	resp, body := get(t, client(t), url)
+	if resp.StatusCode != 200 || body != "one HTTP/1.1 0" || resp.Header.Get("X-Host") != to {
+		t.Errorf("%d %q, asked for %s", resp.StatusCode, body, resp.Header.Get("X-Host"))
+	}
+}
+
+func TestRun_FIPS(t *testing.T) {
+	p := newPKI(t, "a")
+	e := start(t, "fips = true\n[https]\nlisten = \"127.0.0.1:0\"\n%s%s", p.pair("a"), everything)
+	e.WaitLine(`"msg":"cryptography by FIPS 140-3"`)
+	c := p.client(t, e.addr, func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.CurveP256} })
+	if resp, _ := get(t, c, "https://a.example.org/"); resp.StatusCode != 200 {
+		t.Errorf("%d", resp.StatusCode)
+	}
+	c = p.client(t, e.addr, func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.X25519} })
+	if resp, err := c.Get("https://a.example.org/"); err == nil {
+		resp.Body.Close()
+		t.Error("X25519 is taken")
+	}
+	e.change(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s", p.pair("a"), everything)
+	e.WaitLine(`after a restart.*fips`)
+	e.Signal(syscall.SIGTERM)
+	if code := e.Wait(testutil.Patience); code != 0 {
+		t.Errorf("ends with %d", code)
+	}
+}
+
+// The documented files of others answer, with a certificate beside them.
+func TestRun_filesOfOthers(t *testing.T) {
+	p := newPKI(t)
+	p.issue(t, "server", "localhost", "127.0.0.1")
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(testutil.Root(t), "config", "testdata", "valid", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.NewReplacer("server.crt", p.path("server.pem"), "server.key", p.path("server.key"),
+			"/tmp/", t.TempDir()+"/").Replace(string(text))
+	}
+	e := start(t, "%s", strings.NewReplacer("\"0.0.0.0:18080\", \"[::]:18080\"", "\"127.0.0.1:0\"",
+		"127.0.0.1:18081", named(t, "api"), "127.0.0.1:18082", named(t, "forwarded"),
+		"127.0.0.1:18083", named(t, "one"), "127.0.0.1:18084", named(t, "two"),
+	).Replace(read("pingora-tls-and-health.toml")))
+	c := p.client(t, e.addr, nil)
+	for _, scheme := range []string{"http://", "https://"} {
+		if _, body := get(t, c, scheme+"127.0.0.1/api/x"); body != "api" {
+			t.Errorf("%s: %q", scheme, body)
+		}
+		if _, body := get(t, c, scheme+"127.0.0.1/"); body != "one" && body != "two" {
+			t.Errorf("%s: %q", scheme, body)
+		}
+	}
+	plain, secure := testutil.FreeAddr(t), testutil.FreeAddr(t)
+	e = start(t, "%s", strings.NewReplacer("0.0.0.0:18080", plain, "0.0.0.0:18443", secure,
+		"127.0.0.1:18081", named(t, "api"), "127.0.0.1:18082", named(t, "rest")).Replace(read("http-and-https.toml")))
+	for addr, scheme := range map[string]string{plain: "http://", secure: "https://"} {
+		c := p.client(t, addr, nil)
+		if _, body := get(t, c, scheme+"127.0.0.1/api/x"); body != "api" {
+			t.Errorf("%s: %q", scheme, body)
+		}
+		if _, body := get(t, c, scheme+"127.0.0.1/x"); body != "rest" {
+			t.Errorf("%s: %q", scheme, body)
+		}
+	}
+}
+
+func TestCheck_certificates(t *testing.T) {
+	p := newPKI(t, "a", "b")
+	right := write(t, "[https]\nlisten = \":443\"\n%s%s", p.pair("a"), everything)
+	wrong := write(t, "[https]\nlisten = \":443\"\ncert = %q\nkey = %q\n%s",
+		p.path("a.pem"), p.path("b.key"), everything)
+	code, out := edge(t, "check", "-c", right)
+	if code != 0 || !strings.Contains(out, "1 certificate (first expires in 36") {
+		t.Errorf("%d %s", code, out)
+	}
+	for _, command := range []string{"check", "run"} {
+		code, out := edge(t, command, "-c", wrong)
+		if code != 1 || !strings.Contains(out, "edge.toml:4:7: error: certificate and key do not belong together") {
+			t.Errorf("%s: %d %s", command, code, out)
+		}
+	}
+	for value, want := range map[string]string{"auto": "ACME", "on": `"internal" or "off"`} {
+		if code, out := edge(t, "proxy", "--to", ":1", "--tls", value); code != 2 || !strings.Contains(out, want) {
+			t.Errorf("--tls %s: %d %s", value, code, out)
+		}
+	}
+}
+
+// A listener says what its routes do about WebSockets that do not say it themselves.
+func TestRun_webSocketByListener(t *testing.T) {
+	to := origin(t)
+	with, without := testutil.FreeAddr(t), testutil.FreeAddr(t)
+	start(t, `
+[[listeners]]
+listen = %q
+[[listeners]]
+listen = %q
+websocket = false
+[[routes]]
+pattern = "/*"
+dest = %[3]q
+[[routes]]
+pattern = "on.example.org/*"
+dest = %[3]q
+websocket = true
+[[routes]]
+pattern = "off.example.org/*"
+dest = %[3]q
+websocket = false
+`, with, without, to)
+	for _, c := range []struct {
+		addr, host string
+		want       bool
+	}{
+		{with, "any", true}, {without, "any", false}, {with, "on.example.org", true}, {without, "on.example.org", true},
+		{with, "off.example.org", false}, {without, "off.example.org", false},
+	} {
+		out := curlWith(t, "-H", "Host: "+c.host, "-H", "Connection: Upgrade", "-H", "Upgrade: websocket",
+			"-H", "Sec-WebSocket-Version: 13", "-H", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+			"http://"+c.addr+"/echo")
+		if got := strings.Contains(strings.ToLower(out), "upgrade: websocket"); got != c.want {
+			t.Errorf("%s on %s: passed on is %v, want %v in\n%s", c.host, c.addr, got, c.want, out)
+		}
+	}
+}
+
+// bothVersions is a plain origin that answers with the version of the request.
+func bothVersions(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// An answer before the end of the request ends in RST_STREAM, which curl 7.88 takes for a failure.
+		_, _ = io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, r.Proto)
+	}))
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	s.Start()
+	t.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+	})
+	return s.Listener.Addr().String()
+}
+
+func TestRun_grpcAndProtocolOfBackends(t *testing.T) {
+	to := bothVersions(t)
+	with, without := testutil.FreeAddr(t), testutil.FreeAddr(t)
+	start(t, `
+[[listeners]]
+listen = %q
+grpc = true
+[[listeners]]
+listen = %q
+[[routes]]
+pattern = "/*"
+dest = %[3]q
+[[routes]]
+pattern = "/always"
+dest = %[3]q
+grpc = true
+[[routes]]
+pattern = "/never"
+dest = %[3]q
+grpc = false
+[[routes]]
+pattern = "/h2c"
+dest = "h2c://%[3]s"
+[[routes]]
+pattern = "/h2"
+dest = "h2"
+[upstreams.h2]
+backends = [{ address = %[3]q }]
+protocol = "h2"
+`, with, without, to)
+	for _, c := range []struct{ addr, path, kind, want string }{
+		{with, "/", "text/plain", "HTTP/1.1"}, {with, "/", "application/grpc", "HTTP/2.0"},
+		{with, "/", "application/grpc+proto", "HTTP/2.0"}, {with, "/never", "application/grpc", "HTTP/1.1"},
+		{without, "/", "application/grpc", "HTTP/1.1"}, {without, "/always", "text/plain", "HTTP/2.0"},
+		{without, "/h2c", "text/plain", "HTTP/2.0"}, {without, "/h2", "text/plain", "HTTP/2.0"},
+	} {
+		got := curlWith(t, "--http2-prior-knowledge", "-H", "Content-Type: "+c.kind, "-H", "TE: trailers", "-d", "x",
+			"http://"+c.addr+c.path)
+		if got != c.want {
+			t.Errorf("%s of type %s: the backend is asked by %q, want %s", c.path, c.kind, got, c.want)
+		}
+	}
+}

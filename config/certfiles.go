@@ -1,0 +1,221 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"errors"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/edge-proxy/edge/certs"
+)
+
+// opener reads the certificates that a configuration names, and reports what is wrong with them.
+type opener struct {
+	now time.Time
+}
+
+// pairOf is a certificate of the document with where it stands.
+type pairOf struct {
+	cert  *Certificate
+	given *given
+	read  *certs.Certificate // nil: it was not read
+	wrong *certs.Mismatch    // the key is that of another certificate
+}
+
+// openAll opens all that the configuration names. Paths become those that were found.
+func (r *resolver) openAll() {
+	var all []*pairOf
+	for i, e := range r.doc.certificates {
+		all = append(all, &pairOf{cert: &r.c.Certificates[i], given: &e.given})
+	}
+	for i, e := range r.doc.listeners {
+		l := &r.c.Listeners[i]
+		if l.Certificate != nil {
+			all = append(all, &pairOf{cert: l.Certificate, given: &e.given})
+		}
+		r.authorities(&e.given, &r.doc.tls.given, "client_ca", &l.TLSOptions.ClientCA)
+	}
+	for _, p := range all {
+		r.openPair(p)
+	}
+	for _, p := range all {
+		if p.wrong != nil {
+			r.mismatch(p, all)
+		}
+	}
+	r.authorities(&r.doc.global.given, nil, "ca_file", &r.c.Global.CAFile)
+	for _, e := range r.doc.upstreams {
+		u := &r.c.Upstreams[r.names[e.Name]]
+		r.authorities(&e.given, &r.doc.defaults.given, "tls.ca", &u.TLS.CA)
+		if e.has("tls.cert") && !e.failed("tls.cert") && !e.failed("tls.key") {
+			r.clientPair(e, u)
+		}
+	}
+}
+
+// locate returns the path of a file that at names: from the working directory, or else beside the file at is in.
+func locate(path string, at span) string {
+	if filepath.IsAbs(path) || at.src == nil {
+		return path
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return path
+	}
+	beside := filepath.Join(filepath.Dir(at.src.name), path)
+	if _, err := os.Stat(beside); err == nil {
+		return beside
+	}
+	return path
+}
+
+func (r *resolver) openPair(p *pairOf) {
+	c, g := p.cert, p.given
+	if c.Cert == "" || c.Cert == InternalCert || g.failed("cert") || g.failed("key") || g.failed("ocsp") {
+		return
+	}
+	for path, to := range map[string]*string{"cert": &c.Cert, "key": &c.Key, "ocsp": &c.OCSP} {
+		if g.has(path) {
+			*to = locate(*to, g.at(path))
+		}
+	}
+	read, err := certs.Load(c.Files(), r.open.now)
+	if err != nil {
+		if errors.As(err, &p.wrong) {
+			return
+		}
+		r.unreadable(g, err, "key")
+		return
+	}
+	p.read, c.NotAfter = read, read.Leaf.NotAfter
+	r.timely(p)
+	if read.StapleErr != nil {
+		r.unreadableStaple(g, read.StapleErr)
+	}
+	if r.doc.global.FIPS && !approvedKey(read) {
+		r.rep.error(g.at("cert"), "", "the key of this certificate is not allowed with fips = true")
+	}
+}
+
+// Files returns where the certificate is.
+func (c *Certificate) Files() *certs.Files {
+	return &certs.Files{Cert: c.Cert, Key: c.Key, OCSP: c.OCSP, Hosts: c.Hosts}
+}
+
+// unreadable reports a file of a pair that is wrong. key is what the key's path is called.
+func (r *resolver) unreadable(g *given, err error, key string) {
+	var wrong *certs.Error
+	if !errors.As(err, &wrong) {
+		return
+	}
+	prefix := key[:len(key)-len("key")]
+	at := g.at(prefix + "cert")
+	if wrong.Part == certs.PartKey {
+		at = g.at(key)
+	}
+	hint := ""
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		hint = "edge has to be allowed to read it"
+	case errors.Is(err, certs.ErrEncrypted):
+		hint = "openssl pkey -in FILE -out FILE writes it without a password"
+	case errors.Is(err, certs.ErrNoKey) && wrong.Part == certs.PartCert:
+		hint = `add key = "…"`
+	case errors.Is(err, certs.ErrNoKey) || errors.Is(err, certs.ErrNoCertificate):
+		hint = "the file has to be PEM"
+	}
+	r.rep.error(at, hint, "cannot use %s: %s", quote(wrong.Path), wrong.Err)
+}
+
+func (r *resolver) unreadableStaple(g *given, err error) {
+	if errors.Is(err, certs.ErrOCSPMalformed) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		var wrong *certs.Error
+		errors.As(err, &wrong)
+		r.rep.error(g.at("ocsp"), "", "cannot use %s: %s", quote(wrong.Path), wrong.Err)
+		return
+	}
+	r.rep.warn(codeNoStaple, g.at("ocsp"), "", "%s", errors.Unwrap(err))
+}
+
+// mismatch reports a key that is not that of its certificate, and whose it is if that is known.
+func (r *resolver) mismatch(p *pairOf, all []*pairOf) {
+	whose := ""
+	for _, other := range all {
+		if other.read != nil && other.read.KeyID() == p.wrong.KeyID {
+			whose = ", key is for " + other.read.Subject()
+		}
+	}
+	at := p.given.at("cert")
+	if p.given.has("key") {
+		at = p.given.at("key")
+	}
+	r.rep.error(at, "", "certificate and key do not belong together (cert %s%s)", p.wrong.Subject, whose)
+}
+
+// timely warns of a certificate that is out of its time, or soon will be.
+func (r *resolver) timely(p *pairOf) {
+	at, leaf := p.given.at("cert"), p.read.Leaf
+	subject := p.read.Subject()
+	switch p.read.State(r.open.now) {
+	case certs.Expired:
+		r.rep.warn(codeCertExpired, at, "renew it", "the certificate %s expired on %s", subject, day8601(leaf.NotAfter))
+	case certs.NotYetValid:
+		r.rep.warn(codeCertEarly, at, "is the clock right?", "the certificate %s is not valid before %s", subject,
+			day8601(leaf.NotBefore))
+	case certs.Expiring:
+		r.rep.warn(codeCertExpires, at, "renew it", "the certificate %s expires in %s", subject,
+			plural(days(leaf.NotAfter.Sub(r.open.now)), "day"))
+	}
+}
+
+// days returns a time in whole days, to the nearest.
+func days(d time.Duration) int { return int(math.Round(d.Hours() / 24)) }
+
+func day8601(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+
+// authorities checks a file of authorities that g names, or else fallback.
+func (r *resolver) authorities(g, fallback *given, path string, file *string) {
+	if !g.has(path) && fallback != nil {
+		if fallback.has(path) && !fallback.failed(path) && *file != "" {
+			*file = locate(*file, fallback.at(path))
+		}
+		g = fallback
+	}
+	if !g.has(path) || g.failed(path) || *file == "" {
+		return
+	}
+	*file = locate(*file, g.at(path))
+	if _, err := certs.Authorities(*file); err != nil {
+		r.rep.error(g.at(path), "", "cannot use %s: %s", quote(*file), errors.Unwrap(err))
+	}
+}
+
+func (r *resolver) clientPair(e *upstreamEntry, u *Upstream) {
+	u.TLS.Cert = locate(u.TLS.Cert, e.at("tls.cert"))
+	if e.has("tls.key") {
+		u.TLS.Key = locate(u.TLS.Key, e.at("tls.key"))
+	}
+	var wrong *certs.Mismatch
+	_, err := certs.Load(&certs.Files{Cert: u.TLS.Cert, Key: u.TLS.Key}, r.open.now)
+	switch {
+	case errors.As(err, &wrong):
+		r.rep.error(e.at("tls.cert"), "", "certificate and key do not belong together (cert %s)", wrong.Subject)
+	case err != nil:
+		r.unreadable(&e.given, err, "tls.key")
+	}
+}
+
+// approvedKey tells whether FIPS 140-3 approves the key of a certificate.
+func approvedKey(c *certs.Certificate) bool {
+	switch k := c.Leaf.PublicKey.(type) {
+	case *rsa.PublicKey:
+		return k.N.BitLen() >= 2048
+	case *ecdsa.PublicKey:
+		return k.Curve == elliptic.P256() || k.Curve == elliptic.P384() || k.Curve == elliptic.P521()
+	}
+	return true
+}

@@ -1,0 +1,276 @@
+package config
+
+import (
+	"crypto/tls"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The other places for a listener, which say what it takes.
+const (
+	aliasHTTP    = "http"
+	aliasHTTPS   = "https"
+	aliasNetwork = "network"
+)
+
+// certificates takes over the [[certificates]].
+func (r *resolver) certificates() {
+	for _, e := range r.doc.certificates {
+		fill(e, nil)
+		e.Pos = e.node.head.pos()
+		if e.lacks("cert") {
+			r.rep.error(e.node.head, `add cert = "example.pem"`, "this certificate has no file")
+		}
+		r.internal(&e.given, &e.Certificate)
+		for _, host := range e.Hosts {
+			if h, wrong, hint := parseRouteHost(host); wrong != "" || h == "" {
+				r.rep.error(e.at("hosts"), hint, "%s is not a host", quote(host))
+			}
+		}
+		r.c.Certificates = append(r.c.Certificates, e.Certificate)
+	}
+}
+
+// internal checks that a certificate of the internal authority names no files.
+func (r *resolver) internal(g *given, c *Certificate) {
+	if c.Cert != InternalCert {
+		return
+	}
+	for _, other := range []string{"key", "ocsp"} {
+		if g.has(other) {
+			r.rep.error(g.nodes[other].head, "leave it out", "cert = %q makes its own key", InternalCert)
+		}
+	}
+}
+
+// secure decides what a listener takes, and checks what it says about TLS.
+func (r *resolver) secure(e *listenerEntry) {
+	if !e.has("websocket") {
+		e.WebSocket = r.doc.top.webSocket
+	}
+	if !e.has("grpc") {
+		e.GRPC = r.doc.top.grpc
+	}
+	e.own.Pos = e.Pos
+	if e.has("cert") && !e.failed("cert") {
+		e.Certificate, e.own.Pos = &e.own, e.nodes["cert"].head.pos()
+		r.internal(&e.given, &e.own)
+	} else if e.lacks("cert") {
+		for _, other := range []string{"key", "ocsp"} {
+			if e.has(other) && !e.failed(other) {
+				r.rep.error(e.nodes[other].head, "add cert", "there is no certificate for this %s", noun(other))
+				return
+			}
+		}
+	}
+	r.mode(e)
+	if e.TLS == TLSOff {
+		r.plain(e)
+		return
+	}
+	if e.Certificate == nil && len(r.doc.certificates) == 0 && e.lacks("cert") {
+		r.rep.error(e.node.head, "add cert and key, or [[certificates]]", "this listener has no certificate")
+	}
+	if e.RedirectToHTTPS && e.TLS == TLSOn {
+		r.rep.error(e.nodes["redirect_to_https"].head, `it is for plain listeners, and for tls = "auto"`,
+			"this listener takes no plain requests")
+	}
+	r.clients(e)
+	r.weak(&e.given, &e.TLSOptions)
+}
+
+func noun(key string) string {
+	if key == "ocsp" {
+		return "OCSP response"
+	}
+	return key
+}
+
+// mode decides whether a listener takes TLS.
+func (r *resolver) mode(e *listenerEntry) {
+	written := e.node.key
+	if e.has("tls") {
+		if written == aliasHTTPS && e.TLS == TLSOff && !e.failed("tls") {
+			r.rep.error(e.at("tls"), "write [http]", "[https] is for TLS")
+		}
+		if written == aliasHTTP && e.TLS != TLSOff {
+			r.rep.error(e.at("tls"), "write [https] or [network]", "[http] is for plain HTTP")
+		}
+		return
+	}
+	switch {
+	case written == aliasHTTPS:
+		e.TLS = TLSOn
+	case !e.has("cert"):
+	case written == aliasHTTP:
+		r.rep.error(e.nodes["cert"].head, "write it in [https]", "[http] is for plain HTTP")
+	case written == aliasNetwork:
+		e.TLS = TLSAuto
+		r.rep.note(codeTLSAuto, e.nodes["cert"].head, "this listener takes TLS and plain HTTP on one port")
+	default:
+		e.TLS = TLSOn
+	}
+}
+
+// plain refuses what means nothing without TLS.
+func (r *resolver) plain(e *listenerEntry) {
+	if e.failed("tls") || e.node.key == aliasHTTP && e.has("cert") {
+		return
+	}
+	for _, k := range append(pairKeys(), tlsKeys()...) {
+		if e.has(k.path) {
+			r.rep.error(e.nodes[k.path].head, "add tls = true", "this listener takes no TLS")
+			return
+		}
+	}
+}
+
+// clients decides whether clients show a certificate.
+func (r *resolver) clients(e *listenerEntry) {
+	o, shared := &e.TLSOptions, &r.doc.tls
+	switch {
+	case o.ClientAuth == "" && o.ClientCA != "":
+		o.ClientAuth = ClientAuthRequire
+	case o.ClientAuth == "":
+		o.ClientAuth = ClientAuthNone
+	case o.ClientAuth == ClientAuthRequire && o.ClientCA == "":
+		g := &e.given
+		if !g.has("client_auth") {
+			g = &shared.given
+		}
+		if !e.failed("client_ca") && !shared.failed("client_ca") {
+			r.rep.error(g.at("client_auth"), `add client_ca = "clients.pem"`,
+				"nobody says which client certificates are good")
+		}
+	}
+}
+
+// weak warns of what is known to be weak, where it is written.
+func (r *resolver) weak(g *given, o *TLSOptions) {
+	if g.has("min_version") && !g.failed("min_version") && o.MinVersion < tls.VersionTLS12 {
+		r.rep.warn(codeWeakTLS, g.at("min_version"), "", "%s is obsolete (RFC 8996)", versionName(o.MinVersion))
+	}
+	if !g.has("ciphers") || g.failed("ciphers") {
+		return
+	}
+	for _, id := range o.Ciphers {
+		if name, weak := insecureSuite(id); weak {
+			r.rep.warn(codeWeakTLS, g.at("ciphers"), "", "%s is weak", name)
+		}
+	}
+}
+
+// spoken decides how an upstream, or what stands for all of them, is spoken to.
+func (r *resolver) spoken(e *upstreamEntry) {
+	if e.has("tls.alpn") && !e.failed("tls.alpn") {
+		protocol := "auto"
+		if len(e.alpn) == 1 {
+			protocol = map[string]string{"h2": "h2", "http/1.1": "h1"}[e.alpn[0]]
+		}
+		if e.has("protocol") && e.Protocol != protocol && !e.failed("protocol") {
+			at, first := e.at("tls.alpn"), e.at("protocol")
+			r.rep.conflict(at, first, "", "alpn and the protocol at %s do not go together", first.seenFrom(at))
+		}
+		e.Protocol = protocol
+	}
+	if e.has("tls.key") && e.lacks("tls.cert") {
+		r.rep.error(e.nodes["tls.key"].head, "add cert", "there is no certificate for this key")
+	}
+	if e.has("tls.verify") && !e.TLS.Verify && !e.failed("tls.verify") {
+		r.rep.warn(codeWeakTLS, e.at("tls.verify"), "", "the certificates of these backends are not verified")
+	}
+	if e.section.path != "upstreams" || e.has("tls") {
+		return
+	}
+	for path := range e.nodes {
+		e.TLS.On = e.TLS.On || strings.HasPrefix(path, "tls.")
+	}
+}
+
+// httpsPorts decides where plain requests are sent that are to come by https: 443 where that is a port of ours.
+func (r *resolver) httpsPorts() {
+	var ports []int
+	for i := range r.c.Listeners {
+		if l := &r.c.Listeners[i]; l.TLS != TLSOff {
+			for _, a := range l.Addresses {
+				if a.Network != "unix" {
+					ports = append(ports, a.Port)
+				}
+			}
+		}
+	}
+	port := 443
+	if len(ports) > 0 && !slices.Contains(ports, port) {
+		port = ports[0]
+	}
+	for i := range r.c.Listeners {
+		if l := &r.c.Listeners[i]; l.RedirectToHTTPS {
+			l.HTTPSPort = port
+		}
+	}
+}
+
+// approved reports what FIPS 140-3 does not approve.
+func (r *resolver) approved() {
+	check := func(g *given, o *TLSOptions) {
+		if g.has("min_version") && !g.failed("min_version") && o.MinVersion < tls.VersionTLS12 {
+			r.rep.error(g.at("min_version"), "", "%s is not allowed with fips = true", versionName(o.MinVersion))
+		}
+		if g.has("curves") && !g.failed("curves") {
+			for _, c := range curves {
+				if !c.fips && slices.Contains(o.Curves, c.id) {
+					r.rep.error(g.at("curves"), "", "%s is not allowed with fips = true", c.name)
+				}
+			}
+		}
+		if g.has("ciphers") && !g.failed("ciphers") {
+			for _, id := range o.Ciphers {
+				if !slices.Contains(fipsSuites, id) {
+					r.rep.error(g.at("ciphers"), "", "%s is not allowed with fips = true", tls.CipherSuiteName(id))
+				}
+			}
+		}
+	}
+	check(&r.doc.tls.given, &r.doc.tls.shared)
+	for _, e := range r.doc.listeners {
+		check(&e.given, &e.TLSOptions)
+	}
+}
+
+// certificates returns the part of the summary about certificates.
+func (c *Config) certificates(now time.Time) string {
+	seen := make(map[string]bool)
+	var first time.Time
+	count := func(p *Certificate) {
+		id := p.Cert + "\x00" + p.Key
+		if seen[id] {
+			return
+		}
+		seen[id] = true
+		if !p.NotAfter.IsZero() && (first.IsZero() || p.NotAfter.Before(first)) {
+			first = p.NotAfter
+		}
+	}
+	for i := range c.Certificates {
+		count(&c.Certificates[i])
+	}
+	for i := range c.Listeners {
+		if p := c.Listeners[i].Certificate; p != nil {
+			count(p)
+		}
+	}
+	if len(seen) == 0 {
+		return ""
+	}
+	text := ", " + plural(len(seen), "certificate")
+	left := days(first.Sub(now))
+	switch {
+	case first.IsZero():
+	case now.After(first):
+		text += " (first expired " + plural(-left, "day") + " ago)"
+	default:
+		text += " (first expires in " + plural(left, "day") + ")"
+	}
+	return text
+}

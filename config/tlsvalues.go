@@ -1,0 +1,213 @@
+package config
+
+import (
+	"crypto/tls"
+	"slices"
+	"strings"
+)
+
+// The types of keys about TLS. The comment behind each is the Go type of its values.
+var (
+	typeOptional    = valueType{name: "string", parse: parseOptional}                                    // string
+	typeTLSMode     = valueType{name: "`true`, `false` or `\"auto\"`", parse: parseTLSMode, truth: true} // TLSMode
+	typeProtocols   = valueType{name: "protocol or list", parse: parseChoicesValue}                      // []string
+	typeALPN        = valueType{name: "protocol or list of them", parse: parseChoicesValue}              // []string
+	typeUpstreamTLS = valueType{name: "true, false or a table", parse: parseBoolValue, truth: true}
+	typeServerName  = valueType{name: "host", parse: parseServerName}              // string
+	typeVersion     = valueType{name: "version", parse: parseVersion}              // uint16
+	typeCurves      = valueType{name: "key exchange or list", parse: parseCurves}  // []tls.CurveID
+	typeCiphers     = valueType{name: "cipher suite or list", parse: parseCiphers} // []uint16
+)
+
+// parseOptional reads a string, which may be empty.
+func parseOptional(d *decoder, _ *key, n *node) (any, bool) {
+	if n.kind == kindString && n.text == "" {
+		return "", true
+	}
+	return stringOf(d, n, "a string")
+}
+
+// parseServerName reads a name as handshakes have it: a host without a port. "backend" is what there is without it.
+func parseServerName(d *decoder, k *key, n *node) (any, bool) {
+	if n.kind == kindString && n.text == "backend" {
+		return "", true
+	}
+	if n.kind == kindString && (n.text == "keep" || strings.Contains(n.text, ":")) {
+		d.rep.error(n.value, "", "%q must be a host name, not %s", n.key, quote(n.text))
+		return "", false
+	}
+	return parseHostValue(d, k, n)
+}
+
+func parseTLSMode(d *decoder, _ *key, n *node) (any, bool) {
+	switch {
+	case n.kind == kindBool && n.truth:
+		return TLSOn, true
+	case n.kind == kindBool:
+		return TLSOff, true
+	case n.kind == kindString && n.text == "auto":
+		return TLSAuto, true
+	case n.kind == kindTable:
+		d.rep.error(n.value, "write tls = true, and these keys beside it", "%q must be true, false or \"auto\"", n.key)
+		return TLSOff, false
+	}
+	d.wrongKind(n, `true, false or "auto"`)
+	return TLSOff, false
+}
+
+var versions = []struct {
+	name string
+	id   uint16
+}{{"1.0", tls.VersionTLS10}, {"1.1", tls.VersionTLS11}, {"1.2", tls.VersionTLS12}, {"1.3", tls.VersionTLS13}}
+
+var versionSynonyms = map[string]string{
+	"TLSv1": "1.0", "TLSv1.0": "1.0", "TLSv1.1": "1.1", "TLSv1.2": "1.2", "TLSv1.3": "1.3",
+}
+
+func versionNames() (names []string) {
+	for _, v := range versions {
+		names = append(names, v.name)
+	}
+	return names
+}
+
+func parseVersion(d *decoder, k *key, n *node) (any, bool) {
+	if n.kind == kindFloat { // without quotes, which is how people write it
+		n.kind = kindString
+	}
+	v, ok := parseChoiceValue(d, k, n)
+	for _, known := range versions {
+		if v == known.name {
+			return known.id, ok
+		}
+	}
+	return uint16(0), false
+}
+
+// versionName returns the version as people call it.
+func versionName(id uint16) string {
+	for _, v := range versions {
+		if v.id == id {
+			return "TLS " + v.name
+		}
+	}
+	return "TLS"
+}
+
+var curves = []struct {
+	name  string
+	id    tls.CurveID
+	other []string
+	fips  bool
+}{
+	{"X25519MLKEM768", tls.X25519MLKEM768, nil, true},
+	{"SecP256r1MLKEM768", tls.SecP256r1MLKEM768, nil, true},
+	{"SecP384r1MLKEM1024", tls.SecP384r1MLKEM1024, nil, true},
+	{"X25519", tls.X25519, []string{"curve25519"}, false},
+	{"P-256", tls.CurveP256, []string{"p256", "prime256v1", "secp256r1"}, true},
+	{"P-384", tls.CurveP384, []string{"p384", "secp384r1"}, true},
+	{"P-521", tls.CurveP521, []string{"p521", "secp521r1"}, true},
+}
+
+func curveNames() (names []string) {
+	for _, c := range curves {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+func parseCurves(d *decoder, k *key, n *node) (any, bool) {
+	var all []tls.CurveID
+	right := each(d, n, "a key exchange", func(c *node, s string) bool {
+		for _, known := range curves {
+			if strings.EqualFold(s, known.name) || slices.Contains(known.other, strings.ToLower(s)) {
+				all = append(all, known.id)
+				return true
+			}
+		}
+		return d.choice(k, c, s)
+	})
+	if right && len(all) == 0 {
+		d.rep.error(n.value, "", "%q must not be empty", n.key)
+		return nil, false
+	}
+	return all, right
+}
+
+// openSSLNames are the names that OpenSSL has for suites.
+var openSSLNames = map[string]uint16{
+	"ECDHE-ECDSA-AES128-GCM-SHA256": tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+	"ECDHE-RSA-AES128-GCM-SHA256":   tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	"ECDHE-ECDSA-AES256-GCM-SHA384": tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+	"ECDHE-RSA-AES256-GCM-SHA384":   tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	"ECDHE-ECDSA-CHACHA20-POLY1305": tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+	"ECDHE-RSA-CHACHA20-POLY1305":   tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	"ECDHE-ECDSA-AES128-SHA":        tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA,
+	"ECDHE-RSA-AES128-SHA":          tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA,
+	"ECDHE-ECDSA-AES256-SHA":        tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA,
+	"ECDHE-RSA-AES256-SHA":          tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA,
+}
+
+// fipsSuites are the suites that are approved.
+var fipsSuites = []uint16{
+	tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256,
+}
+
+func parseCiphers(d *decoder, _ *key, n *node) (any, bool) {
+	var all []uint16
+	right := each(d, n, "a cipher suite", func(c *node, s string) bool {
+		id, wrong, hint := cipherSuite(s)
+		if wrong != "" {
+			d.rep.error(c.value, hint, "%s", wrong)
+			return false
+		}
+		all = append(all, id)
+		return true
+	})
+	return all, right
+}
+
+func cipherSuite(name string) (id uint16, wrong, hint string) {
+	upper := strings.ToUpper(name)
+	if id, found := openSSLNames[upper]; found {
+		return id, "", ""
+	}
+	var names []string
+	for _, c := range slices.Concat(tls.CipherSuites(), tls.InsecureCipherSuites()) {
+		switch {
+		case c.Name != upper:
+		case slices.Equal(c.SupportedVersions, []uint16{tls.VersionTLS13}):
+			return 0, "the suites of TLS 1.3 cannot be chosen, " + name + " is one of them", "leave it out"
+		default:
+			return c.ID, "", ""
+		}
+		names = append(names, c.Name)
+	}
+	if near := nearestLong(upper, names); near != "" {
+		hint = "did you mean " + quote(near) + "?"
+	}
+	return 0, quote(name) + " is not a cipher suite that is known", hint
+}
+
+// nearestLong is nearest for names whose common part is long: a slip is one in what differs.
+func nearestLong(s string, candidates []string) string {
+	best, bestScore := "", 4
+	for _, c := range candidates {
+		if score := distance(s, c); score < bestScore {
+			best, bestScore = c, score
+		}
+	}
+	return best
+}
+
+// insecureSuite tells whether a suite is one that is known to be weak.
+func insecureSuite(id uint16) (name string, weak bool) {
+	for _, c := range tls.InsecureCipherSuites() {
+		if c.ID == id {
+			return c.Name, true
+		}
+	}
+	return tls.CipherSuiteName(id), false
+}

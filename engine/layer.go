@@ -1,0 +1,536 @@
+package engine
+
+import (
+	"io"
+
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// Layer stands between a Conn and its socket and turns the bytes of the wire into those that the handler sees, and
+// back: TLS is one. Handlers do not notice: OnData gets plaintext, all ways to write take it.
+// Owned by its Conn's reactor, which alone calls it, one call at a time.
+type Layer interface {
+	// Open decodes the whole records at the front of b in place: the plaintext is b[:n] then, and b[used:] is what it
+	// did not look at, less than a record. reply has to be sent at once; it is borrowed until the next call. err is
+	// io.EOF when the peer said that nothing follows; anything else ends the connection. Both come behind b[:n].
+	Open(b []byte) (n, used int, reply []byte, err error)
+	// Seal appends p, at most SealMax bytes, to dst as one record. p is borrowed until return.
+	Seal(dst, p []byte) ([]byte, error)
+	// End appends to dst what tells the peer that nothing follows.
+	End(dst []byte) []byte
+}
+
+// SealMax is the most plaintext that one record is given: RFC 8446 §5.1.
+const SealMax = 16 << 10
+
+// sealRoom is what Seal is expected to add to a record at most. A record that needs more costs a copy.
+const sealRoom = 96
+
+// recordMax is the most that Open may leave: a record that lacks a byte.
+const recordMax = 5 + 16<<10 + 2048
+
+// sealAhead bounds the ciphertext that is made before the socket has taken what was made earlier. What is not sealed
+// needs no room for headers, and leaves in fuller records.
+const sealAhead = 4 * bufLarge
+
+// layered is what a Conn with a Layer has beside the others. The Conn's send queue and its kept bytes are plaintext.
+// Owned by its Conn's reactor.
+//
+//	write ─► Conn.out ── Seal, at the flush ──► out ─► socket      Conn.queued counts both
+//	OnData ◄─ Conn.in ◄──────── Open ◄──────── wire ◄─ socket
+//
+//	layer == nil   a handshake is going on: its handler is the Conn's, and reads and writes the wire
+//	wire           a part of a record; nil when there is none. With unopened: whatever the handshake left
+type layered struct {
+	layer     Layer
+	next      Handler // of the Conn, after the handshake
+	wire      *Buf
+	out, tail *Buf
+	sealed    int   // bytes in out
+	err       error // of Open: what is to be told behind the last plaintext
+	unopened  bool
+	paused    bool // by PauseRead during the handshake
+	ended     bool // the peer said that nothing follows
+	endSent   bool // we did
+}
+
+// Hold begins a handshake: until Secure c's handler is via, which reads the wire and writes it by WriteWire. What is
+// written otherwise waits. next, and what SetHandler, PauseRead and ResumeRead say meanwhile, holds from Secure on.
+func (c *Conn) Hold(via, next Handler) {
+	c.handler = via
+	c.layer = &layered{next: next}
+}
+
+// Unhold gives a handshake up: what waited is lost, and c is a plain connection whose handler is still the handshake's.
+func (c *Conn) Unhold() {
+	ly := c.layer
+	if !c.shaking() || c.state == closed {
+		return
+	}
+	c.layer = nil
+	c.releaseQueue()
+	c.flags &^= finDue
+	c.out, c.outTail, c.queued = ly.out, ly.tail, ly.sealed
+	c.makeDirty()
+}
+
+// Held returns the handler that waits for Secure; nil when c does not.
+func (c *Conn) Held() Handler {
+	if !c.shaking() {
+		return nil
+	}
+	return c.layer.next
+}
+
+// shaking reports whether c is between Hold and Secure.
+func (c *Conn) shaking() bool { return c.layer != nil && c.layer.layer == nil }
+
+// WriteWire queues p for the wire as it is: for handshakes. p is borrowed until return.
+func (c *Conn) WriteWire(p []byte) error {
+	if c.layer == nil {
+		return c.Write(p)
+	}
+	if c.state > open || c.flags&finSent != 0 {
+		return ErrClosed
+	}
+	c.queueSealed(p)
+	c.makeDirty()
+	return nil
+}
+
+// ReadWire pauses reading, or resumes it, for the handshake itself.
+func (c *Conn) ReadWire(on bool) {
+	if !on {
+		c.flags &^= wantRead
+	} else if c.flags&(wantRead|eof) == 0 {
+		c.flags |= wantRead
+		c.offer()
+	}
+}
+
+// Secure puts l between c and its socket and hands c to next, or to the handler that Hold was given when next is nil:
+// OnOpen comes first. rest is what of the wire the handshake has taken and not used; unread bytes come behind it.
+// Not inside a callback of c.
+func (c *Conn) Secure(l Layer, next Handler, rest []byte) {
+	if c.state != open {
+		return
+	}
+	ly := c.layer
+	if ly == nil {
+		ly = &layered{out: c.out, tail: c.outTail, sealed: c.queued} // of the handshake
+		c.layer, c.out, c.outTail = ly, nil, nil
+	}
+	ly.layer = l
+	if next == nil {
+		next = ly.next
+	}
+	ly.next = nil
+	c.takeWire(rest)
+	c.begin(next)
+	if c.flags&eof != 0 { // the next read tells it again, to next
+		c.can |= poller.CanRead
+	}
+	c.flags &^= eof
+	if ly.paused {
+		c.flags &^= wantRead
+	} else {
+		c.flags |= wantRead
+	}
+	c.offer()
+	if c.queued > 0 || c.flags&finDue != 0 {
+		c.makeDirty()
+	}
+}
+
+// takeWire makes rest and the unread bytes, which nobody has opened, those of the wire.
+func (c *Conn) takeWire(rest []byte) {
+	n := len(rest)
+	if c.in != nil {
+		n += c.in.w - c.in.r
+	}
+	if n == 0 {
+		return
+	}
+	b := c.reactor.bufs.get(n)
+	b.w = copy(b.data, rest)
+	if c.in != nil {
+		b.w += copy(b.data[b.w:], c.in.bytes())
+		c.releaseKept()
+	}
+	c.layer.wire, c.layer.unopened = b, true
+}
+
+// Begin hands c to h as if it had been opened just now: OnOpen comes first, without a timeout, then unread bytes.
+func (c *Conn) Begin(h Handler) {
+	if c.state > open {
+		return
+	}
+	c.begin(h)
+	c.offer()
+}
+
+func (c *Conn) begin(h Handler) {
+	c.handler = h
+	c.setTimeout(0)
+	c.flags |= unopened
+	c.reactor.makeReady(c)
+}
+
+// Layer returns what stands between c and its socket; nil for a plain connection, and before Secure.
+func (c *Conn) Layer() Layer {
+	if c.layer == nil {
+		return nil
+	}
+	return c.layer.layer
+}
+
+// Truncated reports, from OnEOF on, that the peer sent FIN without having said that nothing follows: whoever cut the
+// connection may have been somebody else. A plain connection cannot tell.
+func (c *Conn) Truncated() bool {
+	return c.layer != nil && c.layer.layer != nil && c.flags&eof != 0 && !c.layer.ended
+}
+
+// quiet reports whether nothing has come that was not delivered.
+func (ly *layered) quiet() bool {
+	return ly.wire == nil && !ly.ended && ly.err == nil && ly.layer != nil
+}
+
+// due reports whether something can be delivered without reading.
+func (ly *layered) due() bool { return ly.unopened || ly.ended || ly.err != nil }
+
+// readSealed reads once and delivers the plaintext of what has become whole.
+func (c *Conn) readSealed() {
+	r, ly := c.reactor, c.layer
+	k := 0
+	if ly.wire != nil {
+		k = ly.wire.w - ly.wire.r
+	}
+	ask := r.opts.ReadSize
+	if c.flags&bulk != 0 {
+		ask *= bulkReads
+	}
+	p := r.wireScratch(k + ask)
+	n, e := r.kernel.Read(c.fd, p[k:])
+	if n < ask {
+		c.flags &^= bulk
+	} else {
+		c.flags |= bulk
+	}
+	if n == 0 && e == 0 {
+		c.releaseWire()
+	}
+	if c.got(n, ask, e) {
+		c.open(p[:k+n], k)
+	}
+}
+
+// wireScratch returns n bytes to read into and to decode in.
+func (r *Reactor) wireScratch(n int) []byte {
+	if n > len(r.wire) {
+		r.wire = make([]byte, max(n, recordMax+bulkReads*r.opts.ReadSize))
+	}
+	return r.wire[:n]
+}
+
+// deliverOpened delivers, behind the kept bytes, what needs no reading: what the handshake left, and the end.
+func (c *Conn) deliverOpened() {
+	ly := c.layer
+	if c.state != open || c.flags&wantRead == 0 || ly.layer == nil {
+		return
+	}
+	if ly.unopened {
+		n := ly.wire.w - ly.wire.r
+		ly.unopened = false
+		c.open(c.reactor.wireScratch(n), n)
+		return
+	}
+	c.tellEnd()
+}
+
+// open decodes p, whose first k bytes are those that wait in wire, and delivers.
+func (c *Conn) open(p []byte, k int) {
+	ly := c.layer
+	if k > 0 {
+		copy(p, ly.wire.bytes())
+	}
+	n, used, reply, err := ly.layer.Open(p)
+	c.keepWire(p[used:])
+	if len(reply) > 0 {
+		c.queueSealed(reply)
+		c.makeDirty()
+	}
+	if err == io.EOF {
+		ly.ended = true
+	} else {
+		ly.err = err
+	}
+	if n > 0 {
+		c.deliver(p[:n])
+	}
+	scramble(p)
+	c.tellEnd()
+}
+
+// deliver offers plaintext, behind what is kept.
+func (c *Conn) deliver(p []byte) {
+	if c.in != nil {
+		c.keepBehind(p)
+		c.deliverKept()
+		return
+	}
+	if used := c.handler.OnData(c, p); used < len(p) {
+		c.keep(p[used:])
+	}
+}
+
+// keepBehind stores p behind the bytes that are kept.
+func (c *Conn) keepBehind(p []byte) {
+	b := c.in
+	if b.room() < len(p) && b.r > 0 {
+		b.w = copy(b.data, b.bytes())
+		b.r = 0
+	}
+	if b.room() < len(p) {
+		next := c.reactor.bufs.get(b.w + len(p))
+		next.w = copy(next.data, b.bytes())
+		c.in = next
+		c.reactor.bufs.put(b)
+		b = next
+	}
+	b.w += copy(b.data[b.w:], p)
+}
+
+// keepWire stores the part of a record that has come, in place of the one before.
+func (c *Conn) keepWire(rest []byte) {
+	ly := c.layer
+	b := ly.wire
+	if b != nil && (len(rest) == 0 || len(b.data) < len(rest)) {
+		c.reactor.bufs.put(b)
+		b = nil
+	}
+	if b == nil && len(rest) > 0 {
+		b = c.reactor.bufs.get(len(rest))
+	}
+	if b != nil {
+		b.r, b.w = 0, copy(b.data, rest)
+	}
+	ly.wire = b
+}
+
+// tellEnd tells the handler what came behind the last plaintext, once it wants to read as far as that.
+func (c *Conn) tellEnd() {
+	ly := c.layer
+	if c.state != open || c.flags&(wantRead|redeliver|eof) != wantRead {
+		return
+	}
+	switch {
+	case ly.err != nil:
+		if c.can&poller.CanWrite != 0 && ly.sealed > 0 {
+			c.writeSealed() // the alert
+		}
+		c.drop(ly.err)
+	case ly.ended:
+		c.flags |= eof
+		c.flags &^= wantRead
+		c.handler.OnEOF(c)
+	}
+}
+
+// sendSealed seals the queue and p behind it and writes what was sealed. It reports how much of p was taken; what was
+// not taken because the socket is full has to be queued. May close c.
+func (c *Conn) sendSealed(p []byte) (n int) {
+	ly := c.layer
+	for {
+		if ly.sealed < sealAhead && ly.layer != nil { // what a handshake or an alert left leaves with the rest
+			n += c.seal(p[n:])
+		}
+		if ly.sealed == 0 || c.state == closed || c.can&poller.CanWrite == 0 {
+			break
+		}
+		if c.writeSealed(); c.state == closed || c.flags&finSent != 0 {
+			return n
+		}
+	}
+	if c.queued > c.reactor.opts.SendLow {
+		c.flags |= congested
+	}
+	return n
+}
+
+// seal makes records of the queue and of p behind it, and of the end when it is due. It stops at sealAhead and reports
+// how much of p it took.
+func (c *Conn) seal(p []byte) (n int) {
+	ly := c.layer
+	for ly.sealed < sealAhead {
+		plain := c.queued - ly.sealed
+		left := plain + len(p) - n
+		if left == 0 {
+			c.sealEnd()
+			return n
+		}
+		piece := c.piece(p[n:], plain)
+		b := c.sealInto(len(piece), left)
+		dst := b.data[b.w:b.w:len(b.data)]
+		out, err := ly.layer.Seal(dst, piece)
+		if err != nil {
+			c.drop(err)
+			return n
+		}
+		n += c.consume(len(piece))
+		c.linkSealed(b, out)
+	}
+	return n
+}
+
+// piece returns the plaintext of the next record: of the queue, which holds plain bytes, and of p behind it. It is
+// gathered from several places only where that saves a record, as for a head and its small body.
+func (c *Conn) piece(p []byte, plain int) []byte {
+	if plain == 0 {
+		return p[:min(len(p), SealMax)]
+	}
+	first, left := c.out.bytes(), plain+len(p)
+	n := len(first)
+	if n >= SealMax {
+		return first[:SealMax]
+	}
+	if n == left || 1+records(left-n) <= records(left) {
+		return first
+	}
+	r := c.reactor
+	if r.gather == nil {
+		r.gather = make([]byte, SealMax)
+	}
+	n = 0
+	for b := c.out; b != nil && n < SealMax; b = b.next {
+		n += copy(r.gather[n:], b.bytes())
+	}
+	n += copy(r.gather[n:], p)
+	return r.gather[:n]
+}
+
+// records is how many records n bytes need.
+func records(n int) int { return (n + SealMax - 1) / SealMax }
+
+// sealInto returns the Buf for a record of n bytes of plaintext, of left that are to be sealed.
+func (c *Conn) sealInto(n, left int) *Buf {
+	ly := c.layer
+	if t := ly.tail; t != nil && t.room() >= n+sealRoom {
+		return t
+	}
+	b := c.reactor.bufs.get(min(left+records(left)*sealRoom, bufLarge))
+	ly.link(b)
+	return b
+}
+
+// linkSealed accounts for out, which was appended to b, or to something else if b was too small.
+func (c *Conn) linkSealed(b *Buf, out []byte) {
+	c.layer.sealed += len(out)
+	c.queued += len(out)
+	if len(out) <= b.room() {
+		b.w += len(out)
+		return
+	}
+	own := c.reactor.bufs.get(len(out))
+	own.w = copy(own.data, out)
+	c.layer.link(own)
+}
+
+func (ly *layered) link(b *Buf) {
+	if ly.tail == nil {
+		ly.out = b
+	} else {
+		ly.tail.next = b
+	}
+	ly.tail = b
+}
+
+// sealEnd says that nothing follows, when that is so.
+func (c *Conn) sealEnd() {
+	ly := c.layer
+	if ly.endSent || ly.layer == nil || c.state != closing && c.flags&finDue == 0 {
+		return
+	}
+	ly.endSent = true
+	c.queueSealed(ly.layer.End(nil))
+}
+
+// queueSealed copies p behind what was sealed.
+func (c *Conn) queueSealed(p []byte) {
+	ly := c.layer
+	if len(p) == 0 {
+		return
+	}
+	t := ly.tail
+	if t == nil || t.room() < len(p) {
+		t = c.reactor.bufs.get(len(p))
+		ly.link(t)
+	}
+	t.w += copy(t.data[t.w:], p)
+	ly.sealed += len(p)
+	c.queued += len(p)
+}
+
+// writeSealed writes what was sealed, in one call. May close c.
+func (c *Conn) writeSealed() {
+	r, ly := c.reactor, c.layer
+	iov := r.iov[:0]
+	total := 0
+	for b := ly.out; b != nil && len(iov) < poller.IOVMax; b = b.next {
+		if b.r < b.w {
+			iov = append(iov, b.bytes())
+			total += b.w - b.r
+		}
+	}
+	sent, e := r.writeOut(c.fd, iov)
+	if e != 0 {
+		c.sendFailed(e)
+		return
+	}
+	if sent < total {
+		c.can &^= poller.CanWrite
+	}
+	r.stats.BytesOut += uint64(sent)
+	ly.sealed -= sent
+	c.queued -= sent
+	for b := ly.out; b != nil; b = ly.out {
+		n := b.w - b.r
+		if sent < n {
+			b.r += sent
+			return
+		}
+		sent -= n
+		ly.out, b.next = b.next, nil
+		r.bufs.put(b)
+	}
+	ly.tail = nil
+	invariant.That(ly.sealed == 0, "%d sealed bytes are nowhere", ly.sealed)
+}
+
+// flushSealed writes what is queued as far as the socket takes it.
+func (c *Conn) flushSealed() {
+	if c.queued == 0 {
+		c.sealEnd()
+	}
+	if c.can&poller.CanWrite != 0 {
+		c.sendSealed(nil)
+	}
+}
+
+// releaseSealed gives back what was sealed and has not left.
+func (c *Conn) releaseSealed() {
+	ly := c.layer
+	for b := ly.out; b != nil; b = ly.out {
+		ly.out, b.next = b.next, nil
+		c.reactor.bufs.put(b)
+	}
+	ly.tail, ly.sealed = nil, 0
+}
+
+// releaseWire gives back what has come and was not opened.
+func (c *Conn) releaseWire() {
+	if b := c.layer.wire; b != nil {
+		c.layer.wire, c.layer.unopened = nil, false
+		c.reactor.bufs.put(b)
+	}
+}

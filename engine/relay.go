@@ -1,0 +1,332 @@
+package engine
+
+import (
+	"syscall"
+
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// Bounds of splicing.
+const (
+	// pipeSize is what a pipe is asked to hold. Where the system gives less, more calls move the same.
+	pipeSize = 256 << 10
+	// pipesMax bounds the pipes of a reactor that hold bytes, and pipesFree those that wait empty. One that is empty
+	// is given back at once, so that they are as many as there are directions whose destination is full.
+	pipesMax  = 256
+	pipesFree = 4
+	// spliceLeast is the part of ReadSize below which a splice does not pay: what comes in smaller pieces is read and
+	// written.
+	spliceLeast = 4
+	// spliceTail is the part of SpliceMin that is left to be read in the ordinary way.
+	spliceTail = 16
+	// splicesPerTurn bounds what one direction moves before others have their turn.
+	splicesPerTurn = 4
+)
+
+// SpliceOwner is told what a Splice does. Its method runs on the reactor, in the turn of either connection.
+type SpliceOwner interface {
+	// OnSpliced says how many bytes have been taken from the source, and how many given to the destination, since the
+	// last call. waits says that the destination takes no more for now.
+	OnSpliced(in, out int, waits bool)
+}
+
+// Splice moves bytes from the socket of one Conn to that of another without showing them to anybody.
+// Owned by its reactor; a part of its owner. It can be used again when it is over.
+//
+//	source ──pull──► pipe ──push──► destination      a pull comes only when the pipe is empty
+//
+//	active <=> from.moves.in == s and to.moves.out == s
+//	held > 0 <=> it has a pipe, at the end of a turn
+//	waits => held > 0, and reading of from is paused
+type Splice struct {
+	owner    SpliceOwner
+	from, to *Conn
+	left     int64
+	held     int
+	pipe     pipe
+	active   bool
+	waits    bool
+	small    bool // the last pull was
+}
+
+// moves are the splices that a Conn takes part in.
+type moves struct{ in, out *Splice }
+
+// pipe is a pipe of the kernel.
+type pipe struct {
+	r, w poller.FD
+	size int
+}
+
+// Splice begins to move bytes from c to to, behind what is queued there, and reports whether it does. It does not
+// where that would not pay: with an n below Options.SpliceMin, or while c's reads are not full; nor where bytes of c
+// are kept, or either has a Layer. It ends by itself: before n bytes were moved, the last of which are left to c's
+// handler; at c's end; or when c's bytes come in small pieces. What follows goes to c's handler as ever. Nobody may
+// write to to before.
+func (c *Conn) Splice(s *Splice, to *Conn, n int64, owner SpliceOwner) bool {
+	r := c.reactor
+	if n < r.opts.SpliceMin || r.noSplice || s.active || c.flags&(bulk|wantRead|eof) != bulk|wantRead {
+		return false
+	}
+	if c.state != open || c.layer != nil || c.in != nil {
+		return false
+	}
+	if to.reactor != r || to.state != open || to.layer != nil || to.sealed() {
+		return false
+	}
+	if c.moves == nil {
+		c.moves = &moves{}
+	}
+	if to.moves == nil {
+		to.moves = &moves{}
+	}
+	if c.moves.in != nil || to.moves.out != nil {
+		return false
+	}
+	*s = Splice{owner: owner, from: c, to: to, left: n - r.opts.SpliceMin/spliceTail, active: true}
+	c.moves.in, to.moves.out = s, s
+	r.stats.Splices++
+	return true
+}
+
+// spliced reports whether c's bytes go to another connection without being shown.
+func (c *Conn) spliced() bool { return c.moves != nil && c.moves.in != nil }
+
+// spliceOn goes on with what waited for c to be writable.
+func (c *Conn) spliceOn() {
+	if s := c.moves.out; s != nil && s.waits && c.can&poller.CanWrite != 0 {
+		s.run()
+	}
+}
+
+// unsplice ends the splices of c, which closes. What a pipe holds is lost.
+func (c *Conn) unsplice() {
+	if s := c.moves.in; s != nil {
+		s.stop()
+	}
+	if s := c.moves.out; s != nil {
+		s.stop()
+	}
+}
+
+// run moves what can be moved, within bounds, and tells the owner.
+func (s *Splice) run() {
+	in, out := 0, 0
+	for n := 1; s.active; n++ {
+		k := s.pull()
+		in += k
+		for s.active && s.held > 0 {
+			if k = s.push(); k == 0 {
+				break
+			}
+			out += k
+		}
+		if !s.active || s.waits || s.held == 0 && s.from.can&poller.CanRead == 0 {
+			break
+		}
+		if n == splicesPerTurn {
+			s.from.goOn()
+			break
+		}
+	}
+	if in+out > 0 || s.waits {
+		s.owner.OnSpliced(in, out, s.waits)
+	}
+}
+
+// goOn puts c behind all who are ready in this tick.
+func (c *Conn) goOn() {
+	if c.flags&onReady == 0 {
+		c.flags |= onReady
+		c.reactor.again = append(c.reactor.again, c)
+	}
+}
+
+// pull fills the empty pipe.
+func (s *Splice) pull() int {
+	c := s.from
+	if s.held > 0 || c.can&poller.CanRead == 0 {
+		return 0
+	}
+	r := c.reactor
+	if s.left == 0 || s.small || c.in != nil || !r.takePipe(&s.pipe) {
+		s.stop()
+		return 0
+	}
+	n, e := r.kernel.Splice(c.fd, s.pipe.w, s.room())
+	switch {
+	case n > 0:
+		s.held = n
+		s.left -= int64(n)
+		s.small = n < r.opts.ReadSize/spliceLeast
+		r.stats.BytesIn += uint64(n)
+		r.stats.BytesSpliced += uint64(n)
+		return n
+	case e == syscall.EAGAIN:
+		c.can &^= poller.CanRead
+		r.givePipe(&s.pipe)
+	case e == syscall.EINVAL || e == syscall.ENOSYS:
+		r.noSplice = true
+		s.stop()
+	case e != 0:
+		c.drop(e)
+	default: // the read that comes next says so too
+		s.stop()
+	}
+	return 0
+}
+
+// room is how much is pulled at once: no more than a send queue takes, see copyOut.
+func (s *Splice) room() int {
+	return int(min(s.left, int64(s.pipe.size), int64(s.from.reactor.opts.SendMax)))
+}
+
+// push empties the pipe as far as the destination takes it, behind what is queued there.
+func (s *Splice) push() int {
+	c, r := s.to, s.to.reactor
+	if c.queued > 0 {
+		c.flush()
+	}
+	switch {
+	case !s.active:
+		return 0
+	case c.sealed(): // it takes nothing any more, and whoever reads it will find out why
+		s.stop()
+		return 0
+	case c.queued > 0 || c.can&poller.CanWrite == 0:
+		s.wait()
+		return 0
+	}
+	n, e := r.kernel.Splice(s.pipe.r, c.fd, s.held)
+	switch {
+	case n > 0:
+		s.took(n)
+		r.stats.BytesOut += uint64(n)
+		return n
+	case e == syscall.EAGAIN || e == 0:
+		c.can &^= poller.CanWrite
+		s.wait()
+	case e == syscall.EINVAL || e == syscall.ENOSYS:
+		r.noSplice = true
+		return s.copyOut()
+	default:
+		c.sendFailed(e)
+		s.stop()
+	}
+	return 0
+}
+
+// copyOut hands what the pipe holds to the destination in the ordinary way, and ends the splice.
+func (s *Splice) copyOut() (out int) {
+	r := s.to.reactor
+	for s.active && s.held > 0 {
+		n, e := r.kernel.Read(s.pipe.r, r.scratch)
+		if n <= 0 || s.to.Write(r.scratch[:n]) != nil {
+			s.to.drop(e)
+			return out
+		}
+		out += n
+		if s.active {
+			s.took(n)
+		}
+	}
+	s.stop()
+	return out
+}
+
+// took notes that n bytes have left the pipe.
+func (s *Splice) took(n int) {
+	s.held -= n
+	if s.waits {
+		s.waits = false
+		s.from.flags |= wantRead
+	}
+	if s.held == 0 {
+		s.from.reactor.givePipe(&s.pipe)
+	}
+}
+
+// wait pauses the source until the destination takes more.
+func (s *Splice) wait() {
+	s.waits = true
+	s.from.flags &^= wantRead
+}
+
+// stop ends s. Reading of the source goes on in the ordinary way.
+func (s *Splice) stop() {
+	if !s.active {
+		return
+	}
+	s.active = false
+	c, r := s.from, s.from.reactor
+	c.moves.in, s.to.moves.out = nil, nil
+	if s.held > 0 {
+		r.breakPipe(&s.pipe)
+	} else {
+		r.givePipe(&s.pipe)
+	}
+	s.held = 0
+	if s.waits {
+		s.waits = false
+		c.flags |= wantRead
+	}
+	if c.state == open {
+		c.offer()
+	}
+}
+
+// takePipe lends an empty pipe, unless there is none.
+func (r *Reactor) takePipe(p *pipe) bool {
+	if n := len(r.pipes); n > 0 {
+		*p = r.pipes[n-1]
+		r.pipes = r.pipes[:n-1]
+		r.pipesOut++
+		return true
+	}
+	if r.pipesOut >= pipesMax {
+		r.stats.PipesRefused++
+		return false
+	}
+	out, in, size, e := r.kernel.Pipe(pipeSize)
+	if e != 0 {
+		r.stats.PipesRefused++
+		r.noSplice = r.noSplice || e == syscall.ENOSYS
+		return false
+	}
+	*p = pipe{r: out, w: in, size: size}
+	r.pipesOut++
+	return true
+}
+
+// givePipe takes an empty pipe back.
+func (r *Reactor) givePipe(p *pipe) {
+	switch {
+	case p.size == 0:
+		return
+	case len(r.pipes) >= pipesFree:
+		r.breakPipe(p)
+		return
+	}
+	r.pipes = append(r.pipes, *p)
+	*p = pipe{}
+	r.pipesOut--
+	invariant.That(r.pipesOut >= 0, "%d pipes are out", r.pipesOut)
+}
+
+// breakPipe closes a pipe: the next one to use it must not find what another connection left.
+func (r *Reactor) breakPipe(p *pipe) {
+	r.kernel.Close(p.r)
+	r.kernel.Close(p.w)
+	*p = pipe{}
+	r.pipesOut--
+}
+
+// closePipes closes those that wait.
+func (r *Reactor) closePipes() {
+	for i := range r.pipes {
+		r.pipesOut++
+		r.breakPipe(&r.pipes[i])
+	}
+	r.pipes = nil
+}

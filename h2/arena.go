@@ -1,0 +1,112 @@
+package h2
+
+import "github.com/edge-proxy/edge/message"
+
+// Arena is what the connections of one reactor share: streams that are free, the buffer that heads are rendered in,
+// buffers for header blocks that come in parts, and counters. Owned by its reactor.
+//
+// An idle connection holds nothing of it.
+type Arena struct {
+	Stats Stats
+
+	free    *Stream  // linked by next
+	spare   int      // how many
+	blocks  [][]byte // for header blocks in parts
+	render  []byte   // Head.Base of the head that Next returned last
+	literal []byte   // where literals are decoded
+	ctl     [][]byte // for pending output
+}
+
+// Bounds of what an Arena keeps.
+const (
+	spareStreams = 1024
+	spareBlocks  = 4
+	spareCtl     = 64
+)
+
+// Stats counts what happened on the connections of an Arena. The abuse counters stand for connections that were ended.
+type Stats struct {
+	Streams      uint64 // opened, by either side
+	ResetsIn     uint64 // RST_STREAM of peers
+	ResetsOut    uint64 // RST_STREAM of ours
+	Malformed    uint64 // heads that broke RFC 9113 §8 and never reached the caller
+	Refused      uint64 // streams above MaxStreams or our GOAWAY
+	HeadTooLarge uint64 // heads above HeadBytes, FieldCount or FieldBytes
+	Pings        uint64 // answered
+	Faults       uint64 // connections ended for a fault, abuse among them
+
+	RapidReset        uint64 // CVE-2023-44487
+	MadeYouReset      uint64 // CVE-2025-8671
+	ContinuationFlood uint64 // CVE-2024-24549 and kin
+	HeaderBomb        uint64
+	SettingsFlood     uint64 // CVE-2019-9515
+	PingFlood         uint64 // CVE-2019-9512
+	PriorityFlood     uint64 // CVE-2019-9513
+	EmptyFrameFlood   uint64 // CVE-2019-9518
+	WindowUpdateFlood uint64
+	TinyWindow        uint64 // CVE-2019-9511
+	StrayFlood        uint64 // frames on streams that are closed
+	SettingsTimeout   uint64
+	PingTimeout       uint64
+	HeadTimeout       uint64
+	StalledPeer       uint64 // streams reset since the peer opened no window
+	StalledReader     uint64 // streams reset since nothing of them was read under pressure
+}
+
+// Add adds what o has counted.
+func (s *Stats) Add(o *Stats) {
+	for _, f := range [...]struct {
+		sum *uint64
+		n   uint64
+	}{
+		{&s.Streams, o.Streams}, {&s.ResetsIn, o.ResetsIn}, {&s.ResetsOut, o.ResetsOut}, {&s.Malformed, o.Malformed},
+		{&s.Refused, o.Refused}, {&s.HeadTooLarge, o.HeadTooLarge}, {&s.Pings, o.Pings}, {&s.Faults, o.Faults},
+		{&s.RapidReset, o.RapidReset}, {&s.MadeYouReset, o.MadeYouReset}, {&s.ContinuationFlood, o.ContinuationFlood},
+		{&s.HeaderBomb, o.HeaderBomb}, {&s.SettingsFlood, o.SettingsFlood}, {&s.PingFlood, o.PingFlood},
+		{&s.PriorityFlood, o.PriorityFlood}, {&s.EmptyFrameFlood, o.EmptyFrameFlood},
+		{&s.WindowUpdateFlood, o.WindowUpdateFlood}, {&s.TinyWindow, o.TinyWindow}, {&s.StrayFlood, o.StrayFlood},
+		{&s.SettingsTimeout, o.SettingsTimeout}, {&s.PingTimeout, o.PingTimeout}, {&s.HeadTimeout, o.HeadTimeout},
+		{&s.StalledPeer, o.StalledPeer}, {&s.StalledReader, o.StalledReader},
+	} {
+		*f.sum += f.n
+	}
+}
+
+func (a *Arena) takeStream() *Stream {
+	s := a.free
+	if s == nil {
+		return new(Stream)
+	}
+	a.free, s.free = s.free, nil
+	a.spare--
+	return s
+}
+
+func (a *Arena) putStream(s *Stream) {
+	*s = Stream{flag: dead}
+	if a.spare < spareStreams {
+		s.free, a.free = a.free, s
+		a.spare++
+	}
+}
+
+func takeBuf(list *[][]byte, size int) []byte {
+	if n := len(*list); n > 0 {
+		b := (*list)[n-1]
+		*list = (*list)[:n-1]
+		return b
+	}
+	return make([]byte, 0, size)
+}
+
+func putBuf(list *[][]byte, b []byte, keep, largest int) {
+	if cap(b) > 0 && cap(b) <= largest && len(*list) < keep {
+		*list = append(*list, b[:0])
+	}
+}
+
+// borrow points h at the render buffer with nothing in it.
+func (a *Arena) borrow(h *message.Head) {
+	h.Reset()
+	h.Base = a.render[:0]
+}

@@ -1,0 +1,99 @@
+package h2
+
+// kind of abuse that is bounded by a leaky bucket.
+type abuse uint8
+
+const (
+	rapidReset abuse = iota
+	madeYouReset
+	settingsFlood
+	pingFlood
+	priorityFlood
+	emptyFlood
+	windowFlood
+	tinyWindow
+	strayFlood
+
+	abuseCount
+)
+
+// budget of one kind of abuse: so many at once, and so many each second. What a good peer does stays far below.
+type budget struct {
+	burst, perSecond int32
+	fault            *Error
+	counter          func(*Stats) *uint64
+}
+
+var budgets = [abuseCount]budget{
+	// CVE-2023-44487: a stream is opened and reset at once, and costs us a request each time.
+	rapidReset: {400, 40, ErrRapidReset, func(s *Stats) *uint64 { return &s.RapidReset }},
+	// CVE-2025-8671: the same, where the peer makes us send the RST_STREAM.
+	madeYouReset: {200, 20, ErrMadeYouReset, func(s *Stats) *uint64 { return &s.MadeYouReset }},
+	// CVE-2019-9515, CVE-2019-9512: each has to be answered.
+	settingsFlood: {50, 5, ErrSettingsFlood, func(s *Stats) *uint64 { return &s.SettingsFlood }},
+	// gRPC measures the path by PING while data flows: data pays for them, see earn.
+	pingFlood: {400, 40, ErrPingFlood, func(s *Stats) *uint64 { return &s.PingFlood }},
+	// CVE-2019-9513: frames that are read and ignored.
+	priorityFlood: {1000, 100, ErrPriorityFlood, func(s *Stats) *uint64 { return &s.PriorityFlood }},
+	// CVE-2019-9518: frames without content and without an end.
+	emptyFlood: {100, 10, ErrEmptyFrameFlood, func(s *Stats) *uint64 { return &s.EmptyFrameFlood }},
+	// Data that we send pays for them.
+	windowFlood: {2000, 400, ErrWindowUpdateFlood, func(s *Stats) *uint64 { return &s.WindowUpdateFlood }},
+	// CVE-2019-9511: a window opened byte by byte makes a frame of each byte.
+	tinyWindow: {200, 20, ErrTinyWindow, func(s *Stats) *uint64 { return &s.TinyWindow }},
+	// Frames on streams that are over: some are on their way when we reset a stream.
+	strayFlood: {1000, 100, ErrStrayFlood, func(s *Stats) *uint64 { return &s.StrayFlood }},
+}
+
+// What pays for what, in frames.
+const (
+	updatesPaid  = 4  // WINDOW_UPDATE, by a head or a frame of data that we send
+	strayPaid    = 32 // frames on closed streams, by a stream that the caller reset
+	strayBytes   = 8  // of data in each of them, at least: small messages of gRPC
+	prepaidMax   = 64 << 10
+	priorityPaid = 2 // PRIORITY, by a head that we send
+)
+
+// tinyFrame is the size below which a DATA frame that a window has cut costs something.
+const tinyFrame = 128
+
+// buckets are the levels of all budgets. They leak when one of them is spent, by the clock that the caller gives.
+type buckets struct {
+	level    [abuseCount]int32
+	leakedAt int64
+}
+
+const leakEvery = int64(200e6) // ns: a fifth of a second, that perSecond divides by
+
+// spend reports whether the budget of k allows n more.
+func (b *buckets) spend(k abuse, n int32, now int64) bool {
+	if b.level[k] += n; b.level[k] <= budgets[k].burst {
+		return true
+	}
+	b.leak(now)
+	return b.level[k] <= budgets[k].burst
+}
+
+// leak lets out what leaks in the time since it was last called.
+func (b *buckets) leak(now int64) {
+	steps := (now - b.leakedAt) / leakEvery
+	if steps <= 0 {
+		return
+	}
+	b.leakedAt += steps * leakEvery
+	for k := range b.level {
+		if b.level[k] > 0 { // below it, it was paid for
+			b.level[k] -= int32(min(steps*int64(budgets[k].perSecond)/5, int64(b.level[k])))
+		}
+	}
+}
+
+// earn gives n back: what is useful pays for what comes with it.
+func (b *buckets) earn(k abuse, n int32) {
+	b.level[k] = max(b.level[k]-n, 0)
+}
+
+// prepay pays for n that are still to come.
+func (b *buckets) prepay(k abuse, n int32) {
+	b.level[k] = max(b.level[k]-n, -prepaidMax)
+}

@@ -1,0 +1,371 @@
+package h2
+
+import (
+	"github.com/edge-proxy/edge/h2/hpack"
+	"github.com/edge-proxy/edge/message"
+)
+
+// Conn is one HTTP/2 connection: the state machine of RFC 9113, without I/O and without a clock. Init it before use.
+// Owned by its reactor.
+//
+//	state == inData or inSkip => rest > 0, or a frame of length 0 was just begun
+//	blockID != 0 => only CONTINUATION of that stream may come
+//	recvWindow + owed <= budget, as soon as the peer has used what it began with
+//	open == streams that are neither dead nor free
+type Conn struct {
+	o     *Options
+	arena *Arena
+	now   int64
+
+	role     Role
+	state    recvState
+	flag     connFlags
+	blockNum uint8 // CONTINUATION frames of the block
+	acks     uint8 // SETTINGS of ours that are not acknowledged
+
+	rest int     // of the payload that is being read
+	pad  int     // of rest: padding
+	data *Stream // whose DATA is being read; nil when it is passed over
+	end  bool    // the DATA has END_STREAM
+
+	block   []byte // header block that comes in parts
+	blockID uint32
+	headEnd bool // its HEADERS had END_STREAM
+	selfDep bool // its HEADERS depends on itself
+
+	lastPeer  uint32 // the highest stream the peer has opened
+	lastOwn   uint32 // the highest stream we have opened
+	sentLast  uint32 // of our GOAWAY
+	peerLast  uint32 // of the peer's GOAWAY
+	peerTable uint32
+
+	streams table
+	past    history
+	open    int
+
+	sendWindow int64
+	sendMost   int64 // the largest that sendWindow was
+	recvWindow int64
+	owed       int64 // of all streams
+	localStart int64 // window of a new stream, as the peer must assume
+	peerStart  int64 // the same for what we send
+	peerFrame  int
+	peerMax    int
+
+	ctl   []byte // pending output
+	dying *Stream
+	fault *Error
+
+	order     *order
+	starved   list // wait for window of their own, or for a share of the connection's, longest first
+	readers   list // owe, longest without a release first
+	lingering list // answered, what is left of their requests is thrown away; longest first
+
+	ackBy    int64 // deadlines, 0 when there is none
+	headBy   int64
+	goAwayBy int64
+	pongBy   int64
+	dryAt    int64 // since when the connection window is used up and a stream waits for it
+	heardAt  int64
+
+	buckets buckets
+	dec     hpack.Decoder
+	enc     hpack.Encoder
+}
+
+type recvState uint8
+
+const (
+	atPreface recvState = iota
+	atFrame
+	inData
+	inSkip
+)
+
+type connFlags uint16
+
+const (
+	gotSettings  connFlags = 1 << iota // the first SETTINGS came
+	sentGoAway                         // the first GOAWAY of a graceful end, or the only one
+	sentLastCall                       // the last one
+	gotGoAway                          // the peer's came
+	sweeping                           // streams above peerLast are being reset
+	woke                               // streams became sendable, nobody was told
+	peerExtended                       // the peer takes extended CONNECT
+	faultTold                          // the Fault was returned
+	closedByUs                         // Close was called
+)
+
+// Init sets c to the start of a connection. o may be nil; it must not change while c is in use. The preface of a
+// client and the SETTINGS of both are pending output.
+func (c *Conn) Init(role Role, o *Options, now int64) {
+	if o == nil {
+		o = &defaultOptions
+	}
+	arena := o.Arena
+	if arena == nil {
+		arena = new(Arena)
+	}
+	*c = Conn{
+		o: o, arena: arena, now: now, role: role, state: atFrame,
+		sendWindow: defaultWindow, sendMost: defaultWindow, recvWindow: defaultWindow,
+		localStart: defaultWindow, peerStart: defaultWindow,
+		peerFrame: maxFrame, peerMax: 100, peerTable: 4096, peerLast: idMax, sentLast: idMax, heardAt: now,
+		readers: list{kind: byReading}, lingering: list{kind: byReading},
+	}
+	c.buckets.leakedAt = now
+	c.localStart = max(int64(o.streamWindow()), defaultWindow)
+	c.dec.Init(hpack.DecoderOptions{ListMax: c.listMax(), Scratch: &arena.literal})
+	c.enc.Init(hpack.EncoderOptions{TableMax: c.o.HeaderTable})
+	if role == Server {
+		c.state = atPreface
+		c.headBy = now + o.headTimeout()
+	} else {
+		c.control()
+		c.ctl = append(c.ctl, preface...)
+	}
+	c.sendSettings()
+}
+
+// listMax is the limit of a header list as HPACK counts it: a line has four bytes more than name and value, there 32.
+func (c *Conn) listMax() int { return c.o.headBytes() + 32*c.o.fieldCount() }
+
+func (c *Conn) sendSettings() {
+	c.control()
+	at := len(c.ctl)
+	b := appendFrame(c.ctl, 0, frameSettings, 0, 0)
+	if c.role == Server {
+		b = appendSetting(b, settingMaxStreams, uint32(c.o.maxStreams()))
+		b = appendSetting(b, settingNoPriorities, 1)
+		if !c.o.NoExtendedConnect {
+			b = appendSetting(b, settingExtendedConnect, 1)
+		}
+	} else {
+		b = appendSetting(b, settingPush, 0)
+	}
+	if n := c.o.headerTable(); n != 4096 {
+		b = appendSetting(b, settingHeaderTable, uint32(n))
+	}
+	if n := c.o.streamWindow(); n != defaultWindow {
+		b = appendSetting(b, settingWindow, uint32(n))
+	}
+	b = appendSetting(b, settingListMax, uint32(c.listMax()))
+	setLength(b[at:], 0)
+	c.ctl = b
+	c.acks++
+	c.ackBy = c.now + c.o.settingsTimeout()
+	c.creditConn()
+}
+
+// control makes room for pending output.
+func (c *Conn) control() {
+	if c.ctl == nil {
+		c.ctl = takeBuf(&c.arena.ctl, 256)
+	}
+}
+
+// AppendControl appends what c has to say by itself: SETTINGS, acknowledgements, WINDOW_UPDATE, RST_STREAM, PING,
+// GOAWAY. The other Append methods do so before they write.
+func (c *Conn) AppendControl(dst []byte) []byte {
+	if c.ctl != nil {
+		dst = append(dst, c.ctl...)
+		putBuf(&c.arena.ctl, c.ctl, spareCtl, 4<<10)
+		c.ctl = nil
+	}
+	return dst
+}
+
+// Pending reports whether AppendControl has something to write.
+func (c *Conn) Pending() bool { return c.ctl != nil }
+
+// Tick tells c the time, for what is called without one. Next, Open, Shutdown and Expire do so too.
+func (c *Conn) Tick(now int64) { c.now = now }
+
+// Next consumes bytes from the front of in, up to the first event, and reports how many. What was not consumed has to
+// be there again in the next call, with more behind it when the event was NeedMore. h is scratch: its Base is the
+// Arena's and is valid until Next is called on any Conn of that Arena. Call it until the event is NeedMore: there may
+// be events without bytes.
+func (c *Conn) Next(in []byte, h *message.Head, now int64) (n int, ev Event) {
+	c.now = now
+	c.reap()
+	if c.fault != nil {
+		return len(in), c.tellFault()
+	}
+	if len(in) > 0 {
+		c.heardAt = now
+	}
+	for {
+		if c.flag&(sweeping|woke) != 0 || c.owed > c.half() {
+			if ev, ok := c.overdue(); ok {
+				return n, ev
+			}
+		}
+		used, ev, err := c.step(in[n:], h)
+		n += used
+		if err != nil {
+			c.fail(err)
+			return len(in), c.tellFault()
+		}
+		if ev.Stream != nil && ev.Stream.flag&lingers != 0 {
+			continue // the caller has done with it
+		}
+		if ev.Kind != NeedMore {
+			c.check()
+			return n, ev
+		}
+		if used == 0 && c.flag&woke == 0 {
+			return n, Event{}
+		}
+	}
+}
+
+// overdue returns an event that needs no bytes.
+func (c *Conn) overdue() (Event, bool) {
+	if c.flag&sweeping != 0 {
+		for _, s := range c.streams.slots {
+			if s != nil && s.ID > c.peerLast {
+				c.finish(s, peerReset)
+				return Event{Kind: Reset, Code: RefusedStream, Stream: s, Err: ErrPeerGoAway}, true
+			}
+		}
+		c.flag &^= sweeping
+	}
+	if c.flag&woke != 0 {
+		c.flag &^= woke
+		return Event{Kind: Sendable}, true
+	}
+	if ev, ok := c.relieve(); ok {
+		return ev, true
+	}
+	return Event{}, false
+}
+
+// step takes one step: a part of a body, or a frame. It used nothing and has no event: more is needed.
+func (c *Conn) step(in []byte, h *message.Head) (n int, ev Event, err *Error) {
+	switch c.state {
+	case inData:
+		return c.readData(in)
+	case inSkip:
+		return c.skip(in), Event{}, nil
+	case atPreface:
+		k := min(len(in), len(preface))
+		if string(in[:k]) != preface[:k] {
+			return 0, Event{}, ErrPreface
+		}
+		if k < len(preface) {
+			return 0, Event{}, nil
+		}
+		c.state = atFrame
+		return k, Event{}, nil
+	}
+	if len(in) < frameHead {
+		c.awaitRest(len(in))
+		return 0, Event{}, nil
+	}
+	f := parseFrame(in)
+	// RFC 9113 §4.2: an endpoint MUST send FRAME_SIZE_ERROR if a frame exceeds SETTINGS_MAX_FRAME_SIZE. For all but
+	// DATA that has to end the connection; who does not know our limit will not keep to others.
+	if f.length > maxFrame {
+		return 0, Event{}, ErrFrameSize
+	}
+	// §3.4: SETTINGS MUST be the first frame of both sides.
+	if c.flag&gotSettings == 0 && (f.kind != frameSettings || f.has(flagAck)) {
+		return 0, Event{}, ErrFirstFrame
+	}
+	// §4.3: a header block MUST be transmitted as a contiguous sequence of frames, with no interleaved frames of any
+	// other type or from any other stream.
+	if (f.kind == frameContinuation) != (c.blockID != 0) || c.blockID != 0 && f.id != c.blockID {
+		return 0, Event{}, ErrContinuation
+	}
+	if f.kind == frameData {
+		return c.beginData(in, f)
+	}
+	return c.readFrame(in, f, h)
+}
+
+// readFrame reads a frame that is not DATA. Those are small enough to be waited for.
+func (c *Conn) readFrame(in []byte, f frame, h *message.Head) (n int, ev Event, err *Error) {
+	n = frameHead + f.length
+	if f.kind > frameContinuation && f.kind != framePriorityUpdate {
+		// §5.5: implementations MUST discard frames that have unknown or unsupported types.
+		if !c.buckets.spend(priorityFlood, 1, c.now) {
+			return 0, ev, c.abused(priorityFlood)
+		}
+		c.headBy = 0 // of the head of this frame, if that came in two parts
+		if c.rest = f.length; c.rest > 0 {
+			c.state = inSkip
+		}
+		return frameHead, ev, nil
+	}
+	if len(in) < n {
+		c.awaitRest(len(in))
+		return 0, ev, nil
+	}
+	if c.blockID == 0 {
+		c.headBy = 0
+	}
+	p := in[frameHead:n]
+	switch f.kind {
+	case frameHeaders:
+		ev, err = c.onHeaders(f, p, h)
+	case frameContinuation:
+		ev, err = c.onContinuation(f, p, h)
+	case framePriority:
+		ev, err = c.onPriority(f, p)
+	case frameRST:
+		ev, err = c.onRST(f, p)
+	case frameSettings:
+		ev, err = c.onSettings(f, p)
+	case framePush:
+		err = ErrPush // §8.4: we have said SETTINGS_ENABLE_PUSH 0; and a client cannot push
+	case framePing:
+		err = c.onPing(f, p)
+	case frameGoAway:
+		ev, err = c.onGoAway(f, p)
+	case frameWindowUpdate:
+		ev, err = c.onWindowUpdate(f, p)
+	case framePriorityUpdate:
+		err = c.onPriorityUpdate(f, p)
+	}
+	return n, ev, err
+}
+
+// awaitRest sets a deadline for a frame of which some bytes are there.
+func (c *Conn) awaitRest(n int) {
+	if n > 0 && c.headBy == 0 {
+		c.headBy = c.now + c.o.headTimeout()
+	}
+}
+
+// abused counts what ends the connection and returns it as a fault.
+func (c *Conn) abused(k abuse) *Error {
+	*budgets[k].counter(&c.arena.Stats)++
+	return budgets[k].fault
+}
+
+// fail ends the connection: GOAWAY is pending. Nothing else that is pending is of use, but the answers that others wait
+// for have been appended before.
+func (c *Conn) fail(e *Error) {
+	if c.fault == nil {
+		c.arena.Stats.Faults++
+		c.over(e, e.Code)
+	}
+}
+
+// over ends the connection for good.
+func (c *Conn) over(e *Error, code Code) {
+	c.fault = e
+	c.control()
+	c.ctl = appendGoAway(c.ctl, c.lastPeer, code)
+	c.flag |= sentGoAway | sentLastCall
+	putBuf(&c.arena.blocks, c.block, spareBlocks, 64<<10)
+	c.block, c.blockID, c.data = nil, 0, nil
+}
+
+func (c *Conn) tellFault() Event {
+	if c.flag&(faultTold|closedByUs) != 0 {
+		return Event{}
+	}
+	c.flag |= faultTold
+	return Event{Kind: Fault, Code: c.fault.Code, Err: c.fault}
+}

@@ -1,0 +1,297 @@
+package h2
+
+import (
+	"encoding/binary"
+)
+
+// onPriority takes a PRIORITY frame. RFC 9113 §5.3.2: it says nothing any more, but is checked.
+func (c *Conn) onPriority(f frame, p []byte) (ev Event, err *Error) {
+	if f.id == 0 {
+		return ev, ErrStreamZero
+	}
+	if !c.buckets.spend(priorityFlood, 1, c.now) {
+		return ev, c.abused(priorityFlood)
+	}
+	var e *Error
+	switch {
+	case len(p) != 5:
+		e = ErrPrioritySize // §6.3: a stream error
+	case binary.BigEndian.Uint32(p)&idMax == f.id:
+		e = ErrSelfDependency
+	default:
+		return ev, nil
+	}
+	if s := c.streams.get(f.id); s != nil {
+		return c.streamFault(s, f.id, e, e.Code)
+	}
+	if c.idle(f.id) {
+		return ev, e // there is no RST_STREAM for an idle stream
+	}
+	c.appendStrayReset(f.id, e.Code)
+	return ev, c.spendStray()
+}
+
+// onPriorityUpdate takes RFC 9218 §7.1: stream number and a Priority field.
+func (c *Conn) onPriorityUpdate(f frame, p []byte) *Error {
+	if f.id != 0 {
+		return ErrNotStreamZero
+	}
+	if len(p) < 4 {
+		return ErrPayloadSize
+	}
+	if !c.buckets.spend(priorityFlood, 1, c.now) {
+		return c.abused(priorityFlood)
+	}
+	id := binary.BigEndian.Uint32(p) & idMax
+	if c.role == Client || id == 0 {
+		return ErrStreamZero // servers MUST NOT send it
+	}
+	// For a stream that is yet to come the update is not kept: the request can say it itself.
+	if s := c.streams.get(id); s != nil {
+		ordered := s.queued == queueFull || s.queued == waitConn
+		if ordered {
+			c.order.remove(s)
+		}
+		s.prioritise(p[4:])
+		if ordered {
+			c.order.push(s)
+		}
+	}
+	return nil
+}
+
+// onRST takes RST_STREAM.
+func (c *Conn) onRST(f frame, p []byte) (ev Event, err *Error) {
+	if f.id == 0 {
+		return ev, ErrStreamZero
+	}
+	if len(p) != 4 {
+		return ev, ErrPayloadSize
+	}
+	c.arena.Stats.ResetsIn++
+	s := c.streams.get(f.id)
+	if s == nil {
+		if c.idle(f.id) {
+			return ev, ErrIdleStream
+		}
+		return ev, c.spendStray()
+	}
+	c.finish(s, peerReset)
+	// One whose answer has ended cost nothing in vain: gRPC ends calls so.
+	if c.role == Server && s.flag&sentEnd == 0 && !c.buckets.spend(rapidReset, 1, c.now) {
+		return ev, c.abused(rapidReset)
+	}
+	code := Code(binary.BigEndian.Uint32(p))
+	return Event{Kind: Reset, Code: code, Stream: s, Err: ErrPeerReset}, nil
+}
+
+// onSettings takes SETTINGS, all of them before the acknowledgement (RFC 9113 §6.5.3).
+func (c *Conn) onSettings(f frame, p []byte) (ev Event, err *Error) {
+	if f.id != 0 {
+		return ev, ErrNotStreamZero
+	}
+	if f.has(flagAck) {
+		if len(p) != 0 {
+			return ev, ErrSettingsLength
+		}
+		return ev, c.onAck()
+	}
+	if len(p)%settingSize != 0 {
+		return ev, ErrSettingsLength
+	}
+	if len(p) > maxSettings*settingSize || !c.buckets.spend(settingsFlood, 1, c.now) {
+		return ev, c.abused(settingsFlood)
+	}
+	if c.flag&gotSettings == 0 {
+		c.peerMax = idMax // RFC 9113 §6.5.2: initially, there is no limit
+	}
+	for ; len(p) > 0; p = p[settingSize:] {
+		if err := c.setting(binary.BigEndian.Uint16(p), binary.BigEndian.Uint32(p[2:])); err != nil {
+			return ev, err
+		}
+	}
+	c.flag |= gotSettings
+	c.control()
+	c.ctl = appendFrame(c.ctl, 0, frameSettings, flagAck, 0)
+	return Event{Kind: Settings}, nil
+}
+
+// onAck takes the acknowledgement of our SETTINGS: from now on the peer keeps to them.
+func (c *Conn) onAck() *Error {
+	if c.acks == 0 {
+		return ErrStrayAck
+	}
+	c.acks--
+	c.ackBy = 0
+	c.dec.SetMax(c.o.headerTable())
+	if start := int64(c.o.streamWindow()); start < c.localStart {
+		for _, s := range c.streams.slots {
+			if s != nil {
+				s.recvWindow += start - c.localStart
+				s.windowSize = start
+			}
+		}
+		c.localStart = start
+	}
+	return nil
+}
+
+// setting applies one setting of the peer.
+func (c *Conn) setting(id uint16, v uint32) *Error {
+	switch id {
+	case settingHeaderTable:
+		if v != c.peerTable {
+			c.peerTable = v
+			c.enc.SetMax(int(min(v, 1<<20)))
+		}
+	case settingPush:
+		if v > 1 || v == 1 && c.role == Client { // §7.2.2: a client MUST treat receipt of 1 as PROTOCOL_ERROR
+			return ErrSettingValue
+		}
+	case settingMaxStreams:
+		c.peerMax = int(min(v, idMax))
+	case settingWindow:
+		if v > windowMax {
+			return ErrWindowSetting
+		}
+		return c.shiftWindows(int64(v) - c.peerStart)
+	case settingMaxFrame:
+		if v < 16<<10 || v > 1<<24-1 {
+			return ErrSettingValue
+		}
+		c.peerFrame = int(min(v, maxFrameSent))
+	case settingExtendedConnect:
+		// RFC 8441 §3: 0 or 1, and a sender MUST NOT send 0 after it has sent 1.
+		if v > 1 || v == 0 && c.flag&peerExtended != 0 {
+			return ErrSettingValue
+		}
+		if v == 1 {
+			c.flag |= peerExtended
+		}
+	}
+	return nil
+}
+
+// shiftWindows changes what may be sent on every stream. RFC 9113 §6.9.2: that can make a window negative.
+func (c *Conn) shiftWindows(by int64) *Error {
+	c.peerStart += by
+	for _, s := range c.streams.slots {
+		if s == nil {
+			continue
+		}
+		if s.sendWindow += by; s.sendWindow > windowMax {
+			return ErrWindowOverflow
+		}
+		c.unblock(s)
+	}
+	return nil
+}
+
+// onPing answers PING, or takes the answer to ours.
+func (c *Conn) onPing(f frame, p []byte) *Error {
+	if f.id != 0 {
+		return ErrNotStreamZero
+	}
+	if len(p) != 8 {
+		return ErrPayloadSize
+	}
+	if f.has(flagAck) {
+		switch string(p) {
+		case pingAlive:
+			c.pongBy = 0
+		case pingGoAway:
+			c.lastCall()
+		}
+		return nil
+	}
+	if !c.buckets.spend(pingFlood, 1, c.now) {
+		return c.abused(pingFlood)
+	}
+	c.arena.Stats.Pings++
+	c.control()
+	c.ctl = appendPing(c.ctl, flagAck, p)
+	return nil
+}
+
+// What our PING frames carry.
+const (
+	pingAlive  = "edgealiv"
+	pingGoAway = "edgegoaw"
+	pingEnded  = "edgeendd" // its answer says nothing
+)
+
+// onGoAway takes GOAWAY. What it says beside is not looked at.
+func (c *Conn) onGoAway(f frame, p []byte) (ev Event, err *Error) {
+	if f.id != 0 {
+		return ev, ErrNotStreamZero
+	}
+	if len(p) < 8 {
+		return ev, ErrPayloadSize
+	}
+	last := binary.BigEndian.Uint32(p) & idMax
+	// §6.8: endpoints MUST NOT increase the value they send in the last stream identifier.
+	if last > c.peerLast {
+		return ev, ErrGoAwayGrew
+	}
+	if !c.buckets.spend(settingsFlood, 1, c.now) {
+		return ev, c.abused(settingsFlood)
+	}
+	c.flag |= gotGoAway
+	if c.role == Client {
+		c.peerLast = last
+		c.flag |= sweeping
+	}
+	return Event{Kind: GoAway, Code: Code(binary.BigEndian.Uint32(p[4:]))}, nil
+}
+
+// onWindowUpdate takes WINDOW_UPDATE.
+func (c *Conn) onWindowUpdate(f frame, p []byte) (ev Event, err *Error) {
+	if len(p) != 4 {
+		return ev, ErrPayloadSize
+	}
+	if !c.buckets.spend(windowFlood, 1, c.now) {
+		return ev, c.abused(windowFlood)
+	}
+	n := int64(binary.BigEndian.Uint32(p) & windowMax)
+	if f.id == 0 {
+		return ev, c.openConn(n)
+	}
+	s := c.streams.get(f.id)
+	if s == nil {
+		if c.idle(f.id) {
+			return ev, ErrIdleStream
+		}
+		return ev, nil // §5.1: may come for a short time after the end
+	}
+	if n == 0 {
+		return c.streamFault(s, f.id, ErrStreamWindowZero, ProtocolError)
+	}
+	s.untaken = max(s.untaken-n, 0)
+	if s.sendWindow += n; s.sendWindow > windowMax {
+		return c.streamFault(s, f.id, ErrStreamOverflow, FlowControlError)
+	}
+	c.unblock(s)
+	return ev, nil
+}
+
+func (c *Conn) openConn(n int64) *Error {
+	if n == 0 {
+		return ErrWindowZero
+	}
+	if c.sendWindow += n; c.sendWindow > windowMax {
+		return ErrWindowOverflow
+	}
+	c.sendMost = max(c.sendMost, c.sendWindow)
+	c.dryAt = 0
+	for s := c.starved.first; s != nil; {
+		next := s.links[bySending].next
+		if c.share(s) > 0 {
+			c.unblock(s)
+		}
+		s = next
+	}
+	if c.order != nil && c.order.count > 0 {
+		c.flag |= woke
+	}
+	return nil
+}

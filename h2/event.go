@@ -1,0 +1,38 @@
+package h2
+
+// Kind says what a call of Conn.Next came upon.
+type Kind uint8
+
+// The kinds of an Event.
+const (
+	NeedMore Kind = iota // nothing more in these bytes; some may have been consumed
+	HeadDone             // the head is filled: a request, a final answer, or an interim one; End when nothing follows
+	Data                 // a piece of the body, owed until Release; End with the last one, which may be empty
+	Trailers             // the head is filled with trailer fields; End is set
+	Reset                // the stream is over: the peer's RST_STREAM, or a fault of it that was answered by one
+	Sendable             // streams that were blocked may send: ask NextSendable
+	Settings             // SETTINGS of the peer were applied
+	GoAway               // the peer takes no new streams; those above its last one are Reset next, as refused
+	Fault                // the connection is over: GOAWAY is pending. Flush, then close
+)
+
+var kindText = [...]string{
+	"NeedMore", "HeadDone", "Data", "Trailers", "Reset", "Sendable", "Settings", "GoAway", "Fault",
+}
+
+// String names k.
+func (k Kind) String() string { return kindText[k] }
+
+// Event is what Conn.Next and Conn.Expire return. Body is borrowed from the input.
+//
+// Stream is dead once Reset is returned, and once both ends have passed: it is still there, with its Owner, until the
+// next call of Next, Open or Expire, and another exchange's afterwards. It is nil where the stream never reached the
+// caller: a malformed request is a Reset without one, only for the log.
+type Event struct {
+	Kind   Kind
+	End    bool // HeadDone, Data, Trailers: the peer's last on this stream
+	Code   Code // Reset, GoAway, Fault
+	Stream *Stream
+	Body   []byte // Data
+	Err    error  // Reset, Fault: what was wrong; ErrPeerReset for the peer's own
+}

@@ -1,0 +1,98 @@
+package h2
+
+// Deadline returns when Expire has to be called, 0 for never. It may change with every call.
+func (c *Conn) Deadline() int64 {
+	if c.fault != nil {
+		if c.flag&(faultTold|closedByUs) != 0 {
+			return 0
+		}
+		return c.now
+	}
+	at := earlier(earlier(c.ackBy, c.headBy), earlier(c.goAwayBy, c.pongBy))
+	if i := int64(c.o.PingInterval); i > 0 && c.pongBy == 0 {
+		at = earlier(at, c.heardAt+i)
+	}
+	if s := c.lingering.first; s != nil {
+		at = earlier(at, s.lingerBy)
+	}
+	if s := c.starved.first; s != nil {
+		at = earlier(at, s.blockedAt+c.o.stallTimeout())
+	}
+	if c.dry() {
+		at = earlier(at, c.dryAt+c.o.stallTimeout())
+	}
+	if s := c.readers.first; s != nil && c.owed > c.half() {
+		at = earlier(at, s.readAt+c.o.readStall())
+	}
+	return at
+}
+
+// dry reports whether streams wait for the window of the connection.
+func (c *Conn) dry() bool { return c.dryAt > 0 && c.sendWindow <= 0 && c.order.count > 0 }
+
+// earlier returns the earlier of two times, of which 0 is none.
+func earlier(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// Expire does what is due at now. Call it until the event is NeedMore.
+func (c *Conn) Expire(now int64) Event {
+	c.now = now
+	c.reap()
+	if c.fault == nil {
+		if e := c.late(); e != nil {
+			c.fail(e)
+		}
+	}
+	if c.fault != nil {
+		return c.tellFault()
+	}
+	c.declineLate()
+	if c.flag&(sweeping|woke) != 0 || c.owed > c.half() {
+		if ev, ok := c.overdue(); ok {
+			return ev
+		}
+	}
+	if s := c.starved.first; s != nil && s.blockedAt+c.o.stallTimeout() <= now {
+		// A peer that asks for much and takes nothing: what we hold for it is free again.
+		c.arena.Stats.StalledPeer++
+		c.resetStream(s, Cancel)
+		return Event{Kind: Reset, Code: Cancel, Stream: s, Err: ErrStalledPeer}
+	}
+	return Event{}
+}
+
+// late returns the fault of a peer that did not answer in time.
+func (c *Conn) late() *Error {
+	st := &c.arena.Stats
+	switch {
+	case due(c.ackBy, c.now):
+		// RFC 9113 §6.5.3: if the sender of SETTINGS does not receive an acknowledgment within a reasonable amount of
+		// time, it MAY issue a connection error of type SETTINGS_TIMEOUT.
+		st.SettingsTimeout++
+		return ErrNoAck
+	case due(c.headBy, c.now):
+		st.HeadTimeout++
+		return ErrHeadTimeout
+	case due(c.pongBy, c.now):
+		st.PingTimeout++
+		return ErrNoPong
+	case c.dry() && c.dryAt+c.o.stallTimeout() <= c.now:
+		st.StalledPeer++
+		return ErrStalledConn
+	}
+	if due(c.goAwayBy, c.now) {
+		c.lastCall()
+	}
+	if i := int64(c.o.PingInterval); i > 0 && c.pongBy == 0 && c.heardAt+i <= c.now {
+		c.control()
+		c.ctl = appendPing(c.ctl, 0, []byte(pingAlive))
+		c.pongBy = c.now + c.o.pingTimeout()
+	}
+	return nil
+}
+
+func due(at, now int64) bool { return at != 0 && at <= now }

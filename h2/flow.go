@@ -1,0 +1,88 @@
+package h2
+
+// Two windows bound what the peer may send, and each has its purpose:
+//
+//	stream      back-pressure: opened by Release, grows while it is drained fast
+//	connection  a budget of memory: opened when bytes come, so that one stream that nobody reads stops no other
+//
+//	budget  |<-------------- half ------------->|<-------------- half ------------->|
+//	        | owed: delivered and not released  | window that the peer sees         |
+//
+// While no more than half of the budget is owed the peer always sees the other half. Beyond that the window closes as
+// far as more is owed, and the stream of which nothing was released for longest is reset once that has lasted.
+
+func (c *Conn) half() int64 { return int64(c.o.budget()) / 2 }
+
+// owe adds n bytes to what was delivered on s.
+func (c *Conn) owe(s *Stream, n int64) {
+	if s.owed == 0 && n > 0 {
+		s.readAt = c.now
+		c.readers.push(s)
+	}
+	s.owed += n
+	c.owed += n
+}
+
+// Release says that n bytes of those that Data delivered on s are done with.
+func (c *Conn) Release(s *Stream, n int) {
+	if s.flag&dead != 0 || s.conn != c || n <= 0 {
+		return
+	}
+	k := min(int64(n), s.owed)
+	if k > 0 {
+		s.owed -= k
+		c.owed -= k
+		c.readers.remove(s)
+		if s.owed > 0 {
+			s.readAt = c.now
+			c.readers.push(s)
+		}
+	}
+	s.credit += k
+	c.creditStream(s)
+	if c.owed+k > c.half() {
+		c.creditConn()
+	}
+}
+
+// creditStream opens the window of s when half of it may be.
+func (c *Conn) creditStream(s *Stream) {
+	if s.credit < s.windowSize/2 || s.flag&recvEnd != 0 {
+		return
+	}
+	grow := int64(0)
+	if limit := min(int64(c.o.streamWindowMax()), int64(c.o.budget())/4); c.now-s.drainedAt < growWithin &&
+		s.windowSize < limit {
+		grow = min(s.windowSize, limit-s.windowSize)
+	}
+	s.drainedAt = c.now
+	s.windowSize += grow
+	n := s.credit + grow
+	s.credit = 0
+	s.recvWindow += n
+	c.control()
+	c.ctl = appendWindowUpdate(c.ctl, s.ID, n)
+}
+
+// creditConn opens the window of the connection when a quarter of it may be.
+func (c *Conn) creditConn() {
+	half := c.half()
+	want := min(half, 2*half-c.owed) - c.recvWindow
+	if want < half/4 {
+		return
+	}
+	c.recvWindow += want
+	c.control()
+	c.ctl = appendWindowUpdate(c.ctl, 0, want)
+}
+
+// relieve resets the stream of which nothing was released for longest, when more than half of the budget is owed.
+func (c *Conn) relieve() (Event, bool) {
+	s := c.readers.first
+	if c.owed <= c.half() || s == nil || c.now-s.readAt < c.o.readStall() {
+		return Event{}, false
+	}
+	c.arena.Stats.StalledReader++
+	c.resetStream(s, Cancel)
+	return Event{Kind: Reset, Code: Cancel, Stream: s, Err: ErrStalledReader}, true
+}

@@ -1,0 +1,234 @@
+package h2
+
+import (
+	"encoding/binary"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// onHeaders takes a HEADERS frame. A block that is whole is decoded where it lies.
+func (c *Conn) onHeaders(f frame, p []byte, h *message.Head) (ev Event, err *Error) {
+	if f.id == 0 {
+		return ev, ErrStreamZero
+	}
+	if f.has(flagPadded) {
+		if len(p) == 0 {
+			return ev, ErrPayloadSize
+		}
+		pad := int(p[0])
+		if p = p[1:]; pad > len(p) {
+			return ev, ErrPadding
+		}
+		p = p[:len(p)-pad]
+	}
+	selfDep := false
+	if f.has(flagPriority) {
+		if len(p) < 5 {
+			return ev, ErrPayloadSize
+		}
+		// RFC 7540 §5.3.1: a stream cannot depend on itself. RFC 9113 does away with the rest of it.
+		selfDep = binary.BigEndian.Uint32(p)&idMax == f.id
+		p = p[5:]
+	}
+	if f.has(flagEndHeaders) {
+		return c.onBlock(f.id, f.has(flagEndStream), selfDep, p, h)
+	}
+	if c.idle(f.id) && (c.role == Client || f.id&1 == 0) {
+		return ev, ErrStreamID
+	}
+	c.blockID, c.headEnd, c.selfDep, c.blockNum = f.id, f.has(flagEndStream), selfDep, 0
+	c.headBy = c.now + c.o.headTimeout()
+	c.block = append(takeBuf(&c.arena.blocks, maxFrame), p...)
+	return ev, nil
+}
+
+// onContinuation takes a part of a header block that did not fit into one frame.
+func (c *Conn) onContinuation(f frame, p []byte, h *message.Head) (ev Event, err *Error) {
+	c.blockNum++
+	// CVE-2024-24549 and kin: frames without END_HEADERS for ever, empty ones among them.
+	if c.blockNum > maxContinuations || len(c.block)+len(p) > c.o.headBytes()+maxFrame {
+		c.arena.Stats.ContinuationFlood++
+		return ev, ErrContinuationFlood
+	}
+	c.block = append(c.block, p...)
+	if !f.has(flagEndHeaders) {
+		return ev, nil
+	}
+	block := c.block
+	c.block, c.blockID, c.headBy = nil, 0, 0
+	ev, err = c.onBlock(f.id, c.headEnd, c.selfDep, block, h)
+	putBuf(&c.arena.blocks, block, spareBlocks, 64<<10)
+	return ev, err
+}
+
+// onBlock takes a whole header block. Whatever becomes of the stream, the block is decoded: RFC 9113 §4.3, a receiver
+// MUST decode it or end the connection, since both sides keep the same table.
+func (c *Conn) onBlock(id uint32, end, selfDep bool, block []byte, h *message.Head) (ev Event, err *Error) {
+	s := c.streams.get(id)
+	if s == nil {
+		if c.role == Server && id&1 == 1 && id > c.lastPeer {
+			return c.onRequest(id, end, selfDep, block, h)
+		}
+		return c.onStrayBlock(id, block, h)
+	}
+	if s.flag&recvHead != 0 || s.flag&recvEnd != 0 {
+		return c.onTrailers(s, end, block, h)
+	}
+	m, err := c.decode(block, h, response)
+	if err != nil {
+		return ev, err
+	}
+	e := m.fault
+	if e == nil {
+		e = m.finishResponse(h, s, end)
+	}
+	if e != nil {
+		return c.malformed(s, id, e)
+	}
+	if h.Status < 200 && !h.Tunnel {
+		s.interim++
+		return Event{Kind: HeadDone, Stream: s}, nil
+	}
+	s.flag |= recvHead
+	return c.headDone(s, h, end), nil
+}
+
+// onRequest opens the stream of a request.
+func (c *Conn) onRequest(id uint32, end, selfDep bool, block []byte, h *message.Head) (ev Event, err *Error) {
+	// §5.1.1: the first use of a new stream identifier implicitly closes all idle streams with a lower one.
+	c.lastPeer = id
+	m, err := c.decode(block, h, request)
+	if err != nil {
+		return ev, err
+	}
+	if id > c.sentLast {
+		c.past.note(id, ourReset) // §6.8: ignored, the peer knows from the GOAWAY that it was not processed
+		c.arena.Stats.Refused++
+		return ev, c.spendStray()
+	}
+	e := m.fault
+	switch {
+	case c.open >= c.o.maxStreams():
+		e = ErrTooManyStreams // §5.1.2
+		c.arena.Stats.Refused++
+	case selfDep:
+		e = ErrSelfDependency
+	case e == nil:
+		e = m.finishRequest(h, end, !c.o.NoExtendedConnect)
+	}
+	if e != nil {
+		return c.malformed(nil, id, e)
+	}
+	s := c.newStream()
+	s.ID = id
+	c.enter(s)
+	s.flag |= recvHead | asked(h)
+	if m.priority >= 0 {
+		s.prioritise(h.Value(m.priority))
+	}
+	return c.headDone(s, h, end), nil
+}
+
+// headDone is the event of a head that begins a message.
+func (c *Conn) headDone(s *Stream, h *message.Head, end bool) Event {
+	s.left = h.Length
+	if h.Tunnel || s.flag&(extended|connectAsked) != 0 && c.role == Server {
+		s.left = message.LengthUnknown
+	}
+	if end {
+		c.peerEnded(s)
+	}
+	return Event{Kind: HeadDone, Stream: s, End: end}
+}
+
+// onTrailers takes a header block behind the head of a message.
+func (c *Conn) onTrailers(s *Stream, end bool, block []byte, h *message.Head) (ev Event, err *Error) {
+	m, err := c.decode(block, h, trailers)
+	if err != nil {
+		return ev, err
+	}
+	e := m.fault
+	switch {
+	case s.flag&recvEnd != 0:
+		e = ErrHalfClosed
+	case !end:
+		// §8.1: a HEADERS frame without the END_STREAM flag set after the opening HEADERS frame is malformed.
+		e = ErrTrailersNoEnd
+	case e == nil && s.left > 0:
+		e = ErrLengthMismatch
+	}
+	if e != nil {
+		return c.malformed(s, s.ID, e)
+	}
+	h.Length = 0
+	c.peerEnded(s)
+	return Event{Kind: Trailers, Stream: s, End: true}, nil
+}
+
+// onStrayBlock takes a header block on a stream that is not open.
+func (c *Conn) onStrayBlock(id uint32, block []byte, h *message.Head) (ev Event, err *Error) {
+	// §5.1.1: an endpoint that receives an unexpected stream identifier MUST respond with a connection error of type
+	// PROTOCOL_ERROR: of the wrong side, or one that was passed over. A client passes over none: what it does not know
+	// any more it has opened, and reset long ago. Were that a fault of the connection, who resets many requests at once
+	// would take those of others with it.
+	if c.idle(id) || c.role == Server && c.past.find(id) == unknown {
+		return ev, ErrStreamID
+	}
+	_, stray, err := c.receiver(id, ErrStreamID)
+	if err != nil {
+		return ev, err
+	}
+	if _, err := c.decode(block, h, trailers); err != nil {
+		return ev, err
+	}
+	if stray != nil {
+		c.appendStrayReset(id, stray.Code)
+	}
+	return ev, c.spendStray()
+}
+
+// malformed refuses a head. One that is merely too large (RFC 6585 §5), or expects what we do not do (RFC 9110
+// §10.1.1), is answered where that can be done.
+func (c *Conn) malformed(s *Stream, id uint32, e *Error) (Event, *Error) {
+	code := e.Code
+	switch e {
+	case ErrHeadTooLarge, ErrTooManyFields:
+		c.arena.Stats.HeadTooLarge++
+		code = c.answerFault(s, id, 431, code)
+	case ErrExpectation:
+		c.arena.Stats.Malformed++
+		code = c.answerFault(s, id, 417, code)
+	case ErrTooManyStreams:
+	default:
+		c.arena.Stats.Malformed++
+	}
+	return c.streamFault(s, id, e, code)
+}
+
+// answerFault answers a request that its owner does not hear of, and returns the code to reset it with. Where there is
+// nothing to answer that is code.
+func (c *Conn) answerFault(s *Stream, id uint32, status int, code Code) Code {
+	if s != nil || c.role != Server {
+		return code
+	}
+	c.control()
+	c.ctl = c.appendStatusOnly(c.ctl, id, status)
+	return NoError // §8.1: a server that has answered asks so for the rest not to be sent
+}
+
+// streamFault resets a stream for a fault of the peer. s is nil when the caller has not heard of it.
+func (c *Conn) streamFault(s *Stream, id uint32, e *Error, code Code) (Event, *Error) {
+	if s != nil {
+		c.resetStream(s, code)
+	} else {
+		c.control()
+		c.ctl = appendRST(c.ctl, id, code)
+		c.arena.Stats.ResetsOut++
+		c.past.note(id, ourReset)
+	}
+	// CVE-2025-8671: what makes us reset costs the peer as much as if it did.
+	if !c.buckets.spend(madeYouReset, 1, c.now) {
+		return Event{}, c.abused(madeYouReset)
+	}
+	return Event{Kind: Reset, Code: code, Stream: s, Err: e}, nil
+}

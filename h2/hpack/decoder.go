@@ -1,0 +1,446 @@
+package hpack
+
+import (
+	"encoding/binary"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// DecoderOptions of a Decoder. The zero value sets no limit to the list.
+type DecoderOptions struct {
+	// ListMax is how large the fields of one block may be together, as RFC 9113 §6.5.2 counts them: name, value and
+	// 32 for each field. 0 is no limit: the caller's limit on the block is the only one.
+	ListMax int
+
+	// Scratch is where literals are decoded, shared by all decoders of a reactor: what it holds is needed only from
+	// Begin to the end of a block, so no two of them may be within a block at a time. nil: the decoder has its own.
+	Scratch *[]byte
+}
+
+// Decoder decodes the header blocks of one direction of a connection. Owned by its reactor, not to be copied.
+//
+//	once a call has returned another error than ErrListSize, every call returns it
+//	d.table.max <= d.limit unless shrink
+type Decoder struct {
+	table   table
+	limit   int  // what the peer may set table.max to
+	shrink  bool // the peer has to set it, since limit fell below
+	behind  bool // a field of the block was read
+	list    int  // size of the fields of the block
+	listMax int
+	ready   bool // neither err nor shrink
+	ahead   ahead
+	field   Field // what next has decoded
+	scratch *[]byte
+	own     []byte
+	err     error
+}
+
+// Init makes d ready for a new connection. It keeps the memory of an earlier one.
+func (d *Decoder) Init(o DecoderOptions) {
+	*d = Decoder{table: d.table, own: d.own, limit: defaultTableSize, listMax: o.ListMax, scratch: o.Scratch,
+		ready: true}
+	d.table.reset(defaultTableSize)
+	if d.scratch == nil {
+		d.scratch = &d.own
+	}
+	if d.listMax <= 0 {
+		d.listMax = integerMax
+	}
+}
+
+// SetMax sets the limit of the table size: call it when the peer has acknowledged our SETTINGS_HEADER_TABLE_SIZE.
+func (d *Decoder) SetMax(n int) {
+	d.limit = min(n, integerMax)
+	// RFC 9113 §4.3.1: a block that follows the acknowledgement of a smaller size has to begin with an update.
+	d.shrink = d.table.max > d.limit
+	d.ready = d.err == nil && !d.shrink
+}
+
+// Begin starts a block.
+func (d *Decoder) Begin() { d.behind, d.list, d.ahead = false, 0, ahead{} }
+
+// Next decodes the field at the front of block, which is the whole rest of a header block, and reports how many bytes
+// it took. f.Line is nil when they were nothing but updates of the table size. block and f are borrowed.
+func (d *Decoder) Next(block []byte) (n int, f Field, err error) {
+	if len(block) > 0 && block[0] > 0x80 && block[0] < 0xff && d.ready {
+		// What is most frequent, an index of one byte, takes the shortest way.
+		index := uint32(block[0] & 0x7f)
+		if index <= staticLen {
+			if s := &staticRendered[index]; d.count(len(s.Line) - lineOverhead + entryOverhead) {
+				d.behind = true
+				return 1, *s, nil
+			}
+		} else if t := &d.table; index-staticLen <= t.next-t.oldest {
+			if e := t.entry(t.next - (index - staticLen)); d.count(e.cost()) {
+				d.behind = true
+				return 1, Field{t.line(e), e.nameLen, e.traits}, nil
+			}
+		}
+	}
+	n, err = d.next(block)
+	return n, d.field, err
+}
+
+// next decodes to d.field.
+func (d *Decoder) next(block []byte) (n int, err error) {
+	d.field = Field{}
+	if d.err != nil {
+		return 0, d.err
+	}
+	for n < len(block) && block[n]&0xe0 == 0x20 {
+		if n, err = d.update(block, n); err != nil {
+			return 0, d.fail(err)
+		}
+	}
+	if n == len(block) {
+		return n, nil
+	}
+	if d.shrink {
+		return 0, d.fail(ErrNoUpdate)
+	}
+	d.behind = true
+	if block[n]&0x80 != 0 {
+		n, err = d.indexed(block, n)
+	} else {
+		n, err = d.literal(block, n)
+	}
+	if err != nil && err != ErrListSize {
+		return 0, d.fail(err)
+	}
+	return n, err
+}
+
+func (d *Decoder) fail(err error) error {
+	d.err, d.ready = err, false
+	return err
+}
+
+// update reads a change of the table size (RFC 7541 §6.3).
+func (d *Decoder) update(block []byte, at int) (next int, err error) {
+	if d.behind {
+		return 0, ErrLateUpdate // RFC 7541 §4.2: it stands at the beginning of a block
+	}
+	size, next, err := readInteger(block, at, 5)
+	if err != nil {
+		return 0, err
+	}
+	if size > d.limit {
+		return 0, ErrTableSize
+	}
+	d.table.resize(size)
+	d.shrink, d.ready = false, true
+	return next, nil
+}
+
+// indexed reads a field that a table holds (RFC 7541 §6.1).
+func (d *Decoder) indexed(block []byte, at int) (next int, err error) {
+	index, next, err := readInteger(block, at, 7)
+	if err != nil {
+		return 0, err
+	}
+	f := d.at(index)
+	if f == nil {
+		return 0, ErrIndex
+	}
+	if !d.count(len(f.Line) - lineOverhead + entryOverhead) {
+		d.field = Field{}
+		return next, ErrListSize
+	}
+	d.field = *f
+	return next, nil
+}
+
+// at returns the field that index names, nil when there is none. It may be d.field.
+func (d *Decoder) at(index int) *Field {
+	if uint(index) < uint(len(staticRendered)) {
+		if index == 0 {
+			return nil
+		}
+		return &staticRendered[index]
+	}
+	n := uint32(index - staticLen)
+	if n > d.table.next-d.table.oldest {
+		return nil
+	}
+	e := d.table.entry(d.table.next - n)
+	d.field = Field{d.table.line(e), e.nameLen, e.traits}
+	return &d.field
+}
+
+func (d *Decoder) count(size int) bool {
+	d.list += size
+	if d.list > d.listMax {
+		d.list = integerMax // the rest of the block cannot fit either
+		return false
+	}
+	return true
+}
+
+// literal reads a field that is spelled out, its name perhaps taken from a table (RFC 7541 §6.2).
+func (d *Decoder) literal(block []byte, at int) (next int, err error) {
+	c, bits := block[at], uint(4)
+	if c&0x40 != 0 {
+		bits = 6
+	}
+	start := d.resume(len(block) - at)
+	index, next := int(c)&(1<<bits-1), at+1
+	if index == 1<<bits-1 {
+		if index, next, err = readInteger(block, at, bits); err != nil {
+			return 0, err
+		}
+	}
+	var nameLen uint32
+	var traits Traits
+	if index > 0 {
+		f := d.at(index)
+		if f == nil {
+			return 0, ErrIndex
+		}
+		nameLen, traits = f.NameLen, Traits{ID: f.ID, Pseudo: f.Pseudo, Bad: f.Bad &^ BadValue}
+		switch {
+		case d.ahead.left != 0: // it is there
+		case index <= staticLen:
+			d.put(start, &staticFronts[index])
+		default:
+			copy(d.room(start + int(nameLen) + 2)[start:], f.Line[:nameLen+2])
+		}
+	} else if nameLen, traits, next, err = d.name(block, next, start); err != nil && err != ErrListSize {
+		return 0, err
+	}
+	tooLong := err != nil
+	value := start + int(nameLen) + 2
+	end, next, control, err := d.text(block, next, value, true)
+	if err != nil && err != ErrListSize {
+		return 0, err
+	}
+	if tooLong || err != nil {
+		if c&0x40 != 0 {
+			d.table.evict(0) // the field is larger than the table, see stringMax
+		}
+		d.list = integerMax
+		d.field = Field{}
+		return next, ErrListSize
+	}
+	buf := *d.scratch
+	if control || value < end && (blank(buf[value]) || blank(buf[end-1])) {
+		traits.Bad |= BadValue
+	}
+	buf[end], buf[end+1] = '\r', '\n'
+	line := buf[start : end+2]
+	if c&0x40 != 0 {
+		copy(d.table.insert(len(line), nameLen, traits), line)
+	}
+	if !d.count(len(line) - lineOverhead + entryOverhead) {
+		d.field = Field{}
+		return next, ErrListSize
+	}
+	traits.Never = c&0xf0 == 0x10
+	d.field = Field{line, nameLen, traits}
+	return next, nil
+}
+
+// name reads a name that is spelled out to start in the scratch.
+func (d *Decoder) name(block []byte, at, start int) (nameLen uint32, traits Traits, next int, err error) {
+	if id := codedName(block, at); id != message.Other {
+		k := &names[id]
+		if d.ahead.left == 0 {
+			d.put(start, &k.front)
+		}
+		return uint32(len(k.text)), Traits{ID: id}, at + len(k.literal), nil
+	}
+	end, next, _, err := d.text(block, at, start, false)
+	if err != nil {
+		return 0, Traits{}, next, err
+	}
+	buf := *d.scratch
+	traits = checkName(buf[start:end])
+	buf[end], buf[end+1] = ':', ' '
+	return uint32(end - start), traits, next, nil
+}
+
+// put copies the beginning of a line to the scratch.
+func (d *Decoder) put(start int, f *front) { *(*front)(d.room(start + len(f))[start:]) = *f }
+
+// room returns the scratch with a length of at least n. What it held is kept.
+func (d *Decoder) room(n int) []byte {
+	buf := *d.scratch
+	if len(buf) < n {
+		buf = make([]byte, max(lineBytesMin, 2*len(buf), n))
+		copy(buf, *d.scratch)
+		*d.scratch = buf
+	}
+	return buf
+}
+
+// stringMax is the length above which a string is passed over: it fits neither in the list nor in the table.
+func (d *Decoder) stringMax() int { return max(d.listMax, d.table.max) }
+
+// text reads the string at block[at] to the scratch, from to on, and returns where it ends there, with room for two
+// more bytes. It returns ErrListSize and what follows when the string is longer than stringMax. control says that a
+// control character other than HTAB is in it. The string may be one that is ahead, and if it is the value of a field,
+// the next field may be taken ahead.
+func (d *Decoder) text(block []byte, at, to int, value bool) (end, next int, control bool, err error) {
+	if at >= len(block) {
+		return 0, 0, false, ErrTruncated
+	}
+	coded := block[at]&0x80 != 0
+	size := int(block[at] & 0x7f)
+	at++
+	if size == 0x7f {
+		if size, at, err = readInteger(block, at-1, 7); err != nil {
+			return 0, 0, false, err
+		}
+	}
+	if size > len(block)-at {
+		return 0, 0, false, ErrTruncated
+	}
+	next = at + size
+	if !coded {
+		if size > d.stringMax() {
+			return 0, next, false, ErrListSize
+		}
+		end = to + size
+		buf := d.room(end + 2)
+		copy(buf[to:], block[at:next])
+		return end, next, hasControl(buf[to:end]), nil
+	}
+	if size*8/codeMax > d.stringMax() {
+		return 0, next, false, ErrListSize
+	}
+	buf := d.room(to + huffmanRoom(size) + 2)
+	r := run{to, at * 8, next}
+	if value {
+		if d.ahead.left != 0 {
+			r.at, r.p = to+d.ahead.symbols, len(block)*8-d.ahead.bits
+			d.ahead.left = 0
+		}
+		if next-r.p>>3 >= runMin {
+			r = d.pair(block, r)
+			buf = *d.scratch
+		}
+	}
+	end, control, err = decodeHuffman(buf, block, r)
+	return end, next, control, err
+}
+
+// ahead is the value of a field that follows, the beginning of which was decoded together with the field before.
+type ahead struct {
+	left    int // how much of the block was left at the field; 0 if none is ahead
+	start   int // where its line goes in the scratch
+	symbols int // how many are decoded
+	bits    int // from the next one to the end of the block
+}
+
+// aheadMax bounds what the scratch holds of a block, and so how often a field can be ahead in a row.
+const aheadMax = 4096
+
+// resume returns where the line of the field goes before which left bytes of the block are left.
+func (d *Decoder) resume(left int) int {
+	if d.ahead.left != left {
+		d.ahead = ahead{} // the block was given up
+	}
+	return d.ahead.start
+}
+
+// pair decodes what it can of r, the value of a field, and with it of the next value, if that is a literal with a name
+// of the static table.
+func (d *Decoder) pair(block []byte, r run) run {
+	at := r.end
+	if len(block)-at < runMin+2 {
+		return r
+	}
+	c, index, next := block[at], 0, at+1
+	switch {
+	case c&0xc0 == 0x40:
+		index = int(c & 0x3f)
+	case c&0xe0 == 0 && c&0x0f != 0x0f:
+		index = int(c & 0x0f)
+	default:
+		return r
+	}
+	var name *front
+	nameLen := 0
+	if index == 0 {
+		id := codedName(block, next)
+		name, nameLen, next = &names[id].front, len(names[id].text), next+len(names[id].literal)
+	} else if index <= staticLen {
+		name, nameLen = &staticFronts[index], int(staticRendered[index].NameLen)
+	}
+	if nameLen == 0 || next >= len(block) || block[next] < 0x80|runMin || block[next] == 0xff {
+		return r
+	}
+	size := int(block[next] & 0x7f)
+	next++
+	if size > len(block)-next {
+		return r
+	}
+	start := r.at + huffmanRoom(r.end-r.p>>3) + 2
+	value := start + nameLen + 2
+	if start > aheadMax {
+		return r
+	}
+	t := run{value, next * 8, next + size}
+	buf := d.room(value + huffmanRoom(size) + frontMax)
+	d.put(start, name)
+	r, t = decodePair(buf, block, r, t)
+	d.ahead = ahead{left: len(block) - at, start: start, symbols: t.at - value, bits: len(block)*8 - t.p}
+	return r
+}
+
+// checkName tells what a name is and whether RFC 9113 §8.2.1 allows it.
+func checkName(name []byte) (t Traits) {
+	if t.Pseudo = lookupPseudo(name); t.Pseudo != Regular {
+		if t.Pseudo == PseudoUnknown && !message.ValidName(name[1:]) {
+			t.Bad = BadName
+		}
+		return t
+	}
+	t.ID = message.LookupBytes(name)
+	if t.ID == message.Other && !message.ValidName(name) || hasUpper(name) {
+		t.Bad = BadName
+	}
+	return t
+}
+
+func hasUpper(name []byte) bool {
+	for _, c := range name {
+		if c-'A' < 26 {
+			return true
+		}
+	}
+	return false
+}
+
+const each = 0x0101010101010101
+
+// hasControl reports whether a control character other than HTAB is in b, NUL, CR and LF among them.
+func hasControl(b []byte) bool {
+	if len(b) < 8 {
+		return control(b)
+	}
+	for i := 0; i+8 < len(b); i += 8 {
+		if suspect(binary.LittleEndian.Uint64(b[i:])) && control(b[i:i+8]) {
+			return true
+		}
+	}
+	last := b[len(b)-8:]
+	return suspect(binary.LittleEndian.Uint64(last)) && control(last)
+}
+
+// suspect reports whether a byte of x is below 0x20 or 0x7f. It may say so wrongly, when one is HTAB or above another.
+func suspect(x uint64) bool {
+	del := x ^ 0x7f*each
+	return ((x-0x20*each)&^x|(del-each)&^del)&(0x80*each) != 0
+}
+
+func control(b []byte) bool {
+	for _, c := range b {
+		if c < ' ' && c != '\t' || c == 0x7f {
+			return true
+		}
+	}
+	return false
+}
+
+func blank(c byte) bool { return c == ' ' || c == '\t' }

@@ -1,0 +1,395 @@
+package hpack
+
+import (
+	"encoding/binary"
+	"unsafe"
+)
+
+// The code of RFC 7541 appendix B is canonical: codes of one length follow each other in the order of their symbols,
+// and longer ones follow shorter ones. So the lengths say it all. The last is that of EOS.
+var codeLens = [257]uint8{
+	13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
+	28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
+	6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6,
+	5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
+	13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7,
+	7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6,
+	15, 5, 6, 5, 6, 5, 6, 6, 6, 5, 7, 7, 6, 6, 6, 5,
+	6, 7, 6, 5, 5, 6, 7, 7, 7, 7, 7, 15, 11, 14, 13, 28,
+	20, 22, 20, 20, 22, 22, 22, 23, 22, 23, 23, 23, 23, 23, 24, 23,
+	24, 24, 22, 23, 24, 23, 23, 23, 23, 21, 22, 23, 22, 23, 23, 24,
+	22, 21, 20, 22, 22, 23, 23, 21, 23, 22, 22, 24, 21, 22, 23, 23,
+	21, 21, 22, 21, 23, 22, 23, 23, 20, 22, 22, 22, 23, 22, 22, 23,
+	26, 26, 20, 19, 22, 23, 22, 25, 26, 26, 26, 27, 27, 26, 24, 25,
+	19, 21, 26, 27, 27, 26, 27, 24, 21, 21, 26, 26, 28, 27, 27, 27,
+	20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23,
+	26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
+	30,
+}
+
+const (
+	eos       = 256
+	codeMax   = 30 // bits
+	stepBits  = 12
+	stepBytes = 2 // at most so many symbols a step: the shortest code has five bits
+)
+
+// step is what stepBits bits of input, inverted, decode to. Zero when they begin with a longer code.
+//
+//	| symbol 1: 8 | symbol 0: 8 | symbols: 8 | bits: 8 |
+//
+// Bits are lowest, for a shift takes its count from there. Of a few steps the lower halves can be added up.
+type step uint32
+
+func (s step) bits() uint   { return uint(s & 63) }
+func (s step) count() int   { return int(s >> 8 & 0xff) }
+func (s step) text() uint16 { return uint16(s >> 16) }
+
+func makeStep(text uint16, symbols, bits uint) step {
+	return step(text)<<16 | step(symbols)<<8 | step(bits)
+}
+
+var (
+	codes = canonical()
+	steps = stepTable()
+
+	longFirst [codeMax + 1]uint32 // by length: the first code, left-aligned in 32 bits
+	longIndex [codeMax + 1]uint16 // by length: where its symbols begin in sorted
+	sorted    [257]uint16         // the symbols in the order of their codes
+)
+
+// canonical makes the codes: for each symbol its code << 8 | the length of that. The length is lowest, for a shift
+// takes its count from there.
+func canonical() (codes [256]uint64) {
+	code, k := uint32(0), 0
+	for size := uint8(1); size <= codeMax; size++ {
+		code <<= 1
+		longFirst[size], longIndex[size] = code<<(32-size), uint16(k)
+		for symbol, n := range codeLens {
+			if n != size {
+				continue
+			}
+			if symbol != eos {
+				codes[symbol] = uint64(code)<<8 | uint64(size)
+			}
+			sorted[k] = uint16(symbol)
+			code, k = code+1, k+1
+		}
+	}
+	return codes
+}
+
+func stepTable() (steps [1 << stepBits]step) {
+	_ = codes // made first, with what prefix reads
+	for x := range steps {
+		first, n := prefix(uint32(x) << (32 - stepBits))
+		if n > stepBits {
+			continue
+		}
+		s := makeStep(first, 1, n)
+		if second, m := prefix(uint32(x) << (32 - stepBits + n)); n+m <= stepBits {
+			s = makeStep(second<<8|first, 2, n+m)
+		}
+		steps[1<<stepBits-1-x] = s
+	}
+	return steps
+}
+
+// prefix returns the symbol whose code x, left-aligned, begins with, and the length of that code.
+func prefix(x uint32) (symbol uint16, size uint) {
+	size = codeMax
+	for n := uint(5); n < codeMax; n++ {
+		// The codes of n bits end where those of n+1 begin.
+		if x < longFirst[n+1] {
+			size = n
+			break
+		}
+	}
+	return sorted[uint32(longIndex[size])+(x-longFirst[size])>>(32-size)], size
+}
+
+// huffmanRoom is how many bytes decodeHuffman may write for n bytes of code.
+func huffmanRoom(n int) int { return n*8/5 + 8*stepBytes }
+
+// decodeHuffman decodes what is left of r from block to dst, and returns where its symbols end. Behind r.at dst has
+// huffmanRoom for them. control says that a control character other than HTAB is among them.
+func decodeHuffman(dst, block []byte, r run) (at int, control bool, err error) {
+	if r.end < 8 { // no eight bytes to load
+		var whole [8]byte
+		copy(whole[8-r.end:], block[:r.end])
+		block, r = whole[:], run{r.at, r.p + (8-r.end)*8, 8}
+	}
+	for {
+		left := r.end*8 - r.p
+		if left < 8 { // at the end, or within the padding; decodePair may have come so far
+			if left < 0 {
+				return 0, false, ErrHuffman // the padding is no prefix of EOS
+			}
+			if left == 0 || load(block, r.p, r.end) == 0 {
+				return r.at, control, nil // RFC 7541 §5.2: padding, the beginning of EOS
+			}
+		}
+		if left >= longMin*8 {
+			r = decodeLong(dst, block, r)
+		}
+		p := r.p
+		if r = decodeRun(dst, block, r); r.p != p {
+			continue
+		}
+		symbol, size := prefix(^uint32(load(block, r.p, r.end) >> 32))
+		if symbol == eos {
+			return 0, false, ErrHuffman // EOS itself, or padding of more than 7 bits
+		}
+		// All control characters have long codes.
+		control = control || symbol < ' ' && symbol != '\t' || symbol == 0x7f
+		dst[r.at] = byte(symbol)
+		r.at, r.p = r.at+1, r.p+int(size)
+	}
+}
+
+// load returns the bits of block from p on, inverted, the first one on top. Behind end follow zeros: ones of the code,
+// as in EOS, so that what is decoded there goes beyond the end unless it is padding. 8 <= end, p < 8*end.
+func load(block []byte, p, end int) uint64 {
+	if left := end*8 - p; left < 64 {
+		return ^binary.BigEndian.Uint64(block[end-8:]) << uint(64-left)
+	}
+	return ^binary.BigEndian.Uint64(block[p>>3:]) << (p & 7)
+}
+
+// runMin is the length in bytes from which decodePair pays.
+const runMin = 8
+
+// longMin is that length for decodeLong.
+const longMin = 24
+
+// run is how far a code is decoded.
+type run struct {
+	at  int // where its next symbol goes
+	p   int // its next bit, counted from the start of the block
+	end int // where it ends in the block
+}
+
+// decodeRun decodes r from block to dst until there comes a long code, the padding, or the end. Behind r.at dst has
+// huffmanRoom for what is left. 8 <= r.end.
+//
+// A step is a chain of a shift, a load and a shift, about seven cycles for less than two symbols, and everything else
+// happens beside it. That leaves room for another chain: see decodePair.
+func decodeRun(dst, block []byte, r run) run {
+	_, _ = block[:r.end], dst[r.at:]
+	// SAFETY: the eight bytes that are loaded begin at r.end-8 or before. No step gives more symbols than it takes bits
+	// divided by five, so that dst, which has huffmanRoom, holds them and the one more that a step stores, also when
+	// the last four go beyond the end.
+	in, out := unsafe.Pointer(unsafe.SliceData(block)), unsafe.Pointer(unsafe.SliceData(dst))
+	p, last, at := r.p, r.end-8, uintptr(r.at)
+	var s, sum step
+	for p < last*8+64 {
+		from := min(p>>3, last)
+		y := ^binary.BigEndian.Uint64((*[8]byte)(unsafe.Add(in, from))[:]) << ((p - from*8) & 63)
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at))[:], s.text())
+		sum = s & 0xffff
+		y <<= s & 63
+
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
+		sum += s & 0xffff
+		y <<= s & 63
+
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
+		sum += s & 0xffff
+		y <<= s & 63
+
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
+		sum += s & 0xffff
+		y <<= s & 63
+
+		at, p = at+uintptr(sum>>8), p+int(sum&63)
+		if s == 0 {
+			break
+		}
+	}
+	return run{int(at), p, r.end}
+}
+
+// decodeLong is decodeRun up to the last eight bytes. The next bits come into y while the chain goes on: what is loaded
+// does not wait for how far the steps before have come, only where it goes to does.
+//
+//	y    | have bits, the next one on top | bits that are right too, or zero |
+//	at least have bits are right, those of the block before from
+func decodeLong(dst, block []byte, r run) run {
+	_, _ = block[:r.end], dst[r.at:]
+	// SAFETY: as in decodeRun.
+	in, out := unsafe.Pointer(unsafe.SliceData(block)), unsafe.Pointer(unsafe.SliceData(dst))
+	from, last, at := r.p>>3, r.end-8, uintptr(r.at)
+	if from > last {
+		return r
+	}
+	y := ^binary.BigEndian.Uint64((*[8]byte)(unsafe.Add(in, from))[:]) << (r.p & 7)
+	have := 56 - uint(r.p&7)
+	from += 7
+	var s, sum step
+	for from <= last {
+		y |= ^binary.BigEndian.Uint64((*[8]byte)(unsafe.Add(in, from))[:]) >> (have & 63)
+		from += int((63 - have) >> 3)
+		have |= 56
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at))[:], s.text())
+		sum = s & 0xffff
+		y <<= s & 63
+
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
+		sum += s & 0xffff
+		y <<= s & 63
+
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
+		sum += s & 0xffff
+		y <<= s & 63
+
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
+		sum += s & 0xffff
+		y <<= s & 63
+
+		at, have = at+uintptr(sum>>8), have-uint(sum&63)
+		if s == 0 {
+			break
+		}
+	}
+	return run{int(at), from*8 - int(have), r.end}
+}
+
+// decodePair is decodeRun for two codes at a time, until one of them comes to its end, its padding or a long code.
+func decodePair(dst, block []byte, r, t run) (run, run) {
+	_, _, _, _ = block[:r.end], block[:t.end], dst[r.at:], dst[t.at:]
+	// SAFETY: as in decodeRun, for r and for t.
+	in, out := unsafe.Pointer(unsafe.SliceData(block)), unsafe.Pointer(unsafe.SliceData(dst))
+	p, last, at := r.p, r.end-8, uintptr(r.at)
+	p2, last2, at2 := t.p, t.end-8, uintptr(t.at)
+	var s, sum step
+	for p < last*8+64 && p2 < last2*8+64 {
+		from := min(p>>3, last)
+		y := ^binary.BigEndian.Uint64((*[8]byte)(unsafe.Add(in, from))[:]) << ((p - from*8) & 63)
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at))[:], s.text())
+		sum = s & 0xffff
+		y <<= s & 63
+
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
+		sum += s & 0xffff
+		y <<= s & 63
+
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
+		sum += s & 0xffff
+		y <<= s & 63
+
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at+uintptr(sum>>8)))[:], s.text())
+		sum += s & 0xffff
+		at, p = at+uintptr(sum>>8), p+int(sum&63)
+		if s == 0 {
+			break
+		}
+
+		from = min(p2>>3, last2)
+		y = ^binary.BigEndian.Uint64((*[8]byte)(unsafe.Add(in, from))[:]) << ((p2 - from*8) & 63)
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at2))[:], s.text())
+		sum = s & 0xffff
+		y <<= s & 63
+
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at2+uintptr(sum>>8)))[:], s.text())
+		sum += s & 0xffff
+		y <<= s & 63
+
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at2+uintptr(sum>>8)))[:], s.text())
+		sum += s & 0xffff
+		y <<= s & 63
+
+		s = steps[y>>(64-stepBits)]
+		binary.LittleEndian.PutUint16((*[2]byte)(unsafe.Add(out, at2+uintptr(sum>>8)))[:], s.text())
+		sum += s & 0xffff
+		at2, p2 = at2+uintptr(sum>>8), p2+int(sum&63)
+		if s == 0 {
+			break
+		}
+	}
+	return run{int(at), p, r.end}, run{int(at2), p2, t.end}
+}
+
+// appendString appends s, as Huffman code where that is shorter (RFC 7541 §5.2).
+func appendString(dst, s []byte) []byte {
+	if len(s) == 0 {
+		return append(dst, 0)
+	}
+	dst = reserve(dst, len(s)+2*encodeRoom)
+	at := len(dst)
+	// The length goes in front: its own length is guessed from s, and right but near 127 and 255 bytes.
+	front := integerLen(len(s)*3/4, 7)
+	n := encodeHuffman(dst[at+front:cap(dst)], s)
+	if n >= len(s) {
+		return append(appendInteger(dst, 0, 7, len(s)), s...)
+	}
+	if exact := integerLen(n, 7); exact != front {
+		copy(dst[at+exact:cap(dst)], dst[at+front:at+front+n])
+		front = exact
+	}
+	appendInteger(dst, 0x80, 7, n)
+	return dst[:at+front+n]
+}
+
+// encodeRoom is how many bytes more than its input encodeHuffman may write.
+const encodeRoom = 16
+
+// encodeHuffman writes the code of s to the front of dst, which has encodeRoom more bytes than s, and returns its
+// length. It stops, and returns len(s) or more, when the code is not shorter than s.
+func encodeHuffman(dst, s []byte) (n int) {
+	var acc uint64 // its lowest have bits are to be written, have < 8 between the steps
+	var have uint
+	limit := len(s)
+	for len(s) > 0 && n < limit {
+		a, size, taken := codes[s[0]], uint64(0), 1
+		if len(s) >= 4 {
+			b, c, d := codes[s[1]], codes[s[2]], codes[s[3]]
+			if size = (a + b + c + d) & 0xff; size <= 56 {
+				acc = acc<<(a&63) | a>>8
+				acc = acc<<(b&63) | b>>8
+				acc = acc<<(c&63) | c>>8
+				acc = acc<<(d&63) | d>>8
+				taken = 4
+			}
+		}
+		if taken == 1 {
+			size = a & 0xff
+			acc = acc<<(a&63) | a>>8
+		}
+		s = s[taken:]
+		have += uint(size)
+		binary.BigEndian.PutUint64(dst[n:], acc<<((64-have)&63))
+		n += int(have >> 3)
+		have &= 7
+	}
+	if len(s) > 0 {
+		return limit
+	}
+	if have > 0 {
+		dst[n] = byte(acc<<(8-have)) | 0xff>>have // RFC 7541 §5.2: the padding is the beginning of EOS
+		n++
+	}
+	return n
+}
+
+// reserve makes room for n bytes behind dst.
+func reserve(dst []byte, n int) []byte {
+	if cap(dst)-len(dst) < n {
+		dst = append(make([]byte, 0, max(lineBytesMin, 2*cap(dst), len(dst)+n)), dst...)
+	}
+	return dst
+}

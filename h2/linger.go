@@ -1,0 +1,63 @@
+package h2
+
+// lingerMax is how many bytes of a request are thrown away behind its answer before the peer is told to stop.
+const lingerMax = 64 << 10
+
+// Linger gives up what the peer still sends on s, which we have ended. RFC 9113 §8.1: a server MAY ask by RST_STREAM
+// with NO_ERROR that the rest of a request that is answered is not sent, and clients MUST NOT discard the answer for
+// it. Some do so all the same. So up to 64 KiB of the rest are thrown away, for LingerTime, before s is reset. s counts
+// among the open streams until then, and costs its peer nothing else. No event follows: s is not the caller's any more.
+func (c *Conn) Linger(s *Stream) {
+	if s.flag&dead != 0 || s.conn != c {
+		return
+	}
+	if s.flag&sentEnd == 0 || c.fault != nil {
+		c.Reset(s, NoError)
+		return
+	}
+	s.Owner = nil
+	s.flag |= lingers
+	s.lingerLeft, s.lingerBy = lingerMax, c.now+c.o.lingerTime()
+	s.credit += c.forgive(s)
+	c.lingering.push(s)
+	c.creditStream(s)
+}
+
+// forgive makes s owe nothing and returns what it owed.
+func (c *Conn) forgive(s *Stream) (n int64) {
+	if n = s.owed; n == 0 {
+		return 0
+	}
+	c.readers.remove(s)
+	s.owed = 0
+	tight := c.owed > c.half()
+	if c.owed -= n; tight {
+		c.creditConn()
+	}
+	return n
+}
+
+// discard throws n bytes that came on s away.
+func (c *Conn) discard(s *Stream, n int64) {
+	s.credit += n
+	if s.lingerLeft -= n; s.lingerLeft < 0 {
+		c.Reset(s, NoError)
+	}
+}
+
+// lingered is told that s, which lingers, is closed. curl 7.88 does not notice the end of a stream that it brought
+// about itself by the last of its body before another frame comes: it gets a PING.
+func (c *Conn) lingered(s *Stream, how ending) {
+	c.lingering.remove(s)
+	if how == ended {
+		c.control()
+		c.ctl = appendPing(c.ctl, 0, []byte(pingEnded))
+	}
+}
+
+// declineLate resets the streams that have lingered for long enough.
+func (c *Conn) declineLate() {
+	for s := c.lingering.first; s != nil && s.lingerBy <= c.now; s = c.lingering.first {
+		c.Reset(s, NoError)
+	}
+}

@@ -1,0 +1,315 @@
+package h2
+
+import (
+	"strconv"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// AppendHead appends a head to dst: a request of a client, an interim or final answer of a server. end says that
+// nothing follows. Hop-by-hop fields are not written; content-length is written from h.Length. A head with Tunnel goes
+// out as 2xx, a request with Upgrade as an extended CONNECT. h is borrowed.
+func (c *Conn) AppendHead(dst []byte, s *Stream, h *message.Head, end bool) ([]byte, error) {
+	if err := c.sendable(s); err != nil {
+		return dst, err
+	}
+	if s.flag&(sentHead|sentEnd) != 0 {
+		return dst, ErrOrder
+	}
+	if c.role == Client {
+		return c.appendRequest(dst, s, h, end)
+	}
+	return c.appendResponse(dst, s, h, end)
+}
+
+// sendable reports why nothing can be sent on s.
+func (c *Conn) sendable(s *Stream) error {
+	switch {
+	case s.flag&dead != 0 || s.conn != c:
+		return ErrDead
+	case c.fault != nil:
+		return ErrFaulted
+	}
+	return nil
+}
+
+func (c *Conn) appendRequest(dst []byte, s *Stream, h *message.Head, end bool) ([]byte, error) {
+	if h.Upgrade && c.flag&peerExtended == 0 {
+		return dst, ErrNoExtendedConnect
+	}
+	if c.flag&gotGoAway != 0 {
+		return dst, ErrGoingAway
+	}
+	if c.lastOwn >= idMax-1 {
+		return dst, ErrNoRoom
+	}
+	// RFC 9113 §5.1.1: numbers grow in the order in which the heads are sent, not in that of Open.
+	if c.lastOwn == 0 {
+		s.ID = 1
+	} else {
+		s.ID = c.lastOwn + 2
+	}
+	c.lastOwn = s.ID
+	s.flag |= sentHead | asked(h)
+	c.streams.put(s)
+	s.flag |= opened
+	dst = c.AppendControl(dst)
+	at := len(dst)
+	dst = c.enc.Begin(appendFrame(dst, 0, frameHeaders, 0, s.ID))
+	connect := s.flag&connectAsked != 0
+	if s.flag&extended != 0 {
+		dst = c.enc.AppendMethod(dst, methodConnect)
+		s.protocol = protocolName(h.Bytes(h.Protocol))
+	} else {
+		dst = c.enc.AppendMethod(dst, h.MethodBytes())
+	}
+	if !connect {
+		dst = c.enc.AppendScheme(dst, c.scheme(h))
+	}
+	dst = c.enc.AppendAuthority(dst, h.Bytes(h.Authority))
+	if !connect {
+		dst = c.enc.AppendPath(dst, h.Bytes(h.Target))
+	}
+	if s.flag&extended != 0 {
+		dst = c.enc.AppendProtocol(dst, h.Bytes(h.Protocol))
+	}
+	dst = c.appendFields(dst, h)
+	if h.Trailers {
+		dst = c.enc.AppendField(dst, message.TE, nil, []byte("trailers"), false)
+	}
+	needs := h.Verb == message.VerbPost || h.Verb == message.VerbPut || h.Verb == message.VerbPatch
+	if s.flag&(extended|connectAsked) == 0 && !h.Chunked && (h.Length > 0 || h.Length == 0 && needs) {
+		dst = c.appendLength(dst, h.Length)
+	}
+	return c.endBlock(dst, at, s, end), nil
+}
+
+// protocolName returns the name of a protocol as a string of its own.
+func protocolName(b []byte) string {
+	if string(b) == "websocket" {
+		return "websocket" // no allocation for the only one there is
+	}
+	return string(b)
+}
+
+func (c *Conn) scheme(h *message.Head) []byte {
+	switch {
+	case c.o.Scheme == "https":
+		return schemeHTTPS
+	case c.o.Scheme == "" && h.Scheme.Len > 0:
+		return h.Bytes(h.Scheme)
+	}
+	return schemeHTTP
+}
+
+var schemeHTTP, schemeHTTPS, methodConnect = []byte("http"), []byte("https"), []byte("CONNECT")
+
+func (c *Conn) appendResponse(dst []byte, s *Stream, h *message.Head, end bool) ([]byte, error) {
+	status := int(h.Status)
+	interim := status < 200 && !h.Tunnel
+	switch {
+	case s.flag&recvHead == 0, interim && end:
+		return dst, ErrOrder
+	case status == 101 && s.flag&extended == 0, interim && status == 101:
+		return dst, ErrNotSwitched
+	case h.Tunnel:
+		if s.flag&extended != 0 {
+			status = 200
+		}
+		s.flag |= tunnelled
+	case s.flag&(extended|connectAsked) != 0 && status >= 200 && status < 300:
+		// RFC 8441 §5: 2xx means that the tunnel stands. An origin that answers so without switching has no tunnel.
+		return dst, ErrNotSwitched
+	}
+	if !interim {
+		s.flag |= sentHead
+	}
+	dst = c.AppendControl(dst)
+	at := len(dst)
+	dst = c.enc.Begin(appendFrame(dst, 0, frameHeaders, 0, s.ID))
+	dst = c.enc.AppendStatus(dst, status)
+	dst = c.appendFields(dst, h)
+	switch {
+	case interim, status == 204, h.Tunnel: // RFC 9110 §8.6
+	case status == 304, s.flag&headAsked != 0:
+		if v := h.Peek(message.ContentLength); v != nil {
+			dst = c.enc.AppendField(dst, message.ContentLength, nil, v, false)
+		} else if h.Length > 0 && status != 304 {
+			dst = c.appendLength(dst, h.Length)
+		}
+	case h.Length >= 0 && !h.Chunked:
+		dst = c.appendLength(dst, h.Length)
+	}
+	return c.endBlock(dst, at, s, end), nil
+}
+
+// appendStatusOnly appends a whole answer without fields on a stream that does not exist here.
+func (c *Conn) appendStatusOnly(dst []byte, id uint32, status int) []byte {
+	at := len(dst)
+	dst = c.enc.Begin(appendFrame(dst, 0, frameHeaders, 0, id))
+	dst = c.enc.AppendStatus(dst, status)
+	setLength(dst[at:], flagEndHeaders|flagEndStream)
+	return dst
+}
+
+// AppendTrailers ends the message with trailer fields.
+func (c *Conn) AppendTrailers(dst []byte, s *Stream, h *message.Head) ([]byte, error) {
+	if err := c.sendable(s); err != nil {
+		return dst, err
+	}
+	if s.flag&sentHead == 0 || s.flag&sentEnd != 0 {
+		return dst, ErrOrder
+	}
+	dst = c.AppendControl(dst)
+	at := len(dst)
+	dst = c.enc.Begin(appendFrame(dst, 0, frameHeaders, 0, s.ID))
+	empty := len(dst)
+	dst = c.appendFields(dst, h)
+	if len(dst) == empty && empty == at+frameHead {
+		return c.appendEnd(dst[:at], s), nil
+	}
+	return c.endBlock(dst, at, s, true), nil
+}
+
+// appendEnd appends an empty DATA frame that ends the stream.
+func (c *Conn) appendEnd(dst []byte, s *Stream) []byte {
+	dst = appendFrame(dst, 0, frameData, flagEndStream, s.ID)
+	c.ownEnded(s)
+	return dst
+}
+
+// appendFields appends the fields that are neither deleted, nor of framing, nor of a WebSocket's handshake in HTTP/1.
+func (c *Conn) appendFields(dst []byte, h *message.Head) []byte {
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		if f.Dropped() || f.ID.Framing() {
+			continue
+		}
+		if f.ID == message.SecWebSocketKey || f.ID == message.SecWebSocketAccept {
+			continue // RFC 8441 §5.1: not used
+		}
+		// RFC 7541 §6.2.3: an intermediary MUST use the same representation. Which field it was is not kept: all are.
+		dst = c.enc.AppendField(dst, f.ID, h.Name(i), h.Value(i), h.Private)
+	}
+	return dst
+}
+
+func (c *Conn) appendLength(dst []byte, n int64) []byte {
+	var b [20]byte
+	return c.enc.AppendField(dst, message.ContentLength, nil, strconv.AppendInt(b[:0], n, 10), false)
+}
+
+// endBlock ends the header block that begins with its frame at dst[at:].
+func (c *Conn) endBlock(dst []byte, at int, s *Stream, end bool) []byte {
+	flags := uint8(flagEndHeaders)
+	if end {
+		flags |= flagEndStream
+	}
+	c.buckets.earn(windowFlood, updatesPaid)
+	c.buckets.earn(priorityFlood, priorityPaid)
+	if len(dst)-at-frameHead <= c.peerFrame {
+		setLength(dst[at:], flags)
+	} else {
+		dst = c.splitBlock(dst, at, s.ID, flags)
+	}
+	if end {
+		c.ownEnded(s)
+	}
+	return dst
+}
+
+// splitBlock makes HEADERS and CONTINUATION of a block that is too large for a frame.
+func (c *Conn) splitBlock(dst []byte, at int, id uint32, flags uint8) []byte {
+	block := append(takeBuf(&c.arena.blocks, maxFrame), dst[at+frameHead:]...)
+	rest, kind, first := block, frameHeaders, flags&^flagEndHeaders
+	for dst = dst[:at]; len(rest) > 0; {
+		n := min(len(rest), c.peerFrame)
+		if n == len(rest) {
+			first |= flagEndHeaders
+		}
+		dst = append(appendFrame(dst, n, kind, first, id), rest[:n]...)
+		rest, kind, first = rest[n:], frameContinuation, 0
+	}
+	putBuf(&c.arena.blocks, block, spareBlocks, 64<<10)
+	return dst
+}
+
+// AppendData appends p, as far as the windows allow, in DATA frames and reports how much that was. With n < len(p) the
+// stream is blocked: it comes again from NextSendable. end goes out with the last byte of p only. p is borrowed.
+func (c *Conn) AppendData(dst []byte, s *Stream, p []byte, end bool) (out []byte, n int, err error) {
+	if err := c.sendable(s); err != nil {
+		return dst, 0, err
+	}
+	if s.flag&sentHead == 0 || s.flag&sentEnd != 0 {
+		return dst, 0, ErrOrder
+	}
+	dst = c.AppendControl(dst)
+	if len(p) == 0 {
+		if end {
+			dst = c.appendEnd(dst, s)
+		}
+		return dst, 0, nil
+	}
+	for n < len(p) {
+		rest := p[n:]
+		size := min(int64(len(rest)), int64(c.peerFrame), s.sendWindow, c.share(s))
+		if size <= 0 {
+			c.starve(s)
+			return dst, n, nil
+		}
+		if size >= tinyFrame {
+			c.buckets.earn(tinyWindow, 1)
+		} else if int(size) < len(rest) && !c.buckets.spend(tinyWindow, 1, c.now) {
+			c.fail(c.abused(tinyWindow))
+			return dst, n, ErrFaulted
+		}
+		flags := uint8(0)
+		if end && int(size) == len(rest) {
+			flags = flagEndStream
+		}
+		dst = append(appendFrame(dst, int(size), frameData, flags, s.ID), rest[:size]...)
+		s.sendWindow -= size
+		s.untaken += size
+		c.sendWindow -= size
+		n += int(size)
+		c.buckets.earn(windowFlood, updatesPaid)
+		c.buckets.earn(pingFlood, 1)
+	}
+	if s.queued != unqueued {
+		c.dequeue(s)
+	}
+	if end {
+		c.ownEnded(s)
+	}
+	return dst, n, nil
+}
+
+// starve makes s wait for the window that is used up.
+func (c *Conn) starve(s *Stream) {
+	c.dequeue(s)
+	if s.sendWindow <= 0 || c.sendWindow > 0 {
+		c.enqueue(s, waitStream)
+	} else {
+		c.enqueue(s, waitConn)
+	}
+}
+
+// reserveMax bounds the part of the connection's window that share keeps back.
+const reserveMax = 128 << 10
+
+// share is how much of the connection's window s may take. Many origins open it only as a body is read, and one upload
+// that nobody reads could use it up for all. So a client keeps an eighth back for streams that hold little: below that,
+// each gets no more than it leaves. Not less than an eighth is safe: nginx opens the window again from a quarter on,
+// nearly all others from a half.
+func (c *Conn) share(s *Stream) int64 {
+	if c.role == Server {
+		return c.sendWindow
+	}
+	if free := c.sendWindow - min(c.sendMost/8, reserveMax); free >= tinyFrame {
+		return free
+	}
+	if rest := (c.sendWindow - s.untaken) / 2; rest >= tinyFrame {
+		return rest
+	}
+	return 0
+}

@@ -1,0 +1,86 @@
+package sim
+
+import (
+	"syscall"
+
+	"github.com/edge-proxy/edge/poller"
+)
+
+// pipe holds what was spliced into it. Both its descriptors stand for it.
+type pipe struct {
+	buffer
+	max int
+}
+
+// Pipe opens a pipe, now and then a small one.
+func (k *Kernel) Pipe(size int) (r, w poller.FD, got int, errno syscall.Errno) {
+	k.calls.Pipe++
+	if k.w.chance(k.w.Faults.NoPipe) {
+		return poller.NoFD, poller.NoFD, 0, syscall.EMFILE
+	}
+	p := &pipe{max: k.w.size(1, size)}
+	r = k.w.open(&file{pipe: p}).fd
+	w = k.w.open(&file{pipe: p}).fd
+	k.w.trace.add(k, "pipe", r, p.max, 0)
+	return r, w, p.max, 0
+}
+
+// Splice moves bytes between a connection and a pipe.
+func (k *Kernel) Splice(from, to poller.FD, n int) (int, syscall.Errno) {
+	k.calls.Splice++
+	k.w.drift()
+	moved, errno := k.splice(from, to, n)
+	k.w.trace.add(k, "splice", from, moved, errno)
+	return moved, errno
+}
+
+func (k *Kernel) splice(from, to poller.FD, n int) (int, syscall.Errno) {
+	in, out := k.pipe(to), k.pipe(from)
+	if k.w.chance(k.w.Faults.SpliceInvalid) || in == nil == (out == nil) {
+		return -1, syscall.EINVAL
+	}
+	if in != nil {
+		n = min(n, in.max-in.len())
+	} else {
+		n = min(n, out.len())
+	}
+	if n <= 0 {
+		return -1, syscall.EAGAIN
+	}
+	if n > 1 && k.w.chance(k.w.Faults.ShortSplice) {
+		n = 1 + k.w.rng.IntN(n)
+	}
+	if in != nil {
+		e := k.end(from, "splice")
+		if e == nil {
+			return -1, syscall.EBADF
+		}
+		b := make([]byte, n)
+		n, errno := e.read(b)
+		in.append(b[:max(n, 0)])
+		return n, errno
+	}
+	e := k.end(to, "splice")
+	if e == nil {
+		return -1, syscall.EBADF
+	}
+	n, errno := e.write(out.b[out.off : out.off+n])
+	out.next(max(n, 0))
+	return n, errno
+}
+
+// pipe is the one that fd stands for, nil if it stands for something else.
+func (k *Kernel) pipe(fd poller.FD) *pipe {
+	if fd < 0 || int(fd) >= len(k.w.files) || k.w.files[fd] == nil {
+		return nil
+	}
+	return k.w.files[fd].pipe
+}
+
+// read takes out what was not spliced on.
+func (p *pipe) read(b []byte) (int, syscall.Errno) {
+	if p.len() == 0 {
+		return -1, syscall.EAGAIN
+	}
+	return p.buffer.read(b), 0
+}

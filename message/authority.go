@@ -1,0 +1,147 @@
+package message
+
+// The characters of a reg-name without its percent-encoded ones: unreserved and sub-delims (RFC 3986 §3.2.2).
+var regName = func() (t [256]bool) {
+	for _, c := range "-._~!$&'()*+,;=0123456789" {
+		t[c] = true
+	}
+	for c := 'a'; c <= 'z'; c++ {
+		t[c], t[c-'a'+'A'] = true, true
+	}
+	return t
+}()
+
+// SplitAuthority checks host[:port] and returns both, which alias b. An authority with user information is not one (RFC
+// 9110 §4.2.4: it is error-prone and used for phishing), nor is an empty host (§4.2.1: MUST reject it as invalid).
+func SplitAuthority(b []byte) (host, port []byte, ok bool) {
+	i := 0
+	if len(b) > 0 && b[0] == '[' {
+		for i < len(b) && b[i] != ']' {
+			i++
+		}
+		if i == len(b) || !validIPv6(b[1:i]) {
+			return nil, nil, false
+		}
+		i++
+	} else {
+		for i < len(b) && regName[b[i]] {
+			i++
+		}
+		if i < len(b) && b[i] == '%' {
+			i = encodedEnd(b, i)
+		}
+	}
+	switch {
+	case i == 0:
+		return nil, nil, false
+	case i == len(b):
+		return b, nil, true
+	case b[i] != ':' || !validPort(b[i+1:]):
+		return nil, nil, false
+	}
+	return b[:i], b[i+1:], true
+}
+
+// encodedEnd returns where the reg-name ends whose first percent sign stands at b[i].
+func encodedEnd(b []byte, i int) int {
+	for i < len(b) {
+		switch {
+		case regName[b[i]]:
+			i++
+		case b[i] == '%' && i+2 < len(b) && isHex(b[i+1]) && isHex(b[i+2]):
+			i += 3
+		default:
+			return i
+		}
+	}
+	return i
+}
+
+// validPort accepts an empty port, as the grammar does.
+func validPort(b []byte) bool {
+	n := 0
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+		if n = n*10 + int(c-'0'); n > 65535 {
+			return false
+		}
+	}
+	return len(b) <= 5
+}
+
+// validIPv6 checks the text between the brackets (RFC 3986 §3.2.2): eight groups of up to four digits, one run of
+// them as "::", the last two perhaps as IPv4. No zone.
+func validIPv6(b []byte) bool {
+	groups, gap := 0, false
+	if len(b) >= 2 && b[0] == ':' && b[1] == ':' {
+		gap, b = true, b[2:]
+	}
+	for len(b) > 0 {
+		n := 0
+		for n < len(b) && isHex(b[n]) {
+			n++
+		}
+		if n < len(b) && b[n] == '.' {
+			return validIPv4(b) && (groups == 6 || gap && groups < 6)
+		}
+		if n == 0 || n > 4 {
+			return false
+		}
+		groups++
+		if b = b[n:]; len(b) == 0 {
+			break
+		}
+		if b[0] != ':' || len(b) == 1 {
+			return false
+		}
+		if b = b[1:]; b[0] == ':' {
+			if gap {
+				return false
+			}
+			gap, b = true, b[1:]
+		}
+	}
+	if gap {
+		return groups < 8
+	}
+	return groups == 8
+}
+
+func validIPv4(b []byte) bool {
+	parts, digits, v := 1, 0, 0
+	for _, c := range b {
+		switch {
+		case c == '.' && digits > 0:
+			parts, digits, v = parts+1, 0, 0
+		case c >= '0' && c <= '9' && !(digits > 0 && v == 0):
+			digits, v = digits+1, v*10+int(c-'0')
+			if v > 255 {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return parts == 4 && digits > 0
+}
+
+// SameAuthority reports whether two authorities that are valid name the same place, in a scheme of that default port.
+func SameAuthority(a, b []byte, defaultPort string) bool {
+	aHost, aPort, _ := SplitAuthority(a)
+	bHost, bPort, _ := SplitAuthority(b)
+	return EqualFoldBytes(aHost, bHost) && samePort(aPort, bPort, defaultPort)
+}
+
+func samePort(a, b []byte, defaultPort string) bool {
+	if len(a) == 0 {
+		return len(b) == 0 || string(b) == defaultPort
+	}
+	if len(b) == 0 {
+		return string(a) == defaultPort
+	}
+	return string(a) == string(b)
+}
+
+func isHex(c byte) bool { return c-'0' < 10 || (c|0x20)-'a' < 6 }

@@ -1,0 +1,95 @@
+package poller_test
+
+import (
+	"net/netip"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/poller"
+)
+
+// Accepted connections inherit the time that bytes may stay unacknowledged; dialled ones have their own.
+func TestEpoll_userTimeout(t *testing.T) {
+	for given, want := range map[time.Duration]int{
+		0: int(poller.UserTimeout.Milliseconds()), 7 * time.Second: 7000, time.Nanosecond: 1, -1: 0,
+	} {
+		k := newEpoll(t, poller.ParkRuntime)
+		at := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
+		l, at, err := k.Listen(at, &poller.ListenOptions{UserTimeout: given})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer k.Close(l)
+		c, e := k.Connect(at, &poller.ConnectOptions{UserTimeout: given})
+		if e != 0 && e != syscall.EINPROGRESS {
+			t.Fatal(e)
+		}
+		defer k.Close(c)
+		s, e := acceptNext(k, l)
+		if e != 0 {
+			t.Fatal(e)
+		}
+		defer k.Close(s)
+		for _, fd := range []poller.FD{c, s} {
+			got, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+			if err != nil || got != want {
+				t.Errorf("%v: %d ms, want %d; %v", given, got, want, err)
+			}
+		}
+	}
+}
+
+// With fast open bytes go both ways, whether the kernel lets them travel in the SYN or not.
+func TestEpoll_fastOpen(t *testing.T) {
+	k := newEpoll(t, poller.ParkRuntime)
+	at := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
+	l, at, err := k.Listen(at, &poller.ListenOptions{FastOpen: 16})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close(l)
+	for range 3 { // the first one gets the cookie
+		c, e := k.Connect(at, &poller.ConnectOptions{FastOpen: true})
+		if e != 0 && e != syscall.EINPROGRESS {
+			t.Fatal(e)
+		}
+		defer k.Close(c)
+		until(t, func() bool {
+			n, e := k.Write(c, []byte("hello"))
+			return n == 5 && e == 0
+		})
+		s, e := acceptNext(k, l)
+		if e != 0 {
+			t.Fatal(e)
+		}
+		defer k.Close(s)
+		p := make([]byte, 10)
+		until(t, func() bool {
+			n, _ := k.Read(s, p)
+			return n == 5 && string(p[:n]) == "hello"
+		})
+		if e := k.SockError(c); e != 0 {
+			t.Fatal(e)
+		}
+	}
+}
+
+func until(t *testing.T, f func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); !f(); {
+		if time.Now().After(end) {
+			t.Fatal("it does not come")
+		}
+	}
+}
+
+func acceptNext(k *poller.Epoll, l poller.FD) (poller.FD, syscall.Errno) {
+	for {
+		if fd, _, e := k.Accept(l); e != syscall.EAGAIN {
+			return fd, e
+		}
+	}
+}

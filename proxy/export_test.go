@@ -1,0 +1,4 @@
+package proxy
+
+// AcceptOf is what a server answers to the key of a WebSocket.
+func AcceptOf(key string) string { return acceptOf([]byte(key)) }

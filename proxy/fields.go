@@ -1,0 +1,166 @@
+package proxy
+
+import (
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// SetFields makes a filter that sets fields: of the request before it is sent on, of the answer before it is returned.
+// An empty value removes the field. Names and values must be valid (message.ValidName, ValidValue).
+//
+// A value may have variables, facts of the client's connection: {tls_version}, {tls_cipher}, {tls_group}, {sni},
+// {alpn}, {client_cert_subject}, {client_cert_issuer}, {client_cert_serial}, {client_cert_sans}, {client_cert_sha256}
+// and {client_cert_verified}. Where none of them is known the field is removed, so that no client can write it itself.
+// Other braces are text.
+func SetFields(request, response map[string]string) *Filter {
+	f := &Filter{Name: "headers"}
+	if list := newFields(request); len(list) > 0 {
+		f.UpstreamRequest = func(x *Exchange) { x.setFields(&x.Request, list) }
+	}
+	if list := newFields(response); len(list) > 0 {
+		f.Response = func(x *Exchange) Verdict {
+			x.setFields(&x.Response, list)
+			return Next
+		}
+	}
+	return f
+}
+
+// setField is a field that SetFields sets. Immutable.
+type setField struct {
+	name  string
+	id    message.Name
+	value string
+	parts []fieldPart // of the value, where it has variables
+}
+
+// fieldPart is a text or a variable.
+type fieldPart struct {
+	text string
+	fact func(d *tlsconn.Digest) string
+}
+
+func newFields(fields map[string]string) (list []setField) {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		value := fields[name]
+		list = append(list, setField{name, message.Lookup(name), value, cutFacts(value)})
+	}
+	return list
+}
+
+// cutFacts cuts a value at its variables; nil when it has none.
+func cutFacts(value string) (parts []fieldPart) {
+	found := false
+	for rest := value; rest != ""; {
+		open := strings.IndexByte(rest, '{')
+		end := -1
+		if open >= 0 {
+			end = strings.IndexByte(rest[open:], '}')
+		}
+		if end < 0 {
+			parts = append(parts, fieldPart{text: rest})
+			break
+		}
+		if fact := facts[rest[open+1:open+end]]; fact != nil {
+			found = true
+			parts = append(parts, fieldPart{text: rest[:open]}, fieldPart{fact: fact})
+			rest = rest[open+end+1:]
+			continue
+		}
+		parts = append(parts, fieldPart{text: rest[:open+1]})
+		rest = rest[open+1:]
+	}
+	if !found {
+		return nil
+	}
+	return parts
+}
+
+// facts are the variables of fields.
+var facts = map[string]func(d *tlsconn.Digest) string{
+	"tls_version": (*tlsconn.Digest).VersionName,
+	"tls_cipher":  (*tlsconn.Digest).CipherName,
+	"tls_group":   (*tlsconn.Digest).GroupName,
+	"sni":         func(d *tlsconn.Digest) string { return d.ServerName },
+	"alpn":        func(d *tlsconn.Digest) string { return d.ALPN },
+
+	"client_cert_subject": certFact(func(c *tlsconn.Certificate) string { return c.Subject }),
+	"client_cert_issuer":  certFact(func(c *tlsconn.Certificate) string { return c.Issuer }),
+	"client_cert_serial":  certFact(func(c *tlsconn.Certificate) string { return c.Serial }),
+	"client_cert_sans":    certFact(func(c *tlsconn.Certificate) string { return strings.Join(c.SANs, ",") }),
+	"client_cert_sha256":  certFact(func(c *tlsconn.Certificate) string { return hex.EncodeToString(c.SHA256[:]) }),
+	"client_cert_verified": func(d *tlsconn.Digest) string {
+		if d.Verified {
+			return "true"
+		}
+		return ""
+	},
+}
+
+func certFact(of func(c *tlsconn.Certificate) string) func(d *tlsconn.Digest) string {
+	return func(d *tlsconn.Digest) string {
+		if c := d.PeerCertificate(); c != nil {
+			return of(c)
+		}
+		return ""
+	}
+}
+
+func (x *Exchange) setFields(h *message.Head, list []setField) {
+	for i := range list {
+		f := &list[i]
+		value := f.value
+		if f.parts != nil {
+			value = x.valueOf(f.parts)
+		}
+		switch {
+		case value == "":
+			h.Del(f.name)
+		case f.id == message.Host:
+			h.SetAuthority(value)
+		default:
+			h.Set(f.name, value)
+		}
+	}
+}
+
+// valueOf puts the facts of the connection into a value; "" where none of them is known.
+func (x *Exchange) valueOf(parts []fieldPart) string {
+	if x.digest == nil {
+		return ""
+	}
+	var value []byte
+	known := false
+	for _, p := range parts {
+		if p.fact == nil {
+			value = append(value, p.text...)
+			continue
+		}
+		fact := p.fact(x.digest)
+		known = known || fact != ""
+		value = appendFact(value, fact)
+	}
+	if !known {
+		return ""
+	}
+	return string(value)
+}
+
+// appendFact appends a text that a client may have chosen: whoever writes a certificate of his own puts line ends into
+// names, which would end the field.
+func appendFact(dst []byte, fact string) []byte {
+	const digits = "0123456789ABCDEF"
+	for _, c := range []byte(fact) {
+		if c < ' ' || c == 0x7f {
+			dst = append(dst, '%', digits[c>>4], digits[c&15])
+			continue
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}

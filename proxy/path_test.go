@@ -1,0 +1,117 @@
+package proxy
+
+import (
+	"net/url"
+	"path"
+	"strings"
+	"testing"
+)
+
+func TestResolvePath(t *testing.T) {
+	for in, want := range map[string]string{
+		"/":                      "/",
+		"/a/b":                   "/a/b",
+		"/a/./b":                 "/a/b",
+		"/a/../b":                "/b",
+		"/a/b/..":                "/a/",
+		"/a/b/.":                 "/a/b/",
+		"/..":                    "/",
+		"/../..//x":              "//x",
+		"/a/%2e%2E/b":            "/b",
+		"/a/.%2e/b":              "/b",
+		"/%7euser/%41%2d%5f":     "/~user/A-_",
+		"/a%2fb%3A%c3%a4":        "/a%2Fb%3A%C3%A4",
+		"/a//b/":                 "/a//b/",
+		"/a//../b":               "/a/b",
+		"/a/...":                 "/a/...",
+		"/a/..b/.c":              "/a/..b/.c",
+		"/%zz%":                  "/%25zz%25",
+		"/a/%2%65%2%65/b":        "/a/%252e%252e/b",
+		"/%252e%252e/x":          "/%252e%252e/x",
+		"/a/..;x/b":              "/a/..;x/b",
+		"/public/%2e%2e/admin/x": "/admin/x",
+	} {
+		if got := string(resolvePath(nil, []byte(in), false)); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestResolvePath_lenient(t *testing.T) {
+	for in, want := range map[string]string{
+		"/":             "/",
+		"//":            "/",
+		"//a///b//":     "/a/b/",
+		"/a%2Fb":        "/a/b",
+		"/a%5cb":        "/a/b",
+		`/a\b\`:         "/a/b/",
+		"/a//../b":      "/b",
+		"/a/..%2f..%2f": "/",
+		"/a/..;x=1/b":   "/b",
+		"/a/.;/b;c":     "/a/b;c",
+		"/%2fadmin":     "/admin",
+	} {
+		if got := string(resolvePath(nil, []byte(in), true)); got != want {
+			t.Errorf("%s: %s, want %s", in, got, want)
+		}
+	}
+}
+
+// What Go makes of a path by RFC 3986 and by path.Clean is the model.
+func FuzzResolvePath(f *testing.F) {
+	for _, s := range []string{"/a/../b", "/./%2e/..//%2F", "/..", "/a%2f..%5c../;"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		if in == "" || in[0] != '/' || strings.ContainsAny(in, "?#") {
+			return
+		}
+		got := string(resolvePath(nil, []byte(in), false))
+		if len(got) > 3*len(in) || got[0] != '/' {
+			t.Fatalf("%q: %q", in, got)
+		}
+		if again := string(resolvePath(nil, []byte(got), false)); again != got {
+			t.Fatalf("%q: %q, then %q", in, got, again)
+		}
+		lenient := string(resolvePath(nil, []byte(in), true))
+		if strings.ContainsAny(in, `%\;`) {
+			return
+		}
+		if clean := path.Clean(in); strings.TrimSuffix(lenient, "/") != strings.TrimSuffix(clean, "/") {
+			t.Fatalf("%q: %q, want %q", in, lenient, clean)
+		}
+		base, err := url.Parse("http://h/")
+		if err != nil || strings.Contains(in, "//") {
+			return
+		}
+		if want := base.ResolveReference(&url.URL{Path: in}).Path; got != want {
+			t.Fatalf("%q: %q, want %q", in, got, want)
+		}
+	})
+}
+
+func TestHidesDots(t *testing.T) {
+	for in, want := range map[string]bool{
+		"/a": false, "/a%2Fb": false, "/a..%2Fb": false, "/.well-known/x": false, "/a/...": false, "/;..": false,
+		"/..%2Fb": true, "/a%2F..": true, `/a\..\b`: true, "/..;x": true, "/.;": true, "/a%5C.": true,
+	} {
+		if hidesDots([]byte(in)) != want {
+			t.Errorf("%s: %v", in, !want)
+		}
+	}
+}
+
+// Words of eight bytes and single ones see the same.
+func TestPathOf(t *testing.T) {
+	for _, piece := range []string{"", "/.", "//", "/a.b/", "%41", `\`, "/../", "?", "?/../%", "/.well", "./", ".."} {
+		for n := range 40 {
+			in := "/" + strings.Repeat("a", n) + piece + strings.Repeat("b/c.d/", n%5)
+			path, _, _ := strings.Cut(in, "?")
+			want := !strings.ContainsAny(path, `%\`) && !strings.Contains(path, "//") && !strings.Contains(path, "/.")
+			h := ask("GET", "h", in)
+			if got, plain := pathOf(h); string(got) != path || plain != want {
+				t.Errorf("%s: %s %v, want %v", in, got, plain, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package proxy
+
+import (
+	"net/netip"
+	"strconv"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// named reports whether the host of the request is the one that the handshake was for. One with an address has none.
+func (x *Exchange) named() bool {
+	h := &x.Request
+	if h.Authority.Len == 0 {
+		return true
+	}
+	var lower [256]byte
+	host := hostOf(h, &lower)
+	if x.digest.ServerName != "" {
+		return message.EqualFold(host, x.digest.ServerName)
+	}
+	if n := len(host); n > 1 && host[0] == '[' {
+		return true
+	}
+	_, err := netip.ParseAddr(string(host))
+	return err == nil
+}
+
+// portHTTPS goes without saying in a URL.
+const portHTTPS = 443
+
+// toHTTPS sends the client to where the same is served by https. 308 keeps the method.
+func (x *Exchange) toHTTPS() {
+	h := &x.Request
+	target := h.Bytes(h.Target)
+	switch {
+	case len(target) == 0 || target[0] != '/': // "*", or the authority of CONNECT
+		x.fail(faultMisdirected)
+		return
+	case h.Authority.Len == 0:
+		x.fail(faultTarget)
+		return
+	}
+	to := append([]byte("https://"), h.Host()...)
+	if port := x.listener.RedirectToHTTPS; port != portHTTPS {
+		to = strconv.AppendUint(append(to, ':'), uint64(port), 10)
+	}
+	x.ownAnswer(308, "", "Location", string(append(to, target...)))
+}

@@ -1,0 +1,147 @@
+package proxy_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// selfSigned makes a certificate that nobody else has signed.
+func selfSigned(t *testing.T, name string, hosts ...string) tls.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(0x1f), Subject: pkix.Name{CommonName: name}, DNSNames: hosts,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// secureLog keeps the facts of TLS of the last record. Safe for any goroutine.
+type secureLog struct {
+	mu   sync.Mutex
+	last observe.Record // guarded by mu
+}
+
+func (l *secureLog) Append(r *observe.Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = observe.Record{
+		Status: r.Status, TLSVersion: r.TLSVersion, TLSGroup: r.TLSGroup, SNI: r.SNI, ClientCert: r.ClientCert,
+	}
+}
+
+func (l *secureLog) take() observe.Record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+// Over a real connection: what the origin, the log and the client hear of TLS. A certificate is text of whoever made
+// it.
+func TestSecure_clientCertificate(t *testing.T) {
+	testutil.CheckLeaks(t)
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, name := range []string{"X-Forwarded-Proto", "X-Subject", "X-Facts", "X-Verified", "X-Injected"} {
+			fmt.Fprintf(w, "%s=%q\n", name, r.Header.Values(name))
+		}
+	}))
+	defer origin.Close()
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := &secureLog{}
+	snapshot, err := proxy.NewSnapshot([]proxy.Route{{
+		To: proxy.To(upstream.New(e, upstream.Options{
+			Backends: []upstream.Backend{{Address: origin.Listener.Addr().String()}},
+		})),
+		Filters: []*proxy.Filter{proxy.SetFields(map[string]string{
+			"X-Subject": "{client_cert_subject}", "X-Verified": "{client_cert_verified}",
+			"X-Facts": "{client_cert_serial} {client_cert_sans} {client_cert_sha256}",
+		}, nil)},
+	}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := proxy.New(e, snapshot).Service(&proxy.Listener{
+		HSTS: "max-age=300", StrictSNI: true, RedirectToHTTPS: 443, Log: []proxy.AccessLog{log},
+	})
+	own, client := selfSigned(t, "edge", "edge.test"), selfSigned(t, "a\r\nX-Injected: 1", "a.test", "b.test")
+	accept := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{}).Server(tlsconn.ServerOptions{Config: &tls.Config{
+		Certificates: []tls.Certificate{own}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS13,
+	}}, session.NewServer(e, service, session.ServerOptions{}).Accept)
+	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	t.Cleanup(e.Stop)
+
+	roots := x509.NewCertPool()
+	leaf, _ := x509.ParseCertificate(own.Certificate[0])
+	roots.AddCert(leaf)
+	transport := &http.Transport{TLSClientConfig: &tls.Config{
+		RootCAs: roots, ServerName: "edge.test", Certificates: []tls.Certificate{client},
+		CurvePreferences: []tls.CurveID{tls.X25519},
+	}}
+	defer transport.CloseIdleConnections()
+	ask := func(host string) (*http.Response, string) {
+		req, _ := http.NewRequest("GET", "https://"+l.Addr().String()+"/x", nil)
+		req.Host = host
+		req.Header.Set("X-Verified", "forged")
+		resp, err := (&http.Client{Transport: transport}).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		return resp, string(body)
+	}
+	resp, body := ask("edge.test")
+	sum := sha256.Sum256(client.Certificate[0])
+	want := fmt.Sprintf("X-Forwarded-Proto=[\"https\"]\nX-Subject=[\"CN=a%%0D%%0AX-Injected: 1\"]\n"+
+		"X-Facts=[\"1f a.test,b.test %s\"]\nX-Verified=[]\nX-Injected=[]\n", hex.EncodeToString(sum[:]))
+	if body != want || resp.Header.Get("Strict-Transport-Security") != "max-age=300" {
+		t.Fatalf("%v\n%s\n%s", resp.Header, body, want)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return log.take().Status == 200 })
+	if r := log.take(); r.TLSVersion != "TLS 1.3" || r.TLSGroup != "X25519" || r.SNI != "edge.test" ||
+		r.ClientCert != "CN=a\r\nX-Injected: 1" {
+		t.Fatalf("%+v", r)
+	}
+	if resp, _ := ask("other.test"); resp.StatusCode != 421 {
+		t.Fatal(resp.Status)
+	}
+}

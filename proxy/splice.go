@@ -1,0 +1,57 @@
+package proxy
+
+import (
+	"math"
+
+	"github.com/edge-proxy/edge/session"
+)
+
+// Large bodies and tunnels go from one stream to the other inside the kernel where nobody looks at them: see
+// session.Relay. That begins behind a piece of which nothing waits, and may end and begin again at any piece.
+
+// spliceDown tries that for the answer's body.
+func (x *Exchange) spliceDown() {
+	l := &x.toDown
+	if !l.passable() || x.up == nil || !x.answering || x.call.form > grpc {
+		return
+	}
+	limit := int64(math.MaxInt64)
+	switch {
+	case !x.tunnel && len(x.route.chain.responseBody) > 0:
+		return
+	case x.tunnel && x.socket.asked: // the ends of frames have to be seen
+		limit = int64(min(x.socket.sent.left, math.MaxInt64))
+	}
+	session.Relay(x.up, x.down, limit)
+}
+
+// spliceUp tries that for the request's body.
+func (x *Exchange) spliceUp() {
+	l := &x.toUp
+	if !l.passable() || x.up == nil || l.keep > 0 || x.own || x.call.form > grpc {
+		return
+	}
+	if !x.tunnel && len(x.route.chain.requestBody) > 0 {
+		return
+	}
+	session.Relay(x.down, x.up, math.MaxInt64)
+}
+
+// passable reports whether all that came has been passed on, and more will come.
+func (l *relay) passable() bool {
+	return !l.ended && l.owed == 0 && len(l.held) == 0 && !l.waiting && l.begun()
+}
+
+// OnRelayed keeps the account of an answer that went by itself.
+func (u *upSide) OnRelayed(_ session.Stream, in, out int) {
+	u.toDown.passed += int64(out)
+	if u.tunnel && u.socket.asked {
+		u.socket.sent.left -= uint64(in)
+	}
+}
+
+// OnRelayed keeps the account of a request that went by itself.
+func (d *downSide) OnRelayed(_ session.Stream, in, out int) {
+	d.bodyIn += int64(in)
+	d.toUp.passed += int64(out)
+}

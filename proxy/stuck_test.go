@@ -1,0 +1,122 @@
+package proxy_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// stuckOrigin answers /big with 100 MiB and reads nothing of /upload; anything else it mirrors.
+func stuckOrigin(t *testing.T, sent *atomic.Int64) *versioned {
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) }) // before the server's own end
+	v := newVersioned(t, "h2c", 0, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/big":
+			piece := make([]byte, 64<<10)
+			for range 100 << 20 / len(piece) {
+				n, err := w.Write(piece)
+				if sent.Add(int64(n)); err != nil {
+					return
+				}
+			}
+		case "/upload":
+			select {
+			case <-over:
+			case <-r.Context().Done():
+			}
+		default:
+			body, _ := io.ReadAll(r.Body)
+			w.Write(body)
+		}
+	})
+	t.Cleanup(v.CloseClientConnections)
+	return v
+}
+
+// still waits until n has stopped to grow.
+func still(t *testing.T, n *atomic.Int64) {
+	t.Helper()
+	last, since := int64(-1), time.Now()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		if now := n.Load(); now != last {
+			last, since = now, time.Now()
+		}
+		return last > 0 && time.Since(since) > 200*time.Millisecond
+	})
+}
+
+// A client that stops reading and a backend that stops reading stop nobody else on the connection that all share, and
+// hold no more than their windows and the buffers of their sockets.
+func TestMultiplexed_stuckExchangesStopNobody(t *testing.T) {
+	var answered, uploaded atomic.Int64
+	v := stuckOrigin(t, &answered)
+	var u *upstream.Upstream
+	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
+		u = upstream.New(e, upstream.Options{
+			Backends: []upstream.Backend{{Address: v.Listener.Addr().String()}}, Protocol: upstream.H2, PerBackend: 1,
+		})
+		return []proxy.Route{{Name: "all", To: proxy.To(u)}}
+	})
+	start := time.Now()
+	load(t, r, 10, 100)
+	alone := time.Since(start)
+
+	before := heapInUse()
+	address := strings.TrimPrefix(r.url, "http://")
+	dial := func(head string) net.Conn {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		fmt.Fprintf(c, "%s HTTP/1.1\r\nHost: h\r\n", head)
+		return c
+	}
+	fmt.Fprint(dial("GET /big"), "\r\n")
+	c := dial("POST /upload")
+	fmt.Fprintf(c, "Content-Length: %d\r\n\r\n", 100<<20)
+	go func() {
+		for piece := make([]byte, 16<<10); ; {
+			n, err := c.Write(piece)
+			if uploaded.Add(int64(n)); err != nil {
+				return
+			}
+		}
+	}()
+	still(t, &answered)
+	still(t, &uploaded)
+
+	start = time.Now()
+	load(t, r, 10, 100)
+	t.Logf("1000 exchanges: %v alone, %v beside the stuck ones, %d KiB more in use",
+		alone, time.Since(start), (heapInUse()-before)>>10)
+	if n := u.Open(0); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+	if n := heapInUse() - before; n > 6<<20 {
+		t.Errorf("the stuck exchanges hold %d KiB", n>>10)
+	}
+	if n := answered.Load(); n > 20<<20 {
+		t.Errorf("%d KiB were taken for a client that reads nothing", n>>10)
+	}
+}
+
+func heapInUse() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}

@@ -1,0 +1,53 @@
+package server
+
+import (
+	"crypto/fips140"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// fipsSetting makes Go's cryptographic module work as FIPS 140-3 wants it, from the start of a process on.
+const fipsSetting = "fips140=on"
+
+var (
+	errNoFIPS     = errors.New("fips = true: the cryptographic module of this program has no FIPS 140-3 mode")
+	errBoringFIPS = errors.New("fips = true: this program computes by BoringCrypto, which excludes Go's FIPS 140-3 " +
+		"mode: use one that was built without it")
+)
+
+// enterFIPS makes sure that the process computes by FIPS 140-3. The mode is chosen when a process begins, so this one
+// begins again, with the same arguments, and enterFIPS does not return.
+func enterFIPS() error {
+	if err := fipsExcluded(tlsconn.ProviderName()); err != nil {
+		return err
+	}
+	if fips140.Enabled() {
+		return nil
+	}
+	debug := os.Getenv("GODEBUG")
+	if strings.Contains(debug, fipsSetting) {
+		return errNoFIPS // it did begin again
+	}
+	if debug != "" {
+		debug += ","
+	}
+	if err := os.Setenv("GODEBUG", debug+fipsSetting); err != nil {
+		return fmt.Errorf("fips = true: %w", err)
+	}
+	// The link leads to the program that runs, also when its file has been replaced.
+	return fmt.Errorf("fips = true: start again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
+}
+
+// fipsExcluded says why a program with that provider of TLS cannot begin again: Go's runtime panics when it finds
+// BoringCrypto and fipsSetting in one process, before any of our code runs.
+func fipsExcluded(provider string) error {
+	if strings.HasPrefix(provider, "boringcrypto") {
+		return errBoringFIPS
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+package server
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/observe"
+)
+
+// lines is an event log that can be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// with returns the lines whose message holds text.
+func (l *lines) with(text string) (found []map[string]any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range bytes.Lines(l.text.Bytes()) {
+		m := make(map[string]any)
+		if json.Unmarshal(line, &m) == nil && strings.Contains(fmt.Sprint(m["msg"]), text) {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// logged makes the event log one that the test reads, until it ends.
+func logged(t *testing.T, perSecond int) *lines {
+	l, old := &lines{}, slog.Default()
+	h := slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})
+	slog.SetDefault(slog.New(observe.NewLimited(h, perSecond)))
+	t.Cleanup(func() { slog.SetDefault(old) })
+	return l
+}
+
+// clientPair is a certificate for clients, of ca.
+func clientPair(t *testing.T, ca *testutil.Authority, change func(*x509.Certificate)) tls.Certificate {
+	t.Helper()
+	cert, key := ca.Issue(t, change, "client")
+	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
+}
+
+// Each way in which a client fails a handshake is said in words that help.
+func TestRefusals_sayWhatHappened(t *testing.T) {
+	ca, other, dir := testutil.NewAuthority(t), testutil.NewAuthority(t), t.TempDir()
+	ca.Write(t, filepath.Join(dir, "ca.pem"))
+	listener := secured(t, ca, dir) + "curves = [\"X25519\"]\n"
+	withCA := fmt.Sprintf("client_ca = %q\n", filepath.Join(dir, "ca.pem"))
+	past := func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+	}
+	forServers := func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }
+	for _, c := range []struct {
+		name, keys string
+		client     func(*tls.Config)
+		what, try  string
+		noName     bool // too early to know what was asked for
+	}{
+		{name: "unknown authority", client: func(c *tls.Config) { c.RootCAs = other.Pool },
+			what: "the client does not", try: "certificate"},
+		{name: "another name", client: func(c *tls.Config) { c.ServerName = "example.com" },
+			what: "the client does not accept the certificate", try: "for the name"},
+		{name: "an old version", client: func(c *tls.Config) {
+			c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+		}, what: "share no version of TLS", try: "min_version", noName: true},
+		{name: "another cipher suite", client: func(c *tls.Config) {
+			c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256}
+		}, what: "share no cipher suite", try: "ciphers"},
+		{name: "another key exchange", client: func(c *tls.Config) {
+			c.CurvePreferences = []tls.CurveID{tls.CurveP521}
+		}, what: "share no key exchange", try: "curves", noName: true},
+		{name: "another protocol", client: func(c *tls.Config) { c.NextProtos = []string{"spdy/3"} },
+			what: "share no version of HTTP", try: "protocols", noName: true},
+		{name: "no certificate", keys: withCA, what: "the client showed no certificate", try: "client_auth"},
+		{name: "a certificate of others", keys: withCA, client: func(c *tls.Config) {
+			pair := clientPair(t, other, nil)
+			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+		}, what: "of another authority", try: "client_ca"},
+		{name: "an old certificate", keys: withCA, client: func(c *tls.Config) {
+			c.Certificates = []tls.Certificate{clientPair(t, ca, past)}
+		}, what: "the client's certificate is out of date", try: "clocks"},
+		{name: "a certificate of a server", keys: withCA, client: func(c *tls.Config) {
+			c.Certificates = []tls.Certificate{clientPair(t, ca, forServers)}
+		}, what: "not valid for a client", try: "clientAuth"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			log := logged(t, 100)
+			s := start(t, Options{}, "%s%s%s%s", quiet, listener, c.keys, all200)
+			o := &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}
+			if c.client != nil {
+				c.client(o)
+			}
+			conn, err := tls.Dial("tcp", urlOf(t, s, "web")[len("http://"):], o)
+			if err == nil { // TLS 1.3: the client is done before the server has looked at its certificate
+				defer conn.Close()
+			}
+			var found []map[string]any
+			testutil.Eventually(t, testutil.Patience, func() bool {
+				found = log.with("TLS handshake failed")
+				return len(found) > 0
+			})
+			line := found[0]
+			if what := fmt.Sprint(line["msg"]); !strings.Contains(what, c.what) {
+				t.Errorf("%q, want %q in it", what, c.what)
+			}
+			if try := fmt.Sprint(line["try"]); !strings.Contains(try, c.try) {
+				t.Errorf("try %q, want %q in it", try, c.try)
+			}
+			client := fmt.Sprint(line["client"])
+			if _, _, err := net.SplitHostPort(client); err != nil || line["listener"] != "web" || line["error"] == nil {
+				t.Errorf("%v", line)
+			}
+			if sni := line["sni"]; sni != o.ServerName && !c.noName {
+				t.Errorf("sni %v, want %s", sni, o.ServerName)
+			}
+			if n := counter(s, "edge_tls_handshakes_failed_total", "refused"); n != 1 {
+				t.Errorf("%v counted", n)
+			}
+		})
+	}
+}
+
+func TestRefusals_ofWhoSpeaksNoTLS(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	const perSecond = 2
+	log, began := logged(t, perSecond), time.Now()
+	s := start(t, Options{}, "%s%s[tls]\nhandshake_timeout = \"100ms\"\n%s", quiet, secured(t, ca, dir), all200)
+	addr := urlOf(t, s, "web")[len("http://"):]
+	const many = 20
+	for range many {
+		w := testutil.Dial(t, addr)
+		w.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		w.Want("HTTP/1.1 400 ")
+		w.Close()
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		return counter(s, "edge_tls_plain_total", "refused") == many
+	})
+	plain := log.with("spoke plain HTTP")
+	if most := perSecond * (2 + int(time.Since(began)/time.Second)); len(plain) == 0 || len(plain) > most {
+		t.Errorf("%d lines, at most %d are to be there", len(plain), most)
+	} else if try := fmt.Sprint(plain[0]["try"]); !strings.Contains(try, "https://") {
+		t.Errorf("try %q", try)
+	}
+	testutil.Dial(t, addr).Close()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		found := log.with("the client left")
+		return len(found) > 0 && found[0]["level"] == "DEBUG"
+	})
+	testutil.Dial(t, addr).ReadAll()
+	testutil.Eventually(t, testutil.Patience, func() bool { return len(log.with("too slow or silent")) > 0 })
+}

@@ -1,0 +1,216 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// eachCounter calls f for each counter of a struct of statistics, with that one at 1 and all others at 0.
+func eachCounter[S any](f func(name string, s *S)) {
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[S]()) {
+		if field.Type.Kind() != reflect.Uint64 || !field.IsExported() || field.Type.NumMethod() > 0 {
+			continue
+		}
+		var s S
+		reflect.ValueOf(&s).Elem().FieldByIndex(field.Index).SetUint(1)
+		f(field.Name, &s)
+	}
+}
+
+// checkRows fails unless every counter of an S is shown by one row, but for those that others show, and every row
+// shows one.
+func checkRows[S any](t *testing.T, rows []row[S], elsewhere ...string) {
+	t.Helper()
+	moved := make([]bool, len(rows))
+	eachCounter(func(name string, s *S) {
+		n := 0
+		for i := range rows {
+			if rows[i].read(s) == 1 {
+				moved[i] = true
+				n++
+			}
+		}
+		want := 1
+		for _, other := range elsewhere {
+			if name == other {
+				want = 0
+			}
+		}
+		if n != want {
+			t.Errorf("%T: %s is shown by %d rows, want %d", *s, name, n, want)
+		}
+	})
+	for i := range rows {
+		if !moved[i] {
+			t.Errorf("%s %s: nothing moves it", rows[i].name, rows[i].value)
+		}
+	}
+}
+
+func TestRows_showEveryCounter(t *testing.T) {
+	checkRows(t, h2Rows)
+	checkRows(t, upstreamH2Rows, "Refused") // backends open no streams
+	checkRows(t, secureRows, "Started", "Done")
+	checkRows(t, upstreamRows)
+	checkRows(t, listenerRows)
+}
+
+// Every row of TLS and HTTP/2 is in the registry from the start, under its labels, and moves with its counter.
+func TestRegistry_rowsAppearAndMove(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	s := start(t, Options{}, "%s%s[upstreams.api]\nprotocol = \"h2\"\nbackends = [{ address = \"127.0.0.1:1\" }]\n"+
+		"[[routes]]\npattern = \"/\"\ndest = \"api\"\n", quiet, secured(t, ca, dir))
+	values := func() map[string]float64 {
+		m := make(map[string]float64)
+		s.counters.registry.Each(func(o observe.Sample) {
+			id := o.Name
+			for _, l := range o.Labels {
+				id += " " + l.Name + "=" + l.Value
+			}
+			m[id] = o.Value
+		})
+		return m
+	}
+	s.Registry()
+	before := values()
+	now := newSample()
+	var all struct {
+		listener listenerStats
+		upstream upstream.Stats
+		secure   tlsconn.Stats
+	}
+	eachCounter(func(_ string, o *h2.Stats) { all.listener.h2.Add(o); all.upstream.H2.Add(o) })
+	eachCounter(func(_ string, o *session.ServerStats) { all.listener.ServerStats.Add(o) })
+	eachCounter(func(_ string, o *upstream.Stats) { all.upstream.Add(o) })
+	secure := reflect.ValueOf(&all.secure).Elem()
+	for i := range secure.NumField() {
+		if secure.Field(i).CanUint() {
+			secure.Field(i).SetUint(1)
+		} else {
+			secure.Field(i).SetInt(1)
+		}
+	}
+	now.listeners["web"], now.upstreams["api"], now.secure = all.listener, all.upstream, all.secure
+	for v := range now.handshakes {
+		for g := range now.handshakes[v] {
+			now.handshakes[v][g] = [...]uint64{1, 1}
+		}
+	}
+	s.counters.mu.Lock()
+	s.counters.now = now
+	s.counters.mu.Unlock()
+	moved := 0
+	for id, after := range values() {
+		if !strings.Contains(id, "_tls_") && !strings.HasPrefix(id, "edge_listener_") &&
+			!strings.HasPrefix(id, "edge_upstream_") || strings.Contains(id, "ticket_rotations") {
+			continue
+		}
+		gauge := strings.HasPrefix(id, "edge_upstream_connections") || strings.HasPrefix(id, "edge_upstream_waiting")
+		if moved++; after <= before[id] && !gauge {
+			t.Errorf("%s: %v, then %v", id, before[id], after)
+		}
+	}
+	if least := len(h2Rows) + len(upstreamH2Rows) + len(secureRows) + len(listenerRows) + len(upstreamRows) +
+		len(versionLabels)*len(groupLabels)*len(resumedLabels); moved < least {
+		t.Errorf("%d series, want at least %d", moved, least)
+	}
+}
+
+// Over both sides of HTTP/2: what clients, the proxy and backends do to streams is counted on either side, and a reload
+// that takes the upstream away takes no count back.
+func TestRegistry_countsStreamsOnBothSides(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	ca.Write(t, filepath.Join(dir, "ca.pem"))
+	cert, key := ca.Issue(t, nil, "backend.example.org")
+	begun := make(chan struct{}, 1)
+	o := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/reset":
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		case "/wait":
+			begun <- struct{}{}
+			<-r.Context().Done()
+		}
+	}))
+	o.EnableHTTP2 = true
+	o.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}}
+	o.StartTLS()
+	defer o.Close()
+	listener := secured(t, ca, dir)
+	s := start(t, Options{}, "%s%s[upstreams.api]\nprotocol = \"h2\"\nbackends = [{ address = %q }]\n"+
+		"tls = { sni = \"backend.example.org\", ca = %q }\n[[routes]]\npattern = \"/*\"\ndest = \"api\"\n",
+		quiet, listener, o.Listener.Addr().String(), filepath.Join(dir, "ca.pem"))
+	c, url := asHTTPS(t, ca, true), secureURL(t, s)
+	for range 3 {
+		if status, body := getBy(t, c, url+"/"); status != 200 {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	if resp, err := c.Get(url + "/reset"); err == nil {
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-begun
+		cancel()
+	}()
+	req, _ := http.NewRequestWithContext(ctx, "GET", url+"/wait", nil)
+	if resp, err := c.Do(req); err == nil {
+		resp.Body.Close()
+		t.Error("answered")
+	}
+	check := func(what string, labels ...string) {
+		t.Helper()
+		testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, what, labels...) >= 1 }, what, labels)
+	}
+	check("edge_listener_h2_resets_total", "web", "client")
+	check("edge_listener_h2_resets_total", "web", "proxy")
+	check("edge_upstream_h2_resets_total", "api", "proxy")
+	check("edge_upstream_h2_resets_total", "api", "backend")
+	check("edge_upstream_connections", "api", "shared")
+	for _, side := range []string{"edge_listener_h2_streams_total", "edge_upstream_h2_streams_total"} {
+		if n := counter(s, side); n != 5 {
+			t.Errorf("%s: %v, want 5", side, n)
+		}
+	}
+	o.Config.SetKeepAlivesEnabled(false) // GOAWAY behind the next answer
+	getBy(t, c, url+"/")
+	check("edge_upstream_h2_gone_away_total", "api")
+	apply(t, s, "%s%s%s", quiet, listener, all200)
+	if n := counter(s, "edge_upstream_h2_streams_total"); n != 6 {
+		t.Errorf("%v streams after the reload, want 6", n)
+	}
+}
+
+func TestRegistry_countsFaultsOfClients(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	s := start(t, Options{}, "%s%s%s", quiet, secured(t, ca, dir), all200)
+	conn, err := tls.Dial("tcp", secureURL(t, s)[len("https://"):], &tls.Config{
+		RootCAs: ca.Pool, ServerName: "example.org", NextProtos: []string{"h2"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nthis is no frame at all")
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		return counter(s, "edge_listener_h2_faults_total", "web") == 1
+	})
+}

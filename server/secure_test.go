@@ -1,0 +1,166 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// secured is the lines of a listener with a certificate of ca for example.org, in dir.
+func secured(t *testing.T, ca *testutil.Authority, dir string) string {
+	t.Helper()
+	ca.IssueTo(t, dir, "a", nil, "example.org")
+	base := filepath.Join(dir, "a")
+	return fmt.Sprintf("[https]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\ncert = %q\nkey = %q\n",
+		base+".pem", base+".key")
+}
+
+// asHTTPS asks for URLs of a plain listener by TLS, with connections of its own.
+func asHTTPS(t *testing.T, ca *testutil.Authority, h2 bool) *http.Client {
+	t.Helper()
+	tr := &http.Transport{ForceAttemptHTTP2: h2, TLSClientConfig: &tls.Config{
+		RootCAs: ca.Pool, ServerName: "example.org", ClientSessionCache: tls.NewLRUClientSessionCache(8),
+	}}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, Timeout: testutil.Patience}
+}
+
+func secureURL(t *testing.T, s *Server) string {
+	t.Helper()
+	return strings.Replace(urlOf(t, s, "web"), "http://", "https://", 1)
+}
+
+const all200 = "[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
+
+// Requests go on over both versions while certificates, keys of tickets and routes are exchanged.
+func TestApply_underTLS(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	listener := secured(t, ca, dir)
+	s := start(t, Options{}, "%s%s%s", quiet, listener, all200)
+	url := secureURL(t, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	for i := range 4 {
+		c := asHTTPS(t, ca, i%2 == 0)
+		asking.Go(func() {
+			for ctx.Err() == nil {
+				resp, err := c.Get(url)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				if resp.StatusCode != 200 {
+					t.Errorf("%d", resp.StatusCode)
+				}
+				c.CloseIdleConnections()
+			}
+		})
+	}
+	for i := range 10 {
+		ca.IssueTo(t, dir, "a", nil, "example.org")
+		s.tickets.Rotate()
+		apply(t, s, "%s%s%s[[routes]]\npattern = \"/%d\"\ndest = \"status:204\"\n", quiet, listener, all200, i)
+	}
+	for _, resumed := range []string{"false", "true"} {
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			return counter(s, "edge_tls_handshakes_total", "1.3", "X25519MLKEM768", resumed) > 0
+		}, "a handshake that was resumed: %s", resumed)
+	}
+	cancel()
+	asking.Wait()
+	if n := counter(s, "edge_listener_h2_connections_total", "web"); n == 0 {
+		t.Error("no connection of HTTP/2")
+	}
+	if n := counter(s, "edge_tls_ticket_rotations_total"); n != 10 {
+		t.Errorf("%v rotations", n)
+	}
+	if at := counter(s, "edge_certificate_first_expiry_timestamp_seconds"); at < float64(time.Now().Unix()) {
+		t.Errorf("the certificate expires at %v", at)
+	}
+}
+
+func TestApply_badCertificateChangesNothing(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	listener := secured(t, ca, dir)
+	s := start(t, Options{}, "%s%s%s", quiet, listener, all200)
+	missing := strings.ReplaceAll(listener, "a.pem", "none.pem")
+	if _, err := s.Apply(parse(t, quiet+missing+all200)); err == nil || !strings.Contains(err.Error(), "none.pem") {
+		t.Errorf("a certificate that is not there: %v", err)
+	}
+	if code, _ := getBy(t, asHTTPS(t, ca, true), secureURL(t, s)); code != 200 {
+		t.Errorf("%d", code)
+	}
+	if _, err := New(parse(t, quiet+missing+all200), Options{}); err == nil {
+		t.Error("it starts without its certificate")
+	}
+}
+
+// A connection keeps what its handshake gave it; the next one has the options of the reload.
+func TestApply_listenerTurnsToTLSAndBack(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	addr := testutil.FreeAddr(t)
+	listener := strings.Replace(secured(t, ca, dir), "127.0.0.1:0", addr, 1)
+	plain := fmt.Sprintf("[http]\nname = \"web\"\nlisten = %q\n", addr)
+	s := start(t, Options{}, "%s%s%s", quiet, plain, all200)
+	early := &http.Client{Transport: &http.Transport{}}
+	defer early.CloseIdleConnections()
+	if code, _ := getBy(t, early, "http://"+addr); code != 200 {
+		t.Errorf("plain: %d", code)
+	}
+	apply(t, s, "%s%s%s", quiet, listener, all200)
+	if code, _ := getBy(t, asHTTPS(t, ca, false), "https://"+addr); code != 200 {
+		t.Errorf("TLS: %d", code)
+	}
+	if code, _ := getBy(t, early, "http://"+addr); code != 200 {
+		t.Errorf("a plain connection that stood: %d", code)
+	}
+	if code, _ := get(t, s, "web", "/"); code != 400 {
+		t.Errorf("a new plain connection: %d", code)
+	}
+	apply(t, s, "%s%s%s", quiet, plain, all200)
+	if code, _ := get(t, s, "web", "/"); code != 200 {
+		t.Errorf("plain again: %d", code)
+	}
+}
+
+// Ticket keys can be handed on to another process.
+func TestOptions_ticketKeys(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	listener := secured(t, ca, dir)
+	first := start(t, Options{}, "%s%s%s", quiet, listener, all200)
+	c := asHTTPS(t, ca, false)
+	getBy(t, c, secureURL(t, first))
+	c.CloseIdleConnections()
+	second := start(t, Options{TicketKeys: first.TicketKeys()}, "%s%s%s", quiet, listener, all200)
+	getBy(t, c, secureURL(t, second))
+	if n := counter(second, "edge_tls_handshakes_total", "1.3", "X25519MLKEM768", "true"); n != 1 {
+		t.Errorf("%v sessions resumed", n)
+	}
+}
+
+// The watch over the files makes the internal certificate anew: a process may run for longer than that lives.
+func TestServer_internalCertificateIsRenewed(t *testing.T) {
+	s := start(t, Options{StateDir: t.TempDir()}, "%s[https]\nlisten = \"127.0.0.1:0\"\ncert = \"internal\"\n%s", quiet,
+		all200)
+	set := s.present.certs
+	first := set.Certificates()[0].Leaf
+	if c := set.Look(first.NotAfter.Add(-time.Hour)); len(c) != 1 || c[0].Err != nil || c[0].Now.Leaf.Equal(first) {
+		t.Fatalf("%+v", c)
+	}
+	if now := set.Certificates()[0].Leaf; now.NotAfter.Sub(first.NotAfter) < 80*24*time.Hour {
+		t.Errorf("%s after %s", now.NotAfter, first.NotAfter)
+	}
+}

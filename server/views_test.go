@@ -1,0 +1,67 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// Two rules lead to one pool, and one client asks them in turn. The one with turns of its own meets the backends as if
+// it were alone, before and after a reload, and both use the same connections.
+func TestRoutes_turnsOfTheirOwn(t *testing.T) {
+	one, conns := origin(t, "one")
+	two, others := origin(t, "two")
+	const file = "%sglobal.worker_threads = 1\n[http]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n" +
+		"[[load_balancing.backends]]\nname = \"api\"\naddress = %q\n" +
+		"[[load_balancing.backends]]\nname = \"api\"\naddress = %q\n" +
+		"[[proxy.rules]]\npath = \"/a/*\"\nupstream = \"api\"\n%s" +
+		"[[proxy.rules]]\npath = \"/b/*\"\nupstream = \"api\"\n%s"
+	for _, c := range []struct {
+		name, a, b string
+		want       string // who answers /a, /b, /a, /b and so on
+	}{
+		{"none", "", "", "one two one two one two one two"},
+		{"one", "load_balancing = \"round_robin\"\n", "", "one one two two one one two two"},
+		{"both", "load_balancing = \"round_robin\"\n", "load_balancing = \"weighted\"\n",
+			"one one two two one one two two"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			text := fmt.Sprintf(file, quiet, one, two, c.a, c.b)
+			s, err := New(parse(t, text), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = s.Stop() })
+			if err := s.Start(); err != nil {
+				t.Fatal(err)
+			}
+			before := conns.Load() + others.Load()
+			conn, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := testutil.NewWire(t, conn)
+			var got []string
+			for i := range 8 {
+				if i == 4 {
+					if _, err := s.Apply(parse(t, "log.format = \"common\"\n"+text)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				w.Send("GET /" + string("ab"[i%2]) + "/ HTTP/1.1\r\nHost: h\r\n\r\n")
+				_, body := w.ReadResponse("GET")
+				name, _, _ := strings.Cut(body, " ")
+				got = append(got, name)
+			}
+			if order := strings.Join(got, " "); order != c.want {
+				t.Errorf("answered by %s, want %s", order, c.want)
+			}
+			if n := conns.Load() + others.Load() - before; n != 2 {
+				t.Errorf("%d connections for two backends", n)
+			}
+		})
+	}
+}

@@ -1,0 +1,51 @@
+package session
+
+import (
+	"github.com/edge-proxy/edge/h2"
+)
+
+// ResetError is why an HTTP/2 stream was reset: the peer's code with what the codec makes of it.
+// Immutable.
+type ResetError struct {
+	Code h2.Code
+	Err  error
+}
+
+// Error names the code and the reason.
+func (e *ResetError) Error() string { return e.Err.Error() + " (" + e.Code.String() + ")" }
+
+// Unwrap returns the reason.
+func (e *ResetError) Unwrap() error { return e.Err }
+
+// codeOfReset says what a reset means to an exchange.
+func codeOfReset(ev *h2.Event) Code {
+	switch {
+	case ev.Err == h2.ErrPeerGoAway:
+		return Refused // RFC 9113 §6.8: not processed, safe to try again
+	case ev.Err == h2.ErrStalledPeer, ev.Err == h2.ErrStalledReader:
+		return Timeout
+	case ev.Err != h2.ErrPeerReset:
+		return Malformed
+	}
+	switch ev.Code {
+	case h2.RefusedStream:
+		return Refused // RFC 9113 §8.7: the request has not been processed
+	case h2.NoError, h2.Cancel:
+		return Cancelled
+	}
+	return Aborted
+}
+
+// resetCode is what the peer is told when we end a stream. A server that cuts an answer off has failed; a client that
+// does so has lost interest.
+func resetCode(code Code, client bool) h2.Code {
+	switch {
+	case code == Refused:
+		return h2.RefusedStream
+	case code == Malformed:
+		return h2.ProtocolError
+	case client, code == Timeout:
+		return h2.Cancel
+	}
+	return h2.InternalError
+}

@@ -1,0 +1,382 @@
+package session
+
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/message"
+)
+
+// linkEnd is what the two ends of an HTTP/2 connection do differently.
+type linkEnd interface {
+	// begin makes the stream of a request that came, nil when it was refused. A server's.
+	begin(cs *h2.Stream, end bool) *h2Stream
+	// await sets the deadline that fits what s waits for.
+	await(s *h2Stream)
+	// expired acts on the deadline of s.
+	expired(s *h2Stream)
+	// over is told that a stream ended; it is not in live any more.
+	over(s *h2Stream)
+	// news is told of SETTINGS, GOAWAY and malformed requests.
+	news(ev h2.Event)
+	// paid is told of n bytes of data that came for s.
+	paid(s *h2Stream, n int)
+	// tunnelled is told that an exchange became a tunnel.
+	tunnelled()
+	// settled reports whether SETTINGS of the peer have come, or never need to.
+	settled() bool
+	// due does, at the end of each batch, what has become due for the connection itself, and returns when to ask again,
+	// 0 for never.
+	due(now int64) int64
+}
+
+// link drives the codec of one HTTP/2 connection, of either end. The ends embed it.
+// Owned by its reactor.
+//
+//	engine ──OnData──► link ──Next──► codec        events go to the streams, one after another
+//	       ◄─Commit─── link ◄─Append─ codec        heads and data at once, control frames at the end of the batch
+//
+// What a stream's methods leave to say (RST_STREAM, WINDOW_UPDATE) outside a batch leaves by a task of the same tick:
+// all that a tick produces, for any number of streams, is one write.
+//
+//	armed != 0    the connection's timer fires then, or earlier: it is moved only when something is due before it
+//	waiting       how many streams wait for their turn to send, since the queue was full
+type link struct {
+	codec   h2.Conn
+	conn    *engine.Conn
+	end     linkEnd
+	head    *message.Head // the reactor's, lent to the codec
+	pool    *streamPool
+	live    []*h2Stream // in no order
+	task    engine.Task
+	inside  *h2Stream // whose callback runs
+	cause   error     // why the connection closes, when it is the codec that knows
+	armed   int64
+	waiting int
+	todo    int  // streams with something to be told by the task
+	server  bool // which end it is
+	opened  bool // the connection stands
+	busy    bool // inside a batch
+	posted  bool // the task is on its way
+	turn    bool // inside the turn of a stream
+}
+
+// streamPool is the free streams of one reactor. Owned by it.
+type streamPool struct {
+	free *h2Stream
+	kept int
+}
+
+// streamsKept bounds the free streams of a pool.
+const streamsKept = 1024
+
+func (p *streamPool) take() *h2Stream {
+	s := p.free
+	if s == nil {
+		return &h2Stream{}
+	}
+	p.free, s.next = s.next, nil
+	p.kept--
+	return s
+}
+
+func (p *streamPool) park(s *h2Stream) {
+	early := s.early[:0]
+	if cap(early) > heldKept {
+		early = nil
+	}
+	*s = h2Stream{link: s.link, early: early} // a method that comes too late finds no receiver
+	if p.kept < streamsKept {
+		s.next, p.free = p.free, s
+		p.kept++
+	}
+}
+
+// heldKept is the capacity for early bytes that a free stream keeps.
+const heldKept = 4 << 10
+
+// start prepares l for conn.
+func (l *link) start(conn *engine.Conn, role h2.Role, o *h2.Options) {
+	l.conn = conn
+	l.task.Run = l.run
+	l.codec.Init(role, o, conn.Reactor().Now())
+}
+
+// add makes a stream of cs.
+func (l *link) add(cs *h2.Stream) *h2Stream {
+	s := l.pool.take()
+	s.link, s.codec = l, cs
+	s.at = int32(len(l.live))
+	l.live = append(l.live, s)
+	if cs != nil {
+		cs.Owner = s
+	}
+	return s
+}
+
+// remove takes s out of live.
+func (l *link) remove(s *h2Stream) {
+	last := len(l.live) - 1
+	moved := l.live[last]
+	l.live[s.at], moved.at = moved, s.at
+	l.live[last] = nil
+	l.live = l.live[:last]
+	if s.queued {
+		l.waiting--
+		s.queued = false
+	}
+	if s.todo != nothing {
+		s.todo = nothing
+		l.todo--
+	}
+	s.deadline = 0
+}
+
+// OnData decodes what came and tells the streams.
+func (l *link) OnData(c *engine.Conn, in []byte) (used int) {
+	now := c.Reactor().Now()
+	l.busy = true
+	defer l.rescue()
+	for {
+		n, ev := l.codec.Next(in[used:], l.head, now)
+		used += n
+		if ev.Kind == h2.NeedMore {
+			break
+		}
+		l.dispatch(&ev)
+		if !c.Open() {
+			used = len(in)
+			break
+		}
+	}
+	l.settle()
+	return used
+}
+
+func (l *link) dispatch(ev *h2.Event) {
+	switch ev.Kind {
+	case h2.HeadDone:
+		s, _ := ev.Stream.Owner.(*h2Stream)
+		if s == nil {
+			if s = l.end.begin(ev.Stream, ev.End); s == nil {
+				return
+			}
+		}
+		s.gotHead(l.head, ev.End)
+	case h2.Data:
+		if s, _ := ev.Stream.Owner.(*h2Stream); s != nil {
+			s.gotData(ev.Body, ev.End)
+		}
+	case h2.Trailers:
+		if s, _ := ev.Stream.Owner.(*h2Stream); s != nil {
+			s.gotTrailers(l.head)
+		}
+	case h2.Reset:
+		l.gotReset(ev)
+	case h2.Fault:
+		l.fault(ev.Err)
+	case h2.Sendable: // settle asks
+	default:
+		l.end.news(*ev)
+	}
+}
+
+func (l *link) gotReset(ev *h2.Event) {
+	if ev.Stream == nil {
+		l.end.news(*ev)
+		return
+	}
+	s, _ := ev.Stream.Owner.(*h2Stream)
+	if s == nil {
+		return
+	}
+	s.codec = nil
+	s.fail(codeOfReset(ev), &ResetError{Code: ev.Code, Err: ev.Err})
+}
+
+// fault ends the connection: GOAWAY leaves with what is queued.
+func (l *link) fault(err error) {
+	l.cause = err
+	code := Malformed
+	switch err {
+	case h2.ErrNoPong:
+		code = ConnectionLost
+	case h2.ErrStalledConn:
+		code = Timeout
+	}
+	l.failAll(code, err)
+	l.control()
+	l.conn.Close(nil)
+}
+
+// failAll resets every exchange.
+func (l *link) failAll(code Code, cause error) {
+	for len(l.live) > 0 {
+		l.live[len(l.live)-1].fail(code, cause)
+	}
+}
+
+// control queues the frames that the codec has to send by itself.
+func (l *link) control() {
+	if l.codec.Pending() {
+		l.conn.Commit(l.codec.AppendControl(l.conn.Reserve(controlRoom)))
+	}
+}
+
+// controlRoom is what control frames of a batch mostly take less than.
+const controlRoom = 512
+
+// kick makes sure that control frames leave in this tick.
+func (l *link) kick() {
+	if !l.busy && (l.todo > 0 || l.codec.Pending() && l.conn.Open()) {
+		l.post()
+	}
+}
+
+// post makes the task run in this tick.
+func (l *link) post() {
+	if !l.posted {
+		l.posted = true
+		l.conn.Reactor().Defer(&l.task)
+	}
+}
+
+// run is the task: what stream methods left to do.
+func (l *link) run(*engine.Reactor) {
+	l.posted = false
+	l.batch()
+}
+
+// batch runs what is due without bytes.
+func (l *link) batch() {
+	defer l.rescue()
+	l.busy = true
+	l.settle()
+}
+
+// settle ends a batch: streams that may send have their turns, what is pending is queued, the timer is set.
+func (l *link) settle() {
+	for i := 0; l.todo > 0 && i < len(l.live); {
+		if s := l.live[i]; s.todo != nothing {
+			s.follow()
+			i = 0 // callbacks change the list
+		} else {
+			i++
+		}
+	}
+	l.turns()
+	l.busy = false
+	if !l.conn.Open() {
+		return
+	}
+	own := l.end.due(l.conn.Reactor().Now())
+	l.control()
+	if !l.conn.Open() {
+		return
+	}
+	if l.codec.Done() && len(l.live) == 0 {
+		l.conn.Close(nil)
+		return
+	}
+	l.arm(own)
+	l.arm(l.codec.Deadline())
+}
+
+// turns lets streams that were blocked send, in the order of the codec, until the queue is full again.
+func (l *link) turns() {
+	if !l.opened || !l.conn.Open() {
+		return
+	}
+	l.turn = true
+	for !l.conn.Congested() && l.conn.Room() > frameRoom { // no room: it takes nothing any more, as a read will tell
+		cs := l.codec.NextSendable()
+		if cs == nil {
+			break
+		}
+		if s, _ := cs.Owner.(*h2Stream); s != nil {
+			s.unblock()
+		}
+		if !l.conn.Open() {
+			break
+		}
+	}
+	l.turn = false
+}
+
+// OnSendable gives the streams their turns.
+func (l *link) OnSendable(*engine.Conn) { l.batch() }
+
+// arm makes the connection's timer fire at at, or before; 0 is never.
+func (l *link) arm(at int64) {
+	if at == 0 || l.armed != 0 && l.armed <= at || !l.opened {
+		return
+	}
+	l.armed = at
+	l.conn.SetTimeout(time.Duration(max(at-l.conn.Reactor().Now(), 1)))
+}
+
+// OnTimeout acts on what is due and arms the timer for what is next.
+func (l *link) OnTimeout(c *engine.Conn) {
+	now := c.Reactor().Now()
+	l.armed = 0
+	l.busy = true
+	defer l.rescue()
+	for {
+		ev := l.codec.Expire(now)
+		if ev.Kind == h2.NeedMore {
+			break
+		}
+		l.dispatch(&ev)
+		if !c.Open() {
+			l.busy = false
+			return
+		}
+	}
+	var next int64
+	for i := 0; i < len(l.live); {
+		s := l.live[i]
+		switch {
+		case s.deadline == 0:
+			i++
+		case s.deadline <= now:
+			s.deadline = 0
+			l.end.expired(s)
+			i, next = 0, 0 // callbacks change the list
+		default:
+			if next == 0 || s.deadline < next {
+				next = s.deadline
+			}
+			i++
+		}
+		if !c.Open() {
+			l.busy = false
+			return
+		}
+	}
+	l.arm(next)
+	l.settle()
+}
+
+// rescue ends the exchange whose callback panicked; to be deferred. The other exchanges of the connection go on: what
+// was cut off of the batch is done over.
+func (l *link) rescue() {
+	s := l.inside
+	if s == nil {
+		return
+	}
+	p := recover()
+	l.inside = nil
+	r := l.conn.Reactor()
+	r.Panicked(p)
+	s.calling, l.busy, l.turn = false, false, false
+	if s.receiver != nil {
+		s.fail(ConnectionLost, engine.ErrPanic)
+	} else {
+		l.pool.park(s)
+	}
+	l.conn.PauseRead()
+	l.conn.ResumeRead() // offers what the batch has not come to
+	l.post()
+	l.arm(r.Now() + 1)
+}

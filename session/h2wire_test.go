@@ -1,0 +1,354 @@
+package session_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
+)
+
+// mirror is a service whose answers are their requests.
+type mirror struct{}
+
+type mirrored struct {
+	body
+	early bool
+}
+
+func (mirror) Accept(*engine.Reactor, session.Stream) session.Receiver { return &mirrored{} }
+func (mirror) Refused(*engine.Reactor, poller.Addr, int, error)        {}
+func (*mirrored) OnReset(session.Stream, session.Code, error)          {}
+func (m *mirrored) OnTrailers(s session.Stream, _ *message.Head)       { m.OnData(s, nil, true) }
+func (m *mirrored) OnSendable(s session.Stream)                        { m.send(s); m.settle(s, s) }
+
+func (m *mirrored) OnHead(s session.Stream, h *message.Head, end bool) {
+	answer := message.Head{Status: 200, Length: h.Length}
+	if h.Upgrade {
+		_ = s.SendHead(&message.Head{Status: 101, Tunnel: true}, false)
+		return
+	}
+	if string(h.Path()) == "/early" {
+		m.early = true
+		answer.Length = 0
+		_ = s.SendHead(&answer, true)
+		return
+	}
+	answer.Add("X-Path", string(h.Path()))
+	_ = s.SendHead(&answer, end)
+}
+
+func (m *mirrored) OnData(s session.Stream, p []byte, end bool) {
+	m.held, m.owed, m.ended = append(m.held, p...), m.owed+len(p), end
+	m.OnSendable(s)
+}
+
+// serveH2C starts a server that mirrors, and returns its address and a client of net/http that speaks HTTP/2 alone.
+func serveH2C(t *testing.T, o session.ServerOptions) (*engine.Engine, string, *http.Client) {
+	t.Helper()
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.H2C = true
+	srv := session.NewServer(e, mirror{}, o)
+	l, err := e.Listen(engine.ListenOptions{
+		Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")},
+	}, srv.Accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	t.Cleanup(e.Stop)
+	tr := &http.Transport{Protocols: new(http.Protocols)}
+	tr.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(tr.CloseIdleConnections)
+	return e, l.Addr().IP.String(), &http.Client{Transport: tr, Timeout: 10 * time.Second}
+}
+
+// A client of others gets back what it sends, by many exchanges at a time on one connection.
+func TestServer_h2cWithNetHTTP(t *testing.T) {
+	_, addr, client := serveH2C(t, session.ServerOptions{})
+	var wg sync.WaitGroup
+	for i := range 40 {
+		wg.Go(func() {
+			want := strings.Repeat("x", i*i*300)
+			r, err := client.Post("http://"+addr+fmt.Sprint("/", i), "text/plain", strings.NewReader(want))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer r.Body.Close()
+			got, err := io.ReadAll(r.Body)
+			if err != nil || string(got) != want || r.ProtoMajor != 2 || r.Header.Get("X-Path") != fmt.Sprint("/", i) {
+				t.Errorf("%d: %v %d of %d bytes, %s", i, err, len(got), len(want), r.Proto)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// An answer that ends before its request takes nothing from the other exchanges of the connection.
+func TestServer_h2cEarlyAnswer(t *testing.T) {
+	_, addr, client := serveH2C(t, session.ServerOptions{})
+	for range 3 {
+		body, w := io.Pipe()
+		r, err := client.Post("http://"+addr+"/early", "text/plain", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(r.Body); err != nil || r.StatusCode != 200 {
+			t.Fatal(err, r.StatusCode)
+		}
+		r.Body.Close()
+		w.Close()
+	}
+}
+
+// curl 7.88 takes RST_STREAM behind an answer for a failure, whatever its code. A body that is soon there is taken.
+func TestServer_h2cEarlyAnswerToCurl(t *testing.T) {
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Skip("no curl")
+	}
+	_, addr, _ := serveH2C(t, session.ServerOptions{})
+	for i := range 60 {
+		args := []string{"-sS", "--http2-prior-knowledge", "--max-time", "10", "-o", os.DevNull, "-w", "%{http_code}"}
+		cmd := exec.CommandContext(t.Context(), curl, append(args, "--data-binary", "@-", "http://"+addr+"/early")...)
+		cmd.Stdin = strings.NewReader(strings.Repeat("x", 1+i*1000))
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != "200" {
+			t.Fatalf("%d: %v %s", i, err, out)
+		}
+	}
+}
+
+// A draining server says so; what is in progress is answered.
+func TestServer_h2cDrainsAnIdleConnectionAtOnce(t *testing.T) {
+	e, addr, client := serveH2C(t, session.ServerOptions{})
+	r, err := client.Get("http://" + addr + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	start := time.Now()
+	if !e.Drain(20*time.Second) || time.Since(start) > 10*time.Second {
+		t.Fatal("an idle connection outlived the drain", time.Since(start))
+	}
+}
+
+// A drain says GOAWAY at once, leaves a tunnel open, and ends it when its time is nearly up.
+func TestServer_h2cDrainEndsTunnelsLast(t *testing.T) {
+	e, addr, _ := serveH2C(t, session.ServerOptions{})
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	hello := frame(frame([]byte(preface), frameSettings, 0, 0, ""), frameSettings, flagAck, 0, "")
+	if _, err := c.Write(append(hello, ask(1, false, blockConnect)...)); err != nil {
+		t.Fatal(err)
+	}
+	got := bufio.NewReader(c)
+	next := func(kind byte) {
+		t.Helper()
+		for {
+			h := make([]byte, 9)
+			if _, err := io.ReadFull(got, h); err != nil {
+				t.Fatal(kind, err)
+			}
+			if _, err := got.Discard(int(h[1])<<8 | int(h[2])); err != nil {
+				t.Fatal(err)
+			}
+			if h[3] == kind {
+				return
+			}
+		}
+	}
+	next(frameHeaders)
+	done := make(chan bool, 1)
+	start := time.Now()
+	go func() { done <- e.Drain(2 * time.Second) }()
+	next(frameGoAway)
+	if d := time.Since(start); d > time.Second {
+		t.Error("GOAWAY took", d)
+	}
+	if _, err := c.Write(frame(nil, frameData, 0, 1, "still there")); err != nil {
+		t.Fatal(err)
+	}
+	next(frameData)
+	next(frameReset)
+	if _, err := io.Copy(io.Discard, got); err != nil {
+		t.Error(err)
+	}
+	c.Close()
+	if !<-done {
+		t.Error("the tunnel outlived the drain")
+	}
+}
+
+// HTTP/1 on the same port costs a comparison, and works.
+func TestServer_h2cLeavesHTTP1Alone(t *testing.T) {
+	_, addr, _ := serveH2C(t, session.ServerOptions{})
+	tr := &http.Transport{}
+	defer tr.CloseIdleConnections()
+	client := &http.Client{Transport: tr, Timeout: 10 * time.Second}
+	r, err := client.Post("http://"+addr+"/", "text/plain", strings.NewReader("P"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if got, err := io.ReadAll(r.Body); err != nil || string(got) != "P" || r.ProtoMajor != 1 {
+		t.Fatalf("%v %q %s", err, got, r.Proto)
+	}
+	// A method that begins as the preface does.
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, part := range []string{"P", "R", "I /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"} {
+		if _, err := io.WriteString(c, part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := io.ReadAll(c); err != nil || !bytes.HasPrefix(got, []byte("HTTP/1.1 200 ")) {
+		t.Fatalf("%v %q", err, got)
+	}
+}
+
+// caller is one exchange for a goroutine to wait for.
+type caller struct {
+	body
+	status int
+	got    []byte
+	head   string
+	done   chan error
+	ended  bool
+}
+
+func (c *caller) OnHead(_ session.Stream, h *message.Head, end bool) {
+	if h.Status >= 200 {
+		c.status, c.head = int(h.Status), h.Get("X-Path")
+	}
+	c.end(end)
+}
+func (c *caller) OnData(s session.Stream, p []byte, end bool) {
+	c.got = append(c.got, p...)
+	s.Release(len(p))
+	c.end(end)
+}
+func (c *caller) OnTrailers(session.Stream, *message.Head) { c.end(true) }
+func (c *caller) OnSendable(s session.Stream)              { c.send(s) }
+func (c *caller) OnReset(_ session.Stream, code session.Code, cause error) {
+	if !c.ended {
+		c.ended = true
+		c.done <- fmt.Errorf("%v: %w", code, cause)
+	}
+}
+func (c *caller) end(end bool) {
+	if end && !c.ended {
+		c.ended = true
+		c.done <- nil
+	}
+}
+
+// muxOwner counts what a Mux says.
+type muxOwner struct {
+	mux      session.Mux
+	head     message.Head
+	opts     session.MuxOptions
+	draining int
+	gone     chan error
+}
+
+func (o *muxOwner) OnRoom(*session.Mux)                { _ = o.mux.Room() }
+func (o *muxOwner) OnDraining(*session.Mux)            { o.draining++ }
+func (o *muxOwner) OnGone(_ *session.Mux, cause error) { o.gone <- cause }
+
+// call sends a request on the Mux, from any goroutine.
+func (o *muxOwner) call(r *engine.Reactor, path, text string) *caller {
+	c := &caller{done: make(chan error, 1)}
+	r.Post(&engine.Task{Run: func(*engine.Reactor) {
+		h := message.Head{Length: int64(len(text)), Proto: message.HTTP11}
+		h.SetMethod("POST")
+		h.SetTarget(path)
+		h.SetAuthority("h")
+		s := o.mux.Open(c)
+		c.held, c.body.ended = []byte(text), true
+		if err := s.SendHead(&h, text == ""); err != nil {
+			c.done <- err
+			return
+		}
+		if text != "" {
+			c.send(s)
+		}
+	}})
+	return c
+}
+
+// An origin of others answers many exchanges of one connection, opened before it stands.
+func TestMux_withNetHTTP(t *testing.T) {
+	origin := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Path", r.URL.Path)
+		_, _ = io.Copy(w, r.Body)
+	}))
+	origin.Config.Protocols = new(http.Protocols)
+	origin.Config.Protocols.SetUnencryptedHTTP2(true)
+	origin.Start()
+	defer origin.Close()
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	defer e.Stop()
+	r := e.Reactors()[0]
+	o := &muxOwner{gone: make(chan error, 1)}
+	r.Post(&engine.Task{Run: func(r *engine.Reactor) {
+		o.mux.Init(o, &o.head, &o.opts)
+		to := poller.Addr{IP: netip.MustParseAddrPort(origin.Listener.Addr().String())}
+		if err := o.mux.Dial(r, to, nil); err != nil {
+			t.Error(err)
+		}
+	}})
+	var calls []*caller
+	var texts []string
+	for i := range 30 {
+		text := strings.Repeat("y", i*i*500)
+		texts = append(texts, text)
+		calls = append(calls, o.call(r, fmt.Sprint("/", i), text))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for i, c := range calls {
+		select {
+		case err := <-c.done:
+			if err != nil || c.status != 200 || string(c.got) != texts[i] || c.head != fmt.Sprint("/", i) {
+				t.Errorf("%d: %v, status %d, %d of %d bytes", i, err, c.status, len(c.got), len(texts[i]))
+			}
+		case <-ctx.Done():
+			t.Fatalf("%d: %v", i, ctx.Err())
+		}
+	}
+	r.Post(&engine.Task{Run: func(*engine.Reactor) { o.mux.Shutdown() }})
+	select {
+	case <-o.gone:
+	case <-ctx.Done():
+		t.Fatal("a connection without exchanges outlived Shutdown")
+	}
+}

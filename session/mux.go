@@ -1,0 +1,221 @@
+package session
+
+import (
+	"errors"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// MuxOptions bound what an origin may do on a connection that many exchanges share. The zero value is good. Immutable
+// once used.
+type MuxOptions struct {
+	FirstByte    time.Duration // from the end of a request to the head of its answer; 0: 60 s
+	BetweenBytes time.Duration // between two pieces of an answer, or for the origin to open a full window; 0: 60 s
+	TunnelIdle   time.Duration // without a byte of a tunnel, in either direction; 0: 1 h
+	StreamsMax   int           // exchanges at one time, beside what the origin allows; 0: 100
+	StreamWindow int           // bytes of one answer that may wait; 0: 64 KiB - 1, growing to 512 KiB
+	Budget       int           // bytes of all answers that may wait; 0: 2 MiB
+	HeaderTable  int           // bytes of the table for the compression of heads; 0: 4096; below 0: none
+	// PingAfter is how long the origin may have been silent before it is asked, together with the next request, whether
+	// it lives: a connection that broke unseen is found out in 10 s, not by FirstByte. 0: 30 s; below 0: never.
+	PingAfter time.Duration
+}
+
+// streamsMaxDefault is the default of MuxOptions.StreamsMax: what RFC 9113 §6.5.2 wants origins to allow at least.
+const streamsMaxDefault = 100
+
+// pingAfterDefault is the default of MuxOptions.PingAfter. Servers of gRPC take it amiss to be asked more often than
+// they say something themselves.
+const pingAfterDefault = 30 * time.Second
+
+func (o *MuxOptions) codec(a *h2.Arena) h2.Options {
+	streams := o.StreamsMax
+	if streams == 0 {
+		streams = streamsMaxDefault
+	}
+	return h2.Options{
+		Arena: a, MaxStreams: streams, HeaderTable: o.HeaderTable, StreamWindow: o.StreamWindow,
+		StreamWindowMax: o.StreamWindow, Budget: o.Budget, StallTimeout: orDefault(o.BetweenBytes),
+	}
+}
+
+func (o *MuxOptions) pingAfter() time.Duration {
+	if o.PingAfter == 0 {
+		return pingAfterDefault
+	}
+	return o.PingAfter
+}
+
+// MuxOwner is told what becomes of a Mux. Its methods run on the Mux's reactor.
+type MuxOwner interface {
+	// OnRoom says that an exchange is over, or that the origin allows more of them: Room and Streams may have changed.
+	OnRoom(m *Mux)
+	// OnDraining says that no exchange can be opened any more, by the origin's wish; those in progress go on. At most
+	// once.
+	OnDraining(m *Mux)
+	// OnGone says that the connection is closed. Exactly once, last; after the OnReset of the exchanges it cut.
+	OnGone(m *Mux, cause error)
+}
+
+// Mux is one HTTP/2 connection to an origin, which any number of exchanges share.
+// Owned by its reactor.
+//
+//	idle != 0 <=> no exchange is in progress
+type Mux struct {
+	link
+	owner    MuxOwner
+	opts     *MuxOptions
+	streams  streamPool
+	arena    h2.Arena
+	settings h2.Options
+	idle     int64 // time of the reactor since when
+	idleFor  time.Duration
+	uses     uint32
+	heard    bool  // SETTINGS came
+	stood    int64 // see StoodAt
+	leaving  bool  // no new exchanges
+	gone     bool
+}
+
+// ErrNotH2 is why a connection is closed whose TLS handshake did not agree upon HTTP/2.
+var ErrNotH2 = errors.New("the origin did not agree upon HTTP/2")
+
+// Init prepares m, which is a part of its owner. head is lent to it for the length of a callback: one for each reactor
+// will do.
+func (m *Mux) Init(owner MuxOwner, head *message.Head, o *MuxOptions) {
+	*m = Mux{owner: owner, opts: o}
+	m.head = head
+	m.settings = o.codec(&m.arena)
+	m.end, m.pool = m, &m.streams
+}
+
+// Dial connects without TLS: HTTP/2 with prior knowledge. Requests may be opened at once, they leave when the
+// connection stands.
+func (m *Mux) Dial(r *engine.Reactor, to poller.Addr, o *engine.DialOptions) error {
+	return m.dialled(r.Dial(to, m, o))
+}
+
+// DialTLS is Dial for a connection that is secured. ALPN in co must offer h2 alone.
+func (m *Mux) DialTLS(
+	r *engine.Reactor, to poller.Addr, o *engine.DialOptions, hs *tlsconn.Handshaker, co *tlsconn.ClientOptions,
+) error {
+	m.settings.Scheme = "https"
+	return m.dialled(hs.Dial(r, to, m, o, co))
+}
+
+func (m *Mux) dialled(c *engine.Conn, err error) error {
+	if err == nil {
+		m.begun(c)
+	}
+	return err
+}
+
+// begun queues the preface: whatever else is written comes behind it.
+func (m *Mux) begun(c *engine.Conn) {
+	m.idle = max(c.Reactor().Now(), 1)
+	m.start(c, h2.Client, &m.settings)
+	m.control()
+}
+
+// Attach makes the connection of p that of m, which was not dialled.
+func (m *Mux) Attach(p *Probe) {
+	m.settings.Scheme = "https"
+	c := p.take(m)
+	m.begun(c)
+	m.OnOpen(c)
+}
+
+// Open begins an exchange: its answer goes to r. It may be called before the connection stands. Without Room the
+// exchange is reset as Refused.
+func (m *Mux) Open(r Receiver) Stream {
+	m.uses++
+	now := m.conn.Reactor().Now()
+	if d := m.opts.pingAfter(); d >= 0 && m.opened && now-m.codec.Heard() >= int64(d) {
+		m.codec.Ping(now)
+		m.arm(m.codec.Deadline())
+	}
+	cs, err := m.codec.Open(now)
+	s := m.add(cs)
+	s.receiver = r
+	m.idle = 0
+	switch {
+	case err == nil && m.gone:
+		s.doom(ConnectionLost, engine.ErrClosed)
+	case err != nil:
+		s.doom(Refused, err)
+	}
+	return s
+}
+
+// queuedMax is how many bytes may wait for an origin that reads nothing before no exchange is opened any more. Data
+// stops long before; these are heads.
+const queuedMax = 256 << 10
+
+// Room returns how many more exchanges can be opened now.
+func (m *Mux) Room() int {
+	if m.leaving || m.gone || m.conn == nil || !m.conn.Open() || m.conn.Queued() > queuedMax {
+		return 0
+	}
+	return m.codec.Room()
+}
+
+// Streams returns how many exchanges are in progress.
+func (m *Mux) Streams() int { return len(m.live) }
+
+// Usable reports whether an exchange may be opened: the connection stands or is being made, has room and is not
+// draining.
+func (m *Mux) Usable() bool { return m.Room() > 0 }
+
+// Upgrades reports whether the origin is known to take upgrades: the extended CONNECT of RFC 8441.
+func (m *Mux) Upgrades() bool { return m.codec.ExtendedConnect() }
+
+// Uses returns how many exchanges were opened on m.
+func (m *Mux) Uses() int { return int(m.uses) }
+
+// Stood reports whether the connection was ever established.
+func (m *Mux) Stood() bool { return m.opened }
+
+// StoodAt returns the reactor time at which the connection was established, its handshake included; 0 while it is not.
+func (m *Mux) StoodAt() int64 { return m.stood }
+
+// H2Stats returns the counters of the codec. On m's reactor only.
+func (m *Mux) H2Stats() h2.Stats { return m.arena.Stats }
+
+// SetIdleTimeout bounds how long m may be without an exchange; 0: for ever. It counts from the end of the last
+// exchange.
+func (m *Mux) SetIdleTimeout(d time.Duration) {
+	m.idleFor = d
+	m.arm(m.idleUntil())
+}
+
+func (m *Mux) idleUntil() int64 {
+	if m.idle == 0 || m.idleFor <= 0 {
+		return 0
+	}
+	return m.idle + int64(m.idleFor)
+}
+
+// Shutdown lets the exchanges that are in progress end, and then closes the connection.
+func (m *Mux) Shutdown() {
+	if m.leaving = true; m.conn != nil && m.conn.Open() {
+		m.codec.Shutdown(m.conn.Reactor().Now())
+		m.post()
+	}
+}
+
+// Close closes the connection, whatever is in progress.
+func (m *Mux) Close() { m.conn.Close(engine.ErrClosed) }
+
+// Peer is the address of the origin.
+func (m *Mux) Peer() poller.Addr { return m.conn.Peer() }
+
+// Local is the address of our end.
+func (m *Mux) Local() poller.Addr { return m.conn.Local() }
+
+// Digest is what is known of a secured connection.
+func (m *Mux) Digest() *tlsconn.Digest { return tlsconn.DigestOf(m.conn) }

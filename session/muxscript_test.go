@@ -1,0 +1,298 @@
+package session_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session"
+)
+
+// open opens an exchange that the test plays and sends the head of its request.
+func (s *script) open(o *muxOwner, h message.Head, end bool) *part {
+	s.t.Helper()
+	p := &part{}
+	s.do(func() {
+		p.Stream = o.mux.Open(p)
+		if err := p.SendHead(&h, end); err != nil {
+			s.t.Fatal(err)
+		}
+	})
+	return p
+}
+
+func TestMux_sendsAHeadThatEndsAsOneFrame(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	s.open(o, request("GET", "/"), true)
+	s.want("head 1: " + getLine + " end")
+	h := request("POST", "/")
+	h.Length = 2
+	p := s.open(o, h, false)
+	s.want("head 3: :method=POST :scheme=http :authority=h :path=/ content-length=2")
+	s.do(func() { _, _ = p.SendData([]byte("ab"), true) })
+	s.want("data 3: 2 end")
+	if o.mux.Streams() != 2 || o.mux.Uses() != 2 || !o.mux.Stood() {
+		t.Fatal(o.mux.Streams(), o.mux.Uses())
+	}
+}
+
+func TestMux_deliversInterimHeadsDataAndTrailers(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	p := s.open(o, request("GET", "/"), true)
+	s.recv(ask(1, false, "\x08\x03103"))
+	s.recv(ask(1, false, blockOK))
+	s.recv(frame(nil, frameData, 0, 1, "abc"))
+	s.recv(ask(1, true, "\x00\x03x-t\x01v"))
+	p.want(t, "head 103", "head 200", "data 3", "trailers v")
+	if o.mux.Streams() != 0 {
+		t.Fatal("the exchange is not over")
+	}
+}
+
+func TestMux_headAnd304WithALength(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	p, q := s.open(o, request("HEAD", "/"), true), s.open(o, request("GET", "/"), true)
+	s.recv(append(ask(1, true, blockOK+"\x0f\x0d\x015"), ask(3, true, "\x8b\x0f\x0d\x015")...))
+	p.want(t, "head 200 end")
+	q.want(t, "head 304 end")
+}
+
+// RFC 9113 §6.8: what is above the last stream of GOAWAY was not processed; what is below goes on.
+func TestMux_goAway(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	p, q := s.open(o, request("GET", "/"), true), s.open(o, request("GET", "/"), true)
+	s.recv(frame(nil, frameGoAway, 0, 0, "\x00\x00\x00\x01\x00\x00\x00\x00"))
+	p.want(t)
+	q.want(t, "reset refused")
+	if o.draining != 1 || o.mux.Usable() {
+		t.Fatal(o.draining)
+	}
+	s.recv(ask(1, true, blockOK))
+	p.want(t, "head 200 end")
+	s.pass(time.Second)
+	select {
+	case <-o.gone:
+	default:
+		t.Fatal("still there")
+	}
+}
+
+func TestMux_resetCodes(t *testing.T) {
+	for wire, want := range map[byte]string{
+		7: "reset refused", 8: "reset cancelled", 0: "reset cancelled", 2: "reset aborted", 11: "reset aborted",
+	} {
+		s, o := newScript(t, engine.Options{}), &muxOwner{}
+		s.dial(o, "")
+		p := s.open(o, request("GET", "/"), true)
+		s.recv(frame(nil, frameReset, 0, 1, string([]byte{0, 0, 0, wire})))
+		p.want(t, want)
+		if o.mux.Streams() != 0 || !o.mux.Usable() {
+			t.Error("one stream took the connection along")
+		}
+	}
+}
+
+// An exchange that is given up is free at once, also while the origin reads nothing.
+func TestMux_resetFreesTheStreamAtOnce(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	room := o.mux.Room()
+	p := s.open(o, request("GET", "/"), true)
+	s.frames()
+	s.do(func() { p.Reset(session.Cancelled) })
+	s.want("reset 1: CANCEL")
+	if o.mux.Room() != room || o.mux.Streams() != 0 {
+		t.Fatal(o.mux.Room())
+	}
+	s.recv(append(ask(1, false, blockOK), frame(nil, frameData, flagEnd, 1, "late")...))
+	p.want(t)
+
+	s.l.SendMax = 1
+	h := request("POST", "/")
+	h.Length = message.LengthUnknown
+	q := s.open(o, h, false)
+	s.do(func() {
+		if n, _ := q.SendData(make([]byte, 1<<20), false); n == 1<<20 || !q.Congested() {
+			t.Fatal(n)
+		}
+	})
+	s.do(func() { q.Reset(session.Cancelled) })
+	if o.mux.Room() != room || o.mux.Streams() != 0 {
+		t.Fatal(o.mux.Room())
+	}
+}
+
+func TestMux_deadlinesAreOfOneStream(t *testing.T) {
+	s := newScript(t, engine.Options{})
+	o := &muxOwner{opts: session.MuxOptions{FirstByte: 5 * time.Second, BetweenBytes: 3 * time.Second}}
+	s.dial(o, "")
+	p := s.open(o, request("GET", "/"), true)
+	s.frames()
+	s.pass(2 * time.Second)
+	q := s.open(o, request("GET", "/"), true)
+	s.recv(ask(3, false, blockOK))
+	s.frames()
+	s.pass(2 * time.Second)
+	s.recv(frame(nil, frameData, 0, 3, "x"))
+	p.want(t)
+	s.pass(1500 * time.Millisecond)
+	p.want(t, "reset timed out")
+	s.want("reset 1: CANCEL")
+	q.want(t, "head 200", "data 1")
+	if !o.mux.Usable() {
+		t.Fatal("the connection went along")
+	}
+	s.pass(3 * time.Second)
+	q.want(t, "reset timed out")
+	s.want("reset 3: CANCEL")
+	if o.mux.Usable() {
+		t.Fatal("a connection of which nothing came is used further")
+	}
+}
+
+// A stream of which nothing is released takes its window, and no more; the others do not notice.
+func TestMux_aStalledStreamStallsNoOther(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	p, q := s.open(o, request("GET", "/"), true), s.open(o, request("GET", "/"), true)
+	p.keep = true
+	s.recv(append(ask(1, false, blockOK), ask(3, false, blockOK)...))
+	piece := string(make([]byte, 16000))
+	for range 4 {
+		s.recv(frame(nil, frameData, 0, 1, piece))
+	}
+	for range 200 {
+		s.recv(frame(nil, frameData, 0, 3, piece))
+	}
+	s.recv(frame(nil, frameData, flagEnd, 3, ""))
+	if n := len(q.heard); n != 202 || q.heard[n-1] != "data 0 end" || len(p.heard) != 5 {
+		t.Fatal(n, len(p.heard))
+	}
+}
+
+func TestMux_connectionLost(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	p, q := s.open(o, request("GET", "/"), true), s.open(o, request("GET", "/"), true)
+	s.recv(ask(3, false, blockOK))
+	s.l.Finish(s.fd)
+	s.r.Tick()
+	p.want(t, "reset connection lost")
+	q.want(t, "head 200", "reset truncated")
+	if err := <-o.gone; !errors.Is(err, engine.ErrClosed) {
+		t.Fatal(err)
+	}
+	if o.mux.Usable() {
+		t.Fatal("a closed connection can be used")
+	}
+	late := s.open(o, request("GET", "/"), true)
+	late.want(t, "reset connection lost")
+}
+
+// RFC 8441 §3: extended CONNECT only once the origin's SETTINGS allow it.
+func TestMux_tunnelWaitsForSettings(t *testing.T) {
+	for _, allowed := range []bool{true, false} {
+		s, o := newScript(t, engine.Options{}), &muxOwner{}
+		s.dial(o, "-")
+		h := request("GET", "/ws")
+		h.Upgrade = true
+		h.Base = append(h.Base, "websocket"...)
+		h.Protocol = message.Span{At: uint32(len(h.Base) - 9), Len: 9}
+		p := s.open(o, h, true)
+		s.want()
+		settings := ""
+		if allowed {
+			settings = setting(8, 1)
+		}
+		s.recv(frame(frame(nil, frameSettings, 0, 0, settings), frameSettings, flagAck, 0, ""))
+		if !allowed {
+			p.want(t, "reset refused")
+			continue
+		}
+		s.want("head 1: :method=CONNECT :scheme=http :authority=h :path=/ws :protocol=websocket")
+		s.recv(append(ask(1, false, blockOK), frame(nil, frameData, 0, 1, "hi")...))
+		p.want(t, "head 101 tunnel", "data 2")
+		s.do(func() { _, _ = p.SendData([]byte("ho"), true) })
+		s.want("data 1: 2 end")
+		s.recv(frame(nil, frameData, flagEnd, 1, ""))
+		p.want(t, "data 0 end")
+		if o.mux.Streams() != 0 {
+			t.Fatal("the tunnel is not over")
+		}
+	}
+}
+
+func TestMux_earlyAnswer(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	h := request("POST", "/")
+	h.Length = message.LengthUnknown
+	p := s.open(o, h, false)
+	s.recv(append(ask(1, true, "\x08\x03403"), frame(nil, frameReset, 0, 1, "\x00\x00\x00\x00")...))
+	p.want(t, "head 403 end", "reset cancelled")
+	if o.mux.Streams() != 0 {
+		t.Fatal("the exchange is not over")
+	}
+}
+
+func TestMux_idleConnectionEnds(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	s.do(func() { o.mux.SetIdleTimeout(5 * time.Second) })
+	p := s.open(o, request("GET", "/"), true)
+	s.pass(8 * time.Second)
+	s.recv(ask(1, true, blockOK))
+	p.want(t, "head 200 end")
+	s.frames()
+	s.pass(4 * time.Second)
+	s.want()
+	s.pass(3 * time.Second)
+	s.want("goaway 0: NO_ERROR")
+	if s.l.Sock(s.fd).Open && !s.l.Sock(s.fd).FIN {
+		t.Fatal("still open")
+	}
+}
+
+// A connection that was silent for long is asked whether it lives, with the request: one that broke unseen is found out
+// soon, and the request can go elsewhere.
+func TestMux_doubtfulConnectionIsAsked(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	s.open(o, request("GET", "/"), true)
+	s.recv(ask(1, true, blockOK))
+	s.frames()
+	s.pass(40 * time.Second)
+	p := s.open(o, request("GET", "/"), true)
+	s.want("ping", "head 3: "+getLine+" end")
+	s.pass(11 * time.Second)
+	p.want(t, "reset connection lost")
+}
+
+// Heads that an origin does not read do not pile up.
+func TestMux_noRoomWhereTheOriginReadsNothing(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	s.l.SendMax = 1
+	h := request("GET", "/")
+	h.Add("x", strings.Repeat("~", 15<<10))
+	n := 0
+	for ; o.mux.Usable() && n < 100; n++ {
+		s.open(o, h, true)
+	}
+	if n < 16 || n > 24 {
+		t.Fatal(n, "requests wait")
+	}
+	s.l.SendMax = 0
+	s.l.Drained(s.fd)
+	s.r.Tick()
+	if !o.mux.Usable() || o.mux.Streams() != n {
+		t.Fatal(o.mux.Room(), o.mux.Streams())
+	}
+}

@@ -1,0 +1,47 @@
+package session
+
+import (
+	"github.com/edge-proxy/edge/engine"
+)
+
+// preface is what a client that knows that we speak HTTP/2 begins with (RFC 9113 §3.4).
+const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+// sniffer is a serverConn before its first bytes: they say whether it is one. No object of its own, so that HTTP/1
+// pays for a comparison only.
+type sniffer serverConn
+
+// OnOpen starts the deadline of the first head, or of the preface.
+func (s *sniffer) OnOpen(c *engine.Conn) { (*serverConn)(s).OnOpen(c) }
+
+// OnData hands the connection to who speaks its version; a preface may come byte by byte.
+func (s *sniffer) OnData(c *engine.Conn, in []byte) (used int) {
+	n := min(len(in), len(preface))
+	switch {
+	case string(in[:n]) != preface[:n]:
+		h := (*serverConn)(s)
+		c.SetHandler(h)
+		return h.OnData(c, in)
+	case n < len(preface):
+		return 0
+	}
+	h := s.server.newH2(c)
+	c.SetHandler(h)
+	h.OnOpen(c)
+	return h.OnData(c, in)
+}
+
+// OnSendable does nothing: nothing was sent.
+func (s *sniffer) OnSendable(*engine.Conn) {}
+
+// OnTimeout ends a connection that says nothing, or not enough.
+func (s *sniffer) OnTimeout(c *engine.Conn) { c.Close(nil) }
+
+// OnEOF ends a connection that said nothing, or not enough.
+func (s *sniffer) OnEOF(c *engine.Conn) { c.Close(nil) }
+
+// OnClose does nothing: nothing had begun.
+func (s *sniffer) OnClose(*engine.Conn, error) {}
+
+// Idle reports that nothing has begun.
+func (s *sniffer) Idle() bool { return true }

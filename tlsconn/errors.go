@@ -1,0 +1,26 @@
+package tlsconn
+
+import "errors"
+
+// The reasons of a HandshakeError, beside those of crypto/tls and of the engine.
+var (
+	ErrTimeout   = errors.New("took too long")
+	ErrCrowded   = errors.New("gave way to newer ones")
+	ErrLeft      = errors.New("the peer closed the connection")
+	ErrNotTLS    = errors.New("the peer does not speak TLS")
+	ErrHelloSize = errors.New("the ClientHello is too large")
+	ErrPanic     = errors.New("a callback of the configuration panicked")
+)
+
+// HandshakeError is why a handshake failed: the cause that OnClose is given. Reason is one of this package's errors, of
+// crypto/tls (which tells alerts, certificates that do not verify, versions that do not match) or of the engine.
+type HandshakeError struct {
+	Reason     error
+	ServerName string // that a client asked for, where the handshake came far enough
+}
+
+// Error describes the failure.
+func (e *HandshakeError) Error() string { return "TLS handshake: " + e.Reason.Error() }
+
+// Unwrap returns the reason.
+func (e *HandshakeError) Unwrap() error { return e.Reason }

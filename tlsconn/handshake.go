@@ -1,0 +1,370 @@
+package tlsconn
+
+import (
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"sync"
+
+	"github.com/edge-proxy/edge/engine"
+)
+
+// heldMax is how many bytes of the wire wait for the goroutine of a handshake before reading pauses.
+const heldMax = 64 << 10
+
+// handshake is a connection whose handshake is going on. The reactor moves bytes; a goroutine computes, and waits for
+// whole records. It begins when there is something to compute and ends with the handshake.
+//
+//	reactor    OnOpen ─ OnData … ClientHello whole ─┬─ OnData ─► in ─┐  ┌─► Task: wire, and at the end Secure
+//	goroutine                                       └─ computes ─────┴──┴─ waits, without a slot ─ computes ─ done
+//
+// Owned by its Conn's reactor, but for what mu guards.
+type handshake struct {
+	owner    *Handshaker
+	local    *local
+	conn     *engine.Conn
+	server   *ServerOptions // nil for a client
+	accept   func(c *engine.Conn) engine.Handler
+	next     engine.Handler // of a client whose handshake failed
+	config   *tls.Config
+	layer    *layer
+	failure  error // why it failed, where that is not OnClose's cause
+	task     engine.Task
+	newer    *handshake // in the list of its reactor
+	older    *handshake
+	accepted int64
+	listed   bool
+	entered  bool // the connection stood
+	started  bool
+	secured  bool
+	stopped  bool // reading is paused
+
+	mu      sync.Mutex
+	more    sync.Cond // waiting was cleared: in has a whole record, or none will come
+	in      []byte    // guarded by mu, as all below
+	left    int       // bytes of the record that is being read
+	out     []byte
+	err     error
+	name    string // that the client asked for, with err
+	eof     bool   // the peer sent FIN
+	gone    bool   // the connection is closed
+	waiting bool   // the goroutine does, and holds no slot
+	posted  bool
+	done    bool
+}
+
+// OnOpen starts the deadline and, for a client, the handshake. It comes a second time, behind Secure: then the
+// connection is handed on.
+func (h *handshake) OnOpen(c *engine.Conn) {
+	if h.secured {
+		if next := h.accept(c); next != nil {
+			c.Begin(next)
+		} else {
+			c.Close(engine.ErrClosed)
+		}
+		return
+	}
+	h.entered = true
+	h.accepted = c.Reactor().Now()
+	c.SetTimeout(h.owner.opts.Timeout)
+	h.owner.enter(h)
+	if h.server == nil {
+		h.start(nil)
+	}
+}
+
+// OnData holds bytes until the ClientHello is whole, then gives them to the goroutine.
+func (h *handshake) OnData(c *engine.Conn, in []byte) int {
+	if h.secured {
+		return 0
+	}
+	if !h.started {
+		return h.hello(c, in)
+	}
+	h.mu.Lock()
+	h.in = append(h.in, in...)
+	h.wake()
+	full := len(h.in) > heldMax
+	h.mu.Unlock()
+	if full {
+		h.stopped = true
+		c.ReadWire(false)
+	}
+	return len(in)
+}
+
+// hello looks at the first bytes of a client.
+func (h *handshake) hello(c *engine.Conn, in []byte) int {
+	switch judge(in) {
+	case helloPartial:
+		return 0
+	case helloLarge:
+		h.fail(ErrHelloSize)
+	case helloNone:
+		h.plain(c, in)
+		return 0
+	default:
+		h.start(in)
+	}
+	return len(in)
+}
+
+// plain hands a connection on that speaks no TLS, or turns it away.
+func (h *handshake) plain(c *engine.Conn, in []byte) {
+	if h.server.Auto {
+		h.owner.leave(h)
+		h.owner.counts.plain.Add(1)
+		if next := h.accept(c); next != nil {
+			c.Begin(next)
+		} else {
+			c.Close(engine.ErrClosed)
+		}
+		return
+	}
+	if in[0] >= ' ' && in[0] < 0x7f { // text: whoever wrote it can read
+		c.Write(h.server.Plain) //nolint:errcheck // an empty queue takes it
+	}
+	h.fail(ErrNotTLS)
+}
+
+// start begins to compute, with the first bytes of the wire.
+func (h *handshake) start(in []byte) {
+	c := h.conn
+	h.started = true
+	h.more.L = &h.mu
+	h.task.Run = h.run
+	h.in = append(h.in, in...)
+	l := &layer{}
+	h.layer = l
+	l.digest = Digest{Peer: c.Peer(), Local: c.Local(), Accepted: h.accepted, Hello: c.Reactor().Now()}
+	l.pipe.shake, l.pipe.address = h, &l.digest
+	if h.server != nil {
+		l.conn = newServer(&l.pipe, h.config)
+	} else {
+		l.conn = newClient(&l.pipe, h.config)
+	}
+	h.owner.counts.computing.Add(1)
+	go h.compute()
+}
+
+// compute is the goroutine of a handshake.
+func (h *handshake) compute() {
+	o := h.owner
+	o.slots <- struct{}{}
+	err := h.shake()
+	name := ""
+	switch err {
+	case nil:
+		h.layer.digest.fill(h.layer.conn.ConnectionState())
+	case ErrPanic:
+	default:
+		name = h.layer.conn.ConnectionState().ServerName
+	}
+	<-o.slots
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.done, h.err, h.name = true, err, name
+	h.post()
+	o.counts.computing.Add(-1)
+}
+
+// shake runs the handshake. A callback of the configuration that panics costs this connection only.
+func (h *handshake) shake() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			slog.Error("TLS handshake panicked", "panic", p, "stack", string(debug.Stack()))
+			err = ErrPanic
+		}
+	}()
+	return h.layer.conn.Handshake()
+}
+
+// read gives bytes of one record, or waits until one is whole. Called by the goroutine.
+func (h *handshake) read(b []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for {
+		if h.left == 0 {
+			h.left = recordSize(h.in)
+		}
+		switch {
+		case h.gone:
+			return 0, net.ErrClosed
+		case h.left > 0:
+			n := copy(b, h.in[:h.left])
+			h.left -= n
+			h.in = h.in[n:]
+			return n, nil
+		case h.eof:
+			return 0, io.EOF
+		}
+		h.post() // what was written has to leave, or nothing will come
+		h.wait()
+	}
+}
+
+// wait waits for bytes. Meanwhile others compute.
+func (h *handshake) wait() {
+	o := h.owner
+	<-o.slots
+	o.counts.computing.Add(-1)
+	for h.waiting = true; h.waiting; {
+		h.more.Wait()
+	}
+	h.mu.Unlock()
+	o.slots <- struct{}{}
+	h.mu.Lock()
+}
+
+// wake lets the goroutine go on if there is something for it. mu is held.
+func (h *handshake) wake() {
+	if h.waiting && (h.gone || h.eof || recordSize(h.in) > 0) {
+		h.waiting = false
+		h.owner.counts.computing.Add(1)
+		h.more.Signal()
+	}
+}
+
+// write keeps what the reactor is to send. Called by the goroutine.
+func (h *handshake) write(b []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.out = append(h.out, b...)
+	return len(b), nil
+}
+
+// post has the reactor look. mu is held.
+func (h *handshake) post() {
+	if !h.posted {
+		h.posted = true
+		h.conn.Reactor().Post(&h.task)
+	}
+}
+
+// run is what the reactor does when the goroutine has written, waits or is done.
+func (h *handshake) run(*engine.Reactor) {
+	h.mu.Lock()
+	h.posted = false
+	out, done, err, name := h.out, h.done, h.err, h.name
+	h.out = nil
+	h.mu.Unlock()
+	c := h.conn
+	if !c.Open() {
+		return
+	}
+	if len(out) > 0 {
+		c.WriteWire(out) //nolint:errcheck // a queue that is nearly empty takes it
+	}
+	switch {
+	case !done:
+		if h.stopped {
+			h.stopped = false
+			c.ReadWire(true)
+		}
+	case err != nil:
+		h.failFor(err, name)
+	default:
+		h.finish()
+	}
+}
+
+// finish puts TLS between the connection and its socket. The goroutine has ended.
+func (h *handshake) finish() {
+	c, l := h.conn, h.layer
+	h.secured = true
+	h.owner.leave(h)
+	h.owner.counts.done.Add(1)
+	if l.digest.Resumed {
+		h.owner.counts.resumed.Add(1)
+	}
+	l.digest.Secured = c.Reactor().Now()
+	l.pipe.shake = nil
+	l.loan.init(l.conn)
+	if h.server != nil {
+		c.Secure(l, h, h.in)
+	} else {
+		c.Secure(l, nil, h.in)
+	}
+}
+
+// fail ends the connection of a client of which nothing is known.
+func (h *handshake) fail(reason error) { h.failFor(reason, "") }
+
+// failFor ends the connection, behind the alert that says why. name is what the client asked for, "" if not known.
+func (h *handshake) failFor(reason error, name string) {
+	c := h.conn
+	if h.failure != nil {
+		return
+	}
+	if reason == io.EOF || reason == io.ErrUnexpectedEOF {
+		reason = ErrLeft
+	}
+	h.failure = &HandshakeError{Reason: reason, ServerName: name}
+	h.owner.leave(h)
+	h.owner.count(reason)
+	if h.server != nil && h.server.Failed != nil {
+		h.server.Failed(c, h.failure)
+	}
+	h.abandon()
+	if reason == ErrTimeout || reason == ErrCrowded || reason == ErrLeft {
+		c.Close(h.failure)
+		return
+	}
+	h.next = c.Held()
+	c.Unhold()
+	c.Close(nil)
+}
+
+// abandon lets the goroutine end.
+func (h *handshake) abandon() {
+	if !h.started {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.gone = true
+	h.wake()
+}
+
+// Idle reports whether the peer has said nothing yet: a drain closes such a connection.
+func (h *handshake) Idle() bool { return !h.started }
+
+// OnSendable does nothing.
+func (h *handshake) OnSendable(*engine.Conn) {}
+
+// OnTimeout gives up.
+func (h *handshake) OnTimeout(*engine.Conn) { h.fail(ErrTimeout) }
+
+// OnEOF gives up, unless what came before it is enough.
+func (h *handshake) OnEOF(*engine.Conn) {
+	if !h.started {
+		h.fail(ErrLeft)
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.eof = true
+	h.wake()
+}
+
+// OnClose ends the handshake, and tells who dialled.
+func (h *handshake) OnClose(c *engine.Conn, cause error) {
+	if h.listed {
+		h.owner.leave(h)
+		h.owner.counts.left.Add(1)
+	}
+	h.abandon()
+	switch {
+	case h.failure != nil:
+		cause = h.failure
+	case h.entered && cause != nil:
+		cause = &HandshakeError{Reason: cause}
+	}
+	if next := c.Held(); next != nil {
+		next.OnClose(c, cause)
+	} else if h.next != nil {
+		h.next.OnClose(c, cause)
+	}
+}

@@ -1,0 +1,84 @@
+package tlsconn
+
+import (
+	"bytes"
+	"crypto/tls"
+	"reflect"
+	"sync"
+	"unsafe"
+)
+
+// crypto/tls keeps, in each connection and for as long as it lives, a buffer as large as the largest record that came,
+// and two that are as large as the handshake was: 20 KiB for a connection that received a full record once. None of
+// them holds anything between two calls. So each call of Open lends the connection a buffer and takes it back, and the
+// others are let go when the handshake is done.
+//
+// This reaches into fields that crypto/tls does not export. Where they are not as expected nothing is lent, and
+// TestLent_works fails.
+
+// loan is where one connection's buffers are; empty where nothing is lent.
+type loan struct {
+	raw   *bytes.Buffer // records; empty between two calls of Open
+	input *bytes.Reader // plaintext, which lies in raw; as empty
+}
+
+// lentSize is a record and what bytes.Buffer wants beside it, so that it never grows one.
+const lentSize = headerSize + bodyMax + 2*bytes.MinRead
+
+var lent = sync.Pool{New: func() any { return new([lentSize]byte) }}
+
+// Offsets in tls.Conn; the field is not there or is another where ok is false.
+var (
+	rawAt, rawOK     = fieldAt[bytes.Buffer]("rawInput")
+	handAt, handOK   = fieldAt[bytes.Buffer]("hand")
+	inputAt, inputOK = fieldAt[bytes.Reader]("input")
+)
+
+func fieldAt[T any](name string) (uintptr, bool) {
+	f, ok := reflect.TypeFor[tls.Conn]().FieldByName(name)
+	return f.Offset, ok && f.Type == reflect.TypeFor[T]()
+}
+
+// init finds the buffers of c, whose handshake is done.
+func (o *loan) init(c secured) {
+	conn, ok := c.(*tls.Conn)
+	if !ok || !rawOK || !handOK || !inputOK {
+		return
+	}
+	// SAFETY: fieldAt has found fields of these names and types at these offsets, and between two calls of conn, all
+	// of which its owner makes, nobody uses them.
+	base := unsafe.Pointer(conn)
+	raw := (*bytes.Buffer)(unsafe.Add(base, rawAt))
+	hand := (*bytes.Buffer)(unsafe.Add(base, handAt))
+	input := (*bytes.Reader)(unsafe.Add(base, inputAt))
+	if raw.Len() == 0 && input.Len() == 0 {
+		o.raw, o.input = raw, input
+		*raw, *input = bytes.Buffer{}, bytes.Reader{}
+	}
+	if hand.Len() == 0 {
+		*hand = bytes.Buffer{}
+	}
+}
+
+// take lends a buffer.
+func (o *loan) take() (p *[lentSize]byte) {
+	if o.raw == nil {
+		return nil
+	}
+	p = lent.Get().(*[lentSize]byte)
+	*o.raw = *bytes.NewBuffer(p[:0])
+	return p
+}
+
+// give takes p back, unless something of it is still in use: then it stays, and nothing is lent any more.
+func (o *loan) give(p *[lentSize]byte) {
+	if p == nil {
+		return
+	}
+	if o.raw.Len() > 0 || o.input.Len() > 0 {
+		*o = loan{}
+		return
+	}
+	*o.raw, *o.input = bytes.Buffer{}, bytes.Reader{}
+	lent.Put(p)
+}

@@ -1,0 +1,5 @@
+//go:build !boringcrypto
+
+package tlsconn
+
+const provider = "crypto/tls"

@@ -1,0 +1,174 @@
+package tlsconn_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"io"
+	"math/big"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// patience bounds whatever a test waits for.
+const patience = 10 * time.Second
+
+var loopback = poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
+
+// authority is a CA and a certificate of it for localhost, made once: P-256 signs quickly.
+var authority = sync.OnceValue(func() (a struct {
+	pool   *x509.CertPool
+	server tls.Certificate
+	client tls.Certificate
+}) {
+	caKey := newKey()
+	ca := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, IsCA: true,
+		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	}
+	der := sign(ca, ca, caKey, caKey)
+	ca, err := x509.ParseCertificate(der)
+	if err != nil {
+		panic(err)
+	}
+	a.pool = x509.NewCertPool()
+	a.pool.AddCert(ca)
+	leaf := func(serial int64, name string, usage x509.ExtKeyUsage) tls.Certificate {
+		key := newKey()
+		c := &x509.Certificate{
+			SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name, Organization: []string{"tests"}},
+			DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
+		}
+		return tls.Certificate{Certificate: [][]byte{sign(c, ca, key, caKey)}, PrivateKey: key}
+	}
+	a.server = leaf(2, "localhost", x509.ExtKeyUsageServerAuth)
+	a.client = leaf(3, "client.test", x509.ExtKeyUsageClientAuth)
+	return a
+})
+
+func newKey() *ecdsa.PrivateKey {
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	return k
+}
+
+func sign(c, parent *x509.Certificate, key, by *ecdsa.PrivateKey) []byte {
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, by)
+	if err != nil {
+		panic(err)
+	}
+	return der
+}
+
+func serverConfig() *tls.Config {
+	return &tls.Config{Certificates: []tls.Certificate{authority().server}}
+}
+
+func clientConfig() *tls.Config {
+	return &tls.Config{RootCAs: authority().pool, ServerName: "localhost"}
+}
+
+// house is an engine with a Handshaker on real sockets.
+type house struct {
+	t      testing.TB
+	engine *engine.Engine
+	hs     *tlsconn.Handshaker
+	addr   string
+}
+
+func newHouse(t testing.TB, o tlsconn.HandshakerOptions) *house {
+	t.Helper()
+	e, err := engine.New(engine.Options{Reactors: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	t.Cleanup(e.Stop)
+	return &house{t: t, engine: e, hs: tlsconn.NewHandshaker(e, o)}
+}
+
+// serve listens with o for connections that accept takes.
+func (v *house) serve(o tlsconn.ServerOptions, accept func(c *engine.Conn) engine.Handler) *house {
+	v.t.Helper()
+	if o.Config == nil {
+		o.Config = serverConfig()
+	}
+	l, err := v.engine.Listen(engine.ListenOptions{Addr: loopback}, v.hs.Server(o, accept))
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.addr = l.Addr().IP.String()
+	return v
+}
+
+// dial connects with crypto/tls.
+func (v *house) dial(c *tls.Config) *tls.Conn {
+	v.t.Helper()
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", v.addr, c)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	conn.SetDeadline(time.Now().Add(patience))
+	v.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// echo is a Handler that sends back what comes, however slow the other side is.
+type echo struct{ engine.NopHandler }
+
+func (echo) OnData(c *engine.Conn, in []byte) int {
+	c.Write(in)
+	if c.Congested() {
+		c.PauseRead()
+	}
+	return len(in)
+}
+
+func (echo) OnSendable(c *engine.Conn) { c.ResumeRead() }
+
+func echoes(*engine.Conn) engine.Handler { return echo{} }
+
+// exchange sends p and wants it back.
+func exchange(t testing.TB, c net.Conn, p []byte) {
+	t.Helper()
+	sent := make(chan error, 1)
+	go func() {
+		_, err := c.Write(p)
+		sent <- err
+	}()
+	got := make([]byte, len(p))
+	if _, err := io.ReadFull(c, got); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, p) {
+		t.Fatalf("%d bytes came back changed", len(p))
+	}
+}
+
+// noise returns n bytes that are not all the same.
+func noise(n int) []byte {
+	p := make([]byte, n)
+	for i := range p {
+		p[i] = byte(i>>8 + i)
+	}
+	return p
+}

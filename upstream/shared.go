@@ -1,0 +1,297 @@
+package upstream
+
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/session"
+)
+
+// set is the HTTP/2 connections to one peer that one reactor has, and those that may turn out to be such.
+// Owned by its reactor.
+//
+//	Take ─► room? ──────────────yes──► Open … exchange … OnRoom
+//	         │no                         ▲ connecting ones count too, up to what is assumed
+//	         ├─► slot ─► dial ───────────┘
+//	         └─► wait in line ◄── OnRoom, slot
+//
+//	GOAWAY, age, uses ─► it leaves the set, and ends with its last exchange
+//
+//	first … older: those that have room; a connection that yields is none of them
+//	conns[c.index] == c; one that drains is not among them
+//	hoping: exchanges in line whose hope is this set, for one of its probes
+type set struct {
+	group  *group
+	conns  []*shared
+	first  *shared
+	probes int
+	hoping int
+	cause  error // of the last probe that failed
+	gone   bool  // the backend has not this address any more
+}
+
+// shared is an HTTP/2 connection in a set.
+// Owned by its reactor.
+//
+//	set == nil  <=>  it drains: no exchange is opened on it
+type shared struct {
+	mux          session.Mux
+	conn         *Conn
+	set          *set
+	index        int
+	place        int     // in local.shared
+	older, newer *shared // among those with room
+	roomy        bool
+	settled      bool  // the origin has said how many exchanges it takes
+	unclaimed    bool  // nobody was given it yet
+	yields       int64 // since when it takes no exchange, for somebody who waits on another reactor; 0: it does
+	yielded      int64 // when it did so last; 0: never
+}
+
+// What is assumed of a connection whose origin has not said yet how many exchanges it takes at a time.
+const streamsAssumed = 100
+
+// dialMux opens an HTTP/2 connection of t. It takes over one slot.
+func (l *local) dialMux(t *set) (*Conn, error) {
+	c := l.newConn(t.group)
+	c.born = l.reactor.Now()
+	m := l.newShared(c)
+	if err := l.connectMux(m); err != nil {
+		l.stats.DialFailed++
+		l.freeSlot(c.backend)
+		return nil, err
+	}
+	l.stats.Dialed++
+	l.stats.Connections++
+	l.share(m)
+	l.admit(t, m)
+	return c, nil
+}
+
+// newShared makes c one that is to be shared.
+func (l *local) newShared(c *Conn) *shared {
+	m := &shared{conn: c, unclaimed: true}
+	c.shared = m
+	m.mux.Init(m, &l.head, &l.upstream.mux)
+	return m
+}
+
+// share counts m among the connections that are shared, until OnGone.
+func (l *local) share(m *shared) {
+	l.stats.Shared++
+	m.place = len(l.shared)
+	l.shared = append(l.shared, m)
+}
+
+// unshare takes m out again. What its codec has counted stays.
+func (l *local) unshare(m *shared) {
+	l.stats.Shared--
+	counted := m.mux.H2Stats()
+	l.stats.H2.Add(&counted)
+	last := len(l.shared) - 1
+	l.shared[last].place = m.place
+	l.shared[m.place] = l.shared[last]
+	l.shared[last] = nil
+	l.shared = l.shared[:last]
+}
+
+// admit makes m available.
+func (l *local) admit(t *set, m *shared) {
+	m.set, m.index = t, len(t.conns)
+	t.conns = append(t.conns, m)
+	t.list(m)
+	m.mux.SetIdleTimeout(l.upstream.idle)
+	m.rest()
+	l.publish(t.group)
+	l.roomOf(m)
+}
+
+// roomOf lets those who wait know that m has room.
+func (l *local) roomOf(m *shared) {
+	if s := &l.sites[m.conn.backend]; s.line.first != nil {
+		l.serveLater(s)
+	}
+}
+
+// open begins an exchange.
+func (m *shared) open(r session.Receiver) session.Stream {
+	m.conn.reused = m.mux.Stood()
+	m.unclaimed = false
+	s := m.mux.Open(r)
+	if n := m.conn.local.upstream.opts.Requests; n > 0 && m.mux.Uses() >= n && m.set != nil {
+		m.conn.local.stats.WornOut++
+		m.retire()
+		return s
+	}
+	if m.roomy && !m.hasRoom() {
+		m.set.unlist(m)
+	}
+	return s
+}
+
+// hasRoom reports whether an exchange may be opened, as far as is known.
+func (m *shared) hasRoom() bool {
+	return m.mux.Usable() && (m.settled || m.mux.Streams() < m.conn.group.Key().assumed())
+}
+
+// retire lets m end with its last exchange.
+func (m *shared) retire() {
+	m.leaveSet()
+	if m.mux.Streams() == 0 {
+		m.mux.Shutdown()
+	}
+}
+
+// leaveSet makes m unavailable.
+func (m *shared) leaveSet() {
+	t := m.set
+	if t == nil {
+		return
+	}
+	if m.roomy {
+		t.unlist(m)
+	}
+	last := len(t.conns) - 1
+	t.conns[last].index = m.index
+	t.conns[m.index] = t.conns[last]
+	t.conns[last] = nil
+	t.conns = t.conns[:last]
+	m.set = nil
+	m.conn.local.publish(t.group)
+}
+
+// OnRoom notes how many exchanges the origin takes, and serves those who wait.
+func (m *shared) OnRoom(*session.Mux) {
+	t := m.set
+	if t == nil {
+		m.retire()
+		return
+	}
+	l := m.conn.local
+	m.settle()
+	idle := m.mux.Streams() == 0
+	switch {
+	case m.expired():
+		return
+	case idle && m.yields != 0:
+		l.stats.Yielded++
+		m.retire()
+		return
+	case idle && !m.unclaimed && (l.upstream.opts.Idle < 0 || l.upstream.closed.Load()):
+		m.retire()
+		return
+	case idle:
+		m.rest()
+	}
+	if m.yields != 0 || m.roomy == m.hasRoom() {
+		return
+	}
+	if m.roomy {
+		t.unlist(m)
+		return
+	}
+	t.list(m)
+	l.roomOf(m)
+}
+
+// settle remembers how many exchanges the origin takes at a time, for the next connection to it.
+func (m *shared) settle() {
+	if !m.mux.Stood() {
+		return
+	}
+	m.settled = true
+	room := m.mux.Room()
+	p := m.conn.group.Key()
+	if yes := m.mux.Upgrades(); yes != p.upgrade.Load() {
+		p.upgrade.Store(yes)
+	}
+	n, known := int64(room+m.mux.Streams()), p.streams.Load()
+	if n != known && n > 0 && (room > 0 || n < known) {
+		p.streams.Store(n)
+	}
+}
+
+// expired retires m when it is as old as it may become.
+func (m *shared) expired() bool {
+	life := m.conn.local.upstream.opts.Lifetime
+	if life <= 0 || m.conn.local.reactor.Now()-m.conn.born < int64(life) {
+		return false
+	}
+	m.conn.local.stats.TooOld++
+	m.retire()
+	return true
+}
+
+// rest bounds how long m may be idle, where it may not become that old.
+func (m *shared) rest() {
+	l := m.conn.local
+	if life := l.upstream.opts.Lifetime; life > 0 {
+		left := time.Duration(m.conn.born + int64(life) - l.reactor.Now())
+		m.mux.SetIdleTimeout(max(1, min(left, l.upstream.idle)))
+	}
+}
+
+// OnDraining takes m out of its set.
+func (m *shared) OnDraining(*session.Mux) {
+	if m.set != nil { // else it was our wish
+		m.conn.local.stats.GoneAway++
+		m.leaveSet()
+	}
+}
+
+// OnGone gives the slot of m back.
+func (m *shared) OnGone(_ *session.Mux, _ error) {
+	l := m.conn.local
+	m.leaveSet()
+	l.stats.Connections--
+	l.unshare(m)
+	if !m.mux.Stood() {
+		l.stats.DialFailed++
+	}
+	l.freeSlot(m.conn.backend)
+}
+
+// room returns a connection of t on which an exchange may be opened, nil when there is none. fresh: one on which no
+// exchange has ended, so that it cannot have grown stale.
+func (t *set) room(fresh bool) *Conn {
+	for m := t.first; m != nil; {
+		older := m.older
+		switch {
+		case !m.hasRoom():
+			t.unlist(m)
+		case m.expired():
+		case !fresh || m.mux.Uses() == m.mux.Streams():
+			return m.conn
+		}
+		m = older
+	}
+	return nil
+}
+
+func (t *set) list(m *shared) {
+	m.roomy = true
+	m.newer, m.older = nil, t.first
+	if t.first != nil {
+		t.first.newer = m
+	}
+	t.first = m
+}
+
+func (t *set) unlist(m *shared) {
+	m.roomy = false
+	if m.newer != nil {
+		m.newer.older = m.older
+	} else {
+		t.first = m.older
+	}
+	if m.older != nil {
+		m.older.newer = m.newer
+	}
+	m.newer, m.older = nil, nil
+}
+
+// retire ends all connections of t, each with its last exchange.
+func (t *set) retire() {
+	for len(t.conns) > 0 {
+		t.conns[len(t.conns)-1].retire()
+	}
+}

@@ -1,0 +1,161 @@
+package upstream
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// TLS says how the connections to the backends of an upstream are secured. It is plain values, so that two of them can
+// be compared. The zero value: they are not secured. Immutable once used.
+type TLS struct {
+	On          bool
+	ServerName  string // the name that is asked for (SNI) and verified; "": the host of the backend's address
+	CA          string // the authorities that are believed, PEM; "": those of the system
+	Insecure    bool   // the backend's certificate is not verified
+	Certificate string // what the backend is shown when it asks, PEM, with its chain; "": nothing
+	Key         string // of Certificate, PEM
+	MinVersion  uint16 // of crypto/tls; 0: TLS 1.2
+	MaxVersion  uint16 // of crypto/tls; 0: the latest
+	Sessions    int    // sessions kept to be resumed, of all backends; 0: 256; below 0: none
+}
+
+// sessionsDefault is the default of TLS.Sessions. One is 1 to 2 KiB.
+const sessionsDefault = 256
+
+// Protocol is the version of HTTP that is spoken to a backend.
+type Protocol uint8
+
+// The protocols of an upstream.
+const (
+	H1   Protocol = iota // HTTP/1.1
+	H2                   // HTTP/2, without TLS by prior knowledge
+	Auto                 // what ALPN yields; without TLS HTTP/1.1
+)
+
+// setProtocol resolves what the options say of it.
+func (u *Upstream) setProtocol() {
+	o := &u.opts
+	u.protocol = o.Protocol
+	if u.protocol == Auto && !o.TLS.On {
+		u.protocol = H1
+	}
+	u.share = u.protocol != H1
+	u.movable = !u.share && !o.TLS.On
+	u.mux = session.MuxOptions{
+		FirstByte: o.Client.FirstByte, BetweenBytes: o.Client.BetweenBytes, TunnelIdle: o.Client.TunnelIdle,
+		StreamsMax: o.Streams,
+	}
+}
+
+// What ALPN calls the protocols.
+const (
+	alpnH1 = "http/1.1"
+	alpnH2 = "h2"
+)
+
+// ErrNotSecured says that Options.TLS does not fit the backend: see Check.
+var ErrNotSecured = errors.New("connections to the backend cannot be secured")
+
+// The errors of Check.
+var (
+	errNoCA   = errors.New("no certificate among the authorities")
+	errNoName = errors.New("a certificate cannot be verified without a server name")
+)
+
+// Check reports what is wrong with t for a backend at address.
+func (t *TLS) Check(address string) error {
+	if !t.On {
+		return nil
+	}
+	_, err := t.config(address)
+	return err
+}
+
+// config returns what crypto/tls needs for connections to address, but for the protocols and the session cache.
+func (t *TLS) config(address string) (*tls.Config, error) {
+	c := &tls.Config{
+		ServerName: t.nameFor(address), InsecureSkipVerify: t.Insecure,
+		MinVersion: t.MinVersion, MaxVersion: t.MaxVersion,
+	}
+	if c.MinVersion == 0 {
+		c.MinVersion = tls.VersionTLS12
+	}
+	if c.ServerName == "" && !t.Insecure {
+		return nil, errNoName
+	}
+	if t.CA != "" {
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM([]byte(t.CA)) {
+			return nil, errNoCA
+		}
+	}
+	if t.Certificate != "" {
+		pair, err := tls.X509KeyPair([]byte(t.Certificate), []byte(t.Key))
+		if err != nil {
+			return nil, fmt.Errorf("client certificate: %w", err)
+		}
+		c.Certificates = []tls.Certificate{pair}
+	}
+	return c, nil
+}
+
+// securing is how connections to one backend are secured. Immutable.
+type securing struct {
+	handshaker  *tlsconn.Handshaker
+	h1, h2, any *tlsconn.ClientOptions // by what ALPN offers
+	err         error                  // what makes all of it impossible
+}
+
+// secure makes ready what connections to the backends of u are secured with.
+func (u *Upstream) secure(e *engine.Engine) {
+	o := &u.opts.TLS
+	if !o.On {
+		return
+	}
+	hs := u.opts.Handshaker
+	if hs == nil {
+		hs = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
+	}
+	var sessions tls.ClientSessionCache
+	if n := orDefault(o.Sessions, sessionsDefault); n > 0 {
+		sessions = tls.NewLRUClientSessionCache(n)
+	}
+	for i := range u.backends {
+		b := &u.backends[i]
+		b.secure = &securing{handshaker: hs}
+		c, err := o.config(b.address)
+		if err != nil {
+			b.secure.err = fmt.Errorf("%w: %s: %w", ErrNotSecured, b.address, err)
+			continue
+		}
+		c.ClientSessionCache = sessions
+		b.secure.h1, b.secure.h2, b.secure.any = offering(c, alpnH1), offering(c, alpnH2), offering(c, alpnH2, alpnH1)
+	}
+}
+
+// offering returns options that offer protocols to the backend.
+func offering(c *tls.Config, protocols ...string) *tlsconn.ClientOptions {
+	c = c.Clone()
+	c.NextProtos = protocols
+	return &tlsconn.ClientOptions{Config: c}
+}
+
+// nameFor returns the name that a backend at address is expected to have: that of the host. A Unix socket has none.
+func (t *TLS) nameFor(address string) string {
+	if t.ServerName != "" || strings.HasPrefix(address, "unix:") {
+		return t.ServerName
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return host
+}
