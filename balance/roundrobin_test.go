@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"unsafe"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func picks(r *RoundRobin, n int) (got []int) {
@@ -236,7 +238,7 @@ func TestRoundRobin_doesNotAllocate(t *testing.T) {
 	for _, weights := range [][]int{{1, 1, 1}, {3, 2, 1}} {
 		s := NewSet(weights)
 		r := NewRoundRobin(s, 0)
-		if n := testing.AllocsPerRun(1000, func() {
+		if n := testutil.Allocs(1000, func() {
 			var tried Tried
 			tried.Add(r.Pick(&tried))
 			tried.Add(r.Pick(&tried))

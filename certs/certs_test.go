@@ -224,7 +224,7 @@ func TestChooser_doesNotAllocate(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, hello := s.Chooser(0), &tls.ClientHelloInfo{ServerName: "www.example.org"}
-	if n := testing.AllocsPerRun(100, func() { _, _ = c.GetCertificate(hello) }); n != 0 {
+	if n := testutil.Allocs(100, func() { _, _ = c.GetCertificate(hello) }); n != 0 {
 		t.Errorf("%v allocations a choice", n)
 	}
 }

@@ -68,7 +68,7 @@ func TestReactor_warmEchoAllocatesNothing(t *testing.T) {
 			r.Tick()
 		}
 		round()
-		if n := testing.AllocsPerRun(100, round); n != 0 {
+		if n := testutil.Allocs(100, round); n != 0 {
 			t.Errorf("%d bytes: %v allocations for 16 echoes", size, n)
 		}
 		for _, fd := range fds {
@@ -112,7 +112,7 @@ func TestReactor_tasksAndTimersAllocateNothing(t *testing.T) {
 		r.Tick()
 	}
 	round()
-	if n := testing.AllocsPerRun(100, round); n != 0 {
+	if n := testutil.Allocs(100, round); n != 0 {
 		t.Fatalf("%v allocations", n)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // mask is a Layer that a test can read: a record is a kind, two digits of length and the text in lower case, which is
@@ -339,7 +340,7 @@ func TestLayer_warmEcho(t *testing.T) {
 	if d := g.loop.Calls().Minus(before); d.Read != 1 || d.Write != 1 || d.Writev != 0 {
 		t.Errorf("%+v", d)
 	}
-	if n := testing.AllocsPerRun(100, round); n != 0 {
+	if n := testutil.Allocs(100, round); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

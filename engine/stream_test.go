@@ -375,7 +375,7 @@ func TestStream_warmCallsAllocateNothing(t *testing.T) {
 		io.ReadFull(s, p)
 	}
 	round()
-	if n := testing.AllocsPerRun(200, round); n > 0 && !testutil.RaceOn { // there sync.Pool forgets at random
+	if n := testutil.Allocs(200, round); n > 0 {
 		t.Fatalf("%v allocations for a write and a read", n)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -177,7 +178,7 @@ func TestCodec_allocatesNothing(t *testing.T) {
 	ans, bad := []byte(smallAnswer+"Hello, World!"), []byte("GET / HTTP/1.1\nA: b\n\n")
 	body := AppendLastChunk(AppendChunk(nil, []byte("abc")), nil)
 	dst := make([]byte, 0, 4096)
-	if n := testing.AllocsPerRun(100, func() {
+	if n := testutil.Allocs(100, func() {
 		d.InitRequests(nil)
 		d.Next(req, &h)
 		dst = AppendRequest(dst[:0], &h)

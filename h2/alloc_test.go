@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -75,7 +76,7 @@ func TestConn_exchangeAllocatesNothing(t *testing.T) {
 		if !x.exchange() {
 			t.Fatal("no answer")
 		}
-		if n := testing.AllocsPerRun(300, func() { x.exchange() }); n != 0 {
+		if n := testutil.Allocs(300, func() { x.exchange() }); n != 0 {
 			t.Errorf("body of %d: %v allocations an exchange", body, n)
 		}
 	}
@@ -117,7 +118,7 @@ func TestConn_rareWaysAllocateNothing(t *testing.T) {
 		id += 2
 	}
 	run()
-	if n := testing.AllocsPerRun(150, run); n != 0 {
+	if n := testutil.Allocs(150, run); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 	if s.c.fault != nil {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func TestLookup_slotsAreDistinct(t *testing.T) {
@@ -157,7 +159,7 @@ func TestHead_moveToCopiesBytes(t *testing.T) {
 	if dst.Get("host") != "example.org" || dst.Status != 200 || len(h.Fields) != 0 || h.Base != nil {
 		t.Fatalf("moved head: %+v", dst)
 	}
-	if n := testing.AllocsPerRun(100, func() {
+	if n := testutil.Allocs(100, func() {
 		dst.MoveTo(&h)
 		h.MoveTo(&dst)
 	}); n > 2 { // h starts without a buffer each time
@@ -167,7 +169,7 @@ func TestHead_moveToCopiesBytes(t *testing.T) {
 
 func TestLookup_allocatesNothing(t *testing.T) {
 	name, b := "Content-Type", []byte("access-control-allow-credentials")
-	if n := testing.AllocsPerRun(100, func() {
+	if n := testutil.Allocs(100, func() {
 		if Lookup(name) == Other || LookupBytes(b) == Other || LookupVerbBytes(b) != VerbOther {
 			t.Fail()
 		}

@@ -3,6 +3,8 @@ package message
 import (
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // request makes a head of a request line and a host.
@@ -71,7 +73,7 @@ func TestTemplate_allocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	h, buf := request("GET", "/a/b?c=d", "example.org"), make([]byte, 0, 256)
-	if n := testing.AllocsPerRun(100, func() { buf = tm.Append(buf[:0], h, "http") }); n != 0 {
+	if n := testutil.Allocs(100, func() { buf = tm.Append(buf[:0], h, "http") }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

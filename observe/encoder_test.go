@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -298,7 +300,7 @@ func TestEncoder_allocatesNothing(t *testing.T) {
 	var e Encoder
 	dst := make([]byte, 0, RecordMax)
 	all := samples()
-	if n := testing.AllocsPerRun(100, func() {
+	if n := testutil.Allocs(100, func() {
 		for _, r := range all {
 			_ = e.AppendJSON(dst, r)
 			_ = e.AppendCommon(dst, r)

@@ -17,6 +17,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unsafe"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // buffer is an output that is safe to look at while it is written to.
@@ -476,7 +478,7 @@ func TestAccessLog_allocatesNothing(t *testing.T) {
 	s := open(t, Options{Writer: io.Discard})
 	defer closeSink(t, s)
 	a, r := s.AccessLog(FormatJSON), sample()
-	if n := testing.AllocsPerRun(1000, func() { a.Append(r) }); n != 0 {
+	if n := testutil.Allocs(1000, func() { a.Append(r) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -355,7 +355,7 @@ func TestEpoll_callsAllocateNothing(t *testing.T) {
 		k.Add(server, 1)
 		ev := make([]poller.Event, 8)
 		p, bufs := make([]byte, 100), [][]byte{make([]byte, 10), make([]byte, 10)}
-		n := testing.AllocsPerRun(100, func() {
+		n := testutil.Allocs(100, func() {
 			k.Write(client, p)
 			k.Writev(client, bufs)
 			for k.Wait(ev, k.Now()+int64(time.Second)) == 0 {

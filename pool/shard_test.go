@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 type conn struct {
@@ -123,7 +125,7 @@ func TestShard_doesNotAllocate(t *testing.T) {
 	g := s.Group("a")
 	c := newConn("a")
 	s.Park(g, &c.node)
-	if n := testing.AllocsPerRun(1000, func() {
+	if n := testutil.Allocs(1000, func() {
 		c, _ := s.Take(s.Group("a"))
 		s.Park(g, &c.node)
 		s.Remove(&c.node)

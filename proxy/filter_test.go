@@ -564,7 +564,7 @@ func TestFilter_trivialOneAllocatesNothing(t *testing.T) {
 			return proxy.Next
 		},
 	})
-	if allocs := testing.AllocsPerRun(1000, g.Exchange); allocs != 0 || seen == 0 {
+	if allocs := testutil.Allocs(1000, g.Exchange); allocs != 0 || seen == 0 {
 		t.Fatalf("%v allocations, seen %d", allocs, seen)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -57,7 +58,7 @@ func TestTrust_client(t *testing.T) {
 func TestTrust_clientAllocatesNothing(t *testing.T) {
 	trust := &Trust{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}
 	h := ask("GET", "a", "/", "X-Forwarded-For: 1.2.3.4, 10.0.0.1")
-	if n := testing.AllocsPerRun(100, func() { trust.client(h) }); n != 0 {
+	if n := testutil.Allocs(100, func() { trust.client(h) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

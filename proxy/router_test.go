@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -385,7 +386,7 @@ func TestRouter_matchAllocatesNothing(t *testing.T) {
 		ask("GET", "nowhere", "/v1/users/1"),
 	} {
 		var t1 turns
-		if n := testing.AllocsPerRun(100, func() { r.match(h, &t1) }); n != 0 {
+		if n := testutil.Allocs(100, func() { r.match(h, &t1) }); n != 0 {
 			t.Errorf("%s: %v allocations", h.Bytes(h.Authority), n)
 		}
 	}

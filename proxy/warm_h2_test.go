@@ -32,7 +32,7 @@ func TestProxy_warmH2AllocatesNothing(t *testing.T) {
 			if config != nil {
 				allowed = 1
 			}
-			if n := testing.AllocsPerRun(runs, h.Exchange); n > allowed {
+			if n := testutil.Allocs(runs, h.Exchange); n > allowed {
 				t.Errorf("%d streams, TLS %v: %v allocations", streams, config != nil, n)
 			}
 			c := h.Loop.Calls().Minus(before)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/upstream"
@@ -18,7 +19,7 @@ func TestProxy_warmExchangeCosts4CallsAndNoAllocation(t *testing.T) {
 			t.Fatalf("%s: got %q", name, g.First)
 		}
 		before, trips := g.Loop.Calls(), g.Trips
-		allocs := testing.AllocsPerRun(1000, g.Exchange)
+		allocs := testutil.Allocs(1000, g.Exchange)
 		c := g.Loop.Calls().Minus(before)
 		if n := g.Trips - trips; allocs != 0 || c.IO() != 4*n || c.Add != 0 || c.Del != 0 {
 			t.Errorf("%s: %v allocations, %d exchanges with %+v", name, allocs, n, c)
@@ -48,7 +49,7 @@ func TestProxy_warmRoutingAllocatesNothing(t *testing.T) {
 	if !strings.HasPrefix(g.First, "HTTP/1.1 200 OK\r\n") {
 		t.Fatalf("got %q", g.First)
 	}
-	if allocs := testing.AllocsPerRun(1000, g.Exchange); allocs != 0 {
+	if allocs := testutil.Allocs(1000, g.Exchange); allocs != 0 {
 		t.Errorf("%v allocations", allocs)
 	}
 }

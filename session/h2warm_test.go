@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -104,7 +105,7 @@ func TestServer_warmH2ExchangeAllocatesNothing(t *testing.T) {
 			exchange()
 		}
 		before := l.Calls()
-		if n := testing.AllocsPerRun(1000, exchange); n != 0 {
+		if n := testutil.Allocs(1000, exchange); n != 0 {
 			t.Errorf("%d at a time: %v allocations", at, n)
 		}
 		if c := l.Calls().Minus(before); c.IO() != 2*1001 {
@@ -213,7 +214,7 @@ func TestMux_warmExchangeAllocatesNothing(t *testing.T) {
 	for range 100 {
 		exchange()
 	}
-	if n := testing.AllocsPerRun(1000, exchange); n != 0 {
+	if n := testutil.Allocs(1000, exchange); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

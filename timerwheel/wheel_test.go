@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // record keeps what fired.
@@ -180,7 +182,7 @@ func TestWheel_doesNotAllocate(t *testing.T) {
 	r := &record{fired: make([]*Timer, 0, 1<<16)}
 	timer := Timer{Owner: r}
 	now := int64(0)
-	if n := testing.AllocsPerRun(1000, func() {
+	if n := testutil.Allocs(1000, func() {
 		w.Arm(&timer, now+int64(time.Second))
 		w.Arm(&timer, now+int64(time.Minute))
 		w.Disarm(&timer)

@@ -367,7 +367,7 @@ func TestLayer_allocations(t *testing.T) {
 		plain := make([]byte, 1000)
 		dst := make([]byte, 0, 2000)
 		work := make([]byte, 2000)
-		if n := testing.AllocsPerRun(200, func() {
+		if n := testutil.Allocs(200, func() {
 			if _, err := e.server.Seal(dst, plain); err != nil {
 				t.Fatal(err)
 			}
@@ -382,7 +382,7 @@ func TestLayer_allocations(t *testing.T) {
 			}
 			records = append(records, b)
 		}
-		if n := testing.AllocsPerRun(200, func() {
+		if n := testutil.Allocs(200, func() {
 			b := work[:copy(work, records[0])]
 			records = records[1:]
 			if n, _, _, err := e.server.Open(b); n != len(plain) || err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -102,7 +103,7 @@ func TestShared_warmExchangeAllocatesNothing(t *testing.T) {
 		t.Skip("the checks allocate")
 	}
 	v := newWarmShared(t)
-	if n := testing.AllocsPerRun(1000, func() { v.exchange(t) }); n != 0 {
+	if n := testutil.Allocs(1000, func() { v.exchange(t) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 	if s := v.u.Stats(v.reactor); s.Dialed != 1 || s.Shared != 1 {

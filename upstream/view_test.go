@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -99,7 +100,7 @@ func TestView_skipsWhatIsDown(t *testing.T) {
 func TestView_doesNotAllocate(t *testing.T) {
 	u, r := viewed(t, 3, 1)
 	v := u.View()
-	if n := testing.AllocsPerRun(1000, func() { v.NextAddress(r, v.Pick(r, nil)) }); n != 0 {
+	if n := testutil.Allocs(1000, func() { v.NextAddress(r, v.Pick(r, nil)) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

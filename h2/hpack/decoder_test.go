@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -388,7 +389,7 @@ func TestDecoder_allocatesNothingWhenWarm(t *testing.T) {
 		}
 	}
 	all()
-	if n := testing.AllocsPerRun(10, all); n != 0 {
+	if n := testutil.Allocs(10, all); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -409,7 +410,7 @@ func TestEncoder_allocatesNothingWhenWarm(t *testing.T) {
 		}
 	}
 	encode()
-	if n := testing.AllocsPerRun(10, encode); n != 0 {
+	if n := testutil.Allocs(10, encode); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func TestThat_panicsOnlyInACheckedBuild(t *testing.T) {
@@ -32,7 +33,7 @@ func TestThat_allocatesNothingWhenItHolds(t *testing.T) {
 		t.Skip("a checked build may box the arguments")
 	}
 	slot, name := 1000, "conn"
-	allocs := testing.AllocsPerRun(100, func() {
+	allocs := testutil.Allocs(100, func() {
 		slot++
 		invariant.That(slot > 0, "slot %d of %s", slot, name)
 	})

@@ -17,6 +17,7 @@ var rules = []rule{
 	{name: "codec", source: checkCodec},
 	{name: "clock", source: checkClock},
 	{name: "sleep", source: checkSleep},
+	{name: "allocs", source: checkAllocs},
 	{name: "port", source: checkPort},
 	{name: "go", source: checkGo},
 	{name: "syscall", source: checkSyscall},

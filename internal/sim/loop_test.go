@@ -4,6 +4,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -86,7 +87,7 @@ func TestLoop_countsAndAllocatesNothing(t *testing.T) {
 		r.tick()
 	}
 	before, trips := r.l.Calls(), r.trips
-	allocs := testing.AllocsPerRun(100, func() {
+	allocs := testutil.Allocs(100, func() {
 		for start := r.trips; r.trips == start; {
 			r.tick()
 		}

@@ -1,12 +1,13 @@
 // Package testutil is what tests over real sockets and real processes share.
 //
-// It has six things:
+// It has seven things:
 //
 //   - Eventually waits for a condition with a deadline, since tests do not sleep;
 //   - Listen, ListenUnix and FreeAddr give addresses of their own, since tests fix no port;
 //   - Wire is one raw connection that a test talks over byte by byte;
 //   - CheckLeaks compares goroutines and file descriptors before and after a test;
 //   - Authority issues certificates;
+//   - Allocs counts allocations;
 //   - Process is a binary of this module, built once per test run, started, watched, stopped.
 //
 // It is not a mock of anything: the scripted kernel for tests without sockets is internal/sim.
