@@ -17,10 +17,11 @@ PREFIX  ?= /usr/local
 LISTEN   ?= 127.0.0.1:8080
 DEMO     ?= 127.0.0.1:3000
 FUZZTIME ?= 30s
-SEEDS    ?= 10000
-SOAK_SEEDS ?= 100000
-SOAK_FUZZ  ?= 5m
-REPEATS  ?= 5
+SIM_FIRST ?= 1
+TIMES    ?= 20
+TAKEOVERS ?= 100000
+SOAK_FUZZ ?= 1m
+REPEATS  ?= 3
 BENCH    ?= .
 COUNT    ?= 10
 OUT      ?= new.out
@@ -125,20 +126,36 @@ fuzz: ## each fuzz target for FUZZTIME=30s
 	done
 
 .PHONY: sim
-sim: ## the tests on the simulated kernel with SEEDS=10000 seeds each
-	EDGE_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout 1h $(FLAGS) $(call dirs,EDGE_SIM_SEEDS|internal/sim")
+sim: ## the tests on the simulated kernel with TIMES=20 times their seeds, from SIM_FIRST=1
+	EDGE_SIM_FIRST=$(SIM_FIRST) EDGE_SIM_TIMES=$(TIMES) \
+		go test -count=1 -timeout 6h $(FLAGS) $(call dirs,internal/sim")
 
+# Connections that change their reactor go through 10⁵ orders of events, one run of seeds for each processor.
+.PHONY: sim-takeover
+sim-takeover: ## the orders of a take-over: TAKEOVERS=100000 seeds from SIM_FIRST=1
+	@dir=$$(mktemp -d); trap 'rm -rf $$dir' EXIT; \
+	go test -c -o $$dir/proxy.test ./proxy; cd proxy; \
+	each=$$((($(TAKEOVERS) + $$(nproc) - 1) / $$(nproc))); runs=; \
+	for n in $$(seq 0 $$(($$(nproc) - 1))); do \
+		EDGE_SIM_FIRST=$$(($(SIM_FIRST) + n * each)) EDGE_SIM_SEEDS=$$each \
+			$$dir/proxy.test -test.run '^TestSim_takeOver$$' -test.timeout 6h & runs+=" $$!"; \
+	done; \
+	for run in $$runs; do wait $$run; done
+
+# Each part tells how long it took; what fails ends the soak.
 .PHONY: soak
-soak: build ## the full counts: SOAK_SEEDS from SOAK_SEED, REPEATS under -race, fuzzing, load
-	@first=$${SOAK_SEED:-$$(date +%s)}; from=$$SECONDS; \
-	end() { echo "soak: SOAK_SEED=$$first, $$((SECONDS - from)) s"; }; trap end EXIT; \
-	echo "soak: SOAK_SEED=$$first"; \
-	EDGE_SIM_FIRST=$$first EDGE_SIM_SEEDS=$(SOAK_SEEDS) \
-		go test -count=1 -timeout 6h $(FLAGS) $(call dirs,EDGE_SIM_SEEDS|internal/sim"); \
-	EDGE_SOAK=1 go test -race -count=$(REPEATS) -timeout 6h $(FLAGS) $(CORE); \
-	EDGE_SOAK=1 go test -count=$(REPEATS) -timeout 6h $(FLAGS) ./internal/battery ./internal/interop; \
-	$(MAKE) --no-print-directory fuzz FUZZTIME=$(SOAK_FUZZ); \
-	bin/edge-bench proxy --peers edge,edge+log --rounds 3
+soak: build ## the full counts (about two hours on 2 processors): simulations from SOAK_SEED, race, fuzz, load
+	@seed=$${SOAK_SEED:-$$(date +%s)}; from=$$SECONDS; \
+	part() { local name=$$1 began=$$SECONDS; shift; printf '\n=== soak: %s\n' "$$name"; "$$@"; \
+		echo "=== soak: $$name took $$((SECONDS - began)) s"; }; \
+	trap 'echo "soak: SOAK_SEED=$$seed, $$((SECONDS - from)) s"' EXIT; \
+	make="$(MAKE) --no-print-directory"; \
+	part take-over $$make sim-takeover SIM_FIRST=$$seed; \
+	part simulations $$make sim SIM_FIRST=$$seed; \
+	part race env EDGE_SOAK=1 CGO_ENABLED=1 go test -race -count=$(REPEATS) -timeout 6h $(FLAGS) $(CORE); \
+	part battery env EDGE_SOAK=1 go test -count=$(REPEATS) -timeout 6h $(FLAGS) ./internal/battery ./internal/interop; \
+	part fuzz $$make fuzz FUZZTIME=$(SOAK_FUZZ); \
+	part load bin/edge-bench proxy --peers edge,edge+log --rounds 3
 
 .PHONY: cover
 cover: ## statement coverage in coverage.out, the total on the last line

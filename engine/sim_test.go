@@ -12,7 +12,7 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// simSeeds is how many seeds each simulation runs in an ordinary test; EDGE_SIM_SEEDS sets another number.
+// simSeeds is how many seeds each simulation runs in an ordinary test; EDGE_SIM_TIMES multiplies it.
 const simSeeds = 800
 
 // town is one simulation: reactors that echo and relay in a World, and clients that know what must come back.

@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"os"
 	"syscall"
 	"testing"
 	"time"
@@ -122,10 +121,7 @@ func (v *takeOver) move() {
 
 // takeOverSeeds is how many seeds each of these runs.
 func takeOverSeeds() int {
-	switch {
-	case os.Getenv("EDGE_SOAK") != "":
-		return 100_000
-	case testing.Short():
+	if testing.Short() {
 		return 150
 	}
 	return 500

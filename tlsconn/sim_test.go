@@ -15,7 +15,7 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// simSeeds is how many seeds an ordinary test runs; EDGE_SIM_SEEDS sets another number.
+// simSeeds is how many seeds an ordinary test runs; EDGE_SIM_TIMES multiplies it.
 const simSeeds = 100
 
 // settled is a reactor that has its turn when no handshake computes: so the seed alone decides what happens.

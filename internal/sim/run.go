@@ -12,16 +12,21 @@ import (
 const (
 	envSeed  = "EDGE_SIM_SEED"  // run this seed only
 	envSeeds = "EDGE_SIM_SEEDS" // run so many seeds, whatever the test asks for
+	envTimes = "EDGE_SIM_TIMES" // run so many times the seeds that the test asks for
 	envFirst = "EDGE_SIM_FIRST" // the first of them, for a run that shall see others than the last one
 )
 
 // Run calls f with a new World for each of the seeds 1 to seeds and stops at the first that fails, by t or by misuse
 // of a kernel. It says which it was, how to run it again, and what the World looked like.
 //
-// EDGE_SIM_SEED=n runs that seed alone; EDGE_SIM_SEEDS=n sets how many, EDGE_SIM_FIRST=n where they begin.
+// EDGE_SIM_SEED=n runs that seed alone; EDGE_SIM_SEEDS=n sets how many, EDGE_SIM_TIMES=n multiplies what the test asks
+// for, EDGE_SIM_FIRST=n sets where they begin.
 func Run(t testing.TB, seeds int, f func(t testing.TB, w *World)) {
 	t.Helper()
 	first, count := uint64(1), uint64(seeds)
+	if n, ok := environment(t, envTimes); ok {
+		count *= n
+	}
 	if n, ok := environment(t, envSeeds); ok {
 		count = n
 	}

@@ -478,6 +478,8 @@ func TestMustFail_failsWhenNothingIsFound(t *testing.T) {
 func TestRun_printsTheSeed(t *testing.T) {
 	t.Setenv(envSeed, "")
 	t.Setenv(envSeeds, "")
+	t.Setenv(envTimes, "")
+	t.Setenv(envFirst, "")
 	rec := &recorder{quiet: quiet{TB: t}}
 	Run(rec, 10, func(t testing.TB, w *World) {
 		if w.Seed() == 4 {
