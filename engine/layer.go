@@ -256,9 +256,8 @@ func (c *Conn) open(p []byte, k int) {
 	}
 	n, used, reply, err := ly.layer.Open(p)
 	c.keepWire(p[used:])
-	if len(reply) > 0 {
-		c.queueSealed(reply)
-		c.makeDirty()
+	if len(reply) > 0 && !c.reply(reply) {
+		return
 	}
 	if err == io.EOF {
 		ly.ended = true
@@ -270,6 +269,23 @@ func (c *Conn) open(p []byte, k int) {
 	}
 	scramble(p)
 	c.tellEnd()
+}
+
+// reply queues what Open wants to be said, and reports whether c is still open: nobody else looks at the queue before
+// a peer that asks again and again, and reads nothing, has an answer made.
+func (c *Conn) reply(p []byte) bool {
+	r := c.reactor
+	switch {
+	case c.layer.endSent: // RFC 8446 §6.1: nothing is said behind close_notify
+	case c.queued+len(p) > r.opts.SendMax:
+		r.stats.QueueFull++
+		c.drop(ErrQueueFull)
+		return false
+	default:
+		c.queueSealed(p)
+		c.makeDirty()
+	}
+	return true
 }
 
 // deliver offers plaintext, behind what is kept.

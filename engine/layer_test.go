@@ -158,6 +158,48 @@ func TestLayer_reply(t *testing.T) {
 	g.want(sent(), "pong")
 }
 
+// A peer that has us answer, as an update of keys does, and does not read is closed at the hard limit of the queue:
+// nothing else bounds what it may ask for, since whoever else writes looks at the queue before.
+func TestLayer_repliesNobodyReads(t *testing.T) {
+	g := newRig(t, engine.Options{SendLow: 1000, SendMax: 4000})
+	g.loop.SendMax = 100
+	h := &script{}
+	c, wire, sent := g.secured(h)
+	for range 1100 {
+		if wire("d01ar00d01b"); !c.Open() {
+			break
+		}
+		if c.Queued() > 4000 {
+			t.Fatalf("%d bytes are queued", c.Queued())
+		}
+	}
+	g.want(h.log[len(h.log)-1], "close("+engine.ErrQueueFull.Error()+")")
+	if n := len(sent()); n != 100 {
+		t.Errorf("%d bytes have left", n)
+	}
+	if s := g.reactor.Stats(); s.BufBytes != 0 || s.QueueFull != 1 {
+		t.Errorf("%d bytes of buffers are out, %d queues were full", s.BufBytes, s.QueueFull)
+	}
+}
+
+// RFC 8446 §6.1: behind close_notify nothing is said any more, and behind FIN nothing can be. The other direction goes
+// on, whatever it asks for.
+func TestLayer_replyBehindTheEnd(t *testing.T) {
+	g := newRig(t, engine.Options{})
+	h := &script{}
+	c, fd := g.open(&script{})
+	g.on(func() { c.Secure(&mask{}, h, nil) })
+	g.on(c.CloseWrite)
+	g.ticks(1)
+	g.inject(fd, "r00")
+	g.inject(fd, "d02hi")
+	g.want(g.sent(fd), "[end]")
+	g.want(h.events(), "open data(HI)")
+	if c.Queued() != 0 {
+		t.Errorf("%d bytes are queued", c.Queued())
+	}
+}
+
 // The last words of a handshake and the first answer leave with one call.
 func TestSecure_oneWrite(t *testing.T) {
 	g := newRig(t, engine.Options{})
