@@ -99,7 +99,10 @@ func (h *handshake) OnData(c *engine.Conn, in []byte) int {
 func (h *handshake) hello(c *engine.Conn, in []byte) int {
 	switch judge(in) {
 	case helloPartial:
-		return 0
+		if len(in) <= helloWireMax {
+			return 0
+		}
+		h.fail(ErrHelloSize)
 	case helloLarge:
 		h.fail(ErrHelloSize)
 	case helloNone:
@@ -158,6 +161,9 @@ func (h *handshake) compute() {
 	switch err {
 	case nil:
 		h.layer.digest.fill(h.layer.conn.ConnectionState())
+		if a := h.config.ClientAuth; h.server != nil && (a == tls.RequestClientCert || a == tls.RequireAnyClientCert) {
+			h.layer.digest.Verified = false // a resumed session brings what another listener has verified
+		}
 	case ErrPanic:
 	default:
 		name = h.layer.conn.ConnectionState().ServerName

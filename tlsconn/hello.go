@@ -3,6 +3,9 @@ package tlsconn
 // helloMax bounds the ClientHello that is held until it is whole. With post-quantum key shares it has some 1 800 bytes.
 const helloMax = 16 << 10
 
+// helloWireMax bounds the records that it lies in. They may hold a byte each, and have six then.
+const helloWireMax = 2 * helloMax
+
 // First bytes of RFC 8446: content type handshake, handshake type client_hello.
 const (
 	typeHandshake   = 22

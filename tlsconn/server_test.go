@@ -239,6 +239,54 @@ func TestServer_largeHello(t *testing.T) {
 	}
 }
 
+// split makes a record of each byte of what is in the record b.
+func split(b []byte) (all []byte) {
+	for _, c := range b[5:] {
+		all = append(all, b[0], b[1], b[2], 0, 1, c)
+	}
+	return all
+}
+
+// What a ClientHello may hold, its records may not multiply.
+func TestServer_helloInTinyRecords(t *testing.T) {
+	v := newHouse(t, tlsconn.HandshakerOptions{}).serve(tlsconn.ServerOptions{}, echoes)
+	w := testutil.Dial(t, v.addr)
+	w.Send(string(split(hello(t))))
+	w.ReadUntil("\x16\x03\x03") // ServerHello
+	large := split(append([]byte{22, 3, 1, 0, 0, 1, 0, 0x3f, 0xf0}, make([]byte, 16000)...))
+	w = testutil.Dial(t, v.addr)
+	w.Send(string(large[:40<<10]))
+	w.WantEnd()
+	if s := v.hs.Stats(); s.Failed != 1 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// A session says who was verified when it began. A listener that asks for certificates and verifies none, and shares
+// the keys of tickets with one that does, must not say so itself.
+func TestServer_resumedIsVerifiedWhereItIsAsked(t *testing.T) {
+	co := clientConfig()
+	co.Certificates = []tls.Certificate{authority().client}
+	co.ClientSessionCache = tls.NewLRUClientSessionCache(4)
+	for _, auth := range []tls.ClientAuthType{tls.VerifyClientCertIfGiven, tls.RequestClientCert} {
+		accept, digests := keep(func() engine.Handler { return echo{} })
+		so := serverConfig()
+		so.ClientAuth = auth
+		if auth == tls.VerifyClientCertIfGiven {
+			so.ClientCAs = authority().pool
+		}
+		so.SetSessionTicketKeys([][32]byte{{1}})
+		v := newHouse(t, tlsconn.HandshakerOptions{}).serve(tlsconn.ServerOptions{Config: so}, accept)
+		c := v.dial(co)
+		exchange(t, c, noise(10))
+		c.Close()
+		d := <-digests
+		if first := auth == tls.VerifyClientCertIfGiven; d.Verified != first || d.Resumed == first {
+			t.Errorf("%v: verified %v, resumed %v", auth, d.Verified, d.Resumed)
+		}
+	}
+}
+
 func TestServer_timeout(t *testing.T) {
 	v := newHouse(t, tlsconn.HandshakerOptions{Timeout: 50 * time.Millisecond}).serve(tlsconn.ServerOptions{}, echoes)
 	for _, first := range []string{"", "\x16\x03", string(hello(t))} {
