@@ -31,7 +31,7 @@ type Stats struct {
 	ResetsOut    uint64 // RST_STREAM of ours
 	Malformed    uint64 // heads that broke RFC 9113 §8 and never reached the caller
 	Refused      uint64 // streams above MaxStreams or our GOAWAY
-	HeadTooLarge uint64 // heads above HeadBytes, FieldCount or FieldBytes
+	HeadTooLarge uint64 // heads above HeadBytes, RequestLine, FieldCount or FieldBytes
 	Pings        uint64 // answered
 	Faults       uint64 // connections ended for a fault, abuse among them
 

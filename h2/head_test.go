@@ -351,6 +351,57 @@ func TestConn_malformedAnswersNeverArrive(t *testing.T) {
 	}
 }
 
+// RFC 9113 §8.5: HEADERS on the stream of a tunnel are an error of that stream, on either side, and also when the
+// answer that opens the tunnel is still to come.
+func TestConn_headersInATunnel(t *testing.T) {
+	for _, opened := range []bool{false, true} {
+		s := scriptFor(t, Server, Options{})
+		s.headers(1, false, ":method", "CONNECT", ":protocol", "websocket", ":scheme", "https", ":path", "/",
+			":authority", "h")
+		s.headers(3, false, ":method", "CONNECT", ":authority", "h:1")
+		s.recv()
+		s.want("HeadDone 1 GET /", "HeadDone 3 CONNECT h:1")
+		if opened {
+			s.respond(1, &message.Head{Status: 101, Tunnel: true, Upgrade: true, Length: -1}, false)
+			s.respond(3, &message.Head{Status: 200, Tunnel: true, Length: -1}, false)
+		}
+		s.wire()
+		s.headers(1, true, "x", "y")
+		s.headers(3, true, "x", "y")
+		s.recv()
+		s.want("Reset 1 PROTOCOL_ERROR", "Reset 3 PROTOCOL_ERROR")
+		s.wantWire("RST_STREAM 1 PROTOCOL_ERROR", "RST_STREAM 3 PROTOCOL_ERROR")
+	}
+
+	s := scriptFor(t, Client, Options{})
+	s.request(makeRequest("CONNECT", "h:1", "h:1"), false)
+	s.headers(1, false, ":status", "200")
+	s.recv()
+	s.want("HeadDone 1 200")
+	s.wire()
+	s.headers(1, true, "x", "y")
+	s.recv()
+	s.want("Reset 1 PROTOCOL_ERROR")
+	s.wantWire("RST_STREAM 1 PROTOCOL_ERROR")
+}
+
+// The target is bounded as by HTTP/1, with the line that it would stand in there.
+func TestConn_requestLine(t *testing.T) {
+	s := scriptFor(t, Server, Options{RequestLine: 40})
+	fits := "/" + strings.Repeat("a", 40-len("GET / HTTP/1.1\r\n"))
+	s.headers(1, true, ":method", "GET", ":scheme", "http", ":path", fits, ":authority", "h")
+	s.headers(3, true, ":method", "GET", ":scheme", "http", ":path", fits+"a", ":authority", "h")
+	s.headers(5, true, ":method", "POST", ":scheme", "http", ":path", fits, ":authority", "h")
+	s.headers(7, true, ":method", "CONNECT", ":authority", strings.Repeat("h", 40)+":1")
+	s.recv()
+	s.want("HeadDone 1 GET "+fits+" end", "Reset NO_ERROR", "Reset NO_ERROR", "Reset NO_ERROR")
+	s.wantWire("HEADERS 3 :status=414 end", "RST_STREAM 3 NO_ERROR", "HEADERS 5 :status=414 end",
+		"RST_STREAM 5 NO_ERROR", "HEADERS 7 :status=414 end", "RST_STREAM 7 NO_ERROR")
+	if s.c.Stats().HeadTooLarge != 3 || s.c.Stats().Malformed != 0 {
+		t.Error(*s.c.Stats())
+	}
+}
+
 // RFC 8441 and CONNECT, both sides.
 func TestConn_tunnels(t *testing.T) {
 	s := scriptFor(t, Server, Options{})

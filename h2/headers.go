@@ -114,7 +114,7 @@ func (c *Conn) onRequest(id uint32, end, selfDep bool, block []byte, h *message.
 	case selfDep:
 		e = ErrSelfDependency
 	case e == nil:
-		e = m.finishRequest(h, end, !c.o.NoExtendedConnect)
+		e = m.finishRequest(h, end, c.o)
 	}
 	if e != nil {
 		return c.malformed(nil, id, e)
@@ -151,6 +151,9 @@ func (c *Conn) onTrailers(s *Stream, end bool, block []byte, h *message.Head) (e
 	switch {
 	case s.flag&recvEnd != 0:
 		e = ErrHalfClosed
+	case s.flag&tunnelled != 0, c.role == Server && s.flag&(extended|connectAsked) != 0:
+		// §8.5: frame types other than DATA or stream management frames MUST NOT be sent on a connected stream.
+		e = ErrTunnelHeaders
 	case !end:
 		// §8.1: a HEADERS frame without the END_STREAM flag set after the opening HEADERS frame is malformed.
 		e = ErrTrailersNoEnd
@@ -195,6 +198,9 @@ func (c *Conn) malformed(s *Stream, id uint32, e *Error) (Event, *Error) {
 	case ErrHeadTooLarge, ErrTooManyFields:
 		c.arena.Stats.HeadTooLarge++
 		code = c.answerFault(s, id, 431, code)
+	case ErrTargetTooLong: // RFC 9110 §15.5.15
+		c.arena.Stats.HeadTooLarge++
+		code = c.answerFault(s, id, 414, code)
 	case ErrExpectation:
 		c.arena.Stats.Malformed++
 		code = c.answerFault(s, id, 417, code)

@@ -7,7 +7,7 @@ import (
 
 // finishRequest gives the head of a request its meaning, or says why it has none (RFC 9113 §8.3.1). What reaches the
 // caller is a head that could have come in HTTP/1 just so: the same rules for targets and hosts.
-func (m *marks) finishRequest(h *message.Head, end, extendedOK bool) *Error {
+func (m *marks) finishRequest(h *message.Head, end bool, o *Options) *Error {
 	if !m.has(hpack.Method) {
 		return ErrPseudoMissing
 	}
@@ -21,7 +21,7 @@ func (m *marks) finishRequest(h *message.Head, end, extendedOK bool) *Error {
 	var e *Error
 	switch {
 	case m.has(hpack.Protocol):
-		e = m.extendedConnect(h, extendedOK)
+		e = m.extendedConnect(h, !o.NoExtendedConnect)
 	case h.Verb == message.VerbConnect:
 		e = m.connect(h)
 	default:
@@ -29,6 +29,10 @@ func (m *marks) finishRequest(h *message.Head, end, extendedOK bool) *Error {
 	}
 	if e != nil {
 		return e
+	}
+	// RFC 9112 §3: the line that the same request has in HTTP/1, where its limit is that of the target.
+	if len(method)+int(h.Target.Len)+len("  HTTP/1.1\r\n") > o.requestLine() {
+		return ErrTargetTooLong
 	}
 	if h.Upgrade || h.Verb == message.VerbConnect {
 		// RFC 9110 §9.3.6: CONNECT does not have content; what a length would mean there, two parties may see

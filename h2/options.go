@@ -17,6 +17,7 @@ type Options struct {
 
 	MaxStreams  int // open at once: by the peer of a server, by a client; default 128
 	HeadBytes   int // a head as lines of HTTP/1, and its compressed block; default 32 KiB
+	RequestLine int // of a request, as HTTP/1 has it; default 8 KiB
 	FieldCount  int // lines of fields; default 100
 	FieldBytes  int // one line; default 16 KiB
 	HeaderTable int // HPACK table, ours and what we use of the peer's; default 4096, < 0: none
@@ -55,6 +56,7 @@ var defaultOptions Options
 
 func (o *Options) maxStreams() int   { return or(o.MaxStreams, 128) }
 func (o *Options) headBytes() int    { return min(or(o.HeadBytes, 32<<10), 1<<24) }
+func (o *Options) requestLine() int  { return or(o.RequestLine, 8<<10) }
 func (o *Options) fieldCount() int   { return or(o.FieldCount, 100) }
 func (o *Options) fieldBytes() int   { return or(o.FieldBytes, 16<<10) }
 func (o *Options) headerTable() int  { return max(or(o.HeaderTable, 4096), 0) }

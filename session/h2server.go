@@ -29,7 +29,8 @@ type H2Options struct {
 func (o *ServerOptions) codec(a *h2.Arena) h2.Options {
 	return h2.Options{
 		Arena: a, MaxStreams: o.H2.MaxStreams, HeaderTable: o.H2.HeaderTable,
-		HeadBytes: o.Limits.HeadBytes, FieldCount: o.Limits.FieldCount, FieldBytes: o.Limits.FieldBytes,
+		HeadBytes: o.Limits.HeadBytes, RequestLine: o.Limits.RequestLine,
+		FieldCount: o.Limits.FieldCount, FieldBytes: o.Limits.FieldBytes,
 		StreamWindow: o.H2.StreamWindow, StreamWindowMax: o.H2.StreamWindow, Budget: o.H2.Budget,
 		HeadTimeout: o.HeaderTimeout, StallTimeout: o.SendTimeout, PingInterval: o.H2.PingInterval,
 		LingerTime:        min(o.BodyTimeout, bodyGrace),
@@ -197,6 +198,9 @@ func (h *h2Server) news(ev h2.Event) {
 func refusedStatus(err error) int {
 	if errors.Is(err, h2.ErrHeadTooLarge) || errors.Is(err, h2.ErrTooManyFields) {
 		return 431
+	}
+	if errors.Is(err, h2.ErrTargetTooLong) {
+		return 414
 	}
 	if errors.Is(err, h2.ErrExpectation) {
 		return 417
