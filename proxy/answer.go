@@ -235,6 +235,8 @@ func faultOfReset(code session.Code, cause error) *fault {
 		return faultCancelled
 	case session.Aborted:
 		return faultReset
+	case session.NoUpgrade:
+		return faultUnswitched
 	}
 	return faultLost
 }

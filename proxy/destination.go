@@ -1,6 +1,9 @@
 package proxy
 
-import "github.com/edge-proxy/edge/upstream"
+import (
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
 
 // Destination is where a route leads: To, Answer or FromHTTP make one.
 type Destination interface {
@@ -151,6 +154,11 @@ func (d *toUpstream) send(x *Exchange, c *upstream.Conn) {
 	x.up = c.Open((*upSide)(x))
 	x.reused = c.Reused()
 	x.connected = x.local.reactor.Now()
+	if x.call.form != noCall {
+		if s, ok := x.up.(session.Unhurried); ok {
+			s.Unhurry()
+		}
+	}
 	// A body that is all here already could leave with the head, but a retry may need it: see relay.begun.
 	bodyless := x.toUp.ended && len(x.toUp.held) == 0 && x.toUp.passed == 0 && x.toUp.trailers == nil
 	if !bodyless && (c.Shared() || x.reused && x.Request.Verb.Idempotent()) {

@@ -40,6 +40,7 @@ type h2Stream struct {
 	peerDone bool
 	weDone   bool
 	final    bool // a client's: a final head was delivered
+	bare     bool // a client's: and it is the whole answer, which has no content
 	expects  bool // the body waits for 100
 	asked    bool // the request asked for a tunnel
 	tunnel   bool // and got it
@@ -92,6 +93,7 @@ func (s *h2Stream) gotHead(h *message.Head, end bool) {
 	s.received = end || s.asked && h.Status == 0
 	if h.Status >= 200 {
 		s.final = true
+		s.bare = s.verb == message.VerbHead || h.Status == 204 || h.Status == 304
 	}
 	if h.Status >= 101 || h.Status == 100 {
 		s.expects = false
@@ -199,6 +201,9 @@ func (s *h2Stream) linger() {
 
 // fail resets the exchange. Not inside a callback of s.
 func (s *h2Stream) fail(code Code, cause error) {
+	if s.bare && !s.received && s.concluded(code) {
+		return
+	}
 	l, r := s.link, s.receiver
 	s.receiver = nil
 	s.linger()
@@ -208,6 +213,31 @@ func (s *h2Stream) fail(code Code, cause error) {
 	s.tellReset(r, code, cause)
 	l.end.over(s)
 	l.pool.park(s)
+}
+
+// concluded gives the receiver the end of an answer that RFC 9110 §6.4.1 says ends with its head: whatever the origin
+// did behind that, it is no part of it. It reports whether the exchange is over so; a request may still be on its way.
+func (s *h2Stream) concluded(code Code) bool {
+	s.received, s.peerDone = true, true
+	s.resetWire(resetCode(code, true))
+	s.calling = true
+	s.tellEnd()
+	s.calling = false
+	if s.receiver == nil {
+		s.link.pool.park(s)
+		return true
+	}
+	return s.finish()
+}
+
+// tellEnd survives what it calls, as tellReset does.
+func (s *h2Stream) tellEnd() {
+	defer func() {
+		if p := recover(); p != nil {
+			s.link.conn.Reactor().Panicked(p)
+		}
+	}()
+	s.receiver.OnData(s, nil, true)
 }
 
 // tellReset survives what it calls: the other exchanges have to be told as well.
@@ -385,7 +415,7 @@ func (s *h2Stream) sent(end bool, n int) {
 	if n > 0 && !s.link.server {
 		s.expects = false
 	}
-	if !s.calling && (end || s.blocked || s.tunnel) {
+	if !s.calling && (end || s.blocked || s.tunnel || s.pace.unhurried) {
 		s.link.end.await(s)
 	}
 }

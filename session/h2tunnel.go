@@ -85,7 +85,8 @@ func (s *h2Stream) part() {
 // request sends the head of a request.
 func (s *h2Stream) request(h *message.Head, end bool) error {
 	h.Chunked, h.Close = false, false // what the head said of the connection it came by
-	h.Upgrade = h.Upgrade && end      // an extended CONNECT has no content
+	// An extended CONNECT has no content, and says no other method.
+	h.Upgrade = h.Upgrade && end && h.Verb == message.VerbGet
 	s.asked = h.Upgrade || h.Verb == message.VerbConnect
 	s.verb = h.Verb
 	switch {
@@ -116,7 +117,9 @@ func (s *h2Stream) send(h *message.Head, end bool) {
 		if !s.calling {
 			s.link.end.await(s)
 		}
-	case h2.ErrGoingAway, h2.ErrNoRoom, h2.ErrNoExtendedConnect:
+	case h2.ErrNoExtendedConnect:
+		s.doom(NoUpgrade, err)
+	case h2.ErrGoingAway, h2.ErrNoRoom:
 		s.doom(Refused, err)
 	default:
 		s.doom(ConnectionLost, err)

@@ -16,7 +16,7 @@ import (
 type MuxOptions struct {
 	FirstByte    time.Duration // from the end of a request to the head of its answer; 0: 60 s
 	BetweenBytes time.Duration // between two pieces of an answer, or for the origin to open a full window; 0: 60 s
-	TunnelIdle   time.Duration // without a byte of a tunnel, in either direction; 0: 1 h
+	TunnelIdle   time.Duration // without a byte of a tunnel, or of an Unhurried answer, in either direction; 0: 1 h
 	StreamsMax   int           // exchanges at one time, beside what the origin allows; 0: 100
 	StreamWindow int           // bytes of one answer that may wait; 0: 64 KiB - 1, growing to 512 KiB
 	Budget       int           // bytes of all answers that may wait; 0: 2 MiB

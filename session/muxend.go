@@ -77,6 +77,8 @@ func (m *Mux) await(s *h2Stream) {
 		s.until(0)
 	case !s.final:
 		s.until(orDefault(m.opts.FirstByte))
+	case s.pace.unhurried: // its messages come when there is something to say
+		s.until(orTunnelIdle(m.opts.TunnelIdle))
 	default:
 		s.until(orDefault(m.opts.BetweenBytes))
 	}

@@ -63,6 +63,73 @@ func TestMux_headAnd304WithALength(t *testing.T) {
 	q.want(t, "head 304 end")
 }
 
+// RFC 9110 §6.4.1: an answer to HEAD, a 204 and a 304 have come whole with their heads, whatever an origin does behind
+// them.
+func TestMux_whatFollowsAnAnswerWithoutContent(t *testing.T) {
+	for name, then := range map[string][]byte{
+		"DATA":           frame(nil, frameData, 0, 1, "evil"),
+		"DATA at an end": frame(nil, frameData, flagEnd, 1, "evil"),
+		"RST_STREAM":     frame(nil, frameReset, 0, 1, "\x00\x00\x00\x02"),
+		"a second head":  ask(1, true, blockOK),
+		"an end":         frame(nil, frameData, flagEnd, 1, ""),
+		"GOAWAY":         frame(nil, frameGoAway, 0, 0, "\x00\x00\x00\x00\x00\x00\x00\x00"),
+		"nothing":        nil,
+	} {
+		for block, want := range map[string]string{blockOK: "head 200", "\x89": "head 204", "\x8b": "head 304"} {
+			method := map[bool]string{true: "HEAD", false: "GET"}[block == blockOK]
+			s, o := newScript(t, engine.Options{}), &muxOwner{}
+			s.dial(o, "")
+			p := s.open(o, request(method, "/"), true)
+			s.recv(append(ask(1, false, block), then...))
+			if then == nil {
+				s.pass(61 * time.Second)
+			}
+			if p.want(t, want, "data 0 end"); o.mux.Streams() != 0 {
+				t.Error(name, "behind", want, "the exchange is not over")
+			}
+		}
+	}
+}
+
+// The same, while the request is still on its way: the answer is whole, and who sends learns that it is in vain.
+func TestMux_whatFollowsAnEarlyAnswerWithoutContent(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	h := request("POST", "/")
+	h.Length = message.LengthUnknown
+	p := s.open(o, h, false)
+	s.recv(append(ask(1, false, "\x89"), frame(nil, frameData, 0, 1, "evil")...))
+	p.want(t, "head 204", "data 0 end", "reset malformed")
+	if o.mux.Streams() != 0 {
+		t.Fatal("the exchange is not over")
+	}
+}
+
+// A call of gRPC whose backend has nothing to say goes on, as long as a tunnel would.
+func TestMux_unhurriedAnswer(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	h := request("POST", "/")
+	h.Length = message.LengthUnknown
+	p, q := s.open(o, h, false), s.open(o, h, false)
+	s.do(func() {
+		p.Stream.(session.Unhurried).Unhurry()
+		q.Stream.(session.Unhurried).Unhurry()
+	})
+	s.pass(50 * time.Minute) // both requests may still come
+	s.recv(append(ask(1, false, blockOK), ask(3, false, blockOK)...))
+	s.pass(50 * time.Minute)
+	s.do(func() { _, _ = p.SendData([]byte("x"), false) })
+	s.recv(frame(nil, frameData, 0, 3, "y"))
+	s.pass(50 * time.Minute)
+	p.want(t, "head 200")
+	q.want(t, "head 200", "data 1")
+	s.recv(frame(nil, frameData, 0, 3, "y"))
+	s.pass(11 * time.Minute)
+	p.want(t, "reset timed out")
+	q.want(t, "data 1")
+}
+
 // RFC 9113 §6.8: what is above the last stream of GOAWAY was not processed; what is below goes on.
 func TestMux_goAway(t *testing.T) {
 	s, o := newScript(t, engine.Options{}), &muxOwner{}
@@ -213,7 +280,7 @@ func TestMux_tunnelWaitsForSettings(t *testing.T) {
 		}
 		s.recv(frame(frame(nil, frameSettings, 0, 0, settings), frameSettings, flagAck, 0, ""))
 		if !allowed {
-			p.want(t, "reset refused")
+			p.want(t, "reset no upgrade")
 			continue
 		}
 		s.want("head 1: :method=CONNECT :scheme=http :authority=h :path=/ws :protocol=websocket")

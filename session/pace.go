@@ -41,12 +41,12 @@ func (p *pace) paid(n int, perByte, limit, now int64) {
 // Unhurried is a Stream whose peer may take its time with its body: one of messages, which come when there is something
 // to say.
 type Unhurried interface {
-	// Unhurry lifts the least rate off the body that is to come. Its silence is bounded like that of a tunnel, until
-	// the answer begins: from then on who answers says how long it lasts.
+	// Unhurry lifts the least rate off the body that is to come. Its silence is bounded like that of a tunnel; that of
+	// a request until the answer begins: from then on who answers says how long it lasts.
 	Unhurry()
 }
 
-// Unhurry lifts the least rate off a request body.
+// Unhurry lifts the least rate off a request body, and the time between two pieces off an answer.
 func (s *h2Stream) Unhurry() {
 	s.pace.unhurried = true
 	if !s.calling && s.receiver != nil {

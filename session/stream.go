@@ -82,11 +82,12 @@ const (
 	Truncated                  // the peer ended before its message did
 	ConnectionLost             // the connection broke
 	Aborted                    // the peer gave up for a reason of its own; HTTP/2 only
+	NoUpgrade                  // the peer takes no upgrades, and was sent nothing; HTTP/2 only
 )
 
 var codeText = [...]string{
 	"cancelled", "refused", "connection failed", "connection timed out", "timed out", "malformed", "truncated",
-	"connection lost", "aborted",
+	"connection lost", "aborted", "no upgrade",
 }
 
 // String names c.

@@ -176,17 +176,21 @@ func h2answerBodyCases() []h2reply {
 	add("a second head at once", "9113 8.1", torn(proto), h2ok(), h2ok("x", "evil"), pData("evil", true))
 
 	add("HEAD", "9110 9.3.2", fine("").to("HEAD"), h2okEnd("content-length", "5"))
-	add("HEAD with an empty DATA", "9110 9.3.2", fineOr("").to("HEAD"), five, pData("", true))
-	add("HEAD with a body", "9110 9.3.2", fineOr("").to("HEAD"), five, pData("evil!", true))
-	add("HEAD with a body and no length", "9110 9.3.2", fineOr("").to("HEAD"), h2ok(), pData("evil!", true))
+	add("HEAD with an empty DATA", "9110 9.3.2", fine("").to("HEAD"), five, pData("", true))
+	add("HEAD with a body", "9110 9.3.2", fine("").to("HEAD"), five, pData("evil!", true))
+	add("HEAD with a body and no length", "9110 9.3.2", fine("").to("HEAD"), h2ok(), pData("evil!", true))
 	add("204", "9110 15.3.5", fine("").code(204), hAnswer("204", true))
-	add("204 with a body", "9110 15.3.5", fineOr("").code(204, 502), hAnswer("204", false), pData("evil", true))
-	add("204 with a length and a body", "9110 15.3.5", fineOr("").code(204, 502), hAnswer("204", false,
-		"content-length", "4"),
+	add("204 with a body", "9110 15.3.5", fine("").code(204), hAnswer("204", false), pData("evil", true))
+	add("204 with a length and a body", "9110 15.3.5", fine("").code(204), hAnswer("204", false, "content-length", "4"),
 		pData("evil", true))
 	add("304 with a length", "9110 15.4.5", fine("").code(304), hAnswer("304", true, "content-length", "5"))
-	add("304 with a body", "9110 15.4.5", fineOr("").code(304, 502), hAnswer("304", false, "content-length", "4"),
+	add("304 with a body", "9110 15.4.5", fine("").code(304), hAnswer("304", false, "content-length", "4"),
 		pData("evil", true))
+	add("304 with a body behind a pause", "9110 15.4.5", fine("").code(304), hAnswer("304", false), pData("", false),
+		pData("evil", false), pData("evil", true))
+	add("HEAD and a reset behind the head", "9110 9.3.2", fine("").to("HEAD"), five, pRST(http2.ErrCodeInternal))
+	add("204 and a second head", "9110 15.3.5", fine("").code(204), hAnswer("204", false), h2ok("x", "evil"))
+	add("204 and the end of the connection", "9110 15.3.5", fine("").code(204).ends("close"), hAnswer("204", false))
 	add("205 with a body", "9110 15.3.6", fineOr("hello").code(205, 502), hAnswer("205", false), pData("hello", true))
 	return cases
 }
