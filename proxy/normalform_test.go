@@ -175,15 +175,41 @@ func TestWebSocket_extendedConnectToHTTP1(t *testing.T) {
 	s.settled(t)
 }
 
+// The key was made here, so nobody else holds the answer against it.
 func TestWebSocket_wrongAccept(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{})
-	c := s.play(t, &proxy.Listener{}, overTLS, extendedConnect("websocket"), true)
-	up := s.accept()
-	acceptKey(t, up.ReadHead())
-	up.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n" +
-		"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
-	c.want(t, "head 502")
-	s.settled(t)
+	for _, accept := range []string{"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n", ""} {
+		s := setTunnel(t, tunnelOptions{})
+		c := s.play(t, &proxy.Listener{}, overTLS, extendedConnect("websocket"), true)
+		up := s.accept()
+		acceptKey(t, up.ReadHead())
+		up.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n" + accept + "\r\n")
+		c.want(t, "head 502")
+		s.settled(t)
+	}
+}
+
+// A client of HTTP/1 that has no key is not given one: the origin is to see that, and to say what it thinks of it.
+func TestWebSocket_noKey(t *testing.T) {
+	for _, answer := range []string{"101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n",
+		"101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: any\r\n",
+		"426 Upgrade Required\r\nSec-WebSocket-Version: 13\r\nContent-Length: 0\r\n"} {
+		s := setTunnel(t, tunnelOptions{})
+		down := s.client()
+		down.Send("GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		up := s.accept()
+		if head := up.ReadHead(); strings.Contains(head, "Sec-") ||
+			!strings.HasSuffix(head, "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n") {
+			t.Fatalf("%q", head)
+		}
+		up.Send("HTTP/1.1 " + answer + "\r\n")
+		if head := down.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 "+answer[:3]) ||
+			strings.Contains(head, "Sec-") != strings.Contains(answer, "Sec-") {
+			t.Fatalf("%q", head)
+		}
+		down.Close()
+		up.Close()
+		s.settled(t)
+	}
 }
 
 // An answer to an extended CONNECT that opens no tunnel must not look like one that does.

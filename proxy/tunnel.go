@@ -105,9 +105,11 @@ func (x *Exchange) openTunnel(h *message.Head) bool {
 		x.fail(faultMalformed)
 		return false
 	}
-	if x.socket.asked && !x.acceptSocket(h) {
-		x.fail(faultMalformed)
-		return false
+	if x.socket.asked {
+		if f := x.acceptSocket(h); f != nil {
+			x.fail(f)
+			return false
+		}
 	}
 	x.tunnel = true
 	x.toUp.reset()

@@ -28,11 +28,12 @@ type socket struct {
 // socketGUID is what RFC 6455 §1.3 puts behind a key.
 const socketGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-// askSocket prepares a request for a WebSocket.
+// askSocket prepares a request for a WebSocket. The key is what shows that a client of HTTP/1 wants one, since no script
+// can have a browser send it: without it the request goes on as it is, for the origin to refuse (RFC 6455 §4.2.1).
 func (x *Exchange) askSocket() {
 	h := &x.Request
 	x.socket.asked = true
-	if h.Has(message.SecWebSocketKey) {
+	if h.Has(message.SecWebSocketKey) || h.Proto != message.HTTP20 {
 		return
 	}
 	x.socket.made = true
@@ -45,19 +46,25 @@ func (x *Exchange) askSocket() {
 	}
 }
 
-// acceptSocket looks at the answer that opens a WebSocket, and reports whether it fits.
-func (x *Exchange) acceptSocket(h *message.Head) bool {
-	want := acceptOf(x.Request.Peek(message.SecWebSocketKey))
-	got := h.Peek(message.SecWebSocketAccept)
+// acceptSocket looks at the answer that opens a WebSocket. It returns nil when it fits.
+func (x *Exchange) acceptSocket(h *message.Head) *fault {
+	key, got := x.Request.Peek(message.SecWebSocketKey), h.Peek(message.SecWebSocketAccept)
+	agreed := h.Proto == message.HTTP20 // in its own way
 	switch {
-	case got != nil && string(got) != want:
-		return false
+	case key == nil && agreed:
+		return faultNoTunnel // an origin of HTTP/2 cannot see that the client had none
+	case key == nil:
+		return nil
+	case got != nil && string(got) != acceptOf(key):
+		return faultMalformed
+	case x.socket.made && got == nil && !agreed:
+		return faultMalformed // RFC 6455 §4.1: we are the client, and there is no other that would look
 	case x.socket.made:
 		h.Drop(message.SecWebSocketAccept)
-	case got == nil && h.Proto == message.HTTP20: // it has agreed in its own way
-		h.AddID(message.SecWebSocketAccept, "Sec-WebSocket-Accept", want)
+	case got == nil && agreed:
+		h.AddID(message.SecWebSocketAccept, "Sec-WebSocket-Accept", acceptOf(key))
 	}
-	return true
+	return nil
 }
 
 // acceptOf returns what a server answers to a key.

@@ -138,8 +138,12 @@ func runOrigin() {
 
 // echo sends back what comes, as it comes.
 func echo(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodConnect {
+	switch {
+	case r.Method == http.MethodConnect:
 		w, r = extendedServer(w, r)
+	case r.ProtoMajor == 2: // the package would say so by fields that HTTP/2 has not
+		w.WriteHeader(http.StatusUpgradeRequired)
+		return
 	}
 	c, err := websocket.Accept(w, r, &websocket.AcceptOptions{
 		InsecureSkipVerify: true, Subprotocols: []string{"echo"}, CompressionMode: websocket.CompressionContextTakeover,

@@ -47,11 +47,35 @@ dest = "chat"
 backends = [{ address = %q }]
 protocol = %q
 `, origin, protocol)
+			t.Run("handshakes that are none", func(t *testing.T) { wrongHandshakes(t, e, protocol) })
 			for _, c := range doors(t, e) {
 				t.Run("coder "+c.name, func(t *testing.T) { coderClient(t, c) })
 				t.Run("gorilla "+c.name, func(t *testing.T) { gorillaClient(t, c) })
 			}
 		})
+	}
+}
+
+// wrongHandshakes makes some that RFC 6455 §4.2.1 refuses: none may become a good one on its way.
+func wrongHandshakes(t *testing.T, e *edge, protocol string) {
+	const asks, version, key = "Connection: Upgrade\r\nUpgrade: websocket\r\n", "Sec-WebSocket-Version: 13\r\n",
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	for head, want := range map[string]map[string]string{
+		"GET / HTTP/1.1\r\n" + asks + version + key:                           {"h1": "101", "h2": "101"},
+		"GET / HTTP/1.1\r\n" + asks + version:                                 {"h1": "400", "h2": "501"},
+		"GET / HTTP/1.1\r\n" + asks + key:                                     {"h1": "400", "h2": "400"},
+		"DELETE / HTTP/1.1\r\n" + asks + version + key:                        {"h1": "405", "h2": "426"},
+		"GET / HTTP/1.1\r\nUpgrade: websocket\r\n" + version + key:            {"h1": "426", "h2": "426"},
+		"GET / HTTP/1.0\r\n" + asks + version + key:                           {"h1": "426", "h2": "426"},
+		"GET / HTTP/1.1\r\nConnection: Upgrade\r\n" + version + key:           {"h1": "426", "h2": "426"},
+		"GET / HTTP/1.1\r\n" + asks + "Content-Length: 0\r\n" + version + key: {"h1": "101", "h2": "101"},
+	} {
+		w := testutil.Dial(t, e.plain)
+		w.Send(head, "Host: localhost\r\n\r\n")
+		if got := w.ReadHead(); len(got) < 12 || got[9:12] != want[protocol] {
+			t.Errorf("%q: %q, want %s", head, got, want[protocol])
+		}
+		w.Close()
 	}
 }
 
