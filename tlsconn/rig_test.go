@@ -17,12 +17,13 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // patience bounds whatever a test waits for.
-const patience = 10 * time.Second
+const patience = testutil.Patience
 
 var loopback = poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
 

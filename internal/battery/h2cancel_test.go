@@ -17,7 +17,7 @@ import (
 )
 
 // atOnce bounds what is to happen without waiting for a peer or a timeout of edge.
-const atOnce = 2 * time.Second
+const atOnce = 5 * time.Second
 
 // upload sends a body on stream 1 as the windows allow, until no more is taken.
 func (c *h2client) upload(t *testing.T) (sent int) {

@@ -76,7 +76,7 @@ func (h *heard) closed() bool {
 
 // patience bounds what a case waits for an answer or the end of a connection. It is below all
 // timeouts of edge, so that a close by timeout is not taken for a close by a fault.
-const patience = 5 * time.Second
+const patience = 8 * time.Second
 
 // copied is a Reader that keeps what was read.
 type copied struct {

@@ -8,7 +8,7 @@ import (
 
 // Patience bounds every wait that has no deadline of its own. It is long since it is only ever
 // used up by a test that fails.
-const Patience = 10 * time.Second
+const Patience = 30 * time.Second
 
 // pollEvery is how often Eventually looks.
 const pollEvery = 2 * time.Millisecond
