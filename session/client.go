@@ -55,6 +55,7 @@ type Client struct {
 	tunnel       bool // the answer made a tunnel of it
 	expects      bool // the body waits for 100, or for a final answer
 	unasked      bool
+	foretold     bool // something came before the first request left
 }
 
 // Init prepares c, which is a part of its owner. head is lent to it for the length of a callback: one for each reactor
@@ -118,6 +119,9 @@ func (c *Client) SetIdleTimeout(d time.Duration) { c.conn.SetTimeout(d) }
 // OnOpen starts the deadline of the exchange that waited for the connection, and lets its body come.
 func (c *Client) OnOpen(conn *engine.Conn) {
 	c.opened, c.stood = true, conn.Reactor().Now()
+	// What is here already is older than the request, which leaves behind the callbacks. It answers nothing, and whoever
+	// comes behind would get the answer to the one before: RFC 9112 §9.2. Under TLS it may be a ticket.
+	c.foretold = c.receiver != nil && !conn.Quiet() && tlsconn.DigestOf(conn) == nil
 	if c.receiver != nil {
 		c.await()
 		c.receiver.OnSendable(c)
@@ -157,6 +161,12 @@ func orDefault(d time.Duration) time.Duration {
 
 // OnData decodes an answer. Bytes that nobody asked for end the connection.
 func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
+	if c.foretold && c.receiver != nil {
+		c.unasked = true
+		c.fail(Malformed, errForetold)
+		conn.Close(errForetold)
+		return len(in)
+	}
 	heard := false
 	for used < len(in) {
 		if c.receiver == nil || c.responseDone {
@@ -188,6 +198,9 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	}
 	return used
 }
+
+// errForetold is why an exchange fails whose answer was there before its request.
+var errForetold = errors.New("the origin spoke before it was asked")
 
 func (c *Client) dispatch(ev h1.Event, body []byte) {
 	end := ev&h1.End != 0
@@ -286,6 +299,8 @@ var errNoCloseNotify = errors.New("the connection was cut: FIN without close_not
 // OnClose resets the exchange that was in progress and tells the owner.
 func (c *Client) OnClose(_ *engine.Conn, cause error) {
 	switch {
+	case c.opened && !c.final && !c.dec.Idle(): // bytes of an answer have come: nobody may ask once more
+		c.fail(Truncated, cause)
 	case c.opened:
 		c.fail(ConnectionLost, cause)
 	case cause == engine.ErrConnectTimeout:
