@@ -49,11 +49,33 @@ func (r *resolver) openAll() {
 		}
 	}
 	r.authorities(&r.doc.global.given, nil, "ca_file", &r.c.Global.CAFile)
+	r.upstreamFiles()
+}
+
+// upstreamFiles opens what secures the connections to backends. What [upstream_defaults] names is opened once, for all
+// upstreams that do not say it themselves; those that a dest spells out are among them.
+func (r *resolver) upstreamFiles() {
+	shared := &r.doc.defaults
+	r.authorities(&shared.given, nil, "tls.ca", &shared.TLS.CA)
+	r.clientPair(shared, &shared.TLS)
+	tables := make(map[string]*upstreamEntry)
 	for _, e := range r.doc.upstreams {
-		u := &r.c.Upstreams[r.names[e.Name]]
-		r.authorities(&e.given, &r.doc.defaults.given, "tls.ca", &u.TLS.CA)
-		if e.has("tls.cert") && !e.failed("tls.cert") && !e.failed("tls.key") {
-			r.clientPair(e, u)
+		tables[e.Name] = e
+	}
+	for i := range r.c.Upstreams {
+		u := &r.c.Upstreams[i]
+		e := tables[u.Name]
+		if e == nil {
+			e = &upstreamEntry{}
+		}
+		if u.TLS.CA = shared.TLS.CA; e.has("tls.ca") {
+			u.TLS.CA = e.TLS.CA
+			r.authorities(&e.given, nil, "tls.ca", &u.TLS.CA)
+		}
+		if e.has("tls.cert") {
+			r.clientPair(e, &u.TLS)
+		} else {
+			u.TLS.Cert, u.TLS.Key = shared.TLS.Cert, shared.TLS.Key
 		}
 	}
 }
@@ -128,14 +150,14 @@ func (r *resolver) unreadable(g *given, err error, key string) {
 	case errors.Is(err, certs.ErrNoKey) || errors.Is(err, certs.ErrNoCertificate):
 		hint = "the file has to be PEM"
 	}
-	r.rep.error(at, hint, "cannot use %s: %s", quote(wrong.Path), wrong.Err)
+	r.rep.error(at, hint, "cannot use %s: %s", quotePath(wrong.Path), wrong.Err)
 }
 
 func (r *resolver) unreadableStaple(g *given, err error) {
 	if errors.Is(err, certs.ErrOCSPMalformed) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		var wrong *certs.Error
 		errors.As(err, &wrong)
-		r.rep.error(g.at("ocsp"), "", "cannot use %s: %s", quote(wrong.Path), wrong.Err)
+		r.rep.error(g.at("ocsp"), "", "cannot use %s: %s", quotePath(wrong.Path), wrong.Err)
 		return
 	}
 	r.rep.warn(codeNoStaple, g.at("ocsp"), "", "%s", errors.Unwrap(err))
@@ -190,17 +212,21 @@ func (r *resolver) authorities(g, fallback *given, path string, file *string) {
 	}
 	*file = locate(*file, g.at(path))
 	if _, err := certs.Authorities(*file); err != nil {
-		r.rep.error(g.at(path), "", "cannot use %s: %s", quote(*file), errors.Unwrap(err))
+		r.rep.error(g.at(path), "", "cannot use %s: %s", quotePath(*file), errors.Unwrap(err))
 	}
 }
 
-func (r *resolver) clientPair(e *upstreamEntry, u *Upstream) {
-	u.TLS.Cert = locate(u.TLS.Cert, e.at("tls.cert"))
+// clientPair opens the pair that backends are shown, when e names one.
+func (r *resolver) clientPair(e *upstreamEntry, t *UpstreamTLS) {
+	if !e.has("tls.cert") || e.failed("tls.cert") || e.failed("tls.key") {
+		return
+	}
+	t.Cert = locate(t.Cert, e.at("tls.cert"))
 	if e.has("tls.key") {
-		u.TLS.Key = locate(u.TLS.Key, e.at("tls.key"))
+		t.Key = locate(t.Key, e.at("tls.key"))
 	}
 	var wrong *certs.Mismatch
-	_, err := certs.Load(&certs.Files{Cert: u.TLS.Cert, Key: u.TLS.Key}, r.open.now)
+	_, err := certs.Load(&certs.Files{Cert: t.Cert, Key: t.Key}, r.open.now)
 	switch {
 	case errors.As(err, &wrong):
 		r.rep.error(e.at("tls.cert"), "", "certificate and key do not belong together (cert %s)", wrong.Subject)

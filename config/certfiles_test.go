@@ -46,6 +46,7 @@ func TestLoad_opensCertificates(t *testing.T) {
 	const head = "[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
 	const https = head + "[https]\nlisten = \":443\"\n"
 	const mixed = "cert = \"good.pem\"\nkey = \"other.key\"\n"
+	const defaults = head + "[upstream_defaults]\n"
 	const up = head + "[upstreams.default]\nbackends = [{ address = \"h:1\" }]\n"
 	for _, c := range []struct{ text, want string }{
 		{https + `cert = "none.pem"`, `edge.toml:6:8: error: cannot use "none.pem": no such file or directory`},
@@ -72,6 +73,12 @@ func TestLoad_opensCertificates(t *testing.T) {
 			"edge.toml:6:16: error: certificate and key do not belong together (cert CN=good.example.org)"},
 		{up + "tls = { cert = \"good.pem\", key = \"none\" }",
 			"edge.toml:6:34: error: cannot use"},
+		{defaults + "tls = { ca = \"none.pem\" }", `edge.toml:5:14: error: cannot use "none.pem": no such file`},
+		{defaults + "tls = { cert = \"good.pem\", key = \"other.key\" }",
+			"edge.toml:5:16: error: certificate and key do not belong together (cert CN=good.example.org)"},
+		{defaults + "tls = { cert = \"good.pem\", key = \"good.key\" }\n" +
+			"[upstreams.default]\nbackends = [{ address = \"h:1\" }]\ntls = { cert = \"other.pem\" }",
+			`edge.toml:8:16: error: cannot use "` + dir + `/other.pem": holds no private key`},
 	} {
 		cfg, rep := loaded(t, dir, c.text)
 		if text := rendered(t, rep); cfg != nil || !strings.Contains(text, c.want) {
@@ -145,6 +152,47 @@ func TestLoad_findsCertificates(t *testing.T) {
 	}
 	if got := cfg.Listeners[0].Certificate.Cert; got != "good.pem" {
 		t.Errorf("found %s", got)
+	}
+}
+
+// What the defaults name is found for every upstream that does not say it itself, wherever that comes from.
+func TestLoad_findsFilesOfTheDefaults(t *testing.T) {
+	dir, _ := pairs(t)
+	t.Chdir(t.TempDir())
+	cfg, rep := loaded(t, dir, `
+http.listen = ":80"
+upstream_defaults.tls = { ca = "ca.pem", cert = "good.pem", key = "good.key" }
+load_balancing.backends = [{ name = "member", address = "h:1" }]
+[upstreams.table]
+backends = [{ address = "h:1" }]
+[upstreams.own]
+backends = [{ address = "h:1" }]
+tls = { cert = "other.pem", key = "other.key" }
+[[routes]]
+pattern = "/a/*"
+dest = "https://h:2"
+[[routes]]
+pattern = "/b/*"
+dest = "table"
+[[routes]]
+pattern = "/c/*"
+dest = "own"
+`)
+	if cfg == nil {
+		t.Fatal(rendered(t, rep))
+	}
+	for _, u := range cfg.Upstreams {
+		want := "good"
+		if u.Name == "own" {
+			want = "other"
+		}
+		for found, want := range map[string]string{
+			u.TLS.CA: "ca.pem", u.TLS.Cert: want + ".pem", u.TLS.Key: want + ".key",
+		} {
+			if found != filepath.Join(dir, want) {
+				t.Errorf("upstream %s: found %s, want %s", u.Name, found, want)
+			}
+		}
 	}
 }
 

@@ -28,7 +28,8 @@ var codes = []struct{ code, doc string }{
 		"No route goes to an upstream that has a table of its own, and it is not `default`."},
 	{codeIgnoredKey, "The key means something to another server and nothing to this one, or nothing yet. It is a " +
 		"note, not a warning."},
-	{codeNoEffect, "The key will have a meaning, and has none yet: what it asks for does not happen."},
+	{codeNoEffect, "The key will have a meaning and has none yet, or it has none where it stands: what it asks for " +
+		"does not happen."},
 	{codeTLSAuto, "`[network]` with a certificate takes TLS and plain HTTP on one port. `tls = true` takes TLS " +
 		"alone, `tls = \"auto\"` says that it is meant. It is a note, not a warning."},
 	{codeWeakTLS, "A version or cipher suite is known to be weak, or a backend's certificate is not verified."},

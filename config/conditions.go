@@ -52,6 +52,9 @@ func (d *decoder) conditions(n *node, what string, valid func(string) bool) (all
 		}
 		add(c.name, c.key, s)
 	}
+	if right && !d.filled(n) {
+		right = false
+	}
 	if len(all) > conditionsMax {
 		d.rep.error(n.value, "", "%q has more than %d conditions", n.key, conditionsMax)
 		right = false
@@ -75,6 +78,8 @@ func parseMethodsValue(d *decoder, _ *key, n *node) (any, bool) {
 	var all []string
 	right := each(d, n, "a method", func(c *node, s string) bool {
 		switch upper := strings.ToUpper(s); {
+		case s == "*":
+			d.rep.error(c.value, "leave it out for any method", "%s is not a method", quote(s))
 		case !headerName(s):
 			d.rep.error(c.value, "", "%s is not a method", quote(s))
 		case s != upper:

@@ -189,6 +189,7 @@ type Route struct {
 	Header          []Condition // all have to hold
 	Query           []Condition // likewise
 	Weight          int         // among equal routes; 0: none was given
+	Off             bool        // its weight was given as 0: it takes no request
 	Shadowed        bool        // an equal one comes first: it can never match
 	Dest            Dest
 	Rewrite         Rewrite

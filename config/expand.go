@@ -100,7 +100,7 @@ func (e *expander) file(path string) (value, wrong, hint string) {
 	}
 	text, err := readSmall(path)
 	if err != nil {
-		return "", "cannot read " + quote(path) + ": " + reason(err), ""
+		return "", "cannot read " + quotePath(path) + ": " + reason(err), ""
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), "", ""
 }

@@ -37,17 +37,17 @@ func (l *loader) file(path string, at span) {
 	}
 	real := realPath(path)
 	if at.valid() && slices.Contains(l.open, real) {
-		l.fault(at, "%s includes itself", quote(path))
+		l.fault(at, "%s includes itself", quotePath(path))
 		return
 	}
 	if l.done[real] {
 		return
 	}
-	text, err := readConfig(path, fileBytesMax-l.bytes)
+	text, err := readConfig(path, fileBytesMax-l.bytes, at.valid())
 	if err != nil {
 		what := "cannot read"
 		if at.valid() {
-			what += " " + quote(path)
+			what += " " + quotePath(path)
 		}
 		l.fault(at, "%s: %s", what, reason(err))
 		return
@@ -110,7 +110,7 @@ func (l *loader) pattern(n *node, pattern, folder string) bool {
 	}
 	single := !strings.ContainsAny(pattern, `*?[`)
 	if single && len(paths) == 0 {
-		l.rep.error(n.value, "", "cannot read %s: no such file or directory", quote(full))
+		l.rep.error(n.value, "", "cannot read %s: no such file or directory", quotePath(full))
 		return false
 	}
 	found := false
@@ -157,7 +157,12 @@ func realPath(path string) string {
 
 var errLarge = errors.New("larger than 16 MiB")
 
-func readConfig(path string, bytesMax int) ([]byte, error) {
+// readConfig reads a file, of at most bytesMax. One that another file includes has to be a regular one: what a pattern
+// finds may be a pipe, and opening that could wait for ever.
+func readConfig(path string, bytesMax int, included bool) ([]byte, error) {
+	if at, err := os.Stat(path); included && err == nil && !at.Mode().IsRegular() && !at.IsDir() {
+		return nil, errNotRegular
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err

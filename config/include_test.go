@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -334,4 +335,19 @@ func slowExpand(text string, lookup func(string) (string, bool)) (string, bool) 
 		}
 	}
 	return out, true
+}
+
+// Whoever opens a pipe that nobody writes to waits for ever.
+func TestLoad_includesRegularFilesAlone(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "edge.toml"), "include = 'd/*'\n")
+	write(t, filepath.Join(dir, "d", "a.toml"), "")
+	if err := syscall.Mkfifo(filepath.Join(dir, "d", "b.toml"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, rep := Load(filepath.Join(dir, "edge.toml"))
+	want := "edge.toml:1:11: error: cannot read \"" + filepath.Join(dir, "d", "b.toml") + "\": not a regular file"
+	if got := rendered(t, rep); c != nil || !strings.Contains(got, want) {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }

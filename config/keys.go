@@ -275,9 +275,9 @@ func upstreamBackendsSection() *section {
 			{path: "address", typ: typeEndpoint, example: `"10.0.0.11:8080"`,
 				into: into(func(e *backendEntry) *endpoint { return &e.address }),
 				doc:  "A host name stands for all its addresses."},
-			{path: "weight", typ: typeInt, def: "1", min: "1", max: "65535", example: "3",
+			{path: "weight", typ: typeInt, def: "1", min: "0", max: "65535", example: "3",
 				into: into(func(e *backendEntry) *int { return &e.weight }),
-				doc:  "Its share of the requests."},
+				doc:  "Its share of the requests. 0: none; an upstream whose backends all have it answers 503."},
 		},
 	}
 }
@@ -299,9 +299,9 @@ func membersSection() *section {
 			{path: "address", typ: typeEndpoint, example: `"127.0.0.1:8080"`,
 				into: into(func(e *memberEntry) *endpoint { return &e.address }),
 				doc:  "A host name stands for all its addresses."},
-			{path: "weight", typ: typeInt, def: "1", min: "1", max: "65535", example: "2",
+			{path: "weight", typ: typeInt, def: "1", min: "0", max: "65535", example: "2",
 				into: into(func(e *memberEntry) *int { return &e.weight }),
-				doc:  "Its share of the requests."},
+				doc:  "Its share of the requests. 0: none; an upstream whose backends all have it answers 503."},
 			{path: "upstream", typ: typeString, example: `"api"`,
 				into: into(func(e *memberEntry) *string { return &e.upstream }),
 				doc:  "A further upstream it belongs to."},

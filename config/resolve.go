@@ -17,6 +17,7 @@ type resolver struct {
 	src      *source
 	c        *Config
 	names    map[string]int  // the index of an upstream, by its name
+	ageless  map[*given]bool // hsts without max_age was reported
 	inline   map[string]int  // the index of an upstream that a dest spells out, by its backends
 	named    map[string]span // where an upstream is first named, for hints
 	claimed  map[string]*Address
@@ -30,7 +31,8 @@ type resolver struct {
 func resolve(doc *document, src *source, rep *Report, open *opener) *Config {
 	r := &resolver{
 		rep: rep, doc: doc, src: src, c: &Config{}, open: open,
-		names: make(map[string]int), inline: make(map[string]int), named: make(map[string]span),
+		names: make(map[string]int), ageless: make(map[*given]bool),
+		inline: make(map[string]int), named: make(map[string]span),
 		claimed: make(map[string]*Address), claims: make(map[string]span), patterns: make(map[string]patternTaken),
 	}
 	fill(&doc.global, nil)
@@ -181,7 +183,11 @@ func (r *resolver) newUpstream(name string, at span) int {
 	return len(r.c.Upstreams) - 1
 }
 
+// add adds a backend. One of weight 0 takes no request, so it is left out; when all are, the answers are 503.
 func (u *Upstream) add(e *backendEntry) {
+	if e.weight == 0 && !e.failed("weight") {
+		return
+	}
 	u.Backends = append(u.Backends, Backend{Host: e.address.host, Port: e.address.port, Unix: e.address.unix,
 		Weight: e.weight, Pos: e.node.head.pos()})
 }

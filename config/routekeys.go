@@ -52,9 +52,10 @@ func matchKeys() []*key {
 		{path: "query", typ: typeParameters, example: `{ version = "2" }`,
 			into: into(func(e *routeEntry) *[]Condition { return &e.Query }),
 			doc:  "Condition: parameters of the query, likewise; they are compared decoded."},
-		{path: "weight", typ: typeInt, min: "1", max: "65535", example: "90",
+		{path: "weight", typ: typeInt, min: "0", max: "65535", example: "90",
 			into: into(func(e *routeEntry) *int { return &e.Weight }),
-			doc:  "Its share of the requests among routes that are equal in pattern and conditions."},
+			doc: "Its share of the requests among routes that are equal in pattern and conditions. 0: none, as if " +
+				"the route were not there."},
 	}
 }
 

@@ -22,8 +22,10 @@ func (r *resolver) routes() {
 			e.GRPC = switchOf(e.grpc)
 		}
 		right := !e.odd
+		e.Off = e.has("weight") && !e.failed("weight") && e.Weight == 0
 		r.destOf(e)
 		r.rewrite(e)
+		r.pointless(e)
 		if e.has("load_balancing") && e.Dest.Kind != DestUpstream {
 			r.rep.error(e.nodes["load_balancing"].head, "", "load_balancing is for what goes to a backend")
 		}
@@ -33,7 +35,7 @@ func (r *resolver) routes() {
 		}
 		for _, p := range patterns {
 			route := e.Route
-			if right && ok {
+			if right && ok && !e.Off {
 				route.Shadowed = r.shadowed(e, p)
 			}
 			route.Host, route.Path, route.PathKind = p.host, p.path, p.kind
@@ -194,6 +196,23 @@ func (r *resolver) destOf(e *routeEntry) {
 		r.rep.error(e.node.head, `add dest = "host:port", or the name of an upstream`, "this route has no dest")
 	case e.has("dest") && !e.failed("dest"):
 		e.Dest = r.dest(e.dest, e.at("dest"))
+	}
+}
+
+// forBackends are keys that mean nothing where a route answers by itself.
+var forBackends = []string{
+	"websocket", "grpc", "upgrades", "headers.request", "timeouts.first_byte", "timeouts.read", "timeouts.idle",
+}
+
+// pointless warns of keys of a route that ask for nothing there, as when its dest became a status for a while.
+func (r *resolver) pointless(e *routeEntry) {
+	if e.Dest.Kind == DestUpstream {
+		return
+	}
+	for _, path := range forBackends {
+		if e.has(path) {
+			r.rep.warn(codeNoEffect, e.nodes[path].head, "", "%q is for what goes to a backend", path)
+		}
 	}
 }
 

@@ -24,6 +24,7 @@ func documentOf(k *key, value string) string {
 			if k.path == secured.path {
 				need("cert", `"a.pem"`)
 				need("client_ca", `"ca.pem"`)
+				need("hsts.max_age", `"1d"`)
 			}
 		}
 	case "certificates":

@@ -77,7 +77,27 @@ func (r *resolver) secure(e *listenerEntry) {
 			"this listener takes no plain requests")
 	}
 	r.clients(e)
+	r.aged(e)
 	r.weak(&e.given, &e.TLSOptions)
+}
+
+// aged reports what is said about Strict-Transport-Security where nothing says how long it holds: there would be none.
+func (r *resolver) aged(e *listenerEntry) {
+	shared := &r.doc.tls.given
+	if e.TLSOptions.HSTS.MaxAge >= 0 || e.has("hsts.max_age") || shared.has("hsts.max_age") {
+		return
+	}
+	for _, path := range []string{"hsts.subdomains", "hsts.preload"} {
+		g := &e.given
+		if !g.has(path) {
+			g = shared
+		}
+		if g.values[path] == true && !r.ageless[g] {
+			r.ageless[g] = true
+			r.rep.error(g.nodes[path].head, `add max_age = "365d"`, "hsts has no max_age")
+			return
+		}
+	}
 }
 
 func noun(key string) string {
@@ -176,6 +196,9 @@ func (r *resolver) spoken(e *upstreamEntry) {
 	}
 	if e.has("tls.key") && e.lacks("tls.cert") {
 		r.rep.error(e.nodes["tls.key"].head, "add cert", "there is no certificate for this key")
+	}
+	if e.has("tls.cert") && !e.has("tls.key") {
+		e.TLS.Key = "" // in the file of this certificate, whatever the defaults say of theirs
 	}
 	if e.has("tls.verify") && !e.TLS.Verify && !e.failed("tls.verify") {
 		r.rep.warn(codeWeakTLS, e.at("tls.verify"), "", "the certificates of these backends are not verified")

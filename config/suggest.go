@@ -6,12 +6,23 @@ import (
 	"strings"
 )
 
-const quotedMax = 60 // characters of the user's text that a message repeats
+const (
+	quotedMax = 60   // characters of the user's text that a message repeats
+	pathMax   = 4096 // bytes of a path; the kernel takes no longer one
+)
 
 // quote returns s in double quotes, escaped and not too long.
 func quote(s string) string {
 	if r := []rune(s); len(r) > quotedMax {
 		s = string(r[:quotedMax]) + "…"
+	}
+	return strconv.Quote(s)
+}
+
+// quotePath shows the path of a file, whose end is what tells it from others.
+func quotePath(s string) string {
+	if len(s) > pathMax {
+		return quote(s)
 	}
 	return strconv.Quote(s)
 }

@@ -10,8 +10,8 @@ import (
 var (
 	typeOptional    = valueType{name: "string", parse: parseOptional}                                    // string
 	typeTLSMode     = valueType{name: "`true`, `false` or `\"auto\"`", parse: parseTLSMode, truth: true} // TLSMode
-	typeProtocols   = valueType{name: "protocol or list", parse: parseChoicesValue}                      // []string
-	typeALPN        = valueType{name: "protocol or list of them", parse: parseChoicesValue}              // []string
+	typeProtocols   = valueType{name: "protocol or list", parse: parseSomeChoices}                       // []string
+	typeALPN        = valueType{name: "protocol or list of them", parse: parseSomeChoices}               // []string
 	typeUpstreamTLS = valueType{name: "true, false or a table", parse: parseBoolValue, truth: true}
 	typeServerName  = valueType{name: "host", parse: parseServerName}              // string
 	typeVersion     = valueType{name: "version", parse: parseVersion}              // uint16
@@ -25,6 +25,12 @@ func parseOptional(d *decoder, _ *key, n *node) (any, bool) {
 		return "", true
 	}
 	return stringOf(d, n, "a string")
+}
+
+// parseSomeChoices reads one choice or more.
+func parseSomeChoices(d *decoder, k *key, n *node) (any, bool) {
+	all, right := parseChoicesValue(d, k, n)
+	return all, right && d.filled(n)
 }
 
 // parseServerName reads a name as handshakes have it: a host without a port. "backend" is what there is without it.

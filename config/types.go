@@ -87,6 +87,15 @@ func each(d *decoder, n *node, want string, read func(*node, string) bool) bool 
 	return right
 }
 
+// filled reports a list or a table that holds nothing where something has to be.
+func (d *decoder) filled(n *node) bool {
+	if n.kind == kindString || len(n.children) > 0 {
+		return true
+	}
+	d.rep.error(n.value, "", "%q must not be empty", n.key)
+	return false
+}
+
 func parseStringValue(d *decoder, _ *key, n *node) (any, bool) {
 	return stringOf(d, n, "a string")
 }

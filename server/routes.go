@@ -26,7 +26,7 @@ func (b *build) makeRoutes() error {
 		list = append(slices.Clip(list), rest)
 	}
 	for i := range list {
-		if list[i].Shadowed { // the check has warned of it
+		if list[i].Off || list[i].Shadowed { // the check has warned of the latter
 			continue
 		}
 		r, err := b.route(&list[i])
@@ -43,7 +43,7 @@ func (b *build) makeRoutes() error {
 
 // takesAll reports whether r takes every request that no other route does.
 func takesAll(r config.Route) bool {
-	return r.Host == "" && r.Path == "/" && r.PathKind == config.PathPrefix &&
+	return !r.Off && r.Host == "" && r.Path == "/" && r.PathKind == config.PathPrefix &&
 		len(r.Methods)+len(r.Header)+len(r.Query) == 0
 }
 

@@ -65,3 +65,44 @@ func TestRoutes_turnsOfTheirOwn(t *testing.T) {
 		})
 	}
 }
+
+// What has the weight 0 takes no request: a backend beside others, a route beside its equals, and one that would take
+// all that goes to the upstream "default" otherwise. A reload gives it its share, and takes it away again.
+func TestRoutes_weightOfNone(t *testing.T) {
+	file := func(weight int) string {
+		one, two := mirror(t, "one"), mirror(t, "two")
+		return fmt.Sprintf("%sglobal.worker_threads = 1\n[http]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n"+
+			"[upstreams]\ndefault.backends = [{ address = %q }, { address = %q, weight = %d }]\n"+
+			"[[routes]]\npattern = \"/*\"\ndest = \"status:418\"\nweight = 0\n"+
+			"[[routes]]\npattern = \"/c/*\"\ndest = \"status:201\"\nweight = 1\n"+
+			"[[routes]]\npattern = \"/c/*\"\ndest = \"status:202\"\nweight = %d\n", quiet, one, two, weight, weight)
+	}
+	s, err := New(parse(t, file(0)), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop() })
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	const none, half = "one one one one 201 201 201 201", "one two one two 201 202 201 202"
+	for _, c := range []struct {
+		weight int
+		want   string
+	}{{0, none}, {1, half}, {0, none}} {
+		if _, err := s.Apply(parse(t, file(c.weight))); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for range 4 {
+			name, _, _ := strings.Cut(bodyOf(t, askFor(t, "GET", urlOf(t, s, "web")+"/x")), " ")
+			got = append(got, name)
+		}
+		for range 4 {
+			got = append(got, fmt.Sprint(askFor(t, "GET", urlOf(t, s, "web")+"/c/x").StatusCode))
+		}
+		if list := strings.Join(got, " "); list != c.want {
+			t.Errorf("weight %d: answered by %s, want %s", c.weight, list, c.want)
+		}
+	}
+}
