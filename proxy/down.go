@@ -99,6 +99,7 @@ func (x *Exchange) requestSent() {
 // OnTrailers ends the body with trailer fields.
 func (d *downSide) OnTrailers(s session.Stream, h *message.Head) {
 	if !d.own {
+		dropNamed(&d.Request, h)
 		d.toUp.endWith(h)
 	}
 	d.OnData(s, nil, true)

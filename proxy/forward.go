@@ -92,6 +92,21 @@ func dropHopByHop(h *message.Head) {
 	}
 }
 
+// dropNamed drops the trailer fields that Connection names in the head of their message. RFC 9110 §7.6.1: an
+// intermediary MUST remove any header or trailer field(s) from the message with the same name as a connection option.
+func dropNamed(head, trailers *message.Head) {
+	for i := range head.Fields {
+		if head.Fields[i].ID != message.Connection {
+			continue
+		}
+		for list, more := head.Value(i), true; more; {
+			var option []byte
+			option, list, more = bytes.Cut(list, []byte{','})
+			trailers.Del(string(bytes.Trim(option, " \t")))
+		}
+	}
+}
+
 // The lines that are added to a request, up to what differs from one to the next. They stand together in Base, as they
 // are written on the wire: an encoder copies them in one go.
 const (

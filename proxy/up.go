@@ -64,10 +64,17 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 }
 
 func (x *Exchange) interim(h *message.Head) {
-	if x.interims++; x.interims > interimsMax {
+	most := interimsMax
+	if h.Status == 100 {
+		x.Request.Continue = false
+	} else if x.Request.Continue {
+		most-- // a place is kept for the one that the client waits for
+	}
+	if x.interims >= most {
 		x.local.stats.InterimsLost++
 		return
 	}
+	x.interims++
 	dropHopByHop(h)
 	if err := x.down.SendHead(h, false); err != nil {
 		x.downError(err)
@@ -113,6 +120,7 @@ func (x *Exchange) pushDown(p []byte, in int, end bool) {
 // OnTrailers ends the answer with trailer fields.
 func (u *upSide) OnTrailers(s session.Stream, h *message.Head) {
 	x := (*Exchange)(u)
+	dropNamed(&x.Response, h)
 	for _, f := range x.route.chain.trailers {
 		f(x, h)
 	}
