@@ -100,10 +100,23 @@ func parseMethodsValue(d *decoder, _ *key, n *node) (any, bool) {
 }
 
 func parseBoolValue(d *decoder, _ *key, n *node) (any, bool) {
-	if n.kind != kindBool {
+	if n.kind == kindString {
+		d.rep.error(n.value, truthHint(n.text), "%q must be true or false, this is a string", n.key)
+	} else if n.kind != kindBool {
 		d.wrongKind(n, "true or false")
 	}
 	return n.truth, n.kind == kindBool
+}
+
+// truthHint tells what was meant by a word that other formats take for true or false.
+func truthHint(word string) string {
+	switch strings.ToLower(word) {
+	case "true", "yes", "on":
+		return "write true"
+	case "false", "no", "off":
+		return "write false"
+	}
+	return ""
 }
 
 func parseTokenValue(d *decoder, _ *key, n *node) (any, bool) {

@@ -165,7 +165,17 @@ func bracketed(n *node, full string) string {
 	return "[" + full + "]"
 }
 
+// has tells whether p has a table of that name with a key of that name.
+func (p *place) has(table, name string) bool {
+	at := p.children[table]
+	return at != nil && at.children[name] != nil
+}
+
+// unknownHint guesses what a key that the table at p does not have was meant to be.
 func (d *decoder) unknownHint(n *node, p *place) string {
+	if table, name, found := strings.Cut(n.key, "."); found && p.has(table, name) {
+		return "write " + table + " = { " + name + " = … }"
+	}
 	if hint := didYouMean(n.key, p.names); hint != "" {
 		return hint
 	}
