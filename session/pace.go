@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"math"
 	"time"
 
 	"github.com/edge-proxy/edge/message"
@@ -36,6 +37,12 @@ func (p *pace) paid(n int, perByte, limit, now int64) {
 		p.since = 0
 	}
 	p.credit = min(p.credit+int64(n)*perByte, limit)
+}
+
+// renew gives again the credit that every body begins with.
+func (p *pace) renew(now int64) {
+	p.paid(0, 0, math.MaxInt64, now)
+	p.credit = max(p.credit, int64(bodyGrace))
 }
 
 // Unhurried is a Stream whose peer may take its time with its body: one of messages, which come when there is something
@@ -87,6 +94,18 @@ func (s *serverConn) awaitBody() {
 func (s *serverConn) paid(n int) {
 	if b := s.server.perByte; b > 0 {
 		s.pace.paid(n, b, int64(max(bodyGrace, s.server.opts.BodyTimeout)), s.conn.Reactor().Now())
+	}
+}
+
+// answerMoves notes that a part of the answer was sent. While it moves a client may be taken up with it, or have seen
+// that its body is not wanted (RFC 9112 §9.5): an answer that came early is delivered whole.
+func (s *serverConn) answerMoves() {
+	if s.requestDone || s.tunnel {
+		return
+	}
+	s.pace.renew(s.conn.Reactor().Now())
+	if !s.calling {
+		s.await()
 	}
 }
 

@@ -120,3 +120,76 @@ func TestPace(t *testing.T) {
 		})
 	}
 }
+
+// early is a service that answers before the body has come, a byte at a time.
+type early struct {
+	w     *sim.World
+	on    *engine.Reactor
+	bytes int
+	every time.Duration
+	reset error
+}
+
+func (s *early) Refused(*engine.Reactor, poller.Addr, int, error)      {}
+func (s *early) OnTrailers(session.Stream, *message.Head)              {}
+func (s *early) OnSendable(session.Stream)                             {}
+func (s *early) OnData(st session.Stream, p []byte, _ bool)            { st.Release(len(p)) }
+func (s *early) OnReset(_ session.Stream, _ session.Code, cause error) { s.reset = cause }
+func (s *early) Accept(r *engine.Reactor, _ session.Stream) session.Receiver {
+	s.on = r
+	return s
+}
+
+func (s *early) OnHead(st session.Stream, _ *message.Head, _ bool) {
+	st.SendHead(&message.Head{Status: 200, Proto: message.HTTP11, Length: int64(s.bytes)}, false) //nolint:errcheck
+	left := s.bytes
+	var send func(*engine.Reactor)
+	later := func() { s.w.After(s.every, func() { s.on.Post(&engine.Task{Run: send}) }) }
+	send = func(*engine.Reactor) {
+		if left--; left >= 0 {
+			st.SendData([]byte("x"), left == 0) //nolint:errcheck // the client tells
+			later()
+		}
+	}
+	later()
+}
+
+// A client that stops sending its body when the answer comes (RFC 9112 §9.5) gets the answer whole, as long as that
+// takes. Where neither moves, it is the body that is late.
+func TestPace_earlyAnswer(t *testing.T) {
+	for name, c := range map[string]struct {
+		every time.Duration
+		whole bool
+	}{
+		"it moves":    {5 * time.Second, true},
+		"it does not": {50 * time.Second, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := sim.NewWorld(1)
+			e, err := engine.New(engine.Options{
+				Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			service := &early{w: w, bytes: 40, every: c.every}
+			addr := poller.Addr{IP: netip.MustParseAddrPort("192.0.2.1:80")}
+			server := session.NewServer(e, service, session.ServerOptions{})
+			if _, err := e.Listen(engine.ListenOptions{Addr: addr}, server.Accept); err != nil {
+				t.Fatal(err)
+			}
+			w.Add(e.Reactors()[0])
+			p := w.Dial(addr)
+			var in strings.Builder
+			p.Handle = func(p *sim.Peer) { in.Write(p.Take()) }
+			p.SendString("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("y", 1000))
+			if err := w.Run(p.Closed, 1_000_000); err != nil {
+				t.Fatal(err)
+			}
+			_, body, _ := strings.Cut(in.String(), "\r\n\r\n")
+			if whole := body == strings.Repeat("x", 40); whole != c.whole || (service.reset == nil) != c.whole {
+				t.Fatalf("after %v: %q, %v", time.Duration(w.Now()), in.String(), service.reset)
+			}
+		})
+	}
+}

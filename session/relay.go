@@ -100,6 +100,9 @@ func (s *serverConn) tookIn(n int, waits bool) {
 
 func (s *serverConn) gaveOut(n int, waits bool) {
 	s.body.passed(n)
+	if n > 0 {
+		s.answerMoves()
+	}
 	switch {
 	case s.tunnel:
 	case waits:

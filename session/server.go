@@ -295,6 +295,13 @@ func (s *serverConn) answer(status int, cause error, head bool) {
 // errSlowHead is why a request is refused whose head does not come in time.
 var errSlowHead = errors.New("the request head took too long")
 
+// slowHead answers a client whose head is late.
+func (s *serverConn) slowHead() {
+	s.server.local[s.conn.Reactor().Index()].stats.Timeouts++
+	s.answer(408, errSlowHead, false)
+	s.server.service.Refused(s.conn.Reactor(), s.conn.Peer(), 408, errSlowHead)
+}
+
 // OnSendable tells the receiver.
 func (s *serverConn) OnSendable(*engine.Conn) {
 	if s.receiver == nil {
@@ -337,9 +344,7 @@ func (s *serverConn) OnTimeout(c *engine.Conn) {
 		s.fail(Timeout, engine.ErrTimeout)
 		s.cutOff(engine.ErrTimeout)
 	case s.headSeen && !s.dec.Idle():
-		stats.Timeouts++
-		s.answer(408, errSlowHead, false)
-		s.server.service.Refused(c.Reactor(), c.Peer(), 408, errSlowHead)
+		s.slowHead()
 	default:
 		c.Close(nil)
 	}
@@ -415,11 +420,13 @@ func (s *serverConn) SendHead(h *message.Head, end bool) error {
 		ToHTTP10: s.proto < message.HTTP11, Close: s.closing, HeadRequest: s.verb == message.VerbHead,
 	}
 	s.conn.Commit(h1.AppendResponse(s.conn.Reserve(len(h.Base)+headRoom), h, o))
-	if end {
-		s.body.framing = ended
-		if !s.calling {
-			s.finish()
-		}
+	if !end {
+		s.answerMoves()
+		return nil
+	}
+	s.body.framing = ended
+	if !s.calling {
+		s.finish()
 	}
 	return nil
 }
@@ -490,6 +497,8 @@ func (s *serverConn) sent() {
 		}
 	case s.conn.Congested():
 		s.conn.SetTimeout(s.server.opts.SendTimeout)
+	default:
+		s.answerMoves()
 	}
 }
 

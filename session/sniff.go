@@ -34,8 +34,14 @@ func (s *sniffer) OnData(c *engine.Conn, in []byte) (used int) {
 // OnSendable does nothing: nothing was sent.
 func (s *sniffer) OnSendable(*engine.Conn) {}
 
-// OnTimeout ends a connection that says nothing, or not enough.
-func (s *sniffer) OnTimeout(c *engine.Conn) { c.Close(nil) }
+// OnTimeout ends a connection that says nothing, or not enough: that may have been the start of a POST.
+func (s *sniffer) OnTimeout(c *engine.Conn) {
+	if c.Unread() {
+		(*serverConn)(s).slowHead()
+		return
+	}
+	c.Close(nil)
+}
 
 // OnEOF ends a connection that said nothing, or not enough.
 func (s *sniffer) OnEOF(c *engine.Conn) { c.Close(nil) }

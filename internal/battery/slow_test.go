@@ -163,6 +163,18 @@ func lateCases(t *testing.T) {
 			judge(t, func() error { return l.late(t, c.first, c.send, c.drip, c.status) })
 		})
 	}
+	either := shortTimes
+	either.H2C = true
+	l = inProcess(t, either)
+	for _, c := range []late{
+		{name: "silent where HTTP/2 is allowed", rfc: "9112 9.5"},
+		{name: "a byte that may begin HTTP/2", rfc: "9110 15.5.9", send: "P", status: 408},
+		{name: "half a method where HTTP/2 is allowed", rfc: "9110 15.5.9", send: "PO", status: 408},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			judge(t, func() error { return l.late(t, c.first, c.send, c.drip, c.status) })
+		})
+	}
 }
 
 func (l *lane) late(t *testing.T, before, send, slowly string, status int) error {
