@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"sync"
 	"unsafe"
+
+	"github.com/edge-proxy/edge/internal/invariant"
 )
 
 // crypto/tls keeps, in each connection and for as long as it lives, a buffer as large as the largest record that came,
@@ -65,6 +67,7 @@ func (o *loan) take() (p *[lentSize]byte) {
 	if o.raw == nil {
 		return nil
 	}
+	invariant.That(o.raw.Len() == 0 && o.input.Len() == 0, "lent while %d bytes are in use", o.raw.Len()+o.input.Len())
 	p = lent.Get().(*[lentSize]byte)
 	*o.raw = *bytes.NewBuffer(p[:0])
 	return p
@@ -80,5 +83,10 @@ func (o *loan) give(p *[lentSize]byte) {
 		return
 	}
 	*o.raw, *o.input = bytes.Buffer{}, bytes.Reader{}
+	if invariant.On { // whoever kept a piece of it reads nonsense
+		for i := range p {
+			p[i] = 0xDB
+		}
+	}
 	lent.Put(p)
 }
