@@ -3,6 +3,7 @@ package testutil
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -65,7 +66,7 @@ func (w *Wire) Send(parts ...string) {
 	w.extend()
 	for _, p := range parts {
 		if _, err := io.WriteString(w.conn, p); err != nil {
-			w.t.Fatalf("send %q: %v", p, err)
+			w.t.Fatalf("send %q: %v", brief(p), err)
 		}
 	}
 }
@@ -77,7 +78,7 @@ func (w *Wire) Want(want string) {
 	got := make([]byte, len(want))
 	n, err := io.ReadFull(w.in, got)
 	if string(got[:n]) != want {
-		w.t.Fatalf("received %q, want %q (%v)", got[:n], want, err)
+		w.t.Fatalf("received %q, want %q (%v)", brief(got[:n]), brief(want), err)
 	}
 }
 
@@ -85,7 +86,7 @@ func (w *Wire) Want(want string) {
 func (w *Wire) WantEnd() {
 	w.t.Helper()
 	if got := w.ReadAll(); got != "" {
-		w.t.Fatalf("received %q, want the end", got)
+		w.t.Fatalf("received %q, want the end", brief(got))
 	}
 }
 
@@ -95,7 +96,7 @@ func (w *Wire) WantReset() {
 	w.extend()
 	got, err := io.ReadAll(w.in)
 	if !errors.Is(err, syscall.ECONNRESET) {
-		w.t.Fatalf("received %q and %v, want a reset", got, err)
+		w.t.Fatalf("received %q and %v, want a reset", brief(got), err)
 	}
 }
 
@@ -107,7 +108,7 @@ func (w *Wire) ReadUntil(end string) string {
 	for !strings.HasSuffix(got.String(), end) {
 		b, err := w.in.ReadByte()
 		if err != nil {
-			w.t.Fatalf("received %q, no %q: %v", got.String(), end, err)
+			w.t.Fatalf("received %q, no %q: %v", brief(got.String()), end, err)
 		}
 		got.WriteByte(b)
 	}
@@ -126,7 +127,7 @@ func (w *Wire) ReadAll() string {
 	w.extend()
 	got, err := io.ReadAll(w.in)
 	if err != nil {
-		w.t.Fatalf("received %q, then %v", got, err)
+		w.t.Fatalf("received %q, then %v", brief(got), err)
 	}
 	return string(got)
 }
@@ -143,7 +144,7 @@ func (w *Wire) ReadResponse(method string) (*http.Response, string) {
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
-		w.t.Fatalf("response %s: body %q, then %v", resp.Status, body, err)
+		w.t.Fatalf("response %s: body %q, then %v", resp.Status, brief(body), err)
 	}
 	return resp, string(body)
 }
@@ -179,4 +180,13 @@ func (w *Wire) extend() {
 	if err := w.conn.SetDeadline(time.Now().Add(Patience)); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// brief is b, or its two ends where it is long: to quote megabytes takes longer than the tests do.
+func brief[B []byte | string](b B) string {
+	const end = 1 << 10
+	if len(b) <= 2*end {
+		return string(b)
+	}
+	return fmt.Sprintf("%s … %d bytes … %s", string(b[:end]), len(b)-2*end, string(b[len(b)-end:]))
 }
