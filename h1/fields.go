@@ -37,12 +37,26 @@ type fieldBounds struct {
 // parseFields appends the field lines of b[i:] to fs and returns the index behind the empty line that ends them; 0
 // when b ends before that. A name that has a number needs no check of its characters, so the search for the line end
 // starts behind it; any other line is searched from its start, and its name checked when it is whole.
+//
+// The search stands here, not in a function of its own: a call for each line costs a tenth of the time.
 func parseFields(b []byte, i int, fs []message.Field, m *marks, limit fieldBounds) ([]message.Field, int, *Error) {
+	last := len(b) - 16
 	for {
 		id, size := message.LeadingName(b, i)
-		end := crFrom(b, i+size)
-		if len(b)-end < 2 || half(b, end) != crlf {
-			return fs, 0, badLine(b, i, end)
+		end := i + size
+		for ; end <= last; end += 16 {
+			if x, y := odd(word(b, end)), odd(word(b, end+8)); (x|y)&highs != 0 {
+				if x &= highs; x == 0 {
+					x, end = y&highs, end+8
+				}
+				end += first(x)
+				break
+			}
+		}
+		if len(b)-end < 2 || half(b, end) != crlf { // HTAB, what is not ASCII, a fault, or the end of b is near
+			if end = controlFrom(b, end); len(b)-end < 2 || half(b, end) != crlf {
+				return fs, 0, badLine(b, i, end)
+			}
 		}
 		if id == message.Other {
 			if end == i {

@@ -22,6 +22,9 @@ func notTarget(x uint64) uint64 {
 	return ((x - 0x21*ones) | ((x ^ '#'*ones) - ones) | ((x ^ dels) - ones) | x) & highs
 }
 
+// odd marks the bytes that are not ASCII that can be printed, and leaves the other bits of the word as they come.
+func odd(x uint64) uint64 { return (x - 0x20*ones) | (x + ones) }
+
 // colons marks the colons.
 func colons(x uint64) uint64 { x ^= ':' * ones; return (x - ones) &^ x & highs }
 
@@ -65,8 +68,7 @@ func colonFrom(b []byte, i int) int {
 func controlFrom(b []byte, i int) int {
 	for len(b)-i >= 16 {
 		x, y := word(b, i), word(b, i+8)
-		// Nothing but ASCII that can be printed, most likely. A carry out of 0xff errs on the safe side.
-		if ((x-0x20*ones)|(x+ones)|(y-0x20*ones)|(y+ones))&highs == 0 {
+		if (odd(x)|odd(y))&highs == 0 { // most likely
 			i += 16
 			continue
 		}
@@ -89,26 +91,6 @@ func controlFrom(b []byte, i int) int {
 		}
 	}
 	return i
-}
-
-// crFrom is controlFrom for a line that most likely ends with CR.
-func crFrom(b []byte, i int) int {
-	for ; len(b)-i >= 16; i += 16 {
-		x, y := word(b, i), word(b, i+8)
-		x, y = ((x-0x20*ones)|(x+ones))&highs, ((y-0x20*ones)|(y+ones))&highs
-		if x|y == 0 {
-			continue
-		}
-		end := i + first(x)
-		if x == 0 {
-			end = i + 8 + first(y)
-		}
-		if uint(end) < uint(len(b)) && b[end] == '\r' {
-			return end
-		}
-		break
-	}
-	return controlFrom(b, i)
 }
 
 // targetEnd returns the index of the first byte of b[i:] that cannot be in a request target, or len(b).
