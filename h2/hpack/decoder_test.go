@@ -202,7 +202,7 @@ func encodeAny(dst []byte, s string) int {
 	have, n := uint(0), 0
 	for i := range len(s) {
 		c := codes[s[i]]
-		acc, have = acc<<(c&63)|c>>8, have+uint(c&63)
+		acc, have = acc<<(c&63)|c>>(64-c&63), have+uint(c&63)
 		for ; have >= 8; have -= 8 {
 			dst[n] = byte(acc >> (have - 8))
 			n++

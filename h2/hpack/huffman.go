@@ -58,8 +58,8 @@ var (
 	sorted    [257]uint16         // the symbols in the order of their codes
 )
 
-// canonical makes the codes: for each symbol its code << 8 | the length of that. The length is lowest, for a shift
-// takes its count from there.
+// canonical makes the codes: for each symbol its code, left-aligned, and the length of that. The length is lowest, for
+// a shift takes its count from there.
 func canonical() (codes [256]uint64) {
 	code, k := uint32(0), 0
 	for size := uint8(1); size <= codeMax; size++ {
@@ -70,7 +70,7 @@ func canonical() (codes [256]uint64) {
 				continue
 			}
 			if symbol != eos {
-				codes[symbol] = uint64(code)<<8 | uint64(size)
+				codes[symbol] = uint64(code)<<(64-size) | uint64(size)
 			}
 			sorted[k] = uint16(symbol)
 			code, k = code+1, k+1
@@ -350,37 +350,55 @@ const encodeRoom = 16
 
 // encodeHuffman writes the code of s to the front of dst, which has encodeRoom more bytes than s, and returns its
 // length. It stops, and returns len(s) or more, when the code is not shorter than s.
+//
+//	acc  | have bits to be written | zero |      have < 8 between the steps
+//
+// Where a code goes follows from the lengths alone, so that the shifts of a step wait for sums and not for each other.
+// The lengths that come with the codes stay in the lowest six bits, which a step leaves alone: 58 are its limit. One
+// with codes of more goes symbol by symbol.
 func encodeHuffman(dst, s []byte) (n int) {
-	var acc uint64 // its lowest have bits are to be written, have < 8 between the steps
-	var have uint
-	limit := len(s)
-	for len(s) > 0 && n < limit {
-		a, size, taken := codes[s[0]], uint64(0), 1
-		if len(s) >= 4 {
-			b, c, d := codes[s[1]], codes[s[2]], codes[s[3]]
-			if size = (a + b + c + d) & 0xff; size <= 56 {
-				acc = acc<<(a&63) | a>>8
-				acc = acc<<(b&63) | b>>8
-				acc = acc<<(c&63) | c>>8
-				acc = acc<<(d&63) | d>>8
-				taken = 4
+	_ = dst[:len(s)+encodeRoom]
+	// SAFETY: eight bytes are stored at n < len(s), and four are loaded at i <= last.
+	in, out := unsafe.Pointer(unsafe.SliceData(s)), unsafe.Pointer(unsafe.SliceData(dst))
+	i, last := 0, len(s)-4
+	var acc, have uint64
+	for i < len(s) {
+		for i <= last && n < len(s) {
+			x := binary.LittleEndian.Uint32((*[4]byte)(unsafe.Add(in, i))[:])
+			y, size := acc, have
+			a := codes[byte(x)]
+			y |= a >> (size & 63)
+			size += a
+			a = codes[byte(x>>8)]
+			y |= a >> (size & 63)
+			size += a
+			a = codes[byte(x>>16)]
+			y |= a >> (size & 63)
+			size += a
+			a = codes[x>>24]
+			y |= a >> (size & 63)
+			if size = (size + a) & 0xff; size > 58 {
+				break
 			}
+			binary.BigEndian.PutUint64((*[8]byte)(unsafe.Add(out, n))[:], y)
+			acc = y &^ 63 << (size & 56)
+			n, i, have = n+int(size>>3), i+4, size&7
 		}
-		if taken == 1 {
-			size = a & 0xff
-			acc = acc<<(a&63) | a>>8
+		if i == len(s) {
+			break
 		}
-		s = s[taken:]
-		have += uint(size)
-		binary.BigEndian.PutUint64(dst[n:], acc<<((64-have)&63))
-		n += int(have >> 3)
-		have &= 7
-	}
-	if len(s) > 0 {
-		return limit
+		if n >= len(s) {
+			return n
+		}
+		a := codes[s[i]]
+		acc |= a >> (have & 63)
+		have += a & 0xff
+		binary.BigEndian.PutUint64((*[8]byte)(unsafe.Add(out, n))[:], acc)
+		acc = acc &^ 63 << (have & 56)
+		n, i, have = n+int(have>>3), i+1, have&7
 	}
 	if have > 0 {
-		dst[n] = byte(acc<<(8-have)) | 0xff>>have // RFC 7541 §5.2: the padding is the beginning of EOS
+		dst[n] = byte(acc>>56) | 0xff>>have // RFC 7541 §5.2: the padding is the beginning of EOS
 		n++
 	}
 	return n
