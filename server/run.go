@@ -156,7 +156,11 @@ func (p *process) tell(problem *config.Problem) {
 	if problem.Severity == config.SeverityError {
 		level = slog.LevelError
 	}
-	slog.Log(context.Background(), level, "configuration: "+problem.Error(), "hint", problem.Hint)
+	var more []any
+	if problem.Hint != "" {
+		more = []any{"hint", problem.Hint}
+	}
+	slog.Log(context.Background(), level, "configuration: "+problem.Error(), more...)
 }
 
 func (p *process) reopen() {
