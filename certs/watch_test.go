@@ -121,6 +121,29 @@ func TestNewSet_takesOver(t *testing.T) {
 	}
 }
 
+// While a configuration is applied the set before goes on looking. What it swaps is found by its new names later, too.
+func TestNewSet_swappedMeanwhile(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	files := []Files{issue(t, ca, dir, "a", "a.example.org"), issue(t, ca, dir, "b", "old.example.org")}
+	old, err := NewSet(nil, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := NewSet(old, files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue(t, ca, dir, "b", "new.example.org")
+	if changes := old.Look(time.Now()); len(changes) != 1 {
+		t.Fatalf("%+v", changes)
+	}
+	next.Watch(time.Hour, func(Change) {})
+	defer next.Stop()
+	if got := chosen(t, next.Chooser(0), "new.example.org"); got != "new.example.org" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestSet_watches(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	f := issue(t, ca, dir, "a", "old.example.org")
