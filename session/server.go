@@ -243,6 +243,12 @@ const drainMax = 64 << 10
 // drainable reports whether the rest of the request is worth to be read. A client that waits for 100 may never send it.
 func (s *serverConn) drainable() bool { return !s.expects && s.dec.Remaining() <= drainMax }
 
+// unwanted reports whether the connection will end behind an answer that comes before the request has: RFC 9112 §9.6
+// wants the last answer to say so. A failure is over before much more of a body has come.
+func (s *serverConn) unwanted(h *message.Head, end bool) bool {
+	return s.expects || (end || h.Status >= 400) && !s.drainable()
+}
+
 // drain throws n bytes away, and goes on with the next request behind the last of them.
 func (s *serverConn) drain(n int) {
 	if !s.draining {
@@ -412,7 +418,7 @@ func (s *serverConn) SendHead(h *message.Head, end bool) error {
 		return nil
 	}
 	s.frame(h, end)
-	s.closing = s.closing || h.Close || !s.requestDone && (s.expects || end && !s.drainable()) || s.asked && s.refused()
+	s.closing = s.closing || h.Close || !s.requestDone && s.unwanted(h, end) || s.asked && s.refused()
 	if s.gone {
 		s.conn.SetTimeout(0)
 	}

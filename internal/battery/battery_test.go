@@ -40,6 +40,7 @@ var groups = []struct {
 	{"byteByByte", byteByByteCases},
 	{"cutAnywhere", cutAnywhereCases},
 	{"late", lateCases},
+	{"limits", limitsCases},
 	{"leavers", leaversCases},
 	{"abandoned", abandonedCases},
 	{"greedy", greedyCases},

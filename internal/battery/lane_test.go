@@ -26,7 +26,10 @@ type lane struct {
 }
 
 // newLane starts one. An origin may take so long to begin its answer.
-func newLane(t *testing.T, firstByte string) *lane {
+func newLane(t *testing.T, firstByte string) *lane { return newTunedLane(t, firstByte, "") }
+
+// newTunedLane is newLane with further keys of the listener.
+func newTunedLane(t *testing.T, firstByte, listener string) *lane {
 	t.Helper()
 	l := &lane{origin: newOrigin(t)}
 	dir := t.TempDir()
@@ -38,10 +41,11 @@ output = []
 [[listeners]]
 listen = "127.0.0.1:0"
 protocols = ["h1"]
+%s
 [upstreams.default]
 backends = [{ address = %q }]
 timeouts = { connect = "2s", first_byte = %q, read = "2s" }
-`, l.addr, firstByte)
+`, listener, l.addr, firstByte)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -582,4 +582,23 @@ func originNeverCases(t *testing.T) {
 			})
 		})
 	}
+	for _, c := range []struct{ name, rfc, say string }{
+		{"says half a body", "9112 8", ok + "Content-Length: 8\r\n\r\ngood"},
+		{"says half a chunk", "9112 8", ok + "Transfer-Encoding: chunked\r\n\r\n8\r\ngood"},
+		{"says half a trailer", "9112 8", ok + "Transfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\nX: "},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			judge(t, func() error {
+				id := l.next()
+				p := &play{say: []string{c.say}, closed: make(chan bool, 1)}
+				l.note(func() { l.plays["/"+id] = p })
+				h := l.ask(t, id)
+				if len(h.answers) != 1 || h.answers[0].status() != 200 || !h.cut {
+					return fmt.Errorf("the client got %s", h)
+				}
+				<-p.closed
+				return l.victim(id)
+			})
+		})
+	}
 }

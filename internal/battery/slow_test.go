@@ -409,6 +409,48 @@ func (l *lane) peak(t *testing.T) (kib int) {
 	return kib
 }
 
+// limitsCases are those of a listener's file: what is at a limit passes, what is above does not.
+func limitsCases(t *testing.T) {
+	t.Parallel()
+	l := newTunedLane(t, "2s", `limits = { body_size = "100k", header_size = "1k", header_count = 4 }`)
+	const most, large = 100 << 10, 1 << 20
+	sized := func(n int) string {
+		return post(fmt.Sprintf("Content-Length: %d\r\n", n), strings.Repeat("x", n))
+	}
+	pieces := func(n int) string { return chunked(fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", n, strings.Repeat("x", n))) }
+	// filled is a request whose head has n bytes.
+	filled := func(n int) string {
+		head := strings.ReplaceAll(req("X: \r\n"), "{id}", "c00")
+		return strings.Replace(req("X: \r\n"), "X: ", "X: "+strings.Repeat("a", n-len(head)), 1)
+	}
+	refused := answer(413).tells("Connection: close\r\n").only().close()
+	for _, p := range []probe{
+		{"a body at the limit", "9110 15.5.14", sized(most), pass().with(strings.Repeat("x", most))},
+		{"chunks at the limit", "9110 15.5.14", pieces(most), pass().with(strings.Repeat("x", most))},
+		{"a body above", "9110 15.5.14", sized(most + 1), refused},
+		{"a body far above", "9110 15.5.14", sized(large), refused},
+		{"a body above that waits for 100", "9110 10.1.1",
+			post("Expect: 100-continue\r\nContent-Length: 1000000000\r\n", ""), refused.keepsBack(" 100 ")},
+		{"chunks above", "9110 15.5.14", pieces(most + 1), answer(413)},
+		{"chunks far above", "9110 15.5.14", pieces(large), answer(413).only().close()},
+		{"a head at the limit", "9110 5.4", filled(1 << 10), pass()},
+		{"a head above", "9110 5.4", filled(1<<10 + 1), refuse(431)},
+		{"fields at the limit", "9110 5.4", req("A: b\r\nA: b\r\nA: b\r\n"), pass()},
+		{"fields above", "9110 5.4", req("A: b\r\nA: b\r\nA: b\r\nA: b\r\n"), refuse(431)},
+	} {
+		t.Run(p.name, func(t *testing.T) {
+			judge(t, func() error {
+				l.n = 9 + l.n%90 // names of one length
+				err := l.probe(t, p, false)
+				if err != nil && len(err.Error()) > 1000 {
+					err = errors.New(err.Error()[:1000])
+				}
+				return err
+			})
+		})
+	}
+}
+
 // pipelinedCases: RFC 9112 9.3.2, 20 000 requests whose answers nobody reads. Edge stops reading, keeps
 // little, and when somebody reads at last, every answer is there and in order.
 func pipelinedCases(t *testing.T) {
