@@ -1,13 +1,9 @@
 package proxy_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/hex"
 	"fmt"
 	"io"
@@ -17,7 +13,6 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -28,25 +23,6 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
 )
-
-// selfSigned makes a certificate that nobody else has signed.
-func selfSigned(t *testing.T, name string, hosts ...string) tls.Certificate {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(0x1f), Subject: pkix.Name{CommonName: name}, DNSNames: hosts,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-}
 
 // secureLog keeps the facts of TLS of the last record. Safe for any goroutine.
 type secureLog struct {
@@ -98,7 +74,13 @@ func TestSecure_clientCertificate(t *testing.T) {
 	service := proxy.New(e, snapshot).Service(&proxy.Listener{
 		HSTS: "max-age=300", StrictSNI: true, RedirectToHTTPS: 443, Log: []proxy.AccessLog{log},
 	})
-	own, client := selfSigned(t, "edge", "edge.test"), selfSigned(t, "a\r\nX-Injected: 1", "a.test", "b.test")
+	ca := testutil.NewAuthority(t)
+	cert, key := ca.Issue(t, nil, "edge.test")
+	own := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
+	cert, key = ca.Issue(t, func(c *x509.Certificate) {
+		c.SerialNumber, c.Subject.CommonName = big.NewInt(0x1f), "a\r\nX-Injected: 1"
+	}, "a.test", "b.test")
+	client := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 	accept := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{}).Server(tlsconn.ServerOptions{Config: &tls.Config{
 		Certificates: []tls.Certificate{own}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS13,
 	}}, session.NewServer(e, service, session.ServerOptions{}).Accept)
@@ -109,11 +91,8 @@ func TestSecure_clientCertificate(t *testing.T) {
 	e.Start()
 	t.Cleanup(e.Stop)
 
-	roots := x509.NewCertPool()
-	leaf, _ := x509.ParseCertificate(own.Certificate[0])
-	roots.AddCert(leaf)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{
-		RootCAs: roots, ServerName: "edge.test", Certificates: []tls.Certificate{client},
+		RootCAs: ca.Pool, ServerName: "edge.test", Certificates: []tls.Certificate{client},
 		CurvePreferences: []tls.CurveID{tls.X25519},
 	}}
 	defer transport.CloseIdleConnections()

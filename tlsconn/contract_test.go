@@ -4,23 +4,17 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"runtime"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -81,16 +75,9 @@ type ends struct {
 }
 
 var testCertificate = sync.OnceValue(func() tls.Certificate {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
-	if err != nil {
-		panic(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	t := new(testing.T) // whose failure is a panic
+	cert, key := testutil.NewAuthority(t).Issue(t, nil, "localhost")
+	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 })
 
 func connect(t testing.TB, version uint16) *ends {

@@ -2,12 +2,8 @@ package tlsconn_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"io"
 	"math/big"
 	"net"
@@ -27,55 +23,25 @@ const patience = testutil.Patience
 
 var loopback = poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
 
-// authority is a CA and a certificate of it for localhost, made once: P-256 signs quickly.
+// authority is a CA with a certificate for localhost and one for a client, made once: examples have no test to make them
+// for.
 var authority = sync.OnceValue(func() (a struct {
-	pool   *x509.CertPool
-	server tls.Certificate
-	client tls.Certificate
+	pool           *x509.CertPool
+	server, client tls.Certificate
 }) {
-	caKey := newKey()
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, IsCA: true,
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+	t := new(testing.T) // whose failure is a panic
+	ca := testutil.NewAuthority(t)
+	a.pool = ca.Pool
+	leaf := func(serial int64, names ...string) tls.Certificate {
+		cert, key := ca.Issue(t, func(c *x509.Certificate) {
+			c.SerialNumber, c.Subject.Organization = big.NewInt(serial), []string{"tests"}
+		}, names...)
+		return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
 	}
-	der := sign(ca, ca, caKey, caKey)
-	ca, err := x509.ParseCertificate(der)
-	if err != nil {
-		panic(err)
-	}
-	a.pool = x509.NewCertPool()
-	a.pool.AddCert(ca)
-	leaf := func(serial int64, name string, usage x509.ExtKeyUsage) tls.Certificate {
-		key := newKey()
-		c := &x509.Certificate{
-			SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name, Organization: []string{"tests"}},
-			DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-			KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
-		}
-		return tls.Certificate{Certificate: [][]byte{sign(c, ca, key, caKey)}, PrivateKey: key}
-	}
-	a.server = leaf(2, "localhost", x509.ExtKeyUsageServerAuth)
-	a.client = leaf(3, "client.test", x509.ExtKeyUsageClientAuth)
+	a.server = leaf(2, "localhost", "127.0.0.1")
+	a.client = leaf(3, "client.test", "127.0.0.1")
 	return a
 })
-
-func newKey() *ecdsa.PrivateKey {
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	return k
-}
-
-func sign(c, parent *x509.Certificate, key, by *ecdsa.PrivateKey) []byte {
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, by)
-	if err != nil {
-		panic(err)
-	}
-	return der
-}
 
 func serverConfig() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{authority().server}}

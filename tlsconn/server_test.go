@@ -71,7 +71,7 @@ func TestServer_digest(t *testing.T) {
 		t.Error(d.Accepted, d.Hello, d.Secured, d.CipherName())
 	}
 	f := d.PeerCertificate()
-	if f == nil || f.Subject != "CN=client.test,O=tests" || f.Issuer != "CN=test CA" || f.Serial != "3" ||
+	if f == nil || f.Subject != "CN=client.test,O=tests" || f.Issuer != "CN=test authority" || f.Serial != "3" ||
 		strings.Join(f.SANs, " ") != "client.test 127.0.0.1" || len(hex.EncodeToString(f.SHA256[:])) != 64 {
 		t.Errorf("%+v", f)
 	}
