@@ -23,8 +23,8 @@ const patience = testutil.Patience
 
 var loopback = poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
 
-// authority is a CA with a certificate for localhost and one for a client, made once: examples have no test to make them
-// for.
+// authority is a CA with a certificate for localhost and one for a client, made once: examples have no test to make
+// them for.
 var authority = sync.OnceValue(func() (a struct {
 	pool           *x509.CertPool
 	server, client tls.Certificate
