@@ -29,7 +29,8 @@ type socket struct {
 const socketGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 // askSocket prepares a request for a WebSocket. The key is what shows that a client of HTTP/1 wants one, since no
-// script can have a browser send it: without it the request goes on as it is, for the origin to refuse (RFC 6455 §4.2.1).
+// script can have a browser send it: without it the request goes on as it is, for the origin to refuse.
+// RFC 6455 §4.2.1.
 func (x *Exchange) askSocket() {
 	h := &x.Request
 	x.socket.asked = true
