@@ -40,6 +40,7 @@ func resolve(doc *document, src *source, rep *Report, open *opener) *Config {
 	fill(&doc.defaults, nil)
 	fill(&doc.tls, nil)
 	r.c.Global, r.c.Log, r.c.TLS = doc.global.Global, doc.log.Log, doc.tls.TLS
+	r.weak(&doc.tls.given, &doc.tls.shared)
 	r.spoken(&doc.defaults)
 	r.certificates()
 	r.listeners()
@@ -137,6 +138,7 @@ func (r *resolver) upstreams() {
 		for _, b := range e.backends {
 			fill(b, nil)
 			r.addressed(b)
+			r.nameable(b, u)
 			u.add(b)
 		}
 	}
@@ -160,7 +162,9 @@ func (r *resolver) members() {
 					"the name of an upstream has letters, digits, \"_\", \"-\" and \".\" alone")
 				continue
 			}
-			r.upstream(name, e.node.head).add(&e.backendEntry)
+			u := r.upstream(name, e.node.head)
+			r.nameable(&e.backendEntry, u)
+			u.add(&e.backendEntry)
 		}
 	}
 }
@@ -195,6 +199,14 @@ func (u *Upstream) add(e *backendEntry) {
 func (r *resolver) addressed(e *backendEntry) {
 	if e.lacks("address") {
 		r.rep.error(e.node.head, `add address = "host:port"`, "this backend has no address")
+	}
+}
+
+// nameable checks that there is a name that the certificate of a backend can be held against.
+func (r *resolver) nameable(e *backendEntry, u *Upstream) {
+	if e.address.unix != "" && u.TLS.On && u.TLS.Verify && u.TLS.SNI == "" {
+		r.rep.error(e.at("address"), "add sni = \"host\" to its tls",
+			"the certificate of %s has to have a name, and a path is none", quote(e.address.String()))
 	}
 }
 

@@ -174,6 +174,9 @@ func (r *resolver) weak(g *given, o *TLSOptions) {
 	if !g.has("ciphers") || g.failed("ciphers") {
 		return
 	}
+	if len(o.Ciphers) > 0 && o.MinVersion >= tls.VersionTLS13 {
+		r.rep.warn(codeNoEffect, g.nodes["ciphers"].head, "", "ciphers are for TLS 1.2, which is not spoken here")
+	}
 	for _, id := range o.Ciphers {
 		if name, weak := insecureSuite(id); weak {
 			r.rep.warn(codeWeakTLS, g.at("ciphers"), "", "%s is weak", name)
