@@ -259,6 +259,7 @@ func (x *Exchange) endCall(f *fault) bool {
 	if x.call.form == grpc {
 		return x.down.SendTrailers(&h) == nil
 	}
-	_, err := x.down.SendData(x.encodeWeb(nil, &h), true)
-	return err == nil
+	last := x.encodeWeb(nil, &h)
+	n, err := x.down.SendData(last, true)
+	return err == nil && n == len(last) // nobody is left who would send the rest
 }

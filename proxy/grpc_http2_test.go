@@ -227,15 +227,43 @@ func TestGRPC_framesOfHeads(t *testing.T) {
 	}
 }
 
+// The trailers of gRPC-Web are data, for which the window may have less room than they need: then the stream is reset.
+func TestGRPCWeb_breaksOffAtAWindow(t *testing.T) {
+	origin := newFramed(t)
+	origin.ended = func(c *framedConn, id uint32, _ string) {
+		c.block.Reset()
+		c.enc.WriteField(hpack.HeaderField{Name: ":status", Value: "200"})
+		c.enc.WriteField(hpack.HeaderField{Name: "content-type", Value: "application/grpc"})
+		c.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.block.Bytes(), EndHeaders: true})
+		c.WriteData(id, false, []byte(frame("one")))
+		c.WriteRSTStream(id, http2.ErrCodeInternal)
+	}
+	for _, window := range []uint32{8, 9, 40} {
+		c := dialFramed(t, callRig(t, origin.Addr().String(), proxy.Route{}),
+			http2.Setting{ID: http2.SettingInitialWindowSize, Val: window})
+		c.web = true
+		c.request(1, "/s/m")
+		c.head(1)
+		for reset := false; !reset; {
+			f, err := c.ReadFrame()
+			if err != nil {
+				t.Fatalf("a window of %d: %v", window, err)
+			}
+			_, reset = f.(*http2.RSTStreamFrame)
+		}
+	}
+}
+
 // framedClient is a client of HTTP/2 that sees frames. Owned by its test's goroutine.
 type framedClient struct {
 	t *testing.T
 	*http2.Framer
 	conn  net.Conn
+	web   bool // calls are those of gRPC-Web
 	ended bool // by the head that came last
 }
 
-func dialFramed(t *testing.T, addr string) *framedClient {
+func dialFramed(t *testing.T, addr string, settings ...http2.Setting) *framedClient {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -248,7 +276,7 @@ func dialFramed(t *testing.T, addr string) *framedClient {
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		t.Fatal(err)
 	}
-	c.WriteSettings() //nolint:errcheck // what comes back tells
+	c.WriteSettings(settings...) //nolint:errcheck // what comes back tells
 	return c
 }
 
@@ -257,9 +285,13 @@ func (c *framedClient) request(id uint32, path string, fields ...string) {
 	c.t.Helper()
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
+	contentType := "application/grpc"
+	if c.web {
+		contentType = "application/grpc-web"
+	}
 	all := append([]string{
 		":method", "POST", ":scheme", "http", ":path", path, ":authority", "h",
-		"content-type", "application/grpc", "te", "trailers",
+		"content-type", contentType, "te", "trailers",
 	}, fields...)
 	for i := 0; i < len(all); i += 2 {
 		f := hpack.HeaderField{Name: all[i], Value: all[i+1], Sensitive: true} // nothing enters the table
