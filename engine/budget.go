@@ -7,7 +7,7 @@ type Pressure uint8
 const (
 	PressureNone   Pressure = iota
 	PressureCache           // 75 %: caches shrink
-	PressureAccept          // 80 %: accepting pauses
+	PressureAccept          // 80 %: accepting pauses, reads are small: who cannot pass on what it read has to keep it
 	PressureRead            // 90 %: connections that hold more than their share are not read
 	PressureShed            // 95 %: new exchanges are refused
 )
@@ -27,6 +27,10 @@ func (r *Reactor) Pressure() Pressure {
 	}
 	return PressureShed
 }
+
+// Hold counts n bytes that a handler keeps for its connections as if they were in buffers; what it keeps no more it
+// counts back with a negative n. On r only.
+func (r *Reactor) Hold(n int) { r.bufs.inUse += int64(n) }
 
 // putOff keeps a connection that holds more than its share from reading until the retry timer fires. It reports
 // whether it did.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -366,6 +367,23 @@ func TestReactor_pressurePausesAcceptingAndReading(t *testing.T) {
 	g.pass(30 * time.Millisecond)
 	if accepted != 1 {
 		t.Fatal("not accepted when the pressure was gone")
+	}
+}
+
+// What a handler keeps counts as what is in buffers does, and under pressure there comes less of it at a time.
+func TestReactor_pressureMakesReadsSmall(t *testing.T) {
+	g := newRig(t, engine.Options{Memory: 64 << 20})
+	var sizes []int
+	s := &script{onData: func(_ *engine.Conn, in []byte) int { sizes = append(sizes, len(in)); return len(in) }}
+	_, fd := g.open(s)
+	g.on(func() { g.reactor.Hold(53 << 20) })
+	g.inject(fd, strings.Repeat("a", 12<<10))
+	g.ticks(2)
+	g.on(func() { g.reactor.Hold(-53 << 20) })
+	g.inject(fd, strings.Repeat("a", 12<<10))
+	g.ticks(2)
+	if want := []int{4 << 10, 4 << 10, 4 << 10, 12 << 10}; !slices.Equal(sizes, want) {
+		t.Fatalf("reads of %d bytes, want %d", sizes, want)
 	}
 }
 

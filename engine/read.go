@@ -117,7 +117,10 @@ func (c *Conn) read() bool {
 		return true
 	}
 	p := r.scratch
-	if c.flags&bulk == 0 {
+	switch {
+	case r.Pressure() >= PressureAccept:
+		p = p[:min(bufSmall, r.opts.ReadSize)]
+	case c.flags&bulk == 0:
 		p = p[:r.opts.ReadSize]
 	}
 	n, e := r.kernel.Read(c.fd, p)

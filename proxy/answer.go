@@ -304,8 +304,9 @@ func (x *Exchange) ownAnswer(status int, text string, fields ...string) {
 			h.AddID(message.RetryAfter, "Retry-After", "1")
 		}
 	}
-	held := x.toDown.held[:0]
-	x.toDown = relay{held: append(held, body...), account: account{ended: true}}
+	x.toDown.reset()
+	x.toDown.hold(body)
+	x.toDown.ended = true
 	x.step, x.at = stepResponse, 0
 	if again {
 		x.step = stepDone

@@ -204,6 +204,7 @@ func (l *local) take() *Exchange {
 	x := l.free
 	if x == nil {
 		x = &Exchange{proxy: l.proxy, local: l}
+		x.toUp.reactor, x.toDown.reactor = l.reactor, l.reactor
 		x.waiter.Init((*takeSide)(x))
 		x.Request.Base = make([]byte, 0, headCapacity)
 		x.Response.Base = make([]byte, 0, headCapacity)
@@ -231,6 +232,8 @@ func (x *Exchange) recycle() {
 	}
 	clear(x.locals)
 	if cap(x.Request.Base) > headCapacityKept || cap(x.Response.Base) > headCapacityKept {
+		x.toUp.reset()
+		x.toDown.reset()
 		return
 	}
 	x.reset()

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
 )
@@ -15,6 +16,9 @@ import (
 //	kept    those bytes, where they may have to be sent again: keep > 0 => len(kept) == passed <= keep
 type relay struct {
 	account
+	reactor *engine.Reactor // its budget for buffers counts what is kept here
+	counted int             // how much it does
+
 	held []byte
 	base []byte // where held began: what was taken of it leaves room in front
 	raw  []byte
@@ -59,7 +63,16 @@ func (l *relay) empty() {
 	if spare != nil && cap(spare.Base) > heldKept {
 		spare = nil
 	}
-	*l = relay{held: held, base: held, kept: kept, spare: spare}
+	l.reactor.Hold(-l.counted)
+	*l = relay{reactor: l.reactor, held: held, base: held, kept: kept, spare: spare}
+}
+
+// count has what is kept counted. What a free relay keeps is not.
+func (l *relay) count() {
+	if n := cap(l.base) + cap(l.raw) + cap(l.kept); n != l.counted {
+		l.reactor.Hold(n - l.counted)
+		l.counted = n
+	}
 }
 
 // push sends p on, or holds what to does not take; to may be nil. in is how many bytes of the source p stands for:
@@ -99,6 +112,7 @@ func (l *relay) hold(p []byte) {
 	if cap(l.held) != room {
 		l.base = l.held
 	}
+	l.count()
 }
 
 // pass notes that the other stream took p.
@@ -112,6 +126,7 @@ func (l *relay) pass(p []byte) {
 		return
 	}
 	l.kept = append(l.kept, p...)
+	l.count()
 }
 
 // keepUpTo begins to keep what is passed, unless the whole is known to be more than limit.
@@ -127,6 +142,7 @@ func (l *relay) forget() {
 	if cap(l.kept) > heldKept {
 		l.kept = nil
 	}
+	l.count()
 }
 
 // rewind makes what was passed wait to be passed once more.
@@ -137,6 +153,7 @@ func (l *relay) rewind() {
 		l.kept = nil
 	}
 	l.passed, l.keep, l.endSent = 0, 0, false
+	l.count()
 }
 
 // sendTrailers ends the message with what the source ended it with. They wait for room: see Congested.
@@ -187,6 +204,7 @@ func (l *relay) resume(from, to session.Stream) error {
 // wait keeps p for the filters of the body, which cannot run yet.
 func (l *relay) wait(p []byte, end bool) {
 	l.raw = append(l.raw, p...)
+	l.count()
 	l.owed += len(p)
 	l.waiting = true
 	l.ended = l.ended || end

@@ -1,0 +1,77 @@
+package proxy_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/session"
+)
+
+// asking opens a connection of HTTP/2 that asks n times and takes nothing of the answers.
+func asking(t *testing.T, addr string, n int) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	var out strings.Builder
+	out.WriteString(http2.ClientPreface)
+	f := http2.NewFramer(&out, nil)
+	f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	var block strings.Builder
+	enc := hpack.NewEncoder(&block)
+	for i := range n {
+		block.Reset()
+		for _, p := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "h"}, {":path", "/"}} {
+			enc.WriteField(hpack.HeaderField{Name: p[0], Value: p[1]})
+		}
+		f.WriteHeaders(http2.HeadersFrameParam{
+			StreamID: uint32(2*i + 1), BlockFragment: []byte(block.String()), EndHeaders: true, EndStream: true,
+		})
+	}
+	if _, err := io.WriteString(c, out.String()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// What is held for clients that take nothing is in the budget of memory: it is exceeded by small reads at most, and it
+// is given back.
+func TestProxy_heldBodiesAreInTheBudget(t *testing.T) {
+	const budget, streams, size = 4 << 20, 128, 256 << 10
+	s := setStage(t, stageOptions{
+		engine: engine.Options{Memory: budget}, session: session.ServerOptions{H2C: true},
+	})
+	origin := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(size))
+		w.Write(make([]byte, size))
+	})}
+	go origin.Serve(s.origins[0])
+	t.Cleanup(func() { origin.Close() })
+	c := asking(t, s.addr(), streams)
+	held, still := int64(0), 0
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		n := s.engine.Stats().BufBytes
+		if still++; n != held {
+			held, still = n, 0
+		}
+		return held >= budget/2 && still > 20
+	}, "no bodies are held")
+	t.Log(held, "bytes are held")
+	if most := int64(budget + streams*16<<10); held > most {
+		t.Errorf("%d bytes are held, want %d at most", held, most)
+	}
+	c.Close()
+	testutil.Eventually(t, testutil.Patience, func() bool { return s.engine.Stats().BufBytes == 0 },
+		"what was held is not given back")
+}
