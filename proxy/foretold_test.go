@@ -29,9 +29,11 @@ func filtered(t *testing.T, f *proxy.Filter) *stage {
 // An origin that answers whoever connects has not seen the request (RFC 9112 §9.2): its answer is 502, and the real one
 // does not go to the next client. The event loop waits where it has dialled, so that the answer is there first.
 func TestWire_answerBeforeTheRequest(t *testing.T) {
-	var l net.Listener
+	origin := make(chan net.Listener, 1)
 	greeted := make(chan net.Conn, 1)
 	greet := func(*engine.Reactor) {
+		l := <-origin
+		origin <- l
 		c, err := l.Accept()
 		if err == nil {
 			_, err = c.Write([]byte(poison))
@@ -44,7 +46,7 @@ func TestWire_answerBeforeTheRequest(t *testing.T) {
 	s := filtered(t, &proxy.Filter{Name: "late", UpstreamRequest: func(x *proxy.Exchange) {
 		x.Reactor().Defer(&engine.Task{Run: greet}) // behind the dial
 	}})
-	l = s.origins[0]
+	origin <- s.origins[0]
 	w := s.client()
 	w.Send(getA)
 	s.wantStatus(w, "GET", 502, "edge; error=http_protocol_error")
