@@ -68,6 +68,9 @@ func parsePath(s string) (p pattern, wrong, hint string) {
 	default:
 		p.kind, p.path = PathExact, s
 	}
+	if p.kind == PathPrefix && strings.HasSuffix(p.path, "/") {
+		return p, "a prefix ends with one slash", "did you mean " + quote(strings.TrimRight(p.path, "/")+"/*") + "?"
+	}
 	if strings.Contains(p.path, "*") {
 		if head, found := strings.CutSuffix(s, "*"); found && !strings.Contains(head, "*") {
 			hint = "did you mean " + quote(head+"/*") + "?"

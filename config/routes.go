@@ -147,7 +147,8 @@ func (e *routeEntry) conditionsKey() string {
 // shadowed warns of a route that an earlier one, equal in pattern and conditions, leaves nothing to.
 func (r *resolver) shadowed(e *routeEntry, p pattern) bool {
 	conditions := e.conditionsKey()
-	key := fmt.Sprintf("%s %s %s %s", p.host, p.path, p.kind, conditions)
+	seen := p.matched()
+	key := fmt.Sprintf("%s %s %s %s", seen.host, seen.path, seen.kind, conditions)
 	old, found := r.patterns[key]
 	if !found {
 		r.patterns[key] = patternTaken{e.node.head, e.Weight > 0}
@@ -243,6 +244,9 @@ func (r *resolver) rewrite(e *routeEntry) {
 			r.rep.error(at, "did you mean "+quote("/"+text)+"?", "a prefix begins with \"/\"")
 		case name != "path" && (err != nil || strings.ContainsAny(text, "{}?*")):
 			r.rep.error(at, "", "a prefix stands as it is sent: no variables, no \"?\", the rest percent-encoded")
+		case name == "strip_prefix" && normalPath(text) != text:
+			r.rep.warn(codeNoEffect, at, "did you mean "+quote(normalPath(text))+"?",
+				"routes see a path in its normal form, where no prefix is %s", quote(text))
 		}
 	}
 	if e.Rewrite != (Rewrite{}) && e.Dest.Kind != DestUpstream {

@@ -121,7 +121,7 @@ func TestParsePattern(t *testing.T) {
 	}
 	for _, text := range []string{
 		"", "x", "example.com", "*/", "a.*.example/", "*.*.example/", "*.[::1]/", "*.example.com:80/",
-		"/a*", "/a/*/", "/a/**", "/*/a", "=/*a", "/a b", "/a?b", "/a#b", "/ä",
+		"/a*", "//", "//*", "/a//", "/a//*", "a.b//", "/a/*/", "/a/**", "/*/a", "=/*a", "/a b", "/a?b", "/a#b", "/ä",
 		"ä.example/", "a..b/", "example.com:80/", "[::1/", "-/\x00", "http://a/", "=x", "==/",
 	} {
 		if got, wrong, _ := parsePattern(text); wrong == "" {

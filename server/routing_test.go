@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -13,7 +14,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/proxy"
 )
 
 // mirror answers with its name and what it was asked: the request line, Host, and the fields of forwarding.
@@ -449,5 +452,43 @@ redirect = { to = "{scheme}://%[3]s{path}" }
 	}
 	if got := ask(); got != "https://two.example/x" {
 		t.Errorf("a trusted proxy's client is sent to %q", got)
+	}
+}
+
+// What a check takes for one pattern is one for the router, however it is spelled, and nothing else is: a file that
+// passes the check starts.
+func TestPatterns_spellings(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	pick := func(from ...string) string { return from[r.IntN(len(from))] }
+	for range 2000 {
+		var patterns []string
+		var text strings.Builder
+		for range 2 {
+			path := ""
+			for range r.IntN(4) {
+				path += "/" + pick("a", "%61", "%2f", "%2F", "..", "%2e%2E", ".", "", "%", "%zz", "%25", "b")
+			}
+			p := pick(path+"/*", "="+path+"/", path+"/b")
+			if strings.HasSuffix(p, "//*") {
+				p = "=" + path
+			}
+			patterns = append(patterns, p)
+			fmt.Fprintf(&text, "[[routes]]\npath = %q\ndest = \"status:200\"\n", p)
+		}
+		cfg, report := config.Parse("test.toml", []byte(text.String()))
+		if cfg == nil {
+			t.Fatalf("%q: %s", patterns, report.Errors[0].Error())
+		}
+		_, err := proxy.NewSnapshot([]proxy.Route{plainRoute(cfg, 0), plainRoute(cfg, 1)}, nil)
+		if shadowed := cfg.Routes[1].Shadowed; shadowed != (err != nil) {
+			t.Fatalf("%q: shadowed %v, router: %v", patterns, shadowed, err)
+		}
+	}
+}
+
+// plainRoute is the route number i with an answer of its own.
+func plainRoute(c *config.Config, i int) proxy.Route {
+	return proxy.Route{
+		Path: c.Routes[i].Path, Exact: c.Routes[i].PathKind == config.PathExact, To: proxy.Answer(200, "", ""),
 	}
 }
