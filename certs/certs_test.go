@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
@@ -112,6 +113,18 @@ func TestLoad_whatIsWrong(t *testing.T) {
 	if err := os.WriteFile(path("large"), make([]byte, fileBytesMax+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	whole, err := os.ReadFile(path("both"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := bytes.LastIndexByte(whole[:len(whole)-1], '\n') // all of the second but its last line
+	for name, text := range map[string]string{
+		"cut": string(whole[:cut]), "torn": strings.Replace(string(whole), "M", "*", 1),
+	} {
+		if err := os.WriteFile(path(name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, c := range []struct {
 		cert, key string
 		part      Part
@@ -123,6 +136,8 @@ func TestLoad_whatIsWrong(t *testing.T) {
 		{"large", "key", PartCert, "larger than 1 MiB"},
 		{"key", "key", PartCert, "holds no certificate"},
 		{"bad-cert", "key", PartCert, "x509"},
+		{"cut", "other-key", PartCert, "damaged or not whole"},
+		{"torn", "key", PartCert, "damaged or not whole"},
 		{"cert", "", PartCert, "holds no private key"},
 		{"cert", "cert", PartKey, "holds no private key"},
 		{"cert", "encrypted", PartKey, "encrypted"},

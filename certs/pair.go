@@ -64,6 +64,7 @@ var (
 	ErrNoKey         = errors.New("holds no private key")
 	ErrEncrypted     = errors.New("the private key is encrypted, and there is nobody to ask for its password")
 	ErrOrder         = errors.New("the server's own certificate has to come first, then those of authorities")
+	ErrDamaged       = errors.New("holds a certificate that is damaged or not whole")
 	ErrLarge         = errors.New("is larger than 1 MiB")
 )
 
@@ -210,6 +211,10 @@ func parseChain(text []byte) (*Certificate, error) {
 	}
 	if len(c.TLS.Certificate) == 0 {
 		return nil, ErrNoCertificate
+	}
+	// Decode passes over what is no block: of a file that is being written it would give a chain without its end.
+	if bytes.Count(text, []byte("-----BEGIN CERTIFICATE-----")) != len(c.TLS.Certificate) {
+		return nil, ErrDamaged
 	}
 	leaf, err := x509.ParseCertificate(c.TLS.Certificate[0])
 	if err != nil {
