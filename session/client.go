@@ -119,7 +119,7 @@ func (c *Client) SetIdleTimeout(d time.Duration) { c.conn.SetTimeout(d) }
 // OnOpen starts the deadline of the exchange that waited for the connection, and lets its body come.
 func (c *Client) OnOpen(conn *engine.Conn) {
 	c.opened, c.stood = true, conn.Reactor().Now()
-	// What is here already is older than the request, which leaves behind the callbacks. It answers nothing, and whoever
+	// What is here already is older than the request, which leaves behind the callbacks. It answers nothing, and who
 	// comes behind would get the answer to the one before: RFC 9112 §9.2. Under TLS it may be a ticket.
 	c.foretold = c.receiver != nil && !conn.Quiet() && tlsconn.DigestOf(conn) == nil
 	if c.receiver != nil {

@@ -405,7 +405,8 @@ func originBodyCases(t *testing.T) {
 			chunks("4\r\ngood\r\n0\r\nConnection: x4242\r\n\r\n"),
 			badOr(whole("good")).kept().hiding("4242").maybeCut()},
 		{"a trailer that Connection names", "9110 7.6.1",
-			says(ok + "Connection: x-gone\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\nX-Gone: 4242\r\nX: y\r\n\r\n"),
+			says(ok + "Connection: x-gone\r\nTransfer-Encoding: chunked\r\n\r\n" +
+				"4\r\ngood\r\n0\r\nX-Gone: 4242\r\nX: y\r\n\r\n"),
 			whole("good").kept().hiding("4242").showing("X: y\r\n")},
 		{"a trailer with NUL", "9112 7.1.2", chunks("4\r\ngood\r\n0\r\nX: \x00\r\n\r\n"), severed()},
 		{"a trailer with LF", "9112 7.1.2", chunks("4\r\ngood\r\n0\r\nX: y\n\r\n"), severed()},
@@ -455,7 +456,8 @@ func originOrderCases(t *testing.T) {
 		{"100 behind twenty others", "9110 10.1.1",
 			says(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 20) + "HTTP/1.1 100 Continue\r\n\r\n" + final).
 				atOnce().then("rest"),
-			whole("good").kept().to(post("Expect: 100-continue\r\nContent-Length: 5\r\n", "hello")).showing("100 Continue")},
+			whole("good").kept().to(post("Expect: 100-continue\r\nContent-Length: 5\r\n", "hello")).
+				showing("100 Continue")},
 		{"a thousand interim heads", "9110 15.2",
 			says(strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 1000) + final), bad()},
 		{"an interim head with a length", "9110 8.6",
