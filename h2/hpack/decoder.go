@@ -30,7 +30,6 @@ type Decoder struct {
 	listMax int
 	ready   bool // neither err nor shrink
 	ahead   ahead
-	field   Field // what next has decoded
 	scratch *[]byte
 	own     []byte
 	err     error
@@ -63,57 +62,67 @@ func (d *Decoder) Begin() { d.behind, d.list, d.ahead = false, 0, ahead{} }
 // Next decodes the field at the front of block, which is the whole rest of a header block, and reports how many bytes
 // it took. f.Line is nil when they were nothing but updates of the table size. block and f are borrowed.
 func (d *Decoder) Next(block []byte) (n int, f Field, err error) {
-	if len(block) > 0 && block[0] > 0x80 && block[0] < 0xff && d.ready {
+	if len(block) > 0 && d.ready {
 		// What is most frequent, an index of one byte, takes the shortest way.
-		index := uint32(block[0] & 0x7f)
-		if index <= staticLen {
-			if s := &staticRendered[index]; d.count(len(s.Line) - lineOverhead + entryOverhead) {
-				d.behind = true
-				return 1, *s, nil
+		if c := block[0]; c > 0x80 && c < 0xff {
+			index := uint32(c & 0x7f)
+			if index <= staticLen {
+				if s := &staticRendered[index]; d.count(len(s.Line) - lineOverhead + entryOverhead) {
+					d.behind = true
+					return 1, *s, nil
+				}
+			} else if t := &d.table; index-staticLen <= t.next-t.oldest {
+				if e := t.entry(t.next - (index - staticLen)); d.count(e.cost()) {
+					d.behind = true
+					return 1, Field{t.line(e), e.nameLen, e.traits}, nil
+				}
 			}
-		} else if t := &d.table; index-staticLen <= t.next-t.oldest {
-			if e := t.entry(t.next - (index - staticLen)); d.count(e.cost()) {
-				d.behind = true
-				return 1, Field{t.line(e), e.nameLen, e.traits}, nil
+		} else if c < 0x80 && c&0xe0 != 0x20 {
+			d.behind = true
+			if n, f, err = d.literal(block, 0); err != nil {
+				return d.settle(n, err)
 			}
+			return n, f, nil
 		}
 	}
-	n, err = d.next(block)
-	return n, d.field, err
+	return d.next(block)
 }
 
-// next decodes to d.field.
-func (d *Decoder) next(block []byte) (n int, err error) {
-	d.field = Field{}
+// next is Next for whatever may come.
+func (d *Decoder) next(block []byte) (n int, f Field, err error) {
 	if d.err != nil {
-		return 0, d.err
+		return 0, Field{}, d.err
 	}
 	for n < len(block) && block[n]&0xe0 == 0x20 {
 		if n, err = d.update(block, n); err != nil {
-			return 0, d.fail(err)
+			return d.settle(0, err)
 		}
 	}
 	if n == len(block) {
-		return n, nil
+		return n, Field{}, nil
 	}
 	if d.shrink {
-		return 0, d.fail(ErrNoUpdate)
+		return d.settle(0, ErrNoUpdate)
 	}
 	d.behind = true
 	if block[n]&0x80 != 0 {
-		n, err = d.indexed(block, n)
+		n, f, err = d.indexed(block, n)
 	} else {
-		n, err = d.literal(block, n)
+		n, f, err = d.literal(block, n)
 	}
-	if err != nil && err != ErrListSize {
-		return 0, d.fail(err)
+	if err != nil {
+		return d.settle(n, err)
 	}
-	return n, err
+	return n, f, nil
 }
 
-func (d *Decoder) fail(err error) error {
-	d.err, d.ready = err, false
-	return err
+// settle returns an error, which ends d unless it is ErrListSize.
+func (d *Decoder) settle(n int, err error) (int, Field, error) {
+	if err != ErrListSize {
+		d.err, d.ready = err, false
+		n = 0
+	}
+	return n, Field{}, err
 }
 
 // update reads a change of the table size (RFC 7541 §6.3).
@@ -134,38 +143,32 @@ func (d *Decoder) update(block []byte, at int) (next int, err error) {
 }
 
 // indexed reads a field that a table holds (RFC 7541 §6.1).
-func (d *Decoder) indexed(block []byte, at int) (next int, err error) {
+func (d *Decoder) indexed(block []byte, at int) (next int, f Field, err error) {
 	index, next, err := readInteger(block, at, 7)
 	if err != nil {
-		return 0, err
+		return 0, Field{}, err
 	}
-	f := d.at(index)
-	if f == nil {
-		return 0, ErrIndex
+	f, ok := d.at(index)
+	if !ok {
+		return 0, Field{}, ErrIndex
 	}
 	if !d.count(len(f.Line) - lineOverhead + entryOverhead) {
-		d.field = Field{}
-		return next, ErrListSize
+		return next, Field{}, ErrListSize
 	}
-	d.field = *f
-	return next, nil
+	return next, f, nil
 }
 
-// at returns the field that index names, nil when there is none. It may be d.field.
-func (d *Decoder) at(index int) *Field {
+// at returns the field that index names.
+func (d *Decoder) at(index int) (f Field, ok bool) {
 	if uint(index) < uint(len(staticRendered)) {
-		if index == 0 {
-			return nil
-		}
-		return &staticRendered[index]
+		return staticRendered[index], index > 0
 	}
 	n := uint32(index - staticLen)
 	if n > d.table.next-d.table.oldest {
-		return nil
+		return Field{}, false
 	}
 	e := d.table.entry(d.table.next - n)
-	d.field = Field{d.table.line(e), e.nameLen, e.traits}
-	return &d.field
+	return Field{d.table.line(e), e.nameLen, e.traits}, true
 }
 
 func (d *Decoder) count(size int) bool {
@@ -178,7 +181,7 @@ func (d *Decoder) count(size int) bool {
 }
 
 // literal reads a field that is spelled out, its name perhaps taken from a table (RFC 7541 §6.2).
-func (d *Decoder) literal(block []byte, at int) (next int, err error) {
+func (d *Decoder) literal(block []byte, at int) (next int, f Field, err error) {
 	c, bits := block[at], uint(4)
 	if c&0x40 != 0 {
 		bits = 6
@@ -187,40 +190,39 @@ func (d *Decoder) literal(block []byte, at int) (next int, err error) {
 	index, next := int(c)&(1<<bits-1), at+1
 	if index == 1<<bits-1 {
 		if index, next, err = readInteger(block, at, bits); err != nil {
-			return 0, err
+			return 0, Field{}, err
 		}
 	}
 	var nameLen uint32
 	var traits Traits
-	if index > 0 {
-		f := d.at(index)
-		if f == nil {
-			return 0, ErrIndex
+	if index > staticLen {
+		named, ok := d.at(index)
+		if !ok {
+			return 0, Field{}, ErrIndex
 		}
-		nameLen, traits = f.NameLen, Traits{ID: f.ID, Pseudo: f.Pseudo, Bad: f.Bad &^ BadValue}
-		switch {
-		case d.ahead.left != 0: // it is there
-		case index <= staticLen:
+		nameLen, traits = named.NameLen, Traits{ID: named.ID, Pseudo: named.Pseudo, Bad: named.Bad &^ BadValue}
+		copy(d.room(start + int(nameLen) + 2)[start:], named.Line[:nameLen+2])
+	} else if index > 0 {
+		named := &staticRendered[index]
+		nameLen, traits = named.NameLen, Traits{ID: named.ID, Pseudo: named.Pseudo}
+		if d.ahead.left == 0 {
 			d.put(start, &staticFronts[index])
-		default:
-			copy(d.room(start + int(nameLen) + 2)[start:], f.Line[:nameLen+2])
 		}
 	} else if nameLen, traits, next, err = d.name(block, next, start); err != nil && err != ErrListSize {
-		return 0, err
+		return 0, Field{}, err
 	}
 	tooLong := err != nil
 	value := start + int(nameLen) + 2
 	end, next, control, err := d.text(block, next, value, true)
 	if err != nil && err != ErrListSize {
-		return 0, err
+		return 0, Field{}, err
 	}
 	if tooLong || err != nil {
 		if c&0x40 != 0 {
 			d.table.evict(0) // the field is larger than the table, see stringMax
 		}
 		d.list = integerMax
-		d.field = Field{}
-		return next, ErrListSize
+		return next, Field{}, ErrListSize
 	}
 	buf := *d.scratch
 	if control || value < end && (blank(buf[value]) || blank(buf[end-1])) {
@@ -232,12 +234,10 @@ func (d *Decoder) literal(block []byte, at int) (next int, err error) {
 		copy(d.table.insert(len(line), nameLen, traits), line)
 	}
 	if !d.count(len(line) - lineOverhead + entryOverhead) {
-		d.field = Field{}
-		return next, ErrListSize
+		return next, Field{}, ErrListSize
 	}
 	traits.Never = c&0xf0 == 0x10
-	d.field = Field{line, nameLen, traits}
-	return next, nil
+	return next, Field{line, nameLen, traits}, nil
 }
 
 // name reads a name that is spelled out to start in the scratch.
@@ -260,16 +260,23 @@ func (d *Decoder) name(block []byte, at, start int) (nameLen uint32, traits Trai
 }
 
 // put copies the beginning of a line to the scratch.
-func (d *Decoder) put(start int, f *front) { *(*front)(d.room(start + len(f))[start:]) = *f }
+func (d *Decoder) put(start int, f *front) {
+	text := *f // by way of a copy, as what may overlap goes through memmove
+	*(*front)(d.room(start + len(text))[start:]) = text
+}
 
 // room returns the scratch with a length of at least n. What it held is kept.
 func (d *Decoder) room(n int) []byte {
-	buf := *d.scratch
-	if len(buf) < n {
-		buf = make([]byte, max(lineBytesMin, 2*len(buf), n))
-		copy(buf, *d.scratch)
-		*d.scratch = buf
+	if buf := *d.scratch; n <= len(buf) {
+		return buf
 	}
+	return d.grow(n)
+}
+
+func (d *Decoder) grow(n int) []byte {
+	buf := make([]byte, max(lineBytesMin, 2*len(*d.scratch), n))
+	copy(buf, *d.scratch)
+	*d.scratch = buf
 	return buf
 }
 
@@ -305,7 +312,7 @@ func (d *Decoder) text(block []byte, at, to int, value bool) (end, next int, con
 		copy(buf[to:], block[at:next])
 		return end, next, hasControl(buf[to:end]), nil
 	}
-	if size*8/codeMax > d.stringMax() {
+	if longest := d.stringMax(); size > longest && size*8/codeMax > longest {
 		return 0, next, false, ErrListSize
 	}
 	buf := d.room(to + huffmanRoom(size) + 2)

@@ -108,8 +108,9 @@ func prefix(x uint32) (symbol uint16, size uint) {
 	return sorted[uint32(longIndex[size])+(x-longFirst[size])>>(32-size)], size
 }
 
-// huffmanRoom is how many bytes decodeHuffman may write for n bytes of code.
-func huffmanRoom(n int) int { return n*8/5 + 8*stepBytes }
+// huffmanRoom is how many bytes decodeHuffman may write for n bytes of code: a symbol for five bits, and what a step
+// stores beyond its symbols.
+func huffmanRoom(n int) int { return n*13>>3 + 8*stepBytes }
 
 // decodeHuffman decodes what is left of r from block to dst, and returns where its symbols end. Behind r.at dst has
 // huffmanRoom for them. control says that a control character other than HTAB is among them.
@@ -125,7 +126,7 @@ func decodeHuffman(dst, block []byte, r run) (at int, control bool, err error) {
 			if left < 0 {
 				return 0, false, ErrHuffman // the padding is no prefix of EOS
 			}
-			if left == 0 || load(block, r.p, r.end) == 0 {
+			if ^block[r.end-1]&(1<<left-1) == 0 {
 				return r.at, control, nil // RFC 7541 §5.2: padding, the beginning of EOS
 			}
 		}
