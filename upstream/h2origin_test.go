@@ -16,6 +16,7 @@ type h2Origin struct {
 	t        testing.TB
 	w        *sim.World
 	limit    int           // exchanges at a time on one connection; 0: it does not say
+	closed   bool          // it says that it takes none
 	goAway   int           // how many exchanges of a connection it processes; 0: any number
 	refuse   float64       // how often it refuses one
 	lose     float64       // how often it resets the connection instead of answering
@@ -73,6 +74,9 @@ func (c *h2Conn) handle() {
 		var settings []http2.Setting
 		if n := c.origin.limit; n > 0 {
 			settings = append(settings, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: uint32(n)})
+		}
+		if c.origin.closed {
+			settings = append(settings, http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0})
 		}
 		c.framer.WriteSettings(settings...) //nolint:errcheck // to memory
 	}
@@ -145,7 +149,7 @@ func (c *h2Conn) begin(id uint32, ended bool) {
 		o.t.Errorf("%d exchanges at a time, %d are allowed", len(c.open)+1, o.limit)
 	}
 	c.last = id
-	if over || o.w.Rand().Float64() < o.refuse {
+	if over || o.closed || o.w.Rand().Float64() < o.refuse {
 		o.refused++
 		c.framer.WriteRSTStream(id, http2.ErrCodeRefusedStream) //nolint:errcheck // to memory
 		return

@@ -176,6 +176,11 @@ func (m *shared) OnRoom(*session.Mux) {
 		l.stats.Yielded++
 		m.retire()
 		return
+	case idle && m.settled && !m.mux.Usable():
+		// It takes nothing at all (SETTINGS_MAX_CONCURRENT_STREAMS 0). The next exchange opens another one, and would
+		// leave it behind as well.
+		m.retire()
+		return
 	case idle && !m.unclaimed && (l.upstream.opts.Idle < 0 || l.upstream.closed.Load()):
 		m.retire()
 		return

@@ -273,6 +273,22 @@ func TestShared_opensWhatIsNeeded(t *testing.T) {
 	})
 }
 
+// Connections to an origin that says that it takes no exchanges do not pile up.
+func TestShared_originThatTakesNothing(t *testing.T) {
+	sim.Run(t, 20, func(t testing.TB, w *sim.World) {
+		v := newCommune(t, w, 1, upstream.Options{}, &h2Origin{closed: true})
+		for range 3 {
+			v.begin(0, 0, 0)
+		}
+		v.finish()
+		if v.origin.taken != 0 || v.origin.refused < 3000 || v.most > 20 {
+			t.Fatalf("%d of %d connections open at a time, %d taken, %d refused",
+				v.most, v.origin.accepted, v.origin.taken, v.origin.refused)
+		}
+		v.empty()
+	})
+}
+
 // A connection that the origin leaves ends with its last exchange, and nothing is lost.
 func TestShared_goAway(t *testing.T) {
 	sim.Run(t, 100, func(t testing.TB, w *sim.World) {
