@@ -11,7 +11,8 @@ func routesSection() *section {
 		aliases: []sectionAlias{{"proxy.rules", shapeList, "with `upstream` for `dest`"}},
 		doc: "Where requests go. The most specific route wins, whatever its place in the file: by host (exact, " +
 			"then the longest `*.name`, then any), then by path (exact, then the longest prefix), then by the " +
-			"number of conditions; what is still equal shares the requests by `weight`. A pattern that ends in " +
+			"number of conditions, of which `methods` come before `header` before `query`, and what differs still " +
+			"by the alphabet; what is equal shares the requests by `weight`. A pattern that ends in " +
 			"`/*` or `/` is a prefix by segments (`/api/*` takes `/api` and `/api/x`, not `/apix`; `/` takes " +
 			"everything), any other is exact; `=/` is the root alone. Every spelling of a path " +
 			"is that path, see `paths` of listeners. " +

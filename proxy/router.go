@@ -50,6 +50,7 @@ type choice struct {
 // equals are routes that take the very same requests. When they are several, each has a weight.
 type equals struct {
 	conditions
+	key    string // what conditionsKey says of the routes
 	routes []*Route
 	total  int // of their weights
 	split  int // their place in turns
@@ -161,12 +162,24 @@ func (r *router) choose(c *choice, route *Route) error {
 	if c.keys == nil {
 		c.keys = map[string]*equals{}
 	}
-	e := &equals{conditions: cond, routes: []*Route{route}, total: route.Weight}
+	e := &equals{conditions: cond, key: key, routes: []*Route{route}, total: route.Weight}
 	c.keys[key] = e
-	// Behind all that are as specific: among those the first one comes first.
-	at := sort.Search(len(c.list), func(i int) bool { return c.list[i].count < e.count })
+	at := sort.Search(len(c.list), func(i int) bool { return e.before(c.list[i]) })
 	c.list = slices.Insert(c.list, at, e)
 	return nil
+}
+
+// before reports whether e is more specific than other: it has more conditions. Where both have as many, a request can
+// meet both; then methods come before fields before the query, and after that the alphabet decides, since the order in
+// which routes were given never does.
+func (e *equals) before(other *equals) bool {
+	ranks := func(e *equals) []int {
+		return []int{e.count, e.count - len(e.header) - len(e.query), len(e.header)}
+	}
+	if order := slices.Compare(ranks(e), ranks(other)); order != 0 {
+		return order > 0
+	}
+	return e.key < other.key
 }
 
 // conditionsKey is equal for routes whose conditions are the same, in whatever order.
