@@ -194,21 +194,32 @@ func (n Name) InTrailers() bool {
 const (
 	nameMax   = 32 // the longest name in the table: three words and the last one
 	slotBits  = 9
-	hashSeed  = 0x0e73d0e000622215 // found by trying: TestLookup_slotsAreDistinct
+	hashSeed  = 0x4077b95f50a87bff // found by trying: TestLookup_slotsAreDistinct
 	spaces    = 0x2020202020202020
-	lengthMix = 0x0101010101010101
+	ones      = 0x0101010101010101
 )
 
-// candidate is what a slot holds: 16 bytes, so that one load after the hash decides most lookups.
+// pattern is eight bytes of a name.
+type pattern struct {
+	lower uint64 // in lower case
+	exact uint64 // the bits that no spelling changes: all but 0x20 of each letter
+}
+
+// patternOf takes the bytes that have bit 0x40 for letters: of the characters above it names hold nothing else.
+func patternOf(lower uint64) pattern { return pattern{lower, ^(lower >> 1 & spaces)} }
+
+func (p *pattern) differs(x uint64) bool { return (x^p.lower)&p.exact != 0 }
+
+// candidate is what a slot holds: 32 bytes, so that it lies in one line of the cache.
 type candidate struct {
-	last uint64 // the last eight bytes, or the whole name when it is shorter
+	last pattern // the last eight bytes, or the whole name, on top of zeros, when it is shorter
+	size int
 	name Name
-	size uint8
 }
 
 var (
 	slots [1 << slotBits]candidate
-	heads [256][3]uint64 // the first words of the names longer than 8, 16, 24; indexed by Name without a bounds check
+	heads [256][3]pattern // of the names longer than 8, 16, 24; indexed by Name without a bounds check
 )
 
 func init() {
@@ -218,9 +229,9 @@ func init() {
 			b[i] = lower[c]
 		}
 		last := lastWord(b)
-		slots[slot(last, len(b))] = candidate{last, n, uint8(len(b))}
+		slots[slot(last, len(b))] = candidate{patternOf(last), len(b), n}
 		for i := 0; i < len(heads[n]) && len(b) > 8+8*i; i++ {
-			heads[n][i] = binary.LittleEndian.Uint64(b[8*i:])
+			heads[n][i] = patternOf(binary.LittleEndian.Uint64(b[8*i:]))
 		}
 	}
 }
@@ -241,11 +252,11 @@ func LookupBytes(b []byte) Name {
 	}
 	last := lastWord(b)
 	c := &slots[slot(last, len(b))]
-	if int(c.size) != len(b) || differ(last, c.last) {
+	if c.size != len(b) || c.last.differs(last) {
 		return Other
 	}
-	for i, w := range &heads[c.name] {
-		if len(b) > 8+8*i && differ(binary.LittleEndian.Uint64(b[8*i:]), w) {
+	for i := range &heads[c.name] {
+		if len(b) > 8+8*i && heads[c.name][i].differs(binary.LittleEndian.Uint64(b[8*i:])) {
 			return Other
 		}
 	}
@@ -265,8 +276,8 @@ func LeadingName(b []byte, at int) (Name, int) {
 	x := word(b, at)
 	last, size := x, 0
 	if m := colons(x); m != 0 {
-		shift := bits.TrailingZeros64(m) &^ 7
-		last, size = x&(1<<(shift&63)-1), shift>>3
+		marked := uint(bits.TrailingZeros64(m)) // 8*size + 7
+		last, size = x<<((7-marked)&63), int(marked>>3)
 	} else {
 		for size = 8; ; size += 8 {
 			if size > room || size > nameMax {
@@ -281,13 +292,13 @@ func LeadingName(b []byte, at int) (Name, int) {
 	}
 	c := &slots[slot(last, size)]
 	// The byte behind may be one that colons has taken for a colon: "Host\xff" is no Host.
-	if int(c.size) != size || differ(last, c.last) || b[at+size] != ':' {
+	if c.size != size || c.last.differs(last) || b[at+size] != ':' {
 		return Other, 0
 	}
 	if size > 8 {
 		head := &heads[c.name]
-		if differ(x, head[0]) ||
-			size > 16 && (differ(word(b, at+8), head[1]) || size > 24 && differ(word(b, at+16), head[2])) {
+		if head[0].differs(x) ||
+			size > 16 && (head[1].differs(word(b, at+8)) || size > 24 && head[2].differs(word(b, at+16))) {
 			return Other, 0
 		}
 	}
@@ -302,25 +313,21 @@ func word(b []byte, i int) uint64 {
 
 // colons sets the bit 0x80 of each byte of x that is a colon, and of some that no name can have or that stand behind
 // a colon: enough for finding the end of a name that is compared afterwards.
-func colons(x uint64) uint64 { return ((x ^ ':'*lengthMix) - lengthMix) & (0x80 * lengthMix) }
+func colons(x uint64) uint64 { return ((x ^ ':'*ones) - ones) & (0x80 * ones) }
 
 func slot(last uint64, size int) uint64 {
-	return ((last | spaces) + uint64(size)*lengthMix) * hashSeed >> (64 - slotBits)
+	return ((last | spaces) + 8*uint64(size)) * hashSeed >> (64 - slotBits)
 }
 
-// differ reports whether x is another word than w, which is lower case. A letter may differ in its bit 0x20; letters
-// are the bytes that have bit 0x40, since of the characters above it names hold nothing else.
-func differ(x, w uint64) bool { return (x^w)&^(w>>1&spaces) != 0 }
-
-// lastWord returns the last eight bytes of b, which is not empty, or all of it when it is shorter.
+// lastWord returns the last eight bytes of b, which is not empty, or all of it, on top of zeros, when it is shorter.
 func lastWord(b []byte) uint64 {
 	switch n := len(b); {
 	case n >= 8:
 		return binary.LittleEndian.Uint64(b[n-8:])
 	case n >= 4:
-		return uint64(binary.LittleEndian.Uint32(b)) | uint64(binary.LittleEndian.Uint32(b[n-4:]))<<(8*n-32)
+		return uint64(binary.LittleEndian.Uint32(b))<<(64-8*n) | uint64(binary.LittleEndian.Uint32(b[n-4:]))<<32
 	case n > 0:
-		return uint64(b[0]) | uint64(b[n/2])<<(n/2*8) | uint64(b[n-1])<<(8*n-8)
+		return uint64(b[0])<<(64-8*n) | uint64(b[n/2])<<(64-8*(n-n/2)) | uint64(b[n-1])<<56
 	}
 	return 0
 }
