@@ -192,11 +192,11 @@ func (n Name) InTrailers() bool {
 //	0        8        16       24     len-8     len
 //	| head 0 | head 1 | head 2 |  …  | last     |      the words may overlap
 const (
-	nameMax   = 32 // the longest name in the table: three words and the last one
-	slotBits  = 9
-	hashSeed  = 0x4077b95f50a87bff // found by trying: TestLookup_slotsAreDistinct
-	spaces    = 0x2020202020202020
-	ones      = 0x0101010101010101
+	nameMax  = 32 // the longest name in the table: three words and the last one
+	slotBits = 9
+	hashSeed = 0x4077b95f50a87bff // found by trying: TestLookup_slotsAreDistinct
+	spaces   = 0x2020202020202020
+	ones     = 0x0101010101010101
 )
 
 // pattern is eight bytes of a name.
