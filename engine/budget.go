@@ -30,7 +30,10 @@ func (r *Reactor) Pressure() Pressure {
 
 // Hold counts n bytes that a handler keeps for its connections as if they were in buffers; what it keeps no more it
 // counts back with a negative n. On r only.
-func (r *Reactor) Hold(n int) { r.bufs.inUse += int64(n) }
+func (r *Reactor) Hold(n int) {
+	r.bufs.inUse += int64(n)
+	r.bufs.owed += int64(n)
+}
 
 // putOff keeps a connection that holds more than its share from reading until the retry timer fires. It reports
 // whether it did.

@@ -34,7 +34,8 @@ type bufPool struct {
 	free  [len(bufSizes)]*Buf
 	kept  [len(bufSizes)]int // number of free Bufs
 	nodes *Buf               // free shared nodes, which have no data of their own
-	inUse int64              // bytes handed out
+	inUse int64              // bytes handed out, and owed
+	owed  int64              // those of inUse that are in no Buf: see Reactor.Hold
 }
 
 // get returns an empty Buf with room for at least n bytes.

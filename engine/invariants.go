@@ -37,6 +37,7 @@ func (r *Reactor) check() {
 	if r.reserved != nil {
 		held += int64(len(r.reserved.data))
 	}
+	held += r.bufs.owed
 	invariant.That(held == r.bufs.inUse, "conns hold %d bytes, %d are out", held, r.bufs.inUse)
 	invariant.That(int64(opened) <= r.load.Load(), "%d conns accepted, load %d", opened, r.load.Load())
 	for _, c := range r.ready[r.readyAt:] {
