@@ -210,11 +210,20 @@ func (l *local) take() *Exchange {
 		x.Response.Base = make([]byte, 0, headCapacity)
 	} else {
 		l.free, x.next = x.next, nil
+		l.kept--
 	}
 	x.gen.Add(1)
 	l.active++
+	l.reactor.Hold(exchangeSize)
 	return x
 }
+
+// exchangeSize is what an exchange takes in memory, about, with its heads and the streams of both sides: the budget
+// counts it, since there may be many that wait.
+const exchangeSize = 8 << 10
+
+// exchangesKept bounds the free exchanges of a reactor.
+const exchangesKept = 1024
 
 // Capacities that a free exchange keeps. What a large message made it grow beyond is given back.
 const (
@@ -227,6 +236,7 @@ func (x *Exchange) recycle() {
 	l := x.local
 	x.gen.Add(1)
 	l.active--
+	l.reactor.Hold(-exchangeSize)
 	if x.cancel != nil {
 		x.cancel()
 	}
@@ -237,7 +247,10 @@ func (x *Exchange) recycle() {
 		return
 	}
 	x.reset()
-	x.next, l.free = l.free, x
+	if l.kept < exchangesKept {
+		x.next, l.free = l.free, x
+		l.kept++
+	}
 }
 
 // reset clears what a request left. What most requests do not use is looked at first.

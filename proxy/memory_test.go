@@ -75,3 +75,44 @@ func TestProxy_heldBodiesAreInTheBudget(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, func() bool { return s.engine.Stats().BufBytes == 0 },
 		"what was held is not given back")
 }
+
+// Exchanges that wait for their answers are in the budget too: beyond it further ones are refused, not the first.
+func TestProxy_waitingExchangesAreInTheBudget(t *testing.T) {
+	const budget, streams = 512 << 10, 128
+	s := setStage(t, stageOptions{
+		engine: engine.Options{Memory: budget}, session: session.ServerOptions{H2C: true},
+	})
+	asked := make(chan bool, streams)
+	wait := make(chan bool)
+	origin := http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- true
+		<-wait
+	})}
+	go origin.Serve(s.origins[0])
+	t.Cleanup(func() { origin.Close() })
+	c := asking(t, s.addr(), streams)
+	refused := 0
+	f := http2.NewFramer(io.Discard, c)
+	for refused == 0 {
+		frame, err := f.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, is := frame.(*http2.RSTStreamFrame); is {
+			if r.ErrCode != http2.ErrCodeRefusedStream {
+				t.Fatal(r)
+			}
+			refused++
+		}
+	}
+	for range streams / 4 {
+		<-asked
+	}
+	if n := s.engine.Stats().BufBytes; n < budget/2 || n > budget*3/2 {
+		t.Errorf("%d bytes are counted, the budget is %d", n, budget)
+	}
+	c.Close()
+	close(wait)
+	testutil.Eventually(t, testutil.Patience, func() bool { return s.engine.Stats().BufBytes == 0 },
+		"what was held is not given back")
+}

@@ -26,6 +26,7 @@ type local struct {
 	proxy   *Proxy
 	reactor *engine.Reactor
 	free    *Exchange
+	kept    int // free ones
 	active  int
 	stats   Stats
 	record  observe.Record // filled for each exchange: too large for the stack of every one
