@@ -49,6 +49,7 @@ func resolve(doc *document, src *source, rep *Report, open *opener) *Config {
 	r.backed()
 	r.routes()
 	r.whenMissing()
+	r.unsecured()
 	r.httpsPorts()
 	r.unused()
 	if doc.global.FIPS {

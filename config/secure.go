@@ -214,6 +214,21 @@ func (r *resolver) spoken(e *upstreamEntry) {
 	}
 }
 
+// unsecured warns of what is said about TLS where no listener takes it: somebody may think that it is there.
+func (r *resolver) unsecured() {
+	for i, e := range r.doc.listeners {
+		if r.c.Listeners[i].TLS != TLSOff || e.failed("tls") {
+			return
+		}
+	}
+	for _, e := range r.doc.certificates {
+		r.rep.warn(codeNoEffect, e.node.head, "", "no listener takes TLS, so this certificate is not used")
+	}
+	if g := &r.doc.tls.given; g.node != nil && len(g.nodes) > 0 {
+		r.rep.warn(codeNoEffect, g.node.first(), "", "no listener takes TLS, so [tls] means nothing")
+	}
+}
+
 // httpsPorts decides where plain requests are sent that are to come by https: 443 where that is a port of ours.
 func (r *resolver) httpsPorts() {
 	var ports []int
