@@ -205,16 +205,21 @@ func faultOfDial(err error) *fault {
 // faultOfHandshake tells apart why a connection could not be secured, as RFC 9209 §2.3 does.
 func faultOfHandshake(err error) *fault {
 	var certificate *tls.CertificateVerificationError
-	var op *net.OpError // crypto/tls: "remote error" is an alert of the peer
 	switch {
 	case errors.Is(err, tlsconn.ErrTimeout):
 		return faultConnectTimeout
 	case errors.As(err, &certificate):
 		return faultCertificate
-	case errors.As(err, &op) && op.Op == "remote error":
+	case isAlert(err):
 		return faultAlert
 	}
 	return faultTLS
+}
+
+// isAlert reports whether err is an alert of the peer. crypto/tls has no type for it.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
 }
 
 func faultOfReset(code session.Code, cause error) *fault {
@@ -237,6 +242,9 @@ func faultOfReset(code session.Code, cause error) *fault {
 		return faultReset
 	case session.NoUpgrade:
 		return faultUnswitched
+	}
+	if isAlert(cause) { // with TLS 1.3 a server looks at our certificate when the handshake is done for us
+		return faultAlert
 	}
 	return faultLost
 }

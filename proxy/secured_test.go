@@ -188,6 +188,8 @@ func TestSecured_failures(t *testing.T) {
 			"proxy_configuration_error"},
 		{"client certificate", strict.Listener.Addr().String(),
 			upstream.TLS{Insecure: true, MaxVersion: tls.VersionTLS12}, 502, "tls_alert_received"},
+		{"client certificate, TLS 1.3", strict.Listener.Addr().String(), upstream.TLS{Insecure: true}, 502,
+			"tls_alert_received"},
 		{"no HTTP/2", old.Listener.Addr().String(), upstream.TLS{Insecure: true}, 502, "tls_alert_received"},
 		{"nobody", "127.0.0.1:1", upstream.TLS{CA: ca}, 502, "connection_refused"},
 	} {
