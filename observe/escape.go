@@ -2,6 +2,7 @@ package observe
 
 import (
 	"encoding/binary"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -99,10 +100,10 @@ func escapeJSON(dst, p []byte) []byte {
 	return append(dst, p[from:]...)
 }
 
-// unsafeRune names characters beyond ASCII that steer a terminal or break a line for some reader:
-// the C1 controls and the two separators.
+// unsafeRune names characters beyond ASCII that steer a terminal, break a line for some reader, or show a line in another
+// order than it has: the C1 controls, the two separators, and what turns the direction of writing (CVE-2021-42574).
 func unsafeRune(r rune) bool {
-	return r < 0xa0 || r == '\u2028' || r == '\u2029'
+	return r < 0xa0 || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r)
 }
 
 // escapeRune needs no surrogates: nothing above U+FFFD is escaped.
