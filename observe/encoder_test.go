@@ -190,7 +190,8 @@ func checkJSON(t testing.TB, r *Record) {
 	if !json.Valid(got) || !utf8.Valid(got) {
 		t.Fatalf("not JSON: %q", got)
 	}
-	if n := bytes.IndexFunc(got, func(c rune) bool { return c < ' ' || 0x7f <= c && c < 0xa0 || c == '\u202e' }); n != len(got)-1 {
+	steers := func(c rune) bool { return c < ' ' || 0x7f <= c && c < 0xa0 || c == '\u202e' }
+	if n := bytes.IndexFunc(got, steers); n != len(got)-1 {
 		t.Fatalf("control character at %d of %d: %q", n, len(got), got)
 	}
 	if len(got) > RecordMax {

@@ -100,8 +100,9 @@ func escapeJSON(dst, p []byte) []byte {
 	return append(dst, p[from:]...)
 }
 
-// unsafeRune names characters beyond ASCII that steer a terminal, break a line for some reader, or show a line in another
-// order than it has: the C1 controls, the two separators, and what turns the direction of writing (CVE-2021-42574).
+// unsafeRune names characters beyond ASCII that steer a terminal, break a line for some reader, or show a line in
+// another order than it has: the C1 controls, the two separators, and what turns the direction of writing
+// (CVE-2021-42574).
 func unsafeRune(r rune) bool {
 	return r < 0xa0 || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Bidi_Control, r)
 }

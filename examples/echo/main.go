@@ -55,9 +55,9 @@ func run(listen string) error {
 		return err
 	}
 	e.Start()
-	fmt.Println("listening on", l.Addr())
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
+	fmt.Println("listening on", l.Addr())
 	<-stop
 	e.Drain(5 * time.Second)
 	return nil
