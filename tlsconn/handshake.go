@@ -155,7 +155,7 @@ func (h *handshake) start(in []byte) {
 // compute is the goroutine of a handshake.
 func (h *handshake) compute() {
 	o := h.owner
-	o.slots <- struct{}{}
+	o.turns.take(h.server == nil)
 	err := h.shake()
 	name := ""
 	switch err {
@@ -168,7 +168,7 @@ func (h *handshake) compute() {
 	default:
 		name = h.layer.conn.ConnectionState().ServerName
 	}
-	<-o.slots
+	o.turns.give()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.done, h.err, h.name = true, err, name
@@ -214,13 +214,13 @@ func (h *handshake) read(b []byte) (int, error) {
 // wait waits for bytes. Meanwhile others compute.
 func (h *handshake) wait() {
 	o := h.owner
-	<-o.slots
+	o.turns.give()
 	o.counts.computing.Add(-1)
 	for h.waiting = true; h.waiting; {
 		h.more.Wait()
 	}
 	h.mu.Unlock()
-	o.slots <- struct{}{}
+	o.turns.take(h.server == nil)
 	h.mu.Lock()
 }
 

@@ -22,9 +22,9 @@ type HandshakerOptions struct {
 // Safe for any goroutine, but for Dial and what Server returns, which are for reactors.
 type Handshaker struct {
 	opts   HandshakerOptions
-	share  int           // of Max, for each reactor
-	slots  chan struct{} // one taken for each handshake that computes
-	local  []local       // by Reactor.Index
+	share  int     // of Max, for each reactor
+	turns  turns   // one taken by each handshake that computes
+	local  []local // by Reactor.Index
 	counts counts
 }
 
@@ -54,7 +54,7 @@ func NewHandshaker(e *engine.Engine, o HandshakerOptions) *Handshaker {
 	}
 	reactors := len(e.Reactors())
 	return &Handshaker{
-		opts: o, share: max(o.Max/reactors, 1), slots: make(chan struct{}, o.Computing), local: make([]local, reactors),
+		opts: o, share: max(o.Max/reactors, 1), turns: turns{free: o.Computing}, local: make([]local, reactors),
 	}
 }
 
