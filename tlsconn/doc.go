@@ -17,8 +17,8 @@
 //
 // crypto/tls can stop in the middle of a handshake only by keeping its goroutine. So there is one for each handshake,
 // but not before the ClientHello is whole: who connects and says nothing costs a Conn and a deadline. It computes only
-// while it holds one of Computing turns, which it gives back while it waits for bytes; a turn goes to who waits longest,
-// to handshakes with backends first.
+// while it holds one of Computing turns, which it gives back while it waits for bytes; a turn goes to who waits
+// longest, to handshakes with backends first.
 //
 //	silent ── ClientHello whole ──► computes ⇄ waits for bytes ──► Secure ──► records, on the reactor
 //	  └────────────── timeout, too many, FIN, not TLS ──────────────┘
