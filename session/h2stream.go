@@ -416,6 +416,9 @@ func (s *h2Stream) sent(end bool, n int) {
 	if n > 0 && !s.link.server {
 		s.expects = false
 	}
+	if n > 0 {
+		s.answerMoves()
+	}
 	if !s.calling && (end || s.blocked || s.tunnel || s.pace.unhurried) {
 		s.link.end.await(s)
 	}

@@ -109,6 +109,17 @@ func (s *serverConn) answerMoves() {
 	}
 }
 
+// answerMoves is that of a stream of HTTP/2.
+func (s *h2Stream) answerMoves() {
+	if !s.link.server || s.received || s.peerDone || s.tunnel {
+		return
+	}
+	s.pace.renew(s.link.conn.Reactor().Now())
+	if !s.calling {
+		s.link.end.await(s)
+	}
+}
+
 // owesBody reports whether the client is who keeps the exchange waiting.
 func (s *serverConn) owesBody() bool {
 	return !s.tunnel && !s.requestDone && s.owed <= 0 && !s.conn.Congested()

@@ -32,3 +32,24 @@ func TestServer_h2UnhurriedBody(t *testing.T) {
 	s.recv(frame(nil, frameData, 1, 1, "last"))
 	g.parts[0].want(t, "head POST /", "data 4", "data 4 end")
 }
+
+// A client that stops sending its body when the answer comes gets the answer whole, as long as it moves.
+func TestServer_h2EarlyAnswer(t *testing.T) {
+	s, g := newScript(t, engine.Options{}), &stage{}
+	s.listen(g, session.ServerOptions{}, "")
+	s.recv(append(ask(1, false, blockPost), ask(3, false, blockPost)...))
+	s.frames()
+	s.do(func() {
+		for _, p := range g.parts {
+			_ = p.SendHead(answer(200, 20), false)
+		}
+	})
+	for range 19 { // one of them moves
+		s.pass(5 * time.Second)
+		s.do(func() { _, _ = g.parts[0].SendData([]byte("x"), false) })
+		s.frames()
+	}
+	g.parts[1].want(t, "head POST /", "reset timed out")
+	s.do(func() { _, _ = g.parts[0].SendData([]byte("x"), true) })
+	g.parts[0].want(t, "head POST /")
+}
