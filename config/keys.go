@@ -246,7 +246,7 @@ func poolKeys() []*key {
 			doc:  "Time from the request sent to the first byte of the answer. Later is answered 504."},
 		{path: "timeouts.read", typ: typeDuration, def: `"60s"`, min: "1ms", max: "24h", example: `"30s"`,
 			into: into(func(e *upstreamEntry) *time.Duration { return &e.Timeouts.Read }),
-			doc:  "Time between two reads of the answer."},
+			doc:  "Time between two reads of the answer; gRPC calls and tunnels have `timeouts.idle` of the route."},
 		{path: "timeouts.total", typ: typeDuration, def: `"0s"`, min: "0s", max: "24h", example: `"60s"`,
 			into: into(func(e *upstreamEntry) *time.Duration { return &e.Timeouts.Total }),
 			doc: "Time from the head of a request to the end of its answer, tunnels aside. Later is answered 504, " +
