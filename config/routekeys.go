@@ -123,7 +123,7 @@ func destKeys() []*key {
 			doc:  "Instead of what the upstream says."},
 		{path: "timeouts.idle", typ: typeDuration, def: `"1h"`, min: "1s", max: "8760h", example: `"10m"`,
 			into: into(func(e *routeEntry) *time.Duration { return &e.TunnelIdle }),
-			doc: "How long a WebSocket, another tunnel, or a gRPC call whose answer has begun may be without a byte in " +
-				"either direction."},
+			doc: "How long a WebSocket, another tunnel, or a gRPC call whose answer has begun may be without a byte " +
+				"in either direction."},
 	}
 }
