@@ -82,7 +82,7 @@ func callRig(t *testing.T, origin string, route proxy.Route) string {
 		t.Fatal(err)
 	}
 	e.Start()
-	t.Cleanup(e.Stop)
+	t.Cleanup(func() { stop(t, e) })
 	return l.Addr().String()
 }
 

@@ -47,7 +47,7 @@ func pathRig(t *testing.T, on proxy.Listener, guard proxy.Route) string {
 		t.Fatal(err)
 	}
 	e.Start()
-	t.Cleanup(e.Stop)
+	t.Cleanup(func() { stop(t, e) })
 	return l.Addr().String()
 }
 

@@ -48,8 +48,18 @@ func newRigWith(
 		t.Fatal(err)
 	}
 	e.Start()
-	t.Cleanup(e.Stop)
+	t.Cleanup(func() { stop(t, e) })
 	return &rig{e, p, "http://" + l.Addr().String()}
+}
+
+// stop stops e, which must have given back all memory by then.
+func stop(t testing.TB, e *engine.Engine) {
+	e.Stop()
+	for _, r := range e.Reactors() { // the reactors have ended: this goroutine owns them
+		if n := r.Stats().BufBytes; n != 0 {
+			t.Errorf("%d bytes are held by an engine that has stopped", n)
+		}
+	}
 }
 
 // stats adds up the proxy's counters.

@@ -89,7 +89,7 @@ func TestSecure_clientCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.Start()
-	t.Cleanup(e.Stop)
+	t.Cleanup(func() { stop(t, e) })
 
 	transport := &http.Transport{TLSClientConfig: &tls.Config{
 		RootCAs: ca.Pool, ServerName: "edge.test", Certificates: []tls.Certificate{client},

@@ -46,7 +46,7 @@ func quickOrigin(t *testing.T) string {
 		t.Fatal(err)
 	}
 	e.Start()
-	t.Cleanup(e.Stop)
+	t.Cleanup(func() { stop(t, e) })
 	return l.Addr().String()
 }
 

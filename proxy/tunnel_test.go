@@ -67,7 +67,7 @@ func setTunnel(t *testing.T, o tunnelOptions) *tunnelStage {
 	}
 	s.url = "http://" + l.Addr().String()
 	e.Start()
-	t.Cleanup(e.Stop)
+	t.Cleanup(func() { stop(t, e) })
 	return s
 }
 

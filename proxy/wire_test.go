@@ -63,7 +63,7 @@ func setStage(t *testing.T, o stageOptions) *stage {
 	}
 	s.url = "http://" + l.Addr().String()
 	e.Start()
-	t.Cleanup(e.Stop)
+	t.Cleanup(func() { stop(t, e) })
 	return s
 }
 

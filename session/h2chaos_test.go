@@ -266,6 +266,9 @@ func TestServer_h2Chaos(t *testing.T) {
 		if len(c.live) > 0 {
 			t.Fatalf("%d exchanges outlived their connection: %+v", len(c.live), c.live[0].contract)
 		}
+		if n := held(s.e); n != 0 {
+			t.Fatalf("%d bytes are held for nobody", n)
+		}
 		total += c.through
 	})
 	t.Log(total, "exchanges")
@@ -305,6 +308,9 @@ func TestMux_chaos(t *testing.T) {
 		s.pass(2 * time.Second)
 		if len(c.live) > 0 || o.mux.Streams() > 0 {
 			t.Fatalf("%d exchanges outlived their connection: %+v", len(c.live), c.live[0].contract)
+		}
+		if n := held(s.e); n != 0 {
+			t.Fatalf("%d bytes are held for nobody", n)
 		}
 		total += c.through
 	})

@@ -204,7 +204,7 @@ func playMux(t testing.TB, w *sim.World) {
 				return false
 			}
 		}
-		return len(service.live) == 0 && len(w.OpenFDs()) == len(e.Reactors())
+		return len(service.live) == 0 && len(w.OpenFDs()) == len(e.Reactors()) && held(e) == 0
 	}
 	if err := w.Run(over, 2_000_000); err != nil {
 		t.Fatal(err)
