@@ -397,6 +397,32 @@ func TestFilter_panicEndsItsExchangeOnly(t *testing.T) {
 	}
 }
 
+// A panic while the end of a backend is told costs the exchange and the client's connection too.
+func TestFilter_panicWhereTheBackendFailed(t *testing.T) {
+	if invariant.On {
+		t.Skip("with invariants a panic ends the process")
+	}
+	for name, f := range map[string]*proxy.Filter{
+		"connect failed": {ConnectFailed: func(*proxy.Exchange, error) { panic("on purpose") }},
+		"error":          {Error: func(*proxy.Exchange, int) { panic("on purpose") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := filterRig(t, f)
+			w := testutil.Dial(t, r.addr())
+			w.Send("GET /dead HTTP/1.1\r\nHost: a\r\n\r\n")
+			w.WantEnd()
+			if s := r.stats(); s.Panics != 1 {
+				t.Fatalf("%+v", s)
+			}
+			r.settled(t)
+			resp, _ := r.post(t, "/own", "hello")
+			if resp.StatusCode != 200 {
+				t.Fatal(resp.Status)
+			}
+		})
+	}
+}
+
 func TestFilter_bodiesMayChangeTheirLength(t *testing.T) {
 	grow := func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
 		x.Emit(bytes.Repeat(in, 3))

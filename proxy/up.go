@@ -142,6 +142,7 @@ func (u *upSide) OnSendable(session.Stream) {
 // OnReset is the failure of the backend: another attempt, an answer of our own, or the end of a cut-off answer.
 func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	x := (*Exchange)(u)
+	defer x.rescue()
 	x.noteConnect()
 	x.up, x.conn = nil, nil
 	if x.step == stepForward && x.retry(code, cause) {
