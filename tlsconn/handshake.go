@@ -18,7 +18,7 @@ const heldMax = 64 << 10
 // whole records. It begins when there is something to compute and ends with the handshake.
 //
 //	reactor    OnOpen ─ OnData … ClientHello whole ─┬─ OnData ─► in ─┐  ┌─► Task: wire, and at the end Secure
-//	goroutine                                       └─ computes ─────┴──┴─ waits, without a slot ─ computes ─ done
+//	goroutine                                       └─ computes ─────┴──┴─ waits, without a turn ─ computes ─ done
 //
 // Owned by its Conn's reactor, but for what mu guards.
 type handshake struct {
@@ -50,7 +50,7 @@ type handshake struct {
 	name    string // that the client asked for, with err
 	eof     bool   // the peer sent FIN
 	gone    bool   // the connection is closed
-	waiting bool   // the goroutine does, and holds no slot
+	waiting bool   // the goroutine does, and has no turn
 	posted  bool
 	done    bool
 }
