@@ -194,7 +194,7 @@ func TestSim_takeOverStops(t *testing.T) {
 				break
 			}
 		}
-		v.engine.Stop()
+		stop(t, v.engine)
 		if fds := w.OpenFDs(); len(fds) > 0 {
 			t.Fatalf("descriptors %v are left open", fds)
 		}

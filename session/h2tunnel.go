@@ -42,7 +42,9 @@ func (s *h2Stream) answer(h *message.Head, end bool) error {
 	}
 	if end {
 		s.sent(true, 0)
+		return nil
 	}
+	s.answerMoves()
 	return nil
 }
 

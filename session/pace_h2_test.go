@@ -53,3 +53,16 @@ func TestServer_h2EarlyAnswer(t *testing.T) {
 	s.do(func() { _, _ = g.parts[0].SendData([]byte("x"), true) })
 	g.parts[0].want(t, "head POST /")
 }
+
+// The head of an answer is a part of it.
+func TestServer_h2LateAnswer(t *testing.T) {
+	s, g := newScript(t, engine.Options{}), &stage{}
+	s.listen(g, session.ServerOptions{}, "")
+	s.recv(ask(1, false, blockPost))
+	s.frames()
+	s.pass(8 * time.Second)
+	s.do(func() { _ = g.parts[0].SendHead(answer(200, 1), false) })
+	s.pass(8 * time.Second)
+	s.do(func() { _, _ = g.parts[0].SendData([]byte("x"), true) })
+	g.parts[0].want(t, "head POST /")
+}
