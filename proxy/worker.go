@@ -68,8 +68,8 @@ func (x *Exchange) caughtUp(v Verdict, panicked bool) {
 	}
 }
 
-// rescue ends x when a filter panics where there is no connection that the reactor could close for it: inside a task, or
-// behind the end of the backend's. To be deferred.
+// rescue ends x when a filter panics where there is no connection that the reactor could close for it: inside a task,
+// or behind the end of the backend's. To be deferred.
 func (x *Exchange) rescue() {
 	p := recover()
 	if p == nil {
