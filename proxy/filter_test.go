@@ -66,7 +66,7 @@ func (r *rig) wantLateResumes(t *testing.T, n uint64) {
 func (r *rig) settled(t *testing.T) {
 	t.Helper()
 	testutil.Eventually(t, testutil.Patience, func() bool { return r.stats().Active == 0 }, "no exchange is left")
-	testutil.Eventually(t, testutil.Patience, func() bool { return r.engine.Stats().BufBytes == 0 }, "no memory is held")
+	testutil.Eventually(t, testutil.Patience, func() bool { return r.engine.Stats().BufBytes == 0 }, "nothing is held")
 }
 
 // recorder notes the phases that ran.
