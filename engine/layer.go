@@ -206,10 +206,7 @@ func (c *Conn) readSealed() {
 	if ly.wire != nil {
 		k = ly.wire.w - ly.wire.r
 	}
-	ask := r.opts.ReadSize
-	if c.flags&bulk != 0 {
-		ask *= bulkReads
-	}
+	ask := c.asks()
 	p := r.wireScratch(k + ask)
 	n, e := r.kernel.Read(c.fd, p[k:])
 	if n < ask {

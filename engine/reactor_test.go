@@ -387,6 +387,28 @@ func TestReactor_pressureMakesReadsSmall(t *testing.T) {
 	}
 }
 
+// So it is where a Layer decodes what is read.
+func TestReactor_pressureMakesReadsOfRecordsSmall(t *testing.T) {
+	g := newRig(t, engine.Options{Memory: 64 << 20})
+	largest := 0
+	_, wire, _ := g.secured(&script{onData: func(_ *engine.Conn, in []byte) int {
+		largest = max(largest, len(in))
+		return len(in)
+	}})
+	records := strings.Repeat("d08aaaaaaaa", 2<<10)
+	g.on(func() { g.reactor.Hold(53 << 20) })
+	wire(records)
+	g.ticks(10)
+	if largest == 0 || largest > 4<<10 {
+		t.Errorf("%d bytes at once", largest)
+	}
+	g.on(func() { g.reactor.Hold(-53 << 20) })
+	wire(records)
+	if largest != 16<<10 {
+		t.Errorf("%d bytes at once when the pressure was gone", largest)
+	}
+}
+
 func TestReactor_readingIsPutOffAboveTheShareOnly(t *testing.T) {
 	g := newRig(t, engine.Options{Memory: 64 << 20, SendMax: 128 << 20, ReadMax: 1 << 30})
 	s := &script{onData: func(*engine.Conn, []byte) int { return 0 }}

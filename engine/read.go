@@ -116,13 +116,7 @@ func (c *Conn) read() bool {
 		c.readBehind()
 		return true
 	}
-	p := r.scratch
-	switch {
-	case r.Pressure() >= PressureAccept:
-		p = p[:min(bufSmall, r.opts.ReadSize)]
-	case c.flags&bulk == 0:
-		p = p[:r.opts.ReadSize]
-	}
+	p := r.scratch[:c.asks()]
 	n, e := r.kernel.Read(c.fd, p)
 	if n < len(p) {
 		c.flags &^= bulk
@@ -138,6 +132,18 @@ func (c *Conn) read() bool {
 	}
 	scramble(p[:n])
 	return true
+}
+
+// asks is how many bytes a read asks for.
+func (c *Conn) asks() int {
+	r := c.reactor
+	switch {
+	case r.Pressure() >= PressureAccept:
+		return min(bufSmall, r.opts.ReadSize)
+	case c.flags&bulk != 0:
+		return bulkReads * r.opts.ReadSize
+	}
+	return r.opts.ReadSize
 }
 
 // got accounts for a read and reports whether there are bytes to deliver.
