@@ -222,23 +222,24 @@ func (s *h2Stream) concluded(code Code) bool {
 	s.received, s.peerDone = true, true
 	s.resetWire(resetCode(code, true))
 	s.calling = true
-	s.tellEnd()
+	told := s.tellEnd()
 	s.calling = false
 	if s.receiver == nil {
 		s.link.pool.park(s)
 		return true
 	}
-	return s.finish()
+	return told && s.finish()
 }
 
-// tellEnd survives what it calls, as tellReset does.
-func (s *h2Stream) tellEnd() {
+// tellEnd survives what it calls, as tellReset does, and reports whether that returned.
+func (s *h2Stream) tellEnd() (told bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.link.conn.Reactor().Panicked(p)
 		}
 	}()
 	s.receiver.OnData(s, nil, true)
+	return true
 }
 
 // tellReset survives what it calls: the other exchanges have to be told as well.

@@ -105,6 +105,18 @@ func TestMux_whatFollowsAnEarlyAnswerWithoutContent(t *testing.T) {
 	}
 }
 
+// A receiver that panics when it is told so hears that its exchange is over.
+func TestMux_panicBehindAnAnswerWithoutContent(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	p := s.open(o, request("GET", "/"), true)
+	p.panics = true
+	s.recv(append(ask(1, false, "\x89"), frame(nil, frameData, 0, 1, "evil")...))
+	if p.want(t, "head 204", "data 0 end", "reset malformed"); o.mux.Streams() != 0 {
+		t.Fatal("the exchange is not over")
+	}
+}
+
 // A call of gRPC whose backend has nothing to say goes on, as long as a tunnel would.
 func TestMux_unhurriedAnswer(t *testing.T) {
 	s, o := newScript(t, engine.Options{}), &muxOwner{}
