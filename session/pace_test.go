@@ -46,6 +46,24 @@ func (s *slowService) OnData(st session.Stream, p []byte, end bool) {
 	}
 }
 
+// dialed makes a server in w and a client of it.
+func dialed(t *testing.T, w *sim.World, service session.Service) (*session.Server, *engine.Engine, *sim.Peer) {
+	t.Helper()
+	e, err := engine.New(engine.Options{
+		Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := poller.Addr{IP: netip.MustParseAddrPort("192.0.2.1:80")}
+	server := session.NewServer(e, service, session.ServerOptions{})
+	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, server.Accept); err != nil {
+		t.Fatal(err)
+	}
+	w.Add(e.Reactors()[0])
+	return server, e, w.Dial(addr)
+}
+
 // A body has to come with 240 B/s on average; what waits for us costs the client nothing.
 func TestPace(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -66,20 +84,8 @@ func TestPace(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := sim.NewWorld(1)
-			e, err := engine.New(engine.Options{
-				Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			service := &slowService{w: w, late: c.late}
-			addr := poller.Addr{IP: netip.MustParseAddrPort("192.0.2.1:80")}
-			server := session.NewServer(e, service, session.ServerOptions{})
-			if _, err := e.Listen(engine.ListenOptions{Addr: addr}, server.Accept); err != nil {
-				t.Fatal(err)
-			}
-			w.Add(e.Reactors()[0])
-			p := w.Dial(addr)
+			server, e, p := dialed(t, w, service)
 			var in strings.Builder
 			p.Handle = func(p *sim.Peer) { in.Write(p.Take()) }
 			head := fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n", c.piece*c.pieces)
@@ -166,20 +172,8 @@ func TestPace_earlyAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := sim.NewWorld(1)
-			e, err := engine.New(engine.Options{
-				Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			service := &early{w: w, bytes: 40, every: c.every}
-			addr := poller.Addr{IP: netip.MustParseAddrPort("192.0.2.1:80")}
-			server := session.NewServer(e, service, session.ServerOptions{})
-			if _, err := e.Listen(engine.ListenOptions{Addr: addr}, server.Accept); err != nil {
-				t.Fatal(err)
-			}
-			w.Add(e.Reactors()[0])
-			p := w.Dial(addr)
+			_, _, p := dialed(t, w, service)
 			var in strings.Builder
 			p.Handle = func(p *sim.Peer) { in.Write(p.Take()) }
 			p.SendString("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("y", 1000))
