@@ -39,7 +39,7 @@ type Stats struct {
 	OffloadPanics  uint64 // jobs that panicked; of the whole Engine
 
 	Conns    int64 // open now, accepted ones
-	BufBytes int64 // in buffers now
+	BufBytes int64 // in buffers now, and what handlers Hold
 	Timers   int64 // in the wheel now
 }
 

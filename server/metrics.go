@@ -204,7 +204,7 @@ func (c *counters) init(s *Server) {
 		func() float64 { return float64(c.reloaded.UnixNano()) / 1e9 })
 	c.reloaded = time.Now()
 	c.gauge("edge_requests_active", "Requests in progress.", nil, func() float64 { return float64(c.now.proxy.Active) })
-	c.gauge("edge_buffer_bytes", "Memory in buffers of connections.", nil,
+	c.gauge("edge_buffer_bytes", "Memory in buffers of connections and in exchanges, as the budget counts it.", nil,
 		func() float64 { return float64(c.now.engine.BufBytes) })
 	c.gauge("edge_timers", "Timers armed.", nil, func() float64 { return float64(c.now.engine.Timers) })
 	c.gauge("edge_loop_slowest_tick_seconds", "The longest turn of an event loop so far.", nil,
