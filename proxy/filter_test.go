@@ -423,6 +423,27 @@ func TestFilter_panicWhereTheBackendFailed(t *testing.T) {
 	}
 }
 
+// So does one that comes when the answer is whole already: nobody else would end the exchange.
+func TestFilter_panicWithAnAnswerThatIsWhole(t *testing.T) {
+	if invariant.On {
+		t.Skip("with invariants a panic ends the process")
+	}
+	for name, f := range map[string]*proxy.Filter{
+		"upstream response": {UpstreamResponse: func(*proxy.Exchange) { panic("on purpose") }},
+		"response":          {Response: func(*proxy.Exchange) proxy.Verdict { panic("on purpose") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := filterRig(t, f)
+			w := testutil.Dial(t, r.addr())
+			w.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+			if got := w.ReadAll(); got != "" && !strings.HasPrefix(got, "HTTP/1.1 502 ") {
+				t.Fatal(got)
+			}
+			r.settled(t)
+		})
+	}
+}
+
 func TestFilter_bodiesMayChangeTheirLength(t *testing.T) {
 	grow := func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
 		x.Emit(bytes.Repeat(in, 3))

@@ -158,7 +158,8 @@ func (x *Exchange) upFailed(f *fault) {
 		x.endTunnel()
 	case x.tunnel && x.answering:
 		x.cutTunnel(f)
-	case x.toDown.ended: // the answer is here; that it came before the whole request was sent harms nobody
+	case x.toDown.ended && (x.answering || x.parked || x.working):
+		// The answer is here; that it came before the whole request was sent harms nobody.
 		x.discardBody()
 	case x.working:
 		x.lost = f
