@@ -183,7 +183,7 @@ func simulate(t *testing.T, faults sim.Faults, check func(h *caller) error) {
 				}
 			}
 			return e.Conns() == 0
-		}, 200000)
+		}, 4_000_000) // segments of a few bytes take many
 		if err != nil {
 			t.Fatal(err)
 		}

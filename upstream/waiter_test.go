@@ -167,11 +167,7 @@ func TestConn_isNotKeptForEver(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			sim.Run(t, 20, func(t testing.TB, w *sim.World) {
 				x := newWorld(t, w, c.o, 1)
-				x.origins[0].Handle = func(p *sim.Peer) {
-					for range bytes.Count(p.Take(), []byte("\r\n\r\n")) {
-						p.SendString("HTTP/1.1 200 OK\r\n" + c.answer + "Content-Length: 0\r\n\r\n")
-					}
-				}
+				x.origins[0].Handle = answerEach("HTTP/1.1 200 OK\r\n" + c.answer + "Content-Length: 0\r\n\r\n")
 				for range c.uses {
 					a := x.take(false)
 					x.run(func() bool { return a.ended })
