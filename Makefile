@@ -147,7 +147,7 @@ sim-takeover: ## the orders of a take-over: TAKEOVERS=100000 seeds from SIM_FIRS
 
 # Each part tells how long it took; what fails ends the soak.
 .PHONY: soak
-soak: build ## the full counts (about two hours on 2 processors): simulations from SOAK_SEED, race, fuzz, load
+soak: build ## the full counts (about an hour on 2 processors): simulations from SOAK_SEED, race, fuzz, load
 	@seed=$${SOAK_SEED:-$$(date +%s)}; from=$$SECONDS; \
 	part() { local name=$$1 began=$$SECONDS; shift; printf '\n=== soak: %s\n' "$$name"; "$$@"; \
 		echo "=== soak: $$name took $$((SECONDS - began)) s"; }; \
