@@ -190,12 +190,13 @@ func TestRegistry_countsStreamsOnBothSides(t *testing.T) {
 			t.Errorf("%s: %v, want 5", side, n)
 		}
 	}
-	o.Config.SetKeepAlivesEnabled(false) // GOAWAY behind the next answer
+	o.Config.SetKeepAlivesEnabled(false) // GOAWAY behind the next answer, which may have to be asked for twice
 	getBy(t, c, url+"/")
 	check("edge_upstream_h2_gone_away_total", "api")
+	before := counter(s, "edge_upstream_h2_streams_total")
 	apply(t, s, "%s%s%s", quiet, listener, all200)
-	if n := counter(s, "edge_upstream_h2_streams_total"); n != 6 {
-		t.Errorf("%v streams after the reload, want 6", n)
+	if n := counter(s, "edge_upstream_h2_streams_total"); n != before || n < 6 {
+		t.Errorf("%v streams after the reload, %v before", n, before)
 	}
 }
 
