@@ -1,13 +1,40 @@
 package testutil
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
-// Listen opens a TCP listener on a free port of the loopback. It is closed when the test ends.
+// receiveBuffer is what the kernel receives for whoever does not read: fixed, since one that grows by itself swallows
+// tens of megabytes on some machines, and the test that waits for a full one waits for ever.
+const receiveBuffer = 256 << 10
+
+// fixBuffer is a Control of net.ListenConfig and net.Dialer.
+func fixBuffer(network, _ string, raw syscall.RawConn) error {
+	if network == "unix" {
+		return nil
+	}
+	var failed error
+	err := raw.Control(func(fd uintptr) {
+		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+	})
+	if err != nil {
+		return err
+	}
+	return failed
+}
+
+// Listen opens a TCP listener on a free port of the loopback. It is closed when the test ends. Its connections have
+// receive buffers that do not grow.
 func Listen(t testing.TB) net.Listener {
 	t.Helper()
 	return listen(t, "tcp", "127.0.0.1:0")
@@ -31,22 +58,28 @@ func SocketPath(t testing.TB) string {
 	return filepath.Join(dir, "s")
 }
 
-// FreeAddr returns a loopback address that nobody listens on at this moment: for a process that
-// must be told its port, and for connections that must be refused. Where the one who listens can
-// take port 0 and say what it got, that is better: this one can be lost to somebody else.
+// FreeAddr returns a loopback address that nobody listens on: for a process that must be told its port, and for
+// connections that must be refused. Its IP address belongs to this process alone, and its port is none that the kernel
+// gives to connections, so that nobody takes it meanwhile.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	pid := os.Getpid()
+	ip := fmt.Sprintf("127.%d.%d.%d", 1+pid>>16&0x3f, pid>>8&0xff, pid&0xff)
+	for {
+		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", ip, 10000+rand.IntN(20000)))
+		if err == nil {
+			defer l.Close() //nolint:errcheck // nothing was accepted
+			return l.Addr().String()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func listen(t testing.TB, network, address string) net.Listener {
 	t.Helper()
-	l, err := net.Listen(network, address)
+	l, err := (&net.ListenConfig{Control: fixBuffer}).Listen(context.Background(), network, address)
 	if err != nil {
 		t.Fatal(err)
 	}

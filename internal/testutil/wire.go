@@ -25,14 +25,14 @@ type Wire struct {
 	in   *bufio.Reader
 }
 
-// Dial connects to a TCP address, or to a Unix socket when addr holds a slash.
+// Dial connects to a TCP address, or to a Unix socket when addr holds a slash. The receive buffer does not grow.
 func Dial(t testing.TB, addr string) *Wire {
 	t.Helper()
 	network := "tcp"
 	if strings.Contains(addr, "/") {
 		network = "unix"
 	}
-	conn, err := net.DialTimeout(network, addr, Patience)
+	conn, err := (&net.Dialer{Timeout: Patience, Control: fixBuffer}).Dial(network, addr)
 	if err != nil {
 		t.Fatal(err)
 	}
