@@ -68,7 +68,7 @@ clean: ## remove what these targets made
 .PHONY: test
 test: deps ## everything that must pass, each once and short (a few minutes)
 	@begun=$$SECONDS; summary=; \
-	for step in fmt vet unit race invariants arm64 fuzz; do \
+	for step in fmt vet unit race arm64 fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
 		if ! $(MAKE) --no-print-directory $$step FLAGS=-short FUZZTIME=5000x; then \
 			printf '%b\n=== FAILED: make %s\n' "$$summary" $$step; exit 1; \
@@ -96,8 +96,8 @@ unit: ## go test ./... and nothing else
 	go test $(FLAGS) ./...
 
 .PHONY: race
-race: ## the tests of the core under the race detector
-	CGO_ENABLED=1 go test -race $(FLAGS) $(CORE)
+race: ## the tests of the core under the race detector, with the assertions of the next target
+	CGO_ENABLED=1 go test -race -tags invariants $(FLAGS) $(CORE)
 
 .PHONY: invariants
 invariants: ## the tests of the core with assertions and poisoned buffers
@@ -155,7 +155,7 @@ soak: build ## the full counts (about an hour on 2 processors): simulations from
 	make="$(MAKE) --no-print-directory"; \
 	part take-over $$make sim-takeover SIM_FIRST=$$seed; \
 	part simulations $$make sim SIM_FIRST=$$seed; \
-	part race env EDGE_SOAK=1 CGO_ENABLED=1 go test -race -count=$(REPEATS) -timeout 6h $(FLAGS) $(CORE); \
+	part race env EDGE_SOAK=1 CGO_ENABLED=1 go test -race -tags invariants -count=$(REPEATS) -timeout 6h $(FLAGS) $(CORE); \
 	part battery env EDGE_SOAK=1 go test -count=$(REPEATS) -timeout 6h $(FLAGS) ./internal/battery ./internal/interop; \
 	part fuzz $$make fuzz FUZZTIME=$(SOAK_FUZZ); \
 	part load bin/edge-bench proxy --peers edge,edge+log --rounds 3
