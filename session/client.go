@@ -56,6 +56,7 @@ type Client struct {
 	expects      bool // the body waits for 100, or for a final answer
 	unasked      bool
 	foretold     bool // something came before the first request left
+	full         bool // a relay waits until it takes more
 }
 
 // Init prepares c, which is a part of its owner. head is lent to it for the length of a callback: one for each reactor
@@ -101,7 +102,7 @@ func (c *Client) Open(r Receiver) Stream {
 	c.receiver = r
 	c.uses++
 	c.body = bodyWriter{}
-	c.responseDone, c.final, c.closing, c.expects = false, false, false, false
+	c.responseDone, c.final, c.closing, c.expects, c.full = false, false, false, false, false
 	c.owed = 0
 	c.keep = 0
 	if c.opened {
@@ -132,7 +133,7 @@ func (c *Client) OnOpen(conn *engine.Conn) {
 func (c *Client) await() {
 	switch {
 	case !c.opened: // the dial has its own
-	case c.tunnel, c.conn.Congested():
+	case c.tunnel, c.full, c.conn.Congested():
 		c.conn.SetTimeout(c.between())
 	case c.expects:
 		c.conn.SetTimeout(orDefault(c.opts.FirstByte))

@@ -154,13 +154,11 @@ func (c *Client) tookIn(n int, waits bool) {
 
 func (c *Client) gaveOut(n int, waits bool) {
 	c.body.passed(n)
+	c.full = waits
 	if n > 0 {
 		c.expects = false
 	}
-	switch {
-	case n > 0 && (waits || c.tunnel):
-		c.conn.SetTimeout(c.between())
-	case !waits && !c.tunnel && c.body.framing != ended:
+	if n > 0 || !c.tunnel {
 		c.await()
 	}
 }
