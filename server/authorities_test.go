@@ -108,6 +108,7 @@ func TestTrust_wrongFilesChangeNothing(t *testing.T) {
 	path := filepath.Join(dir, "ca.pem")
 	ca.Write(t, path)
 	s := trusting(t, own, dir, backendOf(t, func() *testutil.Authority { return ca }))
+	s.trust.Stop() // nobody but this test looks at the files
 	before := s.present
 	if err := os.WriteFile(path, []byte("no certificate"), 0o600); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,8 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// The limits of pool and retry hold, are counted, and are told to a client of somebody else.
+// The limits of pool and retry hold, are counted, and are told to a client of somebody else. Where the queue is full,
+// nobody's time is up.
 func TestServer_limitsOfTheConnectionsToBackends(t *testing.T) {
 	testutil.CheckLeaks(t)
 	asked, open := make(chan bool, 10), make(chan bool)
@@ -21,22 +22,28 @@ func TestServer_limitsOfTheConnectionsToBackends(t *testing.T) {
 		fmt.Fprint(w, "ok")
 	}))
 	t.Cleanup(h.Close)
-	s := start(t, Options{}, `
+	s := start(t, Options{}, quiet+`
 [[listeners]]
 name = "web"
 listen = "127.0.0.1:0"
 [upstreams.api]
-backends = [{ address = %q }]
-pool = { max_per_backend = 1, queue = 1, queue_timeout = "200ms", max_requests = 2, max_lifetime = "1h" }
+backends = [{ address = %[1]q }]
+pool = { max_per_backend = 1, queue = 1, queue_timeout = "10m", max_requests = 2, max_lifetime = "1h" }
 retry = { buffer = "1k" }
+[upstreams.hasty]
+backends = [{ address = %[1]q }]
+pool = { max_per_backend = 1, queue = 1, queue_timeout = "100ms" }
 [[routes]]
 pattern = "/*"
 dest = "api"
+[[routes]]
+pattern = "/hasty"
+dest = "hasty"
 `, h.Listener.Addr())
-	curl := func() chan string {
+	curl := func(path string) chan string {
 		got := make(chan string, 1)
 		go func() {
-			out, err := exec.Command("curl", "-si", urlOf(t, s, "web")+"/").CombinedOutput()
+			out, err := exec.Command("curl", "--noproxy", "*", "-si", urlOf(t, s, "web")+path).CombinedOutput()
 			if err != nil {
 				t.Error(err)
 			}
@@ -52,31 +59,32 @@ dest = "api"
 			}
 		}
 	}
-	waiting := func() bool { return counter(s, "edge_upstream_waiting", "api") == 1 }
-	first := curl()
+	first := curl("/")
 	<-asked
-	second := curl()
-	testutil.Eventually(t, testutil.Patience, waiting)
-	refused(<-curl()) // the queue is full
-	refused(<-second) // and its time is up
-	third := curl()
-	testutil.Eventually(t, testutil.Patience, waiting)
+	second := curl("/")
+	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, "edge_upstream_waiting", "api") == 1 })
+	refused(<-curl("/")) // the queue is full
+	hasty := curl("/hasty")
+	<-asked
+	refused(<-curl("/hasty")) // its time is up
 	close(open)
-	for _, answer := range []string{<-first, <-third, <-curl()} {
+	answers := []string{<-first, <-second, <-hasty}
+	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, "edge_upstream_connections", "api") == 0 })
+	for _, answer := range append(answers, <-curl("/")) {
 		if !strings.HasPrefix(answer, "HTTP/1.1 200 ") {
 			t.Error(answer)
 		}
 	}
 	for name, want := range map[string]float64{
-		"edge_upstream_queued_total": 2, "edge_upstream_aged_total": 1, "edge_upstream_dials_total": 2,
+		"edge_upstream_queued_total": 1, "edge_upstream_aged_total": 1, "edge_upstream_dials_total": 2,
 	} {
 		if n := counter(s, name, "api"); n != want {
 			t.Errorf("%s is %v, want %v", name, n, want)
 		}
 	}
-	for _, limit := range []string{"queue", "queue_timeout"} {
-		if n := counter(s, "edge_upstream_queue_refused_total", "api", limit); n != 1 {
-			t.Errorf("%s: %v", limit, n)
+	for of, limit := range map[string]string{"api": "queue", "hasty": "queue_timeout"} {
+		if n := counter(s, "edge_upstream_queue_refused_total", of, limit); n != 1 {
+			t.Errorf("%s of %s: %v", limit, of, n)
 		}
 	}
 }

@@ -143,7 +143,7 @@ func TestRefusals_ofWhoSpeaksNoTLS(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	const perSecond = 2
 	log, began := logged(t, perSecond), time.Now()
-	s := start(t, Options{}, "%s%s[tls]\nhandshake_timeout = \"100ms\"\n%s", quiet, secured(t, ca, dir), all200)
+	s := start(t, Options{}, "%s%s%s", quiet, secured(t, ca, dir), all200)
 	addr := urlOf(t, s, "web")[len("http://"):]
 	const many = 20
 	for range many {
@@ -166,6 +166,12 @@ func TestRefusals_ofWhoSpeaksNoTLS(t *testing.T) {
 		found := log.with("the client left")
 		return len(found) > 0 && found[0]["level"] == "DEBUG"
 	})
-	testutil.Dial(t, addr).ReadAll()
+}
+
+func TestRefusals_ofWhoIsSilent(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	log := logged(t, 100)
+	s := start(t, Options{}, "%s%s[tls]\nhandshake_timeout = \"100ms\"\n%s", quiet, secured(t, ca, dir), all200)
+	testutil.Dial(t, urlOf(t, s, "web")[len("http://"):]).ReadAll()
 	testutil.Eventually(t, testutil.Patience, func() bool { return len(log.with("too slow or silent")) > 0 })
 }

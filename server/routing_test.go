@@ -211,6 +211,9 @@ func TestRouting_byCurl(t *testing.T) {
 	if err != nil {
 		t.Skip("no curl")
 	}
+	for _, name := range []string{"http_proxy", "all_proxy", "ALL_PROXY"} {
+		t.Setenv(name, "")
+	}
 	s := start(t, Options{}, routingFile, mirror(t, "api"), mirror(t, "users"))
 	url := urlOf(t, s, "web")
 	for _, c := range []struct {
@@ -239,6 +242,9 @@ func TestErrors_overSockets(t *testing.T) {
 [[listeners]]
 name = "web"
 listen = "127.0.0.1:0"
+[[listeners]]
+name = "hasty"
+listen = "127.0.0.1:0"
 limits = { header_timeout = "100ms" }
 [[routes]]
 pattern = "/*"
@@ -249,8 +255,10 @@ methods = ["TRACE"]
 dest = "status:200"
 `, mirror(t, "api"))
 	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
+	slow := testutil.Dial(t, strings.TrimPrefix(urlOf(t, s, "hasty"), "http://"))
+	slow.Send("GET / HTTP/1.1\r\nHost: a\r\n")
+	slow.Want("HTTP/1.1 408 Request Timeout\r\n")
 	for _, c := range []struct{ name, send, want string }{
-		{"408", "GET / HTTP/1.1\r\nHost: a\r\n", "HTTP/1.1 408 Request Timeout\r\n"},
 		{"414", "GET /" + strings.Repeat("a", 9000) + " HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 414 URI Too Long\r\n"},
 		{"417", "GET / HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\n\r\n", "HTTP/1.1 417 Expectation Failed\r\n"},
 		{"417 in HTTP/1.0 is none", "GET / HTTP/1.0\r\nExpect: 200-ok\r\n\r\n", "HTTP/1.1 200 OK\r\n"},
@@ -349,7 +357,7 @@ func readFile(path string) string {
 
 // A proxy whose backend it is itself.
 func TestForwarding_endsLoops(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "loop.sock")
+	path := testutil.SocketPath(t)
 	s := start(t, Options{}, quiet+`
 [[listeners]]
 name = "web"

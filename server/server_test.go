@@ -15,7 +15,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -405,7 +404,11 @@ func TestStart_bothFamiliesOnAPort(t *testing.T) {
 		t.Fatal("no port could be opened")
 	}
 	port := s.Addresses()[0].Addr.IP.Port()
-	for _, host := range []string{"", "0.0.0.0", "[::]"} {
+	hosts := []string{"", "0.0.0.0"}
+	if hasIPv6() {
+		hosts = append(hosts, "[::]")
+	}
+	for _, host := range hosts {
 		addr := fmt.Sprintf("%s:%d", host, port)
 		second, err := New(parse(t, "threads = 2\n"+fmt.Sprintf(file, addr)), Options{})
 		if err != nil {
@@ -548,7 +551,7 @@ dest = %q
 func TestApply_whileEnding(t *testing.T) {
 	s := start(t, Options{}, quiet+"http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"")
 	cfg := s.present.config
-	if !s.Drain(time.Second) {
+	if !s.Drain(testutil.Patience) {
 		t.Error("nothing was open and the drain did not end")
 	}
 	if _, err := s.Apply(cfg); !errors.Is(err, errEnding) {

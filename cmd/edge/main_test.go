@@ -107,8 +107,9 @@ func client(t *testing.T) *http.Client {
 
 func TestProxy_inFrontOfTheDemo(t *testing.T) {
 	bin := testutil.Binary(t, "./cmd/edge")
-	origin := testutil.Start(t, testutil.Command{Path: bin, Args: []string{"serve-demo", "--listen", "127.0.0.1:0"}})
-	to := origin.WaitLine(`demo origin on http://([^/]+)/`)[1]
+	to := testutil.FreeAddr(t) // nobody else's when the origin has ended
+	origin := testutil.Start(t, testutil.Command{Path: bin, Args: []string{"serve-demo", "--listen", to}})
+	origin.WaitLine(`demo origin on http://` + to + `/`)
 	p := testutil.Start(t, testutil.Command{Path: bin, Args: []string{"proxy", "--from", "127.0.0.1:0", "--to", to}})
 	url := p.WaitLine(`edge: (http://\S+)/ -> `)[1]
 	c := client(t)
@@ -121,9 +122,8 @@ func TestProxy_inFrontOfTheDemo(t *testing.T) {
 	if _, body := get(t, c, url+"/chunked/100"); !strings.HasSuffix(body, "line 100 of 100\n") {
 		t.Errorf("/chunked ends with %q", body[max(0, len(body)-20):])
 	}
-	curl := exec.Command("curl", "-sS", "--max-time", "10", "--data-binary", "hello", url+"/echo")
-	if out, err := curl.CombinedOutput(); err != nil || !strings.HasSuffix(string(out), "hello") {
-		t.Errorf("curl: %v %q", err, out)
+	if out := curlWith(t, "--data-binary", "hello", url+"/echo"); !strings.HasSuffix(out, "hello") {
+		t.Errorf("curl: %q", out)
 	}
 	p.WaitLine(`"GET /bytes/3000000 HTTP/1\.1" 200 3000000$`)
 	if code := origin.Stop(); code != 0 {
@@ -455,8 +455,9 @@ func TestRun_pidFile(t *testing.T) {
 	}
 }
 
+// RFC 7686 §2: DNS is not asked for a name below onion, so that it takes no time to know that there is none.
 func TestRun_nameThatDoesNotResolve(t *testing.T) {
-	e := start(t, "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"nowhere.invalid:80\"\n")
+	e := start(t, "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"nowhere.onion:80\"\n")
 	resp, _ := get(t, client(t), "http://"+e.addr+"/")
 	if resp.StatusCode != 503 || !strings.Contains(resp.Header.Get("Proxy-Status"), "destination_unavailable") {
 		t.Errorf("%d %v", resp.StatusCode, resp.Header)

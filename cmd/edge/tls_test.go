@@ -79,7 +79,8 @@ output = []
 // curlWith runs curl with more arguments.
 func curlWith(t *testing.T, args ...string) string {
 	t.Helper()
-	out, err := exec.Command("curl", append([]string{"-sS", "--max-time", "10"}, args...)...).CombinedOutput()
+	args = append([]string{"-sS", "--max-time", "30", "--noproxy", "*"}, args...)
+	out, err := exec.Command("curl", args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("curl %q: %v %s", args, err, out)
 	}
