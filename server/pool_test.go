@@ -69,7 +69,9 @@ dest = "hasty"
 	refused(<-curl("/hasty")) // its time is up
 	close(open)
 	answers := []string{<-first, <-second, <-hasty}
-	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, "edge_upstream_connections", "api") == 0 })
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		return counter(s, "edge_upstream_connections", "api") == 0
+	}, "the connection that is worn out is closed")
 	for _, answer := range append(answers, <-curl("/")) {
 		if !strings.HasPrefix(answer, "HTTP/1.1 200 ") {
 			t.Error(answer)
