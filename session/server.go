@@ -185,8 +185,7 @@ func (s *serverConn) begin(h *message.Head, end bool) {
 	s.verb, s.proto = h.Verb, h.Proto
 	s.requests++
 	s.promised, s.expects = h.Close, h.Continue
-	s.closing = h.Close || s.conn.Reactor().Engine().Draining() ||
-		s.server.opts.RequestsMax > 0 && int(s.requests) >= s.server.opts.RequestsMax
+	s.closing = h.Close || s.server.opts.RequestsMax > 0 && int(s.requests) >= s.server.opts.RequestsMax
 	s.body = bodyWriter{}
 	s.owed = 0
 	s.headSeen = false
@@ -418,7 +417,8 @@ func (s *serverConn) SendHead(h *message.Head, end bool) error {
 		return nil
 	}
 	s.frame(h, end)
-	s.closing = s.closing || h.Close || !s.requestDone && s.unwanted(h, end) || s.asked && s.refused()
+	s.closing = s.closing || h.Close || s.conn.Reactor().Engine().Draining() ||
+		!s.requestDone && s.unwanted(h, end) || s.asked && s.refused()
 	if s.gone {
 		s.conn.SetTimeout(0)
 	}

@@ -1,0 +1,57 @@
+package proxy_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// The answer to a request that was in progress when the drain began says that it is the last one, so that its
+// connection does not stay until the end of the grace period: RFC 9112 §9.6.
+func TestProxy_drainEndsBehindTheAnswerInProgress(t *testing.T) {
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-goOn
+		_, _ = io.WriteString(w, "hello")
+	}))
+	defer origin.Close()
+	s := setTunnel(t, tunnelOptions{origin: origin.Listener.Addr().String()})
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(testutil.Patience))
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	drained := make(chan bool, 1)
+	go func() { drained <- s.engine.Drain(2 * testutil.Patience) }()
+	testutil.Eventually(t, testutil.Patience, s.engine.Draining)
+	close(goOn)
+	r := bufio.NewReader(c)
+	answer, err := http.ReadResponse(r, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || string(body) != "hello" || !answer.Close {
+		t.Errorf("%q, %v, the last one: %v", body, err, answer.Close)
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("behind it: %v", err)
+	}
+	c.Close()
+	if !<-drained {
+		t.Error("the drain took all the time it had")
+	}
+}
