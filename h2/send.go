@@ -123,6 +123,7 @@ func (c *Conn) appendResponse(dst []byte, s *Stream, h *message.Head, end bool) 
 	}
 	if !interim {
 		s.flag |= sentHead
+		c.buckets.earn(rapidReset, 1)
 	}
 	dst = c.AppendControl(dst)
 	at := len(dst)
