@@ -1,0 +1,71 @@
+package h2
+
+import (
+	"testing"
+
+	"golang.org/x/net/http2"
+)
+
+// Who carries the calls of many on one connection gives some of them up at any time, before or behind the head of the
+// answer. What was answered pays for it.
+func TestAbuse_callsGivenUpAmongOthers(t *testing.T) {
+	for name, begun := range map[string]bool{"every second one": false, "each one, once its answer has begun": true} {
+		t.Run(name, func(t *testing.T) {
+			s := scriptFor(t, Server, Options{})
+			for i := range 3000 {
+				id := uint32(2*i + 1)
+				s.get(id, true)
+				s.recv()
+				if begun || i%2 == 0 {
+					s.respond(id, makeResponse(200), !begun)
+				}
+				if begun || i%2 == 1 {
+					s.framer.WriteRSTStream(id, http2.ErrCodeCancel)
+				}
+				s.recv()
+				s.c.AppendControl(nil)
+				if s.c.fault != nil {
+					t.Fatalf("after %d: %v", i, s.c.fault)
+				}
+			}
+		})
+	}
+	t.Run("two of three, never answered", func(t *testing.T) {
+		s := scriptFor(t, Server, Options{})
+		n := s.flood(ErrRapidReset, 3000, func(i int) {
+			id := uint32(2*i + 1)
+			s.get(id, true)
+			s.recv()
+			if i%3 == 0 {
+				s.respond(id, makeResponse(204), true)
+			} else {
+				s.framer.WriteRSTStream(id, http2.ErrCodeCancel)
+			}
+		})
+		if n < 1190 || n > 1210 {
+			t.Errorf("ended after %d", n)
+		}
+	})
+}
+
+// Streams that were in order are not blamed for what ends the connection: GOAWAY has said it. grpc-go makes INTERNAL of
+// a stream that is reset with PROTOCOL_ERROR, and UNAVAILABLE of a connection that ends.
+func TestConn_faultResetsNoStream(t *testing.T) {
+	s := scriptFor(t, Server, Options{})
+	s.get(1, true)
+	s.get(3, false)
+	s.recv()
+	s.framer.WritePing(false, [8]byte{})
+	s.framer.WriteWindowUpdate(0, 0)
+	s.recv()
+	if s.c.fault != ErrWindowZero {
+		t.Fatal(s.c.fault)
+	}
+	s.c.AppendControl(nil)
+	resets := s.c.Stats().ResetsOut
+	s.c.Reset(s.stream[1], ProtocolError)
+	s.c.Reset(s.stream[3], ProtocolError)
+	if s.c.Pending() || s.c.Stats().ResetsOut != resets {
+		t.Errorf("behind GOAWAY: %q", s.c.AppendControl(nil))
+	}
+}
