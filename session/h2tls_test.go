@@ -140,13 +140,14 @@ func TestMux_overTLSWithoutH2(t *testing.T) {
 	to := poller.Addr{IP: netip.MustParseAddrPort(origin.Listener.Addr().String())}
 	r := e.Reactors()[0]
 	o := &muxOwner{gone: make(chan error, 1)}
+	c := &caller{done: make(chan error, 1)}
 	r.Post(&engine.Task{Run: func(r *engine.Reactor) {
 		o.mux.Init(o, &o.head, &o.opts)
 		if err := o.mux.DialTLS(r, to, nil, hs, clientConfig(origin, "h2")); err != nil {
 			t.Error(err)
 		}
+		o.ask(c, "/", "") // before the connection can be gone
 	}})
-	c := o.call(r, "/", "")
 	select {
 	case err := <-c.done:
 		if err == nil || !strings.HasPrefix(err.Error(), session.ConnectFailed.String()) {

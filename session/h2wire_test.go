@@ -281,22 +281,25 @@ func (o *muxOwner) OnGone(_ *session.Mux, cause error) { o.gone <- cause }
 // call sends a request on the Mux, from any goroutine.
 func (o *muxOwner) call(r *engine.Reactor, path, text string) *caller {
 	c := &caller{done: make(chan error, 1)}
-	r.Post(&engine.Task{Run: func(*engine.Reactor) {
-		h := message.Head{Length: int64(len(text)), Proto: message.HTTP11}
-		h.SetMethod("POST")
-		h.SetTarget(path)
-		h.SetAuthority("h")
-		s := o.mux.Open(c)
-		c.held, c.body.ended = []byte(text), true
-		if err := s.SendHead(&h, text == ""); err != nil {
-			c.done <- err
-			return
-		}
-		if text != "" {
-			c.send(s)
-		}
-	}})
+	r.Post(&engine.Task{Run: func(*engine.Reactor) { o.ask(c, path, text) }})
 	return c
+}
+
+// ask opens the exchange of c. On the reactor.
+func (o *muxOwner) ask(c *caller, path, text string) {
+	h := message.Head{Length: int64(len(text)), Proto: message.HTTP11}
+	h.SetMethod("POST")
+	h.SetTarget(path)
+	h.SetAuthority("h")
+	s := o.mux.Open(c)
+	c.held, c.body.ended = []byte(text), true
+	if err := s.SendHead(&h, text == ""); err != nil {
+		c.done <- err
+		return
+	}
+	if text != "" {
+		c.send(s)
+	}
 }
 
 // An origin of others answers many exchanges of one connection, opened before it stands.
