@@ -219,8 +219,10 @@ func TestWatchdog_namesTheCallbackThatHangs(t *testing.T) {
 	<-begun
 	testutil.Eventually(t, testutil.Patience, func() bool { return e.watch.look(e) }, "the watchdog notices")
 	close(release)
-	testutil.Eventually(t, testutil.Patience, func() bool { return e.Stats().SlowTicks == 1 })
-	if e.watch.look(e) {
-		t.Fatal("a reactor that sleeps is reported")
-	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		st := e.Stats()
+		return st.SlowTicks > 0 && st.SlowestTick > slowTick
+	})
+	// On a busy machine any tick may be slow. A reactor that sleeps is not in one.
+	testutil.Eventually(t, testutil.Patience, func() bool { return !e.watch.look(e) }, "nobody is reported")
 }
