@@ -4,9 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -14,9 +16,10 @@ import (
 
 	"github.com/edge-proxy/edge/bench/origin"
 	"github.com/edge-proxy/edge/bench/rawio"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-const patience = 10 * time.Second
+const patience = testutil.Patience
 
 // startRelay runs a relay to originAddr until the test ends. stop ends it early.
 func startRelay(t testing.TB, originAddr string, park rawio.Park) (r *Relay, stop func()) {
@@ -158,11 +161,7 @@ func TestRelay_passesAHalfCloseBehindTheBytes(t *testing.T) {
 }
 
 func TestRelay_holdsBackASenderWhoseReaderIsSlow(t *testing.T) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
+	l := testutil.Listen(t)
 	r, _ := startRelay(t, l.Addr().String(), "")
 	c := dial(t, r.Addr())
 	_, _ = c.Write([]byte("x"))
@@ -171,10 +170,10 @@ func TestRelay_holdsBackASenderWhoseReaderIsSlow(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = up.Close() }()
-	_ = c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 	written := 1
 	chunk := make([]byte, 256<<10)
 	for {
+		_ = c.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
 		n, err := c.Write(chunk)
 		written += n
 		if err != nil {
@@ -193,16 +192,10 @@ func TestRelay_holdsBackASenderWhoseReaderIsSlow(t *testing.T) {
 }
 
 func TestRelay_closesTheClientWhenTheOriginRefuses(t *testing.T) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone := l.Addr().String()
-	_ = l.Close()
-	r, _ := startRelay(t, gone, "")
+	r, _ := startRelay(t, testutil.FreeAddr(t), "")
 	c := dial(t, r.Addr())
 	_, _ = io.WriteString(c, "hello")
-	if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil {
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read %d, %v, want the end", n, err)
 	}
 }

@@ -2,13 +2,28 @@ package load
 
 import (
 	"bufio"
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
+
+func TestRun_endsWithItsTime(t *testing.T) {
+	s := httptest.NewServer(http.NotFoundHandler())
+	defer s.Close()
+	r := Run(t.Context(), Options{
+		Addr: s.Listener.Addr().String(), Request: []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+		Duration: 20 * time.Millisecond,
+	})
+	if r.Elapsed < 20*time.Millisecond {
+		t.Errorf("it took %v", r.Elapsed)
+	}
+}
 
 func TestRun_countsAnswers(t *testing.T) {
 	for name, set := range map[string]func(*Options){
@@ -19,18 +34,21 @@ func TestRun_countsAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var served atomic.Uint64
+			ctx, enough := context.WithCancel(t.Context())
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				served.Add(1)
 				_, _ = w.Write([]byte("hello"))
+				if served.Add(1) == 1000 { // of which each connection has got all but the last ones
+					enough()
+				}
 			}))
 			defer s.Close()
 			o := Options{
 				Addr:     s.Listener.Addr().String(),
 				Request:  []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
-				Duration: 100 * time.Millisecond,
+				Duration: testutil.Patience,
 			}
 			set(&o)
-			r := Run(t.Context(), o)
+			r := Run(ctx, o)
 			if r.Requests == 0 || r.Requests > served.Load() || r.Errors != 0 || r.P50 <= 0 || r.P99 < r.P50 {
 				t.Errorf("got %+v, the server counted %d", r, served.Load())
 			}
@@ -39,11 +57,18 @@ func TestRun_countsAnswers(t *testing.T) {
 }
 
 func TestRun_countsErrors(t *testing.T) {
-	s := httptest.NewServer(http.NotFoundHandler())
+	var served atomic.Uint64
+	ctx, enough := context.WithCancel(t.Context())
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		if served.Add(1) == 3 {
+			enough()
+		}
+	}))
 	defer s.Close()
-	r := Run(t.Context(), Options{
+	r := Run(ctx, Options{
 		Addr: s.Listener.Addr().String(), Request: []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
-		Duration: 50 * time.Millisecond,
+		Duration: testutil.Patience,
 	})
 	if r.Requests != 0 || r.Errors == 0 || !strings.Contains(r.Failure, errStatus.Error()) {
 		t.Errorf("got %+v", r)

@@ -7,7 +7,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func TestServeGoPeer_proxies(t *testing.T) {
@@ -20,14 +21,11 @@ func TestServeGoPeer_proxies(t *testing.T) {
 				_, _ = io.Copy(w, r.Body)
 			}))
 			defer origin.Close()
-			addrs, err := freeAddrs(1)
-			if err != nil {
-				t.Fatal(err)
-			}
+			addr := testutil.FreeAddr(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			done := make(chan error, 1)
-			go func() { done <- ServeGoPeer(ctx, name, addrs[0], origin.Listener.Addr().String()) }()
-			post(t, addrs[0])
+			go func() { done <- ServeGoPeer(ctx, name, addr, origin.Listener.Addr().String()) }()
+			post(t, addr)
 			cancel()
 			if err := <-done; err != nil {
 				t.Error(err)
@@ -42,23 +40,19 @@ func TestServeGoPeer_proxies(t *testing.T) {
 // post sends a body over a connection of its own, again until the peer listens.
 func post(t *testing.T, addr string) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
-	for deadline := time.Now().Add(5 * time.Second); ; {
-		resp, err := client.Post("http://"+addr+"/", "text/plain", strings.NewReader("hello"))
-		if err != nil && time.Now().Before(deadline) {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusOK || string(body) != "hello" {
-			t.Errorf("got %d %q, %v", resp.StatusCode, body, err)
-		}
-		if !resp.Close {
-			t.Error("the client asked for close, the answer does not say so")
-		}
-		return
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: testutil.Patience}
+	var resp *http.Response
+	testutil.Eventually(t, testutil.Patience, func() (listens bool) {
+		var err error
+		resp, err = client.Post("http://"+addr+"/", "text/plain", strings.NewReader("hello"))
+		return err == nil
+	})
+	body, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil || resp.StatusCode != http.StatusOK || string(body) != "hello" {
+		t.Errorf("got %d %q, %v", resp.StatusCode, body, err)
+	}
+	if !resp.Close {
+		t.Error("the client asked for close, the answer does not say so")
 	}
 }

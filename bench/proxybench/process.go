@@ -108,8 +108,8 @@ func (p *process) wait() error {
 }
 
 // waitReady asks addr for /small until it is answered.
-func (p *process) waitReady(ctx context.Context, addr string) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+func (p *process) waitReady(whole context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(whole, readyTimeout)
 	defer cancel()
 	var last error
 	for {
@@ -120,6 +120,9 @@ func (p *process) waitReady(ctx context.Context, addr string) error {
 		case <-p.done:
 			return fmt.Errorf("%s: %w: %s", p.name, errExited, p.tail())
 		case <-ctx.Done():
+			if err := whole.Err(); err != nil {
+				return err
+			}
 			return fmt.Errorf("%s does not answer: %w: %s", p.name, last, p.tail())
 		case <-time.After(pollEvery):
 		}
@@ -163,11 +166,14 @@ func (p *process) tail() string {
 	return s[max(0, len(s)-tailBytes):]
 }
 
-// freeAddrs asks the kernel for n loopback ports that nobody uses.
+// freeAddrs asks the kernel for n addresses that nobody uses. Their IP address, one of the loopback's, belongs to this
+// process alone: between now and the start of who is told to listen there, nobody else is given the port.
 func freeAddrs(n int) ([]string, error) {
+	pid := os.Getpid()
+	own := fmt.Sprintf("127.%d.%d.%d:0", 65+pid>>16&0x3f, pid>>8&0xff, pid&0xff)
 	addrs := make([]string, n)
 	for i := range addrs {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		l, err := net.Listen("tcp4", own)
 		if err != nil {
 			return nil, fmt.Errorf("free port: %w", err)
 		}

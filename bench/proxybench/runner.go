@@ -374,14 +374,7 @@ func (r *runner) measure(ctx context.Context, s Scenario, p *runningPeer, window
 	if err := wait(ctx, s.settle()); err != nil {
 		return Sample{}, err
 	}
-	began, err := r.read(pids)
-	if err != nil {
-		return Sample{}, err
-	}
-	if err := wait(ctx, window); err != nil {
-		return Sample{}, err
-	}
-	ended, err := r.read(pids)
+	began, ended, err := r.watch(ctx, pids, window)
 	if err != nil {
 		return Sample{}, err
 	}
@@ -398,10 +391,29 @@ func (r *runner) measure(ctx context.Context, s Scenario, p *runningPeer, window
 	if err != nil {
 		return Sample{}, err
 	}
-	if ended.requests == began.requests {
-		return Sample{}, errNoRequests
-	}
 	return newSample(began, ended, memory, seen), nil
+}
+
+// watch reads both ends of a window. One in which nothing was asked says nothing: it is lengthened, for on a busy
+// machine the load may begin late.
+func (r *runner) watch(ctx context.Context, pids []int, window time.Duration) (began, ended reading, err error) {
+	if began, err = r.read(pids); err != nil {
+		return began, ended, err
+	}
+	for last := began.at.Add(window + readyTimeout); ; {
+		if err = wait(ctx, window); err != nil {
+			return began, ended, err
+		}
+		if ended, err = r.read(pids); err != nil {
+			return began, ended, err
+		}
+		if ended.requests > began.requests && ended.cpu > began.cpu {
+			return began, ended, nil
+		}
+		if ended.at.After(last) {
+			return began, ended, errNoRequests
+		}
+	}
 }
 
 // reading is one end of a window.

@@ -31,7 +31,7 @@ func options(t *testing.T) (o proxybench.Options, tmp string) {
 	t.Setenv("TMPDIR", tmp)
 	return proxybench.Options{
 		Self: os.Args[0], Edge: filepath.Join(tmp, "no-such-binary"), Load: "go", Rounds: 1,
-		Window: 50 * time.Millisecond, Scenarios: []string{"small"},
+		Window: time.Millisecond, Scenarios: []string{"small"},
 	}, tmp
 }
 
@@ -67,16 +67,19 @@ func TestProxy_measuresEveryPeerThatIsThere(t *testing.T) {
 	}
 }
 
+// Whatever it is at: starting the origin, a peer, or measuring.
 func TestProxy_cleansUpWhenInterrupted(t *testing.T) {
 	o, tmp := options(t)
 	o.Window = time.Hour
 	o.Peers = []string{"floor"}
-	ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
-	defer cancel()
-	if _, err := proxybench.Run(ctx, o); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v", err)
+	for _, after := range []time.Duration{0, 5, 20, 80, 400, 1500} {
+		ctx, cancel := context.WithTimeout(t.Context(), after*time.Millisecond)
+		if _, err := proxybench.Run(ctx, o); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("after %d ms: got %v", after, err)
+		}
+		cancel()
+		wantEmpty(t, tmp)
 	}
-	wantEmpty(t, tmp)
 }
 
 func wantEmpty(t *testing.T, dir string) {
