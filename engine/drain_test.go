@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,10 +12,10 @@ import (
 // idler is an echo that closes in a drain only when it says that it is idle.
 type idler struct {
 	echo
-	idle bool
+	idle *atomic.Bool
 }
 
-func (h idler) Idle() bool { return h.idle }
+func (h idler) Idle() bool { return h.idle.Load() }
 
 // An open connection is served on. What is idle is closed in the last tenth of the grace, what is not is left.
 func TestEngine_drain(t *testing.T) {
@@ -26,7 +27,8 @@ func TestEngine_drain(t *testing.T) {
 // drain plays a drain of 10 s with one connection. Its clock is that of a synctest bubble.
 func drain(t *testing.T, idle bool) {
 	g := newRig(t, engine.Options{})
-	_, fd := g.open(idler{idle: idle})
+	var flag atomic.Bool
+	_, fd := g.open(idler{idle: &flag})
 	done, begun := make(chan bool, 1), time.Now()
 	go func() { done <- g.engine.Drain(10 * time.Second) }()
 	synctest.Wait()
@@ -40,6 +42,7 @@ func drain(t *testing.T, idle bool) {
 	if g.loop.Sock(fd).FIN {
 		t.Fatal("closed before its time")
 	}
+	flag.Store(idle) // behind all that this goroutine did with the reactor, which is asked on another one
 	time.Sleep(2 * time.Millisecond)
 	synctest.Wait()
 	g.ticks(2)
