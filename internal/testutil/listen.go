@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -56,6 +57,11 @@ func SocketPath(t testing.TB) string {
 	return filepath.Join(dir, "s")
 }
 
+// lastPort is behind the port that FreeAddr gave last: no test gets one twice.
+var lastPort atomic.Uint32
+
+func init() { lastPort.Store(rand.Uint32N(20000)) }
+
 // FreeAddr returns a loopback address that nobody listens on: for a process that must be told its port, and for
 // connections that must be refused. Its IP address belongs to this process alone, and its port is none that the kernel
 // gives to connections, so that nobody takes it meanwhile.
@@ -64,7 +70,7 @@ func FreeAddr(t testing.TB) string {
 	pid := os.Getpid()
 	ip := fmt.Sprintf("127.%d.%d.%d", 1+pid>>16&0x3f, pid>>8&0xff, pid&0xff)
 	for {
-		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", ip, 10000+rand.IntN(20000)))
+		l, err := net.Listen("tcp", fmt.Sprintf("%s:%d", ip, 10000+lastPort.Add(1)%20000))
 		if err == nil {
 			defer l.Close() //nolint:errcheck // nothing was accepted
 			return l.Addr().String()

@@ -112,6 +112,16 @@ func TestWire_reset(t *testing.T) {
 	origin.WantReset()
 }
 
+func TestFreeAddr_givesNoneTwice(t *testing.T) {
+	given := make(map[string]bool)
+	for range 500 {
+		given[FreeAddr(t)] = true
+	}
+	if len(given) != 500 {
+		t.Errorf("%d addresses among 500", len(given))
+	}
+}
+
 func TestFreeAddr_refuses(t *testing.T) {
 	if _, err := net.Dial("tcp", FreeAddr(t)); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Fatalf("dial: %v, want connection refused", err)
