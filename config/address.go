@@ -71,6 +71,17 @@ func parseEndpoint(s string) (e endpoint, wrong, hint string) {
 		e.unix = p
 		return e, wrongUnixPath(p), ""
 	}
+	if scheme, rest, found := strings.Cut(s, "://"); found {
+		rest, _, _ = strings.Cut(rest, "/")
+		port, hint := ":80", ""
+		if scheme == "https" {
+			port, hint = ":443", ", and tls = true for all backends"
+		}
+		if _, _, ok := splitHostPort(rest); !ok {
+			rest += port
+		}
+		return e, "an address has no scheme such as " + quote(scheme+"://"), "write " + quote(rest) + hint
+	}
 	host, port, ok := splitHostPort(s)
 	if !ok && strings.Contains(s, ":") {
 		return e, quote(s) + " is not an address", "write an IPv6 address in brackets: \"[::1]:80\""

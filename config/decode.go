@@ -63,7 +63,7 @@ func (d *decoder) member(n *node, p *place, t target, path string) {
 	case p.section != nil && p.shape == shapeList:
 		d.entries(n, p, t, path)
 	case n.kind != kindTable:
-		d.wrongKind(n, "a table")
+		d.noTable(n, p, path)
 	case p.section != nil && p.shape == shapeNamed:
 		for _, c := range n.children {
 			if c.kind != kindTable {
@@ -117,6 +117,23 @@ func (d *decoder) wrongKind(n *node, want string) {
 		return
 	}
 	d.rep.error(n.value, "", "%q must be %s, this is %s", n.key, want, n.kind.noun())
+}
+
+// noTable reports a value where the section at p wants a table.
+func (d *decoder) noTable(n *node, p *place, path string) {
+	hint := ""
+	name, _, found := strings.Cut(n.text, ":")
+	switch {
+	case n.kind == kindLost:
+		return
+	case found && bareKey(name) && n.value.src.colon && n.value.src.text[n.value.from] != '"': // listen:":80"
+		hint = "a blank belongs behind the colon of a key"
+	case n.origin == originList && p.section != nil && p.shape == shapeNamed:
+		hint = "write " + quote("["+path+".NAME]")
+	case n.origin == originList:
+		hint = "write " + quote("["+path+"]")
+	}
+	d.rep.error(n.value, hint, "%q must be a table, this is %s", n.key, n.kind.noun())
 }
 
 // unknown reports a key that the table at p does not have, with the best hint there is.

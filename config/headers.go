@@ -63,6 +63,10 @@ func (d *decoder) header(n *node, lower string) bool {
 	if _, ok := stringOf(d, n, "a string"); !ok {
 		return false
 	}
+	if lower == "host" && !variable.MatchString(n.text) {
+		_, right := parseHostValue(d, nil, n)
+		return right
+	}
 	for _, v := range variable.FindAllString(n.text, -1) {
 		if name := strings.Trim(v, "{}"); !slices.Contains(headerVariables, name) {
 			d.rep.error(n.value, didYouMean(name, headerVariables),

@@ -74,11 +74,7 @@ func (b *jsonBuilder) token() (json.Token, span, bool) {
 		b.fault(at, "", "the file ends in the middle")
 	case errors.As(err, &syntax):
 		place := b.place(syntax, from)
-		hint := ""
-		if place < len(b.src.text) && strings.IndexByte("}]", b.src.text[place]) >= 0 {
-			hint = "the last member has no comma behind it"
-		}
-		b.fault(b.span(place, place+1), hint, "%s", syntax.Error())
+		b.fault(b.span(place, place+1), b.hint(place), "%s", syntax.Error())
 	default:
 		b.fault(at, "", "%s", err.Error())
 	}
@@ -97,6 +93,22 @@ func (b *jsonBuilder) place(err *json.SyntaxError, from int) int {
 		}
 	}
 	return max(from, at-1)
+}
+
+// hint says what the byte at place is likely to mean where it must not stand.
+func (b *jsonBuilder) hint(place int) string {
+	if place >= len(b.src.text) {
+		return ""
+	}
+	switch c := b.src.text[place]; {
+	case c == '}' || c == ']':
+		return "the last member has no comma behind it"
+	case c == '/' || c == '#':
+		return "JSON has no comments"
+	case c == '\'' || c == '_' || letterOrDigit(c):
+		return "names and strings stand in double quotes"
+	}
+	return ""
 }
 
 // quoteByte writes a byte as the messages of encoding/json do.

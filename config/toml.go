@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 )
@@ -63,11 +64,27 @@ func (b *tomlBuilder) syntaxError(err error) int {
 		from, to = len(b.src.text)-1, len(b.src.text)
 	}
 	if word := b.bareWord(from); word.valid() {
-		b.rep.error(word, "write "+quote(string(b.src.text[word.from:word.to])), "a string needs quotes")
+		text := string(b.src.text[word.from:word.to])
+		if hint := truthHint(text); hint != "" {
+			b.rep.error(word, hint, "%s is not a value of TOML", text)
+		} else {
+			b.rep.error(word, "write "+quote(text), "a string needs quotes")
+		}
 		return from
 	}
-	message := strings.TrimPrefix(err.Error(), "toml: ")
-	b.rep.error(b.span(from, max(to, from+1)), "", "%s", message)
+	at := b.span(from, max(to, from+1))
+	message, hint := strings.TrimPrefix(err.Error(), "toml: "), ""
+	switch r, size := utf8.DecodeRune(b.src.text[from:]); {
+	case strings.ContainsRune("“”„‟‘’«»", r):
+		at.to, message, hint = from+size, "a quotation mark of printed text", "write \" before and behind a string"
+	case strings.HasSuffix(message, "strings cannot have new lines"):
+		hint = "the quotation mark at the end is missing"
+	case r == ';':
+		hint = "nothing stands at the end of a line"
+	case strings.HasPrefix(message, "expected '=' after key"):
+		hint = "write key = value"
+	}
+	b.rep.error(at, hint, "%s", message)
 	return from
 }
 
