@@ -15,9 +15,10 @@
 //
 // A producer never waits: when its ring is full, the record is dropped and counted. The writer
 // shares a core with the producers, so it is woken seldom: at once by the first record after a
-// silence, then once per Options.Flush, and earlier only when a ring is a quarter full. A record
-// is handed to the output at the latest Options.Flush (1 s) after it was appended, unless the
-// output itself is slow. An idle Sink has no timer.
+// silence, then once per Options.Flush, and earlier only when a ring is a quarter full. Then it
+// takes the lines out of the rings and writes them when there are many. A record is handed to the
+// output at the latest Options.Flush (1 s) after it was appended, unless the output itself is
+// slow. An idle Sink has no timer.
 //
 // A failing output loses the lines it refused; they are counted, the Sink goes on, and the event
 // log hears of it at most once a minute. To survive a broken pipe on stdout or stderr the process
@@ -37,6 +38,6 @@
 // # Limits
 //
 // A text in a record counts 256 bytes at most (textMax), a record RecordMax encoded bytes, a ring
-// Options.RingBytes (256 KiB), a Registry 10 000 series (seriesMax), and Limited 1 024 kinds of
-// lines (kindsMax).
+// Options.RingBytes (256 KiB), what is gathered 2 MiB (batchBytes), a Registry 10 000 series
+// (seriesMax), and Limited 1 024 kinds of lines (kindsMax).
 package observe

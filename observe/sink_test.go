@@ -115,7 +115,8 @@ func TestSink_firstLineAtOnceOthersWithinFlush(t *testing.T) {
 	})
 }
 
-func TestSink_fullRingWakesBeforeFlush(t *testing.T) {
+// A ring that fills is emptied before the flush; what was in it is written when there is much of it, in pieces.
+func TestSink_fullRingsAreGathered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out buffer
 		s := open(t, Options{Writer: &out, RingBytes: ringBytesMin})
@@ -123,12 +124,33 @@ func TestSink_fullRingWakesBeforeFlush(t *testing.T) {
 		r.Write([]byte("first\n"))
 		synctest.Wait()
 		line := []byte(strings.Repeat("x", 1023) + "\n")
+		written, calls := 6, 1
+		for n := 1; n <= pourBytes/len(line); n++ {
+			if !r.Write(line) {
+				t.Fatalf("dropped line %d", n)
+			}
+			if n%16 != 0 {
+				continue
+			}
+			synctest.Wait()
+			if r.holds() != 0 {
+				t.Fatalf("%d bytes in the ring behind %d lines", r.holds(), n)
+			}
+			if n < pourBytes/len(line) && len(out.text()) != written {
+				t.Fatalf("%d bytes written behind %d lines, want %d", len(out.text()), n, written)
+			}
+		}
+		written, calls = written+pourBytes, calls+pourBytes/pieceBytes
+		if got := len(out.text()); got != written || out.calls != calls {
+			t.Errorf("%d bytes in %d writes, want %d in %d", got, out.calls, written, calls)
+		}
 		for range 16 {
 			r.Write(line)
 		}
+		pass(time.Second)
 		synctest.Wait()
-		if got, want := len(out.text()), 6+16*len(line); got != want {
-			t.Errorf("%d bytes written, want %d", got, want)
+		if got, want := len(out.text()), written+16*len(line); got != want {
+			t.Errorf("%d bytes within the time of flush, want %d", got, want)
 		}
 		closeSink(t, s)
 	})
@@ -197,7 +219,7 @@ func TestSink_reopenOfAWriter(t *testing.T) {
 
 func TestSink_blockedOutputNeverBlocksProducer(t *testing.T) {
 	in, out := io.Pipe()
-	s := open(t, Options{Writer: out, RingBytes: ringBytesMin})
+	s := open(t, Options{Writer: out, RingBytes: ringBytesMin, CloseWait: testutil.Patience})
 	const total = 20_000
 	logs := []*AccessLog{s.AccessLog(FormatJSON), s.AccessLog(FormatJSON)}
 	r := sample()
@@ -425,30 +447,25 @@ func TestRing_twoGoroutines(t *testing.T) {
 	}
 }
 
-// notify is an output that says when it was written to.
-type notify chan int
-
-func (c notify) Write(p []byte) (int, error) {
-	c <- len(p)
-	return len(p), nil
-}
-
 // No timer comes to the rescue here: each line fills a quarter of the ring, and is appended while
 // the writer is on its way from the last one to sleep.
 func TestSink_noWakeUpIsLost(t *testing.T) {
-	out := make(notify)
-	s := open(t, Options{Writer: out, RingBytes: ringBytesMin, Flush: time.Hour})
+	s := open(t, Options{Writer: io.Discard, RingBytes: ringBytesMin, Flush: time.Hour})
 	r := s.Ring()
 	line := append(bytes.Repeat([]byte{'x'}, ringBytesMin/4), '\n')
-	deadline := time.After(30 * time.Second)
+	deadline := time.NewTimer(testutil.Patience)
 	for i := range 20_000 {
+		deadline.Reset(testutil.Patience)
 		if !r.Write(line) {
 			t.Fatalf("round %d: no room", i)
 		}
-		select {
-		case <-out:
-		case <-deadline:
-			t.Fatalf("round %d: the writer sleeps in state %d", i, s.state.Load())
+		for r.holds() > 0 {
+			select {
+			case <-deadline.C:
+				t.Fatalf("round %d: the writer sleeps in state %d", i, s.state.Load())
+			default:
+				runtime.Gosched()
+			}
 		}
 	}
 	closeSink(t, s)
