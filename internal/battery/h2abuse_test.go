@@ -18,11 +18,10 @@ import (
 
 // Bounds of what one attack may cost, far above what it should.
 const (
-	floodFrames  = 10_000
-	floodHeads   = 1000        // requests that the origin may see of one
-	floodTime    = time.Second // of a processor
-	floodMemory  = 64 << 20
-	floodAnswers = 5 * time.Second
+	floodFrames = 10_000
+	floodHeads  = 1000        // requests that the origin may see of one
+	floodTime   = time.Second // of a processor
+	floodMemory = 64 << 20
 )
 
 // residentBytes is the memory of a process.
@@ -269,22 +268,24 @@ func (l *h2lane) flood(t *testing.T, f *flood) {
 
 func isSecondReset(s string) bool { return strings.HasSuffix(s, "was reset twice") }
 
-// goodClient asks again and again, on a connection of HTTP/2 and one of HTTP/1.
+// goodClient asks again and again, on a connection of HTTP/1. It takes its time: what it costs is no matter.
 func (l *h2lane) goodClient(id string, stop chan bool) error {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
 	c1, err := net.Dial("tcp", l.edge)
 	if err != nil {
 		return err
 	}
 	defer c1.Close()
-	c1.SetDeadline(time.Now().Add(floodAnswers))
 	for n := 0; ; n++ {
-		select {
-		case <-stop:
-			if n > 0 {
+		if n > 0 {
+			select {
+			case <-stop:
 				return nil
+			case <-tick.C:
 			}
-		default:
 		}
+		c1.SetDeadline(time.Now().Add(patience))
 		fmt.Fprintf(c1, "GET /good-%s HTTP/1.1\r\n%s\r\n", id, host)
 		h := listen(c1, "GET", 1)
 		if len(h.answers) != 1 || h.answers[0].status() != 200 || h.answers[0].body != "/good-"+id {

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/net/http2"
 
@@ -426,7 +425,7 @@ func (l *h2lane) reply(t *testing.T, o *h2origin, r *h2reply, client string) err
 	b := beside.answer(1)
 	lost := h2victim(t, l.edge, id)
 	if r.codes != nil {
-		testutil.Eventually(t, 2*time.Second, func() bool { return o.heard(r, "/"+id) != "" }, "a code at the origin")
+		testutil.Eventually(t, patience, func() bool { return o.heard(r, "/"+id) != "" }, "a code at the origin")
 	}
 	code := o.heard(r, "/"+id)
 	rec := l.record(t)

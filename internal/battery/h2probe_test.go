@@ -128,11 +128,10 @@ output = []
 [[listeners]]
 listen = "127.0.0.1:0"
 protocols = ["h1", "h2"]
-%s
+h2.idle_timeout = "5m"
+%s%s
 [upstreams.default]
-%s
-timeouts = { connect = "2s", first_byte = "2s", read = "2s" }
-`, more, upstream)
+%s%s`, unhurried, more, upstream, unhurriedUpstream)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

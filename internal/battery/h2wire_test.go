@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // h2fields are the fields of a head or of trailers, as they go on the wire.
@@ -253,11 +255,7 @@ const h2preface = http2.ClientPreface
 
 func h2dial(t *testing.T, addr string) *h2client {
 	t.Helper()
-	c, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
+	c := testutil.Dial(t, addr).Conn()
 	c.SetDeadline(time.Now().Add(patience))
 	h := &h2client{
 		Conn: c, in: http2.NewFramer(nil, c), dec: hpack.NewDecoder(4096, nil), answers: map[uint32]*h2answer{},

@@ -25,11 +25,21 @@ type lane struct {
 	n    int
 }
 
-// newLane starts one. An origin may take so long to begin its answer.
-func newLane(t *testing.T, firstByte string) *lane { return newTunedLane(t, firstByte, "") }
+// unhurried are keys of a listener: no time of it ends before patience does, so that nothing is closed but for a fault.
+const unhurried = `limits.header_timeout = "5m"
+limits.idle_timeout = "5m"
+limits.min_rate = "0"
+limits.half_close_wait = "5m"
+`
 
-// newTunedLane is newLane with further keys of the listener.
-func newTunedLane(t *testing.T, firstByte, listener string) *lane {
+// unhurriedUpstream are those of an upstream.
+const unhurriedUpstream = `timeouts = { connect = "2m", first_byte = "5m", read = "5m" }
+`
+
+func newLane(t *testing.T) *lane { return newTunedLane(t, "", "") }
+
+// newTunedLane is newLane with further keys of the listener, and further tables.
+func newTunedLane(t *testing.T, listener, tables string) *lane {
 	t.Helper()
 	l := &lane{origin: newOrigin(t)}
 	dir := t.TempDir()
@@ -41,11 +51,10 @@ output = []
 [[listeners]]
 listen = "127.0.0.1:0"
 protocols = ["h1"]
-%s
+%s%s
 [upstreams.default]
 backends = [{ address = %q }]
-timeouts = { connect = "2s", first_byte = %q, read = "2s" }
-`, listener, l.addr, firstByte)
+%s%s`, unhurried, listener, l.addr, unhurriedUpstream, tables)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +89,7 @@ func (h *heard) closed() bool {
 
 // patience bounds what a case waits for an answer or the end of a connection. It is below all
 // timeouts of edge, so that a close by timeout is not taken for a close by a fault.
-const patience = 8 * time.Second
+const patience = testutil.Patience
 
 // copied is a Reader that keeps what was read.
 type copied struct {

@@ -42,8 +42,8 @@ func TestMachine_outOfDescriptors(t *testing.T) {
 	o := newOrigin(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "edge.toml")
-	text := fmt.Sprintf("worker_threads = 1\n[log]\noutput = []\n[[listeners]]\nlisten = \"127.0.0.1:0\"\n"+
-		"[upstreams.default]\nbackends = [{ address = %q }]\n", o.addr)
+	text := fmt.Sprintf("worker_threads = 1\n[log]\noutput = []\n[[listeners]]\nlisten = \"127.0.0.1:0\"\n%s"+
+		"[upstreams.default]\nbackends = [{ address = %q }]\n%s", unhurried, o.addr, unhurriedUpstream)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,11 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -18,8 +22,9 @@ type origin struct {
 	addr string
 
 	mu    sync.Mutex
-	began int // requests whose head came
-	ended int // of them: whole, or lost with their connection
+	taps  map[*tap]bool // open
+	began int           // requests whose head came
+	ended int           // of them: whole, or lost with their connection
 	seen  []*message
 	wrong []string
 	raw   strings.Builder
@@ -42,34 +47,70 @@ type play struct {
 
 func newOrigin(t *testing.T) *origin {
 	l := testutil.Listen(t)
-	o := &origin{addr: l.Addr().String(), plays: map[string]*play{}}
+	o := &origin{addr: l.Addr().String(), plays: map[string]*play{}, taps: map[*tap]bool{}}
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go o.serve(c)
+			if c.RemoteAddr().(*net.TCPAddr).IP.Equal(settler) {
+				c.Close()
+				continue
+			}
+			raw, err := c.(*net.TCPConn).SyscallConn()
+			if err != nil {
+				panic(err)
+			}
+			t := &tap{Conn: c, raw: raw, o: o}
+			o.note(func() { o.taps[t] = true })
+			go o.serve(t)
 		}
 	}()
 	return o
 }
 
-// tap copies what is read into the record.
+// tap is a connection that copies what is read into the record.
 type tap struct {
 	net.Conn
-	o *origin
+	raw   syscall.RawConn
+	o     *origin
+	waits bool // for the kernel: all that came was read and dealt with. guarded by o.mu
 }
 
-func (t tap) Read(p []byte) (int, error) {
-	n, err := t.Conn.Read(p)
-	t.o.mu.Lock()
-	t.o.raw.Write(p[:n])
-	t.o.mu.Unlock()
-	return n, err
+// Read reads. What it takes from the kernel is in the record before anybody else can look.
+func (t *tap) Read(p []byte) (n int, err error) {
+	waited := t.raw.Read(func(fd uintptr) bool {
+		t.o.mu.Lock()
+		defer t.o.mu.Unlock()
+		for n, err = unix.Read(int(fd), p); err == unix.EINTR; {
+			n, err = unix.Read(int(fd), p)
+		}
+		if t.waits = err == unix.EAGAIN; n > 0 {
+			t.o.raw.Write(p[:n])
+		}
+		return !t.waits
+	})
+	switch {
+	case waited != nil:
+		return 0, waited
+	case err != nil:
+		return 0, err
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
 }
 
-func (o *origin) serve(c net.Conn) {
+// idle reports whether nothing waits to be read either. Runs with o.mu.
+func (t *tap) idle() bool {
+	queued := 0
+	err := t.raw.Control(func(fd uintptr) { queued, _ = unix.IoctlGetInt(int(fd), unix.SIOCINQ) })
+	return err != nil || t.waits && queued == 0
+}
+
+func (o *origin) serve(c *tap) {
+	defer o.note(func() { delete(o.taps, c) })
 	defer c.Close()
 	o.mu.Lock()
 	greet := o.greet
@@ -77,7 +118,7 @@ func (o *origin) serve(c net.Conn) {
 	if greet != "" {
 		io.WriteString(c, greet)
 	}
-	in := bufio.NewReader(tap{c, o})
+	in := bufio.NewReader(c)
 	for {
 		if _, err := in.Peek(1); err != nil {
 			return
@@ -141,7 +182,7 @@ func (o *origin) echo(c net.Conn, m *message) error {
 }
 
 // perform plays p and reports whether the connection goes on.
-func (p *play) perform(c net.Conn, in *bufio.Reader, m *message) bool {
+func (p *play) perform(c *tap, in *bufio.Reader, m *message) bool {
 	for _, s := range p.say {
 		if _, err := io.WriteString(c, s); err != nil {
 			break
@@ -158,12 +199,12 @@ func (p *play) perform(c net.Conn, in *bufio.Reader, m *message) bool {
 		n, err := framing(m)
 		return err == nil && readBody(in, m, n) == nil
 	case "reset":
-		c.(*net.TCPConn).SetLinger(0)
+		c.Conn.(*net.TCPConn).SetLinger(0)
 		return false
 	case "close":
 		return false
 	case "half":
-		c.(*net.TCPConn).CloseWrite()
+		c.Conn.(*net.TCPConn).CloseWrite()
 	}
 	io.Copy(io.Discard, in)
 	select {
@@ -173,14 +214,39 @@ func (p *play) perform(c net.Conn, in *bufio.Reader, m *message) bool {
 	return false
 }
 
-// take waits until no request is in progress, and returns and forgets the record.
-func (o *origin) take(t *testing.T) (seen []*message, wrong []string, raw string) {
+// settler is from where an origin is told to accept all connections that came before.
+var settler = net.IPv4(127, 77, 77, 77)
+
+// settle waits until the record has all that edge has sent so far. What a case leaves behind at the origin, on a
+// connection of its own, is else recorded whenever its goroutine runs, and taken for that of the next case.
+func (o *origin) settle(t *testing.T) {
 	t.Helper()
+	d := net.Dialer{Timeout: testutil.Patience, LocalAddr: &net.TCPAddr{IP: settler}}
+	c, err := d.Dial("tcp", o.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(testutil.Patience))
+	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+		t.Fatal("the origin does not accept:", err)
+	}
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		o.mu.Lock()
 		defer o.mu.Unlock()
+		for c := range o.taps {
+			if !c.idle() {
+				return false
+			}
+		}
 		return o.began == o.ended
 	}, "a request is neither whole nor given up")
+}
+
+// take settles the record, and returns and forgets it.
+func (o *origin) take(t *testing.T) (seen []*message, wrong []string, raw string) {
+	t.Helper()
+	o.settle(t)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	seen, wrong, raw = o.seen, o.wrong, o.raw.String()

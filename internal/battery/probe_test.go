@@ -95,7 +95,7 @@ const dripMax = 1000
 // message must not depend on where it was cut.
 func probes(t *testing.T, table []probe) {
 	t.Parallel()
-	l := newLane(t, "2s")
+	l := newLane(t)
 	for _, p := range table {
 		t.Run(p.name, func(t *testing.T) {
 			if p.rfc == "" {
