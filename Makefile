@@ -64,13 +64,14 @@ clean: ## remove what these targets made
 
 ##@ Test
 # Fuzzing here is counted, not timed: before Go 1.27 a run that ends by time may fail with
-# "context deadline exceeded" on a busy machine (go.dev/issue/75804).
+# "context deadline exceeded" on a busy machine (go.dev/issue/75804). The 10 minutes that go test gives
+# a package are few on a slow one: they are there to end what hangs.
 .PHONY: test
 test: deps ## everything that must pass, each once and short (a few minutes)
 	@begun=$$SECONDS; summary=; \
 	for step in fmt vet unit race arm64 fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
-		if ! $(MAKE) --no-print-directory $$step FLAGS=-short FUZZTIME=5000x; then \
+		if ! $(MAKE) --no-print-directory $$step FLAGS='-short -timeout=40m' FUZZTIME=5000x; then \
 			printf '%b\n=== FAILED: make %s\n' "$$summary" $$step; exit 1; \
 		fi; \
 		summary+="\n  ok  $$(printf '%-12s %4d s' $$step $$((SECONDS - from)))"; \
@@ -105,7 +106,7 @@ invariants: ## the tests of the core with assertions and poisoned buffers
 
 .PHONY: arm64
 arm64: ## build and vet for arm64
-	GOARCH=arm64 CGO_ENABLED=0 go build ./...
+	GOARCH=arm64 CGO_ENABLED=0 go build -buildvcs=false ./...
 	GOARCH=arm64 CGO_ENABLED=0 go vet ./...
 
 # An emulated processor runs what needs no more of the kernel than memory and time; epoll and sockets under
@@ -193,7 +194,8 @@ deps: ## install what the tests need and the machine lacks (Debian)
 	$(call apt,curl:curl gcc:gcc gcc:libc6-dev,)
 
 # $(call apt,COMMAND:PACKAGE …,SERVICES) installs the packages whose command is missing, and stops
-# the services that Debian starts when it has installed one.
+# the services that Debian starts when it has installed one. A machine that has just started may be
+# updating itself, and a mirror may be missing for a moment: it is tried again.
 define apt
 @missing=; for pair in $(1); do \
 	PATH=$$PATH:/usr/sbin:/sbin command -v $${pair%:*} >/dev/null || missing+=" $${pair#*:}"; \
@@ -201,8 +203,13 @@ done; \
 [ -n "$$missing" ] || exit 0; \
 command -v apt-get >/dev/null || { echo "please install:$$missing"; exit 1; }; \
 echo "installing$$missing"; \
-$(SUDO) apt-get -qq update; \
-$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing; \
+for pause in 5 15 30 60 no; do \
+	$(SUDO) apt-get -qq update || true; \
+	! $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+		apt-get -qq -o DPkg::Lock::Timeout=300 install -y --no-install-recommends $$missing || break; \
+	[ $$pause != no ] || exit 1; \
+	sleep $$pause; \
+done; \
 for service in $(2); do $(SUDO) service $$service stop >/dev/null 2>&1 || true; done
 endef
 
