@@ -144,6 +144,6 @@ func (d *downSide) OnParting(s session.Stream) {
 	x := (*Exchange)(d)
 	if x.tunnel && x.answering && x.socket.asked && x.socket.sent.between() && len(x.toDown.held) == 0 &&
 		!x.toDown.endSent {
-		s.SendData(goingAway, false) //nolint:errcheck // it is the last word
+		s.SendData(goingAway, true) //nolint:errcheck // it is the last word
 	}
 }

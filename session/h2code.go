@@ -2,6 +2,7 @@ package session
 
 import (
 	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/message"
 )
 
 // ResetError is why an HTTP/2 stream was reset: the peer's code with what the codec makes of it.
@@ -34,6 +35,20 @@ func codeOfReset(ev *h2.Event) Code {
 		return Cancelled
 	}
 	return Aborted
+}
+
+// lastCode is what the peer is told when s ends before its time.
+func (s *h2Stream) lastCode(code Code) h2.Code {
+	switch {
+	case !s.link.server:
+	case s.weDone:
+		return h2.NoError // RFC 9113 §8.1: the answer was sent whole, nothing is wrong with it
+	case s.tunnel && s.verb == message.VerbConnect:
+		return h2.ConnectError // §8.5: any error in the TCP connection
+	case s.tunnel:
+		return h2.Cancel // RFC 8441 §5: what a RST would be
+	}
+	return resetCode(code, !s.link.server)
 }
 
 // resetCode is what the peer is told when we end a stream. A server that cuts an answer off has failed; a client that

@@ -208,7 +208,7 @@ func (s *h2Stream) fail(code Code, cause error) {
 	l, r := s.link, s.receiver
 	s.receiver = nil
 	s.linger()
-	s.resetWire(resetCode(code, !l.server))
+	s.resetWire(s.lastCode(code))
 	l.remove(s)
 	s.calling = true
 	s.tellReset(r, code, cause)
@@ -486,7 +486,7 @@ func (s *h2Stream) Release(n int) {
 // Reset ends the exchange. The others on the connection do not notice.
 func (s *h2Stream) Reset(code Code) {
 	if s.receiver != nil {
-		s.detach(resetCode(code, !s.link.server))
+		s.detach(s.lastCode(code))
 	}
 }
 
