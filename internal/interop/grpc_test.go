@@ -89,7 +89,7 @@ func runCase() {
 		log.Fatal(err)
 	}
 	for _, c := range cases {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), testutil.Patience)
 		began := time.Now()
 		c.run(ctx, cc, testgrpc.NewTestServiceClient(cc))
 		cancel()
@@ -152,7 +152,7 @@ func runChild(t *testing.T, addr, cert string) {
 	p := testutil.Start(t, testutil.Command{
 		Path: self, Env: []string{child + "=grpc", "EDGE_INTEROP_ADDR=" + addr, "EDGE_INTEROP_CERT=" + cert},
 	})
-	if code := p.Wait(time.Minute); code != 0 || !strings.Contains(p.Output(), "all passed") {
+	if code := p.Wait(4 * testutil.Patience); code != 0 || !strings.Contains(p.Output(), "all passed") {
 		t.Errorf("the client ended with %d:\n%s", code, p.Output())
 	}
 }

@@ -5,13 +5,14 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/summerwind/h2spec/config"
 	"github.com/summerwind/h2spec/generic"
 	"github.com/summerwind/h2spec/hpack"
 	"github.com/summerwind/h2spec/http2"
 	"github.com/summerwind/h2spec/spec"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // TestH2spec runs all cases of h2spec 2.2.1, strict ones too, without TLS and with it.
@@ -27,7 +28,7 @@ func TestH2spec(t *testing.T) {
 	}{{"h2c", e.h2c, false}, {"tls", e.secure, true}} {
 		t.Run(c.name, func(t *testing.T) {
 			o := &config.Config{
-				Host: "127.0.0.1", Port: port(t, c.addr), Path: "/", Timeout: 2 * time.Second, MaxHeaderLen: 4000,
+				Host: "127.0.0.1", Port: port(t, c.addr), Path: "/", Timeout: testutil.Patience, MaxHeaderLen: 4000,
 				Strict: true, TLS: c.tls, Insecure: true,
 			}
 			passed := 0

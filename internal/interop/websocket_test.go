@@ -101,8 +101,9 @@ func doors(t *testing.T, e *edge) []door {
 	}
 }
 
+// bound bounds all messages of one client.
 func bound(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*testutil.Patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -166,7 +167,8 @@ func gorillaClient(t *testing.T, d door) {
 		}
 		return nil
 	})
-	if err := c.WriteControl(gorilla.PingMessage, []byte("are you there"), time.Now().Add(time.Second)); err != nil {
+	soon := time.Now().Add(4 * testutil.Patience)
+	if err := c.WriteControl(gorilla.PingMessage, []byte("are you there"), soon); err != nil {
 		t.Fatal(err)
 	}
 	for _, n := range sizes() {
@@ -185,7 +187,7 @@ func gorillaClient(t *testing.T, d door) {
 		t.Errorf("%d pongs", pongs)
 	}
 	end := gorilla.FormatCloseMessage(4321, "over")
-	if err := c.WriteControl(gorilla.CloseMessage, end, time.Now().Add(time.Second)); err != nil {
+	if err := c.WriteControl(gorilla.CloseMessage, end, soon); err != nil {
 		t.Fatal(err)
 	}
 	_, _, err = c.ReadMessage()
