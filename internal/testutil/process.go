@@ -48,7 +48,7 @@ func Start(t testing.TB, c Command) *Process {
 	}
 	p.cmd.Env = append(os.Environ(), c.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
-	p.cmd.WaitDelay = time.Second // a grandchild that holds the pipe must not hold the test
+	p.cmd.WaitDelay = Patience / 3 // a grandchild that holds the pipe must not hold the test
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
