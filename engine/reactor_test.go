@@ -579,7 +579,7 @@ func TestReactor_postNeverMissesASleeper(t *testing.T) {
 		}
 		a.Post(ping)
 		for seen := int64(-1); seen < 20000; { // however slow the machine is: it goes on
-			testutil.Eventually(t, testutil.Patience, func() bool { return n.Load() > seen }, "park %d: a task is left", park)
+			testutil.Eventually(t, testutil.Patience, func() bool { return n.Load() > seen }, "park %d goes on", park)
 			seen = n.Load()
 		}
 		e.Stop()

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -27,7 +28,7 @@ func TestClient_tlsWithoutCloseNotify(t *testing.T) {
 			defer l.Close()
 			go answerAndClose(l, certified.TLS, head, said)
 			e := startEngine(t)
-			hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
+			hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: testutil.Patience})
 			to := poller.Addr{IP: netip.MustParseAddrPort(l.Addr().String())}
 			p := &prober{muxOwner: muxOwner{gone: make(chan error, 1)}, c: &caller{done: make(chan error, 1)}}
 			e.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) {
@@ -72,7 +73,7 @@ func TestServer_h2WantsTLS12(t *testing.T) {
 	certified := tlsOrigin(t, true)
 	e := startEngine(t)
 	srv := session.NewServer(e, mirror{}, session.ServerOptions{})
-	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
+	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: testutil.Patience})
 	config := &tls.Config{
 		Certificates: certified.TLS.Certificates, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS11,
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -60,7 +61,7 @@ func TestServer_tlsSpeaksWhatALPNAgreedUpon(t *testing.T) {
 	origin := tlsOrigin(t, true) // for its certificate
 	e := startEngine(t)
 	srv := session.NewServer(e, mirror{}, session.ServerOptions{})
-	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
+	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: testutil.Patience})
 	config := &tls.Config{Certificates: origin.TLS.Certificates, NextProtos: []string{"h2", "http/1.1"}}
 	l, err := e.Listen(engine.ListenOptions{
 		Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")},
@@ -74,7 +75,7 @@ func TestServer_tlsSpeaksWhatALPNAgreedUpon(t *testing.T) {
 		}
 		tr.Protocols.SetHTTP1(version == 1)
 		tr.Protocols.SetHTTP2(version == 2)
-		client := &http.Client{Transport: tr, Timeout: 10 * time.Second}
+		client := &http.Client{Transport: tr, Timeout: testutil.Patience}
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {
@@ -103,7 +104,7 @@ func (c *caller) wait(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(testutil.Patience):
 		t.Fatal("no answer")
 	}
 }
@@ -111,7 +112,7 @@ func (c *caller) wait(t *testing.T) {
 func TestMux_overTLSWithNetHTTP(t *testing.T) {
 	origin := tlsOrigin(t, true)
 	e := startEngine(t)
-	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
+	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: testutil.Patience})
 	to := poller.Addr{IP: netip.MustParseAddrPort(origin.Listener.Addr().String())}
 	r := e.Reactors()[0]
 	o := &muxOwner{gone: make(chan error, 1)}
@@ -136,7 +137,7 @@ func TestMux_overTLSWithNetHTTP(t *testing.T) {
 func TestMux_overTLSWithoutH2(t *testing.T) {
 	origin := tlsOrigin(t, false)
 	e := startEngine(t)
-	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
+	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: testutil.Patience})
 	to := poller.Addr{IP: netip.MustParseAddrPort(origin.Listener.Addr().String())}
 	r := e.Reactors()[0]
 	o := &muxOwner{gone: make(chan error, 1)}
@@ -153,7 +154,7 @@ func TestMux_overTLSWithoutH2(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), session.ConnectFailed.String()) {
 			t.Fatal(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(testutil.Patience):
 		t.Fatal("no answer")
 	}
 	if <-o.gone == nil {
@@ -202,7 +203,7 @@ func TestProbe_findsOutTheVersion(t *testing.T) {
 	for _, withH2 := range []bool{false, true} {
 		origin := tlsOrigin(t, withH2)
 		e := startEngine(t)
-		hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
+		hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: testutil.Patience})
 		to := poller.Addr{IP: netip.MustParseAddrPort(origin.Listener.Addr().String())}
 		p := &prober{muxOwner: muxOwner{gone: make(chan error, 1)}, c: &caller{done: make(chan error, 1)}}
 		e.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) {
@@ -264,8 +265,8 @@ func TestMain(m *testing.M) {
 func TestServer_memoryOfAnIdleTLSConnection(t *testing.T) {
 	origin := tlsOrigin(t, true) // for its certificate
 	e := startEngine(t)
-	srv := session.NewServer(e, mirror{}, session.ServerOptions{})
-	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
+	srv := session.NewServer(e, mirror{}, session.ServerOptions{IdleTimeout: time.Hour})
+	hs := tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{Timeout: testutil.Patience})
 	config := &tls.Config{Certificates: origin.TLS.Certificates, NextProtos: []string{"h2"}}
 	l, err := e.Listen(engine.ListenOptions{
 		Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")},
