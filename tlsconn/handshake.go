@@ -30,7 +30,8 @@ type handshake struct {
 	next     engine.Handler // of a client whose handshake failed
 	config   *tls.Config
 	layer    *layer
-	failure  error // why it failed, where that is not OnClose's cause
+	failure  error                           // why it failed, where that is not OnClose's cause
+	failed   func(c *engine.Conn, err error) // hears of it
 	task     engine.Task
 	newer    *handshake // in the list of its reactor
 	older    *handshake
@@ -310,8 +311,8 @@ func (h *handshake) failFor(reason error, name string) {
 	h.failure = &HandshakeError{Reason: reason, ServerName: name}
 	h.owner.leave(h)
 	h.owner.count(reason)
-	if h.server != nil && h.server.Failed != nil {
-		h.server.Failed(c, h.failure)
+	if h.failed != nil {
+		h.failed(c, h.failure)
 	}
 	h.abandon()
 	if reason == ErrTimeout || reason == ErrCrowded || reason == ErrLeft {

@@ -78,6 +78,8 @@ type ClientOptions struct {
 	// Config is copied at the first Dial. It names the server (ServerName) or does not verify it, and its
 	// ClientSessionCache, if any, is what makes resumption work.
 	Config *tls.Config
+	// Failed is as that of ServerOptions.
+	Failed func(c *engine.Conn, err error)
 
 	once   sync.Once
 	config *tls.Config
@@ -107,6 +109,7 @@ func (h *Handshaker) Server(
 	return func(c *engine.Conn) engine.Handler {
 		return &handshake{
 			owner: h, local: &h.local[c.Reactor().Index()], conn: c, server: &o, accept: accept, config: o.Config,
+			failed: o.Failed,
 		}
 	}
 }
@@ -117,7 +120,7 @@ func (h *Handshaker) Server(
 func (h *Handshaker) Dial(
 	r *engine.Reactor, to poller.Addr, hd engine.Handler, do *engine.DialOptions, co *ClientOptions,
 ) (*engine.Conn, error) {
-	s := &handshake{owner: h, local: &h.local[r.Index()], config: co.prepared()}
+	s := &handshake{owner: h, local: &h.local[r.Index()], config: co.prepared(), failed: co.Failed}
 	c, err := r.Dial(to, s, do)
 	if err != nil {
 		return nil, err

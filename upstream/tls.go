@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 
@@ -137,16 +138,35 @@ func (u *Upstream) secure(e *engine.Engine) {
 			continue
 		}
 		c.ClientSessionCache = sessions
-		b.secure.h1, b.secure.h2, b.secure.any = offering(c, alpnH1), offering(c, alpnH2), offering(c, alpnH2, alpnH1)
+		failed := u.notSecured(b.address)
+		b.secure.h1 = offering(c, failed, alpnH1)
+		b.secure.h2 = offering(c, failed, alpnH2)
+		b.secure.any = offering(c, failed, alpnH2, alpnH1)
 	}
 }
 
 // offering returns options that offer protocols to the backend.
-func offering(c *tls.Config, protocols ...string) *tlsconn.ClientOptions {
+func offering(c *tls.Config, failed func(*engine.Conn, error), protocols ...string) *tlsconn.ClientOptions {
 	c = c.Clone()
 	c.NextProtos = protocols
-	return &tlsconn.ClientOptions{Config: c}
+	return &tlsconn.ClientOptions{Config: c, Failed: failed}
 }
+
+// notSecured makes what logs the failed handshakes with a backend: what clients are answered does not say whether it
+// was the name, the authority or the time.
+func (u *Upstream) notSecured(address string) func(*engine.Conn, error) {
+	return func(c *engine.Conn, err error) {
+		if failed := (*tlsconn.HandshakeError)(nil); errors.As(err, &failed) {
+			err = failed.Reason
+		}
+		text := err.Error()
+		slog.Warn("TLS handshake with a backend failed", "upstream", u.Name(), "backend", address,
+			"address", c.Peer().String(), "error", text[:min(len(text), quotedMax)])
+	}
+}
+
+// quotedMax bounds what a line of the log quotes from a backend.
+const quotedMax = 256
 
 // nameFor returns the name that a backend at address is expected to have: that of the host. A Unix socket has none.
 func (t *TLS) nameFor(address string) string {
