@@ -51,7 +51,7 @@ func clientConfig() *tls.Config {
 	return &tls.Config{RootCAs: authority().pool, ServerName: "localhost"}
 }
 
-// house is an engine with a Handshaker on real sockets.
+// house is an engine with a Handshaker on real sockets, whose handshakes have patience unless a test says otherwise.
 type house struct {
 	t      testing.TB
 	engine *engine.Engine
@@ -61,6 +61,9 @@ type house struct {
 
 func newHouse(t testing.TB, o tlsconn.HandshakerOptions) *house {
 	t.Helper()
+	if o.Timeout == 0 {
+		o.Timeout = patience
+	}
 	e, err := engine.New(engine.Options{Reactors: 2})
 	if err != nil {
 		t.Fatal(err)
