@@ -150,6 +150,8 @@ func newSimulation(t testing.TB, w *sim.World, reactors int, filters ...*proxy.F
 // tuning changes what a simulation is made of.
 type tuning struct {
 	upstream func(o *upstream.Options)
+	session  func(o *session.ServerOptions)
+	route    proxy.Route // but for its name and destination
 	kernel   func(k poller.Kernel) poller.Kernel
 	log      []proxy.AccessLog
 }
@@ -187,14 +189,19 @@ func newTunedSimulation(
 		tuned.upstream(&o)
 	}
 	s.upstream = upstream.New(e, o)
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{{Name: "all", To: proxy.To(s.upstream)}}, filters)
+	tuned.route.Name, tuned.route.To = "all", proxy.To(s.upstream)
+	snapshot, err := proxy.NewSnapshot([]proxy.Route{tuned.route}, filters)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.proxy = proxy.New(e, snapshot)
-	srv := session.NewServer(e, s.proxy.Service(&proxy.Listener{Name: "sim", Log: tuned.log}), session.ServerOptions{
+	so := session.ServerOptions{
 		BodyTimeout: 5 * time.Second, SendTimeout: 5 * time.Second, IdleTimeout: 20 * time.Second,
-	})
+	}
+	if tuned.session != nil {
+		tuned.session(&so)
+	}
+	srv := session.NewServer(e, s.proxy.Service(&proxy.Listener{Name: "sim", Log: tuned.log}), so)
 	s.addr = poller.Addr{IP: netip.MustParseAddrPort("192.0.2.1:80")}
 	if _, err := e.Listen(engine.ListenOptions{Addr: s.addr}, srv.Accept); err != nil {
 		t.Fatal(err)
