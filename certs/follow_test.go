@@ -43,10 +43,11 @@ func (c *told) became(t *testing.T, right bool, cond func(calls []bool) bool) {
 func TestFollower(t *testing.T) {
 	dir := t.TempDir()
 	one, other := filepath.Join(dir, "one"), filepath.Join(dir, "other")
-	put := func(path, text string) {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	put := func(path, text string) { // in one step: half of a file may be taken for the whole
+		if err := os.WriteFile(path+".next", []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		rename(t, path+".next", path)
 	}
 	put(one, "1")
 	put(other, "1")
