@@ -124,18 +124,28 @@ func TestGRPC_endsOfCalls(t *testing.T) {
 	wantCode(t, err, codes.Unimplemented)
 
 	leaving, leave := context.WithCancel(ctx)
-	time.AfterFunc(50*time.Millisecond, leave)
+	go func() {
+		<-r.began
+		leave()
+	}()
 	_, err = c.EmptyCall(leaving, &testgrpc.Empty{})
 	wantCode(t, err, codes.Canceled)
 	if err := <-r.over; err != context.Canceled {
 		t.Fatal(err)
 	}
 
-	short, stop := context.WithTimeout(ctx, 50*time.Millisecond)
-	defer stop()
-	_, err = c.EmptyCall(short, &testgrpc.Empty{})
-	wantCode(t, err, codes.DeadlineExceeded)
-	<-r.over
+	for d, began := 50*time.Millisecond, false; !began; d *= 2 { // until one gets there in time
+		short, stop := context.WithTimeout(ctx, d)
+		_, err = c.EmptyCall(short, &testgrpc.Empty{})
+		stop()
+		wantCode(t, err, codes.DeadlineExceeded)
+		select {
+		case <-r.began:
+			<-r.over
+			began = true
+		default:
+		}
+	}
 
 	stream, err := c.FullDuplexCall(ctx)
 	if err != nil {

@@ -237,7 +237,7 @@ func load(t *testing.T, r *rig, clients, n int) {
 func TestMultiplexed_maxConcurrentStreams(t *testing.T) {
 	for _, streams := range []int{1, 2, 10} {
 		v := newVersioned(t, "h2c", streams, nil)
-		r, u := secured(t, v, upstream.Options{Protocol: upstream.H2, PerBackend: 1, QueueTimeout: 10 * time.Second})
+		r, u := secured(t, v, upstream.Options{Protocol: upstream.H2, PerBackend: 1, QueueTimeout: time.Minute})
 		load(t, r, 32, 20)
 		if n := u.Open(0); n != 1 {
 			t.Errorf("%d streams: %d connections", streams, n)
@@ -264,7 +264,7 @@ func TestMultiplexed_goAway(t *testing.T) {
 	})
 	for _, limit := range []int{0, 1} {
 		r, _ := secured(t, v, upstream.Options{
-			Protocol: upstream.H2, PerBackend: limit, QueueTimeout: 10 * time.Second,
+			Protocol: upstream.H2, PerBackend: limit, QueueTimeout: time.Minute,
 		})
 		load(t, r, 16, 30)
 	}

@@ -288,7 +288,7 @@ func TestSecured_limitBelowReactors(t *testing.T) {
 		v := newVersioned(t, "tls h1 h2 ", 3, nil)
 		r, u := secured(t, v, upstream.Options{
 			Protocol: protocol, TLS: upstream.TLS{On: true, CA: v.authority()},
-			PerBackend: 1, QueueTimeout: 5 * time.Second,
+			PerBackend: 1, QueueTimeout: time.Minute,
 		})
 		var wait sync.WaitGroup
 		for i := range 16 {

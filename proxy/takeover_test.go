@@ -139,17 +139,16 @@ func (v *spread) uneven(a, b int) (all []*spreadClient) {
 	return all
 }
 
-// load lets the clients ask for some time, each over a new connection after so many requests (0: never).
-func (v *spread) load(clients []*spreadClient, d time.Duration, each int) {
+// load lets each client ask n times, over a new connection after so many requests (0: never).
+func (v *spread) load(clients []*spreadClient, n, each int) {
 	var wait sync.WaitGroup
-	until := time.Now().Add(d)
 	var failed atomic.Value
 	for i := range clients {
 		c := clients[i]
 		wait.Go(func() {
-			for n := 1; time.Now().Before(until) && failed.Load() == nil; n++ {
+			for k := 1; k <= n && failed.Load() == nil; k++ {
 				_, err := c.ask()
-				if err == nil && each > 0 && n%each == 0 {
+				if err == nil && each > 0 && k%each == 0 {
 					c.conn.Close()
 					c, err = v.dial()
 				}
@@ -170,9 +169,9 @@ func (v *spread) load(clients []*spreadClient, d time.Duration, each int) {
 // How often a request gets a connection that is there already, though the clients are spread unevenly over the reactors
 // and the backend may have hardly more connections than there are clients. go test -v prints the rates.
 func TestTakeOver_reusesConnectionsUnderUnevenLoad(t *testing.T) {
-	last := 2 * time.Second
+	times := 500
 	if testing.Short() {
-		last = 300 * time.Millisecond
+		times = 60
 	}
 	origin := quickOrigin(t)
 	for _, c := range []struct {
@@ -190,9 +189,9 @@ func TestTakeOver_reusesConnectionsUnderUnevenLoad(t *testing.T) {
 			Backends: []upstream.Backend{{Address: origin}}, Idle: 72, PerBackend: c.limit, QueueTimeout: time.Minute,
 		})
 		clients := v.uneven(c.a, c.b)
-		v.load(clients, last/4, c.each)
+		v.load(clients, times/4, c.each)
 		begun := v.sum()
-		v.load(clients, last, c.each)
+		v.load(clients, times, c.each)
 		for _, c := range clients {
 			c.conn.Close()
 		}
@@ -227,46 +226,66 @@ func newGate(t *testing.T) *gate {
 	return g
 }
 
-// Above pool.queue, and after pool.queue_timeout, a request is refused in a way that says why.
+// get asks and returns where the answer will be.
+func (v *spread) get() chan *http.Response {
+	got := make(chan *http.Response, 1)
+	go func() {
+		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(v.url + "/x")
+		if err != nil {
+			v.t.Error(err)
+			resp = &http.Response{Body: http.NoBody}
+		}
+		resp.Body.Close()
+		got <- resp
+	}()
+	return got
+}
+
+// wantRefused looks whether the answer says why.
+func wantRefused(t *testing.T, resp *http.Response) {
+	t.Helper()
+	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" ||
+		!strings.Contains(resp.Header.Get("Proxy-Status"), "connection_limit_reached") {
+		t.Errorf("%d %v", resp.StatusCode, resp.Header)
+	}
+}
+
+// Above pool.queue a request is refused at once, the others have their turn.
 func TestTakeOver_refusesWhatTheQueueDoesNotTake(t *testing.T) {
 	g := newGate(t)
 	v := newSpread(t, upstream.Options{
 		Backends:   []upstream.Backend{{Address: g.Listener.Addr().String()}},
-		PerBackend: 1, Queue: 1, QueueTimeout: 300 * time.Millisecond,
+		PerBackend: 1, Queue: 1, QueueTimeout: time.Hour,
 	})
-	get := func() chan *http.Response {
-		got := make(chan *http.Response, 1)
-		go func() {
-			resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Get(v.url + "/x")
-			if err != nil {
-				t.Error(err)
-				resp = &http.Response{Body: http.NoBody}
-			}
-			resp.Body.Close()
-			got <- resp
-		}()
-		return got
-	}
-	refused := func(resp *http.Response) {
-		t.Helper()
-		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" ||
-			!strings.Contains(resp.Header.Get("Proxy-Status"), "connection_limit_reached") {
-			t.Errorf("%d %v", resp.StatusCode, resp.Header)
-		}
-	}
-	first := get()
+	first := v.get()
 	<-g.seen
-	second := get()
+	second := v.get()
 	testutil.Eventually(t, testutil.Patience, func() bool { return v.sum().Waiting == 1 })
-	refused(<-get())  // the queue is full
-	refused(<-second) // and its time is up
-	third := get()    // waits
-	testutil.Eventually(t, testutil.Patience, func() bool { return v.sum().Waiting == 1 })
+	wantRefused(t, <-v.get())
 	close(g.open)
-	if a, b := <-first, <-third; a.StatusCode != 200 || b.StatusCode != 200 {
+	if a, b := <-first, <-second; a.StatusCode != 200 || b.StatusCode != 200 {
 		t.Errorf("%d %d", a.StatusCode, b.StatusCode)
 	}
-	if s := v.sum(); s.QueueFull != 1 || s.QueueTimeouts != 1 || s.Queued != 2 || s.Dialed != 1 || s.Waiting != 0 {
+	if s := v.sum(); s.QueueFull != 1 || s.QueueTimeouts != 0 || s.Queued != 1 || s.Dialed != 1 || s.Waiting != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// So it is after pool.queue_timeout.
+func TestTakeOver_refusesWhatWaitsForTooLong(t *testing.T) {
+	g := newGate(t)
+	v := newSpread(t, upstream.Options{
+		Backends:   []upstream.Backend{{Address: g.Listener.Addr().String()}},
+		PerBackend: 1, QueueTimeout: 100 * time.Millisecond,
+	})
+	first := v.get()
+	<-g.seen
+	wantRefused(t, <-v.get())
+	close(g.open)
+	if a := <-first; a.StatusCode != 200 {
+		t.Error(a.StatusCode)
+	}
+	if s := v.sum(); s.QueueFull != 0 || s.QueueTimeouts != 1 || s.Queued != 1 || s.Dialed != 1 || s.Waiting != 0 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -37,7 +37,7 @@ func TestSecured_upgradesGoByHTTP1(t *testing.T) {
 		})
 		r, _ := secured(t, v, upstream.Options{
 			Protocol: upstream.Auto, TLS: upstream.TLS{On: true, CA: v.authority()},
-			PerBackend: limit, QueueTimeout: 5 * time.Second,
+			PerBackend: limit, QueueTimeout: time.Minute,
 		})
 		for range 3 {
 			if resp, got := fetch(t, "GET", r.url+"/", ""); got != "plain" || resp.Header.Get("X-Version") == "" {
