@@ -26,6 +26,9 @@ type RunOptions struct {
 	Load func() (*config.Config, *config.Report)
 	// Started is called when s listens.
 	Started func(s *Server)
+	// Signals are those that the caller hears since before it had a configuration. Run takes them over; nil: it makes
+	// its own.
+	Signals *Signals
 }
 
 // Run serves cfg until a signal ends it: it is the whole life of the process. It takes over the process: its signals,
@@ -43,9 +46,11 @@ func Run(cfg *config.Config, o RunOptions) error {
 		}
 	}
 	signal.Ignore(syscall.SIGPIPE) // a reader of our log that goes away is an error of that write, not our end
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGINT)
-	defer signal.Stop(signals)
+	if o.Signals == nil {
+		o.Signals = NewSignals()
+	}
+	o.Signals.hearEnds()
+	defer o.Signals.stop()
 	events, err := openEventLog(cfg.Global.ErrorLog, cfg.Global.LogLevel)
 	if err != nil {
 		return err
@@ -75,7 +80,7 @@ func Run(cfg *config.Config, o RunOptions) error {
 	if o.Started != nil {
 		o.Started(s)
 	}
-	p := process{server: s, signals: signals, load: o.Load, cfg: cfg}
+	p := process{server: s, signals: o.Signals, load: o.Load, cfg: cfg}
 	p.serve()
 	err = s.Stop()
 	slog.Info("stopped", "counters", totals{s.Registry()})
@@ -92,15 +97,15 @@ func (s *Server) sayListening() {
 // Owned by the goroutine of Run.
 type process struct {
 	server  *Server
-	signals chan os.Signal
+	signals *Signals
 	load    func() (*config.Config, *config.Report)
 	cfg     *config.Config // the present one
 }
 
 // serve obeys signals until one of them ends the process.
 func (p *process) serve() {
-	for sig := range p.signals {
-		switch sig {
+	for {
+		switch sig := p.signals.next(nil); sig {
 		case syscall.SIGHUP:
 			p.reload()
 		case syscall.SIGUSR1:
@@ -175,27 +180,26 @@ func (p *process) reopen() {
 func (p *process) drain(sig os.Signal) {
 	grace := p.cfg.Global.GracePeriod + p.cfg.Global.ShutdownTimeout
 	slog.Info("draining", "signal", sig.String(), "connections", p.server.Conns(), "grace_period", grace.String())
-	done := make(chan bool, 1)
-	go func() { done <- p.server.Drain(grace) }()
+	whole, done := false, make(chan struct{})
+	go func() {
+		whole = p.server.Drain(grace)
+		close(done)
+	}()
 	for {
-		select {
-		case whole := <-done:
-			if whole {
-				slog.Info("drained")
-			} else {
-				slog.Warn("grace period over", "connections_cut", p.server.Conns())
-			}
+		switch next := p.signals.next(done); {
+		case next == syscall.SIGUSR1:
+			p.reopen()
+		case next == syscall.SIGHUP:
+			slog.Warn("no reload while draining")
+		case next != nil:
+			slog.Warn("draining cut short", "signal", next.String(), "connections_cut", p.server.Conns())
 			return
-		case next := <-p.signals:
-			switch next {
-			case syscall.SIGUSR1:
-				p.reopen()
-			case syscall.SIGHUP:
-				slog.Warn("no reload while draining")
-			default:
-				slog.Warn("draining cut short", "signal", next.String(), "connections_cut", p.server.Conns())
-				return
-			}
+		case whole:
+			slog.Info("drained")
+			return
+		default:
+			slog.Warn("grace period over", "connections_cut", p.server.Conns())
+			return
 		}
 	}
 }

@@ -72,12 +72,13 @@ func (s *sources) load(path string) (*config.Config, *config.Report) {
 
 // runConfig serves until a signal comes.
 func runConfig(from sources) error {
+	signals := server.NewSignals() // a reload that is asked for while the files are read is for what Run does then
 	path := locate(from.conf)
 	cfg, report := from.load(path)
 	if err := report.Render(os.Stderr); err != nil || !report.OK() {
 		return exit(exitError)
 	}
-	o := server.RunOptions{Started: func(s *server.Server) { sayHello(s, cfg) }}
+	o := server.RunOptions{Started: func(s *server.Server) { sayHello(s, cfg) }, Signals: signals}
 	if path != "" {
 		o.Load = func() (*config.Config, *config.Report) { return from.load(path) }
 	}

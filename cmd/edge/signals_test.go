@@ -1,0 +1,41 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// SIGHUP to a process that reads its configuration still is a reload, once there is something to reload. The file is a
+// pipe, so that the process waits for the test.
+func TestRun_reloadWhileStarting(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "edge.toml")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", pipe}})
+	for i, said := range []string{`"msg":"listening"`, `"msg":"configuration reloaded"`} {
+		w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // returns when somebody reads
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			p.Signal(syscall.SIGHUP)
+			p.Signal(syscall.SIGUSR1)
+		}
+		_, err = fmt.Fprintf(w, "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/%d\"\ndest = \"status:200\"\n", i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = w.Close()
+		p.WaitLine(said)
+	}
+	p.Signal(syscall.SIGTERM)
+	if code := p.Wait(testutil.Patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
