@@ -13,6 +13,7 @@ import (
 // SIGHUP to a process that reads its configuration still is a reload, once there is something to reload. The file is a
 // pipe, so that the process waits for the test.
 func TestRun_reloadWhileStarting(t *testing.T) {
+	const text = "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/%d\"\ndest = \"status:200\"\n"
 	pipe := filepath.Join(t.TempDir(), "edge.toml")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
@@ -27,8 +28,7 @@ func TestRun_reloadWhileStarting(t *testing.T) {
 			p.Signal(syscall.SIGHUP)
 			p.Signal(syscall.SIGUSR1)
 		}
-		_, err = fmt.Fprintf(w, "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/%d\"\ndest = \"status:200\"\n", i)
-		if err != nil {
+		if _, err = fmt.Fprintf(w, text, i); err != nil {
 			t.Fatal(err)
 		}
 		_ = w.Close()
