@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -57,7 +58,7 @@ func TestEpoll_fastOpen(t *testing.T) {
 			t.Fatal(e)
 		}
 		defer k.Close(c)
-		until(t, func() bool {
+		testutil.Eventually(t, testutil.Patience, func() bool {
 			n, e := k.Write(c, []byte("hello"))
 			return n == 5 && e == 0
 		})
@@ -67,21 +68,12 @@ func TestEpoll_fastOpen(t *testing.T) {
 		}
 		defer k.Close(s)
 		p := make([]byte, 10)
-		until(t, func() bool {
+		testutil.Eventually(t, testutil.Patience, func() bool {
 			n, _ := k.Read(s, p)
 			return n == 5 && string(p[:n]) == "hello"
 		})
 		if e := k.SockError(c); e != 0 {
 			t.Fatal(e)
-		}
-	}
-}
-
-func until(t *testing.T, f func() bool) {
-	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !f(); {
-		if time.Now().After(end) {
-			t.Fatal("it does not come")
 		}
 	}
 }

@@ -2,6 +2,7 @@ package poller_test
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"syscall"
@@ -188,12 +189,16 @@ func dial(t *testing.T, k *poller.Epoll, a poller.Addr) (client, server poller.F
 }
 
 func addresses(t *testing.T) []poller.Addr {
-	return []poller.Addr{
+	all := []poller.Addr{
 		{IP: netip.MustParseAddrPort("127.0.0.1:0")},
-		{IP: netip.MustParseAddrPort("[::1]:0")},
 		{Path: testutil.SocketPath(t)},
 		{Path: fmt.Sprintf("@edge-poller-%d", time.Now().UnixNano())},
 	}
+	if l, err := net.Listen("tcp", "[::1]:0"); err == nil { // not every machine has IPv6
+		l.Close()
+		all = append(all, poller.Addr{IP: netip.MustParseAddrPort("[::1]:0")})
+	}
+	return all
 }
 
 func TestEpoll_edgesAndBytes(t *testing.T) {
@@ -349,7 +354,10 @@ func BenchmarkEpoll_wait(b *testing.B) {
 }
 
 func TestEpoll_callsAllocateNothing(t *testing.T) {
-	for _, a := range addresses(t)[:2] {
+	for _, a := range addresses(t) {
+		if a.IsUnix() {
+			continue
+		}
 		k := newEpoll(t, poller.ParkRuntime)
 		client, server := dial(t, k, a)
 		k.Add(server, 1)
