@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -203,7 +204,7 @@ func TestConn_clientForNet(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(20 * time.Second))
+	nc.SetDeadline(time.Now().Add(testutil.Patience))
 	loop, left, opened := newEchoLoop(nc, Client), 60, 0
 	err = loop.run(func() bool {
 		for ; opened < 60 && loop.c.Room() > 0; opened++ {

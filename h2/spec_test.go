@@ -13,6 +13,7 @@ import (
 	"github.com/summerwind/h2spec/reporter"
 	"github.com/summerwind/h2spec/spec"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -37,7 +38,7 @@ func TestConn_h2spec(t *testing.T) {
 		}
 	}()
 	o := &config.Config{
-		Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, Path: "/", Timeout: 500 * time.Millisecond,
+		Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, Path: "/", Timeout: testutil.Patience,
 		MaxHeaderLen: 4000, Strict: true,
 	}
 	passed, groups := 0, []*spec.TestGroup{generic.Spec(), http2.Spec(), hpack.Spec()}
@@ -100,7 +101,7 @@ func serveHello(nc net.Conn) {
 		if c.Done() {
 			// What the peer has sent is read, or a RST would overtake the GOAWAY.
 			nc.(*net.TCPConn).CloseWrite()
-			nc.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+			nc.SetReadDeadline(time.Now().Add(testutil.Patience))
 			for b := make([]byte, 4096); ; {
 				if _, err := nc.Read(b); err != nil {
 					return
