@@ -3,6 +3,9 @@ package proxy_test
 import (
 	"net"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/proxy"
@@ -26,6 +29,22 @@ func filtered(t *testing.T, f *proxy.Filter) *stage {
 	return s
 }
 
+// arrived waits until all that was written to c is where its peer will read it.
+func arrived(c net.Conn) error {
+	raw, err := c.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for left := 1; left > 0 && err == nil; <-look.C {
+		if e := raw.Control(func(fd uintptr) { left, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); e != nil {
+			return e
+		}
+	}
+	return err
+}
+
 // An origin that answers whoever connects has not seen the request (RFC 9112 §9.2): its answer is 502, and the real one
 // does not go to the next client. The event loop waits where it has dialled, so that the answer is there first.
 func TestWire_answerBeforeTheRequest(t *testing.T) {
@@ -37,6 +56,9 @@ func TestWire_answerBeforeTheRequest(t *testing.T) {
 		c, err := l.Accept()
 		if err == nil {
 			_, err = c.Write([]byte(poison))
+		}
+		if err == nil {
+			err = arrived(c)
 		}
 		if err != nil {
 			t.Error(err)
@@ -78,6 +100,9 @@ func TestWire_answerMeetsTheNextRequest(t *testing.T) {
 			s.engine.Reactors()[0].Post(&engine.Task{Run: func(*engine.Reactor) { stopped <- true; <-goOn }})
 			<-stopped
 			o.Send(poison)
+			if err := arrived(o.Conn()); err != nil {
+				t.Fatal(err)
+			}
 			ref.Resume(proxy.Next)
 			close(goOn)
 			o = s.accept()
