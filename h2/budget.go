@@ -38,7 +38,8 @@ var budgets = [abuseCount]budget{
 	priorityFlood: {1000, 100, ErrPriorityFlood, func(s *Stats) *uint64 { return &s.PriorityFlood }},
 	// CVE-2019-9518: frames without content and without an end.
 	emptyFlood: {100, 10, ErrEmptyFrameFlood, func(s *Stats) *uint64 { return &s.EmptyFrameFlood }},
-	// Data that we send pays for them.
+	// Data that we send pays for them, by its bytes as well: Go's client opens both windows with every read of 4 KiB, and
+	// what has been sent may be read long after.
 	windowFlood: {2000, 400, ErrWindowUpdateFlood, func(s *Stats) *uint64 { return &s.WindowUpdateFlood }},
 	// CVE-2019-9511: a window opened byte by byte makes a frame of each byte.
 	tinyWindow: {200, 20, ErrTinyWindow, func(s *Stats) *uint64 { return &s.TinyWindow }},
@@ -48,9 +49,10 @@ var budgets = [abuseCount]budget{
 
 // What pays for what, in frames.
 const (
-	updatesPaid  = 4  // WINDOW_UPDATE, by a head or a frame of data that we send
-	strayPaid    = 32 // frames on closed streams, by a stream that the caller reset
-	strayBytes   = 8  // of data in each of them, at least: small messages of gRPC
+	updatesPaid  = 4   // WINDOW_UPDATE, by a head or a frame of data that we send
+	updateBytes  = 256 // of such data, for one more
+	strayPaid    = 32  // frames on closed streams, by a stream that the caller reset
+	strayBytes   = 8   // of data in each of them, at least: small messages of gRPC
 	prepaidMax   = 64 << 10
 	priorityPaid = 2 // PRIORITY, by a head that we send
 )
@@ -91,7 +93,9 @@ func (b *buckets) leak(now int64) {
 
 // earn gives n back: what is useful pays for what comes with it.
 func (b *buckets) earn(k abuse, n int32) {
-	b.level[k] = max(b.level[k]-n, 0)
+	if b.level[k] > 0 { // below it, it was paid for
+		b.level[k] = max(b.level[k]-n, 0)
+	}
 }
 
 // prepay pays for n that are still to come.

@@ -69,3 +69,48 @@ func TestConn_faultResetsNoStream(t *testing.T) {
 		t.Errorf("behind GOAWAY: %q", s.c.AppendControl(nil))
 	}
 }
+
+// golang.org/x/net opens the windows of the stream and of the connection with every 4 KiB that are read, long after they
+// came: a client of it that reads by bufio is no flood, and neither is an origin that does.
+func TestAbuse_readersOfFewBytes(t *testing.T) {
+	const window = 4 << 20 // of a stream
+	t.Run("client", func(t *testing.T) {
+		s := scriptFor(t, Server, Options{})
+		s.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window})
+		s.framer.WriteWindowUpdate(0, 1<<30)
+		s.get(1, true)
+		s.recv()
+		s.respond(1, makeResponse(200), false)
+		readAtLeisure(t, s, s.stream[1], window)
+	})
+	t.Run("origin", func(t *testing.T) {
+		s := scriptFor(t, Client, Options{})
+		s.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window})
+		s.framer.WriteWindowUpdate(0, 1<<30)
+		s.recv()
+		readAtLeisure(t, s, s.request(makeRequest("POST", "/", "h"), false), window)
+	})
+}
+
+// readAtLeisure lets s send a window full on st, which the peer then reads, several times.
+func readAtLeisure(t *testing.T, s *script, st *Stream, window int) {
+	t.Helper()
+	large := make([]byte, 16<<10)
+	for range 10 {
+		for sent := 0; sent < window; {
+			_, n, err := s.c.AppendData(nil, st, large, false)
+			if err != nil || n == 0 {
+				t.Fatal(n, err)
+			}
+			sent += n
+		}
+		for range window / 4096 {
+			s.framer.WriteWindowUpdate(st.ID, 4096)
+			s.framer.WriteWindowUpdate(0, 4096)
+		}
+		s.recv()
+		if s.c.fault != nil {
+			t.Fatal(s.c.fault)
+		}
+	}
+}

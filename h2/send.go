@@ -273,7 +273,7 @@ func (c *Conn) AppendData(dst []byte, s *Stream, p []byte, end bool) (out []byte
 		s.untaken += size
 		c.sendWindow -= size
 		n += int(size)
-		c.buckets.earn(windowFlood, updatesPaid)
+		c.buckets.prepay(windowFlood, updatesPaid+int32(size/updateBytes))
 		c.buckets.earn(pingFlood, 1)
 	}
 	if s.queued != unqueued {
