@@ -38,8 +38,8 @@ var budgets = [abuseCount]budget{
 	priorityFlood: {1000, 100, ErrPriorityFlood, func(s *Stats) *uint64 { return &s.PriorityFlood }},
 	// CVE-2019-9518: frames without content and without an end.
 	emptyFlood: {100, 10, ErrEmptyFrameFlood, func(s *Stats) *uint64 { return &s.EmptyFrameFlood }},
-	// Data that we send pays for them, by its bytes as well: Go's client opens both windows with every read of 4 KiB, and
-	// what has been sent may be read long after.
+	// Data that we send pays for them, by its bytes as well: Go's client opens both windows with every read of 4 KiB,
+	// and what has been sent may be read long after.
 	windowFlood: {2000, 400, ErrWindowUpdateFlood, func(s *Stats) *uint64 { return &s.WindowUpdateFlood }},
 	// CVE-2019-9511: a window opened byte by byte makes a frame of each byte.
 	tinyWindow: {200, 20, ErrTinyWindow, func(s *Stats) *uint64 { return &s.TinyWindow }},

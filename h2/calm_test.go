@@ -70,8 +70,8 @@ func TestConn_faultResetsNoStream(t *testing.T) {
 	}
 }
 
-// golang.org/x/net opens the windows of the stream and of the connection with every 4 KiB that are read, long after they
-// came: a client of it that reads by bufio is no flood, and neither is an origin that does.
+// golang.org/x/net opens the windows of the stream and of the connection with every 4 KiB that are read, long after
+// they came: a client of it that reads by bufio is no flood, and neither is an origin that does.
 func TestAbuse_readersOfFewBytes(t *testing.T) {
 	const window = 4 << 20 // of a stream
 	t.Run("client", func(t *testing.T) {
