@@ -161,12 +161,12 @@ func (x *exchanger) forget() {
 	x.toServer, x.toPeer, x.body, x.head, x.req, x.res = nil, nil, nil, message.Head{}, message.Head{}, message.Head{}
 }
 
-func heap() uint64 {
+func heap() int64 {
 	var m runtime.MemStats
 	runtime.GC()
 	runtime.GC()
 	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
+	return int64(m.HeapAlloc)
 }
 
 func BenchmarkConn_exchange(b *testing.B) {
