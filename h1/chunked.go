@@ -133,18 +133,17 @@ func (d *Decoder) trailers(in []byte, h *message.Head) (int, Event, *Error) {
 		return 0, NeedMore, e
 	}
 	reset(h)
-	var m marks
-	limit := fieldBounds{d.limits.trailerCount(), d.limits.fieldBytes(), ErrTrailersTooLarge}
-	fs, n, e := parseFields(b, 0, h.Fields, &m, limit)
-	h.Fields = fs
+	s := fields(b, h.Fields, fieldBounds{d.limits.trailerCount(), d.limits.fieldBytes(), ErrTrailersTooLarge})
+	n, e := s.parse(0)
+	h.Fields = s.table[:s.count]
 	if n == 0 || e != nil {
 		return 0, NeedMore, e
 	}
 	h.Base, h.Proto = b[:n:n], message.HTTP11
 	ev := End
-	for i := range fs {
-		if !fs[i].ID.InTrailers() {
-			fs[i].Flags |= message.Dropped
+	for i := range h.Fields {
+		if f := &h.Fields[i]; !f.ID.InTrailers() {
+			f.Flags |= message.Dropped
 		} else {
 			ev = Trailers | End
 		}

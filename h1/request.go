@@ -21,18 +21,18 @@ func parseRequest(b []byte, h *message.Head, l *Limits) (int, *Error) {
 	if i > l.requestLine() {
 		return 0, ErrURITooLong
 	}
-	var m marks
-	fs, n, e := parseFields(b, i, h.Fields, &m, fieldBounds{l.fieldCount(), l.fieldBytes(), ErrTooManyFields})
-	h.Fields = fs
+	s := fields(b, h.Fields, fieldBounds{l.fieldCount(), l.fieldBytes(), ErrTooManyFields})
+	n, e := s.parse(i)
+	h.Fields = s.table[:s.count]
 	if n == 0 || e != nil {
 		return 0, e
 	}
 	// Without the empty line, and no room behind: a field that is added must not write into the input.
 	h.Base = b[: n-2 : n-2]
-	if e := resolve(h, &m); e != nil {
+	if e := resolve(h, &s.marks); e != nil {
 		return 0, e
 	}
-	return n, frameRequest(h, &m)
+	return n, frameRequest(h, &s.marks)
 }
 
 // parseRequestLine parses method SP request-target SP HTTP-version CRLF (RFC 9112 §3) and returns its length, 0 when

@@ -13,14 +13,14 @@ func parseResponse(b []byte, h *message.Head, l *Limits, v message.Verb, tunnel 
 	if i > l.fieldBytes() {
 		return 0, ErrFieldTooLarge
 	}
-	var m marks
-	fs, n, e := parseFields(b, i, h.Fields, &m, fieldBounds{l.fieldCount(), l.fieldBytes(), ErrTooManyFields})
-	h.Fields = fs
+	s := fields(b, h.Fields, fieldBounds{l.fieldCount(), l.fieldBytes(), ErrTooManyFields})
+	n, e := s.parse(i)
+	h.Fields = s.table[:s.count]
 	if n == 0 || e != nil {
 		return 0, e
 	}
 	h.Base = b[: n-2 : n-2]
-	return n, frameResponse(h, &m, v, tunnel)
+	return n, frameResponse(h, &s.marks, v, tunnel)
 }
 
 // okLine is how nearly every answer begins, and okReason where its reason lies.

@@ -2,6 +2,7 @@ package message
 
 import (
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"unsafe"
 )
@@ -199,27 +200,29 @@ const (
 	ones     = 0x0101010101010101
 )
 
-// pattern is eight bytes of a name.
-type pattern struct {
+// Pattern is eight bytes of a name, or less.
+// Immutable.
+type Pattern struct {
 	lower uint64 // in lower case
 	exact uint64 // the bits that no spelling changes: all but 0x20 of each letter
 }
 
 // patternOf takes the bytes that have bit 0x40 for letters: of the characters above it names hold nothing else.
-func patternOf(lower uint64) pattern { return pattern{lower, ^(lower >> 1 & spaces)} }
+func patternOf(lower uint64) Pattern { return Pattern{lower, ^(lower >> 1 & spaces)} }
 
-func (p *pattern) differs(x uint64) bool { return (x^p.lower)&p.exact != 0 }
+// Is reports whether x, as it lies in memory (little-endian), is spelled so, in any case.
+func (p *Pattern) Is(x uint64) bool { return (x^p.lower)&p.exact == 0 }
 
 // candidate is what a slot holds: 32 bytes, so that it lies in one line of the cache.
 type candidate struct {
-	last pattern // the last eight bytes, or the whole name, on top of zeros, when it is shorter
+	last Pattern // the last eight bytes, or the whole name, on top of zeros, when it is shorter
 	size int
 	name Name
 }
 
 var (
-	slots [1 << slotBits]candidate
-	heads [256][3]pattern // of the names longer than 8, 16, 24; indexed by Name without a bounds check
+	slots     [1 << slotBits]candidate
+	spellings [256]Spelling // indexed by Name without a bounds check
 )
 
 func init() {
@@ -230,10 +233,25 @@ func init() {
 		}
 		last := lastWord(b)
 		slots[slot(last, len(b))] = candidate{patternOf(last), len(b), n}
-		for i := 0; i < len(heads[n]) && len(b) > 8+8*i; i++ {
-			heads[n][i] = patternOf(binary.LittleEndian.Uint64(b[8*i:]))
-		}
+		spellings[n] = spell(append(b, ':'))
 	}
+	spellings[Other].words[0].exact = math.MaxUint64 // eight zeros: no line begins so
+}
+
+// spell makes the Spelling of a name in lower case with its colon.
+func spell(line []byte) Spelling {
+	s := Spelling{Size: len(line) - 1}
+	last := patternOf(lastWord(line))
+	if len(line) <= 8 {
+		shift := 64 - 8*len(line)
+		s.words[0] = Pattern{last.lower >> shift, last.exact >> shift}
+		return s
+	}
+	s.Last = last
+	for i := 0; 8*i < s.Size-7; i++ {
+		s.words[i] = patternOf(binary.LittleEndian.Uint64(line[8*i:]))
+	}
+	return s
 }
 
 // Lookup returns the number of a field name, in any case, or Other.
@@ -252,11 +270,11 @@ func LookupBytes(b []byte) Name {
 	}
 	last := lastWord(b)
 	c := &slots[slot(last, len(b))]
-	if c.size != len(b) || c.last.differs(last) {
+	if c.size != len(b) || !c.last.Is(last) {
 		return Other
 	}
-	for i := range &heads[c.name] {
-		if len(b) > 8+8*i && heads[c.name][i].differs(binary.LittleEndian.Uint64(b[8*i:])) {
+	for i := range nameMax/8 - 1 {
+		if len(b) > 8+8*i && !spellings[c.name].words[i].Is(binary.LittleEndian.Uint64(b[8*i:])) {
 			return Other
 		}
 	}
@@ -292,17 +310,42 @@ func LeadingName(b []byte, at int) (Name, int) {
 	}
 	c := &slots[slot(last, size)]
 	// The byte behind may be one that colons has taken for a colon: "Host\xff" is no Host.
-	if c.size != size || c.last.differs(last) || b[at+size] != ':' {
+	if c.size != size || !c.last.Is(last) || b[at+size] != ':' {
 		return Other, 0
 	}
 	if size > 8 {
-		head := &heads[c.name]
-		if head[0].differs(x) ||
-			size > 16 && (head[1].differs(word(b, at+8)) || size > 24 && head[2].differs(word(b, at+16))) {
+		head := &spellings[c.name].words
+		if !head[0].Is(x) ||
+			size > 16 && (!head[1].Is(word(b, at+8)) || size > 24 && !head[2].Is(word(b, at+16))) {
 			return Other, 0
 		}
 	}
 	return c.name, size
+}
+
+// Spelling is how a line begins that names a field: the name, in any case, and its colon.
+// Immutable.
+type Spelling struct {
+	Size int     // of the name
+	Last Pattern // the last eight bytes, where Size >= 8
+
+	words [4]Pattern // those in front of them, or all of them
+}
+
+// SpellingOf returns how n is spelled. Nothing that a name can be has the spelling of Other.
+func SpellingOf(n Name) *Spelling { return &spellings[n] }
+
+// Begins reports whether x is how s begins: the first eight bytes, or all of them.
+func (s *Spelling) Begins(x uint64) bool { return s.words[0].Is(x) }
+
+// HasInner reports whether line, which has the first and the last bytes of s, has those in between.
+func (s *Spelling) HasInner(line []byte) bool {
+	for i := 1; 8*i < s.Size-7; i++ {
+		if !s.words[i].Is(binary.LittleEndian.Uint64(line[8*i:])) {
+			return false
+		}
+	}
+	return true
 }
 
 // word loads b[i:i+8].
