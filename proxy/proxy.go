@@ -77,6 +77,9 @@ func New(e *engine.Engine, s *Snapshot) *Proxy {
 // SetName sets the name of p in Via and Proxy-Status, a token. To be called before Service.
 func (p *Proxy) SetName(name string) { p.naming = newNaming(name) }
 
+// Name is the name of p in Via and Proxy-Status.
+func (p *Proxy) Name() string { return p.naming.name }
+
 // Swap puts s in the place of the present Snapshot and returns that one. Exchanges in progress keep the one they began
 // with.
 func (p *Proxy) Swap(s *Snapshot) *Snapshot { return p.snapshot.Swap(s) }

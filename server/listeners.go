@@ -100,12 +100,14 @@ func (b *build) openListeners() error {
 		if err != nil {
 			return err
 		}
+		opts := sessionOptions(c)
+		opts.Name = b.server.proxy.Name()
 		to := &bound{b.server.proxy.Service(proxyListener(c, logs))}
 		for _, a := range c.Addresses {
 			key := keyOf(&a)
 			times[key]++ // port 0 may be given several times
 			key = fmt.Sprintf("%s#%d", key, times[key])
-			set := setting{listener: kept[key], config: c, name: c.Name, opts: sessionOptions(c),
+			set := setting{listener: kept[key], config: c, name: c.Name, opts: opts,
 				connsMax: c.Limits.Connections, service: to, server: b.server, secure: secure}
 			if set.listener == nil {
 				if set.listener, err = b.open(key, &a, &set); err != nil {

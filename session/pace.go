@@ -133,6 +133,5 @@ func (s *serverConn) slowBody() {
 		s.cutOff(ErrSlowBody)
 		return
 	}
-	s.conn.Commit(appendRefusal(s.conn.Reserve(refusalRoom), 408, ErrSlowBody, s.verb == message.VerbHead))
-	s.conn.Close(nil)
+	s.answer(408, ErrSlowBody, s.verb == message.VerbHead)
 }

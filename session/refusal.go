@@ -12,8 +12,8 @@ import (
 const refusalRoom = 512
 
 // appendRefusal appends the whole answer to a request that nobody but the session has seen. To
-// HEAD it has no content.
-func appendRefusal(dst []byte, status int, cause error, head bool) []byte {
+// HEAD it has no content. name is that of the proxy.
+func appendRefusal(dst []byte, name string, status int, cause error, head bool) []byte {
 	code := "http_request_error"
 	var e *h1.Error
 	if errors.As(cause, &e) {
@@ -24,7 +24,9 @@ func appendRefusal(dst []byte, status int, cause error, head bool) []byte {
 	dst = strconv.AppendInt(dst, int64(status), 10)
 	dst = append(dst, ' ')
 	dst = append(dst, h1.Reason(status)...)
-	dst = append(dst, "\r\nContent-Type: text/plain; charset=utf-8\r\nProxy-Status: edge; error="...)
+	dst = append(dst, "\r\nContent-Type: text/plain; charset=utf-8\r\nProxy-Status: "...)
+	dst = append(dst, name...)
+	dst = append(dst, "; error="...)
 	dst = append(dst, code...)
 	dst = append(dst, "\r\nDate: "...) // RFC 9110 §6.6.1
 	dst = time.Now().UTC().AppendFormat(dst, "Mon, 02 Jan 2006 15:04:05 GMT")

@@ -293,7 +293,7 @@ func (s *serverConn) refuse(err error, head bool) {
 
 // answer sends a short answer of the session's own and closes.
 func (s *serverConn) answer(status int, cause error, head bool) {
-	s.conn.Commit(appendRefusal(s.conn.Reserve(refusalRoom), status, cause, head))
+	s.conn.Commit(appendRefusal(s.conn.Reserve(refusalRoom), s.server.opts.Name, status, cause, head))
 	s.conn.Close(nil)
 }
 

@@ -15,6 +15,7 @@ type ServerOptions struct {
 	IdleTimeout   time.Duration // between two requests; 0: 60 s
 	RequestsMax   int           // on one connection; 0: no limit
 	BodyRate      int64         // bytes a second that a request body must come with on average; 0: 240; below 0: any
+	Name          string        // in Proxy-Status of answers of the session's own; "": edge
 	// HalfCloseWait is how long the answer to a client that sent FIN behind a whole request may take to begin: such a
 	// client has half closed its connection, or it has left. 0: 1 s; HalfCloseLeaves and HalfCloseStays decide at once.
 	HalfCloseWait time.Duration
@@ -41,6 +42,9 @@ func (o *ServerOptions) setDefaults() {
 		if *d.v == 0 {
 			*d.v = d.d
 		}
+	}
+	if o.Name == "" {
+		o.Name = "edge"
 	}
 	if o.BodyRate == 0 {
 		o.BodyRate = bodyRateDefault

@@ -1,0 +1,27 @@
+package server
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// Who answers says who it is by the name that the configuration gives it, also where a request could not be read.
+func TestServer_namesItselfInEveryFailure(t *testing.T) {
+	s := start(t, Options{}, quiet+`
+via = "front"
+http.listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/x"
+dest = "status:200"
+`)
+	addr := s.Addresses()[0].Addr.String()
+	for _, request := range []string{"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "malformed\r\n\r\n"} {
+		w := testutil.Dial(t, addr)
+		w.Send(request)
+		if got := w.ReadAll(); !strings.Contains(got, "\r\nProxy-Status: front; error=") {
+			t.Errorf("%q: %q", request, got)
+		}
+	}
+}
