@@ -114,3 +114,20 @@ func readAtLeisure(t *testing.T, s *script, st *Stream, window int) {
 		}
 	}
 }
+
+// The deadline of a call passes at both ends at once: we answer, and the client resets what it takes for open.
+func TestAbuse_resetsThatCrossAnswers(t *testing.T) {
+	s := scriptFor(t, Server, Options{})
+	for i := range 5000 {
+		id := uint32(2*i + 1)
+		s.get(id, true)
+		s.recv()
+		s.respond(id, makeResponse(200), true)
+		s.framer.WriteRSTStream(id, http2.ErrCodeCancel)
+		s.recv()
+		s.c.AppendControl(nil)
+		if s.c.fault != nil {
+			t.Fatalf("after %d: %v", i, s.c.fault)
+		}
+	}
+}

@@ -58,6 +58,9 @@ func (c *Conn) finish(s *Stream, how ending) {
 	if s.flag&opened != 0 {
 		c.streams.del(s)
 		c.past.note(s.ID, how)
+		if how == ended { // RST_STREAM may be on its way: a deadline is met at both ends at once
+			c.buckets.prepay(strayFlood, 1)
+		}
 	}
 	s.flag |= dead
 	c.open--
