@@ -60,8 +60,11 @@ func (x *Exchange) believe() {
 		return
 	}
 	x.trusted = true
-	if by := h.Peek(message.XForwardedProto); by != nil {
+	switch by := h.Peek(message.XForwardedProto); {
+	case by != nil:
 		x.https = message.EqualFold(by, "https")
+	case int(h.Scheme.Len) == len("https"): // the target is "https://…": RFC 9110 §7.4
+		x.https = true
 	}
 	x.client = t.client(h)
 }

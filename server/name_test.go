@@ -25,3 +25,22 @@ dest = "status:200"
 		}
 	}
 }
+
+// A proxy that is trusted may say with the target that its client asked by https: RFC 9110 §7.4.
+func TestForwarding_schemeOfTheTarget(t *testing.T) {
+	s := start(t, Options{}, quiet+`
+[[listeners]]
+listen = "127.0.0.1:0"
+trusted_proxies = "127.0.0.1"
+[[routes]]
+pattern = "/*"
+dest = %q
+`, mirror(t, "api"))
+	for field, want := range map[string]string{"": "https", "X-Forwarded-Proto: http\r\n": "http"} {
+		w := testutil.Dial(t, s.Addresses()[0].Addr.String())
+		w.Send("GET https://h/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + field + "\r\n")
+		if got := w.ReadAll(); !strings.Contains(got, " X-Forwarded-Proto="+want+" ") {
+			t.Errorf("%q: %q", field, got)
+		}
+	}
+}
