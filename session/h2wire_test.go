@@ -132,8 +132,8 @@ func TestServer_h2cEarlyAnswerToCurl(t *testing.T) {
 	}
 	_, addr, _ := serveH2C(t, session.ServerOptions{})
 	for i := range 60 {
-		args := []string{"-sS", "--http2-prior-knowledge", "--max-time", "60", "-o", os.DevNull, "-w", "%{http_code}"}
-		cmd := exec.CommandContext(t.Context(), curl, append(args, "--data-binary", "@-", "http://"+addr+"/early")...)
+		cmd := exec.CommandContext(t.Context(), curl, "-q", "-sS", "--noproxy", "*", "--http2-prior-knowledge",
+			"--max-time", "60", "-o", os.DevNull, "-w", "%{http_code}", "--data-binary", "@-", "http://"+addr+"/early")
 		cmd.Stdin = strings.NewReader(strings.Repeat("x", 1+i*1000))
 		if out, err := cmd.CombinedOutput(); err != nil || string(out) != "200" {
 			t.Fatalf("%d: %v %s", i, err, out)

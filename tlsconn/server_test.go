@@ -456,7 +456,8 @@ func TestServer_curl(t *testing.T) {
 		return answer{}
 	})
 	for _, version := range []string{"1.2", "1.3"} {
-		got, err := exec.Command(path, "-sk", "--tls-max", version, "https://"+v.addr+"/").CombinedOutput()
+		args := []string{"-q", "-sk", "--noproxy", "*", "--tls-max", version, "https://" + v.addr + "/"}
+		got, err := exec.Command(path, args...).CombinedOutput()
 		if err != nil || string(got) != "secret" {
 			t.Fatalf("%s: %q, %v", version, got, err)
 		}
