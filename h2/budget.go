@@ -57,6 +57,9 @@ const (
 	priorityPaid = 2 // PRIORITY, by a head that we send
 )
 
+// rapidWithin is how soon, in ns, a stream is reset that costs something.
+const rapidWithin = int64(250e6)
+
 // tinyFrame is the size below which a DATA frame that a window has cut costs something.
 const tinyFrame = 128
 

@@ -2,6 +2,7 @@ package h2
 
 import (
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 )
@@ -128,6 +129,34 @@ func TestAbuse_resetsThatCrossAnswers(t *testing.T) {
 		s.c.AppendControl(nil)
 		if s.c.fault != nil {
 			t.Fatalf("after %d: %v", i, s.c.fault)
+		}
+	}
+}
+
+// A backend that hangs makes all calls of a client pass their deadline: streams that had their place for a while.
+func TestAbuse_callsThatWaitInVain(t *testing.T) {
+	for _, c := range []struct {
+		after time.Duration
+		calm  bool
+	}{{250 * time.Millisecond, true}, {100 * time.Millisecond, false}} {
+		s := scriptFor(t, Server, Options{})
+		id := uint32(1)
+		for range 40 {
+			first := id
+			for range 100 {
+				s.get(id, true)
+				id += 2
+			}
+			s.recv()
+			s.now += int64(c.after)
+			for ; first < id; first += 2 {
+				s.framer.WriteRSTStream(first, http2.ErrCodeCancel)
+			}
+			s.recv()
+			s.c.AppendControl(nil)
+		}
+		if calm := s.c.fault == nil; calm != c.calm {
+			t.Errorf("given up after %v: %v", c.after, s.c.fault)
 		}
 	}
 }
