@@ -83,7 +83,7 @@ func (c *Conn) onBlock(id uint32, end, selfDep bool, block []byte, h *message.He
 		e = m.finishResponse(h, s, end)
 	}
 	if e != nil {
-		return c.malformed(s, id, e)
+		return c.malformed(s, id, e, end)
 	}
 	if h.Status < 200 && !h.Tunnel {
 		s.interim++
@@ -117,7 +117,7 @@ func (c *Conn) onRequest(id uint32, end, selfDep bool, block []byte, h *message.
 		e = m.finishRequest(h, end, c.o)
 	}
 	if e != nil {
-		return c.malformed(nil, id, e)
+		return c.malformed(nil, id, e, end)
 	}
 	s := c.newStream()
 	s.ID = id
@@ -161,7 +161,7 @@ func (c *Conn) onTrailers(s *Stream, end bool, block []byte, h *message.Head) (e
 		e = ErrLengthMismatch
 	}
 	if e != nil {
-		return c.malformed(s, s.ID, e)
+		return c.malformed(s, s.ID, e, end)
 	}
 	h.Length = 0
 	c.peerEnded(s)
@@ -192,7 +192,7 @@ func (c *Conn) onStrayBlock(id uint32, block []byte, h *message.Head) (ev Event,
 
 // malformed refuses a head. One that is merely too large (RFC 6585 §5), or expects what we do not do (RFC 9110
 // §10.1.1), is answered where that can be done.
-func (c *Conn) malformed(s *Stream, id uint32, e *Error) (Event, *Error) {
+func (c *Conn) malformed(s *Stream, id uint32, e *Error, end bool) (Event, *Error) {
 	code := e.Code
 	switch e {
 	case ErrHeadTooLarge, ErrTooManyFields:
@@ -207,6 +207,10 @@ func (c *Conn) malformed(s *Stream, id uint32, e *Error) (Event, *Error) {
 	case ErrTooManyStreams:
 	default:
 		c.arena.Stats.Malformed++
+	}
+	if end && code == NoError { // answered: §5.1, nothing MUST be sent on a stream that is closed
+		c.past.note(id, ended)
+		return c.blame(nil, e, code)
 	}
 	return c.streamFault(s, id, e, code)
 }
@@ -232,7 +236,12 @@ func (c *Conn) streamFault(s *Stream, id uint32, e *Error, code Code) (Event, *E
 		c.arena.Stats.ResetsOut++
 		c.past.note(id, ourReset)
 	}
-	// CVE-2025-8671: what makes us reset costs the peer as much as if it did.
+	return c.blame(s, e, code)
+}
+
+// blame counts a fault of the peer that has ended a stream. CVE-2025-8671: what makes us reset costs the peer as much
+// as if it did.
+func (c *Conn) blame(s *Stream, e *Error, code Code) (Event, *Error) {
 	if !c.buckets.spend(madeYouReset, 1, c.now) {
 		return Event{}, c.abused(madeYouReset)
 	}
