@@ -85,6 +85,10 @@ func (d *decoder) entries(n *node, p *place, t target, path string) {
 		d.rep.error(n.head, "write "+quote("[["+path+"]]"), "[%s] is one entry of a list", path)
 		return
 	}
+	if n.kind == kindTable {
+		d.rep.error(n.value, hintOfEntry(n, path), "%q must be a list of tables, this is a table", n.key)
+		return
+	}
 	if n.kind != kindArray {
 		d.wrongKind(n, "a list of tables")
 		return
@@ -97,6 +101,17 @@ func (d *decoder) entries(n *node, p *place, t target, path string) {
 		}
 		d.table(c, p, d.enter(p.section, t, c), path)
 	}
+}
+
+// hintOfEntry says how the entry n is made a list with one entry.
+func hintOfEntry(n *node, path string) string {
+	switch src := n.value.src; {
+	case src.text[n.value.from] == '{':
+		return "write [ before it and ] behind it"
+	case !src.colon:
+		return "write " + quote("[["+path+"]]") + " before its keys"
+	}
+	return "each entry begins with a dash"
 }
 
 func (d *decoder) wrongElement(n *node, p *place) {
@@ -128,6 +143,8 @@ func (d *decoder) noTable(n *node, p *place, path string) {
 		return
 	case found && bareKey(name) && n.value.src.colon && n.value.src.text[n.value.from] != '"': // listen:":80"
 		hint = "a blank belongs behind the colon of a key"
+	case n.kind == kindString && n.value.src.colon && strings.Contains(n.text, " = "):
+		hint = "write key: value"
 	case n.origin == originList && p.section != nil && p.shape == shapeNamed:
 		hint = "write " + quote("["+path+".NAME]")
 	case n.origin == originList:

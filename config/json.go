@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -74,7 +75,7 @@ func (b *jsonBuilder) token() (json.Token, span, bool) {
 		b.fault(at, "", "the file ends in the middle")
 	case errors.As(err, &syntax):
 		place := b.place(syntax, from)
-		b.fault(b.span(place, place+1), b.hint(place), "%s", syntax.Error())
+		b.fault(b.span(place, place+1), b.hint(place, syntax.Error()), "%s", syntax.Error())
 	default:
 		b.fault(at, "", "%s", err.Error())
 	}
@@ -95,8 +96,10 @@ func (b *jsonBuilder) place(err *json.SyntaxError, from int) int {
 	return max(from, at-1)
 }
 
+var jsonWord = regexp.MustCompile(`^[A-Za-z]+`)
+
 // hint says what the byte at place is likely to mean where it must not stand.
-func (b *jsonBuilder) hint(place int) string {
+func (b *jsonBuilder) hint(place int, message string) string {
 	if place >= len(b.src.text) {
 		return ""
 	}
@@ -105,7 +108,15 @@ func (b *jsonBuilder) hint(place int) string {
 		return "the last member has no comma behind it"
 	case c == '/' || c == '#':
 		return "JSON has no comments"
-	case c == '\'' || c == '_' || letterOrDigit(c):
+	case c == '\'':
+		return "names and strings stand in double quotes"
+	case c == '"' && strings.Contains(message, "after object key:value pair"):
+		return "a comma is missing, or a quotation mark"
+	}
+	if word := jsonWord.Find(b.src.text[place:]); word != nil {
+		if hint := truthHint(string(word)); hint != "" {
+			return hint
+		}
 		return "names and strings stand in double quotes"
 	}
 	return ""

@@ -186,7 +186,7 @@ func (r *Report) add(list *[]Problem, p Problem) {
 	}
 	p.Pos = p.at.pos()
 	if p.at.src != nil && p.at.src.colon {
-		p.Hint = strings.ReplaceAll(p.Hint, " = ", ": ")
+		p.Hint = strings.ReplaceAll(strings.ReplaceAll(p.Hint, " = ", ": "), "[[routes]]", "routes")
 	}
 	r.redact(&p)
 	*list = append(*list, p)

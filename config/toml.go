@@ -73,19 +73,32 @@ func (b *tomlBuilder) syntaxError(err error) int {
 		return from
 	}
 	at := b.span(from, max(to, from+1))
-	message, hint := strings.TrimPrefix(err.Error(), "toml: "), ""
-	switch r, size := utf8.DecodeRune(b.src.text[from:]); {
-	case strings.ContainsRune("“”„‟‘’«»", r):
-		at.to, message, hint = from+size, "a quotation mark of printed text", "write \" before and behind a string"
-	case strings.HasSuffix(message, "strings cannot have new lines"):
-		hint = "the quotation mark at the end is missing"
-	case r == ';':
-		hint = "nothing stands at the end of a line"
-	case strings.HasPrefix(message, "expected '=' after key"):
-		hint = "write key = value"
+	message := strings.TrimPrefix(err.Error(), "toml: ")
+	r, size := utf8.DecodeRune(b.src.text[from:])
+	if strings.ContainsRune("“”„‟‘’«»", r) {
+		at.to, message = from+size, "a quotation mark of printed text"
 	}
-	b.rep.error(at, hint, "%s", message)
+	b.rep.error(at, tomlHint(r, message), "%s", message)
 	return from
+}
+
+// tomlHint says what r is likely to mean where the parser refused it with message.
+func tomlHint(r rune, message string) string {
+	switch {
+	case message == "a quotation mark of printed text":
+		return "write \" before and behind a string"
+	case strings.HasSuffix(message, "strings cannot have new lines"):
+		return "the quotation mark at the end is missing"
+	case r == ';' || r == ',' && strings.HasPrefix(message, "expected newline"):
+		return "nothing stands at the end of a line"
+	case (r == '\n' || r == '\r') && strings.HasSuffix(message, "at start of value"):
+		return "the value is missing; a list has brackets"
+	case strings.HasPrefix(message, "invalid escape"):
+		return "a backslash is written twice, or the string stands in single quotes"
+	case strings.HasPrefix(message, "expected '=' after key"):
+		return "write key = value"
+	}
+	return ""
 }
 
 // unquoted is a line whose value is a single word that is not a number.

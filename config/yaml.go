@@ -116,14 +116,32 @@ func (b *yamlBuilder) syntaxError(err error) {
 		number = b.firstLineWith(message)
 	}
 	at := b.line(number)
-	hint := ""
-	if bytes.HasPrefix(bytes.TrimLeft(b.src.text[at.from-b.indent(at.from):at.to], " "), []byte("\t")) {
-		hint = "indent with blanks, not with tabs"
+	b.rep.error(at, b.hint(at, message), "%s", message)
+}
+
+// yamlSign is a value that begins with a character that means something else to YAML.
+var yamlSign = regexp.MustCompile(`(?:: +|- +)[*&%@!|>` + "`" + `]`)
+
+// hint says what a line that the parser refused with message is likely to mean.
+func (b *yamlBuilder) hint(at span, message string) string {
+	line := b.src.text[at.from:at.to]
+	switch {
+	case yamlBracket.Match(line):
+		return "an address that begins with a bracket needs quotes"
+	case bytes.HasPrefix(bytes.TrimLeft(b.src.text[at.from-b.indent(at.from):at.to], " "), []byte("\t")):
+		return "indent with blanks, not with tabs"
+	case strings.HasPrefix(message, "found unexpected end of stream"):
+		return "a quotation mark is missing here or above"
+	case yamlSign.Match(line):
+		return "a value that begins so needs quotes"
+	case strings.HasPrefix(message, "mapping values are not allowed"):
+		return "a value with a colon needs quotes; or the line does not stand below its neighbours"
+	case strings.HasPrefix(message, "did not find expected key"):
+		return "it does not stand below its neighbours"
+	case unquoted.Match(line) || bytes.Contains(line, []byte(" = ")):
+		return "this looks like TOML: YAML is written key: value"
 	}
-	if yamlBracket.Match(b.src.text[at.from:at.to]) {
-		hint = "an address that begins with a bracket needs quotes"
-	}
-	b.rep.error(at, hint, "%s", message)
+	return ""
 }
 
 // indent returns how many blanks and tabs stand between the line's begin and at.
