@@ -191,21 +191,30 @@ func appendFields(dst []byte, h *message.Head, start int) []byte {
 func runEnd(fields []message.Field, i int, to uint32) (int, uint32) {
 	for ; i < len(fields); i++ {
 		f := &fields[i]
-		if f.Dropped() || f.ID.Framing() {
-			continue
+		switch {
+		case f.ID.Framing():
+		case f.Flags == 0 && f.NameAt == to:
+			to = f.ValueAt + f.ValueLen + 2
+		case !f.Dropped():
+			return i, to
 		}
-		if f.NameAt != to || f.Flags != 0 {
-			break
-		}
-		to = f.ValueAt + f.ValueLen + 2
 	}
 	return i, to
 }
 
+// appendLength appends the field of a length, n >= 0, digit by digit: strconv is made for more.
 func appendLength(dst []byte, n int64) []byte {
-	dst = append(dst, "Content-Length: "...)
-	dst = strconv.AppendInt(dst, n, 10)
-	return append(dst, '\r', '\n')
+	const name, digits = "Content-Length: ", 19
+	line := [digits + 2]byte{digits: '\r', digits + 1: '\n'}
+	at := digits
+	for v := uint64(n); ; v /= 10 {
+		at--
+		line[at] = byte('0' + v%10)
+		if v < 10 {
+			break
+		}
+	}
+	return append(append(dst, name...), line[at:]...)
 }
 
 // AppendChunk appends p as a chunk. Nothing for an empty p: that would end the body.

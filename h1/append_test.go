@@ -2,6 +2,8 @@ package h1
 
 import (
 	"bytes"
+	"fmt"
+	"math"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -196,5 +198,14 @@ func TestCodec_allocatesNothing(t *testing.T) {
 		up.Next(ans[len(smallAnswer):], &h)
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestAppendLength(t *testing.T) {
+	for _, n := range []int64{0, 9, 10, 128, 4096, 1 << 20, math.MaxInt64} {
+		want := fmt.Sprintf("a\r\nContent-Length: %d\r\n", n)
+		if got := appendLength([]byte("a\r\n"), n); string(got) != want {
+			t.Errorf("%d: %q", n, got)
+		}
 	}
 }
