@@ -57,8 +57,8 @@ const (
 	count       // Via
 )
 
-// fate says by name what happens to the fields of a request.
-type fate [message.NameCount]uint8
+// fate says by name what happens to the fields of a request. It has a place for all that a Name can hold.
+type fate [256]uint8
 
 // trusted is for the requests of a trusted proxy: only what concerns one hop is dropped.
 var trusted = func() (t fate) {
@@ -164,9 +164,9 @@ func forwardRequest(x *Exchange) {
 
 // sift drops what of a request does not pass, and counts how often it came through a proxy of our name.
 func sift(h *message.Head, t *fate, name *naming) (ours int) {
-	for i := range h.Fields {
-		f := &h.Fields[i]
-		switch t[f.ID] {
+	fields := h.Fields
+	for i := range fields {
+		switch f := &fields[i]; t[f.ID] {
 		case pass:
 		case drop:
 			f.Flags |= message.Dropped
