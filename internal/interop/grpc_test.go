@@ -149,9 +149,10 @@ func runChild(t *testing.T, addr, cert string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := testutil.Start(t, testutil.Command{
-		Path: self, Env: []string{child + "=grpc", "EDGE_INTEROP_ADDR=" + addr, "EDGE_INTEROP_CERT=" + cert},
-	})
+	p := testutil.Start(t, testutil.Command{Path: self, Env: []string{
+		child + "=grpc", "EDGE_INTEROP_ADDR=" + addr, "EDGE_INTEROP_CERT=" + cert,
+		"GRPC_GO_LOG_SEVERITY_LEVEL=error", // else a case that fails does not say why
+	}})
 	if code := p.Wait(4 * testutil.Patience); code != 0 || !strings.Contains(p.Output(), "all passed") {
 		t.Errorf("the client ended with %d:\n%s", code, p.Output())
 	}
