@@ -9,8 +9,8 @@ import (
 // HostOfBackend is the host, for ToHost, that stands for the address of the backend that is chosen.
 const HostOfBackend = "*"
 
-// ToHost is To with the Host that the backends are sent: HostOfBackend, any other, or "" for that of the client. One
-// that a filter sets stays.
+// ToHost is To with the Host that the backends are sent: HostOfBackend, any other, or "" for that of the client, which
+// is HostOfBackend where the client says none. One that a filter sets stays.
 func ToHost(u *upstream.Upstream, host string) Destination {
 	return &toUpstream{upstream: u, host: host}
 }
@@ -23,9 +23,11 @@ func ToView(v *upstream.View, host string) Destination {
 // sendAs decides about Host when the filters have run; it was as the client sent it before.
 func (d *toUpstream) sendAs(x *Exchange, filtered bool) {
 	switch {
-	case d.host == "" || filtered:
-	case d.host == HostOfBackend:
+	case filtered:
+	case d.host == HostOfBackend, d.host == "" && x.Request.Authority.Len == 0:
+		// HTTP/1.0 may do without a host. An empty one is what RFC 9112 §3.2 has for that, and what many backends refuse.
 		x.hostOfBackend = true
+	case d.host == "":
 	default:
 		x.Request.SetAuthority(d.host)
 	}

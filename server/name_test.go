@@ -44,3 +44,19 @@ dest = %q
 		}
 	}
 }
+
+// A client of HTTP/1.0 may say no Host. An empty one, which nginx and edge itself refuse, is not what backends get.
+func TestServer_backendsGetAHostInAnyCase(t *testing.T) {
+	to := mirror(t, "api")
+	s := start(t, Options{}, quiet+`
+http.listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/*"
+dest = %q
+`, to)
+	w := testutil.Dial(t, s.Addresses()[0].Addr.String())
+	w.Send("GET / HTTP/1.0\r\n\r\n")
+	if got := w.ReadAll(); !strings.Contains(got, " host="+to+" ") || strings.Contains(got, "X-Forwarded-Host=") {
+		t.Error(got)
+	}
+}
