@@ -11,6 +11,29 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
+// curled brings what curl gets, meanwhile.
+func curled(t *testing.T, url string) chan string {
+	got := make(chan string, 1)
+	go func() {
+		out, err := exec.Command("curl", "--noproxy", "*", "-si", url).CombinedOutput()
+		if err != nil {
+			t.Error(err)
+		}
+		got <- string(out)
+	}()
+	return got
+}
+
+// wantLimited fails unless answer says that there was no connection to a backend.
+func wantLimited(t *testing.T, answer string) {
+	t.Helper()
+	for _, part := range []string{" 503 ", "Proxy-Status: edge; error=connection_limit_reached", "Retry-After: 1"} {
+		if !strings.Contains(answer, part) {
+			t.Errorf("%q lacks %q", answer, part)
+		}
+	}
+}
+
 // The limits of pool and retry hold, are counted, and are told to a client of somebody else. Where the queue is full,
 // nobody's time is up.
 func TestServer_limitsOfTheConnectionsToBackends(t *testing.T) {
@@ -40,33 +63,15 @@ dest = "api"
 pattern = "/hasty"
 dest = "hasty"
 `, h.Listener.Addr())
-	curl := func(path string) chan string {
-		got := make(chan string, 1)
-		go func() {
-			out, err := exec.Command("curl", "--noproxy", "*", "-si", urlOf(t, s, "web")+path).CombinedOutput()
-			if err != nil {
-				t.Error(err)
-			}
-			got <- string(out)
-		}()
-		return got
-	}
-	refused := func(answer string) {
-		t.Helper()
-		for _, part := range []string{" 503 ", "Proxy-Status: edge; error=connection_limit_reached", "Retry-After: 1"} {
-			if !strings.Contains(answer, part) {
-				t.Errorf("%q lacks %q", answer, part)
-			}
-		}
-	}
+	curl := func(path string) chan string { return curled(t, urlOf(t, s, "web")+path) }
 	first := curl("/")
 	<-asked
 	second := curl("/")
 	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, "edge_upstream_waiting", "api") == 1 })
-	refused(<-curl("/")) // the queue is full
+	wantLimited(t, <-curl("/")) // the queue is full
 	hasty := curl("/hasty")
 	<-asked
-	refused(<-curl("/hasty")) // its time is up
+	wantLimited(t, <-curl("/hasty")) // its time is up
 	close(open)
 	answers := []string{<-first, <-second, <-hasty}
 	testutil.Eventually(t, testutil.Patience, func() bool {
