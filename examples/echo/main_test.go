@@ -5,11 +5,14 @@ import (
 	"crypto/rand"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
+
+func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }
 
 func TestEcho_answersAndDrains(t *testing.T) {
 	p := testutil.Start(t, testutil.Command{
