@@ -6,10 +6,28 @@ import (
 )
 
 // Encoder turns records into lines. It remembers the text of the last second it wrote, since
-// records come in the order of time. The zero value is ready. Owned by one goroutine.
+// records come in the order of time, and of the names in the last record. The zero value is ready.
+// Owned by one goroutine.
 type Encoder struct {
 	json stamp
 	clf  stamp
+
+	listener, route, upstream, backend name
+}
+
+// name is a text that record after record has in common, and how it stands in a line of JSON.
+type name struct {
+	of   string
+	text []byte
+}
+
+// appendJSON appends before, which is the same every time, and s with a quote behind it.
+func (n *name) appendJSON(dst []byte, before, s string) []byte {
+	// SAFETY: the pointers are compared, nothing is read through them. Who has another copy of the text pays for it.
+	if len(s) != len(n.of) || unsafe.StringData(s) != unsafe.StringData(n.of) || n.text == nil {
+		n.of, n.text = s, append(appendJSON(append(n.text[:0], before...), view(s)), '"')
+	}
+	return append(dst, n.text...)
 }
 
 // AppendJSON appends r to dst as one line of JSON, newline included.
@@ -22,9 +40,8 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 	dst = e.json.appendRFC3339(dst, r.Time)
 	dst = append(dst, `","id":"`...)
 	dst = appendHex(dst, &r.ID)
-	dst = append(dst, `","listener":"`...)
-	dst = appendJSON(dst, view(r.Listener))
-	dst = append(dst, `","client_ip":"`...)
+	dst = e.listener.appendJSON(dst, `","listener":"`, r.Listener)
+	dst = append(dst, `,"client_ip":"`...)
 	dst = AppendIP(dst, r.ClientIP)
 	dst = append(dst, `","client_port":`...)
 	dst = appendUint(dst, uint64(r.ClientPort))
@@ -45,10 +62,11 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 		dst = appendJSON(dst, r.Query)
 	}
 	if r.Route != "" {
-		dst = append(dst, `","route":"`...)
-		dst = appendJSON(dst, view(r.Route))
+		dst = e.route.appendJSON(dst, `","route":"`, r.Route)
+		dst = append(dst, `,"status":`...)
+	} else {
+		dst = append(dst, `","status":`...)
 	}
-	dst = append(dst, `","status":`...)
 	dst = appendInt(dst, int64(r.Status))
 	if r.Reason != "" {
 		dst = append(dst, `,"reason":"`...)
@@ -57,14 +75,10 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 	}
 	dst = appendJSONTraffic(dst, r)
 	if r.Upstream != "" {
-		dst = append(dst, `,"upstream":"`...)
-		dst = appendJSON(dst, view(r.Upstream))
-		dst = append(dst, '"')
+		dst = e.upstream.appendJSON(dst, `,"upstream":"`, r.Upstream)
 	}
 	if r.Backend != "" {
-		dst = append(dst, `,"backend":"`...)
-		dst = appendJSON(dst, view(r.Backend))
-		dst = append(dst, '"')
+		dst = e.backend.appendJSON(dst, `,"backend":"`, r.Backend)
 	}
 	if r.GRPC || r.TLSVersion != "" {
 		dst = appendJSONLayers(dst, r)
@@ -195,14 +209,12 @@ func AppendIP(dst []byte, ip netip.Addr) []byte {
 		ip = ip.Unmap()
 	}
 	if ip.Is4() {
-		b := ip.As4()
-		dst = appendUint(dst, uint64(b[0]))
-		dst = append(dst, '.')
-		dst = appendUint(dst, uint64(b[1]))
-		dst = append(dst, '.')
-		dst = appendUint(dst, uint64(b[2]))
-		dst = append(dst, '.')
-		return appendUint(dst, uint64(b[3]))
+		for _, b := range ip.As4() {
+			o := &octets[b]
+			n := len(dst) + int(o.size)
+			dst = append(dst, o.text[0], o.text[1], o.text[2], o.text[3])[:n] // in one store
+		}
+		return dst[:len(dst)-1]
 	}
 	if !ip.IsValid() {
 		return dst

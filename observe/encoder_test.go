@@ -371,3 +371,25 @@ func BenchmarkEncoder_baselineSlog(b *testing.B) {
 			slog.Bool("reused", l.Reused), slog.String("user_agent", l.UserAgent), slog.String("referer", l.Referer))
 	}
 }
+
+// What an Encoder remembers of the record before is in no other.
+func TestEncoder_namesChange(t *testing.T) {
+	var e Encoder
+	names := []string{"", "a", `"b"`, "", "a", strings.Clone("a"), "ab", "\xff", "c"}
+	for i, n := range names {
+		r := sample()
+		r.Listener, r.Route, r.Upstream, r.Backend = n, names[(i+1)%len(names)], n+n, names[(i+4)%len(names)]
+		got, want := string(e.AppendJSON(nil, r)), string(new(Encoder).AppendJSON(nil, r))
+		wantText(t, fmt.Sprintf("record %d", i), got, want)
+		if !json.Valid([]byte(got)) {
+			t.Errorf("record %d: %s", i, got)
+		}
+	}
+}
+
+func TestAppendIP_everyOctet(t *testing.T) {
+	for i := range 256 {
+		ip := netip.AddrFrom4([4]byte{byte(i), byte(i + 1), byte(255 - i), byte(i * 7)})
+		wantText(t, "address", string(AppendIP([]byte("a"), ip)), "a"+ip.String())
+	}
+}

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"encoding/binary"
+	"strconv"
 	"time"
 )
 
@@ -15,6 +16,17 @@ const digits = "00010203040506070809" +
 	"70717273747576777879" +
 	"80818283848586878889" +
 	"90919293949596979899"
+
+// octets are the numbers of an IPv4 address with the dot behind them.
+var octets = func() (t [256]struct {
+	text [4]byte
+	size uint8
+}) {
+	for i := range t {
+		t[i].size = uint8(copy(t[i].text[:], append(strconv.AppendInt(nil, int64(i), 10), '.')))
+	}
+	return t
+}()
 
 // appendUint is strconv.AppendUint for numbers that mostly have one to five digits.
 func appendUint(dst []byte, v uint64) []byte {

@@ -37,8 +37,6 @@ func (x *Exchange) idBytes() (id [16]byte) {
 	return id
 }
 
-var question = []byte("?")
-
 // log writes the record of x: the request as it came, whatever was made of it.
 func (x *Exchange) log() {
 	logs := x.listener.Log
@@ -52,15 +50,18 @@ func (x *Exchange) log() {
 	now := l.now()
 	dur := l.reactor.Now() - x.started
 	peer := x.down.Peer()
-	path, query, _ := bytes.Cut(x.Request.Bytes(x.target), question)
+	path, query := x.Request.Bytes(x.target), []byte(nil)
+	if i := bytes.IndexByte(path, '?'); i >= 0 {
+		path, query = path[:i], path[i+1:]
+	}
 	// Member by member, all of them: a literal would be put together elsewhere and copied here.
 	r := &l.record
 	r.Time, r.Dur = now-dur, dur
 	r.ID = x.idBytes()
 	r.Listener = x.listener.Name
-	r.ClientIP, r.ClientPort = x.ClientIP(), 0
+	r.ClientIP, r.ClientPort = x.client, 0
 	if !x.client.IsValid() {
-		r.ClientPort = peer.IP.Port()
+		r.ClientIP, r.ClientPort = peer.IP.Addr(), peer.IP.Port()
 	}
 	r.Proto = uint8(x.Request.Proto)
 	r.Method, r.Host = x.Request.MethodBytes(), x.Request.Bytes(x.authority)
