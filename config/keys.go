@@ -214,8 +214,8 @@ func poolKeys() []*key {
 				"other names of it."},
 		{path: "host", typ: typeHost, def: `"keep"`, example: `"backend"`,
 			into: into(func(e *upstreamEntry) *string { return &e.Host }),
-			doc: "The Host that backends are sent: `keep` that of the client if it says one, `backend` their own address, or " +
-				"this one. `headers.request` of a route overrides it."},
+			doc: "The Host that backends are sent: `keep` that of the client if it says one, `backend` their own " +
+				"address, or this one. `headers.request` of a route overrides it."},
 		{path: "pool.idle", typ: typeInt, def: "4096", min: "0", max: "1000000", example: "128",
 			into: into(func(e *upstreamEntry) *int { return &e.Pool.Idle }),
 			doc:  "Idle connections kept, for the whole process."},

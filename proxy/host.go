@@ -25,7 +25,7 @@ func (d *toUpstream) sendAs(x *Exchange, filtered bool) {
 	switch {
 	case filtered:
 	case d.host == HostOfBackend, d.host == "" && x.Request.Authority.Len == 0:
-		// HTTP/1.0 may do without a host. An empty one is what RFC 9112 §3.2 has for that, and what many backends refuse.
+		// HTTP/1.0 may do without a host. RFC 9112 §3.2 has an empty one for that, which many backends refuse.
 		x.hostOfBackend = true
 	case d.host == "":
 	default:
