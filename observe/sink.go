@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/bits"
@@ -11,6 +12,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -136,7 +138,7 @@ func Open(o Options) (*Sink, error) {
 		case "stderr":
 			w.out = os.Stderr
 		default:
-			file, err := openAppend(o.Path)
+			file, err := OpenFile(o.Path)
 			if err != nil {
 				return nil, err
 			}
@@ -184,7 +186,7 @@ func (s *Sink) Reopen() error {
 	if s.path == "" {
 		return ErrNoPath
 	}
-	file, err := openAppend(s.path)
+	file, err := OpenFile(s.path)
 	if err != nil {
 		return err
 	}
@@ -431,6 +433,16 @@ func (s *Sink) report(last bool) {
 	w.toldErrors, w.toldLost, w.toldDrops, w.told = st.Errors, st.Lost, st.Dropped, now
 }
 
-func openAppend(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+// OpenFile opens a log to append to it, and makes it where there is none. A pipe must have a reader: waiting for one
+// would keep whoever starts, reloads or ends waiting.
+func OpenFile(path string) (*os.File, error) {
+	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE
+	if at, err := os.Stat(path); err == nil && at.Mode()&os.ModeNamedPipe != 0 {
+		flags |= syscall.O_NONBLOCK
+	}
+	f, err := os.OpenFile(path, flags, 0o640)
+	if errors.Is(err, syscall.ENXIO) {
+		err = fmt.Errorf("%w: nobody reads the pipe", err)
+	}
+	return f, err
 }

@@ -37,7 +37,7 @@ func openEvents(path string) (*os.File, error) {
 	if path == "stderr" {
 		return os.Stderr, nil
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	file, err := observe.OpenFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("error log: %w", err)
 	}

@@ -105,9 +105,12 @@ type process struct {
 // serve obeys signals until one of them ends the process.
 func (p *process) serve() {
 	for {
-		switch sig := p.signals.next(nil); sig {
-		case syscall.SIGHUP:
-			p.reload()
+		sig := p.signals.next(nil)
+		if sig == syscall.SIGHUP {
+			sig = p.reload()
+		}
+		switch sig {
+		case nil:
 		case syscall.SIGUSR1:
 			p.reopen()
 		case syscall.SIGINT:
@@ -120,12 +123,30 @@ func (p *process) serve() {
 	}
 }
 
-func (p *process) reload() {
+// reload returns the signal to end that came while the files were read, if any: a disk may keep their reader waiting.
+func (p *process) reload() (end os.Signal) {
 	if p.load == nil {
 		slog.Warn("nothing to reload: there is no configuration file")
-		return
+		return nil
 	}
-	cfg, report := p.load()
+	var cfg *config.Config
+	var report *config.Report
+	read := make(chan struct{})
+	go func() {
+		cfg, report = p.load()
+		close(read)
+	}()
+	select {
+	case <-read:
+		p.apply(cfg, report)
+		return nil
+	case end = <-p.signals.ends:
+		return end
+	}
+}
+
+// apply makes cfg the present configuration if there is nothing wrong with it.
+func (p *process) apply(cfg *config.Config, report *config.Report) {
 	for _, list := range [][]config.Problem{report.Errors, report.Warnings} {
 		for i := range list {
 			p.tell(&list[i])

@@ -11,7 +11,7 @@ import (
 )
 
 // SIGHUP to a process that reads its configuration still is a reload, once there is something to reload. The file is a
-// pipe, so that the process waits for the test.
+// pipe, so that the process waits for the test. A signal to end does not wait for it.
 func TestRun_reloadWhileStarting(t *testing.T) {
 	const text = "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/%d\"\ndest = \"status:200\"\n"
 	pipe := filepath.Join(t.TempDir(), "edge.toml")
@@ -34,6 +34,12 @@ func TestRun_reloadWhileStarting(t *testing.T) {
 		_ = w.Close()
 		p.WaitLine(said)
 	}
+	p.Signal(syscall.SIGHUP)
+	w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // somebody reads, and there is nothing to read
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
 	p.Signal(syscall.SIGTERM)
 	if code := p.Wait(testutil.Patience); code != 0 {
 		t.Errorf("exit code %d", code)
