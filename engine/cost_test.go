@@ -160,7 +160,7 @@ func TestReactor_memoryOfIdleConns(t *testing.T) {
 	}
 	clients := newIdleClients(t, conns)
 	before := heap()
-	clients.connect(t, l.Addr())
+	clients.connect(t, l)
 	testutil.Eventually(t, testutil.Patience, func() bool { return l.Conns() == conns })
 	each := int64(heap()-before) / conns
 	t.Logf("%d bytes for each idle connection", each)
@@ -190,9 +190,13 @@ func newIdleClients(t *testing.T, n int) *idleClients {
 	return c
 }
 
-func (c *idleClients) connect(t *testing.T, to poller.Addr) {
+func (c *idleClients) connect(t *testing.T, l *Listener) {
+	to := l.Addr()
 	sa := &syscall.SockaddrInet4{Port: int(to.IP.Port()), Addr: to.IP.Addr().As4()}
-	for _, fd := range c.fds {
+	for i, fd := range c.fds {
+		if i%32 == 0 { // a full backlog costs a second: net.core.somaxconn may be small
+			testutil.Eventually(t, testutil.Patience, func() bool { return l.Conns() >= i })
+		}
 		if err := syscall.Connect(fd, sa); err != nil {
 			t.Fatal(os.NewSyscallError("connect", err))
 		}
