@@ -160,3 +160,68 @@ func TestAbuse_callsThatWaitInVain(t *testing.T) {
 		}
 	}
 }
+
+// The windows of all streams grow together no further than a budget that is as wide as may be takes, half of it.
+func TestConn_windowsGrowWithinTheBudget(t *testing.T) {
+	s := scriptFor(t, Server, Options{})
+	const streams = 128
+	for i := range streams {
+		s.get(uint32(2*i+1), false)
+	}
+	s.recv()
+	for range 6 {
+		for i := range streams {
+			id := uint32(2*i + 1)
+			for range 2 {
+				s.framer.WriteData(id, false, make([]byte, maxFrame))
+			}
+			s.recv()
+			s.c.Release(s.stream[id], 2*maxFrame)
+		}
+		s.c.AppendControl(nil)
+	}
+	all := int64(0)
+	for _, st := range s.stream {
+		all += st.windowSize
+	}
+	if most := int64(s.c.o.budgetMax()) / 2; all <= streams*defaultWindow || all > most {
+		t.Errorf("windows of %d, %d are good", all, most)
+	}
+	filled := int64(0)
+	for id, st := range s.stream {
+		for filled += st.recvWindow; st.recvWindow > 0; {
+			s.framer.WriteData(id, false, make([]byte, min(st.recvWindow, maxFrame)))
+			s.recv()
+			s.c.Widen()
+		}
+	}
+	s.events = nil
+	s.now += int64(time.Minute)
+	s.c.Tick(s.now)
+	s.framer.WritePing(false, [8]byte{})
+	s.recv()
+	s.want()
+	if s.c.owed != filled || s.c.fault != nil {
+		t.Errorf("%d of %d owed, %v", s.c.owed, filled, s.c.fault)
+	}
+	for _, st := range s.stream {
+		s.c.Reset(st, Cancel)
+	}
+	if s.c.grown != 0 {
+		t.Errorf("%d are left of what grew", s.c.grown)
+	}
+}
+
+// Who says what the budget is means it.
+func TestConn_budgetThatIsMeant(t *testing.T) {
+	s := scriptFor(t, Server, Options{Budget: 100000, ReadStall: time.Second})
+	s.get(1, false)
+	for range 3 {
+		s.framer.WriteData(1, false, make([]byte, maxFrame))
+	}
+	s.framer.WriteData(1, false, make([]byte, 10000))
+	s.recv()
+	if s.c.Widen(); !s.c.Tight() || s.c.budget != 100000 {
+		t.Errorf("%d of %d owed", s.c.owed, s.c.budget)
+	}
+}

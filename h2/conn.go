@@ -47,6 +47,8 @@ type Conn struct {
 	sendMost   int64 // the largest that sendWindow was
 	recvWindow int64
 	owed       int64 // of all streams
+	budget     int64 // how much that may be: Widen
+	grown      int64 // by which the windows of the streams that are open have grown
 	localStart int64 // window of a new stream, as the peer must assume
 	peerStart  int64 // the same for what we send
 	peerFrame  int
@@ -111,7 +113,7 @@ func (c *Conn) Init(role Role, o *Options, now int64) {
 		sendWindow: defaultWindow, sendMost: defaultWindow, recvWindow: defaultWindow,
 		localStart: defaultWindow, peerStart: defaultWindow,
 		peerFrame: maxFrame, peerMax: 100, peerTable: 4096, peerLast: idMax, sentLast: idMax, heardAt: now,
-		readers: list{kind: byReading}, lingering: list{kind: byReading},
+		readers: list{kind: byReading}, lingering: list{kind: byReading}, budget: int64(o.budget()),
 	}
 	c.buckets.leakedAt = now
 	c.localStart = max(int64(o.streamWindow()), defaultWindow)

@@ -9,9 +9,26 @@ package h2
 //	        | owed: delivered and not released  | window that the peer sees         |
 //
 // While no more than half of the budget is owed the peer always sees the other half. Beyond that the window closes as
-// far as more is owed, and the stream of which nothing was released for longest is reset once that has lasted.
+// far as more is owed, and the stream of which nothing was released for longest is reset once that has lasted. Who has
+// memory makes the budget larger before it comes to that: readers that pause are no fault of the streams.
 
-func (c *Conn) half() int64 { return int64(c.o.budget()) / 2 }
+func (c *Conn) half() int64 { return c.budget / 2 }
+
+// Tight reports whether more than half of the budget is owed.
+func (c *Conn) Tight() bool { return c.owed > c.half() }
+
+// Widen doubles the budget while it is tight, as far as Options.Budget lets it grow. It is for who knows how much
+// memory there is.
+func (c *Conn) Widen() {
+	most := int64(c.o.budgetMax())
+	if !c.Tight() || c.budget >= most || c.fault != nil {
+		return
+	}
+	for c.Tight() && c.budget < most {
+		c.budget = min(2*c.budget, most)
+	}
+	c.creditConn()
+}
 
 // owe adds n bytes to what was delivered on s.
 func (c *Conn) owe(s *Stream, n int64) {
@@ -53,7 +70,9 @@ func (c *Conn) creditStream(s *Stream) {
 	grow := int64(0)
 	if limit := min(int64(c.o.streamWindowMax()), int64(c.o.budget())/4); c.now-s.drainedAt < growWithin &&
 		s.windowSize < limit {
-		grow = min(s.windowSize, limit-s.windowSize)
+		grow = max(min(s.windowSize, limit-s.windowSize, int64(c.o.grownMax())-c.grown), 0)
+		s.grown += grow
+		c.grown += grow
 	}
 	s.drainedAt = c.now
 	s.windowSize += grow

@@ -64,6 +64,7 @@ func (c *Conn) finish(s *Stream, how ending) {
 	}
 	s.flag |= dead
 	c.open--
+	c.grown -= s.grown
 	s.free, c.dying = c.dying, s
 }
 

@@ -51,11 +51,18 @@ func (l *echoLoop) now() int64 { return int64(time.Since(l.start)) + 1 }
 func (l *echoLoop) run(more func() (again bool)) error {
 	var in []byte
 	b := make([]byte, 64<<10)
+	// Written by another goroutine: where the buffers of the kernel are small both ends would wait for each other.
+	writes := make(chan []byte, 1<<16)
+	defer close(writes)
+	go func() {
+		for b := range writes {
+			l.nc.Write(b) // the next Read tells of an error
+		}
+	}()
 	for {
 		again := more()
-		l.out = l.c.AppendControl(l.out)
-		if _, err := l.nc.Write(l.out); err != nil {
-			return err
+		if l.out = l.c.AppendControl(l.out); len(l.out) > 0 {
+			writes <- bytes.Clone(l.out)
 		}
 		if l.out = l.out[:0]; !again {
 			return nil

@@ -24,7 +24,9 @@ type Options struct {
 
 	StreamWindow    int // receive window a stream begins with; default 64 KiB - 1
 	StreamWindowMax int // it grows up to this while what it brings is drained fast; default 512 KiB
-	Budget          int // bytes of all streams that may be owed at once: the connection window; default 2 MiB
+	// Budget is how many bytes of all streams may be owed at once: the connection window. Default 2 MiB, which Widen
+	// doubles up to four times what all streams begin with, if need be.
+	Budget int
 
 	SettingsTimeout time.Duration // for the peer's ACK; default 10 s
 	HeadTimeout     time.Duration // for the end of a header block that has begun; default 10 s
@@ -64,7 +66,21 @@ func (o *Options) streamWindow() int { return min(or(o.StreamWindow, defaultWind
 func (o *Options) streamWindowMax() int {
 	return min(max(or(o.StreamWindowMax, 512<<10), o.streamWindow()), windowMax)
 }
-func (o *Options) budget() int            { return min(max(or(o.Budget, 2<<20), defaultWindow), windowMax) }
+func (o *Options) budget() int { return min(max(or(o.Budget, 2<<20), defaultWindow), windowMax) }
+
+// budgetMax is how far Widen goes: half of it is more than all streams can bring together, see grownMax. Who says what
+// the budget is means it.
+func (o *Options) budgetMax() int {
+	if o.Budget != 0 {
+		return o.budget()
+	}
+	return min(max(4*o.maxStreams()*o.streamWindow(), o.budget()), windowMax)
+}
+
+// grownMax is by how much the windows of all streams may grow, together: a quarter of what they begin with where
+// Budget is not set.
+func (o *Options) grownMax() int { return o.budgetMax() / 8 }
+
 func (o *Options) settingsTimeout() int64 { return orTime(o.SettingsTimeout, 10*time.Second) }
 func (o *Options) headTimeout() int64     { return orTime(o.HeadTimeout, 10*time.Second) }
 func (o *Options) stallTimeout() int64    { return orTime(o.StallTimeout, 60*time.Second) }

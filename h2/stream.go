@@ -17,6 +17,7 @@ type Stream struct {
 	untaken    int64 // sent, and the peer has not opened the window for it again
 	recvWindow int64 // what we let the peer send
 	windowSize int64 // how large we keep recvWindow
+	grown      int64 // by how much that has grown
 	owed       int64 // delivered and not released
 	credit     int64 // released and not announced
 	left       int64 // of the announced length of what comes, -1 when none was

@@ -274,6 +274,9 @@ func (l *link) settle() {
 		return
 	}
 	own := l.end.due(l.conn.Reactor().Now())
+	if l.codec.Tight() && l.conn.Reactor().Pressure() < engine.PressureCache {
+		l.codec.Widen()
+	}
 	l.control()
 	if !l.conn.Open() {
 		return

@@ -19,7 +19,7 @@ type H2Options struct {
 	IdleTimeout  time.Duration // without an exchange; 0: ServerOptions.IdleTimeout
 	MaxAge       time.Duration // after which a connection takes no new exchanges; 0: none
 	StreamWindow int           // bytes of one request body that may wait; 0: 64 KiB - 1, growing to 512 KiB
-	Budget       int           // bytes of all request bodies of a connection that may wait; 0: 2 MiB
+	Budget       int           // bytes of all request bodies that may wait; 0: 2 MiB, more while there is memory
 	HeaderTable  int           // bytes of the table for the compression of heads; 0: 4096; below 0: none
 	PingInterval time.Duration // silence after which a client is asked whether it lives; 0: never
 	Connectless  bool          // do not offer extended CONNECT, by which WebSockets come

@@ -19,7 +19,7 @@ type MuxOptions struct {
 	TunnelIdle   time.Duration // without a byte of a tunnel, or of an Unhurried answer, in either direction; 0: 1 h
 	StreamsMax   int           // exchanges at one time, beside what the origin allows; 0: 100
 	StreamWindow int           // bytes of one answer that may wait; 0: 64 KiB - 1, growing to 512 KiB
-	Budget       int           // bytes of all answers that may wait; 0: 2 MiB
+	Budget       int           // bytes of all answers that may wait; 0: 2 MiB, more while there is memory
 	HeaderTable  int           // bytes of the table for the compression of heads; 0: 4096; below 0: none
 	// PingAfter is how long the origin may have been silent before it is asked, together with the next request, whether
 	// it lives: a connection that broke unseen is found out in 10 s, not by FirstByte. 0: 30 s; below 0: never.
