@@ -175,7 +175,7 @@ var (
 	}
 	faultSlowBody      = &fault{status: 408, reason: "client:request_body"}
 	faultTunnelIdle    = &fault{reason: "edge:tunnel_idle"}
-	faultDrain         = &fault{reason: "edge:drain"}
+	faultDrain         = &fault{status: 499, reason: "edge:drain"}
 	faultClientGone    = &fault{status: 499, reason: "client:gone"}
 	faultMalformedBody = &fault{status: 400, reason: "client:malformed"}
 	faultClientSlow    = &fault{status: 499, reason: "client:timeout"}
@@ -251,7 +251,7 @@ func faultOfReset(code session.Code, cause error) *fault {
 
 // fail ends an exchange that cannot go on: by an answer of the proxy's own or, when the answer has begun, by its end.
 func (x *Exchange) fail(f *fault) {
-	if x.answering || f == faultAborted {
+	if x.answering || f == faultAborted || f == faultDrain {
 		x.cut(f)
 		return
 	}

@@ -138,7 +138,7 @@ func (d *downSide) OnReset(_ session.Stream, code session.Code, cause error) {
 // leaving returns why the client's end came before ours.
 func (x *Exchange) leaving(code session.Code, cause error) *fault {
 	switch {
-	case x.tunnel && x.local.reactor.Engine().Draining():
+	case x.tunnel && x.local.reactor.Engine().Draining(), cause == engine.ErrStopped:
 		return faultDrain
 	case cause == session.ErrSlowBody && !x.answering: // the session answers it
 		return faultSlowBody

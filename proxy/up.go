@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
 )
@@ -145,6 +146,10 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	defer x.rescue()
 	x.noteConnect()
 	x.up, x.conn = nil, nil
+	if cause == engine.ErrStopped { // it is not the backend that ended it
+		x.upFailed(faultDrain)
+		return
+	}
 	if x.step == stepForward && x.retry(code, cause) {
 		return
 	}
