@@ -133,7 +133,8 @@ func (d *Decoder) trailers(in []byte, h *message.Head) (int, Event, *Error) {
 		return 0, NeedMore, e
 	}
 	reset(h)
-	s := fields(b, h.Fields, fieldBounds{d.limits.trailerCount(), d.limits.fieldBytes(), ErrTrailersTooLarge})
+	var s section
+	s.begin(b, h.Fields, d.limits.trailerCount(), d.limits.fieldBytes(), ErrTrailersTooLarge)
 	n, e := s.parse(0)
 	h.Fields = s.table[:s.count]
 	if n == 0 || e != nil {

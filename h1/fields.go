@@ -28,24 +28,21 @@ func mark(h *message.Head) (m marks) {
 	return m
 }
 
-// section is a section of fields that is parsed.
+// section is a section of fields that is parsed. Made of nothing, and begun.
 type section struct {
 	in    []byte
 	table []message.Field // the first count of them are the fields
 	count int
 	marks
-	limit fieldBounds
+	countMax, lineMax int
+	tooMany           *Error // when there are more than countMax
 }
 
-// fields begins a section whose fields will take the place of those that lie in table.
-func fields(in []byte, table []message.Field, limit fieldBounds) section {
-	return section{in: in, table: table[:cap(table)], limit: limit}
-}
-
-// fieldBounds are the limits of one section of fields.
-type fieldBounds struct {
-	count, line int
-	tooMany     *Error
+// begin prepares to parse in. The fields will take the place of those that lie in table. One store for each member: a
+// literal would be copied before it is stored.
+func (s *section) begin(in []byte, table []message.Field, countMax, lineMax int, tooMany *Error) {
+	s.in, s.table = in, table[:cap(table)]
+	s.countMax, s.lineMax, s.tooMany = countMax, lineMax, tooMany
 }
 
 // parse parses the field lines of in[i:] and returns the index behind the empty line that ends them; 0 when
@@ -96,11 +93,11 @@ func (s *section) parse(i int) (int, *Error) {
 				return 0, e
 			}
 		}
-		if end+2-i > s.limit.line {
+		if end+2-i > s.lineMax {
 			return 0, ErrFieldTooLarge
 		}
-		if s.count >= s.limit.count {
-			return 0, s.limit.tooMany
+		if s.count >= s.countMax {
+			return 0, s.tooMany
 		}
 		if id-1 < lastMarked {
 			s.note(id, s.count)

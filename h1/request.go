@@ -21,7 +21,8 @@ func parseRequest(b []byte, h *message.Head, l *Limits) (int, *Error) {
 	if i > l.requestLine() {
 		return 0, ErrURITooLong
 	}
-	s := fields(b, h.Fields, fieldBounds{l.fieldCount(), l.fieldBytes(), ErrTooManyFields})
+	var s section
+	s.begin(b, h.Fields, l.fieldCount(), l.fieldBytes(), ErrTooManyFields)
 	n, e := s.parse(i)
 	h.Fields = s.table[:s.count]
 	if n == 0 || e != nil {

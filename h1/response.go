@@ -13,7 +13,8 @@ func parseResponse(b []byte, h *message.Head, l *Limits, v message.Verb, tunnel 
 	if i > l.fieldBytes() {
 		return 0, ErrFieldTooLarge
 	}
-	s := fields(b, h.Fields, fieldBounds{l.fieldCount(), l.fieldBytes(), ErrTooManyFields})
+	var s section
+	s.begin(b, h.Fields, l.fieldCount(), l.fieldBytes(), ErrTooManyFields)
 	n, e := s.parse(i)
 	h.Fields = s.table[:s.count]
 	if n == 0 || e != nil {
