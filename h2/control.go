@@ -77,10 +77,10 @@ func (c *Conn) onRST(f frame, p []byte) (ev Event, err *Error) {
 		return ev, c.spendStray()
 	}
 	c.finish(s, peerReset)
-	// One whose answer has ended cost nothing in vain: gRPC ends calls so. And one that has kept its place for a while
-	// was within the limit of streams, which is what rapid resets get round: who waits in vain gives up some time.
-	// drainedAt is when it was opened, or a window of it.
-	if c.role == Server && s.flag&sentEnd == 0 && c.now-s.drainedAt < rapidWithin {
+	// One whose answer has begun cost nothing in vain: gRPC ends calls so, browsers stop downloads. And one that has
+	// kept its place for a while was within the limit of streams, which is what rapid resets get round: who waits in
+	// vain gives up some time. drainedAt is when it was opened, or a window of it.
+	if c.role == Server && s.flag&(sentHead|sentEnd) == 0 && c.now-s.drainedAt < rapidWithin {
 		if !c.buckets.spend(rapidReset, 1, c.now) {
 			return ev, c.abused(rapidReset)
 		}
