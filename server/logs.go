@@ -143,7 +143,7 @@ func (explainer) Append(r *observe.Record) {
 	if r.Status < 500 || r.Reason == "" {
 		return
 	}
-	slog.Warn("request failed", "path", string(r.Path), "status", r.Status, "reason", r.Reason, "backend", r.Backend,
+	slog.Warn("request failed", "path", quoted(string(r.Path)), "status", r.Status, "reason", r.Reason, "backend", r.Backend,
 		"hint", hints[r.Reason])
 }
 

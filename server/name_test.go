@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/observe"
 )
 
 // Who answers says who it is by the name that the configuration gives it, also where a request could not be read.
@@ -58,5 +59,20 @@ dest = %q
 	w.Send("GET / HTTP/1.0\r\n\r\n")
 	if got := w.ReadAll(); !strings.Contains(got, " host="+to+" ") || strings.Contains(got, "X-Forwarded-Host=") {
 		t.Error(got)
+	}
+}
+
+// What a line of the event log quotes from a client has at most 256 bytes.
+func TestExplainer_cutsThePath(t *testing.T) {
+	l := logged(t, 100)
+	explainer{}.Append(&observe.Record{
+		Status: 502, Reason: "backend:connect", Path: []byte("/" + strings.Repeat("x", 5000)),
+	})
+	found := l.with("request failed")
+	if len(found) != 1 {
+		t.Fatal(found)
+	}
+	if path := found[0]["path"].(string); len(path) != quotedMax {
+		t.Errorf("%d bytes of the path", len(path))
 	}
 }
