@@ -143,8 +143,8 @@ func (explainer) Append(r *observe.Record) {
 	if r.Status < 500 || r.Reason == "" {
 		return
 	}
-	slog.Warn("request failed", "path", quoted(string(r.Path)), "status", r.Status, "reason", r.Reason, "backend", r.Backend,
-		"hint", hints[r.Reason])
+	slog.Warn("request failed", "path", quoted(string(r.Path)), "status", r.Status, "reason", r.Reason,
+		"backend", r.Backend, "hint", hints[r.Reason])
 }
 
 // hints say what to look at first, by the reason of a record.
