@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/edge-proxy/edge/certs"
@@ -52,12 +54,18 @@ func (s *Server) Apply(cfg *config.Config) (Diff, error) {
 		return Diff{}, errEnding
 	}
 	diff := diffOf(s.present.config, cfg)
+	diff.Restart = slices.DeleteFunc(diff.Restart, func(key string) bool { return s.inForce(key, cfg) })
 	err := s.replace(cfg)
 	s.countReload(err == nil)
 	if err != nil {
 		return Diff{}, err
 	}
 	return diff, nil
+}
+
+// inForce reports that the process began with what cfg says for a key that waits for a restart: it was changed back.
+func (s *Server) inForce(key string, cfg *config.Config) bool {
+	return !strings.HasPrefix(key, socketPrefix) && !slices.Contains(restartKeys(s.begun, cfg), key)
 }
 
 // replace builds cfg and puts it in the place of what there is. s.mu is held.

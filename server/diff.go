@@ -148,6 +148,9 @@ func restartKeys(old, next *config.Config) []string {
 	return append(keys, socketKeys(old, next)...)
 }
 
+// socketPrefix begins the names of socketKeys.
+const socketPrefix = "listeners."
+
 // socketKeys is restartKeys for what belongs to sockets that stay open: those of addresses that both listen on.
 func socketKeys(old, next *config.Config) (keys []string) {
 	opened := make(map[string]*config.Listener)
@@ -167,10 +170,10 @@ func socketKeys(old, next *config.Config) (keys []string) {
 		}
 	}
 	if timeout {
-		keys = append(keys, "listeners.user_timeout")
+		keys = append(keys, socketPrefix+"user_timeout")
 	}
 	if fast {
-		keys = append(keys, "listeners.fast_open")
+		keys = append(keys, socketPrefix+"fast_open")
 	}
 	return keys
 }

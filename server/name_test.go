@@ -1,6 +1,7 @@
 package server
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,5 +75,19 @@ func TestExplainer_cutsThePath(t *testing.T) {
 	}
 	if path := found[0]["path"].(string); len(path) != quotedMax {
 		t.Errorf("%d bytes of the path", len(path))
+	}
+}
+
+// A key that waits for a restart and is changed back waits no more.
+func TestApply_keyThatIsChangedBack(t *testing.T) {
+	const file = quiet + "http.listen = \"127.0.0.1:0\"\nvia = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
+	s := start(t, Options{}, file, "one")
+	for _, c := range []struct {
+		via  string
+		want []string
+	}{{"two", []string{"via"}}, {"three", []string{"via"}}, {"one", nil}} {
+		if d := apply(t, s, file, c.via); !slices.Equal(d.Restart, c.want) {
+			t.Errorf("via = %q: %v waits for a restart, want %v", c.via, d.Restart, c.want)
+		}
 	}
 }

@@ -47,6 +47,7 @@ type Server struct {
 	secure  *tlsconn.Handshaker
 	tickets *certs.Tickets
 	trust   *certs.Follower // set by New
+	begun   *config.Config  // what New was given
 
 	handshakes []handshakesLocal // by Reactor.Index
 
@@ -81,7 +82,9 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, engine: e, proxy: proxy.New(e, empty), present: &generation{config: &config.Config{}}}
+	s := &Server{
+		opts: o, begun: cfg, engine: e, proxy: proxy.New(e, empty), present: &generation{config: &config.Config{}},
+	}
 	s.proxy.SetName(viaOf(cfg))
 	s.secure = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{
 		Max: cfg.TLS.Handshakes, Timeout: cfg.TLS.HandshakeTimeout,
