@@ -80,7 +80,13 @@ func TestExplainer_cutsThePath(t *testing.T) {
 
 // A key that waits for a restart and is changed back waits no more.
 func TestApply_keyThatIsChangedBack(t *testing.T) {
-	const file = quiet + "http.listen = \"127.0.0.1:0\"\nvia = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
+	const file = quiet + `
+via = %q
+http.listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/*"
+dest = "status:200"
+`
 	s := start(t, Options{}, file, "one")
 	for _, c := range []struct {
 		via  string
