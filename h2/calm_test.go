@@ -161,7 +161,7 @@ func TestAbuse_callsThatWaitInVain(t *testing.T) {
 	}
 }
 
-// The windows of all streams grow together no further than a budget that is as wide as may be takes, half of it.
+// The windows of all streams grow together no further than a budget takes that is as wide as may be.
 func TestConn_windowsGrowWithinTheBudget(t *testing.T) {
 	s := scriptFor(t, Server, Options{})
 	const streams = 128
@@ -184,7 +184,7 @@ func TestConn_windowsGrowWithinTheBudget(t *testing.T) {
 	for _, st := range s.stream {
 		all += st.windowSize
 	}
-	if most := int64(s.c.o.budgetMax()) / 2; all <= streams*defaultWindow || all > most {
+	if most := int64(s.c.o.budgetMax()) - s.c.half(); all <= streams*defaultWindow || all > most {
 		t.Errorf("windows of %d, %d are good", all, most)
 	}
 	filled := int64(0)

@@ -197,7 +197,7 @@ func (c *Conn) Next(in []byte, h *message.Head, now int64) (n int, ev Event) {
 		c.heardAt = now
 	}
 	for {
-		if c.flag&(sweeping|woke) != 0 || c.owed > c.half() {
+		if c.flag&(sweeping|woke) != 0 || c.Tight() {
 			if ev, ok := c.overdue(); ok {
 				return n, ev
 			}

@@ -21,7 +21,7 @@ func (c *Conn) Deadline() int64 {
 	if c.dry() {
 		at = earlier(at, c.dryAt+c.o.stallTimeout())
 	}
-	if s := c.readers.first; s != nil && c.owed > c.half() {
+	if s := c.readers.first; s != nil && c.Tight() {
 		at = earlier(at, s.readAt+c.o.readStall())
 	}
 	return at
@@ -51,7 +51,7 @@ func (c *Conn) Expire(now int64) Event {
 		return c.tellFault()
 	}
 	c.declineLate()
-	if c.flag&(sweeping|woke) != 0 || c.owed > c.half() {
+	if c.flag&(sweeping|woke) != 0 || c.Tight() {
 		if ev, ok := c.overdue(); ok {
 			return ev
 		}

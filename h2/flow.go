@@ -10,12 +10,15 @@ package h2
 //
 // While no more than half of the budget is owed the peer always sees the other half. Beyond that the window closes as
 // far as more is owed, and the stream of which nothing was released for longest is reset once that has lasted. Who has
-// memory makes the budget larger before it comes to that: readers that pause are no fault of the streams.
+// memory makes the budget larger before it comes to that: readers that pause are no fault of the streams. The window
+// stays what it was, since that cannot be taken back when memory becomes short:
+//
+//	budget  |<-------------------------- more ------------------------->|<-------------- half ------------->|
 
-func (c *Conn) half() int64 { return c.budget / 2 }
+func (c *Conn) half() int64 { return int64(c.o.budget()) / 2 }
 
-// Tight reports whether more than half of the budget is owed.
-func (c *Conn) Tight() bool { return c.owed > c.half() }
+// Tight reports whether so much is owed that the window closes.
+func (c *Conn) Tight() bool { return c.owed > c.budget-c.half() }
 
 // Widen doubles the budget while it is tight, as far as Options.Budget lets it grow. It is for who knows how much
 // memory there is.
@@ -57,7 +60,7 @@ func (c *Conn) Release(s *Stream, n int) {
 	}
 	s.credit += k
 	c.creditStream(s)
-	if c.owed+k > c.half() {
+	if c.owed+k > c.budget-c.half() {
 		c.creditConn()
 	}
 }
@@ -86,7 +89,7 @@ func (c *Conn) creditStream(s *Stream) {
 // creditConn opens the window of the connection when a quarter of it may be.
 func (c *Conn) creditConn() {
 	half := c.half()
-	want := min(half, 2*half-c.owed) - c.recvWindow
+	want := min(half, c.budget-c.owed) - c.recvWindow
 	if want < half/4 {
 		return
 	}
@@ -98,7 +101,7 @@ func (c *Conn) creditConn() {
 // relieve resets the stream of which nothing was released for longest, when more than half of the budget is owed.
 func (c *Conn) relieve() (Event, bool) {
 	s := c.readers.first
-	if c.owed <= c.half() || s == nil || c.now-s.readAt < c.o.readStall() {
+	if !c.Tight() || s == nil || c.now-s.readAt < c.o.readStall() {
 		return Event{}, false
 	}
 	c.arena.Stats.StalledReader++

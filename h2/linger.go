@@ -30,7 +30,7 @@ func (c *Conn) forgive(s *Stream) (n int64) {
 	}
 	c.readers.remove(s)
 	s.owed = 0
-	tight := c.owed > c.half()
+	tight := c.Tight()
 	if c.owed -= n; tight {
 		c.creditConn()
 	}

@@ -25,7 +25,7 @@ type Options struct {
 	StreamWindow    int // receive window a stream begins with; default 64 KiB - 1
 	StreamWindowMax int // it grows up to this while what it brings is drained fast; default 512 KiB
 	// Budget is how many bytes of all streams may be owed at once: the connection window. Default 2 MiB, which Widen
-	// doubles up to four times what all streams begin with, if need be.
+	// doubles up to twice what all streams begin with, if need be.
 	Budget int
 
 	SettingsTimeout time.Duration // for the peer's ACK; default 10 s
@@ -68,18 +68,18 @@ func (o *Options) streamWindowMax() int {
 }
 func (o *Options) budget() int { return min(max(or(o.Budget, 2<<20), defaultWindow), windowMax) }
 
-// budgetMax is how far Widen goes: half of it is more than all streams can bring together, see grownMax. Who says what
-// the budget is means it.
+// budgetMax is how far Widen goes: more than the window and what all streams can bring together, see grownMax. Who says
+// what the budget is means it.
 func (o *Options) budgetMax() int {
 	if o.Budget != 0 {
 		return o.budget()
 	}
-	return min(max(4*o.maxStreams()*o.streamWindow(), o.budget()), windowMax)
+	return min(max(2*o.maxStreams()*o.streamWindow(), o.budget()), windowMax)
 }
 
-// grownMax is by how much the windows of all streams may grow, together: a quarter of what they begin with where
-// Budget is not set.
-func (o *Options) grownMax() int { return o.budgetMax() / 8 }
+// grownMax is by how much the windows of all streams may grow, together: half of what they begin with where Budget is
+// not set.
+func (o *Options) grownMax() int { return o.budgetMax() / 4 }
 
 func (o *Options) settingsTimeout() int64 { return orTime(o.SettingsTimeout, 10*time.Second) }
 func (o *Options) headTimeout() int64     { return orTime(o.HeadTimeout, 10*time.Second) }
