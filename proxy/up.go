@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"log/slog"
+
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
@@ -153,7 +155,19 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	if x.step == stepForward && x.retry(code, cause) {
 		return
 	}
+	if code != session.ConnectFailed && isAlert(cause) { // a handshake that fails is told by who made it
+		x.tellAlert(cause)
+	}
 	x.upFailed(x.cancelled(faultOfReset(code, cause)))
+}
+
+// tellAlert says why a backend ended a secured connection. With TLS 1.3 it looks at our certificate when the handshake
+// is done for us.
+func (x *Exchange) tellAlert(cause error) {
+	if d, ok := x.destination().(*toUpstream); ok {
+		slog.Warn("a backend refused the secured connection", "upstream", d.upstream.Name(), "backend", x.Backend(),
+			"error", cause)
+	}
 }
 
 // upFailed ends an exchange whose destination is gone, as far as it still matters.

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"crypto/tls"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -44,5 +46,41 @@ func TestRefusals_sayWhatIsWrongWithABackend(t *testing.T) {
 				t.Error(lines)
 			}
 		})
+	}
+}
+
+// With TLS 1.3 a backend says behind the handshake that it wants a certificate.
+func TestRefusals_sayThatABackendWantsACertificate(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	ca.Write(t, filepath.Join(dir, "ca.pem"))
+	cert, key := ca.Issue(t, nil, "backend.example.org")
+	o := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	o.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	o.TLS = &tls.Config{
+		ClientAuth:   tls.RequireAnyClientCert,
+		Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}},
+	}
+	o.StartTLS()
+	t.Cleanup(o.Close)
+	for _, protocol := range []string{"h1", "auto"} {
+		log := logged(t, 100)
+		s := start(t, Options{}, "%shttp.listen = \"127.0.0.1:0\"\n[upstreams.api]\n"+
+			"backends = [{ address = %q }]\nprotocol = %q\n"+
+			"tls = { sni = \"backend.example.org\", ca = %q }\n[[routes]]\npattern = \"/*\"\ndest = \"api\"\n",
+			quiet, o.Listener.Addr().String(), protocol, filepath.Join(dir, "ca.pem"))
+		// What the backend says is lost where its end is heard of before that was read.
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			resp, err := http.Get("http://" + s.Addresses()[0].Addr.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != 502 {
+				t.Fatal(protocol, resp.Status)
+			}
+			lines := log.with("a backend refused the secured connection")
+			return len(lines) > 0 && lines[0]["upstream"] == "api" &&
+				strings.Contains(fmt.Sprint(lines[0]["error"]), "certificate required")
+		}, "a line about the certificate")
 	}
 }
