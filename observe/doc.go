@@ -38,6 +38,6 @@
 // # Limits
 //
 // A text in a record counts 256 bytes at most (textMax), a record RecordMax encoded bytes, a ring
-// Options.RingBytes (256 KiB), what is gathered 2 MiB (batchBytes), a Registry 10 000 series
-// (seriesMax), and Limited 1 024 kinds of lines (kindsMax).
+// Options.RingBytes (256 KiB), what is gathered 2 MiB (batchBytes), and as much while it is
+// written, a Registry 10 000 series (seriesMax), and Limited 1 024 kinds of lines (kindsMax).
 package observe

@@ -100,8 +100,10 @@ type Sink struct {
 type writer struct {
 	out    io.Writer
 	file   *os.File // out, when it is to be closed
-	batch  []byte
-	torn   bool // out took a part of a line and then failed
+	batch  []byte   // gathered
+	poured []byte   // being written, or room for the next batch
+	turn   int      // whose turn it is to be gathered from
+	torn   bool     // out took a part of a line and then failed
 	events *slog.Logger
 	name   string
 
@@ -129,7 +131,10 @@ type Stats struct {
 
 // Open opens the output and starts the writer, which runs until Close.
 func Open(o Options) (*Sink, error) {
-	w := writer{out: o.Writer, name: "writer", events: o.Events, batch: make([]byte, 0, batchBytes)}
+	w := writer{
+		out: o.Writer, name: "writer", events: o.Events,
+		batch: make([]byte, 0, batchBytes), poured: make([]byte, 0, batchBytes),
+	}
 	path := ""
 	if w.out == nil {
 		switch w.name = o.Path; o.Path {
@@ -265,7 +270,7 @@ func (s *Sink) run() {
 			state = asleep
 			timer.Stop()
 		case due || full:
-			s.pour()
+			s.pour(true)
 			timer.Reset(s.flush)
 		}
 		due = state == asleep // what comes next comes behind a pause
@@ -323,56 +328,70 @@ func (s *Sink) end() {
 	s.report(true)
 }
 
-// drain writes what was gathered and what lies in the rings, and reports whether there was anything there.
-func (s *Sink) drain() bool {
-	found, _ := s.gather()
-	s.pour()
+// drain writes what was gathered and what lies in the rings, and reports whether there was anything
+// there. What is appended meanwhile may be left.
+func (s *Sink) drain() (found bool) {
+	rounds := 1 + len(*s.rings.Load())*s.ringBytes/pourBytes
+	for full := true; full && rounds > 0; rounds-- {
+		var some bool
+		some, full = s.gather()
+		found = found || some
+		s.pour(false)
+	}
 	return found
 }
 
-// gather takes lines out of the rings, as many as there is room for. Each ring gets one turn, of at most the lines on
-// both sides of its end. It reports whether it found any, and whether it is time to write them.
+// gather takes lines out of the rings, as many as there is room for: the next time it goes on with the
+// ring that had to wait. Each gets one turn, of at most the lines on both sides of its end. It reports
+// whether it found any, and whether it is time to write them.
 func (s *Sink) gather() (found, full bool) {
 	w := &s.writer
-	for _, r := range *s.rings.Load() {
+	rings := *s.rings.Load()
+	for range rings {
+		r := rings[w.turn%len(rings)]
 		for range 2 {
 			p := r.peek()
 			if len(p) == 0 {
 				break
 			}
 			found = true
-			switch {
-			case len(p) <= cap(w.batch)-len(w.batch):
-				w.batch = append(w.batch, p...)
-			case len(w.batch) > 0:
-				return true, true
-			default: // a large ring
-				s.write(p)
+			if room := cap(w.batch) - len(w.batch); len(p) > room {
+				p = p[:bytes.LastIndexByte(p[:room], '\n')+1]
 			}
+			if len(p) == 0 && len(w.batch) > 0 {
+				return true, true
+			}
+			if len(p) == 0 { // one line is more than all the room
+				p = r.peek()
+			}
+			w.batch = append(w.batch, p...)
 			r.advance(len(p))
 		}
+		w.turn = (w.turn + 1) % len(rings)
 	}
 	return found, len(w.batch) >= pourBytes
 }
 
-// pour writes what was gathered, in pieces of whole lines: others get their turn between two of them, and what they
-// append meanwhile is gathered too, so that no ring overflows.
-func (s *Sink) pour() {
+// pour writes what was gathered, in pieces of whole lines. With meanwhile others get their turn between
+// two of them, and what they append is gathered for the next time, so that no ring overflows while a
+// slow output takes all this.
+func (s *Sink) pour(meanwhile bool) {
 	w := &s.writer
-	for from := 0; from < len(w.batch); {
-		p := w.batch[from:]
+	lines := w.batch
+	w.batch, w.poured = w.poured[:0], lines
+	for len(lines) > 0 {
+		p := lines
 		if len(p) > pieceBytes {
 			if end := bytes.LastIndexByte(p[:pieceBytes], '\n'); end >= 0 {
 				p = p[:end+1]
 			}
 		}
 		s.write(p)
-		if from += len(p); from < len(w.batch) {
+		if lines = lines[len(p):]; meanwhile && len(lines) > 0 {
 			runtime.Gosched()
 			s.gather()
 		}
 	}
-	w.batch = w.batch[:0]
 }
 
 // write hands whole lines to the output. What it refuses is counted and gone: keeping it would

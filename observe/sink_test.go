@@ -584,3 +584,30 @@ func BenchmarkRing_baselineMutexBuffer(b *testing.B) {
 		mu.Unlock()
 	}
 }
+
+// leisurely is an output that takes its time.
+type leisurely struct{ perPiece time.Duration }
+
+func (l leisurely) Write(p []byte) (int, error) {
+	pass(time.Duration(len(p)) * l.perPiece / pieceBytes)
+	return len(p), nil
+}
+
+// An output that is a little faster than what is appended loses nothing, however long it takes for all that was
+// gathered.
+func TestSink_slowOutputKeepsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := open(t, Options{Writer: leisurely{10 * time.Millisecond}})
+		r := s.Ring()
+		line := []byte(strings.Repeat("x", 1023) + "\n")
+		for range 4 * batchBytes / (7 * 8 << 10) {
+			for range 7 * 8 { // seven eighths of what it takes
+				if !r.Write(line) {
+					t.Fatalf("dropped with %d bytes in the ring", r.holds())
+				}
+			}
+			pass(10 * time.Millisecond)
+		}
+		closeSink(t, s)
+	})
+}
