@@ -233,7 +233,7 @@ func TestWire_reusedConnectionDies(t *testing.T) {
 		o := s.accept()
 		o.ReadHead()
 		o.Send(okay + "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
-		s.wantStatus(w, "GET", 200, "")
+		s.wantStatus(w, "GET", 502, "edge; error=http_protocol_error")
 		w.Send(getA)
 		o = s.accept()
 		o.ReadHead()

@@ -185,6 +185,11 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 		if ev == h1.NeedMore {
 			break
 		}
+		if ev&h1.HeadDone != 0 && c.surplus(ev, len(in)-used) {
+			c.fail(Malformed, errSurplus)
+			conn.Close(errSurplus)
+			return len(in)
+		}
 		heard = true
 		c.dispatch(ev, body)
 		if !conn.Open() {
@@ -199,6 +204,22 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	}
 	return used
 }
+
+// surplus reports whether more than the answer has come with its head: two answers, or one that says less than it is.
+// Nobody knows then which of them belongs to the request. What comes later ends the connection, not the answer.
+func (c *Client) surplus(ev h1.Event, rest int) bool {
+	switch h := c.head; {
+	case rest == 0 || h.Status < 200 || h.Tunnel:
+		return false
+	case ev&h1.End != 0:
+		return true
+	default:
+		return h.Length >= 0 && int64(rest) > h.Length
+	}
+}
+
+// errSurplus is why an exchange fails whose answer has more bytes than it may have.
+var errSurplus = errors.New("more than the answer came with its head")
 
 // errForetold is why an exchange fails whose answer was there before its request.
 var errForetold = errors.New("the origin spoke before it was asked")
