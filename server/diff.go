@@ -3,6 +3,7 @@ package server
 import (
 	"log/slog"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
@@ -114,7 +115,19 @@ func entries(c *config.Config) []entry {
 		r.Dest.Upstream, r.Entry = 0, 0
 		all = append(all, entry{"route", name, routeEntry{r, to}})
 	}
+	number(all)
 	return all
+}
+
+// number tells apart those that have one name: certificates of one file.
+func number(all []entry) {
+	times := make(map[string]int)
+	for i := range all {
+		title := all[i].title()
+		if times[title]++; times[title] > 1 {
+			all[i].name += " #" + strconv.Itoa(times[title])
+		}
+	}
 }
 
 // restartKeys names the keys that differ and cannot change while the process runs.
