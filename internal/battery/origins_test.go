@@ -368,7 +368,6 @@ func originBodyCases(t *testing.T) {
 			severed().to(first("GET /{id} HTTP/1.0"))},
 		{"too much of chunks", "9112 7.1", chunks("4\r\ngood\r\n0\r\n\r\nevil"), whole("good")},
 		{"two answers", "9112 9.2", says(ok + fours + "good" + ok + fours + "evil"), bad().inOnePiece()},
-		{"two answers, apart", "9112 9.2", says(ok+fours+"good", ok+fours+"evil"), badOr(whole("good"))},
 		{"three answers", "9112 9.2",
 			says(ok + fours + "good" + ok + fours + "evil" + ok + fours + "evil"), bad().inOnePiece()},
 		{"an answer to HEAD with a body", "9110 9.3.2", says(ok + fours + "evil"), bad().inOnePiece().to(head)},
