@@ -43,6 +43,12 @@ func (c *Conn) Finish() {
 
 // sent is called when a closing Conn has an empty queue.
 func (c *Conn) sent() {
+	// Not by close(2), which throws away what waits for FIN where bytes lie unread.
+	if c.flags&(finAwaited|finSent) == finAwaited {
+		if c.sendFIN(); c.state == closed {
+			return
+		}
+	}
 	if c.flags&eof != 0 || c.flags&finished != 0 && c.can&poller.CanRead == 0 {
 		c.drop(nil) // close(2) sends the FIN
 		return

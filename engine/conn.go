@@ -65,23 +65,24 @@ const (
 type flags uint32
 
 const (
-	onReady   flags = 1 << iota // on the ready list
-	dirty                       // on the dirty list: something was queued or the Conn began to close
-	wantRead                    // reading is not paused
-	redeliver                   // unread bytes are to be offered again
-	sendable                    // OnSendable is due
-	congested                   // the queue has been above its low mark since the last OnSendable
-	timedOut                    // OnTimeout is due
-	unopened                    // OnOpen is due
-	eof                         // the peer sent FIN and all before it was read
-	finDue                      // CloseWrite was called: FIN follows what is queued
-	finSent                     // nothing leaves any more: we sent FIN, or the socket takes nothing
-	late                        // reading is put off by memory pressure
-	finished                    // Finish was called: no lingering
-	bulk                        // the last read was full: the next one asks for more
-	unwatched                   // accepted a moment ago and not registered with the kernel yet
-	reaping                     // OnClose was called
-	resetting                   // close(2) is to send RST
+	onReady    flags = 1 << iota // on the ready list
+	dirty                        // on the dirty list: something was queued or the Conn began to close
+	wantRead                     // reading is not paused
+	redeliver                    // unread bytes are to be offered again
+	sendable                     // OnSendable is due
+	congested                    // the queue has been above its low mark since the last OnSendable
+	timedOut                     // OnTimeout is due
+	unopened                     // OnOpen is due
+	eof                          // the peer sent FIN and all before it was read
+	finDue                       // CloseWrite was called: FIN follows what is queued
+	finAwaited                   // the last segment waits for FIN: WriteLast
+	finSent                      // nothing leaves any more: we sent FIN, or the socket takes nothing
+	late                         // reading is put off by memory pressure
+	finished                     // Finish was called: no lingering
+	bulk                         // the last read was full: the next one asks for more
+	unwatched                    // accepted a moment ago and not registered with the kernel yet
+	reaping                      // OnClose was called
+	resetting                    // close(2) is to send RST
 )
 
 // Conn is one connection.

@@ -267,7 +267,12 @@ func (k *Epoll) Pipe(size int) (r, w FD, got int, e syscall.Errno) {
 func (k *Epoll) Splice(from, to FD, n int) (int, syscall.Errno) { return rawSplice(from, to, n) }
 
 // Write writes p.
-func (k *Epoll) Write(fd FD, p []byte) (int, syscall.Errno) { return rawWrite(fd, p) }
+func (k *Epoll) Write(fd FD, p []byte) (int, syscall.Errno) { return rawWrite(fd, p, 0) }
+
+// WriteLast writes p before CloseWrite. MSG_MORE holds the last segment back, for 200 ms at most, until FIN joins it.
+func (k *Epoll) WriteLast(fd FD, p []byte) (int, syscall.Errno) {
+	return rawWrite(fd, p, unix.MSG_MORE)
+}
 
 // Writev writes bufs in turn.
 func (k *Epoll) Writev(fd FD, bufs [][]byte) (int, syscall.Errno) {

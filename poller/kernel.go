@@ -117,6 +117,9 @@ type Kernel interface {
 	Read(fd FD, p []byte) (int, syscall.Errno)
 	// Write writes from p; fewer bytes than len(p) means that the socket is full.
 	Write(fd FD, p []byte) (int, syscall.Errno)
+	// WriteLast is Write for what CloseWrite follows at once when all of p was taken: both leave in one segment, where
+	// the system can do that. Not for Close alone, which throws p away where unread bytes lie.
+	WriteLast(fd FD, p []byte) (int, syscall.Errno)
 	// Writev writes from several buffers in turn, at most IOVMax of them.
 	Writev(fd FD, bufs [][]byte) (int, syscall.Errno)
 	// Pipe opens a pipe of about size bytes, as much as the system allows: what Splice puts into w comes out of r. got

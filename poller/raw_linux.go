@@ -49,14 +49,14 @@ func rawSplice(from, to FD, n int) (int, syscall.Errno) {
 	}
 }
 
-func rawWrite(fd FD, p []byte) (int, syscall.Errno) {
+func rawWrite(fd FD, p []byte, flags uintptr) (int, syscall.Errno) {
 	if len(p) == 0 {
 		return 0, 0
 	}
 	for {
 		// SAFETY: p is alive until the call returns; the kernel only reads it. MSG_NOSIGNAL: no SIGPIPE.
 		n, _, e := syscall.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
-			unix.MSG_NOSIGNAL, 0, 0)
+			unix.MSG_NOSIGNAL|flags, 0, 0)
 		if e != unix.EINTR {
 			return count(n, e), e
 		}

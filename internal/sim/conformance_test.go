@@ -376,6 +376,18 @@ var conformance = []struct {
 		s.settle(2, 0)
 		s.ends(r, 3, "FIN")
 	}},
+	{"the last bytes leave with FIN", true, true, func(s *script) {
+		fd, r := s.added()
+		s.write(fd, "good ", 5, 0)
+		if n, errno := s.kernel().WriteLast(fd, []byte("bye")); n != 3 || errno != 0 {
+			s.t.Fatal(n, errno)
+		}
+		if errno := s.kernel().CloseWrite(fd); errno != 0 {
+			s.t.Fatal(errno)
+		}
+		s.ready("shutdown", wr)
+		s.ends(r, 8, "FIN")
+	}},
 	{"close with unread bytes sends RST", true, true, func(s *script) {
 		fd, r := s.added()
 		r.send("hello")

@@ -238,6 +238,15 @@ func (k *Kernel) Write(fd poller.FD, p []byte) (int, syscall.Errno) {
 	return n, errno
 }
 
+// WriteLast is Write, and what the socket took whole leaves with FIN.
+func (k *Kernel) WriteLast(fd poller.FD, p []byte) (int, syscall.Errno) {
+	if e := k.end(fd, "write"); e != nil {
+		e.corked = true
+		defer func() { e.corked = false }()
+	}
+	return k.Write(fd, p)
+}
+
 // Writev writes what the socket has room for.
 func (k *Kernel) Writev(fd poller.FD, bufs [][]byte) (int, syscall.Errno) {
 	k.calls.Writev++

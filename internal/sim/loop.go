@@ -233,6 +233,9 @@ func (l *Loop) Write(fd poller.FD, p []byte) (int, syscall.Errno) {
 	return l.send(l.socks[fd], p)
 }
 
+// WriteLast appends to Sent.
+func (l *Loop) WriteLast(fd poller.FD, p []byte) (int, syscall.Errno) { return l.Write(fd, p) }
+
 // Writev appends to Sent.
 func (l *Loop) Writev(fd poller.FD, bufs [][]byte) (int, syscall.Errno) {
 	l.calls.Writev++

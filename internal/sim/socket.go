@@ -40,6 +40,7 @@ type end struct {
 	shutRead, shutWrite              bool
 	finQueued, finSent, rstQueued    bool
 	noSpace                          bool // somebody met a full out: tell when there is room
+	corked                           bool // what is written waits for FIN
 }
 
 // synTimeout and synRetry are Linux's: how long a connect tries, and when it tries first again.
@@ -152,7 +153,9 @@ func (e *end) write(bufs ...[]byte) (int, syscall.Errno) {
 		e.out.append(p)
 		left -= len(p)
 	}
-	e.kick()
+	if !e.corked || n < total {
+		e.kick()
+	}
 	return n, 0
 }
 
