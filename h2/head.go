@@ -211,11 +211,15 @@ func (m *marks) expectation(v []byte) {
 var comma = []byte(",")
 
 // joinCookie appends a crumb to the cookie that was there before and reports whether there was one. RFC 9113 §8.2.3:
-// they MUST be concatenated with "; " before they are passed into a context other than HTTP/2.
+// they MUST be concatenated with "; " before they are passed into a context other than HTTP/2. An empty one adds
+// nothing: a value that ends with a space is none.
 func (m *marks) joinCookie(h *message.Head, f *hpack.Field, o *Options) bool {
-	if m.cookie < 0 {
+	switch {
+	case m.cookie < 0:
 		m.cookie = len(h.Fields)
 		return false
+	case len(f.Value()) == 0:
+		return true
 	}
 	last := len(h.Fields) - 1
 	if m.cookie != last { // others lie between: the line moves to the end

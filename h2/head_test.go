@@ -31,6 +31,8 @@ func TestConn_requestAsHTTP1(t *testing.T) {
 			true, "GET / HTTP/1.1\r\nHost: h\r\nConnection: TE\r\nTE: trailers\r\n\r\n"},
 		"crumbs": {[]string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "h", "cookie", "a=1",
 			"cookie", "b=2", "cookie", "c=3"}, true, "GET / HTTP/1.1\r\nHost: h\r\ncookie: a=1; b=2; c=3\r\n\r\n"},
+		"empty crumbs": {[]string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "h", "cookie", "",
+			"cookie", "b=2", "cookie", ""}, true, "GET / HTTP/1.1\r\nHost: h\r\ncookie: ; b=2\r\n\r\n"},
 		"crumbs apart": {[]string{":method", "GET", ":scheme", "http", ":path", "/", ":authority", "h", "cookie",
 			"a=1", "x", "y", "cookie", "b=2", "z", "", "cookie", "c=3"}, true,
 			"GET / HTTP/1.1\r\nHost: h\r\nx: y\r\nz: \r\ncookie: a=1; b=2; c=3\r\n\r\n"},
