@@ -7,8 +7,6 @@ import (
 	"errors"
 	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/edge-proxy/edge/certs"
@@ -29,6 +27,7 @@ type pairOf struct {
 
 // openAll opens all that the configuration names. Paths become those that were found.
 func (r *resolver) openAll() {
+	r.process()
 	var all []*pairOf
 	for i, e := range r.doc.certificates {
 		all = append(all, &pairOf{cert: &r.c.Certificates[i], given: &e.given})
@@ -80,21 +79,6 @@ func (r *resolver) upstreamFiles() {
 	}
 }
 
-// locate returns the path of a file that at names: from the working directory, or else beside the file at is in.
-func locate(path string, at span) string {
-	if filepath.IsAbs(path) || at.src == nil {
-		return path
-	}
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		return path
-	}
-	beside := filepath.Join(filepath.Dir(at.src.name), path)
-	if _, err := os.Stat(beside); err == nil {
-		return beside
-	}
-	return path
-}
-
 func (r *resolver) openPair(p *pairOf) {
 	c, g := p.cert, p.given
 	if c.Cert == "" || c.Cert == InternalCert || g.failed("cert") || g.failed("key") || g.failed("ocsp") {
@@ -102,7 +86,7 @@ func (r *resolver) openPair(p *pairOf) {
 	}
 	for path, to := range map[string]*string{"cert": &c.Cert, "key": &c.Key, "ocsp": &c.OCSP} {
 		if g.has(path) {
-			*to = locate(*to, g.at(path))
+			*to = r.locate(*to, g.at(path))
 		}
 	}
 	read, err := certs.Load(c.Files(), r.open.now)
@@ -203,14 +187,14 @@ func day8601(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 func (r *resolver) authorities(g, fallback *given, path string, file *string) {
 	if !g.has(path) && fallback != nil {
 		if fallback.has(path) && !fallback.failed(path) && *file != "" {
-			*file = locate(*file, fallback.at(path))
+			*file = r.locate(*file, fallback.at(path))
 		}
 		g = fallback
 	}
 	if !g.has(path) || g.failed(path) || *file == "" {
 		return
 	}
-	*file = locate(*file, g.at(path))
+	*file = r.locate(*file, g.at(path))
 	if _, err := certs.Authorities(*file); err != nil {
 		r.rep.error(g.at(path), "", "cannot use %s: %s", quotePath(*file), errors.Unwrap(err))
 	}
@@ -221,9 +205,9 @@ func (r *resolver) clientPair(e *upstreamEntry, t *UpstreamTLS) {
 	if !e.has("tls.cert") || e.failed("tls.cert") || e.failed("tls.key") {
 		return
 	}
-	t.Cert = locate(t.Cert, e.at("tls.cert"))
+	t.Cert = r.locate(t.Cert, e.at("tls.cert"))
 	if e.has("tls.key") {
-		t.Key = locate(t.Key, e.at("tls.key"))
+		t.Key = r.locate(t.Key, e.at("tls.key"))
 	}
 	var wrong *certs.Mismatch
 	_, err := certs.Load(&certs.Files{Cert: t.Cert, Key: t.Key}, r.open.now)

@@ -33,6 +33,9 @@ type Global struct {
 	Splice          int64         // bytes to come of a body from which they are spliced; 0: never
 	CAFile          string        // the authorities of backends; empty: those of the system
 	FIPS            bool
+
+	WorkingDirectory string // absolute; empty: where the process was started
+	User, Group      string // names or numbers; empty: those that started it
 }
 
 // Log says how requests are logged.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -13,6 +14,7 @@ const expansionBytesMax = 64 << 10 // of a file that a string quotes; certificat
 type expander struct {
 	rep    *Report
 	lookup func(name string) (string, bool)
+	dir    string // where relative paths begin; "": the working directory
 }
 
 // tree expands every string below n. What cannot be expanded becomes kindLost, so that it is reported once.
@@ -98,7 +100,11 @@ func (e *expander) file(path string) (value, wrong, hint string) {
 	if path == "" {
 		return "", "${file:} names no file", "write ${file:/run/secrets/name}"
 	}
-	text, err := readSmall(path)
+	from := path
+	if !filepath.IsAbs(path) {
+		from = filepath.Join(e.dir, path)
+	}
+	text, err := readSmall(from)
 	if err != nil {
 		return "", "cannot read " + quotePath(path) + ": " + reason(err), ""
 	}

@@ -66,7 +66,7 @@ func (l *loader) text(name string, text []byte) {
 	l.bytes += len(text)
 	tree, whole := parseTree(src, l.rep)
 	l.broken = l.broken || !whole
-	e := expander{rep: l.rep, lookup: l.options.lookup()}
+	e := expander{rep: l.rep, lookup: l.options.lookup(), dir: l.options.Dir}
 	e.tree(tree)
 	more := tree.remove(includeKey)
 	if l.root == nil {

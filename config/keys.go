@@ -41,7 +41,7 @@ func globalSection() *section {
 		path: "global", top: true,
 		doc:  "The process as a whole.",
 		open: func(doc *document, _ target, _ *node) target { return &doc.global },
-		keys: []*key{
+		keys: append([]*key{
 			{path: "log_level", typ: typeChoice, def: `"info"`, enum: []string{"debug", "info", "warn", "error"},
 				into: into(func(e *globalEntry) *string { return &e.LogLevel }),
 				doc:  "How much the error log says."},
@@ -83,7 +83,7 @@ func globalSection() *section {
 				into: into(func(e *globalEntry) *bool { return &e.FIPS }),
 				doc: "Nothing but what FIPS 140-3 approves: the process starts itself again with that mode of Go's " +
 					"cryptographic module before it listens, and what is not approved is an error."},
-		},
+		}, processKeys()...),
 	}
 }
 

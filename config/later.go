@@ -32,8 +32,8 @@ var dormantSections = []string{"health_check"}
 // key, but the answer is not a guess at a misspelling.
 var laterKeys = map[string][]string{
 	"": {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry", "defaults", "dev",
-		"user", "group", "daemon", "working_directory"},
-	"global":    {"user", "group", "daemon", "working_directory", "env_file"},
+		"daemon"},
+	"global":    {"daemon", "env_file"},
 	"listeners": {"proxy_protocol", "filters", "h3"},
 	"upstreams": {"health_check", "discover", "stale_ok", "hash_key", "sticky", "slow_start", "outlier",
 		"breaker"},

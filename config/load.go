@@ -15,6 +15,8 @@ type Options struct {
 	Set []string
 	// LookupEnv returns a variable that a string names as ${NAME}; nil is os.LookupEnv.
 	LookupEnv func(name string) (value string, found bool)
+	// Dir is where a relative path of ${file:…} begins; "": the working directory.
+	Dir string
 	// TextOnly looks at what is written alone: Load does not open the certificates that the files name.
 	TextOnly bool
 }

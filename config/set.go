@@ -23,7 +23,7 @@ func (l *loader) override(text string) {
 	if tree == nil {
 		return
 	}
-	e := expander{rep: l.rep, lookup: l.options.lookup()}
+	e := expander{rep: l.rep, lookup: l.options.lookup(), dir: l.options.Dir}
 	e.tree(tree)
 	if k := keyAt(tree); k != nil && k.section.shape == shapeOne {
 		prune(l.root, schema(), k)

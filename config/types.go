@@ -31,6 +31,8 @@ var (
 	typeHeaders    = valueType{name: "table of strings", parse: parseHeadersValue}                    // []Header
 	typeAccessLog  = valueType{name: "path or false", parse: parseAccessLogValue, truth: true}        // AccessLog
 	typeBool       = valueType{name: "true or false", parse: parseBoolValue, truth: true}             // bool
+	typeFolder     = valueType{name: "absolute path", parse: parseFolderValue}                        // string
+	typeAccount    = valueType{name: "name or number", parse: parseAccountValue}                      // string
 	typeToken      = valueType{name: "name", parse: parseTokenValue}                                  // string
 	typeHost       = valueType{name: "`\"keep\"`, `\"backend\"` or a host", parse: parseHostValue}    // string
 	typeNetworks   = valueType{name: "network or list", parse: parseNetworksValue}                    // Trusted

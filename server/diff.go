@@ -132,31 +132,27 @@ func number(all []entry) {
 
 // restartKeys names the keys that differ and cannot change while the process runs.
 func restartKeys(old, next *config.Config) []string {
-	var keys []string
 	a, b := &old.Global, &next.Global
-	if a.WorkerThreads != b.WorkerThreads {
-		keys = append(keys, "worker_threads")
-	}
-	if a.MemoryLimit != b.MemoryLimit {
-		keys = append(keys, "memory_limit")
-	}
-	if a.PIDFile != b.PIDFile {
-		keys = append(keys, "pid_file")
-	}
-	if a.Via != b.Via {
-		keys = append(keys, "via")
-	}
-	if a.FIPS != b.FIPS {
-		keys = append(keys, "fips")
-	}
-	if old.TLS.Handshakes != next.TLS.Handshakes {
-		keys = append(keys, "tls.handshakes")
-	}
-	if old.TLS.HandshakeTimeout != next.TLS.HandshakeTimeout {
-		keys = append(keys, "tls.handshake_timeout")
-	}
-	if a.Splice != b.Splice {
-		keys = append(keys, "splice")
+	var keys []string
+	for _, k := range []struct {
+		name    string
+		differs bool
+	}{
+		{"worker_threads", a.WorkerThreads != b.WorkerThreads},
+		{"memory_limit", a.MemoryLimit != b.MemoryLimit},
+		{"pid_file", a.PIDFile != b.PIDFile},
+		{"working_directory", a.WorkingDirectory != b.WorkingDirectory},
+		{"user", a.User != b.User},
+		{"group", a.Group != b.Group},
+		{"via", a.Via != b.Via},
+		{"fips", a.FIPS != b.FIPS},
+		{"tls.handshakes", old.TLS.Handshakes != next.TLS.Handshakes},
+		{"tls.handshake_timeout", old.TLS.HandshakeTimeout != next.TLS.HandshakeTimeout},
+		{"splice", a.Splice != b.Splice},
+	} {
+		if k.differs {
+			keys = append(keys, k.name)
+		}
 	}
 	return append(keys, socketKeys(old, next)...)
 }

@@ -25,14 +25,7 @@ type sink struct {
 
 // openLogs opens the outputs that the configuration names and the present generation has not open.
 func (b *build) openLogs() error {
-	paths := slices.Clone(b.config.Log.Output)
-	for i := range b.config.Listeners {
-		paths = append(paths, b.config.Listeners[i].AccessLog.Path)
-	}
-	for i := range b.config.Routes {
-		paths = append(paths, b.config.Routes[i].AccessLog.Path)
-	}
-	for _, path := range paths {
+	for _, path := range logPaths(b.config) {
 		if path = cleanPath(path); path == "" || b.sinks[path] != nil {
 			continue
 		}
@@ -49,6 +42,18 @@ func (b *build) openLogs() error {
 		b.fresh = append(b.fresh, func() { _ = k.close() })
 	}
 	return nil
+}
+
+// logPaths returns every output that c names for requests; some may be empty, or there twice.
+func logPaths(c *config.Config) []string {
+	paths := slices.Clone(c.Log.Output)
+	for i := range c.Listeners {
+		paths = append(paths, c.Listeners[i].AccessLog.Path)
+	}
+	for i := range c.Routes {
+		paths = append(paths, c.Routes[i].AccessLog.Path)
+	}
+	return paths
 }
 
 // cleanPath makes equal paths equal strings; "stdout" and "stderr" stay what they are.

@@ -45,12 +45,17 @@ func Run(cfg *config.Config, o RunOptions) error {
 			return err
 		}
 	}
+	id, err := enter(&cfg.Global)
+	if err != nil {
+		return err
+	}
 	signal.Ignore(syscall.SIGPIPE) // a reader of our log that goes away is an error of that write, not our end
 	if o.Signals == nil {
 		o.Signals = NewSignals()
 	}
 	o.Signals.hearEnds()
 	defer o.Signals.stop()
+	id.ownLogs(cfg)
 	events, err := openEventLog(cfg.Global.ErrorLog, cfg.Global.LogLevel)
 	if err != nil {
 		return err
@@ -58,21 +63,26 @@ func Run(cfg *config.Config, o RunOptions) error {
 	defer events.close()
 	slog.SetDefault(events.logger())
 	o.events = events
+	if id != nil && o.StateDir == "" {
+		o.StateDir = stateDir() // a reload would look elsewhere, as another user
+	}
+	o.opened = func(s *Server) error {
+		if err := writePID(cfg.Global.PIDFile); err != nil {
+			return err
+		}
+		return id.become(s)
+	}
 	limitMemory(cfg.Global.MemoryLimit)
 	s, err := New(cfg, o.Options)
 	if err != nil {
 		return err
 	}
 	spareProcessor(len(s.engine.Reactors()))
+	defer removePID(cfg.Global.PIDFile)
 	if err := s.Start(); err != nil {
 		_ = s.Stop() // the first error is the one to tell
 		return err
 	}
-	if err := writePID(cfg.Global.PIDFile); err != nil {
-		_ = s.Stop()
-		return err
-	}
-	defer removePID(cfg.Global.PIDFile)
 	if fips140.Enabled() {
 		slog.Info("cryptography by FIPS 140-3", "module", tlsconn.ProviderName())
 	}

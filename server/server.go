@@ -36,6 +36,7 @@ type Options struct {
 	TicketKeys [][32]byte
 
 	events *eventLog
+	opened func(s *Server) error // called when the listeners are open, before the first connection is accepted
 }
 
 // Server is one process put together from a configuration.
@@ -135,6 +136,11 @@ func (s *Server) Start() error {
 		return err
 	}
 	s.commit(b)
+	if s.opts.opened != nil {
+		if err := s.opts.opened(s); err != nil {
+			return err
+		}
+	}
 	s.state = serving
 	s.engine.Start()
 	return nil

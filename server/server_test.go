@@ -618,9 +618,9 @@ func TestDiff_placesInTheFileDoNotCount(t *testing.T) {
 	if len(d.Changed)+len(d.Removed)+len(d.Restart) > 0 || !slices.Equal(d.Added, []string{"upstream aaa"}) {
 		t.Errorf("the changes are %+v", d)
 	}
-	next = parse(t, "threads = 3\npid_file = \"/run/e.pid\"\n"+
+	next = parse(t, "threads = 3\npid_file = \"/run/e.pid\"\nuser = 7\n"+
 		"http.listen = \":80\"\nhttp.limits.connections = 4\n"+route)
-	if d := diffOf(old, next); len(d.Restart) != 2 {
+	if d := diffOf(old, next); len(d.Restart) != 3 {
 		t.Errorf("what needs a restart: %v", d.Restart)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -22,6 +23,7 @@ const placesText = "./edge.toml, ./edge.yaml, /etc/edge/edge.toml"
 type sources struct {
 	conf string
 	set  []string
+	dir  string // that of the start, when the process has left it; else empty
 }
 
 func (s *sources) flags(f *pflag.FlagSet) {
@@ -63,7 +65,7 @@ func locate(conf string) string {
 
 // load reads the file at path, the hello page when there is none, and what the command line sets.
 func (s *sources) load(path string) (*config.Config, *config.Report) {
-	o := config.Options{Set: s.set}
+	o := config.Options{Set: s.set, Dir: s.dir}
 	if path == "" {
 		return o.Parse("(no file)", []byte("allow = [\"no-listener\"]"))
 	}
@@ -77,6 +79,15 @@ func runConfig(from sources) error {
 	cfg, report := from.load(path)
 	if err := report.Render(os.Stderr); err != nil || !report.OK() {
 		return exit(exitError)
+	}
+	if cfg.Global.WorkingDirectory != "" && path != "" { // what is read again is where it was
+		var err error
+		if from.dir, err = os.Getwd(); err != nil {
+			return err
+		}
+		if path, err = filepath.Abs(path); err != nil {
+			return err
+		}
 	}
 	o := server.RunOptions{Started: func(s *server.Server) { sayHello(s, cfg) }, Signals: signals}
 	if path != "" {

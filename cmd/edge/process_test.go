@@ -1,0 +1,315 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// listening waits for the first address in an error log that is a file.
+func listening(t *testing.T, log string) (addr string) {
+	t.Helper()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		text, _ := os.ReadFile(log)
+		_, rest, _ := strings.Cut(string(text), `"msg":"listening"`)
+		_, rest, _ = strings.Cut(rest, `"address":"`)
+		addr, _, _ = strings.Cut(rest, `"`)
+		return addr != ""
+	}, "%s says where it listens", log)
+	return addr
+}
+
+// says tells whether a file holds a text.
+func says(path, text string) func() bool {
+	return func() bool {
+		b, _ := os.ReadFile(path)
+		return strings.Contains(string(b), text)
+	}
+}
+
+// All relative paths begin at working_directory, but those that lead to the configuration. A reload finds what the
+// start has found.
+func TestRun_workingDirectory(t *testing.T) {
+	dir, work := t.TempDir(), t.TempDir()
+	testutil.NewAuthority(t).IssueTo(t, dir, "site", nil, "127.0.0.1")
+	const text = `working_directory = %q
+pid_file = "edge.pid"
+error_log = "error.log"
+log_level = "${file:level}"
+https = { listen = "127.0.0.1:0", cert = "site.pem", key = "site.key" }
+log.output = ["access.log"]
+[[routes]]
+pattern = %q
+dest = "status:204"
+`
+	file := filepath.Join(dir, "edge.toml")
+	for path, content := range map[string]string{
+		file: fmt.Sprintf(text, work, "/one"), filepath.Join(dir, "level"): "info",
+	} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: dir,
+		Args: []string{"run", "-c", "edge.toml"}})
+	log := filepath.Join(work, "error.log")
+	url := "https://" + listening(t, log)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		b, _ := os.ReadFile(filepath.Join(work, "edge.pid"))
+		return string(b) == fmt.Sprintf("%d\n", p.PID())
+	}, "the pid file is there")
+	if at, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", p.PID())); err != nil || at != work {
+		t.Errorf("it works in %s, %v", at, err)
+	}
+	if err := os.WriteFile(file, fmt.Appendf(nil, text, work, "/two"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.Signal(syscall.SIGHUP)
+	testutil.Eventually(t, testutil.Patience, says(log, `"msg":"configuration reloaded"`), "it reloads")
+	if out := curlWith(t, "-k", "-o", os.DevNull, "-w", "%{http_code}", url+"/two"); out != "204" {
+		t.Errorf("after the reload: %s", out)
+	}
+	if err := os.WriteFile(file, fmt.Appendf(nil, text, dir, "/two"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.Signal(syscall.SIGHUP)
+	testutil.Eventually(t, testutil.Patience, says(log, `"keys":["working_directory"]`), "it says what waits")
+	if code := p.Stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 4 {
+		t.Errorf("in the folder of the configuration there are %v", left)
+	}
+}
+
+func TestRun_workingDirectoryThatIsMissing(t *testing.T) {
+	code, out := edge(t, "run", "-c", write(t, "http.listen = \"127.0.0.1:0\"\nworking_directory = \"/none/such\"\n"))
+	if code != 1 || !strings.Contains(out, `edge.toml:2:21: error: cannot use "/none/such"`) {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
+// nobody returns the numbers of a user without rights; it skips a test that root does not run.
+func nobody(t *testing.T) (uid, gid int) {
+	t.Helper()
+	const needed = 1<<0 | 1<<1 | 1<<6 | 1<<7 // CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_SETGID, CAP_SETUID
+	rights, err := strconv.ParseUint(threadsOf(t, os.Getpid(), "CapEff")[0], 16, 64)
+	if os.Geteuid() != 0 || err != nil || rights&needed != needed {
+		t.Skip("only root can become somebody else")
+	}
+	u, err := user.Lookup("nobody")
+	if err != nil {
+		t.Skip(err)
+	}
+	uid, _ = strconv.Atoi(u.Uid)
+	gid, _ = strconv.Atoi(u.Gid)
+	return uid, gid
+}
+
+// owned makes a folder that belongs to a user and that he can reach.
+func owned(t *testing.T, uid, gid int) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "edge")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	for above := filepath.Dir(dir); above != "/"; above = filepath.Dir(above) {
+		if at, err := os.Stat(above); err != nil || at.Mode()&1 == 0 {
+			t.Skipf("%s is closed to others", above)
+		}
+	}
+	if err := os.Chown(dir, uid, gid); err != nil {
+		t.Skip(err)
+	}
+	return dir
+}
+
+// lowAddr returns an address of this process alone with a free port that only root may bind; "" where there is none.
+func lowAddr() string {
+	pid := os.Getpid()
+	for port := 1023; port > 900; port-- {
+		addr := fmt.Sprintf("127.%d.%d.%d:%d", 1+pid>>16&0x3f, pid>>8&0xff, pid&0xff, port)
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
+	}
+	return ""
+}
+
+// threadsOf returns a line of the status of every thread of a process.
+func threadsOf(t *testing.T, pid int, field string) (lines []string) {
+	t.Helper()
+	paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // the thread has ended
+		}
+		_, rest, _ := strings.Cut(string(text), "\n"+field+":")
+		line, _, _ := strings.Cut(rest, "\n")
+		lines = append(lines, strings.Join(strings.Fields(line), " "))
+	}
+	if len(lines) == 0 {
+		t.Fatal("it has no threads")
+	}
+	return lines
+}
+
+// hasRights checks that every thread of a process is a user, and has no right of root.
+func hasRights(t *testing.T, pid, uid, gid int) {
+	t.Helper()
+	for field, want := range map[string]string{
+		"Uid": fmt.Sprintf("%[1]d %[1]d %[1]d %[1]d", uid), "Gid": fmt.Sprintf("%[1]d %[1]d %[1]d %[1]d", gid),
+		"CapEff": "0000000000000000", "CapPrm": "0000000000000000",
+	} {
+		for _, got := range threadsOf(t, pid, field) {
+			if got != want {
+				t.Errorf("%s of a thread: %s, want %s", field, got, want)
+			}
+		}
+	}
+	for _, got := range threadsOf(t, pid, "Groups") {
+		if slices.Contains(strings.Fields(got), "0") {
+			t.Errorf("a thread has the groups %s", got)
+		}
+	}
+}
+
+// Every thread is that user, with no right of root left; what needs them was done before, and what comes after works.
+func TestRun_becomesTheUser(t *testing.T) {
+	uid, gid := nobody(t)
+	dir := owned(t, uid, gid)
+	listen := []string{"127.0.0.1:0", "unix:" + filepath.Join(dir, "s")}
+	if low := lowAddr(); low != "" {
+		listen[0] = low
+	}
+	const text = `user = "nobody"
+working_directory = %q
+pid_file = "edge.pid"
+error_log = "error.log"
+http.listen = ["%s"]
+log.output = ["access.log"]
+[[routes]]
+pattern = %q
+dest = "status:204"
+`
+	file, log := filepath.Join(dir, "edge.toml"), filepath.Join(dir, "error.log")
+	put := func(path string) {
+		t.Helper()
+		content := fmt.Appendf(nil, text, dir, strings.Join(listen, `", "`), path)
+		if err := os.WriteFile(file, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("/one")
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
+	url := "http://" + listening(t, log)
+	c := client(t)
+	if resp, _ := get(t, c, url+"/one"); resp.StatusCode != 204 {
+		t.Errorf("/one: %d", resp.StatusCode)
+	}
+	hasRights(t, p.PID(), uid, gid)
+	for _, name := range []string{"error.log", "access.log", "s"} {
+		at, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st := at.Sys().(*syscall.Stat_t); int(st.Uid) != uid || int(st.Gid) != gid {
+			t.Errorf("%s belongs to %d and %d", name, st.Uid, st.Gid)
+		}
+	}
+	put("/two")
+	p.Signal(syscall.SIGHUP)
+	testutil.Eventually(t, testutil.Patience, says(log, `"msg":"configuration reloaded"`), "it reloads")
+	if resp, _ := get(t, c, url+"/two"); resp.StatusCode != 204 {
+		t.Errorf("/two: %d", resp.StatusCode)
+	}
+	if err := os.Rename(log, log+".1"); err != nil {
+		t.Fatal(err)
+	}
+	p.Signal(syscall.SIGUSR1)
+	testutil.Eventually(t, testutil.Patience, says(log, "opened again"), "the log is opened again")
+	c.CloseIdleConnections()
+	if code := p.Stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "edge.pid")); err == nil {
+		t.Error("the pid file is still there")
+	}
+}
+
+// A reload cannot do what only root may do: it fails, and what was before goes on.
+func TestRun_reloadAsTheUser(t *testing.T) {
+	uid, gid := nobody(t)
+	dir := owned(t, uid, gid)
+	low := lowAddr()
+	if low == "" {
+		t.Skip("no port below 1024 is free")
+	}
+	if b, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err != nil ||
+		strings.TrimSpace(string(b)) != "1024" {
+		t.Skip("everybody may bind low ports here")
+	}
+	file := filepath.Join(dir, "edge.toml")
+	const text = "user = \"nobody\"\nhttp.listen = [\"127.0.0.1:0\"%s]\nlog.output = []\n" +
+		"[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n"
+	put := func(more string) {
+		t.Helper()
+		if err := os.WriteFile(file, fmt.Appendf(nil, text, more), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("")
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
+	addr := p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	put(`, "` + low + `"`)
+	p.Signal(syscall.SIGHUP)
+	p.WaitLine(`reload failed, nothing has changed.*` + low + `.*permission denied`)
+	if resp, _ := get(t, client(t), "http://"+addr+"/"); resp.StatusCode != 204 {
+		t.Errorf("after it: %d", resp.StatusCode)
+	}
+}
+
+// Whoever is not root cannot become somebody else: edge refuses before it opens anything, and serves as whom it is.
+func TestRun_userWithoutRoot(t *testing.T) {
+	uid, gid := nobody(t)
+	dir := owned(t, uid, gid)
+	bin := filepath.Join(dir, "edge")
+	if err := os.Link(testutil.Binary(t, "./cmd/edge"), bin); err != nil {
+		t.Skip(err)
+	}
+	as := func(set string) *exec.Cmd {
+		cmd := exec.Command(bin, "run", "--set", "http.listen=127.0.0.1:0", "--set", "pid_file=edge.pid", "--set", set)
+		cmd.Dir = dir
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+		return cmd
+	}
+	out, err := as("user=root").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "only root can become somebody else") {
+		t.Errorf("%v %s", err, out)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "edge.pid")); err == nil {
+		t.Error("it made a pid file")
+	}
+	same := as("user=nobody")
+	if err := same.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = same.Process.Kill()
+		_ = same.Wait()
+	})
+	testutil.Eventually(t, testutil.Patience, says(filepath.Join(dir, "edge.pid"), "\n"), "it serves as nobody")
+}

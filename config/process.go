@@ -1,0 +1,193 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// processKeys are those of [global] that say what becomes of the process before it serves.
+func processKeys() []*key {
+	return []*key{
+		{path: "working_directory", typ: typeFolder, example: `"/var/lib/edge"`, restart: true,
+			into: into(func(e *globalEntry) *string { return &e.WorkingDirectory }),
+			doc: "The folder that the process works in, an absolute path: where relative ones begin. Without it that " +
+				"is the folder in which it was started."},
+		{path: "user", typ: typeAccount, example: `"www-data"`, restart: true,
+			into: into(func(e *globalEntry) *string { return &e.User }),
+			doc: "Whom a process that root started becomes before it accepts the first connection, by name or " +
+				"number. See [rights](operations.md#rights)."},
+		{path: "group", typ: typeAccount, example: `"www-data"`, restart: true,
+			into: into(func(e *globalEntry) *string { return &e.Group }),
+			doc:  "Its group, by name or number; without it the first one of `user`."},
+	}
+}
+
+// Identity is whom a process runs as.
+type Identity struct {
+	UID, GID int   // below 0: what it is
+	Groups   []int // with a UID: all its groups
+}
+
+// Identity looks up what user and group stand for on this machine; nil when neither is set.
+func (g *Global) Identity() (*Identity, error) {
+	if g.User == "" && g.Group == "" {
+		return nil, nil
+	}
+	id := &Identity{UID: -1, GID: -1}
+	if g.Group != "" {
+		gid, err := groupOf(g.Group)
+		if err != nil {
+			return nil, fmt.Errorf("group: %w", err)
+		}
+		id.GID = gid
+	}
+	if g.User != "" {
+		if err := id.become(g.User); err != nil {
+			return nil, fmt.Errorf("user: %w", err)
+		}
+	}
+	return id, nil
+}
+
+var errNoGroup = errors.New("the user database does not know the number, so group has to be set too")
+
+// become makes id the user of that name or number, with its own group unless there is one already.
+func (id *Identity) become(name string) error {
+	u, err := user.Lookup(name)
+	if err != nil {
+		number, isNumber := accountNumber(name)
+		if !isNumber {
+			return missing("user", name, err)
+		}
+		id.UID = number
+		if u, err = user.LookupId(name); err != nil {
+			if id.GID < 0 {
+				return errNoGroup
+			}
+			id.Groups = []int{id.GID}
+			return nil
+		}
+	}
+	if id.GID >= 0 {
+		u.Gid = strconv.Itoa(id.GID)
+	}
+	groups, err := u.GroupIds()
+	if err != nil {
+		return err
+	}
+	for _, text := range append([]string{u.Uid, u.Gid}, groups...) {
+		n, isNumber := accountNumber(text)
+		if !isNumber {
+			return fmt.Errorf("%s has the number %s", quote(name), quote(text))
+		}
+		id.Groups = append(id.Groups, n)
+	}
+	id.UID, id.GID, id.Groups = id.Groups[0], id.Groups[1], id.Groups[2:]
+	return nil
+}
+
+// groupOf returns the number of a group.
+func groupOf(name string) (int, error) {
+	g, err := user.LookupGroup(name)
+	if err == nil {
+		name = g.Gid
+	}
+	if n, isNumber := accountNumber(name); isNumber {
+		return n, nil
+	}
+	return 0, missing("group", name, err)
+}
+
+// missing says that a name could not be looked up.
+func missing(what, name string, err error) error {
+	if errors.As(err, new(user.UnknownUserError)) || errors.As(err, new(user.UnknownGroupError)) {
+		return fmt.Errorf("there is no %s %s", what, quote(name))
+	}
+	return fmt.Errorf("cannot look up %s: %w", quote(name), err)
+}
+
+// accountNumber reads the number of a user or group. The highest is none: system calls take it for "as it is".
+func accountNumber(text string) (int, bool) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	return int(n), err == nil && n < 1<<32-1
+}
+
+// process checks what the file says of the process against this machine.
+func (r *resolver) process() {
+	g, c := &r.doc.global.given, &r.c.Global
+	if dir := c.WorkingDirectory; dir != "" && !g.failed("working_directory") {
+		at, err := os.Stat(dir)
+		switch {
+		case err != nil:
+			r.rep.error(g.at("working_directory"), "", "cannot use %s: %s", quotePath(dir), reason(err))
+		case !at.IsDir():
+			r.rep.error(g.at("working_directory"), "", "%s is no folder", quotePath(dir))
+		}
+	}
+	if _, err := (&Global{Group: c.Group}).Identity(); err != nil {
+		r.rep.error(g.at("group"), didYouMean(c.Group, accounts("/etc/group")), "%s", errors.Unwrap(err))
+		return
+	}
+	if _, err := c.Identity(); err != nil {
+		r.rep.error(g.at("user"), didYouMean(c.User, accounts("/etc/passwd")), "%s", errors.Unwrap(err))
+	}
+}
+
+// accounts returns the names in a file of users or groups, for hints.
+func accounts(path string) (names []string) {
+	text, _ := os.ReadFile(path)
+	for line := range strings.Lines(string(text)) {
+		if name, _, found := strings.Cut(line, ":"); found {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// locate returns the path of a file that at names: from the working directory, or else beside the file at is in.
+func (r *resolver) locate(path string, at span) string {
+	if filepath.IsAbs(path) || at.src == nil {
+		return path
+	}
+	beside := filepath.Join(filepath.Dir(at.src.name), path)
+	if dir := r.c.Global.WorkingDirectory; dir != "" {
+		path = filepath.Join(dir, path)
+		if whole, err := filepath.Abs(beside); err == nil {
+			beside = whole // where the process is when it opens the file, this is another place
+		}
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return path
+	}
+	if _, err := os.Stat(beside); err == nil {
+		return beside
+	}
+	return path
+}
+
+func parseFolderValue(d *decoder, _ *key, n *node) (any, bool) {
+	s, ok := stringOf(d, n, "a string")
+	if ok && !filepath.IsAbs(s) {
+		d.rep.error(n.value, "", "%q must be an absolute path", n.key)
+		return "", false
+	}
+	return filepath.Clean(s), ok
+}
+
+func parseAccountValue(d *decoder, _ *key, n *node) (any, bool) {
+	if n.kind != kindInt {
+		return stringOf(d, n, "a name or a number")
+	}
+	s := strconv.FormatInt(n.integer, 10)
+	if _, isNumber := accountNumber(s); !isNumber {
+		d.rep.error(n.value, "", "%s is no number of a %s", s, n.key)
+		return "", false
+	}
+	return s, true
+}

@@ -1,0 +1,105 @@
+package config
+
+import (
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// What the keys of the process name has to be on this machine.
+func TestLoad_looksUpTheProcess(t *testing.T) {
+	if _, err := user.Lookup("root"); err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	const unknown = "no-such-account-here"
+	for _, c := range []struct{ text, want string }{
+		{`working_directory = "` + dir + `/none"`, `edge.toml:1:21: error: cannot use "` + dir +
+			`/none": no such file or directory`},
+		{`working_directory = "` + dir + `/edge.toml"`, `error: "` + dir + `/edge.toml" is no folder`},
+		{"[global]\nuser = \"" + unknown + `"`, `edge.toml:2:8: error: there is no user "` + unknown + `"`},
+		{`group = "` + unknown + `"`, `edge.toml:1:9: error: there is no group "` + unknown + `"`},
+		{"user = 4123456789", "edge.toml:1:8: error: the user database does not know the number"},
+		{"user = \"rooot\"", `did you mean "root"?`},
+	} {
+		conf, rep := loaded(t, dir, c.text)
+		if got := rendered(t, rep); conf != nil || !strings.Contains(got, c.want) {
+			t.Errorf("%s\ngives\n%swant %s", c.text, got, c.want)
+		}
+	}
+}
+
+// The groups of a user are all that the database has, the first one unless another is named.
+func TestGlobal_identity(t *testing.T) {
+	if _, err := user.Lookup("root"); err != nil {
+		t.Skip(err)
+	}
+	for _, c := range []struct {
+		user, group string
+		uid, gid    int
+	}{
+		{"root", "", 0, 0}, {"0", "", 0, 0}, {"root", "4123456789", 0, 4123456789},
+		{"4123456789", "4123456788", 4123456789, 4123456788}, {"", "7", -1, 7},
+	} {
+		id, err := (&Global{User: c.user, Group: c.group}).Identity()
+		if err != nil || id.UID != c.uid || id.GID != c.gid || c.user != "" && !slices.Contains(id.Groups, c.gid) {
+			t.Errorf("user %q, group %q: %+v %v", c.user, c.group, id, err)
+		}
+	}
+	if id, err := (&Global{}).Identity(); id != nil || err != nil {
+		t.Errorf("nobody: %v %v", id, err)
+	}
+}
+
+// Relative paths of certificates begin at the working directory that the file names, or else beside that file: found
+// now, they are found after the process went there.
+func TestLoad_filesInTheWorkingDirectory(t *testing.T) {
+	dir, _ := pairs(t)
+	if err := os.Mkdir(filepath.Join(dir, "conf"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []string{"conf", "."} {
+		write(t, filepath.Join(dir, from, "edge.toml"), `working_directory = "`+dir+`"
+https = { listen = ":443", cert = "good.pem", key = "good.key" }
+`)
+		c, rep := Load(filepath.Join(dir, from, "edge.toml"))
+		if c == nil {
+			t.Fatal(rendered(t, rep))
+		}
+		if got := c.Listeners[0].Certificate.Cert; got != filepath.Join(dir, "good.pem") {
+			t.Errorf("the certificate is %s", got)
+		}
+	}
+	here, err := os.MkdirTemp(".", "process")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(here) })
+	write(t, filepath.Join(here, "edge.toml"), `working_directory = "`+dir+`"
+ca_file = "beside.pem"
+`)
+	ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(here, "beside.pem"), string(ca))
+	c, rep := Load(filepath.Join(here, "edge.toml"))
+	if c == nil {
+		t.Fatal(rendered(t, rep))
+	}
+	if !filepath.IsAbs(c.Global.CAFile) {
+		t.Errorf("the authorities are in %s, which is another place after a change of folder", c.Global.CAFile)
+	}
+}
+
+func TestOptions_dirOfQuotedFiles(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "level"), "warn\n")
+	c, rep := Options{Dir: dir}.Parse("edge.toml", []byte(`log_level = "${file:level}"`))
+	if c == nil || c.Global.LogLevel != "warn" {
+		t.Errorf("%v %s", c, rendered(t, rep))
+	}
+}
