@@ -36,6 +36,7 @@ type Global struct {
 
 	WorkingDirectory string // absolute; empty: where the process was started
 	User, Group      string // names or numbers; empty: those that started it
+	Daemon           bool   // serve in the background
 }
 
 // Log says how requests are logged.

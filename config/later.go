@@ -31,9 +31,9 @@ var dormantSections = []string{"health_check"}
 // laterKeys are promised names that have no meaning yet, by the path of their table. They are errors like any unknown
 // key, but the answer is not a guess at a misspelling.
 var laterKeys = map[string][]string{
-	"": {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry", "defaults", "dev",
-		"daemon"},
-	"global":    {"daemon", "env_file"},
+	"": {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry", "defaults",
+		"dev"},
+	"global":    {"env_file"},
 	"listeners": {"proxy_protocol", "filters", "h3"},
 	"upstreams": {"health_check", "discover", "stale_ok", "hash_key", "sticky", "slow_start", "outlier",
 		"breaker"},

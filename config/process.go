@@ -25,6 +25,10 @@ func processKeys() []*key {
 		{path: "group", typ: typeAccount, example: `"www-data"`, restart: true,
 			into: into(func(e *globalEntry) *string { return &e.Group }),
 			doc:  "Its group, by name or number; without it the first one of `user`."},
+		{path: "daemon", typ: typeBool, def: "false", example: "true", restart: true,
+			into: into(func(e *globalEntry) *bool { return &e.Daemon }),
+			doc: "Serve in the background, like `edge -d`: the command ends when the process serves, and says what " +
+				"keeps it from that. See [in the background](operations.md#in-the-background)."},
 	}
 }
 

@@ -73,20 +73,16 @@ https = { listen = ":443", cert = "good.pem", key = "good.key" }
 			t.Errorf("the certificate is %s", got)
 		}
 	}
-	here, err := os.MkdirTemp(".", "process")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(here) })
-	write(t, filepath.Join(here, "edge.toml"), `working_directory = "`+dir+`"
+	t.Chdir(t.TempDir())
+	write(t, "edge.toml", `working_directory = "`+dir+`"
 ca_file = "beside.pem"
 `)
 	ca, err := os.ReadFile(filepath.Join(dir, "ca.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(here, "beside.pem"), string(ca))
-	c, rep := Load(filepath.Join(here, "edge.toml"))
+	write(t, "beside.pem", string(ca))
+	c, rep := Load("edge.toml")
 	if c == nil {
 		t.Fatal(rendered(t, rep))
 	}

@@ -144,6 +144,7 @@ func restartKeys(old, next *config.Config) []string {
 		{"working_directory", a.WorkingDirectory != b.WorkingDirectory},
 		{"user", a.User != b.User},
 		{"group", a.Group != b.Group},
+		{"daemon", a.Daemon != b.Daemon},
 		{"via", a.Via != b.Via},
 		{"fips", a.FIPS != b.FIPS},
 		{"tls.handshakes", old.TLS.Handshakes != next.TLS.Handshakes},

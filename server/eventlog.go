@@ -20,6 +20,8 @@ type eventLog struct {
 	mu    sync.Mutex
 	path  string   // guarded by mu
 	file  *os.File // guarded by mu
+
+	detached bool // stderr follows file; guarded by mu
 }
 
 // openEventLog opens path, which may be "stderr".
@@ -94,10 +96,18 @@ func (e *eventLog) use(path string, file *os.File) {
 		_ = e.file.Close()
 	}
 	e.path, e.file = path, file
+	if e.detached {
+		_ = e.redirect() // at the worst it stays what it was
+	}
 }
 
-// close closes the file.
-func (e *eventLog) close() { e.use("stderr", os.Stderr) }
+// close closes the file. Stderr stays what it is, for the last words of the process.
+func (e *eventLog) close() {
+	e.mu.Lock()
+	e.detached = false
+	e.mu.Unlock()
+	e.use("stderr", os.Stderr)
+}
 
 // openEvents opens the event log of the new configuration if it is another one; commit switches to it.
 func (b *build) openEvents() error {

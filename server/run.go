@@ -33,7 +33,8 @@ type RunOptions struct {
 
 // Run serves cfg until a signal ends it: it is the whole life of the process. It takes over the process: its signals,
 // its default logger, GOMAXPROCS and the memory limit. The error says why it could not start, or what it could not
-// finish. With fips = true the process begins again, unless it began with that mode on.
+// finish. With fips = true the process begins again, unless it began with that mode on. With daemon = true it starts
+// itself once more, and Run returns when that one serves; when that one ended instead, the error is an *exec.ExitError.
 //
 //	SIGHUP             read the configuration again and apply it
 //	SIGUSR1            open the log files again
@@ -44,6 +45,13 @@ func Run(cfg *config.Config, o RunOptions) error {
 		if err := enterFIPS(); err != nil {
 			return err
 		}
+	}
+	parent, err := waitingParent()
+	if err != nil {
+		return err
+	}
+	if cfg.Global.Daemon && parent == nil {
+		return detach()
 	}
 	id, err := enter(&cfg.Global)
 	if err != nil {
@@ -89,6 +97,10 @@ func Run(cfg *config.Config, o RunOptions) error {
 	s.sayListening()
 	if o.Started != nil {
 		o.Started(s)
+	}
+	if err := release(parent, events); err != nil {
+		_ = s.Stop()
+		return err
 	}
 	p := process{server: s, signals: o.Signals, load: o.Load, cfg: cfg}
 	p.serve()

@@ -3,6 +3,7 @@
 //
 //	edge                    the configuration in ./edge.toml or /etc/edge/edge.toml, else a hello page on :8080
 //	edge run -c F           the configuration in F
+//	edge -d -c F            the same in the background
 //	edge check -c F         reads F, says what is wrong with it, starts nothing
 //	edge proxy              a proxy without a file: edge proxy --from :8080 --to localhost:3000
 //	edge serve-demo         an origin to try it with

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 
 	"github.com/spf13/cobra"
 )
@@ -33,11 +34,14 @@ func run() int {
 	err := newRoot().Execute()
 	var code exit
 	var wrong usage
+	var daemon *exec.ExitError
 	switch {
 	case err == nil:
 		return 0
 	case errors.As(err, &code):
 		return int(code)
+	case errors.As(err, &daemon) && daemon.Exited():
+		return daemon.ExitCode() // it has said why
 	case errors.As(err, &wrong):
 		fmt.Fprintf(os.Stderr, "edge: %v\nedge --help lists commands and flags\n", err)
 		return exitUsage
@@ -48,7 +52,7 @@ func run() int {
 
 func newRoot() *cobra.Command {
 	var conf string
-	var test, showVersion bool
+	var test, daemon, showVersion bool
 	root := &cobra.Command{
 		Use:           "edge",
 		Short:         "An HTTP reverse proxy",
@@ -63,7 +67,7 @@ func newRoot() *cobra.Command {
 			case test:
 				return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), checkOptions{sources: sources{conf: conf}})
 			}
-			return runConfig(sources{conf: conf})
+			return runConfig(sources{conf: conf, daemon: daemon})
 		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
@@ -71,6 +75,7 @@ func newRoot() *cobra.Command {
 	root.SuggestionsMinimumDistance = 2
 	f := root.Flags()
 	confFlag(f, &conf)
+	daemonFlag(f, &daemon)
 	f.BoolVarP(&test, "test", "t", false, "check the configuration and exit, like \"edge check\"")
 	f.BoolVarP(&showVersion, "version", "V", false, "print the version")
 	root.AddCommand(newRun(), newCheck(), newProxy(), newDemo(), newVersion())

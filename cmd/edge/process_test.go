@@ -37,10 +37,20 @@ func says(path, text string) func() bool {
 	}
 }
 
+// realPath returns a path as the kernel shows it.
+func realPath(t *testing.T, path string) string {
+	t.Helper()
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // All relative paths begin at working_directory, but those that lead to the configuration. A reload finds what the
 // start has found.
 func TestRun_workingDirectory(t *testing.T) {
-	dir, work := t.TempDir(), t.TempDir()
+	dir, work := t.TempDir(), realPath(t, t.TempDir())
 	testutil.NewAuthority(t).IssueTo(t, dir, "site", nil, "127.0.0.1")
 	const text = `working_directory = %q
 pid_file = "edge.pid"

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -24,6 +25,8 @@ type sources struct {
 	conf string
 	set  []string
 	dir  string // that of the start, when the process has left it; else empty
+
+	daemon bool
 }
 
 func (s *sources) flags(f *pflag.FlagSet) {
@@ -35,18 +38,23 @@ func confFlag(f *pflag.FlagSet, conf *string) {
 	f.StringVarP(conf, "conf", "c", "", "configuration `file`; without it the first of "+placesText)
 }
 
+func daemonFlag(f *pflag.FlagSet, daemon *bool) {
+	f.BoolVarP(daemon, "daemon", "d", false, "serve in the background; return when it serves")
+}
+
 func newRun() *cobra.Command {
 	var from sources
 	cmd := &cobra.Command{
 		Use:   "run",
-		Short: "Serve what the configuration says, in the foreground",
-		Long: "Serve what the configuration says, in the foreground. Without a file it answers with a hello page on " +
-			":8080.\n\nSIGHUP reads the files again, SIGUSR1 opens the logs again, SIGTERM and SIGQUIT let requests " +
-			"end within grace_period, SIGINT stops at once.",
+		Short: "Serve what the configuration says",
+		Long: "Serve what the configuration says, in the foreground unless -d or daemon = true is given. Without a " +
+			"file it answers with a hello page on :8080.\n\nSIGHUP reads the files again, SIGUSR1 opens the logs " +
+			"again, SIGTERM and SIGQUIT let requests end within grace_period, SIGINT stops at once.",
 		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return runConfig(from) },
 	}
 	from.flags(cmd.Flags())
+	daemonFlag(cmd.Flags(), &from.daemon)
 	return cmd
 }
 
@@ -66,6 +74,9 @@ func locate(conf string) string {
 // load reads the file at path, the hello page when there is none, and what the command line sets.
 func (s *sources) load(path string) (*config.Config, *config.Report) {
 	o := config.Options{Set: s.set, Dir: s.dir}
+	if s.daemon {
+		o.Set = append(slices.Clip(o.Set), "daemon=true")
+	}
 	if path == "" {
 		return o.Parse("(no file)", []byte("allow = [\"no-listener\"]"))
 	}
@@ -77,8 +88,10 @@ func runConfig(from sources) error {
 	signals := server.NewSignals() // a reload that is asked for while the files are read is for what Run does then
 	path := locate(from.conf)
 	cfg, report := from.load(path)
-	if err := report.Render(os.Stderr); err != nil || !report.OK() {
-		return exit(exitError)
+	if !server.Detached() || !report.OK() {
+		if err := report.Render(os.Stderr); err != nil || !report.OK() {
+			return exit(exitError)
+		}
 	}
 	if cfg.Global.WorkingDirectory != "" && path != "" { // what is read again is where it was
 		var err error

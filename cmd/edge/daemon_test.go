@@ -1,0 +1,251 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// runningWith returns the processes that were started with a text in their arguments.
+func runningWith(text string) (pids []int) {
+	paths, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, path := range paths {
+		if b, err := os.ReadFile(path); err == nil && strings.Contains(string(b), text) {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// noneLeft sees to it that no process with the file in its arguments outlives the test.
+func noneLeft(t *testing.T, file string) {
+	t.Helper()
+	t.Cleanup(func() {
+		for _, pid := range runningWith(file) {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		testutil.Eventually(t, testutil.Patience, func() bool { return len(runningWith(file)) == 0 }, "all have ended")
+	})
+}
+
+// daemonize runs a command to its end, which has to let go of its output.
+func daemonize(t *testing.T, file string, env []string, args ...string) (code int, out string) {
+	t.Helper()
+	noneLeft(t, file)
+	cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), args...)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = filepath.Dir(file), append(os.Environ(), env...), testutil.Patience
+	text, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil || err != nil && cmd.ProcessState.Success() {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return cmd.ProcessState.ExitCode(), string(text)
+}
+
+// daemonOf returns the process that a pid file names, which has to be the only one of that configuration, with a
+// session of its own and nothing of the terminal.
+func daemonOf(t *testing.T, file, stderr string) int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(file), "edge.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		all := runningWith(file)
+		return len(all) == 1 && all[0] == pid
+	}, "the process %d is the only one", pid)
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, rest, _ := strings.Cut(string(stat), ") ")
+	if want := fmt.Sprintf("%d (%s", pid, filepath.Base(testutil.Binary(t, "./cmd/edge"))); name != want {
+		t.Errorf("it is called %s, want %s", name, want)
+	}
+	if session := strings.Fields(rest)[3]; session != strconv.Itoa(pid) {
+		t.Errorf("%d is in the session %s", pid, session)
+	}
+	for fd, want := range []string{os.DevNull, os.DevNull, stderr} {
+		if to, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, fd)); err != nil || to != want {
+			t.Errorf("descriptor %d is %s %v, want %s", fd, to, err, want)
+		}
+	}
+	return pid
+}
+
+// answers asks once and leaves no connection that a drain would wait for.
+func answers(t *testing.T, url string) {
+	t.Helper()
+	c := client(t)
+	defer c.CloseIdleConnections()
+	if resp, _ := get(t, c, url); resp.StatusCode != 204 {
+		t.Errorf("it answers %d", resp.StatusCode)
+	}
+}
+
+// ends stops a daemon in peace and looks for what it left.
+func ends(t *testing.T, file string, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return len(runningWith(file)) == 0 }, "%d has ended", pid)
+	if _, err := os.Stat(filepath.Join(filepath.Dir(file), "edge.pid")); err == nil {
+		t.Error("the pid file is still there")
+	}
+}
+
+const daemonText = `pid_file = "edge.pid"
+grace_period = "1s"
+http.listen = %q
+log.output = []
+[[routes]]
+pattern = "/x"
+dest = "status:204"
+`
+
+// The command ends when the daemon answers, not before: no request is tried twice here.
+func TestDaemon_servesWhenTheCommandEnds(t *testing.T) {
+	for _, c := range []struct {
+		name, head string
+		args       []string
+	}{
+		{"letter", "", []string{"-d", "-c"}},
+		{"run", "", []string{"run", "--daemon", "-c"}},
+		{"key", "daemon = true\n", []string{"run", "-c"}},
+		{"fips", "fips = true\ndaemon = true\n", []string{"-d", "-c"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			addr := testutil.FreeAddr(t)
+			file := write(t, "%s"+daemonText, c.head, addr)
+			code, out := daemonize(t, file, nil, append(c.args, file)...)
+			if code != 0 || strings.Count(out, `"msg":"listening"`) != 1 {
+				t.Fatalf("exit code %d, and it says\n%s", code, out)
+			}
+			answers(t, "http://"+addr+"/x")
+			ends(t, file, daemonOf(t, file, os.DevNull))
+		})
+	}
+}
+
+// With a file for events, stderr is that file, also after a rotation; and nothing but errors comes to the terminal.
+func TestDaemon_errorLog(t *testing.T) {
+	addr := testutil.FreeAddr(t)
+	file := write(t, "daemon = true\nerror_log = \"error.log\"\n"+daemonText, addr)
+	log := filepath.Join(realPath(t, filepath.Dir(file)), "error.log")
+	if code, out := daemonize(t, file, nil, "-c", file); code != 0 || out != "" {
+		t.Fatalf("exit code %d, and it says\n%s", code, out)
+	}
+	pid := daemonOf(t, file, log)
+	if err := os.Rename(log, log+".1"); err != nil {
+		t.Fatal(err)
+	}
+	for sig, want := range map[syscall.Signal]string{
+		syscall.SIGUSR1: "log files opened again", syscall.SIGHUP: "configuration reloaded",
+	} {
+		if err := syscall.Kill(pid, sig); err != nil {
+			t.Fatal(err)
+		}
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			return says(log, want)() || says(log+".1", want)()
+		}, "%v is obeyed", sig)
+	}
+	ends(t, file, daemonOf(t, file, log))
+}
+
+// What keeps a daemon from serving is said once, on the terminal, and the command fails.
+func TestDaemon_thatCannotServe(t *testing.T) {
+	taken := testutil.Listen(t).Addr().String()
+	for name, c := range map[string]struct{ text, want string }{
+		"address": {fmt.Sprintf(daemonText, taken), "address already in use"},
+		"file":    {"htp.listen = 1\n", "unknown"},
+		"pid":     {"http.listen = \"127.0.0.1:0\"\npid_file = \"none/such\"\n", "pid_file: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := write(t, "%s", c.text)
+			code, out := daemonize(t, file, nil, "-d", "-c", file)
+			if code != 1 || strings.Count(out, c.want) != 1 {
+				t.Errorf("exit code %d, want 1 and %q once in\n%s", code, c.want, out)
+			}
+			testutil.Eventually(t, testutil.Patience, func() bool { return len(runningWith(file)) == 0 }, "all ended")
+		})
+	}
+}
+
+// Warnings are said once.
+func TestDaemon_warnsOnce(t *testing.T) {
+	file := write(t, "daemon = true\npid_file = \"edge.pid\"\nhttp.listen = %q\n", testutil.FreeAddr(t))
+	code, out := daemonize(t, file, nil, "-c", file)
+	if code != 0 || strings.Count(out, "no-route") != 1 {
+		t.Errorf("exit code %d, and it says\n%s", code, out)
+	}
+	ends(t, file, daemonOf(t, file, os.DevNull))
+}
+
+// A daemon whose command was killed while it waited does not stay, since nobody knows of it. The configuration is a
+// pipe, so that the daemon waits for the test.
+func TestDaemon_withoutItsCommand(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "edge.toml")
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	noneLeft(t, file)
+	put := func(before func()) {
+		t.Helper()
+		w, err := os.OpenFile(file, os.O_WRONLY, 0) // returns when somebody reads
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		before()
+		if _, err := fmt.Fprintf(w, daemonText, "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: filepath.Dir(file),
+		Args: []string{"-d", "-c", file}})
+	put(func() {})
+	testutil.Eventually(t, testutil.Patience, func() bool { return len(runningWith(file)) == 2 }, "it starts again")
+	put(func() {
+		p.Signal(syscall.SIGKILL)
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			_, err := os.Stat(fmt.Sprintf("/proc/%d", p.PID()))
+			return err != nil // it was waited for, so the pipe is closed
+		}, "the command has ended")
+	})
+	testutil.Eventually(t, testutil.Patience, func() bool { return len(runningWith(file)) == 0 }, "the daemon ends")
+}
+
+// The variable that tells a daemon of its parent is refused from anybody else.
+func TestDaemon_variableOfNobody(t *testing.T) {
+	file := write(t, "daemon = true\n"+daemonText, "127.0.0.1:0")
+	code, out := daemonize(t, file, []string{"EDGE_DAEMON_FD=0"}, "-c", file)
+	if code != 1 || !strings.Contains(out, "EDGE_DAEMON_FD is set") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
+func TestDaemon_becomesTheUser(t *testing.T) {
+	uid, gid := nobody(t)
+	addr := testutil.FreeAddr(t)
+	file := filepath.Join(owned(t, uid, gid), "edge.toml")
+	text := fmt.Appendf(nil, "daemon = true\nuser = \"nobody\"\n"+daemonText, addr)
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := daemonize(t, file, nil, "-c", file); code != 0 {
+		t.Fatalf("exit code %d, and it says\n%s", code, out)
+	}
+	pid := daemonOf(t, file, os.DevNull)
+	hasRights(t, pid, uid, gid)
+	answers(t, "http://"+addr+"/x")
+	ends(t, file, pid)
+}

@@ -1,0 +1,122 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// daemonVariable tells a process that it is a daemon in the making, and on which descriptor it is waited for. It is
+// gone before anything else could inherit it.
+const daemonVariable = "EDGE_DAEMON_FD"
+
+var (
+	errDaemonEnded = errors.New("daemon: it ended before it served")
+	errNotWaited   = errors.New(daemonVariable + " is set, but nobody waits there: it is for edge alone")
+)
+
+// detach starts the program again, with the same arguments, in a session of its own, since a Go process cannot fork.
+// It returns when that one serves, or has ended: then the error is an *exec.ExitError with its exit code.
+//
+//	detach ── start ──► New process: configuration, addresses, logs, pid file, rights
+//	  │ waits on a pipe                 │ an error: on the terminal, then the end, which closes the pipe
+//	  ◄──────────── one byte ───────────┘ it serves, and lets go of the terminal
+func detach() error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("daemon: %w", err)
+	}
+	defer r.Close()
+	child := &exec.Cmd{
+		Path: "/proc/self/exe", Args: os.Args, // the link leads to what runs, also when its file has been replaced
+		Env:    append(os.Environ(), daemonVariable+"=3"),
+		Stderr: os.Stderr, ExtraFiles: []*os.File{w}, // stdin and stdout are /dev/null
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}
+	err = child.Start()
+	_ = w.Close() // now the child alone holds that end
+	if err != nil {
+		return fmt.Errorf("daemon: start again: %w", err)
+	}
+	if n, _ := r.Read(make([]byte, 1)); n == 1 {
+		return child.Process.Release()
+	}
+	if err := child.Wait(); err != nil {
+		return fmt.Errorf("daemon: %w", err)
+	}
+	return errDaemonEnded
+}
+
+// Detached tells whether the process is a daemon in the making: the one that started it has said already what there
+// is to say about the configuration. False once Run has begun.
+func Detached() bool { return os.Getenv(daemonVariable) != "" }
+
+// waitingParent returns the pipe on which the process is waited for; nil when it is no daemon.
+func waitingParent() (*os.File, error) {
+	text := os.Getenv(daemonVariable)
+	if text == "" {
+		return nil, nil
+	}
+	if err := os.Unsetenv(daemonVariable); err != nil {
+		return nil, err
+	}
+	fd, err := strconv.Atoi(text)
+	var at syscall.Stat_t
+	if err != nil || fd < 3 || syscall.Fstat(fd, &at) != nil || at.Mode&syscall.S_IFMT != syscall.S_IFIFO {
+		return nil, errNotWaited
+	}
+	syscall.CloseOnExec(fd)
+	// The kernel has named the process after the link that it was started by.
+	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
+	return os.NewFile(uintptr(fd), "parent"), nil
+}
+
+// release lets go of the terminal and tells the parent that the process serves; without one it does nothing.
+func release(parent *os.File, events *eventLog) error {
+	if parent == nil {
+		return nil
+	}
+	defer parent.Close()
+	if err := events.detach(); err != nil {
+		return fmt.Errorf("daemon: %w", err)
+	}
+	if _, err := parent.Write([]byte{1}); err != nil {
+		return fmt.Errorf("daemon: whoever started it is gone: %w", err)
+	}
+	return nil
+}
+
+// detach makes stderr the file of the event log, or /dev/null where it has none: what the runtime says when a process
+// ends by a bug is worth keeping.
+func (e *eventLog) detach() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.detached = true
+	return e.redirect()
+}
+
+// redirect makes stderr what e.file is. e.mu is held.
+func (e *eventLog) redirect() error {
+	to := e.file
+	if to == os.Stderr {
+		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		defer null.Close()
+		to = null
+	}
+	raw, err := to.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = syscall.Dup3(int(fd), syscall.Stderr, 0) }); err != nil {
+		return err
+	}
+	return failed
+}
