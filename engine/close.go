@@ -43,22 +43,14 @@ func (c *Conn) Finish() {
 
 // sent is called when a closing Conn has an empty queue.
 func (c *Conn) sent() {
-	// Not by close(2), which throws away what waits for FIN where bytes lie unread.
-	if c.flags&(finAwaited|finSent) == finAwaited {
+	over := c.flags&eof != 0 || c.flags&finished != 0 && c.can&poller.CanRead == 0
+	// Where it is over close(2) sends the FIN, but throws away what waits for it if bytes lie unread.
+	if c.flags&finSent == 0 && (!over || c.flags&finAwaited != 0) {
 		if c.sendFIN(); c.state == closed {
 			return
 		}
 	}
-	if c.flags&eof != 0 || c.flags&finished != 0 && c.can&poller.CanRead == 0 {
-		c.drop(nil) // close(2) sends the FIN
-		return
-	}
-	if c.flags&finSent == 0 {
-		if c.sendFIN(); c.state == closed {
-			return
-		}
-	}
-	if c.listener == nil { // we were the client: the peer has nothing to lose
+	if over || c.listener == nil { // as the client: the peer has nothing to lose
 		c.drop(nil)
 		return
 	}
