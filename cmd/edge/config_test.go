@@ -97,14 +97,7 @@ upgrade_sock: load_balancer.sock
 	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: dir,
 		Args: []string{"run", "-c", "conf.yaml", "--set", "http.listen=127.0.0.1:0"}})
 	log := filepath.Join(dir, "load_balancer_err.log")
-	var addr string
-	testutil.Eventually(t, testutil.Patience, func() bool {
-		text, _ := os.ReadFile(log)
-		_, rest, _ := strings.Cut(string(text), `"msg":"listening"`)
-		_, rest, _ = strings.Cut(rest, `"address":"`)
-		addr, _, _ = strings.Cut(rest, `"`)
-		return addr != ""
-	}, "it listens")
+	addr := listening(t, log)
 	if body := curlWith(t, "http://"+addr+"/"); !strings.Contains(body, "No route takes this request") {
 		t.Errorf("got %q", body)
 	}
