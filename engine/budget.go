@@ -1,32 +1,129 @@
 package engine
 
+import "sync/atomic"
+
 // Pressure says how much of its share of the memory budget a reactor holds in buffers.
 type Pressure uint8
 
 // The steps of pressure, and what gives way at each.
 const (
 	PressureNone   Pressure = iota
-	PressureCache           // 75 %: caches shrink
-	PressureAccept          // 80 %: accepting pauses, reads are small: who cannot pass on what it read has to keep it
+	PressureCache           // 75 %: free buffers are given back
+	PressureAccept          // 80 %: accepting pauses, reads are small, and peers that keep us waiting are given up: see Yielder
 	PressureRead            // 90 %: connections that hold more than their share are not read
 	PressureShed            // 95 %: new exchanges are refused
 )
 
+// budget is Options.Memory, dealt out to the reactors as they need it: load that is spread unevenly must not make one
+// refuse its clients while the others have room.
+//
+//	spare + every reactor's share == Options.Memory
+//	floor <= every reactor's share
+//
+// The floor is a quarter of an even share, so that reactors that were busy first leave something to the others.
+type budget struct {
+	spare atomic.Int64
+	floor int64
+	chunk int64 // what a reactor borrows at once
+}
+
+// shareLeast is the smallest even share of a reactor: below it a few connections would be too many.
+const shareLeast = 1 << 20
+
+// init shares memory out among so many reactors.
+func (b *budget) init(memory int64, reactors int) {
+	even := max(memory/int64(reactors), shareLeast)
+	b.floor = even
+	if reactors > 1 {
+		b.floor = even / 4
+	}
+	b.chunk = even / 8
+	b.spare.Store((even - b.floor) * int64(reactors))
+}
+
+// borrow returns a chunk, or what is left of the spare memory.
+func (b *budget) borrow() int64 {
+	for {
+		n := b.spare.Load()
+		k := min(n, b.chunk)
+		if k <= 0 {
+			return 0
+		}
+		if b.spare.CompareAndSwap(n, n-k) {
+			return k
+		}
+	}
+}
+
+// acceptShare is the part of a reactor's share that the connections of one tick may take with what they say first:
+// between two looks at the pressure it must not jump from none to the last step.
+const acceptShare = 16
+
+// setShare makes n the memory that r may use.
+//
+//	used < ease            nothing gives way
+//	used < slack           a chunk of the share can be given back, with another one to go before it is missed
+func (r *Reactor) setShare(n int64) {
+	r.share = n
+	r.accepts = int(min(max(n/(bufLarge*acceptShare), 1), acceptsPerTick))
+	r.bufs.ease = n / 4 * 3
+	r.slack = -1
+	if n > r.engine.budget.floor {
+		r.slack = max(n-2*r.engine.budget.chunk, r.engine.budget.floor) / 4 * 3
+	}
+}
+
 // Pressure returns the present step. On r only.
 func (r *Reactor) Pressure() Pressure {
-	used, share := r.bufs.inUse, r.engine.memoryShare
-	switch {
-	case used < share/4*3:
+	if r.bufs.used() < r.bufs.ease {
 		return PressureNone
-	case used < share/5*4:
+	}
+	return r.pressed()
+}
+
+// pressed is Pressure of a reactor that needs more than its share, if it can have that.
+func (r *Reactor) pressed() Pressure {
+	used := r.bufs.used()
+	for used >= r.bufs.ease {
+		n := r.engine.budget.borrow()
+		if n == 0 {
+			break
+		}
+		r.setShare(r.share + n)
+	}
+	switch {
+	case used < r.bufs.ease:
+		return PressureNone
+	case used < r.share/5*4:
 		return PressureCache
-	case used < share/10*9:
+	case used < r.share/10*9:
 		return PressureAccept
-	case used < share/20*19:
+	case used < r.share/20*19:
 		return PressureRead
 	}
 	return PressureShed
 }
+
+// tendBudget gives back what r does not need of its share, or what it can do without under pressure.
+func (r *Reactor) tendBudget() {
+	for b := &r.engine.budget; r.bufs.used() < r.slack; {
+		n := min(b.chunk, r.share-b.floor)
+		r.setShare(r.share - n)
+		b.spare.Add(n)
+	}
+	p := r.Pressure()
+	switch {
+	case p >= PressureAccept:
+		r.bufs.shrink(0)
+		r.relieve()
+	case p == PressureCache && r.now >= r.shrunk+shrinkEvery:
+		r.shrunk = r.now
+		r.bufs.shrink(2)
+	}
+}
+
+// shrinkEvery is how often free buffers are halved at PressureCache, in ns.
+const shrinkEvery = int64(1e9)
 
 // Hold counts n bytes that a handler keeps for its connections as if they were in buffers; what it keeps no more it
 // counts back with a negative n. On r only.
@@ -35,10 +132,20 @@ func (r *Reactor) Hold(n int) {
 	r.bufs.owed += int64(n)
 }
 
+// Keep counts n bytes that a handler keeps for later connections, and reports whether it may. It may not under
+// pressure: what it has kept so far it gives back as it comes by, with a negative n. On r only.
+func (r *Reactor) Keep(n int) bool {
+	if n > 0 && r.Pressure() >= PressureCache {
+		return false
+	}
+	r.bufs.kept += int64(n)
+	return true
+}
+
 // putOff keeps a connection that holds more than its share from reading until the retry timer fires. It reports
 // whether it did.
 func (r *Reactor) putOff(c *Conn) bool {
-	share := r.engine.memoryShare / max(r.load.Load(), 1)
+	share := r.share / max(r.load.Load(), 1)
 	if int64(c.in.w-c.in.r+c.queued) <= share {
 		return false
 	}

@@ -25,18 +25,25 @@ var bufSizes = [...]int{bufSmall, bufMedium, bufLarge}
 // classOwn marks a Buf larger than every class: it is not pooled.
 const classOwn = uint8(len(bufSizes))
 
-// bufFreeMax bounds the free bytes that a reactor keeps for each class.
+// bufFreeMax bounds the free bytes that a reactor keeps for each class: a sixteenth of an even share of the memory if
+// that is less.
 const bufFreeMax = 4 << 20
 
 // bufPool is the free list of one reactor.
 // Owned by its reactor.
 type bufPool struct {
 	free  [len(bufSizes)]*Buf
-	kept  [len(bufSizes)]int // number of free Bufs
+	count [len(bufSizes)]int // of free Bufs
 	nodes *Buf               // free shared nodes, which have no data of their own
 	inUse int64              // bytes handed out, and owed
 	owed  int64              // those of inUse that are in no Buf: see Reactor.Hold
+	kept  int64              // bytes in free Bufs, and what handlers keep: see Reactor.Keep
+	ease  int64              // bytes in use and kept above which none are kept: PressureCache
+	most  int64              // free bytes of one class
 }
+
+// used is what counts against the budget.
+func (p *bufPool) used() int64 { return p.inUse + p.kept }
 
 // get returns an empty Buf with room for at least n bytes.
 func (p *bufPool) get(n int) *Buf {
@@ -50,8 +57,8 @@ func (p *bufPool) get(n int) *Buf {
 	}
 	p.inUse += int64(bufSizes[class])
 	if b := p.free[class]; b != nil {
-		p.free[class], b.next = b.next, nil
-		p.kept[class]--
+		p.drop(class)
+		b.next = nil
 		return b
 	}
 	return &Buf{data: make([]byte, bufSizes[class]), class: class}
@@ -79,11 +86,33 @@ func (p *bufPool) put(b *Buf) {
 	}
 	p.inUse -= int64(len(b.data))
 	poison(b.data)
-	if b.class == classOwn || p.kept[b.class]*len(b.data) >= bufFreeMax {
+	n := int64(len(b.data))
+	if b.class == classOwn || int64(p.count[b.class])*n >= p.most || p.used()+n > p.ease {
 		return
 	}
 	b.next, p.free[b.class] = p.free[b.class], b
-	p.kept[b.class]++
+	p.count[b.class]++
+	p.kept += n
+}
+
+// drop takes the first free Buf of a class off the list.
+func (p *bufPool) drop(class uint8) {
+	p.free[class] = p.free[class].next
+	p.count[class]--
+	p.kept -= int64(bufSizes[class])
+}
+
+// shrink leaves one part in so many of the free Bufs of each class to the garbage collector; 0: all of them.
+func (p *bufPool) shrink(part int) {
+	for class := range p.free {
+		n := p.count[class]
+		if part > 0 {
+			n = (n + part - 1) / part
+		}
+		for range n {
+			p.drop(uint8(class))
+		}
+	}
 }
 
 func (b *Buf) bytes() []byte { return b.data[b.r:b.w] }

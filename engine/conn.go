@@ -176,6 +176,15 @@ func (c *Conn) offer() {
 	}
 }
 
+// OfferLater arranges that what OnData leaves unread is offered again when all others that are ready have had a turn. It
+// is for a handler that finds much to do in few bytes. Inside OnData only.
+func (c *Conn) OfferLater() {
+	if c.state == open && c.flags&wantRead != 0 {
+		c.flags |= redeliver
+		c.goOn()
+	}
+}
+
 // Reading reports whether reading is not paused.
 func (c *Conn) Reading() bool { return c.flags&wantRead != 0 }
 
@@ -209,6 +218,14 @@ func (c *Conn) setTimeout(d time.Duration) {
 	}
 	c.deadline = c.reactor.now + int64(d)
 	c.reactor.wheel.Arm(&c.timer, c.deadline)
+}
+
+// TimeLeft is how long it is until OnTimeout; 0 if that is not set, or due.
+func (c *Conn) TimeLeft() time.Duration {
+	if c.deadline == 0 {
+		return 0
+	}
+	return time.Duration(max(c.deadline-c.reactor.now, 0))
 }
 
 // connTimer is a Conn as the wheel sees it.

@@ -19,7 +19,7 @@ import (
 
 // Options configure an Engine. The zero value is good.
 type Options struct {
-	Reactors    int           // event loops; 0: the processors this process may use (cgroup limit included)
+	Reactors    int           // event loops; 0: the processors this process may use, at most one for 16 MiB of Memory
 	Park        poller.Park   // how a reactor sleeps
 	ReadSize    int           // bytes asked for by one read, a multiple once it comes in bulk; 0: 64 KiB
 	ReadMax     int           // unread bytes of one Conn at which it is closed with ErrReadFull; 0: 64 KiB
@@ -35,7 +35,6 @@ type Options struct {
 }
 
 func (o *Options) setDefaults() {
-	setDefault(&o.Reactors, runtime.GOMAXPROCS(0))
 	setDefault(&o.ReadSize, 64<<10)
 	setDefault(&o.ReadMax, 64<<10)
 	setDefault(&o.SendLow, 64<<10)
@@ -48,11 +47,16 @@ func (o *Options) setDefaults() {
 	if o.Memory == 0 {
 		o.Memory = memoryLimit() / 2
 	}
+	// With less memory than that a reactor does not get far: few reactors that share it do.
+	setDefault(&o.Reactors, min(runtime.GOMAXPROCS(0), int(max(o.Memory/reactorLeast, 1))))
 	if o.Kernel == nil {
 		park := o.Park
 		o.Kernel = func(int) (poller.Kernel, error) { return poller.NewEpoll(park) }
 	}
 }
+
+// reactorLeast is the memory for which there is one more reactor by default.
+const reactorLeast = 16 << 20
 
 func setDefault[T comparable](v *T, d T) {
 	var zero T
@@ -64,17 +68,17 @@ func setDefault[T comparable](v *T, d T) {
 // Engine is a set of reactors with their listeners and a pool for code that blocks.
 // Safe for any goroutine.
 type Engine struct {
-	opts        Options
-	reactors    []*Reactor
-	memoryShare int64
-	offload     offload
-	started     atomic.Bool
-	stopped     atomic.Bool
-	draining    atomic.Bool
-	ended       chan struct{} // closed when Stop is through
-	mu          sync.Mutex
-	listeners   []*Listener // guarded by mu
-	watch       watchdog
+	opts      Options
+	reactors  []*Reactor
+	budget    budget
+	offload   offload
+	started   atomic.Bool
+	stopped   atomic.Bool
+	draining  atomic.Bool
+	ended     chan struct{} // closed when Stop is through
+	mu        sync.Mutex
+	listeners []*Listener // guarded by mu
+	watch     watchdog
 }
 
 // New makes an Engine. Its reactors do not run before Start; listening works already.
@@ -84,7 +88,7 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.New("engine: SendMax must be above SendLow, ReadSize above 0")
 	}
 	e := &Engine{opts: o, ended: make(chan struct{})}
-	e.memoryShare = max(o.Memory/int64(o.Reactors), 1<<20)
+	e.budget.init(o.Memory, o.Reactors)
 	e.offload.init(o.Offload)
 	for i := range o.Reactors {
 		k, err := o.Kernel(i)

@@ -123,7 +123,7 @@ func (r *Reactor) unlisten(l *Listener) {
 			continue
 		}
 		for !r.acceptFrom(a) {
-			// a full turn of acceptsPerTick: there may be more
+			// as many as one tick may: there may be more
 		}
 		r.closeAcceptor(a)
 		r.acceptors = append(r.acceptors[:i], r.acceptors[i+1:]...)
@@ -171,10 +171,10 @@ func (r *Reactor) pauseAccept() {
 	r.retrySoon()
 }
 
-// acceptFrom takes waiting connections, at most acceptsPerTick. It reports true when it is of no use to go on: none
+// acceptFrom takes waiting connections, at most as many as one tick may. It reports true when it is of no use to go on: none
 // waits, or accepting is paused.
 func (r *Reactor) acceptFrom(a *acceptor) bool {
-	for range acceptsPerTick {
+	for range r.accepts {
 		if r.Pressure() >= PressureAccept || !a.listener.takePlace() {
 			r.pauseAccept()
 			return true

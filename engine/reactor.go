@@ -79,6 +79,11 @@ type Reactor struct {
 	deferred  *Task // taken from later, not yet run
 	wheel     timerwheel.Wheel
 	bufs      bufPool
+	share     int64 // of the budget of memory
+	accepts   int   // in one tick, for each listener
+	slack     int64 // bytes below which a part of share is given back, -1: never
+	shrunk    int64 // when free buffers were halved
+	relief    relief
 	acceptors []*acceptor
 	acceptAny bool  // an acceptor may have connections waiting
 	retry     Timer // accepting again after it had to pause
@@ -112,6 +117,8 @@ func newReactor(e *Engine, k poller.Kernel, index int) *Reactor {
 	r.yielded = r.now
 	r.wheel.Init(r.now)
 	r.retry.Run = (*Reactor).tryAgain
+	r.bufs.most = min(bufFreeMax, e.budget.chunk/2)
+	r.setShare(e.budget.floor)
 	return r
 }
 
@@ -253,6 +260,9 @@ func (r *Reactor) work() (done bool) {
 		r.acceptAll()
 	}
 	r.runReady()
+	if used := r.bufs.used(); used >= r.bufs.ease || used < r.slack {
+		r.tendBudget()
+	}
 	for n := 0; n < settleRounds && !r.settled(); n++ {
 		if r.later != nil || r.deferred != nil {
 			r.runLater()

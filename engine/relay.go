@@ -282,9 +282,10 @@ func (r *Reactor) takePipe(p *pipe) bool {
 		*p = r.pipes[n-1]
 		r.pipes = r.pipes[:n-1]
 		r.pipesOut++
+		r.Hold(p.size)
 		return true
 	}
-	if r.pipesOut >= pipesMax {
+	if r.pipesOut >= pipesMax || r.Pressure() >= PressureAccept {
 		r.stats.PipesRefused++
 		return false
 	}
@@ -296,6 +297,7 @@ func (r *Reactor) takePipe(p *pipe) bool {
 	}
 	*p = pipe{r: out, w: in, size: size}
 	r.pipesOut++
+	r.Hold(size) // what lies in it is the kernel's memory, which the cgroup counts as well
 	return true
 }
 
@@ -309,6 +311,7 @@ func (r *Reactor) givePipe(p *pipe) {
 		return
 	}
 	r.pipes = append(r.pipes, *p)
+	r.Hold(-p.size)
 	*p = pipe{}
 	r.pipesOut--
 	invariant.That(r.pipesOut >= 0, "%d pipes are out", r.pipesOut)
@@ -318,6 +321,7 @@ func (r *Reactor) givePipe(p *pipe) {
 func (r *Reactor) breakPipe(p *pipe) {
 	r.kernel.Close(p.r)
 	r.kernel.Close(p.w)
+	r.Hold(-p.size)
 	*p = pipe{}
 	r.pipesOut--
 }
@@ -326,6 +330,7 @@ func (r *Reactor) breakPipe(p *pipe) {
 func (r *Reactor) closePipes() {
 	for i := range r.pipes {
 		r.pipesOut++
+		r.Hold(r.pipes[i].size)
 		r.breakPipe(&r.pipes[i])
 	}
 	r.pipes = nil

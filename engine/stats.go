@@ -32,6 +32,7 @@ type Stats struct {
 	ReadPaused   uint64 // reads put off under memory pressure
 	QueueFull    uint64 // writes refused with ErrQueueFull
 	PipesRefused uint64 // splices that found no pipe
+	Yielded      uint64 // closing connections that were cut under memory pressure, since their peers took nothing
 	SlowTicks    uint64 // ticks longer than 10 ms
 	SlowestTick  int64  // ns
 
@@ -40,6 +41,7 @@ type Stats struct {
 
 	Conns    int64 // open now, accepted ones
 	BufBytes int64 // in buffers now, and what handlers Hold
+	BufKept  int64 // in free buffers now, and what handlers Keep
 	Timers   int64 // in the wheel now
 }
 
@@ -71,10 +73,12 @@ func (s *Stats) add(o *Stats) {
 	s.ReadFull += o.ReadFull
 	s.ReadPaused += o.ReadPaused
 	s.QueueFull += o.QueueFull
+	s.Yielded += o.Yielded
 	s.SlowTicks += o.SlowTicks
 	s.SlowestTick = max(s.SlowestTick, o.SlowestTick)
 	s.Conns += o.Conns
 	s.BufBytes += o.BufBytes
+	s.BufKept += o.BufKept
 	s.Timers += o.Timers
 }
 
@@ -83,6 +87,7 @@ func (r *Reactor) Stats() Stats {
 	s := r.stats
 	s.Conns = r.load.Load()
 	s.BufBytes = r.bufs.inUse
+	s.BufKept = r.bufs.kept
 	s.Timers = int64(r.wheel.Len())
 	return s
 }

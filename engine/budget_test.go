@@ -1,0 +1,221 @@
+package engine_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// reactors makes an engine of so many reactors that the test drives.
+func reactors(t *testing.T, n int, memory int64) []*engine.Reactor {
+	t.Helper()
+	e, err := engine.New(engine.Options{
+		Reactors: n, Memory: memory, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Stop)
+	return e.Reactors()
+}
+
+func tick(r *engine.Reactor) {
+	r.Post(&engine.Task{Run: func(*engine.Reactor) {}})
+	r.Tick()
+}
+
+// One busy reactor may use what the others do not need, but for the quarter of an even share that each of them keeps.
+func TestBudget_isLent(t *testing.T) {
+	const even = 16 << 20
+	all := reactors(t, 4, 4*even)
+	busy, other := all[0], all[1]
+	hold := func(r *engine.Reactor, n int, want engine.Pressure, when string) {
+		t.Helper()
+		if r.Hold(n); r.Pressure() != want {
+			t.Fatalf("pressure %d, want %d: %s", r.Pressure(), want, when)
+		}
+	}
+	hold(busy, even, engine.PressureNone, "a quarter of the memory is in use")
+	hold(busy, even*9/4, engine.PressureShed, "all is in use but what the others keep")
+	hold(other, even/4*2/3, engine.PressureNone, "it is its own")
+	hold(other, even/4/3, engine.PressureShed, "nothing is left to be lent")
+	busy.Hold(-even * 13 / 4)
+	tick(busy)
+	hold(other, 0, engine.PressureNone, "the first one has given back")
+	hold(other, even, engine.PressureNone, "the second one borrows")
+	other.Hold(-even - even/4*2/3 - even/4/3)
+	tick(other)
+	for _, r := range all { // all of it came back: each may have as much as the first one had
+		r.Hold(even)
+		if p := r.Pressure(); p != engine.PressureNone {
+			t.Fatalf("pressure %d", p)
+		}
+		r.Hold(-even)
+		tick(r)
+	}
+}
+
+// Load that is spread badly over many reactors does not pause accepting while memory is left.
+func TestBudget_unevenLoad(t *testing.T) {
+	const slow, queue = 384, 320 << 10
+	all := reactors(t, 64, 205<<20)
+	for i := range slow { // a third of the reactors have twice as many as the others
+		all[i%48%32].Hold(queue)
+	}
+	for i, r := range all {
+		if p := r.Pressure(); p >= engine.PressureAccept {
+			t.Fatalf("reactor %d: pressure %d with %d MiB of 205 in use", i, p, slow*queue>>20)
+		}
+	}
+}
+
+func TestBudget_reactorsByMemory(t *testing.T) {
+	e, err := engine.New(engine.Options{
+		Memory: 1 << 20, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Stop)
+	if n := len(e.Reactors()); n != 1 {
+		t.Fatalf("%d reactors for 1 MiB", n)
+	}
+}
+
+// Free buffers count as used, and are given back under pressure: by half each second from 75 %, at once from 80 %.
+func TestBudget_freeBuffersAreGivenBack(t *testing.T) {
+	g := newRig(t, engine.Options{Memory: 64 << 20, SendMax: 32 << 20})
+	s := &script{}
+	c, _ := g.open(s)
+	g.loop.SendMax = 1
+	g.on(func() { c.Write(make([]byte, 3<<20)) })
+	g.loop.SendMax = 0
+	g.on(func() { c.Close(errTest) })
+	kept := func() int64 { g.ticks(1); return g.reactor.Stats().BufKept }
+	first := kept()
+	if first < 2<<20 {
+		t.Fatalf("%d bytes are kept", first)
+	}
+	g.on(func() { g.reactor.Hold(48 << 20) }) // 75 % of 64
+	second := kept()
+	if second > first/2+128<<10 || second < first/4 {
+		t.Fatalf("%d bytes are kept, half of %d expected", second, first)
+	}
+	if n := kept(); n != second {
+		t.Fatalf("%d bytes are kept within the same second, %d before", n, second)
+	}
+	g.pass(time.Second)
+	if n := kept(); n >= second {
+		t.Fatalf("%d bytes are kept after a second, %d before", n, second)
+	}
+	g.on(func() { g.reactor.Hold(4 << 20) }) // above 80 %
+	if n := kept(); n != 0 {
+		t.Fatalf("%d bytes are kept", n)
+	}
+	if g.reactor.Keep(1) {
+		t.Fatal("more may be kept")
+	}
+	g.on(func() { g.reactor.Hold(-52 << 20) })
+	if !g.reactor.Keep(1) || kept() != 1 {
+		t.Fatal("nothing may be kept after the pressure is gone")
+	}
+	g.reactor.Keep(-1)
+}
+
+// yielder gives back what it holds when it has waited for as long as it is asked for.
+type yielder struct {
+	script
+	waited time.Duration
+	holds  int
+	asked  []time.Duration
+}
+
+func (y *yielder) Yield(c *engine.Conn, age time.Duration) {
+	y.asked = append(y.asked, age)
+	if y.holds > 0 && y.waited >= age {
+		c.Reactor().Hold(-y.holds)
+		y.holds = 0
+	}
+}
+
+// Under pressure those are given up first that have kept us waiting longest, and no more of them than need be.
+func TestRelief_longestFirst(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		held   int // MiB in all, of 64
+		waited []time.Duration
+		given  string // who gave up, in the order of waited
+	}{
+		{"below 80 %", 50, []time.Duration{time.Hour, time.Minute, time.Second}, "[false false false]"},
+		{"longest first", 52, []time.Duration{2 * time.Second, time.Minute, 5 * time.Second}, "[false true false]"},
+		{"as many as need be", 54, []time.Duration{2 * time.Second, time.Minute, 5 * time.Second}, "[false true true]"},
+		{"not below 1 s at 80 %", 54, []time.Duration{time.Minute, 0, 900 * time.Millisecond}, "[true false false]"},
+		{"250 ms at 90 %", 59, []time.Duration{300 * time.Millisecond, 0, 200 * time.Millisecond}, "[true false false]"},
+		{"anybody at 95 %", 62, []time.Duration{0, 0, 0}, "[true true true]"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			g := newRig(t, engine.Options{Memory: 64 << 20})
+			var all []*yielder
+			for _, w := range c.waited {
+				y := &yielder{waited: w, holds: 2 << 20}
+				g.open(y)
+				all = append(all, y)
+			}
+			g.on(func() { g.reactor.Hold(c.held << 20) })
+			g.pass(100 * time.Millisecond)
+			var given []bool
+			for _, y := range all {
+				given = append(given, y.holds == 0)
+			}
+			if got := fmt.Sprint(given); got != c.given {
+				t.Fatalf("given up: %v, want %v; pressure %d", got, c.given, g.reactor.Pressure())
+			}
+			g.on(func() { g.reactor.Hold(-int(g.reactor.Stats().BufBytes)) })
+		})
+	}
+}
+
+// A connection that closes and whose peer does not take the last of it is given up too.
+func TestRelief_closingConns(t *testing.T) {
+	g := newRig(t, engine.Options{Memory: 64 << 20, SendMax: 8 << 20})
+	s := &script{}
+	c, _ := g.open(s)
+	g.loop.SendMax = 1
+	g.on(func() {
+		c.Write(make([]byte, 4<<20))
+		c.Close(nil)
+	})
+	g.on(func() { g.reactor.Hold(50 << 20) })
+	g.pass(500 * time.Millisecond)
+	if s.saw("close(" + engine.ErrTimeout.Error() + ")") {
+		t.Fatal("given up after half a second")
+	}
+	g.pass(600 * time.Millisecond)
+	if !s.saw("close("+engine.ErrTimeout.Error()+")") || g.reactor.Stats().Yielded != 1 {
+		t.Fatal(s.events(), g.reactor.Stats().Yielded)
+	}
+	g.on(func() { g.reactor.Hold(-50 << 20) })
+}
+
+// A handler that panics when it is asked costs its own connection only.
+func TestRelief_panics(t *testing.T) {
+	g := newRig(t, engine.Options{Memory: 64 << 20})
+	bad := &panicky{}
+	g.open(bad)
+	good := &yielder{waited: time.Minute, holds: 10 << 20}
+	g.open(good)
+	g.on(func() { g.reactor.Hold(55 << 20) })
+	g.pass(100 * time.Millisecond)
+	if !bad.saw("close("+engine.ErrPanic.Error()+")") || good.holds != 0 {
+		t.Fatal(bad.events(), good.holds)
+	}
+	g.on(func() { g.reactor.Hold(-45 << 20) })
+}
+
+type panicky struct{ script }
+
+func (*panicky) Yield(*engine.Conn, time.Duration) { panic(errTest) }

@@ -1,0 +1,94 @@
+package engine
+
+import "time"
+
+// Yielder is a Handler whose peer makes it hold memory for as long as it keeps it waiting: it takes nothing of what
+// was sent, or does not go on with what it began to send.
+type Yielder interface {
+	// Yield ends what c's peer has kept waiting for age at least, as if its time were up. Runs on c's reactor.
+	Yield(c *Conn, age time.Duration)
+}
+
+// relief is the search for what can be given up under pressure: a clock hand that goes round the slots, a part of them
+// in each tick. The first round is for peers that have kept us waiting longest; each round after it asks for less. How
+// far that goes is up to the pressure.
+// Owned by its reactor.
+//
+//	left == 0 => no round is on its way
+type relief struct {
+	hand  int // the slot that is looked at next
+	left  int // slots of this round
+	round int // how many were begun
+}
+
+// reliefAges is for how long the peers of each round have kept us waiting.
+var reliefAges = [...]time.Duration{16 * time.Second, 4 * time.Second, time.Second, 250 * time.Millisecond, 0}
+
+// reliefRounds is how many of them there are at each step of pressure. At the last one a newcomer would be refused in
+// place of whoever waits.
+var reliefRounds = [...]int{PressureAccept: 3, PressureRead: 4, PressureShed: 5}
+
+// reliefPerTick is how many slots are looked at in one tick.
+const reliefPerTick = 4096
+
+// relieve asks handlers to give up what their peers keep waiting, until the pressure is gone or all were asked.
+func (r *Reactor) relieve() {
+	coming := int64(0) // bytes that closing connections give back when they are drained or reaped
+	for range reliefPerTick {
+		p := r.Pressure()
+		if p < PressureAccept || r.bufs.used()-coming < r.share/5*4 {
+			r.relief.left, r.relief.round = 0, 0
+			break
+		}
+		if r.relief.left == 0 && !r.nextRound(p) {
+			break
+		}
+		r.relief.left--
+		r.relief.hand = (r.relief.hand + 1) % len(r.slots)
+		if c := r.slots[r.relief.hand].conn; c != nil && c.listener != nil && c.state < closed {
+			r.current = c
+			coming += c.yield(reliefAges[r.relief.round-1])
+		}
+	}
+	r.current = nil
+	r.retrySoon() // the next part, or another search when more have waited for long enough
+}
+
+// nextRound begins a round. It reports false when all were gone through: the search begins anew in a later tick.
+func (r *Reactor) nextRound(p Pressure) bool {
+	if r.relief.round >= reliefRounds[p] || len(r.slots) == 0 {
+		r.relief.round = 0
+		return false
+	}
+	r.relief.round++
+	r.relief.left = len(r.slots)
+	return true
+}
+
+// yield gives c up, or what its handler thinks fit, and returns how many bytes will be free when that is through.
+func (c *Conn) yield(age time.Duration) (coming int64) {
+	r := c.reactor
+	if c.state == closing {
+		if c.queued > 0 && r.opts.SendTimeout-c.TimeLeft() >= age {
+			r.stats.Yielded++
+			c.giveUp(ErrTimeout)
+		}
+	} else if y, ok := c.handler.(Yielder); ok {
+		y.Yield(c, age)
+	}
+	if c.state >= closing {
+		coming = c.unreadBytes()
+	}
+	return coming
+}
+
+// unreadBytes is what c holds of bytes that no handler has used.
+func (c *Conn) unreadBytes() (n int64) {
+	if c.in != nil {
+		n = int64(len(c.in.data))
+	}
+	if c.layer != nil && c.layer.wire != nil {
+		n += int64(len(c.layer.wire.data))
+	}
+	return n
+}
