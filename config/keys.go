@@ -149,7 +149,8 @@ func limitKeys() []*key {
 		{path: "limits.min_rate", typ: typeRate, def: `"240/s"`, min: "0", max: "1g/s", example: `"1k/s"`,
 			into: into(func(e *listenerEntry) *int64 { return &e.Limits.MinRate }),
 			doc: "Bytes a second that a request body has to come with, over its whole length, behind 10 s of grace. " +
-				"Less is answered 408. 0: any rate."},
+				"Less is answered 408. An answer that the client keeps waiting for 60 s in all, less what it takes " +
+				"at this rate, is cut off. 0: any rate."},
 		{path: "limits.half_close_wait", typ: typeDuration, def: `"1s"`, min: "0s", max: "1h",
 			words: []string{"never"}, example: `"5s"`,
 			into: into(func(e *listenerEntry) *time.Duration { return &e.Limits.HalfCloseWait }),

@@ -9,7 +9,7 @@ type Pressure uint8
 const (
 	PressureNone   Pressure = iota
 	PressureCache           // 75 %: free buffers are given back
-	PressureAccept          // 80 %: accepting pauses, reads are small, and peers that keep us waiting are given up: see Yielder
+	PressureAccept          // 80 %: accepting pauses, reads are small, peers that keep us waiting are given up
 	PressureRead            // 90 %: connections that hold more than their share are not read
 	PressureShed            // 95 %: new exchanges are refused
 )

@@ -154,7 +154,7 @@ func TestRelief_longestFirst(t *testing.T) {
 		{"longest first", 52, []time.Duration{2 * time.Second, time.Minute, 5 * time.Second}, "[false true false]"},
 		{"as many as need be", 54, []time.Duration{2 * time.Second, time.Minute, 5 * time.Second}, "[false true true]"},
 		{"not below 1 s at 80 %", 54, []time.Duration{time.Minute, 0, 900 * time.Millisecond}, "[true false false]"},
-		{"250 ms at 90 %", 59, []time.Duration{300 * time.Millisecond, 0, 200 * time.Millisecond}, "[true false false]"},
+		{"250 ms at 90 %", 59, []time.Duration{300 * time.Millisecond, 0, 200e6}, "[true false false]"},
 		{"anybody at 95 %", 62, []time.Duration{0, 0, 0}, "[true true true]"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -176,8 +176,8 @@ func (c *Conn) offer() {
 	}
 }
 
-// OfferLater arranges that what OnData leaves unread is offered again when all others that are ready have had a turn. It
-// is for a handler that finds much to do in few bytes. Inside OnData only.
+// OfferLater arranges that what OnData leaves unread is offered again when all others that are ready have had a turn.
+// It is for a handler that finds much to do in few bytes. Inside OnData only.
 func (c *Conn) OfferLater() {
 	if c.state == open && c.flags&wantRead != 0 {
 		c.flags |= redeliver

@@ -171,8 +171,8 @@ func (r *Reactor) pauseAccept() {
 	r.retrySoon()
 }
 
-// acceptFrom takes waiting connections, at most as many as one tick may. It reports true when it is of no use to go on: none
-// waits, or accepting is paused.
+// acceptFrom takes waiting connections, at most as many as one tick may. It reports true when it is of no use to go on:
+// none waits, or accepting is paused.
 func (r *Reactor) acceptFrom(a *acceptor) bool {
 	for range r.accepts {
 		if r.Pressure() >= PressureAccept || !a.listener.takePlace() {

@@ -315,6 +315,7 @@ func (x *Exchange) ownAnswer(status int, text string, fields ...string) {
 	x.toDown.reset()
 	x.toDown.hold(body)
 	x.toDown.ended = true
+	x.charge()
 	x.step, x.at = stepResponse, 0
 	if again {
 		x.step = stepDone

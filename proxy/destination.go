@@ -35,6 +35,7 @@ func (d *toUpstream) open(x *Exchange) {
 			x.fail(x.refusal)
 			return
 		}
+		x.charge()
 	}
 	d.attempt(x, nextBackend, faultNoBackend)
 }

@@ -32,6 +32,8 @@ type Exchange struct {
 	next   *Exchange       // free list
 	gen    atomic.Uint64
 
+	charged int // bytes that the budget of memory counts for x: see charge
+
 	toUp   relay // the body of the request
 	toDown relay // the body of the answer
 	call   call  // of gRPC
@@ -208,19 +210,37 @@ func (l *local) take() *Exchange {
 		x.waiter.Init((*takeSide)(x))
 		x.Request.Base = make([]byte, 0, headCapacity)
 		x.Response.Base = make([]byte, 0, headCapacity)
+		x.charged = x.size()
 	} else {
-		l.free, x.next = x.next, nil
-		l.kept--
+		l.unkeep(x)
 	}
 	x.gen.Add(1)
 	l.active++
-	l.reactor.Hold(exchangeSize)
+	l.reactor.Hold(x.charged)
 	return x
 }
 
-// exchangeSize is what an exchange takes in memory, about, with its heads and the streams of both sides: the budget
-// counts it, since there may be many that wait.
-const exchangeSize = 8 << 10
+// exchangeSize is what an exchange takes in memory, about, beside its heads: the streams of both sides and the
+// connection to the backend among it.
+const exchangeSize = 3 << 10
+
+// fieldSize is that of a message.Field.
+const fieldSize = 16
+
+// size is what x takes in memory. Bodies have an account of their own: see relay.count.
+func (x *Exchange) size() int {
+	fields := cap(x.Request.Fields) + cap(x.Response.Fields)
+	return exchangeSize + cap(x.Request.Base) + cap(x.Response.Base) + fields*fieldSize
+}
+
+// charge has the budget of memory count what the heads have grown by. To be called before x waits for anybody: a
+// client makes 32 KiB of a head out of 21 bytes of HPACK (CVE-2026-49975 and kin), and keeps it waiting.
+func (x *Exchange) charge() {
+	if n := x.size(); n != x.charged {
+		x.local.reactor.Hold(n - x.charged)
+		x.charged = n
+	}
+}
 
 // exchangesKept bounds the free exchanges of a reactor.
 const exchangesKept = 1024
@@ -236,7 +256,7 @@ func (x *Exchange) recycle() {
 	l := x.local
 	x.gen.Add(1)
 	l.active--
-	l.reactor.Hold(-exchangeSize)
+	l.reactor.Hold(-x.charged)
 	if x.cancel != nil {
 		x.cancel()
 	}
@@ -247,10 +267,27 @@ func (x *Exchange) recycle() {
 		return
 	}
 	x.reset()
-	if l.kept < exchangesKept {
+	l.keep(x)
+}
+
+// keep puts x on the free list. Where memory is short it does not, and takes another one off.
+func (l *local) keep(x *Exchange) {
+	x.charged = x.size()
+	switch {
+	case l.kept >= exchangesKept:
+	case l.reactor.Keep(x.charged):
 		x.next, l.free = l.free, x
 		l.kept++
+	case l.free != nil:
+		l.unkeep(l.free)
 	}
+}
+
+// unkeep takes x, the first of them, off the free list.
+func (l *local) unkeep(x *Exchange) {
+	l.free, x.next = x.next, nil
+	l.kept--
+	l.reactor.Keep(-x.charged)
 }
 
 // reset clears what a request left. What most requests do not use is looked at first.

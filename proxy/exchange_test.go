@@ -5,13 +5,14 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 )
 
-// After a moment with many exchanges few are kept, and nothing of them is counted.
+// After a moment with many exchanges few are kept, which count as such, and under pressure none.
 func TestLocal_keepsFewExchanges(t *testing.T) {
 	e, err := engine.New(engine.Options{
-		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
+		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil }, Memory: 32 << 20,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -21,7 +22,8 @@ func TestLocal_keepsFewExchanges(t *testing.T) {
 	for range 2 * exchangesKept {
 		all = append(all, l.take())
 	}
-	if n := l.reactor.Stats().BufBytes; n != 2*exchangesKept*exchangeSize {
+	const size = exchangeSize + 2*headCapacity
+	if n := l.reactor.Stats().BufBytes; n != 2*exchangesKept*size {
 		t.Errorf("%d bytes are counted", n)
 	}
 	for _, x := range all {
@@ -34,5 +36,44 @@ func TestLocal_keepsFewExchanges(t *testing.T) {
 	}
 	if n := l.reactor.Stats().BufBytes; kept != exchangesKept || l.kept != kept || l.active != 0 || n != 0 {
 		t.Errorf("%d are kept, %d are active, %d bytes are counted", kept, l.active, n)
+	}
+	if n := l.reactor.Stats().BufKept; n != exchangesKept*size {
+		t.Errorf("%d bytes are counted as kept", n)
+	}
+	all = all[:0]
+	for range exchangesKept {
+		all = append(all, l.take())
+	}
+	l.reactor.Hold(24 << 20)
+	for _, x := range all {
+		x.recycle()
+	}
+	l.reactor.Hold(-24 << 20)
+	if n := l.reactor.Stats(); l.kept > 0 || n.BufKept != 0 || n.BufBytes != 0 {
+		t.Errorf("%d are kept under pressure, %d and %d bytes are counted", l.kept, n.BufKept, n.BufBytes)
+	}
+}
+
+// What the budget counts for an exchange is what its heads hold, whatever they have grown to.
+func TestExchange_chargesWhatItsHeadsHold(t *testing.T) {
+	e, err := engine.New(engine.Options{
+		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &local{reactor: e.Reactors()[0]}
+	x := l.take()
+	x.Request.Base = append(x.Request.Base, make([]byte, 40<<10)...)
+	x.Response.Fields = append(x.Response.Fields, make([]message.Field, 1000)...)
+	x.charge()
+	want := exchangeSize + cap(x.Request.Base) + cap(x.Response.Base) + 16*cap(x.Response.Fields)
+	if n := l.reactor.Stats().BufBytes; n != int64(want) || n < 40<<10+16000 {
+		t.Errorf("%d bytes are counted, want %d", n, want)
+	}
+	x.Request.Base = append(x.Request.Base, make([]byte, 100<<10)...) // behind the last time that it was charged
+	x.recycle()
+	if n := l.reactor.Stats(); n.BufBytes != 0 || n.BufKept != 0 {
+		t.Errorf("%d and %d bytes are counted of a large one that ended", n.BufBytes, n.BufKept)
 	}
 }

@@ -193,6 +193,7 @@ func (x *Exchange) judge(v Verdict) {
 		x.advance()
 	case park:
 		x.parked = true
+		x.charge()
 	case respond:
 		x.respond(v.status, v.body)
 	}

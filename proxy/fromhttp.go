@@ -32,6 +32,7 @@ func (d *toHandler) open(x *Exchange) {
 		x.fail(x.refusal)
 		return
 	}
+	x.charge()
 	s := newServed(x)
 	r, err := newRequest(x, s)
 	if err != nil {

@@ -49,6 +49,7 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 		return
 	}
 	h.MoveTo(&x.Response)
+	x.charge()
 	x.noteConnect()
 	x.firstByte = x.local.reactor.Now()
 	x.toDown.ended = end

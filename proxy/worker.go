@@ -14,6 +14,7 @@ import (
 //	reactor   offload ─► working: bodies wait, the ends of streams are noted ─► Done ─► caught up, verdict acted on
 //	worker                └─ f(x) ─────────────────────────────────────────────┘
 func (x *Exchange) offload(f func(x *Exchange) Verdict) {
+	x.charge()
 	var v Verdict
 	panicked := false
 	x.Context() // made here, so that the client's end can cancel it while the worker owns x

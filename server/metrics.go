@@ -37,6 +37,8 @@ var engineRows = []row[engine.Stats]{
 		func(s *engine.Stats) uint64 { return s.AcceptFailed }},
 	{"edge_read_paused_total", "Reads put off because memory is short.", "", "",
 		func(s *engine.Stats) uint64 { return s.ReadPaused }},
+	{"edge_connections_yielded_total", "Closing connections cut because memory is short and they took nothing.", "", "",
+		func(s *engine.Stats) uint64 { return s.Yielded }},
 	{"edge_received_bytes_total", "Bytes read, from clients and backends.", "", "",
 		func(s *engine.Stats) uint64 { return s.BytesIn }},
 	{"edge_sent_bytes_total", "Bytes written, to clients and backends.", "", "",
@@ -138,6 +140,8 @@ var listenerRows = []row[listenerStats]{
 		func(s *listenerStats) uint64 { return s.H2 }},
 	{"edge_listener_h2_shed_total", "Streams of HTTP/2 refused for want of memory.", "", "",
 		func(s *listenerStats) uint64 { return s.Shed }},
+	{"edge_listener_yielded_total", "Requests that clients kept waiting, given up for want of memory.", "", "",
+		func(s *listenerStats) uint64 { return s.Yielded }},
 }
 
 var upstreamRows = []row[upstream.Stats]{
@@ -206,6 +210,8 @@ func (c *counters) init(s *Server) {
 	c.gauge("edge_requests_active", "Requests in progress.", nil, func() float64 { return float64(c.now.proxy.Active) })
 	c.gauge("edge_buffer_bytes", "Memory in buffers of connections and in exchanges, as the budget counts it.", nil,
 		func() float64 { return float64(c.now.engine.BufBytes) })
+	c.gauge("edge_buffer_free_bytes", "Memory kept for later connections and requests, as the budget counts it.", nil,
+		func() float64 { return float64(c.now.engine.BufKept) })
 	c.gauge("edge_timers", "Timers armed.", nil, func() float64 { return float64(c.now.engine.Timers) })
 	c.gauge("edge_loop_slowest_tick_seconds", "The longest turn of an event loop so far.", nil,
 		func() float64 { return time.Duration(c.now.engine.SlowestTick).Seconds() })

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"runtime"
 	"sync"
 	"time"
 
@@ -73,7 +72,7 @@ const (
 // New makes a Server that listens nowhere yet: its logs are open, its backends are known.
 func New(cfg *config.Config, o Options) (*Server, error) {
 	e, err := engine.New(engine.Options{
-		Reactors: reactorsOf(cfg), ReadMax: readMax, Memory: cfg.Global.MemoryLimit / 2,
+		Reactors: cfg.Global.WorkerThreads, ReadMax: readMax, Memory: cfg.Global.MemoryLimit / 2,
 		SpliceMin: orNone(cfg.Global.Splice),
 	})
 	if err != nil {
@@ -110,13 +109,6 @@ func viaOf(cfg *config.Config) string {
 		return fmt.Sprintf("%s-%08x", proxy.DefaultName, rand.Uint32())
 	}
 	return cfg.Global.Via
-}
-
-func reactorsOf(cfg *config.Config) int {
-	if n := cfg.Global.WorkerThreads; n > 0 {
-		return n
-	}
-	return runtime.GOMAXPROCS(0)
 }
 
 // Start opens the listeners and serves. When one cannot be opened, none is; Stop is still to be called.

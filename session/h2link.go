@@ -22,6 +22,8 @@ type linkEnd interface {
 	news(ev h2.Event)
 	// paid is told of n bytes of data that came for s.
 	paid(s *h2Stream, n int)
+	// given is told of n bytes of data that were sent on s.
+	given(s *h2Stream, n int)
 	// tunnelled is told that an exchange became a tunnel.
 	tunnelled()
 	// settled reports whether SETTINGS of the peer have come, or never need to.
@@ -141,7 +143,11 @@ func (l *link) OnData(c *engine.Conn, in []byte) (used int) {
 	now := c.Reactor().Now()
 	l.busy = true
 	defer l.rescue()
-	for {
+	for events := 0; ; events++ {
+		if events == eventsPerTurn {
+			c.OfferLater()
+			break
+		}
 		n, ev := l.codec.Next(in[used:], l.head, now)
 		used += n
 		if ev.Kind == h2.NeedMore {

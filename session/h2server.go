@@ -3,6 +3,7 @@ package session
 import (
 	"crypto/tls"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -57,7 +58,11 @@ func (s *Server) newH2(c *engine.Conn) *h2Server {
 	h := &h2Server{owner: s}
 	h.link.end, h.link.server, h.opened = h, true, true
 	h.head, h.pool = &local.head, &local.streams
-	h.start(c, h2.Server, &local.codec)
+	codec := &local.codec
+	if c.Reactor().Pressure() >= engine.PressureCache {
+		codec = &local.scarce
+	}
+	h.start(c, h2.Server, codec)
 	local.stats.H2++
 	return h
 }
@@ -79,11 +84,28 @@ func (h *h2Server) OnOpen(c *engine.Conn) {
 // stats returns the counters of the reactor.
 func (h *h2Server) stats() *ServerStats { return &h.owner.local[h.conn.Reactor().Index()].stats }
 
+// streamsScarce is how many exchanges a client may have on one connection while memory is short.
+const streamsScarce = 16
+
+// streamsUnder returns how many exchanges may be in progress on a connection for another one to be taken: those with
+// many give way to those with few.
+func streamsUnder(p engine.Pressure) int {
+	switch p {
+	case engine.PressureAccept:
+		return streamsScarce
+	case engine.PressureRead:
+		return 2
+	case engine.PressureShed:
+		return 0
+	}
+	return math.MaxInt
+}
+
 // begin makes the stream of a request, unless the process cannot take more.
 func (h *h2Server) begin(cs *h2.Stream, end bool) *h2Stream {
 	stats := h.stats()
 	r := h.conn.Reactor()
-	if r.Pressure() >= engine.PressureShed {
+	if len(h.live) >= streamsUnder(r.Pressure()) {
 		stats.Shed++
 		h.codec.Reset(cs, h2.RefusedStream)
 		return nil
@@ -107,6 +129,15 @@ func (h *h2Server) paid(s *h2Stream, n int) {
 	}
 }
 
+// given notes that n bytes of an answer were sent that the client did not take at once.
+func (h *h2Server) given(s *h2Stream, n int) {
+	perByte := h.owner.perByte
+	if s.pace.unhurried || s.tunnel { // messages, which are read when the one before was worked on
+		perByte = 0
+	}
+	s.taking.took(n, perByte, h.owner.opts.SendTimeout, h.conn.Reactor().Now())
+}
+
 // await sets the deadline of what the client owes: to take its answer, or to send its body. While its body waits for
 // us, it owes nothing.
 func (h *h2Server) await(s *h2Stream) {
@@ -114,7 +145,7 @@ func (h *h2Server) await(s *h2Stream) {
 	case s.tunnel && !s.blocked:
 		s.until(0)
 	case s.blocked:
-		s.by(s.stopped + int64(h.owner.opts.SendTimeout))
+		s.until(s.taking.patience(h.owner.opts.SendTimeout, h.conn.Reactor().Now()))
 	case s.peerDone || s.received || s.owed > 0 || s.expects, s.unbounded():
 		s.until(0)
 	case s.pace.unhurried:

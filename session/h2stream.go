@@ -27,7 +27,8 @@ type h2Stream struct {
 	cause    error // of todo == doomed
 	deadline int64 // time of the reactor, 0: none
 	stopped  int64 // while blocked: since when
-	pace     pace  // a server's
+	pace     pace  // a server's: of the request's body
+	taking   pace  // a server's: of the answer, once the client did not take it at once
 	left     int64 // framing == counted: bytes to come
 	owed     int
 	at       int32 // in link.live
@@ -284,6 +285,7 @@ func (s *h2Stream) follow() {
 // unblock gives s its turn.
 func (s *h2Stream) unblock() {
 	s.unqueue()
+	s.taking.rest(s.link.conn.Reactor().Now())
 	s.enter()
 	s.receiver.OnSendable(s)
 	s.leave()
@@ -418,6 +420,9 @@ func (s *h2Stream) sent(end bool, n int) {
 		s.expects = false
 	}
 	if n > 0 {
+		if s.taking.begun {
+			s.link.end.given(s, n)
+		}
 		s.answerMoves()
 	}
 	if !s.calling && (end || s.blocked || s.tunnel || s.pace.unhurried) {

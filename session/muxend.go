@@ -132,6 +132,9 @@ func (m *Mux) news(ev h2.Event) {
 // paid does nothing: an origin has deadlines, no least rate.
 func (m *Mux) paid(*h2Stream, int) {}
 
+// given does nothing, likewise.
+func (m *Mux) given(*h2Stream, int) {}
+
 // tunnelled does nothing: who opened the exchange counts.
 func (m *Mux) tunnelled() {}
 

@@ -25,6 +25,7 @@ var ErrSlowBody = errors.New("the request body took too long")
 type pace struct {
 	credit, since int64
 	unhurried     bool // by Unhurry
+	begun         bool // of an answer: the client did not take it at once
 }
 
 // begin gives the credit that every body begins with.
@@ -32,10 +33,7 @@ func (p *pace) begin() { p.credit, p.since = int64(bodyGrace), 0 }
 
 // paid adds what n bytes are worth, up to limit.
 func (p *pace) paid(n int, perByte, limit, now int64) {
-	if p.since != 0 {
-		p.credit -= now - p.since
-		p.since = 0
-	}
+	p.rest(now)
 	p.credit = min(p.credit+int64(n)*perByte, limit)
 }
 
@@ -69,6 +67,52 @@ func (p *pace) left(now int64) time.Duration {
 	return time.Duration(max(p.credit-(now-p.since), 1))
 }
 
+// owing returns for how long a client has owed bytes of a body; silent is for how long nothing came, where there is no
+// least rate.
+func (p *pace) owing(silent time.Duration, now int64) time.Duration {
+	if p.since == 0 {
+		return silent
+	}
+	return max(time.Duration(now-p.since), bodyGrace-p.left(now))
+}
+
+// patience returns how long a client may still take to take more of its answer. It begins with limit, which shrinks
+// while the client takes nothing.
+func (p *pace) patience(limit time.Duration, now int64) time.Duration {
+	if !p.begun {
+		p.begun, p.credit = true, int64(limit)
+	}
+	return p.left(now)
+}
+
+// took adds what n bytes are worth that a client took: one that takes a few now and then, and so keeps all that waits
+// behind them in our memory, is as slow as one that takes nothing.
+func (p *pace) took(n int, perByte int64, limit time.Duration, now int64) {
+	switch {
+	case !p.begun:
+	case perByte == 0:
+		p.credit, p.since = int64(limit), 0
+	default:
+		p.paid(n, perByte, int64(limit), now)
+	}
+}
+
+// rest ends the time in which the credit shrinks: the client keeps nothing waiting.
+func (p *pace) rest(now int64) {
+	if p.since != 0 {
+		p.credit -= now - p.since
+		p.since = 0
+	}
+}
+
+// waited returns for how long a client whose patience began with limit has taken too little.
+func (p *pace) waited(limit time.Duration, now int64) time.Duration {
+	if !p.begun {
+		return 0
+	}
+	return limit - p.left(now)
+}
+
 // perByte is what one byte is worth, 0 without a least rate.
 func (o *ServerOptions) perByte() int64 {
 	if o.BodyRate < 0 {
@@ -88,6 +132,18 @@ func (s *serverConn) awaitBody() {
 		d = min(d, s.pace.left(s.conn.Reactor().Now()))
 	}
 	s.conn.SetTimeout(d)
+}
+
+// awaitTaken sets the deadline of a client that has to take its answer.
+func (s *serverConn) awaitTaken() {
+	s.conn.SetTimeout(s.taking.patience(s.server.opts.SendTimeout, s.conn.Reactor().Now()))
+}
+
+// took notes that n bytes of the answer found room.
+func (s *serverConn) took(n int) {
+	if s.taking.begun && n > 0 {
+		s.taking.took(n, s.server.perByte, s.server.opts.SendTimeout, s.conn.Reactor().Now())
+	}
 }
 
 // paid notes that n bytes of the body have come.
@@ -119,6 +175,9 @@ func (s *h2Stream) answerMoves() {
 		s.link.end.await(s)
 	}
 }
+
+// owesBody reports whether bytes of the body are to come, and nothing of it waits for us.
+func (s *h2Stream) owesBody() bool { return !s.peerDone && !s.received && s.owed == 0 }
 
 // owesBody reports whether the client is who keeps the exchange waiting.
 func (s *serverConn) owesBody() bool {

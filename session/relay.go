@@ -100,15 +100,20 @@ func (s *serverConn) tookIn(n int, waits bool) {
 
 func (s *serverConn) gaveOut(n int, waits bool) {
 	s.body.passed(n)
+	s.took(n)
 	if n > 0 {
 		s.answerMoves()
 	}
 	switch {
-	case s.tunnel:
+	case s.tunnel && waits:
+		s.taking.patience(s.server.opts.SendTimeout, s.conn.Reactor().Now())
 	case waits:
-		s.conn.SetTimeout(s.server.opts.SendTimeout)
+		s.awaitTaken()
 	default:
-		s.await()
+		s.taking.rest(s.conn.Reactor().Now())
+		if !s.tunnel {
+			s.await()
+		}
 	}
 }
 

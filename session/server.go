@@ -29,7 +29,8 @@ type serverLocal struct {
 	streams streamPool
 	arena   h2.Arena
 	codec   h2.Options
-	_       [64]byte // reactors count at the same time: keep them off each other's cache line
+	scarce  h2.Options // of connections that come while memory is short
+	_       [64]byte   // reactors count at the same time: keep them off each other's cache line
 }
 
 // NewServer makes a Server for the connections of e. service is asked for a Receiver for each request.
@@ -37,7 +38,13 @@ func NewServer(e *engine.Engine, service Service, o ServerOptions) *Server {
 	o.setDefaults()
 	s := &Server{opts: o, service: service, perByte: o.perByte(), local: make([]serverLocal, len(e.Reactors()))}
 	for i := range s.local {
-		s.local[i].codec = o.codec(&s.local[i].arena)
+		l := &s.local[i]
+		l.codec = o.codec(&l.arena)
+		l.scarce = l.codec
+		l.scarce.MaxStreams = streamsScarce
+		if n := l.codec.MaxStreams; n > 0 {
+			l.scarce.MaxStreams = min(n, streamsScarce)
+		}
 	}
 	return s
 }
@@ -76,7 +83,8 @@ type serverConn struct {
 	dec      h1.Decoder
 	body     bodyWriter
 	owed     int
-	pace     pace
+	pace     pace // of the request's body
+	taking   pace // of the answer, once the client did not take it at once
 	requests uint32
 	verb     message.Verb
 	proto    message.Proto
@@ -92,6 +100,7 @@ type serverConn struct {
 	gone        bool // the peer sent FIN
 	asked       bool // the request asked for another protocol, or is CONNECT
 	behind      bool // bytes lay behind it already
+	backlog     bool // the next request waits until the client has taken what is queued
 	tunnel      bool // and got it
 }
 
@@ -107,12 +116,22 @@ func (s *serverConn) Idle() bool { return s.receiver == nil && s.dec.Idle() }
 // OnData decodes what came: a head, body bytes, or what of the next request must wait.
 func (s *serverConn) OnData(c *engine.Conn, in []byte) (used int) {
 	local := &s.server.local[c.Reactor().Index()]
-	for used < len(in) {
-		if s.tunnel {
+	for events := 0; used < len(in); events++ {
+		switch {
+		case s.tunnel:
 			return used + s.tunnelData(c, in[used:])
-		}
-		if s.requestDone || !c.Open() {
+		case s.requestDone || !c.Open():
 			c.PauseRead()
+			return used
+		case s.receiver == nil && !s.draining && c.Congested():
+			// Answers of our own pile up, since each request has its own at once: the next one is looked at when the
+			// client has taken them.
+			s.backlog = true
+			c.PauseRead()
+			c.SetTimeout(s.server.opts.SendTimeout)
+			return used
+		case events == eventsPerTurn:
+			c.OfferLater()
 			return used
 		}
 		n, ev, body, err := s.dec.Next(in[used:], &local.head)
@@ -139,6 +158,10 @@ func (s *serverConn) OnData(c *engine.Conn, in []byte) (used int) {
 	}
 	return used
 }
+
+// eventsPerTurn is how many events of a connection are worked on before others have their turn. Bytes are no measure
+// for it: 256 KiB may be 16 pieces of a body or 20 000 requests that are answered here.
+const eventsPerTurn = 128
 
 // awaitMore starts the deadline of a head that came in part.
 func (s *serverConn) awaitMore(c *engine.Conn) {
@@ -187,6 +210,7 @@ func (s *serverConn) begin(h *message.Head, end bool) {
 	s.promised, s.expects = h.Close, h.Continue
 	s.closing = h.Close || s.server.opts.RequestsMax > 0 && int(s.requests) >= s.server.opts.RequestsMax
 	s.body = bodyWriter{}
+	s.taking = pace{}
 	s.owed = 0
 	s.headSeen = false
 	s.asked = h.Upgrade || h.Verb == message.VerbConnect
@@ -309,9 +333,15 @@ func (s *serverConn) slowHead() {
 
 // OnSendable tells the receiver.
 func (s *serverConn) OnSendable(*engine.Conn) {
+	if s.backlog {
+		s.backlog = false
+		s.conn.SetTimeout(s.server.opts.IdleTimeout)
+		s.conn.ResumeRead()
+	}
 	if s.receiver == nil {
 		return
 	}
+	s.taking.rest(s.conn.Reactor().Now())
 	s.await()
 	s.receiver.OnSendable(s)
 }
@@ -322,7 +352,7 @@ func (s *serverConn) await() {
 	switch {
 	case s.tunnel:
 	case s.conn.Congested():
-		s.conn.SetTimeout(s.server.opts.SendTimeout)
+		s.awaitTaken()
 	case !s.requestDone && s.owed <= 0:
 		s.awaitBody()
 	case s.gone && s.body.framing == noHead: // HalfCloseWait runs
@@ -473,6 +503,7 @@ func (s *serverConn) SendData(p []byte, end bool) (int, error) {
 		return 0, ErrDead
 	}
 	n, err := s.body.data(s.conn, p, end)
+	s.took(n)
 	if n < len(p) && err == nil && !s.conn.Congested() {
 		// The connection takes nothing any more, and no read will tell while a further request waits to be read.
 		s.conn.Close(engine.ErrClosed)
@@ -502,7 +533,7 @@ func (s *serverConn) sent() {
 			s.finish()
 		}
 	case s.conn.Congested():
-		s.conn.SetTimeout(s.server.opts.SendTimeout)
+		s.awaitTaken()
 	default:
 		s.answerMoves()
 	}

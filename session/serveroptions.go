@@ -11,10 +11,10 @@ type ServerOptions struct {
 	Limits        h1.Limits
 	HeaderTimeout time.Duration // for a whole head, from its first byte or from the connection's start; 0: 10 s
 	BodyTimeout   time.Duration // between two reads of a request body; 0: 60 s
-	SendTimeout   time.Duration // for a client to take what congests its connection; 0: 60 s
+	SendTimeout   time.Duration // for a client to take what congests its connection, see BodyRate; 0: 60 s
 	IdleTimeout   time.Duration // between two requests; 0: 60 s
 	RequestsMax   int           // on one connection; 0: no limit
-	BodyRate      int64         // bytes a second that a request body must come with on average; 0: 240; below 0: any
+	BodyRate      int64         // bytes a second of a request body, or of an answer that waits; 0: 240; below 0: any
 	Name          string        // in Proxy-Status of answers of the session's own; "": edge
 	// HalfCloseWait is how long the answer to a client that sent FIN behind a whole request may take to begin: such a
 	// client has half closed its connection, or it has left. 0: 1 s; HalfCloseLeaves and HalfCloseStays decide at once.
@@ -62,6 +62,7 @@ type ServerStats struct {
 	Tunnels    uint64 // connections, or streams, that became tunnels
 	H2         uint64 // connections that spoke HTTP/2
 	Shed       uint64 // HTTP/2 streams refused under memory pressure
+	Yielded    uint64 // exchanges given up under memory pressure, since the client kept them waiting
 }
 
 // Add adds b to s.
@@ -75,4 +76,5 @@ func (s *ServerStats) Add(b *ServerStats) {
 	s.Tunnels += b.Tunnels
 	s.H2 += b.H2
 	s.Shed += b.Shed
+	s.Yielded += b.Yielded
 }

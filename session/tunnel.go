@@ -68,11 +68,14 @@ func (s *serverConn) tunnelEOF() {
 
 // tunnelSent follows up on bytes for the client: their end is a FIN.
 func (s *serverConn) tunnelSent() {
-	if s.body.framing == ended {
+	switch {
+	case s.body.framing == ended:
 		s.conn.CloseWrite()
 		if !s.calling {
 			s.tunnelOver()
 		}
+	case s.conn.Congested():
+		s.taking.patience(s.server.opts.SendTimeout, s.conn.Reactor().Now()) // no deadline, but see Yield
 	}
 }
 

@@ -1,0 +1,77 @@
+package session
+
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+)
+
+// What a client keeps waiting holds memory: a head that came in part, an exchange whose body does not come, or whose
+// answer is not taken. When memory becomes short those that wait longest end early, as if their time were up.
+
+var (
+	_ engine.Yielder = (*serverConn)(nil)
+	_ engine.Yielder = (*h2Server)(nil)
+)
+
+// Yield ends the exchange that the client has kept waiting for age.
+func (s *serverConn) Yield(c *engine.Conn, age time.Duration) {
+	if waited, keeps := s.waited(); !keeps || waited < age {
+		return
+	}
+	s.server.local[c.Reactor().Index()].stats.Yielded++
+	if s.tunnel { // it has no deadline
+		s.fail(Timeout, engine.ErrTimeout)
+		s.cutOff(engine.ErrTimeout)
+		return
+	}
+	s.OnTimeout(c)
+}
+
+// waited returns for how long the client keeps us waiting, and whether it does.
+func (s *serverConn) waited() (time.Duration, bool) {
+	o := &s.server.opts
+	now := s.conn.Reactor().Now()
+	switch {
+	case s.receiver != nil && s.conn.Congested():
+		return s.taking.waited(o.SendTimeout, now), true
+	case s.receiver != nil && s.owesBody() && !s.expects:
+		return s.pace.owing(o.BodyTimeout-s.conn.TimeLeft(), now), true
+	case s.receiver == nil && s.headSeen && !s.dec.Idle():
+		return o.HeaderTimeout - s.conn.TimeLeft(), true
+	}
+	return 0, false
+}
+
+// Yield resets the exchanges that the client has kept waiting for age.
+func (h *h2Server) Yield(c *engine.Conn, age time.Duration) {
+	for i := 0; i < len(h.live); {
+		s := h.live[i]
+		if waited, keeps := h.waited(s); !keeps || waited < age {
+			i++
+			continue
+		}
+		h.stats().Yielded++
+		if h.expired(s); s.receiver != nil {
+			i++
+		} else {
+			i = 0 // callbacks change the list
+		}
+		if !c.Open() || c.Reactor().Pressure() < engine.PressureAccept {
+			return
+		}
+	}
+}
+
+// waited returns for how long the client keeps s waiting, and whether it does.
+func (h *h2Server) waited(s *h2Stream) (time.Duration, bool) {
+	o := &h.owner.opts
+	now := h.conn.Reactor().Now()
+	switch {
+	case s.blocked:
+		return s.taking.waited(o.SendTimeout, now), true
+	case s.deadline == 0 || s.tunnel || s.expects || s.unbounded() || s.pace.unhurried || !s.owesBody():
+		return 0, false
+	}
+	return s.pace.owing(o.BodyTimeout-time.Duration(s.deadline-now), now), true
+}
