@@ -61,8 +61,8 @@ const acceptShare = 16
 
 // setShare makes n the memory that r may use.
 //
-//	used < ease            nothing gives way
-//	used < slack           a chunk of the share can be given back, with another one to go before it is missed
+//	total < ease           nothing gives way
+//	total < slack          a chunk of the share can be given back, with another one to go before it is missed
 func (r *Reactor) setShare(n int64) {
 	r.share = n
 	r.accepts = int(min(max(n/(bufLarge*acceptShare), 1), acceptsPerTick))
@@ -75,7 +75,7 @@ func (r *Reactor) setShare(n int64) {
 
 // Pressure returns the present step. On r only.
 func (r *Reactor) Pressure() Pressure {
-	if r.bufs.used() < r.bufs.ease {
+	if r.bufs.total < r.bufs.ease {
 		return PressureNone
 	}
 	return r.pressed()
@@ -83,7 +83,7 @@ func (r *Reactor) Pressure() Pressure {
 
 // pressed is Pressure of a reactor that needs more than its share, if it can have that.
 func (r *Reactor) pressed() Pressure {
-	used := r.bufs.used()
+	used := r.bufs.total
 	for used >= r.bufs.ease {
 		n := r.engine.budget.borrow()
 		if n == 0 {
@@ -106,7 +106,7 @@ func (r *Reactor) pressed() Pressure {
 
 // tendBudget gives back what r does not need of its share, or what it can do without under pressure.
 func (r *Reactor) tendBudget() {
-	for b := &r.engine.budget; r.bufs.used() < r.slack; {
+	for b := &r.engine.budget; r.bufs.total < r.slack; {
 		n := min(b.chunk, r.share-b.floor)
 		r.setShare(r.share - n)
 		b.spare.Add(n)
@@ -128,17 +128,20 @@ const shrinkEvery = int64(1e9)
 // Hold counts n bytes that a handler keeps for its connections as if they were in buffers; what it keeps no more it
 // counts back with a negative n. On r only.
 func (r *Reactor) Hold(n int) {
-	r.bufs.inUse += int64(n)
+	r.bufs.total += int64(n)
 	r.bufs.owed += int64(n)
 }
 
-// Keep counts n bytes that a handler keeps for later connections, and reports whether it may. It may not under
-// pressure: what it has kept so far it gives back as it comes by, with a negative n. On r only.
+// Keep counts n bytes, which the handler holds, as kept for later use, and reports whether it may keep them: under
+// pressure they are held no more, and none are kept. A negative n is for kept bytes that are in use again. On r only.
 func (r *Reactor) Keep(n int) bool {
-	if n > 0 && r.Pressure() >= PressureCache {
+	b := &r.bufs
+	b.owed -= int64(n)
+	if b.total >= b.ease && n > 0 && r.pressed() >= PressureCache {
+		b.total -= int64(n)
 		return false
 	}
-	r.bufs.kept += int64(n)
+	b.kept += int64(n)
 	return true
 }
 

@@ -116,14 +116,17 @@ func TestBudget_freeBuffersAreGivenBack(t *testing.T) {
 	if n := kept(); n != 0 {
 		t.Fatalf("%d bytes are kept", n)
 	}
-	if g.reactor.Keep(1) {
+	if g.reactor.Hold(1); g.reactor.Keep(1) {
 		t.Fatal("more may be kept")
 	}
 	g.on(func() { g.reactor.Hold(-52 << 20) })
-	if !g.reactor.Keep(1) || kept() != 1 {
+	if g.reactor.Hold(1); !g.reactor.Keep(1) || kept() != 1 || g.reactor.Stats().BufBytes != 0 {
 		t.Fatal("nothing may be kept after the pressure is gone")
 	}
-	g.reactor.Keep(-1)
+	if g.reactor.Keep(-1); kept() != 0 || g.reactor.Stats().BufBytes != 1 {
+		t.Fatal("what was kept is not held again")
+	}
+	g.reactor.Hold(-1)
 }
 
 // yielder gives back what it holds when it has waited for as long as it is asked for.

@@ -29,21 +29,33 @@ const classOwn = uint8(len(bufSizes))
 // that is less.
 const bufFreeMax = 4 << 20
 
-// bufPool is the free list of one reactor.
+// bufPool is the free list of one reactor, and the account of its memory. What is taken from the list, and what comes
+// back to it, changes nothing in the sum: the memory was there before.
 // Owned by its reactor.
+//
+//	total == bytes of Bufs handed out + of free ones + owed + kept
 type bufPool struct {
 	free  [len(bufSizes)]*Buf
 	count [len(bufSizes)]int // of free Bufs
 	nodes *Buf               // free shared nodes, which have no data of their own
-	inUse int64              // bytes handed out, and owed
-	owed  int64              // those of inUse that are in no Buf: see Reactor.Hold
-	kept  int64              // bytes in free Bufs, and what handlers keep: see Reactor.Keep
-	ease  int64              // bytes in use and kept above which none are kept: PressureCache
-	most  int64              // free bytes of one class
+	total int64
+	owed  int64 // bytes in no Buf that are in use: see Reactor.Hold
+	kept  int64 // bytes in no Buf that are kept for later: see Reactor.Keep
+	ease  int64 // the total from which nothing is kept: PressureCache
+	most  int64 // free bytes of one class
 }
 
-// used is what counts against the budget.
-func (p *bufPool) used() int64 { return p.inUse + p.kept }
+// spare is how many bytes are kept for later.
+func (p *bufPool) spare() int64 {
+	n := p.kept
+	for class, size := range bufSizes {
+		n += int64(p.count[class] * size)
+	}
+	return n
+}
+
+// inUse is how many bytes are handed out, or owed.
+func (p *bufPool) inUse() int64 { return p.total - p.spare() }
 
 // get returns an empty Buf with room for at least n bytes.
 func (p *bufPool) get(n int) *Buf {
@@ -52,15 +64,15 @@ func (p *bufPool) get(n int) *Buf {
 		class++
 	}
 	if class == classOwn {
-		p.inUse += int64(n)
+		p.total += int64(n)
 		return &Buf{data: make([]byte, n), class: classOwn}
 	}
-	p.inUse += int64(bufSizes[class])
 	if b := p.free[class]; b != nil {
-		p.drop(class)
-		b.next = nil
+		p.free[class], b.next = b.next, nil
+		p.count[class]--
 		return b
 	}
+	p.total += int64(bufSizes[class])
 	return &Buf{data: make([]byte, bufSizes[class]), class: class}
 }
 
@@ -84,34 +96,27 @@ func (p *bufPool) put(b *Buf) {
 		b.next, p.nodes = p.nodes, b
 		return
 	}
-	p.inUse -= int64(len(b.data))
 	poison(b.data)
-	n := int64(len(b.data))
-	if b.class == classOwn || int64(p.count[b.class])*n >= p.most || p.used()+n > p.ease {
+	if b.class == classOwn || int64(p.count[b.class]*len(b.data)) >= p.most || p.total >= p.ease {
+		p.total -= int64(len(b.data))
 		return
 	}
 	b.next, p.free[b.class] = p.free[b.class], b
 	p.count[b.class]++
-	p.kept += n
-}
-
-// drop takes the first free Buf of a class off the list.
-func (p *bufPool) drop(class uint8) {
-	p.free[class] = p.free[class].next
-	p.count[class]--
-	p.kept -= int64(bufSizes[class])
 }
 
 // shrink leaves one part in so many of the free Bufs of each class to the garbage collector; 0: all of them.
 func (p *bufPool) shrink(part int) {
-	for class := range p.free {
+	for class, size := range bufSizes {
 		n := p.count[class]
 		if part > 0 {
 			n = (n + part - 1) / part
 		}
 		for range n {
-			p.drop(uint8(class))
+			p.free[class] = p.free[class].next
 		}
+		p.count[class] -= n
+		p.total -= int64(n * size)
 	}
 }
 

@@ -129,8 +129,8 @@ func TestReactor_idleConnHoldsNoBuf(t *testing.T) {
 			t.Fatal("an idle conn holds a buf")
 		}
 	}
-	if r.bufs.inUse != 0 {
-		t.Fatalf("%d bytes are out", r.bufs.inUse)
+	if n := r.bufs.inUse(); n != 0 {
+		t.Fatalf("%d bytes are out", n)
 	}
 }
 

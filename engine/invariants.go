@@ -38,8 +38,8 @@ func (r *Reactor) check() {
 		held += int64(len(r.reserved.data))
 	}
 	held += r.bufs.owed
-	if held != r.bufs.inUse { // asked here, since numbers that are printed are allocated
-		invariant.That(false, "conns hold %d bytes, %d are out", held, r.bufs.inUse)
+	if n := r.bufs.inUse(); held != n { // asked here, since numbers that are printed are allocated
+		invariant.That(false, "conns hold %d bytes, %d are out", held, n)
 	}
 	invariant.That(int64(opened) <= r.load.Load(), "%d conns accepted, load %d", opened, r.load.Load())
 	for _, c := range r.ready[r.readyAt:] {

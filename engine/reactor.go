@@ -260,7 +260,7 @@ func (r *Reactor) work() (done bool) {
 		r.acceptAll()
 	}
 	r.runReady()
-	if used := r.bufs.used(); used >= r.bufs.ease || used < r.slack {
+	if n := r.bufs.total; n >= r.bufs.ease || n < r.slack {
 		r.tendBudget()
 	}
 	for n := 0; n < settleRounds && !r.settled(); n++ {

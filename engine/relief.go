@@ -36,7 +36,7 @@ func (r *Reactor) relieve() {
 	coming := int64(0) // bytes that closing connections give back when they are drained or reaped
 	for range reliefPerTick {
 		p := r.Pressure()
-		if p < PressureAccept || r.bufs.used()-coming < r.share/5*4 {
+		if p < PressureAccept || r.bufs.total-coming < r.share/5*4 {
 			r.relief.left, r.relief.round = 0, 0
 			break
 		}

@@ -86,8 +86,8 @@ func (s *Stats) add(o *Stats) {
 func (r *Reactor) Stats() Stats {
 	s := r.stats
 	s.Conns = r.load.Load()
-	s.BufBytes = r.bufs.inUse
-	s.BufKept = r.bufs.kept
+	s.BufBytes = r.bufs.inUse()
+	s.BufKept = r.bufs.spare()
 	s.Timers = int64(r.wheel.Len())
 	return s
 }

@@ -211,12 +211,12 @@ func (l *local) take() *Exchange {
 		x.Request.Base = make([]byte, 0, headCapacity)
 		x.Response.Base = make([]byte, 0, headCapacity)
 		x.charged = x.size()
+		l.reactor.Hold(x.charged)
 	} else {
 		l.unkeep(x)
 	}
 	x.gen.Add(1)
 	l.active++
-	l.reactor.Hold(x.charged)
 	return x
 }
 
@@ -256,7 +256,6 @@ func (x *Exchange) recycle() {
 	l := x.local
 	x.gen.Add(1)
 	l.active--
-	l.reactor.Hold(-x.charged)
 	if x.cancel != nil {
 		x.cancel()
 	}
@@ -264,6 +263,7 @@ func (x *Exchange) recycle() {
 	if cap(x.Request.Base) > headCapacityKept || cap(x.Response.Base) > headCapacityKept {
 		x.toUp.reset()
 		x.toDown.reset()
+		l.reactor.Hold(-x.charged)
 		return
 	}
 	x.reset()
@@ -272,18 +272,20 @@ func (x *Exchange) recycle() {
 
 // keep puts x on the free list. Where memory is short it does not, and takes another one off.
 func (l *local) keep(x *Exchange) {
-	x.charged = x.size()
 	switch {
 	case l.kept >= exchangesKept:
+		l.reactor.Hold(-x.charged)
 	case l.reactor.Keep(x.charged):
 		x.next, l.free = l.free, x
 		l.kept++
 	case l.free != nil:
-		l.unkeep(l.free)
+		other := l.free
+		l.unkeep(other)
+		l.reactor.Hold(-other.charged)
 	}
 }
 
-// unkeep takes x, the first of them, off the free list.
+// unkeep takes x, the first of them, off the free list: it is held again.
 func (l *local) unkeep(x *Exchange) {
 	l.free, x.next = x.next, nil
 	l.kept--
