@@ -138,28 +138,14 @@ func (c *Certificate) State(now time.Time) State {
 
 // Load reads a pair. An error is an *Error. A response to staple that is of no use is no error: see StapleErr.
 func Load(f *Files, now time.Time) (*Certificate, error) {
-	chain, err := readFile(f.Cert)
+	chain, key, err := f.read()
 	if err != nil {
-		return nil, &Error{PartCert, f.Cert, err}
+		return nil, err
 	}
-	keyPath, keyPart, key := f.Key, PartKey, chain
-	if keyPath == "" {
-		keyPath, keyPart = f.Cert, PartCert
-	} else if key, err = readFile(f.Key); err != nil {
-		return nil, &Error{PartKey, f.Key, err}
-	}
-	c, err := parseChain(chain)
+	c, err := f.parse(chain, key)
 	if err != nil {
-		return nil, &Error{PartCert, f.Cert, err}
+		return nil, err
 	}
-	signer, err := parseKey(key)
-	if err != nil {
-		return nil, &Error{keyPart, keyPath, err}
-	}
-	if err := c.fits(signer); err != nil {
-		return nil, &Error{PartCert, f.Cert, err}
-	}
-	c.TLS.PrivateKey = signer
 	c.Hosts = hostsOf(c.Leaf)
 	if len(f.Hosts) > 0 {
 		c.Hosts = lowered(f.Hosts)
@@ -169,6 +155,50 @@ func Load(f *Files, now time.Time) (*Certificate, error) {
 			c.StapleErr = &Error{PartOCSP, f.OCSP, err}
 		}
 	}
+	return c, nil
+}
+
+// PEM returns the texts of a pair for those who make something of their own of it. What Load refuses is an error.
+func (f *Files) PEM() (chain, key string, err error) {
+	c, k, err := f.read()
+	if err == nil {
+		_, err = f.parse(c, k)
+	}
+	return string(c), string(k), err
+}
+
+// read returns the texts of certificate and key. Where they are in one file it is read once.
+func (f *Files) read() (chain, key []byte, err error) {
+	chain, err = readFile(f.Cert)
+	if err != nil {
+		return nil, nil, &Error{PartCert, f.Cert, err}
+	}
+	if f.Key == "" {
+		return chain, chain, nil
+	}
+	if key, err = readFile(f.Key); err != nil {
+		return nil, nil, &Error{PartKey, f.Key, err}
+	}
+	return chain, key, nil
+}
+
+// parse makes a certificate with its key of what read has read.
+func (f *Files) parse(chain, key []byte) (*Certificate, error) {
+	c, err := parseChain(chain)
+	if err != nil {
+		return nil, &Error{PartCert, f.Cert, err}
+	}
+	signer, err := parseKey(key)
+	if err != nil {
+		if f.Key == "" {
+			return nil, &Error{PartCert, f.Cert, err}
+		}
+		return nil, &Error{PartKey, f.Key, err}
+	}
+	if err := c.fits(signer); err != nil {
+		return nil, &Error{PartCert, f.Cert, err}
+	}
+	c.TLS.PrivateKey = signer
 	return c, nil
 }
 
@@ -310,15 +340,27 @@ func lowered(hosts []string) []string {
 	return all
 }
 
-// Authorities reads certificates of authorities. An error is an *Error.
+// Authorities reads certificates of authorities. A file without any is an error: who asks for authorities does not mean
+// those of the system. An error is an *Error.
 func Authorities(path string) (*x509.CertPool, error) {
+	_, pool, err := readAuthorities(path)
+	return pool, err
+}
+
+// AuthoritiesPEM returns the text of a file that Authorities can read.
+func AuthoritiesPEM(path string) (string, error) {
+	text, _, err := readAuthorities(path)
+	return string(text), err
+}
+
+func readAuthorities(path string) ([]byte, *x509.CertPool, error) {
 	text, err := readFile(path)
 	if err != nil {
-		return nil, &Error{PartCert, path, err}
+		return nil, nil, &Error{PartCert, path, err}
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, &Error{PartCert, path, ErrNoCertificate}
+		return nil, nil, &Error{PartCert, path, ErrNoCertificate}
 	}
-	return pool, nil
+	return text, pool, nil
 }

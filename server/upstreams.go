@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"time"
 
+	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -93,26 +93,21 @@ func (b *build) upstreamOptions(u *config.Upstream) (upstream.Options, error) {
 	return o, err
 }
 
-// upstreamTLS reads what secures the connections of an upstream.
+// upstreamTLS reads what secures the connections of an upstream. In upstream.TLS an empty text stands for the system's
+// authorities, or for no certificate: a file without content must not become one.
 func (b *build) upstreamTLS(c *config.UpstreamTLS) (t upstream.TLS, err error) {
 	t = upstream.TLS{On: true, ServerName: c.SNI, Insecure: !c.Verify}
 	ca := c.CA
 	if ca == "" {
 		ca = b.config.Global.CAFile
 	}
-	key := c.Key
-	if key == "" {
-		key = c.Cert
+	if ca != "" {
+		if t.CA, err = certs.AuthoritiesPEM(ca); err != nil {
+			return t, err
+		}
 	}
-	for path, to := range map[string]*string{ca: &t.CA, c.Cert: &t.Certificate, key: &t.Key} {
-		if path == "" {
-			continue
-		}
-		text, e := os.ReadFile(path)
-		if e != nil {
-			err = e
-		}
-		*to = string(text)
+	if c.Cert != "" {
+		t.Certificate, t.Key, err = (&certs.Files{Cert: c.Cert, Key: c.Key}).PEM()
 	}
 	return t, err
 }
