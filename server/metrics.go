@@ -236,6 +236,13 @@ func (c *counters) initCertificates(s *Server) {
 		defer c.mu.Unlock()
 		return c.rotations
 	})
+	c.gauge("edge_tls_lends_buffers", "1: connections borrow the buffers for TLS records; 0: each keeps its own.", nil,
+		func() float64 {
+			if tlsconn.LendsBuffers() {
+				return 1
+			}
+			return 0
+		})
 	c.gauge("edge_tls_handshakes_active", "TLS handshakes in progress.", nil,
 		func() float64 { return float64(c.now.secure.Current) })
 	c.gauge("edge_certificates", "Certificates in use.", nil, func() float64 { return float64(c.now.certificates) })

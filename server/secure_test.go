@@ -84,6 +84,9 @@ func TestApply_underTLS(t *testing.T) {
 	if n := counter(s, "edge_listener_h2_connections_total", "web"); n == 0 {
 		t.Error("no connection of HTTP/2")
 	}
+	if n := counter(s, "edge_tls_lends_buffers"); n != 1 {
+		t.Errorf("the gauge of lent buffers is %v", n)
+	}
 	if n := counter(s, "edge_tls_ticket_rotations_total"); n != 10 {
 		t.Errorf("%v rotations", n)
 	}

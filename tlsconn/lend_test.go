@@ -6,6 +6,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -114,4 +116,52 @@ func TestLent_unknownFields(t *testing.T) {
 	other := struct{ secured }{e.server.conn} // no *tls.Conn
 	e.server.loan.init(other)
 	e.server.open(t, seal(t, e.client, "another provider"), "another provider", nil)
+}
+
+// This fails with a Go that is not among those that buffers are lent to. Before it is added, the tests of this package
+// and of session have to pass with it, also with -race and with -tags invariants, and what changed in crypto/tls.Conn
+// has to be read: what keeps a piece of rawInput after Read is seen by no look at its fields.
+func TestLent_goIsAmongThoseThatPassed(t *testing.T) {
+	if !testedWith(runtime.Version()) || !LendsBuffers() {
+		t.Errorf("%s is not among %q of lend.go, or its crypto/tls has other fields: no buffer is lent",
+			runtime.Version(), tested)
+	}
+}
+
+func TestLent_versionsOfGo(t *testing.T) {
+	base := tested[0]
+	for _, tail := range []string{
+		"", ".0", ".8", ".17", " X:boringcrypto", ".8 X:boringcrypto,nodwarf5", ".8-X:boringcrypto",
+		".12 (Red Hat 12.el9)",
+	} {
+		if !testedWith(base + tail) {
+			t.Errorf("%q is not among %q", base+tail, tested)
+		}
+	}
+	for _, version := range []string{
+		base + "0", base + "0.1", base + ".", base + ".8.1", base + ".x", base + "rc1", base + "beta2",
+		base + ".8-fork", base + ".+8", base + "-devel_4b6e8b4", "devel " + base + "-4b6e8b4 Mon Nov 2 2026",
+		strings.TrimPrefix(base, "go"), "x" + base, "go1", "", "unknown",
+	} {
+		if testedWith(version) {
+			t.Errorf("%q is among %q", version, tested)
+		}
+	}
+}
+
+// With a Go that nobody has tested connections keep their buffers, and work.
+func TestLent_notByAnUnknownGo(t *testing.T) {
+	defer func(was bool) { lends = was }(lends)
+	lends = false
+	if LendsBuffers() {
+		t.Error("it says that it lends")
+	}
+	versions(t, func(t *testing.T, e *ends) {
+		for range 3 {
+			e.server.open(t, seal(t, e.client, "kept"), "kept", nil)
+		}
+		if l := &e.server.loan; l.raw != nil || l.input != nil || l.take() != nil {
+			t.Error("something is lent")
+		}
+	})
 }

@@ -183,6 +183,7 @@ func TestCheck_exitCodes(t *testing.T) {
 		{[]string{"--version"}, 0, "edge dev (go"},
 		{[]string{"-V"}, 0, "edge dev (go"},
 		{[]string{"version"}, 0, "edge dev (go"},
+		{[]string{"version"}, 0, "\nbuffers for TLS records are lent\n"},
 	} {
 		if code, out := edge(t, c.args...); code != c.code || !strings.Contains(out, c.want) {
 			t.Errorf("edge %q: %d, want %d and %q in\n%s", c.args, code, c.code, c.want, out)
@@ -196,8 +197,12 @@ func TestCheck_json(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &report); err != nil || code != 1 || len(report.Errors) != 1 {
 		t.Errorf("%d %v %+v in %q", code, err, report, out)
 	}
-	var v struct{ Version string }
-	if _, out := edge(t, "version", "--json"); json.Unmarshal([]byte(out), &v) != nil || v.Version != "dev" {
+	var v struct {
+		Version string
+		Buffers string `json:"tls_buffers"`
+	}
+	_, out = edge(t, "version", "--json")
+	if err := json.Unmarshal([]byte(out), &v); err != nil || v.Version != "dev" || v.Buffers != "lent" {
 		t.Errorf("version --json prints %q", out)
 	}
 }

@@ -23,13 +23,17 @@ func newVersion() *cobra.Command {
 }
 
 func printVersion(w io.Writer, asJSON bool) error {
+	buffers, text := "lent", "buffers for TLS records are lent"
+	if !tlsconn.LendsBuffers() {
+		buffers, text = "kept", "each TLS connection keeps its buffers: edge is not tested with this Go"
+	}
 	if asJSON {
 		return printJSON(w, map[string]string{
 			"version": version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
-			"tls": tlsconn.ProviderName(),
+			"tls": tlsconn.ProviderName(), "tls_buffers": buffers,
 		})
 	}
-	_, err := fmt.Fprintf(w, "edge %s (%s %s/%s, TLS by %s)\n",
-		version, runtime.Version(), runtime.GOOS, runtime.GOARCH, tlsconn.ProviderName())
+	_, err := fmt.Fprintf(w, "edge %s (%s %s/%s, TLS by %s)\n%s\n",
+		version, runtime.Version(), runtime.GOOS, runtime.GOARCH, tlsconn.ProviderName(), text)
 	return err
 }
