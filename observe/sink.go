@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/safeopen"
 )
 
 const (
@@ -453,13 +455,13 @@ func (s *Sink) report(last bool) {
 }
 
 // OpenFile opens a log to append to it, and makes it where there is none. A pipe must have a reader: waiting for one
-// would keep whoever starts, reloads or ends waiting.
+// would keep whoever starts, reloads or ends waiting. Root follows no link that another user may have made.
 func OpenFile(path string) (*os.File, error) {
 	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE
 	if at, err := os.Stat(path); err == nil && at.Mode()&os.ModeNamedPipe != 0 {
 		flags |= syscall.O_NONBLOCK
 	}
-	f, err := os.OpenFile(path, flags, 0o640)
+	f, err := safeopen.Open(path, flags, 0o640)
 	if errors.Is(err, syscall.ENXIO) {
 		err = fmt.Errorf("%w: nobody reads the pipe", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/fips140"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"syscall"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/safeopen"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -294,7 +296,12 @@ func writePID(path string) error {
 	if path == "" {
 		return nil
 	}
-	if err := os.WriteFile(path, []byte(pidText()), 0o644); err != nil {
+	f, err := safeopen.Open(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err == nil {
+		_, err = f.WriteString(pidText())
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("pid_file: %w", err)
 	}
 	return nil
