@@ -31,19 +31,41 @@ type Authority struct {
 	Path string // of its certificate, for those who want to trust it
 	Made bool   // it did not exist before
 
-	dir  string
+	in   *folder
 	cert *x509.Certificate
 	key  crypto.Signer
 }
 
+// The names of its files.
+const (
+	caCert   = "ca.pem"
+	caKey    = "ca.key"
+	leafCert = "leaf.pem"
+	leafKey  = "leaf.key"
+)
+
 // OpenAuthority returns the authority whose files are in dir, which are made when they are not there. The keys can be
-// read by their owner alone.
-func OpenAuthority(dir string) (*Authority, error) {
-	a := &Authority{Path: filepath.Join(dir, "ca.pem"), dir: dir}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+// read by their owner alone. Where the process is root and will become another user, uid and gid are that one's, and
+// the folder is given to it; below 0: it stays who it is. A folder of anybody else, or that others may write, is an
+// error, and so are such files in it.
+func OpenAuthority(dir string, uid, gid int) (*Authority, error) {
+	a, err := openAuthority(dir, uid, gid)
+	if err != nil {
 		return nil, fmt.Errorf("internal authority: %w", err)
 	}
-	f := Files{Cert: a.Path, Key: a.keyPath()}
+	return a, nil
+}
+
+func openAuthority(dir string, uid, gid int) (*Authority, error) {
+	in, err := newFolder(dir, uid, gid)
+	if err != nil {
+		return nil, err
+	}
+	if err := in.handOver(caCert, caKey, leafCert, leafKey); err != nil {
+		return nil, err
+	}
+	a := &Authority{Path: filepath.Join(dir, caCert), in: in}
+	f := a.files(caCert, caKey)
 	c, err := Load(&f, time.Now())
 	if errors.Is(err, fs.ErrNotExist) || err == nil && c.State(time.Now()) != Valid {
 		if err = a.create(); err == nil {
@@ -52,13 +74,15 @@ func OpenAuthority(dir string) (*Authority, error) {
 		a.Made = true
 	}
 	if err != nil {
-		return nil, fmt.Errorf("internal authority: %w", err)
+		return nil, err
 	}
 	a.cert, a.key = c.Leaf, c.TLS.PrivateKey.(crypto.Signer)
 	return a, nil
 }
 
-func (a *Authority) keyPath() string { return filepath.Join(a.dir, "ca.key") }
+func (a *Authority) files(cert, key string) Files {
+	return Files{Cert: filepath.Join(a.in.path, cert), Key: filepath.Join(a.in.path, key), in: a.in}
+}
 
 // create makes the authority.
 func (a *Authority) create() error {
@@ -77,7 +101,7 @@ func (a *Authority) create() error {
 	if err != nil {
 		return err
 	}
-	return writePair(a.Path, a.keyPath(), key, der)
+	return a.write(caCert, caKey, key, der)
 }
 
 // Leaf returns the files of a certificate for names and addresses. The one that is there stays, as long as it has these
@@ -111,12 +135,10 @@ func (a *Authority) leaf(now time.Time, names []string) (Files, error) {
 	if err != nil {
 		return f, err
 	}
-	return f, writePair(f.Cert, f.Key, key, der, a.cert.Raw)
+	return f, a.write(leafCert, leafKey, key, der, a.cert.Raw)
 }
 
-func (a *Authority) leafFiles() Files {
-	return Files{Cert: filepath.Join(a.dir, "leaf.pem"), Key: filepath.Join(a.dir, "leaf.key")}
-}
+func (a *Authority) leafFiles() Files { return a.files(leafCert, leafKey) }
 
 // aged tells whether a certificate of ours has less than a third of its life left.
 func aged(leaf *x509.Certificate, now time.Time) bool { return leaf.NotAfter.Sub(now) <= leafLife/3 }
@@ -142,8 +164,8 @@ func serial() *big.Int {
 	return n.Add(n, big.NewInt(1))
 }
 
-// writePair writes a key and a chain, each whole or not at all, the key first.
-func writePair(cert, key string, k *ecdsa.PrivateKey, chain ...[]byte) error {
+// write writes a key and a chain, each whole or not at all, the key first.
+func (a *Authority) write(cert, key string, k *ecdsa.PrivateKey, chain ...[]byte) error {
 	der, err := x509.MarshalPKCS8PrivateKey(k)
 	if err != nil {
 		return err
@@ -152,25 +174,9 @@ func writePair(cert, key string, k *ecdsa.PrivateKey, chain ...[]byte) error {
 	for _, c := range chain {
 		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c})...)
 	}
-	err = replace(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	err = a.in.replace(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	if err != nil {
 		return err
 	}
-	return replace(cert, text)
-}
-
-func replace(path string, text []byte) error {
-	next, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // with mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = next.Write(text)
-	err = errors.Join(err, next.Close())
-	if err == nil {
-		err = os.Rename(next.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(next.Name())
-	}
-	return err
+	return a.in.replace(cert, text)
 }

@@ -377,7 +377,7 @@ func TestTickets_outliveConfigsAndRotations(t *testing.T) {
 
 func TestAuthority(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "internal")
-	a, err := OpenAuthority(dir)
+	a, err := OpenAuthority(dir, -1, -1)
 	if err != nil || !a.Made {
 		t.Fatal(err, a)
 	}
@@ -398,7 +398,7 @@ func TestAuthority(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	again, err := OpenAuthority(dir)
+	again, err := OpenAuthority(dir, -1, -1)
 	if err != nil || again.Made {
 		t.Fatal("made a second time", err)
 	}
@@ -424,7 +424,7 @@ func TestAuthority(t *testing.T) {
 // A process that runs for longer than the certificate of its own authority lives presents a new one in time.
 func TestSet_renews(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "internal")
-	a, err := OpenAuthority(dir)
+	a, err := OpenAuthority(dir, -1, -1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,8 @@ type Files struct {
 	Key   string   // the private key in PEM; empty: in the same file
 	OCSP  string   // a response of the authority in DER, to staple; empty: none
 	Hosts []string // names it is for, "*.example.org" among them; none: those that the certificate names
+
+	in *folder // certificate and key are in it; nil: they are anywhere
 }
 
 // id is equal for files whose pairs are interchangeable.
@@ -169,17 +172,24 @@ func (f *Files) PEM() (chain, key string, err error) {
 
 // read returns the texts of certificate and key. Where they are in one file it is read once.
 func (f *Files) read() (chain, key []byte, err error) {
-	chain, err = readFile(f.Cert)
+	chain, err = f.readOne(f.Cert)
 	if err != nil {
 		return nil, nil, &Error{PartCert, f.Cert, err}
 	}
 	if f.Key == "" {
 		return chain, chain, nil
 	}
-	if key, err = readFile(f.Key); err != nil {
+	if key, err = f.readOne(f.Key); err != nil {
 		return nil, nil, &Error{PartKey, f.Key, err}
 	}
 	return chain, key, nil
+}
+
+func (f *Files) readOne(path string) ([]byte, error) {
+	if f.in != nil {
+		return f.in.read(filepath.Base(path))
+	}
+	return readFile(path)
 }
 
 // parse makes a certificate with its key of what read has read.
@@ -209,13 +219,17 @@ func readFile(path string) ([]byte, error) {
 		return nil, reason(err)
 	}
 	if !at.Mode().IsRegular() {
-		return nil, errors.New("is no regular file")
+		return nil, errNoRegular
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, reason(err)
 	}
 	defer f.Close() //nolint:errcheck // it was read
+	return readAll(f)
+}
+
+func readAll(f *os.File) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(f, fileBytesMax+1))
 	if err == nil && len(text) > fileBytesMax {
 		err = ErrLarge

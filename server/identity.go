@@ -3,12 +3,14 @@ package server
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/safeopen"
 )
 
 // identity is whom the process becomes once it has opened what only root may open; nil: it stays who it is.
@@ -47,13 +49,13 @@ func (id *identity) present() bool {
 		(id.GID < 0 || id.GID == os.Getgid() && id.GID == os.Getegid())
 }
 
-// become gives away what edge has made and then the rights of root, in all threads. Files that others made keep their
-// owners.
+// become gives away the sockets that edge has made and then the rights of root, in all threads. Logs and the internal
+// authority were given away where they are made; files that others made keep their owners.
 func (id *identity) become(s *Server) error {
 	if id == nil {
 		return nil
 	}
-	if err := id.ownFiles(s); err != nil {
+	if err := id.ownSockets(s); err != nil {
 		return err
 	}
 	if id.UID >= 0 { // in this order: without root neither of the others can be set
@@ -75,7 +77,25 @@ func (id *identity) become(s *Server) error {
 	if id.UID > 0 && syscall.Setuid(0) == nil {
 		return errRootLeft
 	}
-	return nil
+	return id.reachesAuthority(s)
+}
+
+// becomes notes whom the process becomes, and where it keeps what it makes: a reload, as that user, would look
+// elsewhere.
+func (o *Options) becomes(id *identity) (err error) {
+	o.become = id
+	if id != nil && o.StateDir == "" {
+		o.StateDir, err = stateDir(os.Getuid())
+	}
+	return err
+}
+
+// owner returns whom the files that edge makes are for; numbers below 0 stand for who the process is.
+func (id *identity) owner() (uid, gid int) {
+	if id == nil {
+		return -1, -1
+	}
+	return id.UID, id.GID
 }
 
 // ownLogs makes the log files that do not exist yet, so that they can be opened again after a rotation. Whoever opens
@@ -89,7 +109,7 @@ func (id *identity) ownLogs(c *config.Config) {
 			continue
 		}
 		// O_EXCL follows no link: in a folder of the user it could lead to any file of root's.
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+		f, err := safeopen.Open(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 		if err != nil {
 			continue
 		}
@@ -98,28 +118,47 @@ func (id *identity) ownLogs(c *config.Config) {
 	}
 }
 
-// ownFiles gives the user the sockets that s has made in the file system, and the internal authority.
-func (id *identity) ownFiles(s *Server) error {
-	var paths []string
+// ownSockets gives the user the sockets that s has made in the file system.
+func (id *identity) ownSockets(s *Server) error {
 	for _, l := range s.present.listeners {
 		if a := l.open.Addr(); a.IsUnix() {
-			paths = append(paths, a.Path)
+			if err := id.ownSocket(a.Path); err != nil {
+				return fmt.Errorf("user: %s: %w", a.Path, err)
+			}
 		}
 	}
-	if s.present.authority != "" {
-		paths = append(paths, s.opts.StateDir)
-		err := filepath.WalkDir(filepath.Dir(s.present.authority), func(path string, _ fs.DirEntry, err error) error {
-			paths = append(paths, path)
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("user: %w", err)
-		}
+	return nil
+}
+
+var errOtherSocket = errors.New("it is no longer the socket that edge has made: somebody else may write its folder")
+
+// ownSocket gives the user a socket that edge has made. What is given away is what was looked at: in a folder that the
+// user may write, the path could lead to a file of root's by then.
+func (id *identity) ownSocket(path string) error {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
 	}
-	for _, path := range paths {
-		if err := os.Lchown(path, id.UID, id.GID); err != nil {
-			return fmt.Errorf("user: %w", err)
-		}
+	defer unix.Close(fd) //nolint:errcheck // nothing was written
+	var at unix.Stat_t
+	if err := unix.Fstat(fd, &at); err != nil {
+		return err
+	}
+	if at.Mode&unix.S_IFMT != unix.S_IFSOCK || at.Nlink != 1 || int(at.Uid) != os.Geteuid() {
+		return errOtherSocket
+	}
+	return unix.Fchownat(fd, "", id.UID, id.GID, unix.AT_EMPTY_PATH)
+}
+
+// reachesAuthority reports that the user, who the process is by now, cannot make the internal certificate anew.
+func (id *identity) reachesAuthority(s *Server) error {
+	if s.present.authority == "" {
+		return nil
+	}
+	dir := filepath.Dir(s.present.authority)
+	if err := unix.Access(dir, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
+		return fmt.Errorf("internal authority: the user %d cannot use %s: %w: chmod o+x the folders above it",
+			id.UID, dir, err)
 	}
 	return nil
 }

@@ -73,8 +73,8 @@ func Run(cfg *config.Config, o RunOptions) error {
 	defer events.close()
 	slog.SetDefault(events.logger())
 	o.events = events
-	if id != nil && o.StateDir == "" {
-		o.StateDir = stateDir() // a reload would look elsewhere, as another user
+	if err := o.becomes(id); err != nil {
+		return err
 	}
 	o.opened = func(s *Server) error {
 		if err := writePID(cfg.Global.PIDFile); err != nil {

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -89,10 +88,12 @@ func (b *build) internal() (a *certs.Authority, names []string, err error) {
 	}
 	dir := b.server.opts.StateDir
 	if dir == "" {
-		dir = stateDir()
+		if dir, err = stateDir(os.Getuid()); err != nil {
+			return nil, nil, err
+		}
 	}
-	a, err = certs.OpenAuthority(filepath.Join(dir, "internal"))
-	if err != nil {
+	uid, gid := b.server.opts.become.owner()
+	if a, err = certs.OpenAuthority(filepath.Join(dir, "internal"), uid, gid); err != nil {
 		return nil, nil, err
 	}
 	if a.Made {
@@ -103,21 +104,24 @@ func (b *build) internal() (a *certs.Authority, names []string, err error) {
 	return a, slices.Compact(hosts), nil
 }
 
-// stateDir is where edge keeps what it makes: the folder that systemd gives it, else the usual places.
-func stateDir() string {
+var errNoState = errors.New("internal authority: there is no folder to keep it in: set STATE_DIRECTORY, or HOME")
+
+// stateDir is where edge keeps what it makes as a user: the folder that systemd gives it, else the usual places. Those
+// for temporary files are none: anybody may make the folder there first, and know the keys that others trust.
+func stateDir(uid int) (string, error) {
 	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
-		return dir
+		return dir, nil
 	}
-	if os.Getuid() == 0 {
-		return "/var/lib/edge"
+	if uid == 0 {
+		return "/var/lib/edge", nil
 	}
 	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
-		return filepath.Join(dir, "edge")
+		return filepath.Join(dir, "edge"), nil
 	}
 	if home, err := os.UserHomeDir(); err == nil {
-		return filepath.Join(home, ".local", "state", "edge")
+		return filepath.Join(home, ".local", "state", "edge"), nil
 	}
-	return filepath.Join(os.TempDir(), "edge-"+strconv.Itoa(os.Getuid()))
+	return "", errNoState
 }
 
 // plainOnTLS is what a client gets that speaks plain HTTP where TLS is expected.

@@ -35,6 +35,7 @@ type Options struct {
 	TicketKeys [][32]byte
 
 	events *eventLog
+	become *identity             // whom the process becomes; nil: nobody else
 	opened func(s *Server) error // called when the listeners are open, before the first connection is accepted
 }
 

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// ownerOf returns whom a file belongs to, not what it leads to.
+func ownerOf(t *testing.T, path string) int {
+	t.Helper()
+	at, err := os.Lstat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(at.Sys().(*syscall.Stat_t).Uid)
+}
+
+// fails runs a command that must not serve, and returns what it says.
+func fails(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	var out strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(testutil.Patience, func() { _ = cmd.Process.Kill() })
+	if err := cmd.Wait(); err == nil || !late.Stop() {
+		t.Errorf("it did not refuse: %v", err)
+	}
+	return out.String()
+}
+
+// asNobody writes a configuration with lines for a process that becomes nobody, and returns how to run it.
+func asNobody(t *testing.T, dir, state, lines string) testutil.Command {
+	t.Helper()
+	file := filepath.Join(dir, "edge.toml")
+	text := "user = \"nobody\"\nlog.output = []\n" + lines
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file},
+		Env: []string{"STATE_DIRECTORY=" + state}}
+}
+
+// Root gives the user the internal authority and the socket, by names that it knows, and nothing that lies beside them
+// in folders which the user could write since the last start.
+func TestRun_givesAwayOnlyWhatItMade(t *testing.T) {
+	uid, gid := nobody(t)
+	dir := owned(t, uid, gid)
+	state := filepath.Join(owned(t, 0, 0), "state")
+	if err := os.Chmod(filepath.Dir(state), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	in := func(name string) string { return filepath.Join(state, "internal", name) }
+	command := asNobody(t, dir, state, fmt.Sprintf("[https]\nlisten = [\"127.0.0.1:0\", \"unix:%s/s\"]\n"+
+		"cert = \"internal\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n", dir))
+	for again := range 2 {
+		p := testutil.Start(t, command)
+		addr := p.WaitLine(`"msg":"listening".*"address":"(127[^"]+)"`)[1]
+		got := curlWith(t, "--cacert", in("ca.pem"), "https://"+addr+"/", "-w", "%{http_code}")
+		if got != "204" {
+			t.Errorf("curl: %q", got)
+		}
+		p.Signal(syscall.SIGHUP)
+		p.WaitLine(`"msg":"configuration reloaded`)
+		for path, want := range map[string]int{
+			in("."): uid, in("ca.pem"): uid, in("ca.key"): uid, in("leaf.pem"): uid, in("leaf.key"): uid,
+			filepath.Join(dir, "s"): uid, state: 0,
+		} {
+			if got := ownerOf(t, path); got != want {
+				t.Errorf("start %d: %s belongs to %d, want %d", again+1, path, got, want)
+			}
+		}
+		if again > 0 {
+			for _, name := range []string{"shadow", "sub", "sub/shadow", "link"} {
+				if got := ownerOf(t, in(name)); got != 0 {
+					t.Errorf("%s of root's belongs to %d", name, got)
+				}
+			}
+		}
+		if code := p.Stop(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+		_ = os.Mkdir(in("sub"), 0o700)
+		for _, name := range []string{"shadow", "sub/shadow"} {
+			if err := os.WriteFile(in(name), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = os.Symlink("/etc/passwd", in("link"))
+	}
+}
+
+// Where the user could not make the certificate anew later, the process does not start, and says what mends it.
+func TestRun_authorityThatTheUserCannotReach(t *testing.T) {
+	uid, gid := nobody(t)
+	dir, state := owned(t, uid, gid), owned(t, 0, 0) // for root alone
+	command := asNobody(t, dir, state, "https = { listen = \"127.0.0.1:0\", cert = \"internal\" }\n")
+	cmd := exec.Command(command.Path, command.Args...)
+	cmd.Env = command.Env
+	want := fmt.Sprintf("the user %d cannot use %s/internal: permission denied: chmod o+x", uid, state)
+	if out := fails(t, cmd); !strings.Contains(out, want) {
+		t.Error(out)
+	}
+}
+
+// A link that the user has put in the place of a log or of the pid file leads root to no file of its own.
+func TestRun_followsNoLinkOfTheUser(t *testing.T) {
+	uid, gid := nobody(t)
+	secret := filepath.Join(owned(t, 0, 0), "secret")
+	if err := os.WriteFile(secret, []byte("root's"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"pid_file", "error_log", "log.output"} {
+		for kind, link := range map[string]func(string, string) error{"link": os.Symlink, "hard link": os.Link} {
+			dir := owned(t, uid, gid)
+			path := filepath.Join(dir, "file")
+			if err := link(secret, path); err != nil {
+				t.Skip(err)
+			}
+			command := asNobody(t, dir, dir, "http.listen = \"127.0.0.1:0\"\n")
+			value := fmt.Sprintf("%s=%s", key, path)
+			if key == "log.output" {
+				value = fmt.Sprintf("%s=[%q]", key, path)
+			}
+			out := fails(t, exec.Command(command.Path, append(command.Args, "--set", value)...))
+			if !strings.Contains(out, "is a link in a folder that others than root may write") {
+				t.Errorf("%s is a %s: %s", key, kind, out)
+			}
+			if text, err := os.ReadFile(secret); err != nil || string(text) != "root's" || ownerOf(t, secret) != 0 {
+				t.Errorf("%s is a %s: the file of root's is %q, %v", key, kind, text, err)
+			}
+		}
+	}
+}
+
+// An authority in a folder for temporary files could be laid out by anybody before: there is none then.
+func TestProxy_internalAuthorityWithoutHome(t *testing.T) {
+	uid, gid := nobody(t)
+	dir := owned(t, uid, gid)
+	bin := filepath.Join(dir, "edge")
+	if err := os.Link(testutil.Binary(t, "./cmd/edge"), bin); err != nil {
+		t.Skip(err)
+	}
+	cmd := exec.Command(bin, "proxy", "--from", "127.0.0.1:0", "--to", "127.0.0.1:1", "--tls", "internal")
+	cmd.Dir, cmd.Env = dir, []string{"TMPDIR=" + dir}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+	if out := fails(t, cmd); !strings.Contains(out, "set STATE_DIRECTORY, or HOME") {
+		t.Error(out)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
+		t.Errorf("it made %v, %v", left, err)
+	}
+}
