@@ -32,6 +32,7 @@ func drain(t *testing.T, idle bool) {
 	done, begun := make(chan bool, 1), time.Now()
 	go func() { done <- g.engine.Drain(10 * time.Second) }()
 	synctest.Wait()
+	g.pass(time.Second)
 	if !g.engine.Draining() || g.loop.Sock(g.door).Open {
 		t.Fatal("it still listens")
 	}

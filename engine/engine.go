@@ -147,25 +147,30 @@ type DrainBeginner interface {
 	OnDrainBegin(c *Conn)
 }
 
-// Drain stops accepting and waits until all accepted connections are closed, at most for grace. Those that speak are
-// closed by their handlers, which see Draining; what is idle and does not speak is closed in the last tenth of grace.
-// It reports whether none was left. What is left is closed by Stop. Safe for any goroutine but a reactor's.
+// Drain closes the listeners, as Close does and in half of grace at most, and waits until they and all accepted
+// connections are closed, at most for grace. Those that speak are closed by their handlers, which see Draining; what is
+// idle and does not speak is closed in the last tenth of grace. It reports whether none was left. Stop closes what is
+// left. Safe for any goroutine but a reactor's.
 func (e *Engine) Drain(grace time.Duration) bool {
 	e.draining.Store(true)
 	e.mu.Lock()
 	listeners := slices.Clone(e.listeners)
 	e.mu.Unlock()
-	for _, l := range listeners {
-		l.Close()
-	}
 	begun := time.Now()
-	return e.each((*Reactor).beginDrain) && e.drained(begun.Add(grace-grace/10)) ||
-		e.each(func(r *Reactor) { r.closeIdle(grace / 10) }) && e.drained(begun.Add(grace))
+	for _, l := range listeners {
+		l.close(min(unlistenTime, grace/2))
+	}
+	return e.each((*Reactor).beginDrain) && e.drained(listeners, begun.Add(grace-grace/10)) ||
+		e.each(func(r *Reactor) { r.closeIdle(grace / 10) }) && e.drained(listeners, begun.Add(grace))
 }
 
-// drained waits until no accepted connection is left, or until the time is up. It reports which.
-func (e *Engine) drained(until time.Time) bool {
-	for pause := time.Millisecond; e.Conns() > 0; pause = min(2*pause, 50*time.Millisecond) {
+// drained waits until no listener and no accepted connection is left, or until the time is up. It reports which. A
+// connection is counted before its listener has closed.
+func (e *Engine) drained(listeners []*Listener, until time.Time) bool {
+	open := func() bool {
+		return slices.ContainsFunc(listeners, func(l *Listener) bool { return !l.Closed() }) || e.Conns() > 0
+	}
+	for pause := time.Millisecond; open(); pause = min(2*pause, 50*time.Millisecond) {
 		left := time.Until(until)
 		if left <= 0 {
 			return false

@@ -36,7 +36,8 @@ type Listener struct {
 	accept   func(*Conn) Handler
 	conns    atomic.Int64
 	connsMax atomic.Int64
-	closed   atomic.Bool
+	closed   atomic.Bool  // Close was called
+	sockets  atomic.Int32 // that listen, also those that are about to close
 }
 
 // acceptor is a Listener's socket on one reactor.
@@ -46,6 +47,7 @@ type acceptor struct {
 	fd       poller.FD
 	slot     uint32
 	ready    bool // connections may be waiting
+	end      unlistening
 }
 
 // Addr returns the address; port 0 has been replaced by the one that was given.
@@ -73,7 +75,7 @@ func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener,
 		}
 	}
 	e.mu.Lock()
-	e.listeners = append(e.listeners, l)
+	e.listeners = append(slices.DeleteFunc(e.listeners, (*Listener).Closed), l)
 	e.mu.Unlock()
 	return l, nil
 }
@@ -98,45 +100,8 @@ func (r *Reactor) listen(l *Listener, shared bool) error {
 		return e
 	}
 	r.acceptors = append(r.acceptors, a)
+	l.sockets.Add(1)
 	return nil
-}
-
-// Close accepts what already waits, so that nobody who was told "connected" is turned away, and closes the sockets.
-// Open connections are not touched. The file of a Unix socket stays: the next Listen replaces it.
-// Safe for any goroutine but a reactor's.
-func (l *Listener) Close() {
-	if l.closed.Swap(true) {
-		return
-	}
-	for _, r := range l.engine.reactors {
-		r.call(func() error { r.unlisten(l); return nil }) //nolint:errcheck // ErrStopped: closed already
-	}
-	e := l.engine
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.listeners = slices.DeleteFunc(e.listeners, func(o *Listener) bool { return o == l })
-}
-
-func (r *Reactor) unlisten(l *Listener) {
-	for i, a := range r.acceptors {
-		if a.listener != l {
-			continue
-		}
-		for !r.acceptFrom(a) {
-			// as many as one tick may: there may be more
-		}
-		r.closeAcceptor(a)
-		r.acceptors = append(r.acceptors[:i], r.acceptors[i+1:]...)
-		return
-	}
-}
-
-// closeAcceptor closes a's socket. It is taken out of the set first: where another process holds the socket too,
-// closing it here would not do that.
-func (r *Reactor) closeAcceptor(a *acceptor) {
-	r.kernel.Del(a.fd)
-	r.kernel.Close(a.fd)
-	r.freeSlot(a.slot)
 }
 
 func (r *Reactor) acceptAll() {
@@ -175,7 +140,7 @@ func (r *Reactor) pauseAccept() {
 // none waits, or accepting is paused.
 func (r *Reactor) acceptFrom(a *acceptor) bool {
 	for range r.accepts {
-		if r.Pressure() >= PressureAccept || !a.listener.takePlace() {
+		if !a.end.begun && r.Pressure() >= PressureAccept || !a.listener.takePlace(a.end.begun) {
 			r.pauseAccept()
 			return true
 		}
@@ -202,9 +167,10 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 	return false
 }
 
-// takePlace counts a connection before it is accepted, unless that is one too many: all reactors share the limit.
-func (l *Listener) takePlace() bool {
-	if n, most := l.conns.Add(1), l.connsMax.Load(); most > 0 && n > most {
+// takePlace counts a connection before it is accepted, unless that is one too many: all reactors share the limit. A
+// listener that closes has none.
+func (l *Listener) takePlace(closing bool) bool {
+	if n, most := l.conns.Add(1), l.connsMax.Load(); most > 0 && n > most && !closing {
 		l.conns.Add(-1)
 		return false
 	}

@@ -71,6 +71,16 @@ type ListenOptions struct {
 	UserTimeout time.Duration
 }
 
+// Intake says which connections a listening socket takes.
+type Intake uint8
+
+// The intakes of a listening socket.
+const (
+	IntakeSpeaking Intake = iota // those whose first bytes have come (TCP_DEFER_ACCEPT)
+	IntakeAll                    // those that stand
+	IntakeBegun                  // those that stand, and those whose client began to connect before: see SetIntake
+)
+
 // ConnectOptions are set on a socket before it connects. The zero value is good.
 type ConnectOptions struct {
 	Bind        netip.Addr // local address, if valid
@@ -105,6 +115,10 @@ type Kernel interface {
 	Listen(a Addr, o *ListenOptions) (FD, Addr, error)
 	// Accept takes the next waiting connection: non-blocking, with the address of the peer.
 	Accept(l FD) (FD, Addr, syscall.Errno)
+	// SetIntake changes which connections l takes, as far as the system can. With IntakeBegun no new client comes:
+	// its connect is not answered, so that it tries again a second later. A Unix socket refuses it, at once and for
+	// good: what waits there when SetIntake returns is all that will ever wait.
+	SetIntake(l FD, i Intake)
 	// Connect begins a connection: 0 when it stands already, EINPROGRESS when CanWrite will say so. With any other
 	// number there is no descriptor.
 	Connect(a Addr, o *ConnectOptions) (FD, syscall.Errno)

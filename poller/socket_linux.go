@@ -27,6 +27,7 @@ type nicety struct {
 
 var (
 	userTimeout     = nicety{name: unix.TCP_USER_TIMEOUT}
+	deferAccept     = nicety{name: unix.TCP_DEFER_ACCEPT}
 	fastOpen        = nicety{name: unix.TCP_FASTOPEN}
 	fastOpenConnect = nicety{name: unix.TCP_FASTOPEN_CONNECT}
 )
@@ -85,7 +86,6 @@ func (k *Epoll) bindAndListen(fd FD, a Addr, family int, o *ListenOptions) error
 			{unix.SOL_SOCKET, unix.SO_REUSEPORT, flag(o.ReusePort)},
 			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, flag(!o.NoKeepAlive)},
 			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-			{unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, flag(o.DeferAccept)},
 		}
 		for _, opt := range set {
 			if err := unix.SetsockoptInt(s, opt.level, opt.name, opt.value); err != nil {
@@ -93,6 +93,9 @@ func (k *Epoll) bindAndListen(fd FD, a Addr, family int, o *ListenOptions) error
 			}
 		}
 		userTimeout.set(s, milliseconds(o.UserTimeout))
+		if o.DeferAccept {
+			deferAccept.set(s, 1)
+		}
 		if o.FastOpen > 0 {
 			fastOpen.set(s, o.FastOpen)
 		}
@@ -135,6 +138,34 @@ func (k *Epoll) Accept(l FD) (FD, Addr, syscall.Errno) {
 		return NoFD, Addr{}, e
 	}
 	return fd, decode(&k.sa, k.saLen), 0
+}
+
+// dropSYN is a filter of packets (BPF) that lets pass what is no SYN, or is one with ACK: the flags of TCP are byte 13
+// of its header, where the filter of a TCP socket begins to count.
+var dropSYN = []unix.SockFilter{
+	{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: 13},
+	{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: 0x12},
+	{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: 0x02, Jf: 1},
+	{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+	{Code: unix.BPF_RET | unix.BPF_K, K: math.MaxUint32},
+}
+
+// SetIntake changes which connections l takes. What the system refuses is done without.
+func (k *Epoll) SetIntake(l FD, i Intake) {
+	s := int(l)
+	if family, err := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil && family == unix.AF_UNIX {
+		if i == IntakeBegun {
+			rawShutdown(l, unix.SHUT_RD) // unix(7) connects are refused from now on; accept(2) goes on
+		}
+		return
+	}
+	deferAccept.set(s, flag(i == IntakeSpeaking))
+	if i == IntakeBegun {
+		f := unix.SockFprog{Len: uint16(len(dropSYN)), Filter: &dropSYN[0]}
+		unix.SetsockoptSockFprog(s, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &f) //nolint:errcheck // see above
+		return
+	}
+	unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_DETACH_FILTER, 0) //nolint:errcheck // there may be none
 }
 
 // Connect begins a connection.

@@ -138,11 +138,12 @@ func (s *Server) retire(old *generation) {
 			upstreams = append(upstreams, u)
 		}
 	}
-	if len(listeners)+len(upstreams) > 0 {
-		s.retired(listeners, upstreams)
+	s.forgetClosed()
+	if len(upstreams) > 0 {
+		s.retired(nil, upstreams)
 	}
 	for _, l := range listeners {
-		l.open.Close()
+		s.closeListener(l)
 	}
 	for _, u := range upstreams {
 		u.names.Stop()

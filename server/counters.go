@@ -76,6 +76,7 @@ func (s *Server) collect() {
 	if s.state != serving && s.state != draining {
 		return
 	}
+	s.forgetClosed()
 	now := newSample()
 	g := s.present
 	for _, r := range s.engine.Reactors() {
@@ -85,6 +86,9 @@ func (s *Server) collect() {
 			addProxy(&now.proxy, s.proxy.Stats(r))
 			now.handshakes.add(&s.handshakes[r.Index()].handshakes)
 			for _, l := range g.listeners {
+				now.addListener(l, r)
+			}
+			for _, l := range s.closing {
 				now.addListener(l, r)
 			}
 			for _, u := range g.upstreams {
@@ -143,7 +147,8 @@ func addProxy(a *proxy.Stats, b proxy.Stats) {
 }
 
 // retired remembers what l and u, which a reload takes away, have counted so far: a counter never falls. What their
-// last connections count afterwards is lost. s.mu is held.
+// last connections count afterwards is lost: of a listener those that are open when its sockets have closed. s.mu is
+// held.
 func (s *Server) retired(listeners []*listener, upstreams []*pooled) {
 	if s.state != serving {
 		return

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,8 +25,9 @@ import (
 //
 //	kernel ─► engine.Listener ─► tlsconn, session (for new connections) ─► service (for new requests) ─► proxy
 type listener struct {
-	key  string // what address it is
-	open *engine.Listener
+	key     string // what address it is
+	open    *engine.Listener
+	sockets engine.ListenOptions // what its sockets were opened with, without Addr and ConnsMax
 
 	begin    atomic.Pointer[func(c *engine.Conn) engine.Handler] // a new connection
 	service  service
@@ -173,14 +175,25 @@ func sessionOptions(c *config.Listener) session.ServerOptions {
 	return o
 }
 
-// open opens an address. It serves at once, so it is ready before: whoever connects first meets the new limits.
+// open opens an address. It serves at once, so it is ready before: whoever connects first meets the new limits. An
+// address that a reload took away a moment ago still has its sockets, and is taken back with them.
 func (b *build) open(key string, a *config.Address, set *setting) (*listener, error) {
-	l := &listener{key: key}
-	l.apply(set)
-	o := engine.ListenOptions{
-		DeferAccept: a.Network != "unix", ConnsMax: set.connsMax, V6Only: a.Network == "tcp6",
+	sockets := engine.ListenOptions{
+		DeferAccept: a.Network != "unix", V6Only: a.Network == "tcp6",
 		FastOpen: set.config.FastOpen, UserTimeout: set.config.UserTimeout,
 	}
+	l := b.server.closingListener(key)
+	if l == nil {
+		l = &listener{key: key}
+		l.apply(set)
+	}
+	b.fresh = append(b.fresh, func() { b.server.closeListener(l) })
+	if l.open != nil && l.sockets == sockets && l.open.Reopen() {
+		return l, nil
+	}
+	o := sockets
+	o.ConnsMax = set.connsMax
+	var open *engine.Listener
 	var err error
 	for _, addr := range addrsOf(a) {
 		o.Addr = addr
@@ -190,15 +203,52 @@ func (b *build) open(key string, a *config.Address, set *setting) (*listener, er
 			}
 			break
 		}
-		if l.open, err = b.server.engine.Listen(o, l.accept); err == nil || !noIPv6(err) {
+		if open, err = b.server.engine.Listen(o, l.accept); err == nil || !noIPv6(err) {
 			break
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	b.fresh = append(b.fresh, l.open.Close)
+	l.open, l.sockets = open, sockets
 	return l, nil
+}
+
+// closeListener begins to close l. Its sockets take connections for another moment, which are served as l is configured
+// then: a reload that names the address again configures l. s.mu is held.
+func (s *Server) closeListener(l *listener) {
+	if l.open == nil {
+		return
+	}
+	l.open.Close()
+	if !slices.Contains(s.closing, l) {
+		s.closing = append(s.closing, l)
+	}
+}
+
+// forgetClosed takes those out of closing that have closed, or were taken back. s.mu is held.
+func (s *Server) forgetClosed() {
+	var closed []*listener
+	s.closing = slices.DeleteFunc(s.closing, func(l *listener) bool {
+		back := s.present.listens(l)
+		if !back && l.open.Closed() {
+			closed = append(closed, l)
+		}
+		return back || l.open.Closed()
+	})
+	if len(closed) > 0 {
+		s.retired(closed, nil)
+	}
+}
+
+// closingListener returns the listener of an address that is about to close, nil if there is none. s.mu is held.
+func (s *Server) closingListener(key string) *listener {
+	for _, l := range s.closing {
+		if l.key == key && !l.open.Closed() {
+			return l
+		}
+	}
+	return nil
 }
 
 // addrsOf returns what to listen on for a: for both families one socket of IPv6, or of IPv4 where there is no IPv6.
@@ -221,10 +271,17 @@ func noIPv6(err error) bool {
 	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)
 }
 
+// vacancyWait is how long a start waits for an address: a process that ends keeps its own for a moment, see
+// engine.Listener.Close.
+const (
+	vacancyWait  = 2 * time.Second
+	vacancyPause = 20 * time.Millisecond
+)
+
 // vacant tells whether somebody else has the address. The sockets of several reactors share theirs (SO_REUSEPORT), and
 // the kernel would let a second process of the same user join in unseen; a socket without that option it refuses.
 func (b *build) vacant(a poller.Addr, v6only bool) error {
-	if a.IsUnix() || a.IP.Port() == 0 || b.server.present.hasPort(a.IP.Port()) || b.hasPort(a.IP.Port()) {
+	if a.IsUnix() || a.IP.Port() == 0 || b.holdsPort(a.IP.Port()) {
 		return nil
 	}
 	family, sa := sockaddr(a.IP)
@@ -241,7 +298,12 @@ func (b *build) vacant(a poller.Addr, v6only bool) error {
 		}
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only)
 	}
-	if err := unix.Bind(fd, sa); err != nil {
+	err = unix.Bind(fd, sa)
+	for begun := time.Now(); err == unix.EADDRINUSE && b.server.state == made && time.Since(begun) < vacancyWait; {
+		time.Sleep(vacancyPause)
+		err = unix.Bind(fd, sa)
+	}
+	if err != nil {
 		return fmt.Errorf("listen %s: %w", a, err)
 	}
 	return nil
@@ -259,11 +321,14 @@ func sockaddr(a netip.AddrPort) (family int, sa unix.Sockaddr) {
 	return unix.AF_INET6, in6
 }
 
-// hasPort reports whether g holds a socket with that port: then it is for the kernel to say what goes together.
-func (g *generation) hasPort(port uint16) bool {
-	for _, l := range g.listeners {
-		if a := l.open.Addr(); !a.IsUnix() && a.IP.Port() == port {
-			return true
+// holdsPort reports whether this process holds a socket with that port: then it is for the kernel to say what goes
+// together.
+func (b *build) holdsPort(port uint16) bool {
+	for _, listeners := range [][]*listener{b.listeners, b.server.present.listeners, b.server.closing} {
+		for _, l := range listeners {
+			if a := l.open.Addr(); !a.IsUnix() && a.IP.Port() == port && !l.open.Closed() {
+				return true
+			}
 		}
 	}
 	return false

@@ -58,7 +58,8 @@ type Server struct {
 	state   state       // guarded by mu
 	present *generation // guarded by mu
 
-	lingering []*sink // guarded by mu
+	lingering []*sink     // guarded by mu
+	closing   []*listener // those that a reload took away, while their sockets close; guarded by mu
 }
 
 type state uint8

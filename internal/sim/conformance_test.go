@@ -497,6 +497,61 @@ var conformance = []struct {
 		s.settle(2, 0)
 		s.ends(r, 0, "RST")
 	}},
+	{"a listener that takes no new client keeps those that wait", true, false, func(s *script) {
+		l, a := s.listen(poller.ListenOptions{})
+		r := s.dial(a)
+		s.want("one", s.settle(1, rd), 1, rd)
+		s.kernel().SetIntake(l, poller.IntakeBegun)
+		fd, errno := s.kernel().Connect(a, &poller.ConnectOptions{})
+		if errno != syscall.EINPROGRESS {
+			s.t.Fatal(errno)
+		}
+		s.kernel().Add(fd, 2)
+		if got := s.peek(); got[1]|got[2] != 0 {
+			s.t.Fatalf("a connect was answered: %v", got)
+		}
+		if _, _, errno := s.kernel().Accept(l); errno != 0 {
+			s.t.Fatal(errno)
+		}
+		s.ends(r, 0, "")
+		if _, _, errno := s.kernel().Accept(l); errno != syscall.EAGAIN {
+			s.t.Fatal(errno)
+		}
+		s.kernel().SetIntake(l, poller.IntakeAll)
+		got := s.settle(2, wr) // a second later
+		s.want("the client tries again", got, 2, wr)
+		s.want("the client tries again", got, 1, rd)
+	}},
+	{"a Unix listener that takes no new client refuses it", false, true, func(s *script) {
+		l, a := s.listen(poller.ListenOptions{})
+		r := s.dial(a)
+		s.want("one", s.settle(1, rd), 1, rd)
+		s.kernel().SetIntake(l, poller.IntakeBegun)
+		if _, errno := s.kernel().Connect(a, &poller.ConnectOptions{}); errno != syscall.ECONNREFUSED {
+			s.t.Fatal(errno)
+		}
+		if _, _, errno := s.kernel().Accept(l); errno != 0 {
+			s.t.Fatal(errno)
+		}
+		s.ends(r, 0, "")
+	}},
+	{"a client that says nothing is seen when its listener defers no more", true, false, func(s *script) {
+		l, a := s.listen(poller.ListenOptions{DeferAccept: true})
+		s.dial(a)
+		s.kernel().SetIntake(l, poller.IntakeAll)
+		s.dial(a)
+		s.settle(1, rd)
+		for range 2 {
+			_, _, errno := s.kernel().Accept(l)
+			for errno == syscall.EAGAIN {
+				s.settle(1, rd)
+				_, _, errno = s.kernel().Accept(l)
+			}
+			if errno != 0 {
+				s.t.Fatal(errno)
+			}
+		}
+	}},
 	{"connect, then bytes", true, true, func(s *script) {
 		a, accept := s.serve(s.unix)
 		fd, errno := s.kernel().Connect(a, &poller.ConnectOptions{})

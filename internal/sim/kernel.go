@@ -146,6 +146,24 @@ func (k *Kernel) accept(l poller.FD) (poller.FD, poller.Addr, syscall.Errno) {
 	return e.file.fd, e.remote, 0
 }
 
+// SetIntake changes which connections l takes.
+func (k *Kernel) SetIntake(l poller.FD, i poller.Intake) {
+	k.calls.SetIntake++
+	k.w.trace.add(k, "intake", l, int(i), 0)
+	f := k.file(l, "intake")
+	if f == nil || f.door == nil {
+		k.w.misuse("intake of fd %d, which is no listening socket", l)
+		return
+	}
+	d := f.door
+	d.opts.DeferAccept = i == poller.IntakeSpeaking
+	if d.addr.IsUnix() {
+		d.refuses = d.refuses || i == poller.IntakeBegun
+		return
+	}
+	d.mute = i == poller.IntakeBegun
+}
+
 // Connect begins a connection.
 func (k *Kernel) Connect(a poller.Addr, o *poller.ConnectOptions) (poller.FD, syscall.Errno) {
 	k.calls.Connect++

@@ -55,6 +55,7 @@ type door struct {
 	origin  *Listener
 	waiting []*end
 	refuses bool
+	mute    bool // a connect is not answered
 }
 
 // offer lets a connection that just came into being wait, or gives it to the test.
@@ -99,7 +100,8 @@ func (d *door) close() {
 	d.waiting = nil
 }
 
-func (d *door) room() bool { return d.origin != nil || len(d.waiting) < d.opts.Backlog }
+// room reports whether a connect is answered now.
+func (d *door) room() bool { return d.origin != nil || !d.mute && len(d.waiting) < d.opts.Backlog }
 
 // covers reports whether a connect to a ends at d.
 func (d *door) covers(a poller.Addr) bool {

@@ -13,7 +13,7 @@ import (
 type Calls struct {
 	Now, Wait, Wake, Listen, Accept, Connect, SockError, LocalAddr int
 	Read, Write, Writev, Add, Del, CloseWrite, Close, Reset        int
-	Pipe, Splice                                                   int
+	Pipe, Splice, SetIntake                                        int
 }
 
 // Minus returns what was called since before.
@@ -26,6 +26,7 @@ func (c Calls) Minus(before Calls) Calls {
 		Add: c.Add - before.Add, Del: c.Del - before.Del,
 		CloseWrite: c.CloseWrite - before.CloseWrite, Close: c.Close - before.Close, Reset: c.Reset - before.Reset,
 		Pipe: c.Pipe - before.Pipe, Splice: c.Splice - before.Splice,
+		SetIntake: c.SetIntake - before.SetIntake,
 	}
 }
 

@@ -1,0 +1,205 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// visitors are clients that connect, ask once and leave, again and again.
+type visitors struct {
+	stop    context.CancelFunc
+	clients sync.WaitGroup
+	served  atomic.Int64
+	cut     atomic.Int64 // were connected, and got no answer
+	fault   atomic.Value // of the last one that was cut
+}
+
+func visit(network, addr string, n int) *visitors {
+	ctx, stop := context.WithCancel(context.Background())
+	v := &visitors{stop: stop}
+	for range n {
+		v.clients.Go(func() {
+			for ctx.Err() == nil {
+				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+				if err != nil {
+					continue // nobody listens
+				}
+				if _, err := askOnce(conn, ""); err != nil {
+					v.fault.Store(err)
+					v.cut.Add(1)
+				} else {
+					v.served.Add(1)
+				}
+			}
+		})
+	}
+	return v
+}
+
+// askOnce asks on a fresh connection, with a field of its own, and closes it.
+func askOnce(conn net.Conn, field string) (*http.Response, error) {
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(testutil.Patience)) //nolint:errcheck // the read says so
+	if _, err := fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: h\r\n%s\r\n", field); err != nil {
+		return nil, err
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return nil, err
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0) //nolint:errcheck // no TIME_WAIT: there are many
+	}
+	return resp, err
+}
+
+func (v *visitors) leave(t *testing.T) {
+	t.Helper()
+	v.stop()
+	v.clients.Wait()
+	if v.cut.Load() > 0 {
+		t.Errorf("%d were cut, the last by: %v; %d were served", v.cut.Load(), v.fault.Load(), v.served.Load())
+	}
+}
+
+// closingFile has one listener that stays and one that comes and goes.
+const closingFile = quiet + `
+[[listeners]]
+name = "stays"
+listen = "127.0.0.1:0"
+%s
+[[routes]]
+pattern = "/*"
+dest = "status:200"
+`
+
+// A reload drops an address, and another one adds it again: at once, while the sockets close, and behind that. Nobody
+// that was connected is turned away.
+func TestApply_dropsAndAddsAnAddressUnderClients(t *testing.T) {
+	times, clients := 8, 16
+	if os.Getenv("EDGE_SOAK") != "" {
+		times, clients = 200, 32
+	}
+	for _, network := range []string{"tcp", "unix"} {
+		t.Run(network, func(t *testing.T) {
+			t.Parallel()
+			addr, listen := testutil.FreeAddr(t), ""
+			if network == "unix" {
+				addr = testutil.SocketPath(t)
+				listen = "unix:"
+			}
+			with := fmt.Sprintf("[[listeners]]\nname = \"goes\"\nlisten = %q\n", listen+addr)
+			s := start(t, Options{}, closingFile, with)
+			v := visit(network, addr, clients)
+			for i := range times {
+				served := v.served.Load()
+				testutil.Eventually(t, testutil.Patience, func() bool { return v.served.Load() > served+20 })
+				apply(t, s, closingFile, "")
+				if i%4 == 3 { // to its end
+					testutil.Eventually(t, testutil.Patience, s.allClosed)
+				} else if i%2 == 1 {
+					served = v.served.Load()
+					testutil.Eventually(t, testutil.Patience, func() bool {
+						return v.served.Load() > served+20 || s.allClosed()
+					})
+				}
+				apply(t, s, closingFile, with)
+			}
+			v.leave(t)
+			n := counter(s, "edge_listener_requests_total", "goes")
+			if served := float64(v.served.Load()); n > served || n < served-float64(times*clients) {
+				t.Errorf("%v requests counted, %v served", n, served)
+			}
+		})
+	}
+}
+
+// allClosed reports whether no listener that a reload took away has a socket left.
+func (s *Server) allClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.closing {
+		if !s.present.listens(l) && !l.open.Closed() {
+			return false
+		}
+	}
+	return true
+}
+
+// The sockets of an address that is named again with other options close beside the new ones. Whichever of them takes a
+// connection, what the file says now holds.
+func TestApply_closingSocketsServeThePresentConfiguration(t *testing.T) {
+	const listener = "[[listeners]]\nname = \"goes\"\nlisten = %q\nuser_timeout = %q\nlimits.header_size = %q\n"
+	addr := testutil.FreeAddr(t)
+	s := start(t, Options{}, closingFile, fmt.Sprintf(listener, addr, "7s", "32k"))
+	apply(t, s, closingFile, "")
+	apply(t, s, closingFile, fmt.Sprintf(listener, addr, "8s", "1k"))
+	if s.closingListener("tcp4 "+addr) == nil && s.allClosed() {
+		t.Log("the machine is slow: the old sockets are closed already")
+	}
+	for range 40 {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := askOnce(conn, "X: "+strings.Repeat("x", 2<<10)+"\r\n")
+		if err != nil || resp.StatusCode != 431 {
+			t.Fatalf("%v, %v: the head is larger than the listener takes now", resp, err)
+		}
+	}
+}
+
+const drainFile = "%s[http]\nlisten = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
+
+// Who connects while a drain begins is answered, and told that the connection closes.
+func TestDrain_servesThoseThatConnectMeanwhile(t *testing.T) {
+	addr := testutil.FreeAddr(t)
+	s := start(t, Options{}, drainFile, quiet, addr)
+	v := visit("tcp", addr, 8)
+	testutil.Eventually(t, testutil.Patience, func() bool { return v.served.Load() > 100 })
+	silent, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan bool, 1)
+	go func() { done <- s.Drain(testutil.Patience) }()
+	testutil.Eventually(t, testutil.Patience, s.engine.Draining)
+	if conn, err := net.Dial("tcp", addr); err == nil { // else the machine stood still for more than a second
+		if resp, err := askOnce(conn, ""); err != nil || !resp.Close {
+			t.Errorf("while draining: %v, %v", resp, err)
+		}
+	}
+	if resp, err := askOnce(silent, ""); err != nil || !resp.Close {
+		t.Errorf("who was connected before: %v, %v", resp, err)
+	}
+	if !<-done {
+		t.Error("the drain did not end")
+	}
+	v.leave(t)
+}
+
+// A process that begins while another one closes its sockets waits for the address.
+func TestStart_waitsForAnAddressThatIsBeingClosed(t *testing.T) {
+	addr := testutil.FreeAddr(t)
+	first := start(t, Options{}, drainFile, quiet, addr)
+	ended := make(chan bool, 1)
+	go func() { ended <- first.Drain(testutil.Patience) }()
+	testutil.Eventually(t, testutil.Patience, first.engine.Draining)
+	start(t, Options{}, drainFile, quiet, addr)
+	if !<-ended {
+		t.Error("the first one has not ended")
+	}
+}
