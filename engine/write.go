@@ -333,6 +333,9 @@ func (c *Conn) sendFailed(e syscall.Errno) {
 	}
 	c.can |= poller.Broken
 	c.reactor.makeReady(c)
+	if c.moves != nil && c.moves.out != nil {
+		c.moves.out.stop() // its pipe waits for a socket that takes nothing any more
+	}
 	if c.flags&congested != 0 {
 		c.makeDirty()
 	}
