@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"syscall"
@@ -27,13 +29,15 @@ type ListenOptions struct {
 }
 
 // Listener is an address that an Engine accepts connections on: one socket for each reactor where the kernel can spread
-// connections over several, one socket of the first reactor for Unix addresses.
+// connections over several (SO_REUSEPORT), else, and for Unix addresses, one socket of the first reactor, which gives
+// the others their share.
 // Safe for any goroutine.
 type Listener struct {
 	engine   *Engine
 	opts     ListenOptions
 	addr     poller.Addr
 	accept   func(*Conn) Handler
+	shared   bool // each reactor has a socket; set by Listen
 	conns    atomic.Int64
 	connsMax atomic.Int64
 	closed   atomic.Bool  // Close was called
@@ -64,12 +68,18 @@ func (l *Listener) Conns() int { return int(l.conns.Load()) }
 func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener, error) {
 	l := &Listener{engine: e, opts: o, addr: o.Addr, accept: accept}
 	l.SetConnsMax(o.ConnsMax)
-	reactors := e.reactors
-	if o.Addr.IsUnix() {
-		reactors = reactors[:1]
+	l.shared = len(e.reactors) > 1 && !o.Addr.IsUnix()
+	err := e.reactors[0].call(func() error { return e.reactors[0].listen(l) })
+	if l.shared && errors.Is(err, poller.ErrNoReusePort) {
+		slog.Warn("one event loop accepts for all", "address", o.Addr.String(), "reason", err)
+		l.shared = false
+		err = e.reactors[0].call(func() error { return e.reactors[0].listen(l) })
 	}
-	for _, r := range reactors {
-		if err := r.call(func() error { return r.listen(l, len(reactors) > 1) }); err != nil {
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range l.sharers()[1:] {
+		if err := r.call(func() error { return r.listen(l) }); err != nil {
 			l.Close()
 			return nil, err
 		}
@@ -80,9 +90,17 @@ func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener,
 	return l, nil
 }
 
-func (r *Reactor) listen(l *Listener, shared bool) error {
+// sharers returns the reactors that have a socket of l.
+func (l *Listener) sharers() []*Reactor {
+	if l.shared {
+		return l.engine.reactors
+	}
+	return l.engine.reactors[:1]
+}
+
+func (r *Reactor) listen(l *Listener) error {
 	fd, addr, err := r.kernel.Listen(l.addr, &poller.ListenOptions{
-		Backlog: l.opts.Backlog, ReusePort: shared, DeferAccept: l.opts.DeferAccept, V6Only: l.opts.V6Only,
+		Backlog: l.opts.Backlog, ReusePort: l.shared, DeferAccept: l.opts.DeferAccept, V6Only: l.opts.V6Only,
 		FastOpen: l.opts.FastOpen, UserTimeout: l.opts.UserTimeout,
 	})
 	if err != nil {

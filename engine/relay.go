@@ -135,6 +135,17 @@ func (s *Splice) run() {
 	}
 }
 
+// cannotSplice reports whether e says that the system does not splice, and that nothing was moved: the call is missing,
+// or not for these descriptors, or a filter of system calls (seccomp) refuses it. Should it be the connection that does
+// not work, the read or write that comes instead says so.
+func cannotSplice(e syscall.Errno) bool {
+	switch e {
+	case syscall.ENOSYS, syscall.EINVAL, syscall.EOPNOTSUPP, syscall.EPERM, syscall.EACCES:
+		return true
+	}
+	return false
+}
+
 // goOn puts c behind all who are ready in this tick.
 func (c *Conn) goOn() {
 	if c.flags&onReady == 0 {
@@ -166,7 +177,7 @@ func (s *Splice) pull() int {
 	case e == syscall.EAGAIN:
 		c.can &^= poller.CanRead
 		r.givePipe(&s.pipe)
-	case e == syscall.EINVAL || e == syscall.ENOSYS:
+	case cannotSplice(e):
 		r.noSplice = true
 		s.stop()
 	case e != 0:
@@ -207,7 +218,7 @@ func (s *Splice) push() int {
 	case e == syscall.EAGAIN || e == 0:
 		c.can &^= poller.CanWrite
 		s.wait()
-	case e == syscall.EINVAL || e == syscall.ENOSYS:
+	case cannotSplice(e):
 		r.noSplice = true
 		return s.copyOut()
 	default:
@@ -292,7 +303,7 @@ func (r *Reactor) takePipe(p *pipe) bool {
 	out, in, size, e := r.kernel.Pipe(pipeSize)
 	if e != 0 {
 		r.stats.PipesRefused++
-		r.noSplice = r.noSplice || e == syscall.ENOSYS
+		r.noSplice = r.noSplice || cannotSplice(e)
 		return false
 	}
 	*p = pipe{r: out, w: in, size: size}

@@ -57,18 +57,17 @@ func (l *Listener) Reopen() (ok bool) {
 	if !l.closed.Load() || l.addr.IsUnix() {
 		return false
 	}
-	reactors := l.engine.reactors
-	for _, r := range reactors {
+	for _, r := range l.sharers() {
 		r.call(func() error { ok = r.relisten(l) || ok; return nil }) //nolint:errcheck // ErrStopped: ok stays as it is
 	}
 	if !ok {
 		return false
 	}
 	l.closed.Store(false)
-	for _, r := range reactors {
+	for _, r := range l.sharers() {
 		r.call(func() error { //nolint:errcheck // where a socket was closed and none can be opened, the others serve
 			if r.acceptorOf(l) == nil {
-				return r.listen(l, len(reactors) > 1)
+				return r.listen(l)
 			}
 			return nil
 		})
@@ -134,7 +133,7 @@ func (a *acceptor) takeNoMore(r *Reactor) {
 // by at most.
 func (a *acceptor) close(r *Reactor) {
 	for !r.acceptFrom(a) {
-		// a full turn of acceptsPerTick: there may be more
+		// as many as one tick may: there may be more
 	}
 	if a.ready && r.now < a.end.by {
 		r.Arm(&a.end.timer, r.now+int64(acceptPause))

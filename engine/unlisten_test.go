@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"sync"
@@ -254,4 +255,42 @@ func TestListener_reopen(t *testing.T) {
 			t.Errorf("deferred %v: it still listens; %d accepted", deferred, accepted)
 		}
 	}
+}
+
+// alone is a kernel that refuses SO_REUSEPORT.
+type alone struct{ poller.Kernel }
+
+func (k alone) Listen(a poller.Addr, o *poller.ListenOptions) (poller.FD, poller.Addr, error) {
+	if o.ReusePort {
+		return poller.NoFD, a, fmt.Errorf("listen: %w", poller.ErrNoReusePort)
+	}
+	return k.Kernel.Listen(a, o)
+}
+
+// Where several sockets cannot share an address, one accepts for all reactors.
+func TestListen_withoutReusePort(t *testing.T) {
+	e := start(t, engine.Options{Reactors: 3, Kernel: func(int) (poller.Kernel, error) {
+		k, err := poller.NewEpoll(poller.ParkRuntime)
+		return alone{k}, err
+	}})
+	l := serve(t, e, engine.ListenOptions{DeferAccept: true}, echoes)
+	for range 60 {
+		c := dialNet(t, l.Addr())
+		c.Write([]byte("x"))
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return l.Conns() == 60 })
+	for i, r := range e.Reactors() {
+		var n int64
+		do(r, func() { n = r.Stats().Conns })
+		if n < 10 {
+			t.Errorf("reactor %d has %d of 60 connections", i, n)
+		}
+	}
+	l.Close()
+	if !l.Reopen() {
+		t.Fatal("not opened again")
+	}
+	speakEcho(t, dialNet(t, l.Addr()), 100)
+	l.Close()
+	testutil.Eventually(t, testutil.Patience, l.Closed)
 }

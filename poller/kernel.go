@@ -111,7 +111,8 @@ type Kernel interface {
 	// Shut releases what the Kernel itself holds. Descriptors it gave out stay the caller's.
 	Shut()
 
-	// Listen opens a listening socket. The address it got (port 0 has been replaced) is returned.
+	// Listen opens a listening socket. The address it got (port 0 has been replaced) is returned. The error is
+	// ErrNoReusePort where the system refuses ReusePort.
 	Listen(a Addr, o *ListenOptions) (FD, Addr, error)
 	// Accept takes the next waiting connection: non-blocking, with the address of the peer.
 	Accept(l FD) (FD, Addr, syscall.Errno)
@@ -140,8 +141,8 @@ type Kernel interface {
 	// is what it holds at most.
 	Pipe(size int) (r, w FD, got int, e syscall.Errno)
 	// Splice moves at most n bytes from one descriptor to another without copying them; one of the two is a pipe. 0
-	// bytes without an error is the end. EAGAIN says that there is nothing to move, or no room. EINVAL and ENOSYS say
-	// that these two cannot be spliced; Read takes out what a pipe holds.
+	// bytes without an error is the end. EAGAIN says that there is nothing to move, or no room. EINVAL, ENOSYS,
+	// EOPNOTSUPP, EPERM and EACCES say that these two cannot be spliced; Read takes out what a pipe holds.
 	Splice(from, to FD, n int) (int, syscall.Errno)
 	// Add registers fd once for its life, for reading and writing, edge-triggered.
 	Add(fd FD, t Token) syscall.Errno

@@ -17,6 +17,9 @@ import (
 
 var errAddr = errors.New("not an IP address with a port or the path of a Unix socket")
 
+// ErrNoReusePort says that several sockets cannot listen on one address here.
+var ErrNoReusePort = errors.New("SO_REUSEPORT is refused")
+
 // nicety is an option of TCP sockets that not every kernel has and that can be done without. It is probed by its first
 // use: once the kernel has said that it does not know it, it is not asked for again.
 // Safe for any goroutine.
@@ -81,17 +84,17 @@ func (k *Epoll) bindAndListen(fd FD, a Addr, family int, o *ListenOptions) error
 	if family == unix.AF_UNIX {
 		removeStale(a)
 	} else {
-		set := []struct{ level, name, value int }{
-			{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1},
-			{unix.SOL_SOCKET, unix.SO_REUSEPORT, flag(o.ReusePort)},
-			{unix.SOL_SOCKET, unix.SO_KEEPALIVE, flag(!o.NoKeepAlive)},
-			{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+			return err
 		}
-		for _, opt := range set {
-			if err := unix.SetsockoptInt(s, opt.level, opt.name, opt.value); err != nil {
-				return err
+		if o.ReusePort {
+			if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+				return fmt.Errorf("%w: %w", ErrNoReusePort, err)
 			}
 		}
+		// As in Connect: neither can fail, and neither is needed.
+		unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_KEEPALIVE, flag(!o.NoKeepAlive)) //nolint:errcheck
+		unix.SetsockoptInt(s, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)                    //nolint:errcheck
 		userTimeout.set(s, milliseconds(o.UserTimeout))
 		if o.DeferAccept {
 			deferAccept.set(s, 1)

@@ -16,7 +16,7 @@ type pipe struct {
 func (k *Kernel) Pipe(size int) (r, w poller.FD, got int, errno syscall.Errno) {
 	k.calls.Pipe++
 	if k.w.chance(k.w.Faults.NoPipe) {
-		return poller.NoFD, poller.NoFD, 0, syscall.EMFILE
+		return poller.NoFD, poller.NoFD, 0, k.w.oneOf(syscall.EMFILE, syscall.ENOMEM, syscall.EPERM)
 	}
 	p := &pipe{max: k.w.size(1, size)}
 	r = k.w.open(&file{pipe: p}).fd
@@ -36,8 +36,11 @@ func (k *Kernel) Splice(from, to poller.FD, n int) (int, syscall.Errno) {
 
 func (k *Kernel) splice(from, to poller.FD, n int) (int, syscall.Errno) {
 	in, out := k.pipe(to), k.pipe(from)
-	if k.w.chance(k.w.Faults.SpliceInvalid) || in == nil == (out == nil) {
+	if in == nil == (out == nil) {
 		return -1, syscall.EINVAL
+	}
+	if k.w.chance(k.w.Faults.SpliceInvalid) {
+		return -1, k.w.oneOf(syscall.EINVAL, syscall.ENOSYS, syscall.EPERM, syscall.EACCES, syscall.EOPNOTSUPP)
 	}
 	if in != nil {
 		n = min(n, in.max-in.len())

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/edge-proxy/edge/poller"
@@ -31,9 +32,9 @@ type Faults struct {
 	UnixAgain          float64 // connect to a Unix socket says EAGAIN: its backlog is full
 	ShortWrite         float64 // a write takes only some of what there is room for
 	Reset              float64 // a segment is lost and both ends see RST
-	NoPipe             float64 // pipe says EMFILE
+	NoPipe             float64 // pipe says EMFILE, ENOMEM or EPERM
 	ShortSplice        float64 // a splice moves only some of what it could
-	SpliceInvalid      float64 // splice says EINVAL
+	SpliceInvalid      float64 // splice says EINVAL, or as those say that filter system calls: EPERM and kin
 }
 
 // Ticker is what a World steps: a reactor.
@@ -277,6 +278,8 @@ func (w *World) advance(at int64, scripts bool) {
 
 // drift lets a moment pass in the middle of a tick, so that something may arrive between two calls.
 func (w *World) drift() { w.advance(w.now+w.rng.Int64N(300), false) }
+
+func (w *World) oneOf(errnos ...syscall.Errno) syscall.Errno { return errnos[w.rng.IntN(len(errnos))] }
 
 func (w *World) chance(p float64) bool { return p > 0 && w.rng.Float64() < p }
 
