@@ -139,7 +139,8 @@ func limitKeys() []*key {
 			doc:  "Bytes of a request body. More is answered 413. 0: no limit."},
 		{path: "limits.connections", typ: typeInt, def: "0", min: "0", max: "100000000", example: "200000",
 			into: into(func(e *listenerEntry) *int { return &e.Limits.Connections }),
-			doc:  "Connections open at once on each address of the listener. 0: no limit."},
+			doc: "Connections open at once on each address of the listener. For one more, one that has been idle for " +
+				"a second is closed; else it waits. 0: no limit."},
 		{path: "limits.idle_timeout", typ: typeDuration, def: `"60s"`, min: "1s", max: "24h", example: `"75s"`,
 			into: into(func(e *listenerEntry) *time.Duration { return &e.Limits.IdleTimeout }),
 			doc:  "Time a connection may wait for its next request."},

@@ -129,15 +129,15 @@ func TestBudget_freeBuffersAreGivenBack(t *testing.T) {
 	g.reactor.Hold(-1)
 }
 
-// yielder gives back what it holds when it has waited for as long as it is asked for.
-type yielder struct {
+// relenting gives back what it holds when it has waited for as long as it is asked for.
+type relenting struct {
 	script
 	waited time.Duration
 	holds  int
 	asked  []time.Duration
 }
 
-func (y *yielder) Yield(c *engine.Conn, age time.Duration) {
+func (y *relenting) Relieve(c *engine.Conn, age time.Duration) {
 	y.asked = append(y.asked, age)
 	if y.holds > 0 && y.waited >= age {
 		c.Reactor().Hold(-y.holds)
@@ -162,9 +162,9 @@ func TestRelief_longestFirst(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			g := newRig(t, engine.Options{Memory: 64 << 20})
-			var all []*yielder
+			var all []*relenting
 			for _, w := range c.waited {
-				y := &yielder{waited: w, holds: 2 << 20}
+				y := &relenting{waited: w, holds: 2 << 20}
 				g.open(y)
 				all = append(all, y)
 			}
@@ -198,8 +198,8 @@ func TestRelief_closingConns(t *testing.T) {
 		t.Fatal("given up after half a second")
 	}
 	g.pass(600 * time.Millisecond)
-	if !s.saw("close("+engine.ErrTimeout.Error()+")") || g.reactor.Stats().Yielded != 1 {
-		t.Fatal(s.events(), g.reactor.Stats().Yielded)
+	if !s.saw("close("+engine.ErrTimeout.Error()+")") || g.reactor.Stats().GivenUp != 1 {
+		t.Fatal(s.events(), g.reactor.Stats().GivenUp)
 	}
 	g.on(func() { g.reactor.Hold(-50 << 20) })
 }
@@ -209,7 +209,7 @@ func TestRelief_panics(t *testing.T) {
 	g := newRig(t, engine.Options{Memory: 64 << 20})
 	bad := &panicky{}
 	g.open(bad)
-	good := &yielder{waited: time.Minute, holds: 10 << 20}
+	good := &relenting{waited: time.Minute, holds: 10 << 20}
 	g.open(good)
 	g.on(func() { g.reactor.Hold(55 << 20) })
 	g.pass(100 * time.Millisecond)
@@ -221,4 +221,4 @@ func TestRelief_panics(t *testing.T) {
 
 type panicky struct{ script }
 
-func (*panicky) Yield(*engine.Conn, time.Duration) { panic(errTest) }
+func (*panicky) Relieve(*engine.Conn, time.Duration) { panic(errTest) }

@@ -210,6 +210,9 @@ func (c *Conn) SetTimeout(d time.Duration) {
 	}
 }
 
+// Deadline returns when OnTimeout comes, in the time of the reactor; 0 for never.
+func (c *Conn) Deadline() int64 { return c.deadline }
+
 func (c *Conn) setTimeout(d time.Duration) {
 	c.flags &^= timedOut
 	if d <= 0 {
@@ -218,14 +221,6 @@ func (c *Conn) setTimeout(d time.Duration) {
 	}
 	c.deadline = c.reactor.now + int64(d)
 	c.reactor.wheel.Arm(&c.timer, c.deadline)
-}
-
-// TimeLeft is how long it is until OnTimeout; 0 if that is not set, or due.
-func (c *Conn) TimeLeft() time.Duration {
-	if c.deadline == 0 {
-		return 0
-	}
-	return time.Duration(max(c.deadline-c.reactor.now, 0))
 }
 
 // connTimer is a Conn as the wheel sees it.

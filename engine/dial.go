@@ -72,6 +72,7 @@ func (c *Conn) connect() error {
 		r.stats.Redials++
 		return nil
 	case syscall.EMFILE, syscall.ENFILE:
+		r.yieldLater() // for those who dial next
 		return ErrNoDescriptors
 	default:
 		return e

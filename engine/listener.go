@@ -20,7 +20,9 @@ type ListenOptions struct {
 	Backlog     int  // connections the kernel keeps waiting; 0: 4096
 	DeferAccept bool // report a connection with its first bytes: for protocols in which the client speaks first
 	V6Only      bool // an IPv6 address takes no IPv4
-	ConnsMax    int  // accepted at one time, over all reactors; 0: no limit. Above it they wait in the backlog
+	// ConnsMax is how many connections may be open at one time, over all reactors; 0: no limit. Above it they wait in
+	// the backlog, and for each that waits one that is idle is closed, see Yielder.
+	ConnsMax int
 	// FastOpen is how many connections may wait that came with data in their SYN (TCP Fast Open), which saves clients
 	// that were here before a round trip. The network may deliver such data twice: RFC 7413 §6.3. 0: none.
 	FastOpen int
@@ -51,6 +53,9 @@ type acceptor struct {
 	fd       poller.FD
 	slot     uint32
 	ready    bool // connections may be waiting
+	pleading bool // a plea is on its way
+	placed   bool // and has made a place
+	guest    *guest
 	end      unlistening
 }
 
@@ -158,18 +163,20 @@ func (r *Reactor) pauseAccept() {
 // none waits, or accepting is paused.
 func (r *Reactor) acceptFrom(a *acceptor) bool {
 	for range r.accepts {
-		if !a.end.begun && r.Pressure() >= PressureAccept || !a.listener.takePlace(a.end.begun) {
+		if !a.end.begun && r.Pressure() >= PressureAccept {
 			r.pauseAccept()
 			return true
 		}
-		fd, peer, e := r.kernel.Accept(a.fd)
-		if e == 0 {
+		fd, peer, e := r.accept(a)
+		switch e {
+		case 0:
+			if !r.takePlace(a) {
+				a.guest = &guest{fd, peer}
+				r.pauseAccept()
+				return true
+			}
 			r.stats.Accepted++
 			r.place(a.listener, fd, peer)
-			continue
-		}
-		a.listener.conns.Add(-1)
-		switch e {
 		case syscall.EAGAIN:
 			a.ready = false
 			return true
@@ -177,7 +184,14 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 		case syscall.ECONNABORTED, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN, syscall.ENETUNREACH,
 			syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENONET, syscall.ENOPROTOOPT, syscall.EOPNOTSUPP:
 			r.stats.AcceptFailed++
-		default: // EMFILE, ENFILE, ENOBUFS, ENOMEM, and what nobody knows: it may not go away by itself
+		case syscall.EMFILE, syscall.ENFILE:
+			if r.yield(nil, idleBatch) > 0 {
+				return false // they are closed at the end of this tick
+			}
+			a.plead(r, nil, idleBatch)
+			r.pauseAccept()
+			return true
+		default: // ENOBUFS, ENOMEM, and what nobody knows: it may not go away by itself
 			r.pauseAccept()
 			return true
 		}
@@ -185,14 +199,29 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 	return false
 }
 
-// takePlace counts a connection before it is accepted, unless that is one too many: all reactors share the limit. A
-// listener that closes has none.
-func (l *Listener) takePlace(closing bool) bool {
-	if n, most := l.conns.Add(1), l.connsMax.Load(); most > 0 && n > most && !closing {
-		l.conns.Add(-1)
-		return false
+// accept takes the next connection: the one that waits for a place, if there is one.
+func (r *Reactor) accept(a *acceptor) (poller.FD, poller.Addr, syscall.Errno) {
+	if g := a.guest; g != nil {
+		a.guest = nil
+		return g.fd, g.peer, 0
 	}
-	return true
+	return r.kernel.Accept(a.fd)
+}
+
+// takePlace counts a connection that was accepted, unless it is one too many: all reactors share the limit. It makes a
+// place by closing an idle one. A listener that closes has no limit.
+func (r *Reactor) takePlace(a *acceptor) bool {
+	l, placed := a.listener, a.placed
+	a.placed = false
+	if n, most := l.conns.Add(1), l.connsMax.Load(); most <= 0 || n <= most || a.end.begun {
+		return true
+	}
+	if placed || r.yield(l, 1) > 0 {
+		return true
+	}
+	l.conns.Add(-1)
+	a.plead(r, l, 1)
+	return false
 }
 
 // place gives a fresh connection to the reactor that is to own it: to r, unless r holds more than its share.

@@ -85,7 +85,10 @@ type Reactor struct {
 	shrunk    int64 // when free buffers were halved
 	relief    relief
 	acceptors []*acceptor
-	acceptAny bool  // an acceptor may have connections waiting
+	acceptAny bool // an acceptor may have connections waiting
+	walked    int  // the slot that longestIdle has come to
+	yielding  bool // yieldTask is on its way
+	yieldTask Task
 	retry     Timer // accepting again after it had to pause
 
 	scratch  []byte
@@ -119,6 +122,7 @@ func newReactor(e *Engine, k poller.Kernel, index int) *Reactor {
 	r.retry.Run = (*Reactor).tryAgain
 	r.bufs.most = min(bufFreeMax, e.budget.chunk/2)
 	r.setShare(e.budget.floor)
+	r.yieldTask.Run = r.runYield
 	return r
 }
 

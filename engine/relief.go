@@ -2,11 +2,11 @@ package engine
 
 import "time"
 
-// Yielder is a Handler whose peer makes it hold memory for as long as it keeps it waiting: it takes nothing of what
+// Reliever is a Handler whose peer makes it hold memory for as long as it keeps it waiting: it takes nothing of what
 // was sent, or does not go on with what it began to send.
-type Yielder interface {
-	// Yield ends what c's peer has kept waiting for age at least, as if its time were up. Runs on c's reactor.
-	Yield(c *Conn, age time.Duration)
+type Reliever interface {
+	// Relieve ends what c's peer has kept waiting for age at least, as if its time were up. Runs on c's reactor.
+	Relieve(c *Conn, age time.Duration)
 }
 
 // relief is the search for what can be given up under pressure: a clock hand that goes round the slots, a part of them
@@ -47,7 +47,7 @@ func (r *Reactor) relieve() {
 		r.relief.hand = (r.relief.hand + 1) % len(r.slots)
 		if c := r.slots[r.relief.hand].conn; c != nil && c.listener != nil && c.state < closed {
 			r.current = c
-			coming += c.yield(reliefAges[r.relief.round-1])
+			coming += c.giveWay(reliefAges[r.relief.round-1])
 		}
 	}
 	r.current = nil
@@ -65,16 +65,16 @@ func (r *Reactor) nextRound(p Pressure) bool {
 	return true
 }
 
-// yield gives c up, or what its handler thinks fit, and returns how many bytes will be free when that is through.
-func (c *Conn) yield(age time.Duration) (coming int64) {
+// giveWay gives c up, or what its handler thinks fit, and returns how many bytes will be free when that is through.
+func (c *Conn) giveWay(age time.Duration) (coming int64) {
 	r := c.reactor
 	if c.state == closing {
-		if c.queued > 0 && r.opts.SendTimeout-c.TimeLeft() >= age {
-			r.stats.Yielded++
+		if c.queued > 0 && r.opts.SendTimeout-time.Duration(c.deadline-r.now) >= age {
+			r.stats.GivenUp++
 			c.giveUp(ErrTimeout)
 		}
-	} else if y, ok := c.handler.(Yielder); ok {
-		y.Yield(c, age)
+	} else if h, ok := c.handler.(Reliever); ok {
+		h.Relieve(c, age)
 	}
 	if c.state >= closing {
 		coming = c.unreadBytes()

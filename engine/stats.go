@@ -27,12 +27,13 @@ type Stats struct {
 	SendTimeouts    uint64 // closing connections that did not take their queue within SendTimeout
 
 	AcceptPaused uint64 // out of descriptors, above ConnsMax or under memory pressure
+	Yielded      uint64 // idle connections that were closed for newcomers
 	AcceptFailed uint64 // connections that died before they were accepted
 	ReadFull     uint64 // closed with ErrReadFull
 	ReadPaused   uint64 // reads put off under memory pressure
 	QueueFull    uint64 // writes refused with ErrQueueFull
 	PipesRefused uint64 // splices that found no pipe
-	Yielded      uint64 // closing connections that were cut under memory pressure, since their peers took nothing
+	GivenUp      uint64 // closing connections that were cut under memory pressure, since their peers took nothing
 	SlowTicks    uint64 // ticks longer than 10 ms
 	SlowestTick  int64  // ns
 
@@ -69,11 +70,12 @@ func (s *Stats) add(o *Stats) {
 	s.ConnectTimeouts += o.ConnectTimeouts
 	s.SendTimeouts += o.SendTimeouts
 	s.AcceptPaused += o.AcceptPaused
+	s.Yielded += o.Yielded
 	s.AcceptFailed += o.AcceptFailed
 	s.ReadFull += o.ReadFull
 	s.ReadPaused += o.ReadPaused
 	s.QueueFull += o.QueueFull
-	s.Yielded += o.Yielded
+	s.GivenUp += o.GivenUp
 	s.SlowTicks += o.SlowTicks
 	s.SlowestTick = max(s.SlowestTick, o.SlowestTick)
 	s.Conns += o.Conns

@@ -147,6 +147,10 @@ func (a *acceptor) close(r *Reactor) {
 // closing it here would not do that.
 func (r *Reactor) closeAcceptor(a *acceptor) {
 	r.Disarm(&a.end.timer)
+	if a.guest != nil {
+		r.kernel.Close(a.guest.fd)
+		a.guest = nil
+	}
 	r.kernel.Del(a.fd)
 	r.kernel.Close(a.fd)
 	r.freeSlot(a.slot)

@@ -33,12 +33,14 @@ var engineRows = []row[engine.Stats]{
 		func(s *engine.Stats) uint64 { return s.QueueFull }},
 	{"edge_accept_paused_total", "Times accepting paused: descriptors, limits.connections, memory.", "", "",
 		func(s *engine.Stats) uint64 { return s.AcceptPaused }},
+	{"edge_connections_yielded_total", "Idle connections closed for new ones: limits.connections, descriptors.", "", "",
+		func(s *engine.Stats) uint64 { return s.Yielded }},
 	{"edge_accept_failed_total", "Connections that died before they were accepted.", "", "",
 		func(s *engine.Stats) uint64 { return s.AcceptFailed }},
 	{"edge_read_paused_total", "Reads put off because memory is short.", "", "",
 		func(s *engine.Stats) uint64 { return s.ReadPaused }},
-	{"edge_connections_yielded_total", "Closing connections cut because memory is short and they took nothing.", "", "",
-		func(s *engine.Stats) uint64 { return s.Yielded }},
+	{"edge_connections_given_up_total", "Closing connections cut because memory is short and they took nothing.", "", "",
+		func(s *engine.Stats) uint64 { return s.GivenUp }},
 	{"edge_received_bytes_total", "Bytes read, from clients and backends.", "", "",
 		func(s *engine.Stats) uint64 { return s.BytesIn }},
 	{"edge_sent_bytes_total", "Bytes written, to clients and backends.", "", "",
@@ -140,8 +142,8 @@ var listenerRows = []row[listenerStats]{
 		func(s *listenerStats) uint64 { return s.H2 }},
 	{"edge_listener_h2_shed_total", "Streams of HTTP/2 refused for want of memory.", "", "",
 		func(s *listenerStats) uint64 { return s.Shed }},
-	{"edge_listener_yielded_total", "Requests that clients kept waiting, given up for want of memory.", "", "",
-		func(s *listenerStats) uint64 { return s.Yielded }},
+	{"edge_listener_given_up_total", "Requests that clients kept waiting, given up for want of memory.", "", "",
+		func(s *listenerStats) uint64 { return s.GivenUp }},
 }
 
 var upstreamRows = []row[upstream.Stats]{

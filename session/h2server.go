@@ -202,12 +202,16 @@ func (h *h2Server) over(*h2Stream) {
 
 // rest starts the time that the connection may be without an exchange.
 func (h *h2Server) rest() {
-	d := h.owner.opts.H2.IdleTimeout
-	if d == 0 {
-		d = h.owner.opts.IdleTimeout
-	}
-	h.idle = h.conn.Reactor().Now() + int64(d)
+	h.idle = h.conn.Reactor().Now() + int64(h.restTime())
 	h.arm(h.idle)
+}
+
+// restTime is how long the connection may be without an exchange.
+func (h *h2Server) restTime() time.Duration {
+	if d := h.owner.opts.H2.IdleTimeout; d != 0 {
+		return d
+	}
+	return h.owner.opts.IdleTimeout
 }
 
 // news counts a request that was malformed: nobody else hears of it. The first SETTINGS are what the time for a head
@@ -259,6 +263,21 @@ func (h *h2Server) due(now int64) int64 {
 
 // Idle reports whether no exchange is in progress.
 func (h *h2Server) Idle() bool { return len(h.live) == 0 && !h.codec.Pending() }
+
+// IdleSince returns when the last exchange ended, or when the connection opened.
+func (h *h2Server) IdleSince(*engine.Conn) int64 {
+	if !h.begun {
+		return h.idle - int64(h.owner.opts.HeaderTimeout)
+	}
+	return h.idle - int64(h.restTime())
+}
+
+// OnYield says GOAWAY and ends an idle connection.
+func (h *h2Server) OnYield(c *engine.Conn) {
+	h.idle = c.Reactor().Now()
+	h.batch()
+	c.Finish()
+}
 
 // OnDrainBegin says GOAWAY at once: a client that has nothing to ask would not hear of it otherwise.
 func (h *h2Server) OnDrainBegin(*engine.Conn) { h.batch() }

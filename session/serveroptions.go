@@ -62,7 +62,7 @@ type ServerStats struct {
 	Tunnels    uint64 // connections, or streams, that became tunnels
 	H2         uint64 // connections that spoke HTTP/2
 	Shed       uint64 // HTTP/2 streams refused under memory pressure
-	Yielded    uint64 // exchanges given up under memory pressure, since the client kept them waiting
+	GivenUp    uint64 // exchanges given up under memory pressure, since the client kept them waiting
 }
 
 // Add adds b to s.
@@ -76,5 +76,5 @@ func (s *ServerStats) Add(b *ServerStats) {
 	s.Tunnels += b.Tunnels
 	s.H2 += b.H2
 	s.Shed += b.Shed
-	s.Yielded += b.Yielded
+	s.GivenUp += b.GivenUp
 }

@@ -338,6 +338,12 @@ func (h *handshake) abandon() {
 // Idle reports whether the peer has said nothing yet: a drain closes such a connection.
 func (h *handshake) Idle() bool { return !h.started }
 
+// IdleSince returns when the connection opened.
+func (h *handshake) IdleSince(*engine.Conn) int64 { return h.accepted }
+
+// OnYield ends a connection that has said nothing.
+func (h *handshake) OnYield(c *engine.Conn) { c.Finish() }
+
 // OnSendable does nothing.
 func (h *handshake) OnSendable(*engine.Conn) {}
 

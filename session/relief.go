@@ -10,16 +10,16 @@ import (
 // answer is not taken. When memory becomes short those that wait longest end early, as if their time were up.
 
 var (
-	_ engine.Yielder = (*serverConn)(nil)
-	_ engine.Yielder = (*h2Server)(nil)
+	_ engine.Reliever = (*serverConn)(nil)
+	_ engine.Reliever = (*h2Server)(nil)
 )
 
-// Yield ends the exchange that the client has kept waiting for age.
-func (s *serverConn) Yield(c *engine.Conn, age time.Duration) {
+// Relieve ends the exchange that the client has kept waiting for age.
+func (s *serverConn) Relieve(c *engine.Conn, age time.Duration) {
 	if waited, keeps := s.waited(); !keeps || waited < age {
 		return
 	}
-	s.server.local[c.Reactor().Index()].stats.Yielded++
+	s.server.local[c.Reactor().Index()].stats.GivenUp++
 	if s.tunnel { // it has no deadline
 		s.fail(Timeout, engine.ErrTimeout)
 		s.cutOff(engine.ErrTimeout)
@@ -36,22 +36,27 @@ func (s *serverConn) waited() (time.Duration, bool) {
 	case s.receiver != nil && s.conn.Congested():
 		return s.taking.waited(o.SendTimeout, now), true
 	case s.receiver != nil && s.owesBody() && !s.expects:
-		return s.pace.owing(o.BodyTimeout-s.conn.TimeLeft(), now), true
+		return s.pace.owing(o.BodyTimeout-s.timeLeft(), now), true
 	case s.receiver == nil && s.headSeen && !s.dec.Idle():
-		return o.HeaderTimeout - s.conn.TimeLeft(), true
+		return o.HeaderTimeout - s.timeLeft(), true
 	}
 	return 0, false
 }
 
-// Yield resets the exchanges that the client has kept waiting for age.
-func (h *h2Server) Yield(c *engine.Conn, age time.Duration) {
+// timeLeft is how long it is until OnTimeout.
+func (s *serverConn) timeLeft() time.Duration {
+	return time.Duration(s.conn.Deadline() - s.conn.Reactor().Now())
+}
+
+// Relieve resets the exchanges that the client has kept waiting for age.
+func (h *h2Server) Relieve(c *engine.Conn, age time.Duration) {
 	for i := 0; i < len(h.live); {
 		s := h.live[i]
 		if waited, keeps := h.waited(s); !keeps || waited < age {
 			i++
 			continue
 		}
-		h.stats().Yielded++
+		h.stats().GivenUp++
 		if h.expired(s); s.receiver != nil {
 			i++
 		} else {

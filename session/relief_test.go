@@ -121,7 +121,7 @@ func (s *script) press(p engine.Pressure) {
 
 // Under pressure the streams go that the client has kept waiting for a second, be it for its window or for its body;
 // streams that wait for us stay.
-func TestServer_h2YieldsUnderPressure(t *testing.T) {
+func TestServer_h2ReliefUnderPressure(t *testing.T) {
 	s, g := newScript(t, engine.Options{Memory: 16 << 20}), &stage{}
 	s.listen(g, session.ServerOptions{}, setting(4, 0))
 	stall := func(i int) {
@@ -179,7 +179,7 @@ func TestServer_h2FewerStreamsUnderPressure(t *testing.T) {
 
 // A client of HTTP/1 gives way under pressure when it keeps us waiting: for the rest of a head, for a body, for the
 // room for its answer, as a tunnel too. One that waits for us, or for nothing, stays.
-func TestServer_yieldsUnderPressure(t *testing.T) {
+func TestServer_reliefUnderPressure(t *testing.T) {
 	for _, c := range []struct {
 		name, sends string
 		plays       func(s *script, p *part)

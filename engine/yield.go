@@ -1,0 +1,137 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/poller"
+)
+
+// Bounds of making room for newcomers.
+const (
+	// idleLeast is how long a connection must have been idle before it is closed for a newcomer, also one that has said
+	// nothing yet: a request may be on its way.
+	idleLeast = time.Second
+	// idleWalk is among how many slots the longest idle one is looked for. The next search goes on behind them. A list
+	// in the order of becoming idle would cost each request two moves between connections that are in no cache.
+	idleWalk = 256
+	// idleBatch is how many are closed where descriptors ran out: the newcomer will want one to a backend, too.
+	idleBatch = 4
+)
+
+// Yielder is a Handler whose connection may be closed for a newcomer: above ListenOptions.ConnsMax, and where there are
+// no descriptors.
+type Yielder interface {
+	Idler
+	// IdleSince returns the time of the reactor since which c, which is idle, has been so.
+	IdleSince(c *Conn) int64
+	// OnYield says goodbye and ends c, without waiting for the peer: see Finish.
+	OnYield(c *Conn)
+}
+
+// plea is a search for idle connections that goes round the other reactors until it has found some.
+// Owned by the reactor that runs its task.
+//
+//	acceptor ──Post──► reactor ──Post──► reactor …  ──Post──► acceptor
+//	                   none of l idle     closes some         a.placed: the newcomer takes the place
+type plea struct {
+	task  Task
+	home  *acceptor
+	from  *Reactor
+	of    *Listener // whose connections; nil: of all
+	most  int       // to be closed
+	found int
+	next  int // index of the reactor it is at
+}
+
+// yield closes connections of l (nil: of all listeners) that are idle, the longest first, and returns how many.
+func (r *Reactor) yield(l *Listener, most int) (n int) {
+	for n < most {
+		c := r.longestIdle(l)
+		if c == nil {
+			break
+		}
+		r.stats.Yielded++
+		n++
+		r.current = c
+		c.handler.(Yielder).OnYield(c)
+		r.current = nil
+	}
+	return n
+}
+
+// yieldLater closes idle connections behind the present callback.
+func (r *Reactor) yieldLater() {
+	if !r.yielding {
+		r.yielding = true
+		r.Defer(&r.yieldTask)
+	}
+}
+
+// runYield is the task of yieldLater.
+func (r *Reactor) runYield(*Reactor) {
+	r.yielding = false
+	r.yield(nil, idleBatch)
+}
+
+// longestIdle returns the connection that has been idle for longest among those of the next idleWalk slots.
+func (r *Reactor) longestIdle(l *Listener) (found *Conn) {
+	since := r.now - int64(idleLeast) + 1
+	for range min(len(r.slots), idleWalk) {
+		if r.walked++; r.walked >= len(r.slots) {
+			r.walked = 0
+		}
+		c := r.slots[r.walked].conn
+		if c == nil || c.listener == nil || l != nil && c.listener != l || c.queued > 0 || !c.Quiet() {
+			continue
+		}
+		if h, ok := c.handler.(Yielder); ok && h.Idle() {
+			if at := h.IdleSince(c); at < since {
+				found, since = c, at
+			}
+		}
+	}
+	return found
+}
+
+// plead asks the other reactors to close idle connections of l (nil: of all listeners). One plea of an acceptor is on
+// its way at a time.
+func (a *acceptor) plead(r *Reactor, l *Listener, most int) {
+	if a.pleading || len(r.engine.reactors) == 1 {
+		return
+	}
+	a.pleading = true
+	p := &plea{home: a, from: r, of: l, most: most, next: r.index}
+	p.task.Run = p.ask
+	p.pass()
+}
+
+// pass posts p to the next reactor, or home.
+func (p *plea) pass() {
+	reactors := p.from.engine.reactors
+	p.next = (p.next + 1) % len(reactors)
+	if p.found > 0 {
+		p.next = p.from.index
+	}
+	reactors[p.next].Post(&p.task)
+}
+
+// ask is the task of p.
+func (p *plea) ask(r *Reactor) {
+	if r != p.from {
+		p.found = r.yield(p.of, p.most)
+		p.pass()
+		return
+	}
+	a := p.home
+	a.pleading = false
+	if p.found > 0 {
+		a.placed = a.guest != nil && p.of != nil
+		a.ready, r.acceptAny = true, true
+	}
+}
+
+// guest is a connection that was accepted and waits for a place.
+type guest struct {
+	fd   poller.FD
+	peer poller.Addr
+}
