@@ -39,7 +39,7 @@ var engineRows = []row[engine.Stats]{
 		func(s *engine.Stats) uint64 { return s.AcceptFailed }},
 	{"edge_read_paused_total", "Reads put off because memory is short.", "", "",
 		func(s *engine.Stats) uint64 { return s.ReadPaused }},
-	{"edge_connections_given_up_total", "Closing connections cut because memory is short and they took nothing.", "", "",
+	{"edge_connections_given_up_total", "Closing connections that took nothing, cut for want of memory.", "", "",
 		func(s *engine.Stats) uint64 { return s.GivenUp }},
 	{"edge_received_bytes_total", "Bytes read, from clients and backends.", "", "",
 		func(s *engine.Stats) uint64 { return s.BytesIn }},

@@ -264,21 +264,6 @@ func (h *h2Server) due(now int64) int64 {
 // Idle reports whether no exchange is in progress.
 func (h *h2Server) Idle() bool { return len(h.live) == 0 && !h.codec.Pending() }
 
-// IdleSince returns when the last exchange ended, or when the connection opened.
-func (h *h2Server) IdleSince(*engine.Conn) int64 {
-	if !h.begun {
-		return h.idle - int64(h.owner.opts.HeaderTimeout)
-	}
-	return h.idle - int64(h.restTime())
-}
-
-// OnYield says GOAWAY and ends an idle connection.
-func (h *h2Server) OnYield(c *engine.Conn) {
-	h.idle = c.Reactor().Now()
-	h.batch()
-	c.Finish()
-}
-
 // OnDrainBegin says GOAWAY at once: a client that has nothing to ask would not hear of it otherwise.
 func (h *h2Server) OnDrainBegin(*engine.Conn) { h.batch() }
 

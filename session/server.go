@@ -113,17 +113,6 @@ func (s *serverConn) OnOpen(c *engine.Conn) {
 // Idle reports whether the connection is between two requests.
 func (s *serverConn) Idle() bool { return s.receiver == nil && s.dec.Idle() }
 
-// IdleSince returns when the last answer had been sent, or when the connection opened: the deadline tells.
-func (s *serverConn) IdleSince(c *engine.Conn) int64 {
-	if s.requests == 0 {
-		return c.Deadline() - int64(s.server.opts.HeaderTimeout)
-	}
-	return c.Deadline() - int64(s.server.opts.IdleTimeout)
-}
-
-// OnYield ends an idle connection.
-func (s *serverConn) OnYield(c *engine.Conn) { c.Finish() }
-
 // OnData decodes what came: a head, body bytes, or what of the next request must wait.
 func (s *serverConn) OnData(c *engine.Conn, in []byte) (used int) {
 	local := &s.server.local[c.Reactor().Index()]

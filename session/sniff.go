@@ -51,9 +51,3 @@ func (s *sniffer) OnClose(*engine.Conn, error) {}
 
 // Idle reports that nothing has begun.
 func (s *sniffer) Idle() bool { return true }
-
-// IdleSince returns when the connection opened.
-func (s *sniffer) IdleSince(c *engine.Conn) int64 { return (*serverConn)(s).IdleSince(c) }
-
-// OnYield ends a connection that has said nothing.
-func (s *sniffer) OnYield(c *engine.Conn) { c.Finish() }

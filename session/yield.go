@@ -1,0 +1,43 @@
+package session
+
+import "github.com/edge-proxy/edge/engine"
+
+// A connection on which nothing is asked gives its place to a newcomer where there is no other.
+
+var (
+	_ engine.Yielder = (*serverConn)(nil)
+	_ engine.Yielder = (*h2Server)(nil)
+	_ engine.Yielder = (*sniffer)(nil)
+)
+
+// IdleSince returns when the last answer had been sent, or when the connection opened: the deadline tells.
+func (s *serverConn) IdleSince(c *engine.Conn) int64 {
+	if s.requests == 0 {
+		return c.Deadline() - int64(s.server.opts.HeaderTimeout)
+	}
+	return c.Deadline() - int64(s.server.opts.IdleTimeout)
+}
+
+// OnYield ends an idle connection.
+func (s *serverConn) OnYield(c *engine.Conn) { c.Finish() }
+
+// IdleSince returns when the last exchange ended, or when the connection opened.
+func (h *h2Server) IdleSince(*engine.Conn) int64 {
+	if !h.begun {
+		return h.idle - int64(h.owner.opts.HeaderTimeout)
+	}
+	return h.idle - int64(h.restTime())
+}
+
+// OnYield says GOAWAY and ends an idle connection.
+func (h *h2Server) OnYield(c *engine.Conn) {
+	h.idle = c.Reactor().Now()
+	h.batch()
+	c.Finish()
+}
+
+// IdleSince returns when the connection opened.
+func (s *sniffer) IdleSince(c *engine.Conn) int64 { return (*serverConn)(s).IdleSince(c) }
+
+// OnYield ends a connection that has said nothing.
+func (s *sniffer) OnYield(c *engine.Conn) { c.Finish() }
