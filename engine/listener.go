@@ -40,10 +40,13 @@ type Listener struct {
 	addr     poller.Addr
 	accept   func(*Conn) Handler
 	shared   bool // each reactor has a socket; set by Listen
-	conns    atomic.Int64
 	connsMax atomic.Int64
 	closed   atomic.Bool  // Close was called
 	sockets  atomic.Int32 // that listen, also those that are about to close
+
+	_     [128]byte // every reactor writes conns and reads the rest; processors fetch cache lines by twos
+	conns atomic.Int64
+	_     [120]byte
 }
 
 // acceptor is a Listener's socket on one reactor.
@@ -238,23 +241,20 @@ func (r *Reactor) place(l *Listener, fd poller.FD, peer poller.Addr) {
 	to.Post(t)
 }
 
-// lightest returns from, or the reactor with the fewest connections when from holds more than the mean and an eighth.
-// The kernel spreads connections by a hash of their addresses, which is lumpy when they are few.
+// lightest returns from, or the one with the fewest connections of it and the next two in turn, when from holds a
+// quarter more. The kernel spreads connections by a hash of their addresses, which is lumpy when they are few. To
+// compare two spreads them about as well as to compare all, and reads two cache lines of others.
 func (e *Engine) lightest(from *Reactor) *Reactor {
-	if len(e.reactors) == 1 {
-		return from
-	}
-	var sum int64
-	least := from
-	for _, r := range e.reactors {
-		n := r.load.Load()
-		sum += n
-		if n < least.load.Load() {
+	n, least := len(e.reactors), from
+	for range min(n-1, 2) {
+		if from.compared++; from.compared%n == from.index {
+			from.compared++
+		}
+		if r := e.reactors[from.compared%n]; r.load.Load() < least.load.Load() {
 			least = r
 		}
 	}
-	mean := sum / int64(len(e.reactors))
-	if from.load.Load() > mean+mean/8 {
+	if l := least.load.Load(); from.load.Load() > l+l/4 {
 		return least
 	}
 	return from

@@ -105,9 +105,13 @@ type Reactor struct {
 	worked   int64 // when the last tick ended
 	yielded  int64 // when others had this processor last
 	stats    Stats
-	load     atomic.Int64 // accepted connections
 	stopping bool
 	done     chan struct{}
+	compared int // the reactor that lightest has come to
+
+	_    [128]byte    // the others read load, and write it when they hand a connection over
+	load atomic.Int64 // accepted connections
+	_    [120]byte
 }
 
 func newReactor(e *Engine, k poller.Kernel, index int) *Reactor {

@@ -137,14 +137,14 @@ func (l *local) park(c *Conn) {
 // publish lets the other reactors know how many connections of a peer are parked on this one, or are shared.
 func (l *local) publish(g *group) {
 	p := g.Key()
-	if p.idle == nil {
+	if p.idle.cells == nil {
 		return
 	}
 	n := g.Len()
 	if l.upstream.share {
 		n += l.sharing(g)
 	}
-	p.idle[l.reactor.Index()].Store(int64(n))
+	p.idle.mark(l.reactor.Index(), int64(n))
 }
 
 // takeIdle returns the connection of g that was parked last, if it is quiet; those that are not are closed.
@@ -213,8 +213,9 @@ func (l *local) dialClient(c *Conn) error {
 
 // freeSlot hands a slot on to the exchange that has waited longest for one, on whichever reactor, or gives it back.
 //
-// An exchange that begins to wait stores oldest and then looks at open once more; whoever gives back lowers open and
-// then looks at oldest once more. Both are sequentially consistent, so at least one of the two sees the other.
+// An exchange that begins to wait tells oldest and then looks at open once more; whoever gives back lowers open and
+// then looks at oldest once more, at its bits first. Both are sequentially consistent, so at least one of the two sees
+// the other.
 func (l *local) freeSlot(backend int) {
 	b := &l.upstream.backends[backend]
 	if b.limit == 0 {

@@ -15,15 +15,21 @@ type group = pool.Group[*peer, *Conn]
 // Safe for any goroutine.
 //
 //	open <= limit while there is one: every connection, dialling and moving ones too, holds a slot
-//	oldest[i] != 0  =>  an exchange of reactor i that is counted by waiting is in its line
+//	oldest of i != 0  =>  an exchange of reactor i that is counted by waiting is in its line
 type backend struct {
 	address string
 	limit   int64                   // of open; 0: none
 	peers   atomic.Pointer[[]*peer] // immutable once stored; nil: not resolved
+	oldest  census                  // by reactor: since when the first of them waits there
+	secure  *securing               // immutable; nil: connections are not secured
+
+	// Every reactor writes these, and each Take reads peers: they are apart from it, and from each other. Processors
+	// fetch cache lines by twos.
+	_       [128]byte
 	open    atomic.Int64
+	_       [120]byte
 	waiting atomic.Int64 // exchanges that wait for a slot
-	oldest  []cell       // by reactor: since when the first of them waits there
-	secure  *securing    // immutable; nil: connections are not secured
+	_       [120]byte
 }
 
 // peer is an address of a backend: what makes one connection as good as another.
@@ -31,7 +37,7 @@ type backend struct {
 type peer struct {
 	addr    poller.Addr
 	backend int
-	idle    []cell // by reactor: how many connections are parked there, or are HTTP/2. Advisory: it is past when read
+	idle    census // by reactor: how many connections are parked there, or are HTTP/2. Advisory: it is past when read
 
 	streams atomic.Int64 // how many exchanges it took at a time on an HTTP/2 connection; 0: not known
 	upgrade atomic.Bool  // it takes upgrades on HTTP/2
@@ -44,13 +50,6 @@ func (p *peer) assumed() int {
 		return int(n)
 	}
 	return streamsAssumed
-}
-
-// cell is a number that one reactor writes and the others read: alone on its cache line, since it is written with
-// every connection that is parked or taken.
-type cell struct {
-	atomic.Int64
-	_ [56]byte
 }
 
 // acquire takes a slot. It reports false when all are taken.
@@ -73,22 +72,34 @@ func (b *backend) acquire() bool {
 // longest returns the reactor on which the exchange waits that has waited longest for a slot, -1 when none does.
 func (b *backend) longest() (reactor int, since int64) {
 	reactor = -1
-	for i := range b.oldest {
-		if t := b.oldest[i].Load(); t != 0 && (reactor < 0 || t < since) {
+	for i := b.oldest.next(0); i >= 0; i = b.oldest.next(i + 1) {
+		if t := b.oldest.cells[i].Load(); t != 0 && (reactor < 0 || t < since) {
 			reactor, since = i, t
 		}
 	}
 	return reactor, since
 }
 
-// richest returns the reactor, not me, on which most connections of p are parked, or -1.
+// richestOf is how many reactors richest compares.
+const richestOf = 8
+
+// richest returns the reactor, not me, on which most connections of p are parked, of the next few that have any, or -1.
 func (p *peer) richest(me int) int {
-	best, most := -1, int64(0)
-	for i := range p.idle {
-		if n := p.idle[i].Load(); i != me && n > most {
-			best, most = i, n
+	best, most, seen := -1, int64(0), 0
+	look := func(from, to int) {
+		for i := p.idle.next(from); i >= 0 && i < to && seen < richestOf; i = p.idle.next(i + 1) {
+			n := p.idle.cells[i].Load()
+			if n == 0 {
+				p.idle.unmark(i)
+				continue
+			}
+			if seen++; n > most {
+				best, most = i, n
+			}
 		}
 	}
+	look(me+1, len(p.idle.cells))
+	look(0, me)
 	return best
 }
 
@@ -180,7 +191,7 @@ func (u *Upstream) peer(i int, a poller.Addr, old []*peer) *peer {
 	}
 	p := &peer{addr: a, backend: i}
 	if n := len(u.local); n > 1 {
-		p.idle = make([]cell, n)
+		p.idle = newCensus(n)
 	}
 	return p
 }

@@ -67,7 +67,7 @@ func New(e *engine.Engine, o Options) *Upstream {
 		weights[i] = max(b.Weight, 1)
 		u.backends[i].address = b.Address
 		u.backends[i].limit = int64(max(o.PerBackend, 0))
-		u.backends[i].oldest = make([]cell, len(e.Reactors()))
+		u.backends[i].oldest = newCensus(len(e.Reactors()))
 	}
 	u.secure(e)
 	u.set = balance.NewSet(weights)

@@ -279,5 +279,5 @@ func (l *local) tellOldest(s *site, b *backend) {
 	if w := s.line.firstQueued(); w != nil {
 		since = w.since
 	}
-	b.oldest[l.reactor.Index()].Store(since)
+	b.oldest.tell(l.reactor.Index(), since)
 }

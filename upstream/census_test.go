@@ -1,0 +1,112 @@
+package upstream
+
+import (
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"unsafe"
+)
+
+// In any order of writes the census finds what a walk over all numbers finds.
+func TestCensus_findsAll(t *testing.T) {
+	for _, reactors := range []int{1, 2, 63, 64, 65, 128, 200} {
+		rng := rand.New(rand.NewPCG(1, uint64(reactors)))
+		b := backend{oldest: newCensus(reactors)}
+		p := peer{idle: newCensus(reactors)}
+		for range 3000 {
+			i := rng.IntN(reactors)
+			since, parked := rng.Int64N(5), rng.Int64N(3)
+			b.oldest.tell(i, since)
+			p.idle.mark(i, parked)
+			first, some := -1, 0
+			me := rng.IntN(reactors)
+			most := int64(0)
+			for k := range reactors {
+				if v := b.oldest.cells[k].Load(); v != 0 && (first < 0 || v < b.oldest.cells[first].Load()) {
+					first = k
+				}
+				if n := p.idle.cells[k].Load(); k != me && n > 0 {
+					some++
+					most = max(most, n)
+				}
+			}
+			if got, _ := b.longest(); got != first {
+				t.Fatalf("%d reactors: the longest waits on %d, want %d", reactors, got, first)
+			}
+			got := p.richest(me)
+			if got == me || got < 0 != (some == 0) {
+				t.Fatalf("%d reactors: the richest is %d, %d have some", reactors, got, some)
+			}
+			if some > 0 && (p.idle.cells[got].Load() == 0 || some <= richestOf && p.idle.cells[got].Load() != most) {
+				t.Fatalf("%d reactors: the richest has %d, the most is %d", reactors, p.idle.cells[got].Load(), most)
+			}
+		}
+	}
+}
+
+// A number that stays is found, whatever readers cleared while it was written.
+func TestCensus_noNumberIsLost(t *testing.T) {
+	const reactors, rounds = 4, 2000
+	for range rounds / 20 {
+		p := peer{idle: newCensus(reactors)}
+		var over atomic.Bool
+		var writers, readers sync.WaitGroup
+		for range 2 {
+			readers.Go(func() {
+				for !over.Load() {
+					p.richest(0)
+				}
+			})
+		}
+		for i := 1; i < reactors; i++ {
+			writers.Go(func() {
+				for n := range int64(20) {
+					p.idle.mark(i, n%2) // the last one is 1
+				}
+			})
+		}
+		writers.Wait()
+		over.Store(true)
+		readers.Wait()
+		for i := 1; i < reactors; i++ {
+			if p.idle.next(i) != i {
+				t.Fatalf("reactor %d has a connection and no bit", i)
+			}
+		}
+	}
+}
+
+// An exchange that tells that it waits and then finds no slot is found by who gives one back afterwards: one of the two
+// always sees the other.
+func TestCensus_waiterAndFreeSlotMeet(t *testing.T) {
+	for range 20000 {
+		b := backend{limit: 1, oldest: newCensus(2)}
+		b.open.Store(1)
+		b.oldest.tell(0, 0)
+		var got, handed atomic.Bool
+		var both sync.WaitGroup
+		both.Go(func() {
+			b.oldest.tell(1, 7)
+			got.Store(b.acquire())
+		})
+		both.Go(func() {
+			b.open.Add(-1)
+			to, _ := b.longest()
+			handed.Store(to == 1)
+		})
+		both.Wait()
+		if !got.Load() && !handed.Load() {
+			t.Fatal("a slot is free and an exchange waits for it")
+		}
+	}
+}
+
+// What every reactor writes shares no line with what each Take reads.
+func TestBackend_linesApart(t *testing.T) {
+	var b backend
+	open, waiting := unsafe.Offsetof(b.open), unsafe.Offsetof(b.waiting)
+	if read := unsafe.Offsetof(b.secure); open-read < 128 || waiting-open < 128 || unsafe.Sizeof(b)-waiting < 128 {
+		t.Errorf("secure is at %d, open at %d, waiting at %d of %d bytes", read, open, waiting, unsafe.Sizeof(b))
+	}
+}
