@@ -2,8 +2,10 @@ package observe_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/edge-proxy/edge/observe"
 )
@@ -28,6 +30,28 @@ func Example() {
 		fmt.Println(err)
 	}
 	// Output: 192.0.2.7 - - [02/Jan/2026:03:04:05 +0000] "GET / HTTP/1.1" 200 512
+}
+
+// A logger for programs with reactors, which never wait for its output: give it to slog.SetDefault.
+func ExampleSink_Lines() {
+	sink, err := observe.Open(observe.Options{Writer: os.Stdout, Flush: 10 * time.Millisecond})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	untimed := func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey {
+			return slog.Attr{}
+		}
+		return a
+	}
+	lines := slog.NewJSONHandler(sink.Lines(), &slog.HandlerOptions{ReplaceAttr: untimed})
+	events := slog.New(observe.NewLimited(lines, 100)) // of one kind a second
+	events.Info("it begins", "answer", 42)
+	if err := sink.Close(); err != nil { // writes the last lines
+		fmt.Println(err)
+	}
+	// Output: {"level":"INFO","msg":"it begins","answer":42}
 }
 
 func ExampleRegistry() {

@@ -29,7 +29,7 @@ const (
 	// that a write finds the runtime's monitor asleep it wakes it, for up to 50 looks at the process
 	// within some milliseconds: with one write for each 64 KiB that took 3 % of a core and more.
 	batchBytes = 2 << 20
-	pourBytes  = batchBytes / 4 * 3
+	pourBytes  = batchBytes / 4 * 3 // as much of a batch of any size
 	pieceBytes = 64 << 10
 
 	// reportEvery is how often the event log may hear of the same trouble.
@@ -60,16 +60,22 @@ type Options struct {
 	Path string
 	// Writer is written to instead of Path. It must not keep what it gets. It is not closed.
 	Writer io.Writer
-	// RingBytes is the size of a ring, rounded up to a power of two; 0 means 256 KiB, and less
-	// than 64 KiB counts as 64 KiB.
+	// RingBytes is the size of a ring, and of what may wait in Lines, rounded up to a power of two; 0 means 256 KiB,
+	// and less than 64 KiB counts as 64 KiB.
 	RingBytes int
 	// Flush is how long a line may lie in a ring; 0 means 1 s. Less makes the reactors slower: the
 	// writer then wakes more often on their core.
 	Flush time.Duration
-	// CloseWait is how long Close waits for a slow output; 0 means 5 s.
+	// CloseWait is how long Close, Sync and Reopen wait for a slow output; 0 means 5 s.
 	CloseWait time.Duration
+	// BatchBytes is how much is gathered before it is written, and as much again while it is; 0 means 2 MiB.
+	BatchBytes int
 	// Events hears of a failing output, once a minute at most; nil means slog.Default.
 	Events *slog.Logger
+	// Notice is for a Sink with Lines alone. It makes a line for the output itself, which tells there, instead of
+	// Events, how many lines were dropped and how many were refused, with the last error of that. It is written as soon
+	// as the output takes lines again, where the dropped ones would be. Called by the writing goroutine.
+	Notice func(dropped, refused uint64, err error) []byte
 }
 
 // Sink is an output with one goroutine that writes to it. Safe for any goroutine.
@@ -79,6 +85,7 @@ type Sink struct {
 	wake  chan struct{} // room for one
 
 	rings atomic.Pointer[[]*Ring] // copied on write, guarded by mu
+	lines atomic.Pointer[Lines]   // nil: nobody asked for it
 	mu    sync.Mutex
 
 	path      string // empty: Reopen has no meaning
@@ -94,6 +101,7 @@ type Sink struct {
 	writes  atomic.Uint64
 	lost    atomic.Uint64
 	errors  atomic.Uint64
+	told    atomic.Uint64
 
 	writer writer // owned by the writing goroutine
 }
@@ -104,19 +112,24 @@ type writer struct {
 	file   *os.File // out, when it is to be closed
 	batch  []byte   // gathered
 	poured []byte   // being written, or room for the next batch
+	size   int      // of each of the two, unless one long line is more
 	turn   int      // whose turn it is to be gathered from
 	torn   bool     // out took a part of a line and then failed
+	broken bool     // the last write failed
 	events *slog.Logger
+	notice func(dropped, refused uint64, err error) []byte
 	name   string
 
-	err        error // the last one
+	dropped    uint64 // lines of Lines that were dropped before what is gathered next
+	gap        bool   // some of them between that and what was gathered: a notice comes there
+	err        error  // the last one
 	toldErrors uint64
 	toldLost   uint64
 	toldDrops  uint64
 	told       time.Time
 }
 
-// change asks the writer to go on with file.
+// change asks the writer to write what was appended, and to go on with file unless it is nil.
 type change struct {
 	file *os.File
 	done chan struct{}
@@ -129,13 +142,18 @@ type Stats struct {
 	Dropped uint64 // lines that found no room in their ring
 	Lost    uint64 // lines that the output refused
 	Errors  uint64 // failed calls
+	Told    uint64 // dropped and lost lines that a Notice in the output has told of
 }
 
 // Open opens the output and starts the writer, which runs until Close.
 func Open(o Options) (*Sink, error) {
+	batch := batchBytes
+	if o.BatchBytes > 0 {
+		batch = max(o.BatchBytes, pieceBytes)
+	}
 	w := writer{
-		out: o.Writer, name: "writer", events: o.Events,
-		batch: make([]byte, 0, batchBytes), poured: make([]byte, 0, batchBytes),
+		out: o.Writer, name: "writer", events: o.Events, notice: o.Notice,
+		batch: make([]byte, 0, batch), poured: make([]byte, 0, batch), size: batch,
 	}
 	path := ""
 	if w.out == nil {
@@ -197,23 +215,37 @@ func (s *Sink) Reopen() error {
 	if err != nil {
 		return err
 	}
+	taken, err := s.ask(file)
+	if !taken {
+		_ = file.Close()
+	}
+	return err
+}
+
+// Sync returns when what was appended before has been handed to the output. Waits at most Options.CloseWait.
+func (s *Sink) Sync() error {
+	_, err := s.ask(nil)
+	return err
+}
+
+// ask makes the writer write what was appended, and go on with file unless it is nil. It reports whether the writer
+// has taken over file.
+func (s *Sink) ask(file *os.File) (taken bool, err error) {
 	wait := time.NewTimer(s.closeWait)
 	defer wait.Stop()
 	c := change{file: file, done: make(chan struct{})}
 	select {
-	case s.reopen <- c: // the writer takes over file
+	case s.reopen <- c:
 	case <-s.done:
-		_ = file.Close()
-		return ErrClosed
+		return false, ErrClosed
 	case <-wait.C:
-		_ = file.Close()
-		return ErrCloseWait
+		return false, ErrCloseWait
 	}
 	select {
 	case <-c.done:
-		return nil
+		return true, nil
 	case <-wait.C:
-		return ErrCloseWait
+		return true, ErrCloseWait
 	}
 }
 
@@ -239,9 +271,13 @@ func (s *Sink) Stats() Stats {
 		Writes: s.writes.Load(),
 		Lost:   s.lost.Load(),
 		Errors: s.errors.Load(),
+		Told:   s.told.Load(),
 	}
 	for _, r := range *s.rings.Load() {
 		st.Dropped += r.Dropped()
+	}
+	if l := s.lines.Load(); l != nil {
+		st.Dropped += l.dropped.Load()
 	}
 	return st
 }
@@ -268,7 +304,7 @@ func (s *Sink) run() {
 		state := dozing
 		found, full := s.gather()
 		switch {
-		case due && !found && len(s.writer.batch) == 0:
+		case due && !found && !full && len(s.writer.batch) == 0:
 			state = asleep
 			timer.Stop()
 		case due || full:
@@ -304,18 +340,25 @@ func (s *Sink) wanted(state uint32) bool {
 			return true
 		}
 	}
+	if l := s.lines.Load(); l != nil {
+		n := l.holds()
+		return n > 0 && (state == asleep || n >= l.max/4)
+	}
 	return false
 }
 
 // change writes what lies in the rings to the old file, since it was appended before the change.
 func (s *Sink) change(c change) {
+	defer close(c.done)
 	w := &s.writer
 	s.drain()
+	if c.file == nil {
+		return
+	}
 	if err := w.file.Close(); err != nil {
 		s.failed(err)
 	}
-	w.out, w.file, w.torn = c.file, c.file, false
-	close(c.done)
+	w.out, w.file, w.torn, w.broken = c.file, c.file, false, false
 }
 
 func (s *Sink) end() {
@@ -330,10 +373,10 @@ func (s *Sink) end() {
 	s.report(true)
 }
 
-// drain writes what was gathered and what lies in the rings, and reports whether there was anything
-// there. What is appended meanwhile may be left.
+// drain writes what was gathered and what the producers have, and reports whether there was anything. What is appended
+// meanwhile may be left: the rounds are as many as all rings take, and Lines with a gap and a long line in each half.
 func (s *Sink) drain() (found bool) {
-	rounds := 1 + len(*s.rings.Load())*s.ringBytes/pourBytes
+	rounds := 6 + (len(*s.rings.Load())+2)*s.ringBytes/s.writer.pourBytes()
 	for full := true; full && rounds > 0; rounds-- {
 		var some bool
 		some, full = s.gather()
@@ -343,44 +386,90 @@ func (s *Sink) drain() (found bool) {
 	return found
 }
 
-// gather takes lines out of the rings, as many as there is room for: the next time it goes on with the
-// ring that had to wait. Each gets one turn, of at most the lines on both sides of its end. It reports
-// whether it found any, and whether it is time to write them.
+// producer is a Ring or Lines, as the writer sees it.
+type producer interface {
+	peek() []byte
+	advance(n int)
+}
+
+// gather takes lines from the producers, as many as there is room for: the next time it goes on with the ring that had
+// to wait. It reports whether it found any, and whether it is time to write them.
 func (s *Sink) gather() (found, full bool) {
 	w := &s.writer
 	rings := *s.rings.Load()
 	for range rings {
 		r := rings[w.turn%len(rings)]
-		for range 2 {
-			p := r.peek()
-			if len(p) == 0 {
+		for range 2 { // on both sides of the end of the ring
+			some, left := w.take(r)
+			if left {
+				return true, true
+			}
+			if !some {
 				break
 			}
 			found = true
-			if room := cap(w.batch) - len(w.batch); len(p) > room {
-				p = p[:bytes.LastIndexByte(p[:room], '\n')+1]
-			}
-			if len(p) == 0 && len(w.batch) > 0 {
-				return true, true
-			}
-			if len(p) == 0 { // one line is more than all the room
-				p = r.peek()
-			}
-			w.batch = append(w.batch, p...)
-			r.advance(len(p))
 		}
 		w.turn = (w.turn + 1) % len(rings)
 	}
-	return found, len(w.batch) >= pourBytes
+	if l := s.lines.Load(); l != nil {
+		some, left := w.takeLines(l)
+		if found = found || some; left {
+			return found, true
+		}
+	}
+	return found, len(w.batch) >= w.pourBytes()
 }
+
+// takeLines gathers from l up to where lines were dropped: the notice comes there, before anything else is gathered.
+func (w *writer) takeLines(l *Lines) (found, left bool) {
+	for range 2 { // the rest of what it took before, and what waits
+		if w.gap {
+			break
+		}
+		some, left := w.take(l)
+		if left {
+			return true, true
+		}
+		found = found || some
+		if l.at == len(l.taken) && l.seen != w.dropped {
+			w.dropped, w.gap = l.seen, true
+		}
+	}
+	return found, w.gap
+}
+
+// take gathers what p has in one piece, as far as there is room. It reports whether p had anything, and whether some of
+// it has to wait for the next batch.
+func (w *writer) take(p producer) (found, left bool) {
+	lines := p.peek()
+	if len(lines) == 0 {
+		return false, false
+	}
+	whole := lines
+	if room := cap(w.batch) - len(w.batch); len(lines) > room {
+		whole = lines[:bytes.LastIndexByte(lines[:room], '\n')+1]
+	}
+	if len(whole) == 0 && len(w.batch) > 0 {
+		return true, true
+	}
+	if len(whole) == 0 { // one line is more than all the room
+		whole = lines
+	}
+	w.batch = append(w.batch, whole...)
+	p.advance(len(whole))
+	return true, len(whole) < len(lines)
+}
+
+// pourBytes is how many bytes are enough to write them.
+func (w *writer) pourBytes() int { return w.size / 4 * 3 }
 
 // pour writes what was gathered, in pieces of whole lines. With meanwhile others get their turn between
 // two of them, and what they append is gathered for the next time, so that no ring overflows while a
 // slow output takes all this.
 func (s *Sink) pour(meanwhile bool) {
 	w := &s.writer
-	lines := w.batch
-	w.batch, w.poured = w.poured[:0], lines
+	lines, dropped := w.batch, w.dropped
+	w.batch, w.poured, w.gap = w.poured[:0], lines, false
 	for len(lines) > 0 {
 		p := lines
 		if len(p) > pieceBytes {
@@ -394,19 +483,30 @@ func (s *Sink) pour(meanwhile bool) {
 			s.gather()
 		}
 	}
+	if cap(w.poured) > 2*w.size { // a long line went through
+		w.poured = make([]byte, 0, w.size)
+	}
+	s.tell(dropped)
 }
 
 // write hands whole lines to the output. What it refuses is counted and gone: keeping it would
 // only fill the rings.
 func (s *Sink) write(p []byte) {
+	n := s.put(p)
+	s.lost.Add(uint64(bytes.Count(p[n:], []byte{'\n'})))
+}
+
+// put hands whole lines to the output and returns how many bytes it took.
+func (s *Sink) put(p []byte) int {
 	if len(p) == 0 {
-		return
+		return 0
 	}
 	w := &s.writer
+	w.broken = true
 	if w.torn { // so that only one line is damaged
 		if n, err := w.out.Write([]byte{'\n'}); n != 1 {
-			s.lose(p, cmp.Or(err, io.ErrShortWrite))
-			return
+			s.failed(cmp.Or(err, io.ErrShortWrite))
+			return 0
 		}
 		w.torn = false
 	}
@@ -415,16 +515,12 @@ func (s *Sink) write(p []byte) {
 	s.writes.Add(1)
 	s.written.Add(uint64(n))
 	if n == len(p) && err == nil {
-		return
+		w.broken = false
+		return n
 	}
 	w.torn = n > 0 && p[n-1] != '\n'
-	s.lose(p[n:], cmp.Or(err, io.ErrShortWrite))
-}
-
-// lose counts the lines that end in p.
-func (s *Sink) lose(p []byte, err error) {
-	s.lost.Add(uint64(bytes.Count(p, []byte{'\n'})))
-	s.failed(err)
+	s.failed(cmp.Or(err, io.ErrShortWrite))
+	return n
 }
 
 func (s *Sink) failed(err error) {
@@ -432,10 +528,32 @@ func (s *Sink) failed(err error) {
 	s.writer.err = err
 }
 
+// tell writes a notice of the lines that are missing in the output, dropped of them for want of room, unless it has
+// told of them before. An output that failed just now would lose it as well.
+func (s *Sink) tell(dropped uint64) {
+	w := &s.writer
+	lost := s.lost.Load()
+	if w.notice == nil || w.broken || dropped == w.toldDrops && lost == w.toldLost {
+		return
+	}
+	err := w.err
+	if lost == w.toldLost {
+		err = nil // an old one
+	}
+	line := w.notice(dropped-w.toldDrops, lost-w.toldLost, err)
+	if s.put(line) == len(line) {
+		w.toldDrops, w.toldLost = dropped, lost
+		s.told.Store(dropped + lost)
+	}
+}
+
 // report tells the event log what went wrong since it was told last, at most once a minute unless
 // it is the last time.
 func (s *Sink) report(last bool) {
 	w := &s.writer
+	if w.notice != nil {
+		return
+	}
 	st := s.Stats()
 	if st.Errors == w.toldErrors && st.Dropped == w.toldDrops {
 		return

@@ -3,7 +3,6 @@ package server
 import (
 	"crypto/tls"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -36,8 +35,8 @@ type build struct {
 	generation
 	snapshot   *proxy.Snapshot
 	settings   []setting
-	events     *os.File // the event log to switch to, if any
-	fresh      []func() // closes what was opened
+	events     *eventOutput // the event log to switch to, if any
+	fresh      []func()     // closes what was opened
 	unresolved []*pooled
 	lookups    sync.WaitGroup
 	tlsConfigs []*tls.Config // of the listeners
@@ -117,7 +116,7 @@ func (s *Server) commit(b *build) {
 	if e := s.opts.events; e != nil {
 		e.setLevel(b.config.Global.LogLevel)
 		if b.events != nil {
-			e.use(b.config.Global.ErrorLog, b.events)
+			e.use(b.events)
 		}
 	}
 	s.counters.follow(&b.generation)

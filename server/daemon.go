@@ -91,17 +91,18 @@ func release(parent *os.File, events *eventLog) error {
 }
 
 // detach makes stderr the file of the event log, or /dev/null where it has none: what the runtime says when a process
-// ends by a bug is worth keeping.
+// ends by a bug is worth keeping. What was said so far still comes to the terminal.
 func (e *eventLog) detach() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.sync()
+	e.changing.Lock()
+	defer e.changing.Unlock()
 	e.detached = true
 	return e.redirect()
 }
 
-// redirect makes stderr what e.file is. e.mu is held.
+// redirect makes stderr what the output is. e.changing is held.
 func (e *eventLog) redirect() error {
-	to := e.file
+	to := e.out.file
 	if to == os.Stderr {
 		null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 		if err != nil {

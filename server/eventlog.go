@@ -1,11 +1,15 @@
 package server
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/edge-proxy/edge/observe"
 )
@@ -13,37 +17,94 @@ import (
 // eventsPerSecond bounds the lines of one kind in the event log: what a client can provoke must not fill a disk.
 const eventsPerSecond = 100
 
-// eventLog is the log of what happens to the process: text on a terminal, else JSON.
+const (
+	eventsBytes = 256 << 10             // lines that wait for the writer
+	eventsFlush = 10 * time.Millisecond // how long they do, unless the output is slow; none after a silence
+	eventsWait  = 2 * time.Second       // how long the end, and another output, wait for one that is slow
+)
+
+// eventLog is the log of what happens to the process: text on a terminal, else JSON. Reactors write to it, so a line
+// goes the way of those of the access log: it is copied, one goroutine writes it, and where there is no room it is
+// dropped and counted. Once the output takes lines again, one of them says how many are missing.
+//
+// Only the start and the end of the process wait for the output, and not for long: their lines stand in order with what
+// is printed on stderr directly.
+//
 // Safe for any goroutine.
 type eventLog struct {
 	level slog.LevelVar
-	mu    sync.Mutex
-	path  string   // guarded by mu
-	file  *os.File // guarded by mu
+	is    fileInfo                      // of the first output: lines keep their form
+	lines atomic.Pointer[observe.Lines] // of out
+	last  *observe.Bounded              // stderr, for what is said when out is closed
 
-	detached bool // stderr follows file; guarded by mu
+	changing sync.Mutex   // held while the output changes, which takes time; never by a reactor
+	out      *eventOutput // guarded by changing
+	detached bool         // stderr follows out; guarded by changing
+
+	mu    sync.Mutex
+	sinks []*observe.Sink // of out, and of those before it that hang; guarded by mu
+	past  missing         // of the others before it; guarded by mu
+}
+
+// missing counts lines that nobody will read.
+type missing struct {
+	dropped uint64 // since nobody read those before
+	refused uint64 // by the output
+}
+
+func (m *missing) add(s *observe.Sink) {
+	st := s.Stats()
+	m.dropped += st.Dropped
+	m.refused += st.Lost
+}
+
+// eventOutput is a file with the goroutine that writes to it.
+type eventOutput struct {
+	path string
+	file *os.File
+	sink *observe.Sink
 }
 
 // openEventLog opens path, which may be "stderr".
 func openEventLog(path, level string) (*eventLog, error) {
-	file, err := openEvents(path)
+	e := &eventLog{last: observe.NewBounded(os.Stderr, eventsWait)}
+	out, err := e.open(path)
 	if err != nil {
 		return nil, err
 	}
-	e := &eventLog{path: path, file: file}
+	e.is.FileInfo, e.is.err = out.file.Stat()
 	e.setLevel(level)
+	e.out, e.sinks = out, []*observe.Sink{out.sink}
+	e.lines.Store(out.sink.Lines())
 	return e, nil
 }
 
-func openEvents(path string) (*os.File, error) {
-	if path == "stderr" {
-		return os.Stderr, nil
+// open opens an output that use may then switch to.
+func (e *eventLog) open(path string) (o *eventOutput, err error) {
+	o = &eventOutput{path: path, file: os.Stderr}
+	if path != "stderr" {
+		if o.file, err = observe.OpenFile(path); err != nil {
+			return nil, fmt.Errorf("error log: %w", err)
+		}
 	}
-	file, err := observe.OpenFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("error log: %w", err)
+	o.sink, err = observe.Open(observe.Options{
+		Writer: o.file, Notice: e.notice,
+		RingBytes: eventsBytes, BatchBytes: eventsBytes, Flush: eventsFlush, CloseWait: eventsWait,
+	})
+	return o, err
+}
+
+// close writes what waits and closes the file.
+func (o *eventOutput) close() error {
+	err := o.sink.Close()
+	if o.file == os.Stderr {
+		return err
 	}
-	return file, nil
+	if err != nil && o.file.SetWriteDeadline(time.Now()) == nil { // a pipe of the file system: now it refuses the rest
+		err = o.sink.Close()
+	}
+	_ = o.file.Close()
+	return err
 }
 
 // logger makes the logger that writes to e.
@@ -51,19 +112,22 @@ func (e *eventLog) logger() *slog.Logger {
 	return slog.New(observe.NewLimited(observe.NewLogger(&e.level, e).Handler(), eventsPerSecond))
 }
 
-// Write writes one line.
+// Write takes one line.
 func (e *eventLog) Write(line []byte) (int, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.file.Write(line)
+	for {
+		lines := e.lines.Load()
+		n, err := lines.Write(line)
+		if err == nil {
+			return n, nil
+		}
+		if lines == e.lines.Load() { // no other output has followed
+			return e.last.Write(line)
+		}
+	}
 }
 
 // Stat says what the output is: a terminal gets text.
-func (e *eventLog) Stat() (fs.FileInfo, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.file.Stat()
-}
+func (e *eventLog) Stat() (fs.FileInfo, error) { return e.is.Stat() }
 
 func (e *eventLog) setLevel(level string) {
 	var l slog.Level
@@ -72,58 +136,112 @@ func (e *eventLog) setLevel(level string) {
 	}
 }
 
+// notice makes the line that says how many are missing.
+func (e *eventLog) notice(dropped, refused uint64, err error) []byte {
+	attrs := []any{"dropped", dropped, "refused", refused}
+	if err != nil {
+		attrs = append(attrs, "error", err)
+	}
+	return e.tell(attrs...)
+}
+
+// tell makes a line about missing ones. No level keeps it out.
+func (e *eventLog) tell(attrs ...any) []byte {
+	line := struct {
+		bytes.Buffer
+		fileInfo
+	}{fileInfo: e.is}
+	observe.NewLogger(new(slog.LevelVar), &line).Error("lines of the error log are missing", attrs...)
+	return line.Bytes()
+}
+
+// missing sums up what is missing since the start.
+func (e *eventLog) missing() missing {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	sum := e.past
+	for _, s := range e.sinks {
+		sum.add(s)
+	}
+	return sum
+}
+
 // reopen opens the path again after the file was renamed.
 func (e *eventLog) reopen() error {
-	e.mu.Lock()
-	path := e.path
-	e.mu.Unlock()
-	if path == "stderr" {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	if e.out.path == "stderr" {
 		return nil
 	}
-	file, err := openEvents(path)
+	next, err := e.open(e.out.path)
 	if err != nil {
 		return err
 	}
-	e.use(path, file)
+	e.change(next)
 	return nil
 }
 
-// use writes to file from now on and closes the one before.
-func (e *eventLog) use(path string, file *os.File) {
+// use writes to next from now on and closes the output before.
+func (e *eventLog) use(next *eventOutput) {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	e.change(next)
+}
+
+// change is use. e.changing is held.
+func (e *eventLog) change(next *eventOutput) {
+	old := e.out
+	e.out = next
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.file != os.Stderr && e.file != file {
-		_ = e.file.Close()
-	}
-	e.path, e.file = path, file
+	e.sinks = append(e.sinks, next.sink)
+	e.mu.Unlock()
+	e.lines.Store(next.sink.Lines())
 	if e.detached {
 		_ = e.redirect() // at the worst it stays what it was
 	}
+	if old.close() == nil {
+		e.mu.Lock()
+		e.past.add(old.sink)
+		e.sinks = slices.DeleteFunc(e.sinks, func(s *observe.Sink) bool { return s == old.sink })
+		e.mu.Unlock()
+	}
+	if st := old.sink.Stats(); st.Dropped+st.Lost > st.Told {
+		_, _ = e.Write(e.tell("output", old.path, "lines", st.Dropped+st.Lost-st.Told))
+	}
 }
 
-// close closes the file. Stderr stays what it is, for the last words of the process.
-func (e *eventLog) close() {
-	e.mu.Lock()
-	e.detached = false
-	e.mu.Unlock()
-	e.use("stderr", os.Stderr)
+// sync waits until what was said is written.
+func (e *eventLog) sync() {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	_ = e.out.sink.Sync() // the output is too slow: nothing that waits for it may be
 }
+
+// close writes what was said. What is said afterwards is among the last words, on stderr, which stays what it is.
+func (e *eventLog) close() {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	_ = e.out.close()
+}
+
+// fileInfo is what was found out about a file.
+type fileInfo struct {
+	fs.FileInfo
+	err error
+}
+
+// Stat returns it.
+func (i fileInfo) Stat() (fs.FileInfo, error) { return i.FileInfo, i.err }
 
 // openEvents opens the event log of the new configuration if it is another one; commit switches to it.
-func (b *build) openEvents() error {
-	path := b.config.Global.ErrorLog
-	if b.server.opts.events == nil || path == b.server.present.config.Global.ErrorLog {
+func (b *build) openEvents() (err error) {
+	path, e := b.config.Global.ErrorLog, b.server.opts.events
+	if e == nil || path == b.server.present.config.Global.ErrorLog {
 		return nil
 	}
-	file, err := openEvents(path)
-	if err != nil {
+	if b.events, err = e.open(path); err != nil {
 		return err
 	}
-	b.events = file
-	b.fresh = append(b.fresh, func() {
-		if file != os.Stderr {
-			_ = file.Close()
-		}
-	})
+	b.fresh = append(b.fresh, func() { _ = b.events.close() })
 	return nil
 }

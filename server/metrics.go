@@ -199,6 +199,7 @@ func (c *counters) init(s *Server) {
 	register(c, proxyRows, nil, func() proxy.Stats { return c.now.proxy })
 	register(c, secureRows, nil, func() tlsconn.Stats { return c.now.secure })
 	c.initCertificates(s)
+	c.initEvents(s.opts.events)
 	for result, ok := range map[string]bool{"success": true, "failure": false} {
 		c.registry.CounterFunc("edge_config_reloads_total", "Reloads of the configuration.", func() uint64 {
 			c.mu.Lock()
@@ -250,6 +251,17 @@ func (c *counters) initCertificates(s *Server) {
 	c.gauge("edge_certificates", "Certificates in use.", nil, func() float64 { return float64(c.now.certificates) })
 	c.gauge("edge_certificate_first_expiry_timestamp_seconds", "When the first certificate expires.", nil,
 		func() float64 { return float64(c.now.firstExpiry) })
+}
+
+// initEvents registers what is counted of the event log; e is nil in a process that has its own.
+func (c *counters) initEvents(e *eventLog) {
+	if e == nil {
+		return
+	}
+	c.registry.CounterFunc("edge_error_log_dropped_total", "Lines of the error log dropped since it was not read.",
+		func() uint64 { return e.missing().dropped })
+	c.registry.CounterFunc("edge_error_log_lost_total", "Lines of the error log that its output refused.",
+		func() uint64 { return e.missing().refused })
 }
 
 // register lists rows whose values stand in what get returns. get is called with c.mu held.

@@ -98,6 +98,7 @@ func Run(cfg *config.Config, o RunOptions) error {
 	}
 	s.sayListening()
 	if o.Started != nil {
+		events.sync() // it may print
 		o.Started(s)
 	}
 	if err := release(parent, events); err != nil {

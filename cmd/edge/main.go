@@ -5,12 +5,18 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/edge-proxy/edge/observe"
 )
 
 // version is set by the linker.
 var version = "dev"
+
+// stderr is where people are told something. A pipe that nobody reads keeps edge neither from serving nor from ending.
+var stderr = observe.NewBounded(os.Stderr, 2*time.Second)
 
 // The exit codes, see the package's doc.
 const (
@@ -43,10 +49,10 @@ func run() int {
 	case errors.As(err, &daemon) && daemon.Exited():
 		return daemon.ExitCode() // it has said why
 	case errors.As(err, &wrong):
-		fmt.Fprintf(os.Stderr, "edge: %v\nedge --help lists commands and flags\n", err)
+		fmt.Fprintf(stderr, "edge: %v\nedge --help lists commands and flags\n", err)
 		return exitUsage
 	}
-	fmt.Fprintln(os.Stderr, "edge:", err)
+	fmt.Fprintln(stderr, "edge:", err)
 	return exitError
 }
 

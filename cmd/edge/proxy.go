@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -80,10 +79,10 @@ func runProxy(from, to, secure string) error {
 		Options: server.Options{Explain: true},
 		Started: func(s *server.Server) {
 			for _, a := range s.Addresses() {
-				fmt.Fprintf(os.Stderr, "edge: %s -> %s\n", urlOf(a), strings.Join(backends, ", "))
+				fmt.Fprintf(stderr, "edge: %s -> %s\n", urlOf(a), strings.Join(backends, ", "))
 			}
 			if path := s.AuthorityPath(); path != "" {
-				fmt.Fprintf(os.Stderr, trustText, path, path, path)
+				fmt.Fprintf(stderr, trustText, path, path, path)
 			}
 		},
 	})

@@ -89,9 +89,10 @@ func runConfig(from sources) error {
 	path := locate(from.conf)
 	cfg, report := from.load(path)
 	if !server.Detached() || !report.OK() {
-		if err := report.Render(os.Stderr); err != nil || !report.OK() {
-			return exit(exitError)
-		}
+		_ = report.Render(stderr) // a warning that cannot be told keeps nobody from serving
+	}
+	if !report.OK() {
+		return exit(exitError)
 	}
 	if cfg.Global.WorkingDirectory != "" && path != "" { // what is read again is where it was
 		var err error
@@ -115,7 +116,7 @@ func sayHello(s *server.Server, cfg *config.Config) {
 		return
 	}
 	for _, a := range s.Addresses() {
-		fmt.Fprintf(os.Stderr, "edge: nothing is configured yet, so here is a hello page: %s\n", urlOf(a))
+		fmt.Fprintf(stderr, "edge: nothing is configured yet, so here is a hello page: %s\n", urlOf(a))
 	}
 }
 

@@ -21,6 +21,8 @@ type Command struct {
 	Args []string
 	Env  []string // added to the environment of the test
 	Dir  string   // empty: a directory of its own, removed when the test ends
+
+	Stderr *os.File // where its stderr goes, unrecorded; nil: recorded
 }
 
 // Process is a running binary with its output recorded. It is killed when the test ends, and its
@@ -48,6 +50,9 @@ func Start(t testing.TB, c Command) *Process {
 	}
 	p.cmd.Env = append(os.Environ(), c.Env...)
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	if c.Stderr != nil {
+		p.cmd.Stderr = c.Stderr
+	}
 	p.cmd.WaitDelay = Patience / 3 // a grandchild that holds the pipe must not hold the test
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

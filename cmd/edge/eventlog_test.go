@@ -1,0 +1,290 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// stalled is an edge whose stderr is a small pipe that the test reads when it likes, and whose configuration is a pipe,
+// so that the test sees when it is read.
+type stalled struct {
+	*testutil.Process
+	t      *testing.T
+	conf   string
+	pipe   *os.File
+	log    *bufio.Reader
+	secure string // address with TLS
+	plain  string
+	pair   string // lines for the certificate
+}
+
+// smallPipe makes a pipe that is full soon.
+func smallPipe(t *testing.T) (r, w *os.File) {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	if _, err := unix.FcntlInt(w.Fd(), unix.F_SETPIPE_SZ, 4096); err != nil {
+		t.Fatal(err)
+	}
+	return r, w
+}
+
+const stalledText = `grace_period = "1s"
+log.output = []
+[[listeners]]
+name = "secure"
+listen = "127.0.0.1:0"
+%s[[listeners]]
+name = "plain"
+listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/%s"
+dest = "status:204"
+`
+
+func startStalled(t *testing.T) *stalled {
+	t.Helper()
+	dir := t.TempDir()
+	testutil.NewAuthority(t).IssueTo(t, dir, "site", nil, "127.0.0.1")
+	const pair = "tls = true\ncert = \"site.pem\"\nkey = \"site.key\"\n"
+	s := &stalled{t: t, conf: filepath.Join(dir, "edge.toml"), pair: pair}
+	if err := syscall.Mkfifo(s.conf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, w := smallPipe(t)
+	s.pipe, s.log = r, bufio.NewReader(r)
+	s.Process = testutil.Start(t, testutil.Command{
+		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", s.conf}, Dir: dir, Stderr: w,
+	})
+	_ = w.Close()
+	s.configure("first")
+	s.secure = s.readTo(`"listening","listener":"secure","address":"([^"]+)"`)[1]
+	s.plain = s.readTo(`"listening","listener":"plain","address":"([^"]+)"`)[1]
+	return s
+}
+
+// configure writes the configuration for the process that is about to read it.
+func (s *stalled) configure(route string) { s.write(fmt.Sprintf(stalledText, s.pair, route)) }
+
+// write writes what the process reads next, and returns when it has.
+func (s *stalled) write(text string) {
+	s.t.Helper()
+	w, err := os.OpenFile(s.conf, os.O_WRONLY, 0) // returns when somebody reads
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, err = io.WriteString(w, text)
+	_ = w.Close()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	testutil.Eventually(s.t, testutil.Patience, func() bool {
+		w, err := os.OpenFile(s.conf, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		if err == nil {
+			_ = w.Close()
+		}
+		return errors.Is(err, syscall.ENXIO)
+	}, "the configuration is read")
+}
+
+// readTo reads the log up to a line that matches.
+func (s *stalled) readTo(pattern string) []string {
+	s.t.Helper()
+	re := regexp.MustCompile(pattern)
+	_ = s.pipe.SetReadDeadline(time.Now().Add(testutil.Patience))
+	for last := ""; ; {
+		line, err := s.log.ReadString('\n')
+		if err != nil {
+			s.t.Fatalf("the log ends without %s: %v; last %s", pattern, err, last)
+		}
+		last = line
+		if found := re.FindStringSubmatch(line); found != nil {
+			return found
+		}
+	}
+}
+
+// failHandshakes makes n clients that speak plain HTTP to the port with TLS, as long as they are answered.
+func (s *stalled) failHandshakes(n int) {
+	s.t.Helper()
+	for range n {
+		c, err := net.Dial("tcp", s.secure)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+		_, _ = io.WriteString(c, "GET / HTTP/1.0\r\n\r\n")
+		_, err = io.ReadAll(c)
+		_ = c.Close()
+		if err, ok := err.(net.Error); ok && err.Timeout() {
+			return
+		}
+	}
+}
+
+// answered counts how many of n requests on connections of their own are answered.
+func (s *stalled) answered(n int, path string) (good int) {
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+	for range n {
+		if resp, err := c.Get("http://" + s.plain + path); err == nil {
+			_ = resp.Body.Close()
+			if resp.StatusCode == 204 {
+				good++
+			}
+		}
+	}
+	return good
+}
+
+// A log that nobody reads costs lines of the log, nothing else.
+func TestRun_logThatNobodyReads(t *testing.T) {
+	s := startStalled(t)
+	s.failHandshakes(900)
+	if n := s.answered(10, "/first"); n != 10 {
+		t.Fatalf("%d of 10 requests answered while nobody reads the log", n)
+	}
+	s.Signal(syscall.SIGHUP)
+	var many strings.Builder // the line that tells of them is longer than all that may wait
+	for i := range 3000 {
+		fmt.Fprintf(&many, "[[routes]]\npattern = \"/%d/%s\"\ndest = \"status:204\"\n", i, strings.Repeat("x", 100))
+	}
+	s.write(fmt.Sprintf(stalledText, s.pair, "many") + many.String())
+	testutil.Eventually(t, testutil.Patience, func() bool { return s.answered(1, "/many") == 1 }, "SIGHUP is obeyed")
+	s.Signal(syscall.SIGHUP)
+	s.configure("second")
+	testutil.Eventually(t, testutil.Patience, func() bool { return s.answered(1, "/second") == 1 }, "it is again")
+	s.failHandshakes(10)
+	if n := s.answered(10, "/second"); n != 10 {
+		t.Errorf("%d of 10 requests answered while lines are dropped", n)
+	}
+	s.readTo(`"TLS handshake failed: `)
+	s.readTo(`"level":"ERROR","msg":"lines of the error log are missing".*"dropped":[1-9]`)
+	s.Signal(syscall.SIGUSR1)
+	s.readTo(`"msg":"log files opened again"`)
+	s.Signal(syscall.SIGTERM)
+	s.readTo(`"msg":"stopped".*"error_log_dropped_total":[1-9]`)
+	if code := s.Wait(testutil.Patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// A process whose log nobody reads ends when it is asked to.
+func TestRun_endsThoughNobodyReadsTheLog(t *testing.T) {
+	s := startStalled(t)
+	s.failHandshakes(100)
+	s.Signal(syscall.SIGTERM)
+	if code := s.Wait(testutil.Patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// What is wrong at the start is told, but a pipe that nobody reads does not keep the process.
+func TestRun_failsThoughNobodyReadsWhy(t *testing.T) {
+	taken := testutil.Listen(t).Addr().String()
+	for name, text := range map[string]string{
+		"file": "htp.listen = 1\n", "address": fmt.Sprintf("http.listen = %q\n", taken),
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, w := smallPipe(t)
+			fill(t, w)
+			p := testutil.Start(t, testutil.Command{
+				Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", write(t, "%s", text)}, Stderr: w,
+			})
+			_ = w.Close()
+			if code := p.Wait(testutil.Patience); code != 1 {
+				t.Errorf("exit code %d", code)
+			}
+		})
+	}
+}
+
+// fill writes to w until it would wait.
+func fill(t *testing.T, w *os.File) {
+	t.Helper()
+	fd := int(w.Fd())
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	for err == nil {
+		_, err = syscall.Write(fd, make([]byte, 4096))
+	}
+	if err != syscall.EAGAIN {
+		t.Fatal(err)
+	}
+	if err := syscall.SetNonblock(fd, false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The reason of an end at the start comes after the events before it.
+func TestRun_startErrorComesLast(t *testing.T) {
+	taken := testutil.Listen(t).Addr().String()
+	p := testutil.Start(t, testutil.Command{
+		Path: testutil.Binary(t, "./cmd/edge"), Env: []string{"STATE_DIRECTORY=" + t.TempDir()},
+		Args: []string{"run", "-c", write(t, "https = { listen = %q, cert = \"internal\" }\n", taken)},
+	})
+	if code := p.Wait(testutil.Patience); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	out := p.Output()
+	warning, event := strings.Index(out, "[no-route]"), strings.Index(out, `"msg":"internal authority made`)
+	if why := strings.Index(out, "\nedge: listener "); warning < 0 || event < warning || why < event {
+		t.Errorf("warning at %d, event at %d, reason at %d", warning, event, why)
+	}
+}
+
+// A process that crashes shows its stacks, after the events before it.
+func TestRun_crashShowsItsStacks(t *testing.T) {
+	e := start(t, "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/\"\ndest = \"status:204\"\n")
+	e.Signal(syscall.SIGABRT)
+	if code := e.Wait(testutil.Patience); code != 2 {
+		t.Errorf("exit code %d", code)
+	}
+	if out := e.Output(); !strings.Contains(out, "\nSIGABRT: abort") || !strings.Contains(out, "\ngoroutine ") {
+		t.Error("no stack")
+	}
+}
+
+// A full disk under the error log costs its lines, nothing else. The file that follows says how many.
+func TestRun_errorLogOnAFullDisk(t *testing.T) {
+	const text = "error_log = %q\nlog.output = []\nhttp.listen = %q\n" +
+		"[[routes]]\npattern = \"/%s\"\ndest = \"status:204\"\n"
+	addr := testutil.FreeAddr(t)
+	e := &running{file: write(t, text, "/dev/full", addr, "first")}
+	e.Process = testutil.Start(t, testutil.Command{
+		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", e.file}, Dir: filepath.Dir(e.file),
+	})
+	e.WaitPort(addr)
+	answers(t, "http://"+addr+"/first")
+	log := filepath.Join(filepath.Dir(e.file), "error.log")
+	e.change(t, text, log, addr, "second")
+	testutil.Eventually(t, testutil.Patience, says(log, "configuration reloaded"), "the new file is written to")
+	answers(t, "http://"+addr+"/second")
+	if code := e.Stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, want := range []string{"are missing\" output=/dev/full lines=1", "error_log_lost_total=1"} {
+		if !says(log, want)() {
+			t.Errorf("%q is missing", want)
+		}
+	}
+}

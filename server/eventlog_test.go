@@ -1,0 +1,250 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/observe"
+)
+
+func openLog(t *testing.T, path string) *eventLog {
+	t.Helper()
+	e, err := openEventLog(path, "info")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.close)
+	return e
+}
+
+func openOutput(t *testing.T, e *eventLog, path string) *eventOutput {
+	t.Helper()
+	o, err := e.open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+func text(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// pipe makes a named pipe that the test may read.
+func pipe(t *testing.T) (path string, r *os.File) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "log")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return path, r
+}
+
+// overflow says things until one is dropped, and returns how many it said.
+func overflow(e *eventLog, log *slog.Logger) (said int) {
+	for ; e.missing().dropped == 0; said++ {
+		log.Info("line "+strings.Repeat("x", said%7), "text", strings.Repeat("x", 4000))
+	}
+	return said
+}
+
+// What was said before a rotation is in the old file, the rest in the new one.
+func TestEventLog_rotation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	e := openLog(t, path)
+	log := e.logger()
+	for _, name := range []string{".1", ".2"} {
+		log.Info("before" + name)
+		if err := os.Rename(path, path+name); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.reopen(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log.Info("last")
+	e.close()
+	for name, want := range map[string]string{".1": "before.1", ".2": "before.2", "": "last"} {
+		if got := text(t, path+name); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"msg":"`+want+`"`) {
+			t.Errorf("log%s holds %q, want %q", name, got, want)
+		}
+	}
+}
+
+// No line is lost or doubled while the file changes under those who write.
+func TestEventLog_rotationWhileOthersWrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	e := openLog(t, path)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var said [2]int
+	for p := range said {
+		wg.Go(func() {
+			for ; ; said[p]++ {
+				select {
+				case <-stop:
+					return
+				default:
+					_, _ = e.Write([]byte("line\n"))
+				}
+			}
+		})
+	}
+	for range 50 {
+		if err := e.reopen(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	wg.Wait()
+	e.close()
+	got, missing := strings.Count(text(t, path), "line\n"), e.missing()
+	if got+int(missing.dropped) != said[0]+said[1] || missing.refused != 0 {
+		t.Errorf("%d lines and %+v, want %d", got, missing, said)
+	}
+}
+
+// A disk that is full costs lines. The file that comes after it says how many.
+func TestEventLog_diskFull(t *testing.T) {
+	e := openLog(t, "/dev/full")
+	log := e.logger()
+	for _, name := range []string{"a", "b", "c"} {
+		log.Info(name)
+		e.sync()
+	}
+	if got := e.missing(); got != (missing{refused: 3}) {
+		t.Errorf("%+v, want 3 refused", got)
+	}
+	path := filepath.Join(t.TempDir(), "log")
+	next := openOutput(t, e, path)
+	e.use(next)
+	log.Info("d")
+	e.sync()
+	got := text(t, path)
+	if !strings.Contains(got, `lines of the error log are missing" output=/dev/full lines=3`) ||
+		strings.Count(got, "\n") != 2 {
+		t.Errorf("the next file holds %q", got)
+	}
+	if got := e.missing(); got != (missing{refused: 3}) {
+		t.Errorf("%+v, want 3 refused", got)
+	}
+}
+
+// A reader that goes away costs lines. The one that comes next is told.
+func TestEventLog_readerGoesAndComes(t *testing.T) {
+	path, r := pipe(t)
+	e := openLog(t, path)
+	log := e.logger()
+	_ = r.Close()
+	log.Info("nobody")
+	e.sync()
+	r, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	log.Info("somebody")
+	e.close()
+	lines := bufio.NewScanner(r)
+	told := `"dropped":0,"refused":1,"error":"write ` + path + `: broken pipe"`
+	for _, want := range []string{`"msg":"somebody"`, told} {
+		if !lines.Scan() || !strings.Contains(lines.Text(), want) {
+			t.Errorf("got %q, want %s", lines.Text(), want)
+		}
+	}
+}
+
+// A pipe that nobody reads keeps neither another output nor the end of the process waiting for long. The other output
+// says what is missing.
+func TestEventLog_leavesAPipeThatHangs(t *testing.T) {
+	path, r := pipe(t)
+	e := openLog(t, path)
+	log := e.logger()
+	said := overflow(e, log)
+	file := filepath.Join(t.TempDir(), "log")
+	next := openOutput(t, e, file)
+	begun := time.Now()
+	e.use(next)
+	log.Info("here")
+	e.sync()
+	got := text(t, file)
+	if d := time.Since(begun); d > testutil.Patience/2 {
+		t.Errorf("it took %v", d)
+	}
+	took, err := io.ReadAll(r) // nobody writes to it any more
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf(`"output":%q,"lines":%d}`, path, said-bytes.Count(took, []byte("\n")))
+	if !strings.Contains(got, want) || !strings.Contains(got, `"msg":"here"`) {
+		t.Errorf("the next file holds %s, want %s", got, want)
+	}
+}
+
+func TestEventLog_reopensAPipeThatHangs(t *testing.T) {
+	path, r := pipe(t)
+	e := openLog(t, path)
+	log := e.logger()
+	overflow(e, log)
+	if err := e.reopen(); err != nil {
+		t.Fatal(err)
+	}
+	log.Info("again")
+	lines := bufio.NewScanner(r)
+	for found := false; !found; {
+		_ = r.SetReadDeadline(time.Now().Add(testutil.Patience))
+		if !lines.Scan() {
+			t.Fatalf("the pipe ends: %v", lines.Err())
+		}
+		found = strings.Contains(lines.Text(), `"msg":"again"`)
+	}
+}
+
+// What is said after the end is said on stderr.
+func TestEventLog_afterItsEnd(t *testing.T) {
+	e := openLog(t, filepath.Join(t.TempDir(), "log"))
+	var last bytes.Buffer
+	e.last = observe.NewBounded(&last, testutil.Patience)
+	e.close()
+	e.logger().Info("late")
+	if !strings.Contains(last.String(), `"msg":"late"`) {
+		t.Errorf("stderr got %q", last.String())
+	}
+}
+
+func TestEventLog_isCounted(t *testing.T) {
+	path, _ := pipe(t)
+	e := openLog(t, path)
+	s := start(t, Options{events: e}, quiet+"http.listen = \"127.0.0.1:0\"\n")
+	overflow(e, e.logger())
+	if n := counter(s, "edge_error_log_dropped_total"); n < 1 {
+		t.Errorf("%v dropped", n)
+	}
+	e.use(openOutput(t, e, "/dev/full"))
+	e.logger().Info("lost")
+	e.sync()
+	if n := counter(s, "edge_error_log_lost_total"); n < 1 {
+		t.Errorf("%v lost", n)
+	}
+}
