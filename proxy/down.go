@@ -42,7 +42,7 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 // OnData passes a piece of the request's body on.
 func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 	x := (*Exchange)(d)
-	if x.tunnel && !x.own {
+	if x.tunnel && !x.own && !x.working {
 		x.bodyIn += int64(len(p))
 		x.pushUp(p, len(p), end)
 		return
@@ -99,8 +99,11 @@ func (x *Exchange) requestSent() {
 // OnTrailers ends the body with trailer fields.
 func (d *downSide) OnTrailers(s session.Stream, h *message.Head) {
 	if !d.own {
-		dropNamed(&d.Request, h)
-		d.toUp.endWith(h)
+		if d.toUp.endWith(h); d.working {
+			d.toUp.late = true
+		} else {
+			dropNamed(&d.Request, d.toUp.trailers)
+		}
 	}
 	d.OnData(s, nil, true)
 }
@@ -160,8 +163,12 @@ func (x *Exchange) downError(err error) {
 	x.cut(faultBodyMismatch)
 }
 
-// cut ends an answer that has begun and cannot be completed.
+// cut ends an answer that has begun and cannot be completed. What a worker owns ends with its Done.
 func (x *Exchange) cut(f *fault) {
+	if x.working {
+		x.lost = f
+		return
+	}
 	x.local.stats.Cut++
 	x.fault = f
 	x.dropUp()

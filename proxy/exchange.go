@@ -66,6 +66,8 @@ type progress struct {
 	fault    *fault // why the proxy answered, or cut the exchange off, of its own
 	lost     *fault // the backend failed while a worker owned x
 
+	origin *origin // of the request, while a worker owns x
+
 	connected int64 // reactor time, ns: the request was given to a connection, or that stood
 	firstByte int64
 	waited    int64 // ns in which it had no connection
@@ -86,6 +88,7 @@ type progress struct {
 
 	parked    bool // waits for Resume
 	working   bool // a worker owns x
+	continued bool // the client has been told to go on
 	downGone  bool // the client's stream is over
 	own       bool // nobody wants the request's body any more: what comes of it is thrown away
 	answering bool
@@ -113,8 +116,13 @@ func (x *Exchange) Reactor() *engine.Reactor { return x.local.reactor }
 // Route returns the route that was chosen; nil in the early phase and where none takes the request.
 func (x *Exchange) Route() *Route { return x.route }
 
-// Down returns the client's stream: for facts of its connection.
-func (x *Exchange) Down() session.Stream { return x.down }
+// Down returns the client's stream: for facts of its connection. A worker gets one that has nothing else.
+func (x *Exchange) Down() session.Stream {
+	if x.origin != nil {
+		return x.origin
+	}
+	return x.down
+}
 
 // Digest returns what is known of the client's connection where it is secured by TLS, else nil.
 func (x *Exchange) Digest() *tlsconn.Digest { return x.digest }

@@ -21,9 +21,14 @@ import (
 type playedStream struct {
 	digest *tlsconn.Digest
 	events chan string
+	deaf   bool // takes no interim answer
 }
 
 func (s *playedStream) SendHead(h *message.Head, end bool) error {
+	if s.deaf && h.Status < 200 {
+		s.events <- "refused"
+		return session.ErrOrder
+	}
 	var b strings.Builder
 	b.WriteString("head ")
 	b.WriteString(string(rune('0'+h.Status/100)) + string(rune('0'+h.Status/10%10)) + string(rune('0'+h.Status%10)))

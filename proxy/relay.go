@@ -34,6 +34,7 @@ type account struct {
 	owed    int
 	passed  int64
 	waiting bool // raw, or the end behind it, is to be filtered
+	late    bool // trailers came while a worker owned the head of their message: they have not met it
 	ended   bool // the source has ended
 	endSent bool // and the other stream knows
 }

@@ -41,7 +41,7 @@ func (x *Exchange) ClientIP() netip.Addr {
 	if x.client.IsValid() {
 		return x.client
 	}
-	return x.down.Peer().IP.Addr()
+	return x.Down().Peer().IP.Addr()
 }
 
 // Scheme returns how the client asked: "https" on a connection that is secured, else "http", unless a trusted proxy

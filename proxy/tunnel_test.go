@@ -83,7 +83,7 @@ func (l *keptLog) Append(r *observe.Record) {
 	l.records = append(l.records, observe.Record{
 		Status: r.Status, Reason: r.Reason, BytesIn: r.BytesIn, BytesOut: r.BytesOut, Proto: r.Proto,
 		GRPC: r.GRPC, GRPCStatus: r.GRPCStatus, Upstream: r.Upstream,
-		Dur: r.Dur, T: r.T, Attempts: r.Attempts, Reused: r.Reused,
+		Dur: r.Dur, T: r.T, Attempts: r.Attempts, Reused: r.Reused, ClientPort: r.ClientPort,
 	})
 }
 

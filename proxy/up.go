@@ -70,8 +70,8 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 func (x *Exchange) interim(h *message.Head) {
 	most := interimsMax
 	if h.Status == 100 {
-		x.Request.Continue = false
-	} else if x.Request.Continue {
+		x.continued = true
+	} else if x.Request.Continue && !x.continued {
 		most-- // a place is kept for the one that the client waits for
 	}
 	if x.interims >= most {
@@ -122,8 +122,19 @@ func (x *Exchange) pushDown(p []byte, in int, end bool) {
 }
 
 // OnTrailers ends the answer with trailer fields.
-func (u *upSide) OnTrailers(s session.Stream, h *message.Head) {
+func (u *upSide) OnTrailers(_ session.Stream, h *message.Head) {
 	x := (*Exchange)(u)
+	if x.toDown.endWith(h); x.working {
+		x.toDown.late, x.toDown.ended = true, true
+		x.requestSent()
+		return
+	}
+	x.endAnswer()
+}
+
+// endAnswer filters the trailers of the answer and passes its end on.
+func (x *Exchange) endAnswer() {
+	h := x.toDown.trailers
 	dropNamed(&x.Response, h)
 	for _, f := range x.route.chain.trailers {
 		f(x, h)
@@ -131,8 +142,7 @@ func (u *upSide) OnTrailers(s session.Stream, h *message.Head) {
 	if x.call.answered {
 		x.noteStatus(h)
 	}
-	x.toDown.endWith(h)
-	u.OnData(s, nil, true)
+	(*upSide)(x).OnData(x.up, nil, true)
 }
 
 // OnSendable goes on with the request's body.

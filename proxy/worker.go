@@ -7,17 +7,26 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // offload runs f on a worker. x belongs to it until Done: what either stream brings meanwhile waits.
 //
-//	reactor   offload ─► working: bodies wait, the ends of streams are noted ─► Done ─► caught up, verdict acted on
-//	worker                └─ f(x) ─────────────────────────────────────────────┘
+//	reactor   offload ─► working: bodies and trailers wait, the ends of streams are noted ─► Done ─► caught up,
+//	worker                └─ f(x) ──────────────────────────────────────────────────────────┘        verdict acted on
+//
+// The worker may use all that an Exchange exports. So the reactor leaves Request, Response and the locals alone
+// meanwhile, and what others write as well is made before.
 func (x *Exchange) offload(f func(x *Exchange) Verdict) {
 	x.charge()
 	var v Verdict
 	panicked := false
-	x.Context() // made here, so that the client's end can cancel it while the worker owns x
+	x.Context() // the client's end cancels it
+	x.idBytes() // the count is the reactor's
+	x.origin = &origin{x.down.Peer(), x.down.Local(), x.digest}
 	cancel := x.cancel
 	job := &engine.Job{}
 	job.Do = func(ctx context.Context) {
@@ -33,10 +42,14 @@ func (x *Exchange) offload(f func(x *Exchange) Verdict) {
 	}
 	job.Done.Run = func(*engine.Reactor) {
 		defer x.rescue()
-		x.working = false
+		if x.working = false; x.downGone {
+			x.down = x.origin // the stream may be another exchange's by now
+		}
+		x.origin = nil
 		x.caughtUp(v, panicked)
 	}
 	if err := x.local.reactor.Offload(job); err != nil {
+		x.origin = nil
 		x.fail(faultOverload)
 		return
 	}
@@ -59,6 +72,9 @@ func (x *Exchange) caughtUp(v Verdict, panicked bool) {
 	case x.lost != nil:
 		x.fail(x.lost)
 		return
+	}
+	x.trailersWaited()
+	switch {
 	case x.step >= stepForward && x.toUp.waiting && !x.own:
 		x.bodyWaited()
 	case x.up != nil:
@@ -68,6 +84,39 @@ func (x *Exchange) caughtUp(v Verdict, panicked bool) {
 		x.judge(v)
 	}
 }
+
+// trailersWaited goes on with the trailers that came while a worker owned the heads of their messages.
+func (x *Exchange) trailersWaited() {
+	if l := &x.toUp; l.late {
+		l.late = false
+		dropNamed(&x.Request, l.trailers)
+	}
+	if l := &x.toDown; l.late {
+		l.late = false
+		x.endAnswer()
+	}
+}
+
+// origin is where a request came from: the client's stream as a worker sees it, and as x remembers it once it has gone.
+// Immutable.
+type origin struct {
+	peer, local poller.Addr
+	digest      *tlsconn.Digest
+}
+
+// What an origin tells.
+func (o *origin) Peer() poller.Addr       { return o.peer }
+func (o *origin) Local() poller.Addr      { return o.local }
+func (o *origin) Digest() *tlsconn.Digest { return o.digest }
+
+// What it does not do: a stream belongs to its reactor.
+func (o *origin) SendHead(*message.Head, bool) error       { return session.ErrDead }
+func (o *origin) SendData([]byte, bool) (n int, err error) { return 0, session.ErrDead }
+func (o *origin) SendTrailers(*message.Head) error         { return session.ErrDead }
+func (o *origin) Congested() bool                          { return false }
+func (o *origin) Queued() int                              { return 0 }
+func (o *origin) Release(int)                              {}
+func (o *origin) Reset(session.Code)                       {}
 
 // rescue ends x when a filter panics where there is no connection that the reactor could close for it: inside a task,
 // or behind the end of the backend's. To be deferred.
