@@ -66,7 +66,8 @@ type progress struct {
 	fault    *fault // why the proxy answered, or cut the exchange off, of its own
 	lost     *fault // the backend failed while a worker owned x
 
-	origin *origin // of the request, while a worker owns x
+	origin  *origin  // of the request, while a worker owns x
+	resumed *Verdict // Resume came before the worker's filter returned Park
 
 	connected int64 // reactor time, ns: the request was given to a connection, or that stood
 	firstByte int64
@@ -183,29 +184,44 @@ func (x *Exchange) SetLocal(k Key, v any) {
 	x.locals[k] = v
 }
 
-// Ref names an exchange for other goroutines. A Ref that outlives its exchange does nothing.
+// place is the function of a filter that an exchange has come to, among those that may park. It never comes to one
+// twice, so that a place is the number of a park as well.
+type place struct {
+	step step
+	at   int
+}
+
+// Ref names one park of an exchange for other goroutines. A Ref that outlives its park, or its exchange, does nothing.
 // Immutable; safe for any goroutine.
 type Ref struct {
 	x       *Exchange
 	reactor *engine.Reactor
 	gen     uint64
+	place   place
 }
 
-// Ref returns the name of x.
-func (x *Exchange) Ref() Ref { return Ref{x, x.local.reactor, x.gen.Load()} }
+// Ref returns the name of x and of its park in the function that runs now. Take it inside the function that returns
+// Park, before it does: one that was taken in an earlier phase, or by an earlier filter, resumes nothing here.
+func (x *Exchange) Ref() Ref { return Ref{x, x.local.reactor, x.gen.Load(), place{x.step, x.at}} }
 
 // Resume goes on with a parked exchange: v is the verdict of the filter that parked it. It comes too late, and is
-// counted, when the client has gone or somebody else resumed it. It allocates one task.
+// counted, when the client has gone, when somebody else resumed it, or when it was answered meanwhile. It never comes
+// too early: a worker may return Park after it. It allocates one task.
 func (f Ref) Resume(v Verdict) {
 	f.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
 		x := f.x
-		if x.gen.Load() != f.gen || !x.parked {
+		switch {
+		case x.gen.Load() != f.gen || f.place != place{x.step, x.at}:
 			x.local.stats.LateResumes++
-			return
+		case x.working && x.resumed == nil:
+			x.resumed = &v
+		case !x.parked:
+			x.local.stats.LateResumes++
+		default:
+			defer x.rescue()
+			x.parked = false
+			x.judge(v)
 		}
-		defer x.rescue()
-		x.parked = false
-		x.judge(v)
 	}})
 }
 

@@ -46,6 +46,12 @@ func (x *Exchange) offload(f func(x *Exchange) Verdict) {
 			x.down = x.origin // the stream may be another exchange's by now
 		}
 		x.origin = nil
+		if r := x.resumed; r != nil && v.kind == park {
+			v, x.resumed = *r, nil
+		} else if r != nil {
+			x.resumed = nil
+			x.local.stats.LateResumes++
+		}
 		x.caughtUp(v, panicked)
 	}
 	if err := x.local.reactor.Offload(job); err != nil {

@@ -246,6 +246,77 @@ func TestWorker_trailersOfTheAnswer(t *testing.T) {
 	}
 }
 
+// A Resume for one park does nothing to another, of the same exchange.
+func TestFilter_resumeOfAnEarlierPark(t *testing.T) {
+	early, late := make(chan proxy.Ref, 1), make(chan proxy.Ref, 1)
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.Answer(200, "", "own")}}, []*proxy.Filter{{
+		Early:    func(x *proxy.Exchange) proxy.Verdict { early <- x.Ref(); return proxy.Park },
+		Response: func(x *proxy.Exchange) proxy.Verdict { late <- x.Ref(); return proxy.Park },
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{engine: e, proxy: proxy.New(e, snapshot)}
+	e.Start()
+	t.Cleanup(func() { stop(t, e) })
+	h := headOf("POST", "http", "a", "/")
+	h.Length = message.LengthUnknown
+	p := r.play(t, &proxy.Listener{BodyMax: 3}, nil, h, false)
+	first := <-early
+	p.do(func() { p.receiver.OnData(p.playedStream, []byte("hello"), false) }) // 413, which is parked in turn
+	second := <-late
+	first.Resume(proxy.Next)
+	first.Resume(proxy.Respond(200, "no"))
+	r.wantLateResumes(t, 2)
+	if len(p.events) > 0 {
+		t.Fatal("somebody else's Resume released it: ", <-p.events)
+	}
+	second.Resume(proxy.Next)
+	p.want(t, "head 413")
+	p.want(t, "data")
+	r.settled(t)
+	second.Resume(proxy.Next)
+	r.wantLateResumes(t, 3)
+}
+
+// A worker that hands its Ref on and returns Park may be resumed before it has returned.
+func TestWorker_resumedBeforeItParks(t *testing.T) {
+	for name, c := range map[string]struct {
+		verdict, resume proxy.Verdict
+		status          int
+		late            uint64
+	}{
+		"park":       {proxy.Park, proxy.Respond(403, "no"), 403, 1},
+		"no park":    {proxy.Next, proxy.Respond(403, "no"), 200, 2},
+		"park later": {proxy.Next, proxy.Park, 200, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorker()
+			r := newWorkerRig(t, &proxy.Listener{}, &keptLog{}, func(*engine.Engine) proxy.Route {
+				return proxy.Route{To: proxy.Answer(200, "", "own"), Filters: []*proxy.Filter{
+					{Request: w.run, Blocking: proxy.PhaseRequest},
+				}}
+			})
+			conn := testutil.Dial(t, r.addr())
+			conn.Send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+			ref := (<-w.entered).Ref()
+			ref.Resume(c.resume)
+			ref.Resume(c.resume) // the second is always one too many
+			r.wantLateResumes(t, 1)
+			w.proceed <- c.verdict
+			if resp, _ := conn.ReadResponse("GET"); resp.StatusCode != c.status {
+				t.Error(resp.Status)
+			}
+			r.wantLateResumes(t, c.late)
+			r.settled(t)
+		})
+	}
+}
+
 // The stream of a client that goes while a worker owns its exchange serves others: the worker and the log go on to see
 // the connection that the request came by.
 func TestWorker_clientThatLeft(t *testing.T) {
