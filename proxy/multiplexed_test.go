@@ -285,3 +285,42 @@ func TestMultiplexed_ends(t *testing.T) {
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool { return u.Open(0) == 0 })
 }
+
+// What a backend takes so amiss that it ends its connection is not repeated: it would end the next one as well.
+func TestMultiplexed_goAwayWithAnError(t *testing.T) {
+	for name, c := range map[string]struct {
+		last uint32 // below the request
+		code http2.ErrCode
+		want int
+	}{
+		"below":            {2, http2.ErrCodeProtocol, 502},
+		"not below":        {0, http2.ErrCodeEnhanceYourCalm, 502},
+		"graceful, below":  {2, http2.ErrCodeNo, 200},
+		"graceful, closed": {0, http2.ErrCodeNo, 200}, // an idle connection that ended
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newFramed(t)
+			var asked atomic.Int32
+			s.ended = func(conn *framedConn, id uint32, body string) {
+				if n := asked.Add(1); n != 2 {
+					conn.answer(id, body)
+					return
+				}
+				conn.WriteGoAway(id-c.last, c.code, nil)
+				conn.Close()
+			}
+			r := newWorkerRig(t, &proxy.Listener{}, &keptLog{}, func(e *engine.Engine) proxy.Route {
+				return proxy.Route{To: proxy.To(upstream.New(e, upstream.Options{
+					Protocol: upstream.H2, Retries: 2, Backends: []upstream.Backend{{Address: s.Addr().String()}},
+				}))}
+			})
+			fetch(t, "GET", r.url+"/", "")
+			if resp, _ := fetch(t, "GET", r.url+"/", ""); resp.StatusCode != c.want {
+				t.Error(resp.Status)
+			}
+			if n := asked.Load(); n != map[int]int32{502: 2, 200: 3}[c.want] {
+				t.Errorf("it was asked %d times", n)
+			}
+		})
+	}
+}

@@ -62,6 +62,7 @@ type link struct {
 	busy    bool // inside a batch
 	posted  bool // the task is on its way
 	turn    bool // inside the turn of a stream
+	amiss   bool // the peer ends the connection for an error of ours: GOAWAY
 }
 
 // streamPool is the free streams of one reactor. Owned by it.
@@ -201,7 +202,7 @@ func (l *link) gotReset(ev *h2.Event) {
 		return
 	}
 	s.codec = nil
-	s.fail(codeOfReset(ev), &ResetError{Code: ev.Code, Err: ev.Err})
+	s.fail(codeOfReset(ev, l.amiss), &ResetError{Code: ev.Code, Err: ev.Err})
 }
 
 // fault ends the connection: GOAWAY leaves with what is queued.

@@ -49,6 +49,8 @@ func (m *Mux) lost(s *h2Stream, cause error) Code {
 	switch {
 	case m.opened && s.final:
 		return Truncated
+	case m.amiss:
+		return WentAway
 	case m.opened:
 		return ConnectionLost
 	case cause == engine.ErrConnectTimeout:
@@ -122,6 +124,7 @@ func (m *Mux) news(ev h2.Event) {
 		}
 		m.owner.OnRoom(m)
 	case h2.GoAway:
+		m.amiss = m.amiss || ev.Code != h2.NoError
 		if !m.leaving {
 			m.leaving = true
 			m.owner.OnDraining(m)

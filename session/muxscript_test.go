@@ -375,3 +375,20 @@ func TestMux_noRoomWhereTheOriginReadsNothing(t *testing.T) {
 		t.Fatal(o.mux.Room(), o.mux.Streams())
 	}
 }
+
+// What was in progress when the origin took something amiss is not said to be safe to repeat, whether it is below the
+// last stream of GOAWAY or not.
+func TestMux_goAwayWithAnError(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, "")
+	var parts []*part
+	for range 3 {
+		parts = append(parts, s.open(o, request("GET", "/"), true))
+	}
+	s.recv(ask(1, false, blockOK))
+	s.recv(frame(nil, frameGoAway, 0, 0, "\x00\x00\x00\x03\x00\x00\x00\x01"))
+	parts[2].want(t, "reset "+session.WentAway.String())
+	s.do(func() { o.mux.Close() })
+	parts[0].want(t, "head 200", "reset "+session.Truncated.String())
+	parts[1].want(t, "reset "+session.WentAway.String())
+}

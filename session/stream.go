@@ -83,11 +83,12 @@ const (
 	ConnectionLost             // the connection broke
 	Aborted                    // the peer gave up for a reason of its own; HTTP/2 only
 	NoUpgrade                  // the peer takes no upgrades, and was sent nothing; HTTP/2 only
+	WentAway                   // the peer ended the connection by GOAWAY with an error: maybe for this exchange
 )
 
 var codeText = [...]string{
 	"cancelled", "refused", "connection failed", "connection timed out", "timed out", "malformed", "truncated",
-	"connection lost", "aborted", "no upgrade",
+	"connection lost", "aborted", "no upgrade", "gone away with an error",
 }
 
 // String names c.
