@@ -32,6 +32,7 @@ type Stats struct {
 	Malformed    uint64 // heads that broke RFC 9113 §8 and never reached the caller
 	Refused      uint64 // streams above MaxStreams or our GOAWAY
 	HeadTooLarge uint64 // heads above HeadBytes, RequestLine, FieldCount or FieldBytes
+	PeerListSize uint64 // heads and trailers of ours above what the peer takes: not sent
 	Pings        uint64 // answered
 	Faults       uint64 // connections ended for a fault, abuse among them
 
@@ -60,7 +61,8 @@ func (s *Stats) Add(o *Stats) {
 		n   uint64
 	}{
 		{&s.Streams, o.Streams}, {&s.ResetsIn, o.ResetsIn}, {&s.ResetsOut, o.ResetsOut}, {&s.Malformed, o.Malformed},
-		{&s.Refused, o.Refused}, {&s.HeadTooLarge, o.HeadTooLarge}, {&s.Pings, o.Pings}, {&s.Faults, o.Faults},
+		{&s.Refused, o.Refused}, {&s.HeadTooLarge, o.HeadTooLarge}, {&s.PeerListSize, o.PeerListSize},
+		{&s.Pings, o.Pings}, {&s.Faults, o.Faults},
 		{&s.RapidReset, o.RapidReset}, {&s.MadeYouReset, o.MadeYouReset}, {&s.ContinuationFlood, o.ContinuationFlood},
 		{&s.HeaderBomb, o.HeaderBomb}, {&s.SettingsFlood, o.SettingsFlood}, {&s.PingFlood, o.PingFlood},
 		{&s.PriorityFlood, o.PriorityFlood}, {&s.EmptyFrameFlood, o.EmptyFrameFlood},

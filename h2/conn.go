@@ -1,6 +1,8 @@
 package h2
 
 import (
+	"math"
+
 	"github.com/edge-proxy/edge/h2/hpack"
 	"github.com/edge-proxy/edge/message"
 )
@@ -38,6 +40,7 @@ type Conn struct {
 	sentLast  uint32 // of our GOAWAY
 	peerLast  uint32 // of the peer's GOAWAY
 	peerTable uint32
+	peerList  uint32 // SETTINGS_MAX_HEADER_LIST_SIZE: what the peer takes of a head or of trailers, see fits
 
 	streams table
 	past    history
@@ -112,7 +115,8 @@ func (c *Conn) Init(role Role, o *Options, now int64) {
 		o: o, arena: arena, now: now, role: role, state: atFrame,
 		sendWindow: defaultWindow, sendMost: defaultWindow, recvWindow: defaultWindow,
 		localStart: defaultWindow, peerStart: defaultWindow,
-		peerFrame: maxFrame, peerMax: 100, peerTable: 4096, peerLast: idMax, sentLast: idMax, heardAt: now,
+		peerFrame: maxFrame, peerMax: 100, peerTable: 4096, peerList: math.MaxUint32, peerLast: idMax, sentLast: idMax,
+		heardAt: now,
 		readers: list{kind: byReading}, lingering: list{kind: byReading}, budget: int64(o.budget()),
 	}
 	c.buckets.leakedAt = now

@@ -164,6 +164,10 @@ func (c *Conn) setting(id uint16, v uint32) *Error {
 			return ErrSettingValue
 		}
 		c.peerFrame = int(min(v, maxFrameSent))
+	case settingListMax:
+		if c.peerList = v; c.role == Server {
+			c.peerList = max(v, listLeast) // advisory, §6.5.2: a client that takes nothing can be told nothing
+		}
 	case settingExtendedConnect:
 		// RFC 8441 §3: 0 or 1, and a sender MUST NOT send 0 after it has sent 1.
 		if v > 1 || v == 0 && c.flag&peerExtended != 0 {

@@ -155,4 +155,6 @@ const (
 	ErrNoExtendedConnect = sendError("the peer takes no extended CONNECT")
 	ErrNotSwitched       = sendError("2xx without a tunnel as the answer to an extended CONNECT")
 	ErrFaulted           = sendError("connection is over")
+	ErrListSize          = sendError("larger than SETTINGS_MAX_HEADER_LIST_SIZE of the peer")
+	ErrUnsettled         = sendError("too large to be sent before the settings of the peer are known")
 )

@@ -49,7 +49,9 @@ const (
 	maxFrameSent     = 64 << 10 // however much more the peer takes
 	windowMax        = 1<<31 - 1
 	idMax            = 1<<31 - 1
-	defaultWindow    = 65535 // RFC 9113 §6.9.2
+	defaultWindow    = 65535   // RFC 9113 §6.9.2
+	listUnsettled    = 8 << 10 // a head that is sent before the SETTINGS of a server came: the least that is common
+	listLeast        = 1 << 10 // of an answer, whatever the client says
 	goAwayWait       = int64(time.Second)
 	growWithin       = int64(250 * time.Millisecond) // a window drained faster than this doubles
 )

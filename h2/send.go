@@ -19,6 +19,9 @@ func (c *Conn) AppendHead(dst []byte, s *Stream, h *message.Head, end bool) ([]b
 	if c.role == Client {
 		return c.appendRequest(dst, s, h, end)
 	}
+	if err := c.fits(s, h, response); err != nil {
+		return dst, err
+	}
 	return c.appendResponse(dst, s, h, end)
 }
 
@@ -42,6 +45,9 @@ func (c *Conn) appendRequest(dst []byte, s *Stream, h *message.Head, end bool) (
 	}
 	if c.lastOwn >= idMax-1 {
 		return dst, ErrNoRoom
+	}
+	if err := c.fits(s, h, request); err != nil {
+		return dst, err
 	}
 	// RFC 9113 §5.1.1: numbers grow in the order in which the heads are sent, not in that of Open.
 	if c.lastOwn == 0 {
@@ -75,13 +81,20 @@ func (c *Conn) appendRequest(dst []byte, s *Stream, h *message.Head, end bool) (
 	}
 	dst = c.appendFields(dst, h)
 	if h.Trailers {
-		dst = c.enc.AppendField(dst, message.TE, nil, []byte("trailers"), false)
+		dst = c.enc.AppendField(dst, message.TE, nil, []byte(teTrailers), false)
 	}
+	return c.endBlock(c.appendLength(dst, requestLength(h)), at, s, end), nil
+}
+
+const teTrailers = "trailers"
+
+// requestLength returns what content-length of a request says, -1 where there is none.
+func requestLength(h *message.Head) int64 {
 	needs := h.Verb == message.VerbPost || h.Verb == message.VerbPut || h.Verb == message.VerbPatch
-	if s.flag&(extended|connectAsked) == 0 && !h.Chunked && (h.Length > 0 || h.Length == 0 && needs) {
-		dst = c.appendLength(dst, h.Length)
+	if asked(h)&(extended|connectAsked) != 0 || h.Chunked || h.Length == 0 && !needs {
+		return -1
 	}
-	return c.endBlock(dst, at, s, end), nil
+	return h.Length
 }
 
 // protocolName returns the name of a protocol as a string of its own.
@@ -130,18 +143,26 @@ func (c *Conn) appendResponse(dst []byte, s *Stream, h *message.Head, end bool) 
 	dst = c.enc.Begin(appendFrame(dst, 0, frameHeaders, 0, s.ID))
 	dst = c.enc.AppendStatus(dst, status)
 	dst = c.appendFields(dst, h)
-	switch {
-	case interim, status == 204, h.Tunnel: // RFC 9110 §8.6
-	case status == 304, s.flag&headAsked != 0:
-		if v := h.Peek(message.ContentLength); v != nil {
-			dst = c.enc.AppendField(dst, message.ContentLength, nil, v, false)
-		} else if h.Length > 0 && status != 304 {
-			dst = c.appendLength(dst, h.Length)
-		}
-	case h.Length >= 0 && !h.Chunked:
-		dst = c.appendLength(dst, h.Length)
+	n, v := s.answerLength(h)
+	if v != nil {
+		dst = c.enc.AppendField(dst, message.ContentLength, nil, v, false)
 	}
-	return c.endBlock(dst, at, s, end), nil
+	return c.endBlock(c.appendLength(dst, n), at, s, end), nil
+}
+
+// answerLength returns what content-length of an answer says: a number, the field that came, or -1 and nil where there
+// is none.
+func (s *Stream) answerLength(h *message.Head) (n int64, v []byte) {
+	switch {
+	case h.Status < 200, h.Status == 204, h.Tunnel: // RFC 9110 §8.6
+	case h.Status == 304, s.flag&headAsked != 0:
+		if v = h.Peek(message.ContentLength); v == nil && h.Length > 0 && h.Status != 304 {
+			return h.Length, nil
+		}
+	case !h.Chunked:
+		return h.Length, nil
+	}
+	return -1, v
 }
 
 // appendStatusOnly appends a whole answer without fields on a stream that does not exist here.
@@ -160,6 +181,9 @@ func (c *Conn) AppendTrailers(dst []byte, s *Stream, h *message.Head) ([]byte, e
 	}
 	if s.flag&sentHead == 0 || s.flag&sentEnd != 0 {
 		return dst, ErrOrder
+	}
+	if err := c.fits(s, h, trailers); err != nil {
+		return dst, err
 	}
 	dst = c.AppendControl(dst)
 	at := len(dst)
@@ -183,11 +207,8 @@ func (c *Conn) appendEnd(dst []byte, s *Stream) []byte {
 func (c *Conn) appendFields(dst []byte, h *message.Head) []byte {
 	for i := range h.Fields {
 		f := &h.Fields[i]
-		if f.Dropped() || f.ID.Framing() {
+		if !carried(f) {
 			continue
-		}
-		if f.ID == message.SecWebSocketKey || f.ID == message.SecWebSocketAccept {
-			continue // RFC 8441 §5.1: not used
 		}
 		// RFC 7541 §6.2.3: an intermediary MUST use the same representation. Which field it was is not kept: all are.
 		dst = c.enc.AppendField(dst, f.ID, h.Name(i), h.Value(i), h.Private)
@@ -195,9 +216,82 @@ func (c *Conn) appendFields(dst []byte, h *message.Head) []byte {
 	return dst
 }
 
+// carried reports whether f goes into a header block.
+func carried(f *message.Field) bool {
+	return !f.Dropped() && !f.ID.Framing() &&
+		f.ID != message.SecWebSocketKey && f.ID != message.SecWebSocketAccept // RFC 8441 §5.1: not used
+}
+
+// appendLength appends content-length, unless n is below 0.
 func (c *Conn) appendLength(dst []byte, n int64) []byte {
+	if n < 0 {
+		return dst
+	}
 	var b [20]byte
 	return c.enc.AppendField(dst, message.ContentLength, nil, strconv.AppendInt(b[:0], n, 10), false)
+}
+
+// fits returns ErrListSize when h is more than the peer takes. RFC 9113 §6.5.2 calls the limit advisory, but there are
+// servers that end the connection, with all its streams, for a head above theirs. Nothing limits what is sent before a
+// server has said its settings: ErrUnsettled is for a head that many servers would not take, and that had better wait.
+func (c *Conn) fits(s *Stream, h *message.Head, kind part) error {
+	most, err := uint64(c.peerList), ErrListSize
+	if c.flag&gotSettings == 0 && c.role == Client {
+		most, err = listUnsettled, ErrUnsettled
+	}
+	// Names and values lie in Base, each in a place of its own.
+	if uint64(len(h.Base)+fieldOverhead*len(h.Fields)+ownFields) <= most || uint64(c.listSize(s, h, kind)) <= most {
+		return nil
+	}
+	if err == ErrListSize {
+		c.arena.Stats.PeerListSize++
+	}
+	return err
+}
+
+const (
+	fieldOverhead = 32  // RFC 9113 §6.5.2
+	ownFields     = 512 // more than the names of pseudo-fields and what is written without a field count together
+)
+
+// listSize is the size of the field section that is made of h: RFC 9113 §6.5.2, the length of names and values,
+// uncompressed, with an overhead of 32 for each field.
+func (c *Conn) listSize(s *Stream, h *message.Head, kind part) (n int) {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; carried(f) {
+			n += fieldOverhead + int(f.NameLen) + int(f.ValueLen)
+		}
+	}
+	add := func(name string, value int) { n += fieldOverhead + len(name) + value }
+	length := int64(-1)
+	switch kind {
+	case request:
+		flags := asked(h)
+		if length = requestLength(h); flags&extended != 0 {
+			add(":method", len(methodConnect))
+			add(":protocol", int(h.Protocol.Len))
+		} else {
+			add(":method", int(h.Method.Len))
+		}
+		if flags&connectAsked == 0 {
+			add(":scheme", len(c.scheme(h)))
+			add(":path", int(h.Target.Len))
+		}
+		if add(":authority", int(h.Authority.Len)); h.Trailers {
+			add("te", len(teTrailers))
+		}
+	case response:
+		add(":status", len("200"))
+		var v []byte
+		if length, v = s.answerLength(h); v != nil {
+			add("content-length", len(v))
+		}
+	}
+	if length >= 0 {
+		var b [20]byte
+		add("content-length", len(strconv.AppendInt(b[:0], length, 10)))
+	}
+	return n
 }
 
 // endBlock ends the header block that begins with its frame at dst[at:].

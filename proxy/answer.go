@@ -61,6 +61,14 @@ var (
 		status: 413, token: "http_request_error", reason: "edge:request_body",
 		text: "The request body is too large.",
 	}
+	faultHeadSize = &fault{
+		status: 431, token: "http_request_error", reason: "backend:head_size",
+		text: "The request head is larger than the backend takes.",
+	}
+	faultAnswerSize = &fault{
+		status: 502, token: "http_response_header_section_size", reason: "client:head_size", call: grpcExhausted,
+		text: "The head of the answer is larger than the client takes.",
+	}
 	faultInternal = &fault{
 		status: 500, token: "proxy_internal_error", reason: "edge:internal",
 		text: "The proxy failed.",
@@ -242,6 +250,8 @@ func faultOfReset(code session.Code, cause error) *fault {
 		return faultReset
 	case session.NoUpgrade:
 		return faultUnswitched
+	case session.HeadSize:
+		return faultHeadSize
 	}
 	if isAlert(cause) { // with TLS 1.3 a server looks at our certificate when the handshake is done for us
 		return faultAlert
@@ -342,7 +352,11 @@ func (x *Exchange) sendResponse() {
 	}
 	x.answering = true
 	bodyless := x.toDown.ended && len(x.toDown.held) == 0 && !x.toDown.waiting && x.toDown.trailers == nil
-	if err := x.down.SendHead(h, bodyless); err != nil {
+	if err := x.down.SendHead(h, bodyless); err == session.ErrHeadSize && x.fault != faultAnswerSize {
+		x.answering = false
+		x.fail(faultAnswerSize)
+		return
+	} else if err != nil {
 		x.downError(err)
 		return
 	}

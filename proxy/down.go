@@ -153,14 +153,17 @@ func (x *Exchange) leaving(code session.Code, cause error) *fault {
 	return faultClientGone
 }
 
-// downError acts on an error of the client's stream. A stream that is dead says so by OnReset; all others are ours: the
-// body did not fit its head.
+// downError acts on an error of the client's stream. A stream that is dead says so by OnReset. A head, or trailers, may
+// be larger than the client takes. All others are ours: the body did not fit its head.
 func (x *Exchange) downError(err error) {
-	if err == session.ErrDead {
+	switch err {
+	case session.ErrDead:
 		x.dropUp()
-		return
+	case session.ErrHeadSize:
+		x.cut(faultAnswerSize)
+	default:
+		x.cut(faultBodyMismatch)
 	}
-	x.cut(faultBodyMismatch)
 }
 
 // cut ends an answer that has begun and cannot be completed. What a worker owns ends with its Done.

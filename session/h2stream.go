@@ -17,6 +17,7 @@ import (
 //	received, framing == ended     what the receiver was told, and what the sender said
 //	peerDone, weDone               what END_STREAM said
 //	queued => blocked
+//	pending != nil      the head waits for SETTINGS, and what comes after it has to wait as well
 type h2Stream struct {
 	link     *link
 	codec    *h2.Stream
@@ -58,7 +59,7 @@ const (
 	nothing todo = iota
 	doomed       // it failed inside a method
 	belated      // bytes that came before the tunnel
-	held         // the head waits for SETTINGS
+	held         // the head waited for SETTINGS
 )
 
 // Sizes of what is queued in one piece.
@@ -336,7 +337,10 @@ func (s *h2Stream) queueHead(h *message.Head, end bool) error {
 	}
 	b, err := l.codec.AppendHead(l.conn.Reserve(len(h.Base)+headRoom), s.codec, h, end)
 	l.conn.Commit(b)
-	if err == nil && end {
+	switch {
+	case err == h2.ErrListSize:
+		return ErrHeadSize
+	case err == nil && end:
 		s.weDone = true
 		s.through()
 	}
@@ -375,8 +379,8 @@ func (s *h2Stream) write(p []byte, end bool) (n int, err error) {
 	if s.codec == nil {
 		return 0, nil // OnReset is on its way
 	}
-	if s.blocked && len(p) > 0 {
-		return 0, nil
+	if s.pending != nil || s.blocked && len(p) > 0 {
+		return 0, nil // an end that comes alone leaves with the head
 	}
 	l.codec.Tick(l.conn.Reactor().Now())
 	for len(p) > 0 || end {
@@ -443,7 +447,13 @@ func (s *h2Stream) SendTrailers(h *message.Head) error {
 		l := s.link
 		b, err := l.codec.AppendTrailers(l.conn.Reserve(len(h.Base)+headRoom), s.codec, h)
 		l.conn.Commit(b)
-		if err != nil {
+		switch {
+		case err == h2.ErrListSize && l.server:
+			return ErrHeadSize
+		case err == h2.ErrListSize:
+			s.doom(HeadSize, err)
+			return ErrDead
+		case err != nil:
 			return ErrDead
 		}
 		s.weDone = true
@@ -453,13 +463,13 @@ func (s *h2Stream) SendTrailers(h *message.Head) error {
 	return nil
 }
 
-// Congested reports whether a window or the connection's queue is full, or the connection does not stand yet. The
-// promise of OnSendable is what puts s in the order of those who wait.
+// Congested reports whether a window or the connection's queue is full, the connection does not stand yet, or the head
+// waits. The promise of OnSendable is what puts s in the order of those who wait.
 func (s *h2Stream) Congested() bool {
 	switch {
 	case s.receiver == nil || s.framing == ended:
 		return false
-	case s.blocked:
+	case s.blocked, s.pending != nil:
 		return true
 	case s.codec == nil || s.link.opened && !s.link.conn.Congested():
 		return false

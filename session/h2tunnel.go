@@ -18,7 +18,7 @@ func (s *h2Stream) answer(h *message.Head, end bool) error {
 		return s.openTunnel(h)
 	case h.Status < 200:
 		s.expects = s.expects && h.Status != 100
-		if err := s.queueHead(h, false); err != nil {
+		if err := s.queueHead(h, false); err != nil && err != ErrHeadSize {
 			return err
 		}
 		if !s.calling {
@@ -38,6 +38,7 @@ func (s *h2Stream) answer(h *message.Head, end bool) error {
 		s.framing = untilClose
 	}
 	if err := s.queueHead(h, bare); err != nil {
+		s.framing = noHead
 		return err
 	}
 	if end {
@@ -102,12 +103,17 @@ func (s *h2Stream) request(h *message.Head, end bool) error {
 	}
 	s.expects = h.Continue && !end
 	if h.Upgrade && !s.link.codec.ExtendedConnect() && !s.link.end.settled() {
-		s.pending = copyHead(h)
-		s.link.end.await(s)
+		s.hold(h)
 		return nil
 	}
 	s.send(h, end)
 	return nil
+}
+
+// hold keeps the head of a request until SETTINGS come.
+func (s *h2Stream) hold(h *message.Head) {
+	s.pending = copyHead(h)
+	s.link.end.await(s)
 }
 
 // send queues the head of a request. What fails is told by OnReset.
@@ -120,6 +126,10 @@ func (s *h2Stream) send(h *message.Head, end bool) {
 		if !s.calling {
 			s.link.end.await(s)
 		}
+	case h2.ErrUnsettled:
+		s.hold(h)
+	case ErrHeadSize:
+		s.doom(HeadSize, err)
 	case h2.ErrNoExtendedConnect:
 		s.doom(NoUpgrade, err)
 	case h2.ErrGoingAway, h2.ErrNoRoom:
@@ -129,11 +139,13 @@ func (s *h2Stream) send(h *message.Head, end bool) {
 	}
 }
 
-// sendPending sends a head that waited for SETTINGS.
+// sendPending sends a head that waited for SETTINGS, and has what comes after it sent.
 func (s *h2Stream) sendPending() {
 	h := s.pending
 	s.pending = nil
-	s.send(h, true)
+	if s.send(h, s.framing == ended); s.todo == nothing && s.framing != ended {
+		s.unblock()
+	}
 }
 
 // copyHead returns a copy of h that shares nothing with it.

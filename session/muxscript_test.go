@@ -376,6 +376,95 @@ func TestMux_noRoomWhereTheOriginReadsNothing(t *testing.T) {
 	}
 }
 
+// A head that many origins would refuse waits until SETTINGS say whether this one does, and all that comes after it
+// waits too. Smaller ones leave at once.
+func TestMux_largeHeadsWaitForSettings(t *testing.T) {
+	const limit = 20 << 10
+	long := strings.Repeat("x", 9<<10)
+	const post = ":method=POST :scheme=http :authority=h :path=/ x-long="
+	body := func(p *part, s string, end bool) func() {
+		return func() {
+			n, err := p.SendData([]byte(s), end)
+			p.note("took %d %v", n, err)
+		}
+	}
+	for name, c := range map[string]struct {
+		length int64
+		long   string
+		before func(p *part) func() // on the reactor
+		after  func(p *part) func() // in OnSendable
+		sent   []string
+		heard  []string
+	}{
+		"a body": {
+			3, long,
+			func(p *part) func() { return body(p, "abc", true) }, func(p *part) func() { return body(p, "abc", true) },
+			[]string{"head 3: " + post + long + " content-length=3", "data 3: 3 end"},
+			[]string{"took 0 <nil>", "took 3 <nil>"},
+		},
+		"an end": {
+			-1, long, func(p *part) func() { return body(p, "", true) }, nil,
+			[]string{"head 3: " + post + long + " end"}, []string{"took 0 <nil>"},
+		},
+		"no end": {
+			-1, long, nil, func(p *part) func() { return func() { p.note("sendable %v", p.Congested()) } },
+			[]string{"head 3: " + post + long}, []string{"sendable false"},
+		},
+		"too large": {3, long + long + long, nil, nil, nil, []string{"reset " + session.HeadSize.String()}},
+		"reset":     {3, long, func(p *part) func() { return func() { p.Reset(session.Cancelled) } }, nil, nil, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, o := newScript(t, engine.Options{}), &muxOwner{}
+			s.dial(o, "-")
+			h := request("POST", "/")
+			h.Length = c.length
+			h.Add("X-Long", c.long)
+			p := s.open(o, h, false)
+			s.open(o, request("GET", "/"), true)
+			s.want("head 1: " + getLine + " end")
+			if name != "reset" && !p.Congested() {
+				t.Error("not congested while its head waits")
+			}
+			if c.before != nil {
+				s.do(c.before(p))
+			}
+			if c.after != nil {
+				p.onSend = c.after(p)
+			}
+			s.want()
+			settings := frame(nil, frameSettings, 0, 0, setting(6, limit))
+			s.recv(frame(settings, frameSettings, flagAck, 0, ""))
+			got := s.frames()
+			if strings.Join(got, ", ") != strings.Join(c.sent, ", ") {
+				t.Errorf("sent %.200q", got)
+			}
+			p.want(t, c.heard...)
+			if n := 1 + min(len(c.sent), 1); o.mux.Streams() != n {
+				t.Errorf("%d exchanges, not %d", o.mux.Streams(), n)
+			}
+		})
+	}
+}
+
+// Trailers that the origin does not take end their exchange, not its connection.
+func TestMux_largeTrailers(t *testing.T) {
+	s, o := newScript(t, engine.Options{}), &muxOwner{}
+	s.dial(o, setting(6, 1000))
+	h := request("POST", "/")
+	h.Length = message.LengthUnknown
+	p, q := s.open(o, h, false), s.open(o, request("GET", "/"), true)
+	s.frames()
+	s.do(func() {
+		var trailers message.Head
+		trailers.Add("X-Long", strings.Repeat("x", 1000))
+		p.note("%v", p.SendTrailers(&trailers))
+	})
+	p.want(t, session.ErrDead.Error(), "reset "+session.HeadSize.String())
+	s.want("reset 1: CANCEL")
+	s.recv(ask(3, true, blockOK))
+	q.want(t, "head 200 end")
+}
+
 // What was in progress when the origin took something amiss is not said to be safe to repeat, whether it is below the
 // last stream of GOAWAY or not.
 func TestMux_goAwayWithAnError(t *testing.T) {

@@ -15,12 +15,14 @@ import (
 type Stream interface {
 	// SendHead sends a head; end says that no body follows. Interim (1xx) heads may come before the final one.
 	// h is borrowed until return. Hop-by-hop fields in it are not sent; framing is written from h.Length. h.Close makes
-	// the answer the last one on its connection.
+	// the answer the last one on its connection. Of an answer that is larger than the client takes nothing is sent, and
+	// another one may be: ErrHeadSize. An interim one is lost.
 	SendHead(h *message.Head, end bool) error
 	// SendData sends body bytes and reports how many it took. With n < len(p) keep the rest, and the end, and wait
 	// for OnSendable. p is borrowed until return.
 	SendData(p []byte, end bool) (n int, err error)
-	// SendTrailers ends the message with trailer fields, where its framing allows them, else without.
+	// SendTrailers ends the message with trailer fields, where its framing allows them, else without. Those that are
+	// larger than the client takes are not sent, and the message is not ended: ErrHeadSize.
 	SendTrailers(h *message.Head) error
 	// Congested reports whether more is queued than should be: OnSendable will come.
 	Congested() bool
@@ -83,12 +85,13 @@ const (
 	ConnectionLost             // the connection broke
 	Aborted                    // the peer gave up for a reason of its own; HTTP/2 only
 	NoUpgrade                  // the peer takes no upgrades, and was sent nothing; HTTP/2 only
+	HeadSize                   // the peer takes no head, or trailers, of that size, and was not sent it; HTTP/2 only
 	WentAway                   // the peer ended the connection by GOAWAY with an error: maybe for this exchange
 )
 
 var codeText = [...]string{
 	"cancelled", "refused", "connection failed", "connection timed out", "timed out", "malformed", "truncated",
-	"connection lost", "aborted", "no upgrade", "gone away with an error",
+	"connection lost", "aborted", "no upgrade", "head too large for the peer", "gone away with an error",
 }
 
 // String names c.
@@ -101,4 +104,5 @@ var (
 	ErrTooMuch   = errors.New("more body than the head announced")
 	ErrTooLittle = errors.New("less body than the head announced")
 	ErrFull      = errors.New("send queue is full")
+	ErrHeadSize  = errors.New("head larger than the peer takes")
 )
