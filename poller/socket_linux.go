@@ -33,7 +33,12 @@ var (
 	deferAccept     = nicety{name: unix.TCP_DEFER_ACCEPT}
 	fastOpen        = nicety{name: unix.TCP_FASTOPEN}
 	fastOpenConnect = nicety{name: unix.TCP_FASTOPEN_CONNECT}
+	notSent         = nicety{name: unix.TCP_NOTSENT_LOWAT}
 )
+
+// NotSent is how many bytes that were not sent yet a TCP socket takes, beyond those that are on their way. A peer that
+// takes nothing could have the kernel keep megabytes of them, which no budget of ours would see: see tcp(7), tcp_wmem.
+const NotSent = 128 << 10
 
 func (n *nicety) set(s, value int) {
 	if value < 0 || n.missing.Load() {
@@ -96,6 +101,7 @@ func (k *Epoll) bindAndListen(fd FD, a Addr, family int, o *ListenOptions) error
 		unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_KEEPALIVE, flag(!o.NoKeepAlive)) //nolint:errcheck
 		unix.SetsockoptInt(s, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)                    //nolint:errcheck
 		userTimeout.set(s, milliseconds(o.UserTimeout))
+		notSent.set(s, NotSent)
 		if o.DeferAccept {
 			deferAccept.set(s, 1)
 		}
@@ -186,6 +192,7 @@ func (k *Epoll) Connect(a Addr, o *ConnectOptions) (FD, syscall.Errno) {
 		unix.SetsockoptInt(s, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)                    //nolint:errcheck
 		unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_KEEPALIVE, flag(!o.NoKeepAlive)) //nolint:errcheck
 		userTimeout.set(s, milliseconds(o.UserTimeout))
+		notSent.set(s, NotSent)
 		if o.FastOpen {
 			fastOpenConnect.set(s, 1)
 		}
