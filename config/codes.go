@@ -31,7 +31,8 @@ var codes = []struct{ code, doc string }{
 	{codeNoEffect, "The key will have a meaning and has none yet, or it has none where it stands: what it asks for " +
 		"does not happen."},
 	{codeTLSAuto, "`[network]` with a certificate takes TLS and plain HTTP on one port. `tls = true` takes TLS " +
-		"alone, `tls = \"auto\"` says that it is meant. It is a note, not a warning."},
+		"alone, `tls = \"auto\"` says that it is meant. Or: plain requests there are answered 421 or redirected, " +
+		"because of another key. It is a note, not a warning."},
 	{codeWeakTLS, "A version or cipher suite is known to be weak, or a backend's certificate is not verified."},
 	{codeCertExpired, "The certificate has expired: clients refuse it."},
 	{codeCertExpires, "The certificate expires within 14 days, and more than three quarters of its life are over."},

@@ -78,6 +78,7 @@ func (r *resolver) secure(e *listenerEntry) {
 	}
 	r.clients(e)
 	r.aged(e)
+	r.plainRequests(e)
 	r.weak(&e.given, &e.TLSOptions)
 }
 
@@ -127,7 +128,6 @@ func (r *resolver) mode(e *listenerEntry) {
 		r.rep.error(e.nodes["cert"].head, "write it in [https]", "[http] is for plain HTTP")
 	case written == aliasNetwork:
 		e.TLS = TLSAuto
-		r.rep.note(codeTLSAuto, e.nodes["cert"].head, "this listener takes TLS and plain HTTP on one port")
 	default:
 		e.TLS = TLSOn
 	}
@@ -164,6 +164,60 @@ func (r *resolver) clients(e *listenerEntry) {
 				"nobody says which client certificates are good")
 		}
 	}
+}
+
+// plainRequests decides what plain requests get on a port that takes TLS too: the service, but not where the listener
+// asks for what TLS alone can show, or promises that clients use nothing but https.
+func (r *resolver) plainRequests(e *listenerEntry) {
+	if e.TLS != TLSAuto || e.failed("tls") {
+		return
+	}
+	what, at := r.guard(e)
+	mode := e.nodes["tls"]
+	if mode == nil {
+		mode = e.nodes["cert"] // of [network]
+	}
+	switch redirects := e.has("redirect_to_https"); {
+	case e.RedirectToHTTPS || e.failed("redirect_to_https"):
+	case what == hstsKey && redirects:
+		r.rep.conflict(e.at("redirect_to_https"), at, "leave it out: plain requests are redirected", "%s at %s "+
+			"tells clients that there is nothing but https", what, at.seenFrom(e.at("redirect_to_https")))
+	case what == hstsKey: // RFC 6797 §7.2: a host that promises it answers plain requests with a redirect
+		e.RedirectToHTTPS = true
+		r.rep.note(codeTLSAuto, mode.head,
+			"this listener takes TLS, and redirects plain requests because of %s", what)
+	case what != "" && e.has("tls"):
+		r.rep.conflict(e.at("tls"), at, "write tls = true, or add redirect_to_https = true",
+			"it takes plain requests too, which cannot meet %s at %s", what, at.seenFrom(e.at("tls")))
+	case what != "":
+		r.rep.note(codeTLSAuto, mode.head,
+			"this listener takes TLS, and answers plain requests 421 because of %s", what)
+	case !e.has("tls"):
+		r.rep.note(codeTLSAuto, mode.head, "this listener takes TLS and plain HTTP on one port")
+	}
+}
+
+const hstsKey = "hsts.max_age"
+
+// guard returns the key by which plain requests are not to be served, and where it stands; "" when they are.
+func (r *resolver) guard(e *listenerEntry) (key string, at span) {
+	o := &e.TLSOptions
+	for _, k := range []struct {
+		key   string
+		holds bool
+	}{
+		{hstsKey, o.HSTS.MaxAge > 0},
+		{"client_auth", o.ClientAuth == ClientAuthRequire},
+		{"client_ca", o.ClientAuth == ClientAuthRequire},
+		{"strict_sni", o.StrictSNI},
+	} {
+		for _, g := range []*given{&e.given, &r.doc.tls.given} {
+			if k.holds && g.has(k.key) {
+				return k.key, g.nodes[k.key].head
+			}
+		}
+	}
+	return "", span{}
 }
 
 // weak warns of what is known to be weak, where it is written.
@@ -229,27 +283,38 @@ func (r *resolver) unsecured() {
 	}
 }
 
-// httpsPorts decides where plain requests are sent that are to come by https: 443 where that is a port of ours.
+// httpsPorts decides where plain requests are sent that are to come by https: where a listener takes both, to itself,
+// else to any other. 443 goes before other ports.
 func (r *resolver) httpsPorts() {
-	var ports []int
+	var all []int
 	for i := range r.c.Listeners {
 		if l := &r.c.Listeners[i]; l.TLS != TLSOff {
-			for _, a := range l.Addresses {
-				if a.Network != "unix" {
-					ports = append(ports, a.Port)
-				}
-			}
+			all = append(all, l.ports()...)
 		}
-	}
-	port := 443
-	if len(ports) > 0 && !slices.Contains(ports, port) {
-		port = ports[0]
 	}
 	for i := range r.c.Listeners {
-		if l := &r.c.Listeners[i]; l.RedirectToHTTPS {
-			l.HTTPSPort = port
+		l := &r.c.Listeners[i]
+		if !l.RedirectToHTTPS {
+			continue
+		}
+		ports := all
+		if own := l.ports(); l.TLS == TLSAuto && len(own) > 0 {
+			ports = own
+		}
+		if l.HTTPSPort = 443; len(ports) > 0 && !slices.Contains(ports, 443) {
+			l.HTTPSPort = ports[0]
 		}
 	}
+}
+
+// ports returns those that are known: 0 stands for any.
+func (l *Listener) ports() (all []int) {
+	for _, a := range l.Addresses {
+		if a.Network != "unix" && a.Port != 0 {
+			all = append(all, a.Port)
+		}
+	}
+	return all
 }
 
 // approved reports what FIPS 140-3 does not approve.

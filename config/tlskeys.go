@@ -90,15 +90,15 @@ func tlsKeys() []*key {
 		{path: "client_auth", typ: typeChoice, enum: []string{"none", "request", "require"}, example: `"request"`,
 			into: into(func(e secured) *string { return (*string)(&e.options().ClientAuth) }),
 			doc: "Whether clients show a certificate. `request`: they are asked, and one that comes is verified when " +
-				"there is a `client_ca`. `require`: the handshake fails without. With a `client_ca` it is `require`, " +
-				"otherwise `none`."},
+				"there is a `client_ca`. `require`: the handshake fails without, and a request on a connection that " +
+				"was made otherwise is answered 421. With a `client_ca` it is `require`, otherwise `none`."},
 		{path: "client_ca", typ: typeOptional, example: `"/etc/edge/tls/clients.pem"`,
 			into: into(func(e secured) *string { return &e.options().ClientCA }),
 			doc: "The authorities of client certificates in PEM. Empty: none. The file is watched, and so are those " +
 				"of `ca`, `cert` and `key` of upstreams, and `ca_file`: new connections go by what they say now."},
 		{path: "strict_sni", typ: typeBool, def: "false", example: "true",
 			into: into(func(e secured) *bool { return &e.options().StrictSNI }),
-			doc:  "A request for another host than the handshake named is answered 421."},
+			doc:  "A request for another host than the handshake named is answered 421, and so is a plain one."},
 		{path: "session_tickets", typ: typeBool, def: "true", example: "false",
 			into: into(func(e secured) *bool { return &e.options().SessionTickets }),
 			doc:  "Clients may resume a session without a whole handshake."},
@@ -121,9 +121,10 @@ func secureKeys() []*key {
 	return []*key{
 		{path: "tls", typ: typeTLSMode, example: `"auto"`,
 			into: into(func(e *listenerEntry) *TLSMode { return &e.TLS }),
-			doc: "`auto`: TLS and plain HTTP on one port, the first byte of a connection decides. Without this " +
-				"key it is `true` in `[https]` and where there is a `cert`, `auto` in `[network]` with a `cert`, and " +
-				"else `false`."},
+			doc: "`auto`: TLS and plain HTTP on one port, the first byte of a connection decides. Where " +
+				"`client_auth` is `require`, or with `strict_sni`, plain requests are not served: " +
+				"`redirect_to_https` has to stand beside it. Without this key it is `true` in `[https]` and where " +
+				"there is a `cert`, `auto` in `[network]` with a `cert`, and else `false`."},
 		{path: "protocols", typ: typeProtocols, enum: []string{"h1", "h2"}, def: `["h1", "h2"]`,
 			later: []string{"h3", "tcp", "udp", "tls-passthrough"}, example: `["h1"]`,
 			into: into(func(e *listenerEntry) *[]string { return &e.Protocols }),
@@ -142,7 +143,7 @@ func secureKeys() []*key {
 		{path: "redirect_to_https", typ: typeBool, def: "false", example: "true",
 			into: into(func(e *listenerEntry) *bool { return &e.RedirectToHTTPS }),
 			doc: "Plain requests are answered with a redirect (308) to the same URL with https, on the port of the " +
-				"listener with TLS."},
+				"listener with TLS. With `hsts.max_age` a listener that takes both does so by itself."},
 		{path: "grpc", typ: typeBool, example: "true",
 			into: into(func(e *listenerEntry) *bool { return &e.GRPC }),
 			doc: "What routes do that do not say it themselves: requests of type `application/grpc` go to backends " +

@@ -45,6 +45,14 @@ var (
 		status: 421, token: "http_request_error", reason: "edge:scheme",
 		text: "This connection is not secured, and https was asked for.",
 	}
+	faultPlain = &fault{
+		status: 421, token: "http_request_error", reason: "edge:plain", call: grpcUnauthenticated,
+		text: "This connection is not secured, and has to be: use https.",
+	}
+	faultClientCert = &fault{
+		status: 421, token: "http_request_error", reason: "edge:client_cert", call: grpcUnauthenticated,
+		text: "This connection was made without a client certificate that is trusted.",
+	}
 	faultSNI = &fault{
 		status: 421, token: "http_request_error", reason: "edge:sni",
 		text: "This connection was secured for another host.",

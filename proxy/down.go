@@ -23,17 +23,22 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	if x.listener.Trusted != nil {
 		x.believe()
 	}
+	l := x.listener
 	switch {
 	case x.local.reactor.Pressure() >= engine.PressureShed:
 		x.fail(faultOverload)
-	case x.listener.BodyMax > 0 && x.Request.Length > x.listener.BodyMax:
-		x.fail(faultTooLarge)
 	case int(x.Request.Scheme.Len) == len("https") && !x.trusted && !x.https:
 		x.fail(faultMisdirected) // RFC 9110 §7.4: rejected unless the connection is secured, or a trusted gateway's
-	case x.listener.StrictSNI && x.digest != nil && !x.named():
+	case (l.StrictSNI || l.ClientCert) && x.digest == nil:
+		x.refusePlain()
+	case l.ClientCert && !x.digest.Verified: // as on a connection that stood before certificates were asked for
+		x.fail(faultClientCert)
+	case l.StrictSNI && !x.named():
 		x.fail(faultSNI)
-	case x.listener.RedirectToHTTPS != 0 && !x.https:
+	case l.RedirectToHTTPS != 0 && !x.https:
 		x.toHTTPS()
+	case l.BodyMax > 0 && x.Request.Length > l.BodyMax:
+		x.fail(faultTooLarge)
 	default:
 		x.advance()
 	}

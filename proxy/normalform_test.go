@@ -275,6 +275,10 @@ func TestSecure_schemes(t *testing.T) {
 		{"https", "h", nil, proxy.Listener{}, "head 421"},
 		{"https", "other", overTLS, proxy.Listener{StrictSNI: true}, "head 421"},
 		{"https", "[::1]", overTLS, proxy.Listener{StrictSNI: true}, "head 421"},
+		{"http", "h", nil, proxy.Listener{StrictSNI: true}, "head 421"},
+		{"http", "h", nil, proxy.Listener{ClientCert: true}, "head 421"},
+		{"https", "h", overTLS, proxy.Listener{ClientCert: true}, "head 421"},
+		{"http", "h", nil, proxy.Listener{ClientCert: true, RedirectToHTTPS: 443}, "head 308\nLocation: https://h/a?b"},
 		{"http", "H.:8443", nil, proxy.Listener{RedirectToHTTPS: 443}, "head 308\nLocation: https://H./a?b"},
 		{"http", "h", nil, proxy.Listener{RedirectToHTTPS: 8443}, "head 308\nLocation: https://h:8443/a?b"},
 		{"", "", nil, proxy.Listener{RedirectToHTTPS: 8443}, "head 400"},
@@ -295,7 +299,7 @@ func TestSecure_fields(t *testing.T) {
 		"X-Text": "{x} {",
 	}, nil)}}})
 	for _, digest := range []*tlsconn.Digest{overTLS, nil} {
-		p := s.play(t, &proxy.Listener{HSTS: "max-age=1", Forwarded: true, StrictSNI: true}, digest,
+		p := s.play(t, &proxy.Listener{HSTS: "max-age=1", Forwarded: true, StrictSNI: digest != nil}, digest,
 			headOf("GET", "http", "h", "/", "X-Cert: forged", "X-TLS: forged"), true)
 		up := s.accept()
 		head := up.ReadHead()

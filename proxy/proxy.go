@@ -93,6 +93,9 @@ func (p *Proxy) Stats(r *engine.Reactor) Stats {
 }
 
 // Listener is what the proxy has to know of where a request came in. The zero value is good.
+//
+// StrictSNI and ClientCert guard every request of the listener, whatever its connections may be: one on a connection
+// without TLS, as tlsconn.ServerOptions.Auto lets through, is sent to RedirectToHTTPS or answered 421.
 // Immutable.
 type Listener struct {
 	Name      string
@@ -105,6 +108,7 @@ type Listener struct {
 	HSTS            string // Strict-Transport-Security of answers on connections that are secured; "": none
 	RedirectToHTTPS uint16 // the port of https that all other requests are sent to, by 308; 0: they are served
 	StrictSNI       bool   // 421 for another host than the one that the TLS handshake named
+	ClientCert      bool   // 421 on a connection whose client has shown no certificate that leads to a trusted one
 
 	NoGRPC      bool // of routes that leave it to the listener: Route.GRPCByListener
 	NoWebSocket bool // likewise: Tunnels.ByListener

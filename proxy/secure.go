@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"crypto/tls"
+	"errors"
 	"net/netip"
 	"strconv"
 
@@ -23,6 +25,33 @@ func (x *Exchange) named() bool {
 	}
 	_, err := netip.ParseAddr(string(host))
 	return err == nil
+}
+
+// refusePlain answers a request on a connection without TLS where the listener asks for what TLS alone can show. What a
+// trusted proxy says of its client is no proof of it, and a client that asked by https would be led in circles.
+func (x *Exchange) refusePlain() {
+	if x.listener.RedirectToHTTPS != 0 && !x.https {
+		x.toHTTPS()
+		return
+	}
+	x.fail(faultPlain)
+}
+
+// What is wrong with a Server whose Listener asks for what its TLS does not bring.
+var (
+	errGuardPlain      = errors.New("StrictSNI and ClientCert refuse every request without TLS")
+	errGuardUnverified = errors.New("ClientCert refuses every request: TLS.ClientAuth verifies no certificate")
+)
+
+// checkGuards reports a guard that no connection secured by c, nil for none, can meet.
+func (l *Listener) checkGuards(c *tls.Config) error {
+	switch {
+	case c == nil && (l.StrictSNI || l.ClientCert):
+		return errGuardPlain
+	case l.ClientCert && c.ClientAuth < tls.VerifyClientCertIfGiven && c.GetConfigForClient == nil:
+		return errGuardUnverified
+	}
+	return nil
 }
 
 // portHTTPS goes without saying in a URL.

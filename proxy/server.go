@@ -78,6 +78,9 @@ func (s *Server) Start() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := s.Listener.checkGuards(s.TLS); err != nil {
+		return err
+	}
 	if s.engine, err = engine.New(s.Engine); err != nil {
 		return err
 	}

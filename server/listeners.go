@@ -131,6 +131,7 @@ func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
 	}
 	if c.TLS != config.TLSOff {
 		l.HSTS, l.StrictSNI = hstsOf(&c.TLSOptions.HSTS), c.TLSOptions.StrictSNI
+		l.ClientCert = c.TLSOptions.ClientAuth == config.ClientAuthRequire
 	}
 	if c.RedirectToHTTPS {
 		l.RedirectToHTTPS = uint16(c.HTTPSPort)

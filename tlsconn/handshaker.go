@@ -64,7 +64,8 @@ type ServerOptions struct {
 	// use, by its own means (SetSessionTicketKeys, GetCertificate). Server switches dynamic record sizing off in it,
 	// since a head and its small body shall be one record; so should whoever returns another by GetConfigForClient.
 	Config *tls.Config
-	// Auto takes plain connections too: those whose first byte begins no TLS record.
+	// Auto takes plain connections too: those whose first byte begins no TLS record. They show no certificate, whatever
+	// Config.ClientAuth says: accept has to refuse them where one is a must.
 	Auto bool
 	// Plain is written to a client that speaks something else than TLS before the connection is closed; without Auto.
 	Plain []byte

@@ -1,0 +1,233 @@
+package proxy_test
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// entry is a listener of a proxy with several, and how it takes connections: plain ones, TLS ones, or both.
+type entry struct {
+	listener *proxy.Listener
+	tls      bool
+	auto     bool
+	auth     tls.ClientAuthType
+	addr     string
+}
+
+// openEntries serves routes at all of them. Clients' certificates are of ca, and so are those that they are shown.
+func openEntries(t *testing.T, ca *testutil.Authority, routes []proxy.Route, entries ...*entry) {
+	t.Helper()
+	e, err := engine.New(engine.Options{Reactors: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot, err := proxy.NewSnapshot(routes, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, hs := proxy.New(e, snapshot), tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
+	cert, key := ca.Issue(t, nil, "edge.test", "127.0.0.1")
+	own := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
+	for _, g := range entries {
+		accept := session.NewServer(e, p.Service(g.listener), session.ServerOptions{H2C: true}).Accept
+		if g.tls {
+			accept = hs.Server(tlsconn.ServerOptions{Auto: g.auto, Config: &tls.Config{
+				Certificates: []tls.Certificate{own}, ClientAuth: g.auth, ClientCAs: ca.Pool,
+				NextProtos: []string{"h2", "http/1.1"},
+			}}, accept)
+		}
+		addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
+		l, err := e.Listen(engine.ListenOptions{Addr: addr}, accept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.addr = l.Addr().String()
+	}
+	e.Start()
+	t.Cleanup(func() { stop(t, e) })
+}
+
+// showing is a client that has these certificates. It follows no redirect.
+func showing(t *testing.T, ca *testutil.Authority, names string, pairs ...tls.Certificate) *http.Client {
+	t.Helper()
+	tr := &http.Transport{Protocols: protocols(names), TLSClientConfig: &tls.Config{
+		RootCAs: ca.Pool, Certificates: pairs, ClientSessionCache: tls.NewLRUClientSessionCache(8),
+	}}
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{
+		Transport: tr, Timeout: testutil.Patience,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// askAt sends a request with fields "Name: value" and returns the head of the answer.
+func askAt(t *testing.T, c *http.Client, method, url, fields string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range strings.Split(fields, "|") {
+		if name, value, found := strings.Cut(f, ": "); found {
+			req.Header.Set(name, value)
+		}
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	resp.Body.Close()
+	return resp
+}
+
+// plainAsks are requests in every form that a plain connection can have, with the status where nothing guards the
+// listener.
+var plainAsks = []struct {
+	what, protocols, method, fields string
+	open                            int
+}{
+	{"a request", "h1", "GET", "", 200},
+	{"one with a forged scheme", "h1", "GET", "X-Forwarded-Proto: https", 200},
+	{"an upgrade", "h1", "GET", "Connection: Upgrade|Upgrade: websocket|Sec-WebSocket-Version: 13|" +
+		"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", 200},
+	{"HTTP/2 by prior knowledge", "h2c", "GET", "", 200},
+	{"gRPC", "h2c", "POST", "Content-Type: application/grpc|TE: trailers", 200},
+	{"a method without a route", "h1", "TRACE", "", 405},
+}
+
+// What a listener asks of TLS holds for every form of plain request on its port: the proxy answers 421, or 308 where
+// the listener redirects, and no route sees it.
+func TestGuard_plainRequestsOfAListenerThatAsksForTLS(t *testing.T) {
+	testutil.CheckLeaks(t)
+	ca := testutil.NewAuthority(t)
+	var served atomic.Int64
+	routes := []proxy.Route{
+		{To: proxy.FromHTTP(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }))},
+		{Path: "/tunnel", Methods: []string{"CONNECT"}, To: proxy.Answer(200, "", "")},
+	}
+	trusted := &proxy.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	open := &entry{listener: &proxy.Listener{}, tls: true, auto: true}
+	certified := &entry{listener: &proxy.Listener{ClientCert: true}, tls: true, auto: true,
+		auth: tls.RequireAndVerifyClientCert}
+	named := &entry{listener: &proxy.Listener{StrictSNI: true}, tls: true, auto: true}
+	both := &entry{listener: &proxy.Listener{StrictSNI: true, ClientCert: true, BodyMax: 1}}
+	behind := &entry{listener: &proxy.Listener{ClientCert: true, RedirectToHTTPS: 8443, Trusted: trusted}}
+	led := &entry{listener: &proxy.Listener{StrictSNI: true, RedirectToHTTPS: 8443}, tls: true, auto: true}
+	openEntries(t, ca, routes, open, certified, named, both, behind, led)
+
+	for _, c := range plainAsks {
+		client := showing(t, ca, c.protocols)
+		for g, want := range map[*entry]int{open: c.open, certified: 421, named: 421, both: 421, led: 308} {
+			before := served.Load()
+			resp := askAt(t, client, c.method, "http://"+g.addr+"/x?y", c.fields)
+			got, call := resp.StatusCode, resp.Header.Get("Grpc-Status")
+			if want == 421 && call == "16" || want == 308 && call == "2" { // UNAUTHENTICATED, UNKNOWN
+				got = want
+			}
+			if got != want || want == 308 && resp.Header.Get("Location") != "https://127.0.0.1:8443/x?y" {
+				t.Errorf("%s, %+v: %d %v, want %d", c.what, g.listener, resp.StatusCode, resp.Header, want)
+			}
+			if reached := served.Load() > before; reached != (want == 200) {
+				t.Errorf("%s, %+v: reached a route is %v", c.what, g.listener, reached)
+			}
+		}
+	}
+	// What a proxy that is trusted says of its client is no certificate, and a redirect would lead it in circles.
+	resp := askAt(t, showing(t, ca, "h1"), "GET", "http://"+behind.addr, "X-Forwarded-Proto: https")
+	if resp.StatusCode != 421 {
+		t.Errorf("a trusted proxy: %d", resp.StatusCode)
+	}
+	for _, g := range []*entry{certified, named, led} {
+		for _, request := range []string{
+			"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
+			"GET https://h/ HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.0\r\n\r\n",
+			"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n",
+		} {
+			w := testutil.Dial(t, g.addr)
+			w.Send(request)
+			head := w.ReadHead()
+			if !strings.Contains(head, " 421 ") && !(g == led && strings.Contains(head, " 308 ")) &&
+				!(g == led && strings.Contains(head, " 400 ")) { // no host to lead to
+				t.Errorf("%+v %q: %s", g.listener, request, head)
+			}
+			w.Close()
+		}
+	}
+	if n := served.Load(); n != 5 { // those at the open entry
+		t.Errorf("%d requests reached a route", n)
+	}
+}
+
+// A connection without a certificate, as one that stood before certificates were asked for, is as good as a plain one.
+func TestGuard_connectionsWithoutACertificate(t *testing.T) {
+	testutil.CheckLeaks(t)
+	ca := testutil.NewAuthority(t)
+	cert, key := ca.Issue(t, nil, "client")
+	pair := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
+	listener := &proxy.Listener{ClientCert: true}
+	asks := &entry{listener: listener, tls: true, auth: tls.VerifyClientCertIfGiven}
+	believes := &entry{listener: listener, tls: true, auth: tls.RequestClientCert}
+	openEntries(t, ca, []proxy.Route{{To: proxy.Answer(200, "", "")}}, asks, believes)
+	for _, names := range []string{"h1", "h1 h2 "} {
+		with, without := showing(t, ca, names, pair), showing(t, ca, names)
+		for _, c := range []struct {
+			what   string
+			client *http.Client
+			at     *entry
+			want   int
+		}{
+			{"verified", with, asks, 200}, {"none", without, asks, 421},
+			{"not verified", with, believes, 421}, {"none, and nothing verified", without, believes, 421},
+		} {
+			for range 2 { // the second one resumes
+				if got := askAt(t, c.client, "GET", "https://"+c.at.addr, "").StatusCode; got != c.want {
+					t.Errorf("%s, %s: %d, want %d", names, c.what, got, c.want)
+				}
+				c.client.CloseIdleConnections()
+			}
+		}
+	}
+}
+
+// A Server that refuses every request says so at its start.
+func TestServer_refusesGuardsThatNobodyCanMeet(t *testing.T) {
+	testutil.CheckLeaks(t)
+	routes := []proxy.Route{{To: proxy.Answer(200, "", "")}}
+	for _, s := range []*proxy.Server{
+		{Listener: proxy.Listener{StrictSNI: true}},
+		{Listener: proxy.Listener{ClientCert: true}},
+		{Listener: proxy.Listener{ClientCert: true}, TLS: &tls.Config{}},
+		{Listener: proxy.Listener{ClientCert: true}, TLS: &tls.Config{ClientAuth: tls.RequireAnyClientCert}},
+	} {
+		s.Addr, s.Routes = "127.0.0.1:0", routes
+		if err := s.Start(); err == nil {
+			t.Errorf("%+v, %+v is accepted", s.Listener, s.TLS)
+			_ = s.Shutdown(context.Background())
+		}
+	}
+	for _, s := range []*proxy.Server{
+		{Listener: proxy.Listener{ClientCert: true}, TLS: &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven}},
+		{Listener: proxy.Listener{StrictSNI: true}, TLS: &tls.Config{}},
+	} {
+		s.Addr, s.Routes = "127.0.0.1:0", routes
+		if err := s.Start(); err != nil {
+			t.Errorf("%+v: %v", s.Listener, err)
+		} else if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+}
