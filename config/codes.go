@@ -15,6 +15,7 @@ const (
 	codeCertExpires    = "certificate-expires"
 	codeCertEarly      = "certificate-not-yet-valid"
 	codeNoStaple       = "no-staple"
+	codeUnguardedRoute = "unguarded-route"
 )
 
 // codes lists the codes with what they mean, for the reference and for allow.
@@ -38,6 +39,8 @@ var codes = []struct{ code, doc string }{
 	{codeCertExpires, "The certificate expires within 14 days, and more than three quarters of its life are over."},
 	{codeCertEarly, "The certificate is not valid yet: clients refuse it."},
 	{codeNoStaple, "The OCSP response is not stapled: it is too old, or about another certificate."},
+	{codeUnguardedRoute, "A route, or the upstream `default`, is reached by a listener that demands certificates of " +
+		"clients and by another one that does not. `client_cert` and `listener` of a route say which is meant."},
 	{codeEmptyInclude, "No file matches a pattern of `include`. It is a note, not a warning."},
 }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -60,6 +61,40 @@ func (d *decoder) conditions(n *node, what string, valid func(string) bool) (all
 		right = false
 	}
 	return all, right
+}
+
+// parseClientCert reads true, or what a certificate has to be.
+func parseClientCert(d *decoder, _ *key, n *node) (any, bool) {
+	c := &ClientCert{}
+	if n.kind == kindBool && n.truth {
+		return c, true
+	}
+	if n.kind == kindBool {
+		d.rep.error(n.value, "leave it out for any client", "%q must be true or a table", n.key)
+		return c, false
+	}
+	if n.kind != kindTable {
+		d.wrongKind(n, "true or a table")
+		return c, false
+	}
+	fields := map[string]*string{"subject": &c.Subject, "issuer": &c.Issuer, "san": &c.SAN}
+	right := d.filled(n)
+	for _, f := range n.children {
+		into := fields[f.key]
+		if into == nil {
+			names := slices.Sorted(maps.Keys(fields))
+			hint := didYouMean(f.key, names)
+			d.rep.error(f.name, hint, "a certificate has %s here, not %s", list(names), quote(f.key))
+			right = false
+			continue
+		}
+		s, ok := stringOf(d, f, "a string")
+		if expr, found := strings.CutPrefix(s, "~"); found {
+			ok = d.expression(f, expr) && ok
+		}
+		*into, right = s, ok && right
+	}
+	return c, right
 }
 
 func (d *decoder) expression(n *node, expr string) bool {

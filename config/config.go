@@ -192,6 +192,8 @@ type Route struct {
 	Methods         []string    // empty: all but CONNECT and TRACE
 	Header          []Condition // all have to hold
 	Query           []Condition // likewise
+	Listeners       []string    // names of those that the request may have come by; empty: all
+	ClientCert      *ClientCert // what the client has to have shown; nil: anything or nothing
 	Weight          int         // among equal routes; 0: none was given
 	Off             bool        // its weight was given as 0: it takes no request
 	Shadowed        bool        // an equal one comes first: it can never match
@@ -217,6 +219,19 @@ type Route struct {
 type Condition struct {
 	Name  string
 	Value string
+}
+
+// ClientCert is what the verified certificate of a client has to be. Each value is as that of a Condition; empty: any.
+type ClientCert struct {
+	Subject string
+	Issuer  string
+	SAN     string
+}
+
+// TakesAll reports whether the route takes every request that no other one does.
+func (r Route) TakesAll() bool {
+	return !r.Off && r.Host == "" && r.Path == "/" && r.PathKind == PathPrefix && r.ClientCert == nil &&
+		len(r.Listeners)+len(r.Methods)+len(r.Header)+len(r.Query) == 0
 }
 
 // Rewrite changes the path that a backend sees. The zero value changes nothing.

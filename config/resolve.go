@@ -52,6 +52,7 @@ func resolve(doc *document, src *source, rep *Report, open *opener) *Config {
 	r.unsecured()
 	r.httpsPorts()
 	r.unused()
+	r.unguarded()
 	if doc.global.FIPS {
 		r.approved()
 	}

@@ -11,12 +11,14 @@ func routesSection() *section {
 		aliases: []sectionAlias{{"proxy.rules", shapeList, "with `upstream` for `dest`"}},
 		doc: "Where requests go. The most specific route wins, whatever its place in the file: by host (exact, " +
 			"then the longest `*.name`, then any), then by path (exact, then the longest prefix), then by the " +
-			"number of conditions, of which `methods` come before `header` before `query`, and what differs still " +
+			"number of conditions, of which `listener` comes before `client_cert` before `methods` before `header` " +
+			"before `query`, and what differs still " +
 			"by the alphabet; what is equal shares the requests by `weight`. A pattern that ends in " +
 			"`/*` or `/` is a prefix by segments (`/api/*` takes `/api` and `/api/x`, not `/apix`; `/` takes " +
 			"everything), any other is exact; `=/` is the root alone. Every spelling of a path " +
 			"is that path, see `paths` of listeners. " +
-			"Conditions (`methods`, `header`, `query`) all have to hold, for the request as the client sent it; " +
+			"Conditions (`listener`, `client_cert`, `methods`, `header`, `query`) all have to hold, for the request " +
+			"as the client sent it; " +
 			"where they do not, a less specific route may take it. What no route takes is answered 404.",
 		open: func(doc *document, _ target, _ *node) target {
 			e := &routeEntry{}
@@ -43,6 +45,17 @@ func matchKeys() []*key {
 		{path: "path", typ: typeString, example: `"/v1/*"`,
 			into: into(func(e *routeEntry) *string { return &e.path }),
 			doc:  "Instead of `pattern`: the path, everything when there is none."},
+		{path: "listener", typ: typeStrings, example: `"internal"`,
+			into: into(func(e *routeEntry) *[]string { return &e.Listeners }),
+			doc: "Condition: the listeners that requests come by, by their names. Without it those of all listeners " +
+				"are taken, whatever the listeners ask of clients."},
+		{path: "client_cert", typ: typeClientCert, example: `{ subject = "CN=admin,O=Example", san = "~^spiffe://" }`,
+			into: into(func(e *routeEntry) **ClientCert { return &e.ClientCert }),
+			doc: "Condition: the client has shown a certificate that leads to an authority of `client_ca`, in this " +
+				"connection or in the session that it resumes. `true`: any; in a table `subject`, `issuer` (RFC " +
+				"2253) and `san` (one of its names suffices) are equal, or found by the regular expression behind a " +
+				"`~`. A name counts only as what its text tells: a DNS name with an `@` or a `:` is none. Each key " +
+				"of the table is a condition more."},
 		{path: "methods", typ: typeMethods, example: `["GET", "HEAD"]`,
 			into: into(func(e *routeEntry) *[]string { return &e.Methods }),
 			doc:  "Condition: the methods. CONNECT and TRACE are only taken where they are named, else answered 405."},

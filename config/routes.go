@@ -23,6 +23,7 @@ func (r *resolver) routes() {
 		}
 		right := !e.odd
 		e.Off = e.has("weight") && !e.failed("weight") && e.Weight == 0
+		r.listenersOf(e)
 		r.destOf(e)
 		r.rewrite(e)
 		r.pointless(e)
@@ -78,8 +79,12 @@ func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
 		}
 		return []pattern{p}, wrong == ""
 	case !e.has("host") && !e.has("path"):
-		if e.has("methods") || e.has("header") || e.has("query") {
-			return []pattern{{path: "/"}}, !e.failed("methods") && !e.failed("header") && !e.failed("query")
+		some, right := false, true
+		for _, k := range []string{"listener", "client_cert", "methods", "header", "query"} {
+			some, right = some || e.has(k), right && !e.failed(k)
+		}
+		if some {
+			return []pattern{{path: "/"}}, right
 		}
 		if !e.odd {
 			r.rep.error(e.node.head, `add pattern = "/*" for everything`, "this route has no pattern")
@@ -139,6 +144,12 @@ func (e *routeEntry) conditionsKey() string {
 	}
 	for _, c := range e.Query {
 		all = append(all, fmt.Sprintf("q%q%q", c.Name, c.Value))
+	}
+	for _, l := range e.Listeners {
+		all = append(all, fmt.Sprintf("l%q", l))
+	}
+	if c := e.ClientCert; c != nil {
+		all = append(all, fmt.Sprintf("c%q%q%q", c.Subject, c.Issuer, c.SAN))
 	}
 	slices.Sort(all)
 	return strings.Join(slices.Compact(all), " ")

@@ -42,6 +42,9 @@ func documentOf(k *key, value string) string {
 		need("address", `"h:1"`)
 	case "routes":
 		before = "[upstreams.api]\nbackends = [{ address = \"h:1\" }]\n"
+		if k.path == "listener" {
+			before += "[[listeners]]\nname = \"internal\"\nlisten = \":80\"\n"
+		}
 		if strings.HasPrefix(k.path, "redirect.") {
 			need("redirect.to", `"/new"`)
 		} else {

@@ -166,60 +166,6 @@ func (r *resolver) clients(e *listenerEntry) {
 	}
 }
 
-// plainRequests decides what plain requests get on a port that takes TLS too: the service, but not where the listener
-// asks for what TLS alone can show, or promises that clients use nothing but https.
-func (r *resolver) plainRequests(e *listenerEntry) {
-	if e.TLS != TLSAuto || e.failed("tls") {
-		return
-	}
-	what, at := r.guard(e)
-	mode := e.nodes["tls"]
-	if mode == nil {
-		mode = e.nodes["cert"] // of [network]
-	}
-	switch redirects := e.has("redirect_to_https"); {
-	case e.RedirectToHTTPS || e.failed("redirect_to_https"):
-	case what == hstsKey && redirects:
-		r.rep.conflict(e.at("redirect_to_https"), at, "leave it out: plain requests are redirected", "%s at %s "+
-			"tells clients that there is nothing but https", what, at.seenFrom(e.at("redirect_to_https")))
-	case what == hstsKey: // RFC 6797 §7.2: a host that promises it answers plain requests with a redirect
-		e.RedirectToHTTPS = true
-		r.rep.note(codeTLSAuto, mode.head,
-			"this listener takes TLS, and redirects plain requests because of %s", what)
-	case what != "" && e.has("tls"):
-		r.rep.conflict(e.at("tls"), at, "write tls = true, or add redirect_to_https = true",
-			"it takes plain requests too, which cannot meet %s at %s", what, at.seenFrom(e.at("tls")))
-	case what != "":
-		r.rep.note(codeTLSAuto, mode.head,
-			"this listener takes TLS, and answers plain requests 421 because of %s", what)
-	case !e.has("tls"):
-		r.rep.note(codeTLSAuto, mode.head, "this listener takes TLS and plain HTTP on one port")
-	}
-}
-
-const hstsKey = "hsts.max_age"
-
-// guard returns the key by which plain requests are not to be served, and where it stands; "" when they are.
-func (r *resolver) guard(e *listenerEntry) (key string, at span) {
-	o := &e.TLSOptions
-	for _, k := range []struct {
-		key   string
-		holds bool
-	}{
-		{hstsKey, o.HSTS.MaxAge > 0},
-		{"client_auth", o.ClientAuth == ClientAuthRequire},
-		{"client_ca", o.ClientAuth == ClientAuthRequire},
-		{"strict_sni", o.StrictSNI},
-	} {
-		for _, g := range []*given{&e.given, &r.doc.tls.given} {
-			if k.holds && g.has(k.key) {
-				return k.key, g.nodes[k.key].head
-			}
-		}
-	}
-	return "", span{}
-}
-
 // weak warns of what is known to be weak, where it is written.
 func (r *resolver) weak(g *given, o *TLSOptions) {
 	if g.has("min_version") && !g.failed("min_version") && o.MinVersion < tls.VersionTLS12 {

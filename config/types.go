@@ -39,6 +39,7 @@ var (
 	typeMethods    = valueType{name: "method or list", parse: parseMethodsValue}                      // []string
 	typeFields     = valueType{name: "name, list or table", parse: parseFieldsValue}                  // []Condition
 	typeParameters = valueType{name: "name, list or table", parse: parseParametersValue}              // []Condition
+	typeClientCert = valueType{name: "true or table", parse: parseClientCert, truth: true}            // *ClientCert
 	typeLogOutput  = valueType{name: "list of \"stdout\", \"stderr\", paths", parse: parseLogOutputs} // []string
 )
 

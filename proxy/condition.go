@@ -25,11 +25,14 @@ type condition struct {
 // conditions are what a request has to meet beside host and path.
 // Immutable.
 type conditions struct {
-	verbs   uint16   // a bit for each message.Verb
-	methods []string // those that have no Verb
-	header  []condition
-	query   []condition
-	count   int // how specific they are
+	verbs     uint16   // a bit for each message.Verb
+	few       bool     // there are none but methods
+	methods   []string // those that have no Verb
+	header    []condition
+	query     []condition
+	listeners []string
+	cert      *certCondition
+	ranks     [5]int // how specific they are: how many in all, then by kind
 }
 
 // ordinary are the methods that a route takes without naming them: not CONNECT, which makes a tunnel, and not TRACE,
@@ -40,7 +43,6 @@ func newConditions(r *Route) (c conditions, err error) {
 	c.verbs = ordinary
 	if len(r.Methods) > 0 {
 		c.verbs = 0
-		c.count++
 	}
 	for _, m := range r.Methods {
 		if !message.ValidName(m) {
@@ -62,9 +64,20 @@ func newConditions(r *Route) (c conditions, err error) {
 		}
 		f.id = message.Lookup(f.name)
 	}
-	c.query, err = compileConditions(r.Query)
-	c.count += len(c.header) + len(c.query)
-	return c, err
+	if c.query, err = compileConditions(r.Query); err != nil {
+		return c, err
+	}
+	c.listeners = r.Listeners
+	certs := 0
+	if c.cert, certs, err = r.ClientCert.compile(); err != nil {
+		return c, err
+	}
+	// What no client can write comes before what it can.
+	listeners, methods := min(len(r.Listeners), 1), min(len(r.Methods), 1)
+	all := listeners + certs + methods + len(c.header) + len(c.query)
+	c.ranks = [...]int{all, listeners, certs, methods, len(c.header)}
+	c.few = all == methods
+	return c, nil
 }
 
 func compileConditions(list []Condition) ([]condition, error) {
@@ -82,12 +95,12 @@ func compileConditions(list []Condition) ([]condition, error) {
 	return all, nil
 }
 
-// hold reports whether the request h meets them.
-func (c *conditions) hold(h *message.Head) bool {
+// hold reports whether the request h, which came by from, meets them.
+func (c *conditions) hold(h *message.Head, from *arrival) bool {
 	if c.verbs>>h.Verb&1 == 0 && !c.named(h) {
 		return false
 	}
-	return len(c.header)+len(c.query) == 0 || c.headHolds(h)
+	return c.few || c.arrivalHolds(from) && c.headHolds(h)
 }
 
 // named reports whether the method of h, which has no Verb, is among those that are named.
@@ -129,6 +142,14 @@ func (c *condition) takes(value []byte) bool {
 		return c.re.Match(value)
 	}
 	return string(value) == c.value
+}
+
+// takesText is takes for a text that is a string.
+func (c *condition) takesText(value string) bool {
+	if c.re != nil {
+		return c.re.MatchString(value)
+	}
+	return c.any || value == c.value
 }
 
 // heldByField reports whether one of the fields of that name will do. What a client lets end here by Connection counts

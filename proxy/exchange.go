@@ -53,13 +53,12 @@ type Exchange struct {
 
 // progress is what of an Exchange is cleared before the next request, all at once.
 type progress struct {
-	listener *Listener
+	arrival
 	snapshot *Snapshot
 	route    *Route
 	down     session.Stream
-	digest   *tlsconn.Digest // of the client's connection; nil: it is not secured
-	up       session.Stream  // nil while there is none
-	conn     *upstream.Conn  // what up is, where the destination is an upstream
+	up       session.Stream // nil while there is none
+	conn     *upstream.Conn // what up is, where the destination is an upstream
 	ctx      context.Context
 	cancel   context.CancelFunc
 	refusal  *fault // the request cannot be sent on

@@ -3,9 +3,13 @@ package proxy_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"io"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -39,8 +43,7 @@ func openEntries(t *testing.T, ca *testutil.Authority, routes []proxy.Route, ent
 		t.Fatal(err)
 	}
 	p, hs := proxy.New(e, snapshot), tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
-	cert, key := ca.Issue(t, nil, "edge.test", "127.0.0.1")
-	own := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
+	own := pairOf(t, ca, nil, "edge.test", "127.0.0.1")
 	for _, g := range entries {
 		accept := session.NewServer(e, p.Service(g.listener), session.ServerOptions{H2C: true}).Accept
 		if g.tls {
@@ -176,8 +179,7 @@ func TestGuard_plainRequestsOfAListenerThatAsksForTLS(t *testing.T) {
 func TestGuard_connectionsWithoutACertificate(t *testing.T) {
 	testutil.CheckLeaks(t)
 	ca := testutil.NewAuthority(t)
-	cert, key := ca.Issue(t, nil, "client")
-	pair := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
+	pair := pairOf(t, ca, nil, "client")
 	listener := &proxy.Listener{ClientCert: true}
 	asks := &entry{listener: listener, tls: true, auth: tls.VerifyClientCertIfGiven}
 	believes := &entry{listener: listener, tls: true, auth: tls.RequestClientCert}
@@ -228,6 +230,99 @@ func TestServer_refusesGuardsThatNobodyCanMeet(t *testing.T) {
 			t.Errorf("%+v: %v", s.Listener, err)
 		} else if err := s.Shutdown(context.Background()); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// pairOf is a client's certificate of ca.
+func pairOf(t *testing.T, ca *testutil.Authority, change func(*x509.Certificate), names ...string) tls.Certificate {
+	t.Helper()
+	cert, key := ca.Issue(t, change, names...)
+	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
+}
+
+// A route with a condition about the listener or the client's certificate takes nothing else, whatever the version of
+// HTTP and whether the session is resumed.
+func TestRoute_byListenerAndClientCertificate(t *testing.T) {
+	testutil.CheckLeaks(t)
+	ca := testutil.NewAuthority(t)
+	only := func(path string, c *proxy.ClientCert, listeners ...string) proxy.Route {
+		return proxy.Route{Path: path, Listeners: listeners, ClientCert: c, To: proxy.Answer(200, "", "")}
+	}
+	routes := []proxy.Route{
+		only("/inner", nil, "inner", "nowhere"), only("/any", &proxy.ClientCert{}),
+		only("/alice", &proxy.ClientCert{Subject: "CN=alice,O=corp"}),
+		only("/corp", &proxy.ClientCert{Subject: "~,O=corp$"}),
+		only("/issued", &proxy.ClientCert{Issuer: "CN=test authority"}),
+		only("/uri", &proxy.ClientCert{SAN: "~^spiffe://corp/"}),
+		only("/mail", &proxy.ClientCert{SAN: "admin@corp.test"}),
+		only("/ip", &proxy.ClientCert{SAN: "10.0.0.1"}),
+		only("/all", &proxy.ClientCert{Subject: "~alice", Issuer: "~authority", SAN: "alice.test"}),
+		only("/most", &proxy.ClientCert{Subject: "~alice", Issuer: "~another", SAN: "alice.test"}),
+		only("/both", &proxy.ClientCert{Subject: "~alice"}, "asks"),
+	}
+	entries := map[string]*entry{
+		"plain": {}, "inner": {tls: true, auth: tls.RequireAndVerifyClientCert}, "outer": {tls: true},
+		"asks":     {tls: true, auto: true, auth: tls.VerifyClientCertIfGiven},
+		"believes": {tls: true, auth: tls.RequestClientCert},
+	}
+	var list []*entry
+	for name, e := range entries {
+		e.listener = &proxy.Listener{Name: name}
+		list = append(list, e)
+	}
+	openEntries(t, ca, routes, list...)
+	alice := pairOf(t, ca, func(c *x509.Certificate) {
+		c.Subject = pkix.Name{CommonName: "alice", Organization: []string{"corp"}}
+		c.URIs = []*url.URL{{Scheme: "spiffe", Host: "corp", Path: "/alice"}}
+		c.EmailAddresses = []string{"admin@corp.test"}
+	}, "alice.test", "10.0.0.1")
+	// An authority that let pass what is no DNS name: it must not stand for a name of another kind.
+	mallory := pairOf(t, ca, nil, "mallory", "admin@corp.test", "spiffe://corp/mallory")
+	stranger := pairOf(t, testutil.NewAuthority(t), func(c *x509.Certificate) {
+		c.Subject = pkix.Name{CommonName: "alice", Organization: []string{"corp"}}
+	}, "alice.test")
+
+	for _, c := range []struct {
+		at     string
+		shows  []tls.Certificate
+		routes string // that take the client's requests; all others do not
+	}{
+		{"plain", nil, ""},
+		{"outer", nil, ""},
+		{"outer", []tls.Certificate{alice}, ""}, // nobody asks for it
+		{"inner", []tls.Certificate{mallory}, "/inner /any /issued"},
+		{"inner", []tls.Certificate{alice}, "/inner /any /alice /corp /issued /uri /mail /ip /all"},
+		{"asks", []tls.Certificate{alice}, "/any /alice /corp /issued /uri /mail /ip /all /both"},
+		{"asks", nil, ""},
+		{"believes", []tls.Certificate{stranger}, ""},
+		{"believes", []tls.Certificate{alice}, ""},
+	} {
+		for _, names := range []string{"h1", "h1 h2 ", "h2c"} {
+			scheme := "https"
+			if names == "h2c" || c.at == "plain" {
+				scheme = "http"
+			}
+			if scheme == "http" && (!entries[c.at].auto && c.at != "plain" || c.shows != nil) {
+				continue
+			}
+			client := showing(t, ca, names, c.shows...)
+			for _, resumed := range []bool{false, true} {
+				for _, r := range routes {
+					resp := askAt(t, client, "GET", scheme+"://"+entries[c.at].addr+r.Path+"/x", "")
+					want := 404
+					if slices.Contains(strings.Fields(c.routes), r.Path) {
+						want = 200
+					}
+					if resp.StatusCode != want {
+						t.Errorf("%s, %s, %s: %d, want %d", c.at, names, r.Path, resp.StatusCode, want)
+					}
+					if resp.TLS != nil && resp.TLS.DidResume != resumed {
+						t.Errorf("%s, %s: resumed is %v", c.at, names, resp.TLS.DidResume)
+					}
+				}
+				client.CloseIdleConnections()
+			}
 		}
 	}
 }

@@ -74,20 +74,20 @@ func lastWord(t []byte, n int) uint64 {
 
 // findRoute chooses the route of the request, nil where none takes it. It reports false where the request was refused.
 func (x *Exchange) findRoute() bool {
-	h, r := &x.Request, &x.snapshot.router
+	h, r, from := &x.Request, &x.snapshot.router, &x.arrival
 	path, plain := pathOf(h)
 	if plain || x.listener.Paths == PathsRaw || path[0] != '/' {
-		x.route = x.local.turns.pick(r.find(path, h), r)
+		x.route = x.local.turns.pick(r.find(path, h, from), r)
 		return true
 	}
 	l := x.local
 	l.path = resolvePath(l.path[:0], path, false)
 	read := l.path
-	found := r.find(read, h)
+	found := r.find(read, h, from)
 	if twofold(read) || twofold(path) {
 		at := len(read)
 		l.path = resolvePath(l.path, path, true)
-		if hidesDots(read) || r.find(l.path[at:], h) != found {
+		if hidesDots(read) || r.find(l.path[at:], h, from) != found {
 			x.fail(faultPath)
 			return false
 		}

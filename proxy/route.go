@@ -23,6 +23,9 @@ type Route struct {
 	GRPC    bool        // requests of type application/grpc are gRPC, those of application/grpc-web made so
 	GRPCTo  Destination // where those go; nil: To
 
+	Listeners  []string    // condition: by Listener.Name, those that the request may have come by; nil: all
+	ClientCert *ClientCert // condition: what the client has to have shown; nil: anything or nothing
+
 	GRPCByListener bool // GRPC holds on listeners without NoGRPC alone
 
 	Tunnels Tunnels       // which requests may turn their connection into a tunnel; the zero value: WebSocket

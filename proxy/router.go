@@ -170,13 +170,10 @@ func (r *router) choose(c *choice, route *Route) error {
 }
 
 // before reports whether e is more specific than other: it has more conditions. Where both have as many, a request can
-// meet both; then methods come before fields before the query, and after that the alphabet decides, since the order in
-// which routes were given never does.
+// meet both; then listeners come before certificates before methods before fields before the query, and after that the
+// alphabet decides, since the order in which routes were given never does.
 func (e *equals) before(other *equals) bool {
-	ranks := func(e *equals) []int {
-		return []int{e.count, e.count - len(e.header) - len(e.query), len(e.header)}
-	}
-	if order := slices.Compare(ranks(e), ranks(other)); order != 0 {
+	if order := slices.Compare(e.ranks[:], other.ranks[:]); order != 0 {
 		return order > 0
 	}
 	return e.key < other.key
@@ -194,29 +191,37 @@ func conditionsKey(route *Route) string {
 	for _, c := range route.Query {
 		all = append(all, fmt.Sprintf("q%q%q", c.Name, c.Value))
 	}
+	for _, l := range route.Listeners {
+		all = append(all, fmt.Sprintf("l%q", l))
+	}
+	if c := route.ClientCert; c != nil {
+		all = append(all, fmt.Sprintf("c%q%q%q", c.Subject, c.Issuer, c.SAN))
+	}
 	slices.Sort(all)
 	return strings.Join(slices.Compact(all), " ")
 }
 
 // match returns the route for a request, nil when there is none.
-func (r *router) match(h *message.Head, t *turns) *Route { return t.pick(r.find(h.Path(), h), r) }
+func (r *router) match(h *message.Head, from *arrival, t *turns) *Route {
+	return t.pick(r.find(h.Path(), h, from), r)
+}
 
 // find returns the routes that take a request for path, nil when there is none.
-func (r *router) find(path []byte, h *message.Head) *equals {
+func (r *router) find(path []byte, h *message.Head, from *arrival) *equals {
 	if len(r.hosts)+len(r.below) > 0 {
 		var lower [256]byte
 		if host := hostOf(h, &lower); len(host) > 0 {
-			if e := r.findHost(host, path, h); e != nil {
+			if e := r.findHost(host, path, h, from); e != nil {
 				return e
 			}
 		}
 	}
-	return r.any.find(path, h)
+	return r.any.find(path, h, from)
 }
 
-func (r *router) findHost(host, path []byte, h *message.Head) *equals {
+func (r *router) findHost(host, path []byte, h *message.Head, from *arrival) *equals {
 	if p := r.hosts[string(host)]; p != nil {
-		if e := p.find(path, h); e != nil {
+		if e := p.find(path, h, from); e != nil {
 			return e
 		}
 	}
@@ -228,7 +233,7 @@ func (r *router) findHost(host, path []byte, h *message.Head) *equals {
 			continue
 		}
 		if p := r.below[string(host[i:])]; p != nil {
-			if e := p.find(path, h); e != nil {
+			if e := p.find(path, h, from); e != nil {
 				return e
 			}
 		}
@@ -236,9 +241,9 @@ func (r *router) findHost(host, path []byte, h *message.Head) *equals {
 	return nil
 }
 
-func (p *paths) find(path []byte, h *message.Head) *equals {
+func (p *paths) find(path []byte, h *message.Head, from *arrival) *equals {
 	if c := p.exact[string(path)]; c != nil {
-		if e := c.find(h); e != nil {
+		if e := c.find(h, from); e != nil {
 			return e
 		}
 	}
@@ -260,16 +265,16 @@ func (p *paths) find(path []byte, h *message.Head) *equals {
 		if s.choice == nil {
 			continue
 		}
-		if e := s.choice.find(h); e != nil {
+		if e := s.choice.find(h, from); e != nil {
 			return e
 		}
 	}
 	return nil
 }
 
-func (c *choice) find(h *message.Head) *equals {
+func (c *choice) find(h *message.Head, from *arrival) *equals {
 	for _, e := range c.list {
-		if e.hold(h) {
+		if e.hold(h, from) {
 			return e
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // ask makes the head of a request; fields are "Name: value".
@@ -25,6 +26,9 @@ func ask(method, host, target string, fields ...string) *message.Head {
 	}
 	return h
 }
+
+// here is where requests come by of which nothing else is said.
+var here = &arrival{listener: &Listener{Name: "here"}}
 
 func routerOf(t testing.TB, routes ...Route) *router {
 	t.Helper()
@@ -111,7 +115,7 @@ func TestRouter_mostSpecificWins(t *testing.T) {
 				fields = strings.Split(c.fields, "|")
 			}
 			r := routerOf(t, routes...)
-			got := nameOf(r.match(ask(c.method, c.host, c.target, fields...), &turns{}))
+			got := nameOf(r.match(ask(c.method, c.host, c.target, fields...), here, &turns{}))
 			if got != c.want {
 				t.Errorf("%s %s%s %s: %q, want %q", c.method, c.host, c.target, c.fields, got, c.want)
 			}
@@ -131,6 +135,9 @@ func TestRouter_refuses(t *testing.T) {
 		"method":          {{Methods: []string{"GE T"}}},
 		"name of a field": {{Header: []Condition{{"a b", ""}}}},
 		"expression":      {{Header: []Condition{{"A", "~("}}}},
+		"listeners":       {{Listeners: []string{"a", "b"}}, {Listeners: []string{"b", "a", "b"}}},
+		"certificates":    {{ClientCert: &ClientCert{SAN: "a"}}, {ClientCert: &ClientCert{SAN: "a"}}},
+		"of a subject":    {{ClientCert: &ClientCert{Subject: "~("}}},
 	} {
 		r, err := &router{}, error(nil)
 		for i := range routes {
@@ -159,7 +166,7 @@ func TestRouter_splitsByWeight(t *testing.T) {
 		for _, t1 := range []*turns{&one, &other} {
 			got, last, gap := map[string]int{}, 0, 0
 			for i := range 1000 {
-				name := nameOf(r.match(ask("GET", "a", c.target), t1))
+				name := nameOf(r.match(ask("GET", "a", c.target), here, t1))
 				if got[name]++; name == "canary" {
 					gap = max(gap, i-last)
 					last = i
@@ -167,6 +174,49 @@ func TestRouter_splitsByWeight(t *testing.T) {
 			}
 			if fmt.Sprint(got) != c.want || gap > 10 {
 				t.Errorf("%s: %v, canaries %d apart, want %s", c.target, got, gap, c.want)
+			}
+		}
+	}
+}
+
+// What a request came by decides as its head does, and comes before it.
+func TestRouter_conditionsOfTheConnection(t *testing.T) {
+	routes := []Route{
+		{Name: "all"},
+		{Name: "inner", Listeners: []string{"inner", "middle"}},
+		{Name: "cert", ClientCert: &ClientCert{}},
+		{Name: "get", Methods: []string{"GET"}},
+		{Name: "beta", Header: []Condition{{"X-Beta", ""}}},
+		{Name: "inner cert", Listeners: []string{"inner"}, ClientCert: &ClientCert{}},
+		{Name: "named", ClientCert: &ClientCert{Subject: "~."}},
+		{Name: "outer get", Listeners: []string{"outer"}, Methods: []string{"GET"}},
+	}
+	shown, unproved := &tlsconn.Digest{Verified: true}, &tlsconn.Digest{}
+	for _, c := range []struct {
+		listener string
+		digest   *tlsconn.Digest
+		method   string
+		want     string
+	}{
+		{"other", nil, "PUT", "all"},
+		{"other", nil, "GET", "get"},
+		{"other", unproved, "PUT", "all"},
+		{"other", shown, "PUT", "cert"},
+		{"other", shown, "GET", "cert"}, // as specific as "get"; what the client cannot write comes first
+		{"inner", nil, "GET", "inner"},
+		{"middle", shown, "GET", "inner"}, // listeners come before certificates
+		{"inner", unproved, "PUT", "inner"},
+		{"inner", shown, "PUT", "inner cert"},
+		{"outer", nil, "GET", "outer get"},
+		{"outer", shown, "PUT", "cert"},
+		{"Inner", nil, "PUT", "all"},
+	} {
+		for range 3 {
+			rand.Shuffle(len(routes), func(i, j int) { routes[i], routes[j] = routes[j], routes[i] })
+			from := &arrival{&Listener{Name: c.listener}, c.digest}
+			got := nameOf(routerOf(t, routes...).match(ask(c.method, "a", "/"), from, &turns{}))
+			if got != c.want {
+				t.Errorf("%s %+v %s: %q, want %q", c.listener, c.digest, c.method, got, c.want)
 			}
 		}
 	}
@@ -188,11 +238,11 @@ func TestRouter_agreesWithAModel(t *testing.T) {
 			}
 		}
 		for range 60 {
-			h := randomRequest(rng)
-			got, want := nameOf(r.match(h, &turns{})), nameOf(modelMatch(routes, h))
+			h, from := randomRequest(rng), randomArrival(rng)
+			got, want := nameOf(r.match(h, from, &turns{})), nameOf(modelMatch(routes, h, from))
 			if got != want {
-				t.Fatalf("seed %d round %d: %s %s %s %q: route %q, want %q", seed, round, h.MethodBytes(),
-					h.Bytes(h.Authority), h.Bytes(h.Target), h.Get("X-A"), got, want)
+				t.Fatalf("seed %d round %d: %s %s %s %q %s %+v: route %q, want %q", seed, round, h.MethodBytes(),
+					h.Bytes(h.Authority), h.Bytes(h.Target), h.Get("X-A"), from.listener.Name, from.digest, got, want)
 			}
 		}
 	}
@@ -232,7 +282,21 @@ func randomRoute(rng *rand.Rand) Route {
 	if rng.IntN(4) == 0 {
 		r.Query = []Condition{{pick(rng, "k", "l m"), pick(rng, "", "v", "~v|w")}}
 	}
+	if rng.IntN(4) == 0 {
+		r.Listeners = []string{pick(rng, "one", "two"), pick(rng, "one", "three")}
+	}
+	if rng.IntN(5) == 0 {
+		r.ClientCert = &ClientCert{}
+	}
 	return r
+}
+
+func randomArrival(rng *rand.Rand) *arrival {
+	from := &arrival{listener: &Listener{Name: pick(rng, "one", "two", "three")}}
+	if rng.IntN(3) > 0 {
+		from.digest = &tlsconn.Digest{Verified: rng.IntN(2) == 0}
+	}
+	return from
 }
 
 func randomRequest(rng *rand.Rand) *message.Head {
@@ -246,13 +310,23 @@ func randomRequest(rng *rand.Rand) *message.Head {
 }
 
 // modelMatch is the rule in words: of the routes that match the one with the best host, path, number of conditions;
-// then methods come before fields before the query, and the alphabet decides last.
-func modelMatch(routes []Route, h *message.Head) *Route {
+// then listeners come before certificates before methods before fields before the query, and the alphabet decides last.
+func modelMatch(routes []Route, h *message.Head, from *arrival) *Route {
 	var best *Route
-	var rank [5]int
+	var rank [7]int
 	for i := range routes {
 		r := &routes[i]
 		now, ok := modelRank(r, h)
+		if len(r.Listeners) > 0 {
+			now[2]++
+			now[3]++
+			ok = ok && slices.Contains(r.Listeners, from.listener.Name)
+		}
+		if r.ClientCert != nil {
+			now[2]++
+			now[4]++
+			ok = ok && from.digest != nil && from.digest.Verified
+		}
 		if !ok {
 			continue
 		}
@@ -264,7 +338,7 @@ func modelMatch(routes []Route, h *message.Head) *Route {
 	return best
 }
 
-func modelRank(r *Route, h *message.Head) (rank [5]int, ok bool) {
+func modelRank(r *Route, h *message.Head) (rank [7]int, ok bool) {
 	host, _, _ := strings.Cut(strings.ToLower(string(h.Bytes(h.Authority))), ":")
 	pattern := strings.ToLower(r.Host)
 	above, wild := strings.CutPrefix(pattern, "*")
@@ -285,10 +359,10 @@ func modelRank(r *Route, h *message.Head) (rank [5]int, ok bool) {
 	default:
 		return rank, false
 	}
-	rank[2], rank[4] = len(r.Header)+len(r.Query), len(r.Header)
+	rank[2], rank[6] = len(r.Header)+len(r.Query), len(r.Header)
 	if len(r.Methods) > 0 {
 		rank[2]++
-		rank[3]++
+		rank[5]++
 		if r.Methods[0] != string(h.MethodBytes()) {
 			return rank, false
 		}
@@ -339,7 +413,7 @@ func FuzzRouter_match(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, host, target, value string) {
 		h := ask("GET", host, target, "X-A: "+value)
-		got := r.match(h, &turns{})
+		got := r.match(h, here, &turns{})
 		if strings.ContainsAny(host, ":[]") || strings.HasSuffix(host, ".") || strings.ContainsAny(target, ";%") ||
 			!strings.HasPrefix(target, "/") || len(host) > 255 {
 			return // where the model is too simple
@@ -349,7 +423,7 @@ func FuzzRouter_match(f *testing.F) {
 				return
 			}
 		}
-		if want := modelMatch(routes, h); nameOf(got) != nameOf(want) {
+		if want := modelMatch(routes, h, here); nameOf(got) != nameOf(want) {
 			t.Fatalf("%q %q %q: route %q, want %q", host, target, value, nameOf(got), nameOf(want))
 		}
 	})
@@ -372,14 +446,15 @@ func TestRouter_matchAllocatesNothing(t *testing.T) {
 		Route{Host: "*.example.org", Path: "/x", Methods: []string{"GET"}, Header: []Condition{{"X-A", "~b+"}},
 			Query: []Condition{{"q", "1"}}, Weight: 3},
 		Route{Host: "*.example.org", Path: "/x", Methods: []string{"GET"}, Header: []Condition{{"X-A", "~b+"}},
-			Query: []Condition{{"q", "1"}}, Weight: 1})...)
+			Query: []Condition{{"q", "1"}}, Weight: 1},
+		Route{Path: "/v1/users/1", Listeners: []string{"there", "here"}, ClientCert: &ClientCert{}})...)
 	for _, h := range []*message.Head{
 		ask("GET", "HOST-42.example.com:80", "/v0/users/42/x"),
 		ask("GET", "a.b.example.org", "/x/y?p=%31&q=%31", "X-A: abbb"),
 		ask("GET", "nowhere", "/v1/users/1"),
 	} {
 		var t1 turns
-		if n := testutil.Allocs(100, func() { r.match(h, &t1) }); n != 0 {
+		if n := testutil.Allocs(100, func() { r.match(h, here, &t1) }); n != 0 {
 			t.Errorf("%s: %v allocations", h.Bytes(h.Authority), n)
 		}
 	}
@@ -401,7 +476,7 @@ func BenchmarkRouter(b *testing.B) {
 			var t1 turns
 			b.ReportAllocs()
 			for b.Loop() {
-				r.match(c.head, &t1)
+				r.match(c.head, here, &t1)
 			}
 		})
 	}

@@ -142,6 +142,9 @@ func (s *Server) retire(old *generation) {
 		s.retired(nil, upstreams)
 	}
 	for _, l := range listeners {
+		if next := s.present.named(l.name); next != nil {
+			l.service.follow(&next.service)
+		}
 		s.closeListener(l)
 	}
 	for _, u := range upstreams {
@@ -153,6 +156,16 @@ func (s *Server) retire(old *generation) {
 			s.linger(k)
 		}
 	}
+}
+
+// named returns a listener of that name, nil when there is none.
+func (g *generation) named(name string) *listener {
+	for _, l := range g.listeners {
+		if l.name == name {
+			return l
+		}
+	}
+	return nil
 }
 
 func (g *generation) listens(l *listener) bool {

@@ -114,3 +114,163 @@ func TestApply_asksStandingConnectionsForACertificate(t *testing.T) {
 		t.Errorf("without: %d", resp.StatusCode)
 	}
 }
+
+// guardedRoutes are listeners that ask for certificates of clients in every way there is, and routes that are guarded
+// by both conditions. Where a request meets none of them, it is for the upstream named default.
+const guardedRoutes = quiet + `
+[[listeners]]
+name = "internal"
+listen = "127.0.0.1:0"
+PAIR
+client_ca = CA
+[[listeners]]
+name = "public"
+listen = "127.0.0.1:0"
+PAIR
+[[listeners]]
+name = "asks"
+listen = "127.0.0.1:0"
+PAIR
+client_ca = CA
+client_auth = "request"
+[[listeners]]
+name = "asks others"
+listen = "127.0.0.1:0"
+PAIR
+client_ca = OTHER
+client_auth = "request"
+[[listeners]]
+name = "believes"
+listen = "127.0.0.1:0"
+PAIR
+client_auth = "request"
+[http]
+name = "plain"
+listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/*"
+listener = ["internal", "plain"]
+dest = "status:201"
+[[routes]]
+pattern = "/*"
+client_cert = true
+dest = "status:202"
+[[proxy.rules]]
+pattern = "/*"
+client_cert = { subject = "CN=client", san = "~^cl" }
+upstream = "status:203"
+[upstreams.default]
+backends = [{ address = ORIGIN }]
+`
+
+// expand puts the files of a test into the lines of its configuration.
+func expand(t *testing.T, ca, other *testutil.Authority, text, origin string) string {
+	t.Helper()
+	dir := t.TempDir()
+	pair := secured(t, ca, dir)
+	ca.Write(t, filepath.Join(dir, "ca.pem"))
+	other.Write(t, filepath.Join(dir, "other.pem"))
+	return strings.NewReplacer("PAIR", pair[strings.Index(pair, "cert ="):],
+		"= CA", fmt.Sprintf("= %q", filepath.Join(dir, "ca.pem")),
+		"= OTHER", fmt.Sprintf("= %q", filepath.Join(dir, "other.pem")),
+		"ORIGIN", fmt.Sprintf("%q", origin)).Replace(text)
+}
+
+func TestRoutes_byListenerAndClientCertificate(t *testing.T) {
+	ca, other := testutil.NewAuthority(t), testutil.NewAuthority(t)
+	backend, _ := origin(t, "one")
+	s := start(t, Options{}, "%s", expand(t, ca, other, guardedRoutes, backend))
+	shows := func(c *http.Client, pairs ...tls.Certificate) *http.Client {
+		c.Transport.(*http.Transport).TLSClientConfig.Certificates = pairs
+		return c
+	}
+	client, others := clientPair(t, ca, nil), clientPair(t, other, nil)
+	named := func(name string) tls.Certificate {
+		cert, key := ca.Issue(t, nil, name)
+		return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
+	}
+	for _, h2 := range []bool{false, true} {
+		for round := range 3 {
+			// One cache of sessions for all listeners: what one of them has verified is offered to the others.
+			with, without := shows(asHTTPS(t, ca, h2), client), asHTTPS(t, ca, h2)
+			another, stranger := shows(asHTTPS(t, ca, h2), named("another")), shows(asHTTPS(t, ca, h2), others)
+			for _, c := range []struct {
+				what, listener string
+				client         *http.Client
+				want           int
+			}{
+				{"the subject", "asks", with, 203},
+				{"the subject, resumed", "asks", with, 203},
+				{"not asked for", "public", with, 200},
+				{"of another authority", "asks others", with, 200},
+				{"not verified", "believes", with, 200},
+				{"two conditions before one", "internal", with, 203},
+				{"another subject", "asks", another, 202},
+				{"the listener before any certificate", "internal", another, 201},
+				{"none", "asks", without, 200},
+				{"none", "public", without, 200},
+				{"the subject of another authority", "asks others", stranger, 203},
+			} {
+				code, _ := getBy(t, c.client, strings.Replace(urlOf(t, s, c.listener), "http:", "https:", 1)+"/x")
+				if code != c.want {
+					t.Errorf("h2 %v, round %d: %s at %s: %d, want %d", h2, round, c.what, c.listener, code, c.want)
+				}
+				c.client.CloseIdleConnections()
+			}
+		}
+	}
+	if code, _ := get(t, s, "plain", "/x"); code != 201 {
+		t.Errorf("plain: %d", code)
+	}
+}
+
+// By curl, which shows a certificate of a file.
+func TestRoutes_byCurlsCertificate(t *testing.T) {
+	ca, other, dir := testutil.NewAuthority(t), testutil.NewAuthority(t), t.TempDir()
+	backend, _ := origin(t, "one")
+	s := start(t, Options{}, "%s", expand(t, ca, other, guardedRoutes, backend))
+	ca.IssueTo(t, dir, "client", nil, "client")
+	ca.Write(t, filepath.Join(dir, "ca.pem"))
+	for listener, want := range map[string][2]string{"asks": {"203", "200"}, "public": {"200", "200"}} {
+		_, port, _ := strings.Cut(strings.TrimPrefix(urlOf(t, s, listener), "http://"), ":")
+		args := []string{"--cacert", filepath.Join(dir, "ca.pem"), "--resolve", "example.org:" + port + ":127.0.0.1",
+			"https://example.org:" + port + "/x"}
+		shown := []string{"--cert", filepath.Join(dir, "client.pem"), "--key", filepath.Join(dir, "client.key")}
+		for _, version := range []string{"--http1.1", "--http2"} {
+			for i, more := range [][]string{shown, nil} {
+				got := curlStatus(t, append(append([]string{version}, more...), args...)...)
+				if _, status, _ := strings.Cut(got, " "); status != want[i] {
+					t.Errorf("%s %s %q: %s, want %s", listener, version, more, got, want[i])
+				}
+			}
+		}
+	}
+}
+
+// A connection of an address that is gone goes by the listener that has its name now, guards and all.
+func TestApply_addressOfAListenerMoves(t *testing.T) {
+	ca := testutil.NewAuthority(t)
+	text := func(listener string) string {
+		return expand(t, ca, ca, quiet+listener+"[[routes]]\nlistener = \"admin\"\ndest = \"status:200\"\n", "")
+	}
+	s := start(t, Options{}, "%s", text("[http]\nname = \"admin\"\nlisten = \"127.0.0.1:0\"\n"))
+	w := testutil.Dial(t, strings.TrimPrefix(urlOf(t, s, "admin"), "http://"))
+	ask := func() string {
+		w.Send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		resp, _ := w.ReadResponse("GET")
+		return resp.Status
+	}
+	if got := ask(); got != "200 OK" {
+		t.Fatal(got)
+	}
+	at := testutil.FreeAddr(t)
+	apply(t, s, "%s", text("[https]\nname = \"admin\"\nlisten = \""+at+"\"\nPAIR\nclient_ca = CA\n"))
+	if got := ask(); got != "421 Misdirected Request" {
+		t.Errorf("by the address before: %s", got)
+	}
+	apply(t, s, "%s", text("[http]\nlisten = \"127.0.0.1:0\"\n[https]\nname = \"admin\"\nlisten = \""+at+
+		"\"\nPAIR\nclient_ca = CA\n"))
+	if got := ask(); got != "421 Misdirected Request" {
+		t.Errorf("by the address before that: %s", got)
+	}
+}

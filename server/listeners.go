@@ -43,6 +43,10 @@ type service struct{ present atomic.Pointer[bound] }
 // bound is a proxy's service. Immutable.
 type bound struct{ session.Service }
 
+// follow makes the connections of an address that is gone go by another one, whose name it has: routes and logs know
+// listeners by name, so its guards have to bind them.
+func (s *service) follow(next *service) { s.present.Store(&bound{next}) }
+
 // Accept begins an exchange as the listener is configured now.
 func (s *service) Accept(r *engine.Reactor, down session.Stream) session.Receiver {
 	return s.present.Load().Accept(r, down)

@@ -21,7 +21,7 @@ func (b *build) makeRoutes() error {
 	var routes []proxy.Route
 	list := b.config.Routes
 	f := b.config.Fallback
-	if (f.Kind != config.DestStatus || f.Status != 404) && !slices.ContainsFunc(list, takesAll) {
+	if (f.Kind != config.DestStatus || f.Status != 404) && !slices.ContainsFunc(list, config.Route.TakesAll) {
 		rest := config.Route{Name: "default", Path: "/", Dest: f}
 		list = append(slices.Clip(list), rest)
 	}
@@ -41,17 +41,11 @@ func (b *build) makeRoutes() error {
 	return err
 }
 
-// takesAll reports whether r takes every request that no other route does.
-func takesAll(r config.Route) bool {
-	return !r.Off && r.Host == "" && r.Path == "/" && r.PathKind == config.PathPrefix &&
-		len(r.Methods)+len(r.Header)+len(r.Query) == 0
-}
-
 func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	r = proxy.Route{
 		Name: c.Name, Host: c.Host, Path: c.Path, Exact: c.PathKind == config.PathExact, Methods: c.Methods,
 		Header: conditions(c.Header), Query: conditions(c.Query), Weight: c.Weight,
-		Total: c.Total,
+		Listeners: c.Listeners, ClientCert: (*proxy.ClientCert)(c.ClientCert), Total: c.Total,
 		Tunnels: proxy.Tunnels{
 			NoWebSocket: c.WebSocket == config.Off, ByListener: c.WebSocket == config.Unset, Protocols: c.Upgrades,
 		},

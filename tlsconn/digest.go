@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 
@@ -37,6 +38,7 @@ type Certificate struct {
 	Issuer  string
 	Serial  string   // hexadecimal
 	SANs    []string // DNS names, addresses, e-mail addresses and URIs
+	Names   []string // those of SANs whose text tells which kind they are
 	SHA256  [sha256.Size]byte
 	NotBefore,
 	NotAfter int64 // Unix seconds
@@ -101,13 +103,50 @@ func CertificateFacts(c *x509.Certificate) *Certificate {
 	if c.SerialNumber != nil {
 		f.Serial = c.SerialNumber.Text(16)
 	}
-	f.SANs = append(f.SANs, c.DNSNames...)
-	for _, ip := range c.IPAddresses {
-		f.SANs = append(f.SANs, ip.String())
+	for _, name := range c.DNSNames {
+		f.addName(name, kindDNS)
 	}
-	f.SANs = append(f.SANs, c.EmailAddresses...)
+	for _, ip := range c.IPAddresses {
+		f.addName(ip.String(), kindIP)
+	}
+	for _, mail := range c.EmailAddresses {
+		f.addName(mail, kindMail)
+	}
 	for _, u := range c.URIs {
-		f.SANs = append(f.SANs, u.String())
+		f.addName(u.String(), kindURI)
 	}
 	return f
+}
+
+// sanKind is a kind of subject alternative name.
+type sanKind uint8
+
+const (
+	kindDNS sanKind = iota
+	kindIP
+	kindMail
+	kindURI
+)
+
+// addName adds a name. An authority that vouches for one kind may let anything pass in another: a DNS name that reads
+// as an e-mail address or a URI must not stand for one.
+func (f *Certificate) addName(name string, kind sanKind) {
+	f.SANs = append(f.SANs, name)
+	if kindOf(name) == kind {
+		f.Names = append(f.Names, name)
+	}
+}
+
+// kindOf returns the one kind of which a name with that text can be.
+func kindOf(name string) sanKind {
+	_, err := netip.ParseAddr(name)
+	switch {
+	case err == nil:
+		return kindIP
+	case strings.Contains(name, ":"):
+		return kindURI
+	case strings.Contains(name, "@"):
+		return kindMail
+	}
+	return kindDNS
 }
