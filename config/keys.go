@@ -115,7 +115,8 @@ func listenersSection() *section {
 			{path: "trusted_proxies", typ: typeNetworks, example: `["10.0.0.0/8", "unix"]`,
 				into: into(func(e *listenerEntry) *Trusted { return &e.Trusted }),
 				doc: "Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; " +
-					"`unix` is any on a Unix socket. What all others say there is replaced."},
+					"`unix` is any on a Unix socket. What all others say there, and in [other fields]" +
+					"(operations.md#behind-another-proxy) that only a proxy has to say, is replaced or dropped."},
 			{path: "forwarded", typ: typeBool, def: "false", example: "true",
 				into: into(func(e *listenerEntry) *bool { return &e.Forwarded }),
 				doc:  "Tell backends of the client by `Forwarded` (RFC 7239) too, not by `X-Forwarded-*` alone."},

@@ -117,7 +117,8 @@ func destKeys() []*key {
 				"`CONNECT` is a method (see `methods`)."},
 		{path: "headers.request", typ: typeHeaders, example: `{ X-Env = "prod", Cookie = "" }`,
 			into: into(func(e *routeEntry) *[]Header { return &e.RequestHeaders }),
-			doc: "Fields to set in the request; an empty value removes the field. A value may have [variables]" +
+			doc: "Fields to set in the request; an empty value removes the field. What the client says under that " +
+				"name is not sent on: in any case, with `_` for `-`, and in trailers. A value may have [variables]" +
 				"(#variables-of-fields)."},
 		{path: "headers.response", typ: typeHeaders, example: `{ Server = "" }`,
 			into: into(func(e *routeEntry) *[]Header { return &e.ResponseHeaders }),

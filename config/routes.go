@@ -27,6 +27,7 @@ func (r *resolver) routes() {
 		r.destOf(e)
 		r.rewrite(e)
 		r.pointless(e)
+		r.unheard(e)
 		if e.has("load_balancing") && e.Dest.Kind != DestUpstream {
 			r.rep.error(e.nodes["load_balancing"].head, "", "load_balancing is for what goes to a backend")
 		}
@@ -224,6 +225,20 @@ func (r *resolver) pointless(e *routeEntry) {
 	for _, path := range forBackends {
 		if e.has(path) {
 			r.rep.warn(codeNoEffect, e.nodes[path].head, "", "%q is for what goes to a backend", path)
+		}
+	}
+}
+
+// unheard warns of conditions on fields that no listener lets pass.
+func (r *resolver) unheard(e *routeEntry) {
+	passes := func(l Listener) bool { return l.Underscores == "pass" }
+	if slices.ContainsFunc(r.c.Listeners, passes) {
+		return
+	}
+	for _, c := range e.Header {
+		if strings.Contains(c.Name, "_") {
+			r.rep.warn(codeNoEffect, e.at("header"), `a listener with underscores = "pass" lets it pass`,
+				"this condition never holds: no listener lets the field %s pass", quote(c.Name))
 		}
 	}
 }

@@ -156,6 +156,12 @@ func secureKeys() []*key {
 			doc: "How the dot segments of paths are read. `matched`: routes see the path without them, backends get " +
 				"it as it came. `forwarded`: backends get it without them too. `raw`: routes see it as it came, " +
 				"whatever a backend makes of it."},
+		{path: "underscores", typ: typeChoice, def: `"drop"`, enum: []string{"drop", "pass", "refuse"},
+			example: `"pass"`, into: into(func(e *listenerEntry) *string { return &e.Underscores }),
+			doc: "What becomes of fields whose names have a `_`, which many backends cannot tell from `-`. `drop`: " +
+				"nobody hears of them, routes included. `pass`: they are fields like others; what a route sets and " +
+				"what only a proxy has to say is dropped in that spelling too. `refuse`: the request is answered " +
+				"400; trailer fields are dropped."},
 	}
 }
 

@@ -140,7 +140,7 @@ func (d *Decoder) trailers(in []byte, h *message.Head) (int, Event, *Error) {
 	if n == 0 || e != nil {
 		return 0, NeedMore, e
 	}
-	h.Base, h.Proto = b[:n:n], message.HTTP11
+	h.Base, h.Proto, h.Underscores = b[:n:n], message.HTTP11, s.underscores
 	ev := End
 	for i := range h.Fields {
 		if f := &h.Fields[i]; !f.ID.InTrailers() {

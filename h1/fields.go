@@ -1,6 +1,10 @@
 package h1
 
-import "github.com/edge-proxy/edge/message"
+import (
+	"bytes"
+
+	"github.com/edge-proxy/edge/message"
+)
 
 // marks remembers where the fields stand that a codec has to understand: those up to lastMarked.
 type marks struct {
@@ -36,6 +40,7 @@ type section struct {
 	marks
 	countMax, lineMax int
 	tooMany           *Error // when there are more than countMax
+	underscores       bool   // in a name
 }
 
 // begin prepares to parse in. The fields will take the place of those that lie in table. One store for each member: a
@@ -81,7 +86,7 @@ func (s *section) parse(i int) (int, *Error) {
 		}
 		if end-last > 14 || half(b, end) != crlf { // HTAB, what is not ASCII, a fault, or the end of b is near
 			if end = controlFrom(s.in, end); end-last > 14 || half(b, end) != crlf {
-				return 0, badLine(s.in, i, end)
+				return 0, s.badLine(i, end)
 			}
 		}
 		if id == message.Other {
@@ -89,7 +94,7 @@ func (s *section) parse(i int) (int, *Error) {
 				return end + 2, nil
 			}
 			var e *Error
-			if id, size, e = parseName(s.in[i:end]); e != nil {
+			if id, size, e = s.parseName(s.in[i:end]); e != nil {
 				return 0, e
 			}
 		}
@@ -133,22 +138,24 @@ func trim(b []byte, at, end int) (uint32, uint32) {
 	return uint32(at), uint32(end - at)
 }
 
-// badLine returns the fault of a line that starts at b[i] and stops at b[end] without CRLF, nil when b ends too early.
-func badLine(b []byte, i, end int) *Error {
+// badLine returns the fault of a line that starts at in[i] and stops at in[end] without CRLF, nil when in ends too
+// early.
+func (s *section) badLine(i, end int) *Error {
+	b := s.in
 	if end == len(b) {
 		return nil
 	}
 	if e := lineEnd(b, end); e != ErrFieldValue {
 		return e
 	}
-	if _, _, e := parseName(b[i:end]); e != nil {
+	if _, _, e := s.parseName(b[i:end]); e != nil {
 		return ErrFieldName // the control character stands in it
 	}
 	return ErrFieldValue
 }
 
 // parseName returns the name that a line begins with, up to its colon, and its length.
-func parseName(line []byte) (message.Name, int, *Error) {
+func (s *section) parseName(line []byte) (message.Name, int, *Error) {
 	size := colonFrom(line, 0)
 	if size < 0 {
 		size = len(line)
@@ -158,6 +165,7 @@ func parseName(line []byte) (message.Name, int, *Error) {
 		if e := badName(line[:size]); e != nil {
 			return 0, 0, e
 		}
+		s.underscores = s.underscores || bytes.IndexByte(line[:size], '_') >= 0
 	}
 	if size == len(line) {
 		return 0, 0, ErrFieldName

@@ -139,6 +139,9 @@ func (m *marks) field(h *message.Head, f *hpack.Field, kind part, o *Options) {
 	case len(f.Line) > o.fieldBytes(), len(h.Base)+len(f.Line) > o.headBytes():
 		m.refuse(ErrHeadTooLarge)
 	default:
+		if f.ID == message.Other && bytes.IndexByte(f.Name(), '_') >= 0 {
+			h.Underscores = true
+		}
 		at := uint32(len(h.Base))
 		h.Base = append(h.Base, f.Line...)
 		h.Fields = append(h.Fields, message.Field{

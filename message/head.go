@@ -59,6 +59,8 @@ type Head struct {
 	Trailers bool   // request: TE says that an answer may have trailer fields
 	Private  bool   // a field came that nobody on the way may put into a table (RFC 7541 §6.2.3)
 	Hops     bool   // a field that came ends at this hop: HopByHop by its ID, Connection aside, or Dropped for it
+
+	Underscores bool // a field came whose name has an underscore
 }
 
 // Proto is a version of HTTP: major times ten plus minor.
@@ -183,10 +185,19 @@ func (h *Head) Drop(id Name) {
 	}
 }
 
-// Del deletes every field called name, in any case.
+// Del deletes every field called name: in any case, and with "_" for "-" and the other way round, since many an origin
+// cannot tell these apart. What is set in the place of what a client may say would stand beside it otherwise.
 func (h *Head) Del(name string) {
-	for i := h.Find(name); i >= 0; i = h.Find(name) {
-		h.Fields[i].Flags |= Dropped
+	id := Lookup(name)
+	for i := range h.Fields {
+		f := &h.Fields[i]
+		if int(f.NameLen) != len(name) {
+			continue
+		}
+		// Two names that have numbers are never two spellings of one.
+		if id != Other && f.ID == id || (id == Other || f.ID == Other) && sameSpelling(h.Name(i), name) {
+			f.Flags |= Dropped
+		}
 	}
 }
 
@@ -207,7 +218,7 @@ func (h *Head) AddID(id Name, name, value string) {
 	})
 }
 
-// Set deletes every field called name and appends one.
+// Set deletes every field called name, see Del, and appends one.
 func (h *Head) Set(name, value string) {
 	h.Del(name)
 	h.Add(name, value)

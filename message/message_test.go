@@ -216,3 +216,52 @@ func TestLeadingName_wantsAColon(t *testing.T) {
 		}
 	}
 }
+
+// CGI and its kin make one variable of X-Client and X_Client.
+func TestHead_delTakesEverySpelling(t *testing.T) {
+	spelled := []string{"X-Client-Name", "x_client_name", "X-CLIENT_name", "X-Real-IP", "x_real_ip", "X_Real-IP"}
+	for _, del := range spelled {
+		var h Head
+		for _, s := range spelled {
+			h.Add(s, "1")
+		}
+		h.Add("X-Client", "1")
+		h.Add("X-Real-IQ", "1")
+		h.Set(del, "2")
+		var left []string
+		for i := range h.Fields {
+			if !h.Fields[i].Dropped() {
+				left = append(left, string(h.Name(i))+"="+string(h.Value(i)))
+			}
+		}
+		others := "X-Real-IP=1 x_real_ip=1 X_Real-IP=1"
+		if strings.EqualFold(strings.ReplaceAll(del, "_", "-"), "X-Real-IP") {
+			others = "X-Client-Name=1 x_client_name=1 X-CLIENT_name=1"
+		}
+		if got := strings.Join(left, " "); got != others+" X-Client=1 X-Real-IQ=1 "+del+"=2" {
+			t.Errorf("%s: left are %s", del, got)
+		}
+	}
+}
+
+func TestLookupSpelled(t *testing.T) {
+	for n := Host; n < NameCount; n++ {
+		if got := LookupSpelled([]byte(strings.ReplaceAll(strings.ToUpper(n.String()), "-", "_"))); got != n {
+			t.Errorf("%v: %v", n, got)
+		}
+		if n.Claims() && n.InTrailers() {
+			t.Errorf("%v in trailers", n)
+		}
+	}
+	if n := LookupSpelled([]byte(strings.Repeat("_", 1000))); n != Other {
+		t.Error(n)
+	}
+	for name, want := range map[string]bool{
+		"X-Forwarded-For": true, "x_forwarded-Prefix": true, "X-FORWARDED": true, "X-Forwarde": false, "": false,
+		"X-Forwarder": false, "XX-Forwarded-For": false,
+	} {
+		if IsForwarding([]byte(name)) != want {
+			t.Errorf("%q: %v", name, !want)
+		}
+	}
+}

@@ -48,6 +48,10 @@ const (
 	AltSvc
 	Authorization
 	CacheControl
+	CFConnectingIP
+	ClientCert
+	ClientCertChain
+	ClientIP
 	ContentDisposition
 	ContentEncoding
 	ContentLanguage
@@ -62,6 +66,8 @@ const (
 	DNT
 	ETag
 	Expires
+	FastlyClientIP
+	FlyClientIP
 	Forwarded
 	IfMatch
 	IfModifiedSince
@@ -75,7 +81,9 @@ const (
 	Origin
 	Pragma
 	Priority
+	Proxy
 	ProxyAuthenticationInfo
+	ProxyClientIP
 	ProxyStatus
 	Range
 	Referer
@@ -100,21 +108,29 @@ const (
 	StrictTransportSecurity
 	TraceParent
 	TraceState
+	TrueClientIP
 	UpgradeInsecureRequests
 	UserAgent
 	Vary
 	Via
+	WLProxyClientIP
 	WWWAuthenticate
+	XClientIP
+	XClusterClientIP
 	XContentTypeOptions
 	XForwardedFor
 	XForwardedHost
 	XForwardedPort
 	XForwardedProto
 	XFrameOptions
+	XOriginalHost
+	XOriginalURI
+	XOriginalURL
 	XPoweredBy
 	XRealIP
 	XRequestedWith
 	XRequestID
+	XRewriteURL
 
 	NameCount // how many there are, Other among them: the length of a table indexed by Name
 )
@@ -134,16 +150,20 @@ var canonical = [NameCount]string{
 	AccessControlRequestHeaders:   "Access-Control-Request-Headers",
 	AccessControlRequestMethod:    "Access-Control-Request-Method",
 	Age:                           "Age", Allow: "Allow", AltSvc: "Alt-Svc", Authorization: "Authorization",
-	CacheControl: "Cache-Control", ContentDisposition: "Content-Disposition", ContentEncoding: "Content-Encoding",
+	CacheControl: "Cache-Control", CFConnectingIP: "CF-Connecting-IP", ClientCert: "Client-Cert",
+	ClientCertChain: "Client-Cert-Chain", ClientIP: "Client-IP",
+	ContentDisposition: "Content-Disposition", ContentEncoding: "Content-Encoding",
 	ContentLanguage: "Content-Language", ContentLocation: "Content-Location", ContentRange: "Content-Range",
 	ContentSecurityPolicy: "Content-Security-Policy", ContentType: "Content-Type", Cookie: "Cookie",
 	CrossOriginOpenerPolicy:   "Cross-Origin-Opener-Policy",
 	CrossOriginResourcePolicy: "Cross-Origin-Resource-Policy",
-	Date:                      "Date", DNT: "DNT", ETag: "ETag", Expires: "Expires", Forwarded: "Forwarded",
+	Date:                      "Date", DNT: "DNT", ETag: "ETag", Expires: "Expires",
+	FastlyClientIP: "Fastly-Client-IP", FlyClientIP: "Fly-Client-IP", Forwarded: "Forwarded",
 	IfMatch: "If-Match", IfModifiedSince: "If-Modified-Since", IfNoneMatch: "If-None-Match", IfRange: "If-Range",
 	IfUnmodifiedSince: "If-Unmodified-Since", LastModified: "Last-Modified", Link: "Link", Location: "Location",
 	MaxForwards: "Max-Forwards", Origin: "Origin", Pragma: "Pragma", Priority: "Priority",
-	ProxyAuthenticationInfo: "Proxy-Authentication-Info", ProxyStatus: "Proxy-Status", Range: "Range",
+	Proxy: "Proxy", ProxyAuthenticationInfo: "Proxy-Authentication-Info", ProxyClientIP: "Proxy-Client-IP",
+	ProxyStatus: "Proxy-Status", Range: "Range",
 	Referer: "Referer", ReferrerPolicy: "Referrer-Policy", RetryAfter: "Retry-After", SecChUA: "Sec-CH-UA",
 	SecChUAMobile: "Sec-CH-UA-Mobile", SecChUAPlatform: "Sec-CH-UA-Platform", SecFetchDest: "Sec-Fetch-Dest",
 	SecFetchMode: "Sec-Fetch-Mode", SecFetchSite: "Sec-Fetch-Site", SecFetchUser: "Sec-Fetch-User", SecGPC: "Sec-GPC",
@@ -151,11 +171,16 @@ var canonical = [NameCount]string{
 	SecWebSocketKey: "Sec-WebSocket-Key", SecWebSocketProtocol: "Sec-WebSocket-Protocol",
 	SecWebSocketVersion: "Sec-WebSocket-Version", Server: "Server", ServerTiming: "Server-Timing",
 	SetCookie: "Set-Cookie", StrictTransportSecurity: "Strict-Transport-Security", TraceParent: "Traceparent",
-	TraceState: "Tracestate", UpgradeInsecureRequests: "Upgrade-Insecure-Requests", UserAgent: "User-Agent",
-	Vary: "Vary", Via: "Via", WWWAuthenticate: "WWW-Authenticate", XContentTypeOptions: "X-Content-Type-Options",
+	TraceState: "Tracestate", TrueClientIP: "True-Client-IP",
+	UpgradeInsecureRequests: "Upgrade-Insecure-Requests", UserAgent: "User-Agent",
+	Vary: "Vary", Via: "Via", WLProxyClientIP: "WL-Proxy-Client-IP", WWWAuthenticate: "WWW-Authenticate",
+	XClientIP: "X-Client-IP", XClusterClientIP: "X-Cluster-Client-IP", XContentTypeOptions: "X-Content-Type-Options",
 	XForwardedFor: "X-Forwarded-For", XForwardedHost: "X-Forwarded-Host", XForwardedPort: "X-Forwarded-Port",
-	XForwardedProto: "X-Forwarded-Proto", XFrameOptions: "X-Frame-Options", XPoweredBy: "X-Powered-By",
-	XRealIP: "X-Real-IP", XRequestedWith: "X-Requested-With", XRequestID: "X-Request-ID",
+	XForwardedProto: "X-Forwarded-Proto", XFrameOptions: "X-Frame-Options",
+	XOriginalHost: "X-Original-Host", XOriginalURI: "X-Original-URI", XOriginalURL: "X-Original-URL",
+	XPoweredBy: "X-Powered-By",
+	XRealIP:    "X-Real-IP", XRequestedWith: "X-Requested-With", XRequestID: "X-Request-ID",
+	XRewriteURL: "X-Rewrite-URL",
 }
 
 // String returns the name as it is usually written, "" for Other.
@@ -171,12 +196,35 @@ func HopByHop(n Name) bool { return hops>>n&1 != 0 }
 const hops uint64 = 1<<Connection | 1<<KeepAlive | 1<<ProxyConnection | 1<<TE | 1<<TransferEncoding | 1<<Upgrade |
 	1<<HTTP2Settings | 1<<ProxyAuthenticate | 1<<ProxyAuthorization
 
+// Claims reports whether a proxy says by the field who its client is or what that asked for, so that it is not for
+// clients to say: CVE-2016-5385 and kin. Many an application believes it wherever it comes from. What else begins with
+// X-Forwarded has no number: see IsForwarding.
+func (n Name) Claims() bool {
+	switch n {
+	case Forwarded, XForwardedFor, XForwardedHost, XForwardedPort, XForwardedProto, XRealIP,
+		ClientIP, TrueClientIP, XClientIP, XClusterClientIP, CFConnectingIP, FastlyClientIP, FlyClientIP,
+		ProxyClientIP, WLProxyClientIP,
+		XOriginalHost, XOriginalURI, XOriginalURL, XRewriteURL, // of the request, as some frameworks route it
+		Proxy,                       // httpoxy: CGI makes HTTP_PROXY of it
+		ClientCert, ClientCertChain: // RFC 9440 §2.4: MUST be removed or overwritten
+		return true
+	}
+	return false
+}
+
+// forwarding is how the names of the fields begin in which proxies say who the client is.
+const forwarding = "x-forwarded"
+
+// IsForwarding reports whether name begins with X-Forwarded, in any case, with "_" or "-".
+func IsForwarding(name []byte) bool {
+	return len(name) >= len(forwarding) && sameSpelling(name[:len(forwarding)], forwarding)
+}
+
 // InTrailers reports whether a trailer section may hold the field (RFC 9110 §6.5.1): not those of framing, routing,
 // authentication, request modifiers and content, that may have been acted on before they came.
 func (n Name) InTrailers() bool {
 	switch n {
-	case Expect, Trailer, MaxForwards, Forwarded, XForwardedFor,
-		XForwardedHost, XForwardedPort, XForwardedProto, XRealIP, Via,
+	case Expect, Trailer, MaxForwards, Via,
 		Authorization, ProxyAuthenticate, ProxyAuthorization, WWWAuthenticate,
 		ProxyAuthenticationInfo, Cookie, SetCookie, Range, CacheControl,
 		Pragma, IfMatch, IfNoneMatch, IfModifiedSince, IfUnmodifiedSince,
@@ -184,7 +232,7 @@ func (n Name) InTrailers() bool {
 		Expires, Date, Location, RetryAfter, Vary:
 		return false
 	}
-	return !n.Framing()
+	return !n.Framing() && !n.Claims()
 }
 
 // The table of names is a perfect hash: the last eight bytes of a name, folded to lower case, and its length decide
@@ -195,7 +243,7 @@ func (n Name) InTrailers() bool {
 const (
 	nameMax  = 32 // the longest name in the table: three words and the last one
 	slotBits = 9
-	hashSeed = 0x4077b95f50a87bff // found by trying: TestLookup_slotsAreDistinct
+	hashSeed = 0x4a4f56ca79b556a1 // found by trying: TestLookup_slotsAreDistinct
 	spaces   = 0x2020202020202020
 	ones     = 0x0101010101010101
 )
@@ -261,6 +309,18 @@ func Lookup(name string) Name {
 		return Other
 	}
 	return LookupBytes(b[:copy(b[:], name)])
+}
+
+// LookupSpelled is LookupBytes for an origin that cannot tell "_" from "-".
+func LookupSpelled(name []byte) Name {
+	var b [nameMax]byte
+	if len(name) > len(b) {
+		return Other
+	}
+	for i, c := range name {
+		b[i] = hyphened[c]
+	}
+	return LookupBytes(b[:len(name)])
 }
 
 // LookupBytes is Lookup for bytes. A name that has a number is a valid one: its bytes need no further check.

@@ -81,4 +81,24 @@ func equalFold[T string | []byte](b []byte, s T) bool {
 	return true
 }
 
+// hyphened is lower case, and "-" for "_": CGI and its kin (WSGI, Rack, PHP) cannot tell these two apart.
+var hyphened = func() (t [256]byte) {
+	t = lower
+	t['_'] = '-'
+	return t
+}()
+
+// sameSpelling is equalFold for names of fields as such an origin reads them.
+func sameSpelling(b []byte, s string) bool {
+	if len(b) != len(s) {
+		return false
+	}
+	for i, c := range b {
+		if hyphened[c] != hyphened[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
 func blank(c byte) bool { return c == ' ' || c == '\t' }

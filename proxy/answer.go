@@ -165,6 +165,10 @@ var (
 		status: 400, token: "http_request_error", reason: "client:path",
 		text: "The path can be read in two ways.", last: true,
 	}
+	faultUnderscore = &fault{
+		status: 400, token: "http_request_error", reason: "client:underscore",
+		text: "The name of a field has an underscore.",
+	}
 	faultAborted = &fault{
 		status: 502, token: "http_response_incomplete", reason: "handler:aborted",
 		text: "The handler gave up.",

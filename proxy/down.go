@@ -33,6 +33,8 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 		x.refusePlain()
 	case l.ClientCert && !x.digest.Verified: // as on a connection that stood before certificates were asked for
 		x.fail(faultClientCert)
+	case x.Request.Underscores && !x.admitsNames():
+		x.fail(faultUnderscore)
 	case l.StrictSNI && !x.named():
 		x.fail(faultSNI)
 	case l.RedirectToHTTPS != 0 && !x.https:
@@ -81,6 +83,9 @@ func (x *Exchange) pushUp(p []byte, in int, end bool) {
 			return
 		}
 	}
+	if x.toUp.trailers != nil {
+		x.siftTrailers()
+	}
 	if err := x.toUp.push(x.down, x.up, p, in, end); err != nil {
 		x.upError(err)
 		return
@@ -104,11 +109,7 @@ func (x *Exchange) requestSent() {
 // OnTrailers ends the body with trailer fields.
 func (d *downSide) OnTrailers(s session.Stream, h *message.Head) {
 	if !d.own {
-		if d.toUp.endWith(h); d.working {
-			d.toUp.late = true
-		} else {
-			dropNamed(&d.Request, d.toUp.trailers)
-		}
+		d.toUp.endWith(h)
 	}
 	d.OnData(s, nil, true)
 }

@@ -11,7 +11,8 @@ import (
 )
 
 // SetFields makes a filter that sets fields: of the request before it is sent on, of the answer before it is returned.
-// An empty value removes the field. Names and values must be valid (message.ValidName, ValidValue).
+// An empty value removes the field. What the client says under a name that is set, in any spelling (see Del of
+// message.Head) and in trailers too, is not sent on. Names and values must be valid (message.ValidName, ValidValue).
 //
 // A value may have variables, facts of the client's connection: {tls_version}, {tls_cipher}, {tls_group}, {sni},
 // {alpn}, {client_cert_subject}, {client_cert_issuer}, {client_cert_serial}, {client_cert_sans}, {client_cert_sha256}
@@ -21,6 +22,9 @@ func SetFields(request, response map[string]string) *Filter {
 	f := &Filter{Name: "headers"}
 	if list := newFields(request); len(list) > 0 {
 		f.UpstreamRequest = func(x *Exchange) { x.setFields(&x.Request, list) }
+		for _, set := range list {
+			f.owned = append(f.owned, set.name)
+		}
 	}
 	if list := newFields(response); len(list) > 0 {
 		f.Response = func(x *Exchange) Verdict {

@@ -77,6 +77,8 @@ type Filter struct {
 
 	// Blocking names the phases whose functions may block.
 	Blocking Phase
+
+	owned []string // fields of the request that it sets or removes: trailers have none of them
 }
 
 // judged is one function of a phase that gives a verdict.
@@ -100,6 +102,7 @@ type chain struct {
 	connectFailed              []func(x *Exchange, cause error)
 	trailers                   []func(x *Exchange, h *message.Head)
 	onError                    []func(x *Exchange, status int)
+	owned                      []string
 }
 
 // errBlocking refuses a filter whose Blocking names what it does not have.
@@ -124,6 +127,7 @@ func compose(filters []*Filter) (*chain, error) {
 		c.connectFailed = add(c.connectFailed, f.ConnectFailed, f.ConnectFailed != nil)
 		c.trailers = add(c.trailers, f.Trailers, f.Trailers != nil)
 		c.onError = add(c.onError, f.Error, f.Error != nil)
+		c.owned = append(c.owned, f.owned...)
 	}
 	return c, nil
 }

@@ -55,6 +55,7 @@ const (
 	pass  uint8 = iota
 	drop        // it ends here
 	count       // Via
+	look        // the name has no number, and may be one that ends here all the same: see claims
 )
 
 // fate says by name what happens to the fields of a request. It has a place for all that a Name can hold.
@@ -71,17 +72,31 @@ var trusted = func() (t fate) {
 	return t
 }()
 
-// untrusted is for everybody else.
+// untrusted is for everybody else: what only a proxy has to say is dropped too.
 var untrusted = func() fate {
 	t := trusted
-	for _, id := range []message.Name{
-		message.XForwardedFor, message.XForwardedHost, message.XForwardedProto, message.XForwardedPort,
-		message.Forwarded, message.XRealIP,
-	} {
-		t[id] = drop
+	for id := range message.NameCount {
+		if id.Claims() {
+			t[id] = drop
+		}
 	}
+	t[message.Other] = look
 	return t
 }()
+
+// claims reports whether field i of h, whose name has no number, is taken for one that only a proxy has to say, or for
+// one of framing, at least by an origin that cannot tell "_" from "-".
+func claims(h *message.Head, i int) bool {
+	name := h.Name(i)
+	if message.IsForwarding(name) {
+		return true
+	}
+	if !h.Underscores {
+		return false
+	}
+	id := message.LookupSpelled(name)
+	return id.Framing() || untrusted[id] == drop
+}
 
 // dropHopByHop drops the fields of an answer that do not pass.
 func dropHopByHop(h *message.Head) {
@@ -172,6 +187,10 @@ func sift(h *message.Head, t *fate, name *naming) (ours int) {
 			f.Flags |= message.Dropped
 		case count:
 			ours += name.count(h.Value(i))
+		case look:
+			if claims(h, i) {
+				f.Flags |= message.Dropped
+			}
 		}
 	}
 	return ours

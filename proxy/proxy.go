@@ -105,6 +105,8 @@ type Listener struct {
 	Forwarded bool        // write Forwarded (RFC 7239) beside X-Forwarded-*
 	Paths     Paths       // how the paths of requests are read; the zero value is the safe way
 
+	Underscores Underscores // what becomes of fields with "_" in their names; the zero value is the safe way
+
 	HSTS            string // Strict-Transport-Security of answers on connections that are secured; "": none
 	RedirectToHTTPS uint16 // the port of https that all other requests are sent to, by 308; 0: they are served
 	StrictSNI       bool   // 421 for another host than the one that the TLS handshake named

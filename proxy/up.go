@@ -12,6 +12,9 @@ import (
 const interimsMax = 8
 
 func (x *Exchange) resumeUp() {
+	if x.toUp.trailers != nil {
+		x.siftTrailers()
+	}
 	if err := x.toUp.resume(x.down, x.up); err != nil {
 		x.upError(err)
 		return

@@ -91,12 +91,9 @@ func (x *Exchange) caughtUp(v Verdict, panicked bool) {
 	}
 }
 
-// trailersWaited goes on with the trailers that came while a worker owned the heads of their messages.
+// trailersWaited goes on with the trailers of an answer that came while a worker owned its head. Those of a request are
+// sifted where they leave.
 func (x *Exchange) trailersWaited() {
-	if l := &x.toUp; l.late {
-		l.late = false
-		dropNamed(&x.Request, l.trailers)
-	}
 	if l := &x.toDown; l.late {
 		l.late = false
 		x.endAnswer()

@@ -131,7 +131,7 @@ func (b *build) openListeners() error {
 func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
 	l := &proxy.Listener{
 		Name: c.Name, BodyMax: c.Limits.BodySize, Log: logs, Trusted: trustOf(&c.Trusted), Forwarded: c.Forwarded,
-		Paths: paths[c.Paths], NoGRPC: !c.GRPC, NoWebSocket: !c.WebSocket,
+		Paths: paths[c.Paths], Underscores: underscores[c.Underscores], NoGRPC: !c.GRPC, NoWebSocket: !c.WebSocket,
 	}
 	if c.TLS != config.TLSOff {
 		l.HSTS, l.StrictSNI = hstsOf(&c.TLSOptions.HSTS), c.TLSOptions.StrictSNI
@@ -145,6 +145,10 @@ func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
 
 var paths = map[string]proxy.Paths{
 	"matched": proxy.PathsMatched, "forwarded": proxy.PathsForwarded, "raw": proxy.PathsRaw,
+}
+
+var underscores = map[string]proxy.Underscores{
+	"drop": proxy.UnderscoresDrop, "pass": proxy.UnderscoresPass, "refuse": proxy.UnderscoresRefuse,
 }
 
 // trustOf returns whom a listener believes; nil: nobody.

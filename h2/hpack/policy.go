@@ -57,7 +57,10 @@ func knownNames() (names [int(message.NameCount) + len(pseudoNames)]known) {
 			message.ETag, message.Expires, message.Forwarded, message.IfMatch, message.IfModifiedSince,
 			message.IfNoneMatch, message.IfRange, message.IfUnmodifiedSince, message.LastModified, message.Link,
 			message.Location, message.Range, message.RetryAfter, message.ServerTiming, message.TraceState,
-			message.XForwardedFor, message.XRealIP, message.ContentDisposition,
+			message.XForwardedFor, message.XRealIP, message.ContentDisposition, message.ClientIP, message.TrueClientIP,
+			message.XClientIP, message.XClusterClientIP, message.CFConnectingIP, message.FastlyClientIP,
+			message.FlyClientIP, message.ProxyClientIP, message.WLProxyClientIP, message.ClientCert,
+			message.ClientCertChain, message.XOriginalURI, message.XOriginalURL, message.XRewriteURL,
 		},
 	} {
 		for _, id := range list {

@@ -1,0 +1,29 @@
+package server
+
+import (
+	"testing"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// What a file says of names and paths of requests is what the proxy goes by.
+func TestProxyListener_readsRequestsAsTheFileSays(t *testing.T) {
+	for keys, want := range map[string]proxy.Listener{
+		"":                       {},
+		`underscores = "drop"`:   {},
+		`underscores = "pass"`:   {Underscores: proxy.UnderscoresPass},
+		`underscores = "refuse"`: {Underscores: proxy.UnderscoresRefuse},
+		`paths = "raw"`:          {Paths: proxy.PathsRaw},
+	} {
+		file := "[[listeners]]\nlisten = \":8080\"\n" + keys + "\n"
+		c, rep := config.Parse("edge.toml", []byte(file))
+		if !rep.OK() {
+			t.Fatal(rep)
+		}
+		got := proxyListener(&c.Listeners[0], nil)
+		if got.Underscores != want.Underscores || got.Paths != want.Paths {
+			t.Errorf("%s: %+v", keys, *got)
+		}
+	}
+}
