@@ -45,6 +45,7 @@ type Exchange struct {
 	started   int64        // reactor time, ns
 	target    message.Span // of the request as it came, for the log
 	authority message.Span // likewise
+	callType  message.Span // the content type that the client of a call gave
 	trusted   bool         // the peer's forwarding fields are believed
 	https     bool         // the client asked by https, or a trusted proxy says so
 

@@ -79,10 +79,14 @@ func formOf(contentType []byte) form {
 // beginCall looks whether the request is a call, and makes gRPC of gRPC-Web.
 func (x *Exchange) beginCall() {
 	h := &x.Request
-	x.call.form = formOf(h.Peek(message.ContentType))
-	if x.call.form == noCall {
+	at := h.Find("Content-Type")
+	if at < 0 {
 		return
 	}
+	if x.call.form = formOf(h.Value(at)); x.call.form == noCall {
+		return
+	}
+	x.callType = message.Span{At: h.Fields[at].ValueAt, Len: h.Fields[at].ValueLen}
 	h.Trailers = true // its answers end with trailers, whatever was said to a proxy before this one
 	if s, ok := x.down.(session.Unhurried); ok {
 		s.Unhurry() // its messages come when there is something to say
@@ -188,16 +192,13 @@ func callStatus(status int) int {
 // also where no route was found.
 func (x *Exchange) failsCall(h *message.Head, status int, text string) bool {
 	contentType := x.Request.Peek(message.ContentType)
-	if x.call.form == noCall && formOf(contentType) == noCall || status < 300 {
+	if x.call.form != noCall { // the field may be gone, or what was made of the client's
+		contentType = x.Request.Bytes(x.callType)
+	}
+	if formOf(contentType) == noCall || status < 300 {
 		return false
 	}
 	h.Status = 200
-	switch x.call.form { // the field of the request may be what was made of the client's
-	case web:
-		contentType = append(append([]byte(nil), typeGRPC+suffixWeb...), contentType[len(typeGRPC):]...)
-	case webText:
-		contentType = append(append([]byte(nil), typeGRPC+suffixWeb+suffixText...), contentType[len(typeGRPC):]...)
-	}
 	h.AddID(message.ContentType, "Content-Type", string(contentType))
 	x.addStatus(h, x.fault, status, text)
 	x.call.answered = false

@@ -79,6 +79,31 @@ func TestGRPC_failures(t *testing.T) {
 	}
 }
 
+// What a route makes of the type of its requests is nothing to the client: a failure is told in the form of the call.
+func TestGRPC_failuresOfARouteThatSetsTheType(t *testing.T) {
+	for _, set := range []string{"", "x", "application/json", "application/grpc-web-text+other"} {
+		for _, contentType := range []string{
+			"application/grpc", "Application/GRPC+proto", "application/grpc-web+proto", "application/grpc-web-text",
+		} {
+			s := setTunnel(t, tunnelOptions{route: proxy.Route{GRPC: true, Filters: []*proxy.Filter{
+				proxy.SetFields(map[string]string{"Content-Type": set}, nil),
+			}}})
+			w := s.client()
+			w.Send(callOf(contentType, "", ""))
+			o := s.accept()
+			if head := o.ReadHead(); strings.Contains(head, "Content-Type: "+contentType+"\r\n") {
+				t.Fatal(head)
+			}
+			o.Close()
+			resp, _ := w.ReadResponse("POST")
+			wantCall(t, resp, "14", "The backend closed the connection.")
+			if ct := resp.Header.Get("Content-Type"); ct != contentType {
+				t.Errorf("%q set, %q asked: %q", set, contentType, ct)
+			}
+		}
+	}
+}
+
 func logReason(name string) string {
 	switch name {
 	case "no backend", "any route":
