@@ -134,6 +134,14 @@ func TestDecoder_rejectsRequests(t *testing.T) {
 		{"RFC 9110 §7.2 user information in Host", host("u@a"), ErrHost},
 		{"RFC 9110 §7.2 path in Host", host("a/b"), ErrHost},
 		{"RFC 9110 §7.2 list in Host", host("a, b"), ErrHost},
+		{"RFC 9110 §7.2 list in Host without a blank", host("a,b"), ErrHost},
+		{"RFC 9110 §7.2 encoded Host", host("ex%61mple.com"), ErrHost},
+		{"RFC 9110 §7.2 empty label in Host", host("example.com.."), ErrHost},
+		{"RFC 1035 §2.3.4 long Host", host(strings.Repeat("a.", 128)), ErrHost},
+		{"§3.2.2 encoded host in the absolute form", "GET http://%61/ HTTP/1.1\r\n" + hostLine + "\r\n", ErrTarget},
+		{"§3.2.2 empty label in the absolute form", "GET http://a../ HTTP/1.1\r\n" + hostLine + "\r\n", ErrTarget},
+		{"§3.2.3 list in CONNECT", "CONNECT a,b:1 HTTP/1.1\r\nHost: a,b:1\r\n\r\n", ErrHost},
+		{"§3.2.3 empty label in CONNECT", "CONNECT a..:1 HTTP/1.1\r\n" + hostLine + "\r\n", ErrTarget},
 		{"RFC 9110 §7.2 port", host("a:x"), ErrHost},
 		{"§5.1 space before colon", post("A : b\r\n"), ErrSpaceBeforeColon},
 		{"§5.1 tab before colon", post("Content-Length\t: 1\r\n"), ErrSpaceBeforeColon},
@@ -256,7 +264,9 @@ func TestErrors_statusAndCode(t *testing.T) {
 func TestHost_syntax(t *testing.T) {
 	for _, s := range []string{"a", "A-b.c_d~", "127.0.0.1:80", "a:", "a:65535", "[::1]", "[::]:8080",
 		"[1:2:3:4:5:6:7:8]",
-		"[::ffff:1.2.3.4]", "[1:2:3:4:5:6:1.2.3.4]", "[fe80::1:2]", "a%20b", "xn--a;b=c", "[1::]",
+		"[::ffff:1.2.3.4]", "[1:2:3:4:5:6:1.2.3.4]", "[fe80::1:2]", "xn--a;b=c", "[1::]", "a.",
+		"a.b.:80", "_dmarc.a_b", "1.2.3.4.",
+		strings.Repeat("a.", 127) + "a", strings.Repeat("a.", 127) + ":80",
 		"[1:2:3:4:5:6:7::]"} {
 		if _, _, ok := message.SplitAuthority([]byte(s)); !ok {
 			t.Errorf("%q is not valid", s)
@@ -267,6 +277,8 @@ func TestHost_syntax(t *testing.T) {
 		"[1:2:3:4:5:6:7:8:9]", "[::1::]", "[12345::]", "[::1%25eth0]", "[v1.a]", "[::1.2.3]", "[::1.2.3.256]",
 		"[::01.2.3.4]",
 		"a%2", "a%zz", "a@b", "a b", "a/b", "a?b", "a#b", "a\\b", "a:80:80", "[1:2:3:4:5:6:7:1.2.3.4]", "\xe9", "a\"b",
+		"a%20b", "ex%61mple.com", "%", "a,b", ",", "a..", "a..b", ".a", ".", "..", ".:80", "a..:80", "[::1].",
+		strings.Repeat("a.", 127) + "aa", strings.Repeat("a.", 128), strings.Repeat("a.", 128) + ":80",
 		"[1:2:3:4:5:6:7:8::]", "[:]", "[1:]", "[::1:]", "[:::]"} {
 		if _, _, ok := message.SplitAuthority([]byte(s)); ok {
 			t.Errorf("%q is valid", s)

@@ -1,8 +1,9 @@
 package message
 
-// The characters of a reg-name without its percent-encoded ones: unreserved and sub-delims (RFC 3986 §3.2.2).
-var regName = func() (t [256]bool) {
-	for _, c := range "-._~!$&'()*+,;=0123456789" {
+// The characters of a label: unreserved and sub-delims (RFC 3986 §3.2.2) without the dot, which ends it, and without
+// the comma. A percent sign is none: what one party decodes is a host to it that another does not know.
+var label = func() (t [256]bool) {
+	for _, c := range "-_~!$&'()*+;=0123456789" {
 		t[c] = true
 	}
 	for c := 'a'; c <= 'z'; c++ {
@@ -11,8 +12,13 @@ var regName = func() (t [256]bool) {
 	return t
 }()
 
+// hostMax is the length of a host: RFC 1035 §2.3.4, names are 255 octets or less.
+const hostMax = 255
+
 // SplitAuthority checks host[:port] and returns both, which alias b. An authority with user information is not one (RFC
-// 9110 §4.2.4: it is error-prone and used for phishing), nor is an empty host (§4.2.1: MUST reject it as invalid).
+// 9110 §4.2.4: it is error-prone and used for phishing), nor is an empty host (§4.2.1: MUST reject it as invalid). A
+// host is one name or address that all parties read alike: the grammar would allow encoded characters, lists and empty
+// labels.
 func SplitAuthority(b []byte) (host, port []byte, ok bool) {
 	i := 0
 	if len(b) > 0 && b[0] == '[' {
@@ -23,17 +29,10 @@ func SplitAuthority(b []byte) (host, port []byte, ok bool) {
 			return nil, nil, false
 		}
 		i++
-	} else {
-		for i < len(b) && regName[b[i]] {
-			i++
-		}
-		if i < len(b) && b[i] == '%' {
-			i = encodedEnd(b, i)
-		}
+	} else if i = nameEnd(b); i == 0 || i > hostMax {
+		return nil, nil, false
 	}
 	switch {
-	case i == 0:
-		return nil, nil, false
 	case i == len(b):
 		return b, nil, true
 	case b[i] != ':' || !validPort(b[i+1:]):
@@ -42,17 +41,33 @@ func SplitAuthority(b []byte) (host, port []byte, ok bool) {
 	return b[:i], b[i+1:], true
 }
 
-// encodedEnd returns where the reg-name ends whose first percent sign stands at b[i].
-func encodedEnd(b []byte, i int) int {
+// ValidHostName reports whether s is a name, or an address that is written as one: no port, no brackets.
+func ValidHostName(s string) bool {
+	return len(s) > 0 && len(s) <= hostMax && nameEnd([]byte(s)) == len(s)
+}
+
+// nameEnd returns how long the name is that b begins with: labels, a dot after each but the last, which may have one.
+// 0: there is none, or a label of it is empty.
+func nameEnd(b []byte) int {
+	if len(b) == 0 || !label[b[0]] {
+		return 0
+	}
+	i := 1
 	for i < len(b) {
-		switch {
-		case regName[b[i]]:
+		if label[b[i]] {
 			i++
-		case b[i] == '%' && i+2 < len(b) && isHex(b[i+1]) && isHex(b[i+2]):
-			i += 3
-		default:
+			continue
+		}
+		if b[i] != '.' {
 			return i
 		}
+		if i++; i == len(b) || b[i] == ':' {
+			return i
+		}
+		if !label[b[i]] {
+			return 0
+		}
+		i++
 	}
 	return i
 }

@@ -96,14 +96,19 @@ func (c *claims) askH1(t *testing.T, fields, trailers []string) int {
 	return resp.StatusCode
 }
 
-func (c *claims) askH2(t *testing.T, fields, trailers []string) int {
-	t.Helper()
-	transport := &http2.Transport{
+// clearH2 is a client of HTTP/2 with prior knowledge.
+func clearH2() *http2.Transport {
+	return &http2.Transport{
 		AllowHTTP: true,
 		DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, addr)
 		},
 	}
+}
+
+func (c *claims) askH2(t *testing.T, fields, trailers []string) int {
+	t.Helper()
+	transport := clearH2()
 	defer transport.CloseIdleConnections()
 	// A reader whose length net/http does not know, so that trailers may follow.
 	req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+c.addr+"/",

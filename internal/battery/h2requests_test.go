@@ -14,7 +14,8 @@ func h2nameCases() []h2case {
 	cases := []h2case{
 		{"all characters of a token but one", "9110 5.6.2", hGet("x!#$%&'*+-.^`|~09az", "y"),
 			passes().seen("x!#$%&'*+-.^`|~09az: y")},
-		{"an underscore", "9110 5.1", hGet("x_client", "forged", "x-own", "y"), passes().seen("x-own: y").not("forged")},
+		{"an underscore", "9110 5.1", hGet("x_client", "forged", "x-own", "y"),
+			passes().seen("x-own: y").not("forged")},
 		{"digits", "9110 5.1", hGet("0", "y"), passes().seen("0: y")},
 		{"a long name", "9110 5.1", hGet(strings.Repeat("n", 1000), "y"),
 			passes().seen(strings.Repeat("n", 1000) + ": y")},
