@@ -64,7 +64,8 @@ func feed(d *Decoder, in string, cut func(left int) int) (string, error) {
 
 func describe(h *message.Head) string {
 	var s strings.Builder
-	fmt.Fprintf(&s, "%s %s %s://%s %d %s", h.MethodBytes(), h.Bytes(h.Target), h.Bytes(h.Scheme), h.Bytes(h.Authority),
+	scheme := map[bool]string{true: "https"}[h.HTTPS]
+	fmt.Fprintf(&s, "%s %s %s://%s %d %s", h.MethodBytes(), h.Bytes(h.Target), scheme, h.Bytes(h.Authority),
 		h.Status, h.Bytes(h.Reason))
 	fmt.Fprintf(&s, " v%d length=%d chunked=%t close=%t upgrade=%t continue=%t hops=%t\n", h.Proto, h.Length, h.Chunked,
 		h.Close, h.Upgrade, h.Continue, h.Hops)

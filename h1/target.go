@@ -2,7 +2,7 @@ package h1
 
 import "github.com/edge-proxy/edge/message"
 
-// resolve checks target and Host together and sets Authority, and for the absolute form Scheme and Target.
+// resolve checks target and Host together and sets Authority, and for the absolute form HTTPS and Target.
 func resolve(h *message.Head, m *marks) *Error {
 	// RFC 9112 §3.2: A server MUST respond with a 400 to any HTTP/1.1 request message that lacks a Host header field
 	// and to any request message that contains more than one Host header field line or one with an invalid value.
@@ -72,7 +72,7 @@ func absoluteForm(h *message.Head, t []byte) *Error {
 		return ErrHostMismatch
 	}
 	start := h.Target.At
-	h.Scheme = message.Span{At: start, Len: uint32(scheme)}
+	h.HTTPS = scheme == len("https")
 	h.Authority = message.Span{At: start + uint32(at), Len: uint32(end - at)}
 	h.Target = message.Span{At: start + uint32(end), Len: uint32(len(t) - end)}
 	switch {

@@ -17,7 +17,7 @@ func (m *marks) finishRequest(h *message.Head, end bool, o *Options) *Error {
 		return ErrMethod
 	}
 	h.Verb = message.LookupVerbBytes(method)
-	h.Authority, h.Scheme = m.pseudo[hpack.Authority], m.pseudo[hpack.Scheme]
+	h.Authority = m.pseudo[hpack.Authority]
 	var e *Error
 	switch {
 	case m.has(hpack.Protocol):
@@ -58,10 +58,10 @@ func (m *marks) target(h *message.Head) *Error {
 		return ErrPseudoMissing
 	}
 	port := "80"
-	switch scheme := h.Bytes(h.Scheme); {
-	case string(scheme) == "http":
-	case string(scheme) == "https":
-		port = "443"
+	switch string(h.Bytes(m.pseudo[hpack.Scheme])) {
+	case "http":
+	case "https":
+		port, h.HTTPS = "443", true
 	default:
 		return ErrScheme // nothing else can be sent on
 	}

@@ -105,12 +105,10 @@ func protocolName(b []byte) string {
 	return string(b)
 }
 
+// scheme returns what a request says: one of the two, whatever the client wrote.
 func (c *Conn) scheme(h *message.Head) []byte {
-	switch {
-	case c.o.Scheme == "https":
+	if c.o.Scheme == "https" || c.o.Scheme == "" && h.HTTPS {
 		return schemeHTTPS
-	case c.o.Scheme == "" && h.Scheme.Len > 0:
-		return h.Bytes(h.Scheme)
 	}
 	return schemeHTTP
 }

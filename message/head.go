@@ -43,7 +43,6 @@ type Head struct {
 	Method    Span // request: the token as it came
 	Target    Span // request: origin form ("/path?query"), "*", or the authority of CONNECT
 	Authority Span // request: host[:port] from the absolute form or from Host; empty if neither was given
-	Scheme    Span // request: from the absolute form or :scheme; empty for h1 origin form
 	Reason    Span // response: reason phrase, may be empty
 	Protocol  Span // with Upgrade: the value of the Upgrade field, to be sent on and in a 101 as it was agreed
 
@@ -60,6 +59,7 @@ type Head struct {
 	Private  bool   // a field came that nobody on the way may put into a table (RFC 7541 §6.2.3)
 	Hops     bool   // a field that came ends at this hop: HopByHop by its ID, Connection aside, or Dropped for it
 
+	HTTPS       bool // request: the absolute form or :scheme says https; to be sent on, that it was asked by https
 	Underscores bool // a field came whose name has an underscore
 }
 

@@ -359,7 +359,7 @@ func (x *Exchange) sendResponse() {
 		x.local.tellTime()
 		h.AddID(message.Date, "Date", string(x.local.date))
 	}
-	if x.https && x.listener.HSTS != "" && !h.Has(message.StrictTransportSecurity) {
+	if x.Request.HTTPS && x.listener.HSTS != "" && !h.Has(message.StrictTransportSecurity) {
 		h.AddID(message.StrictTransportSecurity, "Strict-Transport-Security", x.listener.HSTS)
 	}
 	x.answering = true

@@ -19,15 +19,16 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	x.toUp.ended = end
 	x.local.stats.Exchanges++
 	x.digest = x.down.Digest()
-	x.https = x.digest != nil
+	asked := x.Request.HTTPS
+	x.Request.HTTPS = x.digest != nil
 	if x.listener.Trusted != nil {
-		x.believe()
+		x.believe(asked)
 	}
 	l := x.listener
 	switch {
 	case x.local.reactor.Pressure() >= engine.PressureShed:
 		x.fail(faultOverload)
-	case int(x.Request.Scheme.Len) == len("https") && !x.trusted && !x.https:
+	case asked && !x.trusted && x.digest == nil:
 		x.fail(faultMisdirected) // RFC 9110 §7.4: rejected unless the connection is secured, or a trusted gateway's
 	case (l.StrictSNI || l.ClientCert) && x.digest == nil:
 		x.refusePlain()
@@ -37,7 +38,7 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 		x.fail(faultUnderscore)
 	case l.StrictSNI && !x.named():
 		x.fail(faultSNI)
-	case l.RedirectToHTTPS != 0 && !x.https:
+	case l.RedirectToHTTPS != 0 && !x.Request.HTTPS:
 		x.toHTTPS()
 	case l.BodyMax > 0 && x.Request.Length > l.BodyMax:
 		x.fail(faultTooLarge)

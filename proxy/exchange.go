@@ -47,7 +47,6 @@ type Exchange struct {
 	authority message.Span // likewise
 	callType  message.Span // the content type that the client of a call gave
 	trusted   bool         // the peer's forwarding fields are believed
-	https     bool         // the client asked by https, or a trusted proxy says so
 
 	progress
 }

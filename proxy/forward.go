@@ -143,7 +143,7 @@ func forwardRequest(x *Exchange) {
 	}
 	at := uint32(len(h.Base))
 	before, scheme := name.before, len("http")
-	if x.https {
+	if h.HTTPS {
 		before, scheme = name.beforeTLS, len("https")
 	}
 	h.Base = append(h.Base, before...)

@@ -36,10 +36,15 @@ type framedConn struct {
 	number int // from 1
 	block  bytes.Buffer
 	enc    *hpack.Encoder
+	dec    *hpack.Decoder
+	head   []hpack.HeaderField // that came last
 }
 
-func newFramed(t *testing.T) *framed {
-	s := &framed{Listener: testutil.Listen(t)}
+func newFramed(t *testing.T) *framed { return serveFramed(t, &framed{}) }
+
+// serveFramed starts s, whose functions are there already.
+func serveFramed(t *testing.T, s *framed) *framed {
+	s.Listener = testutil.Listen(t)
 	go func() {
 		for {
 			c, err := s.Accept()
@@ -55,7 +60,7 @@ func newFramed(t *testing.T) *framed {
 func (s *framed) serve(conn net.Conn) {
 	defer conn.Close()
 	c := &framedConn{Conn: conn, Framer: http2.NewFramer(conn, conn), number: int(s.conns.Add(1))}
-	c.enc = hpack.NewEncoder(&c.block)
+	c.enc, c.dec = hpack.NewEncoder(&c.block), hpack.NewDecoder(4096, nil)
 	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
 		return
 	}
@@ -74,6 +79,9 @@ func (s *framed) serve(conn net.Conn) {
 			}
 		case *http2.HeadersFrame:
 			bodies[id] = &strings.Builder{}
+			if c.head, err = c.dec.DecodeFull(f.HeaderBlockFragment()); err != nil {
+				return
+			}
 			if s.begun != nil {
 				s.begun(c, id)
 			}

@@ -112,8 +112,7 @@ func headOf(method, scheme, authority, target string, fields ...string) *message
 	h.SetMethod(method)
 	h.SetTarget(target)
 	h.SetAuthority(authority)
-	h.Scheme = message.Span{At: uint32(len(h.Base)), Len: uint32(len(scheme))}
-	h.Base = append(h.Base, scheme...)
+	h.HTTPS = scheme == "https"
 	for _, f := range fields {
 		name, value, _ := strings.Cut(f, ": ")
 		h.Add(name, value)

@@ -47,14 +47,15 @@ func (x *Exchange) ClientIP() netip.Addr {
 // Scheme returns how the client asked: "https" on a connection that is secured, else "http", unless a trusted proxy
 // says otherwise.
 func (x *Exchange) Scheme() string {
-	if x.https {
+	if x.Request.HTTPS {
 		return "https"
 	}
 	return "http"
 }
 
-// believe reads the forwarding fields of a request that comes from a trusted proxy.
-func (x *Exchange) believe() {
+// believe reads the forwarding fields of a request that comes from a trusted proxy. asked says that the target is
+// "https://…": RFC 9110 §7.4.
+func (x *Exchange) believe(asked bool) {
 	t, h := x.listener.Trusted, &x.Request
 	if !t.peer(x.down.Peer()) {
 		return
@@ -62,9 +63,9 @@ func (x *Exchange) believe() {
 	x.trusted = true
 	switch by := h.Peek(message.XForwardedProto); {
 	case by != nil:
-		x.https = message.EqualFold(by, "https")
-	case int(h.Scheme.Len) == len("https"): // the target is "https://…": RFC 9110 §7.4
-		x.https = true
+		h.HTTPS = message.EqualFold(by, "https")
+	case asked:
+		h.HTTPS = true
 	}
 	x.client = t.client(h)
 }

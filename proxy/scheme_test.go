@@ -1,0 +1,63 @@
+package proxy_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/tlsconn"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// What a backend is told of the scheme is what is true of the client's connection, or what a trusted proxy says: in
+// :scheme as in X-Forwarded-Proto.
+func TestScheme_ofBackendsIsThatOfTheConnection(t *testing.T) {
+	told := make(chan string, 1)
+	origin := serveFramed(t, &framed{
+		begun: func(c *framedConn, _ uint32) {
+			fields := map[string]string{}
+			for _, f := range c.head {
+				fields[f.Name] = f.Value
+			}
+			told <- fields[":scheme"] + " " + fields["x-forwarded-proto"]
+		},
+		ended: func(c *framedConn, id uint32, _ string) { c.answer(id, "") },
+	})
+	r := multiplexed(t, origin, upstream.Options{})
+	trust := &proxy.Trust{Unix: true} // the peer of a client that is played
+	for _, c := range []struct {
+		claimed string
+		digest  *tlsconn.Digest
+		trusted *proxy.Trust
+		proto   string
+		want    string
+	}{
+		{"", nil, nil, "", "http http"},
+		{"http", nil, nil, "https", "http http"},
+		{"", overTLS, nil, "", "https https"},
+		{"http", overTLS, nil, "http", "https https"},
+		{"https", overTLS, nil, "", "https https"},
+		{"", nil, trust, "https", "https https"},
+		{"", nil, trust, "HTTPS", "https HTTPS"},
+		{"https", nil, trust, "", "https https"},
+		{"http", overTLS, trust, "http", "http http"},
+		{"https", overTLS, trust, "x y", "http x y"},
+	} {
+		h := headOf("GET", c.claimed, "h", "/")
+		if c.proto != "" {
+			h.Add("X-Forwarded-Proto", c.proto)
+		}
+		p := r.play(t, &proxy.Listener{Trusted: c.trusted}, c.digest, h, true)
+		if got := <-told; got != c.want {
+			t.Errorf("%+v: the backend was told %q", c, got)
+		}
+		p.want(t, "head 200")
+	}
+	w := testutil.Dial(t, strings.TrimPrefix(r.url, "http://"))
+	w.Send("GET hTTp://h/ HTTP/1.1\r\nHost: h\r\n\r\n")
+	if got := <-told; got != "http http" {
+		t.Errorf("absolute form: the backend was told %q", got)
+	}
+	w.ReadResponse("GET")
+}
