@@ -58,11 +58,13 @@ func (x *Exchange) allows(protocol []byte) bool {
 	return t.allows(protocol)
 }
 
-// askTunnel leaves of the protocols that the request would like to be upgraded to the first that the route allows.
+// askTunnel leaves of the protocols that the request would like to be upgraded to the first that the route allows. One
+// with content asks for none: where a backend took the content for the new protocol, an answer to it could be taken for
+// that to the next request of its connection. RFC 9110 §7.8: an Upgrade may be ignored.
 func (x *Exchange) askTunnel() {
 	h := &x.Request
 	h.Upgrade = false
-	if h.Verb == message.VerbConnect { // it asks for a tunnel already
+	if h.Verb == message.VerbConnect || h.Length != 0 { // it asks for a tunnel already, or has content
 		return
 	}
 	list := h.Bytes(h.Protocol)

@@ -464,3 +464,40 @@ func TestTunnel_upgradeThroughCurl(t *testing.T) {
 		t.Fatalf("%q", got)
 	}
 }
+
+// A backend that takes an upgrade might take the content for the new protocol, and leave what answers it in a
+// connection that is used again: CVE-2026-58055. So a request with content goes on without.
+func TestTunnel_isNotAskedForWithContent(t *testing.T) {
+	for name, body := range map[string]string{
+		"counted": "Content-Length: 5\r\n\r\nhello",
+		"chunked": "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+		"of none": "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := setTunnel(t, tunnelOptions{route: routeX})
+			down := s.client()
+			down.Send("POST /x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n" + body)
+			up := s.accept()
+			if head := up.ReadHead(); strings.Contains(strings.ToLower(head), "upgrade") {
+				t.Fatalf("%q", head)
+			}
+			if _, rest, _ := strings.Cut(body, "\r\n\r\n"); rest != "" {
+				up.Want(rest)
+			}
+			up.Send(okay)
+			s.wantStatus(down, "POST", 200, "")
+			down.Close()
+			down = s.client()
+			down.Send("POST /x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\n" + body)
+			up.ReadHead()
+			up.Send(switchX)
+			s.wantStatus(down, "POST", 502, "edge; error=http_protocol_error")
+		})
+	}
+	s := setTunnel(t, tunnelOptions{route: routeX})
+	down := s.client()
+	down.Send("GET /x HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 0\r\n\r\n")
+	if head := s.accept().ReadHead(); !strings.HasSuffix(head, "\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n") {
+		t.Fatalf("%q", head)
+	}
+}
