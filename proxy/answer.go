@@ -165,6 +165,10 @@ var (
 		status: 400, token: "http_request_error", reason: "client:path",
 		text: "The path can be read in two ways.", last: true,
 	}
+	faultHost = &fault{
+		status: 400, token: "http_request_error", reason: "client:host",
+		text: "What the connection says of the client is no host.",
+	}
 	faultUnderscore = &fault{
 		status: 400, token: "http_request_error", reason: "client:underscore",
 		text: "The name of a field has an underscore.",

@@ -90,13 +90,13 @@ var facts = map[string]func(d *tlsconn.Digest) string{
 	"tls_version": (*tlsconn.Digest).VersionName,
 	"tls_cipher":  (*tlsconn.Digest).CipherName,
 	"tls_group":   (*tlsconn.Digest).GroupName,
-	"sni":         func(d *tlsconn.Digest) string { return d.ServerName },
+	"sni":         hostFact,
 	"alpn":        func(d *tlsconn.Digest) string { return d.ALPN },
 
 	"client_cert_subject": certFact(func(c *tlsconn.Certificate) string { return c.Subject }),
 	"client_cert_issuer":  certFact(func(c *tlsconn.Certificate) string { return c.Issuer }),
 	"client_cert_serial":  certFact(func(c *tlsconn.Certificate) string { return c.Serial }),
-	"client_cert_sans":    certFact(func(c *tlsconn.Certificate) string { return strings.Join(c.SANs, ",") }),
+	"client_cert_sans":    certFact(joinNames),
 	"client_cert_sha256":  certFact(func(c *tlsconn.Certificate) string { return hex.EncodeToString(c.SHA256[:]) }),
 	"client_cert_verified": func(d *tlsconn.Digest) string {
 		if d.Verified {
@@ -104,6 +104,31 @@ var facts = map[string]func(d *tlsconn.Digest) string{
 		}
 		return ""
 	},
+}
+
+// hostFact is the name that the client asked for. It may be any text there: RFC 6066 §3 says what is a name, and the
+// handshake does not check it.
+func hostFact(d *tlsconn.Digest) string {
+	if !message.ValidHostName(d.ServerName) {
+		return ""
+	}
+	return d.ServerName
+}
+
+// joinNames lists the names of a certificate so that none can be read as two. A comma in a name is "%2C", a percent
+// sign "%25", but in a URI, where it encodes already.
+func joinNames(c *tlsconn.Certificate) string {
+	var list strings.Builder
+	for i, name := range c.SANs {
+		if i > 0 {
+			list.WriteByte(',')
+		}
+		if !strings.HasPrefix(name, "URI:") {
+			name = strings.ReplaceAll(name, "%", "%25")
+		}
+		list.WriteString(strings.ReplaceAll(name, ",", "%2C"))
+	}
+	return list.String()
 }
 
 func certFact(of func(c *tlsconn.Certificate) string) func(d *tlsconn.Digest) string {
@@ -126,11 +151,21 @@ func (x *Exchange) setFields(h *message.Head, list []setField) {
 		case value == "":
 			h.Del(f.name)
 		case f.id == message.Host:
+			if f.parts != nil && !isHost(value) {
+				x.refusal = faultHost
+				return
+			}
 			h.SetAuthority(value)
 		default:
 			h.Set(f.name, value)
 		}
 	}
+}
+
+// isHost reports whether a value that has variables may stand in Host.
+func isHost(value string) bool {
+	_, _, ok := message.SplitAuthority([]byte(value))
+	return ok
 }
 
 // valueOf puts the facts of the connection into a value; "" where none of them is known.

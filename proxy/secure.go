@@ -30,7 +30,7 @@ func (x *Exchange) named() bool {
 // refusePlain answers a request on a connection without TLS where the listener asks for what TLS alone can show. What a
 // trusted proxy says of its client is no proof of it, and a client that asked by https would be led in circles.
 func (x *Exchange) refusePlain() {
-	if x.listener.RedirectToHTTPS != 0 && !x.https {
+	if x.listener.RedirectToHTTPS != 0 && !x.Request.HTTPS {
 		x.toHTTPS()
 		return
 	}

@@ -111,7 +111,7 @@ func TestSecure_clientCertificate(t *testing.T) {
 	resp, body := ask("edge.test")
 	sum := sha256.Sum256(client.Certificate[0])
 	want := fmt.Sprintf("X-Forwarded-Proto=[\"https\"]\nX-Subject=[\"CN=a%%0D%%0AX-Injected: 1\"]\n"+
-		"X-Facts=[\"1f a.test,b.test %s\"]\nX-Verified=[]\nX-Injected=[]\n", hex.EncodeToString(sum[:]))
+		"X-Facts=[\"1f DNS:a.test,DNS:b.test %s\"]\nX-Verified=[]\nX-Injected=[]\n", hex.EncodeToString(sum[:]))
 	if body != want || resp.Header.Get("Strict-Transport-Security") != "max-age=300" {
 		t.Fatalf("%v\n%s\n%s", resp.Header, body, want)
 	}

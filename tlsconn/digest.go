@@ -37,8 +37,8 @@ type Certificate struct {
 	Subject string // RFC 2253
 	Issuer  string
 	Serial  string   // hexadecimal
-	SANs    []string // DNS names, addresses, e-mail addresses and URIs
-	Names   []string // those of SANs whose text tells which kind they are
+	SANs    []string // with their types: "DNS:a.test", "IP:10.0.0.1", "email:a@b.test", "URI:spiffe://b.test/a"
+	Names   []string // without, those of SANs whose text tells which type they have
 	SHA256  [sha256.Size]byte
 	NotBefore,
 	NotAfter int64 // Unix seconds
@@ -118,27 +118,25 @@ func CertificateFacts(c *x509.Certificate) *Certificate {
 	return f
 }
 
-// sanKind is a kind of subject alternative name.
-type sanKind uint8
-
+// Types of subject alternative names, as they stand before the name in SANs.
 const (
-	kindDNS sanKind = iota
-	kindIP
-	kindMail
-	kindURI
+	kindDNS  = "DNS:"
+	kindIP   = "IP:"
+	kindMail = "email:"
+	kindURI  = "URI:"
 )
 
 // addName adds a name. An authority that vouches for one kind may let anything pass in another: a DNS name that reads
 // as an e-mail address or a URI must not stand for one.
-func (f *Certificate) addName(name string, kind sanKind) {
-	f.SANs = append(f.SANs, name)
+func (f *Certificate) addName(name, kind string) {
+	f.SANs = append(f.SANs, kind+name)
 	if kindOf(name) == kind {
 		f.Names = append(f.Names, name)
 	}
 }
 
 // kindOf returns the one kind of which a name with that text can be.
-func kindOf(name string) sanKind {
+func kindOf(name string) string {
 	_, err := netip.ParseAddr(name)
 	switch {
 	case err == nil:

@@ -72,7 +72,7 @@ func TestServer_digest(t *testing.T) {
 	}
 	f := d.PeerCertificate()
 	if f == nil || f.Subject != "CN=client.test,O=tests" || f.Issuer != "CN=test authority" || f.Serial != "3" ||
-		strings.Join(f.SANs, " ") != "client.test 127.0.0.1" || len(hex.EncodeToString(f.SHA256[:])) != 64 {
+		strings.Join(f.SANs, " ") != "DNS:client.test IP:127.0.0.1" || len(hex.EncodeToString(f.SHA256[:])) != 64 {
 		t.Errorf("%+v", f)
 	}
 }
