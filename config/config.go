@@ -55,7 +55,8 @@ type Listener struct {
 	Forwarded bool   // write Forwarded too
 	Paths     string // matched, forwarded or raw
 
-	Underscores string // in names of fields: drop, pass or refuse
+	PathParameters string // keep, strip or refuse
+	Underscores    string // in names of fields: drop, pass or refuse
 
 	TLS         TLSMode
 	Certificate *Certificate // its own; nil: none

@@ -77,6 +77,10 @@ func (r *resolver) listeners() {
 		}
 		r.claim(e)
 		r.secure(e)
+		if e.PathParameters == "strip" && e.Paths == "raw" {
+			r.rep.warn(codeNoEffect, e.nodes["path_parameters"].head, "",
+				"with paths = \"raw\" routes see the path as it came, parameters included")
+		}
 		if e.has("name") {
 			r.unique(names, e.Name, e.at("name"), "listener")
 		} else if len(e.Addresses) > 0 {

@@ -156,6 +156,12 @@ func secureKeys() []*key {
 			doc: "How the dot segments of paths are read. `matched`: routes see the path without them, backends get " +
 				"it as it came. `forwarded`: backends get it without them too. `raw`: routes see it as it came, " +
 				"whatever a backend makes of it."},
+		{path: "path_parameters", typ: typeChoice, def: `"keep"`, enum: []string{"keep", "strip", "refuse"},
+			example: `"strip"`, into: into(func(e *listenerEntry) *string { return &e.PathParameters }),
+			doc: "How `;` in a path is read, from which on many Java servers leave out the rest of its segment. " +
+				"`keep`: it is a character like others, but a segment that is empty or dots without the rest is 400. " +
+				"`strip`: routes see the path without, so that `/admin;x/a` is below `/admin`. `refuse`: 400 for " +
+				"any `;`. See [HTTP/1](http1.md#one-path-many-spellings)."},
 		{path: "underscores", typ: typeChoice, def: `"drop"`, enum: []string{"drop", "pass", "refuse"},
 			example: `"pass"`, into: into(func(e *listenerEntry) *string { return &e.Underscores }),
 			doc: "What becomes of fields whose names have a `_`, which many backends cannot tell from `-`. `drop`: " +

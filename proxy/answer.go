@@ -173,6 +173,10 @@ var (
 		status: 400, token: "http_request_error", reason: "client:underscore",
 		text: "The name of a field has an underscore.",
 	}
+	faultParameters = &fault{
+		status: 400, token: "http_request_error", reason: "client:path_parameters",
+		text: "The path has parameters.", last: true,
+	}
 	faultAborted = &fault{
 		status: 502, token: "http_response_incomplete", reason: "handler:aborted",
 		text: "The handler gave up.",

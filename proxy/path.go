@@ -18,6 +18,9 @@ import (
 //	/~b/c/d                                      %2F, %5C and "\" are slashes, several slashes are one
 //
 // Where the two readings lead to different routes, or the second one has dot segments left, the request is refused.
+//
+// RFC 3986 §3.3 gives ";" to applications: some origins take what follows it in a segment for parameters, and look for
+// dot segments and empty ones when they have taken those away. See Parameters of a Listener.
 
 // pathOf returns the target up to the query, and whether there is one way alone to read it. Borrowed. It looks at eight
 // bytes at a time.
@@ -31,11 +34,15 @@ func pathOf(h *message.Head) (path []byte, plain bool) {
 		} else {
 			w = lastWord(t, n)
 		}
-		query, slash := marked(w, '?'), marked(w, '/')
+		slash := marked(w, '/')
 		odd := marked(w, '%') | marked(w, '\\') | (slash<<8|slashBefore)&(slash|marked(w, '.')) // "//", "/."
-		switch {
-		case query|odd == 0:
+		if odd|marked(w|betweenSemicolonAndQuestion, '?') == 0 {
 			slashBefore = slash >> 56
+			continue
+		}
+		query := marked(w, '?')
+		odd |= marked(w, ';')
+		switch {
 		case odd&(query^(query-1)) == 0: // none in front of the query
 			return t[:n+bits.TrailingZeros64(query)/8], true
 		default:
@@ -47,6 +54,9 @@ func pathOf(h *message.Head) (path []byte, plain bool) {
 	}
 	return t, true
 }
+
+// betweenSemicolonAndQuestion is the bit that tells ";" from "?", in eight bytes.
+const betweenSemicolonAndQuestion = 0x0404040404040404
 
 // marked marks, by its bit 0x80, each byte of w that is c. Above the first of them others may be marked, below it none.
 func marked(w uint64, c uint64) uint64 {
@@ -76,17 +86,37 @@ func lastWord(t []byte, n int) uint64 {
 func (x *Exchange) findRoute() bool {
 	h, r, from := &x.Request, &x.snapshot.router, &x.arrival
 	path, plain := pathOf(h)
-	if plain || x.listener.Paths == PathsRaw || path[0] != '/' {
+	if plain || path[0] != '/' {
 		x.route = x.local.turns.pick(r.find(path, h, from), r)
 		return true
 	}
-	l := x.local
-	l.path = resolvePath(l.path[:0], path, false)
+	parameters, odd := parametersOf(path)
+	raw := x.listener.Paths == PathsRaw
+	switch {
+	case parameters && x.listener.Parameters == ParametersRefused:
+		x.fail(faultParameters)
+		return false
+	case odd && !raw:
+		x.fail(faultPath)
+		return false
+	case raw:
+		x.route = x.local.turns.pick(r.find(path, h, from), r)
+		return true
+	case parameters && x.listener.Parameters == ParametersStripped:
+		return x.findResolved(path, withoutParameters)
+	}
+	return x.findResolved(path, 0)
+}
+
+// findResolved is findRoute for a path that is read in that way.
+func (x *Exchange) findResolved(path []byte, how reading) bool {
+	h, r, l, from := &x.Request, &x.snapshot.router, x.local, &x.arrival
+	l.path = resolvePath(l.path[:0], path, how)
 	read := l.path
 	found := r.find(read, h, from)
 	if twofold(read) || twofold(path) {
 		at := len(read)
-		l.path = resolvePath(l.path, path, true)
+		l.path = resolvePath(l.path, path, how|lenient)
 		if hidesDots(read) || r.find(l.path[at:], h, from) != found {
 			x.fail(faultPath)
 			return false
@@ -101,23 +131,34 @@ func (x *Exchange) findRoute() bool {
 	return true
 }
 
+// reading is how a path is read, beside what RFC 3986 says. A set of bits.
+type reading uint8
+
+const (
+	lenient           reading = 1 << iota // more than "/" is a slash, and several are one
+	withoutParameters                     // the rest of a segment from ";" on is left out
+)
+
 // resolvePath appends path with its unreserved characters decoded and its dot segments resolved: RFC 3986 §5.2.4,
-// §6.2.2. A lenient reader takes more for a slash, and several for one.
-func resolvePath(dst, path []byte, lenient bool) []byte {
+// §6.2.2.
+func resolvePath(dst, path []byte, how reading) []byte {
 	start := len(dst)
+	loose, bare := how&lenient != 0, how&withoutParameters != 0
 	for i := 0; i < len(path); {
 		i++ // the slash, in whatever form it came, was looked at by the round before
 		at := len(dst)
 		dst = append(dst, '/')
-		more := false
+		more, parameters := false, false
 		for i < len(path) {
 			c, size := pathByte(path[i:])
-			if c == '/' && (size == 1 || lenient) || lenient && c == '\\' {
+			if c == '/' && (size == 1 || loose) || loose && c == '\\' {
 				i += size - 1
 				more = true
 				break
 			}
+			parameters = parameters || bare && c == ';' && (size == 1 || loose)
 			switch {
+			case parameters:
 			case size == 3 && !unreserved(c):
 				dst = append(dst, '%', upperHex(path[i+1]), upperHex(path[i+2]))
 			case c == '%': // "%2%65" must not come to encode a dot
@@ -128,11 +169,8 @@ func resolvePath(dst, path []byte, lenient bool) []byte {
 			i += size
 		}
 		segment := dst[at+1:]
-		if lenient && (len(segment) == 0 || segment[0] == '.') {
-			segment, _, _ = bytes.Cut(segment, []byte{';'})
-		}
 		switch {
-		case lenient && len(segment) == 0 && more, string(segment) == ".":
+		case loose && len(segment) == 0 && more, string(segment) == ".":
 			dst = dst[:at]
 		case string(segment) == "..":
 			dst = dst[:start+max(bytes.LastIndexByte(dst[start:at], '/'), 0)]
@@ -152,12 +190,12 @@ func twofold(path []byte) bool {
 		switch c {
 		case '\\':
 			return true
-		case '/', ';':
-			if i > 0 && (path[i-1] == '/' || c == ';' && path[i-1] == '.') {
+		case '/':
+			if i > 0 && path[i-1] == '/' {
 				return true
 			}
 		case '%':
-			if d, size := pathByte(path[i:]); size == 3 && (d == '/' || d == '\\') {
+			if d, size := pathByte(path[i:]); size == 3 && (d == '/' || d == '\\' || d == ';') {
 				return true
 			}
 		}
@@ -165,8 +203,7 @@ func twofold(path []byte) bool {
 	return false
 }
 
-// hidesDots reports whether a path whose dot segments are resolved has some for lenient readers: "..%2f", "..\",
-// "..;x".
+// hidesDots reports whether a path whose dot segments are resolved has some for lenient readers: "..%2f", "..\".
 func hidesDots(path []byte) bool {
 	dots, only := 0, true
 	for i := 0; ; {
@@ -175,11 +212,11 @@ func hidesDots(path []byte) bool {
 			c, size = pathByte(path[i:])
 		}
 		switch {
-		case c == '/' || c == '\\' || c == ';':
+		case c == '/' || c == '\\':
 			if only && (dots == 1 || dots == 2) {
 				return true
 			}
-			dots, only = 0, c != ';'
+			dots, only = 0, true
 		case c == '.':
 			dots++
 		default:
@@ -190,6 +227,32 @@ func hidesDots(path []byte) bool {
 		}
 		i += size
 	}
+}
+
+// parametersOf reports whether a segment of path has parameters, encoded or not, and whether one is odd without them: a
+// dot segment, or an empty one that others follow. "/;x" alone is what servers make of "/" for clients without cookies.
+func parametersOf(path []byte) (some, odd bool) {
+	const text = 3 // more characters, or others, than a dot segment has
+	length, empty, in := 0, false, false
+	for i := 1; i < len(path); {
+		c, size := pathByte(path[i:])
+		switch {
+		case c == '/' || c == '\\':
+			odd = odd || empty
+			length, empty, in = 0, false, false
+		case in:
+		case c == ';':
+			some, in = true, true
+			empty = length == 0
+			odd = odd || length == 1 || length == 2
+		case c == '.':
+			length = min(length+1, text)
+		default:
+			length = text
+		}
+		i += size
+	}
+	return some, odd
 }
 
 // pathByte decodes the first byte that b stands for. A percent sign that encodes nothing stands for itself.

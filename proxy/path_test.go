@@ -31,7 +31,7 @@ func TestResolvePath(t *testing.T) {
 		"/a/..;x/b":              "/a/..;x/b",
 		"/public/%2e%2e/admin/x": "/admin/x",
 	} {
-		if got := string(resolvePath(nil, []byte(in), false)); got != want {
+		if got := string(resolvePath(nil, []byte(in), 0)); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
 		}
 	}
@@ -47,11 +47,10 @@ func TestResolvePath_lenient(t *testing.T) {
 		`/a\b\`:         "/a/b/",
 		"/a//../b":      "/b",
 		"/a/..%2f..%2f": "/",
-		"/a/..;x=1/b":   "/b",
-		"/a/.;/b;c":     "/a/b;c",
+		"/a/b;c":        "/a/b;c",
 		"/%2fadmin":     "/admin",
 	} {
-		if got := string(resolvePath(nil, []byte(in), true)); got != want {
+		if got := string(resolvePath(nil, []byte(in), lenient)); got != want {
 			t.Errorf("%s: %s, want %s", in, got, want)
 		}
 	}
@@ -66,19 +65,19 @@ func FuzzResolvePath(f *testing.F) {
 		if in == "" || in[0] != '/' || strings.ContainsAny(in, "?#") {
 			return
 		}
-		got := string(resolvePath(nil, []byte(in), false))
+		got := string(resolvePath(nil, []byte(in), 0))
 		if len(got) > 3*len(in) || got[0] != '/' {
 			t.Fatalf("%q: %q", in, got)
 		}
-		if again := string(resolvePath(nil, []byte(got), false)); again != got {
+		if again := string(resolvePath(nil, []byte(got), 0)); again != got {
 			t.Fatalf("%q: %q, then %q", in, got, again)
 		}
-		lenient := string(resolvePath(nil, []byte(in), true))
+		loose := string(resolvePath(nil, []byte(in), lenient))
 		if strings.ContainsAny(in, `%\;`) {
 			return
 		}
-		if clean := path.Clean(in); strings.TrimSuffix(lenient, "/") != strings.TrimSuffix(clean, "/") {
-			t.Fatalf("%q: %q, want %q", in, lenient, clean)
+		if clean := path.Clean(in); strings.TrimSuffix(loose, "/") != strings.TrimSuffix(clean, "/") {
+			t.Fatalf("%q: %q, want %q", in, loose, clean)
 		}
 		base, err := url.Parse("http://h/")
 		if err != nil || strings.Contains(in, "//") {
@@ -90,10 +89,44 @@ func FuzzResolvePath(f *testing.F) {
 	})
 }
 
+func TestResolvePath_withoutParameters(t *testing.T) {
+	for in, want := range map[string][2]string{ // as the RFC has it, and lenient
+		"/a;b":             {"/a", "/a"},
+		"/a;b/c;d;e/":      {"/a/c/", "/a/c/"},
+		"/a;b=/../c":       {"/c", "/c"},
+		"/a%3Bb/c":         {"/a%3Bb/c", "/a/c"},
+		"/a;%2Fb/c":        {"/a/c", "/a/b/c"},
+		"/a;b%5C..%5Cc/d;": {"/a/d", "/c/d"},
+		"/;":               {"/", "/"},
+		"/a%7e;%zz":        {"/a~", "/a~"},
+	} {
+		for i, how := range []reading{withoutParameters, withoutParameters | lenient} {
+			if got := string(resolvePath(nil, []byte(in), how)); got != want[i] {
+				t.Errorf("%s: %s, want %s", in, got, want[i])
+			}
+		}
+	}
+}
+
+func TestParametersOf(t *testing.T) {
+	for in, want := range map[string]string{
+		"/": "", "/a": "", "/a/../b": "", "//a": "",
+		"/a;": "some", "/a;b/c": "some", "/a%3bb": "some", "/;": "some",
+		"/a/;x": "some", "/...;/x": "some", "/a.;/x": "some", "/.a;/x": "some", "/a;../x": "some", "/a;/../x": "some",
+		"/;/a": "odd", "/a/;x/b": "odd", "/..;": "odd", "/a/.;x": "odd", "/%2e%2E;x/a": "odd", "/..%3b": "odd",
+		"/%3B/a": "odd", `/a\;\b`: "odd", "/a%2f;%2Fb": "odd", "/a;b/;/c;d": "odd",
+	} {
+		some, odd := parametersOf([]byte(in))
+		if got := map[bool]string{true: "some"}[some]; odd && want != "odd" || !odd && got != want {
+			t.Errorf("%s: %v, %v", in, some, odd)
+		}
+	}
+}
+
 func TestHidesDots(t *testing.T) {
 	for in, want := range map[string]bool{
 		"/a": false, "/a%2Fb": false, "/a..%2Fb": false, "/.well-known/x": false, "/a/...": false, "/;..": false,
-		"/..%2Fb": true, "/a%2F..": true, `/a\..\b`: true, "/..;x": true, "/.;": true, "/a%5C.": true,
+		"/..%2Fb": true, "/a%2F..": true, `/a\..\b`: true, "/a%5C.": true,
 	} {
 		if hidesDots([]byte(in)) != want {
 			t.Errorf("%s: %v", in, !want)
@@ -103,11 +136,13 @@ func TestHidesDots(t *testing.T) {
 
 // Words of eight bytes and single ones see the same.
 func TestPathOf(t *testing.T) {
-	for _, piece := range []string{"", "/.", "//", "/a.b/", "%41", `\`, "/../", "?", "?/../%", "/.well", "./", ".."} {
+	for _, piece := range []string{
+		"", "/.", "//", "/a.b/", "%41", `\`, ";", "/../", "?", "?/../%", "?;", ";?", "?a=;", "/.well", "./", "..",
+	} {
 		for n := range 40 {
 			in := "/" + strings.Repeat("a", n) + piece + strings.Repeat("b/c.d/", n%5)
 			path, _, _ := strings.Cut(in, "?")
-			want := !strings.ContainsAny(path, `%\`) && !strings.Contains(path, "//") && !strings.Contains(path, "/.")
+			want := !strings.ContainsAny(path, `%\;`) && !strings.Contains(path, "//") && !strings.Contains(path, "/.")
 			h := ask("GET", "h", in)
 			if got, plain := pathOf(h); string(got) != path || plain != want {
 				t.Errorf("%s: %s %v, want %v", in, got, plain, want)

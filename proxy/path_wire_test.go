@@ -129,3 +129,78 @@ func TestPath_rewritesResolved(t *testing.T) {
 		t.Error(seen)
 	}
 }
+
+// Some origins take "/;/admin", "/admin;x/a" and "/public/..;/admin" for a path below /admin. Each listener says what
+// it makes of that.
+func TestPath_parameters(t *testing.T) {
+	const refused = "400"
+	all := map[string][3]string{ // kept, stripped, refused
+		"/;/admin/x":                {refused, refused, refused},
+		"/;x=1/admin/x":             {refused, refused, refused},
+		"/./;/admin/x":              {refused, refused, refused},
+		"/x/%2e%2e/;/admin":         {refused, refused, refused},
+		"/x/..;/admin":              {refused, refused, refused},
+		"/x/.;y/../admin":           {refused, refused, refused},
+		"/x/%2e.;y=1/admin":         {refused, refused, refused},
+		"/x/..%3by=1/admin":         {refused, refused, refused},
+		"/%3b/admin":                {refused, refused, refused},
+		"/%3B;/admin":               {refused, refused, refused},
+		"/x/;/../admin":             {refused, refused, refused},
+		"/x%2f;/admin":              {refused, refused, refused},
+		"/x\\..;/admin":             {refused, refused, refused},
+		"/x/..;":                    {refused, refused, refused},
+		"/admin;x=1/x":              {"open", "guarded", refused},
+		"/admin;/x":                 {"open", "guarded", refused},
+		"/admin;x=1":                {"open", "guarded", refused},
+		"/%61dmin;x=%2e%2e/x":       {"open", "guarded", refused},
+		"/x/../admin;x=1;y=2/x":     {"open", "guarded", refused},
+		"/admin%3bx=1/x":            {"open", refused, refused},
+		"/public;x=%2f..%2fadmin/x": {refused, refused, refused},
+		"/public;x=/../admin/x":     {"guarded", "guarded", refused},
+		"/admin/a;b/c":              {"guarded", "guarded", refused},
+		"/admin/;x":                 {"guarded", "guarded", refused},
+		"/a;v=1/b":                  {"open", "open", refused},
+		"/a%3bv/b":                  {"open", "open", refused},
+		"/a...;v/.b;":               {"open", "open", refused},
+		"/;jsessionid=1":            {"open", "open", refused},
+		"/a/;jsessionid=1?x=;/;":    {"open", "open", refused},
+		"/a?x=/;/admin":             {"open", "open", "open"},
+	}
+	for way := range 3 {
+		addr := pathRig(t, proxy.Listener{Parameters: proxy.Parameters(way)}, proxy.Route{Name: "guarded"})
+		for target, want := range all {
+			route, seen, status := askPath(t, addr, target)
+			if status == 400 {
+				route, seen = refused, target
+			}
+			if route != want[way] || seen != target {
+				t.Errorf("%d, %s: %d, route %q, origin saw %q; want %q", way, target, status, route, seen, want[way])
+			}
+		}
+	}
+}
+
+// A path that is changed on its way is sent on as routes saw it; one that they see as it came has parameters like any
+// other text.
+func TestPath_parametersOfPathsThatChange(t *testing.T) {
+	kept, stripped := proxy.ParametersKept, proxy.ParametersStripped
+	guard := proxy.Route{Rewrite: &proxy.Rewrite{StripPrefix: "/admin", AddPrefix: "/app"}}
+	for _, c := range []struct {
+		on           proxy.Listener
+		target, want string
+	}{
+		{proxy.Listener{Parameters: kept}, "/admin/a;b=%7e/c;d?e;f", "/app/a;b=~/c;d?e;f"},
+		{proxy.Listener{Parameters: stripped}, "/admin;x/a;b=%7e/%7ec;d?e;f", "/app/a/~c?e;f"},
+		{proxy.Listener{Parameters: stripped}, "/x;y/../admin;x", "/app"},
+		{proxy.Listener{Parameters: stripped}, "/a;b/%7e", "/a;b/%7e"},
+		{proxy.Listener{Parameters: kept, Paths: proxy.PathsForwarded}, "/a;b/./%7e", "/a;b/~"},
+		{proxy.Listener{Parameters: stripped, Paths: proxy.PathsForwarded}, "/a;b/./%7e;", "/a/~"},
+		{proxy.Listener{Parameters: kept, Paths: proxy.PathsRaw}, "/;/admin/x", "/;/admin/x"},
+		{proxy.Listener{Parameters: stripped, Paths: proxy.PathsRaw}, "/a;b", "/a;b"},
+		{proxy.Listener{Parameters: proxy.ParametersRefused, Paths: proxy.PathsRaw}, "/a;b", ""},
+	} {
+		if _, seen, _ := askPath(t, pathRig(t, c.on, guard), c.target); seen != c.want {
+			t.Errorf("%+v, %s: the origin saw %q, want %q", c.on, c.target, seen, c.want)
+		}
+	}
+}

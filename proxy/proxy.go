@@ -105,6 +105,7 @@ type Listener struct {
 	Forwarded bool        // write Forwarded (RFC 7239) beside X-Forwarded-*
 	Paths     Paths       // how the paths of requests are read; the zero value is the safe way
 
+	Parameters  Parameters  // how the parameters of paths are read
 	Underscores Underscores // what becomes of fields with "_" in their names; the zero value is the safe way
 
 	HSTS            string // Strict-Transport-Security of answers on connections that are secured; "": none
@@ -124,6 +125,16 @@ const (
 	PathsMatched   Paths = iota // routes see it with its dot segments resolved; origins get it as it came
 	PathsForwarded              // origins get it resolved too
 	PathsRaw                    // lenient: routes see it as it came, whatever an origin makes of it
+)
+
+// Parameters is how a listener reads the parameters of a path, ";v=1" behind the name of a segment. See docs/http1.md.
+type Parameters uint8
+
+// The ways to read parameters.
+const (
+	ParametersKept     Parameters = iota // they are a part of their segment; one that is nothing else is 400
+	ParametersStripped                   // routes see the path without them
+	ParametersRefused                    // 400
 )
 
 // Service makes a session.Service of p: the requests of one listener.

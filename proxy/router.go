@@ -79,7 +79,7 @@ func (r *router) add(route *Route) error {
 		return errPath
 	}
 	if route.Path != "" {
-		route.Path = string(resolvePath(nil, []byte(route.Path), false))
+		route.Path = string(resolvePath(nil, []byte(route.Path), 0))
 	}
 	var at **choice
 	if route.Exact {

@@ -131,7 +131,8 @@ func (b *build) openListeners() error {
 func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
 	l := &proxy.Listener{
 		Name: c.Name, BodyMax: c.Limits.BodySize, Log: logs, Trusted: trustOf(&c.Trusted), Forwarded: c.Forwarded,
-		Paths: paths[c.Paths], Underscores: underscores[c.Underscores], NoGRPC: !c.GRPC, NoWebSocket: !c.WebSocket,
+		Paths: paths[c.Paths], Parameters: parameters[c.PathParameters], Underscores: underscores[c.Underscores],
+		NoGRPC: !c.GRPC, NoWebSocket: !c.WebSocket,
 	}
 	if c.TLS != config.TLSOff {
 		l.HSTS, l.StrictSNI = hstsOf(&c.TLSOptions.HSTS), c.TLSOptions.StrictSNI
@@ -145,6 +146,10 @@ func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
 
 var paths = map[string]proxy.Paths{
 	"matched": proxy.PathsMatched, "forwarded": proxy.PathsForwarded, "raw": proxy.PathsRaw,
+}
+
+var parameters = map[string]proxy.Parameters{
+	"keep": proxy.ParametersKept, "strip": proxy.ParametersStripped, "refuse": proxy.ParametersRefused,
 }
 
 var underscores = map[string]proxy.Underscores{

@@ -10,11 +10,14 @@ import (
 // What a file says of names and paths of requests is what the proxy goes by.
 func TestProxyListener_readsRequestsAsTheFileSays(t *testing.T) {
 	for keys, want := range map[string]proxy.Listener{
-		"":                       {},
-		`underscores = "drop"`:   {},
-		`underscores = "pass"`:   {Underscores: proxy.UnderscoresPass},
-		`underscores = "refuse"`: {Underscores: proxy.UnderscoresRefuse},
-		`paths = "raw"`:          {Paths: proxy.PathsRaw},
+		"":                           {},
+		`underscores = "drop"`:       {},
+		`underscores = "pass"`:       {Underscores: proxy.UnderscoresPass},
+		`underscores = "refuse"`:     {Underscores: proxy.UnderscoresRefuse},
+		`path_parameters = "keep"`:   {},
+		`path_parameters = "strip"`:  {Parameters: proxy.ParametersStripped},
+		`path_parameters = "refuse"`: {Parameters: proxy.ParametersRefused},
+		`paths = "raw"`:              {Paths: proxy.PathsRaw},
 	} {
 		file := "[[listeners]]\nlisten = \":8080\"\n" + keys + "\n"
 		c, rep := config.Parse("edge.toml", []byte(file))
@@ -22,7 +25,7 @@ func TestProxyListener_readsRequestsAsTheFileSays(t *testing.T) {
 			t.Fatal(rep)
 		}
 		got := proxyListener(&c.Listeners[0], nil)
-		if got.Underscores != want.Underscores || got.Paths != want.Paths {
+		if got.Underscores != want.Underscores || got.Parameters != want.Parameters || got.Paths != want.Paths {
 			t.Errorf("%s: %+v", keys, *got)
 		}
 	}
