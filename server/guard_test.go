@@ -268,7 +268,7 @@ func TestApply_addressOfAListenerMoves(t *testing.T) {
 	if got := ask(); got != "421 Misdirected Request" {
 		t.Errorf("by the address before: %s", got)
 	}
-	apply(t, s, "%s", text("[http]\nlisten = \"127.0.0.1:0\"\n[https]\nname = \"admin\"\nlisten = \""+at+
+	apply(t, s, "%s", text("[http]\nlisten = \""+testutil.FreeAddr(t)+"\"\n[https]\nname = \"admin\"\nlisten = \""+at+
 		"\"\nPAIR\nclient_ca = CA\n"))
 	if got := ask(); got != "421 Misdirected Request" {
 		t.Errorf("by the address before that: %s", got)
