@@ -63,7 +63,7 @@ func rawWrite(fd FD, p []byte, flags uintptr) (int, syscall.Errno) {
 	}
 }
 
-// rawNotify adds to an eventfd. It is full only when it need not be written to: EAGAIN is as good as success.
+// rawNotify adds to an eventfd, which is never read and takes 2^64 wakes.
 func rawNotify(fd FD, p *[8]byte) {
 	// SAFETY: p is alive until the call returns; the kernel only reads it.
 	syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(p)), uintptr(len(p))) //nolint:errcheck
