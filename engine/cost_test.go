@@ -210,23 +210,3 @@ func heap() uint64 {
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
-
-func TestWatchdog_namesTheCallbackThatHangs(t *testing.T) {
-	e, err := New(Options{Reactors: 2})
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Start()
-	defer e.Stop()
-	release, begun := make(chan struct{}), make(chan struct{})
-	e.reactors[1].Post(&Task{Run: func(*Reactor) { close(begun); <-release }})
-	<-begun
-	testutil.Eventually(t, testutil.Patience, func() bool { return e.watch.look(e) }, "the watchdog notices")
-	close(release)
-	testutil.Eventually(t, testutil.Patience, func() bool {
-		st := e.Stats()
-		return st.SlowTicks > 0 && st.SlowestTick > slowTick
-	})
-	// On a busy machine any tick may be slow. A reactor that sleeps is not in one.
-	testutil.Eventually(t, testutil.Patience, func() bool { return !e.watch.look(e) }, "nobody is reported")
-}

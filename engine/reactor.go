@@ -109,6 +109,8 @@ type Reactor struct {
 	done     chan struct{}
 	compared int // the reactor that lightest has come to
 
+	goroutine atomic.Pointer[string] // that runs it, for the watchdog; nil before
+
 	_    [128]byte    // the others read load, and write it when they hand a connection over
 	load atomic.Int64 // accepted connections
 	_    [120]byte
@@ -161,6 +163,7 @@ func (r *Reactor) Defer(t *Task) {
 // run is the goroutine of r.
 func (r *Reactor) run() {
 	defer close(r.done)
+	r.goroutine.Store(goroutine())
 	for !r.stopping {
 		r.Tick()
 		if r.now-r.yielded >= yieldEvery {

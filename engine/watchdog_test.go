@@ -1,0 +1,130 @@
+package engine
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// lines is what the default logger says during a test. guarded by mu.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func listen(t *testing.T) *lines {
+	l, old := &lines{}, slog.Default()
+	slog.SetDefault(slog.New(slog.NewJSONHandler(l, nil)))
+	t.Cleanup(func() { slog.SetDefault(old) })
+	return l
+}
+
+// about waits until the watchdog reports reactor 1, and returns that line. On a busy machine it may report the other.
+func (l *lines) about(t *testing.T, e *Engine) (line string) {
+	t.Helper()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		e.watch.look(e)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for line = range strings.Lines(l.text.String()) {
+			if strings.Contains(line, `"reactor":1,`) {
+				return true
+			}
+		}
+		l.text.Reset()
+		return false
+	}, "the watchdog reports")
+	if n := strings.Count(line, "engine.(*Reactor).run("); n != 1 {
+		t.Errorf("%d stacks, want that of the reactor: %s", n, line)
+	}
+	return line
+}
+
+func hang(block chan struct{}) { <-block }
+
+func TestWatchdog_namesTheCallbackThatHangs(t *testing.T) {
+	said := listen(t)
+	e, err := New(Options{Reactors: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	defer e.Stop()
+	block, begun := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(block) })
+	defer release()
+	e.reactors[1].Post(&Task{Run: func(*Reactor) { close(begun); hang(block) }})
+	<-begun
+	line := said.about(t, e)
+	if !strings.Contains(line, `"msg":"a callback keeps its reactor"`) || !strings.Contains(line, "engine.hang(") {
+		t.Errorf("got %s", line)
+	}
+	release()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		st := e.Stats()
+		return st.SlowTicks > 0 && st.SlowestTick > slowTick
+	})
+	// On a busy machine any tick may be slow. A reactor that sleeps is not in one.
+	testutil.Eventually(t, testutil.Patience, func() bool { return !e.watch.look(e) }, "nobody is reported")
+}
+
+// starved is a kernel whose looks for events, between two ticks without sleep, take as long as the test likes: as if
+// the reactor got no processor there.
+type starved struct {
+	poller.Kernel
+	starve  atomic.Bool
+	release chan struct{}
+}
+
+func (k *starved) Wait(dst []poller.Event, until int64) int {
+	if until == 0 && k.starve.Load() {
+		<-k.release
+	}
+	return k.Kernel.Wait(dst, until)
+}
+
+func TestWatchdog_blamesNoCallbackForABusyMachine(t *testing.T) {
+	said := listen(t)
+	k := &starved{release: make(chan struct{})}
+	e, err := New(Options{Reactors: 2, Kernel: func(i int) (poller.Kernel, error) {
+		epoll, err := poller.NewEpoll(poller.ParkRuntime)
+		if i == 0 || err != nil {
+			return epoll, err
+		}
+		k.Kernel = epoll
+		return k, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	defer e.Stop()
+	var over atomic.Bool
+	defer func() {
+		over.Store(true)
+		close(k.release)
+	}()
+	var again Task
+	again.Run = func(r *Reactor) { // there is always more to do: it does not sleep
+		if k.starve.Store(true); !over.Load() {
+			r.Defer(&again)
+		}
+	}
+	e.reactors[1].Post(&again)
+	line := said.about(t, e)
+	if !strings.Contains(line, `"msg":"a reactor does not get to run"`) {
+		t.Errorf("got %s", line)
+	}
+}
