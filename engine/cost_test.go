@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/edge-proxy/edge/internal/cgroup"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
@@ -25,6 +26,13 @@ func TestConn_size(t *testing.T) {
 func TestSlot_size(t *testing.T) {
 	if n := unsafe.Sizeof(slot{}); n != 24 {
 		t.Fatalf("a slot has %d bytes", n)
+	}
+}
+
+// The budget of programs that set none knows the limits of all cgroups of the process.
+func TestMemoryLimit_heedsTheCgroup(t *testing.T) {
+	if n := cgroup.Memory(); n > 0 && memoryLimit() > n {
+		t.Errorf("%d bytes, the cgroup allows %d", memoryLimit(), n)
 	}
 }
 

@@ -8,12 +8,11 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/cgroup"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -282,12 +281,8 @@ func (r *Reactor) call(f func() error) error {
 // memoryLimit is the smallest of what GOMEMLIMIT, the cgroup and the machine allow.
 func memoryLimit() int64 {
 	limit := debug.SetMemoryLimit(-1)
-	for _, f := range []string{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"} {
-		if b, err := os.ReadFile(f); err == nil {
-			if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && n > 0 {
-				limit = min(limit, n)
-			}
-		}
+	if n := cgroup.Memory(); n > 0 {
+		limit = min(limit, n)
 	}
 	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
 		var kib int64

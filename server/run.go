@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/fips140"
 	"errors"
@@ -9,14 +8,13 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/cgroup"
 	"github.com/edge-proxy/edge/internal/safeopen"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -262,35 +260,11 @@ func spareProcessor(reactors int) {
 // allows. GOMEMLIMIT goes before the cgroup.
 func limitMemory(limit int64) {
 	if limit == 0 && os.Getenv("GOMEMLIMIT") == "" {
-		limit = cgroupMemory() / 5 * 4
+		limit = cgroup.Memory() / 5 * 4
 	}
 	if limit > 0 {
 		debug.SetMemoryLimit(limit)
 	}
-}
-
-// cgroupMemory returns the limit of the process's cgroup, 0 when there is none.
-func cgroupMemory() int64 {
-	dirs := []string{"/sys/fs/cgroup"}
-	if b, err := os.ReadFile("/proc/self/cgroup"); err == nil {
-		for line := range strings.Lines(string(b)) {
-			if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-				dirs = append(dirs, filepath.Join("/sys/fs/cgroup", path))
-			}
-		}
-	}
-	limit := int64(0)
-	for _, dir := range dirs {
-		b, err := os.ReadFile(filepath.Join(dir, "memory.max"))
-		if err != nil {
-			continue
-		}
-		n, err := strconv.ParseInt(string(bytes.TrimSpace(b)), 10, 64) // "max" is no number: no limit
-		if err == nil && n > 0 && (limit == 0 || n < limit) {
-			limit = n
-		}
-	}
-	return limit
 }
 
 func writePID(path string) error {

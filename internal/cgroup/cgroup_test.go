@@ -1,0 +1,60 @@
+package cgroup
+
+import (
+	"testing"
+	"testing/fstest"
+)
+
+func TestMemory(t *testing.T) {
+	const v1 = "9:cpu,cpuacct:/x\n4:memory:/docker/abc\n1:name=systemd:/docker/abc\n0::/system.slice\n"
+	for _, c := range []struct {
+		name  string
+		self  string // "": there is no such file
+		files map[string]string
+		want  int64
+	}{
+		{"no cgroup", "", nil, 0},
+		{"no limit", "0::/a/b\n", map[string]string{
+			"memory.max": "max\n", "a/memory.max": "max\n", "a/b/memory.max": "max\n"}, 0},
+		{"the cgroup itself", "0::/a/b\n", map[string]string{
+			"a/memory.max": "max\n", "a/b/memory.max": "1000\n"}, 1000},
+		{"a slice between", "0::/a/b/c\n", map[string]string{"memory.max": "9000\n",
+			"a/memory.max": "8000\n", "a/b/memory.max": "500\n", "a/b/c/memory.max": "7000\n"}, 500},
+		{"the root", "0::/a\n", map[string]string{"memory.max": "300\n", "a/memory.max": "max\n"}, 300},
+		{"a cgroup of others", "0::/a\n", map[string]string{"a/memory.max": "2000\n", "b/memory.max": "100\n",
+			"a/b/memory.max": "100\n"}, 2000},
+		{"seen from a container", "0::/\n", map[string]string{"memory.max": "600\n"}, 600},
+		{"mounted from elsewhere", "0::/kubepods/pod1/abc\n", map[string]string{"memory.max": "600\n"}, 600},
+		{"beside the namespace", "0::/../other\n", map[string]string{
+			"memory.max": "600\n", "other/memory.max": "400"}, 600},
+		{"a slice that is not to be seen", "0::/a/b/c\n", map[string]string{
+			"a/memory.max": "800\n", "a/b/c/memory.max": "900\n"}, 800},
+		{"no file of the process", "", map[string]string{"memory.max": "700\n"}, 700},
+		{"no number", "0::/a\n", map[string]string{"a/memory.max": "lots\n", "memory.max": "-5\n"}, 0},
+		{"version 1", v1, map[string]string{"memory/memory.limit_in_bytes": "9223372036854771712\n",
+			"memory/docker/memory.limit_in_bytes":     "5000\n",
+			"memory/docker/abc/memory.limit_in_bytes": "6000\n"}, 5000},
+		{"version 1 in a container", v1, map[string]string{"memory/memory.limit_in_bytes": "4000\n"}, 4000},
+		{"version 1 without a limit", v1, map[string]string{
+			"memory/memory.limit_in_bytes": "9223372036854771712\n"}, 0},
+		{"both", v1, map[string]string{"system.slice/memory.max": "10\n",
+			"memory/docker/abc/memory.limit_in_bytes": "20\n"}, 10},
+	} {
+		root := fstest.MapFS{}
+		if c.self != "" {
+			root["proc/self/cgroup"] = &fstest.MapFile{Data: []byte(c.self)}
+		}
+		for name, text := range c.files {
+			root["sys/fs/cgroup/"+name] = &fstest.MapFile{Data: []byte(text)}
+		}
+		if got := memory(root); got != c.want {
+			t.Errorf("%s: %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+func TestMemory_ofThisMachine(t *testing.T) {
+	if n := Memory(); n < 0 {
+		t.Errorf("%d bytes", n)
+	}
+}
