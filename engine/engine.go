@@ -119,6 +119,9 @@ func (e *Engine) Reactors() []*Reactor { return e.reactors }
 // Draining reports whether Drain was called: who answers now says that the connection closes.
 func (e *Engine) Draining() bool { return e.draining.Load() }
 
+// Memory returns the budget for buffers over all reactors: Options.Memory, or its default.
+func (e *Engine) Memory() int64 { return e.opts.Memory }
+
 // Conns returns how many accepted connections are open.
 func (e *Engine) Conns() int {
 	var n int64

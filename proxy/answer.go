@@ -234,7 +234,7 @@ func faultOfDial(err error) *fault {
 func faultOfHandshake(err error) *fault {
 	var certificate *tls.CertificateVerificationError
 	switch {
-	case errors.Is(err, tlsconn.ErrTimeout):
+	case errors.Is(err, tlsconn.ErrTimeout), errors.Is(err, tlsconn.ErrLate):
 		return faultConnectTimeout
 	case errors.As(err, &certificate):
 		return faultCertificate

@@ -117,6 +117,8 @@ var secureRows = []row[tlsconn.Stats]{
 		"reason", "refused", func(s *tlsconn.Stats) uint64 { return s.Failed }},
 	{"edge_tls_handshakes_failed_total", "", "reason", "timeout", func(s *tlsconn.Stats) uint64 { return s.Timeouts }},
 	{"edge_tls_handshakes_failed_total", "", "reason", "crowded", func(s *tlsconn.Stats) uint64 { return s.Crowded }},
+	{"edge_tls_handshakes_failed_total", "", "reason", "full", func(s *tlsconn.Stats) uint64 { return s.Full }},
+	{"edge_tls_handshakes_failed_total", "", "reason", "late", func(s *tlsconn.Stats) uint64 { return s.Late }},
 	{"edge_tls_handshakes_failed_total", "", "reason", "left", func(s *tlsconn.Stats) uint64 { return s.Left }},
 	{"edge_tls_plain_total", "Connections without TLS where it can be spoken.", "result", "taken",
 		func(s *tlsconn.Stats) uint64 { return s.Plain }},
@@ -248,6 +250,8 @@ func (c *counters) initCertificates(s *Server) {
 		})
 	c.gauge("edge_tls_handshakes_active", "TLS handshakes in progress.", nil,
 		func() float64 { return float64(c.now.secure.Current) })
+	c.gauge("edge_tls_handshakes_queued", "TLS handshakes that wait for a processor.", nil,
+		func() float64 { return float64(c.now.secure.Queued) })
 	c.gauge("edge_certificates", "Certificates in use.", nil, func() float64 { return float64(c.now.certificates) })
 	c.gauge("edge_certificate_first_expiry_timestamp_seconds", "When the first certificate expires.", nil,
 		func() float64 { return float64(c.now.firstExpiry) })

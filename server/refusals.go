@@ -62,6 +62,11 @@ func refusalOf(reason error) refusal {
 		return refusal{what: "the client was too slow or silent"}
 	case tlsconn.ErrCrowded:
 		return refusal{"it gave way to newer ones", "a larger tls.handshakes, if it is no attack"}
+	case tlsconn.ErrFull:
+		return refusal{"more handshakes are in progress than may be, and none of them could give way",
+			"a larger tls.handshakes, if it is no attack"}
+	case tlsconn.ErrLate:
+		return refusal{"more clients come than handshakes can be computed", "more processors, or ECDSA certificates"}
 	case tlsconn.ErrLeft:
 		return refusal{what: "the client left"}
 	case tlsconn.ErrHelloSize:

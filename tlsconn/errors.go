@@ -6,6 +6,8 @@ import "errors"
 var (
 	ErrTimeout   = errors.New("took too long")
 	ErrCrowded   = errors.New("gave way to newer ones")
+	ErrFull      = errors.New("too many are in progress")
+	ErrLate      = errors.New("too many computed before it")
 	ErrLeft      = errors.New("the peer closed the connection")
 	ErrNotTLS    = errors.New("the peer does not speak TLS")
 	ErrHelloSize = errors.New("the ClientHello is too large")

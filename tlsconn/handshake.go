@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/edge-proxy/edge/engine"
 )
@@ -14,16 +15,27 @@ import (
 // heldMax is how many bytes of the wire wait for the goroutine of a handshake before reading pauses.
 const heldMax = 64 << 10
 
+// handshakeSize is what one that was begun and is not done takes: the stack of its goroutine and what crypto/tls
+// keeps. TestHeld_isWhatItTakes measures it.
+const handshakeSize = 30 << 10
+
 // handshake is a connection whose handshake is going on. The reactor moves bytes; a goroutine computes, and waits for
-// whole records. It begins when there is something to compute and ends with the handshake.
+// whole records and a turn. It begins when the first turn has come and ends with the handshake.
 //
-//	reactor    OnOpen ─ OnData … ClientHello whole ─┬─ OnData ─► in ─┐  ┌─► Task: wire, and at the end Secure
-//	goroutine                                       └─ computes ─────┴──┴─ waits, without a turn ─ computes ─ done
+//	reactor    OnOpen ─ OnData … ClientHello whole ─ turn ─┬─ OnData ─► in ─ turn ─┐ ┌─► Task: wire, at the end Secure
+//	goroutine                                              └─ computes ─ waits ────┴─┴─ computes ─ done
+//
+// The reactor asks for turns. The first comes back to it by the Task, the others to the goroutine. So a handshake that
+// waits for its first turn is no more than its ClientHello, and in a flood of them a reactor looks at its connections
+// between two that compute, even where all share one processor.
 //
 // Owned by its Conn's reactor, but for what mu guards.
+//
+//	started && !begun  => it waits for its first turn, or has failed
+//	asks               => waiting
+//	waiting            => !holds
 type handshake struct {
 	owner    *Handshaker
-	local    *local
 	conn     *engine.Conn
 	server   *ServerOptions // nil for a client
 	accept   func(c *engine.Conn) engine.Handler
@@ -33,17 +45,23 @@ type handshake struct {
 	failure  error                           // why it failed, where that is not OnClose's cause
 	failed   func(c *engine.Conn, err error) // hears of it
 	task     engine.Task
-	newer    *handshake // in the list of its reactor
-	older    *handshake
+	crowd    place // where it stands still, on its reactor
+	stood    int64 // since when
 	accepted int64
+	heard    int64 // when the ClientHello was whole, or was asked for
+	held     int   // bytes counted by Reactor.Hold
 	listed   bool
 	entered  bool // the connection stood
-	started  bool
+	started  bool // there is something to compute
+	begun    bool // there is, or was, a goroutine
 	secured  bool
 	stopped  bool // reading is paused
 
+	turn  place // where it waits for a turn; guarded by turns.mu, as asked
+	asked int64 // since when
+
 	mu      sync.Mutex
-	more    sync.Cond // waiting was cleared: in has a whole record, or none will come
+	more    sync.Cond // waiting was cleared: in has a whole record and there is a turn, or none will come
 	in      []byte    // guarded by mu, as all below
 	left    int       // bytes of the record that is being read
 	out     []byte
@@ -52,8 +70,19 @@ type handshake struct {
 	eof     bool   // the peer sent FIN
 	gone    bool   // the connection is closed
 	waiting bool   // the goroutine does, and has no turn
+	asks    bool   // for its next turn, while the goroutine waits
+	granted bool   // the first turn has come, and Task is to begin
+	holds   bool   // the goroutine has a turn
 	posted  bool
 	done    bool
+}
+
+func newHandshake(o *Handshaker, config *tls.Config, failed func(c *engine.Conn, err error)) *handshake {
+	h := &handshake{owner: o, config: config, failed: failed}
+	h.turn.of, h.crowd.of = h, h
+	h.more.L = &h.mu
+	h.task.Run = h.run
+	return h
 }
 
 // OnOpen starts the deadline and, for a client, the handshake. It comes a second time, behind Secure: then the
@@ -70,8 +99,7 @@ func (h *handshake) OnOpen(c *engine.Conn) {
 	h.entered = true
 	h.accepted = c.Reactor().Now()
 	c.SetTimeout(h.owner.opts.Timeout)
-	h.owner.enter(h)
-	if h.server == nil {
+	if h.owner.enter(h) && h.server == nil {
 		h.start(nil)
 	}
 }
@@ -133,30 +161,64 @@ func (h *handshake) plain(c *engine.Conn, in []byte) {
 	h.fail(ErrNotTLS)
 }
 
-// start begins to compute, with the first bytes of the wire.
+// start asks for the first turn, with the first bytes of the wire.
 func (h *handshake) start(in []byte) {
-	c := h.conn
+	r := h.conn.Reactor()
 	h.started = true
-	h.more.L = &h.mu
-	h.task.Run = h.run
+	h.heard = r.Now()
 	h.in = append(h.in, in...)
+	h.hold(len(in))
+	if h.owner.turns.ask(h, false, h.heard) {
+		h.begin()
+		return
+	}
+	if h.server != nil {
+		c := h.owner.crowdOf(h)
+		c.stand(&c.unheard, h, h.heard)
+	}
+	h.conn.SetTimeout(time.Duration(min(h.owner.late, h.remaining(h.heard))))
+}
+
+// remaining is the time until Timeout.
+func (h *handshake) remaining(now int64) int64 {
+	return max(h.accepted+int64(h.owner.opts.Timeout)-now, 1)
+}
+
+// begin begins to compute: the first turn has come.
+func (h *handshake) begin() {
+	c := h.conn
+	h.begun = true
+	h.crowd.remove()
+	h.hold(handshakeSize)
+	c.SetTimeout(time.Duration(h.remaining(c.Reactor().Now())))
 	l := &layer{}
 	h.layer = l
-	l.digest = Digest{Peer: c.Peer(), Local: c.Local(), Accepted: h.accepted, Hello: c.Reactor().Now()}
+	l.digest = Digest{Peer: c.Peer(), Local: c.Local(), Accepted: h.accepted, Hello: h.heard}
 	l.pipe.shake, l.pipe.address = h, &l.digest
 	if h.server != nil {
 		l.conn = newServer(&l.pipe, h.config)
 	} else {
 		l.conn = newClient(&l.pipe, h.config)
 	}
+	h.holds = true
 	h.owner.counts.computing.Add(1)
 	go h.compute()
 }
 
+// hold counts n bytes until release.
+func (h *handshake) hold(n int) {
+	h.conn.Reactor().Hold(n)
+	h.held += n
+}
+
+// release counts back what hold counted: there is no goroutine, or none any more.
+func (h *handshake) release() {
+	h.conn.Reactor().Hold(-h.held)
+	h.held = 0
+}
+
 // compute is the goroutine of a handshake.
 func (h *handshake) compute() {
-	o := h.owner
-	o.turns.take(h.server == nil)
 	err := h.shake()
 	name := ""
 	switch err {
@@ -169,12 +231,12 @@ func (h *handshake) compute() {
 	default:
 		name = h.layer.conn.ConnectionState().ServerName
 	}
-	o.turns.give()
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.done, h.err, h.name = true, err, name
 	h.post()
-	o.counts.computing.Add(-1)
+	holds := h.holds
+	h.mu.Unlock()
+	h.owner.pass(holds)
 }
 
 // shake runs the handshake. A callback of the configuration that panics costs this connection only.
@@ -212,26 +274,52 @@ func (h *handshake) read(b []byte) (int, error) {
 	}
 }
 
-// wait waits for bytes. Meanwhile others compute.
+// wait waits for bytes and a turn. Meanwhile others compute. mu is held.
 func (h *handshake) wait() {
-	o := h.owner
-	o.turns.give()
-	o.counts.computing.Add(-1)
-	for h.waiting = true; h.waiting; {
+	h.waiting, h.holds = true, false
+	h.mu.Unlock()
+	h.owner.pass(true)
+	h.mu.Lock()
+	for h.waiting {
 		h.more.Wait()
 	}
-	h.mu.Unlock()
-	o.turns.take(h.server == nil)
-	h.mu.Lock()
 }
 
-// wake lets the goroutine go on if there is something for it. mu is held.
+// wake asks for a turn for the goroutine if it waits and there is something for it. One whose connection is closed
+// needs none: it has nothing to compute. Called by the reactor; mu is held.
 func (h *handshake) wake() {
-	if h.waiting && (h.gone || h.eof || recordSize(h.in) > 0) {
-		h.waiting = false
-		h.owner.counts.computing.Add(1)
-		h.more.Signal()
+	switch {
+	case !h.waiting:
+	case h.gone:
+		if !h.asks || h.owner.turns.cancel(h) {
+			h.resume(false)
+		}
+	case !h.asks && (h.eof || recordSize(h.in) > 0):
+		h.asks = true
+		h.crowd.remove()
+		if h.owner.turns.ask(h, true, h.conn.Reactor().Now()) {
+			h.resume(true)
+		}
 	}
+}
+
+// proceed says that the turn of h has come. Safe for any goroutine.
+func (h *handshake) proceed(begun bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if begun {
+		h.resume(true)
+		return
+	}
+	h.granted = true
+	h.post()
+}
+
+// resume lets the goroutine go on, with a turn or without. mu is held.
+func (h *handshake) resume(holds bool) {
+	h.waiting, h.asks, h.holds = false, false, holds
+	h.owner.counts.computing.Add(1)
+	h.more.Signal()
 }
 
 // write keeps what the reactor is to send. Called by the goroutine.
@@ -254,11 +342,23 @@ func (h *handshake) post() {
 func (h *handshake) run(*engine.Reactor) {
 	h.mu.Lock()
 	h.posted = false
-	out, done, err, name := h.out, h.done, h.err, h.name
-	h.out = nil
+	out, granted, done, err, name := h.out, h.granted, h.done, h.err, h.name
+	waits := h.waiting && !h.asks
+	h.out, h.granted = nil, false
 	h.mu.Unlock()
 	c := h.conn
-	if !c.Open() {
+	over := !c.Open() || h.failure != nil
+	switch {
+	case granted && over:
+		h.owner.giveTurn()
+		return
+	case granted:
+		h.begin()
+		return
+	case done:
+		h.release()
+	}
+	if over {
 		return
 	}
 	if len(out) > 0 {
@@ -266,6 +366,10 @@ func (h *handshake) run(*engine.Reactor) {
 	}
 	switch {
 	case !done:
+		if waits && h.server != nil {
+			w := h.owner.crowdOf(h)
+			w.stand(&w.awaited, h, c.Reactor().Now())
+		}
 		if h.stopped {
 			h.stopped = false
 			c.ReadWire(true)
@@ -315,7 +419,8 @@ func (h *handshake) failFor(reason error, name string) {
 		h.failed(c, h.failure)
 	}
 	h.abandon()
-	if reason == ErrTimeout || reason == ErrCrowded || reason == ErrLeft {
+	switch reason {
+	case ErrTimeout, ErrCrowded, ErrFull, ErrLate, ErrLeft:
 		c.Close(h.failure)
 		return
 	}
@@ -324,9 +429,11 @@ func (h *handshake) failFor(reason error, name string) {
 	c.Close(nil)
 }
 
-// abandon lets the goroutine end.
+// abandon ends the waiting for a first turn, or lets the goroutine end.
 func (h *handshake) abandon() {
-	if !h.started {
+	if !h.begun {
+		h.owner.turns.cancel(h)
+		h.release()
 		return
 	}
 	h.mu.Lock()
@@ -348,11 +455,17 @@ func (h *handshake) OnYield(c *engine.Conn) { c.Finish() }
 func (h *handshake) OnSendable(*engine.Conn) {}
 
 // OnTimeout gives up.
-func (h *handshake) OnTimeout(*engine.Conn) { h.fail(ErrTimeout) }
+func (h *handshake) OnTimeout(c *engine.Conn) {
+	if h.started && !h.begun && c.Reactor().Now()-h.heard >= h.owner.late {
+		h.fail(ErrLate)
+		return
+	}
+	h.fail(ErrTimeout)
+}
 
-// OnEOF gives up, unless what came before it is enough.
+// OnEOF gives up, unless what came before it is enough. A ClientHello is not.
 func (h *handshake) OnEOF(*engine.Conn) {
-	if !h.started {
+	if !h.begun {
 		h.fail(ErrLeft)
 		return
 	}

@@ -13,9 +13,15 @@ import (
 
 // HandshakerOptions bound the handshakes of a process. The zero value is good.
 type HandshakerOptions struct {
-	Max       int           // in progress, silent ones too; above it the oldest gives way. 0: 10 000
-	Computing int           // that compute at one time; who waits for bytes does not. 0: GOMAXPROCS
-	Timeout   time.Duration // from the start of a connection to the end of its handshake. 0: 10 s
+	// Max is how many are in progress, silent ones too; with one more, the one that has stood still for longest gives
+	// way. 0: 10 000, or one for each 64 KiB of the engine's memory budget where that is less.
+	Max int
+	// Computing is how many compute at one time; those that wait for bytes do not. 0: GOMAXPROCS without a quarter of
+	// it, at least 1, which is left to the reactors.
+	Computing int
+	// Timeout is from the start of a connection to the end of its handshake. A handshake that has waited for a quarter
+	// of it to begin to compute is given up. 0: 10 s.
+	Timeout time.Duration
 }
 
 // Handshaker makes TLS connections of plain ones, as server and as client.
@@ -23,38 +29,52 @@ type HandshakerOptions struct {
 type Handshaker struct {
 	opts   HandshakerOptions
 	share  int     // of Max, for each reactor
+	late   int64   // how long one may wait for its first turn
 	turns  turns   // one taken by each handshake that computes
-	local  []local // by Reactor.Index
+	crowds []crowd // by Reactor.Index
 	counts counts
-}
-
-// local is the list of the handshakes that clients began on one reactor, oldest first.
-// Owned by its reactor.
-type local struct {
-	oldest, newest *handshake
-	n              int
 }
 
 // counts are what Stats tells. Reactors and goroutines add to them; a handshake costs so much more than an atomic.
 type counts struct {
-	started, done, resumed, plain, refused, failed, timeouts, crowded, left atomic.Uint64
-	current, computing                                                      atomic.Int64
+	started, done, resumed, plain, refused, failed, timeouts, crowded, full, late, left atomic.Uint64
+	current, computing                                                                  atomic.Int64
 }
+
+// Of HandshakerOptions.
+const (
+	maxDefault = 10000
+	// memoryEach is what the budget has for each of Max. It holds handshakeSize and a ClientHello twice: handshakes
+	// alone never come to the half of the budget, and what gives way under pressure begins at three quarters of it.
+	memoryEach     = 64 << 10
+	timeoutDefault = 10 * time.Second
+	// lateDivisor is of Timeout. A client that waited for so long has patience left for its round trips; one that waits
+	// for longer will have lost it by the time at which they are done, and all that was computed with it.
+	lateDivisor = 4
+	// newestDivisor is of that time. In the order of asking, most of a line that is to be served is.
+	newestDivisor = 2
+)
+
+// computing returns how many may compute on so many processors. Reactors are left one at least: what computes does not
+// yield, and a reactor that has work would wait until it ends.
+func computing(processors int) int { return max(1, processors-max(1, processors/4)) }
 
 // NewHandshaker makes a Handshaker for the connections of e.
 func NewHandshaker(e *engine.Engine, o HandshakerOptions) *Handshaker {
 	if o.Max == 0 {
-		o.Max = 10000
+		o.Max = int(min(maxDefault, e.Memory()/memoryEach))
 	}
 	if o.Computing == 0 {
-		o.Computing = runtime.GOMAXPROCS(0)
+		o.Computing = computing(runtime.GOMAXPROCS(0))
 	}
 	if o.Timeout == 0 {
-		o.Timeout = 10 * time.Second
+		o.Timeout = timeoutDefault
 	}
 	reactors := len(e.Reactors())
+	late := int64(o.Timeout) / lateDivisor
 	return &Handshaker{
-		opts: o, share: max(o.Max/reactors, 1), turns: turns{free: o.Computing}, local: make([]local, reactors),
+		opts: o, share: max(o.Max/reactors, 1), late: late, crowds: make([]crowd, reactors),
+		turns: turns{free: o.Computing, newestAfter: late / newestDivisor},
 	}
 }
 
@@ -96,9 +116,12 @@ type Stats struct {
 	Failed    uint64 // handshakes that failed by what was said
 	Timeouts  uint64 // handshakes that took too long
 	Crowded   uint64 // handshakes that gave way to newer ones
+	Full      uint64 // connections that were refused, since none could give way to them
+	Late      uint64 // handshakes that were given up before anything was computed, since their turn did not come
 	Left      uint64 // peers that closed before the handshake was done
 	Current   int64  // in progress now
-	Computing int64  // those of Current that compute or wait for their turn now
+	Computing int64  // those of Current that compute now
+	Queued    int64  // those of Current that wait for a turn to compute
 }
 
 // Server wraps accept for engine.Listen: accept is called once the handshake is done, or at once for a plain
@@ -108,10 +131,9 @@ func (h *Handshaker) Server(
 ) func(c *engine.Conn) engine.Handler {
 	o.Config.DynamicRecordSizingDisabled = true
 	return func(c *engine.Conn) engine.Handler {
-		return &handshake{
-			owner: h, local: &h.local[c.Reactor().Index()], conn: c, server: &o, accept: accept, config: o.Config,
-			failed: o.Failed,
-		}
+		s := newHandshake(h, o.Config, o.Failed)
+		s.conn, s.server, s.accept = c, &o, accept
+		return s
 	}
 }
 
@@ -121,7 +143,7 @@ func (h *Handshaker) Server(
 func (h *Handshaker) Dial(
 	r *engine.Reactor, to poller.Addr, hd engine.Handler, do *engine.DialOptions, co *ClientOptions,
 ) (*engine.Conn, error) {
-	s := &handshake{owner: h, local: &h.local[r.Index()], config: co.prepared(), failed: co.Failed}
+	s := newHandshake(h, co.prepared(), co.Failed)
 	c, err := r.Dial(to, s, do)
 	if err != nil {
 		return nil, err
@@ -146,56 +168,56 @@ func (h *Handshaker) Stats() Stats {
 	return Stats{
 		Started: c.started.Load(), Done: c.done.Load(), Resumed: c.resumed.Load(), Plain: c.plain.Load(),
 		Refused: c.refused.Load(), Failed: c.failed.Load(), Timeouts: c.timeouts.Load(), Crowded: c.crowded.Load(),
-		Left: c.left.Load(), Current: c.current.Load(), Computing: c.computing.Load(),
+		Full: c.full.Load(), Late: c.late.Load(), Left: c.left.Load(), Current: c.current.Load(),
+		Computing: c.computing.Load(), Queued: int64(h.turns.waiting()),
 	}
 }
 
-// enter counts a handshake that begins. The oldest of its reactor gives way when there are too many: who is slow on
-// purpose fills the list, and who is not has left it before it is full. Those that we began are bounded by who dials.
-func (h *Handshaker) enter(s *handshake) {
+// enter counts a handshake that begins, and reports whether there is room for it. Those that we began are bounded by
+// who dials.
+func (h *Handshaker) enter(s *handshake) bool {
 	h.counts.started.Add(1)
-	h.counts.current.Add(1)
+	if s.server != nil {
+		victim := h.crowdOf(s).enter(s, h.share, s.conn.Reactor().Now())
+		if victim == s {
+			s.fail(ErrFull)
+			return false
+		}
+		if victim != nil {
+			victim.fail(ErrCrowded)
+		}
+	}
 	s.listed = true
-	if s.server == nil {
-		return
-	}
-	l := s.local
-	if l.n >= h.share {
-		l.oldest.fail(ErrCrowded)
-	}
-	s.older = l.newest
-	if l.newest != nil {
-		l.newest.newer = s
-	} else {
-		l.oldest = s
-	}
-	l.newest = s
-	l.n++
+	h.counts.current.Add(1)
+	return true
 }
 
-// leave takes s off the list, if it is there.
+// leave ends what enter began, if that has not ended.
 func (h *Handshaker) leave(s *handshake) {
 	if !s.listed {
 		return
 	}
 	s.listed = false
 	h.counts.current.Add(-1)
-	if s.server == nil {
-		return
+	if s.server != nil {
+		h.crowdOf(s).leave(s)
 	}
-	l := s.local
-	if s.older != nil {
-		s.older.newer = s.newer
-	} else {
-		l.oldest = s.newer
+}
+
+func (h *Handshaker) crowdOf(s *handshake) *crowd { return &h.crowds[s.conn.Reactor().Index()] }
+
+// pass is called by a goroutine that does not compute any more. It gives its turn, if it has one, to whoever is next.
+func (h *Handshaker) pass(holds bool) {
+	if holds {
+		h.giveTurn()
 	}
-	if s.newer != nil {
-		s.newer.older = s.older
-	} else {
-		l.newest = s.older
+	h.counts.computing.Add(-1) // last: as long as somebody computes, it never looks as if nobody did
+}
+
+func (h *Handshaker) giveTurn() {
+	if next, begun := h.turns.give(); next != nil {
+		next.proceed(begun)
 	}
-	s.older, s.newer = nil, nil
-	l.n--
 }
 
 // count counts a failure.
@@ -205,6 +227,10 @@ func (h *Handshaker) count(reason error) {
 		h.counts.timeouts.Add(1)
 	case ErrCrowded:
 		h.counts.crowded.Add(1)
+	case ErrFull:
+		h.counts.full.Add(1)
+	case ErrLate:
+		h.counts.late.Add(1)
 	case ErrLeft:
 		h.counts.left.Add(1)
 	case ErrNotTLS:

@@ -2,45 +2,143 @@ package tlsconn
 
 import "sync"
 
-// turns lets so many compute at one time. Who waits has its turn in the order of coming, but whoever we ourselves
-// connect to is asked before any client: a flood of clients shall not keep those that are in from their backends.
+// turns lets so many handshakes compute at one time and decides who is next while more want to. What was begun comes
+// before what is new: else all turns go to first flights, and each of them to a handshake that is over before its
+// second. What we ourselves began comes before what clients did: a flood of them shall not keep those that are in from
+// their backends.
+//
+//	give ─► ours, begun ─► ours, new ─► clients', begun ─► clients', new ─► free
+//	          oldest        either          oldest             either
+//
+// New ones come in the order of asking while all are served soon. When the first of them has waited for newestAfter,
+// more ask than can be served, and whatever the order is, some will wait in vain. In that order everybody would wait
+// for as long as is allowed; the newest first, those that are served are served at once.
 // Safe for any goroutine.
 //
 //	free > 0 => nobody waits
 type turns struct {
-	mu            sync.Mutex
-	free          int
-	ours, clients []chan struct{} // who waits, each until its channel is closed
+	newestAfter int64
+
+	mu    sync.Mutex
+	free  int         // guarded by mu, as all below
+	now   int64       // the latest time that somebody asked at
+	lines [lines]list // in the order of giving
 }
 
-// take returns when it is the caller's turn.
-func (t *turns) take(ours bool) {
-	t.mu.Lock()
-	if t.free > 0 {
-		t.free--
-		t.mu.Unlock()
-		return
+// The lines of turns.
+const (
+	oursBegun = iota
+	oursNew
+	clientsBegun
+	clientsNew
+	lines
+)
+
+func lineOf(h *handshake, begun bool) int {
+	switch {
+	case h.server == nil && begun:
+		return oursBegun
+	case h.server == nil:
+		return oursNew
+	case begun:
+		return clientsBegun
 	}
-	turn := make(chan struct{})
-	if ours {
-		t.ours = append(t.ours, turn)
-	} else {
-		t.clients = append(t.clients, turn)
-	}
-	t.mu.Unlock()
-	<-turn
+	return clientsNew
 }
 
-// give passes the turn on.
-func (t *turns) give() {
+// ask reports whether h has a turn now. If not it waits for one, until give returns it or cancel ends that.
+func (t *turns) ask(h *handshake, begun bool, now int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, waiting := range []*[]chan struct{}{&t.ours, &t.clients} {
-		if len(*waiting) > 0 {
-			close((*waiting)[0])
-			*waiting = (*waiting)[1:]
-			return
+	t.now = max(t.now, now)
+	if t.free > 0 {
+		t.free--
+		return true
+	}
+	h.asked = now
+	t.lines[lineOf(h, begun)].add(&h.turn)
+	return false
+}
+
+// cancel ends the waiting of h and reports whether it waited.
+func (t *turns) cancel(h *handshake) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return h.turn.remove()
+}
+
+// give passes a turn on to next; nil: nobody wants it. begun is what next has said.
+func (t *turns) give() (next *handshake, begun bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.lines {
+		n := t.lines[i].oldest
+		if n == nil {
+			continue
 		}
+		begun = i == oursBegun || i == clientsBegun
+		if !begun && t.now-n.of.asked > t.newestAfter {
+			n = t.lines[i].newest
+		}
+		n.remove()
+		return n.of, begun
 	}
 	t.free++
+	return nil, false
+}
+
+// waiting returns how many wait for a turn.
+func (t *turns) waiting() (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.lines {
+		n += t.lines[i].n
+	}
+	return n
+}
+
+// list is one of handshakes, in the order in which they were added.
+type list struct {
+	oldest, newest *place
+	n              int
+}
+
+// place is that of a handshake in a list, or in none.
+type place struct {
+	of           *handshake
+	in           *list
+	older, newer *place
+}
+
+// add appends p, which is in no list.
+func (l *list) add(p *place) {
+	p.in, p.older = l, l.newest
+	if l.newest != nil {
+		l.newest.newer = p
+	} else {
+		l.oldest = p
+	}
+	l.newest = p
+	l.n++
+}
+
+// remove takes p off its list and reports whether it was in one.
+func (p *place) remove() bool {
+	l := p.in
+	if l == nil {
+		return false
+	}
+	if p.older != nil {
+		p.older.newer = p.newer
+	} else {
+		l.oldest = p.newer
+	}
+	if p.newer != nil {
+		p.newer.older = p.older
+	} else {
+		l.newest = p.older
+	}
+	p.in, p.older, p.newer = nil, nil, nil
+	l.n--
+	return true
 }

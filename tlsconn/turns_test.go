@@ -4,55 +4,126 @@ import (
 	"slices"
 	"sync"
 	"testing"
-
-	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-func (t *turns) waiting() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.ours) + len(t.clients)
+// wish is a handshake that wants a turn.
+func wish(ours bool) *handshake {
+	h := &handshake{}
+	h.turn.of, h.crowd.of = h, h
+	if !ours {
+		h.server = &ServerOptions{}
+	}
+	return h
 }
 
-// In the order of coming, ours first.
+// named are handshakes that have asked for a turn, one after the other and a second apart.
+type named struct {
+	q     *turns
+	names map[*handshake]string
+}
+
+func (n *named) ask(names ...string) {
+	for _, name := range names {
+		h := wish(name[0] == 'o')
+		n.names[h] = name
+		n.q.ask(h, name[1] == 'b', n.q.now+1e9)
+	}
+}
+
+// give gives turns until nobody wants one.
+func (n *named) give() (order []string) {
+	for {
+		h, begun := n.q.give()
+		if h == nil {
+			return order
+		}
+		if name := n.names[h]; begun != (name[1] == 'b') {
+			order = append(order, "not "+name)
+		} else {
+			order = append(order, name)
+		}
+	}
+}
+
+// Ours before those of clients, what was begun before what is new.
 func TestTurns_order(t *testing.T) {
-	q := &turns{free: 1}
-	q.take(false)
-	var order []string
-	var over sync.WaitGroup
-	for i, who := range []string{"client 1", "client 2", "ours 1", "client 3", "ours 2"} {
-		over.Add(1)
-		go func() {
-			defer over.Done()
-			q.take(who[0] == 'o')
-			order = append(order, who) // one at a time: -race tells if not
-			q.give()
-		}()
-		testutil.Eventually(t, testutil.Patience, func() bool { return q.waiting() == i+1 })
+	n := &named{&turns{newestAfter: 1e12}, map[*handshake]string{}}
+	n.ask("cn 1", "cb 1", "on 1", "cn 2", "ob 1", "cb 2", "on 2", "ob 2")
+	want := []string{"ob 1", "ob 2", "on 1", "on 2", "cb 1", "cb 2", "cn 1", "cn 2"}
+	if order := n.give(); !slices.Equal(order, want) {
+		t.Errorf("%q", order)
 	}
-	q.give()
-	over.Wait()
-	if want := []string{"ours 1", "ours 2", "client 1", "client 2", "client 3"}; !slices.Equal(order, want) {
-		t.Fatalf("%q", order)
-	}
-	if q.free != 1 {
-		t.Fatalf("%d free", q.free)
+	if n.q.free != 1 {
+		t.Errorf("%d free", n.q.free)
 	}
 }
 
-// No more than there are, and none is lost.
+// While a line stands its newest come first; but not of what was begun, which does not grow by what others ask for.
+func TestTurns_newestFirst(t *testing.T) {
+	n := &named{&turns{newestAfter: 2e9}, map[*handshake]string{}}
+	n.ask("cn 1", "cn 2", "cn 3")
+	if order := n.give(); !slices.Equal(order, []string{"cn 1", "cn 2", "cn 3"}) {
+		t.Errorf("a line that was served in time: %q", order)
+	}
+	n.q.free = 0
+	n.ask("cn 1", "cb 1", "cn 2", "cb 2", "cn 3", "ob 1", "on 1", "ob 2", "on 2", "on 3", "on 4", "ob 3")
+	want := []string{"ob 1", "ob 2", "ob 3", "on 4", "on 3", "on 2", "on 1", "cb 1", "cb 2", "cn 3", "cn 2", "cn 1"}
+	if order := n.give(); !slices.Equal(order, want) {
+		t.Errorf("%q", order)
+	}
+}
+
+func TestTurns_cancel(t *testing.T) {
+	q := &turns{free: 1, newestAfter: 1e12}
+	a, b, c := wish(false), wish(false), wish(false)
+	if !q.ask(a, false, 1) || q.cancel(a) {
+		t.Fatal("the first has to wait")
+	}
+	if q.ask(b, false, 2) || q.ask(c, false, 3) || q.waiting() != 2 {
+		t.Fatal("another has a turn")
+	}
+	if !q.cancel(b) || q.cancel(b) || q.waiting() != 1 {
+		t.Fatal("waits on")
+	}
+	if h, _ := q.give(); h != c || q.cancel(c) {
+		t.Fatal("not the one that waits")
+	}
+	if h, _ := q.give(); h != nil || q.free != 1 {
+		t.Fatal("a turn is lost")
+	}
+}
+
+// No more than there are, and none is lost, whoever gives up meanwhile.
 func TestTurns_many(t *testing.T) {
 	const free = 3
 	q := &turns{free: free}
 	var mu sync.Mutex
 	busy, most := 0, 0
+	come := map[*handshake]chan bool{} // guarded by mu
+	give := func() {
+		if h, _ := q.give(); h != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			come[h] <- true
+		}
+	}
 	var over sync.WaitGroup
 	for i := range 200 {
 		over.Add(1)
 		go func() {
 			defer over.Done()
-			for range 50 {
-				q.take(i%4 == 0)
+			for k := range 50 {
+				h, turn := wish(i%4 == 0), make(chan bool, 1)
+				mu.Lock()
+				come[h] = turn
+				mu.Unlock()
+				switch {
+				case q.ask(h, i%3 == 0, int64(k)):
+				case k%5 == 0 && q.cancel(h):
+					continue
+				default:
+					<-turn
+				}
 				mu.Lock()
 				busy++
 				most = max(most, busy)
@@ -60,7 +131,7 @@ func TestTurns_many(t *testing.T) {
 				mu.Lock()
 				busy--
 				mu.Unlock()
-				q.give()
+				give()
 			}
 		}()
 	}
