@@ -61,7 +61,7 @@ type Certificate struct {
 type TLS struct {
 	TicketRotation   time.Duration // how often the keys of session tickets change
 	HandshakeTimeout time.Duration
-	Handshakes       int // in progress at once
+	Handshakes       int // in progress at once; 0: what the memory is enough for
 }
 
 // TLSOptions say how a listener secures its connections.

@@ -59,9 +59,10 @@ func tlsSection() *section {
 			&key{path: "handshake_timeout", typ: typeDuration, def: `"10s"`, min: "100ms", max: "10m", example: `"5s"`,
 				restart: true, into: into(func(e *tlsEntry) *time.Duration { return &e.TLS.HandshakeTimeout }),
 				doc: "How long a handshake may take."},
-			&key{path: "handshakes", typ: typeInt, def: "10000", min: "1", max: "1000000", example: "1000",
-				restart: true, into: into(func(e *tlsEntry) *int { return &e.TLS.Handshakes }),
-				doc: "Handshakes in progress at once; with one more, the oldest gives way."},
+			&key{path: "handshakes", typ: typeInt, def: `"auto"`, min: "1", max: "1000000", words: []string{"auto"},
+				example: "1000", restart: true, into: into(func(e *tlsEntry) *int { return &e.TLS.Handshakes }),
+				doc: "Handshakes in progress at once; with one more, the one that has stood still for longest gives " +
+					"way. `auto`: 10000, or one for each 128 KiB of `memory_limit` where that is less."},
 		),
 	}
 }

@@ -11,9 +11,9 @@ import (
 // purpose.
 const patience = int64(250 * time.Millisecond)
 
-// crowd is the handshakes that clients began on one reactor, and decides who gives way when they are too many: whoever
-// has stood still for longest. That is never one that computes or whose answer has come, for it has been paid for and
-// is nearly done; and one that we wait for counts only after patience. When nobody can give way the newcomer is
+// crowd is the handshakes that clients began on one reactor, and decides which gives way when they are too many: the
+// one that has stood still for longest. That is never one that computes or whose answer has come, for it has been paid
+// for and is nearly done; and one that we wait for counts only after patience. When none can give way the newcomer is
 // refused.
 //
 //	          ┌─────────── unheard ───────────┐                    ┌── awaited ──┐
@@ -33,8 +33,8 @@ type crowd struct {
 	_       [64]byte // reactors count at the same time: keep them off each other's cache line
 }
 
-// enter adds h, which is silent yet. It returns who has to give way first, nil if nobody must. There is no room for h
-// when that is h.
+// enter adds h, which is silent yet. It returns the one that has to give way to it, nil if none must. When that is h
+// itself there is no room, and it was not added.
 func (c *crowd) enter(h *handshake, most int, now int64) (victim *handshake) {
 	if c.n >= most {
 		if victim = c.victim(now); victim == nil {

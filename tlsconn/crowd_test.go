@@ -7,8 +7,8 @@ import (
 	"github.com/edge-proxy/edge/engine"
 )
 
-// Who gives way when there are too many: whoever has stood still for longest, but one that we wait for only after
-// patience, and one that computes never.
+// When there are too many, the one that has stood still for longest gives way; one that we wait for only after
+// patience, one that computes never.
 func TestCrowd_victim(t *testing.T) {
 	const most = 3
 	second := int64(time.Second)

@@ -16,10 +16,10 @@
 // # The handshake
 //
 // crypto/tls can stop in the middle of a handshake only by keeping its goroutine. So there is one for each handshake,
-// but not before the ClientHello is whole and its turn to compute has come: who connects and says nothing costs a Conn
-// and a deadline. It computes only while it holds one of Computing turns, which it gives back while it waits for bytes.
+// but not before the ClientHello is whole and its turn to compute has come: a client that says nothing costs a Conn and
+// a deadline. It computes only while it holds one of Computing turns, which it gives back while it waits for bytes.
 // When more come than can be computed, what was begun goes on and what is new is given up before it has cost anything:
-// see turns for who is next, crowd for who gives way.
+// see turns for the order, crowd for their number.
 //
 //	silent ── ClientHello ─► waits for its turn ─► computes ⇄ waits for bytes ─► Secure ─► records, on the reactor
 //	  └─────────────── timeout, too many, too late, FIN, not TLS ──────────┘

@@ -44,14 +44,15 @@ type counts struct {
 // Of HandshakerOptions.
 const (
 	maxDefault = 10000
-	// memoryEach is what the budget has for each of Max. It holds handshakeSize and a ClientHello twice: handshakes
-	// alone never come to the half of the budget, and what gives way under pressure begins at three quarters of it.
+	// memoryEach is what the budget has for each of Max. With handshakeSize and a ClientHello each, handshakes alone
+	// come to half of the budget, and things begin to give way at three quarters.
 	memoryEach     = 64 << 10
 	timeoutDefault = 10 * time.Second
-	// lateDivisor is of Timeout. A client that waited for so long has patience left for its round trips; one that waits
-	// for longer will have lost it by the time at which they are done, and all that was computed with it.
+	// lateDivisor is of Timeout. A client that waited for so long has most of its patience left for its round trips;
+	// of one that waits for longer it is likely that it leaves, or that its time is over, when all is computed.
 	lateDivisor = 4
-	// newestDivisor is of that time. In the order of asking, most of a line that is to be served is.
+	// newestDivisor is of that time: a line that has stood for less may be a burst, all of which can be served in time,
+	// and in the order of asking is.
 	newestDivisor = 2
 )
 
@@ -206,7 +207,7 @@ func (h *Handshaker) leave(s *handshake) {
 
 func (h *Handshaker) crowdOf(s *handshake) *crowd { return &h.crowds[s.conn.Reactor().Index()] }
 
-// pass is called by a goroutine that does not compute any more. It gives its turn, if it has one, to whoever is next.
+// pass is called by a goroutine that does not compute any more. It gives the turn that it holds, if any, to the next.
 func (h *Handshaker) pass(holds bool) {
 	if holds {
 		h.giveTurn()

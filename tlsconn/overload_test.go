@@ -153,7 +153,7 @@ func (v *overload) Tick() {
 	}
 }
 
-// settle waits until whoever computes has done so or holds its turn, and then begins the time of that.
+// settle waits until the handshake that computes has done so or holds its turn, and then begins the time of that.
 func (v *overload) settle() {
 	for v.theirs.hs.Stats().Computing > 0 || v.ours.hs.Stats().Computing > 0 && !v.busy && v.turn.Load() == nil {
 		runtime.Gosched()

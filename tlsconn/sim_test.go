@@ -200,7 +200,7 @@ func simulate(t *testing.T, faults sim.Faults, check func(h *caller) error) {
 	})
 }
 
-// bufBytes is for whoever drives the reactors of e.
+// bufBytes is for the goroutine that drives the reactors of e.
 func bufBytes(e *engine.Engine) (n int64) {
 	for _, r := range e.Reactors() {
 		n += r.Stats().BufBytes

@@ -2,7 +2,7 @@ package tlsconn
 
 import "sync"
 
-// turns lets so many handshakes compute at one time and decides who is next while more want to. What was begun comes
+// turns lets so many handshakes compute at one time and decides which is next while more want to. What was begun comes
 // before what is new: else all turns go to first flights, and each of them to a handshake that is over before its
 // second. What we ourselves began comes before what clients did: a flood of them shall not keep those that are in from
 // their backends.

@@ -93,7 +93,7 @@ func TestTurns_cancel(t *testing.T) {
 	}
 }
 
-// No more than there are, and none is lost, whoever gives up meanwhile.
+// No more than there are, and none is lost, though some give up meanwhile.
 func TestTurns_many(t *testing.T) {
 	const free = 3
 	q := &turns{free: free}
