@@ -28,7 +28,9 @@ type Trouble struct {
 	What string
 
 	h2Origin bool // the origin speaks HTTP/2, and all share connections to it
+	dear     bool // handshakes cost the proxy much, and those who make them little
 	make     func(ctx context.Context, t Target) error
+	measure  func(o *BystanderOptions, ctx context.Context, t Trouble, w io.Writer) error // in place of bystanders
 }
 
 // Target is where trouble is made: the addresses of a proxy.
@@ -48,6 +50,10 @@ var Troubles = []Trouble{
 		h2Origin: true, make: stuckStreams,
 	},
 	{Name: "silent", What: "9000 silent connections and 1000 half-done handshakes", make: silent},
+	{
+		Name: "overload", What: "good clients among handshakes, most of which stop half way",
+		dear: true, measure: (*BystanderOptions).overload,
+	},
 }
 
 // BystanderOptions say what RunBystander measures. The zero value measures everything.
@@ -89,13 +95,32 @@ func RunBystander(ctx context.Context, o BystanderOptions, w io.Writer) error {
 		o.Log = io.Discard
 	}
 	var results []BystanderResult
+	var others []Trouble
 	for _, t := range troubles {
+		if t.measure != nil {
+			others = append(others, t)
+			continue
+		}
 		r, err := o.measure(ctx, t)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t.Name, err)
 		}
 		results = append(results, r)
 	}
+	if len(results) > 0 {
+		if err := printBystanders(w, results); err != nil {
+			return err
+		}
+	}
+	for _, t := range others {
+		if err := t.measure(&o, ctx, t, w); err != nil {
+			return fmt.Errorf("%s: %w", t.Name, err)
+		}
+	}
+	return nil
+}
+
+func printBystanders(w io.Writer, results []BystanderResult) error {
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(tab, "trouble\tacts/s\tp50\t\tp99\t\t×\treq/s\t\t×\tbusy\t\tTLS+answer\terrors\twhat")
 	for _, r := range results {
@@ -112,19 +137,11 @@ var bystanders = Scenario{Name: "bystander", Path: "/small", Connections: 8}
 // measure runs one trouble against a proxy of its own.
 func (o *BystanderOptions) measure(ctx context.Context, t Trouble) (r BystanderResult, err error) {
 	r.Name, r.What = t.Name, t.What
-	run := &runner{report: &Report{}}
-	run.options, err = (Options{Self: o.Self, Edge: o.Edge, Log: o.Log, LoadCPU: -1}).withDefaults()
+	run, p, err := o.begin(ctx, t)
 	if err != nil {
 		return r, err
-	}
-	if run.dir, err = os.MkdirTemp("", "edge-bench-"); err != nil {
-		return r, fmt.Errorf("temporary directory: %w", err)
 	}
 	defer run.close()
-	p, err := run.startBystanderProxy(ctx, t)
-	if err != nil {
-		return r, err
-	}
 	pids := processTree(p.process.cmd.Process.Pid)
 	var quiet, troubled [5][]float64 // p50, p99, rate, busy, acts
 	note := func(to *[5][]float64, s bystanderSample) {
@@ -155,6 +172,25 @@ func (o *BystanderOptions) measure(ctx context.Context, t Trouble) (r BystanderR
 	return r, nil
 }
 
+// begin starts a proxy for t. The caller closes the runner.
+func (o *BystanderOptions) begin(ctx context.Context, t Trouble) (run *runner, p *runningPeer, err error) {
+	run = &runner{report: &Report{}}
+	defer func() {
+		if err != nil {
+			run.close()
+		}
+	}()
+	run.options, err = (Options{Self: o.Self, Edge: o.Edge, Log: o.Log, LoadCPU: -1}).withDefaults()
+	if err != nil {
+		return run, nil, err
+	}
+	if run.dir, err = os.MkdirTemp("", "edge-bench-"); err != nil {
+		return run, nil, fmt.Errorf("temporary directory: %w", err)
+	}
+	p, err = run.startBystanderProxy(ctx, t)
+	return run, p, err
+}
+
 func last(v []float64) float64 { return v[len(v)-1] }
 
 // startBystanderProxy starts the origin that t wants and edge before it.
@@ -163,7 +199,11 @@ func (r *runner) startBystanderProxy(ctx context.Context, t Trouble) (*runningPe
 	if err != nil {
 		return nil, err
 	}
-	if r.keys, err = writeKeys(r.dir); err != nil {
+	key := cheapKey
+	if t.dear {
+		key = dearKey
+	}
+	if r.keys, err = writeKeys(r.dir, key); err != nil {
 		return nil, err
 	}
 	if t.h2Origin {

@@ -1,9 +1,11 @@
 package proxybench
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -16,7 +18,7 @@ import (
 	"time"
 )
 
-// keyPair are the files of the certificate that all peers show: P-256, signed by itself. Immutable.
+// keyPair are the files of the certificate that all peers show, signed by itself. Immutable.
 type keyPair struct {
 	cert string
 	key  string
@@ -25,12 +27,18 @@ type keyPair struct {
 
 const validFor = 24 * time.Hour
 
+// cheapKey is what the ordinary server has.
+func cheapKey() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
+
+// dearKey costs the server some 4 ms for each handshake, and its clients next to nothing.
+func dearKey() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 4096) }
+
 // writeKeys makes a key and its certificate, in dir.
-func writeKeys(dir string) (keyPair, error) {
+func writeKeys(dir string, generate func() (crypto.Signer, error)) (keyPair, error) {
 	k := keyPair{
 		cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem"), both: filepath.Join(dir, "both.pem"),
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := generate()
 	if err != nil {
 		return k, fmt.Errorf("key: %w", err)
 	}
@@ -41,7 +49,7 @@ func writeKeys(dir string) (keyPair, error) {
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	cert, err := x509.CreateCertificate(rand.Reader, t, t, &key.PublicKey, key)
+	cert, err := x509.CreateCertificate(rand.Reader, t, t, key.Public(), key)
 	if err != nil {
 		return k, fmt.Errorf("certificate: %w", err)
 	}

@@ -172,7 +172,7 @@ func (r *runner) start(ctx context.Context, peers []Peer) error {
 	if err != nil {
 		return err
 	}
-	if r.keys, err = writeKeys(r.dir); err != nil {
+	if r.keys, err = writeKeys(r.dir, cheapKey); err != nil {
 		return err
 	}
 	if err := r.startOrigin(ctx, addrs[0]); err != nil {

@@ -22,6 +22,9 @@ func MakeTrouble(ctx context.Context, name string, t Target, w io.Writer) error 
 	}
 	var acts atomic.Int64
 	t.acts = &acts
+	if found[0].make == nil {
+		return fmt.Errorf("%s is no trouble that lasts", name)
+	}
 	if err := found[0].make(ctx, t); err != nil {
 		return err
 	}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/bench/proxybench"
@@ -38,6 +40,23 @@ func newTrouble() *cobra.Command {
 	}
 	c.Flags().StringVar(&t.Plain, "plain", "", "its plain address")
 	c.Flags().StringVar(&t.Secure, "secure", "", "its TLS address")
+	return c
+}
+
+func newOverload() *cobra.Command {
+	var addr string
+	var window time.Duration
+	c := &cobra.Command{
+		Use:    "overload",
+		Short:  "Offer a proxy more handshakes than it can compute, for bystander",
+		Args:   cobra.NoArgs,
+		Hidden: true,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return proxybench.MeasureOverload(c.Context(), addr, window, c.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&addr, "secure", "", "its TLS address")
+	c.Flags().DurationVarP(&window, "duration", "d", 2*time.Second, "measured time of each load")
 	return c
 }
 

@@ -28,6 +28,6 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newLoad(), newMicro(), newBystander(),
-		newTrouble(), newH2Origin())
+		newTrouble(), newOverload(), newH2Origin())
 	return root
 }

@@ -1,0 +1,321 @@
+package proxybench
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"text/tabwriter"
+	"time"
+)
+
+// Overload is more TLS handshakes than a proxy can compute. What counts is how many good clients are served: at twice
+// what it can do about half of them, not none.
+//
+//	capacity  64 clients, one handshake after the other; of five, two are brought to their end
+//	0.9, 2    times as many, whatever becomes of them: good clients, whose number stays the same, and a flood
+//
+// The certificate is one that is dear to the server and cheap to its clients, so that not this side is at its limit.
+
+// overloads are what is offered, in parts of the capacity.
+var overloads = []float64{0.9, 2}
+
+const (
+	goodShare     = 0.25 // of the capacity
+	completeShare = 0.25 // of the flood; the rest are ClientHellos with nothing after them
+	bareOpen      = 4000 // connections of such that are open at a time; the oldest is closed then
+	overloadWarm  = 3 * time.Second
+	goodPatience  = 3 * time.Second // of a good client
+)
+
+// OverloadSample is what one round found out.
+type OverloadSample struct {
+	Capacity float64 // handshakes a second
+	Loads    []OverloadLoad
+}
+
+// OverloadLoad is what good clients noticed of one load.
+type OverloadLoad struct {
+	Times   float64 // of the capacity
+	Offered float64 // handshakes a second, all of them
+	Done    float64 // those that were answered: what could be done just then
+	Good    int     // clients
+	Served  int     // those of Good that had an answer in time
+	P50     time.Duration
+	P99     time.Duration
+	Lag     time.Duration // by which one of a hundred began late: far above 10 ms this side was overloaded itself
+}
+
+// MeasureOverload measures one round against a proxy and writes it to w.
+func MeasureOverload(ctx context.Context, addr string, window time.Duration, w io.Writer) error {
+	r := &rush{addr: addr, hello: clientHello()}
+	var s OverloadSample
+	s.Capacity = r.capacity(ctx, max(window, time.Second))
+	for _, times := range overloads {
+		if s.Capacity == 0 || ctx.Err() != nil {
+			return errors.Join(errNoRequests, ctx.Err())
+		}
+		s.Loads = append(s.Loads, r.load(ctx, s.Capacity, times, window))
+	}
+	return json.NewEncoder(w).Encode(s)
+}
+
+// rush is what comes to the proxy at addr.
+type rush struct {
+	addr  string
+	hello []byte
+
+	mu    sync.Mutex
+	bares []net.Conn // guarded by mu; open, oldest first
+	good  []*visit
+	all   atomic.Int64 // handshakes begun
+	done  atomic.Int64 // and answered
+}
+
+// visit is one good client. Immutable after done.
+type visit struct {
+	begun time.Time     // when it was due
+	lag   time.Duration // until it began
+	took  time.Duration // 0: not served
+	done  chan struct{}
+}
+
+// capacity returns how many handshakes a second are done while there is always another.
+func (r *rush) capacity(ctx context.Context, window time.Duration) float64 {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for i := range 64 {
+		go func() {
+			for n := i; ctx.Err() == nil; n++ {
+				if n%5 < 2 {
+					r.complete()
+				} else {
+					r.bare(false)
+				}
+			}
+		}()
+	}
+	if wait(ctx, window/4) != nil {
+		return 0
+	}
+	began, before := time.Now(), r.done.Load()
+	if wait(ctx, window) != nil {
+		return 0
+	}
+	return float64(r.done.Load()-before) / time.Since(began).Seconds()
+}
+
+// load offers times the capacity, first until a state that does not last is over, then for the window.
+func (r *rush) load(ctx context.Context, capacity, times float64, window time.Duration) OverloadLoad {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer r.closeBares(0)
+	var over sync.WaitGroup
+	over.Go(func() { r.pace(ctx, capacity*times, goodShare/times) })
+	defer over.Wait()
+	_ = wait(ctx, overloadWarm)
+	from, all, done := time.Now(), r.all.Load(), r.done.Load()
+	_ = wait(ctx, window)
+	until := time.Now()
+	took := until.Sub(from).Seconds()
+	l := OverloadLoad{
+		Times: times, Offered: float64(r.all.Load()-all) / took, Done: float64(r.done.Load()-done) / took,
+	}
+	_ = wait(ctx, goodPatience) // the load lasts until the last of them has been served, or has not
+	cancel()
+	r.mu.Lock()
+	good := r.good
+	r.good = nil
+	r.mu.Unlock()
+	var spent, lag []float64
+	for _, v := range good {
+		<-v.done
+		if v.begun.Before(from) || v.begun.After(until) {
+			continue
+		}
+		l.Good++
+		lag = append(lag, float64(v.lag))
+		if v.took > 0 {
+			l.Served++
+			spent = append(spent, float64(v.took))
+		}
+	}
+	slices.Sort(spent)
+	slices.Sort(lag)
+	l.Lag = time.Duration(quantile(lag, 0.99))
+	l.P50, l.P99 = time.Duration(quantile(spent, 0.5)), time.Duration(quantile(spent, 0.99))
+	return l
+}
+
+// pace begins rate handshakes a second, however long each takes. Which come from good clients, good of all, and which
+// are brought to their end is left to chance: where this process has to wait, they come in bursts, and it must not
+// always be the same that come last.
+func (r *rush) pace(ctx context.Context, rate, good float64) {
+	began := time.Now()
+	for n := 0; wait(ctx, time.Millisecond) == nil; {
+		for due := int(time.Since(began).Seconds() * rate); n < due; n++ {
+			switch {
+			case rand.Float64() < good:
+				go r.visit(began.Add(time.Duration(float64(n) / rate * float64(time.Second))))
+			case rand.Float64() < completeShare:
+				go r.complete()
+			default:
+				go r.bare(true)
+			}
+		}
+	}
+}
+
+// visit is a good client: a handshake, a request and its answer.
+func (r *rush) visit(due time.Time) {
+	r.all.Add(1)
+	v := &visit{begun: due, lag: time.Since(due), done: make(chan struct{})}
+	defer close(v.done)
+	r.mu.Lock()
+	r.good = append(r.good, v)
+	r.mu.Unlock()
+	c := r.dialTLS()
+	if c == nil {
+		return
+	}
+	defer func() { _ = c.Close() }()
+	_ = c.SetDeadline(v.begun.Add(goodPatience))
+	_, _ = io.WriteString(c, "GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+	if b, _ := io.ReadAll(c); bytes.HasPrefix(b, []byte("HTTP/1.1 200")) {
+		v.took = time.Since(v.begun)
+	}
+}
+
+// complete is a handshake that is brought to its end.
+func (r *rush) complete() {
+	r.all.Add(1)
+	if c := r.dialTLS(); c != nil {
+		_ = c.NetConn().Close() // by reset: no port has to wait
+	}
+}
+
+// dialTLS connects and makes the handshake; nil: it failed.
+func (r *rush) dialTLS() *tls.Conn {
+	c := r.dial()
+	if c == nil {
+		return nil
+	}
+	_ = c.SetDeadline(time.Now().Add(goodPatience))
+	secure := tls.Client(c, full())
+	if secure.Handshake() != nil {
+		_ = c.Close()
+		return nil
+	}
+	r.done.Add(1)
+	return secure
+}
+
+// bare is a ClientHello, the beginning of its answer, and nothing after it. It is closed then, or kept as one of
+// bareOpen.
+func (r *rush) bare(keep bool) {
+	r.all.Add(1)
+	c := r.dial()
+	if c == nil {
+		return
+	}
+	if keep {
+		r.mu.Lock()
+		r.bares = append(r.bares, c)
+		r.mu.Unlock()
+		r.closeBares(bareOpen)
+	} else {
+		defer func() { _ = c.Close() }()
+	}
+	_, _ = c.Write(r.hello)
+	if n, _ := c.Read(make([]byte, 1)); n > 0 {
+		r.done.Add(1)
+	}
+}
+
+// closeBares leaves so many open.
+func (r *rush) closeBares(most int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.bares) > most {
+		_ = r.bares[0].Close()
+		r.bares = r.bares[1:]
+	}
+}
+
+// dial connects. What is closed before it has had an answer to all it said is reset.
+func (r *rush) dial() net.Conn {
+	c, err := net.DialTimeout("tcp", r.addr, answerWait)
+	if err != nil {
+		return nil
+	}
+	_ = c.(*net.TCPConn).SetLinger(0)
+	return c
+}
+
+// overload measures o.Rounds rounds and prints them, and all together, to w.
+func (o *BystanderOptions) overload(ctx context.Context, t Trouble, w io.Writer) error {
+	run, p, err := o.begin(ctx, t)
+	if err != nil {
+		return err
+	}
+	defer run.close()
+	sum := make([]OverloadLoad, len(overloads))
+	var capacities []float64
+	for range o.Rounds {
+		argv := []string{run.options.Self, "overload", "--secure", p.at.secure, "--duration", o.Window.String()}
+		child, err := startProcess("overload", argv, run.options.LoadCPU, run.dir, "GOMAXPROCS=1")
+		if err != nil {
+			return err
+		}
+		defer child.stop()
+		var s OverloadSample
+		if err := child.waitEnd(ctx); err != nil {
+			return err
+		}
+		if err := json.Unmarshal([]byte(child.printed()), &s); err != nil {
+			return fmt.Errorf("%w: %s", err, child.tail())
+		}
+		capacities = append(capacities, s.Capacity)
+		for i, l := range s.Loads {
+			run.note("overload: %.1f × %.0f/s: %d of %d good clients served, lag %v", l.Times, s.Capacity, l.Served,
+				l.Good, l.Lag)
+			sum[i].add(l)
+		}
+	}
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintf(tab, "overload\thandshakes/s\tdone/s\tgood clients\tserved\tp50\tp99\tlag\twhat\n")
+	for _, l := range sum {
+		served := 100 * float64(l.Served) / float64(max(l.Good, 1))
+		_, _ = fmt.Fprintf(tab, "%.1f × %.0f/s\t%.0f\t%.0f\t%d\t%.0f%%\t%s\t%s\t%s\t%s\n",
+			l.Times, median(capacities), l.Offered/float64(o.Rounds), l.Done/float64(o.Rounds), l.Good, served,
+			micros(l.P50), micros(l.P99), micros(l.Lag), t.What)
+	}
+	return tab.Flush()
+}
+
+// add adds o up; times are the worst.
+func (l *OverloadLoad) add(o OverloadLoad) {
+	l.Times = o.Times
+	l.Offered, l.Done = l.Offered+o.Offered, l.Done+o.Done
+	l.Good += o.Good
+	l.Served += o.Served
+	l.P50, l.P99, l.Lag = max(l.P50, o.P50), max(l.P99, o.P99), max(l.Lag, o.Lag)
+}
+
+// waitEnd waits until the process has ended by itself.
+func (p *process) waitEnd(ctx context.Context) error {
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
