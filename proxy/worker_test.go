@@ -246,6 +246,39 @@ func TestWorker_trailersOfTheAnswer(t *testing.T) {
 	}
 }
 
+// A backend's stream whose answer came whole while a worker owned the exchange serves others by now: a client that
+// leaves does not end theirs.
+func TestWorker_answerIsWhole(t *testing.T) {
+	s, w := newFramed(t), newWorker()
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	s.ended = func(c *framedConn, id uint32, body string) {
+		if id == 5 {
+			close(asked)
+			<-goOn
+		}
+		answerWithTrailers(c, id, body)
+	}
+	r := newWorkerRig(t, &proxy.Listener{}, &keptLog{}, func(e *engine.Engine) proxy.Route {
+		return proxy.Route{To: one(e, s.Addr().String(), upstream.H2), Filters: []*proxy.Filter{
+			{Response: w.run, Blocking: proxy.PhaseResponse},
+		}}
+	})
+	client := testutil.Dial(t, r.addr())
+	client.Send("GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+	x := <-w.entered
+	fetch(t, "GET", r.url+"/other", "") // comes after the trailers
+	slow := begin(t, clientOf(t, "h1"), requestOf(t, "GET", r.url+"/slow", 0, nil))
+	<-asked
+	client.Reset()
+	<-x.Context().Done()
+	close(goOn)
+	if got := <-slow; got.status != 200 || got.body != "other" {
+		t.Errorf("the other one: %d %q", got.status, got.body)
+	}
+	w.proceed <- proxy.Next
+	r.settled(t)
+}
+
 // A Resume for one park does nothing to another, of the same exchange.
 func TestFilter_resumeOfAnEarlierPark(t *testing.T) {
 	early, late := make(chan proxy.Ref, 1), make(chan proxy.Ref, 1)
