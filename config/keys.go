@@ -48,7 +48,8 @@ func globalSection() *section {
 			{path: "worker_threads", typ: typeInt, def: `"auto"`, min: "1", max: "1024", words: []string{"auto"},
 				aliases: []string{".threads", "threads"}, example: "4", restart: true,
 				into: into(func(e *globalEntry) *int { return &e.WorkerThreads }),
-				doc:  "Event loops of the process. `auto`: one for each core that the CPU limit of the cgroup allows."},
+				doc: "Event loops of the process. `auto`: one for each core that the CPU limit of the cgroup allows, " +
+					"at most one for each 32 MiB of `memory_limit`."},
 			{path: "via", typ: typeToken, def: `"edge"`, example: `"unique"`, restart: true,
 				into: into(func(e *globalEntry) *string { return &e.Via }),
 				doc: "Its name in `Via` and `Proxy-Status`. A request that came through that name more than 8 " +
