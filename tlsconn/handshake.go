@@ -347,7 +347,7 @@ func (h *handshake) run(*engine.Reactor) {
 	h.out, h.granted = nil, false
 	h.mu.Unlock()
 	c := h.conn
-	over := !c.Open() || h.failure != nil
+	over := h.failure != nil || !c.Open()
 	switch {
 	case granted && over:
 		h.owner.giveTurn()

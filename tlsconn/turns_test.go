@@ -93,6 +93,17 @@ func TestTurns_cancel(t *testing.T) {
 	}
 }
 
+// A turn that comes to a handshake that has failed meanwhile goes on to the next.
+func TestTurns_comesTooLate(t *testing.T) {
+	h := wish(false)
+	h.owner = &Handshaker{}
+	h.granted, h.failure = true, ErrLeft
+	h.run(nil)
+	if n := h.owner.turns.free; n != 1 || h.begun {
+		t.Fatalf("%d turns, begun %v", n, h.begun)
+	}
+}
+
 // No more than there are, and none is lost, though some give up meanwhile.
 func TestTurns_many(t *testing.T) {
 	const free = 3
