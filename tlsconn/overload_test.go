@@ -275,7 +275,7 @@ var (
 // is done as can be, whatever is asked.
 func TestOverload(t *testing.T) {
 	loads := []float64{1.1, 1.5, 4}
-	if testutil.RaceOn { // the detector makes cryptography dear
+	if testutil.RaceOn || testing.Short() { // cryptography is dear, with the detector above all
 		loads = loads[1:2]
 	}
 	for _, c := range []struct {
