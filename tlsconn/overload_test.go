@@ -371,6 +371,23 @@ func TestOverload_late(t *testing.T) {
 	}
 }
 
+// One whose turn came in time has all the time that is left.
+func TestOverload_turnInTime(t *testing.T) {
+	v := newOverload(t, tlsconn.HandshakerOptions{Timeout: 4 * shift})
+	v.bare().begin()
+	v.w.After(shift/5, v.bare().begin)
+	v.w.After(shift*8/5, func() {
+		if s := v.ours.hs.Stats(); s.Computing != 1 || s.Current != 2 {
+			t.Errorf("longer after it asked than it may wait: %+v", s)
+		}
+	})
+	v.run(2 * shift)
+	v.end()
+	if s := v.ours.hs.Stats(); s.Timeouts != 2 || s.Late != 0 {
+		t.Errorf("in the end: %+v", s)
+	}
+}
+
 // One whose answer has come has been paid for: it does not give way while it waits for its turn.
 func TestOverload_answeredStays(t *testing.T) {
 	v := newOverload(t, tlsconn.HandshakerOptions{Max: 2})
