@@ -36,8 +36,9 @@ var (
 	notSent         = nicety{name: unix.TCP_NOTSENT_LOWAT}
 )
 
-// NotSent is how many bytes that were not sent yet a TCP socket takes, beyond those that are on their way. A peer that
-// takes nothing could have the kernel keep megabytes of them, which no budget of ours would see: see tcp(7), tcp_wmem.
+// NotSent is how many bytes that were not sent yet an accepted TCP socket takes, beyond those that are on their way. A
+// client that takes nothing could have the kernel keep megabytes of them, which no budget of ours would see: see
+// tcp(7), tcp_wmem. Sockets that we dialled are left alone: large uploads cost 1.5 times as much with it.
 const NotSent = 128 << 10
 
 func (n *nicety) set(s, value int) {
@@ -192,7 +193,6 @@ func (k *Epoll) Connect(a Addr, o *ConnectOptions) (FD, syscall.Errno) {
 		unix.SetsockoptInt(s, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)                    //nolint:errcheck
 		unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_KEEPALIVE, flag(!o.NoKeepAlive)) //nolint:errcheck
 		userTimeout.set(s, milliseconds(o.UserTimeout))
-		notSent.set(s, NotSent)
 		if o.FastOpen {
 			fastOpenConnect.set(s, 1)
 		}
