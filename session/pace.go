@@ -136,7 +136,12 @@ func (s *serverConn) awaitBody() {
 
 // awaitTaken sets the deadline of a client that has to take its answer.
 func (s *serverConn) awaitTaken() {
-	s.conn.SetTimeout(s.taking.patience(s.server.opts.SendTimeout, s.conn.Reactor().Now()))
+	s.conn.SetTimeout(s.patience())
+}
+
+// patience returns how long the client may still take to take more of its answer.
+func (s *serverConn) patience() time.Duration {
+	return s.taking.patience(s.server.opts.SendTimeout, s.conn.Reactor().Now())
 }
 
 // took notes that n bytes of the answer found room.

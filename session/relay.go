@@ -106,7 +106,7 @@ func (s *serverConn) gaveOut(n int, waits bool) {
 	}
 	switch {
 	case s.tunnel && waits:
-		s.taking.patience(s.server.opts.SendTimeout, s.conn.Reactor().Now())
+		s.patience()
 	case waits:
 		s.awaitTaken()
 	default:

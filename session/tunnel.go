@@ -75,7 +75,7 @@ func (s *serverConn) tunnelSent() {
 			s.tunnelOver()
 		}
 	case s.conn.Congested():
-		s.taking.patience(s.server.opts.SendTimeout, s.conn.Reactor().Now()) // no deadline, but see Relieve
+		s.patience() // no deadline, but see Relieve
 	}
 }
 
