@@ -7,7 +7,8 @@ import (
 )
 
 // What a client keeps waiting holds memory: a head that came in part, an exchange whose body does not come, or whose
-// answer is not taken. When memory becomes short those that wait longest end early, as if their time were up.
+// answer is not taken, requests behind answers that are not. When memory becomes short those that wait longest end
+// early, as if their time were up.
 
 var (
 	_ engine.Reliever = (*serverConn)(nil)
@@ -37,6 +38,8 @@ func (s *serverConn) waited() (time.Duration, bool) {
 		return s.taking.waited(o.SendTimeout, now), true
 	case s.receiver != nil && s.owesBody() && !s.expects:
 		return s.pace.owing(o.BodyTimeout-s.timeLeft(), now), true
+	case s.backlog:
+		return o.SendTimeout - s.timeLeft(), true
 	case s.receiver == nil && s.headSeen && !s.dec.Idle():
 		return o.HeaderTimeout - s.timeLeft(), true
 	}

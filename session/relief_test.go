@@ -195,6 +195,12 @@ func TestServer_reliefUnderPressure(t *testing.T) {
 			_ = p.SendHead(answer(200, 1<<20), false)
 			_, _ = p.SendData(make([]byte, 200<<10), false)
 		}, true},
+		{"asks on and does not read", strings.Repeat("GET / HTTP/1.1\r\nHost: h\r\n\r\n", 3),
+			func(s *script, p *part) {
+				s.l.SendMax = 1
+				_ = p.SendHead(answer(200, 200<<10), false)
+				_, _ = p.SendData(make([]byte, 200<<10), true)
+			}, true},
 		{"a tunnel that does not read", "GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
 			func(s *script, p *part) {
 				s.l.SendMax = 1

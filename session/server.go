@@ -378,6 +378,9 @@ func (s *serverConn) OnTimeout(c *engine.Conn) {
 		stats.Timeouts++
 		s.fail(Timeout, engine.ErrTimeout)
 		s.cutOff(engine.ErrTimeout)
+	case s.backlog: // its queue will not be taken either
+		stats.Timeouts++
+		c.Close(engine.ErrTimeout)
 	case s.headSeen && !s.dec.Idle():
 		s.slowHead()
 	default:
