@@ -23,6 +23,8 @@ type Config struct {
 type Global struct {
 	LogLevel      string // debug, info, warn or error
 	WorkerThreads int    // 0: as many as the CPU limit allows
+	Park          string // auto, runtime, syscall or spin
+	Pin           bool
 	PIDFile       string // empty: none
 	Via           string // its name in Via; "unique": one that no other process has
 	ErrorLog      string // "stderr" or a path

@@ -41,15 +41,11 @@ func globalSection() *section {
 		path: "global", top: true,
 		doc:  "The process as a whole.",
 		open: func(doc *document, _ target, _ *node) target { return &doc.global },
-		keys: append([]*key{
+		keys: slices.Concat([]*key{
 			{path: "log_level", typ: typeChoice, def: `"info"`, enum: []string{"debug", "info", "warn", "error"},
 				into: into(func(e *globalEntry) *string { return &e.LogLevel }),
 				doc:  "How much the error log says."},
-			{path: "worker_threads", typ: typeInt, def: `"auto"`, min: "1", max: "1024", words: []string{"auto"},
-				aliases: []string{".threads", "threads"}, example: "4", restart: true,
-				into: into(func(e *globalEntry) *int { return &e.WorkerThreads }),
-				doc: "Event loops of the process. `auto`: one for each core that the CPU limit of the cgroup allows, " +
-					"at most one for each 32 MiB of `memory_limit`."},
+		}, loopKeys(), []*key{
 			{path: "via", typ: typeToken, def: `"edge"`, example: `"unique"`, restart: true,
 				into: into(func(e *globalEntry) *string { return &e.Via }),
 				doc: "Its name in `Via` and `Proxy-Status`. A request that came through that name more than 8 " +
@@ -84,7 +80,27 @@ func globalSection() *section {
 				into: into(func(e *globalEntry) *bool { return &e.FIPS }),
 				doc: "Nothing but what FIPS 140-3 approves: the process starts itself again with that mode of Go's " +
 					"cryptographic module before it listens, and what is not approved is an error."},
-		}, processKeys()...),
+		}, processKeys()),
+	}
+}
+
+// loopKeys are those of [global] that are about event loops.
+func loopKeys() []*key {
+	return []*key{
+		{path: "worker_threads", typ: typeInt, def: `"auto"`, min: "1", max: "1024", words: []string{"auto"},
+			aliases: []string{".threads", "threads"}, example: "4", restart: true,
+			into: into(func(e *globalEntry) *int { return &e.WorkerThreads }),
+			doc: "Event loops of the process. `auto`: one for each core that the CPU limit of the cgroup allows, " +
+				"at most one for each 32 MiB of `memory_limit`."},
+		{path: "park", typ: typeChoice, def: `"auto"`, enum: []string{"auto", "runtime", "syscall", "spin"},
+			example: `"syscall"`, restart: true,
+			into: into(func(e *globalEntry) *string { return &e.Park }),
+			doc: "How an event loop without work sleeps. `auto` suits nearly everybody; see " +
+				"[event loops](operations.md#event-loops) for the others."},
+		{path: "pin", typ: typeBool, def: "false", example: "true", restart: true,
+			into: into(func(e *globalEntry) *bool { return &e.Pin }),
+			doc: "Each event loop stays on one processor of those the process may use; with `park` at `auto` it " +
+				"sleeps as with `syscall`."},
 	}
 }
 

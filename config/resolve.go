@@ -42,6 +42,7 @@ func resolve(doc *document, src *source, rep *Report, open *opener) *Config {
 	r.c.Global, r.c.Log, r.c.TLS = doc.global.Global, doc.log.Log, doc.tls.TLS
 	r.weak(&doc.tls.given, &doc.tls.shared)
 	r.spoken(&doc.defaults)
+	r.loops()
 	r.certificates()
 	r.listeners()
 	r.upstreams()
@@ -60,6 +61,14 @@ func resolve(doc *document, src *source, rep *Report, open *opener) *Config {
 		r.openAll()
 	}
 	return r.c
+}
+
+// loops refuses two keys that cannot both be.
+func (r *resolver) loops() {
+	if g := &r.c.Global; g.Pin && g.Park == "runtime" {
+		r.rep.error(r.doc.global.at("pin"), `leave out "park": it is "syscall" then`,
+			`a loop that stays on one processor cannot sleep in the poller of Go's runtime, which wakes it on any`)
+	}
 }
 
 func (r *resolver) listeners() {

@@ -164,6 +164,11 @@ func (r *Reactor) Defer(t *Task) {
 func (r *Reactor) run() {
 	defer close(r.done)
 	r.goroutine.Store(goroutine())
+	if r.opts.Pin {
+		if err := poller.Pin(r.index); err != nil { // where a sandbox forbids it, a thread of its own is left
+			slog.Warn("reactor not pinned", "reactor", r.index, "error", err.Error())
+		}
+	}
 	for !r.stopping {
 		r.Tick()
 		if r.now-r.yielded >= yieldEvery {

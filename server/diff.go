@@ -139,6 +139,8 @@ func restartKeys(old, next *config.Config) []string {
 		differs bool
 	}{
 		{"worker_threads", a.WorkerThreads != b.WorkerThreads},
+		{"park", a.Park != b.Park},
+		{"pin", a.Pin != b.Pin},
 		{"memory_limit", a.MemoryLimit != b.MemoryLimit},
 		{"pid_file", a.PIDFile != b.PIDFile},
 		{"working_directory", a.WorkingDirectory != b.WorkingDirectory},

@@ -85,7 +85,7 @@ func Run(cfg *config.Config, o RunOptions) error {
 	if err != nil {
 		return err
 	}
-	spareProcessor(len(s.engine.Reactors()))
+	spareProcessor(len(s.engine.Reactors()), cfg.Global.Park == "syscall" || cfg.Global.Pin)
 	defer removePID(cfg.Global.PIDFile)
 	if err := s.Start(); err != nil {
 		_ = s.Stop() // the first error is the one to tell
@@ -248,10 +248,11 @@ func (p *process) drain(sig os.Signal) {
 	}
 }
 
-// spareProcessor gives goroutines that are no reactors a processor of their own where one is free. Where there is none,
-// one more would cost every request a switch.
-func spareProcessor(reactors int) {
-	if reactors < runtime.GOMAXPROCS(0) {
+// spareProcessor gives goroutines that are no reactors a processor (P) of their own where one is free. Where there is
+// none, one more would cost every request a switch; unless reactors sleep on threads of their own, for then the others
+// would wait until the runtime notices, 10 ms at worst.
+func spareProcessor(reactors int, ownThreads bool) {
+	if ownThreads || reactors < runtime.GOMAXPROCS(0) {
 		runtime.GOMAXPROCS(reactors + 1)
 	}
 }

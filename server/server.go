@@ -75,7 +75,7 @@ const (
 func New(cfg *config.Config, o Options) (*Server, error) {
 	e, err := engine.New(engine.Options{
 		Reactors: cfg.Global.WorkerThreads, ReadMax: readMax, Memory: cfg.Global.MemoryLimit / 2,
-		SpliceMin: orNone(cfg.Global.Splice),
+		SpliceMin: orNone(cfg.Global.Splice), Park: parks[cfg.Global.Park], Pin: cfg.Global.Pin,
 	})
 	if err != nil {
 		return nil, err
@@ -103,6 +103,11 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.trust = certs.Follow(watchEvery, s.trustChanged)
 	s.commit(b)
 	return s, nil
+}
+
+// parks are the values of the key of that name.
+var parks = map[string]poller.Park{
+	"auto": poller.ParkRuntime, "runtime": poller.ParkRuntime, "syscall": poller.ParkSyscall, "spin": poller.ParkSpin,
 }
 
 // viaOf returns the name of the process in Via.

@@ -1,0 +1,58 @@
+package server
+
+import (
+	"io"
+	"net/http"
+	"runtime"
+	"slices"
+	"testing"
+)
+
+func TestServer_everyWayToSleep(t *testing.T) {
+	addr, _ := origin(t, "a")
+	for _, keys := range []string{
+		`global.park = "auto"`, `global.park = "runtime"`, `global.park = "syscall"`, `global.park = "spin"`,
+		`global.pin = true`, "global.park = \"syscall\"\nglobal.pin = true",
+		"global.park = \"spin\"\nglobal.pin = true",
+	} {
+		s := start(t, Options{}, "%s\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = %q\n",
+			keys, addr)
+		for range 10 {
+			r, err := http.Get("http://" + s.Addresses()[0].Addr.String() + "/x")
+			if err != nil {
+				t.Fatal(keys, err)
+			}
+			if b, err := io.ReadAll(r.Body); r.StatusCode != 200 || string(b) != "a /x " {
+				t.Errorf("%s: %d %q %v", keys, r.StatusCode, b, err)
+			}
+			_ = r.Body.Close()
+		}
+		if err := s.Stop(); err != nil {
+			t.Error(keys, err)
+		}
+	}
+}
+
+func TestDiff_parkAndPinNeedARestart(t *testing.T) {
+	const listen = "http.listen = \":80\"\n"
+	d := diffOf(parse(t, listen), parse(t, "global.park = \"spin\"\nglobal.pin = true\n"+listen))
+	if !slices.Equal(d.Restart, []string{"park", "pin"}) {
+		t.Errorf("needs a restart: %v", d.Restart)
+	}
+}
+
+func TestSpareProcessor(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, c := range []struct {
+		has, reactors int
+		ownThreads    bool
+		want          int
+	}{
+		{2, 2, false, 2}, {2, 3, false, 2}, {4, 2, false, 3}, {2, 2, true, 3}, {1, 1, true, 2}, {8, 2, true, 3},
+	} {
+		runtime.GOMAXPROCS(c.has)
+		if spareProcessor(c.reactors, c.ownThreads); runtime.GOMAXPROCS(0) != c.want {
+			t.Errorf("%+v: got %d", c, runtime.GOMAXPROCS(0))
+		}
+	}
+}
