@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	floorName = "floor"
-	nginxName = "nginx"
+	floorName  = "floor"
+	nginxName  = "nginx"
+	beforeName = "before"
 
 	versionTimeout = 5 * time.Second
 )
@@ -45,6 +46,10 @@ type Peer struct {
 var Peers = []Peer{
 	{Name: floorName, plain: true, argv: floorArgs("runtime"), env: oneProc},
 	{Name: "floor-syscall", optional: true, argv: floorArgs("syscall"), env: oneProc},
+	{
+		Name: beforeName, optional: true, binary: beforeName, version: []string{"version"}, config: edgeConfig(false),
+		argv: edgeArgs,
+	},
 	{Name: "edge", binary: "edge", version: []string{"version"}, config: edgeConfig(false), argv: edgeArgs},
 	{Name: "edge+log", binary: "edge", version: []string{"version"}, config: edgeConfig(true), argv: edgeArgs},
 	{Name: nginxName, binary: "nginx", version: []string{"-v"}, config: nginxConfig, argv: nginxArgs},
@@ -57,8 +62,8 @@ var Peers = []Peer{
 // oneProc fits Go peers to their one core. edge finds that out by itself.
 var oneProc = []string{"GOMAXPROCS=1"}
 
-// FindPeers returns the named peers and the floor, in the order they take turns; no name means all
-// that are not optional.
+// FindPeers returns the named peers and the floor, in the order they take turns; no name means all that are not
+// optional. The peer "before" is Options.Before.
 func FindPeers(names []string) ([]Peer, error) {
 	if len(names) > 0 {
 		return pick(Peers, append([]string{floorName}, names...), "peer", func(p Peer) string { return p.Name })
@@ -72,16 +77,29 @@ func FindPeers(names []string) ([]Peer, error) {
 	return all, nil
 }
 
-// locate finds the peer's binary; edge is looked for beside edge-bench first.
-func (p Peer) locate(self, edge string) (string, error) {
-	if p.binary == "" {
-		return self, nil
-	}
-	if p.binary == "edge" {
-		if edge == "" {
-			edge = filepath.Join(filepath.Dir(self), "edge")
+// withBefore adds the peer "before" to names; no name means all that are not optional.
+func withBefore(names []string) []string {
+	out := append([]string{beforeName}, names...)
+	for _, p := range Peers {
+		if len(names) == 0 && !p.optional {
+			out = append(out, p.Name)
 		}
-		return exec.LookPath(edge)
+	}
+	return out
+}
+
+// locate finds the peer's binary; edge is looked for beside edge-bench first.
+func (p Peer) locate(o *Options) (string, error) {
+	switch p.binary {
+	case "":
+		return o.Self, nil
+	case beforeName:
+		return exec.LookPath(o.Before)
+	case "edge":
+		if o.Edge == "" {
+			return exec.LookPath(filepath.Join(filepath.Dir(o.Self), "edge"))
+		}
+		return exec.LookPath(o.Edge)
 	}
 	if path, err := exec.LookPath(p.binary); err == nil {
 		return path, nil

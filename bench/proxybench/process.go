@@ -39,6 +39,11 @@ type process struct {
 
 // startProcess starts argv on one CPU, its output into a file in dir.
 func startProcess(name string, argv []string, cpu int, dir string, env ...string) (*process, error) {
+	return startOn(name, argv, []int{cpu}, dir, env...)
+}
+
+// startOn starts argv on some CPUs, its output into a file in dir.
+func startOn(name string, argv []string, cpus []int, dir string, env ...string) (*process, error) {
 	out, err := os.CreateTemp(dir, name+"-*.out")
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
@@ -49,7 +54,7 @@ func startProcess(name string, argv []string, cpu int, dir string, env ...string
 	cmd.Stdout, cmd.Stderr = out, out
 	// A group of its own: an interrupt at the terminal comes to us alone, and stop reaches workers.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
-	if err := startPinned(cmd, cpu); err != nil {
+	if err := startPinned(cmd, cpus); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	p := &process{name: name, cmd: cmd, output: out.Name(), done: make(chan struct{})}
@@ -61,17 +66,19 @@ func startProcess(name string, argv []string, cpu int, dir string, env ...string
 	return p, nil
 }
 
-// startPinned starts cmd on cpu: a child inherits the CPUs of the thread that makes it.
-func startPinned(cmd *exec.Cmd, cpu int) error {
+// startPinned starts cmd on cpus: a child inherits the CPUs of the thread that makes it.
+func startPinned(cmd *exec.Cmd, cpus []int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var before, only unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return fmt.Errorf("sched_getaffinity: %w", err)
 	}
-	only.Set(cpu)
+	for _, cpu := range cpus {
+		only.Set(cpu)
+	}
 	if err := unix.SchedSetaffinity(0, &only); err != nil {
-		return fmt.Errorf("pin to CPU %d: %w", cpu, err)
+		return fmt.Errorf("pin to CPUs %v: %w", cpus, err)
 	}
 	defer func() { _ = unix.SchedSetaffinity(0, &before) }()
 	return cmd.Start()

@@ -51,8 +51,9 @@ type PeerResult struct {
 	RequestsPerSecond float64       `json:"requests_per_second"`
 	CPUPerRequest     float64       `json:"cpu_us_per_request"`
 	Busy              float64       `json:"busy"`
-	ToFloor           Spread        `json:"to_floor"` // ratios within a round
-	ToNginx           Spread        `json:"to_nginx"` // zero where nginx was not measured
+	ToFloor           Spread        `json:"to_floor"`  // ratios within a round
+	ToNginx           Spread        `json:"to_nginx"`  // zero where nginx was not measured
+	ToBefore          Spread        `json:"to_before"` // zero without Options.Before
 	P50               time.Duration `json:"p50_ns"`
 	P99               time.Duration `json:"p99_ns"`
 	Memory            Memory        `json:"memory"` // of the round that took most
@@ -79,7 +80,7 @@ func newSample(began, ended reading, m Memory, seen loadResult) Sample {
 // summarize takes the samples of one peer out of rounds.
 func summarize(name string, rounds []round) PeerResult {
 	p := PeerResult{Name: name}
-	var rates, costs, busy, p50s, p99s, toFloor, toNginx []float64
+	var rates, costs, busy, p50s, p99s, toFloor, toNginx, toBefore []float64
 	for _, this := range rounds {
 		s, ok := this[name]
 		if !ok {
@@ -95,6 +96,9 @@ func summarize(name string, rounds []round) PeerResult {
 		if n, ok := this[nginxName]; ok {
 			toNginx = append(toNginx, s.CPUPerRequest/n.CPUPerRequest)
 		}
+		if b, ok := this[beforeName]; ok {
+			toBefore = append(toBefore, s.CPUPerRequest/b.CPUPerRequest)
+		}
 		p.Errors += s.Errors
 		if s.Memory.RSS > p.Memory.RSS {
 			p.Memory = s.Memory
@@ -105,7 +109,7 @@ func summarize(name string, rounds []round) PeerResult {
 	}
 	p.RequestsPerSecond, p.CPUPerRequest, p.Busy = median(rates), median(costs), median(busy)
 	p.P50, p.P99 = time.Duration(median(p50s)), time.Duration(median(p99s))
-	p.ToFloor, p.ToNginx = spreadOf(toFloor), spreadOf(toNginx)
+	p.ToFloor, p.ToNginx, p.ToBefore = spreadOf(toFloor), spreadOf(toNginx), spreadOf(toBefore)
 	return p
 }
 
@@ -131,7 +135,8 @@ func (r *Report) WriteText(w io.Writer) error {
 	return nil
 }
 
-const columns = "peer\treq/s\tCPU µs/req\t÷ floor\t[q1–q3]\t÷ nginx\tbusy\tp50\tp99\tRSS MiB\tpeak\terrors\t"
+const columns = "peer\treq/s\tCPU µs/req\t÷ floor\t[q1–q3]\t÷ nginx\t÷ before [q1–q3]\tbusy\tp50\tp99\t" +
+	"RSS MiB\tpeak\terrors\t"
 
 func (s *ScenarioResult) writeText(w io.Writer) error {
 	if _, err := fmt.Fprintf(w, "\n%s: %s (%d rounds kept of %d run, %d asked)\n", s.Name, s.What,
@@ -142,16 +147,19 @@ func (s *ScenarioResult) writeText(w io.Writer) error {
 	_, _ = fmt.Fprintln(t, columns)
 	for _, p := range s.Peers {
 		if len(p.Samples) == 0 {
-			_, _ = fmt.Fprintf(t, "%s\tfailed\t\t\t\t\t\t\t\t\t\t\t\n", p.Name)
+			_, _ = fmt.Fprintf(t, "%s\tfailed\t\t\t\t\t\t\t\t\t\t\t\t\n", p.Name)
 			continue
 		}
-		toNginx := "–"
+		toNginx, toBefore := "–", "–"
 		if p.ToNginx.Median > 0 {
 			toNginx = fmt.Sprintf("%.2f", p.ToNginx.Median)
 		}
-		_, _ = fmt.Fprintf(t, "%s\t%.0f\t%.2f\t%.2f\t[%.2f–%.2f]\t%s\t%.0f%%\t%s\t%s\t%.1f\t%.1f\t%d\t\n",
+		if b := p.ToBefore; b.Median > 0 {
+			toBefore = fmt.Sprintf("%.3f [%.3f–%.3f]", b.Median, b.Q1, b.Q3)
+		}
+		_, _ = fmt.Fprintf(t, "%s\t%.0f\t%.2f\t%.2f\t[%.2f–%.2f]\t%s\t%s\t%.0f%%\t%s\t%s\t%.1f\t%.1f\t%d\t\n",
 			p.Name, p.RequestsPerSecond, p.CPUPerRequest, p.ToFloor.Median, p.ToFloor.Q1, p.ToFloor.Q3, toNginx,
-			100*p.Busy, micros(p.P50), micros(p.P99), mib(p.Memory.RSS), mib(p.Memory.Peak), p.Errors)
+			toBefore, 100*p.Busy, micros(p.P50), micros(p.P99), mib(p.Memory.RSS), mib(p.Memory.Peak), p.Errors)
 	}
 	if err := t.Flush(); err != nil {
 		return err

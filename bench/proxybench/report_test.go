@@ -9,7 +9,7 @@ func TestReport_printsEveryPeer(t *testing.T) {
 	rounds := []round{
 		{
 			"floor": {CPUPerRequest: 10}, "nginx": {CPUPerRequest: 12.5},
-			"edge": {CPUPerRequest: 10.5, Errors: 1, Detail: "oops"},
+			"before": {CPUPerRequest: 12}, "edge": {CPUPerRequest: 10.5, Errors: 1, Detail: "oops"},
 		},
 		{"floor": {CPUPerRequest: 11}, "nginx": {CPUPerRequest: 13.75}},
 	}
@@ -23,11 +23,14 @@ func TestReport_printsEveryPeer(t *testing.T) {
 	if got := s.Peers[1].ToNginx.Median; got != 0.84 {
 		t.Errorf("edge is %v of nginx, want 0.84", got)
 	}
+	if got := s.Peers[1].ToBefore.Median; got != 0.875 {
+		t.Errorf("edge is %v of the one before, want 0.875", got)
+	}
 	var b bytes.Buffer
 	if err := (&Report{Scenarios: []*ScenarioResult{s}}).WriteText(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"1.25", "0.84", "h2o", "failed", "edge: oops"} {
+	for _, want := range []string{"1.25", "0.84", "0.875", "h2o", "failed", "edge: oops"} {
 		if !bytes.Contains(b.Bytes(), []byte(want)) {
 			t.Errorf("%q is missing in\n%s", want, b.String())
 		}

@@ -25,6 +25,7 @@ const (
 type Options struct {
 	Self      string        // edge-bench; default: this executable
 	Edge      string        // edge; default: beside Self
+	Before    string        // another edge, measured in turn with Edge; default: none
 	Scenarios []string      // names; default: all
 	Peers     []string      // names; default: all
 	Rounds    int           // default 9
@@ -42,16 +43,16 @@ var (
 
 // runner holds what is alive during a Run. Owned by the goroutine in Run.
 type runner struct {
-	options Options
-	dir     string
-	wrk     string // path; empty: our own generator
-	h2load  string // path; empty: no scenarios of HTTP/2
-	keys    keyPair
-	origin  *process
-	address string // of the origin
-	counter *origin.Counter
-	peers   []*runningPeer
-	report  *Report
+	options  Options
+	dir      string
+	wrk      string // path; empty: our own generator
+	h2load   string // path; empty: no scenarios of HTTP/2
+	keys     keyPair
+	origin   *process
+	address  string            // of the origin
+	counters []*origin.Counter // one for each origin
+	peers    []*runningPeer
+	report   *Report
 }
 
 // runningPeer is a peer with its processes. Owned by the runner.
@@ -82,7 +83,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	peers, err := FindPeers(o.Peers)
+	peers, err := FindPeers(r.options.Peers)
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +128,9 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Log == nil {
 		o.Log = io.Discard
+	}
+	if o.Before != "" {
+		o.Peers = withBefore(o.Peers)
 	}
 	if cpus := allowedCPUs(); o.LoadCPU < 0 || o.ProxyCPU < 0 || o.LoadCPU == o.ProxyCPU {
 		o.LoadCPU, o.ProxyCPU = cpus[0], cpus[len(cpus)-1]
@@ -195,9 +199,11 @@ func (r *runner) start(ctx context.Context, peers []Peer) error {
 
 func (r *runner) startOrigin(ctx context.Context, addr string) (err error) {
 	path := filepath.Join(r.dir, "requests")
-	if r.counter, err = origin.OpenCounter(path); err != nil {
+	counter, err := origin.OpenCounter(path)
+	if err != nil {
 		return err
 	}
+	r.counters = append(r.counters, counter)
 	argv := []string{r.options.Self, "origin", "--listen", addr, "--counter", path}
 	r.origin, err = startProcess("origin", argv, r.options.LoadCPU, r.dir, "GOMAXPROCS=1")
 	if err != nil {
@@ -208,7 +214,7 @@ func (r *runner) startOrigin(ctx context.Context, addr string) (err error) {
 }
 
 func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string) error {
-	binary, err := p.locate(r.options.Self, r.options.Edge)
+	binary, err := p.locate(&r.options)
 	if err != nil {
 		return err
 	}
@@ -254,8 +260,8 @@ func (r *runner) close() {
 	if r.origin != nil {
 		r.origin.stop()
 	}
-	if r.counter != nil {
-		_ = r.counter.Close()
+	for _, c := range r.counters {
+		_ = c.Close()
 	}
 	_ = os.RemoveAll(r.dir)
 }
@@ -425,7 +431,11 @@ type reading struct {
 
 func (r *runner) read(pids []int) (reading, error) {
 	cpu, err := cpuTime(pids)
-	return reading{at: time.Now(), cpu: cpu, requests: r.counter.Load()}, err
+	var requests uint64
+	for _, c := range r.counters {
+		requests += c.Load()
+	}
+	return reading{at: time.Now(), cpu: cpu, requests: requests}, err
 }
 
 func wait(ctx context.Context, d time.Duration) error {

@@ -118,6 +118,12 @@ func TestFind_keepsOrderAndRefusesUnknownNames(t *testing.T) {
 	if err != nil || !slices.Equal(names, []string{"floor", "floor-syscall", "nginx"}) {
 		t.Errorf("got %v, %v", names, err)
 	}
+	if got := withBefore([]string{"edge"}); !slices.Equal(got, []string{"before", "edge"}) {
+		t.Errorf("got %v", got)
+	}
+	if got := withBefore(nil); !slices.Contains(got, "nginx") || slices.Contains(got, "floor-syscall") {
+		t.Errorf("all beside the one before: %v", got)
+	}
 }
 
 func TestWrkCommand_writesAScriptOnlyWhenNeeded(t *testing.T) {

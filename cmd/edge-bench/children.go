@@ -66,15 +66,15 @@ func newFloor() *cobra.Command {
 	return c
 }
 
-// server is what origin and floor have in common.
-type server interface {
+// service is what origin and floor have in common.
+type service interface {
 	Addr() string
 	Serve() error
 	Stop()
 	Close()
 }
 
-func serve(ctx context.Context, s server) error {
+func serve(ctx context.Context, s service) error {
 	defer s.Close()
 	defer context.AfterFunc(ctx, s.Stop)()
 	_, _ = fmt.Fprintln(os.Stderr, "listening on", s.Addr())

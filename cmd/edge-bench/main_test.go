@@ -6,18 +6,29 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/edge-proxy/edge/bench/proxybench"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server"
 )
 
-// asChild makes the test binary be edge-bench: the runner starts itself for origin, floor, peers.
+// asChild makes the test binary be edge-bench: the runner starts itself for origin, floor, peers. With "run -c FILE" it
+// is edge.
 const asChild = "EDGE_BENCH_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asChild) != "" {
+		if len(os.Args) == 4 && os.Args[1] == "run" {
+			cfg, _ := config.Load(os.Args[3])
+			if err := server.Run(cfg, server.RunOptions{}); err != nil {
+				panic(err)
+			}
+			return
+		}
 		main()
 		return
 	}
@@ -64,6 +75,27 @@ func TestProxy_measuresEveryPeerThatIsThere(t *testing.T) {
 	b, err := os.ReadFile(path)
 	if err != nil || !json.Valid(b) {
 		t.Errorf("report: %v, %.80s", err, b)
+	}
+}
+
+func TestScale_measuresEveryCell(t *testing.T) {
+	o, tmp := options(t)
+	var out, notes strings.Builder
+	err := proxybench.RunScale(t.Context(), proxybench.ScaleOptions{
+		Self: o.Self, Edge: o.Self, Load: "go", Loops: []int{1, 2}, Parks: []string{"syscall+pin"}, Connections: 2,
+		Rounds: 1, Window: time.Millisecond, Log: &notes,
+	}, &out)
+	if err != nil {
+		t.Fatal(err, notes.String())
+	}
+	cells := regexp.MustCompile(`(?m)^ *(small|close) +syscall\+pin +[12] +[1-9]\d* .* 0 +\d+\.\d\d *$`)
+	if n := len(cells.FindAllString(out.String(), -1)); n != 4 {
+		t.Errorf("%d of 4 rows without errors in\n%s", n, out.String())
+	}
+	wantEmpty(t, tmp)
+	if err := proxybench.RunScale(t.Context(), proxybench.ScaleOptions{Parks: []string{"slowly"}}, &out); err == nil ||
+		!strings.Contains(err.Error(), `unknown way to sleep "slowly"; there are runtime, syscall`) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -42,6 +42,7 @@ func newProxy() *cobra.Command {
 	f.DurationVarP(&o.Window, "duration", "d", time.Second, "measured time per peer and round")
 	f.StringVar(&o.Load, "load", "auto", "load generator: auto, wrk, go")
 	f.StringVar(&o.Edge, "edge", "", "edge binary (default: beside edge-bench)")
+	f.StringVar(&o.Before, "before", "", "another edge binary to compare with, in the same rounds")
 	f.IntVar(&o.LoadCPU, "load-cpu", -1, "CPU of load and origin (default: the first)")
 	f.IntVar(&o.ProxyCPU, "proxy-cpu", -1, "CPU of the proxies (default: the last)")
 	f.StringVar(&jsonPath, "json", "", "write every sample to this file")
