@@ -42,7 +42,7 @@ func startEcho(t *testing.T, o engine.Options) *engine.Listener {
 }
 
 func TestEngine_echoesMoreThanAnyBuffer(t *testing.T) {
-	for _, park := range []poller.Park{poller.ParkRuntime, poller.ParkSyscall, poller.ParkSpin} {
+	for _, park := range []poller.Park{poller.ParkAuto, poller.ParkRuntime, poller.ParkSyscall, poller.ParkSpin} {
 		l := startEcho(t, engine.Options{Reactors: 2, Park: park})
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {

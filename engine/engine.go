@@ -20,7 +20,7 @@ import (
 type Options struct {
 	Reactors    int           // event loops; 0: the processors this process may use, at most one for 16 MiB of Memory
 	Park        poller.Park   // how a reactor sleeps
-	Pin         bool          // each reactor stays on one processor; ParkRuntime is ParkSyscall then
+	Pin         bool          // each reactor stays on one processor; ParkAuto and ParkRuntime are ParkSyscall then
 	ReadSize    int           // bytes asked for by one read, a multiple once it comes in bulk; 0: 64 KiB
 	ReadMax     int           // unread bytes of one Conn at which it is closed with ErrReadFull; 0: 64 KiB
 	SendLow     int           // low mark of a send queue, see OnSendable; 0: 64 KiB
@@ -49,7 +49,7 @@ func (o *Options) setDefaults() {
 	}
 	// With less memory than that a reactor does not get far: few reactors that share it do.
 	setDefault(&o.Reactors, min(runtime.GOMAXPROCS(0), int(max(o.Memory/reactorLeast, 1))))
-	if o.Pin && o.Park == poller.ParkRuntime {
+	if o.Pin && o.Park <= poller.ParkRuntime {
 		o.Park = poller.ParkSyscall // the runtime would wake it on another thread, and hand it over at each sleep
 	}
 	if o.Kernel == nil {

@@ -17,7 +17,7 @@ func TestPin_eachReactorOnItsProcessor(t *testing.T) {
 	if err := unix.SchedSetaffinity(0, &may); err != nil { // a sandbox: reactors run unpinned there
 		t.Skip("sched_setaffinity:", err)
 	}
-	for _, park := range []poller.Park{poller.ParkRuntime, poller.ParkSyscall, poller.ParkSpin} {
+	for _, park := range []poller.Park{poller.ParkAuto, poller.ParkRuntime, poller.ParkSyscall, poller.ParkSpin} {
 		e := start(t, engine.Options{Reactors: 3, Park: park, Pin: true})
 		l := serve(t, e, engine.ListenOptions{}, echoes)
 		used := make(map[unix.CPUSet]int)

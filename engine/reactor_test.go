@@ -562,7 +562,7 @@ func TestReactor_postsRunInOrderAcrossThreads(t *testing.T) {
 // A post that meets a reactor on its way to sleep must not be left behind: one task at a time, each posted when the one
 // before has run, is where a lost wake-up would show as a hang.
 func TestReactor_postNeverMissesASleeper(t *testing.T) {
-	for _, park := range []poller.Park{poller.ParkRuntime, poller.ParkSyscall} {
+	for _, park := range []poller.Park{poller.ParkAuto, poller.ParkRuntime, poller.ParkSyscall} {
 		e, err := engine.New(engine.Options{Reactors: 2, Park: park})
 		if err != nil {
 			t.Fatal(err)

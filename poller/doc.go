@@ -8,8 +8,8 @@
 //
 // An epoll descriptor is itself pollable. Epoll therefore does not block a thread in epoll_wait(2): its descriptor is
 // registered with the poller of the Go runtime, asked with a time-out of zero, and when there is nothing the goroutine
-// parks like any other that waits for the network. That costs no hand-off between threads. ParkSyscall and ParkSpin are
-// there for machines on which a bench says otherwise.
+// parks like any other that waits for the network. That costs no hand-off between threads. While its sleeps are short
+// it dozes instead, see doze_linux.go. The other ways to park are there for machines on which a bench says otherwise.
 //
 // The deadline of a wait is a timerfd in the same set, armed anew only when the deadline moves earlier or has fired.
 // Wake writes to an eventfd in the same set.
@@ -17,8 +17,9 @@
 // # Raw calls
 //
 // Calls that cannot block (every descriptor is non-blocking, the time-out is zero) bypass the scheduler of Go. They
-// stand in raw_linux.go and nowhere else. A raw call that does block would stop the whole process at the next
-// garbage collection, so what may block goes the ordinary way.
+// stand in raw_linux.go and nowhere else. A raw call that blocks keeps a processor of Go to itself, and one that goes
+// on after a signal keeps the garbage collector waiting. So what may block goes the ordinary way, but for a doze (see
+// ParkAuto), which is short and which a signal ends.
 //
 // # Readiness
 //

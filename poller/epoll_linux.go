@@ -21,7 +21,8 @@ type Park uint8
 
 // The ways to sleep.
 const (
-	ParkRuntime Park = iota // in the poller of the Go runtime, like any goroutine that waits for the network
+	ParkAuto    Park = iota // as ParkRuntime; while sleeps are short in epoll_wait(2), the processor kept: see doze
+	ParkRuntime             // in the poller of the Go runtime, like any goroutine that waits for the network
 	ParkSyscall             // in epoll_wait(2), on a thread of its own while it lasts
 	ParkSpin                // not at all: asks again and again, yielding in between
 )
@@ -53,6 +54,7 @@ type Epoll struct {
 	poll func(uintptr) bool // made once: a closure for every Wait would be an allocation
 	got  int
 	want int
+	nap  nap
 
 	events [EventsMax]unix.EpollEvent
 	iov    [IOVMax]unix.Iovec
@@ -99,7 +101,7 @@ func (k *Epoll) open() error {
 			return fmt.Errorf("epoll_ctl: %w", e)
 		}
 	}
-	if k.park == ParkRuntime {
+	if k.park == ParkAuto || k.park == ParkRuntime {
 		return k.register()
 	}
 	return nil
@@ -149,6 +151,7 @@ func (k *Epoll) register() error {
 	}
 	k.conn = conn
 	k.poll = func(uintptr) bool {
+		k.nap.looks++
 		k.got = rawEpollPoll(k.epfd, k.events[:k.want])
 		return k.got != 0
 	}
@@ -168,12 +171,13 @@ func (k *Epoll) Wait(dst []Event, until int64) int {
 		return k.deliver(dst, rawEpollPoll(k.epfd, k.events[:k.want]))
 	}
 	switch k.park {
-	case ParkRuntime:
-		// The only error is that the file was closed, by Shut.
-		if err := k.conn.Read(k.poll); err != nil {
-			return 0
+	case ParkAuto:
+		if n, ok := k.doze(); ok {
+			return k.deliver(dst, n)
 		}
-		return k.deliver(dst, k.got)
+		return k.deliver(dst, k.sleep())
+	case ParkRuntime:
+		return k.deliver(dst, k.sleep())
 	case ParkSyscall:
 		n, err := unix.EpollWait(k.epfd, k.events[:k.want], -1)
 		if err != nil {
@@ -264,6 +268,7 @@ func (k *Epoll) Add(fd FD, t Token) syscall.Errno {
 }
 
 func (k *Epoll) add(fd FD, t Token, events uint32) syscall.Errno {
+	k.nap.short = 0
 	k.ctl = unix.EpollEvent{Events: events, Fd: int32(uint32(t)), Pad: int32(uint32(t >> 32))}
 	return rawEpollCtl(k.epfd, unix.EPOLL_CTL_ADD, fd, &k.ctl)
 }
@@ -278,6 +283,9 @@ func (k *Epoll) Read(fd FD, p []byte) (int, syscall.Errno) {
 	n, e := rawRead(fd, p)
 	if e == unix.ENOTSOCK {
 		return rawReadPipe(fd, p)
+	}
+	if n >= bulkLeast {
+		k.nap.short = 0
 	}
 	return n, e
 }
@@ -300,7 +308,10 @@ func (k *Epoll) Pipe(size int) (r, w FD, got int, e syscall.Errno) {
 }
 
 // Splice moves bytes.
-func (k *Epoll) Splice(from, to FD, n int) (int, syscall.Errno) { return rawSplice(from, to, n) }
+func (k *Epoll) Splice(from, to FD, n int) (int, syscall.Errno) {
+	k.nap.short = 0
+	return rawSplice(from, to, n)
+}
 
 // Write writes p.
 func (k *Epoll) Write(fd FD, p []byte) (int, syscall.Errno) { return rawWrite(fd, p, 0) }

@@ -14,7 +14,7 @@ import (
 )
 
 var parks = map[string]poller.Park{
-	"runtime": poller.ParkRuntime, "syscall": poller.ParkSyscall, "spin": poller.ParkSpin,
+	"auto": poller.ParkAuto, "runtime": poller.ParkRuntime, "syscall": poller.ParkSyscall, "spin": poller.ParkSpin,
 }
 
 func newEpoll(t testing.TB, park poller.Park) *poller.Epoll {
@@ -203,7 +203,7 @@ func addresses(t *testing.T) []poller.Addr {
 
 func TestEpoll_edgesAndBytes(t *testing.T) {
 	for _, a := range addresses(t) {
-		k := newEpoll(t, poller.ParkRuntime)
+		k := newEpoll(t, poller.ParkAuto)
 		client, server := dial(t, k, a)
 		token := poller.MakeToken(7, 9)
 		if e := k.Add(server, token); e != 0 {
@@ -260,7 +260,7 @@ func TestEpoll_edgesAndBytes(t *testing.T) {
 }
 
 func TestEpoll_connectFailures(t *testing.T) {
-	k := newEpoll(t, poller.ParkRuntime)
+	k := newEpoll(t, poller.ParkAuto)
 	for _, a := range []poller.Addr{
 		{},
 		{Path: "/nowhere/s"},
@@ -282,7 +282,7 @@ func TestEpoll_connectFailures(t *testing.T) {
 }
 
 func TestEpoll_connectFromAGivenAddress(t *testing.T) {
-	k := newEpoll(t, poller.ParkRuntime)
+	k := newEpoll(t, poller.ParkAuto)
 	l, a, err := k.Listen(poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}, &poller.ListenOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -358,7 +358,7 @@ func TestEpoll_callsAllocateNothing(t *testing.T) {
 		if a.IsUnix() {
 			continue
 		}
-		k := newEpoll(t, poller.ParkRuntime)
+		k := newEpoll(t, poller.ParkAuto)
 		client, server := dial(t, k, a)
 		k.Add(server, 1)
 		ev := make([]poller.Event, 8)

@@ -130,6 +130,15 @@ func rawEpollPoll(epfd int, ev []unix.EpollEvent) int {
 	}
 }
 
+// rawEpollDoze asks and sleeps for at most ms milliseconds. A signal ends it with -1: the runtime, which asks a
+// goroutine to stop by one, does not wait for it.
+func rawEpollDoze(epfd int, ev []unix.EpollEvent, ms int) int {
+	// SAFETY: ev is a field of the Epoll; the kernel fills at most len(ev) entries.
+	n, _, e := syscall.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(epfd), uintptr(unsafe.Pointer(&ev[0])),
+		uintptr(len(ev)), uintptr(ms), 0, 0)
+	return count(n, e)
+}
+
 func rawTimerSet(fd FD, ts *unix.ItimerSpec) syscall.Errno {
 	// SAFETY: ts is a field of the Epoll; the kernel only reads it.
 	_, _, e := syscall.RawSyscall6(unix.SYS_TIMERFD_SETTIME, uintptr(fd), unix.TFD_TIMER_ABSTIME,

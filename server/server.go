@@ -107,7 +107,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 
 // parks are the values of the key of that name.
 var parks = map[string]poller.Park{
-	"auto": poller.ParkRuntime, "runtime": poller.ParkRuntime, "syscall": poller.ParkSyscall, "spin": poller.ParkSpin,
+	"auto": poller.ParkAuto, "runtime": poller.ParkRuntime, "syscall": poller.ParkSyscall, "spin": poller.ParkSpin,
 }
 
 // viaOf returns the name of the process in Via.

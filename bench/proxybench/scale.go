@@ -33,6 +33,7 @@ type ScalePark struct{ Name, Keys string }
 
 // ScaleParks are all there are.
 var ScaleParks = []ScalePark{
+	{"auto", `park = "auto"`},
 	{"runtime", `park = "runtime"`},
 	{"syscall", `park = "syscall"`},
 	{"syscall+pin", "park = \"syscall\"\npin = true"},
@@ -67,8 +68,8 @@ type scaleRun struct {
 }
 
 // RunScale measures edge with a growing number of event loops, each with a CPU of its own, an origin and a load for
-// each of them on other CPUs. It prints to w what one loop can carry. Where they do not fit, CPUs are shared and it says
-// so. Everything it started has ended when it returns.
+// each of them on other CPUs. It prints to w what one loop can carry. Where they do not fit, CPUs are shared and it
+// says so. Everything it started has ended when it returns.
 func RunScale(ctx context.Context, o ScaleOptions, w io.Writer) error {
 	run, err := newScaleRun(ctx, o)
 	if err != nil {
