@@ -94,7 +94,7 @@ func TestScale_measuresEveryCell(t *testing.T) {
 	}
 	wantEmpty(t, tmp)
 	if err := proxybench.RunScale(t.Context(), proxybench.ScaleOptions{Parks: []string{"slowly"}}, &out); err == nil ||
-		!strings.Contains(err.Error(), `unknown way to sleep "slowly"; there are runtime, syscall`) {
+		!strings.Contains(err.Error(), `unknown way to sleep "slowly"; there are auto, runtime`) {
 		t.Errorf("got %v", err)
 	}
 }
