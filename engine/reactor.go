@@ -79,10 +79,11 @@ type Reactor struct {
 	deferred  *Task // taken from later, not yet run
 	wheel     timerwheel.Wheel
 	bufs      bufPool
-	share     int64 // of the budget of memory
-	accepts   int   // in one tick, for each listener
-	slack     int64 // bytes below which a part of share is given back, -1: never
-	shrunk    int64 // when free buffers were halved
+	share     int64    // of the budget of memory
+	accepts   int      // in one tick, for each listener
+	pressing  Pressure // when the turns of this tick began
+	slack     int64    // bytes below which a part of share is given back, -1: never
+	shrunk    int64    // when free buffers were halved
 	relief    relief
 	acceptors []*acceptor
 	acceptAny bool // an acceptor may have connections waiting
@@ -314,12 +315,19 @@ func (r *Reactor) runMail() {
 
 // runReady gives turns. A Conn that becomes ready meanwhile has its own in this tick, one that used up its budget has
 // not: it goes behind whoever is ready then.
+//
+// The pass ends when the pressure comes to its last step: before the next one has its turn, those who keep us waiting
+// are to give way.
 func (r *Reactor) runReady() {
+	r.pressing = r.Pressure()
 	for n := 1; n <= turnsPerTick && r.readyAt < len(r.ready); n++ {
 		c := r.ready[r.readyAt]
 		r.readyAt++
 		r.current = c
 		c.turn()
+		if r.pressing < PressureShed && r.Pressure() == PressureShed {
+			break
+		}
 		if n%turnsPerLook == 0 && r.kernel.Now()-r.now > turnTime {
 			break
 		}

@@ -33,10 +33,9 @@ const reliefPerTick = 4096
 
 // relieve asks handlers to give up what their peers keep waiting, until the pressure is gone or all were asked.
 func (r *Reactor) relieve() {
-	coming := int64(0) // bytes that closing connections give back when they are drained or reaped
 	for range reliefPerTick {
 		p := r.Pressure()
-		if p < PressureAccept || r.bufs.total-coming < r.share/5*4 {
+		if p < PressureAccept {
 			r.relief.left, r.relief.round = 0, 0
 			break
 		}
@@ -47,7 +46,7 @@ func (r *Reactor) relieve() {
 		r.relief.hand = (r.relief.hand + 1) % len(r.slots)
 		if c := r.slots[r.relief.hand].conn; c != nil && c.listener != nil && c.state < closed {
 			r.current = c
-			coming += c.giveWay(reliefAges[r.relief.round-1])
+			c.giveWay(reliefAges[r.relief.round-1])
 		}
 	}
 	r.current = nil
@@ -65,8 +64,9 @@ func (r *Reactor) nextRound(p Pressure) bool {
 	return true
 }
 
-// giveWay gives c up, or what its handler thinks fit, and returns how many bytes will be free when that is through.
-func (c *Conn) giveWay(age time.Duration) (coming int64) {
+// giveWay gives c up, or what its handler thinks fit. What was read of a connection that ends is free at once: its turn
+// to be drained may be some ticks away, and whoever has his before would be refused.
+func (c *Conn) giveWay(age time.Duration) {
 	r := c.reactor
 	if c.state == closing {
 		if c.queued > 0 && r.opts.SendTimeout-time.Duration(c.deadline-r.now) >= age {
@@ -77,18 +77,6 @@ func (c *Conn) giveWay(age time.Duration) (coming int64) {
 		h.Relieve(c, age)
 	}
 	if c.state >= closing {
-		coming = c.unreadBytes()
+		c.releaseKept()
 	}
-	return coming
-}
-
-// unreadBytes is what c holds of bytes that no handler has used.
-func (c *Conn) unreadBytes() (n int64) {
-	if c.in != nil {
-		n = int64(len(c.in.data))
-	}
-	if c.layer != nil && c.layer.wire != nil {
-		n += int64(len(c.layer.wire.data))
-	}
-	return n
 }

@@ -26,7 +26,7 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	}
 	l := x.listener
 	switch {
-	case x.local.reactor.Pressure() >= engine.PressureShed:
+	case x.local.reactor.Overloaded():
 		x.fail(faultOverload)
 	case asked && !x.trusted && x.digest == nil:
 		x.fail(faultMisdirected) // RFC 9110 §7.4: rejected unless the connection is secured, or a trusted gateway's

@@ -96,7 +96,7 @@ func streamsUnder(p engine.Pressure) int {
 	case engine.PressureRead:
 		return 2
 	case engine.PressureShed:
-		return 0
+		return 1
 	}
 	return math.MaxInt
 }
@@ -105,7 +105,7 @@ func streamsUnder(p engine.Pressure) int {
 func (h *h2Server) begin(cs *h2.Stream, end bool) *h2Stream {
 	stats := h.stats()
 	r := h.conn.Reactor()
-	if len(h.live) >= streamsUnder(r.Pressure()) {
+	if len(h.live) >= streamsUnder(r.Pressure()) || r.Overloaded() {
 		stats.Shed++
 		h.codec.Reset(cs, h2.RefusedStream)
 		return nil
