@@ -59,7 +59,17 @@ func TestDoze_onlyWhileSleepsAreShort(t *testing.T) {
 	t.Skip("the machine is too busy to sleep on it")
 }
 
-// Each of these keeps a drowsy Kernel from dozing.
+// While the runtime has not had a sleep for long, the next one is its.
+func TestDoze_runtimeLooks(t *testing.T) {
+	k := newAuto(t)
+	drowsy(k)
+	k.nap.last -= runtimeEvery + 1
+	if _, ok := k.doze(); ok || k.nap.short != dozeFrom { // 0 would say that it was for the yield
+		t.Error(ok, k.nap.short)
+	}
+}
+
+// Each of these keeps a drowsy Kernel from dozing for a while.
 func TestDoze_notWhere(t *testing.T) {
 	pipe := func(t *testing.T, k *Epoll) (r, w FD) {
 		r, w, _, e := k.Pipe(64 << 10)
@@ -70,7 +80,6 @@ func TestDoze_notWhere(t *testing.T) {
 		return r, w
 	}
 	for name, does := range map[string]func(t *testing.T, k *Epoll){
-		"the runtime has not looked for long": func(_ *testing.T, k *Epoll) { k.nap.last -= runtimeEvery + 1 },
 		"a connection comes": func(t *testing.T, k *Epoll) {
 			r, _ := pipe(t, k)
 			if e := k.Add(r, 1); e != 0 {
@@ -97,6 +106,9 @@ func TestDoze_notWhere(t *testing.T) {
 			k := newAuto(t)
 			drowsy(k)
 			does(t, k)
+			if k.nap.short != 0 {
+				t.Error(k.nap.short)
+			}
 			if _, ok := k.doze(); ok {
 				t.Error("it dozes")
 			}

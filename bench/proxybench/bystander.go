@@ -207,15 +207,11 @@ func (r *runner) startBystanderProxy(ctx context.Context, t Trouble) (*runningPe
 		return nil, err
 	}
 	if t.h2Origin {
-		argv := []string{r.options.Self, "h2origin", "--listen", addrs[0]}
-		if r.origin, err = startProcess("origin", argv, r.options.LoadCPU, r.dir, "GOMAXPROCS=1"); err != nil {
-			return nil, err
-		}
-		r.address = addrs[0]
-		if err := r.origin.waitReady(ctx, addrs[0]); err != nil {
-			return nil, err
-		}
-	} else if err := r.startOrigin(ctx, addrs[0]); err != nil {
+		err = r.runOrigin(ctx, addrs[0], r.options.LoadCPU, "h2origin", "--listen", addrs[0])
+	} else {
+		err = r.startOrigin(ctx, addrs[0], r.options.LoadCPU)
+	}
+	if err != nil {
 		return nil, err
 	}
 	edge := Peer{Name: "edge", binary: "edge", argv: edgeArgs, config: func(p place) (string, string) {

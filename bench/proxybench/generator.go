@@ -16,6 +16,18 @@ type generator struct {
 	parse   func(out string) (loadResult, error)
 }
 
+// result ends a load, or waits for its end, and reads what it printed.
+func (g *generator) result(load *process) (loadResult, error) {
+	end := load.interrupt
+	if g.ends {
+		end = load.wait
+	}
+	if err := end(); err != nil {
+		return loadResult{}, err
+	}
+	return g.parse(load.printed())
+}
+
 var errNoH2Load = errors.New("h2load is needed (Debian: nghttp2-client)")
 
 // generator chooses what makes the load of s.

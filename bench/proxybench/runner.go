@@ -43,16 +43,16 @@ var (
 
 // runner holds what is alive during a Run. Owned by the goroutine in Run.
 type runner struct {
-	options  Options
-	dir      string
-	wrk      string // path; empty: our own generator
-	h2load   string // path; empty: no scenarios of HTTP/2
-	keys     keyPair
-	origin   *process
-	address  string            // of the origin
-	counters []*origin.Counter // one for each origin
-	peers    []*runningPeer
-	report   *Report
+	options   Options
+	dir       string
+	wrk       string // path; empty: our own generator
+	h2load    string // path; empty: no scenarios of HTTP/2
+	keys      keyPair
+	origins   []*process
+	addresses []string          // of the origins
+	counters  []*origin.Counter // one for each origin
+	peers     []*runningPeer
+	report    *Report
 }
 
 // runningPeer is a peer with its processes. Owned by the runner.
@@ -179,7 +179,7 @@ func (r *runner) start(ctx context.Context, peers []Peer) error {
 	if r.keys, err = writeKeys(r.dir, cheapKey); err != nil {
 		return err
 	}
-	if err := r.startOrigin(ctx, addrs[0]); err != nil {
+	if err := r.startOrigin(ctx, addrs[0], r.options.LoadCPU); err != nil {
 		return err
 	}
 	for i, p := range peers {
@@ -197,20 +197,26 @@ func (r *runner) start(ctx context.Context, peers []Peer) error {
 	return nil
 }
 
-func (r *runner) startOrigin(ctx context.Context, addr string) (err error) {
-	path := filepath.Join(r.dir, "requests")
+// startOrigin starts an origin that counts requests.
+func (r *runner) startOrigin(ctx context.Context, addr string, cpu int) error {
+	path := filepath.Join(r.dir, fmt.Sprintf("requests-%d", len(r.counters)))
 	counter, err := origin.OpenCounter(path)
 	if err != nil {
 		return err
 	}
 	r.counters = append(r.counters, counter)
-	argv := []string{r.options.Self, "origin", "--listen", addr, "--counter", path}
-	r.origin, err = startProcess("origin", argv, r.options.LoadCPU, r.dir, "GOMAXPROCS=1")
+	return r.runOrigin(ctx, addr, cpu, "origin", "--listen", addr, "--counter", path)
+}
+
+// runOrigin starts one, which listens at addr; args are those of edge-bench.
+func (r *runner) runOrigin(ctx context.Context, addr string, cpu int, args ...string) error {
+	p, err := startProcess("origin", append([]string{r.options.Self}, args...), cpu, r.dir, "GOMAXPROCS=1")
 	if err != nil {
 		return err
 	}
-	r.address = addr
-	return r.origin.waitReady(ctx, addr)
+	r.origins = append(r.origins, p)
+	r.addresses = append(r.addresses, addr)
+	return p.waitReady(ctx, addr)
 }
 
 func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string) error {
@@ -220,7 +226,7 @@ func (r *runner) startPeer(ctx context.Context, p Peer, addrs []string) error {
 	}
 	at := place{
 		listen: addrs[0], h2c: addrs[1], secure: addrs[2], keys: r.keys,
-		origin: r.address, self: r.options.Self, binary: binary,
+		origin: r.addresses[0], self: r.options.Self, binary: binary,
 		dir: filepath.Join(r.dir, strings.ReplaceAll(p.Name, "+", "-")),
 	}
 	if err := os.Mkdir(at.dir, 0o700); err != nil {
@@ -257,8 +263,8 @@ func (r *runner) close() {
 	for _, p := range r.peers {
 		p.process.stop()
 	}
-	if r.origin != nil {
-		r.origin.stop()
+	for _, o := range r.origins {
+		o.stop()
 	}
 	for _, c := range r.counters {
 		_ = c.Close()
@@ -355,28 +361,41 @@ func (r *runner) livePeers(s Scenario) []*runningPeer {
 	return live
 }
 
-// measure loads one peer and reads both ends of a window of steady load.
+// measure loads one peer.
 func (r *runner) measure(ctx context.Context, s Scenario, p *runningPeer, window time.Duration) (Sample, error) {
 	if p.Name == floorName {
 		s = s.reference()
 	}
+	pids := processTree(p.process.cmd.Process.Pid)
+	return r.sample(ctx, s, p.address(s.Proto), pids, window, []int{r.options.LoadCPU})
+}
+
+// sample loads addr from each of the CPUs and reads what the processes took at both ends of a window of steady load.
+func (r *runner) sample(
+	ctx context.Context, s Scenario, addr string, pids []int, window time.Duration, cpus []int,
+) (Sample, error) {
 	gen, err := r.generator(s, window)
 	if err != nil {
 		return Sample{}, err
 	}
-	argv, err := gen.command(s, p.address(s.Proto))
+	argv, err := gen.command(s, addr)
 	if err != nil {
 		return Sample{}, err
 	}
-	load, err := startProcess("load", argv, r.options.LoadCPU, r.dir, "GOMAXPROCS=1")
-	if err != nil {
-		return Sample{}, err
-	}
+	var loads []*process
 	defer func() {
-		load.stop()
-		_ = os.Remove(load.output)
+		for _, l := range loads {
+			l.stop()
+			_ = os.Remove(l.output)
+		}
 	}()
-	pids := processTree(p.process.cmd.Process.Pid)
+	for _, cpu := range cpus {
+		l, err := startProcess("load", argv, cpu, r.dir, "GOMAXPROCS=1")
+		if err != nil {
+			return Sample{}, err
+		}
+		loads = append(loads, l)
+	}
 	if err := wait(ctx, s.settle()); err != nil {
 		return Sample{}, err
 	}
@@ -385,19 +404,15 @@ func (r *runner) measure(ctx context.Context, s Scenario, p *runningPeer, window
 		return Sample{}, err
 	}
 	memory := memoryOf(pids)
-	if gen.ends {
-		err = load.wait()
-	} else {
-		err = load.interrupt()
+	var all loadResult
+	for _, l := range loads {
+		seen, err := gen.result(l)
+		if err != nil {
+			return Sample{}, err
+		}
+		all.add(seen)
 	}
-	if err != nil {
-		return Sample{}, err
-	}
-	seen, err := gen.parse(load.printed())
-	if err != nil {
-		return Sample{}, err
-	}
-	return newSample(began, ended, memory, seen), nil
+	return newSample(began, ended, memory, all), nil
 }
 
 // watch reads both ends of a window. One in which nothing was asked says nothing: it is lengthened, for on a busy

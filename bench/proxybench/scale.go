@@ -11,8 +11,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"github.com/edge-proxy/edge/bench/origin"
 )
 
 // ScaleOptions say what RunScale measures. The zero value measures everything.
@@ -59,12 +57,10 @@ type ScaleCell struct {
 // scaleRun holds what is alive during a RunScale. Owned by its goroutine.
 type scaleRun struct {
 	*runner
-	o        ScaleOptions
-	cpus     []int
-	parks    []ScalePark
-	origins  []string // addresses
-	children []*process
-	samples  map[ScaleCell][]Sample // by scenario, park and loops alone
+	o       ScaleOptions
+	cpus    []int
+	parks   []ScalePark
+	samples map[ScaleCell][]Sample // by scenario, park and loops alone
 }
 
 // RunScale measures edge with a growing number of event loops, each with a CPU of its own, an origin and a load for
@@ -75,13 +71,13 @@ func RunScale(ctx context.Context, o ScaleOptions, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer run.end()
+	defer run.close()
 	most := slices.Max(run.o.Loops)
 	if 2*most > len(run.cpus) {
 		run.note("%d loops and as many loads share %d CPUs: CPU/request counts, requests/s do not", most, len(run.cpus))
 	}
-	for i := range most {
-		if err := run.startScaleOrigin(ctx, i); err != nil {
+	for _, cpu := range run.loadCPUs(most) {
+		if err := run.addOrigin(ctx, cpu); err != nil {
 			return err
 		}
 	}
@@ -132,47 +128,30 @@ func newScaleRun(ctx context.Context, o ScaleOptions) (*scaleRun, error) {
 		return nil, fmt.Errorf("temporary directory: %w", err)
 	}
 	if err := run.chooseLoad(ctx); err != nil {
-		run.end()
+		run.close()
 		return nil, err
 	}
 	return run, nil
 }
 
-func (r *scaleRun) end() {
-	for _, p := range r.children {
-		p.stop()
-	}
-	for _, c := range r.counters {
-		_ = c.Close()
-	}
-	_ = os.RemoveAll(r.dir)
-}
-
-// loadCPU is where the load and the origin of loop i run, edgeCPUs where n loops do.
-func (r *scaleRun) loadCPU(i int) int { return r.cpus[i%len(r.cpus)] }
-
-func (r *scaleRun) edgeCPUs(n int) []int { return r.cpus[max(len(r.cpus)-n, 0):] }
-
-func (r *scaleRun) startScaleOrigin(ctx context.Context, i int) error {
+// addOrigin starts one more.
+func (r *scaleRun) addOrigin(ctx context.Context, cpu int) error {
 	addrs, err := freeAddrs(1)
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(r.dir, fmt.Sprintf("requests-%d", i))
-	counter, err := origin.OpenCounter(path)
-	if err != nil {
-		return err
-	}
-	r.counters = append(r.counters, counter)
-	argv := []string{r.options.Self, "origin", "--listen", addrs[0], "--counter", path}
-	p, err := startProcess("origin", argv, r.loadCPU(i), r.dir, "GOMAXPROCS=1")
-	if err != nil {
-		return err
-	}
-	r.children = append(r.children, p)
-	r.origins = append(r.origins, addrs[0])
-	return p.waitReady(ctx, addrs[0])
+	return r.startOrigin(ctx, addrs[0], cpu)
 }
+
+// loadCPUs are where the loads and the origins of n loops run, edgeCPUs where the loops do.
+func (r *scaleRun) loadCPUs(n int) (cpus []int) {
+	for i := range n {
+		cpus = append(cpus, r.cpus[i%len(r.cpus)])
+	}
+	return cpus
+}
+
+func (r *scaleRun) edgeCPUs(n int) []int { return r.cpus[max(len(r.cpus)-n, 0):] }
 
 // cell starts edge and asks it each scenario.
 func (r *scaleRun) cell(ctx context.Context, park ScalePark, loops int) error {
@@ -203,7 +182,7 @@ func (r *scaleRun) cell(ctx context.Context, park ScalePark, loops int) error {
 		}
 		s := found[0]
 		s.Connections = r.o.Connections
-		sample, err := r.ask(ctx, s, addrs[0], loops, processTree(edge.cmd.Process.Pid))
+		sample, err := r.sample(ctx, s, addrs[0], processTree(edge.cmd.Process.Pid), r.o.Window, r.loadCPUs(loops))
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -227,54 +206,7 @@ dest = %q
 
 [log]
 output = []
-`, loops, park.Keys, listen, strings.Join(r.origins[:loops], ", "))
-}
-
-// ask loads edge with a load for each of its loops and reads both ends of a window.
-func (r *scaleRun) ask(ctx context.Context, s Scenario, addr string, loops int, pids []int) (Sample, error) {
-	gen, err := r.generator(s, r.options.Window)
-	if err != nil {
-		return Sample{}, err
-	}
-	argv, err := gen.command(s, addr)
-	if err != nil {
-		return Sample{}, err
-	}
-	var loads []*process
-	defer func() {
-		for _, l := range loads {
-			l.stop()
-			_ = os.Remove(l.output)
-		}
-	}()
-	for i := range loops {
-		l, err := startProcess("load", argv, r.loadCPU(i), r.dir, "GOMAXPROCS=1")
-		if err != nil {
-			return Sample{}, err
-		}
-		loads = append(loads, l)
-	}
-	if err := wait(ctx, s.settle()); err != nil {
-		return Sample{}, err
-	}
-	began, ended, err := r.watch(ctx, pids, r.options.Window)
-	if err != nil {
-		return Sample{}, err
-	}
-	var all loadResult
-	for _, l := range loads {
-		if err := l.interrupt(); err != nil {
-			return Sample{}, err
-		}
-		seen, err := gen.parse(l.printed())
-		if err != nil {
-			return Sample{}, err
-		}
-		all.p99 = max(all.p99, seen.p99)
-		all.errors += seen.errors
-		all.detail = seen.detail
-	}
-	return newSample(began, ended, memoryOf(pids), all), nil
+`, loops, park.Keys, listen, strings.Join(r.addresses[:loops], ", "))
 }
 
 // cells are the medians, in the order they are printed.

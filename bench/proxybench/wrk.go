@@ -35,6 +35,15 @@ type loadResult struct {
 	detail   string // which errors, in the generator's words
 }
 
+// add makes r the result of two loads that ran at the same time. Of two quantiles the worse one counts.
+func (r *loadResult) add(other loadResult) {
+	r.requests += other.requests
+	r.p50, r.p99 = max(r.p50, other.p50), max(r.p99, other.p99)
+	if r.errors += other.errors; other.detail != "" {
+		r.detail = other.detail
+	}
+}
+
 // wrkCommand is the command line of wrk for s against addr; its script is written into dir.
 func wrkCommand(wrk string, s Scenario, addr, dir string) ([]string, error) {
 	argv := []string{
