@@ -11,7 +11,7 @@ const (
 	PressureCache           // 75 %: free buffers are given back
 	PressureAccept          // 80 %: accepting pauses, reads are small, peers that keep us waiting are given up
 	PressureRead            // 90 %: connections that hold more than their share are not read
-	PressureShed            // 95 %: new exchanges are refused, once all gave way that can: see Overloaded
+	PressureShed            // 95 %: new exchanges are refused if relief does not help: see Overloaded
 )
 
 // budget is Options.Memory, dealt out to the reactors as they need it: load that is spread unevenly must not make one
@@ -104,9 +104,8 @@ func (r *Reactor) pressed() Pressure {
 	return PressureShed
 }
 
-// Overloaded reports whether what is new has to be refused: r holds as much as at PressureShed although all that can
-// give way has. In a tick that comes to that step nothing is refused: first those give way who keep us waiting. On r
-// only.
+// Overloaded reports whether new work has to be refused: the pressure is at its last step, and was when the turns of
+// this tick began, although the relief of the tick before ended all that can give way. On r only.
 func (r *Reactor) Overloaded() bool {
 	return r.pressing == PressureShed && r.Pressure() == PressureShed
 }
@@ -121,7 +120,7 @@ func (r *Reactor) tendBudget() {
 	p := r.Pressure()
 	switch {
 	case p >= PressureAccept:
-		r.flushAll() // nobody keeps us waiting for what we have not sent yet
+		r.flushAll() // a peer does not keep us waiting for bytes that we have not sent yet
 		r.bufs.shrink(0)
 		r.relieve()
 	case p == PressureCache && r.now >= r.shrunk+shrinkEvery:

@@ -316,8 +316,8 @@ func (r *Reactor) runMail() {
 // runReady gives turns. A Conn that becomes ready meanwhile has its own in this tick, one that used up its budget has
 // not: it goes behind whoever is ready then.
 //
-// The pass ends when the pressure comes to its last step: before the next one has its turn, those who keep us waiting
-// are to give way.
+// It ends early when the pressure reaches its last step: relief comes before the next turn, which would have to refuse
+// new work.
 func (r *Reactor) runReady() {
 	r.pressing = r.Pressure()
 	for n := 1; n <= turnsPerTick && r.readyAt < len(r.ready); n++ {

@@ -64,8 +64,8 @@ func (r *Reactor) nextRound(p Pressure) bool {
 	return true
 }
 
-// giveWay gives c up, or what its handler thinks fit. What was read of a connection that ends is free at once: its turn
-// to be drained may be some ticks away, and whoever has his before would be refused.
+// giveWay gives c up, or what its handler thinks fit. The bytes that a closing connection has read are freed at once:
+// its own turn may be some ticks away, and new work on other connections would be refused until then.
 func (c *Conn) giveWay(age time.Duration) {
 	r := c.reactor
 	if c.state == closing {

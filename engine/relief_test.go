@@ -102,8 +102,8 @@ type panicky struct{ script }
 
 func (*panicky) Relieve(*engine.Conn, time.Duration) { panic(errTest) }
 
-// Whoever has a turn behind the one that brings the pressure to its last step is not refused: those that can give way
-// do so first, and what a connection that ends had read is free at once.
+// The turn after the one that brings the pressure to its last step refuses nothing: relief comes between the two, and
+// frees at once what a connection that it closes had read.
 func TestRelief_beforeTheNextTurn(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -147,7 +147,7 @@ func TestRelief_beforeTheNextTurn(t *testing.T) {
 	}
 }
 
-// yielding gives way however short it has waited.
+// yielding gives way once, at whatever age it is asked.
 type yielding struct {
 	script
 	give func(c *engine.Conn)
@@ -160,7 +160,7 @@ func (y *yielding) Relieve(c *engine.Conn, _ time.Duration) {
 	}
 }
 
-// Where nobody gives way, what is new is refused, as long as the pressure stays.
+// When nothing gives way, new work is refused for as long as the pressure lasts.
 func TestRelief_nobodyGivesWay(t *testing.T) {
 	g := newRig(t, engine.Options{Memory: 64 << 20})
 	s := &script{}
@@ -178,8 +178,8 @@ func TestRelief_nobodyGivesWay(t *testing.T) {
 	g.on(func() { g.reactor.Hold(-42 << 20) })
 }
 
-// An answer that was written in this tick, and is to be sent at its end, keeps nobody waiting, though its connection
-// closes behind it.
+// An answer that is queued until the end of the tick does not count as one that its client does not take, even if the
+// connection closes after it.
 func TestRelief_notSentYet(t *testing.T) {
 	g := newRig(t, engine.Options{Memory: 64 << 20})
 	s := &script{}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
 )
@@ -273,4 +274,37 @@ type counting struct {
 func (g *counting) Accept(*engine.Reactor, session.Stream) session.Receiver {
 	g.answered++
 	return &g.bare
+}
+
+// pressing is a service that answers each request at once; the first one brings the pressure to its last step.
+type pressing struct{ stage }
+
+func (g *pressing) Accept(r *engine.Reactor, s session.Stream) session.Receiver {
+	for len(g.parts) == 0 && r.Pressure() < engine.PressureShed {
+		r.Hold(64 << 10)
+	}
+	return &prompt{g.stage.Accept(r, s).(*part)}
+}
+
+// prompt answers at the head of the request.
+type prompt struct{ *part }
+
+func (p *prompt) OnHead(s session.Stream, h *message.Head, end bool) {
+	p.part.OnHead(s, h, end)
+	_ = s.SendHead(answer(204, 0), true)
+}
+
+// A request that finds the pressure at its last step is taken if it is the only one of its connection, until relief
+// had its chance.
+func TestServer_h2OneStreamBeforeRelief(t *testing.T) {
+	s := newScript(t, engine.Options{Memory: 16 << 20})
+	g := &pressing{}
+	s.listen(g, session.ServerOptions{}, "")
+	s.recv(append(ask(1, true, blockGet), ask(3, true, blockGet)...))
+	s.want("head 1: :status=204 end", "head 3: :status=204 end")
+	s.recv(ask(5, true, blockGet))
+	s.want("reset 5: REFUSED_STREAM")
+	if p := s.r.Pressure(); p != engine.PressureShed || len(g.parts) != 2 {
+		t.Fatal(p, len(g.parts))
+	}
 }

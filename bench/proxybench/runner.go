@@ -208,7 +208,7 @@ func (r *runner) startOrigin(ctx context.Context, addr string, cpu int) error {
 	return r.runOrigin(ctx, addr, cpu, "origin", "--listen", addr, "--counter", path)
 }
 
-// runOrigin starts one, which listens at addr; args are those of edge-bench.
+// runOrigin starts edge-bench with args as an origin that listens at addr.
 func (r *runner) runOrigin(ctx context.Context, addr string, cpu int, args ...string) error {
 	p, err := startProcess("origin", append([]string{r.options.Self}, args...), cpu, r.dir, "GOMAXPROCS=1")
 	if err != nil {

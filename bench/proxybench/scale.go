@@ -134,7 +134,7 @@ func newScaleRun(ctx context.Context, o ScaleOptions) (*scaleRun, error) {
 	return run, nil
 }
 
-// addOrigin starts one more.
+// addOrigin starts one more origin.
 func (r *scaleRun) addOrigin(ctx context.Context, cpu int) error {
 	addrs, err := freeAddrs(1)
 	if err != nil {

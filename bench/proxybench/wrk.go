@@ -35,7 +35,7 @@ type loadResult struct {
 	detail   string // which errors, in the generator's words
 }
 
-// add makes r the result of two loads that ran at the same time. Of two quantiles the worse one counts.
+// add makes r the result of both loads, which ran at the same time. Quantiles are the worse ones of the two.
 func (r *loadResult) add(other loadResult) {
 	r.requests += other.requests
 	r.p50, r.p99 = max(r.p50, other.p50), max(r.p99, other.p99)
