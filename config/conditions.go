@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/edge-proxy/edge/route"
 )
 
 // conditionsMax bounds the conditions of one route: each costs every request that comes near it.
@@ -23,14 +25,14 @@ func parseParametersValue(d *decoder, _ *key, n *node) (any, bool) {
 }
 
 // conditions reads "NAME", a list of names, or { NAME = "value" }.
-func (d *decoder) conditions(n *node, what string, valid func(string) bool) (all []Condition, right bool) {
+func (d *decoder) conditions(n *node, what string, valid func(string) bool) (all []route.Condition, right bool) {
 	right = true
 	add := func(at span, name, value string) {
 		if !valid(name) {
 			d.rep.error(at, "", "%s is not %s", quote(name), what)
 			right = false
 		}
-		all = append(all, Condition{Name: name, Value: value})
+		all = append(all, route.Condition{Name: name, Value: value})
 	}
 	if n.kind != kindTable {
 		right = each(d, n, "a name, a table", func(c *node, s string) bool {
@@ -65,7 +67,7 @@ func (d *decoder) conditions(n *node, what string, valid func(string) bool) (all
 
 // parseClientCert reads true, or what a certificate has to be.
 func parseClientCert(d *decoder, _ *key, n *node) (any, bool) {
-	c := &ClientCert{}
+	c := &route.ClientCert{}
 	if n.kind == kindBool && n.truth {
 		return c, true
 	}

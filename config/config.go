@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strconv"
 	"time"
+
+	"github.com/edge-proxy/edge/route"
 )
 
 // Config is a checked configuration: every name resolved, every default filled in. Not changed after Load or Parse
@@ -194,14 +196,14 @@ type Route struct {
 	Host            string // lower case; empty: any host
 	Path            string // without a trailing slash or star, except "/" itself
 	PathKind        PathKind
-	Methods         []string    // empty: all but CONNECT and TRACE
-	Header          []Condition // all have to hold
-	Query           []Condition // likewise
-	Listeners       []string    // names of those that the request may have come by; empty: all
-	ClientCert      *ClientCert // what the client has to have shown; nil: anything or nothing
-	Weight          int         // among equal routes; 0: none was given
-	Off             bool        // its weight was given as 0: it takes no request
-	Shadowed        bool        // an equal one comes first: it can never match
+	Methods         []string          // empty: all but CONNECT and TRACE
+	Header          []route.Condition // all have to hold
+	Query           []route.Condition // likewise
+	Listeners       []string          // names of those that the request may have come by; empty: all
+	ClientCert      *route.ClientCert // what the client has to have shown; nil: anything or nothing
+	Weight          int               // among equal routes; 0: none was given
+	Off             bool              // its weight was given as 0: it takes no request
+	Shadowed        bool              // an equal one comes first: it can never match
 	Dest            Dest
 	Rewrite         Rewrite
 	LoadBalancing   string // empty: as the upstream says
@@ -217,20 +219,6 @@ type Route struct {
 	TunnelIdle      time.Duration // without a byte of a tunnel; 0: 1 h
 	Entry           int           // number of the entry in the file, from 0
 	Pos             Pos
-}
-
-// Condition is what a field or a parameter of the query has to be. Value is the whole value; empty: any, as long as it
-// is there; behind a "~" a regular expression (RE2) that is to be found in it.
-type Condition struct {
-	Name  string
-	Value string
-}
-
-// ClientCert is what the verified certificate of a client has to be. Each value is as that of a Condition; empty: any.
-type ClientCert struct {
-	Subject string
-	Issuer  string
-	SAN     string
 }
 
 // TakesAll reports whether the route takes every request that no other one does.

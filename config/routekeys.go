@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 	"time"
+
+	"github.com/edge-proxy/edge/route"
 )
 
 func routesSection() *section {
@@ -50,7 +52,7 @@ func matchKeys() []*key {
 			doc: "Condition: the listeners that requests come by, by their names. Without it those of all listeners " +
 				"are taken, whatever the listeners ask of clients."},
 		{path: "client_cert", typ: typeClientCert, example: `{ subject = "CN=admin,O=Example", san = "~^spiffe://" }`,
-			into: into(func(e *routeEntry) **ClientCert { return &e.ClientCert }),
+			into: into(func(e *routeEntry) **route.ClientCert { return &e.ClientCert }),
 			doc: "Condition: the client has shown a certificate that leads to an authority of `client_ca`, in this " +
 				"connection or in the session that it resumes. `true`: any; in a table `subject`, `issuer` (RFC " +
 				"2253) and `san` (one of its names suffices) are equal, or found by the regular expression behind a " +
@@ -60,11 +62,11 @@ func matchKeys() []*key {
 			into: into(func(e *routeEntry) *[]string { return &e.Methods }),
 			doc:  "Condition: the methods. CONNECT and TRACE are only taken where they are named, else answered 405."},
 		{path: "header", typ: typeFields, example: `{ X-Env = "prod", User-Agent = "~curl/[0-9]" }`,
-			into: into(func(e *routeEntry) *[]Condition { return &e.Header }),
+			into: into(func(e *routeEntry) *[]route.Condition { return &e.Header }),
 			doc: "Condition: a name alone is there (`header = \"X-Beta\"`); a value in a table is equal, or found by " +
 				"the regular expression (RE2) behind a `~`. Of several fields of that name one suffices."},
 		{path: "query", typ: typeParameters, example: `{ version = "2" }`,
-			into: into(func(e *routeEntry) *[]Condition { return &e.Query }),
+			into: into(func(e *routeEntry) *[]route.Condition { return &e.Query }),
 			doc:  "Condition: parameters of the query, likewise; they are compared decoded."},
 		{path: "weight", typ: typeInt, min: "0", max: "65535", example: "90",
 			into: into(func(e *routeEntry) *int { return &e.Weight }),

@@ -1,12 +1,12 @@
 package config
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/route"
 )
 
 func (r *resolver) routes() {
@@ -36,19 +36,19 @@ func (r *resolver) routes() {
 			r.unique(names, e.Name, e.at("name"), "route")
 		}
 		for _, p := range patterns {
-			route := e.Route
+			one := e.Route
 			if right && ok && !e.Off {
-				route.Shadowed = r.shadowed(e, p)
+				one.Shadowed = r.shadowed(e, p)
 			}
-			route.Host, route.Path, route.PathKind = p.host, p.path, p.kind
-			if route.Name == "" {
-				route.Name = patternName(e, p)
-				id := route.Name + " " + route.Host
+			one.Host, one.Path, one.PathKind = p.host, p.path, p.kind
+			if one.Name == "" {
+				one.Name = patternName(e, p)
+				id := one.Name + " " + one.Host
 				if made[id]++; made[id] > 1 {
-					route.Name += " #" + strconv.Itoa(made[id])
+					one.Name += " #" + strconv.Itoa(made[id])
 				}
 			}
-			r.c.Routes = append(r.c.Routes, route)
+			r.c.Routes = append(r.c.Routes, one)
 		}
 	}
 }
@@ -134,33 +134,14 @@ type patternTaken struct {
 	weight bool
 }
 
-// conditionsKey is equal for entries whose conditions are the same, in whatever order.
-func (e *routeEntry) conditionsKey() string {
-	var all []string
-	for _, m := range e.Methods {
-		all = append(all, fmt.Sprintf("m%q", m))
-	}
-	for _, c := range e.Header {
-		all = append(all, fmt.Sprintf("h%q%q", strings.ToLower(c.Name), c.Value))
-	}
-	for _, c := range e.Query {
-		all = append(all, fmt.Sprintf("q%q%q", c.Name, c.Value))
-	}
-	for _, l := range e.Listeners {
-		all = append(all, fmt.Sprintf("l%q", l))
-	}
-	if c := e.ClientCert; c != nil {
-		all = append(all, fmt.Sprintf("c%q%q%q", c.Subject, c.Issuer, c.SAN))
-	}
-	slices.Sort(all)
-	return strings.Join(slices.Compact(all), " ")
-}
-
 // shadowed warns of a route that an earlier one, equal in pattern and conditions, leaves nothing to.
 func (r *resolver) shadowed(e *routeEntry, p pattern) bool {
-	conditions := e.conditionsKey()
-	seen := p.matched()
-	key := fmt.Sprintf("%s %s %s %s", seen.host, seen.path, seen.kind, conditions)
+	rule := route.Rule{
+		Host: p.host, Path: p.path, Exact: p.kind == PathExact, Methods: e.Methods, Header: e.Header, Query: e.Query,
+		Listeners: e.Listeners, ClientCert: e.ClientCert,
+	}
+	conditions := rule.Conditions()
+	key := rule.Pattern() + " " + conditions
 	old, found := r.patterns[key]
 	if !found {
 		r.patterns[key] = patternTaken{e.node.head, e.Weight > 0}
@@ -270,8 +251,8 @@ func (r *resolver) rewrite(e *routeEntry) {
 			r.rep.error(at, "did you mean "+quote("/"+text)+"?", "a prefix begins with \"/\"")
 		case name != "path" && (err != nil || strings.ContainsAny(text, "{}?*")):
 			r.rep.error(at, "", "a prefix stands as it is sent: no variables, no \"?\", the rest percent-encoded")
-		case name == "strip_prefix" && normalPath(text) != text:
-			r.rep.warn(codeNoEffect, at, "did you mean "+quote(normalPath(text))+"?",
+		case name == "strip_prefix" && route.NormalPath(text) != text:
+			r.rep.warn(codeNoEffect, at, "did you mean "+quote(route.NormalPath(text))+"?",
 				"routes see a path in its normal form, where no prefix is %s", quote(text))
 		}
 	}

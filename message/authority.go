@@ -160,3 +160,33 @@ func samePort(a, b []byte, defaultPort string) bool {
 }
 
 func isHex(c byte) bool { return c-'0' < 10 || (c|0x20)-'a' < 6 }
+
+// Host returns the authority without its port. Borrowed.
+func (h *Head) Host() []byte {
+	host := h.Bytes(h.Authority)
+	for i := len(host) - 1; i >= 0 && host[i] != ']'; i-- {
+		if host[i] == ':' {
+			return host[:i]
+		}
+	}
+	return host
+}
+
+// LowerHost returns the authority in lower case, without its port and the dot of the root, in buf; nil when it is too
+// long.
+func (h *Head) LowerHost(buf *[256]byte) []byte {
+	host := h.Host()
+	if n := len(host); n > 1 && host[n-1] == '.' {
+		host = host[:n-1]
+	}
+	if len(host) > len(buf) {
+		return nil
+	}
+	for i, c := range host {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		buf[i] = c
+	}
+	return buf[:len(host)]
+}

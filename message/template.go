@@ -211,14 +211,3 @@ func OneSlash(dst []byte, start int) []byte {
 	dst[start] = '/'
 	return append(dst[:start+1], dst[n:]...)
 }
-
-// Host returns the authority without its port. Borrowed.
-func (h *Head) Host() []byte {
-	host := h.Bytes(h.Authority)
-	for i := len(host) - 1; i >= 0 && host[i] != ']'; i-- {
-		if host[i] == ':' {
-			return host[:i]
-		}
-	}
-	return host
-}

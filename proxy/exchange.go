@@ -53,7 +53,8 @@ type Exchange struct {
 
 // progress is what of an Exchange is cleared before the next request, all at once.
 type progress struct {
-	arrival
+	listener *Listener
+	digest   *tlsconn.Digest // of the client's connection; nil: it is not secured
 	snapshot *Snapshot
 	route    *Route
 	down     session.Stream

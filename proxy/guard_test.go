@@ -18,6 +18,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -246,20 +247,20 @@ func pairOf(t *testing.T, ca *testutil.Authority, change func(*x509.Certificate)
 func TestRoute_byListenerAndClientCertificate(t *testing.T) {
 	testutil.CheckLeaks(t)
 	ca := testutil.NewAuthority(t)
-	only := func(path string, c *proxy.ClientCert, listeners ...string) proxy.Route {
+	only := func(path string, c *route.ClientCert, listeners ...string) proxy.Route {
 		return proxy.Route{Path: path, Listeners: listeners, ClientCert: c, To: proxy.Answer(200, "", "")}
 	}
 	routes := []proxy.Route{
-		only("/inner", nil, "inner", "nowhere"), only("/any", &proxy.ClientCert{}),
-		only("/alice", &proxy.ClientCert{Subject: "CN=alice,O=corp"}),
-		only("/corp", &proxy.ClientCert{Subject: "~,O=corp$"}),
-		only("/issued", &proxy.ClientCert{Issuer: "CN=test authority"}),
-		only("/uri", &proxy.ClientCert{SAN: "~^spiffe://corp/"}),
-		only("/mail", &proxy.ClientCert{SAN: "admin@corp.test"}),
-		only("/ip", &proxy.ClientCert{SAN: "10.0.0.1"}),
-		only("/all", &proxy.ClientCert{Subject: "~alice", Issuer: "~authority", SAN: "alice.test"}),
-		only("/most", &proxy.ClientCert{Subject: "~alice", Issuer: "~another", SAN: "alice.test"}),
-		only("/both", &proxy.ClientCert{Subject: "~alice"}, "asks"),
+		only("/inner", nil, "inner", "nowhere"), only("/any", &route.ClientCert{}),
+		only("/alice", &route.ClientCert{Subject: "CN=alice,O=corp"}),
+		only("/corp", &route.ClientCert{Subject: "~,O=corp$"}),
+		only("/issued", &route.ClientCert{Issuer: "CN=test authority"}),
+		only("/uri", &route.ClientCert{SAN: "~^spiffe://corp/"}),
+		only("/mail", &route.ClientCert{SAN: "admin@corp.test"}),
+		only("/ip", &route.ClientCert{SAN: "10.0.0.1"}),
+		only("/all", &route.ClientCert{Subject: "~alice", Issuer: "~authority", SAN: "alice.test"}),
+		only("/most", &route.ClientCert{Subject: "~alice", Issuer: "~another", SAN: "alice.test"}),
+		only("/both", &route.ClientCert{Subject: "~alice"}, "asks"),
 	}
 	entries := map[string]*entry{
 		"plain": {}, "inner": {tls: true, auth: tls.RequireAndVerifyClientCert}, "outer": {tls: true},

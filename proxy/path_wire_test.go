@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -92,7 +93,7 @@ func TestPath_routesSeeWhatOriginsSee(t *testing.T) {
 }
 
 func TestPath_forwardedResolved(t *testing.T) {
-	addr := pathRig(t, proxy.Listener{Paths: proxy.PathsForwarded}, proxy.Route{})
+	addr := pathRig(t, proxy.Listener{Paths: route.PathsForwarded}, proxy.Route{})
 	for target, want := range map[string]string{
 		"/public/../admin/%7ex?q=%7e/../": "/admin/~x?q=%7e/../",
 		"/a//b/%2F/./c":                   "/a//b/%2F/c",
@@ -105,7 +106,7 @@ func TestPath_forwardedResolved(t *testing.T) {
 }
 
 func TestPath_raw(t *testing.T) {
-	addr := pathRig(t, proxy.Listener{Paths: proxy.PathsRaw}, proxy.Route{})
+	addr := pathRig(t, proxy.Listener{Paths: route.PathsRaw}, proxy.Route{})
 	for _, target := range []string{"/public/../admin", "//admin", "/public/..%2fadmin"} {
 		if route, seen, _ := askPath(t, addr, target); route != "open" || seen != target {
 			t.Errorf("%s: %q %q", target, route, seen)
@@ -167,7 +168,7 @@ func TestPath_parameters(t *testing.T) {
 		"/a?x=/;/admin":             {"open", "open", "open"},
 	}
 	for way := range 3 {
-		addr := pathRig(t, proxy.Listener{Parameters: proxy.Parameters(way)}, proxy.Route{Name: "guarded"})
+		addr := pathRig(t, proxy.Listener{Parameters: route.Parameters(way)}, proxy.Route{Name: "guarded"})
 		for target, want := range all {
 			route, seen, status := askPath(t, addr, target)
 			if status == 400 {
@@ -183,7 +184,7 @@ func TestPath_parameters(t *testing.T) {
 // A path that is changed on its way is sent on as routes saw it; one that they see as it came has parameters like any
 // other text.
 func TestPath_parametersOfPathsThatChange(t *testing.T) {
-	kept, stripped := proxy.ParametersKept, proxy.ParametersStripped
+	kept, stripped := route.ParametersKept, route.ParametersStripped
 	guard := proxy.Route{Rewrite: &proxy.Rewrite{StripPrefix: "/admin", AddPrefix: "/app"}}
 	for _, c := range []struct {
 		on           proxy.Listener
@@ -193,11 +194,11 @@ func TestPath_parametersOfPathsThatChange(t *testing.T) {
 		{proxy.Listener{Parameters: stripped}, "/admin;x/a;b=%7e/%7ec;d?e;f", "/app/a/~c?e;f"},
 		{proxy.Listener{Parameters: stripped}, "/x;y/../admin;x", "/app"},
 		{proxy.Listener{Parameters: stripped}, "/a;b/%7e", "/a;b/%7e"},
-		{proxy.Listener{Parameters: kept, Paths: proxy.PathsForwarded}, "/a;b/./%7e", "/a;b/~"},
-		{proxy.Listener{Parameters: stripped, Paths: proxy.PathsForwarded}, "/a;b/./%7e;", "/a/~"},
-		{proxy.Listener{Parameters: kept, Paths: proxy.PathsRaw}, "/;/admin/x", "/;/admin/x"},
-		{proxy.Listener{Parameters: stripped, Paths: proxy.PathsRaw}, "/a;b", "/a;b"},
-		{proxy.Listener{Parameters: proxy.ParametersRefused, Paths: proxy.PathsRaw}, "/a;b", ""},
+		{proxy.Listener{Parameters: kept, Paths: route.PathsForwarded}, "/a;b/./%7e", "/a;b/~"},
+		{proxy.Listener{Parameters: stripped, Paths: route.PathsForwarded}, "/a;b/./%7e;", "/a/~"},
+		{proxy.Listener{Parameters: kept, Paths: route.PathsRaw}, "/;/admin/x", "/;/admin/x"},
+		{proxy.Listener{Parameters: stripped, Paths: route.PathsRaw}, "/a;b", "/a;b"},
+		{proxy.Listener{Parameters: route.ParametersRefused, Paths: route.PathsRaw}, "/a;b", ""},
 	} {
 		if _, seen, _ := askPath(t, pathRig(t, c.on, guard), c.target); seen != c.want {
 			t.Errorf("%+v, %s: the origin saw %q, want %q", c.on, c.target, seen, c.want)

@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -31,9 +32,8 @@ type local struct {
 	stats   Stats
 	record  observe.Record // filled for each exchange: too large for the stack of every one
 
-	turns turns // at sharing requests among equal routes
+	routing route.Local
 
-	path           []byte // of a request, as routes see it where that is not how it came
 	emitted, input []byte // what body filters put out, and what the next one of them is given
 	coded          []byte // what gRPC-Web makes of a piece of a body
 
@@ -103,10 +103,10 @@ type Listener struct {
 	Log       []AccessLog // by Reactor.Index; nil: no log
 	Trusted   *Trust      // peers whose forwarding fields are believed; nil: nobody
 	Forwarded bool        // write Forwarded (RFC 7239) beside X-Forwarded-*
-	Paths     Paths       // how the paths of requests are read; the zero value is the safe way
+	Paths     route.Paths // how the paths of requests are read; the zero value is the safe way
 
-	Parameters  Parameters  // how the parameters of paths are read
-	Underscores Underscores // what becomes of fields with "_" in their names; the zero value is the safe way
+	Parameters  route.Parameters // how the parameters of paths are read
+	Underscores Underscores      // what becomes of fields with "_" in their names; the zero value is the safe way
 
 	HSTS            string // Strict-Transport-Security of answers on connections that are secured; "": none
 	RedirectToHTTPS uint16 // the port of https that all other requests are sent to, by 308; 0: they are served
@@ -116,26 +116,6 @@ type Listener struct {
 	NoGRPC      bool // of routes that leave it to the listener: Route.GRPCByListener
 	NoWebSocket bool // likewise: Tunnels.ByListener
 }
-
-// Paths is how a listener reads the paths of requests. See docs/http1.md.
-type Paths uint8
-
-// The ways to read a path.
-const (
-	PathsMatched   Paths = iota // routes see it with its dot segments resolved; origins get it as it came
-	PathsForwarded              // origins get it resolved too
-	PathsRaw                    // lenient: routes see it as it came, whatever an origin makes of it
-)
-
-// Parameters is how a listener reads the parameters of a path, ";v=1" behind the name of a segment. See docs/http1.md.
-type Parameters uint8
-
-// The ways to read parameters.
-const (
-	ParametersKept     Parameters = iota // they are a part of their segment; one that is nothing else is 400
-	ParametersStripped                   // routes see the path without them
-	ParametersRefused                    // 400
-)
 
 // Service makes a session.Service of p: the requests of one listener.
 func (p *Proxy) Service(l *Listener) session.Service { return &service{p, l} }

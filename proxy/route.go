@@ -5,26 +5,28 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/edge-proxy/edge/route"
 )
 
 // Route says which requests go where.
 // Immutable once it is part of a Snapshot.
 type Route struct {
 	Name    string
-	Host    string      // without a port; "*.example.com": every name below example.com; "": every host
-	Path    string      // "" or "/": every path
-	Exact   bool        // Path is the whole path; else a prefix by segments: /api takes /api and /api/x, not /apix
-	Methods []string    // nil: all but CONNECT and TRACE, which have to be named
-	Header  []Condition // every one has to hold, for the head as it came
-	Query   []Condition // likewise
-	Weight  int         // its share of the requests that other routes would take just as well
-	Rewrite *Rewrite    // nil: the target is sent on as it came
+	Host    string            // without a port; "*.example.com": every name below example.com; "": every host
+	Path    string            // "" or "/": every path
+	Exact   bool              // Path is the whole path; else a prefix by segments: /api takes /api and /api/x
+	Methods []string          // nil: all but CONNECT and TRACE, which have to be named
+	Header  []route.Condition // every one has to hold, for the head as it came
+	Query   []route.Condition // likewise
+	Weight  int               // its share of the requests that other routes would take just as well
+	Rewrite *Rewrite          // nil: the target is sent on as it came
 	To      Destination
 	GRPC    bool        // requests of type application/grpc are gRPC, those of application/grpc-web made so
 	GRPCTo  Destination // where those go; nil: To
 
-	Listeners  []string    // condition: by Listener.Name, those that the request may have come by; nil: all
-	ClientCert *ClientCert // condition: what the client has to have shown; nil: anything or nothing
+	Listeners  []string          // condition: by Listener.Name, those that the request may have come by; nil: all
+	ClientCert *route.ClientCert // condition: what the client has to have shown; nil: anything or nothing
 
 	GRPCByListener bool // GRPC holds on listeners without NoGRPC alone
 
@@ -42,7 +44,7 @@ var errEarly = errors.New("the early phase comes before the route")
 // Snapshot is a set of routes and filters.
 // Immutable.
 type Snapshot struct {
-	router router
+	routes route.Table[*Route]
 	chain  *chain
 }
 
@@ -73,11 +75,56 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 		if r.chain, err = compose(all); err != nil {
 			return nil, fmt.Errorf("route %q: %w", r.Name, err)
 		}
-		if err := s.router.add(&r); err != nil {
+		if err := s.routes.Add(r.rule(), &r); err != nil {
 			return nil, fmt.Errorf("route %q: %w", r.Name, err)
 		}
 	}
 	return s, nil
+}
+
+// rule says which requests r takes.
+func (r *Route) rule() route.Rule {
+	return route.Rule{
+		Host: r.Host, Path: r.Path, Exact: r.Exact, Methods: r.Methods, Header: r.Header, Query: r.Query,
+		Listeners: r.Listeners, ClientCert: r.ClientCert, Weight: r.Weight,
+	}
+}
+
+// findRoute chooses the route of the request, nil where none takes it. It reports false where the request was refused.
+func (x *Exchange) findRoute() bool {
+	l := x.listener
+	how := route.Reading{Paths: l.Paths, Parameters: l.Parameters}
+	r, read, err := x.snapshot.routes.Find(&x.Request, (*arrival)(x), how, &x.local.routing)
+	switch err {
+	case route.ErrParameters:
+		x.fail(faultParameters)
+		return false
+	case route.ErrPath:
+		x.fail(faultPath)
+		return false
+	}
+	x.route = r
+	if read != nil && r != nil && (l.Paths == route.PathsForwarded || r.Rewrite != nil) {
+		h := &x.Request
+		rest := h.Bytes(h.Target)[len(h.Path()):]
+		x.retarget(append(append(h.Base, read...), rest...))
+	}
+	return true
+}
+
+// arrival tells what the request of an Exchange came by. It is the Exchange, by conversion.
+type arrival Exchange
+
+func (x *arrival) ListenerName() string { return x.listener.Name }
+
+func (x *arrival) CertificateVerified() bool { return x.digest != nil && x.digest.Verified }
+
+func (x *arrival) CertificateNames() (subject, issuer string, sans []string, ok bool) {
+	c := x.digest.PeerCertificate()
+	if c == nil {
+		return "", "", nil, false
+	}
+	return c.Subject, c.Issuer, c.Names, true
 }
 
 // What is wrong with where a route leads.

@@ -16,7 +16,7 @@ func (x *Exchange) named() bool {
 		return true
 	}
 	var lower [256]byte
-	host := hostOf(h, &lower)
+	host := h.LowerHost(&lower)
 	if x.digest.ServerName != "" {
 		return message.EqualFold(host, x.digest.ServerName)
 	}

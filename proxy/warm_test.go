@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -37,8 +38,8 @@ func TestProxy_warmRoutingAllocatesNothing(t *testing.T) {
 	g := warm.NewRouted(t, request, on, func(origin *upstream.Upstream) []proxy.Route {
 		r := proxy.Route{
 			Name: "a", Host: "*.example.com", Path: "/articles/2026", Methods: []string{"GET"},
-			Header:  []proxy.Condition{{Name: "User-Agent", Value: "~Chrome/[0-9]+"}, {Name: "X-Forwarded-For"}},
-			Query:   []proxy.Condition{{Name: "utm_source", Value: "feed"}},
+			Header:  []route.Condition{{Name: "User-Agent", Value: "~Chrome/[0-9]+"}, {Name: "X-Forwarded-For"}},
+			Query:   []route.Condition{{Name: "utm_source", Value: "feed"}},
 			Rewrite: &proxy.Rewrite{StripPrefix: "/articles", AddPrefix: "/a"},
 			To:      proxy.ToHost(origin, proxy.HostOfBackend), Weight: 9,
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -144,12 +145,12 @@ func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
 	return l
 }
 
-var paths = map[string]proxy.Paths{
-	"matched": proxy.PathsMatched, "forwarded": proxy.PathsForwarded, "raw": proxy.PathsRaw,
+var paths = map[string]route.Paths{
+	"matched": route.PathsMatched, "forwarded": route.PathsForwarded, "raw": route.PathsRaw,
 }
 
-var parameters = map[string]proxy.Parameters{
-	"keep": proxy.ParametersKept, "strip": proxy.ParametersStripped, "refuse": proxy.ParametersRefused,
+var parameters = map[string]route.Parameters{
+	"keep": route.ParametersKept, "strip": route.ParametersStripped, "refuse": route.ParametersRefused,
 }
 
 var underscores = map[string]proxy.Underscores{

@@ -5,6 +5,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/route"
 )
 
 // What a file says of names and paths of requests is what the proxy goes by.
@@ -15,9 +16,9 @@ func TestProxyListener_readsRequestsAsTheFileSays(t *testing.T) {
 		`underscores = "pass"`:       {Underscores: proxy.UnderscoresPass},
 		`underscores = "refuse"`:     {Underscores: proxy.UnderscoresRefuse},
 		`path_parameters = "keep"`:   {},
-		`path_parameters = "strip"`:  {Parameters: proxy.ParametersStripped},
-		`path_parameters = "refuse"`: {Parameters: proxy.ParametersRefused},
-		`paths = "raw"`:              {Paths: proxy.PathsRaw},
+		`path_parameters = "strip"`:  {Parameters: route.ParametersStripped},
+		`path_parameters = "refuse"`: {Parameters: route.ParametersRefused},
+		`paths = "raw"`:              {Paths: route.PathsRaw},
 	} {
 		file := "[[listeners]]\nlisten = \":8080\"\n" + keys + "\n"
 		c, rep := config.Parse("edge.toml", []byte(file))

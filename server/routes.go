@@ -44,8 +44,8 @@ func (b *build) makeRoutes() error {
 func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	r = proxy.Route{
 		Name: c.Name, Host: c.Host, Path: c.Path, Exact: c.PathKind == config.PathExact, Methods: c.Methods,
-		Header: conditions(c.Header), Query: conditions(c.Query), Weight: c.Weight,
-		Listeners: c.Listeners, ClientCert: (*proxy.ClientCert)(c.ClientCert), Total: c.Total,
+		Header: c.Header, Query: c.Query, Weight: c.Weight,
+		Listeners: c.Listeners, ClientCert: c.ClientCert, Total: c.Total,
 		Tunnels: proxy.Tunnels{
 			NoWebSocket: c.WebSocket == config.Off, ByListener: c.WebSocket == config.Unset, Protocols: c.Upgrades,
 		},
@@ -135,14 +135,6 @@ func hostOf(u *config.Upstream) string {
 		return proxy.HostOfBackend
 	}
 	return u.Host
-}
-
-func conditions(list []config.Condition) []proxy.Condition {
-	var all []proxy.Condition
-	for _, c := range list {
-		all = append(all, proxy.Condition(c))
-	}
-	return all
 }
 
 // statusText is the text of an answer that is nothing but a status. RFC 9110 §6.4.1: 204 and 304 have none.

@@ -1,4 +1,4 @@
-package proxy
+package route
 
 import (
 	"fmt"
@@ -11,7 +11,6 @@ import (
 
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // ask makes the head of a request; fields are "Name: value".
@@ -27,46 +26,63 @@ func ask(method, host, target string, fields ...string) *message.Head {
 	return h
 }
 
-// here is where requests come by of which nothing else is said.
-var here = &arrival{listener: &Listener{Name: "here"}}
+// arrival is what a test says that a request came by.
+type arrival struct {
+	listener              string
+	certificate, verified bool
+}
 
-func routerOf(t testing.TB, routes ...Route) *router {
+func (a *arrival) ListenerName() string      { return a.listener }
+func (a *arrival) CertificateVerified() bool { return a.verified }
+func (a *arrival) CertificateNames() (subject, issuer string, sans []string, ok bool) {
+	return "CN=me", "CN=ca", []string{"me.example"}, a.certificate
+}
+
+// here is where requests come by of which nothing else is said.
+var here = &arrival{listener: "here"}
+
+// named is a rule and the name that it leads to.
+type named struct {
+	Rule
+	name string
+}
+
+func tableOf(t testing.TB, rules ...named) *Table[string] {
 	t.Helper()
-	r := &router{}
-	for i := range routes {
-		if err := r.add(&routes[i]); err != nil {
-			t.Fatalf("%+v: %v", routes[i], err)
+	table := &Table[string]{}
+	for _, r := range rules {
+		if err := table.Add(r.Rule, r.name); err != nil {
+			t.Fatalf("%+v: %v", r, err)
 		}
 	}
-	return r
+	return table
 }
 
-func nameOf(r *Route) string {
-	if r == nil {
-		return ""
-	}
-	return r.Name
+// found returns the name of the rule that takes h, "" where none does.
+func found(t *Table[string], h *message.Head, from Arrival, l *Local) string {
+	name, _, _ := t.Find(h, from, Reading{Paths: PathsRaw}, l)
+	return name
 }
 
-func TestRouter_mostSpecificWins(t *testing.T) {
-	routes := []Route{
-		{Name: "all"},
-		{Name: "api", Path: "/api"},
-		{Name: "api root", Path: "/api", Exact: true},
-		{Name: "v1", Path: "/api/v1/"},
-		{Name: "v1 put", Path: "/api/v1", Methods: []string{"PUT", "PURGE"}},
-		{Name: "v1 beta", Path: "/api/v1", Header: []Condition{{"X-Beta", ""}}},
-		{Name: "v1 beta put", Path: "/api/v1", Methods: []string{"PUT"}, Header: []Condition{{"X-Beta", "yes"}}},
-		{Name: "tie q", Path: "/tie", Query: []Condition{{"q", ""}}},
-		{Name: "tie b", Path: "/tie", Header: []Condition{{"X-B", ""}}},
-		{Name: "tie a", Path: "/tie", Header: []Condition{{"X-A", ""}}},
-		{Name: "query", Path: "/q", Query: []Condition{{"a b", "c&d"}}},
-		{Name: "regexp", Path: "/q", Header: []Condition{{"User-Agent", "~(?i)curl/[0-9]+"}}},
-		{Name: "example", Host: "Example.com"},
-		{Name: "below", Host: "*.example.com", Path: "/api"},
-		{Name: "far below", Host: "*.b.example.com"},
-		{Name: "tunnel", Host: "tunnel.example", Methods: []string{"CONNECT"}},
-		{Name: "ip", Host: "[::1]", Path: "/"},
+func TestTable_mostSpecificWins(t *testing.T) {
+	routes := []named{
+		{Rule{}, "all"},
+		{Rule{Path: "/api"}, "api"},
+		{Rule{Path: "/api", Exact: true}, "api root"},
+		{Rule{Path: "/api/v1/"}, "v1"},
+		{Rule{Path: "/api/v1", Methods: []string{"PUT", "PURGE"}}, "v1 put"},
+		{Rule{Path: "/api/v1", Header: []Condition{{"X-Beta", ""}}}, "v1 beta"},
+		{Rule{Path: "/api/v1", Methods: []string{"PUT"}, Header: []Condition{{"X-Beta", "yes"}}}, "v1 beta put"},
+		{Rule{Path: "/tie", Query: []Condition{{"q", ""}}}, "tie q"},
+		{Rule{Path: "/tie", Header: []Condition{{"X-B", ""}}}, "tie b"},
+		{Rule{Path: "/tie", Header: []Condition{{"X-A", ""}}}, "tie a"},
+		{Rule{Path: "/q", Query: []Condition{{"a b", "c&d"}}}, "query"},
+		{Rule{Path: "/q", Header: []Condition{{"User-Agent", "~(?i)curl/[0-9]+"}}}, "regexp"},
+		{Rule{Host: "Example.com"}, "example"},
+		{Rule{Host: "*.example.com", Path: "/api"}, "below"},
+		{Rule{Host: "*.b.example.com"}, "far below"},
+		{Rule{Host: "tunnel.example", Methods: []string{"CONNECT"}}, "tunnel"},
+		{Rule{Host: "[::1]", Path: "/"}, "ip"},
 	}
 	for _, c := range []struct {
 		method, host, target string
@@ -114,8 +130,8 @@ func TestRouter_mostSpecificWins(t *testing.T) {
 			if c.fields != "" {
 				fields = strings.Split(c.fields, "|")
 			}
-			r := routerOf(t, routes...)
-			got := nameOf(r.match(ask(c.method, c.host, c.target, fields...), here, &turns{}))
+			r := tableOf(t, routes...)
+			got := found(r, ask(c.method, c.host, c.target, fields...), here, &Local{})
 			if got != c.want {
 				t.Errorf("%s %s%s %s: %q, want %q", c.method, c.host, c.target, c.fields, got, c.want)
 			}
@@ -123,8 +139,8 @@ func TestRouter_mostSpecificWins(t *testing.T) {
 	}
 }
 
-func TestRouter_refuses(t *testing.T) {
-	for name, routes := range map[string][]Route{
+func TestTable_refuses(t *testing.T) {
+	for name, rules := range map[string][]Rule{
 		"twice":           {{Path: "/a"}, {Path: "/a/"}},
 		"one weight":      {{Path: "/a", Weight: 1}, {Path: "/a/"}},
 		"conditions":      {{Header: []Condition{{"A", "1"}, {"B", ""}}}, {Header: []Condition{{"b", ""}, {"a", "1"}}}},
@@ -138,11 +154,12 @@ func TestRouter_refuses(t *testing.T) {
 		"listeners":       {{Listeners: []string{"a", "b"}}, {Listeners: []string{"b", "a", "b"}}},
 		"certificates":    {{ClientCert: &ClientCert{SAN: "a"}}, {ClientCert: &ClientCert{SAN: "a"}}},
 		"of a subject":    {{ClientCert: &ClientCert{Subject: "~("}}},
+		"weight":          {{Weight: weightMax + 1}},
 	} {
-		r, err := &router{}, error(nil)
-		for i := range routes {
+		table, err := &Table[int]{}, error(nil)
+		for i, r := range rules {
 			if err == nil {
-				err = r.add(&routes[i])
+				err = table.Add(r, i)
 			}
 		}
 		if err == nil {
@@ -151,22 +168,22 @@ func TestRouter_refuses(t *testing.T) {
 	}
 }
 
-// Of any run of requests each route gets its share, and never two more in a row than the weights ask for.
-func TestRouter_splitsByWeight(t *testing.T) {
-	r := routerOf(t, Route{Name: "stable", Weight: 90}, Route{Name: "canary", Weight: 10},
-		Route{Name: "a", Path: "/x", Weight: 2}, Route{Name: "b", Path: "/x", Weight: 1},
-		Route{Name: "c", Path: "/x", Weight: 1})
-	var one, other turns
+// Of any run of requests each rule gets its share, and never two more in a row than the weights ask for.
+func TestTable_splitsByWeight(t *testing.T) {
+	r := tableOf(t, named{Rule{Weight: 90}, "stable"}, named{Rule{Weight: 10}, "canary"},
+		named{Rule{Path: "/x", Weight: 2}, "a"}, named{Rule{Path: "/x", Weight: 1}, "b"},
+		named{Rule{Path: "/x", Weight: 1}, "c"})
+	var one, other Local
 	for _, c := range []struct {
 		target string
 		want   string
 	}{
 		{"/", "map[canary:100 stable:900]"}, {"/x", "map[a:500 b:250 c:250]"},
 	} {
-		for _, t1 := range []*turns{&one, &other} {
+		for _, t1 := range []*Local{&one, &other} {
 			got, last, gap := map[string]int{}, 0, 0
 			for i := range 1000 {
-				name := nameOf(r.match(ask("GET", "a", c.target), here, t1))
+				name := found(r, ask("GET", "a", c.target), here, t1)
 				if got[name]++; name == "canary" {
 					gap = max(gap, i-last)
 					last = i
@@ -180,69 +197,61 @@ func TestRouter_splitsByWeight(t *testing.T) {
 }
 
 // What a request came by decides as its head does, and comes before it.
-func TestRouter_conditionsOfTheConnection(t *testing.T) {
-	routes := []Route{
-		{Name: "all"},
-		{Name: "inner", Listeners: []string{"inner", "middle"}},
-		{Name: "cert", ClientCert: &ClientCert{}},
-		{Name: "get", Methods: []string{"GET"}},
-		{Name: "beta", Header: []Condition{{"X-Beta", ""}}},
-		{Name: "inner cert", Listeners: []string{"inner"}, ClientCert: &ClientCert{}},
-		{Name: "named", ClientCert: &ClientCert{Subject: "~."}},
-		{Name: "outer get", Listeners: []string{"outer"}, Methods: []string{"GET"}},
+func TestTable_conditionsOfTheConnection(t *testing.T) {
+	routes := []named{
+		{Rule{}, "all"},
+		{Rule{Listeners: []string{"inner", "middle"}}, "inner"},
+		{Rule{ClientCert: &ClientCert{}}, "cert"},
+		{Rule{Methods: []string{"GET"}}, "get"},
+		{Rule{Header: []Condition{{"X-Beta", ""}}}, "beta"},
+		{Rule{Listeners: []string{"inner"}, ClientCert: &ClientCert{}}, "inner cert"},
+		{Rule{ClientCert: &ClientCert{Subject: "~."}}, "named"},
+		{Rule{Listeners: []string{"outer"}, Methods: []string{"GET"}}, "outer get"},
 	}
-	shown, unproved := &tlsconn.Digest{Verified: true}, &tlsconn.Digest{}
+	shown, unproved := arrival{verified: true}, arrival{certificate: true}
 	for _, c := range []struct {
 		listener string
-		digest   *tlsconn.Digest
+		client   arrival
 		method   string
 		want     string
 	}{
-		{"other", nil, "PUT", "all"},
-		{"other", nil, "GET", "get"},
+		{"other", arrival{}, "PUT", "all"},
+		{"other", arrival{}, "GET", "get"},
 		{"other", unproved, "PUT", "all"},
 		{"other", shown, "PUT", "cert"},
 		{"other", shown, "GET", "cert"}, // as specific as "get"; what the client cannot write comes first
-		{"inner", nil, "GET", "inner"},
+		{"inner", arrival{}, "GET", "inner"},
 		{"middle", shown, "GET", "inner"}, // listeners come before certificates
 		{"inner", unproved, "PUT", "inner"},
 		{"inner", shown, "PUT", "inner cert"},
-		{"outer", nil, "GET", "outer get"},
+		{"outer", arrival{}, "GET", "outer get"},
 		{"outer", shown, "PUT", "cert"},
-		{"Inner", nil, "PUT", "all"},
+		{"Inner", arrival{}, "PUT", "all"},
 	} {
 		for range 3 {
 			rand.Shuffle(len(routes), func(i, j int) { routes[i], routes[j] = routes[j], routes[i] })
-			from := &arrival{&Listener{Name: c.listener}, c.digest}
-			got := nameOf(routerOf(t, routes...).match(ask(c.method, "a", "/"), from, &turns{}))
+			from := c.client
+			from.listener = c.listener
+			got := found(tableOf(t, routes...), ask(c.method, "a", "/"), &from, &Local{})
 			if got != c.want {
-				t.Errorf("%s %+v %s: %q, want %q", c.listener, c.digest, c.method, got, c.want)
+				t.Errorf("%s %+v %s: %q, want %q", c.listener, c.client, c.method, got, c.want)
 			}
 		}
 	}
 }
 
-// The router against a model that looks at every route.
-func TestRouter_agreesWithAModel(t *testing.T) {
+// The table against a model that looks at every rule.
+func TestTable_agreesWithAModel(t *testing.T) {
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 1))
 	for round := range 300 {
-		var routes []Route
-		r := &router{}
-		for i := range 1 + rng.IntN(60) {
-			route := randomRoute(rng)
-			route.Name = fmt.Sprint(i)
-			given := route
-			if r.add(&route) == nil {
-				routes = append(routes, given)
-			}
-		}
+		r, rules := randomTable(rng, 1+rng.IntN(60))
 		for range 60 {
 			h, from := randomRequest(rng), randomArrival(rng)
-			got, want := nameOf(r.match(h, from, &turns{})), nameOf(modelMatch(routes, h, from))
+			got, want := found(r, h, from, &Local{}), modelFind(rules, h, from)
 			if got != want {
-				t.Fatalf("seed %d round %d: %s %s %s %q %s %+v: route %q, want %q", seed, round, h.MethodBytes(),
-					h.Bytes(h.Authority), h.Bytes(h.Target), h.Get("X-A"), from.listener.Name, from.digest, got, want)
+				t.Fatalf("seed %d round %d: %s %s %s %q %s %v: rule %q, want %q", seed, round, h.MethodBytes(),
+					h.Bytes(h.Authority), h.Bytes(h.Target), h.Get("X-A"), from.listener, from.verified, got, want)
 			}
 		}
 	}
@@ -265,8 +274,20 @@ func randomHost(rng *rand.Rand) string {
 	return pick(rng, "a.example", "b.a.example", "c.b.a.example", "example", "other", "A.Example")
 }
 
-func randomRoute(rng *rand.Rand) Route {
-	r := Route{Path: randomPath(rng), Exact: rng.IntN(3) == 0}
+// randomTable returns a table and the rules that it took.
+func randomTable(rng *rand.Rand, n int) (*Table[string], []named) {
+	table, rules := &Table[string]{}, []named(nil)
+	for i := range n {
+		r := named{randomRule(rng), fmt.Sprint(i)}
+		if table.Add(r.Rule, r.name) == nil {
+			rules = append(rules, r)
+		}
+	}
+	return table, rules
+}
+
+func randomRule(rng *rand.Rand) Rule {
+	r := Rule{Path: randomPath(rng), Exact: rng.IntN(3) == 0}
 	switch rng.IntN(3) {
 	case 0:
 		r.Host = randomHost(rng)
@@ -292,9 +313,9 @@ func randomRoute(rng *rand.Rand) Route {
 }
 
 func randomArrival(rng *rand.Rand) *arrival {
-	from := &arrival{listener: &Listener{Name: pick(rng, "one", "two", "three")}}
+	from := &arrival{listener: pick(rng, "one", "two", "three")}
 	if rng.IntN(3) > 0 {
-		from.digest = &tlsconn.Digest{Verified: rng.IntN(2) == 0}
+		from.certificate, from.verified = true, rng.IntN(2) == 0
 	}
 	return from
 }
@@ -309,36 +330,39 @@ func randomRequest(rng *rand.Rand) *message.Head {
 	return ask(method, randomHost(rng)+pick(rng, "", ":80"), target, fields...)
 }
 
-// modelMatch is the rule in words: of the routes that match the one with the best host, path, number of conditions;
+// modelFind is the rule in words: of those that match the one with the best host, path, number of conditions;
 // then listeners come before certificates before methods before fields before the query, and the alphabet decides last.
-func modelMatch(routes []Route, h *message.Head, from *arrival) *Route {
-	var best *Route
+func modelFind(rules []named, h *message.Head, from *arrival) string {
+	var best *named
 	var rank [7]int
-	for i := range routes {
-		r := &routes[i]
-		now, ok := modelRank(r, h)
+	for i := range rules {
+		r := &rules[i]
+		now, ok := modelRank(&r.Rule, h)
 		if len(r.Listeners) > 0 {
 			now[2]++
 			now[3]++
-			ok = ok && slices.Contains(r.Listeners, from.listener.Name)
+			ok = ok && slices.Contains(r.Listeners, from.listener)
 		}
 		if r.ClientCert != nil {
 			now[2]++
 			now[4]++
-			ok = ok && from.digest != nil && from.digest.Verified
+			ok = ok && from.verified
 		}
 		if !ok {
 			continue
 		}
 		order := slices.Compare(now[:], rank[:])
-		if best == nil || order > 0 || order == 0 && conditionsKey(r) < conditionsKey(best) {
+		if best == nil || order > 0 || order == 0 && r.Conditions() < best.Conditions() {
 			best, rank = r, now
 		}
 	}
-	return best
+	if best == nil {
+		return ""
+	}
+	return best.name
 }
 
-func modelRank(r *Route, h *message.Head) (rank [7]int, ok bool) {
+func modelRank(r *Rule, h *message.Head) (rank [7]int, ok bool) {
 	host, _, _ := strings.Cut(strings.ToLower(string(h.Bytes(h.Authority))), ":")
 	pattern := strings.ToLower(r.Host)
 	above, wild := strings.CutPrefix(pattern, "*")
@@ -396,24 +420,14 @@ func modelHolds[T any](want string, list []T, at func(int) (name, value string),
 }
 
 // Any target, host and field may come: nothing panics, nothing is found that the model does not find.
-func FuzzRouter_match(f *testing.F) {
+func FuzzTable_find(f *testing.F) {
 	f.Add("a.example", "/a/b?k=v", "1")
 	f.Add("[::1]:80", "*", "")
 	f.Add("x.a.example.:", "//%2f?&&=&k", "~")
-	var routes []Route
-	r := &router{}
-	rng := rand.New(rand.NewPCG(7, 7))
-	for i := range 200 {
-		route := randomRoute(rng)
-		route.Name = fmt.Sprint(i)
-		given := route
-		if r.add(&route) == nil {
-			routes = append(routes, given)
-		}
-	}
+	r, rules := randomTable(rand.New(rand.NewPCG(7, 7)), 200)
 	f.Fuzz(func(t *testing.T, host, target, value string) {
 		h := ask("GET", host, target, "X-A: "+value)
-		got := r.match(h, here, &turns{})
+		got := found(r, h, here, &Local{})
 		if strings.ContainsAny(host, ":[]") || strings.HasSuffix(host, ".") || strings.ContainsAny(target, ";%") ||
 			!strings.HasPrefix(target, "/") || len(host) > 255 {
 			return // where the model is too simple
@@ -423,60 +437,59 @@ func FuzzRouter_match(f *testing.F) {
 				return
 			}
 		}
-		if want := modelMatch(routes, h, here); nameOf(got) != nameOf(want) {
-			t.Fatalf("%q %q %q: route %q, want %q", host, target, value, nameOf(got), nameOf(want))
+		if want := modelFind(rules, h, here); got != want {
+			t.Fatalf("%q %q %q: rule %q, want %q", host, target, value, got, want)
 		}
 	})
 }
 
-// manyRoutes are n routes of 100 hosts, and a catch-all.
-func manyRoutes(n int) []Route {
-	routes := []Route{{Name: "all"}}
+// manyRules are n rules of 100 hosts, and a catch-all.
+func manyRules(n int) []named {
+	rules := []named{{name: "all"}}
 	for i := range n - 1 {
-		routes = append(routes, Route{
-			Name: fmt.Sprint(i), Host: fmt.Sprintf("host-%d.example.com", i%100),
-			Path: fmt.Sprintf("/v%d/users/%d", i%7, i),
-		})
+		rules = append(rules, named{Rule{
+			Host: fmt.Sprintf("host-%d.example.com", i%100), Path: fmt.Sprintf("/v%d/users/%d", i%7, i),
+		}, fmt.Sprint(i)})
 	}
-	return routes
+	return rules
 }
 
-func TestRouter_matchAllocatesNothing(t *testing.T) {
-	r := routerOf(t, append(manyRoutes(10_000),
-		Route{Host: "*.example.org", Path: "/x", Methods: []string{"GET"}, Header: []Condition{{"X-A", "~b+"}},
-			Query: []Condition{{"q", "1"}}, Weight: 3},
-		Route{Host: "*.example.org", Path: "/x", Methods: []string{"GET"}, Header: []Condition{{"X-A", "~b+"}},
-			Query: []Condition{{"q", "1"}}, Weight: 1},
-		Route{Path: "/v1/users/1", Listeners: []string{"there", "here"}, ClientCert: &ClientCert{}})...)
+func TestTable_findAllocatesNothing(t *testing.T) {
+	r := tableOf(t, append(manyRules(10_000),
+		named{Rule{Host: "*.example.org", Path: "/x", Methods: []string{"GET"}, Header: []Condition{{"X-A", "~b+"}},
+			Query: []Condition{{"q", "1"}}, Weight: 3}, "most"},
+		named{Rule{Host: "*.example.org", Path: "/x", Methods: []string{"GET"}, Header: []Condition{{"X-A", "~b+"}},
+			Query: []Condition{{"q", "1"}}, Weight: 1}, "some"},
+		named{Rule{Path: "/v1/users/1", Listeners: []string{"there", "here"}, ClientCert: &ClientCert{}}, "cert"})...)
 	for _, h := range []*message.Head{
 		ask("GET", "HOST-42.example.com:80", "/v0/users/42/x"),
 		ask("GET", "a.b.example.org", "/x/y?p=%31&q=%31", "X-A: abbb"),
 		ask("GET", "nowhere", "/v1/users/1"),
 	} {
-		var t1 turns
-		if n := testutil.Allocs(100, func() { r.match(h, here, &t1) }); n != 0 {
+		var l Local
+		if n := testutil.Allocs(100, func() { found(r, h, here, &l) }); n != 0 {
 			t.Errorf("%s: %v allocations", h.Bytes(h.Authority), n)
 		}
 	}
 }
 
-func BenchmarkRouter(b *testing.B) {
+func BenchmarkTable(b *testing.B) {
 	for _, c := range []struct {
-		name   string
-		routes []Route
-		head   *message.Head
+		name  string
+		rules []named
+		head  *message.Head
 	}{
-		{"one", []Route{{}}, ask("GET", "example.com", "/v0/users/42/x")},
-		{"10000/hit", manyRoutes(10_000), ask("GET", "host-42.example.com", "/v0/users/42/x")},
-		{"10000/miss", manyRoutes(10_000), ask("GET", "example.com", "/v0/users/42/x")},
-		{"10000/deep", manyRoutes(10_000), ask("GET", "host-42.example.com", strings.Repeat("/v0", 1000))},
+		{"one", []named{{name: "all"}}, ask("GET", "example.com", "/v0/users/42/x")},
+		{"10000/hit", manyRules(10_000), ask("GET", "host-42.example.com", "/v0/users/42/x")},
+		{"10000/miss", manyRules(10_000), ask("GET", "example.com", "/v0/users/42/x")},
+		{"10000/deep", manyRules(10_000), ask("GET", "host-42.example.com", strings.Repeat("/v0", 1000))},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			r := routerOf(b, c.routes...)
-			var t1 turns
+			r := tableOf(b, c.rules...)
+			var l Local
 			b.ReportAllocs()
 			for b.Loop() {
-				r.match(c.head, here, &t1)
+				found(r, c.head, here, &l)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package proxy
+package route
 
 import (
 	"fmt"
@@ -7,11 +7,6 @@ import (
 
 	"github.com/edge-proxy/edge/message"
 )
-
-// Condition is what a field or a parameter of the query has to be. Value is the whole value; "" takes any, as long as
-// it is there; one that begins with "~" is a regular expression (RE2), to be found anywhere in the value.
-// Immutable.
-type Condition struct{ Name, Value string }
 
 // condition is a Condition ready for use.
 type condition struct {
@@ -39,7 +34,7 @@ type conditions struct {
 // which sends secrets back (RFC 9110 §9.3.8).
 const ordinary = ^uint16(1<<message.VerbConnect | 1<<message.VerbTrace)
 
-func newConditions(r *Route) (c conditions, err error) {
+func newConditions(r *Rule) (c conditions, err error) {
 	c.verbs = ordinary
 	if len(r.Methods) > 0 {
 		c.verbs = 0
@@ -96,7 +91,7 @@ func compileConditions(list []Condition) ([]condition, error) {
 }
 
 // hold reports whether the request h, which came by from, meets them.
-func (c *conditions) hold(h *message.Head, from *arrival) bool {
+func (c *conditions) hold(h *message.Head, from Arrival) bool {
 	if c.verbs>>h.Verb&1 == 0 && !c.named(h) {
 		return false
 	}
@@ -152,8 +147,8 @@ func (c *condition) takesText(value string) bool {
 	return c.any || value == c.value
 }
 
-// heldByField reports whether one of the fields of that name will do. What a client lets end here by Connection counts
-// as not sent: who is behind the proxy does not get to see it either.
+// heldByField reports whether one of the fields of that name matches. Fields that the client lists in Connection do not
+// count: the backend does not get them.
 func (c *condition) heldByField(h *message.Head) bool {
 	for i := range h.Fields {
 		f := &h.Fields[i]
@@ -167,7 +162,7 @@ func (c *condition) heldByField(h *message.Head) bool {
 	return false
 }
 
-// heldByQuery reports whether one of the parameters of that name will do. Names and values are compared decoded.
+// heldByQuery reports whether one of the parameters of that name matches. Names and values are compared decoded.
 func (c *condition) heldByQuery(query []byte) bool {
 	for len(query) > 0 {
 		pair := query

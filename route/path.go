@@ -1,4 +1,4 @@
-package proxy
+package route
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ import (
 // Where the two readings lead to different routes, or the second one has dot segments left, the request is refused.
 //
 // RFC 3986 §3.3 gives ";" to applications: some origins take what follows it in a segment for parameters, and look for
-// dot segments and empty ones when they have taken those away. See Parameters of a Listener.
+// dot segments and empty ones when they have taken those away. See Parameters.
 
 // pathOf returns the target up to the query, and whether there is one way alone to read it. Borrowed. It looks at eight
 // bytes at a time.
@@ -65,7 +65,7 @@ func marked(w uint64, c uint64) uint64 {
 	return (w - ones) &^ w & highs
 }
 
-// lastWord loads t[n:], fewer than eight bytes and one at least, with zeros behind.
+// lastWord loads t[n:], fewer than eight bytes and one at least, with zeros after them.
 func lastWord(t []byte, n int) uint64 {
 	rest := t[n:]
 	switch left := len(rest); {
@@ -82,54 +82,9 @@ func lastWord(t []byte, n int) uint64 {
 	return w
 }
 
-// findRoute chooses the route of the request, nil where none takes it. It reports false where the request was refused.
-func (x *Exchange) findRoute() bool {
-	h, r, from := &x.Request, &x.snapshot.router, &x.arrival
-	path, plain := pathOf(h)
-	if plain || path[0] != '/' {
-		x.route = x.local.turns.pick(r.find(path, h, from), r)
-		return true
-	}
-	parameters, odd := parametersOf(path)
-	raw := x.listener.Paths == PathsRaw
-	switch {
-	case parameters && x.listener.Parameters == ParametersRefused:
-		x.fail(faultParameters)
-		return false
-	case odd && !raw:
-		x.fail(faultPath)
-		return false
-	case raw:
-		x.route = x.local.turns.pick(r.find(path, h, from), r)
-		return true
-	case parameters && x.listener.Parameters == ParametersStripped:
-		return x.findResolved(path, withoutParameters)
-	}
-	return x.findResolved(path, 0)
-}
-
-// findResolved is findRoute for a path that is read in that way.
-func (x *Exchange) findResolved(path []byte, how reading) bool {
-	h, r, l, from := &x.Request, &x.snapshot.router, x.local, &x.arrival
-	l.path = resolvePath(l.path[:0], path, how)
-	read := l.path
-	found := r.find(read, h, from)
-	if twofold(read) || twofold(path) {
-		at := len(read)
-		l.path = resolvePath(l.path, path, how|lenient)
-		if hidesDots(read) || r.find(l.path[at:], h, from) != found {
-			x.fail(faultPath)
-			return false
-		}
-		read = l.path[:at]
-	}
-	x.route = l.turns.pick(found, r)
-	if x.route != nil && (x.listener.Paths == PathsForwarded || x.route.Rewrite != nil) {
-		base := append(h.Base, read...)
-		x.retarget(append(base, h.Bytes(h.Target)[len(path):]...))
-	}
-	return true
-}
+// NormalPath returns the one spelling that rules have for a path, which begins with a slash: unreserved characters
+// decoded, the other encodings in upper case, dot segments resolved (RFC 3986 §6.2.2).
+func NormalPath(path string) string { return string(resolvePath(nil, []byte(path), 0)) }
 
 // reading is how a path is read, beside what RFC 3986 says. A set of bits.
 type reading uint8

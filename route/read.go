@@ -1,0 +1,107 @@
+package route
+
+import (
+	"errors"
+
+	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/message"
+)
+
+// Reading is how paths are read. The zero value is the safe way.
+type Reading struct {
+	Paths      Paths
+	Parameters Parameters
+}
+
+// Paths says in which form rules and origins see a path. See docs/http1.md.
+type Paths uint8
+
+// The ways to read a path.
+const (
+	PathsMatched   Paths = iota // rules see it with its dot segments resolved; origins get it as it came
+	PathsForwarded              // origins get it resolved too
+	PathsRaw                    // lenient: rules see it as it came, whatever an origin makes of it
+)
+
+// Parameters says how the parameters of a path are read, ";v=1" after the name of a segment. See docs/http1.md.
+type Parameters uint8
+
+// The ways to read parameters.
+const (
+	ParametersKept     Parameters = iota // they are a part of their segment; one that is nothing else is ErrPath
+	ParametersStripped                   // rules see the path without them
+	ParametersRefused                    // ErrParameters
+)
+
+// Why a request is refused whatever rules there are.
+var (
+	ErrPath       = errors.New("the path can be read in two ways")
+	ErrParameters = errors.New("the path has parameters")
+)
+
+// Local is what searches keep between them: a buffer for paths, and how far requests are shared among equal rules. The
+// zero value is ready.
+// Owned by one goroutine.
+type Local struct {
+	path  []byte
+	of    *rules
+	turns []*balance.RoundRobin // by equals.split, for of
+}
+
+// pick returns the place of the rule of e whose turn it is.
+func (l *Local) pick(e *equals, r *rules) int {
+	if e.shares == nil {
+		return e.places[0]
+	}
+	return e.places[l.next(e, r)]
+}
+
+// next returns whose turn it is among equal rules: each gets its share of any run of requests, spread evenly.
+func (l *Local) next(e *equals, r *rules) int {
+	if l.of != r {
+		l.of, l.turns = r, make([]*balance.RoundRobin, r.splits)
+	}
+	if l.turns[e.split] == nil {
+		l.turns[e.split] = balance.NewRoundRobin(e.shares, 0)
+	}
+	return l.turns[e.split].Pick(nil)
+}
+
+// read finds the rules for h whose path is read as how says.
+func (r *rules) read(h *message.Head, from Arrival, how Reading, l *Local) (e *equals, read []byte, err error) {
+	path, plain := pathOf(h)
+	if plain || path[0] != '/' {
+		return r.find(path, h, from), nil, nil
+	}
+	parameters, odd := parametersOf(path)
+	raw := how.Paths == PathsRaw
+	switch {
+	case parameters && how.Parameters == ParametersRefused:
+		return nil, nil, ErrParameters
+	case odd && !raw:
+		return nil, nil, ErrPath
+	case raw:
+		return r.find(path, h, from), nil, nil
+	case parameters && how.Parameters == ParametersStripped:
+		return r.readResolved(path, withoutParameters, h, from, l)
+	}
+	return r.readResolved(path, 0, h, from, l)
+}
+
+// readResolved is read for a path that has to be resolved first.
+func (r *rules) readResolved(
+	path []byte, how reading, h *message.Head, from Arrival, l *Local,
+) (e *equals, read []byte, err error) {
+	l.path = resolvePath(l.path[:0], path, how)
+	read = l.path
+	e = r.find(read, h, from)
+	if twofold(read) || twofold(path) {
+		at := len(read)
+		l.path = resolvePath(l.path, path, how|lenient)
+		if hidesDots(read) || r.find(l.path[at:], h, from) != e {
+			return nil, nil, ErrPath
+		}
+		read = l.path[:at]
+	}
+	return e, read, nil
+}

@@ -1,0 +1,93 @@
+package route
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Rule says which requests it takes. The zero value takes all but CONNECT and TRACE.
+type Rule struct {
+	Host       string      // without a port; "*.example.com": every name below example.com; "": every host
+	Path       string      // "" or "/": every path
+	Exact      bool        // Path is the whole path; else a prefix by segments: /api takes /api and /api/x, not /apix
+	Methods    []string    // nil: all but CONNECT and TRACE, which have to be named
+	Header     []Condition // every one has to hold, for the head as it came
+	Query      []Condition // likewise
+	Listeners  []string    // by Arrival.ListenerName, those that the request may have come by; nil: all
+	ClientCert *ClientCert // what the client has to have shown; nil: anything or nothing
+	Weight     int         // its share of the requests that other rules would take just as well, 65535 at most
+}
+
+// Condition is what a field or a parameter of the query has to be. Value is the whole value; "" takes any, as long as
+// it is there; one that begins with "~" is a regular expression (RE2), to be found anywhere in the value.
+// Immutable.
+type Condition struct{ Name, Value string }
+
+// ClientCert is what the certificate of a client has to be, which has to lead to a trusted one. Each value is as that
+// of a Condition; "" takes any, and so the zero value any such certificate.
+// Immutable.
+type ClientCert struct {
+	Subject, Issuer string // RFC 2253
+	SAN             string // one of its subject alternative names
+}
+
+// Bounds of rules that take the same requests: those of balance.NewSet.
+const (
+	equalMax  = 1<<16 - 1
+	weightMax = 1<<16 - 1
+)
+
+// What is wrong with a rule.
+var (
+	errManyRules = fmt.Errorf("more than %d rules share the same requests", equalMax)
+	errWeight    = fmt.Errorf("a weight is %d at most", weightMax)
+
+	errSameRule = errors.New("another one has the same host and path, the same conditions, and no weight")
+	errPath     = errors.New("a path begins with a slash")
+	errHost     = errors.New("a star stands for the first labels of a host alone: *.example.com")
+)
+
+// Pattern returns host and path in the form that they are compared in: it is equal for rules that have the same ones.
+func (r *Rule) Pattern() string {
+	host, path := strings.ToLower(r.Host), r.path()
+	if r.Exact {
+		return host + "=" + path
+	}
+	return host + path
+}
+
+// path is Path in normal form: a prefix has no slash at its end.
+func (r *Rule) path() string {
+	path := r.Path
+	if path != "" {
+		path = NormalPath(path)
+	}
+	if !r.Exact {
+		path = strings.TrimSuffix(path, "/")
+	}
+	return path
+}
+
+// Conditions is equal for rules whose conditions are the same, in whatever order; "" for one that has none.
+func (r *Rule) Conditions() string {
+	var all []string
+	for _, m := range r.Methods {
+		all = append(all, fmt.Sprintf("m%q", m))
+	}
+	for _, c := range r.Header {
+		all = append(all, fmt.Sprintf("h%q%q", strings.ToLower(c.Name), c.Value))
+	}
+	for _, c := range r.Query {
+		all = append(all, fmt.Sprintf("q%q%q", c.Name, c.Value))
+	}
+	for _, l := range r.Listeners {
+		all = append(all, fmt.Sprintf("l%q", l))
+	}
+	if c := r.ClientCert; c != nil {
+		all = append(all, fmt.Sprintf("c%q%q%q", c.Subject, c.Issuer, c.SAN))
+	}
+	slices.Sort(all)
+	return strings.Join(slices.Compact(all), " ")
+}
