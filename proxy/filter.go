@@ -219,7 +219,7 @@ func (x *Exchange) stepOn() bool {
 			return false
 		}
 		x.step = stepRequest
-		if x.route.GRPC && !(x.route.GRPCByListener && x.listener.NoGRPC) {
+		if x.route.GRPC.on(x.listener.GRPC) {
 			x.beginCall()
 		}
 		if len(x.route.chain.requestBody) > 0 && x.Request.Length != 0 {

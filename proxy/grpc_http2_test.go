@@ -66,7 +66,7 @@ func callRig(t *testing.T, origin string, route proxy.Route) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	route.GRPC = true
+	route.GRPC = proxy.On
 	if route.To == nil {
 		route.To = proxy.To(upstream.New(e, upstream.Options{
 			Backends: []upstream.Backend{{Address: origin}}, Protocol: upstream.H2,

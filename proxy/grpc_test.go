@@ -24,7 +24,7 @@ func callOf(contentType, fields, body string) string {
 		contentType, fields, len(body), body)
 }
 
-var routeRPC = proxy.Route{Name: "rpc", GRPC: true}
+var routeRPC = proxy.Route{Name: "rpc", GRPC: proxy.On}
 
 func wantCall(t *testing.T, resp *http.Response, status, text string) {
 	t.Helper()
@@ -37,7 +37,7 @@ func wantCall(t *testing.T, resp *http.Response, status, text string) {
 // What the proxy has to say to a call, it says as gRPC does, in a head that is the whole answer.
 func TestGRPC_failures(t *testing.T) {
 	refuse := func(status int, text string) proxy.Route {
-		return proxy.Route{GRPC: true, Filters: []*proxy.Filter{{
+		return proxy.Route{GRPC: proxy.On, Filters: []*proxy.Filter{{
 			Name: "f", Request: func(*proxy.Exchange) proxy.Verdict { return proxy.Respond(status, text) },
 		}}}
 	}
@@ -46,7 +46,7 @@ func TestGRPC_failures(t *testing.T) {
 		contentType  string
 		status, text string
 	}{
-		"no backend":  {proxy.Route{GRPC: true}, "application/grpc", "14", "The backend closed the connection."},
+		"no backend":  {proxy.Route{GRPC: proxy.On}, "application/grpc", "14", "The backend closed the connection."},
 		"any route":   {proxy.Route{}, "application/grpc+proto", "14", "The backend closed the connection."},
 		"no route":    {proxy.Route{Path: "/other"}, "application/grpc", "12", "No route takes this request."},
 		"a filter":    {refuse(401, "who är you?\n"), "application/grpc", "16", "who %C3%A4r you?"},
@@ -54,7 +54,7 @@ func TestGRPC_failures(t *testing.T) {
 		"web":         {refuse(403, "no"), "application/grpc-web+proto", "7", "no"},
 		"web as text": {refuse(403, "no"), "application/grpc-web-text", "7", "no"},
 		"slow backend": {
-			proxy.Route{GRPC: true, Total: 50 * time.Millisecond}, "application/grpc",
+			proxy.Route{GRPC: proxy.On, Total: 50 * time.Millisecond}, "application/grpc",
 			"4", "The request took too long.",
 		},
 	} {
@@ -85,7 +85,7 @@ func TestGRPC_failuresOfARouteThatSetsTheType(t *testing.T) {
 		for _, contentType := range []string{
 			"application/grpc", "Application/GRPC+proto", "application/grpc-web+proto", "application/grpc-web-text",
 		} {
-			s := setTunnel(t, tunnelOptions{route: proxy.Route{GRPC: true, Filters: []*proxy.Filter{
+			s := setTunnel(t, tunnelOptions{route: proxy.Route{GRPC: proxy.On, Filters: []*proxy.Filter{
 				proxy.SetFields(map[string]string{"Content-Type": set}, nil),
 			}}})
 			w := s.client()
@@ -118,7 +118,7 @@ func logReason(name string) string {
 
 // What is no call is answered as ever.
 func TestGRPC_otherTypes(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: proxy.Route{GRPC: true, Path: "/other"}})
+	s := setTunnel(t, tunnelOptions{route: proxy.Route{GRPC: proxy.On, Path: "/other"}})
 	for _, contentType := range []string{
 		"application/grpcx", "application/json", "application/grpc-websocket", "text/plain",
 	} {
@@ -279,7 +279,7 @@ func TestGRPCWeb_malformedText(t *testing.T) {
 func TestGRPC_destinationOfItsOwn(t *testing.T) {
 	origin := rpcOrigin(t)
 	r := newRig(t, func(e *engine.Engine) []proxy.Route {
-		return []proxy.Route{{GRPC: true, GRPCTo: to(e, origin), To: proxy.Answer(200, "text/plain", "page")}}
+		return []proxy.Route{{GRPC: proxy.On, GRPCTo: to(e, origin), To: proxy.Answer(200, "text/plain", "page")}}
 	})
 	for contentType, want := range map[string]string{
 		"application/grpc": frame("application/grpc") + "x", "text/plain": "page",

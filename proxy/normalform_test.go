@@ -238,7 +238,7 @@ func TestWebSocket_extendedConnectUnanswered(t *testing.T) {
 
 func TestWebSocket_extendedConnectNotAllowed(t *testing.T) {
 	for protocol, tunnels := range map[string]proxy.Tunnels{
-		"websocket": {NoWebSocket: true}, "connect-udp": {},
+		"websocket": {WebSocket: proxy.Off}, "connect-udp": {},
 	} {
 		s := setTunnel(t, tunnelOptions{route: proxy.Route{Tunnels: tunnels}})
 		c := s.play(t, &proxy.Listener{}, overTLS, extendedConnect(protocol), true)

@@ -113,8 +113,8 @@ type Listener struct {
 	StrictSNI       bool   // 421 for another host than the one that the TLS handshake named
 	ClientCert      bool   // 421 on a connection whose client has shown no certificate that leads to a trusted one
 
-	NoGRPC      bool // of routes that leave it to the listener: Route.GRPCByListener
-	NoWebSocket bool // likewise: Tunnels.ByListener
+	GRPC        bool // for routes that leave it to the listener: see Route.GRPC
+	NoWebSocket bool // likewise: see Tunnels.WebSocket
 }
 
 // Service makes a session.Service of p: the requests of one listener.

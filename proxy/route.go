@@ -22,13 +22,11 @@ type Route struct {
 	Weight  int               // its share of the requests that other routes would take just as well
 	Rewrite *Rewrite          // nil: the target is sent on as it came
 	To      Destination
-	GRPC    bool        // requests of type application/grpc are gRPC, those of application/grpc-web made so
+	GRPC    Switch      // whether requests of type application/grpc are gRPC, and those of application/grpc-web made so
 	GRPCTo  Destination // where those go; nil: To
 
 	Listeners  []string          // condition: by Listener.Name, those that the request may have come by; nil: all
 	ClientCert *route.ClientCert // condition: what the client has to have shown; nil: anything or nothing
-
-	GRPCByListener bool // GRPC holds on listeners without NoGRPC alone
 
 	Tunnels Tunnels       // which requests may turn their connection into a tunnel; the zero value: WebSocket
 	Total   time.Duration // from the request's head to the end of the answer, tunnels aside; 0: no limit
@@ -37,6 +35,19 @@ type Route struct {
 
 	chain *chain
 }
+
+// Switch is a setting of a Route that its listener decides where the route does not.
+type Switch uint8
+
+// The positions of a Switch.
+const (
+	ByListener Switch = iota
+	On
+	Off
+)
+
+// on reports whether s is on for a request of a listener that says so, or not.
+func (s Switch) on(listener bool) bool { return s == On || s == ByListener && listener }
 
 // errEarly refuses a filter of a route that has an early phase.
 var errEarly = errors.New("the early phase comes before the route")

@@ -11,9 +11,8 @@ import (
 // Tunnels says which requests of a route may turn their connections into tunnels by Upgrade. What may not is sent on
 // as a request without Upgrade. CONNECT is a method like any other that a route has to name: see Route.Methods.
 type Tunnels struct {
-	NoWebSocket bool
-	ByListener  bool     // WebSockets are for the listener to allow: Listener.NoWebSocket
-	Protocols   []string // further ones, by their names in Upgrade; an upgrade to HTTP/2 is none
+	WebSocket Switch
+	Protocols []string // further ones, by their names in Upgrade; an upgrade to HTTP/2 is none
 }
 
 // errProtocol refuses what a route must not let through. RFC 9113 §3.1: h2c by Upgrade is gone; a proxy that forwards
@@ -37,9 +36,10 @@ func isHTTP(protocol []byte) bool {
 // webSocket is the protocol of WebSocket in Upgrade and :protocol.
 const webSocket = "websocket"
 
-func (t *Tunnels) allows(protocol []byte) bool {
+// allow reports whether a connection of l may be upgraded to a protocol.
+func (t *Tunnels) allow(protocol []byte, l *Listener) bool {
 	if message.EqualFold(protocol, webSocket) {
-		return !t.NoWebSocket
+		return t.WebSocket.on(!l.NoWebSocket)
 	}
 	for _, p := range t.Protocols {
 		if message.EqualFold(protocol, p) {
@@ -47,15 +47,6 @@ func (t *Tunnels) allows(protocol []byte) bool {
 		}
 	}
 	return false
-}
-
-// allows reports whether the connection may be upgraded to a protocol.
-func (x *Exchange) allows(protocol []byte) bool {
-	t := &x.route.Tunnels
-	if t.ByListener && x.listener.NoWebSocket && message.EqualFold(protocol, webSocket) {
-		return false
-	}
-	return t.allows(protocol)
 }
 
 // askTunnel leaves of the protocols that the request would like to be upgraded to the first that the route allows. One
@@ -80,7 +71,7 @@ func (x *Exchange) askTunnel() {
 		for end > start && (list[end-1] == ' ' || list[end-1] == '\t') {
 			end--
 		}
-		if start < end && x.allows(list[start:end]) {
+		if start < end && x.route.Tunnels.allow(list[start:end], x.listener) {
 			h.Upgrade = true
 			h.Protocol = message.Span{At: uint32(at + start), Len: uint32(end - start)}
 			if message.EqualFold(list[start:end], webSocket) {

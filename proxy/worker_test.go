@@ -186,7 +186,7 @@ func TestWorker_trailersOfTheAnswer(t *testing.T) {
 			w, log := newWorker(), &keptLog{}
 			var filtered atomic.Int32
 			r := newWorkerRig(t, &proxy.Listener{}, log, func(e *engine.Engine) proxy.Route {
-				return proxy.Route{GRPC: true, To: one(e, address, protocol), Filters: []*proxy.Filter{{
+				return proxy.Route{GRPC: proxy.On, To: one(e, address, protocol), Filters: []*proxy.Filter{{
 					Response: w.run, Blocking: proxy.PhaseResponse,
 					Trailers: func(x *proxy.Exchange, h *message.Head) {
 						filtered.Add(1)

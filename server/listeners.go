@@ -133,7 +133,7 @@ func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
 	l := &proxy.Listener{
 		Name: c.Name, BodyMax: c.Limits.BodySize, Log: logs, Trusted: trustOf(&c.Trusted), Forwarded: c.Forwarded,
 		Paths: paths[c.Paths], Parameters: parameters[c.PathParameters], Underscores: underscores[c.Underscores],
-		NoGRPC: !c.GRPC, NoWebSocket: !c.WebSocket,
+		GRPC: c.GRPC, NoWebSocket: !c.WebSocket,
 	}
 	if c.TLS != config.TLSOff {
 		l.HSTS, l.StrictSNI = hstsOf(&c.TLSOptions.HSTS), c.TLSOptions.StrictSNI

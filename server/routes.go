@@ -47,7 +47,7 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 		Header: c.Header, Query: c.Query, Weight: c.Weight,
 		Listeners: c.Listeners, ClientCert: c.ClientCert, Total: c.Total,
 		Tunnels: proxy.Tunnels{
-			NoWebSocket: c.WebSocket == config.Off, ByListener: c.WebSocket == config.Unset, Protocols: c.Upgrades,
+			WebSocket: proxy.Switch(c.WebSocket), Protocols: c.Upgrades,
 		},
 	}
 	if c.Rewrite != (config.Rewrite{}) {
@@ -92,9 +92,8 @@ func (b *build) toUpstream(r *proxy.Route, c *config.Route) error {
 	if r.Total == 0 {
 		r.Total = u.Timeouts.Total
 	}
-	r.GRPCByListener = c.GRPC == config.Unset
-	r.GRPC = c.GRPC == config.On || r.GRPCByListener && b.anyGRPC()
-	if r.GRPC && protocol != "h2" {
+	r.GRPC = proxy.Switch(c.GRPC)
+	if (r.GRPC == proxy.On || r.GRPC == proxy.ByListener && b.anyGRPC()) && protocol != "h2" {
 		if to, err = b.upstream(u, c, "h2"); err != nil {
 			return err
 		}
