@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"net"
 	"net/netip"
 	"syscall"
 	"time"
@@ -51,6 +52,14 @@ type Addr struct {
 
 // IsUnix reports whether a names a Unix socket.
 func (a Addr) IsUnix() bool { return a.Path != "" }
+
+// Net is a as package net has it.
+func (a Addr) Net() net.Addr {
+	if a.IsUnix() {
+		return &net.UnixAddr{Name: a.Path, Net: "unix"}
+	}
+	return net.TCPAddrFromAddrPort(a.IP)
+}
 
 // String formats a as host:port or unix:path.
 func (a Addr) String() string {

@@ -25,20 +25,30 @@ func (x *Exchange) transform(list []onBody, p []byte, end bool) ([]byte, Verdict
 	return p, Next
 }
 
-// filterUp passes a piece of the request's body through the filters and on. in is how many bytes it stands for that are
-// not in the account yet.
-func (x *Exchange) filterUp(p []byte, in int, end bool) {
-	p, v := x.transform(x.route.chain.requestBody, p, end)
-	switch v.kind {
-	case next:
-		x.pushUp(p, in, end)
-	case respond:
-		x.toUp.owed += in
-		x.respond(v.status, v.body)
-	default: // a body has nowhere to wait
-		x.toUp.owed += in
-		x.fail(faultFilter)
+// stageUp returns what a piece of the request's body becomes before it goes on: the filters of the route come first,
+// then gRPC-Web. It reports false where the exchange was answered instead.
+func (x *Exchange) stageUp(p []byte, in int, end bool) (out []byte, ok bool) {
+	if list := x.route.chain.requestBody; len(list) > 0 {
+		var v Verdict
+		if p, v = x.transform(list, p, end); v.kind != next {
+			x.toUp.owed += in
+			if v.kind == respond {
+				x.respond(v)
+			} else { // a body has nowhere to wait
+				x.fail(faultFilter)
+			}
+			return nil, false
+		}
 	}
+	if x.call.form == webText {
+		var err error
+		if p, err = x.decodeWeb(p, end); err != nil {
+			x.toUp.owed += in
+			x.fail(faultBase64)
+			return nil, false
+		}
+	}
+	return p, true
 }
 
 // bodyWaited goes on with the part of the request's body that came before it could be filtered, and reports whether
@@ -50,32 +60,48 @@ func (x *Exchange) bodyWaited() bool {
 		x.fail(faultTooLarge)
 		return false
 	}
-	x.filterUp(p, 0, x.toUp.ended)
+	x.pushUp(p, 0, x.toUp.ended)
 	return x.gen.Load() == gen && !x.own
 }
 
-// filterDown passes a piece of the answer's body through the filters and on, or lets it wait for its head.
-func (x *Exchange) filterDown(p []byte, in int, end bool) {
-	if !x.answering {
-		x.toDown.wait(p, end)
-		if end {
-			x.requestSent()
+// stageAnswer decides, when the head of the answer has come, whether something looks at its body.
+func (x *Exchange) stageAnswer() {
+	if x.tunnel { // filters of bodies do not see it
+		x.toDown.staged = x.socket.asked
+		return
+	}
+	x.toDown.staged = len(x.route.chain.responseBody) > 0 || x.call.form > grpc && x.call.answered
+}
+
+// stageDown returns what a piece of the answer's body becomes before it goes on. It reports false where it waits for
+// its head, or the exchange is over.
+func (x *Exchange) stageDown(p []byte, in int, end bool) (out []byte, ok bool) {
+	if x.tunnel {
+		x.socket.sent.pass(p)
+		return p, true
+	}
+	if list := x.route.chain.responseBody; len(list) > 0 {
+		if !x.answering {
+			x.toDown.wait(p, end)
+			if end {
+				x.requestSent()
+			}
+			return nil, false
 		}
-		return
+		var v Verdict
+		if p, v = x.transform(list, p, end); v.kind != next {
+			x.cut(faultFilter)
+			return nil, false
+		}
 	}
-	p, v := x.transform(x.route.chain.responseBody, p, end)
-	if v.kind != next {
-		x.cut(faultFilter)
-		return
+	if x.call.form > grpc && x.call.answered {
+		p = x.pieceForWeb(p, end)
 	}
-	x.pushDown(p, in, end)
+	return p, true
 }
 
 // unmeasured takes the length away from an answer whose body filters may change; one that knows it sets it again.
 func (x *Exchange) unmeasured(end bool) {
-	if len(x.route.chain.responseBody) == 0 {
-		return
-	}
 	x.Response.Drop(message.ContentLength)
 	if !end {
 		x.Response.Length = message.LengthUnknown

@@ -7,7 +7,9 @@ import (
 	"log"
 	"net/http"
 
+	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/handler"
 )
 
 func Example() {
@@ -20,9 +22,9 @@ func Example() {
 		}
 		return proxy.Next
 	}}
-	s := &proxy.Server{
+	s := &edge.Server{
 		Addr:    "127.0.0.1:0",
-		Routes:  []proxy.Route{{To: proxy.FromHTTP(hello)}},
+		Routes:  []proxy.Route{{To: handler.FromHTTP(hello)}},
 		Filters: []*proxy.Filter{polite},
 	}
 	if err := s.Start(); err != nil {

@@ -58,34 +58,28 @@ type progress struct {
 	snapshot *Snapshot
 	route    *Route
 	down     session.Stream
-	up       session.Stream // nil while there is none
-	conn     *upstream.Conn // what up is, where the destination is an upstream
+	try      attempt
 	ctx      context.Context
 	cancel   context.CancelFunc
-	refusal  *fault // the request cannot be sent on
-	fault    *fault // why the proxy answered, or cut the exchange off, of its own
-	lost     *fault // the backend failed while a worker owned x
+	refusal  *Fault // the request cannot be sent on
+	fault    *Fault // why the proxy answered, or cut the exchange off, of its own
+	lost     *Fault // the backend failed while a worker owned x
 
 	origin  *origin  // of the request, while a worker owns x
 	resumed *Verdict // Resume came before the worker's filter returned Park
 
-	connected int64 // reactor time, ns: the request was given to a connection, or that stood
-	firstByte int64
-	waited    int64 // ns in which it had no connection
-	dialled   int64 // ns in which its connections were established, in vain or not
-	at        int   // the next filter of the step
-	backend   int
-	address   int // of the backend's
-	refused   int // addresses of the backend that could not be connected to
-	retries   int
-	refusals  int // of backends that did not process the request, and said so
-	attempts  int
-	number    uint64 // 0 until it is asked for
-	bodyIn    int64  // bytes of the request's body that came
-	interims  int
-	status    int
-	tried     balance.Tried
-	step      step
+	waited   int64 // ns in which it had no connection
+	dialled  int64 // ns in which its connections were established, in vain or not
+	at       int   // the next filter of the step
+	retries  int
+	refusals int // of backends that did not process the request, and said so
+	attempts int
+	number   uint64 // 0 until it is asked for
+	bodyIn   int64  // bytes of the request's body that came
+	interims int
+	status   int
+	tried    balance.Tried
+	step     step
 
 	parked    bool // waits for Resume
 	working   bool // a worker owns x
@@ -93,23 +87,9 @@ type progress struct {
 	downGone  bool // the client's stream is over
 	own       bool // nobody wants the request's body any more: what comes of it is thrown away
 	answering bool
-	prepared  bool // forwarding fields were written
-	reused    bool
+	hostSet   bool // a filter has set the Host that is sent on
 	tunnel    bool // the answer made a tunnel of the exchange: see openTunnel
-
-	hostOfBackend bool // the backend is to be sent its own address as Host
 }
-
-// step is where an exchange stands among the phases that may park.
-type step uint8
-
-const (
-	stepEarly step = iota
-	stepRequest
-	stepForward
-	stepResponse
-	stepDone
-)
 
 // Reactor returns the reactor that owns x. Safe for any goroutine that may use x.
 func (x *Exchange) Reactor() *engine.Reactor { return x.local.reactor }
@@ -136,8 +116,8 @@ func (x *Exchange) Attempts() int { return x.attempts }
 
 // Backend returns the address of the backend that answers, "" while there is none.
 func (x *Exchange) Backend() string {
-	if d, ok := x.destination().(*toUpstream); ok && x.attempts > 0 {
-		return d.upstream.Backend(x.backend)
+	if a := &x.try; a.up != nil && x.attempts > 0 {
+		return a.up.upstream.Backend(a.backend)
 	}
 	return ""
 }

@@ -3,15 +3,20 @@ package proxy
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/edge-proxy/edge/message"
 )
 
-// Verdict is what a filter decides: Next, Respond or Park.
+// Verdict is what a filter decides: Next, Respond or Park. One of Respond is also what a Destination that answers by
+// itself returns as its error.
+// Immutable.
 type Verdict struct {
-	kind   verdictKind
-	status int
-	body   string
+	kind        verdictKind
+	status      int
+	body        string
+	contentType string   // of body; "": plain text
+	fields      []string // further ones of the answer: names and values in turn
 }
 
 type verdictKind uint8
@@ -32,6 +37,15 @@ var (
 func Respond(status int, body string) Verdict {
 	return Verdict{kind: respond, status: status, body: body}
 }
+
+// With returns v with a further field of the answer. Name and value must be valid: message.ValidName, ValidValue.
+func (v Verdict) With(name, value string) Verdict {
+	v.fields = append(slices.Clip(v.fields), name, value)
+	return v
+}
+
+// Error makes a Verdict what Destination.Open may return.
+func (v Verdict) Error() string { return "the destination answers by itself" }
 
 // Phase is a set of phases of a Filter.
 type Phase uint16
@@ -144,99 +158,4 @@ func addJudged(list []judged, f func(x *Exchange) Verdict, blocking bool) []judg
 		return list
 	}
 	return append(list, judged{f, blocking})
-}
-
-// advance runs the filters of the present step and then takes the step behind it.
-func (x *Exchange) advance() {
-	for {
-		list := x.judges()
-		if x.at == len(list) {
-			x.at = 0
-			if !x.stepOn() {
-				return
-			}
-			continue
-		}
-		f := list[x.at]
-		x.at++
-		if f.blocking {
-			x.offload(f.run)
-			return
-		}
-		if v := f.run(x); v.kind != next {
-			x.judge(v)
-			return
-		}
-	}
-}
-
-func (x *Exchange) judges() []judged {
-	switch x.step {
-	case stepEarly:
-		return x.snapshot.chain.early
-	case stepRequest:
-		return x.route.chain.request
-	case stepResponse:
-		return x.filters().response
-	}
-	return nil
-}
-
-// filters returns the chain of the route, or that of the snapshot where no route was chosen.
-func (x *Exchange) filters() *chain {
-	if x.route != nil {
-		return x.route.chain
-	}
-	return x.snapshot.chain
-}
-
-// judge acts on the verdict of the filter that ran last.
-func (x *Exchange) judge(v Verdict) {
-	switch v.kind {
-	case next:
-		x.advance()
-	case park:
-		x.parked = true
-		x.charge()
-	case respond:
-		x.respond(v.status, v.body)
-	}
-}
-
-// stepOn is called when the filters of a step have run. It reports whether those of another step are next.
-func (x *Exchange) stepOn() bool {
-	switch x.step {
-	case stepEarly:
-		// CONNECT, OPTIONS and TRACE are neighbours.
-		if v := x.Request.Verb - message.VerbConnect; v <= message.VerbTrace-message.VerbConnect {
-			if x.unusual() {
-				return false
-			}
-		} else if !x.findRoute() {
-			return false
-		} else if x.route == nil {
-			x.fail(faultNoRoute)
-			return false
-		}
-		x.step = stepRequest
-		if x.route.GRPC.on(x.listener.GRPC) {
-			x.beginCall()
-		}
-		if len(x.route.chain.requestBody) > 0 && x.Request.Length != 0 {
-			x.Request.Length = message.LengthUnknown
-		}
-		return true
-	case stepRequest:
-		x.step = stepForward
-		if x.route.Total > 0 || x.call.form != noCall {
-			x.armTotal()
-		}
-		if !x.toUp.waiting || x.bodyWaited() {
-			x.destination().open(x)
-		}
-	case stepResponse:
-		x.step = stepDone
-		x.sendResponse()
-	}
-	return false
 }

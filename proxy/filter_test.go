@@ -11,6 +11,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -589,7 +590,7 @@ func TestFilter_isRefusedWhereItCannotRun(t *testing.T) {
 		{[]proxy.Route{{To: own}}, []*proxy.Filter{{Blocking: proxy.PhaseEarly}}},
 		{[]proxy.Route{{}}, nil},
 		{[]proxy.Route{{To: own}, {To: own, Path: "/"}}, nil},
-		{[]proxy.Route{{To: proxy.Backends("127.0.0.1:80")}}, nil},
+		{[]proxy.Route{{To: edge.Backends("127.0.0.1:80")}}, nil},
 	} {
 		if _, err := proxy.NewSnapshot(c.routes, c.filters); err == nil {
 			t.Errorf("%+v passes", c)

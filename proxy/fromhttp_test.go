@@ -21,11 +21,12 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/handler"
 )
 
 func handlerRig(t *testing.T, h http.Handler, filters ...*proxy.Filter) *rig {
 	return newRig(t, func(*engine.Engine) []proxy.Route {
-		return []proxy.Route{{Name: "handler", To: proxy.FromHTTP(h)}}
+		return []proxy.Route{{Name: "handler", To: handler.FromHTTP(h)}}
 	}, filters...)
 }
 
@@ -530,7 +531,7 @@ func TestFromHTTP_fullPoolIs503(t *testing.T) {
 	entered, release := make(chan struct{}, 8), make(chan struct{})
 	o := engine.Options{Reactors: 1, Offload: engine.OffloadOptions{Workers: 1, Queue: 1}}
 	r := newRigWith(t, o, func(*engine.Engine) []proxy.Route {
-		return []proxy.Route{{To: proxy.FromHTTP(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		return []proxy.Route{{To: handler.FromHTTP(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 			entered <- struct{}{}
 			<-release
 		}))}}

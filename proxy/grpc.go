@@ -206,7 +206,7 @@ func (x *Exchange) failsCall(h *message.Head, status int, text string) bool {
 }
 
 // addStatus adds what became of the call: f, or a status of HTTP where f is nil.
-func (x *Exchange) addStatus(h *message.Head, f *fault, status int, text string) {
+func (x *Exchange) addStatus(h *message.Head, f *Fault, status int, text string) {
 	x.call.status, x.call.known = callStatus(status), true
 	if f != nil && f.call != 0 {
 		x.call.status = f.call
@@ -241,7 +241,7 @@ func appendCallText(dst []byte, text string) []byte {
 const deadlineSlack = 5 * int64(time.Millisecond)
 
 // cancelled returns why an origin took its answer to a call back: it does so at the deadline, as the client would.
-func (x *Exchange) cancelled(f *fault) *fault {
+func (x *Exchange) cancelled(f *Fault) *Fault {
 	if d := x.call.deadline; f == faultCancelled && d > 0 && x.local.reactor.Now()+deadlineSlack >= d {
 		return faultDeadline
 	}
@@ -250,13 +250,13 @@ func (x *Exchange) cancelled(f *fault) *fault {
 
 // endCall ends an answer that has begun and cannot be completed by saying why, where there is room for that: a reset
 // says less. It reports whether it did.
-func (x *Exchange) endCall(f *fault) bool {
+func (x *Exchange) endCall(f *Fault) bool {
 	l := &x.toDown
 	if !x.call.answered || !x.answering || l.endSent || len(l.held) > 0 || l.waiting || x.down.Congested() {
 		return false
 	}
 	var h message.Head
-	x.addStatus(&h, f, f.status, f.text)
+	x.addStatus(&h, f, f.Status, f.Text)
 	if x.call.form == grpc {
 		return x.down.SendTrailers(&h) == nil
 	}

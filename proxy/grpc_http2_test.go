@@ -24,6 +24,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -171,7 +172,7 @@ func TestGRPC_endsOfCalls(t *testing.T) {
 // A server of gRPC may be a handler, too.
 func TestGRPC_handler(t *testing.T) {
 	r, s, _ := serveRPC(t)
-	c := callClient(t, callRig(t, "", proxy.Route{To: proxy.FromHTTP(s)}))
+	c := callClient(t, callRig(t, "", proxy.Route{To: handler.FromHTTP(s)}))
 	ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
 	defer cancel()
 	stream, err := c.FullDuplexCall(ctx)

@@ -14,10 +14,12 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -120,7 +122,7 @@ func TestGuard_plainRequestsOfAListenerThatAsksForTLS(t *testing.T) {
 	ca := testutil.NewAuthority(t)
 	var served atomic.Int64
 	routes := []proxy.Route{
-		{To: proxy.FromHTTP(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }))},
+		{To: handler.FromHTTP(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }))},
 		{Path: "/tunnel", Methods: []string{"CONNECT"}, To: proxy.Answer(200, "", "")},
 	}
 	trusted := &proxy.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
@@ -210,7 +212,7 @@ func TestGuard_connectionsWithoutACertificate(t *testing.T) {
 func TestServer_refusesGuardsThatNobodyCanMeet(t *testing.T) {
 	testutil.CheckLeaks(t)
 	routes := []proxy.Route{{To: proxy.Answer(200, "", "")}}
-	for _, s := range []*proxy.Server{
+	for _, s := range []*edge.Server{
 		{Listener: proxy.Listener{StrictSNI: true}},
 		{Listener: proxy.Listener{ClientCert: true}},
 		{Listener: proxy.Listener{ClientCert: true}, TLS: &tls.Config{}},
@@ -222,7 +224,7 @@ func TestServer_refusesGuardsThatNobodyCanMeet(t *testing.T) {
 			_ = s.Shutdown(context.Background())
 		}
 	}
-	for _, s := range []*proxy.Server{
+	for _, s := range []*edge.Server{
 		{Listener: proxy.Listener{ClientCert: true}, TLS: &tls.Config{ClientAuth: tls.VerifyClientCertIfGiven}},
 		{Listener: proxy.Listener{StrictSNI: true}, TLS: &tls.Config{}},
 	} {

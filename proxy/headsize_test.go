@@ -16,6 +16,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -322,7 +323,7 @@ func (c *framedClient) told(id uint32, path, contentType string, most uint32) st
 // The same for clients: an answer that is larger than what one takes is 502, its connection goes on.
 func TestHeadSize_ofAClient(t *testing.T) {
 	const most = 2 << 10
-	addr := callRig(t, "", proxy.Route{To: proxy.FromHTTP(answering(most))})
+	addr := callRig(t, "", proxy.Route{To: handler.FromHTTP(answering(most))})
 	c := dialFramed(t, addr, http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: most})
 	for i, w := range []struct{ path, contentType, want string }{
 		{"/", "text/plain", "200, data"},
@@ -342,7 +343,7 @@ func TestHeadSize_ofAClient(t *testing.T) {
 // Where even the answer that says so is too large, which repeats a type of the client's, there is a reset.
 func TestHeadSize_ofTheAnswerThatSaysSo(t *testing.T) {
 	const most = 2 << 10
-	c := dialFramed(t, callRig(t, "", proxy.Route{To: proxy.FromHTTP(answering(most))}),
+	c := dialFramed(t, callRig(t, "", proxy.Route{To: handler.FromHTTP(answering(most))}),
 		http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 0}) // 1 KiB is the least
 	long := "application/grpc;" + strings.Repeat("x", most)
 	for i, w := range []struct{ path, contentType, want string }{

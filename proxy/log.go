@@ -75,17 +75,17 @@ func (x *Exchange) log() {
 	}
 	r.Status, r.Reason = x.status, ""
 	if f := x.fault; f != nil {
-		r.Reason = f.reason
+		r.Reason = f.Reason
 		if x.status == 0 {
-			r.Status = f.status
+			r.Status = f.Status
 		}
 	}
 	r.BytesIn, r.BytesOut = x.bodyIn, x.toDown.passed
-	r.Attempts, r.Reused = x.attempts, x.reused
+	r.Attempts, r.Reused = x.attempts, x.try.reused
 	r.T = observe.Timings{Queue: x.waited, Connect: x.dialled}
-	if x.firstByte > 0 {
-		r.T.FirstByte = x.firstByte - x.connected
-		r.T.Body = l.reactor.Now() - x.firstByte
+	if a := &x.try; a.firstByte > 0 {
+		r.T.FirstByte = a.firstByte - a.connected
+		r.T.Body = l.reactor.Now() - a.firstByte
 	}
 	r.GRPC, r.GRPCStatus = x.call.known, x.call.status
 	r.TLSVersion = ""
@@ -94,25 +94,6 @@ func (x *Exchange) log() {
 	}
 	r.UserAgent, r.Referer = x.Request.Peek(message.UserAgent), x.Request.Peek(message.Referer)
 	logs[l.reactor.Index()].Append(r)
-}
-
-// noteWait adds the wait for a connection that ends now.
-func (x *Exchange) noteWait() { x.waited += x.local.reactor.Now() - x.waiter.Since() }
-
-// noteConnect adds the time that x spent on its connection being established, before the first byte of the answer or
-// the end of the attempt. What a connection took that had served before is not the time of x.
-func (x *Exchange) noteConnect() {
-	if x.reused || x.conn == nil || x.firstByte > 0 {
-		return
-	}
-	at, stands := x.conn.ConnectedAt()
-	if !stands {
-		at = x.local.reactor.Now()
-	}
-	if at > x.connected {
-		x.dialled += at - x.connected
-		x.connected = at
-	}
 }
 
 // logTLS fills in what is known of a secured connection.

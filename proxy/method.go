@@ -10,12 +10,12 @@ import (
 const allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 // unusual chooses the route of a request that is CONNECT, OPTIONS or TRACE. It reports whether it answered instead.
-func (x *Exchange) unusual() bool {
+func unusual(x *Exchange) bool {
 	h := &x.Request
 	// RFC 9110 §9.3.7: OPTIONS with "*" is about the server as a whole, and no route is. It serves as a ping: there is
 	// no resource whose methods Allow could name.
 	if h.Verb == message.VerbOptions && h.Target.Len == 1 && h.Bytes(h.Target)[0] == '*' {
-		x.ownAnswer(200, "")
+		x.ownAnswer(Respond(200, ""))
 		return true
 	}
 	if !x.findRoute() {
@@ -31,12 +31,12 @@ func (x *Exchange) unusual() bool {
 	case h.Verb == message.VerbConnect:
 		return false
 	}
-	return x.lastHop()
+	return lastHop(x)
 }
 
 // lastHop reports whether Max-Forwards ends an OPTIONS or a TRACE here, which is answered then; else it counts down:
 // RFC 9110 §7.6.2.
-func (x *Exchange) lastHop() bool {
+func lastHop(x *Exchange) bool {
 	h := &x.Request
 	v := h.Peek(message.MaxForwards)
 	if v == nil {
@@ -50,7 +50,7 @@ func (x *Exchange) lastHop() bool {
 		h.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
 		return false
 	case h.Verb == message.VerbOptions:
-		x.ownAnswer(200, "", "Allow", allowed)
+		x.ownAnswer(Respond(200, "").With("Allow", allowed))
 	default:
 		x.fail(faultMethod)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/session"
 )
 
 // redirect is a Destination that sends the client elsewhere.
@@ -32,17 +33,16 @@ func Redirect(to string, status int) (Destination, error) {
 	return &redirect{t, status}, nil
 }
 
-func (d *redirect) open(x *Exchange) {
+// Open answers.
+func (d *redirect) Open(x *Exchange, _ session.Receiver) (session.Stream, error) {
 	h := &x.Request
 	if d.to.NeedsHost() && h.Authority.Len == 0 {
-		x.fail(faultTarget)
-		return
+		return nil, faultTarget
 	}
 	at := len(h.Base)
 	h.Base = d.to.Append(h.Base, h, x.Scheme())
 	if len(h.Base)-at > targetMax {
-		x.fail(faultTargetTooLong)
-		return
+		return nil, faultTargetTooLong
 	}
-	x.ownAnswer(d.status, "", "Location", string(h.Base[at:]))
+	return nil, Respond(d.status, "").With("Location", string(h.Base[at:]))
 }

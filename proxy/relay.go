@@ -33,7 +33,8 @@ type account struct {
 	keep    int
 	owed    int
 	passed  int64
-	waiting bool // raw, or the end behind it, is to be filtered
+	staged  bool // something looks at the bytes before they go on
+	waiting bool // raw, or the end after it, is to be filtered
 	late    bool // trailers came while a worker owned the head of their message: they have not met it
 	ended   bool // the source has ended
 	endSent bool // and the other stream knows
@@ -179,6 +180,11 @@ func (l *relay) endWith(h *message.Head) {
 // begun reports whether a byte was passed. Before that, a congested stream is one that is still connecting: what is
 // held then can still go elsewhere.
 func (l *relay) begun() bool { return l.passed > 0 }
+
+// bodyless reports whether the message is a head alone. Before anything of its body was passed.
+func (l *relay) bodyless() bool {
+	return l.ended && len(l.held) == 0 && !l.begun() && l.trailers == nil
+}
 
 // resume goes on when to can take more.
 func (l *relay) resume(from, to session.Stream) error {

@@ -72,8 +72,8 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 			return nil, fmt.Errorf("route %q: %w", r.Name, err)
 		}
 		all := append(slices.Clip(filters), r.Filters...)
-		_, forwards := r.To.(*toUpstream)
-		if _, ok := r.GRPCTo.(*toUpstream); ok || forwards {
+		_, forwards := r.To.(Forwarder)
+		if _, ok := r.GRPCTo.(Forwarder); ok || forwards {
 			all = append([]*Filter{forwarding}, all...)
 		}
 		if r.Rewrite != nil {
@@ -139,10 +139,7 @@ func (x *arrival) CertificateNames() (subject, issuer string, sans []string, ok 
 }
 
 // What is wrong with where a route leads.
-var (
-	errNowhere = errors.New("it leads nowhere")
-	errUnbound = errors.New("Backends is for the routes of a Server; use To")
-)
+var errNowhere = errors.New("it leads nowhere")
 
 // check reports what is wrong with r, its place among others aside.
 func (r *Route) check() error {
@@ -150,8 +147,10 @@ func (r *Route) check() error {
 		return errNowhere
 	}
 	for _, to := range []Destination{r.To, r.GRPCTo} {
-		if _, ok := to.(*unbound); ok {
-			return errUnbound
+		if c, ok := to.(Checked); ok {
+			if err := c.Check(); err != nil {
+				return err
+			}
 		}
 	}
 	for _, f := range r.Filters {

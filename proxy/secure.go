@@ -37,14 +37,14 @@ func (x *Exchange) refusePlain() {
 	x.fail(faultPlain)
 }
 
-// What is wrong with a Server whose Listener asks for what its TLS does not bring.
+// What is wrong with a Listener that asks for what its TLS does not bring.
 var (
 	errGuardPlain      = errors.New("StrictSNI and ClientCert refuse every request without TLS")
 	errGuardUnverified = errors.New("ClientCert refuses every request: TLS.ClientAuth verifies no certificate")
 )
 
-// checkGuards reports a guard that no connection secured by c, nil for none, can meet.
-func (l *Listener) checkGuards(c *tls.Config) error {
+// Check reports a guard of l that no connection secured by c, nil for none, can meet.
+func (l *Listener) Check(c *tls.Config) error {
 	switch {
 	case c == nil && (l.StrictSNI || l.ClientCert):
 		return errGuardPlain
@@ -73,5 +73,5 @@ func (x *Exchange) toHTTPS() {
 	if port := x.listener.RedirectToHTTPS; port != portHTTPS {
 		to = strconv.AppendUint(append(to, ':'), uint64(port), 10)
 	}
-	x.ownAnswer(308, "", "Location", string(append(to, target...)))
+	x.ownAnswer(Respond(308, "").With("Location", string(append(to, target...))))
 }

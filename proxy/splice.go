@@ -12,29 +12,26 @@ import (
 // spliceDown tries that for the answer's body.
 func (x *Exchange) spliceDown() {
 	l := &x.toDown
-	if !l.passable() || x.up == nil || !x.answering || x.call.form > grpc {
+	if !l.passable() || x.try.stream == nil || !x.answering {
 		return
 	}
 	limit := int64(math.MaxInt64)
 	switch {
-	case !x.tunnel && len(x.route.chain.responseBody) > 0:
+	case l.staged && !x.tunnel:
 		return
-	case x.tunnel && x.socket.asked: // the ends of frames have to be seen
+	case l.staged: // the ends of frames have to be seen
 		limit = int64(min(x.socket.sent.left, math.MaxInt64))
 	}
-	session.Relay(x.up, x.down, limit)
+	session.Relay(x.try.stream, x.down, limit)
 }
 
 // spliceUp tries that for the request's body.
 func (x *Exchange) spliceUp() {
 	l := &x.toUp
-	if !l.passable() || x.up == nil || l.keep > 0 || x.own || x.call.form > grpc {
+	if !l.passable() || l.staged || l.keep > 0 || x.try.stream == nil || x.own {
 		return
 	}
-	if !x.tunnel && len(x.route.chain.requestBody) > 0 {
-		return
-	}
-	session.Relay(x.down, x.up, math.MaxInt64)
+	session.Relay(x.down, x.try.stream, math.MaxInt64)
 }
 
 // passable reports whether all that came has been passed on, and more will come.

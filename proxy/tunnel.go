@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -130,46 +129,10 @@ func (x *Exchange) endTunnel() {
 }
 
 // cutTunnel ends a tunnel whose destination broke, or through which nothing came for too long.
-func (x *Exchange) cutTunnel(f *fault) {
+func (x *Exchange) cutTunnel(f *Fault) {
 	if f == faultTimeout {
 		x.local.stats.TunnelsIdle++
 		f = faultTunnelIdle
 	}
 	x.cut(f)
-}
-
-// armTotal bounds the time of the exchange: by its route, and by the client of a call.
-func (x *Exchange) armTotal() {
-	limit := x.route.Total
-	if x.call.form != noCall {
-		if d := x.callTimeout(); d > 0 && (limit == 0 || d < limit) {
-			limit, x.call.deadline = d, x.started+int64(d)
-		}
-	}
-	if limit == 0 {
-		return
-	}
-	if x.total == nil {
-		x.total = &engine.Timer{Run: func(*engine.Reactor) { x.expire() }}
-	}
-	x.local.reactor.Arm(x.total, x.started+int64(limit))
-}
-
-// expire ends an exchange that takes too long.
-func (x *Exchange) expire() {
-	defer x.rescue()
-	x.local.stats.Expired++
-	f := faultTotal
-	if x.call.deadline > 0 {
-		f = faultDeadline
-	}
-	switch {
-	case x.working: // its Done ends it
-		x.lost = f
-		x.cancel()
-	case x.answering:
-		x.cut(f)
-	default:
-		x.fail(f)
-	}
 }

@@ -48,7 +48,7 @@ func (x *Exchange) askSocket() {
 }
 
 // acceptSocket looks at the answer that opens a WebSocket. It returns nil when it fits.
-func (x *Exchange) acceptSocket(h *message.Head) *fault {
+func (x *Exchange) acceptSocket(h *message.Head) *Fault {
 	key, got := x.Request.Peek(message.SecWebSocketKey), h.Peek(message.SecWebSocketAccept)
 	agreed := h.Proto == message.HTTP20 // in its own way
 	switch {

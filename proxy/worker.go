@@ -56,7 +56,7 @@ func (x *Exchange) offload(f func(x *Exchange) Verdict) {
 	}
 	if err := x.local.reactor.Offload(job); err != nil {
 		x.origin = nil
-		x.fail(faultOverload)
+		x.fail(FaultOverload)
 		return
 	}
 	x.working = true
@@ -73,7 +73,7 @@ func (x *Exchange) caughtUp(v Verdict, panicked bool) {
 		x.finish()
 		return
 	case panicked:
-		x.fail(faultInternal)
+		x.fail(FaultInternal)
 		return
 	case x.lost != nil:
 		x.fail(x.lost)
@@ -83,8 +83,8 @@ func (x *Exchange) caughtUp(v Verdict, panicked bool) {
 	switch {
 	case x.step >= stepForward && x.toUp.waiting && !x.own:
 		x.bodyWaited()
-	case x.up != nil:
-		(*upSide)(x).OnSendable(x.up)
+	case x.try.stream != nil:
+		(*upSide)(x).OnSendable(x.try.stream)
 	}
 	if x.gen.Load() == gen && x.step == step && x.own == own {
 		x.judge(v)
@@ -134,7 +134,7 @@ func (x *Exchange) rescue() {
 	logPanic(p)
 	x.local.stats.Panics++
 	x.parked = false
-	x.cut(faultInternal)
+	x.cut(FaultInternal)
 }
 
 // runLog runs the last phase. A panic there costs the filters behind it their turn and nothing else: there is nothing

@@ -19,6 +19,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -208,7 +209,7 @@ func TestWorker_peersDoWhatTheyLike(t *testing.T) {
 	}()
 	s.begun = erratic2
 	s.ended = func(*framedConn, uint32, string) {}
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", "X-Sum")
 		w.WriteHeader(http.StatusEarlyHints)
 		if rand.IntN(2) == 0 {
@@ -232,7 +233,7 @@ func TestWorker_peersDoWhatTheyLike(t *testing.T) {
 	routes := []proxy.Route{
 		{Path: "/h1", Total: 20 * time.Millisecond, To: lead(l.Addr().String(), upstream.H1)},
 		{Path: "/h2", Total: 20 * time.Millisecond, To: lead(s.Addr().String(), upstream.H2)},
-		{Path: "/handler", Total: 20 * time.Millisecond, To: proxy.FromHTTP(handler)},
+		{Path: "/handler", Total: 20 * time.Millisecond, To: handler.FromHTTP(answer)},
 	}
 	r := newWorkerRigOn(t, e, &proxy.Listener{}, &keptLog{}, routes, touching(proxy.NewKey()))
 	var wait sync.WaitGroup

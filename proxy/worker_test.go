@@ -18,6 +18,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -392,12 +393,12 @@ func TestWorker_interimAnswers(t *testing.T) {
 		w, asked := newWorker(), make(chan struct{})
 		on := &proxy.Listener{}
 		r := newWorkerRig(t, on, &keptLog{}, func(*engine.Engine) proxy.Route {
-			handler := func(w http.ResponseWriter, r *http.Request) {
+			answer := func(w http.ResponseWriter, r *http.Request) {
 				w.(http.Flusher).Flush()
 				<-asked
 				r.Body.Read(make([]byte, 1)) //nolint:errcheck // it asks
 			}
-			return proxy.Route{To: proxy.FromHTTP(http.HandlerFunc(handler)), Filters: []*proxy.Filter{
+			return proxy.Route{To: handler.FromHTTP(http.HandlerFunc(answer)), Filters: []*proxy.Filter{
 				{Response: w.run, Blocking: proxy.PhaseResponse},
 			}}
 		})

@@ -67,7 +67,6 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 		r.To = proxy.Answer(c.Dest.Status, "text/plain; charset=utf-8", statusText(c.Dest.Status))
 	case config.DestHello:
 		r.To = proxy.Answer(200, htmlType, helloPage)
-		r.Filters = append(r.Filters, proxy.SetFields(nil, map[string]string{"Content-Type": htmlType}))
 	}
 	if len(c.RequestHeaders) > 0 || len(c.ResponseHeaders) > 0 {
 		r.Filters = append(r.Filters, proxy.SetFields(fields(c.RequestHeaders), fields(c.ResponseHeaders)))

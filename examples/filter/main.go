@@ -5,6 +5,7 @@ import (
 	"log"
 	"os"
 
+	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -15,6 +16,6 @@ func main() { // filter 127.0.0.1:8080 127.0.0.1:3000
 		}
 		return proxy.Next
 	}}
-	to := proxy.Backends(os.Args[2])
-	log.Fatal(proxy.Serve(os.Args[1], proxy.Route{To: to, Filters: []*proxy.Filter{teapot}}))
+	to := edge.Backends(os.Args[2])
+	log.Fatal(edge.Serve(os.Args[1], proxy.Route{To: to, Filters: []*proxy.Filter{teapot}}))
 }

@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -24,10 +25,10 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	s := &proxy.Server{
+	s := &edge.Server{
 		Addr:   *listen,
 		TLS:    &tls.Config{Certificates: []tls.Certificate{pair}},
-		Routes: []proxy.Route{{To: proxy.Backends(flag.Args()...), Filters: []*proxy.Filter{{Response: told}}}},
+		Routes: []proxy.Route{{To: edge.Backends(flag.Args()...), Filters: []*proxy.Filter{{Response: told}}}},
 	}
 	if err := s.Run(ctx); err != nil {
 		log.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"log"
 
+	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -13,9 +14,9 @@ func main() {
 	listen := flag.String("listen", "127.0.0.1:8080", "the `address` to listen on")
 	flag.Parse() // the other arguments are the backends
 
-	backends := proxy.Backends(flag.Args()...)
+	backends := edge.Backends(flag.Args()...)
 	filters := []*proxy.Filter{{Name: "served by", Response: servedBy}, {Name: "no robots", Request: noRobots}}
-	if err := proxy.Serve(*listen, proxy.Route{To: backends, Filters: filters}); err != nil {
+	if err := edge.Serve(*listen, proxy.Route{To: backends, Filters: filters}); err != nil {
 		log.Fatal(err)
 	}
 }

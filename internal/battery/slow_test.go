@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
@@ -31,8 +32,8 @@ func inProcess(t *testing.T, o session.ServerOptions) *lane {
 		}
 	}
 	l := &lane{origin: newOrigin(t)}
-	s := &proxy.Server{
-		Addr: "127.0.0.1:0", Routes: []proxy.Route{{Path: "/", To: proxy.Backends(l.addr)}},
+	s := &edge.Server{
+		Addr: "127.0.0.1:0", Routes: []proxy.Route{{Path: "/", To: edge.Backends(l.addr)}},
 		Grace: time.Second, Session: o,
 	}
 	s.Engine.Reactors = 1

@@ -27,7 +27,7 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	l := x.listener
 	switch {
 	case x.local.reactor.Overloaded():
-		x.fail(faultOverload)
+		x.fail(FaultOverload)
 	case asked && !x.trusted && x.digest == nil:
 		x.fail(faultMisdirected) // RFC 9110 §7.4: rejected unless the connection is secured, or a trusted gateway's
 	case (l.StrictSNI || l.ClientCert) && x.digest == nil:
@@ -43,18 +43,13 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	case l.BodyMax > 0 && x.Request.Length > l.BodyMax:
 		x.fail(faultTooLarge)
 	default:
-		x.advance()
+		x.run()
 	}
 }
 
 // OnData passes a piece of the request's body on.
 func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 	x := (*Exchange)(d)
-	if x.tunnel && !x.own && !x.working {
-		x.bodyIn += int64(len(p))
-		x.pushUp(p, len(p), end)
-		return
-	}
 	if x.own { // answered already: nobody wants it
 		s.Release(len(p))
 		return
@@ -63,31 +58,30 @@ func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 	switch m := x.listener.BodyMax; {
 	case x.working:
 		x.toUp.wait(p, end)
+	case x.tunnel:
+		x.pushUp(p, len(p), end)
 	case m > 0 && x.bodyIn > m:
 		s.Release(len(p))
 		x.fail(faultTooLarge)
 	case x.step < stepForward:
 		x.toUp.wait(p, end)
-	case len(x.route.chain.requestBody) > 0:
-		x.filterUp(p, len(p), end)
 	default:
 		x.pushUp(p, len(p), end)
 	}
 }
 
+// pushUp passes a piece of the request's body on. in is how many bytes it stands for that are not in the account yet.
 func (x *Exchange) pushUp(p []byte, in int, end bool) {
-	if x.call.form == webText {
-		var err error
-		if p, err = x.decodeWeb(p, end); err != nil {
-			x.toUp.owed += in
-			x.fail(faultBase64)
+	if x.toUp.staged {
+		var ok bool
+		if p, ok = x.stageUp(p, in, end); !ok {
 			return
 		}
 	}
 	if x.toUp.trailers != nil {
 		x.siftTrailers()
 	}
-	if err := x.toUp.push(x.down, x.up, p, in, end); err != nil {
+	if err := x.toUp.push(x.down, x.try.stream, p, in, end); err != nil {
 		x.upError(err)
 		return
 	}
@@ -103,7 +97,7 @@ func (x *Exchange) pushUp(p []byte, in int, end bool) {
 // requestSent looks whether the backend is through with both messages.
 func (x *Exchange) requestSent() {
 	if x.toUp.endSent && x.toDown.ended {
-		x.up, x.conn = nil, nil
+		x.try.drop()
 	}
 }
 
@@ -121,7 +115,7 @@ func (d *downSide) OnSendable(session.Stream) {
 	if !x.answering {
 		return
 	}
-	if err := x.toDown.resume(x.up, x.down); err != nil {
+	if err := x.toDown.resume(x.try.stream, x.down); err != nil {
 		x.downError(err)
 		return
 	}
@@ -146,7 +140,7 @@ func (d *downSide) OnReset(_ session.Stream, code session.Code, cause error) {
 }
 
 // leaving returns why the client's end came before ours.
-func (x *Exchange) leaving(code session.Code, cause error) *fault {
+func (x *Exchange) leaving(code session.Code, cause error) *Fault {
 	switch {
 	case x.tunnel && x.local.reactor.Engine().Draining(), cause == engine.ErrStopped:
 		return faultDrain
@@ -174,7 +168,7 @@ func (x *Exchange) downError(err error) {
 }
 
 // cut ends an answer that has begun and cannot be completed. What a worker owns ends with its Done.
-func (x *Exchange) cut(f *fault) {
+func (x *Exchange) cut(f *Fault) {
 	if x.working {
 		x.lost = f
 		return
@@ -187,21 +181,6 @@ func (x *Exchange) cut(f *fault) {
 		x.down.Reset(session.Cancelled)
 	}
 	x.finish()
-}
-
-// dropUp takes back what is in progress at the destination.
-func (x *Exchange) dropUp() {
-	x.tunnel = x.tunnel && x.answering
-	if x.waiter.Waiting() {
-		x.noteWait()
-		x.waiter.Cancel()
-	}
-	if x.up != nil {
-		x.noteConnect()
-		up := x.up
-		x.up, x.conn = nil, nil
-		up.Reset(session.Cancelled)
-	}
 }
 
 // answerSent ends the exchange when the answer has been sent whole; a tunnel ends when both sides have.

@@ -1,4 +1,4 @@
-package proxy
+package edge
 
 import (
 	"context"
@@ -16,27 +16,28 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// Server is a proxy as a part of a program: an engine with one listener and a set of routes. Fill in the fields, then
+// Server is an engine with one listener and a set of routes. Fill in the fields, then
 // Run it, or Start and Shutdown. The zero value of all fields but Routes is good.
 // The fields must not change after Start. The methods are safe for any goroutine.
 type Server struct {
-	Addr    string        // host:port, with port 0 for a free one, or unix:/path; "": 127.0.0.1:8080
-	Routes  []Route       // where requests go
-	Filters []*Filter     // for the requests of all routes
-	Grace   time.Duration // for requests in progress, once Run is to end; 0: 10 s
-	TLS     *tls.Config   // certificates and all else of HTTPS; HTTP/2 unless NextProtos says otherwise; nil: plain
+	Addr    string          // host:port, with port 0 for a free one, or unix:/path; "": 127.0.0.1:8080
+	Routes  []proxy.Route   // where requests go
+	Filters []*proxy.Filter // for the requests of all routes
+	Grace   time.Duration   // for requests in progress, once Run is to end; 0: 10 s
+	TLS     *tls.Config     // certificates and all else of HTTPS; HTTP/2 unless NextProtos says otherwise; nil: plain
 
 	Engine   engine.Options
 	Session  session.ServerOptions
-	Listener Listener
+	Listener proxy.Listener
 
 	engine    *engine.Engine
-	proxy     *Proxy
+	proxy     *proxy.Proxy
 	listener  *engine.Listener
 	resolvers []*upstream.Resolver
 }
@@ -48,7 +49,7 @@ const (
 )
 
 // Serve listens on addr and serves the routes until SIGINT or SIGTERM comes; then requests in progress are finished.
-func Serve(addr string, routes ...Route) error {
+func Serve(addr string, routes ...proxy.Route) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	s := &Server{Addr: addr, Routes: routes}
@@ -78,7 +79,7 @@ func (s *Server) Start() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.Listener.checkGuards(s.TLS); err != nil {
+	if err := s.Listener.Check(s.TLS); err != nil {
 		return err
 	}
 	if s.engine, err = engine.New(s.Engine); err != nil {
@@ -93,11 +94,11 @@ func (s *Server) Start() (err error) {
 	if err != nil {
 		return err
 	}
-	snapshot, err := NewSnapshot(routes, s.Filters)
+	snapshot, err := proxy.NewSnapshot(routes, s.Filters)
 	if err != nil {
 		return err
 	}
-	s.proxy = New(s.engine, snapshot)
+	s.proxy = proxy.New(s.engine, snapshot)
 	srv := session.NewServer(s.engine, s.proxy.Service(&s.Listener), s.Session)
 	if s.listener, err = s.engine.Listen(engine.ListenOptions{Addr: addr}, s.secured(srv.Accept)); err != nil {
 		return err
@@ -121,7 +122,7 @@ func (s *Server) secured(accept func(*engine.Conn) engine.Handler) func(*engine.
 }
 
 // ErrGrace says that Shutdown cut off requests that were in progress when its context ended.
-var ErrGrace = errors.New("proxy: requests in progress were cut off")
+var ErrGrace = errors.New("edge: requests in progress were cut off")
 
 // Shutdown stops accepting, waits for the requests in progress until ctx ends, and closes everything.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -148,14 +149,14 @@ func (s *Server) stop() {
 func (s *Server) ListenAddr() string { return s.listener.Addr().String() }
 
 // Proxy returns the proxy below, once the Server was started: for its counters, and for Swap.
-func (s *Server) Proxy() *Proxy { return s.proxy }
+func (s *Server) Proxy() *proxy.Proxy { return s.proxy }
 
 // Reactors returns the reactors, once the Server was started.
 func (s *Server) Reactors() []*engine.Reactor { return s.engine.Reactors() }
 
 // Backends leads to the servers at the given addresses (host:port or unix:/path) in turn. It is for the routes of a
 // Server, which connects them with its engine; elsewhere make an Upstream and use To.
-func Backends(addresses ...string) Destination {
+func Backends(addresses ...string) proxy.Destination {
 	o := upstream.Options{Name: strings.Join(addresses, " ")}
 	for _, a := range addresses {
 		o.Backends = append(o.Backends, upstream.Backend{Address: a})
@@ -164,20 +165,29 @@ func Backends(addresses ...string) Destination {
 }
 
 // BackendsOf is Backends with options.
-func BackendsOf(o upstream.Options) Destination { return &unbound{o} }
+func BackendsOf(o upstream.Options) proxy.Destination { return &unbound{o} }
 
 // unbound is an upstream for which there is no engine yet.
 type unbound struct{ opts upstream.Options }
 
-func (u *unbound) open(x *Exchange) { x.fail(faultNoBackend) }
+// errUnbound refuses an unbound where no Server binds it.
+var errUnbound = errors.New("Backends is for the routes of a Server; use proxy.To")
+
+// Check refuses u: a Server puts an upstream in its place.
+func (u *unbound) Check() error { return errUnbound }
+
+// Open is never called: see Check.
+func (u *unbound) Open(*proxy.Exchange, session.Receiver) (session.Stream, error) {
+	return nil, errUnbound
+}
 
 // bind returns the routes with an upstream for each Backends in them; routes that share one share the upstream.
-func (s *Server) bind() ([]Route, error) {
-	bound := map[*unbound]Destination{}
+func (s *Server) bind() ([]proxy.Route, error) {
+	bound := map[*unbound]proxy.Destination{}
 	routes := slices.Clone(s.Routes)
 	for i := range routes {
 		r := &routes[i]
-		for _, to := range []*Destination{&r.To, &r.GRPCTo} {
+		for _, to := range []*proxy.Destination{&r.To, &r.GRPCTo} {
 			u, ok := (*to).(*unbound)
 			if !ok {
 				continue
@@ -196,7 +206,7 @@ func (s *Server) bind() ([]Route, error) {
 }
 
 // open makes the upstream of u.
-func (s *Server) open(u *unbound) (Destination, error) {
+func (s *Server) open(u *unbound) (proxy.Destination, error) {
 	for _, b := range u.opts.Backends {
 		if err := checkBackend(b.Address); err != nil {
 			return nil, fmt.Errorf("backend %q: %w", b.Address, err)
@@ -206,7 +216,7 @@ func (s *Server) open(u *unbound) (Destination, error) {
 	if res := upstream.Resolve(up, nil); res != nil {
 		s.resolvers = append(s.resolvers, res)
 	}
-	return To(up), nil
+	return proxy.To(up), nil
 }
 
 // checkBackend looks at an address as far as that is possible without resolving it.

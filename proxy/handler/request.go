@@ -1,11 +1,10 @@
-package proxy
+package handler
 
 import (
 	"context"
 	"crypto/tls"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -19,9 +18,8 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// newRequest makes of x.Request what net/http's server would have made of it. Its Body is nil where one is to come.
-func newRequest(x *Exchange, s *served) (*http.Request, error) {
-	h := &x.Request
+// newRequest makes of h what net/http's server would have made of it. Its Body is nil where one is to come.
+func newRequest(s *served, h *message.Head, bodyless bool) (*http.Request, error) {
 	target := string(h.Bytes(h.Target))
 	u, err := parseTarget(h.Verb, target)
 	if err != nil {
@@ -39,8 +37,8 @@ func newRequest(x *Exchange, s *served) (*http.Request, error) {
 	case message.HTTP20:
 		r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
 	}
-	if x.digest != nil {
-		r.TLS = connectionState(x.digest)
+	if d := s.x.Digest(); d != nil {
+		r.TLS = connectionState(d)
 	}
 	if h.Chunked {
 		r.TransferEncoding = []string{"chunked"}
@@ -48,7 +46,7 @@ func newRequest(x *Exchange, s *served) (*http.Request, error) {
 	if h.Chunked || h.Proto == message.HTTP20 {
 		r.Trailer = announced(h)
 	}
-	if x.toUp.ended && len(x.toUp.held) == 0 {
+	if bodyless {
 		r.ContentLength, r.Body = 0, http.NoBody
 	}
 	return r, nil
@@ -118,13 +116,6 @@ func remoteAddr(a poller.Addr) string {
 		return "@"
 	}
 	return a.IP.String()
-}
-
-func netAddr(a poller.Addr) net.Addr {
-	if a.IsUnix() {
-		return &net.UnixAddr{Name: a.Path, Net: "unix"}
-	}
-	return net.TCPAddrFromAddrPort(a.IP)
 }
 
 // requestBody is the body of a request as its handler reads it. It is not read ahead of the handler by more than

@@ -1,4 +1,4 @@
-package proxy_test
+package edge_test
 
 import (
 	"context"
@@ -10,16 +10,23 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/upstream"
+)
+
+const (
+	get  = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+	okay = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 )
 
 func TestServer_runsUntilItsContextEnds(t *testing.T) {
 	testutil.CheckLeaks(t)
 	entered, release := make(chan struct{}), make(chan struct{})
-	s := &proxy.Server{Addr: "localhost:0", Routes: []proxy.Route{{
-		To: proxy.FromHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s := &edge.Server{Addr: "localhost:0", Routes: []proxy.Route{{
+		To: handler.FromHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			close(entered)
 			<-release
 			io.WriteString(w, "done")
@@ -29,7 +36,7 @@ func TestServer_runsUntilItsContextEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := testutil.Dial(t, s.ListenAddr())
-	w.Send(getA)
+	w.Send(get)
 	<-entered
 	ended := make(chan error, 1)
 	go func() { ended <- s.Shutdown(context.Background()) }()
@@ -52,17 +59,17 @@ func TestServer_runsUntilItsContextEnds(t *testing.T) {
 
 func TestServer_cutsOffWhatOutlastsItsGrace(t *testing.T) {
 	silent := testutil.Listen(t)
-	s := &proxy.Server{Addr: "127.0.0.1:0", Grace: 50 * time.Millisecond,
-		Routes: []proxy.Route{{To: proxy.Backends(silent.Addr().String())}}}
+	s := &edge.Server{Addr: "127.0.0.1:0", Grace: 50 * time.Millisecond,
+		Routes: []proxy.Route{{To: edge.Backends(silent.Addr().String())}}}
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
 	w := testutil.Dial(t, s.ListenAddr())
-	w.Send(getA)
+	w.Send(get)
 	testutil.Accept(t, silent).ReadHead()
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	if err := s.Shutdown(ctx); !errors.Is(err, proxy.ErrGrace) {
+	if err := s.Shutdown(ctx); !errors.Is(err, edge.ErrGrace) {
 		t.Fatal(err)
 	}
 	if rest, err := io.ReadAll(w.Conn()); len(rest) > 0 {
@@ -74,11 +81,11 @@ func TestServer_saysWhatIsWrong(t *testing.T) {
 	testutil.CheckLeaks(t)
 	taken := testutil.Listen(t)
 	own := []proxy.Route{{To: proxy.Answer(200, "", "")}}
-	for want, s := range map[string]*proxy.Server{
+	for want, s := range map[string]*edge.Server{
 		"nowhere:80":         {Addr: "nowhere:80", Routes: own},
 		"in use":             {Addr: taken.Addr().String(), Routes: own},
 		"leads nowhere":      {Addr: "127.0.0.1:0", Routes: []proxy.Route{{}}},
-		`"no-port"`:          {Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: proxy.Backends("no-port")}}},
+		`"no-port"`:          {Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: edge.Backends("no-port")}}},
 		"same host and path": {Addr: "127.0.0.1:0", Routes: append(own, own...)},
 	} {
 		if err := s.Start(); err == nil || !strings.Contains(err.Error(), want) {
@@ -92,14 +99,14 @@ func TestServer_bindsBackends(t *testing.T) {
 	testutil.CheckLeaks(t)
 	origin := testutil.ListenUnix(t)
 	backends := []upstream.Backend{{Address: "unix:" + origin.Addr().String()}}
-	to := proxy.BackendsOf(upstream.Options{Name: "unix", Backends: backends})
-	s := &proxy.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{{Path: "/a", To: to}, {Path: "/b", To: to}}}
+	to := edge.BackendsOf(upstream.Options{Name: "unix", Backends: backends})
+	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{{Path: "/a", To: to}, {Path: "/b", To: to}}}
 	s.Engine.Reactors = 1
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
 	w := testutil.Dial(t, s.ListenAddr())
-	w.Send(getA)
+	w.Send(get)
 	o := testutil.Accept(t, origin)
 	o.ReadHead()
 	o.Send(okay)

@@ -1,14 +1,17 @@
-package proxy
+package handler
 
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -19,40 +22,28 @@ import (
 // or cuts off an answer that has begun; http.ErrAbortHandler cuts it off quietly.
 //
 // What is not there is Hijack: an http.ResponseController says http.ErrNotSupported.
-func FromHTTP(h http.Handler) Destination { return &toHandler{h} }
+func FromHTTP(h http.Handler) proxy.Destination { return &toHandler{h} }
 
 // toHandler leads to an http.Handler.
+// Immutable.
 type toHandler struct{ handler http.Handler }
 
-func (d *toHandler) open(x *Exchange) {
-	for _, f := range x.route.chain.upstreamRequest {
-		f(x)
-	}
-	if x.refusal != nil {
-		x.fail(x.refusal)
-		return
-	}
-	x.charge()
-	s := newServed(x)
-	r, err := newRequest(x, s)
-	if err != nil {
-		x.fail(faultTarget)
-		return
-	}
-	s.job.Do = func(ctx context.Context) { s.serve(ctx, d.handler, r) }
-	s.job.Done.Run = func(*engine.Reactor) { s.arrive(&s.last) }
-	if err := x.local.reactor.Offload(&s.job); err != nil {
-		x.fail(faultOverload)
-		return
-	}
-	x.up = s
-	x.attempts++
-	x.connected = x.local.reactor.Now()
-	for _, f := range x.route.chain.connected {
-		f(x)
-	}
-	x.resumeUp()
+// Open returns the stream that takes the request; the handler runs once it has the head.
+func (d *toHandler) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+	return newServed(d.handler, x, to), nil
 }
+
+// What a handler may make of an exchange.
+var (
+	faultTarget = &proxy.Fault{
+		Status: 400, Token: "http_request_error", Reason: "client:target",
+		Text: "The request target is malformed.",
+	}
+	faultAborted = &proxy.Fault{
+		Status: 502, Token: "http_response_incomplete", Reason: "handler:aborted",
+		Text: "The handler gave up.", Silent: true,
+	}
+)
 
 // Bounds of what lies between a handler and its client.
 const (
@@ -68,7 +59,7 @@ const (
 //	reactor                              the handler's goroutine
 //	SendData ─► in ─► bodies (cap 1) ──► requestBody.Read
 //	            ◄───── more (task) ─────
-//	upSide.On… ◄────── part (task) ───── answerWriter: Write, Flush, WriteHeader, the end
+//	to.On… ◄────────── part (task) ───── answerWriter: Write, Flush, WriteHeader, the end
 //	Release ─────────► released, wake ─► waits above answerOnOrder
 //
 // Owned by its reactor, but for what the drawing shows in the middle.
@@ -76,7 +67,9 @@ const (
 //	x != nil until both messages are through or the exchange dropped it
 //	bodies is empty while wanted
 type served struct {
-	x       *Exchange
+	handler http.Handler
+	x       *proxy.Exchange
+	to      session.Receiver // of the answer
 	reactor *engine.Reactor
 	job     engine.Job
 
@@ -105,14 +98,31 @@ type bodyPart struct {
 	trailer http.Header // with the end
 }
 
-func newServed(x *Exchange) *served {
+func newServed(h http.Handler, x *proxy.Exchange, to session.Receiver) *served {
 	s := &served{
-		x: x, reactor: x.local.reactor, bodies: make(chan bodyPart, 1), wake: make(chan struct{}, 1),
-		expects: x.Request.Continue, peer: x.down.Peer(), local: x.down.Local(),
+		handler: h, x: x, to: to, reactor: x.Reactor(),
+		bodies: make(chan bodyPart, 1), wake: make(chan struct{}, 1),
+		expects: x.Request.Continue, peer: x.Down().Peer(), local: x.Down().Local(),
 	}
 	s.wanted, s.asksFirst = !s.expects, s.expects
 	s.more.Run = s.onMore
 	return s
+}
+
+// SendHead has the handler run.
+func (s *served) SendHead(h *message.Head, end bool) error {
+	r, err := newRequest(s, h, end)
+	if err != nil {
+		return faultTarget
+	}
+	s.inEnded = end
+	s.job.Do = func(ctx context.Context) { s.serve(ctx, s.handler, r) }
+	s.job.Done.Run = func(*engine.Reactor) { s.arrive(&s.last) }
+	if err := s.reactor.Offload(&s.job); err != nil {
+		return proxy.FaultOverload
+	}
+	s.give()
+	return nil
 }
 
 // serve runs the handler. On its goroutine.
@@ -121,7 +131,7 @@ func (s *served) serve(ctx context.Context, h http.Handler, r *http.Request) {
 	if r.Body == nil {
 		r.Body = body
 	}
-	r = r.WithContext(context.WithValue(ctx, http.LocalAddrContextKey, netAddr(s.local)))
+	r = r.WithContext(context.WithValue(ctx, http.LocalAddrContextKey, s.local.Net()))
 	body.request = r
 	w := newAnswerWriter(ctx, s, r, body)
 	defer func() {
@@ -132,7 +142,7 @@ func (s *served) serve(ctx context.Context, h http.Handler, r *http.Request) {
 		case errors.Is(err, http.ErrAbortHandler):
 			s.last = part{failed: true, quiet: true}
 		default:
-			logPanic(p)
+			slog.Error("filter or handler panicked", "panic", p, "stack", string(debug.Stack()))
 			s.last = part{failed: true}
 		}
 	}()
@@ -158,24 +168,21 @@ type part struct {
 // arrive delivers a part to the exchange. On the reactor.
 func (s *served) arrive(p *part) {
 	s.unwanted = s.unwanted || p.end || p.failed
-	x := s.x
-	if x == nil {
+	if s.x == nil {
 		return
 	}
-	defer x.rescue()
-	up := (*upSide)(x)
 	if p.head != nil {
 		s.expects = s.expects && p.head.Status != http.StatusContinue
 		bodyless := p.end && len(p.data) == 0 && p.trailers == nil
 		s.noteEnd(bodyless)
-		if up.OnHead(s, p.head, bodyless); bodyless || s.x == nil {
+		if s.to.OnHead(s, p.head, bodyless); bodyless || s.x == nil {
 			return
 		}
 	}
 	last := p.end && p.trailers == nil
 	if len(p.data) > 0 || last {
 		s.noteEnd(last)
-		if up.OnData(s, p.data, last); last || s.x == nil {
+		if s.to.OnData(s, p.data, last); last || s.x == nil {
 			return
 		}
 	}
@@ -184,7 +191,7 @@ func (s *served) arrive(p *part) {
 		s.fail(p.quiet)
 	case p.trailers != nil:
 		s.noteEnd(true)
-		up.OnTrailers(s, p.trailers)
+		s.to.OnTrailers(s, p.trailers)
 	}
 }
 
@@ -200,33 +207,27 @@ func (s *served) noteEnd(end bool) {
 
 // fail ends the exchange of a handler that panicked.
 func (s *served) fail(quiet bool) {
-	x := s.x
-	s.x, x.up = nil, nil
+	s.x = nil
 	if quiet {
-		x.upFailed(faultAborted)
+		s.to.OnReset(s, session.Aborted, faultAborted)
 		return
 	}
-	x.local.stats.Panics++
-	x.upFailed(faultInternal)
+	s.to.OnReset(s, session.Aborted, proxy.FaultInternal)
 }
 
 // onMore gives the handler what has come, or notes that it waits.
 func (s *served) onMore(*engine.Reactor) {
 	s.wanted = true
-	x := s.x
-	if x == nil {
+	if s.x == nil {
 		return
 	}
-	defer x.rescue()
 	if s.expects {
 		s.expects = false
-		if !x.answering {
-			h := message.Head{Status: http.StatusContinue, Proto: message.HTTP11}
-			(*upSide)(x).OnHead(s, &h, false)
-		}
+		h := message.Head{Status: http.StatusContinue, Proto: message.HTTP11}
+		s.to.OnHead(s, &h, false)
 	}
 	s.give()
-	(*upSide)(x).OnSendable(s)
+	s.to.OnSendable(s)
 }
 
 // give hands over what has come, if the handler wants it. bodies has room then: see served.
@@ -254,9 +255,6 @@ func (s *served) SendData(p []byte, end bool) (int, error) {
 	s.noteEnd(s.answered)
 	return n, nil
 }
-
-// SendHead is not for a handler: it has the head already.
-func (s *served) SendHead(*message.Head, bool) error { return session.ErrOrder }
 
 // SendTrailers ends the request's body. Its fields are in the request's Trailer once the handler has read to the end.
 func (s *served) SendTrailers(h *message.Head) error {

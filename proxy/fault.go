@@ -1,0 +1,285 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+
+	"syscall"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// Fault is a failure of an exchange with its answer. A Destination may have its own: Open returns one, and the streams
+// that it makes give one as the cause of OnReset.
+// Immutable; compared by address.
+type Fault struct {
+	Status int    // of the answer, 400 or more
+	Token  string // error type of Proxy-Status: RFC 9209 §2.3
+	Reason string // for the access log: who ended the exchange and in which phase, as in "backend:connect"
+	Text   string // of the answer, one sentence
+	Silent bool   // there is no answer: the client's stream is reset
+
+	wait  bool // Retry-After: 1
+	allow bool // Allow
+	call  int  // status of gRPC; 0: what callStatus says
+	last  bool // no further request of the connection is read, where it carries one after another
+}
+
+// Error returns the text of the answer.
+func (f *Fault) Error() string { return f.Text }
+
+var (
+	faultNoRoute = &Fault{
+		Status: 404, Token: "destination_not_found", Reason: "edge:route",
+		Text: "No route takes this request.",
+	}
+	faultMethod = &Fault{
+		Status: 405, Token: "http_request_denied", Reason: "edge:method",
+		Text: "No route takes this method.", allow: true,
+	}
+	faultTargetTooLong = &Fault{
+		Status: 414, Token: "http_request_error", Reason: "edge:rewrite",
+		Text: "The request target is too long to be rewritten.",
+	}
+	faultMisdirected = &Fault{
+		Status: 421, Token: "http_request_error", Reason: "edge:scheme",
+		Text: "This connection is not secured, and https was asked for.",
+	}
+	faultPlain = &Fault{
+		Status: 421, Token: "http_request_error", Reason: "edge:plain", call: grpcUnauthenticated,
+		Text: "This connection is not secured, and has to be: use https.",
+	}
+	faultClientCert = &Fault{
+		Status: 421, Token: "http_request_error", Reason: "edge:client_cert", call: grpcUnauthenticated,
+		Text: "This connection was made without a client certificate that is trusted.",
+	}
+	faultSNI = &Fault{
+		Status: 421, Token: "http_request_error", Reason: "edge:sni",
+		Text: "This connection was secured for another host.",
+	}
+	faultLoop = &Fault{
+		Status: 508, Token: "proxy_loop_detected", Reason: "edge:loop",
+		Text: "The request goes in circles.",
+	}
+	faultMaxForwards = &Fault{
+		Status: 400, Token: "http_request_error", Reason: "client:max_forwards",
+		Text: "Max-Forwards is not a number.",
+	}
+	faultTooLarge = &Fault{
+		Status: 413, Token: "http_request_error", Reason: "edge:request_body",
+		Text: "The request body is too large.",
+	}
+	faultHeadSize = &Fault{
+		Status: 431, Token: "http_request_error", Reason: "backend:head_size",
+		Text: "The request head is larger than the backend takes.",
+	}
+	faultAnswerSize = &Fault{
+		Status: 502, Token: "http_response_header_section_size", Reason: "client:head_size", call: grpcExhausted,
+		Text: "The head of the answer is larger than the client takes.",
+	}
+	// FaultInternal says that code of the proxy's own panicked.
+	FaultInternal = &Fault{
+		Status: 500, Token: "proxy_internal_error", Reason: "edge:internal",
+		Text: "The proxy failed.",
+	}
+	faultBodyMismatch = &Fault{
+		Status: 500, Token: "proxy_internal_error", Reason: "edge:body_length",
+		Text: "A filter changed the body, not its length.",
+	}
+	faultFilter = &Fault{
+		Status: 500, Token: "proxy_internal_error", Reason: "edge:filter",
+		Text: "A filter ended the answer.",
+	}
+	// FaultOverload refuses what there is no room for at the moment.
+	FaultOverload = &Fault{
+		Status: 503, Token: "proxy_internal_response", Reason: "edge:shed",
+		Text: "The proxy is overloaded.", wait: true,
+	}
+	faultNoBackend = &Fault{
+		Status: 503, Token: "destination_unavailable", Reason: "edge:no_backend",
+		Text: "No backend is available.", wait: true,
+	}
+	faultDial = &Fault{
+		Status: 502, Token: "connection_refused", Reason: "backend:connect",
+		Text: "The backend refused the connection.",
+	}
+	faultDescriptors = &Fault{
+		Status: 503, Token: "connection_limit_reached", Reason: "edge:descriptors",
+		Text: "The proxy has no descriptor left.", wait: true,
+	}
+	faultLimit = &Fault{
+		Status: 503, Token: "connection_limit_reached", Reason: "edge:backend_limit",
+		Text: "The backend has as many connections as it may.", wait: true,
+	}
+	faultConnectTimeout = &Fault{
+		Status: 504, Token: "connection_timeout", Reason: "backend:connect",
+		Text: "The backend did not accept in time.",
+	}
+	faultTimeout = &Fault{
+		Status: 504, Token: "http_response_timeout", Reason: "backend:first_byte",
+		Text: "The backend did not answer in time.",
+	}
+	faultMalformed = &Fault{
+		Status: 502, Token: "http_protocol_error", Reason: "backend:malformed",
+		Text: "The backend's answer is malformed.",
+	}
+	faultTruncated = &Fault{
+		Status: 502, Token: "http_response_incomplete", Reason: "backend:truncated",
+		Text: "The backend's answer is incomplete.",
+	}
+	faultLost = &Fault{
+		Status: 502, Token: "connection_terminated", Reason: "backend:lost",
+		Text: "The backend closed the connection.",
+	}
+	faultRefused = &Fault{
+		Status: 503, Token: "destination_unavailable", Reason: "backend:refused",
+		Text: "The backend refuses the request.", wait: true,
+	}
+	faultCertificate = &Fault{
+		Status: 502, Token: "tls_certificate_error", Reason: "backend:certificate",
+		Text: "The backend's certificate is not accepted.",
+	}
+	faultAlert = &Fault{
+		Status: 502, Token: "tls_alert_received", Reason: "backend:tls_alert",
+		Text: "The backend refused the secured connection.",
+	}
+	faultTLS = &Fault{
+		Status: 502, Token: "tls_protocol_error", Reason: "backend:tls",
+		Text: "The connection to the backend could not be secured.",
+	}
+	faultUnsecurable = &Fault{
+		Status: 500, Token: "proxy_configuration_error", Reason: "edge:tls",
+		Text: "The proxy cannot secure connections to the backend.",
+	}
+	faultCancelled = &Fault{
+		Status: 502, Token: "connection_terminated", Reason: "backend:cancelled", call: grpcCancelled,
+		Text: "The backend cancelled the exchange.",
+	}
+	faultReset = &Fault{
+		Status: 502, Token: "connection_terminated", Reason: "backend:reset", call: grpcInternal,
+		Text: "The backend gave the exchange up.",
+	}
+	faultTarget = &Fault{
+		Status: 400, Token: "http_request_error", Reason: "client:target",
+		Text: "The request target is malformed.",
+	}
+	faultPath = &Fault{
+		Status: 400, Token: "http_request_error", Reason: "client:path",
+		Text: "The path can be read in two ways.", last: true,
+	}
+	faultHost = &Fault{
+		Status: 400, Token: "http_request_error", Reason: "client:host",
+		Text: "What the connection says of the client is no host.",
+	}
+	faultUnderscore = &Fault{
+		Status: 400, Token: "http_request_error", Reason: "client:underscore",
+		Text: "The name of a field has an underscore.",
+	}
+	faultParameters = &Fault{
+		Status: 400, Token: "http_request_error", Reason: "client:path_parameters",
+		Text: "The path has parameters.", last: true,
+	}
+	faultTotal = &Fault{
+		Status: 504, Token: "http_response_timeout", Reason: "edge:total",
+		Text: "The request took too long.",
+	}
+	faultDeadline = &Fault{
+		Status: 504, Token: "http_response_timeout", Reason: "client:deadline",
+		Text: "The deadline of the call has passed.",
+	}
+	faultBase64 = &Fault{
+		Status: 400, Token: "http_request_error", Reason: "client:base64",
+		Text: "The body is not base64.",
+	}
+	faultNoTunnel = &Fault{
+		Status: 501, Token: "http_request_denied", Reason: "edge:upgrade",
+		Text: "This protocol is not passed on.",
+	}
+	faultUnswitched = &Fault{
+		Status: 502, Token: "http_upgrade_failed", Reason: "backend:upgrade",
+		Text: "The backend did not change to the protocol.",
+	}
+	faultSlowBody      = &Fault{Status: 408, Reason: "client:request_body"}
+	faultTunnelIdle    = &Fault{Reason: "edge:tunnel_idle"}
+	faultDrain         = &Fault{Status: 499, Reason: "edge:drain", Silent: true}
+	faultClientGone    = &Fault{Status: 499, Reason: "client:gone"}
+	faultMalformedBody = &Fault{Status: 400, Reason: "client:malformed"}
+	faultClientSlow    = &Fault{Status: 499, Reason: "client:timeout"}
+)
+
+func faultOfDial(err error) *Fault {
+	switch {
+	case errors.Is(err, upstream.ErrNoAddress):
+		return faultNoBackend
+	case errors.Is(err, upstream.ErrQueueFull), errors.Is(err, upstream.ErrQueueTimeout):
+		return faultLimit
+	case errors.Is(err, engine.ErrNoDescriptors):
+		return faultDescriptors
+	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, engine.ErrConnectTimeout):
+		return faultConnectTimeout
+	case errors.Is(err, upstream.ErrNotSecured):
+		return faultUnsecurable
+	case errors.Is(err, session.ErrNotH2):
+		return faultTLS
+	}
+	if failed := (*tlsconn.HandshakeError)(nil); errors.As(err, &failed) {
+		return faultOfHandshake(failed.Reason)
+	}
+	return faultDial
+}
+
+// faultOfHandshake tells apart why a connection could not be secured, as RFC 9209 §2.3 does.
+func faultOfHandshake(err error) *Fault {
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.Is(err, tlsconn.ErrTimeout), errors.Is(err, tlsconn.ErrLate):
+		return faultConnectTimeout
+	case errors.As(err, &certificate):
+		return faultCertificate
+	case isAlert(err):
+		return faultAlert
+	}
+	return faultTLS
+}
+
+// isAlert reports whether err is an alert of the peer. crypto/tls has no type for it.
+func isAlert(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error"
+}
+
+func faultOfReset(code session.Code, cause error) *Fault {
+	if f, ok := cause.(*Fault); ok {
+		return f
+	}
+	switch code {
+	case session.ConnectFailed:
+		return faultOfDial(cause)
+	case session.ConnectTimeout:
+		return faultConnectTimeout
+	case session.Timeout:
+		return faultTimeout
+	case session.Malformed:
+		return faultMalformed
+	case session.Truncated:
+		return faultTruncated
+	case session.Refused:
+		return faultRefused
+	case session.Cancelled:
+		return faultCancelled
+	case session.Aborted:
+		return faultReset
+	case session.NoUpgrade:
+		return faultUnswitched
+	case session.HeadSize:
+		return faultHeadSize
+	}
+	if isAlert(cause) { // with TLS 1.3 a server looks at our certificate when the handshake is done for us
+		return faultAlert
+	}
+	return faultLost
+}

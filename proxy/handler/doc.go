@@ -1,0 +1,19 @@
+// Package handler makes an http.Handler a destination of the proxy, so that a ServeMux moves over as it is and its
+// routes can be mixed with backends.
+//
+//	proxy.Route{Path: "/app", To: handler.FromHTTP(mux)}
+//
+// A handler runs on the engine's pool for code that blocks, and the exchange stays on its reactor; what passes between
+// them is bounded both ways:
+//
+//	reactor                              the handler's goroutine
+//	request body ─► in, 64 KiB ────────► Request.Body
+//	answer       ◄─ 64 KiB on order ──── ResponseWriter
+//
+// A handler that reads slowly pauses its client, and one that writes fast waits for it.
+//
+// # Concurrency
+//
+// A Destination of FromHTTP is safe for any goroutine. The http.ResponseWriter belongs to the handler's goroutine, as
+// with net/http; the body of the request may be read in another one, and be closed meanwhile.
+package handler

@@ -1,0 +1,175 @@
+package proxy
+
+import (
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
+)
+
+// step is where an exchange stands. Each of the first, second and fourth begins with filters that may park.
+type step uint8
+
+const (
+	stepEarly    step = iota // filters of the snapshot, then the route is chosen
+	stepRequest              // filters of the route, then the request is made ready to be sent on
+	stepForward              // the destination has it
+	stepResponse             // filters of the answer, then its head is sent
+	stepDone                 // the answer is on its way
+)
+
+// run goes through the steps of x from where it stands. It returns when x has to wait for somebody, or is over.
+func (x *Exchange) run() {
+	for {
+		var filters []judged
+		switch x.step {
+		case stepEarly:
+			filters = x.snapshot.chain.early
+		case stepRequest:
+			filters = x.route.chain.request
+		case stepResponse:
+			filters = x.filters().response
+		}
+		for x.at < len(filters) {
+			f := filters[x.at]
+			x.at++
+			if f.blocking {
+				x.offload(f.run)
+				return
+			}
+			if v := f.run(x); v.kind != next {
+				x.judge(v)
+				return
+			}
+		}
+		x.at = 0
+		switch x.step {
+		case stepEarly:
+			if !x.chooseRoute() {
+				return
+			}
+			x.step = stepRequest
+		case stepRequest:
+			x.step = stepForward
+			if !x.prepare() {
+				return
+			}
+			if s := x.open(); s != nil {
+				x.send(s)
+			}
+			return
+		case stepResponse:
+			x.step = stepDone
+			x.sendResponse()
+			return
+		}
+	}
+}
+
+// filters returns the chain of the route, or that of the snapshot where no route was chosen.
+func (x *Exchange) filters() *chain {
+	if x.route != nil {
+		return x.route.chain
+	}
+	return x.snapshot.chain
+}
+
+// judge acts on the verdict of the filter that ran last.
+func (x *Exchange) judge(v Verdict) {
+	switch v.kind {
+	case next:
+		x.run()
+	case park:
+		x.parked = true
+		x.charge()
+	case respond:
+		x.respond(v)
+	}
+}
+
+// chooseRoute chooses the route of the request. It reports false where the request was answered instead.
+func (x *Exchange) chooseRoute() bool {
+	// CONNECT, OPTIONS and TRACE are neighbours.
+	if v := x.Request.Verb - message.VerbConnect; v <= message.VerbTrace-message.VerbConnect {
+		if unusual(x) {
+			return false
+		}
+	} else if !x.findRoute() {
+		return false
+	} else if x.route == nil {
+		x.fail(faultNoRoute)
+		return false
+	}
+	if x.route.GRPC.on(x.listener.GRPC) {
+		x.beginCall()
+	}
+	if len(x.route.chain.requestBody) > 0 && x.Request.Length != 0 {
+		x.Request.Length = message.LengthUnknown
+	}
+	x.toUp.staged = len(x.route.chain.requestBody) > 0 || x.call.form == webText
+	return true
+}
+
+// prepare makes the request ready to be sent on, once. It reports false where it was answered instead.
+func (x *Exchange) prepare() bool {
+	if x.route.Total > 0 || x.call.form != noCall {
+		x.armTotal()
+	}
+	if x.toUp.waiting && !x.bodyWaited() {
+		return false
+	}
+	d := x.destination()
+	if !sendsOn(d) {
+		return true
+	}
+	host := x.Request.Authority
+	for _, f := range x.route.chain.upstreamRequest {
+		f(x)
+	}
+	x.hostSet = x.Request.Authority != host
+	if x.Request.Upgrade {
+		if _, ok := d.(Forwarder); ok {
+			x.askTunnel()
+		}
+	}
+	if x.refusal != nil {
+		x.fail(x.refusal)
+		return false
+	}
+	x.charge()
+	return true
+}
+
+// armTotal bounds the time of the exchange: by its route, and by the client of a call.
+func (x *Exchange) armTotal() {
+	limit := x.route.Total
+	if x.call.form != noCall {
+		if d := x.callTimeout(); d > 0 && (limit == 0 || d < limit) {
+			limit, x.call.deadline = d, x.started+int64(d)
+		}
+	}
+	if limit == 0 {
+		return
+	}
+	if x.total == nil {
+		x.total = &engine.Timer{Run: func(*engine.Reactor) { x.expire() }}
+	}
+	x.local.reactor.Arm(x.total, x.started+int64(limit))
+}
+
+// expire ends an exchange that takes too long.
+func (x *Exchange) expire() {
+	defer x.rescue()
+	x.local.stats.Expired++
+	f := faultTotal
+	if x.call.deadline > 0 {
+		f = faultDeadline
+	}
+	switch {
+	case x.working: // its Done ends it
+		x.lost = f
+		x.cancel()
+	case x.answering:
+		x.cut(f)
+	default:
+		x.fail(f)
+	}
+}

@@ -1,0 +1,127 @@
+package proxy
+
+import (
+	"strings"
+
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// toUpstream leads to a backend of an upstream.
+// Immutable.
+type toUpstream struct {
+	upstream *upstream.Upstream
+	view     *upstream.View // nil: the turns are those of the upstream
+	host     string         // see ToHost
+}
+
+// To leads to a backend of u.
+func To(u *upstream.Upstream) Destination { return ToHost(u, "") }
+
+// HostOfBackend is the host, for ToHost, that stands for the address of the backend that is chosen.
+const HostOfBackend = "*"
+
+// ToHost is To with the Host that the backends are sent: HostOfBackend, any other, or "" for that of the client, which
+// is HostOfBackend where the client says none. One that a filter sets stays.
+func ToHost(u *upstream.Upstream, host string) Destination {
+	return &toUpstream{upstream: u, host: host}
+}
+
+// ToView is ToHost with turns of its own among the backends.
+func ToView(v *upstream.View, host string) Destination {
+	return &toUpstream{upstream: v.Upstream, view: v, host: host}
+}
+
+// Forwards makes d a Forwarder.
+func (d *toUpstream) Forwards() {}
+
+// addressesMax bounds how many addresses of one backend are tried for one exchange.
+const addressesMax = 8
+
+// Open takes a connection to the backend that x.try aims at.
+func (d *toUpstream) Open(x *Exchange, to session.Receiver) (session.Stream, error) {
+	a := &x.try
+	if a.up != d {
+		a.up = d
+		d.setHost(x)
+	}
+	if a.aim == nextBackend && !d.choose(x) {
+		if a.fault != nil {
+			return nil, a.fault
+		}
+		return nil, faultNoBackend
+	}
+	a.receiver = to
+	x.waiter.Upgrade = x.Request.Upgrade
+	c, err := d.upstream.Take(x.local.reactor, a.backend, a.address, a.aim == sameAddress, &x.waiter)
+	switch err {
+	case nil:
+		return d.taken(x, c), nil
+	case upstream.ErrWait: // OnTaken goes on
+		return nil, ErrPending
+	}
+	return nil, err
+}
+
+// taken makes the stream on the connection that x was given.
+func (d *toUpstream) taken(x *Exchange, c *upstream.Conn) session.Stream {
+	a := &x.try
+	s := c.Open(a.receiver)
+	a.conn, a.reused = c, c.Reused() // it tells of the exchange that Open began
+	// A body that is all here already could leave with the head, but a retry may need it: see relay.begun.
+	if !x.toUp.bodyless() && (c.Shared() || a.reused && x.Request.Verb.Idempotent()) {
+		x.toUp.keepUpTo(d.upstream.RetryBuffer(), x.Request.Length)
+	}
+	if a.nameHost {
+		x.Request.SetAuthority(hostOfAddress(d.upstream.Backend(a.backend), d.upstream.Options().TLS.On))
+	}
+	return s
+}
+
+// choose takes the next backend, and the next of its addresses. It reports whether there is one.
+func (d *toUpstream) choose(x *Exchange) bool {
+	r, a := x.local.reactor, &x.try
+	var next int
+	if v := d.view; v != nil {
+		if next = v.Pick(r, &x.tried); next >= 0 {
+			a.address = v.NextAddress(r, next)
+		}
+	} else if next = d.upstream.Pick(r, &x.tried); next >= 0 {
+		a.address = d.upstream.NextAddress(r, next)
+	}
+	if next < 0 {
+		return false
+	}
+	a.backend, a.refused = next, 0
+	return true
+}
+
+// setHost decides about Host when the filters have run. One that they have set stays.
+func (d *toUpstream) setHost(x *Exchange) {
+	switch {
+	case x.hostSet:
+	case d.host == HostOfBackend, d.host == "" && x.Request.Authority.Len == 0:
+		// HTTP/1.0 may do without a host. RFC 9112 §3.2 has an empty one for that, which many backends refuse.
+		x.try.nameHost = true
+	case d.host == "":
+	default:
+		x.Request.SetAuthority(d.host)
+	}
+}
+
+// hostOfAddress returns what to call a backend by its address: without the port that goes without saying, 443 where
+// the connection is secured, else 80, and without a zone, which means nothing elsewhere.
+func hostOfAddress(address string, secured bool) string {
+	if strings.HasPrefix(address, "unix:") {
+		return "localhost"
+	}
+	if zone := strings.IndexByte(address, '%'); zone >= 0 {
+		if end := strings.IndexByte(address[zone:], ']'); end >= 0 {
+			address = address[:zone] + address[zone+end:]
+		}
+	}
+	if secured {
+		return strings.TrimSuffix(address, ":443")
+	}
+	return strings.TrimSuffix(address, ":80")
+}
