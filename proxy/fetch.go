@@ -1,0 +1,266 @@
+package proxy
+
+import (
+	"slices"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// Fetch begins a request that comes from code and not from a connection. It goes through the routes and filters of the
+// present Snapshot as one of a client of l does, and is logged like it. Fetch returns the stream that takes the
+// request; SendHead comes first. The answer goes to to, later in the tick, and never inside a method of the stream. A request
+// that asks for a tunnel goes on without it; CONNECT is refused.
+// On r only, and so are the methods of the stream.
+func (p *Proxy) Fetch(r *engine.Reactor, l *Listener, to session.Receiver) session.Stream {
+	x := p.local[r.Index()].take()
+	f := &fetch{x: x, to: to, reactor: r}
+	f.task.Run = f.deliver
+	x.down, x.listener = (*answering)(f), l
+	return (*asking)(f)
+}
+
+// fetch joins an exchange to the code that asked for it.
+//
+//	code ── SendHead, SendData ──► asking ─────► downSide ─► the exchange
+//	     ◄── OnHead, OnData ────── deliver ◄──── answering ◄─ SendHead, SendData
+//
+// The request goes straight through. The answer waits for deliver, a task, so that the code is not called from inside
+// its own call. Owned by its reactor.
+//
+//	x is nil after the end of the answer, and after a reset from either side
+//	to is nil after a reset by the code
+//	queued + owed <= fetchMax, asked <= fetchMax
+type fetch struct {
+	x       *Exchange
+	to      session.Receiver
+	reactor *engine.Reactor
+	task    engine.Task
+	posted  bool // the task is on its way
+
+	begun bool // the head of the request was sent
+	ended bool // and its end
+	head  bool // the request is HEAD: what the exchange sends for a body is dropped
+	asked int  // bytes of the request that the exchange has not released
+	full  bool // the code waits for OnSendable
+
+	answer  []answered
+	queued  int  // bytes in answer
+	owed    int  // bytes that the code was given and has not released
+	blocked bool // the exchange waits for OnSendable
+	cut     bool // the exchange ended the answer early
+	code    session.Code
+}
+
+// answered is a part of an answer.
+type answered struct {
+	head     *message.Head
+	data     []byte
+	trailers *message.Head
+	end      bool
+}
+
+// Bounds of what lies between an exchange and its code, in bytes, each way.
+const (
+	fetchMax = 64 << 10
+	fetchLow = 32 << 10 // more is congestion
+)
+
+// put has a part of the answer delivered. Nothing of x may be used once the end is there.
+func (f *fetch) put(a answered) {
+	f.answer = append(f.answer, a)
+	f.queued += len(a.data)
+	f.reactor.Hold(len(a.data))
+	if a.end {
+		f.x = nil
+	}
+	f.wake()
+}
+
+func (f *fetch) wake() {
+	if !f.posted {
+		f.posted = true
+		f.reactor.Defer(&f.task)
+	}
+}
+
+// deliver gives the code what has come, and either side the news that it may go on.
+func (f *fetch) deliver(*engine.Reactor) {
+	f.posted = false
+	s := (*asking)(f)
+	for len(f.answer) > 0 && f.to != nil {
+		a := f.answer[0]
+		f.answer = f.answer[1:]
+		f.reactor.Hold(-len(a.data))
+		f.queued, f.owed = f.queued-len(a.data), f.owed+len(a.data)
+		switch {
+		case a.head != nil:
+			f.to.OnHead(s, a.head, a.end)
+		case a.trailers != nil:
+			f.to.OnTrailers(s, a.trailers)
+		default:
+			f.to.OnData(s, a.data, a.end)
+		}
+	}
+	if f.cut && f.to != nil {
+		to := f.to
+		f.to = nil
+		to.OnReset(s, f.code, nil)
+	}
+	if f.full && f.to != nil && f.x != nil && f.asked <= fetchLow {
+		f.full = false
+		f.to.OnSendable(s)
+	}
+	if f.blocked && f.x != nil && f.queued+f.owed <= fetchLow {
+		f.blocked = false
+		defer f.x.rescue()
+		(*downSide)(f.x).OnSendable((*answering)(f))
+	}
+}
+
+// drop forgets what waits for the code.
+func (f *fetch) drop() {
+	f.reactor.Hold(-f.queued)
+	f.answer, f.queued = nil, 0
+}
+
+// cloneOf copies a head that is borrowed.
+func cloneOf(h *message.Head) *message.Head {
+	c := *h
+	c.Base, c.Fields = slices.Clone(h.Base), slices.Clone(h.Fields)
+	return &c
+}
+
+// asking is a fetch as the code sees it: the stream that takes the request.
+type asking fetch
+
+func (a *asking) SendHead(h *message.Head, end bool) error {
+	switch {
+	case a.x == nil:
+		return session.ErrDead
+	case a.begun, h.Verb == message.VerbConnect:
+		return session.ErrOrder
+	}
+	a.begun, a.ended, a.head = true, end, h.Verb == message.VerbHead
+	c := cloneOf(h)
+	c.Upgrade = false
+	defer a.x.rescue()
+	(*downSide)(a.x).OnHead((*answering)(a), c, end)
+	return nil
+}
+
+func (a *asking) SendData(p []byte, end bool) (int, error) {
+	switch {
+	case a.x == nil:
+		return 0, session.ErrDead
+	case !a.begun || a.ended:
+		return 0, session.ErrOrder
+	}
+	n := min(len(p), fetchMax-a.asked)
+	a.full = n < len(p)
+	a.ended = end && !a.full
+	a.asked += n
+	defer a.x.rescue()
+	(*downSide)(a.x).OnData((*answering)(a), p[:n], a.ended)
+	return n, nil
+}
+
+func (a *asking) SendTrailers(h *message.Head) error {
+	switch {
+	case a.x == nil:
+		return session.ErrDead
+	case !a.begun || a.ended:
+		return session.ErrOrder
+	}
+	a.ended = true
+	defer a.x.rescue()
+	(*downSide)(a.x).OnTrailers((*answering)(a), cloneOf(h))
+	return nil
+}
+
+func (a *asking) Congested() bool {
+	a.full = a.full || a.asked > fetchLow
+	return a.full
+}
+
+func (a *asking) Queued() int { return a.asked }
+
+func (a *asking) Release(n int) {
+	a.owed -= n
+	if a.blocked {
+		(*fetch)(a).wake()
+	}
+}
+
+func (a *asking) Reset(code session.Code) {
+	a.to = nil
+	(*fetch)(a).drop()
+	if x := a.x; x != nil {
+		a.x = nil
+		defer x.rescue()
+		(*downSide)(x).OnReset((*answering)(a), code, nil)
+	}
+}
+
+func (a *asking) Peer() poller.Addr       { return fetchAddr }
+func (a *asking) Local() poller.Addr      { return fetchAddr }
+func (a *asking) Digest() *tlsconn.Digest { return nil }
+
+// answering is a fetch as its exchange sees it: the stream that takes the answer.
+type answering fetch
+
+func (a *answering) SendHead(h *message.Head, end bool) error {
+	(*fetch)(a).put(answered{head: cloneOf(h), end: end})
+	return nil
+}
+
+func (a *answering) SendData(p []byte, end bool) (int, error) {
+	if a.head {
+		if end {
+			(*fetch)(a).put(answered{end: true})
+		}
+		return len(p), nil
+	}
+	n := min(len(p), fetchMax-a.queued-a.owed)
+	a.blocked = n < len(p)
+	if n > 0 || end && !a.blocked {
+		(*fetch)(a).put(answered{data: slices.Clone(p[:n]), end: end && !a.blocked})
+	}
+	return n, nil
+}
+
+func (a *answering) SendTrailers(h *message.Head) error {
+	(*fetch)(a).put(answered{trailers: cloneOf(h), end: true})
+	return nil
+}
+
+func (a *answering) Congested() bool {
+	a.blocked = a.blocked || a.queued+a.owed > fetchLow
+	return a.blocked
+}
+
+func (a *answering) Queued() int { return a.queued + a.owed }
+
+func (a *answering) Release(n int) {
+	a.asked -= n
+	if a.full {
+		(*fetch)(a).wake()
+	}
+}
+
+func (a *answering) Reset(code session.Code) {
+	a.x = nil
+	a.cut, a.code = true, code
+	(*fetch)(a).drop()
+	(*fetch)(a).wake()
+}
+
+func (a *answering) Peer() poller.Addr       { return fetchAddr }
+func (a *answering) Local() poller.Addr      { return fetchAddr }
+func (a *answering) Digest() *tlsconn.Digest { return nil }
+
+// fetchAddr is what a fetch has for the address of a client: none, as on a Unix socket.
+var fetchAddr = poller.Addr{Path: "@"}
