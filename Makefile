@@ -93,8 +93,9 @@ lint: ## the rules of internal/lint
 	go test -count=1 ./internal/lint
 
 .PHONY: unit
-unit: ## go test ./... and nothing else
+unit: ## go test ./..., and of the module that uses edge from outside
 	go test $(FLAGS) ./...
+	cd internal/outside && go test $(FLAGS) ./...
 
 .PHONY: race
 race: ## the tests of the core under the race detector, with the assertions of the next target

@@ -40,7 +40,11 @@ func (s *Sink) AccessLog(format Format) *AccessLog {
 // Append writes r as a line, without waiting and without allocating, or drops and counts it. r
 // and all that it points to is borrowed until return.
 func (a *AccessLog) Append(r *Record) {
-	b := a.ring.Reserve(RecordMax)
+	most := RecordMax
+	if len(r.Fields) > 0 {
+		most += fieldsMax
+	}
+	b := a.ring.Reserve(most)
 	if b == nil {
 		return
 	}

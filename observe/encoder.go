@@ -93,7 +93,21 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 		dst = appendJSON(dst, r.Referer)
 		dst = append(dst, '"')
 	}
+	if len(r.Fields) > 0 {
+		dst = appendJSONFields(dst, r.Fields)
+	}
 	return append(dst, "}\n"...)
+}
+
+func appendJSONFields(dst []byte, fields []Field) []byte {
+	for _, f := range fields[:min(len(fields), FieldsMax)] {
+		dst = append(dst, `,"`...)
+		dst = appendJSON(dst, view(f.Name))
+		dst = append(dst, `":"`...)
+		dst = appendJSON(dst, view(f.Value))
+		dst = append(dst, '"')
+	}
+	return dst
 }
 
 // appendJSONLayers appends what not every exchange has: facts of gRPC above it, and of TLS below.

@@ -61,6 +61,7 @@ func samples() []*Record {
 		Status: 204, Dur: math.MaxInt64, BytesIn: math.MinInt64, BytesOut: math.MaxInt64,
 	}
 	call := sample()
+	call.Fields = []Field{{"tenant", "a\"b"}, {"note", "x\n"}}
 	call.Proto, call.GRPC, call.GRPCStatus = ProtoHTTP2, true, 14
 	call.TLSVersion, call.TLSGroup, call.SNI, call.ClientCert = "TLS 1.3", "X25519", "www.example.org", "CN=a\r\nb\""
 	return []*Record{sample(), refused, hostile, unix, call}
@@ -123,6 +124,8 @@ type line struct {
 	Group      string    `json:"tls_group,omitempty"`
 	SNI        string    `json:"sni,omitempty"`
 	Cert       string    `json:"client_cert,omitempty"`
+	Tenant     string    `json:"tenant,omitempty"`
+	Note       string    `json:"note,omitempty"`
 }
 
 type lineTimes struct {
@@ -167,6 +170,9 @@ func expected(t testing.TB, r *Record) line {
 	}
 	if r.TLSVersion != "" {
 		l.TLS, l.Group, l.SNI, l.Cert = r.TLSVersion, r.TLSGroup, r.SNI, text([]byte(r.ClientCert))
+	}
+	for _, f := range r.Fields {
+		*map[string]*string{"tenant": &l.Tenant, "note": &l.Note}[f.Name] = f.Value
 	}
 	b, err := json.Marshal(l)
 	if err != nil {

@@ -13,9 +13,15 @@ const (
 // and its fields, and a log line must not be the way to fill a disk.
 const textMax = 256
 
-// RecordMax bounds an encoded record: fifteen texts of textMax bytes, each byte escaped to six,
-// and less than 1 KiB of names, numbers and punctuation.
+// FieldsMax is how many Fields of a record are written.
+const FieldsMax = 8
+
+// RecordMax bounds an encoded record without Fields: fifteen texts of textMax bytes, each byte
+// escaped to six, and less than 1 KiB of names, numbers and punctuation.
 const RecordMax = 15*6*textMax + 1024
+
+// fieldsMax bounds what Fields add to a record, in bytes.
+const fieldsMax = FieldsMax * (2*6*textMax + 6)
 
 // Timings are the parts of an exchange in nanoseconds; 0 where there was none.
 type Timings struct {
@@ -57,7 +63,12 @@ type Record struct {
 
 	GRPC       bool // the call ended with GRPCStatus
 	GRPCStatus int
+
+	Fields []Field // further ones, for JSON: the first FieldsMax of them
 }
+
+// Field is a member that a program adds to its records. Its name should be none of the record's own.
+type Field struct{ Name, Value string }
 
 // protoName is as in RFC 9113, which has no minor version.
 func protoName(proto uint8) string {

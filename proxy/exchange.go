@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
@@ -39,6 +40,7 @@ type Exchange struct {
 	call   call  // of gRPC
 	socket socket
 	locals []any
+	noted  []observe.Field // by LogField
 	client netip.Addr    // as a trusted proxy says; invalid: the peer is the client
 	total  *engine.Timer // of Route.Total; nil until it is needed, then kept
 
@@ -164,6 +166,14 @@ func (x *Exchange) SetLocal(k Key, v any) {
 	x.locals[k] = v
 }
 
+// LogField adds a member to the record of x in access logs in JSON: observe.FieldsMax of them at the most. A later one
+// does not replace an earlier one of that name.
+func (x *Exchange) LogField(name, value string) {
+	if len(x.noted) < observe.FieldsMax {
+		x.noted = append(x.noted, observe.Field{Name: name, Value: value})
+	}
+}
+
 // place is the function of a filter that an exchange has come to, among those that may park. It never comes to one
 // twice, so that a place is the number of a park as well.
 type place struct {
@@ -264,6 +274,7 @@ func (x *Exchange) recycle() {
 		x.cancel()
 	}
 	clear(x.locals)
+	clear(x.noted)
 	if cap(x.Request.Base) > headCapacityKept || cap(x.Response.Base) > headCapacityKept {
 		x.toUp.reset()
 		x.toDown.reset()
@@ -302,7 +313,7 @@ func (x *Exchange) reset() {
 	x.Response.Clear()
 	x.toUp.reset()
 	x.toDown.reset()
-	x.locals = x.locals[:0]
+	x.locals, x.noted = x.locals[:0], x.noted[:0]
 	if x.trusted {
 		x.client, x.trusted = netip.Addr{}, false
 	}

@@ -92,6 +92,7 @@ func (x *Exchange) log() {
 	if d := x.digest; d != nil {
 		logTLS(r, d)
 	}
+	r.Fields = x.noted
 	r.UserAgent, r.Referer = x.Request.Peek(message.UserAgent), x.Request.Peek(message.Referer)
 	logs[l.reactor.Index()].Append(r)
 }

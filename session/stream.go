@@ -40,6 +40,39 @@ type Stream interface {
 	Digest() *tlsconn.Digest
 }
 
+// NopStream is a Stream that takes everything and does nothing with it: to be embedded.
+type NopStream struct{}
+
+// SendHead takes h.
+func (NopStream) SendHead(*message.Head, bool) error { return nil }
+
+// SendData takes all of p.
+func (NopStream) SendData(p []byte, _ bool) (int, error) { return len(p), nil }
+
+// SendTrailers takes h.
+func (NopStream) SendTrailers(*message.Head) error { return nil }
+
+// Congested is false.
+func (NopStream) Congested() bool { return false }
+
+// Queued is 0.
+func (NopStream) Queued() int { return 0 }
+
+// Release does nothing.
+func (NopStream) Release(int) {}
+
+// Reset does nothing.
+func (NopStream) Reset(Code) {}
+
+// Peer is no address.
+func (NopStream) Peer() poller.Addr { return poller.Addr{} }
+
+// Local is no address.
+func (NopStream) Local() poller.Addr { return poller.Addr{} }
+
+// Digest is nil.
+func (NopStream) Digest() *tlsconn.Digest { return nil }
+
 // Receiver is who gets what the peer sends in one exchange. All methods run on the reactor, never nested in each other.
 type Receiver interface {
 	// OnHead delivers a head; end says that no body follows. An answer may be preceded by interim (1xx) heads.

@@ -29,7 +29,7 @@ var floors = [][]string{
 	{"config"},
 	{"admin"},
 	{"server"},
-	{"bench", "examples", "internal/battery", "internal/interop"},
+	{"bench", "examples", "internal/battery", "internal/interop", "internal/outside"},
 	{"cmd"},
 }
 

@@ -1,0 +1,17 @@
+// Package outside is a module of its own that adds to edge what a program of somebody else would: it can import no more
+// than they can. Each file but this one is one addition, whole:
+//
+//	destination.go  a Destination: requests answered by a stream of its own
+//	logfield.go     a member of the access log
+//
+// Its tests use each over sockets, with clients of net/http, and hold each to 40 lines of code. An addition that gets
+// longer, or that needs a change elsewhere, says that a contract of edge got worse.
+//
+// # Not to be imported
+//
+// These are tests in the form of examples. What is meant to be copied stands in examples/.
+//
+// # Limits
+//
+// None: the additions bound nothing that edge does not bound.
+package outside
