@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"cmp"
 	"strconv"
 
@@ -62,7 +63,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 		h.Add(v.fields[i], v.fields[i+1])
 	}
 	if f := x.fault; f != nil {
-		h.AddID(message.ProxyStatus, "Proxy-Status", x.proxy.naming.name+`; error=`+f.Token)
+		h.AddID(message.ProxyStatus, "Proxy-Status", x.proxy.name.String()+`; error=`+f.Token)
 		if f.allow {
 			h.AddID(message.Allow, "Allow", allowed)
 		}
@@ -146,4 +147,8 @@ func (x *Exchange) ownBody(h *message.Head, v *Verdict) []byte {
 	}
 	h.AddID(message.ContentType, "Content-Type", contentType)
 	return []byte(body)
+}
+
+func prefersJSON(accept []byte) bool {
+	return bytes.Contains(accept, []byte("json")) && !bytes.Contains(accept, []byte("html"))
 }

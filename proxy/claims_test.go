@@ -18,6 +18,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -200,7 +201,7 @@ func TestClaims_ofTheUntrustedEndHere(t *testing.T) {
 // A proxy that is trusted says what it likes, but not behind a body: there it only passes on what it was sent.
 func TestClaims_ofTheTrustedPass(t *testing.T) {
 	c := newClaims(t, proxy.Listener{
-		Trusted: &proxy.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+		Trusted: &forwarding.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
 	}, upstream.H1)
 	names := []string{
 		"Proxy", "True-Client-IP", "X-Forwarded-Prefix", "X-Forwarded-Port", "X-Original-URL", "Client-Cert",

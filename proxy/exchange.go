@@ -41,8 +41,8 @@ type Exchange struct {
 	socket socket
 	locals []any
 	noted  []observe.Field // by LogField
-	client netip.Addr    // as a trusted proxy says; invalid: the peer is the client
-	total  *engine.Timer // of Route.Total; nil until it is needed, then kept
+	client netip.Addr      // as a trusted proxy says; invalid: the peer is the client
+	total  *engine.Timer   // of Route.Total; nil until it is needed, then kept
 
 	started   int64        // reactor time, ns
 	target    message.Span // of the request as it came, for the log
@@ -109,6 +109,24 @@ func (x *Exchange) Down() session.Stream {
 
 // Digest returns what is known of the client's connection where it is secured by TLS, else nil.
 func (x *Exchange) Digest() *tlsconn.Digest { return x.digest }
+
+// ClientIP returns the address of the client: that of the connection or, where this is a trusted proxy's, the nearest
+// one in X-Forwarded-For that is not trusted. Invalid on a Unix socket that nothing is known of.
+func (x *Exchange) ClientIP() netip.Addr {
+	if x.client.IsValid() {
+		return x.client
+	}
+	return x.Down().Peer().IP.Addr()
+}
+
+// Scheme returns how the client asked: "https" on a connection that is secured, else "http", unless a trusted proxy
+// says otherwise.
+func (x *Exchange) Scheme() string {
+	if x.Request.HTTPS {
+		return "https"
+	}
+	return "http"
+}
 
 // Status returns the status of the final answer, 0 while there is none.
 func (x *Exchange) Status() int { return x.status }

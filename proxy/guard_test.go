@@ -19,6 +19,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
@@ -125,7 +126,7 @@ func TestGuard_plainRequestsOfAListenerThatAsksForTLS(t *testing.T) {
 		{To: handler.FromHTTP(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served.Add(1) }))},
 		{Path: "/tunnel", Methods: []string{"CONNECT"}, To: proxy.Answer(200, "", "")},
 	}
-	trusted := &proxy.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	trusted := &forwarding.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
 	open := &entry{listener: &proxy.Listener{}, tls: true, auto: true}
 	certified := &entry{listener: &proxy.Listener{ClientCert: true}, tls: true, auto: true,
 		auth: tls.RequireAndVerifyClientCert}

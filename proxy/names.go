@@ -4,6 +4,7 @@ import (
 	"bytes"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/forwarding"
 )
 
 // Underscores is what a listener does with fields of requests whose names have an underscore. CGI and its kin (WSGI,
@@ -45,12 +46,12 @@ func dropUnderscores(h *message.Head) {
 // on, perhaps more than once.
 func (x *Exchange) siftTrailers() {
 	h := x.toUp.trailers
-	dropNamed(&x.Request, h)
+	forwarding.DropNamed(&x.Request, h)
 	if h.Underscores && x.listener.Underscores != UnderscoresPass {
 		dropUnderscores(h)
 	}
 	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID == message.Other && claims(h, i) {
+		if f := &h.Fields[i]; f.ID == message.Other && forwarding.Claims(h, i) {
 			f.Flags |= message.Dropped
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 )
@@ -17,8 +18,8 @@ import (
 type Proxy struct {
 	engine   *engine.Engine
 	snapshot atomic.Pointer[Snapshot]
-	local    []*local // by Reactor.Index
-	naming   *naming  // immutable once a Service was made
+	local    []*local         // by Reactor.Index
+	name     *forwarding.Name // immutable once a Service was made
 }
 
 // local is what the exchanges of one reactor share.
@@ -66,7 +67,7 @@ type Stats struct {
 
 // New makes a Proxy on the reactors of e that starts with s.
 func New(e *engine.Engine, s *Snapshot) *Proxy {
-	p := &Proxy{engine: e, naming: newNaming(DefaultName)}
+	p := &Proxy{engine: e, name: forwarding.NewName(DefaultName)}
 	p.snapshot.Store(s)
 	for _, r := range e.Reactors() {
 		p.local = append(p.local, &local{proxy: p, reactor: r, ids: [2]uint64{rand.Uint64(), rand.Uint64()}})
@@ -75,10 +76,10 @@ func New(e *engine.Engine, s *Snapshot) *Proxy {
 }
 
 // SetName sets the name of p in Via and Proxy-Status, a token. To be called before Service.
-func (p *Proxy) SetName(name string) { p.naming = newNaming(name) }
+func (p *Proxy) SetName(name string) { p.name = forwarding.NewName(name) }
 
 // Name is the name of p in Via and Proxy-Status.
-func (p *Proxy) Name() string { return p.naming.name }
+func (p *Proxy) Name() string { return p.name.String() }
 
 // Swap puts s in the place of the present Snapshot and returns that one. Exchanges in progress keep the one they began
 // with.
@@ -99,11 +100,11 @@ func (p *Proxy) Stats(r *engine.Reactor) Stats {
 // Immutable.
 type Listener struct {
 	Name      string
-	BodyMax   int64       // largest request body; 0: no limit
-	Log       []AccessLog // by Reactor.Index; nil: no log
-	Trusted   *Trust      // peers whose forwarding fields are believed; nil: nobody
-	Forwarded bool        // write Forwarded (RFC 7239) beside X-Forwarded-*
-	Paths     route.Paths // how the paths of requests are read; the zero value is the safe way
+	BodyMax   int64             // largest request body; 0: no limit
+	Log       []AccessLog       // by Reactor.Index; nil: no log
+	Trusted   *forwarding.Trust // peers whose forwarding fields are believed; nil: nobody
+	Forwarded bool              // write Forwarded (RFC 7239) beside X-Forwarded-*
+	Paths     route.Paths       // how the paths of requests are read; the zero value is the safe way
 
 	Parameters  route.Parameters // how the parameters of paths are read
 	Underscores Underscores      // what becomes of fields with "_" in their names; the zero value is the safe way

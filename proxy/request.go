@@ -22,7 +22,7 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	asked := x.Request.HTTPS
 	x.Request.HTTPS = x.digest != nil
 	if x.listener.Trusted != nil {
-		x.believe(asked)
+		believe(x, asked)
 	}
 	l := x.listener
 	switch {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -92,7 +93,7 @@ func (x *Exchange) interim(h *message.Head) {
 		return
 	}
 	x.interims++
-	dropHopByHop(h)
+	forwarding.DropHopByHop(h)
 	if err := x.down.SendHead(h, false); err != nil {
 		x.downError(err)
 	}
@@ -144,7 +145,7 @@ func (u *upSide) OnTrailers(_ session.Stream, h *message.Head) {
 // endAnswer filters the trailers of the answer and passes its end on.
 func (x *Exchange) endAnswer() {
 	h := x.toDown.trailers
-	dropNamed(&x.Response, h)
+	forwarding.DropNamed(&x.Response, h)
 	for _, f := range x.route.chain.trailers {
 		f(x, h)
 	}

@@ -74,7 +74,7 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 		all := append(slices.Clip(filters), r.Filters...)
 		_, forwards := r.To.(Forwarder)
 		if _, ok := r.GRPCTo.(Forwarder); ok || forwards {
-			all = append([]*Filter{forwarding}, all...)
+			all = append([]*Filter{forward}, all...)
 		}
 		if r.Rewrite != nil {
 			f, err := r.Rewrite.filter()

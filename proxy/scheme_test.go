@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -25,11 +26,11 @@ func TestScheme_ofBackendsIsThatOfTheConnection(t *testing.T) {
 		ended: func(c *framedConn, id uint32, _ string) { c.answer(id, "") },
 	})
 	r := multiplexed(t, origin, upstream.Options{})
-	trust := &proxy.Trust{Unix: true} // the peer of a client that is played
+	trust := &forwarding.Trust{Unix: true} // the peer of a client that is played
 	for _, c := range []struct {
 		claimed string
 		digest  *tlsconn.Digest
-		trusted *proxy.Trust
+		trusted *forwarding.Trust
 		proto   string
 		want    string
 	}{

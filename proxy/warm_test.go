@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -30,7 +31,7 @@ func TestProxy_warmExchangeCosts4CallsAndNoAllocation(t *testing.T) {
 
 // Conditions, a split, a rewrite, a chain of proxies and a Host of one's own allocate nothing either.
 func TestProxy_warmRoutingAllocatesNothing(t *testing.T) {
-	on := &proxy.Listener{Forwarded: true, Trusted: &proxy.Trust{
+	on := &proxy.Listener{Forwarded: true, Trusted: &forwarding.Trust{
 		Networks: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("10.0.0.0/8")},
 	}}
 	request := strings.Replace(warm.Browser, "\r\n\r\n", "\r\nX-Forwarded-For: 198.51.100.7, 10.0.0.1\r\n"+

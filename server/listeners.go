@@ -16,6 +16,7 @@ import (
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -158,11 +159,11 @@ var underscores = map[string]proxy.Underscores{
 }
 
 // trustOf returns whom a listener believes; nil: nobody.
-func trustOf(t *config.Trusted) *proxy.Trust {
+func trustOf(t *config.Trusted) *forwarding.Trust {
 	if len(t.Networks) == 0 && !t.Unix {
 		return nil
 	}
-	return &proxy.Trust{Networks: t.Networks, Unix: t.Unix}
+	return &forwarding.Trust{Networks: t.Networks, Unix: t.Unix}
 }
 
 func keyOf(a *config.Address) string {

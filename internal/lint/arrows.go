@@ -22,6 +22,7 @@ var floors = [][]string{
 	{"observe", "balance", "cache"},
 	{"upstream"},
 	{"route"},
+	{"proxy/forwarding", "proxy/grpc", "proxy/websocket"},
 	{"proxy"},
 	{"proxy/handler"},
 	{"."},

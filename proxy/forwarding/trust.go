@@ -1,4 +1,4 @@
-package proxy
+package forwarding
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 )
 
 // Trust says which peers are proxies whose forwarding fields are believed.
-// Immutable once it is part of a Listener.
+// Immutable once it is used.
 type Trust struct {
 	Networks []netip.Prefix
 	Unix     bool // peers on a Unix socket
@@ -18,7 +18,8 @@ type Trust struct {
 // forwardersMax bounds how many addresses of X-Forwarded-For are looked at.
 const forwardersMax = 32
 
-func (t *Trust) peer(a poller.Addr) bool {
+// Peer reports whether t believes a.
+func (t *Trust) Peer(a poller.Addr) bool {
 	if a.IsUnix() || !a.IP.IsValid() {
 		return t.Unix
 	}
@@ -35,44 +36,9 @@ func (t *Trust) address(ip netip.Addr) bool {
 	return false
 }
 
-// ClientIP returns the address of the client: that of the connection or, where this is a trusted proxy's, the nearest
-// one in X-Forwarded-For that is not trusted. Invalid on a Unix socket that nothing is known of.
-func (x *Exchange) ClientIP() netip.Addr {
-	if x.client.IsValid() {
-		return x.client
-	}
-	return x.Down().Peer().IP.Addr()
-}
-
-// Scheme returns how the client asked: "https" on a connection that is secured, else "http", unless a trusted proxy
-// says otherwise.
-func (x *Exchange) Scheme() string {
-	if x.Request.HTTPS {
-		return "https"
-	}
-	return "http"
-}
-
-// believe reads the forwarding fields of a request that comes from a trusted proxy. asked says that the target is
-// "https://…": RFC 9110 §7.4.
-func (x *Exchange) believe(asked bool) {
-	t, h := x.listener.Trusted, &x.Request
-	if !t.peer(x.down.Peer()) {
-		return
-	}
-	x.trusted = true
-	switch by := h.Peek(message.XForwardedProto); {
-	case by != nil:
-		h.HTTPS = message.EqualFold(by, "https")
-	case asked:
-		h.HTTPS = true
-	}
-	x.client = t.client(h)
-}
-
-// client walks X-Forwarded-For from the right to the first address that is not trusted. Behind something that is no
-// address nothing is believed. Invalid when the field says nothing.
-func (t *Trust) client(h *message.Head) (client netip.Addr) {
+// Client walks X-Forwarded-For from the right to the first address that is not trusted. What stands before something
+// that is no address is not believed. Invalid when the field says nothing.
+func (t *Trust) Client(h *message.Head) (client netip.Addr) {
 	left := forwardersMax
 	for i := len(h.Fields) - 1; i >= 0; i-- {
 		if f := &h.Fields[i]; f.ID != message.XForwardedFor || f.Dropped() {

@@ -1,45 +1,50 @@
-package proxy
+package forwarding
 
 import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 )
 
-// forwardChain writes the forwarding fields of a request that a trusted proxy passed on: what it says stays, and its
-// own address joins the list.
-func (x *Exchange) forwardChain(name *naming) {
-	h := &x.Request
-	if sift(h, &trusted, name) > loopsMax {
-		x.refusal = faultLoop
-		return
+// trustedRequest is Request for a request that a trusted proxy passed on: what it says stays, and its own address joins
+// the list.
+func trustedRequest(h *message.Head, f *Facts) bool {
+	if sift(h, &trusted, f.Name) > loopsMax {
+		return false
 	}
-	h.AddID(message.Via, "Via", name.viaOf(h))
+	h.AddID(message.Via, "Via", f.Name.viaOf(h))
 	if h.Proto == message.HTTP10 {
 		h.Drop(message.Expect)
 	}
 	if !h.Has(message.XForwardedProto) {
-		h.AddID(message.XForwardedProto, "X-Forwarded-Proto", x.Scheme())
+		h.AddID(message.XForwardedProto, "X-Forwarded-Proto", schemeOf(h))
 	}
 	if !h.Has(message.XForwardedHost) && h.Authority.Len > 0 {
 		at := beginLine(h, message.XForwardedHost)
 		h.Base = append(h.Base, h.Bytes(h.Authority)...)
 		endLine(h, message.XForwardedHost, at)
 	}
-	if peer := x.down.Peer(); !peer.IsUnix() {
+	if peer := f.Peer; !peer.IsUnix() {
 		at := beginLine(h, message.XForwardedFor)
 		h.Base = observe.AppendIP(h.Base, peer.IP.Addr())
 		endLine(h, message.XForwardedFor, at)
 	}
-	if x.listener.Forwarded || h.Has(message.Forwarded) {
-		x.forwardElement()
+	if f.Forwarded || h.Has(message.Forwarded) {
+		addElement(h, f)
 	}
+	return true
 }
 
-// forwardElement adds what is known of the peer to Forwarded: RFC 7239.
-func (x *Exchange) forwardElement() {
-	h := &x.Request
+func schemeOf(h *message.Head) string {
+	if h.HTTPS {
+		return "https"
+	}
+	return "http"
+}
+
+// addElement adds what is known of the peer to Forwarded: RFC 7239.
+func addElement(h *message.Head, f *Facts) {
 	at := beginLine(h, message.Forwarded)
-	peer := x.down.Peer()
+	peer := f.Peer
 	switch ip := peer.IP.Addr(); {
 	case peer.IsUnix():
 		h.Base = append(h.Base, "for=unknown"...)
@@ -53,13 +58,13 @@ func (x *Exchange) forwardElement() {
 		h.Base = append(append(h.Base, h.Bytes(h.Authority)...), '"')
 	}
 	h.Base = append(h.Base, ";proto=http"...)
-	if x.digest != nil {
+	if f.Secured {
 		h.Base = append(h.Base, 's')
 	}
 	endLine(h, message.Forwarded, at)
 }
 
-// beginLine begins a line behind the bytes of h with what the fields of that name say, which are dropped.
+// beginLine begins a line after the bytes of h with what the fields of that name say, which are dropped.
 func beginLine(h *message.Head, id message.Name) (at int) {
 	at = len(h.Base)
 	h.Base = append(append(h.Base, id.String()...), ": "...)

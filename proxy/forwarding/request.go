@@ -1,0 +1,181 @@
+package forwarding
+
+import (
+	"bytes"
+
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// Facts are what the fields of one request depend on beside its head.
+type Facts struct {
+	Name      *Name       // of the proxy
+	Peer      poller.Addr // of the client's connection
+	Secured   bool        // the client's connection is
+	Trusted   bool        // what the request says of its client is believed
+	Forwarded bool        // write Forwarded (RFC 7239) beside X-Forwarded-*
+}
+
+// What becomes of a field of a request.
+const (
+	pass  uint8 = iota
+	drop        // it ends here
+	count       // Via
+	look        // the name has no number, and may be one that ends here all the same: see Claims
+)
+
+// fate says by name what happens to the fields of a request. It has a place for all that a Name can hold.
+type fate [256]uint8
+
+// trusted is for the requests of a trusted proxy: only what concerns one hop is dropped.
+var trusted = func() (t fate) {
+	for id := range message.NameCount {
+		if message.HopByHop(id) {
+			t[id] = drop
+		}
+	}
+	t[message.Via] = count
+	return t
+}()
+
+// untrusted is for everybody else: what only a proxy has to say is dropped too.
+var untrusted = func() fate {
+	t := trusted
+	for id := range message.NameCount {
+		if id.Claims() {
+			t[id] = drop
+		}
+	}
+	t[message.Other] = look
+	return t
+}()
+
+// Claims reports whether field i of h, whose name has no number, is taken for one that only a proxy has to say, or for
+// one of framing, at least by an origin that cannot tell "_" from "-".
+func Claims(h *message.Head, i int) bool {
+	name := h.Name(i)
+	if message.IsForwarding(name) {
+		return true
+	}
+	if !h.Underscores {
+		return false
+	}
+	id := message.LookupSpelled(name)
+	return id.Framing() || untrusted[id] == drop
+}
+
+// DropHopByHop drops the fields of an answer that do not pass.
+func DropHopByHop(h *message.Head) {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; message.HopByHop(f.ID) {
+			f.Flags |= message.Dropped
+		}
+	}
+}
+
+// DropNamed drops the trailer fields that Connection names in the head of their message. RFC 9110 §7.6.1: an
+// intermediary MUST remove any header or trailer field(s) from the message with the same name as a connection option.
+func DropNamed(head, trailers *message.Head) {
+	for i := range head.Fields {
+		if head.Fields[i].ID != message.Connection {
+			continue
+		}
+		for list, more := head.Value(i), true; more; {
+			var option []byte
+			option, list, more = bytes.Cut(list, []byte{','})
+			trailers.Del(string(bytes.Trim(option, " \t")))
+		}
+	}
+}
+
+// The lines that are added to a request, up to what differs from one to the next. They stand together in Base, as they
+// are written on the wire: an encoder copies them in one go.
+const (
+	protoLine = "X-Forwarded-Proto: "
+	forLine   = "X-Forwarded-For: "
+	hostLine  = "X-Forwarded-Host: "
+)
+
+// Request makes h what is sent on: fields that concern one hop only are dropped, Via is written, and the forwarding
+// fields say who the client is. What h claims of that is dropped, unless f trusts it. It reports false for a request
+// that goes in circles.
+func Request(h *message.Head, f *Facts) bool {
+	name := f.Name
+	if f.Trusted {
+		return trustedRequest(h, f)
+	}
+	if sift(h, &untrusted, name) > loopsMax {
+		return false
+	}
+	at := uint32(len(h.Base))
+	before, scheme := name.before, len("http")
+	if h.HTTPS {
+		before, scheme = name.beforeTLS, len("https")
+	}
+	h.Base = append(h.Base, before...)
+	if h.Proto != message.HTTP11 { // RFC 9110 §7.6.3: the version that the message came in
+		copy(h.Base[int(at)+len("Via: "):], name.viaOf(h))
+		if h.Proto == message.HTTP10 {
+			h.Drop(message.Expect) // §10.1.1: it means nothing there, and would where it goes
+		}
+	}
+	h.Fields = append(h.Fields,
+		field(message.Via, at, len("Via"), len(name.via)),
+		field(message.XForwardedProto, at+uint32(len(before)-len("\r\n")-scheme-len(protoLine)),
+			len("X-Forwarded-Proto"), scheme))
+	if peer := f.Peer; !peer.IsUnix() {
+		at = uint32(len(h.Base))
+		h.Base = append(h.Base, forLine...)
+		h.Base = observe.AppendIP(h.Base, peer.IP.Addr())
+		h.Fields = append(h.Fields, field(message.XForwardedFor, at, len("X-Forwarded-For"),
+			len(h.Base)-int(at)-len(forLine)))
+		h.Base = append(h.Base, '\r', '\n')
+	}
+	if host := h.Authority; host.Len > 0 {
+		at = uint32(len(h.Base))
+		h.Base = append(h.Base, hostLine...)
+		h.Base = append(h.Base, h.Bytes(host)...)
+		h.Base = append(h.Base, '\r', '\n')
+		h.Fields = append(h.Fields, field(message.XForwardedHost, at, len("X-Forwarded-Host"), int(host.Len)))
+	}
+	if f.Forwarded {
+		addElement(h, f)
+	}
+	return true
+}
+
+// sift drops what of a request does not pass, and counts how often it came through a proxy of our name.
+func sift(h *message.Head, t *fate, name *Name) (ours int) {
+	fields := h.Fields
+	for i := range fields {
+		switch f := &fields[i]; t[f.ID] {
+		case pass:
+		case drop:
+			f.Flags |= message.Dropped
+		case count:
+			ours += name.count(h.Value(i))
+		case look:
+			if Claims(h, i) {
+				f.Flags |= message.Dropped
+			}
+		}
+	}
+	return ours
+}
+
+// field is a line at at of Base: the name, ": ", the value.
+func field(id message.Name, at uint32, name, value int) message.Field {
+	return message.Field{
+		NameAt: at, NameLen: uint16(name), ID: id,
+		ValueAt: at + uint32(name) + 2, ValueLen: uint32(value),
+	}
+}
+
+// Response makes h, the head of an answer, what is sent to the client.
+func Response(h *message.Head, name *Name) {
+	if h.Hops {
+		DropHopByHop(h)
+	}
+	h.AddID(message.Via, "Via", name.viaOf(h))
+}
