@@ -55,7 +55,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	h.Status = uint16(v.status)
 	h.Proto = message.HTTP11
 	var body []byte
-	if !x.failsCall(h, v.status, v.body) {
+	if !x.call.fails(x, h, v.status, v.body) {
 		body = x.ownBody(h, &v)
 	}
 	h.Length = int64(len(body))

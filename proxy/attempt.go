@@ -3,6 +3,7 @@ package proxy
 import (
 	"log/slog"
 
+	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -80,7 +81,7 @@ func (x *Exchange) open() session.Stream {
 func (x *Exchange) send(s session.Stream) {
 	x.try.stream = s
 	x.try.connected = x.local.reactor.Now()
-	if x.call.form != noCall {
+	if x.call.form != grpc.None {
 		if s, ok := s.(session.Unhurried); ok {
 			s.Unhurry()
 		}

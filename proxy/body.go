@@ -1,6 +1,9 @@
 package proxy
 
-import "github.com/edge-proxy/edge/message"
+import (
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/grpc"
+)
 
 // emittedKept is the capacity that the buffers of Emit keep.
 const emittedKept = 256 << 10
@@ -40,9 +43,9 @@ func (x *Exchange) stageUp(p []byte, in int, end bool) (out []byte, ok bool) {
 			return nil, false
 		}
 	}
-	if x.call.form == webText {
+	if x.call.form == grpc.WebText {
 		var err error
-		if p, err = x.decodeWeb(p, end); err != nil {
+		if p, err = x.call.decode(x.local, p, end); err != nil {
 			x.toUp.owed += in
 			x.fail(faultBase64)
 			return nil, false
@@ -70,14 +73,14 @@ func (x *Exchange) stageAnswer() {
 		x.toDown.staged = x.socket.asked
 		return
 	}
-	x.toDown.staged = len(x.route.chain.responseBody) > 0 || x.call.form > grpc && x.call.answered
+	x.toDown.staged = len(x.route.chain.responseBody) > 0 || x.call.web()
 }
 
 // stageDown returns what a piece of the answer's body becomes before it goes on. It reports false where it waits for
 // its head, or the exchange is over.
 func (x *Exchange) stageDown(p []byte, in int, end bool) (out []byte, ok bool) {
 	if x.tunnel {
-		x.socket.sent.pass(p)
+		x.socket.sent.Pass(p)
 		return p, true
 	}
 	if list := x.route.chain.responseBody; len(list) > 0 {
@@ -94,8 +97,12 @@ func (x *Exchange) stageDown(p []byte, in int, end bool) (out []byte, ok bool) {
 			return nil, false
 		}
 	}
-	if x.call.form > grpc && x.call.answered {
-		p = x.pieceForWeb(p, end)
+	if x.call.web() {
+		var trailers *message.Head
+		if end { // those of gRPC end here
+			trailers, x.toDown.trailers = x.toDown.trailers, nil
+		}
+		p = x.call.encode(x.local, p, trailers)
 	}
 	return p, true
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
@@ -154,7 +155,7 @@ func (x *Exchange) destination() Destination {
 	switch {
 	case x.route == nil:
 		return nil
-	case x.call.form != noCall && x.route.GRPCTo != nil:
+	case x.call.form != grpc.None && x.route.GRPCTo != nil:
 		return x.route.GRPCTo
 	}
 	return x.route.To

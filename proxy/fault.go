@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
@@ -50,11 +51,11 @@ var (
 		Text: "This connection is not secured, and https was asked for.",
 	}
 	faultPlain = &Fault{
-		Status: 421, Token: "http_request_error", Reason: "edge:plain", call: grpcUnauthenticated,
+		Status: 421, Token: "http_request_error", Reason: "edge:plain", call: grpc.Unauthenticated,
 		Text: "This connection is not secured, and has to be: use https.",
 	}
 	faultClientCert = &Fault{
-		Status: 421, Token: "http_request_error", Reason: "edge:client_cert", call: grpcUnauthenticated,
+		Status: 421, Token: "http_request_error", Reason: "edge:client_cert", call: grpc.Unauthenticated,
 		Text: "This connection was made without a client certificate that is trusted.",
 	}
 	faultSNI = &Fault{
@@ -78,7 +79,7 @@ var (
 		Text: "The request head is larger than the backend takes.",
 	}
 	faultAnswerSize = &Fault{
-		Status: 502, Token: "http_response_header_section_size", Reason: "client:head_size", call: grpcExhausted,
+		Status: 502, Token: "http_response_header_section_size", Reason: "client:head_size", call: grpc.Exhausted,
 		Text: "The head of the answer is larger than the client takes.",
 	}
 	// FaultInternal says that code of the proxy's own panicked.
@@ -156,11 +157,11 @@ var (
 		Text: "The proxy cannot secure connections to the backend.",
 	}
 	faultCancelled = &Fault{
-		Status: 502, Token: "connection_terminated", Reason: "backend:cancelled", call: grpcCancelled,
+		Status: 502, Token: "connection_terminated", Reason: "backend:cancelled", call: grpc.Cancelled,
 		Text: "The backend cancelled the exchange.",
 	}
 	faultReset = &Fault{
-		Status: 502, Token: "connection_terminated", Reason: "backend:reset", call: grpcInternal,
+		Status: 502, Token: "connection_terminated", Reason: "backend:reset", call: grpc.Internal,
 		Text: "The backend gave the exchange up.",
 	}
 	faultTarget = &Fault{

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/websocket"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -15,7 +16,7 @@ func TestWebSocket_lastWordEndsTheStream(t *testing.T) {
 	up := s.accept()
 	key := acceptKey(t, up.ReadHead())
 	up.Send("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " +
-		proxy.AcceptOf(key) + "\r\n\r\n")
+		websocket.AcceptOf([]byte(key)) + "\r\n\r\n")
 	c.want(t, "head 101 tunnel")
 	c.do(func() {
 		c.receiver.(session.Parting).OnParting(c.playedStream)

@@ -176,7 +176,7 @@ func (x *Exchange) cut(f *Fault) {
 	x.local.stats.Cut++
 	x.fault = f
 	x.dropUp()
-	if !x.downGone && !x.endCall(f) {
+	if !x.downGone && !x.call.end(x, f) {
 		x.downGone = true
 		x.down.Reset(session.Cancelled)
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/forwarding"
+	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -67,8 +68,8 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	if len(x.route.chain.responseBody) > 0 {
 		x.unmeasured(end)
 	}
-	if x.call.form != noCall {
-		x.answerCall()
+	if x.call.form != grpc.None {
+		x.call.answer(&x.Response, end)
 	}
 	x.stageAnswer()
 	for _, f := range x.route.chain.upstreamResponse {
@@ -150,7 +151,7 @@ func (x *Exchange) endAnswer() {
 		f(x, h)
 	}
 	if x.call.answered {
-		x.noteStatus(h)
+		x.call.note(h)
 	}
 	(*upSide)(x).OnData(x.try.stream, nil, true)
 }
@@ -182,7 +183,7 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	if code != session.ConnectFailed && isAlert(cause) { // a handshake that fails is told by who made it
 		x.try.tellAlert(cause)
 	}
-	x.upFailed(x.cancelled(faultOfReset(code, cause)))
+	x.upFailed(x.call.cancelled(faultOfReset(code, cause), x.local.reactor.Now()))
 }
 
 // guardedSide is an upSide for the streams of other packages, which may call it where no connection could be closed for

@@ -3,6 +3,7 @@ package proxy
 import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/grpc"
 )
 
 // step is where an exchange stands. Each of the first, second and fourth begins with filters that may park.
@@ -99,18 +100,18 @@ func (x *Exchange) chooseRoute() bool {
 		return false
 	}
 	if x.route.GRPC.on(x.listener.GRPC) {
-		x.beginCall()
+		x.call.begin(x)
 	}
 	if len(x.route.chain.requestBody) > 0 && x.Request.Length != 0 {
 		x.Request.Length = message.LengthUnknown
 	}
-	x.toUp.staged = len(x.route.chain.requestBody) > 0 || x.call.form == webText
+	x.toUp.staged = len(x.route.chain.requestBody) > 0 || x.call.form == grpc.WebText
 	return true
 }
 
 // prepare makes the request ready to be sent on, once. It reports false where it was answered instead.
 func (x *Exchange) prepare() bool {
-	if x.route.Total > 0 || x.call.form != noCall {
+	if x.route.Total > 0 || x.call.form != grpc.None {
 		x.armTotal()
 	}
 	if x.toUp.waiting && !x.bodyWaited() {
@@ -141,8 +142,8 @@ func (x *Exchange) prepare() bool {
 // armTotal bounds the time of the exchange: by its route, and by the client of a call.
 func (x *Exchange) armTotal() {
 	limit := x.route.Total
-	if x.call.form != noCall {
-		if d := x.callTimeout(); d > 0 && (limit == 0 || d < limit) {
+	if x.call.form != grpc.None {
+		if d := grpc.Timeout(&x.Request); d > 0 && (limit == 0 || d < limit) {
 			limit, x.call.deadline = d, x.started+int64(d)
 		}
 	}

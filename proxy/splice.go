@@ -20,7 +20,7 @@ func (x *Exchange) spliceDown() {
 	case l.staged && !x.tunnel:
 		return
 	case l.staged: // the ends of frames have to be seen
-		limit = int64(min(x.socket.sent.left, math.MaxInt64))
+		limit = int64(min(x.socket.sent.Left(), math.MaxInt64))
 	}
 	session.Relay(x.try.stream, x.down, limit)
 }
@@ -43,7 +43,7 @@ func (l *relay) passable() bool {
 func (u *upSide) OnRelayed(_ session.Stream, in, out int) {
 	u.toDown.passed += int64(out)
 	if u.tunnel && u.socket.asked {
-		u.socket.sent.left -= uint64(in)
+		u.socket.sent.Skip(in)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/websocket"
+	"github.com/edge-proxy/edge/session"
 )
 
 // Tunnels says which requests of a route may turn their connections into tunnels by Upgrade. What may not is sent on
@@ -32,12 +34,16 @@ func isHTTP(protocol []byte) bool {
 		len(protocol) >= 4 && message.EqualFold(protocol[:4], "http")
 }
 
-// webSocket is the protocol of WebSocket in Upgrade and :protocol.
-const webSocket = "websocket"
+// socket is what an Exchange knows of a WebSocket. Owned by its exchange. The zero value is none.
+type socket struct {
+	asked bool // it was asked for, and the route allows it
+	made  bool // with a key that was made here
+	sent  websocket.Frames
+}
 
 // allow reports whether a connection of l may be upgraded to a protocol.
 func (t *Tunnels) allow(protocol []byte, l *Listener) bool {
-	if message.EqualFold(protocol, webSocket) {
+	if message.EqualFold(protocol, websocket.Protocol) {
 		return t.WebSocket.on(!l.NoWebSocket)
 	}
 	for _, p := range t.Protocols {
@@ -73,8 +79,8 @@ func (x *Exchange) askTunnel() {
 		if start < end && x.route.Tunnels.allow(list[start:end], x.listener) {
 			h.Upgrade = true
 			h.Protocol = message.Span{At: uint32(at + start), Len: uint32(end - start)}
-			if message.EqualFold(list[start:end], webSocket) {
-				x.askSocket()
+			if message.EqualFold(list[start:end], websocket.Protocol) {
+				x.socket.asked, x.socket.made = true, websocket.Ask(h)
 			}
 			return
 		}
@@ -98,8 +104,12 @@ func (x *Exchange) openTunnel(h *message.Head) bool {
 		return false
 	}
 	if x.socket.asked {
-		if f := x.acceptSocket(h); f != nil {
-			x.fail(f)
+		switch websocket.Accept(&x.Request, h, x.socket.made) {
+		case websocket.ErrNoKey:
+			x.fail(faultNoTunnel)
+			return false
+		case websocket.ErrAccept:
+			x.fail(faultMalformed)
 			return false
 		}
 	}
@@ -135,4 +145,13 @@ func (x *Exchange) cutTunnel(f *Fault) {
 		f = faultTunnelIdle
 	}
 	x.cut(f)
+}
+
+// OnParting tells the client of a WebSocket why its connection ends, where that can be said between two frames.
+func (d *downSide) OnParting(s session.Stream) {
+	x := (*Exchange)(d)
+	if x.tunnel && x.answering && x.socket.asked && x.socket.sent.Between() && len(x.toDown.held) == 0 &&
+		!x.toDown.endSent {
+		s.SendData(websocket.GoingAway, true) //nolint:errcheck // it is the last word
+	}
 }

@@ -1,0 +1,149 @@
+package proxy
+
+import (
+	"encoding/base64"
+	"time"
+
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/grpc"
+	"github.com/edge-proxy/edge/session"
+)
+
+// call is what an Exchange knows of a gRPC call. On a route with GRPC a request of one of its types is a call.
+// Owned by its exchange. The zero value is no call.
+type call struct {
+	form     grpc.Form
+	answered bool // the answer is one of gRPC
+	known    bool // status came, or was made here
+	status   int
+	deadline int64        // of the client's, where it is nearer than that of the route; reactor time, 0: none
+	quartet  grpc.Quartet // what of WebText was not decoded yet
+}
+
+// begin looks whether the request of x is a call, and makes gRPC of gRPC-Web.
+func (c *call) begin(x *Exchange) {
+	h := &x.Request
+	at := h.Find("Content-Type")
+	if at < 0 {
+		return
+	}
+	if c.form = grpc.FormOf(h.Value(at)); c.form == grpc.None {
+		return
+	}
+	x.callType = message.Span{At: h.Fields[at].ValueAt, Len: h.Fields[at].ValueLen}
+	h.Trailers = true // its answers end with trailers, whatever was said to a proxy before this one
+	if s, ok := x.down.(session.Unhurried); ok {
+		s.Unhurry() // its messages come when there is something to say
+	}
+	if c.form != grpc.Native {
+		grpc.RequestHead(h, c.form)
+	}
+}
+
+// note keeps the status of the call.
+func (c *call) note(h *message.Head) {
+	if status, ok := grpc.Status(h); ok {
+		c.status, c.known = status, status >= 0
+	}
+}
+
+// web reports whether the body of the answer has to be made one of gRPC-Web.
+func (c *call) web() bool { return c.form > grpc.Native && c.answered }
+
+// answer takes the head of an answer to a call. end says that it is nothing else.
+func (c *call) answer(h *message.Head, end bool) {
+	c.note(h)
+	c.answered = grpc.FormOf(h.Peek(message.ContentType)) == grpc.Native
+	if c.web() {
+		grpc.ResponseHead(h, c.form, end)
+	}
+}
+
+// fails makes h the answer to a call that fails with a status of HTTP, and reports whether the request of x is one: 200
+// with grpc-status in a head that ends the stream. A client that speaks gRPC hears of the failure in its own language
+// also where no route was found.
+func (c *call) fails(x *Exchange, h *message.Head, status int, text string) bool {
+	contentType := x.Request.Peek(message.ContentType)
+	if c.form != grpc.None { // the field may be gone, or what was made of the client's
+		contentType = x.Request.Bytes(x.callType)
+	}
+	if status < 300 || grpc.FormOf(contentType) == grpc.None {
+		return false
+	}
+	h.Status = 200
+	h.AddID(message.ContentType, "Content-Type", string(contentType))
+	c.addStatus(h, x.fault, status, text)
+	c.answered = false
+	return true
+}
+
+// addStatus adds what became of the call: f, or a status of HTTP where f is nil.
+func (c *call) addStatus(h *message.Head, f *Fault, status int, text string) {
+	c.status, c.known = grpc.StatusOf(status), true
+	if f != nil && f.call != 0 {
+		c.status = f.call
+	}
+	grpc.AddStatus(h, c.status, text)
+}
+
+// deadlineSlack is how much earlier than here a deadline may come for the origin, which has a clock of its own.
+const deadlineSlack = 5 * int64(time.Millisecond)
+
+// cancelled returns why an origin took its answer to a call back: it does so at the deadline, as the client would.
+func (c *call) cancelled(f *Fault, now int64) *Fault {
+	if c.deadline > 0 && f == faultCancelled && now+deadlineSlack >= c.deadline {
+		return faultDeadline
+	}
+	return f
+}
+
+// end ends an answer that has begun and cannot be completed by saying why, where there is room for that: a reset says
+// less. It reports whether it did.
+func (c *call) end(x *Exchange, f *Fault) bool {
+	l := &x.toDown
+	if !c.answered || !x.answering || l.endSent || len(l.held) > 0 || l.waiting || x.down.Congested() {
+		return false
+	}
+	var h message.Head
+	c.addStatus(&h, f, f.Status, f.Text)
+	if c.form == grpc.Native {
+		return x.down.SendTrailers(&h) == nil
+	}
+	last := c.encode(x.local, nil, &h)
+	n, err := x.down.SendData(last, true)
+	return err == nil && n == len(last) // nobody is left who would send the rest
+}
+
+// decode returns what a piece of a body in base64 stands for, borrowed until the next call. An end that cuts a group of
+// four is an error.
+func (c *call) decode(l *local, p []byte, end bool) ([]byte, error) {
+	out, err := c.quartet.Decode(l.coded[:0], p)
+	l.coded = out[:0]
+	if err == nil && end && !c.quartet.Whole() {
+		err = grpc.ErrBase64
+	}
+	return out, err
+}
+
+// encode returns a piece of the answer, and the trailers after it unless they are nil, as the client wants it. Borrowed
+// until the next call.
+func (c *call) encode(l *local, p []byte, trailers *message.Head) []byte {
+	at := 0
+	out := l.coded[:0]
+	if trailers != nil || c.form == grpc.WebText {
+		out = append(out, p...)
+		if trailers != nil {
+			out = grpc.AppendTrailers(out, trailers)
+		}
+		p = out
+	}
+	if c.form == grpc.WebText && len(out) > 0 {
+		at = len(out)
+		out = base64.StdEncoding.AppendEncode(out, out[:at])
+		p = out[at:]
+	}
+	if l.coded = out[:0]; cap(l.coded) > emittedKept {
+		l.coded = nil
+	}
+	return p
+}

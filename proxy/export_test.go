@@ -1,4 +1,0 @@
-package proxy
-
-// AcceptOf is what a server answers to the key of a WebSocket.
-func AcceptOf(key string) string { return acceptOf([]byte(key)) }

@@ -1,0 +1,140 @@
+package websocket
+
+import (
+	"crypto/fips140"
+	"crypto/sha1"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"math/rand/v2"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// Protocol is the name of WebSocket in Upgrade and :protocol.
+const Protocol = "websocket"
+
+// guid is what RFC 6455 §1.3 puts after a key.
+const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+// Ask prepares the head of a request for a WebSocket. It reports whether it made a key. The key is what shows that a
+// client of HTTP/1 wants one, since no script can have a browser send it: without it the request goes on as it is, for
+// the origin to refuse. RFC 6455 §4.2.1.
+func Ask(h *message.Head) (made bool) {
+	if h.Has(message.SecWebSocketKey) || h.Proto != message.HTTP20 {
+		return false
+	}
+	var nonce [16]byte
+	binary.NativeEndian.PutUint64(nonce[:], rand.Uint64())
+	binary.NativeEndian.PutUint64(nonce[8:], rand.Uint64())
+	h.AddID(message.SecWebSocketKey, "Sec-WebSocket-Key", base64.StdEncoding.EncodeToString(nonce[:]))
+	if !h.Has(message.SecWebSocketVersion) {
+		h.AddID(message.SecWebSocketVersion, "Sec-WebSocket-Version", "13")
+	}
+	return true
+}
+
+// Why an answer opens no WebSocket.
+var (
+	ErrNoKey  = errors.New("the client sent no key, which the origin could not see")
+	ErrAccept = errors.New("the answer does not accept the key")
+)
+
+// Accept looks at h, the head of the answer that opens a WebSocket, and makes it what the client of request expects.
+// made is what Ask returned.
+func Accept(request, h *message.Head, made bool) error {
+	key, got := request.Peek(message.SecWebSocketKey), h.Peek(message.SecWebSocketAccept)
+	agreed := h.Proto == message.HTTP20 // in its own way
+	switch {
+	case key == nil && agreed:
+		return ErrNoKey
+	case key == nil:
+		return nil
+	case got != nil && string(got) != AcceptOf(key):
+		return ErrAccept
+	case made && got == nil && !agreed:
+		return ErrAccept // RFC 6455 §4.1: we are the client, and there is no other that would look
+	case made:
+		h.Drop(message.SecWebSocketAccept)
+	case got == nil && agreed:
+		h.AddID(message.SecWebSocketAccept, "Sec-WebSocket-Accept", AcceptOf(key))
+	}
+	return nil
+}
+
+// AcceptOf returns what a server answers to a key.
+func AcceptOf(key []byte) string {
+	var sum [sha1.Size]byte
+	// The digest proves that the server has read the request. Nothing is kept secret by it.
+	fips140.WithoutEnforcement(func() { sum = sha1.Sum(append(append([]byte(nil), key...), guid...)) })
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// Frames follows the frames of a WebSocket in one direction, to know where one ends: RFC 6455 §5.2.
+//
+//	left > 0 => have == 0
+type Frames struct {
+	left   uint64 // bytes of the present frame that are to come
+	head   [14]byte
+	have   uint8 // bytes of a head that is not whole
+	closed bool  // a close frame has passed
+}
+
+// Pass follows p.
+func (f *Frames) Pass(p []byte) {
+	for len(p) > 0 {
+		if f.left > 0 {
+			n := min(f.left, uint64(len(p)))
+			f.left -= n
+			p = p[n:]
+			continue
+		}
+		f.head[f.have] = p[0]
+		f.have++
+		p = p[1:]
+		f.begin()
+	}
+}
+
+// begin begins a frame when its head is whole.
+func (f *Frames) begin() {
+	if f.have < 2 {
+		return
+	}
+	size, length := uint8(2), uint64(f.head[1]&0x7f)
+	switch length {
+	case 126:
+		size += 2
+	case 127:
+		size += 8
+	}
+	masked := f.head[1]&0x80 != 0
+	if masked {
+		size += 4
+	}
+	if f.have < size {
+		return
+	}
+	switch length {
+	case 126:
+		length = uint64(binary.BigEndian.Uint16(f.head[2:]))
+	case 127:
+		length = binary.BigEndian.Uint64(f.head[2:])
+	}
+	f.have, f.left = 0, length
+	f.closed = f.closed || f.head[0]&0x0f == opClose
+}
+
+// Left returns how many bytes of the present frame are to come. So many may pass unseen: see Skip.
+func (f *Frames) Left() uint64 { return f.left }
+
+// Skip notes that n bytes of the present frame have passed, Left at the most.
+func (f *Frames) Skip(n int) { f.left -= uint64(n) }
+
+// Between reports whether a frame may be put in here.
+func (f *Frames) Between() bool { return f.left == 0 && f.have == 0 && !f.closed }
+
+const opClose = 8
+
+// GoingAway is a close frame with the status 1001: RFC 6455 §7.4.1. Not to be changed.
+var GoingAway = []byte{0x80 | opClose, 2, 1001 >> 8, 1001 & 0xff}
