@@ -56,7 +56,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	h.Proto = message.HTTP11
 	var body []byte
 	if !x.call.fails(x, h, v.status, v.body) {
-		body = x.ownBody(h, &v)
+		body = ownBody(x, h, &v)
 	}
 	h.Length = int64(len(body))
 	for i := 0; i < len(v.fields); i += 2 {
@@ -88,7 +88,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 // sendResponse sends the head of the answer, and what of its body is here.
 func (x *Exchange) sendResponse() {
 	h := &x.Response
-	if x.Request.Upgrade && x.unswitched() {
+	if x.Request.Upgrade && unswitched(x) {
 		x.fail(faultUnswitched)
 		return
 	}
@@ -127,7 +127,7 @@ func (x *Exchange) sendResponse() {
 
 // ownBody returns the body of an answer of the proxy's own, and adds the fields that say what it is. The text of a
 // failure comes in the form that the client prefers.
-func (x *Exchange) ownBody(h *message.Head, v *Verdict) []byte {
+func ownBody(x *Exchange, h *message.Head, v *Verdict) []byte {
 	f := x.fault
 	contentType, body := "text/plain; charset=utf-8", v.body
 	switch {

@@ -108,18 +108,18 @@ func (x *Exchange) send(s session.Stream) {
 func (x *Exchange) again(cause error) bool {
 	a := &x.try
 	a.fault = faultOfDial(cause)
-	if a.up == nil || a.fault == faultLimit || !x.aimAgain(cause) {
+	if a.up == nil || a.fault == faultLimit || !a.next(x, cause) {
 		x.fail(a.fault)
 		return false
 	}
 	return true
 }
 
-func (x *Exchange) aimAgain(cause error) bool {
+// next aims at what may be tried next. It reports false where nothing is left.
+func (a *attempt) next(x *Exchange, cause error) bool {
 	for _, f := range x.route.chain.connectFailed {
 		f(x, cause)
 	}
-	a := &x.try
 	u := a.up.upstream
 	a.refused++
 	if n := u.Addresses(x.local.reactor, a.backend); a.refused < min(n, addressesMax) {
@@ -143,7 +143,7 @@ type takeSide Exchange
 func (t *takeSide) OnTaken(c *upstream.Conn, err error) {
 	x := (*Exchange)(t)
 	defer x.rescue()
-	x.noteWait()
+	x.waited += x.local.reactor.Now() - x.waiter.Since()
 	var s session.Stream
 	switch {
 	case err == nil:
@@ -173,7 +173,7 @@ func (x *Exchange) retry(code session.Code, cause error) bool {
 	a.fault = faultOfReset(code, cause)
 	switch code {
 	case session.ConnectFailed, session.ConnectTimeout:
-		if !x.aimAgain(cause) {
+		if !a.next(x, cause) {
 			return false
 		}
 	case session.Refused:
@@ -208,9 +208,14 @@ func (x *Exchange) retry(code session.Code, cause error) bool {
 func (x *Exchange) upFailed(f *Fault) {
 	switch {
 	case x.tunnel && x.answering && x.toDown.ended:
-		x.endTunnel()
-	case x.tunnel && x.answering:
-		x.cutTunnel(f)
+		// What the destination said is delivered first. Nobody is left for what the client says.
+		x.toUp.held = x.toUp.held[:0]
+		x.discardBody()
+		x.toUp.endSent = true
+		x.answerSent()
+	case x.tunnel && x.answering && f == faultTimeout:
+		x.local.stats.TunnelsIdle++
+		x.cut(faultTunnelIdle)
 	case x.toDown.ended && (x.answering || x.parked || x.working):
 		// The answer is here; that it came before the whole request was sent harms nobody.
 		x.discardBody()
@@ -237,23 +242,19 @@ func (a *attempt) tellAlert(cause error) {
 func (x *Exchange) dropUp() {
 	x.tunnel = x.tunnel && x.answering
 	if x.waiter.Waiting() {
-		x.noteWait()
+		x.waited += x.local.reactor.Now() - x.waiter.Since()
 		x.waiter.Cancel()
 	}
 	if s := x.try.stream; s != nil {
-		x.noteConnect()
+		x.try.noteConnect(x)
 		x.try.drop()
 		s.Reset(session.Cancelled)
 	}
 }
 
-// noteWait adds the wait for a connection that ends now.
-func (x *Exchange) noteWait() { x.waited += x.local.reactor.Now() - x.waiter.Since() }
-
 // noteConnect adds the time that x spent on its connection being established, before the first byte of the answer or
 // the end of the attempt. What a connection took that had served before is not the time of x.
-func (x *Exchange) noteConnect() {
-	a := &x.try
+func (a *attempt) noteConnect(x *Exchange) {
 	if a.reused || a.conn == nil || a.firstByte > 0 {
 		return
 	}

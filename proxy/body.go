@@ -8,13 +8,8 @@ import (
 // emittedKept is the capacity that the buffers of Emit keep.
 const emittedKept = 256 << 10
 
-// Emit passes p on in place of what the present body filter was given. Only inside RequestBody and ResponseBody.
-// p is borrowed until return.
-func (x *Exchange) Emit(p []byte) { x.local.emitted = append(x.local.emitted, p...) }
-
 // transform runs the body filters over p. The result is borrowed until the next call.
-func (x *Exchange) transform(list []onBody, p []byte, end bool) ([]byte, Verdict) {
-	l := x.local
+func (l *local) transform(x *Exchange, list []onBody, p []byte, end bool) ([]byte, Verdict) {
 	if cap(l.emitted)+cap(l.input) > 2*emittedKept {
 		l.emitted, l.input = nil, nil
 	}
@@ -30,10 +25,10 @@ func (x *Exchange) transform(list []onBody, p []byte, end bool) ([]byte, Verdict
 
 // stageUp returns what a piece of the request's body becomes before it goes on: the filters of the route come first,
 // then gRPC-Web. It reports false where the exchange was answered instead.
-func (x *Exchange) stageUp(p []byte, in int, end bool) (out []byte, ok bool) {
+func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 	if list := x.route.chain.requestBody; len(list) > 0 {
 		var v Verdict
-		if p, v = x.transform(list, p, end); v.kind != next {
+		if p, v = x.local.transform(x, list, p, end); v.kind != next {
 			x.toUp.owed += in
 			if v.kind == respond {
 				x.respond(v)
@@ -56,7 +51,7 @@ func (x *Exchange) stageUp(p []byte, in int, end bool) (out []byte, ok bool) {
 
 // bodyWaited goes on with the part of the request's body that came before it could be filtered, and reports whether
 // the exchange goes on.
-func (x *Exchange) bodyWaited() bool {
+func bodyWaited(x *Exchange) bool {
 	gen := x.gen.Load()
 	p := x.toUp.filterable()
 	if m := x.listener.BodyMax; m > 0 && x.bodyIn > m {
@@ -68,7 +63,7 @@ func (x *Exchange) bodyWaited() bool {
 }
 
 // stageAnswer decides, when the head of the answer has come, whether something looks at its body.
-func (x *Exchange) stageAnswer() {
+func stageAnswer(x *Exchange) {
 	if x.tunnel { // filters of bodies do not see it
 		x.toDown.staged = x.socket.asked
 		return
@@ -78,7 +73,7 @@ func (x *Exchange) stageAnswer() {
 
 // stageDown returns what a piece of the answer's body becomes before it goes on. It reports false where it waits for
 // its head, or the exchange is over.
-func (x *Exchange) stageDown(p []byte, in int, end bool) (out []byte, ok bool) {
+func stageDown(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 	if x.tunnel {
 		x.socket.sent.Pass(p)
 		return p, true
@@ -92,7 +87,7 @@ func (x *Exchange) stageDown(p []byte, in int, end bool) (out []byte, ok bool) {
 			return nil, false
 		}
 		var v Verdict
-		if p, v = x.transform(list, p, end); v.kind != next {
+		if p, v = x.local.transform(x, list, p, end); v.kind != next {
 			x.cut(faultFilter)
 			return nil, false
 		}
@@ -108,18 +103,9 @@ func (x *Exchange) stageDown(p []byte, in int, end bool) (out []byte, ok bool) {
 }
 
 // unmeasured takes the length away from an answer whose body filters may change; one that knows it sets it again.
-func (x *Exchange) unmeasured(end bool) {
+func unmeasured(x *Exchange, end bool) {
 	x.Response.Drop(message.ContentLength)
 	if !end {
 		x.Response.Length = message.LengthUnknown
-	}
-}
-
-// discardBody lets what is left of the request's body come and throws it away.
-func (x *Exchange) discardBody() {
-	x.own = true
-	if n := x.toUp.owed; n > 0 {
-		x.toUp.owed = 0
-		x.down.Release(n)
 	}
 }

@@ -28,7 +28,7 @@ func TestLocal_keepsFewExchanges(t *testing.T) {
 	}
 	for _, x := range all {
 		x.toDown.hold(make([]byte, 100))
-		x.recycle()
+		x.local.recycle(x)
 	}
 	kept := 0
 	for x := l.free; x != nil; x = x.next {
@@ -46,7 +46,7 @@ func TestLocal_keepsFewExchanges(t *testing.T) {
 	}
 	l.reactor.Hold(24 << 20)
 	for _, x := range all {
-		x.recycle()
+		x.local.recycle(x)
 	}
 	l.reactor.Hold(-24 << 20)
 	if n := l.reactor.Stats(); l.kept > 0 || n.BufKept != 0 || n.BufBytes != 0 {
@@ -72,7 +72,7 @@ func TestExchange_chargesWhatItsHeadsHold(t *testing.T) {
 		t.Errorf("%d bytes are counted, want %d", n, want)
 	}
 	x.Request.Base = append(x.Request.Base, make([]byte, 100<<10)...) // behind the last time that it was charged
-	x.recycle()
+	x.local.recycle(x)
 	if n := l.reactor.Stats(); n.BufBytes != 0 || n.BufKept != 0 {
 		t.Errorf("%d and %d bytes are counted of a large one that ended", n.BufBytes, n.BufKept)
 	}

@@ -21,14 +21,14 @@ import (
 func SetFields(request, response map[string]string) *Filter {
 	f := &Filter{Name: "headers"}
 	if list := newFields(request); len(list) > 0 {
-		f.UpstreamRequest = func(x *Exchange) { x.setFields(&x.Request, list) }
+		f.UpstreamRequest = func(x *Exchange) { setFields(x, &x.Request, list) }
 		for _, set := range list {
 			f.owned = append(f.owned, set.name)
 		}
 	}
 	if list := newFields(response); len(list) > 0 {
 		f.Response = func(x *Exchange) Verdict {
-			x.setFields(&x.Response, list)
+			setFields(x, &x.Response, list)
 			return Next
 		}
 	}
@@ -140,12 +140,12 @@ func certFact(of func(c *tlsconn.Certificate) string) func(d *tlsconn.Digest) st
 	}
 }
 
-func (x *Exchange) setFields(h *message.Head, list []setField) {
+func setFields(x *Exchange, h *message.Head, list []setField) {
 	for i := range list {
 		f := &list[i]
 		value := f.value
 		if f.parts != nil {
-			value = x.valueOf(f.parts)
+			value = valueOf(x, f.parts)
 		}
 		switch {
 		case value == "":
@@ -169,7 +169,7 @@ func isHost(value string) bool {
 }
 
 // valueOf puts the facts of the connection into a value; "" where none of them is known.
-func (x *Exchange) valueOf(parts []fieldPart) string {
+func valueOf(x *Exchange, parts []fieldPart) string {
 	if x.digest == nil {
 		return ""
 	}

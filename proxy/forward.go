@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"bytes"
+
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 )
@@ -38,4 +40,57 @@ func believe(x *Exchange, asked bool) {
 		h.HTTPS = true
 	}
 	x.client = t.Client(h)
+}
+
+// Underscores is what a listener does with fields of requests whose names have an underscore. CGI and its kin (WSGI,
+// Rack, PHP) tell an application of X_Client and of X-Client by one variable: a client that may send the one says what
+// a proxy says by the other.
+type Underscores uint8
+
+// The ways to take such fields. Of trailers they are dropped, or pass.
+const (
+	UnderscoresDrop   Underscores = iota // nobody hears of them
+	UnderscoresPass                      // lenient: they are fields like others
+	UnderscoresRefuse                    // 400
+)
+
+// admitsNames does with the underscores in the names of the request what the listener wants. It reports false where
+// that is to refuse it.
+func admitsNames(x *Exchange) bool {
+	switch x.listener.Underscores {
+	case UnderscoresPass:
+		return true
+	case UnderscoresRefuse:
+		return false
+	}
+	dropUnderscores(&x.Request)
+	return true
+}
+
+func dropUnderscores(h *message.Head) {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID == message.Other && bytes.IndexByte(h.Name(i), '_') >= 0 {
+			f.Flags |= message.Dropped
+		}
+	}
+	h.Underscores = false
+}
+
+// siftTrailers drops the trailer fields of the request that do not pass: what Connection names, what only a proxy has
+// to say, and what the route sets. Some origins make one of a head and its trailers. It is called before they are sent
+// on, perhaps more than once.
+func siftTrailers(x *Exchange) {
+	h := x.toUp.trailers
+	forwarding.DropNamed(&x.Request, h)
+	if h.Underscores && x.listener.Underscores != UnderscoresPass {
+		dropUnderscores(h)
+	}
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID == message.Other && forwarding.Claims(h, i) {
+			f.Flags |= message.Dropped
+		}
+	}
+	for _, name := range x.route.chain.owned {
+		h.Del(name)
+	}
 }

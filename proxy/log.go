@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 
 	"github.com/edge-proxy/edge/h2"
@@ -20,14 +19,8 @@ type AccessLog interface {
 	Append(r *observe.Record)
 }
 
-// ID returns the number of the request in hexadecimal, the same as in the access log.
-func (x *Exchange) ID() string {
-	id := x.idBytes()
-	return hex.EncodeToString(id[:])
-}
-
-// idBytes numbers the request when it is first asked for.
-func (x *Exchange) idBytes() (id [16]byte) {
+// numberOf numbers the request when it is first asked for.
+func numberOf(x *Exchange) (id [16]byte) {
 	if x.number == 0 {
 		x.local.ids[1]++
 		x.number = x.local.ids[1]
@@ -38,7 +31,7 @@ func (x *Exchange) idBytes() (id [16]byte) {
 }
 
 // log writes the record of x: the request as it came, whatever was made of it.
-func (x *Exchange) log() {
+func (l *local) logExchange(x *Exchange) {
 	logs := x.listener.Log
 	if x.route != nil && x.route.Log != nil {
 		logs = x.route.Log
@@ -46,7 +39,6 @@ func (x *Exchange) log() {
 	if logs == nil {
 		return
 	}
-	l := x.local
 	now := l.now()
 	dur := l.reactor.Now() - x.started
 	peer := x.down.Peer()
@@ -57,7 +49,7 @@ func (x *Exchange) log() {
 	// Member by member, all of them: a literal would be put together elsewhere and copied here.
 	r := &l.record
 	r.Time, r.Dur = now-dur, dur
-	r.ID = x.idBytes()
+	r.ID = numberOf(x)
 	r.Listener = x.listener.Name
 	r.ClientIP, r.ClientPort = x.client, 0
 	if !x.client.IsValid() {

@@ -31,15 +31,15 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	case asked && !x.trusted && x.digest == nil:
 		x.fail(faultMisdirected) // RFC 9110 §7.4: rejected unless the connection is secured, or a trusted gateway's
 	case (l.StrictSNI || l.ClientCert) && x.digest == nil:
-		x.refusePlain()
+		refusePlain(x)
 	case l.ClientCert && !x.digest.Verified: // as on a connection that stood before certificates were asked for
 		x.fail(faultClientCert)
-	case x.Request.Underscores && !x.admitsNames():
+	case x.Request.Underscores && !admitsNames(x):
 		x.fail(faultUnderscore)
-	case l.StrictSNI && !x.named():
+	case l.StrictSNI && !namedByHandshake(x):
 		x.fail(faultSNI)
 	case l.RedirectToHTTPS != 0 && !x.Request.HTTPS:
-		x.toHTTPS()
+		toHTTPS(x)
 	case l.BodyMax > 0 && x.Request.Length > l.BodyMax:
 		x.fail(faultTooLarge)
 	default:
@@ -74,23 +74,32 @@ func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 func (x *Exchange) pushUp(p []byte, in int, end bool) {
 	if x.toUp.staged {
 		var ok bool
-		if p, ok = x.stageUp(p, in, end); !ok {
+		if p, ok = stageUp(x, p, in, end); !ok {
 			return
 		}
 	}
 	if x.toUp.trailers != nil {
-		x.siftTrailers()
+		siftTrailers(x)
 	}
 	if err := x.toUp.push(x.down, x.try.stream, p, in, end); err != nil {
 		x.upError(err)
 		return
 	}
 	if !end {
-		x.spliceUp()
+		spliceUp(x)
 	}
 	x.requestSent()
 	if x.tunnel {
 		x.answerSent()
+	}
+}
+
+// discardBody lets what is left of the request's body come and throws it away.
+func (x *Exchange) discardBody() {
+	x.own = true
+	if n := x.toUp.owed; n > 0 {
+		x.toUp.owed = 0
+		x.down.Release(n)
 	}
 }
 
@@ -119,7 +128,7 @@ func (d *downSide) OnSendable(session.Stream) {
 		x.downError(err)
 		return
 	}
-	x.spliceDown()
+	spliceDown(x)
 	x.answerSent()
 }
 
@@ -129,7 +138,7 @@ func (d *downSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	x.downGone = true
 	x.local.stats.ClientGone++
 	if x.fault == nil {
-		x.fault = x.leaving(code, cause)
+		x.fault = whyLeft(x, code, cause)
 	}
 	x.dropUp()
 	if x.working {
@@ -139,8 +148,8 @@ func (d *downSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	x.finish()
 }
 
-// leaving returns why the client's end came before ours.
-func (x *Exchange) leaving(code session.Code, cause error) *Fault {
+// whyLeft returns why the client's end came before ours.
+func whyLeft(x *Exchange, code session.Code, cause error) *Fault {
 	switch {
 	case x.tunnel && x.local.reactor.Engine().Draining(), cause == engine.ErrStopped:
 		return faultDrain
@@ -207,9 +216,9 @@ func (x *Exchange) finish() {
 	}
 	if x.snapshot != nil {
 		if list := x.filters().log; len(list) > 0 {
-			x.runLog(list)
+			x.local.runLog(x, list)
 		}
-		x.log()
+		x.local.logExchange(x)
 	}
-	x.recycle()
+	x.local.recycle(x)
 }

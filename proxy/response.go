@@ -13,13 +13,13 @@ const interimsMax = 8
 
 func (x *Exchange) resumeUp() {
 	if x.toUp.trailers != nil {
-		x.siftTrailers()
+		siftTrailers(x)
 	}
 	if err := x.toUp.resume(x.down, x.try.stream); err != nil {
 		x.upError(err)
 		return
 	}
-	x.spliceUp()
+	spliceUp(x)
 	x.requestSent()
 	if x.tunnel {
 		x.answerSent()
@@ -50,28 +50,28 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	}
 	switch {
 	case h.Tunnel:
-		if !x.openTunnel(h) {
+		if !openTunnel(x, h) {
 			return
 		}
 	case h.Status < 200:
-		x.interim(h)
+		passInterim(x, h)
 		return
 	}
 	h.MoveTo(&x.Response)
 	x.charge()
-	x.noteConnect()
+	x.try.noteConnect(x)
 	x.try.firstByte = x.local.reactor.Now()
 	x.toDown.ended = end
 	if end {
 		x.requestSent()
 	}
 	if len(x.route.chain.responseBody) > 0 {
-		x.unmeasured(end)
+		unmeasured(x, end)
 	}
 	if x.call.form != grpc.None {
 		x.call.answer(&x.Response, end)
 	}
-	x.stageAnswer()
+	stageAnswer(x)
 	for _, f := range x.route.chain.upstreamResponse {
 		f(x)
 	}
@@ -79,7 +79,7 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	x.run()
 }
 
-func (x *Exchange) interim(h *message.Head) {
+func passInterim(x *Exchange, h *message.Head) {
 	most := interimsMax
 	if h.Status == 100 {
 		x.continued = true
@@ -110,7 +110,7 @@ func (u *upSide) OnData(_ session.Stream, p []byte, end bool) {
 func (x *Exchange) pushDown(p []byte, in int, end bool) {
 	if x.toDown.staged {
 		var ok bool
-		if p, ok = x.stageDown(p, in, end); !ok {
+		if p, ok = stageDown(x, p, in, end); !ok {
 			return
 		}
 	}
@@ -127,7 +127,7 @@ func (x *Exchange) pushDown(p []byte, in int, end bool) {
 		return
 	}
 	if !end {
-		x.spliceDown()
+		spliceDown(x)
 	}
 	x.answerSent()
 }
@@ -168,7 +168,7 @@ func (u *upSide) OnSendable(session.Stream) {
 func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	x := (*Exchange)(u)
 	defer x.rescue()
-	x.noteConnect()
+	x.try.noteConnect(x)
 	x.try.drop()
 	if cause == engine.ErrStopped { // it is not the backend that ended it
 		x.upFailed(faultDrain)

@@ -35,7 +35,7 @@ func (w *Rewrite) filter() (*Filter, error) {
 		}
 		f.UpstreamRequest = func(x *Exchange) {
 			if h := &x.Request; h.Bytes(h.Target)[0] == '/' { // neither "*" nor the authority of CONNECT
-				x.retarget(t.Append(h.Base, h, x.Scheme()))
+				retarget(x, t.Append(h.Base, h, x.Scheme()))
 			}
 		}
 		return f, nil
@@ -49,12 +49,12 @@ func (w *Rewrite) filter() (*Filter, error) {
 			return nil, errRewrite
 		}
 	}
-	f.UpstreamRequest = func(x *Exchange) { x.swapPrefix(strip, put) }
+	f.UpstreamRequest = func(x *Exchange) { swapPrefix(x, strip, put) }
 	return f, nil
 }
 
 // swapPrefix puts one prefix in the place of another.
-func (x *Exchange) swapPrefix(strip, put string) {
+func swapPrefix(x *Exchange, strip, put string) {
 	h := &x.Request
 	target, path := h.Bytes(h.Target), h.Path()
 	if target[0] != '/' { // "*", or the authority of CONNECT
@@ -67,11 +67,11 @@ func (x *Exchange) swapPrefix(strip, put string) {
 	if len(put)+len(path) == 0 {
 		base = append(base, '/')
 	}
-	x.retarget(message.OneSlash(append(base, target...), len(h.Base)))
+	retarget(x, message.OneSlash(append(base, target...), len(h.Base)))
 }
 
 // retarget makes what base has beyond the bytes of the request its target.
-func (x *Exchange) retarget(base []byte) {
+func retarget(x *Exchange, base []byte) {
 	h := &x.Request
 	n := len(base) - len(h.Base)
 	if n > targetMax {

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/route"
 )
 
@@ -102,7 +104,7 @@ func (r *Route) rule() route.Rule {
 }
 
 // findRoute chooses the route of the request, nil where none takes it. It reports false where the request was refused.
-func (x *Exchange) findRoute() bool {
+func findRoute(x *Exchange) bool {
 	l := x.listener
 	how := route.Reading{Paths: l.Paths, Parameters: l.Parameters}
 	r, read, err := x.snapshot.routes.Find(&x.Request, (*arrival)(x), how, &x.local.routing)
@@ -118,7 +120,7 @@ func (x *Exchange) findRoute() bool {
 	if read != nil && r != nil && (l.Paths == route.PathsForwarded || r.Rewrite != nil) {
 		h := &x.Request
 		rest := h.Bytes(h.Target)[len(h.Path()):]
-		x.retarget(append(append(h.Base, read...), rest...))
+		retarget(x, append(append(h.Base, read...), rest...))
 	}
 	return true
 }
@@ -159,4 +161,55 @@ func (r *Route) check() error {
 		}
 	}
 	return r.Tunnels.check()
+}
+
+// allowed is what Allow says where the proxy answers for itself: RFC 9110 §10.2.1.
+const allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+// unusual chooses the route of a request that is CONNECT, OPTIONS or TRACE. It reports whether it answered instead.
+func unusual(x *Exchange) bool {
+	h := &x.Request
+	// RFC 9110 §9.3.7: OPTIONS with "*" is about the server as a whole, and no route is. It serves as a ping: there is
+	// no resource whose methods Allow could name.
+	if h.Verb == message.VerbOptions && h.Target.Len == 1 && h.Bytes(h.Target)[0] == '*' {
+		x.ownAnswer(Respond(200, ""))
+		return true
+	}
+	if !findRoute(x) {
+		return true
+	}
+	switch {
+	case x.route == nil && h.Verb == message.VerbOptions:
+		x.fail(faultNoRoute)
+		return true
+	case x.route == nil: // none that names the method
+		x.fail(faultMethod)
+		return true
+	case h.Verb == message.VerbConnect:
+		return false
+	}
+	return lastHop(x)
+}
+
+// lastHop reports whether Max-Forwards ends an OPTIONS or a TRACE here, which is answered then; else it counts down:
+// RFC 9110 §7.6.2.
+func lastHop(x *Exchange) bool {
+	h := &x.Request
+	v := h.Peek(message.MaxForwards)
+	if v == nil {
+		return false
+	}
+	n, err := strconv.ParseUint(string(v), 10, 32)
+	switch {
+	case err != nil:
+		x.fail(faultMaxForwards)
+	case n > 0:
+		h.Set("Max-Forwards", strconv.FormatUint(n-1, 10))
+		return false
+	case h.Verb == message.VerbOptions:
+		x.ownAnswer(Respond(200, "").With("Allow", allowed))
+	default:
+		x.fail(faultMethod)
+	}
+	return true
 }

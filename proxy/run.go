@@ -93,7 +93,7 @@ func (x *Exchange) chooseRoute() bool {
 		if unusual(x) {
 			return false
 		}
-	} else if !x.findRoute() {
+	} else if !findRoute(x) {
 		return false
 	} else if x.route == nil {
 		x.fail(faultNoRoute)
@@ -112,9 +112,9 @@ func (x *Exchange) chooseRoute() bool {
 // prepare makes the request ready to be sent on, once. It reports false where it was answered instead.
 func (x *Exchange) prepare() bool {
 	if x.route.Total > 0 || x.call.form != grpc.None {
-		x.armTotal()
+		armTotal(x)
 	}
-	if x.toUp.waiting && !x.bodyWaited() {
+	if x.toUp.waiting && !bodyWaited(x) {
 		return false
 	}
 	d := x.destination()
@@ -128,7 +128,7 @@ func (x *Exchange) prepare() bool {
 	x.hostSet = x.Request.Authority != host
 	if x.Request.Upgrade {
 		if _, ok := d.(Forwarder); ok {
-			x.askTunnel()
+			askTunnel(x)
 		}
 	}
 	if x.refusal != nil {
@@ -140,7 +140,7 @@ func (x *Exchange) prepare() bool {
 }
 
 // armTotal bounds the time of the exchange: by its route, and by the client of a call.
-func (x *Exchange) armTotal() {
+func armTotal(x *Exchange) {
 	limit := x.route.Total
 	if x.call.form != grpc.None {
 		if d := grpc.Timeout(&x.Request); d > 0 && (limit == 0 || d < limit) {

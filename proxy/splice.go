@@ -10,7 +10,7 @@ import (
 // session.Relay. That begins behind a piece of which nothing waits, and may end and begin again at any piece.
 
 // spliceDown tries that for the answer's body.
-func (x *Exchange) spliceDown() {
+func spliceDown(x *Exchange) {
 	l := &x.toDown
 	if !l.passable() || x.try.stream == nil || !x.answering {
 		return
@@ -26,7 +26,7 @@ func (x *Exchange) spliceDown() {
 }
 
 // spliceUp tries that for the request's body.
-func (x *Exchange) spliceUp() {
+func spliceUp(x *Exchange) {
 	l := &x.toUp
 	if !l.passable() || l.staged || l.keep > 0 || x.try.stream == nil || x.own {
 		return

@@ -57,7 +57,7 @@ func (t *Tunnels) allow(protocol []byte, l *Listener) bool {
 // askTunnel leaves of the protocols that the request would like to be upgraded to the first that the route allows. One
 // with content asks for none: where a backend took the content for the new protocol, an answer to it could be taken for
 // that to the next request of its connection. RFC 9110 §7.8: an Upgrade may be ignored.
-func (x *Exchange) askTunnel() {
+func askTunnel(x *Exchange) {
 	h := &x.Request
 	h.Upgrade = false
 	if h.Verb == message.VerbConnect || h.Length != 0 { // it asks for a tunnel already, or has content
@@ -98,7 +98,7 @@ func (x *Exchange) askTunnel() {
 //	client ◄─ down ◄─ toDown ◄─ upSide.OnData ◄──
 //
 // The end of either is passed on, and the exchange is over when both have ended.
-func (x *Exchange) openTunnel(h *message.Head) bool {
+func openTunnel(x *Exchange, h *message.Head) bool {
 	if h.Status == 101 && !message.EqualFoldBytes(h.Bytes(h.Protocol), x.Request.Bytes(x.Request.Protocol)) {
 		x.fail(faultMalformed)
 		return false
@@ -124,27 +124,9 @@ func (x *Exchange) openTunnel(h *message.Head) bool {
 
 // unswitched reports whether the answer would open a tunnel that there is not: RFC 8441 §5 takes any 2xx to an
 // extended CONNECT for a 101.
-func (x *Exchange) unswitched() bool {
+func unswitched(x *Exchange) bool {
 	return x.Request.Proto == message.HTTP20 && x.Request.Verb != message.VerbConnect && !x.tunnel &&
 		x.Response.Status/100 == 2
-}
-
-// endTunnel ends a tunnel whose destination has ended and then gone: what it said is delivered first, and nobody is
-// left for what the client says.
-func (x *Exchange) endTunnel() {
-	x.toUp.held = x.toUp.held[:0]
-	x.discardBody()
-	x.toUp.endSent = true
-	x.answerSent()
-}
-
-// cutTunnel ends a tunnel whose destination broke, or through which nothing came for too long.
-func (x *Exchange) cutTunnel(f *Fault) {
-	if f == faultTimeout {
-		x.local.stats.TunnelsIdle++
-		f = faultTunnelIdle
-	}
-	x.cut(f)
 }
 
 // OnParting tells the client of a WebSocket why its connection ends, where that can be said between two frames.

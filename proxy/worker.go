@@ -25,7 +25,7 @@ func (x *Exchange) offload(f func(x *Exchange) Verdict) {
 	var v Verdict
 	panicked := false
 	x.Context() // the client's end cancels it
-	x.idBytes() // the count is the reactor's
+	numberOf(x) // the count is the reactor's
 	x.origin = &origin{x.down.Peer(), x.down.Local(), x.digest}
 	cancel := x.cancel
 	job := &engine.Job{}
@@ -79,24 +79,18 @@ func (x *Exchange) caughtUp(v Verdict, panicked bool) {
 		x.fail(x.lost)
 		return
 	}
-	x.trailersWaited()
+	if l := &x.toDown; l.late { // those of a request are sifted where they leave
+		l.late = false
+		x.endAnswer()
+	}
 	switch {
 	case x.step >= stepForward && x.toUp.waiting && !x.own:
-		x.bodyWaited()
+		bodyWaited(x)
 	case x.try.stream != nil:
 		(*upSide)(x).OnSendable(x.try.stream)
 	}
 	if x.gen.Load() == gen && x.step == step && x.own == own {
 		x.judge(v)
-	}
-}
-
-// trailersWaited goes on with the trailers of an answer that came while a worker owned its head. Those of a request are
-// sifted where they leave.
-func (x *Exchange) trailersWaited() {
-	if l := &x.toDown; l.late {
-		l.late = false
-		x.endAnswer()
 	}
 }
 
@@ -139,7 +133,7 @@ func (x *Exchange) rescue() {
 
 // runLog runs the last phase. A panic there costs the filters behind it their turn and nothing else: there is nothing
 // left to end.
-func (x *Exchange) runLog(list []onExchange) {
+func (l *local) runLog(x *Exchange, list []onExchange) {
 	defer func() {
 		if p := recover(); p != nil {
 			if invariant.On {

@@ -9,8 +9,9 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// named reports whether the host of the request is the one that the handshake was for. One with an address has none.
-func (x *Exchange) named() bool {
+// namedByHandshake reports whether the host of the request is the one that the handshake was for. One with an address
+// has none.
+func namedByHandshake(x *Exchange) bool {
 	h := &x.Request
 	if h.Authority.Len == 0 {
 		return true
@@ -29,9 +30,9 @@ func (x *Exchange) named() bool {
 
 // refusePlain answers a request on a connection without TLS where the listener asks for what TLS alone can show. What a
 // trusted proxy says of its client is no proof of it, and a client that asked by https would be led in circles.
-func (x *Exchange) refusePlain() {
+func refusePlain(x *Exchange) {
 	if x.listener.RedirectToHTTPS != 0 && !x.Request.HTTPS {
-		x.toHTTPS()
+		toHTTPS(x)
 		return
 	}
 	x.fail(faultPlain)
@@ -58,7 +59,7 @@ func (l *Listener) Check(c *tls.Config) error {
 const portHTTPS = 443
 
 // toHTTPS sends the client to where the same is served by https. 308 keeps the method.
-func (x *Exchange) toHTTPS() {
+func toHTTPS(x *Exchange) {
 	h := &x.Request
 	target := h.Bytes(h.Target)
 	switch {
