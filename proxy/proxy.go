@@ -118,26 +118,53 @@ type Listener struct {
 	NoWebSocket bool // likewise: see Tunnels.WebSocket
 }
 
-// Service makes a session.Service of p: the requests of one listener.
-func (p *Proxy) Service(l *Listener) session.Service { return &service{p, l} }
-
-type service struct {
+// Service is a session.Service of a Proxy: the requests of one listener, whose configuration may change.
+// Safe for any goroutine.
+type Service struct {
 	proxy    *Proxy
-	listener *Listener
+	listener atomic.Pointer[Listener] // nil: next knows it
+	next     atomic.Pointer[Service]
+}
+
+// Service makes a Service of p whose requests are those of l.
+func (p *Proxy) Service(l *Listener) *Service {
+	s := &Service{proxy: p}
+	s.Use(l)
+	return s
+}
+
+// Use puts l in the place of the present Listener. Exchanges in progress keep the one that they began with.
+func (s *Service) Use(l *Listener) { s.listener.Store(l) }
+
+// Follow makes the requests of s those of next, whatever next uses from now on, until Use. Services that follow each
+// other must not form a circle.
+func (s *Service) Follow(next *Service) {
+	s.next.Store(next)
+	s.listener.Store(nil)
+}
+
+// present returns the Listener of requests that begin now.
+func (s *Service) present() *Listener {
+	for {
+		if l := s.listener.Load(); l != nil {
+			return l
+		}
+		s = s.next.Load()
+	}
 }
 
 // Accept begins an exchange.
-func (s *service) Accept(r *engine.Reactor, down session.Stream) session.Receiver {
+func (s *Service) Accept(r *engine.Reactor, down session.Stream) session.Receiver {
 	x := s.proxy.local[r.Index()].take()
-	x.down, x.listener = down, s.listener
+	x.down, x.listener = down, s.present()
 	return (*downSide)(x)
 }
 
 // Refused logs a request that never became an exchange.
-func (s *service) Refused(r *engine.Reactor, peer poller.Addr, status int, cause error) {
+func (s *Service) Refused(r *engine.Reactor, peer poller.Addr, status int, cause error) {
 	l := s.proxy.local[r.Index()]
 	l.stats.Refused++
-	l.logRefused(s.listener, peer, status, cause)
+	l.logRefused(s.present(), peer, status, cause)
 }
 
 // now returns the wall clock of this tick in ns: it is read once a second at the most.

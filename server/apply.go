@@ -143,7 +143,7 @@ func (s *Server) retire(old *generation) {
 	}
 	for _, l := range listeners {
 		if next := s.present.named(l.name); next != nil {
-			l.service.follow(&next.service)
+			l.service.Follow(next.service) // routes and logs know listeners by name, so its guards have to bind l
 		}
 		s.closeListener(l)
 	}

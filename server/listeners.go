@@ -25,38 +25,18 @@ import (
 // listener is one address that is served. Its sockets stay open as long as some generation names the address; what
 // applies to its connections and requests is exchanged under them.
 //
-//	kernel ─► engine.Listener ─► tlsconn, session (for new connections) ─► service (for new requests) ─► proxy
+//	kernel ─► engine.Listener ─► tlsconn, session (for new connections) ─► proxy.Service (for new requests)
 type listener struct {
 	key     string // what address it is
 	open    *engine.Listener
 	sockets engine.ListenOptions // what its sockets were opened with, without Addr and ConnsMax
 
 	begin    atomic.Pointer[func(c *engine.Conn) engine.Handler] // a new connection
-	service  service
+	service  *proxy.Service
 	name     string                // guarded by Server.mu
 	secured  bool                  // it takes TLS; guarded by Server.mu
 	opts     session.ServerOptions // guarded by Server.mu
 	sessions []*session.Server     // all that were made, for their counters; guarded by Server.mu
-}
-
-// service is the session.Service of a listener's present configuration.
-type service struct{ present atomic.Pointer[bound] }
-
-// bound is a proxy's service. Immutable.
-type bound struct{ session.Service }
-
-// follow makes the connections of an address that is gone go by another one, whose name it has: routes and logs know
-// listeners by name, so its guards have to bind them.
-func (s *service) follow(next *service) { s.present.Store(&bound{next}) }
-
-// Accept begins an exchange as the listener is configured now.
-func (s *service) Accept(r *engine.Reactor, down session.Stream) session.Receiver {
-	return s.present.Load().Accept(r, down)
-}
-
-// Refused passes a refusal on.
-func (s *service) Refused(r *engine.Reactor, peer poller.Addr, status int, cause error) {
-	s.present.Load().Refused(r, peer, status, cause)
 }
 
 // setting is what a build wants of one listener.
@@ -66,7 +46,7 @@ type setting struct {
 	name     string
 	opts     session.ServerOptions
 	connsMax int
-	service  *bound
+	requests *proxy.Listener
 	server   *Server
 	secure   *tlsconn.ServerOptions // nil: it takes plain connections alone
 }
@@ -74,13 +54,13 @@ type setting struct {
 // apply puts the setting in place: limits of connections for those that come from now on, the rest for requests.
 func (l *listener) apply(s *setting) {
 	l.name, l.secured = s.name, s.secure != nil
-	l.service.present.Store(s.service)
+	l.service.Use(s.requests)
 	if l.open != nil {
 		l.open.SetConnsMax(s.connsMax)
 	}
 	if len(l.sessions) == 0 || l.opts != s.opts {
 		l.opts = s.opts
-		l.sessions = append(l.sessions, session.NewServer(s.server.engine, &l.service, s.opts))
+		l.sessions = append(l.sessions, session.NewServer(s.server.engine, l.service, s.opts))
 	}
 	begin := l.sessions[len(l.sessions)-1].Accept
 	if s.secure != nil {
@@ -110,13 +90,13 @@ func (b *build) openListeners() error {
 		}
 		opts := sessionOptions(c)
 		opts.Name = b.server.proxy.Name()
-		to := &bound{b.server.proxy.Service(proxyListener(c, logs))}
+		requests := proxyListener(c, logs)
 		for _, a := range c.Addresses {
 			key := keyOf(&a)
 			times[key]++ // port 0 may be given several times
 			key = fmt.Sprintf("%s#%d", key, times[key])
 			set := setting{listener: kept[key], config: c, name: c.Name, opts: opts,
-				connsMax: c.Limits.Connections, service: to, server: b.server, secure: secure}
+				connsMax: c.Limits.Connections, requests: requests, server: b.server, secure: secure}
 			if set.listener == nil {
 				if set.listener, err = b.open(key, &a, &set); err != nil {
 					return fmt.Errorf("listener %s: %w", c.Name, err)
@@ -200,7 +180,7 @@ func (b *build) open(key string, a *config.Address, set *setting) (*listener, er
 	}
 	l := b.server.closingListener(key)
 	if l == nil {
-		l = &listener{key: key}
+		l = &listener{key: key, service: b.server.proxy.Service(set.requests)}
 		l.apply(set)
 	}
 	b.fresh = append(b.fresh, func() { b.server.closeListener(l) })
