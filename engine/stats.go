@@ -1,5 +1,7 @@
 package engine
 
+import "github.com/edge-proxy/edge/internal/tally"
+
 // Stats are the counters of one reactor or, added up, of an Engine. Each grows only, but for the gauges at the end.
 type Stats struct {
 	Ticks        uint64
@@ -35,7 +37,7 @@ type Stats struct {
 	PipesRefused uint64 // splices that found no pipe
 	GivenUp      uint64 // closing connections that were cut under memory pressure, since their peers took nothing
 	SlowTicks    uint64 // ticks longer than 10 ms
-	SlowestTick  int64  // ns
+	SlowestTick  int64  `tally:"max"` // ns
 
 	OffloadRefused uint64 // jobs refused because the pool was full; of the whole Engine
 	OffloadPanics  uint64 // jobs that panicked; of the whole Engine
@@ -44,44 +46,6 @@ type Stats struct {
 	BufBytes int64 // in buffers now, and what handlers Hold
 	BufKept  int64 // in free buffers now, and what handlers Keep
 	Timers   int64 // in the wheel now
-}
-
-func (s *Stats) add(o *Stats) {
-	s.Ticks += o.Ticks
-	s.Events += o.Events
-	s.StaleEvents += o.StaleEvents
-	s.Tasks += o.Tasks
-	s.Accepted += o.Accepted
-	s.HandedOff += o.HandedOff
-	s.Dialed += o.Dialed
-	s.DialFailed += o.DialFailed
-	s.Closed += o.Closed
-	s.Left += o.Left
-	s.Adopted += o.Adopted
-	s.BytesIn += o.BytesIn
-	s.BytesOut += o.BytesOut
-	s.BytesSpliced += o.BytesSpliced
-	s.Splices += o.Splices
-	s.PipesRefused += o.PipesRefused
-	s.Panics += o.Panics
-	s.MailCut += o.MailCut
-	s.TurnsCut += o.TurnsCut
-	s.Redials += o.Redials
-	s.ConnectTimeouts += o.ConnectTimeouts
-	s.SendTimeouts += o.SendTimeouts
-	s.AcceptPaused += o.AcceptPaused
-	s.Yielded += o.Yielded
-	s.AcceptFailed += o.AcceptFailed
-	s.ReadFull += o.ReadFull
-	s.ReadPaused += o.ReadPaused
-	s.QueueFull += o.QueueFull
-	s.GivenUp += o.GivenUp
-	s.SlowTicks += o.SlowTicks
-	s.SlowestTick = max(s.SlowestTick, o.SlowestTick)
-	s.Conns += o.Conns
-	s.BufBytes += o.BufBytes
-	s.BufKept += o.BufKept
-	s.Timers += o.Timers
 }
 
 // Stats returns the counters of r. On r only; Engine.Stats is for everybody else.
@@ -100,7 +64,7 @@ func (e *Engine) Stats() Stats {
 	for _, r := range e.reactors {
 		r.call(func() error { //nolint:errcheck // ErrStopped: what it counted is gone
 			s := r.Stats()
-			sum.add(&s)
+			tally.Add(&sum, &s)
 			return nil
 		})
 	}

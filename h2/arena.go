@@ -1,6 +1,9 @@
 package h2
 
-import "github.com/edge-proxy/edge/message"
+import (
+	"github.com/edge-proxy/edge/internal/tally"
+	"github.com/edge-proxy/edge/message"
+)
 
 // Arena is what the connections of one reactor share: streams that are free, the buffer that heads are rendered in,
 // buffers for header blocks that come in parts, and counters. Owned by its reactor.
@@ -55,24 +58,7 @@ type Stats struct {
 }
 
 // Add adds what o has counted.
-func (s *Stats) Add(o *Stats) {
-	for _, f := range [...]struct {
-		sum *uint64
-		n   uint64
-	}{
-		{&s.Streams, o.Streams}, {&s.ResetsIn, o.ResetsIn}, {&s.ResetsOut, o.ResetsOut}, {&s.Malformed, o.Malformed},
-		{&s.Refused, o.Refused}, {&s.HeadTooLarge, o.HeadTooLarge}, {&s.PeerListSize, o.PeerListSize},
-		{&s.Pings, o.Pings}, {&s.Faults, o.Faults},
-		{&s.RapidReset, o.RapidReset}, {&s.MadeYouReset, o.MadeYouReset}, {&s.ContinuationFlood, o.ContinuationFlood},
-		{&s.HeaderBomb, o.HeaderBomb}, {&s.SettingsFlood, o.SettingsFlood}, {&s.PingFlood, o.PingFlood},
-		{&s.PriorityFlood, o.PriorityFlood}, {&s.EmptyFrameFlood, o.EmptyFrameFlood},
-		{&s.WindowUpdateFlood, o.WindowUpdateFlood}, {&s.TinyWindow, o.TinyWindow}, {&s.StrayFlood, o.StrayFlood},
-		{&s.SettingsTimeout, o.SettingsTimeout}, {&s.PingTimeout, o.PingTimeout}, {&s.HeadTimeout, o.HeadTimeout},
-		{&s.StalledPeer, o.StalledPeer}, {&s.StalledReader, o.StalledReader},
-	} {
-		*f.sum += f.n
-	}
-}
+func (s *Stats) Add(o *Stats) { tally.Add(s, o) }
 
 func (a *Arena) takeStream() *Stream {
 	s := a.free

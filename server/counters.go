@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
@@ -83,7 +84,8 @@ func (s *Server) collect() {
 		done := make(chan struct{})
 		r.Post(&engine.Task{Run: func(r *engine.Reactor) {
 			defer close(done)
-			addProxy(&now.proxy, s.proxy.Stats(r))
+			st := s.proxy.Stats(r)
+			tally.Add(&now.proxy, &st)
 			now.handshakes.add(&s.handshakes[r.Index()].handshakes)
 			for _, l := range g.listeners {
 				now.addListener(l, r)
@@ -126,24 +128,6 @@ func (a *sample) addUpstream(name string, st upstream.Stats) {
 	sum := a.upstreams[name]
 	sum.Add(&st)
 	a.upstreams[name] = sum
-}
-
-func addProxy(a *proxy.Stats, b proxy.Stats) {
-	for i := range a.Answered {
-		a.Answered[i] += b.Answered[i]
-	}
-	for _, f := range []struct {
-		sum *uint64
-		n   uint64
-	}{
-		{&a.Exchanges, b.Exchanges}, {&a.Own, b.Own}, {&a.Cut, b.Cut}, {&a.ClientGone, b.ClientGone},
-		{&a.Retries, b.Retries}, {&a.LateResumes, b.LateResumes}, {&a.Panics, b.Panics}, {&a.Shed, b.Shed},
-		{&a.TooLarge, b.TooLarge}, {&a.InterimsLost, b.InterimsLost}, {&a.Refused, b.Refused}, {&a.Loops, b.Loops},
-		{&a.Tunnels, b.Tunnels}, {&a.TunnelsIdle, b.TunnelsIdle}, {&a.Expired, b.Expired},
-	} {
-		*f.sum += f.n
-	}
-	a.Active += b.Active
 }
 
 // retired remembers what l and u, which a reload takes away, have counted so far: a counter never falls. What their

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/internal/tally"
 )
 
 // ServerOptions bound what clients may do. The zero value is good. Immutable after NewServer.
@@ -66,15 +67,4 @@ type ServerStats struct {
 }
 
 // Add adds b to s.
-func (s *ServerStats) Add(b *ServerStats) {
-	s.Requests += b.Requests
-	s.Malformed += b.Malformed
-	s.Timeouts += b.Timeouts
-	s.SlowBodies += b.SlowBodies
-	s.Unread += b.Unread
-	s.HalfClosed += b.HalfClosed
-	s.Tunnels += b.Tunnels
-	s.H2 += b.H2
-	s.Shed += b.Shed
-	s.GivenUp += b.GivenUp
-}
+func (s *ServerStats) Add(b *ServerStats) { tally.Add(s, b) }

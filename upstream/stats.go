@@ -3,6 +3,7 @@ package upstream
 import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/internal/tally"
 )
 
 // Stats are the counters of an Upstream on one reactor, or of all.
@@ -38,33 +39,7 @@ type Stats struct {
 }
 
 // Add adds o to s.
-func (s *Stats) Add(o *Stats) {
-	s.Taken += o.Taken
-	s.Dialed += o.Dialed
-	s.DialFailed += o.DialFailed
-	s.Unasked += o.Unasked
-	s.Stale += o.Stale
-	s.Evicted += o.Evicted
-	s.TooOld += o.TooOld
-	s.WornOut += o.WornOut
-	s.Idle += o.Idle
-	s.Connections += o.Connections
-	s.Wanted += o.Wanted
-	s.TakenOver += o.TakenOver
-	s.Given += o.Given
-	s.LateGives += o.LateGives
-	s.LostGives += o.LostGives
-	s.WantsLate += o.WantsLate
-	s.WantsEmpty += o.WantsEmpty
-	s.Shared += o.Shared
-	s.GoneAway += o.GoneAway
-	s.Yielded += o.Yielded
-	s.H2.Add(&o.H2)
-	s.Queued += o.Queued
-	s.QueueFull += o.QueueFull
-	s.QueueTimeouts += o.QueueTimeouts
-	s.Waiting += o.Waiting
-}
+func (s *Stats) Add(o *Stats) { tally.Add(s, o) }
 
 // Stats returns the counters on r. On r only.
 func (u *Upstream) Stats(r *engine.Reactor) Stats {
