@@ -55,7 +55,7 @@ func (s *Server) Apply(cfg *config.Config) (Diff, error) {
 	diff := diffOf(s.present.config, cfg)
 	diff.Restart = slices.DeleteFunc(diff.Restart, func(key string) bool { return s.inForce(key, cfg) })
 	err := s.replace(cfg)
-	s.countReload(err == nil)
+	s.counters.CountReload(err == nil)
 	if err != nil {
 		return Diff{}, err
 	}
@@ -119,7 +119,7 @@ func (s *Server) commit(b *build) {
 			e.use(b.events)
 		}
 	}
-	s.counters.follow(&b.generation)
+	s.follow(&b.generation)
 	s.retire(old)
 }
 

@@ -45,10 +45,10 @@ func (s *Server) trustChanged(paths []string, again bool) bool {
 	err := s.replace(s.present.config)
 	switch {
 	case err == nil:
-		s.counters.certificateSeen(true)
+		s.counters.CountCertificate(true)
 		slog.Info("authorities or certificates for backends changed", "files", paths)
 	case !again:
-		s.counters.certificateSeen(false)
+		s.counters.CountCertificate(false)
 		slog.Error("files of authorities or of certificates for backends are wrong, what was before stays",
 			"files", paths, "error", err)
 	}

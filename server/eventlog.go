@@ -166,6 +166,14 @@ func (e *eventLog) missing() missing {
 	return sum
 }
 
+// register lists what is counted of e.
+func (e *eventLog) register(r *observe.Registry) {
+	r.CounterFunc("edge_error_log_dropped_total", "Lines of the error log dropped since it was not read.",
+		func() uint64 { return e.missing().dropped })
+	r.CounterFunc("edge_error_log_lost_total", "Lines of the error log that its output refused.",
+		func() uint64 { return e.missing().refused })
+}
+
 // reopen opens the path again after the file was renamed.
 func (e *eventLog) reopen() error {
 	e.changing.Lock()

@@ -11,11 +11,13 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/cgroup"
 	"github.com/edge-proxy/edge/internal/safeopen"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -110,6 +112,25 @@ func Run(cfg *config.Config, o RunOptions) error {
 	return err
 }
 
+// totals shows a registry in one line of the event log: what is not zero.
+type totals struct{ *observe.Registry }
+
+// LogValue lists the series.
+func (t totals) LogValue() slog.Value {
+	var attrs []slog.Attr
+	t.Each(func(s observe.Sample) {
+		if s.Value == 0 || strings.HasSuffix(s.Name, "_timestamp_seconds") {
+			return
+		}
+		name := strings.TrimPrefix(s.Name, "edge_")
+		for _, l := range s.Labels {
+			name += " " + l.Value
+		}
+		attrs = append(attrs, slog.Float64(name, s.Value))
+	})
+	return slog.GroupValue(attrs...)
+}
+
 func (s *Server) sayListening() {
 	for _, a := range s.Addresses() {
 		slog.Info("listening", "listener", a.Listener, "address", a.Addr.String())
@@ -176,7 +197,7 @@ func (p *process) apply(cfg *config.Config, report *config.Report) {
 		}
 	}
 	if !report.OK() {
-		p.server.countReload(false)
+		p.server.CountFailedReload()
 		slog.Error("reload failed, nothing has changed", "errors", len(report.Errors)+report.More)
 		return
 	}

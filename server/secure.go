@@ -186,7 +186,7 @@ func hstsOf(h *config.HSTS) string {
 
 // tellCertificate logs what a look at the files of certificates found.
 func (s *Server) tellCertificate(c certs.Change) {
-	s.counters.certificateSeen(c.Err == nil)
+	s.counters.CountCertificate(c.Err == nil)
 	attrs := []any{"certificate", c.Now.Subject(), "file", c.Files.Cert,
 		"expires", c.Now.Leaf.NotAfter.UTC().Format(time.RFC3339)}
 	var wrong *certs.Error

@@ -15,6 +15,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -50,9 +51,8 @@ type Server struct {
 	trust   *certs.Follower // set by New
 	begun   *config.Config  // what New was given
 
-	handshakes []handshakesLocal // by Reactor.Index
-
-	counters counters
+	counters   *metrics.Counters
+	handshakes []handshakes // by Reactor.Index
 
 	mu      sync.Mutex
 	state   state       // guarded by mu
@@ -91,9 +91,12 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.secure = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{
 		Max: cfg.TLS.Handshakes, Timeout: cfg.TLS.HandshakeTimeout,
 	})
-	s.handshakes = make([]handshakesLocal, len(e.Reactors()))
-	s.tickets = certs.NewTickets(o.TicketKeys, s.counters.ticketsRotated)
-	s.counters.init(s)
+	s.handshakes = make([]handshakes, len(e.Reactors()))
+	s.counters = metrics.New(len(e.Reactors()))
+	s.tickets = certs.NewTickets(o.TicketKeys, s.counters.CountRotation)
+	if o.events != nil {
+		o.events.register(&s.counters.Registry)
+	}
 	b := s.build(cfg)
 	if err := errors.Join(b.openLogs(), b.openCertificates(), b.makeRoutes()); err != nil {
 		b.undo()

@@ -30,6 +30,7 @@ var floors = [][]string{
 	{"internal/warm"},
 	{"config"},
 	{"admin"},
+	{"server/metrics"},
 	{"server"},
 	{"bench", "examples", "internal/battery", "internal/interop", "internal/outside"},
 	{"cmd"},

@@ -1,0 +1,281 @@
+package metrics
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/internal/tally"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// Sample is what was counted up to some moment.
+type Sample struct {
+	Engine     engine.Stats
+	TLS        tlsconn.Stats
+	Handshakes Handshakes
+	Proxy      proxy.Stats
+
+	Certificates int
+	FirstExpiry  int64 // Unix seconds; 0: there is no certificate
+
+	listeners map[string]*Listener
+	upstreams map[string]*upstream.Stats
+}
+
+// Listener is what all addresses of one listener have counted.
+type Listener struct {
+	session.ServerStats
+	Codec h2.Stats
+	Conns int // open now
+}
+
+// NewSample makes one in which nothing was counted.
+func NewSample() *Sample {
+	return &Sample{listeners: make(map[string]*Listener), upstreams: make(map[string]*upstream.Stats)}
+}
+
+// Listener returns the counters of the listener with that name, to add to.
+func (s *Sample) Listener(name string) *Listener { return entry(s.listeners, name) }
+
+// Upstream returns the counters of the upstream with that name, to add to.
+func (s *Sample) Upstream(name string) *upstream.Stats { return entry(s.upstreams, name) }
+
+// entry returns the entry of m with that name, a new one if there is none.
+func entry[S any](m map[string]*S, name string) *S {
+	if m[name] == nil {
+		m[name] = new(S)
+	}
+	return m[name]
+}
+
+// addAll adds the entries of more to those of sum.
+func addAll[S any](sum, more map[string]*S) {
+	for name, s := range more {
+		tally.Add(entry(sum, name), s)
+	}
+}
+
+// Counters are the series of a server under the names that users see.
+type Counters struct {
+	Registry observe.Registry
+
+	reloads      outcomes
+	applied      atomic.Int64 // when the present configuration was applied, Unix ns
+	certificates outcomes
+	rotations    *observe.Counter
+
+	shown atomic.Pointer[Sample]
+	past  *Sample      // what Retire was given
+	known map[any]bool // what is registered
+}
+
+// outcomes counts what may succeed or fail.
+type outcomes map[bool]*observe.Counter
+
+func (c *Counters) outcomes(name, help string) outcomes {
+	return outcomes{
+		true:  c.Registry.Counter(name, help, observe.Label{Name: "result", Value: "success"}),
+		false: c.Registry.Counter(name, help, observe.Label{Name: "result", Value: "failure"}),
+	}
+}
+
+// New registers what a server with that number of reactors has under any configuration.
+func New(reactors int) *Counters {
+	c := &Counters{past: NewSample(), known: make(map[any]bool)}
+	c.Show(NewSample())
+	r := &c.Registry
+	register(c, engineRows, nil, func(s *Sample) *engine.Stats { return &s.Engine })
+	register(c, proxyRows, nil, func(s *Sample) *proxy.Stats { return &s.Proxy })
+	register(c, tlsRows, nil, func(s *Sample) *tlsconn.Stats { return &s.TLS })
+	register(c, handshakeRows(), nil, func(s *Sample) *Handshakes { return &s.Handshakes })
+	register(c, certificateRows, nil, func(s *Sample) *Sample { return s })
+	r.Gauge("edge_loop_slowest_tick_seconds", "The longest turn of an event loop so far.",
+		func() float64 { return time.Duration(c.shown.Load().Engine.SlowestTick).Seconds() })
+	r.Gauge("edge_loops", "Event loops.", func() float64 { return float64(reactors) })
+	r.Gauge("edge_tls_lends_buffers", "1: connections borrow the buffers for TLS records; 0: each keeps its own.",
+		func() float64 {
+			if tlsconn.LendsBuffers() {
+				return 1
+			}
+			return 0
+		})
+	c.certificates = c.outcomes("edge_certificate_changes_total", "Changes of the files of certificates.")
+	c.rotations = r.Counter("edge_tls_ticket_rotations_total", "Changes of the keys of session tickets.")
+	c.reloads = c.outcomes("edge_config_reloads_total", "Reloads of the configuration.")
+	r.Gauge("edge_config_last_success_timestamp_seconds", "When the present configuration was applied.",
+		func() float64 { return float64(c.applied.Load()) / 1e9 })
+	c.applied.Store(time.Now().UnixNano())
+	return c
+}
+
+// CountReload counts a reload of the configuration, also one that has changed nothing because of an error.
+func (c *Counters) CountReload(ok bool) {
+	c.reloads[ok].Add(1)
+	if ok {
+		c.applied.Store(time.Now().UnixNano())
+	}
+}
+
+// CountCertificate counts a change of the files of a certificate. Those that could not be read are not ok.
+func (c *Counters) CountCertificate(ok bool) { c.certificates[ok].Add(1) }
+
+// CountRotation counts a change of the keys of session tickets.
+func (c *Counters) CountRotation() { c.rotations.Add(1) }
+
+// Show makes s, and what Retire was given, the values of the registry. It takes over s.
+func (c *Counters) Show(s *Sample) {
+	addAll(s.listeners, c.past.listeners)
+	addAll(s.upstreams, c.past.upstreams)
+	c.shown.Store(s)
+}
+
+// Retire remembers what the listeners and upstreams in s, which a reload takes away, have counted. It takes over s.
+func (c *Counters) Retire(s *Sample) {
+	for _, l := range s.listeners {
+		tally.DropGauges(l)
+	}
+	for _, u := range s.upstreams {
+		tally.DropGauges(u)
+	}
+	addAll(c.past.listeners, s.listeners)
+	addAll(c.past.upstreams, s.upstreams)
+}
+
+// first reports whether what has not been registered before.
+func (c *Counters) first(what any) bool {
+	known := c.known[what]
+	c.known[what] = true
+	return !known
+}
+
+// RegisterListener lists the series of the listener with that name.
+func (c *Counters) RegisterListener(name string) {
+	if c.first("listener " + name) {
+		labels := []observe.Label{{Name: "listener", Value: name}}
+		register(c, listenerRows, labels, func(s *Sample) *Listener { return s.listeners[name] })
+		register(c, listenerH2Rows, labels, func(s *Sample) *h2.Stats {
+			if l := s.listeners[name]; l != nil {
+				return &l.Codec
+			}
+			return nil
+		})
+	}
+}
+
+// RegisterUpstream lists the series of the upstream with that name, and those of HTTP/2 if it may speak that.
+func (c *Counters) RegisterUpstream(name string, mayH2 bool) {
+	labels := []observe.Label{{Name: "upstream", Value: name}}
+	if c.first("upstream " + name) {
+		register(c, upstreamRows, labels, func(s *Sample) *upstream.Stats { return s.upstreams[name] })
+	}
+	if mayH2 && c.first("HTTP/2 upstream "+name) {
+		register(c, upstreamH2Rows, labels, func(s *Sample) *h2.Stats {
+			if u := s.upstreams[name]; u != nil {
+				return &u.H2
+			}
+			return nil
+		})
+	}
+}
+
+// RegisterOutput lists the series of an output of the access log.
+func (c *Counters) RegisterOutput(path string, s *observe.Sink) {
+	if c.first(s) {
+		s.Register(&c.Registry, observe.Label{Name: "output", Value: path})
+	}
+}
+
+// register lists rows whose values stand in what of returns; where that is nil they are 0.
+func register[S any](c *Counters, rows []row, labels []observe.Label, of func(*Sample) *S) {
+	for _, r := range rows {
+		all := append(labels[:len(labels):len(labels)], r.labels()...)
+		read := r.reader(reflect.TypeFor[S]())
+		value := func() float64 {
+			if s := of(c.shown.Load()); s != nil {
+				return read(reflect.ValueOf(s).Elem())
+			}
+			return 0
+		}
+		if r.counts() {
+			c.Registry.CounterFunc(r.name, r.help, func() uint64 { return uint64(value()) }, all...)
+		} else {
+			c.Registry.Gauge(r.name, r.help, value, all...)
+		}
+	}
+}
+
+func (r *row) counts() bool { return strings.HasSuffix(r.name, "_total") }
+
+// labels returns the labels of r, which stand in one text with commas between.
+func (r *row) labels() (labels []observe.Label) {
+	for label := range strings.SplitSeq(r.label, ",") {
+		if name, value, found := strings.Cut(label, "="); found {
+			labels = append(labels, observe.Label{Name: name, Value: value})
+		}
+	}
+	return labels
+}
+
+// reader returns what reads the value of r from an S, whose type is t.
+func (r *row) reader(t reflect.Type) func(s reflect.Value) float64 {
+	type term struct {
+		sign  float64
+		steps []int
+	}
+	var terms []term
+	for name := range strings.FieldsSeq(r.from) {
+		name, minus := strings.CutPrefix(name, "-")
+		terms = append(terms, term{1, path(t, name)})
+		if minus {
+			terms[len(terms)-1].sign = -1
+		}
+	}
+	return func(s reflect.Value) (sum float64) {
+		for _, term := range terms {
+			if v := at(s, term.steps); v.CanUint() {
+				sum += term.sign * float64(v.Uint())
+			} else {
+				sum += term.sign * float64(v.Int())
+			}
+		}
+		return sum
+	}
+}
+
+// path returns the way to a value in a t: text has fields and places in arrays, with dots between.
+func path(t reflect.Type, text string) (steps []int) {
+	for name := range strings.SplitSeq(text, ".") {
+		if place, err := strconv.Atoi(name); err == nil {
+			steps, t = append(steps, place), t.Elem()
+			continue
+		}
+		f, found := t.FieldByName(name)
+		if !found {
+			panic(fmt.Sprintf("metrics: %v has no field %s", t, name))
+		}
+		steps, t = append(steps, f.Index...), f.Type
+	}
+	return steps
+}
+
+// at returns the value in v that steps lead to.
+func at(v reflect.Value, steps []int) reflect.Value {
+	for _, i := range steps {
+		if v.Kind() == reflect.Array {
+			v = v.Index(i)
+		} else {
+			v = v.Field(i)
+		}
+	}
+	return v
+}

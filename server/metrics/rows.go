@@ -1,0 +1,213 @@
+package metrics
+
+// row is one series of the registry. One whose name ends in _total is a counter, any other a gauge.
+type row struct {
+	name  string
+	label string // "reason=late"; "": none
+	from  string // the field that has the value; several with blanks between are added up, "-Idle" is subtracted
+	help  string // of all series of that name; the first one says it
+}
+
+// engineRows are read from an engine.Stats.
+var engineRows = []row{
+	{"edge_connections_total", "", "Accepted", "Connections of clients accepted."},
+	{"edge_connections_handed_off_total", "", "HandedOff",
+		"Connections given to an event loop with fewer of them."},
+	{"edge_connections_closed_total", "", "Closed", "Connections closed, those to backends among them."},
+	{"edge_connections_rejected_total", "reason=unread_bytes", "ReadFull",
+		"Connections closed because a limit was hit."},
+	{"edge_connections_rejected_total", "reason=send_queue", "QueueFull", ""},
+	{"edge_accept_paused_total", "", "AcceptPaused",
+		"Times accepting paused: descriptors, limits.connections, memory."},
+	{"edge_connections_yielded_total", "", "Yielded",
+		"Idle connections closed for new ones: limits.connections, descriptors."},
+	{"edge_accept_failed_total", "", "AcceptFailed", "Connections that died before they were accepted."},
+	{"edge_read_paused_total", "", "ReadPaused", "Reads put off because memory is short."},
+	{"edge_connections_given_up_total", "", "GivenUp",
+		"Closing connections whose peer took nothing, cut because memory is short."},
+	{"edge_received_bytes_total", "", "BytesIn", "Bytes read, from clients and backends."},
+	{"edge_sent_bytes_total", "", "BytesOut", "Bytes written, to clients and backends."},
+	{"edge_spliced_bytes_total", "", "BytesSpliced", "Bytes of those read that went on inside the kernel."},
+	{"edge_pipes_refused_total", "", "PipesRefused", "Splices that found no pipe."},
+	{"edge_loop_ticks_total", "", "Ticks", "Turns of the event loops."},
+	{"edge_loop_events_total", "", "Events", "Events that the kernel reported."},
+	{"edge_loop_stale_events_total", "", "StaleEvents", "Events for a connection that had just been closed."},
+	{"edge_loop_tasks_total", "", "Tasks", "Tasks that event loops were given."},
+	{"edge_loop_slow_ticks_total", "", "SlowTicks", "Turns longer than 10 ms."},
+	{"edge_loop_cut_total", "what=tasks", "MailCut", "Turns that left work for the next one."},
+	{"edge_loop_cut_total", "what=connections", "TurnsCut", ""},
+	{"edge_connect_timeouts_total", "", "ConnectTimeouts",
+		"Connections to backends that were not established in time."},
+	{"edge_connect_retries_total", "", "Redials", "Attempts repeated on a Unix socket whose backlog was full."},
+	{"edge_send_timeouts_total", "", "SendTimeouts",
+		"Connections closed because the peer did not take what was left."},
+	{"edge_panics_total", "in=connection", "Panics", "Panics that were caught."},
+	{"edge_panics_total", "in=job", "OffloadPanics", ""},
+	{"edge_shed_total", "reason=jobs", "OffloadRefused", "Work refused because there was too much of it."},
+
+	{"edge_buffer_bytes", "", "BufBytes",
+		"Memory in buffers of connections and in exchanges, as the budget counts it."},
+	{"edge_buffer_free_bytes", "", "BufKept",
+		"Memory kept for later connections and requests, as the budget counts it."},
+	{"edge_timers", "", "Timers", "Timers armed."},
+}
+
+// proxyRows are read from a proxy.Stats.
+var proxyRows = []row{
+	{"edge_requests_total", "code=1xx", "Answered.1", "Requests answered."},
+	{"edge_requests_total", "code=2xx", "Answered.2", ""},
+	{"edge_requests_total", "code=3xx", "Answered.3", ""},
+	{"edge_requests_total", "code=4xx", "Answered.4", ""},
+	{"edge_requests_total", "code=5xx", "Answered.5", ""},
+	{"edge_requests_refused_total", "", "Refused", "Requests refused because they could not be read."},
+	{"edge_answers_own_total", "", "Own", "Answers of the proxy's own, errors among them."},
+	{"edge_answers_cut_total", "", "Cut", "Answers cut off because the backend failed after the head."},
+	{"edge_clients_gone_total", "", "ClientGone", "Requests whose client left before the answer."},
+	{"edge_loops_detected_total", "", "Loops", "Requests in a loop of proxies."},
+	{"edge_retries_total", "", "Retries", "Further attempts of requests."},
+	{"edge_bodies_too_large_total", "", "TooLarge", "Request bodies above limits.body_size."},
+	{"edge_requests_expired_total", "", "Expired", "Requests that took longer than timeouts.total."},
+	{"edge_tunnels_total", "", "Tunnels", "Requests that became tunnels."},
+	{"edge_tunnels_idle_total", "", "TunnelsIdle", "Tunnels closed because of timeouts.idle."},
+	{"edge_interims_dropped_total", "", "InterimsLost", "Interim answers above the limit of a request."},
+	{"edge_late_resumes_total", "", "LateResumes", "Parked requests resumed after their end."},
+	{"edge_panics_total", "in=filter", "Panics", ""},
+	{"edge_shed_total", "reason=requests", "Shed", ""},
+
+	{"edge_requests_active", "", "Active", "Requests in progress."},
+}
+
+// tlsRows are read from a tlsconn.Stats.
+var tlsRows = []row{
+	{"edge_tls_sessions_resumed_total", "", "Resumed",
+		"TLS sessions resumed, those with backends among them."},
+	{"edge_tls_handshakes_failed_total", "reason=refused", "Failed",
+		"TLS handshakes that failed, those with backends among them."},
+	{"edge_tls_handshakes_failed_total", "reason=timeout", "Timeouts", ""},
+	{"edge_tls_handshakes_failed_total", "reason=crowded", "Crowded", ""},
+	{"edge_tls_handshakes_failed_total", "reason=full", "Full", ""},
+	{"edge_tls_handshakes_failed_total", "reason=late", "Late", ""},
+	{"edge_tls_handshakes_failed_total", "reason=left", "Left", ""},
+	{"edge_tls_plain_total", "result=taken", "Plain", "Plain connections to a TLS listener."},
+	{"edge_tls_plain_total", "result=refused", "Refused", ""},
+
+	{"edge_tls_handshakes_active", "", "Current", "TLS handshakes in progress."},
+	{"edge_tls_handshakes_queued", "", "Queued", "TLS handshakes that wait for a processor."},
+}
+
+// listenerRows are read from a Listener.
+var listenerRows = []row{
+	{"edge_listener_requests_total", "", "Requests", "Requests that came in."},
+	{"edge_listener_malformed_total", "", "Malformed", "Requests refused because of their syntax or size."},
+	{"edge_listener_timeouts_total", "", "Timeouts", "Request heads and bodies that did not come in time."},
+	{"edge_listener_unread_total", "", "Unread", "Connections closed because the answer ended before the request."},
+	{"edge_listener_slow_bodies_total", "", "SlowBodies", "Request bodies slower than limits.min_rate, or silent."},
+	{"edge_listener_half_closed_total", "", "HalfClosed", "Requests given up because of limits.half_close_wait."},
+	{"edge_listener_tunnels_total", "", "Tunnels", "Connections that became tunnels."},
+	{"edge_listener_h2_connections_total", "", "H2", "Connections that spoke HTTP/2."},
+	{"edge_listener_h2_shed_total", "", "Shed", "Streams of HTTP/2 refused because memory is short."},
+	{"edge_listener_given_up_total", "", "GivenUp",
+		"Requests that waited for their client, given up because memory is short."},
+
+	{"edge_connections", "", "Conns", "Connections of clients open."},
+}
+
+// upstreamRows are read from an upstream.Stats.
+var upstreamRows = []row{
+	{"edge_upstream_reuse_total", "", "Taken", "Requests that got an idle connection."},
+	{"edge_upstream_dials_total", "", "Dialed", "Connections begun."},
+	{"edge_upstream_dials_failed_total", "", "DialFailed", "Connections that were never established."},
+	{"edge_upstream_unasked_total", "", "Unasked",
+		"Connections closed because of bytes that no request asked for."},
+	{"edge_upstream_stale_total", "", "Stale", "Idle connections found closed when they were to be used."},
+	{"edge_upstream_evicted_total", "", "Evicted", "Idle connections closed because of pool.idle."},
+	{"edge_upstream_aged_total", "limit=max_lifetime", "TooOld", "Connections closed because of their age or use."},
+	{"edge_upstream_aged_total", "limit=max_requests", "WornOut", ""},
+	{"edge_upstream_wanted_total", "", "Wanted", "Idle connections asked of other event loops."},
+	{"edge_upstream_given_total", "", "Given", "Idle connections given to other event loops."},
+	{"edge_upstream_h2_gone_away_total", "", "GoneAway", "HTTP/2 connections that the backend ended by GOAWAY."},
+	{"edge_upstream_yielded_total", "", "Yielded",
+		"Connections closed for requests that wait on another event loop."},
+	{"edge_upstream_taken_over_total", "", "TakenOver",
+		"Requests that got an idle connection of another event loop."},
+	{"edge_upstream_wants_failed_total", "reason=none", "WantsEmpty", "Idle connections asked for and not given."},
+	{"edge_upstream_wants_failed_total", "reason=late", "WantsLate", ""},
+	{"edge_upstream_gives_late_total", "", "LateGives", "Connections given when no request waited any more."},
+	{"edge_upstream_gives_lost_total", "", "LostGives", "Connections closed on their way between event loops."},
+	{"edge_upstream_queued_total", "", "Queued", "Requests that waited because of pool.max_per_backend."},
+	{"edge_upstream_queue_refused_total", "limit=queue", "QueueFull",
+		"Requests answered 503 because of pool.max_per_backend."},
+	{"edge_upstream_queue_refused_total", "limit=queue_timeout", "QueueTimeouts", ""},
+
+	{"edge_upstream_connections", "state=idle", "Idle", "Connections to backends open."},
+	{"edge_upstream_connections", "state=active", "Connections -Idle -Shared", ""},
+	{"edge_upstream_connections", "state=shared", "Shared", ""},
+	{"edge_upstream_waiting", "", "Waiting", "Requests that wait for a connection to a backend."},
+}
+
+// listenerH2Rows are read from the h2.Stats of a listener.
+var listenerH2Rows = []row{
+	{"edge_listener_h2_streams_total", "", "Streams", "Streams opened."},
+	{"edge_listener_h2_resets_total", "by=client", "ResetsIn", "Streams reset."},
+	{"edge_listener_h2_resets_total", "by=proxy", "ResetsOut", ""},
+	{"edge_listener_h2_refused_total", "", "Refused", "Streams above the number that a connection may have open."},
+	{"edge_listener_h2_faults_total", "", "Faults",
+		"Connections ended for a fault of the client, abuse among them."},
+	{"edge_listener_h2_heads_refused_total", "why=malformed", "Malformed", "Heads refused before any route."},
+	{"edge_listener_h2_heads_refused_total", "why=too_large", "HeadTooLarge", ""},
+	{"edge_listener_h2_heads_unsent_total", "", "PeerListSize",
+		"Heads and trailers of answers that are larger than the client takes."},
+	{"edge_listener_h2_pings_total", "", "Pings", "PING frames answered."},
+	{"edge_listener_h2_timeouts_total", "for=settings", "SettingsTimeout",
+		"Connections ended because something did not come in time."},
+	{"edge_listener_h2_timeouts_total", "for=ping", "PingTimeout", ""},
+	{"edge_listener_h2_timeouts_total", "for=head", "HeadTimeout", ""},
+	{"edge_listener_h2_stalled_total", "who=client", "StalledPeer",
+		"Streams reset because their data was not taken."},
+	{"edge_listener_h2_stalled_total", "who=backend", "StalledReader", ""},
+	{"edge_listener_h2_abuse_total", "kind=rapid_reset", "RapidReset", "Connections ended for abuse."},
+	{"edge_listener_h2_abuse_total", "kind=made_you_reset", "MadeYouReset", ""},
+	{"edge_listener_h2_abuse_total", "kind=continuation", "ContinuationFlood", ""},
+	{"edge_listener_h2_abuse_total", "kind=header_bomb", "HeaderBomb", ""},
+	{"edge_listener_h2_abuse_total", "kind=settings", "SettingsFlood", ""},
+	{"edge_listener_h2_abuse_total", "kind=ping", "PingFlood", ""},
+	{"edge_listener_h2_abuse_total", "kind=priority", "PriorityFlood", ""},
+	{"edge_listener_h2_abuse_total", "kind=empty_frames", "EmptyFrameFlood", ""},
+	{"edge_listener_h2_abuse_total", "kind=window_update", "WindowUpdateFlood", ""},
+	{"edge_listener_h2_abuse_total", "kind=tiny_window", "TinyWindow", ""},
+	{"edge_listener_h2_abuse_total", "kind=closed_streams", "StrayFlood", ""},
+}
+
+// abuse are the fields of an h2.Stats that count kinds of it.
+const abuse = "RapidReset MadeYouReset ContinuationFlood HeaderBomb SettingsFlood PingFlood PriorityFlood " +
+	"EmptyFrameFlood WindowUpdateFlood TinyWindow StrayFlood"
+
+// upstreamH2Rows are read from the h2.Stats of an upstream. Kinds of abuse are not told apart: backends are few and
+// known, and upstreams may be many.
+var upstreamH2Rows = []row{
+	{"edge_upstream_h2_streams_total", "", "Streams", "Streams opened."},
+	{"edge_upstream_h2_resets_total", "by=backend", "ResetsIn", "Streams reset."},
+	{"edge_upstream_h2_resets_total", "by=proxy", "ResetsOut", ""},
+	{"edge_upstream_h2_heads_refused_total", "why=malformed", "Malformed",
+		"Heads of answers that were not passed on."},
+	{"edge_upstream_h2_heads_refused_total", "why=too_large", "HeadTooLarge", ""},
+	{"edge_upstream_h2_heads_unsent_total", "", "PeerListSize",
+		"Heads and trailers of requests that are larger than the backend takes."},
+	{"edge_upstream_h2_pings_total", "", "Pings", "PING frames answered."},
+	{"edge_upstream_h2_faults_total", "", "Faults",
+		"Connections ended for a fault of the backend, abuse among them."},
+	{"edge_upstream_h2_abuse_total", "", abuse, "Connections ended for abuse."},
+	{"edge_upstream_h2_timeouts_total", "for=settings", "SettingsTimeout",
+		"Connections ended because something did not come in time."},
+	{"edge_upstream_h2_timeouts_total", "for=ping", "PingTimeout", ""},
+	{"edge_upstream_h2_timeouts_total", "for=head", "HeadTimeout", ""},
+	{"edge_upstream_h2_stalled_total", "who=backend", "StalledPeer",
+		"Streams reset because their data was not taken."},
+	{"edge_upstream_h2_stalled_total", "who=client", "StalledReader", ""},
+}
+
+// certificateRows are read from a Sample.
+var certificateRows = []row{
+	{"edge_certificates", "", "Certificates", "Certificates in use."},
+	{"edge_certificate_first_expiry_timestamp_seconds", "", "FirstExpiry", "When the first certificate expires."},
+}

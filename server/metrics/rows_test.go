@@ -1,0 +1,154 @@
+package metrics
+
+import (
+	"reflect"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/tlsconn"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// numbers calls f for every number of a struct, with its path.
+func numbers(s reflect.Value, f func(path string, v reflect.Value)) {
+	for _, field := range reflect.VisibleFields(s.Type()) {
+		switch v := s.FieldByIndex(field.Index); {
+		case v.CanUint() || v.CanInt():
+			f(field.Name, v)
+		case v.Kind() == reflect.Array:
+			for i := range v.Len() {
+				f(field.Name+"."+strconv.Itoa(i), v.Index(i))
+			}
+		}
+	}
+}
+
+// checkRows fails unless every counter of an S is shown by one row, every gauge by one or more, and every row shows
+// something. elsewhere are the fields that no row shows, each with the reason.
+func checkRows[S any](t *testing.T, rows []row, elsewhere map[string]string) {
+	t.Helper()
+	s := reflect.ValueOf(new(S)).Elem()
+	moved, found := make([]bool, len(rows)), make(map[string]bool)
+	numbers(s, func(name string, v reflect.Value) {
+		n := 0
+		if v.CanUint() {
+			v.SetUint(1)
+		} else {
+			v.SetInt(1)
+		}
+		for i, r := range rows {
+			if got := r.reader(s.Type())(s); got != 0 {
+				moved[i] = true
+				n++
+				if v.CanUint() && got != 1 || v.CanUint() != r.counts() {
+					t.Errorf("%v: %s %s shows %s as %v", s.Type(), r.name, r.label, name, got)
+				}
+			}
+		}
+		v.SetZero()
+		found[name] = true
+		switch _, other := elsewhere[name]; {
+		case other && n > 0:
+			t.Errorf("%v: %s is shown by %d rows, and is said to be shown elsewhere", s.Type(), name, n)
+		case !other && n == 0:
+			t.Errorf("%v: %s is shown by no row: give it one, or a reason here", s.Type(), name)
+		case v.CanUint() && n > 1:
+			t.Errorf("%v: %s is shown by %d rows, want 1", s.Type(), name, n)
+		}
+	})
+	for i := range rows {
+		if !moved[i] {
+			t.Errorf("%s %s: nothing moves it", rows[i].name, rows[i].label)
+		}
+	}
+	for name := range elsewhere {
+		if !found[name] {
+			t.Errorf("%v has no field %s", s.Type(), name)
+		}
+	}
+}
+
+func TestRows_showEveryCounter(t *testing.T) {
+	checkRows[engine.Stats](t, engineRows, map[string]string{
+		"Dialed": "edge_upstream_dials_total", "DialFailed": "edge_upstream_dials_failed_total",
+		"Left": "edge_upstream_given_total", "Adopted": "edge_upstream_given_total",
+		"Splices":     "edge_spliced_bytes_total says whether it pays",
+		"SlowestTick": "edge_loop_slowest_tick_seconds", "Conns": "edge_connections",
+	})
+	checkRows[proxy.Stats](t, proxyRows, map[string]string{
+		"Exchanges": "edge_listener_requests_total", "Answered.0": "no status begins with 0",
+	})
+	checkRows[tlsconn.Stats](t, tlsRows, map[string]string{
+		"Started": "what has an end is counted there", "Done": "edge_tls_handshakes_total",
+		"Computing": "edge_tls_handshakes_active less edge_tls_handshakes_queued",
+	})
+	checkRows[Listener](t, listenerRows, nil)
+	checkRows[h2.Stats](t, listenerH2Rows, nil)
+	checkRows[upstream.Stats](t, upstreamRows, nil)
+	checkRows[h2.Stats](t, upstreamH2Rows, map[string]string{"Refused": "backends open no streams"})
+}
+
+// Rows of one name have labels of one name, and the first says what they count.
+func TestRows_familiesAgree(t *testing.T) {
+	help, label := make(map[string]string), make(map[string]string)
+	for _, r := range slices.Concat(engineRows, proxyRows, tlsRows, handshakeRows(), certificateRows, listenerRows,
+		listenerH2Rows, upstreamRows, upstreamH2Rows) {
+		name := ""
+		for _, l := range r.labels() {
+			name += l.Name + " "
+		}
+		if _, known := help[r.name]; !known {
+			help[r.name], label[r.name] = r.help, name
+		}
+		if help[r.name] == "" || label[r.name] != name {
+			t.Errorf("%s: help %q, labels %q and %q", r.name, help[r.name], label[r.name], name)
+		}
+	}
+}
+
+// A counter of what a reload takes away stays and goes on with its successor, a gauge does not.
+func TestCounters_retire(t *testing.T) {
+	c := New(1)
+	c.RegisterListener("web")
+	c.RegisterUpstream("api", true)
+	c.RegisterUpstream("api", true)
+	want := func(name string, want float64) {
+		t.Helper()
+		got := 0.0
+		c.Registry.Each(func(s observe.Sample) {
+			if s.Name == name {
+				got += s.Value
+			}
+		})
+		if got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	fill := func(s *Sample) *Sample {
+		s.Listener("web").Requests, s.Listener("web").Conns, s.Listener("web").Codec.Streams = 1, 2, 3
+		s.Upstream("api").Taken, s.Upstream("api").Waiting, s.Upstream("api").H2.Streams = 4, 5, 6
+		return s
+	}
+	check := func(requests, conns, streams, taken, waiting, upStreams float64) {
+		t.Helper()
+		want("edge_listener_requests_total", requests)
+		want("edge_connections", conns)
+		want("edge_listener_h2_streams_total", streams)
+		want("edge_upstream_reuse_total", taken)
+		want("edge_upstream_waiting", waiting)
+		want("edge_upstream_h2_streams_total", upStreams)
+	}
+	check(0, 0, 0, 0, 0, 0)
+	c.Show(fill(NewSample()))
+	check(1, 2, 3, 4, 5, 6)
+	c.Retire(fill(NewSample()))
+	c.Show(NewSample())
+	check(1, 0, 3, 4, 0, 6)
+	c.Show(fill(NewSample()))
+	check(2, 2, 6, 8, 5, 12)
+}
