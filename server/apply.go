@@ -35,8 +35,8 @@ type build struct {
 	generation
 	snapshot   *proxy.Snapshot
 	settings   []setting
-	events     *eventOutput // the event log to switch to, if any
-	fresh      []func()     // closes what was opened
+	prepared   func()   // the commit of Options.Prepare
+	fresh      []func() // closes what was opened
 	unresolved []*pooled
 	lookups    sync.WaitGroup
 	tlsConfigs []*tls.Config // of the listeners
@@ -70,8 +70,8 @@ func (s *Server) inForce(key string, cfg *config.Config) bool {
 // replace builds cfg and puts it in the place of what there is. s.mu is held.
 func (s *Server) replace(cfg *config.Config) error {
 	b := s.build(cfg)
-	err := errors.Join(b.openLogs(), b.openEvents(), b.openCertificates(), b.makeRoutes())
-	if err == nil && s.state == serving {
+	err := errors.Join(b.openLogs(), b.prepare(), b.openCertificates(), b.makeRoutes())
+	if err == nil && s.state != made {
 		err = b.openListeners()
 	}
 	if err != nil {
@@ -87,6 +87,19 @@ func (s *Server) build(cfg *config.Config) *build {
 		config: cfg, upstreams: make(map[string]*pooled), views: make(map[string]*upstream.View),
 		sinks: make(map[string]*sink),
 	}}
+}
+
+// prepare builds what Options.Prepare makes of the configuration.
+func (b *build) prepare() error {
+	if b.server.opts.Prepare == nil {
+		return nil
+	}
+	commit, undo, err := b.server.opts.Prepare(b.config)
+	if err == nil {
+		b.prepared = commit
+		b.fresh = append(b.fresh, undo)
+	}
+	return err
 }
 
 // undo closes what b opened, the last first.
@@ -113,11 +126,8 @@ func (s *Server) commit(b *build) {
 		b.certs.Watch(watchEvery, s.tellCertificate)
 	}
 	s.trust.Use(b.trust)
-	if e := s.opts.events; e != nil {
-		e.setLevel(b.config.Global.LogLevel)
-		if b.events != nil {
-			e.use(b.events)
-		}
+	if b.prepared != nil {
+		b.prepared()
 	}
 	s.follow(&b.generation)
 	s.retire(old)

@@ -40,7 +40,7 @@ func (s *Server) trustChanged(paths []string, again bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != serving {
-		return true
+		return s.state > serving // before that it is asked again
 	}
 	err := s.replace(s.present.config)
 	switch {

@@ -20,8 +20,8 @@ func (d *Diff) Empty() bool {
 	return len(d.Added)+len(d.Removed)+len(d.Changed)+len(d.Restart) == 0
 }
 
-// listeners reports whether a listener is among what changed.
-func (d *Diff) listeners() bool {
+// Listeners reports whether a listener is among what changed.
+func (d *Diff) Listeners() bool {
 	for _, list := range [][]string{d.Added, d.Removed, d.Changed} {
 		for _, item := range list {
 			if strings.HasPrefix(item, "listener ") {

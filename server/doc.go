@@ -1,26 +1,28 @@
-// Package server puts one process together from a configuration: reactors, listeners, backends, routes, logs.
+// Package server makes a running server of a configuration: reactors, listeners, backends, routes, access logs.
 //
-// It is neither a parser of configurations (package config) nor a proxy (package proxy): it makes the parts, joins
-// them, and exchanges them while they run.
+// It neither parses configurations (package config) nor proxies requests (package proxy): it makes the parts, joins
+// them, and exchanges them while they run. It knows no signal, no user and no pid file: package server/process runs a
+// Server as a process. Package server/metrics has the names of its counters.
 //
 // # Life cycle
 //
-//	New ─► Start ─► Apply … Apply ─► Drain ─► Stop
+//	New ─► Listen ─► Start ─► Apply … Apply ─► Drain ─► Stop
 //
-// Run is all of it with the signals of a process around it; cmd/edge calls Run and little else.
+// After Listen all addresses are open and connections wait in the kernel: the time to give up rights. Start serves
+// them. Start alone does both.
 //
 // # Apply
 //
-// A configuration is built whole beside the one that runs, then swapped; after an error nothing has changed. What the
-// two have in common goes on undisturbed:
+// What a configuration brings to life is a generation. A new one is built whole next to the present one and then put in
+// its place; after an error nothing has changed. What the two have in common goes on undisturbed:
 //
-//	upstreams    kept, with their idle connections, when all their options are equal; else a new one takes over
+//	upstreams    kept, with their idle connections, when all their options are equal
 //	listeners    kept when the address is named again, whatever else changed; new ones open before old ones close
-//	log files    kept when the path is named again; one that is gone stays open for a minute, for what has begun
-//	routes       always made anew; a request ends with those it began with
+//	log files    kept when the path is named again; one that is not is closed a minute later
+//	routes       always made anew; a request ends with those that it began with
 //
-// Limits of a listener hold for the connections that come after the change. Worker threads, the memory limit and the
-// pid file do not change at run time.
+// Limits of a listener hold for connections that are accepted after the change. Worker threads and the memory limit do
+// not change at run time. What follows the configuration outside the Server takes part by Options.Prepare.
 //
 // # Threads and ownership
 //
@@ -28,5 +30,5 @@
 //
 // # Counters
 //
-// Each reactor counts for itself. Registry copies everything out by a task on each reactor and lists it by name.
+// Each reactor counts for itself. Registry copies everything out by a task on each reactor.
 package server

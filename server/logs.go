@@ -25,10 +25,7 @@ type sink struct {
 
 // openLogs opens the outputs that the configuration names and the present generation has not open.
 func (b *build) openLogs() error {
-	for _, path := range logPaths(b.config) {
-		if path = cleanPath(path); path == "" || b.sinks[path] != nil {
-			continue
-		}
+	for _, path := range LogPaths(b.config) {
 		if old := b.server.present.sinks[path]; old != nil {
 			b.sinks[path] = old
 			continue
@@ -44,24 +41,26 @@ func (b *build) openLogs() error {
 	return nil
 }
 
-// logPaths returns every output that c names for requests; some may be empty, or there twice.
-func logPaths(c *config.Config) []string {
-	paths := slices.Clone(c.Log.Output)
+// LogPaths returns the outputs that c names for access logs, "stdout" and "stderr" among them, each once.
+func LogPaths(c *config.Config) (paths []string) {
+	add := func(path string) {
+		if path == "" {
+			return
+		}
+		if path = filepath.Clean(path); !slices.Contains(paths, path) {
+			paths = append(paths, path)
+		}
+	}
+	for _, path := range c.Log.Output {
+		add(path)
+	}
 	for i := range c.Listeners {
-		paths = append(paths, c.Listeners[i].AccessLog.Path)
+		add(c.Listeners[i].AccessLog.Path)
 	}
 	for i := range c.Routes {
-		paths = append(paths, c.Routes[i].AccessLog.Path)
+		add(c.Routes[i].AccessLog.Path)
 	}
 	return paths
-}
-
-// cleanPath makes equal paths equal strings; "stdout" and "stderr" stay what they are.
-func cleanPath(path string) string {
-	if path == "" {
-		return ""
-	}
-	return filepath.Clean(path)
 }
 
 // logsTo returns logs that write to all paths, one for each reactor; nil when there is none.
@@ -72,7 +71,7 @@ func (b *build) logsTo(paths []string) ([]proxy.AccessLog, error) {
 	}
 	var all [][]proxy.AccessLog
 	for _, path := range paths {
-		all = append(all, b.sinks[cleanPath(path)].of(format, len(b.server.engine.Reactors())))
+		all = append(all, b.sinks[filepath.Clean(path)].of(format, len(b.server.engine.Reactors())))
 	}
 	switch {
 	case len(all) == 0:

@@ -86,14 +86,15 @@ func (b *build) internal() (a *certs.Authority, names []string, err error) {
 	if !asked {
 		return nil, nil, nil
 	}
-	dir := b.server.opts.StateDir
-	if dir == "" {
-		if dir, err = stateDir(os.Getuid()); err != nil {
-			return nil, nil, err
-		}
+	o := &b.server.opts
+	if o.StateDir == "" {
+		return nil, nil, errNoState
 	}
-	uid, gid := b.server.opts.become.owner()
-	if a, err = certs.OpenAuthority(filepath.Join(dir, "internal"), uid, gid); err != nil {
+	owner := Owner{-1, -1}
+	if o.Owner != nil {
+		owner = *o.Owner
+	}
+	if a, err = certs.OpenAuthority(filepath.Join(o.StateDir, "internal"), owner.UID, owner.GID); err != nil {
 		return nil, nil, err
 	}
 	if a.Made {

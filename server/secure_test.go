@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -165,5 +166,25 @@ func TestServer_internalCertificateIsRenewed(t *testing.T) {
 	}
 	if now := set.Certificates()[0].Leaf; now.NotAfter.Sub(first.NotAfter) < 80*24*time.Hour {
 		t.Errorf("%s after %s", now.NotAfter, first.NotAfter)
+	}
+}
+
+// Nothing that edge makes is kept where everybody may write.
+func TestStateDir(t *testing.T) {
+	for _, c := range []struct {
+		uid               int
+		state, data, home string
+		want              string
+	}{
+		{1000, "/a:/b", "/x", "/h", "/a"}, {0, "/a", "/x", "/h", "/a"}, {0, "", "/x", "/h", "/var/lib/edge"},
+		{1000, "", "/x", "/h", "/x/edge"}, {1000, "", "", "/h", "/h/.local/state/edge"}, {1000, "", "", "", ""},
+	} {
+		t.Setenv("STATE_DIRECTORY", c.state)
+		t.Setenv("XDG_STATE_HOME", c.data)
+		t.Setenv("HOME", c.home)
+		got, err := stateDir(c.uid)
+		if got != c.want || (err == nil) != (c.want != "") || err != nil && !errors.Is(err, errNoState) {
+			t.Errorf("%+v: %q, %v", c, got, err)
+		}
 	}
 }

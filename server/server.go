@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 
@@ -22,7 +23,10 @@ import (
 // readMax is above the largest head that a configuration can allow, so that it is refused with 431 and not cut off.
 const readMax = 1<<20 + 64<<10
 
-var errEnding = errors.New("the process is ending")
+var (
+	errBegun  = errors.New("the server has listened already")
+	errEnding = errors.New("the process is ending")
+)
 
 // Options are what a Server has beside its configuration. The zero value is good.
 type Options struct {
@@ -30,15 +34,20 @@ type Options struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Explain tells the event log of every request that failed: for one person at a terminal.
 	Explain bool
-	// StateDir is where what edge makes itself is kept; "": STATE_DIRECTORY, /var/lib/edge, or below the home.
+	// StateDir is where what edge makes itself is kept; "": STATE_DIRECTORY, /var/lib/edge, or below the home, as the
+	// process finds them in New.
 	StateDir string
+	// Owner is who owns what edge makes itself; nil: the user and the group of the process.
+	Owner *Owner
 	// TicketKeys are the keys of session tickets to begin with, as another process had them; none: new ones.
 	TicketKeys [][32]byte
-
-	events *eventLog
-	become *identity             // whom the process becomes; nil: nobody else
-	opened func(s *Server) error // called when the listeners are open, before the first connection is accepted
+	// Prepare is called by Apply with the new configuration, and builds what follows it outside the Server. Without an
+	// error one of commit and undo is called. None of the three may call the Server. nil: there is nothing.
+	Prepare func(cfg *config.Config) (commit, undo func(), err error)
 }
+
+// Owner is a user and a group by number; one below 0 is that of the process.
+type Owner struct{ UID, GID int }
 
 // Server is one process put together from a configuration.
 // Safe for any goroutine, except those of its reactors.
@@ -66,6 +75,7 @@ type state uint8
 
 const (
 	made state = iota
+	listening
 	serving
 	draining
 	stopped
@@ -79,6 +89,9 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if o.StateDir == "" {
+		o.StateDir, _ = stateDir(os.Getuid()) // only an internal authority needs one
 	}
 	empty, err := proxy.NewSnapshot(nil, nil)
 	if err != nil {
@@ -94,9 +107,6 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.handshakes = make([]handshakes, len(e.Reactors()))
 	s.counters = metrics.New(len(e.Reactors()))
 	s.tickets = certs.NewTickets(o.TicketKeys, s.counters.CountRotation)
-	if o.events != nil {
-		o.events.register(&s.counters.Registry)
-	}
 	b := s.build(cfg)
 	if err := errors.Join(b.openLogs(), b.openCertificates(), b.makeRoutes()); err != nil {
 		b.undo()
@@ -121,12 +131,32 @@ func viaOf(cfg *config.Config) string {
 	return cfg.Global.Via
 }
 
-// Start opens the listeners and serves. When one cannot be opened, none is; Stop is still to be called.
+// Listen opens the listeners. Connections wait in the kernel until Start. When one cannot be opened, none is; Stop is
+// still to be called.
+func (s *Server) Listen() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.listen()
+}
+
+// Start serves. It opens the listeners unless Listen has.
 func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.state != listening {
+		if err := s.listen(); err != nil {
+			return err
+		}
+	}
+	s.state = serving
+	s.engine.Start()
+	return nil
+}
+
+// listen is Listen. s.mu is held.
+func (s *Server) listen() error {
 	if s.state != made {
-		return errEnding
+		return errBegun
 	}
 	b := s.build(s.present.config)
 	err := errors.Join(b.openLogs(), b.openCertificates(), b.makeRoutes())
@@ -138,15 +168,12 @@ func (s *Server) Start() error {
 		return err
 	}
 	s.commit(b)
-	if s.opts.opened != nil {
-		if err := s.opts.opened(s); err != nil {
-			return err
-		}
-	}
-	s.state = serving
-	s.engine.Start()
+	s.state = listening
 	return nil
 }
+
+// Reactors returns how many event loops there are.
+func (s *Server) Reactors() int { return len(s.engine.Reactors()) }
 
 // Addresses returns where the Server listens: for each address its listener's name and what the kernel says.
 func (s *Server) Addresses() []Address {
@@ -219,7 +246,7 @@ func (s *Server) Stop() error {
 	return errors.Join(errs...)
 }
 
-// Reopen opens the files of the logs again, after they were renamed.
+// Reopen opens the files of the access logs again, after they were renamed.
 func (s *Server) Reopen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,9 +254,6 @@ func (s *Server) Reopen() error {
 		return errEnding
 	}
 	var errs []error
-	if s.opts.events != nil {
-		errs = append(errs, s.opts.events.reopen())
-	}
 	for path, k := range s.present.sinks {
 		if err := k.sink.Reopen(); err != nil && !errors.Is(err, observe.ErrNoPath) {
 			errs = append(errs, fmt.Errorf("access log %s: %w", path, err))

@@ -13,7 +13,7 @@ import (
 
 	"github.com/edge-proxy/edge/bench/proxybench"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process"
 )
 
 // asChild makes the test binary be edge-bench: the runner starts itself for origin, floor, peers. With "run -c FILE" it
@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asChild) != "" {
 		if len(os.Args) == 4 && os.Args[1] == "run" {
 			cfg, _ := config.Load(os.Args[3])
-			if err := server.Run(cfg, server.RunOptions{}); err != nil {
+			if err := process.Run(cfg, process.Options{}); err != nil {
 				panic(err)
 			}
 			return

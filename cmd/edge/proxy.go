@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process"
 )
 
 func newProxy() *cobra.Command {
@@ -75,8 +76,8 @@ func runProxy(from, to, secure string) error {
 	if !report.OK() {
 		return usage{fmt.Errorf("%s", explain(&report.Errors[0]))}
 	}
-	return server.Run(cfg, server.RunOptions{
-		Options: server.Options{Explain: true},
+	return process.Run(cfg, process.Options{
+		Server: server.Options{Explain: true},
 		Started: func(s *server.Server) {
 			for _, a := range s.Addresses() {
 				fmt.Fprintf(stderr, "edge: %s -> %s\n", urlOf(a), strings.Join(backends, ", "))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process"
 )
 
 // places are where a configuration is looked for when none is named.
@@ -85,10 +86,10 @@ func (s *sources) load(path string) (*config.Config, *config.Report) {
 
 // runConfig serves until a signal comes.
 func runConfig(from sources) error {
-	signals := server.NewSignals() // a reload that is asked for while the files are read is for what Run does then
+	signals := process.NewSignals() // a reload that is asked for while the files are read is for what Run does then
 	path := locate(from.conf)
 	cfg, report := from.load(path)
-	if !server.Detached() || !report.OK() {
+	if !process.Detached() || !report.OK() {
 		_ = report.Render(stderr) // a warning that cannot be told keeps nobody from serving
 	}
 	if !report.OK() {
@@ -103,11 +104,11 @@ func runConfig(from sources) error {
 			return err
 		}
 	}
-	o := server.RunOptions{Started: func(s *server.Server) { sayHello(s, cfg) }, Signals: signals}
+	o := process.Options{Started: func(s *server.Server) { sayHello(s, cfg) }, Signals: signals}
 	if path != "" {
 		o.Load = func() (*config.Config, *config.Report) { return from.load(path) }
 	}
-	return server.Run(cfg, o)
+	return process.Run(cfg, o)
 }
 
 // sayHello prints where the hello page is, for whoever has just begun.

@@ -32,6 +32,7 @@ var floors = [][]string{
 	{"admin"},
 	{"server/metrics"},
 	{"server"},
+	{"server/process"},
 	{"bench", "examples", "internal/battery", "internal/interop", "internal/outside"},
 	{"cmd"},
 }

@@ -1,4 +1,4 @@
-package server
+package process
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/safeopen"
+	"github.com/edge-proxy/edge/server"
 )
 
 // identity is whom the process becomes once it has opened what only root may open; nil: it stays who it is.
@@ -50,12 +51,12 @@ func (id *identity) present() bool {
 }
 
 // become gives away the sockets that edge has made and then the rights of root, in all threads. Logs and the internal
-// authority were given away where they are made; files that others made keep their owners.
-func (id *identity) become(s *Server) error {
+// authority, in the file authority, were given away where they are made; files that others made keep their owners.
+func (id *identity) become(addresses []server.Address, authority string) error {
 	if id == nil {
 		return nil
 	}
-	if err := id.ownSockets(s); err != nil {
+	if err := id.ownSockets(addresses); err != nil {
 		return err
 	}
 	if id.UID >= 0 { // in this order: without root neither of the others can be set
@@ -77,25 +78,15 @@ func (id *identity) become(s *Server) error {
 	if id.UID > 0 && syscall.Setuid(0) == nil {
 		return errRootLeft
 	}
-	return id.reachesAuthority(s)
+	return id.reachesAuthority(authority)
 }
 
-// becomes notes whom the process becomes, and where it keeps what it makes: a reload, as that user, would look
-// elsewhere.
-func (o *Options) becomes(id *identity) (err error) {
-	o.become = id
-	if id != nil && o.StateDir == "" {
-		o.StateDir, err = stateDir(os.Getuid())
-	}
-	return err
-}
-
-// owner returns whom the files that edge makes are for; numbers below 0 stand for who the process is.
-func (id *identity) owner() (uid, gid int) {
+// owner returns who owns the files that the Server makes.
+func (id *identity) owner() *server.Owner {
 	if id == nil {
-		return -1, -1
+		return nil
 	}
-	return id.UID, id.GID
+	return &server.Owner{UID: id.UID, GID: id.GID}
 }
 
 // ownLogs makes the log files that do not exist yet, so that they can be opened again after a rotation. Whoever opens
@@ -104,8 +95,8 @@ func (id *identity) ownLogs(c *config.Config) {
 	if id == nil {
 		return
 	}
-	for _, path := range append(logPaths(c), c.Global.ErrorLog) {
-		if path = cleanPath(path); path == "" || path == "stdout" || path == "stderr" {
+	for _, path := range append(server.LogPaths(c), c.Global.ErrorLog) {
+		if path == "stdout" || path == "stderr" {
 			continue
 		}
 		// O_EXCL follows no link: in a folder of the user it could lead to any file of root's.
@@ -118,13 +109,14 @@ func (id *identity) ownLogs(c *config.Config) {
 	}
 }
 
-// ownSockets gives the user the sockets that s has made in the file system.
-func (id *identity) ownSockets(s *Server) error {
-	for _, l := range s.present.listeners {
-		if a := l.open.Addr(); a.IsUnix() {
-			if err := id.ownSocket(a.Path); err != nil {
-				return fmt.Errorf("user: %s: %w", a.Path, err)
-			}
+// ownSockets gives the user the sockets among addresses that are in the file system.
+func (id *identity) ownSockets(addresses []server.Address) error {
+	for _, a := range addresses {
+		if !a.Addr.IsUnix() {
+			continue
+		}
+		if err := id.ownSocket(a.Addr.Path); err != nil {
+			return fmt.Errorf("user: %s: %w", a.Addr.Path, err)
 		}
 	}
 	return nil
@@ -151,11 +143,11 @@ func (id *identity) ownSocket(path string) error {
 }
 
 // reachesAuthority reports that the user, who the process is by now, cannot make the internal certificate anew.
-func (id *identity) reachesAuthority(s *Server) error {
-	if s.present.authority == "" {
+func (id *identity) reachesAuthority(file string) error {
+	if file == "" {
 		return nil
 	}
-	dir := filepath.Dir(s.present.authority)
+	dir := filepath.Dir(file)
 	if err := unix.Access(dir, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
 		return fmt.Errorf("internal authority: the user %d cannot use %s: %w: chmod o+x the folders above it",
 			id.UID, dir, err)

@@ -1,4 +1,4 @@
-package server
+package process
 
 import (
 	"bufio"
@@ -236,15 +236,24 @@ func TestEventLog_afterItsEnd(t *testing.T) {
 func TestEventLog_isCounted(t *testing.T) {
 	path, _ := pipe(t)
 	e := openLog(t, path)
-	s := start(t, Options{events: e}, quiet+"http.listen = \"127.0.0.1:0\"\n")
+	var r observe.Registry
+	e.register(&r)
+	counter := func(name string) (value float64) {
+		r.Each(func(s observe.Sample) {
+			if s.Name == name {
+				value += s.Value
+			}
+		})
+		return value
+	}
 	overflow(e, e.logger())
-	if n := counter(s, "edge_error_log_dropped_total"); n < 1 {
+	if n := counter("edge_error_log_dropped_total"); n < 1 {
 		t.Errorf("%v dropped", n)
 	}
 	e.use(openOutput(t, e, "/dev/full"))
 	e.logger().Info("lost")
 	e.sync()
-	if n := counter(s, "edge_error_log_lost_total"); n < 1 {
+	if n := counter("edge_error_log_lost_total"); n < 1 {
 		t.Errorf("%v lost", n)
 	}
 }

@@ -1,4 +1,4 @@
-package server
+package process
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/observe"
 )
 
@@ -189,6 +190,26 @@ func (e *eventLog) reopen() error {
 	return nil
 }
 
+// prepare opens the output of a new configuration if it is another one. It is a server.Options.Prepare.
+func (e *eventLog) prepare(cfg *config.Config) (commit, undo func(), err error) {
+	e.changing.Lock()
+	path := e.out.path
+	e.changing.Unlock()
+	g := &cfg.Global
+	if g.ErrorLog == path {
+		return func() { e.setLevel(g.LogLevel) }, func() {}, nil
+	}
+	next, err := e.open(g.ErrorLog)
+	if err != nil {
+		return nil, nil, err
+	}
+	commit = func() {
+		e.setLevel(g.LogLevel)
+		e.use(next)
+	}
+	return commit, func() { _ = next.close() }, nil
+}
+
 // use writes to next from now on and closes the output before.
 func (e *eventLog) use(next *eventOutput) {
 	e.changing.Lock()
@@ -240,16 +261,3 @@ type fileInfo struct {
 
 // Stat returns it.
 func (i fileInfo) Stat() (fs.FileInfo, error) { return i.FileInfo, i.err }
-
-// openEvents opens the event log of the new configuration if it is another one; commit switches to it.
-func (b *build) openEvents() (err error) {
-	path, e := b.config.Global.ErrorLog, b.server.opts.events
-	if e == nil || path == b.server.present.config.Global.ErrorLog {
-		return nil
-	}
-	if b.events, err = e.open(path); err != nil {
-		return err
-	}
-	b.fresh = append(b.fresh, func() { _ = b.events.close() })
-	return nil
-}

@@ -1,4 +1,4 @@
-package server
+package process
 
 import (
 	"errors"
@@ -50,26 +50,6 @@ func TestIdentity_ownSocket(t *testing.T) {
 		uid := now.Sys().(*syscall.Stat_t).Uid
 		if want == nil && uid != other || want != nil && uid != before.Sys().(*syscall.Stat_t).Uid {
 			t.Errorf("%s belongs to %d", name, uid)
-		}
-	}
-}
-
-// Nothing that edge makes is kept where everybody may write.
-func TestStateDir(t *testing.T) {
-	for _, c := range []struct {
-		uid               int
-		state, data, home string
-		want              string
-	}{
-		{1000, "/a:/b", "/x", "/h", "/a"}, {0, "/a", "/x", "/h", "/a"}, {0, "", "/x", "/h", "/var/lib/edge"},
-		{1000, "", "/x", "/h", "/x/edge"}, {1000, "", "", "/h", "/h/.local/state/edge"}, {1000, "", "", "", ""},
-	} {
-		t.Setenv("STATE_DIRECTORY", c.state)
-		t.Setenv("XDG_STATE_HOME", c.data)
-		t.Setenv("HOME", c.home)
-		got, err := stateDir(c.uid)
-		if got != c.want || (err == nil) != (c.want != "") || err != nil && !errors.Is(err, errNoState) {
-			t.Errorf("%+v: %q, %v", c, got, err)
 		}
 	}
 }
