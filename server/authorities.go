@@ -6,8 +6,8 @@ import (
 	"github.com/edge-proxy/edge/config"
 )
 
-// trustFiles returns the paths of what c names beside the certificates of listeners: authorities, and certificates
-// that backends are shown.
+// trustFiles returns the files that c names in addition to the certificates of listeners: authorities, and the
+// certificates that backends are shown.
 func trustFiles(c *config.Config) (paths []string) {
 	add := func(path string) {
 		if path != "" {
@@ -34,15 +34,15 @@ func trustFiles(c *config.Config) (paths []string) {
 	return paths
 }
 
-// trustChanged builds the present configuration anew from files of authorities that have changed: what does not depend
-// on them goes on. It reports whether they could be read; until they can be, what was before stays.
+// trustChanged applies the present configuration again after files of authorities have changed. What does not depend on
+// them goes on. It reports whether they could be read; until then the generation before stays. It is for certs.Follow.
 func (s *Server) trustChanged(paths []string, again bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != serving {
-		return s.state > serving // before that it is asked again
+		return s.state > serving // false: it is called again
 	}
-	err := s.replace(s.present.config)
+	err := s.replace(s.present.config, true)
 	switch {
 	case err == nil:
 		s.counters.CountCertificate(true)

@@ -33,8 +33,7 @@ func (s *Server) follow(g *generation) {
 	}
 }
 
-// collect copies out what every reactor has counted. Before the start there is nothing to ask, after the end nobody.
-// s.mu is held.
+// collect copies out what every reactor has counted, while reactors run. s.mu is held.
 func (s *Server) collect() {
 	if s.state != serving && s.state != draining {
 		return

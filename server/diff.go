@@ -9,7 +9,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 )
 
-// Diff says what a reload changed: "listener web", "route api", "upstream users", "log", "global".
+// Diff is what a reload changed: "listener web", "route api", "upstream users", "log", "global".
 type Diff struct {
 	Added, Removed, Changed []string
 	Restart                 []string // keys whose new value waits for a restart
@@ -52,7 +52,7 @@ type entry struct {
 	value      any
 }
 
-// routeEntry is a route as it is compared: its destination by name, since indices move.
+// routeEntry is a route with its destination by name: its index says nothing in another configuration.
 type routeEntry struct {
 	config.Route
 	to string
@@ -119,7 +119,7 @@ func entries(c *config.Config) []entry {
 	return all
 }
 
-// number tells apart those that have one name: certificates of one file.
+// number makes equal names different: those of certificates in one file.
 func number(all []entry) {
 	times := make(map[string]int)
 	for i := range all {
@@ -163,7 +163,7 @@ func restartKeys(old, next *config.Config) []string {
 // socketPrefix begins the names of socketKeys.
 const socketPrefix = "listeners."
 
-// socketKeys is restartKeys for what belongs to sockets that stay open: those of addresses that both listen on.
+// socketKeys names the keys that differ and cannot change on open sockets: those of addresses that both listen on.
 func socketKeys(old, next *config.Config) (keys []string) {
 	opened := make(map[string]*config.Listener)
 	for i := range old.Listeners {
@@ -190,7 +190,7 @@ func socketKeys(old, next *config.Config) (keys []string) {
 	return keys
 }
 
-// same compares two values of one type, but not the places in files where they were written.
+// same reports whether two values of one type are equal, wherever in a file they were written.
 func same(a, b reflect.Value) bool {
 	if a.Type() == reflect.TypeFor[config.Pos]() {
 		return true

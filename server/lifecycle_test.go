@@ -62,6 +62,10 @@ func TestApply_prepares(t *testing.T) {
 		return func() { said += ", commit. " }, func() { said += ", undo. " }, failure
 	}}, quiet+"http.listen = \"127.0.0.1:0\"\n"+all200)
 	const file = quiet + "log_level = \"warn\"\nhttp.listen = \"127.0.0.1:0\"\n" + all200
+	if want := "prepare info, commit. prepare info, commit. "; said != want { // New, and Listen
+		t.Errorf("%q, want %q", said, want)
+	}
+	said = ""
 	apply(t, s, file)
 	taken := testutil.Listen(t).Addr().String()
 	if _, err := s.Apply(parse(t, quiet+"http.listen = \""+taken+"\"\n"+all200)); err == nil {

@@ -22,24 +22,24 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// listener is one address that is served. Its sockets stay open as long as some generation names the address; what
-// applies to its connections and requests is exchanged under them.
+// listener is one address that is served. Its sockets stay open while each generation names the address; what holds for
+// its connections and requests is exchanged meanwhile.
 //
 //	kernel ─► engine.Listener ─► tlsconn, session (for new connections) ─► proxy.Service (for new requests)
 type listener struct {
-	key     string // what address it is
+	key     string // of its address
 	open    *engine.Listener
-	sockets engine.ListenOptions // what its sockets were opened with, without Addr and ConnsMax
+	sockets engine.ListenOptions // of its sockets, without Addr and ConnsMax
 
-	begin    atomic.Pointer[func(c *engine.Conn) engine.Handler] // a new connection
+	begin    atomic.Pointer[func(c *engine.Conn) engine.Handler] // for new connections
 	service  *proxy.Service
 	name     string                // guarded by Server.mu
 	secured  bool                  // it takes TLS; guarded by Server.mu
 	opts     session.ServerOptions // guarded by Server.mu
-	sessions []*session.Server     // all that were made, for their counters; guarded by Server.mu
+	sessions []*session.Server     // the last one has new connections; guarded by Server.mu
 }
 
-// setting is what a build wants of one listener.
+// setting is how a build configures one listener.
 type setting struct {
 	listener *listener
 	config   *config.Listener
@@ -48,10 +48,10 @@ type setting struct {
 	connsMax int
 	requests *proxy.Listener
 	server   *Server
-	secure   *tlsconn.ServerOptions // nil: it takes plain connections alone
+	secure   *tlsconn.ServerOptions // nil: it takes plain connections only
 }
 
-// apply puts the setting in place: limits of connections for those that come from now on, the rest for requests.
+// apply puts s in place: the limits of connections for new ones, the rest for new requests.
 func (l *listener) apply(s *setting) {
 	l.name, l.secured = s.name, s.secure != nil
 	l.service.Use(s.requests)
@@ -69,9 +69,10 @@ func (l *listener) apply(s *setting) {
 	l.begin.Store(&begin)
 }
 
+// accept begins a connection as l is configured now.
 func (l *listener) accept(c *engine.Conn) engine.Handler { return (*l.begin.Load())(c) }
 
-// openListeners keeps the listeners whose address is named again and opens the others. The first failure ends it.
+// openListeners keeps the listeners whose address is named again and opens the others, until one fails.
 func (b *build) openListeners() error {
 	kept := make(map[string]*listener)
 	for _, l := range b.server.present.listeners {
@@ -93,7 +94,7 @@ func (b *build) openListeners() error {
 		requests := proxyListener(c, logs)
 		for _, a := range c.Addresses {
 			key := keyOf(&a)
-			times[key]++ // port 0 may be given several times
+			times[key]++ // port 0 may be named several times
 			key = fmt.Sprintf("%s#%d", key, times[key])
 			set := setting{listener: kept[key], config: c, name: c.Name, opts: opts,
 				connsMax: c.Limits.Connections, requests: requests, server: b.server, secure: secure}
@@ -138,7 +139,7 @@ var underscores = map[string]proxy.Underscores{
 	"drop": proxy.UnderscoresDrop, "pass": proxy.UnderscoresPass, "refuse": proxy.UnderscoresRefuse,
 }
 
-// trustOf returns whom a listener believes; nil: nobody.
+// trustOf returns the peers that a listener trusts; nil: none.
 func trustOf(t *config.Trusted) *forwarding.Trust {
 	if len(t.Networks) == 0 && !t.Unix {
 		return nil
@@ -146,6 +147,7 @@ func trustOf(t *config.Trusted) *forwarding.Trust {
 	return &forwarding.Trust{Networks: t.Networks, Unix: t.Unix}
 }
 
+// keyOf returns a text that is different for each address.
 func keyOf(a *config.Address) string {
 	return fmt.Sprintf("%s %s %d %s", a.Network, a.Host, a.Port, a.Path)
 }
@@ -171,8 +173,8 @@ func sessionOptions(c *config.Listener) session.ServerOptions {
 	return o
 }
 
-// open opens an address. It serves at once, so it is ready before: whoever connects first meets the new limits. An
-// address that a reload took away a moment ago still has its sockets, and is taken back with them.
+// open opens an address. While reactors run it serves at once, so set is applied first. An address that a reload took
+// away a moment ago still has its sockets, and is taken back with them.
 func (b *build) open(key string, a *config.Address, set *setting) (*listener, error) {
 	sockets := engine.ListenOptions{
 		DeferAccept: a.Network != "unix", V6Only: a.Network == "tcp6",
@@ -210,8 +212,8 @@ func (b *build) open(key string, a *config.Address, set *setting) (*listener, er
 	return l, nil
 }
 
-// closeListener begins to close l. Its sockets take connections for another moment, which are served as l is configured
-// then: a reload that names the address again configures l. s.mu is held.
+// closeListener begins to close l. Its sockets accept for another moment, see engine.Listener.Close, and a reload that
+// names the address again may take l back. s.mu is held.
 func (s *Server) closeListener(l *listener) {
 	if l.open == nil {
 		return
@@ -222,7 +224,7 @@ func (s *Server) closeListener(l *listener) {
 	}
 }
 
-// forgetClosed takes those out of closing that have closed, or were taken back. s.mu is held.
+// forgetClosed removes listeners from s.closing that have closed or were taken back. s.mu is held.
 func (s *Server) forgetClosed() {
 	var closed []*listener
 	s.closing = slices.DeleteFunc(s.closing, func(l *listener) bool {
@@ -237,7 +239,7 @@ func (s *Server) forgetClosed() {
 	}
 }
 
-// closingListener returns the listener of an address that is about to close, nil if there is none. s.mu is held.
+// closingListener returns the listener of an address while it closes, or nil. s.mu is held.
 func (s *Server) closingListener(key string) *listener {
 	for _, l := range s.closing {
 		if l.key == key && !l.open.Closed() {
@@ -247,7 +249,8 @@ func (s *Server) closingListener(key string) *listener {
 	return nil
 }
 
-// addrsOf returns what to listen on for a: for both families one socket of IPv6, or of IPv4 where there is no IPv6.
+// addrsOf returns the addresses to try for a, one of which is opened: for both families IPv6, which takes IPv4 too, or
+// IPv4 where there is no IPv6.
 func addrsOf(a *config.Address) []poller.Addr {
 	port := uint16(a.Port)
 	switch a.Network {
@@ -267,15 +270,15 @@ func noIPv6(err error) bool {
 	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL)
 }
 
-// vacancyWait is how long a start waits for an address: a process that ends keeps its own for a moment, see
+// vacancyWait is how long a start waits for an address: a process that ends keeps its addresses for a moment, see
 // engine.Listener.Close.
 const (
 	vacancyWait  = 2 * time.Second
 	vacancyPause = 20 * time.Millisecond
 )
 
-// vacant tells whether somebody else has the address. The sockets of several reactors share theirs (SO_REUSEPORT), and
-// the kernel would let a second process of the same user join in unseen; a socket without that option it refuses.
+// vacant returns an error if another process has the address. The reactors share an address by SO_REUSEPORT, and with
+// that the kernel would let a second process of the same user join; it refuses a socket without that option.
 func (b *build) vacant(a poller.Addr, v6only bool) error {
 	if a.IsUnix() || a.IP.Port() == 0 || b.holdsPort(a.IP.Port()) {
 		return nil
@@ -286,7 +289,7 @@ func (b *build) vacant(a poller.Addr, v6only bool) error {
 		return fmt.Errorf("listen %s: %w", a, err)
 	}
 	defer unix.Close(fd)                                              //nolint:errcheck // nothing was written
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) // connections of the past do not count
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) // past connections do not count
 	if family == unix.AF_INET6 {
 		only := 0
 		if v6only {
@@ -317,8 +320,7 @@ func sockaddr(a netip.AddrPort) (family int, sa unix.Sockaddr) {
 	return unix.AF_INET6, in6
 }
 
-// holdsPort reports whether this process holds a socket with that port: then it is for the kernel to say what goes
-// together.
+// holdsPort reports whether this process has a socket with that port: then the kernel decides what goes together.
 func (b *build) holdsPort(port uint16) bool {
 	for _, listeners := range [][]*listener{b.listeners, b.server.present.listeners, b.server.closing} {
 		for _, l := range listeners {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"log/slog"
 	"path/filepath"
 	"slices"
 	"time"
@@ -12,18 +11,18 @@ import (
 	"github.com/edge-proxy/edge/proxy"
 )
 
-// lingerTime is how long an access log that a reload took away stays open for the requests that began with it.
+// lingerTime is how long an access log that a reload took away stays open, for requests that log to it.
 const lingerTime = time.Minute
 
-// sink is an output of the access log with a log for each reactor.
-// Guarded by Server.mu; what it gives to a reactor belongs to that.
+// sink is an output of the access log, with a log for each reactor.
+// Guarded by Server.mu; each log is owned by its reactor.
 type sink struct {
 	path string
 	sink *observe.Sink
 	logs map[observe.Format][]proxy.AccessLog // by Reactor.Index
 }
 
-// openLogs opens the outputs that the configuration names and the present generation has not open.
+// openLogs opens the outputs of access logs, and keeps those that the present generation has open.
 func (b *build) openLogs() error {
 	for _, path := range LogPaths(b.config) {
 		if old := b.server.present.sinks[path]; old != nil {
@@ -63,7 +62,7 @@ func LogPaths(c *config.Config) (paths []string) {
 	return paths
 }
 
-// logsTo returns logs that write to all paths, one for each reactor; nil when there is none.
+// logsTo returns logs that write to all paths, one for each reactor; nil without a path.
 func (b *build) logsTo(paths []string) ([]proxy.AccessLog, error) {
 	format, err := observe.ParseFormat(b.config.Log.Format)
 	if err != nil {
@@ -93,7 +92,7 @@ func (b *build) logsTo(paths []string) ([]proxy.AccessLog, error) {
 	return logs, nil
 }
 
-// of returns the logs of k in a format. They are kept: a ring that was made lives as long as its sink.
+// of returns the logs of k in a format. It makes them once: a ring lives as long as its sink.
 func (k *sink) of(format observe.Format, reactors int) []proxy.AccessLog {
 	logs := k.logs[format]
 	if logs == nil {
@@ -112,7 +111,7 @@ func (k *sink) close() error {
 	return nil
 }
 
-// linger closes k when the requests that began with it have had the time to end.
+// linger closes k after lingerTime, when requests that log to it are done.
 func (s *Server) linger(k *sink) {
 	s.lingering = append(s.lingering, k)
 	time.AfterFunc(lingerTime, func() {
@@ -133,37 +132,13 @@ func (t tee) Append(r *observe.Record) {
 	}
 }
 
-// nowhere is the access log of a route that wants none although its listener has one.
+// nowhere is the access log of a route that is not to be logged although its listener is.
 type nowhere struct{}
 
 // Append drops r.
 func (nowhere) Append(*observe.Record) {}
 
-// explainer tells the event log why a request failed.
-type explainer struct{}
-
-// Append tells of r if the proxy or a backend failed.
-func (explainer) Append(r *observe.Record) {
-	if r.Status < 500 || r.Reason == "" {
-		return
-	}
-	slog.Warn("request failed", "path", quoted(string(r.Path)), "status", r.Status, "reason", r.Reason,
-		"backend", r.Backend, "hint", hints[r.Reason])
-}
-
-// hints say what to look at first, by the reason of a record.
-var hints = map[string]string{
-	"backend:connect":     "does it listen there? In a container, localhost is the container itself",
-	"edge:no_backend":     "the name does not resolve, or no backend could be reached",
-	"backend:malformed":   "it does not speak plain HTTP/1 there; if the port is for TLS, write https:// before it",
-	"backend:lost":        "it closed without an answer; if the port is for TLS, write https:// before it",
-	"backend:certificate": "its authority is not known here (ca, ca_file), or it has another name (sni)",
-	"backend:tls":         "it does not speak TLS there, or no version that both know",
-	"backend:tls_alert":   "it refused the connection; does it want a client certificate?",
-	"backend:first_byte":  "it accepted the request and did not answer in time",
-}
-
-// logsOfListener returns the logs of a listener: its own path, none, or those of [log].
+// logsOfListener returns the logs of a listener: its own, those of [log], or nil.
 func (b *build) logsOfListener(l *config.Listener) ([]proxy.AccessLog, error) {
 	switch {
 	case l.AccessLog.Off:
@@ -174,7 +149,7 @@ func (b *build) logsOfListener(l *config.Listener) ([]proxy.AccessLog, error) {
 	return b.logsTo(b.config.Log.Output)
 }
 
-// logsOfRoute returns the logs of a route; nil when it logs where its listener does.
+// logsOfRoute returns the logs of a route; nil: those of its listener.
 func (b *build) logsOfRoute(r *config.Route) ([]proxy.AccessLog, error) {
 	switch {
 	case r.AccessLog.Off:

@@ -14,14 +14,14 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// quotedMax bounds what a line of the log quotes from a peer.
+// quotedMax is how many bytes of a peer's text a line of the event log quotes.
 const quotedMax = 256
 
-// refusal is what to say of a handshake that failed: what happened, and what can be done.
+// refusal says what happened in a handshake that failed, and what can be done about it.
 type refusal struct{ what, try string }
 
-// refused makes what logs the failed handshakes of a listener's clients. Clients that say nothing and leave are many,
-// health checks among them: they are told at the level debug.
+// refused returns a tlsconn.ServerOptions.Failed that logs failed handshakes with clients of a listener. Clients that
+// send nothing and leave are many, health checks among them: they are logged at the level debug.
 func refused(listener string) func(c *engine.Conn, err error) {
 	return func(c *engine.Conn, err error) {
 		level := slog.LevelInfo
@@ -53,7 +53,7 @@ func refused(listener string) func(c *engine.Conn, err error) {
 
 func quoted(s string) string { return s[:min(len(s), quotedMax)] }
 
-// refusalOf finds words for the reason of a HandshakeError.
+// refusalOf explains the reason of a HandshakeError.
 func refusalOf(reason error) refusal {
 	switch reason {
 	case tlsconn.ErrNotTLS:
@@ -82,7 +82,7 @@ func refusalOf(reason error) refusal {
 	if errors.As(reason, &wrong) {
 		return refusalOfCertificate(wrong.Err)
 	}
-	for _, known := range spoken {
+	for _, known := range untyped {
 		if strings.Contains(reason.Error(), known.words) {
 			return known.refusal
 		}
@@ -124,8 +124,8 @@ func refusalOfCertificate(err error) refusal {
 	return refusal{"the client's certificate is not valid for a client", "a certificate with the usage clientAuth"}
 }
 
-// spoken are reasons that crypto/tls knows by words alone.
-var spoken = []struct {
+// untyped are reasons that crypto/tls gives as text only.
+var untyped = []struct {
 	words string
 	refusal
 }{

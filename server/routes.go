@@ -16,7 +16,7 @@ var helloPage string
 
 const htmlType = "text/html; charset=utf-8"
 
-// makeRoutes makes the upstreams and the routes of the configuration, and waits a moment for names that are new.
+// makeRoutes makes the upstreams and the routes of the configuration. It waits a moment for names of new upstreams.
 func (b *build) makeRoutes() error {
 	var routes []proxy.Route
 	list := b.config.Routes
@@ -26,7 +26,7 @@ func (b *build) makeRoutes() error {
 		list = append(slices.Clip(list), rest)
 	}
 	for i := range list {
-		if list[i].Off || list[i].Shadowed { // the check has warned of the latter
+		if list[i].Off || list[i].Shadowed { // config has warned of a shadowed one
 			continue
 		}
 		r, err := b.route(&list[i])
@@ -41,6 +41,7 @@ func (b *build) makeRoutes() error {
 	return err
 }
 
+// route makes one route.
 func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	r = proxy.Route{
 		Name: c.Name, Host: c.Host, Path: c.Path, Exact: c.PathKind == config.PathExact, Methods: c.Methods,
@@ -75,8 +76,8 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	return r, err
 }
 
-// toUpstream makes r lead to the upstream of c. A route of gRPC speaks HTTP/2 to its backends; where the listener says
-// that there is gRPC, requests of that type do.
+// toUpstream makes the upstream of c the destination of r. A route of gRPC speaks HTTP/2 to its backends. Where the
+// listener decides whether there is gRPC, only requests of that type do.
 func (b *build) toUpstream(r *proxy.Route, c *config.Route) error {
 	u := &b.config.Upstreams[c.Dest.Upstream]
 	protocol := u.Protocol
@@ -101,8 +102,8 @@ func (b *build) toUpstream(r *proxy.Route, c *config.Route) error {
 	return nil
 }
 
-// destination leads to p, which was made of u: with turns of its own when c says how it balances. They go on when a
-// reload has the same route to the same pool.
+// destination makes p, the upstream for u, a destination. When c says how to balance it has a View of its own, which is
+// kept when a reload has the same route to the same upstream.
 func (b *build) destination(p *pooled, u *config.Upstream, c *config.Route) proxy.Destination {
 	if c.LoadBalancing == "" {
 		return proxy.ToHost(p.Upstream, hostOf(u))
@@ -119,12 +120,12 @@ func (b *build) destination(p *pooled, u *config.Upstream, c *config.Route) prox
 	return proxy.ToView(v, hostOf(u))
 }
 
-// anyGRPC reports whether a listener says that there is gRPC.
+// anyGRPC reports whether a listener passes gRPC.
 func (b *build) anyGRPC() bool {
 	return slices.ContainsFunc(b.config.Listeners, func(l config.Listener) bool { return l.GRPC })
 }
 
-// hostOf returns the Host for the backends of u, as proxy.ToHost wants it.
+// hostOf returns the Host for the backends of u, as proxy.ToHost takes it.
 func hostOf(u *config.Upstream) string {
 	switch u.Host {
 	case "keep":
@@ -135,7 +136,7 @@ func hostOf(u *config.Upstream) string {
 	return u.Host
 }
 
-// statusText is the text of an answer that is nothing but a status. RFC 9110 §6.4.1: 204 and 304 have none.
+// statusText is the content of an answer that has only a status. RFC 9110 §6.4.1: 204 and 304 have none.
 func statusText(status int) string {
 	if status == 204 || status == 304 {
 		return ""
@@ -151,7 +152,7 @@ func fields(list []config.Header) map[string]string {
 	return m
 }
 
-// resolve waits for the first look-ups of the names that are new and lets their resolvers take over.
+// resolve waits for the first look-ups of new upstreams and starts their Resolvers.
 func (b *build) resolve() {
 	b.lookups.Wait()
 	for _, p := range b.unresolved {

@@ -17,10 +17,10 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// watchEvery is how often the files of certificates are looked at.
+// watchEvery is how often files of certificates and authorities are checked for changes.
 const watchEvery = 2 * time.Second
 
-// openCertificates reads the certificates of the configuration, but for those that the present generation has.
+// openCertificates reads the certificates of the configuration, and keeps those that the present generation has.
 func (b *build) openCertificates() error {
 	issuer, names, err := b.internal()
 	if err != nil {
@@ -59,7 +59,8 @@ func (b *build) openCertificates() error {
 	return nil
 }
 
-// internal returns the authority of this machine, when the configuration asks for it, and what its certificate is for.
+// internal returns the authority of this machine and the names for its certificate; nil when the configuration does not
+// ask for it.
 func (b *build) internal() (a *certs.Authority, names []string, err error) {
 	hosts, asked := []string{"localhost", "*.localhost", "127.0.0.1", "::1"}, false
 	if name, err := os.Hostname(); err == nil {
@@ -98,7 +99,7 @@ func (b *build) internal() (a *certs.Authority, names []string, err error) {
 		return nil, nil, err
 	}
 	if a.Made {
-		slog.Info("internal authority made; whoever trusts its file trusts its certificates", "file", a.Path)
+		slog.Info("internal authority made; clients that trust its file trust its certificates", "file", a.Path)
 	}
 	b.authority = a.Path
 	slices.Sort(hosts)
@@ -107,8 +108,8 @@ func (b *build) internal() (a *certs.Authority, names []string, err error) {
 
 var errNoState = errors.New("internal authority: there is no folder to keep it in: set STATE_DIRECTORY, or HOME")
 
-// stateDir is where edge keeps what it makes as a user: the folder that systemd gives it, else the usual places. Those
-// for temporary files are none: anybody may make the folder there first, and know the keys that others trust.
+// stateDir returns the folder for files that edge makes for itself as a user: the one that systemd gives it, else a
+// usual one. It is never below /tmp: there another user could make the folder first, and would know the keys.
 func stateDir(uid int) (string, error) {
 	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
 		return dir, nil
@@ -125,13 +126,13 @@ func stateDir(uid int) (string, error) {
 	return "", errNoState
 }
 
-// plainOnTLS is what a client gets that speaks plain HTTP where TLS is expected.
+// plainOnTLS is the answer to a client that speaks plain HTTP where TLS is expected.
 var plainOnTLS = fmt.Appendf(nil, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"+
 	"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(plainText), plainText)
 
 const plainText = "This port speaks TLS, the request came without: use https://\n"
 
-// secureOptions returns how a listener secures its connections, by its number; nil when it does not.
+// secureOptions returns the options of TLS of listener i; nil when it has no TLS.
 func (b *build) secureOptions(i int) (*tlsconn.ServerOptions, error) {
 	l := &b.config.Listeners[i]
 	if l.TLS == config.TLSOff {
@@ -163,14 +164,14 @@ func (b *build) secureOptions(i int) (*tlsconn.ServerOptions, error) {
 	case o.ClientAuth == config.ClientAuthRequest:
 		c.ClientAuth = tls.RequestClientCert
 	}
-	c.SetSessionTicketKeys(b.server.tickets.Keys()) // it serves before the generation is committed
+	c.SetSessionTicketKeys(b.server.tickets.Keys()) // a new address serves before the generation is committed
 	b.tlsConfigs = append(b.tlsConfigs, c)
 	return &tlsconn.ServerOptions{
 		Config: c, Auto: l.TLS == config.TLSAuto, Plain: plainOnTLS, Failed: refused(l.Name),
 	}, nil
 }
 
-// hstsOf returns what Strict-Transport-Security says, "" for nothing.
+// hstsOf returns the value of Strict-Transport-Security; "": none.
 func hstsOf(h *config.HSTS) string {
 	if h.MaxAge < 0 {
 		return ""
@@ -185,7 +186,7 @@ func hstsOf(h *config.HSTS) string {
 	return text
 }
 
-// tellCertificate logs what a look at the files of certificates found.
+// tellCertificate counts and logs a change of the files of a certificate.
 func (s *Server) tellCertificate(c certs.Change) {
 	s.counters.CountCertificate(c.Err == nil)
 	attrs := []any{"certificate", c.Now.Subject(), "file", c.Files.Cert,

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,36 +22,36 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// readMax is above the largest head that a configuration can allow, so that it is refused with 431 and not cut off.
+// readMax is more than the largest head that a configuration can allow, so that a larger one is answered by 431.
 const readMax = 1<<20 + 64<<10
 
 var (
-	errBegun  = errors.New("the server has listened already")
+	errBegun  = errors.New("the server listens already, or has ended")
 	errEnding = errors.New("the process is ending")
 )
 
-// Options are what a Server has beside its configuration. The zero value is good.
+// Options are what a Server needs in addition to its configuration. The zero value is good.
 type Options struct {
 	// Lookup resolves the names of backends; nil: the resolver of the system. Safe for any goroutine.
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
-	// Explain tells the event log of every request that failed: for one person at a terminal.
+	// Explain logs every request that failed, with a hint: for a person at a terminal.
 	Explain bool
-	// StateDir is where what edge makes itself is kept; "": STATE_DIRECTORY, /var/lib/edge, or below the home, as the
-	// process finds them in New.
+	// StateDir is the folder for files that edge makes for itself; "": STATE_DIRECTORY, /var/lib/edge, or one in the
+	// home directory, as New finds them.
 	StateDir string
-	// Owner is who owns what edge makes itself; nil: the user and the group of the process.
+	// Owner owns the files that edge makes for itself; nil: the user and the group of the process.
 	Owner *Owner
-	// TicketKeys are the keys of session tickets to begin with, as another process had them; none: new ones.
+	// TicketKeys are the first keys of session tickets, those of another process; none: new ones are made.
 	TicketKeys [][32]byte
-	// Prepare is called by Apply with the new configuration, and builds what follows it outside the Server. Without an
-	// error one of commit and undo is called. None of the three may call the Server. nil: there is nothing.
+	// Prepare is called for each generation, with its configuration, and builds what follows it outside the Server.
+	// Unless it fails, commit or undo is called next. None of the three may call the Server. nil: there is nothing.
 	Prepare func(cfg *config.Config) (commit, undo func(), err error)
 }
 
-// Owner is a user and a group by number; one below 0 is that of the process.
+// Owner is a user and a group. A number below 0 stands for that of the process.
 type Owner struct{ UID, GID int }
 
-// Server is one process put together from a configuration.
+// Server is the present generation, with what all generations share.
 // Safe for any goroutine, except those of its reactors.
 type Server struct {
 	opts    Options
@@ -57,8 +59,8 @@ type Server struct {
 	proxy   *proxy.Proxy
 	secure  *tlsconn.Handshaker
 	tickets *certs.Tickets
-	trust   *certs.Follower // set by New
-	begun   *config.Config  // what New was given
+	trust   *certs.Follower // of the files of authorities
+	begun   *config.Config  // that New was given
 
 	counters   *metrics.Counters
 	handshakes []handshakes // by Reactor.Index
@@ -67,8 +69,8 @@ type Server struct {
 	state   state       // guarded by mu
 	present *generation // guarded by mu
 
-	lingering []*sink     // guarded by mu
-	closing   []*listener // those that a reload took away, while their sockets close; guarded by mu
+	lingering []*sink     // that a reload took away, until they are closed; guarded by mu
+	closing   []*listener // that a reload took away, until their sockets are closed; guarded by mu
 }
 
 type state uint8
@@ -81,7 +83,7 @@ const (
 	stopped
 )
 
-// New makes a Server that listens nowhere yet: its logs are open, its backends are known.
+// New makes a Server that does not listen yet. It opens logs, reads certificates and looks up backends.
 func New(cfg *config.Config, o Options) (*Server, error) {
 	e, err := engine.New(engine.Options{
 		Reactors: cfg.Global.WorkerThreads, ReadMax: readMax, Memory: cfg.Global.MemoryLimit / 2,
@@ -107,23 +109,21 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.handshakes = make([]handshakes, len(e.Reactors()))
 	s.counters = metrics.New(len(e.Reactors()))
 	s.tickets = certs.NewTickets(o.TicketKeys, s.counters.CountRotation)
-	b := s.build(cfg)
-	if err := errors.Join(b.openLogs(), b.openCertificates(), b.makeRoutes()); err != nil {
-		b.undo()
+	s.trust = certs.Follow(watchEvery, s.trustChanged)
+	if err := s.replace(cfg, false); err != nil {
+		s.trust.Stop()
 		e.Stop()
 		return nil, err
 	}
-	s.trust = certs.Follow(watchEvery, s.trustChanged)
-	s.commit(b)
 	return s, nil
 }
 
-// parks are the values of the key of that name.
+// parks are the values of the key "park".
 var parks = map[string]poller.Park{
 	"auto": poller.ParkAuto, "runtime": poller.ParkRuntime, "syscall": poller.ParkSyscall, "spin": poller.ParkSpin,
 }
 
-// viaOf returns the name of the process in Via.
+// viaOf returns the name in Via.
 func viaOf(cfg *config.Config) string {
 	if cfg.Global.Via == "unique" {
 		return fmt.Sprintf("%s-%08x", proxy.DefaultName, rand.Uint32())
@@ -131,8 +131,8 @@ func viaOf(cfg *config.Config) string {
 	return cfg.Global.Via
 }
 
-// Listen opens the listeners. Connections wait in the kernel until Start. When one cannot be opened, none is; Stop is
-// still to be called.
+// Listen opens the listeners. Connections wait in the kernel until Start. When one cannot be opened, none is;
+// Stop is still to be called.
 func (s *Server) Listen() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,16 +158,9 @@ func (s *Server) listen() error {
 	if s.state != made {
 		return errBegun
 	}
-	b := s.build(s.present.config)
-	err := errors.Join(b.openLogs(), b.openCertificates(), b.makeRoutes())
-	if err == nil {
-		err = b.openListeners()
-	}
-	if err != nil {
-		b.undo()
+	if err := s.replace(s.present.config, true); err != nil {
 		return err
 	}
-	s.commit(b)
 	s.state = listening
 	return nil
 }
@@ -175,7 +168,7 @@ func (s *Server) listen() error {
 // Reactors returns how many event loops there are.
 func (s *Server) Reactors() int { return len(s.engine.Reactors()) }
 
-// Addresses returns where the Server listens: for each address its listener's name and what the kernel says.
+// Addresses returns the addresses that the Server listens on.
 func (s *Server) Addresses() []Address {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -186,18 +179,18 @@ func (s *Server) Addresses() []Address {
 	return all
 }
 
-// Address is one address of a listener. Port 0 has been replaced by the one that was given.
+// Address is one address of a listener.
 type Address struct {
-	Listener string
-	Addr     poller.Addr
-	TLS      bool // it takes TLS
+	Listener string      // its name
+	Addr     poller.Addr // with the port that the kernel chose where the configuration says 0
+	TLS      bool        // it takes TLS
 }
 
-// TicketKeys returns the keys of session tickets, for Options.TicketKeys of another process. They open the sessions of
-// clients: a secret.
+// TicketKeys returns the keys of session tickets, for Options.TicketKeys of another process. They are secret: they
+// decrypt the sessions of clients.
 func (s *Server) TicketKeys() [][32]byte { return s.tickets.Keys() }
 
-// AuthorityPath returns the file of the internal authority that certificates are of; "" when there is none.
+// AuthorityPath returns the file of the internal authority; "" when no certificate is of it.
 func (s *Server) AuthorityPath() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -207,8 +200,8 @@ func (s *Server) AuthorityPath() string {
 // Conns returns how many connections of clients are open.
 func (s *Server) Conns() int { return s.engine.Conns() }
 
-// Drain accepts no connection any more and waits until those that are open have ended, at most for grace. It reports
-// whether none was left. Stop, from another goroutine, cuts it short.
+// Drain stops accepting and waits until open connections have ended, at most for grace. It reports whether none was
+// left. Stop, from another goroutine, cuts it short.
 func (s *Server) Drain(grace time.Duration) bool {
 	s.mu.Lock()
 	if s.state == serving {
@@ -218,9 +211,9 @@ func (s *Server) Drain(grace time.Duration) bool {
 	return s.engine.Drain(grace)
 }
 
-// Stop closes what is open and ends the reactors; the access logs are written to their end. A second call does nothing.
+// Stop closes what is open, ends the reactors and writes the access logs to their end. A second call does nothing.
 func (s *Server) Stop() error {
-	s.trust.Stop() // it takes mu
+	s.trust.Stop() // without mu, which trustChanged takes
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == stopped {
@@ -237,10 +230,7 @@ func (s *Server) Stop() error {
 		u.names.Stop()
 	}
 	var errs []error
-	for _, k := range s.present.sinks {
-		errs = append(errs, k.close())
-	}
-	for _, k := range s.lingering {
+	for _, k := range slices.AppendSeq(s.lingering, maps.Values(s.present.sinks)) {
 		errs = append(errs, k.close())
 	}
 	return errors.Join(errs...)

@@ -33,7 +33,7 @@ func newCheck() *cobra.Command {
 	return cmd
 }
 
-// check reads the configuration and reports.
+// check reads the configuration, prints what it found and returns the exit code.
 func check(out, problems io.Writer, o checkOptions) error {
 	path := locate(o.conf)
 	if path == "" {
@@ -52,6 +52,7 @@ func check(out, problems io.Writer, o checkOptions) error {
 	return nil
 }
 
+// show prints the report, and a summary of a configuration that has no errors.
 func show(out, problems io.Writer, o checkOptions, cfg *config.Config, report *config.Report) error {
 	if o.json {
 		_, err := out.Write(report.JSON())

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// What the demo origin can be asked for at the most.
+// Limits of what a request may ask of the demo origin.
 const (
 	delayMax  = time.Minute
 	bytesMax  = 1 << 30
@@ -128,7 +128,7 @@ func number(w http.ResponseWriter, r *http.Request, limit int) (int, bool) {
 	return n, true
 }
 
-// demoEcho answers with the request: its head as text, then its body as it comes.
+// demoEcho answers with the request: the head as text, then the body while it arrives.
 func demoEcho(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_ = http.NewResponseController(w).EnableFullDuplex()

@@ -15,20 +15,20 @@ import (
 // version is set by the linker.
 var version = "dev"
 
-// stderr is where people are told something. A pipe that nobody reads keeps edge neither from serving nor from ending.
+// stderr is where edge prints for people. A pipe that is not read keeps edge neither from serving nor from ending.
 var stderr = observe.NewBounded(os.Stderr, 2*time.Second)
 
-// The exit codes, see the package's doc.
+// Exit codes; the doc of the package explains them.
 const (
 	exitError    = 1
 	exitWarnings = 2
 	exitUsage    = 2
 )
 
-// exit is an error that has been told already and asks for an exit code.
+// exit is an exit code, for an error that was printed already.
 type exit int
 
-// Error says what exit is for.
+// Error is for the interface: run prints nothing for an exit.
 func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // usage is an error of the command line.
@@ -47,7 +47,7 @@ func run() int {
 	case errors.As(err, &code):
 		return int(code)
 	case errors.As(err, &daemon) && daemon.Exited():
-		return daemon.ExitCode() // it has said why
+		return daemon.ExitCode() // the daemon has printed why
 	case errors.As(err, &wrong):
 		fmt.Fprintf(stderr, "edge: %v\nedge --help lists commands and flags\n", err)
 		return exitUsage
@@ -88,7 +88,7 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// noArguments refuses what is neither a command nor a flag.
+// noArguments refuses arguments that are neither a command nor a flag.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

@@ -20,8 +20,8 @@ func newProxy() *cobra.Command {
 		Short: "Put a proxy in front of a service, without a configuration",
 		Long: "Put a proxy in front of a service, without a configuration. Each request is a line on stdout, each " +
 			"failure is explained on stderr.\n\n--tls internal makes an authority on this machine, for " +
-			"development, and a certificate for this machine's names; whoever trusts its file, which is named at the " +
-			"start, sees no warning.",
+			"development, and a certificate for this machine's names; a client that trusts its file, which is named " +
+			"at the start, sees no warning.",
 		Example: "  edge proxy --from :8080 --to localhost:3000\n  edge proxy --to 10.0.0.1:80,10.0.0.2:80\n" +
 			"  edge proxy --from :8443 --to localhost:3000 --tls internal\n  edge proxy --to https://example.org",
 		Args: noArguments,
@@ -35,7 +35,7 @@ func newProxy() *cobra.Command {
 	return cmd
 }
 
-// proxyConfig is what the flags stand for. Whoever works at a terminal does not wait long for idle connections.
+// proxyConfig is the configuration that the flags stand for. A person at a terminal does not wait long for the end.
 const proxyConfig = `grace_period = "5s"
 log.format = "common"
 %s
@@ -49,7 +49,7 @@ dest = %q
 const (
 	tlsNone     = "off"
 	tlsInternal = config.InternalCert
-	tlsAuto     = "auto" // will ask an authority on the Internet
+	tlsAuto     = "auto" // refused: it needs ACME
 )
 
 func runProxy(from, to, secure string) error {
@@ -89,8 +89,8 @@ func runProxy(from, to, secure string) error {
 	})
 }
 
-// hostFor decides which Host backends are sent. A server on the Internet answers for the names it has, and is reached
-// by TLS; one on this machine or beside it is meant to think that it is asked directly.
+// hostFor returns the upstream's key host. A server on the Internet, which is reached by TLS, answers for its own
+// names. A server on this machine or network gets the Host of the client, as if it were asked directly.
 func hostFor(backends []string) string {
 	for _, b := range backends {
 		if !strings.HasPrefix(b, "https://") {
@@ -100,13 +100,13 @@ func hostFor(backends []string) string {
 	return "backend"
 }
 
-// trustText says how the internal authority is trusted.
+// trustText says how to trust the internal authority.
 const trustText = `edge: the certificate is of an authority on this machine: %s
       once:       curl --cacert %s ...
       everywhere: sudo cp %s /usr/local/share/ca-certificates/edge.crt && sudo update-ca-certificates
 `
 
-// local completes what people leave out of a backend on this machine: ":3000" and "3000".
+// local completes the short forms of a backend on this machine, ":3000" and "3000".
 func local(address string) string {
 	if strings.HasPrefix(address, ":") {
 		return "127.0.0.1" + address
@@ -117,7 +117,7 @@ func local(address string) string {
 	return address
 }
 
-// local4 completes a listening address: "8080" is every address of this machine, "localhost:8080" is 127.0.0.1.
+// local4 completes an address to listen on: "8080" is every address of this machine, "localhost:8080" is 127.0.0.1.
 func local4(address string) string {
 	if isPort(address) {
 		return ":" + address
@@ -132,7 +132,7 @@ func isPort(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// explain says what is wrong with a flag: the configuration made of it has no lines that anybody has seen.
+// explain says what is wrong with a flag, by the line of proxyConfig: users never see that configuration.
 func explain(p *config.Problem) string {
 	flag := "--to"
 	if p.Line == 3 {

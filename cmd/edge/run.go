@@ -25,7 +25,7 @@ const placesText = "./edge.toml, ./edge.yaml, /etc/edge/edge.toml"
 type sources struct {
 	conf string
 	set  []string
-	dir  string // that of the start, when the process has left it; else empty
+	dir  string // where the process was started, when it has left that folder; else ""
 
 	daemon bool
 }
@@ -72,7 +72,8 @@ func locate(conf string) string {
 	return ""
 }
 
-// load reads the file at path, the hello page when there is none, and what the command line sets.
+// load reads the file at path and what the command line sets. Without a file it is the configuration of the hello
+// page.
 func (s *sources) load(path string) (*config.Config, *config.Report) {
 	o := config.Options{Set: s.set, Dir: s.dir}
 	if s.daemon {
@@ -86,16 +87,16 @@ func (s *sources) load(path string) (*config.Config, *config.Report) {
 
 // runConfig serves until a signal comes.
 func runConfig(from sources) error {
-	signals := process.NewSignals() // a reload that is asked for while the files are read is for what Run does then
+	signals := process.NewSignals() // Run obeys a SIGHUP that comes while the files are read
 	path := locate(from.conf)
 	cfg, report := from.load(path)
 	if !process.Detached() || !report.OK() {
-		_ = report.Render(stderr) // a warning that cannot be told keeps nobody from serving
+		_ = report.Render(stderr) // a warning that cannot be printed does not keep edge from serving
 	}
 	if !report.OK() {
 		return exit(exitError)
 	}
-	if cfg.Global.WorkingDirectory != "" && path != "" { // what is read again is where it was
+	if cfg.Global.WorkingDirectory != "" && path != "" { // a reload reads the same files
 		var err error
 		if from.dir, err = os.Getwd(); err != nil {
 			return err
@@ -111,7 +112,7 @@ func runConfig(from sources) error {
 	return process.Run(cfg, o)
 }
 
-// sayHello prints where the hello page is, for whoever has just begun.
+// sayHello prints where the hello page is, for a first start without a configuration.
 func sayHello(s *server.Server, cfg *config.Config) {
 	if cfg.Fallback.Kind != config.DestHello {
 		return
@@ -121,7 +122,7 @@ func sayHello(s *server.Server, cfg *config.Config) {
 	}
 }
 
-// urlOf returns the URL under which an address of ours can be asked from this machine.
+// urlOf returns a URL for an address that the server listens on, for use on this machine.
 func urlOf(a server.Address) string {
 	scheme := "http"
 	if a.TLS {

@@ -1,7 +1,7 @@
 // Package metrics gives names to what the parts of a server count, and lists it in a registry.
 //
-// It counts next to nothing itself and asks nobody: the parts count, each reactor for itself. A Server copies
-// everything out into a Sample, which Counters.Show puts in the place of the one before.
+// It counts next to nothing itself: the parts count, each reactor for itself. A Server copies everything out into a
+// Sample, which Counters.Show puts in the place of the one before.
 //
 //	engine, tlsconn, session, upstream, proxy ── tally.Add ──► Sample ── Show ──► Counters ── rows ──► Registry
 //

@@ -10,21 +10,21 @@ import (
 	"syscall"
 )
 
-// daemonVariable tells a process that it is a daemon in the making, and on which descriptor it is waited for. It is
-// gone before anything else could inherit it.
+// daemonVariable tells a process that it is to become a daemon, and gives the descriptor of the pipe to its
+// parent, which waits there. It is removed before another process could inherit it.
 const daemonVariable = "EDGE_DAEMON_FD"
 
 var (
 	errDaemonEnded = errors.New("daemon: it ended before it served")
-	errNotWaited   = errors.New(daemonVariable + " is set, but nobody waits there: it is for edge alone")
+	errNotWaited   = errors.New(daemonVariable + " is set, but no process waits there: only edge sets it")
 )
 
-// detach starts the program again, with the same arguments, in a session of its own, since a Go process cannot fork.
-// It returns when that one serves, or has ended: then the error is an *exec.ExitError with its exit code.
+// detach starts the program again, with the same arguments, in a session of its own: a Go process cannot fork. It
+// returns when the new process serves, or has ended: then the error is an *exec.ExitError with its exit code.
 //
-//	detach ── start ──► New process: configuration, addresses, logs, pid file, rights
-//	  │ waits on a pipe                 │ an error: on the terminal, then the end, which closes the pipe
-//	  ◄──────────── one byte ───────────┘ it serves, and lets go of the terminal
+//	detach ── start ──► new process: configuration, addresses, logs, pid file, rights
+//	  │ waits on a pipe                 │ an error: told on the terminal; the end of the process closes the pipe
+//	  ◄──────────── one byte ───────────┘ it serves, and leaves the terminal
 func detach() error {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -32,13 +32,13 @@ func detach() error {
 	}
 	defer r.Close()
 	child := &exec.Cmd{
-		Path: "/proc/self/exe", Args: os.Args, // the link leads to what runs, also when its file has been replaced
+		Path: "/proc/self/exe", Args: os.Args, // the program that runs, also when its file was replaced
 		Env:    append(os.Environ(), daemonVariable+"=3"),
 		Stderr: os.Stderr, ExtraFiles: []*os.File{w}, // stdin and stdout are /dev/null
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}
 	err = child.Start()
-	_ = w.Close() // now the child alone holds that end
+	_ = w.Close() // now only the child has that end
 	if err != nil {
 		return fmt.Errorf("daemon: start again: %w", err)
 	}
@@ -51,11 +51,11 @@ func detach() error {
 	return errDaemonEnded
 }
 
-// Detached tells whether the process is a daemon in the making: the one that started it has said already what there
-// is to say about the configuration. False once Run has begun.
+// Detached reports whether the process is to become a daemon: then its parent has already reported on the
+// configuration. It is false after Run has begun.
 func Detached() bool { return os.Getenv(daemonVariable) != "" }
 
-// waitingParent returns the pipe on which the process is waited for; nil when it is no daemon.
+// waitingParent returns the pipe to the parent that waits; nil when the process is not to become a daemon.
 func waitingParent() (*os.File, error) {
 	text := os.Getenv(daemonVariable)
 	if text == "" {
@@ -70,12 +70,12 @@ func waitingParent() (*os.File, error) {
 		return nil, errNotWaited
 	}
 	syscall.CloseOnExec(fd)
-	// The kernel has named the process after the link that it was started by.
+	// The kernel has named the process after /proc/self/exe.
 	_ = os.WriteFile("/proc/self/comm", []byte(filepath.Base(os.Args[0])), 0)
 	return os.NewFile(uintptr(fd), "parent"), nil
 }
 
-// release lets go of the terminal and tells the parent that the process serves; without one it does nothing.
+// release leaves the terminal and tells the parent that the process serves. Without a parent it does nothing.
 func release(parent *os.File, events *eventLog) error {
 	if parent == nil {
 		return nil
@@ -85,13 +85,13 @@ func release(parent *os.File, events *eventLog) error {
 		return fmt.Errorf("daemon: %w", err)
 	}
 	if _, err := parent.Write([]byte{1}); err != nil {
-		return fmt.Errorf("daemon: whoever started it is gone: %w", err)
+		return fmt.Errorf("daemon: the process that started it has ended: %w", err)
 	}
 	return nil
 }
 
-// detach makes stderr the file of the event log, or /dev/null where it has none: what the runtime says when a process
-// ends by a bug is worth keeping. What was said so far still comes to the terminal.
+// detach makes stderr the file of the event log, or /dev/null without a file: so what the runtime prints when the
+// process crashes is kept. Lines from before still go to the terminal.
 func (e *eventLog) detach() error {
 	e.sync()
 	e.changing.Lock()
@@ -100,7 +100,7 @@ func (e *eventLog) detach() error {
 	return e.redirect()
 }
 
-// redirect makes stderr what the output is. e.changing is held.
+// redirect makes stderr the file of the output. e.changing is held.
 func (e *eventLog) redirect() error {
 	to := e.out.file
 	if to == os.Stderr {

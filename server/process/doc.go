@@ -1,5 +1,5 @@
-// Package process runs a server as a process: it obeys signals, goes to the background, gives up the rights of root,
-// keeps the log of events and the pid file.
+// Package process runs a server as a process: it obeys signals, goes to the background, gives up the rights of
+// root, keeps the log of events and the pid file.
 //
 // It does not know what a configuration makes of a Server, and holds nothing of its insides: it calls New, Listen,
 // Start, Apply, Reopen, Drain and Stop, and gives it what server.Options has.
@@ -10,16 +10,16 @@
 //	         │        │
 //	         └────────┴── begins the program again, which comes this far by itself
 //
-// What only root may open is open after Listen, and the first connection is accepted after Start. Between the two the
-// process becomes the user that the configuration names.
+// What only root may open is open after Listen, and the first connection is accepted after Start. Between the two
+// the process becomes the user that the configuration names.
 //
 // # Threads and ownership
 //
-// Run belongs to the goroutine that calls it. It takes over the process: its signals, its default logger, GOMAXPROCS,
-// the memory limit and, as a daemon, stderr. Once per process.
+// Run belongs to the goroutine that calls it. It takes over the process: its signals, its default logger,
+// GOMAXPROCS, the memory limit and, as a daemon, stderr. Once per process.
 //
 // # The event log
 //
-// Any goroutine logs by slog, reactors too. A line is copied, and one goroutine writes it: a slow output costs lines,
-// which are counted, and no time.
+// Any goroutine logs by slog, reactors too. A line is copied, and one goroutine writes it: a slow output costs
+// lines, which are counted, and no time.
 package process

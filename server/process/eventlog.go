@@ -19,37 +19,37 @@ import (
 const eventsPerSecond = 100
 
 const (
-	eventsBytes = 256 << 10             // lines that wait for the writer
-	eventsFlush = 10 * time.Millisecond // how long they do, unless the output is slow; none after a silence
-	eventsWait  = 2 * time.Second       // how long the end, and another output, wait for one that is slow
+	eventsBytes = 256 << 10             // of lines that wait for the writer
+	eventsFlush = 10 * time.Millisecond // how long a line waits at most, unless the output is slow
+	eventsWait  = 2 * time.Second       // how long the end, and a change of the output, wait for a slow output
 )
 
-// eventLog is the log of what happens to the process: text on a terminal, else JSON. Reactors write to it, so a line
-// goes the way of those of the access log: it is copied, one goroutine writes it, and where there is no room it is
-// dropped and counted. Once the output takes lines again, one of them says how many are missing.
+// eventLog is the log of what happens to the process: text on a terminal, else JSON. Reactors write to it, so
+// nothing waits for the output: a line is copied, one goroutine writes it, and where there is no room it is
+// dropped and counted. When the output takes lines again, one line says how many are missing.
 //
-// Only the start and the end of the process wait for the output, and not for long: their lines stand in order with what
-// is printed on stderr directly.
+// Only the start and the end of the process wait for the output, at most eventsWait: so their lines are in order
+// with what is printed to stderr directly.
 //
 // Safe for any goroutine.
 type eventLog struct {
 	level slog.LevelVar
-	is    fileInfo                      // of the first output: lines keep their form
+	is    fileInfo                      // of the first output: later ones get lines of the same form
 	lines atomic.Pointer[observe.Lines] // of out
-	last  *observe.Bounded              // stderr, for what is said when out is closed
+	last  *observe.Bounded              // stderr, for lines after out is closed
 
 	changing sync.Mutex   // held while the output changes, which takes time; never by a reactor
 	out      *eventOutput // guarded by changing
-	detached bool         // stderr follows out; guarded by changing
+	detached bool         // stderr is the file of out; guarded by changing
 
 	mu    sync.Mutex
-	sinks []*observe.Sink // of out, and of those before it that hang; guarded by mu
-	past  missing         // of the others before it; guarded by mu
+	sinks []*observe.Sink // of out, and of earlier outputs that hang; guarded by mu
+	past  missing         // of the other earlier outputs; guarded by mu
 }
 
-// missing counts lines that nobody will read.
+// missing counts lines that were lost.
 type missing struct {
-	dropped uint64 // since nobody read those before
+	dropped uint64 // because there was no room
 	refused uint64 // by the output
 }
 
@@ -80,7 +80,7 @@ func openEventLog(path, level string) (*eventLog, error) {
 	return e, nil
 }
 
-// open opens an output that use may then switch to.
+// open opens an output for use.
 func (e *eventLog) open(path string) (o *eventOutput, err error) {
 	o = &eventOutput{path: path, file: os.Stderr}
 	if path != "stderr" {
@@ -101,14 +101,14 @@ func (o *eventOutput) close() error {
 	if o.file == os.Stderr {
 		return err
 	}
-	if err != nil && o.file.SetWriteDeadline(time.Now()) == nil { // a pipe of the file system: now it refuses the rest
+	if err != nil && o.file.SetWriteDeadline(time.Now()) == nil { // it is a named pipe, and now it refuses the rest
 		err = o.sink.Close()
 	}
 	_ = o.file.Close()
 	return err
 }
 
-// logger makes the logger that writes to e.
+// logger returns a logger that writes to e.
 func (e *eventLog) logger() *slog.Logger {
 	return slog.New(observe.NewLimited(observe.NewLogger(&e.level, e).Handler(), eventsPerSecond))
 }
@@ -121,13 +121,13 @@ func (e *eventLog) Write(line []byte) (int, error) {
 		if err == nil {
 			return n, nil
 		}
-		if lines == e.lines.Load() { // no other output has followed
+		if lines == e.lines.Load() { // there is no later output
 			return e.last.Write(line)
 		}
 	}
 }
 
-// Stat says what the output is: a terminal gets text.
+// Stat returns the FileInfo of the first output: a terminal gets text.
 func (e *eventLog) Stat() (fs.FileInfo, error) { return e.is.Stat() }
 
 func (e *eventLog) setLevel(level string) {
@@ -137,7 +137,7 @@ func (e *eventLog) setLevel(level string) {
 	}
 }
 
-// notice makes the line that says how many are missing.
+// notice makes the line that says how many are missing. It is an observe.Options.Notice.
 func (e *eventLog) notice(dropped, refused uint64, err error) []byte {
 	attrs := []any{"dropped", dropped, "refused", refused}
 	if err != nil {
@@ -146,7 +146,7 @@ func (e *eventLog) notice(dropped, refused uint64, err error) []byte {
 	return e.tell(attrs...)
 }
 
-// tell makes a line about missing ones. No level keeps it out.
+// tell makes a line about missing lines. It is logged at any level.
 func (e *eventLog) tell(attrs ...any) []byte {
 	line := struct {
 		bytes.Buffer
@@ -156,7 +156,7 @@ func (e *eventLog) tell(attrs ...any) []byte {
 	return line.Bytes()
 }
 
-// missing sums up what is missing since the start.
+// missing returns how many lines are missing since the start.
 func (e *eventLog) missing() missing {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -167,7 +167,7 @@ func (e *eventLog) missing() missing {
 	return sum
 }
 
-// register lists what is counted of e.
+// register lists the counters of e in r.
 func (e *eventLog) register(r *observe.Registry) {
 	r.CounterFunc("edge_error_log_dropped_total", "Lines of the error log dropped since it was not read.",
 		func() uint64 { return e.missing().dropped })
@@ -210,7 +210,7 @@ func (e *eventLog) prepare(cfg *config.Config) (commit, undo func(), err error) 
 	return commit, func() { _ = next.close() }, nil
 }
 
-// use writes to next from now on and closes the output before.
+// use makes next the output and closes the one before.
 func (e *eventLog) use(next *eventOutput) {
 	e.changing.Lock()
 	defer e.changing.Unlock()
@@ -226,7 +226,7 @@ func (e *eventLog) change(next *eventOutput) {
 	e.mu.Unlock()
 	e.lines.Store(next.sink.Lines())
 	if e.detached {
-		_ = e.redirect() // at the worst it stays what it was
+		_ = e.redirect() // after an error stderr stays what it was
 	}
 	if old.close() == nil {
 		e.mu.Lock()
@@ -239,25 +239,25 @@ func (e *eventLog) change(next *eventOutput) {
 	}
 }
 
-// sync waits until what was said is written.
+// sync waits until all lines are written.
 func (e *eventLog) sync() {
 	e.changing.Lock()
 	defer e.changing.Unlock()
-	_ = e.out.sink.Sync() // the output is too slow: nothing that waits for it may be
+	_ = e.out.sink.Sync() // an error means that the output is too slow to wait for
 }
 
-// close writes what was said. What is said afterwards is among the last words, on stderr, which stays what it is.
+// close writes all lines. Later ones go to stderr, which stays what it is.
 func (e *eventLog) close() {
 	e.changing.Lock()
 	defer e.changing.Unlock()
 	_ = e.out.close()
 }
 
-// fileInfo is what was found out about a file.
+// fileInfo is the result of a Stat.
 type fileInfo struct {
 	fs.FileInfo
 	err error
 }
 
-// Stat returns it.
+// Stat returns i.
 func (i fileInfo) Stat() (fs.FileInfo, error) { return i.FileInfo, i.err }

@@ -175,8 +175,8 @@ func TestEventLog_readerGoesAndComes(t *testing.T) {
 	}
 }
 
-// A pipe that nobody reads keeps neither another output nor the end of the process waiting for long. The other output
-// says what is missing.
+// A pipe that nobody reads keeps neither another output nor the end of the process waiting for long. The other
+// output says what is missing.
 func TestEventLog_leavesAPipeThatHangs(t *testing.T) {
 	path, r := pipe(t)
 	e := openLog(t, path)

@@ -11,7 +11,7 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// fipsSetting makes Go's cryptographic module work as FIPS 140-3 wants it, from the start of a process on.
+// fipsSetting, in GODEBUG at the start of a process, switches Go's cryptographic module to FIPS 140-3.
 const fipsSetting = "fips140=on"
 
 var (
@@ -20,7 +20,7 @@ var (
 		"mode: use one that was built without it")
 )
 
-// enterFIPS makes sure that the process computes by FIPS 140-3. The mode is chosen when a process begins, so this one
+// enterFIPS makes sure that the process uses FIPS 140-3. The mode is chosen when a process begins, so the process
 // begins again, with the same arguments, and enterFIPS does not return.
 func enterFIPS() error {
 	if err := fipsExcluded(tlsconn.ProviderName()); err != nil {
@@ -31,7 +31,7 @@ func enterFIPS() error {
 	}
 	debug := os.Getenv("GODEBUG")
 	if strings.Contains(debug, fipsSetting) {
-		return errNoFIPS // it did begin again
+		return errNoFIPS // the process has begun again already
 	}
 	if debug != "" {
 		debug += ","
@@ -39,12 +39,12 @@ func enterFIPS() error {
 	if err := os.Setenv("GODEBUG", debug+fipsSetting); err != nil {
 		return fmt.Errorf("fips = true: %w", err)
 	}
-	// The link leads to the program that runs, also when its file has been replaced.
+	// This is the program that runs, also when its file was replaced.
 	return fmt.Errorf("fips = true: start again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
 }
 
-// fipsExcluded says why a program with that provider of TLS cannot begin again: Go's runtime panics when it finds
-// BoringCrypto and fipsSetting in one process, before any of our code runs.
+// fipsExcluded returns why a program with that provider of TLS cannot begin again: Go's runtime panics when it
+// finds BoringCrypto and fipsSetting in one process, before any of our code runs.
 func fipsExcluded(provider string) error {
 	if strings.HasPrefix(provider, "boringcrypto") {
 		return errBoringFIPS

@@ -14,15 +14,16 @@ import (
 	"github.com/edge-proxy/edge/server"
 )
 
-// identity is whom the process becomes once it has opened what only root may open; nil: it stays who it is.
+// identity is the user and group that the process takes after it has opened what only root may open; nil: it
+// keeps its own.
 //
 //	enter ──► logs, certificates, backends ──► listeners, pid file ──► become ──► the first connection is accepted
 type identity config.Identity
 
 var errRootLeft = errors.New("user: the process could become root again, so it does not start")
 
-// enter goes to the working directory and says whom the process has to become. It refuses before anything is opened:
-// a process that stayed who it is would have rights that nobody meant it to have.
+// enter goes to the working directory and returns the identity to take. What cannot be is refused before anything
+// is opened: a process that kept its identity would have rights that it was not meant to have.
 func enter(g *config.Global) (*identity, error) {
 	id, err := g.Identity()
 	if err != nil {
@@ -44,14 +45,15 @@ func enter(g *config.Global) (*identity, error) {
 	return to, nil
 }
 
-// present tells whether the process is id already.
+// present reports whether the process has the identity already.
 func (id *identity) present() bool {
 	return id == nil || (id.UID < 0 || id.UID == os.Getuid() && id.UID == os.Geteuid()) &&
 		(id.GID < 0 || id.GID == os.Getgid() && id.GID == os.Getegid())
 }
 
-// become gives away the sockets that edge has made and then the rights of root, in all threads. Logs and the internal
-// authority, in the file authority, were given away where they are made; files that others made keep their owners.
+// become gives the user the Unix sockets among addresses and then gives up the rights of root, in all threads.
+// Logs and the internal authority, whose file is authority, were given to the user when they were made. Other
+// files keep their owners.
 func (id *identity) become(addresses []server.Address, authority string) error {
 	if id == nil {
 		return nil
@@ -59,7 +61,7 @@ func (id *identity) become(addresses []server.Address, authority string) error {
 	if err := id.ownSockets(addresses); err != nil {
 		return err
 	}
-	if id.UID >= 0 { // in this order: without root neither of the others can be set
+	if id.UID >= 0 { // groups first: only root can set them
 		if err := syscall.Setgroups(id.Groups); err != nil {
 			return fmt.Errorf("user: set the groups %v: %w", id.Groups, err)
 		}
@@ -81,7 +83,7 @@ func (id *identity) become(addresses []server.Address, authority string) error {
 	return id.reachesAuthority(authority)
 }
 
-// owner returns who owns the files that the Server makes.
+// owner returns the owner of files that the Server makes.
 func (id *identity) owner() *server.Owner {
 	if id == nil {
 		return nil
@@ -89,8 +91,8 @@ func (id *identity) owner() *server.Owner {
 	return &server.Owner{UID: id.UID, GID: id.GID}
 }
 
-// ownLogs makes the log files that do not exist yet, so that they can be opened again after a rotation. Whoever opens
-// them next reports what is wrong.
+// ownLogs makes the log files that do not exist yet and gives them to the user: it opens them again after a
+// rotation. It ignores errors: to open them next will fail as well.
 func (id *identity) ownLogs(c *config.Config) {
 	if id == nil {
 		return
@@ -99,7 +101,7 @@ func (id *identity) ownLogs(c *config.Config) {
 		if path == "stdout" || path == "stderr" {
 			continue
 		}
-		// O_EXCL follows no link: in a folder of the user it could lead to any file of root's.
+		// O_EXCL follows no link: in a folder of the user one could lead to any file of root's.
 		f, err := safeopen.Open(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 		if err != nil {
 			continue
@@ -109,7 +111,7 @@ func (id *identity) ownLogs(c *config.Config) {
 	}
 }
 
-// ownSockets gives the user the sockets among addresses that are in the file system.
+// ownSockets gives the user the Unix sockets among addresses.
 func (id *identity) ownSockets(addresses []server.Address) error {
 	for _, a := range addresses {
 		if !a.Addr.IsUnix() {
@@ -122,10 +124,10 @@ func (id *identity) ownSockets(addresses []server.Address) error {
 	return nil
 }
 
-var errOtherSocket = errors.New("it is no longer the socket that edge has made: somebody else may write its folder")
+var errOtherSocket = errors.New("it is no longer the socket that edge has made: another user may write its folder")
 
-// ownSocket gives the user a socket that edge has made. What is given away is what was looked at: in a folder that the
-// user may write, the path could lead to a file of root's by then.
+// ownSocket gives the user a socket that edge has made. It changes the owner of the file that it has checked, not
+// of the path: in a folder that the user may write, the path could lead to a file of root's by then.
 func (id *identity) ownSocket(path string) error {
 	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -142,7 +144,8 @@ func (id *identity) ownSocket(path string) error {
 	return unix.Fchownat(fd, "", id.UID, id.GID, unix.AT_EMPTY_PATH)
 }
 
-// reachesAuthority reports that the user, who the process is by now, cannot make the internal certificate anew.
+// reachesAuthority returns an error if the user, whose rights the process has now, cannot renew the internal
+// certificate.
 func (id *identity) reachesAuthority(file string) error {
 	if file == "" {
 		return nil

@@ -8,17 +8,17 @@ import (
 	"github.com/edge-proxy/edge/internal/cgroup"
 )
 
-// spareProcessor gives goroutines that are no reactors a processor (P) of their own where one is free. Where there is
-// none, one more would cost every request a switch; unless reactors sleep on threads of their own, for then the others
-// would wait until the runtime notices, 10 ms at worst.
+// spareProcessor sets GOMAXPROCS so that other goroutines than reactors have a processor of Go (a P) where one is
+// free. Where none is free, one more P would cost every request a switch. Reactors that sleep on threads of their
+// own always get one more: without it the other goroutines would wait until the runtime notices, 10 ms at worst.
 func spareProcessor(reactors int, ownThreads bool) {
 	if ownThreads || reactors < runtime.GOMAXPROCS(0) {
 		runtime.GOMAXPROCS(reactors + 1)
 	}
 }
 
-// limitMemory tells the garbage collector how much there is: what the configuration says, else 80 % of what the cgroup
-// allows. GOMEMLIMIT goes before the cgroup.
+// limitMemory gives the garbage collector a limit: the one of the configuration, else GOMEMLIMIT, else 80 % of
+// what the cgroup allows.
 func limitMemory(limit int64) {
 	if limit == 0 && os.Getenv("GOMEMLIMIT") == "" {
 		limit = cgroup.Memory() / 5 * 4

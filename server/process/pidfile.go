@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/internal/safeopen"
 )
 
+// writePID writes the id of the process to the pid file; "": there is none.
 func writePID(path string) error {
 	if path == "" {
 		return nil
@@ -24,7 +25,7 @@ func writePID(path string) error {
 	return nil
 }
 
-// removePID removes the file, unless another process has written its own id into it since.
+// removePID removes the pid file, unless another process has written its own id to it since.
 func removePID(path string) {
 	if path == "" {
 		return

@@ -27,10 +27,10 @@ type Options struct {
 	Signals *Signals
 }
 
-// Run serves cfg until a signal ends it: it is the whole life of the process. The error says why it could not start, or
-// what it could not finish. With fips = true the process begins again, unless it began with that mode on. With
-// daemon = true it starts the program once more and returns when that process serves; when that process ended instead,
-// the error is an *exec.ExitError.
+// Run serves cfg until a signal ends it: it is the whole life of the process. The error says why it could not
+// start, or what it could not finish. With fips = true the process begins again, unless it began with that mode
+// on. With daemon = true it starts the program once more and returns when that process serves; when that process
+// ended instead, the error is an *exec.ExitError.
 //
 //	SIGHUP             read the configuration again and apply it
 //	SIGUSR1            open the log files again
@@ -53,7 +53,7 @@ func Run(cfg *config.Config, o Options) error {
 	if err != nil {
 		return err
 	}
-	signal.Ignore(syscall.SIGPIPE) // a reader of our log that goes away is an error of that write, not our end
+	signal.Ignore(syscall.SIGPIPE) // when the reader of a log goes away, the write fails and the process goes on
 	if o.Signals == nil {
 		o.Signals = NewSignals()
 	}
@@ -76,7 +76,7 @@ func Run(cfg *config.Config, o Options) error {
 	defer removePID(cfg.Global.PIDFile)
 	p := running{server: s, events: events, signals: o.Signals, load: o.Load, cfg: cfg}
 	if err := p.start(id, parent, o.Started); err != nil {
-		_ = s.Stop() // the first error is the one to tell
+		_ = s.Stop() // the first error is the one to report
 		return err
 	}
 	p.serve()
@@ -85,7 +85,7 @@ func Run(cfg *config.Config, o Options) error {
 	return err
 }
 
-// start makes the server serve, and tells parent and started, which may be nil.
+// start makes the server serve, calls started and tells parent. Either may be nil.
 func (p *running) start(id *identity, parent *os.File, started func(s *server.Server)) error {
 	s, g := p.server, &p.cfg.Global
 	spareProcessor(s.Reactors(), g.Park == "syscall" || g.Pin)
@@ -112,10 +112,10 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	return release(parent, p.events)
 }
 
-// totals shows a registry in one line of the event log: what is not zero.
+// totals logs a registry in one line.
 type totals struct{ *observe.Registry }
 
-// LogValue lists the series.
+// LogValue lists the series that are not zero.
 func (t totals) LogValue() slog.Value {
 	var attrs []slog.Attr
 	t.Each(func(s observe.Sample) {

@@ -11,14 +11,14 @@ import (
 	"github.com/edge-proxy/edge/server"
 )
 
-// running is a Server that serves, with what the process has beside it.
+// running is a Server with the parts of the process around it.
 // Owned by the goroutine of Run.
 type running struct {
 	server  *server.Server
 	events  *eventLog
 	signals *Signals
 	load    func() (*config.Config, *config.Report)
-	cfg     *config.Config // the present one
+	cfg     *config.Config // present
 }
 
 // serve obeys signals until one of them ends the process.
@@ -42,7 +42,8 @@ func (p *running) serve() {
 	}
 }
 
-// reload returns the signal to end that came while the files were read, if any: a disk may keep their reader waiting.
+// reload reads the configuration again and applies it. A slow disk does not delay a signal to end: reload returns
+// one that comes while it reads.
 func (p *running) reload() (end os.Signal) {
 	if p.load == nil {
 		slog.Warn("nothing to reload: there is no configuration file")
@@ -64,7 +65,7 @@ func (p *running) reload() (end os.Signal) {
 	}
 }
 
-// apply makes cfg the present configuration if there is nothing wrong with it.
+// apply logs the findings about cfg and makes it the present configuration unless it has errors.
 func (p *running) apply(cfg *config.Config, report *config.Report) {
 	for _, list := range [][]config.Problem{report.Errors, report.Warnings} {
 		for i := range list {
@@ -123,7 +124,7 @@ func (p *running) reopen() {
 	slog.Info("log files opened again")
 }
 
-// drain lets requests end within the grace period. Another signal to end cuts it short.
+// drain waits until requests have ended, at most for the grace period. Another signal to end cuts it short.
 func (p *running) drain(sig os.Signal) {
 	grace := p.cfg.Global.GracePeriod + p.cfg.Global.ShutdownTimeout
 	slog.Info("draining", "signal", sig.String(), "connections", p.server.Conns(), "grace_period", grace.String())

@@ -6,16 +6,17 @@ import (
 	"syscall"
 )
 
-// Signals hears what steers a process. Each kind waits in a place of its own: a signal to end is neither lost nor late
-// because many to reload came before it, and of those that did, one stands for all.
+// Signals receives the signals for a process. Each kind has a queue of its own: many signals to reload neither
+// delay nor displace one to end. Of equal signals to reload or reopen that wait, one is kept.
 // Safe for any goroutine.
 type Signals struct {
-	ends    chan os.Signal // the first begins to end, the second ends
+	ends    chan os.Signal // the first one begins to drain, the second one ends the process
 	reloads chan os.Signal
 	reopens chan os.Signal
 }
 
-// NewSignals begins to hear SIGHUP and SIGUSR1, which end a process that does not. Those to end do so until Run.
+// NewSignals begins to receive SIGHUP and SIGUSR1, which otherwise end the process. Signals to end do that until
+// Run.
 func NewSignals() *Signals {
 	s := &Signals{make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan os.Signal, 1)}
 	signal.Notify(s.reloads, syscall.SIGHUP)
@@ -31,7 +32,7 @@ func (s *Signals) stop() {
 	}
 }
 
-// next waits for a signal, one to end before all others. It returns nil once done has something to say.
+// next waits for a signal and returns one to end before others. It returns nil after done is closed.
 func (s *Signals) next(done <-chan struct{}) os.Signal {
 	select {
 	case sig := <-s.ends:

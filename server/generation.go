@@ -1,0 +1,83 @@
+package server
+
+import (
+	"crypto/tls"
+	"slices"
+	"sync"
+
+	"github.com/edge-proxy/edge/certs"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// generation is what one configuration brought to life.
+// Guarded by Server.mu.
+type generation struct {
+	config    *config.Config
+	upstreams map[string]*pooled // by pooled.id
+	views     map[string]*upstream.View
+	listeners []*listener
+	sinks     map[string]*sink // by path
+	certs     *certs.Set
+	authority string // the file of the internal authority; "": no certificate is of it
+}
+
+// build is a generation in the making. It keeps what it opened, so that undo can close it.
+//
+//	present ──keep what is equal──► build ──commit──► present
+//	                                  │ error
+//	                                  └──undo: what was opened is closed, nothing has changed
+type build struct {
+	server *Server
+	generation
+	snapshot   *proxy.Snapshot
+	settings   []setting
+	prepared   func()    // the commit of Options.Prepare; nil: none
+	fresh      []func()  // close what b opened
+	unresolved []*pooled // new upstreams, which have no Resolver yet
+	lookups    sync.WaitGroup
+	tlsConfigs []*tls.Config // of the listeners
+	trust      certs.Stamps  // of the files of authorities, before they were read
+}
+
+// build begins the generation of cfg.
+func (s *Server) build(cfg *config.Config) *build {
+	return &build{server: s, trust: certs.StampsOf(trustFiles(cfg)), generation: generation{
+		config: cfg, upstreams: make(map[string]*pooled), views: make(map[string]*upstream.View),
+		sinks: make(map[string]*sink),
+	}}
+}
+
+// prepare calls Options.Prepare.
+func (b *build) prepare() error {
+	if b.server.opts.Prepare == nil {
+		return nil
+	}
+	commit, undo, err := b.server.opts.Prepare(b.config)
+	if err == nil {
+		b.prepared = commit
+		b.fresh = append(b.fresh, undo)
+	}
+	return err
+}
+
+// undo closes what b opened, the last one first.
+func (b *build) undo() {
+	for i := len(b.fresh) - 1; i >= 0; i-- {
+		b.fresh[i]()
+	}
+}
+
+// named returns a listener with that name, or nil.
+func (g *generation) named(name string) *listener {
+	for _, l := range g.listeners {
+		if l.name == name {
+			return l
+		}
+	}
+	return nil
+}
+
+// listens reports whether l is a listener of g.
+func (g *generation) listens(l *listener) bool { return slices.Contains(g.listeners, l) }
