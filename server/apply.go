@@ -96,7 +96,8 @@ func (s *Server) retire(old *generation) {
 		s.closeListener(l)
 	}
 	for _, u := range upstreams {
-		u.close(s.engine)
+		u.names.Stop()
+		u.Close(s.engine)
 	}
 	for path, k := range old.sinks {
 		if s.present.sinks[path] == nil {

@@ -3,6 +3,7 @@ package server
 import (
 	"log/slog"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,14 +23,9 @@ func (d *Diff) Empty() bool {
 
 // Listeners reports whether a listener is among what changed.
 func (d *Diff) Listeners() bool {
-	for _, list := range [][]string{d.Added, d.Removed, d.Changed} {
-		for _, item := range list {
-			if strings.HasPrefix(item, "listener ") {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(slices.Concat(d.Added, d.Removed, d.Changed), func(item string) bool {
+		return strings.HasPrefix(item, "listener ")
+	})
 }
 
 // LogValue shows what changed as attributes of a line of the event log.

@@ -102,8 +102,8 @@ func (b *build) toUpstream(r *proxy.Route, c *config.Route) error {
 	return nil
 }
 
-// destination makes p, the upstream for u, a destination. When c says how to balance it has a View of its own, which is
-// kept when a reload has the same route to the same upstream.
+// destination leads to p, which was made of u: with turns of its own when c says how it balances. They go on when a
+// reload has the same route to the same pool.
 func (b *build) destination(p *pooled, u *config.Upstream, c *config.Route) proxy.Destination {
 	if c.LoadBalancing == "" {
 		return proxy.ToHost(p.Upstream, hostOf(u))

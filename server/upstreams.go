@@ -10,31 +10,25 @@ import (
 
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// firstLookup is how long a start or a reload waits for names of new upstreams. A backend whose name takes longer
-// is down until it is resolved.
+// firstLookup is how long a start or a reload waits for names that were not resolved before. One that takes longer is
+// down until it resolves.
 const firstLookup = time.Second
 
-// pooled is an upstream with the Resolver of its names. It lives while each generation has one with equal options.
+// pooled is an upstream with who resolves its names. It lives as long as some generation has one with equal options.
 type pooled struct {
 	*upstream.Upstream
-	names *upstream.Resolver // set by build.resolve
-	id    string             // its options
+	names *upstream.Resolver
+	id    string // its options
 }
 
-// close ends the upstream.
-func (p *pooled) close(e *engine.Engine) {
-	p.names.Stop()
-	p.Close(e)
-}
-
-// upstream returns the upstream for u as c uses it: the present one with equal options, or a new one. Timeouts
-// are among the options, so a route with timeouts of its own has a pool of its own.
+// upstream returns the upstream for u as c uses it: the running one with equal options, if there is one. A route that
+// waits longer or shorter than others for the same backends has a pool of its own, since the timeouts are part of the
+// options.
 func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (*pooled, error) {
 	o, err := b.upstreamOptions(u)
 	if err != nil {
@@ -47,7 +41,7 @@ func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (
 	if c.Read > 0 {
 		o.Client.BetweenBytes = c.Read
 	}
-	if c.TunnelIdle != time.Hour { // the default of a session
+	if c.TunnelIdle != time.Hour { // what a session has by itself
 		o.Client.TunnelIdle = c.TunnelIdle
 	}
 	id := fmt.Sprintf("%#v", o)
@@ -59,7 +53,10 @@ func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (
 		p = &pooled{Upstream: upstream.New(b.server.engine, o), id: id}
 		b.lookUp(p, u)
 		b.unresolved = append(b.unresolved, p)
-		b.fresh = append(b.fresh, func() { p.close(b.server.engine) })
+		b.fresh = append(b.fresh, func() {
+			p.names.Stop()
+			p.Close(b.server.engine)
+		})
 	}
 	b.upstreams[id] = p
 	return p, nil
@@ -96,8 +93,8 @@ func (b *build) upstreamOptions(u *config.Upstream) (upstream.Options, error) {
 	return o, err
 }
 
-// upstreamTLS reads the files of authorities and certificates for an upstream. In upstream.TLS an empty text
-// stands for the system's authorities, or for no certificate, so an empty file must be an error.
+// upstreamTLS reads what secures the connections of an upstream. In upstream.TLS an empty text stands for the system's
+// authorities, or for no certificate: a file without content must not become one.
 func (b *build) upstreamTLS(c *config.UpstreamTLS) (t upstream.TLS, err error) {
 	t = upstream.TLS{On: true, ServerName: c.SNI, Insecure: !c.Verify}
 	ca := c.CA
@@ -115,7 +112,7 @@ func (b *build) upstreamTLS(c *config.UpstreamTLS) (t upstream.TLS, err error) {
 	return t, err
 }
 
-// orNone translates none, which is 0 in a configuration and -1 in options.
+// orNone turns the 0 of a configuration, which means none, into what options mean by none.
 func orNone[N int | int64](n N) N {
 	if n == 0 {
 		return -1
@@ -123,8 +120,8 @@ func orNone[N int | int64](n N) N {
 	return n
 }
 
-// lookUp resolves the names of the backends of a new upstream for the first time, on goroutines: a reload must
-// not put an upstream in place whose backends are all down for a moment.
+// lookUp resolves the names among the backends of a new upstream for the first time, in the background: a reload must
+// not swap in an upstream whose backends are all down for a moment.
 func (b *build) lookUp(p *pooled, u *config.Upstream) {
 	for i, backend := range u.Backends {
 		if _, err := netip.ParseAddr(backend.Host); backend.Unix != "" || err == nil {
@@ -135,7 +132,7 @@ func (b *build) lookUp(p *pooled, u *config.Upstream) {
 			defer cancel()
 			ips, err := b.server.lookup(ctx, backend.Host)
 			if err != nil {
-				return // the Resolver tries again, and logs it
+				return // the Resolver tries again, and says so
 			}
 			addrs := make([]poller.Addr, 0, len(ips))
 			for _, ip := range ips {

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/h1"
-	"github.com/edge-proxy/edge/internal/tally"
 )
 
 // ServerOptions bound what clients may do. The zero value is good. Immutable after NewServer.
@@ -65,6 +64,3 @@ type ServerStats struct {
 	Shed       uint64 // HTTP/2 streams refused under memory pressure
 	GivenUp    uint64 // exchanges given up under memory pressure, since the client kept them waiting
 }
-
-// Add adds b to s.
-func (s *ServerStats) Add(b *ServerStats) { tally.Add(s, b) }

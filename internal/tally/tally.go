@@ -12,41 +12,35 @@ import (
 	"reflect"
 )
 
-// Add adds every number of more to the same one of sum. A signed one with the tag tally:"max" becomes the larger of
-// the two. It does not allocate where all are counters.
-func Add[S any](sum, more *S) { add(reflect.ValueOf(sum).Elem(), reflect.ValueOf(more).Elem(), false) }
+// Add adds every number of more to the same one of sum. A gauge with the tag tally:"max" becomes the larger of the two.
+// Add does not allocate where all are counters.
+func Add[S any](sum, more *S) { add(reflect.ValueOf(sum).Elem(), reflect.ValueOf(more).Elem(), true) }
 
-func add(sum, more reflect.Value, largest bool) {
+// AddCounters is Add for counters only. It is for what has ended: what it has counted stays, its gauges do not.
+func AddCounters[S any](sum, more *S) {
+	add(reflect.ValueOf(sum).Elem(), reflect.ValueOf(more).Elem(), false)
+}
+
+func add(sum, more reflect.Value, gauges bool) {
 	switch {
 	case sum.Kind() == reflect.Struct:
 		for i := range sum.NumField() {
-			add(sum.Field(i), more.Field(i), sum.Field(i).CanInt() && sum.Type().Field(i).Tag.Get("tally") == "max")
+			to, from := sum.Field(i), more.Field(i)
+			if gauges && to.CanInt() && sum.Type().Field(i).Tag.Get("tally") == "max" {
+				to.SetInt(max(to.Int(), from.Int()))
+			} else {
+				add(to, from, gauges)
+			}
 		}
 	case sum.Kind() == reflect.Array:
 		for i := range sum.Len() {
-			add(sum.Index(i), more.Index(i), false)
+			add(sum.Index(i), more.Index(i), gauges)
 		}
 	case sum.CanUint():
 		sum.SetUint(sum.Uint() + more.Uint())
-	case largest:
-		sum.SetInt(max(sum.Int(), more.Int()))
-	case sum.CanInt():
-		sum.SetInt(sum.Int() + more.Int())
-	default:
+	case !sum.CanInt():
 		panic(fmt.Sprintf("tally: %v is no number", sum.Type()))
-	}
-}
-
-// DropGauges sets every gauge of s to 0: what has been counted by something that is gone stays, how it stood does not.
-func DropGauges[S any](s *S) { dropGauges(reflect.ValueOf(s).Elem()) }
-
-func dropGauges(s reflect.Value) {
-	switch {
-	case s.Kind() == reflect.Struct:
-		for i := range s.NumField() {
-			dropGauges(s.Field(i))
-		}
-	case s.CanInt():
-		s.SetInt(0)
+	case gauges:
+		sum.SetInt(sum.Int() + more.Int())
 	}
 }

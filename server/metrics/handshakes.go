@@ -3,20 +3,22 @@ package metrics
 import (
 	"crypto/tls"
 	"fmt"
+	"slices"
 
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// What handshakes of clients are told apart by. Labels have to be few: what is not named here is "other".
+// What handshakes of clients are told apart by. Labels have to be few, so there is one for all other values.
 var (
+	versions      = []uint16{tls.VersionTLS13, tls.VersionTLS12}
 	versionLabels = [...]string{"1.3", "1.2", "other"}
-	groupLabels   = [...]string{"X25519MLKEM768", "X25519", "P-256", "P-384", "P-521", "other", "none"}
-	resumedLabels = [...]string{"false", "true"}
-)
 
-const (
-	groupOther = len(groupLabels) - 2
-	groupNone  = len(groupLabels) - 1 // a session of TLS 1.2 is resumed without a key exchange
+	groups      = []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384, tls.CurveP521, 0}
+	groupLabels = [...]string{"X25519MLKEM768", "X25519", "P-256", "P-384", "P-521",
+		"none", // a session of TLS 1.2 is resumed without a key exchange
+		"other"}
+
+	resumedLabels = [...]string{"false", "true"}
 )
 
 // Handshakes counts by version, group, and whether a session was resumed.
@@ -24,31 +26,19 @@ type Handshakes [len(versionLabels)][len(groupLabels)][len(resumedLabels)]uint64
 
 // Count counts the handshake of d.
 func (h *Handshakes) Count(d *tlsconn.Digest) {
-	version, group, resumed := len(versionLabels)-1, groupOther, 0
-	switch d.Version {
-	case tls.VersionTLS13:
-		version = 0
-	case tls.VersionTLS12:
-		version = 1
-	}
-	switch d.Group {
-	case tls.X25519MLKEM768:
-		group = 0
-	case tls.X25519:
-		group = 1
-	case tls.CurveP256:
-		group = 2
-	case tls.CurveP384:
-		group = 3
-	case tls.CurveP521:
-		group = 4
-	case 0:
-		group = groupNone
-	}
+	resumed := 0
 	if d.Resumed {
 		resumed = 1
 	}
-	h[version][group][resumed]++
+	h[placeOf(versions, d.Version)][placeOf(groups, d.Group)][resumed]++
+}
+
+// placeOf returns the index of v in list, or that of its end.
+func placeOf[T comparable](list []T, v T) int {
+	if i := slices.Index(list, v); i >= 0 {
+		return i
+	}
+	return len(list)
 }
 
 // handshakeRows are read from Handshakes: one row for each combination of the labels.

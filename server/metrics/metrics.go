@@ -58,10 +58,10 @@ func entry[S any](m map[string]*S, name string) *S {
 	return m[name]
 }
 
-// addAll adds the entries of more to those of sum.
+// addAll adds the counters of more, of things that have ended, to those of sum.
 func addAll[S any](sum, more map[string]*S) {
 	for name, s := range more {
-		tally.Add(entry(sum, name), s)
+		tally.AddCounters(entry(sum, name), s)
 	}
 }
 
@@ -139,14 +139,8 @@ func (c *Counters) Show(s *Sample) {
 	c.shown.Store(s)
 }
 
-// Retire remembers what the listeners and upstreams in s, which a reload takes away, have counted. It takes over s.
+// Retire remembers what the listeners and upstreams in s, which a reload takes away, have counted.
 func (c *Counters) Retire(s *Sample) {
-	for _, l := range s.listeners {
-		tally.DropGauges(l)
-	}
-	for _, u := range s.upstreams {
-		tally.DropGauges(u)
-	}
 	addAll(c.past.listeners, s.listeners)
 	addAll(c.past.upstreams, s.upstreams)
 }

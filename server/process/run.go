@@ -2,13 +2,20 @@ package process
 
 import (
 	"crypto/fips140"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/cgroup"
+	"github.com/edge-proxy/edge/internal/safeopen"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -130,3 +137,51 @@ func (t totals) LogValue() slog.Value {
 	})
 	return slog.GroupValue(attrs...)
 }
+
+// spareProcessor sets GOMAXPROCS so that other goroutines than reactors have a processor of Go (a P) where one is
+// free. Where none is free, one more P would cost every request a switch. Reactors that sleep on threads of their
+// own always get one more: without it the other goroutines would wait until the runtime notices, 10 ms at worst.
+func spareProcessor(reactors int, ownThreads bool) {
+	if ownThreads || reactors < runtime.GOMAXPROCS(0) {
+		runtime.GOMAXPROCS(reactors + 1)
+	}
+}
+
+// limitMemory gives the garbage collector a limit: the one of the configuration, else GOMEMLIMIT, else 80 % of
+// what the cgroup allows.
+func limitMemory(limit int64) {
+	if limit == 0 && os.Getenv("GOMEMLIMIT") == "" {
+		limit = cgroup.Memory() / 5 * 4
+	}
+	if limit > 0 {
+		debug.SetMemoryLimit(limit)
+	}
+}
+
+// writePID writes the id of the process to the pid file; "": there is none.
+func writePID(path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := safeopen.Open(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err == nil {
+		_, err = f.WriteString(pidText())
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("pid_file: %w", err)
+	}
+	return nil
+}
+
+// removePID removes the pid file, unless another process has written its own id to it since.
+func removePID(path string) {
+	if path == "" {
+		return
+	}
+	if b, err := os.ReadFile(path); err == nil && string(b) == pidText() {
+		_ = os.Remove(path)
+	}
+}
+
+func pidText() string { return strconv.Itoa(os.Getpid()) + "\n" }
