@@ -97,8 +97,8 @@ func (x *Exchange) sendResponse() {
 		x.local.tellTime()
 		h.AddID(message.Date, "Date", string(x.local.date))
 	}
-	if x.Request.HTTPS && x.listener.HSTS != "" && !h.Has(message.StrictTransportSecurity) {
-		h.AddID(message.StrictTransportSecurity, "Strict-Transport-Security", x.listener.HSTS)
+	for _, f := range x.listener.answers {
+		f(x)
 	}
 	x.answering = true
 	bodyless := x.toDown.ended && len(x.toDown.held) == 0 && !x.toDown.waiting && x.toDown.trailers == nil

@@ -54,7 +54,7 @@ func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 func bodyWaited(x *Exchange) bool {
 	gen := x.gen.Load()
 	p := x.toUp.filterable()
-	if m := x.listener.BodyMax; m > 0 && x.bodyIn > m {
+	if x.bodyIn > x.listener.bodyMax {
 		x.fail(faultTooLarge)
 		return false
 	}

@@ -11,15 +11,15 @@ import (
 )
 
 // Fetch begins a request that comes from code and not from a connection. It goes through the routes and filters of the
-// present Snapshot as one of a client of l does, and is logged like it. Fetch returns the stream that takes the
+// present Snapshot as one of a client of s does, and is logged like it. Fetch returns the stream that takes the
 // request: SendHead comes first. The answer goes to to, later in the tick, and never inside a method of the stream. A
 // request that asks for a tunnel goes on without it; CONNECT is refused.
 // On r only, and so are the methods of the stream.
-func (p *Proxy) Fetch(r *engine.Reactor, l *Listener, to session.Receiver) session.Stream {
-	x := p.local[r.Index()].take()
+func (s *Service) Fetch(r *engine.Reactor, to session.Receiver) session.Stream {
+	x := s.proxy.local[r.Index()].take()
 	f := &fetch{x: x, to: to, reactor: r}
 	f.task.Run = f.deliver
-	x.down, x.listener = (*answering)(f), l
+	x.down, x.listener = (*answering)(f), s.present()
 	return (*asking)(f)
 }
 

@@ -90,7 +90,7 @@ func (r *rig) fetch(c *caller, method, path, body string) {
 	h.Length = int64(len(body))
 	c.rest, c.more = []byte(body), body != ""
 	r.on(func(reactor *engine.Reactor) {
-		c.stream = r.proxy.Fetch(reactor, &proxy.Listener{}, c)
+		c.stream = r.proxy.Service(&proxy.Listener{}).Fetch(reactor, c)
 		c.call(func() { c.stream.SendHead(h, body == "") })
 		c.pump()
 	})
@@ -191,7 +191,7 @@ func TestFetch_ends(t *testing.T) {
 		t.Error("a handler that gives up:", how)
 	}
 	r.on(func(reactor *engine.Reactor) {
-		s := r.proxy.Fetch(reactor, &proxy.Listener{}, &got)
+		s := r.proxy.Service(&proxy.Listener{}).Fetch(reactor, &got)
 		if _, err := s.SendData(nil, true); err != session.ErrOrder {
 			t.Error("a body before its head:", err)
 		}

@@ -54,19 +54,6 @@ const (
 	UnderscoresRefuse                    // 400
 )
 
-// admitsNames does with the underscores in the names of the request what the listener wants. It reports false where
-// that is to refuse it.
-func admitsNames(x *Exchange) bool {
-	switch x.listener.Underscores {
-	case UnderscoresPass:
-		return true
-	case UnderscoresRefuse:
-		return false
-	}
-	dropUnderscores(&x.Request)
-	return true
-}
-
 func dropUnderscores(h *message.Head) {
 	for i := range h.Fields {
 		if f := &h.Fields[i]; f.ID == message.Other && bytes.IndexByte(h.Name(i), '_') >= 0 {

@@ -3,14 +3,73 @@ package proxy
 import (
 	"crypto/tls"
 	"errors"
+	"math"
 	"net/netip"
 	"strconv"
 
 	"github.com/edge-proxy/edge/message"
 )
 
-// namedByHandshake reports whether the host of the request is the one that the handshake was for. One with an address
-// has none.
+// guard looks at a request before any filter does. It reports false where it has answered: then x may be another
+// request's already.
+type guard = func(x *Exchange) bool
+
+// composed returns a copy of l with what its fields ask for as functions: a field that is not set costs nothing.
+func (l *Listener) composed() *Listener {
+	c := *l
+	c.guards, c.answers, c.bodyMax = nil, nil, math.MaxInt64
+	add := func(on bool, g guard) {
+		if on {
+			c.guards = append(c.guards, g)
+		}
+	}
+	add(l.StrictSNI || l.ClientCert, secured)
+	add(l.ClientCert, certified)
+	add(l.Underscores == UnderscoresRefuse, withoutUnderscores)
+	add(l.StrictSNI, namedByHandshake)
+	add(l.RedirectToHTTPS != 0, askedByHTTPS)
+	if l.BodyMax > 0 {
+		c.bodyMax = l.BodyMax
+		add(true, withinBodyMax)
+	}
+	if l.HSTS != "" {
+		c.answers = append(c.answers, addHSTS)
+	}
+	return &c
+}
+
+// secured refuses a request on a connection without TLS where the listener asks for what TLS alone can show. What a
+// trusted proxy says of its client is no proof of it, and a client that asked by https would be led in circles.
+func secured(x *Exchange) bool {
+	switch {
+	case x.digest != nil:
+		return true
+	case x.listener.RedirectToHTTPS != 0 && !x.Request.HTTPS:
+		toHTTPS(x)
+	default:
+		x.fail(faultPlain)
+	}
+	return false
+}
+
+// certified refuses a client without a certificate, as on a connection that stood before certificates were asked for.
+func certified(x *Exchange) bool {
+	if x.digest.Verified {
+		return true
+	}
+	x.fail(faultClientCert)
+	return false
+}
+
+func withoutUnderscores(x *Exchange) bool {
+	if !x.Request.Underscores {
+		return true
+	}
+	x.fail(faultUnderscore)
+	return false
+}
+
+// namedByHandshake refuses another host than the one that the handshake was for. A host that is an address has none.
 func namedByHandshake(x *Exchange) bool {
 	h := &x.Request
 	if h.Authority.Len == 0 {
@@ -18,24 +77,43 @@ func namedByHandshake(x *Exchange) bool {
 	}
 	var lower [256]byte
 	host := h.LowerHost(&lower)
-	if x.digest.ServerName != "" {
-		return message.EqualFold(host, x.digest.ServerName)
+	ok := false
+	switch name := x.digest.ServerName; {
+	case name != "":
+		ok = message.EqualFold(host, name)
+	case len(host) > 1 && host[0] == '[':
+		ok = true
+	default:
+		_, err := netip.ParseAddr(string(host))
+		ok = err == nil
 	}
-	if n := len(host); n > 1 && host[0] == '[' {
-		return true
+	if !ok {
+		x.fail(faultSNI)
 	}
-	_, err := netip.ParseAddr(string(host))
-	return err == nil
+	return ok
 }
 
-// refusePlain answers a request on a connection without TLS where the listener asks for what TLS alone can show. What a
-// trusted proxy says of its client is no proof of it, and a client that asked by https would be led in circles.
-func refusePlain(x *Exchange) {
-	if x.listener.RedirectToHTTPS != 0 && !x.Request.HTTPS {
-		toHTTPS(x)
-		return
+func askedByHTTPS(x *Exchange) bool {
+	if x.Request.HTTPS {
+		return true
 	}
-	x.fail(faultPlain)
+	toHTTPS(x)
+	return false
+}
+
+func withinBodyMax(x *Exchange) bool {
+	if x.Request.Length <= x.listener.bodyMax {
+		return true
+	}
+	x.fail(faultTooLarge)
+	return false
+}
+
+func addHSTS(x *Exchange) {
+	h := &x.Response
+	if x.Request.HTTPS && !h.Has(message.StrictTransportSecurity) {
+		h.AddID(message.StrictTransportSecurity, "Strict-Transport-Security", x.listener.HSTS)
+	}
 }
 
 // What is wrong with a Listener that asks for what its TLS does not bring.

@@ -116,6 +116,11 @@ type Listener struct {
 
 	GRPC        bool // for routes that leave it to the listener: see Route.GRPC
 	NoWebSocket bool // likewise: see Tunnels.WebSocket
+
+	// Made by composed.
+	guards  []guard
+	answers []onExchange // for the final head of an answer, before it is sent
+	bodyMax int64
 }
 
 // Service is a session.Service of a Proxy: the requests of one listener, whose configuration may change.
@@ -134,7 +139,7 @@ func (p *Proxy) Service(l *Listener) *Service {
 }
 
 // Use puts l in the place of the present Listener. Exchanges in progress keep the one that they began with.
-func (s *Service) Use(l *Listener) { s.listener.Store(l) }
+func (s *Service) Use(l *Listener) { s.listener.Store(l.composed()) }
 
 // Follow makes the requests of s those of next, whatever next uses from now on, until Use. Services that follow each
 // other must not form a circle.

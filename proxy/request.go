@@ -24,27 +24,22 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	if x.listener.Trusted != nil {
 		believe(x, asked)
 	}
-	l := x.listener
 	switch {
 	case x.local.reactor.Overloaded():
 		x.fail(FaultOverload)
+		return
 	case asked && !x.trusted && x.digest == nil:
 		x.fail(faultMisdirected) // RFC 9110 §7.4: rejected unless the connection is secured, or a trusted gateway's
-	case (l.StrictSNI || l.ClientCert) && x.digest == nil:
-		refusePlain(x)
-	case l.ClientCert && !x.digest.Verified: // as on a connection that stood before certificates were asked for
-		x.fail(faultClientCert)
-	case x.Request.Underscores && !admitsNames(x):
-		x.fail(faultUnderscore)
-	case l.StrictSNI && !namedByHandshake(x):
-		x.fail(faultSNI)
-	case l.RedirectToHTTPS != 0 && !x.Request.HTTPS:
-		toHTTPS(x)
-	case l.BodyMax > 0 && x.Request.Length > l.BodyMax:
-		x.fail(faultTooLarge)
-	default:
-		x.run()
+		return
+	case x.Request.Underscores && x.listener.Underscores == UnderscoresDrop:
+		dropUnderscores(&x.Request)
 	}
+	for _, admits := range x.listener.guards {
+		if !admits(x) {
+			return
+		}
+	}
+	x.run()
 }
 
 // OnData passes a piece of the request's body on.
@@ -55,12 +50,12 @@ func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 		return
 	}
 	x.bodyIn += int64(len(p))
-	switch m := x.listener.BodyMax; {
+	switch {
 	case x.working:
 		x.toUp.wait(p, end)
 	case x.tunnel:
 		x.pushUp(p, len(p), end)
-	case m > 0 && x.bodyIn > m:
+	case x.bodyIn > x.listener.bodyMax:
 		s.Release(len(p))
 		x.fail(faultTooLarge)
 	case x.step < stepForward:
