@@ -145,17 +145,6 @@ func parseBoolValue(d *decoder, _ *key, n *node) (any, bool) {
 	return n.truth, n.kind == kindBool
 }
 
-// truthHint tells what was meant by a word that other formats take for true or false.
-func truthHint(word string) string {
-	switch strings.ToLower(word) {
-	case "true", "yes", "on":
-		return "write true"
-	case "false", "no", "off":
-		return "write false"
-	}
-	return ""
-}
-
 func parseTokenValue(d *decoder, _ *key, n *node) (any, bool) {
 	s, ok := stringOf(d, n, "a name")
 	if ok && (!bareKey(s) || len(s) > 64) {

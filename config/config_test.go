@@ -176,20 +176,6 @@ func TestReport_JSON(t *testing.T) {
 	}
 }
 
-func TestReport_capsErrors(t *testing.T) {
-	_, rep := Parse("edge.toml", []byte(strings.Repeat("x = 1\n", 1000)))
-	if len(rep.Errors) != errorsShown || rep.More == 0 {
-		t.Errorf("%d errors and %d more", len(rep.Errors), rep.More)
-	}
-}
-
-func TestReport_hidesControlCharacters(t *testing.T) {
-	_, rep := Parse("edge.toml", []byte("# \nx = \"\x1b[31m\"\n\"\\u001b[0m\" = 1\n"))
-	if text := rendered(t, rep); strings.ContainsRune(text, 0x1b) {
-		t.Errorf("an escape character reaches the terminal: %q", text)
-	}
-}
-
 // A few errors of one kind each, so that the golden files may change without the kinds getting lost.
 func TestParse_citesBothPlaces(t *testing.T) {
 	for name, test := range map[string]struct{ src, at, other, message string }{
@@ -227,4 +213,11 @@ func seeds(tb testing.TB, folder string) [][]byte {
 		all = append(all, src)
 	}
 	return all
+}
+
+func TestReport_hidesControlCharacters(t *testing.T) {
+	_, rep := Parse("edge.toml", []byte("# \nx = \"\x1b[31m\"\n\"\\u001b[0m\" = 1\n"))
+	if text := rendered(t, rep); strings.ContainsRune(text, 0x1b) {
+		t.Errorf("an escape character reaches the terminal: %q", text)
+	}
 }

@@ -240,10 +240,3 @@ func homesOf(name string) []string {
 	}
 	return slices.Compact(homes)
 }
-
-func join(path, key string) string {
-	if path == "" {
-		return dotted(key)
-	}
-	return path + "." + dotted(key)
-}

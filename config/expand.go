@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,14 +11,21 @@ import (
 
 const expansionBytesMax = 64 << 10 // of a file that a string quotes; certificates and keys stay far below
 
-// expander replaces ${NAME}, ${NAME:-default} and ${file:/path} in the strings of a tree. $${ stands for ${.
+// expand replaces ${NAME}, ${NAME:-default} and ${file:/path} in every string below root. $${ stands for ${. lookup finds
+// variables; a relative path begins at dir, or at the working directory when dir is empty. A string that cannot be
+// expanded is reported and becomes kindLost, so that it is reported once.
+func expand(root *node, rep *Report, lookup func(name string) (string, bool), dir string) {
+	e := expander{rep: rep, lookup: lookup, dir: dir}
+	e.tree(root)
+}
+
+// expander is one run of expand.
 type expander struct {
 	rep    *Report
 	lookup func(name string) (string, bool)
-	dir    string // where relative paths begin; "": the working directory
+	dir    string
 }
 
-// tree expands every string below n. What cannot be expanded becomes kindLost, so that it is reported once.
 func (e *expander) tree(n *node) {
 	if n.kind == kindString && strings.Contains(n.text, "${") {
 		e.string(n)
@@ -133,4 +141,13 @@ func readSmall(path string) (string, error) {
 		err = errTooLong
 	}
 	return string(text), err
+}
+
+// reason drops the path from an error of the file system: the message begins with it.
+func reason(err error) string {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return err.Error()
 }

@@ -66,8 +66,7 @@ func (l *loader) text(name string, text []byte) {
 	l.bytes += len(text)
 	tree, whole := parseTree(src, l.rep)
 	l.broken = l.broken || !whole
-	e := expander{rep: l.rep, lookup: l.options.lookup(), dir: l.options.Dir}
-	e.tree(tree)
+	expand(tree, l.rep, l.options.lookup(), l.options.Dir)
 	more := tree.remove(includeKey)
 	if l.root == nil {
 		l.main, l.root = src, tree

@@ -3,7 +3,6 @@ package config
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -79,6 +78,7 @@ func TestParse_refusesInclude(t *testing.T) {
 }
 
 func TestLoad_expandsFiles(t *testing.T) {
+	const expansionBytesMax = 64 << 10
 	dir := t.TempDir()
 	secret := func(name string) string { return "${file:" + filepath.Join(dir, name) + "}" }
 	write(t, filepath.Join(dir, "line"), "/from-file\r\n")
@@ -215,126 +215,6 @@ func withoutPlaces(c *Config) {
 	for i := range c.Routes {
 		c.Routes[i].Pos = Pos{}
 	}
-}
-
-func TestParse_refusesOtherEncodings(t *testing.T) {
-	for _, name := range []string{"f.toml", "f.yaml", "f.json", "f"} {
-		for _, text := range []string{"\xff\xfet\x00", "# caf\xe9\n", "a: \"\xc3\"\n"} {
-			_, rep := Parse(name, []byte(text))
-			if len(rep.Errors) != 1 || rep.Errors[0].Message != "the file is not UTF-8" {
-				t.Errorf("%s %q: got %s", name, text, rendered(t, rep))
-			}
-		}
-	}
-}
-
-func TestParseYAML_limits(t *testing.T) {
-	deep := strings.Repeat("[", 5000) + strings.Repeat("]", 5000)
-	wide := "a: &a [1]\nb: [" + strings.Repeat("*a,", 200_000) + "]\n"
-	for _, text := range []string{"a: " + deep, deep, wide, strings.Repeat("- ", 9000), strings.Repeat("? ", 9000)} {
-		if c, rep := Parse("f.yaml", []byte(text)); c != nil || rep.OK() {
-			t.Errorf("accepted %.20s…", text)
-		}
-	}
-	if c, rep := Parse("f.json", []byte(`{"a":`+strings.Repeat("[", 1_000_000))); c != nil || rep.OK() {
-		t.Error("accepted a million brackets")
-	}
-}
-
-func FuzzParseYAML(f *testing.F) { fuzzFormat(f, "f.yaml") }
-
-func FuzzParseJSON(f *testing.F) { fuzzFormat(f, "f.json") }
-
-func FuzzParseEither(f *testing.F) { fuzzFormat(f, "f") }
-
-// fuzzFormat checks what holds for any text: the Config or errors, each at a place of the file.
-func fuzzFormat(f *testing.F, name string) {
-	for _, folder := range []string{"errors", "valid"} {
-		for _, path := range files(f, folder) {
-			src, err := os.ReadFile(path)
-			if err != nil {
-				f.Fatal(err)
-			}
-			if ext := filepath.Ext(path); name == "f" || ext == filepath.Ext(name) {
-				f.Add(src)
-			}
-		}
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		o := Options{LookupEnv: func(name string) (string, bool) { return name, len(name)%2 == 0 }}
-		if strings.Contains(string(text), "${file:") || len(text) > 64<<10 {
-			return
-		}
-		c, rep := o.Parse(name, text)
-		if (c == nil) == rep.OK() {
-			t.Fatalf("a Config: %t, but OK: %t", c != nil, rep.OK())
-		}
-		lines := strings.Count(string(text), "\n") + 1
-		for i, e := range rep.Errors {
-			if e.Line < 1 || e.Line > lines || e.Column < 1 || e.File != name {
-				t.Errorf("%q is at %v of %d lines", e.Message, e.Pos, lines)
-			}
-			if i > 0 && e.at.before(rep.Errors[i-1].at) {
-				t.Errorf("%v comes after %v", e.Pos, rep.Errors[i-1].Pos)
-			}
-		}
-		rendered(t, rep)
-		if !json.Valid(rep.JSON()) {
-			t.Error("the report is not JSON")
-		}
-	})
-}
-
-// FuzzExpand holds what ${…} gives against a slow reading of the rules.
-func FuzzExpand(f *testing.F) {
-	for _, text := range []string{"", "a${NAME}b", "$${NAME}", "$$${A}", "${A:-x}${B}", "${", "${A:-${B}}", "$$$",
-		"${1}", "}${}"} {
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		if strings.Contains(text, "${file:") {
-			return
-		}
-		lookup := func(name string) (string, bool) { return "<" + name + ">", name != "UNSET" }
-		rep := &Report{}
-		src := newSource("f", []byte(text+" "))
-		n := &node{kind: kindString, text: text, value: span{src, 0, 1}}
-		(&expander{rep: rep, lookup: lookup}).tree(n)
-		want, ok := slowExpand(text, lookup)
-		if ok != rep.OK() || ok != (n.kind == kindString) || ok && n.text != want {
-			t.Errorf("%q: got %q, %v, want %q, %t", text, n.text, rep.Errors, want, ok)
-		}
-	})
-}
-
-func slowExpand(text string, lookup func(string) (string, bool)) (string, bool) {
-	out := ""
-	for i := 0; i < len(text); i++ {
-		rest := text[i:]
-		switch {
-		case strings.HasPrefix(rest, "$${"):
-			out += "${"
-			i += 2
-		case strings.HasPrefix(rest, "${"):
-			end := strings.IndexByte(rest, '}')
-			if end < 0 {
-				return "", false
-			}
-			name, preset, hasPreset := strings.Cut(rest[2:end], ":-")
-			value, found := lookup(name)
-			if !variableName(name) || strings.Contains(preset, "${") || !found && !hasPreset {
-				return "", false
-			}
-			if value == "" {
-				value = preset
-			}
-			out += value
-			i += end
-		default:
-			out += rest[:1]
-		}
-	}
-	return out, true
 }
 
 // Whoever opens a pipe that nobody writes to waits for ever.

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"errors"
-	"io/fs"
 	"os"
 	"time"
 )
@@ -79,13 +77,4 @@ func (l *loader) finish(name string) (*Config, *Report) {
 		return nil, l.rep
 	}
 	return c, l.rep
-}
-
-// reason drops the path from an error of the file system: the message begins with it.
-func reason(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		err = p.Err
-	}
-	return err.Error()
 }

@@ -71,7 +71,7 @@ func (p *place) appends() bool {
 func (m *merger) entries(old, n *node, p *place) {
 	merges := p.section != nil && p.section.merges
 	for _, c := range n.children {
-		if same := old.named(c); merges && same != nil {
+		if same := entryLike(old, c); merges && same != nil {
 			m.tables(same, c, p)
 			continue
 		}
@@ -79,21 +79,21 @@ func (m *merger) entries(old, n *node, p *place) {
 	}
 }
 
-// named returns the entry of the list that has the name of c, or nil.
-func (n *node) named(c *node) *node {
-	name := c.entryName()
+// entryLike returns the entry of the list that has the name of c, or nil.
+func entryLike(list, c *node) *node {
+	name := entryName(c)
 	if name == "" {
 		return nil
 	}
-	i := slices.IndexFunc(n.children, func(e *node) bool { return e.entryName() == name })
+	i := slices.IndexFunc(list.children, func(e *node) bool { return entryName(e) == name })
 	if i < 0 {
 		return nil
 	}
-	return n.children[i]
+	return list.children[i]
 }
 
 // entryName returns what the entry of a list says under "name".
-func (n *node) entryName() string {
+func entryName(n *node) string {
 	if name := n.child("name"); name != nil && name.kind == kindString {
 		return name.text
 	}

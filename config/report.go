@@ -213,10 +213,3 @@ func (r *Report) finish(file string, allow []string) {
 		r.More += extra
 	}
 }
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}

@@ -14,7 +14,7 @@ func (l *loader) override(text string) {
 	src := newSource(setName, []byte(text))
 	src.order = l.sources
 	l.sources++
-	all := span{src, 0, max(1, len(text))}
+	all := src.span(0, max(1, len(text)))
 	if !found || strings.TrimSpace(path) == "" {
 		l.rep.error(all, "", "write --set key=value")
 		return
@@ -23,8 +23,7 @@ func (l *loader) override(text string) {
 	if tree == nil {
 		return
 	}
-	e := expander{rep: l.rep, lookup: l.options.lookup(), dir: l.options.Dir}
-	e.tree(tree)
+	expand(tree, l.rep, l.options.lookup(), l.options.Dir)
 	if k := keyAt(tree); k != nil && k.section.shape == shapeOne {
 		prune(l.root, schema(), k)
 	}
@@ -38,11 +37,11 @@ func (l *loader) overrideTree(src *source, path, value string) *node {
 		line := newSource(setName, []byte(path+"="+v))
 		tree, whole := parseTOML(line, attempt)
 		if whole && attempt.OK() && len(tree.children) == 1 && len(line.lines) == 1 {
-			tree.move(src)
+			relocate(tree, src)
 			return tree
 		}
 	}
-	l.rep.error(span{src, 0, max(1, len(src.text))}, "write --set section.key=value", "%s is not a key with a value",
+	l.rep.error(src.span(0, max(1, len(src.text))), "write --set section.key=value", "%s is not a key with a value",
 		quote(string(src.text)))
 	return nil
 }
@@ -51,15 +50,15 @@ func quoteTOML(s string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
 }
 
-// move makes every place below n one of src, whose text is the same but for quotes.
-func (n *node) move(src *source) {
+// relocate makes every place below n one of src, whose text is the same but for quotes.
+func relocate(n *node, src *source) {
 	for _, s := range []*span{&n.head, &n.name, &n.value} {
 		if s.src != nil {
-			*s = span{src, min(s.from, len(src.text)-1), min(s.to, len(src.text))}
+			*s = src.span(min(s.from, len(src.text)-1), min(s.to, len(src.text)))
 		}
 	}
 	for _, c := range n.children {
-		c.move(src)
+		relocate(c, src)
 	}
 }
 

@@ -43,6 +43,9 @@ func newSource(name string, text []byte) *source {
 	return s
 }
 
+// span returns the place of the bytes from from up to to.
+func (s *source) span(from, to int) span { return span{s, from, to} }
+
 // lineAt returns the number, starting at 1, of the line that holds the byte at off.
 func (s *source) lineAt(off int) int {
 	return sort.Search(len(s.lines), func(i int) bool { return s.lines[i] > off })

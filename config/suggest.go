@@ -98,3 +98,22 @@ func list(words []string) string {
 	last := len(quoted) - 1
 	return strings.Join(quoted[:last], ", ") + " or " + quoted[last]
 }
+
+// truthHint tells what was meant by a word that other formats take for true or false.
+func truthHint(word string) string {
+	switch strings.ToLower(word) {
+	case "true", "yes", "on":
+		return "write true"
+	case "false", "no", "off":
+		return "write false"
+	}
+	return ""
+}
+
+// plural counts things: "1 route", "2 routes".
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -122,3 +122,11 @@ func dotted(keys ...string) string {
 	}
 	return strings.Join(parts, ".")
 }
+
+// join adds a key to a path, as a file would write it.
+func join(path, key string) string {
+	if path == "" {
+		return dotted(key)
+	}
+	return path + "." + dotted(key)
+}
