@@ -5,6 +5,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 const unixPathMax = 107 // sockaddr_un holds 108 bytes with the final zero
@@ -17,18 +19,19 @@ func parseListen(s string) (a Address, wrong, hint string) {
 		return a, wrongUnixPath(p), ""
 	}
 	if scheme, _, found := strings.Cut(s, "://"); found {
-		return a, quote(scheme+"://") + " is not supported by this version", "write an address such as \":80\""
+		return a, syntax.Quote(scheme+"://") + " is not supported by this version", "write an address such as \":80\""
 	}
 	if _, err := strconv.ParseUint(s, 10, 16); err == nil {
-		return a, quote(s) + " is not an address", "did you mean " + quote(":"+s) + "?"
+		return a, syntax.Quote(s) + " is not an address", "did you mean " + syntax.Quote(":"+s) + "?"
 	}
 	host, port, ok := splitHostPort(s)
 	if !ok {
-		return a, quote(s) + " has no port", "write an address such as \":80\", \"127.0.0.1:80\" or \"unix:/path\""
+		return a, syntax.Quote(s) + " has no port",
+			"write an address such as \":80\", \"127.0.0.1:80\" or \"unix:/path\""
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return a, "port " + quote(port) + " is not a number from 0 to 65535", ""
+		return a, "port " + syntax.Quote(port) + " is not a number from 0 to 65535", ""
 	}
 	a.Host, a.Port = host, int(n)
 	if host == "" {
@@ -38,11 +41,11 @@ func parseListen(s string) (a Address, wrong, hint string) {
 	ip, err := netip.ParseAddr(host)
 	switch {
 	case host == "*":
-		return a, quote(s) + " is not an address", "did you mean " + quote(":"+port) + "?"
+		return a, syntax.Quote(s) + " is not an address", "did you mean " + syntax.Quote(":"+port) + "?"
 	case host == "localhost":
-		return a, quote(host) + " is not an IP address", "write " + quote("127.0.0.1:"+port)
+		return a, syntax.Quote(host) + " is not an IP address", "write " + syntax.Quote("127.0.0.1:"+port)
 	case err != nil:
-		return a, quote(host) + " is not an IP address; a listener takes no host name", ""
+		return a, syntax.Quote(host) + " is not an IP address; a listener takes no host name", ""
 	case ip.Unmap().Is4():
 		a.Network, a.Host = "tcp4", ip.Unmap().String()
 	default:
@@ -80,18 +83,18 @@ func parseEndpoint(s string) (e endpoint, wrong, hint string) {
 		if _, _, ok := splitHostPort(rest); !ok {
 			rest += port
 		}
-		return e, "an address has no scheme such as " + quote(scheme+"://"), "write " + quote(rest) + hint
+		return e, "an address has no scheme such as " + syntax.Quote(scheme+"://"), "write " + syntax.Quote(rest) + hint
 	}
 	host, port, ok := splitHostPort(s)
 	if !ok && strings.Contains(s, ":") {
-		return e, quote(s) + " is not an address", "write an IPv6 address in brackets: \"[::1]:80\""
+		return e, syntax.Quote(s) + " is not an address", "write an IPv6 address in brackets: \"[::1]:80\""
 	}
 	if !ok {
-		return e, quote(s) + " has no port", "write " + quote(s+":80")
+		return e, syntax.Quote(s) + " has no port", "write " + syntax.Quote(s+":80")
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return e, "port " + quote(port) + " is not a number from 1 to 65535", ""
+		return e, "port " + syntax.Quote(port) + " is not a number from 1 to 65535", ""
 	}
 	e.port = int(n)
 	if ip, err := netip.ParseAddr(host); err == nil {
@@ -99,11 +102,11 @@ func parseEndpoint(s string) (e endpoint, wrong, hint string) {
 		return e, "", ""
 	}
 	if host == "" {
-		return e, quote(s) + " has no host", "did you mean " + quote("127.0.0.1"+s) + "?"
+		return e, syntax.Quote(s) + " has no host", "did you mean " + syntax.Quote("127.0.0.1"+s) + "?"
 	}
 	e.host = strings.ToLower(host)
 	if !validHost(e.host) {
-		return e, quote(host) + " is not a host name", ""
+		return e, syntax.Quote(host) + " is not a host name", ""
 	}
 	return e, "", ""
 }
@@ -148,7 +151,7 @@ func validHost(s string) bool {
 		return false
 	}
 	for _, label := range strings.Split(strings.TrimSuffix(s, "."), ".") {
-		if label == "" || len(label) > 63 || !bareKey(label) {
+		if label == "" || len(label) > 63 || !syntax.IsBareKey(label) {
 			return false
 		}
 	}

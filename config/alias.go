@@ -3,6 +3,8 @@ package config
 import (
 	"reflect"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // addAliases makes the other spellings of the keys of s known to the tree of places.
@@ -36,7 +38,7 @@ func levelOf(path string) string {
 }
 
 // store keeps a decoded value. A key that comes a second time, by another spelling, must say the same.
-func (d *decoder) store(g *given, k *key, n *node, v any, right bool) {
+func (d *decoder) store(g *given, k *key, n *syntax.Node, v any, right bool) {
 	old := g.nodes[k.path]
 	if old == nil {
 		g.nodes[k.path] = n
@@ -48,14 +50,14 @@ func (d *decoder) store(g *given, k *key, n *node, v any, right bool) {
 	if !right || g.failed(k.path) || reflect.DeepEqual(g.values[k.path], v) {
 		return
 	}
-	if n.head.before(old.head) {
+	if n.Head.Compare(old.Head) < 0 {
 		n, old = old, n
 	}
-	where := old.head.seenFrom(n.head)
-	if n.key == old.key {
-		d.rep.conflict(n.head, old.head, "", "%q is set twice to different values, first at %s", n.key, where)
+	where := old.Head.RelativeTo(n.Head)
+	if n.Key == old.Key {
+		d.rep.Conflictf(n.Head, old.Head, "", "%q is set twice to different values, first at %s", n.Key, where)
 		return
 	}
-	d.rep.conflict(n.head, old.head, "",
-		"%q and %q at %s mean the same, but have different values", n.key, old.key, where)
+	d.rep.Conflictf(n.Head, old.Head, "",
+		"%q and %q at %s mean the same, but have different values", n.Key, old.Key, where)
 }

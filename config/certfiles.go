@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/certs"
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // opener reads the certificates that a configuration names, and reports what is wrong with them.
@@ -103,7 +104,7 @@ func (r *resolver) openPair(p *pairOf) {
 		r.unreadableStaple(g, read.StapleErr)
 	}
 	if r.doc.global.FIPS && !approvedKey(read) {
-		r.rep.error(g.at("cert"), "", "the key of this certificate is not allowed with fips = true")
+		r.rep.Errorf(g.at("cert"), "", "the key of this certificate is not allowed with fips = true")
 	}
 }
 
@@ -134,17 +135,17 @@ func (r *resolver) unreadable(g *given, err error, key string) {
 	case errors.Is(err, certs.ErrNoKey) || errors.Is(err, certs.ErrNoCertificate):
 		hint = "the file has to be PEM"
 	}
-	r.rep.error(at, hint, "cannot use %s: %s", quotePath(wrong.Path), wrong.Err)
+	r.rep.Errorf(at, hint, "cannot use %s: %s", syntax.QuotePath(wrong.Path), wrong.Err)
 }
 
 func (r *resolver) unreadableStaple(g *given, err error) {
 	if errors.Is(err, certs.ErrOCSPMalformed) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		var wrong *certs.Error
 		errors.As(err, &wrong)
-		r.rep.error(g.at("ocsp"), "", "cannot use %s: %s", quotePath(wrong.Path), wrong.Err)
+		r.rep.Errorf(g.at("ocsp"), "", "cannot use %s: %s", syntax.QuotePath(wrong.Path), wrong.Err)
 		return
 	}
-	r.rep.warn(codeNoStaple, g.at("ocsp"), "", "%s", errors.Unwrap(err))
+	r.rep.Warnf(codeNoStaple, g.at("ocsp"), "", "%s", errors.Unwrap(err))
 }
 
 // mismatch reports a key that is not that of its certificate, and whose it is if that is known.
@@ -159,7 +160,7 @@ func (r *resolver) mismatch(p *pairOf, all []*pairOf) {
 	if p.given.has("key") {
 		at = p.given.at("key")
 	}
-	r.rep.error(at, "", "certificate and key do not belong together (cert %s%s)", p.wrong.Subject, whose)
+	r.rep.Errorf(at, "", "certificate and key do not belong together (cert %s%s)", p.wrong.Subject, whose)
 }
 
 // timely warns of a certificate that is out of its time, or soon will be.
@@ -168,13 +169,14 @@ func (r *resolver) timely(p *pairOf) {
 	subject := p.read.Subject()
 	switch p.read.State(r.open.now) {
 	case certs.Expired:
-		r.rep.warn(codeCertExpired, at, "renew it", "the certificate %s expired on %s", subject, day8601(leaf.NotAfter))
+		r.rep.Warnf(codeCertExpired, at, "renew it", "the certificate %s expired on %s", subject,
+			day8601(leaf.NotAfter))
 	case certs.NotYetValid:
-		r.rep.warn(codeCertEarly, at, "is the clock right?", "the certificate %s is not valid before %s", subject,
+		r.rep.Warnf(codeCertEarly, at, "is the clock right?", "the certificate %s is not valid before %s", subject,
 			day8601(leaf.NotBefore))
 	case certs.Expiring:
-		r.rep.warn(codeCertExpires, at, "renew it", "the certificate %s expires in %s", subject,
-			plural(days(leaf.NotAfter.Sub(r.open.now)), "day"))
+		r.rep.Warnf(codeCertExpires, at, "renew it", "the certificate %s expires in %s", subject,
+			syntax.Plural(days(leaf.NotAfter.Sub(r.open.now)), "day"))
 	}
 }
 
@@ -196,7 +198,7 @@ func (r *resolver) authorities(g, fallback *given, path string, file *string) {
 	}
 	*file = r.locate(*file, g.at(path))
 	if _, err := certs.Authorities(*file); err != nil {
-		r.rep.error(g.at(path), "", "cannot use %s: %s", quotePath(*file), errors.Unwrap(err))
+		r.rep.Errorf(g.at(path), "", "cannot use %s: %s", syntax.QuotePath(*file), errors.Unwrap(err))
 	}
 }
 
@@ -213,7 +215,7 @@ func (r *resolver) clientPair(e *upstreamEntry, t *UpstreamTLS) {
 	_, err := certs.Load(&certs.Files{Cert: t.Cert, Key: t.Key}, r.open.now)
 	switch {
 	case errors.As(err, &wrong):
-		r.rep.error(e.at("tls.cert"), "", "certificate and key do not belong together (cert %s)", wrong.Subject)
+		r.rep.Errorf(e.at("tls.cert"), "", "certificate and key do not belong together (cert %s)", wrong.Subject)
 	case err != nil:
 		r.unreadable(&e.given, err, "tls.key")
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/route"
 )
 
@@ -16,36 +17,36 @@ const conditionsMax = 32
 // exprMax bounds a regular expression, in bytes.
 const exprMax = 1024
 
-func parseFieldsValue(d *decoder, _ *key, n *node) (any, bool) {
+func parseFieldsValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	return d.conditions(n, "the name of a header", func(name string) bool { return headerName(name) })
 }
 
-func parseParametersValue(d *decoder, _ *key, n *node) (any, bool) {
+func parseParametersValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	return d.conditions(n, "the name of a parameter", func(name string) bool { return name != "" })
 }
 
 // conditions reads "NAME", a list of names, or { NAME = "value" }.
-func (d *decoder) conditions(n *node, what string, valid func(string) bool) (all []route.Condition, right bool) {
+func (d *decoder) conditions(n *syntax.Node, what string, valid func(string) bool) (all []route.Condition, right bool) {
 	right = true
-	add := func(at span, name, value string) {
+	add := func(at syntax.Span, name, value string) {
 		if !valid(name) {
-			d.rep.error(at, "", "%s is not %s", quote(name), what)
+			d.rep.Errorf(at, "", "%s is not %s", syntax.Quote(name), what)
 			right = false
 		}
 		all = append(all, route.Condition{Name: name, Value: value})
 	}
-	if n.kind != kindTable {
-		right = each(d, n, "a name, a table", func(c *node, s string) bool {
-			add(c.value, s, "")
+	if n.Kind != syntax.KindTable {
+		right = each(d, n, "a name, a table", func(c *syntax.Node, s string) bool {
+			add(c.Value, s, "")
 			return right
 		}) && right
 	}
-	for _, c := range n.children {
-		if n.kind != kindTable {
+	for _, c := range n.Children {
+		if n.Kind != syntax.KindTable {
 			break
 		}
-		if c.kind == kindBool && c.truth {
-			add(c.name, c.key, "")
+		if c.Kind == syntax.KindBool && c.Truth {
+			add(c.Name, c.Key, "")
 			continue
 		}
 		s, ok := stringOf(d, c, "a string, or true")
@@ -53,40 +54,41 @@ func (d *decoder) conditions(n *node, what string, valid func(string) bool) (all
 		if expr, found := strings.CutPrefix(s, "~"); found {
 			right = d.expression(c, expr) && right
 		}
-		add(c.name, c.key, s)
+		add(c.Name, c.Key, s)
 	}
 	if right && !d.filled(n) {
 		right = false
 	}
 	if len(all) > conditionsMax {
-		d.rep.error(n.value, "", "%q has more than %d conditions", n.key, conditionsMax)
+		d.rep.Errorf(n.Value, "", "%q has more than %d conditions", n.Key, conditionsMax)
 		right = false
 	}
 	return all, right
 }
 
 // parseClientCert reads true, or what a certificate has to be.
-func parseClientCert(d *decoder, _ *key, n *node) (any, bool) {
+func parseClientCert(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	c := &route.ClientCert{}
-	if n.kind == kindBool && n.truth {
+	if n.Kind == syntax.KindBool && n.Truth {
 		return c, true
 	}
-	if n.kind == kindBool {
-		d.rep.error(n.value, "leave it out for any client", "%q must be true or a table", n.key)
+	if n.Kind == syntax.KindBool {
+		d.rep.Errorf(n.Value, "leave it out for any client", "%q must be true or a table", n.Key)
 		return c, false
 	}
-	if n.kind != kindTable {
+	if n.Kind != syntax.KindTable {
 		d.wrongKind(n, "true or a table")
 		return c, false
 	}
 	fields := map[string]*string{"subject": &c.Subject, "issuer": &c.Issuer, "san": &c.SAN}
 	right := d.filled(n)
-	for _, f := range n.children {
-		into := fields[f.key]
+	for _, f := range n.Children {
+		into := fields[f.Key]
 		if into == nil {
 			names := slices.Sorted(maps.Keys(fields))
-			hint := didYouMean(f.key, names)
-			d.rep.error(f.name, hint, "a certificate has %s here, not %s", list(names), quote(f.key))
+			hint := syntax.DidYouMean(f.Key, names)
+			d.rep.Errorf(f.Name, hint, "a certificate has %s here, not %s", syntax.Alternatives(names),
+				syntax.Quote(f.Key))
 			right = false
 			continue
 		}
@@ -99,30 +101,31 @@ func parseClientCert(d *decoder, _ *key, n *node) (any, bool) {
 	return c, right
 }
 
-func (d *decoder) expression(n *node, expr string) bool {
+func (d *decoder) expression(n *syntax.Node, expr string) bool {
 	if len(expr) > exprMax {
-		d.rep.error(n.value, "", "longer than %d bytes", exprMax)
+		d.rep.Errorf(n.Value, "", "longer than %d bytes", exprMax)
 		return false
 	}
 	if _, err := regexp.Compile(expr); err != nil {
-		d.rep.error(n.value, "", "%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		d.rep.Errorf(n.Value, "", "%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 		return false
 	}
 	return true
 }
 
-func parseMethodsValue(d *decoder, _ *key, n *node) (any, bool) {
+func parseMethodsValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	var all []string
-	right := each(d, n, "a method", func(c *node, s string) bool {
+	right := each(d, n, "a method", func(c *syntax.Node, s string) bool {
 		switch upper := strings.ToUpper(s); {
 		case s == "*":
-			d.rep.error(c.value, "leave it out for any method", "%s is not a method", quote(s))
+			d.rep.Errorf(c.Value, "leave it out for any method", "%s is not a method", syntax.Quote(s))
 		case !headerName(s):
-			d.rep.error(c.value, "", "%s is not a method", quote(s))
+			d.rep.Errorf(c.Value, "", "%s is not a method", syntax.Quote(s))
 		case s != upper:
-			d.rep.error(c.value, "did you mean "+quote(upper)+"?", "methods are told apart by case: %s", quote(s))
+			d.rep.Errorf(c.Value, "did you mean "+syntax.Quote(upper)+"?", "methods are told apart by case: %s",
+				syntax.Quote(s))
 		case slices.Contains(all, s):
-			d.rep.error(c.value, "", "method %q is there twice", s)
+			d.rep.Errorf(c.Value, "", "method %q is there twice", s)
 		default:
 			all = append(all, s)
 			return true
@@ -130,32 +133,32 @@ func parseMethodsValue(d *decoder, _ *key, n *node) (any, bool) {
 		return false
 	})
 	if right && len(all) == 0 {
-		d.rep.error(n.value, "", "%q must not be empty", n.key)
+		d.rep.Errorf(n.Value, "", "%q must not be empty", n.Key)
 		return nil, false
 	}
 	return all, right
 }
 
-func parseBoolValue(d *decoder, _ *key, n *node) (any, bool) {
-	if n.kind == kindString {
-		d.rep.error(n.value, truthHint(n.text), "%q must be true or false, this is a string", n.key)
-	} else if n.kind != kindBool {
+func parseBoolValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindString {
+		d.rep.Errorf(n.Value, syntax.TruthHint(n.Text), "%q must be true or false, this is a string", n.Key)
+	} else if n.Kind != syntax.KindBool {
 		d.wrongKind(n, "true or false")
 	}
-	return n.truth, n.kind == kindBool
+	return n.Truth, n.Kind == syntax.KindBool
 }
 
-func parseTokenValue(d *decoder, _ *key, n *node) (any, bool) {
+func parseTokenValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	s, ok := stringOf(d, n, "a name")
-	if ok && (!bareKey(s) || len(s) > 64) {
-		d.rep.error(n.value, "", "%q has letters, digits, \"_\" and \"-\" alone, 64 at most", n.key)
+	if ok && (!syntax.IsBareKey(s) || len(s) > 64) {
+		d.rep.Errorf(n.Value, "", "%q has letters, digits, \"_\" and \"-\" alone, 64 at most", n.Key)
 		ok = false
 	}
 	return s, ok
 }
 
 // parseHostValue reads "keep", "backend", or what a Host field may say.
-func parseHostValue(d *decoder, _ *key, n *node) (any, bool) {
+func parseHostValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	s, ok := stringOf(d, n, "a host")
 	if !ok || s == "keep" || s == "backend" {
 		return s, ok
@@ -164,28 +167,28 @@ func parseHostValue(d *decoder, _ *key, n *node) (any, bool) {
 	if !strings.HasSuffix(s, "]") && strings.Contains(s, ":") {
 		e, wrong, hint := parseEndpoint(s)
 		if wrong != "" || e.unix != "" {
-			d.rep.error(n.value, hint, "%s is not a host", quote(s))
+			d.rep.Errorf(n.Value, hint, "%s is not a host", syntax.Quote(s))
 			return s, false
 		}
 		return e.String(), true
 	}
 	if _, wrong, hint := parseRouteHost(host); wrong != "" || strings.Contains(s, "*") {
-		d.rep.error(n.value, hint, "%s is not a host", quote(s))
+		d.rep.Errorf(n.Value, hint, "%s is not a host", syntax.Quote(s))
 		return s, false
 	}
 	return s, true
 }
 
 // parseNetworksValue reads networks, single addresses, and "unix".
-func parseNetworksValue(d *decoder, _ *key, n *node) (any, bool) {
+func parseNetworksValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	var t Trusted
-	right := each(d, n, "a network", func(c *node, s string) bool {
+	right := each(d, n, "a network", func(c *syntax.Node, s string) bool {
 		if s == "unix" {
 			t.Unix = true
 			return true
 		}
 		if strings.HasPrefix(s, "preset:") {
-			d.rep.error(c.value, "", "%s is not supported by this version", quote(s))
+			d.rep.Errorf(c.Value, "", "%s is not supported by this version", syntax.Quote(s))
 			return false
 		}
 		p, err := netip.ParsePrefix(s)
@@ -194,11 +197,11 @@ func parseNetworksValue(d *decoder, _ *key, n *node) (any, bool) {
 		}
 		switch {
 		case err != nil || p.Addr().Is4In6():
-			d.rep.error(c.value, "write it as \"10.0.0.0/8\"", "%s is not a network", quote(s))
+			d.rep.Errorf(c.Value, "write it as \"10.0.0.0/8\"", "%s is not a network", syntax.Quote(s))
 			return false
 		case p != p.Masked():
-			d.rep.error(c.value, "did you mean "+quote(p.Masked().String())+"?",
-				"%s has bits beyond its length", quote(s))
+			d.rep.Errorf(c.Value, "did you mean "+syntax.Quote(p.Masked().String())+"?",
+				"%s has bits beyond its length", syntax.Quote(s))
 			return false
 		}
 		t.Networks = append(t.Networks, p)

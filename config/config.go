@@ -5,8 +5,20 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/route"
 )
+
+// What Load and Parse return of package syntax.
+type (
+	Report   = syntax.Report
+	Problem  = syntax.Problem
+	Severity = syntax.Severity
+	Pos      = syntax.Pos
+)
+
+// SeverityError is the severity of what keeps a configuration from loading.
+const SeverityError = syntax.SeverityError
 
 // Config is a checked configuration: every name resolved, every default filled in. Not changed after Load or Parse
 // returned it, so safe for any goroutine to read.
@@ -276,8 +288,9 @@ func (c *Config) Summary() string {
 			entries++
 		}
 	}
-	return "configuration OK: " + plural(len(c.Listeners), "listener") + ", " + plural(entries, "route") + ", " +
-		plural(len(c.Upstreams), "upstream") + c.certificates(time.Now())
+	return "configuration OK: " + syntax.Plural(len(c.Listeners), "listener") + ", " +
+		syntax.Plural(entries, "route") + ", " +
+		syntax.Plural(len(c.Upstreams), "upstream") + c.certificates(time.Now())
 }
 
 // endpoint is the address of a backend.

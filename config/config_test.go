@@ -141,10 +141,10 @@ func TestLoad_acceptsFile(t *testing.T) {
 	if c == nil {
 		t.Fatal(rendered(t, rep))
 	}
-	if got, want := c.Listeners[0].Pos, (Pos{path, 1, 1}); got != want {
+	if got, want := c.Listeners[0].Pos, (Pos{File: path, Line: 1, Column: 1}); got != want {
 		t.Errorf("listener at %v, want %v", got, want)
 	}
-	if got, want := c.Listeners[0].Addresses[0].Pos, (Pos{path, 2, 10}); got != want {
+	if got, want := c.Listeners[0].Addresses[0].Pos, (Pos{File: path, Line: 2, Column: 10}); got != want {
 		t.Errorf("address at %v, want %v", got, want)
 	}
 }

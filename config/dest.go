@@ -5,6 +5,8 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 const namesInHint = 5
@@ -13,13 +15,13 @@ const namesInHint = 5
 var laterSchemes = []string{"srv+dns://", "dns://", "static:"}
 
 // dest resolves what a route says: an upstream, redirect:URL, status:404, or a list of addresses, in this order.
-func (r *resolver) dest(text string, at span) Dest {
+func (r *resolver) dest(text string, at syntax.Span) Dest {
 	if i, found := r.names[text]; found {
 		return Dest{Kind: DestUpstream, Upstream: i}
 	}
 	for _, scheme := range laterSchemes {
 		if strings.HasPrefix(text, scheme) {
-			r.rep.error(at, "", "dest = %s: %q is not supported by this version", quote(text), scheme)
+			r.rep.Errorf(at, "", "dest = %s: %q is not supported by this version", syntax.Quote(text), scheme)
 			return Dest{}
 		}
 	}
@@ -29,7 +31,7 @@ func (r *resolver) dest(text string, at span) Dest {
 	if code, found := strings.CutPrefix(text, "status:"); found {
 		n, err := strconv.ParseUint(code, 10, 16)
 		if err != nil || n < 200 || n > 599 {
-			r.rep.error(at, "", "%s is not a status from 200 to 599", quote(code))
+			r.rep.Errorf(at, "", "%s is not a status from 200 to 599", syntax.Quote(code))
 			return Dest{}
 		}
 		return Dest{Kind: DestStatus, Status: int(n)}
@@ -40,21 +42,21 @@ func (r *resolver) dest(text string, at span) Dest {
 	if name, secured := strings.CutPrefix(text, schemeHTTPS); secured {
 		if i, found := r.names[strings.TrimSuffix(name, "/")]; found {
 			if !r.c.Upstreams[i].TLS.On {
-				r.rep.error(at, "add tls = true to [upstreams."+r.c.Upstreams[i].Name+"]",
-					"dest = %s: upstream %q is not spoken to by TLS", quote(text), r.c.Upstreams[i].Name)
+				r.rep.Errorf(at, "add tls = true to [upstreams."+r.c.Upstreams[i].Name+"]",
+					"dest = %s: upstream %q is not spoken to by TLS", syntax.Quote(text), r.c.Upstreams[i].Name)
 			}
 			return Dest{Kind: DestUpstream, Upstream: i}
 		}
 	}
 	if !strings.ContainsAny(text, ":,/") {
-		r.rep.error(at, r.otherUpstreams(text, at), "upstream %s does not exist", quote(text))
+		r.rep.Errorf(at, r.otherUpstreams(text, at), "upstream %s does not exist", syntax.Quote(text))
 		return Dest{}
 	}
 	return r.addresses(text, at)
 }
 
 // addresses resolves a dest that spells out its backends. The same backends make one upstream, however often they come.
-func (r *resolver) addresses(text string, at span) Dest {
+func (r *resolver) addresses(text string, at syntax.Span) Dest {
 	var backends []Backend
 	var names []string
 	scheme := ""
@@ -64,11 +66,11 @@ func (r *resolver) addresses(text string, at span) Dest {
 			wrong = "all of them are spoken to alike: write the same scheme before each"
 		}
 		if wrong != "" {
-			r.rep.error(at, hint, "dest = %s: %s", quote(text), wrong)
+			r.rep.Errorf(at, hint, "dest = %s: %s", syntax.Quote(text), wrong)
 			return Dest{}
 		}
 		scheme = own
-		backends = append(backends, Backend{Host: e.host, Port: e.port, Unix: e.unix, Weight: 1, Pos: at.pos()})
+		backends = append(backends, Backend{Host: e.host, Port: e.port, Unix: e.unix, Weight: 1, Pos: at.Pos()})
 		names = append(names, scheme+e.String())
 	}
 	name := strings.Join(names, ", ")
@@ -99,7 +101,7 @@ func parseURL(s string) (e endpoint, scheme, wrong, hint string) {
 	case !found && s == "":
 		return e, "", "an address is missing between commas", ""
 	case !found && strings.ContainsRune(s, '/') && !strings.HasPrefix(s, "unix:"):
-		return e, "", quote(s) + " is not an address", "write host:port or unix:/path"
+		return e, "", syntax.Quote(s) + " is not an address", "write host:port or unix:/path"
 	case !found:
 		e, wrong, hint = parseEndpoint(s)
 		return e, "", wrong, hint
@@ -110,7 +112,7 @@ func parseURL(s string) (e endpoint, scheme, wrong, hint string) {
 	case before == "h2c":
 		scheme, rest = schemeH2C, after
 	default:
-		return e, "", quote(before+"://") + " is not supported by this version", ""
+		return e, "", syntax.Quote(before+"://") + " is not supported by this version", ""
 	}
 	rest = strings.TrimSuffix(rest, "/")
 	if strings.ContainsAny(rest, "/?#@") {
@@ -124,18 +126,18 @@ func parseURL(s string) (e endpoint, scheme, wrong, hint string) {
 }
 
 // otherUpstreams is the hint for an upstream that does not exist.
-func (r *resolver) otherUpstreams(name string, at span) string {
+func (r *resolver) otherUpstreams(name string, at syntax.Span) string {
 	var names []string
 	for n := range r.names {
 		names = append(names, n)
 	}
 	sort.Strings(names)
 	if len(names) == 0 {
-		return "there are no upstreams; an address is written as " + quote(name+":80")
+		return "there are no upstreams; an address is written as " + syntax.Quote(name+":80")
 	}
 	hint, label := "", "upstreams"
-	if near := nearest(name, names); near != "" {
-		hint = fmt.Sprintf("did you mean %s (%s)? ", quote(near), r.named[near].seenFrom(at))
+	if near := syntax.Nearest(name, names); near != "" {
+		hint = fmt.Sprintf("did you mean %s (%s)? ", syntax.Quote(near), r.named[near].RelativeTo(at))
 		label = "other upstreams"
 		names = without(names, near)
 	}

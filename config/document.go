@@ -1,5 +1,7 @@
 package config
 
+import "github.com/edge-proxy/edge/config/syntax"
+
 // document is what a file says, typed but not yet resolved. One entry per table of the file.
 type document struct {
 	top       topEntry
@@ -110,10 +112,10 @@ func newDocument() *document {
 }
 
 // begin readies the target of an entry that stands at n. A section that exists once may begin again.
-func (doc *document) begin(t target, s *section, n *node) target {
+func (doc *document) begin(t target, s *section, n *syntax.Node) target {
 	g := t.base()
 	if g.nodes == nil {
-		g.section, g.nodes, g.values = s, make(map[string]*node), make(map[string]any)
+		g.section, g.nodes, g.values = s, make(map[string]*syntax.Node), make(map[string]any)
 	}
 	if g.node == nil {
 		g.node = n

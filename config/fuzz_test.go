@@ -53,7 +53,8 @@ func fuzzFormat(f *testing.F, name string) {
 	})
 }
 
-// checkResult checks what holds for any text: there is a Config or there are errors, each at a place of the file, in order.
+// checkResult checks what holds for any text: there is a Config, or there are errors, each at a place of the file, in
+// order.
 func checkResult(t *testing.T, name string, text []byte, c *Config, rep *Report) {
 	if (c == nil) == rep.OK() {
 		t.Fatalf("a Config: %t, but OK: %t", c != nil, rep.OK())

@@ -1,6 +1,10 @@
 package config
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/edge-proxy/edge/config/syntax"
+)
 
 // plainRequests decides what plain requests get on a port that takes TLS too: the service, but not where the listener
 // asks for what TLS alone can show, or promises that clients use nothing but https.
@@ -16,27 +20,27 @@ func (r *resolver) plainRequests(e *listenerEntry) {
 	switch redirects := e.has("redirect_to_https"); {
 	case e.RedirectToHTTPS || e.failed("redirect_to_https"):
 	case what == hstsKey && redirects:
-		r.rep.conflict(e.at("redirect_to_https"), at, "leave it out: plain requests are redirected", "%s at %s "+
-			"tells clients that there is nothing but https", what, at.seenFrom(e.at("redirect_to_https")))
+		r.rep.Conflictf(e.at("redirect_to_https"), at, "leave it out: plain requests are redirected", "%s at %s "+
+			"tells clients that there is nothing but https", what, at.RelativeTo(e.at("redirect_to_https")))
 	case what == hstsKey: // RFC 6797 §7.2: a host that promises it answers plain requests with a redirect
 		e.RedirectToHTTPS = true
-		r.rep.note(codeTLSAuto, mode.head,
+		r.rep.Notef(codeTLSAuto, mode.Head,
 			"this listener takes TLS, and redirects plain requests because of %s", what)
 	case what != "" && e.has("tls"):
-		r.rep.conflict(e.at("tls"), at, "write tls = true, or add redirect_to_https = true",
-			"it takes plain requests too, which cannot meet %s at %s", what, at.seenFrom(e.at("tls")))
+		r.rep.Conflictf(e.at("tls"), at, "write tls = true, or add redirect_to_https = true",
+			"it takes plain requests too, which cannot meet %s at %s", what, at.RelativeTo(e.at("tls")))
 	case what != "":
-		r.rep.note(codeTLSAuto, mode.head,
+		r.rep.Notef(codeTLSAuto, mode.Head,
 			"this listener takes TLS, and answers plain requests 421 because of %s", what)
 	case !e.has("tls"):
-		r.rep.note(codeTLSAuto, mode.head, "this listener takes TLS and plain HTTP on one port")
+		r.rep.Notef(codeTLSAuto, mode.Head, "this listener takes TLS and plain HTTP on one port")
 	}
 }
 
 const hstsKey = "hsts.max_age"
 
 // guard returns the key by which plain requests are not to be served, and where it stands; "" when they are.
-func (r *resolver) guard(e *listenerEntry) (key string, at span) {
+func (r *resolver) guard(e *listenerEntry) (key string, at syntax.Span) {
 	o := &e.TLSOptions
 	for _, k := range []struct {
 		key   string
@@ -49,11 +53,11 @@ func (r *resolver) guard(e *listenerEntry) (key string, at span) {
 	} {
 		for _, g := range []*given{&e.given, &r.doc.tls.given} {
 			if k.holds && g.has(k.key) {
-				return k.key, g.nodes[k.key].head
+				return k.key, g.nodes[k.key].Head
 			}
 		}
 	}
-	return "", span{}
+	return "", syntax.Span{}
 }
 
 // listenersOf checks the names of listeners that a route is for, and returns these listeners: all where it names none.
@@ -65,14 +69,14 @@ func (r *resolver) listenersOf(e *routeEntry) []*listenerEntry {
 		return nil
 	}
 	if len(e.Listeners) == 0 {
-		r.rep.error(e.at("listener"), "leave it out for all of them", "\"listener\" must not be empty")
+		r.rep.Errorf(e.at("listener"), "leave it out for all of them", "\"listener\" must not be empty")
 	}
 	var all []*listenerEntry
-	elements := e.nodes["listener"].children
+	elements := e.nodes["listener"].Children
 	for i, name := range e.Listeners {
 		at := e.at("listener")
 		if len(elements) > 0 {
-			at = elements[i].value
+			at = elements[i].Value
 		}
 		var found []*listenerEntry
 		var names []string
@@ -86,13 +90,13 @@ func (r *resolver) listenersOf(e *routeEntry) []*listenerEntry {
 		}
 		switch {
 		case slices.Contains(e.Listeners[:i], name):
-			r.rep.error(at, "", "listener %q is there twice", name)
+			r.rep.Errorf(at, "", "listener %q is there twice", name)
 		case len(found) > 1:
-			other := found[1].node.head
-			r.rep.conflict(at, other, "give each a name of its own",
-				"several listeners are called %s, one of them at %s", quote(name), other.seenFrom(at))
+			other := found[1].node.Head
+			r.rep.Conflictf(at, other, "give each a name of its own",
+				"several listeners are called %s, one of them at %s", syntax.Quote(name), other.RelativeTo(at))
 		case len(found) == 0 && !unsure:
-			r.rep.error(at, didYouMean(name, names), "there is no listener %s", quote(name))
+			r.rep.Errorf(at, syntax.DidYouMean(name, names), "there is no listener %s", syntax.Quote(name))
 		}
 		all = append(all, found...)
 	}
@@ -144,17 +148,17 @@ func (r *resolver) unguarded() {
 		switch {
 		case e.Off:
 		case e.ClientCert != nil && !slices.ContainsFunc(list, (*listenerEntry).verifies):
-			r.rep.warn(codeNoEffect, e.nodes["client_cert"].head, "add client_ca to the listener",
+			r.rep.Warnf(codeNoEffect, e.nodes["client_cert"].Head, "add client_ca to the listener",
 				"no listener of this route verifies certificates of clients, so it takes no request")
 		case e.ClientCert == nil && asking != nil && e.Dest.Kind == DestUpstream:
-			r.rep.warn(codeUnguardedRoute, e.node.head, "add client_cert = true, or listener = "+quote(asking.Name),
-				what, "this route", open.Name, asking.Name)
+			r.rep.Warnf(codeUnguardedRoute, e.node.Head, "add client_cert = true, or listener = "+
+				syntax.Quote(asking.Name), what, "this route", open.Name, asking.Name)
 		}
 	}
 	asking, open := mixed(r.doc.listeners)
 	if r.c.Fallback.Kind == DestUpstream && asking != nil && !slices.ContainsFunc(r.c.Routes, Route.TakesAll) {
-		r.rep.warn(codeUnguardedRoute, r.named[defaultUpstream],
+		r.rep.Warnf(codeUnguardedRoute, r.named[defaultUpstream],
 			`add [[routes]] with pattern = "/*" and client_cert = true`, what,
-			"upstream "+quote(defaultUpstream), open.Name, asking.Name)
+			"upstream "+syntax.Quote(defaultUpstream), open.Name, asking.Name)
 	}
 }

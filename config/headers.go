@@ -4,6 +4,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // framingHeaders are written by the proxy itself: whoever could set them could smuggle requests.
@@ -21,18 +23,18 @@ var headerVariables = []string{
 }
 
 // parseHeadersValue reads { Name = "value" }; an empty value removes the field.
-func parseHeadersValue(d *decoder, _ *key, n *node) (any, bool) {
-	if n.kind != kindTable {
+func parseHeadersValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
+	if n.Kind != syntax.KindTable {
 		d.wrongKind(n, "a table")
 		return nil, false
 	}
 	var all []Header
 	right := true
-	seen := make(map[string]*node)
-	for _, c := range n.children {
-		lower := strings.ToLower(c.key)
+	seen := make(map[string]*syntax.Node)
+	for _, c := range n.Children {
+		lower := strings.ToLower(c.Key)
 		if old := seen[lower]; old != nil {
-			d.rep.conflict(c.head, old.head, "first at "+old.head.seenFrom(c.head), "header %q is set twice", c.key)
+			d.rep.Conflictf(c.Head, old.Head, "first at "+old.Head.RelativeTo(c.Head), "header %q is set twice", c.Key)
 			right = false
 			continue
 		}
@@ -41,41 +43,41 @@ func parseHeadersValue(d *decoder, _ *key, n *node) (any, bool) {
 			right = false
 			continue
 		}
-		all = append(all, Header{Name: c.key, Value: c.text, Pos: c.head.pos()})
+		all = append(all, Header{Name: c.Key, Value: c.Text, Pos: c.Head.Pos()})
 	}
 	return all, right
 }
 
-func (d *decoder) header(n *node, lower string) bool {
-	if !headerName(n.key) {
-		d.rep.error(n.name, "", "%s is not the name of a header", quote(n.key))
+func (d *decoder) header(n *syntax.Node, lower string) bool {
+	if !headerName(n.Key) {
+		d.rep.Errorf(n.Name, "", "%s is not the name of a header", syntax.Quote(n.Key))
 		return false
 	}
 	for _, f := range framingHeaders {
 		if lower == f {
-			d.rep.error(n.name, "", "header %q is written by the proxy itself", n.key)
+			d.rep.Errorf(n.Name, "", "header %q is written by the proxy itself", n.Key)
 			return false
 		}
 	}
-	if n.kind == kindString && n.text == "" {
+	if n.Kind == syntax.KindString && n.Text == "" {
 		return true
 	}
 	if _, ok := stringOf(d, n, "a string"); !ok {
 		return false
 	}
-	if lower == "host" && !variable.MatchString(n.text) {
+	if lower == "host" && !variable.MatchString(n.Text) {
 		_, right := parseHostValue(d, nil, n)
 		return right
 	}
-	for _, v := range variable.FindAllString(n.text, -1) {
+	for _, v := range variable.FindAllString(n.Text, -1) {
 		if name := strings.Trim(v, "{}"); !slices.Contains(headerVariables, name) {
-			d.rep.error(n.value, didYouMean(name, headerVariables),
+			d.rep.Errorf(n.Value, syntax.DidYouMean(name, headerVariables),
 				"the variable %q is not supported by this version", v)
 			return false
 		}
 	}
-	if strings.TrimSpace(n.text) != n.text {
-		d.rep.error(n.value, "", "the value of a header neither begins nor ends with a blank")
+	if strings.TrimSpace(n.Text) != n.Text {
+		d.rep.Errorf(n.Value, "", "the value of a header neither begins nor ends with a blank")
 		return false
 	}
 	return true
@@ -84,7 +86,7 @@ func (d *decoder) header(n *node, lower string) bool {
 // headerName tells whether s is a token of RFC 9110 §5.6.2.
 func headerName(s string) bool {
 	for _, c := range []byte(s) {
-		if !letterOrDigit(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+		if !syntax.IsLetterOrDigit(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
 			return false
 		}
 	}

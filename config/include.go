@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 const (
@@ -20,8 +22,8 @@ type loader struct {
 	options Options
 	rep     *Report
 	onDisk  bool // there is a folder that include can be relative to
-	main    *source
-	root    *node
+	main    *syntax.Source
+	root    *syntax.Node
 	sources int
 	bytes   int
 	open    []string        // the files being read, by their real paths, each included by the one before
@@ -30,26 +32,26 @@ type loader struct {
 }
 
 // file reads one file and merges it. at is where another file names it, nowhere for the first one.
-func (l *loader) file(path string, at span) {
+func (l *loader) file(path string, at syntax.Span) {
 	if l.root != nil && l.sources >= includeFilesMax {
 		l.fault(at, "more than %d files", includeFilesMax)
 		return
 	}
 	real := realPath(path)
-	if at.valid() && slices.Contains(l.open, real) {
-		l.fault(at, "%s includes itself", quotePath(path))
+	if at.IsValid() && slices.Contains(l.open, real) {
+		l.fault(at, "%s includes itself", syntax.QuotePath(path))
 		return
 	}
 	if l.done[real] {
 		return
 	}
-	text, err := readConfig(path, fileBytesMax-l.bytes, at.valid())
+	text, err := readConfig(path, fileBytesMax-l.bytes, at.IsValid())
 	if err != nil {
 		what := "cannot read"
-		if at.valid() {
-			what += " " + quotePath(path)
+		if at.IsValid() {
+			what += " " + syntax.QuotePath(path)
 		}
-		l.fault(at, "%s: %s", what, reason(err))
+		l.fault(at, "%s: %s", what, syntax.WithoutPath(err))
 		return
 	}
 	l.done[real] = true
@@ -60,14 +62,13 @@ func (l *loader) file(path string, at span) {
 
 // text merges what one file says, then the files that it includes.
 func (l *loader) text(name string, text []byte) {
-	src := newSource(name, text)
-	src.order = l.sources
+	src := syntax.NewSource(name, text, l.sources)
 	l.sources++
 	l.bytes += len(text)
-	tree, whole := parseTree(src, l.rep)
+	tree, whole := syntax.ParseTree(src, l.rep)
 	l.broken = l.broken || !whole
-	expand(tree, l.rep, l.options.lookup(), l.options.Dir)
-	more := tree.remove(includeKey)
+	syntax.Expand(tree, l.rep, l.options.lookup(), l.options.Dir)
+	more := tree.Remove(includeKey)
 	if l.root == nil {
 		l.main, l.root = src, tree
 	} else {
@@ -80,36 +81,36 @@ func (l *loader) text(name string, text []byte) {
 }
 
 // include reads the files that the value n of the key names, relative to folder.
-func (l *loader) include(n *node, folder string) {
+func (l *loader) include(n *syntax.Node, folder string) {
 	if !l.onDisk {
-		l.fault(n.head, "a configuration that is not a file cannot include others")
+		l.fault(n.Head, "a configuration that is not a file cannot include others")
 		return
 	}
 	if len(l.open) > includeDepthMax {
-		l.fault(n.head, "files include each other more than %d deep", includeDepthMax)
+		l.fault(n.Head, "files include each other more than %d deep", includeDepthMax)
 		return
 	}
 	d := &decoder{rep: l.rep}
-	right := each(d, n, "a path", func(c *node, pattern string) bool {
+	right := each(d, n, "a path", func(c *syntax.Node, pattern string) bool {
 		return l.pattern(c, pattern, folder)
 	})
 	l.broken = l.broken || !right
 }
 
 // pattern reads the files that match, in the order of their names.
-func (l *loader) pattern(n *node, pattern, folder string) bool {
+func (l *loader) pattern(n *syntax.Node, pattern, folder string) bool {
 	full := pattern
 	if !filepath.IsAbs(pattern) && folder != "." {
 		full = filepath.Join(escapeGlob(folder), pattern)
 	}
 	paths, err := filepath.Glob(full)
 	if err != nil {
-		l.rep.error(n.value, "", "%s is not a pattern of file names", quote(pattern))
+		l.rep.Errorf(n.Value, "", "%s is not a pattern of file names", syntax.Quote(pattern))
 		return false
 	}
 	single := !strings.ContainsAny(pattern, `*?[`)
 	if single && len(paths) == 0 {
-		l.rep.error(n.value, "", "cannot read %s: no such file or directory", quotePath(full))
+		l.rep.Errorf(n.Value, "", "cannot read %s: no such file or directory", syntax.QuotePath(full))
 		return false
 	}
 	found := false
@@ -118,10 +119,10 @@ func (l *loader) pattern(n *node, pattern, folder string) bool {
 			continue
 		}
 		found = true
-		l.file(path, n.value)
+		l.file(path, n.Value)
 	}
 	if !found {
-		l.rep.note(codeEmptyInclude, n.value, "no file matches %s", quote(pattern))
+		l.rep.Notef(codeEmptyInclude, n.Value, "no file matches %s", syntax.Quote(pattern))
 	}
 	return true
 }
@@ -138,9 +139,9 @@ var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`
 
 func escapeGlob(path string) string { return globEscaper.Replace(path) }
 
-func (l *loader) fault(at span, format string, args ...any) {
+func (l *loader) fault(at syntax.Span, format string, args ...any) {
 	l.broken = true
-	l.rep.error(at, "", format, args...)
+	l.rep.Errorf(at, "", format, args...)
 }
 
 // realPath names a file the same whichever way leads to it.
@@ -160,7 +161,7 @@ var errLarge = errors.New("larger than 16 MiB")
 // finds may be a pipe, and opening that could wait for ever.
 func readConfig(path string, bytesMax int, included bool) ([]byte, error) {
 	if at, err := os.Stat(path); included && err == nil && !at.Mode().IsRegular() && !at.IsDir() {
-		return nil, errNotRegular
+		return nil, syntax.ErrNotRegular
 	}
 	f, err := os.Open(path)
 	if err != nil {

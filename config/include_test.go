@@ -41,7 +41,8 @@ func TestLoad_includesFromTheFolderOfTheFile(t *testing.T) {
 	if c == nil || !rep.OK() || len(rep.Warnings) > 0 {
 		t.Fatal(rendered(t, rep))
 	}
-	if got, want := c.Listeners[0].Pos, (Pos{filepath.Join(odd, "sub", "b.toml.part"), 1, 1}); got != want {
+	want := Pos{File: filepath.Join(odd, "sub", "b.toml.part"), Line: 1, Column: 1}
+	if got := c.Listeners[0].Pos; got != want {
 		t.Errorf("the listener is at %v, want %v", got, want)
 	}
 }
@@ -72,7 +73,7 @@ func TestLoad_limitsBytesOfAllFiles(t *testing.T) {
 
 func TestParse_refusesInclude(t *testing.T) {
 	_, rep := Parse("f.yaml", []byte("include: other.yaml\n"))
-	if len(rep.Errors) != 1 || rep.Errors[0].Pos != (Pos{"f.yaml", 1, 1}) {
+	if len(rep.Errors) != 1 || rep.Errors[0].Pos != (Pos{File: "f.yaml", Line: 1, Column: 1}) {
 		t.Errorf("got %s", rendered(t, rep))
 	}
 }

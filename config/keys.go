@@ -4,6 +4,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // sections is the schema: every key there is, in the order of the reference page.
@@ -17,7 +19,7 @@ var sections = sync.OnceValue(func() []*section {
 func topSection() *section {
 	return &section{
 		doc:  "Keys that stand before the first section.",
-		open: func(doc *document, _ target, _ *node) target { return &doc.top },
+		open: func(doc *document, _ target, _ *syntax.Node) target { return &doc.top },
 		keys: []*key{
 			{path: includeKey, typ: typeStrings, example: `["conf.d/*.toml"]`,
 				into: into(func(e *topEntry) *[]string { return &e.include }),
@@ -40,7 +42,7 @@ func globalSection() *section {
 	return &section{
 		path: "global", top: true,
 		doc:  "The process as a whole.",
-		open: func(doc *document, _ target, _ *node) target { return &doc.global },
+		open: func(doc *document, _ target, _ *syntax.Node) target { return &doc.global },
 		keys: slices.Concat([]*key{
 			{path: "log_level", typ: typeChoice, def: `"info"`, enum: []string{"debug", "info", "warn", "error"},
 				into: into(func(e *globalEntry) *string { return &e.LogLevel }),
@@ -113,7 +115,7 @@ func listenersSection() *section {
 			{"network", shapeOne, "one listener; with `ssl_certificate` it takes TLS and plain HTTP on one port"},
 		},
 		doc: "Addresses that are served alike. Two listeners never share an address.",
-		open: func(doc *document, _ target, _ *node) target {
+		open: func(doc *document, _ target, _ *syntax.Node) target {
 			e := &listenerEntry{}
 			doc.listeners = append(doc.listeners, e)
 			return e
@@ -182,8 +184,8 @@ func upstreamsSection() *section {
 	return &section{
 		path: "upstreams", shape: shapeNamed,
 		doc: "Named pools of backends. The upstream named `default` takes the requests that no route takes.",
-		open: func(doc *document, _ target, n *node) target {
-			e := &upstreamEntry{Upstream: Upstream{Name: n.key}}
+		open: func(doc *document, _ target, n *syntax.Node) target {
+			e := &upstreamEntry{Upstream: Upstream{Name: n.Key}}
 			doc.upstreams = append(doc.upstreams, e)
 			return e
 		},
@@ -200,7 +202,7 @@ func upstreamDefaultsSection() *section {
 	s := &section{
 		path: "upstream_defaults",
 		doc:  "What an upstream does not say itself, for all of them.",
-		open: func(doc *document, _ target, _ *node) target { return &doc.defaults },
+		open: func(doc *document, _ target, _ *syntax.Node) target { return &doc.defaults },
 		keys: slices.Concat(poolKeys(), protocolKeys(), upstreamSocketKeys()),
 	}
 	for _, k := range s.keys {
@@ -285,7 +287,7 @@ func upstreamBackendsSection() *section {
 	return &section{
 		path: "upstreams.NAME.backends", shape: shapeList,
 		doc: "The backends of an upstream; usually written `backends = [{ address = \"10.0.0.1:80\" }]`.",
-		open: func(_ *document, parent target, _ *node) target {
+		open: func(_ *document, parent target, _ *syntax.Node) target {
 			e := &backendEntry{}
 			of := parent.(*upstreamEntry)
 			of.backends = append(of.backends, e)
@@ -307,7 +309,7 @@ func membersSection() *section {
 		path: "load_balancing.backends", shape: shapeList,
 		doc: "Another way to write upstreams: backends with the same `name` form the upstream of that name, those " +
 			"with the same `upstream` form that one too; all that name no `upstream` also form `default`.",
-		open: func(doc *document, _ target, _ *node) target {
+		open: func(doc *document, _ target, _ *syntax.Node) target {
 			e := &memberEntry{}
 			doc.members = append(doc.members, e)
 			return e
@@ -333,7 +335,7 @@ func logSection() *section {
 	return &section{
 		path: "log",
 		doc:  "The log of requests.",
-		open: func(doc *document, _ target, _ *node) target { return &doc.log },
+		open: func(doc *document, _ target, _ *syntax.Node) target { return &doc.log },
 		keys: []*key{
 			{path: "format", typ: typeChoice, def: `"json"`, enum: []string{"json", "common", "combined"},
 				later: []string{"logfmt"}, example: `"combined"`,

@@ -3,6 +3,8 @@ package config
 import (
 	"os"
 	"time"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 const fileBytesMax = 16 << 20 // of all files of a configuration
@@ -37,7 +39,7 @@ func Parse(name string, src []byte) (*Config, *Report) { return Options{}.Parse(
 // Load is like the function Load, with options.
 func (o Options) Load(path string) (*Config, *Report) {
 	l := &loader{options: o, rep: &Report{}, onDisk: true, done: make(map[string]bool)}
-	l.file(path, span{})
+	l.file(path, syntax.Span{})
 	return l.finish(path)
 }
 
@@ -45,7 +47,7 @@ func (o Options) Load(path string) (*Config, *Report) {
 func (o Options) Parse(name string, src []byte) (*Config, *Report) {
 	l := &loader{options: o, rep: &Report{}}
 	if len(src) > fileBytesMax {
-		l.fault(span{}, "%s", errLarge)
+		l.fault(syntax.Span{}, "%s", errLarge)
 	} else {
 		l.text(name, src)
 	}
@@ -55,7 +57,7 @@ func (o Options) Parse(name string, src []byte) (*Config, *Report) {
 // finish turns the merged tree into a Config.
 func (l *loader) finish(name string) (*Config, *Report) {
 	if l.root == nil {
-		l.rep.finish(name, nil)
+		l.rep.Finish(name, nil)
 		return nil, l.rep
 	}
 	for _, text := range l.options.Set {
@@ -65,14 +67,14 @@ func (l *loader) finish(name string) (*Config, *Report) {
 	fill(&doc.top, nil)
 	var c *Config
 	// With a part of the files left out, names would seem to be missing that are not.
-	if !l.broken && !l.rep.full() {
+	if !l.broken && !l.rep.Full() {
 		var open *opener
 		if l.onDisk && !l.options.TextOnly {
 			open = &opener{now: time.Now()}
 		}
 		c = resolve(doc, l.main, l.rep, open)
 	}
-	l.rep.finish(name, doc.top.allow)
+	l.rep.Finish(name, doc.top.allow)
 	if !l.rep.OK() {
 		return nil, l.rep
 	}

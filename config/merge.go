@@ -1,26 +1,31 @@
 package config
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/edge-proxy/edge/config/syntax"
+)
 
 // merger joins the trees of several files: tables with the same name become one, entries of lists stand one after the
 // other, and a key that two files set has the same value in both.
 type merger struct{ rep *Report }
 
 // tables adds the members of from to the table into, which stands at p.
-func (m *merger) tables(into, from *node, p *place) {
-	for _, c := range from.children {
-		if m.rep.full() {
+func (m *merger) tables(into, from *syntax.Node, p *place) {
+	for _, c := range from.Children {
+		if m.rep.Full() {
 			return
 		}
 		var at *place
 		if p != nil {
-			at = p.children[c.key]
+			at = p.children[c.Key]
 		}
-		old := into.child(c.key)
+		old := into.Child(c.Key)
 		switch {
 		case old == nil:
-			into.add(c)
-		case at != nil && at.section != nil && at.shape == shapeNamed && old.kind == kindTable && c.kind == kindTable:
+			into.Add(c)
+		case at != nil && at.section != nil && at.shape == shapeNamed &&
+			old.Kind == syntax.KindTable && c.Kind == syntax.KindTable:
 			m.named(old, c, at)
 		default:
 			m.member(old, c, at)
@@ -29,10 +34,10 @@ func (m *merger) tables(into, from *node, p *place) {
 }
 
 // named merges the entries of a section by their names.
-func (m *merger) named(into, from *node, p *place) {
-	for _, c := range from.children {
-		if old := into.child(c.key); old == nil {
-			into.add(c)
+func (m *merger) named(into, from *syntax.Node, p *place) {
+	for _, c := range from.Children {
+		if old := into.Child(c.Key); old == nil {
+			into.Add(c)
 		} else {
 			m.member(old, c, p)
 		}
@@ -40,18 +45,18 @@ func (m *merger) named(into, from *node, p *place) {
 }
 
 // member merges two values of one key, which stands at p; nil is a place that the schema does not know.
-func (m *merger) member(old, n *node, p *place) {
+func (m *merger) member(old, n *syntax.Node, p *place) {
 	switch {
-	case old.kind == kindTable && n.kind == kindTable:
+	case old.Kind == syntax.KindTable && n.Kind == syntax.KindTable:
 		m.tables(old, n, p)
-	case old.kind == kindArray && n.kind == kindArray && p.appends():
+	case old.Kind == syntax.KindList && n.Kind == syntax.KindList && p.appends():
 		m.entries(old, n, p)
-	case old.kind == kindNull:
+	case old.Kind == syntax.KindNull:
 		*old = *n
-	case n.kind == kindNull || old.kind == kindLost || n.kind == kindLost || same(old, n):
+	case n.Kind == syntax.KindNull || old.Kind == syntax.KindLost || n.Kind == syntax.KindLost || same(old, n):
 	default:
-		at, first := n.first(), old.first()
-		m.rep.conflict(at, first, "", "%q is set twice to different values, first at %s", n.key, first.seenFrom(at))
+		at, first := n.ConflictSpan(), old.ConflictSpan()
+		m.rep.Conflictf(at, first, "", "%q is set twice to different values, first at %s", n.Key, first.RelativeTo(at))
 	}
 }
 
@@ -68,51 +73,51 @@ func (p *place) appends() bool {
 }
 
 // entries appends the entries of a list; one with the name of a listener is about that listener.
-func (m *merger) entries(old, n *node, p *place) {
+func (m *merger) entries(old, n *syntax.Node, p *place) {
 	merges := p.section != nil && p.section.merges
-	for _, c := range n.children {
+	for _, c := range n.Children {
 		if same := entryLike(old, c); merges && same != nil {
 			m.tables(same, c, p)
 			continue
 		}
-		old.children = append(old.children, c)
+		old.Children = append(old.Children, c)
 	}
 }
 
 // entryLike returns the entry of the list that has the name of c, or nil.
-func entryLike(list, c *node) *node {
+func entryLike(list, c *syntax.Node) *syntax.Node {
 	name := entryName(c)
 	if name == "" {
 		return nil
 	}
-	i := slices.IndexFunc(list.children, func(e *node) bool { return entryName(e) == name })
+	i := slices.IndexFunc(list.Children, func(e *syntax.Node) bool { return entryName(e) == name })
 	if i < 0 {
 		return nil
 	}
-	return list.children[i]
+	return list.Children[i]
 }
 
 // entryName returns what the entry of a list says under "name".
-func entryName(n *node) string {
-	if name := n.child("name"); name != nil && name.kind == kindString {
-		return name.text
+func entryName(n *syntax.Node) string {
+	if name := n.Child("name"); name != nil && name.Kind == syntax.KindString {
+		return name.Text
 	}
 	return ""
 }
 
 // same tells whether two nodes say the same, wherever they stand.
-func same(a, b *node) bool {
-	if a.kind != b.kind || a.text != b.text && a.kind == kindString || a.integer != b.integer ||
-		a.fraction != b.fraction || a.truth != b.truth || len(a.children) != len(b.children) {
+func same(a, b *syntax.Node) bool {
+	if a.Kind != b.Kind || a.Text != b.Text && a.Kind == syntax.KindString || a.Integer != b.Integer ||
+		a.Fraction != b.Fraction || a.Truth != b.Truth || len(a.Children) != len(b.Children) {
 		return false
 	}
-	if a.kind == kindDatetime {
-		return a.text == b.text
+	if a.Kind == syntax.KindDatetime {
+		return a.Text == b.Text
 	}
-	for i, c := range a.children {
-		other := b.children[i]
-		if a.kind == kindTable {
-			other = b.child(c.key)
+	for i, c := range a.Children {
+		other := b.Children[i]
+		if a.Kind == syntax.KindTable {
+			other = b.Child(c.Key)
 		}
 		if other == nil || !same(c, other) {
 			return false

@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
+)
 
 // pattern is what a route matches, in normal form.
 type pattern struct {
@@ -28,11 +32,12 @@ func (p pattern) String() string {
 // parsePattern reads "host/path", "/path" or "=/". wrong says what is wrong with it, else it is empty.
 func parsePattern(s string) (p pattern, wrong, hint string) {
 	if scheme, rest, found := strings.Cut(s, "://"); found {
-		return p, "a pattern has no scheme such as " + quote(scheme+"://"), "did you mean " + quote(rest) + "?"
+		return p, "a pattern has no scheme such as " + syntax.Quote(scheme+"://"),
+			"did you mean " + syntax.Quote(rest) + "?"
 	}
 	slash := strings.IndexByte(s, '/')
 	if slash < 0 {
-		return p, quote(s) + " has no path", "did you mean " + quote(s+"/*") + "?"
+		return p, syntax.Quote(s) + " has no path", "did you mean " + syntax.Quote(s+"/*") + "?"
 	}
 	host, route := s[:slash], s[slash:]
 	if h, exact := strings.CutSuffix(host, "="); exact {
@@ -58,7 +63,7 @@ func parsePath(s string) (p pattern, wrong, hint string) {
 	}
 	switch {
 	case !strings.HasPrefix(s, "/"):
-		return p, "a path begins with \"/\"", "did you mean " + quote("/"+s) + "?"
+		return p, "a path begins with \"/\"", "did you mean " + syntax.Quote("/"+s) + "?"
 	case exact:
 		p.kind, p.path = PathExact, s
 	case strings.HasSuffix(s, "/*"):
@@ -69,11 +74,12 @@ func parsePath(s string) (p pattern, wrong, hint string) {
 		p.kind, p.path = PathExact, s
 	}
 	if p.kind == PathPrefix && strings.HasSuffix(p.path, "/") {
-		return p, "a prefix ends with one slash", "did you mean " + quote(strings.TrimRight(p.path, "/")+"/*") + "?"
+		return p, "a prefix ends with one slash",
+			"did you mean " + syntax.Quote(strings.TrimRight(p.path, "/")+"/*") + "?"
 	}
 	if strings.Contains(p.path, "*") {
 		if head, found := strings.CutSuffix(s, "*"); found && !strings.Contains(head, "*") {
-			hint = "did you mean " + quote(head+"/*") + "?"
+			hint = "did you mean " + syntax.Quote(head+"/*") + "?"
 		}
 		return p, "a star stands only at the end, after a slash", hint
 	}
@@ -97,7 +103,7 @@ func parseRouteHost(s string) (host, wrong, hint string) {
 		return "", "a star stands for the first labels of a host: \"*.example.com\"", hint
 	}
 	if name, _, ok := splitHostPort(host); ok {
-		return "", "the host of a route has no port", "did you mean " + quote(name) + "?"
+		return "", "the host of a route has no port", "did you mean " + syntax.Quote(name) + "?"
 	}
 	if inner, found := strings.CutPrefix(host, "["); found {
 		if inner, found = strings.CutSuffix(inner, "]"); found && strings.Contains(inner, ":") {
@@ -106,7 +112,7 @@ func parseRouteHost(s string) (host, wrong, hint string) {
 	}
 	host = strings.TrimSuffix(host, ".")
 	if !validHost(host) {
-		return "", quote(s) + " is not a host name", ""
+		return "", syntax.Quote(s) + " is not a host name", ""
 	}
 	return host, "", ""
 }

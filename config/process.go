@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // processKeys are those of [global] that say what becomes of the process before it serves.
@@ -88,7 +90,7 @@ func (id *Identity) become(name string) error {
 	for _, text := range append([]string{u.Uid, u.Gid}, groups...) {
 		n, isNumber := accountNumber(text)
 		if !isNumber {
-			return fmt.Errorf("%s has the number %s", quote(name), quote(text))
+			return fmt.Errorf("%s has the number %s", syntax.Quote(name), syntax.Quote(text))
 		}
 		id.Groups = append(id.Groups, n)
 	}
@@ -111,9 +113,9 @@ func groupOf(name string) (int, error) {
 // missing says that a name could not be looked up.
 func missing(what, name string, err error) error {
 	if errors.As(err, new(user.UnknownUserError)) || errors.As(err, new(user.UnknownGroupError)) {
-		return fmt.Errorf("there is no %s %s", what, quote(name))
+		return fmt.Errorf("there is no %s %s", what, syntax.Quote(name))
 	}
-	return fmt.Errorf("cannot look up %s: %w", quote(name), err)
+	return fmt.Errorf("cannot look up %s: %w", syntax.Quote(name), err)
 }
 
 // accountNumber reads the number of a user or group. The highest is none: system calls take it for "as it is".
@@ -129,17 +131,18 @@ func (r *resolver) process() {
 		at, err := os.Stat(dir)
 		switch {
 		case err != nil:
-			r.rep.error(g.at("working_directory"), "", "cannot use %s: %s", quotePath(dir), reason(err))
+			r.rep.Errorf(g.at("working_directory"), "", "cannot use %s: %s", syntax.QuotePath(dir),
+				syntax.WithoutPath(err))
 		case !at.IsDir():
-			r.rep.error(g.at("working_directory"), "", "%s is no folder", quotePath(dir))
+			r.rep.Errorf(g.at("working_directory"), "", "%s is no folder", syntax.QuotePath(dir))
 		}
 	}
 	if _, err := (&Global{Group: c.Group}).Identity(); err != nil {
-		r.rep.error(g.at("group"), didYouMean(c.Group, accounts("/etc/group")), "%s", errors.Unwrap(err))
+		r.rep.Errorf(g.at("group"), syntax.DidYouMean(c.Group, accounts("/etc/group")), "%s", errors.Unwrap(err))
 		return
 	}
 	if _, err := c.Identity(); err != nil {
-		r.rep.error(g.at("user"), didYouMean(c.User, accounts("/etc/passwd")), "%s", errors.Unwrap(err))
+		r.rep.Errorf(g.at("user"), syntax.DidYouMean(c.User, accounts("/etc/passwd")), "%s", errors.Unwrap(err))
 	}
 }
 
@@ -155,11 +158,11 @@ func accounts(path string) (names []string) {
 }
 
 // locate returns the path of a file that at names: from the working directory, or else beside the file at is in.
-func (r *resolver) locate(path string, at span) string {
-	if filepath.IsAbs(path) || at.src == nil {
+func (r *resolver) locate(path string, at syntax.Span) string {
+	if filepath.IsAbs(path) || at.Source == nil {
 		return path
 	}
-	beside := filepath.Join(filepath.Dir(at.src.name), path)
+	beside := filepath.Join(filepath.Dir(at.Source.Name), path)
 	if dir := r.c.Global.WorkingDirectory; dir != "" {
 		path = filepath.Join(dir, path)
 		if whole, err := filepath.Abs(beside); err == nil {
@@ -175,22 +178,22 @@ func (r *resolver) locate(path string, at span) string {
 	return path
 }
 
-func parseFolderValue(d *decoder, _ *key, n *node) (any, bool) {
+func parseFolderValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	s, ok := stringOf(d, n, "a string")
 	if ok && !filepath.IsAbs(s) {
-		d.rep.error(n.value, "", "%q must be an absolute path", n.key)
+		d.rep.Errorf(n.Value, "", "%q must be an absolute path", n.Key)
 		return "", false
 	}
 	return filepath.Clean(s), ok
 }
 
-func parseAccountValue(d *decoder, _ *key, n *node) (any, bool) {
-	if n.kind != kindInt {
+func parseAccountValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
+	if n.Kind != syntax.KindInt {
 		return stringOf(d, n, "a name or a number")
 	}
-	s := strconv.FormatInt(n.integer, 10)
+	s := strconv.FormatInt(n.Integer, 10)
 	if _, isNumber := accountNumber(s); !isNumber {
-		d.rep.error(n.value, "", "%s is no number of a %s", s, n.key)
+		d.rep.Errorf(n.Value, "", "%s is no number of a %s", s, n.Key)
 		return "", false
 	}
 	return s, true

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // referenceIntro is what the page says before it comes to the keys.
@@ -60,13 +62,13 @@ func (k *key) typeText() string {
 	if len(k.enum) == 0 {
 		text := k.typ.name
 		if len(k.words) > 0 {
-			text += " or " + code(list(k.words))
+			text += " or " + code(syntax.Alternatives(k.words))
 		}
 		return text
 	}
 	words := make([]string, len(k.enum))
 	for i, e := range k.enum {
-		words[i] = code(quote(e))
+		words[i] = code(syntax.Quote(e))
 	}
 	text := strings.Join(words, ", ")
 	if k.typ.name == typeChoices.name {

@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 const (
@@ -14,26 +16,27 @@ const (
 type resolver struct {
 	rep      *Report
 	doc      *document
-	src      *source
+	src      *syntax.Source
 	c        *Config
-	names    map[string]int  // the index of an upstream, by its name
-	ageless  map[*given]bool // hsts without max_age was reported
-	inline   map[string]int  // the index of an upstream that a dest spells out, by its backends
-	named    map[string]span // where an upstream is first named, for hints
+	names    map[string]int         // the index of an upstream, by its name
+	ageless  map[*given]bool        // hsts without max_age was reported
+	inline   map[string]int         // the index of an upstream that a dest spells out, by its backends
+	named    map[string]syntax.Span // where an upstream is first named, for hints
 	claimed  map[string]*Address
-	claims   map[string]span         // where an address is claimed
+	claims   map[string]syntax.Span  // where an address is claimed
 	patterns map[string]patternTaken // by the pattern and its conditions
 	open     *opener                 // reads what the file names; nil: nothing is read
 }
 
 // resolve checks what one entry says about another and builds the Config. It is of use only when rep has no errors.
 // open reads the certificates that it names; nil: they are not looked at.
-func resolve(doc *document, src *source, rep *Report, open *opener) *Config {
+func resolve(doc *document, src *syntax.Source, rep *Report, open *opener) *Config {
 	r := &resolver{
 		rep: rep, doc: doc, src: src, c: &Config{}, open: open,
 		names: make(map[string]int), ageless: make(map[*given]bool),
-		inline: make(map[string]int), named: make(map[string]span),
-		claimed: make(map[string]*Address), claims: make(map[string]span), patterns: make(map[string]patternTaken),
+		inline: make(map[string]int), named: make(map[string]syntax.Span),
+		claimed: make(map[string]*Address), claims: make(map[string]syntax.Span),
+		patterns: make(map[string]patternTaken),
 	}
 	fill(&doc.global, nil)
 	fill(&doc.log, nil)
@@ -66,28 +69,28 @@ func resolve(doc *document, src *source, rep *Report, open *opener) *Config {
 // loops refuses two keys that cannot both be.
 func (r *resolver) loops() {
 	if g := &r.c.Global; g.Pin && g.Park == "runtime" {
-		r.rep.error(r.doc.global.at("pin"), `leave out "park": it is "syscall" then`,
+		r.rep.Errorf(r.doc.global.at("pin"), `leave out "park": it is "syscall" then`,
 			`a loop that stays on one processor cannot sleep in the poller of Go's runtime, which wakes it on any`)
 	}
 }
 
 func (r *resolver) listeners() {
-	slices.SortStableFunc(r.doc.listeners, func(a, b *listenerEntry) int { return a.node.head.compare(b.node.head) })
-	names := make(map[string]span)
+	slices.SortStableFunc(r.doc.listeners, func(a, b *listenerEntry) int { return a.node.Head.Compare(b.node.Head) })
+	names := make(map[string]syntax.Span)
 	for _, e := range r.doc.listeners {
 		fill(e, &r.doc.tls.given)
-		e.Pos = e.node.head.pos()
+		e.Pos = e.node.Head.Pos()
 		if e.lacks("listen") {
 			hint := `add listen = ":80"`
-			if e.node.key == aliasHTTPS {
+			if e.node.Key == aliasHTTPS {
 				hint = `add listen = ":443"`
 			}
-			r.rep.error(e.node.head, hint, "this listener has no address")
+			r.rep.Errorf(e.node.Head, hint, "this listener has no address")
 		}
 		r.claim(e)
 		r.secure(e)
 		if e.PathParameters == "strip" && e.Paths == "raw" {
-			r.rep.warn(codeNoEffect, e.nodes["path_parameters"].head, "",
+			r.rep.Warnf(codeNoEffect, e.nodes["path_parameters"].Head, "",
 				"with paths = \"raw\" routes see the path as it came, parameters included")
 		}
 		if e.has("name") {
@@ -101,15 +104,15 @@ func (r *resolver) listeners() {
 
 // claim checks that no address of the listener is taken by it or another one.
 func (r *resolver) claim(e *listenerEntry) {
-	var elements []*node
+	var elements []*syntax.Node
 	if n := e.nodes["listen"]; n != nil {
-		elements = n.children
+		elements = n.Children
 	}
 	for i := range e.Addresses {
 		a, at := &e.Addresses[i], e.at("listen")
 		// With a wrong element among them the addresses do not line up; then the whole list is the place.
 		if len(elements) == len(e.Addresses) {
-			at = elements[i].value
+			at = elements[i].Value
 		}
 		for _, c := range a.claims() {
 			old := r.claimed[c]
@@ -119,9 +122,9 @@ func (r *resolver) claim(e *listenerEntry) {
 			}
 			where := r.claims[c]
 			if old.Text == a.Text {
-				r.rep.conflict(at, where, "", "address %q is given twice, first at %s", a.Text, where.seenFrom(at))
+				r.rep.Conflictf(at, where, "", "address %q is given twice, first at %s", a.Text, where.RelativeTo(at))
 			} else {
-				r.rep.conflict(at, where, "", "address %q is part of %q at %s", a.Text, old.Text, where.seenFrom(at))
+				r.rep.Conflictf(at, where, "", "address %q is part of %q at %s", a.Text, old.Text, where.RelativeTo(at))
 			}
 			break
 		}
@@ -129,12 +132,12 @@ func (r *resolver) claim(e *listenerEntry) {
 }
 
 // unique reports a name that another entry has already.
-func (r *resolver) unique(taken map[string]span, name string, at span, what string) {
+func (r *resolver) unique(taken map[string]syntax.Span, name string, at syntax.Span, what string) {
 	old, found := taken[name]
 	if !found {
 		taken[name] = at
 	} else if name != "" {
-		r.rep.conflict(at, old, "", "another %s at %s has the name %q", what, old.seenFrom(at), name)
+		r.rep.Conflictf(at, old, "", "another %s at %s has the name %q", what, old.RelativeTo(at), name)
 	}
 }
 
@@ -142,11 +145,11 @@ func (r *resolver) unique(taken map[string]span, name string, at span, what stri
 func (r *resolver) upstreams() {
 	for _, e := range r.doc.upstreams {
 		if !validUpstreamName(e.Name) {
-			r.rep.error(e.node.name, "", "the name of an upstream has letters, digits, \"_\", \"-\" and \".\" alone")
+			r.rep.Errorf(e.node.Name, "", "the name of an upstream has letters, digits, \"_\", \"-\" and \".\" alone")
 		}
 		fill(e, &r.doc.defaults.given)
 		r.spoken(e)
-		u := r.upstream(e.Name, e.node.head)
+		u := r.upstream(e.Name, e.node.Head)
 		pos := u.Pos
 		*u = e.Upstream
 		u.Pos = pos
@@ -173,11 +176,11 @@ func (r *resolver) members() {
 				continue
 			}
 			if !validUpstreamName(name) {
-				r.rep.error(e.at([]string{"name", "upstream"}[i]), "",
+				r.rep.Errorf(e.at([]string{"name", "upstream"}[i]), "",
 					"the name of an upstream has letters, digits, \"_\", \"-\" and \".\" alone")
 				continue
 			}
-			u := r.upstream(name, e.node.head)
+			u := r.upstream(name, e.node.Head)
 			r.nameable(&e.backendEntry, u)
 			u.add(&e.backendEntry)
 		}
@@ -186,7 +189,7 @@ func (r *resolver) members() {
 
 // upstream returns the upstream of that name, made from the defaults when it is new. Borrowed until the next one is
 // made.
-func (r *resolver) upstream(name string, at span) *Upstream {
+func (r *resolver) upstream(name string, at syntax.Span) *Upstream {
 	i, found := r.names[name]
 	if !found {
 		i = r.newUpstream(name, at)
@@ -195,9 +198,9 @@ func (r *resolver) upstream(name string, at span) *Upstream {
 	return &r.c.Upstreams[i]
 }
 
-func (r *resolver) newUpstream(name string, at span) int {
+func (r *resolver) newUpstream(name string, at syntax.Span) int {
 	u := r.doc.defaults.Upstream
-	u.Name, u.Pos = name, at.pos()
+	u.Name, u.Pos = name, at.Pos()
 	r.c.Upstreams = append(r.c.Upstreams, u)
 	return len(r.c.Upstreams) - 1
 }
@@ -208,30 +211,31 @@ func (u *Upstream) add(e *backendEntry) {
 		return
 	}
 	u.Backends = append(u.Backends, Backend{Host: e.address.host, Port: e.address.port, Unix: e.address.unix,
-		Weight: e.weight, Pos: e.node.head.pos()})
+		Weight: e.weight, Pos: e.node.Head.Pos()})
 }
 
 func (r *resolver) addressed(e *backendEntry) {
 	if e.lacks("address") {
-		r.rep.error(e.node.head, `add address = "host:port"`, "this backend has no address")
+		r.rep.Errorf(e.node.Head, `add address = "host:port"`, "this backend has no address")
 	}
 }
 
 // nameable checks that there is a name that the certificate of a backend can be held against.
 func (r *resolver) nameable(e *backendEntry, u *Upstream) {
 	if e.address.unix != "" && u.TLS.On && u.TLS.Verify && u.TLS.SNI == "" {
-		r.rep.error(e.at("address"), "add sni = \"host\" to its tls",
-			"the certificate of %s has to have a name, and a path is none", quote(e.address.String()))
+		r.rep.Errorf(e.at("address"), "add sni = \"host\" to its tls",
+			"the certificate of %s has to have a name, and a path is none", syntax.Quote(e.address.String()))
 	}
 }
 
 // backed reports upstreams that have no backend from anywhere.
 func (r *resolver) backed() {
 	for _, e := range r.doc.upstreams {
-		list := e.node.child("backends")
-		wrong := e.odd || list != nil && (list.kind != kindArray || len(list.children) > 0) // and reported as such
+		list := e.node.Child("backends")
+		// What is wrong with the list was reported.
+		wrong := e.odd || list != nil && (list.Kind != syntax.KindList || len(list.Children) > 0)
 		if len(r.c.Upstreams[r.names[e.Name]].Backends) == 0 && !wrong {
-			r.rep.error(e.node.head, `add backends = [{ address = "host:port" }]`,
+			r.rep.Errorf(e.node.Head, `add backends = [{ address = "host:port" }]`,
 				"upstream %q has no backends", e.Name)
 		}
 	}
@@ -246,7 +250,7 @@ func (r *resolver) whenMissing() {
 	} else if silent && len(r.doc.routes) == 0 {
 		r.c.Fallback = Dest{Kind: DestHello}
 	} else if len(r.doc.routes) == 0 {
-		r.rep.warn(codeNoRoute, r.doc.listeners[0].node.head,
+		r.rep.Warnf(codeNoRoute, r.doc.listeners[0].node.Head,
 			`add [[routes]] with pattern = "/*" and dest = "host:port"`,
 			"no route and no upstream %q: every answer is 404", defaultUpstream)
 	}
@@ -257,18 +261,18 @@ func (r *resolver) whenMissing() {
 	if r.c.Fallback.Kind == DestHello {
 		what = "neither listener nor route: edge answers on " + helloAddress + " with the hello page"
 	}
-	r.rep.warn(codeNoListener, span{}, "", "%s", what)
+	r.rep.Warnf(codeNoListener, syntax.Span{}, "", "%s", what)
 	e := &listenerEntry{}
 	r.doc.begin(e, schema().children["listeners"].section, nil)
 	fill(e, nil)
 	e.WebSocket, e.GRPC = r.doc.top.webSocket, r.doc.top.grpc
 	a, _, _ := parseListen(helloAddress)
-	a.Pos = Pos{File: r.src.name}
+	a.Pos = Pos{File: r.src.Name}
 	e.Name, e.Addresses, e.Pos = helloAddress, []Address{a}, a.Pos
 	r.c.Listeners = append(r.c.Listeners, e.Listener)
 }
 
 // validUpstreamName keeps names apart from addresses, so that a dest is never ambiguous.
 func validUpstreamName(s string) bool {
-	return len(s) <= 128 && bareKey(strings.ReplaceAll(s, ".", "_"))
+	return len(s) <= 128 && syntax.IsBareKey(strings.ReplaceAll(s, ".", "_"))
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/route"
 )
 
@@ -22,7 +23,7 @@ func routesSection() *section {
 			"Conditions (`listener`, `client_cert`, `methods`, `header`, `query`) all have to hold, for the request " +
 			"as the client sent it; " +
 			"where they do not, a less specific route may take it. What no route takes is answered 404.",
-		open: func(doc *document, _ target, _ *node) target {
+		open: func(doc *document, _ target, _ *syntax.Node) target {
 			e := &routeEntry{}
 			doc.routes = append(doc.routes, e)
 			return e

@@ -5,16 +5,17 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/route"
 )
 
 func (r *resolver) routes() {
-	slices.SortStableFunc(r.doc.routes, func(a, b *routeEntry) int { return a.node.head.compare(b.node.head) })
-	names, made := make(map[string]span), make(map[string]int)
+	slices.SortStableFunc(r.doc.routes, func(a, b *routeEntry) int { return a.node.Head.Compare(b.node.Head) })
+	names, made := make(map[string]syntax.Span), make(map[string]int)
 	for i, e := range r.doc.routes {
 		fill(e, nil)
-		e.Entry, e.Pos = i, e.node.head.pos()
+		e.Entry, e.Pos = i, e.node.Head.Pos()
 		if e.has("websocket") {
 			e.WebSocket = switchOf(e.webSocket)
 		}
@@ -29,7 +30,7 @@ func (r *resolver) routes() {
 		r.pointless(e)
 		r.unheard(e)
 		if e.has("load_balancing") && e.Dest.Kind != DestUpstream {
-			r.rep.error(e.nodes["load_balancing"].head, "", "load_balancing is for what goes to a backend")
+			r.rep.Errorf(e.nodes["load_balancing"].Head, "", "load_balancing is for what goes to a backend")
 		}
 		patterns, ok := r.patternsOf(e)
 		if e.has("name") {
@@ -70,13 +71,14 @@ func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
 		for _, other := range []string{"host", "path"} {
 			if e.has(other) {
 				at, first := e.at(other), e.at("pattern")
-				r.rep.conflict(at, first, "", "%q and the pattern at %s exclude each other", other, first.seenFrom(at))
+				r.rep.Conflictf(at, first, "", "%q and the pattern at %s exclude each other", other,
+					first.RelativeTo(at))
 				return nil, false
 			}
 		}
 		p, wrong, hint := parsePattern(e.pattern)
 		if wrong != "" {
-			r.rep.error(e.at("pattern"), hint, "%s", wrong)
+			r.rep.Errorf(e.at("pattern"), hint, "%s", wrong)
 		}
 		return []pattern{p}, wrong == ""
 	case !e.has("host") && !e.has("path"):
@@ -88,7 +90,7 @@ func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
 			return []pattern{{path: "/"}}, right
 		}
 		if !e.odd {
-			r.rep.error(e.node.head, `add pattern = "/*" for everything`, "this route has no pattern")
+			r.rep.Errorf(e.node.Head, `add pattern = "/*" for everything`, "this route has no pattern")
 		}
 		return nil, false
 	}
@@ -101,7 +103,7 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
 	if e.has("path") {
 		p, wrong, hint := parsePath(e.path)
 		if wrong != "" {
-			r.rep.error(e.at("path"), hint, "%s", wrong)
+			r.rep.Errorf(e.at("path"), hint, "%s", wrong)
 			ok = false
 		}
 		base = p
@@ -110,17 +112,17 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
 		return []pattern{base}, ok
 	}
 	if len(e.hosts) == 0 {
-		r.rep.error(e.at("host"), "", "\"host\" must not be empty")
+		r.rep.Errorf(e.at("host"), "", "\"host\" must not be empty")
 		return nil, false
 	}
 	for _, h := range e.hosts {
 		host, wrong, hint := parseRouteHost(h)
 		base.host = host
 		if wrong != "" {
-			r.rep.error(e.at("host"), hint, "%s", wrong)
+			r.rep.Errorf(e.at("host"), hint, "%s", wrong)
 			ok = false
 		} else if slices.Contains(all, base) {
-			r.rep.error(e.at("host"), "", "host %q is there twice", h)
+			r.rep.Errorf(e.at("host"), "", "host %q is there twice", h)
 			ok = false
 		}
 		all = append(all, base)
@@ -130,7 +132,7 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
 
 // patternTaken is a route that takes what another one would.
 type patternTaken struct {
-	at     span
+	at     syntax.Span
 	weight bool
 }
 
@@ -144,7 +146,7 @@ func (r *resolver) shadowed(e *routeEntry, p pattern) bool {
 	key := rule.Pattern() + " " + conditions
 	old, found := r.patterns[key]
 	if !found {
-		r.patterns[key] = patternTaken{e.node.head, e.Weight > 0}
+		r.patterns[key] = patternTaken{e.node.Head, e.Weight > 0}
 		return false
 	}
 	if old.weight && e.Weight > 0 {
@@ -163,8 +165,8 @@ func (r *resolver) shadowed(e *routeEntry, p pattern) bool {
 	case e.Weight > 0:
 		why += " and no weight"
 	}
-	r.rep.warnConflict(codeShadowedRoute, e.node.head, old.at, "%s: %s at %s has %s",
-		what, p, old.at.seenFrom(e.node.head), why)
+	r.rep.WarnConflictf(codeShadowedRoute, e.node.Head, old.at, "%s: %s at %s has %s",
+		what, p, old.at.RelativeTo(e.node.Head), why)
 	return true
 }
 
@@ -173,21 +175,21 @@ func (r *resolver) destOf(e *routeEntry) {
 	switch {
 	case e.has("redirect.to") && e.has("dest"):
 		at, first := e.at("redirect.to"), e.at("dest")
-		r.rep.conflict(at, first, "", "a redirect and the dest at %s exclude each other", first.seenFrom(at))
+		r.rep.Conflictf(at, first, "", "a redirect and the dest at %s exclude each other", first.RelativeTo(at))
 	case e.has("redirect.to"):
 		if !e.failed("redirect.to") && !e.failed("redirect.status") {
 			e.Dest = r.redirect(e.redirect, e.redirectStatus, e.at("redirect.to"))
 		}
 		if s := e.redirectStatus; !slices.Contains(redirectStatuses, s) && !e.failed("redirect.status") {
-			r.rep.error(e.at("redirect.status"), "", "the status of a redirect is 301, 302, 303, 307 or 308")
+			r.rep.Errorf(e.at("redirect.status"), "", "the status of a redirect is 301, 302, 303, 307 or 308")
 		}
 	case e.has("redirect.status"):
 		if e.failed("redirect.status") {
 			return
 		}
-		r.rep.error(e.at("redirect.status"), `add to = "https://example.com{path}"`, "this redirect leads nowhere")
+		r.rep.Errorf(e.at("redirect.status"), `add to = "https://example.com{path}"`, "this redirect leads nowhere")
 	case e.lacks("dest"):
-		r.rep.error(e.node.head, `add dest = "host:port", or the name of an upstream`, "this route has no dest")
+		r.rep.Errorf(e.node.Head, `add dest = "host:port", or the name of an upstream`, "this route has no dest")
 	case e.has("dest") && !e.failed("dest"):
 		e.Dest = r.dest(e.dest, e.at("dest"))
 	}
@@ -205,7 +207,7 @@ func (r *resolver) pointless(e *routeEntry) {
 	}
 	for _, path := range forBackends {
 		if e.has(path) {
-			r.rep.warn(codeNoEffect, e.nodes[path].head, "", "%q is for what goes to a backend", path)
+			r.rep.Warnf(codeNoEffect, e.nodes[path].Head, "", "%q is for what goes to a backend", path)
 		}
 	}
 }
@@ -218,17 +220,17 @@ func (r *resolver) unheard(e *routeEntry) {
 	}
 	for _, c := range e.Header {
 		if strings.Contains(c.Name, "_") {
-			r.rep.warn(codeNoEffect, e.at("header"), `a listener with underscores = "pass" lets it pass`,
-				"this condition never holds: no listener lets the field %s pass", quote(c.Name))
+			r.rep.Warnf(codeNoEffect, e.at("header"), `a listener with underscores = "pass" lets it pass`,
+				"this condition never holds: no listener lets the field %s pass", syntax.Quote(c.Name))
 		}
 	}
 }
 
 var redirectStatuses = []int{301, 302, 303, 307, 308}
 
-func (r *resolver) redirect(to string, status int, at span) Dest {
+func (r *resolver) redirect(to string, status int, at syntax.Span) Dest {
 	if _, err := message.ParseLocation(to); err != nil {
-		r.rep.error(at, "", "redirect to %s: %v", quote(to), err)
+		r.rep.Errorf(at, "", "redirect to %s: %v", syntax.Quote(to), err)
 	}
 	return Dest{Kind: DestRedirect, Status: status, Location: to}
 }
@@ -244,22 +246,22 @@ func (r *resolver) rewrite(e *routeEntry) {
 		_, err := message.ParsePath(text)
 		switch {
 		case name == "path" && err != nil:
-			r.rep.error(at, "", "rewrite to %s: %v", quote(text), err)
+			r.rep.Errorf(at, "", "rewrite to %s: %v", syntax.Quote(text), err)
 		case name == "path" && (e.has("rewrite.strip_prefix") || e.has("rewrite.add_prefix")):
-			r.rep.error(at, "", "a rewrite has either a path or prefixes")
+			r.rep.Errorf(at, "", "a rewrite has either a path or prefixes")
 		case name != "path" && !strings.HasPrefix(text, "/"):
-			r.rep.error(at, "did you mean "+quote("/"+text)+"?", "a prefix begins with \"/\"")
+			r.rep.Errorf(at, "did you mean "+syntax.Quote("/"+text)+"?", "a prefix begins with \"/\"")
 		case name != "path" && (err != nil || strings.ContainsAny(text, "{}?*")):
-			r.rep.error(at, "", "a prefix stands as it is sent: no variables, no \"?\", the rest percent-encoded")
+			r.rep.Errorf(at, "", "a prefix stands as it is sent: no variables, no \"?\", the rest percent-encoded")
 		case name == "strip_prefix" && route.NormalPath(text) != text:
-			r.rep.warn(codeNoEffect, at, "did you mean "+quote(route.NormalPath(text))+"?",
-				"routes see a path in its normal form, where no prefix is %s", quote(text))
+			r.rep.Warnf(codeNoEffect, at, "did you mean "+syntax.Quote(route.NormalPath(text))+"?",
+				"routes see a path in its normal form, where no prefix is %s", syntax.Quote(text))
 		}
 	}
 	if e.Rewrite != (Rewrite{}) && e.Dest.Kind != DestUpstream {
 		for _, name := range []string{"rewrite.strip_prefix", "rewrite.add_prefix", "rewrite.path"} {
 			if e.has(name) {
-				r.rep.error(e.nodes[name].head, "", "a rewrite is for what goes to a backend")
+				r.rep.Errorf(e.nodes[name].Head, "", "a rewrite is for what goes to a backend")
 				break
 			}
 		}

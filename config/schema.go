@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"sync"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // key is one row of the schema. Its texts are the reference page.
@@ -46,7 +48,7 @@ type section struct {
 	merges  bool // entries of a list with the same name in several files are one
 	doc     string
 	keys    []*key
-	open    func(doc *document, parent target, n *node) target // the target of a new entry, or of the only one
+	open    func(doc *document, parent target, n *syntax.Node) target // the target of a new entry, or of the only one
 }
 
 // sectionAlias is another place for the entries of a section.
@@ -80,16 +82,16 @@ type target interface{ base() *given }
 // given remembers which keys of an entry the file gave, with what and where.
 type given struct {
 	section *section
-	node    *node
-	nodes   map[string]*node // by the canonical path of the key
-	values  map[string]any   // those that were right
-	odd     bool             // it has a key that the schema does not know
+	node    *syntax.Node
+	nodes   map[string]*syntax.Node // by the canonical path of the key
+	values  map[string]any          // those that were right
+	odd     bool                    // it has a key that the schema does not know
 }
 
 func (g *given) base() *given { return g }
 
 // at returns where the value of a key stands that the file gave.
-func (g *given) at(path string) span { return g.nodes[path].value }
+func (g *given) at(path string) syntax.Span { return g.nodes[path].Value }
 
 // has tells whether the file gave the key, rightly or wrongly.
 func (g *given) has(path string) bool { return g.nodes[path] != nil }
@@ -139,7 +141,7 @@ type place struct {
 func (p *place) child(name string) *place {
 	c := p.children[name]
 	if c == nil {
-		c = &place{path: join(p.path, name)}
+		c = &place{path: syntax.JoinKey(p.path, name)}
 		if p.children == nil {
 			p.children = make(map[string]*place)
 		}
@@ -215,12 +217,12 @@ func (k *key) bound(text string) int64 {
 // parseText parses a value as it would stand behind the key in a file.
 func (k *key) parseText(text string) (any, *Report) {
 	rep := &Report{}
-	root, whole := parseTOML(newSource("schema", []byte("value = "+text)), rep)
+	root, whole := syntax.ParseTOML(syntax.NewSource("schema", []byte("value = "+text), 0), rep)
 	if !whole {
 		return nil, rep
 	}
-	n := root.child("value")
-	n.key = k.path
+	n := root.Child("value")
+	n.Key = k.path
 	d := &decoder{rep: rep}
 	v, _ := k.typ.parse(d, k, n)
 	return v, rep

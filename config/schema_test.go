@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // documentOf writes the key with a value into a file in which everything else is right.
@@ -61,7 +63,7 @@ func documentOf(k *key, value string) string {
 	return before + header + strings.Join(fields, "\n") + "\n"
 }
 
-func dottedKey(path string) string { return dotted(strings.Split(path, ".")...) }
+func dottedKey(path string) string { return syntax.DottedKey(strings.Split(path, ".")...) }
 
 func eachKey(t *testing.T, f func(t *testing.T, k *key)) {
 	schema()
@@ -112,7 +114,7 @@ func TestSchema_rangesHold(t *testing.T) {
 				continue
 			}
 			if k.typ.name != typeInt.name {
-				value = quote(value)
+				value = syntax.Quote(value)
 			}
 			if c, rep := Parse("f", []byte(documentOf(k, value))); c == nil {
 				t.Errorf("%s is refused:\n%s", value, rendered(t, rep))
@@ -144,7 +146,7 @@ func TestSchema_aliasesReachTheirKey(t *testing.T) {
 				text = strings.Replace(documentOf(k, value), k.path+" =", levelOf(k.path)+name+" =", 1)
 			}
 			rep := &Report{}
-			root, _ := parseTOML(newSource("f", []byte(text)), rep)
+			root, _ := syntax.ParseTOML(syntax.NewSource("f", []byte(text), 0), rep)
 			doc := decode(root, rep)
 			if !rep.OK() {
 				t.Errorf("%s is refused:\n%s", text, rendered(t, rep))
@@ -180,7 +182,7 @@ func TestSchema_laterKeysAreUnknown(t *testing.T) {
 
 func TestSchema_everyCodeIsKnownToAllow(t *testing.T) {
 	for _, c := range codes {
-		if _, rep := Parse("f", []byte("allow = ["+quote(c.code)+"]\n")); !rep.OK() {
+		if _, rep := Parse("f", []byte("allow = ["+syntax.Quote(c.code)+"]\n")); !rep.OK() {
 			t.Errorf("allow does not take %s:\n%s", c.code, rendered(t, rep))
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // The other places for a listener, which say what it takes.
@@ -18,14 +20,14 @@ const (
 func (r *resolver) certificates() {
 	for _, e := range r.doc.certificates {
 		fill(e, nil)
-		e.Pos = e.node.head.pos()
+		e.Pos = e.node.Head.Pos()
 		if e.lacks("cert") {
-			r.rep.error(e.node.head, `add cert = "example.pem"`, "this certificate has no file")
+			r.rep.Errorf(e.node.Head, `add cert = "example.pem"`, "this certificate has no file")
 		}
 		r.internal(&e.given, &e.Certificate)
 		for _, host := range e.Hosts {
 			if h, wrong, hint := parseRouteHost(host); wrong != "" || h == "" {
-				r.rep.error(e.at("hosts"), hint, "%s is not a host", quote(host))
+				r.rep.Errorf(e.at("hosts"), hint, "%s is not a host", syntax.Quote(host))
 			}
 		}
 		r.c.Certificates = append(r.c.Certificates, e.Certificate)
@@ -39,7 +41,7 @@ func (r *resolver) internal(g *given, c *Certificate) {
 	}
 	for _, other := range []string{"key", "ocsp"} {
 		if g.has(other) {
-			r.rep.error(g.nodes[other].head, "leave it out", "cert = %q makes its own key", InternalCert)
+			r.rep.Errorf(g.nodes[other].Head, "leave it out", "cert = %q makes its own key", InternalCert)
 		}
 	}
 }
@@ -54,12 +56,12 @@ func (r *resolver) secure(e *listenerEntry) {
 	}
 	e.own.Pos = e.Pos
 	if e.has("cert") && !e.failed("cert") {
-		e.Certificate, e.own.Pos = &e.own, e.nodes["cert"].head.pos()
+		e.Certificate, e.own.Pos = &e.own, e.nodes["cert"].Head.Pos()
 		r.internal(&e.given, &e.own)
 	} else if e.lacks("cert") {
 		for _, other := range []string{"key", "ocsp"} {
 			if e.has(other) && !e.failed(other) {
-				r.rep.error(e.nodes[other].head, "add cert", "there is no certificate for this %s", noun(other))
+				r.rep.Errorf(e.nodes[other].Head, "add cert", "there is no certificate for this %s", noun(other))
 				return
 			}
 		}
@@ -70,10 +72,10 @@ func (r *resolver) secure(e *listenerEntry) {
 		return
 	}
 	if e.Certificate == nil && len(r.doc.certificates) == 0 && e.lacks("cert") {
-		r.rep.error(e.node.head, "add cert and key, or [[certificates]]", "this listener has no certificate")
+		r.rep.Errorf(e.node.Head, "add cert and key, or [[certificates]]", "this listener has no certificate")
 	}
 	if e.RedirectToHTTPS && e.TLS == TLSOn {
-		r.rep.error(e.nodes["redirect_to_https"].head, `it is for plain listeners, and for tls = "auto"`,
+		r.rep.Errorf(e.nodes["redirect_to_https"].Head, `it is for plain listeners, and for tls = "auto"`,
 			"this listener takes no plain requests")
 	}
 	r.clients(e)
@@ -95,7 +97,7 @@ func (r *resolver) aged(e *listenerEntry) {
 		}
 		if g.values[path] == true && !r.ageless[g] {
 			r.ageless[g] = true
-			r.rep.error(g.nodes[path].head, `add max_age = "365d"`, "hsts has no max_age")
+			r.rep.Errorf(g.nodes[path].Head, `add max_age = "365d"`, "hsts has no max_age")
 			return
 		}
 	}
@@ -110,13 +112,13 @@ func noun(key string) string {
 
 // mode decides whether a listener takes TLS.
 func (r *resolver) mode(e *listenerEntry) {
-	written := e.node.key
+	written := e.node.Key
 	if e.has("tls") {
 		if written == aliasHTTPS && e.TLS == TLSOff && !e.failed("tls") {
-			r.rep.error(e.at("tls"), "write [http]", "[https] is for TLS")
+			r.rep.Errorf(e.at("tls"), "write [http]", "[https] is for TLS")
 		}
 		if written == aliasHTTP && e.TLS != TLSOff {
-			r.rep.error(e.at("tls"), "write [https] or [network]", "[http] is for plain HTTP")
+			r.rep.Errorf(e.at("tls"), "write [https] or [network]", "[http] is for plain HTTP")
 		}
 		return
 	}
@@ -125,7 +127,7 @@ func (r *resolver) mode(e *listenerEntry) {
 		e.TLS = TLSOn
 	case !e.has("cert"):
 	case written == aliasHTTP:
-		r.rep.error(e.nodes["cert"].head, "write it in [https]", "[http] is for plain HTTP")
+		r.rep.Errorf(e.nodes["cert"].Head, "write it in [https]", "[http] is for plain HTTP")
 	case written == aliasNetwork:
 		e.TLS = TLSAuto
 	default:
@@ -135,12 +137,12 @@ func (r *resolver) mode(e *listenerEntry) {
 
 // plain refuses what means nothing without TLS.
 func (r *resolver) plain(e *listenerEntry) {
-	if e.failed("tls") || e.node.key == aliasHTTP && e.has("cert") {
+	if e.failed("tls") || e.node.Key == aliasHTTP && e.has("cert") {
 		return
 	}
 	for _, k := range append(pairKeys(), tlsKeys()...) {
 		if e.has(k.path) {
-			r.rep.error(e.nodes[k.path].head, "add tls = true", "this listener takes no TLS")
+			r.rep.Errorf(e.nodes[k.path].Head, "add tls = true", "this listener takes no TLS")
 			return
 		}
 	}
@@ -160,7 +162,7 @@ func (r *resolver) clients(e *listenerEntry) {
 			g = &shared.given
 		}
 		if !e.failed("client_ca") && !shared.failed("client_ca") {
-			r.rep.error(g.at("client_auth"), `add client_ca = "clients.pem"`,
+			r.rep.Errorf(g.at("client_auth"), `add client_ca = "clients.pem"`,
 				"nobody says which client certificates are good")
 		}
 	}
@@ -169,17 +171,17 @@ func (r *resolver) clients(e *listenerEntry) {
 // weak warns of what is known to be weak, where it is written.
 func (r *resolver) weak(g *given, o *TLSOptions) {
 	if g.has("min_version") && !g.failed("min_version") && o.MinVersion < tls.VersionTLS12 {
-		r.rep.warn(codeWeakTLS, g.at("min_version"), "", "%s is obsolete (RFC 8996)", versionName(o.MinVersion))
+		r.rep.Warnf(codeWeakTLS, g.at("min_version"), "", "%s is obsolete (RFC 8996)", versionName(o.MinVersion))
 	}
 	if !g.has("ciphers") || g.failed("ciphers") {
 		return
 	}
 	if len(o.Ciphers) > 0 && o.MinVersion >= tls.VersionTLS13 {
-		r.rep.warn(codeNoEffect, g.nodes["ciphers"].head, "", "ciphers are for TLS 1.2, which is not spoken here")
+		r.rep.Warnf(codeNoEffect, g.nodes["ciphers"].Head, "", "ciphers are for TLS 1.2, which is not spoken here")
 	}
 	for _, id := range o.Ciphers {
 		if name, weak := insecureSuite(id); weak {
-			r.rep.warn(codeWeakTLS, g.at("ciphers"), "", "%s is weak", name)
+			r.rep.Warnf(codeWeakTLS, g.at("ciphers"), "", "%s is weak", name)
 		}
 	}
 }
@@ -193,18 +195,18 @@ func (r *resolver) spoken(e *upstreamEntry) {
 		}
 		if e.has("protocol") && e.Protocol != protocol && !e.failed("protocol") {
 			at, first := e.at("tls.alpn"), e.at("protocol")
-			r.rep.conflict(at, first, "", "alpn and the protocol at %s do not go together", first.seenFrom(at))
+			r.rep.Conflictf(at, first, "", "alpn and the protocol at %s do not go together", first.RelativeTo(at))
 		}
 		e.Protocol = protocol
 	}
 	if e.has("tls.key") && e.lacks("tls.cert") {
-		r.rep.error(e.nodes["tls.key"].head, "add cert", "there is no certificate for this key")
+		r.rep.Errorf(e.nodes["tls.key"].Head, "add cert", "there is no certificate for this key")
 	}
 	if e.has("tls.cert") && !e.has("tls.key") {
 		e.TLS.Key = "" // in the file of this certificate, whatever the defaults say of theirs
 	}
 	if e.has("tls.verify") && !e.TLS.Verify && !e.failed("tls.verify") {
-		r.rep.warn(codeWeakTLS, e.at("tls.verify"), "", "the certificates of these backends are not verified")
+		r.rep.Warnf(codeWeakTLS, e.at("tls.verify"), "", "the certificates of these backends are not verified")
 	}
 	if e.section.path != "upstreams" || e.has("tls") {
 		return
@@ -222,10 +224,10 @@ func (r *resolver) unsecured() {
 		}
 	}
 	for _, e := range r.doc.certificates {
-		r.rep.warn(codeNoEffect, e.node.head, "", "no listener takes TLS, so this certificate is not used")
+		r.rep.Warnf(codeNoEffect, e.node.Head, "", "no listener takes TLS, so this certificate is not used")
 	}
 	if g := &r.doc.tls.given; g.node != nil && len(g.nodes) > 0 {
-		r.rep.warn(codeNoEffect, g.node.first(), "", "no listener takes TLS, so [tls] means nothing")
+		r.rep.Warnf(codeNoEffect, g.node.ConflictSpan(), "", "no listener takes TLS, so [tls] means nothing")
 	}
 }
 
@@ -267,19 +269,19 @@ func (l *Listener) ports() (all []int) {
 func (r *resolver) approved() {
 	check := func(g *given, o *TLSOptions) {
 		if g.has("min_version") && !g.failed("min_version") && o.MinVersion < tls.VersionTLS12 {
-			r.rep.error(g.at("min_version"), "", "%s is not allowed with fips = true", versionName(o.MinVersion))
+			r.rep.Errorf(g.at("min_version"), "", "%s is not allowed with fips = true", versionName(o.MinVersion))
 		}
 		if g.has("curves") && !g.failed("curves") {
 			for _, c := range curves {
 				if !c.fips && slices.Contains(o.Curves, c.id) {
-					r.rep.error(g.at("curves"), "", "%s is not allowed with fips = true", c.name)
+					r.rep.Errorf(g.at("curves"), "", "%s is not allowed with fips = true", c.name)
 				}
 			}
 		}
 		if g.has("ciphers") && !g.failed("ciphers") {
 			for _, id := range o.Ciphers {
 				if !slices.Contains(fipsSuites, id) {
-					r.rep.error(g.at("ciphers"), "", "%s is not allowed with fips = true", tls.CipherSuiteName(id))
+					r.rep.Errorf(g.at("ciphers"), "", "%s is not allowed with fips = true", tls.CipherSuiteName(id))
 				}
 			}
 		}
@@ -315,14 +317,14 @@ func (c *Config) certificates(now time.Time) string {
 	if len(seen) == 0 {
 		return ""
 	}
-	text := ", " + plural(len(seen), "certificate")
+	text := ", " + syntax.Plural(len(seen), "certificate")
 	left := days(first.Sub(now))
 	switch {
 	case first.IsZero():
 	case now.After(first):
-		text += " (first expired " + plural(-left, "day") + " ago)"
+		text += " (first expired " + syntax.Plural(-left, "day") + " ago)"
 	default:
-		text += " (first expires in " + plural(left, "day") + ")"
+		text += " (first expires in " + syntax.Plural(left, "day") + ")"
 	}
 	return text
 }

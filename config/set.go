@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // setName stands for --set in messages.
@@ -11,19 +13,18 @@ const setName = "--set"
 // override applies key=value of the command line, which beats what the files say under any spelling of the key.
 func (l *loader) override(text string) {
 	path, value, found := strings.Cut(text, "=")
-	src := newSource(setName, []byte(text))
-	src.order = l.sources
+	src := syntax.NewSource(setName, []byte(text), l.sources)
 	l.sources++
-	all := src.span(0, max(1, len(text)))
+	all := src.Span(0, max(1, len(text)))
 	if !found || strings.TrimSpace(path) == "" {
-		l.rep.error(all, "", "write --set key=value")
+		l.rep.Errorf(all, "", "write --set key=value")
 		return
 	}
 	tree := l.overrideTree(src, path, strings.TrimSpace(value))
 	if tree == nil {
 		return
 	}
-	expand(tree, l.rep, l.options.lookup(), l.options.Dir)
+	syntax.Expand(tree, l.rep, l.options.lookup(), l.options.Dir)
 	if k := keyAt(tree); k != nil && k.section.shape == shapeOne {
 		prune(l.root, schema(), k)
 	}
@@ -31,18 +32,18 @@ func (l *loader) override(text string) {
 }
 
 // overrideTree parses the value as TOML does, or takes it for a string that has lost its quotes to the shell.
-func (l *loader) overrideTree(src *source, path, value string) *node {
+func (l *loader) overrideTree(src *syntax.Source, path, value string) *syntax.Node {
 	for _, v := range []string{value, quoteTOML(value)} {
 		attempt := &Report{}
-		line := newSource(setName, []byte(path+"="+v))
-		tree, whole := parseTOML(line, attempt)
-		if whole && attempt.OK() && len(tree.children) == 1 && len(line.lines) == 1 {
+		line := path + "=" + v
+		tree, whole := syntax.ParseTOML(syntax.NewSource(setName, []byte(line), 0), attempt)
+		if whole && attempt.OK() && len(tree.Children) == 1 && !strings.Contains(line, "\n") {
 			relocate(tree, src)
 			return tree
 		}
 	}
-	l.rep.error(src.span(0, max(1, len(src.text))), "write --set section.key=value", "%s is not a key with a value",
-		quote(string(src.text)))
+	l.rep.Errorf(src.Span(0, max(1, len(src.Text))), "write --set section.key=value", "%s is not a key with a value",
+		syntax.Quote(string(src.Text)))
 	return nil
 }
 
@@ -51,26 +52,26 @@ func quoteTOML(s string) string {
 }
 
 // relocate makes every place below n one of src, whose text is the same but for quotes.
-func relocate(n *node, src *source) {
-	for _, s := range []*span{&n.head, &n.name, &n.value} {
-		if s.src != nil {
-			*s = src.span(min(s.from, len(src.text)-1), min(s.to, len(src.text)))
+func relocate(n *syntax.Node, src *syntax.Source) {
+	for _, s := range []*syntax.Span{&n.Head, &n.Name, &n.Value} {
+		if s.Source != nil {
+			*s = src.Span(min(s.From, len(src.Text)-1), min(s.To, len(src.Text)))
 		}
 	}
-	for _, c := range n.children {
+	for _, c := range n.Children {
 		relocate(c, src)
 	}
 }
 
 // keyAt returns the row of the schema that a tree of one key is about, or nil.
-func keyAt(n *node) *key {
+func keyAt(n *syntax.Node) *key {
 	p := schema()
-	for p != nil && p.key == nil && n.kind == kindTable && len(n.children) == 1 {
-		n = n.children[0]
+	for p != nil && p.key == nil && n.Kind == syntax.KindTable && len(n.Children) == 1 {
+		n = n.Children[0]
 		if p.section != nil && p.shape == shapeNamed {
 			return nil // of one entry: the others keep theirs
 		}
-		p = p.children[n.key]
+		p = p.children[n.Key]
 	}
 	if p == nil {
 		return nil
@@ -79,34 +80,34 @@ func keyAt(n *node) *key {
 }
 
 // prune takes every spelling of k out of the tree; entries of lists and named ones keep theirs.
-func prune(n *node, p *place, k *key) {
-	for _, c := range slices.Clone(n.children) {
-		at := p.children[c.key]
+func prune(n *syntax.Node, p *place, k *key) {
+	for _, c := range slices.Clone(n.Children) {
+		at := p.children[c.Key]
 		switch {
 		case at == nil:
 		case at.key == k:
-			n.remove(c.key)
-		case at.key == nil && c.kind == kindTable && (at.section == nil || at.shape == shapeOne):
+			n.Remove(c.Key)
+		case at.key == nil && c.Kind == syntax.KindTable && (at.section == nil || at.shape == shapeOne):
 			prune(c, at, k)
 		}
 	}
 }
 
 // replace puts the values of from into the table into.
-func (l *loader) replace(into, from *node, path string) {
-	for _, c := range from.children {
-		full := join(path, c.key)
-		old := into.child(c.key)
+func (l *loader) replace(into, from *syntax.Node, path string) {
+	for _, c := range from.Children {
+		full := syntax.JoinKey(path, c.Key)
+		old := into.Child(c.Key)
 		switch {
 		case full == includeKey:
-			l.rep.error(c.head, "", "--set cannot include files")
-		case old != nil && old.kind == kindArray && c.kind == kindTable:
-			l.rep.error(c.head, "", "--set cannot reach into the list [[%s]]", full)
-		case old != nil && old.kind == kindTable && c.kind == kindTable:
+			l.rep.Errorf(c.Head, "", "--set cannot include files")
+		case old != nil && old.Kind == syntax.KindList && c.Kind == syntax.KindTable:
+			l.rep.Errorf(c.Head, "", "--set cannot reach into the list [[%s]]", full)
+		case old != nil && old.Kind == syntax.KindTable && c.Kind == syntax.KindTable:
 			l.replace(old, c, full)
 		default:
-			into.remove(c.key)
-			into.add(c)
+			into.Remove(c.Key)
+			into.Add(c)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package config
 import (
 	"crypto/tls"
 	"time"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 func certificatesSection() *section {
@@ -14,7 +16,7 @@ func certificatesSection() *section {
 			"client can verify. The files are watched: a pair that changed is used for new connections within " +
 			"seconds, and one that is wrong changes nothing. A path that is not found from the working directory " +
 			"is looked for beside the file that names it.",
-		open: func(doc *document, _ target, _ *node) target {
+		open: func(doc *document, _ target, _ *syntax.Node) target {
 			e := &certificateEntry{}
 			doc.certificates = append(doc.certificates, e)
 			return e
@@ -50,7 +52,7 @@ func tlsSection() *section {
 	return &section{
 		path: "tls",
 		doc:  "TLS of all listeners. Most of these keys may stand in a listener too, and hold for that one then.",
-		open: func(doc *document, _ target, _ *node) target { return &doc.tls },
+		open: func(doc *document, _ target, _ *syntax.Node) target { return &doc.tls },
 		keys: append(tlsKeys(),
 			&key{path: "ticket_rotation", typ: typeDuration, def: `"12h"`, min: "1m", max: "168h", example: `"1h"`,
 				into: into(func(e *tlsEntry) *time.Duration { return &e.TLS.TicketRotation }),

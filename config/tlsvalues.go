@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"slices"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // The types of keys about TLS. The comment behind each is the Go type of its values.
@@ -20,41 +22,41 @@ var (
 )
 
 // parseOptional reads a string, which may be empty.
-func parseOptional(d *decoder, _ *key, n *node) (any, bool) {
-	if n.kind == kindString && n.text == "" {
+func parseOptional(d *decoder, _ *key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindString && n.Text == "" {
 		return "", true
 	}
 	return stringOf(d, n, "a string")
 }
 
 // parseSomeChoices reads one choice or more.
-func parseSomeChoices(d *decoder, k *key, n *node) (any, bool) {
+func parseSomeChoices(d *decoder, k *key, n *syntax.Node) (any, bool) {
 	all, right := parseChoicesValue(d, k, n)
 	return all, right && d.filled(n)
 }
 
 // parseServerName reads a name as handshakes have it: a host without a port. "backend" is what there is without it.
-func parseServerName(d *decoder, k *key, n *node) (any, bool) {
-	if n.kind == kindString && n.text == "backend" {
+func parseServerName(d *decoder, k *key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindString && n.Text == "backend" {
 		return "", true
 	}
-	if n.kind == kindString && (n.text == "keep" || strings.Contains(n.text, ":")) {
-		d.rep.error(n.value, "", "%q must be a host name, not %s", n.key, quote(n.text))
+	if n.Kind == syntax.KindString && (n.Text == "keep" || strings.Contains(n.Text, ":")) {
+		d.rep.Errorf(n.Value, "", "%q must be a host name, not %s", n.Key, syntax.Quote(n.Text))
 		return "", false
 	}
 	return parseHostValue(d, k, n)
 }
 
-func parseTLSMode(d *decoder, _ *key, n *node) (any, bool) {
+func parseTLSMode(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	switch {
-	case n.kind == kindBool && n.truth:
+	case n.Kind == syntax.KindBool && n.Truth:
 		return TLSOn, true
-	case n.kind == kindBool:
+	case n.Kind == syntax.KindBool:
 		return TLSOff, true
-	case n.kind == kindString && n.text == "auto":
+	case n.Kind == syntax.KindString && n.Text == "auto":
 		return TLSAuto, true
-	case n.kind == kindTable:
-		d.rep.error(n.value, "write tls = true, and these keys beside it", "%q must be true, false or \"auto\"", n.key)
+	case n.Kind == syntax.KindTable:
+		d.rep.Errorf(n.Value, "write tls = true, and these keys beside it", "%q must be true, false or \"auto\"", n.Key)
 		return TLSOff, false
 	}
 	d.wrongKind(n, `true, false or "auto"`)
@@ -77,9 +79,9 @@ func versionNames() (names []string) {
 	return names
 }
 
-func parseVersion(d *decoder, k *key, n *node) (any, bool) {
-	if n.kind == kindFloat { // without quotes, which is how people write it
-		n.kind = kindString
+func parseVersion(d *decoder, k *key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindFloat { // without quotes, which is how people write it
+		n.Kind = syntax.KindString
 	}
 	v, ok := parseChoiceValue(d, k, n)
 	for _, known := range versions {
@@ -122,9 +124,9 @@ func curveNames() (names []string) {
 	return names
 }
 
-func parseCurves(d *decoder, k *key, n *node) (any, bool) {
+func parseCurves(d *decoder, k *key, n *syntax.Node) (any, bool) {
 	var all []tls.CurveID
-	right := each(d, n, "a key exchange", func(c *node, s string) bool {
+	right := each(d, n, "a key exchange", func(c *syntax.Node, s string) bool {
 		for _, known := range curves {
 			if strings.EqualFold(s, known.name) || slices.Contains(known.other, strings.ToLower(s)) {
 				all = append(all, known.id)
@@ -134,7 +136,7 @@ func parseCurves(d *decoder, k *key, n *node) (any, bool) {
 		return d.choice(k, c, s)
 	})
 	if right && len(all) == 0 {
-		d.rep.error(n.value, "", "%q must not be empty", n.key)
+		d.rep.Errorf(n.Value, "", "%q must not be empty", n.Key)
 		return nil, false
 	}
 	return all, right
@@ -161,12 +163,12 @@ var fipsSuites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256,
 }
 
-func parseCiphers(d *decoder, _ *key, n *node) (any, bool) {
+func parseCiphers(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	var all []uint16
-	right := each(d, n, "a cipher suite", func(c *node, s string) bool {
+	right := each(d, n, "a cipher suite", func(c *syntax.Node, s string) bool {
 		id, wrong, hint := cipherSuite(s)
 		if wrong != "" {
-			d.rep.error(c.value, hint, "%s", wrong)
+			d.rep.Errorf(c.Value, hint, "%s", wrong)
 			return false
 		}
 		all = append(all, id)
@@ -192,16 +194,16 @@ func cipherSuite(name string) (id uint16, wrong, hint string) {
 		names = append(names, c.Name)
 	}
 	if near := nearestLong(upper, names); near != "" {
-		hint = "did you mean " + quote(near) + "?"
+		hint = "did you mean " + syntax.Quote(near) + "?"
 	}
-	return 0, quote(name) + " is not a cipher suite that is known", hint
+	return 0, syntax.Quote(name) + " is not a cipher suite that is known", hint
 }
 
 // nearestLong is nearest for names whose common part is long: a slip is one in what differs.
 func nearestLong(s string, candidates []string) string {
 	best, bestScore := "", 4
 	for _, c := range candidates {
-		if score := distance(s, c); score < bestScore {
+		if score := syntax.Distance(s, c); score < bestScore {
 			best, bestScore = c, score
 		}
 	}

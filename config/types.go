@@ -4,13 +4,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/message"
 )
 
 // valueType is a type of values: how to read one from a node, and what to call it.
 type valueType struct {
 	name   string // in the reference
-	parse  func(d *decoder, k *key, n *node) (any, bool)
+	parse  func(d *decoder, k *key, n *syntax.Node) (any, bool)
 	number func(text string) (int64, bool) // reads a bound; types without bounds have none
 	truth  bool                            // true or false are among its values
 }
@@ -44,46 +45,46 @@ var (
 )
 
 // retype turns what ${…} stands for into the number or boolean that the key takes: there is no other way to write one.
-func (k *key) retype(n *node) {
-	if !n.expanded || n.kind != kindString {
+func (k *key) retype(n *syntax.Node) {
+	if !n.Expanded || n.Kind != syntax.KindString {
 		return
 	}
 	switch {
 	case k.typ.name == typeInt.name:
-		if v, ok := wholeNumber(n.text); ok {
-			n.kind, n.integer = kindInt, v
+		if v, ok := wholeNumber(n.Text); ok {
+			n.Kind, n.Integer = syntax.KindInt, v
 		}
-	case k.typ.truth && (n.text == "true" || n.text == "false"):
-		n.kind, n.truth = kindBool, n.text == "true"
+	case k.typ.truth && (n.Text == "true" || n.Text == "false"):
+		n.Kind, n.Truth = syntax.KindBool, n.Text == "true"
 	}
 }
 
 // stringOf reads a string that is not empty.
-func stringOf(d *decoder, n *node, want string) (string, bool) {
-	if n.kind != kindString {
+func stringOf(d *decoder, n *syntax.Node, want string) (string, bool) {
+	if n.Kind != syntax.KindString {
 		d.wrongKind(n, want)
 		return "", false
 	}
-	if n.text == "" {
-		d.rep.error(n.value, "", "%q must not be empty", n.key)
+	if n.Text == "" {
+		d.rep.Errorf(n.Value, "", "%q must not be empty", n.Key)
 		return "", false
 	}
-	if strings.ContainsFunc(n.text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		d.rep.error(n.value, "", "%q must not hold control characters", n.key)
+	if strings.ContainsFunc(n.Text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		d.rep.Errorf(n.Value, "", "%q must not hold control characters", n.Key)
 		return "", false
 	}
-	return n.text, true
+	return n.Text, true
 }
 
 // each reads a string, or every string of a list. It goes on after a wrong one.
-func each(d *decoder, n *node, want string, read func(*node, string) bool) bool {
-	if n.kind != kindArray {
+func each(d *decoder, n *syntax.Node, want string, read func(*syntax.Node, string) bool) bool {
+	if n.Kind != syntax.KindList {
 		s, ok := stringOf(d, n, want+" or a list of them")
 		return ok && read(n, s)
 	}
 	right := true
-	for _, c := range n.children {
-		c.key = n.key
+	for _, c := range n.Children {
+		c.Key = n.Key
 		s, ok := stringOf(d, c, "a list of strings")
 		right = ok && read(c, s) && right
 	}
@@ -91,49 +92,49 @@ func each(d *decoder, n *node, want string, read func(*node, string) bool) bool 
 }
 
 // filled reports a list or a table that holds nothing where something has to be.
-func (d *decoder) filled(n *node) bool {
-	if n.kind == kindString || len(n.children) > 0 {
+func (d *decoder) filled(n *syntax.Node) bool {
+	if n.Kind == syntax.KindString || len(n.Children) > 0 {
 		return true
 	}
-	d.rep.error(n.value, "", "%q must not be empty", n.key)
+	d.rep.Errorf(n.Value, "", "%q must not be empty", n.Key)
 	return false
 }
 
-func parseStringValue(d *decoder, _ *key, n *node) (any, bool) {
+func parseStringValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	return stringOf(d, n, "a string")
 }
 
-func parseStringsValue(d *decoder, _ *key, n *node) (any, bool) {
+func parseStringsValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	var all []string
-	right := each(d, n, "a string", func(_ *node, s string) bool {
+	right := each(d, n, "a string", func(_ *syntax.Node, s string) bool {
 		all = append(all, s)
 		return true
 	})
 	return all, right
 }
 
-func parseChoiceValue(d *decoder, k *key, n *node) (any, bool) {
-	s, ok := stringOf(d, n, list(k.enum))
+func parseChoiceValue(d *decoder, k *key, n *syntax.Node) (any, bool) {
+	s, ok := stringOf(d, n, syntax.Alternatives(k.enum))
 	if same, found := k.synonyms[s]; found {
 		return same, ok
 	}
 	if instead, found := k.dormant[s]; found && ok {
-		d.rep.warn(codeNoEffect, n.value, "", "%s = %q is %q in this version", n.key, s, instead)
+		d.rep.Warnf(codeNoEffect, n.Value, "", "%s = %q is %q in this version", n.Key, s, instead)
 		return instead, true
 	}
 	return s, ok && d.choice(k, n, s)
 }
 
-func parseChoicesValue(d *decoder, k *key, n *node) (any, bool) {
+func parseChoicesValue(d *decoder, k *key, n *syntax.Node) (any, bool) {
 	var all []string
-	right := each(d, n, "a string", func(c *node, s string) bool {
+	right := each(d, n, "a string", func(c *syntax.Node, s string) bool {
 		all = append(all, s)
 		return d.choice(k, c, s)
 	})
 	return all, right
 }
 
-func (d *decoder) choice(k *key, n *node, s string) bool {
+func (d *decoder) choice(k *key, n *syntax.Node, s string) bool {
 	for _, e := range k.enum {
 		if s == e {
 			return true
@@ -141,22 +142,23 @@ func (d *decoder) choice(k *key, n *node, s string) bool {
 	}
 	for _, l := range k.later {
 		if s == l {
-			d.rep.error(n.value, "use "+list(k.enum), "%s = %q is not supported by this version", n.key, s)
+			d.rep.Errorf(n.Value, "use "+syntax.Alternatives(k.enum), "%s = %q is not supported by this version",
+				n.Key, s)
 			return false
 		}
 	}
-	hint := didYouMean(s, k.enum)
-	d.rep.error(n.value, hint, "%q must be %s, not %s", n.key, list(k.enum), quote(s))
+	hint := syntax.DidYouMean(s, k.enum)
+	d.rep.Errorf(n.Value, hint, "%q must be %s, not %s", n.Key, syntax.Alternatives(k.enum), syntax.Quote(s))
 	return false
 }
 
 // word tells whether n is one of the words that the key allows in place of a number.
-func (k *key) word(n *node) bool {
-	if n.kind != kindString {
+func (k *key) word(n *syntax.Node) bool {
+	if n.Kind != syntax.KindString {
 		return false
 	}
 	for _, w := range k.words {
-		if n.text == w {
+		if n.Text == w {
 			return true
 		}
 	}
@@ -166,54 +168,54 @@ func (k *key) word(n *node) bool {
 // want says what the key takes, for messages.
 func (k *key) want(noun string) string {
 	if len(k.words) > 0 {
-		noun += " or " + list(k.words)
+		noun += " or " + syntax.Alternatives(k.words)
 	}
 	return noun
 }
 
-func (d *decoder) inRange(k *key, n *node, v int64) bool {
+func (d *decoder) inRange(k *key, n *syntax.Node, v int64) bool {
 	if k.min == "" || v >= k.lo && v <= k.hi {
 		return true
 	}
-	d.rep.error(n.value, "", "%q must be between %s and %s", n.key, k.min, k.max)
+	d.rep.Errorf(n.Value, "", "%q must be between %s and %s", n.Key, k.min, k.max)
 	return false
 }
 
-func parseIntValue(d *decoder, k *key, n *node) (any, bool) {
+func parseIntValue(d *decoder, k *key, n *syntax.Node) (any, bool) {
 	if k.word(n) {
 		return 0, true
 	}
-	if n.kind != kindInt {
+	if n.Kind != syntax.KindInt {
 		hint := ""
-		if _, isNumber := wholeNumber(n.text); n.kind == kindString && isNumber {
+		if _, isNumber := wholeNumber(n.Text); n.Kind == syntax.KindString && isNumber {
 			hint = "write it without quotes"
 		}
-		d.rep.error(n.value, hint, "%q must be %s, this is %s", n.key, k.want("a whole number"), n.kind.noun())
+		d.rep.Errorf(n.Value, hint, "%q must be %s, this is %s", n.Key, k.want("a whole number"), n.Kind.Noun())
 		return 0, false
 	}
-	return int(n.integer), d.inRange(k, n, n.integer)
+	return int(n.Integer), d.inRange(k, n, n.Integer)
 }
 
 func wholeNumber(s string) (int64, bool) {
-	n, err := parseInteger(s)
+	n, err := syntax.ParseInteger(s)
 	return n, err == nil
 }
 
-func parseSizeValue(d *decoder, k *key, n *node) (any, bool) {
+func parseSizeValue(d *decoder, k *key, n *syntax.Node) (any, bool) {
 	var size int64
 	ok := true
 	switch {
 	case k.word(n):
 		return size, true
-	case n.kind == kindInt:
-		size, ok = n.integer, n.integer >= 0
-	case n.kind == kindString:
-		size, ok = parseSize(n.text)
+	case n.Kind == syntax.KindInt:
+		size, ok = n.Integer, n.Integer >= 0
+	case n.Kind == syntax.KindString:
+		size, ok = parseSize(n.Text)
 	default:
 		ok = false
 	}
 	if !ok {
-		d.rep.error(n.value, `write it as "64k", "10m" or "2g"`, "%q must be %s", n.key, k.want("a size"))
+		d.rep.Errorf(n.Value, `write it as "64k", "10m" or "2g"`, "%q must be %s", n.Key, k.want("a size"))
 		return size, false
 	}
 	return size, d.inRange(k, n, size)
@@ -222,30 +224,30 @@ func parseSizeValue(d *decoder, k *key, n *node) (any, bool) {
 // parseRate reads bytes a second: a size, with or without "/s".
 func parseRate(s string) (int64, bool) { return parseSize(strings.TrimSuffix(s, "/s")) }
 
-func parseRateValue(d *decoder, k *key, n *node) (any, bool) {
-	rate, ok := n.integer, n.kind == kindInt && n.integer >= 0
-	if n.kind == kindString {
-		rate, ok = parseRate(n.text)
+func parseRateValue(d *decoder, k *key, n *syntax.Node) (any, bool) {
+	rate, ok := n.Integer, n.Kind == syntax.KindInt && n.Integer >= 0
+	if n.Kind == syntax.KindString {
+		rate, ok = parseRate(n.Text)
 	}
 	if !ok {
-		d.rep.error(n.value, `write it as "500/s" or "1k/s"`, "%q must be a size a second", n.key)
+		d.rep.Errorf(n.Value, `write it as "500/s" or "1k/s"`, "%q must be a size a second", n.Key)
 		return rate, false
 	}
 	return rate, d.inRange(k, n, rate)
 }
 
 // parseUpgradesValue reads the names of protocols as Upgrade has them: RFC 9110 §7.8.
-func parseUpgradesValue(d *decoder, _ *key, n *node) (any, bool) {
+func parseUpgradesValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	var all []string
-	right := each(d, n, "a protocol", func(c *node, s string) bool {
+	right := each(d, n, "a protocol", func(c *syntax.Node, s string) bool {
 		name, version, versioned := strings.Cut(s, "/")
 		lower := strings.ToLower(name)
 		switch {
 		case !message.ValidName(name) || versioned && !message.ValidName(version):
-			d.rep.error(c.value, "", "%s is not the name of a protocol", quote(s))
+			d.rep.Errorf(c.Value, "", "%s is not the name of a protocol", syntax.Quote(s))
 			return false
 		case strings.HasPrefix(lower, "h2") || strings.HasPrefix(lower, "http"):
-			d.rep.error(c.value, "", "an upgrade to %s is never passed on", quote(s))
+			d.rep.Errorf(c.Value, "", "an upgrade to %s is never passed on", syntax.Quote(s))
 			return false
 		}
 		all = append(all, s)
@@ -254,24 +256,24 @@ func parseUpgradesValue(d *decoder, _ *key, n *node) (any, bool) {
 	return all, right
 }
 
-func parseDurationValue(d *decoder, k *key, n *node) (any, bool) {
+func parseDurationValue(d *decoder, k *key, n *syntax.Node) (any, bool) {
 	var t time.Duration
 	ok := true
 	if k.word(n) {
 		return time.Duration(-1), true
 	}
-	switch n.kind {
-	case kindInt:
-		t, ok = seconds(float64(n.integer))
-	case kindFloat:
-		t, ok = seconds(n.fraction)
-	case kindString:
-		t, ok = parseDuration(n.text)
+	switch n.Kind {
+	case syntax.KindInt:
+		t, ok = seconds(float64(n.Integer))
+	case syntax.KindFloat:
+		t, ok = seconds(n.Fraction)
+	case syntax.KindString:
+		t, ok = parseDuration(n.Text)
 	default:
 		ok = false
 	}
 	if !ok {
-		d.rep.error(n.value, `write it as "250ms", "5s" or "1h"; a bare number is seconds`, "%q must be %s", n.key,
+		d.rep.Errorf(n.Value, `write it as "250ms", "5s" or "1h"; a bare number is seconds`, "%q must be %s", n.Key,
 			k.want("a time"))
 		return t, false
 	}
@@ -283,56 +285,56 @@ func nanoseconds(s string) (int64, bool) {
 	return int64(t), ok
 }
 
-func parseListenValue(d *decoder, _ *key, n *node) (any, bool) {
-	if n.kind == kindInt {
-		hint := "did you mean " + quote(":"+n.text) + "?"
-		d.rep.error(n.value, hint, "%q must be an address, this is a whole number", n.key)
+func parseListenValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindInt {
+		hint := "did you mean " + syntax.Quote(":"+n.Text) + "?"
+		d.rep.Errorf(n.Value, hint, "%q must be an address, this is a whole number", n.Key)
 		return nil, false
 	}
 	var all []Address
-	right := each(d, n, "an address", func(c *node, s string) bool {
+	right := each(d, n, "an address", func(c *syntax.Node, s string) bool {
 		a, wrong, hint := parseListen(s)
 		if wrong != "" {
-			d.rep.error(c.value, hint, "%s", wrong)
+			d.rep.Errorf(c.Value, hint, "%s", wrong)
 			return false
 		}
-		a.Pos = c.value.pos()
+		a.Pos = c.Value.Pos()
 		all = append(all, a)
 		return true
 	})
 	if right && len(all) == 0 {
-		d.rep.error(n.value, "", "%q must not be empty", n.key)
+		d.rep.Errorf(n.Value, "", "%q must not be empty", n.Key)
 		return nil, false
 	}
 	return all, right
 }
 
-func parseEndpointValue(d *decoder, _ *key, n *node) (any, bool) {
+func parseEndpointValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	s, ok := stringOf(d, n, "an address")
 	if !ok {
 		return nil, false
 	}
 	e, wrong, hint := parseEndpoint(s)
 	if wrong != "" {
-		d.rep.error(n.value, hint, "%s", wrong)
+		d.rep.Errorf(n.Value, hint, "%s", wrong)
 	}
 	return e, wrong == ""
 }
 
 // parseAccessLogValue reads a path, or false for none.
-func parseAccessLogValue(d *decoder, _ *key, n *node) (any, bool) {
-	if n.kind == kindBool && !n.truth {
+func parseAccessLogValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindBool && !n.Truth {
 		return AccessLog{Off: true}, true
 	}
 	s, ok := stringOf(d, n, "a path or false")
 	return AccessLog{Path: s}, ok
 }
 
-func parseLogOutputs(d *decoder, _ *key, n *node) (any, bool) {
+func parseLogOutputs(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	all := []string{}
-	right := each(d, n, "a path", func(c *node, s string) bool {
+	right := each(d, n, "a path", func(c *syntax.Node, s string) bool {
 		if scheme, _, found := strings.Cut(s, "://"); found || s == "otlp" {
-			d.rep.error(c.value, "", "log output %s is not supported by this version", quote(scheme))
+			d.rep.Errorf(c.Value, "", "log output %s is not supported by this version", syntax.Quote(scheme))
 			return false
 		}
 		all = append(all, s)

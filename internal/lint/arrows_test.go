@@ -22,6 +22,8 @@ func TestArrows_fires(t *testing.T) {
 		"shipped":  {files{"h1/a.go", "package h1\n" + own + `internal/sim"`}, []string{"h1/a.go:2 internal/sim"}},
 		"tested":   {files{"engine/a_test.go", "package engine\n" + own + `internal/sim"`}, nil},
 		"baseline": {files{"cmd/edge/a.go", "package main\n" + own + `bench"`}, []string{"cmd/edge/a.go:2 bench"}},
+		"alone": {files{"config/syntax/a.go", "package syntax\n" + own + `message"`},
+			[]string{"config/syntax/a.go:2 message"}},
 		"no floor": {files{"attic/a.go", "package attic"}, []string{"attic/a.go:1 attic"}},
 	} {
 		t.Run(name, func(t *testing.T) { fires(t, "arrows", c.in, c.want...) })

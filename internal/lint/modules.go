@@ -11,8 +11,8 @@ import (
 var moduleHomes = map[string][]string{
 	"golang.org/x/sys":                  {"internal/warm", "poller", "engine", "server", "internal/sim", "bench"},
 	"golang.org/x/net":                  {"bench"},
-	"github.com/pelletier/go-toml/v2":   {"config"},
-	"go.yaml.in/yaml/v3":                {"config"},
+	"github.com/pelletier/go-toml/v2":   {"config/syntax"},
+	"go.yaml.in/yaml/v3":                {"config/syntax"},
 	"github.com/spf13/cobra":            {"cmd"},
 	"github.com/spf13/pflag":            {"cmd"},
 	"github.com/valyala/fasthttp":       {"bench"},

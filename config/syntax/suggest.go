@@ -1,4 +1,4 @@
-package config
+package syntax
 
 import (
 	"fmt"
@@ -11,34 +11,34 @@ const (
 	pathMax   = 4096 // bytes of a path; the kernel takes no longer one
 )
 
-// quote returns s in double quotes, escaped and not too long.
-func quote(s string) string {
+// Quote returns s in double quotes, escaped and not too long.
+func Quote(s string) string {
 	if r := []rune(s); len(r) > quotedMax {
 		s = string(r[:quotedMax]) + "…"
 	}
 	return strconv.Quote(s)
 }
 
-// quotePath shows the path of a file, whose end is what tells it from others.
-func quotePath(s string) string {
+// QuotePath returns a path in double quotes. It is not cut, since its end is what tells it from others.
+func QuotePath(s string) string {
 	if len(s) > pathMax {
-		return quote(s)
+		return Quote(s)
 	}
 	return strconv.Quote(s)
 }
 
-// nearest returns the candidate that s is most likely a misspelling of, or "". A candidate also counts by what follows
+// Nearest returns the candidate that s is most likely a misspelling of, or "". A candidate also counts by what follows
 // its first underscore, at a price, so that "certifcate" finds "ssl_certificate".
-func nearest(s string, candidates []string) string {
+func Nearest(s string, candidates []string) string {
 	if len(s) > quotedMax {
 		return ""
 	}
 	s = strings.ToLower(s)
 	best, bestScore := "", 2*allowedEdits(s)+1
 	for _, c := range candidates {
-		score := 2 * distance(s, strings.ToLower(c))
+		score := 2 * Distance(s, strings.ToLower(c))
 		if _, tail, found := strings.Cut(c, "_"); found && len(tail) > 2 {
-			score = min(score, 2*distance(s, tail)+1)
+			score = min(score, 2*Distance(s, tail)+1)
 		}
 		if score < bestScore {
 			best, bestScore = c, score
@@ -52,8 +52,8 @@ func allowedEdits(s string) int {
 	return max(1, min(3, len(s)/3))
 }
 
-// distance counts the insertions, deletions, substitutions and swaps of neighbours between a and b.
-func distance(a, b string) int {
+// Distance counts the insertions, deletions, substitutions and swaps of neighbours between a and b.
+func Distance(a, b string) int {
 	if longer := len(a) - len(b); longer > 4 || longer < -4 {
 		return max(longer, -longer)
 	}
@@ -78,19 +78,19 @@ func distance(a, b string) int {
 	return rows[(len(a)+1)%3][len(b)]
 }
 
-// didYouMean returns the hint for a misspelled word, or "".
-func didYouMean(s string, candidates []string) string {
-	if near := nearest(s, candidates); near != "" {
-		return fmt.Sprintf("did you mean %s?", quote(near))
+// DidYouMean returns the hint for a misspelled word, or "".
+func DidYouMean(s string, candidates []string) string {
+	if near := Nearest(s, candidates); near != "" {
+		return fmt.Sprintf("did you mean %s?", Quote(near))
 	}
 	return ""
 }
 
-// list joins words as a sentence does: "a", "b" or "c".
-func list(words []string) string {
+// Alternatives joins quoted words as a sentence does: "a", "b" or "c".
+func Alternatives(words []string) string {
 	quoted := make([]string, len(words))
 	for i, w := range words {
-		quoted[i] = quote(w)
+		quoted[i] = Quote(w)
 	}
 	if len(quoted) < 2 {
 		return strings.Join(quoted, "")
@@ -99,8 +99,8 @@ func list(words []string) string {
 	return strings.Join(quoted[:last], ", ") + " or " + quoted[last]
 }
 
-// truthHint tells what was meant by a word that other formats take for true or false.
-func truthHint(word string) string {
+// TruthHint returns the hint for a word that other formats take for true or false, or "".
+func TruthHint(word string) string {
 	switch strings.ToLower(word) {
 	case "true", "yes", "on":
 		return "write true"
@@ -110,8 +110,8 @@ func truthHint(word string) string {
 	return ""
 }
 
-// plural counts things: "1 route", "2 routes".
-func plural(n int, noun string) string {
+// Plural returns a number with its noun: "1 route", "2 routes".
+func Plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

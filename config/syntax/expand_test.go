@@ -1,4 +1,4 @@
-package config
+package syntax
 
 import (
 	"strings"
@@ -17,12 +17,12 @@ func FuzzExpand(f *testing.F) {
 		}
 		lookup := func(name string) (string, bool) { return "<" + name + ">", name != "UNSET" }
 		rep := &Report{}
-		src := newSource("f", []byte(text+" "))
-		n := &node{kind: kindString, text: text, value: src.span(0, 1)}
-		expand(n, rep, lookup, "")
+		src := NewSource("f", []byte(text+" "), 0)
+		n := &Node{Kind: KindString, Text: text, Value: src.Span(0, 1)}
+		Expand(n, rep, lookup, "")
 		want, ok := slowExpand(text, lookup)
-		if ok != rep.OK() || ok != (n.kind == kindString) || ok && n.text != want {
-			t.Errorf("%q: got %q, %v, want %q, %t", text, n.text, rep.Errors, want, ok)
+		if ok != rep.OK() || ok != (n.Kind == KindString) || ok && n.Text != want {
+			t.Errorf("%q: got %q, %v, want %q, %t", text, n.Text, rep.Errors, want, ok)
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package config
+package syntax
 
 import (
 	"errors"
@@ -11,35 +11,35 @@ import (
 
 const expansionBytesMax = 64 << 10 // of a file that a string quotes; certificates and keys stay far below
 
-// expand replaces ${NAME}, ${NAME:-default} and ${file:/path} in every string below root. $${ stands for ${. lookup finds
-// variables; a relative path begins at dir, or at the working directory when dir is empty. A string that cannot be
-// expanded is reported and becomes kindLost, so that it is reported once.
-func expand(root *node, rep *Report, lookup func(name string) (string, bool), dir string) {
+// Expand replaces ${NAME}, ${NAME:-default} and ${file:/path} in every string below root. $${ stands for ${.
+// lookup finds variables. A relative path begins at dir, or at the working directory when dir is empty.
+// A string that cannot be expanded is reported, and becomes KindLost so that it is reported once.
+func Expand(root *Node, rep *Report, lookup func(name string) (string, bool), dir string) {
 	e := expander{rep: rep, lookup: lookup, dir: dir}
 	e.tree(root)
 }
 
-// expander is one run of expand.
+// expander is one run of Expand.
 type expander struct {
 	rep    *Report
 	lookup func(name string) (string, bool)
 	dir    string
 }
 
-func (e *expander) tree(n *node) {
-	if n.kind == kindString && strings.Contains(n.text, "${") {
+func (e *expander) tree(n *Node) {
+	if n.Kind == KindString && strings.Contains(n.Text, "${") {
 		e.string(n)
 	}
-	for _, c := range n.children {
+	for _, c := range n.Children {
 		e.tree(c)
 	}
 }
 
 // string expands the text of n. A node that an alias brought a second time is the same text again.
-func (e *expander) string(n *node) {
+func (e *expander) string(n *Node) {
 	var b strings.Builder
 	var values []string
-	rest := n.text
+	rest := n.Text
 	for {
 		before, after, found := strings.Cut(rest, "${")
 		if !found {
@@ -55,16 +55,16 @@ func (e *expander) string(n *node) {
 		reference, tail, closed := strings.Cut(after, "}")
 		value, wrong, hint := e.value(reference, closed)
 		if wrong != "" {
-			e.rep.error(n.value, hint, "%s", wrong)
-			n.kind = kindLost
+			e.rep.Errorf(n.Value, hint, "%s", wrong)
+			n.Kind = KindLost
 			return
 		}
 		b.WriteString(value)
 		values = append(values, value)
 		rest = tail
 	}
-	e.rep.hide(secret{at: n.value, written: n.text, text: b.String(), values: values})
-	n.text, n.expanded = b.String(), len(values) > 0
+	e.rep.hide(secret{at: n.Value, written: n.Text, text: b.String(), values: values})
+	n.Text, n.Expanded = b.String(), len(values) > 0
 }
 
 // value returns what stands for ${reference}.
@@ -78,7 +78,7 @@ func (e *expander) value(reference string, closed bool) (value, wrong, hint stri
 	}
 	name, preset, hasPreset := strings.Cut(reference, ":-")
 	if !variableName(name) {
-		return "", quote("${"+reference+"}") + " is neither ${NAME}, ${NAME:-default} nor ${file:/path}", escape
+		return "", Quote("${"+reference+"}") + " is neither ${NAME}, ${NAME:-default} nor ${file:/path}", escape
 	}
 	if strings.Contains(preset, "${") {
 		return "", "the default of ${" + name + "} must not hold another \"${\"", ""
@@ -88,7 +88,7 @@ func (e *expander) value(reference string, closed bool) (value, wrong, hint stri
 	case hasPreset && value == "":
 		value = preset
 	case !found:
-		return "", "the environment variable " + quote(name) + " is not set",
+		return "", "the environment variable " + Quote(name) + " is not set",
 			"${" + name + ":-default} gives it a default"
 	}
 	return value, "", ""
@@ -96,7 +96,7 @@ func (e *expander) value(reference string, closed bool) (value, wrong, hint stri
 
 func variableName(s string) bool {
 	for _, c := range []byte(s) {
-		if !letterOrDigit(c) && c != '_' {
+		if !IsLetterOrDigit(c) && c != '_' {
 			return false
 		}
 	}
@@ -114,22 +114,22 @@ func (e *expander) file(path string) (value, wrong, hint string) {
 	}
 	text, err := readSmall(from)
 	if err != nil {
-		return "", "cannot read " + quotePath(path) + ": " + reason(err), ""
+		return "", "cannot read " + QuotePath(path) + ": " + WithoutPath(err), ""
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), "", ""
 }
 
-var (
-	errNotRegular = errors.New("not a regular file")
-	errTooLong    = errors.New("larger than 64 KiB")
-)
+// ErrNotRegular is why neither a string nor an include reads a pipe or a device: opening one could wait for ever.
+var ErrNotRegular = errors.New("not a regular file")
 
-// readSmall reads a regular file: opening a pipe could wait for ever.
+var errTooLong = errors.New("larger than 64 KiB")
+
+// readSmall reads a regular file of at most expansionBytesMax.
 func readSmall(path string) (string, error) {
 	if at, err := os.Stat(path); err != nil {
 		return "", err
 	} else if !at.Mode().IsRegular() {
-		return "", errNotRegular
+		return "", ErrNotRegular
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -143,8 +143,8 @@ func readSmall(path string) (string, error) {
 	return string(text), err
 }
 
-// reason drops the path from an error of the file system: the message begins with it.
-func reason(err error) string {
+// WithoutPath returns what an error of the file system says beside the path.
+func WithoutPath(err error) string {
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		err = p.Err

@@ -1,4 +1,4 @@
-package config
+package syntax
 
 import (
 	"encoding/json"
@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	errorsShown     = 20  // what a person reads at once; Report.More counts the rest
-	errorsCollected = 200 // a file of garbage must not cost a hint for each of its bytes
-	excerptColumns  = 110 // of a source line; longer ones are cut around the place
+	errorsShown     = 20  // as many as a person reads at once; Report.More counts the others
+	errorsCollected = 200 // so that a file of garbage does not cost a hint for each of its bytes
+	excerptColumns  = 110 // of a line that is shown; a longer one is cut around the place
 )
 
 // Severity says how bad a Problem is.
@@ -34,11 +34,11 @@ type Problem struct {
 	Hint     string   `json:"hint,omitempty"`    // what to do about it
 	Related  []Pos    `json:"related,omitempty"` // the other places of a conflict
 
-	at span
+	at Span
 }
 
-// Report is what was found in a file, each list sorted by position. Errors holds the first 20; More counts the others.
-// It keeps the text of the file. Immutable once Load or Parse returned.
+// Report is what was found in the files of a configuration. It keeps their text. After Finish each list is sorted by
+// place, Errors holds the first 20, More counts the others, and nothing is added.
 type Report struct {
 	Errors   []Problem `json:"errors"`
 	Warnings []Problem `json:"warnings"`
@@ -48,7 +48,7 @@ type Report struct {
 	secrets []secret
 }
 
-// OK tells whether the file can be used: there may be warnings, but no errors.
+// OK reports whether there are no errors. There may be warnings and notes.
 func (r *Report) OK() bool { return len(r.Errors) == 0 }
 
 // Render writes the problems for a person: errors, then warnings, then notes, each with its source line and carets.
@@ -58,7 +58,7 @@ func (r *Report) Render(w io.Writer) error {
 		r.Errors[i].render(&b)
 	}
 	if r.More > 0 {
-		fmt.Fprintf(&b, "… and %s\n", plural(r.More, "more error"))
+		fmt.Fprintf(&b, "… and %s\n", Plural(r.More, "more error"))
 	}
 	for _, list := range [][]Problem{r.Warnings, r.Notes} {
 		for i := range list {
@@ -99,7 +99,7 @@ func (p *Problem) Error() string {
 func (p *Problem) render(b *strings.Builder) {
 	b.WriteString(p.Error())
 	b.WriteByte('\n')
-	if !p.at.valid() {
+	if !p.at.IsValid() {
 		if p.Hint != "" {
 			fmt.Fprintf(b, "      | %s\n", p.Hint)
 		}
@@ -118,11 +118,11 @@ func (p *Problem) render(b *strings.Builder) {
 }
 
 // excerpt returns the first line of the span in three parts, printable and short enough to show.
-func (s span) excerpt() (before, marked, after string) {
-	number := s.src.lineAt(s.from)
-	line, start := s.src.line(number), s.src.lines[number-1]
-	from := min(s.from-start, len(line))
-	to := max(from, min(s.to-start, len(line)))
+func (s Span) excerpt() (before, marked, after string) {
+	number := s.Source.lineAt(s.From)
+	line, start := s.Source.line(number), s.Source.lines[number-1]
+	from := min(s.From-start, len(line))
+	to := max(from, min(s.To-start, len(line)))
 	b, m, a := printable(line[:from]), printable(line[from:to]), printable(line[to:])
 	if len(b)+len(m)+len(a) > excerptColumns {
 		if len(b) > excerptColumns/2 {
@@ -149,31 +149,34 @@ func printable(line []byte) []rune {
 	return runes
 }
 
-// full tells whether so many errors were found that looking for more is pointless.
-func (r *Report) full() bool { return len(r.Errors) >= errorsCollected }
+// Full reports whether so many errors were found that it is pointless to look for more.
+func (r *Report) Full() bool { return len(r.Errors) >= errorsCollected }
 
-func (r *Report) error(at span, hint, format string, args ...any) {
+// Errorf reports an error at a place. hint says what to do about it; it may be empty.
+func (r *Report) Errorf(at Span, hint, format string, args ...any) {
 	r.add(&r.Errors, Problem{Severity: SeverityError, Message: fmt.Sprintf(format, args...), Hint: hint, at: at})
 }
 
-// conflict reports an error that concerns two places.
-func (r *Report) conflict(at, other span, hint, format string, args ...any) {
+// Conflictf reports an error that concerns two places.
+func (r *Report) Conflictf(at, other Span, hint, format string, args ...any) {
 	r.add(&r.Errors, Problem{Severity: SeverityError, Message: fmt.Sprintf(format, args...), Hint: hint,
-		Related: []Pos{other.pos()}, at: at})
+		Related: []Pos{other.Pos()}, at: at})
 }
 
-func (r *Report) warn(code string, at span, hint, format string, args ...any) {
+// Warnf reports something that is probably not meant. code is stable: files name it to silence the warning.
+func (r *Report) Warnf(code string, at Span, hint, format string, args ...any) {
 	r.add(&r.Warnings, Problem{Severity: SeverityWarning, Code: code, Message: fmt.Sprintf(format, args...),
 		Hint: hint, at: at})
 }
 
-// warnConflict warns of something that concerns two places.
-func (r *Report) warnConflict(code string, at, other span, format string, args ...any) {
+// WarnConflictf is Warnf for something that concerns two places.
+func (r *Report) WarnConflictf(code string, at, other Span, format string, args ...any) {
 	r.add(&r.Warnings, Problem{Severity: SeverityWarning, Code: code, Message: fmt.Sprintf(format, args...),
-		Related: []Pos{other.pos()}, at: at})
+		Related: []Pos{other.Pos()}, at: at})
 }
 
-func (r *Report) note(code string, at span, format string, args ...any) {
+// Notef reports something that is worth knowing. code is as for Warnf.
+func (r *Report) Notef(code string, at Span, format string, args ...any) {
 	r.add(&r.Notes, Problem{Severity: SeverityNote, Code: code, Message: fmt.Sprintf(format, args...), at: at})
 }
 
@@ -184,16 +187,17 @@ func (r *Report) add(list *[]Problem, p Problem) {
 		}
 		return
 	}
-	p.Pos = p.at.pos()
-	if p.at.src != nil && p.at.src.colon {
+	p.Pos = p.at.Pos()
+	if p.at.Source != nil && p.at.Source.Colon {
 		p.Hint = strings.ReplaceAll(strings.ReplaceAll(p.Hint, " = ", ": "), "[[routes]]", "routes")
 	}
 	r.redact(&p)
 	*list = append(*list, p)
 }
 
-// finish sorts the report, drops what allow silences, gives problems of the whole file its name, and cuts the errors.
-func (r *Report) finish(file string, allow []string) {
+// Finish sorts the lists, removes the warnings and notes whose codes are in allow, gives problems without a place the
+// name of the file, and leaves the first errors.
+func (r *Report) Finish(file string, allow []string) {
 	for _, list := range []*[]Problem{&r.Errors, &r.Warnings, &r.Notes} {
 		kept := (*list)[:0]
 		for _, p := range *list {
@@ -205,7 +209,7 @@ func (r *Report) finish(file string, allow []string) {
 			}
 			kept = append(kept, p)
 		}
-		slices.SortStableFunc(kept, func(a, b Problem) int { return a.at.compare(b.at) })
+		slices.SortStableFunc(kept, func(a, b Problem) int { return a.at.Compare(b.at) })
 		*list = kept
 	}
 	if extra := len(r.Errors) - errorsShown; extra > 0 {

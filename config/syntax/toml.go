@@ -1,4 +1,4 @@
-package config
+package syntax
 
 import (
 	"bytes"
@@ -13,14 +13,13 @@ import (
 
 const nestingMax = 64 // nobody writes deeper; it keeps the recursion of every later station shallow
 
-// parseTOML builds the tree of src. After a syntax error it goes on at the next line that looks like a beginning, so
-// that one slip does not hide the others. whole is false when something was left out: names may then seem to be missing
-// that are not.
-func parseTOML(src *source, rep *Report) (root *node, whole bool) {
-	b := &tomlBuilder{src: src, rep: rep, root: newTable(originHeader)}
+// ParseTOML is ParseTree for TOML. After a syntax error it goes on at the next line that looks like a beginning, so
+// that one slip does not hide others.
+func ParseTOML(src *Source, rep *Report) (root *Node, whole bool) {
+	b := &tomlBuilder{src: src, rep: rep, root: newTable(OriginHeader)}
 	b.current = b.root
-	for b.base < len(src.text) && !rep.full() {
-		b.parser.Reset(src.text[b.base:])
+	for b.base < len(src.Text) && !rep.Full() {
+		b.parser.Reset(src.Text[b.base:])
 		for b.parser.NextExpression() {
 			b.expression(b.parser.Expression())
 		}
@@ -35,16 +34,16 @@ func parseTOML(src *source, rep *Report) (root *node, whole bool) {
 
 // tomlBuilder turns expressions into nodes and keeps TOML's rules about defining things twice.
 type tomlBuilder struct {
-	src     *source
+	src     *Source
 	rep     *Report
 	parser  unstable.Parser
 	base    int // offset of the text the parser was last given
-	root    *node
-	current *node // the table that key-values go to
+	root    *Node
+	current *Node // the table that key-values go to
 	broken  bool
 }
 
-func (b *tomlBuilder) span(from, to int) span { return span{b.src, from, to} }
+func (b *tomlBuilder) span(from, to int) Span { return Span{b.src, from, to} }
 
 func (b *tomlBuilder) offset(r unstable.Range) (from, to int) {
 	from = b.base + int(r.Offset)
@@ -54,31 +53,31 @@ func (b *tomlBuilder) offset(r unstable.Range) (from, to int) {
 // syntaxError reports err and returns the offset it points at.
 func (b *tomlBuilder) syntaxError(err error) int {
 	b.broken = true
-	from, to := len(b.src.text), len(b.src.text)
+	from, to := len(b.src.Text), len(b.src.Text)
 	var perr *unstable.ParserError
 	if errors.As(err, &perr) {
 		from, to = b.offset(b.parser.Range(perr.Highlight))
 	}
 	// An error at the very end points at the last character, which has a line to show.
-	if from >= len(b.src.text) {
-		from, to = len(b.src.text)-1, len(b.src.text)
+	if from >= len(b.src.Text) {
+		from, to = len(b.src.Text)-1, len(b.src.Text)
 	}
-	if word := b.bareWord(from); word.valid() {
-		text := string(b.src.text[word.from:word.to])
-		if hint := truthHint(text); hint != "" {
-			b.rep.error(word, hint, "%s is not a value of TOML", text)
+	if word := b.bareWord(from); word.IsValid() {
+		text := string(b.src.Text[word.From:word.To])
+		if hint := TruthHint(text); hint != "" {
+			b.rep.Errorf(word, hint, "%s is not a value of TOML", text)
 		} else {
-			b.rep.error(word, "write "+quote(text), "a string needs quotes")
+			b.rep.Errorf(word, "write "+Quote(text), "a string needs quotes")
 		}
 		return from
 	}
 	at := b.span(from, max(to, from+1))
 	message := strings.TrimPrefix(err.Error(), "toml: ")
-	r, size := utf8.DecodeRune(b.src.text[from:])
+	r, size := utf8.DecodeRune(b.src.Text[from:])
 	if strings.ContainsRune("“”„‟‘’«»", r) {
-		at.to, message = from+size, "a quotation mark of printed text"
+		at.To, message = from+size, "a quotation mark of printed text"
 	}
-	b.rep.error(at, tomlHint(r, message), "%s", message)
+	b.rep.Errorf(at, tomlHint(r, message), "%s", message)
 	return from
 }
 
@@ -106,11 +105,11 @@ var unquoted = regexp.MustCompile(`^[ \t]*[\w.-]+[ \t]*=[ \t]*` +
 	`([A-Za-z/:][^\s#"',]*|[0-9]+[.:/][^\s#"',]*[.:/][^\s#"',]*)[ \t]*(#.*)?$`)
 
 // bareWord returns the value of the line that holds at, when an error there means that its quotes are missing.
-func (b *tomlBuilder) bareWord(at int) span {
+func (b *tomlBuilder) bareWord(at int) Span {
 	number := b.src.lineAt(at)
 	match := unquoted.FindSubmatchIndex(b.src.line(number))
 	if match == nil {
-		return span{}
+		return Span{}
 	}
 	start := b.src.lines[number-1]
 	return b.span(start+match[2], start+match[3])
@@ -127,13 +126,13 @@ func (b *tomlBuilder) recover(at int) int {
 			return b.src.lines[number-1]
 		}
 	}
-	return len(b.src.text)
+	return len(b.src.Text)
 }
 
 func startsKey(line []byte) bool {
 	key, _, found := bytes.Cut(line, []byte("="))
 	key = bytes.TrimRight(key, " \t")
-	return found && bareKey(strings.ReplaceAll(string(key), ".", "_"))
+	return found && IsBareKey(strings.ReplaceAll(string(key), ".", "_"))
 }
 
 func (b *tomlBuilder) expression(n *unstable.Node) {
@@ -150,7 +149,7 @@ func (b *tomlBuilder) expression(n *unstable.Node) {
 // part is one step of a dotted key.
 type part struct {
 	key string
-	at  span
+	at  Span
 }
 
 func (b *tomlBuilder) keyParts(n *unstable.Node) []part {
@@ -167,16 +166,16 @@ func (b *tomlBuilder) header(parts []part, list bool) {
 	head := b.headerSpan(parts)
 	at := b.root
 	for _, p := range parts[:len(parts)-1] {
-		next := at.child(p.key)
+		next := at.Child(p.key)
 		if next == nil {
-			next = newTable(originImplicit)
-			next.key, next.name, next.head, next.value = p.key, p.at, head, head
-			at.add(next)
+			next = newTable(OriginImplicit)
+			next.Key, next.Name, next.Head, next.Value = p.key, p.at, head, head
+			at.Add(next)
 		}
-		if next.origin == originList {
-			next = next.children[len(next.children)-1]
+		if next.Origin == OriginList {
+			next = next.Children[len(next.Children)-1]
 		}
-		if next.kind != kindTable || next.origin == originValue {
+		if next.Kind != KindTable || next.Origin == OriginValue {
 			b.leaveOut(head, next, "%q is already a value", p.key)
 			return
 		}
@@ -184,7 +183,7 @@ func (b *tomlBuilder) header(parts []part, list bool) {
 	}
 	path := ""
 	for _, p := range parts {
-		path = join(path, p.key)
+		path = JoinKey(path, p.key)
 	}
 	if list {
 		b.listHeader(at, parts[len(parts)-1], head, path)
@@ -193,128 +192,128 @@ func (b *tomlBuilder) header(parts []part, list bool) {
 	}
 }
 
-func (b *tomlBuilder) tableHeader(at *node, last part, head span, path string) {
-	n := at.child(last.key)
+func (b *tomlBuilder) tableHeader(at *Node, last part, head Span, path string) {
+	n := at.Child(last.key)
 	switch {
 	case n == nil:
-		n = newTable(originHeader)
-		n.key = last.key
-		at.add(n)
-	case n.origin == originImplicit:
-		n.origin = originHeader
-	case n.origin == originHeader:
+		n = newTable(OriginHeader)
+		n.Key = last.key
+		at.Add(n)
+	case n.Origin == OriginImplicit:
+		n.Origin = OriginHeader
+	case n.Origin == OriginHeader:
 		// Its keys still go there, so that they are checked as well.
 		b.conflict(head, n, "[%s] is there twice", path)
 		b.current = n
 		return
-	case n.origin == originList:
+	case n.Origin == OriginList:
 		b.leaveOut(head, n, "[%s] is already a list", path)
 		return
 	default:
 		b.leaveOut(head, n, "%q is already a value", path)
 		return
 	}
-	n.name, n.head, n.value = last.at, head, head
+	n.Name, n.Head, n.Value = last.at, head, head
 	b.current = n
 }
 
-func (b *tomlBuilder) listHeader(at *node, last part, head span, path string) {
-	list := at.child(last.key)
+func (b *tomlBuilder) listHeader(at *Node, last part, head Span, path string) {
+	list := at.Child(last.key)
 	if list == nil {
-		list = &node{kind: kindArray, key: last.key, origin: originList, name: last.at, head: head, value: head}
-		at.add(list)
+		list = &Node{Kind: KindList, Key: last.key, Origin: OriginList, Name: last.at, Head: head, Value: head}
+		at.Add(list)
 	}
-	if list.origin != originList {
+	if list.Origin != OriginList {
 		b.leaveOut(head, list, "[[%s]] is already something else", path)
 		return
 	}
-	n := newTable(originHeader)
-	n.name, n.head, n.value = last.at, head, head
-	list.children = append(list.children, n)
+	n := newTable(OriginHeader)
+	n.Name, n.Head, n.Value = last.at, head, head
+	list.Children = append(list.Children, n)
 	b.current = n
 }
 
 // headerSpan widens the span of a header's key to its brackets.
-func (b *tomlBuilder) headerSpan(parts []part) span {
-	from, to := parts[0].at.from, parts[len(parts)-1].at.to
-	for from > 0 && strings.IndexByte(" \t[", b.src.text[from-1]) >= 0 {
+func (b *tomlBuilder) headerSpan(parts []part) Span {
+	from, to := parts[0].at.From, parts[len(parts)-1].at.To
+	for from > 0 && strings.IndexByte(" \t[", b.src.Text[from-1]) >= 0 {
 		from--
-		if from == 0 || b.src.text[from-1] == '\n' {
+		if from == 0 || b.src.Text[from-1] == '\n' {
 			break
 		}
 	}
-	for from < to && b.src.text[from] != '[' {
+	for from < to && b.src.Text[from] != '[' {
 		from++
 	}
-	for to < len(b.src.text) && strings.IndexByte(" \t]", b.src.text[to]) >= 0 {
+	for to < len(b.src.Text) && strings.IndexByte(" \t]", b.src.Text[to]) >= 0 {
 		to++
 	}
-	for b.src.text[to-1] != ']' && to > from+1 {
+	for b.src.Text[to-1] != ']' && to > from+1 {
 		to--
 	}
 	return b.span(from, to)
 }
 
 // keyValue puts key = value into the table at and returns the offset behind it.
-func (b *tomlBuilder) keyValue(at *node, n *unstable.Node, depth int) int {
+func (b *tomlBuilder) keyValue(at *Node, n *unstable.Node, depth int) int {
 	parts := b.keyParts(n)
 	last := parts[len(parts)-1]
-	v, end := b.value(n.Value(), b.skipTo(last.at.to, '='), depth)
+	v, end := b.value(n.Value(), b.skipTo(last.at.To, '='), depth)
 	if v == nil {
 		return end
 	}
 	for _, p := range parts[:len(parts)-1] {
-		next := at.child(p.key)
+		next := at.Child(p.key)
 		if next == nil {
-			next = newTable(originDotted)
-			next.key, next.name, next.head, next.value = p.key, p.at, p.at, p.at
-			at.add(next)
+			next = newTable(OriginDotted)
+			next.Key, next.Name, next.Head, next.Value = p.key, p.at, p.at, p.at
+			at.Add(next)
 		}
-		if next.origin != originDotted {
+		if next.Origin != OriginDotted {
 			b.conflict(p.at, next, "%q is set twice", p.key)
 			return end
 		}
 		at = next
 	}
-	if old := at.child(last.key); old != nil {
+	if old := at.Child(last.key); old != nil {
 		b.conflict(last.at, old, "%q is set twice", last.key)
 		return end
 	}
-	v.key, v.name, v.head = last.key, last.at, last.at
-	at.add(v)
+	v.Key, v.Name, v.Head = last.key, last.at, last.at
+	at.Add(v)
 	return end
 }
 
 // value builds the node of a value that starts at from, and returns the offset behind it. The parser gives arrays and
 // inline tables no range of their own, so their ends are found by walking over what separates their children.
-func (b *tomlBuilder) value(n *unstable.Node, from, depth int) (*node, int) {
+func (b *tomlBuilder) value(n *unstable.Node, from, depth int) (*Node, int) {
 	if depth > nestingMax {
 		b.broken = true
-		b.rep.error(b.span(from, from+1), "", "nested more than %d levels deep", nestingMax)
+		b.rep.Errorf(b.span(from, from+1), "", "nested more than %d levels deep", nestingMax)
 		return nil, from + 1
 	}
-	v := &node{origin: originValue}
+	v := &Node{Origin: OriginValue}
 	end := from
 	switch n.Kind {
 	case unstable.Array:
-		v.kind = kindArray
+		v.Kind = KindList
 		end++
 		for it := n.Children(); it.Next(); {
-			var element *node
+			var element *Node
 			element, end = b.value(it.Node(), b.skip(end), depth+1)
 			if element == nil {
 				return nil, end
 			}
-			element.head, element.name = element.value, element.value
-			v.children = append(v.children, element)
+			element.Head, element.Name = element.Value, element.Value
+			v.Children = append(v.Children, element)
 		}
 		end = b.skip(end) + 1
 	case unstable.InlineTable:
-		v.kind = kindTable
+		v.Kind = KindTable
 		end++
 		for it := n.Children(); it.Next(); {
 			end = b.keyValue(v, it.Node(), depth+1)
-			if b.rep.full() {
+			if b.rep.Full() {
 				return nil, end
 			}
 		}
@@ -326,52 +325,53 @@ func (b *tomlBuilder) value(n *unstable.Node, from, depth int) (*node, int) {
 			return nil, end
 		}
 	}
-	end = min(end, len(b.src.text))
-	v.value = b.span(from, end)
+	end = min(end, len(b.src.Text))
+	v.Value = b.span(from, end)
 	return v, end
 }
 
 // seal closes the tables that dotted keys made inside an inline table: nothing may be added from outside.
-func seal(n *node) {
-	for _, c := range n.children {
-		if c.origin == originDotted {
-			c.origin = originValue
+func seal(n *Node) {
+	for _, c := range n.Children {
+		if c.Origin == OriginDotted {
+			c.Origin = OriginValue
 			seal(c)
 		}
 	}
 }
 
 // scalar sets v to what n says. A number that is none is as bad as a syntax error.
-func (b *tomlBuilder) scalar(v *node, n *unstable.Node, at span) bool {
-	v.text = string(n.Data)
+func (b *tomlBuilder) scalar(v *Node, n *unstable.Node, at Span) bool {
+	v.Text = string(n.Data)
 	var err error
 	switch n.Kind {
 	case unstable.String:
-		v.kind = kindString
+		v.Kind = KindString
 	case unstable.Bool:
-		v.kind, v.truth = kindBool, v.text == "true"
+		v.Kind, v.Truth = KindBool, v.Text == "true"
 	case unstable.Integer:
-		v.kind = kindInt
-		v.integer, err = parseInteger(v.text)
+		v.Kind = KindInt
+		v.Integer, err = ParseInteger(v.Text)
 	case unstable.Float:
-		v.kind = kindFloat
-		v.fraction, err = strconv.ParseFloat(strings.ReplaceAll(v.text, "_", ""), 64)
+		v.Kind = KindFloat
+		v.Fraction, err = strconv.ParseFloat(strings.ReplaceAll(v.Text, "_", ""), 64)
 	default:
-		v.kind = kindDatetime
+		v.Kind = KindDatetime
 	}
 	if err == nil {
 		return true
 	}
 	b.broken = true
 	if errors.Is(err, strconv.ErrRange) {
-		b.rep.error(at, "", "the number is too large")
+		b.rep.Errorf(at, "", "the number is too large")
 	} else {
-		b.rep.error(at, "", "not a number")
+		b.rep.Errorf(at, "", "not a number")
 	}
 	return false
 }
 
-func parseInteger(s string) (int64, error) {
+// ParseInteger reads a whole number as TOML writes it: decimal, or with a prefix such as 0x.
+func ParseInteger(s string) (int64, error) {
 	digits := strings.TrimLeft(s, "+-")
 	if len(digits) > 1 && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9' {
 		return 0, strconv.ErrSyntax // strconv would take it for an octal number, TOML forbids it
@@ -381,12 +381,12 @@ func parseInteger(s string) (int64, error) {
 
 // skip returns the offset of the first byte from at on that is not a blank, line end, comma or comment.
 func (b *tomlBuilder) skip(at int) int {
-	for at < len(b.src.text) {
-		switch b.src.text[at] {
+	for at < len(b.src.Text) {
+		switch b.src.Text[at] {
 		case ' ', '\t', '\r', '\n', ',':
 			at++
 		case '#':
-			for at < len(b.src.text) && b.src.text[at] != '\n' {
+			for at < len(b.src.Text) && b.src.Text[at] != '\n' {
 				at++
 			}
 		default:
@@ -398,19 +398,19 @@ func (b *tomlBuilder) skip(at int) int {
 
 // skipTo returns the offset of what follows the separator c and its blanks.
 func (b *tomlBuilder) skipTo(at int, c byte) int {
-	for at < len(b.src.text) && b.src.text[at] != c {
+	for at < len(b.src.Text) && b.src.Text[at] != c {
 		at++
 	}
 	return b.skip(at + 1)
 }
 
-func (b *tomlBuilder) conflict(at span, old *node, format string, args ...any) {
-	b.rep.conflict(at, old.first(), "first at "+old.first().seenFrom(at), format, args...)
+func (b *tomlBuilder) conflict(at Span, old *Node, format string, args ...any) {
+	b.rep.Conflictf(at, old.ConflictSpan(), "first at "+old.ConflictSpan().RelativeTo(at), format, args...)
 }
 
 // leaveOut reports a header that has no place in the tree. Its keys go to a table of their own that nobody reads.
-func (b *tomlBuilder) leaveOut(at span, old *node, format string, args ...any) {
+func (b *tomlBuilder) leaveOut(at Span, old *Node, format string, args ...any) {
 	b.broken = true
 	b.conflict(at, old, format, args...)
-	b.current = newTable(originHeader)
+	b.current = newTable(OriginHeader)
 }

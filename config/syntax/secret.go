@@ -1,4 +1,4 @@
-package config
+package syntax
 
 import (
 	"regexp"
@@ -10,7 +10,7 @@ import (
 // secret is a string of the file in which ${…} was replaced. What it was replaced by may be a password: a message shows
 // what the file says instead.
 type secret struct {
-	at      span
+	at      Span
 	written string   // as in the file
 	text    string   // expanded
 	values  []string // what was put in
@@ -39,11 +39,11 @@ func (r *Report) redact(p *Problem) {
 var quotedWord = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
 
 // redact replaces the words of text that come from the secret, for a problem at at.
-func (s *secret) redact(text string, at span) string {
+func (s *secret) redact(text string, at Span) string {
 	if text == "" {
 		return ""
 	}
-	here := at.src == s.at.src && at.from >= s.at.from && at.from < s.at.to
+	here := at.Source == s.at.Source && at.From >= s.at.From && at.From < s.at.To
 	text = quotedWord.ReplaceAllStringFunc(text, func(quoted string) string {
 		if word, err := strconv.Unquote(quoted); err == nil && s.shows(strings.ToLower(word), here) {
 			return strconv.Quote("${…}")

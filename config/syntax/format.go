@@ -1,4 +1,4 @@
-package config
+package syntax
 
 import (
 	"bytes"
@@ -10,11 +10,11 @@ import (
 // format is a way to write the tree.
 type format struct {
 	name  string
-	parse func(*source, *Report) (root *node, whole bool)
+	parse func(*Source, *Report) (root *Node, whole bool)
 }
 
 var (
-	formatTOML = format{"TOML", parseTOML}
+	formatTOML = format{"TOML", ParseTOML}
 	formatYAML = format{"YAML", parseYAML}
 	formatJSON = format{"JSON", parseJSON}
 )
@@ -24,36 +24,36 @@ var formats = map[string]format{
 	".toml": formatTOML, ".yaml": formatYAML, ".yml": formatYAML, ".json": formatJSON,
 }
 
-// parseTree builds the tree of src in the format that its name says, for any other name in the one that its content
-// has.
-func parseTree(src *source, rep *Report) (root *node, whole bool) {
-	if at := notUTF8(src.text); at >= 0 {
-		rep.error(span{src, at, at + 1}, "", "the file is not UTF-8")
-		return newTable(originHeader), false
+// ParseTree builds the tree of src, in the format that the extension of its name says, else in the one that its content
+// has. whole is false when something was left out: names may then seem to be missing that are not.
+func ParseTree(src *Source, rep *Report) (root *Node, whole bool) {
+	if at := notUTF8(src.Text); at >= 0 {
+		rep.Errorf(Span{src, at, at + 1}, "", "the file is not UTF-8")
+		return newTable(OriginHeader), false
 	}
-	f, found := formats[strings.ToLower(filepath.Ext(src.name))]
+	f, found := formats[strings.ToLower(filepath.Ext(src.Name))]
 	switch {
 	case found:
-		src.colon = f.name != formatTOML.name
+		src.Colon = f.name != formatTOML.name
 		return f.parse(src, rep)
-	case bytes.HasPrefix(bytes.TrimLeft(src.text, " \t\r\n"), []byte("{")):
+	case bytes.HasPrefix(bytes.TrimLeft(src.Text, " \t\r\n"), []byte("{")):
 		// Neither TOML nor the YAML that people write begins so.
-		src.colon = true
+		src.Colon = true
 		return parseJSON(src, rep)
 	}
 	return parseEither(src, rep)
 }
 
 // parseEither reads src as TOML or, when that fails, as YAML. When both fail rep has the errors of both.
-func parseEither(src *source, rep *Report) (root *node, whole bool) {
+func parseEither(src *Source, rep *Report) (root *Node, whole bool) {
 	asTOML, asYAML := &Report{}, &Report{}
-	root, whole = parseTOML(src, asTOML)
+	root, whole = ParseTOML(src, asTOML)
 	if whole {
 		rep.take(asTOML, "")
 		return root, whole
 	}
 	if other, ok := parseYAML(src, asYAML); ok {
-		src.colon = true
+		src.Colon = true
 		rep.take(asYAML, "")
 		return other, ok
 	}

@@ -1,4 +1,4 @@
-package config
+package syntax
 
 import (
 	"bytes"
@@ -12,10 +12,10 @@ import (
 
 // parseJSON builds the tree of src: one object, strictly as RFC 8259 has it. whole is false when something was left
 // out.
-func parseJSON(src *source, rep *Report) (root *node, whole bool) {
-	b := &jsonBuilder{src: src, rep: rep, decoder: json.NewDecoder(bytes.NewReader(src.text))}
+func parseJSON(src *Source, rep *Report) (root *Node, whole bool) {
+	b := &jsonBuilder{src: src, rep: rep, decoder: json.NewDecoder(bytes.NewReader(src.Text))}
 	b.decoder.UseNumber()
-	root = newTable(originHeader)
+	root = newTable(OriginHeader)
 	token, at, ok := b.token()
 	switch {
 	case !ok:
@@ -35,33 +35,33 @@ func parseJSON(src *source, rep *Report) (root *node, whole bool) {
 
 // jsonBuilder turns tokens into nodes. After a syntax error it stops.
 type jsonBuilder struct {
-	src     *source
+	src     *Source
 	rep     *Report
 	decoder *json.Decoder
 	broken  bool
 }
 
-func (b *jsonBuilder) span(from, to int) span {
-	from = max(0, min(from, len(b.src.text)-1))
-	return span{b.src, from, max(from, min(to, len(b.src.text)))}
+func (b *jsonBuilder) span(from, to int) Span {
+	from = max(0, min(from, len(b.src.Text)-1))
+	return Span{b.src, from, max(from, min(to, len(b.src.Text)))}
 }
 
-func (b *jsonBuilder) fault(at span, hint, format string, args ...any) {
+func (b *jsonBuilder) fault(at Span, hint, format string, args ...any) {
 	b.broken = true
-	b.rep.error(at, hint, format, args...)
+	b.rep.Errorf(at, hint, format, args...)
 }
 
 // skip returns the offset of the first byte from at on that begins a token.
 func (b *jsonBuilder) skip(at int) int {
 	at = max(at, 0)
-	for at < len(b.src.text) && strings.IndexByte(" \t\r\n,:", b.src.text[at]) >= 0 {
+	for at < len(b.src.Text) && strings.IndexByte(" \t\r\n,:", b.src.Text[at]) >= 0 {
 		at++
 	}
 	return at
 }
 
 // token returns the next token and where it stands.
-func (b *jsonBuilder) token() (json.Token, span, bool) {
+func (b *jsonBuilder) token() (json.Token, Span, bool) {
 	from := b.skip(int(b.decoder.InputOffset()))
 	token, err := b.decoder.Token()
 	at := b.span(from, int(b.decoder.InputOffset()))
@@ -71,7 +71,7 @@ func (b *jsonBuilder) token() (json.Token, span, bool) {
 	var syntax *json.SyntaxError
 	switch {
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
-		at = b.span(len(b.src.text)-1, len(b.src.text))
+		at = b.span(len(b.src.Text)-1, len(b.src.Text))
 		b.fault(at, "", "the file ends in the middle")
 	case errors.As(err, &syntax):
 		place := b.place(syntax, from)
@@ -86,10 +86,10 @@ func (b *jsonBuilder) token() (json.Token, span, bool) {
 func (b *jsonBuilder) place(err *json.SyntaxError, from int) int {
 	at := int(err.Offset)
 	for _, i := range []int{at - 1, at} {
-		if i < from || i >= len(b.src.text) {
+		if i < from || i >= len(b.src.Text) {
 			continue
 		}
-		if strings.HasPrefix(err.Error(), "invalid character "+quoteByte(b.src.text[i])) {
+		if strings.HasPrefix(err.Error(), "invalid character "+quoteByte(b.src.Text[i])) {
 			return i
 		}
 	}
@@ -100,10 +100,10 @@ var jsonWord = regexp.MustCompile(`^[A-Za-z]+`)
 
 // hint says what the byte at place is likely to mean where it must not stand.
 func (b *jsonBuilder) hint(place int, message string) string {
-	if place >= len(b.src.text) {
+	if place >= len(b.src.Text) {
 		return ""
 	}
-	switch c := b.src.text[place]; {
+	switch c := b.src.Text[place]; {
 	case c == '}' || c == ']':
 		return "the last member has no comma behind it"
 	case c == '/' || c == '#':
@@ -113,8 +113,8 @@ func (b *jsonBuilder) hint(place int, message string) string {
 	case c == '"' && strings.Contains(message, "after object key:value pair"):
 		return "a comma is missing, or a quotation mark"
 	}
-	if word := jsonWord.Find(b.src.text[place:]); word != nil {
-		if hint := truthHint(string(word)); hint != "" {
+	if word := jsonWord.Find(b.src.Text[place:]); word != nil {
+		if hint := TruthHint(string(word)); hint != "" {
 			return hint
 		}
 		return "names and strings stand in double quotes"
@@ -132,7 +132,7 @@ func quoteByte(c byte) string {
 }
 
 // object reads members up to the closing brace. It returns false after a syntax error.
-func (b *jsonBuilder) object(table *node, depth int) bool {
+func (b *jsonBuilder) object(table *Node, depth int) bool {
 	for b.decoder.More() {
 		token, at, ok := b.token()
 		if !ok {
@@ -143,18 +143,18 @@ func (b *jsonBuilder) object(table *node, depth int) bool {
 		if !ok {
 			return false
 		}
-		if old := table.child(name); old != nil {
-			b.rep.conflict(at, old.head, "first at "+old.head.seenFrom(at), "%q is set twice", name)
+		if old := table.Child(name); old != nil {
+			b.rep.Conflictf(at, old.Head, "first at "+old.Head.RelativeTo(at), "%q is set twice", name)
 			continue
 		}
-		v.key, v.head, v.name = name, at, at
-		table.add(v)
+		v.Key, v.Head, v.Name = name, at, at
+		table.Add(v)
 	}
 	_, _, ok := b.token()
 	return ok
 }
 
-func (b *jsonBuilder) value(depth int) (*node, bool) {
+func (b *jsonBuilder) value(depth int) (*Node, bool) {
 	token, at, ok := b.token()
 	if !ok {
 		return nil, false
@@ -163,52 +163,52 @@ func (b *jsonBuilder) value(depth int) (*node, bool) {
 		b.fault(at, "", "nested more than %d levels deep", nestingMax)
 		return nil, false
 	}
-	v := &node{origin: originValue, value: at}
+	v := &Node{Origin: OriginValue, Value: at}
 	switch t := token.(type) {
 	case json.Delim:
-		v.kind = kindTable
+		v.Kind = KindTable
 		read := b.object
 		if t == '[' {
-			v.kind, read = kindArray, b.array
+			v.Kind, read = KindList, b.array
 		}
 		ok = read(v, depth)
-		v.value = b.span(at.from, int(b.decoder.InputOffset()))
+		v.Value = b.span(at.From, int(b.decoder.InputOffset()))
 	case string:
-		v.kind, v.text = kindString, t
+		v.Kind, v.Text = KindString, t
 	case bool:
-		v.kind, v.truth = kindBool, t
+		v.Kind, v.Truth = KindBool, t
 	case json.Number:
 		ok = b.number(v, t.String())
 	default:
-		v.kind = kindNull
+		v.Kind = KindNull
 	}
 	return v, ok
 }
 
-func (b *jsonBuilder) array(list *node, depth int) bool {
+func (b *jsonBuilder) array(list *Node, depth int) bool {
 	for b.decoder.More() {
 		v, ok := b.value(depth + 1)
 		if !ok {
 			return false
 		}
-		v.head, v.name = v.value, v.value
-		list.children = append(list.children, v)
+		v.Head, v.Name = v.Value, v.Value
+		list.Children = append(list.Children, v)
 	}
 	_, _, ok := b.token()
 	return ok
 }
 
-func (b *jsonBuilder) number(v *node, text string) bool {
-	v.kind, v.text = kindInt, text
+func (b *jsonBuilder) number(v *Node, text string) bool {
+	v.Kind, v.Text = KindInt, text
 	var err error
 	if strings.ContainsAny(text, ".eE") {
-		v.kind = kindFloat
-		v.fraction, err = strconv.ParseFloat(text, 64)
+		v.Kind = KindFloat
+		v.Fraction, err = strconv.ParseFloat(text, 64)
 	} else {
-		v.integer, err = strconv.ParseInt(text, 10, 64)
+		v.Integer, err = strconv.ParseInt(text, 10, 64)
 	}
 	if err != nil {
-		b.fault(v.value, "", "the number is too large")
+		b.fault(v.Value, "", "the number is too large")
 	}
 	return err == nil
 }

@@ -1,4 +1,4 @@
-package config
+package syntax
 
 import "testing"
 
@@ -8,7 +8,7 @@ func TestNearest(t *testing.T) {
 		"certifcate": "ssl_certificate", "log_levle": "log_level", "LOG_LEVEL": "log_level", "lissten": "listen",
 		"thread": "threads", "pidfile": "pid_file", "crt": "cert", "kez": "key", "nothing": "", "x": "", "": "",
 	} {
-		if got := nearest(text, words); got != want {
+		if got := Nearest(text, words); got != want {
 			t.Errorf("nearest(%q) = %q, want %q", text, got, want)
 		}
 	}

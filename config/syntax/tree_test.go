@@ -1,4 +1,4 @@
-package config
+package syntax
 
 import (
 	"os"
@@ -19,44 +19,44 @@ func TestParseTOML_spans(t *testing.T) {
 [ s . "t u" ] # comment
 é = 1
 `
-	src := newSource("f", []byte(strings.Replace(text, "é", "e", 1)))
+	src := NewSource("f", []byte(strings.Replace(text, "é", "e", 1)), 0)
 	rep := &Report{}
-	root, whole := parseTOML(src, rep)
+	root, whole := ParseTOML(src, rep)
 	if !whole {
 		t.Fatal(rep.Errors)
 	}
-	cut := func(s span) string { return string(src.text[s.from:s.to]) }
-	list := root.child("a key").child("b")
-	table := list.children[2]
-	header := root.child("s").child("t u")
+	cut := func(s Span) string { return string(src.Text[s.From:s.To]) }
+	list := root.Child("a key").Child("b")
+	table := list.Children[2]
+	header := root.Child("s").Child("t u")
 	for _, test := range []struct {
 		what, got, want string
 	}{
-		{"dotted key", cut(root.child("a key").name), `"a key"`},
-		{"last part", cut(list.name), "b"},
-		{"string", cut(list.children[0].value), `"x"`},
-		{"array", cut(list.children[1].value), "[1, 2 ]"},
-		{"number", cut(list.children[1].children[1].value), "2"},
-		{"inline table", cut(table.value), "{ c = 'y', d.e = [ ] }"},
-		{"inline value", cut(table.child("c").value), "'y'"},
-		{"empty array", cut(table.child("d").child("e").value), "[ ]"},
-		{"header", cut(header.head), `[ s . "t u" ]`},
-		{"header's name", cut(header.name), `"t u"`},
-		{"whole list", cut(list.value)[:15], "[ # comment ]\n "},
+		{"dotted key", cut(root.Child("a key").Name), `"a key"`},
+		{"last part", cut(list.Name), "b"},
+		{"string", cut(list.Children[0].Value), `"x"`},
+		{"array", cut(list.Children[1].Value), "[1, 2 ]"},
+		{"number", cut(list.Children[1].Children[1].Value), "2"},
+		{"inline table", cut(table.Value), "{ c = 'y', d.e = [ ] }"},
+		{"inline value", cut(table.Child("c").Value), "'y'"},
+		{"empty array", cut(table.Child("d").Child("e").Value), "[ ]"},
+		{"header", cut(header.Head), `[ s . "t u" ]`},
+		{"header's name", cut(header.Name), `"t u"`},
+		{"whole list", cut(list.Value)[:15], "[ # comment ]\n "},
 	} {
 		if test.got != test.want {
 			t.Errorf("%s: got %q, want %q", test.what, test.got, test.want)
 		}
 	}
-	if got := list.children[1].value.pos(); got != (Pos{"f", 3, 8}) {
+	if got := list.Children[1].Value.Pos(); got != (Pos{"f", 3, 8}) {
 		t.Errorf("array at %v", got)
 	}
 }
 
 func TestSource_columnsCountCharacters(t *testing.T) {
-	src := newSource("f", []byte("a\r\nñandú = 1\n"))
-	at := src.span(strings.Index(string(src.text), "="), len(src.text))
-	if got := at.pos(); got != (Pos{"f", 2, 7}) {
+	src := NewSource("f", []byte("a\r\nñandú = 1\n"), 0)
+	at := src.Span(strings.Index(string(src.Text), "="), len(src.Text))
+	if got := at.Pos(); got != (Pos{"f", 2, 7}) {
 		t.Errorf("got %v", got)
 	}
 }
@@ -92,7 +92,7 @@ func TestParseTOML_definitions(t *testing.T) {
 		{"[a.b]\n[[a]]\n", false},
 	} {
 		rep := &Report{}
-		parseTOML(newSource("f", []byte(test.text)), rep)
+		ParseTOML(NewSource("f", []byte(test.text), 0), rep)
 		if rep.OK() != test.ok {
 			t.Errorf("%q: accepted %t, want %t", test.text, rep.OK(), test.ok)
 		}
@@ -138,34 +138,34 @@ func TestParseTOML_limitsNesting(t *testing.T) {
 // parsed returns what is wrong with the text of a file.
 func parsed(name, text string) *Report {
 	rep := &Report{}
-	parseTree(newSource(name, []byte(text)), rep)
-	rep.finish(name, nil)
+	ParseTree(NewSource(name, []byte(text), 0), rep)
+	rep.Finish(name, nil)
 	return rep
 }
 
 // plain turns a tree into what go-toml decodes the same file to.
-func plain(n *node) any {
-	switch n.kind {
-	case kindTable:
+func plain(n *Node) any {
+	switch n.Kind {
+	case KindTable:
 		m := make(map[string]any)
-		for _, c := range n.children {
-			m[c.key] = plain(c)
+		for _, c := range n.Children {
+			m[c.Key] = plain(c)
 		}
 		return m
-	case kindArray:
+	case KindList:
 		list := make([]any, 0)
-		for _, c := range n.children {
+		for _, c := range n.Children {
 			list = append(list, plain(c))
 		}
 		return list
-	case kindInt:
-		return n.integer
-	case kindFloat:
-		return n.fraction
-	case kindBool:
-		return n.truth
+	case KindInt:
+		return n.Integer
+	case KindFloat:
+		return n.Fraction
+	case KindBool:
+		return n.Truth
 	}
-	return n.text
+	return n.Text
 }
 
 // withoutDates replaces what plain leaves as text, and NaN, which equals nothing.
@@ -190,11 +190,11 @@ func withoutDates(v any) any {
 	return v
 }
 
-func datesOf(n *node) {
-	if n.kind == kindDatetime {
-		n.kind, n.text = kindString, "date"
+func datesOf(n *Node) {
+	if n.Kind == KindDatetime {
+		n.Kind, n.Text = KindString, "date"
 	}
-	for _, c := range n.children {
+	for _, c := range n.Children {
 		datesOf(c)
 	}
 }
@@ -202,11 +202,11 @@ func datesOf(n *node) {
 // againstReference checks that what go-toml accepts gives the same tree here.
 func againstReference(t *testing.T, text []byte) {
 	var want map[string]any
-	src, rep := newSource("f", text), &Report{}
-	if toml.Unmarshal(src.text, &want) != nil {
+	src, rep := NewSource("f", text, 0), &Report{}
+	if toml.Unmarshal(src.Text, &want) != nil {
 		return
 	}
-	root, _ := parseTOML(src, rep)
+	root, _ := ParseTOML(src, rep)
 	if !rep.OK() {
 		if strings.Contains(rep.Errors[0].Message, "levels deep") {
 			return
@@ -226,7 +226,7 @@ func againstReference(t *testing.T, text []byte) {
 // FuzzTOML holds the tree against what go-toml makes of the same text.
 func FuzzTOML(f *testing.F) {
 	for _, folder := range []string{"errors", "valid"} {
-		paths, err := filepath.Glob("testdata/" + folder + "/*")
+		paths, err := filepath.Glob("../testdata/" + folder + "/*")
 		if err != nil || len(paths) == 0 {
 			f.Fatalf("no test data in %s: %v", folder, err)
 		}

@@ -1,4 +1,4 @@
-package config
+package syntax
 
 import (
 	"bytes"
@@ -23,22 +23,22 @@ const (
 
 // parseYAML builds the tree of src, which holds one document: a mapping, or nothing. whole is false when something was
 // left out.
-func parseYAML(src *source, rep *Report) (root *node, whole bool) {
+func parseYAML(src *Source, rep *Report) (root *Node, whole bool) {
 	b := &yamlBuilder{src: src, rep: rep}
-	root = newTable(originHeader)
-	doc, next, err := yamlDocuments(src.text)
-	b.lines = yamlLines(src.text)
+	root = newTable(OriginHeader)
+	doc, next, err := yamlDocuments(src.Text)
+	b.lines = yamlLines(src.Text)
 	switch {
 	case err != nil:
 		b.syntaxError(err)
 		return root, false
 	case next != nil:
-		b.rep.error(b.line(next.Line), "one file holds one document; include joins files", "a second document")
+		b.rep.Errorf(b.line(next.Line), "one file holds one document; include joins files", "a second document")
 		return root, false
 	case doc == nil || b.null(doc):
 		return root, true
 	case doc.Kind != yaml.MappingNode:
-		b.rep.error(b.token(doc), "write key: value", "the file is not a mapping of keys to values")
+		b.rep.Errorf(b.token(doc), "write key: value", "the file is not a mapping of keys to values")
 		return root, false
 	}
 	b.mapping(root, doc, 0)
@@ -47,12 +47,12 @@ func parseYAML(src *source, rep *Report) (root *node, whole bool) {
 
 // yamlBuilder turns the nodes of the YAML parser into ours.
 type yamlBuilder struct {
-	src     *source
+	src     *Source
 	rep     *Report
 	lines   []int        // offsets of the lines as YAML counts them
 	open    []*yaml.Node // the anchors being expanded
 	aliases int          // those being expanded now
-	outer   span         // the outermost of them
+	outer   Span         // the outermost of them
 	aliased int          // nodes made for them so far
 	broken  bool
 }
@@ -114,23 +114,23 @@ func (b *yamlBuilder) syntaxError(err error) {
 	match := yamlErrorLine.FindStringSubmatch(err.Error())
 	message := err.Error()[len(match[0]):]
 	number, _ := strconv.Atoi(match[1])
-	if len(b.src.text) <= yamlSearchMax {
+	if len(b.src.Text) <= yamlSearchMax {
 		number = b.firstLineWith(message)
 	}
 	at := b.line(number)
-	b.rep.error(at, b.hint(at, message), "%s", message)
+	b.rep.Errorf(at, b.hint(at, message), "%s", message)
 }
 
 // yamlSign is a value that begins with a character that means something else to YAML.
 var yamlSign = regexp.MustCompile(`(?:: +|- +)[*&%@!|>` + "`" + `]`)
 
 // hint says what a line that the parser refused with message is likely to mean.
-func (b *yamlBuilder) hint(at span, message string) string {
-	line := b.src.text[at.from:at.to]
+func (b *yamlBuilder) hint(at Span, message string) string {
+	line := b.src.Text[at.From:at.To]
 	switch {
 	case yamlBracket.Match(line):
 		return "an address that begins with a bracket needs quotes"
-	case bytes.HasPrefix(bytes.TrimLeft(b.src.text[at.from-b.indent(at.from):at.to], " "), []byte("\t")):
+	case bytes.HasPrefix(bytes.TrimLeft(b.src.Text[at.From-b.indent(at.From):at.To], " "), []byte("\t")):
 		return "indent with blanks, not with tabs"
 	case strings.HasPrefix(message, "found unexpected end of stream"):
 		return "a quotation mark is missing here or above"
@@ -149,7 +149,7 @@ func (b *yamlBuilder) hint(at span, message string) string {
 // indent returns how many blanks and tabs stand between the line's begin and at.
 func (b *yamlBuilder) indent(at int) int {
 	n := 0
-	for at > n && (b.src.text[at-n-1] == ' ' || b.src.text[at-n-1] == '\t') {
+	for at > n && (b.src.Text[at-n-1] == ' ' || b.src.Text[at-n-1] == '\t') {
 		n++
 	}
 	return n
@@ -160,7 +160,7 @@ func (b *yamlBuilder) firstLineWith(message string) int {
 	low, high := 0, len(b.lines)
 	for low+1 < high {
 		middle := (low + high) / 2
-		_, _, err := yamlDocuments(b.src.text[:b.lines[middle]])
+		_, _, err := yamlDocuments(b.src.Text[:b.lines[middle]])
 		if err != nil && yamlErrorLine.ReplaceAllString(err.Error(), "") == message {
 			high = middle
 		} else {
@@ -173,26 +173,26 @@ func (b *yamlBuilder) firstLineWith(message string) int {
 // offset returns the byte at which the parser saw a line and column, both from 1.
 func (b *yamlBuilder) offset(line, column int) int {
 	if line < 1 || line > len(b.lines) {
-		return max(0, len(b.src.text)-1)
+		return max(0, len(b.src.Text)-1)
 	}
 	at := b.lines[line-1]
-	for ; column > 1 && at < len(b.src.text); column-- {
-		_, n := utf8.DecodeRune(b.src.text[at:])
+	for ; column > 1 && at < len(b.src.Text); column-- {
+		_, n := utf8.DecodeRune(b.src.Text[at:])
 		at += n
 	}
 	return at
 }
 
-func (b *yamlBuilder) span(from, to int) span {
-	from = min(from, max(0, len(b.src.text)-1))
-	return span{b.src, from, max(from, min(to, len(b.src.text)))}
+func (b *yamlBuilder) span(from, to int) Span {
+	from = min(from, max(0, len(b.src.Text)-1))
+	return Span{b.src, from, max(from, min(to, len(b.src.Text)))}
 }
 
 // line returns what stands in a line without the blanks around.
-func (b *yamlBuilder) line(number int) span {
+func (b *yamlBuilder) line(number int) Span {
 	number = max(1, min(number, len(b.lines)))
 	from := b.lines[number-1]
-	for from < len(b.src.text) && (b.src.text[from] == ' ' || b.src.text[from] == '\t') {
+	for from < len(b.src.Text) && (b.src.Text[from] == ' ' || b.src.Text[from] == '\t') {
 		from++
 	}
 	return b.span(from, b.lineEnd(from))
@@ -201,7 +201,7 @@ func (b *yamlBuilder) line(number int) span {
 // lineEnd returns the offset behind what stands in the line of at, without the blanks that end it. All of a file may be
 // one line, and this is asked for each of its values: nobody looks far.
 func (b *yamlBuilder) lineEnd(at int) int {
-	rest := b.src.text[min(at, len(b.src.text)):min(at+yamlPlaceMax, len(b.src.text))]
+	rest := b.src.Text[min(at, len(b.src.Text)):min(at+yamlPlaceMax, len(b.src.Text))]
 	if end := bytes.IndexAny(rest, "\r\n"); end >= 0 {
 		rest = rest[:end]
 	}
@@ -209,17 +209,17 @@ func (b *yamlBuilder) lineEnd(at int) int {
 }
 
 // token returns where a node without children stands, or where a block begins.
-func (b *yamlBuilder) token(n *yaml.Node) span {
+func (b *yamlBuilder) token(n *yaml.Node) Span {
 	from := b.offset(n.Line, n.Column)
-	for from < len(b.src.text) && (b.src.text[from] == '&' || b.src.text[from] == '!') {
-		for from < len(b.src.text) && strings.IndexByte(" \t\r\n", b.src.text[from]) < 0 {
+	for from < len(b.src.Text) && (b.src.Text[from] == '&' || b.src.Text[from] == '!') {
+		for from < len(b.src.Text) && strings.IndexByte(" \t\r\n", b.src.Text[from]) < 0 {
 			from++
 		}
-		for from < len(b.src.text) && strings.IndexByte(" \t\r\n", b.src.text[from]) >= 0 {
+		for from < len(b.src.Text) && strings.IndexByte(" \t\r\n", b.src.Text[from]) >= 0 {
 			from++
 		}
 	}
-	rest := string(b.src.text[from:b.lineEnd(from)])
+	rest := string(b.src.Text[from:b.lineEnd(from)])
 	switch {
 	case n.Kind == yaml.AliasNode:
 		rest = rest[:min(len(rest), len(n.Value)+1)]
@@ -250,16 +250,16 @@ func quotedToken(line string, mark byte) string {
 	return line
 }
 
-func (b *yamlBuilder) fault(at span, hint, format string, args ...any) {
+func (b *yamlBuilder) fault(at Span, hint, format string, args ...any) {
 	b.broken = true
-	b.rep.error(at, hint, format, args...)
+	b.rep.Errorf(at, hint, format, args...)
 }
 
 // null tells whether n stands for nothing.
 func (b *yamlBuilder) null(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
 // mapping adds the members of n to the table.
-func (b *yamlBuilder) mapping(table *node, n *yaml.Node, depth int) {
+func (b *yamlBuilder) mapping(table *Node, n *yaml.Node, depth int) {
 	leave := b.enter(n)
 	defer leave()
 	var merged []*yaml.Node
@@ -274,19 +274,19 @@ func (b *yamlBuilder) mapping(table *node, n *yaml.Node, depth int) {
 			b.fault(at, "", "a key is a word, not %s", yamlNoun(name))
 			continue
 		case name.Style&yaml.TaggedStyle != 0:
-			b.fault(at, "", "the tag %s is not supported", quote(name.Tag))
+			b.fault(at, "", "the tag %s is not supported", Quote(name.Tag))
 			continue
 		case name.Tag == "!!merge":
 			merged = append(merged, value)
 			continue
 		}
-		if old := table.child(name.Value); old != nil {
-			b.rep.conflict(at, old.head, "first at "+old.head.seenFrom(at), "%q is set twice", name.Value)
+		if old := table.Child(name.Value); old != nil {
+			b.rep.Conflictf(at, old.Head, "first at "+old.Head.RelativeTo(at), "%q is set twice", name.Value)
 			continue
 		}
 		if c := b.value(value, at, depth+1); c != nil {
-			c.key, c.head, c.name = name.Value, at, at
-			table.add(c)
+			c.Key, c.Head, c.Name = name.Value, at, at
+			table.Add(c)
 		}
 	}
 	for _, m := range merged {
@@ -296,7 +296,7 @@ func (b *yamlBuilder) mapping(table *node, n *yaml.Node, depth int) {
 
 // merge adds what "<<" brings: members that the table does not have itself. n is a mapping, an alias of one, or a list
 // of such.
-func (b *yamlBuilder) merge(table *node, n *yaml.Node, depth int) {
+func (b *yamlBuilder) merge(table *Node, n *yaml.Node, depth int) {
 	at := b.token(n)
 	if n.Kind == yaml.AliasNode {
 		if !b.mayExpand(n, at) {
@@ -317,17 +317,17 @@ func (b *yamlBuilder) merge(table *node, n *yaml.Node, depth int) {
 		b.fault(at, "", "\"<<\" takes a mapping or a list of them")
 		return
 	}
-	more := newTable(originValue)
+	more := newTable(OriginValue)
 	b.mapping(more, n, depth)
-	for _, c := range more.children {
-		if table.child(c.key) == nil {
-			table.add(c)
+	for _, c := range more.Children {
+		if table.Child(c.Key) == nil {
+			table.Add(c)
 		}
 	}
 }
 
 // value builds the node of n, which stands behind a key at head; elements of lists have none. It is nil after a fault.
-func (b *yamlBuilder) value(n *yaml.Node, head span, depth int) *node {
+func (b *yamlBuilder) value(n *yaml.Node, head Span, depth int) *Node {
 	at := b.token(n)
 	if n.Kind == yaml.AliasNode {
 		if !b.mayExpand(n, at) {
@@ -341,19 +341,19 @@ func (b *yamlBuilder) value(n *yaml.Node, head span, depth int) *node {
 		return nil
 	}
 	if n.Style&yaml.TaggedStyle != 0 && n.Tag != "!!str" {
-		b.fault(at, "", "the tag %s is not supported", quote(n.Tag))
+		b.fault(at, "", "the tag %s is not supported", Quote(n.Tag))
 		return nil
 	}
-	v := &node{origin: originValue, value: at}
+	v := &Node{Origin: OriginValue, Value: at}
 	switch n.Kind {
 	case yaml.MappingNode:
-		v.kind = kindTable
+		v.Kind = KindTable
 		b.mapping(v, n, depth)
-		v.value = b.collection(n, at, head, v.children)
+		v.Value = b.collection(n, at, head, v.Children)
 	case yaml.SequenceNode:
-		v.kind = kindArray
+		v.Kind = KindList
 		b.sequence(v, n, depth)
-		v.value = b.collection(n, at, head, v.children)
+		v.Value = b.collection(n, at, head, v.Children)
 	default:
 		if !b.scalar(v, n) {
 			return nil
@@ -362,41 +362,41 @@ func (b *yamlBuilder) value(n *yaml.Node, head span, depth int) *node {
 	return v
 }
 
-func (b *yamlBuilder) sequence(list *node, n *yaml.Node, depth int) {
+func (b *yamlBuilder) sequence(list *Node, n *yaml.Node, depth int) {
 	leave := b.enter(n)
 	defer leave()
 	for _, element := range n.Content {
 		if b.stopped() {
 			return
 		}
-		if c := b.value(element, span{}, depth+1); c != nil {
-			c.head, c.name = c.value, c.value
-			list.children = append(list.children, c)
+		if c := b.value(element, Span{}, depth+1); c != nil {
+			c.Head, c.Name = c.Value, c.Value
+			list.Children = append(list.Children, c)
 		}
 	}
 }
 
 // collection returns the place of a mapping or list: all of it when it has brackets, else the key it stands behind or
 // its first member.
-func (b *yamlBuilder) collection(n *yaml.Node, at, head span, children []*node) span {
+func (b *yamlBuilder) collection(n *yaml.Node, at, head Span, children []*Node) Span {
 	if n.Style&yaml.FlowStyle == 0 {
-		if head.valid() {
+		if head.IsValid() {
 			return head
 		}
 		if len(children) > 0 {
-			return children[0].head
+			return children[0].Head
 		}
 		return at
 	}
-	from, to := at.from, at.from+1
+	from, to := at.From, at.From+1
 	for _, c := range children {
-		to = max(to, c.value.to) // an alias stands elsewhere, maybe behind; then the line ends the place
+		to = max(to, c.Value.To) // an alias stands elsewhere, maybe behind; then the line ends the place
 	}
 	closing := byte(']')
 	if n.Kind == yaml.MappingNode {
 		closing = '}'
 	}
-	if end := bytes.IndexByte(b.src.text[to:max(to, b.lineEnd(to))], closing); end >= 0 {
+	if end := bytes.IndexByte(b.src.Text[to:max(to, b.lineEnd(to))], closing); end >= 0 {
 		return b.span(from, to+end+1)
 	}
 	return b.span(from, b.lineEnd(from))
@@ -409,16 +409,16 @@ func (b *yamlBuilder) enter(n *yaml.Node) (leave func()) {
 }
 
 // mayExpand tells whether what the alias n stands for may be put in its place.
-func (b *yamlBuilder) mayExpand(n *yaml.Node, at span) bool {
+func (b *yamlBuilder) mayExpand(n *yaml.Node, at Span) bool {
 	if slices.Contains(b.open, n.Alias) {
-		b.fault(at, "", "the anchor %s contains itself", quote(n.Value))
+		b.fault(at, "", "the anchor %s contains itself", Quote(n.Value))
 		return false
 	}
 	return !b.stopped()
 }
 
 // expand notes that the alias at at is being expanded and returns how to end that.
-func (b *yamlBuilder) expand(at span) (end func()) {
+func (b *yamlBuilder) expand(at Span) (end func()) {
 	if b.aliases == 0 {
 		b.outer = at
 	}
@@ -427,7 +427,7 @@ func (b *yamlBuilder) expand(at span) (end func()) {
 }
 
 // count counts a node that an alias brings, and refuses what is too much or too deep.
-func (b *yamlBuilder) count(at span, depth int) bool {
+func (b *yamlBuilder) count(at Span, depth int) bool {
 	if b.stopped() {
 		return false
 	}
@@ -446,41 +446,41 @@ func (b *yamlBuilder) count(at span, depth int) bool {
 }
 
 // stopped tells whether going on is pointless.
-func (b *yamlBuilder) stopped() bool { return b.aliased >= yamlAliasedMax || b.rep.full() }
+func (b *yamlBuilder) stopped() bool { return b.aliased >= yamlAliasedMax || b.rep.Full() }
 
 // scalar sets v to what n says.
-func (b *yamlBuilder) scalar(v *node, n *yaml.Node) bool {
-	v.text = n.Value
+func (b *yamlBuilder) scalar(v *Node, n *yaml.Node) bool {
+	v.Text = n.Value
 	var err error
 	switch n.Tag {
 	case "!!null":
-		v.kind = kindNull
+		v.Kind = KindNull
 	case "!!bool":
-		v.kind = kindBool
-		err = n.Decode(&v.truth)
+		v.Kind = KindBool
+		err = n.Decode(&v.Truth)
 	case "!!int":
-		v.kind = kindInt
-		v.integer, err = parseInteger(n.Value)
+		v.Kind = KindInt
+		v.Integer, err = ParseInteger(n.Value)
 	case "!!float":
-		v.kind = kindFloat
+		v.Kind = KindFloat
 		// Whole numbers beyond 64 bits are fractions to the parser.
 		if _, wrong := strconv.ParseInt(n.Value, 10, 64); errors.Is(wrong, strconv.ErrRange) {
 			err = wrong
-		} else if err = n.Decode(&v.fraction); err == nil && math.IsNaN(v.fraction) {
+		} else if err = n.Decode(&v.Fraction); err == nil && math.IsNaN(v.Fraction) {
 			err = strconv.ErrSyntax
 		}
 	case "!!timestamp":
-		v.kind = kindDatetime
+		v.Kind = KindDatetime
 	default:
-		v.kind = kindString
+		v.Kind = KindString
 	}
 	if err == nil {
 		return true
 	}
 	if errors.Is(err, strconv.ErrRange) {
-		b.fault(v.value, "", "the number is too large")
+		b.fault(v.Value, "", "the number is too large")
 	} else {
-		b.fault(v.value, "a string of digits needs quotes", "not a number")
+		b.fault(v.Value, "a string of digits needs quotes", "not a number")
 	}
 	return false
 }

@@ -1,0 +1,104 @@
+package syntax
+
+import (
+	"bytes"
+	"fmt"
+	"sort"
+	"unicode/utf8"
+)
+
+// Pos is a place in a configuration file. Line and Column start at 1; Column counts characters, not bytes.
+// Line 0 stands for the file as a whole.
+type Pos struct {
+	File   string `json:"file"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
+}
+
+// String returns file:line:column, or the file alone when the place is the whole file.
+func (p Pos) String() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+}
+
+// Source is the text of one file. Immutable once ParseTree has returned.
+type Source struct {
+	Name  string // the path, as messages show it
+	Text  []byte // without a byte order mark
+	Colon bool   // the format writes key: value, not key = value; set by ParseTree
+	order int    // its number among the files of one configuration
+	lines []int  // the offset of the first byte of each line
+}
+
+// NewSource returns the source with that text, which must not change afterwards. Problems are sorted by order, then by
+// place.
+func NewSource(name string, text []byte, order int) *Source {
+	text = bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))
+	s := &Source{Name: name, Text: text[:len(text):len(text)], order: order, lines: []int{0}}
+	for i, c := range text {
+		if c == '\n' {
+			s.lines = append(s.lines, i+1)
+		}
+	}
+	return s
+}
+
+// Span returns the place of the bytes from offset from up to offset to.
+func (s *Source) Span(from, to int) Span { return Span{s, from, to} }
+
+// lineAt returns the number, starting at 1, of the line that holds the byte at off.
+func (s *Source) lineAt(off int) int {
+	return sort.Search(len(s.lines), func(i int) bool { return s.lines[i] > off })
+}
+
+// line returns the text of a line without its end.
+func (s *Source) line(number int) []byte {
+	from, to := s.lines[number-1], len(s.Text)
+	if number < len(s.lines) {
+		to = s.lines[number]
+	}
+	return bytes.TrimRight(s.Text[from:to], "\r\n")
+}
+
+// Span is a range of bytes of a Source. The zero Span is nowhere.
+type Span struct {
+	Source   *Source
+	From, To int
+}
+
+// IsValid reports whether the span is somewhere.
+func (s Span) IsValid() bool { return s.Source != nil }
+
+// Compare orders places: nowhere first, then by the order of the sources, then by offset.
+func (s Span) Compare(t Span) int {
+	switch {
+	case s.Source == t.Source:
+		return s.From - t.From
+	case s.Source == nil:
+		return -1
+	case t.Source == nil:
+		return 1
+	}
+	return s.Source.order - t.Source.order
+}
+
+// Pos returns where the span begins.
+func (s Span) Pos() Pos {
+	if s.Source == nil {
+		return Pos{}
+	}
+	line := s.Source.lineAt(s.From)
+	start := s.Source.lines[line-1]
+	return Pos{File: s.Source.Name, Line: line, Column: utf8.RuneCount(s.Source.Text[start:s.From]) + 1}
+}
+
+// RelativeTo names the place in a message about from: by its line in the same file, with the file otherwise.
+func (s Span) RelativeTo(from Span) string {
+	p := s.Pos()
+	if s.Source == from.Source {
+		return fmt.Sprintf("line %d", p.Line)
+	}
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
+}
