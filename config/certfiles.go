@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/certs"
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
@@ -21,7 +22,7 @@ type opener struct {
 // pairOf is a certificate of the document with where it stands.
 type pairOf struct {
 	cert  *Certificate
-	given *given
+	given *schema.Given
 	read  *certs.Certificate // nil: it was not read
 	wrong *certs.Mismatch    // the key is that of another certificate
 }
@@ -31,14 +32,14 @@ func (r *resolver) openAll() {
 	r.process()
 	var all []*pairOf
 	for i, e := range r.doc.certificates {
-		all = append(all, &pairOf{cert: &r.c.Certificates[i], given: &e.given})
+		all = append(all, &pairOf{cert: &r.c.Certificates[i], given: &e.Given})
 	}
 	for i, e := range r.doc.listeners {
 		l := &r.c.Listeners[i]
 		if l.Certificate != nil {
-			all = append(all, &pairOf{cert: l.Certificate, given: &e.given})
+			all = append(all, &pairOf{cert: l.Certificate, given: &e.Given})
 		}
-		r.authorities(&e.given, &r.doc.tls.given, "client_ca", &l.TLSOptions.ClientCA)
+		r.authorities(&e.Given, &r.doc.tls.Given, "client_ca", &l.TLSOptions.ClientCA)
 	}
 	for _, p := range all {
 		r.openPair(p)
@@ -48,15 +49,15 @@ func (r *resolver) openAll() {
 			r.mismatch(p, all)
 		}
 	}
-	r.authorities(&r.doc.global.given, nil, "ca_file", &r.c.Global.CAFile)
+	r.authorities(&r.doc.global.Given, nil, "ca_file", &r.c.Global.CAFile)
 	r.upstreamFiles()
 }
 
 // upstreamFiles opens what secures the connections to backends. What [upstream_defaults] names is opened once, for all
 // upstreams that do not say it themselves; those that a dest spells out are among them.
 func (r *resolver) upstreamFiles() {
-	shared := &r.doc.defaults
-	r.authorities(&shared.given, nil, "tls.ca", &shared.TLS.CA)
+	shared := r.doc.defaults
+	r.authorities(&shared.Given, nil, "tls.ca", &shared.TLS.CA)
 	r.clientPair(shared, &shared.TLS)
 	tables := make(map[string]*upstreamEntry)
 	for _, e := range r.doc.upstreams {
@@ -68,11 +69,11 @@ func (r *resolver) upstreamFiles() {
 		if e == nil {
 			e = &upstreamEntry{}
 		}
-		if u.TLS.CA = shared.TLS.CA; e.has("tls.ca") {
+		if u.TLS.CA = shared.TLS.CA; e.Has("tls.ca") {
 			u.TLS.CA = e.TLS.CA
-			r.authorities(&e.given, nil, "tls.ca", &u.TLS.CA)
+			r.authorities(&e.Given, nil, "tls.ca", &u.TLS.CA)
 		}
-		if e.has("tls.cert") {
+		if e.Has("tls.cert") {
 			r.clientPair(e, &u.TLS)
 		} else {
 			u.TLS.Cert, u.TLS.Key = shared.TLS.Cert, shared.TLS.Key
@@ -82,12 +83,12 @@ func (r *resolver) upstreamFiles() {
 
 func (r *resolver) openPair(p *pairOf) {
 	c, g := p.cert, p.given
-	if c.Cert == "" || c.Cert == InternalCert || g.failed("cert") || g.failed("key") || g.failed("ocsp") {
+	if c.Cert == "" || c.Cert == InternalCert || g.Failed("cert") || g.Failed("key") || g.Failed("ocsp") {
 		return
 	}
 	for path, to := range map[string]*string{"cert": &c.Cert, "key": &c.Key, "ocsp": &c.OCSP} {
-		if g.has(path) {
-			*to = r.locate(*to, g.at(path))
+		if g.Has(path) {
+			*to = r.locate(*to, g.At(path))
 		}
 	}
 	read, err := certs.Load(c.Files(), r.open.now)
@@ -104,7 +105,7 @@ func (r *resolver) openPair(p *pairOf) {
 		r.unreadableStaple(g, read.StapleErr)
 	}
 	if r.doc.global.FIPS && !approvedKey(read) {
-		r.rep.Errorf(g.at("cert"), "", "the key of this certificate is not allowed with fips = true")
+		r.rep.Errorf(g.At("cert"), "", "the key of this certificate is not allowed with fips = true")
 	}
 }
 
@@ -114,15 +115,15 @@ func (c *Certificate) Files() *certs.Files {
 }
 
 // unreadable reports a file of a pair that is wrong. key is what the key's path is called.
-func (r *resolver) unreadable(g *given, err error, key string) {
+func (r *resolver) unreadable(g *schema.Given, err error, key string) {
 	var wrong *certs.Error
 	if !errors.As(err, &wrong) {
 		return
 	}
 	prefix := key[:len(key)-len("key")]
-	at := g.at(prefix + "cert")
+	at := g.At(prefix + "cert")
 	if wrong.Part == certs.PartKey {
-		at = g.at(key)
+		at = g.At(key)
 	}
 	hint := ""
 	switch {
@@ -138,14 +139,14 @@ func (r *resolver) unreadable(g *given, err error, key string) {
 	r.rep.Errorf(at, hint, "cannot use %s: %s", syntax.QuotePath(wrong.Path), wrong.Err)
 }
 
-func (r *resolver) unreadableStaple(g *given, err error) {
+func (r *resolver) unreadableStaple(g *schema.Given, err error) {
 	if errors.Is(err, certs.ErrOCSPMalformed) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		var wrong *certs.Error
 		errors.As(err, &wrong)
-		r.rep.Errorf(g.at("ocsp"), "", "cannot use %s: %s", syntax.QuotePath(wrong.Path), wrong.Err)
+		r.rep.Errorf(g.At("ocsp"), "", "cannot use %s: %s", syntax.QuotePath(wrong.Path), wrong.Err)
 		return
 	}
-	r.rep.Warnf(codeNoStaple, g.at("ocsp"), "", "%s", errors.Unwrap(err))
+	r.rep.Warnf(codeNoStaple, g.At("ocsp"), "", "%s", errors.Unwrap(err))
 }
 
 // mismatch reports a key that is not that of its certificate, and whose it is if that is known.
@@ -156,16 +157,16 @@ func (r *resolver) mismatch(p *pairOf, all []*pairOf) {
 			whose = ", key is for " + other.read.Subject()
 		}
 	}
-	at := p.given.at("cert")
-	if p.given.has("key") {
-		at = p.given.at("key")
+	at := p.given.At("cert")
+	if p.given.Has("key") {
+		at = p.given.At("key")
 	}
 	r.rep.Errorf(at, "", "certificate and key do not belong together (cert %s%s)", p.wrong.Subject, whose)
 }
 
 // timely warns of a certificate that is out of its time, or soon will be.
 func (r *resolver) timely(p *pairOf) {
-	at, leaf := p.given.at("cert"), p.read.Leaf
+	at, leaf := p.given.At("cert"), p.read.Leaf
 	subject := p.read.Subject()
 	switch p.read.State(r.open.now) {
 	case certs.Expired:
@@ -186,38 +187,38 @@ func days(d time.Duration) int { return int(math.Round(d.Hours() / 24)) }
 func day8601(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
 // authorities checks a file of authorities that g names, or else fallback.
-func (r *resolver) authorities(g, fallback *given, path string, file *string) {
-	if !g.has(path) && fallback != nil {
-		if fallback.has(path) && !fallback.failed(path) && *file != "" {
-			*file = r.locate(*file, fallback.at(path))
+func (r *resolver) authorities(g, fallback *schema.Given, path string, file *string) {
+	if !g.Has(path) && fallback != nil {
+		if fallback.Has(path) && !fallback.Failed(path) && *file != "" {
+			*file = r.locate(*file, fallback.At(path))
 		}
 		g = fallback
 	}
-	if !g.has(path) || g.failed(path) || *file == "" {
+	if !g.Has(path) || g.Failed(path) || *file == "" {
 		return
 	}
-	*file = r.locate(*file, g.at(path))
+	*file = r.locate(*file, g.At(path))
 	if _, err := certs.Authorities(*file); err != nil {
-		r.rep.Errorf(g.at(path), "", "cannot use %s: %s", syntax.QuotePath(*file), errors.Unwrap(err))
+		r.rep.Errorf(g.At(path), "", "cannot use %s: %s", syntax.QuotePath(*file), errors.Unwrap(err))
 	}
 }
 
 // clientPair opens the pair that backends are shown, when e names one.
 func (r *resolver) clientPair(e *upstreamEntry, t *UpstreamTLS) {
-	if !e.has("tls.cert") || e.failed("tls.cert") || e.failed("tls.key") {
+	if !e.Has("tls.cert") || e.Failed("tls.cert") || e.Failed("tls.key") {
 		return
 	}
-	t.Cert = r.locate(t.Cert, e.at("tls.cert"))
-	if e.has("tls.key") {
-		t.Key = r.locate(t.Key, e.at("tls.key"))
+	t.Cert = r.locate(t.Cert, e.At("tls.cert"))
+	if e.Has("tls.key") {
+		t.Key = r.locate(t.Key, e.At("tls.key"))
 	}
 	var wrong *certs.Mismatch
 	_, err := certs.Load(&certs.Files{Cert: t.Cert, Key: t.Key}, r.open.now)
 	switch {
 	case errors.As(err, &wrong):
-		r.rep.Errorf(e.at("tls.cert"), "", "certificate and key do not belong together (cert %s)", wrong.Subject)
+		r.rep.Errorf(e.At("tls.cert"), "", "certificate and key do not belong together (cert %s)", wrong.Subject)
 	case err != nil:
-		r.unreadable(&e.given, err, "tls.key")
+		r.unreadable(&e.Given, err, "tls.key")
 	}
 }
 

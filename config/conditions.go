@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/route"
 )
@@ -17,26 +18,28 @@ const conditionsMax = 32
 // exprMax bounds a regular expression, in bytes.
 const exprMax = 1024
 
-func parseFieldsValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
-	return d.conditions(n, "the name of a header", func(name string) bool { return headerName(name) })
+func parseFieldsValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	return conditions(d, n, "the name of a header", func(name string) bool { return headerName(name) })
 }
 
-func parseParametersValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
-	return d.conditions(n, "the name of a parameter", func(name string) bool { return name != "" })
+func parseParametersValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	return conditions(d, n, "the name of a parameter", func(name string) bool { return name != "" })
 }
 
 // conditions reads "NAME", a list of names, or { NAME = "value" }.
-func (d *decoder) conditions(n *syntax.Node, what string, valid func(string) bool) (all []route.Condition, right bool) {
+func conditions(
+	d *schema.Decoder, n *syntax.Node, what string, valid func(string) bool,
+) (all []route.Condition, right bool) {
 	right = true
 	add := func(at syntax.Span, name, value string) {
 		if !valid(name) {
-			d.rep.Errorf(at, "", "%s is not %s", syntax.Quote(name), what)
+			d.Report.Errorf(at, "", "%s is not %s", syntax.Quote(name), what)
 			right = false
 		}
 		all = append(all, route.Condition{Name: name, Value: value})
 	}
 	if n.Kind != syntax.KindTable {
-		right = each(d, n, "a name, a table", func(c *syntax.Node, s string) bool {
+		right = d.Each(n, "a name, a table", func(c *syntax.Node, s string) bool {
 			add(c.Value, s, "")
 			return right
 		}) && right
@@ -49,83 +52,83 @@ func (d *decoder) conditions(n *syntax.Node, what string, valid func(string) boo
 			add(c.Name, c.Key, "")
 			continue
 		}
-		s, ok := stringOf(d, c, "a string, or true")
+		s, ok := d.String(c, "a string, or true")
 		right = ok && right
 		if expr, found := strings.CutPrefix(s, "~"); found {
-			right = d.expression(c, expr) && right
+			right = expression(d, c, expr) && right
 		}
 		add(c.Name, c.Key, s)
 	}
-	if right && !d.filled(n) {
+	if right && !d.Filled(n) {
 		right = false
 	}
 	if len(all) > conditionsMax {
-		d.rep.Errorf(n.Value, "", "%q has more than %d conditions", n.Key, conditionsMax)
+		d.Report.Errorf(n.Value, "", "%q has more than %d conditions", n.Key, conditionsMax)
 		right = false
 	}
 	return all, right
 }
 
 // parseClientCert reads true, or what a certificate has to be.
-func parseClientCert(d *decoder, _ *key, n *syntax.Node) (any, bool) {
+func parseClientCert(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	c := &route.ClientCert{}
 	if n.Kind == syntax.KindBool && n.Truth {
 		return c, true
 	}
 	if n.Kind == syntax.KindBool {
-		d.rep.Errorf(n.Value, "leave it out for any client", "%q must be true or a table", n.Key)
+		d.Report.Errorf(n.Value, "leave it out for any client", "%q must be true or a table", n.Key)
 		return c, false
 	}
 	if n.Kind != syntax.KindTable {
-		d.wrongKind(n, "true or a table")
+		d.WrongKind(n, "true or a table")
 		return c, false
 	}
 	fields := map[string]*string{"subject": &c.Subject, "issuer": &c.Issuer, "san": &c.SAN}
-	right := d.filled(n)
+	right := d.Filled(n)
 	for _, f := range n.Children {
 		into := fields[f.Key]
 		if into == nil {
 			names := slices.Sorted(maps.Keys(fields))
 			hint := syntax.DidYouMean(f.Key, names)
-			d.rep.Errorf(f.Name, hint, "a certificate has %s here, not %s", syntax.Alternatives(names),
+			d.Report.Errorf(f.Name, hint, "a certificate has %s here, not %s", syntax.Alternatives(names),
 				syntax.Quote(f.Key))
 			right = false
 			continue
 		}
-		s, ok := stringOf(d, f, "a string")
+		s, ok := d.String(f, "a string")
 		if expr, found := strings.CutPrefix(s, "~"); found {
-			ok = d.expression(f, expr) && ok
+			ok = expression(d, f, expr) && ok
 		}
 		*into, right = s, ok && right
 	}
 	return c, right
 }
 
-func (d *decoder) expression(n *syntax.Node, expr string) bool {
+func expression(d *schema.Decoder, n *syntax.Node, expr string) bool {
 	if len(expr) > exprMax {
-		d.rep.Errorf(n.Value, "", "longer than %d bytes", exprMax)
+		d.Report.Errorf(n.Value, "", "longer than %d bytes", exprMax)
 		return false
 	}
 	if _, err := regexp.Compile(expr); err != nil {
-		d.rep.Errorf(n.Value, "", "%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		d.Report.Errorf(n.Value, "", "%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 		return false
 	}
 	return true
 }
 
-func parseMethodsValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
+func parseMethodsValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	var all []string
-	right := each(d, n, "a method", func(c *syntax.Node, s string) bool {
+	right := d.Each(n, "a method", func(c *syntax.Node, s string) bool {
 		switch upper := strings.ToUpper(s); {
 		case s == "*":
-			d.rep.Errorf(c.Value, "leave it out for any method", "%s is not a method", syntax.Quote(s))
+			d.Report.Errorf(c.Value, "leave it out for any method", "%s is not a method", syntax.Quote(s))
 		case !headerName(s):
-			d.rep.Errorf(c.Value, "", "%s is not a method", syntax.Quote(s))
+			d.Report.Errorf(c.Value, "", "%s is not a method", syntax.Quote(s))
 		case s != upper:
-			d.rep.Errorf(c.Value, "did you mean "+syntax.Quote(upper)+"?", "methods are told apart by case: %s",
+			d.Report.Errorf(c.Value, "did you mean "+syntax.Quote(upper)+"?", "methods are told apart by case: %s",
 				syntax.Quote(s))
 		case slices.Contains(all, s):
-			d.rep.Errorf(c.Value, "", "method %q is there twice", s)
+			d.Report.Errorf(c.Value, "", "method %q is there twice", s)
 		default:
 			all = append(all, s)
 			return true
@@ -133,33 +136,15 @@ func parseMethodsValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 		return false
 	})
 	if right && len(all) == 0 {
-		d.rep.Errorf(n.Value, "", "%q must not be empty", n.Key)
+		d.Report.Errorf(n.Value, "", "%q must not be empty", n.Key)
 		return nil, false
 	}
 	return all, right
 }
 
-func parseBoolValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
-	if n.Kind == syntax.KindString {
-		d.rep.Errorf(n.Value, syntax.TruthHint(n.Text), "%q must be true or false, this is a string", n.Key)
-	} else if n.Kind != syntax.KindBool {
-		d.wrongKind(n, "true or false")
-	}
-	return n.Truth, n.Kind == syntax.KindBool
-}
-
-func parseTokenValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
-	s, ok := stringOf(d, n, "a name")
-	if ok && (!syntax.IsBareKey(s) || len(s) > 64) {
-		d.rep.Errorf(n.Value, "", "%q has letters, digits, \"_\" and \"-\" alone, 64 at most", n.Key)
-		ok = false
-	}
-	return s, ok
-}
-
 // parseHostValue reads "keep", "backend", or what a Host field may say.
-func parseHostValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
-	s, ok := stringOf(d, n, "a host")
+func parseHostValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	s, ok := d.String(n, "a host")
 	if !ok || s == "keep" || s == "backend" {
 		return s, ok
 	}
@@ -167,28 +152,28 @@ func parseHostValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	if !strings.HasSuffix(s, "]") && strings.Contains(s, ":") {
 		e, wrong, hint := parseEndpoint(s)
 		if wrong != "" || e.unix != "" {
-			d.rep.Errorf(n.Value, hint, "%s is not a host", syntax.Quote(s))
+			d.Report.Errorf(n.Value, hint, "%s is not a host", syntax.Quote(s))
 			return s, false
 		}
 		return e.String(), true
 	}
 	if _, wrong, hint := parseRouteHost(host); wrong != "" || strings.Contains(s, "*") {
-		d.rep.Errorf(n.Value, hint, "%s is not a host", syntax.Quote(s))
+		d.Report.Errorf(n.Value, hint, "%s is not a host", syntax.Quote(s))
 		return s, false
 	}
 	return s, true
 }
 
 // parseNetworksValue reads networks, single addresses, and "unix".
-func parseNetworksValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
+func parseNetworksValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	var t Trusted
-	right := each(d, n, "a network", func(c *syntax.Node, s string) bool {
+	right := d.Each(n, "a network", func(c *syntax.Node, s string) bool {
 		if s == "unix" {
 			t.Unix = true
 			return true
 		}
 		if strings.HasPrefix(s, "preset:") {
-			d.rep.Errorf(c.Value, "", "%s is not supported by this version", syntax.Quote(s))
+			d.Report.Errorf(c.Value, "", "%s is not supported by this version", syntax.Quote(s))
 			return false
 		}
 		p, err := netip.ParsePrefix(s)
@@ -197,10 +182,10 @@ func parseNetworksValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 		}
 		switch {
 		case err != nil || p.Addr().Is4In6():
-			d.rep.Errorf(c.Value, "write it as \"10.0.0.0/8\"", "%s is not a network", syntax.Quote(s))
+			d.Report.Errorf(c.Value, "write it as \"10.0.0.0/8\"", "%s is not a network", syntax.Quote(s))
 			return false
 		case p != p.Masked():
-			d.rep.Errorf(c.Value, "did you mean "+syntax.Quote(p.Masked().String())+"?",
+			d.Report.Errorf(c.Value, "did you mean "+syntax.Quote(p.Masked().String())+"?",
 				"%s has bits beyond its length", syntax.Quote(s))
 			return false
 		}

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/route"
 )
@@ -31,6 +32,8 @@ type Config struct {
 	Upstreams    []Upstream
 	Routes       []Route // in file order; which one wins is decided by how specific they are
 	Fallback     Dest    // where a request goes that no route takes: the upstream "default", the hello page, or 404
+
+	Features []schema.Target `json:",omitempty"` // see Register
 }
 
 // Global holds what concerns the process as a whole.
@@ -83,9 +86,10 @@ type Listener struct {
 	WebSocket   bool // likewise
 
 	RedirectToHTTPS bool
-	HTTPSPort       int           // where to
-	UserTimeout     time.Duration // of sent bytes; below 0: the kernel's
-	FastOpen        int           // connections that may wait with data in their SYN; 0: none
+	HTTPSPort       int             // where to
+	UserTimeout     time.Duration   // of sent bytes; below 0: the kernel's
+	FastOpen        int             // connections that may wait with data in their SYN; 0: none
+	Features        []schema.Target `json:",omitempty"` // see Register
 	Pos             Pos
 }
 
@@ -137,8 +141,9 @@ type Upstream struct {
 	Pool          Pool
 	Timeouts      Timeouts
 	Retry         Retry
-	UserTimeout   time.Duration // of sent bytes; below 0: the kernel's
-	FastOpen      bool          // the first bytes leave with the SYN
+	UserTimeout   time.Duration   // of sent bytes; below 0: the kernel's
+	FastOpen      bool            // the first bytes leave with the SYN
+	Features      []schema.Target `json:",omitempty"` // see Register
 	Pos           Pos
 }
 
@@ -225,11 +230,12 @@ type Route struct {
 	GRPC            Switch   // whether backends speak gRPC
 	Upgrades        []string // further protocols that it may become
 	AccessLog       AccessLog
-	FirstByte       time.Duration // 0: as the upstream says
-	Read            time.Duration // 0: as the upstream says
-	Total           time.Duration // 0: as the upstream says
-	TunnelIdle      time.Duration // without a byte of a tunnel; 0: 1 h
-	Entry           int           // number of the entry in the file, from 0
+	FirstByte       time.Duration   // 0: as the upstream says
+	Read            time.Duration   // 0: as the upstream says
+	Total           time.Duration   // 0: as the upstream says
+	TunnelIdle      time.Duration   // without a byte of a tunnel; 0: 1 h
+	Features        []schema.Target `json:",omitempty"` // see Register
+	Entry           int             // number of the entry in the file, from 0
 	Pos             Pos
 }
 

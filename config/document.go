@@ -1,14 +1,16 @@
 package config
 
-import "github.com/edge-proxy/edge/config/syntax"
+import (
+	"github.com/edge-proxy/edge/config/schema"
+)
 
-// document is what a file says, typed but not yet resolved. One entry per table of the file.
+// document is what the files say in the sections of this package, typed but not yet resolved: one entry for each table.
 type document struct {
-	top       topEntry
-	global    globalEntry
-	log       logEntry
-	tls       tlsEntry
-	defaults  upstreamEntry // [upstream_defaults]
+	top       *topEntry
+	global    *globalEntry
+	log       *logEntry
+	tls       *tlsEntry
+	defaults  *upstreamEntry // [upstream_defaults]
 	listeners []*listenerEntry
 	upstreams []*upstreamEntry
 	members   []*memberEntry // [[load_balancing.backends]]
@@ -17,8 +19,24 @@ type document struct {
 	certificates []*certificateEntry
 }
 
+// documentOf sorts the entries of file by their sections.
+func documentOf(file *schema.Document) *document {
+	return &document{
+		top:          schema.Only[*topEntry](file.Entries("")),
+		global:       schema.Only[*globalEntry](file.Entries("global")),
+		log:          schema.Only[*logEntry](file.Entries("log")),
+		tls:          schema.Only[*tlsEntry](file.Entries("tls")),
+		defaults:     schema.Only[*upstreamEntry](file.Entries("upstream_defaults")),
+		listeners:    schema.All[*listenerEntry](file.Entries("listeners")),
+		upstreams:    schema.All[*upstreamEntry](file.Entries("upstreams")),
+		members:      schema.All[*memberEntry](file.Entries("load_balancing.backends")),
+		routes:       schema.All[*routeEntry](file.Entries("routes")),
+		certificates: schema.All[*certificateEntry](file.Entries("certificates")),
+	}
+}
+
 type topEntry struct {
-	given
+	schema.Given
 	allow     []string
 	include   []string // stays empty: the files have been merged
 	webSocket bool
@@ -26,17 +44,17 @@ type topEntry struct {
 }
 
 type globalEntry struct {
-	given
+	schema.Given
 	Global
 }
 
 type logEntry struct {
-	given
+	schema.Given
 	Log
 }
 
 type listenerEntry struct {
-	given
+	schema.Given
 	Listener
 	own Certificate
 }
@@ -46,19 +64,19 @@ func (e *listenerEntry) pair() *Certificate   { return &e.own }
 
 // paired is what names the files of a certificate.
 type paired interface {
-	target
+	schema.Target
 	pair() *Certificate
 }
 
 type certificateEntry struct {
-	given
+	schema.Given
 	Certificate
 }
 
 func (e *certificateEntry) pair() *Certificate { return &e.Certificate }
 
 type tlsEntry struct {
-	given
+	schema.Given
 	TLS
 	shared TLSOptions // of listeners that do not say it themselves
 }
@@ -66,7 +84,7 @@ type tlsEntry struct {
 func (e *tlsEntry) options() *TLSOptions { return &e.shared }
 
 type upstreamEntry struct {
-	given
+	schema.Given
 	Upstream
 	backends []*backendEntry
 	alpn     []string
@@ -74,7 +92,7 @@ type upstreamEntry struct {
 
 // backendEntry is one of the backends of an [upstreams.NAME].
 type backendEntry struct {
-	given
+	schema.Given
 	address endpoint
 	weight  int
 }
@@ -87,7 +105,7 @@ type memberEntry struct {
 }
 
 type routeEntry struct {
-	given
+	schema.Given
 	Route
 	pattern   string
 	webSocket bool
@@ -98,27 +116,4 @@ type routeEntry struct {
 
 	redirect       string
 	redirectStatus int
-}
-
-// newDocument returns a document whose entries that exist once are open, so that they have defaults in any file.
-func newDocument() *document {
-	doc := &document{}
-	for _, s := range sections() {
-		if s.shape == shapeOne {
-			doc.begin(s.open(doc, nil, nil), s, nil)
-		}
-	}
-	return doc
-}
-
-// begin readies the target of an entry that stands at n. A section that exists once may begin again.
-func (doc *document) begin(t target, s *section, n *syntax.Node) target {
-	g := t.base()
-	if g.nodes == nil {
-		g.section, g.nodes, g.values = s, make(map[string]*syntax.Node), make(map[string]any)
-	}
-	if g.node == nil {
-		g.node = n
-	}
-	return t
 }

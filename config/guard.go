@@ -3,36 +3,37 @@ package config
 import (
 	"slices"
 
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // plainRequests decides what plain requests get on a port that takes TLS too: the service, but not where the listener
 // asks for what TLS alone can show, or promises that clients use nothing but https.
 func (r *resolver) plainRequests(e *listenerEntry) {
-	if e.TLS != TLSAuto || e.failed("tls") {
+	if e.TLS != TLSAuto || e.Failed("tls") {
 		return
 	}
 	what, at := r.guard(e)
-	mode := e.nodes["tls"]
+	mode := e.KeyNode("tls")
 	if mode == nil {
-		mode = e.nodes["cert"] // of [network]
+		mode = e.KeyNode("cert") // of [network]
 	}
-	switch redirects := e.has("redirect_to_https"); {
-	case e.RedirectToHTTPS || e.failed("redirect_to_https"):
+	switch redirects := e.Has("redirect_to_https"); {
+	case e.RedirectToHTTPS || e.Failed("redirect_to_https"):
 	case what == hstsKey && redirects:
-		r.rep.Conflictf(e.at("redirect_to_https"), at, "leave it out: plain requests are redirected", "%s at %s "+
-			"tells clients that there is nothing but https", what, at.RelativeTo(e.at("redirect_to_https")))
+		r.rep.Conflictf(e.At("redirect_to_https"), at, "leave it out: plain requests are redirected", "%s at %s "+
+			"tells clients that there is nothing but https", what, at.RelativeTo(e.At("redirect_to_https")))
 	case what == hstsKey: // RFC 6797 §7.2: a host that promises it answers plain requests with a redirect
 		e.RedirectToHTTPS = true
 		r.rep.Notef(codeTLSAuto, mode.Head,
 			"this listener takes TLS, and redirects plain requests because of %s", what)
-	case what != "" && e.has("tls"):
-		r.rep.Conflictf(e.at("tls"), at, "write tls = true, or add redirect_to_https = true",
-			"it takes plain requests too, which cannot meet %s at %s", what, at.RelativeTo(e.at("tls")))
+	case what != "" && e.Has("tls"):
+		r.rep.Conflictf(e.At("tls"), at, "write tls = true, or add redirect_to_https = true",
+			"it takes plain requests too, which cannot meet %s at %s", what, at.RelativeTo(e.At("tls")))
 	case what != "":
 		r.rep.Notef(codeTLSAuto, mode.Head,
 			"this listener takes TLS, and answers plain requests 421 because of %s", what)
-	case !e.has("tls"):
+	case !e.Has("tls"):
 		r.rep.Notef(codeTLSAuto, mode.Head, "this listener takes TLS and plain HTTP on one port")
 	}
 }
@@ -51,9 +52,9 @@ func (r *resolver) guard(e *listenerEntry) (key string, at syntax.Span) {
 		{"client_ca", o.ClientAuth == ClientAuthRequire},
 		{"strict_sni", o.StrictSNI},
 	} {
-		for _, g := range []*given{&e.given, &r.doc.tls.given} {
-			if k.holds && g.has(k.key) {
-				return k.key, g.nodes[k.key].Head
+		for _, g := range []*schema.Given{&e.Given, &r.doc.tls.Given} {
+			if k.holds && g.Has(k.key) {
+				return k.key, g.Head(k.key)
 			}
 		}
 	}
@@ -62,19 +63,19 @@ func (r *resolver) guard(e *listenerEntry) (key string, at syntax.Span) {
 
 // listenersOf checks the names of listeners that a route is for, and returns these listeners: all where it names none.
 func (r *resolver) listenersOf(e *routeEntry) []*listenerEntry {
-	if !e.has("listener") {
+	if !e.Has("listener") {
 		return r.doc.listeners
 	}
-	if e.failed("listener") {
+	if e.Failed("listener") {
 		return nil
 	}
 	if len(e.Listeners) == 0 {
-		r.rep.Errorf(e.at("listener"), "leave it out for all of them", "\"listener\" must not be empty")
+		r.rep.Errorf(e.At("listener"), "leave it out for all of them", "\"listener\" must not be empty")
 	}
 	var all []*listenerEntry
-	elements := e.nodes["listener"].Children
+	elements := e.KeyNode("listener").Children
 	for i, name := range e.Listeners {
-		at := e.at("listener")
+		at := e.At("listener")
 		if len(elements) > 0 {
 			at = elements[i].Value
 		}
@@ -83,7 +84,7 @@ func (r *resolver) listenersOf(e *routeEntry) []*listenerEntry {
 		unsure := false
 		for _, l := range r.doc.listeners {
 			names = append(names, l.Name)
-			unsure = unsure || l.failed("name") || l.Name == ""
+			unsure = unsure || l.Failed("name") || l.Name == ""
 			if l.Name == name {
 				found = append(found, l)
 			}
@@ -92,7 +93,7 @@ func (r *resolver) listenersOf(e *routeEntry) []*listenerEntry {
 		case slices.Contains(e.Listeners[:i], name):
 			r.rep.Errorf(at, "", "listener %q is there twice", name)
 		case len(found) > 1:
-			other := found[1].node.Head
+			other := found[1].Node().Head
 			r.rep.Conflictf(at, other, "give each a name of its own",
 				"several listeners are called %s, one of them at %s", syntax.Quote(name), other.RelativeTo(at))
 		case len(found) == 0 && !unsure:
@@ -148,10 +149,10 @@ func (r *resolver) unguarded() {
 		switch {
 		case e.Off:
 		case e.ClientCert != nil && !slices.ContainsFunc(list, (*listenerEntry).verifies):
-			r.rep.Warnf(codeNoEffect, e.nodes["client_cert"].Head, "add client_ca to the listener",
+			r.rep.Warnf(schema.CodeNoEffect, e.Head("client_cert"), "add client_ca to the listener",
 				"no listener of this route verifies certificates of clients, so it takes no request")
 		case e.ClientCert == nil && asking != nil && e.Dest.Kind == DestUpstream:
-			r.rep.Warnf(codeUnguardedRoute, e.node.Head, "add client_cert = true, or listener = "+
+			r.rep.Warnf(codeUnguardedRoute, e.Node().Head, "add client_cert = true, or listener = "+
 				syntax.Quote(asking.Name), what, "this route", open.Name, asking.Name)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
@@ -23,9 +24,9 @@ var headerVariables = []string{
 }
 
 // parseHeadersValue reads { Name = "value" }; an empty value removes the field.
-func parseHeadersValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
+func parseHeadersValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	if n.Kind != syntax.KindTable {
-		d.wrongKind(n, "a table")
+		d.WrongKind(n, "a table")
 		return nil, false
 	}
 	var all []Header
@@ -34,12 +35,13 @@ func parseHeadersValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	for _, c := range n.Children {
 		lower := strings.ToLower(c.Key)
 		if old := seen[lower]; old != nil {
-			d.rep.Conflictf(c.Head, old.Head, "first at "+old.Head.RelativeTo(c.Head), "header %q is set twice", c.Key)
+			d.Report.Conflictf(c.Head, old.Head, "first at "+old.Head.RelativeTo(c.Head),
+				"header %q is set twice", c.Key)
 			right = false
 			continue
 		}
 		seen[lower] = c
-		if !d.header(c, lower) {
+		if !header(d, c, lower) {
 			right = false
 			continue
 		}
@@ -48,21 +50,21 @@ func parseHeadersValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	return all, right
 }
 
-func (d *decoder) header(n *syntax.Node, lower string) bool {
+func header(d *schema.Decoder, n *syntax.Node, lower string) bool {
 	if !headerName(n.Key) {
-		d.rep.Errorf(n.Name, "", "%s is not the name of a header", syntax.Quote(n.Key))
+		d.Report.Errorf(n.Name, "", "%s is not the name of a header", syntax.Quote(n.Key))
 		return false
 	}
 	for _, f := range framingHeaders {
 		if lower == f {
-			d.rep.Errorf(n.Name, "", "header %q is written by the proxy itself", n.Key)
+			d.Report.Errorf(n.Name, "", "header %q is written by the proxy itself", n.Key)
 			return false
 		}
 	}
 	if n.Kind == syntax.KindString && n.Text == "" {
 		return true
 	}
-	if _, ok := stringOf(d, n, "a string"); !ok {
+	if _, ok := d.String(n, "a string"); !ok {
 		return false
 	}
 	if lower == "host" && !variable.MatchString(n.Text) {
@@ -71,13 +73,13 @@ func (d *decoder) header(n *syntax.Node, lower string) bool {
 	}
 	for _, v := range variable.FindAllString(n.Text, -1) {
 		if name := strings.Trim(v, "{}"); !slices.Contains(headerVariables, name) {
-			d.rep.Errorf(n.Value, syntax.DidYouMean(name, headerVariables),
+			d.Report.Errorf(n.Value, syntax.DidYouMean(name, headerVariables),
 				"the variable %q is not supported by this version", v)
 			return false
 		}
 	}
 	if strings.TrimSpace(n.Text) != n.Text {
-		d.rep.Errorf(n.Value, "", "the value of a header neither begins nor ends with a blank")
+		d.Report.Errorf(n.Value, "", "the value of a header neither begins nor ends with a blank")
 		return false
 	}
 	return true

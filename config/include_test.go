@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/edge-proxy/edge/config/schema"
 )
 
 func TestLoad_include(t *testing.T) {
@@ -50,7 +52,7 @@ func TestLoad_includesFromTheFolderOfTheFile(t *testing.T) {
 func TestLoad_limitsFiles(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "edge.toml"), "include = 'd/*'\n")
-	for i := range includeFilesMax {
+	for i := range 4096 {
 		write(t, filepath.Join(dir, "d", fmt.Sprintf("%04d.toml", i)), "")
 	}
 	_, rep := Load(filepath.Join(dir, "edge.toml"))
@@ -63,7 +65,7 @@ func TestLoad_limitsBytesOfAllFiles(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "edge.toml"), "include = ['1.toml', '2.toml']\n")
 	for _, name := range []string{"1.toml", "2.toml"} {
-		write(t, filepath.Join(dir, name), "#"+strings.Repeat(" ", fileBytesMax/2))
+		write(t, filepath.Join(dir, name), "#"+strings.Repeat(" ", 8<<20))
 	}
 	_, rep := Load(filepath.Join(dir, "edge.toml"))
 	if len(rep.Errors) != 1 || !strings.HasSuffix(rep.Errors[0].Message, "larger than 16 MiB") {
@@ -108,12 +110,12 @@ func TestLoad_expandsFiles(t *testing.T) {
 // No message may show what a variable stands for, whichever key it is given to, whole or in a part.
 func TestParse_hidesSecrets(t *testing.T) {
 	const secret = "Zq7-Hidden.Word9"
-	eachKey(t, func(t *testing.T, k *key) {
+	eachKey(t, func(t *testing.T, k *schema.Key) {
 		for _, form := range []string{`"${S}"`, `"a${S}:b"`, `["${S}", "${S}", 5]`,
 			`{ X = "${S}", "x" = "${S}" }`, `":${S}"`, `"http://${S}"`, `"unix:${S}"`, `"status:${S}"`,
 			`"~${S}("`, `"${S} "`, `"${S}/*/${S}"`, `"${S}://x"`} {
 			o := Options{LookupEnv: func(string) (string, bool) { return secret, true }}
-			text := documentOf(k, form) + "\n" + documentOf(k, form)
+			text := fileWith(k, form) + "\n" + fileWith(k, form)
 			_, rep := o.Parse("f.toml", []byte(text))
 			for _, shown := range []string{rendered(t, rep), string(rep.JSON())} {
 				if strings.Contains(strings.ToLower(shown), "hidden") {

@@ -1,23 +1,15 @@
 package config
 
 import (
-	"slices"
+	"maps"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/schema"
 )
 
 // ignoredKeys may stand at the top of a file written for another server. They get a note. A star ends a prefix.
 var ignoredKeys = []string{
 	"version", "work_stealing", "listener_tasks_per_fd", "max_blocking_threads", "upstream_connect_offload_*",
-}
-
-func ignored(name string) bool {
-	for _, k := range ignoredKeys {
-		prefix, star := strings.CutSuffix(k, "*")
-		if name == k || star && strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return false
 }
 
 // dormantKeys are promised names that may stand at the top or in [global] already: a file with them does what it says,
@@ -43,10 +35,13 @@ var laterKeys = map[string][]string{
 	"log":                {"redact", "sample", "always"},
 }
 
-// supportedLater tells whether name is promised in the table of the file whose place in the schema has that path.
-func supportedLater(table, name string) bool {
-	if below, found := strings.CutPrefix(table, "upstream_defaults"); found {
-		table = "upstreams" + below
+// reserved returns the names without a meaning. Those of upstreams are those of their defaults too.
+func reserved() schema.Reserved {
+	later := maps.Clone(laterKeys)
+	for table, names := range laterKeys {
+		if below, found := strings.CutPrefix(table, "upstreams"); found {
+			later["upstream_defaults"+below] = names
+		}
 	}
-	return slices.Contains(laterKeys[table], name)
+	return schema.Reserved{Ignored: ignoredKeys, Keys: dormantKeys, Sections: dormantSections, Later: later}
 }

@@ -1,13 +1,10 @@
 package config
 
 import (
-	"os"
 	"time"
 
-	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/schema"
 )
-
-const fileBytesMax = 16 << 20 // of all files of a configuration
 
 // Options say how a configuration is read. The zero value is good.
 type Options struct {
@@ -21,13 +18,6 @@ type Options struct {
 	TextOnly bool
 }
 
-func (o Options) lookup() func(string) (string, bool) {
-	if o.LookupEnv == nil {
-		return os.LookupEnv
-	}
-	return o.LookupEnv
-}
-
 // Load reads the file at path and those it includes, and checks them. The Config is nil when the Report has errors.
 func Load(path string) (*Config, *Report) { return Options{}.Load(path) }
 
@@ -38,45 +28,34 @@ func Parse(name string, src []byte) (*Config, *Report) { return Options{}.Parse(
 
 // Load is like the function Load, with options.
 func (o Options) Load(path string) (*Config, *Report) {
-	l := &loader{options: o, rep: &Report{}, onDisk: true, done: make(map[string]bool)}
-	l.file(path, syntax.Span{})
-	return l.finish(path)
+	var open *opener
+	if !o.TextOnly {
+		open = &opener{now: time.Now()}
+	}
+	return configOf(path, edge().Load(path, o.reading()), open)
 }
 
 // Parse is like the function Parse, with options.
 func (o Options) Parse(name string, src []byte) (*Config, *Report) {
-	l := &loader{options: o, rep: &Report{}}
-	if len(src) > fileBytesMax {
-		l.fault(syntax.Span{}, "%s", errLarge)
-	} else {
-		l.text(name, src)
-	}
-	return l.finish(name)
+	return configOf(name, edge().Parse(name, src, o.reading()), nil)
 }
 
-// finish turns the merged tree into a Config.
-func (l *loader) finish(name string) (*Config, *Report) {
-	if l.root == nil {
-		l.rep.Finish(name, nil)
-		return nil, l.rep
-	}
-	for _, text := range l.options.Set {
-		l.override(text)
-	}
-	doc := decode(l.root, l.rep)
-	fill(&doc.top, nil)
+func (o Options) reading() schema.Options {
+	return schema.Options{Set: o.Set, LookupEnv: o.LookupEnv, Dir: o.Dir}
+}
+
+// configOf gives the files, the first of which is called name, their meaning.
+func configOf(name string, file *schema.Document, open *opener) (*Config, *Report) {
+	doc, rep := documentOf(file), file.Report
+	file.Fill(doc.top)
 	var c *Config
 	// With a part of the files left out, names would seem to be missing that are not.
-	if !l.broken && !l.rep.Full() {
-		var open *opener
-		if l.onDisk && !l.options.TextOnly {
-			open = &opener{now: time.Now()}
-		}
-		c = resolve(doc, l.main, l.rep, open)
+	if file.Whole && !rep.Full() {
+		c = resolve(file, doc, open)
 	}
-	l.rep.Finish(name, doc.top.allow)
-	if !l.rep.OK() {
-		return nil, l.rep
+	rep.Finish(name, doc.top.allow)
+	if !rep.OK() {
+		return nil, rep
 	}
-	return c, l.rep
+	return c, rep
 }

@@ -10,26 +10,27 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // processKeys are those of [global] that say what becomes of the process before it serves.
-func processKeys() []*key {
-	return []*key{
-		{path: "working_directory", typ: typeFolder, example: `"/var/lib/edge"`, restart: true,
-			into: into(func(e *globalEntry) *string { return &e.WorkingDirectory }),
-			doc: "The folder that the process works in, an absolute path: where relative ones begin. Without it that " +
+func processKeys() []*schema.Key {
+	return []*schema.Key{
+		{Path: "working_directory", Type: schema.Folder, Example: `"/var/lib/edge"`, Restart: true,
+			Into: schema.Into(func(e *globalEntry) *string { return &e.WorkingDirectory }),
+			Doc: "The folder that the process works in, an absolute path: where relative ones begin. Without it that " +
 				"is the folder in which it was started."},
-		{path: "user", typ: typeAccount, example: `"www-data"`, restart: true,
-			into: into(func(e *globalEntry) *string { return &e.User }),
-			doc: "Whom a process that root started becomes before it accepts the first connection, by name or " +
+		{Path: "user", Type: typeAccount, Example: `"www-data"`, Restart: true,
+			Into: schema.Into(func(e *globalEntry) *string { return &e.User }),
+			Doc: "Whom a process that root started becomes before it accepts the first connection, by name or " +
 				"number. See [rights](operations.md#rights)."},
-		{path: "group", typ: typeAccount, example: `"www-data"`, restart: true,
-			into: into(func(e *globalEntry) *string { return &e.Group }),
-			doc:  "Its group, by name or number; without it the first one of `user`."},
-		{path: "daemon", typ: typeBool, def: "false", example: "true", restart: true,
-			into: into(func(e *globalEntry) *bool { return &e.Daemon }),
-			doc: "Serve in the background, like `edge -d`: the command ends when the process serves, and says what " +
+		{Path: "group", Type: typeAccount, Example: `"www-data"`, Restart: true,
+			Into: schema.Into(func(e *globalEntry) *string { return &e.Group }),
+			Doc:  "Its group, by name or number; without it the first one of `user`."},
+		{Path: "daemon", Type: schema.Bool, Default: "false", Example: "true", Restart: true,
+			Into: schema.Into(func(e *globalEntry) *bool { return &e.Daemon }),
+			Doc: "Serve in the background, like `edge -d`: the command ends when the process serves, and says what " +
 				"keeps it from that. See [in the background](operations.md#in-the-background)."},
 	}
 }
@@ -126,23 +127,23 @@ func accountNumber(text string) (int, bool) {
 
 // process checks what the file says of the process against this machine.
 func (r *resolver) process() {
-	g, c := &r.doc.global.given, &r.c.Global
-	if dir := c.WorkingDirectory; dir != "" && !g.failed("working_directory") {
+	g, c := &r.doc.global.Given, &r.c.Global
+	if dir := c.WorkingDirectory; dir != "" && !g.Failed("working_directory") {
 		at, err := os.Stat(dir)
 		switch {
 		case err != nil:
-			r.rep.Errorf(g.at("working_directory"), "", "cannot use %s: %s", syntax.QuotePath(dir),
+			r.rep.Errorf(g.At("working_directory"), "", "cannot use %s: %s", syntax.QuotePath(dir),
 				syntax.WithoutPath(err))
 		case !at.IsDir():
-			r.rep.Errorf(g.at("working_directory"), "", "%s is no folder", syntax.QuotePath(dir))
+			r.rep.Errorf(g.At("working_directory"), "", "%s is no folder", syntax.QuotePath(dir))
 		}
 	}
 	if _, err := (&Global{Group: c.Group}).Identity(); err != nil {
-		r.rep.Errorf(g.at("group"), syntax.DidYouMean(c.Group, accounts("/etc/group")), "%s", errors.Unwrap(err))
+		r.rep.Errorf(g.At("group"), syntax.DidYouMean(c.Group, accounts("/etc/group")), "%s", errors.Unwrap(err))
 		return
 	}
 	if _, err := c.Identity(); err != nil {
-		r.rep.Errorf(g.at("user"), syntax.DidYouMean(c.User, accounts("/etc/passwd")), "%s", errors.Unwrap(err))
+		r.rep.Errorf(g.At("user"), syntax.DidYouMean(c.User, accounts("/etc/passwd")), "%s", errors.Unwrap(err))
 	}
 }
 
@@ -178,22 +179,13 @@ func (r *resolver) locate(path string, at syntax.Span) string {
 	return path
 }
 
-func parseFolderValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
-	s, ok := stringOf(d, n, "a string")
-	if ok && !filepath.IsAbs(s) {
-		d.rep.Errorf(n.Value, "", "%q must be an absolute path", n.Key)
-		return "", false
-	}
-	return filepath.Clean(s), ok
-}
-
-func parseAccountValue(d *decoder, _ *key, n *syntax.Node) (any, bool) {
+func parseAccountValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	if n.Kind != syntax.KindInt {
-		return stringOf(d, n, "a name or a number")
+		return d.String(n, "a name or a number")
 	}
 	s := strconv.FormatInt(n.Integer, 10)
 	if _, isNumber := accountNumber(s); !isNumber {
-		d.rep.Errorf(n.Value, "", "%s is no number of a %s", s, n.Key)
+		d.Report.Errorf(n.Value, "", "%s is no number of a %s", s, n.Key)
 		return "", false
 	}
 	return s, true

@@ -5,36 +5,38 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/route"
 )
 
 func (r *resolver) routes() {
-	slices.SortStableFunc(r.doc.routes, func(a, b *routeEntry) int { return a.node.Head.Compare(b.node.Head) })
+	slices.SortStableFunc(r.doc.routes, func(a, b *routeEntry) int { return a.Node().Head.Compare(b.Node().Head) })
 	names, made := make(map[string]syntax.Span), make(map[string]int)
 	for i, e := range r.doc.routes {
-		fill(e, nil)
-		e.Entry, e.Pos = i, e.node.Head.Pos()
-		if e.has("websocket") {
+		r.file.Fill(e)
+		e.Entry, e.Pos = i, e.Node().Head.Pos()
+		if e.Has("websocket") {
 			e.WebSocket = switchOf(e.webSocket)
 		}
-		if e.has("grpc") {
+		if e.Has("grpc") {
 			e.GRPC = switchOf(e.grpc)
 		}
-		right := !e.odd
-		e.Off = e.has("weight") && !e.failed("weight") && e.Weight == 0
+		e.Features = r.features(e)
+		right := !e.Odd()
+		e.Off = e.Has("weight") && !e.Failed("weight") && e.Weight == 0
 		r.listenersOf(e)
 		r.destOf(e)
 		r.rewrite(e)
 		r.pointless(e)
 		r.unheard(e)
-		if e.has("load_balancing") && e.Dest.Kind != DestUpstream {
-			r.rep.Errorf(e.nodes["load_balancing"].Head, "", "load_balancing is for what goes to a backend")
+		if e.Has("load_balancing") && e.Dest.Kind != DestUpstream {
+			r.rep.Errorf(e.Head("load_balancing"), "", "load_balancing is for what goes to a backend")
 		}
 		patterns, ok := r.patternsOf(e)
-		if e.has("name") {
-			r.unique(names, e.Name, e.at("name"), "route")
+		if e.Has("name") {
+			r.unique(names, e.Name, e.At("name"), "route")
 		}
 		for _, p := range patterns {
 			one := e.Route
@@ -65,12 +67,12 @@ func patternName(e *routeEntry, p pattern) string {
 // patternsOf returns what the route matches, one pattern for each of its hosts.
 func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
 	switch {
-	case e.failed("pattern") || e.failed("host") || e.failed("path"):
+	case e.Failed("pattern") || e.Failed("host") || e.Failed("path"):
 		return nil, false
-	case e.has("pattern"):
+	case e.Has("pattern"):
 		for _, other := range []string{"host", "path"} {
-			if e.has(other) {
-				at, first := e.at(other), e.at("pattern")
+			if e.Has(other) {
+				at, first := e.At(other), e.At("pattern")
 				r.rep.Conflictf(at, first, "", "%q and the pattern at %s exclude each other", other,
 					first.RelativeTo(at))
 				return nil, false
@@ -78,19 +80,19 @@ func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
 		}
 		p, wrong, hint := parsePattern(e.pattern)
 		if wrong != "" {
-			r.rep.Errorf(e.at("pattern"), hint, "%s", wrong)
+			r.rep.Errorf(e.At("pattern"), hint, "%s", wrong)
 		}
 		return []pattern{p}, wrong == ""
-	case !e.has("host") && !e.has("path"):
+	case !e.Has("host") && !e.Has("path"):
 		some, right := false, true
 		for _, k := range []string{"listener", "client_cert", "methods", "header", "query"} {
-			some, right = some || e.has(k), right && !e.failed(k)
+			some, right = some || e.Has(k), right && !e.Failed(k)
 		}
 		if some {
 			return []pattern{{path: "/"}}, right
 		}
-		if !e.odd {
-			r.rep.Errorf(e.node.Head, `add pattern = "/*" for everything`, "this route has no pattern")
+		if !e.Odd() {
+			r.rep.Errorf(e.Node().Head, `add pattern = "/*" for everything`, "this route has no pattern")
 		}
 		return nil, false
 	}
@@ -100,29 +102,29 @@ func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
 func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
 	base := pattern{path: "/"}
 	ok = true
-	if e.has("path") {
+	if e.Has("path") {
 		p, wrong, hint := parsePath(e.path)
 		if wrong != "" {
-			r.rep.Errorf(e.at("path"), hint, "%s", wrong)
+			r.rep.Errorf(e.At("path"), hint, "%s", wrong)
 			ok = false
 		}
 		base = p
 	}
-	if !e.has("host") {
+	if !e.Has("host") {
 		return []pattern{base}, ok
 	}
 	if len(e.hosts) == 0 {
-		r.rep.Errorf(e.at("host"), "", "\"host\" must not be empty")
+		r.rep.Errorf(e.At("host"), "", "\"host\" must not be empty")
 		return nil, false
 	}
 	for _, h := range e.hosts {
 		host, wrong, hint := parseRouteHost(h)
 		base.host = host
 		if wrong != "" {
-			r.rep.Errorf(e.at("host"), hint, "%s", wrong)
+			r.rep.Errorf(e.At("host"), hint, "%s", wrong)
 			ok = false
 		} else if slices.Contains(all, base) {
-			r.rep.Errorf(e.at("host"), "", "host %q is there twice", h)
+			r.rep.Errorf(e.At("host"), "", "host %q is there twice", h)
 			ok = false
 		}
 		all = append(all, base)
@@ -146,7 +148,7 @@ func (r *resolver) shadowed(e *routeEntry, p pattern) bool {
 	key := rule.Pattern() + " " + conditions
 	old, found := r.patterns[key]
 	if !found {
-		r.patterns[key] = patternTaken{e.node.Head, e.Weight > 0}
+		r.patterns[key] = patternTaken{e.Node().Head, e.Weight > 0}
 		return false
 	}
 	if old.weight && e.Weight > 0 {
@@ -165,33 +167,33 @@ func (r *resolver) shadowed(e *routeEntry, p pattern) bool {
 	case e.Weight > 0:
 		why += " and no weight"
 	}
-	r.rep.WarnConflictf(codeShadowedRoute, e.node.Head, old.at, "%s: %s at %s has %s",
-		what, p, old.at.RelativeTo(e.node.Head), why)
+	r.rep.WarnConflictf(codeShadowedRoute, e.Node().Head, old.at, "%s: %s at %s has %s",
+		what, p, old.at.RelativeTo(e.Node().Head), why)
 	return true
 }
 
 // destOf resolves what the route does: dest or redirect.
 func (r *resolver) destOf(e *routeEntry) {
 	switch {
-	case e.has("redirect.to") && e.has("dest"):
-		at, first := e.at("redirect.to"), e.at("dest")
+	case e.Has("redirect.to") && e.Has("dest"):
+		at, first := e.At("redirect.to"), e.At("dest")
 		r.rep.Conflictf(at, first, "", "a redirect and the dest at %s exclude each other", first.RelativeTo(at))
-	case e.has("redirect.to"):
-		if !e.failed("redirect.to") && !e.failed("redirect.status") {
-			e.Dest = r.redirect(e.redirect, e.redirectStatus, e.at("redirect.to"))
+	case e.Has("redirect.to"):
+		if !e.Failed("redirect.to") && !e.Failed("redirect.status") {
+			e.Dest = r.redirect(e.redirect, e.redirectStatus, e.At("redirect.to"))
 		}
-		if s := e.redirectStatus; !slices.Contains(redirectStatuses, s) && !e.failed("redirect.status") {
-			r.rep.Errorf(e.at("redirect.status"), "", "the status of a redirect is 301, 302, 303, 307 or 308")
+		if s := e.redirectStatus; !slices.Contains(redirectStatuses, s) && !e.Failed("redirect.status") {
+			r.rep.Errorf(e.At("redirect.status"), "", "the status of a redirect is 301, 302, 303, 307 or 308")
 		}
-	case e.has("redirect.status"):
-		if e.failed("redirect.status") {
+	case e.Has("redirect.status"):
+		if e.Failed("redirect.status") {
 			return
 		}
-		r.rep.Errorf(e.at("redirect.status"), `add to = "https://example.com{path}"`, "this redirect leads nowhere")
-	case e.lacks("dest"):
-		r.rep.Errorf(e.node.Head, `add dest = "host:port", or the name of an upstream`, "this route has no dest")
-	case e.has("dest") && !e.failed("dest"):
-		e.Dest = r.dest(e.dest, e.at("dest"))
+		r.rep.Errorf(e.At("redirect.status"), `add to = "https://example.com{path}"`, "this redirect leads nowhere")
+	case e.Lacks("dest"):
+		r.rep.Errorf(e.Node().Head, `add dest = "host:port", or the name of an upstream`, "this route has no dest")
+	case e.Has("dest") && !e.Failed("dest"):
+		e.Dest = r.dest(e.dest, e.At("dest"))
 	}
 }
 
@@ -206,8 +208,8 @@ func (r *resolver) pointless(e *routeEntry) {
 		return
 	}
 	for _, path := range forBackends {
-		if e.has(path) {
-			r.rep.Warnf(codeNoEffect, e.nodes[path].Head, "", "%q is for what goes to a backend", path)
+		if e.Has(path) {
+			r.rep.Warnf(schema.CodeNoEffect, e.Head(path), "", "%q is for what goes to a backend", path)
 		}
 	}
 }
@@ -220,7 +222,7 @@ func (r *resolver) unheard(e *routeEntry) {
 	}
 	for _, c := range e.Header {
 		if strings.Contains(c.Name, "_") {
-			r.rep.Warnf(codeNoEffect, e.at("header"), `a listener with underscores = "pass" lets it pass`,
+			r.rep.Warnf(schema.CodeNoEffect, e.At("header"), `a listener with underscores = "pass" lets it pass`,
 				"this condition never holds: no listener lets the field %s pass", syntax.Quote(c.Name))
 		}
 	}
@@ -239,29 +241,29 @@ func (r *resolver) redirect(to string, status int, at syntax.Span) Dest {
 func (r *resolver) rewrite(e *routeEntry) {
 	for _, name := range []string{"strip_prefix", "add_prefix", "path"} {
 		path := "rewrite." + name
-		if !e.has(path) || e.failed(path) {
+		if !e.Has(path) || e.Failed(path) {
 			continue
 		}
-		at, text := e.at(path), e.values[path].(string)
+		at, text := e.At(path), e.Value(path).(string)
 		_, err := message.ParsePath(text)
 		switch {
 		case name == "path" && err != nil:
 			r.rep.Errorf(at, "", "rewrite to %s: %v", syntax.Quote(text), err)
-		case name == "path" && (e.has("rewrite.strip_prefix") || e.has("rewrite.add_prefix")):
+		case name == "path" && (e.Has("rewrite.strip_prefix") || e.Has("rewrite.add_prefix")):
 			r.rep.Errorf(at, "", "a rewrite has either a path or prefixes")
 		case name != "path" && !strings.HasPrefix(text, "/"):
 			r.rep.Errorf(at, "did you mean "+syntax.Quote("/"+text)+"?", "a prefix begins with \"/\"")
 		case name != "path" && (err != nil || strings.ContainsAny(text, "{}?*")):
 			r.rep.Errorf(at, "", "a prefix stands as it is sent: no variables, no \"?\", the rest percent-encoded")
 		case name == "strip_prefix" && route.NormalPath(text) != text:
-			r.rep.Warnf(codeNoEffect, at, "did you mean "+syntax.Quote(route.NormalPath(text))+"?",
+			r.rep.Warnf(schema.CodeNoEffect, at, "did you mean "+syntax.Quote(route.NormalPath(text))+"?",
 				"routes see a path in its normal form, where no prefix is %s", syntax.Quote(text))
 		}
 	}
 	if e.Rewrite != (Rewrite{}) && e.Dest.Kind != DestUpstream {
 		for _, name := range []string{"rewrite.strip_prefix", "rewrite.add_prefix", "rewrite.path"} {
-			if e.has(name) {
-				r.rep.Errorf(e.nodes[name].Head, "", "a rewrite is for what goes to a backend")
+			if e.Has(name) {
+				r.rep.Errorf(e.Head(name), "", "a rewrite is for what goes to a backend")
 				break
 			}
 		}

@@ -3,9 +3,9 @@ package config
 import (
 	"crypto/tls"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
@@ -19,15 +19,15 @@ const (
 // certificates takes over the [[certificates]].
 func (r *resolver) certificates() {
 	for _, e := range r.doc.certificates {
-		fill(e, nil)
-		e.Pos = e.node.Head.Pos()
-		if e.lacks("cert") {
-			r.rep.Errorf(e.node.Head, `add cert = "example.pem"`, "this certificate has no file")
+		r.file.Fill(e)
+		e.Pos = e.Node().Head.Pos()
+		if e.Lacks("cert") {
+			r.rep.Errorf(e.Node().Head, `add cert = "example.pem"`, "this certificate has no file")
 		}
-		r.internal(&e.given, &e.Certificate)
+		r.internal(&e.Given, &e.Certificate)
 		for _, host := range e.Hosts {
 			if h, wrong, hint := parseRouteHost(host); wrong != "" || h == "" {
-				r.rep.Errorf(e.at("hosts"), hint, "%s is not a host", syntax.Quote(host))
+				r.rep.Errorf(e.At("hosts"), hint, "%s is not a host", syntax.Quote(host))
 			}
 		}
 		r.c.Certificates = append(r.c.Certificates, e.Certificate)
@@ -35,33 +35,33 @@ func (r *resolver) certificates() {
 }
 
 // internal checks that a certificate of the internal authority names no files.
-func (r *resolver) internal(g *given, c *Certificate) {
+func (r *resolver) internal(g *schema.Given, c *Certificate) {
 	if c.Cert != InternalCert {
 		return
 	}
 	for _, other := range []string{"key", "ocsp"} {
-		if g.has(other) {
-			r.rep.Errorf(g.nodes[other].Head, "leave it out", "cert = %q makes its own key", InternalCert)
+		if g.Has(other) {
+			r.rep.Errorf(g.Head(other), "leave it out", "cert = %q makes its own key", InternalCert)
 		}
 	}
 }
 
 // secure decides what a listener takes, and checks what it says about TLS.
 func (r *resolver) secure(e *listenerEntry) {
-	if !e.has("websocket") {
+	if !e.Has("websocket") {
 		e.WebSocket = r.doc.top.webSocket
 	}
-	if !e.has("grpc") {
+	if !e.Has("grpc") {
 		e.GRPC = r.doc.top.grpc
 	}
 	e.own.Pos = e.Pos
-	if e.has("cert") && !e.failed("cert") {
-		e.Certificate, e.own.Pos = &e.own, e.nodes["cert"].Head.Pos()
-		r.internal(&e.given, &e.own)
-	} else if e.lacks("cert") {
+	if e.Has("cert") && !e.Failed("cert") {
+		e.Certificate, e.own.Pos = &e.own, e.Head("cert").Pos()
+		r.internal(&e.Given, &e.own)
+	} else if e.Lacks("cert") {
 		for _, other := range []string{"key", "ocsp"} {
-			if e.has(other) && !e.failed(other) {
-				r.rep.Errorf(e.nodes[other].Head, "add cert", "there is no certificate for this %s", noun(other))
+			if e.Has(other) && !e.Failed(other) {
+				r.rep.Errorf(e.Head(other), "add cert", "there is no certificate for this %s", noun(other))
 				return
 			}
 		}
@@ -71,33 +71,33 @@ func (r *resolver) secure(e *listenerEntry) {
 		r.plain(e)
 		return
 	}
-	if e.Certificate == nil && len(r.doc.certificates) == 0 && e.lacks("cert") {
-		r.rep.Errorf(e.node.Head, "add cert and key, or [[certificates]]", "this listener has no certificate")
+	if e.Certificate == nil && len(r.doc.certificates) == 0 && e.Lacks("cert") {
+		r.rep.Errorf(e.Node().Head, "add cert and key, or [[certificates]]", "this listener has no certificate")
 	}
 	if e.RedirectToHTTPS && e.TLS == TLSOn {
-		r.rep.Errorf(e.nodes["redirect_to_https"].Head, `it is for plain listeners, and for tls = "auto"`,
+		r.rep.Errorf(e.Head("redirect_to_https"), `it is for plain listeners, and for tls = "auto"`,
 			"this listener takes no plain requests")
 	}
 	r.clients(e)
 	r.aged(e)
 	r.plainRequests(e)
-	r.weak(&e.given, &e.TLSOptions)
+	r.weak(&e.Given, &e.TLSOptions)
 }
 
 // aged reports what is said about Strict-Transport-Security where nothing says how long it holds: there would be none.
 func (r *resolver) aged(e *listenerEntry) {
-	shared := &r.doc.tls.given
-	if e.TLSOptions.HSTS.MaxAge >= 0 || e.has("hsts.max_age") || shared.has("hsts.max_age") {
+	shared := &r.doc.tls.Given
+	if e.TLSOptions.HSTS.MaxAge >= 0 || e.Has("hsts.max_age") || shared.Has("hsts.max_age") {
 		return
 	}
 	for _, path := range []string{"hsts.subdomains", "hsts.preload"} {
-		g := &e.given
-		if !g.has(path) {
+		g := &e.Given
+		if !g.Has(path) {
 			g = shared
 		}
-		if g.values[path] == true && !r.ageless[g] {
+		if g.Value(path) == true && !r.ageless[g] {
 			r.ageless[g] = true
-			r.rep.Errorf(g.nodes[path].Head, `add max_age = "365d"`, "hsts has no max_age")
+			r.rep.Errorf(g.Head(path), `add max_age = "365d"`, "hsts has no max_age")
 			return
 		}
 	}
@@ -112,22 +112,22 @@ func noun(key string) string {
 
 // mode decides whether a listener takes TLS.
 func (r *resolver) mode(e *listenerEntry) {
-	written := e.node.Key
-	if e.has("tls") {
-		if written == aliasHTTPS && e.TLS == TLSOff && !e.failed("tls") {
-			r.rep.Errorf(e.at("tls"), "write [http]", "[https] is for TLS")
+	written := e.Node().Key
+	if e.Has("tls") {
+		if written == aliasHTTPS && e.TLS == TLSOff && !e.Failed("tls") {
+			r.rep.Errorf(e.At("tls"), "write [http]", "[https] is for TLS")
 		}
 		if written == aliasHTTP && e.TLS != TLSOff {
-			r.rep.Errorf(e.at("tls"), "write [https] or [network]", "[http] is for plain HTTP")
+			r.rep.Errorf(e.At("tls"), "write [https] or [network]", "[http] is for plain HTTP")
 		}
 		return
 	}
 	switch {
 	case written == aliasHTTPS:
 		e.TLS = TLSOn
-	case !e.has("cert"):
+	case !e.Has("cert"):
 	case written == aliasHTTP:
-		r.rep.Errorf(e.nodes["cert"].Head, "write it in [https]", "[http] is for plain HTTP")
+		r.rep.Errorf(e.Head("cert"), "write it in [https]", "[http] is for plain HTTP")
 	case written == aliasNetwork:
 		e.TLS = TLSAuto
 	default:
@@ -137,12 +137,12 @@ func (r *resolver) mode(e *listenerEntry) {
 
 // plain refuses what means nothing without TLS.
 func (r *resolver) plain(e *listenerEntry) {
-	if e.failed("tls") || e.node.Key == aliasHTTP && e.has("cert") {
+	if e.Failed("tls") || e.Node().Key == aliasHTTP && e.Has("cert") {
 		return
 	}
 	for _, k := range append(pairKeys(), tlsKeys()...) {
-		if e.has(k.path) {
-			r.rep.Errorf(e.nodes[k.path].Head, "add tls = true", "this listener takes no TLS")
+		if e.Has(k.Path) {
+			r.rep.Errorf(e.Head(k.Path), "add tls = true", "this listener takes no TLS")
 			return
 		}
 	}
@@ -150,84 +150,81 @@ func (r *resolver) plain(e *listenerEntry) {
 
 // clients decides whether clients show a certificate.
 func (r *resolver) clients(e *listenerEntry) {
-	o, shared := &e.TLSOptions, &r.doc.tls
+	o, shared := &e.TLSOptions, r.doc.tls
 	switch {
 	case o.ClientAuth == "" && o.ClientCA != "":
 		o.ClientAuth = ClientAuthRequire
 	case o.ClientAuth == "":
 		o.ClientAuth = ClientAuthNone
 	case o.ClientAuth == ClientAuthRequire && o.ClientCA == "":
-		g := &e.given
-		if !g.has("client_auth") {
-			g = &shared.given
+		g := &e.Given
+		if !g.Has("client_auth") {
+			g = &shared.Given
 		}
-		if !e.failed("client_ca") && !shared.failed("client_ca") {
-			r.rep.Errorf(g.at("client_auth"), `add client_ca = "clients.pem"`,
+		if !e.Failed("client_ca") && !shared.Failed("client_ca") {
+			r.rep.Errorf(g.At("client_auth"), `add client_ca = "clients.pem"`,
 				"nobody says which client certificates are good")
 		}
 	}
 }
 
 // weak warns of what is known to be weak, where it is written.
-func (r *resolver) weak(g *given, o *TLSOptions) {
-	if g.has("min_version") && !g.failed("min_version") && o.MinVersion < tls.VersionTLS12 {
-		r.rep.Warnf(codeWeakTLS, g.at("min_version"), "", "%s is obsolete (RFC 8996)", versionName(o.MinVersion))
+func (r *resolver) weak(g *schema.Given, o *TLSOptions) {
+	if g.Has("min_version") && !g.Failed("min_version") && o.MinVersion < tls.VersionTLS12 {
+		r.rep.Warnf(codeWeakTLS, g.At("min_version"), "", "%s is obsolete (RFC 8996)", versionName(o.MinVersion))
 	}
-	if !g.has("ciphers") || g.failed("ciphers") {
+	if !g.Has("ciphers") || g.Failed("ciphers") {
 		return
 	}
 	if len(o.Ciphers) > 0 && o.MinVersion >= tls.VersionTLS13 {
-		r.rep.Warnf(codeNoEffect, g.nodes["ciphers"].Head, "", "ciphers are for TLS 1.2, which is not spoken here")
+		r.rep.Warnf(schema.CodeNoEffect, g.Head("ciphers"), "", "ciphers are for TLS 1.2, which is not spoken here")
 	}
 	for _, id := range o.Ciphers {
 		if name, weak := insecureSuite(id); weak {
-			r.rep.Warnf(codeWeakTLS, g.at("ciphers"), "", "%s is weak", name)
+			r.rep.Warnf(codeWeakTLS, g.At("ciphers"), "", "%s is weak", name)
 		}
 	}
 }
 
 // spoken decides how an upstream, or what stands for all of them, is spoken to.
 func (r *resolver) spoken(e *upstreamEntry) {
-	if e.has("tls.alpn") && !e.failed("tls.alpn") {
+	if e.Has("tls.alpn") && !e.Failed("tls.alpn") {
 		protocol := "auto"
 		if len(e.alpn) == 1 {
 			protocol = map[string]string{"h2": "h2", "http/1.1": "h1"}[e.alpn[0]]
 		}
-		if e.has("protocol") && e.Protocol != protocol && !e.failed("protocol") {
-			at, first := e.at("tls.alpn"), e.at("protocol")
+		if e.Has("protocol") && e.Protocol != protocol && !e.Failed("protocol") {
+			at, first := e.At("tls.alpn"), e.At("protocol")
 			r.rep.Conflictf(at, first, "", "alpn and the protocol at %s do not go together", first.RelativeTo(at))
 		}
 		e.Protocol = protocol
 	}
-	if e.has("tls.key") && e.lacks("tls.cert") {
-		r.rep.Errorf(e.nodes["tls.key"].Head, "add cert", "there is no certificate for this key")
+	if e.Has("tls.key") && e.Lacks("tls.cert") {
+		r.rep.Errorf(e.Head("tls.key"), "add cert", "there is no certificate for this key")
 	}
-	if e.has("tls.cert") && !e.has("tls.key") {
+	if e.Has("tls.cert") && !e.Has("tls.key") {
 		e.TLS.Key = "" // in the file of this certificate, whatever the defaults say of theirs
 	}
-	if e.has("tls.verify") && !e.TLS.Verify && !e.failed("tls.verify") {
-		r.rep.Warnf(codeWeakTLS, e.at("tls.verify"), "", "the certificates of these backends are not verified")
+	if e.Has("tls.verify") && !e.TLS.Verify && !e.Failed("tls.verify") {
+		r.rep.Warnf(codeWeakTLS, e.At("tls.verify"), "", "the certificates of these backends are not verified")
 	}
-	if e.section.path != "upstreams" || e.has("tls") {
-		return
-	}
-	for path := range e.nodes {
-		e.TLS.On = e.TLS.On || strings.HasPrefix(path, "tls.")
+	if e != r.doc.defaults && !e.Has("tls") {
+		e.TLS.On = e.TLS.On || e.HasAny("tls.")
 	}
 }
 
 // unsecured warns of what is said about TLS where no listener takes it: somebody may think that it is there.
 func (r *resolver) unsecured() {
 	for i, e := range r.doc.listeners {
-		if r.c.Listeners[i].TLS != TLSOff || e.failed("tls") {
+		if r.c.Listeners[i].TLS != TLSOff || e.Failed("tls") {
 			return
 		}
 	}
 	for _, e := range r.doc.certificates {
-		r.rep.Warnf(codeNoEffect, e.node.Head, "", "no listener takes TLS, so this certificate is not used")
+		r.rep.Warnf(schema.CodeNoEffect, e.Node().Head, "", "no listener takes TLS, so this certificate is not used")
 	}
-	if g := &r.doc.tls.given; g.node != nil && len(g.nodes) > 0 {
-		r.rep.Warnf(codeNoEffect, g.node.ConflictSpan(), "", "no listener takes TLS, so [tls] means nothing")
+	if g := &r.doc.tls.Given; g.Node() != nil && g.HasAny("") {
+		r.rep.Warnf(schema.CodeNoEffect, g.Node().ConflictSpan(), "", "no listener takes TLS, so [tls] means nothing")
 	}
 }
 
@@ -267,28 +264,28 @@ func (l *Listener) ports() (all []int) {
 
 // approved reports what FIPS 140-3 does not approve.
 func (r *resolver) approved() {
-	check := func(g *given, o *TLSOptions) {
-		if g.has("min_version") && !g.failed("min_version") && o.MinVersion < tls.VersionTLS12 {
-			r.rep.Errorf(g.at("min_version"), "", "%s is not allowed with fips = true", versionName(o.MinVersion))
+	check := func(g *schema.Given, o *TLSOptions) {
+		if g.Has("min_version") && !g.Failed("min_version") && o.MinVersion < tls.VersionTLS12 {
+			r.rep.Errorf(g.At("min_version"), "", "%s is not allowed with fips = true", versionName(o.MinVersion))
 		}
-		if g.has("curves") && !g.failed("curves") {
+		if g.Has("curves") && !g.Failed("curves") {
 			for _, c := range curves {
 				if !c.fips && slices.Contains(o.Curves, c.id) {
-					r.rep.Errorf(g.at("curves"), "", "%s is not allowed with fips = true", c.name)
+					r.rep.Errorf(g.At("curves"), "", "%s is not allowed with fips = true", c.name)
 				}
 			}
 		}
-		if g.has("ciphers") && !g.failed("ciphers") {
+		if g.Has("ciphers") && !g.Failed("ciphers") {
 			for _, id := range o.Ciphers {
 				if !slices.Contains(fipsSuites, id) {
-					r.rep.Errorf(g.at("ciphers"), "", "%s is not allowed with fips = true", tls.CipherSuiteName(id))
+					r.rep.Errorf(g.At("ciphers"), "", "%s is not allowed with fips = true", tls.CipherSuiteName(id))
 				}
 			}
 		}
 	}
-	check(&r.doc.tls.given, &r.doc.tls.shared)
+	check(&r.doc.tls.Given, &r.doc.tls.shared)
 	for _, e := range r.doc.listeners {
-		check(&e.given, &e.TLSOptions)
+		check(&e.Given, &e.TLSOptions)
 	}
 }
 

@@ -5,49 +5,41 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // The types of keys about TLS. The comment behind each is the Go type of its values.
 var (
-	typeOptional    = valueType{name: "string", parse: parseOptional}                                    // string
-	typeTLSMode     = valueType{name: "`true`, `false` or `\"auto\"`", parse: parseTLSMode, truth: true} // TLSMode
-	typeProtocols   = valueType{name: "protocol or list", parse: parseSomeChoices}                       // []string
-	typeALPN        = valueType{name: "protocol or list of them", parse: parseSomeChoices}               // []string
-	typeUpstreamTLS = valueType{name: "true, false or a table", parse: parseBoolValue, truth: true}
-	typeServerName  = valueType{name: "host", parse: parseServerName}              // string
-	typeVersion     = valueType{name: "version", parse: parseVersion}              // uint16
-	typeCurves      = valueType{name: "key exchange or list", parse: parseCurves}  // []tls.CurveID
-	typeCiphers     = valueType{name: "cipher suite or list", parse: parseCiphers} // []uint16
+	typeTLSMode     = schema.Type{Name: "`true`, `false` or `\"auto\"`", Parse: parseTLSMode, Truth: true} // TLSMode
+	typeProtocols   = schema.Type{Name: "protocol or list", Parse: parseSomeChoices}                       // []string
+	typeALPN        = schema.Type{Name: "protocol or list of them", Parse: parseSomeChoices}               // []string
+	typeUpstreamTLS = schema.Type{Name: "true, false or a table", Parse: schema.Bool.Parse, Truth: true}
+	typeServerName  = schema.Type{Name: "host", Parse: parseServerName}              // string
+	typeVersion     = schema.Type{Name: "version", Parse: parseVersion}              // uint16
+	typeCurves      = schema.Type{Name: "key exchange or list", Parse: parseCurves}  // []tls.CurveID
+	typeCiphers     = schema.Type{Name: "cipher suite or list", Parse: parseCiphers} // []uint16
 )
 
-// parseOptional reads a string, which may be empty.
-func parseOptional(d *decoder, _ *key, n *syntax.Node) (any, bool) {
-	if n.Kind == syntax.KindString && n.Text == "" {
-		return "", true
-	}
-	return stringOf(d, n, "a string")
-}
-
 // parseSomeChoices reads one choice or more.
-func parseSomeChoices(d *decoder, k *key, n *syntax.Node) (any, bool) {
-	all, right := parseChoicesValue(d, k, n)
-	return all, right && d.filled(n)
+func parseSomeChoices(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
+	all, right := schema.Choices.Parse(d, k, n)
+	return all, right && d.Filled(n)
 }
 
 // parseServerName reads a name as handshakes have it: a host without a port. "backend" is what there is without it.
-func parseServerName(d *decoder, k *key, n *syntax.Node) (any, bool) {
+func parseServerName(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 	if n.Kind == syntax.KindString && n.Text == "backend" {
 		return "", true
 	}
 	if n.Kind == syntax.KindString && (n.Text == "keep" || strings.Contains(n.Text, ":")) {
-		d.rep.Errorf(n.Value, "", "%q must be a host name, not %s", n.Key, syntax.Quote(n.Text))
+		d.Report.Errorf(n.Value, "", "%q must be a host name, not %s", n.Key, syntax.Quote(n.Text))
 		return "", false
 	}
 	return parseHostValue(d, k, n)
 }
 
-func parseTLSMode(d *decoder, _ *key, n *syntax.Node) (any, bool) {
+func parseTLSMode(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	switch {
 	case n.Kind == syntax.KindBool && n.Truth:
 		return TLSOn, true
@@ -56,10 +48,11 @@ func parseTLSMode(d *decoder, _ *key, n *syntax.Node) (any, bool) {
 	case n.Kind == syntax.KindString && n.Text == "auto":
 		return TLSAuto, true
 	case n.Kind == syntax.KindTable:
-		d.rep.Errorf(n.Value, "write tls = true, and these keys beside it", "%q must be true, false or \"auto\"", n.Key)
+		d.Report.Errorf(n.Value, "write tls = true, and these keys beside it",
+			"%q must be true, false or \"auto\"", n.Key)
 		return TLSOff, false
 	}
-	d.wrongKind(n, `true, false or "auto"`)
+	d.WrongKind(n, `true, false or "auto"`)
 	return TLSOff, false
 }
 
@@ -79,11 +72,11 @@ func versionNames() (names []string) {
 	return names
 }
 
-func parseVersion(d *decoder, k *key, n *syntax.Node) (any, bool) {
+func parseVersion(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 	if n.Kind == syntax.KindFloat { // without quotes, which is how people write it
 		n.Kind = syntax.KindString
 	}
-	v, ok := parseChoiceValue(d, k, n)
+	v, ok := schema.Choice.Parse(d, k, n)
 	for _, known := range versions {
 		if v == known.name {
 			return known.id, ok
@@ -124,19 +117,19 @@ func curveNames() (names []string) {
 	return names
 }
 
-func parseCurves(d *decoder, k *key, n *syntax.Node) (any, bool) {
+func parseCurves(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 	var all []tls.CurveID
-	right := each(d, n, "a key exchange", func(c *syntax.Node, s string) bool {
+	right := d.Each(n, "a key exchange", func(c *syntax.Node, s string) bool {
 		for _, known := range curves {
 			if strings.EqualFold(s, known.name) || slices.Contains(known.other, strings.ToLower(s)) {
 				all = append(all, known.id)
 				return true
 			}
 		}
-		return d.choice(k, c, s)
+		return d.Choice(k, c, s)
 	})
 	if right && len(all) == 0 {
-		d.rep.Errorf(n.Value, "", "%q must not be empty", n.Key)
+		d.Report.Errorf(n.Value, "", "%q must not be empty", n.Key)
 		return nil, false
 	}
 	return all, right
@@ -163,12 +156,12 @@ var fipsSuites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256,
 }
 
-func parseCiphers(d *decoder, _ *key, n *syntax.Node) (any, bool) {
+func parseCiphers(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	var all []uint16
-	right := each(d, n, "a cipher suite", func(c *syntax.Node, s string) bool {
+	right := d.Each(n, "a cipher suite", func(c *syntax.Node, s string) bool {
 		id, wrong, hint := cipherSuite(s)
 		if wrong != "" {
-			d.rep.Errorf(c.Value, hint, "%s", wrong)
+			d.Report.Errorf(c.Value, hint, "%s", wrong)
 			return false
 		}
 		all = append(all, id)

@@ -18,7 +18,7 @@ func (r *resolver) unused() {
 	}
 	for _, e := range r.doc.upstreams {
 		if !used[e.Name] {
-			r.rep.Warnf(codeUnusedUpstream, e.node.Head, "", "no route goes to upstream %q", e.Name)
+			r.rep.Warnf(codeUnusedUpstream, e.Node().Head, "", "no route goes to upstream %q", e.Name)
 		}
 	}
 }

@@ -4,6 +4,10 @@ go 1.26.0
 
 require github.com/edge-proxy/edge v0.0.0
 
-require golang.org/x/sys v0.49.0 // indirect
+require (
+	github.com/pelletier/go-toml/v2 v2.4.3 // indirect
+	go.yaml.in/yaml/v3 v3.0.4 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
 
 replace github.com/edge-proxy/edge => ../..

@@ -1,4 +1,4 @@
-package config
+package schema
 
 import (
 	"slices"
@@ -8,7 +8,7 @@ import (
 
 // merger joins the trees of several files: tables with the same name become one, entries of lists stand one after the
 // other, and a key that two files set has the same value in both.
-type merger struct{ rep *Report }
+type merger struct{ rep *syntax.Report }
 
 // tables adds the members of from to the table into, which stands at p.
 func (m *merger) tables(into, from *syntax.Node, p *place) {
@@ -24,7 +24,7 @@ func (m *merger) tables(into, from *syntax.Node, p *place) {
 		switch {
 		case old == nil:
 			into.Add(c)
-		case at != nil && at.section != nil && at.shape == shapeNamed &&
+		case at != nil && at.section != nil && at.shape == Named &&
 			old.Kind == syntax.KindTable && c.Kind == syntax.KindTable:
 			m.named(old, c, at)
 		default:
@@ -67,14 +67,14 @@ func (p *place) appends() bool {
 		return false
 	}
 	if p.key != nil {
-		return p.key.typ.name == typeChoices.name
+		return p.key.Type.Name == Choices.Name
 	}
-	return p.section != nil && p.shape == shapeList && !p.section.inside()
+	return p.section != nil && p.shape == List && !p.section.inside
 }
 
 // entries appends the entries of a list; one with the name of a listener is about that listener.
 func (m *merger) entries(old, n *syntax.Node, p *place) {
-	merges := p.section != nil && p.section.merges
+	merges := p.section != nil && p.section.Merges
 	for _, c := range n.Children {
 		if same := entryLike(old, c); merges && same != nil {
 			m.tables(same, c, p)

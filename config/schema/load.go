@@ -1,4 +1,4 @@
-package config
+package schema
 
 import (
 	"errors"
@@ -11,30 +11,84 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
+// IncludeKey is the key at the top of a file that names other files.
+const IncludeKey = "include"
+
 const (
-	includeKey      = "include"
 	includeDepthMax = 8
-	includeFilesMax = 4096 // files of one configuration
+	filesMax        = 4096     // of one configuration
+	fileBytesMax    = 16 << 20 // of all files of a configuration
 )
+
+// Options say how files are read. The zero value is good.
+type Options struct {
+	// Set holds "key=value" entries, which beat what the files say; the last one for a key wins.
+	Set []string
+	// LookupEnv returns a variable that a string names as ${NAME}; nil is os.LookupEnv.
+	LookupEnv func(name string) (value string, found bool)
+	// Dir is where a relative path of ${file:…} begins; "": the working directory.
+	Dir string
+}
+
+// Load reads the file at path and those it includes.
+func (s *Schema) Load(path string, o Options) *Document {
+	l := s.newLoader(o)
+	l.onDisk = true
+	l.file(path, syntax.Span{})
+	return l.finish()
+}
+
+// Parse reads the text of a configuration. name stands for the file in messages, and its extension tells the format.
+func (s *Schema) Parse(name string, text []byte, o Options) *Document {
+	l := s.newLoader(o)
+	if len(text) > fileBytesMax {
+		l.fault(syntax.Span{}, "%s", errLarge)
+	} else {
+		l.text(name, text)
+	}
+	return l.finish()
+}
 
 // loader reads a file and those it includes, and merges their trees into one.
 type loader struct {
 	options Options
-	rep     *Report
+	schema  *Schema
+	doc     *Document
+	rep     *syntax.Report
 	onDisk  bool // there is a folder that include can be relative to
-	main    *syntax.Source
 	root    *syntax.Node
 	sources int
 	bytes   int
-	open    []string        // the files being read, by their real paths, each included by the one before
-	done    map[string]bool // those that were merged, by their real paths
-	broken  bool            // something was left out: names may seem to be missing that are not
+	open    []string        // the real paths of the files being read, each included by the one before
+	done    map[string]bool // the real paths of the files that were merged
 }
 
-// file reads one file and merges it. at is where another file names it, nowhere for the first one.
+func (s *Schema) newLoader(o Options) *loader {
+	if o.LookupEnv == nil {
+		o.LookupEnv = os.LookupEnv
+	}
+	rep := &syntax.Report{}
+	doc := s.newDocument(rep)
+	doc.Whole = true
+	return &loader{options: o, schema: s, doc: doc, rep: rep, done: make(map[string]bool)}
+}
+
+// finish applies the options to the merged tree and decodes it.
+func (l *loader) finish() *Document {
+	if l.root == nil {
+		return l.doc
+	}
+	for _, text := range l.options.Set {
+		l.override(text)
+	}
+	l.doc.decode(l.root)
+	return l.doc
+}
+
+// file reads one file and merges it. at is where another file names it; the first file is named nowhere.
 func (l *loader) file(path string, at syntax.Span) {
-	if l.root != nil && l.sources >= includeFilesMax {
-		l.fault(at, "more than %d files", includeFilesMax)
+	if l.root != nil && l.sources >= filesMax {
+		l.fault(at, "more than %d files", filesMax)
 		return
 	}
 	real := realPath(path)
@@ -66,14 +120,14 @@ func (l *loader) text(name string, text []byte) {
 	l.sources++
 	l.bytes += len(text)
 	tree, whole := syntax.ParseTree(src, l.rep)
-	l.broken = l.broken || !whole
-	syntax.Expand(tree, l.rep, l.options.lookup(), l.options.Dir)
-	more := tree.Remove(includeKey)
+	l.doc.Whole = l.doc.Whole && whole
+	syntax.Expand(tree, l.rep, l.options.LookupEnv, l.options.Dir)
+	more := tree.Remove(IncludeKey)
 	if l.root == nil {
-		l.main, l.root = src, tree
+		l.doc.Main, l.root = src, tree
 	} else {
 		m := merger{rep: l.rep}
-		m.tables(l.root, tree, schema())
+		m.tables(l.root, tree, l.schema.root)
 	}
 	if more != nil {
 		l.include(more, filepath.Dir(name))
@@ -90,11 +144,11 @@ func (l *loader) include(n *syntax.Node, folder string) {
 		l.fault(n.Head, "files include each other more than %d deep", includeDepthMax)
 		return
 	}
-	d := &decoder{rep: l.rep}
-	right := each(d, n, "a path", func(c *syntax.Node, pattern string) bool {
+	d := &Decoder{Report: l.rep}
+	right := d.Each(n, "a path", func(c *syntax.Node, pattern string) bool {
 		return l.pattern(c, pattern, folder)
 	})
-	l.broken = l.broken || !right
+	l.doc.Whole = l.doc.Whole && right
 }
 
 // pattern reads the files that match, in the order of their names.
@@ -122,13 +176,13 @@ func (l *loader) pattern(n *syntax.Node, pattern, folder string) bool {
 		l.file(path, n.Value)
 	}
 	if !found {
-		l.rep.Notef(codeEmptyInclude, n.Value, "no file matches %s", syntax.Quote(pattern))
+		l.rep.Notef(CodeEmptyInclude, n.Value, "no file matches %s", syntax.Quote(pattern))
 	}
 	return true
 }
 
-// skipped tells whether a pattern means path although it matches: neither folders nor hidden files, which editors and
-// mounted volumes leave, unless it says so.
+// skipped reports whether a path that matches a pattern is not meant by it: a folder, or a hidden file, as editors and
+// mounted volumes leave them, unless the pattern names hidden ones.
 func skipped(path, pattern string) bool {
 	at, err := os.Stat(path)
 	hidden := strings.HasPrefix(filepath.Base(path), ".") && !strings.HasPrefix(filepath.Base(pattern), ".")
@@ -140,11 +194,11 @@ var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`
 func escapeGlob(path string) string { return globEscaper.Replace(path) }
 
 func (l *loader) fault(at syntax.Span, format string, args ...any) {
-	l.broken = true
+	l.doc.Whole = false
 	l.rep.Errorf(at, "", format, args...)
 }
 
-// realPath names a file the same whichever way leads to it.
+// realPath returns one path for a file, whatever links lead to it.
 func realPath(path string) string {
 	if p, err := filepath.EvalSymlinks(path); err == nil {
 		path = p
@@ -157,8 +211,8 @@ func realPath(path string) string {
 
 var errLarge = errors.New("larger than 16 MiB")
 
-// readConfig reads a file, of at most bytesMax. One that another file includes has to be a regular one: what a pattern
-// finds may be a pipe, and opening that could wait for ever.
+// readConfig reads a file of at most bytesMax. One that another file includes has to be a regular one: what a pattern
+// finds may be a pipe.
 func readConfig(path string, bytesMax int, included bool) ([]byte, error) {
 	if at, err := os.Stat(path); included && err == nil && !at.Mode().IsRegular() && !at.IsDir() {
 		return nil, syntax.ErrNotRegular

@@ -1,4 +1,4 @@
-package config
+package schema
 
 import (
 	"math"
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// parseSize reads "64k", "10m", "2g", "512" or "64KiB": powers of 1024, bytes when bare.
-func parseSize(s string) (int64, bool) {
+// ParseSize reads "64k", "10m", "2g", "512" or "64KiB": powers of 1024, bytes when bare.
+func ParseSize(s string) (int64, bool) {
 	digits := strings.TrimRight(s, "kKmMgGtTiIbB")
 	n, err := strconv.ParseUint(digits, 10, 63)
 	if err != nil {
@@ -36,8 +36,8 @@ func parseSize(s string) (int64, bool) {
 
 const day = 24 * time.Hour
 
-// parseDuration reads "250ms", "5s", "1h30m", "7d", or a bare number of seconds.
-func parseDuration(s string) (time.Duration, bool) {
+// ParseDuration reads "250ms", "5s", "1h30m", "7d", or a bare number of seconds.
+func ParseDuration(s string) (time.Duration, bool) {
 	if s == "" || strings.Trim(s, "0123456789.hmsnuµd") != "" {
 		return 0, false
 	}

@@ -1,4 +1,4 @@
-package config
+package schema
 
 import (
 	"slices"
@@ -24,9 +24,9 @@ func (l *loader) override(text string) {
 	if tree == nil {
 		return
 	}
-	syntax.Expand(tree, l.rep, l.options.lookup(), l.options.Dir)
-	if k := keyAt(tree); k != nil && k.section.shape == shapeOne {
-		prune(l.root, schema(), k)
+	syntax.Expand(tree, l.rep, l.options.LookupEnv, l.options.Dir)
+	if k := l.schema.keyAt(tree); k != nil && k.section.Shape == One {
+		prune(l.root, l.schema.root, k)
 	}
 	l.replace(l.root, tree, "")
 }
@@ -34,7 +34,7 @@ func (l *loader) override(text string) {
 // overrideTree parses the value as TOML does, or takes it for a string that has lost its quotes to the shell.
 func (l *loader) overrideTree(src *syntax.Source, path, value string) *syntax.Node {
 	for _, v := range []string{value, quoteTOML(value)} {
-		attempt := &Report{}
+		attempt := &syntax.Report{}
 		line := path + "=" + v
 		tree, whole := syntax.ParseTOML(syntax.NewSource(setName, []byte(line), 0), attempt)
 		if whole && attempt.OK() && len(tree.Children) == 1 && !strings.Contains(line, "\n") {
@@ -64,11 +64,11 @@ func relocate(n *syntax.Node, src *syntax.Source) {
 }
 
 // keyAt returns the row of the schema that a tree of one key is about, or nil.
-func keyAt(n *syntax.Node) *key {
-	p := schema()
+func (s *Schema) keyAt(n *syntax.Node) *Key {
+	p := s.root
 	for p != nil && p.key == nil && n.Kind == syntax.KindTable && len(n.Children) == 1 {
 		n = n.Children[0]
-		if p.section != nil && p.shape == shapeNamed {
+		if p.section != nil && p.shape == Named {
 			return nil // of one entry: the others keep theirs
 		}
 		p = p.children[n.Key]
@@ -80,14 +80,14 @@ func keyAt(n *syntax.Node) *key {
 }
 
 // prune takes every spelling of k out of the tree; entries of lists and named ones keep theirs.
-func prune(n *syntax.Node, p *place, k *key) {
+func prune(n *syntax.Node, p *place, k *Key) {
 	for _, c := range slices.Clone(n.Children) {
 		at := p.children[c.Key]
 		switch {
 		case at == nil:
 		case at.key == k:
 			n.Remove(c.Key)
-		case at.key == nil && c.Kind == syntax.KindTable && (at.section == nil || at.shape == shapeOne):
+		case at.key == nil && c.Kind == syntax.KindTable && (at.section == nil || at.shape == One):
 			prune(c, at, k)
 		}
 	}
@@ -99,7 +99,7 @@ func (l *loader) replace(into, from *syntax.Node, path string) {
 		full := syntax.JoinKey(path, c.Key)
 		old := into.Child(c.Key)
 		switch {
-		case full == includeKey:
+		case full == IncludeKey:
 			l.rep.Errorf(c.Head, "", "--set cannot include files")
 		case old != nil && old.Kind == syntax.KindList && c.Kind == syntax.KindTable:
 			l.rep.Errorf(c.Head, "", "--set cannot reach into the list [[%s]]", full)

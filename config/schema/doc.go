@@ -1,0 +1,32 @@
+// Package schema gives the tree of a configuration its keys. A section is a table of rows; a row is the one place of a
+// key: its name, type, default, bounds, aliases, documentation, and the field of a struct that its value goes to. The
+// decoder, the merger of files, the hints, the reference page and the keys that wait for a restart are all read from
+// the rows.
+//
+// It is not edge's configuration: it knows no section. Package config has those of the proxy. A package that brings a
+// feature registers its own with config.Register:
+//
+//	type cache struct {
+//		schema.Given
+//		Memory int64
+//	}
+//
+//	var section = &schema.Section{Path: "cache", Doc: "Answers that are kept.", New: schema.Make[cache],
+//		Keys: []*schema.Key{{Path: "memory", Type: schema.Size, Default: `"64m"`, Doc: "Its size.",
+//			Into: schema.Into(func(e *cache) *int64 { return &e.Memory })}}}
+//
+//	func init() { config.Register(section) }
+//
+// and finds its entries by their type: schema.Only[*cache](c.Features). A section with the path "routes.cache" stands
+// inside the entries of another one.
+//
+// The way of a configuration:
+//
+//	files -- load.go, --> one tree -- set.go, --> Document -- Fill, --> targets with
+//	         merge.go     of all      decode.go   targets     Resolve   defaults, checked
+//
+// Life cycle: a Schema is made once and is safe for any goroutine. A Document belongs to the goroutine that reads the
+// files. Its targets may be kept after Detach.
+//
+// Limits: 16 MiB and 4096 files a configuration, 8 files that include each other, and those of package syntax.
+package schema

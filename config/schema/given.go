@@ -1,0 +1,135 @@
+package schema
+
+import (
+	"reflect"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
+)
+
+// Target is what an entry of a section is decoded into: a struct that embeds Given.
+type Target interface{ base() *Given }
+
+// Given remembers which keys of an entry the file gave, with what and where. The methods that return a place or a node
+// are for keys that the file gave.
+type Given struct {
+	section *Section
+	node    *syntax.Node
+	nodes   map[string]*syntax.Node // by the canonical path of the key
+	values  map[string]any          // those that were right
+	inside  []Target                // entries of other sections inside this one
+	odd     bool                    // it has a key that the schema does not know
+}
+
+func (g *Given) base() *Given { return g }
+
+// Node returns the table of the entry, nil when it has none.
+func (g *Given) Node() *syntax.Node { return g.node }
+
+// KeyNode returns the node of a key, nil when the file did not give it.
+func (g *Given) KeyNode(path string) *syntax.Node { return g.nodes[path] }
+
+// At returns where the value of a key stands.
+func (g *Given) At(path string) syntax.Span { return g.nodes[path].Value }
+
+// Head returns where a key stands.
+func (g *Given) Head(path string) syntax.Span { return g.nodes[path].Head }
+
+// Value returns the value of a key as it was given, nil when it was not, or wrongly.
+func (g *Given) Value(path string) any { return g.values[path] }
+
+// Has reports whether the file gave the key, rightly or wrongly.
+func (g *Given) Has(path string) bool { return g.nodes[path] != nil }
+
+// HasAny reports whether the file gave a key whose path begins with prefix.
+func (g *Given) HasAny(prefix string) bool {
+	for path := range g.nodes {
+		if strings.HasPrefix(path, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// Lacks reports whether the key is missing for sure. A key that the schema does not know may have been meant for it.
+func (g *Given) Lacks(path string) bool { return !g.Has(path) && !g.odd }
+
+// Failed reports whether the file gave the key wrongly. That is in the report.
+func (g *Given) Failed(path string) bool {
+	_, right := g.values[path]
+	return g.Has(path) && !right
+}
+
+// Odd reports whether the entry has a key that the schema does not know. That is in the report.
+func (g *Given) Odd() bool { return g.odd }
+
+// store keeps a decoded value. A key that comes a second time, by another spelling, must say the same.
+func (g *Given) store(rep *syntax.Report, k *Key, n *syntax.Node, v any, right bool) {
+	old := g.nodes[k.Path]
+	if old == nil {
+		g.nodes[k.Path] = n
+		if right {
+			g.values[k.Path] = v
+		}
+		return
+	}
+	if !right || g.Failed(k.Path) || reflect.DeepEqual(g.values[k.Path], v) {
+		return
+	}
+	if n.Head.Compare(old.Head) < 0 {
+		n, old = old, n
+	}
+	where := old.Head.RelativeTo(n.Head)
+	if n.Key == old.Key {
+		rep.Conflictf(n.Head, old.Head, "", "%q is set twice to different values, first at %s", n.Key, where)
+		return
+	}
+	rep.Conflictf(n.Head, old.Head, "",
+		"%q and %q at %s mean the same, but have different values", n.Key, old.Key, where)
+}
+
+// Field is a field of a target that values of a key are stored in.
+type Field struct {
+	set func(t Target, v any)
+	get func(t Target) any
+}
+
+// Into returns the field of a T for values of type V. T is a pointer to a target, or an interface that several are.
+func Into[T, V any](field func(T) *V) Field {
+	return Field{
+		set: func(t Target, v any) { *field(t.(T)) = v.(V) },
+		get: func(t Target) any { return *field(t.(T)) },
+	}
+}
+
+// RestartKeys returns the keys with Restart whose fields differ between two targets of section s, by their names in a
+// file.
+func (s *Section) RestartKeys(old, next Target) []string {
+	prefix := s.Path + "."
+	if s.Top {
+		prefix = ""
+	}
+	var names []string
+	for _, k := range s.Keys {
+		if k.Restart && !reflect.DeepEqual(k.Into.get(old), k.Into.get(next)) {
+			names = append(names, prefix+k.Path)
+		}
+	}
+	return names
+}
+
+// Detach drops the tree of the file from entries that are resolved.
+func Detach(entries []Target) {
+	for _, t := range entries {
+		g := t.base()
+		Detach(g.inside)
+		*g = Given{section: g.section, inside: g.inside}
+	}
+}
+
+// SectionOf returns the section that t is an entry of.
+func SectionOf(t Target) *Section { return t.base().section }
+
+// Inside returns the entries of other sections directly inside t, in the order of the file. Those at the top of a file
+// are inside the entry of the section with the path "".
+func Inside(t Target) []Target { return t.base().inside }

@@ -1,0 +1,105 @@
+package schema
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
+)
+
+// Reference writes the reference page of all keys in Markdown, after an introduction.
+func (s *Schema) Reference(w io.Writer, introduction string) error {
+	var b strings.Builder
+	b.WriteString(introduction)
+	for _, section := range s.Sections {
+		section.describe(&b)
+	}
+	b.WriteString("\n## Keys without a meaning\n\nThese may stand at the top of a file written for another server. " +
+		"They are accepted and ignored, with a note:\n")
+	for i, k := range s.Reserved.Ignored {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "\n`%s`", k)
+	}
+	b.WriteString(".\n\nThe same goes for `" + strings.Join(s.Reserved.Keys, "`, `") + "`, which will have a meaning.")
+	b.WriteString("\n\n## Warnings and notes\n\n`allow = [\"code\"]` silences them.\n\n" +
+		"| code | meaning |\n|---|---|\n")
+	for _, c := range s.Codes {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", c.Name, c.Doc)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (s *Section) describe(b *strings.Builder) {
+	title := "`" + s.Title() + "`"
+	if s.Path == "" {
+		title = "Top level"
+	}
+	fmt.Fprintf(b, "\n## %s\n\n%s\n", title, s.Doc)
+	for _, a := range s.Aliases {
+		fmt.Fprintf(b, "\nAlso written `%s`: %s.\n", titleOf(a.Path, a.Shape), a.Doc)
+	}
+	if s.Top {
+		b.WriteString("\nThese keys may stand at the top of the file as well.\n")
+	}
+	b.WriteString("\n| key | type | default | meaning |\n|---|---|---|---|\n")
+	for _, k := range s.Keys {
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", k.Path, k.typeText(), code(k.Default), k.meaning())
+	}
+}
+
+func (k *Key) typeText() string {
+	if len(k.Enum) == 0 {
+		text := k.Type.Name
+		if len(k.Words) > 0 {
+			text += " or " + code(syntax.Alternatives(k.Words))
+		}
+		return text
+	}
+	words := make([]string, len(k.Enum))
+	for i, e := range k.Enum {
+		words[i] = code(syntax.Quote(e))
+	}
+	text := strings.Join(words, ", ")
+	if k.Type.Name == Choices.Name {
+		text = "list of " + text
+	}
+	return text
+}
+
+func (k *Key) meaning() string {
+	text := k.Doc
+	if k.Min != "" {
+		text += " From " + k.Min + " to " + k.Max + "."
+	}
+	if k.Example != "" {
+		text += " Example: " + code(k.Example) + "."
+	}
+	if len(k.Aliases) > 0 {
+		var names []string
+		for _, a := range k.Aliases {
+			name, sameLevel := strings.CutPrefix(a, ".")
+			where := ""
+			if !sameLevel {
+				where = " (top level)"
+			}
+			names = append(names, code(name)+where)
+		}
+		text += " Also written " + strings.Join(names, ", ") + "."
+	}
+	if k.Restart {
+		text += " *restart*"
+	}
+	return text
+}
+
+// code sets text in the type of a program, without breaking a table.
+func code(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "`" + strings.ReplaceAll(text, "|", "\\|") + "`"
+}

@@ -1,0 +1,275 @@
+package schema
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
+)
+
+// Key is one row of a schema. Its texts are the reference page.
+type Key struct {
+	Path     string // below its section: "limits.header_size"
+	Type     Type
+	Default  string            // as a file would write it; "" is none
+	Min      string            // the least number, size or duration, as a file would write it; "" is no bound
+	Max      string            // the largest one; "" is no bound
+	Enum     []string          // the words that a choice allows
+	Words    []string          // words that stand for 0 beside numbers, for -1 beside durations
+	Synonyms map[string]string // other words for those of Enum
+	Dormant  map[string]string // words without a meaning yet, with the word that stands in for each: a warning
+	Later    []string          // words of later versions: an error of its own
+	Restart  bool              // a new value takes effect when the process starts again
+	Doc      string            // Markdown without bars
+	Example  string            // a value, as a file would write it
+	Aliases  []string          // ".name" stands beside the key; "a.b" and "a" begin at the top of the file
+	Into     Field             // the field of the target that the value is for
+
+	section *Section
+	preset  any   // the parsed default
+	lo, hi  int64 // the parsed bounds
+}
+
+// Section returns the section that the key belongs to. It is set by New.
+func (k *Key) Section() *Section { return k.section }
+
+// Shape says how often a section stands in a file.
+type Shape uint8
+
+// The shapes of sections.
+const (
+	One   Shape = iota // [global]: one entry, which exists without a table too
+	List               // [[listeners]]
+	Named              // [upstreams.NAME]
+)
+
+// Section is a table of keys. Each entry of it in a file is decoded into a target of its own.
+type Section struct {
+	Path     string // "" is the top; "routes.cache" and "upstreams.NAME.cache" stand inside entries of other sections
+	Shape    Shape
+	Aliases  []Alias
+	Top      bool   // its keys may stand at the top of the file as well
+	Merges   bool   // entries of a list that have the same name in several files are one
+	Bare     string // the key that is meant by a string in place of an entry
+	Defaults string // the path of a section of shape One whose values stand in for those that an entry lacks
+	Doc      string
+	Keys     []*Key
+
+	// New makes the target of an entry. parent is the entry around it; at the top of a file that of the section "".
+	// n is its table, nil for an entry without one.
+	New func(parent Target, n *syntax.Node) Target
+	// Resolve checks and completes an entry whose values are filled in, and reports to doc; nil: nothing to do.
+	Resolve func(doc *Document, t Target)
+
+	inside bool // it stands inside the entries of another section
+}
+
+// Alias is another place for the entries of a section.
+type Alias struct {
+	Path  string
+	Shape Shape
+	Doc   string
+}
+
+// Title returns the section as a file writes its header.
+func (s *Section) Title() string { return titleOf(s.Path, s.Shape) }
+
+func titleOf(path string, shape Shape) string {
+	switch {
+	case path == "":
+		return "top level"
+	case shape == List:
+		return "[[" + path + "]]"
+	case shape == Named:
+		return "[" + path + ".NAME]"
+	}
+	return "[" + path + "]"
+}
+
+// Reserved are names that a file may have although no section has them.
+type Reserved struct {
+	Ignored  []string            // keys of other servers at the top of a file: a note. A star at the end is any rest
+	Keys     []string            // keys of later versions, where those of a Top section stand: a note
+	Sections []string            // sections of later versions: a warning
+	Later    map[string][]string // other names of later versions, by the path of their table: an error of its own
+}
+
+// Code is the name of a warning or a note, which files list to silence it, and its meaning for the reference page.
+type Code struct{ Name, Doc string }
+
+// The codes of what this package reports.
+const (
+	CodeIgnoredKey   = "ignored-key"
+	CodeEmptyInclude = "empty-include"
+	CodeNoEffect     = "no-effect"
+)
+
+// Schema knows every key that a file may have. Immutable after New; safe for any goroutine.
+type Schema struct {
+	Sections []*Section
+	Codes    []Code
+	Reserved Reserved
+
+	root *place
+}
+
+// New returns the schema of these sections, in the order of the reference page. It panics when a row is wrong or two
+// sections want the same place: a mistake in the program, which any test of it finds.
+func New(sections []*Section, codes []Code, reserved Reserved) *Schema {
+	s := &Schema{Sections: sections, Codes: codes, Reserved: reserved, root: &place{}}
+	for _, section := range sections {
+		at := s.root.walk(section.Path)
+		if at.section != nil || at.key != nil && section.Path != "" {
+			panic("schema: " + section.Title() + " is taken")
+		}
+		at.section, at.shape = section, section.Shape
+		for _, k := range section.Keys {
+			if err := k.prepare(section); err != nil {
+				panic(fmt.Sprintf("schema: %s %s: %v", section.Title(), k.Path, err))
+			}
+			at.walk(k.Path).key = k
+		}
+	}
+	if s.root.section == nil {
+		panic("schema: there is no section for the top of a file")
+	}
+	for _, section := range sections {
+		for _, outer := range sections {
+			section.inside = section.inside || outer.Shape != One && strings.HasPrefix(section.Path, outer.Path+".")
+		}
+		addAliases(s.root, section)
+	}
+	for _, section := range sections {
+		at := s.root.walk(section.Path)
+		for _, a := range section.Aliases {
+			from := s.root.walk(a.Path)
+			from.section, from.shape, from.path = section, a.Shape, at.path
+			from.children, from.names = at.children, at.names
+		}
+	}
+	return s
+}
+
+// Section returns the section with that path, or nil.
+func (s *Schema) Section(path string) *Section {
+	for _, section := range s.Sections {
+		if section.Path == path {
+			return section
+		}
+	}
+	return nil
+}
+
+// prepare parses what the row says in words.
+func (k *Key) prepare(s *Section) error {
+	k.section = s
+	switch {
+	case k.Doc == "" || k.Into.set == nil || k.Type.Parse == nil:
+		return errors.New("no doc, field or type")
+	case (k.Min == "") != (k.Max == ""):
+		return errors.New("one bound without the other")
+	case k.Min != "":
+		var lowest, highest bool
+		k.lo, lowest = k.Type.Number(k.Min)
+		k.hi, highest = k.Type.Number(k.Max)
+		if !lowest || !highest || k.lo > k.hi {
+			return fmt.Errorf("bounds %q and %q", k.Min, k.Max)
+		}
+	}
+	if k.Default == "" {
+		return nil
+	}
+	v, rep := k.parseText(k.Default)
+	if !rep.OK() {
+		return errors.New("default: " + rep.Errors[0].Message)
+	}
+	k.preset = v
+	return nil
+}
+
+// parseText parses a value as a file would write it.
+func (k *Key) parseText(text string) (any, *syntax.Report) {
+	rep := &syntax.Report{}
+	root, whole := syntax.ParseTOML(syntax.NewSource("schema", []byte("value = "+text), 0), rep)
+	if !whole {
+		return nil, rep
+	}
+	n := root.Child("value")
+	n.Key = k.Path
+	v, _ := k.Type.Parse(&Decoder{Report: rep}, k, n)
+	return v, rep
+}
+
+// place is a position in the tree that the schema knows: what may stand there, and below it.
+type place struct {
+	section  *Section // whose entries stand here
+	shape    Shape    // how they stand here
+	key      *Key     // whose value stands here
+	path     string   // canonical, without the NAME of named sections
+	children map[string]*place
+	names    []string // of the children, in the order of the schema
+}
+
+// child returns the place below p, made when it is missing.
+func (p *place) child(name string) *place {
+	c := p.children[name]
+	if c == nil {
+		c = &place{path: syntax.JoinKey(p.path, name)}
+		if p.children == nil {
+			p.children = make(map[string]*place)
+		}
+		p.children[name] = c
+		p.names = append(p.names, name)
+	}
+	return c
+}
+
+// walk returns the place at path. The NAME of a named section has no place of its own: its entries all look alike.
+func (p *place) walk(path string) *place {
+	if path == "" {
+		return p
+	}
+	for _, name := range strings.Split(path, ".") {
+		if name != "NAME" {
+			p = p.child(name)
+		}
+	}
+	return p
+}
+
+// has reports whether p has a table of that name with a key of that name.
+func (p *place) has(table, name string) bool {
+	at := p.children[table]
+	return at != nil && at.children[name] != nil
+}
+
+// addAliases adds the other spellings of the keys of s to the tree of places.
+func addAliases(root *place, s *Section) {
+	home := root.walk(s.Path)
+	for _, k := range s.Keys {
+		if s.Top && !strings.Contains(k.Path, ".") {
+			root.aliasTo(k.Path, k)
+		}
+		for _, a := range k.Aliases {
+			if name, beside := strings.CutPrefix(a, "."); beside {
+				home.aliasTo(levelOf(k.Path)+name, k)
+			} else {
+				root.aliasTo(a, k)
+			}
+		}
+	}
+}
+
+func (p *place) aliasTo(path string, k *Key) {
+	at := p.walk(path)
+	if at.key != nil || at.section != nil {
+		panic("schema: the alias " + path + " of " + k.Path + " is taken")
+	}
+	at.key = k
+}
+
+// levelOf returns the path of the table that holds the key, with its dot.
+func levelOf(path string) string {
+	return path[:strings.LastIndexByte(path, '.')+1]
+}

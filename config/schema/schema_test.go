@@ -1,0 +1,146 @@
+package schema
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+type top struct {
+	Given
+	level string
+}
+
+type pool struct {
+	Given
+	size   int
+	idle   time.Duration
+	checks int // entries of check inside it
+}
+
+type check struct {
+	Given
+	path string
+}
+
+// example is a schema with a section of each shape, and one inside the entries of another.
+func example() *Schema {
+	size := func() *Key {
+		return &Key{Path: "size", Type: Int, Default: "4", Min: "1", Max: "9", Doc: "How many.", Restart: true,
+			Aliases: []string{".count"}, Into: Into(func(e *pool) *int { return &e.size })}
+	}
+	idle := func() *Key {
+		return &Key{Path: "idle.time", Type: Duration, Default: `"1s"`, Doc: "How long.",
+			Into: Into(func(e *pool) *time.Duration { return &e.idle })}
+	}
+	return New([]*Section{
+		{Doc: "The top.", New: Make[top], Keys: []*Key{{Path: "level", Type: Choice, Enum: []string{"low", "high"},
+			Default: `"low"`, Doc: "How much.", Into: Into(func(e *top) *string { return &e.level })}}},
+		{Path: "defaults", Doc: "Of pools.", New: Make[pool], Keys: []*Key{size(), idle()}},
+		{Path: "pools", Shape: Named, Defaults: "defaults", Doc: "Pools.", New: Make[pool], Keys: []*Key{size(),
+			idle()},
+			Resolve: func(doc *Document, t Target) {
+				p := t.(*pool)
+				p.checks = len(All[*check](Inside(t)))
+				if p.size > 8 {
+					doc.Report.Errorf(p.At("size"), "", "too large for this test")
+				}
+			}},
+		{Path: "pools.NAME.check", Doc: "Of one pool.", New: Make[check], Keys: []*Key{{Path: "path", Type: String,
+			Default: `"/"`, Doc: "What is asked for.", Into: Into(func(e *check) *string { return &e.path })}}},
+	}, nil, Reserved{Later: map[string][]string{"pools": {"zone"}}})
+}
+
+// resolved returns the pools that a text describes.
+func resolved(t *testing.T, text string) ([]*pool, *Document) {
+	t.Helper()
+	doc := example().Parse("f.toml", []byte(text), Options{})
+	doc.Resolve(doc.Entries("pools"))
+	doc.Report.Finish("f.toml", nil)
+	return All[*pool](doc.Entries("pools")), doc
+}
+
+func TestDocument_fillsValuesThenDefaults(t *testing.T) {
+	pools, doc := resolved(t, "[defaults]\nsize = 5\n[pools.a]\ncount = 6\n[pools.b]\nidle.time = 3\n")
+	if !doc.Report.OK() || len(pools) != 2 {
+		t.Fatal(len(pools), doc.Report.Errors)
+	}
+	got := fmt.Sprint(pools[0].size, pools[0].idle, pools[1].size, pools[1].idle)
+	if want := "6 1s 5 3s"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestDocument_resolvesEntriesInsideFirst(t *testing.T) {
+	pools, doc := resolved(t, "[pools.a]\n[pools.a.check]\npath = '/up'\n[pools.b]\n[pools.c.check]\n")
+	if !doc.Report.OK() || len(pools) != 3 {
+		t.Fatal(len(pools), doc.Report.Errors)
+	}
+	var got []string
+	for _, p := range pools {
+		if c := Only[*check](Inside(p)); c != nil {
+			got = append(got, c.path)
+		}
+		got = append(got, fmt.Sprint(p.checks))
+	}
+	if want := "/up 1 0 / 1"; strings.Join(got, " ") != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+	Detach(doc.Entries("pools"))
+	if pools[0].Node() != nil || pools[0].Has("size") || SectionOf(pools[0]).Path != "pools" {
+		t.Error("a detached entry keeps the tree, or forgets its section")
+	}
+}
+
+func TestDocument_reportsAtItsPlace(t *testing.T) {
+	for text, want := range map[string]string{
+		"[pools.a]\nsize = 9\n":       "f.toml:2:8: error: too large for this test",
+		"[pools.a]\nsise = 9\n":       `f.toml:2:1: error: unknown key "sise" in [pools.a]`,
+		"[pools.a]\nzone = 'b'\n":     `f.toml:2:1: error: "zone" in [pools.a] is not supported by this version`,
+		"[pools.a.check]\nsize = 3\n": `f.toml:2:1: error: unknown key "size" in [pools.a.check]`,
+		"[pools]\na = 3\n":            `f.toml:2:5: error: "a" must be a table, this is a whole number`,
+		"level = 'medium'\n":          `f.toml:1:9: error: "level" must be "low" or "high", not "medium"`,
+		"[pools.a]\nsize = 3\ncount = 4\n": "f.toml:3:1: error: " +
+			`"count" and "size" at line 2 mean the same, but have different values`,
+	} {
+		_, doc := resolved(t, text)
+		if len(doc.Report.Errors) != 1 || doc.Report.Errors[0].Error() != want {
+			t.Errorf("%q: got %v, want %s", text, doc.Report.Errors, want)
+		}
+	}
+}
+
+func TestSection_RestartKeys(t *testing.T) {
+	s := example().Section("defaults")
+	if got := s.RestartKeys(&pool{size: 1, idle: 1}, &pool{size: 1, idle: 2}); len(got) != 0 {
+		t.Errorf("%v waits for a restart", got)
+	}
+	if got := s.RestartKeys(&pool{size: 1}, &pool{size: 2}); len(got) != 1 || got[0] != "defaults.size" {
+		t.Errorf("%v waits for a restart, want defaults.size", got)
+	}
+}
+
+// A wrong row is found by the first test that makes the schema.
+func TestNew_refusesWrongRows(t *testing.T) {
+	into := Into(func(e *top) *string { return &e.level })
+	for what, s := range map[string]*Section{
+		"no doc":    {Path: "s", Keys: []*Key{{Path: "k", Type: String, Into: into}}},
+		"no field":  {Path: "s", Keys: []*Key{{Path: "k", Type: String, Doc: "d"}}},
+		"one bound": {Path: "s", Keys: []*Key{{Path: "k", Type: Int, Doc: "d", Into: into, Min: "1"}}},
+		"bounds":    {Path: "s", Keys: []*Key{{Path: "k", Type: Int, Doc: "d", Into: into, Min: "2", Max: "1"}}},
+		"default":   {Path: "s", Keys: []*Key{{Path: "k", Type: Int, Doc: "d", Into: into, Default: `"x"`}}},
+		"taken":     {Path: "pools"},
+		"taken alias": {Path: "s", Keys: []*Key{{Path: "k", Type: String, Doc: "d", Into: into,
+			Aliases: []string{"level"}}}},
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: accepted", what)
+				}
+			}()
+			New(append(example().Sections, s), nil, Reserved{})
+		}()
+	}
+}

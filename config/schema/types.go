@@ -1,0 +1,290 @@
+package schema
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/config/syntax"
+)
+
+// Type is a type of values: how to read one from a node, and what to call it. A package may have types of its own.
+type Type struct {
+	Name   string // in the reference
+	Parse  func(d *Decoder, k *Key, n *syntax.Node) (v any, right bool)
+	Number func(text string) (int64, bool) // reads a bound; nil for a type without bounds
+	Truth  bool                            // true or false are among its values
+}
+
+// The types of keys that are not about one feature. The comment after each is the Go type of its values.
+var (
+	String   = Type{Name: "string", Parse: parseString}                      // string, not empty
+	Optional = Type{Name: "string", Parse: parseOptional}                    // string, maybe empty
+	Strings  = Type{Name: "string or list", Parse: parseStrings}             // []string
+	Choice   = Type{Name: "choice", Parse: parseChoice}                      // string
+	Choices  = Type{Name: "list of choices", Parse: parseChoices}            // []string; files join them
+	Int      = Type{Name: "number", Parse: parseInt, Number: wholeNumber}    // int
+	Size     = Type{Name: "size", Parse: parseSize, Number: ParseSize}       // int64, in bytes
+	Rate     = Type{Name: "size a second", Parse: parseRate, Number: rateOf} // int64, in bytes
+	Duration = Type{Name: "time", Parse: parseDuration, Number: nanoseconds} // time.Duration
+	Bool     = Type{Name: "true or false", Parse: parseBool, Truth: true}    // bool
+	Folder   = Type{Name: "absolute path", Parse: parseFolder}               // string
+	Token    = Type{Name: "name", Parse: parseToken}                         // string
+)
+
+// retype turns what ${…} stands for into the number or boolean that the key takes: there is no other way to write one.
+func (k *Key) retype(n *syntax.Node) {
+	if !n.Expanded || n.Kind != syntax.KindString {
+		return
+	}
+	switch {
+	case k.Type.Name == Int.Name:
+		if v, ok := wholeNumber(n.Text); ok {
+			n.Kind, n.Integer = syntax.KindInt, v
+		}
+	case k.Type.Truth && (n.Text == "true" || n.Text == "false"):
+		n.Kind, n.Truth = syntax.KindBool, n.Text == "true"
+	}
+}
+
+// String reads a string that is not empty. want names it in the error: "a path".
+func (d *Decoder) String(n *syntax.Node, want string) (string, bool) {
+	if n.Kind != syntax.KindString {
+		d.WrongKind(n, want)
+		return "", false
+	}
+	if n.Text == "" {
+		d.Report.Errorf(n.Value, "", "%q must not be empty", n.Key)
+		return "", false
+	}
+	if strings.ContainsFunc(n.Text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		d.Report.Errorf(n.Value, "", "%q must not hold control characters", n.Key)
+		return "", false
+	}
+	return n.Text, true
+}
+
+// Each reads a string, or every string of a list. It goes on after a wrong one.
+func (d *Decoder) Each(n *syntax.Node, want string, read func(*syntax.Node, string) bool) bool {
+	if n.Kind != syntax.KindList {
+		s, ok := d.String(n, want+" or a list of them")
+		return ok && read(n, s)
+	}
+	right := true
+	for _, c := range n.Children {
+		c.Key = n.Key
+		s, ok := d.String(c, "a list of strings")
+		right = ok && read(c, s) && right
+	}
+	return right
+}
+
+// Filled reports a list or a table that holds nothing where something has to be.
+func (d *Decoder) Filled(n *syntax.Node) bool {
+	if n.Kind == syntax.KindString || len(n.Children) > 0 {
+		return true
+	}
+	d.Report.Errorf(n.Value, "", "%q must not be empty", n.Key)
+	return false
+}
+
+func parseString(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
+	return d.String(n, "a string")
+}
+
+func parseStrings(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
+	var all []string
+	right := d.Each(n, "a string", func(_ *syntax.Node, s string) bool {
+		all = append(all, s)
+		return true
+	})
+	return all, right
+}
+
+func parseChoice(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
+	s, ok := d.String(n, syntax.Alternatives(k.Enum))
+	if same, found := k.Synonyms[s]; found {
+		return same, ok
+	}
+	if instead, found := k.Dormant[s]; found && ok {
+		d.Report.Warnf(CodeNoEffect, n.Value, "", "%s = %q is %q in this version", n.Key, s, instead)
+		return instead, true
+	}
+	return s, ok && d.Choice(k, n, s)
+}
+
+func parseChoices(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
+	var all []string
+	right := d.Each(n, "a string", func(c *syntax.Node, s string) bool {
+		all = append(all, s)
+		return d.Choice(k, c, s)
+	})
+	return all, right
+}
+
+// Choice checks that s, which n holds, is one of the words of k.
+func (d *Decoder) Choice(k *Key, n *syntax.Node, s string) bool {
+	for _, e := range k.Enum {
+		if s == e {
+			return true
+		}
+	}
+	for _, l := range k.Later {
+		if s == l {
+			d.Report.Errorf(n.Value, "use "+syntax.Alternatives(k.Enum), "%s = %q is not supported by this version",
+				n.Key, s)
+			return false
+		}
+	}
+	hint := syntax.DidYouMean(s, k.Enum)
+	d.Report.Errorf(n.Value, hint, "%q must be %s, not %s", n.Key, syntax.Alternatives(k.Enum), syntax.Quote(s))
+	return false
+}
+
+// word tells whether n is one of the words that the key allows in place of a number.
+func (k *Key) word(n *syntax.Node) bool {
+	if n.Kind != syntax.KindString {
+		return false
+	}
+	for _, w := range k.Words {
+		if n.Text == w {
+			return true
+		}
+	}
+	return false
+}
+
+// want says what the key takes, for messages.
+func (k *Key) want(noun string) string {
+	if len(k.Words) > 0 {
+		noun += " or " + syntax.Alternatives(k.Words)
+	}
+	return noun
+}
+
+func (d *Decoder) inRange(k *Key, n *syntax.Node, v int64) bool {
+	if k.Min == "" || v >= k.lo && v <= k.hi {
+		return true
+	}
+	d.Report.Errorf(n.Value, "", "%q must be between %s and %s", n.Key, k.Min, k.Max)
+	return false
+}
+
+func parseInt(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
+	if k.word(n) {
+		return 0, true
+	}
+	if n.Kind != syntax.KindInt {
+		hint := ""
+		if _, isNumber := wholeNumber(n.Text); n.Kind == syntax.KindString && isNumber {
+			hint = "write it without quotes"
+		}
+		d.Report.Errorf(n.Value, hint, "%q must be %s, this is %s", n.Key, k.want("a whole number"), n.Kind.Noun())
+		return 0, false
+	}
+	return int(n.Integer), d.inRange(k, n, n.Integer)
+}
+
+func wholeNumber(s string) (int64, bool) {
+	n, err := syntax.ParseInteger(s)
+	return n, err == nil
+}
+
+func parseSize(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
+	var size int64
+	ok := true
+	switch {
+	case k.word(n):
+		return size, true
+	case n.Kind == syntax.KindInt:
+		size, ok = n.Integer, n.Integer >= 0
+	case n.Kind == syntax.KindString:
+		size, ok = ParseSize(n.Text)
+	default:
+		ok = false
+	}
+	if !ok {
+		d.Report.Errorf(n.Value, `write it as "64k", "10m" or "2g"`, "%q must be %s", n.Key, k.want("a size"))
+		return size, false
+	}
+	return size, d.inRange(k, n, size)
+}
+
+// rateOf reads bytes a second: a size, with or without "/s".
+func rateOf(s string) (int64, bool) { return ParseSize(strings.TrimSuffix(s, "/s")) }
+
+func parseRate(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
+	rate, ok := n.Integer, n.Kind == syntax.KindInt && n.Integer >= 0
+	if n.Kind == syntax.KindString {
+		rate, ok = rateOf(n.Text)
+	}
+	if !ok {
+		d.Report.Errorf(n.Value, `write it as "500/s" or "1k/s"`, "%q must be a size a second", n.Key)
+		return rate, false
+	}
+	return rate, d.inRange(k, n, rate)
+}
+
+func parseDuration(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
+	var t time.Duration
+	ok := true
+	if k.word(n) {
+		return time.Duration(-1), true
+	}
+	switch n.Kind {
+	case syntax.KindInt:
+		t, ok = seconds(float64(n.Integer))
+	case syntax.KindFloat:
+		t, ok = seconds(n.Fraction)
+	case syntax.KindString:
+		t, ok = ParseDuration(n.Text)
+	default:
+		ok = false
+	}
+	if !ok {
+		d.Report.Errorf(n.Value, `write it as "250ms", "5s" or "1h"; a bare number is seconds`, "%q must be %s", n.Key,
+			k.want("a time"))
+		return t, false
+	}
+	return t, d.inRange(k, n, int64(t))
+}
+
+func nanoseconds(s string) (int64, bool) {
+	t, ok := ParseDuration(s)
+	return int64(t), ok
+}
+
+func parseBool(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindString {
+		d.Report.Errorf(n.Value, syntax.TruthHint(n.Text), "%q must be true or false, this is a string", n.Key)
+	} else if n.Kind != syntax.KindBool {
+		d.WrongKind(n, "true or false")
+	}
+	return n.Truth, n.Kind == syntax.KindBool
+}
+
+func parseToken(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
+	s, ok := d.String(n, "a name")
+	if ok && (!syntax.IsBareKey(s) || len(s) > 64) {
+		d.Report.Errorf(n.Value, "", "%q has letters, digits, \"_\" and \"-\" alone, 64 at most", n.Key)
+		ok = false
+	}
+	return s, ok
+}
+
+// parseOptional reads a string, which may be empty.
+func parseOptional(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindString && n.Text == "" {
+		return "", true
+	}
+	return d.String(n, "a string")
+}
+
+func parseFolder(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
+	s, ok := d.String(n, "a string")
+	if ok && !filepath.IsAbs(s) {
+		d.Report.Errorf(n.Value, "", "%q must be an absolute path", n.Key)
+		return "", false
+	}
+	return filepath.Clean(s), ok
+}
