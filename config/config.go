@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -243,6 +244,17 @@ type Route struct {
 func (r Route) TakesAll() bool {
 	return !r.Off && r.Host == "" && r.Path == "/" && r.PathKind == PathPrefix && r.ClientCert == nil &&
 		len(r.Listeners)+len(r.Methods)+len(r.Header)+len(r.Query) == 0
+}
+
+// Rest returns the route of the requests that no other one takes; false when another one takes all, or when they are
+// answered 404 anyway.
+func (c *Config) Rest() (rest Route, needed bool) {
+	f := c.Fallback
+	if f.Kind == DestStatus && f.Status == 404 || slices.ContainsFunc(c.Routes, Route.TakesAll) {
+		return Route{}, false
+	}
+	idle := edge().Section("routes").Default("timeouts.idle").(time.Duration)
+	return Route{Name: "default", Path: "/", Dest: f, TunnelIdle: idle}, true
 }
 
 // Rewrite changes the path that a backend sees. The zero value changes nothing.

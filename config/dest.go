@@ -26,7 +26,7 @@ func (r *resolver) dest(text string, at syntax.Span) Dest {
 		}
 	}
 	if to, found := strings.CutPrefix(text, "redirect:"); found {
-		return r.redirect(to, 308, at)
+		return r.redirect(to, edge().Section("routes").Default("redirect.status").(int), at)
 	}
 	if code, found := strings.CutPrefix(text, "status:"); found {
 		n, err := strconv.ParseUint(code, 10, 16)

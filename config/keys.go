@@ -55,9 +55,10 @@ func globalSection() *schema.Section {
 		New: schema.Make[globalEntry],
 		Keys: slices.Concat([]*schema.Key{
 			{Path: "log_level", Type: schema.Choice, Default: `"info"`,
-				Enum: []string{"debug", "info", "warn", "error"},
-				Into: schema.Into(func(e *globalEntry) *string { return &e.LogLevel }),
-				Doc:  "How much the error log says."},
+				Enum:    []string{"debug", "info", "warn", "error"},
+				Example: `"debug"`,
+				Into:    schema.Into(func(e *globalEntry) *string { return &e.LogLevel }),
+				Doc:     "How much the error log says."},
 		}, loopKeys(), []*schema.Key{
 			{Path: "via", Type: schema.Token, Default: `"edge"`, Example: `"unique"`, Restart: true,
 				Into: schema.Into(func(e *globalEntry) *string { return &e.Via }),

@@ -79,6 +79,9 @@ func TestSchema_rowsAreWhole(t *testing.T) {
 		if k.Default == "" && k.Example == "" {
 			t.Errorf("neither a default nor an example")
 		}
+		if k.Restart && !slices.Contains([]string{"global", "tls", "listeners"}, k.Section().Path) {
+			t.Errorf("no reload looks whether it waits for a restart")
+		}
 		if strings.Contains(k.Doc, "|") {
 			t.Errorf("a bar in the doc breaks the table of the reference")
 		}

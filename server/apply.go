@@ -30,7 +30,7 @@ func (s *Server) Apply(cfg *config.Config) (Diff, error) {
 // inForce reports whether a key that waits for a restart has in cfg the value that New was given: then it was changed
 // back and waits no more.
 func (s *Server) inForce(key string, cfg *config.Config) bool {
-	return !strings.HasPrefix(key, socketPrefix) && !slices.Contains(restartKeys(s.begun, cfg), key)
+	return !strings.HasPrefix(key, socketPrefix) && !slices.Contains(config.RestartKeys(s.begun, cfg), key)
 }
 
 // replace makes the generation of cfg, with its listeners or without, and puts it in the place of the present one.

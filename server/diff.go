@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
 )
 
 // Diff is what a reload changed: "listener web", "route api", "upstream users", "log", "global".
@@ -77,7 +78,7 @@ func diffOf(old, next *config.Config) Diff {
 			d.Removed = append(d.Removed, e.title())
 		}
 	}
-	d.Restart = restartKeys(old, next)
+	d.Restart = append(config.RestartKeys(old, next), socketKeys(old, next)...)
 	return d
 }
 
@@ -111,6 +112,9 @@ func entries(c *config.Config) []entry {
 		r.Dest.Upstream, r.Entry = 0, 0
 		all = append(all, entry{"route", name, routeEntry{r, to}})
 	}
+	for _, f := range c.Features {
+		all = append(all, entry{schema.SectionOf(f).Path, "", f})
+	}
 	number(all)
 	return all
 }
@@ -126,40 +130,11 @@ func number(all []entry) {
 	}
 }
 
-// restartKeys names the keys that differ and cannot change while the process runs.
-func restartKeys(old, next *config.Config) []string {
-	a, b := &old.Global, &next.Global
-	var keys []string
-	for _, k := range []struct {
-		name    string
-		differs bool
-	}{
-		{"worker_threads", a.WorkerThreads != b.WorkerThreads},
-		{"park", a.Park != b.Park},
-		{"pin", a.Pin != b.Pin},
-		{"memory_limit", a.MemoryLimit != b.MemoryLimit},
-		{"pid_file", a.PIDFile != b.PIDFile},
-		{"working_directory", a.WorkingDirectory != b.WorkingDirectory},
-		{"user", a.User != b.User},
-		{"group", a.Group != b.Group},
-		{"daemon", a.Daemon != b.Daemon},
-		{"via", a.Via != b.Via},
-		{"fips", a.FIPS != b.FIPS},
-		{"tls.handshakes", old.TLS.Handshakes != next.TLS.Handshakes},
-		{"tls.handshake_timeout", old.TLS.HandshakeTimeout != next.TLS.HandshakeTimeout},
-		{"splice", a.Splice != b.Splice},
-	} {
-		if k.differs {
-			keys = append(keys, k.name)
-		}
-	}
-	return append(keys, socketKeys(old, next)...)
-}
-
 // socketPrefix begins the names of socketKeys.
 const socketPrefix = "listeners."
 
-// socketKeys names the keys that differ and cannot change on open sockets: those of addresses that both listen on.
+// socketKeys returns the keys that wait for a restart because they belong to sockets that stay open: those of addresses
+// that both configurations listen on.
 func socketKeys(old, next *config.Config) (keys []string) {
 	opened := make(map[string]*config.Listener)
 	for i := range old.Listeners {
@@ -167,31 +142,30 @@ func socketKeys(old, next *config.Config) (keys []string) {
 			opened[keyOf(&a)] = &old.Listeners[i]
 		}
 	}
-	timeout, fast := false, false
 	for i := range next.Listeners {
-		l := &next.Listeners[i]
-		for _, a := range l.Addresses {
-			if was := opened[keyOf(&a)]; was != nil {
-				timeout = timeout || was.UserTimeout != l.UserTimeout
-				fast = fast || was.FastOpen != l.FastOpen
+		for _, a := range next.Listeners[i].Addresses {
+			was := opened[keyOf(&a)]
+			if was == nil {
+				continue
+			}
+			for _, key := range was.RestartKeys(&next.Listeners[i]) {
+				if !slices.Contains(keys, key) {
+					keys = append(keys, key)
+				}
 			}
 		}
-	}
-	if timeout {
-		keys = append(keys, socketPrefix+"user_timeout")
-	}
-	if fast {
-		keys = append(keys, socketPrefix+"fast_open")
 	}
 	return keys
 }
 
 // same reports whether two values of one type are equal, wherever in a file they were written.
 func same(a, b reflect.Value) bool {
-	if a.Type() == reflect.TypeFor[config.Pos]() {
+	if t := a.Type(); t == reflect.TypeFor[config.Pos]() || t == reflect.TypeFor[schema.Given]() {
 		return true
 	}
 	switch a.Kind() {
+	case reflect.Interface:
+		return a.Elem().Type() == b.Elem().Type() && same(a.Elem(), b.Elem())
 	case reflect.Struct:
 		for i := range a.NumField() {
 			if !same(a.Field(i), b.Field(i)) {

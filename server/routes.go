@@ -20,9 +20,7 @@ const htmlType = "text/html; charset=utf-8"
 func (b *build) makeRoutes() error {
 	var routes []proxy.Route
 	list := b.config.Routes
-	f := b.config.Fallback
-	if (f.Kind != config.DestStatus || f.Status != 404) && !slices.ContainsFunc(list, config.Route.TakesAll) {
-		rest := config.Route{Name: "default", Path: "/", Dest: f}
+	if rest, needed := b.config.Rest(); needed {
 		list = append(slices.Clip(list), rest)
 	}
 	for i := range list {

@@ -34,15 +34,12 @@ func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (
 	if err != nil {
 		return nil, err
 	}
-	o.Protocol = protocols[protocol]
+	o.Protocol, o.Client.TunnelIdle = protocols[protocol], c.TunnelIdle
 	if c.FirstByte > 0 {
 		o.Client.FirstByte = c.FirstByte
 	}
 	if c.Read > 0 {
 		o.Client.BetweenBytes = c.Read
-	}
-	if c.TunnelIdle != time.Hour { // what a session has by itself
-		o.Client.TunnelIdle = c.TunnelIdle
 	}
 	id := fmt.Sprintf("%#v", o)
 	p := b.upstreams[id]

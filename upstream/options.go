@@ -26,7 +26,7 @@ type Options struct {
 	QueueTimeout time.Duration // how long one waits; 0: 1 s
 	Connect      time.Duration // to connect; 0: 5 s
 	Client       session.ClientOptions
-	Retries      int // further attempts of an exchange; 0: 1; below 0: none
+	Retries      int // further attempts of an exchange; 0: 2; below 0: none
 	RetryBuffer  int // bytes of a request's body that are kept for another attempt; 0: 64 KiB; below 0: none
 
 	UserTimeout time.Duration // see poller.ConnectOptions
@@ -44,7 +44,7 @@ const (
 	idleTimeoutDefault  = time.Minute
 	queueDefault        = 500
 	queueTimeoutDefault = time.Second
-	retriesDefault      = 1
+	retriesDefault      = 2
 	retryBufferDefault  = 64 << 10
 )
 

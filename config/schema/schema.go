@@ -20,7 +20,7 @@ type Key struct {
 	Synonyms map[string]string // other words for those of Enum
 	Dormant  map[string]string // words without a meaning yet, with the word that stands in for each: a warning
 	Later    []string          // words of later versions: an error of its own
-	Restart  bool              // a new value takes effect when the process starts again
+	Restart  bool              // a new value waits until the process starts again; in sections of shape One
 	Doc      string            // Markdown without bars
 	Example  string            // a value, as a file would write it
 	Aliases  []string          // ".name" stands beside the key; "a.b" and "a" begin at the top of the file
@@ -156,6 +156,16 @@ func (s *Schema) Section(path string) *Section {
 	for _, section := range s.Sections {
 		if section.Path == path {
 			return section
+		}
+	}
+	return nil
+}
+
+// Default returns the default of a key, nil when it has none.
+func (s *Section) Default(path string) any {
+	for _, k := range s.Keys {
+		if k.Path == path {
+			return k.preset
 		}
 	}
 	return nil

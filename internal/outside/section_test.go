@@ -28,6 +28,10 @@ func TestRegister(t *testing.T) {
 	if len(rep.Errors) != 1 || rep.Errors[0].Error() != "f.toml:1:34: error: a window without requests" {
 		t.Errorf("got %v", rep.Errors)
 	}
+	next, _ := config.Parse("f.toml", []byte("quota = { requests = 5, window = \"6s\" }\n"))
+	if keys := config.RestartKeys(c, next); len(keys) != 1 || keys[0] != "quota.window" {
+		t.Errorf("%v wait for a restart", keys)
+	}
 	var page bytes.Buffer
 	if err := config.Reference(&page); err != nil || !bytes.Contains(page.Bytes(), []byte("## `[routes.quota]`")) {
 		t.Errorf("the reference page lacks the section: %v", err)

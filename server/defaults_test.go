@@ -1,0 +1,137 @@
+package server
+
+import (
+	"bufio"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// The options of the packages below have defaults of their own, for programs that import them. A field that the
+// configuration sets has the same default there.
+func TestDefaults_areThoseOfThePackagesBelow(t *testing.T) {
+	c, rep := config.Parse("f.toml", []byte("[http]\nlisten = \":80\"\n[[routes]]\npattern = \"/\"\ndest = \"h:80\"\n"))
+	if c == nil {
+		t.Fatal(rep.Errors)
+	}
+	up, err := (&build{}).upstreamOptions(&c.Upstreams[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	up.Client.TunnelIdle = c.Routes[0].TunnelIdle
+	down := sessionOptions(&c.Listeners[0])
+	compared := 0
+	for _, options := range []any{up, up.Client, down, down.H2, down.Limits} {
+		v := reflect.ValueOf(options)
+		for name, below := range documentedDefaults(t, v.Type()) {
+			if f := v.FieldByName(name); f.CanInt() && f.Int() > 0 {
+				if compared++; f.Int() != below {
+					t.Errorf("%s.%s: the configuration says %v, the package %d", v.Type(), name, f, below)
+				}
+			}
+		}
+	}
+	if compared < 15 {
+		t.Errorf("%d defaults were compared", compared)
+	}
+}
+
+var (
+	documentedDefault = regexp.MustCompile(`\b0: ([0-9]+) ?(s|h|KiB)?(?:[;.\n]|$)`)
+	documentedUnits   = map[string]int64{"": 1, "s": int64(time.Second), "h": int64(time.Hour), "KiB": 1 << 10}
+)
+
+// documentedDefaults returns what the comments of the fields of a struct say that 0 stands for.
+func documentedDefaults(t *testing.T, of reflect.Type) map[string]int64 {
+	_, folder, _ := strings.Cut(of.PkgPath(), "/edge/")
+	files, err := filepath.Glob(filepath.Join(testutil.Root(t), folder, "*.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defaults := make(map[string]int64)
+	for _, path := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		object := file.Scope.Lookup(of.Name())
+		if object == nil {
+			continue
+		}
+		for _, field := range object.Decl.(*ast.TypeSpec).Type.(*ast.StructType).Fields.List {
+			if m := documentedDefault.FindStringSubmatch(field.Doc.Text() + field.Comment.Text()); m != nil {
+				n, _ := strconv.ParseInt(m[1], 10, 64)
+				defaults[field.Names[0].Name] = n * documentedUnits[m[2]]
+			}
+		}
+	}
+	return defaults
+}
+
+var (
+	referenceHeader  = regexp.MustCompile("^## `(\\[+)(global|tls|log|listeners)\\]")
+	referenceRow     = regexp.MustCompile("^\\| `([a-z0-9_.]+)` \\| .*\\| (.*) \\|$")
+	referenceExample = regexp.MustCompile("Example: `([^`]*)`")
+)
+
+// A reload says of the keys that the reference page marks so, and of no other, that they wait for a restart.
+func TestDiff_restartAsTheReferenceSays(t *testing.T) {
+	page, err := os.Open(filepath.Join(testutil.Root(t), "docs", "configuration.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer page.Close()
+	const listener = "[[listeners]]\nlisten = \":443\"\ncert = \"a.pem\"\ntls = \"auto\"\nhsts.max_age = \"1d\"\n"
+	given := []string{"listen", "cert", "tls", "hsts.max_age"}
+	section, header, waiting := "", "", 0
+	for lines := bufio.NewScanner(page); lines.Scan(); {
+		line := lines.Text()
+		if strings.HasPrefix(line, "## ") {
+			section = ""
+		}
+		if m := referenceHeader.FindStringSubmatch(line); m != nil {
+			section, header = m[2], listener+"["+m[2]+"]\n"
+			if m[1] == "[[" {
+				header = listener
+			}
+		}
+		row := referenceRow.FindStringSubmatch(line)
+		if section == "" || row == nil || section == "listeners" && slices.Contains(given, row[1]) {
+			continue
+		}
+		example := referenceExample.FindStringSubmatch(row[2])
+		if example == nil {
+			t.Errorf("%s in [%s] has no example", row[1], section)
+			continue
+		}
+		was, rep := config.Parse("f.toml", []byte(header))
+		next, rep2 := config.Parse("f.toml", []byte(header+row[1]+" = "+example[1]+"\n"))
+		if was == nil || next == nil {
+			t.Errorf("%s in [%s]: %v %v", row[1], section, rep.Errors, rep2.Errors)
+			continue
+		}
+		var want []string
+		if strings.HasSuffix(row[2], "*restart*") {
+			waiting++
+			want = []string{strings.TrimPrefix(section+"."+row[1], "global.")}
+		}
+		if d := diffOf(was, next); !slices.Equal(d.Restart, want) {
+			t.Errorf("%s = %s in [%s]: %v wait for a restart, want %v", row[1], example[1], section, d.Restart, want)
+		}
+	}
+	if waiting < 15 {
+		t.Errorf("%d keys wait for a restart", waiting)
+	}
+}
