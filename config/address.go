@@ -54,7 +54,7 @@ func parseListen(s string) (a Address, wrong, hint string) {
 	return a, "", ""
 }
 
-// claims returns what the address occupies, so that two addresses that share a claim cannot both be bound.
+// claims returns what the address occupies: two addresses with a claim in common cannot both be bound.
 func (a *Address) claims() []string {
 	port := strconv.Itoa(a.Port)
 	switch {
@@ -145,7 +145,7 @@ func joinHostPort(host, port string) string {
 	return host + ":" + port
 }
 
-// validHost tells whether a lower-case name can be a host: letters, digits, hyphens and underscores between dots.
+// validHost reports whether a lower-case name can be a host: letters, digits, hyphens and underscores between dots.
 func validHost(s string) bool {
 	if s == "" || len(s) > 253 {
 		return false

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -84,7 +85,7 @@ type Listener struct {
 	Protocols   []string // h1, h2
 	H2          H2Options
 	GRPC        bool // what routes do that do not say it themselves
-	WebSocket   bool // likewise
+	WebSocket   bool // what routes do that do not say it themselves
 
 	RedirectToHTTPS bool
 	HTTPSPort       int             // where to
@@ -94,7 +95,7 @@ type Listener struct {
 	Pos             Pos
 }
 
-// Trusted says which peers' forwarding fields are believed. The zero value trusts nobody.
+// Trusted says which peers' forwarding fields are believed. The zero value trusts no peer.
 type Trusted struct {
 	Networks []netip.Prefix
 	Unix     bool // peers on Unix sockets
@@ -121,7 +122,7 @@ type Limits struct {
 	KeepaliveRequests int           // on one connection; 0: no limit
 	MinRate           int64         // bytes a second of a request body; 0: any
 	MaxAge            time.Duration // of a connection of HTTP/2 that takes requests; 0: any
-	HalfCloseWait     time.Duration // for an answer to begin behind the client's FIN; 0: none; below 0: for ever
+	HalfCloseWait     time.Duration // for an answer to begin after the client's FIN; 0: none; below 0: for ever
 }
 
 // AccessLog overrides the destination of the access log. The zero value overrides nothing.
@@ -216,7 +217,7 @@ type Route struct {
 	PathKind        PathKind
 	Methods         []string          // empty: all but CONNECT and TRACE
 	Header          []route.Condition // all have to hold
-	Query           []route.Condition // likewise
+	Query           []route.Condition // all have to hold
 	Listeners       []string          // names of those that the request may have come by; empty: all
 	ClientCert      *route.ClientCert // what the client has to have shown; nil: anything or nothing
 	Weight          int               // among equal routes; 0: none was given
@@ -308,7 +309,7 @@ func (c *Config) Summary() string {
 	}
 	return "configuration OK: " + syntax.Plural(len(c.Listeners), "listener") + ", " +
 		syntax.Plural(entries, "route") + ", " +
-		syntax.Plural(len(c.Upstreams), "upstream") + c.certificates(time.Now())
+		syntax.Plural(len(c.Upstreams), "upstream") + c.certificateSummary(time.Now())
 }
 
 // endpoint is the address of a backend.
@@ -323,4 +324,138 @@ func (e endpoint) String() string {
 		return "unix:" + e.unix
 	}
 	return joinHostPort(e.host, strconv.Itoa(e.port))
+}
+
+// TLSMode says what a listener takes.
+type TLSMode uint8
+
+// The modes of a listener.
+const (
+	TLSOff  TLSMode = iota // plain HTTP
+	TLSOn                  // TLS
+	TLSAuto                // both: the first byte of a connection decides
+)
+
+// String returns "off", "on" or "auto".
+func (m TLSMode) String() string { return [...]string{"off", "on", "auto"}[m] }
+
+// MarshalText makes the mode readable in JSON.
+func (m TLSMode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// Switch is a key that may be given or not.
+type Switch uint8
+
+// The values of a Switch.
+const (
+	Unset Switch = iota // as the listener says
+	On
+	Off
+)
+
+// String returns "unset", "on" or "off".
+func (s Switch) String() string { return [...]string{"unset", "on", "off"}[s] }
+
+// MarshalText makes the switch readable in JSON.
+func (s Switch) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// InternalCert in place of a path stands for a certificate of the authority on this machine, made at the first start.
+const InternalCert = "internal"
+
+// Certificate is a certificate with its key.
+type Certificate struct {
+	Hosts    []string // names it is for; none: those that it says itself
+	Cert     string   // a path, or InternalCert
+	Key      string   // a path; empty: in the same file
+	OCSP     string   // path of a response to staple; empty: none
+	NotAfter time.Time
+	Pos      Pos
+}
+
+// TLS holds what concerns the TLS of all listeners.
+type TLS struct {
+	TicketRotation   time.Duration // how often the keys of session tickets change
+	HandshakeTimeout time.Duration
+	Handshakes       int // in progress at once; 0: what the memory is enough for
+}
+
+// TLSOptions say how a listener secures its connections.
+type TLSOptions struct {
+	MinVersion     uint16        // of crypto/tls
+	Curves         []tls.CurveID // the key exchanges that are offered
+	Ciphers        []uint16      // of TLS 1.2; none: those of crypto/tls
+	ClientAuth     ClientAuth
+	ClientCA       string // path of the authorities of client certificates; empty: none is verified
+	StrictSNI      bool   // 421 for another host than the handshake named
+	SessionTickets bool
+	HSTS           HSTS
+}
+
+// ClientAuth says whether clients show a certificate.
+type ClientAuth string
+
+// The values of ClientAuth.
+const (
+	ClientAuthNone    ClientAuth = "none"
+	ClientAuthRequest ClientAuth = "request" // asked for; one that comes is verified where there are authorities
+	ClientAuthRequire ClientAuth = "require"
+)
+
+// HSTS is Strict-Transport-Security.
+type HSTS struct {
+	MaxAge     time.Duration // below 0: there is none
+	Subdomains bool
+	Preload    bool
+}
+
+// H2Options bound a connection of HTTP/2.
+type H2Options struct {
+	MaxStreams  int
+	IdleTimeout time.Duration
+}
+
+// UpstreamTLS says how connections to backends are secured. Paths are of PEM files.
+type UpstreamTLS struct {
+	On     bool
+	SNI    string // the name that is asked for and verified; empty: the host of the backend
+	CA     string // authorities; empty: those of the system
+	Verify bool
+	Cert   string // what backends are shown when they ask; empty: nothing
+	Key    string // empty: in the same file
+}
+
+// certificateSummary returns the part of the summary about certificates.
+func (c *Config) certificateSummary(now time.Time) string {
+	seen := make(map[string]bool)
+	var first time.Time
+	count := func(p *Certificate) {
+		id := p.Cert + "\x00" + p.Key
+		if seen[id] {
+			return
+		}
+		seen[id] = true
+		if !p.NotAfter.IsZero() && (first.IsZero() || p.NotAfter.Before(first)) {
+			first = p.NotAfter
+		}
+	}
+	for i := range c.Certificates {
+		count(&c.Certificates[i])
+	}
+	for i := range c.Listeners {
+		if p := c.Listeners[i].Certificate; p != nil {
+			count(p)
+		}
+	}
+	if len(seen) == 0 {
+		return ""
+	}
+	text := ", " + syntax.Plural(len(seen), "certificate")
+	left := days(first.Sub(now))
+	switch {
+	case first.IsZero():
+	case now.After(first):
+		text += " (first expired " + syntax.Plural(-left, "day") + " ago)"
+	default:
+		text += " (first expires in " + syntax.Plural(left, "day") + ")"
+	}
+	return text
 }

@@ -11,11 +11,11 @@ import (
 
 const namesInHint = 5
 
-// laterSchemes begin a dest that will have a meaning.
+// laterSchemes begin a dest of later versions.
 var laterSchemes = []string{"srv+dns://", "dns://", "static:"}
 
-// dest resolves what a route says: an upstream, redirect:URL, status:404, or a list of addresses, in this order.
-func (r *resolver) dest(text string, at syntax.Span) Dest {
+// parseDest returns where a dest leads. It is the name of an upstream, else redirect:URL, status:404 or addresses.
+func (r *resolver) parseDest(text string, at syntax.Span) Dest {
 	if i, found := r.names[text]; found {
 		return Dest{Kind: DestUpstream, Upstream: i}
 	}
@@ -26,7 +26,7 @@ func (r *resolver) dest(text string, at syntax.Span) Dest {
 		}
 	}
 	if to, found := strings.CutPrefix(text, "redirect:"); found {
-		return r.redirect(to, edge().Section("routes").Default("redirect.status").(int), at)
+		return r.redirectTo(to, edge().Section("routes").Default("redirect.status").(int), at)
 	}
 	if code, found := strings.CutPrefix(text, "status:"); found {
 		n, err := strconv.ParseUint(code, 10, 16)
@@ -43,27 +43,27 @@ func (r *resolver) dest(text string, at syntax.Span) Dest {
 		if i, found := r.names[strings.TrimSuffix(name, "/")]; found {
 			if !r.c.Upstreams[i].TLS.On {
 				r.rep.Errorf(at, "add tls = true to [upstreams."+r.c.Upstreams[i].Name+"]",
-					"dest = %s: upstream %q is not spoken to by TLS", syntax.Quote(text), r.c.Upstreams[i].Name)
+					"dest = %s: the connections of upstream %q have no TLS", syntax.Quote(text), r.c.Upstreams[i].Name)
 			}
 			return Dest{Kind: DestUpstream, Upstream: i}
 		}
 	}
 	if !strings.ContainsAny(text, ":,/") {
-		r.rep.Errorf(at, r.otherUpstreams(text, at), "upstream %s does not exist", syntax.Quote(text))
+		r.rep.Errorf(at, r.upstreamHint(text, at), "upstream %s does not exist", syntax.Quote(text))
 		return Dest{}
 	}
-	return r.addresses(text, at)
+	return r.inlineUpstream(text, at)
 }
 
-// addresses resolves a dest that spells out its backends. The same backends make one upstream, however often they come.
-func (r *resolver) addresses(text string, at syntax.Span) Dest {
+// inlineUpstream returns the upstream of a dest that spells out its backends: one for all dests with the same ones.
+func (r *resolver) inlineUpstream(text string, at syntax.Span) Dest {
 	var backends []Backend
 	var names []string
 	scheme := ""
 	for n, item := range strings.Split(text, ",") {
 		e, own, wrong, hint := parseURL(strings.TrimSpace(item))
 		if wrong == "" && n > 0 && own != scheme {
-			wrong = "all of them are spoken to alike: write the same scheme before each"
+			wrong = "all of them have one protocol: write the same scheme before each"
 		}
 		if wrong != "" {
 			r.rep.Errorf(at, hint, "dest = %s: %s", syntax.Quote(text), wrong)
@@ -125,8 +125,8 @@ func parseURL(s string) (e endpoint, scheme, wrong, hint string) {
 	return e, scheme, wrong, hint
 }
 
-// otherUpstreams is the hint for an upstream that does not exist.
-func (r *resolver) otherUpstreams(name string, at syntax.Span) string {
+// upstreamHint returns the hint for a dest that names an upstream that does not exist.
+func (r *resolver) upstreamHint(name string, at syntax.Span) string {
 	var names []string
 	for n := range r.names {
 		names = append(names, n)

@@ -38,7 +38,7 @@ func documentOf(file *schema.Document) *document {
 type topEntry struct {
 	schema.Given
 	allow     []string
-	include   []string // stays empty: the files have been merged
+	include   []string // always empty: the loader takes the key out
 	webSocket bool
 	grpc      bool
 }
@@ -56,13 +56,13 @@ type logEntry struct {
 type listenerEntry struct {
 	schema.Given
 	Listener
-	own Certificate
+	own Certificate // what its keys say; Listener.Certificate when there is one
 }
 
 func (e *listenerEntry) options() *TLSOptions { return &e.TLSOptions }
 func (e *listenerEntry) pair() *Certificate   { return &e.own }
 
-// paired is what names the files of a certificate.
+// paired is a target that names the files of a certificate.
 type paired interface {
 	schema.Target
 	pair() *Certificate
@@ -78,7 +78,7 @@ func (e *certificateEntry) pair() *Certificate { return &e.Certificate }
 type tlsEntry struct {
 	schema.Given
 	TLS
-	shared TLSOptions // of listeners that do not say it themselves
+	shared TLSOptions // the values of keys that listeners have too
 }
 
 func (e *tlsEntry) options() *TLSOptions { return &e.shared }
@@ -97,7 +97,7 @@ type backendEntry struct {
 	weight  int
 }
 
-// memberEntry is one [[load_balancing.backends]], which says itself where it belongs.
+// memberEntry is one [[load_balancing.backends]], which names the upstreams that it belongs to.
 type memberEntry struct {
 	backendEntry
 	name     string

@@ -220,7 +220,7 @@ func withoutPlaces(c *Config) {
 	}
 }
 
-// Whoever opens a pipe that nobody writes to waits for ever.
+// Opening a pipe without a writer waits for ever.
 func TestLoad_includesRegularFilesAlone(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "edge.toml"), "include = 'd/*'\n")

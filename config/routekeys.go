@@ -52,7 +52,7 @@ func matchKeys() []*schema.Key {
 			Into: schema.Into(func(e *routeEntry) **route.ClientCert { return &e.ClientCert }),
 			Doc: "Condition: the client has shown a certificate that leads to an authority of `client_ca`, in this " +
 				"connection or in the session that it resumes. `true`: any; in a table `subject`, `issuer` (RFC " +
-				"2253) and `san` (one of its names suffices) are equal, or found by the regular expression behind a " +
+				"2253) and `san` (one of its names suffices) are equal, or found by the regular expression after a " +
 				"`~`. A name counts only as what its text tells: a DNS name with an `@` or a `:` is none. Each key " +
 				"of the table is a condition more."},
 		{Path: "methods", Type: typeMethods, Example: `["GET", "HEAD"]`,
@@ -61,10 +61,10 @@ func matchKeys() []*schema.Key {
 		{Path: "header", Type: typeFields, Example: `{ X-Env = "prod", User-Agent = "~curl/[0-9]" }`,
 			Into: schema.Into(func(e *routeEntry) *[]route.Condition { return &e.Header }),
 			Doc: "Condition: a name alone is there (`header = \"X-Beta\"`); a value in a table is equal, or found by " +
-				"the regular expression (RE2) behind a `~`. Of several fields of that name one suffices."},
+				"the regular expression (RE2) after a `~`. Of several fields of that name one suffices."},
 		{Path: "query", Type: typeParameters, Example: `{ version = "2" }`,
 			Into: schema.Into(func(e *routeEntry) *[]route.Condition { return &e.Query }),
-			Doc:  "Condition: parameters of the query, likewise; they are compared decoded."},
+			Doc:  "Condition: parameters of the query, as for `header`; they are compared decoded."},
 		{Path: "weight", Type: schema.Int, Min: "0", Max: "65535", Example: "90",
 			Into: schema.Into(func(e *routeEntry) *int { return &e.Weight }),
 			Doc: "Its share of the requests among routes that are equal in pattern and conditions. 0: none, as if " +
@@ -107,9 +107,9 @@ func destKeys() []*schema.Key {
 				"`Upgrade`."},
 		{Path: "grpc", Type: schema.Bool, Example: "true",
 			Into: schema.Into(func(e *routeEntry) *bool { return &e.grpc }),
-			Doc: "The backends speak gRPC: they are spoken to by HTTP/2, errors are a `grpc-status`, `grpc-timeout` " +
-				"bounds a request, and gRPC-Web is translated. A listener that says it means requests of type " +
-				"`application/grpc` alone."},
+			Doc: "The backends speak gRPC: connections to them are HTTP/2, errors are a `grpc-status`, " +
+				"`grpc-timeout` bounds a request, and gRPC-Web is translated. A listener that says it means requests " +
+				"of type `application/grpc` alone."},
 		{Path: "upgrades", Type: typeUpgrades, Example: `["mqtt"]`,
 			Into: schema.Into(func(e *routeEntry) *[]string { return &e.Upgrades }),
 			Doc: "Further protocols that connections may turn into, by their names in `Upgrade`. HTTP/2 is none; " +
@@ -121,7 +121,7 @@ func destKeys() []*schema.Key {
 				"(#variables-of-fields)."},
 		{Path: "headers.response", Type: typeHeaders, Example: `{ Server = "" }`,
 			Into: schema.Into(func(e *routeEntry) *[]Header { return &e.ResponseHeaders }),
-			Doc:  "Fields to set in the answer, likewise."},
+			Doc:  "Fields to set in the answer, as in `headers.request`."},
 		{Path: "access_log", Type: typeAccessLog, Example: "false",
 			Into: schema.Into(func(e *routeEntry) *AccessLog { return &e.AccessLog }),
 			Doc:  "Where its requests are logged instead of where the listener says; `false`: nowhere."},

@@ -11,8 +11,9 @@ import (
 	"github.com/edge-proxy/edge/route"
 )
 
-func (r *resolver) routes() {
-	slices.SortStableFunc(r.doc.routes, func(a, b *routeEntry) int { return a.Node().Head.Compare(b.Node().Head) })
+// resolveRoutes adds the routes to the Config, in the order of the file.
+func (r *resolver) resolveRoutes() {
+	inOrder(r.doc.routes)
 	names, made := make(map[string]syntax.Span), make(map[string]int)
 	for i, e := range r.doc.routes {
 		r.file.Fill(e)
@@ -27,21 +28,21 @@ func (r *resolver) routes() {
 		right := !e.Odd()
 		e.Off = e.Has("weight") && !e.Failed("weight") && e.Weight == 0
 		r.listenersOf(e)
-		r.destOf(e)
-		r.rewrite(e)
-		r.pointless(e)
-		r.unheard(e)
+		r.resolveDest(e)
+		r.checkRewrite(e)
+		r.warnPointlessKeys(e)
+		r.warnDroppedFields(e)
 		if e.Has("load_balancing") && e.Dest.Kind != DestUpstream {
 			r.rep.Errorf(e.Head("load_balancing"), "", "load_balancing is for what goes to a backend")
 		}
 		patterns, ok := r.patternsOf(e)
 		if e.Has("name") {
-			r.unique(names, e.Name, e.At("name"), "route")
+			r.requireUniqueName(names, e.Name, e.At("name"), "route")
 		}
 		for _, p := range patterns {
 			one := e.Route
 			if right && ok && !e.Off {
-				one.Shadowed = r.shadowed(e, p)
+				one.Shadowed = r.warnShadowed(e, p)
 			}
 			one.Host, one.Path, one.PathKind = p.host, p.path, p.kind
 			if one.Name == "" {
@@ -56,7 +57,7 @@ func (r *resolver) routes() {
 	}
 }
 
-// patternName names a route after its pattern: that of the file where there is one.
+// patternName returns the name of a route that has none: its pattern, as the file writes it where it does.
 func patternName(e *routeEntry, p pattern) string {
 	if e.pattern != "" {
 		return e.pattern
@@ -99,6 +100,7 @@ func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
 	return r.hostsAndPath(e)
 }
 
+// hostsAndPath returns what a route with host and path in place of a pattern matches.
 func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
 	base := pattern{path: "/"}
 	ok = true
@@ -132,14 +134,15 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
 	return all, ok
 }
 
-// patternTaken is a route that takes what another one would.
+// patternTaken is the first route with a pattern and conditions.
 type patternTaken struct {
 	at     syntax.Span
-	weight bool
+	weight bool // it has a weight, so that others share its requests
 }
 
-// shadowed warns of a route that an earlier one, equal in pattern and conditions, leaves nothing to.
-func (r *resolver) shadowed(e *routeEntry, p pattern) bool {
+// warnShadowed reports whether an earlier route, equal in pattern and conditions, takes every request of this one, and
+// warns of that.
+func (r *resolver) warnShadowed(e *routeEntry, p pattern) bool {
 	rule := route.Rule{
 		Host: p.host, Path: p.path, Exact: p.kind == PathExact, Methods: e.Methods, Header: e.Header, Query: e.Query,
 		Listeners: e.Listeners, ClientCert: e.ClientCert,
@@ -172,15 +175,15 @@ func (r *resolver) shadowed(e *routeEntry, p pattern) bool {
 	return true
 }
 
-// destOf resolves what the route does: dest or redirect.
-func (r *resolver) destOf(e *routeEntry) {
+// resolveDest decides where the requests of a route go, by its dest or its redirect.
+func (r *resolver) resolveDest(e *routeEntry) {
 	switch {
 	case e.Has("redirect.to") && e.Has("dest"):
 		at, first := e.At("redirect.to"), e.At("dest")
 		r.rep.Conflictf(at, first, "", "a redirect and the dest at %s exclude each other", first.RelativeTo(at))
 	case e.Has("redirect.to"):
 		if !e.Failed("redirect.to") && !e.Failed("redirect.status") {
-			e.Dest = r.redirect(e.redirect, e.redirectStatus, e.At("redirect.to"))
+			e.Dest = r.redirectTo(e.redirect, e.redirectStatus, e.At("redirect.to"))
 		}
 		if s := e.redirectStatus; !slices.Contains(redirectStatuses, s) && !e.Failed("redirect.status") {
 			r.rep.Errorf(e.At("redirect.status"), "", "the status of a redirect is 301, 302, 303, 307 or 308")
@@ -193,17 +196,17 @@ func (r *resolver) destOf(e *routeEntry) {
 	case e.Lacks("dest"):
 		r.rep.Errorf(e.Node().Head, `add dest = "host:port", or the name of an upstream`, "this route has no dest")
 	case e.Has("dest") && !e.Failed("dest"):
-		e.Dest = r.dest(e.dest, e.At("dest"))
+		e.Dest = r.parseDest(e.dest, e.At("dest"))
 	}
 }
 
-// forBackends are keys that mean nothing where a route answers by itself.
+// forBackends are the keys that mean nothing when a route does not lead to a backend.
 var forBackends = []string{
 	"websocket", "grpc", "upgrades", "headers.request", "timeouts.first_byte", "timeouts.read", "timeouts.idle",
 }
 
-// pointless warns of keys of a route that ask for nothing there, as when its dest became a status for a while.
-func (r *resolver) pointless(e *routeEntry) {
+// warnPointlessKeys warns of such keys. They are no error: a dest may become a status for a while.
+func (r *resolver) warnPointlessKeys(e *routeEntry) {
 	if e.Dest.Kind == DestUpstream {
 		return
 	}
@@ -214,8 +217,8 @@ func (r *resolver) pointless(e *routeEntry) {
 	}
 }
 
-// unheard warns of conditions on fields that no listener lets pass.
-func (r *resolver) unheard(e *routeEntry) {
+// warnDroppedFields warns of conditions on fields that every listener drops.
+func (r *resolver) warnDroppedFields(e *routeEntry) {
 	passes := func(l Listener) bool { return l.Underscores == "pass" }
 	if slices.ContainsFunc(r.c.Listeners, passes) {
 		return
@@ -230,15 +233,16 @@ func (r *resolver) unheard(e *routeEntry) {
 
 var redirectStatuses = []int{301, 302, 303, 307, 308}
 
-func (r *resolver) redirect(to string, status int, at syntax.Span) Dest {
+// redirectTo returns the destination that redirects to a template.
+func (r *resolver) redirectTo(to string, status int, at syntax.Span) Dest {
 	if _, err := message.ParseLocation(to); err != nil {
 		r.rep.Errorf(at, "", "redirect to %s: %v", syntax.Quote(to), err)
 	}
 	return Dest{Kind: DestRedirect, Status: status, Location: to}
 }
 
-// rewrite checks how the route changes the path.
-func (r *resolver) rewrite(e *routeEntry) {
+// checkRewrite reports what is wrong with the rewrite of a route.
+func (r *resolver) checkRewrite(e *routeEntry) {
 	for _, name := range []string{"strip_prefix", "add_prefix", "path"} {
 		path := "rewrite." + name
 		if !e.Has(path) || e.Failed(path) {
@@ -268,4 +272,11 @@ func (r *resolver) rewrite(e *routeEntry) {
 			}
 		}
 	}
+}
+
+func switchOf(on bool) Switch {
+	if on {
+		return On
+	}
+	return Off
 }

@@ -46,9 +46,7 @@ func (d *Decoder) table(n *syntax.Node, p *place, t Target, path string) {
 func (d *Decoder) member(n *syntax.Node, p *place, t Target, path string) {
 	switch {
 	case p.key != nil && (p.children == nil || n.Kind != syntax.KindTable):
-		if s := p.key.section; s.Shape == One && !s.inside {
-			t = d.doc.enter(s, nil, nil)
-		}
+		t = d.doc.owner(p.key, t)
 		if n.Kind == syntax.KindLost {
 			t.base().store(d.Report, p.key, n, nil, false)
 			return
@@ -103,7 +101,7 @@ func (d *Decoder) entries(n *syntax.Node, p *place, t Target, path string) {
 func hintOfEntry(n *syntax.Node, path string) string {
 	switch src := n.Value.Source; {
 	case src.Text[n.Value.From] == '{':
-		return "write [ before it and ] behind it"
+		return "write [ before it and ] after it"
 	case !src.Colon:
 		return "write " + syntax.Quote("[["+path+"]]") + " before its keys"
 	}
@@ -138,7 +136,7 @@ func (d *Decoder) noTable(n *syntax.Node, p *place, path string) {
 	case n.Kind == syntax.KindLost:
 		return
 	case found && syntax.IsBareKey(name) && colon && n.Value.Source.Text[n.Value.From] != '"': // listen:":80"
-		hint = "a blank belongs behind the colon of a key"
+		hint = "a blank belongs after the colon of a key"
 	case n.Kind == syntax.KindString && colon && strings.Contains(n.Text, " = "):
 		hint = "write key: value"
 	case n.Origin == syntax.OriginList && p.section != nil && p.shape == Named:

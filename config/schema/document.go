@@ -43,6 +43,24 @@ func (doc *Document) enter(s *Section, parent Target, n *syntax.Node) Target {
 	return t
 }
 
+// owner returns the target for a key in the entry t: t itself, a target that extends it, or the only entry of another
+// section.
+func (doc *Document) owner(k *Key, t Target) Target {
+	s := k.section
+	switch {
+	case t.base().section == s:
+		return t
+	case !s.inside:
+		return doc.enter(s, nil, nil)
+	}
+	for _, e := range t.base().inside {
+		if e.base().section == s {
+			return e
+		}
+	}
+	return doc.enter(s, t, t.base().node)
+}
+
 // New returns an entry of the section with that path that no file has, with the defaults filled in.
 func (doc *Document) New(path string) Target {
 	t := doc.enter(doc.schema.Section(path), nil, nil)

@@ -60,8 +60,8 @@ func (m *merger) member(old, n *syntax.Node, p *place) {
 	}
 }
 
-// appends tells whether the lists of several files at p become one. Lists inside an entry, such as the backends of one
-// upstream, are values: two teams that both write them do not know of each other.
+// appends reports whether the lists of several files at p become one. A list inside an entry, such as the backends of
+// one upstream, is a value: two files that both have it disagree.
 func (p *place) appends() bool {
 	if p == nil {
 		return false
@@ -105,7 +105,7 @@ func entryName(n *syntax.Node) string {
 	return ""
 }
 
-// same tells whether two nodes say the same, wherever they stand.
+// same reports whether two nodes have the same value, wherever they stand.
 func same(a, b *syntax.Node) bool {
 	if a.Kind != b.Kind || a.Text != b.Text && a.Kind == syntax.KindString || a.Integer != b.Integer ||
 		a.Fraction != b.Fraction || a.Truth != b.Truth || len(a.Children) != len(b.Children) {

@@ -3,6 +3,7 @@ package schema
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
@@ -52,9 +53,11 @@ type Section struct {
 	Top      bool   // its keys may stand at the top of the file as well
 	Merges   bool   // entries of a list that have the same name in several files are one
 	Bare     string // the key that is meant by a string in place of an entry
+	Extends  bool   // its keys stand among those of another section with this path; New is called when one is given
 	Defaults string // the path of a section of shape One whose values stand in for those that an entry lacks
 	Doc      string
 	Keys     []*Key
+	Codes    []Code // of the warnings and notes that Resolve reports
 
 	// New makes the target of an entry. parent is the entry around it; at the top of a file that of the section "".
 	// n is its table, nil for an entry without one.
@@ -117,26 +120,33 @@ type Schema struct {
 // New returns the schema of these sections, in the order of the reference page. It panics when a row is wrong or two
 // sections want the same place: a mistake in the program, which any test of it finds.
 func New(sections []*Section, codes []Code, reserved Reserved) *Schema {
-	s := &Schema{Sections: sections, Codes: codes, Reserved: reserved, root: &place{}}
+	s := &Schema{Sections: sections, Codes: slices.Clip(codes), Reserved: reserved, root: &place{}}
 	for _, section := range sections {
 		at := s.root.walk(section.Path)
-		if at.section != nil || at.key != nil && section.Path != "" {
-			panic("schema: " + section.Title() + " is taken")
+		if taken := at.section != nil || at.key != nil; taken != section.Extends {
+			panic("schema: " + section.Title() + " is taken, or there is nothing to extend")
 		}
-		at.section, at.shape = section, section.Shape
+		if !section.Extends {
+			at.section, at.shape = section, section.Shape
+		}
 		for _, k := range section.Keys {
 			if err := k.prepare(section); err != nil {
 				panic(fmt.Sprintf("schema: %s %s: %v", section.Title(), k.Path, err))
 			}
+			if at.walk(k.Path).key != nil {
+				panic(fmt.Sprintf("schema: %s %s is taken", section.Title(), k.Path))
+			}
 			at.walk(k.Path).key = k
 		}
+		s.Codes = append(s.Codes, section.Codes...)
 	}
 	if s.root.section == nil {
 		panic("schema: there is no section for the top of a file")
 	}
 	for _, section := range sections {
 		for _, outer := range sections {
-			section.inside = section.inside || outer.Shape != One && strings.HasPrefix(section.Path, outer.Path+".")
+			around := strings.HasPrefix(section.Path, outer.Path+".") || section.Extends && section.Path == outer.Path
+			section.inside = section.inside || outer.Shape != One && around
 		}
 		addAliases(s.root, section)
 	}

@@ -49,6 +49,8 @@ func example() *Schema {
 			}},
 		{Path: "pools.NAME.check", Doc: "Of one pool.", New: Make[check], Keys: []*Key{{Path: "path", Type: String,
 			Default: `"/"`, Doc: "What is asked for.", Into: Into(func(e *check) *string { return &e.path })}}},
+		{Path: "pools", Extends: true, Doc: "More about pools.", New: Make[check], Keys: []*Key{{Path: "path",
+			Type: String, Doc: "What is asked for.", Into: Into(func(e *check) *string { return &e.path })}}},
 	}, nil, Reserved{Later: map[string][]string{"pools": {"zone"}}})
 }
 
@@ -121,6 +123,20 @@ func TestSection_RestartKeys(t *testing.T) {
 	}
 }
 
+// A package adds keys to the entries of another one's section. Its target is beside theirs.
+func TestDocument_extendsEntries(t *testing.T) {
+	pools, doc := resolved(t, "[pools.a]\nsize = 3\npath = '/a'\n[pools.b]\nsize = 2\n")
+	if !doc.Report.OK() || len(pools) != 2 {
+		t.Fatal(len(pools), doc.Report.Errors)
+	}
+	if c := Only[*check](Inside(pools[0])); c == nil || c.path != "/a" || !c.Has("path") || pools[0].Has("path") {
+		t.Errorf("the key has not reached its target: %+v", c)
+	}
+	if len(Inside(pools[1])) > 0 {
+		t.Error("an entry without the key is extended")
+	}
+}
+
 // A wrong row is found by the first test that makes the schema.
 func TestNew_refusesWrongRows(t *testing.T) {
 	into := Into(func(e *top) *string { return &e.level })
@@ -131,6 +147,8 @@ func TestNew_refusesWrongRows(t *testing.T) {
 		"bounds":    {Path: "s", Keys: []*Key{{Path: "k", Type: Int, Doc: "d", Into: into, Min: "2", Max: "1"}}},
 		"default":   {Path: "s", Keys: []*Key{{Path: "k", Type: Int, Doc: "d", Into: into, Default: `"x"`}}},
 		"taken":     {Path: "pools"},
+		"nothing":   {Path: "s", Extends: true},
+		"taken key": {Path: "pools", Extends: true, Keys: []*Key{{Path: "size", Type: String, Doc: "d", Into: into}}},
 		"taken alias": {Path: "s", Keys: []*Key{{Path: "k", Type: String, Doc: "d", Into: into,
 			Aliases: []string{"level"}}}},
 	} {

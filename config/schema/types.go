@@ -141,7 +141,7 @@ func (d *Decoder) Choice(k *Key, n *syntax.Node, s string) bool {
 	return false
 }
 
-// word tells whether n is one of the words that the key allows in place of a number.
+// word reports whether n is one of the words that the key allows in place of a number.
 func (k *Key) word(n *syntax.Node) bool {
 	if n.Kind != syntax.KindString {
 		return false

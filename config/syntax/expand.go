@@ -103,7 +103,7 @@ func variableName(s string) bool {
 	return s != "" && (s[0] < '0' || s[0] > '9')
 }
 
-// file returns what a file holds, without the line end that editors leave behind.
+// file returns what a file holds, without the line end that editors add.
 func (e *expander) file(path string) (value, wrong, hint string) {
 	if path == "" {
 		return "", "${file:} names no file", "write ${file:/run/secrets/name}"

@@ -27,7 +27,7 @@ func parseJSON(src *Source, rep *Report) (root *Node, whole bool) {
 	if b.object(root, 0) {
 		if _, err := b.decoder.Token(); !errors.Is(err, io.EOF) {
 			from := b.skip(int(b.decoder.InputOffset()) - 1)
-			b.fault(b.span(from, from+1), "", "something stands behind the end of the object")
+			b.fault(b.span(from, from+1), "", "something stands after the end of the object")
 		}
 	}
 	return root, !b.broken
@@ -105,7 +105,7 @@ func (b *jsonBuilder) hint(place int, message string) string {
 	}
 	switch c := b.src.Text[place]; {
 	case c == '}' || c == ']':
-		return "the last member has no comma behind it"
+		return "the last member has no comma after it"
 	case c == '/' || c == '#':
 		return "JSON has no comments"
 	case c == '\'':

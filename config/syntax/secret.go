@@ -7,17 +7,17 @@ import (
 	"unicode/utf8"
 )
 
-// secret is a string of the file in which ${…} was replaced. What it was replaced by may be a password: a message shows
-// what the file says instead.
+// secret is a string of the file in which ${…} was replaced. The value may be a password, so messages show what the
+// file says instead.
 type secret struct {
 	at      Span
 	written string   // as in the file
 	text    string   // expanded
-	values  []string // what was put in
+	values  []string // the values that were put in
 }
 
-// secretRunesMin is the least length at which a value is hidden in messages about other places, where a word that
-// happens to be the same would be hidden too.
+// secretRunesMin is the least length of a value that is hidden in messages about other places. A shorter one may be a
+// word that stands there by chance.
 const secretRunesMin = 6
 
 func (r *Report) hide(s secret) {
@@ -25,7 +25,7 @@ func (r *Report) hide(s secret) {
 	r.secrets = append(r.secrets, s)
 }
 
-// redact takes what ${…} stands for out of a problem.
+// redact removes the values of ${…} from a problem.
 func (r *Report) redact(p *Problem) {
 	for i := range r.secrets {
 		s := &r.secrets[i]
@@ -58,7 +58,7 @@ func (s *secret) redact(text string, at Span) string {
 	return text
 }
 
-// shows tells whether a word, in lower case, gives away a part of the secret that the file does not.
+// shows reports whether a word, in lower case, reveals a part of the secret that the file itself does not show.
 func (s *secret) shows(word string, here bool) bool {
 	word = strings.TrimSuffix(word, "…")
 	if strings.Contains(s.written, word) {

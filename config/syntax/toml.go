@@ -11,7 +11,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-const nestingMax = 64 // nobody writes deeper; it keeps the recursion of every later station shallow
+const nestingMax = 64 // files that people write stay far below; it bounds the recursion of all that walks a tree
 
 // ParseTOML is ParseTree for TOML. After a syntax error it goes on at the next line that looks like a beginning, so
 // that one slip does not hide others.
@@ -85,7 +85,7 @@ func (b *tomlBuilder) syntaxError(err error) int {
 func tomlHint(r rune, message string) string {
 	switch {
 	case message == "a quotation mark of printed text":
-		return "write \" before and behind a string"
+		return "write \" before and after a string"
 	case strings.HasSuffix(message, "strings cannot have new lines"):
 		return "the quotation mark at the end is missing"
 	case r == ';' || r == ',' && strings.HasPrefix(message, "expected newline"):
@@ -254,7 +254,7 @@ func (b *tomlBuilder) headerSpan(parts []part) Span {
 	return b.span(from, to)
 }
 
-// keyValue puts key = value into the table at and returns the offset behind it.
+// keyValue puts key = value into the table at and returns the offset after it.
 func (b *tomlBuilder) keyValue(at *Node, n *unstable.Node, depth int) int {
 	parts := b.keyParts(n)
 	last := parts[len(parts)-1]
@@ -284,7 +284,7 @@ func (b *tomlBuilder) keyValue(at *Node, n *unstable.Node, depth int) int {
 	return end
 }
 
-// value builds the node of a value that starts at from, and returns the offset behind it. The parser gives arrays and
+// value builds the node of a value that starts at from, and returns the offset after it. The parser gives arrays and
 // inline tables no range of their own, so their ends are found by walking over what separates their children.
 func (b *tomlBuilder) value(n *unstable.Node, from, depth int) (*Node, int) {
 	if depth > nestingMax {
@@ -317,7 +317,7 @@ func (b *tomlBuilder) value(n *unstable.Node, from, depth int) (*Node, int) {
 				return nil, end
 			}
 		}
-		seal(v)
+		closeInline(v)
 		end = b.skip(end) + 1
 	default:
 		_, end = b.offset(n.Raw)
@@ -330,12 +330,12 @@ func (b *tomlBuilder) value(n *unstable.Node, from, depth int) (*Node, int) {
 	return v, end
 }
 
-// seal closes the tables that dotted keys made inside an inline table: nothing may be added from outside.
-func seal(n *Node) {
+// closeInline marks the tables that dotted keys made inside an inline table as values: nothing may be added to them.
+func closeInline(n *Node) {
 	for _, c := range n.Children {
 		if c.Origin == OriginDotted {
 			c.Origin = OriginValue
-			seal(c)
+			closeInline(c)
 		}
 	}
 }
@@ -408,7 +408,7 @@ func (b *tomlBuilder) conflict(at Span, old *Node, format string, args ...any) {
 	b.rep.Conflictf(at, old.ConflictSpan(), "first at "+old.ConflictSpan().RelativeTo(at), format, args...)
 }
 
-// leaveOut reports a header that has no place in the tree. Its keys go to a table of their own that nobody reads.
+// leaveOut reports a header that has no place in the tree. Its keys go to a table outside the tree.
 func (b *tomlBuilder) leaveOut(at Span, old *Node, format string, args ...any) {
 	b.broken = true
 	b.conflict(at, old, format, args...)

@@ -102,7 +102,7 @@ func yamlLines(text []byte) []int {
 	return lines
 }
 
-// yamlBracket is a list with something behind it: an IPv6 address.
+// yamlBracket is a list that something follows: an IPv6 address.
 var yamlBracket = regexp.MustCompile(`(?:: +|- +)\[[0-9a-fA-F:.]*\]:`)
 
 var yamlErrorLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
@@ -188,7 +188,7 @@ func (b *yamlBuilder) span(from, to int) Span {
 	return Span{b.src, from, max(from, min(to, len(b.src.Text)))}
 }
 
-// line returns what stands in a line without the blanks around.
+// line returns the place of the text in a line, without the blanks around it.
 func (b *yamlBuilder) line(number int) Span {
 	number = max(1, min(number, len(b.lines)))
 	from := b.lines[number-1]
@@ -198,8 +198,8 @@ func (b *yamlBuilder) line(number int) Span {
 	return b.span(from, b.lineEnd(from))
 }
 
-// lineEnd returns the offset behind what stands in the line of at, without the blanks that end it. All of a file may be
-// one line, and this is asked for each of its values: nobody looks far.
+// lineEnd returns the offset after the text in the line of at, without the blanks that end it. It looks at a bounded
+// part: a file may be one long line, and each of its values asks for this.
 func (b *yamlBuilder) lineEnd(at int) int {
 	rest := b.src.Text[min(at, len(b.src.Text)):min(at+yamlPlaceMax, len(b.src.Text))]
 	if end := bytes.IndexAny(rest, "\r\n"); end >= 0 {
@@ -208,7 +208,7 @@ func (b *yamlBuilder) lineEnd(at int) int {
 	return at + len(bytes.TrimRight(rest, " \t"))
 }
 
-// token returns where a node without children stands, or where a block begins.
+// token returns the place of a node without children, or where a block begins.
 func (b *yamlBuilder) token(n *yaml.Node) Span {
 	from := b.offset(n.Line, n.Column)
 	for from < len(b.src.Text) && (b.src.Text[from] == '&' || b.src.Text[from] == '!') {
@@ -234,7 +234,7 @@ func (b *yamlBuilder) token(n *yaml.Node) Span {
 	return b.span(from, from+len(rest))
 }
 
-// quotedToken cuts line behind the quote that ends the string it begins with.
+// quotedToken cuts line after the quote that ends the string it begins with.
 func quotedToken(line string, mark byte) string {
 	for i := 1; i < len(line); i++ {
 		switch {
@@ -255,7 +255,7 @@ func (b *yamlBuilder) fault(at Span, hint, format string, args ...any) {
 	b.rep.Errorf(at, hint, format, args...)
 }
 
-// null tells whether n stands for nothing.
+// null reports whether n is a null.
 func (b *yamlBuilder) null(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
 
 // mapping adds the members of n to the table.
@@ -326,7 +326,7 @@ func (b *yamlBuilder) merge(table *Node, n *yaml.Node, depth int) {
 	}
 }
 
-// value builds the node of n, which stands behind a key at head; elements of lists have none. It is nil after a fault.
+// value builds the node of n, whose key is at head; elements of lists have none. It returns nil after a fault.
 func (b *yamlBuilder) value(n *yaml.Node, head Span, depth int) *Node {
 	at := b.token(n)
 	if n.Kind == yaml.AliasNode {
@@ -376,8 +376,7 @@ func (b *yamlBuilder) sequence(list *Node, n *yaml.Node, depth int) {
 	}
 }
 
-// collection returns the place of a mapping or list: all of it when it has brackets, else the key it stands behind or
-// its first member.
+// collection returns the place of a mapping or list: all of it when it has brackets, else its key or its first member.
 func (b *yamlBuilder) collection(n *yaml.Node, at, head Span, children []*Node) Span {
 	if n.Style&yaml.FlowStyle == 0 {
 		if head.IsValid() {
@@ -390,7 +389,7 @@ func (b *yamlBuilder) collection(n *yaml.Node, at, head Span, children []*Node) 
 	}
 	from, to := at.From, at.From+1
 	for _, c := range children {
-		to = max(to, c.Value.To) // an alias stands elsewhere, maybe behind; then the line ends the place
+		to = max(to, c.Value.To) // an alias stands elsewhere, maybe below; then the place ends with the line
 	}
 	closing := byte(']')
 	if n.Kind == yaml.MappingNode {
@@ -408,7 +407,7 @@ func (b *yamlBuilder) enter(n *yaml.Node) (leave func()) {
 	return func() { b.open = b.open[:len(b.open)-1] }
 }
 
-// mayExpand tells whether what the alias n stands for may be put in its place.
+// mayExpand reports whether the value of the alias n may be put in its place.
 func (b *yamlBuilder) mayExpand(n *yaml.Node, at Span) bool {
 	if slices.Contains(b.open, n.Alias) {
 		b.fault(at, "", "the anchor %s contains itself", Quote(n.Value))
@@ -445,7 +444,7 @@ func (b *yamlBuilder) count(at Span, depth int) bool {
 	return !b.stopped()
 }
 
-// stopped tells whether going on is pointless.
+// stopped reports whether it is pointless to go on.
 func (b *yamlBuilder) stopped() bool { return b.aliased >= yamlAliasedMax || b.rep.Full() }
 
 // scalar sets v to what n says.

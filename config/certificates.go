@@ -7,6 +7,8 @@ import (
 	"errors"
 	"io/fs"
 	"math"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/edge-proxy/edge/certs"
@@ -14,22 +16,23 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
-// opener reads the certificates that a configuration names, and reports what is wrong with them.
+// opener says how files that the configuration names are judged.
 type opener struct {
-	now time.Time
+	now time.Time // against which certificates are valid
 }
 
-// pairOf is a certificate of the document with where it stands.
+// pairOf is a certificate of the configuration on its way through openFiles.
 type pairOf struct {
 	cert  *Certificate
-	given *schema.Given
-	read  *certs.Certificate // nil: it was not read
-	wrong *certs.Mismatch    // the key is that of another certificate
+	given *schema.Given      // the entry that names it
+	read  *certs.Certificate // nil when its files could not be read
+	wrong *certs.Mismatch    // set when the key belongs to another certificate
 }
 
-// openAll opens all that the configuration names. Paths become those that were found.
-func (r *resolver) openAll() {
-	r.process()
+// openFiles opens the files that the configuration names, and replaces their paths by those at which they were found.
+// It also checks what the file says of the process against this machine.
+func (r *resolver) openFiles() {
+	r.checkProcess()
 	var all []*pairOf
 	for i, e := range r.doc.certificates {
 		all = append(all, &pairOf{cert: &r.c.Certificates[i], given: &e.Given})
@@ -39,26 +42,26 @@ func (r *resolver) openAll() {
 		if l.Certificate != nil {
 			all = append(all, &pairOf{cert: l.Certificate, given: &e.Given})
 		}
-		r.authorities(&e.Given, &r.doc.tls.Given, "client_ca", &l.TLSOptions.ClientCA)
+		r.openAuthorities(&e.Given, &r.doc.tls.Given, "client_ca", &l.TLSOptions.ClientCA)
 	}
 	for _, p := range all {
 		r.openPair(p)
 	}
 	for _, p := range all {
 		if p.wrong != nil {
-			r.mismatch(p, all)
+			r.reportMismatch(p, all)
 		}
 	}
-	r.authorities(&r.doc.global.Given, nil, "ca_file", &r.c.Global.CAFile)
-	r.upstreamFiles()
+	r.openAuthorities(&r.doc.global.Given, nil, "ca_file", &r.c.Global.CAFile)
+	r.openUpstreamFiles()
 }
 
-// upstreamFiles opens what secures the connections to backends. What [upstream_defaults] names is opened once, for all
-// upstreams that do not say it themselves; those that a dest spells out are among them.
-func (r *resolver) upstreamFiles() {
+// openUpstreamFiles opens the files for TLS to backends. Those of [upstream_defaults] are opened once, for all
+// upstreams that name none of their own; upstreams that a dest spells out are among them.
+func (r *resolver) openUpstreamFiles() {
 	shared := r.doc.defaults
-	r.authorities(&shared.Given, nil, "tls.ca", &shared.TLS.CA)
-	r.clientPair(shared, &shared.TLS)
+	r.openAuthorities(&shared.Given, nil, "tls.ca", &shared.TLS.CA)
+	r.openClientPair(shared, &shared.TLS)
 	tables := make(map[string]*upstreamEntry)
 	for _, e := range r.doc.upstreams {
 		tables[e.Name] = e
@@ -71,10 +74,10 @@ func (r *resolver) upstreamFiles() {
 		}
 		if u.TLS.CA = shared.TLS.CA; e.Has("tls.ca") {
 			u.TLS.CA = e.TLS.CA
-			r.authorities(&e.Given, nil, "tls.ca", &u.TLS.CA)
+			r.openAuthorities(&e.Given, nil, "tls.ca", &u.TLS.CA)
 		}
 		if e.Has("tls.cert") {
-			r.clientPair(e, &u.TLS)
+			r.openClientPair(e, &u.TLS)
 		} else {
 			u.TLS.Cert, u.TLS.Key = shared.TLS.Cert, shared.TLS.Key
 		}
@@ -96,13 +99,13 @@ func (r *resolver) openPair(p *pairOf) {
 		if errors.As(err, &p.wrong) {
 			return
 		}
-		r.unreadable(g, err, "key")
+		r.reportUnreadable(g, err, "key")
 		return
 	}
 	p.read, c.NotAfter = read, read.Leaf.NotAfter
-	r.timely(p)
+	r.warnExpiry(p)
 	if read.StapleErr != nil {
-		r.unreadableStaple(g, read.StapleErr)
+		r.reportStaple(g, read.StapleErr)
 	}
 	if r.doc.global.FIPS && !approvedKey(read) {
 		r.rep.Errorf(g.At("cert"), "", "the key of this certificate is not allowed with fips = true")
@@ -114,8 +117,8 @@ func (c *Certificate) Files() *certs.Files {
 	return &certs.Files{Cert: c.Cert, Key: c.Key, OCSP: c.OCSP, Hosts: c.Hosts}
 }
 
-// unreadable reports a file of a pair that is wrong. key is what the key's path is called.
-func (r *resolver) unreadable(g *schema.Given, err error, key string) {
+// reportUnreadable reports why a certificate and its key could not be read. key is the name of the key for the latter.
+func (r *resolver) reportUnreadable(g *schema.Given, err error, key string) {
 	var wrong *certs.Error
 	if !errors.As(err, &wrong) {
 		return
@@ -139,7 +142,8 @@ func (r *resolver) unreadable(g *schema.Given, err error, key string) {
 	r.rep.Errorf(at, hint, "cannot use %s: %s", syntax.QuotePath(wrong.Path), wrong.Err)
 }
 
-func (r *resolver) unreadableStaple(g *schema.Given, err error) {
+// reportStaple reports why an OCSP response is not stapled: as an error when it can never be.
+func (r *resolver) reportStaple(g *schema.Given, err error) {
 	if errors.Is(err, certs.ErrOCSPMalformed) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		var wrong *certs.Error
 		errors.As(err, &wrong)
@@ -149,8 +153,8 @@ func (r *resolver) unreadableStaple(g *schema.Given, err error) {
 	r.rep.Warnf(codeNoStaple, g.At("ocsp"), "", "%s", errors.Unwrap(err))
 }
 
-// mismatch reports a key that is not that of its certificate, and whose it is if that is known.
-func (r *resolver) mismatch(p *pairOf, all []*pairOf) {
+// reportMismatch reports a key that belongs to another certificate, and to which one, if that one is in all.
+func (r *resolver) reportMismatch(p *pairOf, all []*pairOf) {
 	whose := ""
 	for _, other := range all {
 		if other.read != nil && other.read.KeyID() == p.wrong.KeyID {
@@ -164,8 +168,8 @@ func (r *resolver) mismatch(p *pairOf, all []*pairOf) {
 	r.rep.Errorf(at, "", "certificate and key do not belong together (cert %s%s)", p.wrong.Subject, whose)
 }
 
-// timely warns of a certificate that is out of its time, or soon will be.
-func (r *resolver) timely(p *pairOf) {
+// warnExpiry warns of a certificate that has expired, will soon, or is not valid yet.
+func (r *resolver) warnExpiry(p *pairOf) {
 	at, leaf := p.given.At("cert"), p.read.Leaf
 	subject := p.read.Subject()
 	switch p.read.State(r.open.now) {
@@ -181,13 +185,15 @@ func (r *resolver) timely(p *pairOf) {
 	}
 }
 
-// days returns a time in whole days, to the nearest.
+// days returns a duration in days, rounded.
 func days(d time.Duration) int { return int(math.Round(d.Hours() / 24)) }
 
+// day8601 returns a day as ISO 8601 writes it.
 func day8601(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
-// authorities checks a file of authorities that g names, or else fallback.
-func (r *resolver) authorities(g, fallback *schema.Given, path string, file *string) {
+// openAuthorities opens the file of authorities that key path of g names, or that of fallback, and sets *file to where
+// it was found.
+func (r *resolver) openAuthorities(g, fallback *schema.Given, path string, file *string) {
 	if !g.Has(path) && fallback != nil {
 		if fallback.Has(path) && !fallback.Failed(path) && *file != "" {
 			*file = r.locate(*file, fallback.At(path))
@@ -203,8 +209,8 @@ func (r *resolver) authorities(g, fallback *schema.Given, path string, file *str
 	}
 }
 
-// clientPair opens the pair that backends are shown, when e names one.
-func (r *resolver) clientPair(e *upstreamEntry, t *UpstreamTLS) {
+// openClientPair opens the certificate and key that backends are shown, when e names them.
+func (r *resolver) openClientPair(e *upstreamEntry, t *UpstreamTLS) {
 	if !e.Has("tls.cert") || e.Failed("tls.cert") || e.Failed("tls.key") {
 		return
 	}
@@ -218,11 +224,11 @@ func (r *resolver) clientPair(e *upstreamEntry, t *UpstreamTLS) {
 	case errors.As(err, &wrong):
 		r.rep.Errorf(e.At("tls.cert"), "", "certificate and key do not belong together (cert %s)", wrong.Subject)
 	case err != nil:
-		r.unreadable(&e.Given, err, "tls.key")
+		r.reportUnreadable(&e.Given, err, "tls.key")
 	}
 }
 
-// approvedKey tells whether FIPS 140-3 approves the key of a certificate.
+// approvedKey reports whether FIPS 140-3 approves the key of a certificate.
 func approvedKey(c *certs.Certificate) bool {
 	switch k := c.Leaf.PublicKey.(type) {
 	case *rsa.PublicKey:
@@ -231,4 +237,63 @@ func approvedKey(c *certs.Certificate) bool {
 		return k.Curve == elliptic.P256() || k.Curve == elliptic.P384() || k.Curve == elliptic.P521()
 	}
 	return true
+}
+
+// locate returns where a file is that at names: below the working directory, else beside the file of at.
+func (r *resolver) locate(path string, at syntax.Span) string {
+	if filepath.IsAbs(path) || at.Source == nil {
+		return path
+	}
+	beside := filepath.Join(filepath.Dir(at.Source.Name), path)
+	if dir := r.c.Global.WorkingDirectory; dir != "" {
+		path = filepath.Join(dir, path)
+		if whole, err := filepath.Abs(beside); err == nil {
+			beside = whole // the process opens the file from another folder
+		}
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return path
+	}
+	if _, err := os.Stat(beside); err == nil {
+		return beside
+	}
+	return path
+}
+
+// resolveCertificates adds the [[certificates]] to the Config.
+func (r *resolver) resolveCertificates() {
+	for _, e := range r.doc.certificates {
+		r.file.Fill(e)
+		e.Pos = e.Node().Head.Pos()
+		if e.Lacks("cert") {
+			r.rep.Errorf(e.Node().Head, `add cert = "example.pem"`, "this certificate has no file")
+		}
+		r.checkInternalCert(&e.Given, &e.Certificate)
+		for _, host := range e.Hosts {
+			if h, wrong, hint := parseRouteHost(host); wrong != "" || h == "" {
+				r.rep.Errorf(e.At("hosts"), hint, "%s is not a host", syntax.Quote(host))
+			}
+		}
+		r.c.Certificates = append(r.c.Certificates, e.Certificate)
+	}
+}
+
+// checkInternalCert refuses files for a certificate of the internal authority.
+func (r *resolver) checkInternalCert(g *schema.Given, c *Certificate) {
+	if c.Cert != InternalCert {
+		return
+	}
+	for _, other := range []string{"key", "ocsp"} {
+		if g.Has(other) {
+			r.rep.Errorf(g.Head(other), "leave it out", "cert = %q makes its own key", InternalCert)
+		}
+	}
+}
+
+// fileNoun returns what messages call the file that a key names.
+func fileNoun(key string) string {
+	if key == "ocsp" {
+		return "OCSP response"
+	}
+	return key
 }

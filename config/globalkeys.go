@@ -1,0 +1,141 @@
+package config
+
+import (
+	"slices"
+	"time"
+
+	"github.com/edge-proxy/edge/config/schema"
+)
+
+func topSection() *schema.Section {
+	return &schema.Section{
+		Doc: "Keys that stand before the first section.",
+		New: schema.Make[topEntry],
+		Keys: []*schema.Key{
+			{Path: schema.IncludeKey, Type: schema.Strings, Example: `["conf.d/*.toml"]`,
+				Into: schema.Into(func(e *topEntry) *[]string { return &e.include }),
+				Doc: "Other files of any format, relative to the folder of this one; a pattern stands for the files " +
+					"it matches. See [Several files](#several-files)."},
+			{Path: "allow", Type: schema.Choices, Enum: codeNames(), Example: `["shadowed-route"]`,
+				Into: schema.Into(func(e *topEntry) *[]string { return &e.allow }),
+				Doc:  "Warnings and notes not to show, by their codes."},
+			{Path: "websocket", Type: schema.Bool, Default: "true", Example: "false",
+				Aliases: []string{"proxy.websocket"},
+				Into:    schema.Into(func(e *topEntry) *bool { return &e.webSocket }),
+				Doc:     "What listeners do that do not say it themselves."},
+			{Path: "grpc", Type: schema.Bool, Default: "false", Example: "true", Aliases: []string{"proxy.grpc"},
+				Into: schema.Into(func(e *topEntry) *bool { return &e.grpc }),
+				Doc:  "What listeners do that do not say it themselves."},
+		},
+	}
+}
+
+func globalSection() *schema.Section {
+	return &schema.Section{
+		Path: "global", Top: true,
+		Doc: "The process as a whole.",
+		New: schema.Make[globalEntry],
+		Keys: slices.Concat([]*schema.Key{
+			{Path: "log_level", Type: schema.Choice, Default: `"info"`,
+				Enum:    []string{"debug", "info", "warn", "error"},
+				Example: `"debug"`,
+				Into:    schema.Into(func(e *globalEntry) *string { return &e.LogLevel }),
+				Doc:     "How much the error log says."},
+		}, loopKeys(), []*schema.Key{
+			{Path: "via", Type: schema.Token, Default: `"edge"`, Example: `"unique"`, Restart: true,
+				Into: schema.Into(func(e *globalEntry) *string { return &e.Via }),
+				Doc: "Its name in `Via` and `Proxy-Status`. A request that came through that name more than 8 " +
+					"times goes in circles and is answered 508. `unique`: `edge-` and a random number."},
+			{Path: "pid_file", Type: schema.String, Example: `"/run/edge/edge.pid"`, Restart: true,
+				Into: schema.Into(func(e *globalEntry) *string { return &e.PIDFile }),
+				Doc:  "Where the process writes its id. None is written without it."},
+			{Path: "error_log", Type: schema.String, Default: `"stderr"`, Example: `"/var/log/edge/error.log"`,
+				Into: schema.Into(func(e *globalEntry) *string { return &e.ErrorLog }),
+				Doc:  "`stderr` or a path."},
+			{Path: "grace_period", Type: schema.Duration, Default: `"30s"`, Min: "0s", Max: "24h", Example: `"1m"`,
+				Aliases: []string{"grace_period_seconds"},
+				Into:    schema.Into(func(e *globalEntry) *time.Duration { return &e.GracePeriod }),
+				Doc:     "How long open requests may take to finish when the process is asked to stop."},
+			{Path: "shutdown_timeout", Type: schema.Duration, Default: `"0s"`, Min: "0s", Max: "24h", Example: `"5s"`,
+				Aliases: []string{"graceful_shutdown_timeout_seconds"},
+				Into:    schema.Into(func(e *globalEntry) *time.Duration { return &e.ShutdownTimeout }),
+				Doc:     "How much longer, after `grace_period`; for files that have both."},
+			{Path: "memory_limit", Type: schema.Size, Default: `"auto"`, Min: "16m", Max: "1024t",
+				Words:   []string{"auto"},
+				Example: `"2g"`, Restart: true,
+				Into: schema.Into(func(e *globalEntry) *int64 { return &e.MemoryLimit }),
+				Doc:  "Memory the process may use. `auto`: 80 % of the limit of the cgroup."},
+			{Path: "splice", Type: schema.Size, Default: `"256k"`, Min: "4k", Max: "1t", Words: []string{"off"},
+				Example: `"off"`, Restart: true,
+				Into: schema.Into(func(e *globalEntry) *int64 { return &e.Splice }),
+				Doc: "Bytes of a body to come from which they go from socket to socket inside the kernel, where both " +
+					"are plain; tunnels too, once they are busy. `off`: never."},
+			{Path: "ca_file", Type: schema.String, Example: `"/etc/edge/tls/ca.pem"`,
+				Into: schema.Into(func(e *globalEntry) *string { return &e.CAFile }),
+				Doc:  "The authorities of backends, in PEM, for upstreams that name none; else those of the system."},
+			{Path: "fips", Type: schema.Bool, Default: "false", Example: "true", Restart: true,
+				Into: schema.Into(func(e *globalEntry) *bool { return &e.FIPS }),
+				Doc: "Nothing but what FIPS 140-3 approves: the process starts itself again with that mode of Go's " +
+					"cryptographic module before it listens, and what is not approved is an error."},
+		}, processKeys()),
+	}
+}
+
+// loopKeys are the keys of [global] about event loops.
+func loopKeys() []*schema.Key {
+	return []*schema.Key{
+		{Path: "worker_threads", Type: schema.Int, Default: `"auto"`, Min: "1", Max: "1024", Words: []string{"auto"},
+			Aliases: []string{".threads", "threads"}, Example: "4", Restart: true,
+			Into: schema.Into(func(e *globalEntry) *int { return &e.WorkerThreads }),
+			Doc: "Event loops of the process. `auto`: one for each core that the CPU limit of the cgroup allows, " +
+				"at most one for each 32 MiB of `memory_limit`."},
+		{Path: "park", Type: schema.Choice, Default: `"auto"`, Enum: []string{"auto", "runtime", "syscall", "spin"},
+			Example: `"syscall"`, Restart: true,
+			Into: schema.Into(func(e *globalEntry) *string { return &e.Park }),
+			Doc: "How an event loop without work sleeps. `auto` suits nearly everybody; see " +
+				"[event loops](operations.md#event-loops) for the others."},
+		{Path: "pin", Type: schema.Bool, Default: "false", Example: "true", Restart: true,
+			Into: schema.Into(func(e *globalEntry) *bool { return &e.Pin }),
+			Doc: "Each event loop stays on one processor of those the process may use; with `park` at `auto` it " +
+				"sleeps as with `syscall`."},
+	}
+}
+
+// processKeys are the keys of [global] about the process before it serves.
+func processKeys() []*schema.Key {
+	return []*schema.Key{
+		{Path: "working_directory", Type: schema.Folder, Example: `"/var/lib/edge"`, Restart: true,
+			Into: schema.Into(func(e *globalEntry) *string { return &e.WorkingDirectory }),
+			Doc: "The folder that the process works in, an absolute path: where relative ones begin. Without it that " +
+				"is the folder in which it was started."},
+		{Path: "user", Type: typeAccount, Example: `"www-data"`, Restart: true,
+			Into: schema.Into(func(e *globalEntry) *string { return &e.User }),
+			Doc: "The user that a process started by root becomes before it accepts a connection, by name or " +
+				"number. See [rights](operations.md#rights)."},
+		{Path: "group", Type: typeAccount, Example: `"www-data"`, Restart: true,
+			Into: schema.Into(func(e *globalEntry) *string { return &e.Group }),
+			Doc:  "Its group, by name or number; without it the first one of `user`."},
+		{Path: "daemon", Type: schema.Bool, Default: "false", Example: "true", Restart: true,
+			Into: schema.Into(func(e *globalEntry) *bool { return &e.Daemon }),
+			Doc: "Serve in the background, like `edge -d`: the command ends when the process serves, and says what " +
+				"keeps it from that. See [in the background](operations.md#in-the-background)."},
+	}
+}
+
+func logSection() *schema.Section {
+	return &schema.Section{
+		Path: "log",
+		Doc:  "The log of requests.",
+		New:  schema.Make[logEntry],
+		Keys: []*schema.Key{
+			{Path: "format", Type: schema.Choice, Default: `"json"`, Enum: []string{"json", "common", "combined"},
+				Later: []string{"logfmt"}, Example: `"combined"`,
+				Into: schema.Into(func(e *logEntry) *string { return &e.Format }),
+				Doc:  "One JSON object a line, or the formats of Apache and nginx."},
+			{Path: "output", Type: typeLogOutput, Default: `["stdout"]`,
+				Example: `["stdout", "/var/log/edge/access.log"]`,
+				Into:    schema.Into(func(e *logEntry) *[]string { return &e.Output }),
+				Doc:     "`stdout`, `stderr` or paths. An empty list: no access log."},
+		},
+	}
+}

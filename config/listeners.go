@@ -1,0 +1,129 @@
+package config
+
+import (
+	"slices"
+
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
+)
+
+// resolveListeners adds the listeners to the Config, in the order of the file, whichever way they are written.
+func (r *resolver) resolveListeners() {
+	inOrder(r.doc.listeners)
+	names := make(map[string]syntax.Span)
+	for _, e := range r.doc.listeners {
+		r.file.Fill(e)
+		e.Pos = e.Node().Head.Pos()
+		if e.Lacks("listen") {
+			hint := `add listen = ":80"`
+			if e.Node().Key == aliasHTTPS {
+				hint = `add listen = ":443"`
+			}
+			r.rep.Errorf(e.Node().Head, hint, "this listener has no address")
+		}
+		r.claimAddresses(e)
+		if !e.Has("websocket") {
+			e.WebSocket = r.doc.top.webSocket
+		}
+		if !e.Has("grpc") {
+			e.GRPC = r.doc.top.grpc
+		}
+		r.resolveTLS(e)
+		if e.PathParameters == "strip" && e.Paths == "raw" {
+			r.rep.Warnf(schema.CodeNoEffect, e.Head("path_parameters"), "",
+				"with paths = \"raw\" routes see the path as it came, parameters included")
+		}
+		if e.Has("name") {
+			r.requireUniqueName(names, e.Name, e.At("name"), "listener")
+		} else if len(e.Addresses) > 0 {
+			e.Name = e.Addresses[0].Text
+		}
+		e.Features = r.features(e)
+		r.c.Listeners = append(r.c.Listeners, e.Listener)
+	}
+}
+
+// claimAddresses reports addresses of the listener that it or another one already has.
+func (r *resolver) claimAddresses(e *listenerEntry) {
+	var elements []*syntax.Node
+	if n := e.KeyNode("listen"); n != nil {
+		elements = n.Children
+	}
+	for i := range e.Addresses {
+		a, at := &e.Addresses[i], e.At("listen")
+		// A wrong element has no address. Then the place is the whole list.
+		if len(elements) == len(e.Addresses) {
+			at = elements[i].Value
+		}
+		for _, c := range a.claims() {
+			old := r.claimed[c]
+			if old == nil {
+				r.claimed[c], r.claims[c] = a, at
+				continue
+			}
+			where := r.claims[c]
+			if old.Text == a.Text {
+				r.rep.Conflictf(at, where, "", "address %q is given twice, first at %s", a.Text, where.RelativeTo(at))
+			} else {
+				r.rep.Conflictf(at, where, "", "address %q is part of %q at %s", a.Text, old.Text, where.RelativeTo(at))
+			}
+			break
+		}
+	}
+}
+
+// The tables that make a listener, beside [[listeners]]. Each says what the listener takes.
+const (
+	aliasHTTP    = "http"
+	aliasHTTPS   = "https"
+	aliasNetwork = "network"
+)
+
+// resolveHTTPSPorts decides to which port plain requests are redirected: one of the same listener when it takes TLS
+// too, else one of any other. 443 goes before other ports.
+func (r *resolver) resolveHTTPSPorts() {
+	var all []int
+	for i := range r.c.Listeners {
+		if l := &r.c.Listeners[i]; l.TLS != TLSOff {
+			all = append(all, l.ports()...)
+		}
+	}
+	for i := range r.c.Listeners {
+		l := &r.c.Listeners[i]
+		if !l.RedirectToHTTPS {
+			continue
+		}
+		ports := all
+		if own := l.ports(); l.TLS == TLSAuto && len(own) > 0 {
+			ports = own
+		}
+		if l.HTTPSPort = 443; len(ports) > 0 && !slices.Contains(ports, 443) {
+			l.HTTPSPort = ports[0]
+		}
+	}
+}
+
+// ports returns the ports of the listener. 0 is left out: the kernel chooses that one.
+func (l *Listener) ports() (all []int) {
+	for _, a := range l.Addresses {
+		if a.Network != "unix" && a.Port != 0 {
+			all = append(all, a.Port)
+		}
+	}
+	return all
+}
+
+// addListener adds the listener of a configuration that has none.
+func (r *resolver) addListener() {
+	what := "no listener: edge listens on " + helloAddress
+	if r.c.Fallback.Kind == DestHello {
+		what = "neither listener nor route: edge answers on " + helloAddress + " with the hello page"
+	}
+	r.rep.Warnf(codeNoListener, syntax.Span{}, "", "%s", what)
+	e := r.file.New("listeners").(*listenerEntry)
+	e.WebSocket, e.GRPC = r.doc.top.webSocket, r.doc.top.grpc
+	a, _, _ := parseListen(helloAddress)
+	a.Pos = Pos{File: r.file.Main.Name}
+	e.Name, e.Addresses, e.Pos = helloAddress, []Address{a}, a.Pos
+	r.c.Listeners = append(r.c.Listeners, e.Listener)
+}

@@ -1,0 +1,161 @@
+package config
+
+import (
+	_ "embed"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/edge-proxy/edge/config/schema"
+)
+
+// registered are the sections of other packages.
+var registered []*schema.Section
+
+// Register adds sections of other packages to those that a file may have. Call it from an init function: what is loaded
+// afterwards knows them. Their entries are Features: of the Config, or of the route, upstream or listener around them.
+// schema.Only and schema.All find them by the types of their targets.
+func Register(sections ...*schema.Section) { registered = append(registered, sections...) }
+
+// edge is the schema: every key there is, in the order of the reference page.
+var edge = sync.OnceValue(func() *schema.Schema {
+	return schema.New(slices.Concat([]*schema.Section{
+		topSection(), globalSection(), listenersSection(), tlsSection(), certificatesSection(), upstreamsSection(),
+		upstreamBackendsSection(), upstreamDefaultsSection(), membersSection(), routesSection(), logSection(),
+	}, registered), codes, reserved())
+})
+
+// codeNames returns the codes of all sections.
+func codeNames() (names []string) {
+	all := codes
+	for _, s := range registered {
+		all = slices.Concat(all, s.Codes)
+	}
+	for _, c := range all {
+		names = append(names, c.Name)
+	}
+	return names
+}
+
+// referenceIntro is the reference page up to the keys.
+//
+//go:embed reference.md
+var referenceIntro string
+
+// Reference writes the reference page of all keys in Markdown.
+func Reference(w io.Writer) error { return edge().Reference(w, referenceIntro) }
+
+// RestartKeys returns the keys whose values differ between two configurations and take effect when the process starts
+// again, by their names in a file. Those of listeners are not among them: see Listener.RestartKeys.
+func RestartKeys(old, next *Config) []string {
+	global, tls := edge().Section("global"), edge().Section("tls")
+	keys := global.RestartKeys(&globalEntry{Global: old.Global}, &globalEntry{Global: next.Global})
+	keys = append(keys, tls.RestartKeys(&tlsEntry{TLS: old.TLS}, &tlsEntry{TLS: next.TLS})...)
+	for _, f := range old.Features {
+		for _, g := range next.Features {
+			if s := schema.SectionOf(f); s == schema.SectionOf(g) && s.Shape == schema.One {
+				keys = append(keys, s.RestartKeys(f, g)...)
+			}
+		}
+	}
+	return keys
+}
+
+// RestartKeys is the function RestartKeys for two listeners that have a socket in common.
+func (l *Listener) RestartKeys(next *Listener) []string {
+	return edge().Section("listeners").RestartKeys(&listenerEntry{Listener: *l}, &listenerEntry{Listener: *next})
+}
+
+// The codes of warnings and notes. They are stable: files name them in allow.
+const (
+	codeNoListener     = "no-listener"
+	codeNoRoute        = "no-route"
+	codeShadowedRoute  = "shadowed-route"
+	codeUnusedUpstream = "unused-upstream"
+	codeTLSAuto        = "tls-auto"
+	codeWeakTLS        = "weak-tls"
+	codeCertExpired    = "certificate-expired"
+	codeCertExpires    = "certificate-expires"
+	codeCertEarly      = "certificate-not-yet-valid"
+	codeNoStaple       = "no-staple"
+	codeUnguardedRoute = "unguarded-route"
+)
+
+// codes lists all codes with what they mean, for the reference page and for allow.
+var codes = []schema.Code{
+	{Name: codeNoListener,
+		Doc: "The file names no address to listen on, so edge listens on `:8080`. With no route either, it " +
+			"answers with the hello page."},
+	{Name: codeNoRoute,
+		Doc: "There is a listener, but neither a route nor an upstream named `default`: every answer is 404."},
+	{Name: codeShadowedRoute,
+		Doc: "Two routes have the same pattern and conditions, and not both a weight: the first one wins, " +
+			"the other can never match."},
+	{Name: codeUnusedUpstream,
+		Doc: "No route goes to an upstream that has a table of its own, and it is not `default`."},
+	{Name: schema.CodeIgnoredKey,
+		Doc: "The key means something to another server and nothing to this one, or nothing yet. It is a " +
+			"note, not a warning."},
+	{Name: schema.CodeNoEffect,
+		Doc: "The key will have a meaning and has none yet, or it has none where it stands: what it asks for " +
+			"does not happen."},
+	{Name: codeTLSAuto,
+		Doc: "`[network]` with a certificate takes TLS and plain HTTP on one port. `tls = true` takes TLS " +
+			"alone, `tls = \"auto\"` says that it is meant. Or: plain requests there are answered 421 or redirected, " +
+			"because of another key. It is a note, not a warning."},
+	{Name: codeWeakTLS,
+		Doc: "A version or cipher suite is known to be weak, or a backend's certificate is not verified."},
+	{Name: codeCertExpired,
+		Doc: "The certificate has expired: clients refuse it."},
+	{Name: codeCertExpires,
+		Doc: "The certificate expires within 14 days, and more than three quarters of its life are over."},
+	{Name: codeCertEarly,
+		Doc: "The certificate is not valid yet: clients refuse it."},
+	{Name: codeNoStaple,
+		Doc: "The OCSP response is not stapled: it is too old, or about another certificate."},
+	{Name: codeUnguardedRoute,
+		Doc: "A route, or the upstream `default`, is reached by a listener that demands certificates of " +
+			"clients and by another one that does not. `client_cert` and `listener` of a route say which is meant."},
+	{Name: schema.CodeEmptyInclude,
+		Doc: "No file matches a pattern of `include`. It is a note, not a warning."},
+}
+
+// ignoredKeys are keys of another server at the top of its files. They get a note. A star ends a prefix.
+var ignoredKeys = []string{
+	"version", "work_stealing", "listener_tasks_per_fd", "max_blocking_threads", "upstream_connect_offload_*",
+}
+
+// dormantKeys are keys of later versions at the top or in [global] that a file may have already. They get a note.
+var dormantKeys = []string{"upgrade_sock"}
+
+// dormantSections are sections of later versions that a file may have already. They get a warning: less is done than
+// the file asks for.
+var dormantSections = []string{"health_check"}
+
+// laterKeys are other names of later versions, by the path of their table. They are errors as any unknown key is, but
+// the hint is not a guess at a misspelling.
+var laterKeys = map[string][]string{
+	"": {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry", "defaults",
+		"dev"},
+	"global":    {"env_file"},
+	"listeners": {"proxy_protocol", "filters", "h3"},
+	"upstreams": {"health_check", "discover", "stale_ok", "hash_key", "sticky", "slow_start", "outlier",
+		"breaker"},
+	"upstreams.retry":    {"on", "budget", "per_try", "hedge_after"},
+	"upstreams.backends": {"zone", "backup"},
+	"routes":             {"when", "filters", "mirror", "cache", "compress"},
+	"log":                {"redact", "sample", "always"},
+}
+
+// reserved returns the names without a meaning. Those for upstreams are those for their defaults too.
+func reserved() schema.Reserved {
+	later := maps.Clone(laterKeys)
+	for table, names := range laterKeys {
+		if below, found := strings.CutPrefix(table, "upstreams"); found {
+			later["upstream_defaults"+below] = names
+		}
+	}
+	return schema.Reserved{Ignored: ignoredKeys, Keys: dormantKeys, Sections: dormantSections, Later: later}
+}
