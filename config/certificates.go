@@ -16,11 +16,6 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
-// opener says how files that the configuration names are judged.
-type opener struct {
-	now time.Time // against which certificates are valid
-}
-
 // pairOf is a certificate of the configuration on its way through openFiles.
 type pairOf struct {
 	cert  *Certificate
@@ -94,7 +89,7 @@ func (r *resolver) openPair(p *pairOf) {
 			*to = r.locate(*to, g.At(path))
 		}
 	}
-	read, err := certs.Load(c.Files(), r.open.now)
+	read, err := certs.Load(c.Files(), r.now)
 	if err != nil {
 		if errors.As(err, &p.wrong) {
 			return
@@ -172,7 +167,7 @@ func (r *resolver) reportMismatch(p *pairOf, all []*pairOf) {
 func (r *resolver) warnExpiry(p *pairOf) {
 	at, leaf := p.given.At("cert"), p.read.Leaf
 	subject := p.read.Subject()
-	switch p.read.State(r.open.now) {
+	switch p.read.State(r.now) {
 	case certs.Expired:
 		r.rep.Warnf(codeCertExpired, at, "renew it", "the certificate %s expired on %s", subject,
 			day8601(leaf.NotAfter))
@@ -181,7 +176,7 @@ func (r *resolver) warnExpiry(p *pairOf) {
 			day8601(leaf.NotBefore))
 	case certs.Expiring:
 		r.rep.Warnf(codeCertExpires, at, "renew it", "the certificate %s expires in %s", subject,
-			syntax.Plural(days(leaf.NotAfter.Sub(r.open.now)), "day"))
+			syntax.Plural(days(leaf.NotAfter.Sub(r.now)), "day"))
 	}
 }
 
@@ -219,7 +214,7 @@ func (r *resolver) openClientPair(e *upstreamEntry, t *UpstreamTLS) {
 		t.Key = r.locate(t.Key, e.At("tls.key"))
 	}
 	var wrong *certs.Mismatch
-	_, err := certs.Load(&certs.Files{Cert: t.Cert, Key: t.Key}, r.open.now)
+	_, err := certs.Load(&certs.Files{Cert: t.Cert, Key: t.Key}, r.now)
 	switch {
 	case errors.As(err, &wrong):
 		r.rep.Errorf(e.At("tls.cert"), "", "certificate and key do not belong together (cert %s)", wrong.Subject)

@@ -37,10 +37,9 @@ func globalSection() *schema.Section {
 		New: schema.Make[globalEntry],
 		Keys: slices.Concat([]*schema.Key{
 			{Path: "log_level", Type: schema.Choice, Default: `"info"`,
-				Enum:    []string{"debug", "info", "warn", "error"},
-				Example: `"debug"`,
-				Into:    schema.Into(func(e *globalEntry) *string { return &e.LogLevel }),
-				Doc:     "How much the error log says."},
+				Enum: []string{"debug", "info", "warn", "error"}, Example: `"debug"`,
+				Into: schema.Into(func(e *globalEntry) *string { return &e.LogLevel }),
+				Doc:  "How much the error log says."},
 		}, loopKeys(), []*schema.Key{
 			{Path: "via", Type: schema.Token, Default: `"edge"`, Example: `"unique"`, Restart: true,
 				Into: schema.Into(func(e *globalEntry) *string { return &e.Via }),
@@ -61,8 +60,7 @@ func globalSection() *schema.Section {
 				Into:    schema.Into(func(e *globalEntry) *time.Duration { return &e.ShutdownTimeout }),
 				Doc:     "How much longer, after `grace_period`; for files that have both."},
 			{Path: "memory_limit", Type: schema.Size, Default: `"auto"`, Min: "16m", Max: "1024t",
-				Words:   []string{"auto"},
-				Example: `"2g"`, Restart: true,
+				Words: []string{"auto"}, Example: `"2g"`, Restart: true,
 				Into: schema.Into(func(e *globalEntry) *int64 { return &e.MemoryLimit }),
 				Doc:  "Memory the process may use. `auto`: 80 % of the limit of the cgroup."},
 			{Path: "splice", Type: schema.Size, Default: `"256k"`, Min: "4k", Max: "1t", Words: []string{"off"},

@@ -110,12 +110,12 @@ func TestLoad_expandsFiles(t *testing.T) {
 // No message may show what a variable stands for, whichever key it is given to, whole or in a part.
 func TestParse_hidesSecrets(t *testing.T) {
 	const secret = "Zq7-Hidden.Word9"
-	eachKey(t, func(t *testing.T, k *schema.Key) {
+	eachKey(t, func(t *testing.T, s *schema.Section, k *schema.Key) {
 		for _, form := range []string{`"${S}"`, `"a${S}:b"`, `["${S}", "${S}", 5]`,
 			`{ X = "${S}", "x" = "${S}" }`, `":${S}"`, `"http://${S}"`, `"unix:${S}"`, `"status:${S}"`,
 			`"~${S}("`, `"${S} "`, `"${S}/*/${S}"`, `"${S}://x"`} {
 			o := Options{LookupEnv: func(string) (string, bool) { return secret, true }}
-			text := fileWith(k, form) + "\n" + fileWith(k, form)
+			text := fileWith(s, k, form) + "\n" + fileWith(s, k, form)
 			_, rep := o.Parse("f.toml", []byte(text))
 			for _, shown := range []string{rendered(t, rep), string(rep.JSON())} {
 				if strings.Contains(strings.ToLower(shown), "hidden") {

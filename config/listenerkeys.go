@@ -76,18 +76,21 @@ func secureKeys() []*schema.Key {
 			Into: schema.Into(func(e *listenerEntry) *bool { return &e.WebSocket }),
 			Doc:  "What routes do that do not say it themselves."},
 		{Path: "paths", Type: schema.Choice, Default: `"matched"`, Enum: []string{"matched", "forwarded", "raw"},
-			Example: `"forwarded"`, Into: schema.Into(func(e *listenerEntry) *string { return &e.Paths }),
+			Example: `"forwarded"`,
+			Into:    schema.Into(func(e *listenerEntry) *string { return &e.Paths }),
 			Doc: "How the dot segments of paths are read. `matched`: routes see the path without them, backends get " +
 				"it as it came. `forwarded`: backends get it without them too. `raw`: routes see it as it came, " +
 				"whatever a backend makes of it."},
 		{Path: "path_parameters", Type: schema.Choice, Default: `"keep"`, Enum: []string{"keep", "strip", "refuse"},
-			Example: `"strip"`, Into: schema.Into(func(e *listenerEntry) *string { return &e.PathParameters }),
+			Example: `"strip"`,
+			Into:    schema.Into(func(e *listenerEntry) *string { return &e.PathParameters }),
 			Doc: "How `;` in a path is read, from which on many Java servers leave out the rest of its segment. " +
 				"`keep`: it is a character like others, but a segment that is empty or dots without the rest is 400. " +
 				"`strip`: routes see the path without, so that `/admin;x/a` is below `/admin`. `refuse`: 400 for " +
 				"any `;`. See [HTTP/1](http1.md#one-path-many-spellings)."},
 		{Path: "underscores", Type: schema.Choice, Default: `"drop"`, Enum: []string{"drop", "pass", "refuse"},
-			Example: `"pass"`, Into: schema.Into(func(e *listenerEntry) *string { return &e.Underscores }),
+			Example: `"pass"`,
+			Into:    schema.Into(func(e *listenerEntry) *string { return &e.Underscores }),
 			Doc: "What becomes of fields whose names have a `_`, which many backends cannot tell from `-`. `drop`: " +
 				"they are left out, for routes too. `pass`: they are fields like others; what a route sets and " +
 				"what only a proxy has to say is dropped in that spelling too. `refuse`: the request is answered " +
@@ -114,9 +117,10 @@ func limitKeys() []*schema.Key {
 			Into: schema.Into(func(e *listenerEntry) *int { return &e.Limits.Connections }),
 			Doc: "Connections open at once on each address of the listener. For one more, one that has been idle for " +
 				"a second is closed; else it waits. 0: no limit."},
-		{Path: "limits.idle_timeout", Type: schema.Duration, Default: `"60s"`, Min: "1s", Max: "24h", Example: `"75s"`,
-			Into: schema.Into(func(e *listenerEntry) *time.Duration { return &e.Limits.IdleTimeout }),
-			Doc:  "Time a connection may wait for its next request."},
+		{Path: "limits.idle_timeout", Type: schema.Duration, Default: `"60s"`, Min: "1s", Max: "24h",
+			Example: `"75s"`,
+			Into:    schema.Into(func(e *listenerEntry) *time.Duration { return &e.Limits.IdleTimeout }),
+			Doc:     "Time a connection may wait for its next request."},
 		{Path: "limits.keepalive_requests", Type: schema.Int, Default: "0", Min: "0", Max: "1000000000",
 			Example: "1000",
 			Into:    schema.Into(func(e *listenerEntry) *int { return &e.Limits.KeepaliveRequests }),
@@ -137,14 +141,14 @@ func limitKeys() []*schema.Key {
 // socketKeys are the keys of a listener about its sockets, whose options connections inherit.
 func socketKeys() []*schema.Key {
 	return []*schema.Key{
-		{Path: "user_timeout", Type: schema.Duration, Default: `"5m"`, Min: "1s", Max: "24h", Words: []string{"system"},
-			Example: `"30s"`, Restart: true,
+		{Path: "user_timeout", Type: schema.Duration, Default: `"5m"`, Min: "1s", Max: "24h",
+			Words: []string{"system"}, Example: `"30s"`, Restart: true,
 			Into: schema.Into(func(e *listenerEntry) *time.Duration { return &e.UserTimeout }),
 			Doc: "How long bytes sent to a client may stay unacknowledged, or find its window closed, before the " +
 				"connection is broken (`TCP_USER_TIMEOUT`). `system`: as long as the kernel tries."},
 		{Path: "fast_open", Type: schema.Int, Default: `"off"`, Min: "0", Max: "65535", Words: []string{"off"},
-			Example: "256",
-			Restart: true, Into: schema.Into(func(e *listenerEntry) *int { return &e.FastOpen }),
+			Example: "256", Restart: true,
+			Into: schema.Into(func(e *listenerEntry) *int { return &e.FastOpen }),
 			Doc: "How many connections may wait that came with data in their first packet (TCP Fast Open), which " +
 				"spares clients a round trip. The network may deliver that data twice (RFC 7413), so it is for " +
 				"TLS, or for requests that may be repeated. The kernel has to allow it: " +

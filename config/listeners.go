@@ -43,6 +43,12 @@ func (r *resolver) resolveListeners() {
 	}
 }
 
+// claim is the address of a listener that occupies something.
+type claim struct {
+	text string
+	at   syntax.Span
+}
+
 // claimAddresses reports addresses of the listener that it or another one already has.
 func (r *resolver) claimAddresses(e *listenerEntry) {
 	var elements []*syntax.Node
@@ -56,16 +62,16 @@ func (r *resolver) claimAddresses(e *listenerEntry) {
 			at = elements[i].Value
 		}
 		for _, c := range a.claims() {
-			old := r.claimed[c]
-			if old == nil {
-				r.claimed[c], r.claims[c] = a, at
+			old, found := r.claimed[c]
+			if !found {
+				r.claimed[c] = claim{a.Text, at}
 				continue
 			}
-			where := r.claims[c]
-			if old.Text == a.Text {
-				r.rep.Conflictf(at, where, "", "address %q is given twice, first at %s", a.Text, where.RelativeTo(at))
+			where := old.at.RelativeTo(at)
+			if old.text == a.Text {
+				r.rep.Conflictf(at, old.at, "", "address %q is given twice, first at %s", a.Text, where)
 			} else {
-				r.rep.Conflictf(at, where, "", "address %q is part of %q at %s", a.Text, old.Text, where.RelativeTo(at))
+				r.rep.Conflictf(at, old.at, "", "address %q is part of %q at %s", a.Text, old.text, where)
 			}
 			break
 		}

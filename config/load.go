@@ -28,16 +28,16 @@ func Parse(name string, src []byte) (*Config, *Report) { return Options{}.Parse(
 
 // Load is like the function Load, with options.
 func (o Options) Load(path string) (*Config, *Report) {
-	var open *opener
+	var now time.Time
 	if !o.TextOnly {
-		open = &opener{now: time.Now()}
+		now = time.Now()
 	}
-	return configOf(path, edge().Load(path, o.reading()), open)
+	return configOf(path, edge().Load(path, o.reading()), now)
 }
 
 // Parse is like the function Parse, with options.
 func (o Options) Parse(name string, src []byte) (*Config, *Report) {
-	return configOf(name, edge().Parse(name, src, o.reading()), nil)
+	return configOf(name, edge().Parse(name, src, o.reading()), time.Time{})
 }
 
 func (o Options) reading() schema.Options {
@@ -45,13 +45,13 @@ func (o Options) reading() schema.Options {
 }
 
 // configOf gives the files, the first of which is called name, their meaning.
-func configOf(name string, file *schema.Document, open *opener) (*Config, *Report) {
+func configOf(name string, file *schema.Document, now time.Time) (*Config, *Report) {
 	doc, rep := documentOf(file), file.Report
 	file.Fill(doc.top)
 	var c *Config
 	// With a part of the files left out, names would seem to be missing that are not.
 	if file.Whole && !rep.Full() {
-		c = resolve(file, doc, open)
+		c = resolve(file, doc, now)
 	}
 	rep.Finish(name, doc.top.allow)
 	if !rep.OK() {

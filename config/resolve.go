@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"time"
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -18,25 +19,23 @@ type resolver struct {
 	file     *schema.Document
 	doc      *document // the entries of file
 	c        *Config
-	open     *opener                 // nil when files that the configuration names are not opened
+	now      time.Time               // against which certificates are valid; zero: no file that is named is opened
 	names    map[string]int          // the index of an upstream, by its name
 	named    map[string]syntax.Span  // where an upstream is first named, for hints
 	inline   map[string]int          // the index of an upstream that a dest spells out, by its backends
-	claimed  map[string]*Address     // the address that makes a claim, see Address.claims
-	claims   map[string]syntax.Span  // where that address stands
+	claimed  map[string]claim        // by what addresses occupy, see Address.claims
 	patterns map[string]patternTaken // the first route with a pattern and conditions
 	ageless  map[*schema.Given]bool  // entries that were reported to have hsts without max_age
 }
 
 // resolve checks the entries of file against each other and builds the Config, which is of use when the report has no
-// errors. With an opener it opens the files that the configuration names.
-func resolve(file *schema.Document, doc *document, open *opener) *Config {
+// errors. Unless now is zero it opens the files that the configuration names.
+func resolve(file *schema.Document, doc *document, now time.Time) *Config {
 	r := &resolver{
-		rep: file.Report, file: file, doc: doc, c: &Config{}, open: open,
+		rep: file.Report, file: file, doc: doc, c: &Config{}, now: now,
 		names: make(map[string]int), ageless: make(map[*schema.Given]bool),
 		inline: make(map[string]int), named: make(map[string]syntax.Span),
-		claimed: make(map[string]*Address), claims: make(map[string]syntax.Span),
-		patterns: make(map[string]patternTaken),
+		claimed: make(map[string]claim), patterns: make(map[string]patternTaken),
 	}
 	r.file.Fill(doc.global)
 	r.file.Fill(doc.log)
@@ -64,7 +63,7 @@ func resolve(file *schema.Document, doc *document, open *opener) *Config {
 	if doc.global.FIPS {
 		r.checkFIPS()
 	}
-	if r.open != nil {
+	if !r.now.IsZero() {
 		r.openFiles()
 	}
 	return r.c

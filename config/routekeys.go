@@ -48,8 +48,9 @@ func matchKeys() []*schema.Key {
 			Into: schema.Into(func(e *routeEntry) *[]string { return &e.Listeners }),
 			Doc: "Condition: the listeners that requests come by, by their names. Without it those of all listeners " +
 				"are taken, whatever the listeners ask of clients."},
-		{Path: "client_cert", Type: typeClientCert, Example: `{ subject = "CN=admin,O=Example", san = "~^spiffe://" }`,
-			Into: schema.Into(func(e *routeEntry) **route.ClientCert { return &e.ClientCert }),
+		{Path: "client_cert", Type: typeClientCert,
+			Example: `{ subject = "CN=admin,O=Example", san = "~^spiffe://" }`,
+			Into:    schema.Into(func(e *routeEntry) **route.ClientCert { return &e.ClientCert }),
 			Doc: "Condition: the client has shown a certificate that leads to an authority of `client_ca`, in this " +
 				"connection or in the session that it resumes. `true`: any; in a table `subject`, `issuer` (RFC " +
 				"2253) and `san` (one of its names suffices) are equal, or found by the regular expression after a " +

@@ -25,7 +25,7 @@ func (r *resolver) resolveRoutes() {
 			e.GRPC = switchOf(e.grpc)
 		}
 		e.Features = r.features(e)
-		right := !e.Odd()
+		right := !e.HasUnknown()
 		e.Off = e.Has("weight") && !e.Failed("weight") && e.Weight == 0
 		r.listenersOf(e)
 		r.resolveDest(e)
@@ -92,7 +92,7 @@ func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
 		if some {
 			return []pattern{{path: "/"}}, right
 		}
-		if !e.Odd() {
+		if !e.HasUnknown() {
 			r.rep.Errorf(e.Node().Head, `add pattern = "/*" for everything`, "this route has no pattern")
 		}
 		return nil, false

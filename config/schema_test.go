@@ -11,8 +11,7 @@ import (
 )
 
 // fileWith writes the key with a value into a file in which everything else is right.
-func fileWith(k *schema.Key, value string) string {
-	s := k.Section()
+func fileWith(s *schema.Section, k *schema.Key, value string) string {
 	fields := []string{dottedKey(k.Path) + " = " + value}
 	need := func(path, text string) {
 		if k.Path != path {
@@ -66,20 +65,20 @@ func fileWith(k *schema.Key, value string) string {
 
 func dottedKey(path string) string { return syntax.DottedKey(strings.Split(path, ".")...) }
 
-func eachKey(t *testing.T, f func(t *testing.T, k *schema.Key)) {
+func eachKey(t *testing.T, f func(t *testing.T, s *schema.Section, k *schema.Key)) {
 	for _, s := range edge().Sections {
 		for _, k := range s.Keys {
-			t.Run(s.Title()+" "+k.Path, func(t *testing.T) { f(t, k) })
+			t.Run(s.Title()+" "+k.Path, func(t *testing.T) { f(t, s, k) })
 		}
 	}
 }
 
 func TestSchema_rowsAreWhole(t *testing.T) {
-	eachKey(t, func(t *testing.T, k *schema.Key) {
+	eachKey(t, func(t *testing.T, s *schema.Section, k *schema.Key) {
 		if k.Default == "" && k.Example == "" {
 			t.Errorf("neither a default nor an example")
 		}
-		if k.Restart && !slices.Contains([]string{"global", "tls", "listeners"}, k.Section().Path) {
+		if k.Restart && !slices.Contains([]string{"global", "tls", "listeners"}, s.Path) {
 			t.Errorf("no reload looks whether it waits for a restart")
 		}
 		if strings.Contains(k.Doc, "|") {
@@ -89,12 +88,12 @@ func TestSchema_rowsAreWhole(t *testing.T) {
 }
 
 func TestSchema_defaultsAndExamplesLoad(t *testing.T) {
-	eachKey(t, func(t *testing.T, k *schema.Key) {
+	eachKey(t, func(t *testing.T, s *schema.Section, k *schema.Key) {
 		for _, value := range []string{k.Default, k.Example} {
 			if value == "" {
 				continue
 			}
-			text := fileWith(k, value)
+			text := fileWith(s, k, value)
 			path := filepath.Join(t.TempDir(), "edge.toml")
 			write(t, path, text)
 			if c, rep := (Options{TextOnly: true}).Load(path); c == nil {
@@ -105,7 +104,7 @@ func TestSchema_defaultsAndExamplesLoad(t *testing.T) {
 }
 
 func TestSchema_rangesHold(t *testing.T) {
-	eachKey(t, func(t *testing.T, k *schema.Key) {
+	eachKey(t, func(t *testing.T, s *schema.Section, k *schema.Key) {
 		for _, value := range []string{k.Min, k.Max} {
 			if value == "" {
 				continue
@@ -113,7 +112,7 @@ func TestSchema_rangesHold(t *testing.T) {
 			if k.Type.Name != schema.Int.Name {
 				value = syntax.Quote(value)
 			}
-			if c, rep := Parse("f", []byte(fileWith(k, value))); c == nil {
+			if c, rep := Parse("f", []byte(fileWith(s, k, value))); c == nil {
 				t.Errorf("%s is refused:\n%s", value, rendered(t, rep))
 			}
 		}
@@ -121,8 +120,8 @@ func TestSchema_rangesHold(t *testing.T) {
 }
 
 func TestSchema_everyKeyRefusesOtherTypes(t *testing.T) {
-	eachKey(t, func(t *testing.T, k *schema.Key) {
-		text := fileWith(k, "1979-05-27")
+	eachKey(t, func(t *testing.T, s *schema.Section, k *schema.Key) {
+		text := fileWith(s, k, "1979-05-27")
 		c, rep := Parse("f", []byte(text))
 		if c != nil || len(rep.Errors) != 1 {
 			t.Errorf("%s\ngives not one error:\n%s", text, rendered(t, rep))
@@ -132,7 +131,7 @@ func TestSchema_everyKeyRefusesOtherTypes(t *testing.T) {
 
 // An alias says what its key says, wherever it stands.
 func TestSchema_aliasesReachTheirKey(t *testing.T) {
-	eachKey(t, func(t *testing.T, k *schema.Key) {
+	eachKey(t, func(t *testing.T, s *schema.Section, k *schema.Key) {
 		value := k.Example
 		if value == "" {
 			value = k.Default
@@ -140,7 +139,7 @@ func TestSchema_aliasesReachTheirKey(t *testing.T) {
 		for _, a := range k.Aliases {
 			text := a + " = " + value + "\n"
 			if name, sameLevel := strings.CutPrefix(a, "."); sameLevel {
-				text = strings.Replace(fileWith(k, value), k.Path+" =", k.Path[:strings.LastIndexByte(k.Path,
+				text = strings.Replace(fileWith(s, k, value), k.Path+" =", k.Path[:strings.LastIndexByte(k.Path,
 					'.')+1]+name+" =", 1)
 			}
 			doc := edge().Parse("f", []byte(text), schema.Options{})

@@ -81,9 +81,10 @@ func poolKeys() []*schema.Key {
 		{Path: "timeouts.connect", Type: schema.Duration, Default: `"5s"`, Min: "1ms", Max: "10m", Example: `"1s"`,
 			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Timeouts.Connect }),
 			Doc:  "Time for a connection to a backend to be made."},
-		{Path: "timeouts.first_byte", Type: schema.Duration, Default: `"60s"`, Min: "1ms", Max: "24h", Example: `"15s"`,
-			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Timeouts.FirstByte }),
-			Doc:  "Time from the request sent to the first byte of the answer. Later is answered 504."},
+		{Path: "timeouts.first_byte", Type: schema.Duration, Default: `"60s"`, Min: "1ms", Max: "24h",
+			Example: `"15s"`,
+			Into:    schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Timeouts.FirstByte }),
+			Doc:     "Time from the request sent to the first byte of the answer. Later is answered 504."},
 		{Path: "timeouts.read", Type: schema.Duration, Default: `"60s"`, Min: "1ms", Max: "24h", Example: `"30s"`,
 			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Timeouts.Read }),
 			Doc:  "Time between two reads of the answer; gRPC calls and tunnels have `timeouts.idle` of the route."},
@@ -105,8 +106,8 @@ func poolKeys() []*schema.Key {
 func protocolKeys() []*schema.Key {
 	return []*schema.Key{
 		{Path: "protocol", Type: schema.Choice, Default: `"h1"`, Enum: []string{"h1", "h2", "auto"},
-			Later:   []string{"h3"},
-			Example: `"h2"`, Into: schema.Into(func(e *upstreamEntry) *string { return &e.Protocol }),
+			Later: []string{"h3"}, Example: `"h2"`,
+			Into: schema.Into(func(e *upstreamEntry) *string { return &e.Protocol }),
 			Doc: "The version of HTTP. `h2` without TLS is by prior knowledge. `auto`: over TLS what the backend " +
 				"chooses, else `h1`."},
 		{Path: "tls.sni", Type: typeServerName, Example: `"api.internal"`,
@@ -133,8 +134,9 @@ func protocolKeys() []*schema.Key {
 // upstreamSocketKeys are the keys of an upstream about the sockets of its connections.
 func upstreamSocketKeys() []*schema.Key {
 	return []*schema.Key{
-		{Path: "user_timeout", Type: schema.Duration, Default: `"5m"`, Min: "1s", Max: "24h", Words: []string{"system"},
-			Example: `"30s"`, Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.UserTimeout }),
+		{Path: "user_timeout", Type: schema.Duration, Default: `"5m"`, Min: "1s", Max: "24h",
+			Words: []string{"system"}, Example: `"30s"`,
+			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.UserTimeout }),
 			Doc: "How long bytes sent to a backend may stay unacknowledged, or find its window closed, before the " +
 				"connection is broken (`TCP_USER_TIMEOUT`). `system`: as long as the kernel tries."},
 		{Path: "fast_open", Type: schema.Bool, Default: "false", Example: "true",

@@ -101,7 +101,7 @@ func (r *resolver) requireBackends() {
 	for _, e := range r.doc.upstreams {
 		list := e.Node().Child("backends")
 		// What is wrong with the list was reported.
-		wrong := e.Odd() || list != nil && (list.Kind != syntax.KindList || len(list.Children) > 0)
+		wrong := e.HasUnknown() || list != nil && (list.Kind != syntax.KindList || len(list.Children) > 0)
 		if len(r.c.Upstreams[r.names[e.Name]].Backends) == 0 && !wrong {
 			r.rep.Errorf(e.Node().Head, `add backends = [{ address = "host:port" }]`,
 				"upstream %q has no backends", e.Name)

@@ -5,7 +5,36 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
 )
+
+type quota struct {
+	schema.Given
+	Requests int
+}
+
+func init() {
+	config.Register(&schema.Section{Path: "quota", Doc: "Of a test.", New: schema.Make[quota], Keys: []*schema.Key{{
+		Path: "requests", Type: schema.Int, Doc: "Of a test.",
+		Into: schema.Into(func(q *quota) *int { return &q.Requests })}}})
+}
+
+// A reload tells of sections that other packages registered.
+func TestDiff_featuresOfOtherPackages(t *testing.T) {
+	var last *config.Config
+	for i, text := range []string{"quota.requests = 1\n", "# the same\nquota.requests = 1\n", "quota.requests = 2\n"} {
+		c, rep := config.Parse("f.toml", []byte(text))
+		if c == nil {
+			t.Fatal(rep.Errors)
+		}
+		if i > 0 {
+			if d := diffOf(last, c); slices.Equal(d.Changed, []string{"quota"}) != (i == 2) {
+				t.Errorf("%q: %+v", text, d)
+			}
+		}
+		last = c
+	}
+}
 
 // Certificates of one file, each for names of its own, are told apart.
 func TestDiff_certificatesOfOneFile(t *testing.T) {

@@ -29,8 +29,8 @@ func (d *Decoder) table(n *syntax.Node, p *place, t Target, path string) {
 		}
 		at := p.children[c.Key]
 		if at == nil {
-			t.base().odd = true
-			d.unknown(c, p, path)
+			t.base().unknown = true
+			d.reportUnknown(c, p, path)
 			continue
 		}
 		if c.Kind == syntax.KindNull && at.key == nil {
@@ -51,13 +51,13 @@ func (d *Decoder) member(n *syntax.Node, p *place, t Target, path string) {
 			t.base().store(d.Report, p.key, n, nil, false)
 			return
 		}
-		p.key.retype(n)
+		p.key.convertExpanded(n)
 		v, right := p.key.Type.Parse(d, p.key, n)
 		t.base().store(d.Report, p.key, n, v, right)
 	case p.section != nil && p.shape == List:
 		d.entries(n, p, t, path)
 	case n.Kind != syntax.KindTable:
-		d.noTable(n, p, path)
+		d.reportNotTable(n, p, path)
 	case p.section != nil && p.shape == Named:
 		for _, c := range n.Children {
 			if c.Kind != syntax.KindTable {
@@ -80,7 +80,7 @@ func (d *Decoder) entries(n *syntax.Node, p *place, t Target, path string) {
 		return
 	}
 	if n.Kind == syntax.KindTable {
-		d.Report.Errorf(n.Value, hintOfEntry(n, path), "%q must be a list of tables, this is a table", n.Key)
+		d.Report.Errorf(n.Value, entryHint(n, path), "%q must be a list of tables, this is a table", n.Key)
 		return
 	}
 	if n.Kind != syntax.KindList {
@@ -90,15 +90,15 @@ func (d *Decoder) entries(n *syntax.Node, p *place, t Target, path string) {
 	for _, c := range n.Children {
 		if c.Kind != syntax.KindTable {
 			c.Key = n.Key
-			d.wrongElement(c, p)
+			d.reportElement(c, p)
 			continue
 		}
 		d.table(c, p, d.doc.enter(p.section, t, c), path)
 	}
 }
 
-// hintOfEntry says how the entry n is made a list with one entry.
-func hintOfEntry(n *syntax.Node, path string) string {
+// entryHint says how the entry n is made a list with one entry.
+func entryHint(n *syntax.Node, path string) string {
 	switch src := n.Value.Source; {
 	case src.Text[n.Value.From] == '{':
 		return "write [ before it and ] after it"
@@ -108,7 +108,7 @@ func hintOfEntry(n *syntax.Node, path string) string {
 	return "each entry begins with a dash"
 }
 
-func (d *Decoder) wrongElement(n *syntax.Node, p *place) {
+func (d *Decoder) reportElement(n *syntax.Node, p *place) {
 	if n.Kind == syntax.KindLost {
 		return
 	}
@@ -127,8 +127,8 @@ func (d *Decoder) WrongKind(n *syntax.Node, want string) {
 	d.Report.Errorf(n.Value, "", "%q must be %s, this is %s", n.Key, want, n.Kind.Noun())
 }
 
-// noTable reports a value where the section at p wants a table.
-func (d *Decoder) noTable(n *syntax.Node, p *place, path string) {
+// reportNotTable reports a value where the section at p wants a table.
+func (d *Decoder) reportNotTable(n *syntax.Node, p *place, path string) {
 	hint := ""
 	name, _, found := strings.Cut(n.Text, ":")
 	colon := n.Value.Source.Colon
@@ -147,8 +147,8 @@ func (d *Decoder) noTable(n *syntax.Node, p *place, path string) {
 	d.Report.Errorf(n.Value, hint, "%q must be a table, this is %s", n.Key, n.Kind.Noun())
 }
 
-// unknown reports a key that the table at p does not have, with the best hint there is.
-func (d *Decoder) unknown(n *syntax.Node, p *place, path string) {
+// reportUnknown reports a key that the table at p does not have, with the best hint there is.
+func (d *Decoder) reportUnknown(n *syntax.Node, p *place, path string) {
 	reserved := &d.doc.schema.Reserved
 	full := syntax.JoinKey(path, n.Key)
 	where := " in [" + path + "]"
@@ -202,7 +202,7 @@ func (d *Decoder) unknownHint(n *syntax.Node, p *place) string {
 	if hint := syntax.DidYouMean(n.Key, p.names); hint != "" {
 		return hint
 	}
-	if homes := d.doc.schema.homesOf(n.Key); len(homes) > 0 {
+	if homes := d.doc.schema.titlesWithKey(n.Key); len(homes) > 0 {
 		return "this key belongs to " + strings.Join(homes, " or ")
 	}
 	if len(p.names) > 0 && len(p.names) <= 8 {
@@ -211,8 +211,8 @@ func (d *Decoder) unknownHint(n *syntax.Node, p *place) string {
 	return ""
 }
 
-// homesOf returns the sections that have a key of that name.
-func (s *Schema) homesOf(name string) []string {
+// titlesWithKey returns the sections that have a key of that name.
+func (s *Schema) titlesWithKey(name string) []string {
 	var homes []string
 	for _, section := range s.Sections {
 		for _, k := range section.Keys {

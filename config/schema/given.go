@@ -18,7 +18,7 @@ type Given struct {
 	nodes   map[string]*syntax.Node // by the canonical path of the key
 	values  map[string]any          // those that were right
 	inside  []Target                // entries of other sections inside this one
-	odd     bool                    // it has a key that the schema does not know
+	unknown bool                    // it has a key that the schema does not know
 }
 
 func (g *Given) base() *Given { return g }
@@ -52,7 +52,7 @@ func (g *Given) HasAny(prefix string) bool {
 }
 
 // Lacks reports whether the key is missing for sure. A key that the schema does not know may have been meant for it.
-func (g *Given) Lacks(path string) bool { return !g.Has(path) && !g.odd }
+func (g *Given) Lacks(path string) bool { return !g.Has(path) && !g.unknown }
 
 // Failed reports whether the file gave the key wrongly. That is in the report.
 func (g *Given) Failed(path string) bool {
@@ -60,8 +60,8 @@ func (g *Given) Failed(path string) bool {
 	return g.Has(path) && !right
 }
 
-// Odd reports whether the entry has a key that the schema does not know. That is in the report.
-func (g *Given) Odd() bool { return g.odd }
+// HasUnknown reports whether the entry has a key that the schema does not know. That is in the report.
+func (g *Given) HasUnknown() bool { return g.unknown }
 
 // store keeps a decoded value. A key that comes a second time, by another spelling, must say the same.
 func (g *Given) store(rep *syntax.Report, k *Key, n *syntax.Node, v any, right bool) {

@@ -32,9 +32,6 @@ type Key struct {
 	lo, hi  int64 // the parsed bounds
 }
 
-// Section returns the section that the key belongs to. It is set by New.
-func (k *Key) Section() *Section { return k.section }
-
 // Shape says how often a section stands in a file.
 type Shape uint8
 

@@ -32,8 +32,9 @@ var (
 	Token    = Type{Name: "name", Parse: parseToken}                         // string
 )
 
-// retype turns what ${…} stands for into the number or boolean that the key takes: there is no other way to write one.
-func (k *Key) retype(n *syntax.Node) {
+// convertExpanded turns a string in which ${…} was replaced into the number or boolean that the key takes. A variable
+// stands only in a string, so there is no other way to write one.
+func (k *Key) convertExpanded(n *syntax.Node) {
 	if !n.Expanded || n.Kind != syntax.KindString {
 		return
 	}
