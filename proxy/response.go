@@ -219,5 +219,5 @@ func (g *guardedSide) OnReset(s session.Stream, code session.Code, cause error) 
 	(*upSide)(g).OnReset(s, code, cause)
 }
 
-// OnRelayed keeps the account of an answer that went by itself.
-func (g *guardedSide) OnRelayed(s session.Stream, in, out int) { (*upSide)(g).OnRelayed(s, in, out) }
+// OnSpliced keeps the account of an answer that went by itself.
+func (g *guardedSide) OnSpliced(s session.Stream, in, out int) { (*upSide)(g).OnSpliced(s, in, out) }

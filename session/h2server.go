@@ -122,22 +122,6 @@ func (h *h2Server) begin(cs *h2.Stream, end bool) *h2Stream {
 	return s
 }
 
-// paid notes that n bytes of a body have come.
-func (h *h2Server) paid(s *h2Stream, n int) {
-	if b := h.owner.perByte; b > 0 && !s.tunnel {
-		s.pace.paid(n, b, int64(max(bodyGrace, h.owner.opts.BodyTimeout)), h.conn.Reactor().Now())
-	}
-}
-
-// given notes that n bytes of an answer were sent that the client did not take at once.
-func (h *h2Server) given(s *h2Stream, n int) {
-	perByte := h.owner.perByte
-	if s.pace.unhurried || s.tunnel { // messages, which are read when the one before was worked on
-		perByte = 0
-	}
-	s.taking.took(n, perByte, h.owner.opts.SendTimeout, h.conn.Reactor().Now())
-}
-
 // await sets the deadline of what the client owes: to take its answer, or to send its body. While its body waits for
 // us, it owes nothing.
 func (h *h2Server) await(s *h2Stream) {
@@ -158,9 +142,6 @@ func (h *h2Server) await(s *h2Stream) {
 		s.until(d)
 	}
 }
-
-// unbounded reports whether the client may be silent for as long as the answer lasts.
-func (s *h2Stream) unbounded() bool { return s.pace.unhurried && s.framing != noHead }
 
 // expired resets an exchange that takes too long: with 408 where it is the body and that is still possible.
 func (h *h2Server) expired(s *h2Stream) {

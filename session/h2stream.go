@@ -316,37 +316,6 @@ func (s *h2Stream) block() {
 	}
 }
 
-// SendHead sends a head: of the request or of an answer.
-func (s *h2Stream) SendHead(h *message.Head, end bool) error {
-	switch {
-	case s.receiver == nil:
-		return ErrDead
-	case s.framing != noHead:
-		return ErrOrder
-	case s.link.server:
-		return s.answer(h, end)
-	}
-	return s.request(h, end)
-}
-
-// queueHead encodes h into the connection's queue.
-func (s *h2Stream) queueHead(h *message.Head, end bool) error {
-	l := s.link
-	if s.codec == nil {
-		return ErrDead
-	}
-	b, err := l.codec.AppendHead(l.conn.Reserve(len(h.Base)+headRoom), s.codec, h, end)
-	l.conn.Commit(b)
-	switch {
-	case err == h2.ErrListSize:
-		return ErrHeadSize
-	case err == nil && end:
-		s.weDone = true
-		s.through()
-	}
-	return err
-}
-
 // SendData sends body bytes, as many as the windows and the queue allow and as is fair to the other streams.
 func (s *h2Stream) SendData(p []byte, end bool) (n int, err error) {
 	if s.receiver == nil {

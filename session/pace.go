@@ -4,8 +4,6 @@ import (
 	"errors"
 	"math"
 	"time"
-
-	"github.com/edge-proxy/edge/message"
 )
 
 // Defaults of the least rate of a request body. The rate is Kestrel's; nobody types slower, and 1000 connections that
@@ -49,14 +47,6 @@ type Unhurried interface {
 	// Unhurry lifts the least rate off the body that is to come. Its silence is bounded like that of a tunnel; that of
 	// a request until the answer begins: from then on who answers says how long it lasts.
 	Unhurry()
-}
-
-// Unhurry lifts the least rate off a request body, and the time between two pieces off an answer.
-func (s *h2Stream) Unhurry() {
-	s.pace.unhurried = true
-	if !s.calling && s.receiver != nil {
-		s.link.end.await(s)
-	}
 }
 
 // left returns what the client may still take, at least 1; from now on the credit shrinks.
@@ -119,83 +109,4 @@ func (o *ServerOptions) perByte() int64 {
 		return 0
 	}
 	return int64(time.Second) / o.BodyRate
-}
-
-// awaitBody sets the deadline of a client that owes its body: of the next read, or of the least rate.
-func (s *serverConn) awaitBody() {
-	if s.expects { // it owes nothing yet: it waits for 100
-		s.conn.SetTimeout(0)
-		return
-	}
-	d := s.server.opts.BodyTimeout
-	if s.server.perByte > 0 {
-		d = min(d, s.pace.left(s.conn.Reactor().Now()))
-	}
-	s.conn.SetTimeout(d)
-}
-
-// awaitTaken sets the deadline of a client that has to take its answer.
-func (s *serverConn) awaitTaken() {
-	s.conn.SetTimeout(s.patience())
-}
-
-// patience returns how long the client may still take to take more of its answer.
-func (s *serverConn) patience() time.Duration {
-	return s.taking.patience(s.server.opts.SendTimeout, s.conn.Reactor().Now())
-}
-
-// took notes that n bytes of the answer found room.
-func (s *serverConn) took(n int) {
-	if s.taking.begun && n > 0 {
-		s.taking.took(n, s.server.perByte, s.server.opts.SendTimeout, s.conn.Reactor().Now())
-	}
-}
-
-// paid notes that n bytes of the body have come.
-func (s *serverConn) paid(n int) {
-	if b := s.server.perByte; b > 0 {
-		s.pace.paid(n, b, int64(max(bodyGrace, s.server.opts.BodyTimeout)), s.conn.Reactor().Now())
-	}
-}
-
-// answerMoves notes that a part of the answer was sent. While it moves a client may be taken up with it, or have seen
-// that its body is not wanted (RFC 9112 §9.5): an answer that came early is delivered whole.
-func (s *serverConn) answerMoves() {
-	if s.requestDone || s.tunnel {
-		return
-	}
-	s.pace.renew(s.conn.Reactor().Now())
-	if !s.calling {
-		s.await()
-	}
-}
-
-// answerMoves is that of a stream of HTTP/2.
-func (s *h2Stream) answerMoves() {
-	if !s.link.server || s.received || s.peerDone || s.tunnel {
-		return
-	}
-	s.pace.renew(s.link.conn.Reactor().Now())
-	if !s.calling {
-		s.link.end.await(s)
-	}
-}
-
-// owesBody reports whether bytes of the body are to come, and nothing of it waits for us.
-func (s *h2Stream) owesBody() bool { return !s.peerDone && !s.received && s.owed == 0 }
-
-// owesBody reports whether the client is who keeps the exchange waiting.
-func (s *serverConn) owesBody() bool {
-	return !s.tunnel && !s.requestDone && s.owed <= 0 && !s.conn.Congested()
-}
-
-// slowBody ends an exchange whose body comes too slowly: with 408 while that is still possible.
-func (s *serverConn) slowBody() {
-	s.server.local[s.conn.Reactor().Index()].stats.SlowBodies++
-	s.fail(Timeout, ErrSlowBody)
-	if s.body.framing != noHead {
-		s.cutOff(ErrSlowBody)
-		return
-	}
-	s.answer(408, ErrSlowBody, s.verb == message.VerbHead)
 }

@@ -11,12 +11,12 @@ import (
 // early, as if their time were up.
 
 var (
-	_ engine.Reliever = (*serverConn)(nil)
+	_ engine.Reliever = (*h1Server)(nil)
 	_ engine.Reliever = (*h2Server)(nil)
 )
 
 // Relieve ends the exchange that the client has kept waiting for age.
-func (s *serverConn) Relieve(c *engine.Conn, age time.Duration) {
+func (s *h1Server) Relieve(c *engine.Conn, age time.Duration) {
 	if waited, keeps := s.waited(); !keeps || waited < age {
 		return
 	}
@@ -30,7 +30,7 @@ func (s *serverConn) Relieve(c *engine.Conn, age time.Duration) {
 }
 
 // waited returns for how long the client keeps us waiting, and whether it does.
-func (s *serverConn) waited() (time.Duration, bool) {
+func (s *h1Server) waited() (time.Duration, bool) {
 	o := &s.server.opts
 	now := s.conn.Reactor().Now()
 	switch {
@@ -47,7 +47,7 @@ func (s *serverConn) waited() (time.Duration, bool) {
 }
 
 // timeLeft is how long it is until OnTimeout.
-func (s *serverConn) timeLeft() time.Duration {
+func (s *h1Server) timeLeft() time.Duration {
 	return time.Duration(s.conn.Deadline() - s.conn.Reactor().Now())
 }
 

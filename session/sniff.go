@@ -7,19 +7,19 @@ import (
 // preface is what a client that knows that we speak HTTP/2 begins with (RFC 9113 §3.4).
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// sniffer is a serverConn before its first bytes: they say whether it is one. No object of its own, so that HTTP/1
+// sniffer is a h1Server before its first bytes: they say whether it is one. No object of its own, so that HTTP/1
 // pays for a comparison only.
-type sniffer serverConn
+type sniffer h1Server
 
 // OnOpen starts the deadline of the first head, or of the preface.
-func (s *sniffer) OnOpen(c *engine.Conn) { (*serverConn)(s).OnOpen(c) }
+func (s *sniffer) OnOpen(c *engine.Conn) { (*h1Server)(s).OnOpen(c) }
 
 // OnData hands the connection to who speaks its version; a preface may come byte by byte.
 func (s *sniffer) OnData(c *engine.Conn, in []byte) (used int) {
 	n := min(len(in), len(preface))
 	switch {
 	case string(in[:n]) != preface[:n]:
-		h := (*serverConn)(s)
+		h := (*h1Server)(s)
 		c.SetHandler(h)
 		return h.OnData(c, in)
 	case n < len(preface):
@@ -37,7 +37,7 @@ func (s *sniffer) OnSendable(*engine.Conn) {}
 // OnTimeout ends a connection that says nothing, or not enough: that may have been the start of a POST.
 func (s *sniffer) OnTimeout(c *engine.Conn) {
 	if c.Unread() {
-		(*serverConn)(s).slowHead()
+		(*h1Server)(s).slowHead()
 		return
 	}
 	c.Close(nil)

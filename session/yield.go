@@ -5,13 +5,13 @@ import "github.com/edge-proxy/edge/engine"
 // A connection on which nothing is asked gives its place to a newcomer where there is no other.
 
 var (
-	_ engine.Yielder = (*serverConn)(nil)
+	_ engine.Yielder = (*h1Server)(nil)
 	_ engine.Yielder = (*h2Server)(nil)
 	_ engine.Yielder = (*sniffer)(nil)
 )
 
 // IdleSince returns when the last answer had been sent, or when the connection opened: the deadline tells.
-func (s *serverConn) IdleSince(c *engine.Conn) int64 {
+func (s *h1Server) IdleSince(c *engine.Conn) int64 {
 	if s.requests == 0 {
 		return c.Deadline() - int64(s.server.opts.HeaderTimeout)
 	}
@@ -19,7 +19,7 @@ func (s *serverConn) IdleSince(c *engine.Conn) int64 {
 }
 
 // OnYield ends an idle connection.
-func (s *serverConn) OnYield(c *engine.Conn) { c.Finish() }
+func (s *h1Server) OnYield(c *engine.Conn) { c.Finish() }
 
 // IdleSince returns when the last exchange ended, or when the connection opened.
 func (h *h2Server) IdleSince(*engine.Conn) int64 {
@@ -37,7 +37,7 @@ func (h *h2Server) OnYield(c *engine.Conn) {
 }
 
 // IdleSince returns when the connection opened.
-func (s *sniffer) IdleSince(c *engine.Conn) int64 { return (*serverConn)(s).IdleSince(c) }
+func (s *sniffer) IdleSince(c *engine.Conn) int64 { return (*h1Server)(s).IdleSince(c) }
 
 // OnYield ends a connection that has said nothing.
 func (s *sniffer) OnYield(c *engine.Conn) { c.Finish() }

@@ -20,7 +20,7 @@ import (
 // the connection to the origin alone.
 
 // openTunnel sends the head of an answer that makes a tunnel of the connection.
-func (s *serverConn) openTunnel(h *message.Head) error {
+func (s *h1Server) openTunnel(h *message.Head) error {
 	if !s.asked || !s.requestDone {
 		return ErrOrder
 	}
@@ -38,7 +38,7 @@ func (s *serverConn) openTunnel(h *message.Head) error {
 }
 
 // tunnelData passes raw bytes on. That the client has ended may be known before they are looked at.
-func (s *serverConn) tunnelData(c *engine.Conn, in []byte) int {
+func (s *h1Server) tunnelData(c *engine.Conn, in []byte) int {
 	if s.receiver == nil || s.requestDone {
 		return len(in)
 	}
@@ -55,7 +55,7 @@ func (s *serverConn) tunnelData(c *engine.Conn, in []byte) int {
 }
 
 // tunnelEOF passes the client's end on.
-func (s *serverConn) tunnelEOF() {
+func (s *h1Server) tunnelEOF() {
 	if s.receiver == nil || s.requestDone {
 		return
 	}
@@ -67,7 +67,7 @@ func (s *serverConn) tunnelEOF() {
 }
 
 // tunnelSent follows up on bytes for the client: their end is a FIN.
-func (s *serverConn) tunnelSent() {
+func (s *h1Server) tunnelSent() {
 	switch {
 	case s.body.framing == ended:
 		s.conn.CloseWrite()
@@ -80,7 +80,7 @@ func (s *serverConn) tunnelSent() {
 }
 
 // tunnelOver ends the exchange when both sides have ended.
-func (s *serverConn) tunnelOver() {
+func (s *h1Server) tunnelOver() {
 	if s.receiver != nil && s.requestDone && s.body.framing == ended {
 		s.receiver = nil
 		s.conn.Close(nil)
@@ -88,14 +88,14 @@ func (s *serverConn) tunnelOver() {
 }
 
 // OnDrain gives a tunnel a part of the time that is left: clients of many tunnels should not all come back at once.
-func (s *serverConn) OnDrain(c *engine.Conn, left time.Duration) {
+func (s *h1Server) OnDrain(c *engine.Conn, left time.Duration) {
 	if s.tunnel {
 		c.SetTimeout(1 + rand.N(left-left/8+1))
 	}
 }
 
 // part lets the receiver of a tunnel say its last words.
-func (s *serverConn) part() {
+func (s *h1Server) part() {
 	if p, ok := s.receiver.(Parting); ok {
 		s.calling = true
 		p.OnParting(s)

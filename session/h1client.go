@@ -43,7 +43,7 @@ type Client struct {
 	body     bodyWriter
 	owed     int
 	uses     uint32
-	relay    *relaying     // of answers; nil until there was one
+	splice   *splice       // of answers; nil until there was one
 	stood    int64         // see StoodAt
 	keep     time.Duration // what the origin promises for an idle connection; 0: nothing
 
@@ -56,7 +56,7 @@ type Client struct {
 	expects      bool // the body waits for 100, or for a final answer
 	unasked      bool
 	foretold     bool // something came before the first request left
-	full         bool // a relay waits until it takes more
+	spliceWaits  bool // a splice waits until the socket takes more
 }
 
 // Init prepares c, which is a part of its owner. head is lent to it for the length of a callback: one for each reactor
@@ -102,7 +102,7 @@ func (c *Client) Open(r Receiver) Stream {
 	c.receiver = r
 	c.uses++
 	c.body = bodyWriter{}
-	c.responseDone, c.final, c.closing, c.expects, c.full = false, false, false, false, false
+	c.responseDone, c.final, c.closing, c.expects, c.spliceWaits = false, false, false, false, false
 	c.owed = 0
 	c.keep = 0
 	if c.opened {
@@ -133,7 +133,7 @@ func (c *Client) OnOpen(conn *engine.Conn) {
 func (c *Client) await() {
 	switch {
 	case !c.opened: // the dial has its own
-	case c.tunnel, c.full, c.conn.Congested():
+	case c.tunnel, c.spliceWaits, c.conn.Congested():
 		c.conn.SetTimeout(c.between())
 	case c.expects:
 		c.conn.SetTimeout(orDefault(c.opts.FirstByte))

@@ -1,0 +1,536 @@
+package session
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// h1Server is one HTTP/1 connection of a client, and the Stream of the request that is in progress on it.
+// Owned by its reactor.
+//
+//	receiver != nil  from Accept to the end of both messages, or OnReset
+//	requestDone      the request was delivered whole; what follows is the next one and is not looked at
+//	owed > 0 => reading is paused, or draining: then it is what was thrown away
+type h1Server struct {
+	server   *Server
+	conn     *engine.Conn
+	receiver Receiver
+	dec      h1.Decoder
+	body     bodyWriter
+	owed     int
+	pace     pace // of the request's body
+	taking   pace // of the answer, once the client did not take it at once
+	requests uint32
+	verb     message.Verb
+	proto    message.Proto
+	splice   *splice // of request bodies; nil until there was one
+
+	requestDone bool
+	closing     bool // the connection does not persist behind this answer
+	promised    bool // the client said so: RFC 9112 §9.6, it MUST NOT send further requests
+	expects     bool // the client waits for 100 before it sends the body
+	draining    bool // the answer was sent, what is left of the request is thrown away
+	headSeen    bool // bytes of a head have come: its deadline runs
+	calling     bool // inside a callback of the receiver: the turn of the next request comes after it
+	gone        bool // the peer sent FIN
+	asked       bool // the request asked for another protocol, or is CONNECT
+	behind      bool // bytes lay behind it already
+	backlog     bool // the next request waits until the client has taken what is queued
+	tunnel      bool // and got it
+}
+
+// OnOpen starts the deadline of the first head.
+func (s *h1Server) OnOpen(c *engine.Conn) {
+	s.headSeen = true
+	c.SetTimeout(s.server.opts.HeaderTimeout)
+}
+
+// Idle reports whether the connection is between two requests.
+func (s *h1Server) Idle() bool { return s.receiver == nil && s.dec.Idle() }
+
+// OnData decodes what came: a head, body bytes, or what of the next request must wait.
+func (s *h1Server) OnData(c *engine.Conn, in []byte) (used int) {
+	local := &s.server.local[c.Reactor().Index()]
+	for events := 0; used < len(in); events++ {
+		switch {
+		case s.tunnel:
+			return used + s.tunnelData(c, in[used:])
+		case s.requestDone || !c.Open():
+			c.PauseRead()
+			return used
+		case s.receiver == nil && !s.draining && c.Congested():
+			// Answers of our own pile up, since each request has its own at once: the next one is looked at when the
+			// client has taken them.
+			s.backlog = true
+			c.PauseRead()
+			c.SetTimeout(s.server.opts.SendTimeout)
+			return used
+		case events == eventsPerTurn:
+			c.OfferLater()
+			return used
+		}
+		n, ev, body, err := s.dec.Next(in[used:], &local.head)
+		used += n
+		if err != nil {
+			local.stats.Malformed++
+			s.refuse(err, s.isHead(in[used-n:]))
+			return used
+		}
+		if ev == h1.NeedMore {
+			s.awaitMore(c)
+			return used
+		}
+		s.behind = used < len(in)
+		s.dispatch(local, ev, body)
+	}
+	switch {
+	case s.draining:
+	case s.owed > 0:
+		c.PauseRead()
+		s.await()
+	case s.gone && s.receiver == nil:
+		c.Close(nil)
+	}
+	return used
+}
+
+// eventsPerTurn is how many events of a connection are worked on before others have their turn. Bytes are no measure
+// for it: 256 KiB may be 16 pieces of a body or 20 000 requests that are answered here.
+const eventsPerTurn = 128
+
+// awaitMore starts the deadline of a head that came in part.
+func (s *h1Server) awaitMore(c *engine.Conn) {
+	if s.receiver == nil && !s.headSeen && !s.draining && !s.dec.Idle() {
+		s.headSeen = true
+		c.SetTimeout(s.server.opts.HeaderTimeout)
+	}
+}
+
+func (s *h1Server) dispatch(local *serverLocal, ev h1.Event, body []byte) {
+	end := ev&h1.End != 0
+	if ev&h1.HeadDone != 0 {
+		local.stats.Requests++
+		s.begin(&local.head, end)
+	}
+	s.requestDone = end
+	r := s.receiver
+	if r == nil { // reset by us, or answered, while the rest of its body came
+		s.drain(len(body))
+		return
+	}
+	s.calling = true
+	switch {
+	case ev&h1.HeadDone != 0:
+		r.OnHead(s, &local.head, end)
+	case ev&h1.Trailers != 0:
+		r.OnTrailers(s, &local.head)
+		s.await()
+	default:
+		s.owed += len(body)
+		s.expects = false
+		s.paid(len(body))
+		r.OnData(s, body, end)
+		s.await()
+	}
+	s.calling = false
+	if s.body.framing == ended {
+		s.finish()
+	}
+}
+
+// begin prepares for the exchange of a request whose head is h.
+func (s *h1Server) begin(h *message.Head, end bool) {
+	s.verb, s.proto = h.Verb, h.Proto
+	s.requests++
+	s.promised, s.expects = h.Close, h.Continue
+	s.closing = h.Close || s.server.opts.RequestsMax > 0 && int(s.requests) >= s.server.opts.RequestsMax
+	s.body = bodyWriter{}
+	s.taking = pace{}
+	s.owed = 0
+	s.headSeen = false
+	s.asked = h.Upgrade || h.Verb == message.VerbConnect
+	switch {
+	case !end:
+		s.pace.begin()
+		s.awaitBody()
+	case s.gone:
+		s.conn.SetTimeout(s.server.opts.HalfCloseWait)
+	default:
+		s.conn.SetTimeout(0)
+	}
+	s.receiver = s.server.service.Accept(s.conn.Reactor(), s)
+}
+
+// finish ends the exchange once the answer was sent whole: the next request, or the end of the connection.
+func (s *h1Server) finish() {
+	if s.receiver == nil && !s.conn.Open() {
+		return
+	}
+	if s.tunnel {
+		s.tunnelOver()
+		return
+	}
+	s.receiver = nil
+	s.body = bodyWriter{}
+	switch {
+	case !s.requestDone && !s.closing && !s.draining && s.drainable():
+		s.draining, s.owed = true, 0
+		s.conn.SetTimeout(s.server.opts.BodyTimeout)
+		s.conn.ResumeRead()
+		return
+	case !s.requestDone:
+		s.server.local[s.conn.Reactor().Index()].stats.Unread++
+		s.conn.Close(nil)
+		return
+	case s.promised && !s.conn.Unread():
+		s.conn.Finish()
+		return
+	case s.closing || s.gone && !s.conn.Unread():
+		s.conn.Close(nil)
+		return
+	}
+	s.requestDone, s.draining = false, false
+	s.owed = 0
+	s.conn.SetTimeout(s.server.opts.IdleTimeout)
+	s.conn.ResumeRead()
+}
+
+// drainMax is how much of a request that was answered early is read to its end, so that the connection can go on.
+const drainMax = 64 << 10
+
+// drainable reports whether the rest of the request is worth to be read. A client that waits for 100 may never send it.
+func (s *h1Server) drainable() bool { return !s.expects && s.dec.Remaining() <= drainMax }
+
+// unwanted reports whether the connection will end behind an answer that comes before the request has: RFC 9112 §9.6
+// wants the last answer to say so. A failure is over before much more of a body has come.
+func (s *h1Server) unwanted(h *message.Head, end bool) bool {
+	return s.expects || (end || h.Status >= 400) && !s.drainable()
+}
+
+// drain throws n bytes away, and goes on with the next request behind the last of them.
+func (s *h1Server) drain(n int) {
+	if !s.draining {
+		return
+	}
+	if s.owed += n; s.requestDone || s.owed > drainMax {
+		s.finish()
+	}
+}
+
+// isHead reports whether the method of the request at the front of in, or of the one whose body that is, is HEAD.
+func (s *h1Server) isHead(in []byte) bool {
+	if s.receiver != nil {
+		return s.verb == message.VerbHead
+	}
+	return bytes.HasPrefix(bytes.TrimPrefix(in, []byte("\r\n")), []byte("HEAD "))
+}
+
+// refuse answers a request that cannot be decoded and closes: nobody can say where the next one would begin. The answer
+// to HEAD has no content: RFC 9110 §9.3.2.
+func (s *h1Server) refuse(err error, head bool) {
+	told := s.receiver != nil
+	if told {
+		s.fail(Malformed, err)
+		if s.body.framing != noHead {
+			s.cutOff(err)
+			return
+		}
+	}
+	if s.draining { // that request has its answer
+		s.conn.Close(nil)
+		return
+	}
+	status := 400
+	if e, ok := err.(*h1.Error); ok {
+		status = e.Status
+	}
+	s.answer(status, err, head)
+	if !told {
+		s.server.service.Refused(s.conn.Reactor(), s.conn.Peer(), status, err)
+	}
+}
+
+// answer sends a short answer of the session's own and closes.
+func (s *h1Server) answer(status int, cause error, head bool) {
+	s.conn.Commit(appendRefusal(s.conn.Reserve(refusalRoom), s.server.opts.Name, status, cause, head))
+	s.conn.Close(nil)
+}
+
+// errSlowHead is why a request is refused whose head does not come in time.
+var errSlowHead = errors.New("the request head took too long")
+
+// slowHead answers a client whose head is late.
+func (s *h1Server) slowHead() {
+	s.server.local[s.conn.Reactor().Index()].stats.Timeouts++
+	s.answer(408, errSlowHead, false)
+	s.server.service.Refused(s.conn.Reactor(), s.conn.Peer(), 408, errSlowHead)
+}
+
+// OnSendable tells the receiver.
+func (s *h1Server) OnSendable(*engine.Conn) {
+	if s.backlog {
+		s.backlog = false
+		s.conn.SetTimeout(s.server.opts.IdleTimeout)
+		s.conn.ResumeRead()
+	}
+	if s.receiver == nil {
+		return
+	}
+	s.taking.rest(s.conn.Reactor().Now())
+	s.await()
+	s.receiver.OnSendable(s)
+}
+
+// await sets the deadline of what the client owes: to take its answer, or to send its body. While its body waits for
+// us, it owes nothing.
+func (s *h1Server) await() {
+	switch {
+	case s.tunnel:
+	case s.conn.Congested():
+		s.awaitTaken()
+	case !s.requestDone && s.owed <= 0:
+		s.awaitBody()
+	case s.gone && s.body.framing == noHead: // HalfCloseWait runs
+	default:
+		s.conn.SetTimeout(0)
+	}
+}
+
+// OnTimeout ends what took too long: an idle connection quietly, a slow head with 408, an exchange by a reset.
+func (s *h1Server) OnTimeout(c *engine.Conn) {
+	stats := &s.server.local[c.Reactor().Index()].stats
+	switch {
+	case s.tunnel: // see OnDrain
+		s.part()
+		s.fail(Cancelled, nil)
+		c.Close(nil)
+	case s.receiver != nil && s.owesBody():
+		stats.Timeouts++
+		s.slowBody()
+	case s.receiver != nil && s.halfClosed():
+		s.leave()
+	case s.receiver != nil:
+		stats.Timeouts++
+		s.fail(Timeout, engine.ErrTimeout)
+		s.cutOff(engine.ErrTimeout)
+	case s.backlog: // its queue will not be taken either
+		stats.Timeouts++
+		c.Close(engine.ErrTimeout)
+	case s.headSeen && !s.dec.Idle():
+		s.slowHead()
+	default:
+		c.Close(nil)
+	}
+}
+
+// OnEOF ends an idle connection. Behind a whole request the client may have half closed: it still gets its answer if
+// that begins soon. One that has begun is delivered whole.
+func (s *h1Server) OnEOF(c *engine.Conn) {
+	s.gone = true
+	switch {
+	case s.tunnel:
+		s.tunnelEOF()
+	case s.receiver == nil:
+		c.Close(nil)
+	case !s.requestDone:
+		s.fail(Truncated, nil)
+		s.cutOff(engine.ErrClosed)
+	case !s.halfClosed():
+	case s.server.opts.HalfCloseWait == HalfCloseLeaves:
+		s.leave()
+	default:
+		c.SetTimeout(s.server.opts.HalfCloseWait)
+	}
+}
+
+// halfClosed reports whether the client sent FIN behind its request, and the answer has not begun.
+func (s *h1Server) halfClosed() bool { return s.gone && s.requestDone && s.body.framing == noHead }
+
+// leave gives up a client that sent FIN.
+func (s *h1Server) leave() {
+	s.server.local[s.conn.Reactor().Index()].stats.HalfClosed++
+	s.fail(Cancelled, nil)
+	s.conn.Close(engine.ErrClosed)
+}
+
+// OnClose resets the exchange that was in progress.
+func (s *h1Server) OnClose(_ *engine.Conn, cause error) { s.fail(ConnectionLost, cause) }
+
+func (s *h1Server) fail(code Code, cause error) {
+	if r := s.receiver; r != nil {
+		s.receiver = nil
+		r.OnReset(s, code, cause)
+	}
+}
+
+// SendHead sends the head of the answer, or an interim one.
+func (s *h1Server) SendHead(h *message.Head, end bool) error {
+	if s.receiver == nil {
+		return ErrDead
+	}
+	if s.body.framing != noHead {
+		return ErrOrder
+	}
+	if h.Tunnel {
+		return s.openTunnel(h)
+	}
+	if h.Status < 200 {
+		if s.expects && h.Status == 100 {
+			s.expects = false
+			s.await()
+		}
+		if s.proto >= message.HTTP11 { // RFC 9110 §15.2: never to an HTTP/1.0 client
+			s.conn.Commit(h1.AppendResponse(s.conn.Reserve(len(h.Base)+headRoom), h, h1.ResponseOptions{}))
+		}
+		return nil
+	}
+	s.frame(h, end)
+	s.closing = s.closing || h.Close || s.conn.Reactor().Engine().Draining() ||
+		!s.requestDone && s.unwanted(h, end) || s.asked && s.refused()
+	if s.gone {
+		s.conn.SetTimeout(0)
+	}
+	o := h1.ResponseOptions{
+		ToHTTP10: s.proto < message.HTTP11, Close: s.closing, HeadRequest: s.verb == message.VerbHead,
+	}
+	s.conn.Commit(h1.AppendResponse(s.conn.Reserve(len(h.Base)+headRoom), h, o))
+	if !end {
+		s.answerMoves()
+		return nil
+	}
+	s.body.framing = ended
+	if !s.calling {
+		s.finish()
+	}
+	return nil
+}
+
+// refused reports whether the connection has to end behind an answer that is not the tunnel that was asked for: bytes
+// that a client sent in the belief that it would be one must not be taken for a request.
+func (s *h1Server) refused() bool {
+	return s.verb == message.VerbConnect || s.behind || s.conn.Unread()
+}
+
+// headRoom is what a session adds to a head: the status line and the framing fields.
+const headRoom = 256
+
+// frame decides how the body will be delimited. RFC 9112 §6.3.
+func (s *h1Server) frame(h *message.Head, end bool) {
+	h.Chunked = false
+	switch {
+	case s.verb == message.VerbHead || h.Status == 204 || h.Status == 304:
+		s.body.begin(noBody, 0)
+	case end:
+		h.Length = 0
+		s.body.begin(noBody, 0)
+	case h.Length >= 0:
+		s.body.begin(counted, h.Length)
+	case s.proto >= message.HTTP11:
+		h.Chunked = true
+		s.body.begin(chunked, 0)
+	default:
+		s.closing = true
+		s.body.begin(untilClose, 0)
+		h.Drop(message.Trailer) // none can follow
+	}
+}
+
+// SendData sends body bytes.
+func (s *h1Server) SendData(p []byte, end bool) (int, error) {
+	if s.receiver == nil {
+		return 0, ErrDead
+	}
+	n, err := s.body.data(s.conn, p, end)
+	s.took(n)
+	if n < len(p) && err == nil && !s.conn.Congested() {
+		// The connection takes nothing any more, and no read will tell while a further request waits to be read.
+		s.conn.Close(engine.ErrClosed)
+		return n, ErrDead
+	}
+	s.sent()
+	return n, err
+}
+
+// SendTrailers ends the answer with h.
+func (s *h1Server) SendTrailers(h *message.Head) error {
+	if s.receiver == nil {
+		return ErrDead
+	}
+	err := s.body.trailers(s.conn, h)
+	s.sent()
+	return err
+}
+
+// sent follows up on body bytes: the end of the exchange, or the deadline of a client that takes nothing.
+func (s *h1Server) sent() {
+	switch {
+	case s.tunnel:
+		s.tunnelSent()
+	case s.body.framing == ended:
+		if !s.calling {
+			s.finish()
+		}
+	case s.conn.Congested():
+		s.awaitTaken()
+	default:
+		s.answerMoves()
+	}
+}
+
+// Congested reports whether the connection's queue is above its low mark.
+func (s *h1Server) Congested() bool { return s.conn.Congested() }
+
+// Queued returns the bytes that have not left.
+func (s *h1Server) Queued() int { return s.conn.Queued() }
+
+// Release reads on when nothing is owed any more.
+func (s *h1Server) Release(n int) {
+	if s.owed -= n; s.owed <= 0 && !s.requestDone && s.receiver != nil {
+		s.owed = 0
+		s.conn.ResumeRead()
+		if !s.calling {
+			s.await()
+		}
+	}
+}
+
+// Reset ends the exchange. An answer that had begun can only be cut off. Where its framing shows that, what is queued
+// still leaves: a client that sees nothing but the end takes the connection for an idle one that was closed, and tries
+// again (RFC 9112 §9.3.1).
+func (s *h1Server) Reset(Code) {
+	if s.receiver == nil {
+		return
+	}
+	s.receiver = nil
+	f := s.body.framing
+	if (f == counted || f == chunked) && s.conn.Queued() > 0 || s.tunnel && f == ended {
+		s.conn.Close(nil)
+		return
+	}
+	s.cutOff(engine.ErrClosed)
+}
+
+// cutOff closes the connection amid an exchange. Where the end of the connection would pass for the end of the answer
+// it is reset instead. What goes through a tunnel has ends of its own.
+func (s *h1Server) cutOff(cause error) {
+	if s.body.framing == untilClose && !s.tunnel {
+		s.conn.Reset(cause)
+		return
+	}
+	s.conn.Close(cause)
+}
+
+// Peer is the address of the client.
+func (s *h1Server) Peer() poller.Addr { return s.conn.Peer() }
+
+// Local is the address that the client connected to.
+func (s *h1Server) Local() poller.Addr { return s.conn.Local() }
+
+// Digest is what is known of a secured connection.
+func (s *h1Server) Digest() *tlsconn.Digest { return tlsconn.DigestOf(s.conn) }

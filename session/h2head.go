@@ -1,0 +1,146 @@
+package session
+
+import (
+	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/message"
+)
+
+// SendHead sends a head: of the request or of an answer.
+func (s *h2Stream) SendHead(h *message.Head, end bool) error {
+	switch {
+	case s.receiver == nil:
+		return ErrDead
+	case s.framing != noHead:
+		return ErrOrder
+	case s.link.server:
+		return s.answer(h, end)
+	}
+	return s.request(h, end)
+}
+
+// queueHead encodes h into the connection's queue.
+func (s *h2Stream) queueHead(h *message.Head, end bool) error {
+	l := s.link
+	if s.codec == nil {
+		return ErrDead
+	}
+	b, err := l.codec.AppendHead(l.conn.Reserve(len(h.Base)+headRoom), s.codec, h, end)
+	l.conn.Commit(b)
+	switch {
+	case err == h2.ErrListSize:
+		return ErrHeadSize
+	case err == nil && end:
+		s.weDone = true
+		s.through()
+	}
+	return err
+}
+
+// answer sends the head of an answer, or an interim one. RFC 9110 §6.4.1 says which have no content.
+func (s *h2Stream) answer(h *message.Head, end bool) error {
+	h.Chunked = false
+	switch {
+	case h.Tunnel:
+		return s.openTunnel(h)
+	case h.Status < 200:
+		s.expects = s.expects && h.Status != 100
+		if err := s.queueHead(h, false); err != nil && err != ErrHeadSize {
+			return err
+		}
+		if !s.calling {
+			s.link.end.await(s)
+		}
+		return nil
+	}
+	bare := end
+	switch {
+	case s.verb == message.VerbHead || h.Status == 204 || h.Status == 304:
+		s.framing, bare = noBody, true
+	case end:
+		h.Length, s.framing = 0, noBody
+	case h.Length >= 0:
+		s.framing, s.left = counted, h.Length
+	default:
+		s.framing = untilClose
+	}
+	if err := s.queueHead(h, bare); err != nil {
+		s.framing = noHead
+		return err
+	}
+	if end {
+		s.sent(true, 0)
+		return nil
+	}
+	s.answerMoves()
+	return nil
+}
+
+// request sends the head of a request.
+func (s *h2Stream) request(h *message.Head, end bool) error {
+	h.Chunked, h.Close = false, false // what the head said of the connection it came by
+	// An extended CONNECT has no content, and says no other method.
+	h.Upgrade = h.Upgrade && end && h.Verb == message.VerbGet
+	s.asked = h.Upgrade || h.Verb == message.VerbConnect
+	s.verb = h.Verb
+	switch {
+	case end:
+		h.Length, s.framing = 0, ended
+	case h.Length >= 0:
+		s.framing, s.left = counted, h.Length
+	default:
+		s.framing = untilClose
+	}
+	s.expects = h.Continue && !end
+	if h.Upgrade && !s.link.codec.ExtendedConnect() && !s.link.end.settled() {
+		s.hold(h)
+		return nil
+	}
+	s.send(h, end)
+	return nil
+}
+
+// hold keeps the head of a request until SETTINGS come.
+func (s *h2Stream) hold(h *message.Head) {
+	s.pending = copyHead(h)
+	s.link.end.await(s)
+}
+
+// send queues the head of a request. What fails is told by OnReset.
+func (s *h2Stream) send(h *message.Head, end bool) {
+	if s.todo == doomed {
+		return
+	}
+	switch err := s.queueHead(h, end && !s.asked); err {
+	case nil:
+		if !s.calling {
+			s.link.end.await(s)
+		}
+	case h2.ErrUnsettled:
+		s.hold(h)
+	case ErrHeadSize:
+		s.doom(HeadSize, err)
+	case h2.ErrNoExtendedConnect:
+		s.doom(NoUpgrade, err)
+	case h2.ErrGoingAway, h2.ErrNoRoom:
+		s.doom(Refused, err)
+	default:
+		s.doom(ConnectionLost, err)
+	}
+}
+
+// sendPending sends a head that waited for SETTINGS, and has what comes after it sent.
+func (s *h2Stream) sendPending() {
+	h := s.pending
+	s.pending = nil
+	if s.send(h, s.framing == ended); s.todo == nothing && s.framing != ended {
+		s.unblock()
+	}
+}
+
+// copyHead returns a copy of h that shares nothing with it.
+func copyHead(h *message.Head) *message.Head {
+	c := *h
+	c.Base = append([]byte(nil), h.Base...)
+	c.Fields = append([]message.Field(nil), h.Fields...)
+	return &c
+}
