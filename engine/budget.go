@@ -1,6 +1,14 @@
 package engine
 
-import "sync/atomic"
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+
+	"github.com/edge-proxy/edge/internal/cgroup"
+	"github.com/edge-proxy/edge/internal/invariant"
+)
 
 // Pressure says how much of its share of the memory budget a reactor holds in buffers.
 type Pressure uint8
@@ -132,24 +140,45 @@ func (r *Reactor) tendBudget() {
 // shrinkEvery is how often free buffers are halved at PressureCache, in ns.
 const shrinkEvery = int64(1e9)
 
-// Hold counts n bytes that a handler keeps for its connections as if they were in buffers; what it keeps no more it
-// counts back with a negative n. On r only.
-func (r *Reactor) Hold(n int) {
+// Account counts n bytes that a handler keeps for its connections as if they were in buffers. When it no longer keeps
+// them it accounts for them again, with a negative n. On r only.
+func (r *Reactor) Account(n int) {
 	r.bufs.total += int64(n)
-	r.bufs.owed += int64(n)
+	if r.bufs.accounted += int64(n); r.bufs.accounted < 0 {
+		r.overdrawn()
+	}
 }
 
-// Keep counts n bytes, which the handler holds, as kept for later use, and reports whether it may keep them: under
-// pressure they are held no more, and none are kept. A negative n is for kept bytes that are in use again. On r only.
+// Keep counts n bytes, which are accounted for, as kept for later use, and reports whether the handler may keep them.
+// Under pressure it may not, and they are no longer accounted for. A negative n is for kept bytes that are in use
+// again. On r only.
 func (r *Reactor) Keep(n int) bool {
 	b := &r.bufs
-	b.owed -= int64(n)
+	if b.accounted -= int64(n); b.accounted < 0 {
+		r.overdrawn()
+	}
 	if b.total >= b.ease && n > 0 && r.pressed() >= PressureCache {
 		b.total -= int64(n)
 		return false
 	}
 	b.kept += int64(n)
 	return true
+}
+
+// overdrawn sets right an account from which a handler took back more than it had put in, which is a fault of that
+// handler. Left as it is, the sum would fall below 0, where giving back memory has no end.
+func (r *Reactor) overdrawn() {
+	b := &r.bufs
+	n := -b.accounted
+	b.total += n
+	b.accounted = 0
+	if invariant.On {
+		culprit := "a task"
+		if r.current != nil {
+			culprit = fmt.Sprintf("%T", r.current.handler)
+		}
+		invariant.That(false, "%s accounted back %d bytes more than it took", culprit, n)
+	}
 }
 
 // putOff keeps a connection that holds more than its share from reading until the retry timer fires. It reports
@@ -164,4 +193,19 @@ func (r *Reactor) putOff(c *Conn) bool {
 	r.late = append(r.late, c)
 	r.retrySoon()
 	return true
+}
+
+// memoryLimit is the smallest of what GOMEMLIMIT, the cgroup and the machine allow.
+func memoryLimit() int64 {
+	limit := debug.SetMemoryLimit(-1)
+	if n := cgroup.Memory(); n > 0 {
+		limit = min(limit, n)
+	}
+	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
+		var kib int64
+		if _, err := fmt.Sscanf(string(b), "MemTotal: %d kB", &kib); err == nil && kib > 0 {
+			limit = min(limit, kib<<10)
+		}
+	}
+	return limit
 }

@@ -1,10 +1,12 @@
 package engine_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/poller"
 )
@@ -34,7 +36,7 @@ func TestBudget_isLent(t *testing.T) {
 	busy, other := all[0], all[1]
 	hold := func(r *engine.Reactor, n int, want engine.Pressure, when string) {
 		t.Helper()
-		if r.Hold(n); r.Pressure() != want {
+		if r.Account(n); r.Pressure() != want {
 			t.Fatalf("pressure %d, want %d: %s", r.Pressure(), want, when)
 		}
 	}
@@ -42,18 +44,18 @@ func TestBudget_isLent(t *testing.T) {
 	hold(busy, even*9/4, engine.PressureShed, "all is in use but what the others keep")
 	hold(other, even/4*2/3, engine.PressureNone, "it is its own")
 	hold(other, even/4/3, engine.PressureShed, "nothing is left to be lent")
-	busy.Hold(-even * 13 / 4)
+	busy.Account(-even * 13 / 4)
 	tick(busy)
 	hold(other, 0, engine.PressureNone, "the first one has given back")
 	hold(other, even, engine.PressureNone, "the second one borrows")
-	other.Hold(-even - even/4*2/3 - even/4/3)
+	other.Account(-even - even/4*2/3 - even/4/3)
 	tick(other)
 	for _, r := range all { // all of it came back: each may have as much as the first one had
-		r.Hold(even)
+		r.Account(even)
 		if p := r.Pressure(); p != engine.PressureNone {
 			t.Fatalf("pressure %d", p)
 		}
-		r.Hold(-even)
+		r.Account(-even)
 		tick(r)
 	}
 }
@@ -63,7 +65,7 @@ func TestBudget_unevenLoad(t *testing.T) {
 	const slow, queue = 384, 320 << 10
 	all := reactors(t, 64, 205<<20)
 	for i := range slow { // a third of the reactors have twice as many as the others
-		all[i%48%32].Hold(queue)
+		all[i%48%32].Account(queue)
 	}
 	for i, r := range all {
 		if p := r.Pressure(); p >= engine.PressureAccept {
@@ -99,7 +101,7 @@ func TestBudget_freeBuffersAreGivenBack(t *testing.T) {
 	if first < 2<<20 {
 		t.Fatalf("%d bytes are kept", first)
 	}
-	g.on(func() { g.reactor.Hold(48 << 20) }) // 75 % of 64
+	g.on(func() { g.reactor.Account(48 << 20) }) // 75 % of 64
 	second := kept()
 	if second > first/2+128<<10 || second < first/4 {
 		t.Fatalf("%d bytes are kept, half of %d expected", second, first)
@@ -111,19 +113,43 @@ func TestBudget_freeBuffersAreGivenBack(t *testing.T) {
 	if n := kept(); n >= second {
 		t.Fatalf("%d bytes are kept after a second, %d before", n, second)
 	}
-	g.on(func() { g.reactor.Hold(4 << 20) }) // above 80 %
+	g.on(func() { g.reactor.Account(4 << 20) }) // above 80 %
 	if n := kept(); n != 0 {
 		t.Fatalf("%d bytes are kept", n)
 	}
-	if g.reactor.Hold(1); g.reactor.Keep(1) {
+	if g.reactor.Account(1); g.reactor.Keep(1) {
 		t.Fatal("more may be kept")
 	}
-	g.on(func() { g.reactor.Hold(-52 << 20) })
-	if g.reactor.Hold(1); !g.reactor.Keep(1) || kept() != 1 || g.reactor.Stats().BufBytes != 0 {
+	g.on(func() { g.reactor.Account(-52 << 20) })
+	if g.reactor.Account(1); !g.reactor.Keep(1) || kept() != 1 || g.reactor.Stats().BufBytes != 0 {
 		t.Fatal("nothing may be kept after the pressure is gone")
 	}
 	if g.reactor.Keep(-1); kept() != 0 || g.reactor.Stats().BufBytes != 1 {
 		t.Fatal("what was kept is not held again")
 	}
-	g.reactor.Hold(-1)
+	g.reactor.Account(-1)
+}
+
+// A handler that accounts back more than it took fails a checked build. A plain one goes on as if it had accounted
+// back what it took: with a sum below 0 the reactor would give back memory that it does not have, for ever.
+func TestBudget_accountedBackTwice(t *testing.T) {
+	r := reactors(t, 2, 64<<20)[0]
+	var failed any
+	r.Post(&engine.Task{Run: func(*engine.Reactor) {
+		defer func() { failed = recover() }()
+		r.Account(4 << 10)
+		r.Account(-4 << 10)
+		r.Account(-4 << 10)
+	}})
+	tick(r)
+	if invariant.On {
+		if text, _ := failed.(string); !strings.Contains(text, "accounted back 4096 bytes more") {
+			t.Fatalf("failed with %v", failed)
+		}
+	} else if failed != nil {
+		t.Fatal(failed)
+	}
+	if s := r.Stats(); s.BufBytes != 0 {
+		t.Fatalf("%d bytes are in use", s.BufBytes)
+	}
 }

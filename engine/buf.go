@@ -33,16 +33,16 @@ const bufFreeMax = 4 << 20
 // back to it, changes nothing in the sum: the memory was there before.
 // Owned by its reactor.
 //
-//	total == bytes of Bufs handed out + of free ones + owed + kept
+//	total == bytes of Bufs handed out + of free ones + accounted + kept
 type bufPool struct {
-	free  [len(bufSizes)]*Buf
-	count [len(bufSizes)]int // of free Bufs
-	nodes *Buf               // free shared nodes, which have no data of their own
-	total int64
-	owed  int64 // bytes in no Buf that are in use: see Reactor.Hold
-	kept  int64 // bytes in no Buf that are kept for later: see Reactor.Keep
-	ease  int64 // the total from which nothing is kept: PressureCache
-	most  int64 // free bytes of one class
+	free      [len(bufSizes)]*Buf
+	count     [len(bufSizes)]int // of free Bufs
+	nodes     *Buf               // free shared nodes, which have no data of their own
+	total     int64
+	accounted int64 // bytes in no Buf that are in use: see Reactor.Account
+	kept      int64 // bytes in no Buf that are kept for later: see Reactor.Keep
+	ease      int64 // the total from which nothing is kept: PressureCache
+	most      int64 // free bytes of one class
 }
 
 // spare is how many bytes are kept for later.
@@ -54,7 +54,7 @@ func (p *bufPool) spare() int64 {
 	return n
 }
 
-// inUse is how many bytes are handed out, or owed.
+// inUse is how many bytes are handed out or accounted for.
 func (p *bufPool) inUse() int64 { return p.total - p.spare() }
 
 // get returns an empty Buf with room for at least n bytes.

@@ -25,7 +25,7 @@ func (c *Conn) Close(cause error) {
 		c.state = closing
 		c.setTimeout(c.reactor.opts.SendTimeout)
 		c.makeDirty() // flush goes on from there
-		if c.moves != nil {
+		if c.splices != nil {
 			c.unsplice()
 		}
 		if c.can&poller.CanRead != 0 {
@@ -60,8 +60,8 @@ func (c *Conn) sent() {
 	}
 }
 
-// drain throws input away while c closes.
-func (c *Conn) drain() {
+// linger throws input away while c closes.
+func (c *Conn) linger() {
 	c.releaseKept()
 	if c.flags&timedOut != 0 {
 		if c.queued > 0 {
@@ -71,11 +71,11 @@ func (c *Conn) drain() {
 		return
 	}
 	r := c.reactor
-	for c.can&poller.CanRead != 0 && c.flags&eof == 0 && c.drained < lingerBytes {
+	for c.can&poller.CanRead != 0 && c.flags&eof == 0 && c.lingered < lingerBytes {
 		n, e := r.kernel.Read(c.fd, r.scratch)
 		switch {
 		case n > 0:
-			c.drained += int32(n)
+			c.lingered += int32(n)
 			if n < len(r.scratch) && c.can&(poller.PeerClosed|poller.Broken) == 0 {
 				c.can &^= poller.CanRead
 			}
@@ -88,7 +88,7 @@ func (c *Conn) drain() {
 			c.flags |= eof
 		}
 	}
-	if c.queued == 0 && (c.flags&eof != 0 || c.drained >= lingerBytes) && (c.layer == nil || c.layer.endSent) {
+	if c.queued == 0 && (c.flags&eof != 0 || c.lingered >= lingerBytes) && (c.layer == nil || c.layer.endSent) {
 		c.drop(nil)
 	}
 }
@@ -121,7 +121,7 @@ func (c *Conn) drop(cause error) {
 	c.state = closed
 	c.cause = cause
 	c.deadline = 0
-	if c.moves != nil {
+	if c.splices != nil {
 		c.unsplice()
 	}
 	c.releaseQueue()

@@ -72,7 +72,7 @@ const (
 	sendable                     // OnSendable is due
 	congested                    // the queue has been above its low mark since the last OnSendable
 	timedOut                     // OnTimeout is due
-	unopened                     // OnOpen is due
+	openDue                      // OnOpen is due
 	eof                          // the peer sent FIN and all before it was read
 	finDue                       // CloseWrite was called: FIN follows what is queued
 	finAwaited                   // the last segment waits for FIN: WriteLast
@@ -102,20 +102,29 @@ type Conn struct {
 	outTail  *Buf
 	dialing  *dialing  // nil unless connecting
 	layer    *layered  // nil for a plain connection
-	moves    *moves    // nil until a Splice began
+	splices  *splices  // nil until a Splice began
 	listener *Listener // nil for one that was dialled
 	cause    error
 	timer    timerwheel.Timer
 	deadline int64 // 0: none. The wheel's entry may be earlier: then it does nothing
 	peer     poller.Addr
 	queued   int
-	drained  int32     // bytes thrown away while closing
+	lingered int32     // bytes thrown away while closing
 	fd       poller.FD // NoFD while a dial waits to be tried again
 	slot     uint32
 	gen      uint32
 	flags    flags
 	can      poller.Ready
 	state    state
+}
+
+// newConn makes a Conn with a slot, so that it can be named and is found by whoever closes all.
+func (r *Reactor) newConn(fd poller.FD, peer poller.Addr) *Conn {
+	c := &Conn{reactor: r, fd: fd, peer: peer, flags: wantRead | openDue}
+	c.timer.Owner = (*connTimer)(c)
+	c.slot, c.gen = r.takeSlot()
+	r.slots[c.slot].conn = c
+	return c
 }
 
 // Reactor returns the reactor that owns c. Safe for any goroutine.
@@ -191,7 +200,7 @@ func (c *Conn) Reading() bool { return c.flags&wantRead != 0 }
 // Quiet reports whether c is open and nothing is on its way in: what an idle connection must be to be used again.
 // That it can be written to, which is news of one that was adopted, does not count.
 func (c *Conn) Quiet() bool {
-	return c.state == open && c.flags&(unopened|timedOut|eof|finDue|finSent) == 0 && c.in == nil &&
+	return c.state == open && c.flags&(openDue|timedOut|eof|finDue|finSent) == 0 && c.in == nil &&
 		c.can&(poller.CanRead|poller.PeerClosed|poller.Broken) == 0 && (c.layer == nil || c.layer.quiet())
 }
 

@@ -4,15 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"runtime"
-	"runtime/debug"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/cgroup"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -120,9 +116,6 @@ func (e *Engine) Start() {
 // Reactors returns the reactors; their number does not change.
 func (e *Engine) Reactors() []*Reactor { return e.reactors }
 
-// Draining reports whether Drain was called: who answers now says that the connection closes.
-func (e *Engine) Draining() bool { return e.draining.Load() }
-
 // Memory returns the budget for buffers over all reactors: Options.Memory, or its default.
 func (e *Engine) Memory() int64 { return e.opts.Memory }
 
@@ -133,87 +126,6 @@ func (e *Engine) Conns() int {
 		n += r.load.Load()
 	}
 	return int(n)
-}
-
-// Idler is a Handler that knows when its connection is between two messages.
-type Idler interface {
-	// Idle reports that nothing would be lost if the connection closed now. Runs on its reactor.
-	Idle() bool
-}
-
-// Drainer is a Handler that wants to know when the end of a drain is near.
-type Drainer interface {
-	// OnDrain says that what is still open in left is cut. Runs on c's reactor.
-	OnDrain(c *Conn, left time.Duration)
-}
-
-// DrainBeginner is a Handler that has something to say to its peer as soon as a drain begins.
-type DrainBeginner interface {
-	// OnDrainBegin says that Draining has become true. Runs on c's reactor.
-	OnDrainBegin(c *Conn)
-}
-
-// Drain closes the listeners, as Close does and in half of grace at most, and waits until they and all accepted
-// connections are closed, at most for grace. Those that speak are closed by their handlers, which see Draining; what is
-// idle and does not speak is closed in the last tenth of grace. It reports whether none was left. Stop closes what is
-// left. Safe for any goroutine but a reactor's.
-func (e *Engine) Drain(grace time.Duration) bool {
-	e.draining.Store(true)
-	e.mu.Lock()
-	listeners := slices.Clone(e.listeners)
-	e.mu.Unlock()
-	begun := time.Now()
-	for _, l := range listeners {
-		l.close(min(unlistenTime, grace/2))
-	}
-	return e.each((*Reactor).beginDrain) && e.drained(listeners, begun.Add(grace-grace/10)) ||
-		e.each(func(r *Reactor) { r.closeIdle(grace / 10) }) && e.drained(listeners, begun.Add(grace))
-}
-
-// drained waits until no listener and no accepted connection is left, or until the time is up. It reports which. A
-// connection is counted before its listener has closed.
-func (e *Engine) drained(listeners []*Listener, until time.Time) bool {
-	open := func() bool {
-		return slices.ContainsFunc(listeners, func(l *Listener) bool { return !l.Closed() }) || e.Conns() > 0
-	}
-	for pause := time.Millisecond; open(); pause = min(2*pause, 50*time.Millisecond) {
-		left := time.Until(until)
-		if left <= 0 {
-			return false
-		}
-		time.Sleep(min(pause, left))
-	}
-	return true
-}
-
-// beginDrain tells those who asked for it.
-func (r *Reactor) beginDrain() {
-	for i := range r.slots {
-		c := r.slots[i].conn
-		if c == nil || c.listener == nil {
-			continue
-		}
-		if h, ok := c.handler.(DrainBeginner); ok {
-			h.OnDrainBegin(c)
-		}
-	}
-}
-
-// closeIdle closes what is idle and tells the others that left is left.
-func (r *Reactor) closeIdle(left time.Duration) {
-	for i := range r.slots {
-		c := r.slots[i].conn
-		if c == nil || c.listener == nil {
-			continue
-		}
-		if h, ok := c.handler.(Idler); ok && h.Idle() {
-			c.Close(nil)
-			continue
-		}
-		if h, ok := c.handler.(Drainer); ok {
-			h.OnDrain(c, left)
-		}
-	}
 }
 
 // Stop closes all connections, each with ErrStopped, ends the reactors, and cancels what is offloaded. It returns when
@@ -283,19 +195,4 @@ func (r *Reactor) call(f func() error) error {
 	default:
 		return ErrStopped
 	}
-}
-
-// memoryLimit is the smallest of what GOMEMLIMIT, the cgroup and the machine allow.
-func memoryLimit() int64 {
-	limit := debug.SetMemoryLimit(-1)
-	if n := cgroup.Memory(); n > 0 {
-		limit = min(limit, n)
-	}
-	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
-		var kib int64
-		if _, err := fmt.Sscanf(string(b), "MemTotal: %d kB", &kib); err == nil && kib > 0 {
-			limit = min(limit, kib<<10)
-		}
-	}
-	return limit
 }

@@ -26,7 +26,7 @@ func (r *Reactor) check() {
 		if c := s.conn; c != nil {
 			invariant.That(c.slot == uint32(i) && c.gen == s.gen, "slot %d: its conn is at %d", i, c.slot)
 			c.check()
-			held += c.held()
+			held += c.bufBytes()
 			if c.listener != nil {
 				opened++
 			}
@@ -37,7 +37,7 @@ func (r *Reactor) check() {
 	if r.reserved != nil {
 		held += int64(len(r.reserved.data))
 	}
-	held += r.bufs.owed
+	held += r.bufs.accounted
 	if n := r.bufs.inUse(); held != n { // asked here, since numbers that are printed are allocated
 		invariant.That(false, "conns hold %d bytes, %d are out", held, n)
 	}
@@ -86,9 +86,9 @@ func (c *Conn) checkEdges() {
 		invariant.That(coming || told, "an end is due")
 		invariant.That(coming || c.shaking() || c.flags&congested == 0 || c.queued > c.reactor.opts.SendLow,
 			"OnSendable is due")
-		invariant.That(coming || c.flags&(sendable|timedOut|unopened) == 0, "a callback is due, flags %b", c.flags)
+		invariant.That(coming || c.flags&(sendable|timedOut|openDue) == 0, "a callback is due, flags %b", c.flags)
 	case closing:
-		invariant.That(coming || !canRead || c.drained >= lingerBytes, "closing: readable, not ready")
+		invariant.That(coming || !canRead || c.lingered >= lingerBytes, "closing: readable, not ready")
 		invariant.That(coming || c.queued > 0 || c.flags&finSent != 0, "closing: FIN is due")
 		invariant.That(c.timer.Armed(), "closing without a deadline")
 	}
@@ -109,12 +109,12 @@ func (c *Conn) checkLayer() int {
 	invariant.That(last == ly.tail, "the tail of what was sealed is not the last")
 	invariant.That(ly.out == nil || n > 0, "an idle layer holds a buf")
 	invariant.That(ly.wire == nil || ly.wire.r < ly.wire.w, "a part of a record that is none")
-	invariant.That(!ly.unopened || ly.wire != nil, "nothing to open")
+	invariant.That(!ly.undecoded || ly.wire != nil, "nothing to open")
 	return n
 }
 
-// held is how many bytes of the reactor's buffers c has.
-func (c *Conn) held() int64 {
+// bufBytes is how many bytes of the reactor's buffers c has.
+func (c *Conn) bufBytes() int64 {
 	var n int64
 	if ly := c.layer; ly != nil {
 		for b := ly.out; b != nil; b = b.next {

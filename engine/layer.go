@@ -41,7 +41,7 @@ const sealAhead = 4 * bufLarge
 //	OnData ◄─ Conn.in ◄──────── Open ◄──────── wire ◄─ socket
 //
 //	layer == nil   a handshake is going on: its handler is the Conn's, and reads and writes the wire
-//	wire           a part of a record; nil when there is none. With unopened: whatever the handshake left
+//	wire           a part of a record; nil when there is none. With undecoded: what the handshake left
 type layered struct {
 	layer     Layer
 	next      Handler // of the Conn, after the handshake
@@ -49,7 +49,7 @@ type layered struct {
 	out, tail *Buf
 	sealed    int   // bytes in out
 	err       error // of Open: what is to be told behind the last plaintext
-	unopened  bool
+	undecoded bool
 	paused    bool // by PauseRead during the handshake
 	ended     bool // the peer said that nothing follows
 	endSent   bool // we did
@@ -158,7 +158,7 @@ func (c *Conn) takeWire(rest []byte) {
 		b.w += copy(b.data[b.w:], c.in.bytes())
 		c.releaseKept()
 	}
-	c.layer.wire, c.layer.unopened = b, true
+	c.layer.wire, c.layer.undecoded = b, true
 }
 
 // Begin hands c to h as if it had been opened just now: OnOpen comes first, without a timeout, then unread bytes.
@@ -173,7 +173,7 @@ func (c *Conn) Begin(h Handler) {
 func (c *Conn) begin(h Handler) {
 	c.handler = h
 	c.setTimeout(0)
-	c.flags |= unopened
+	c.flags |= openDue
 	c.reactor.makeReady(c)
 }
 
@@ -197,7 +197,7 @@ func (ly *layered) quiet() bool {
 }
 
 // due reports whether something can be delivered without reading.
-func (ly *layered) due() bool { return ly.unopened || ly.ended || ly.err != nil }
+func (ly *layered) due() bool { return ly.undecoded || ly.ended || ly.err != nil }
 
 // readSealed reads once and delivers the plaintext of what has become whole.
 func (c *Conn) readSealed() {
@@ -218,7 +218,7 @@ func (c *Conn) readSealed() {
 		c.releaseWire()
 	}
 	if c.got(n, ask, e) {
-		c.open(p[:k+n], k)
+		c.decode(p[:k+n], k)
 	}
 }
 
@@ -230,23 +230,23 @@ func (r *Reactor) wireScratch(n int) []byte {
 	return r.wire[:n]
 }
 
-// deliverOpened delivers, behind the kept bytes, what needs no reading: what the handshake left, and the end.
-func (c *Conn) deliverOpened() {
+// deliverDecoded delivers, behind the kept bytes, what needs no reading: what the handshake left, and the end.
+func (c *Conn) deliverDecoded() {
 	ly := c.layer
 	if c.state != open || c.flags&wantRead == 0 || ly.layer == nil {
 		return
 	}
-	if ly.unopened {
+	if ly.undecoded {
 		n := ly.wire.w - ly.wire.r
-		ly.unopened = false
-		c.open(c.reactor.wireScratch(n), n)
+		ly.undecoded = false
+		c.decode(c.reactor.wireScratch(n), n)
 		return
 	}
 	c.tellEnd()
 }
 
-// open decodes p, whose first k bytes are those that wait in wire, and delivers.
-func (c *Conn) open(p []byte, k int) {
+// decode opens the records of p, whose first k bytes are those that wait in wire, and delivers.
+func (c *Conn) decode(p []byte, k int) {
 	ly := c.layer
 	if k > 0 {
 		copy(p, ly.wire.bytes())
@@ -543,7 +543,7 @@ func (c *Conn) releaseSealed() {
 // releaseWire gives back what has come and was not opened.
 func (c *Conn) releaseWire() {
 	if b := c.layer.wire; b != nil {
-		c.layer.wire, c.layer.unopened = nil, false
+		c.layer.wire, c.layer.undecoded = nil, false
 		c.reactor.bufs.put(b)
 	}
 }

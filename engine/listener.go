@@ -139,24 +139,6 @@ func (r *Reactor) acceptAll() {
 	}
 }
 
-// tryAgain is the task of the retry timer: accepting and reading, where they had to pause.
-func (r *Reactor) tryAgain() {
-	r.acceptAny = true
-	for _, c := range r.late {
-		c.flags &^= late
-		r.makeReady(c)
-	}
-	clear(r.late)
-	r.late = r.late[:0]
-}
-
-// retrySoon arms the retry timer. A pending one stays where it is, or a stream of pauses would put it off for ever.
-func (r *Reactor) retrySoon() {
-	if !r.retry.pending() {
-		r.Arm(&r.retry, r.now+int64(acceptPause))
-	}
-}
-
 func (r *Reactor) pauseAccept() {
 	r.stats.AcceptPaused++
 	r.retrySoon()
@@ -313,13 +295,4 @@ func (l *Listener) ask(c *Conn) (h Handler) {
 		}
 	}()
 	return l.accept(c)
-}
-
-// newConn makes a Conn with a slot, so that it can be named and is found by whoever closes all.
-func (r *Reactor) newConn(fd poller.FD, peer poller.Addr) *Conn {
-	c := &Conn{reactor: r, fd: fd, peer: peer, flags: wantRead | unopened}
-	c.timer.Owner = (*connTimer)(c)
-	c.slot, c.gen = r.takeSlot()
-	r.slots[c.slot].conn = c
-	return c
 }

@@ -21,7 +21,7 @@ type Moved struct {
 // c as it is, when c is not idle: not quiet, or with bytes queued. Afterwards c is closed for all its methods, OnClose
 // does not come, and events on their way meet a slot without tenant.
 func (c *Conn) Leave() (m Moved, ok bool) {
-	if !c.Quiet() || c.queued > 0 || c.flags&(timedOut|sendable|unopened) != 0 {
+	if !c.Quiet() || c.queued > 0 || c.flags&(timedOut|sendable|openDue) != 0 {
 		return Moved{fd: poller.NoFD}, false
 	}
 	m = Moved{fd: c.fd, peer: c.peer, layer: c.layer}
@@ -43,7 +43,7 @@ func (r *Reactor) Adopt(m Moved, h Handler) (*Conn, error) {
 		return nil, err
 	}
 	c := r.newConn(m.fd, m.peer)
-	c.flags &^= unopened
+	c.flags &^= openDue
 	if e := r.kernel.Add(m.fd, c.token()); e != 0 {
 		c.state = closed
 		c.release()

@@ -415,6 +415,24 @@ func (r *Reactor) Panicked(p any) {
 	slog.Error("handler panicked", "reactor", r.index, "panic", p, "stack", string(debug.Stack()))
 }
 
+// tryAgain is the task of the retry timer: accepting and reading, where they had to pause.
+func (r *Reactor) tryAgain() {
+	r.acceptAny = true
+	for _, c := range r.late {
+		c.flags &^= late
+		r.makeReady(c)
+	}
+	clear(r.late)
+	r.late = r.late[:0]
+}
+
+// retrySoon arms the retry timer. A pending one stays where it is, or a stream of pauses would put it off for ever.
+func (r *Reactor) retrySoon() {
+	if !r.retry.pending() {
+		r.Arm(&r.retry, r.now+int64(acceptPause))
+	}
+}
+
 func (r *Reactor) takeSlot() (i, gen uint32) {
 	if n := len(r.free); n > 0 {
 		i = r.free[n-1]

@@ -376,10 +376,10 @@ func TestReactor_pressureMakesReadsSmall(t *testing.T) {
 	var sizes []int
 	s := &script{onData: func(_ *engine.Conn, in []byte) int { sizes = append(sizes, len(in)); return len(in) }}
 	_, fd := g.open(s)
-	g.on(func() { g.reactor.Hold(53 << 20) })
+	g.on(func() { g.reactor.Account(53 << 20) })
 	g.inject(fd, strings.Repeat("a", 12<<10))
 	g.ticks(2)
-	g.on(func() { g.reactor.Hold(-53 << 20) })
+	g.on(func() { g.reactor.Account(-53 << 20) })
 	g.inject(fd, strings.Repeat("a", 12<<10))
 	g.ticks(2)
 	if want := []int{4 << 10, 4 << 10, 4 << 10, 12 << 10}; !slices.Equal(sizes, want) {
@@ -396,13 +396,13 @@ func TestReactor_pressureMakesReadsOfRecordsSmall(t *testing.T) {
 		return len(in)
 	}})
 	records := strings.Repeat("d08aaaaaaaa", 2<<10)
-	g.on(func() { g.reactor.Hold(53 << 20) })
+	g.on(func() { g.reactor.Account(53 << 20) })
 	wire(records)
 	g.ticks(10)
 	if largest == 0 || largest > 4<<10 {
 		t.Errorf("%d bytes at once", largest)
 	}
-	g.on(func() { g.reactor.Hold(-53 << 20) })
+	g.on(func() { g.reactor.Account(-53 << 20) })
 	wire(records)
 	if largest != 16<<10 {
 		t.Errorf("%d bytes at once when the pressure was gone", largest)

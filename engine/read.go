@@ -32,17 +32,17 @@ func (c *Conn) turn() {
 	case closed:
 		return
 	case closing:
-		c.drain()
+		c.linger()
 		return
 	}
-	if c.flags&(unopened|sendable|timedOut) != 0 {
+	if c.flags&(openDue|sendable|timedOut) != 0 {
 		c.notify()
 	}
-	if c.moves != nil {
+	if c.splices != nil {
 		c.spliceOn()
 	}
 	for range readsPerTurn {
-		if c.flags&unopened != 0 { // Begin in OnData
+		if c.flags&openDue != 0 { // Begin in OnData
 			c.notify()
 		}
 		if c.state != open || c.flags&wantRead == 0 {
@@ -52,7 +52,7 @@ func (c *Conn) turn() {
 			c.flags &^= redeliver
 			c.deliverKept()
 			if c.layer != nil {
-				c.deliverOpened()
+				c.deliverDecoded()
 			}
 			continue
 		}
@@ -60,7 +60,7 @@ func (c *Conn) turn() {
 			return
 		}
 		if c.spliced() {
-			c.moves.in.run()
+			c.splices.in.run()
 			return
 		}
 		if !c.read() {
@@ -87,8 +87,8 @@ func (c *Conn) lookBroken() {
 
 // notify makes the callbacks that are due besides data.
 func (c *Conn) notify() {
-	for c.flags&unopened != 0 && c.state == open { // again after Begin
-		c.flags &^= unopened
+	for c.flags&openDue != 0 && c.state == open { // again after Begin
+		c.flags &^= openDue
 		c.handler.OnOpen(c)
 	}
 	if c.flags&sendable != 0 && c.state == open {

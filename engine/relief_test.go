@@ -19,7 +19,7 @@ type relenting struct {
 func (y *relenting) Relieve(c *engine.Conn, age time.Duration) {
 	y.asked = append(y.asked, age)
 	if y.holds > 0 && y.waited >= age {
-		c.Reactor().Hold(-y.holds)
+		c.Reactor().Account(-y.holds)
 		y.holds = 0
 	}
 }
@@ -47,7 +47,7 @@ func TestRelief_longestFirst(t *testing.T) {
 				g.open(y)
 				all = append(all, y)
 			}
-			g.on(func() { g.reactor.Hold(c.held << 20) })
+			g.on(func() { g.reactor.Account(c.held << 20) })
 			g.pass(100 * time.Millisecond)
 			var given []bool
 			for _, y := range all {
@@ -56,7 +56,7 @@ func TestRelief_longestFirst(t *testing.T) {
 			if got := fmt.Sprint(given); got != c.given {
 				t.Fatalf("given up: %v, want %v; pressure %d", got, c.given, g.reactor.Pressure())
 			}
-			g.on(func() { g.reactor.Hold(-int(g.reactor.Stats().BufBytes)) })
+			g.on(func() { g.reactor.Account(-int(g.reactor.Stats().BufBytes)) })
 		})
 	}
 }
@@ -71,7 +71,7 @@ func TestRelief_closingConns(t *testing.T) {
 		c.Write(make([]byte, 4<<20))
 		c.Close(nil)
 	})
-	g.on(func() { g.reactor.Hold(50 << 20) })
+	g.on(func() { g.reactor.Account(50 << 20) })
 	g.pass(500 * time.Millisecond)
 	if s.saw("close(" + engine.ErrTimeout.Error() + ")") {
 		t.Fatal("given up after half a second")
@@ -80,7 +80,7 @@ func TestRelief_closingConns(t *testing.T) {
 	if !s.saw("close("+engine.ErrTimeout.Error()+")") || g.reactor.Stats().GivenUp != 1 {
 		t.Fatal(s.events(), g.reactor.Stats().GivenUp)
 	}
-	g.on(func() { g.reactor.Hold(-50 << 20) })
+	g.on(func() { g.reactor.Account(-50 << 20) })
 }
 
 // A handler that panics when it is asked costs its own connection only.
@@ -90,12 +90,12 @@ func TestRelief_panics(t *testing.T) {
 	g.open(bad)
 	good := &relenting{waited: time.Minute, holds: 10 << 20}
 	g.open(good)
-	g.on(func() { g.reactor.Hold(55 << 20) })
+	g.on(func() { g.reactor.Account(55 << 20) })
 	g.pass(100 * time.Millisecond)
 	if !bad.saw("close("+engine.ErrPanic.Error()+")") || good.holds != 0 {
 		t.Fatal(bad.events(), good.holds)
 	}
-	g.on(func() { g.reactor.Hold(-45 << 20) })
+	g.on(func() { g.reactor.Account(-45 << 20) })
 }
 
 type panicky struct{ script }
@@ -110,7 +110,7 @@ func TestRelief_beforeTheNextTurn(t *testing.T) {
 		hold int // beside what it has not read
 		give func(c *engine.Conn)
 	}{
-		{"it holds less", 8 << 20, func(c *engine.Conn) { c.Reactor().Hold(-8 << 20) }},
+		{"it holds less", 8 << 20, func(c *engine.Conn) { c.Reactor().Account(-8 << 20) }},
 		{"it closes, with bytes unread", 0, func(c *engine.Conn) { c.Close(nil) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -121,14 +121,14 @@ func TestRelief_beforeTheNextTurn(t *testing.T) {
 			for range 10 - c.hold>>20 {
 				g.inject(slowFD, string(make([]byte, 1<<20)))
 			}
-			g.on(func() { g.reactor.Hold(c.hold) })
+			g.on(func() { g.reactor.Account(c.hold) })
 			held := g.reactor.Stats().BufBytes
 			if held < 8<<20 {
 				t.Fatalf("%d bytes are held", held)
 			}
 			hog, next := &script{}, &script{}
 			hog.onData = func(c *engine.Conn, in []byte) int {
-				c.Reactor().Hold(int(62<<20 - held))
+				c.Reactor().Account(int(62<<20 - held))
 				hog.note("%v", c.Reactor().Overloaded())
 				return len(in)
 			}
@@ -142,7 +142,7 @@ func TestRelief_beforeTheNextTurn(t *testing.T) {
 			g.loop.Inject(nextFD, []byte("y"))
 			g.ticks(3)
 			g.want(hog.events()+" "+next.events(), "open data(x) false open data(y) false false")
-			g.on(func() { g.reactor.Hold(-int(62<<20 - held)) })
+			g.on(func() { g.reactor.Account(-int(62<<20 - held)) })
 		})
 	}
 }
@@ -169,13 +169,13 @@ func TestRelief_nobodyGivesWay(t *testing.T) {
 		return len(in)
 	}
 	_, fd := g.open(s)
-	g.on(func() { g.reactor.Hold(62 << 20) })
+	g.on(func() { g.reactor.Account(62 << 20) })
 	g.ticks(1)
 	g.inject(fd, "a")
-	g.on(func() { g.reactor.Hold(-20 << 20) })
+	g.on(func() { g.reactor.Account(-20 << 20) })
 	g.inject(fd, "b")
 	g.want(s.events(), "open data(a) true data(b) false")
-	g.on(func() { g.reactor.Hold(-42 << 20) })
+	g.on(func() { g.reactor.Account(-42 << 20) })
 }
 
 // An answer that is queued until the end of the tick does not count as one that its client does not take, even if the
@@ -186,7 +186,7 @@ func TestRelief_notSentYet(t *testing.T) {
 	s.onData = func(c *engine.Conn, in []byte) int {
 		c.Write([]byte("answer"))
 		c.Close(nil)
-		c.Reactor().Hold(62 << 20)
+		c.Reactor().Account(62 << 20)
 		return len(in)
 	}
 	_, fd := g.open(s)
@@ -194,5 +194,5 @@ func TestRelief_notSentYet(t *testing.T) {
 	if n := g.reactor.Stats().GivenUp; n != 0 || g.sent(fd) != "answer" {
 		t.Fatalf("%d given up, %q sent", n, g.sent(fd))
 	}
-	g.on(func() { g.reactor.Hold(-62 << 20) })
+	g.on(func() { g.reactor.Account(-62 << 20) })
 }

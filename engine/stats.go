@@ -43,7 +43,7 @@ type Stats struct {
 	OffloadPanics  uint64 // jobs that panicked; of the whole Engine
 
 	Conns    int64 // open now, accepted ones
-	BufBytes int64 // in buffers now, and what handlers Hold
+	BufBytes int64 // in buffers now, and what handlers Account
 	BufKept  int64 // in free buffers now, and what handlers Keep
 	Timers   int64 // in the wheel now
 }

@@ -25,10 +25,10 @@ const (
 
 // unlistening is the end of an acceptor, which accepts meanwhile, whatever the limits say.
 type unlistening struct {
-	timer  Timer
-	begun  bool
-	settle time.Duration // from IntakeBegun to close(2)
-	by     int64         // until when a lack of descriptors is waited for
+	timer Timer
+	begun bool
+	grace time.Duration // from IntakeBegun to close(2)
+	by    int64         // until when a lack of descriptors is waited for
 }
 
 // Close ends l so that each client that was told "connected" is served: for another while l accepts, above ConnsMax and
@@ -91,7 +91,7 @@ func (r *Reactor) unlisten(l *Listener, within time.Duration) {
 		return
 	}
 	now := r.kernel.Now() // of a reactor that somebody else drives r.now may be old
-	a.end.begun, a.end.settle, a.end.by = true, min(handshakeTime, within/4), now+2*int64(within)
+	a.end.begun, a.end.grace, a.end.by = true, min(handshakeTime, within/4), now+2*int64(within)
 	a.ready, r.acceptAny = true, true // it may have paused
 	a.end.timer.Run = a.takeNoMore
 	if !l.opts.DeferAccept || l.addr.IsUnix() {
@@ -99,7 +99,7 @@ func (r *Reactor) unlisten(l *Listener, within time.Duration) {
 		return
 	}
 	r.kernel.SetIntake(a.fd, poller.IntakeAll)
-	r.Arm(&a.end.timer, now+int64(within-a.end.settle))
+	r.Arm(&a.end.timer, now+int64(within-a.end.grace))
 }
 
 // relisten takes unlisten back.
@@ -126,7 +126,7 @@ func (a *acceptor) takeNoMore(r *Reactor) {
 		a.close(r)
 		return
 	}
-	r.Arm(&a.end.timer, r.kernel.Now()+int64(a.end.settle))
+	r.Arm(&a.end.timer, r.kernel.Now()+int64(a.end.grace))
 }
 
 // close accepts what is left and closes a's socket. Where a connection is left that finds no descriptor it waits, until

@@ -180,7 +180,7 @@ func TestReactor_closingListenerAcceptsAboveItsLimits(t *testing.T) {
 	g.listen(engine.ListenOptions{ConnsMax: 1, DeferAccept: true})
 	accepted := 0
 	g.accept = func(*engine.Conn) engine.Handler { accepted++; return &script{} }
-	g.on(func() { g.reactor.Hold(63 << 20) })
+	g.on(func() { g.reactor.Account(63 << 20) })
 	offer := func(n int) {
 		for range n {
 			g.loop.Offer(g.door, loopback)
@@ -211,7 +211,7 @@ func TestReactor_closingListenerAcceptsAboveItsLimits(t *testing.T) {
 	if !g.listener.Closed() || g.loop.Sock(g.door).Open {
 		t.Fatal("it still listens")
 	}
-	g.on(func() { g.reactor.Hold(-63 << 20) })
+	g.on(func() { g.reactor.Account(-63 << 20) })
 }
 
 // handshakeTime is how long no new client is taken before a socket is closed.

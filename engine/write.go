@@ -37,7 +37,7 @@ func (r *Reactor) unreserve() {
 // limit of the queue, which Room tells, the connection is closed with ErrQueueFull.
 func (c *Conn) Commit(b []byte) {
 	r := c.reactor
-	if len(b) == 0 || c.sealed() {
+	if len(b) == 0 || c.writeClosed() {
 		r.unreserve()
 		return
 	}
@@ -113,7 +113,7 @@ func (c *Conn) Queued() int { return c.queued }
 
 // Room returns how many bytes Write would take now.
 func (c *Conn) Room() int {
-	if c.sealed() {
+	if c.writeClosed() {
 		return 0
 	}
 	return max(c.reactor.opts.SendMax-c.queued, 0)
@@ -124,18 +124,18 @@ func (c *Conn) Congested() bool { return c.queued > c.reactor.opts.SendLow }
 
 // CloseWrite sends FIN behind what is queued; reading goes on.
 func (c *Conn) CloseWrite() {
-	if c.sealed() {
+	if c.writeClosed() {
 		return
 	}
 	c.flags |= finDue
 	c.makeDirty()
 }
 
-// sealed reports whether nothing more can be queued: c closes, or FIN was asked for.
-func (c *Conn) sealed() bool { return c.state > open || c.flags&(finDue|finSent) != 0 }
+// writeClosed reports whether nothing more can be queued: c closes, or FIN was asked for.
+func (c *Conn) writeClosed() bool { return c.state > open || c.flags&(finDue|finSent) != 0 }
 
 func (c *Conn) mayQueue(n int) error {
-	if c.sealed() {
+	if c.writeClosed() {
 		return ErrClosed
 	}
 	if c.queued+n > c.reactor.opts.SendMax {
@@ -333,8 +333,8 @@ func (c *Conn) sendFailed(e syscall.Errno) {
 	}
 	c.can |= poller.Broken
 	c.reactor.makeReady(c)
-	if c.moves != nil && c.moves.out != nil {
-		c.moves.out.stop() // its pipe waits for a socket that takes nothing any more
+	if c.splices != nil && c.splices.out != nil {
+		c.splices.out.stop() // its pipe waits for a socket that takes nothing any more
 	}
 	if c.flags&congested != 0 {
 		c.makeDirty()

@@ -249,7 +249,7 @@ func (f Ref) Resume(v Verdict) {
 // client makes 32 KiB of a head out of 21 bytes of HPACK (CVE-2026-49975 and kin), and keeps it waiting.
 func (x *Exchange) charge() {
 	if n := sizeOf(x); n != x.charged {
-		x.local.reactor.Hold(n - x.charged)
+		x.local.reactor.Account(n - x.charged)
 		x.charged = n
 	}
 }

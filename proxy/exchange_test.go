@@ -44,11 +44,11 @@ func TestLocal_keepsFewExchanges(t *testing.T) {
 	for range exchangesKept {
 		all = append(all, l.take())
 	}
-	l.reactor.Hold(24 << 20)
+	l.reactor.Account(24 << 20)
 	for _, x := range all {
 		x.local.recycle(x)
 	}
-	l.reactor.Hold(-24 << 20)
+	l.reactor.Account(-24 << 20)
 	if n := l.reactor.Stats(); l.kept > 0 || n.BufKept != 0 || n.BufBytes != 0 {
 		t.Errorf("%d are kept under pressure, %d and %d bytes are counted", l.kept, n.BufKept, n.BufBytes)
 	}

@@ -73,7 +73,7 @@ const (
 func (f *fetch) put(a answered) {
 	f.answer = append(f.answer, a)
 	f.queued += len(a.data)
-	f.reactor.Hold(len(a.data))
+	f.reactor.Account(len(a.data))
 	if a.end {
 		f.x = nil
 	}
@@ -94,7 +94,7 @@ func (f *fetch) deliver(*engine.Reactor) {
 	for len(f.answer) > 0 && f.to != nil {
 		a := f.answer[0]
 		f.answer = f.answer[1:]
-		f.reactor.Hold(-len(a.data))
+		f.reactor.Account(-len(a.data))
 		f.queued, f.owed = f.queued-len(a.data), f.owed+len(a.data)
 		switch {
 		case a.head != nil:
@@ -123,7 +123,7 @@ func (f *fetch) deliver(*engine.Reactor) {
 
 // drop forgets what waits for the code.
 func (f *fetch) drop() {
-	f.reactor.Hold(-f.queued)
+	f.reactor.Account(-f.queued)
 	f.answer, f.queued = nil, 0
 }
 

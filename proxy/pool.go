@@ -10,7 +10,7 @@ func (l *local) take() *Exchange {
 		x.Request.Base = make([]byte, 0, headCapacity)
 		x.Response.Base = make([]byte, 0, headCapacity)
 		x.charged = sizeOf(x)
-		l.reactor.Hold(x.charged)
+		l.reactor.Account(x.charged)
 	} else {
 		l.unkeep(x)
 	}
@@ -53,7 +53,7 @@ func (l *local) recycle(x *Exchange) {
 	if cap(x.Request.Base) > headCapacityKept || cap(x.Response.Base) > headCapacityKept {
 		x.toUp.reset()
 		x.toDown.reset()
-		l.reactor.Hold(-x.charged)
+		l.reactor.Account(-x.charged)
 		return
 	}
 	x.reset()
@@ -64,14 +64,14 @@ func (l *local) recycle(x *Exchange) {
 func (l *local) keep(x *Exchange) {
 	switch {
 	case l.kept >= exchangesKept:
-		l.reactor.Hold(-x.charged)
+		l.reactor.Account(-x.charged)
 	case l.reactor.Keep(x.charged):
 		x.next, l.free = l.free, x
 		l.kept++
 	case l.free != nil:
 		other := l.free
 		l.unkeep(other)
-		l.reactor.Hold(-other.charged)
+		l.reactor.Account(-other.charged)
 	}
 }
 

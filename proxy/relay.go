@@ -65,14 +65,14 @@ func (l *relay) empty() {
 	if spare != nil && cap(spare.Base) > heldKept {
 		spare = nil
 	}
-	l.reactor.Hold(-l.counted)
+	l.reactor.Account(-l.counted)
 	*l = relay{reactor: l.reactor, held: held, base: held, kept: kept, spare: spare}
 }
 
 // count has what is kept counted. What a free relay keeps is not.
 func (l *relay) count() {
 	if n := cap(l.base) + cap(l.raw) + cap(l.kept); n != l.counted {
-		l.reactor.Hold(n - l.counted)
+		l.reactor.Account(n - l.counted)
 		l.counted = n
 	}
 }

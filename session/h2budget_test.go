@@ -20,7 +20,7 @@ func TestMux_readersThatPause(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s, o := newScript(t, engine.Options{Memory: memory}), &muxOwner{}
 			s.dial(o, "")
-			s.do(func() { s.r.Hold(c.held) })
+			s.do(func() { s.r.Account(c.held) })
 			piece := string(make([]byte, 16383))
 			var parts []*part
 			for i := range 100 {

@@ -86,7 +86,7 @@ func (p *streamPool) take() *h2Stream {
 
 func (p *streamPool) park(s *h2Stream) {
 	if n := len(s.early); n > 0 {
-		s.link.conn.Reactor().Hold(-n)
+		s.link.conn.Reactor().Account(-n)
 	}
 	early := s.early[:0]
 	if cap(early) > heldKept {

@@ -109,7 +109,7 @@ func (s *h2Stream) gotData(p []byte, end bool) {
 	s.peerEnded(end)
 	if s.asked && !s.tunnel && s.link.server {
 		s.early = append(s.early, p...)
-		s.link.conn.Reactor().Hold(len(p))
+		s.link.conn.Reactor().Account(len(p))
 		return
 	}
 	s.deliver(p, end)

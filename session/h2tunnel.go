@@ -30,7 +30,7 @@ func (s *h2Stream) openTunnel(h *message.Head) error {
 func (s *h2Stream) deliverEarly() {
 	early := s.early
 	s.early = nil
-	s.link.conn.Reactor().Hold(-len(early))
+	s.link.conn.Reactor().Account(-len(early))
 	s.deliver(early, s.peerDone)
 }
 

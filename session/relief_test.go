@@ -112,10 +112,10 @@ func (s *script) press(p engine.Pressure) {
 	s.t.Helper()
 	s.do(func() {
 		for s.r.Pressure() < p {
-			s.r.Hold(64 << 10)
+			s.r.Account(64 << 10)
 		}
 		for s.r.Pressure() > p {
-			s.r.Hold(-4 << 10)
+			s.r.Account(-4 << 10)
 		}
 	})
 }
@@ -281,7 +281,7 @@ type pressing struct{ stage }
 
 func (g *pressing) Accept(r *engine.Reactor, s session.Stream) session.Receiver {
 	for len(g.parts) == 0 && r.Pressure() < engine.PressureShed {
-		r.Hold(64 << 10)
+		r.Account(64 << 10)
 	}
 	return &prompt{g.stage.Accept(r, s).(*part)}
 }

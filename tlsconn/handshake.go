@@ -35,27 +35,27 @@ const handshakeSize = 30 << 10
 //	asks               => waiting
 //	waiting            => !holds
 type handshake struct {
-	owner    *Handshaker
-	conn     *engine.Conn
-	server   *ServerOptions // nil for a client
-	accept   func(c *engine.Conn) engine.Handler
-	next     engine.Handler // of a client whose handshake failed
-	config   *tls.Config
-	layer    *layer
-	failure  error                           // why it failed, where that is not OnClose's cause
-	failed   func(c *engine.Conn, err error) // hears of it
-	task     engine.Task
-	crowd    place // where it stands still, on its reactor
-	stood    int64 // since when
-	accepted int64
-	heard    int64 // when the ClientHello was whole, or was asked for
-	held     int   // bytes counted by Reactor.Hold
-	listed   bool
-	entered  bool // the connection stood
-	started  bool // there is something to compute
-	begun    bool // there is, or was, a goroutine
-	secured  bool
-	stopped  bool // reading is paused
+	owner     *Handshaker
+	conn      *engine.Conn
+	server    *ServerOptions // nil for a client
+	accept    func(c *engine.Conn) engine.Handler
+	next      engine.Handler // of a client whose handshake failed
+	config    *tls.Config
+	layer     *layer
+	failure   error                           // why it failed, where that is not OnClose's cause
+	failed    func(c *engine.Conn, err error) // hears of it
+	task      engine.Task
+	crowd     place // where it stands still, on its reactor
+	stood     int64 // since when
+	accepted  int64
+	heard     int64 // when the ClientHello was whole, or was asked for
+	accounted int   // bytes counted by Reactor.Account
+	listed    bool
+	entered   bool // the connection stood
+	started   bool // there is something to compute
+	begun     bool // there is, or was, a goroutine
+	secured   bool
+	stopped   bool // reading is paused
 
 	turn  place // where it waits for a turn; guarded by turns.mu, as asked
 	asked int64 // since when
@@ -207,14 +207,14 @@ func (h *handshake) begin() {
 
 // hold counts n bytes until release.
 func (h *handshake) hold(n int) {
-	h.conn.Reactor().Hold(n)
-	h.held += n
+	h.conn.Reactor().Account(n)
+	h.accounted += n
 }
 
 // release counts back what hold counted: there is no goroutine, or none any more.
 func (h *handshake) release() {
-	h.conn.Reactor().Hold(-h.held)
-	h.held = 0
+	h.conn.Reactor().Account(-h.accounted)
+	h.accounted = 0
 }
 
 // compute is the goroutine of a handshake.

@@ -11,15 +11,15 @@ import (
 const (
 	// pipeSize is what a pipe is asked to hold. Where the system gives less, more calls move the same.
 	pipeSize = 256 << 10
-	// pipesMax bounds the pipes of a reactor that hold bytes, and pipesFree those that wait empty. One that is empty
-	// is given back at once, so that they are as many as there are directions whose destination is full.
+	// pipesMax bounds the pipes of a reactor that hold bytes, and pipesFree the empty ones that it keeps. A pipe is
+	// given back as soon as it is empty, so that there are only as many as there are directions whose destination
+	// is full.
 	pipesMax  = 256
 	pipesFree = 4
-	// spliceLeast is the part of ReadSize below which a splice does not pay: what comes in smaller pieces is read and
-	// written.
-	spliceLeast = 4
-	// spliceTail is the part of SpliceMin that is left to be read in the ordinary way.
-	spliceTail = 16
+	// spliceReadDivisor: reads below ReadSize/4 are too short for a splice to pay.
+	spliceReadDivisor = 4
+	// spliceTailDivisor: the last SpliceMin/16 bytes are read in the ordinary way.
+	spliceTailDivisor = 16
 	// splicesPerTurn bounds what one direction moves before others have their turn.
 	splicesPerTurn = 4
 )
@@ -36,22 +36,22 @@ type SpliceOwner interface {
 //
 //	source ──pull──► pipe ──push──► destination      a pull comes only when the pipe is empty
 //
-//	active <=> from.moves.in == s and to.moves.out == s
-//	held > 0 <=> it has a pipe, at the end of a turn
-//	waits => held > 0, and reading of from is paused
+//	active <=> from.splices.in == s and to.splices.out == s
+//	inPipe > 0 <=> it has a pipe, at the end of a turn
+//	waits => inPipe > 0, and reading of from is paused
 type Splice struct {
 	owner    SpliceOwner
 	from, to *Conn
 	left     int64
-	held     int
+	inPipe   int
 	pipe     pipe
 	active   bool
 	waits    bool
 	small    bool // the last pull was
 }
 
-// moves are the splices that a Conn takes part in.
-type moves struct{ in, out *Splice }
+// splices are those that a Conn takes part in.
+type splices struct{ in, out *Splice }
 
 // pipe is a pipe of the kernel.
 type pipe struct {
@@ -59,11 +59,10 @@ type pipe struct {
 	size int
 }
 
-// Splice begins to move bytes from c to to, behind what is queued there, and reports whether it does. It does not
-// where that would not pay: with an n below Options.SpliceMin, or while c's reads are not full; nor where bytes of c
-// are kept, or either has a Layer. It ends by itself: before n bytes were moved, the last of which are left to c's
-// handler; at c's end; or when c's bytes come in small pieces. What follows goes to c's handler as ever. Nobody may
-// write to to before.
+// Splice begins to move n bytes from c to to, after what is queued there, and reports whether it does. It refuses
+// when n is below Options.SpliceMin or c's last read was short, when bytes of c are kept, and when either has a
+// Layer. It stops before the last SpliceMin/16 bytes, at c's end, and when c's reads become short: what follows
+// goes to c's handler. Until then nothing may be written to to.
 func (c *Conn) Splice(s *Splice, to *Conn, n int64, owner SpliceOwner) bool {
 	r := c.reactor
 	if n < r.opts.SpliceMin || r.noSplice || s.active || c.flags&(bulk|wantRead|eof) != bulk|wantRead {
@@ -72,40 +71,40 @@ func (c *Conn) Splice(s *Splice, to *Conn, n int64, owner SpliceOwner) bool {
 	if c.state != open || c.layer != nil || c.in != nil {
 		return false
 	}
-	if to.reactor != r || to.state != open || to.layer != nil || to.sealed() {
+	if to.reactor != r || to.state != open || to.layer != nil || to.writeClosed() {
 		return false
 	}
-	if c.moves == nil {
-		c.moves = &moves{}
+	if c.splices == nil {
+		c.splices = &splices{}
 	}
-	if to.moves == nil {
-		to.moves = &moves{}
+	if to.splices == nil {
+		to.splices = &splices{}
 	}
-	if c.moves.in != nil || to.moves.out != nil {
+	if c.splices.in != nil || to.splices.out != nil {
 		return false
 	}
-	*s = Splice{owner: owner, from: c, to: to, left: n - r.opts.SpliceMin/spliceTail, active: true}
-	c.moves.in, to.moves.out = s, s
+	*s = Splice{owner: owner, from: c, to: to, left: n - r.opts.SpliceMin/spliceTailDivisor, active: true}
+	c.splices.in, to.splices.out = s, s
 	r.stats.Splices++
 	return true
 }
 
 // spliced reports whether c's bytes go to another connection without being shown.
-func (c *Conn) spliced() bool { return c.moves != nil && c.moves.in != nil }
+func (c *Conn) spliced() bool { return c.splices != nil && c.splices.in != nil }
 
 // spliceOn goes on with what waited for c to be writable.
 func (c *Conn) spliceOn() {
-	if s := c.moves.out; s != nil && s.waits && c.can&poller.CanWrite != 0 {
+	if s := c.splices.out; s != nil && s.waits && c.can&poller.CanWrite != 0 {
 		s.run()
 	}
 }
 
 // unsplice ends the splices of c, which closes. What a pipe holds is lost.
 func (c *Conn) unsplice() {
-	if s := c.moves.in; s != nil {
+	if s := c.splices.in; s != nil {
 		s.stop()
 	}
-	if s := c.moves.out; s != nil {
+	if s := c.splices.out; s != nil {
 		s.stop()
 	}
 }
@@ -116,13 +115,13 @@ func (s *Splice) run() {
 	for n := 1; s.active; n++ {
 		k := s.pull()
 		in += k
-		for s.active && s.held > 0 {
+		for s.active && s.inPipe > 0 {
 			if k = s.push(); k == 0 {
 				break
 			}
 			out += k
 		}
-		if !s.active || s.waits || s.held == 0 && s.from.can&poller.CanRead == 0 {
+		if !s.active || s.waits || s.inPipe == 0 && s.from.can&poller.CanRead == 0 {
 			break
 		}
 		if n == splicesPerTurn {
@@ -157,7 +156,7 @@ func (c *Conn) goOn() {
 // pull fills the empty pipe.
 func (s *Splice) pull() int {
 	c := s.from
-	if s.held > 0 || c.can&poller.CanRead == 0 {
+	if s.inPipe > 0 || c.can&poller.CanRead == 0 {
 		return 0
 	}
 	r := c.reactor
@@ -168,9 +167,9 @@ func (s *Splice) pull() int {
 	n, e := r.kernel.Splice(c.fd, s.pipe.w, s.room())
 	switch {
 	case n > 0:
-		s.held = n
+		s.inPipe = n
 		s.left -= int64(n)
-		s.small = n < r.opts.ReadSize/spliceLeast
+		s.small = n < r.opts.ReadSize/spliceReadDivisor
 		r.stats.BytesIn += uint64(n)
 		r.stats.BytesSpliced += uint64(n)
 		return n
@@ -202,14 +201,14 @@ func (s *Splice) push() int {
 	switch {
 	case !s.active:
 		return 0
-	case c.sealed(): // it takes nothing any more, and whoever reads it will find out why
+	case c.writeClosed(): // it takes nothing any more, and whoever reads it will find out why
 		s.stop()
 		return 0
 	case c.queued > 0 || c.can&poller.CanWrite == 0:
 		s.wait()
 		return 0
 	}
-	n, e := r.kernel.Splice(s.pipe.r, c.fd, s.held)
+	n, e := r.kernel.Splice(s.pipe.r, c.fd, s.inPipe)
 	switch {
 	case n > 0:
 		s.took(n)
@@ -231,7 +230,7 @@ func (s *Splice) push() int {
 // copyOut hands what the pipe holds to the destination in the ordinary way, and ends the splice.
 func (s *Splice) copyOut() (out int) {
 	r := s.to.reactor
-	for s.active && s.held > 0 {
+	for s.active && s.inPipe > 0 {
 		n, e := r.kernel.Read(s.pipe.r, r.scratch)
 		if n <= 0 || s.to.Write(r.scratch[:n]) != nil {
 			s.to.drop(e)
@@ -248,12 +247,12 @@ func (s *Splice) copyOut() (out int) {
 
 // took notes that n bytes have left the pipe.
 func (s *Splice) took(n int) {
-	s.held -= n
+	s.inPipe -= n
 	if s.waits {
 		s.waits = false
 		s.from.flags |= wantRead
 	}
-	if s.held == 0 {
+	if s.inPipe == 0 {
 		s.from.reactor.givePipe(&s.pipe)
 	}
 }
@@ -271,13 +270,13 @@ func (s *Splice) stop() {
 	}
 	s.active = false
 	c, r := s.from, s.from.reactor
-	c.moves.in, s.to.moves.out = nil, nil
-	if s.held > 0 {
+	c.splices.in, s.to.splices.out = nil, nil
+	if s.inPipe > 0 {
 		r.breakPipe(&s.pipe)
 	} else {
 		r.givePipe(&s.pipe)
 	}
-	s.held = 0
+	s.inPipe = 0
 	if s.waits {
 		s.waits = false
 		c.flags |= wantRead
@@ -293,7 +292,7 @@ func (r *Reactor) takePipe(p *pipe) bool {
 		*p = r.pipes[n-1]
 		r.pipes = r.pipes[:n-1]
 		r.pipesOut++
-		r.Hold(p.size)
+		r.Account(p.size)
 		return true
 	}
 	if r.pipesOut >= pipesMax || r.Pressure() >= PressureAccept {
@@ -308,7 +307,7 @@ func (r *Reactor) takePipe(p *pipe) bool {
 	}
 	*p = pipe{r: out, w: in, size: size}
 	r.pipesOut++
-	r.Hold(size) // what lies in it is the kernel's memory, which the cgroup counts as well
+	r.Account(size) // what lies in it is the kernel's memory, which the cgroup counts as well
 	return true
 }
 
@@ -322,7 +321,7 @@ func (r *Reactor) givePipe(p *pipe) {
 		return
 	}
 	r.pipes = append(r.pipes, *p)
-	r.Hold(-p.size)
+	r.Account(-p.size)
 	*p = pipe{}
 	r.pipesOut--
 	invariant.That(r.pipesOut >= 0, "%d pipes are out", r.pipesOut)
@@ -332,7 +331,7 @@ func (r *Reactor) givePipe(p *pipe) {
 func (r *Reactor) breakPipe(p *pipe) {
 	r.kernel.Close(p.r)
 	r.kernel.Close(p.w)
-	r.Hold(-p.size)
+	r.Account(-p.size)
 	*p = pipe{}
 	r.pipesOut--
 }
@@ -341,7 +340,7 @@ func (r *Reactor) breakPipe(p *pipe) {
 func (r *Reactor) closePipes() {
 	for i := range r.pipes {
 		r.pipesOut++
-		r.Hold(r.pipes[i].size)
+		r.Account(r.pipes[i].size)
 		r.breakPipe(&r.pipes[i])
 	}
 	r.pipes = nil
