@@ -4,13 +4,11 @@ package engine
 // Owned by its reactor; its count is not atomic. Mailing one to another reactor moves the ownership.
 //
 //	0 <= r <= w <= len(data)     data[r:w] is what it holds
-//	shared => data belongs to somebody else and is never written or pooled
 type Buf struct {
-	next   *Buf
-	data   []byte
-	r, w   int
-	class  uint8
-	shared bool
+	next  *Buf
+	data  []byte
+	r, w  int
+	class uint8
 }
 
 // Size classes. A Conn that is idle holds none.
@@ -37,7 +35,6 @@ const bufFreeMax = 4 << 20
 type bufPool struct {
 	free      [len(bufSizes)]*Buf
 	count     [len(bufSizes)]int // of free Bufs
-	nodes     *Buf               // free shared nodes, which have no data of their own
 	total     int64
 	accounted int64 // bytes in no Buf that are in use: see Reactor.Account
 	kept      int64 // bytes in no Buf that are kept for later: see Reactor.Keep
@@ -76,26 +73,9 @@ func (p *bufPool) get(n int) *Buf {
 	return &Buf{data: make([]byte, bufSizes[class]), class: class}
 }
 
-// share returns a Buf that refers to data, which stays immutable until the Buf is put back.
-func (p *bufPool) share(data []byte) *Buf {
-	b := p.nodes
-	if b == nil {
-		b = &Buf{shared: true}
-	} else {
-		p.nodes, b.next = b.next, nil
-	}
-	b.data, b.w = data, len(data)
-	return b
-}
-
 // put takes b back. Whoever had it must not touch it again.
 func (p *bufPool) put(b *Buf) {
 	b.r, b.w = 0, 0
-	if b.shared {
-		b.data = nil
-		b.next, p.nodes = p.nodes, b
-		return
-	}
 	poison(b.data)
 	if b.class == classOwn || int64(p.count[b.class]*len(b.data)) >= p.most || p.total >= p.ease {
 		p.total -= int64(len(b.data))

@@ -261,7 +261,7 @@ func TestConn_closeWriteRefusesFurtherBytes(t *testing.T) {
 func TestConn_writesLeaveInOrder(t *testing.T) {
 	g := newRig(t, engine.Options{})
 	c, fd := g.open(&script{})
-	large, shared := strings.Repeat("L", 5000), strings.Repeat("S", 600)
+	large := strings.Repeat("L", 5000)
 	var want strings.Builder
 	g.loop.SendMax = 7000
 	g.on(func() {
@@ -269,10 +269,9 @@ func TestConn_writesLeaveInOrder(t *testing.T) {
 			c.Write([]byte("small"))
 			c.Commit(append(c.Reserve(4096), "head"...))
 			c.Write([]byte(large))
-			c.WriteShared([]byte(shared))
 			c.Commit(append(c.Reserve(2), "outgrown"...))
-			c.WriteShared([]byte("short"))
-			want.WriteString("smallhead" + large + shared + "outgrownshort")
+			c.Write([]byte("short"))
+			want.WriteString("smallhead" + large + "outgrownshort")
 		}
 	})
 	var got strings.Builder
@@ -303,16 +302,13 @@ func TestConn_queueIsBounded(t *testing.T) {
 		if err := c.Write(make([]byte, 100)); err != engine.ErrQueueFull {
 			t.Errorf("write: %v", err)
 		}
-		if err := c.WriteShared(make([]byte, 1000)); err != engine.ErrQueueFull {
-			t.Errorf("write shared: %v", err)
-		}
 		if c.Queued() > 9999 {
 			t.Errorf("%d queued: what was refused was taken", c.Queued())
 		}
 		c.Commit(append(c.Reserve(100), make([]byte, 100)...))
 	})
 	g.want(s.events(), "open close("+engine.ErrQueueFull.Error()+")")
-	if g.reactor.Stats().QueueFull != 3 || g.loop.Sock(fd).Open {
+	if g.reactor.Stats().QueueFull != 2 || g.loop.Sock(fd).Open {
 		t.Fatalf("%+v", g.reactor.Stats())
 	}
 }

@@ -125,9 +125,7 @@ func (c *Conn) bufBytes() int64 {
 		}
 	}
 	for b := c.out; b != nil; b = b.next {
-		if !b.shared {
-			n += int64(len(b.data))
-		}
+		n += int64(len(b.data))
 	}
 	if c.in != nil {
 		n += int64(len(c.in.data))

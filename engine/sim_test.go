@@ -150,19 +150,16 @@ func (h *watched) resume(c *engine.Conn) {
 	c.ResumeRead()
 }
 
-// write queues as much of p as there is room for, by one of the three ways.
+// write queues as much of p as there is room for, by one of the two ways.
 func (h *watched) write(c *engine.Conn, p []byte) int {
 	p = p[:min(len(p), c.Room())]
 	if len(p) == 0 {
 		return 0
 	}
 	var err error
-	switch h.town.w.Rand().IntN(3) {
-	case 0:
+	if h.town.w.Rand().IntN(2) == 0 {
 		err = c.Write(p)
-	case 1:
-		err = c.WriteShared(bytes.Clone(p))
-	default:
+	} else {
 		c.Commit(append(c.Reserve(h.town.w.Rand().IntN(512)), p...))
 	}
 	if err != nil {

@@ -15,7 +15,7 @@ const largeWrite = 4 << 10
 // will be sent from. It never returns nil; after the Conn was closed the bytes go nowhere.
 func (c *Conn) Reserve(n int) []byte {
 	r := c.reactor
-	if t := c.outTail; t != nil && !t.shared && t.room() >= n {
+	if t := c.outTail; t != nil && t.room() >= n {
 		return t.data[t.w:t.w:len(t.data)]
 	}
 	if r.reserved != nil {
@@ -51,7 +51,7 @@ func (c *Conn) Commit(b []byte) {
 	switch {
 	case fresh != nil && &b[0] == &fresh.data[0]:
 		r.reserved = nil
-		if tail != nil && !tail.shared && tail.room() >= len(b) {
+		if tail != nil && tail.room() >= len(b) {
 			// Who reserves much and writes little must not make a queue of nearly empty Bufs.
 			tail.w += copy(tail.data[tail.w:], b)
 			r.bufs.put(fresh)
@@ -86,24 +86,6 @@ func (c *Conn) Write(p []byte) error {
 		}
 	}
 	c.queue(p)
-	c.noteQueued()
-	return nil
-}
-
-// sharedLeast is where referring to bytes begins to cost less than copying them.
-const sharedLeast = 512
-
-// WriteShared queues p without a copy, unless it is short. p must stay immutable until it was sent; it may be queued on
-// any number of connections of any reactors.
-func (c *Conn) WriteShared(p []byte) error {
-	if len(p) < sharedLeast {
-		return c.Write(p)
-	}
-	if err := c.mayQueue(len(p)); err != nil {
-		return err
-	}
-	c.link(c.reactor.bufs.share(p))
-	c.queued += len(p)
 	c.noteQueued()
 	return nil
 }
@@ -173,7 +155,7 @@ func (c *Conn) queue(p []byte) {
 	c.queued += len(p)
 	for len(p) > 0 {
 		t := c.outTail
-		if t == nil || t.shared || t.room() == 0 {
+		if t == nil || t.room() == 0 {
 			t = c.reactor.bufs.get(min(len(p), bufLarge))
 			c.link(t)
 		}
