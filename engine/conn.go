@@ -89,7 +89,7 @@ const (
 // Owned by its reactor: no method is safe for any other goroutine, which keeps a Ref instead. A Conn is never used
 // again for another connection; after OnClose its methods do nothing or return ErrClosed.
 //
-//	queued == bytes in out..outTail; in == nil or it holds bytes
+//	queued == bytes in out, with those that its layer sealed; in == nil or it holds bytes
 //	can without CanRead => the next read would have said EAGAIN when we last looked
 //	state == closed <=> on the dead list or reaped
 //	connecting <=> dialing != nil; from open on fd is a descriptor
@@ -97,9 +97,8 @@ const (
 type Conn struct {
 	reactor  *Reactor
 	handler  Handler
-	in       *Buf // bytes that OnData left; nil when there are none
-	out      *Buf // send queue, oldest first
-	outTail  *Buf
+	in       *Buf      // bytes that OnData left; nil when there are none
+	out      bufChain  // send queue
 	dialing  *dialing  // nil unless connecting
 	layer    *layered  // nil for a plain connection
 	splices  *splices  // nil until a Splice began

@@ -133,7 +133,7 @@ func TestReactor_idleConnHoldsNoBuf(t *testing.T) {
 	r.Tick()
 	r.Tick()
 	for i := range r.slots {
-		if c := r.slots[i].conn; c != nil && (c.in != nil || c.out != nil) {
+		if c := r.slots[i].conn; c != nil && (c.in != nil || c.out.head != nil) {
 			t.Fatal("an idle conn holds a buf")
 		}
 	}

@@ -49,15 +49,9 @@ func (r *Reactor) check() {
 
 // check panics when the invariants of Conn do not hold at the end of a tick.
 func (c *Conn) check() {
-	n := 0
-	var last *Buf
-	for b := c.out; b != nil; last, b = b, b.next {
-		invariant.That(0 <= b.r && b.r <= b.w && b.w <= len(b.data), "buf %d..%d of %d", b.r, b.w, len(b.data))
-		n += b.w - b.r
-	}
+	n, _ := c.out.check()
 	n += c.checkLayer()
 	invariant.That(n == c.queued, "queued %d, in the queue %d", c.queued, n)
-	invariant.That(last == c.outTail, "the tail is not the last")
 	invariant.That(c.in == nil || c.in.r < c.in.w, "kept bytes that are none")
 	invariant.That(c.state != closed, "closed and not reaped at the end of a tick")
 	if c.state == connecting {
@@ -65,7 +59,7 @@ func (c *Conn) check() {
 		return
 	}
 	invariant.That(c.dialing == nil && c.fd != poller.NoFD, "%d without a descriptor", c.state)
-	invariant.That(c.out == nil || n > 0, "an idle conn holds a buf")
+	invariant.That(c.out.head == nil || n > 0, "an idle conn holds a buf")
 	c.checkEdges()
 }
 
@@ -100,35 +94,39 @@ func (c *Conn) checkLayer() int {
 	if ly == nil {
 		return 0
 	}
-	n := 0
-	var last *Buf
-	for b := ly.out; b != nil; last, b = b, b.next {
-		n += b.w - b.r
-	}
+	n, _ := ly.out.check()
 	invariant.That(n == ly.sealed, "sealed %d, in the queue %d", ly.sealed, n)
-	invariant.That(last == ly.tail, "the tail of what was sealed is not the last")
-	invariant.That(ly.out == nil || n > 0, "an idle layer holds a buf")
+	invariant.That(ly.out.head == nil || n > 0, "an idle layer holds a buf")
 	invariant.That(ly.wire == nil || ly.wire.r < ly.wire.w, "a part of a record that is none")
 	invariant.That(!ly.undecoded || ly.wire != nil, "nothing to open")
 	return n
 }
 
+// check panics when the invariants of bufChain do not hold. It returns how many bytes q holds, and the size of its
+// Bufs.
+func (q *bufChain) check() (n, size int) {
+	var last *Buf
+	for b := q.head; b != nil; last, b = b, b.next {
+		invariant.That(0 <= b.r && b.r <= b.w && b.w <= len(b.data), "buf %d..%d of %d", b.r, b.w, len(b.data))
+		n += b.w - b.r
+		size += len(b.data)
+	}
+	invariant.That(last == q.tail, "the tail is not the last")
+	return n, size
+}
+
 // bufBytes is how many bytes of the reactor's buffers c has.
 func (c *Conn) bufBytes() int64 {
-	var n int64
+	_, n := c.out.check()
 	if ly := c.layer; ly != nil {
-		for b := ly.out; b != nil; b = b.next {
-			n += int64(len(b.data))
-		}
+		_, sealed := ly.out.check()
+		n += sealed
 		if ly.wire != nil {
-			n += int64(len(ly.wire.data))
+			n += len(ly.wire.data)
 		}
-	}
-	for b := c.out; b != nil; b = b.next {
-		n += int64(len(b.data))
 	}
 	if c.in != nil {
-		n += int64(len(c.in.data))
+		n += len(c.in.data)
 	}
-	return n
+	return int64(n)
 }

@@ -46,7 +46,7 @@ type layered struct {
 	layer     Layer
 	next      Handler // of the Conn, after the handshake
 	wire      *Buf
-	out, tail *Buf
+	out       bufChain
 	sealed    int   // bytes in out
 	err       error // of Open: what is to be told behind the last plaintext
 	undecoded bool
@@ -71,7 +71,7 @@ func (c *Conn) Unhold() {
 	c.layer = nil
 	c.releaseQueue()
 	c.flags &^= finDue
-	c.out, c.outTail, c.queued = ly.out, ly.tail, ly.sealed
+	c.out, c.queued = ly.out, ly.sealed
 	c.makeDirty()
 }
 
@@ -118,8 +118,8 @@ func (c *Conn) Secure(l Layer, next Handler, rest []byte) {
 	}
 	ly := c.layer
 	if ly == nil {
-		ly = &layered{out: c.out, tail: c.outTail, sealed: c.queued} // of the handshake
-		c.layer, c.out, c.outTail = ly, nil, nil
+		ly = &layered{out: c.out, sealed: c.queued} // of the handshake
+		c.layer, c.out = ly, bufChain{}
 	}
 	ly.layer = l
 	if next == nil {
@@ -288,30 +288,14 @@ func (c *Conn) reply(p []byte) bool {
 // deliver offers plaintext, behind what is kept.
 func (c *Conn) deliver(p []byte) {
 	if c.in != nil {
-		c.keepBehind(p)
+		b := c.roomFor(len(p), len(c.in.bytes())+len(p))
+		b.w += copy(b.data[b.w:], p)
 		c.deliverKept()
 		return
 	}
 	if used := c.handler.OnData(c, p); used < len(p) {
 		c.keep(p[used:])
 	}
-}
-
-// keepBehind stores p behind the bytes that are kept.
-func (c *Conn) keepBehind(p []byte) {
-	b := c.in
-	if b.room() < len(p) && b.r > 0 {
-		b.w = copy(b.data, b.bytes())
-		b.r = 0
-	}
-	if b.room() < len(p) {
-		next := c.reactor.bufs.get(b.w + len(p))
-		next.w = copy(next.data, b.bytes())
-		c.in = next
-		c.reactor.bufs.put(b)
-		b = next
-	}
-	b.w += copy(b.data[b.w:], p)
 }
 
 // keepWire stores the part of a record that has come, in place of the one before.
@@ -402,7 +386,7 @@ func (c *Conn) piece(p []byte, plain int) []byte {
 	if plain == 0 {
 		return p[:min(len(p), SealMax)]
 	}
-	first, left := c.out.bytes(), plain+len(p)
+	first, left := c.out.head.bytes(), plain+len(p)
 	n := len(first)
 	if n >= SealMax {
 		return first[:SealMax]
@@ -415,7 +399,7 @@ func (c *Conn) piece(p []byte, plain int) []byte {
 		r.gather = make([]byte, SealMax)
 	}
 	n = 0
-	for b := c.out; b != nil && n < SealMax; b = b.next {
+	for b := c.out.head; b != nil && n < SealMax; b = b.next {
 		n += copy(r.gather[n:], b.bytes())
 	}
 	n += copy(r.gather[n:], p)
@@ -428,11 +412,11 @@ func records(n int) int { return (n + SealMax - 1) / SealMax }
 // sealInto returns the Buf for a record of n bytes of plaintext, of left that are to be sealed.
 func (c *Conn) sealInto(n, left int) *Buf {
 	ly := c.layer
-	if t := ly.tail; t != nil && t.room() >= n+sealRoom {
+	if t := ly.out.tail; t != nil && t.room() >= n+sealRoom {
 		return t
 	}
 	b := c.reactor.bufs.get(min(left+records(left)*sealRoom, bufLarge))
-	ly.link(b)
+	ly.out.link(b)
 	return b
 }
 
@@ -446,16 +430,7 @@ func (c *Conn) linkSealed(b *Buf, out []byte) {
 	}
 	own := c.reactor.bufs.get(len(out))
 	own.w = copy(own.data, out)
-	c.layer.link(own)
-}
-
-func (ly *layered) link(b *Buf) {
-	if ly.tail == nil {
-		ly.out = b
-	} else {
-		ly.tail.next = b
-	}
-	ly.tail = b
+	c.layer.out.link(own)
 }
 
 // sealEnd says that nothing follows, when that is so.
@@ -470,31 +445,15 @@ func (c *Conn) sealEnd() {
 
 // queueSealed copies p behind what was sealed.
 func (c *Conn) queueSealed(p []byte) {
-	ly := c.layer
-	if len(p) == 0 {
-		return
-	}
-	t := ly.tail
-	if t == nil || t.room() < len(p) {
-		t = c.reactor.bufs.get(len(p))
-		ly.link(t)
-	}
-	t.w += copy(t.data[t.w:], p)
-	ly.sealed += len(p)
+	c.layer.out.add(p, &c.reactor.bufs)
+	c.layer.sealed += len(p)
 	c.queued += len(p)
 }
 
 // writeSealed writes what was sealed, in one call. May close c.
 func (c *Conn) writeSealed() {
 	r, ly := c.reactor, c.layer
-	iov := r.iov[:0]
-	total := 0
-	for b := ly.out; b != nil && len(iov) < poller.IOVMax; b = b.next {
-		if b.r < b.w {
-			iov = append(iov, b.bytes())
-			total += b.w - b.r
-		}
-	}
+	iov, total := ly.out.appendTo(r.iov[:0])
 	sent, e := r.writeOut(c.fd, iov)
 	if e != 0 {
 		c.sendFailed(e)
@@ -506,18 +465,8 @@ func (c *Conn) writeSealed() {
 	r.stats.BytesOut += uint64(sent)
 	ly.sealed -= sent
 	c.queued -= sent
-	for b := ly.out; b != nil; b = ly.out {
-		n := b.w - b.r
-		if sent < n {
-			b.r += sent
-			return
-		}
-		sent -= n
-		ly.out, b.next = b.next, nil
-		r.bufs.put(b)
-	}
-	ly.tail = nil
-	invariant.That(ly.sealed == 0, "%d sealed bytes are nowhere", ly.sealed)
+	rest := ly.out.consume(sent, &r.bufs)
+	invariant.That(rest == 0 && (ly.sealed == 0) == (ly.out.head == nil), "%d sealed bytes are nowhere", ly.sealed)
 }
 
 // flushSealed writes what is queued as far as the socket takes it.
@@ -528,16 +477,6 @@ func (c *Conn) flushSealed() {
 	if c.can&poller.CanWrite != 0 {
 		c.sendSealed(nil)
 	}
-}
-
-// releaseSealed gives back what was sealed and has not left.
-func (c *Conn) releaseSealed() {
-	ly := c.layer
-	for b := ly.out; b != nil; b = ly.out {
-		ly.out, b.next = b.next, nil
-		c.reactor.bufs.put(b)
-	}
-	ly.tail, ly.sealed = nil, 0
 }
 
 // releaseWire gives back what has come and was not opened.

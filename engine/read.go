@@ -198,7 +198,7 @@ func (c *Conn) checkKept() {
 // readBehind reads behind the bytes that are kept and delivers both.
 func (c *Conn) readBehind() {
 	r := c.reactor
-	b := c.roomBehind()
+	b := c.roomFor(readLeast, 2*len(c.in.data))
 	n, e := r.kernel.Read(c.fd, b.data[b.w:])
 	room := b.room()
 	if n > 0 {
@@ -209,24 +209,19 @@ func (c *Conn) readBehind() {
 	}
 }
 
-// roomBehind makes room behind the kept bytes: by moving them to the front, or into a larger Buf.
-func (c *Conn) roomBehind() *Buf {
+// roomFor returns the Buf of the kept bytes with room for n more: they are moved to its front, or into a Buf of size.
+func (c *Conn) roomFor(n, size int) *Buf {
 	b := c.in
-	if b.room() >= readLeast {
-		return b
-	}
-	if b.r > 0 {
+	if b.room() < n && b.r > 0 {
 		b.w = copy(b.data, b.bytes())
 		b.r = 0
 	}
-	if b.room() >= readLeast {
-		return b
+	if b.room() < n {
+		c.in = c.reactor.bufs.get(size)
+		c.in.w = copy(c.in.data, b.bytes())
+		c.reactor.bufs.put(b)
 	}
-	next := c.reactor.bufs.get(2 * len(b.data))
-	next.w = copy(next.data, b.bytes())
-	c.in = next
-	c.reactor.bufs.put(b)
-	return next
+	return c.in
 }
 
 // deliverKept offers the kept bytes.

@@ -15,7 +15,7 @@ const largeWrite = 4 << 10
 // will be sent from. It never returns nil; after the Conn was closed the bytes go nowhere.
 func (c *Conn) Reserve(n int) []byte {
 	r := c.reactor
-	if t := c.outTail; t != nil && t.room() >= n {
+	if t := c.out.tail; t != nil && t.room() >= n {
 		return t.data[t.w:t.w:len(t.data)]
 	}
 	if r.reserved != nil {
@@ -47,7 +47,7 @@ func (c *Conn) Commit(b []byte) {
 		c.drop(ErrQueueFull)
 		return
 	}
-	tail, fresh := c.outTail, r.reserved
+	tail, fresh := c.out.tail, r.reserved
 	switch {
 	case fresh != nil && &b[0] == &fresh.data[0]:
 		r.reserved = nil
@@ -57,7 +57,7 @@ func (c *Conn) Commit(b []byte) {
 			r.bufs.put(fresh)
 		} else {
 			fresh.w = len(b)
-			c.link(fresh)
+			c.out.link(fresh)
 		}
 		c.queued += len(b)
 	case tail != nil && len(b) <= tail.room() && &b[0] == &tail.data[tail.w]:
@@ -141,30 +141,6 @@ func (c *Conn) makeDirty() {
 	}
 }
 
-func (c *Conn) link(b *Buf) {
-	if c.outTail == nil {
-		c.out = b
-	} else {
-		c.outTail.next = b
-	}
-	c.outTail = b
-}
-
-// queue copies p behind what is queued.
-func (c *Conn) queue(p []byte) {
-	c.queued += len(p)
-	for len(p) > 0 {
-		t := c.outTail
-		if t == nil || t.room() == 0 {
-			t = c.reactor.bufs.get(min(len(p), bufLarge))
-			c.link(t)
-		}
-		n := copy(t.data[t.w:], p)
-		t.w += n
-		p = p[n:]
-	}
-}
-
 // send writes the queue and p behind it in one call, and reports how much of p left. What does not leave of the queue
 // stays there. May close c.
 func (c *Conn) send(p []byte) (n int) {
@@ -174,7 +150,7 @@ func (c *Conn) send(p []byte) (n int) {
 	r := c.reactor
 	var sent, total int
 	var e syscall.Errno
-	if b := c.out; p == nil && b.next == nil { // most of what leaves lies in one Buf
+	if b := c.out.head; p == nil && b.next == nil { // most of what leaves lies in one Buf
 		total = b.w - b.r
 		if c.state == closing { // flush goes on with FIN; a segment less for both sides is an eighth of all they do
 			c.flags |= finAwaited
@@ -201,16 +177,10 @@ func (c *Conn) send(p []byte) (n int) {
 
 // sendAll is send for what lies in several places. It returns what left, and what should have.
 func (c *Conn) sendAll(p []byte) (sent, total int, e syscall.Errno) {
-	iov := c.reactor.iov[:0]
-	total = len(p)
-	for b := c.out; b != nil && len(iov) < poller.IOVMax-1; b = b.next {
-		iov = append(iov, b.bytes())
-		total += b.w - b.r
-	}
-	if total-len(p) < c.queued { // the queue is longer than one call takes: p must wait for its turn
-		total -= len(p)
-	} else if p != nil {
+	iov, total := c.out.appendTo(c.reactor.iov[:0])
+	if total == c.queued && p != nil { // else p waits: the queue is longer than one call takes
 		iov = append(iov, p)
+		total += len(p)
 	}
 	sent, e = c.reactor.writeOut(c.fd, iov)
 	return sent, total, e
@@ -236,25 +206,18 @@ func (r *Reactor) writeOut(fd poller.FD, iov [][]byte) (int, syscall.Errno) {
 	return n, e
 }
 
-// consume takes sent bytes off the queue and returns what is left over: the part that came from behind it.
+// queue copies p to the end of the queue.
+func (c *Conn) queue(p []byte) {
+	c.queued += len(p)
+	c.out.add(p, &c.reactor.bufs)
+}
+
+// consume removes sent bytes from the queue and returns how many of them were not the queue's but of what was sent
+// after it.
 func (c *Conn) consume(sent int) (rest int) {
-	for b := c.out; b != nil; b = c.out {
-		n := b.w - b.r
-		if sent < n {
-			b.r += sent
-			c.queued -= sent
-			return 0
-		}
-		sent -= n
-		c.queued -= n
-		c.out = b.next
-		if c.out == nil {
-			c.outTail = nil
-		}
-		b.next = nil
-		c.reactor.bufs.put(b)
-	}
-	return sent
+	rest = c.out.consume(sent, &c.reactor.bufs)
+	c.queued -= sent - rest
+	return rest
 }
 
 // flush writes what is queued and follows up: FIN when it is due, OnSendable, the end of closing.
@@ -324,12 +287,10 @@ func (c *Conn) sendFailed(e syscall.Errno) {
 }
 
 func (c *Conn) releaseQueue() {
-	for b := c.out; b != nil; b = c.out {
-		c.out, b.next = b.next, nil
-		c.reactor.bufs.put(b)
-	}
-	c.outTail, c.queued = nil, 0
-	if c.layer != nil {
-		c.releaseSealed()
+	c.out.release(&c.reactor.bufs)
+	c.queued = 0
+	if ly := c.layer; ly != nil {
+		ly.out.release(&c.reactor.bufs)
+		ly.sealed = 0
 	}
 }
