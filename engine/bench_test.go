@@ -197,60 +197,6 @@ func BenchmarkOffload_roundTrip(b *testing.B) {
 	<-done
 }
 
-// A Stream that echoes, asked by a net.Conn. Beside it a net.Conn that echoes.
-func BenchmarkStream_echo(b *testing.B) {
-	serve := func(c net.Conn) {
-		p := make([]byte, 4096)
-		for {
-			n, err := c.Read(p)
-			if err != nil {
-				return
-			}
-			c.Write(p[:n])
-		}
-	}
-	ask := func(b *testing.B, c net.Conn) {
-		p := make([]byte, 128)
-		b.ReportAllocs()
-		for b.Loop() {
-			c.Write(p)
-			if _, err := io.ReadFull(c, p); err != nil {
-				b.Fatal(err)
-			}
-		}
-	}
-	b.Run("Stream", func(b *testing.B) {
-		e, err := New(Options{Reactors: 1})
-		if err != nil {
-			b.Fatal(err)
-		}
-		l, err := e.Listen(ListenOptions{Addr: loopback}, func(c *Conn) Handler {
-			s := NewStream(c)
-			go serve(s)
-			return (*streamEvents)(s)
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		e.Start()
-		defer e.Stop()
-		ask(b, dialBench(b, l.Addr()))
-	})
-	b.Run("net", func(b *testing.B) {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			b.Fatal(err)
-		}
-		defer l.Close()
-		go func() {
-			if c, err := l.Accept(); err == nil {
-				serve(c)
-			}
-		}()
-		ask(b, dialBench(b, poller.Addr{IP: netip.MustParseAddrPort(l.Addr().String())}))
-	})
-}
-
 // BenchmarkReactor_startDelay tells how late an ordinary goroutine starts while no reactor ever sleeps. An operation is
 // two starts; the percentiles are the result.
 func BenchmarkReactor_startDelay(b *testing.B) {

@@ -174,24 +174,3 @@ func (c *Conn) release() {
 	}
 	r.stats.Closed++
 }
-
-// Detach takes the descriptor away from the engine: it is no longer watched, nor closed. unread is what OnData left;
-// inside OnData that is what the calls before it left, and the present bytes are the caller's.
-// What is queued is lost: wait until Queued is 0. No event follows, OnClose included. A Conn with a Layer is not
-// detached: its descriptor alone is of no use.
-func (c *Conn) Detach() (fd poller.FD, unread []byte) {
-	if c.state == closed || c.state == connecting || c.layer != nil {
-		return poller.NoFD, nil
-	}
-	r := c.reactor
-	if c.in != nil {
-		unread = append(unread, c.in.bytes()...)
-	}
-	fd, c.fd = c.fd, poller.NoFD
-	if c.flags&unwatched == 0 {
-		r.kernel.Del(fd)
-	}
-	c.handler = NopHandler{}
-	c.drop(nil)
-	return fd, unread
-}

@@ -209,6 +209,12 @@ func (c *Conn) Unread() bool { return c.in != nil && c.state <= open }
 // Open reports whether Write can still do something: c is connecting or open.
 func (c *Conn) Open() bool { return c.state <= open }
 
+// Connecting reports whether c was dialled and is not connected yet.
+func (c *Conn) Connecting() bool { return c.state == connecting }
+
+// EOF reports whether the peer sent FIN and all that came before it was read.
+func (c *Conn) EOF() bool { return c.flags&eof != 0 }
+
 // SetTimeout arranges for OnTimeout in d from now; 0 or less for no OnTimeout. It replaces the time set before.
 // Moving it later costs a few nanoseconds: the wheel is not touched. While c connects it replaces the time to connect,
 // and OnOpen begins without one. Once Close was called it does nothing: the time to close is the engine's.

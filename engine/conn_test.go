@@ -438,24 +438,6 @@ func TestConn_resetIsNoOrderlyEnd(t *testing.T) {
 	g.want(s.events(), "open data(the answer) close("+syscall.ECONNRESET.Error()+")")
 }
 
-func TestConn_detachTakesTheDescriptorAndTheUnread(t *testing.T) {
-	g := newRig(t, engine.Options{})
-	s := &script{onData: func(*engine.Conn, []byte) int { return 1 }}
-	c, fd := g.open(s)
-	g.inject(fd, "abc")
-	g.on(func() {
-		got, unread := c.Detach()
-		if got != fd || string(unread) != "bc" {
-			t.Errorf("detached %d with %q", got, unread)
-		}
-	})
-	g.want(s.events(), "open data(abc)")
-	if st := g.reactor.Stats(); !g.loop.Sock(fd).Open || st.Conns != 0 || st.BufBytes != 0 {
-		t.Fatalf("%+v", st)
-	}
-	g.loop.Close(fd)
-}
-
 func TestConn_refDies(t *testing.T) {
 	g := newRig(t, engine.Options{})
 	c, _ := g.open(&script{})

@@ -12,10 +12,11 @@
 //
 // # One tick
 //
-//	1 wait    for events, until the next timer       5 turns   write what waits, then read and deliver
+//	1 wait    for events, until the next timer;      5 turns   of ready connections: write what waits,
+//	          each makes its connection ready                  then read and deliver
 //	2 mail    tasks that others posted               6 later   deferred tasks
-//	3 timers  what became due                        7 flush   one write for each connection that has something
-//	4 ready   events find their connections          8 reap    OnClose, close(2)
+//	3 timers  what is due makes connections ready    7 flush   one write for each connection that has something
+//	4 accept  new connections, which are ready       8 reap    OnClose, close(2)
 //
 // No callback runs inside another one: whatever a callback does to a connection takes effect in a later step.
 // A connection is registered with the kernel once and its timer is almost never moved in the wheel, so that a request

@@ -119,6 +119,9 @@ func (e *Engine) Reactors() []*Reactor { return e.reactors }
 // Memory returns the budget for buffers over all reactors: Options.Memory, or its default.
 func (e *Engine) Memory() int64 { return e.opts.Memory }
 
+// SendTimeout returns Options.SendTimeout, or its default.
+func (e *Engine) SendTimeout() time.Duration { return e.opts.SendTimeout }
+
 // Conns returns how many accepted connections are open.
 func (e *Engine) Conns() int {
 	var n int64

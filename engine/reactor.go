@@ -51,8 +51,10 @@ type slot struct {
 // Reactor is one event loop: it owns its connections, their timers and buffers, and runs all their callbacks.
 // Its methods are for its own goroutine, that is for callbacks; Post, Index and Engine are safe for any goroutine.
 //
-//	wait ─► mail ─► timers ─► ready ─► turns ─► ┌ later ─► flush ─► reap ┐ until all three are empty
-//	                                            └────────────◄───────────┘
+//	wait ─► mail ─► timers ─► accept ─► turns ─► ┌ later ─► flush ─► reap ┐ until all three are empty
+//	                                             └────────────◄───────────┘
+//
+// wait, timers and accept make connections ready, and turns runs them.
 type Reactor struct {
 	engine *Engine
 	kernel poller.Kernel
@@ -266,7 +268,7 @@ func (r *Reactor) makeReady(c *Conn) {
 	}
 }
 
-// work does the steps behind waiting and reports false when a callback panicked: then it is called again.
+// work does the steps after waiting and reports false when a callback panicked: then it is called again.
 func (r *Reactor) work() (done bool) {
 	defer r.rescue()
 	if r.inbox != nil || !r.mail.empty() {

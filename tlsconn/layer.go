@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/poller"
 )
 
 // layer is TLS between a Conn and its socket. The provider computes and keeps its own state; here is what it reads from
@@ -117,10 +116,10 @@ func (p *pipe) Write(b []byte) (int, error) {
 func (p *pipe) Close() error { return nil }
 
 // LocalAddr is for callbacks of the configuration, as in ClientHelloInfo.Conn.
-func (p *pipe) LocalAddr() net.Addr { return netAddr(p.address.Local) }
+func (p *pipe) LocalAddr() net.Addr { return p.address.Local.Net() }
 
 // RemoteAddr is for callbacks of the configuration.
-func (p *pipe) RemoteAddr() net.Addr { return netAddr(p.address.Peer) }
+func (p *pipe) RemoteAddr() net.Addr { return p.address.Peer.Net() }
 
 // SetDeadline does nothing: deadlines are the engine's.
 func (p *pipe) SetDeadline(time.Time) error { return nil }
@@ -130,13 +129,6 @@ func (p *pipe) SetReadDeadline(time.Time) error { return nil }
 
 // SetWriteDeadline does nothing.
 func (p *pipe) SetWriteDeadline(time.Time) error { return nil }
-
-func netAddr(a poller.Addr) net.Addr {
-	if a.IsUnix() {
-		return &net.UnixAddr{Name: a.Path, Net: "unix"}
-	}
-	return net.TCPAddrFromAddrPort(a.IP)
-}
 
 // wouldBlock is what Read says when it has nothing. Because it is temporary, crypto/tls keeps its state and goes on
 // with the next Read.

@@ -18,7 +18,7 @@ var floors = [][]string{
 	{"h2/hpack"},
 	{"h1", "h2"},
 	{"engine"},
-	{"tlsconn"},
+	{"tlsconn", "engine/netconn"},
 	{"session"},
 	{"observe", "balance", "cache"},
 	{"upstream"},

@@ -1,4 +1,4 @@
-package engine
+package netconn
 
 import (
 	"io"
@@ -8,65 +8,65 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/engine"
 )
 
-// streamBytes is what a Stream holds each way, beside what its Conn holds.
-const streamBytes = 32 << 10
+// bufBytes is what a Conn holds each way, besides what its engine.Conn holds.
+const bufBytes = 32 << 10
 
-// Stream is a Conn as a net.Conn, for code that blocks: handshakes, hijackers, net/http. Its goroutine and the reactor
-// meet in two bounded buffers; a full one pauses whoever fills it.
+// Conn is an engine.Conn as a net.Conn, for code that blocks. Its goroutine and the reactor meet in two bounded
+// buffers.
 //
 //	            goroutine │ reactor
-//	Read  ◄── in, 32 KiB ◄┼─ OnData      in full: PauseRead; half read: a task resumes
-//	Write ──► out, 32 KiB ┼► Conn.Write  queue congested: Write waits for OnSendable
+//	Read  ◄── in, 32 KiB ◄┼─ OnData       in full: PauseRead; half read: a task resumes
+//	Write ──► out, 32 KiB ┼► conn.Write   queue congested: Write waits for OnSendable
 //
-// Safe for any goroutine but a reactor's, since all that waits waits for one. Read and Write may run at the same time;
-// two of the same kind take turns.
-type Stream struct {
-	conn   *Conn // touched by its reactor only
-	task   Task
+// Safe for any goroutine but a reactor's, which must not wait. Read and Write may run at the same time; of two Reads or
+// two Writes one waits for the other.
+type Conn struct {
+	conn   *engine.Conn // used by its reactor only
+	task   engine.Task
 	remote net.Addr
 
 	writing sync.Mutex // held by the one Write that may fill out
 	mu      sync.Mutex
 	reader  sync.Cond // in has bytes, the end came, or the deadline passed
 	writer  sync.Cond
-	in, out streamBuf      // guarded by mu, as all below
-	readBy  streamDeadline // of Read
-	writeBy streamDeadline // of Write
+	in, out buffer   // guarded by mu, as all below
+	readBy  deadline // of Read
+	writeBy deadline // of Write
 	local   net.Addr
-	err     error // why the Conn was closed
+	err     error // why conn was closed
 	eof     bool  // the peer sent FIN
 	broken  bool  // writing fails, reading may go on
 	paused  bool  // the reactor does not read
-	posted  bool  // task is on its way
+	posted  bool  // task was posted and has not begun
 	finish  bool  // CloseWrite was called
 	closed  bool  // Close was called
 }
 
-var _ net.Conn = (*Stream)(nil)
+var _ net.Conn = (*Conn)(nil)
 
-// NewStream takes c over and returns it as a net.Conn. Unread bytes go to the Stream, those that a present OnData
-// leaves included. On c's reactor; c must not be used by others from then on.
-func NewStream(c *Conn) *Stream {
-	s := &Stream{conn: c, local: netAddr(c.Local()), remote: netAddr(c.peer), eof: c.flags&eof != 0}
+// New takes c over and returns it as a net.Conn, which gets the unread bytes, and those that a present OnData leaves.
+// Inside a callback of c only; c must not be used by others from then on.
+func New(c *engine.Conn) *Conn {
+	s := &Conn{conn: c, local: c.Local().Net(), remote: c.Peer().Net(), eof: c.EOF()}
 	s.reader.L, s.writer.L = &s.mu, &s.mu
 	s.task.Run = s.run
-	if c.flags&reaping != 0 {
-		s.err = ErrClosed
+	if !c.Open() {
+		s.err = engine.ErrClosed
 		return s
 	}
-	if c.state == open {
+	if !c.Connecting() {
 		c.SetTimeout(0)
 	}
-	c.SetHandler((*streamEvents)(s))
+	c.SetHandler((*events)(s))
 	c.ResumeRead()
 	return s
 }
 
 // Read waits for bytes, the peer's end (io.EOF), the deadline (os.ErrDeadlineExceeded) or Close (net.ErrClosed).
-func (s *Stream) Read(p []byte) (int, error) {
+func (s *Conn) Read(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
@@ -79,7 +79,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 			return 0, nil
 		case s.in.len() > 0:
 			n := s.in.take(p)
-			if s.paused && s.in.len() <= streamBytes/2 {
+			if s.paused && s.in.len() <= bufBytes/2 {
 				s.ask()
 			}
 			return n, nil
@@ -94,7 +94,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 
 // Write waits until all of p was taken over, the deadline passed, or the connection ended. What it took leaves in
 // order, also when Close follows.
-func (s *Stream) Write(p []byte) (n int, err error) {
+func (s *Conn) Write(p []byte) (n int, err error) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
 	s.mu.Lock()
@@ -123,7 +123,7 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 
 // Close ends the connection: what was written is sent first, in the background and for at most SendTimeout. Pending
 // calls return net.ErrClosed, and so does a second Close.
-func (s *Stream) Close() error {
+func (s *Conn) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -138,8 +138,8 @@ func (s *Stream) Close() error {
 	return nil
 }
 
-// CloseWrite sends FIN behind what was written; reading goes on.
-func (s *Stream) CloseWrite() error {
+// CloseWrite sends FIN after what was written; reading goes on.
+func (s *Conn) CloseWrite() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -152,15 +152,15 @@ func (s *Stream) CloseWrite() error {
 }
 
 // SetDeadline sets the deadlines of Read and of Write; the zero time means none.
-func (s *Stream) SetDeadline(t time.Time) error { return s.setDeadline(t, &s.readBy, &s.writeBy) }
+func (s *Conn) SetDeadline(t time.Time) error { return s.setDeadline(t, &s.readBy, &s.writeBy) }
 
 // SetReadDeadline sets the deadline of Read, of a pending one too.
-func (s *Stream) SetReadDeadline(t time.Time) error { return s.setDeadline(t, &s.readBy) }
+func (s *Conn) SetReadDeadline(t time.Time) error { return s.setDeadline(t, &s.readBy) }
 
 // SetWriteDeadline sets the deadline of Write, of a pending one too.
-func (s *Stream) SetWriteDeadline(t time.Time) error { return s.setDeadline(t, &s.writeBy) }
+func (s *Conn) SetWriteDeadline(t time.Time) error { return s.setDeadline(t, &s.writeBy) }
 
-func (s *Stream) setDeadline(t time.Time, deadlines ...*streamDeadline) error {
+func (s *Conn) setDeadline(t time.Time, deadlines ...*deadline) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -174,40 +174,40 @@ func (s *Stream) setDeadline(t time.Time, deadlines ...*streamDeadline) error {
 }
 
 // LocalAddr returns the address of our end.
-func (s *Stream) LocalAddr() net.Addr {
+func (s *Conn) LocalAddr() net.Addr {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.local
 }
 
 // RemoteAddr returns the address of the peer.
-func (s *Stream) RemoteAddr() net.Addr { return s.remote }
+func (s *Conn) RemoteAddr() net.Addr { return s.remote }
 
-func (s *Stream) expire() {
+func (s *Conn) expire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wake()
 }
 
-// wake lets everybody who waits look again.
-func (s *Stream) wake() {
+// wake lets all calls that wait look again.
+func (s *Conn) wake() {
 	s.reader.Broadcast()
 	s.writer.Broadcast()
 }
 
-// ask has the reactor look at what there is to do. mu is held.
-func (s *Stream) ask() {
+// ask makes the reactor run the task. mu is held.
+func (s *Conn) ask() {
 	if !s.posted {
 		s.posted = true
-		s.conn.reactor.Post(&s.task)
+		s.conn.Reactor().Post(&s.task)
 	}
 }
 
-// run is what the reactor does when asked.
-func (s *Stream) run(*Reactor) {
+// run is the task.
+func (s *Conn) run(*engine.Reactor) {
 	s.mu.Lock()
 	s.posted = false
-	resume := s.paused && s.in.len() <= streamBytes/2
+	resume := s.paused && s.in.len() <= bufBytes/2
 	if resume {
 		s.paused = false
 	}
@@ -217,13 +217,13 @@ func (s *Stream) run(*Reactor) {
 		s.conn.ResumeRead()
 	}
 	if closing {
-		s.conn.SetTimeout(s.conn.reactor.opts.SendTimeout)
+		s.conn.SetTimeout(s.conn.Reactor().Engine().SendTimeout())
 	}
 	s.flush()
 }
 
-// flush moves out to the Conn as far as its queue is not congested, and ends writing when that was asked for.
-func (s *Stream) flush() {
+// flush moves out to conn as long as its queue is not congested, and ends writing when that was asked for.
+func (s *Conn) flush() {
 	c := s.conn
 	s.mu.Lock()
 	before := s.out.len()
@@ -251,25 +251,25 @@ func (s *Stream) flush() {
 	}
 }
 
-// streamEvents is a Stream as its Conn sees it.
-type streamEvents Stream
+// events is a Conn as its engine.Conn sees it.
+type events Conn
 
-func (h *streamEvents) OnOpen(c *Conn) {
-	s := (*Stream)(h)
+func (h *events) OnOpen(c *engine.Conn) {
+	s := (*Conn)(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.local = netAddr(c.Local())
+	s.local = c.Local().Net()
 }
 
-func (h *streamEvents) OnData(c *Conn, in []byte) int {
-	s := (*Stream)(h)
+func (h *events) OnData(c *engine.Conn, in []byte) int {
+	s := (*Conn)(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return len(in)
 	}
 	n := s.in.fill(in)
-	if s.in.len() == streamBytes {
+	if s.in.len() == bufBytes {
 		s.paused = true
 		c.PauseRead()
 	}
@@ -277,21 +277,21 @@ func (h *streamEvents) OnData(c *Conn, in []byte) int {
 	return n
 }
 
-func (h *streamEvents) OnSendable(*Conn) { (*Stream)(h).flush() }
+func (h *events) OnSendable(*engine.Conn) { (*Conn)(h).flush() }
 
-// OnTimeout ends a Stream that was closed and whose peer takes nothing.
-func (h *streamEvents) OnTimeout(c *Conn) { c.Close(ErrTimeout) }
+// OnTimeout ends a Conn that was closed and whose peer takes nothing.
+func (h *events) OnTimeout(c *engine.Conn) { c.Close(engine.ErrTimeout) }
 
-func (h *streamEvents) OnEOF(*Conn) {
-	s := (*Stream)(h)
+func (h *events) OnEOF(*engine.Conn) {
+	s := (*Conn)(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.eof = true
 	s.reader.Broadcast()
 }
 
-func (h *streamEvents) OnClose(_ *Conn, cause error) {
-	s := (*Stream)(h)
+func (h *events) OnClose(_ *engine.Conn, cause error) {
+	s := (*Conn)(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if cause == nil {
@@ -302,20 +302,20 @@ func (h *streamEvents) OnClose(_ *Conn, cause error) {
 	s.wake()
 }
 
-// streamBuf is a bounded queue of bytes that holds memory only while it holds bytes.
+// buffer is a bounded queue of bytes that holds memory only while it holds bytes.
 //
 //	data == nil <=> r == w == 0
-type streamBuf struct {
-	data *[streamBytes]byte
+type buffer struct {
+	data *[bufBytes]byte
 	r, w int
 }
 
-var streamBufs = sync.Pool{New: func() any { return new([streamBytes]byte) }}
+var buffers = sync.Pool{New: func() any { return new([bufBytes]byte) }}
 
-func (b *streamBuf) len() int { return b.w - b.r }
+func (b *buffer) len() int { return b.w - b.r }
 
 // bytes returns what b holds. Borrowed until b changes.
-func (b *streamBuf) bytes() []byte {
+func (b *buffer) bytes() []byte {
 	if b.data == nil {
 		return nil
 	}
@@ -323,14 +323,14 @@ func (b *streamBuf) bytes() []byte {
 }
 
 // fill copies as much of p as there is room for.
-func (b *streamBuf) fill(p []byte) int {
+func (b *buffer) fill(p []byte) int {
 	if len(p) == 0 {
 		return 0
 	}
 	if b.data == nil {
-		b.data = streamBufs.Get().(*[streamBytes]byte)
+		b.data = buffers.Get().(*[bufBytes]byte)
 	}
-	if b.r > 0 && len(p) > streamBytes-b.w {
+	if b.r > 0 && len(p) > bufBytes-b.w {
 		b.r, b.w = 0, copy(b.data[:], b.data[b.r:b.w])
 	}
 	n := copy(b.data[b.w:], p)
@@ -339,36 +339,36 @@ func (b *streamBuf) fill(p []byte) int {
 }
 
 // take copies to p and forgets what it copied.
-func (b *streamBuf) take(p []byte) int {
+func (b *buffer) take(p []byte) int {
 	n := copy(p, b.bytes())
 	b.skip(n)
 	return n
 }
 
-func (b *streamBuf) skip(n int) {
+func (b *buffer) skip(n int) {
 	if b.r += n; b.r == b.w {
 		b.release()
 	}
 }
 
-func (b *streamBuf) release() {
+func (b *buffer) release() {
 	if b.data != nil {
-		streamBufs.Put(b.data)
+		buffers.Put(b.data)
 	}
-	*b = streamBuf{}
+	*b = buffer{}
 }
 
-// streamDeadline is a time after which calls fail.
-// Guarded by the mu of its Stream.
-type streamDeadline struct {
+// deadline is a time after which calls fail.
+// Guarded by the mu of its Conn.
+type deadline struct {
 	at    time.Time // zero: none
 	timer *time.Timer
 }
 
-func (d *streamDeadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
+func (d *deadline) passed() bool { return !d.at.IsZero() && !time.Now().Before(d.at) }
 
-// set arranges for wake to be called at t. A wake of an earlier deadline may come too: whoever waits looks at passed.
-func (d *streamDeadline) set(t time.Time, wake func()) {
+// set arranges for wake to be called at t. A wake of an earlier deadline may come too: the calls that wait ask passed.
+func (d *deadline) set(t time.Time, wake func()) {
 	d.stop()
 	if t.IsZero() {
 		return
@@ -384,17 +384,9 @@ func (d *streamDeadline) set(t time.Time, wake func()) {
 	}
 }
 
-func (d *streamDeadline) stop() {
+func (d *deadline) stop() {
 	d.at = time.Time{}
 	if d.timer != nil {
 		d.timer.Stop()
 	}
-}
-
-// netAddr is a as package net has it.
-func netAddr(a poller.Addr) net.Addr {
-	if a.IsUnix() {
-		return &net.UnixAddr{Name: a.Path, Net: "unix"}
-	}
-	return net.TCPAddrFromAddrPort(a.IP)
 }

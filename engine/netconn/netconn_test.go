@@ -1,4 +1,4 @@
-package engine_test
+package netconn_test
 
 import (
 	"bufio"
@@ -18,27 +18,75 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/engine/netconn"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
-// streamListener is a net.Listener of what an engine accepts.
-type streamListener struct {
+var loopback = poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}
+
+// start runs an engine that ends with the test.
+func start(t testing.TB, o engine.Options) *engine.Engine {
+	t.Helper()
+	e, err := engine.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	t.Cleanup(e.Stop)
+	return e
+}
+
+// serve listens on a; each connection has a handler that does what onOpen and onData say.
+func serve(t testing.TB, e *engine.Engine, a poller.Addr, h handler) *engine.Listener {
+	t.Helper()
+	l, err := e.Listen(engine.ListenOptions{Addr: a}, func(*engine.Conn) engine.Handler { return &h })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+type handler struct {
+	engine.NopHandler
+	onOpen func(c *engine.Conn)
+	onData func(c *engine.Conn, in []byte) int
+}
+
+func (h *handler) OnOpen(c *engine.Conn) {
+	if h.onOpen != nil {
+		h.onOpen(c)
+	}
+}
+
+func (h *handler) OnData(c *engine.Conn, in []byte) int { return h.onData(c, in) }
+
+func dial(t testing.TB, a poller.Addr) net.Conn {
+	t.Helper()
+	c, err := net.DialTimeout(a.Net().Network(), a.Net().String(), testutil.Patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(testutil.Patience))
+	return c
+}
+
+// listener is a net.Listener of what an engine accepts.
+type listener struct {
 	engine *engine.Listener
 	conns  chan net.Conn
 	once   sync.Once
 	done   chan struct{}
 }
 
-func listenStreams(t testing.TB, e *engine.Engine, a poller.Addr) *streamListener {
-	l := &streamListener{conns: make(chan net.Conn, 128), done: make(chan struct{})}
-	l.engine = serve(t, e, engine.ListenOptions{Addr: a}, func(c *engine.Conn) engine.Handler {
-		return &script{onOpen: func(c *engine.Conn) { l.conns <- engine.NewStream(c) }}
-	})
+func listen(t testing.TB, e *engine.Engine, a poller.Addr) *listener {
+	l := &listener{conns: make(chan net.Conn, 128), done: make(chan struct{})}
+	l.engine = serve(t, e, a, handler{onOpen: func(c *engine.Conn) { l.conns <- netconn.New(c) }})
 	return l
 }
 
-func (l *streamListener) Accept() (net.Conn, error) {
+func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
 		return c, nil
@@ -47,26 +95,26 @@ func (l *streamListener) Accept() (net.Conn, error) {
 	}
 }
 
-func (l *streamListener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
-func (l *streamListener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.engine.Addr().IP) }
+func (l *listener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
+func (l *listener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.engine.Addr().IP) }
 
-// streamPair returns a Stream and the client at its other end.
-func streamPair(t testing.TB) (*engine.Stream, net.Conn) {
+// pair returns a Conn and the client at its other end.
+func pair(t testing.TB) (*netconn.Conn, net.Conn) {
 	e := start(t, engine.Options{Reactors: 1})
-	l := listenStreams(t, e, loopback)
-	client := dialNet(t, l.engine.Addr())
+	l := listen(t, e, loopback)
+	client := dial(t, l.engine.Addr())
 	c, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c.(*engine.Stream), client
+	return c.(*netconn.Conn), client
 }
 
-func TestStream_carriesMoreThanItHoldsBothWaysAtOnce(t *testing.T) {
+func TestConn_carriesMoreThanItHoldsBothWaysAtOnce(t *testing.T) {
 	for _, a := range []poller.Addr{loopback, {Path: testutil.SocketPath(t)}} {
 		e := start(t, engine.Options{Reactors: 1, SendLow: 4096})
-		l := listenStreams(t, e, a)
-		client := dialNet(t, l.engine.Addr())
+		l := listen(t, e, a)
+		client := dial(t, l.engine.Addr())
 		s, _ := l.Accept()
 		up, down := make([]byte, 5<<20), make([]byte, 5<<20)
 		rand.Read(up)
@@ -106,8 +154,8 @@ func TestStream_carriesMoreThanItHoldsBothWaysAtOnce(t *testing.T) {
 	}
 }
 
-func TestStream_readDeadline(t *testing.T) {
-	s, client := streamPair(t)
+func TestConn_readDeadline(t *testing.T) {
+	s, client := pair(t)
 	p := make([]byte, 10)
 	wantTimeout := func(err error) {
 		t.Helper()
@@ -147,8 +195,8 @@ func TestStream_readDeadline(t *testing.T) {
 	}
 }
 
-func TestStream_writeDeadlineAndBackPressure(t *testing.T) {
-	s, client := streamPair(t)
+func TestConn_writeDeadlineAndBackPressure(t *testing.T) {
+	s, client := pair(t)
 	s.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 	sent := 0
 	var err error
@@ -168,8 +216,8 @@ func TestStream_writeDeadlineAndBackPressure(t *testing.T) {
 	}
 }
 
-func TestStream_closeEndsWhatWaits(t *testing.T) {
-	s, _ := streamPair(t)
+func TestConn_closeEndsWhatWaits(t *testing.T) {
+	s, _ := pair(t)
 	ended := make(chan error, 2)
 	go func() {
 		_, err := s.Read(make([]byte, 1))
@@ -199,10 +247,10 @@ func TestStream_closeEndsWhatWaits(t *testing.T) {
 	}
 }
 
-func TestStream_peerThatTakesNothingDoesNotKeepAClosedOneForEver(t *testing.T) {
+func TestConn_peerThatTakesNothingDoesNotKeepAClosedOneForEver(t *testing.T) {
 	e := start(t, engine.Options{Reactors: 1, SendTimeout: 20 * time.Millisecond})
-	l := listenStreams(t, e, loopback)
-	dialNet(t, l.engine.Addr())
+	l := listen(t, e, loopback)
+	dial(t, l.engine.Addr())
 	s, _ := l.Accept()
 	s.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
 	for err := error(nil); err == nil; {
@@ -212,7 +260,7 @@ func TestStream_peerThatTakesNothingDoesNotKeepAClosedOneForEver(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, func() bool { return l.engine.Conns() == 0 })
 }
 
-func TestStream_endings(t *testing.T) {
+func TestConn_endings(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		end  func(client net.Conn, e *engine.Engine)
@@ -223,8 +271,8 @@ func TestStream_endings(t *testing.T) {
 		{"Stop", func(_ net.Conn, e *engine.Engine) { e.Stop() }, engine.ErrStopped},
 	} {
 		e := start(t, engine.Options{Reactors: 1})
-		l := listenStreams(t, e, loopback)
-		client := dialNet(t, l.engine.Addr())
+		l := listen(t, e, loopback)
+		client := dial(t, l.engine.Addr())
 		s, _ := l.Accept()
 		client.Write([]byte("last words"))
 		got := make([]byte, 10)
@@ -244,15 +292,13 @@ func TestStream_endings(t *testing.T) {
 	}
 }
 
-func TestStream_getsWhatTheHandlerBeforeItLeft(t *testing.T) {
+func TestConn_getsWhatTheHandlerBeforeItLeft(t *testing.T) {
 	e := start(t, engine.Options{Reactors: 1})
-	streams := make(chan *engine.Stream, 1)
-	l := serve(t, e, engine.ListenOptions{}, func(*engine.Conn) engine.Handler {
-		return &script{onData: func(c *engine.Conn, in []byte) int {
-			streams <- engine.NewStream(c)
-			return bytes.IndexByte(in, '\n') + 1
-		}}
-	})
+	streams := make(chan *netconn.Conn, 1)
+	l := serve(t, e, loopback, handler{onData: func(c *engine.Conn, in []byte) int {
+		streams <- netconn.New(c)
+		return bytes.IndexByte(in, '\n') + 1
+	}})
 	w := testutil.Dial(t, l.Addr().String())
 	w.Send("hello\nfor the stream")
 	w.CloseWrite()
@@ -261,20 +307,26 @@ func TestStream_getsWhatTheHandlerBeforeItLeft(t *testing.T) {
 	}
 }
 
-func TestStream_ofADial(t *testing.T) {
+func TestConn_ofADial(t *testing.T) {
 	e := start(t, engine.Options{Reactors: 1})
-	l := serve(t, e, engine.ListenOptions{}, echoes)
+	l := serve(t, e, loopback, handler{onData: func(c *engine.Conn, in []byte) int {
+		c.Write(in)
+		return len(in)
+	}})
 	r := e.Reactors()[0]
 	for _, to := range []poller.Addr{l.Addr(), {IP: netip.MustParseAddrPort(testutil.FreeAddr(t))}} {
-		var s *engine.Stream
-		do(r, func() {
-			c, err := r.Dial(to, &script{}, nil)
+		var s *netconn.Conn
+		done := make(chan struct{})
+		r.Post(&engine.Task{Run: func(*engine.Reactor) {
+			defer close(done)
+			c, err := r.Dial(to, engine.NopHandler{}, nil)
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			s = engine.NewStream(c)
-		})
+			s = netconn.New(c)
+		}})
+		<-done
 		s.SetDeadline(time.Now().Add(testutil.Patience))
 		s.Write([]byte("early"))
 		got := make([]byte, 5)
@@ -290,8 +342,8 @@ func TestStream_ofADial(t *testing.T) {
 	}
 }
 
-func TestStream_concurrentWritesDoNotMix(t *testing.T) {
-	s, client := streamPair(t)
+func TestConn_concurrentWritesDoNotMix(t *testing.T) {
+	s, client := pair(t)
 	const writers, each, size = 8, 20, 50000
 	for i := range writers {
 		go func() {
@@ -312,9 +364,9 @@ func TestStream_concurrentWritesDoNotMix(t *testing.T) {
 	}
 }
 
-func TestStream_servesNetHTTP(t *testing.T) {
+func TestConn_servesNetHTTP(t *testing.T) {
 	e := start(t, engine.Options{Reactors: 2})
-	l := listenStreams(t, e, loopback)
+	l := listen(t, e, loopback)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /sum", func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
@@ -337,7 +389,7 @@ func TestStream_servesNetHTTP(t *testing.T) {
 	go server.Serve(l)
 	defer server.Close()
 	// One connection, by hand: whether a client of net/http keeps one depends on the time it has.
-	conn := dialNet(t, l.engine.Addr())
+	conn := dial(t, l.engine.Addr())
 	in := bufio.NewReader(conn)
 	ask := func(method, path string, body io.Reader) *http.Response {
 		r, err := http.NewRequest(method, "http://"+l.Addr().String()+path, body)
@@ -369,8 +421,8 @@ func TestStream_servesNetHTTP(t *testing.T) {
 	w.WantEnd()
 }
 
-func TestStream_warmCallsAllocateNothing(t *testing.T) {
-	s, client := streamPair(t)
+func TestConn_warmCallsAllocateNothing(t *testing.T) {
+	s, client := pair(t)
 	in, p := bufio.NewReader(client), make([]byte, 1000)
 	round := func() {
 		s.Write(p)
@@ -384,8 +436,8 @@ func TestStream_warmCallsAllocateNothing(t *testing.T) {
 	}
 }
 
-func TestStream_holdsNoBufferWhileIdle(t *testing.T) {
-	s, client := streamPair(t)
+func TestConn_holdsNoBufferWhileIdle(t *testing.T) {
+	s, client := pair(t)
 	p := make([]byte, 100<<10)
 	go client.Write(make([]byte, len(p)))
 	if _, err := io.ReadFull(s, p); err != nil {
@@ -395,5 +447,51 @@ func TestStream_holdsNoBufferWhileIdle(t *testing.T) {
 	if _, err := io.ReadFull(client, p); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool { return engine.StreamIdle(s) })
+	testutil.Eventually(t, testutil.Patience, func() bool { return netconn.Idle(s) })
+}
+
+// A Conn that echoes, asked by a net.Conn. Beside it a net.Conn that echoes.
+func BenchmarkConn_echo(b *testing.B) {
+	serve := func(c net.Conn) {
+		p := make([]byte, 4096)
+		for {
+			n, err := c.Read(p)
+			if err != nil {
+				return
+			}
+			c.Write(p[:n])
+		}
+	}
+	ask := func(b *testing.B, c net.Conn) {
+		p := make([]byte, 128)
+		b.ReportAllocs()
+		for b.Loop() {
+			c.Write(p)
+			if _, err := io.ReadFull(c, p); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Run("netconn", func(b *testing.B) {
+		l := listen(b, start(b, engine.Options{Reactors: 1}), loopback)
+		go func() {
+			if c, err := l.Accept(); err == nil {
+				serve(c)
+			}
+		}()
+		ask(b, dial(b, l.engine.Addr()))
+	})
+	b.Run("net", func(b *testing.B) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			if c, err := l.Accept(); err == nil {
+				serve(c)
+			}
+		}()
+		ask(b, dial(b, poller.Addr{IP: netip.MustParseAddrPort(l.Addr().String())}))
+	})
 }
