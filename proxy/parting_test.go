@@ -19,7 +19,7 @@ func TestWebSocket_lastWordEndsTheStream(t *testing.T) {
 		websocket.AcceptOf([]byte(key)) + "\r\n\r\n")
 	c.want(t, "head 101 tunnel")
 	c.do(func() {
-		c.receiver.(session.Parting).OnParting(c.playedStream)
+		c.receiver.(session.TunnelDrainer).OnTunnelDrain(c.playedStream)
 		c.receiver.OnReset(c.playedStream, session.Cancelled, nil)
 	})
 	c.want(t, "data \x88\x02\x03\xe9 end")

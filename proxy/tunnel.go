@@ -129,8 +129,8 @@ func unswitched(x *Exchange) bool {
 		x.Response.Status/100 == 2
 }
 
-// OnParting tells the client of a WebSocket why its connection ends, where that can be said between two frames.
-func (d *downSide) OnParting(s session.Stream) {
+// OnTunnelDrain tells the client of a WebSocket why its connection ends, where that can be said between two frames.
+func (d *downSide) OnTunnelDrain(s session.Stream) {
 	x := (*Exchange)(d)
 	if x.tunnel && x.answering && x.socket.asked && x.socket.sent.Between() && len(x.toDown.held) == 0 &&
 		!x.toDown.endSent {

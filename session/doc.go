@@ -6,8 +6,8 @@
 //
 // # The contract
 //
-// A Stream is what we send on, a Receiver is who gets what the peer sends. Both speak of one exchange: a request and
-// its answer. Framing belongs to the session: it alone writes Connection, Transfer-Encoding and Content-Length, from
+// A Stream is what we send on, a Receiver receives the peer's message. Both are for one exchange: a request and its
+// answer. Framing belongs to the session: it alone writes Connection, Transfer-Encoding and Content-Length, from
 // Head.Length; whoever sends says only where a message ends.
 //
 //	server   Service.Accept(stream) ─► OnHead  OnData…  [OnTrailers]     the request

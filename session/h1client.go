@@ -31,33 +31,48 @@ type Owner interface {
 // Client is one HTTP/1 connection to an origin, and the Stream of the request that is in progress on it.
 // Owned by its reactor.
 //
-//	receiver != nil  from Open to the end of both messages, or OnReset
+//	receiver   answer                  the connection
+//	nil        any                     is idle, unless it is closing
+//	set        noAnswer                has a request whose final answer has not begun
+//	set        answerBegun             is receiving an answer; with tunnel: bytes of the origin
+//	set        answerDone              received the answer whole, and still sends the request
+//
+//	receiver is set from Open to the end of both messages, or OnReset
 //	owed > 0 => reading is paused
+//	tunnel => answer != noAnswer
 type Client struct {
-	conn     *engine.Conn
-	owner    Owner
-	opts     *ClientOptions
-	head     *message.Head // the reactor's, lent to the decoder
-	receiver Receiver
-	dec      h1.Decoder
-	body     bodyWriter
-	owed     int
-	uses     uint32
-	splice   *splice       // of answers; nil until there was one
-	stood    int64         // see StoodAt
-	keep     time.Duration // what the origin promises for an idle connection; 0: nothing
+	conn        *engine.Conn
+	owner       Owner
+	opts        *ClientOptions
+	head        *message.Head // the reactor's, lent to the decoder
+	receiver    Receiver
+	dec         h1.Decoder
+	body        bodyWriter
+	owed        int
+	uses        uint32
+	splice      *splice       // of answers; nil until there was one
+	connectedAt int64         // see ConnectedAt
+	keepAlive   time.Duration // what the origin promises for an idle connection; 0: nothing
+	answer      answerState
 
-	responseDone bool
-	final        bool // a final head was delivered
-	closing      bool // the connection does not persist behind this answer
-	calling      bool // inside a callback of the receiver
-	opened       bool // the connection stands
-	tunnel       bool // the answer made a tunnel of it
-	expects      bool // the body waits for 100, or for a final answer
-	unasked      bool
-	foretold     bool // something came before the first request left
-	spliceWaits  bool // a splice waits until the socket takes more
+	connected   bool // the connection was established
+	tunnel      bool // the answer made a tunnel of it
+	awaits100   bool // the body is sent after 100, or after a final answer
+	closeAfter  bool // the connection closes after this answer
+	earlyBytes  bool // the origin sent bytes before the first request
+	unasked     bool // the origin sent bytes that no request had asked for
+	spliceWaits bool // a splice waits until the socket takes more
+	inCallback  bool // a callback of the receiver runs
 }
+
+// answerState says how much of an answer has come.
+type answerState uint8
+
+const (
+	noAnswer    answerState = iota // no head but interim ones
+	answerBegun                    // the final head was delivered
+	answerDone                     // the answer was delivered whole
+)
 
 // Init prepares c, which is a part of its owner. head is lent to it for the length of a callback: one for each reactor
 // will do.
@@ -85,16 +100,16 @@ func (c *Client) DialTLS(
 // Uses returns how many requests were opened on c.
 func (c *Client) Uses() int { return int(c.uses) }
 
-// Stood reports whether the connection was ever established.
-func (c *Client) Stood() bool { return c.opened }
+// Connected reports whether the connection was ever established.
+func (c *Client) Connected() bool { return c.connected }
 
-// StoodAt returns the reactor time at which the connection that c dialled was established, its handshake included; 0
-// while it is not, and where c did not dial it.
-func (c *Client) StoodAt() int64 { return c.stood }
+// ConnectedAt returns the reactor time at which the connection that c dialled was established, its handshake
+// included; 0 while it is not, and where c did not dial it.
+func (c *Client) ConnectedAt() int64 { return c.connectedAt }
 
 // Usable reports whether a request may be opened: nothing is in progress, and nothing came or broke meanwhile.
 func (c *Client) Usable() bool {
-	return c.receiver == nil && c.conn.Open() && (!c.opened || c.conn.Quiet())
+	return c.receiver == nil && c.conn.Open() && (!c.connected || c.conn.Quiet())
 }
 
 // Open begins an exchange: its answer goes to r. The Stream is c itself.
@@ -102,10 +117,10 @@ func (c *Client) Open(r Receiver) Stream {
 	c.receiver = r
 	c.uses++
 	c.body = bodyWriter{}
-	c.responseDone, c.final, c.closing, c.expects, c.spliceWaits = false, false, false, false, false
+	c.answer, c.closeAfter, c.awaits100, c.spliceWaits = noAnswer, false, false, false
 	c.owed = 0
-	c.keep = 0
-	if c.opened {
+	c.keepAlive = 0
+	if c.connected {
 		c.conn.SetTimeout(c.between())
 	}
 	return c
@@ -119,10 +134,10 @@ func (c *Client) SetIdleTimeout(d time.Duration) { c.conn.SetTimeout(d) }
 
 // OnOpen starts the deadline of the exchange that waited for the connection, and lets its body come.
 func (c *Client) OnOpen(conn *engine.Conn) {
-	c.opened, c.stood = true, conn.Reactor().Now()
+	c.connected, c.connectedAt = true, conn.Reactor().Now()
 	// What is here already is older than the request, which leaves behind the callbacks. It answers nothing, and who
 	// comes behind would get the answer to the one before: RFC 9112 §9.2. Under TLS it may be a ticket.
-	c.foretold = c.receiver != nil && !conn.Quiet() && tlsconn.DigestOf(conn) == nil
+	c.earlyBytes = c.receiver != nil && !conn.Quiet() && tlsconn.DigestOf(conn) == nil
 	if c.receiver != nil {
 		c.await()
 		c.receiver.OnSendable(c)
@@ -132,14 +147,14 @@ func (c *Client) OnOpen(conn *engine.Conn) {
 // await sets the deadline that fits what is in progress.
 func (c *Client) await() {
 	switch {
-	case !c.opened: // the dial has its own
+	case !c.connected: // the dial has its own
 	case c.tunnel, c.spliceWaits, c.conn.Congested():
 		c.conn.SetTimeout(c.between())
-	case c.expects:
+	case c.awaits100:
 		c.conn.SetTimeout(orDefault(c.opts.FirstByte))
-	case c.owed > 0, c.responseDone, c.body.framing != ended && !c.final:
+	case c.owed > 0, c.answer == answerDone, c.body.framing != ended && c.answer == noAnswer:
 		c.conn.SetTimeout(0) // whatever is missing, it is not the origin's
-	case !c.final:
+	case c.answer == noAnswer:
 		c.conn.SetTimeout(orDefault(c.opts.FirstByte))
 	default:
 		c.conn.SetTimeout(c.between())
@@ -162,15 +177,15 @@ func orDefault(d time.Duration) time.Duration {
 
 // OnData decodes an answer. Bytes that nobody asked for end the connection.
 func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
-	if c.foretold && c.receiver != nil {
+	if c.earlyBytes && c.receiver != nil {
 		c.unasked = true
-		c.fail(Malformed, errForetold)
-		conn.Close(errForetold)
+		c.fail(Malformed, errEarlyBytes)
+		conn.Close(errEarlyBytes)
 		return len(in)
 	}
 	heard := false
 	for used < len(in) {
-		if c.receiver == nil || c.responseDone {
+		if c.receiver == nil || c.answer == answerDone {
 			c.unasked = true
 			conn.Close(engine.ErrClosed)
 			return len(in)
@@ -199,7 +214,7 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	if c.owed > 0 {
 		conn.PauseRead()
 	}
-	if heard && c.receiver != nil && !c.responseDone || c.owed > 0 {
+	if heard && c.receiver != nil && c.answer != answerDone || c.owed > 0 {
 		c.await()
 	}
 	return used
@@ -221,43 +236,50 @@ func (c *Client) surplus(ev h1.Event, rest int) bool {
 // errSurplus is why an exchange fails whose answer has more bytes than it may have.
 var errSurplus = errors.New("more than the answer came with its head")
 
-// errForetold is why an exchange fails whose answer was there before its request.
-var errForetold = errors.New("the origin spoke before it was asked")
+// errEarlyBytes is why an exchange fails whose answer was there before its request.
+var errEarlyBytes = errors.New("the origin spoke before it was asked")
 
 func (c *Client) dispatch(ev h1.Event, body []byte) {
 	end := ev&h1.End != 0
 	r := c.receiver
-	c.calling = true
+	c.inCallback = true
 	switch {
 	case ev&h1.HeadDone != 0:
-		c.expects = c.expects && c.head.Status != 100 && c.head.Status < 200
+		c.awaits100 = c.awaits100 && c.head.Status != 100 && c.head.Status < 200
 		if c.head.Status >= 200 {
-			c.final = true
-			c.closing, c.head.Close = c.head.Close, false // it is of this connection that the origin speaks
+			c.answer = answerBegun
+			c.closeAfter, c.head.Close = c.head.Close, false // it is of this connection that the origin speaks
 			if c.head.Hops {
-				c.keep = keepAlive(c.head.Peek(message.KeepAlive))
+				c.keepAlive = keepAlive(c.head.Peek(message.KeepAlive))
 			}
 		}
 		if c.head.Tunnel && !c.openTunnel() {
 			return
 		}
-		c.responseDone = end
+		c.noteEnd(end)
 		r.OnHead(c, c.head, end)
 	case ev&h1.Trailers != 0:
-		c.responseDone = end
+		c.noteEnd(end)
 		r.OnTrailers(c, c.head)
 	default:
-		c.responseDone = end
+		c.noteEnd(end)
 		c.owed += len(body)
 		r.OnData(c, body, end)
 	}
-	c.calling = false
+	c.inCallback = false
 	c.finish()
+}
+
+// noteEnd notes that the part of the answer that is delivered next is the last one.
+func (c *Client) noteEnd(end bool) {
+	if end {
+		c.answer = answerDone
+	}
 }
 
 // finish ends the exchange when both messages are through, or when the answer is and the request never will be.
 func (c *Client) finish() {
-	if c.receiver == nil || !c.responseDone || c.calling {
+	if c.receiver == nil || c.answer != answerDone || c.inCallback {
 		return
 	}
 	if c.body.framing != ended { // an early answer: what is left of the request cannot be taken back from the wire
@@ -265,7 +287,7 @@ func (c *Client) finish() {
 	}
 	c.receiver = nil
 	c.owed = 0
-	if c.closing || !c.conn.Open() {
+	if c.closeAfter || !c.conn.Open() {
 		c.conn.Close(nil)
 		return
 	}
@@ -300,13 +322,13 @@ func (c *Client) OnEOF(conn *engine.Conn) {
 			// RFC 9112 §9.8: what only the end of a secured connection delimits is whole behind a closure alert alone.
 			c.fail(Truncated, errNoCloseNotify)
 		case err == nil && ev&h1.End != 0:
-			c.closing = true
-			c.responseDone = true
-			c.calling = true
+			c.closeAfter = true
+			c.answer = answerDone
+			c.inCallback = true
 			r.OnData(c, nil, true)
-			c.calling = false
+			c.inCallback = false
 			c.finish()
-		case !c.final && c.dec.Idle():
+		case c.answer == noAnswer && c.dec.Idle():
 			c.fail(ConnectionLost, nil)
 		default:
 			c.fail(Truncated, err)
@@ -321,9 +343,9 @@ var errNoCloseNotify = errors.New("the connection was cut: FIN without close_not
 // OnClose resets the exchange that was in progress and tells the owner.
 func (c *Client) OnClose(_ *engine.Conn, cause error) {
 	switch {
-	case c.opened && !c.final && !c.dec.Idle(): // bytes of an answer have come: nobody may ask once more
+	case c.connected && c.answer == noAnswer && !c.dec.Idle(): // bytes of an answer have come: nobody may ask once more
 		c.fail(Truncated, cause)
-	case c.opened:
+	case c.connected:
 		c.fail(ConnectionLost, cause)
 	case cause == engine.ErrConnectTimeout:
 		c.fail(ConnectTimeout, cause)
@@ -367,7 +389,7 @@ func (c *Client) SendHead(h *message.Head, end bool) error {
 	if end {
 		c.body.framing = ended
 	}
-	c.expects = h.Continue && !end
+	c.awaits100 = h.Continue && !end
 	c.await()
 	return nil
 }
@@ -378,8 +400,8 @@ func (c *Client) SendData(p []byte, end bool) (int, error) {
 		return 0, ErrDead
 	}
 	n, err := c.body.data(c.conn, p, end)
-	if c.expects && n > 0 {
-		c.expects = false
+	if c.awaits100 && n > 0 {
+		c.awaits100 = false
 		c.await()
 	}
 	c.sent()
@@ -411,7 +433,7 @@ func (c *Client) sent() {
 
 // Congested reports whether the connection's queue is above its low mark, or the connection does not stand yet: a body
 // that was not given to it can still go to another one.
-func (c *Client) Congested() bool { return !c.opened || c.conn.Congested() }
+func (c *Client) Congested() bool { return !c.connected || c.conn.Congested() }
 
 // Queued returns the bytes that have not left.
 func (c *Client) Queued() int { return c.conn.Queued() }
@@ -422,7 +444,7 @@ func (c *Client) Release(n int) {
 		c.owed = 0
 		if c.receiver != nil {
 			c.conn.ResumeRead()
-			if !c.calling {
+			if !c.inCallback {
 				c.await()
 			}
 		}

@@ -17,7 +17,7 @@ type Moved struct {
 // Leave takes an idle connection away from c, so that a Client of another reactor may adopt it. It reports false, and
 // leaves c as it is, when c is not usable. Afterwards c is over; its owner's OnGone does not come.
 func (c *Client) Leave() (m Moved, ok bool) {
-	if c.receiver != nil || !c.opened {
+	if c.receiver != nil || !c.connected {
 		return m, false
 	}
 	m.uses = c.uses
@@ -32,7 +32,7 @@ func (c *Client) Adopt(r *engine.Reactor, m Moved) error {
 	if err != nil {
 		return err
 	}
-	c.conn, c.uses, c.opened = conn, m.uses, true
+	c.conn, c.uses, c.connected = conn, m.uses, true
 	return nil
 }
 
@@ -41,7 +41,7 @@ func Discard(r *engine.Reactor, m Moved) { r.Discard(m.conn) }
 
 // KeepAlive returns for how long the origin promised, with its last answer, to keep an idle connection; 0 when it
 // promised nothing.
-func (c *Client) KeepAlive() time.Duration { return c.keep }
+func (c *Client) KeepAlive() time.Duration { return c.keepAlive }
 
 // keepAliveLongest bounds what is believed; nothing stays idle so long.
 const keepAliveLongest = 24 * 60 * 60

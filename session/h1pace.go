@@ -8,18 +8,18 @@ import (
 
 // owesBody reports whether the client is who keeps the exchange waiting.
 func (s *h1Server) owesBody() bool {
-	return !s.tunnel && !s.requestDone && s.owed <= 0 && !s.conn.Congested()
+	return s.tunnel != tunnelOpen && !s.requestDone && s.owed <= 0 && !s.conn.Congested()
 }
 
 // awaitBody sets the deadline of a client that owes its body: of the next read, or of the least rate.
 func (s *h1Server) awaitBody() {
-	if s.expects { // it owes nothing yet: it waits for 100
+	if s.awaits100 { // it owes nothing yet: it waits for 100
 		s.conn.SetTimeout(0)
 		return
 	}
 	d := s.server.opts.BodyTimeout
 	if s.server.perByte > 0 {
-		d = min(d, s.pace.left(s.conn.Reactor().Now()))
+		d = min(d, s.bodyPace.run(s.conn.Reactor().Now()))
 	}
 	s.conn.SetTimeout(d)
 }
@@ -27,7 +27,7 @@ func (s *h1Server) awaitBody() {
 // paid notes that n bytes of the body have come.
 func (s *h1Server) paid(n int) {
 	if b := s.server.perByte; b > 0 {
-		s.pace.paid(n, b, int64(max(bodyGrace, s.server.opts.BodyTimeout)), s.conn.Reactor().Now())
+		s.bodyPace.earn(n, b, int64(max(bodyGrace, s.server.opts.BodyTimeout)), s.conn.Reactor().Now())
 	}
 }
 
@@ -49,24 +49,24 @@ func (s *h1Server) awaitTaken() {
 
 // patience returns how long the client may still take to take more of its answer.
 func (s *h1Server) patience() time.Duration {
-	return s.taking.patience(s.server.opts.SendTimeout, s.conn.Reactor().Now())
+	return s.answerPace.patience(s.server.opts.SendTimeout, s.conn.Reactor().Now())
 }
 
 // took notes that n bytes of the answer found room.
 func (s *h1Server) took(n int) {
-	if s.taking.begun && n > 0 {
-		s.taking.took(n, s.server.perByte, s.server.opts.SendTimeout, s.conn.Reactor().Now())
+	if s.answerPace.started && n > 0 {
+		s.answerPace.took(n, s.server.perByte, s.server.opts.SendTimeout, s.conn.Reactor().Now())
 	}
 }
 
 // answerMoves notes that a part of the answer was sent. While it moves a client may be taken up with it, or have seen
 // that its body is not wanted (RFC 9112 §9.5): an answer that came early is delivered whole.
 func (s *h1Server) answerMoves() {
-	if s.requestDone || s.tunnel {
+	if s.requestDone || s.tunnel == tunnelOpen {
 		return
 	}
-	s.pace.renew(s.conn.Reactor().Now())
-	if !s.calling {
+	s.bodyPace.renew(s.conn.Reactor().Now())
+	if !s.inCallback {
 		s.await()
 	}
 }

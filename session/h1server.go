@@ -14,40 +14,46 @@ import (
 // h1Server is one HTTP/1 connection of a client, and the Stream of the request that is in progress on it.
 // Owned by its reactor.
 //
-//	receiver != nil  from Accept to the end of both messages, or OnReset
-//	requestDone      the request was delivered whole; what follows is the next one and is not looked at
-//	owed > 0 => reading is paused, or draining: then it is what was thrown away
+//	receiver   tunnel       flags                        the connection
+//	nil        noTunnel     none, headBegun, backlog     is idle, reads a head, or makes the client take its answers
+//	nil        noTunnel     discarding                   has sent an answer early and reads the rest of its request
+//	set        any          none                         has an exchange whose request is still coming
+//	set        any          requestDone                  has an exchange whose request came whole
+//	set        tunnelOpen   none, requestDone            is a tunnel until both ends have ended; then it closes
+//
+//	receiver is set from Accept to the end of both messages, or OnReset
+//	requestDone: what follows is the next request, which is not looked at before the answer was sent
+//	owed > 0 => reading is paused; with discarding owed counts what was thrown away
 type h1Server struct {
-	server   *Server
-	conn     *engine.Conn
-	receiver Receiver
-	dec      h1.Decoder
-	body     bodyWriter
-	owed     int
-	pace     pace // of the request's body
-	taking   pace // of the answer, once the client did not take it at once
-	requests uint32
-	verb     message.Verb
-	proto    message.Proto
-	splice   *splice // of request bodies; nil until there was one
+	server     *Server
+	conn       *engine.Conn
+	receiver   Receiver
+	dec        h1.Decoder
+	body       bodyWriter
+	owed       int
+	bodyPace   pace // of the request's body
+	answerPace pace // of the answer, once the client did not take it at once
+	requests   uint32
+	verb       message.Verb
+	proto      message.Proto
+	tunnel     tunnelState
+	splice     *splice // of request bodies; nil until there was one
 
-	requestDone bool
-	closing     bool // the connection does not persist behind this answer
-	promised    bool // the client said so: RFC 9112 §9.6, it MUST NOT send further requests
-	expects     bool // the client waits for 100 before it sends the body
-	draining    bool // the answer was sent, what is left of the request is thrown away
-	headSeen    bool // bytes of a head have come: its deadline runs
-	calling     bool // inside a callback of the receiver: the turn of the next request comes after it
-	gone        bool // the peer sent FIN
-	asked       bool // the request asked for another protocol, or is CONNECT
-	behind      bool // bytes lay behind it already
-	backlog     bool // the next request waits until the client has taken what is queued
-	tunnel      bool // and got it
+	requestDone     bool // the request was delivered whole
+	discarding      bool // the answer was sent; the rest of its request is read and thrown away
+	headBegun       bool // bytes of a head have come: its deadline runs
+	backlog         bool // the next request waits until the client has taken the answers that are queued
+	awaits100       bool // the client sends the body after it got 100
+	earlyBytes      bool // bytes came after the head or body that was decoded last
+	closeAfter      bool // the connection closes after this answer
+	clientWillClose bool // RFC 9112 §9.6: the client said close, and MUST NOT send further requests
+	peerFIN         bool // the client sent FIN
+	inCallback      bool // a callback of the receiver runs: the next request is looked at after it
 }
 
 // OnOpen starts the deadline of the first head.
 func (s *h1Server) OnOpen(c *engine.Conn) {
-	s.headSeen = true
+	s.headBegun = true
 	c.SetTimeout(s.server.opts.HeaderTimeout)
 }
 
@@ -59,19 +65,19 @@ func (s *h1Server) OnData(c *engine.Conn, in []byte) (used int) {
 	local := &s.server.local[c.Reactor().Index()]
 	for events := 0; used < len(in); events++ {
 		switch {
-		case s.tunnel:
+		case s.tunnel == tunnelOpen:
 			return used + s.tunnelData(c, in[used:])
 		case s.requestDone || !c.Open():
 			c.PauseRead()
 			return used
-		case s.receiver == nil && !s.draining && c.Congested():
+		case s.receiver == nil && !s.discarding && c.Congested():
 			// Answers of our own pile up, since each request has its own at once: the next one is looked at when the
 			// client has taken them.
 			s.backlog = true
 			c.PauseRead()
 			c.SetTimeout(s.server.opts.SendTimeout)
 			return used
-		case events == eventsPerTurn:
+		case events == eventsPerBatch:
 			c.OfferLater()
 			return used
 		}
@@ -86,28 +92,28 @@ func (s *h1Server) OnData(c *engine.Conn, in []byte) (used int) {
 			s.awaitMore(c)
 			return used
 		}
-		s.behind = used < len(in)
+		s.earlyBytes = used < len(in)
 		s.dispatch(local, ev, body)
 	}
 	switch {
-	case s.draining:
+	case s.discarding:
 	case s.owed > 0:
 		c.PauseRead()
 		s.await()
-	case s.gone && s.receiver == nil:
+	case s.peerFIN && s.receiver == nil:
 		c.Close(nil)
 	}
 	return used
 }
 
-// eventsPerTurn is how many events of a connection are worked on before others have their turn. Bytes are no measure
+// eventsPerBatch is how many events of a connection are worked on before others have their turn. Bytes are no measure
 // for it: 256 KiB may be 16 pieces of a body or 20 000 requests that are answered here.
-const eventsPerTurn = 128
+const eventsPerBatch = 128
 
 // awaitMore starts the deadline of a head that came in part.
 func (s *h1Server) awaitMore(c *engine.Conn) {
-	if s.receiver == nil && !s.headSeen && !s.draining && !s.dec.Idle() {
-		s.headSeen = true
+	if s.receiver == nil && !s.headBegun && !s.discarding && !s.dec.Idle() {
+		s.headBegun = true
 		c.SetTimeout(s.server.opts.HeaderTimeout)
 	}
 }
@@ -121,10 +127,10 @@ func (s *h1Server) dispatch(local *serverLocal, ev h1.Event, body []byte) {
 	s.requestDone = end
 	r := s.receiver
 	if r == nil { // reset by us, or answered, while the rest of its body came
-		s.drain(len(body))
+		s.discard(len(body))
 		return
 	}
-	s.calling = true
+	s.inCallback = true
 	switch {
 	case ev&h1.HeadDone != 0:
 		r.OnHead(s, &local.head, end)
@@ -133,12 +139,12 @@ func (s *h1Server) dispatch(local *serverLocal, ev h1.Event, body []byte) {
 		s.await()
 	default:
 		s.owed += len(body)
-		s.expects = false
+		s.awaits100 = false
 		s.paid(len(body))
 		r.OnData(s, body, end)
 		s.await()
 	}
-	s.calling = false
+	s.inCallback = false
 	if s.body.framing == ended {
 		s.finish()
 	}
@@ -148,18 +154,18 @@ func (s *h1Server) dispatch(local *serverLocal, ev h1.Event, body []byte) {
 func (s *h1Server) begin(h *message.Head, end bool) {
 	s.verb, s.proto = h.Verb, h.Proto
 	s.requests++
-	s.promised, s.expects = h.Close, h.Continue
-	s.closing = h.Close || s.server.opts.RequestsMax > 0 && int(s.requests) >= s.server.opts.RequestsMax
+	s.clientWillClose, s.awaits100 = h.Close, h.Continue
+	s.closeAfter = h.Close || s.server.opts.RequestsMax > 0 && int(s.requests) >= s.server.opts.RequestsMax
 	s.body = bodyWriter{}
-	s.taking = pace{}
+	s.answerPace = pace{}
 	s.owed = 0
-	s.headSeen = false
-	s.asked = h.Upgrade || h.Verb == message.VerbConnect
+	s.headBegun = false
+	s.tunnel = asksForTunnel(h)
 	switch {
 	case !end:
-		s.pace.begin()
+		s.bodyPace.begin()
 		s.awaitBody()
-	case s.gone:
+	case s.peerFIN:
 		s.conn.SetTimeout(s.server.opts.HalfCloseWait)
 	default:
 		s.conn.SetTimeout(0)
@@ -172,15 +178,15 @@ func (s *h1Server) finish() {
 	if s.receiver == nil && !s.conn.Open() {
 		return
 	}
-	if s.tunnel {
+	if s.tunnel == tunnelOpen {
 		s.tunnelOver()
 		return
 	}
 	s.receiver = nil
 	s.body = bodyWriter{}
 	switch {
-	case !s.requestDone && !s.closing && !s.draining && s.drainable():
-		s.draining, s.owed = true, 0
+	case !s.requestDone && !s.closeAfter && !s.discarding && s.discardable():
+		s.discarding, s.owed = true, 0
 		s.conn.SetTimeout(s.server.opts.BodyTimeout)
 		s.conn.ResumeRead()
 		return
@@ -188,37 +194,38 @@ func (s *h1Server) finish() {
 		s.server.local[s.conn.Reactor().Index()].stats.Unread++
 		s.conn.Close(nil)
 		return
-	case s.promised && !s.conn.Unread():
+	case s.clientWillClose && !s.conn.Unread():
 		s.conn.Finish()
 		return
-	case s.closing || s.gone && !s.conn.Unread():
+	case s.closeAfter || s.peerFIN && !s.conn.Unread():
 		s.conn.Close(nil)
 		return
 	}
-	s.requestDone, s.draining = false, false
+	s.requestDone, s.discarding = false, false
 	s.owed = 0
 	s.conn.SetTimeout(s.server.opts.IdleTimeout)
 	s.conn.ResumeRead()
 }
 
-// drainMax is how much of a request that was answered early is read to its end, so that the connection can go on.
-const drainMax = 64 << 10
+// discardMax is how much of a request that was answered early is read to its end, so that the connection can go on.
+const discardMax = 64 << 10
 
-// drainable reports whether the rest of the request is worth to be read. A client that waits for 100 may never send it.
-func (s *h1Server) drainable() bool { return !s.expects && s.dec.Remaining() <= drainMax }
+// discardable reports whether the rest of the request is worth to be read. A client that waits for 100 may never
+// send it.
+func (s *h1Server) discardable() bool { return !s.awaits100 && s.dec.Remaining() <= discardMax }
 
-// unwanted reports whether the connection will end behind an answer that comes before the request has: RFC 9112 §9.6
+// closesEarly reports whether the connection will end behind an answer that comes before the request has: RFC 9112 §9.6
 // wants the last answer to say so. A failure is over before much more of a body has come.
-func (s *h1Server) unwanted(h *message.Head, end bool) bool {
-	return s.expects || (end || h.Status >= 400) && !s.drainable()
+func (s *h1Server) closesEarly(h *message.Head, end bool) bool {
+	return s.awaits100 || (end || h.Status >= 400) && !s.discardable()
 }
 
-// drain throws n bytes away, and goes on with the next request behind the last of them.
-func (s *h1Server) drain(n int) {
-	if !s.draining {
+// discard throws n bytes away, and goes on with the next request behind the last of them.
+func (s *h1Server) discard(n int) {
+	if !s.discarding {
 		return
 	}
-	if s.owed += n; s.requestDone || s.owed > drainMax {
+	if s.owed += n; s.requestDone || s.owed > discardMax {
 		s.finish()
 	}
 }
@@ -242,7 +249,7 @@ func (s *h1Server) refuse(err error, head bool) {
 			return
 		}
 	}
-	if s.draining { // that request has its answer
+	if s.discarding { // that request has its answer
 		s.conn.Close(nil)
 		return
 	}
@@ -282,7 +289,7 @@ func (s *h1Server) OnSendable(*engine.Conn) {
 	if s.receiver == nil {
 		return
 	}
-	s.taking.rest(s.conn.Reactor().Now())
+	s.answerPace.stop(s.conn.Reactor().Now())
 	s.await()
 	s.receiver.OnSendable(s)
 }
@@ -291,12 +298,12 @@ func (s *h1Server) OnSendable(*engine.Conn) {
 // us, it owes nothing.
 func (s *h1Server) await() {
 	switch {
-	case s.tunnel:
+	case s.tunnel == tunnelOpen:
 	case s.conn.Congested():
 		s.awaitTaken()
 	case !s.requestDone && s.owed <= 0:
 		s.awaitBody()
-	case s.gone && s.body.framing == noHead: // HalfCloseWait runs
+	case s.peerFIN && s.body.framing == noHead: // HalfCloseWait runs
 	default:
 		s.conn.SetTimeout(0)
 	}
@@ -306,15 +313,15 @@ func (s *h1Server) await() {
 func (s *h1Server) OnTimeout(c *engine.Conn) {
 	stats := &s.server.local[c.Reactor().Index()].stats
 	switch {
-	case s.tunnel: // see OnDrain
-		s.part()
+	case s.tunnel == tunnelOpen: // see OnDrain
+		s.drainTunnel()
 		s.fail(Cancelled, nil)
 		c.Close(nil)
 	case s.receiver != nil && s.owesBody():
 		stats.Timeouts++
 		s.slowBody()
 	case s.receiver != nil && s.halfClosed():
-		s.leave()
+		s.giveUpHalfClosed()
 	case s.receiver != nil:
 		stats.Timeouts++
 		s.fail(Timeout, engine.ErrTimeout)
@@ -322,7 +329,7 @@ func (s *h1Server) OnTimeout(c *engine.Conn) {
 	case s.backlog: // its queue will not be taken either
 		stats.Timeouts++
 		c.Close(engine.ErrTimeout)
-	case s.headSeen && !s.dec.Idle():
+	case s.headBegun && !s.dec.Idle():
 		s.slowHead()
 	default:
 		c.Close(nil)
@@ -332,9 +339,9 @@ func (s *h1Server) OnTimeout(c *engine.Conn) {
 // OnEOF ends an idle connection. Behind a whole request the client may have half closed: it still gets its answer if
 // that begins soon. One that has begun is delivered whole.
 func (s *h1Server) OnEOF(c *engine.Conn) {
-	s.gone = true
+	s.peerFIN = true
 	switch {
-	case s.tunnel:
+	case s.tunnel == tunnelOpen:
 		s.tunnelEOF()
 	case s.receiver == nil:
 		c.Close(nil)
@@ -343,17 +350,17 @@ func (s *h1Server) OnEOF(c *engine.Conn) {
 		s.cutOff(engine.ErrClosed)
 	case !s.halfClosed():
 	case s.server.opts.HalfCloseWait == HalfCloseLeaves:
-		s.leave()
+		s.giveUpHalfClosed()
 	default:
 		c.SetTimeout(s.server.opts.HalfCloseWait)
 	}
 }
 
 // halfClosed reports whether the client sent FIN behind its request, and the answer has not begun.
-func (s *h1Server) halfClosed() bool { return s.gone && s.requestDone && s.body.framing == noHead }
+func (s *h1Server) halfClosed() bool { return s.peerFIN && s.requestDone && s.body.framing == noHead }
 
-// leave gives up a client that sent FIN.
-func (s *h1Server) leave() {
+// giveUpHalfClosed gives up a client that sent FIN.
+func (s *h1Server) giveUpHalfClosed() {
 	s.server.local[s.conn.Reactor().Index()].stats.HalfClosed++
 	s.fail(Cancelled, nil)
 	s.conn.Close(engine.ErrClosed)
@@ -381,8 +388,8 @@ func (s *h1Server) SendHead(h *message.Head, end bool) error {
 		return s.openTunnel(h)
 	}
 	if h.Status < 200 {
-		if s.expects && h.Status == 100 {
-			s.expects = false
+		if s.awaits100 && h.Status == 100 {
+			s.awaits100 = false
 			s.await()
 		}
 		if s.proto >= message.HTTP11 { // RFC 9110 §15.2: never to an HTTP/1.0 client
@@ -391,13 +398,13 @@ func (s *h1Server) SendHead(h *message.Head, end bool) error {
 		return nil
 	}
 	s.frame(h, end)
-	s.closing = s.closing || h.Close || s.conn.Reactor().Engine().Draining() ||
-		!s.requestDone && s.unwanted(h, end) || s.asked && s.refused()
-	if s.gone {
+	s.closeAfter = s.closeAfter || h.Close || s.conn.Reactor().Engine().Draining() ||
+		!s.requestDone && s.closesEarly(h, end) || s.tunnel != noTunnel && s.mustCloseAfterRefusal()
+	if s.peerFIN {
 		s.conn.SetTimeout(0)
 	}
 	o := h1.ResponseOptions{
-		ToHTTP10: s.proto < message.HTTP11, Close: s.closing, HeadRequest: s.verb == message.VerbHead,
+		ToHTTP10: s.proto < message.HTTP11, Close: s.closeAfter, HeadRequest: s.verb == message.VerbHead,
 	}
 	s.conn.Commit(h1.AppendResponse(s.conn.Reserve(len(h.Base)+headRoom), h, o))
 	if !end {
@@ -405,16 +412,16 @@ func (s *h1Server) SendHead(h *message.Head, end bool) error {
 		return nil
 	}
 	s.body.framing = ended
-	if !s.calling {
+	if !s.inCallback {
 		s.finish()
 	}
 	return nil
 }
 
-// refused reports whether the connection has to end behind an answer that is not the tunnel that was asked for: bytes
-// that a client sent in the belief that it would be one must not be taken for a request.
-func (s *h1Server) refused() bool {
-	return s.verb == message.VerbConnect || s.behind || s.conn.Unread()
+// mustCloseAfterRefusal reports whether the connection has to end after an answer that refuses a tunnel: bytes that the
+// client sent for the tunnel must not be taken for a request.
+func (s *h1Server) mustCloseAfterRefusal() bool {
+	return s.verb == message.VerbConnect || s.earlyBytes || s.conn.Unread()
 }
 
 // headRoom is what a session adds to a head: the status line and the framing fields.
@@ -435,7 +442,7 @@ func (s *h1Server) frame(h *message.Head, end bool) {
 		h.Chunked = true
 		s.body.begin(chunked, 0)
 	default:
-		s.closing = true
+		s.closeAfter = true
 		s.body.begin(untilClose, 0)
 		h.Drop(message.Trailer) // none can follow
 	}
@@ -470,10 +477,10 @@ func (s *h1Server) SendTrailers(h *message.Head) error {
 // sent follows up on body bytes: the end of the exchange, or the deadline of a client that takes nothing.
 func (s *h1Server) sent() {
 	switch {
-	case s.tunnel:
+	case s.tunnel == tunnelOpen:
 		s.tunnelSent()
 	case s.body.framing == ended:
-		if !s.calling {
+		if !s.inCallback {
 			s.finish()
 		}
 	case s.conn.Congested():
@@ -494,7 +501,7 @@ func (s *h1Server) Release(n int) {
 	if s.owed -= n; s.owed <= 0 && !s.requestDone && s.receiver != nil {
 		s.owed = 0
 		s.conn.ResumeRead()
-		if !s.calling {
+		if !s.inCallback {
 			s.await()
 		}
 	}
@@ -509,7 +516,7 @@ func (s *h1Server) Reset(Code) {
 	}
 	s.receiver = nil
 	f := s.body.framing
-	if (f == counted || f == chunked) && s.conn.Queued() > 0 || s.tunnel && f == ended {
+	if (f == counted || f == chunked) && s.conn.Queued() > 0 || s.tunnel == tunnelOpen && f == ended {
 		s.conn.Close(nil)
 		return
 	}
@@ -519,7 +526,7 @@ func (s *h1Server) Reset(Code) {
 // cutOff closes the connection amid an exchange. Where the end of the connection would pass for the end of the answer
 // it is reset instead. What goes through a tunnel has ends of its own.
 func (s *h1Server) cutOff(cause error) {
-	if s.body.framing == untilClose && !s.tunnel {
+	if s.body.framing == untilClose && s.tunnel != tunnelOpen {
 		s.conn.Reset(cause)
 		return
 	}

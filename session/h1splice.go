@@ -76,22 +76,22 @@ func (l *splice) OnSpliced(in, out int, waits bool) {
 
 func (s *h1Server) toReceive() int64 {
 	switch {
-	case s.receiver == nil || s.requestDone || s.owed > 0 || s.gone:
+	case s.receiver == nil || s.requestDone || s.owed > 0 || s.peerFIN:
 		return 0
-	case s.tunnel:
+	case s.tunnel == tunnelOpen:
 		return math.MaxInt64
 	}
 	return s.dec.Counted()
 }
 
-func (s *h1Server) toSend() int64 { return s.body.toSplice(s.tunnel) }
+func (s *h1Server) toSend() int64 { return s.body.toSplice(s.tunnel == tunnelOpen) }
 
 func (s *h1Server) splicedIn(n int, waits bool) {
-	if s.tunnel {
+	if s.tunnel == tunnelOpen {
 		return
 	}
 	s.dec.Skip(n)
-	s.expects = false
+	s.awaits100 = false
 	s.paid(n)
 	if waits && !s.conn.Congested() { // it owes nothing
 		s.conn.SetTimeout(0)
@@ -107,13 +107,13 @@ func (s *h1Server) splicedOut(n int, waits bool) {
 		s.answerMoves()
 	}
 	switch {
-	case s.tunnel && waits:
+	case s.tunnel == tunnelOpen && waits:
 		s.patience()
 	case waits:
 		s.awaitTaken()
 	default:
-		s.taking.rest(s.conn.Reactor().Now())
-		if !s.tunnel {
+		s.answerPace.stop(s.conn.Reactor().Now())
+		if s.tunnel != tunnelOpen {
 			s.await()
 		}
 	}
@@ -133,7 +133,7 @@ func (s *h1Server) spliceReceiver() SpliceReceiver {
 
 func (c *Client) toReceive() int64 {
 	switch {
-	case c.receiver == nil || c.responseDone || c.owed > 0:
+	case c.receiver == nil || c.answer == answerDone || c.owed > 0:
 		return 0
 	case c.tunnel:
 		return math.MaxInt64
@@ -142,7 +142,7 @@ func (c *Client) toReceive() int64 {
 }
 
 func (c *Client) toSend() int64 {
-	if !c.opened {
+	if !c.connected {
 		return 0
 	}
 	return c.body.toSplice(c.tunnel)
@@ -163,7 +163,7 @@ func (c *Client) splicedOut(n int, waits bool) {
 	c.body.spliced(n)
 	c.spliceWaits = waits
 	if n > 0 {
-		c.expects = false
+		c.awaits100 = false
 	}
 	if n > 0 || !c.tunnel {
 		c.await()

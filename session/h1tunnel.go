@@ -21,17 +21,17 @@ import (
 
 // openTunnel sends the head of an answer that makes a tunnel of the connection.
 func (s *h1Server) openTunnel(h *message.Head) error {
-	if !s.asked || !s.requestDone {
+	if s.tunnel == noTunnel || !s.requestDone {
 		return ErrOrder
 	}
 	s.conn.Commit(h1.AppendResponse(s.conn.Reserve(len(h.Base)+headRoom), h, h1.ResponseOptions{Close: true}))
-	s.tunnel, s.closing, s.requestDone = true, true, false
+	s.tunnel, s.closeAfter, s.requestDone = tunnelOpen, true, false
 	s.body.begin(untilClose, 0)
 	s.owed = 0
 	s.conn.SetTimeout(0)
 	s.server.local[s.conn.Reactor().Index()].stats.Tunnels++
 	s.conn.ResumeRead() // what came early is offered now
-	if s.gone && !s.conn.Unread() {
+	if s.peerFIN && !s.conn.Unread() {
 		s.conn.Reactor().Defer(&engine.Task{Run: func(*engine.Reactor) { s.tunnelEOF() }})
 	}
 	return nil
@@ -43,10 +43,10 @@ func (s *h1Server) tunnelData(c *engine.Conn, in []byte) int {
 		return len(in)
 	}
 	s.owed += len(in)
-	s.requestDone = s.gone
-	s.calling = true
-	s.receiver.OnData(s, in, s.gone)
-	s.calling = false
+	s.requestDone = s.peerFIN
+	s.inCallback = true
+	s.receiver.OnData(s, in, s.peerFIN)
+	s.inCallback = false
 	s.tunnelOver()
 	if s.owed > 0 {
 		c.PauseRead()
@@ -60,9 +60,9 @@ func (s *h1Server) tunnelEOF() {
 		return
 	}
 	s.requestDone = true
-	s.calling = true
+	s.inCallback = true
 	s.receiver.OnData(s, nil, true)
-	s.calling = false
+	s.inCallback = false
 	s.tunnelOver()
 }
 
@@ -71,7 +71,7 @@ func (s *h1Server) tunnelSent() {
 	switch {
 	case s.body.framing == ended:
 		s.conn.CloseWrite()
-		if !s.calling {
+		if !s.inCallback {
 			s.tunnelOver()
 		}
 	case s.conn.Congested():
@@ -89,17 +89,17 @@ func (s *h1Server) tunnelOver() {
 
 // OnDrain gives a tunnel a part of the time that is left: clients of many tunnels should not all come back at once.
 func (s *h1Server) OnDrain(c *engine.Conn, left time.Duration) {
-	if s.tunnel {
+	if s.tunnel == tunnelOpen {
 		c.SetTimeout(1 + rand.N(left-left/8+1))
 	}
 }
 
-// part lets the receiver of a tunnel say its last words.
-func (s *h1Server) part() {
-	if p, ok := s.receiver.(Parting); ok {
-		s.calling = true
-		p.OnParting(s)
-		s.calling = false
+// drainTunnel lets the receiver of a tunnel say its last words.
+func (s *h1Server) drainTunnel() {
+	if p, ok := s.receiver.(TunnelDrainer); ok {
+		s.inCallback = true
+		p.OnTunnelDrain(s)
+		s.inCallback = false
 	}
 }
 
@@ -109,10 +109,10 @@ func (c *Client) openTunnel() bool {
 	if c.body.framing != ended {
 		c.fail(Malformed, h1.ErrSwitchedProtocols)
 		c.conn.Close(h1.ErrSwitchedProtocols)
-		c.calling = false
+		c.inCallback = false
 		return false
 	}
-	c.tunnel, c.final, c.closing, c.head.Close = true, true, true, false
+	c.tunnel, c.answer, c.closeAfter, c.head.Close = true, answerBegun, true, false
 	c.body.begin(untilClose, 0)
 	return true
 }
@@ -128,13 +128,13 @@ func (c *Client) sentTunnel() {
 
 // eofTunnel passes the origin's end on.
 func (c *Client) eofTunnel() {
-	if c.receiver == nil || c.responseDone {
+	if c.receiver == nil || c.answer == answerDone {
 		return
 	}
-	c.responseDone = true
-	c.calling = true
+	c.answer = answerDone
+	c.inCallback = true
 	c.receiver.OnData(c, nil, true)
-	c.calling = false
+	c.inCallback = false
 	c.finish()
 }
 

@@ -43,11 +43,11 @@ func codeOfReset(ev *h2.Event, amiss bool) Code {
 func (s *h2Stream) lastCode(code Code) h2.Code {
 	switch {
 	case !s.link.server:
-	case s.weDone:
+	case s.endSent:
 		return h2.NoError // RFC 9113 §8.1: the answer was sent whole, nothing is wrong with it
-	case s.tunnel && s.verb == message.VerbConnect:
+	case s.tunnel == tunnelOpen && s.verb == message.VerbConnect:
 		return h2.ConnectError // §8.5: any error in the TCP connection
-	case s.tunnel:
+	case s.tunnel == tunnelOpen:
 		return h2.Cancel // RFC 8441 §5: what a RST would be
 	}
 	return resetCode(code, !s.link.server)

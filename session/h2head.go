@@ -30,8 +30,8 @@ func (s *h2Stream) queueHead(h *message.Head, end bool) error {
 	case err == h2.ErrListSize:
 		return ErrHeadSize
 	case err == nil && end:
-		s.weDone = true
-		s.through()
+		s.endSent = true
+		s.forgetCodec()
 	}
 	return err
 }
@@ -43,11 +43,11 @@ func (s *h2Stream) answer(h *message.Head, end bool) error {
 	case h.Tunnel:
 		return s.openTunnel(h)
 	case h.Status < 200:
-		s.expects = s.expects && h.Status != 100
+		s.awaits100 = s.awaits100 && h.Status != 100
 		if err := s.queueHead(h, false); err != nil && err != ErrHeadSize {
 			return err
 		}
-		if !s.calling {
+		if !s.inCallback {
 			s.link.end.await(s)
 		}
 		return nil
@@ -80,7 +80,7 @@ func (s *h2Stream) request(h *message.Head, end bool) error {
 	h.Chunked, h.Close = false, false // what the head said of the connection it came by
 	// An extended CONNECT has no content, and says no other method.
 	h.Upgrade = h.Upgrade && end && h.Verb == message.VerbGet
-	s.asked = h.Upgrade || h.Verb == message.VerbConnect
+	s.tunnel = asksForTunnel(h)
 	s.verb = h.Verb
 	switch {
 	case end:
@@ -90,48 +90,48 @@ func (s *h2Stream) request(h *message.Head, end bool) error {
 	default:
 		s.framing = untilClose
 	}
-	s.expects = h.Continue && !end
-	if h.Upgrade && !s.link.codec.ExtendedConnect() && !s.link.end.settled() {
-		s.hold(h)
+	s.awaits100 = h.Continue && !end
+	if h.Upgrade && !s.link.codec.ExtendedConnect() && !s.link.end.settingsKnown() {
+		s.awaitSettings(h)
 		return nil
 	}
 	s.send(h, end)
 	return nil
 }
 
-// hold keeps the head of a request until SETTINGS come.
-func (s *h2Stream) hold(h *message.Head) {
-	s.pending = copyHead(h)
+// awaitSettings keeps the head of a request until SETTINGS come.
+func (s *h2Stream) awaitSettings(h *message.Head) {
+	s.pendingHead = copyHead(h)
 	s.link.end.await(s)
 }
 
 // send queues the head of a request. What fails is told by OnReset.
 func (s *h2Stream) send(h *message.Head, end bool) {
-	if s.todo == doomed {
+	if s.todo == toFail {
 		return
 	}
-	switch err := s.queueHead(h, end && !s.asked); err {
+	switch err := s.queueHead(h, end && s.tunnel == noTunnel); err {
 	case nil:
-		if !s.calling {
+		if !s.inCallback {
 			s.link.end.await(s)
 		}
 	case h2.ErrUnsettled:
-		s.hold(h)
+		s.awaitSettings(h)
 	case ErrHeadSize:
-		s.doom(HeadSize, err)
+		s.failLater(HeadSize, err)
 	case h2.ErrNoExtendedConnect:
-		s.doom(NoUpgrade, err)
+		s.failLater(NoUpgrade, err)
 	case h2.ErrGoingAway, h2.ErrNoRoom:
-		s.doom(Refused, err)
+		s.failLater(Refused, err)
 	default:
-		s.doom(ConnectionLost, err)
+		s.failLater(ConnectionLost, err)
 	}
 }
 
 // sendPending sends a head that waited for SETTINGS, and has what comes after it sent.
 func (s *h2Stream) sendPending() {
-	h := s.pending
-	s.pending = nil
+	h := s.pendingHead
+	s.pendingHead = nil
 	if s.send(h, s.framing == ended); s.todo == nothing && s.framing != ended {
 		s.unblock()
 	}

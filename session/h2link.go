@@ -10,25 +10,25 @@ import (
 
 // linkEnd is what the two ends of an HTTP/2 connection do differently.
 type linkEnd interface {
-	// begin makes the stream of a request that came, nil when it was refused. A server's.
+	// begin makes the stream of a request that came, nil when it was refused. Only a server is asked.
 	begin(cs *h2.Stream, end bool) *h2Stream
 	// await sets the deadline that fits what s waits for.
 	await(s *h2Stream)
 	// expired acts on the deadline of s.
 	expired(s *h2Stream)
-	// over is told that a stream ended; it is not in live any more.
-	over(s *h2Stream)
-	// news is told of SETTINGS, GOAWAY and malformed requests.
-	news(ev h2.Event)
-	// paid is told of n bytes of data that came for s.
-	paid(s *h2Stream, n int)
-	// given is told of n bytes of data that were sent on s.
-	given(s *h2Stream, n int)
+	// streamEnded is told that a stream ended, which is not in live any more.
+	streamEnded(s *h2Stream)
+	// notice is told of SETTINGS, GOAWAY and malformed requests.
+	notice(ev h2.Event)
+	// bodyCame is told of n bytes of data that came for s.
+	bodyCame(s *h2Stream, n int)
+	// bodySent is told of n bytes of data that were sent on s after it was blocked.
+	bodySent(s *h2Stream, n int)
 	// tunnelled is told that an exchange became a tunnel.
 	tunnelled()
-	// settled reports whether SETTINGS of the peer have come, or never need to.
-	settled() bool
-	// due does, at the end of each batch, what has become due for the connection itself, and returns when to ask again,
+	// settingsKnown reports whether SETTINGS of the peer have come, or are not needed.
+	settingsKnown() bool
+	// due does, at the end of each batch, what has become due for the connection itself. It returns when to ask again,
 	// 0 for never.
 	due(now int64) int64
 }
@@ -39,30 +39,31 @@ type linkEnd interface {
 //	engine ──OnData──► link ──Next──► codec        events go to the streams, one after another
 //	       ◄─Commit─── link ◄─Append─ codec        heads and data at once, control frames at the end of the batch
 //
-// What a stream's methods leave to say (RST_STREAM, WINDOW_UPDATE) outside a batch leaves by a task of the same tick:
-// all that a tick produces, for any number of streams, is one write.
+// RST_STREAM and WINDOW_UPDATE that a stream's method asks for outside a batch leave by a task of the same tick: all
+// that a tick produces, for any number of streams, is one write.
 //
-//	armed != 0    the connection's timer fires then, or earlier: it is moved only when something is due before it
-//	waiting       how many streams wait for their turn to send, since the queue was full
+//	armed != 0         the connection's timer fires then or earlier: it is moved only for what is due before
+//	inTurn => inBatch; inCallback => the callback of that stream runs
 type link struct {
-	codec   h2.Conn
-	conn    *engine.Conn
-	end     linkEnd
-	head    *message.Head // the reactor's, lent to the codec
-	pool    *streamPool
-	live    []*h2Stream // in no order
-	task    engine.Task
-	inside  *h2Stream // whose callback runs
-	cause   error     // why the connection closes, when it is the codec that knows
-	armed   int64
-	waiting int
-	todo    int  // streams with something to be told by the task
-	server  bool // which end it is
-	opened  bool // the connection stands
-	busy    bool // inside a batch
-	posted  bool // the task is on its way
-	turn    bool // inside the turn of a stream
-	amiss   bool // the peer ends the connection for an error of ours: GOAWAY
+	codec        h2.Conn
+	conn         *engine.Conn
+	end          linkEnd
+	head         *message.Head // the reactor's, lent to the codec
+	pool         *streamPool
+	live         []*h2Stream // in no order
+	task         engine.Task
+	inCallback   *h2Stream // the stream whose callback runs
+	cause        error     // why the connection closes, where the codec knows
+	armed        int64
+	queueBlocked int // streams that are blocked by the send queue
+	todos        int // streams with something that the task has to tell them
+
+	server      bool // this end is the server's
+	connected   bool // the connection was established
+	inBatch     bool // events are being worked on: endBatch comes
+	inTurn      bool // a stream was unblocked and sends
+	posted      bool // the task was deferred and has not begun
+	goAwayError bool // the peer said GOAWAY with an error
 }
 
 // streamPool is the free streams of one reactor. Owned by it.
@@ -85,22 +86,22 @@ func (p *streamPool) take() *h2Stream {
 }
 
 func (p *streamPool) park(s *h2Stream) {
-	if n := len(s.early); n > 0 {
+	if n := len(s.earlyBytes); n > 0 {
 		s.link.conn.Reactor().Account(-n)
 	}
-	early := s.early[:0]
-	if cap(early) > heldKept {
+	early := s.earlyBytes[:0]
+	if cap(early) > earlyKept {
 		early = nil
 	}
-	*s = h2Stream{link: s.link, early: early} // a method that comes too late finds no receiver
+	*s = h2Stream{link: s.link, earlyBytes: early} // a method that comes too late finds no receiver
 	if p.kept < streamsKept {
 		s.next, p.free = p.free, s
 		p.kept++
 	}
 }
 
-// heldKept is the capacity for early bytes that a free stream keeps.
-const heldKept = 4 << 10
+// earlyKept is the capacity for early bytes that a free stream keeps.
+const earlyKept = 4 << 10
 
 // start prepares l for conn.
 func (l *link) start(conn *engine.Conn, role h2.Role, o *h2.Options) {
@@ -113,7 +114,7 @@ func (l *link) start(conn *engine.Conn, role h2.Role, o *h2.Options) {
 func (l *link) add(cs *h2.Stream) *h2Stream {
 	s := l.pool.take()
 	s.link, s.codec = l, cs
-	s.at = int32(len(l.live))
+	s.index = int32(len(l.live))
 	l.live = append(l.live, s)
 	if cs != nil {
 		cs.Owner = s
@@ -125,16 +126,13 @@ func (l *link) add(cs *h2.Stream) *h2Stream {
 func (l *link) remove(s *h2Stream) {
 	last := len(l.live) - 1
 	moved := l.live[last]
-	l.live[s.at], moved.at = moved, s.at
+	l.live[s.index], moved.index = moved, s.index
 	l.live[last] = nil
 	l.live = l.live[:last]
-	if s.queued {
-		l.waiting--
-		s.queued = false
-	}
+	s.clearBlock()
 	if s.todo != nothing {
 		s.todo = nothing
-		l.todo--
+		l.todos--
 	}
 	s.deadline = 0
 }
@@ -142,10 +140,10 @@ func (l *link) remove(s *h2Stream) {
 // OnData decodes what came and tells the streams.
 func (l *link) OnData(c *engine.Conn, in []byte) (used int) {
 	now := c.Reactor().Now()
-	l.busy = true
+	l.inBatch = true
 	defer l.rescue()
 	for events := 0; ; events++ {
-		if events == eventsPerTurn {
+		if events == eventsPerBatch {
 			c.OfferLater()
 			break
 		}
@@ -160,7 +158,7 @@ func (l *link) OnData(c *engine.Conn, in []byte) (used int) {
 			break
 		}
 	}
-	l.settle()
+	l.endBatch()
 	return used
 }
 
@@ -188,13 +186,13 @@ func (l *link) dispatch(ev *h2.Event) {
 		l.fault(ev.Err)
 	case h2.Sendable: // settle asks
 	default:
-		l.end.news(*ev)
+		l.end.notice(*ev)
 	}
 }
 
 func (l *link) gotReset(ev *h2.Event) {
 	if ev.Stream == nil {
-		l.end.news(*ev)
+		l.end.notice(*ev)
 		return
 	}
 	s, _ := ev.Stream.Owner.(*h2Stream)
@@ -202,7 +200,7 @@ func (l *link) gotReset(ev *h2.Event) {
 		return
 	}
 	s.codec = nil
-	s.fail(codeOfReset(ev, l.amiss), &ResetError{Code: ev.Code, Err: ev.Err})
+	s.fail(codeOfReset(ev, l.goAwayError), &ResetError{Code: ev.Code, Err: ev.Err})
 }
 
 // fault ends the connection: GOAWAY leaves with what is queued.
@@ -239,7 +237,7 @@ const controlRoom = 512
 
 // kick makes sure that control frames leave in this tick.
 func (l *link) kick() {
-	if !l.busy && (l.todo > 0 || l.codec.Pending() && l.conn.Open()) {
+	if !l.inBatch && (l.todos > 0 || l.codec.Pending() && l.conn.Open()) {
 		l.post()
 	}
 }
@@ -261,22 +259,22 @@ func (l *link) run(*engine.Reactor) {
 // batch runs what is due without bytes.
 func (l *link) batch() {
 	defer l.rescue()
-	l.busy = true
-	l.settle()
+	l.inBatch = true
+	l.endBatch()
 }
 
-// settle ends a batch: streams that may send have their turns, what is pending is queued, the timer is set.
-func (l *link) settle() {
-	for i := 0; l.todo > 0 && i < len(l.live); {
+// endBatch ends a batch: streams that may send have their turns, what is pending is queued, the timer is set.
+func (l *link) endBatch() {
+	for i := 0; l.todos > 0 && i < len(l.live); {
 		if s := l.live[i]; s.todo != nothing {
-			s.follow()
+			s.doTodo()
 			i = 0 // callbacks change the list
 		} else {
 			i++
 		}
 	}
 	l.turns()
-	l.busy = false
+	l.inBatch = false
 	if !l.conn.Open() {
 		return
 	}
@@ -298,10 +296,10 @@ func (l *link) settle() {
 
 // turns lets streams that were blocked send, in the order of the codec, until the queue is full again.
 func (l *link) turns() {
-	if !l.opened || !l.conn.Open() {
+	if !l.connected || !l.conn.Open() {
 		return
 	}
-	l.turn = true
+	l.inTurn = true
 	for !l.conn.Congested() && l.conn.Room() > frameRoom { // no room: it takes nothing any more, as a read will tell
 		cs := l.codec.NextSendable()
 		if cs == nil {
@@ -314,7 +312,7 @@ func (l *link) turns() {
 			break
 		}
 	}
-	l.turn = false
+	l.inTurn = false
 }
 
 // OnSendable gives the streams their turns.
@@ -322,7 +320,7 @@ func (l *link) OnSendable(*engine.Conn) { l.batch() }
 
 // arm makes the connection's timer fire at at, or before; 0 is never.
 func (l *link) arm(at int64) {
-	if at == 0 || l.armed != 0 && l.armed <= at || !l.opened {
+	if at == 0 || l.armed != 0 && l.armed <= at || !l.connected {
 		return
 	}
 	l.armed = at
@@ -333,7 +331,7 @@ func (l *link) arm(at int64) {
 func (l *link) OnTimeout(c *engine.Conn) {
 	now := c.Reactor().Now()
 	l.armed = 0
-	l.busy = true
+	l.inBatch = true
 	defer l.rescue()
 	for {
 		ev := l.codec.Expire(now)
@@ -342,7 +340,7 @@ func (l *link) OnTimeout(c *engine.Conn) {
 		}
 		l.dispatch(&ev)
 		if !c.Open() {
-			l.busy = false
+			l.inBatch = false
 			return
 		}
 	}
@@ -363,26 +361,26 @@ func (l *link) OnTimeout(c *engine.Conn) {
 			i++
 		}
 		if !c.Open() {
-			l.busy = false
+			l.inBatch = false
 			return
 		}
 	}
 	l.arm(next)
-	l.settle()
+	l.endBatch()
 }
 
 // rescue ends the exchange whose callback panicked; to be deferred. The other exchanges of the connection go on: what
 // was cut off of the batch is done over.
 func (l *link) rescue() {
-	s := l.inside
+	s := l.inCallback
 	if s == nil {
 		return
 	}
 	p := recover()
-	l.inside = nil
+	l.inCallback = nil
 	r := l.conn.Reactor()
 	r.Panicked(p)
-	s.calling, l.busy, l.turn = false, false, false
+	s.inCallback, l.inBatch, l.inTurn = false, false, false
 	if s.receiver != nil {
 		s.fail(ConnectionLost, engine.ErrPanic)
 	} else {

@@ -65,21 +65,21 @@ type MuxOwner interface {
 // Mux is one HTTP/2 connection to an origin, which any number of exchanges share.
 // Owned by its reactor.
 //
-//	idle != 0 <=> no exchange is in progress
+//	idleSince != 0 <=> no exchange is in progress
 type Mux struct {
 	link
-	owner    MuxOwner
-	opts     *MuxOptions
-	streams  streamPool
-	arena    h2.Arena
-	settings h2.Options
-	idle     int64 // time of the reactor since when
-	idleFor  time.Duration
-	uses     uint32
-	heard    bool  // SETTINGS came
-	stood    int64 // see StoodAt
-	leaving  bool  // no new exchanges
-	gone     bool
+	owner        MuxOwner
+	opts         *MuxOptions
+	streams      streamPool
+	arena        h2.Arena
+	settings     h2.Options
+	idleSince    int64 // time of the reactor
+	idleFor      time.Duration
+	connectedAt  int64 // see ConnectedAt
+	uses         uint32
+	settingsSeen bool // SETTINGS came
+	draining     bool // no exchange is opened any more
+	closed       bool // the connection is closed
 }
 
 // ErrNotH2 is why a connection is closed whose TLS handshake did not agree upon HTTP/2.
@@ -117,7 +117,7 @@ func (m *Mux) dialled(c *engine.Conn, err error) error {
 
 // begun queues the preface: whatever else is written comes behind it.
 func (m *Mux) begun(c *engine.Conn) {
-	m.idle = max(c.Reactor().Now(), 1)
+	m.idleSince = max(c.Reactor().Now(), 1)
 	m.start(c, h2.Client, &m.settings)
 	m.control()
 }
@@ -135,19 +135,19 @@ func (m *Mux) Attach(p *Probe) {
 func (m *Mux) Open(r Receiver) Stream {
 	m.uses++
 	now := m.conn.Reactor().Now()
-	if d := m.opts.pingAfter(); d >= 0 && m.opened && now-m.codec.Heard() >= int64(d) {
+	if d := m.opts.pingAfter(); d >= 0 && m.connected && now-m.codec.Heard() >= int64(d) {
 		m.codec.Ping(now)
 		m.arm(m.codec.Deadline())
 	}
 	cs, err := m.codec.Open(now)
 	s := m.add(cs)
 	s.receiver = r
-	m.idle = 0
+	m.idleSince = 0
 	switch {
-	case err == nil && m.gone:
-		s.doom(ConnectionLost, engine.ErrClosed)
+	case err == nil && m.closed:
+		s.failLater(ConnectionLost, engine.ErrClosed)
 	case err != nil:
-		s.doom(Refused, err)
+		s.failLater(Refused, err)
 	}
 	return s
 }
@@ -158,7 +158,7 @@ const queuedMax = 256 << 10
 
 // Room returns how many more exchanges can be opened now.
 func (m *Mux) Room() int {
-	if m.leaving || m.gone || m.conn == nil || !m.conn.Open() || m.conn.Queued() > queuedMax {
+	if m.draining || m.closed || m.conn == nil || !m.conn.Open() || m.conn.Queued() > queuedMax {
 		return 0
 	}
 	return m.codec.Room()
@@ -177,11 +177,12 @@ func (m *Mux) Upgrades() bool { return m.codec.ExtendedConnect() }
 // Uses returns how many exchanges were opened on m.
 func (m *Mux) Uses() int { return int(m.uses) }
 
-// Stood reports whether the connection was ever established.
-func (m *Mux) Stood() bool { return m.opened }
+// Connected reports whether the connection was ever established.
+func (m *Mux) Connected() bool { return m.connected }
 
-// StoodAt returns the reactor time at which the connection was established, its handshake included; 0 while it is not.
-func (m *Mux) StoodAt() int64 { return m.stood }
+// ConnectedAt returns the reactor time at which the connection was established, its handshake included; 0 while it
+// is not.
+func (m *Mux) ConnectedAt() int64 { return m.connectedAt }
 
 // H2Stats returns the counters of the codec. On m's reactor only.
 func (m *Mux) H2Stats() h2.Stats { return m.arena.Stats }
@@ -194,15 +195,15 @@ func (m *Mux) SetIdleTimeout(d time.Duration) {
 }
 
 func (m *Mux) idleUntil() int64 {
-	if m.idle == 0 || m.idleFor <= 0 {
+	if m.idleSince == 0 || m.idleFor <= 0 {
 		return 0
 	}
-	return m.idle + int64(m.idleFor)
+	return m.idleSince + int64(m.idleFor)
 }
 
 // Shutdown lets the exchanges that are in progress end, and then closes the connection.
 func (m *Mux) Shutdown() {
-	if m.leaving = true; m.conn != nil && m.conn.Open() {
+	if m.draining = true; m.conn != nil && m.conn.Open() {
 		m.codec.Shutdown(m.conn.Reactor().Now())
 		m.post()
 	}
@@ -227,7 +228,7 @@ func (m *Mux) OnOpen(c *engine.Conn) {
 		c.Close(ErrNotH2)
 		return
 	}
-	m.opened, m.stood = true, c.Reactor().Now()
+	m.connected, m.connectedAt = true, c.Reactor().Now()
 	for _, s := range m.live {
 		m.await(s)
 	}
@@ -237,7 +238,7 @@ func (m *Mux) OnOpen(c *engine.Conn) {
 // OnSendable gives the streams their turns, and tells the owner that there is room.
 func (m *Mux) OnSendable(c *engine.Conn) {
 	m.link.OnSendable(c)
-	if !m.leaving && c.Open() {
+	if !m.draining && c.Open() {
 		m.owner.OnRoom(m)
 	}
 }
@@ -247,7 +248,7 @@ func (m *Mux) OnEOF(c *engine.Conn) { c.Close(engine.ErrClosed) }
 
 // OnClose resets the exchanges that were in progress and tells the owner.
 func (m *Mux) OnClose(_ *engine.Conn, cause error) {
-	m.gone = true
+	m.closed = true
 	if m.cause != nil {
 		cause = m.cause
 	}
@@ -261,11 +262,11 @@ func (m *Mux) OnClose(_ *engine.Conn, cause error) {
 // lost says what the end of the connection means to s.
 func (m *Mux) lost(s *h2Stream, cause error) Code {
 	switch {
-	case m.opened && s.final:
+	case m.connected && s.finalHead:
 		return Truncated
-	case m.amiss:
+	case m.goAwayError:
 		return WentAway
-	case m.opened:
+	case m.connected:
 		return ConnectionLost
 	case cause == engine.ErrConnectTimeout:
 		return ConnectTimeout
@@ -282,18 +283,18 @@ func (m *Mux) begin(cs *h2.Stream, _ bool) *h2Stream {
 // await sets the deadline of what the origin owes. Whatever else is missing, it is not the origin's.
 func (m *Mux) await(s *h2Stream) {
 	switch {
-	case !m.opened: // the dial has its own
-	case s.tunnel:
+	case !m.connected: // the dial has its own
+	case s.tunnel == tunnelOpen:
 		s.until(orTunnelIdle(m.opts.TunnelIdle))
-	case s.blocked:
-		s.by(s.stopped + int64(orDefault(m.opts.BetweenBytes)))
-	case s.expects, s.pending != nil:
+	case s.blocked != unblocked:
+		s.by(s.blockedAt + int64(orDefault(m.opts.BetweenBytes)))
+	case s.awaits100, s.pendingHead != nil:
 		s.until(orDefault(m.opts.FirstByte))
-	case s.owed > 0, s.received, s.framing != ended && !s.final:
+	case s.owed > 0, s.endDelivered, s.framing != ended && !s.finalHead:
 		s.until(0)
-	case !s.final:
+	case !s.finalHead:
 		s.until(orDefault(m.opts.FirstByte))
-	case s.pace.unhurried: // its messages come when there is something to say
+	case s.bodyPace.unhurried: // its messages come when there is something to say
 		s.until(orTunnelIdle(m.opts.TunnelIdle))
 	default:
 		s.until(orDefault(m.opts.BetweenBytes))
@@ -304,65 +305,65 @@ func (m *Mux) await(s *h2Stream) {
 // connection is not given any further ones: its other end may be gone without a word.
 func (m *Mux) expired(s *h2Stream) {
 	silence := m.conn.Reactor().Now() - m.codec.Heard()
-	if silence >= int64(min(orDefault(m.opts.FirstByte), orDefault(m.opts.BetweenBytes))) && !m.leaving {
-		m.leaving = true
+	if silence >= int64(min(orDefault(m.opts.FirstByte), orDefault(m.opts.BetweenBytes))) && !m.draining {
+		m.draining = true
 		m.owner.OnDraining(m)
 	}
 	s.fail(Timeout, engine.ErrTimeout)
 }
 
-// over tells the owner that there is room.
-func (m *Mux) over(*h2Stream) {
-	if m.gone {
+// streamEnded tells the owner that there is room.
+func (m *Mux) streamEnded(*h2Stream) {
+	if m.closed {
 		return
 	}
 	if len(m.live) == 0 {
-		m.idle = max(m.conn.Reactor().Now(), 1)
+		m.idleSince = max(m.conn.Reactor().Now(), 1)
 		m.arm(m.idleUntil())
-		if m.codec.GoingAway() || m.leaving {
+		if m.codec.GoingAway() || m.draining {
 			m.post()
 		}
 	}
 	m.owner.OnRoom(m)
 }
 
-// news acts on SETTINGS and GOAWAY.
-func (m *Mux) news(ev h2.Event) {
+// notice acts on SETTINGS and GOAWAY.
+func (m *Mux) notice(ev h2.Event) {
 	switch ev.Kind {
 	case h2.Settings:
-		m.heard = true
+		m.settingsSeen = true
 		for _, s := range m.live {
-			if s.pending != nil {
-				s.later(held)
+			if s.pendingHead != nil {
+				s.postpone(toSendHead)
 			}
 		}
 		m.owner.OnRoom(m)
 	case h2.GoAway:
-		m.amiss = m.amiss || ev.Code != h2.NoError
-		if !m.leaving {
-			m.leaving = true
+		m.goAwayError = m.goAwayError || ev.Code != h2.NoError
+		if !m.draining {
+			m.draining = true
 			m.owner.OnDraining(m)
 		}
 	}
 }
 
-// paid does nothing: an origin has deadlines, no least rate.
-func (m *Mux) paid(*h2Stream, int) {}
+// bodyCame does nothing: an origin has deadlines, no least rate.
+func (m *Mux) bodyCame(*h2Stream, int) {}
 
-// given does nothing, likewise.
-func (m *Mux) given(*h2Stream, int) {}
+// bodySent does nothing, likewise.
+func (m *Mux) bodySent(*h2Stream, int) {}
 
 // tunnelled does nothing: who opened the exchange counts.
 func (m *Mux) tunnelled() {}
 
-// settled reports whether it is known what the origin can do.
-func (m *Mux) settled() bool { return m.heard }
+// settingsKnown reports whether it is known what the origin can do.
+func (m *Mux) settingsKnown() bool { return m.settingsSeen }
 
 // due closes a connection that was idle for too long.
 func (m *Mux) due(now int64) int64 {
 	at := m.idleUntil()
 	if at != 0 && now >= at {
-		m.leaving = true
+		m.draining = true
 		m.codec.Close(h2.NoError)
 	}
 	return at

@@ -35,7 +35,7 @@ func TestMux_sendsAHeadThatEndsAsOneFrame(t *testing.T) {
 	s.want("head 3: :method=POST :scheme=http :authority=h :path=/ content-length=2")
 	s.do(func() { _, _ = p.SendData([]byte("ab"), true) })
 	s.want("data 3: 2 end")
-	if o.mux.Streams() != 2 || o.mux.Uses() != 2 || !o.mux.Stood() {
+	if o.mux.Streams() != 2 || o.mux.Uses() != 2 || !o.mux.Connected() {
 		t.Fatal(o.mux.Streams(), o.mux.Uses())
 	}
 }

@@ -42,21 +42,21 @@ func (o *ServerOptions) codec(a *h2.Arena) h2.Options {
 // h2Server is one HTTP/2 connection of a client.
 // Owned by its reactor.
 //
-//	idle != 0 <=> no exchange is in progress: then the connection ends. The first one has HeaderTimeout
+//	idleUntil != 0 <=> no exchange is in progress; then the connection ends. HeaderTimeout bounds the first wait
 type h2Server struct {
 	link
-	owner    *Server
-	idle     int64 // time of the reactor
-	old      int64 // time of the reactor at which no new exchanges are taken any more, 0: never
-	begun    bool  // SETTINGS came
-	draining bool  // GOAWAY was said
+	owner        *Server
+	idleUntil    int64 // time of the reactor
+	agedAt       int64 // time of the reactor from which no new exchanges are taken, 0: never
+	settingsSeen bool  // SETTINGS came
+	draining     bool  // we said GOAWAY
 }
 
 // newH2 makes the handler of a connection that speaks HTTP/2 from its first byte on.
 func (s *Server) newH2(c *engine.Conn) *h2Server {
 	local := &s.local[c.Reactor().Index()]
 	h := &h2Server{owner: s}
-	h.link.end, h.link.server, h.opened = h, true, true
+	h.link.end, h.link.server, h.connected = h, true, true
 	h.head, h.pool = &local.head, &local.streams
 	codec := &local.codec
 	if c.Reactor().Pressure() >= engine.PressureCache {
@@ -73,12 +73,12 @@ func (h *h2Server) OnOpen(c *engine.Conn) {
 	if d := tlsconn.DigestOf(c); d != nil && d.Version < tls.VersionTLS12 {
 		h.codec.Close(h2.InadequateSecurity) // RFC 9113 §9.2: HTTP/2 over TLS MUST use TLS version 1.2 or higher
 	}
-	h.idle = now + int64(h.owner.opts.HeaderTimeout)
+	h.idleUntil = now + int64(h.owner.opts.HeaderTimeout)
 	if age := h.owner.opts.H2.MaxAge; age > 0 {
-		h.old = now + int64(age-age/10+rand.N(age/10+1)) // not all at once that were opened at once
+		h.agedAt = now + int64(age-age/10+rand.N(age/10+1)) // not all at once that were opened at once
 	}
 	h.control()
-	h.settle()
+	h.endBatch()
 }
 
 // stats returns the counters of the reactor.
@@ -111,12 +111,12 @@ func (h *h2Server) begin(cs *h2.Stream, end bool) *h2Stream {
 		return nil
 	}
 	stats.Requests++
-	h.idle = 0
+	h.idleUntil = 0
 	s := h.add(cs)
-	s.verb, s.expects = h.head.Verb, h.head.Continue
-	s.asked = h.head.Upgrade || h.head.Verb == message.VerbConnect
+	s.verb, s.awaits100 = h.head.Verb, h.head.Continue
+	s.tunnel = asksForTunnel(h.head)
 	if !end {
-		s.pace.begin()
+		s.bodyPace.begin()
 	}
 	s.receiver = h.owner.service.Accept(r, s)
 	return s
@@ -126,18 +126,18 @@ func (h *h2Server) begin(cs *h2.Stream, end bool) *h2Stream {
 // us, it owes nothing.
 func (h *h2Server) await(s *h2Stream) {
 	switch {
-	case s.tunnel && !s.blocked:
+	case s.tunnel == tunnelOpen && s.blocked == unblocked:
 		s.until(0)
-	case s.blocked:
-		s.until(s.taking.patience(h.owner.opts.SendTimeout, h.conn.Reactor().Now()))
-	case s.peerDone || s.received || s.owed > 0 || s.expects, s.unbounded():
+	case s.blocked != unblocked:
+		s.until(s.answerPace.patience(h.owner.opts.SendTimeout, h.conn.Reactor().Now()))
+	case s.endReceived || s.endDelivered || s.owed > 0 || s.awaits100, s.mayBeSilent():
 		s.until(0)
-	case s.pace.unhurried:
+	case s.bodyPace.unhurried:
 		s.until(orTunnelIdle(0))
 	default:
 		d := h.owner.opts.BodyTimeout
 		if h.owner.perByte > 0 {
-			d = min(d, s.pace.left(h.conn.Reactor().Now()))
+			d = min(d, s.bodyPace.run(h.conn.Reactor().Now()))
 		}
 		s.until(d)
 	}
@@ -147,12 +147,12 @@ func (h *h2Server) await(s *h2Stream) {
 func (h *h2Server) expired(s *h2Stream) {
 	stats := h.stats()
 	switch {
-	case s.parting:
-		s.part()
-	case s.blocked:
+	case s.drainEnds:
+		s.drainTunnel()
+	case s.blocked != unblocked:
 		stats.Timeouts++
 		s.fail(Timeout, engine.ErrTimeout)
-	case s.unbounded(): // since this deadline was set
+	case s.mayBeSilent(): // since this deadline was set
 	default:
 		stats.Timeouts++
 		stats.SlowBodies++
@@ -167,46 +167,46 @@ func (h *h2Server) expired(s *h2Stream) {
 // tunnelled counts.
 func (h *h2Server) tunnelled() { h.stats().Tunnels++ }
 
-// settled is a client's question.
-func (h *h2Server) settled() bool { return true }
+// settingsKnown is a client's question.
+func (h *h2Server) settingsKnown() bool { return true }
 
-// over starts the time of an idle connection.
-func (h *h2Server) over(*h2Stream) {
+// streamEnded starts the time of an idle connection.
+func (h *h2Server) streamEnded(*h2Stream) {
 	if len(h.live) > 0 {
 		return
 	}
-	h.rest()
+	h.startIdle()
 	if h.draining {
 		h.post()
 	}
 }
 
-// rest starts the time that the connection may be without an exchange.
-func (h *h2Server) rest() {
-	h.idle = h.conn.Reactor().Now() + int64(h.restTime())
-	h.arm(h.idle)
+// startIdle starts the time that the connection may be without an exchange.
+func (h *h2Server) startIdle() {
+	h.idleUntil = h.conn.Reactor().Now() + int64(h.idleTime())
+	h.arm(h.idleUntil)
 }
 
-// restTime is how long the connection may be without an exchange.
-func (h *h2Server) restTime() time.Duration {
+// idleTime is how long the connection may be without an exchange.
+func (h *h2Server) idleTime() time.Duration {
 	if d := h.owner.opts.H2.IdleTimeout; d != 0 {
 		return d
 	}
 	return h.owner.opts.IdleTimeout
 }
 
-// news counts a request that was malformed: nobody else hears of it. The first SETTINGS are what the time for a head
+// notice counts a request that was malformed: nobody else hears of it. The first SETTINGS are what the time for a head
 // waited for.
-func (h *h2Server) news(ev h2.Event) {
+func (h *h2Server) notice(ev h2.Event) {
 	switch ev.Kind {
 	case h2.Reset:
 		h.stats().Malformed++
 		h.owner.service.Refused(h.conn.Reactor(), h.conn.Peer(), refusedStatus(ev.Err), ev.Err)
 	case h2.Settings:
-		if !h.begun && len(h.live) == 0 {
-			h.rest()
+		if !h.settingsSeen && len(h.live) == 0 {
+			h.startIdle()
 		}
-		h.begun = true
+		h.settingsSeen = true
 	}
 }
 
@@ -226,20 +226,20 @@ func refusedStatus(err error) int {
 
 // due ends an idle or aged connection, and one whose process drains.
 func (h *h2Server) due(now int64) int64 {
-	if !h.draining && (h.old != 0 && now >= h.old || h.conn.Reactor().Engine().Draining()) {
+	if !h.draining && (h.agedAt != 0 && now >= h.agedAt || h.conn.Reactor().Engine().Draining()) {
 		h.draining = true
 		h.codec.Shutdown(now)
 	}
-	if h.idle != 0 && now >= h.idle {
+	if h.idleUntil != 0 && now >= h.idleUntil {
 		h.codec.Close(h2.NoError)
 	}
 	switch {
 	case h.draining:
-		return h.idle
-	case h.old != 0 && (h.idle == 0 || h.old < h.idle):
-		return h.old
+		return h.idleUntil
+	case h.agedAt != 0 && (h.idleUntil == 0 || h.agedAt < h.idleUntil):
+		return h.agedAt
 	}
-	return h.idle
+	return h.idleUntil
 }
 
 // Idle reports whether no exchange is in progress.
@@ -251,8 +251,8 @@ func (h *h2Server) OnDrainBegin(*engine.Conn) { h.batch() }
 // OnDrain gives each tunnel a part of the time that is left: not all should come back at once.
 func (h *h2Server) OnDrain(_ *engine.Conn, left time.Duration) {
 	for _, s := range h.live {
-		if s.tunnel {
-			s.parting = true
+		if s.tunnel == tunnelOpen {
+			s.drainEnds = true
 			s.until(1 + rand.N(left-left/8+1))
 		}
 	}
@@ -260,9 +260,9 @@ func (h *h2Server) OnDrain(_ *engine.Conn, left time.Duration) {
 
 // OnEOF ends the connection: RFC 9113 knows no half of it.
 func (h *h2Server) OnEOF(c *engine.Conn) {
-	h.busy = true
+	h.inBatch = true
 	h.failAll(Cancelled, nil)
-	h.busy = false
+	h.inBatch = false
 	c.Close(nil)
 }
 

@@ -12,54 +12,62 @@ import (
 // h2Stream is one exchange on an HTTP/2 connection, of either end.
 // Owned by its reactor, which uses it again.
 //
-//	receiver != nil     from its start to the end of both messages, or OnReset; then it is in link.live
-//	codec == nil        once both directions are closed on the wire, or none was opened
-//	received, framing == ended     what the receiver was told, and what the sender said
-//	peerDone, weDone               what END_STREAM said
-//	queued => blocked
-//	pending != nil      the head waits for SETTINGS, and what comes after it has to wait as well
+//	receiver is set      from its start to the end of both messages, or OnReset; then it is in link.live
+//	codec == nil         once both directions are closed on the wire, or none was opened
+//	endReceived          END_STREAM came; endDelivered: the receiver was told
+//	endSent              END_STREAM left; framing == ended: our side said so
+//	endDelivered => endReceived, but for a request that asks for a tunnel: to the receiver it ends with its head
+//	blocked == byQueue   it counts in link.queueBlocked
+//	pendingHead != nil   the head waits for SETTINGS, and so does what comes after it
 type h2Stream struct {
-	link     *link
-	codec    *h2.Stream
-	receiver Receiver
-	next     *h2Stream // in a streamPool
-	early    []byte    // a server's: what came before the answer that opens the tunnel
-	pending  *message.Head
-	cause    error // of todo == doomed
-	deadline int64 // time of the reactor, 0: none
-	stopped  int64 // while blocked: since when
-	pace     pace  // a server's: of the request's body
-	taking   pace  // a server's: of the answer, once the client did not take it at once
-	left     int64 // framing == counted: bytes to come
-	owed     int
-	at       int32 // in link.live
-	framing  framing
-	verb     message.Verb
-	todo     todo
-	code     Code // of todo == doomed
+	link        *link
+	codec       *h2.Stream
+	receiver    Receiver
+	next        *h2Stream     // in a streamPool
+	earlyBytes  []byte        // of a server: arrived before the tunnel opened
+	pendingHead *message.Head // of a client: waits for SETTINGS
+	cause       error         // for todo == toFail
+	deadline    int64         // time of the reactor, 0: none
+	blockedAt   int64         // when it was blocked last
+	bodyPace    pace          // of a server: for the request's body
+	answerPace  pace          // of a server: for the answer, once the client did not take it at once
+	left        int64         // for framing == counted: bytes to come
+	owed        int
+	index       int32 // in link.live
+	framing     framing
+	verb        message.Verb
+	tunnel      tunnelState
+	blocked     blocking
+	todo        todo
+	code        Code // for todo == toFail
 
-	received bool // the receiver was given the end
-	peerDone bool
-	weDone   bool
-	final    bool // a client's: a final head was delivered
-	bare     bool // a client's: and it is the whole answer, which has no content
-	expects  bool // the body waits for 100
-	asked    bool // the request asked for a tunnel
-	tunnel   bool // and got it
-	parting  bool // its process drains, deadline is its end
-	blocked  bool // OnSendable will come
-	queued   bool // and counts in link.waiting
-	calling  bool // inside a callback of the receiver
+	endReceived  bool // the peer ended its message
+	endDelivered bool // the receiver was given the end
+	endSent      bool // we ended our message
+	finalHead    bool // of a client: the final head was delivered
+	noContent    bool // of a client: the answer ends with its head, as that to HEAD
+	awaits100    bool // the body is sent after 100
+	drainEnds    bool // of a server's tunnel: the process drains, and deadline ends it
+	inCallback   bool // a callback of the receiver runs
 }
+
+// blocking says why OnSendable is owed.
+type blocking uint8
+
+const (
+	unblocked blocking = iota
+	byWindow           // the codec knows when the peer opens it
+	byQueue            // the connection's send queue was full
+)
 
 // todo is what the link's task has to tell a stream: its methods call nobody.
 type todo uint8
 
 const (
-	nothing todo = iota
-	doomed       // it failed inside a method
-	belated      // bytes that came before the tunnel
-	held         // the head waited for SETTINGS
+	nothing    todo = iota
+	toFail          // it failed inside a method
+	toDeliver       // bytes came before the tunnel opened
+	toSendHead      // the head waited for SETTINGS
 )
 
 // Sizes of what is queued in one piece.
@@ -71,13 +79,13 @@ const (
 
 // enter and leave stand around each callback.
 func (s *h2Stream) enter() {
-	s.calling = true
-	s.link.inside = s
+	s.inCallback = true
+	s.link.inCallback = s
 }
 
 func (s *h2Stream) leave() {
-	s.calling = false
-	s.link.inside = nil
+	s.inCallback = false
+	s.link.inCallback = nil
 	switch {
 	case s.receiver == nil:
 		s.link.pool.park(s)
@@ -91,24 +99,24 @@ func (s *h2Stream) gotHead(h *message.Head, end bool) {
 		s.tunnelHead(h, end)
 		return
 	}
-	s.peerEnded(end)
-	s.received = end || s.asked && h.Status == 0
+	s.gotEnd(end)
+	s.endDelivered = end || s.tunnel != noTunnel && h.Status == 0
 	if h.Status >= 200 {
-		s.final = true
-		s.bare = s.verb == message.VerbHead || h.Status == 204 || h.Status == 304
+		s.finalHead = true
+		s.noContent = s.verb == message.VerbHead || h.Status == 204 || h.Status == 304
 	}
 	if h.Status >= 101 || h.Status == 100 {
-		s.expects = false
+		s.awaits100 = false
 	}
 	s.enter()
-	s.receiver.OnHead(s, h, s.received)
+	s.receiver.OnHead(s, h, s.endDelivered)
 	s.leave()
 }
 
 func (s *h2Stream) gotData(p []byte, end bool) {
-	s.peerEnded(end)
-	if s.asked && !s.tunnel && s.link.server {
-		s.early = append(s.early, p...)
+	s.gotEnd(end)
+	if s.tunnel == tunnelAsked && s.link.server {
+		s.earlyBytes = append(s.earlyBytes, p...)
 		s.link.conn.Reactor().Account(len(p))
 		return
 	}
@@ -119,36 +127,36 @@ func (s *h2Stream) deliver(p []byte, end bool) {
 	if len(p) == 0 && !end {
 		return
 	}
-	s.received = end
+	s.endDelivered = end
 	s.owed += len(p)
-	s.expects = s.expects && !s.link.server
-	s.link.end.paid(s, len(p))
+	s.awaits100 = s.awaits100 && !s.link.server
+	s.link.end.bodyCame(s, len(p))
 	s.enter()
 	s.receiver.OnData(s, p, end)
 	s.leave()
 }
 
 func (s *h2Stream) gotTrailers(h *message.Head) {
-	s.peerEnded(true)
-	if s.asked && !s.tunnel && s.link.server {
+	s.gotEnd(true)
+	if s.tunnel == tunnelAsked && s.link.server {
 		return
 	}
-	s.received = true
+	s.endDelivered = true
 	s.enter()
 	s.receiver.OnTrailers(s, h)
 	s.leave()
 }
 
-func (s *h2Stream) peerEnded(end bool) {
+func (s *h2Stream) gotEnd(end bool) {
 	if end {
-		s.peerDone = true
-		s.through()
+		s.endReceived = true
+		s.forgetCodec()
 	}
 }
 
-// through forgets the codec's stream when that has died.
-func (s *h2Stream) through() {
-	if s.peerDone && s.weDone {
+// forgetCodec forgets the codec's stream when that has died.
+func (s *h2Stream) forgetCodec() {
+	if s.endReceived && s.endSent {
 		s.codec = nil
 	}
 }
@@ -156,22 +164,22 @@ func (s *h2Stream) through() {
 // finish ends the exchange when it is over, and reports whether it is: s must not be touched then. A server's is over
 // with its answer: what is left of the request is thrown away.
 func (s *h2Stream) finish() bool {
-	if s.calling || s.framing != ended || !s.received && (!s.link.server || s.tunnel) {
+	if s.inCallback || s.framing != ended || !s.endDelivered && (!s.link.server || s.tunnel == tunnelOpen) {
 		return false
 	}
 	s.linger()
-	s.detach(h2.Cancel)
+	s.drop(h2.Cancel)
 	return true
 }
 
-// detach takes s out of everything. It may be another exchange's afterwards.
-func (s *h2Stream) detach(code h2.Code) {
+// drop takes s out of everything. It may be another exchange's afterwards.
+func (s *h2Stream) drop(code h2.Code) {
 	l := s.link
 	s.receiver = nil
 	s.resetWire(code)
 	l.remove(s)
-	l.end.over(s)
-	if !s.calling {
+	l.end.streamEnded(s)
+	if !s.inCallback {
 		l.pool.park(s)
 	}
 }
@@ -189,9 +197,9 @@ func (s *h2Stream) resetWire(code h2.Code) {
 func (s *h2Stream) linger() {
 	l, cs := s.link, s.codec
 	switch {
-	case cs == nil || !l.server || !s.weDone || s.tunnel:
+	case cs == nil || !l.server || !s.endSent || s.tunnel == tunnelOpen:
 		return
-	case s.asked:
+	case s.tunnel != noTunnel:
 		s.resetWire(h2.NoError)
 		return
 	}
@@ -204,7 +212,7 @@ func (s *h2Stream) linger() {
 
 // fail resets the exchange. Not inside a callback of s.
 func (s *h2Stream) fail(code Code, cause error) {
-	if s.bare && !s.received && s.concluded(code) {
+	if s.noContent && !s.endDelivered && s.endWithHead(code) {
 		return
 	}
 	l, r := s.link, s.receiver
@@ -212,20 +220,20 @@ func (s *h2Stream) fail(code Code, cause error) {
 	s.linger()
 	s.resetWire(s.lastCode(code))
 	l.remove(s)
-	s.calling = true
+	s.inCallback = true
 	s.tellReset(r, code, cause)
-	l.end.over(s)
+	l.end.streamEnded(s)
 	l.pool.park(s)
 }
 
-// concluded gives the receiver the end of an answer that RFC 9110 §6.4.1 says ends with its head: whatever the origin
+// endWithHead gives the receiver the end of an answer that RFC 9110 §6.4.1 says ends with its head: whatever the origin
 // did behind that, it is no part of it. It reports whether the exchange is over so; a request may still be on its way.
-func (s *h2Stream) concluded(code Code) bool {
-	s.received, s.peerDone = true, true
+func (s *h2Stream) endWithHead(code Code) bool {
+	s.endDelivered, s.endReceived = true, true
 	s.resetWire(resetCode(code, true))
-	s.calling = true
+	s.inCallback = true
 	told := s.tellEnd()
-	s.calling = false
+	s.inCallback = false
 	if s.receiver == nil {
 		s.link.pool.park(s)
 		return true
@@ -254,64 +262,62 @@ func (s *h2Stream) tellReset(r Receiver, code Code, cause error) {
 	r.OnReset(s, code, cause)
 }
 
-// doom makes the task fail s: methods call nobody.
-func (s *h2Stream) doom(code Code, cause error) {
+// failLater makes the task fail s: methods call nobody.
+func (s *h2Stream) failLater(code Code, cause error) {
 	s.code, s.cause = code, cause
-	s.later(doomed)
+	s.postpone(toFail)
 }
 
-func (s *h2Stream) later(t todo) {
+func (s *h2Stream) postpone(t todo) {
 	if s.todo == nothing {
-		s.link.todo++
+		s.link.todos++
 	}
 	s.todo = t
 	s.link.kick()
 }
 
-// follow does what was left to do.
-func (s *h2Stream) follow() {
+// doTodo does what was left to do.
+func (s *h2Stream) doTodo() {
 	t := s.todo
 	s.todo = nothing
-	s.link.todo--
+	s.link.todos--
 	switch t {
-	case doomed:
+	case toFail:
 		s.fail(s.code, s.cause)
-	case belated:
+	case toDeliver:
 		s.deliverEarly()
-	case held:
+	case toSendHead:
 		s.sendPending()
 	}
 }
 
 // unblock gives s its turn.
 func (s *h2Stream) unblock() {
-	s.unqueue()
-	s.taking.rest(s.link.conn.Reactor().Now())
+	s.clearBlock()
+	s.answerPace.stop(s.link.conn.Reactor().Now())
 	s.enter()
 	s.receiver.OnSendable(s)
 	s.leave()
 }
 
-func (s *h2Stream) unqueue() {
-	s.blocked = false
-	if s.queued {
-		s.queued = false
-		s.link.waiting--
+func (s *h2Stream) clearBlock() {
+	if s.blocked == byQueue {
+		s.link.queueBlocked--
 	}
+	s.blocked = unblocked
 }
 
-// stop notes that the peer has to take something before s can go on.
-func (s *h2Stream) stop() {
-	s.blocked = true
-	s.stopped = s.link.conn.Reactor().Now()
+// block notes that the peer has to take something before s can go on.
+func (s *h2Stream) block(why blocking) {
+	s.blocked = why
+	s.blockedAt = s.link.conn.Reactor().Now()
 }
 
-// block puts s in the order of those that wait for room in the queue.
-func (s *h2Stream) block() {
-	if !s.blocked {
-		s.stop()
-		s.queued = true
-		s.link.waiting++
+// blockByQueue puts s in the order of those that wait for room in the queue.
+func (s *h2Stream) blockByQueue() {
+	if s.blocked == unblocked {
+		s.block(byQueue)
+		s.link.queueBlocked++
 		s.link.codec.Block(s.codec)
 	}
 }
@@ -348,14 +354,14 @@ func (s *h2Stream) write(p []byte, end bool) (n int, err error) {
 	if s.codec == nil {
 		return 0, nil // OnReset is on its way
 	}
-	if s.pending != nil || s.blocked && len(p) > 0 {
+	if s.pendingHead != nil || s.blocked != unblocked && len(p) > 0 {
 		return 0, nil // an end that comes alone leaves with the head
 	}
 	l.codec.Tick(l.conn.Reactor().Now())
 	for len(p) > 0 || end {
 		room := l.conn.Room() - frameRoom
-		if len(p) > 0 && (room <= 0 || l.conn.Congested() || l.waiting > 0 && (n > 0 || !l.turn)) {
-			s.block()
+		if len(p) > 0 && (room <= 0 || l.conn.Congested() || l.queueBlocked > 0 && (n > 0 || !l.inTurn)) {
+			s.blockByQueue()
 			break
 		}
 		piece := p[:min(len(p), quantum, max(room, 0))]
@@ -368,12 +374,12 @@ func (s *h2Stream) write(p []byte, end bool) (n int, err error) {
 		}
 		n, p = n+k, p[k:]
 		if k < len(piece) {
-			s.stop() // by a window: the codec knows
+			s.block(byWindow) // by a window: the codec knows
 			break
 		}
 		if last {
-			s.weDone = true
-			s.through()
+			s.endSent = true
+			s.forgetCodec()
 			break
 		}
 	}
@@ -384,21 +390,21 @@ func (s *h2Stream) write(p []byte, end bool) (n int, err error) {
 func (s *h2Stream) sent(end bool, n int) {
 	if end {
 		s.framing = ended
-		s.unqueue()
+		s.clearBlock()
 		if s.finish() {
 			return
 		}
 	}
 	if n > 0 && !s.link.server {
-		s.expects = false
+		s.awaits100 = false
 	}
 	if n > 0 {
-		if s.taking.begun {
-			s.link.end.given(s, n)
+		if s.answerPace.started {
+			s.link.end.bodySent(s, n)
 		}
 		s.answerMoves()
 	}
-	if !s.calling && (end || s.blocked || s.tunnel || s.pace.unhurried) {
+	if !s.inCallback && (end || s.blocked != unblocked || s.tunnel == tunnelOpen || s.bodyPace.unhurried) {
 		s.link.end.await(s)
 	}
 }
@@ -420,13 +426,13 @@ func (s *h2Stream) SendTrailers(h *message.Head) error {
 		case err == h2.ErrListSize && l.server:
 			return ErrHeadSize
 		case err == h2.ErrListSize:
-			s.doom(HeadSize, err)
+			s.failLater(HeadSize, err)
 			return ErrDead
 		case err != nil:
 			return ErrDead
 		}
-		s.weDone = true
-		s.through()
+		s.endSent = true
+		s.forgetCodec()
 	}
 	s.sent(true, 0)
 	return nil
@@ -438,12 +444,12 @@ func (s *h2Stream) Congested() bool {
 	switch {
 	case s.receiver == nil || s.framing == ended:
 		return false
-	case s.blocked, s.pending != nil:
+	case s.blocked != unblocked, s.pendingHead != nil:
 		return true
-	case s.codec == nil || s.link.opened && !s.link.conn.Congested():
+	case s.codec == nil || s.link.connected && !s.link.conn.Congested():
 		return false
 	}
-	s.block()
+	s.blockByQueue()
 	return true
 }
 
@@ -462,7 +468,7 @@ func (s *h2Stream) Release(n int) {
 		l.codec.Release(s.codec, n)
 		l.kick()
 	}
-	if s.owed == 0 && !s.calling {
+	if s.owed == 0 && !s.inCallback {
 		s.link.end.await(s)
 	}
 }
@@ -470,7 +476,7 @@ func (s *h2Stream) Release(n int) {
 // Reset ends the exchange. The others on the connection do not notice.
 func (s *h2Stream) Reset(code Code) {
 	if s.receiver != nil {
-		s.detach(s.lastCode(code))
+		s.drop(s.lastCode(code))
 	}
 }
 

@@ -11,34 +11,34 @@ import (
 
 // openTunnel sends the head of an answer that makes a tunnel of the stream.
 func (s *h2Stream) openTunnel(h *message.Head) error {
-	if !s.asked {
+	if s.tunnel == noTunnel {
 		return ErrOrder
 	}
 	if err := s.queueHead(h, false); err != nil {
 		return err
 	}
-	s.tunnel, s.received, s.framing, s.owed = true, false, untilClose, 0
+	s.tunnel, s.endDelivered, s.framing, s.owed = tunnelOpen, false, untilClose, 0
 	s.until(0)
 	s.link.end.tunnelled()
-	if len(s.early) > 0 || s.peerDone {
-		s.later(belated)
+	if len(s.earlyBytes) > 0 || s.endReceived {
+		s.postpone(toDeliver)
 	}
 	return nil
 }
 
 // deliverEarly gives the receiver what came before the tunnel stood.
 func (s *h2Stream) deliverEarly() {
-	early := s.early
-	s.early = nil
+	early := s.earlyBytes
+	s.earlyBytes = nil
 	s.link.conn.Reactor().Account(-len(early))
-	s.deliver(early, s.peerDone)
+	s.deliver(early, s.endReceived)
 }
 
-// part lets the receiver of a tunnel say its last words, and ends it.
-func (s *h2Stream) part() {
-	if p, ok := s.receiver.(Parting); ok {
+// drainTunnel lets the receiver of a tunnel say its last words, and ends it.
+func (s *h2Stream) drainTunnel() {
+	if p, ok := s.receiver.(TunnelDrainer); ok {
 		s.enter()
-		p.OnParting(s)
+		p.OnTunnelDrain(s)
 		s.leave()
 	}
 	if s.receiver != nil {
@@ -48,12 +48,12 @@ func (s *h2Stream) part() {
 
 // tunnelHead delivers the answer that makes a tunnel of a client's stream.
 func (s *h2Stream) tunnelHead(h *message.Head, end bool) {
-	if s.framing != ended || !s.asked {
+	if s.framing != ended || s.tunnel == noTunnel {
 		s.fail(Malformed, h1.ErrSwitchedProtocols)
 		return
 	}
-	s.peerEnded(end)
-	s.tunnel, s.final, s.framing = true, true, untilClose
+	s.gotEnd(end)
+	s.tunnel, s.finalHead, s.framing = tunnelOpen, true, untilClose
 	s.enter()
 	s.receiver.OnHead(s, h, false)
 	alive := s.receiver != nil

@@ -78,4 +78,4 @@ func (p *Probe) take(h engine.Handler) *engine.Conn {
 }
 
 // Attach makes the connection of p that of c, which was not dialled.
-func (c *Client) Attach(p *Probe) { c.conn, c.opened = p.take(c), true }
+func (c *Client) Attach(p *Probe) { c.conn, c.connected = p.take(c), true }

@@ -21,7 +21,7 @@ func (s *h1Server) Relieve(c *engine.Conn, age time.Duration) {
 		return
 	}
 	s.server.local[c.Reactor().Index()].stats.GivenUp++
-	if s.tunnel { // it has no deadline
+	if s.tunnel == tunnelOpen { // it has no deadline
 		s.fail(Timeout, engine.ErrTimeout)
 		s.cutOff(engine.ErrTimeout)
 		return
@@ -35,12 +35,12 @@ func (s *h1Server) waited() (time.Duration, bool) {
 	now := s.conn.Reactor().Now()
 	switch {
 	case s.receiver != nil && s.conn.Congested():
-		return s.taking.waited(o.SendTimeout, now), true
-	case s.receiver != nil && s.owesBody() && !s.expects:
-		return s.pace.owing(o.BodyTimeout-s.timeLeft(), now), true
+		return s.answerPace.waited(o.SendTimeout, now), true
+	case s.receiver != nil && s.owesBody() && !s.awaits100:
+		return s.bodyPace.owing(o.BodyTimeout-s.timeLeft(), now), true
 	case s.backlog:
 		return o.SendTimeout - s.timeLeft(), true
-	case s.receiver == nil && s.headSeen && !s.dec.Idle():
+	case s.receiver == nil && s.headBegun && !s.dec.Idle():
 		return o.HeaderTimeout - s.timeLeft(), true
 	}
 	return 0, false
@@ -76,10 +76,12 @@ func (h *h2Server) waited(s *h2Stream) (time.Duration, bool) {
 	o := &h.owner.opts
 	now := h.conn.Reactor().Now()
 	switch {
-	case s.blocked:
-		return s.taking.waited(o.SendTimeout, now), true
-	case s.deadline == 0 || s.tunnel || s.expects || s.unbounded() || s.pace.unhurried || !s.owesBody():
+	case s.blocked != unblocked:
+		return s.answerPace.waited(o.SendTimeout, now), true
+	case s.deadline == 0 || !s.owesBody() || s.awaits100:
+		return 0, false
+	case s.tunnel == tunnelOpen || s.mayBeSilent() || s.bodyPace.unhurried:
 		return 0, false
 	}
-	return s.pace.owing(o.BodyTimeout-time.Duration(s.deadline-now), now), true
+	return s.bodyPace.owing(o.BodyTimeout-time.Duration(s.deadline-now), now), true
 }

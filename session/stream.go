@@ -73,7 +73,7 @@ func (NopStream) Local() poller.Addr { return poller.Addr{} }
 // Digest is nil.
 func (NopStream) Digest() *tlsconn.Digest { return nil }
 
-// Receiver is who gets what the peer sends in one exchange. All methods run on the reactor, never nested in each other.
+// Receiver receives the peer's message of one exchange. All methods run on the reactor, never nested in each other.
 type Receiver interface {
 	// OnHead delivers a head; end says that no body follows. An answer may be preceded by interim (1xx) heads.
 	// h is borrowed until return.
@@ -88,10 +88,10 @@ type Receiver interface {
 	OnReset(s Stream, code Code, cause error)
 }
 
-// Parting is a Receiver that has something to say when its tunnel is ended because the process drains.
-type Parting interface {
-	// OnParting is called last before OnReset. What it sends still leaves.
-	OnParting(s Stream)
+// TunnelDrainer is a Receiver that sends something when its tunnel is ended because the process drains.
+type TunnelDrainer interface {
+	// OnTunnelDrain is called last before OnReset. What it sends still leaves.
+	OnTunnelDrain(s Stream)
 }
 
 // Service makes receivers for requests.
@@ -101,6 +101,23 @@ type Service interface {
 	// Refused is told of a request that the session itself answered with status, because it could not be decoded or
 	// did not come in time.
 	Refused(r *engine.Reactor, peer poller.Addr, status int, cause error)
+}
+
+// tunnelState says how far an exchange has become a tunnel.
+type tunnelState uint8
+
+const (
+	noTunnel    tunnelState = iota
+	tunnelAsked             // the request has Upgrade, or is CONNECT
+	tunnelOpen              // the answer agreed
+)
+
+// asksForTunnel returns the state in which the exchange of a request with head h begins.
+func asksForTunnel(h *message.Head) tunnelState {
+	if h.Upgrade || h.Verb == message.VerbConnect {
+		return tunnelAsked
+	}
+	return noTunnel
 }
 
 // Code says why an exchange was reset.

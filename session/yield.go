@@ -23,15 +23,15 @@ func (s *h1Server) OnYield(c *engine.Conn) { c.Finish() }
 
 // IdleSince returns when the last exchange ended, or when the connection opened.
 func (h *h2Server) IdleSince(*engine.Conn) int64 {
-	if !h.begun {
-		return h.idle - int64(h.owner.opts.HeaderTimeout)
+	if !h.settingsSeen {
+		return h.idleUntil - int64(h.owner.opts.HeaderTimeout)
 	}
-	return h.idle - int64(h.restTime())
+	return h.idleUntil - int64(h.idleTime())
 }
 
 // OnYield says GOAWAY and ends an idle connection.
 func (h *h2Server) OnYield(c *engine.Conn) {
-	h.idle = c.Reactor().Now()
+	h.idleUntil = c.Reactor().Now()
 	h.batch()
 	c.Finish()
 }

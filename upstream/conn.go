@@ -54,9 +54,9 @@ func (c *Conn) Reused() bool { return c.reused }
 // is 0 where c came from another reactor.
 func (c *Conn) ConnectedAt() (at int64, stands bool) {
 	if c.shared != nil {
-		return c.shared.mux.StoodAt(), c.shared.mux.Stood()
+		return c.shared.mux.ConnectedAt(), c.shared.mux.Connected()
 	}
-	return c.client.StoodAt(), c.client.Stood()
+	return c.client.ConnectedAt(), c.client.Connected()
 }
 
 // Shared reports whether other exchanges may use c at the same time. Its backend may refuse one, and say so.
@@ -108,7 +108,7 @@ func (c *Conn) OnGone(_ *session.Client, _ error, unasked bool) {
 	if unasked {
 		l.stats.Unasked++
 	}
-	if !c.client.Stood() {
+	if !c.client.Connected() {
 		l.stats.DialFailed++
 		c.group.Key().h1Until.Store(0) // it may speak HTTP/2 alone by now
 	}

@@ -226,7 +226,7 @@ func (t *set) yield(l *local) {
 		if m.yields != 0 && m.mux.Streams() > 0 {
 			return // one at a time
 		}
-		if m.mux.Stood() && (least == nil || m.mux.Streams() < least.mux.Streams()) {
+		if m.mux.Connected() && (least == nil || m.mux.Streams() < least.mux.Streams()) {
 			least = m
 		}
 	}

@@ -114,7 +114,7 @@ func (l *local) roomOf(m *shared) {
 
 // open begins an exchange.
 func (m *shared) open(r session.Receiver) session.Stream {
-	m.conn.reused = m.mux.Stood()
+	m.conn.reused = m.mux.Connected()
 	m.unclaimed = false
 	s := m.mux.Open(r)
 	if n := m.conn.local.upstream.opts.Requests; n > 0 && m.mux.Uses() >= n && m.set != nil {
@@ -200,7 +200,7 @@ func (m *shared) OnRoom(*session.Mux) {
 
 // settle remembers how many exchanges the origin takes at a time, for the next connection to it.
 func (m *shared) settle() {
-	if !m.mux.Stood() {
+	if !m.mux.Connected() {
 		return
 	}
 	m.settled = true
@@ -249,7 +249,7 @@ func (m *shared) OnGone(_ *session.Mux, _ error) {
 	m.leaveSet()
 	l.stats.Connections--
 	l.unshare(m)
-	if !m.mux.Stood() {
+	if !m.mux.Connected() {
 		l.stats.DialFailed++
 	}
 	l.freeSlot(m.conn.backend)
