@@ -110,9 +110,14 @@ func (s *h1Server) OnData(c *engine.Conn, in []byte) (used int) {
 // for it: 256 KiB may be 16 pieces of a body or 20 000 requests that are answered here.
 const eventsPerBatch = 128
 
-// awaitMore starts the deadline of a head that came in part.
+// awaitMore follows up on input that ended amid a head, or amid the framing of a body. It starts the deadline of a
+// head; while body bytes are owed nothing more is read.
 func (s *h1Server) awaitMore(c *engine.Conn) {
-	if s.receiver == nil && !s.headBegun && !s.discarding && !s.dec.Idle() {
+	switch {
+	case s.discarding:
+	case s.owed > 0:
+		c.PauseRead()
+	case s.receiver == nil && !s.headBegun && !s.dec.Idle():
 		s.headBegun = true
 		c.SetTimeout(s.server.opts.HeaderTimeout)
 	}

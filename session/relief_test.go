@@ -89,6 +89,22 @@ func TestServer_dribblingReader(t *testing.T) {
 	p.want(t, "head GET / end", "reset timed out")
 }
 
+// While body bytes are owed nothing more is read, wherever the last read ended: here amid the head of the next chunk.
+func TestServer_owedBytesPauseReading(t *testing.T) {
+	s, g := newScript(t, engine.Options{}), &stage{}
+	s.listenH1(g, session.ServerOptions{})
+	s.recv([]byte("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"))
+	p := g.parts[0]
+	p.keep = true
+	s.recv([]byte("5\r\nfirst\r\n6"))
+	s.l.Inject(s.fd, []byte("\r\nsecond\r\n5"))
+	s.do(func() {})
+	p.want(t, "head POST /", "data 5")
+	s.do(func() { p.Release(5) })
+	s.do(func() {})
+	p.want(t, "data 6")
+}
+
 // listenH1 makes a server and one client of it that has sent nothing yet.
 func (s *script) listenH1(service session.Service, o session.ServerOptions) {
 	s.t.Helper()
