@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -134,6 +135,9 @@ func (c *Client) SetIdleTimeout(d time.Duration) { c.conn.SetTimeout(d) }
 
 // OnOpen starts the deadline of the exchange that waited for the connection, and lets its body come.
 func (c *Client) OnOpen(conn *engine.Conn) {
+	if invariant.On {
+		defer c.check()
+	}
 	c.connected, c.connectedAt = true, conn.Reactor().Now()
 	// What is here already is older than the request, which leaves behind the callbacks. It answers nothing, and who
 	// comes behind would get the answer to the one before: RFC 9112 §9.2. Under TLS it may be a ticket.
@@ -177,6 +181,9 @@ func orDefault(d time.Duration) time.Duration {
 
 // OnData decodes an answer. Bytes that nobody asked for end the connection.
 func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
+	if invariant.On {
+		defer c.check()
+	}
 	if c.earlyBytes && c.receiver != nil {
 		c.unasked = true
 		c.fail(Malformed, errEarlyBytes)
@@ -297,6 +304,9 @@ func (c *Client) finish() {
 
 // OnSendable tells the receiver.
 func (c *Client) OnSendable(*engine.Conn) {
+	if invariant.On {
+		defer c.check()
+	}
 	if c.receiver != nil {
 		c.await()
 		c.receiver.OnSendable(c)
@@ -305,12 +315,18 @@ func (c *Client) OnSendable(*engine.Conn) {
 
 // OnTimeout ends the exchange, or an idle connection.
 func (c *Client) OnTimeout(conn *engine.Conn) {
+	if invariant.On {
+		defer c.check()
+	}
 	c.fail(Timeout, engine.ErrTimeout)
 	conn.Close(engine.ErrTimeout)
 }
 
 // OnEOF ends a body that lasts until the connection closes; anything else was cut short.
 func (c *Client) OnEOF(conn *engine.Conn) {
+	if invariant.On {
+		defer c.check()
+	}
 	if c.tunnel {
 		c.eofTunnel()
 		return

@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -62,6 +63,9 @@ func (s *h1Server) Idle() bool { return s.receiver == nil && s.dec.Idle() }
 
 // OnData decodes what came: a head, body bytes, or what of the next request must wait.
 func (s *h1Server) OnData(c *engine.Conn, in []byte) (used int) {
+	if invariant.On {
+		defer s.check()
+	}
 	local := &s.server.local[c.Reactor().Index()]
 	for events := 0; used < len(in); events++ {
 		switch {
@@ -286,6 +290,9 @@ func (s *h1Server) slowHead() {
 
 // OnSendable tells the receiver.
 func (s *h1Server) OnSendable(*engine.Conn) {
+	if invariant.On {
+		defer s.check()
+	}
 	if s.backlog {
 		s.backlog = false
 		s.conn.SetTimeout(s.server.opts.IdleTimeout)
@@ -316,6 +323,9 @@ func (s *h1Server) await() {
 
 // OnTimeout ends what took too long: an idle connection quietly, a slow head with 408, an exchange by a reset.
 func (s *h1Server) OnTimeout(c *engine.Conn) {
+	if invariant.On {
+		defer s.check()
+	}
 	stats := &s.server.local[c.Reactor().Index()].stats
 	switch {
 	case s.tunnel == tunnelOpen: // see OnDrain
@@ -344,6 +354,9 @@ func (s *h1Server) OnTimeout(c *engine.Conn) {
 // OnEOF ends an idle connection. Behind a whole request the client may have half closed: it still gets its answer if
 // that begins soon. One that has begun is delivered whole.
 func (s *h1Server) OnEOF(c *engine.Conn) {
+	if invariant.On {
+		defer s.check()
+	}
 	s.peerFIN = true
 	switch {
 	case s.tunnel == tunnelOpen:

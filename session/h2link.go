@@ -292,6 +292,7 @@ func (l *link) endBatch() {
 	}
 	l.arm(own)
 	l.arm(l.codec.Deadline())
+	l.check()
 }
 
 // turns lets streams that were blocked send, in the order of the codec, until the queue is full again.
