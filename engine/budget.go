@@ -83,6 +83,7 @@ func (r *Reactor) setShare(n int64) {
 
 // Pressure returns the present step. On r only.
 func (r *Reactor) Pressure() Pressure {
+	r.MustOwn()
 	if r.bufs.total < r.bufs.ease {
 		return PressureNone
 	}
@@ -143,6 +144,7 @@ const shrinkEvery = int64(1e9)
 // Account counts n bytes that a handler keeps for its connections as if they were in buffers. When it no longer keeps
 // them it accounts for them again, with a negative n. On r only.
 func (r *Reactor) Account(n int) {
+	r.MustOwn()
 	r.bufs.total += int64(n)
 	if r.bufs.accounted += int64(n); r.bufs.accounted < 0 {
 		r.overdrawn()
@@ -153,6 +155,7 @@ func (r *Reactor) Account(n int) {
 // Under pressure it may not, and they are no longer accounted for. A negative n is for kept bytes that are in use
 // again. On r only.
 func (r *Reactor) Keep(n int) bool {
+	r.MustOwn()
 	b := &r.bufs
 	if b.accounted -= int64(n); b.accounted < 0 {
 		r.overdrawn()

@@ -17,6 +17,7 @@ const (
 // Close ends the connection. With nil the queue is sent, then FIN, then input is drained for a moment; with a cause
 // what is queued is dropped. Either way OnClose comes later, at the reap step, and no other event before it.
 func (c *Conn) Close(cause error) {
+	c.mustOwn()
 	switch {
 	case c.state == closed:
 	case cause != nil || c.state == connecting || c.shaking():
@@ -37,6 +38,7 @@ func (c *Conn) Close(cause error) {
 // Finish is Close(nil) for a peer that has said it sends no more: unless bytes of it lie unread, nothing is waited for
 // once the queue has left.
 func (c *Conn) Finish() {
+	c.mustOwn()
 	c.flags |= finished
 	c.Close(nil)
 }
@@ -97,6 +99,7 @@ func (c *Conn) linger() {
 // it got so far is not all there is. For a message that is delimited by the end of its connection nothing else can
 // tell. Over a Unix socket the peer sees an end all the same.
 func (c *Conn) Reset(cause error) {
+	c.mustOwn()
 	if c.state < closed {
 		c.flags |= resetting
 		c.drop(cause)

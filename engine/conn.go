@@ -134,6 +134,7 @@ func (c *Conn) Peer() poller.Addr { return c.peer }
 
 // Local returns the address of our end; it asks the kernel.
 func (c *Conn) Local() poller.Addr {
+	c.mustOwn()
 	if c.fd == poller.NoFD {
 		return poller.Addr{}
 	}
@@ -146,6 +147,7 @@ func (c *Conn) Listener() *Listener { return c.listener }
 // SetHandler makes h the receiver of all further events. Unread bytes are offered to it after the present callback,
 // what that one leaves included.
 func (c *Conn) SetHandler(h Handler) {
+	c.mustOwn()
 	if c.shaking() {
 		c.layer.next = h
 		return
@@ -156,6 +158,7 @@ func (c *Conn) SetHandler(h Handler) {
 
 // PauseRead stops reading. Bytes that OnData did not use stay where they are.
 func (c *Conn) PauseRead() {
+	c.mustOwn()
 	if c.shaking() {
 		c.layer.paused = true
 		return
@@ -165,6 +168,7 @@ func (c *Conn) PauseRead() {
 
 // ResumeRead reads again; unread bytes are offered again first. After OnEOF it offers what is left of them.
 func (c *Conn) ResumeRead() {
+	c.mustOwn()
 	if c.shaking() {
 		c.layer.paused = false
 		return
@@ -187,6 +191,7 @@ func (c *Conn) offer() {
 // OfferLater arranges that what OnData leaves unread is offered again when all others that are ready have had a turn.
 // It is for a handler that finds much to do in few bytes. Inside OnData only.
 func (c *Conn) OfferLater() {
+	c.mustOwn()
 	if c.state == open && c.flags&wantRead != 0 {
 		c.flags |= redeliver
 		c.goOn()
@@ -219,6 +224,7 @@ func (c *Conn) EOF() bool { return c.flags&eof != 0 }
 // Moving it later costs a few nanoseconds: the wheel is not touched. While c connects it replaces the time to connect,
 // and OnOpen begins without one. Once Close was called it does nothing: the time to close is the engine's.
 func (c *Conn) SetTimeout(d time.Duration) {
+	c.mustOwn()
 	if c.state <= open {
 		c.setTimeout(d)
 	}
@@ -276,6 +282,7 @@ func (f Ref) Conn() *Conn {
 	if f.reactor == nil {
 		return nil
 	}
+	f.reactor.MustOwn()
 	if s := &f.reactor.slots[f.slot]; s.gen == f.gen {
 		return s.conn
 	}

@@ -32,6 +32,7 @@ type dialing struct {
 // Dial connects to an IP address or a Unix socket. A failure that is known at once is returned, and then nothing is
 // called; all others reach h.OnClose, without OnOpen. Write while connecting queues.
 func (r *Reactor) Dial(to poller.Addr, h Handler, o *DialOptions) (*Conn, error) {
+	r.MustOwn()
 	if r.stopping {
 		return nil, ErrStopped
 	}

@@ -10,6 +10,11 @@ import (
 // checkedMax bounds the reactors that check themselves after each tick: the walk is linear.
 const checkedMax = 512
 
+// MustOwn panics unless it runs on r's goroutine, or r does not run.
+func (r *Reactor) MustOwn() { invariant.OnReactor(&r.owner) }
+
+func (c *Conn) mustOwn() { invariant.OnReactor(&c.reactor.owner) }
+
 // check panics when the invariants of Reactor do not hold at the end of a tick.
 func (r *Reactor) check() {
 	if len(r.slots) > checkedMax || !r.settled() {

@@ -4,3 +4,8 @@ package engine
 
 // check does something with -tags invariants only.
 func (r *Reactor) check() {}
+
+// MustOwn does something with -tags invariants only: then it panics unless it runs on r's goroutine.
+func (r *Reactor) MustOwn() {}
+
+func (c *Conn) mustOwn() {}

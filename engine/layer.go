@@ -58,12 +58,14 @@ type layered struct {
 // Hold begins a handshake: until Secure c's handler is via, which reads the wire and writes it by WriteWire. What is
 // written otherwise waits. next, and what SetHandler, PauseRead and ResumeRead say meanwhile, holds from Secure on.
 func (c *Conn) Hold(via, next Handler) {
+	c.mustOwn()
 	c.handler = via
 	c.layer = &layered{next: next}
 }
 
 // Unhold gives a handshake up: what waited is lost, and c is a plain connection whose handler is still the handshake's.
 func (c *Conn) Unhold() {
+	c.mustOwn()
 	ly := c.layer
 	if !c.shaking() || c.state == closed {
 		return
@@ -88,6 +90,7 @@ func (c *Conn) shaking() bool { return c.layer != nil && c.layer.layer == nil }
 
 // WriteWire queues p for the wire as it is: for handshakes. p is borrowed until return.
 func (c *Conn) WriteWire(p []byte) error {
+	c.mustOwn()
 	if c.layer == nil {
 		return c.Write(p)
 	}
@@ -101,6 +104,7 @@ func (c *Conn) WriteWire(p []byte) error {
 
 // ReadWire pauses reading, or resumes it, for the handshake itself.
 func (c *Conn) ReadWire(on bool) {
+	c.mustOwn()
 	if !on {
 		c.flags &^= wantRead
 	} else if c.flags&(wantRead|eof) == 0 {
@@ -113,6 +117,7 @@ func (c *Conn) ReadWire(on bool) {
 // OnOpen comes first. rest is what of the wire the handshake has taken and not used; unread bytes come behind it.
 // Not inside a callback of c.
 func (c *Conn) Secure(l Layer, next Handler, rest []byte) {
+	c.mustOwn()
 	if c.state != open {
 		return
 	}
@@ -163,6 +168,7 @@ func (c *Conn) takeWire(rest []byte) {
 
 // Begin hands c to h as if it had been opened just now: OnOpen comes first, without a timeout, then unread bytes.
 func (c *Conn) Begin(h Handler) {
+	c.mustOwn()
 	if c.state > open {
 		return
 	}

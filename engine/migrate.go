@@ -21,6 +21,7 @@ type Moved struct {
 // c as it is, when c is not idle: not quiet, or with bytes queued. Afterwards c is closed for all its methods, OnClose
 // does not come, and events on their way meet a slot without tenant.
 func (c *Conn) Leave() (m Moved, ok bool) {
+	c.mustOwn()
 	if !c.Quiet() || c.queued > 0 || c.flags&(timedOut|sendable|openDue) != 0 {
 		return Moved{fd: poller.NoFD}, false
 	}
@@ -38,6 +39,7 @@ func (c *Conn) Leave() (m Moved, ok bool) {
 // sent something meanwhile, ErrClosed when it has closed, ErrStopped when r has stopped; then m is closed and nothing
 // is called.
 func (r *Reactor) Adopt(m Moved, h Handler) (*Conn, error) {
+	r.MustOwn()
 	if err := r.probe(m.fd); err != nil {
 		r.kernel.Close(m.fd)
 		return nil, err

@@ -56,6 +56,7 @@ func (o *offload) init(opts OffloadOptions) {
 // Offload gives j to a worker, or refuses it with ErrOffloadFull when all are busy and the queue is full: it never
 // waits. On r only.
 func (r *Reactor) Offload(j *Job) error {
+	r.MustOwn()
 	if r.stopping {
 		return ErrStopped
 	}

@@ -112,6 +112,7 @@ type Reactor struct {
 	done     chan struct{}
 	compared int // the reactor that lightest has come to
 
+	owner     invariant.Owner        // the goroutine that runs it, in a checked build
 	goroutine atomic.Pointer[string] // that runs it, for the watchdog; nil before
 
 	_    [128]byte    // the others read load, and write it when they hand a connection over
@@ -154,6 +155,7 @@ func (r *Reactor) Post(t *Task) {
 // Defer runs t in a later step of this tick, or of the next one. On r only; allocates nothing. As with Post, t must not
 // be on its way already.
 func (r *Reactor) Defer(t *Task) {
+	r.MustOwn()
 	t.next = nil
 	if r.laterTail == nil {
 		r.later = t
@@ -166,6 +168,8 @@ func (r *Reactor) Defer(t *Task) {
 // run is the goroutine of r.
 func (r *Reactor) run() {
 	defer close(r.done)
+	r.owner.Take()
+	defer r.owner.Drop()
 	r.goroutine.Store(goroutine())
 	if r.opts.Pin {
 		if err := poller.Pin(r.index); err != nil { // where a sandbox forbids it, a thread of its own is left
@@ -410,6 +414,7 @@ func (r *Reactor) rescue() {
 // Panicked counts and logs a panic of foreign code that the caller has recovered. On r only. In a checked build a
 // string may be a violated invariant, which is not survived.
 func (r *Reactor) Panicked(p any) {
+	r.MustOwn()
 	if _, ok := p.(string); ok && invariant.On {
 		panic(p)
 	}

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
@@ -82,6 +84,27 @@ func do(r *engine.Reactor, f func()) {
 	done := make(chan struct{})
 	r.Post(&engine.Task{Run: func(*engine.Reactor) { defer close(done); f() }})
 	<-done
+}
+
+// In a checked build a Conn is its reactor's alone; others keep a Ref.
+func TestConn_methodsAreItsReactors(t *testing.T) {
+	if !invariant.On {
+		t.Skip("not checked in this build")
+	}
+	e := start(t, engine.Options{Reactors: 1})
+	conns := make(chan *engine.Conn, 1)
+	l := serve(t, e, engine.ListenOptions{}, func(c *engine.Conn) engine.Handler {
+		conns <- c
+		return echo{}
+	})
+	dialNet(t, l.Addr())
+	c := <-conns
+	defer func() {
+		if text, _ := recover().(string); !strings.Contains(text, "owns") {
+			t.Fatalf("recovered %q", text)
+		}
+	}()
+	c.Local()
 }
 
 func TestListen_everyKindOfAddress(t *testing.T) {

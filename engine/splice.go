@@ -64,6 +64,7 @@ type pipe struct {
 // Layer. It stops before the last SpliceMin/16 bytes, at c's end, and when c's reads become short: what follows
 // goes to c's handler. Until then nothing may be written to to.
 func (c *Conn) Splice(s *Splice, to *Conn, n int64, owner SpliceOwner) bool {
+	c.mustOwn()
 	r := c.reactor
 	if n < r.opts.SpliceMin || r.noSplice || s.active || c.flags&(bulk|wantRead|eof) != bulk|wantRead {
 		return false

@@ -50,6 +50,7 @@ type Stats struct {
 
 // Stats returns the counters of r. On r only; Engine.Stats is for everybody else.
 func (r *Reactor) Stats() Stats {
+	r.MustOwn()
 	s := r.stats
 	s.Conns = r.load.Load()
 	s.BufBytes = r.bufs.inUse()

@@ -16,6 +16,7 @@ type Timer struct {
 // Arm arranges for t.Run at the absolute time at (see Now). It replaces the time set before, even if that has come in
 // this tick; moving it later is cheap. A Timer stays with the reactor it was first armed on.
 func (r *Reactor) Arm(t *Timer, at int64) {
+	r.MustOwn()
 	if t.reactor == nil {
 		t.reactor = r
 		t.entry.Owner = (*firing)(t)
@@ -27,6 +28,7 @@ func (r *Reactor) Arm(t *Timer, at int64) {
 
 // Disarm takes t back: Run is not called, even if its time has come in this tick.
 func (r *Reactor) Disarm(t *Timer) {
+	r.MustOwn()
 	r.wheel.Disarm(&t.entry)
 	t.due = false
 }

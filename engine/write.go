@@ -14,6 +14,7 @@ const largeWrite = 4 << 10
 // hand the result to Commit before any other method of a Conn of this reactor is called: heads are written where they
 // will be sent from. It never returns nil; after the Conn was closed the bytes go nowhere.
 func (c *Conn) Reserve(n int) []byte {
+	c.mustOwn()
 	r := c.reactor
 	if t := c.out.tail; t != nil && t.room() >= n {
 		return t.data[t.w:t.w:len(t.data)]
@@ -36,6 +37,7 @@ func (r *Reactor) unreserve() {
 // Commit queues b, which was appended to what Reserve returned. A b that outgrew its room is copied. Above the hard
 // limit of the queue, which Room tells, the connection is closed with ErrQueueFull.
 func (c *Conn) Commit(b []byte) {
+	c.mustOwn()
 	r := c.reactor
 	if len(b) == 0 || c.writeClosed() {
 		r.unreserve()
@@ -72,6 +74,7 @@ func (c *Conn) Commit(b []byte) {
 
 // Write queues or sends p, all of it, or returns ErrQueueFull and takes nothing. p is borrowed until return.
 func (c *Conn) Write(p []byte) error {
+	c.mustOwn()
 	if err := c.mayQueue(len(p)); err != nil {
 		return err
 	}
@@ -106,6 +109,7 @@ func (c *Conn) Congested() bool { return c.queued > c.reactor.opts.SendLow }
 
 // CloseWrite sends FIN behind what is queued; reading goes on.
 func (c *Conn) CloseWrite() {
+	c.mustOwn()
 	if c.writeClosed() {
 		return
 	}

@@ -115,6 +115,7 @@ func (c *Client) Usable() bool {
 
 // Open begins an exchange: its answer goes to r. The Stream is c itself.
 func (c *Client) Open(r Receiver) Stream {
+	c.mustOwn()
 	c.receiver = r
 	c.uses++
 	c.body = bodyWriter{}
@@ -380,6 +381,7 @@ func (c *Client) fail(code Code, cause error) {
 
 // SendHead sends the head of the request.
 func (c *Client) SendHead(h *message.Head, end bool) error {
+	c.mustOwn()
 	if c.receiver == nil {
 		return ErrDead
 	}
@@ -412,6 +414,7 @@ func (c *Client) SendHead(h *message.Head, end bool) error {
 
 // SendData sends body bytes.
 func (c *Client) SendData(p []byte, end bool) (int, error) {
+	c.mustOwn()
 	if c.receiver == nil {
 		return 0, ErrDead
 	}
@@ -426,6 +429,7 @@ func (c *Client) SendData(p []byte, end bool) (int, error) {
 
 // SendTrailers ends the request with h.
 func (c *Client) SendTrailers(h *message.Head) error {
+	c.mustOwn()
 	if c.receiver == nil {
 		return ErrDead
 	}
@@ -456,6 +460,7 @@ func (c *Client) Queued() int { return c.conn.Queued() }
 
 // Release reads on when nothing is owed any more.
 func (c *Client) Release(n int) {
+	c.mustOwn()
 	if c.owed -= n; c.owed <= 0 {
 		c.owed = 0
 		if c.receiver != nil {
@@ -469,6 +474,7 @@ func (c *Client) Release(n int) {
 
 // Reset ends the exchange and with it the connection: HTTP/1 has no other way to take a request back.
 func (c *Client) Reset(Code) {
+	c.mustOwn()
 	if c.receiver == nil {
 		return
 	}

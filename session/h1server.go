@@ -396,6 +396,7 @@ func (s *h1Server) fail(code Code, cause error) {
 
 // SendHead sends the head of the answer, or an interim one.
 func (s *h1Server) SendHead(h *message.Head, end bool) error {
+	s.mustOwn()
 	if s.receiver == nil {
 		return ErrDead
 	}
@@ -468,6 +469,7 @@ func (s *h1Server) frame(h *message.Head, end bool) {
 
 // SendData sends body bytes.
 func (s *h1Server) SendData(p []byte, end bool) (int, error) {
+	s.mustOwn()
 	if s.receiver == nil {
 		return 0, ErrDead
 	}
@@ -484,6 +486,7 @@ func (s *h1Server) SendData(p []byte, end bool) (int, error) {
 
 // SendTrailers ends the answer with h.
 func (s *h1Server) SendTrailers(h *message.Head) error {
+	s.mustOwn()
 	if s.receiver == nil {
 		return ErrDead
 	}
@@ -516,6 +519,7 @@ func (s *h1Server) Queued() int { return s.conn.Queued() }
 
 // Release reads on when nothing is owed any more.
 func (s *h1Server) Release(n int) {
+	s.mustOwn()
 	if s.owed -= n; s.owed <= 0 && !s.requestDone && s.receiver != nil {
 		s.owed = 0
 		s.conn.ResumeRead()
@@ -529,6 +533,7 @@ func (s *h1Server) Release(n int) {
 // still leaves: a client that sees nothing but the end takes the connection for an idle one that was closed, and tries
 // again (RFC 9112 §9.3.1).
 func (s *h1Server) Reset(Code) {
+	s.mustOwn()
 	if s.receiver == nil {
 		return
 	}

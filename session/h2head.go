@@ -7,6 +7,7 @@ import (
 
 // SendHead sends a head: of the request or of an answer.
 func (s *h2Stream) SendHead(h *message.Head, end bool) error {
+	s.mustOwn()
 	switch {
 	case s.receiver == nil:
 		return ErrDead

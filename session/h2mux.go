@@ -133,6 +133,7 @@ func (m *Mux) Attach(p *Probe) {
 // Open begins an exchange: its answer goes to r. It may be called before the connection stands. Without Room the
 // exchange is reset as Refused.
 func (m *Mux) Open(r Receiver) Stream {
+	m.mustOwn()
 	m.uses++
 	now := m.conn.Reactor().Now()
 	if d := m.opts.pingAfter(); d >= 0 && m.connected && now-m.codec.Heard() >= int64(d) {

@@ -324,6 +324,7 @@ func (s *h2Stream) blockByQueue() {
 
 // SendData sends body bytes, as many as the windows and the queue allow and as is fair to the other streams.
 func (s *h2Stream) SendData(p []byte, end bool) (n int, err error) {
+	s.mustOwn()
 	if s.receiver == nil {
 		return 0, ErrDead
 	}
@@ -411,6 +412,7 @@ func (s *h2Stream) sent(end bool, n int) {
 
 // SendTrailers ends the message with h.
 func (s *h2Stream) SendTrailers(h *message.Head) error {
+	s.mustOwn()
 	switch {
 	case s.receiver == nil:
 		return ErrDead
@@ -441,6 +443,7 @@ func (s *h2Stream) SendTrailers(h *message.Head) error {
 // Congested reports whether a window or the connection's queue is full, the connection does not stand yet, or the head
 // waits. The promise of OnSendable is what puts s in the order of those who wait.
 func (s *h2Stream) Congested() bool {
+	s.mustOwn()
 	switch {
 	case s.receiver == nil || s.framing == ended:
 		return false
@@ -458,6 +461,7 @@ func (s *h2Stream) Queued() int { return s.link.conn.Queued() }
 
 // Release opens the window by n bytes.
 func (s *h2Stream) Release(n int) {
+	s.mustOwn()
 	if s.receiver == nil {
 		return
 	}
@@ -475,6 +479,7 @@ func (s *h2Stream) Release(n int) {
 
 // Reset ends the exchange. The others on the connection do not notice.
 func (s *h2Stream) Reset(code Code) {
+	s.mustOwn()
 	if s.receiver != nil {
 		s.drop(s.lastCode(code))
 	}

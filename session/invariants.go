@@ -4,6 +4,11 @@ package session
 
 import "github.com/edge-proxy/edge/internal/invariant"
 
+func (s *h1Server) mustOwn() { s.conn.Reactor().MustOwn() }
+func (c *Client) mustOwn()   { c.conn.Reactor().MustOwn() }
+func (l *link) mustOwn()     { l.conn.Reactor().MustOwn() }
+func (s *h2Stream) mustOwn() { s.link.mustOwn() }
+
 // check panics when the invariants of h1Server do not hold at the end of a callback. After a panic of the receiver, and
 // while the connection closes, nothing is promised.
 func (s *h1Server) check() {

@@ -6,3 +6,8 @@ package session
 func (s *h1Server) check() {}
 func (c *Client) check()   {}
 func (l *link) check()     {}
+
+func (s *h1Server) mustOwn() {}
+func (c *Client) mustOwn()   {}
+func (l *link) mustOwn()     {}
+func (s *h2Stream) mustOwn() {}

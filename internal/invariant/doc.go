@@ -18,6 +18,9 @@
 //		c.check()
 //	}
 //
+// An Owner is the goroutine of a reactor: OnReactor fails a method of what the reactor owns when another goroutine
+// calls it.
+//
 // The package has no state, starts nothing, imports nothing of edge, and is safe for any
 // goroutine. Its one limit: a message is formatted only when the assertion has failed.
 package invariant

@@ -42,6 +42,34 @@ func TestThat_allocatesNothingWhenItHolds(t *testing.T) {
 	}
 }
 
+func TestOnReactor_panicsOnAnotherGoroutine(t *testing.T) {
+	var o invariant.Owner
+	failed := func() (p any) {
+		defer func() { p = recover() }()
+		invariant.OnReactor(&o)
+		return nil
+	}
+	elsewhere := func() any {
+		c := make(chan any)
+		go func() { c <- failed() }()
+		return <-c
+	}
+	if p := elsewhere(); p != nil {
+		t.Fatalf("nobody owns it: %v", p)
+	}
+	o.Take()
+	if p := failed(); p != nil {
+		t.Fatalf("on its own goroutine: %v", p)
+	}
+	if p := elsewhere(); (p != nil) != invariant.On {
+		t.Fatalf("on another goroutine: %v", p)
+	}
+	o.Drop()
+	if p := elsewhere(); p != nil {
+		t.Fatalf("nobody owns it any more: %v", p)
+	}
+}
+
 func ExampleThat() {
 	refs := 1
 	invariant.That(refs > 0, "released %d times too often", 1-refs)
