@@ -31,51 +31,66 @@ const handshakeSize = 30 << 10
 //
 // Owned by its Conn's reactor, but for what mu guards.
 //
-//	started && !begun  => it waits for its first turn, or has failed
-//	asks               => waiting
-//	waiting            => !holds
+//	phase     awaitingTurn: it waits for its first turn, or has failed; from begun on there is, or was, a goroutine
+//	worker    is of the goroutine: what it waits for, and whether it has a turn
 type handshake struct {
-	owner     *Handshaker
-	conn      *engine.Conn
-	server    *ServerOptions // nil for a client
-	accept    func(c *engine.Conn) engine.Handler
-	next      engine.Handler // of a client whose handshake failed
-	config    *tls.Config
-	layer     *layer
-	failure   error                           // why it failed, where that is not OnClose's cause
-	failed    func(c *engine.Conn, err error) // hears of it
-	task      engine.Task
-	crowd     place // where it stands still, on its reactor
-	stood     int64 // since when
-	accepted  int64
-	heard     int64 // when the ClientHello was whole, or was asked for
-	accounted int   // bytes counted by Reactor.Account
-	listed    bool
-	entered   bool // the connection stood
-	started   bool // there is something to compute
-	begun     bool // there is, or was, a goroutine
-	secured   bool
-	stopped   bool // reading is paused
+	owner      *Handshaker
+	conn       *engine.Conn
+	server     *ServerOptions // nil for a client
+	accept     func(c *engine.Conn) engine.Handler
+	next       engine.Handler // of a client whose handshake failed
+	config     *tls.Config
+	layer      *layer
+	failure    error                           // why it failed, where that is not OnClose's cause
+	failed     func(c *engine.Conn, err error) // is told of failure
+	task       engine.Task
+	crowd      place // among the handshakes that wait, on its reactor
+	stood      int64 // when it took that place
+	accepted   int64
+	heard      int64 // when the ClientHello was whole, or was asked for
+	accounted  int   // bytes counted by Reactor.Account
+	phase      phase
+	listed     bool // it counts in the owner's list
+	readPaused bool
 
 	turn  place // where it waits for a turn; guarded by turns.mu, as asked
-	asked int64 // since when
+	asked int64 // when it asked for that turn
 
-	mu      sync.Mutex
-	more    sync.Cond // waiting was cleared: in has a whole record and there is a turn, or none will come
-	in      []byte    // guarded by mu, as all below
-	left    int       // bytes of the record that is being read
-	out     []byte
-	err     error
-	name    string // that the client asked for, with err
-	eof     bool   // the peer sent FIN
-	gone    bool   // the connection is closed
-	waiting bool   // the goroutine does, and has no turn
-	asks    bool   // for its next turn, while the goroutine waits
-	granted bool   // the first turn has come, and Task is to begin
-	holds   bool   // the goroutine has a turn
-	posted  bool
-	done    bool
+	mu        sync.Mutex
+	more      sync.Cond // worker changed: in has a whole record and there is a turn, or none will come
+	in        []byte    // guarded by mu, as all below
+	left      int       // bytes of the record that is being read
+	out       []byte
+	err       error
+	name      string // that the client asked for, with err
+	worker    worker
+	peerFIN   bool
+	closed    bool // the connection is closed
+	firstTurn bool // the first turn has come, and task is to begin
+	posted    bool // task was posted and has not begun
+	done      bool // the goroutine has ended
 }
+
+// phase says how far a handshake is. It only grows.
+type phase uint8
+
+const (
+	unconnected  phase = iota
+	connected          // the connection was established
+	awaitingTurn       // there is something to compute
+	begun              // the first turn has come
+	succeeded          // TLS is between the connection and its socket
+)
+
+// worker says what the goroutine of a handshake does.
+type worker uint8
+
+const (
+	hasNoTurn   worker = iota // it was not started, or ends without a turn
+	hasTurn                   // it computes
+	awaitsBytes               // of a whole record
+	awaitsTurn                // a whole record has come
+)
 
 func newHandshake(o *Handshaker, config *tls.Config, failed func(c *engine.Conn, err error)) *handshake {
 	h := &handshake{owner: o, config: config, failed: failed}
@@ -88,7 +103,7 @@ func newHandshake(o *Handshaker, config *tls.Config, failed func(c *engine.Conn,
 // OnOpen starts the deadline and, for a client, the handshake. It comes a second time, behind Secure: then the
 // connection is handed on.
 func (h *handshake) OnOpen(c *engine.Conn) {
-	if h.secured {
+	if h.phase == succeeded {
 		if next := h.accept(c); next != nil {
 			c.Begin(next)
 		} else {
@@ -96,7 +111,7 @@ func (h *handshake) OnOpen(c *engine.Conn) {
 		}
 		return
 	}
-	h.entered = true
+	h.phase = connected
 	h.accepted = c.Reactor().Now()
 	c.SetTimeout(h.owner.opts.Timeout)
 	if h.owner.enter(h) && h.server == nil {
@@ -106,10 +121,10 @@ func (h *handshake) OnOpen(c *engine.Conn) {
 
 // OnData holds bytes until the ClientHello is whole, then gives them to the goroutine.
 func (h *handshake) OnData(c *engine.Conn, in []byte) int {
-	if h.secured {
+	if h.phase == succeeded {
 		return 0
 	}
-	if !h.started {
+	if h.phase < awaitingTurn {
 		return h.hello(c, in)
 	}
 	h.mu.Lock()
@@ -118,7 +133,7 @@ func (h *handshake) OnData(c *engine.Conn, in []byte) int {
 	full := len(h.in) > heldMax
 	h.mu.Unlock()
 	if full {
-		h.stopped = true
+		h.readPaused = true
 		c.ReadWire(false)
 	}
 	return len(in)
@@ -164,7 +179,7 @@ func (h *handshake) plain(c *engine.Conn, in []byte) {
 // start asks for the first turn, with the first bytes of the wire.
 func (h *handshake) start(in []byte) {
 	r := h.conn.Reactor()
-	h.started = true
+	h.phase = awaitingTurn
 	h.heard = r.Now()
 	h.in = append(h.in, in...)
 	h.hold(len(in))
@@ -187,7 +202,7 @@ func (h *handshake) remaining(now int64) int64 {
 // begin begins to compute: the first turn has come.
 func (h *handshake) begin() {
 	c := h.conn
-	h.begun = true
+	h.phase = begun
 	h.crowd.remove()
 	h.hold(handshakeSize)
 	c.SetTimeout(time.Duration(h.remaining(c.Reactor().Now())))
@@ -200,7 +215,7 @@ func (h *handshake) begin() {
 	} else {
 		l.conn = newClient(&l.pipe, h.config)
 	}
-	h.holds = true
+	h.worker = hasTurn
 	h.owner.counts.computing.Add(1)
 	go h.compute()
 }
@@ -234,7 +249,7 @@ func (h *handshake) compute() {
 	h.mu.Lock()
 	h.done, h.err, h.name = true, err, name
 	h.post()
-	holds := h.holds
+	holds := h.worker == hasTurn
 	h.mu.Unlock()
 	h.owner.pass(holds)
 }
@@ -259,14 +274,14 @@ func (h *handshake) read(b []byte) (int, error) {
 			h.left = recordSize(h.in)
 		}
 		switch {
-		case h.gone:
+		case h.closed:
 			return 0, net.ErrClosed
 		case h.left > 0:
 			n := copy(b, h.in[:h.left])
 			h.left -= n
 			h.in = h.in[n:]
 			return n, nil
-		case h.eof:
+		case h.peerFIN:
 			return 0, io.EOF
 		}
 		h.post() // what was written has to leave, or nothing will come
@@ -276,11 +291,11 @@ func (h *handshake) read(b []byte) (int, error) {
 
 // wait waits for bytes and a turn. Meanwhile others compute. mu is held.
 func (h *handshake) wait() {
-	h.waiting, h.holds = true, false
+	h.worker = awaitsBytes
 	h.mu.Unlock()
 	h.owner.pass(true)
 	h.mu.Lock()
-	for h.waiting {
+	for h.worker >= awaitsBytes {
 		h.more.Wait()
 	}
 }
@@ -289,13 +304,13 @@ func (h *handshake) wait() {
 // needs none: it has nothing to compute. Called by the reactor; mu is held.
 func (h *handshake) wake() {
 	switch {
-	case !h.waiting:
-	case h.gone:
-		if !h.asks || h.owner.turns.cancel(h) {
+	case h.worker < awaitsBytes:
+	case h.closed:
+		if h.worker == awaitsBytes || h.owner.turns.cancel(h) {
 			h.resume(false)
 		}
-	case !h.asks && (h.eof || recordSize(h.in) > 0):
-		h.asks = true
+	case h.worker == awaitsBytes && (h.peerFIN || recordSize(h.in) > 0):
+		h.worker = awaitsTurn
 		h.crowd.remove()
 		if h.owner.turns.ask(h, true, h.conn.Reactor().Now()) {
 			h.resume(true)
@@ -311,13 +326,16 @@ func (h *handshake) proceed(begun bool) {
 		h.resume(true)
 		return
 	}
-	h.granted = true
+	h.firstTurn = true
 	h.post()
 }
 
 // resume lets the goroutine go on, with a turn or without. mu is held.
 func (h *handshake) resume(holds bool) {
-	h.waiting, h.asks, h.holds = false, false, holds
+	h.worker = hasNoTurn
+	if holds {
+		h.worker = hasTurn
+	}
 	h.owner.counts.computing.Add(1)
 	h.more.Signal()
 }
@@ -342,9 +360,9 @@ func (h *handshake) post() {
 func (h *handshake) run(*engine.Reactor) {
 	h.mu.Lock()
 	h.posted = false
-	out, granted, done, err, name := h.out, h.granted, h.done, h.err, h.name
-	waits := h.waiting && !h.asks
-	h.out, h.granted = nil, false
+	out, granted, done, err, name := h.out, h.firstTurn, h.done, h.err, h.name
+	waits := h.worker == awaitsBytes
+	h.out, h.firstTurn = nil, false
 	h.mu.Unlock()
 	c := h.conn
 	over := h.failure != nil || !c.Open()
@@ -370,8 +388,8 @@ func (h *handshake) run(*engine.Reactor) {
 			w := h.owner.crowdOf(h)
 			w.stand(&w.awaited, h, c.Reactor().Now())
 		}
-		if h.stopped {
-			h.stopped = false
+		if h.readPaused {
+			h.readPaused = false
 			c.ReadWire(true)
 		}
 	case err != nil:
@@ -384,7 +402,7 @@ func (h *handshake) run(*engine.Reactor) {
 // finish puts TLS between the connection and its socket. The goroutine has ended.
 func (h *handshake) finish() {
 	c, l := h.conn, h.layer
-	h.secured = true
+	h.phase = succeeded
 	h.owner.leave(h)
 	h.owner.counts.done.Add(1)
 	if l.digest.Resumed {
@@ -431,19 +449,19 @@ func (h *handshake) failFor(reason error, name string) {
 
 // abandon ends the waiting for a first turn, or lets the goroutine end.
 func (h *handshake) abandon() {
-	if !h.begun {
+	if h.phase < begun {
 		h.owner.turns.cancel(h)
 		h.release()
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.gone = true
+	h.closed = true
 	h.wake()
 }
 
 // Idle reports whether the peer has said nothing yet: a drain closes such a connection.
-func (h *handshake) Idle() bool { return !h.started }
+func (h *handshake) Idle() bool { return h.phase < awaitingTurn }
 
 // IdleSince returns when the connection opened.
 func (h *handshake) IdleSince(*engine.Conn) int64 { return h.accepted }
@@ -456,7 +474,7 @@ func (h *handshake) OnSendable(*engine.Conn) {}
 
 // OnTimeout gives up.
 func (h *handshake) OnTimeout(c *engine.Conn) {
-	if h.started && !h.begun && c.Reactor().Now()-h.heard >= h.owner.late {
+	if h.phase == awaitingTurn && c.Reactor().Now()-h.heard >= h.owner.late {
 		h.fail(ErrLate)
 		return
 	}
@@ -465,13 +483,13 @@ func (h *handshake) OnTimeout(c *engine.Conn) {
 
 // OnEOF gives up, unless what came before it is enough. A ClientHello is not.
 func (h *handshake) OnEOF(*engine.Conn) {
-	if !h.begun {
+	if h.phase < begun {
 		h.fail(ErrLeft)
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.eof = true
+	h.peerFIN = true
 	h.wake()
 }
 
@@ -485,7 +503,7 @@ func (h *handshake) OnClose(c *engine.Conn, cause error) {
 	switch {
 	case h.failure != nil:
 		cause = h.failure
-	case h.entered && cause != nil:
+	case h.phase >= connected && cause != nil:
 		cause = &HandshakeError{Reason: cause}
 	}
 	if next := c.Held(); next != nil {

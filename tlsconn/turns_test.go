@@ -97,10 +97,10 @@ func TestTurns_cancel(t *testing.T) {
 func TestTurns_comesTooLate(t *testing.T) {
 	h := wish(false)
 	h.owner = &Handshaker{}
-	h.granted, h.failure = true, ErrLeft
+	h.firstTurn, h.failure = true, ErrLeft
 	h.run(nil)
-	if n := h.owner.turns.free; n != 1 || h.begun {
-		t.Fatalf("%d turns, begun %v", n, h.begun)
+	if n := h.owner.turns.free; n != 1 || h.phase >= begun {
+		t.Fatalf("%d turns, phase %d", n, h.phase)
 	}
 }
 
