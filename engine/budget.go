@@ -17,13 +17,13 @@ type Pressure uint8
 const (
 	PressureNone   Pressure = iota
 	PressureCache           // 75 %: free buffers are given back
-	PressureAccept          // 80 %: accepting pauses, reads are small, peers that keep us waiting are given up
+	PressureAccept          // 80 %: accepting pauses, reads are small, peers that keep us waiting are cut off
 	PressureRead            // 90 %: connections that hold more than their share are not read
 	PressureShed            // 95 %: new exchanges are refused if relief does not help: see Overloaded
 )
 
-// budget is Options.Memory, dealt out to the reactors as they need it: load that is spread unevenly must not make one
-// refuse its clients while the others have room.
+// budget is Options.Memory, lent to the reactors as they need it: with uneven load one reactor must not refuse its
+// clients while the others have room.
 //
 //	spare + every reactor's share == Options.Memory
 //	floor <= every reactor's share
@@ -63,8 +63,8 @@ func (b *budget) borrow() int64 {
 	}
 }
 
-// acceptShare is the part of a reactor's share that the connections of one tick may take with what they say first:
-// between two looks at the pressure it must not jump from none to the last step.
+// acceptShare bounds the connections of one tick: their first bytes may take a sixteenth of the reactor's share.
+// The pressure must not rise from none to the last step between two looks at it.
 const acceptShare = 16
 
 // setShare makes n the memory that r may use.
@@ -90,7 +90,7 @@ func (r *Reactor) Pressure() Pressure {
 	return r.pressed()
 }
 
-// pressed is Pressure of a reactor that needs more than its share, if it can have that.
+// pressed is Pressure for a reactor above three quarters of its share: it borrows first.
 func (r *Reactor) pressed() Pressure {
 	used := r.bufs.total
 	for used >= r.bufs.ease {
@@ -119,7 +119,7 @@ func (r *Reactor) Overloaded() bool {
 	return r.pressing == PressureShed && r.Pressure() == PressureShed
 }
 
-// tendBudget gives back what r does not need of its share, or what it can do without under pressure.
+// tendBudget gives back the part of the share that r does not need. Under pressure it frees memory.
 func (r *Reactor) tendBudget() {
 	for b := &r.engine.budget; r.bufs.total < r.slack; {
 		n := min(b.chunk, r.share-b.floor)
@@ -129,7 +129,7 @@ func (r *Reactor) tendBudget() {
 	p := r.Pressure()
 	switch {
 	case p >= PressureAccept:
-		r.flushAll() // a peer does not keep us waiting for bytes that we have not sent yet
+		r.flushAll() // else a peer would be blamed for not taking bytes that we have not sent yet
 		r.bufs.shrink(0)
 		r.relieve()
 	case p == PressureCache && r.now >= r.shrunk+shrinkEvery:
@@ -184,7 +184,7 @@ func (r *Reactor) overdrawn() {
 	}
 }
 
-// putOff keeps a connection that holds more than its share from reading until the retry timer fires. It reports
+// putOff pauses reading of a connection that holds more than its share, until the retry timer fires. It reports
 // whether it did.
 func (r *Reactor) putOff(c *Conn) bool {
 	share := r.share / max(r.load.Load(), 1)

@@ -1,7 +1,7 @@
 package engine
 
-// Buf is a chunk of bytes of one size class, a link of a send queue or the home of unread bytes.
-// Owned by its reactor; its count is not atomic. Mailing one to another reactor moves the ownership.
+// Buf is a chunk of bytes of one size class: a link of a send queue, or the place of unread bytes.
+// Owned by its reactor.
 //
 //	0 <= r <= w <= len(data)     data[r:w] is what it holds
 type Buf struct {
@@ -27,8 +27,8 @@ const classOwn = uint8(len(bufSizes))
 // that is less.
 const bufFreeMax = 4 << 20
 
-// bufPool is the free list of one reactor, and the account of its memory. What is taken from the list, and what comes
-// back to it, changes nothing in the sum: the memory was there before.
+// bufPool is the free list of one reactor, and the account of its memory. A Buf that is taken from the list or put
+// back leaves the total as it is.
 // Owned by its reactor.
 //
 //	total == bytes of Bufs handed out + of free ones + accounted + kept
@@ -73,7 +73,7 @@ func (p *bufPool) get(n int) *Buf {
 	return &Buf{data: make([]byte, bufSizes[class]), class: class}
 }
 
-// put takes b back. Whoever had it must not touch it again.
+// put takes b back. Its former owner must not touch it again.
 func (p *bufPool) put(b *Buf) {
 	b.r, b.w = 0, 0
 	poison(b.data)
@@ -85,7 +85,7 @@ func (p *bufPool) put(b *Buf) {
 	p.count[b.class]++
 }
 
-// shrink leaves one part in so many of the free Bufs of each class to the garbage collector; 0: all of them.
+// shrink leaves one in part of the free Bufs of each class to the garbage collector; 0: all of them.
 func (p *bufPool) shrink(part int) {
 	for class, size := range bufSizes {
 		n := p.count[class]

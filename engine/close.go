@@ -30,7 +30,7 @@ func (c *Conn) Close(cause error) {
 			c.unsplice()
 		}
 		if c.can&poller.CanRead != 0 {
-			c.reactor.makeReady(c) // a peer that waits until it has sent all is drained meanwhile
+			c.reactor.makeReady(c) // a peer that sends all before it reads must be read meanwhile
 		}
 	}
 }
@@ -46,13 +46,13 @@ func (c *Conn) Finish() {
 // sent is called when a closing Conn has an empty queue.
 func (c *Conn) sent() {
 	over := c.flags&eof != 0 || c.flags&finished != 0 && c.can&poller.CanRead == 0
-	// Where it is over close(2) sends the FIN, but throws away what waits for it if bytes lie unread.
+	// Where it is over close(2) sends the FIN. But if bytes are unread it drops a segment that waits for the FIN.
 	if c.flags&finSent == 0 && (!over || c.flags&finAwaited != 0) {
 		if c.sendFIN(); c.state == closed {
 			return
 		}
 	}
-	if over || c.listener == nil { // as the client: the peer has nothing to lose
+	if over || c.listener == nil { // we are the client: there is no answer that a RST could destroy
 		c.drop(nil)
 		return
 	}
@@ -95,9 +95,9 @@ func (c *Conn) linger() {
 	}
 }
 
-// Reset ends the connection like Close with a cause, and lets the peer see an error in place of an orderly end: what
-// it got so far is not all there is. For a message that is delimited by the end of its connection nothing else can
-// tell. Over a Unix socket the peer sees an end all the same.
+// Reset ends the connection like Close with a cause, and the peer sees an error in place of an orderly end. A
+// message that is delimited by the end of its connection can be marked as incomplete in no other way. Over a Unix
+// socket the peer sees an orderly end all the same.
 func (c *Conn) Reset(cause error) {
 	c.mustOwn()
 	if c.state < closed {
@@ -106,7 +106,7 @@ func (c *Conn) Reset(cause error) {
 	}
 }
 
-// giveUp ends a closing Conn early. That is a failure only if something had not left yet; the peer is told then.
+// giveUp ends a closing Conn early. The peer sees a reset if bytes for it were still queued.
 func (c *Conn) giveUp(cause error) {
 	if c.queued > 0 {
 		c.Reset(cause)
@@ -115,8 +115,8 @@ func (c *Conn) giveUp(cause error) {
 	c.drop(nil)
 }
 
-// drop ends c at once: it goes on the dead list. Unread bytes stay until it is reaped, since the callback that runs now
-// may have borrowed them.
+// drop ends c at once and puts it on the dead list. Unread bytes stay until it is reaped, since the callback that
+// runs now may have borrowed them.
 func (c *Conn) drop(cause error) {
 	if c.state == closed {
 		return
@@ -151,8 +151,7 @@ func (c *Conn) reap() {
 	c.release()
 }
 
-// release gives back what the operating system and the reactor lent to c. A handler that panicked in OnClose does not
-// keep it from that.
+// release gives back c's descriptor, slot and buffers. It is called also when the handler panicked in OnClose.
 func (c *Conn) release() {
 	r := c.reactor
 	r.wheel.Disarm(&c.timer)
@@ -173,7 +172,7 @@ func (c *Conn) release() {
 	if l := c.listener; l != nil {
 		r.load.Add(-1)
 		l.conns.Add(-1)
-		r.acceptAny = r.acceptAny || l.connsMax.Load() > 0 // there is a place for one that waits
+		r.acceptAny = r.acceptAny || l.connsMax.Load() > 0 // a connection that waits for a place may have this one
 	}
 	r.stats.Closed++
 }

@@ -9,7 +9,7 @@ import (
 
 // Handler receives the events of one Conn. Every method runs on the Conn's reactor, never nested in another callback.
 type Handler interface {
-	// OnOpen says that the connection stands: the first event, unless a dial failed.
+	// OnOpen says that the connection is established. It is the first event, unless a dial failed.
 	OnOpen(c *Conn)
 	// OnData consumes bytes from the front of in and reports how many it used; used < len(in) means: need more.
 	// in is borrowed until return.
@@ -51,8 +51,9 @@ func (NopHandler) OnClose(*Conn, error) {}
 //	connecting ──► open ──► closing ──► closed
 //	     └───────────┴────── error ───────▲
 //
-// open with the flag eof is what TCP calls half closed: the peer is done, we are not. closing: Close(nil) was called;
-// the queue leaves, then FIN, then input is drained. closed: waits for the reap step, OnClose comes there.
+// open with the flag eof is what TCP calls half closed: the peer sent FIN, we did not. closing: Close(nil) was
+// called; the queue leaves, then FIN, then input is read and thrown away. closed: waits for the reap step, in which
+// OnClose comes.
 type state uint8
 
 const (
@@ -76,7 +77,7 @@ const (
 	eof                          // the peer sent FIN and all before it was read
 	finDue                       // CloseWrite was called: FIN follows what is queued
 	finAwaited                   // the last segment waits for FIN: WriteLast
-	finSent                      // nothing leaves any more: we sent FIN, or the socket takes nothing
+	finSent                      // we sent FIN, or the socket takes no more bytes
 	late                         // reading is put off by memory pressure
 	finished                     // Finish was called: no lingering
 	bulk                         // the last read was full: the next one asks for more
@@ -117,7 +118,7 @@ type Conn struct {
 	state    state
 }
 
-// newConn makes a Conn with a slot, so that it can be named and is found by whoever closes all.
+// newConn makes a Conn with a slot: it can have a Ref, and shut finds it.
 func (r *Reactor) newConn(fd poller.FD, peer poller.Addr) *Conn {
 	c := &Conn{reactor: r, fd: fd, peer: peer, flags: wantRead | openDue}
 	c.timer.Owner = (*connTimer)(c)
@@ -180,16 +181,16 @@ func (c *Conn) ResumeRead() {
 	c.offer()
 }
 
-// offer arranges that what can be read is read, and that unread bytes are offered again.
+// offer makes c ready if something can be read or unread bytes can be offered again.
 func (c *Conn) offer() {
-	c.flags |= redeliver // also without unread bytes: the callback that runs now may leave some
+	c.flags |= redeliver // set also without unread bytes: the callback that runs now may leave some
 	if c.flags&wantRead != 0 && (c.in != nil || c.can&poller.CanRead != 0 || c.layer != nil && c.layer.due()) {
 		c.reactor.makeReady(c)
 	}
 }
 
-// OfferLater arranges that what OnData leaves unread is offered again when all others that are ready have had a turn.
-// It is for a handler that finds much to do in few bytes. Inside OnData only.
+// OfferLater arranges that what OnData leaves unread is offered again after all ready connections have had a turn.
+// It is for a handler that has much to do for few bytes. Inside OnData only.
 func (c *Conn) OfferLater() {
 	c.mustOwn()
 	if c.state == open && c.flags&wantRead != 0 {
@@ -201,8 +202,8 @@ func (c *Conn) OfferLater() {
 // Reading reports whether reading is not paused.
 func (c *Conn) Reading() bool { return c.flags&wantRead != 0 }
 
-// Quiet reports whether c is open and nothing is on its way in: what an idle connection must be to be used again.
-// That it can be written to, which is news of one that was adopted, does not count.
+// Quiet reports whether c is open and nothing came that was not delivered. An idle connection must be quiet to be
+// used again. The event that an adopted connection can be written to does not count.
 func (c *Conn) Quiet() bool {
 	return c.state == open && c.flags&(openDue|timedOut|eof|finDue|finSent) == 0 && c.in == nil &&
 		c.can&(poller.CanRead|poller.PeerClosed|poller.Broken) == 0 && (c.layer == nil || c.layer.quiet())
@@ -211,7 +212,7 @@ func (c *Conn) Quiet() bool {
 // Unread reports whether bytes that OnData did not use are kept.
 func (c *Conn) Unread() bool { return c.in != nil && c.state <= open }
 
-// Open reports whether Write can still do something: c is connecting or open.
+// Open reports whether c is connecting or open, so that Write may take bytes.
 func (c *Conn) Open() bool { return c.state <= open }
 
 // Connecting reports whether c was dialled and is not connected yet.
@@ -246,7 +247,7 @@ func (c *Conn) setTimeout(d time.Duration) {
 // connTimer is a Conn as the wheel sees it.
 type connTimer Conn
 
-// OnTimer runs inside the wheel: it calls nobody, it makes the Conn ready.
+// OnTimer runs inside the wheel: it makes no callback, it makes the Conn ready.
 func (t *connTimer) OnTimer(*timerwheel.Timer, int64) {
 	c := (*Conn)(t)
 	if c.deadline == 0 || c.state == closed {

@@ -73,7 +73,7 @@ func (c *Conn) connect() error {
 		r.stats.Redials++
 		return nil
 	case syscall.EMFILE, syscall.ENFILE:
-		r.yieldLater() // for those who dial next
+		r.yieldLater() // for the next dials
 		return ErrNoDescriptors
 	default:
 		return e
@@ -97,7 +97,7 @@ func (c *Conn) redial(r *Reactor) {
 	}
 }
 
-// finishConnect looks whether the connection stands by now, and reports true when it does.
+// finishConnect reports whether the connection is established by now.
 func (c *Conn) finishConnect() bool {
 	if c.can&(poller.CanWrite|poller.Broken) == 0 {
 		if c.flags&timedOut != 0 {

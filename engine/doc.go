@@ -3,8 +3,9 @@
 //
 // # Life cycle
 //
-// New makes an Engine with its reactors, Listen opens addresses, Start runs the reactors, Drain ends it politely and
-// Stop for good. A connection that is accepted gets a Handler, one that is dialled brings it along.
+// New makes an Engine with its reactors, Listen opens addresses, Start runs the reactors. Drain closes connections
+// as they become idle, and Stop ends all. The accept function gives an accepted connection its Handler; Dial takes
+// that of a dialled one.
 //
 //	e, _ := engine.New(engine.Options{})
 //	e.Listen(engine.ListenOptions{Addr: addr}, func(c *engine.Conn) engine.Handler { return &echo{} })
@@ -18,23 +19,24 @@
 //	3 timers  what is due makes connections ready    7 flush   one write for each connection that has something
 //	4 accept  new connections, which are ready       8 reap    OnClose, close(2)
 //
-// No callback runs inside another one: whatever a callback does to a connection takes effect in a later step.
-// A connection is registered with the kernel once and its timer is almost never moved in the wheel, so that a request
+// No callback runs inside another one: what a callback does to a connection takes effect in a later step. A
+// connection is registered with the kernel once and its timer is almost never moved in the wheel, so that a request
 // on a warm connection costs a read and a write and nothing else.
 //
 // # Threads and ownership
 //
-// A Conn, its buffers and timers are owned by one reactor, and their methods are for its callbacks only. Everybody else
-// posts a Task, and keeps a Ref instead of a Conn. Code that blocks goes to Offload. Bytes that a callback is given are
-// borrowed until it returns.
+// A Conn, its buffers and timers are owned by one reactor, and their methods are for its callbacks only; a build
+// with -tags invariants checks that. Other goroutines post a Task and keep a Ref instead of a Conn. Code that
+// blocks goes to Offload. Bytes that a callback is given are borrowed until it returns.
 //
 // # Back-pressure
 //
-// Write always takes everything, up to a hard limit. Whoever relays looks at Congested after a write and calls
-// PauseRead on the source until OnSendable comes.
+// Write takes everything, up to a hard limit. A relay asks Congested after a write and calls PauseRead on its
+// source until OnSendable comes.
 //
 // # Limits
 //
 // See Options and docs/limits.md: bytes of a send queue, unread bytes, turns and accepts for each tick, jobs, and a
-// budget of memory for all buffers, under which first caches, then accepting, then reading gives way (Pressure).
+// budget of memory for all buffers. When it is short, caches are emptied first, then accepting pauses, then reading
+// (Pressure).
 package engine

@@ -14,15 +14,15 @@ import (
 
 // Options configure an Engine. The zero value is good.
 type Options struct {
-	Reactors    int           // event loops; 0: the processors this process may use, at most one for 16 MiB of Memory
+	Reactors    int           // event loops; 0: one per processor of this process, at most one per 16 MiB of Memory
 	Park        poller.Park   // how a reactor sleeps
 	Pin         bool          // each reactor stays on one processor; ParkAuto and ParkRuntime are ParkSyscall then
-	ReadSize    int           // bytes asked for by one read, a multiple once it comes in bulk; 0: 64 KiB
+	ReadSize    int           // bytes of one read, four times as many after a full one; 0: 64 KiB
 	ReadMax     int           // unread bytes of one Conn at which it is closed with ErrReadFull; 0: 64 KiB
 	SendLow     int           // low mark of a send queue, see OnSendable; 0: 64 KiB
 	SendMax     int           // bytes a send queue holds before Write refuses; 0: 1 MiB
-	SpliceMin   int64         // bytes to come from which Splice pays; 0: 256 KiB; below 0: nothing is spliced
-	SendTimeout time.Duration // in which a closing connection must take its queue; 0: 30 s
+	SpliceMin   int64         // least bytes for which Splice is used; 0: 256 KiB; below 0: it is not
+	SendTimeout time.Duration // for the peer of a closing connection to take its queue; 0: 30 s
 	Memory      int64         // budget for buffers over all reactors; 0: half of what the cgroup or the machine has
 	Offload     OffloadOptions
 
@@ -43,10 +43,10 @@ func (o *Options) setDefaults() {
 	if o.Memory == 0 {
 		o.Memory = memoryLimit() / 2
 	}
-	// With less memory than that a reactor does not get far: few reactors that share it do.
+	// With less memory than that a reactor can serve little: few reactors share it then.
 	setDefault(&o.Reactors, min(runtime.GOMAXPROCS(0), int(max(o.Memory/reactorLeast, 1))))
 	if o.Pin && o.Park <= poller.ParkRuntime {
-		o.Park = poller.ParkSyscall // the runtime would wake it on another thread, and hand it over at each sleep
+		o.Park = poller.ParkSyscall // the runtime would move it to another thread at each sleep
 	}
 	if o.Kernel == nil {
 		park := o.Park
@@ -54,7 +54,7 @@ func (o *Options) setDefaults() {
 	}
 }
 
-// reactorLeast is the memory for which there is one more reactor by default.
+// reactorLeast is the memory per reactor by default, at least.
 const reactorLeast = 16 << 20
 
 func setDefault[T comparable](v *T, d T) {
@@ -74,7 +74,7 @@ type Engine struct {
 	started   atomic.Bool
 	stopped   atomic.Bool
 	draining  atomic.Bool
-	ended     chan struct{} // closed when Stop is through
+	ended     chan struct{} // closed when Stop is done
 	mu        sync.Mutex
 	listeners []*Listener // guarded by mu
 	watch     watchdog
@@ -154,7 +154,7 @@ func (e *Engine) Stop() {
 	}
 	e.offload.stop()
 	for _, r := range e.reactors {
-		r.finish() // nobody else runs r any more: this goroutine owns it
+		r.finish() // the goroutine of r has ended: this one owns it
 	}
 }
 
@@ -182,7 +182,7 @@ func (r *Reactor) call(f func() error) error {
 		err := ErrPanic
 		defer func() { answer <- err }()
 		select {
-		case <-r.done: // nobody waits any more
+		case <-r.done: // the caller has left
 		default:
 			err = f()
 		}

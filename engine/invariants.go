@@ -43,7 +43,7 @@ func (r *Reactor) check() {
 		held += int64(len(r.reserved.data))
 	}
 	held += r.bufs.accounted
-	if n := r.bufs.inUse(); held != n { // asked here, since numbers that are printed are allocated
+	if n := r.bufs.inUse(); held != n { // compared here, since arguments that are printed are allocated
 		invariant.That(false, "conns hold %d bytes, %d are out", held, n)
 	}
 	invariant.That(int64(opened) <= r.load.Load(), "%d conns accepted, load %d", opened, r.load.Load())
@@ -68,7 +68,7 @@ func (c *Conn) check() {
 	c.checkEdges()
 }
 
-// checkEdges panics when something could be done and nobody is going to: a lost edge.
+// checkEdges panics when something could be done and no list has c for it: a lost edge.
 func (c *Conn) checkEdges() {
 	coming := c.flags&(onReady|dirty) != 0
 	canRead := c.can&poller.CanRead != 0 && c.flags&(eof|late) == 0

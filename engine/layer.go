@@ -7,13 +7,13 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// Layer stands between a Conn and its socket and turns the bytes of the wire into those that the handler sees, and
-// back: TLS is one. Handlers do not notice: OnData gets plaintext, all ways to write take it.
-// Owned by its Conn's reactor, which alone calls it, one call at a time.
+// Layer encrypts between a Conn and its socket: TLS is one. Handlers do not notice: OnData gets plaintext, and all
+// ways to write take plaintext. Open and Seal mean what they do in crypto/cipher.
+// Owned by its Conn's reactor.
 type Layer interface {
-	// Open decodes the whole records at the front of b in place: the plaintext is b[:n] then, and b[used:] is what it
-	// did not look at, less than a record. reply has to be sent at once; it is borrowed until the next call. err is
-	// io.EOF when the peer said that nothing follows; anything else ends the connection. Both come behind b[:n].
+	// Open decodes the whole records at the front of b in place: b[:n] is the plaintext then, and b[used:] the
+	// rest, less than a record. reply has to be sent at once; it is borrowed until the next call. err is io.EOF
+	// when the peer said that nothing follows b[:n]; any other error ends the connection after b[:n] was delivered.
 	Open(b []byte) (n, used int, reply []byte, err error)
 	// Seal appends p, at most SealMax bytes, to dst as one record. p is borrowed until return.
 	Seal(dst, p []byte) ([]byte, error)
@@ -24,17 +24,17 @@ type Layer interface {
 // SealMax is the most plaintext that one record is given: RFC 8446 §5.1.
 const SealMax = 16 << 10
 
-// sealRoom is what Seal is expected to add to a record at most. A record that needs more costs a copy.
+// sealRoom is more than Seal adds to a record. A record that needs more room costs a copy.
 const sealRoom = 96
 
-// recordMax is the most that Open may leave: a record that lacks a byte.
+// recordMax is more than Open may leave, which is a record that lacks a byte.
 const recordMax = 5 + 16<<10 + 2048
 
-// sealAhead bounds the ciphertext that is made before the socket has taken what was made earlier. What is not sealed
-// needs no room for headers, and leaves in fuller records.
+// sealAhead bounds the ciphertext that waits for the socket. Bytes that are sealed later need no room for headers
+// yet, and leave in fuller records.
 const sealAhead = 4 * bufLarge
 
-// layered is what a Conn with a Layer has beside the others. The Conn's send queue and its kept bytes are plaintext.
+// layered is the state of a Conn with a Layer. The Conn's send queue and its kept bytes are plaintext.
 // Owned by its Conn's reactor.
 //
 //	write ─► Conn.out ── Seal, at the flush ──► out ─► socket      Conn.queued counts both
@@ -48,22 +48,24 @@ type layered struct {
 	wire      *Buf
 	out       bufChain
 	sealed    int   // bytes in out
-	err       error // of Open: what is to be told behind the last plaintext
+	err       error // of Open: told after the last plaintext
 	undecoded bool
 	paused    bool // by PauseRead during the handshake
 	ended     bool // the peer said that nothing follows
-	endSent   bool // we did
+	endSent   bool // we said that nothing follows
 }
 
-// Hold begins a handshake: until Secure c's handler is via, which reads the wire and writes it by WriteWire. What is
-// written otherwise waits. next, and what SetHandler, PauseRead and ResumeRead say meanwhile, holds from Secure on.
+// Hold begins a handshake: until Secure via is c's handler, which reads the wire and writes to it by WriteWire.
+// What is written in other ways waits. next becomes the handler at Secure; SetHandler, PauseRead and ResumeRead
+// take effect then.
 func (c *Conn) Hold(via, next Handler) {
 	c.mustOwn()
 	c.handler = via
 	c.layer = &layered{next: next}
 }
 
-// Unhold gives a handshake up: what waited is lost, and c is a plain connection whose handler is still the handshake's.
+// Unhold gives a handshake up: what waited for Secure is lost, and c is a plain connection whose handler is still
+// that of the handshake.
 func (c *Conn) Unhold() {
 	c.mustOwn()
 	ly := c.layer
@@ -88,7 +90,7 @@ func (c *Conn) Held() Handler {
 // shaking reports whether c is between Hold and Secure.
 func (c *Conn) shaking() bool { return c.layer != nil && c.layer.layer == nil }
 
-// WriteWire queues p for the wire as it is: for handshakes. p is borrowed until return.
+// WriteWire queues p for the wire as it is, for handshakes. p is borrowed until return.
 func (c *Conn) WriteWire(p []byte) error {
 	c.mustOwn()
 	if c.layer == nil {
@@ -113,9 +115,9 @@ func (c *Conn) ReadWire(on bool) {
 	}
 }
 
-// Secure puts l between c and its socket and hands c to next, or to the handler that Hold was given when next is nil:
-// OnOpen comes first. rest is what of the wire the handshake has taken and not used; unread bytes come behind it.
-// Not inside a callback of c.
+// Secure puts l between c and its socket and hands c to next, or to the handler that Hold was given when next is
+// nil. OnOpen comes first. rest holds the bytes of the wire that the handshake took and did not use; unread bytes
+// follow them. Not inside a callback of c.
 func (c *Conn) Secure(l Layer, next Handler, rest []byte) {
 	c.mustOwn()
 	if c.state != open {
@@ -148,7 +150,7 @@ func (c *Conn) Secure(l Layer, next Handler, rest []byte) {
 	}
 }
 
-// takeWire makes rest and the unread bytes, which nobody has opened, those of the wire.
+// takeWire makes rest and the unread bytes the ones that Open gets first.
 func (c *Conn) takeWire(rest []byte) {
 	n := len(rest)
 	if c.in != nil {
@@ -183,7 +185,7 @@ func (c *Conn) begin(h Handler) {
 	c.reactor.makeReady(c)
 }
 
-// Layer returns what stands between c and its socket; nil for a plain connection, and before Secure.
+// Layer returns the Layer of c; nil for a plain connection, and before Secure.
 func (c *Conn) Layer() Layer {
 	if c.layer == nil {
 		return nil
@@ -191,8 +193,8 @@ func (c *Conn) Layer() Layer {
 	return c.layer.layer
 }
 
-// Truncated reports, from OnEOF on, that the peer sent FIN without having said that nothing follows: whoever cut the
-// connection may have been somebody else. A plain connection cannot tell.
+// Truncated reports, from OnEOF on, that the peer sent FIN without having said that nothing follows: a third party
+// may have cut the connection. It is always false for a plain connection.
 func (c *Conn) Truncated() bool {
 	return c.layer != nil && c.layer.layer != nil && c.flags&eof != 0 && !c.layer.ended
 }
@@ -236,7 +238,7 @@ func (r *Reactor) wireScratch(n int) []byte {
 	return r.wire[:n]
 }
 
-// deliverDecoded delivers, behind the kept bytes, what needs no reading: what the handshake left, and the end.
+// deliverDecoded delivers, after the kept bytes, what needs no reading: what the handshake left, and the end.
 func (c *Conn) deliverDecoded() {
 	ly := c.layer
 	if c.state != open || c.flags&wantRead == 0 || ly.layer == nil {
@@ -274,12 +276,12 @@ func (c *Conn) decode(p []byte, k int) {
 	c.tellEnd()
 }
 
-// reply queues what Open wants to be said, and reports whether c is still open: nobody else looks at the queue before
-// a peer that asks again and again, and reads nothing, has an answer made.
+// reply queues what Open wants sent, and reports whether c is still open. It checks the limit of the queue: a peer
+// that reads nothing could make Open reply again and again.
 func (c *Conn) reply(p []byte) bool {
 	r := c.reactor
 	switch {
-	case c.layer.endSent: // RFC 8446 §6.1: nothing is said behind close_notify
+	case c.layer.endSent: // RFC 8446 §6.1: nothing is sent after close_notify
 	case c.queued+len(p) > r.opts.SendMax:
 		r.stats.QueueFull++
 		c.drop(ErrQueueFull)
@@ -291,7 +293,7 @@ func (c *Conn) reply(p []byte) bool {
 	return true
 }
 
-// deliver offers plaintext, behind what is kept.
+// deliver offers plaintext, after the kept bytes.
 func (c *Conn) deliver(p []byte) {
 	if c.in != nil {
 		b := c.roomFor(len(p), len(c.in.bytes())+len(p))
@@ -304,7 +306,7 @@ func (c *Conn) deliver(p []byte) {
 	}
 }
 
-// keepWire stores the part of a record that has come, in place of the one before.
+// keepWire stores the part of a record that has come, in place of the part that was stored.
 func (c *Conn) keepWire(rest []byte) {
 	ly := c.layer
 	b := ly.wire
@@ -321,7 +323,7 @@ func (c *Conn) keepWire(rest []byte) {
 	ly.wire = b
 }
 
-// tellEnd tells the handler what came behind the last plaintext, once it wants to read as far as that.
+// tellEnd tells the handler of an end or an error that followed the last plaintext, once that was delivered.
 func (c *Conn) tellEnd() {
 	ly := c.layer
 	if c.state != open || c.flags&(wantRead|redeliver|eof) != wantRead {
@@ -340,12 +342,12 @@ func (c *Conn) tellEnd() {
 	}
 }
 
-// sendSealed seals the queue and p behind it and writes what was sealed. It reports how much of p was taken; what was
-// not taken because the socket is full has to be queued. May close c.
+// sendSealed seals the queue and then p, and writes what was sealed. It reports how much of p it took; the rest,
+// for which the socket has no room, has to be queued. May close c.
 func (c *Conn) sendSealed(p []byte) (n int) {
 	ly := c.layer
 	for {
-		if ly.sealed < sealAhead && ly.layer != nil { // what a handshake or an alert left leaves with the rest
+		if ly.sealed < sealAhead && ly.layer != nil { // what a handshake or an alert queued leaves with the rest
 			n += c.seal(p[n:])
 		}
 		if ly.sealed == 0 || c.state == closed || c.can&poller.CanWrite == 0 {
@@ -361,7 +363,7 @@ func (c *Conn) sendSealed(p []byte) (n int) {
 	return n
 }
 
-// seal makes records of the queue and of p behind it, and of the end when it is due. It stops at sealAhead and reports
+// seal makes records of the queue and then of p, and of the end when it is due. It stops at sealAhead and reports
 // how much of p it took.
 func (c *Conn) seal(p []byte) (n int) {
 	ly := c.layer
@@ -386,7 +388,7 @@ func (c *Conn) seal(p []byte) (n int) {
 	return n
 }
 
-// piece returns the plaintext of the next record: of the queue, which holds plain bytes, and of p behind it. It is
+// piece returns the plaintext of the next record: of the queue, which holds plain bytes, and then of p. It is
 // gathered from several places only where that saves a record, as for a head and its small body.
 func (c *Conn) piece(p []byte, plain int) []byte {
 	if plain == 0 {
@@ -415,7 +417,7 @@ func (c *Conn) piece(p []byte, plain int) []byte {
 // records is how many records n bytes need.
 func records(n int) int { return (n + SealMax - 1) / SealMax }
 
-// sealInto returns the Buf for a record of n bytes of plaintext, of left that are to be sealed.
+// sealInto returns a Buf for a record of n bytes of plaintext. left is how many bytes are to be sealed with it.
 func (c *Conn) sealInto(n, left int) *Buf {
 	ly := c.layer
 	if t := ly.out.tail; t != nil && t.room() >= n+sealRoom {
@@ -426,7 +428,7 @@ func (c *Conn) sealInto(n, left int) *Buf {
 	return b
 }
 
-// linkSealed accounts for out, which was appended to b, or to something else if b was too small.
+// linkSealed queues out, which Seal appended to b, or to memory of its own if b was too small.
 func (c *Conn) linkSealed(b *Buf, out []byte) {
 	c.layer.sealed += len(out)
 	c.queued += len(out)
@@ -439,7 +441,7 @@ func (c *Conn) linkSealed(b *Buf, out []byte) {
 	c.layer.out.link(own)
 }
 
-// sealEnd says that nothing follows, when that is so.
+// sealEnd tells the peer that nothing follows, when that is due.
 func (c *Conn) sealEnd() {
 	ly := c.layer
 	if ly.endSent || ly.layer == nil || c.state != closing && c.flags&finDue == 0 {
@@ -449,7 +451,7 @@ func (c *Conn) sealEnd() {
 	c.queueSealed(ly.layer.End(nil))
 }
 
-// queueSealed copies p behind what was sealed.
+// queueSealed queues a copy of p, which is sealed already.
 func (c *Conn) queueSealed(p []byte) {
 	c.layer.out.add(p, &c.reactor.bufs)
 	c.layer.sealed += len(p)
@@ -485,7 +487,7 @@ func (c *Conn) flushSealed() {
 	}
 }
 
-// releaseWire gives back what has come and was not opened.
+// releaseWire gives back the bytes that Open has not decoded.
 func (c *Conn) releaseWire() {
 	if b := c.layer.wire; b != nil {
 		c.layer.wire, c.layer.undecoded = nil, false

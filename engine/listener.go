@@ -18,15 +18,17 @@ const acceptPause = 20 * time.Millisecond
 type ListenOptions struct {
 	Addr        poller.Addr
 	Backlog     int  // connections the kernel keeps waiting; 0: 4096
-	DeferAccept bool // report a connection with its first bytes: for protocols in which the client speaks first
+	DeferAccept bool // report a connection with its first bytes, for protocols in which the client speaks first
 	V6Only      bool // an IPv6 address takes no IPv4
-	// ConnsMax is how many connections may be open at one time, over all reactors; 0: no limit. Above it they wait in
-	// the backlog, and for each that waits one that is idle is closed, see Yielder.
+	// ConnsMax is how many connections may be open at one time, over all reactors; 0: no limit. Above it
+	// connections wait in the backlog, and for each of them an idle one is closed: see Yielder.
 	ConnsMax int
-	// FastOpen is how many connections may wait that came with data in their SYN (TCP Fast Open), which saves clients
-	// that were here before a round trip. The network may deliver such data twice: RFC 7413 §6.3. 0: none.
+	// FastOpen is how many connections may wait that came with data in their SYN (TCP Fast Open). That saves a
+	// round trip for clients that were here before. The network may deliver such data twice: RFC 7413 §6.3. 0:
+	// none.
 	FastOpen int
-	// UserTimeout bounds how long sent bytes may stay unacknowledged; 0: poller.UserTimeout; below 0: the kernel's.
+	// UserTimeout bounds how long sent bytes may stay unacknowledged. 0: poller.UserTimeout; below 0: the kernel's
+	// own.
 	UserTimeout time.Duration
 }
 
@@ -42,7 +44,7 @@ type Listener struct {
 	shared   bool // each reactor has a socket; set by Listen
 	connsMax atomic.Int64
 	closed   atomic.Bool  // Close was called
-	sockets  atomic.Int32 // that listen, also those that are about to close
+	sockets  atomic.Int32 // that listen; those that are about to close count
 
 	_     [128]byte // every reactor writes conns and reads the rest; processors fetch cache lines by twos
 	conns atomic.Int64
@@ -57,12 +59,12 @@ type acceptor struct {
 	slot     uint32
 	ready    bool // connections may be waiting
 	pleading bool // a plea is on its way
-	placed   bool // and has made a place
+	placed   bool // it has made a place
 	guest    *guest
 	end      unlistening
 }
 
-// Addr returns the address; port 0 has been replaced by the one that was given.
+// Addr returns the address; port 0 has been replaced by the port that the kernel chose.
 func (l *Listener) Addr() poller.Addr { return l.addr }
 
 // SetConnsMax changes ListenOptions.ConnsMax. Connections above it that are open stay.
@@ -165,7 +167,7 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 		case syscall.EAGAIN:
 			a.ready = false
 			return true
-		// The connection died while it waited, or a firewall took it: the next one. See accept(2).
+		// The connection died while it waited, or a firewall took it. accept(2) says to try the next one.
 		case syscall.ECONNABORTED, syscall.EPERM, syscall.EPROTO, syscall.ENETDOWN, syscall.ENETUNREACH,
 			syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENONET, syscall.ENOPROTOOPT, syscall.EOPNOTSUPP:
 			r.stats.AcceptFailed++
@@ -176,7 +178,7 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 			a.plead(r, nil, idleBatch)
 			r.pauseAccept()
 			return true
-		default: // ENOBUFS, ENOMEM, and what nobody knows: it may not go away by itself
+		default: // ENOBUFS, ENOMEM or an unknown error, which may last
 			r.pauseAccept()
 			return true
 		}
@@ -193,8 +195,8 @@ func (r *Reactor) accept(a *acceptor) (poller.FD, poller.Addr, syscall.Errno) {
 	return r.kernel.Accept(a.fd)
 }
 
-// takePlace counts a connection that was accepted, unless it is one too many: all reactors share the limit. It makes a
-// place by closing an idle one. A listener that closes has no limit.
+// takePlace counts an accepted connection and reports whether there is a place for it; all reactors share the
+// limit. It makes a place by closing an idle connection. A listener that closes has no limit.
 func (r *Reactor) takePlace(a *acceptor) bool {
 	l, placed := a.listener, a.placed
 	a.placed = false
@@ -209,7 +211,7 @@ func (r *Reactor) takePlace(a *acceptor) bool {
 	return false
 }
 
-// place gives a fresh connection to the reactor that is to own it: to r, unless r holds more than its share.
+// place gives an accepted connection to the reactor that is to own it: to r, unless r has more than its share.
 func (r *Reactor) place(l *Listener, fd poller.FD, peer poller.Addr) {
 	to := r.engine.lightest(r)
 	to.load.Add(1)
@@ -223,9 +225,9 @@ func (r *Reactor) place(l *Listener, fd poller.FD, peer poller.Addr) {
 	to.Post(t)
 }
 
-// lightest returns from, or the one with the fewest connections of it and the next two in turn, when from holds a
-// quarter more. The kernel spreads connections by a hash of their addresses, which is lumpy when they are few. To
-// compare two spreads them about as well as to compare all, and reads two cache lines of others.
+// lightest returns from, unless it has a quarter more connections than one of the next two reactors in turn. The
+// kernel spreads connections by a hash of their addresses, which is uneven when they are few. Comparing two
+// reactors spreads them about as well as comparing all, and reads two cache lines of others.
 func (e *Engine) lightest(from *Reactor) *Reactor {
 	n, least := len(e.reactors), from
 	for range min(n-1, 2) {
@@ -242,7 +244,7 @@ func (e *Engine) lightest(from *Reactor) *Reactor {
 	return from
 }
 
-// adopt makes a Conn of a descriptor that was accepted. It is read in this very tick: there may be bytes already.
+// adopt makes a Conn of an accepted descriptor. It is read in this tick, since bytes may have come with it.
 func (r *Reactor) adopt(l *Listener, fd poller.FD, peer poller.Addr) {
 	c := r.newConn(fd, peer)
 	c.listener = l
@@ -264,7 +266,8 @@ func (r *Reactor) adopt(l *Listener, fd poller.FD, peer poller.Addr) {
 	c.drop(nil)
 }
 
-// watch registers c with the kernel, which reports at once what holds already: no edge is lost by being late.
+// watch registers c with the kernel. The kernel reports at once what is ready already, so registering late loses no
+// edge.
 func (c *Conn) watch() {
 	if c.flags&unwatched == 0 || c.state == closed {
 		return
@@ -275,8 +278,8 @@ func (c *Conn) watch() {
 	}
 }
 
-// watchFresh registers the connections that have lived through a whole tick. One that ends before, as when each request
-// has its own, is never registered: that saves a system call and its events.
+// watchFresh registers the connections that have lived through a whole tick. One that ends before, as with one
+// request per connection, is never registered: that saves a system call and its events.
 func (r *Reactor) watchFresh() {
 	for _, c := range r.fresh[:r.lived] {
 		c.watch()
@@ -286,7 +289,7 @@ func (r *Reactor) watchFresh() {
 	r.fresh, r.lived = r.fresh[:left], left
 }
 
-// ask calls the accept function of l. A panic costs this connection only, not those that wait behind it.
+// ask calls the accept function of l. A panic costs this connection only, not those that are accepted after it.
 func (l *Listener) ask(c *Conn) (h Handler) {
 	defer func() {
 		if p := recover(); p != nil {

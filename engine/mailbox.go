@@ -4,7 +4,7 @@ import "sync/atomic"
 
 // Task is a piece of work for a reactor. It is intrusive: posting one allocates nothing. One that was posted must not
 // be posted again before its Run has begun.
-// Owned by whoever posts it until Run has begun, then by the reactor.
+// Owned by its poster until Run has begun, then by the reactor.
 type Task struct {
 	next *Task
 	Run  func(r *Reactor) // set once by its owner; runs on the reactor, never nested in a callback
@@ -16,23 +16,23 @@ type Task struct {
 // there is no ABA: nothing is ever popped from a stack that others push to. The swap orders what a producer wrote
 // before Post before what the consumer reads in Run.
 //
-// What bounds it is what its users own: a task is embedded in an exchange, a connection or a job, and each of those is
-// counted and limited.
+// It is bounded by what its users own: a task is embedded in an exchange, a connection or a job, and each of these
+// is counted and limited.
 type mailbox struct {
 	head  atomic.Pointer[Task]
-	awake atomic.Int64 // since when the consumer works, by its clock; or asleep, or woken
+	awake atomic.Int64 // when the consumer began to work, by its clock; or asleep, or woken
 }
 
-// Values of mailbox.awake that are no time.
+// Values of mailbox.awake that are not a time.
 const (
-	asleep = 0  // the consumer is about to sleep or does; whoever changes that wakes it
-	woken  = -1 // somebody did
+	asleep = 0  // the consumer sleeps or is about to; the producer that changes it wakes the consumer
+	woken  = -1 // a producer did
 )
 
 // post adds t and reports whether the consumer has to be woken.
 //
-// The consumer says asleep and then looks at head; a producer sets head and then looks at awake. Both are sequentially
-// consistent, so at least one of the two sees the other: no task is left behind by a sleeping consumer.
+// The consumer says asleep and then looks at head; a producer sets head and then looks at awake. Both are
+// sequentially consistent, so at least one of the two sees the other: the consumer never sleeps on a task.
 func (m *mailbox) post(t *Task) bool {
 	for {
 		old := m.head.Load()

@@ -6,8 +6,8 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// Moved is a connection on its way from one reactor to another: a descriptor that nobody watches.
-// Owned by whoever holds it. It ends in Adopt or in Discard of some reactor, once.
+// Moved is a connection on its way from one reactor to another: a descriptor that no kernel watches.
+// Owned by its holder, which passes it to Adopt or to Discard of one reactor, once.
 //
 //	owner   c.Leave() ─► Moved ── mail ──► r.Adopt(Moved) ─► a Conn of r     asker
 //	         └─ c is closed, without OnClose          └─► closed: FIN, bytes, or r has stopped
@@ -17,9 +17,9 @@ type Moved struct {
 	layer *layered
 }
 
-// Leave takes an idle connection away from its reactor, so that another one may adopt it. It reports false, and leaves
-// c as it is, when c is not idle: not quiet, or with bytes queued. Afterwards c is closed for all its methods, OnClose
-// does not come, and events on their way meet a slot without tenant.
+// Leave takes an idle connection away from its reactor, so that another one may adopt it. It reports false, and
+// leaves c as it is, when c is not idle: not quiet, or with bytes queued. Afterwards c is closed for all its
+// methods and OnClose does not come. Events that are on their way find its slot empty.
 func (c *Conn) Leave() (m Moved, ok bool) {
 	c.mustOwn()
 	if !c.Quiet() || c.queued > 0 || c.flags&(timedOut|sendable|openDue) != 0 {
@@ -58,7 +58,7 @@ func (r *Reactor) Adopt(m Moved, h Handler) (*Conn, error) {
 	return c, nil
 }
 
-// probe looks whether fd is as quiet as it was left. What comes behind this look is reported by Add.
+// probe checks that nothing came on fd since Leave. What comes after this check is reported by Add.
 func (r *Reactor) probe(fd poller.FD) error {
 	if r.stopping {
 		return ErrStopped

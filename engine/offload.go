@@ -32,7 +32,7 @@ func (j *Job) Cancel() {
 	}
 }
 
-// offload is a bounded pool of goroutines: they are started when needed and stay.
+// offload is a bounded pool of goroutines, which are started when needed and stay.
 type offload struct {
 	jobs    chan *Job
 	workers int64
@@ -53,8 +53,8 @@ func (o *offload) init(opts OffloadOptions) {
 	o.jobs = make(chan *Job, opts.Queue)
 }
 
-// Offload gives j to a worker, or refuses it with ErrOffloadFull when all are busy and the queue is full: it never
-// waits. On r only.
+// Offload gives j to a worker. It never waits: when all workers are busy and the queue is full, it returns
+// ErrOffloadFull. On r only.
 func (r *Reactor) Offload(j *Job) error {
 	r.MustOwn()
 	if r.stopping {
@@ -107,8 +107,8 @@ func (o *offload) do(j *Job) {
 	j.Do(j.ctx)
 }
 
-// stop cancels all jobs and ends the workers after what is queued. It does not wait for them: a job that heeds no
-// context may take its time. The reactors have ended by then, nobody gives jobs any more.
+// stop cancels all jobs and ends the workers after the queued ones. It does not wait for them: a job may ignore its
+// context. The reactors have ended by then, so no job is given any more.
 func (o *offload) stop() {
 	o.cancel()
 	close(o.jobs)

@@ -2,7 +2,7 @@
 
 package engine
 
-// poison makes whoever kept a slice of a Buf that was put back read nonsense.
+// poison overwrites a Buf that was put back: code that kept a slice of it reads nonsense.
 func poison(p []byte) {
 	for i := range p {
 		p[i] = 0xDB

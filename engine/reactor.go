@@ -13,7 +13,7 @@ import (
 	"github.com/edge-proxy/edge/timerwheel"
 )
 
-// Bounds of one tick. What is left over comes first in the next one, which then does not sleep.
+// Bounds of one tick. The next tick begins with what is left over, and does not sleep then.
 const (
 	mailPerTick    = 1024
 	timersPerTick  = 1024
@@ -23,25 +23,25 @@ const (
 	finishRounds   = 1024 // of all steps, when the reactor ends
 )
 
-// turnTime ends the turns of a tick early, so that timers, mail and new connections do not wait behind bulk transfers.
+// turnTime ends the turns of a tick early, so that timers, mail and new connections do not wait for bulk transfers.
 // The clock is read every turnsPerLook turns.
 const (
 	turnTime     = int64(2 * time.Millisecond)
 	turnsPerLook = 16
 )
 
-// yieldEvery is how long a busy reactor runs before it lets ordinary goroutines on.
+// yieldEvery is how long a busy reactor runs before it lets other goroutines run.
 const yieldEvery = int64(200 * time.Microsecond)
 
-// sleptLeast tells a Wait that slept, and so let others on, from one that only looked.
+// sleptLeast tells a Wait that slept, so that other goroutines ran, from one that only looked.
 const sleptLeast = int64(20 * time.Microsecond)
 
-// slowTick is what counts as a tick that kept everybody waiting.
+// slowTick is the length from which a tick counts as slow.
 const slowTick = int64(10 * time.Millisecond)
 
-// slot is where the token of an event leads.
+// slot is what the token of an event names.
 //
-//	gen grows with each use, so that an event for a former tenant meets nobody
+//	gen grows with each use, so that an event for a former tenant is recognised
 type slot struct {
 	conn   *Conn
 	accept *acceptor
@@ -64,16 +64,16 @@ type Reactor struct {
 
 	slots []slot
 	free  []uint32 // slots without a tenant
-	ready []*Conn  // have something to do; read at readyAt, so that a panic goes on behind it
-	again []*Conn  // used up their budget: ready in the next tick
+	ready []*Conn  // have something to do; those before readyAt had their turn, also when it panicked
+	again []*Conn  // used up their share of this tick: ready in the next one
 	dirty []*Conn  // have something to flush
 	dead  []*Conn  // to be reaped
-	fresh []*Conn  // accepted and not registered yet; the first lived of them before the last tick
-	late  []*Conn  // put off by memory pressure until retry fires
+	fresh []*Conn  // accepted and not registered yet; fresh[:lived] have lived through a whole tick
+	late  []*Conn  // not read under memory pressure until retry fires
 
 	readyAt, dirtyAt, deadAt, lived int
 
-	current   *Conn // whose callback runs: it is closed if that panics
+	current   *Conn // its callback runs: it is closed if that panics
 	mail      mailbox
 	inbox     *Task // taken from mail, not yet run
 	later     *Task // deferred to the end of this tick
@@ -81,41 +81,41 @@ type Reactor struct {
 	deferred  *Task // taken from later, not yet run
 	wheel     timerwheel.Wheel
 	bufs      bufPool
-	share     int64    // of the budget of memory
+	share     int64    // memory that r may use, of the budget
 	accepts   int      // in one tick, for each listener
-	pressing  Pressure // when the turns of this tick began
-	slack     int64    // bytes below which a part of share is given back, -1: never
-	shrunk    int64    // when free buffers were halved
+	pressing  Pressure // Pressure when the turns of this tick began
+	slack     int64    // total below which a part of share is given back, -1: never
+	shrunk    int64    // when free buffers were halved last
 	relief    relief
 	acceptors []*acceptor
 	acceptAny bool // an acceptor may have connections waiting
-	walked    int  // the slot that longestIdle has come to
-	yielding  bool // yieldTask is on its way
+	walked    int  // the slot at which longestIdle goes on
+	yielding  bool // yieldTask was deferred and has not begun
 	yieldTask Task
-	retry     Timer // accepting again after it had to pause
+	retry     Timer // accepts and reads again after a pause
 
 	scratch  []byte
 	wire     []byte // the scratch of Conns with a Layer; nil until there is one
-	gather   []byte // of theirs too: a record's plaintext from several places
+	gather   []byte // for Conns with a Layer: plaintext of a record that lay in several places
 	probed   [1]byte
-	reserved *Buf   // given out by Reserve, not committed yet
+	reserved *Buf   // returned by Reserve and not committed yet
 	pipes    []pipe // empty ones; see takePipe
 	pipesOut int
-	noSplice bool // the kernel said that it cannot
+	noSplice bool // the kernel refused to splice
 	iov      [poller.IOVMax][]byte
 	events   [poller.EventsMax]poller.Event
 
 	worked   int64 // when the last tick ended
-	yielded  int64 // when others had this processor last
+	yielded  int64 // when other goroutines ran on this processor last
 	stats    Stats
 	stopping bool
 	done     chan struct{}
-	compared int // the reactor that lightest has come to
+	compared int // the reactor at which lightest goes on
 
 	owner     invariant.Owner        // the goroutine that runs it, in a checked build
-	goroutine atomic.Pointer[string] // that runs it, for the watchdog; nil before
+	goroutine atomic.Pointer[string] // the goroutine that runs it, for the watchdog; nil before
 
-	_    [128]byte    // the others read load, and write it when they hand a connection over
+	_    [128]byte    // other reactors read load, and write it when they hand over a connection
 	load atomic.Int64 // accepted connections
 	_    [120]byte
 }
@@ -136,7 +136,7 @@ func newReactor(e *Engine, k poller.Kernel, index int) *Reactor {
 	return r
 }
 
-// Index is the number of r, from 0: it finds the state that others keep for each reactor. Safe for any goroutine.
+// Index is the number of r, from 0, by which other packages keep state for each reactor. Safe for any goroutine.
 func (r *Reactor) Index() int { return r.index }
 
 // Engine returns the engine r belongs to. Safe for any goroutine.
@@ -172,7 +172,7 @@ func (r *Reactor) run() {
 	defer r.owner.Drop()
 	r.goroutine.Store(goroutine())
 	if r.opts.Pin {
-		if err := poller.Pin(r.index); err != nil { // where a sandbox forbids it, a thread of its own is left
+		if err := poller.Pin(r.index); err != nil { // a sandbox may forbid it; r still has a thread of its own
 			slog.Warn("reactor not pinned", "reactor", r.index, "error", err.Error())
 		}
 	}
@@ -186,12 +186,12 @@ func (r *Reactor) run() {
 	r.shut()
 }
 
-// Tick waits once and does all that became due. Only for whoever drives a reactor of an engine that was not started:
-// a simulation, a bench.
+// Tick waits once and does all that became due. It is for simulations and benches, which drive the reactors of an
+// engine that was not started.
 func (r *Reactor) Tick() {
 	r.wait()
 	for !r.work() {
-		// A handler panicked; its connection is closed and the tick goes on behind it.
+		// A handler panicked: its connection is closed and the tick goes on.
 	}
 	r.worked = r.kernel.Now()
 	if d := r.worked - r.now; d > slowTick {
@@ -221,8 +221,8 @@ func (r *Reactor) wait() {
 	}
 }
 
-// poll asks the kernel for events and sleeps until there is one. Before it sleeps every connection is registered; while
-// it need not sleep, those that came in the last tick are not.
+// poll asks the kernel for events and sleeps until there is one. Before it sleeps it registers every connection.
+// Connections that came in the last tick are not registered as long as there are other events.
 func (r *Reactor) poll(until int64) int {
 	if len(r.fresh) == 0 {
 		return r.kernel.Wait(r.events[:], until)
@@ -233,19 +233,19 @@ func (r *Reactor) poll(until int64) int {
 		return n
 	}
 	r.watchFresh()
-	// One could not be registered, or somebody posted and the look has swallowed the wake.
+	// A connection could not be registered, or a task was posted and the first Wait has consumed its wake.
 	if len(r.dead) > 0 || r.mail.awake.Load() != asleep {
 		until = 0
 	}
 	return r.kernel.Wait(r.events[:], until)
 }
 
-// idle reports whether nothing is left to do but to wait.
+// idle reports whether r has nothing to do but to wait.
 func (r *Reactor) idle() bool {
 	return len(r.ready) == 0 && r.inbox == nil && r.settled() && !r.acceptAny
 }
 
-// settled reports whether no step behind the turns has anything to do.
+// settled reports whether the steps after the turns have nothing to do.
 func (r *Reactor) settled() bool {
 	return r.later == nil && r.deferred == nil && r.dirtyAt == len(r.dirty) && r.deadAt == len(r.dead)
 }
@@ -319,11 +319,11 @@ func (r *Reactor) runMail() {
 	}
 }
 
-// runReady gives turns. A Conn that becomes ready meanwhile has its own in this tick, one that used up its budget has
-// not: it goes behind whoever is ready then.
+// runReady gives each ready Conn a turn. A Conn that becomes ready meanwhile has its turn in this tick. One that
+// used up its share has the next turn in the next tick, after all that are ready by then.
 //
-// It ends early when the pressure reaches its last step: relief comes before the next turn, which would have to refuse
-// new work.
+// It ends early when the pressure reaches its last step: then memory is freed first, since the next turn would have
+// to refuse new work.
 func (r *Reactor) runReady() {
 	r.pressing = r.Pressure()
 	for n := 1; n <= turnsPerTick && r.readyAt < len(r.ready); n++ {
@@ -349,7 +349,7 @@ func (r *Reactor) runReady() {
 	}
 }
 
-// runLater runs what was deferred so far. What is deferred meanwhile has its turn in the next round.
+// runLater runs the tasks that were deferred so far. Those deferred meanwhile run in the next round.
 func (r *Reactor) runLater() {
 	r.current = nil
 	if r.deferred == nil {
@@ -384,7 +384,7 @@ func (r *Reactor) reapAll() {
 
 // rest removes the first n of list, in place. Their places are cleared: a list must not keep a closed Conn alive.
 func rest(list []*Conn, n int) ([]*Conn, int) {
-	if n == 1 && len(list) == 1 { // as below, without a call: many a tick has a single event
+	if n == 1 && len(list) == 1 { // as below, without a call: most ticks have a single event
 		list[0] = nil
 		return list[:0], 0
 	}
@@ -393,7 +393,7 @@ func rest(list []*Conn, n int) ([]*Conn, int) {
 	return list[:left], 0
 }
 
-// rescue turns a panic of a handler into the end of its connection.
+// rescue closes the connection whose handler panicked.
 func (r *Reactor) rescue() {
 	p := recover()
 	if p == nil {
@@ -412,7 +412,7 @@ func (r *Reactor) rescue() {
 }
 
 // Panicked counts and logs a panic of foreign code that the caller has recovered. On r only. In a checked build a
-// string may be a violated invariant, which is not survived.
+// panic with a string may be a violated invariant, and is not recovered.
 func (r *Reactor) Panicked(p any) {
 	r.MustOwn()
 	if _, ok := p.(string); ok && invariant.On {
@@ -422,7 +422,7 @@ func (r *Reactor) Panicked(p any) {
 	slog.Error("handler panicked", "reactor", r.index, "panic", p, "stack", string(debug.Stack()))
 }
 
-// tryAgain is the task of the retry timer: accepting and reading, where they had to pause.
+// tryAgain is the task of the retry timer: r accepts again, and reads the connections that were put off.
 func (r *Reactor) tryAgain() {
 	r.acceptAny = true
 	for _, c := range r.late {
@@ -433,7 +433,7 @@ func (r *Reactor) tryAgain() {
 	r.late = r.late[:0]
 }
 
-// retrySoon arms the retry timer. A pending one stays where it is, or a stream of pauses would put it off for ever.
+// retrySoon arms the retry timer. A pending one is not moved, or a stream of pauses would put it off for ever.
 func (r *Reactor) retrySoon() {
 	if !r.retry.pending() {
 		r.Arm(&r.retry, r.now+int64(acceptPause))
@@ -456,7 +456,7 @@ func (r *Reactor) takeSlot() (i, gen uint32) {
 func (r *Reactor) freeSlot(i uint32) {
 	s := &r.slots[i]
 	s.conn, s.accept = nil, nil
-	s.gen++ // at once: a stale event of this very batch must not find the next tenant
+	s.gen++ // at once: a stale event of this batch must not find the next tenant
 	r.free = append(r.free, i)
 }
 
@@ -477,8 +477,8 @@ func (r *Reactor) shut() {
 	r.kernel.Shut()
 }
 
-// finish does what is left to do, mail included: a connection that was handed over must be closed. It is called once
-// more when all reactors have ended, for what they posted to each other last.
+// finish does what is left to do, mail included, since a connection that was handed over must be closed. It is
+// called again when all reactors have ended, for the tasks that they posted to each other last.
 func (r *Reactor) finish() {
 	for range finishRounds {
 		for !r.work() {

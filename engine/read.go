@@ -6,14 +6,14 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// readsPerTurn bounds what one Conn reads before the others have their turn.
+// readsPerTurn bounds the reads of one Conn in a turn.
 const readsPerTurn = 4
 
-// bulkReads is how many times more than ReadSize a Conn is asked for when its last read was full. Fewer and larger
-// reads and writes cost less: 1 MiB answers took 0.85 of the processor time that they take with ReadSize each.
+// bulkReads times ReadSize is asked for when the last read of a Conn was full. Fewer and larger reads and writes
+// cost less: answers of 1 MiB took 0.85 of the processor time.
 const bulkReads = 4
 
-// readLeast is the room behind kept bytes that is worth a read.
+// readLeast is the least room after kept bytes that is worth a read.
 const readLeast = 1 << 10
 
 // turn gives c its share of the tick: write first, then read.
@@ -42,7 +42,7 @@ func (c *Conn) turn() {
 		c.spliceOn()
 	}
 	for range readsPerTurn {
-		if c.flags&openDue != 0 { // Begin in OnData
+		if c.flags&openDue != 0 { // OnData called Begin
 			c.notify()
 		}
 		if c.state != open || c.flags&wantRead == 0 {
@@ -67,16 +67,16 @@ func (c *Conn) turn() {
 			return
 		}
 		if c.can&poller.Broken != 0 && c.flags&eof != 0 && c.state == open {
-			c.lookBroken() // both came at once, and the read told the end alone
+			c.lookBroken() // the reset came with the FIN, and the read told of the FIN only
 			return
 		}
 	}
 	c.goOn()
 }
 
-// lookBroken asks why c is broken where no read will tell, or not soon: its end was read, or reading is paused. A peer
-// that reset the connection waits for nothing any more. One that we dialled may have answered before, and the answer
-// lies unread: there the reader finds it first.
+// lookBroken asks the kernel why c is broken, where no read will tell soon: its FIN was read, or reading is paused.
+// A peer that reset the connection waits for nothing any more. A peer that we dialled may have answered before, and
+// the answer is unread: there the read tells.
 func (c *Conn) lookBroken() {
 	if e := c.reactor.kernel.SockError(c.fd); e != 0 {
 		c.drop(e)
@@ -85,7 +85,7 @@ func (c *Conn) lookBroken() {
 	}
 }
 
-// notify makes the callbacks that are due besides data.
+// notify makes the callbacks that are due, but for data.
 func (c *Conn) notify() {
 	for c.flags&openDue != 0 && c.state == open { // again after Begin
 		c.flags &^= openDue
@@ -101,8 +101,8 @@ func (c *Conn) notify() {
 	}
 }
 
-// read reads once and delivers: into the scratch when nothing is kept, else behind what is kept. It reports false when
-// reading was put off.
+// read reads once and delivers: into the scratch when nothing is kept, else after the kept bytes. It reports false
+// when reading was put off.
 func (c *Conn) read() bool {
 	r := c.reactor
 	if c.in != nil && (c.flags&late != 0 || r.Pressure() >= PressureRead && r.putOff(c)) {
@@ -113,7 +113,7 @@ func (c *Conn) read() bool {
 		return true
 	}
 	if c.in != nil {
-		c.readBehind()
+		c.readMore()
 		return true
 	}
 	p := r.scratch[:c.asks()]
@@ -134,7 +134,7 @@ func (c *Conn) read() bool {
 	return true
 }
 
-// asks is how many bytes a read asks for.
+// asks returns how many bytes a read asks for.
 func (c *Conn) asks() int {
 	r := c.reactor
 	switch {
@@ -167,8 +167,8 @@ func (c *Conn) got(n, room int, e syscall.Errno) bool {
 		c.handler.OnEOF(c)
 		return false
 	}
-	// A short read has drained the socket, and what comes later is a new edge. Not so once the peer has closed: that
-	// edge has been seen, and only 0 or an error tells the end.
+	// A short read has emptied the socket, and what comes later is a new edge. That is not so once the peer has
+	// closed: there is no further edge, and only a read of 0 or an error tells the end.
 	if n < room && c.can&(poller.PeerClosed|poller.Broken) == 0 {
 		c.can &^= poller.CanRead
 	}
@@ -176,7 +176,7 @@ func (c *Conn) got(n, room int, e syscall.Errno) bool {
 	return true
 }
 
-// keep stores what OnData left. The rest is offered again behind new bytes, on ResumeRead, or to a new handler.
+// keep stores what OnData left. It is offered again with new bytes, on ResumeRead, or to a new handler.
 func (c *Conn) keep(rest []byte) {
 	if c.state != open {
 		return
@@ -187,7 +187,7 @@ func (c *Conn) keep(rest []byte) {
 	c.checkKept()
 }
 
-// checkKept closes a connection whose reader wants more and has no room for it.
+// checkKept closes a connection whose handler wants more bytes than may be kept.
 func (c *Conn) checkKept() {
 	if c.flags&wantRead != 0 && c.flags&redeliver == 0 && c.in.w-c.in.r >= c.reactor.opts.ReadMax {
 		c.reactor.stats.ReadFull++
@@ -195,8 +195,8 @@ func (c *Conn) checkKept() {
 	}
 }
 
-// readBehind reads behind the bytes that are kept and delivers both.
-func (c *Conn) readBehind() {
+// readMore reads more bytes to the kept ones and delivers both.
+func (c *Conn) readMore() {
 	r := c.reactor
 	b := c.roomFor(readLeast, 2*len(c.in.data))
 	n, e := r.kernel.Read(c.fd, b.data[b.w:])

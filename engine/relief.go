@@ -2,36 +2,37 @@ package engine
 
 import "time"
 
-// Reliever is a Handler whose peer makes it hold memory for as long as it keeps it waiting: it takes nothing of what
-// was sent, or does not go on with what it began to send.
+// Reliever is a Handler that holds memory as long as its peer keeps it waiting: the peer does not take what was
+// sent, or does not go on with a message that it began.
 type Reliever interface {
-	// Relieve ends what c's peer has kept waiting for age at least, as if its time were up. Runs on c's reactor.
+	// Relieve ends what c's peer has kept waiting for age at least, as if a timeout had passed. Runs on c's
+	// reactor.
 	Relieve(c *Conn, age time.Duration)
 }
 
-// relief is the search for what can be given up under pressure: a clock hand that goes round the slots, a part of them
-// in each tick. The first round is for peers that have kept us waiting longest; each round after it asks for less. How
-// far that goes is up to the pressure.
+// relief is the search for connections that can be given up under pressure. It goes round the slots, a part of them
+// in each tick. The first round is for peers that have kept us waiting longest; each later round is for a shorter
+// age. The pressure decides how many rounds there are.
 // Owned by its reactor.
 //
-//	left == 0 => no round is on its way
+//	left == 0 => no round is in progress
 type relief struct {
 	hand  int // the slot that is looked at next
 	left  int // slots of this round
-	round int // how many were begun
+	round int // rounds that were begun
 }
 
-// reliefAges is for how long the peers of each round have kept us waiting.
+// reliefAges is for how long, at least, the peers of each round have kept us waiting.
 var reliefAges = [...]time.Duration{16 * time.Second, 4 * time.Second, time.Second, 250 * time.Millisecond, 0}
 
-// reliefRounds is how many of them there are at each step of pressure. At the last one a newcomer would be refused in
-// place of whoever waits.
+// reliefRounds is how many rounds there are at each step of pressure. At the last step all peers that keep us
+// waiting are given up before a newcomer is refused.
 var reliefRounds = [...]int{PressureAccept: 3, PressureRead: 4, PressureShed: 5}
 
 // reliefPerTick is how many slots are looked at in one tick.
 const reliefPerTick = 4096
 
-// relieve asks handlers to give up what their peers keep waiting, until the pressure is gone or all were asked.
+// relieve asks handlers to end what their peers keep waiting, until the pressure is gone or all were asked.
 func (r *Reactor) relieve() {
 	for range reliefPerTick {
 		p := r.Pressure()
@@ -50,10 +51,10 @@ func (r *Reactor) relieve() {
 		}
 	}
 	r.current = nil
-	r.retrySoon() // the next part, or another search when more have waited for long enough
+	r.retrySoon() // for the next part of the round, or for another search
 }
 
-// nextRound begins a round. It reports false when all were gone through: the search begins anew in a later tick.
+// nextRound begins a round. It reports false after the last one: the search begins anew in a later tick.
 func (r *Reactor) nextRound(p Pressure) bool {
 	if r.relief.round >= reliefRounds[p] || len(r.slots) == 0 {
 		r.relief.round = 0
@@ -64,8 +65,9 @@ func (r *Reactor) nextRound(p Pressure) bool {
 	return true
 }
 
-// giveWay gives c up, or what its handler thinks fit. The bytes that a closing connection has read are freed at once:
-// its own turn may be some ticks away, and new work on other connections would be refused until then.
+// giveWay gives up c if it is closing, else the part of it that its handler chooses. The bytes that a closing
+// connection has read are freed at once: its own turn may be some ticks away, and new work on other connections
+// would be refused until then.
 func (c *Conn) giveWay(age time.Duration) {
 	r := c.reactor
 	if c.state == closing {

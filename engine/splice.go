@@ -24,15 +24,16 @@ const (
 	splicesPerTurn = 4
 )
 
-// SpliceOwner is told what a Splice does. Its method runs on the reactor, in the turn of either connection.
+// SpliceOwner is told how many bytes a Splice moved. Its method runs on the reactor, in the turn of either
+// connection.
 type SpliceOwner interface {
 	// OnSpliced says how many bytes have been taken from the source, and how many given to the destination, since the
 	// last call. waits says that the destination takes no more for now.
 	OnSpliced(in, out int, waits bool)
 }
 
-// Splice moves bytes from the socket of one Conn to that of another without showing them to anybody.
-// Owned by its reactor; a part of its owner. It can be used again when it is over.
+// Splice moves bytes from the socket of one Conn to that of another, inside the kernel.
+// Owned by its reactor. It is a part of its owner, which may use it again after it has ended.
 //
 //	source ──pull──► pipe ──push──► destination      a pull comes only when the pipe is empty
 //
@@ -47,10 +48,10 @@ type Splice struct {
 	pipe     pipe
 	active   bool
 	waits    bool
-	small    bool // the last pull was
+	small    bool // the last pull was short
 }
 
-// splices are those that a Conn takes part in.
+// splices are the two that a Conn takes part in: of its input, and of its output.
 type splices struct{ in, out *Splice }
 
 // pipe is a pipe of the kernel.
@@ -90,17 +91,17 @@ func (c *Conn) Splice(s *Splice, to *Conn, n int64, owner SpliceOwner) bool {
 	return true
 }
 
-// spliced reports whether c's bytes go to another connection without being shown.
+// spliced reports whether c's input goes to another connection by splicing.
 func (c *Conn) spliced() bool { return c.splices != nil && c.splices.in != nil }
 
-// spliceOn goes on with what waited for c to be writable.
+// spliceOn goes on with a splice that waited for c to be writable.
 func (c *Conn) spliceOn() {
 	if s := c.splices.out; s != nil && s.waits && c.can&poller.CanWrite != 0 {
 		s.run()
 	}
 }
 
-// unsplice ends the splices of c, which closes. What a pipe holds is lost.
+// unsplice ends the splices of c, which closes. Bytes in their pipes are lost.
 func (c *Conn) unsplice() {
 	if s := c.splices.in; s != nil {
 		s.stop()
@@ -110,7 +111,7 @@ func (c *Conn) unsplice() {
 	}
 }
 
-// run moves what can be moved, within bounds, and tells the owner.
+// run moves what both sockets allow, within splicesPerTurn, and tells the owner.
 func (s *Splice) run() {
 	in, out := 0, 0
 	for n := 1; s.active; n++ {
@@ -135,9 +136,9 @@ func (s *Splice) run() {
 	}
 }
 
-// cannotSplice reports whether e says that the system does not splice, and that nothing was moved: the call is missing,
-// or not for these descriptors, or a filter of system calls (seccomp) refuses it. Should it be the connection that does
-// not work, the read or write that comes instead says so.
+// cannotSplice reports whether e says that the system does not splice: the call is missing, is not for these
+// descriptors, or is refused by a filter of system calls (seccomp). Nothing was moved then. If the connection
+// itself is broken, the read or write that comes instead tells.
 func cannotSplice(e syscall.Errno) bool {
 	switch e {
 	case syscall.ENOSYS, syscall.EINVAL, syscall.EOPNOTSUPP, syscall.EPERM, syscall.EACCES:
@@ -146,7 +147,7 @@ func cannotSplice(e syscall.Errno) bool {
 	return false
 }
 
-// goOn puts c behind all who are ready in this tick.
+// goOn gives c its next turn after all that are ready in this tick.
 func (c *Conn) goOn() {
 	if c.flags&onReady == 0 {
 		c.flags |= onReady
@@ -182,18 +183,18 @@ func (s *Splice) pull() int {
 		s.stop()
 	case e != 0:
 		c.drop(e)
-	default: // the read that comes next says so too
+	default: // EOF: the next read tells
 		s.stop()
 	}
 	return 0
 }
 
-// room is how much is pulled at once: no more than a send queue takes, see copyOut.
+// room is how much may be pulled at once: no more than a send queue takes, for copyOut.
 func (s *Splice) room() int {
 	return int(min(s.left, int64(s.pipe.size), int64(s.from.reactor.opts.SendMax)))
 }
 
-// push empties the pipe as far as the destination takes it, behind what is queued there.
+// push empties the pipe as far as the destination takes it, after what is queued there.
 func (s *Splice) push() int {
 	c, r := s.to, s.to.reactor
 	if c.queued > 0 {
@@ -202,7 +203,7 @@ func (s *Splice) push() int {
 	switch {
 	case !s.active:
 		return 0
-	case c.writeClosed(): // it takes nothing any more, and whoever reads it will find out why
+	case c.writeClosed(): // it takes nothing any more; its own read tells why
 		s.stop()
 		return 0
 	case c.queued > 0 || c.can&poller.CanWrite == 0:
@@ -228,7 +229,7 @@ func (s *Splice) push() int {
 	return 0
 }
 
-// copyOut hands what the pipe holds to the destination in the ordinary way, and ends the splice.
+// copyOut writes what the pipe holds to the destination in the ordinary way, and ends the splice.
 func (s *Splice) copyOut() (out int) {
 	r := s.to.reactor
 	for s.active && s.inPipe > 0 {
@@ -308,7 +309,7 @@ func (r *Reactor) takePipe(p *pipe) bool {
 	}
 	*p = pipe{r: out, w: in, size: size}
 	r.pipesOut++
-	r.Account(size) // what lies in it is the kernel's memory, which the cgroup counts as well
+	r.Account(size) // the pipe's bytes are kernel memory, which the cgroup counts as well
 	return true
 }
 
@@ -328,7 +329,7 @@ func (r *Reactor) givePipe(p *pipe) {
 	invariant.That(r.pipesOut >= 0, "%d pipes are out", r.pipesOut)
 }
 
-// breakPipe closes a pipe: the next one to use it must not find what another connection left.
+// breakPipe closes a pipe that holds bytes: its next user must not find what another connection left.
 func (r *Reactor) breakPipe(p *pipe) {
 	r.kernel.Close(p.r)
 	r.kernel.Close(p.w)
@@ -337,7 +338,7 @@ func (r *Reactor) breakPipe(p *pipe) {
 	r.pipesOut--
 }
 
-// closePipes closes those that wait.
+// closePipes closes the empty pipes.
 func (r *Reactor) closePipes() {
 	for i := range r.pipes {
 		r.pipesOut++

@@ -2,7 +2,7 @@ package engine
 
 import "github.com/edge-proxy/edge/internal/tally"
 
-// Stats are the counters of one reactor or, added up, of an Engine. Each grows only, but for the gauges at the end.
+// Stats are the counters of one reactor or, added up, of an Engine. All are monotonic except the gauges at the end.
 type Stats struct {
 	Ticks        uint64
 	Events       uint64
@@ -17,8 +17,8 @@ type Stats struct {
 	Adopted      uint64 // connections taken over from another reactor
 	BytesIn      uint64
 	BytesOut     uint64
-	BytesSpliced uint64 // of BytesIn, those that were moved inside the kernel
-	Splices      uint64 // times that this began
+	BytesSpliced uint64 // of BytesIn, the bytes that the kernel moved by splicing
+	Splices      uint64 // how often splicing began
 	Panics       uint64 // handlers that panicked: their connection was closed
 
 	MailCut  uint64 // ticks that left posted tasks for the next one
@@ -63,7 +63,7 @@ func (r *Reactor) Stats() Stats {
 func (e *Engine) Stats() Stats {
 	var sum Stats
 	for _, r := range e.reactors {
-		r.call(func() error { //nolint:errcheck // ErrStopped: what it counted is gone
+		r.call(func() error { //nolint:errcheck // ErrStopped: its counters are lost
 			s := r.Stats()
 			tally.Add(&sum, &s)
 			return nil

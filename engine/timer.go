@@ -9,8 +9,8 @@ type Timer struct {
 	entry   timerwheel.Timer
 	task    Task
 	reactor *Reactor
-	due     bool // fired and not taken back
-	queued  bool // its task is on the list, run or not
+	due     bool // fired and not disarmed
+	queued  bool // its task is deferred and has not run
 }
 
 // Arm arranges for t.Run at the absolute time at (see Now). It replaces the time set before, even if that has come in
@@ -26,7 +26,7 @@ func (r *Reactor) Arm(t *Timer, at int64) {
 	r.wheel.Arm(&t.entry, at)
 }
 
-// Disarm takes t back: Run is not called, even if its time has come in this tick.
+// Disarm stops t: Run is not called, even if its time has come in this tick.
 func (r *Reactor) Disarm(t *Timer) {
 	r.MustOwn()
 	r.wheel.Disarm(&t.entry)
@@ -39,7 +39,7 @@ func (t *Timer) pending() bool { return t.due || t.entry.Armed() }
 // firing is a Timer as the wheel sees it.
 type firing Timer
 
-// OnTimer runs inside the wheel: it calls nobody, it defers the task.
+// OnTimer runs inside the wheel: it makes no callback, it defers the task.
 func (f *firing) OnTimer(*timerwheel.Timer, int64) {
 	f.due = true
 	if !f.queued {

@@ -7,33 +7,33 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// Times of a listener that closes. close(2) resets the clients that have not been accepted, though they were told
-// "connected": those in the queue, those whose last ACK of the handshake is on its way, and those that have said
-// nothing yet, which the kernel keeps to itself under TCP_DEFER_ACCEPT.
+// Times of a listener that closes. close(2) resets the clients that have not been accepted, although they are
+// connected for their side: those in the queue, those whose last ACK of the handshake is on its way, and those that
+// have sent nothing yet, which the kernel does not report under TCP_DEFER_ACCEPT.
 //
 //	Close              +1 s             +1.2 s
 //	  ├─── IntakeAll ───┼── IntakeBegun ──┤ close(2)     with DeferAccept
 //	                    ├── IntakeBegun ──┤ close(2)     without: from 0 to 200 ms
 //	                                      ┤ close(2)     a Unix socket: it knows no handshake
 const (
-	// deferredTime is when the kernel asks a client again that has said nothing (SYN-ACK), and then hands it over.
+	// deferredTime is when the kernel repeats its SYN-ACK to a client that has sent nothing, and then reports it.
 	deferredTime = time.Second
 	// handshakeTime is for the round trip of clients that are about to connect.
 	handshakeTime = 200 * time.Millisecond
 	unlistenTime  = deferredTime + handshakeTime
 )
 
-// unlistening is the end of an acceptor, which accepts meanwhile, whatever the limits say.
+// unlistening is the end of an acceptor, which goes on to accept meanwhile, above all limits.
 type unlistening struct {
 	timer Timer
 	begun bool
 	grace time.Duration // from IntakeBegun to close(2)
-	by    int64         // until when a lack of descriptors is waited for
+	by    int64         // until when it waits for descriptors
 }
 
-// Close ends l so that each client that was told "connected" is served: for another while l accepts, above ConnsMax and
-// under pressure as well, and then the sockets are closed. That takes 1.2 s with DeferAccept and 200 ms without. For a
-// Unix socket it takes no time; its file stays: the next Listen replaces it. Close does not wait, see Closed. Open
+// Close ends l so that each connected client is served: l accepts for a while longer, above ConnsMax and under
+// pressure as well, and then the sockets are closed. That takes 1.2 s with DeferAccept and 200 ms without. A Unix
+// socket is closed at once; its file stays until the next Listen replaces it. Close does not wait, see Closed. Open
 // connections are not touched.
 // Safe for any goroutine but a reactor's.
 func (l *Listener) Close() { l.close(unlistenTime) }
@@ -51,8 +51,8 @@ func (l *Listener) close(within time.Duration) {
 // Closed reports whether Close was called and the last socket is closed. Safe for any goroutine.
 func (l *Listener) Closed() bool { return l.closed.Load() && l.sockets.Load() == 0 }
 
-// Reopen takes a Close back whose time has not come yet, and reports whether it could: not for a Unix socket, and not
-// when all sockets are closed. Not at the same time as Close. Safe for any goroutine but a reactor's.
+// Reopen takes a Close back and reports whether it could: it cannot for a Unix socket, nor when all sockets are
+// closed by now. It must not run at the same time as Close. Safe for any goroutine but a reactor's.
 func (l *Listener) Reopen() (ok bool) {
 	if !l.closed.Load() || l.addr.IsUnix() {
 		return false
@@ -90,9 +90,9 @@ func (r *Reactor) unlisten(l *Listener, within time.Duration) {
 	if a == nil {
 		return
 	}
-	now := r.kernel.Now() // of a reactor that somebody else drives r.now may be old
+	now := r.kernel.Now() // where a simulation drives the reactor r.now may be old
 	a.end.begun, a.end.grace, a.end.by = true, min(handshakeTime, within/4), now+2*int64(within)
-	a.ready, r.acceptAny = true, true // it may have paused
+	a.ready, r.acceptAny = true, true // accepting may have been paused
 	a.end.timer.Run = a.takeNoMore
 	if !l.opts.DeferAccept || l.addr.IsUnix() {
 		a.takeNoMore(r)
@@ -129,8 +129,8 @@ func (a *acceptor) takeNoMore(r *Reactor) {
 	r.Arm(&a.end.timer, r.kernel.Now()+int64(a.end.grace))
 }
 
-// close accepts what is left and closes a's socket. Where a connection is left that finds no descriptor it waits, until
-// by at most.
+// close accepts what is left and closes a's socket. If there is no descriptor for a connection that is left, it
+// tries again, until by at most.
 func (a *acceptor) close(r *Reactor) {
 	for !r.acceptFrom(a) {
 		// as many as one tick may: there may be more
@@ -143,8 +143,8 @@ func (a *acceptor) close(r *Reactor) {
 	r.acceptors = slices.DeleteFunc(r.acceptors, func(o *acceptor) bool { return o == a })
 }
 
-// closeAcceptor closes a's socket. It is taken out of the set first: where another process holds the socket too,
-// closing it here would not do that.
+// closeAcceptor closes a's socket. It removes it from epoll first: closing a socket that another process holds too
+// would not do that.
 func (r *Reactor) closeAcceptor(a *acceptor) {
 	r.Disarm(&a.end.timer)
 	if a.guest != nil {

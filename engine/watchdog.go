@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// The watchdog looks once a second, since a more frequent timer costs a saturated reactor more than it tells.
+// The watchdog looks once a second: a more frequent timer would cost a busy reactor too much.
 const (
 	watchEvery = time.Second
 	watchLog   = time.Minute // at most one report of a slow tick in this time
-	stacksMax  = 1 << 20     // bytes of all stacks that are looked through for that of the reactor
+	stacksMax  = 1 << 20     // bytes of all stacks among which that of the reactor is looked for
 )
 
-// watchdog looks whether a reactor has been in the same tick for too long, and logs where.
-// Guarded by being one goroutine.
+// watchdog logs where a reactor is that has been in the same tick for too long.
+// Owned by its goroutine.
 type watchdog struct {
 	quit chan struct{}
 }
@@ -47,7 +47,7 @@ func (w *watchdog) run(e *Engine) {
 	}
 }
 
-// look reports the first reactor that hangs in a tick, or between two of them, without sleeping there.
+// look logs the first reactor that is stuck in a tick, or does not get to run between two.
 func (w *watchdog) look(e *Engine) bool {
 	for _, r := range e.reactors {
 		from := r.mail.awake.Load()
@@ -59,12 +59,12 @@ func (w *watchdog) look(e *Engine) bool {
 			continue
 		}
 		stack := r.stack()
-		if r.mail.awake.Load() != from { // it went on, and this is from elsewhere
+		if r.mail.awake.Load() != from { // it went on, and the stack is of a later tick
 			continue
 		}
 		what := "a callback keeps its reactor"
 		if stack != "" && !strings.Contains(stack, "engine.(*Reactor).work(") {
-			what = "a reactor does not get to run" // too few processors, or a machine that stood still
+			what = "a reactor does not get to run" // too few processors, or the machine was stopped
 		}
 		slog.Warn(what, "reactor", r.index, "for", time.Duration(d), "stack", stack)
 		return true

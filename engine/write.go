@@ -6,13 +6,13 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// largeWrite is where gathering ends: a Write of at least this much leaves at once, behind what is queued, and only
+// largeWrite is where gathering ends: a Write of at least this much leaves at once, after what is queued, and only
 // what the socket does not take is copied.
 const largeWrite = 4 << 10
 
-// Reserve returns an empty slice over the free end of the send queue, with room for at least n bytes. Append to it and
-// hand the result to Commit before any other method of a Conn of this reactor is called: heads are written where they
-// will be sent from. It never returns nil; after the Conn was closed the bytes go nowhere.
+// Reserve returns an empty slice over the free end of the send queue, with room for at least n bytes. Append to it
+// and hand the result to Commit before any other method of a Conn of this reactor is called. So heads are written
+// where they will be sent from. It never returns nil; after the Conn was closed the bytes are thrown away.
 func (c *Conn) Reserve(n int) []byte {
 	c.mustOwn()
 	r := c.reactor
@@ -54,7 +54,7 @@ func (c *Conn) Commit(b []byte) {
 	case fresh != nil && &b[0] == &fresh.data[0]:
 		r.reserved = nil
 		if tail != nil && tail.room() >= len(b) {
-			// Who reserves much and writes little must not make a queue of nearly empty Bufs.
+			// A handler that reserves much and writes little must not make a queue of nearly empty Bufs.
 			tail.w += copy(tail.data[tail.w:], b)
 			r.bufs.put(fresh)
 		} else {
@@ -107,7 +107,7 @@ func (c *Conn) Room() int {
 // Congested reports whether more than the low mark is queued: OnSendable will come.
 func (c *Conn) Congested() bool { return c.queued > c.reactor.opts.SendLow }
 
-// CloseWrite sends FIN behind what is queued; reading goes on.
+// CloseWrite sends FIN after what is queued; reading goes on.
 func (c *Conn) CloseWrite() {
 	c.mustOwn()
 	if c.writeClosed() {
@@ -145,8 +145,8 @@ func (c *Conn) makeDirty() {
 	}
 }
 
-// send writes the queue and p behind it in one call, and reports how much of p left. What does not leave of the queue
-// stays there. May close c.
+// send writes the queue and then p in one call, and reports how much of p left. The rest of the queue stays there.
+// May close c.
 func (c *Conn) send(p []byte) (n int) {
 	if c.layer != nil {
 		return c.sendSealed(p)
@@ -156,7 +156,7 @@ func (c *Conn) send(p []byte) (n int) {
 	var e syscall.Errno
 	if b := c.out.head; p == nil && b.next == nil { // most of what leaves lies in one Buf
 		total = b.w - b.r
-		if c.state == closing { // flush goes on with FIN; a segment less for both sides is an eighth of all they do
+		if c.state == closing { // flush goes on with FIN, which rides on the last segment: one segment in eight less
 			c.flags |= finAwaited
 			sent, e = r.kernel.WriteLast(c.fd, b.bytes())
 		} else {
@@ -179,7 +179,7 @@ func (c *Conn) send(p []byte) (n int) {
 	return c.consume(sent)
 }
 
-// sendAll is send for what lies in several places. It returns what left, and what should have.
+// sendAll is send for bytes in several places. It returns how many bytes left, and how many should have.
 func (c *Conn) sendAll(p []byte) (sent, total int, e syscall.Errno) {
 	iov, total := c.out.appendTo(c.reactor.iov[:0])
 	if total == c.queued && p != nil { // else p waits: the queue is longer than one call takes
@@ -277,13 +277,13 @@ func (c *Conn) sendFailed(e syscall.Errno) {
 	c.releaseQueue()
 	c.flags |= finSent
 	if e == syscall.ECONNRESET {
-		// The kernel tells of a reset once. The read behind the last byte would take it for an orderly end.
+		// The kernel tells of a reset once. The read after the last byte would take it for an orderly end.
 		c.cause = e
 	}
 	c.can |= poller.Broken
 	c.reactor.makeReady(c)
 	if c.splices != nil && c.splices.out != nil {
-		c.splices.out.stop() // its pipe waits for a socket that takes nothing any more
+		c.splices.out.stop() // its socket takes nothing any more
 	}
 	if c.flags&congested != 0 {
 		c.makeDirty()

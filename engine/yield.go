@@ -8,23 +8,24 @@ import (
 
 // Bounds of making room for newcomers.
 const (
-	// idleLeast is how long a connection must have been idle before it is closed for a newcomer, also one that has said
-	// nothing yet: a request may be on its way.
+	// idleLeast is how long a connection must have been idle before it is closed for a newcomer: a request may be
+	// on its way. It holds also for a connection that has sent nothing yet.
 	idleLeast = time.Second
-	// idleWalk is among how many slots the longest idle one is looked for. The next search goes on behind them. A list
-	// in the order of becoming idle would cost each request two moves between connections that are in no cache.
+	// idleWalk is among how many slots the longest idle connection is looked for. The next search goes on after
+	// them. A list in the order of becoming idle would cost each request two moves between connections that are in
+	// no cache.
 	idleWalk = 256
-	// idleBatch is how many are closed where descriptors ran out: the newcomer will want one to a backend, too.
+	// idleBatch is how many are closed when descriptors ran out: the newcomer needs one to a backend, too.
 	idleBatch = 4
 )
 
-// Yielder is a Handler whose connection may be closed for a newcomer: above ListenOptions.ConnsMax, and where there are
-// no descriptors.
+// Yielder is a Handler whose idle connection may be closed for a newcomer: above ListenOptions.ConnsMax, and when
+// there are no descriptors left.
 type Yielder interface {
 	Idler
 	// IdleSince returns the time of the reactor since which c, which is idle, has been so.
 	IdleSince(c *Conn) int64
-	// OnYield says goodbye and ends c, without waiting for the peer: see Finish.
+	// OnYield ends c without waiting for the peer: see Finish.
 	OnYield(c *Conn)
 }
 
@@ -37,8 +38,8 @@ type plea struct {
 	task  Task
 	home  *acceptor
 	from  *Reactor
-	of    *Listener // whose connections; nil: of all
-	most  int       // to be closed
+	of    *Listener // search connections of this listener; nil: of all
+	most  int       // at most so many are closed
 	found int
 	next  int // index of the reactor it is at
 }
@@ -59,7 +60,7 @@ func (r *Reactor) yield(l *Listener, most int) (n int) {
 	return n
 }
 
-// yieldLater closes idle connections behind the present callback.
+// yieldLater closes idle connections after the present callback.
 func (r *Reactor) yieldLater() {
 	if !r.yielding {
 		r.yielding = true
@@ -93,8 +94,8 @@ func (r *Reactor) longestIdle(l *Listener) (found *Conn) {
 	return found
 }
 
-// plead asks the other reactors to close idle connections of l (nil: of all listeners). One plea of an acceptor is on
-// its way at a time.
+// plead asks the other reactors to close idle connections of l (nil: of all listeners). An acceptor has one plea at
+// a time.
 func (a *acceptor) plead(r *Reactor, l *Listener, most int) {
 	if a.pleading || len(r.engine.reactors) == 1 {
 		return
