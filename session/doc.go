@@ -8,16 +8,16 @@
 //
 // A Stream is what we send on, a Receiver receives the peer's message. Both are for one exchange: a request and its
 // answer. Framing belongs to the session: it alone writes Connection, Transfer-Encoding and Content-Length, from
-// Head.Length; whoever sends says only where a message ends.
+// Head.Length. The sender says only where a message ends.
 //
 //	server   Service.Accept(stream) ─► OnHead  OnData…  [OnTrailers]     the request
 //	         SendHead  SendData…  [SendTrailers] ◄─                       the answer, 1xx heads before it
 //	client   Open(receiver) ─► SendHead  SendData…                        the request
 //	         OnHead  OnData… ◄─                                           the answer
 //
-// The end of a message is a parameter of its last part, so that the last bytes and the end leave in one write. An
-// exchange that does not reach both ends is told so by OnReset, exactly once; after that, and after both ends, neither
-// side hears of the other again.
+// The end of a message is a parameter of its last part, so that the last bytes and the end leave in one write. If
+// an exchange does not reach both ends, OnReset tells its receiver, exactly once. No callback comes after that, or
+// after both ends.
 //
 // # Tunnels
 //
@@ -26,8 +26,9 @@
 //
 // # Back-pressure
 //
-// What OnData delivers is owed until Release: while something is owed, the session does not read on, or lets the window
-// of HTTP/2 close. A proxy releases at once what the other side took and did not congest, and the rest in OnSendable.
+// What OnData delivers is owed until Release. While bytes are owed the session does not read on, or leaves the
+// window of HTTP/2 as it is. A proxy releases at once what the other side took and did not congest, and the rest in
+// OnSendable.
 //
 // # Ownership
 //
@@ -36,20 +37,20 @@
 //
 // # HTTP/2
 //
-// A connection carries many exchanges, each a Stream of its own; to who uses them nothing is different. A Server takes
-// HTTP/2 where ALPN agreed upon it, or where a connection without TLS begins with its preface (ServerOptions.H2C). A
-// Mux is a connection to an origin that many exchanges share; a Probe finds out which version an origin speaks.
+// A connection carries many exchanges, each a Stream of its own; for Receivers nothing is different. A Server takes
+// HTTP/2 where ALPN agreed upon it, or where a connection without TLS begins with its preface (ServerOptions.H2C).
+// A Mux is a connection to an origin that many exchanges share; a Probe finds out which version an origin speaks.
 //
 //	engine.Conn ── link ── h2.Conn        all that a tick produces, for any number of streams, is one write
 //	                 ├── Stream ── Receiver
 //	                 └── Stream ── Receiver     turns by RFC 9218 where the queue or a window is full
 //
-// Release opens the window of one stream: who takes nothing stops nobody else. A reset costs its stream, not the
-// connection. One timer serves all deadlines of a connection.
+// Release opens the window of one stream: a slow receiver does not stop the others. A reset ends its stream, not
+// the connection. One timer serves all deadlines of a connection.
 //
 // # Limits
 //
 // h1.Limits for what is parsed, ServerOptions, H2Options, ClientOptions and MuxOptions for times and numbers; see
-// docs/limits.md. Pipelined requests of HTTP/1 are answered in order: the next is not looked at before the present one
+// docs/limits.md. Pipelined requests of HTTP/1 are answered in order: the next one is decoded after the present one
 // is done, so they hold no more than the engine's read buffer.
 package session

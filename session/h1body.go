@@ -14,7 +14,7 @@ const (
 	noBody                    // no byte of a body may follow: HEAD, 204, 304, Content-Length: 0
 	counted                   // Content-Length: left bytes to come
 	chunked                   // Transfer-Encoding: chunked
-	untilClose                // the end of the connection ends it, or of its direction in a tunnel
+	untilClose                // ended by the end of the connection; in a tunnel by FIN
 	ended                     // all was sent
 )
 
@@ -35,14 +35,14 @@ func (b *bodyWriter) begin(f framing, length int64) {
 	}
 }
 
-// data sends p, as much of it as the queue has room for. Where that is not all of it, the connection is congested: the
+// data sends as much of p as the queue has room for. If that is not all, the connection is congested, and the
 // caller waits for OnSendable with the rest.
 func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (n int, err error) {
 	if b.framing == noHead || b.framing == ended {
 		return 0, ErrOrder
 	}
 	for {
-		// An end alone always fits: what went before it left room.
+		// An end alone always fits: what was sent before left room for it.
 		room := max(c.Room()-2*chunkRoom, 0)
 		switch {
 		case !c.Open():
@@ -63,7 +63,7 @@ func (b *bodyWriter) data(c *engine.Conn, p []byte, end bool) (n int, err error)
 func (b *bodyWriter) piece(c *engine.Conn, p []byte, end bool) (err error) {
 	switch b.framing {
 	case noBody:
-		// The answer to HEAD, or one whose status forbids a body: what would follow is not sent.
+		// The answer to HEAD, or one whose status forbids a body: body bytes are not sent.
 	case counted:
 		if int64(len(p)) > b.left {
 			return ErrTooMuch
@@ -83,11 +83,11 @@ func (b *bodyWriter) piece(c *engine.Conn, p []byte, end bool) (err error) {
 	return err
 }
 
-// chunkRoom is more than the longest chunk head and the end of the one before it take.
+// chunkRoom is more than the longest head of a chunk takes, with the end of the chunk before.
 const chunkRoom = 32
 
-// chunkCopied is the size up to which a chunk is copied behind those before it: several that came in one read leave in
-// one write. Above it a write of its own costs less than the copy.
+// chunkCopied is the size up to which a chunk is copied to the queue: several that came in one read leave in one
+// write. Above it a write of its own costs less than the copy.
 const chunkCopied = 16 << 10
 
 func (b *bodyWriter) chunk(c *engine.Conn, p []byte, end bool) error {

@@ -24,8 +24,8 @@ type ClientOptions struct {
 type Owner interface {
 	// OnIdle says that an exchange is over and that the connection can take another one.
 	OnIdle(c *Client)
-	// OnGone says that the connection is closed. Exactly once, last; after the OnReset of the exchange it cut.
-	// unasked is set if the peer sent bytes that no request had asked for.
+	// OnGone says that the connection is closed. It comes exactly once, after the OnReset of the exchange that was
+	// cut. unasked is set if the peer sent bytes that no request had asked for.
 	OnGone(c *Client, cause error, unasked bool)
 }
 
@@ -75,21 +75,20 @@ const (
 	answerDone                     // the answer was delivered whole
 )
 
-// Init prepares c, which is a part of its owner. head is lent to it for the length of a callback: one for each reactor
-// will do.
+// Init prepares c, which is a part of its owner. c uses head during callbacks only: one for each reactor is enough.
 func (c *Client) Init(owner Owner, head *message.Head, o *ClientOptions) {
 	*c = Client{owner: owner, head: head, opts: o}
 	c.dec.InitResponses(&o.Limits)
 }
 
-// Dial connects. Requests may be opened at once, they are sent when the connection stands.
+// Dial connects. Requests may be opened at once; they are sent when the connection is established.
 func (c *Client) Dial(r *engine.Reactor, to poller.Addr, o *engine.DialOptions) error {
 	conn, err := r.Dial(to, c, o)
 	c.conn = conn
 	return err
 }
 
-// DialTLS is Dial for a connection that is secured. ALPN in co must not offer anything but HTTP/1.1.
+// DialTLS is Dial with TLS. ALPN in co must offer nothing but HTTP/1.1.
 func (c *Client) DialTLS(
 	r *engine.Reactor, to poller.Addr, o *engine.DialOptions, hs *tlsconn.Handshaker, co *tlsconn.ClientOptions,
 ) error {
@@ -108,7 +107,7 @@ func (c *Client) Connected() bool { return c.connected }
 // included; 0 while it is not, and where c did not dial it.
 func (c *Client) ConnectedAt() int64 { return c.connectedAt }
 
-// Usable reports whether a request may be opened: nothing is in progress, and nothing came or broke meanwhile.
+// Usable reports whether a request may be opened: no exchange is in progress, and the connection is quiet.
 func (c *Client) Usable() bool {
 	return c.receiver == nil && c.conn.Open() && (!c.connected || c.conn.Quiet())
 }
@@ -134,14 +133,15 @@ func (c *Client) Close() { c.conn.Close(engine.ErrClosed) }
 // SetIdleTimeout bounds how long c may stay unused.
 func (c *Client) SetIdleTimeout(d time.Duration) { c.conn.SetTimeout(d) }
 
-// OnOpen starts the deadline of the exchange that waited for the connection, and lets its body come.
+// OnOpen starts the deadline of the exchange that waited for the connection, and asks for its body.
 func (c *Client) OnOpen(conn *engine.Conn) {
 	if invariant.On {
 		defer c.check()
 	}
 	c.connected, c.connectedAt = true, conn.Reactor().Now()
-	// What is here already is older than the request, which leaves behind the callbacks. It answers nothing, and who
-	// comes behind would get the answer to the one before: RFC 9112 §9.2. Under TLS it may be a ticket.
+	// Bytes that are here already are older than the request, which leaves after the callbacks. They are no answer
+	// to it, and each later request would get the answer to the one before: RFC 9112 §9.2. Under TLS they may be a
+	// ticket.
 	c.earlyBytes = c.receiver != nil && !conn.Quiet() && tlsconn.DigestOf(conn) == nil
 	if c.receiver != nil {
 		c.await()
@@ -152,13 +152,13 @@ func (c *Client) OnOpen(conn *engine.Conn) {
 // await sets the deadline that fits what is in progress.
 func (c *Client) await() {
 	switch {
-	case !c.connected: // the dial has its own
+	case !c.connected: // the dial has a timeout of its own
 	case c.tunnel, c.spliceWaits, c.conn.Congested():
 		c.conn.SetTimeout(c.between())
 	case c.awaits100:
 		c.conn.SetTimeout(orDefault(c.opts.FirstByte))
 	case c.owed > 0, c.answer == answerDone, c.body.framing != ended && c.answer == noAnswer:
-		c.conn.SetTimeout(0) // whatever is missing, it is not the origin's
+		c.conn.SetTimeout(0) // the origin is not what the exchange waits for
 	case c.answer == noAnswer:
 		c.conn.SetTimeout(orDefault(c.opts.FirstByte))
 	default:
@@ -180,7 +180,7 @@ func orDefault(d time.Duration) time.Duration {
 	return d
 }
 
-// OnData decodes an answer. Bytes that nobody asked for end the connection.
+// OnData decodes an answer. Bytes that answer no request end the connection.
 func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	if invariant.On {
 		defer c.check()
@@ -228,8 +228,9 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	return used
 }
 
-// surplus reports whether more than the answer has come with its head: two answers, or one that says less than it is.
-// Nobody knows then which of them belongs to the request. What comes later ends the connection, not the answer.
+// surplus reports whether more than the answer came with its head: a second answer, or more body than the head
+// announced. Then it is unknown which bytes belong to the request. Surplus bytes that come later end the
+// connection, not the answer.
 func (c *Client) surplus(ev h1.Event, rest int) bool {
 	switch h := c.head; {
 	case rest == 0 || h.Status < 200 || h.Tunnel:
@@ -241,10 +242,10 @@ func (c *Client) surplus(ev h1.Event, rest int) bool {
 	}
 }
 
-// errSurplus is why an exchange fails whose answer has more bytes than it may have.
+// errSurplus is why an exchange fails whose answer came with more bytes than it may have.
 var errSurplus = errors.New("more than the answer came with its head")
 
-// errEarlyBytes is why an exchange fails whose answer was there before its request.
+// errEarlyBytes is why an exchange fails whose answer came before its request was sent.
 var errEarlyBytes = errors.New("the origin spoke before it was asked")
 
 func (c *Client) dispatch(ev h1.Event, body []byte) {
@@ -256,7 +257,7 @@ func (c *Client) dispatch(ev h1.Event, body []byte) {
 		c.awaits100 = c.awaits100 && c.head.Status != 100 && c.head.Status < 200
 		if c.head.Status >= 200 {
 			c.answer = answerBegun
-			c.closeAfter, c.head.Close = c.head.Close, false // it is of this connection that the origin speaks
+			c.closeAfter, c.head.Close = c.head.Close, false // it is about this connection, not the client's
 			if c.head.Hops {
 				c.keepAlive = keepAlive(c.head.Peek(message.KeepAlive))
 			}
@@ -285,12 +286,12 @@ func (c *Client) noteEnd(end bool) {
 	}
 }
 
-// finish ends the exchange when both messages are through, or when the answer is and the request never will be.
+// finish ends the exchange when both messages are complete.
 func (c *Client) finish() {
 	if c.receiver == nil || c.answer != answerDone || c.inCallback {
 		return
 	}
-	if c.body.framing != ended { // an early answer: what is left of the request cannot be taken back from the wire
+	if c.body.framing != ended { // an early answer: the rest of the request still has to be sent
 		return
 	}
 	c.receiver = nil
@@ -336,7 +337,8 @@ func (c *Client) OnEOF(conn *engine.Conn) {
 		ev, err := c.dec.EOF()
 		switch {
 		case err == nil && ev&h1.End != 0 && conn.Truncated():
-			// RFC 9112 §9.8: what only the end of a secured connection delimits is whole behind a closure alert alone.
+			// RFC 9112 §9.8: a body that the end of a TLS connection delimits is complete only after a closure
+			// alert.
 			c.fail(Truncated, errNoCloseNotify)
 		case err == nil && ev&h1.End != 0:
 			c.closeAfter = true
@@ -354,13 +356,13 @@ func (c *Client) OnEOF(conn *engine.Conn) {
 	conn.Close(engine.ErrClosed)
 }
 
-// errNoCloseNotify is why an answer is not whole although its connection has ended.
+// errNoCloseNotify is why an answer that the end of its connection delimits is incomplete.
 var errNoCloseNotify = errors.New("the connection was cut: FIN without close_notify")
 
 // OnClose resets the exchange that was in progress and tells the owner.
 func (c *Client) OnClose(_ *engine.Conn, cause error) {
 	switch {
-	case c.connected && c.answer == noAnswer && !c.dec.Idle(): // bytes of an answer have come: nobody may ask once more
+	case c.connected && c.answer == noAnswer && !c.dec.Idle(): // a part of an answer came: no second attempt
 		c.fail(Truncated, cause)
 	case c.connected:
 		c.fail(ConnectionLost, cause)
@@ -388,7 +390,7 @@ func (c *Client) SendHead(h *message.Head, end bool) error {
 	if c.body.framing != noHead {
 		return ErrOrder
 	}
-	h.Chunked, h.Close = false, false // what the head said of the connection it came by
+	h.Chunked, h.Close = false, false // the head said that of the client's connection
 	switch {
 	case end:
 		h.Length = 0
@@ -451,14 +453,14 @@ func (c *Client) sent() {
 	}
 }
 
-// Congested reports whether the connection's queue is above its low mark, or the connection does not stand yet: a body
-// that was not given to it can still go to another one.
+// Congested reports whether the connection's queue is above its low mark, or the connection is not established yet:
+// a body that was not given to c can still go to another connection.
 func (c *Client) Congested() bool { return !c.connected || c.conn.Congested() }
 
 // Queued returns the bytes that have not left.
 func (c *Client) Queued() int { return c.conn.Queued() }
 
-// Release reads on when nothing is owed any more.
+// Release resumes reading when nothing is owed any more.
 func (c *Client) Release(n int) {
 	c.mustOwn()
 	if c.owed -= n; c.owed <= 0 {
@@ -488,5 +490,5 @@ func (c *Client) Peer() poller.Addr { return c.conn.Peer() }
 // Local is the address of our end.
 func (c *Client) Local() poller.Addr { return c.conn.Local() }
 
-// Digest is what is known of a secured connection.
+// Digest is what is known of a TLS connection.
 func (c *Client) Digest() *tlsconn.Digest { return tlsconn.DigestOf(c.conn) }

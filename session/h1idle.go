@@ -8,7 +8,7 @@ import (
 )
 
 // Moved is an idle connection to an origin on its way from one reactor to another.
-// Owned by whoever holds it. It ends in Adopt or in Discard, once.
+// Owned by its holder, which passes it to Adopt or to Discard, once.
 type Moved struct {
 	conn engine.Moved
 	uses uint32
@@ -43,7 +43,7 @@ func Discard(r *engine.Reactor, m Moved) { r.Discard(m.conn) }
 // promised nothing.
 func (c *Client) KeepAlive() time.Duration { return c.keepAlive }
 
-// keepAliveLongest bounds what is believed; nothing stays idle so long.
+// keepAliveLongest bounds the seconds that are believed; nothing stays idle so long.
 const keepAliveLongest = 24 * 60 * 60
 
 // keepAlive reads timeout=N out of a Keep-Alive field; 0 when there is none. No RFC defines it: RFC 2068 §19.7.1.1 was

@@ -6,14 +6,14 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// owesBody reports whether the client is who keeps the exchange waiting.
+// owesBody reports whether the exchange waits for the client's body.
 func (s *h1Server) owesBody() bool {
 	return s.tunnel != tunnelOpen && !s.requestDone && s.owed <= 0 && !s.conn.Congested()
 }
 
-// awaitBody sets the deadline of a client that owes its body: of the next read, or of the least rate.
+// awaitBody sets the deadline of a client that has to send its body: for the next read, or by the least rate.
 func (s *h1Server) awaitBody() {
-	if s.awaits100 { // it owes nothing yet: it waits for 100
+	if s.awaits100 { // it sends nothing yet: it waits for 100
 		s.conn.SetTimeout(0)
 		return
 	}
@@ -52,15 +52,15 @@ func (s *h1Server) patience() time.Duration {
 	return s.answerPace.patience(s.server.opts.SendTimeout, s.conn.Reactor().Now())
 }
 
-// took notes that n bytes of the answer found room.
+// took notes that n bytes of the answer were queued or sent.
 func (s *h1Server) took(n int) {
 	if s.answerPace.started && n > 0 {
 		s.answerPace.took(n, s.server.perByte, s.server.opts.SendTimeout, s.conn.Reactor().Now())
 	}
 }
 
-// answerMoves notes that a part of the answer was sent. While it moves a client may be taken up with it, or have seen
-// that its body is not wanted (RFC 9112 §9.5): an answer that came early is delivered whole.
+// answerMoves notes that a part of the answer was sent, and renews the credit of the body. A client may be busy
+// with the answer, or have seen that its body is not wanted (RFC 9112 §9.5): an early answer is delivered whole.
 func (s *h1Server) answerMoves() {
 	if s.requestDone || s.tunnel == tunnelOpen {
 		return

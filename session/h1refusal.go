@@ -11,8 +11,8 @@ import (
 // refusalRoom is more than a refusal takes.
 const refusalRoom = 512
 
-// appendRefusal appends the whole answer to a request that nobody but the session has seen. To
-// HEAD it has no content. name is that of the proxy.
+// appendRefusal appends the whole answer to a request that only the session has seen. The answer to HEAD has no
+// content. name is that of the proxy.
 func appendRefusal(dst []byte, name string, status int, cause error, head bool) []byte {
 	code := "http_request_error"
 	var e *h1.Error

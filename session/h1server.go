@@ -18,8 +18,8 @@ import (
 //	receiver   tunnel       flags                        the connection
 //	nil        noTunnel     none, headBegun, backlog     is idle, reads a head, or makes the client take its answers
 //	nil        noTunnel     discarding                   has sent an answer early and reads the rest of its request
-//	set        any          none                         has an exchange whose request is still coming
-//	set        any          requestDone                  has an exchange whose request came whole
+//	set        not open     none                         has an exchange whose request is still coming
+//	set        not open     requestDone                  has an exchange whose request came whole
 //	set        tunnelOpen   none, requestDone            is a tunnel until both ends have ended; then it closes
 //
 //	receiver is set from Accept to the end of both messages, or OnReset
@@ -45,7 +45,7 @@ type h1Server struct {
 	headBegun       bool // bytes of a head have come: its deadline runs
 	backlog         bool // the next request waits until the client has taken the answers that are queued
 	awaits100       bool // the client sends the body after it got 100
-	earlyBytes      bool // bytes came after the head or body that was decoded last
+	earlyBytes      bool // bytes followed the part of the request that is dispatched
 	closeAfter      bool // the connection closes after this answer
 	clientWillClose bool // RFC 9112 §9.6: the client said close, and MUST NOT send further requests
 	peerFIN         bool // the client sent FIN
@@ -61,7 +61,7 @@ func (s *h1Server) OnOpen(c *engine.Conn) {
 // Idle reports whether the connection is between two requests.
 func (s *h1Server) Idle() bool { return s.receiver == nil && s.dec.Idle() }
 
-// OnData decodes what came: a head, body bytes, or what of the next request must wait.
+// OnData decodes what came: heads, body bytes and trailers. Bytes of a request that must wait stay unread.
 func (s *h1Server) OnData(c *engine.Conn, in []byte) (used int) {
 	if invariant.On {
 		defer s.check()
@@ -75,8 +75,7 @@ func (s *h1Server) OnData(c *engine.Conn, in []byte) (used int) {
 			c.PauseRead()
 			return used
 		case s.receiver == nil && !s.discarding && c.Congested():
-			// Answers of our own pile up, since each request has its own at once: the next one is looked at when the
-			// client has taken them.
+			// The client takes the answers of pipelined requests too slowly: the next request waits.
 			s.backlog = true
 			c.PauseRead()
 			c.SetTimeout(s.server.opts.SendTimeout)
@@ -110,8 +109,8 @@ func (s *h1Server) OnData(c *engine.Conn, in []byte) (used int) {
 	return used
 }
 
-// eventsPerBatch is how many events of a connection are worked on before others have their turn. Bytes are no measure
-// for it: 256 KiB may be 16 pieces of a body or 20 000 requests that are answered here.
+// eventsPerBatch is how many events of a connection are worked on before other connections have a turn. Bytes are
+// no measure for it: 256 KiB may be 16 pieces of a body or 20 000 requests that are answered here.
 const eventsPerBatch = 128
 
 // awaitMore follows up on input that ended amid a head, or amid the framing of a body. It starts the deadline of a
@@ -135,7 +134,7 @@ func (s *h1Server) dispatch(local *serverLocal, ev h1.Event, body []byte) {
 	}
 	s.requestDone = end
 	r := s.receiver
-	if r == nil { // reset by us, or answered, while the rest of its body came
+	if r == nil { // we reset or answered the request before its body ended
 		s.discard(len(body))
 		return
 	}
@@ -182,7 +181,7 @@ func (s *h1Server) begin(h *message.Head, end bool) {
 	s.receiver = s.server.service.Accept(s.conn.Reactor(), s)
 }
 
-// finish ends the exchange once the answer was sent whole: the next request, or the end of the connection.
+// finish ends the exchange once the answer was sent whole. The next request or the end of the connection follows.
 func (s *h1Server) finish() {
 	if s.receiver == nil && !s.conn.Open() {
 		return
@@ -216,20 +215,22 @@ func (s *h1Server) finish() {
 	s.conn.ResumeRead()
 }
 
-// discardMax is how much of a request that was answered early is read to its end, so that the connection can go on.
+// discardMax is how many bytes of a request that was answered early are read and thrown away, so that the
+// connection persists.
 const discardMax = 64 << 10
 
-// discardable reports whether the rest of the request is worth to be read. A client that waits for 100 may never
-// send it.
+// discardable reports whether the rest of the request is short enough to be thrown away. A client that waits for
+// 100 may never send it.
 func (s *h1Server) discardable() bool { return !s.awaits100 && s.dec.Remaining() <= discardMax }
 
-// closesEarly reports whether the connection will end behind an answer that comes before the request has: RFC 9112 §9.6
-// wants the last answer to say so. A failure is over before much more of a body has come.
+// closesEarly reports whether the connection will close after an answer that is sent before the request has ended.
+// RFC 9112 §9.6 wants the last answer to say so. An answer of 4xx or 5xx is taken to end before much more of the
+// body has come.
 func (s *h1Server) closesEarly(h *message.Head, end bool) bool {
 	return s.awaits100 || (end || h.Status >= 400) && !s.discardable()
 }
 
-// discard throws n bytes away, and goes on with the next request behind the last of them.
+// discard throws n bytes away. After the last byte of the request the next one begins.
 func (s *h1Server) discard(n int) {
 	if !s.discarding {
 		return
@@ -239,7 +240,7 @@ func (s *h1Server) discard(n int) {
 	}
 }
 
-// isHead reports whether the method of the request at the front of in, or of the one whose body that is, is HEAD.
+// isHead reports whether the method is HEAD: of the request in progress, else of the one at the front of in.
 func (s *h1Server) isHead(in []byte) bool {
 	if s.receiver != nil {
 		return s.verb == message.VerbHead
@@ -247,8 +248,8 @@ func (s *h1Server) isHead(in []byte) bool {
 	return bytes.HasPrefix(bytes.TrimPrefix(in, []byte("\r\n")), []byte("HEAD "))
 }
 
-// refuse answers a request that cannot be decoded and closes: nobody can say where the next one would begin. The answer
-// to HEAD has no content: RFC 9110 §9.3.2.
+// refuse answers a request that cannot be decoded and closes, since it is unknown where the next one begins. The
+// answer to HEAD has no content: RFC 9110 §9.3.2.
 func (s *h1Server) refuse(err error, head bool) {
 	told := s.receiver != nil
 	if told {
@@ -272,7 +273,7 @@ func (s *h1Server) refuse(err error, head bool) {
 	}
 }
 
-// answer sends a short answer of the session's own and closes.
+// answer sends a short answer that the session makes itself, and closes.
 func (s *h1Server) answer(status int, cause error, head bool) {
 	s.conn.Commit(appendRefusal(s.conn.Reserve(refusalRoom), s.server.opts.Name, status, cause, head))
 	s.conn.Close(nil)
@@ -306,8 +307,8 @@ func (s *h1Server) OnSendable(*engine.Conn) {
 	s.receiver.OnSendable(s)
 }
 
-// await sets the deadline of what the client owes: to take its answer, or to send its body. While its body waits for
-// us, it owes nothing.
+// await sets the deadline for what the client has to do: take its answer, or send its body. While bytes of its body
+// are owed it has to do nothing.
 func (s *h1Server) await() {
 	switch {
 	case s.tunnel == tunnelOpen:
@@ -321,7 +322,7 @@ func (s *h1Server) await() {
 	}
 }
 
-// OnTimeout ends what took too long: an idle connection quietly, a slow head with 408, an exchange by a reset.
+// OnTimeout closes an idle connection, answers a slow head with 408, and resets a slow exchange.
 func (s *h1Server) OnTimeout(c *engine.Conn) {
 	if invariant.On {
 		defer s.check()
@@ -341,7 +342,7 @@ func (s *h1Server) OnTimeout(c *engine.Conn) {
 		stats.Timeouts++
 		s.fail(Timeout, engine.ErrTimeout)
 		s.cutOff(engine.ErrTimeout)
-	case s.backlog: // its queue will not be taken either
+	case s.backlog: // the client does not take the answers
 		stats.Timeouts++
 		c.Close(engine.ErrTimeout)
 	case s.headBegun && !s.dec.Idle():
@@ -351,8 +352,8 @@ func (s *h1Server) OnTimeout(c *engine.Conn) {
 	}
 }
 
-// OnEOF ends an idle connection. Behind a whole request the client may have half closed: it still gets its answer if
-// that begins soon. One that has begun is delivered whole.
+// OnEOF ends an idle connection. A client that sends FIN after a whole request may have half closed: it still gets
+// its answer if that begins soon. An answer that has begun is delivered whole.
 func (s *h1Server) OnEOF(c *engine.Conn) {
 	if invariant.On {
 		defer s.check()
@@ -374,7 +375,7 @@ func (s *h1Server) OnEOF(c *engine.Conn) {
 	}
 }
 
-// halfClosed reports whether the client sent FIN behind its request, and the answer has not begun.
+// halfClosed reports whether the client sent FIN after its request, and the answer has not begun.
 func (s *h1Server) halfClosed() bool { return s.peerFIN && s.requestDone && s.body.framing == noHead }
 
 // giveUpHalfClosed gives up a client that sent FIN.
@@ -476,7 +477,7 @@ func (s *h1Server) SendData(p []byte, end bool) (int, error) {
 	n, err := s.body.data(s.conn, p, end)
 	s.took(n)
 	if n < len(p) && err == nil && !s.conn.Congested() {
-		// The connection takes nothing any more, and no read will tell while a further request waits to be read.
+		// The connection takes nothing any more, and no read tells, since reading is paused after a whole request.
 		s.conn.Close(engine.ErrClosed)
 		return n, ErrDead
 	}
@@ -495,7 +496,7 @@ func (s *h1Server) SendTrailers(h *message.Head) error {
 	return err
 }
 
-// sent follows up on body bytes: the end of the exchange, or the deadline of a client that takes nothing.
+// sent follows up on body bytes: it ends the exchange, or sets the deadline of a client that takes nothing.
 func (s *h1Server) sent() {
 	switch {
 	case s.tunnel == tunnelOpen:
@@ -517,7 +518,7 @@ func (s *h1Server) Congested() bool { return s.conn.Congested() }
 // Queued returns the bytes that have not left.
 func (s *h1Server) Queued() int { return s.conn.Queued() }
 
-// Release reads on when nothing is owed any more.
+// Release resumes reading when nothing is owed any more.
 func (s *h1Server) Release(n int) {
 	s.mustOwn()
 	if s.owed -= n; s.owed <= 0 && !s.requestDone && s.receiver != nil {
@@ -529,9 +530,9 @@ func (s *h1Server) Release(n int) {
 	}
 }
 
-// Reset ends the exchange. An answer that had begun can only be cut off. Where its framing shows that, what is queued
-// still leaves: a client that sees nothing but the end takes the connection for an idle one that was closed, and tries
-// again (RFC 9112 §9.3.1).
+// Reset ends the exchange. An answer that has begun is cut off. Where its framing shows that it is incomplete, what
+// is queued still leaves: a client that sees only the end of the connection would take it for an idle one and send
+// the request again (RFC 9112 §9.3.1).
 func (s *h1Server) Reset(Code) {
 	s.mustOwn()
 	if s.receiver == nil {
@@ -546,8 +547,8 @@ func (s *h1Server) Reset(Code) {
 	s.cutOff(engine.ErrClosed)
 }
 
-// cutOff closes the connection amid an exchange. Where the end of the connection would pass for the end of the answer
-// it is reset instead. What goes through a tunnel has ends of its own.
+// cutOff closes the connection amid an exchange. Where the end of the connection would mean the end of the answer,
+// it is reset instead; in a tunnel it would not.
 func (s *h1Server) cutOff(cause error) {
 	if s.body.framing == untilClose && s.tunnel != tunnelOpen {
 		s.conn.Reset(cause)

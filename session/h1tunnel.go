@@ -9,15 +9,15 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// A tunnel is what an exchange becomes behind 101, or behind a 2xx to CONNECT: both messages go on as raw bytes, each
+// A tunnel is what an exchange becomes after 101, or after 2xx to CONNECT: both messages go on as raw bytes, each
 // until its sender ends it by FIN, with the same back-pressure as a body.
 //
 //	client ──Upgrade──► server …… Client ──► origin        requestDone: what follows the request waits
 //	       ◄───101───── SendHead ◄─ OnHead ◄──              Tunnel of the head is set: both ends turn
 //	       ◄══════════ SendData, OnData, Release ═════►     half close is passed on by SendData with end
 //
-// It is over when both sides have ended. The deadline of a tunnel, which every byte in either direction moves, is on
-// the connection to the origin alone.
+// It is over when both sides have ended. The connection to the origin alone has a deadline, which every byte in
+// either direction moves.
 
 // openTunnel sends the head of an answer that makes a tunnel of the connection.
 func (s *h1Server) openTunnel(h *message.Head) error {
@@ -30,14 +30,14 @@ func (s *h1Server) openTunnel(h *message.Head) error {
 	s.owed = 0
 	s.conn.SetTimeout(0)
 	s.server.local[s.conn.Reactor().Index()].stats.Tunnels++
-	s.conn.ResumeRead() // what came early is offered now
+	s.conn.ResumeRead() // bytes that came early are offered now
 	if s.peerFIN && !s.conn.Unread() {
 		s.conn.Reactor().Defer(&engine.Task{Run: func(*engine.Reactor) { s.tunnelEOF() }})
 	}
 	return nil
 }
 
-// tunnelData passes raw bytes on. That the client has ended may be known before they are looked at.
+// tunnelData passes raw bytes on. The client's FIN may have come before they are looked at.
 func (s *h1Server) tunnelData(c *engine.Conn, in []byte) int {
 	if s.receiver == nil || s.requestDone {
 		return len(in)
@@ -54,7 +54,7 @@ func (s *h1Server) tunnelData(c *engine.Conn, in []byte) int {
 	return len(in)
 }
 
-// tunnelEOF passes the client's end on.
+// tunnelEOF passes the client's FIN on.
 func (s *h1Server) tunnelEOF() {
 	if s.receiver == nil || s.requestDone {
 		return
@@ -75,7 +75,7 @@ func (s *h1Server) tunnelSent() {
 			s.tunnelOver()
 		}
 	case s.conn.Congested():
-		s.patience() // no deadline, but see Relieve
+		s.patience() // it sets no deadline, but Relieve asks for it
 	}
 }
 
@@ -87,14 +87,15 @@ func (s *h1Server) tunnelOver() {
 	}
 }
 
-// OnDrain gives a tunnel a part of the time that is left: clients of many tunnels should not all come back at once.
+// OnDrain gives a tunnel a random part of the time that is left: the clients of many tunnels should not all come
+// back at once.
 func (s *h1Server) OnDrain(c *engine.Conn, left time.Duration) {
 	if s.tunnel == tunnelOpen {
 		c.SetTimeout(1 + rand.N(left-left/8+1))
 	}
 }
 
-// drainTunnel lets the receiver of a tunnel say its last words.
+// drainTunnel lets the receiver of a tunnel send what it sends last.
 func (s *h1Server) drainTunnel() {
 	if p, ok := s.receiver.(TunnelDrainer); ok {
 		s.inCallback = true
@@ -117,7 +118,7 @@ func (c *Client) openTunnel() bool {
 	return true
 }
 
-// sentTunnel is tunnelSent for the side of the origin.
+// sentTunnel follows up on bytes for the origin: their end is a FIN.
 func (c *Client) sentTunnel() {
 	c.await()
 	if c.body.framing == ended {
@@ -126,7 +127,7 @@ func (c *Client) sentTunnel() {
 	}
 }
 
-// eofTunnel passes the origin's end on.
+// eofTunnel passes the origin's FIN on.
 func (c *Client) eofTunnel() {
 	if c.receiver == nil || c.answer == answerDone {
 		return

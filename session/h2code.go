@@ -18,11 +18,11 @@ func (e *ResetError) Error() string { return e.Err.Error() + " (" + e.Code.Strin
 // Unwrap returns the reason.
 func (e *ResetError) Unwrap() error { return e.Err }
 
-// codeOfReset says what a reset means to an exchange. amiss: the peer ends the connection for an error.
-func codeOfReset(ev *h2.Event, amiss bool) Code {
+// codeOfReset says what a reset means to an exchange. goAwayError: the peer ends the connection for an error.
+func codeOfReset(ev *h2.Event, goAwayError bool) Code {
 	switch {
-	case ev.Err == h2.ErrPeerGoAway && amiss:
-		return WentAway // not processed either, but what was wrong may be the very request
+	case ev.Err == h2.ErrPeerGoAway && goAwayError:
+		return WentAway // not processed either, but this request may be what the error was about
 	case ev.Err == h2.ErrPeerGoAway:
 		return Refused // RFC 9113 §6.8: not processed, safe to try again
 	case ev.Err == h2.ErrStalledPeer, ev.Err == h2.ErrStalledReader:
@@ -39,7 +39,7 @@ func codeOfReset(ev *h2.Event, amiss bool) Code {
 	return Aborted
 }
 
-// lastCode is what the peer is told when s ends before its time.
+// lastCode is what the peer is told when s ends early.
 func (s *h2Stream) lastCode(code Code) h2.Code {
 	switch {
 	case !s.link.server:

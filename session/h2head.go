@@ -78,8 +78,8 @@ func (s *h2Stream) answer(h *message.Head, end bool) error {
 
 // request sends the head of a request.
 func (s *h2Stream) request(h *message.Head, end bool) error {
-	h.Chunked, h.Close = false, false // what the head said of the connection it came by
-	// An extended CONNECT has no content, and says no other method.
+	h.Chunked, h.Close = false, false // the head said that of the client's connection
+	// An extended CONNECT has no content, and stands for GET only.
 	h.Upgrade = h.Upgrade && end && h.Verb == message.VerbGet
 	s.tunnel = asksForTunnel(h)
 	s.verb = h.Verb
@@ -106,7 +106,7 @@ func (s *h2Stream) awaitSettings(h *message.Head) {
 	s.link.end.await(s)
 }
 
-// send queues the head of a request. What fails is told by OnReset.
+// send queues the head of a request. A failure is told by OnReset.
 func (s *h2Stream) send(h *message.Head, end bool) {
 	if s.todo == toFail {
 		return
@@ -129,7 +129,7 @@ func (s *h2Stream) send(h *message.Head, end bool) {
 	}
 }
 
-// sendPending sends a head that waited for SETTINGS, and has what comes after it sent.
+// sendPending sends a head that waited for SETTINGS, and asks for the body.
 func (s *h2Stream) sendPending() {
 	h := s.pendingHead
 	s.pendingHead = nil

@@ -66,7 +66,7 @@ type link struct {
 	goAwayError bool // the peer said GOAWAY with an error
 }
 
-// streamPool is the free streams of one reactor. Owned by it.
+// streamPool is the free streams of one reactor, which owns it.
 type streamPool struct {
 	free *h2Stream
 	kept int
@@ -93,7 +93,7 @@ func (p *streamPool) park(s *h2Stream) {
 	if cap(early) > earlyKept {
 		early = nil
 	}
-	*s = h2Stream{link: s.link, earlyBytes: early} // a method that comes too late finds no receiver
+	*s = h2Stream{link: s.link, earlyBytes: early} // a method that is called too late finds no receiver
 	if p.kept < streamsKept {
 		s.next, p.free = p.free, s
 		p.kept++
@@ -137,7 +137,7 @@ func (l *link) remove(s *h2Stream) {
 	s.deadline = 0
 }
 
-// OnData decodes what came and tells the streams.
+// OnData decodes frames and passes their events to the streams.
 func (l *link) OnData(c *engine.Conn, in []byte) (used int) {
 	now := c.Reactor().Now()
 	l.inBatch = true
@@ -184,7 +184,7 @@ func (l *link) dispatch(ev *h2.Event) {
 		l.gotReset(ev)
 	case h2.Fault:
 		l.fault(ev.Err)
-	case h2.Sendable: // settle asks
+	case h2.Sendable: // endBatch asks the codec
 	default:
 		l.end.notice(*ev)
 	}
@@ -232,7 +232,7 @@ func (l *link) control() {
 	}
 }
 
-// controlRoom is what control frames of a batch mostly take less than.
+// controlRoom is more than the control frames of most batches take.
 const controlRoom = 512
 
 // kick makes sure that control frames leave in this tick.
@@ -250,20 +250,20 @@ func (l *link) post() {
 	}
 }
 
-// run is the task: what stream methods left to do.
+// run is the task: it does what stream methods postponed.
 func (l *link) run(*engine.Reactor) {
 	l.posted = false
 	l.batch()
 }
 
-// batch runs what is due without bytes.
+// batch is a batch without events of the codec.
 func (l *link) batch() {
 	defer l.rescue()
 	l.inBatch = true
 	l.endBatch()
 }
 
-// endBatch ends a batch: streams that may send have their turns, what is pending is queued, the timer is set.
+// endBatch ends a batch: streams that may send have their turns, control frames are queued, the timer is set.
 func (l *link) endBatch() {
 	for i := 0; l.todos > 0 && i < len(l.live); {
 		if s := l.live[i]; s.todo != nothing {
@@ -295,13 +295,13 @@ func (l *link) endBatch() {
 	l.check()
 }
 
-// turns lets streams that were blocked send, in the order of the codec, until the queue is full again.
+// turns gives blocked streams their turns to send, in the order of the codec, until the queue is full again.
 func (l *link) turns() {
 	if !l.connected || !l.conn.Open() {
 		return
 	}
 	l.inTurn = true
-	for !l.conn.Congested() && l.conn.Room() > frameRoom { // no room: it takes nothing any more, as a read will tell
+	for !l.conn.Congested() && l.conn.Room() > frameRoom { // no room: it takes nothing any more
 		cs := l.codec.NextSendable()
 		if cs == nil {
 			break
@@ -319,7 +319,7 @@ func (l *link) turns() {
 // OnSendable gives the streams their turns.
 func (l *link) OnSendable(*engine.Conn) { l.batch() }
 
-// arm makes the connection's timer fire at at, or before; 0 is never.
+// arm makes the connection's timer fire at the time at or before; 0 is never.
 func (l *link) arm(at int64) {
 	if at == 0 || l.armed != 0 && l.armed <= at || !l.connected {
 		return
@@ -370,8 +370,8 @@ func (l *link) OnTimeout(c *engine.Conn) {
 	l.endBatch()
 }
 
-// rescue ends the exchange whose callback panicked; to be deferred. The other exchanges of the connection go on: what
-// was cut off of the batch is done over.
+// rescue ends the exchange whose callback panicked. It is deferred. The other exchanges of the connection go on:
+// the rest of the batch is done later.
 func (l *link) rescue() {
 	s := l.inCallback
 	if s == nil {
@@ -388,7 +388,7 @@ func (l *link) rescue() {
 		l.pool.park(s)
 	}
 	l.conn.PauseRead()
-	l.conn.ResumeRead() // offers what the batch has not come to
+	l.conn.ResumeRead() // offers the bytes that the batch did not reach
 	l.post()
 	l.arm(r.Now() + 1)
 }

@@ -17,20 +17,20 @@ type MuxOptions struct {
 	FirstByte    time.Duration // from the end of a request to the head of its answer; 0: 60 s
 	BetweenBytes time.Duration // between two pieces of an answer, or for the origin to open a full window; 0: 60 s
 	TunnelIdle   time.Duration // without a byte of a tunnel, or of an Unhurried answer, in either direction; 0: 1 h
-	StreamsMax   int           // exchanges at one time, beside what the origin allows; 0: 100
+	StreamsMax   int           // exchanges at one time, if the origin allows as many; 0: 100
 	StreamWindow int           // bytes of one answer that may wait; 0: 64 KiB - 1, growing to 512 KiB
 	Budget       int           // bytes of all answers that may wait; 0: 2 MiB, more while there is memory
 	HeaderTable  int           // bytes of the table for the compression of heads; 0: 4096; below 0: none
-	// PingAfter is how long the origin may have been silent before it is asked, together with the next request, whether
-	// it lives: a connection that broke unseen is found out in 10 s, not by FirstByte. 0: 30 s; below 0: never.
+	// PingAfter is the silence of the origin after which a PING is sent with the next request. A connection that
+	// broke unseen is noticed in 10 s then, and not by FirstByte. 0: 30 s; below 0: never.
 	PingAfter time.Duration
 }
 
 // streamsMaxDefault is the default of MuxOptions.StreamsMax: what RFC 9113 §6.5.2 wants origins to allow at least.
 const streamsMaxDefault = 100
 
-// pingAfterDefault is the default of MuxOptions.PingAfter. Servers of gRPC take it amiss to be asked more often than
-// they say something themselves.
+// pingAfterDefault is the default of MuxOptions.PingAfter. Servers of gRPC close a connection on which PINGs come
+// more often than data.
 const pingAfterDefault = 30 * time.Second
 
 func (o *MuxOptions) codec(a *h2.Arena) h2.Options {
@@ -53,12 +53,13 @@ func (o *MuxOptions) pingAfter() time.Duration {
 
 // MuxOwner is told what becomes of a Mux. Its methods run on the Mux's reactor.
 type MuxOwner interface {
-	// OnRoom says that an exchange is over, or that the origin allows more of them: Room and Streams may have changed.
+	// OnRoom says that an exchange is over, or that the origin allows more exchanges: Room and Streams may have
+	// changed.
 	OnRoom(m *Mux)
-	// OnDraining says that no exchange can be opened any more, by the origin's wish; those in progress go on. At most
-	// once.
+	// OnDraining says that the origin takes no further exchanges; those in progress go on. It comes at most once.
 	OnDraining(m *Mux)
-	// OnGone says that the connection is closed. Exactly once, last; after the OnReset of the exchanges it cut.
+	// OnGone says that the connection is closed. It comes exactly once, after the OnReset of the exchanges that
+	// were cut.
 	OnGone(m *Mux, cause error)
 }
 
@@ -85,8 +86,7 @@ type Mux struct {
 // ErrNotH2 is why a connection is closed whose TLS handshake did not agree upon HTTP/2.
 var ErrNotH2 = errors.New("the origin did not agree upon HTTP/2")
 
-// Init prepares m, which is a part of its owner. head is lent to it for the length of a callback: one for each reactor
-// will do.
+// Init prepares m, which is a part of its owner. m uses head during callbacks only: one for each reactor is enough.
 func (m *Mux) Init(owner MuxOwner, head *message.Head, o *MuxOptions) {
 	*m = Mux{owner: owner, opts: o}
 	m.head = head
@@ -94,13 +94,13 @@ func (m *Mux) Init(owner MuxOwner, head *message.Head, o *MuxOptions) {
 	m.end, m.pool = m, &m.streams
 }
 
-// Dial connects without TLS: HTTP/2 with prior knowledge. Requests may be opened at once, they leave when the
-// connection stands.
+// Dial connects without TLS: HTTP/2 with prior knowledge. Requests may be opened at once; they leave when the
+// connection is established.
 func (m *Mux) Dial(r *engine.Reactor, to poller.Addr, o *engine.DialOptions) error {
 	return m.dialled(r.Dial(to, m, o))
 }
 
-// DialTLS is Dial for a connection that is secured. ALPN in co must offer h2 alone.
+// DialTLS is Dial with TLS. ALPN in co must offer h2 alone.
 func (m *Mux) DialTLS(
 	r *engine.Reactor, to poller.Addr, o *engine.DialOptions, hs *tlsconn.Handshaker, co *tlsconn.ClientOptions,
 ) error {
@@ -110,13 +110,13 @@ func (m *Mux) DialTLS(
 
 func (m *Mux) dialled(c *engine.Conn, err error) error {
 	if err == nil {
-		m.begun(c)
+		m.sendPreface(c)
 	}
 	return err
 }
 
-// begun queues the preface: whatever else is written comes behind it.
-func (m *Mux) begun(c *engine.Conn) {
+// sendPreface queues the preface, which precedes all else that is written.
+func (m *Mux) sendPreface(c *engine.Conn) {
 	m.idleSince = max(c.Reactor().Now(), 1)
 	m.start(c, h2.Client, &m.settings)
 	m.control()
@@ -126,12 +126,12 @@ func (m *Mux) begun(c *engine.Conn) {
 func (m *Mux) Attach(p *Probe) {
 	m.settings.Scheme = "https"
 	c := p.take(m)
-	m.begun(c)
+	m.sendPreface(c)
 	m.OnOpen(c)
 }
 
-// Open begins an exchange: its answer goes to r. It may be called before the connection stands. Without Room the
-// exchange is reset as Refused.
+// Open begins an exchange: its answer goes to r. It may be called before the connection is established. Without
+// Room the exchange is reset as Refused.
 func (m *Mux) Open(r Receiver) Stream {
 	m.mustOwn()
 	m.uses++
@@ -153,8 +153,8 @@ func (m *Mux) Open(r Receiver) Stream {
 	return s
 }
 
-// queuedMax is how many bytes may wait for an origin that reads nothing before no exchange is opened any more. Data
-// stops long before; these are heads.
+// queuedMax is how many bytes may be queued for an origin that reads nothing. Above it no exchange is opened. They
+// are heads: data stops at the low mark.
 const queuedMax = 256 << 10
 
 // Room returns how many more exchanges can be opened now.
@@ -168,8 +168,8 @@ func (m *Mux) Room() int {
 // Streams returns how many exchanges are in progress.
 func (m *Mux) Streams() int { return len(m.live) }
 
-// Usable reports whether an exchange may be opened: the connection stands or is being made, has room and is not
-// draining.
+// Usable reports whether an exchange may be opened: the connection is established or connecting, has room and is
+// not draining.
 func (m *Mux) Usable() bool { return m.Room() > 0 }
 
 // Upgrades reports whether the origin is known to take upgrades: the extended CONNECT of RFC 8441.
@@ -219,10 +219,10 @@ func (m *Mux) Peer() poller.Addr { return m.conn.Peer() }
 // Local is the address of our end.
 func (m *Mux) Local() poller.Addr { return m.conn.Local() }
 
-// Digest is what is known of a secured connection.
+// Digest is what is known of a TLS connection.
 func (m *Mux) Digest() *tlsconn.Digest { return tlsconn.DigestOf(m.conn) }
 
-// OnOpen starts the deadlines of the exchanges that waited for the connection, and lets their bodies come.
+// OnOpen starts the deadlines of the exchanges that waited for the connection, and asks for their bodies.
 func (m *Mux) OnOpen(c *engine.Conn) {
 	if d := tlsconn.DigestOf(c); d != nil && d.ALPN != "h2" {
 		m.cause = ErrNotH2
@@ -244,7 +244,7 @@ func (m *Mux) OnSendable(c *engine.Conn) {
 	}
 }
 
-// OnEOF ends the connection: RFC 9113 knows no half of it.
+// OnEOF ends the connection: HTTP/2 has no half-closed connections.
 func (m *Mux) OnEOF(c *engine.Conn) { c.Close(engine.ErrClosed) }
 
 // OnClose resets the exchanges that were in progress and tells the owner.
@@ -275,16 +275,16 @@ func (m *Mux) lost(s *h2Stream, cause error) Code {
 	return ConnectFailed
 }
 
-// begin refuses what no server may do: the codec has refused it before.
+// begin refuses a request from a server. The codec refuses it before that.
 func (m *Mux) begin(cs *h2.Stream, _ bool) *h2Stream {
 	m.codec.Reset(cs, h2.ProtocolError)
 	return nil
 }
 
-// await sets the deadline of what the origin owes. Whatever else is missing, it is not the origin's.
+// await sets the deadline for what the origin has to do. While it has to do nothing there is none.
 func (m *Mux) await(s *h2Stream) {
 	switch {
-	case !m.connected: // the dial has its own
+	case !m.connected: // the dial has a timeout of its own
 	case s.tunnel == tunnelOpen:
 		s.until(orTunnelIdle(m.opts.TunnelIdle))
 	case s.blocked != unblocked:
@@ -295,15 +295,15 @@ func (m *Mux) await(s *h2Stream) {
 		s.until(0)
 	case !s.finalHead:
 		s.until(orDefault(m.opts.FirstByte))
-	case s.bodyPace.unhurried: // its messages come when there is something to say
+	case s.bodyPace.unhurried: // a stream of messages may be silent
 		s.until(orTunnelIdle(m.opts.TunnelIdle))
 	default:
 		s.until(orDefault(m.opts.BetweenBytes))
 	}
 }
 
-// expired resets an exchange for which the origin takes too long. Where nothing at all came of it meanwhile, the
-// connection is not given any further ones: its other end may be gone without a word.
+// expired resets an exchange for which the origin takes too long. If the origin sent nothing at all meanwhile, no
+// further exchanges are opened: the connection may be broken unseen.
 func (m *Mux) expired(s *h2Stream) {
 	silence := m.conn.Reactor().Now() - m.codec.Heard()
 	if silence >= int64(min(orDefault(m.opts.FirstByte), orDefault(m.opts.BetweenBytes))) && !m.draining {
@@ -348,13 +348,13 @@ func (m *Mux) notice(ev h2.Event) {
 	}
 }
 
-// bodyCame does nothing: an origin has deadlines, no least rate.
+// bodyCame does nothing: an origin has deadlines, but no least rate.
 func (m *Mux) bodyCame(*h2Stream, int) {}
 
-// bodySent does nothing, likewise.
+// bodySent does nothing, for the same reason.
 func (m *Mux) bodySent(*h2Stream, int) {}
 
-// tunnelled does nothing: who opened the exchange counts.
+// tunnelled does nothing: the server counts tunnels.
 func (m *Mux) tunnelled() {}
 
 // settingsKnown reports whether it is known what the origin can do.

@@ -1,6 +1,6 @@
 package session
 
-// Unhurry lifts the least rate off a request body, and the time between two pieces off an answer.
+// Unhurry lifts the least rate of a request body, and the bound on the time between two pieces of an answer.
 func (s *h2Stream) Unhurry() {
 	s.bodyPace.unhurried = true
 	if !s.inCallback && s.receiver != nil {
@@ -8,7 +8,7 @@ func (s *h2Stream) Unhurry() {
 	}
 }
 
-// owesBody reports whether bytes of the body are to come, and nothing of it waits for us.
+// owesBody reports whether the exchange waits for the client's body.
 func (s *h2Stream) owesBody() bool { return !s.endReceived && !s.endDelivered && s.owed == 0 }
 
 // bodyCame notes that n bytes of a body have come.
@@ -21,7 +21,7 @@ func (h *h2Server) bodyCame(s *h2Stream, n int) {
 // bodySent notes that n bytes of an answer were sent that the client did not take at once.
 func (h *h2Server) bodySent(s *h2Stream, n int) {
 	perByte := h.owner.perByte
-	if s.bodyPace.unhurried || s.tunnel == tunnelOpen { // messages, which are read when the one before was worked on
+	if s.bodyPace.unhurried || s.tunnel == tunnelOpen { // a client may work on a message before it reads on
 		perByte = 0
 	}
 	s.answerPace.took(n, perByte, h.owner.opts.SendTimeout, h.conn.Reactor().Now())
@@ -30,7 +30,8 @@ func (h *h2Server) bodySent(s *h2Stream, n int) {
 // mayBeSilent reports whether the client may be silent for as long as the answer lasts.
 func (s *h2Stream) mayBeSilent() bool { return s.bodyPace.unhurried && s.framing != noHead }
 
-// answerMoves is that of a stream of HTTP/2.
+// answerMoves notes that a part of the answer was sent, and renews the credit of the body: see
+// h1Server.answerMoves.
 func (s *h2Stream) answerMoves() {
 	if !s.link.server || s.endDelivered || s.endReceived || s.tunnel == tunnelOpen {
 		return

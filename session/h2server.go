@@ -13,8 +13,7 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// H2Options bound HTTP/2 connections of clients, beside the times that ServerOptions has for all. The zero value is
-// good.
+// H2Options bound HTTP/2 connections of clients, in addition to the times of ServerOptions. The zero value is good.
 type H2Options struct {
 	MaxStreams   int           // exchanges at one time; 0: 128
 	IdleTimeout  time.Duration // without an exchange; 0: ServerOptions.IdleTimeout
@@ -22,7 +21,7 @@ type H2Options struct {
 	StreamWindow int           // bytes of one request body that may wait; 0: 64 KiB - 1, growing to 512 KiB
 	Budget       int           // bytes of all request bodies that may wait; 0: 2 MiB, more while there is memory
 	HeaderTable  int           // bytes of the table for the compression of heads; 0: 4096; below 0: none
-	PingInterval time.Duration // silence after which a client is asked whether it lives; 0: never
+	PingInterval time.Duration // silence of a client after which a PING is sent; 0: never
 	Connectless  bool          // do not offer extended CONNECT, by which WebSockets come
 }
 
@@ -42,11 +41,11 @@ func (o *ServerOptions) codec(a *h2.Arena) h2.Options {
 // h2Server is one HTTP/2 connection of a client.
 // Owned by its reactor.
 //
-//	idleUntil != 0 <=> no exchange is in progress; then the connection ends. HeaderTimeout bounds the first wait
+//	idleUntil != 0 <=> no exchange is in progress: the connection ends then
 type h2Server struct {
 	link
 	owner        *Server
-	idleUntil    int64 // time of the reactor
+	idleUntil    int64 // time of the reactor; at first by HeaderTimeout
 	agedAt       int64 // time of the reactor from which no new exchanges are taken, 0: never
 	settingsSeen bool  // SETTINGS came
 	draining     bool  // we said GOAWAY
@@ -75,7 +74,7 @@ func (h *h2Server) OnOpen(c *engine.Conn) {
 	}
 	h.idleUntil = now + int64(h.owner.opts.HeaderTimeout)
 	if age := h.owner.opts.H2.MaxAge; age > 0 {
-		h.agedAt = now + int64(age-age/10+rand.N(age/10+1)) // not all at once that were opened at once
+		h.agedAt = now + int64(age-age/10+rand.N(age/10+1)) // those opened at once must not end at once
 	}
 	h.control()
 	h.endBatch()
@@ -87,8 +86,8 @@ func (h *h2Server) stats() *ServerStats { return &h.owner.local[h.conn.Reactor()
 // streamsScarce is how many exchanges a client may have on one connection while memory is short.
 const streamsScarce = 16
 
-// streamsUnder returns how many exchanges may be in progress on a connection for another one to be taken: those with
-// many give way to those with few.
+// streamsUnder returns how many exchanges a connection may have for another one to be taken. Under pressure
+// connections with few exchanges come before those with many.
 func streamsUnder(p engine.Pressure) int {
 	switch p {
 	case engine.PressureAccept:
@@ -122,8 +121,8 @@ func (h *h2Server) begin(cs *h2.Stream, end bool) *h2Stream {
 	return s
 }
 
-// await sets the deadline of what the client owes: to take its answer, or to send its body. While its body waits for
-// us, it owes nothing.
+// await sets the deadline for what the client has to do: take its answer, or send its body. While bytes of its body
+// are owed it has to do nothing.
 func (h *h2Server) await(s *h2Stream) {
 	switch {
 	case s.tunnel == tunnelOpen && s.blocked == unblocked:
@@ -152,25 +151,25 @@ func (h *h2Server) expired(s *h2Stream) {
 	case s.blocked != unblocked:
 		stats.Timeouts++
 		s.fail(Timeout, engine.ErrTimeout)
-	case s.mayBeSilent(): // since this deadline was set
+	case s.mayBeSilent(): // it became so after this deadline was set
 	default:
 		stats.Timeouts++
 		stats.SlowBodies++
 		if s.framing == noHead {
 			answer := message.Head{Status: 408, Length: 0}
-			_ = s.queueHead(&answer, true) // what fails here is reset anyway
+			_ = s.queueHead(&answer, true) // the stream is reset in any case
 		}
 		s.fail(Timeout, ErrSlowBody)
 	}
 }
 
-// tunnelled counts.
+// tunnelled counts the tunnel.
 func (h *h2Server) tunnelled() { h.stats().Tunnels++ }
 
-// settingsKnown is a client's question.
+// settingsKnown is true: only a client asks.
 func (h *h2Server) settingsKnown() bool { return true }
 
-// streamEnded starts the time of an idle connection.
+// streamEnded starts the idle time after the last exchange.
 func (h *h2Server) streamEnded(*h2Stream) {
 	if len(h.live) > 0 {
 		return
@@ -181,7 +180,7 @@ func (h *h2Server) streamEnded(*h2Stream) {
 	}
 }
 
-// startIdle starts the time that the connection may be without an exchange.
+// startIdle starts the time for which the connection may be without an exchange.
 func (h *h2Server) startIdle() {
 	h.idleUntil = h.conn.Reactor().Now() + int64(h.idleTime())
 	h.arm(h.idleUntil)
@@ -195,8 +194,8 @@ func (h *h2Server) idleTime() time.Duration {
 	return h.owner.opts.IdleTimeout
 }
 
-// notice counts a request that was malformed: nobody else hears of it. The first SETTINGS are what the time for a head
-// waited for.
+// notice counts a malformed request and tells the service of it. The first SETTINGS end the time that HeaderTimeout
+// gives.
 func (h *h2Server) notice(ev h2.Event) {
 	switch ev.Kind {
 	case h2.Reset:
@@ -210,7 +209,7 @@ func (h *h2Server) notice(ev h2.Event) {
 	}
 }
 
-// refusedStatus is what an HTTP/1 client would have been answered.
+// refusedStatus is the status that an HTTP/1 client would have got.
 func refusedStatus(err error) int {
 	if errors.Is(err, h2.ErrHeadTooLarge) || errors.Is(err, h2.ErrTooManyFields) {
 		return 431
@@ -245,10 +244,10 @@ func (h *h2Server) due(now int64) int64 {
 // Idle reports whether no exchange is in progress.
 func (h *h2Server) Idle() bool { return len(h.live) == 0 && !h.codec.Pending() }
 
-// OnDrainBegin says GOAWAY at once: a client that has nothing to ask would not hear of it otherwise.
+// OnDrainBegin sends GOAWAY at once, so that idle clients get it too.
 func (h *h2Server) OnDrainBegin(*engine.Conn) { h.batch() }
 
-// OnDrain gives each tunnel a part of the time that is left: not all should come back at once.
+// OnDrain gives each tunnel a random part of the time that is left: their clients should not all come back at once.
 func (h *h2Server) OnDrain(_ *engine.Conn, left time.Duration) {
 	for _, s := range h.live {
 		if s.tunnel == tunnelOpen {
@@ -258,7 +257,7 @@ func (h *h2Server) OnDrain(_ *engine.Conn, left time.Duration) {
 	}
 }
 
-// OnEOF ends the connection: RFC 9113 knows no half of it.
+// OnEOF ends the connection: HTTP/2 has no half-closed connections.
 func (h *h2Server) OnEOF(c *engine.Conn) {
 	h.inBatch = true
 	h.failAll(Cancelled, nil)

@@ -10,7 +10,7 @@ import (
 )
 
 // h2Stream is one exchange on an HTTP/2 connection, of either end.
-// Owned by its reactor, which uses it again.
+// Owned by its reactor, which uses it again for another exchange.
 //
 //	receiver is set      from its start to the end of both messages, or OnReset; then it is in link.live
 //	codec == nil         once both directions are closed on the wire, or none was opened
@@ -60,7 +60,7 @@ const (
 	byQueue            // the connection's send queue was full
 )
 
-// todo is what the link's task has to tell a stream: its methods call nobody.
+// todo is what the link's task does for a stream: its own methods make no callbacks.
 type todo uint8
 
 const (
@@ -72,12 +72,12 @@ const (
 
 // Sizes of what is queued in one piece.
 const (
-	quantum   = 16<<10 - frameHead // of data in a turn: with its frame head it fills a quarter of a large Buf
+	quantum   = 16<<10 - frameHead // bytes of data in a turn: with its frame head it fills a quarter of a large Buf
 	frameHead = 9
-	frameRoom = 64 // more than the heads of the frames and an end
+	frameRoom = 64 // more than the heads of two frames
 )
 
-// enter and leave stand around each callback.
+// enter and leave are called around each callback.
 func (s *h2Stream) enter() {
 	s.inCallback = true
 	s.link.inCallback = s
@@ -154,15 +154,15 @@ func (s *h2Stream) gotEnd(end bool) {
 	}
 }
 
-// forgetCodec forgets the codec's stream when that has died.
+// forgetCodec forgets the codec's stream once both directions are closed.
 func (s *h2Stream) forgetCodec() {
 	if s.endReceived && s.endSent {
 		s.codec = nil
 	}
 }
 
-// finish ends the exchange when it is over, and reports whether it is: s must not be touched then. A server's is over
-// with its answer: what is left of the request is thrown away.
+// finish ends the exchange when both messages are complete, and reports whether they are: s must not be used then.
+// On a server the end of the answer is enough: the rest of the request is thrown away.
 func (s *h2Stream) finish() bool {
 	if s.inCallback || s.framing != ended || !s.endDelivered && (!s.link.server || s.tunnel == tunnelOpen) {
 		return false
@@ -172,7 +172,7 @@ func (s *h2Stream) finish() bool {
 	return true
 }
 
-// drop takes s out of everything. It may be another exchange's afterwards.
+// drop resets s on the wire and frees it. It may be another exchange's afterwards.
 func (s *h2Stream) drop(code h2.Code) {
 	l := s.link
 	s.receiver = nil
@@ -192,8 +192,8 @@ func (s *h2Stream) resetWire(code h2.Code) {
 	}
 }
 
-// linger leaves to the codec what is to come of a request whose answer was sent whole. A tunnel that was refused has no
-// rest that would come to an end.
+// linger lets the codec throw away the rest of a request whose answer was sent whole. The rest of a refused tunnel
+// may have no end: it is reset.
 func (s *h2Stream) linger() {
 	l, cs := s.link, s.codec
 	switch {
@@ -226,8 +226,9 @@ func (s *h2Stream) fail(code Code, cause error) {
 	l.pool.park(s)
 }
 
-// endWithHead gives the receiver the end of an answer that RFC 9110 §6.4.1 says ends with its head: whatever the origin
-// did behind that, it is no part of it. It reports whether the exchange is over so; a request may still be on its way.
+// endWithHead gives the receiver the end of an answer that ends with its head (RFC 9110 §6.4.1): what the origin
+// did after the head is no part of the answer. It reports whether the exchange is over; the request may still be on
+// its way.
 func (s *h2Stream) endWithHead(code Code) bool {
 	s.endDelivered, s.endReceived = true, true
 	s.resetWire(resetCode(code, true))
@@ -241,7 +242,7 @@ func (s *h2Stream) endWithHead(code Code) bool {
 	return told && s.finish()
 }
 
-// tellEnd survives what it calls, as tellReset does, and reports whether that returned.
+// tellEnd gives the receiver the end of the answer and reports whether it returned without a panic.
 func (s *h2Stream) tellEnd() (told bool) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -252,7 +253,7 @@ func (s *h2Stream) tellEnd() (told bool) {
 	return true
 }
 
-// tellReset survives what it calls: the other exchanges have to be told as well.
+// tellReset calls OnReset and recovers a panic of it: the other exchanges have to be told as well.
 func (s *h2Stream) tellReset(r Receiver, code Code, cause error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -262,7 +263,7 @@ func (s *h2Stream) tellReset(r Receiver, code Code, cause error) {
 	r.OnReset(s, code, cause)
 }
 
-// failLater makes the task fail s: methods call nobody.
+// failLater makes the task fail s: methods make no callbacks.
 func (s *h2Stream) failLater(code Code, cause error) {
 	s.code, s.cause = code, cause
 	s.postpone(toFail)
@@ -276,7 +277,7 @@ func (s *h2Stream) postpone(t todo) {
 	s.link.kick()
 }
 
-// doTodo does what was left to do.
+// doTodo does what was postponed.
 func (s *h2Stream) doTodo() {
 	t := s.todo
 	s.todo = nothing
@@ -291,7 +292,7 @@ func (s *h2Stream) doTodo() {
 	}
 }
 
-// unblock gives s its turn.
+// unblock gives s its turn to send.
 func (s *h2Stream) unblock() {
 	s.clearBlock()
 	s.answerPace.stop(s.link.conn.Reactor().Now())
@@ -307,13 +308,13 @@ func (s *h2Stream) clearBlock() {
 	s.blocked = unblocked
 }
 
-// block notes that the peer has to take something before s can go on.
+// block notes that s waits until the peer has taken something.
 func (s *h2Stream) block(why blocking) {
 	s.blocked = why
 	s.blockedAt = s.link.conn.Reactor().Now()
 }
 
-// blockByQueue puts s in the order of those that wait for room in the queue.
+// blockByQueue puts s in the codec's order of streams that wait for room in the queue.
 func (s *h2Stream) blockByQueue() {
 	if s.blocked == unblocked {
 		s.block(byQueue)
@@ -322,7 +323,7 @@ func (s *h2Stream) blockByQueue() {
 	}
 }
 
-// SendData sends body bytes, as many as the windows and the queue allow and as is fair to the other streams.
+// SendData sends body bytes: as many as the windows, the queue and the turns of other streams allow.
 func (s *h2Stream) SendData(p []byte, end bool) (n int, err error) {
 	s.mustOwn()
 	if s.receiver == nil {
@@ -331,7 +332,7 @@ func (s *h2Stream) SendData(p []byte, end bool) (n int, err error) {
 	switch s.framing {
 	case noHead, ended:
 		return 0, ErrOrder
-	case noBody: // to HEAD, or with a status that forbids a body: what would follow is not sent
+	case noBody: // to HEAD, or with a status that forbids a body: body bytes are not sent
 		n = len(p)
 	case counted:
 		if int64(len(p)) > s.left {
@@ -353,10 +354,10 @@ func (s *h2Stream) SendData(p []byte, end bool) (n int, err error) {
 func (s *h2Stream) write(p []byte, end bool) (n int, err error) {
 	l := s.link
 	if s.codec == nil {
-		return 0, nil // OnReset is on its way
+		return 0, nil // OnReset comes
 	}
 	if s.pendingHead != nil || s.blocked != unblocked && len(p) > 0 {
-		return 0, nil // an end that comes alone leaves with the head
+		return 0, nil // only an end without data leaves with the head
 	}
 	l.codec.Tick(l.conn.Reactor().Now())
 	for len(p) > 0 || end {
@@ -370,12 +371,12 @@ func (s *h2Stream) write(p []byte, end bool) (n int, err error) {
 		b, k, err := l.codec.AppendData(l.conn.Reserve(len(piece)+frameRoom), s.codec, piece, last)
 		l.conn.Commit(b)
 		if err != nil {
-			l.kick() // a fault that this found is told soon
+			l.kick() // a fault that AppendData found is told by the task
 			return n, ErrDead
 		}
 		n, p = n+k, p[k:]
 		if k < len(piece) {
-			s.block(byWindow) // by a window: the codec knows
+			s.block(byWindow)
 			break
 		}
 		if last {
@@ -387,7 +388,7 @@ func (s *h2Stream) write(p []byte, end bool) (n int, err error) {
 	return n, nil
 }
 
-// sent follows up on n bytes of data, and on the end. s may be over behind it.
+// sent follows up on n bytes of data, and on the end. s may be another exchange's after it.
 func (s *h2Stream) sent(end bool, n int) {
 	if end {
 		s.framing = ended
@@ -440,8 +441,8 @@ func (s *h2Stream) SendTrailers(h *message.Head) error {
 	return nil
 }
 
-// Congested reports whether a window or the connection's queue is full, the connection does not stand yet, or the head
-// waits. The promise of OnSendable is what puts s in the order of those who wait.
+// Congested reports whether a window or the connection's queue is full, the connection is not established yet, or
+// the head waits. Where the queue is full it blocks s, so that OnSendable comes.
 func (s *h2Stream) Congested() bool {
 	s.mustOwn()
 	switch {
@@ -477,7 +478,7 @@ func (s *h2Stream) Release(n int) {
 	}
 }
 
-// Reset ends the exchange. The others on the connection do not notice.
+// Reset ends the exchange. The others on the connection go on.
 func (s *h2Stream) Reset(code Code) {
 	s.mustOwn()
 	if s.receiver != nil {
@@ -507,5 +508,5 @@ func (s *h2Stream) by(at int64) {
 	s.link.arm(at)
 }
 
-// Digest is what is known of a secured connection.
+// Digest is what is known of a TLS connection.
 func (s *h2Stream) Digest() *tlsconn.Digest { return tlsconn.DigestOf(s.link.conn) }

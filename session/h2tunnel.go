@@ -26,7 +26,7 @@ func (s *h2Stream) openTunnel(h *message.Head) error {
 	return nil
 }
 
-// deliverEarly gives the receiver what came before the tunnel stood.
+// deliverEarly gives the receiver the bytes that came before the tunnel opened.
 func (s *h2Stream) deliverEarly() {
 	early := s.earlyBytes
 	s.earlyBytes = nil
@@ -34,7 +34,7 @@ func (s *h2Stream) deliverEarly() {
 	s.deliver(early, s.endReceived)
 }
 
-// drainTunnel lets the receiver of a tunnel say its last words, and ends it.
+// drainTunnel lets the receiver of a tunnel send what it sends last, and ends it.
 func (s *h2Stream) drainTunnel() {
 	if p, ok := s.receiver.(TunnelDrainer); ok {
 		s.enter()

@@ -8,8 +8,8 @@ import (
 
 // ProbeOwner is told what a Probe found out. Its methods run on the Probe's reactor; one of them is called, once.
 type ProbeOwner interface {
-	// OnAgreed says that the connection stands and which version it is for: the connection is to be given to a Mux or
-	// to a Client, by Attach, before this returns, or else it is closed.
+	// OnAgreed says that the connection is established, and for which version. It has to be given to a Mux or a
+	// Client, by Attach, before this returns, or it is closed.
 	OnAgreed(p *Probe, isH2 bool)
 	// OnFailed says that there is no connection.
 	OnFailed(p *Probe, cause error)
@@ -39,7 +39,7 @@ func (p *Probe) Dial(
 	return err
 }
 
-// Close gives up. The owner hears no more of it.
+// Close gives up. The owner is not told.
 func (p *Probe) Close() {
 	p.owner = nil
 	if !p.taken {
@@ -60,7 +60,7 @@ func (p *Probe) OnOpen(c *engine.Conn) {
 	}
 }
 
-// OnData leaves what comes early for who takes the connection.
+// OnData leaves early bytes for the handler that takes the connection.
 func (p *Probe) OnData(*engine.Conn, []byte) int { return 0 }
 
 // OnClose tells the owner that there is no connection.

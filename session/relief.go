@@ -6,9 +6,9 @@ import (
 	"github.com/edge-proxy/edge/engine"
 )
 
-// What a client keeps waiting holds memory: a head that came in part, an exchange whose body does not come, or whose
-// answer is not taken, requests behind answers that are not. When memory becomes short those that wait longest end
-// early, as if their time were up.
+// An exchange that waits for its client holds memory: the head came in part, the body does not come, the answer is
+// not taken, or pipelined requests wait for that. When memory becomes short, those that have waited longest end
+// early, as if a timeout had passed.
 
 var (
 	_ engine.Reliever = (*h1Server)(nil)

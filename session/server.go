@@ -8,7 +8,7 @@ import (
 )
 
 // Server speaks HTTP/1 and HTTP/2 with the clients of a listener.
-// Immutable after NewServer, but for what it keeps for each reactor.
+// Immutable after NewServer, but for local.
 type Server struct {
 	opts    ServerOptions
 	service Service
@@ -24,8 +24,8 @@ type serverLocal struct {
 	streams streamPool
 	arena   h2.Arena
 	codec   h2.Options
-	scarce  h2.Options // of connections that come while memory is short
-	_       [64]byte   // reactors count at the same time: keep them off each other's cache line
+	scarce  h2.Options // for connections that come while memory is short
+	_       [64]byte   // reactors count at the same time: each needs cache lines of its own
 }
 
 // NewServer makes a Server for the connections of e. service is asked for a Receiver for each request.
@@ -44,8 +44,8 @@ func NewServer(e *engine.Engine, service Service, o ServerOptions) *Server {
 	return s
 }
 
-// Accept makes the handler of a connection: the function that Engine.Listen, or a tlsconn.Handshaker, wants. What TLS
-// agreed upon decides the version; without it the first bytes do, where H2C allows HTTP/2.
+// Accept makes the handler of a connection: it is the function that Engine.Listen or a tlsconn.Handshaker is given.
+// ALPN decides the version; without TLS the first bytes do, if H2C allows HTTP/2.
 func (s *Server) Accept(c *engine.Conn) engine.Handler {
 	d := tlsconn.DigestOf(c)
 	if s.opts.NoH1 || d != nil && d.ALPN == "h2" {

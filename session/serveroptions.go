@@ -11,13 +11,14 @@ type ServerOptions struct {
 	Limits        h1.Limits
 	HeaderTimeout time.Duration // for a whole head, from its first byte or from the connection's start; 0: 10 s
 	BodyTimeout   time.Duration // between two reads of a request body; 0: 60 s
-	SendTimeout   time.Duration // for a client to take what congests its connection, see BodyRate; 0: 60 s
+	SendTimeout   time.Duration // for a client to take what is queued for it, see BodyRate; 0: 60 s
 	IdleTimeout   time.Duration // between two requests; 0: 60 s
 	RequestsMax   int           // on one connection; 0: no limit
 	BodyRate      int64         // bytes a second of a request body, or of an answer that waits; 0: 240; below 0: any
 	Name          string        // in Proxy-Status of answers of the session's own; "": edge
-	// HalfCloseWait is how long the answer to a client that sent FIN behind a whole request may take to begin: such a
-	// client has half closed its connection, or it has left. 0: 1 s; HalfCloseLeaves and HalfCloseStays decide at once.
+	// HalfCloseWait is how long the answer to a client that sent FIN after a whole request may take to begin. Such
+	// a client has half closed its connection, or it has left. 0: 1 s; HalfCloseLeaves and HalfCloseStays decide at
+	// once.
 	HalfCloseWait time.Duration
 
 	H2   H2Options
@@ -56,7 +57,7 @@ type ServerStats struct {
 	Requests   uint64
 	Malformed  uint64 // requests refused by the codec
 	Timeouts   uint64 // heads and bodies that did not come in time
-	SlowBodies uint64 // those of them that were bodies below the least rate, or silent
+	SlowBodies uint64 // of Timeouts, bodies below the least rate, or silent
 	Unread     uint64 // connections closed because the answer was done before the request
 	HalfClosed uint64 // exchanges given up because the client sent FIN and no answer began in time
 	Tunnels    uint64 // connections, or streams, that became tunnels

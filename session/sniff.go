@@ -4,17 +4,17 @@ import (
 	"github.com/edge-proxy/edge/engine"
 )
 
-// preface is what a client that knows that we speak HTTP/2 begins with (RFC 9113 §3.4).
+// preface is what a client of HTTP/2 with prior knowledge sends first (RFC 9113 §3.4).
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
-// sniffer is a h1Server before its first bytes: they say whether it is one. No object of its own, so that HTTP/1
-// pays for a comparison only.
+// sniffer is an h1Server before its first bytes, which decide the version. It is no object of its own, so that
+// HTTP/1 pays for a comparison only.
 type sniffer h1Server
 
 // OnOpen starts the deadline of the first head, or of the preface.
 func (s *sniffer) OnOpen(c *engine.Conn) { (*h1Server)(s).OnOpen(c) }
 
-// OnData hands the connection to who speaks its version; a preface may come byte by byte.
+// OnData hands the connection to the handler of its version. A preface may come byte by byte.
 func (s *sniffer) OnData(c *engine.Conn, in []byte) (used int) {
 	n := min(len(in), len(preface))
 	switch {
@@ -34,7 +34,7 @@ func (s *sniffer) OnData(c *engine.Conn, in []byte) (used int) {
 // OnSendable does nothing: nothing was sent.
 func (s *sniffer) OnSendable(*engine.Conn) {}
 
-// OnTimeout ends a connection that says nothing, or not enough: that may have been the start of a POST.
+// OnTimeout ends a connection that sent nothing, or too little: a part of a preface may be the start of a POST.
 func (s *sniffer) OnTimeout(c *engine.Conn) {
 	if c.Unread() {
 		(*h1Server)(s).slowHead()
@@ -43,7 +43,7 @@ func (s *sniffer) OnTimeout(c *engine.Conn) {
 	c.Close(nil)
 }
 
-// OnEOF ends a connection that said nothing, or not enough.
+// OnEOF ends a connection that sent nothing, or too little.
 func (s *sniffer) OnEOF(c *engine.Conn) { c.Close(nil) }
 
 // OnClose does nothing: nothing had begun.

@@ -13,22 +13,22 @@ import (
 // Owned by its reactor: no method is safe for any other goroutine. A Stream is dead after both ends or a reset; then
 // its methods return ErrDead or do nothing.
 type Stream interface {
-	// SendHead sends a head; end says that no body follows. Interim (1xx) heads may come before the final one.
-	// h is borrowed until return. Hop-by-hop fields in it are not sent; framing is written from h.Length. h.Close makes
-	// the answer the last one on its connection. Of an answer that is larger than the client takes nothing is sent, and
-	// another one may be: ErrHeadSize. An interim one is lost.
+	// SendHead sends a head; end says that no body follows. Interim (1xx) heads may come before the final one. h is
+	// borrowed until return. Hop-by-hop fields in it are not sent; framing is written from h.Length. h.Close makes
+	// the answer the last one on its connection. A head that is larger than the client takes is not sent:
+	// ErrHeadSize. Another one may be sent instead; an interim one is dropped.
 	SendHead(h *message.Head, end bool) error
-	// SendData sends body bytes and reports how many it took. With n < len(p) keep the rest, and the end, and wait
-	// for OnSendable. p is borrowed until return.
+	// SendData sends body bytes and reports how many it took. With n < len(p) the caller keeps the rest, and the
+	// end, and waits for OnSendable. p is borrowed until return.
 	SendData(p []byte, end bool) (n int, err error)
-	// SendTrailers ends the message with trailer fields, where its framing allows them, else without. Those that are
-	// larger than the client takes are not sent, and the message is not ended: ErrHeadSize.
+	// SendTrailers ends the message with trailer fields, where its framing allows them, else without. Trailers that
+	// are larger than the client takes are not sent, and the message is not ended: ErrHeadSize.
 	SendTrailers(h *message.Head) error
-	// Congested reports whether more is queued than should be: OnSendable will come.
+	// Congested reports whether the sender should wait: OnSendable will come.
 	Congested() bool
 	// Queued returns the bytes that were sent and have not left.
 	Queued() int
-	// Release says that n bytes of those that OnData delivered are done with.
+	// Release says that n of the bytes that OnData delivered are no longer owed.
 	Release(n int)
 	// Reset ends the exchange at once. No callback follows.
 	Reset(code Code)
@@ -36,7 +36,7 @@ type Stream interface {
 	Peer() poller.Addr
 	// Local is the address of our end.
 	Local() poller.Addr
-	// Digest is what is known of the connection where it is secured by TLS, else nil.
+	// Digest is what is known of a TLS connection; nil without TLS.
 	Digest() *tlsconn.Digest
 }
 
@@ -125,18 +125,18 @@ type Code uint8
 
 // The codes of a reset.
 const (
-	Cancelled      Code = iota // the peer, or whoever called Reset, no longer wants it
+	Cancelled      Code = iota // the peer, or the caller of Reset, no longer wants it
 	Refused                    // the peer did not process any of it
 	ConnectFailed              // there was no connection to send it on
-	ConnectTimeout             // the same, because it took too long
+	ConnectTimeout             // there was none, because connecting took too long
 	Timeout                    // the peer was silent for too long
 	Malformed                  // what the peer sent breaks the protocol
 	Truncated                  // the peer ended before its message did
 	ConnectionLost             // the connection broke
-	Aborted                    // the peer gave up for a reason of its own; HTTP/2 only
+	Aborted                    // the peer reset it for a reason of its own; HTTP/2 only
 	NoUpgrade                  // the peer takes no upgrades, and was sent nothing; HTTP/2 only
 	HeadSize                   // the peer takes no head, or trailers, of that size, and was not sent it; HTTP/2 only
-	WentAway                   // the peer ended the connection by GOAWAY with an error: maybe for this exchange
+	WentAway                   // the peer ended the connection by GOAWAY with an error, maybe about this exchange
 )
 
 var codeText = [...]string{

@@ -2,7 +2,7 @@ package session
 
 import "github.com/edge-proxy/edge/engine"
 
-// A connection on which nothing is asked gives its place to a newcomer where there is no other.
+// A connection without a request in progress gives its place to a newcomer when there is no other place.
 
 var (
 	_ engine.Yielder = (*h1Server)(nil)
@@ -10,7 +10,8 @@ var (
 	_ engine.Yielder = (*sniffer)(nil)
 )
 
-// IdleSince returns when the last answer had been sent, or when the connection opened: the deadline tells.
+// IdleSince returns when the last answer had been sent, or when the connection opened. It is computed from the
+// deadline.
 func (s *h1Server) IdleSince(c *engine.Conn) int64 {
 	if s.requests == 0 {
 		return c.Deadline() - int64(s.server.opts.HeaderTimeout)
@@ -29,7 +30,7 @@ func (h *h2Server) IdleSince(*engine.Conn) int64 {
 	return h.idleUntil - int64(h.idleTime())
 }
 
-// OnYield says GOAWAY and ends an idle connection.
+// OnYield sends GOAWAY and ends an idle connection.
 func (h *h2Server) OnYield(c *engine.Conn) {
 	h.idleUntil = c.Reactor().Now()
 	h.batch()
@@ -39,5 +40,5 @@ func (h *h2Server) OnYield(c *engine.Conn) {
 // IdleSince returns when the connection opened.
 func (s *sniffer) IdleSince(c *engine.Conn) int64 { return (*h1Server)(s).IdleSince(c) }
 
-// OnYield ends a connection that has said nothing.
+// OnYield ends a connection that has sent nothing.
 func (s *sniffer) OnYield(c *engine.Conn) { c.Finish() }
