@@ -36,7 +36,7 @@ func (p *pausing) OnClose(_ *engine.Conn, cause error) {
 	p.closed <- cause
 }
 
-// Who does not read hears of a reset all the same.
+// A connection that does not read is told of a reset all the same.
 func TestConn_resetWhilePaused(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 1})
 	if err != nil {
@@ -84,7 +84,7 @@ func TestConn_resetOfAPausedDialKeepsWhatCame(t *testing.T) {
 	<-h.paused
 	w.Reset()
 	h.again = make(chan string, 1)
-	r.Post(&engine.Task{Run: func(*engine.Reactor) {}}) // a tick behind the reset
+	r.Post(&engine.Task{Run: func(*engine.Reactor) {}}) // a tick after the reset
 	r.Post(&engine.Task{Run: func(*engine.Reactor) { c.ResumeRead() }})
 	if got := <-h.again; got != "answer" {
 		t.Fatal(got)

@@ -195,7 +195,7 @@ func (c *Conn) OfferLater() {
 	c.mustOwn()
 	if c.state == open && c.flags&wantRead != 0 {
 		c.flags |= redeliver
-		c.goOn()
+		c.turnLater()
 	}
 }
 

@@ -43,7 +43,7 @@ func drain(t *testing.T, idle bool) {
 	if g.loop.Sock(fd).FIN {
 		t.Fatal("closed before its time")
 	}
-	flag.Store(idle) // behind all that this goroutine did with the reactor, which is asked on another one
+	flag.Store(idle) // after all that this goroutine did with the reactor, which is asked on another one
 	time.Sleep(2 * time.Millisecond)
 	synctest.Wait()
 	g.ticks(2)

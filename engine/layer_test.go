@@ -159,7 +159,7 @@ func TestLayer_reply(t *testing.T) {
 }
 
 // A peer that has us answer, as an update of keys does, and does not read is closed at the hard limit of the queue:
-// nothing else bounds what it may ask for, since whoever else writes looks at the queue before.
+// nothing else bounds what it may ask for, since all others that write look at the queue before.
 func TestLayer_repliesNobodyReads(t *testing.T) {
 	g := newRig(t, engine.Options{SendLow: 1000, SendMax: 4000})
 	g.loop.SendMax = 100
@@ -182,8 +182,8 @@ func TestLayer_repliesNobodyReads(t *testing.T) {
 	}
 }
 
-// RFC 8446 §6.1: behind close_notify nothing is said any more, and behind FIN nothing can be. The other direction goes
-// on, whatever it asks for.
+// RFC 8446 §6.1: nothing is sent after close_notify, and nothing can be after FIN. The other direction goes on,
+// whatever it asks for.
 func TestLayer_replyBehindTheEnd(t *testing.T) {
 	g := newRig(t, engine.Options{})
 	h := &script{}

@@ -54,14 +54,14 @@ type Listener struct {
 // acceptor is a Listener's socket on one reactor.
 // Owned by its reactor.
 type acceptor struct {
-	listener *Listener
-	fd       poller.FD
-	slot     uint32
-	ready    bool // connections may be waiting
-	pleading bool // a plea is on its way
-	placed   bool // it has made a place
-	guest    *guest
-	end      unlistening
+	listener   *Listener
+	fd         poller.FD
+	slot       uint32
+	ready      bool     // connections may be waiting
+	searching  bool     // an idleSearch has not come back
+	placeFound bool     // it closed an idle connection
+	pending    *pending // nil: none
+	end        unlistening
 }
 
 // Addr returns the address; port 0 has been replaced by the port that the kernel chose.
@@ -158,7 +158,7 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 		switch e {
 		case 0:
 			if !r.takePlace(a) {
-				a.guest = &guest{fd, peer}
+				a.pending = &pending{fd, peer}
 				r.pauseAccept()
 				return true
 			}
@@ -175,7 +175,7 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 			if r.yield(nil, idleBatch) > 0 {
 				return false // they are closed at the end of this tick
 			}
-			a.plead(r, nil, idleBatch)
+			a.searchIdle(r, nil, idleBatch)
 			r.pauseAccept()
 			return true
 		default: // ENOBUFS, ENOMEM or an unknown error, which may last
@@ -188,8 +188,8 @@ func (r *Reactor) acceptFrom(a *acceptor) bool {
 
 // accept takes the next connection: the one that waits for a place, if there is one.
 func (r *Reactor) accept(a *acceptor) (poller.FD, poller.Addr, syscall.Errno) {
-	if g := a.guest; g != nil {
-		a.guest = nil
+	if g := a.pending; g != nil {
+		a.pending = nil
 		return g.fd, g.peer, 0
 	}
 	return r.kernel.Accept(a.fd)
@@ -198,8 +198,8 @@ func (r *Reactor) accept(a *acceptor) (poller.FD, poller.Addr, syscall.Errno) {
 // takePlace counts an accepted connection and reports whether there is a place for it; all reactors share the
 // limit. It makes a place by closing an idle connection. A listener that closes has no limit.
 func (r *Reactor) takePlace(a *acceptor) bool {
-	l, placed := a.listener, a.placed
-	a.placed = false
+	l, placed := a.listener, a.placeFound
+	a.placeFound = false
 	if n, most := l.conns.Add(1), l.connsMax.Load(); most <= 0 || n <= most || a.end.begun {
 		return true
 	}
@@ -207,7 +207,7 @@ func (r *Reactor) takePlace(a *acceptor) bool {
 		return true
 	}
 	l.conns.Add(-1)
-	a.plead(r, l, 1)
+	a.searchIdle(r, l, 1)
 	return false
 }
 

@@ -113,7 +113,7 @@ func TestMoved_goesOn(t *testing.T) {
 	})
 }
 
-// What the peer does on the way is found by whoever adopts the connection, and the descriptor is closed.
+// What the peer does meanwhile is found by Adopt, which closes the descriptor.
 func TestMoved_findsWhatCameOnTheWay(t *testing.T) {
 	for name, c := range map[string]struct {
 		do   func(p *pair)

@@ -559,7 +559,7 @@ func TestReactor_postsRunInOrderAcrossThreads(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, func() bool { return left[0].Load() == 0 && left[1].Load() == 0 })
 }
 
-// A post that meets a reactor on its way to sleep must not be left behind: one task at a time, each posted when the one
+// A post to a reactor that is about to sleep must not be missed: one task at a time, each posted when the one
 // before has run, is where a lost wake-up would show as a hang.
 func TestReactor_postNeverMissesASleeper(t *testing.T) {
 	for _, park := range []poller.Park{poller.ParkAuto, poller.ParkRuntime, poller.ParkSyscall} {
@@ -653,7 +653,7 @@ func TestOffload_cancelAndStopEndTheContext(t *testing.T) {
 	<-ended
 }
 
-// A job must not wait behind one that blocks while there may be more workers.
+// A job must not wait for one that blocks while there may be more workers.
 func TestOffload_blockedJobsHoldNobodyUp(t *testing.T) {
 	const workers = 20
 	e, err := engine.New(engine.Options{Reactors: 1, Offload: engine.OffloadOptions{Workers: workers, Queue: 1}})

@@ -71,7 +71,7 @@ func (c *Conn) turn() {
 			return
 		}
 	}
-	c.goOn()
+	c.turnLater()
 }
 
 // lookBroken asks the kernel why c is broken, where no read will tell soon: its FIN was read, or reading is paused.

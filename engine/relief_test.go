@@ -30,7 +30,7 @@ func TestRelief_longestFirst(t *testing.T) {
 		name   string
 		held   int // MiB in all, of 64
 		waited []time.Duration
-		given  string // who gave up, in the order of waited
+		given  string // the connections that gave up, in the order of waited
 	}{
 		{"below 80 %", 50, []time.Duration{time.Hour, time.Minute, time.Second}, "[false false false]"},
 		{"longest first", 52, []time.Duration{2 * time.Second, time.Minute, 5 * time.Second}, "[false true false]"},

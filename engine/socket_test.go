@@ -384,7 +384,7 @@ func TestClose_theLastAnswerIsNotLostToUnreadBytes(t *testing.T) {
 		} else if took := time.Since(begun); took < 900*time.Millisecond || late == 20 {
 			t.Fatalf("%d bytes of %d: %v", len(got), len(answer), err)
 		} else {
-			late++ // the machine stood still: what comes a second behind the answer meets a socket that is closed
+			late++ // the machine stood still: what comes a second after the answer meets a socket that is closed
 		}
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool { return l.Conns() == 0 })

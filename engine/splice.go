@@ -127,7 +127,7 @@ func (s *Splice) run() {
 			break
 		}
 		if n == splicesPerTurn {
-			s.from.goOn()
+			s.from.turnLater()
 			break
 		}
 	}
@@ -147,8 +147,8 @@ func cannotSplice(e syscall.Errno) bool {
 	return false
 }
 
-// goOn gives c its next turn after all that are ready in this tick.
-func (c *Conn) goOn() {
+// turnLater gives c its next turn after all that are ready in this tick.
+func (c *Conn) turnLater() {
 	if c.flags&onReady == 0 {
 		c.flags |= onReady
 		c.reactor.again = append(c.reactor.again, c)

@@ -147,9 +147,9 @@ func (a *acceptor) close(r *Reactor) {
 // would not do that.
 func (r *Reactor) closeAcceptor(a *acceptor) {
 	r.Disarm(&a.end.timer)
-	if a.guest != nil {
-		r.kernel.Close(a.guest.fd)
-		a.guest = nil
+	if a.pending != nil {
+		r.kernel.Close(a.pending.fd)
+		a.pending = nil
 	}
 	r.kernel.Del(a.fd)
 	r.kernel.Close(a.fd)

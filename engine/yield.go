@@ -29,12 +29,12 @@ type Yielder interface {
 	OnYield(c *Conn)
 }
 
-// plea is a search for idle connections that goes round the other reactors until it has found some.
+// idleSearch looks for idle connections on the other reactors, one after another, until it has closed some.
 // Owned by the reactor that runs its task.
 //
 //	acceptor ──Post──► reactor ──Post──► reactor …  ──Post──► acceptor
-//	                   none of l idle     closes some         a.placed: the newcomer takes the place
-type plea struct {
+//	                   none of l idle     closes some         a.placeFound: the newcomer takes the place
+type idleSearch struct {
 	task  Task
 	home  *acceptor
 	from  *Reactor
@@ -94,20 +94,20 @@ func (r *Reactor) longestIdle(l *Listener) (found *Conn) {
 	return found
 }
 
-// plead asks the other reactors to close idle connections of l (nil: of all listeners). An acceptor has one plea at
-// a time.
-func (a *acceptor) plead(r *Reactor, l *Listener, most int) {
-	if a.pleading || len(r.engine.reactors) == 1 {
+// searchIdle asks the other reactors to close idle connections of l (nil: of all listeners). An acceptor has one
+// such search at a time.
+func (a *acceptor) searchIdle(r *Reactor, l *Listener, most int) {
+	if a.searching || len(r.engine.reactors) == 1 {
 		return
 	}
-	a.pleading = true
-	p := &plea{home: a, from: r, of: l, most: most, next: r.index}
+	a.searching = true
+	p := &idleSearch{home: a, from: r, of: l, most: most, next: r.index}
 	p.task.Run = p.ask
 	p.pass()
 }
 
 // pass posts p to the next reactor, or home.
-func (p *plea) pass() {
+func (p *idleSearch) pass() {
 	reactors := p.from.engine.reactors
 	p.next = (p.next + 1) % len(reactors)
 	if p.found > 0 {
@@ -117,22 +117,22 @@ func (p *plea) pass() {
 }
 
 // ask is the task of p.
-func (p *plea) ask(r *Reactor) {
+func (p *idleSearch) ask(r *Reactor) {
 	if r != p.from {
 		p.found = r.yield(p.of, p.most)
 		p.pass()
 		return
 	}
 	a := p.home
-	a.pleading = false
+	a.searching = false
 	if p.found > 0 {
-		a.placed = a.guest != nil && p.of != nil
+		a.placeFound = a.pending != nil && p.of != nil
 		a.ready, r.acceptAny = true, true
 	}
 }
 
-// guest is a connection that was accepted and waits for a place.
-type guest struct {
+// pending is a connection that was accepted and waits for a place.
+type pending struct {
 	fd   poller.FD
 	peer poller.Addr
 }

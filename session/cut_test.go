@@ -16,7 +16,8 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// RFC 9112 §9.8: an answer that its connection ends is whole only behind a close_notify. Anybody can send FIN.
+// RFC 9112 §9.8: an answer that its connection ends is whole only after a close_notify. Any third party can send
+// FIN.
 func TestClient_tlsWithoutCloseNotify(t *testing.T) {
 	for head, cut := range map[string]bool{"": true, "Content-Length: 4\r\n": false} {
 		for _, said := range []bool{false, true} {

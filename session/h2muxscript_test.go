@@ -63,8 +63,8 @@ func TestMux_headAnd304WithALength(t *testing.T) {
 	q.want(t, "head 304 end")
 }
 
-// RFC 9110 §6.4.1: an answer to HEAD, a 204 and a 304 have come whole with their heads, whatever an origin does behind
-// them.
+// RFC 9110 §6.4.1: an answer to HEAD, a 204 and a 304 have come whole with their heads, whatever an origin does
+// after them.
 func TestMux_whatFollowsAnAnswerWithoutContent(t *testing.T) {
 	for name, then := range map[string][]byte{
 		"DATA":           frame(nil, frameData, 0, 1, "evil"),
@@ -91,7 +91,8 @@ func TestMux_whatFollowsAnAnswerWithoutContent(t *testing.T) {
 	}
 }
 
-// The same, while the request is still on its way: the answer is whole, and who sends learns that it is in vain.
+// The same, while the request is still on its way: the answer is whole, and the sender is told that its body is not
+// taken.
 func TestMux_whatFollowsAnEarlyAnswerWithoutContent(t *testing.T) {
 	s, o := newScript(t, engine.Options{}), &muxOwner{}
 	s.dial(o, "")

@@ -158,7 +158,7 @@ func (s *script) recv(b []byte) {
 	}
 }
 
-// pass lets time pass: the reactor ticks at least once a second, and behind it.
+// pass lets time pass: the reactor ticks at least once a second, and once at the end.
 func (s *script) pass(d time.Duration) {
 	for ; d > 0; d -= time.Second {
 		s.l.Advance(int64(min(d, time.Second)))
@@ -556,7 +556,7 @@ func TestServer_h2StalledClientGainsNoTimeBySending(t *testing.T) {
 	s.want("reset 1: CANCEL")
 }
 
-// A receiver that panics costs its exchange, not the connection: what came behind it in the same read is served.
+// A receiver that panics costs its exchange, not the connection: what came after it in the same read is served.
 func TestServer_h2PanicCostsOneStream(t *testing.T) {
 	s, g := newScript(t, engine.Options{}), &stage{}
 	s.listen(g, session.ServerOptions{}, "")

@@ -122,7 +122,7 @@ func TestServer_h2cEarlyAnswer(t *testing.T) {
 	}
 }
 
-// curl 7.88 takes RST_STREAM behind an answer for a failure, whatever its code. A body that is soon there is taken.
+// curl 7.88 takes RST_STREAM after an answer for a failure, whatever its code. A body that comes soon is read.
 func TestServer_h2cEarlyAnswerToCurl(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {
@@ -187,8 +187,8 @@ func TestServer_h2cDrainEndsTunnelsLast(t *testing.T) {
 	}
 }
 
-// drainTunnel drains a server with one tunnel, sends some bytes there behind the GOAWAY, and returns the kinds of all
-// frames that come.
+// drainTunnel drains a server with one tunnel, sends some bytes there after the GOAWAY, and returns the kinds of
+// all frames that come.
 func drainTunnel(t *testing.T, grace time.Duration) (kinds []byte) {
 	t.Helper()
 	e, addr, _ := serveH2C(t, session.ServerOptions{})

@@ -116,7 +116,7 @@ func (s *script) listenH1(service session.Service, o session.ServerOptions) {
 	s.another()
 }
 
-// another lets a further client connect, which is who speaks from now on.
+// another lets a further client connect, which sends from now on.
 func (s *script) another() {
 	s.fd = s.l.Offer(3, poller.Addr{IP: netip.MustParseAddrPort("192.0.2.9:5555")})
 	s.do(func() {})
