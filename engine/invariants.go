@@ -135,3 +135,13 @@ func (c *Conn) bufBytes() int64 {
 	}
 	return int64(n)
 }
+
+// poison overwrites a Buf that was put back: code that kept a slice of it reads nonsense.
+func poison(p []byte) {
+	for i := range p {
+		p[i] = 0xDB
+	}
+}
+
+// scramble does the same to the read scratch, once the callback that borrowed it has returned.
+func scramble(p []byte) { poison(p) }

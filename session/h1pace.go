@@ -3,6 +3,7 @@ package session
 import (
 	"time"
 
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -69,4 +70,40 @@ func (s *h1Server) answerMoves() {
 	if !s.inCallback {
 		s.await()
 	}
+}
+
+// Relieve ends the exchange that the client has kept waiting for age.
+func (s *h1Server) Relieve(c *engine.Conn, age time.Duration) {
+	if waited, keeps := s.waited(); !keeps || waited < age {
+		return
+	}
+	s.server.local[c.Reactor().Index()].stats.GivenUp++
+	if s.tunnel == tunnelOpen { // it has no deadline
+		s.fail(Timeout, engine.ErrTimeout)
+		s.cutOff(engine.ErrTimeout)
+		return
+	}
+	s.OnTimeout(c)
+}
+
+// waited returns for how long the client keeps us waiting, and whether it does.
+func (s *h1Server) waited() (time.Duration, bool) {
+	o := &s.server.opts
+	now := s.conn.Reactor().Now()
+	switch {
+	case s.receiver != nil && s.conn.Congested():
+		return s.answerPace.waited(o.SendTimeout, now), true
+	case s.receiver != nil && s.owesBody() && !s.awaits100:
+		return s.bodyPace.owing(o.BodyTimeout-s.timeLeft(), now), true
+	case s.backlog:
+		return o.SendTimeout - s.timeLeft(), true
+	case s.receiver == nil && s.headBegun && !s.dec.Idle():
+		return o.HeaderTimeout - s.timeLeft(), true
+	}
+	return 0, false
+}
+
+// timeLeft is how long it is until OnTimeout.
+func (s *h1Server) timeLeft() time.Duration {
+	return time.Duration(s.conn.Deadline() - s.conn.Reactor().Now())
 }

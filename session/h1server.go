@@ -61,6 +61,18 @@ func (s *h1Server) OnOpen(c *engine.Conn) {
 // Idle reports whether the connection is between two requests.
 func (s *h1Server) Idle() bool { return s.receiver == nil && s.dec.Idle() }
 
+// IdleSince returns when the last answer had been sent, or when the connection opened. It is computed from the
+// deadline.
+func (s *h1Server) IdleSince(c *engine.Conn) int64 {
+	if s.requests == 0 {
+		return c.Deadline() - int64(s.server.opts.HeaderTimeout)
+	}
+	return c.Deadline() - int64(s.server.opts.IdleTimeout)
+}
+
+// OnYield ends an idle connection.
+func (s *h1Server) OnYield(c *engine.Conn) { c.Finish() }
+
 // OnData decodes what came: heads, body bytes and trailers. Bytes of a request that must wait stay unread.
 func (s *h1Server) OnData(c *engine.Conn, in []byte) (used int) {
 	if invariant.On {

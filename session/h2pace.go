@@ -1,5 +1,11 @@
 package session
 
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+)
+
 // Unhurry lifts the least rate of a request body, and the bound on the time between two pieces of an answer.
 func (s *h2Stream) Unhurry() {
 	s.bodyPace.unhurried = true
@@ -40,4 +46,39 @@ func (s *h2Stream) answerMoves() {
 	if !s.inCallback {
 		s.link.end.await(s)
 	}
+}
+
+// Relieve resets the exchanges that the client has kept waiting for age.
+func (h *h2Server) Relieve(c *engine.Conn, age time.Duration) {
+	for i := 0; i < len(h.live); {
+		s := h.live[i]
+		if waited, keeps := h.waited(s); !keeps || waited < age {
+			i++
+			continue
+		}
+		h.stats().GivenUp++
+		if h.expired(s); s.receiver != nil {
+			i++
+		} else {
+			i = 0 // callbacks change the list
+		}
+		if !c.Open() || c.Reactor().Pressure() < engine.PressureAccept {
+			return
+		}
+	}
+}
+
+// waited returns for how long the client keeps s waiting, and whether it does.
+func (h *h2Server) waited(s *h2Stream) (time.Duration, bool) {
+	o := &h.owner.opts
+	now := h.conn.Reactor().Now()
+	switch {
+	case s.blocked != unblocked:
+		return s.answerPace.waited(o.SendTimeout, now), true
+	case s.deadline == 0 || !s.owesBody() || s.awaits100:
+		return 0, false
+	case s.tunnel == tunnelOpen || s.mayBeSilent() || s.bodyPace.unhurried:
+		return 0, false
+	}
+	return s.bodyPace.owing(o.BodyTimeout-time.Duration(s.deadline-now), now), true
 }

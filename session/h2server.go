@@ -244,6 +244,21 @@ func (h *h2Server) due(now int64) int64 {
 // Idle reports whether no exchange is in progress.
 func (h *h2Server) Idle() bool { return len(h.live) == 0 && !h.codec.Pending() }
 
+// IdleSince returns when the last exchange ended, or when the connection opened.
+func (h *h2Server) IdleSince(*engine.Conn) int64 {
+	if !h.settingsSeen {
+		return h.idleUntil - int64(h.owner.opts.HeaderTimeout)
+	}
+	return h.idleUntil - int64(h.idleTime())
+}
+
+// OnYield sends GOAWAY and ends an idle connection.
+func (h *h2Server) OnYield(c *engine.Conn) {
+	h.idleUntil = c.Reactor().Now()
+	h.batch()
+	c.Finish()
+}
+
 // OnDrainBegin sends GOAWAY at once, so that idle clients get it too.
 func (h *h2Server) OnDrainBegin(*engine.Conn) { h.batch() }
 

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"math"
 	"time"
+
+	"github.com/edge-proxy/edge/engine"
 )
 
 // Defaults of the least rate of a request body. The rate is Kestrel's: nobody types slower, and 1000 connections that
@@ -11,6 +13,18 @@ import (
 const (
 	bodyRateDefault = 240              // bytes a second
 	bodyGrace       = 10 * time.Second // credit that every body begins with
+)
+
+// An exchange that waits for its client holds memory: the head came in part, the body does not come, the answer is
+// not taken, or pipelined requests wait for that. When memory becomes short, those that have waited longest end
+// early, as if a timeout had passed.
+
+var (
+	_ engine.Reliever = (*h1Server)(nil)
+	_ engine.Reliever = (*h2Server)(nil)
+	_ engine.Yielder  = (*h1Server)(nil)
+	_ engine.Yielder  = (*h2Server)(nil)
+	_ engine.Yielder  = (*sniffer)(nil)
 )
 
 // ErrSlowBody is why an exchange is reset whose request body comes too slowly.

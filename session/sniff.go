@@ -1,8 +1,6 @@
 package session
 
-import (
-	"github.com/edge-proxy/edge/engine"
-)
+import "github.com/edge-proxy/edge/engine"
 
 // preface is what a client of HTTP/2 with prior knowledge sends first (RFC 9113 §3.4).
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -51,3 +49,9 @@ func (s *sniffer) OnClose(*engine.Conn, error) {}
 
 // Idle reports that nothing has begun.
 func (s *sniffer) Idle() bool { return true }
+
+// IdleSince returns when the connection opened.
+func (s *sniffer) IdleSince(c *engine.Conn) int64 { return (*h1Server)(s).IdleSince(c) }
+
+// OnYield ends a connection that has sent nothing.
+func (s *sniffer) OnYield(c *engine.Conn) { c.Finish() }

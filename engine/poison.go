@@ -1,6 +1,0 @@
-//go:build !invariants
-
-package engine
-
-func poison([]byte)   {}
-func scramble([]byte) {}
