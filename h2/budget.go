@@ -80,7 +80,7 @@ func (b *buckets) spend(k abuse, n int32, now int64) bool {
 	return b.level[k] <= budgets[k].burst
 }
 
-// leak lets out what leaks in the time since it was last called.
+// leak drains the buckets by the time that has passed since it was last called.
 func (b *buckets) leak(now int64) {
 	steps := (now - b.leakedAt) / leakEvery
 	if steps <= 0 {
@@ -88,7 +88,7 @@ func (b *buckets) leak(now int64) {
 	}
 	b.leakedAt += steps * leakEvery
 	for k := range b.level {
-		if b.level[k] > 0 { // below it, it was paid for
+		if b.level[k] > 0 { // below 0: prepaid
 			b.level[k] -= int32(min(steps*int64(budgets[k].perSecond)/5, int64(b.level[k])))
 		}
 	}

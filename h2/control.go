@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 )
 
-// onPriority takes a PRIORITY frame. RFC 9113 §5.3.2: it says nothing any more, but is checked.
+// onPriority takes a PRIORITY frame. It has no effect any more (RFC 9113 §5.3.2) but is still validated.
 func (c *Conn) onPriority(f frame, p []byte) (ev Event, err *Error) {
 	if f.id == 0 {
 		return ev, ErrStreamZero

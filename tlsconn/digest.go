@@ -90,7 +90,7 @@ func (d *Digest) PeerCertificate() *Certificate {
 		return f
 	}
 	f := CertificateFacts(d.chain[0])
-	d.facts.Store(f) // two who ask at once write down the same
+	d.facts.Store(f) // two goroutines that ask at once store the same facts
 	return f
 }
 

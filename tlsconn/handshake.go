@@ -100,7 +100,7 @@ func newHandshake(o *Handshaker, config *tls.Config, failed func(c *engine.Conn,
 	return h
 }
 
-// OnOpen starts the deadline and, for a client, the handshake. It comes a second time, behind Secure: then the
+// OnOpen starts the deadline and, for a client, the handshake. It comes a second time after Secure: then the
 // connection is handed on.
 func (h *handshake) OnOpen(c *engine.Conn) {
 	if h.phase == succeeded {
@@ -170,7 +170,7 @@ func (h *handshake) plain(c *engine.Conn, in []byte) {
 		}
 		return
 	}
-	if in[0] >= ' ' && in[0] < 0x7f { // text: whoever wrote it can read
+	if in[0] >= ' ' && in[0] < 0x7f { // text: its sender can read a text
 		c.Write(h.server.Plain) //nolint:errcheck // an empty queue takes it
 	}
 	h.fail(ErrNotTLS)
@@ -421,7 +421,7 @@ func (h *handshake) finish() {
 // fail ends the connection of a client of which nothing is known.
 func (h *handshake) fail(reason error) { h.failFor(reason, "") }
 
-// failFor ends the connection, behind the alert that says why. name is what the client asked for, "" if not known.
+// failFor ends the connection after the alert that says why. name is what the client asked for, "" if not known.
 func (h *handshake) failFor(reason error, name string) {
 	c := h.conn
 	if h.failure != nil {
@@ -493,7 +493,7 @@ func (h *handshake) OnEOF(*engine.Conn) {
 	h.wake()
 }
 
-// OnClose ends the handshake, and tells who dialled.
+// OnClose ends the handshake, and tells the handler that dialled.
 func (h *handshake) OnClose(c *engine.Conn, cause error) {
 	if h.listed {
 		h.owner.leave(h)

@@ -82,8 +82,9 @@ func NewHandshaker(e *engine.Engine, o HandshakerOptions) *Handshaker {
 // ServerOptions describe a TLS listener. Immutable after Server.
 type ServerOptions struct {
 	// Config is used as it is, not a copy of it, so that ticket keys and certificates may be changed while it is in
-	// use, by its own means (SetSessionTicketKeys, GetCertificate). Server switches dynamic record sizing off in it,
-	// since a head and its small body shall be one record; so should whoever returns another by GetConfigForClient.
+	// use, by its own means (SetSessionTicketKeys, GetCertificate). Server switches dynamic record sizing off in
+	// it, since a head and its small body shall be one record; code that returns another Config by
+	// GetConfigForClient should do the same.
 	Config *tls.Config
 	// Auto takes plain connections too: those whose first byte begins no TLS record. They show no certificate, whatever
 	// Config.ClientAuth says: accept has to refuse them where one is a must.
@@ -174,8 +175,8 @@ func (h *Handshaker) Stats() Stats {
 	}
 }
 
-// enter counts a handshake that begins, and reports whether there is room for it. Those that we began are bounded by
-// who dials.
+// enter counts a handshake that begins, and reports whether there is room for it. The dialler bounds those that we
+// begin.
 func (h *Handshaker) enter(s *handshake) bool {
 	h.counts.started.Add(1)
 	if s.server != nil {

@@ -110,7 +110,7 @@ func (o *loan) give(p *[lentSize]byte) {
 		return
 	}
 	*o.raw, *o.input = bytes.Buffer{}, bytes.Reader{}
-	if invariant.On { // whoever kept a piece of it reads nonsense
+	if invariant.On { // code that kept a part of it reads nonsense
 		for i := range p {
 			p[i] = 0xDB
 		}
