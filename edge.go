@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
@@ -39,7 +40,7 @@ type Server struct {
 	engine    *engine.Engine
 	proxy     *proxy.Proxy
 	listener  *engine.Listener
-	resolvers []*upstream.Resolver
+	resolvers []*backend.Resolver
 }
 
 // Defaults of a Server.
@@ -157,11 +158,7 @@ func (s *Server) Reactors() []*engine.Reactor { return s.engine.Reactors() }
 // Backends leads to the servers at the given addresses (host:port or unix:/path) in turn. It is for the routes of a
 // Server, which connects them with its engine; elsewhere make an Upstream and use To.
 func Backends(addresses ...string) proxy.Destination {
-	o := upstream.Options{Name: strings.Join(addresses, " ")}
-	for _, a := range addresses {
-		o.Backends = append(o.Backends, upstream.Backend{Address: a})
-	}
-	return BackendsOf(o)
+	return BackendsOf(upstream.Options{Name: strings.Join(addresses, " "), Backends: backend.Of(addresses...)})
 }
 
 // BackendsOf is Backends with options.
@@ -207,15 +204,14 @@ func (s *Server) bind() ([]proxy.Route, error) {
 
 // open makes the upstream of u.
 func (s *Server) open(u *unbound) (proxy.Destination, error) {
-	for _, b := range u.opts.Backends {
-		if err := checkBackend(b.Address); err != nil {
-			return nil, fmt.Errorf("backend %q: %w", b.Address, err)
+	up := upstream.New(s.engine, u.opts)
+	set := up.Options().Backends
+	for _, m := range set.Members() {
+		if err := checkBackend(m.Address()); err != nil {
+			return nil, fmt.Errorf("backend %q: %w", m.Address(), err)
 		}
 	}
-	up := upstream.New(s.engine, u.opts)
-	if res := upstream.Resolve(up, nil); res != nil {
-		s.resolvers = append(s.resolvers, res)
-	}
+	s.resolvers = append(s.resolvers, backend.Resolve(up.Name(), set, nil))
 	return proxy.To(up), nil
 }
 

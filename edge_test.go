@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge"
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
@@ -98,7 +99,7 @@ func TestServer_saysWhatIsWrong(t *testing.T) {
 func TestServer_bindsBackends(t *testing.T) {
 	testutil.CheckLeaks(t)
 	origin := testutil.ListenUnix(t)
-	backends := []upstream.Backend{{Address: "unix:" + origin.Addr().String()}}
+	backends := backend.Of("unix:" + origin.Addr().String())
 	to := edge.BackendsOf(upstream.Options{Name: "unix", Backends: backends})
 	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{{Path: "/a", To: to}, {Path: "/b", To: to}}}
 	s.Engine.Reactors = 1

@@ -8,22 +8,22 @@ import (
 
 func Example() {
 	backends := []string{"a", "b", "c"}
-	set := balance.NewSet([]int{3, 1, 1})
-	rr := balance.NewRoundRobin(set, 0)
+	view := balance.NewView([]int{3, 1, 1})
+	rr := balance.NewRoundRobin(0)
 
 	for range 5 {
-		fmt.Print(backends[rr.Pick(nil)])
+		fmt.Print(backends[rr.Pick(view, 0, nil)])
 	}
 	fmt.Println()
 
-	set.SetUp(0, false) // a health check failed
+	view = view.With(0, false) // a health check failed
 	for range 4 {
-		fmt.Print(backends[rr.Pick(nil)])
+		fmt.Print(backends[rr.Pick(view, 0, nil)])
 	}
 	fmt.Println()
 
 	var tried balance.Tried // a request that fails everywhere
-	for i := rr.Pick(&tried); i >= 0; i = rr.Pick(&tried) {
+	for i := rr.Pick(view, 0, &tried); i >= 0; i = rr.Pick(view, 0, &tried) {
 		tried.Add(i)
 		fmt.Print(backends[i])
 	}

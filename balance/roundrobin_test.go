@@ -4,16 +4,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"unsafe"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-func picks(r *RoundRobin, n int) (got []int) {
+func picks(r *RoundRobin, v *View, n int) (got []int) {
 	for range n {
-		got = append(got, r.Pick(nil))
+		got = append(got, r.Pick(v, 0, nil))
 	}
 	return got
 }
@@ -39,12 +38,11 @@ func TestRoundRobin_order(t *testing.T) {
 		{"none", nil, 3, nil, []int{-1}},
 		{"all of weight 0", []int{0, 0}, 1, nil, []int{-1}},
 	} {
-		s := NewSet(c.weights)
-		r := NewRoundRobin(s, c.offset)
+		v := NewView(c.weights)
 		for _, i := range c.down {
-			s.SetUp(i, false)
+			v = v.With(i, false)
 		}
-		if got := picks(r, len(c.want)); !slices.Equal(got, c.want) {
+		if got := picks(NewRoundRobin(c.offset), v, len(c.want)); !slices.Equal(got, c.want) {
 			t.Errorf("%s: picked %v, want %v", c.name, got, c.want)
 		}
 	}
@@ -52,13 +50,12 @@ func TestRoundRobin_order(t *testing.T) {
 
 func TestRoundRobin_triesEachOnce(t *testing.T) {
 	for _, weights := range [][]int{{1, 1, 1, 1}, {4, 3, 2, 1}} {
-		s := NewSet(weights)
-		s.SetUp(2, false)
-		r := NewRoundRobin(s, 1)
+		v := NewView(weights).With(2, false)
+		r := NewRoundRobin(1)
 		var tried Tried
 		var got []int
 		for {
-			i := r.Pick(&tried)
+			i := r.Pick(v, 0, &tried)
 			if i < 0 {
 				break
 			}
@@ -69,7 +66,7 @@ func TestRoundRobin_triesEachOnce(t *testing.T) {
 		if !slices.Equal(got, []int{0, 1, 3}) {
 			t.Errorf("weights %v: tried %v", weights, got)
 		}
-		if r.Pick(nil) < 0 {
+		if r.Pick(v, 0, nil) < 0 {
 			t.Errorf("weights %v: without Tried there is none", weights)
 		}
 	}
@@ -86,36 +83,36 @@ func TestRoundRobin_sharesByWeight(t *testing.T) {
 				weights[i] = rng.IntN(10)
 			}
 		}
-		s := NewSet(weights)
+		v := NewView(weights)
 		total, open := 0, 0
 		for i := range weights {
-			if s.SetUp(i, rng.IntN(4) > 0); s.Up(i) && weights[i] > 0 {
+			if v = v.With(i, rng.IntN(4) > 0); v.Open(i) {
 				total += weights[i]
 				open++
 			}
 		}
-		r := NewRoundRobin(s, rng.IntN(10))
+		r := NewRoundRobin(rng.IntN(10))
 		t.Logf("seed %d: weights %v", seed, weights)
 		// Equal weights take part in every rotation, so that the cycle is that of weight one.
 		cycle := total
-		if s.equal {
+		if v.equal {
 			cycle = open
 		}
 		counts := make([]int, len(weights))
 		for n := range 2*cycle + 1 {
-			i := r.Pick(nil)
+			i := r.Pick(v, 0, nil)
 			if (i < 0) != (total == 0) {
 				t.Fatalf("picked %d of %d", i, total)
 			}
 			if i < 0 {
 				break
 			}
-			if !s.Up(i) || weights[i] == 0 {
+			if !v.Open(i) || weights[i] == 0 {
 				t.Fatalf("picked %d, which is closed", i)
 			}
 			counts[i]++
 			for i, count := range counts {
-				if n == cycle-1 && s.Up(i) && count*total != cycle*weights[i] {
+				if n == cycle-1 && v.Open(i) && count*total != cycle*weights[i] {
 					t.Fatalf("backend %d: %d picks in a cycle of %d", i, count, cycle)
 				}
 			}
@@ -140,57 +137,29 @@ func TestRoundRobin_picksOpenOnesOnly(t *testing.T) {
 		for i := range weights {
 			weights[i] = rng.IntN(kinds + 1)
 		}
-		s := NewSet(weights)
-		r := NewRoundRobin(s, rng.IntN(20))
+		v := NewView(weights)
+		r := NewRoundRobin(rng.IntN(20))
 		for range 300 {
-			s.SetUp(rng.IntN(len(weights)), rng.IntN(8) == 0)
+			v = v.With(rng.IntN(len(weights)), rng.IntN(8) == 0)
 			var tried Tried
 			for range rng.IntN(triedMax + 3) {
 				tried.Add(rng.IntN(len(weights)))
 			}
 			open := 0
 			for i, weight := range weights {
-				if weight > 0 && s.Up(i) && !tried.Has(i) {
+				if weight > 0 && v.Open(i) && !tried.Has(i) {
 					open++
 				}
 			}
-			i := r.Pick(&tried)
-			if i < 0 && open > 0 || i >= 0 && (weights[i] == 0 || !s.Up(i) || tried.Has(i)) {
+			i := r.Pick(v, 0, &tried)
+			if i < 0 && open > 0 || i >= 0 && (weights[i] == 0 || !v.Open(i) || tried.Has(i)) {
 				t.Fatalf("picked %d, %d open", i, open)
 			}
 		}
 	}
 }
 
-func TestSet_flagsFromAnyGoroutine(t *testing.T) {
-	s := NewSet(make([]int, 100))
-	var done sync.WaitGroup
-	news := make([]int, 4)
-	for g := range news {
-		done.Go(func() {
-			for i := range 100 {
-				if s.SetUp(i, false) {
-					news[g]++
-				}
-			}
-		})
-		done.Go(func() {
-			r := NewRoundRobin(s, g)
-			for range 100 {
-				r.Pick(nil)
-			}
-		})
-	}
-	done.Wait()
-	if sum := news[0] + news[1] + news[2] + news[3]; sum != 100 {
-		t.Fatalf("%d changes of 100 were news", sum)
-	}
-	if !s.SetUp(7, true) || s.SetUp(7, true) || !s.Up(7) || s.Up(8) {
-		t.Fatal("flags are mixed up")
-	}
-}
-
-func TestNewSet_panicsOnBadWeights(t *testing.T) {
+func TestNewView_panicsOnBadWeights(t *testing.T) {
 	for _, weights := range [][]int{{-1}, {weightMax + 1}, make([]int, backendsMax+1)} {
 		func() {
 			defer func() {
@@ -198,7 +167,7 @@ func TestNewSet_panicsOnBadWeights(t *testing.T) {
 					t.Errorf("no panic for %d weights", len(weights))
 				}
 			}()
-			NewSet(weights)
+			NewView(weights)
 		}()
 	}
 }
@@ -236,15 +205,53 @@ func TestSizes(t *testing.T) {
 
 func TestRoundRobin_doesNotAllocate(t *testing.T) {
 	for _, weights := range [][]int{{1, 1, 1}, {3, 2, 1}} {
-		s := NewSet(weights)
-		r := NewRoundRobin(s, 0)
+		v := NewView(weights)
+		next := v.With(1, false)
+		var r Picker = NewRoundRobin(0)
 		if n := testutil.Allocs(1000, func() {
 			var tried Tried
-			tried.Add(r.Pick(&tried))
-			tried.Add(r.Pick(&tried))
-			s.SetUp(1, !s.Up(1))
+			tried.Add(r.Pick(v, 0, &tried))
+			tried.Add(r.Pick(v, 0, &tried))
+			v, next = next, v
 		}); n != 0 {
 			t.Errorf("weights %v: %v allocations", weights, n)
+		}
+	}
+}
+
+// When backends come, go or change their weight, turns go on: each gets its share from the first cycle on.
+func TestRoundRobin_goesOnWhenWeightsChange(t *testing.T) {
+	for seed := range uint64(300) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		r := NewRoundRobin(rng.IntN(5))
+		for range 20 {
+			weights := make([]int, rng.IntN(8))
+			most := 1 + rng.IntN(2)*rng.IntN(100)
+			total := 0
+			for i := range weights {
+				weights[i] = rng.IntN(most + 1)
+				total += weights[i]
+			}
+			v := NewView(weights)
+			counts := make([]int, len(weights))
+			cycles := 1 + rng.IntN(3)
+			for range cycles * total {
+				counts[r.Pick(v, 0, nil)]++
+			}
+			if total == 0 && r.Pick(v, 0, nil) != -1 {
+				t.Fatalf("seed %d: picked of none", seed)
+			}
+			if v.equal {
+				continue // their cycle is shorter
+			}
+			for i, n := range counts {
+				if d := n - cycles*weights[i]; d < -len(weights) || d > len(weights) {
+					t.Fatalf("seed %d: %v in %d cycles of %v", seed, counts, cycles, weights)
+				}
+			}
+			for range rng.IntN(total + 1) {
+				r.Pick(v, 0, nil) // the next change is in the middle of a cycle
+			}
 		}
 	}
 }
@@ -259,10 +266,10 @@ func BenchmarkRoundRobin_pick(b *testing.B) {
 				}
 			}
 			b.Run(fmt.Sprintf("%s-%d", kind, n), func(b *testing.B) {
-				r := NewRoundRobin(NewSet(weights), 1)
+				v, r := NewView(weights), NewRoundRobin(1)
 				b.ReportAllocs()
 				for b.Loop() {
-					r.Pick(nil)
+					r.Pick(v, 0, nil)
 				}
 			})
 		}
@@ -271,16 +278,16 @@ func BenchmarkRoundRobin_pick(b *testing.B) {
 
 // Two goroutines, each with a picker of its own: justifies the padding.
 func BenchmarkRoundRobin_neighbours(b *testing.B) {
-	s := NewSet([]int{1, 1, 1, 1})
+	v := NewView([]int{1, 1, 1, 1})
 	pickers := make(chan *RoundRobin, 1024)
 	for i := range cap(pickers) {
-		pickers <- NewRoundRobin(s, i)
+		pickers <- NewRoundRobin(i)
 	}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		r := <-pickers
 		for pb.Next() {
-			r.Pick(nil)
+			r.Pick(v, 0, nil)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"log/slog"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
@@ -26,11 +27,11 @@ type attempt struct {
 	conn     *upstream.Conn   // whose stream it is
 	receiver session.Receiver // gets the answer, once there is a connection
 	aim      aim
-	backend  int
-	address  int  // of the backend's
-	refused  int  // addresses of the backend that could not be connected to
-	nameHost bool // the backend is to be sent its own address as Host
-	reused   bool // the connection served others before
+	backend  *backend.Member // nil: none was chosen yet
+	address  int             // of the backend's
+	refused  int             // addresses of the backend that could not be connected to
+	nameHost bool            // the backend is to be sent its own address as Host
+	reused   bool            // the connection served others before
 
 	connected int64 // reactor time, ns: the request was given to a connection, or that stood
 	firstByte int64
@@ -45,7 +46,7 @@ type aim uint8
 const (
 	nextBackend aim = iota // that was not tried
 	nextAddress            // of the same backend, whose name has several
-	sameAddress            // on a connection that nobody used before
+	sameAddress            // on a connection that no exchange used before
 	sameBackend            // on any connection
 )
 
@@ -108,7 +109,7 @@ func (x *Exchange) send(s session.Stream) {
 func (x *Exchange) again(cause error) bool {
 	a := &x.try
 	a.fault = faultOfDial(cause)
-	if a.up == nil || a.fault == faultLimit || !a.next(x, cause) {
+	if a.backend == nil || a.fault == faultLimit || !a.next(x, cause) {
 		x.fail(a.fault)
 		return false
 	}
@@ -122,11 +123,11 @@ func (a *attempt) next(x *Exchange, cause error) bool {
 	}
 	u := a.up.upstream
 	a.refused++
-	if n := u.Addresses(x.local.reactor, a.backend); a.refused < min(n, addressesMax) {
+	if n := len(*a.backend.Addrs()); a.refused < min(n, addressesMax) {
 		a.address, a.aim = (a.address+1)%n, nextAddress
 		return true
 	}
-	x.tried.Add(a.backend)
+	x.tried.Add(a.backend.Slot())
 	if x.retries >= u.Retries() {
 		return false
 	}
@@ -181,8 +182,8 @@ func (x *Exchange) retry(code session.Code, cause error) bool {
 			return false
 		}
 		a.aim = sameBackend
-		if x.refusals > 1 && len(u.Options().Backends) > 1 {
-			x.tried.Add(a.backend)
+		if x.refusals > 1 && u.Options().Backends.Len() > 1 {
+			x.tried.Add(a.backend.Slot())
 			a.aim = nextBackend
 		}
 		x.toUp.rewind()
@@ -231,10 +232,9 @@ func (x *Exchange) upFailed(f *Fault) {
 // tellAlert says why a backend ended a secured connection. With TLS 1.3 it looks at our certificate when the handshake
 // is done for us.
 func (a *attempt) tellAlert(cause error) {
-	if a.up != nil {
-		u := a.up.upstream
-		slog.Warn("a backend refused the secured connection", "upstream", u.Name(), "backend", u.Backend(a.backend),
-			"error", cause)
+	if a.backend != nil {
+		slog.Warn("a backend refused the secured connection", "upstream", a.up.upstream.Name(),
+			"backend", a.backend.Address(), "error", cause)
 	}
 }
 

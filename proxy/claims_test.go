@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
@@ -46,7 +47,7 @@ func newClaims(t *testing.T, on proxy.Listener, p upstream.Protocol, filters ...
 		t.Fatal(err)
 	}
 	to := proxy.To(upstream.New(e, upstream.Options{
-		Backends: []upstream.Backend{{Address: origin.Listener.Addr().String()}}, Protocol: p,
+		Backends: backend.Of(origin.Listener.Addr().String()), Protocol: p,
 	}))
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: to, Filters: filters}}, nil)
 	if err != nil {

@@ -138,8 +138,8 @@ func (x *Exchange) Attempts() int { return x.attempts }
 
 // Backend returns the address of the backend that answers, "" while there is none.
 func (x *Exchange) Backend() string {
-	if a := &x.try; a.up != nil && x.attempts > 0 {
-		return a.up.upstream.Backend(a.backend)
+	if m := x.try.backend; m != nil && x.attempts > 0 {
+		return m.Address()
 	}
 	return ""
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
@@ -33,7 +34,7 @@ func TestFields_namesOfACertificateStayApart(t *testing.T) {
 	}
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{{
 		To: proxy.To(upstream.New(e, upstream.Options{
-			Backends: []upstream.Backend{{Address: origin.Listener.Addr().String()}},
+			Backends: backend.Of(origin.Listener.Addr().String()),
 		})),
 		Filters: []*proxy.Filter{proxy.SetFields(map[string]string{"X-Names": "{client_cert_sans}"}, nil)},
 	}}, nil)

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/upstream"
@@ -19,7 +20,7 @@ func filtered(t *testing.T, f *proxy.Filter) *stage {
 	t.Helper()
 	s := setStage(t, stageOptions{})
 	up := upstream.New(s.engine, upstream.Options{
-		Retries: 1, Backends: []upstream.Backend{{Address: s.origins[0].Addr().String()}},
+		Retries: 1, Backends: backend.Of(s.origins[0].Addr().String()),
 	})
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.To(up)}}, []*proxy.Filter{f})
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/status"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
@@ -70,7 +71,7 @@ func callRig(t *testing.T, origin string, route proxy.Route) string {
 	route.GRPC = proxy.On
 	if route.To == nil {
 		route.To = proxy.To(upstream.New(e, upstream.Options{
-			Backends: []upstream.Backend{{Address: origin}}, Protocol: upstream.H2,
+			Backends: backend.Of(origin), Protocol: upstream.H2,
 		}))
 	}
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{route}, nil)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
@@ -152,7 +153,7 @@ func narrowRig(t *testing.T, s *narrow, log *keptLog) *rig {
 	t.Helper()
 	return newWorkerRig(t, &proxy.Listener{}, log, func(e *engine.Engine) proxy.Route {
 		return proxy.Route{To: proxy.To(upstream.New(e, upstream.Options{
-			Protocol: upstream.H2, Retries: 2, Backends: []upstream.Backend{{Address: s.Addr().String()}},
+			Protocol: upstream.H2, Retries: 2, Backends: backend.Of(s.Addr().String()),
 		}))}
 	})
 }

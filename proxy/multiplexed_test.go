@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
@@ -169,9 +170,9 @@ func TestMultiplexed_refusedRequestsGoElsewhere(t *testing.T) {
 		refuseStream(c, id)
 	}
 	idle.ended = func(c *framedConn, id uint32, body string) { c.answer(id, body) }
-	o := upstream.Options{Protocol: upstream.H2, Backends: []upstream.Backend{
-		{Address: busy.Addr().String()}, {Address: idle.Addr().String()},
-	}}
+	o := upstream.Options{
+		Protocol: upstream.H2, Backends: backend.Of(busy.Addr().String(), idle.Addr().String()),
+	}
 	r := newRig(t, func(e *engine.Engine) []proxy.Route {
 		return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, o))}}
 	})
@@ -247,7 +248,7 @@ func TestMultiplexed_maxConcurrentStreams(t *testing.T) {
 		v := newVersioned(t, "h2c", streams, nil)
 		r, u := secured(t, v, upstream.Options{Protocol: upstream.H2, PerBackend: 1, QueueTimeout: time.Minute})
 		load(t, r, 32, 20)
-		if n := u.Open(0); n != 1 {
+		if n := openTo(u); n != 1 {
 			t.Errorf("%d streams: %d connections", streams, n)
 		}
 		v = newVersioned(t, "tls h1 h2 ", streams, nil)
@@ -291,7 +292,7 @@ func TestMultiplexed_ends(t *testing.T) {
 	if c := v.connections(); c < 480/50 {
 		t.Errorf("%d connections", c)
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool { return u.Open(0) == 0 })
+	testutil.Eventually(t, testutil.Patience, func() bool { return openTo(u) == 0 })
 }
 
 // What a backend takes so amiss that it ends its connection is not repeated: it would end the next one as well.
@@ -319,7 +320,7 @@ func TestMultiplexed_goAwayWithAnError(t *testing.T) {
 			}
 			r := newWorkerRig(t, &proxy.Listener{}, &keptLog{}, func(e *engine.Engine) proxy.Route {
 				return proxy.Route{To: proxy.To(upstream.New(e, upstream.Options{
-					Protocol: upstream.H2, Retries: 2, Backends: []upstream.Backend{{Address: s.Addr().String()}},
+					Protocol: upstream.H2, Retries: 2, Backends: backend.Of(s.Addr().String()),
 				}))}
 			})
 			fetch(t, "GET", r.url+"/", "")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
@@ -30,7 +31,7 @@ func pathRig(t *testing.T, on proxy.Listener, guard proxy.Route) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to := proxy.To(upstream.New(e, upstream.Options{Backends: []upstream.Backend{{Address: origin.Addr().String()}}}))
+	to := proxy.To(upstream.New(e, upstream.Options{Backends: backend.Of(origin.Addr().String())}))
 	guard.To = to
 	guard.Path = "/admin"
 	guard.Filters = []*proxy.Filter{proxy.SetFields(nil, map[string]string{"X-Route": "guarded"})}

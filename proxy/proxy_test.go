@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
@@ -84,10 +85,7 @@ func (r *rig) stats() (sum proxy.Stats) {
 }
 
 func to(e *engine.Engine, addresses ...string) proxy.Destination {
-	o := upstream.Options{Name: "origin"}
-	for _, a := range addresses {
-		o.Backends = append(o.Backends, upstream.Backend{Address: a})
-	}
+	o := upstream.Options{Name: "origin", Backends: backend.Of(addresses...)}
 	return proxy.To(upstream.New(e, o))
 }
 

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
@@ -61,7 +62,7 @@ func TestSecure_clientCertificate(t *testing.T) {
 	log := &secureLog{}
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{{
 		To: proxy.To(upstream.New(e, upstream.Options{
-			Backends: []upstream.Backend{{Address: origin.Listener.Addr().String()}},
+			Backends: backend.Of(origin.Listener.Addr().String()),
 		})),
 		Filters: []*proxy.Filter{proxy.SetFields(map[string]string{
 			"X-Subject": "{client_cert_subject}", "X-Verified": "{client_cert_verified}",

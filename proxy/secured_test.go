@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/upstream"
@@ -93,7 +94,7 @@ func secured(t *testing.T, v *versioned, o upstream.Options) (*rig, *upstream.Up
 // leadingTo returns a rig whose upstream is at address.
 func leadingTo(t *testing.T, address string, o upstream.Options) (*rig, *upstream.Upstream) {
 	t.Helper()
-	o.Backends = []upstream.Backend{{Address: address}}
+	o.Backends = backend.Of(address)
 	var u *upstream.Upstream
 	r := newRig(t, func(e *engine.Engine) []proxy.Route {
 		u = upstream.New(e, o)
@@ -101,6 +102,9 @@ func leadingTo(t *testing.T, address string, o upstream.Options) (*rig, *upstrea
 	})
 	return r, u
 }
+
+// openTo returns how many connections to the first backend of u are open.
+func openTo(u *upstream.Upstream) int { return u.Open(u.Options().Backends.Members()[0]) }
 
 // fetch makes a request and returns its answer with the whole body.
 func fetch(t *testing.T, method, url, body string) (*http.Response, string) {
@@ -198,7 +202,7 @@ func TestSecured_failures(t *testing.T) {
 				continue
 			}
 			c.tls.On = true
-			o := upstream.Options{Protocol: protocol, TLS: c.tls, Backends: []upstream.Backend{{Address: c.address}}}
+			o := upstream.Options{Protocol: protocol, TLS: c.tls, Backends: backend.Of(c.address)}
 			r := newRig(t, func(e *engine.Engine) []proxy.Route {
 				return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, o))}}
 			})
@@ -209,9 +213,10 @@ func TestSecured_failures(t *testing.T) {
 		}
 	}
 	// A backend that cannot be secured is followed by one that can.
-	o := upstream.Options{TLS: upstream.TLS{On: true, CA: ca}, Backends: []upstream.Backend{
-		{Address: plain.Listener.Addr().String()}, {Address: origin.Listener.Addr().String()},
-	}}
+	o := upstream.Options{
+		TLS:      upstream.TLS{On: true, CA: ca},
+		Backends: backend.Of(plain.Listener.Addr().String(), origin.Listener.Addr().String()),
+	}
 	r := newRig(t, func(e *engine.Engine) []proxy.Route {
 		return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, o))}}
 	})
@@ -303,7 +308,7 @@ func TestSecured_limitBelowReactors(t *testing.T) {
 			})
 		}
 		wait.Wait()
-		if n := u.Open(0); n > 1 {
+		if n := openTo(u); n > 1 {
 			t.Errorf("protocol %d: %d connections", protocol, n)
 		}
 	}

@@ -9,7 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
@@ -178,13 +180,15 @@ func newTunedSimulation(
 	o := upstream.Options{Name: "sim", Retries: 2, Connect: time.Second, Client: session.ClientOptions{
 		FirstByte: 2 * time.Second, BetweenBytes: 2 * time.Second,
 	}}
+	var addresses []string
 	for i := range 3 {
 		a := poller.Addr{IP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), 80)}
 		l := w.Serve(a)
 		l.Handle = s.serve
 		s.origins = append(s.origins, l)
-		o.Backends = append(o.Backends, upstream.Backend{Address: a.String()})
+		addresses = append(addresses, a.String())
 	}
+	o.Backends = backend.Of(addresses...)
 	if tuned.upstream != nil {
 		tuned.upstream(&o)
 	}
@@ -210,6 +214,15 @@ func newTunedSimulation(
 		w.Add(r)
 	}
 	return s
+}
+
+// fewer leaves n of the backends of o.
+func fewer(o *upstream.Options, n int) {
+	var left []string
+	for _, m := range o.Backends.Members()[:n] {
+		left = append(left, m.Address())
+	}
+	o.Backends = backend.Of(left...)
 }
 
 // plan draws what the clients will ask for.
@@ -464,6 +477,11 @@ func (s *simulation) answerBytes(x *exchange, framing string) []byte {
 // run runs to the end and looks whether anything is left behind.
 func (s *simulation) run() {
 	over := func() bool {
+		if invariant.On {
+			for _, r := range s.engine.Reactors() {
+				s.upstream.Stats(r) // looks at the invariants of upstream
+			}
+		}
 		for _, c := range s.clients {
 			if !c.over {
 				return false
@@ -477,7 +495,7 @@ func (s *simulation) run() {
 	if s.answered+s.failed != len(s.exchanges) {
 		s.t.Fatalf("%d answered and %d failed of %d", s.answered, s.failed, len(s.exchanges))
 	}
-	s.upstream.Close(s.engine)
+	s.upstream.Close()
 	listening := len(s.engine.Reactors())
 	left := func() bool { return s.active() == 0 && len(s.w.OpenSockets()) <= listening && s.buffered() == 0 }
 	if err := s.w.Run(left, 500_000); err != nil {

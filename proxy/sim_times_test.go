@@ -235,7 +235,7 @@ func TestSim_total(t *testing.T) {
 	sim.Run(t, seeds(200), func(t testing.TB, w *sim.World) {
 		x := newScene(t, w, tuning{
 			route:    proxy.Route{Total: total},
-			upstream: func(o *upstream.Options) { o.Backends = o.Backends[:1] },
+			upstream: func(o *upstream.Options) { fewer(o, 1) },
 		})
 		x.pass(2 * total)
 		for range 3 {

@@ -174,7 +174,7 @@ func (s *tunnelSim) finish() {
 	if err := s.w.Run(over, 2_000_000); err != nil {
 		s.t.Fatal(err)
 	}
-	s.upstream.Close(s.engine)
+	s.upstream.Close()
 	listening := len(s.engine.Reactors())
 	left := func() bool { return s.active() == 0 && len(s.w.OpenSockets()) <= listening && s.buffered() == 0 }
 	if err := s.w.Run(left, 500_000); err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
@@ -64,7 +65,7 @@ func TestMultiplexed_stuckExchangesStopNobody(t *testing.T) {
 	var u *upstream.Upstream
 	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
 		u = upstream.New(e, upstream.Options{
-			Backends: []upstream.Backend{{Address: v.Listener.Addr().String()}}, Protocol: upstream.H2, PerBackend: 1,
+			Backends: backend.Of(v.Listener.Addr().String()), Protocol: upstream.H2, PerBackend: 1,
 		})
 		return []proxy.Route{{Name: "all", To: proxy.To(u)}}
 	})
@@ -92,7 +93,7 @@ func TestMultiplexed_stuckExchangesStopNobody(t *testing.T) {
 	load(t, r, 10, 100)
 	t.Logf("1000 exchanges: %v alone, %v beside the stuck ones, %d KiB more in use",
 		alone, time.Since(start), (heapInUse()-before)>>10)
-	if n := u.Open(0); n != 1 {
+	if n := openTo(u); n != 1 {
 		t.Errorf("%d connections", n)
 	}
 	if n := heapInUse() - before; n > 6<<20 {

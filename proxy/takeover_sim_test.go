@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/upstream"
@@ -52,7 +53,7 @@ func newTakeOver(t testing.TB, w *sim.World, wrapped func(poller.Kernel) poller.
 	v := &takeOver{census: seen}
 	v.simulation = newTunedSimulation(t, w, 2+rng.IntN(2), tuning{
 		upstream: func(o *upstream.Options) {
-			o.Backends = o.Backends[:1+rng.IntN(3)]
+			fewer(o, 1+rng.IntN(3))
 			o.PerBackend = rng.IntN(4) // fewer than reactors
 			o.Idle = []int{0, 0, 1, 3, 8}[rng.IntN(5)]
 			o.QueueTimeout = time.Hour
@@ -60,7 +61,7 @@ func newTakeOver(t testing.TB, w *sim.World, wrapped func(poller.Kernel) poller.
 			o.IdleTimeout = []time.Duration{0, 0, time.Millisecond, 10 * time.Millisecond}[rng.IntN(4)]
 			o.Lifetime = []time.Duration{0, 0, 5 * time.Millisecond}[rng.IntN(3)]
 			o.Requests = []int{0, 0, 1, 3}[rng.IntN(4)]
-			seen.limit = o.PerBackend * len(o.Backends)
+			seen.limit = o.PerBackend * o.Backends.Len()
 			v.options = *o
 		},
 		kernel: func(k poller.Kernel) poller.Kernel {
@@ -89,9 +90,9 @@ func (v *takeOver) finish() upstream.Stats {
 	if all.Connections != 0 || all.Idle != 0 || all.Waiting != 0 {
 		v.t.Fatalf("left behind: %+v", all)
 	}
-	for i := range v.options.Backends {
-		if n := v.upstream.Open(i); n != 0 {
-			v.t.Fatalf("%d slots of backend %d are taken, and no connection is open", n, i)
+	for _, m := range v.options.Backends.Members() {
+		if n := v.upstream.Open(m); n != 0 {
+			v.t.Fatalf("%d slots of %s are taken, and no connection is open", n, m.Address())
 		}
 	}
 	return all
@@ -113,9 +114,9 @@ func (v *takeOver) leave() {
 
 // move changes the addresses of the first backend now and then, and what was there before is as good as the new.
 func (v *takeOver) move() {
-	a, b := v.origins[0].Addr(), v.origins[2].Addr()
+	a, b, first := v.origins[0].Addr(), v.origins[2].Addr(), v.options.Backends.Members()[0]
 	for _, addrs := range [][]poller.Addr{{a, b}, {b}, {b, a}, {a}} {
-		v.w.After(time.Duration(v.w.Rand().IntN(40))*time.Millisecond, func() { v.upstream.SetAddrs(0, addrs) })
+		v.w.After(time.Duration(v.w.Rand().IntN(40))*time.Millisecond, func() { first.SetAddrs(addrs) })
 	}
 }
 
@@ -171,9 +172,36 @@ func TestSim_takeOverFailuresAreClean(t *testing.T) {
 			v.move()
 		}
 		if w.Rand().IntN(4) == 0 {
-			w.After(time.Duration(w.Rand().IntN(40))*time.Millisecond, func() { v.upstream.Close(v.engine) })
+			w.After(time.Duration(w.Rand().IntN(40))*time.Millisecond, func() { v.upstream.Close() })
 		}
 		st := v.finish()
+		all.Add(&st)
+	})
+	t.Logf("%+v", all)
+}
+
+// Members come and go, and change their weight: every request is answered, be there one connection for all.
+func TestSim_takeOverMembersComeAndGo(t *testing.T) {
+	var all upstream.Stats
+	sim.Run(t, takeOverSeeds(), func(t testing.TB, w *sim.World) {
+		v := newTakeOver(t, w, nil)
+		v.census.limit = 0 // a member that comes again has slots of its own
+		v.plan(6, 6, goodOrigins)
+		for range 10 {
+			var list []backend.Spec
+			for _, l := range v.origins {
+				if weight := w.Rand().IntN(4); weight > 0 {
+					list = append(list, backend.Spec{Address: l.Addr().String(), Weight: weight})
+				}
+			}
+			if len(list) > 0 {
+				w.After(time.Duration(w.Rand().IntN(40))*time.Millisecond, func() { v.options.Backends.Update(list) })
+			}
+		}
+		st := v.finish()
+		if v.failed > 0 {
+			t.Fatalf("%d requests failed", v.failed)
+		}
 		all.Add(&st)
 	})
 	t.Logf("%+v", all)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
@@ -186,7 +187,7 @@ func TestTakeOver_reusesConnectionsUnderUnevenLoad(t *testing.T) {
 		{"60:4, limit 1, 10 requests a client", 60, 4, 10, 1},
 	} {
 		v := newSpread(t, upstream.Options{
-			Backends: []upstream.Backend{{Address: origin}}, Idle: 72, PerBackend: c.limit, QueueTimeout: time.Minute,
+			Backends: backend.Of(origin), Idle: 72, PerBackend: c.limit, QueueTimeout: time.Minute,
 		})
 		clients := v.uneven(c.a, c.b)
 		v.load(clients, times/4, c.each)
@@ -254,7 +255,7 @@ func wantRefused(t *testing.T, resp *http.Response) {
 func TestTakeOver_refusesWhatTheQueueDoesNotTake(t *testing.T) {
 	g := newGate(t)
 	v := newSpread(t, upstream.Options{
-		Backends:   []upstream.Backend{{Address: g.Listener.Addr().String()}},
+		Backends:   backend.Of(g.Listener.Addr().String()),
 		PerBackend: 1, Queue: 1, QueueTimeout: time.Hour,
 	})
 	first := v.get()
@@ -275,7 +276,7 @@ func TestTakeOver_refusesWhatTheQueueDoesNotTake(t *testing.T) {
 func TestTakeOver_refusesWhatWaitsForTooLong(t *testing.T) {
 	g := newGate(t)
 	v := newSpread(t, upstream.Options{
-		Backends:   []upstream.Backend{{Address: g.Listener.Addr().String()}},
+		Backends:   backend.Of(g.Listener.Addr().String()),
 		PerBackend: 1, QueueTimeout: 100 * time.Millisecond,
 	})
 	first := v.get()

@@ -58,7 +58,7 @@ func TestLog_connect(t *testing.T) {
 // An exchange that waits for the connection of another one was in a queue, and did not connect.
 func TestLog_queue(t *testing.T) {
 	sim.Run(t, seeds(20), func(t testing.TB, w *sim.World) {
-		all := askAtOnce(t, w, 2, func(o *upstream.Options) { o.Backends, o.PerBackend = o.Backends[:1], 1 })
+		all := askAtOnce(t, w, 2, func(o *upstream.Options) { fewer(o, 1); o.PerBackend = 1 })
 		first, second := all[0], all[1]
 		if first.T.Queue != 0 || first.T.Connect == 0 || !near(first.T.FirstByte, thinks) {
 			t.Errorf("%+v", first)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
@@ -52,7 +53,7 @@ func setTunnel(t *testing.T, o tunnelOptions) *tunnelStage {
 		t.Fatal(err)
 	}
 	o.route.To = proxy.To(upstream.New(e, upstream.Options{
-		Backends: []upstream.Backend{{Address: o.origin}}, Client: o.client,
+		Backends: backend.Of(o.origin), Client: o.client,
 	}))
 	routes := []proxy.Route{o.route}
 	snapshot, err := proxy.NewSnapshot(routes, nil)

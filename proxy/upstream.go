@@ -3,6 +3,7 @@ package proxy
 import (
 	"strings"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -11,8 +12,8 @@ import (
 // Immutable.
 type toUpstream struct {
 	upstream *upstream.Upstream
-	view     *upstream.View // nil: the turns are those of the upstream
-	host     string         // see ToHost
+	view     *backend.View // whose turns are taken
+	host     string        // see ToHost
 }
 
 // To leads to a backend of u.
@@ -24,12 +25,12 @@ const HostOfBackend = "*"
 // ToHost is To with the Host that the backends are sent: HostOfBackend, any other, or "" for that of the client, which
 // is HostOfBackend where the client says none. One that a filter sets stays.
 func ToHost(u *upstream.Upstream, host string) Destination {
-	return &toUpstream{upstream: u, host: host}
+	return ToView(u, u.View(), host)
 }
 
-// ToView is ToHost with turns of its own among the backends.
-func ToView(v *upstream.View, host string) Destination {
-	return &toUpstream{upstream: v.Upstream, view: v, host: host}
+// ToView is ToHost with the turns of v, a view of the backends of u.
+func ToView(u *upstream.Upstream, v *backend.View, host string) Destination {
+	return &toUpstream{upstream: u, view: v, host: host}
 }
 
 // Forwards makes d a Forwarder.
@@ -73,7 +74,7 @@ func (d *toUpstream) taken(x *Exchange, c *upstream.Conn) session.Stream {
 		x.toUp.keepUpTo(d.upstream.RetryBuffer(), x.Request.Length)
 	}
 	if a.nameHost {
-		x.Request.SetAuthority(hostOfAddress(d.upstream.Backend(a.backend), d.upstream.Options().TLS.On))
+		x.Request.SetAuthority(hostOfAddress(a.backend.Address(), d.upstream.Options().TLS.On))
 	}
 	return s
 }
@@ -81,18 +82,11 @@ func (d *toUpstream) taken(x *Exchange, c *upstream.Conn) session.Stream {
 // choose takes the next backend, and the next of its addresses. It reports whether there is one.
 func (d *toUpstream) choose(x *Exchange) bool {
 	r, a := x.local.reactor, &x.try
-	var next int
-	if v := d.view; v != nil {
-		if next = v.Pick(r, &x.tried); next >= 0 {
-			a.address = v.NextAddress(r, next)
-		}
-	} else if next = d.upstream.Pick(r, &x.tried); next >= 0 {
-		a.address = d.upstream.NextAddress(r, next)
-	}
-	if next < 0 {
+	next := d.view.Pick(r, 0, &x.tried)
+	if next == nil {
 		return false
 	}
-	a.backend, a.refused = next, 0
+	a.backend, a.address, a.refused = next, d.view.NextAddress(r, next), 0
 	return true
 }
 

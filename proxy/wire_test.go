@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
@@ -43,14 +44,16 @@ func setStage(t *testing.T, o stageOptions) *stage {
 	t.Helper()
 	testutil.CheckLeaks(t)
 	s := &stage{t: t}
+	var addresses []string
 	if !o.none {
 		l := testutil.Listen(t)
 		s.origins = append(s.origins, l)
-		o.upstream.Backends = append(o.upstream.Backends, upstream.Backend{Address: l.Addr().String()})
+		addresses = append(addresses, l.Addr().String())
 	}
 	for range o.refusing {
-		o.upstream.Backends = append(o.upstream.Backends, upstream.Backend{Address: testutil.FreeAddr(t)})
+		addresses = append(addresses, testutil.FreeAddr(t))
 	}
+	o.upstream.Backends = backend.Of(addresses...)
 	o.engine.Reactors = 1
 	e, err := engine.New(o.engine)
 	if err != nil {
@@ -756,12 +759,13 @@ func TestWire_routes(t *testing.T) {
 
 func TestWire_weights(t *testing.T) {
 	var hits [3]atomic.Int64
-	o := upstream.Options{}
+	var list []backend.Spec
 	for i, weight := range []int{1, 2, 5} {
 		origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits[i].Add(1) }))
 		defer origin.Close()
-		o.Backends = append(o.Backends, upstream.Backend{Address: origin.Listener.Addr().String(), Weight: weight})
+		list = append(list, backend.Spec{Address: origin.Listener.Addr().String(), Weight: weight})
 	}
+	o := upstream.Options{Backends: backend.NewSet(list...)}
 	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
 		return []proxy.Route{{To: proxy.To(upstream.New(e, o))}}
 	})

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
@@ -227,7 +228,7 @@ func TestWorker_peersDoWhatTheyLike(t *testing.T) {
 	}
 	lead := func(address string, protocol upstream.Protocol) proxy.Destination {
 		return proxy.To(upstream.New(e, upstream.Options{
-			Protocol: protocol, Retries: 2, Backends: []upstream.Backend{{Address: address}},
+			Protocol: protocol, Retries: 2, Backends: backend.Of(address),
 		}))
 	}
 	routes := []proxy.Route{

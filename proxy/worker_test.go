@@ -13,6 +13,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
@@ -57,7 +58,7 @@ func newWorkerRigOn(
 // one leads to a backend over one connection, whatever it speaks.
 func one(e *engine.Engine, address string, protocol upstream.Protocol) proxy.Destination {
 	return proxy.To(upstream.New(e, upstream.Options{
-		Backends: []upstream.Backend{{Address: address}}, Protocol: protocol, PerBackend: 1, QueueTimeout: time.Minute,
+		Backends: backend.Of(address), Protocol: protocol, PerBackend: 1, QueueTimeout: time.Minute,
 	}))
 }
 

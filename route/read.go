@@ -62,9 +62,9 @@ func (l *Local) next(e *equals, r *rules) int {
 		l.of, l.turns = r, make([]*balance.RoundRobin, r.splits)
 	}
 	if l.turns[e.split] == nil {
-		l.turns[e.split] = balance.NewRoundRobin(e.shares, 0)
+		l.turns[e.split] = balance.NewRoundRobin(0)
 	}
-	return l.turns[e.split].Pick(nil)
+	return l.turns[e.split].Pick(e.shares, 0, nil)
 }
 
 // read finds the rules for h whose path is read as how says.

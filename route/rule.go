@@ -33,7 +33,7 @@ type ClientCert struct {
 	SAN             string // one of its subject alternative names
 }
 
-// Bounds of rules that take the same requests: those of balance.NewSet.
+// Bounds of rules that take the same requests: those of balance.NewView.
 const (
 	equalMax  = 1<<16 - 1
 	weightMax = 1<<16 - 1

@@ -80,8 +80,8 @@ type equals struct {
 	key     string // Rule.Conditions
 	places  []int  // of the rules, in the order in which they were added
 	weights []int
-	shares  *balance.Set // of the requests; nil for a single rule
-	split   int          // the place in Local.turns
+	shares  *balance.View // of the requests; nil for a single rule
+	split   int           // the place in Local.turns
 }
 
 func (r *rules) add(rule *Rule) error {
@@ -179,7 +179,7 @@ func (r *rules) choose(c *choice, rule *Rule) error {
 	e.places = append(e.places, r.added)
 	e.weights = append(e.weights, rule.Weight)
 	if len(e.places) > 1 {
-		e.shares = balance.NewSet(e.weights)
+		e.shares = balance.NewView(e.weights)
 	}
 	r.added++
 	return nil

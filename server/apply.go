@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/upstream"
 )
 
 // Apply makes cfg the present configuration. What is equal in both goes on undisturbed: listening sockets, connections
@@ -52,6 +53,9 @@ func (s *Server) replace(cfg *config.Config, listen bool) error {
 // commit puts b in the place of the present generation and closes what only that one used. Nothing can fail here.
 func (s *Server) commit(b *build) {
 	old := s.present
+	for _, update := range b.updates {
+		update()
+	}
 	s.proxy.Swap(b.snapshot)
 	s.tickets.Use(b.tlsConfigs)
 	s.tickets.Every(b.config.TLS.TicketRotation)
@@ -79,9 +83,9 @@ func (s *Server) retire(old *generation) {
 			listeners = append(listeners, l)
 		}
 	}
-	var upstreams []*pooled
-	for id, u := range old.upstreams {
-		if s.present.upstreams[id] == nil {
+	var upstreams []*upstream.Upstream
+	for key, u := range old.upstreams {
+		if s.present.upstreams[key] == nil {
 			upstreams = append(upstreams, u)
 		}
 	}
@@ -96,8 +100,12 @@ func (s *Server) retire(old *generation) {
 		s.closeListener(l)
 	}
 	for _, u := range upstreams {
-		u.names.Stop()
-		u.Close(s.engine)
+		u.Close()
+	}
+	for name, of := range old.services {
+		if s.present.services[name] == nil {
+			of.names.Stop()
+		}
 	}
 	for path, k := range old.sinks {
 		if s.present.sinks[path] == nil {

@@ -66,7 +66,7 @@ func (s *Server) collect() {
 // retired remembers what listeners and upstreams, which a reload takes away, have counted so far: a counter never
 // falls. What their last connections count afterwards is lost: of a listener those that are open when its sockets have
 // closed. s.mu is held.
-func (s *Server) retired(listeners []*listener, upstreams []*pooled) {
+func (s *Server) retired(listeners []*listener, upstreams []*upstream.Upstream) {
 	if s.state != serving {
 		return
 	}
@@ -105,7 +105,7 @@ func addListeners(sum *metrics.Sample, r *engine.Reactor, listeners []*listener)
 }
 
 // addUpstream adds what u has counted on r to sum.
-func addUpstream(sum *metrics.Sample, r *engine.Reactor, u *pooled) {
+func addUpstream(sum *metrics.Sample, r *engine.Reactor, u *upstream.Upstream) {
 	st := u.Stats(r)
 	tally.Add(sum.Upstream(u.Name()), &st)
 }

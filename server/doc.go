@@ -16,6 +16,7 @@
 // What a configuration brings to life is a generation. A new one is built whole next to the present one and then put in
 // its place; after an error nothing has changed. What the two have in common goes on undisturbed:
 //
+//	backends     those of an upstream that is named again stay, with what is known of them; others join it or go
 //	upstreams    kept, with their idle connections, when all their options are equal
 //	listeners    kept when the address is named again, whatever else changed; new ones open before old ones close
 //	log files    kept when the path is named again; one that is not is closed a minute later

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/proxy"
@@ -15,8 +16,9 @@ import (
 // Guarded by Server.mu.
 type generation struct {
 	config    *config.Config
-	upstreams map[string]*pooled // by pooled.id
-	views     map[string]*upstream.View
+	services  map[string]*members // by the name of the upstream
+	upstreams map[upstream.Key]*upstream.Upstream
+	views     map[turns]*backend.View
 	listeners []*listener
 	sinks     map[string]*sink // by path
 	certs     *certs.Set
@@ -33,9 +35,9 @@ type build struct {
 	generation
 	snapshot   *proxy.Snapshot
 	settings   []setting
-	prepared   func()    // the commit of Options.Prepare; nil: none
-	fresh      []func()  // close what b opened
-	unresolved []*pooled // new upstreams, which have no Resolver yet
+	prepared   func()   // the commit of Options.Prepare; nil: none
+	fresh      []func() // close what b opened
+	updates    []func() // give services their members
 	lookups    sync.WaitGroup
 	tlsConfigs []*tls.Config // of the listeners
 	trust      certs.Stamps  // of the files of authorities, before they were read
@@ -44,8 +46,8 @@ type build struct {
 // build begins the generation of cfg.
 func (s *Server) build(cfg *config.Config) *build {
 	return &build{server: s, trust: certs.StampsOf(trustFiles(cfg)), generation: generation{
-		config: cfg, upstreams: make(map[string]*pooled), views: make(map[string]*upstream.View),
-		sinks: make(map[string]*sink),
+		config: cfg, services: make(map[string]*members), sinks: make(map[string]*sink),
+		upstreams: make(map[upstream.Key]*upstream.Upstream), views: make(map[turns]*backend.View),
 	}}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,4 +95,48 @@ dest = "hasty"
 			t.Errorf("%s of %s: %v", limit, of, n)
 		}
 	}
+}
+
+// A reload that adds a backend or changes a weight keeps the connections to those that stay; one that takes a backend
+// away closes those to that one alone.
+func TestApply_keepsConnectionsToBackendsThatStay(t *testing.T) {
+	one, toOne := origin(t, "one")
+	two, toTwo := origin(t, "two")
+	file := func(backends string) string {
+		return quiet + "global.worker_threads = 1\nhttp = { name = \"web\", listen = \"127.0.0.1:0\" }\n" +
+			"upstreams.api.backends = [" + backends + "]\nroutes = [{ pattern = \"/*\", dest = \"api\" }]\n"
+	}
+	s, err := New(parse(t, file(fmt.Sprintf("{ address = %q }", one))), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop() })
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	get(t, s, "web", "/")
+	for _, step := range []struct{ backends, want string }{
+		{fmt.Sprintf("{ address = %q }, { address = %q }", one, two), "one one two two"},
+		{fmt.Sprintf("{ address = %q, weight = 3 }, { address = %q }", one, two), "one one one two"},
+		{fmt.Sprintf("{ address = %q, weight = 3 }", one), "one one one one"},
+	} {
+		if _, err := s.Apply(parse(t, file(step.backends))); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for range 4 {
+			_, body := get(t, s, "web", "/")
+			name, _, _ := strings.Cut(body, " ")
+			got = append(got, name)
+		}
+		if slices.Sort(got); strings.Join(got, " ") != step.want {
+			t.Errorf("answered by %v, want %s", got, step.want)
+		}
+		if toOne.Load() != 1 || toTwo.Load() > 1 {
+			t.Errorf("%d and %d connections, want one to each", toOne.Load(), toTwo.Load())
+		}
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		return counter(s, "edge_upstream_connections", "api", "idle") == 1
+	}, "the connection to the backend that has gone is closed")
 }

@@ -33,7 +33,7 @@ func (b *build) makeRoutes() error {
 		}
 		routes = append(routes, r)
 	}
-	b.resolve()
+	b.lookups.Wait()
 	var err error
 	b.snapshot, err = proxy.NewSnapshot(routes, nil)
 	return err
@@ -100,22 +100,28 @@ func (b *build) toUpstream(r *proxy.Route, c *config.Route) error {
 	return nil
 }
 
+// turns says which route takes turns of its own among the backends of an upstream.
+type turns struct {
+	upstream    *upstream.Upstream
+	route, host string
+}
+
 // destination leads to p, which was made of u: with turns of its own when c says how it balances. They go on when a
 // reload has the same route to the same pool.
-func (b *build) destination(p *pooled, u *config.Upstream, c *config.Route) proxy.Destination {
+func (b *build) destination(p *upstream.Upstream, u *config.Upstream, c *config.Route) proxy.Destination {
 	if c.LoadBalancing == "" {
-		return proxy.ToHost(p.Upstream, hostOf(u))
+		return proxy.ToHost(p, hostOf(u))
 	}
-	id := fmt.Sprintf("%s %q %q", p.id, c.Name, c.Host)
+	id := turns{p, c.Name, c.Host}
 	v := b.views[id]
 	if v == nil {
 		v = b.server.present.views[id]
 	}
 	if v == nil {
-		v = p.View()
+		v = p.Options().Backends.View(len(b.server.engine.Reactors()), nil)
 	}
 	b.views[id] = v
-	return proxy.ToView(v, hostOf(u))
+	return proxy.ToView(p, v, hostOf(u))
 }
 
 // anyGRPC reports whether a listener passes gRPC.
@@ -148,13 +154,4 @@ func fields(list []config.Header) map[string]string {
 		m[f.Name] = f.Value
 	}
 	return m
-}
-
-// resolve waits for the first look-ups of new upstreams and starts their Resolvers.
-func (b *build) resolve() {
-	b.lookups.Wait()
-	for _, p := range b.unresolved {
-		p.names = upstream.Resolve(p.Upstream, b.server.opts.Lookup)
-	}
-	b.unresolved = nil
 }

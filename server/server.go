@@ -226,8 +226,8 @@ func (s *Server) Stop() error {
 	if s.present.certs != nil {
 		s.present.certs.Stop()
 	}
-	for _, u := range s.present.upstreams {
-		u.names.Stop()
+	for _, of := range s.present.services {
+		of.names.Stop()
 	}
 	var errs []error
 	for _, k := range slices.AppendSeq(s.lingering, maps.Values(s.present.sinks)) {

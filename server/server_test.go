@@ -211,7 +211,7 @@ dest = %q
 	}
 	for id, u := range before {
 		if s.present.upstreams[id] != u {
-			t.Errorf("the upstream was made anew: %s", id)
+			t.Errorf("the upstream was made anew: %s", u.Name())
 		}
 	}
 	if status, body := get(t, s, "web", "/moved/x"); status != 200 {

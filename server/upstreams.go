@@ -3,14 +3,11 @@ package server
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/netip"
-	"slices"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -19,21 +16,56 @@ import (
 // down until it resolves.
 const firstLookup = time.Second
 
-// pooled is an upstream with who resolves its names. It lives as long as some generation has one with equal options.
-type pooled struct {
-	*upstream.Upstream
-	names *upstream.Resolver
-	id    string // its options
+// members is the backends of an upstream of the configuration, and what resolves their names. It lives as long as some
+// generation has an upstream of that name; the pools of connections to them come and go with their options.
+type members struct {
+	set   *backend.Set
+	names *backend.Resolver // nil before the first commit
+}
+
+// members returns the backends of u, which become those that u names with the commit of b: those of the running
+// generation, if it has an upstream of that name.
+func (b *build) members(u *config.Upstream) *members {
+	s := b.services[u.Name]
+	if s != nil {
+		return s
+	}
+	if s = b.server.present.services[u.Name]; s == nil {
+		s = &members{set: backend.NewSet()}
+	}
+	b.services[u.Name] = s
+	list := make([]backend.Spec, len(u.Backends))
+	for i, one := range u.Backends {
+		list[i] = backend.Spec{Address: one.String(), Weight: one.Weight}
+	}
+	for _, one := range s.set.Unresolved(list) {
+		b.lookups.Go(func() { b.lookUp(one) })
+	}
+	b.updates = append(b.updates, func() {
+		s.set.Update(list)
+		if s.names == nil {
+			s.names = backend.Resolve(u.Name, s.set, b.server.opts.Lookup)
+		}
+	})
+	return s
+}
+
+// lookUp resolves the name of a backend that is new: a reload must not swap in backends that are all down for a moment.
+func (b *build) lookUp(one *backend.Spec) {
+	ctx, cancel := context.WithTimeout(context.Background(), firstLookup)
+	defer cancel()
+	one.Addrs, _ = backend.Lookup(b.server.opts.Lookup).Resolve(ctx, one.Address) // the Resolver tells of an error
 }
 
 // upstream returns the upstream for u as c uses it: the running one with equal options, if there is one. A route that
 // waits longer or shorter than others for the same backends has a pool of its own, since the timeouts are part of the
 // options.
-func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (*pooled, error) {
+func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (*upstream.Upstream, error) {
 	o, err := b.upstreamOptions(u)
 	if err != nil {
 		return nil, err
 	}
+	o.Backends = b.members(u).set
 	o.Protocol, o.Client.TunnelIdle = protocols[protocol], c.TunnelIdle
 	if c.FirstByte > 0 {
 		o.Client.FirstByte = c.FirstByte
@@ -41,21 +73,16 @@ func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (
 	if c.Read > 0 {
 		o.Client.BetweenBytes = c.Read
 	}
-	id := fmt.Sprintf("%#v", o)
-	p := b.upstreams[id]
+	key := o.Key()
+	p := b.upstreams[key]
 	if p == nil {
-		p = b.server.present.upstreams[id]
+		p = b.server.present.upstreams[key]
 	}
 	if p == nil {
-		p = &pooled{Upstream: upstream.New(b.server.engine, o), id: id}
-		b.lookUp(p, u)
-		b.unresolved = append(b.unresolved, p)
-		b.fresh = append(b.fresh, func() {
-			p.names.Stop()
-			p.Close(b.server.engine)
-		})
+		p = upstream.New(b.server.engine, o)
+		b.fresh = append(b.fresh, p.Close)
 	}
-	b.upstreams[id] = p
+	b.upstreams[key] = p
 	return p, nil
 }
 
@@ -70,18 +97,15 @@ func (b *build) upstreamOptions(u *config.Upstream) (upstream.Options, error) {
 		Retries: orNone(u.Retry.Attempts), RetryBuffer: orNone(int(u.Retry.Buffer)),
 		UserTimeout: u.UserTimeout, FastOpen: u.FastOpen,
 	}
-	for _, backend := range u.Backends {
-		o.Backends = append(o.Backends, upstream.Backend{Address: backend.String(), Weight: backend.Weight})
-	}
 	if !u.TLS.On {
 		return o, nil
 	}
 	var err error
 	o.Handshaker = b.server.secure
 	o.TLS, err = b.upstreamTLS(&u.TLS)
-	for _, backend := range o.Backends {
+	for _, one := range u.Backends {
 		if err == nil {
-			err = o.TLS.Check(backend.Address)
+			err = o.TLS.Check(one.String())
 		}
 	}
 	if err != nil {
@@ -115,35 +139,4 @@ func orNone[N int | int64](n N) N {
 		return -1
 	}
 	return n
-}
-
-// lookUp resolves the names among the backends of a new upstream for the first time, in the background: a reload must
-// not swap in an upstream whose backends are all down for a moment.
-func (b *build) lookUp(p *pooled, u *config.Upstream) {
-	for i, backend := range u.Backends {
-		if _, err := netip.ParseAddr(backend.Host); backend.Unix != "" || err == nil {
-			continue
-		}
-		b.lookups.Go(func() {
-			ctx, cancel := context.WithTimeout(context.Background(), firstLookup)
-			defer cancel()
-			ips, err := b.server.lookup(ctx, backend.Host)
-			if err != nil {
-				return // the Resolver tries again, and says so
-			}
-			addrs := make([]poller.Addr, 0, len(ips))
-			for _, ip := range ips {
-				addrs = append(addrs, poller.Addr{IP: netip.AddrPortFrom(ip.Unmap(), uint16(backend.Port))})
-			}
-			slices.SortFunc(addrs, func(a, b poller.Addr) int { return a.IP.Compare(b.IP) })
-			p.SetAddrs(i, slices.Compact(addrs))
-		})
-	}
-}
-
-func (s *Server) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	if s.opts.Lookup != nil {
-		return s.opts.Lookup(ctx, host)
-	}
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }

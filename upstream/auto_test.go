@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/message"
@@ -126,7 +127,7 @@ func newAuto(t testing.TB, w *sim.World, reactors int, uo upstream.Options, o *a
 		t.Fatal(err)
 	}
 	uo.Protocol, uo.TLS, uo.Handshaker = upstream.Auto, upstream.TLS{On: true, Insecure: true}, all[0]
-	uo.Backends = []upstream.Backend{{Address: addr(1).String()}}
+	uo.Backends = backend.Of(addr(1).String())
 	v.u = upstream.New(v.engine, uo)
 	return v
 }
@@ -158,7 +159,7 @@ func TestAuto_firstHandshakeDecides(t *testing.T) {
 	})
 }
 
-// Backends that change their mind, few connections, several reactors, clients that leave: everybody is served.
+// Backends that change their mind, few connections, several reactors, clients that leave: every exchange is served.
 func TestAuto_property(t *testing.T) {
 	seeds := 40
 	if testing.Short() {

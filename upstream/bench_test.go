@@ -3,6 +3,7 @@ package upstream_test
 import (
 	"testing"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -31,14 +32,14 @@ func newIdling(b *testing.B, reactors int) *idling {
 		b.Fatal(err)
 	}
 	v := &idling{engine: e}
-	v.u = upstream.New(e, upstream.Options{Backends: []upstream.Backend{{Address: l.Addr().String()}}})
+	v.u = upstream.New(e, upstream.Options{Backends: backend.Of(l.Addr().String())})
 	e.Start()
 	b.Cleanup(e.Stop)
 	done := make(chan struct{})
 	x := &asking{done: done}
 	r := e.Reactors()[0]
 	r.Post(&engine.Task{Run: func(r *engine.Reactor) {
-		c, err := v.u.Take(r, 0, 0, false, nil)
+		c, err := v.u.Take(r, first(v.u), 0, false, &x.waiter)
 		if err != nil {
 			b.Error(err)
 			close(done)
@@ -60,11 +61,12 @@ func newIdling(b *testing.B, reactors int) *idling {
 func benchmarkTakePark(b *testing.B, reactors int) {
 	v := newIdling(b, reactors)
 	done := make(chan struct{})
+	m, w := first(v.u), &upstream.Waiter{}
 	b.ReportAllocs()
 	v.engine.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) {
 		defer close(done)
 		for b.Loop() {
-			c, err := v.u.Take(r, 0, 0, false, nil)
+			c, err := v.u.Take(r, m, 0, false, w)
 			if err != nil {
 				b.Error(err)
 				return
@@ -101,7 +103,7 @@ func (t *taker) OnTaken(c *upstream.Conn, err error) {
 }
 
 func (t *taker) take(r *engine.Reactor) {
-	c, err := t.v.u.Take(r, 0, 0, false, &t.waiter)
+	c, err := t.v.u.Take(r, first(t.v.u), 0, false, &t.waiter)
 	if err != upstream.ErrWait {
 		t.OnTaken(c, err)
 	}

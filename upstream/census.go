@@ -5,15 +5,16 @@ import (
 	"sync/atomic"
 )
 
-// census is a number for each reactor, which that reactor writes and the others read, and a bit for each that may not
-// be 0: so whoever looks for those that are not reads as many cache lines as there are, and one more for 64 reactors.
-// Safe for any goroutine, but for the two ways to write, of which each census has one.
+// census is a number for each reactor, which that reactor writes and the others read, and a bit for each number that
+// may not be 0. A reader that looks for the others reads one cache line for 64 reactors and one for each bit that is
+// set. Safe for any goroutine, but for the two ways to write, of which each census has one.
 //
 // All operations are sequentially consistent. mark keeps the bit of a number that became 0: connections are parked and
-// taken all the time, and the line of the bits is everybody's. The reader clears such a bit, and then looks at the
-// number once more; the writer stores the number and then looks at the bit. So at least one of the two sees the other,
-// and a bit that is clear for good stands for 0. In between a reader may miss a number. tell keeps bit and number
-// together: the bit is set before tell returns, and the writer may then look whether what it waits for has come.
+// taken all the time, and every reactor reads and writes the line of the bits. The reader clears such a bit, and then
+// looks at the number once more; the writer stores the number and then looks at the bit. So at least one of the two
+// sees the other, and a bit that is clear for good stands for 0. In between a reader may miss a number. tell keeps bit
+// and number together: the bit is set before tell returns, and the writer may then look whether what it waits for has
+// come.
 type census struct {
 	cells []cell
 	some  []word

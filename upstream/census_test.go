@@ -13,18 +13,18 @@ import (
 func TestCensus_findsAll(t *testing.T) {
 	for _, reactors := range []int{1, 2, 63, 64, 65, 128, 200} {
 		rng := rand.New(rand.NewPCG(1, uint64(reactors)))
-		b := backend{oldest: newCensus(reactors)}
+		o := origin{oldest: newCensus(reactors)}
 		p := peer{idle: newCensus(reactors)}
 		for range 500 {
 			i := rng.IntN(reactors)
 			since, parked := rng.Int64N(5), rng.Int64N(3)
-			b.oldest.tell(i, since)
+			o.oldest.tell(i, since)
 			p.idle.mark(i, parked)
 			first, some := -1, 0
 			me := rng.IntN(reactors)
 			most := int64(0)
 			for k := range reactors {
-				if v := b.oldest.cells[k].Load(); v != 0 && (first < 0 || v < b.oldest.cells[first].Load()) {
+				if v := o.oldest.cells[k].Load(); v != 0 && (first < 0 || v < o.oldest.cells[first].Load()) {
 					first = k
 				}
 				if n := p.idle.cells[k].Load(); k != me && n > 0 {
@@ -32,7 +32,7 @@ func TestCensus_findsAll(t *testing.T) {
 					most = max(most, n)
 				}
 			}
-			if got, _ := b.longest(); got != first {
+			if got, _ := o.longest(); got != first {
 				t.Fatalf("%d reactors: the longest waits on %d, want %d", reactors, got, first)
 			}
 			got := p.richest(me)
@@ -74,22 +74,22 @@ func TestCensus_noNumberIsLost(t *testing.T) {
 	}
 }
 
-// An exchange that tells that it waits and then finds no slot is found by who gives one back afterwards: one of the two
-// always sees the other.
+// An exchange that tells that it waits and then finds no slot is found by the reactor that gives one back afterwards:
+// one of the two always sees the other.
 func TestCensus_waiterAndFreeSlotMeet(t *testing.T) {
 	for range 4000 {
-		b := backend{limit: 1, oldest: newCensus(2)}
-		b.open.Store(1)
-		b.oldest.tell(0, 0)
+		o := origin{limit: 1, oldest: newCensus(2)}
+		o.open.Store(1)
+		o.oldest.tell(0, 0)
 		var got, handed atomic.Bool
 		var both sync.WaitGroup
 		both.Go(func() {
-			b.oldest.tell(1, 7)
-			got.Store(b.acquire())
+			o.oldest.tell(1, 7)
+			got.Store(o.acquire())
 		})
 		both.Go(func() {
-			b.open.Add(-1)
-			to, _ := b.longest()
+			o.open.Add(-1)
+			to, _ := o.longest()
 			handed.Store(to == 1)
 		})
 		both.Wait()
@@ -100,10 +100,10 @@ func TestCensus_waiterAndFreeSlotMeet(t *testing.T) {
 }
 
 // What every reactor writes shares no line with what each Take reads.
-func TestBackend_linesApart(t *testing.T) {
-	var b backend
-	open, waiting := unsafe.Offsetof(b.open), unsafe.Offsetof(b.waiting)
-	if read := unsafe.Offsetof(b.secure); open-read < 128 || waiting-open < 128 || unsafe.Sizeof(b)-waiting < 128 {
-		t.Errorf("secure is at %d, open at %d, waiting at %d of %d bytes", read, open, waiting, unsafe.Sizeof(b))
+func TestOrigin_linesApart(t *testing.T) {
+	var o origin
+	open, waiting := unsafe.Offsetof(o.open), unsafe.Offsetof(o.waiting)
+	if read := unsafe.Offsetof(o.peers); open-read < 128 || waiting-open < 128 || unsafe.Sizeof(o)-waiting < 128 {
+		t.Errorf("peers are at %d, open at %d, waiting at %d of %d bytes", read, open, waiting, unsafe.Sizeof(o))
 	}
 }

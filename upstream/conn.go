@@ -19,22 +19,21 @@ const keepAliveMargin = time.Second
 //	shared == nil  =>  it is HTTP/1: client is in use, and parked under node meanwhile
 //	shared != nil  =>  it is HTTP/2, or not known yet; it is never parked, and never moves
 type Conn struct {
-	client  session.Client
-	shared  *shared
-	node    pool.Node[*peer, *Conn]
-	local   *local
-	group   *group
-	backend int
-	born    int64 // reactor time at which it was dialled
-	until   int64 // reactor time up to which it may be idle, once it was
-	reused  bool
+	client session.Client
+	shared *shared
+	node   pool.Node[*peer, *Conn]
+	site   *site
+	group  *group
+	born   int64 // reactor time at which it was dialled
+	until  int64 // reactor time up to which it may be idle, once it was
+	reused bool
 }
 
 // newConn makes a Conn that is to be dialled or adopted.
-func (l *local) newConn(g *group) *Conn {
-	c := &Conn{local: l, group: g, backend: g.Key().backend}
+func (s *site) newConn(g *group) *Conn {
+	c := &Conn{site: s, group: g, born: s.local.reactor.Now()}
 	c.node.Conn = c
-	c.client.Init(c, &l.head, &l.upstream.opts.Client)
+	c.client.Init(c, &s.local.head, &s.local.upstream.opts.Client)
 	return c
 }
 
@@ -47,7 +46,8 @@ func (c *Conn) Open(r session.Receiver) session.Stream {
 	return c.client.Open(r)
 }
 
-// Reused reports whether the connection was there, and had served others, before the exchange that Open began last.
+// Reused reports whether the connection was established, and had served others, before the exchange that Open began
+// last.
 func (c *Conn) Reused() bool { return c.reused }
 
 // ConnectedAt returns the reactor time at which c was established, its handshake included, and whether it is. The time
@@ -62,12 +62,9 @@ func (c *Conn) ConnectedAt() (at int64, stands bool) {
 // Shared reports whether other exchanges may use c at the same time. Its backend may refuse one, and say so.
 func (c *Conn) Shared() bool { return c.shared != nil }
 
-// Backend returns the index of the backend that c leads to.
-func (c *Conn) Backend() int { return c.backend }
-
 // OnIdle parks c, or closes it when it has served its time.
 func (c *Conn) OnIdle(*session.Client) {
-	l := c.local
+	l := c.site.local
 	u := l.upstream
 	now := l.reactor.Now()
 	idle := u.idle
@@ -85,21 +82,21 @@ func (c *Conn) OnIdle(*session.Client) {
 		l.stats.WornOut++
 		idle = 0
 	}
-	if idle <= 0 || u.opts.Idle < 0 || u.closed.Load() {
+	if idle <= 0 || u.opts.Idle < 0 || c.site.closed {
 		c.client.Close()
 		return
 	}
 	c.until = now + int64(idle)
 	c.client.SetIdleTimeout(idle)
-	l.room() // or else the oldest has to go
-	l.park(c)
+	l.ensureCapacity() // or else the oldest has to go
+	c.park()
 }
 
 // OnGone takes c out of the pool.
 func (c *Conn) OnGone(_ *session.Client, _ error, unasked bool) {
-	l := c.local
+	l := c.site.local
 	if l.shard.Remove(&c.node) {
-		l.publish(c.group)
+		c.publish()
 		if life := l.upstream.opts.Lifetime; life > 0 && l.reactor.Now()-c.born >= int64(life) {
 			l.stats.TooOld++
 		}
@@ -112,40 +109,31 @@ func (c *Conn) OnGone(_ *session.Client, _ error, unasked bool) {
 		l.stats.DialFailed++
 		c.group.Key().h1Until.Store(0) // it may speak HTTP/2 alone by now
 	}
-	l.repay()
-	l.freeSlot(c.backend)
+	l.returnCapacity()
+	c.site.origin.release(l)
 }
 
-// taken counts that an exchange got c, which was there or which others opened.
-func (c *Conn) taken() {
+// countTaken counts that an exchange got c, which was parked or which others had opened.
+func (c *Conn) countTaken() {
 	if m := c.shared; m != nil && m.unclaimed {
 		m.unclaimed = false // it was counted when it was dialled
 		return
 	}
-	c.local.stats.Taken++
+	c.site.local.stats.Taken++
 }
 
-// park makes c available, and lets those who wait know.
-func (l *local) park(c *Conn) {
-	l.shard.Park(c.group, &c.node)
-	l.publish(c.group)
-	if s := &l.sites[c.backend]; s.line.first != nil || l.upstream.backends[c.backend].waiting.Load() > 0 {
-		l.serveLater(s)
+// park makes c available to exchanges that wait, and to later ones.
+func (c *Conn) park() {
+	s := c.site
+	s.local.shard.Park(c.group, &c.node)
+	c.publish()
+	if s.queue.first != nil || s.origin.waiting.Load() > 0 {
+		s.serveLater()
 	}
 }
 
-// publish lets the other reactors know how many connections of a peer are parked on this one, or are shared.
-func (l *local) publish(g *group) {
-	p := g.Key()
-	if p.idle.cells == nil {
-		return
-	}
-	n := g.Len()
-	if l.upstream.share {
-		n += l.sharing(g)
-	}
-	p.idle.mark(l.reactor.Index(), int64(n))
-}
+// publish lets the other reactors know how many connections are parked beside c.
+func (c *Conn) publish() { c.site.publish(c.group) }
 
 // takeIdle returns the connection of g that was parked last, if it is quiet; those that are not are closed.
 func (l *local) takeIdle(g *group) *Conn {
@@ -154,21 +142,10 @@ func (l *local) takeIdle(g *group) *Conn {
 		if !ok {
 			return nil
 		}
-		if l.fit(g, c) {
+		if c.usable() {
 			return c
 		}
 	}
-}
-
-// fit reports whether c, just taken from g, can be used; one that cannot is closed.
-func (l *local) fit(g *group, c *Conn) bool {
-	l.publish(g)
-	if c.client.Usable() {
-		return true
-	}
-	l.stats.Stale++
-	c.client.Close()
-	return false
 }
 
 // takeOldest is takeIdle from the other end: for the connection that is missed least.
@@ -178,65 +155,60 @@ func (l *local) takeOldest(g *group) *Conn {
 		if !ok {
 			return nil
 		}
-		if l.fit(g, c) {
+		if c.usable() {
 			return c
 		}
 	}
 }
 
-// dial opens a connection of g. It takes over one slot.
-func (l *local) dial(g *group) (*Conn, error) {
-	c := l.newConn(g)
-	c.born = l.reactor.Now()
-	if err := l.dialClient(c); err != nil {
-		l.stats.DialFailed++
-		l.freeSlot(c.backend)
-		return nil, err
+// usable reports whether c, which was just taken from its group, can be used; one that cannot is closed.
+func (c *Conn) usable() bool {
+	c.publish()
+	if c.client.Usable() {
+		return true
 	}
-	l.stats.Dialed++
-	l.stats.Connections++
+	c.site.local.stats.Stale++
+	c.client.Close()
+	return false
+}
+
+// dialHTTP1 opens a connection of g. It takes over one slot.
+func (s *site) dialHTTP1(g *group) (*Conn, error) {
+	c := s.newConn(g)
+	if err := s.connectHTTP1(c); err != nil {
+		return nil, s.dialFailed(err)
+	}
+	s.local.dialed()
 	return c, nil
 }
 
-// dialClient connects c, secured or not.
-func (l *local) dialClient(c *Conn) error {
-	to := c.group.Key().addr
-	s := l.upstream.backends[c.backend].secure
-	if s == nil {
+// connectHTTP1 connects c, secured or not.
+func (s *site) connectHTTP1(c *Conn) error {
+	l, to := s.local, c.group.Key().addr
+	secure := s.origin.secure
+	if secure == nil {
 		return c.client.Dial(l.reactor, to, &l.options)
 	}
-	if s.err != nil {
-		return s.err
+	if secure.err != nil {
+		return secure.err
 	}
-	return c.client.DialTLS(l.reactor, to, &l.options, s.handshaker, s.h1)
+	return c.client.DialTLS(l.reactor, to, &l.options, secure.handshaker, secure.h1)
 }
 
-// freeSlot hands a slot on to the exchange that has waited longest for one, on whichever reactor, or gives it back.
-//
-// An exchange that begins to wait tells oldest and then looks at open once more; whoever gives back lowers open and
-// then looks at oldest once more, at its bits first. Both are sequentially consistent, so at least one of the two sees
-// the other.
-func (l *local) freeSlot(backend int) {
-	b := &l.upstream.backends[backend]
-	if b.limit == 0 {
-		b.open.Add(-1)
-		return
-	}
-	for {
-		if to, _ := b.longest(); to >= 0 {
-			t := l.letter(slot)
-			t.backend = backend
-			l.post(t, to)
-			return
-		}
-		b.open.Add(-1)
-		if to, _ := b.longest(); to < 0 || !b.acquire() {
-			return
-		}
-	}
+// dialed counts a connection that is being opened.
+func (l *local) dialed() {
+	l.stats.Dialed++
+	l.stats.Connections++
 }
 
-// connectOptions are those of every connection of l.
+// dialFailed gives the slot back of a connection that could not even be begun.
+func (s *site) dialFailed(err error) error {
+	s.local.stats.DialFailed++
+	s.origin.release(s.local)
+	return err
+}
+
+// connectOptions are those of every connection of an upstream with options o.
 func connectOptions(o *Options) engine.DialOptions {
 	return engine.DialOptions{
 		Timeout: o.Connect, Socket: poller.ConnectOptions{UserTimeout: o.UserTimeout, FastOpen: o.FastOpen},

@@ -1,17 +1,23 @@
-// Package upstream keeps the connections to the backends of one service: which backend is next, an idle connection of
-// it or a fresh one, and what becomes of a connection afterwards.
+// Package upstream keeps the HTTP connections to the members of a backend.Set: idle ones, shared ones, and the
+// exchanges that wait for one.
 //
-// It knows sessions and addresses; it knows no routes and answers no client. What to do when a backend fails is for
-// whoever asked: package proxy.
+// It knows sessions and addresses; it knows no routes, answers no client and does not choose the backend. What to do
+// when a backend fails is decided by its caller: package proxy.
 //
 // # Life of a connection
 //
-//	Pick(tried) ─► backend ─► Take ─► idle and quiet? ──yes──► Open … exchange … OnIdle ─► parked
-//	                                     │no                                         └──► closed: age, pool full
-//	                                     └──► dial ─► Open …
+//	View.Pick ─► member ─► Take ─► idle and quiet? ──yes──► Open … exchange … OnIdle ─► parked
+//	                                    │no                                         └──► closed: age, pool full
+//	                                    └──► dial ─► Open …
 //
-// Each reactor has its own shard of idle connections and its own picker, so nothing here takes a lock. The connection
-// that was parked last is taken first: few stay warm and the others grow old.
+// Each reactor has its own shard of idle connections, so nothing here takes a lock. The connection that was parked last
+// is taken first: few stay warm and the others grow old. Take is the file to begin with: its steps stand in their
+// order.
+//
+// # Members that come and go
+//
+// A member that joins the set has connections when it is first picked. When one leaves, its idle connections are
+// closed; exchanges that have it, or wait for it, go on. A member that stays keeps all that is kept for it.
 //
 // # Between reactors
 //
@@ -27,20 +33,14 @@
 // An HTTP/2 connection is never parked: a set for each address and reactor keeps it while it takes exchanges, and gives
 // it to as many as there is room for, also while it is being opened. Another one is opened when all are full. One that
 // the backend leaves (GOAWAY), or that is old or worn out, ends with its last exchange. With Auto the handshake tells
-// the protocol; exchanges wait for it in line.
+// the protocol: such a connection is a probe, and exchanges wait for it in the queue.
 //
 // # A limit of connections
 //
 // With Options.PerBackend every connection holds a slot, be it dialling, in use, idle or on its way. Where none is
-// left, exchanges wait in line on their reactor. Whatever becomes free, a slot or an idle connection, goes by mail to
-// the one that has waited longest, on whichever reactor. A slot is never given back while somebody waits for it. Where
-// connections cannot move, one is closed for who has waited elsewhere for 10 ms.
-//
-// # Names
-//
-// A backend is an address or a host name. Names are resolved by a Resolver on ordinary goroutines and again from time
-// to time; a name stands for all its addresses, used in turn. A backend whose name does not resolve is down, like one
-// that was marked so, and comes back when it does.
+// left, exchanges wait in the queue of their reactor. Whatever becomes free, a slot or an idle connection, goes by mail
+// to the one that has waited longest, on whichever reactor. A slot is never given back while an exchange waits for it.
+// Where connections cannot move, one is closed for an exchange that has waited elsewhere for 10 ms.
 //
 // # Threads and ownership
 //

@@ -142,7 +142,7 @@ func (c *h2Conn) begin(id uint32, ended bool) {
 		o.t.Errorf("stream %d behind %d", id, c.last)
 	}
 	if c.leaving {
-		return // the client knows from GOAWAY that nobody looks at it
+		return // the client knows from GOAWAY that it is not processed
 	}
 	over := o.limit > 0 && len(c.open) >= o.limit
 	if over && c.acked {

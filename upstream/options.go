@@ -1,22 +1,19 @@
 package upstream
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// Backend is one server of an upstream.
-type Backend struct {
-	Address string // host:port, IP:port or unix:/path
-	Weight  int    // 0: 1
-}
-
-// Options describe an upstream. Two upstreams with equal options are interchangeable: a reload keeps the one that runs.
+// Options describe an upstream. They are comparable: see Key.
 type Options struct {
 	Name         string
-	Backends     []Backend
+	Backends     *backend.Set  // which may change while the upstream runs; nil: none
 	Idle         int           // idle connections kept, over all reactors; 0: 4096; below 0: none
 	IdleTimeout  time.Duration // how long one is kept; 0: 60 s
 	Lifetime     time.Duration // how old a connection may be to be kept; 0: no limit
@@ -48,6 +45,27 @@ const (
 	retryBufferDefault  = 64 << 10
 )
 
+// Key identifies an upstream by its options: two of equal Key are interchangeable, and a reload keeps the one that
+// runs. It holds digests of certificates and keys, not their text.
+type Key struct {
+	options Options // without the texts of TLS
+	tls     [sha256.Size]byte
+}
+
+// Key returns the identity of an upstream with options o.
+func (o *Options) Key() Key {
+	k := Key{options: *o}
+	t := &k.options.TLS
+	var all []byte
+	for _, text := range []*string{&t.CA, &t.Certificate, &t.Key} {
+		all = binary.BigEndian.AppendUint64(all, uint64(len(*text)))
+		all = append(all, *text...)
+		*text = ""
+	}
+	k.tls = sha256.Sum256(all)
+	return k
+}
+
 // orDefault resolves what Options say: zero is the default, below zero is none.
 func orDefault(n, d int) int {
 	if n == 0 {
@@ -56,7 +74,7 @@ func orDefault(n, d int) int {
 	return max(n, 0)
 }
 
-// Options returns what u was made from. Immutable.
+// Options returns the options that u was made with. Immutable.
 func (u *Upstream) Options() *Options { return &u.opts }
 
 // Retries returns how many further attempts an exchange has.

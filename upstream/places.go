@@ -38,8 +38,8 @@ func (p *places) borrow() int {
 	}
 }
 
-// room sees to it that l can park one more, if any place is left.
-func (l *local) room() bool {
+// ensureCapacity lets l park one more, if any place is left.
+func (l *local) ensureCapacity() bool {
 	if l.shard.Len() < l.capacity {
 		return true
 	}
@@ -52,8 +52,8 @@ func (l *local) room() bool {
 	return true
 }
 
-// repay gives places back that l does not use, when a connection has gone.
-func (l *local) repay() {
+// returnCapacity gives places back that l does not use, when a connection has gone.
+func (l *local) returnCapacity() {
 	p := &l.upstream.places
 	if l.capacity-l.shard.Len() > 2*p.chunk && l.capacity-p.chunk >= p.floor {
 		l.capacity -= p.chunk

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/poller"
@@ -18,8 +19,14 @@ func deal(t *testing.T, idle, reactors int) (*Upstream, []*local) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := New(e, Options{Idle: idle, Backends: []Backend{{Address: "10.0.0.1:80"}}})
+	u := New(e, Options{Idle: idle, Backends: backend.Of("10.0.0.1:80")})
 	return u, u.local
+}
+
+// newIdle makes a connection of l that can be parked.
+func newIdle(l *local) *Conn {
+	s := l.site(l.upstream.opts.Backends.Members()[0])
+	return s.newConn(s.group(0))
 }
 
 // The places of all reactors are never more than Options.Idle, and each keeps what it is promised.
@@ -30,14 +37,14 @@ func TestPlaces_addUp(t *testing.T) {
 		parked := make(map[*local][]*Conn)
 		for range 20_000 {
 			l := locals[rng.IntN(len(locals))]
-			if rng.IntN(3) > 0 && l.room() {
-				n := l.newConn(l.upstream.site(l, 0).group(0))
+			if rng.IntN(3) > 0 && l.ensureCapacity() {
+				n := newIdle(l)
 				l.shard.Park(n.group, &n.node)
 				parked[l] = append(parked[l], n)
 			} else if k := len(parked[l]); k > 0 {
 				l.shard.Remove(&parked[l][k-1].node)
 				parked[l] = parked[l][:k-1]
-				l.repay()
+				l.returnCapacity()
 			}
 			sum := int(u.places.spare.Load())
 			for _, l := range locals {
@@ -57,12 +64,12 @@ func TestPlaces_addUp(t *testing.T) {
 func TestPlaces_goWhereTheLoadIs(t *testing.T) {
 	_, locals := deal(t, 72, 2)
 	n := 0
-	for locals[0].room() {
-		c := locals[0].newConn(locals[0].upstream.site(locals[0], 0).group(0))
+	for locals[0].ensureCapacity() {
+		c := newIdle(locals[0])
 		locals[0].shard.Park(c.group, &c.node)
 		n++
 	}
-	if n < 64 || !locals[1].room() {
+	if n < 64 || !locals[1].ensureCapacity() {
 		t.Fatal(n)
 	}
 }

@@ -2,69 +2,66 @@ package upstream
 
 import "github.com/edge-proxy/edge/session"
 
-// probe is a connection whose protocol the handshake is to tell. Exchanges wait for it in line meanwhile.
+// probe is a connection whose protocol the handshake is to tell. Exchanges wait for it in the queue meanwhile.
 // Owned by its reactor.
 //
-//	handshake ─► HTTP/2: shared, for all who wait
+//	handshake ─► HTTP/2: shared, for all that wait
 //	         ├─► HTTP/1: for the first of them; the others open their own
 //	         └─► none: they are told why
 type probe struct {
 	link session.Probe
 	conn *Conn
-	set  *set
+	set  *sharedSet
 }
 
 // probe opens such a connection of t. It takes over one slot.
-func (l *local) probe(t *set) error {
-	c := l.newConn(t.group)
-	c.born = l.reactor.Now()
-	p := &probe{conn: c, set: t}
+func (t *sharedSet) probe() error {
+	s := t.site
+	l, secure := s.local, s.origin.secure
+	p := &probe{conn: s.newConn(t.group), set: t}
 	p.link.Init(p)
-	s := l.upstream.backends[c.backend].secure
-	err := s.err
+	err := secure.err
 	if err == nil {
-		err = p.link.Dial(l.reactor, t.group.Key().addr, &l.options, s.handshaker, s.any)
+		err = p.link.Dial(l.reactor, t.group.Key().addr, &l.options, secure.handshaker, secure.any)
 	}
 	if err != nil {
-		l.stats.DialFailed++
-		l.freeSlot(c.backend)
-		return err
+		return s.dialFailed(err)
 	}
 	t.probes++
 	t.cause = nil
-	l.stats.Dialed++
-	l.stats.Connections++
+	l.dialed()
 	return nil
 }
 
 // OnAgreed makes the connection what it turned out to be.
 func (p *probe) OnAgreed(link *session.Probe, isH2 bool) {
-	c, t, l := p.conn, p.set, p.conn.local
+	c, t, s := p.conn, p.set, p.conn.site
+	l := s.local
 	t.probes--
 	if !isH2 {
 		t.group.Key().h1Until.Store(l.reactor.Now() + int64(h1For))
 		c.client.Attach(link)
-		l.first(t, c)
-		l.serveLater(&l.sites[c.backend]) // those who hoped in vain
+		t.giveFirst(c)
+		s.serveLater() // the others that waited for it open their own
 		return
 	}
 	t.group.Key().h1Until.Store(0)
 	m := l.newShared(c)
 	l.share(m)
 	m.mux.Attach(link)
-	if t.gone || l.upstream.closed.Load() && t.hoping == 0 {
+	if t.gone || s.closed && t.awaiting == 0 {
 		m.mux.Shutdown()
-		l.serveLater(&l.sites[c.backend])
+		s.serveLater()
 		return
 	}
-	l.admit(t, m)
+	t.admit(m)
 }
 
-// first gives c to the first who hoped for a connection of t, or parks it. It is not quiet: the backend's session
+// giveFirst gives c to the first that waited for a probe of t, or parks it. It is not quiet: the backend's session
 // tickets may be about to come.
-func (l *local) first(t *set, c *Conn) {
-	for w := l.sites[c.backend].line.first; w != nil; w = w.newer {
-		if w.hope == t {
+func (t *sharedSet) giveFirst(c *Conn) {
+	for w := t.site.queue.first; w != nil; w = w.newer {
+		if w.awaits == t {
 			w.leave()
 			w.taker.OnTaken(c, nil)
 			return
@@ -73,13 +70,13 @@ func (l *local) first(t *set, c *Conn) {
 	c.OnIdle(nil)
 }
 
-// OnFailed lets those who hoped know that there is no connection.
+// OnFailed tells those that waited for p that there is no connection.
 func (p *probe) OnFailed(_ *session.Probe, cause error) {
-	l, t := p.conn.local, p.set
+	s, t := p.conn.site, p.set
 	t.probes--
 	t.cause = cause
-	l.stats.Connections--
-	l.stats.DialFailed++
-	l.freeSlot(p.conn.backend)
-	l.serveLater(&l.sites[p.conn.backend])
+	s.local.stats.Connections--
+	s.local.stats.DialFailed++
+	s.origin.release(s.local)
+	s.serveLater()
 }

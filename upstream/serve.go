@@ -6,10 +6,13 @@ import (
 	"github.com/edge-proxy/edge/engine"
 )
 
-// serveLater arranges that the connections parked meanwhile are given to those who wait. Not at once: the callback that
-// parked one is still at work on it.
-func (l *local) serveLater(s *site) {
-	s.parked++
+// serveLater arranges that exchanges that wait get the connections that are parked now. Not at once: the callback that
+// parked one still works on it.
+func (s *site) serveLater() {
+	l := s.local
+	if s.parked++; s.parked == 1 {
+		s.nextPending, l.pending = l.pending, s
+	}
 	if !l.serving {
 		l.serving = true
 		l.reactor.Defer(&l.server)
@@ -19,29 +22,75 @@ func (l *local) serveLater(s *site) {
 // serve is the task that serveLater defers.
 func (l *local) serve(*engine.Reactor) {
 	l.serving = false
-	for i := range l.sites {
-		if s := &l.sites[i]; s.parked > 0 {
-			n := s.parked
-			s.parked = 0
-			if l.upstream.share {
-				l.serveShared(i)
-			}
-			l.serveSite(i, n)
+	s := l.pending
+	l.pending = nil
+	for s != nil {
+		next, n := s.nextPending, s.parked
+		s.nextPending, s.parked = nil, 0
+		s.renewed()
+		if l.upstream.share {
+			s.serveShared()
+		}
+		s.serveParked(n)
+		s = next
+	}
+}
+
+// serveShared gives connections that have room to the exchanges that wait, in the order in which they came.
+func (s *site) serveShared() {
+	for n := s.local.stats.Waiting; n > 0; n-- {
+		w := s.queue.first
+		for w != nil && !s.serveOne(w) {
+			w = w.newer
+		}
+		if w == nil {
+			return
 		}
 	}
 }
 
-// serveSite gives up to n parked connections of backend i to those who wait for one: whoever has waited longest, on
+// serveOne gives w a connection that has room, or tells it that the probe it waited for brought none, and reports
+// whether it did either.
+func (s *site) serveOne(w *Waiter) bool {
+	if c := s.renewed().availableFor(w); c != nil {
+		w.deliver(c)
+		return true
+	}
+	t := w.awaits
+	if t == nil || t.probes > 0 {
+		return false
+	}
+	if t.cause != nil {
+		w.fail(t.cause)
+		return true
+	}
+	w.stopAwaiting()
+	w.retryAfterDenied()
+	return true
+}
+
+// availableFor returns a connection for w: to any address when w waits for a slot, since the limit leaves no choice.
+func (s *site) availableFor(w *Waiter) *Conn {
+	if len(s.sets) == 0 {
+		return nil
+	}
+	c := s.available(w.address, w.fresh, w.h1Only)
+	for i := 0; c == nil && w.queued && i < len(s.sets); i++ {
+		c = s.available(i, w.fresh, w.h1Only)
+	}
+	return c
+}
+
+// serveParked gives up to n parked connections to exchanges that wait for one: to the one that has waited longest, on
 // whichever reactor. n, since the others know later that they were served.
-func (l *local) serveSite(i, n int) {
-	s := l.upstream.site(l, i)
-	b := &l.upstream.backends[i]
-	for w := s.line.first; n > 0; n-- {
-		to := l.olderElsewhere(b, w)
+func (s *site) serveParked(n int) {
+	l := s.local
+	for w := s.queue.first; n > 0; n-- {
+		to := s.olderElsewhere(w)
 		if w == nil && to < 0 {
 			return
 		}
-		c := l.idleAny(s)
+		c := s.takeAny()
 		switch {
 		case c == nil:
 			return
@@ -50,7 +99,7 @@ func (l *local) serveSite(i, n int) {
 			c.client.Close()
 		case to >= 0:
 			t := l.letter(give)
-			if !l.pack(t, c) {
+			if !t.pack(c) {
 				l.free(t)
 				continue
 			}
@@ -62,18 +111,19 @@ func (l *local) serveSite(i, n int) {
 			next := w.newer
 			w.deliver(c)
 			if w = next; w != nil && w.local != l { // what deliver did may have ended it
-				w = s.line.first
+				w = s.queue.first
 			}
 		}
 	}
 }
 
 // olderElsewhere returns the reactor on which an exchange waits for a slot that came before w, or -1.
-func (l *local) olderElsewhere(b *backend, w *Waiter) int {
-	if b.waiting.Load() == 0 {
+func (s *site) olderElsewhere(w *Waiter) int {
+	if s.origin.waiting.Load() == 0 {
 		return -1
 	}
-	to, since := b.longest()
+	l := s.local
+	to, since := s.origin.longest()
 	if to == l.reactor.Index() || w != nil && w.since <= since {
 		return -1
 	}
@@ -83,18 +133,18 @@ func (l *local) olderElsewhere(b *backend, w *Waiter) int {
 	return to
 }
 
-// idleAny takes an idle connection to any address of s.
-func (l *local) idleAny(s *site) *Conn {
+// takeAny takes an idle connection to any address.
+func (s *site) takeAny() *Conn {
 	for _, g := range s.groups {
-		if c := l.takeIdle(g); c != nil {
+		if c := s.local.takeIdle(g); c != nil {
 			return c
 		}
 	}
 	return nil
 }
 
-// idleOf reports whether a connection to any address of s is parked here.
-func (l *local) idleOf(s *site) bool {
+// anyIdle reports whether a connection to any address is parked here.
+func (s *site) anyIdle() bool {
 	for _, g := range s.groups {
 		if g.Len() > 0 {
 			return true

@@ -6,27 +6,28 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// set is the HTTP/2 connections to one peer that one reactor has, and those that may turn out to be such.
+// sharedSet is the HTTP/2 connections to one peer that one reactor has, and the probes that may turn out to be such.
 // Owned by its reactor.
 //
 //	Take ─► room? ──────────────yes──► Open … exchange … OnRoom
 //	         │no                         ▲ connecting ones count too, up to what is assumed
 //	         ├─► slot ─► dial ───────────┘
-//	         └─► wait in line ◄── OnRoom, slot
+//	         └─► wait in the queue ◄── OnRoom, slot
 //
 //	GOAWAY, age, uses ─► it leaves the set, and ends with its last exchange
 //
-//	first … older: those that have room; a connection that yields is none of them
+//	first … older: those that have room, each listed; a connection that yields is none of them
 //	conns[c.index] == c; one that drains is not among them
-//	hoping: exchanges in line whose hope is this set, for one of its probes
-type set struct {
-	group  *group
-	conns  []*shared
-	first  *shared
-	probes int
-	hoping int
-	cause  error // of the last probe that failed
-	gone   bool  // the backend has not this address any more
+//	awaiting: how many waiters of the site wait for one of its probes
+type sharedSet struct {
+	site     *site
+	group    *group
+	conns    []*shared
+	first    *shared
+	probes   int
+	awaiting int
+	cause    error // of the last probe that failed
+	gone     bool  // the member does not have this address any more
 }
 
 // shared is an HTTP/2 connection in a set.
@@ -36,35 +37,46 @@ type set struct {
 type shared struct {
 	mux          session.Mux
 	conn         *Conn
-	set          *set
-	index        int
+	set          *sharedSet
+	index        int     // in set.conns
 	place        int     // in local.shared
 	older, newer *shared // among those with room
-	roomy        bool
-	settled      bool  // the origin has said how many exchanges it takes
-	unclaimed    bool  // nobody was given it yet
-	yields       int64 // since when it takes no exchange, for somebody who waits on another reactor; 0: it does
-	yielded      int64 // when it did so last; 0: never
+	listed       bool    // it is among those with room
+	settled      bool    // the server has said how many exchanges it takes
+	unclaimed    bool    // no exchange was given it yet
+	yields       int64   // since when it takes no exchange, for one that waits on another reactor; 0: it takes them
+	yielded      int64   // when it did so last; 0: never
 }
 
-// What is assumed of a connection whose origin has not said yet how many exchanges it takes at a time.
+// streamsAssumed is what is assumed of a connection whose server has not said yet how many exchanges it takes at a
+// time.
 const streamsAssumed = 100
 
-// dialMux opens an HTTP/2 connection of t. It takes over one slot.
-func (l *local) dialMux(t *set) (*Conn, error) {
-	c := l.newConn(t.group)
-	c.born = l.reactor.Now()
-	m := l.newShared(c)
-	if err := l.connectMux(m); err != nil {
-		l.stats.DialFailed++
-		l.freeSlot(c.backend)
-		return nil, err
+// dial opens an HTTP/2 connection of t. It takes over one slot.
+func (t *sharedSet) dial() (*Conn, error) {
+	s := t.site
+	c := s.newConn(t.group)
+	m := s.local.newShared(c)
+	if err := s.connectHTTP2(m); err != nil {
+		return nil, s.dialFailed(err)
 	}
-	l.stats.Dialed++
-	l.stats.Connections++
-	l.share(m)
-	l.admit(t, m)
+	s.local.dialed()
+	s.local.share(m)
+	t.admit(m)
 	return c, nil
+}
+
+// connectHTTP2 connects m, secured or not.
+func (s *site) connectHTTP2(m *shared) error {
+	l, to := s.local, m.conn.group.Key().addr
+	secure := s.origin.secure
+	if secure == nil {
+		return m.mux.Dial(l.reactor, to, &l.options)
+	}
+	if secure.err != nil {
+		return secure.err
+	}
+	return m.mux.DialTLS(l.reactor, to, &l.options, secure.handshaker, secure.h2)
 }
 
 // newShared makes c one that is to be shared.
@@ -95,20 +107,20 @@ func (l *local) unshare(m *shared) {
 }
 
 // admit makes m available.
-func (l *local) admit(t *set, m *shared) {
+func (t *sharedSet) admit(m *shared) {
 	m.set, m.index = t, len(t.conns)
 	t.conns = append(t.conns, m)
 	t.list(m)
-	m.mux.SetIdleTimeout(l.upstream.idle)
-	m.rest()
-	l.publish(t.group)
-	l.roomOf(m)
+	m.mux.SetIdleTimeout(t.site.local.upstream.idle)
+	m.armIdle()
+	t.site.publish(t.group)
+	t.announceRoom()
 }
 
-// roomOf lets those who wait know that m has room.
-func (l *local) roomOf(m *shared) {
-	if s := &l.sites[m.conn.backend]; s.line.first != nil {
-		l.serveLater(s)
+// announceRoom has the exchanges that wait served: a connection has room.
+func (t *sharedSet) announceRoom() {
+	if t.site.queue.first != nil {
+		t.site.serveLater()
 	}
 }
 
@@ -117,12 +129,12 @@ func (m *shared) open(r session.Receiver) session.Stream {
 	m.conn.reused = m.mux.Connected()
 	m.unclaimed = false
 	s := m.mux.Open(r)
-	if n := m.conn.local.upstream.opts.Requests; n > 0 && m.mux.Uses() >= n && m.set != nil {
-		m.conn.local.stats.WornOut++
+	if n := m.conn.site.local.upstream.opts.Requests; n > 0 && m.mux.Uses() >= n && m.set != nil {
+		m.conn.site.local.stats.WornOut++
 		m.retire()
 		return s
 	}
-	if m.roomy && !m.hasRoom() {
+	if m.listed && !m.hasRoom() {
 		m.set.unlist(m)
 	}
 	return s
@@ -147,7 +159,7 @@ func (m *shared) leaveSet() {
 	if t == nil {
 		return
 	}
-	if m.roomy {
+	if m.listed {
 		t.unlist(m)
 	}
 	last := len(t.conns) - 1
@@ -156,17 +168,17 @@ func (m *shared) leaveSet() {
 	t.conns[last] = nil
 	t.conns = t.conns[:last]
 	m.set = nil
-	m.conn.local.publish(t.group)
+	t.site.publish(t.group)
 }
 
-// OnRoom notes how many exchanges the origin takes, and serves those who wait.
+// OnRoom notes how many exchanges the server takes, and serves those that wait.
 func (m *shared) OnRoom(*session.Mux) {
 	t := m.set
 	if t == nil {
 		m.retire()
 		return
 	}
-	l := m.conn.local
+	l := m.conn.site.local
 	m.settle()
 	idle := m.mux.Streams() == 0
 	switch {
@@ -177,28 +189,28 @@ func (m *shared) OnRoom(*session.Mux) {
 		m.retire()
 		return
 	case idle && m.settled && !m.mux.Usable():
-		// It takes nothing at all (SETTINGS_MAX_CONCURRENT_STREAMS 0). The next exchange opens another one, and would
-		// leave it behind as well.
+		// It takes nothing at all (SETTINGS_MAX_CONCURRENT_STREAMS 0). The next exchange opens another one, which must
+		// not be one more that stays.
 		m.retire()
 		return
-	case idle && !m.unclaimed && (l.upstream.opts.Idle < 0 || l.upstream.closed.Load()):
+	case idle && !m.unclaimed && (l.upstream.opts.Idle < 0 || m.conn.site.closed):
 		m.retire()
 		return
 	case idle:
-		m.rest()
+		m.armIdle()
 	}
-	if m.yields != 0 || m.roomy == m.hasRoom() {
+	if m.yields != 0 || m.listed == m.hasRoom() {
 		return
 	}
-	if m.roomy {
+	if m.listed {
 		t.unlist(m)
 		return
 	}
 	t.list(m)
-	l.roomOf(m)
+	t.announceRoom()
 }
 
-// settle remembers how many exchanges the origin takes at a time, for the next connection to it.
+// settle remembers how many exchanges the server takes at a time, for the next connection to it.
 func (m *shared) settle() {
 	if !m.mux.Connected() {
 		return
@@ -217,18 +229,18 @@ func (m *shared) settle() {
 
 // expired retires m when it is as old as it may become.
 func (m *shared) expired() bool {
-	life := m.conn.local.upstream.opts.Lifetime
-	if life <= 0 || m.conn.local.reactor.Now()-m.conn.born < int64(life) {
+	life := m.conn.site.local.upstream.opts.Lifetime
+	if life <= 0 || m.conn.site.local.reactor.Now()-m.conn.born < int64(life) {
 		return false
 	}
-	m.conn.local.stats.TooOld++
+	m.conn.site.local.stats.TooOld++
 	m.retire()
 	return true
 }
 
-// rest bounds how long m may be idle, where it may not become that old.
-func (m *shared) rest() {
-	l := m.conn.local
+// armIdle bounds how long m may be idle, where it may not become that old.
+func (m *shared) armIdle() {
+	l := m.conn.site.local
 	if life := l.upstream.opts.Lifetime; life > 0 {
 		left := time.Duration(m.conn.born + int64(life) - l.reactor.Now())
 		m.mux.SetIdleTimeout(max(1, min(left, l.upstream.idle)))
@@ -237,27 +249,27 @@ func (m *shared) rest() {
 
 // OnDraining takes m out of its set.
 func (m *shared) OnDraining(*session.Mux) {
-	if m.set != nil { // else it was our wish
-		m.conn.local.stats.GoneAway++
+	if m.set != nil { // else this side ends it
+		m.conn.site.local.stats.GoneAway++
 		m.leaveSet()
 	}
 }
 
 // OnGone gives the slot of m back.
 func (m *shared) OnGone(_ *session.Mux, _ error) {
-	l := m.conn.local
+	l := m.conn.site.local
 	m.leaveSet()
 	l.stats.Connections--
 	l.unshare(m)
 	if !m.mux.Connected() {
 		l.stats.DialFailed++
 	}
-	l.freeSlot(m.conn.backend)
+	m.conn.site.origin.release(l)
 }
 
-// room returns a connection of t on which an exchange may be opened, nil when there is none. fresh: one on which no
+// withRoom returns a connection of t on which an exchange may be opened, nil when there is none. fresh: one on which no
 // exchange has ended, so that it cannot have grown stale.
-func (t *set) room(fresh bool) *Conn {
+func (t *sharedSet) withRoom(fresh bool) *Conn {
 	for m := t.first; m != nil; {
 		older := m.older
 		switch {
@@ -272,8 +284,8 @@ func (t *set) room(fresh bool) *Conn {
 	return nil
 }
 
-func (t *set) list(m *shared) {
-	m.roomy = true
+func (t *sharedSet) list(m *shared) {
+	m.listed = true
 	m.newer, m.older = nil, t.first
 	if t.first != nil {
 		t.first.newer = m
@@ -281,8 +293,8 @@ func (t *set) list(m *shared) {
 	t.first = m
 }
 
-func (t *set) unlist(m *shared) {
-	m.roomy = false
+func (t *sharedSet) unlist(m *shared) {
+	m.listed = false
 	if m.newer != nil {
 		m.newer.older = m.older
 	} else {
@@ -295,7 +307,7 @@ func (t *set) unlist(m *shared) {
 }
 
 // retire ends all connections of t, each with its last exchange.
-func (t *set) retire() {
+func (t *sharedSet) retire() {
 	for len(t.conns) > 0 {
 		t.conns[len(t.conns)-1].retire()
 	}

@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
@@ -40,7 +42,7 @@ func newCommune(t testing.TB, w *sim.World, reactors int, o upstream.Options, or
 	origin.t, origin.w = t, w
 	origin.serve(w.Serve(addr(1)))
 	o.Protocol = upstream.H2
-	o.Backends = []upstream.Backend{{Address: addr(1).String()}}
+	o.Backends = backend.Of(addr(1).String())
 	v.u = upstream.New(e, o)
 	return v
 }
@@ -76,14 +78,14 @@ func (v *commune) begin(i int, after time.Duration, body int) *sharing {
 }
 
 func (x *sharing) take(fresh bool) {
-	c, err := x.v.u.Take(x.reactor, 0, 0, fresh, &x.waiter)
+	c, err := x.v.u.Take(x.reactor, first(x.v.u), 0, fresh, &x.waiter)
 	if err != upstream.ErrWait {
 		x.OnTaken(c, err)
 	}
 }
 
 func (x *sharing) OnTaken(c *upstream.Conn, err error) {
-	if x.v.most = max(x.v.most, x.v.u.Open(0)); err != nil {
+	if x.v.most = max(x.v.most, x.v.u.Open(first(x.v.u))); err != nil {
 		x.fail(err)
 		return
 	}
@@ -168,7 +170,13 @@ func (x *sharing) OnReset(_ session.Stream, code session.Code, cause error) {
 
 func (v *commune) run(until func() bool) {
 	v.t.Helper()
-	if err := v.w.Run(until, 1_000_000); err != nil {
+	checked := func() bool {
+		if invariant.On {
+			v.sum() // looks at the invariants
+		}
+		return until()
+	}
+	if err := v.w.Run(checked, 1_000_000); err != nil {
 		v.t.Fatalf("%v; %+v", err, v.sum())
 	}
 }
@@ -198,10 +206,10 @@ func (v *commune) finish() {
 // empty runs until no connection is left, and looks whether anything else is.
 func (v *commune) empty() {
 	v.t.Helper()
-	v.u.Close(v.engine)
+	v.u.Close()
 	v.run(func() bool { return v.sum().Connections == 0 })
-	if s := v.sum(); s.Waiting != 0 || s.Idle != 0 || v.u.Open(0) != 0 {
-		v.t.Fatalf("left behind: %+v, %d slots", s, v.u.Open(0))
+	if s := v.sum(); s.Waiting != 0 || s.Idle != 0 || v.u.Open(first(v.u)) != 0 {
+		v.t.Fatalf("left behind: %+v, %d slots", s, v.u.Open(first(v.u)))
 	}
 }
 
@@ -332,7 +340,7 @@ func TestShared_wearsOut(t *testing.T) {
 	})
 }
 
-// One that nobody needs any more is closed after IdleTimeout.
+// One that no exchange needs any more is closed after IdleTimeout.
 func TestShared_closesWhatIsIdle(t *testing.T) {
 	sim.Run(t, 50, func(t testing.TB, w *sim.World) {
 		v := newCommune(t, w, 1, upstream.Options{IdleTimeout: time.Second}, &h2Origin{})

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/sim"
@@ -40,13 +41,14 @@ func newWarmShared(t testing.TB) *warmShared {
 	v.loop.OnConnect = func(fd poller.FD, _ poller.Addr) { v.fd = fd }
 	v.reactor = e.Reactors()[0]
 	v.u = upstream.New(e, upstream.Options{
-		Protocol: upstream.H2, Backends: []upstream.Backend{{Address: addr(1).String()}},
+		Protocol: upstream.H2, Backends: backend.Of(addr(1).String()),
 	})
 	v.head.SetMethod("GET")
 	v.head.SetTarget("/")
 	v.head.SetAuthority("h")
 	v.waiter.Init(v)
-	v.task.Run = func(r *engine.Reactor) { v.OnTaken(v.u.Take(r, 0, 0, false, &v.waiter)) }
+	m := first(v.u)
+	v.task.Run = func(r *engine.Reactor) { v.OnTaken(v.u.Take(r, m, 0, false, &v.waiter)) }
 	// SETTINGS, and an acknowledgement of ours.
 	v.answer = append(v.answer, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 4, 1, 0, 0, 0, 0)
 	for range 100 {

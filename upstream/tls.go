@@ -115,33 +115,33 @@ type securing struct {
 	err         error                  // what makes all of it impossible
 }
 
-// secure makes ready what connections to the backends of u are secured with.
+// secure makes ready what all connections of u are secured with.
 func (u *Upstream) secure(e *engine.Engine) {
-	o := &u.opts.TLS
-	if !o.On {
+	if !u.opts.TLS.On {
 		return
 	}
-	hs := u.opts.Handshaker
-	if hs == nil {
-		hs = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
+	if u.handshaker = u.opts.Handshaker; u.handshaker == nil {
+		u.handshaker = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
 	}
-	var sessions tls.ClientSessionCache
-	if n := orDefault(o.Sessions, sessionsDefault); n > 0 {
-		sessions = tls.NewLRUClientSessionCache(n)
+	if n := orDefault(u.opts.TLS.Sessions, sessionsDefault); n > 0 {
+		u.sessions = tls.NewLRUClientSessionCache(n)
 	}
-	for i := range u.backends {
-		b := &u.backends[i]
-		b.secure = &securing{handshaker: hs}
-		c, err := o.config(b.address)
-		if err != nil {
-			b.secure.err = fmt.Errorf("%w: %s: %w", ErrNotSecured, b.address, err)
-			continue
-		}
-		c.ClientSessionCache = sessions
-		failed := u.notSecured(b.address)
-		b.secure.h1 = offering(c, failed, alpnH1)
-		b.secure.h2 = offering(c, failed, alpnH2)
-		b.secure.any = offering(c, failed, alpnH2, alpnH1)
+}
+
+// securing returns how connections to the backend at address are secured, nil where they are not.
+func (u *Upstream) securing(address string) *securing {
+	if u.handshaker == nil {
+		return nil
+	}
+	c, err := u.opts.TLS.config(address)
+	if err != nil {
+		return &securing{err: fmt.Errorf("%w: %s: %w", ErrNotSecured, address, err)}
+	}
+	c.ClientSessionCache = u.sessions
+	failed := u.notSecured(address)
+	return &securing{
+		handshaker: u.handshaker, h1: offering(c, failed, alpnH1), h2: offering(c, failed, alpnH2),
+		any: offering(c, failed, alpnH2, alpnH1),
 	}
 }
 

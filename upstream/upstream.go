@@ -1,49 +1,54 @@
 package upstream
 
 import (
+	"crypto/tls"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/pool"
 	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// ErrNoAddress says that a backend's name has not been resolved, or not to anything.
+// ErrNoAddress says that a backend's name has not been resolved, or not to anything, or that the backend has gone.
 var ErrNoAddress = errors.New("backend has no address")
 
-// Upstream is a set of backends with its connections.
-// Safe for any goroutine, except Pick and Take, which are for the reactor they are given.
+// Upstream is the connections to the members of a backend.Set.
+// Safe for any goroutine, except Take and Stats, which are for the reactor they are given.
 type Upstream struct {
-	opts     Options
-	idle     time.Duration // how long a connection is kept at the most
-	queue    int64         // Options.Queue
-	protocol Protocol
-	share    bool // connections may be HTTP/2
-	movable  bool // and those that are not can go from one reactor to another
-	mux      session.MuxOptions
-	backends []backend
-	set      *balance.Set
-	local    []*local
-	places   places
-	closed   atomic.Bool
-	mu       sync.Mutex // for SetAddrs
+	opts       Options
+	idle       time.Duration // how long a connection is kept at the most
+	queue      int64         // Options.Queue
+	protocol   Protocol
+	share      bool // connections may be HTTP/2
+	movable    bool // and those that are not can go from one reactor to another
+	mux        session.MuxOptions
+	handshaker *tlsconn.Handshaker    // nil: connections are not secured
+	sessions   tls.ClientSessionCache // nil: none are kept
+	view       *backend.View
+	local      []*local
+	places     places
+
+	mu      sync.Mutex
+	origins map[*backend.Member]*origin // guarded by mu
+	closed  bool                        // guarded by mu
 }
 
 // local is what one reactor keeps.
 // Owned by its reactor.
+//
+//	sites[i] != nil  =>  it was the site of slot i when it was looked up last; its member may have gone
+//	pending, by nextPending: the sites whose parked is above 0
 type local struct {
 	upstream *Upstream
 	reactor  *engine.Reactor
-	turns    *turns // of who has no View
 	shard    *pool.Shard[*peer, *Conn]
 	capacity int       // of shard
-	sites    []site    // by backend
+	sites    []*site   // by slot of the member
 	shared   []*shared // all that are open
 	head     message.Head
 	stats    Stats
@@ -51,119 +56,111 @@ type local struct {
 
 	letters     *letter // free ones
 	lettersFree int
-	wants       int         // letters that are to come back
-	server      engine.Task // serve
-	serving     bool        // it is on its way
+	wants       int // letters that are to come back
+
+	pending *site       // whose waiters are to be served
+	server  engine.Task // serve
+	serving bool        // it is on its way
 }
 
-// New makes an Upstream for the reactors of e. Addresses that need no resolving are up at once.
+// New makes an Upstream for the reactors of e.
 func New(e *engine.Engine, o Options) *Upstream {
-	u := &Upstream{opts: o, backends: make([]backend, len(o.Backends))}
+	if o.Backends == nil {
+		o.Backends = backend.NewSet()
+	}
+	u := &Upstream{opts: o, origins: make(map[*backend.Member]*origin)}
 	u.idle = u.idleTimeout()
 	u.setProtocol()
-	u.queue = int64(orDefault(o.Queue, queueDefault))
-	weights := make([]int, len(o.Backends))
-	for i, b := range o.Backends {
-		weights[i] = max(b.Weight, 1)
-		u.backends[i].address = b.Address
-		u.backends[i].limit = int64(max(o.PerBackend, 0))
-		u.backends[i].oldest = newCensus(len(e.Reactors()))
-	}
 	u.secure(e)
-	u.set = balance.NewSet(weights)
+	u.queue = int64(orDefault(o.Queue, queueDefault))
 	u.places.init(orDefault(o.Idle, idleDefault), len(e.Reactors()))
 	for _, r := range e.Reactors() {
 		u.local = append(u.local, u.newLocal(r))
 	}
-	for i := range u.backends {
-		if a, ok := literal(u.backends[i].address); ok {
-			u.SetAddrs(i, []poller.Addr{a})
-		} else {
-			u.set.SetUp(i, false)
-		}
-	}
+	u.view = o.Backends.View(len(u.local), nil)
+	o.Backends.Follow((*following)(u))
 	return u
 }
 
 func (u *Upstream) newLocal(r *engine.Reactor) *local {
-	l := &local{
-		upstream: u, reactor: r, turns: u.newTurns(r.Index()),
-		sites: make([]site, len(u.backends)), capacity: u.places.floor, options: connectOptions(&u.opts),
-	}
+	l := &local{upstream: u, reactor: r, capacity: u.places.floor, options: connectOptions(&u.opts)}
 	l.shard = pool.New[*peer](l.capacity, func(c *Conn) {
 		l.stats.Evicted++
-		l.publish(c.group)
+		c.publish()
 		c.client.Close()
 	})
 	l.server.Run = l.serve
 	return l
 }
 
+// following is an Upstream as its Set sees it.
+type following Upstream
+
+// Joined makes an origin of m.
+func (f *following) Joined(m *backend.Member) {
+	u := (*Upstream)(f)
+	o := u.newOrigin(m)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.origins[m] = o
+}
+
+// Left closes the idle connections to m, on each reactor by a task; exchanges in progress go on.
+func (f *following) Left(m *backend.Member) {
+	u := (*Upstream)(f)
+	u.mu.Lock()
+	o := u.origins[m]
+	delete(u.origins, m)
+	u.mu.Unlock()
+	for i, l := range u.local {
+		l.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
+			if s := o.sites[i]; s != nil {
+				s.close()
+			}
+		}})
+	}
+}
+
+// origin returns the origin of m, nil when m has gone, and whether u is closed: then it does not follow its Set, and
+// what comes late makes the origins that it needs.
+func (u *Upstream) origin(m *backend.Member) (o *origin, closed bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.origins[m] == nil && u.closed {
+		u.origins[m] = u.newOrigin(m)
+	}
+	return u.origins[m], u.closed
+}
+
 // Name returns the name of u.
 func (u *Upstream) Name() string { return u.opts.Name }
 
-// Backend returns the address of backend i as it was configured.
-func (u *Upstream) Backend(i int) string { return u.backends[i].address }
+// View returns a view of all backends of u, for the routes that take turns together.
+func (u *Upstream) View() *backend.View { return u.view }
 
-// Open returns how many connections to backend i are open, or being opened, on all reactors. Safe for any goroutine.
-func (u *Upstream) Open(i int) int { return int(u.backends[i].open.Load()) }
-
-// Pick chooses a backend that is up and was not tried, or -1. On r only.
-func (u *Upstream) Pick(r *engine.Reactor, tried *balance.Tried) int {
-	return u.local[r.Index()].turns.picker.Pick(tried)
-}
-
-// NextAddress chooses an address of backend i, each in turn, for Take. On r only.
-func (u *Upstream) NextAddress(r *engine.Reactor, i int) int {
-	return u.local[r.Index()].turns.address(i, u.Addresses(r, i))
-}
-
-// Addresses returns how many addresses backend i has. On r only.
-func (u *Upstream) Addresses(r *engine.Reactor, i int) int {
-	return len(u.site(u.local[r.Index()], i).groups)
-}
-
-// site returns what l keeps of backend i, renewed when its name has resolved to other addresses.
-func (u *Upstream) site(l *local, i int) *site {
-	s := &l.sites[i]
-	if peers := u.backends[i].peers.Load(); s.peers != peers {
-		s.renew(l.shard, peers, l.upstream.share)
+// Open returns how many connections to m are open, or being opened, on all reactors. Safe for any goroutine.
+func (u *Upstream) Open(m *backend.Member) int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if o := u.origins[m]; o != nil {
+		return int(o.open.Load())
 	}
-	return s
+	return 0
 }
 
-// Take returns a connection to an address of backend i: the one that was parked last, if it is quiet; else one that
-// another reactor can spare; else a fresh one, which may still be connecting. fresh asks for no parked one.
-// The error is ErrWait when w has to wait, for the other reactor or because of Options.PerBackend: then w's Taker hears
-// of it. w must not wait already; without one nobody is asked and nothing is waited for. On r only.
-func (u *Upstream) Take(r *engine.Reactor, i, address int, fresh bool, w *Waiter) (*Conn, error) {
-	l := u.local[r.Index()]
-	s := u.site(l, i)
-	if len(s.groups) == 0 {
-		return nil, ErrNoAddress
-	}
-	if u.share {
-		return l.takeShared(s, i, address, fresh, w)
-	}
-	// Where the number of connections is limited, what was parked just now is for those who wait.
-	if !fresh && (s.parked == 0 || u.backends[i].limit == 0) {
-		if c := l.takeIdle(s.group(address)); c != nil {
-			l.stats.Taken++
-			return c, nil
-		}
-	}
-	return l.wait(w, s, i, address, fresh)
-}
-
-// Close closes what is parked and parks nothing any more; exchanges in progress go on. On each reactor by a task.
-func (u *Upstream) Close(e *engine.Engine) {
-	u.closed.Store(true)
-	for i, r := range e.Reactors() {
-		l := u.local[i]
-		r.Post(&engine.Task{Run: func(*engine.Reactor) {
-			for l.shard.EvictOldest() {
+// Close closes idle connections and keeps none any more; exchanges in progress go on. On each reactor by a task.
+func (u *Upstream) Close() {
+	u.opts.Backends.Unfollow((*following)(u))
+	u.mu.Lock()
+	u.closed = true
+	u.mu.Unlock()
+	for _, l := range u.local {
+		l.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
+			for _, m := range u.opts.Backends.Members() {
+				if s := l.site(m); s != nil {
+					s.close()
+				}
 			}
-			l.retire()
 		}})
 	}
 }

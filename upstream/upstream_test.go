@@ -1,15 +1,14 @@
 package upstream_test
 
 import (
-	"context"
-	"errors"
 	"net/netip"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
@@ -47,7 +46,7 @@ func newWorld(t testing.TB, w *sim.World, o upstream.Options, origins int) *worl
 		x.origins = append(x.origins, l)
 	}
 	if o.Backends == nil {
-		o.Backends = []upstream.Backend{{Address: addr(1).String()}}
+		o.Backends = backend.Of(addr(1).String())
 	}
 	x.u = upstream.New(e, o)
 	return x
@@ -83,7 +82,8 @@ func (x *exchange) OnReset(session.Stream, session.Code, error) { x.reset = true
 // begin opens an exchange with the first backend.
 func (x *world) begin() *exchange {
 	x.t.Helper()
-	c, err := x.u.Take(x.reactor, 0, x.u.NextAddress(x.reactor, 0), false, &upstream.Waiter{})
+	m := first(x.u)
+	c, err := x.u.Take(x.reactor, m, x.u.View().NextAddress(x.reactor, m), false, &upstream.Waiter{})
 	if err != nil {
 		x.t.Fatal(err)
 	}
@@ -98,9 +98,18 @@ func (x *world) begin() *exchange {
 	return r
 }
 
+// first returns the first backend of u.
+func first(u *upstream.Upstream) *backend.Member { return u.Options().Backends.Members()[0] }
+
 func (x *world) run(until func() bool) {
 	x.t.Helper()
-	if err := x.w.Run(until, 100_000); err != nil {
+	checked := func() bool {
+		if invariant.On {
+			x.stats() // looks at the invariants
+		}
+		return until()
+	}
+	if err := x.w.Run(checked, 100_000); err != nil {
 		x.t.Fatal(err)
 	}
 }
@@ -175,17 +184,17 @@ func TestUpstream_leavesAddressesThatAreGone(t *testing.T) {
 	sim.Run(t, 50, func(t testing.TB, w *sim.World) {
 		x := newWorld(t, w, upstream.Options{}, 2)
 		x.finish(x.begin())
-		x.u.SetAddrs(0, []poller.Addr{addr(2)})
+		first(x.u).SetAddrs([]poller.Addr{addr(2)})
 		x.finish(x.begin())
 		if n := len(x.origins[1].Accepted()); n != 1 {
 			t.Fatal(n)
 		}
 		x.run(func() bool { return x.stats().Connections == 1 })
-		x.u.SetAddrs(0, nil)
-		if i := x.u.Pick(x.reactor, nil); i >= 0 {
+		first(x.u).SetAddrs(nil)
+		if m := x.u.View().Pick(x.reactor, 0, nil); m != nil {
 			t.Fatal("a backend without an address is picked")
 		}
-		if _, err := x.u.Take(x.reactor, 0, 0, false, nil); err != upstream.ErrNoAddress {
+		if _, err := x.u.Take(x.reactor, first(x.u), 0, false, &upstream.Waiter{}); err != upstream.ErrNoAddress {
 			t.Fatal(err)
 		}
 	})
@@ -196,7 +205,7 @@ func TestUpstream_parksNothingOnceClosed(t *testing.T) {
 		x := newWorld(t, w, upstream.Options{}, 1)
 		x.finish(x.begin(), x.begin())
 		r := x.begin()
-		x.u.Close(x.engine)
+		x.u.Close()
 		x.finish(r) // what is in progress goes on
 		x.run(func() bool { return x.stats().Connections == 0 })
 	})
@@ -211,73 +220,4 @@ func TestUpstream_countsDialsThatFail(t *testing.T) {
 		x.run(func() bool { return x.stats().Connections == 0 })
 		x.want(upstream.Stats{Dialed: 1, DialFailed: 1})
 	})
-}
-
-// A name that does not resolve is a backend that is down; one that moves takes its backend along.
-func TestResolve_followsNames(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		e, err := engine.New(engine.Options{
-			Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := e.Reactors()[0]
-		u := upstream.New(e, upstream.Options{Backends: []upstream.Backend{
-			{Address: "one.example:80"}, {Address: "127.0.0.1:80"},
-		}})
-		answers := make(chan []string, 1)
-		res := upstream.Resolve(u, func(_ context.Context, host string) ([]netip.Addr, error) {
-			if host != "one.example" {
-				t.Error(host)
-			}
-			var ips []netip.Addr
-			for _, s := range <-answers {
-				ips = append(ips, netip.MustParseAddr(s))
-			}
-			if ips == nil {
-				return nil, errors.New("no such host")
-			}
-			return ips, nil
-		})
-		defer func() {
-			close(answers)
-			res.Stop()
-		}()
-		for _, step := range []struct {
-			answer []string
-			want   int
-			wait   time.Duration
-		}{
-			{nil, 0, 2 * time.Second},
-			{[]string{"10.0.0.2", "10.0.0.1", "10.0.0.2"}, 2, 30 * time.Second},
-			{nil, 2, 2 * time.Second}, // the last good answer is kept
-			{[]string{"10.0.0.3"}, 1, 30 * time.Second},
-		} {
-			answers <- step.answer
-			synctest.Wait()
-			if got := u.Addresses(r, 0); got != step.want {
-				t.Fatalf("%v: %d addresses, want %d", step.answer, got, step.want)
-			}
-			up := map[int]bool{u.Pick(r, nil): true, u.Pick(r, nil): true}
-			if up[0] != (step.want > 0) || !up[1] {
-				t.Fatalf("%v: picked %v", step.answer, up)
-			}
-			time.Sleep(step.wait)
-			synctest.Wait()
-		}
-	})
-	if upstream.Resolve(upstream.New(mustEngine(t), upstream.Options{}), nil) != nil {
-		t.Fatal("a resolver without names")
-	}
-}
-
-func mustEngine(t *testing.T) *engine.Engine {
-	t.Helper()
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(e.Stop)
-	return e
 }

@@ -63,7 +63,7 @@ func (x *asking) OnHead(s session.Stream, h *message.Head, end bool) {
 func (x *world) take(fresh bool) *asking {
 	a := &asking{}
 	a.waiter.Init(a)
-	c, err := x.u.Take(x.reactor, 0, 0, fresh, &a.waiter)
+	c, err := x.u.Take(x.reactor, first(x.u), 0, fresh, &a.waiter)
 	switch err {
 	case nil:
 		a.ask(c)
@@ -103,11 +103,11 @@ func TestWaiter_firstComeFirstServed(t *testing.T) {
 func TestWaiter_freshConnectionBelowALimit(t *testing.T) {
 	sim.Run(t, 50, func(t testing.TB, w *sim.World) {
 		x := newWorld(t, w, upstream.Options{PerBackend: 1, Queue: -1}, 1)
-		first := x.take(false)
-		x.run(func() bool { return first.ended })
+		one := x.take(false)
+		x.run(func() bool { return one.ended })
 		a := x.take(true)
 		x.run(func() bool { return a.ended })
-		if a.conn.Reused() || x.u.Open(0) != 1 {
+		if a.conn.Reused() || x.u.Open(first(x.u)) != 1 {
 			t.Fatal("not a fresh one")
 		}
 	})

@@ -21,6 +21,7 @@ var floors = [][]string{
 	{"tlsconn", "engine/netconn"},
 	{"session"},
 	{"observe", "balance", "cache"},
+	{"backend"},
 	{"upstream"},
 	{"route"},
 	{"proxy/forwarding", "proxy/grpc", "proxy/websocket"},
@@ -58,6 +59,7 @@ var closed = []struct {
 	{"poller", []string{"message", "net/http"}, "the kernel seam knows no HTTP"},
 	{"config/syntax", []string{ours}, "the text of a file is read without knowing what it means"},
 	{"config/schema", []string{"message", "certs"}, "a schema knows no section"},
+	{"backend", []string{"message", "h1", "h2", "session", "net/http"}, "members of a service know no HTTP"},
 	{"config", []string{"engine", "session", "upstream", "proxy", "poller"}, "a configuration starts nothing"},
 	{"cmd/edge", []string{"bench", "examples"}, "baselines stay out of the binary"},
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/poller"
@@ -99,7 +100,7 @@ func (g *Rig) build(
 		t.Fatal(err)
 	}
 	origin := upstream.New(e, upstream.Options{
-		Name: "origin", Backends: []upstream.Backend{{Address: "10.0.0.1:80"}},
+		Name: "origin", Backends: backend.Of("10.0.0.1:80"),
 	})
 	s, err := proxy.NewSnapshot(routes(origin), nil)
 	if err != nil {

@@ -19,21 +19,21 @@ const (
 //
 //	asker   Want{peer} ──► owner: takes its oldest idle one off its shard, its epoll, its timers
 //	asker   ◄── Give{connection} or None
-//	        adopted for who asked; late: for who waits longest, else parked, else closed
+//	        adopted for the waiter that asked; late: for the one that waits longest, else parked, else closed
 //
 // Owned by the reactor it is with, by the one it was posted to while it is on its way.
 type letter struct {
-	task    engine.Task
-	local   *local // where it is, or goes to
-	asker   *local // of a want and its answer
-	waiter  *Waiter
-	peer    *peer
-	backend int
-	moved   session.Moved
-	born    int64
-	until   int64
-	kind    kind
-	next    *letter // free list
+	task   engine.Task
+	local  *local // where it is, or goes to
+	asker  *local // of a want and its answer
+	waiter *Waiter
+	origin *origin
+	peer   *peer
+	moved  session.Moved
+	born   int64
+	until  int64
+	kind   kind
+	next   *letter // free list
 }
 
 // lettersKept bounds the free letters of a reactor: some reactors only give, others only receive.
@@ -57,7 +57,7 @@ func (l *local) letter(k kind) *letter {
 
 // free ends the way of t.
 func (l *local) free(t *letter) {
-	t.local, t.asker, t.waiter, t.peer = nil, nil, nil, nil
+	t.local, t.asker, t.waiter, t.origin, t.peer = nil, nil, nil, nil, nil
 	t.moved = session.Moved{}
 	if l.lettersFree < lettersKept {
 		l.lettersFree++
@@ -80,7 +80,7 @@ func (t *letter) arrive(*engine.Reactor) {
 	l := t.local
 	switch t.kind {
 	case want:
-		l.asked(t)
+		l.answer(t)
 	case none:
 		l.answered(t)
 		l.stats.WantsEmpty++
@@ -88,56 +88,26 @@ func (t *letter) arrive(*engine.Reactor) {
 		l.free(t)
 		if w != nil {
 			w.letter = nil
-			w.goOn()
+			w.retryAfterDenied()
 		}
 	case give:
-		l.given(t)
+		l.receive(t)
 	case slot:
-		backend := t.backend
+		s := l.siteOf(t.origin)
 		l.free(t)
-		l.allowed(backend)
+		s.allowed()
 	}
 }
 
-// want asks another reactor for an idle connection on behalf of w, where one seems to be. any: to any address of the
-// backend, since the limit leaves no choice.
-func (l *local) want(w *Waiter, s *site, any bool) bool {
-	if l.wants >= wantsMax || len(l.upstream.local) == 1 {
-		return false
-	}
-	p := s.group(w.address).Key()
-	owner := p.richest(l.reactor.Index())
-	for i := 0; any && owner < 0 && i < len(s.groups); i++ {
-		p = s.groups[i].Key()
-		owner = p.richest(l.reactor.Index())
-	}
-	if owner < 0 {
-		return false
-	}
-	t := l.letter(want)
-	t.asker, t.waiter, t.peer, t.backend = l, w, p, w.backend
-	w.letter = t
-	l.wants++
-	l.stats.Wanted++
-	l.post(t, owner)
-	return true
-}
-
-// answered notes that an answer is here; its waiter, if it still waits, is not bound to it any more.
-func (l *local) answered(t *letter) {
-	if t.asker != nil {
-		l.wants--
-	}
-}
-
-// asked answers a want, on the owner's side. t.waiter is not looked at: it is the asker's.
-func (l *local) asked(t *letter) {
+// answer answers a want, on the owner's side. t.waiter is not looked at: it is the asker's.
+func (l *local) answer(t *letter) {
 	t.kind = none
+	s := l.siteOf(t.origin)
 	if !l.upstream.movable {
-		l.yield(t)
-	} else if g := l.upstream.site(l, t.backend).of(t.peer); g != nil {
+		s.yield(t.peer)
+	} else if g := s.groupOf(t.peer); g != nil {
 		for c := l.takeOldest(g); c != nil; c = l.takeOldest(g) {
-			if l.pack(t, c) {
+			if t.pack(c) {
 				break
 			}
 		}
@@ -146,7 +116,8 @@ func (l *local) asked(t *letter) {
 }
 
 // pack puts c, which was taken, into t. Its slot goes with it.
-func (l *local) pack(t *letter, c *Conn) bool {
+func (t *letter) pack(c *Conn) bool {
+	l := c.site.local
 	m, ok := c.client.Leave()
 	if !ok {
 		l.stats.Stale++
@@ -154,60 +125,65 @@ func (l *local) pack(t *letter, c *Conn) bool {
 		return false
 	}
 	t.kind, t.moved = give, m
-	t.peer, t.backend = c.group.Key(), c.backend
+	t.origin, t.peer = c.site.origin, c.group.Key()
 	t.born, t.until = c.born, c.until
 	l.stats.Given++
 	l.stats.Connections--
-	l.repay()
+	l.returnCapacity()
 	return true
 }
 
-// given takes a connection in: for who asked, or who waits longest, or into the pool.
-func (l *local) given(t *letter) {
+// answered notes that an answer has come: its waiter, if it still waits, is not bound to it any more.
+func (l *local) answered(t *letter) {
+	if t.asker != nil {
+		l.wants--
+	}
+}
+
+// receive takes a connection in: for the waiter that asked, or the one that waits longest, or into the pool.
+func (l *local) receive(t *letter) {
 	l.answered(t)
-	s := l.upstream.site(l, t.backend)
+	s := l.siteOf(t.origin)
 	w := t.waiter
 	if w != nil {
 		w.letter = nil
 	} else {
-		if w = s.line.first; w == nil {
+		if w = s.queue.first; w == nil {
 			l.stats.LateGives++
 		}
 	}
-	c := l.unpack(t, s.of(t.peer), w)
-	backend, discarded := t.backend, t.kind == none
+	c := t.unpack(s, w)
+	discarded := t.kind == none
 	l.free(t)
 	switch {
 	case w != nil && w.fresh && discarded: // the connection made room for the one that w needs
-		w.open()
-		return
+		w.useSlot()
 	case c == nil:
 		l.stats.LostGives++
-		l.freeSlot(backend)
+		s.origin.release(l)
 		if w != nil {
-			w.goOn()
+			w.retryAfterDenied()
 		}
-		return
 	case w != nil:
 		l.stats.TakenOver++
 		w.deliver(c)
-		return
+	default:
+		c.park()
 	}
-	l.park(c)
 }
 
-// unpack makes a connection of what came, nil when it is not wanted or did not survive the way. w is who gets it, nil
-// for nobody: then it is armed as an idle one.
-func (l *local) unpack(t *letter, g *group, w *Waiter) *Conn {
+// unpack makes a connection of what came, nil when it is not wanted or did not survive the way. w is to get it, nil
+// when nobody waits: then it is armed as an idle one.
+func (t *letter) unpack(s *site, w *Waiter) *Conn {
+	l, g := s.local, s.groupOf(t.peer)
 	idle := t.until - l.reactor.Now()
-	u := l.upstream
 	fresh := w != nil && w.fresh
-	if g == nil || fresh || w == nil && (idle <= 0 || u.closed.Load() || !l.room()) {
+	if g == nil || fresh || w == nil && (idle <= 0 || s.closed || !l.ensureCapacity()) {
 		session.Discard(l.reactor, t.moved)
 		t.kind = none
 		return nil
 	}
-	c := l.newConn(g)
+	c := s.newConn(g)
 	c.born, c.until = t.born, t.until
 	switch err := c.client.Adopt(l.reactor, t.moved); err {
 	case nil:
@@ -226,10 +202,10 @@ func (l *local) unpack(t *letter, g *group, w *Waiter) *Conn {
 }
 
 // allowed uses a slot that was handed to this reactor: for the exchange that has waited longest for one.
-func (l *local) allowed(backend int) {
-	if w := l.sites[backend].line.firstQueued(); w != nil && !(l.upstream.share && l.served(w)) {
-		w.open()
+func (s *site) allowed() {
+	if w := s.queue.firstQueued(); w != nil && !(s.local.upstream.share && s.serveOne(w)) {
+		w.useSlot()
 		return
 	}
-	l.freeSlot(backend)
+	s.origin.release(s.local)
 }

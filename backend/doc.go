@@ -1,0 +1,43 @@
+// Package backend keeps the members of a service: their addresses and weights, and which of them may be picked.
+//
+// It knows no HTTP and opens no connection: package upstream keeps connections to the members of a Set, and other
+// protocols can do the same. It finds out nothing about health either: whatever does says so by a Reason.
+//
+// # A set and its members
+//
+//	source ─► Set.Update ─► Member: ID, weight, addresses, reasons ─► state, immutable ─► View.Pick, on a reactor
+//	names  ─► Member.SetAddrs ────────────────┘          ▲
+//	health, ejection, drain, operator ─► Down, Up ───────┘
+//
+// A source gives the whole list, again whenever it changes. A member whose ID is in the new list stays: what others
+// keep for it, connections and counters, stays with it, also when its weight changes. A Follower hears of members that
+// come and go.
+//
+// A member has a slot, a small number that Views, Tried and tables of reactors use. The slot of a member that has gone
+// is given to another one only after others have gone too: a request that is under way may still hold it in its Tried.
+//
+// # Reasons
+//
+// A member serves while no Reason against it holds. Each Reason has one writer, so that two writers never undo each
+// other's decision: a member that fails its checks and is drained serves again when neither holds.
+//
+// # Views
+//
+// A View is what a route picks from, with turns of its own: two routes to the same members do not disturb each other's
+// order. How it picks is a balance.Picker.
+//
+// # Names
+//
+// A member is an address or a host name with a port. A Resolver looks names up on ordinary goroutines and again from
+// time to time; a name stands for all its addresses, used in turn. A member whose name does not resolve is down by
+// Names, and comes back when it does.
+//
+// # Threads and ownership
+//
+// Set, Member and Resolver are safe for any goroutine. One mutex orders the changes of a set; a pick takes no lock:
+// it loads one pointer. A View's turns belong to one reactor each.
+//
+// # Limits
+//
+// 65535 members. One goroutine for each name.
+package backend

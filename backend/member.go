@@ -1,0 +1,115 @@
+package backend
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/edge-proxy/edge/poller"
+)
+
+// Spec is what a source says of a backend.
+type Spec struct {
+	Address string        // host:port, IP:port or unix:/path
+	Weight  int           // its share of the requests; 0: 1
+	Addrs   []poller.Addr // what its name is known to resolve to when it joins; must not change afterwards
+}
+
+// ID says which backend a Spec is about. Members of equal ID are the same one.
+type ID struct {
+	Addr poller.Addr // of a backend that needs no resolving
+	Name string      // host:port of one that does
+	Copy int         // the first one in a list that names it several times has 0, the next one 1
+}
+
+// idOf returns the ID of the first backend at address.
+func idOf(address string) ID {
+	if path, ok := strings.CutPrefix(address, "unix:"); ok {
+		return ID{Addr: poller.Addr{Path: path}}
+	}
+	if ip, err := netip.ParseAddrPort(address); err == nil {
+		return ID{Addr: poller.Addr{IP: ip}}
+	}
+	return ID{Name: address}
+}
+
+// Reason is why a member does not serve: a set of bits. Each has one writer.
+type Reason uint32
+
+// The reasons.
+const (
+	Names    Reason = 1 << iota // its name has not been resolved, or not to anything
+	Health                      // its checks fail
+	Ejected                     // too many of its answers were failures
+	Draining                    // it is to get no new requests and ends those it has
+	Operator                    // an operator said so
+)
+
+// Member is one backend of a Set.
+// Safe for any goroutine.
+type Member struct {
+	set     *Set
+	id      ID
+	address string
+	slot    int
+	addrs   atomic.Pointer[[]poller.Addr] // immutable once stored
+	reasons atomic.Uint32                 // written with set.mu held
+	gone    bool                          // guarded by set.mu
+}
+
+// ID returns the identity of m.
+func (m *Member) ID() ID { return m.id }
+
+// Address returns the address of m as it was first said.
+func (m *Member) Address() string { return m.address }
+
+// Slot returns the number of m in its set, for tables and for balance.Tried. After m has gone, another member gets it.
+func (m *Member) Slot() int { return m.slot }
+
+// Addrs returns the addresses that m is reached at. The pointer stays the same until they change. They are immutable.
+func (m *Member) Addrs() *[]poller.Addr { return m.addrs.Load() }
+
+// Reasons returns why m does not serve, 0 when it does.
+func (m *Member) Reasons() Reason { return Reason(m.reasons.Load()) }
+
+// Down adds a reason why m does not serve, and reports whether that is news.
+func (m *Member) Down(why Reason) (changed bool) {
+	m.set.mu.Lock()
+	defer m.set.mu.Unlock()
+	return m.mark(m.Reasons() | why)
+}
+
+// Up takes a reason away, and reports whether that is news. m serves when none is left.
+func (m *Member) Up(why Reason) (changed bool) {
+	m.set.mu.Lock()
+	defer m.set.mu.Unlock()
+	return m.mark(m.Reasons() &^ why)
+}
+
+// mark makes reasons those of m. set.mu is held.
+func (m *Member) mark(reasons Reason) (changed bool) {
+	old := Reason(m.reasons.Swap(uint32(reasons)))
+	if (old == 0) != (reasons == 0) && !m.gone {
+		m.set.open(m, reasons == 0)
+	}
+	return old != reasons
+}
+
+// SetAddrs gives m, which has a name, its addresses; none means that it is down. addrs must not change afterwards.
+// The addresses of a member that has gone stay what they are.
+func (m *Member) SetAddrs(addrs []poller.Addr) {
+	m.set.mu.Lock()
+	defer m.set.mu.Unlock()
+	if m.gone {
+		return
+	}
+	if !slices.Equal(*m.addrs.Load(), addrs) {
+		m.addrs.Store(&addrs)
+	}
+	if len(addrs) == 0 {
+		m.mark(m.Reasons() | Names)
+		return
+	}
+	m.mark(m.Reasons() &^ Names)
+}

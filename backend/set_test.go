@@ -1,0 +1,211 @@
+package backend
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/poller"
+)
+
+func addr(i int) poller.Addr {
+	return poller.Addr{IP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 80)}
+}
+
+// specs lists the backends at these addresses.
+func specs(addresses ...string) (list []Spec) {
+	for _, a := range addresses {
+		list = append(list, Spec{Address: a})
+	}
+	return list
+}
+
+func TestMember_servesWhileNoReasonHolds(t *testing.T) {
+	s := Of("10.0.0.1:80")
+	m, v, r := s.Members()[0], s.View(1, nil), reactor(t)
+	for _, step := range []struct {
+		change  func() bool
+		changed bool
+		reasons Reason
+	}{
+		{func() bool { return m.Down(Health) }, true, Health},
+		{func() bool { return m.Down(Health) }, false, Health},
+		{func() bool { return m.Down(Draining) }, true, Health | Draining},
+		{func() bool { return m.Up(Health) }, true, Draining},
+		{func() bool { return m.Up(Ejected) }, false, Draining},
+		{func() bool { return m.Up(Draining) }, true, 0},
+		{func() bool { return m.Up(Draining) }, false, 0},
+	} {
+		if changed := step.change(); changed != step.changed || m.Reasons() != step.reasons {
+			t.Fatalf("changed %v, reasons %b; want %v, %b", changed, m.Reasons(), step.changed, step.reasons)
+		}
+		if up := v.Pick(r, 0, nil) != nil; up != (step.reasons == 0) {
+			t.Fatalf("reasons %b: picked %v", step.reasons, up)
+		}
+	}
+}
+
+func TestMember_reasonsFromAnyGoroutine(t *testing.T) {
+	s, r := Of(slices.Repeat([]string{"10.0.0.1:80"}, 100)...), reactor(t)
+	all := s.Members()
+	var done sync.WaitGroup
+	news := make([]int, 4)
+	for g := range news {
+		done.Go(func() {
+			for _, m := range all {
+				if m.Down(Operator) {
+					news[g]++
+				}
+			}
+		})
+		done.Go(func() {
+			v := s.View(1, nil)
+			for range 100 {
+				v.Pick(r, 0, nil)
+			}
+		})
+	}
+	done.Wait()
+	if sum := news[0] + news[1] + news[2] + news[3]; sum != 100 {
+		t.Fatalf("%d changes of 100 were news", sum)
+	}
+	if m := s.View(1, nil).Pick(r, 0, nil); m != nil {
+		t.Fatalf("backend %d is picked", m.Slot())
+	}
+	m := all[7]
+	if !m.Up(Operator) || m.Up(Operator) || m.Reasons() != 0 || all[8].Reasons() == 0 {
+		t.Fatal("reasons are mixed up")
+	}
+}
+
+// heard is a Follower that remembers what it heard.
+type heard struct{ list []string }
+
+func (h *heard) Joined(m *Member) { h.list = append(h.list, "+"+m.Address()) }
+func (h *heard) Left(m *Member)   { h.list = append(h.list, "-"+m.Address()) }
+
+func TestSet_update(t *testing.T) {
+	s := Of("10.0.0.1:80", "unix:/two", "three:80")
+	h := &heard{}
+	s.Follow(h)
+	before := s.Members()
+	before[0].Down(Ejected)
+	before[2].SetAddrs([]poller.Addr{addr(3)})
+	s.Update([]Spec{{Address: "four:80"}, {Address: "three:80", Weight: 5}, {Address: "10.0.0.1:80"}})
+	after := s.Members()
+	if len(after) != 3 || after[0] != before[0] || after[1] != before[2] || after[2].Address() != "four:80" {
+		t.Fatalf("%v became %v", before, after)
+	}
+	if after[0].Reasons() != Ejected || after[1].Reasons() != 0 || after[2].Reasons() != Names {
+		t.Error("reasons are lost")
+	}
+	if now := s.now.Load().view; now.Weight(2) != 5 || now.Open(0) || !now.Open(2) || now.Open(1) {
+		t.Error("the view is not that of the members")
+	}
+	old := s.now.Load()
+	s.Update([]Spec{{Address: "10.0.0.1:80"}, {Address: "three:80", Weight: 5}, {Address: "four:80"}})
+	if s.now.Load() != old {
+		t.Error("the order alone made another state")
+	}
+	before[1].SetAddrs(nil)
+	if before[1].Down(Names); s.now.Load() != old {
+		t.Error("a member that has gone changes the view")
+	}
+	s.Update(nil)
+	s.Unfollow(h)
+	s.Update(specs("five:80"))
+	want := []string{"+10.0.0.1:80", "+unix:/two", "+three:80", "+four:80", "-unix:/two", "-10.0.0.1:80", "-three:80",
+		"-four:80"}
+	if !slices.Equal(h.list, want) {
+		t.Errorf("heard %v, want %v", h.list, want)
+	}
+}
+
+// A list may name a backend several times, and may spell it in several ways.
+func TestSet_identity(t *testing.T) {
+	s := Of("[0:0::1]:80", "a:80", "[::1]:80", "a:80")
+	before := s.Members()
+	s.Update(specs("a:80", "[::1]:80"))
+	if after := s.Members(); len(after) != 2 || after[0] != before[0] || after[1] != before[1] {
+		t.Errorf("%v became %v", before, after)
+	}
+	if id := before[3].ID(); id != (ID{Name: "a:80", Copy: 1}) {
+		t.Errorf("%+v", id)
+	}
+}
+
+// A slot that is free waits before another member gets it, and a set whose members change stays small.
+func TestSet_slots(t *testing.T) {
+	s := Of("a:80")
+	var freed []int
+	for i := range 1000 {
+		old := s.Members()[0]
+		s.Update(specs(fmt.Sprintf("a%d:80", i)))
+		now := s.Members()[0]
+		if freed = append(freed, old.Slot()); slices.Contains(freed[max(0, len(freed)-slotsFree):], now.Slot()) {
+			t.Fatalf("update %d: slot %d was free only just now", i, now.Slot())
+		}
+	}
+	if n := len(s.now.Load().members); n > slotsFree+2 {
+		t.Errorf("%d slots for one member", n)
+	}
+}
+
+// Whatever comes, goes and is down: what is picked is a member that serves, and there is one whenever one does.
+func TestSet_property(t *testing.T) {
+	r := reactor(t)
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		s := NewSet()
+		views := []*View{s.View(1, nil), s.View(1, nil)}
+		var last []*Member
+		for range 100 {
+			switch rng.IntN(3) {
+			case 0:
+				var list []Spec
+				for i := range 10 {
+					if rng.IntN(2) == 0 {
+						list = append(list, Spec{Address: addr(i).String(), Weight: rng.IntN(5)})
+					}
+				}
+				s.Update(list)
+				for _, m := range last {
+					named := slices.ContainsFunc(list, func(b Spec) bool { return b.Address == m.Address() })
+					if named != slices.Contains(s.Members(), m) {
+						t.Fatalf("seed %d: %s stays: %v", seed, m.Address(), !named)
+					}
+				}
+				last = s.Members()
+			default:
+				if len(last) > 0 {
+					m := last[rng.IntN(len(last))]
+					if why := Reason(1) << rng.IntN(5); rng.IntN(2) == 0 {
+						m.Down(why)
+					} else {
+						m.Up(why)
+					}
+				}
+			}
+			var tried balance.Tried
+			serves := 0
+			for _, m := range last {
+				if m.Reasons() == 0 {
+					serves++
+				}
+			}
+			for range min(serves+1, 7) {
+				m := views[rng.IntN(2)].Pick(r, 0, &tried)
+				if (m != nil) != (serves > 0) || m != nil && (m.Reasons() != 0 || !slices.Contains(last, m)) {
+					t.Fatalf("seed %d: picked %v, %d are left", seed, m, serves)
+				}
+				if serves--; m != nil {
+					tried.Add(m.Slot())
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package backend
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/poller"
+)
+
+// reactor returns one that does nothing.
+func reactor(t testing.TB) *engine.Reactor {
+	t.Helper()
+	e, err := engine.New(engine.Options{
+		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.Reactors()[0]
+}
+
+// weighted makes a set of backends, all at one address.
+func weighted(weights ...int) *Set {
+	var list []Spec
+	for _, w := range weights {
+		list = append(list, Spec{Address: "10.0.0.1:80", Weight: w})
+	}
+	return NewSet(list...)
+}
+
+// A route that asks alternately with others gets the order that it would have had alone.
+func TestView_turnsAreItsOwn(t *testing.T) {
+	r := reactor(t)
+	for _, c := range []struct {
+		weights []int
+		want    []int
+	}{
+		{[]int{1, 1}, []int{0, 1, 0, 1, 0, 1}},
+		{[]int{3, 1}, []int{0, 0, 1, 0, 0, 0}},
+	} {
+		s := weighted(c.weights...)
+		all := []*View{s.View(1, nil), s.View(1, nil), s.View(1, nil)}
+		got := make([][]int, len(all))
+		for range c.want {
+			for i, v := range all {
+				got[i] = append(got[i], v.Pick(r, 0, nil).Slot())
+			}
+		}
+		for i := range got {
+			if !slices.Equal(got[i], c.want) {
+				t.Errorf("weights %v: number %d has %v, want %v", c.weights, i, got[i], c.want)
+			}
+		}
+	}
+}
+
+// The addresses of a name have turns too, and may become fewer.
+func TestView_turnsOfAddressesAreItsOwn(t *testing.T) {
+	r, s := reactor(t), weighted(1)
+	addrs := make([]poller.Addr, 3)
+	for i := range addrs {
+		addrs[i] = addr(i)
+	}
+	m := s.Members()[0]
+	m.SetAddrs(addrs)
+	v, u := s.View(1, nil), s.View(1, nil)
+	var own, others []int
+	for range 4 {
+		own = append(own, v.NextAddress(r, m))
+		others = append(others, u.NextAddress(r, m))
+	}
+	if want := []int{1, 2, 0, 1}; !slices.Equal(own, want) || !slices.Equal(others, want) {
+		t.Errorf("%v and %v, want %v", own, others, want)
+	}
+	m.SetAddrs(addrs[:1])
+	if i := v.NextAddress(r, m); i != 0 {
+		t.Errorf("address %d of one", i)
+	}
+}
+
+// Which members serve is decided once for all views.
+func TestView_skipsWhatIsDown(t *testing.T) {
+	r, s := reactor(t), weighted(1, 1)
+	v := s.View(1, nil)
+	s.Members()[0].Down(Health)
+	for range 3 {
+		if m := v.Pick(r, 0, nil); m.Slot() != 1 {
+			t.Errorf("backend %d, want 1", m.Slot())
+		}
+	}
+	s.Members()[1].Down(Operator)
+	if m := v.Pick(r, 0, nil); m != nil {
+		t.Errorf("backend %d, want none", m.Slot())
+	}
+}
+
+// A pick and the choice of an address allocate nothing.
+func TestView_doesNotAllocate(t *testing.T) {
+	r, s := reactor(t), weighted(3, 1)
+	v := s.View(1, nil)
+	if n := testutil.Allocs(1000, func() { v.NextAddress(r, v.Pick(r, 0, nil)) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// last is a method from outside of package balance: always the last one that is open.
+type last struct{ picks *int }
+
+func (p last) Pick(v *balance.View, key uint64, tried *balance.Tried) int {
+	*p.picks++
+	for i := v.Len() - 1; i >= 0; i-- {
+		if v.Open(i) && !tried.Has(i) {
+			return i
+		}
+	}
+	return -1
+}
+
+func TestView_picksByAnyMethod(t *testing.T) {
+	r, s, picks := reactor(t), weighted(1, 1, 1), 0
+	v := s.View(1, func(int) balance.Picker { return last{&picks} })
+	var tried balance.Tried
+	var got []int
+	for m := v.Pick(r, 7, &tried); m != nil; m = v.Pick(r, 7, &tried) {
+		got = append(got, m.Slot())
+		tried.Add(m.Slot())
+	}
+	if !slices.Equal(got, []int{2, 1, 0}) || picks != 4 {
+		t.Errorf("%v by %d calls", got, picks)
+	}
+}

@@ -1,0 +1,167 @@
+package upstream
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/pool"
+)
+
+// group is the idle connections of one peer on one reactor.
+type group = pool.Group[*peer, *Conn]
+
+// origin is what all reactors know of one member: its slots and its peers. It outlives the member until its last
+// connection is closed.
+// Safe for any goroutine.
+//
+//	open <= limit while there is one: every connection, dialling and moving ones too, holds a slot
+//	oldest of i != 0  =>  an exchange of reactor i that is counted by waiting is in its queue
+type origin struct {
+	member *backend.Member
+	limit  int64     // of open; 0: none
+	secure *securing // immutable; nil: connections are not secured
+	sites  []*site   // by reactor, which makes its own
+	oldest census    // by reactor: since when the first exchange waits there for a slot
+
+	mu    sync.Mutex
+	addrs *[]poller.Addr // guarded by mu: the addresses that peers are for
+	peers []*peer        // guarded by mu
+
+	// Every reactor writes these, and each Take reads what is above: they are apart from it, and from each other.
+	// Processors fetch cache lines by twos.
+	_       [128]byte
+	open    atomic.Int64
+	_       [120]byte
+	waiting atomic.Int64 // exchanges that wait for a slot
+	_       [120]byte
+}
+
+// newOrigin makes the origin of m.
+func (u *Upstream) newOrigin(m *backend.Member) *origin {
+	return &origin{
+		member: m, limit: int64(max(u.opts.PerBackend, 0)), secure: u.securing(m.Address()),
+		sites: make([]*site, len(u.local)), oldest: newCensus(len(u.local)),
+	}
+}
+
+// acquire takes a slot. It reports false when all are taken.
+func (o *origin) acquire() bool {
+	if o.limit == 0 {
+		o.open.Add(1)
+		return true
+	}
+	for {
+		n := o.open.Load()
+		if n >= o.limit {
+			return false
+		}
+		if o.open.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// release hands a slot on to the exchange that has waited longest for one, on whichever reactor, or gives it back.
+//
+// An exchange that begins to wait tells oldest and then looks at open once more; the reactor that gives back lowers
+// open and then looks at oldest once more, at its bits first. Both are sequentially consistent, so at least one of the
+// two sees the other.
+func (o *origin) release(l *local) {
+	if o.limit == 0 {
+		o.open.Add(-1)
+		return
+	}
+	for {
+		if to, _ := o.longest(); to >= 0 {
+			t := l.letter(slot)
+			t.origin = o
+			l.post(t, to)
+			return
+		}
+		o.open.Add(-1)
+		if to, _ := o.longest(); to < 0 || !o.acquire() {
+			return
+		}
+	}
+}
+
+// longest returns the reactor on which the exchange waits that has waited longest for a slot, -1 when none does.
+func (o *origin) longest() (reactor int, since int64) {
+	reactor = -1
+	for i := o.oldest.next(0); i >= 0; i = o.oldest.next(i + 1) {
+		if t := o.oldest.cells[i].Load(); t != 0 && (reactor < 0 || t < since) {
+			reactor, since = i, t
+		}
+	}
+	return reactor, since
+}
+
+// current returns the addresses that o has now, and a peer for each: those it had before keep theirs.
+func (o *origin) current() (*[]poller.Addr, []*peer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	addrs := o.member.Addrs()
+	if o.addrs == addrs {
+		return addrs, o.peers
+	}
+	old := o.peers
+	o.addrs, o.peers = addrs, make([]*peer, 0, len(*addrs))
+	for _, a := range *addrs {
+		i := slices.IndexFunc(old, func(p *peer) bool { return p.addr == a })
+		if i >= 0 {
+			o.peers = append(o.peers, old[i])
+			continue
+		}
+		p := &peer{addr: a}
+		if n := len(o.sites); n > 1 {
+			p.idle = newCensus(n)
+		}
+		o.peers = append(o.peers, p)
+	}
+	return addrs, o.peers
+}
+
+// peer is an address of an origin: what makes one connection as good as another.
+// Immutable, but for idle and for what is remembered of the server, which any reactor writes.
+type peer struct {
+	addr poller.Addr
+	idle census // by reactor: how many connections are parked there, or are HTTP/2. Advisory: it is past when read
+
+	streams atomic.Int64 // how many exchanges it took at a time on an HTTP/2 connection; 0: not known
+	upgrade atomic.Bool  // it takes upgrades on HTTP/2
+	h1Until atomic.Int64 // reactor time up to which it is taken to speak HTTP/1 only; see Auto
+}
+
+// assumed is how many exchanges a connection is given before its server has said how many it takes.
+func (p *peer) assumed() int {
+	if n := p.streams.Load(); n > 0 && n < streamsAssumed {
+		return int(n)
+	}
+	return streamsAssumed
+}
+
+// richestOf is how many reactors richest compares.
+const richestOf = 8
+
+// richest returns the reactor, not me, on which most connections of p are parked, of the next few that have any, or -1.
+func (p *peer) richest(me int) int {
+	best, most, seen := -1, int64(0), 0
+	look := func(from, to int) {
+		for i := p.idle.next(from); i >= 0 && i < to && seen < richestOf; i = p.idle.next(i + 1) {
+			n := p.idle.cells[i].Load()
+			if n == 0 {
+				p.idle.unmark(i)
+				continue
+			}
+			if seen++; n > most {
+				best, most = i, n
+			}
+		}
+	}
+	look(me+1, len(p.idle.cells))
+	look(0, me)
+	return best
+}

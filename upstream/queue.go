@@ -1,0 +1,231 @@
+package upstream
+
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+)
+
+// yieldAfter is how long an exchange has waited for a slot when other reactors close connections for it that cannot be
+// moved: each costs a handshake, or a moment in which many exchanges wait.
+const yieldAfter = 10 * time.Millisecond
+
+// giveWait is how long another reactor has to answer. Opening a connection takes about as long.
+const giveWait = time.Millisecond
+
+// Taker is an exchange that waits for a connection.
+type Taker interface {
+	// OnTaken brings the connection, or says why there is none. It comes once for each ErrWait, in a step of its own,
+	// unless Cancel was called.
+	OnTaken(c *Conn, err error)
+}
+
+// Waiter is the place of an exchange in a queue, to be embedded in it. Init makes it ready; it is used again and again.
+// Owned by the exchange's reactor, which must stay the same.
+//
+//	local != nil  <=>  it is in the queue of site
+//	letter != nil  =>  letter.waiter is it
+//	awaits != nil  <=>  it waits for a connection of awaits whose protocol is not known yet, and awaits counts it
+//	queued  =>  its origin's waiting counts it
+type Waiter struct {
+	// Upgrade says that the exchange asks for an upgrade. Where the handshake tells the protocol it gets HTTP/1 then,
+	// unless the backend is known to take upgrades on HTTP/2. Set before Take.
+	Upgrade bool
+
+	taker        Taker
+	local        *local
+	site         *site
+	letter       *letter    // a want that is on its way
+	awaits       *sharedSet // one of whose probes it waits for
+	older, newer *Waiter
+	timer        engine.Timer
+	since        int64
+	address      int
+	fresh        bool
+	queued       bool // it waits for a slot
+	h1Only       bool // HTTP/2 will not do
+}
+
+// Init makes w ready for t.
+func (w *Waiter) Init(t Taker) { *w = Waiter{taker: t} }
+
+// Waiting reports whether OnTaken is to come.
+func (w *Waiter) Waiting() bool { return w.local != nil }
+
+// Since returns the reactor time at which the wait began that Waiting reports, or that OnTaken ends.
+func (w *Waiter) Since() int64 { return w.since }
+
+// Cancel makes OnTaken not come. What was on its way to w goes to others.
+func (w *Waiter) Cancel() {
+	if w.local != nil {
+		w.leave()
+	}
+}
+
+// deliver ends the wait of w with c.
+func (w *Waiter) deliver(c *Conn) {
+	c.countTaken()
+	w.leave()
+	w.taker.OnTaken(c, nil)
+}
+
+// fail ends the wait of w without a connection.
+func (w *Waiter) fail(err error) {
+	w.leave()
+	w.taker.OnTaken(nil, err)
+}
+
+// useSlot opens a connection for w with a slot that was handed to it.
+func (w *Waiter) useSlot() {
+	s := w.site.renewed()
+	w.leave()
+	if len(s.groups) == 0 {
+		s.origin.release(s.local)
+		w.taker.OnTaken(nil, ErrNoAddress)
+		return
+	}
+	if c, err := s.dial(w); err != ErrWait {
+		w.taker.OnTaken(c, err)
+	}
+}
+
+// retryAfterDenied goes on for w where another reactor has no connection to give, or where a probe brought none that w
+// can use. A waiter that waits for a slot waits on.
+func (w *Waiter) retryAfterDenied() {
+	if w.queued {
+		return
+	}
+	s := w.site.renewed()
+	if len(s.groups) == 0 {
+		w.fail(ErrNoAddress)
+		return
+	}
+	c, err := s.acquireOrQueue(w)
+	if err == ErrWait {
+		return
+	}
+	w.Cancel()
+	w.taker.OnTaken(c, err)
+}
+
+// expired is the task of the timer: w does not wait any longer, for an answer or at all.
+func (w *Waiter) expired(*engine.Reactor) {
+	l := w.local
+	switch {
+	case w.queued && l.reactor.Now() < w.deadline():
+		w.askToYield()
+		w.armQueued()
+	case w.queued:
+		l.stats.QueueTimeouts++
+		w.fail(ErrQueueTimeout)
+	default:
+		l.stats.WantsLate++
+		w.forgetLetter()
+		w.retryAfterDenied()
+	}
+}
+
+func (w *Waiter) arm(d time.Duration) {
+	if w.timer.Run == nil {
+		w.timer.Run = w.expired
+	}
+	w.local.reactor.Arm(&w.timer, w.local.reactor.Now()+int64(d))
+}
+
+// armQueued arms w for the end of its wait for a slot, or for when others are asked to yield.
+func (w *Waiter) armQueued() {
+	d := time.Duration(w.deadline() - w.local.reactor.Now())
+	if !w.local.upstream.movable {
+		d = min(d, yieldAfter)
+	}
+	w.arm(d)
+}
+
+// deadline is when w has waited for a slot for long enough.
+func (w *Waiter) deadline() int64 { return w.since + int64(w.local.upstream.queueTimeout()) }
+
+// forgetLetter lets the answer to the want of w, should it come, be for another exchange.
+func (w *Waiter) forgetLetter() {
+	if t := w.letter; t != nil {
+		t.waiter, w.letter = nil, nil
+	}
+}
+
+// stopAwaiting ends the wait of w for a probe.
+func (w *Waiter) stopAwaiting() {
+	if w.awaits != nil {
+		w.awaits.awaiting--
+		w.awaits = nil
+	}
+}
+
+// leave takes w out of its queue.
+func (w *Waiter) leave() {
+	l, s := w.local, w.site
+	s.queue.remove(w)
+	w.local = nil
+	l.stats.Waiting--
+	w.forgetLetter()
+	w.stopAwaiting()
+	if w.timer.Run != nil {
+		l.reactor.Disarm(&w.timer)
+	}
+	if w.queued {
+		w.queued = false
+		s.origin.waiting.Add(-1)
+		s.tellOldest()
+	}
+}
+
+// enqueue puts w at the end of the queue.
+func (s *site) enqueue(w *Waiter) {
+	w.local = s.local
+	s.queue.push(w)
+	s.local.stats.Waiting++
+}
+
+// tellOldest publishes since when the first in the queue waits for a slot.
+func (s *site) tellOldest() {
+	since := int64(0)
+	if w := s.queue.firstQueued(); w != nil {
+		since = w.since
+	}
+	s.origin.oldest.tell(s.local.reactor.Index(), since)
+}
+
+// waiterQueue is the exchanges that wait on one reactor for a connection to one member, in the order in which they
+// came.
+type waiterQueue struct{ first, last *Waiter }
+
+func (q *waiterQueue) push(w *Waiter) {
+	w.older, w.newer = q.last, nil
+	if w.older != nil {
+		w.older.newer = w
+	} else {
+		q.first = w
+	}
+	q.last = w
+}
+
+func (q *waiterQueue) remove(w *Waiter) {
+	if w.older != nil {
+		w.older.newer = w.newer
+	} else {
+		q.first = w.newer
+	}
+	if w.newer != nil {
+		w.newer.older = w.older
+	} else {
+		q.last = w.older
+	}
+	w.older, w.newer = nil, nil
+}
+
+// firstQueued returns the first that waits for a slot.
+func (q *waiterQueue) firstQueued() *Waiter {
+	w := q.first
+	for w != nil && !w.queued {
+		w = w.newer
+	}
+	return w
+}

@@ -1,0 +1,188 @@
+package upstream
+
+import (
+	"errors"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/engine"
+)
+
+// What Take and OnTaken say when there is no connection, beside the errors of connecting.
+var (
+	ErrWait         = errors.New("a connection may come later")
+	ErrQueueFull    = errors.New("too many wait for a connection to the backend")
+	ErrQueueTimeout = errors.New("no connection to the backend became free in time")
+)
+
+// h1For is how long a server that chose HTTP/1 is not offered HTTP/2 again.
+const h1For = 10 * time.Minute
+
+// Take returns a connection to an address of m, which may still be connecting. It tries, in this order:
+//
+//	available     the idle connection that was parked last, if it is quiet, or one that is shared and has room
+//	ask           an idle one of another reactor: w waits for the answer
+//	joinProbe     one that others open, whose protocol is not known yet: w waits for it
+//	dial          a connection of its own, if Options.PerBackend leaves a slot
+//	enqueue       a place in the queue for a slot
+//
+// fresh asks for one that was not parked. The error is ErrWait when w has to wait: then w's Taker hears of it. w must
+// not wait already. On r only.
+func (u *Upstream) Take(r *engine.Reactor, m *backend.Member, address int, fresh bool, w *Waiter) (*Conn, error) {
+	l := u.local[r.Index()]
+	s := l.site(m)
+	if s == nil || len(s.groups) == 0 {
+		return nil, ErrNoAddress
+	}
+	h1Only := u.protocol == Auto && w.Upgrade && !s.group(address).Key().upgrade.Load()
+	// Where the number of connections is limited, what became free just now is for the exchanges that wait.
+	if s.parked == 0 || s.origin.limit == 0 {
+		if c := s.available(address, fresh, h1Only); c != nil {
+			c.countTaken()
+			return c, nil
+		}
+	}
+	w.site, w.address, w.fresh, w.h1Only = s, address, fresh, h1Only
+	w.since = max(l.reactor.Now(), 1)
+	if !fresh && u.movable && s.ask(w, false) {
+		s.enqueue(w)
+		w.arm(giveWait)
+		return nil, ErrWait
+	}
+	return s.acquireOrQueue(w)
+}
+
+// available returns a connection to an address that takes an exchange now, nil when there is none.
+func (s *site) available(address int, fresh, h1Only bool) *Conn {
+	if s.sets != nil && !h1Only {
+		if c := s.set(address).withRoom(fresh); c != nil {
+			return c
+		}
+	}
+	if fresh {
+		return nil
+	}
+	return s.local.takeIdle(s.group(address))
+}
+
+// ask asks another reactor for an idle connection on behalf of w, where one seems to be. any: to any address of the
+// member, since the limit leaves no choice.
+func (s *site) ask(w *Waiter, any bool) bool {
+	l := s.local
+	if l.wants >= wantsMax || len(l.upstream.local) == 1 {
+		return false
+	}
+	p := s.group(w.address).Key()
+	owner := p.richest(l.reactor.Index())
+	for i := 0; any && owner < 0 && i < len(s.groups); i++ {
+		p = s.groups[i].Key()
+		owner = p.richest(l.reactor.Index())
+	}
+	if owner < 0 {
+		return false
+	}
+	t := l.letter(want)
+	t.asker, t.waiter, t.peer, t.origin = l, w, p, s.origin
+	w.letter = t
+	l.wants++
+	l.stats.Wanted++
+	l.post(t, owner)
+	return true
+}
+
+// acquireOrQueue opens a connection for w, or lets it wait for one that others open, or for a slot.
+func (s *site) acquireOrQueue(w *Waiter) (*Conn, error) {
+	if s.sets != nil {
+		if c, ok := s.joinProbe(w); ok {
+			return c, orWait(c)
+		}
+	}
+	if s.origin.acquire() {
+		return s.dial(w)
+	}
+	return s.enqueueForSlot(w)
+}
+
+// joinProbe spares w a connection of its own where one has room by now, or where a probe may bring one. It reports
+// whether it does; without a connection w is in the queue then.
+func (s *site) joinProbe(w *Waiter) (*Conn, bool) {
+	t := s.set(w.address)
+	if w.local != nil {
+		if c := s.available(w.address, w.fresh, w.h1Only); c != nil {
+			c.countTaken()
+			return c, true
+		}
+	}
+	if !w.h1Only && t.awaiting < t.probes*t.group.Key().assumed() {
+		s.awaitProbe(w, t)
+		return nil, true
+	}
+	return nil, false
+}
+
+// orWait is the error that goes with c.
+func orWait(c *Conn) error {
+	if c == nil {
+		return ErrWait
+	}
+	return nil
+}
+
+// dial uses a slot for w, which may have to wait for the connection to tell its protocol.
+func (s *site) dial(w *Waiter) (*Conn, error) {
+	u := s.local.upstream
+	if !u.share {
+		return s.dialHTTP1(s.group(w.address))
+	}
+	t := s.set(w.address)
+	if u.protocol == H2 {
+		return t.dial()
+	}
+	if w.h1Only || s.local.reactor.Now() < t.group.Key().h1Until.Load() {
+		return s.dialHTTP1(t.group)
+	}
+	if err := t.probe(); err != nil {
+		return nil, err
+	}
+	s.awaitProbe(w, t)
+	return nil, ErrWait
+}
+
+// awaitProbe lets w wait for a connection of t whose protocol is not known yet.
+func (s *site) awaitProbe(w *Waiter, t *sharedSet) {
+	if w.local == nil {
+		s.enqueue(w)
+	}
+	w.stopAwaiting()
+	w.awaits = t
+	t.awaiting++
+}
+
+// enqueueForSlot lets w wait for a slot, unless too many do.
+func (s *site) enqueueForSlot(w *Waiter) (*Conn, error) {
+	l, o := s.local, s.origin
+	// An exchange that is tried again on a fresh connection has held a place already, and its slot is about to come
+	// free.
+	if n := o.waiting.Add(1); n > l.upstream.queue && !w.fresh {
+		o.waiting.Add(-1)
+		l.stats.QueueFull++
+		return nil, ErrQueueFull
+	}
+	l.stats.Queued++
+	w.queued = true
+	if w.local == nil {
+		s.enqueue(w)
+	}
+	s.tellOldest()
+	if o.acquire() { // see release
+		w.leave()
+		return s.dial(w)
+	}
+	w.armQueued()
+	if s.anyIdle() {
+		s.serveLater()
+	} else if w.letter == nil && l.upstream.movable {
+		s.ask(w, true)
+	}
+	return nil, ErrWait
+}
