@@ -49,13 +49,13 @@ const (
 // Member is one backend of a Set.
 // Safe for any goroutine.
 type Member struct {
-	set     *Set
-	id      ID
-	address string
 	slot    int
 	addrs   atomic.Pointer[[]poller.Addr] // immutable once stored
-	reasons atomic.Uint32                 // written with set.mu held
-	gone    bool                          // guarded by set.mu
+	set     *Set
+	address string
+	id      ID
+	reasons atomic.Uint32 // written with set.mu held
+	gone    bool          // guarded by set.mu
 }
 
 // ID returns the identity of m.

@@ -15,7 +15,7 @@ func (l *local) check() {
 	}
 	invariant.That(waiting <= l.stats.Waiting, "%d exchanges wait, %d are counted", waiting, l.stats.Waiting)
 	for i, m := range l.shared {
-		invariant.That(m.place == i, "the shared connection at %d is said to be at %d", i, m.place)
+		invariant.That(m.localIndex == i, "the shared connection at %d is said to be at %d", i, m.localIndex)
 	}
 	for s := l.pending; s != nil; s = s.nextPending {
 		invariant.That(s.parked > 0 && l.serving, "a site is to be served and has nothing, or serve is not on its way")
@@ -74,8 +74,8 @@ func (t *sharedSet) check(awaiting int) {
 	invariant.That(t.probes >= 0, "%d probes", t.probes)
 	listed := 0
 	for i, m := range t.conns {
-		invariant.That(m.set == t && m.index == i, "the connection at place %d is not of this set", i)
-		invariant.That(m.yields == 0 || !m.listed, "a connection yields and takes exchanges")
+		invariant.That(m.set == t && m.setIndex == i, "the connection at place %d is not of this set", i)
+		invariant.That(m.yieldsSince == 0 || !m.listed, "a connection yields and takes exchanges")
 		if m.listed {
 			listed++
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// keepAliveMargin is how much earlier than an origin says a connection to it is closed: a request that is sent when the
-// origin closes is lost.
+// keepAliveMargin is how long before the time that a backend promises a connection to it is closed: a request that is
+// sent while the backend closes is lost.
 const keepAliveMargin = time.Second
 
 // Conn is a connection to a backend: one that serves an exchange after the other, or one that many share.
@@ -37,7 +37,7 @@ func (s *site) newConn(g *group) *Conn {
 	return c
 }
 
-// Open begins an exchange: its answer goes to r. Once for each time that c was taken, at once.
+// Open begins an exchange: its answer goes to r. It is called once each time that c is taken, immediately.
 func (c *Conn) Open(r session.Receiver) session.Stream {
 	if c.shared != nil {
 		return c.shared.open(r)
@@ -51,18 +51,18 @@ func (c *Conn) Open(r session.Receiver) session.Stream {
 func (c *Conn) Reused() bool { return c.reused }
 
 // ConnectedAt returns the reactor time at which c was established, its handshake included, and whether it is. The time
-// is 0 where c came from another reactor.
-func (c *Conn) ConnectedAt() (at int64, stands bool) {
+// is 0 when c came from another reactor.
+func (c *Conn) ConnectedAt() (at int64, established bool) {
 	if c.shared != nil {
 		return c.shared.mux.ConnectedAt(), c.shared.mux.Connected()
 	}
 	return c.client.ConnectedAt(), c.client.Connected()
 }
 
-// Shared reports whether other exchanges may use c at the same time. Its backend may refuse one, and say so.
+// Shared reports whether other exchanges may use c at the same time. Then its backend may refuse one of them.
 func (c *Conn) Shared() bool { return c.shared != nil }
 
-// OnIdle parks c, or closes it when it has served its time.
+// OnIdle parks c, or closes it when it is too old or has served enough requests.
 func (c *Conn) OnIdle(*session.Client) {
 	l := c.site.local
 	u := l.upstream
@@ -135,7 +135,8 @@ func (c *Conn) park() {
 // publish lets the other reactors know how many connections are parked beside c.
 func (c *Conn) publish() { c.site.publish(c.group) }
 
-// takeIdle returns the connection of g that was parked last, if it is quiet; those that are not are closed.
+// takeIdle returns the connection of g that was parked last. Connections that turn out to be closed, or on which bytes
+// have come, are closed on the way.
 func (l *local) takeIdle(g *group) *Conn {
 	for {
 		c, ok := l.shard.Take(g)
@@ -148,7 +149,7 @@ func (l *local) takeIdle(g *group) *Conn {
 	}
 }
 
-// takeOldest is takeIdle from the other end: for the connection that is missed least.
+// takeOldest is takeIdle for the connection that was parked first, which this reactor is least likely to use again.
 func (l *local) takeOldest(g *group) *Conn {
 	for {
 		c, ok := l.shard.PopOldest(g)
@@ -176,16 +177,16 @@ func (c *Conn) usable() bool {
 func (s *site) dialHTTP1(g *group) (*Conn, error) {
 	c := s.newConn(g)
 	if err := s.connectHTTP1(c); err != nil {
-		return nil, s.dialFailed(err)
+		return nil, s.failDial(err)
 	}
-	s.local.dialed()
+	s.local.countDialed()
 	return c, nil
 }
 
 // connectHTTP1 connects c, secured or not.
 func (s *site) connectHTTP1(c *Conn) error {
 	l, to := s.local, c.group.Key().addr
-	secure := s.origin.secure
+	secure := s.origin.tls
 	if secure == nil {
 		return c.client.Dial(l.reactor, to, &l.options)
 	}
@@ -195,20 +196,20 @@ func (s *site) connectHTTP1(c *Conn) error {
 	return c.client.DialTLS(l.reactor, to, &l.options, secure.handshaker, secure.h1)
 }
 
-// dialed counts a connection that is being opened.
-func (l *local) dialed() {
+// countDialed counts a connection that is being opened.
+func (l *local) countDialed() {
 	l.stats.Dialed++
 	l.stats.Connections++
 }
 
-// dialFailed gives the slot back of a connection that could not even be begun.
-func (s *site) dialFailed(err error) error {
+// failDial gives the slot back of a connection that could not even be begun.
+func (s *site) failDial(err error) error {
 	s.local.stats.DialFailed++
 	s.origin.release(s.local)
 	return err
 }
 
-// connectOptions are those of every connection of an upstream with options o.
+// connectOptions returns how every connection of an upstream with options o is dialled.
 func connectOptions(o *Options) engine.DialOptions {
 	return engine.DialOptions{
 		Timeout: o.Connect, Socket: poller.ConnectOptions{UserTimeout: o.UserTimeout, FastOpen: o.FastOpen},

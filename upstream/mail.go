@@ -15,13 +15,13 @@ const (
 	slot             // you may open a connection
 )
 
-// letter goes from one reactor to another. A want comes back as its answer.
+// letter is what one reactor tells another. A want comes back as its own answer.
 //
-//	asker   Want{peer} ──► owner: takes its oldest idle one off its shard, its epoll, its timers
-//	asker   ◄── Give{connection} or None
+//	asker   want{peer} ──► owner: takes its oldest idle connection off its shard, its epoll, its timers
+//	asker   ◄── give{connection} or none
 //	        adopted for the waiter that asked; late: for the one that waits longest, else parked, else closed
 //
-// Owned by the reactor it is with, by the one it was posted to while it is on its way.
+// Owned by the reactor that writes or reads it; while it is on its way, by the one it was posted to.
 type letter struct {
 	task   engine.Task
 	local  *local // where it is, or goes to
@@ -55,7 +55,7 @@ func (l *local) letter(k kind) *letter {
 	return t
 }
 
-// free ends the way of t.
+// free keeps t for another letter.
 func (l *local) free(t *letter) {
 	t.local, t.asker, t.waiter, t.origin, t.peer = nil, nil, nil, nil, nil
 	t.moved = session.Moved{}
@@ -80,9 +80,9 @@ func (t *letter) arrive(*engine.Reactor) {
 	l := t.local
 	switch t.kind {
 	case want:
-		l.answer(t)
+		l.answerWant(t)
 	case none:
-		l.answered(t)
+		l.countAnswer(t)
 		l.stats.WantsEmpty++
 		w := t.waiter
 		l.free(t)
@@ -91,16 +91,16 @@ func (t *letter) arrive(*engine.Reactor) {
 			w.retryAfterDenied()
 		}
 	case give:
-		l.receive(t)
+		l.receiveConn(t)
 	case slot:
 		s := l.siteOf(t.origin)
 		l.free(t)
-		s.allowed()
+		s.receiveSlot()
 	}
 }
 
-// answer answers a want, on the owner's side. t.waiter is not looked at: it is the asker's.
-func (l *local) answer(t *letter) {
+// answerWant answers a want, on the owner's side. It does not touch t.waiter, which belongs to the asker.
+func (l *local) answerWant(t *letter) {
 	t.kind = none
 	s := l.siteOf(t.origin)
 	if !l.upstream.movable {
@@ -115,7 +115,7 @@ func (l *local) answer(t *letter) {
 	l.post(t, t.asker.reactor.Index())
 }
 
-// pack puts c, which was taken, into t. Its slot goes with it.
+// pack puts c, which was taken from its group, into t, and reports whether it could. The slot of c goes with it.
 func (t *letter) pack(c *Conn) bool {
 	l := c.site.local
 	m, ok := c.client.Leave()
@@ -133,16 +133,17 @@ func (t *letter) pack(c *Conn) bool {
 	return true
 }
 
-// answered notes that an answer has come: its waiter, if it still waits, is not bound to it any more.
-func (l *local) answered(t *letter) {
+// countAnswer counts that t, if it is the answer to a want, has come.
+func (l *local) countAnswer(t *letter) {
 	if t.asker != nil {
 		l.wants--
 	}
 }
 
-// receive takes a connection in: for the waiter that asked, or the one that waits longest, or into the pool.
-func (l *local) receive(t *letter) {
-	l.answered(t)
+// receiveConn adopts the connection in t: for the waiter that asked, else for the one that has waited longest, else
+// into the pool.
+func (l *local) receiveConn(t *letter) {
+	l.countAnswer(t)
 	s := l.siteOf(t.origin)
 	w := t.waiter
 	if w != nil {
@@ -172,8 +173,8 @@ func (l *local) receive(t *letter) {
 	}
 }
 
-// unpack makes a connection of what came, nil when it is not wanted or did not survive the way. w is to get it, nil
-// when nobody waits: then it is armed as an idle one.
+// unpack makes a Conn of the connection in t. It returns nil when the connection was closed on the way, or is of no use
+// here: then t says none. w is to get it; when w is nil, it gets the deadline of an idle connection.
 func (t *letter) unpack(s *site, w *Waiter) *Conn {
 	l, g := s.local, s.groupOf(t.peer)
 	idle := t.until - l.reactor.Now()
@@ -201,8 +202,8 @@ func (t *letter) unpack(s *site, w *Waiter) *Conn {
 	return c
 }
 
-// allowed uses a slot that was handed to this reactor: for the exchange that has waited longest for one.
-func (s *site) allowed() {
+// receiveSlot gives a slot that came by mail to the exchange that has waited longest for one.
+func (s *site) receiveSlot() {
 	if w := s.queue.firstQueued(); w != nil && !(s.local.upstream.share && s.serveOne(w)) {
 		w.useSlot()
 		return

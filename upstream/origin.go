@@ -17,21 +17,21 @@ type group = pool.Group[*peer, *Conn]
 // connection is closed.
 // Safe for any goroutine.
 //
-//	open <= limit while there is one: every connection, dialling and moving ones too, holds a slot
-//	oldest of i != 0  =>  an exchange of reactor i that is counted by waiting is in its queue
+//	limit > 0  =>  open <= limit: every connection holds a slot, also while it is dialled or moves
+//	oldest of reactor i != 0  =>  an exchange in the queue of reactor i waits for a slot, and waiting counts it
 type origin struct {
 	member *backend.Member
-	limit  int64     // of open; 0: none
-	secure *securing // immutable; nil: connections are not secured
-	sites  []*site   // by reactor, which makes its own
-	oldest census    // by reactor: since when the first exchange waits there for a slot
+	limit  int64      // of open; 0: none
+	tls    *tlsClient // immutable; nil: connections are not secured
+	sites  []*site    // by reactor, which makes its own
+	oldest census     // by reactor: since when the first exchange waits there for a slot
 
 	mu    sync.Mutex
 	addrs *[]poller.Addr // guarded by mu: the addresses that peers are for
 	peers []*peer        // guarded by mu
 
-	// Every reactor writes these, and each Take reads what is above: they are apart from it, and from each other.
-	// Processors fetch cache lines by twos.
+	// Every reactor writes open and waiting, and each Take reads the fields above: padding keeps them on different
+	// cache lines. Processors fetch cache lines by twos.
 	_       [128]byte
 	open    atomic.Int64
 	_       [120]byte
@@ -42,7 +42,7 @@ type origin struct {
 // newOrigin makes the origin of m.
 func (u *Upstream) newOrigin(m *backend.Member) *origin {
 	return &origin{
-		member: m, limit: int64(max(u.opts.PerBackend, 0)), secure: u.securing(m.Address()),
+		member: m, limit: int64(max(u.opts.PerBackend, 0)), tls: u.tlsFor(m.Address()),
 		sites: make([]*site, len(u.local)), oldest: newCensus(len(u.local)),
 	}
 }
@@ -75,21 +75,21 @@ func (o *origin) release(l *local) {
 		return
 	}
 	for {
-		if to, _ := o.longest(); to >= 0 {
+		if to, _ := o.longestWaiting(); to >= 0 {
 			t := l.letter(slot)
 			t.origin = o
 			l.post(t, to)
 			return
 		}
 		o.open.Add(-1)
-		if to, _ := o.longest(); to < 0 || !o.acquire() {
+		if to, _ := o.longestWaiting(); to < 0 || !o.acquire() {
 			return
 		}
 	}
 }
 
-// longest returns the reactor on which the exchange waits that has waited longest for a slot, -1 when none does.
-func (o *origin) longest() (reactor int, since int64) {
+// longestWaiting returns the reactor on which the exchange waits that has waited longest for a slot, -1 when none does.
+func (o *origin) longestWaiting() (reactor int, since int64) {
 	reactor = -1
 	for i := o.oldest.next(0); i >= 0; i = o.oldest.next(i + 1) {
 		if t := o.oldest.cells[i].Load(); t != 0 && (reactor < 0 || t < since) {
@@ -99,8 +99,8 @@ func (o *origin) longest() (reactor int, since int64) {
 	return reactor, since
 }
 
-// current returns the addresses that o has now, and a peer for each: those it had before keep theirs.
-func (o *origin) current() (*[]poller.Addr, []*peer) {
+// currentPeers returns the addresses that o has now, and a peer for each: those it had before keep theirs.
+func (o *origin) currentPeers() (*[]poller.Addr, []*peer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	addrs := o.member.Addrs()
@@ -125,14 +125,14 @@ func (o *origin) current() (*[]poller.Addr, []*peer) {
 }
 
 // peer is an address of an origin: what makes one connection as good as another.
-// Immutable, but for idle and for what is remembered of the server, which any reactor writes.
+// Immutable, except idle and what is known of the server, which any reactor writes.
 type peer struct {
 	addr poller.Addr
-	idle census // by reactor: how many connections are parked there, or are HTTP/2. Advisory: it is past when read
+	idle census // by reactor: how many connections are parked there, or are HTTP/2. It may be outdated when read
 
 	streams atomic.Int64 // how many exchanges it took at a time on an HTTP/2 connection; 0: not known
 	upgrade atomic.Bool  // it takes upgrades on HTTP/2
-	h1Until atomic.Int64 // reactor time up to which it is taken to speak HTTP/1 only; see Auto
+	h1Until atomic.Int64 // reactor time up to which it is assumed to speak HTTP/1 only; see Auto
 }
 
 // assumed is how many exchanges a connection is given before its server has said how many it takes.
@@ -143,14 +143,15 @@ func (p *peer) assumed() int {
 	return streamsAssumed
 }
 
-// richestOf is how many reactors richest compares.
-const richestOf = 8
+// ownersCompared bounds how many reactors mostParked compares.
+const ownersCompared = 8
 
-// richest returns the reactor, not me, on which most connections of p are parked, of the next few that have any, or -1.
-func (p *peer) richest(me int) int {
+// mostParked returns the reactor, other than me, that has most connections of p parked, or -1 when none has any. It
+// compares the next few reactors that have some.
+func (p *peer) mostParked(me int) int {
 	best, most, seen := -1, int64(0), 0
 	look := func(from, to int) {
-		for i := p.idle.next(from); i >= 0 && i < to && seen < richestOf; i = p.idle.next(i + 1) {
+		for i := p.idle.next(from); i >= 0 && i < to && seen < ownersCompared; i = p.idle.next(i + 1) {
 			n := p.idle.cells[i].Load()
 			if n == 0 {
 				p.idle.unmark(i)

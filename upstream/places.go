@@ -2,19 +2,20 @@ package upstream
 
 import "sync/atomic"
 
-// places are what Options.Idle allows, dealt out to the reactors as they need them: load that is spread unevenly must
-// not close connections on one reactor while another has room.
+// places is how many more connections Options.Idle allows to be parked, beside those that the reactors may park. A
+// reactor borrows places when it needs them: load that is spread unevenly must not close connections on one reactor
+// while another one has room.
 //
 //	spare + every local's capacity == idle
 //
-// A reactor always keeps floor places, so that one that was busy first does not leave the others without.
+// A reactor always keeps floor places, so that a reactor that was busy first leaves some to the others.
 type places struct {
 	spare atomic.Int64
 	floor int
 	chunk int
 }
 
-// init shares idle places out among so many reactors.
+// init deals idle places out to so many reactors.
 func (p *places) init(idle, reactors int) {
 	p.floor = idle
 	if reactors > 1 {
@@ -24,7 +25,7 @@ func (p *places) init(idle, reactors int) {
 	p.spare.Store(int64(idle - p.floor*reactors))
 }
 
-// borrow returns how many places a reactor gets that has none left; 0 when there are none.
+// borrow takes a chunk of the spare places, or what is left of them, and returns how many it took.
 func (p *places) borrow() int {
 	for {
 		n := p.spare.Load()
@@ -38,7 +39,7 @@ func (p *places) borrow() int {
 	}
 }
 
-// ensureCapacity lets l park one more, if any place is left.
+// ensureCapacity borrows places when l has none for one more connection, and reports whether l has one.
 func (l *local) ensureCapacity() bool {
 	if l.shard.Len() < l.capacity {
 		return true
@@ -52,7 +53,7 @@ func (l *local) ensureCapacity() bool {
 	return true
 }
 
-// returnCapacity gives places back that l does not use, when a connection has gone.
+// returnCapacity gives places back that l does not use. After a connection has gone.
 func (l *local) returnCapacity() {
 	p := &l.upstream.places
 	if l.capacity-l.shard.Len() > 2*p.chunk && l.capacity-p.chunk >= p.floor {

@@ -2,8 +2,8 @@ package upstream
 
 import "github.com/edge-proxy/edge/session"
 
-// probe is a connection whose protocol the handshake is to tell. Exchanges wait for it in the queue meanwhile.
-// Owned by its reactor.
+// probe is a connection whose handshake will tell which protocol it speaks. Exchanges wait for it in the queue
+// meanwhile. Owned by its reactor.
 //
 //	handshake ─► HTTP/2: shared, for all that wait
 //	         ├─► HTTP/1: for the first of them; the others open their own
@@ -14,10 +14,10 @@ type probe struct {
 	set  *sharedSet
 }
 
-// probe opens such a connection of t. It takes over one slot.
+// probe opens a connection of t whose protocol is not known. It takes over one slot.
 func (t *sharedSet) probe() error {
 	s := t.site
-	l, secure := s.local, s.origin.secure
+	l, secure := s.local, s.origin.tls
 	p := &probe{conn: s.newConn(t.group), set: t}
 	p.link.Init(p)
 	err := secure.err
@@ -25,15 +25,15 @@ func (t *sharedSet) probe() error {
 		err = p.link.Dial(l.reactor, t.group.Key().addr, &l.options, secure.handshaker, secure.any)
 	}
 	if err != nil {
-		return s.dialFailed(err)
+		return s.failDial(err)
 	}
 	t.probes++
 	t.cause = nil
-	l.dialed()
+	l.countDialed()
 	return nil
 }
 
-// OnAgreed makes the connection what it turned out to be.
+// OnAgreed makes an HTTP/2 or an HTTP/1 connection of the probe.
 func (p *probe) OnAgreed(link *session.Probe, isH2 bool) {
 	c, t, s := p.conn, p.set, p.conn.site
 	l := s.local
@@ -57,8 +57,8 @@ func (p *probe) OnAgreed(link *session.Probe, isH2 bool) {
 	t.admit(m)
 }
 
-// giveFirst gives c to the first that waited for a probe of t, or parks it. It is not quiet: the backend's session
-// tickets may be about to come.
+// giveFirst gives c to the first exchange that waits for a probe of t, or parks it. Whether c is quiet is not asked:
+// the backend's session tickets may be about to come.
 func (t *sharedSet) giveFirst(c *Conn) {
 	for w := t.site.queue.first; w != nil; w = w.newer {
 		if w.awaits == t {

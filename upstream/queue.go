@@ -6,8 +6,8 @@ import (
 	"github.com/edge-proxy/edge/engine"
 )
 
-// yieldAfter is how long an exchange has waited for a slot when other reactors close connections for it that cannot be
-// moved: each costs a handshake, or a moment in which many exchanges wait.
+// yieldAfter is how long an exchange waits for a slot before other reactors close connections for it that cannot move:
+// each costs a handshake, or a moment in which many exchanges wait.
 const yieldAfter = 10 * time.Millisecond
 
 // giveWait is how long another reactor has to answer. Opening a connection takes about as long.
@@ -20,8 +20,8 @@ type Taker interface {
 	OnTaken(c *Conn, err error)
 }
 
-// Waiter is the place of an exchange in a queue, to be embedded in it. Init makes it ready; it is used again and again.
-// Owned by the exchange's reactor, which must stay the same.
+// Waiter is the place of an exchange in a queue. It is embedded in the exchange; Init makes it ready for any number of
+// waits. Owned by the exchange's reactor, which must stay the same.
 //
 //	local != nil  <=>  it is in the queue of site
 //	letter != nil  =>  letter.waiter is it
@@ -52,7 +52,7 @@ func (w *Waiter) Init(t Taker) { *w = Waiter{taker: t} }
 // Waiting reports whether OnTaken is to come.
 func (w *Waiter) Waiting() bool { return w.local != nil }
 
-// Since returns the reactor time at which the wait began that Waiting reports, or that OnTaken ends.
+// Since returns the reactor time at which the present wait began, or the last one.
 func (w *Waiter) Since() int64 { return w.since }
 
 // Cancel makes OnTaken not come. What was on its way to w goes to others.
@@ -77,7 +77,7 @@ func (w *Waiter) fail(err error) {
 
 // useSlot opens a connection for w with a slot that was handed to it.
 func (w *Waiter) useSlot() {
-	s := w.site.renewed()
+	s := w.site.refresh()
 	w.leave()
 	if len(s.groups) == 0 {
 		s.origin.release(s.local)
@@ -89,13 +89,13 @@ func (w *Waiter) useSlot() {
 	}
 }
 
-// retryAfterDenied goes on for w where another reactor has no connection to give, or where a probe brought none that w
-// can use. A waiter that waits for a slot waits on.
+// retryAfterDenied finds another way for w, after a reactor had no connection to give or a probe brought none for w. A
+// waiter that waits for a slot waits on.
 func (w *Waiter) retryAfterDenied() {
 	if w.queued {
 		return
 	}
-	s := w.site.renewed()
+	s := w.site.refresh()
 	if len(s.groups) == 0 {
 		w.fail(ErrNoAddress)
 		return
@@ -108,7 +108,8 @@ func (w *Waiter) retryAfterDenied() {
 	w.taker.OnTaken(c, err)
 }
 
-// expired is the task of the timer: w does not wait any longer, for an answer or at all.
+// expired is the task of the timer. The wait for a letter is over, or the wait for a slot is, or it is time to ask
+// other reactors to yield.
 func (w *Waiter) expired(*engine.Reactor) {
 	l := w.local
 	switch {
@@ -132,7 +133,7 @@ func (w *Waiter) arm(d time.Duration) {
 	w.local.reactor.Arm(&w.timer, w.local.reactor.Now()+int64(d))
 }
 
-// armQueued arms w for the end of its wait for a slot, or for when others are asked to yield.
+// armQueued arms w for the end of its wait for a slot, or for the time at which other reactors are asked to yield.
 func (w *Waiter) armQueued() {
 	d := time.Duration(w.deadline() - w.local.reactor.Now())
 	if !w.local.upstream.movable {
@@ -141,10 +142,10 @@ func (w *Waiter) armQueued() {
 	w.arm(d)
 }
 
-// deadline is when w has waited for a slot for long enough.
+// deadline returns when the wait of w for a slot ends.
 func (w *Waiter) deadline() int64 { return w.since + int64(w.local.upstream.queueTimeout()) }
 
-// forgetLetter lets the answer to the want of w, should it come, be for another exchange.
+// forgetLetter makes the answer to the want of w one for any exchange.
 func (w *Waiter) forgetLetter() {
 	if t := w.letter; t != nil {
 		t.waiter, w.letter = nil, nil
@@ -184,7 +185,7 @@ func (s *site) enqueue(w *Waiter) {
 	s.local.stats.Waiting++
 }
 
-// tellOldest publishes since when the first in the queue waits for a slot.
+// tellOldest publishes since when the first exchange in the queue waits for a slot, 0 when none does.
 func (s *site) tellOldest() {
 	since := int64(0)
 	if w := s.queue.firstQueued(); w != nil {

@@ -27,7 +27,7 @@ func (l *local) serve(*engine.Reactor) {
 	for s != nil {
 		next, n := s.nextPending, s.parked
 		s.nextPending, s.parked = nil, 0
-		s.renewed()
+		s.refresh()
 		if l.upstream.share {
 			s.serveShared()
 		}
@@ -52,7 +52,7 @@ func (s *site) serveShared() {
 // serveOne gives w a connection that has room, or tells it that the probe it waited for brought none, and reports
 // whether it did either.
 func (s *site) serveOne(w *Waiter) bool {
-	if c := s.renewed().availableFor(w); c != nil {
+	if c := s.refresh().availableFor(w); c != nil {
 		w.deliver(c)
 		return true
 	}
@@ -69,7 +69,8 @@ func (s *site) serveOne(w *Waiter) bool {
 	return true
 }
 
-// availableFor returns a connection for w: to any address when w waits for a slot, since the limit leaves no choice.
+// availableFor returns a connection that has room for w. When w waits for a slot it may be to any address of the
+// member, since Options.PerBackend leaves no choice.
 func (s *site) availableFor(w *Waiter) *Conn {
 	if len(s.sets) == 0 {
 		return nil
@@ -81,8 +82,9 @@ func (s *site) availableFor(w *Waiter) *Conn {
 	return c
 }
 
-// serveParked gives up to n parked connections to exchanges that wait for one: to the one that has waited longest, on
-// whichever reactor. n, since the others know later that they were served.
+// serveParked gives up to n parked connections to exchanges that wait for one: each to the exchange that has waited
+// longest, on whichever reactor. More than n would be too many: exchanges elsewhere are counted as waiting until their
+// connection arrives.
 func (s *site) serveParked(n int) {
 	l := s.local
 	for w := s.queue.first; n > 0; n-- {
@@ -110,7 +112,7 @@ func (s *site) serveParked(n int) {
 		default:
 			next := w.newer
 			w.deliver(c)
-			if w = next; w != nil && w.local != l { // what deliver did may have ended it
+			if w = next; w != nil && w.local != l { // deliver may have ended its wait
 				w = s.queue.first
 			}
 		}
@@ -123,7 +125,7 @@ func (s *site) olderElsewhere(w *Waiter) int {
 		return -1
 	}
 	l := s.local
-	to, since := s.origin.longest()
+	to, since := s.origin.longestWaiting()
 	if to == l.reactor.Index() || w != nil && w.since <= since {
 		return -1
 	}
@@ -153,5 +155,5 @@ func (s *site) anyIdle() bool {
 	return false
 }
 
-// idleFor is what is left of the time that a connection may be idle.
+// idleFor returns the idle time that is left, at least 1 ns: 0 would mean no limit.
 func idleFor(ns int64) time.Duration { return max(time.Duration(ns), 1) }

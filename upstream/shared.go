@@ -17,7 +17,7 @@ import (
 //	GOAWAY, age, uses ─► it leaves the set, and ends with its last exchange
 //
 //	first … older: those that have room, each listed; a connection that yields is none of them
-//	conns[c.index] == c; one that drains is not among them
+//	conns[c.setIndex] == c; one that drains is not among them
 //	awaiting: how many waiters of the site wait for one of its probes
 type sharedSet struct {
 	site     *site
@@ -38,14 +38,14 @@ type shared struct {
 	mux          session.Mux
 	conn         *Conn
 	set          *sharedSet
-	index        int     // in set.conns
-	place        int     // in local.shared
+	setIndex     int     // in set.conns
+	localIndex   int     // in local.shared
 	older, newer *shared // among those with room
 	listed       bool    // it is among those with room
-	settled      bool    // the server has said how many exchanges it takes
+	settingsSeen bool    // the server has said how many exchanges it takes
 	unclaimed    bool    // no exchange was given it yet
-	yields       int64   // since when it takes no exchange, for one that waits on another reactor; 0: it takes them
-	yielded      int64   // when it did so last; 0: never
+	yieldsSince  int64   // since when it takes no exchange, for one that waits on another reactor; 0: it takes them
+	yieldedAt    int64   // when it began to do so last; 0: never
 }
 
 // streamsAssumed is what is assumed of a connection whose server has not said yet how many exchanges it takes at a
@@ -58,25 +58,12 @@ func (t *sharedSet) dial() (*Conn, error) {
 	c := s.newConn(t.group)
 	m := s.local.newShared(c)
 	if err := s.connectHTTP2(m); err != nil {
-		return nil, s.dialFailed(err)
+		return nil, s.failDial(err)
 	}
-	s.local.dialed()
+	s.local.countDialed()
 	s.local.share(m)
 	t.admit(m)
 	return c, nil
-}
-
-// connectHTTP2 connects m, secured or not.
-func (s *site) connectHTTP2(m *shared) error {
-	l, to := s.local, m.conn.group.Key().addr
-	secure := s.origin.secure
-	if secure == nil {
-		return m.mux.Dial(l.reactor, to, &l.options)
-	}
-	if secure.err != nil {
-		return secure.err
-	}
-	return m.mux.DialTLS(l.reactor, to, &l.options, secure.handshaker, secure.h2)
 }
 
 // newShared makes c one that is to be shared.
@@ -87,184 +74,28 @@ func (l *local) newShared(c *Conn) *shared {
 	return m
 }
 
-// share counts m among the connections that are shared, until OnGone.
-func (l *local) share(m *shared) {
-	l.stats.Shared++
-	m.place = len(l.shared)
-	l.shared = append(l.shared, m)
-}
-
-// unshare takes m out again. What its codec has counted stays.
-func (l *local) unshare(m *shared) {
-	l.stats.Shared--
-	counted := m.mux.H2Stats()
-	l.stats.H2.Add(&counted)
-	last := len(l.shared) - 1
-	l.shared[last].place = m.place
-	l.shared[m.place] = l.shared[last]
-	l.shared[last] = nil
-	l.shared = l.shared[:last]
+// connectHTTP2 connects m, secured or not.
+func (s *site) connectHTTP2(m *shared) error {
+	l, to := s.local, m.conn.group.Key().addr
+	secure := s.origin.tls
+	if secure == nil {
+		return m.mux.Dial(l.reactor, to, &l.options)
+	}
+	if secure.err != nil {
+		return secure.err
+	}
+	return m.mux.DialTLS(l.reactor, to, &l.options, secure.handshaker, secure.h2)
 }
 
 // admit makes m available.
 func (t *sharedSet) admit(m *shared) {
-	m.set, m.index = t, len(t.conns)
+	m.set, m.setIndex = t, len(t.conns)
 	t.conns = append(t.conns, m)
 	t.list(m)
 	m.mux.SetIdleTimeout(t.site.local.upstream.idle)
 	m.armIdle()
 	t.site.publish(t.group)
 	t.announceRoom()
-}
-
-// announceRoom has the exchanges that wait served: a connection has room.
-func (t *sharedSet) announceRoom() {
-	if t.site.queue.first != nil {
-		t.site.serveLater()
-	}
-}
-
-// open begins an exchange.
-func (m *shared) open(r session.Receiver) session.Stream {
-	m.conn.reused = m.mux.Connected()
-	m.unclaimed = false
-	s := m.mux.Open(r)
-	if n := m.conn.site.local.upstream.opts.Requests; n > 0 && m.mux.Uses() >= n && m.set != nil {
-		m.conn.site.local.stats.WornOut++
-		m.retire()
-		return s
-	}
-	if m.listed && !m.hasRoom() {
-		m.set.unlist(m)
-	}
-	return s
-}
-
-// hasRoom reports whether an exchange may be opened, as far as is known.
-func (m *shared) hasRoom() bool {
-	return m.mux.Usable() && (m.settled || m.mux.Streams() < m.conn.group.Key().assumed())
-}
-
-// retire lets m end with its last exchange.
-func (m *shared) retire() {
-	m.leaveSet()
-	if m.mux.Streams() == 0 {
-		m.mux.Shutdown()
-	}
-}
-
-// leaveSet makes m unavailable.
-func (m *shared) leaveSet() {
-	t := m.set
-	if t == nil {
-		return
-	}
-	if m.listed {
-		t.unlist(m)
-	}
-	last := len(t.conns) - 1
-	t.conns[last].index = m.index
-	t.conns[m.index] = t.conns[last]
-	t.conns[last] = nil
-	t.conns = t.conns[:last]
-	m.set = nil
-	t.site.publish(t.group)
-}
-
-// OnRoom notes how many exchanges the server takes, and serves those that wait.
-func (m *shared) OnRoom(*session.Mux) {
-	t := m.set
-	if t == nil {
-		m.retire()
-		return
-	}
-	l := m.conn.site.local
-	m.settle()
-	idle := m.mux.Streams() == 0
-	switch {
-	case m.expired():
-		return
-	case idle && m.yields != 0:
-		l.stats.Yielded++
-		m.retire()
-		return
-	case idle && m.settled && !m.mux.Usable():
-		// It takes nothing at all (SETTINGS_MAX_CONCURRENT_STREAMS 0). The next exchange opens another one, which must
-		// not be one more that stays.
-		m.retire()
-		return
-	case idle && !m.unclaimed && (l.upstream.opts.Idle < 0 || m.conn.site.closed):
-		m.retire()
-		return
-	case idle:
-		m.armIdle()
-	}
-	if m.yields != 0 || m.listed == m.hasRoom() {
-		return
-	}
-	if m.listed {
-		t.unlist(m)
-		return
-	}
-	t.list(m)
-	t.announceRoom()
-}
-
-// settle remembers how many exchanges the server takes at a time, for the next connection to it.
-func (m *shared) settle() {
-	if !m.mux.Connected() {
-		return
-	}
-	m.settled = true
-	room := m.mux.Room()
-	p := m.conn.group.Key()
-	if yes := m.mux.Upgrades(); yes != p.upgrade.Load() {
-		p.upgrade.Store(yes)
-	}
-	n, known := int64(room+m.mux.Streams()), p.streams.Load()
-	if n != known && n > 0 && (room > 0 || n < known) {
-		p.streams.Store(n)
-	}
-}
-
-// expired retires m when it is as old as it may become.
-func (m *shared) expired() bool {
-	life := m.conn.site.local.upstream.opts.Lifetime
-	if life <= 0 || m.conn.site.local.reactor.Now()-m.conn.born < int64(life) {
-		return false
-	}
-	m.conn.site.local.stats.TooOld++
-	m.retire()
-	return true
-}
-
-// armIdle bounds how long m may be idle, where it may not become that old.
-func (m *shared) armIdle() {
-	l := m.conn.site.local
-	if life := l.upstream.opts.Lifetime; life > 0 {
-		left := time.Duration(m.conn.born + int64(life) - l.reactor.Now())
-		m.mux.SetIdleTimeout(max(1, min(left, l.upstream.idle)))
-	}
-}
-
-// OnDraining takes m out of its set.
-func (m *shared) OnDraining(*session.Mux) {
-	if m.set != nil { // else this side ends it
-		m.conn.site.local.stats.GoneAway++
-		m.leaveSet()
-	}
-}
-
-// OnGone gives the slot of m back.
-func (m *shared) OnGone(_ *session.Mux, _ error) {
-	l := m.conn.site.local
-	m.leaveSet()
-	l.stats.Connections--
-	l.unshare(m)
-	if !m.mux.Connected() {
-		l.stats.DialFailed++
-	}
-	m.conn.site.origin.release(l)
 }
 
 // withRoom returns a connection of t on which an exchange may be opened, nil when there is none. fresh: one on which no
@@ -275,13 +106,20 @@ func (t *sharedSet) withRoom(fresh bool) *Conn {
 		switch {
 		case !m.hasRoom():
 			t.unlist(m)
-		case m.expired():
+		case m.retireIfOld():
 		case !fresh || m.mux.Uses() == m.mux.Streams():
 			return m.conn
 		}
 		m = older
 	}
 	return nil
+}
+
+// announceRoom has the exchanges that wait served: a connection has room.
+func (t *sharedSet) announceRoom() {
+	if t.site.queue.first != nil {
+		t.site.serveLater()
+	}
 }
 
 func (t *sharedSet) list(m *shared) {
@@ -311,4 +149,166 @@ func (t *sharedSet) retire() {
 	for len(t.conns) > 0 {
 		t.conns[len(t.conns)-1].retire()
 	}
+}
+
+// open begins an exchange.
+func (m *shared) open(r session.Receiver) session.Stream {
+	m.conn.reused = m.mux.Connected()
+	m.unclaimed = false
+	s := m.mux.Open(r)
+	if n := m.conn.site.local.upstream.opts.Requests; n > 0 && m.mux.Uses() >= n && m.set != nil {
+		m.conn.site.local.stats.WornOut++
+		m.retire()
+		return s
+	}
+	if m.listed && !m.hasRoom() {
+		m.set.unlist(m)
+	}
+	return s
+}
+
+// hasRoom reports whether an exchange may be opened, as far as is known.
+func (m *shared) hasRoom() bool {
+	return m.mux.Usable() && (m.settingsSeen || m.mux.Streams() < m.conn.group.Key().assumed())
+}
+
+// OnRoom notes how many exchanges the server takes, and serves those that wait.
+func (m *shared) OnRoom(*session.Mux) {
+	t := m.set
+	if t == nil {
+		m.retire()
+		return
+	}
+	l := m.conn.site.local
+	m.noteSettings()
+	idle := m.mux.Streams() == 0
+	switch {
+	case m.retireIfOld():
+		return
+	case idle && m.yieldsSince != 0:
+		l.stats.Yielded++
+		m.retire()
+		return
+	case idle && m.settingsSeen && !m.mux.Usable():
+		// It takes nothing at all (SETTINGS_MAX_CONCURRENT_STREAMS 0). The next exchange opens another one, which must
+		// not be one more that stays.
+		m.retire()
+		return
+	case idle && !m.unclaimed && (l.upstream.opts.Idle < 0 || m.conn.site.closed):
+		m.retire()
+		return
+	case idle:
+		m.armIdle()
+	}
+	if m.yieldsSince != 0 || m.listed == m.hasRoom() {
+		return
+	}
+	if m.listed {
+		t.unlist(m)
+		return
+	}
+	t.list(m)
+	t.announceRoom()
+}
+
+// noteSettings remembers how many exchanges the server takes at a time, for the next connection to it.
+func (m *shared) noteSettings() {
+	if !m.mux.Connected() {
+		return
+	}
+	m.settingsSeen = true
+	room := m.mux.Room()
+	p := m.conn.group.Key()
+	if yes := m.mux.Upgrades(); yes != p.upgrade.Load() {
+		p.upgrade.Store(yes)
+	}
+	n, known := int64(room+m.mux.Streams()), p.streams.Load()
+	if n != known && n > 0 && (room > 0 || n < known) {
+		p.streams.Store(n)
+	}
+}
+
+// armIdle bounds how long m may be idle, where it may not become that old.
+func (m *shared) armIdle() {
+	l := m.conn.site.local
+	if life := l.upstream.opts.Lifetime; life > 0 {
+		left := time.Duration(m.conn.born + int64(life) - l.reactor.Now())
+		m.mux.SetIdleTimeout(max(1, min(left, l.upstream.idle)))
+	}
+}
+
+// retireIfOld retires m when it is as old as it may become.
+func (m *shared) retireIfOld() bool {
+	life := m.conn.site.local.upstream.opts.Lifetime
+	if life <= 0 || m.conn.site.local.reactor.Now()-m.conn.born < int64(life) {
+		return false
+	}
+	m.conn.site.local.stats.TooOld++
+	m.retire()
+	return true
+}
+
+// retire lets m end with its last exchange.
+func (m *shared) retire() {
+	m.leaveSet()
+	if m.mux.Streams() == 0 {
+		m.mux.Shutdown()
+	}
+}
+
+// leaveSet makes m unavailable.
+func (m *shared) leaveSet() {
+	t := m.set
+	if t == nil {
+		return
+	}
+	if m.listed {
+		t.unlist(m)
+	}
+	last := len(t.conns) - 1
+	t.conns[last].setIndex = m.setIndex
+	t.conns[m.setIndex] = t.conns[last]
+	t.conns[last] = nil
+	t.conns = t.conns[:last]
+	m.set = nil
+	t.site.publish(t.group)
+}
+
+// OnDraining takes m out of its set.
+func (m *shared) OnDraining(*session.Mux) {
+	if m.set != nil { // else this side ends it
+		m.conn.site.local.stats.GoneAway++
+		m.leaveSet()
+	}
+}
+
+// OnGone gives the slot of m back.
+func (m *shared) OnGone(_ *session.Mux, _ error) {
+	l := m.conn.site.local
+	m.leaveSet()
+	l.stats.Connections--
+	l.unshare(m)
+	if !m.mux.Connected() {
+		l.stats.DialFailed++
+	}
+	m.conn.site.origin.release(l)
+}
+
+// share counts m among the connections that are shared, until OnGone.
+func (l *local) share(m *shared) {
+	l.stats.Shared++
+	m.localIndex = len(l.shared)
+	l.shared = append(l.shared, m)
+}
+
+// unshare takes m out again. What its codec has counted stays.
+func (l *local) unshare(m *shared) {
+	l.stats.Shared--
+	counted := m.mux.H2Stats()
+	l.stats.H2.Add(&counted)
+	last := len(l.shared) - 1
+	l.shared[last].localIndex = m.localIndex
+	l.shared[m.localIndex] = l.shared[last]
+	l.shared[last] = nil
+	l.shared = l.shared[:last]
 }

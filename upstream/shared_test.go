@@ -78,14 +78,14 @@ func (v *commune) begin(i int, after time.Duration, body int) *sharing {
 }
 
 func (x *sharing) take(fresh bool) {
-	c, err := x.v.u.Take(x.reactor, first(x.v.u), 0, fresh, &x.waiter)
+	c, err := x.v.u.Take(x.reactor, x.v.u.View().Pick(x.reactor, 0, nil), 0, fresh, &x.waiter)
 	if err != upstream.ErrWait {
 		x.OnTaken(c, err)
 	}
 }
 
 func (x *sharing) OnTaken(c *upstream.Conn, err error) {
-	if x.v.most = max(x.v.most, x.v.u.Open(first(x.v.u))); err != nil {
+	if x.v.most = max(x.v.most, x.v.open()); err != nil {
 		x.fail(err)
 		return
 	}
@@ -208,9 +208,17 @@ func (v *commune) empty() {
 	v.t.Helper()
 	v.u.Close()
 	v.run(func() bool { return v.sum().Connections == 0 })
-	if s := v.sum(); s.Waiting != 0 || s.Idle != 0 || v.u.Open(first(v.u)) != 0 {
-		v.t.Fatalf("left behind: %+v, %d slots", s, v.u.Open(first(v.u)))
+	if s := v.sum(); s.Waiting != 0 || s.Idle != 0 || v.open() != 0 {
+		v.t.Fatalf("left behind: %+v, %d slots", s, v.open())
 	}
+}
+
+// open returns how many connections are open, or being opened.
+func (v *commune) open() (n int) {
+	for _, m := range v.u.Options().Backends.Members() {
+		n += v.u.Open(m)
+	}
+	return n
 }
 
 // succeeded fails unless every exchange was answered.
@@ -436,6 +444,39 @@ func TestShared_property(t *testing.T) {
 		if o.PerBackend > 0 && v.most > o.PerBackend {
 			t.Fatalf("%d connections, %d are allowed", v.most, o.PerBackend)
 		}
+		st := v.sum()
+		all.Add(&st)
+		v.empty()
+	})
+	t.Logf("%+v", all)
+}
+
+// Members come and go, and with them the connections that exchanges share: every exchange is answered.
+func TestShared_membersComeAndGo(t *testing.T) {
+	var all upstream.Stats
+	sim.Run(t, 100, func(t testing.TB, w *sim.World) {
+		rng := w.Rand()
+		reactors := 1 + rng.IntN(3)
+		origin := &h2Origin{
+			limit: rng.IntN(3), goAway: 5 * rng.IntN(2), delay: time.Duration(1+rng.IntN(10)) * time.Millisecond,
+		}
+		v := newCommune(t, w, reactors, upstream.Options{
+			PerBackend: rng.IntN(3), Queue: 1000, QueueTimeout: time.Hour,
+		}, origin)
+		origin.serve(w.Serve(addr(2)))
+		lists := [][]backend.Spec{
+			{{Address: addr(1).String()}}, {{Address: addr(2).String()}},
+			{{Address: addr(1).String()}, {Address: addr(2).String(), Weight: 2}},
+		}
+		for range 10 {
+			list := lists[rng.IntN(len(lists))]
+			w.After(time.Duration(rng.IntN(60))*time.Millisecond, func() { v.u.Options().Backends.Update(list) })
+		}
+		for range 60 {
+			v.begin(rng.IntN(reactors), time.Duration(rng.IntN(60))*time.Millisecond, max(0, rng.IntN(3000)-1500))
+		}
+		v.finish()
+		v.succeeded()
 		st := v.sum()
 		all.Add(&st)
 		v.empty()

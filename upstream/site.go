@@ -11,7 +11,7 @@ import (
 // Owned by its reactor.
 //
 //	len(groups) == len(sets), or sets is nil
-//	parked > 0  <=>  it is among local.pending
+//	parked > 0  <=>  it is in the list local.pending
 type site struct {
 	local       *local
 	origin      *origin
@@ -29,13 +29,13 @@ type site struct {
 func (l *local) site(m *backend.Member) *site {
 	if i := m.Slot(); i < len(l.sites) {
 		if s := l.sites[i]; s != nil && s.member == m {
-			return s.renewed()
+			return s.refresh()
 		}
 	}
 	return l.findSite(m)
 }
 
-// findSite is site for a member that was not used here, or whose slot was another one's.
+// findSite is site for a member that was not used here before, or whose slot belonged to another member then.
 func (l *local) findSite(m *backend.Member) *site {
 	o, closed := l.upstream.origin(m)
 	if o == nil {
@@ -50,16 +50,16 @@ func (l *local) findSite(m *backend.Member) *site {
 		l.sites = append(l.sites, make([]*site, n)...)
 	}
 	l.sites[m.Slot()] = s
-	return s.renewed()
+	return s.refresh()
 }
 
 // siteOf returns the site of an origin that l has had connections or waiters of.
-func (l *local) siteOf(o *origin) *site { return o.sites[l.reactor.Index()].renewed() }
+func (l *local) siteOf(o *origin) *site { return o.sites[l.reactor.Index()].refresh() }
 
-// group returns the group of address number i, or of the last one: they may have become fewer.
+// group returns the group of address i, or of the last one: there may be fewer addresses than when i was chosen.
 func (s *site) group(i int) *group { return s.groups[min(i, len(s.groups)-1)] }
 
-// set returns the shared connections to address number i, as group does.
+// set returns the shared connections to address i, or to the last one.
 func (s *site) set(i int) *sharedSet { return s.sets[min(i, len(s.sets)-1)] }
 
 // groupOf returns the group of p, nil when p is no address of the member any more.
@@ -72,18 +72,19 @@ func (s *site) groupOf(p *peer) *group {
 	return nil
 }
 
-// renewed returns s with groups for the addresses that its member has now.
-func (s *site) renewed() *site {
+// refresh returns s with groups for the addresses that its member has now.
+func (s *site) refresh() *site {
 	if s.addrs != s.member.Addrs() {
-		s.renew()
+		s.replaceGroups()
 	}
 	return s
 }
 
-// renew replaces the groups, and the sets; connections to addresses that are gone are closed once they are idle.
-func (s *site) renew() {
+// replaceGroups makes groups and sets for the addresses that the member has now. Connections to other addresses are
+// closed when they become idle.
+func (s *site) replaceGroups() {
 	shard := s.local.shard
-	addrs, peers := s.origin.current()
+	addrs, peers := s.origin.currentPeers()
 	old, sets := s.groups, s.sets
 	s.addrs, s.groups, s.sets = addrs, nil, nil
 	for _, p := range peers {
@@ -95,15 +96,15 @@ func (s *site) renew() {
 		}
 	}
 	if s.local.upstream.share {
-		s.renewSets(sets)
+		s.replaceSets(sets)
 	}
 	if s.closed {
 		s.close()
 	}
 }
 
-// renewSets makes a set for each group that has none among old, and ends the others.
-func (s *site) renewSets(old []*sharedSet) {
+// replaceSets makes a set for each group that has none among old, and ends the others.
+func (s *site) replaceSets(old []*sharedSet) {
 	for _, g := range s.groups {
 		i := slices.IndexFunc(old, func(t *sharedSet) bool { return t.group == g })
 		if i < 0 {
@@ -130,7 +131,7 @@ func (s *site) close() {
 	}
 }
 
-// publish lets the other reactors know how many connections of g are parked on this one, or are shared.
+// publish tells the other reactors how many connections of g are parked on this one, or are shared.
 func (s *site) publish(g *group) {
 	p := g.Key()
 	if p.idle.cells == nil {

@@ -65,18 +65,18 @@ func (s *site) available(address int, fresh, h1Only bool) *Conn {
 	return s.local.takeIdle(s.group(address))
 }
 
-// ask asks another reactor for an idle connection on behalf of w, where one seems to be. any: to any address of the
-// member, since the limit leaves no choice.
+// ask asks a reactor that seems to have an idle connection for it, on behalf of w, and reports whether there is such a
+// reactor. any: the connection may be to any address of the member, since Options.PerBackend leaves no choice.
 func (s *site) ask(w *Waiter, any bool) bool {
 	l := s.local
 	if l.wants >= wantsMax || len(l.upstream.local) == 1 {
 		return false
 	}
 	p := s.group(w.address).Key()
-	owner := p.richest(l.reactor.Index())
+	owner := p.mostParked(l.reactor.Index())
 	for i := 0; any && owner < 0 && i < len(s.groups); i++ {
 		p = s.groups[i].Key()
-		owner = p.richest(l.reactor.Index())
+		owner = p.mostParked(l.reactor.Index())
 	}
 	if owner < 0 {
 		return false
@@ -90,7 +90,7 @@ func (s *site) ask(w *Waiter, any bool) bool {
 	return true
 }
 
-// acquireOrQueue opens a connection for w, or lets it wait for one that others open, or for a slot.
+// acquireOrQueue opens a connection for w, or lets w wait for a probe or for a slot.
 func (s *site) acquireOrQueue(w *Waiter) (*Conn, error) {
 	if s.sets != nil {
 		if c, ok := s.joinProbe(w); ok {
@@ -103,8 +103,8 @@ func (s *site) acquireOrQueue(w *Waiter) (*Conn, error) {
 	return s.enqueueForSlot(w)
 }
 
-// joinProbe spares w a connection of its own where one has room by now, or where a probe may bring one. It reports
-// whether it does; without a connection w is in the queue then.
+// joinProbe looks whether w needs no connection of its own: one has room by now, or a probe is under way that w can
+// wait for. It reports whether that is so. It returns the connection, or nil when w is in the queue.
 func (s *site) joinProbe(w *Waiter) (*Conn, bool) {
 	t := s.set(w.address)
 	if w.local != nil {
@@ -120,7 +120,7 @@ func (s *site) joinProbe(w *Waiter) (*Conn, bool) {
 	return nil, false
 }
 
-// orWait is the error that goes with c.
+// orWait returns ErrWait when there is no connection.
 func orWait(c *Conn) error {
 	if c == nil {
 		return ErrWait
@@ -128,7 +128,7 @@ func orWait(c *Conn) error {
 	return nil
 }
 
-// dial uses a slot for w, which may have to wait for the connection to tell its protocol.
+// dial opens a connection for w with a slot that was acquired. w has to wait when the handshake tells the protocol.
 func (s *site) dial(w *Waiter) (*Conn, error) {
 	u := s.local.upstream
 	if !u.share {
@@ -161,8 +161,7 @@ func (s *site) awaitProbe(w *Waiter, t *sharedSet) {
 // enqueueForSlot lets w wait for a slot, unless too many do.
 func (s *site) enqueueForSlot(w *Waiter) (*Conn, error) {
 	l, o := s.local, s.origin
-	// An exchange that is tried again on a fresh connection has held a place already, and its slot is about to come
-	// free.
+	// An exchange that is tried again on a fresh connection held a connection before, whose slot is about to come free.
 	if n := o.waiting.Add(1); n > l.upstream.queue && !w.fresh {
 		o.waiting.Add(-1)
 		l.stats.QueueFull++

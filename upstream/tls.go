@@ -19,7 +19,7 @@ import (
 type TLS struct {
 	On          bool
 	ServerName  string // the name that is asked for (SNI) and verified; "": the host of the backend's address
-	CA          string // the authorities that are believed, PEM; "": those of the system
+	CA          string // the authorities that are trusted, PEM; "": those of the system
 	Insecure    bool   // the backend's certificate is not verified
 	Certificate string // what the backend is shown when it asks, PEM, with its chain; "": nothing
 	Key         string // of Certificate, PEM
@@ -108,8 +108,8 @@ func (t *TLS) config(address string) (*tls.Config, error) {
 	return c, nil
 }
 
-// securing is how connections to one backend are secured. Immutable.
-type securing struct {
+// tlsClient is how connections to one backend are secured. Immutable.
+type tlsClient struct {
 	handshaker  *tlsconn.Handshaker
 	h1, h2, any *tlsconn.ClientOptions // by what ALPN offers
 	err         error                  // what makes all of it impossible
@@ -128,18 +128,18 @@ func (u *Upstream) secure(e *engine.Engine) {
 	}
 }
 
-// securing returns how connections to the backend at address are secured, nil where they are not.
-func (u *Upstream) securing(address string) *securing {
+// tlsFor returns how connections to the backend at address are secured, nil where they are not.
+func (u *Upstream) tlsFor(address string) *tlsClient {
 	if u.handshaker == nil {
 		return nil
 	}
 	c, err := u.opts.TLS.config(address)
 	if err != nil {
-		return &securing{err: fmt.Errorf("%w: %s: %w", ErrNotSecured, address, err)}
+		return &tlsClient{err: fmt.Errorf("%w: %s: %w", ErrNotSecured, address, err)}
 	}
 	c.ClientSessionCache = u.sessions
 	failed := u.notSecured(address)
-	return &securing{
+	return &tlsClient{
 		handshaker: u.handshaker, h1: offering(c, failed, alpnH1), h2: offering(c, failed, alpnH2),
 		any: offering(c, failed, alpnH2, alpnH1),
 	}

@@ -156,8 +156,8 @@ func (u *Upstream) Close() {
 	u.mu.Unlock()
 	for _, l := range u.local {
 		l.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
-			for _, m := range u.opts.Backends.Members() {
-				if s := l.site(m); s != nil {
+			for _, s := range l.sites {
+				if s != nil {
 					s.close()
 				}
 			}

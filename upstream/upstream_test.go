@@ -1,6 +1,7 @@
 package upstream_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"testing"
@@ -82,7 +83,11 @@ func (x *exchange) OnReset(session.Stream, session.Code, error) { x.reset = true
 // begin opens an exchange with the first backend.
 func (x *world) begin() *exchange {
 	x.t.Helper()
-	m := first(x.u)
+	return x.beginAt(first(x.u))
+}
+
+func (x *world) beginAt(m *backend.Member) *exchange {
+	x.t.Helper()
 	c, err := x.u.Take(x.reactor, m, x.u.View().NextAddress(x.reactor, m), false, &upstream.Waiter{})
 	if err != nil {
 		x.t.Fatal(err)
@@ -209,6 +214,85 @@ func TestUpstream_parksNothingOnceClosed(t *testing.T) {
 		x.finish(r) // what is in progress goes on
 		x.run(func() bool { return x.stats().Connections == 0 })
 	})
+}
+
+// Exchanges that still have a closed Upstream reach members that join, and park nothing; a member that has gone can be
+// used by those that chose it before.
+func TestUpstream_membersOfOneThatIsClosed(t *testing.T) {
+	sim.Run(t, 20, func(t testing.TB, w *sim.World) {
+		x := newWorld(t, w, upstream.Options{}, 2)
+		gone := first(x.u)
+		x.finish(x.begin())
+		x.u.Options().Backends.Update(nil)
+		x.run(func() bool { return x.stats().Connections == 0 })
+		x.finish(x.beginAt(gone))
+		x.run(func() bool { return x.stats().Connections == 0 })
+		x.u.Close()
+		x.u.Options().Backends.Update([]backend.Spec{{Address: addr(2).String()}})
+		x.finish(x.begin())
+		x.run(func() bool { return x.stats().Connections == 0 })
+		x.want(upstream.Stats{Dialed: 3, Evicted: 1})
+	})
+}
+
+// A member that has gone, and was never used here, has no connections.
+func TestUpstream_memberThatIsNotOfTheSet(t *testing.T) {
+	x := newWorld(t, sim.NewWorld(1), upstream.Options{}, 1)
+	gone := first(x.u)
+	x.u.Options().Backends.Update(nil)
+	if _, err := x.u.Take(x.reactor, gone, 0, false, &upstream.Waiter{}); err != upstream.ErrNoAddress {
+		t.Fatal(err)
+	}
+}
+
+// A slot that another member has got leads to the connections of that one.
+func TestUpstream_slotsAreUsedAgain(t *testing.T) {
+	sim.Run(t, 20, func(t testing.TB, w *sim.World) {
+		x := newWorld(t, w, upstream.Options{}, 2)
+		slots := map[int]bool{}
+		for i := range 30 {
+			a := addr(1 + i%2)
+			x.u.Options().Backends.Update([]backend.Spec{{Address: a.String()}})
+			slots[first(x.u).Slot()] = true
+			before := len(x.origins[i%2].Accepted())
+			x.finish(x.begin())
+			if n := len(x.origins[i%2].Accepted()); n != before+1 && i > 0 {
+				t.Fatalf("update %d: %d connections to %v, there were %d", i, n, a, before)
+			}
+		}
+		if x.run(func() bool { return x.stats().Connections == 1 }); len(slots) > 12 {
+			t.Fatalf("%d slots", len(slots))
+		}
+	})
+}
+
+// Equal options make equal keys, whatever memory they lie in; secrets make different ones and are not in them.
+func TestOptions_key(t *testing.T) {
+	set := backend.Of("a:80")
+	options := func(change func(o *upstream.Options)) upstream.Key {
+		secret := string([]byte("a secret"))
+		o := upstream.Options{Name: "u", Backends: set, Idle: 1, TLS: upstream.TLS{On: true, CA: "ca", Key: secret}}
+		change(&o)
+		return o.Key()
+	}
+	same := options(func(*upstream.Options) {})
+	if same != options(func(*upstream.Options) {}) {
+		t.Error("equal options have different keys")
+	}
+	if text := fmt.Sprintf("%#v", same); strings.Contains(text, "secret") {
+		t.Error("the key holds a secret: ", text)
+	}
+	for what, change := range map[string]func(o *upstream.Options){
+		"a number":       func(o *upstream.Options) { o.Idle = 2 },
+		"the members":    func(o *upstream.Options) { o.Backends = backend.Of("a:80") },
+		"a secret":       func(o *upstream.Options) { o.TLS.Key = "another" },
+		"a text's place": func(o *upstream.Options) { o.TLS.Certificate, o.TLS.CA = o.TLS.CA, "" },
+		"the name":       func(o *upstream.Options) { o.TLS.ServerName = "b" },
+	} {
+		if options(change) == same {
+			t.Errorf("%s does not tell options apart", what)
+		}
+	}
 }
 
 func TestUpstream_countsDialsThatFail(t *testing.T) {

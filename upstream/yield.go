@@ -12,7 +12,7 @@ const (
 // askToYield asks another reactor, for the first in the queue, to give up a connection that cannot be moved; or this
 // one, where it is of no use to w.
 func (w *Waiter) askToYield() {
-	s := w.site.renewed()
+	s := w.site.refresh()
 	for _, t := range s.sets {
 		if w.h1Only {
 			t.yield()
@@ -47,13 +47,13 @@ func (s *site) yield(p *peer) {
 	}
 }
 
-// yield lets one connection of t, an idle one if there is any, make room for an exchange on another reactor.
+// yield lets one connection of t make room for an exchange on another reactor: an idle one, if there is any.
 func (t *sharedSet) yield() {
 	t.resume(yieldFor)
 	l := t.site.local
 	var least *shared
 	for _, m := range t.conns {
-		if m.yields != 0 && m.mux.Streams() > 0 {
+		if m.yieldsSince != 0 && m.mux.Streams() > 0 {
 			return // one at a time
 		}
 		if m.mux.Connected() && (least == nil || m.mux.Streams() < least.mux.Streams()) {
@@ -65,8 +65,8 @@ func (t *sharedSet) yield() {
 	case least.mux.Streams() == 0:
 		l.stats.Yielded++
 		least.retire()
-	case l.reactor.Now()-least.yielded >= int64(yieldAgain) || least.yielded == 0:
-		least.yields, least.yielded = l.reactor.Now(), l.reactor.Now()
+	case l.reactor.Now()-least.yieldedAt >= int64(yieldAgain) || least.yieldedAt == 0:
+		least.yieldsSince, least.yieldedAt = l.reactor.Now(), l.reactor.Now()
 		if least.listed {
 			t.unlist(least)
 		}
@@ -77,8 +77,8 @@ func (t *sharedSet) yield() {
 func (t *sharedSet) resume(after time.Duration) {
 	now := t.site.local.reactor.Now()
 	for _, m := range t.conns {
-		if m.yields != 0 && now-m.yields >= int64(after) {
-			m.yields = 0
+		if m.yieldsSince != 0 && now-m.yieldsSince >= int64(after) {
+			m.yieldsSince = 0
 			if m.hasRoom() {
 				t.list(m)
 				t.announceRoom()
