@@ -39,5 +39,5 @@
 //
 // # Limits
 //
-// 65535 members. One goroutine for each name.
+// 65535 members, weights up to 65535: a list that exceeds either panics. One goroutine for each name.
 package backend

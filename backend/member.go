@@ -12,7 +12,7 @@ import (
 // Spec is what a source says of a backend.
 type Spec struct {
 	Address string        // host:port, IP:port or unix:/path
-	Weight  int           // its share of the requests; 0: 1
+	Weight  int           // its share of the requests, up to 65535; 0: 1
 	Addrs   []poller.Addr // what its name is known to resolve to when it joins; must not change afterwards
 }
 

@@ -155,6 +155,25 @@ func TestSet_slots(t *testing.T) {
 	}
 }
 
+// check walks the state of s and looks at its invariants.
+func (s *Set) check(t *testing.T) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now.Load()
+	if n := now.view.Len(); n != len(now.members) {
+		t.Fatalf("%d members in %d places of the view", len(now.members), n)
+	}
+	for i, m := range now.members {
+		if (m == nil) != (now.view.Weight(i) == 0) || (m == nil) != slices.Contains(s.free, i) {
+			t.Fatalf("slot %d: weight %d, free slots %v, member %v", i, now.view.Weight(i), s.free, m)
+		}
+		if now.view.Open(i) != (m != nil && m.Reasons() == 0) || m != nil && (m.slot != i || m.gone) {
+			t.Fatalf("slot %d: open %v, member %v", i, now.view.Open(i), m)
+		}
+	}
+}
+
 // Whatever comes, goes and is down: what is picked is a member that serves, and there is one whenever one does.
 func TestSet_property(t *testing.T) {
 	r := reactor(t)
@@ -190,6 +209,7 @@ func TestSet_property(t *testing.T) {
 					}
 				}
 			}
+			s.check(t)
 			var tried balance.Tried
 			serves := 0
 			for _, m := range last {

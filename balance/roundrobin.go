@@ -5,8 +5,8 @@ import "math/bits"
 // cacheLine is what two cores must not write at the same time.
 const cacheLine = 64
 
-// Picker is a method of balancing: it chooses the backend that a request goes to. Each reactor has a Picker of its own
-// for each set of turns, so that a Picker needs no lock and may keep what it likes. Owned by one goroutine.
+// Picker is a method of balancing: it chooses the backend that a request goes to. Each reactor has Pickers of its own,
+// so that a Picker needs no lock and may keep state. Owned by one goroutine.
 type Picker interface {
 	// Pick returns the index of a backend that is open in v and not in tried, or -1 when there is none. tried may be
 	// nil. Requests of one key belong together; methods that do not hash ignore it. Pick allocates only after weights
@@ -16,22 +16,22 @@ type Picker interface {
 
 // RoundRobin takes turns among the backends of a View, each as often as its weight says. Owned by one goroutine.
 //
-//	equal weights:  cursor is where the next pick starts to look
-//	otherwise:      current[i] is what backend i has saved up; a pick leaves their sum as it was
+//	equal weights:  cursor is the index at which the next pick begins to look
+//	otherwise:      credit[i] is what backend i is owed, in weights; a pick leaves the sum as it was
 type RoundRobin struct {
-	layout  *layout // that cursor and current are for
-	current []int
-	cursor  int
-	offset  int
-	_       [cacheLine - 48]byte // pickers of two reactors lie side by side: 9 ns a pick without this, 2.5 with
+	layout *layout // that cursor and credit are for
+	credit []int
+	cursor int
+	offset int
+	_      [cacheLine - 48]byte // pickers of two reactors are neighbours in memory: 9 ns a pick without this, 2.5 with
 }
 
 // NewRoundRobin makes a Picker that starts offset turns ahead, zero or more. Give each reactor its index, so that their
 // first requests do not all meet the same backend.
 func NewRoundRobin(offset int) *RoundRobin { return &RoundRobin{layout: &layout{}, offset: offset} }
 
-// Pick implements Picker. When all backends that are open have been tried, whether to go to one of them again is the
-// caller's choice: without tried, Pick finds it.
+// Pick implements Picker. It returns -1 when all open backends have been tried; the caller may pick again without
+// tried.
 func (r *RoundRobin) Pick(v *View, _ uint64, tried *Tried) int {
 	if r.layout != v.layout {
 		r.follow(v)
@@ -42,7 +42,8 @@ func (r *RoundRobin) Pick(v *View, _ uint64, tried *Tried) int {
 	return r.smooth(v.open, tried)
 }
 
-// follow goes over to the weights of v: turns go on where they were. Savings keep their share of a cycle.
+// follow adapts cursor and credit to the weights of v, so that turns go on where they were. Credit keeps its share of a
+// cycle.
 func (r *RoundRobin) follow(v *View) {
 	old, l := r.layout, v.layout
 	r.layout = l
@@ -51,13 +52,13 @@ func (r *RoundRobin) follow(v *View) {
 		r.cursor = r.offset
 	}
 	r.cursor %= max(n, 1)
-	savings := r.current
-	if r.current = nil; l.equal {
+	before := r.credit
+	if r.credit = nil; l.equal {
 		return
 	}
 	const perLine = cacheLine / 8
-	r.current = make([]int, n, (n+perLine-1)/perLine*perLine)
-	if savings == nil {
+	r.credit = make([]int, n, (n+perLine-1)/perLine*perLine)
+	if before == nil {
 		for range r.offset {
 			if r.smooth(v.open, nil) < 0 {
 				r.smooth(l.eligible, nil)
@@ -65,9 +66,9 @@ func (r *RoundRobin) follow(v *View) {
 		}
 		return
 	}
-	for i := range min(n, len(savings)) {
+	for i := range min(n, len(before)) {
 		if l.weights[i] > 0 {
-			r.current[i] = savings[i] * l.total / old.total
+			r.credit[i] = before[i] * l.total / old.total
 		}
 	}
 }
@@ -105,23 +106,24 @@ func (r *RoundRobin) take(word int, left uint64) int {
 	return i
 }
 
-// smooth lets every backend of open save its weight, picks the richest and takes from it what all of them saved.
-// Over a cycle each pays as often as its weight, as evenly spread as can be. A closed backend keeps its savings.
+// smooth adds the weight of every backend of open to its credit, picks the one with most credit and takes the sum of
+// those weights from it. Over a cycle each is picked as often as its weight says, as evenly spread as can be. A closed
+// backend keeps its credit.
 func (r *RoundRobin) smooth(open []uint64, tried *Tried) int {
 	best, total := -1, 0
 	for word := range open {
 		for left := open[word] &^ tried.word(word); left != 0; left &= left - 1 {
 			i := word*64 + bits.TrailingZeros64(left)
 			weight := r.layout.weights[i]
-			r.current[i] += weight
+			r.credit[i] += weight
 			total += weight
-			if best < 0 || r.current[i] > r.current[best] {
+			if best < 0 || r.credit[i] > r.credit[best] {
 				best = i
 			}
 		}
 	}
 	if best >= 0 {
-		r.current[best] -= total
+		r.credit[best] -= total
 	}
 	return best
 }

@@ -118,11 +118,11 @@ func TestRoundRobin_sharesByWeight(t *testing.T) {
 			}
 		}
 		sum := 0
-		for _, saved := range r.current {
-			sum += saved
+		for _, credit := range r.credit {
+			sum += credit
 		}
 		if sum != 0 {
-			t.Fatalf("savings add up to %d", sum)
+			t.Fatalf("credits add up to %d", sum)
 		}
 	}
 }

@@ -3,8 +3,7 @@ package balance
 // triedMax is more attempts than a request should ever make.
 const triedMax = 7
 
-// Tried is the backends one request has been to. The zero value is none. Owned by its request.
-// It remembers the last 7 attempts.
+// Tried is the backends that a request was sent to: the last 7. The zero value is none. Owned by its request.
 type Tried struct {
 	added    uint16
 	backends [triedMax]uint16

@@ -12,8 +12,8 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// firstLookup is how long a start or a reload waits for names that were not resolved before. One that takes longer is
-// down until it resolves.
+// firstLookup is how long a start or a reload waits for the names of new backends. A backend whose name takes longer
+// is down until it is resolved.
 const firstLookup = time.Second
 
 // members is the backends of an upstream of the configuration, and what resolves their names. It lives as long as some
@@ -114,8 +114,8 @@ func (b *build) upstreamOptions(u *config.Upstream) (upstream.Options, error) {
 	return o, err
 }
 
-// upstreamTLS reads what secures the connections of an upstream. In upstream.TLS an empty text stands for the system's
-// authorities, or for no certificate: a file without content must not become one.
+// upstreamTLS reads the files of authorities and certificates for an upstream. In upstream.TLS an empty text
+// stands for the system's authorities, or for no certificate, so an empty file must be an error.
 func (b *build) upstreamTLS(c *config.UpstreamTLS) (t upstream.TLS, err error) {
 	t = upstream.TLS{On: true, ServerName: c.SNI, Insecure: !c.Verify}
 	ca := c.CA
@@ -133,7 +133,7 @@ func (b *build) upstreamTLS(c *config.UpstreamTLS) (t upstream.TLS, err error) {
 	return t, err
 }
 
-// orNone turns the 0 of a configuration, which means none, into what options mean by none.
+// orNone translates none, which is 0 in a configuration and -1 in options.
 func orNone[N int | int64](n N) N {
 	if n == 0 {
 		return -1
