@@ -63,34 +63,38 @@ type Resolver struct {
 // Resolve starts to resolve the names of the members of s, and of those that join it. The log calls s service.
 func Resolve(service string, s *Set, lookup Lookup) *Resolver {
 	r := &Resolver{service: service, set: s, lookup: lookup, stop: make(map[*Member]context.CancelFunc)}
-	s.Follow(r)
+	s.Follow((*following)(r))
 	return r
 }
 
 // Stop ends the goroutines.
 func (r *Resolver) Stop() {
-	r.set.Unfollow(r)
+	r.set.Unfollow((*following)(r))
 	for _, cancel := range r.stop {
 		cancel()
 	}
 	r.done.Wait()
 }
 
-// Joined implements Follower: a name is resolved.
-func (r *Resolver) Joined(m *Member) {
+// following is a Resolver as its Set sees it.
+type following Resolver
+
+// Joined starts to resolve the name of m.
+func (f *following) Joined(m *Member) {
 	if m.id.Name == "" {
 		return
 	}
+	r := (*Resolver)(f)
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop[m] = cancel
 	r.done.Go(func() { r.run(ctx, m) })
 }
 
-// Left implements Follower: a name is resolved no more.
-func (r *Resolver) Left(m *Member) {
-	if cancel := r.stop[m]; cancel != nil {
+// Left ends it.
+func (f *following) Left(m *Member) {
+	if cancel := f.stop[m]; cancel != nil {
 		cancel()
-		delete(r.stop, m)
+		delete(f.stop, m)
 	}
 }
 
