@@ -4,6 +4,7 @@
 //	destination.go  a Destination: requests answered by a stream of its own
 //	logfield.go     a member of the access log
 //	section.go      a section of the configuration
+//	method.go       a method of balancing
 //
 // Its tests use each over sockets, with clients of net/http, and hold each to 40 lines of code. An addition that gets
 // longer, or that needs a change elsewhere, says that a contract of edge got worse.
