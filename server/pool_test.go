@@ -1,9 +1,12 @@
 package server
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os/exec"
 	"slices"
 	"strings"
@@ -102,11 +105,16 @@ dest = "hasty"
 func TestApply_keepsConnectionsToBackendsThatStay(t *testing.T) {
 	one, toOne := origin(t, "one")
 	two, toTwo := origin(t, "two")
+	o := Options{Lookup: func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	}}
+	_, port, _ := net.SplitHostPort(two)
+	two = "two.test:" + port // is up with the reload that adds it
 	file := func(backends string) string {
 		return quiet + "global.worker_threads = 1\nhttp = { name = \"web\", listen = \"127.0.0.1:0\" }\n" +
 			"upstreams.api.backends = [" + backends + "]\nroutes = [{ pattern = \"/*\", dest = \"api\" }]\n"
 	}
-	s, err := New(parse(t, file(fmt.Sprintf("{ address = %q }", one))), Options{})
+	s, err := New(parse(t, file(fmt.Sprintf("{ address = %q }", one))), o)
 	if err != nil {
 		t.Fatal(err)
 	}
