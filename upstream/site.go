@@ -25,7 +25,7 @@ type site struct {
 	closed      bool  // nothing is parked any more: the member has gone, or the Upstream is closed
 }
 
-// site returns what l keeps of m, nil when m has gone and was not used here before.
+// site returns what l keeps of m.
 func (l *local) site(m *backend.Member) *site {
 	if i := m.Slot(); i < len(l.sites) {
 		if s := l.sites[i]; s != nil && s.member == m {
@@ -37,14 +37,14 @@ func (l *local) site(m *backend.Member) *site {
 
 // findSite is site for a member that was not used here before, or whose slot belonged to another member then.
 func (l *local) findSite(m *backend.Member) *site {
-	o, closed := l.upstream.origin(m)
-	if o == nil {
-		return nil
-	}
+	o, keep := l.upstream.origin(m)
 	s := o.sites[l.reactor.Index()]
 	if s == nil {
-		s = &site{local: l, origin: o, member: m, closed: closed}
+		s = &site{local: l, origin: o, member: m, closed: !keep}
 		o.sites[l.reactor.Index()] = s
+	}
+	if !keep {
+		return s.refresh()
 	}
 	if n := m.Slot() + 1 - len(l.sites); n > 0 {
 		l.sites = append(l.sites, make([]*site, n)...)

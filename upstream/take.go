@@ -31,7 +31,7 @@ const h1For = 10 * time.Minute
 func (u *Upstream) Take(r *engine.Reactor, m *backend.Member, address int, fresh bool, w *Waiter) (*Conn, error) {
 	l := u.local[r.Index()]
 	s := l.site(m)
-	if s == nil || len(s.groups) == 0 {
+	if len(s.groups) == 0 {
 		return nil, ErrNoAddress
 	}
 	h1Only := u.protocol == Auto && w.Upgrade && !s.group(address).Key().upgrade.Load()

@@ -14,7 +14,7 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// ErrNoAddress says that a backend's name has not been resolved, or not to anything, or that the backend has gone.
+// ErrNoAddress says that a backend's name has not been resolved, or not to anything.
 var ErrNoAddress = errors.New("backend has no address")
 
 // Upstream is the connections to the members of a backend.Set.
@@ -121,15 +121,15 @@ func (f *following) Left(m *backend.Member) {
 	}
 }
 
-// origin returns the origin of m, nil when m has gone, and whether u is closed: then it does not follow its Set, and
-// what comes late makes the origins that it needs.
-func (u *Upstream) origin(m *backend.Member) (o *origin, closed bool) {
+// origin returns the origin of m, and whether connections to it are to be kept. Where m has gone, or has joined since u
+// was closed, an exchange that has chosen m gets an origin of its own.
+func (u *Upstream) origin(m *backend.Member) (o *origin, keep bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.origins[m] == nil && u.closed {
-		u.origins[m] = u.newOrigin(m)
+	if o = u.origins[m]; o == nil {
+		return u.newOrigin(m), false
 	}
-	return u.origins[m], u.closed
+	return o, !u.closed
 }
 
 // Name returns the name of u.

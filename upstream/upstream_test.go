@@ -235,14 +235,18 @@ func TestUpstream_membersOfOneThatIsClosed(t *testing.T) {
 	})
 }
 
-// A member that has gone, and was never used here, has no connections.
-func TestUpstream_memberThatIsNotOfTheSet(t *testing.T) {
-	x := newWorld(t, sim.NewWorld(1), upstream.Options{}, 1)
-	gone := first(x.u)
-	x.u.Options().Backends.Update(nil)
-	if _, err := x.u.Take(x.reactor, gone, 0, false, &upstream.Waiter{}); err != upstream.ErrNoAddress {
-		t.Fatal(err)
-	}
+// An exchange that has chosen a member while it went gets a connection, which is not kept.
+func TestUpstream_memberThatHasJustGone(t *testing.T) {
+	sim.Run(t, 20, func(t testing.TB, w *sim.World) {
+		x := newWorld(t, w, upstream.Options{}, 1)
+		gone := first(x.u)
+		x.u.Options().Backends.Update(nil)
+		for range 2 {
+			x.finish(x.beginAt(gone))
+			x.run(func() bool { return x.stats().Connections == 0 })
+		}
+		x.want(upstream.Stats{Dialed: 2})
+	})
 }
 
 // A slot that another member has got leads to the connections of that one.
