@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/pool"
 	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
 )
 
 // keepAliveMargin is how long before the time that a backend promises a connection to it is closed: a request that is
@@ -176,24 +177,30 @@ func (c *Conn) usable() bool {
 // dialHTTP1 opens a connection of g. It takes over one slot.
 func (s *site) dialHTTP1(g *group) (*Conn, error) {
 	c := s.newConn(g)
-	if err := s.connectHTTP1(c); err != nil {
+	if err := s.connect(g, &c.client, H1); err != nil {
 		return nil, s.failDial(err)
 	}
 	s.local.countDialed()
 	return c, nil
 }
 
-// connectHTTP1 connects c, secured or not.
-func (s *site) connectHTTP1(c *Conn) error {
-	l, to := s.local, c.group.Key().addr
-	secure := s.origin.tls
-	if secure == nil {
-		return c.client.Dial(l.reactor, to, &l.options)
-	}
-	if secure.err != nil {
+// dialer is a session.Client or a session.Mux.
+type dialer interface {
+	Dial(r *engine.Reactor, to poller.Addr, o *engine.DialOptions) error
+	DialTLS(r *engine.Reactor, to poller.Addr, o *engine.DialOptions, hs *tlsconn.Handshaker, co *tlsconn.ClientOptions,
+	) error
+}
+
+// connect dials the peer of g. Where connections are secured the handshake offers p.
+func (s *site) connect(g *group, d dialer, p Protocol) error {
+	l, to, secure := s.local, g.Key().addr, s.origin.tls
+	switch {
+	case secure == nil:
+		return d.Dial(l.reactor, to, &l.options)
+	case secure.err != nil:
 		return secure.err
 	}
-	return c.client.DialTLS(l.reactor, to, &l.options, secure.handshaker, secure.h1)
+	return d.DialTLS(l.reactor, to, &l.options, secure.handshaker, secure.offers[p])
 }
 
 // countDialed counts a connection that is being opened.

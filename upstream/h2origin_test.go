@@ -139,7 +139,7 @@ func (c *h2Conn) frame(f http2.Frame) {
 func (c *h2Conn) begin(id uint32, ended bool) {
 	o := c.origin
 	if id%2 == 0 || id <= c.last && !c.leaving {
-		o.t.Errorf("stream %d behind %d", id, c.last)
+		o.t.Errorf("stream %d after %d", id, c.last)
 	}
 	if c.leaving {
 		return // the client knows from GOAWAY that it is not processed

@@ -57,7 +57,7 @@ func (t *sharedSet) dial() (*Conn, error) {
 	s := t.site
 	c := s.newConn(t.group)
 	m := s.local.newShared(c)
-	if err := s.connectHTTP2(m); err != nil {
+	if err := s.connect(t.group, &m.mux, H2); err != nil {
 		return nil, s.failDial(err)
 	}
 	s.local.countDialed()
@@ -72,19 +72,6 @@ func (l *local) newShared(c *Conn) *shared {
 	c.shared = m
 	m.mux.Init(m, &l.head, &l.upstream.mux)
 	return m
-}
-
-// connectHTTP2 connects m, secured or not.
-func (s *site) connectHTTP2(m *shared) error {
-	l, to := s.local, m.conn.group.Key().addr
-	secure := s.origin.tls
-	if secure == nil {
-		return m.mux.Dial(l.reactor, to, &l.options)
-	}
-	if secure.err != nil {
-		return secure.err
-	}
-	return m.mux.DialTLS(l.reactor, to, &l.options, secure.handshaker, secure.h2)
 }
 
 // admit makes m available.

@@ -149,7 +149,7 @@ func (x *sharing) over() bool { return x.ended || x.err != nil }
 
 func (x *sharing) fail(err error) {
 	if x.over() {
-		x.v.t.Errorf("an exchange failed behind its end: %v", err)
+		x.v.t.Errorf("an exchange failed after its end: %v", err)
 	}
 	x.err = err
 }

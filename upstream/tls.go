@@ -110,9 +110,9 @@ func (t *TLS) config(address string) (*tls.Config, error) {
 
 // tlsClient is how connections to one backend are secured. Immutable.
 type tlsClient struct {
-	handshaker  *tlsconn.Handshaker
-	h1, h2, any *tlsconn.ClientOptions // by what ALPN offers
-	err         error                  // what makes all of it impossible
+	handshaker *tlsconn.Handshaker
+	offers     [Auto + 1]*tlsconn.ClientOptions // by the protocol that ALPN offers; Auto: both
+	err        error                            // why no connection can be secured
 }
 
 // secure makes ready what all connections of u are secured with.
@@ -139,10 +139,9 @@ func (u *Upstream) tlsFor(address string) *tlsClient {
 	}
 	c.ClientSessionCache = u.sessions
 	failed := u.notSecured(address)
-	return &tlsClient{
-		handshaker: u.handshaker, h1: offering(c, failed, alpnH1), h2: offering(c, failed, alpnH2),
-		any: offering(c, failed, alpnH2, alpnH1),
-	}
+	return &tlsClient{handshaker: u.handshaker, offers: [...]*tlsconn.ClientOptions{
+		H1: offering(c, failed, alpnH1), H2: offering(c, failed, alpnH2), Auto: offering(c, failed, alpnH2, alpnH1),
+	}}
 }
 
 // offering returns options that offer protocols to the backend.
