@@ -24,7 +24,7 @@ const h1For = 10 * time.Minute
 //	ask           an idle one of another reactor: w waits for the answer
 //	joinProbe     one that others open, whose protocol is not known yet: w waits for it
 //	dial          a connection of its own, if Options.PerBackend leaves a slot
-//	enqueue       a place in the queue for a slot
+//	enqueue       a place in the queue, until a slot is free
 //
 // fresh asks for one that was not parked. The error is ErrWait when w has to wait: then w's Taker hears of it. w must
 // not wait already. On r only.
