@@ -71,15 +71,31 @@ func (r *Report) take(other *Report, prefix string) {
 	r.More += other.More
 }
 
+// notUTF8 returns the offset of the first byte that is not UTF-8, or -1.
 func notUTF8(text []byte) int {
-	if utf8.Valid(text) {
-		return -1
-	}
-	for i := 0; ; {
-		r, n := utf8.DecodeRune(text[i:])
-		if r == utf8.RuneError && n <= 1 {
+	for i, r := range string(text) {
+		if r == utf8.RuneError && !bytes.HasPrefix(text[i:], []byte("\ufffd")) {
 			return i
 		}
-		i += n
 	}
+	return -1
+}
+
+// builder is what the builders of all formats have.
+type builder struct {
+	src    *Source
+	rep    *Report
+	broken bool // something was left out of the tree
+}
+
+// span returns a place of the source. One at the very end is at the last byte, which has a line to show.
+func (b *builder) span(from, to int) Span {
+	from = max(0, min(from, len(b.src.Text)-1))
+	return Span{b.src, from, max(from, min(to, len(b.src.Text)))}
+}
+
+// fault reports an error because of which something is left out.
+func (b *builder) fault(at Span, hint, format string, args ...any) {
+	b.broken = true
+	b.rep.Errorf(at, hint, format, args...)
 }

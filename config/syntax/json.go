@@ -13,7 +13,7 @@ import (
 // parseJSON builds the tree of src: one object, strictly as RFC 8259 has it. whole is false when something was left
 // out.
 func parseJSON(src *Source, rep *Report) (root *Node, whole bool) {
-	b := &jsonBuilder{src: src, rep: rep, decoder: json.NewDecoder(bytes.NewReader(src.Text))}
+	b := &jsonBuilder{builder: builder{src: src, rep: rep}, decoder: json.NewDecoder(bytes.NewReader(src.Text))}
 	b.decoder.UseNumber()
 	root = newTable(OriginHeader)
 	token, at, ok := b.token()
@@ -35,20 +35,8 @@ func parseJSON(src *Source, rep *Report) (root *Node, whole bool) {
 
 // jsonBuilder turns tokens into nodes. After a syntax error it stops.
 type jsonBuilder struct {
-	src     *Source
-	rep     *Report
+	builder
 	decoder *json.Decoder
-	broken  bool
-}
-
-func (b *jsonBuilder) span(from, to int) Span {
-	from = max(0, min(from, len(b.src.Text)-1))
-	return Span{b.src, from, max(from, min(to, len(b.src.Text)))}
-}
-
-func (b *jsonBuilder) fault(at Span, hint, format string, args ...any) {
-	b.broken = true
-	b.rep.Errorf(at, hint, format, args...)
 }
 
 // skip returns the offset of the first byte from at on that begins a token.

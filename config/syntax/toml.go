@@ -16,7 +16,7 @@ const nestingMax = 64 // files that people write stay far below; it bounds the r
 // ParseTOML is ParseTree for TOML. After a syntax error it goes on at the next line that looks like a beginning, so
 // that one slip does not hide others.
 func ParseTOML(src *Source, rep *Report) (root *Node, whole bool) {
-	b := &tomlBuilder{src: src, rep: rep, root: newTable(OriginHeader)}
+	b := &tomlBuilder{builder: builder{src: src, rep: rep}, root: newTable(OriginHeader)}
 	b.current = b.root
 	for b.base < len(src.Text) && !rep.Full() {
 		b.parser.Reset(src.Text[b.base:])
@@ -34,16 +34,12 @@ func ParseTOML(src *Source, rep *Report) (root *Node, whole bool) {
 
 // tomlBuilder turns expressions into nodes and keeps TOML's rules about defining things twice.
 type tomlBuilder struct {
-	src     *Source
-	rep     *Report
+	builder
 	parser  unstable.Parser
 	base    int // offset of the text the parser was last given
 	root    *Node
 	current *Node // the table that key-values go to
-	broken  bool
 }
-
-func (b *tomlBuilder) span(from, to int) Span { return Span{b.src, from, to} }
 
 func (b *tomlBuilder) offset(r unstable.Range) (from, to int) {
 	from = b.base + int(r.Offset)
@@ -288,8 +284,7 @@ func (b *tomlBuilder) keyValue(at *Node, n *unstable.Node, depth int) int {
 // inline tables no range of their own, so their ends are found by walking over what separates their children.
 func (b *tomlBuilder) value(n *unstable.Node, from, depth int) (*Node, int) {
 	if depth > nestingMax {
-		b.broken = true
-		b.rep.Errorf(b.span(from, from+1), "", "nested more than %d levels deep", nestingMax)
+		b.fault(b.span(from, from+1), "", "nested more than %d levels deep", nestingMax)
 		return nil, from + 1
 	}
 	v := &Node{Origin: OriginValue}
@@ -361,12 +356,11 @@ func (b *tomlBuilder) scalar(v *Node, n *unstable.Node, at Span) bool {
 	if err == nil {
 		return true
 	}
-	b.broken = true
+	message := "not a number"
 	if errors.Is(err, strconv.ErrRange) {
-		b.rep.Errorf(at, "", "the number is too large")
-	} else {
-		b.rep.Errorf(at, "", "not a number")
+		message = "the number is too large"
 	}
+	b.fault(at, "", "%s", message)
 	return false
 }
 

@@ -24,7 +24,7 @@ const (
 // parseYAML builds the tree of src, which holds one document: a mapping, or nothing. whole is false when something was
 // left out.
 func parseYAML(src *Source, rep *Report) (root *Node, whole bool) {
-	b := &yamlBuilder{src: src, rep: rep}
+	b := &yamlBuilder{builder: builder{src: src, rep: rep}}
 	root = newTable(OriginHeader)
 	doc, next, err := yamlDocuments(src.Text)
 	b.lines = yamlLines(src.Text)
@@ -47,14 +47,12 @@ func parseYAML(src *Source, rep *Report) (root *Node, whole bool) {
 
 // yamlBuilder turns the nodes of the YAML parser into ours.
 type yamlBuilder struct {
-	src     *Source
-	rep     *Report
+	builder
 	lines   []int        // offsets of the lines as YAML counts them
 	open    []*yaml.Node // the anchors being expanded
 	aliases int          // those being expanded now
 	outer   Span         // the outermost of them
 	aliased int          // nodes made for them so far
-	broken  bool
 }
 
 // yamlDocuments returns the content of the first document, nil without one, and the second document if there is one.
@@ -183,11 +181,6 @@ func (b *yamlBuilder) offset(line, column int) int {
 	return at
 }
 
-func (b *yamlBuilder) span(from, to int) Span {
-	from = min(from, max(0, len(b.src.Text)-1))
-	return Span{b.src, from, max(from, min(to, len(b.src.Text)))}
-}
-
 // line returns the place of the text in a line, without the blanks around it.
 func (b *yamlBuilder) line(number int) Span {
 	number = max(1, min(number, len(b.lines)))
@@ -248,11 +241,6 @@ func quotedToken(line string, mark byte) string {
 		}
 	}
 	return line
-}
-
-func (b *yamlBuilder) fault(at Span, hint, format string, args ...any) {
-	b.broken = true
-	b.rep.Errorf(at, hint, format, args...)
 }
 
 // null reports whether n is a null.
