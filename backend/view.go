@@ -38,6 +38,7 @@ func (s *Set) View(reactors int, method func(reactor int) balance.Picker) *View 
 // Pick chooses a member that serves and was not tried; nil when there is none. Requests of one key belong together, for
 // methods that hash. On r only.
 func (v *View) Pick(r *engine.Reactor, key uint64, tried *balance.Tried) *Member {
+	r.MustOwn()
 	now := v.set.now.Load()
 	if i := v.turns[r.Index()].picker.Pick(now.view, key, tried); i >= 0 {
 		return now.members[i]
@@ -47,6 +48,7 @@ func (v *View) Pick(r *engine.Reactor, key uint64, tried *balance.Tried) *Member
 
 // NextAddress chooses an address of m, each in turn: an index of Addrs. On r only.
 func (v *View) NextAddress(r *engine.Reactor, m *Member) int {
+	r.MustOwn()
 	t := v.turns[r.Index()]
 	if m.slot >= len(t.next) {
 		t.grow(m.slot + 1)

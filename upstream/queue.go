@@ -58,6 +58,7 @@ func (w *Waiter) Since() int64 { return w.since }
 // Cancel makes OnTaken not come. What was on its way to w goes to others.
 func (w *Waiter) Cancel() {
 	if w.local != nil {
+		w.local.reactor.MustOwn()
 		w.leave()
 	}
 }

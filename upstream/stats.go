@@ -43,6 +43,7 @@ func (s *Stats) Add(o *Stats) { tally.Add(s, o) }
 
 // Stats returns the counters on r. On r only.
 func (u *Upstream) Stats(r *engine.Reactor) Stats {
+	r.MustOwn()
 	l := u.local[r.Index()]
 	l.check()
 	s := l.stats

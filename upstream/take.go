@@ -29,6 +29,7 @@ const h1For = 10 * time.Minute
 // fresh asks for one that was not parked. The error is ErrWait when w has to wait: then w's Taker hears of it. w must
 // not wait already. On r only.
 func (u *Upstream) Take(r *engine.Reactor, m *backend.Member, address int, fresh bool, w *Waiter) (*Conn, error) {
+	r.MustOwn()
 	l := u.local[r.Index()]
 	s := l.site(m)
 	if len(s.groups) == 0 {
