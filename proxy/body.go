@@ -1,8 +1,12 @@
 package proxy
 
 import (
+	"math"
+
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/grpc"
+	"github.com/edge-proxy/edge/session"
 )
 
 // emittedKept is the capacity that the buffers of Emit keep.
@@ -108,4 +112,155 @@ func unmeasured(x *Exchange, end bool) {
 	if !end {
 		x.Response.Length = message.LengthUnknown
 	}
+}
+
+// pushUp passes a piece of the request's body on. in is how many bytes it stands for that are not in the account yet.
+func (x *Exchange) pushUp(p []byte, in int, end bool) {
+	if x.toUp.staged {
+		var ok bool
+		if p, ok = stageUp(x, p, in, end); !ok {
+			return
+		}
+	}
+	if x.toUp.trailers != nil {
+		siftTrailers(x)
+	}
+	if err := x.toUp.push(x.down, x.try.stream, p, in, end); err != nil {
+		x.upError(err)
+		return
+	}
+	if !end {
+		spliceUp(x)
+	}
+	x.requestSent()
+	if x.tunnel {
+		x.answerSent()
+	}
+}
+
+// downError acts on an error of the client's stream. A stream that is dead says so by OnReset. A head, or trailers, may
+// be larger than the client takes. All others are ours: the body did not fit its head.
+func (x *Exchange) downError(err error) {
+	switch err {
+	case session.ErrDead:
+		x.dropUp()
+	case session.ErrHeadSize:
+		x.cut(faultAnswerSize)
+	default:
+		x.cut(faultBodyMismatch)
+	}
+}
+
+func (x *Exchange) resumeUp() {
+	if x.toUp.trailers != nil {
+		siftTrailers(x)
+	}
+	if err := x.toUp.resume(x.down, x.try.stream); err != nil {
+		x.upError(err)
+		return
+	}
+	spliceUp(x)
+	x.requestSent()
+	if x.tunnel {
+		x.answerSent()
+	}
+}
+
+// upError acts on an error of the destination's stream. A stream that is dead says so by OnReset.
+func (x *Exchange) upError(err error) {
+	switch err := err.(type) {
+	case *Fault:
+		x.try.drop()
+		x.fail(err)
+	default:
+		if err != session.ErrDead {
+			x.fail(faultBodyMismatch)
+		}
+	}
+}
+
+// pushDown passes a piece of the answer's body on. in is how many bytes it stands for that are not in the account yet.
+func (x *Exchange) pushDown(p []byte, in int, end bool) {
+	if x.toDown.staged {
+		var ok bool
+		if p, ok = stageDown(x, p, in, end); !ok {
+			return
+		}
+	}
+	from, to := x.try.stream, x.down
+	if !x.answering {
+		to = nil
+	}
+	if end {
+		x.toDown.ended = true
+		x.requestSent()
+	}
+	if err := x.toDown.push(from, to, p, in, end); err != nil {
+		x.downError(err)
+		return
+	}
+	if !end {
+		spliceDown(x)
+	}
+	x.answerSent()
+}
+
+// endAnswer filters the trailers of the answer and passes its end on.
+func (x *Exchange) endAnswer() {
+	h := x.toDown.trailers
+	forwarding.DropNamed(&x.Response, h)
+	for _, f := range x.route.chain.trailers {
+		f(x, h)
+	}
+	if x.call.answered {
+		x.call.note(h)
+	}
+	x.pushDown(nil, 0, true)
+}
+
+// Large bodies and tunnels go from one stream to the other inside the kernel where nobody looks at them: see
+// session.Splice. That begins behind a piece of which nothing waits, and may end and begin again at any piece.
+
+// spliceDown tries that for the answer's body.
+func spliceDown(x *Exchange) {
+	l := &x.toDown
+	if !l.passable() || x.try.stream == nil || !x.answering {
+		return
+	}
+	limit := int64(math.MaxInt64)
+	switch {
+	case l.staged && !x.tunnel:
+		return
+	case l.staged: // the ends of frames have to be seen
+		limit = int64(min(x.socket.sent.Left(), math.MaxInt64))
+	}
+	session.Splice(x.try.stream, x.down, limit)
+}
+
+// spliceUp tries that for the request's body.
+func spliceUp(x *Exchange) {
+	l := &x.toUp
+	if !l.passable() || l.staged || l.keep > 0 || x.try.stream == nil || x.own {
+		return
+	}
+	session.Splice(x.down, x.try.stream, math.MaxInt64)
+}
+
+// passable reports whether all that came has been passed on, and more will come.
+func (l *relay) passable() bool {
+	return !l.ended && l.owed == 0 && len(l.held) == 0 && !l.waiting && l.begun()
+}
+
+// OnSpliced keeps the account of an answer that went by itself.
+func (u *upSide) OnSpliced(_ session.Stream, in, out int) {
+	u.toDown.passed += int64(out)
+	if u.tunnel && u.socket.asked {
+		u.socket.sent.Skip(in)
+	}
+}
+
+// OnSpliced keeps the account of a request that went by itself.
+func (d *downSide) OnSpliced(_ session.Stream, in, out int) {
+	d.bodyIn += int64(in)
+	d.toUp.passed += int64(out)
 }

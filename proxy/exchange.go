@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
@@ -204,47 +206,6 @@ func (x *Exchange) LogField(name, value string) {
 	}
 }
 
-// place is the function of a filter that an exchange has come to, among those that may park. It never comes to one
-// twice, so that a place is the number of a park as well.
-type place struct {
-	step step
-	at   int
-}
-
-// Ref names one park of an exchange for other goroutines. A Ref that outlives its park, or its exchange, does nothing.
-// Immutable; safe for any goroutine.
-type Ref struct {
-	x       *Exchange
-	reactor *engine.Reactor
-	gen     uint64
-	place   place
-}
-
-// Ref returns the name of x and of its park in the function that runs now. Take it inside the function that returns
-// Park, before it does: one that was taken in an earlier phase, or by an earlier filter, resumes nothing here.
-func (x *Exchange) Ref() Ref { return Ref{x, x.local.reactor, x.gen.Load(), place{x.step, x.at}} }
-
-// Resume goes on with a parked exchange: v is the verdict of the filter that parked it. It comes too late, and is
-// counted, when the client has gone, when somebody else resumed it, or when it was answered meanwhile. It never comes
-// too early: a worker may return Park after it. It allocates one task.
-func (f Ref) Resume(v Verdict) {
-	f.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
-		x := f.x
-		switch {
-		case x.gen.Load() != f.gen || f.place != place{x.step, x.at}:
-			x.local.stats.LateResumes++
-		case x.working && x.resumed == nil:
-			x.resumed = &v
-		case !x.parked:
-			x.local.stats.LateResumes++
-		default:
-			defer x.rescue()
-			x.parked = false
-			x.judge(v)
-		}
-	}})
-}
-
 // charge has the budget of memory count what the heads have grown by. To be called before x waits for anybody: a
 // client makes 32 KiB of a head out of 21 bytes of HPACK (CVE-2026-49975 and kin), and keeps it waiting.
 func (x *Exchange) charge() {
@@ -271,4 +232,123 @@ func (x *Exchange) reset() {
 		x.socket = socket{}
 	}
 	x.progress = progress{}
+}
+
+// numberOf numbers the request when it is first asked for.
+func numberOf(x *Exchange) (id [16]byte) {
+	if x.number == 0 {
+		x.local.ids[1]++
+		x.number = x.local.ids[1]
+	}
+	binary.BigEndian.PutUint64(id[:8], x.local.ids[0])
+	binary.BigEndian.PutUint64(id[8:], x.number)
+	return id
+}
+
+// filters returns the chain of the route, or that of the snapshot where no route was chosen.
+func (x *Exchange) filters() *chain {
+	if x.route != nil {
+		return x.route.chain
+	}
+	return x.snapshot.chain
+}
+
+// take returns an exchange for a request on s.
+func (l *local) take() *Exchange {
+	x := l.free
+	if x == nil {
+		x = &Exchange{proxy: l.proxy, local: l}
+		x.toUp.reactor, x.toDown.reactor = l.reactor, l.reactor
+		x.waiter.Init((*takeSide)(x))
+		x.Request.Base = make([]byte, 0, headCapacity)
+		x.Response.Base = make([]byte, 0, headCapacity)
+		x.charged = sizeOf(x)
+		l.reactor.Account(x.charged)
+	} else {
+		l.unkeep(x)
+	}
+	x.gen.Add(1)
+	l.active++
+	return x
+}
+
+// exchangeSize is what an exchange takes in memory, about, beside its heads: the streams of both sides and the
+// connection to the backend among it.
+const exchangeSize = 3 << 10
+
+// fieldSize is that of a message.Field.
+const fieldSize = 16
+
+// sizeOf is what x takes in memory. Bodies have an account of their own: see relay.count.
+func sizeOf(x *Exchange) int {
+	fields := cap(x.Request.Fields) + cap(x.Response.Fields)
+	return exchangeSize + cap(x.Request.Base) + cap(x.Response.Base) + fields*fieldSize
+}
+
+// exchangesKept bounds the free exchanges of a reactor.
+const exchangesKept = 1024
+
+// Capacities that a free exchange keeps. What a large message made it grow beyond is given back.
+const (
+	headCapacity     = 2 << 10
+	headCapacityKept = 16 << 10
+)
+
+// recycle makes x free. Nobody refers to it any more, but for a Ref.
+func (l *local) recycle(x *Exchange) {
+	x.gen.Add(1)
+	l.active--
+	if x.cancel != nil {
+		x.cancel()
+	}
+	clear(x.locals)
+	clear(x.noted)
+	if cap(x.Request.Base) > headCapacityKept || cap(x.Response.Base) > headCapacityKept {
+		x.toUp.reset()
+		x.toDown.reset()
+		l.reactor.Account(-x.charged)
+		return
+	}
+	x.reset()
+	l.keep(x)
+}
+
+// keep puts x on the free list. Where memory is short it does not, and takes another one off.
+func (l *local) keep(x *Exchange) {
+	switch {
+	case l.kept >= exchangesKept:
+		l.reactor.Account(-x.charged)
+	case l.reactor.Keep(x.charged):
+		x.next, l.free = l.free, x
+		l.kept++
+	case l.free != nil:
+		other := l.free
+		l.unkeep(other)
+		l.reactor.Account(-other.charged)
+	}
+}
+
+// unkeep takes x, the first of them, off the free list: it is held again.
+func (l *local) unkeep(x *Exchange) {
+	l.free, x.next = x.next, nil
+	l.kept--
+	l.reactor.Keep(-x.charged)
+}
+
+// now returns the wall clock of this tick in ns: it is read once a second at the most.
+func (l *local) now() int64 {
+	l.tellTime()
+	return l.reactor.Now() + l.wall
+}
+
+// tellTime renews what depends on the wall clock when a second is over.
+func (l *local) tellTime() {
+	now := l.reactor.Now()
+	if now < l.dateTill {
+		return
+	}
+	t := time.Now()
+	l.wall = t.UnixNano() - now
+	l.date = t.UTC().AppendFormat(l.date[:0], "Mon, 02 Jan 2006 15:04:05 GMT")
+	l.dateTill = now + int64(time.Second) - int64(t.Nanosecond())
 }

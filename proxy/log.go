@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 
 	"github.com/edge-proxy/edge/h2"
@@ -17,17 +16,6 @@ import (
 type AccessLog interface {
 	// Append takes a record. r and what it refers to are borrowed until return.
 	Append(r *observe.Record)
-}
-
-// numberOf numbers the request when it is first asked for.
-func numberOf(x *Exchange) (id [16]byte) {
-	if x.number == 0 {
-		x.local.ids[1]++
-		x.number = x.local.ids[1]
-	}
-	binary.BigEndian.PutUint64(id[:8], x.local.ids[0])
-	binary.BigEndian.PutUint64(id[8:], x.number)
-	return id
 }
 
 // log writes the record of x: the request as it came, whatever was made of it.

@@ -3,7 +3,6 @@ package proxy
 import (
 	"math/rand/v2"
 	"sync/atomic"
-	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
@@ -170,22 +169,4 @@ func (s *Service) Refused(r *engine.Reactor, peer poller.Addr, status int, cause
 	l := s.proxy.local[r.Index()]
 	l.stats.Refused++
 	l.logRefused(s.present(), peer, status, cause)
-}
-
-// now returns the wall clock of this tick in ns: it is read once a second at the most.
-func (l *local) now() int64 {
-	l.tellTime()
-	return l.reactor.Now() + l.wall
-}
-
-// tellTime renews what depends on the wall clock when a second is over.
-func (l *local) tellTime() {
-	now := l.reactor.Now()
-	if now < l.dateTill {
-		return
-	}
-	t := time.Now()
-	l.wall = t.UnixNano() - now
-	l.date = t.UTC().AppendFormat(l.date[:0], "Mon, 02 Jan 2006 15:04:05 GMT")
-	l.dateTill = now + int64(time.Second) - int64(t.Nanosecond())
 }

@@ -65,46 +65,6 @@ func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 	}
 }
 
-// pushUp passes a piece of the request's body on. in is how many bytes it stands for that are not in the account yet.
-func (x *Exchange) pushUp(p []byte, in int, end bool) {
-	if x.toUp.staged {
-		var ok bool
-		if p, ok = stageUp(x, p, in, end); !ok {
-			return
-		}
-	}
-	if x.toUp.trailers != nil {
-		siftTrailers(x)
-	}
-	if err := x.toUp.push(x.down, x.try.stream, p, in, end); err != nil {
-		x.upError(err)
-		return
-	}
-	if !end {
-		spliceUp(x)
-	}
-	x.requestSent()
-	if x.tunnel {
-		x.answerSent()
-	}
-}
-
-// discardBody lets what is left of the request's body come and throws it away.
-func (x *Exchange) discardBody() {
-	x.own = true
-	if n := x.toUp.owed; n > 0 {
-		x.toUp.owed = 0
-		x.down.Release(n)
-	}
-}
-
-// requestSent looks whether the backend is through with both messages.
-func (x *Exchange) requestSent() {
-	if x.toUp.endSent && x.toDown.ended {
-		x.try.drop()
-	}
-}
-
 // OnTrailers ends the body with trailer fields.
 func (d *downSide) OnTrailers(s session.Stream, h *message.Head) {
 	if !d.own {
@@ -156,64 +116,4 @@ func whyLeft(x *Exchange, code session.Code, cause error) *Fault {
 		return faultMalformedBody
 	}
 	return faultClientGone
-}
-
-// downError acts on an error of the client's stream. A stream that is dead says so by OnReset. A head, or trailers, may
-// be larger than the client takes. All others are ours: the body did not fit its head.
-func (x *Exchange) downError(err error) {
-	switch err {
-	case session.ErrDead:
-		x.dropUp()
-	case session.ErrHeadSize:
-		x.cut(faultAnswerSize)
-	default:
-		x.cut(faultBodyMismatch)
-	}
-}
-
-// cut ends an answer that has begun and cannot be completed. What a worker owns ends with its Done.
-func (x *Exchange) cut(f *Fault) {
-	if x.working {
-		x.lost = f
-		return
-	}
-	x.local.stats.Cut++
-	x.fault = f
-	x.dropUp()
-	if !x.downGone && !x.call.end(x, f) {
-		x.downGone = true
-		x.down.Reset(session.Cancelled)
-	}
-	x.finish()
-}
-
-// answerSent ends the exchange when the answer has been sent whole; a tunnel ends when both sides have.
-func (x *Exchange) answerSent() {
-	if !x.toDown.endSent || x.tunnel && !x.toUp.endSent {
-		return
-	}
-	if x.tunnel && x.own {
-		x.downGone = true
-		x.down.Reset(session.Cancelled)
-	}
-	x.finish()
-}
-
-// finish writes the log record and frees x. The client's stream may serve the next request already.
-func (x *Exchange) finish() {
-	x.dropUp()
-	x.downGone = true
-	if x.total != nil {
-		x.local.reactor.Disarm(x.total)
-	}
-	if x.status > 0 {
-		x.local.stats.Answered[x.status/100%6]++
-	}
-	if x.snapshot != nil {
-		if list := x.filters().log; len(list) > 0 {
-			x.local.runLog(x, list)
-		}
-		x.local.logExchange(x)
-	}
-	x.local.recycle(x)
 }

@@ -11,34 +11,6 @@ import (
 // interimsMax bounds the 1xx heads that are passed on in one exchange.
 const interimsMax = 8
 
-func (x *Exchange) resumeUp() {
-	if x.toUp.trailers != nil {
-		siftTrailers(x)
-	}
-	if err := x.toUp.resume(x.down, x.try.stream); err != nil {
-		x.upError(err)
-		return
-	}
-	spliceUp(x)
-	x.requestSent()
-	if x.tunnel {
-		x.answerSent()
-	}
-}
-
-// upError acts on an error of the destination's stream. A stream that is dead says so by OnReset.
-func (x *Exchange) upError(err error) {
-	switch err := err.(type) {
-	case *Fault:
-		x.try.drop()
-		x.fail(err)
-	default:
-		if err != session.ErrDead {
-			x.fail(faultBodyMismatch)
-		}
-	}
-}
-
 // upSide is an Exchange as the destination's stream sees it.
 type upSide Exchange
 
@@ -106,32 +78,6 @@ func (u *upSide) OnData(_ session.Stream, p []byte, end bool) {
 	x.pushDown(p, len(p), end)
 }
 
-// pushDown passes a piece of the answer's body on. in is how many bytes it stands for that are not in the account yet.
-func (x *Exchange) pushDown(p []byte, in int, end bool) {
-	if x.toDown.staged {
-		var ok bool
-		if p, ok = stageDown(x, p, in, end); !ok {
-			return
-		}
-	}
-	from, to := x.try.stream, x.down
-	if !x.answering {
-		to = nil
-	}
-	if end {
-		x.toDown.ended = true
-		x.requestSent()
-	}
-	if err := x.toDown.push(from, to, p, in, end); err != nil {
-		x.downError(err)
-		return
-	}
-	if !end {
-		spliceDown(x)
-	}
-	x.answerSent()
-}
-
 // OnTrailers ends the answer with trailer fields.
 func (u *upSide) OnTrailers(_ session.Stream, h *message.Head) {
 	x := (*Exchange)(u)
@@ -141,19 +87,6 @@ func (u *upSide) OnTrailers(_ session.Stream, h *message.Head) {
 		return
 	}
 	x.endAnswer()
-}
-
-// endAnswer filters the trailers of the answer and passes its end on.
-func (x *Exchange) endAnswer() {
-	h := x.toDown.trailers
-	forwarding.DropNamed(&x.Response, h)
-	for _, f := range x.route.chain.trailers {
-		f(x, h)
-	}
-	if x.call.answered {
-		x.call.note(h)
-	}
-	(*upSide)(x).OnData(x.try.stream, nil, true)
 }
 
 // OnSendable goes on with the request's body.

@@ -38,19 +38,6 @@ type Route struct {
 	chain *chain
 }
 
-// Switch is a setting of a Route that its listener decides where the route does not.
-type Switch uint8
-
-// The positions of a Switch.
-const (
-	ByListener Switch = iota
-	On
-	Off
-)
-
-// on reports whether s is on for a request of a listener that says so, or not.
-func (s Switch) on(listener bool) bool { return s == On || s == ByListener && listener }
-
 // errEarly refuses a filter of a route that has an early phase.
 var errEarly = errors.New("the early phase comes before the route")
 

@@ -65,14 +65,6 @@ func (x *Exchange) run() {
 	}
 }
 
-// filters returns the chain of the route, or that of the snapshot where no route was chosen.
-func (x *Exchange) filters() *chain {
-	if x.route != nil {
-		return x.route.chain
-	}
-	return x.snapshot.chain
-}
-
 // judge acts on the verdict of the filter that ran last.
 func (x *Exchange) judge(v Verdict) {
 	switch v.kind {

@@ -9,6 +9,19 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
+// Switch is a setting of a Route that its listener decides where the route does not.
+type Switch uint8
+
+// The positions of a Switch.
+const (
+	ByListener Switch = iota
+	On
+	Off
+)
+
+// on reports whether s is on for a request of a listener that says so, or not.
+func (s Switch) on(listener bool) bool { return s == On || s == ByListener && listener }
+
 // Tunnels says which requests of a route may turn their connections into tunnels by Upgrade. What may not is sent on
 // as a request without Upgrade. CONNECT is a method like any other that a route has to name: see Route.Methods.
 type Tunnels struct {

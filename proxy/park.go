@@ -2,11 +2,8 @@ package proxy
 
 import (
 	"context"
-	"log/slog"
-	"runtime/debug"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -115,39 +112,43 @@ func (o *origin) Queued() int                              { return 0 }
 func (o *origin) Release(int)                              {}
 func (o *origin) Reset(session.Code)                       {}
 
-// rescue ends x when a filter panics where there is no connection that the reactor could close for it: inside a task,
-// or behind the end of the backend's. To be deferred.
-func (x *Exchange) rescue() {
-	p := recover()
-	if p == nil {
-		return
-	}
-	if invariant.On {
-		panic(p)
-	}
-	logPanic(p)
-	x.local.stats.Panics++
-	x.parked = false
-	x.cut(FaultInternal)
+// place is the function of a filter that an exchange has come to, among those that may park. It never comes to one
+// twice, so that a place is the number of a park as well.
+type place struct {
+	step step
+	at   int
 }
 
-// runLog runs the last phase. A panic there costs the filters behind it their turn and nothing else: there is nothing
-// left to end.
-func (l *local) runLog(x *Exchange, list []onExchange) {
-	defer func() {
-		if p := recover(); p != nil {
-			if invariant.On {
-				panic(p)
-			}
-			logPanic(p)
-			x.local.stats.Panics++
+// Ref names one park of an exchange for other goroutines. A Ref that outlives its park, or its exchange, does nothing.
+// Immutable; safe for any goroutine.
+type Ref struct {
+	x       *Exchange
+	reactor *engine.Reactor
+	gen     uint64
+	place   place
+}
+
+// Ref returns the name of x and of its park in the function that runs now. Take it inside the function that returns
+// Park, before it does: one that was taken in an earlier phase, or by an earlier filter, resumes nothing here.
+func (x *Exchange) Ref() Ref { return Ref{x, x.local.reactor, x.gen.Load(), place{x.step, x.at}} }
+
+// Resume goes on with a parked exchange: v is the verdict of the filter that parked it. It comes too late, and is
+// counted, when the client has gone, when somebody else resumed it, or when it was answered meanwhile. It never comes
+// too early: a worker may return Park after it. It allocates one task.
+func (f Ref) Resume(v Verdict) {
+	f.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
+		x := f.x
+		switch {
+		case x.gen.Load() != f.gen || f.place != place{x.step, x.at}:
+			x.local.stats.LateResumes++
+		case x.working && x.resumed == nil:
+			x.resumed = &v
+		case !x.parked:
+			x.local.stats.LateResumes++
+		default:
+			defer x.rescue()
+			x.parked = false
+			x.judge(v)
 		}
-	}()
-	for _, f := range list {
-		f(x)
-	}
-}
-
-func logPanic(p any) {
-	slog.Error("filter or handler panicked", "panic", p, "stack", string(debug.Stack()))
+	}})
 }

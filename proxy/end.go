@@ -1,0 +1,123 @@
+package proxy
+
+import (
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/session"
+)
+
+// cut ends an answer that has begun and cannot be completed. What a worker owns ends with its Done.
+func (x *Exchange) cut(f *Fault) {
+	if x.working {
+		x.lost = f
+		return
+	}
+	x.local.stats.Cut++
+	x.fault = f
+	x.dropUp()
+	if !x.downGone && !x.call.end(x, f) {
+		x.downGone = true
+		x.down.Reset(session.Cancelled)
+	}
+	x.finish()
+}
+
+// answerSent ends the exchange when the answer has been sent whole; a tunnel ends when both sides have.
+func (x *Exchange) answerSent() {
+	if !x.toDown.endSent || x.tunnel && !x.toUp.endSent {
+		return
+	}
+	if x.tunnel && x.own {
+		x.downGone = true
+		x.down.Reset(session.Cancelled)
+	}
+	x.finish()
+}
+
+// finish writes the log record and frees x. The client's stream may serve the next request already.
+func (x *Exchange) finish() {
+	x.dropUp()
+	x.downGone = true
+	if x.total != nil {
+		x.local.reactor.Disarm(x.total)
+	}
+	if x.status > 0 {
+		x.local.stats.Answered[x.status/100%6]++
+	}
+	if x.snapshot != nil {
+		if list := x.filters().log; len(list) > 0 {
+			x.local.runLog(x, list)
+		}
+		x.local.logExchange(x)
+	}
+	x.local.recycle(x)
+}
+
+// requestSent looks whether the backend is through with both messages.
+func (x *Exchange) requestSent() {
+	if x.toUp.endSent && x.toDown.ended {
+		x.try.drop()
+	}
+}
+
+// discardBody lets what is left of the request's body come and throws it away.
+func (x *Exchange) discardBody() {
+	x.own = true
+	if n := x.toUp.owed; n > 0 {
+		x.toUp.owed = 0
+		x.down.Release(n)
+	}
+}
+
+// dropUp takes back what is in progress at the destination.
+func (x *Exchange) dropUp() {
+	x.tunnel = x.tunnel && x.answering
+	if x.waiter.Waiting() {
+		x.waited += x.local.reactor.Now() - x.waiter.Since()
+		x.waiter.Cancel()
+	}
+	if s := x.try.stream; s != nil {
+		x.try.noteConnect(x)
+		x.try.drop()
+		s.Reset(session.Cancelled)
+	}
+}
+
+// rescue ends x when a filter panics where there is no connection that the reactor could close for it: inside a task,
+// or behind the end of the backend's. To be deferred.
+func (x *Exchange) rescue() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if invariant.On {
+		panic(p)
+	}
+	logPanic(p)
+	x.local.stats.Panics++
+	x.parked = false
+	x.cut(FaultInternal)
+}
+
+// runLog runs the last phase. A panic there costs the filters behind it their turn and nothing else: there is nothing
+// left to end.
+func (l *local) runLog(x *Exchange, list []onExchange) {
+	defer func() {
+		if p := recover(); p != nil {
+			if invariant.On {
+				panic(p)
+			}
+			logPanic(p)
+			x.local.stats.Panics++
+		}
+	}()
+	for _, f := range list {
+		f(x)
+	}
+}
+
+func logPanic(p any) {
+	slog.Error("filter or handler panicked", "panic", p, "stack", string(debug.Stack()))
+}

@@ -1,0 +1,186 @@
+package proxy
+
+import (
+	"github.com/edge-proxy/edge/proxy/grpc"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// takeSide is an Exchange as the upstream sees it that it waits for.
+type takeSide Exchange
+
+// refusalsMax bounds how often an exchange that was refused is offered again: once to the backend that refused it,
+// whose connection may have been ending, then to others, if there are any.
+const refusalsMax = 3
+
+// open opens the destination, again where it fails at once and something is left to try. It returns nil where x has to
+// wait, or was answered.
+func (x *Exchange) open() session.Stream {
+	d := x.destination()
+	to := session.Receiver((*upSide)(x))
+	if _, ours := d.(*toUpstream); !ours {
+		to = (*guardedSide)(x)
+	}
+	for {
+		s, err := d.Open(x, to)
+		switch err := err.(type) {
+		case nil:
+			x.attempts++
+			return s
+		case Verdict:
+			x.respond(err)
+			return nil
+		case *Fault:
+			x.fail(err)
+			return nil
+		}
+		x.attempts++
+		if err == ErrPending || !x.again(err) {
+			return nil
+		}
+	}
+}
+
+// send sends the request to the stream of the destination.
+func (x *Exchange) send(s session.Stream) {
+	x.try.stream = s
+	x.try.connected = x.local.reactor.Now()
+	if x.call.form != grpc.None {
+		if s, ok := s.(session.Unhurried); ok {
+			s.Unhurry()
+		}
+	}
+	bodyless := x.toUp.bodyless()
+	if err := s.SendHead(&x.Request, bodyless); err != nil {
+		x.upError(err)
+		return
+	}
+	for _, f := range x.route.chain.connected {
+		f(x)
+	}
+	if bodyless {
+		x.toUp.endSent = true
+		return
+	}
+	if !s.Congested() {
+		x.resumeUp()
+	}
+}
+
+// again notes that a backend could not be connected to, and aims at what may be tried next: its other addresses first,
+// then other backends, as many as the upstream allows. Where nothing is left it fails x and reports false.
+func (x *Exchange) again(cause error) bool {
+	a := &x.try
+	a.fault = faultOfDial(cause)
+	if a.backend == nil || a.fault == faultLimit || !a.next(x, cause) {
+		x.fail(a.fault)
+		return false
+	}
+	return true
+}
+
+// retry tries once more where that is safe: on another backend when there was no connection, on any connection when the
+// backend said that it did not process the request (RFC 9113 §8.7), and on a fresh connection when one of the pool died
+// before a byte of the answer, if the request may be repeated (RFC 9110 §9.2.2). All that if the request had no body
+// that is gone: none, or one that was kept whole.
+func (x *Exchange) retry(code session.Code, cause error) bool {
+	a := &x.try
+	if a.up == nil || x.toUp.begun() && x.toUp.keep == 0 || x.interims > 0 {
+		return false
+	}
+	u := a.up.upstream
+	a.fault = faultOfReset(code, cause)
+	switch code {
+	case session.ConnectFailed, session.ConnectTimeout:
+		if !a.next(x, cause) {
+			return false
+		}
+	case session.Refused:
+		if x.refusals++; x.refusals > refusalsMax || u.Retries() == 0 {
+			return false
+		}
+		a.aim = sameBackend
+		if x.refusals > 1 && u.Options().Backends.Len() > 1 {
+			x.tried.Add(a.backend.Slot())
+			a.aim = nextBackend
+		}
+		x.toUp.rewind()
+		x.local.stats.Retries++
+	case session.ConnectionLost:
+		if !a.reused || !x.Request.Verb.Idempotent() || !x.toUp.ended || x.retries >= u.Retries() {
+			return false
+		}
+		x.toUp.rewind()
+		x.retries++
+		x.local.stats.Retries++
+		a.aim = sameAddress
+	default:
+		return false
+	}
+	if s := x.open(); s != nil {
+		x.send(s)
+	}
+	return true
+}
+
+// upFailed ends an exchange whose destination is gone, as far as it still matters.
+func (x *Exchange) upFailed(f *Fault) {
+	switch {
+	case x.tunnel && x.answering && x.toDown.ended:
+		// What the destination said is delivered first. Nobody is left for what the client says.
+		x.toUp.held = x.toUp.held[:0]
+		x.discardBody()
+		x.toUp.endSent = true
+		x.answerSent()
+	case x.tunnel && x.answering && f == faultTimeout:
+		x.local.stats.TunnelsIdle++
+		x.cut(faultTunnelIdle)
+	case x.toDown.ended && (x.answering || x.parked || x.working):
+		// The answer is here; that it came before the whole request was sent harms nobody.
+		x.discardBody()
+	case x.working:
+		x.lost = f
+	case x.answering:
+		x.cut(f)
+	default:
+		x.fail(f)
+	}
+}
+
+// OnTaken goes on with the connection that Open had to wait for.
+func (t *takeSide) OnTaken(c *upstream.Conn, err error) {
+	x := (*Exchange)(t)
+	defer x.rescue()
+	x.waited += x.local.reactor.Now() - x.waiter.Since()
+	var s session.Stream
+	switch {
+	case err == nil:
+		s = x.try.up.taken(x, c)
+	case x.again(err):
+		s = x.open()
+	}
+	if s != nil {
+		x.send(s)
+	}
+}
+
+// next aims at what may be tried next. It reports false where nothing is left.
+func (a *attempt) next(x *Exchange, cause error) bool {
+	for _, f := range x.route.chain.connectFailed {
+		f(x, cause)
+	}
+	u := a.up.upstream
+	a.refused++
+	if n := len(*a.backend.Addrs()); a.refused < min(n, addressesMax) {
+		a.address, a.aim = (a.address+1)%n, nextAddress
+		return true
+	}
+	x.tried.Add(a.backend.Slot())
+	if x.retries >= u.Retries() {
+		return false
+	}
+	x.retries++
+	x.local.stats.Retries++
+	a.aim = nextBackend
+	return true
+}
