@@ -12,6 +12,16 @@ import (
 	"github.com/edge-proxy/edge/route"
 )
 
+// The types of the keys of conditions. The comment after each is the Go type of its values.
+var (
+	typeHost       = schema.Type{Name: "`\"keep\"`, `\"backend\"` or a host", Parse: parseHostValue} // string
+	typeNetworks   = schema.Type{Name: "network or list", Parse: parseNetworksValue}                 // Trusted
+	typeMethods    = schema.Type{Name: "method or list", Parse: parseMethodsValue}                   // []string
+	typeFields     = schema.Type{Name: "name, list or table", Parse: parseFieldsValue}               // []Condition
+	typeParameters = schema.Type{Name: "name, list or table", Parse: parseParametersValue}           // []Condition
+	typeClientCert = schema.Type{Name: "true or table", Parse: parseClientCert, Truth: true}         // *ClientCert
+)
+
 // conditionsMax bounds the conditions of one route: each costs every request that comes near it.
 const conditionsMax = 32
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/message"
 )
 
 const namesInHint = 5
@@ -160,4 +161,12 @@ func without(names []string, name string) []string {
 		}
 	}
 	return rest
+}
+
+// redirectTo returns the destination that redirects to a template.
+func (r *resolver) redirectTo(to string, status int, at syntax.Span) Dest {
+	if _, err := message.ParseLocation(to); err != nil {
+		r.rep.Errorf(at, "", "redirect to %s: %v", syntax.Quote(to), err)
+	}
+	return Dest{Kind: DestRedirect, Status: status, Location: to}
 }

@@ -1,7 +1,10 @@
 package config
 
 import (
+	"slices"
+
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // document is what the files say in the sections of this package, typed but not yet resolved: one entry for each table.
@@ -116,4 +119,32 @@ type routeEntry struct {
 
 	redirect       string
 	redirectStatus int
+}
+
+// features resolves the entries directly inside t of sections that other packages registered, and returns them.
+func (r *resolver) features(t schema.Target) []schema.Target {
+	var entries []schema.Target
+	for _, e := range schema.Inside(t) {
+		if slices.Contains(registered, schema.SectionOf(e)) {
+			entries = append(entries, e)
+		}
+	}
+	r.file.Resolve(entries)
+	schema.Detach(entries)
+	return entries
+}
+
+// requireUniqueName reports a name that another entry already has, and adds it to taken.
+func (r *resolver) requireUniqueName(taken map[string]syntax.Span, name string, at syntax.Span, what string) {
+	old, found := taken[name]
+	if !found {
+		taken[name] = at
+	} else if name != "" {
+		r.rep.Conflictf(at, old, "", "another %s at %s has the name %q", what, old.RelativeTo(at), name)
+	}
+}
+
+// inOrder sorts entries by their places: several sections may have made them.
+func inOrder[T interface{ Node() *syntax.Node }](entries []T) {
+	slices.SortStableFunc(entries, func(a, b T) int { return a.Node().Head.Compare(b.Node().Head) })
 }

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"slices"
 	"time"
 
 	"github.com/edge-proxy/edge/config/schema"
@@ -69,40 +68,12 @@ func resolve(file *schema.Document, doc *document, now time.Time) *Config {
 	return r.c
 }
 
-// features resolves the entries directly inside t of sections that other packages registered, and returns them.
-func (r *resolver) features(t schema.Target) []schema.Target {
-	var entries []schema.Target
-	for _, e := range schema.Inside(t) {
-		if slices.Contains(registered, schema.SectionOf(e)) {
-			entries = append(entries, e)
-		}
-	}
-	r.file.Resolve(entries)
-	schema.Detach(entries)
-	return entries
-}
-
 // checkLoops refuses pin with a way to sleep that does not allow it.
 func (r *resolver) checkLoops() {
 	if g := &r.c.Global; g.Pin && g.Park == "runtime" {
 		r.rep.Errorf(r.doc.global.At("pin"), `leave out "park": it is "syscall" then`,
 			`a loop that stays on one processor cannot sleep in the poller of Go's runtime, which wakes it on any`)
 	}
-}
-
-// requireUniqueName reports a name that another entry already has, and adds it to taken.
-func (r *resolver) requireUniqueName(taken map[string]syntax.Span, name string, at syntax.Span, what string) {
-	old, found := taken[name]
-	if !found {
-		taken[name] = at
-	} else if name != "" {
-		r.rep.Conflictf(at, old, "", "another %s at %s has the name %q", what, old.RelativeTo(at), name)
-	}
-}
-
-// inOrder sorts entries by their places: several sections may have made them.
-func inOrder[T interface{ Node() *syntax.Node }](entries []T) {
-	slices.SortStableFunc(entries, func(a, b T) int { return a.Node().Head.Compare(b.Node().Head) })
 }
 
 // resolveFallback decides where requests go that no route takes.

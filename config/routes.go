@@ -233,14 +233,6 @@ func (r *resolver) warnDroppedFields(e *routeEntry) {
 
 var redirectStatuses = []int{301, 302, 303, 307, 308}
 
-// redirectTo returns the destination that redirects to a template.
-func (r *resolver) redirectTo(to string, status int, at syntax.Span) Dest {
-	if _, err := message.ParseLocation(to); err != nil {
-		r.rep.Errorf(at, "", "redirect to %s: %v", syntax.Quote(to), err)
-	}
-	return Dest{Kind: DestRedirect, Status: status, Location: to}
-}
-
 // checkRewrite reports what is wrong with the rewrite of a route.
 func (r *resolver) checkRewrite(e *routeEntry) {
 	for _, name := range []string{"strip_prefix", "add_prefix", "path"} {

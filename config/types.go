@@ -12,19 +12,13 @@ import (
 
 // The types of keys, beside those of package schema. The comment after each is the Go type of its values.
 var (
-	typeUpgrades   = schema.Type{Name: "protocol or list", Parse: parseUpgradesValue}                   // []string
-	typeListen     = schema.Type{Name: "address or list", Parse: parseListenValue}                      // []Address
-	typeEndpoint   = schema.Type{Name: "host:port or unix:/path", Parse: parseEndpointValue}            // endpoint
-	typeHeaders    = schema.Type{Name: "table of strings", Parse: parseHeadersValue}                    // []Header
-	typeAccessLog  = schema.Type{Name: "path or false", Parse: parseAccessLogValue, Truth: true}        // AccessLog
-	typeAccount    = schema.Type{Name: "name or number", Parse: parseAccountValue}                      // string
-	typeHost       = schema.Type{Name: "`\"keep\"`, `\"backend\"` or a host", Parse: parseHostValue}    // string
-	typeNetworks   = schema.Type{Name: "network or list", Parse: parseNetworksValue}                    // Trusted
-	typeMethods    = schema.Type{Name: "method or list", Parse: parseMethodsValue}                      // []string
-	typeFields     = schema.Type{Name: "name, list or table", Parse: parseFieldsValue}                  // []Condition
-	typeParameters = schema.Type{Name: "name, list or table", Parse: parseParametersValue}              // []Condition
-	typeClientCert = schema.Type{Name: "true or table", Parse: parseClientCert, Truth: true}            // *ClientCert
-	typeLogOutput  = schema.Type{Name: "list of \"stdout\", \"stderr\", paths", Parse: parseLogOutputs} // []string
+	typeUpgrades  = schema.Type{Name: "protocol or list", Parse: parseUpgradesValue}                   // []string
+	typeListen    = schema.Type{Name: "address or list", Parse: parseListenValue}                      // []Address
+	typeEndpoint  = schema.Type{Name: "host:port or unix:/path", Parse: parseEndpointValue}            // endpoint
+	typeHeaders   = schema.Type{Name: "table of strings", Parse: parseHeadersValue}                    // []Header
+	typeAccessLog = schema.Type{Name: "path or false", Parse: parseAccessLogValue, Truth: true}        // AccessLog
+	typeAccount   = schema.Type{Name: "name or number", Parse: parseAccountValue}                      // string
+	typeLogOutput = schema.Type{Name: "list of \"stdout\", \"stderr\", paths", Parse: parseLogOutputs} // []string
 )
 
 // parseUpgradesValue reads the names of protocols as Upgrade has them: RFC 9110 §7.8.

@@ -166,3 +166,14 @@ func (p *peer) mostParked(me int) int {
 	look(0, me)
 	return best
 }
+
+// origin returns the origin of m, and whether connections to it are to be kept. Where m has gone, or has joined since u
+// was closed, an exchange that has chosen m gets an origin of its own.
+func (u *Upstream) origin(m *backend.Member) (o *origin, keep bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if o = u.origins[m]; o == nil {
+		return u.newOrigin(m), false
+	}
+	return o, !u.closed
+}

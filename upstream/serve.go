@@ -6,19 +6,6 @@ import (
 	"github.com/edge-proxy/edge/engine"
 )
 
-// serveLater arranges that exchanges that wait get the connections that are parked now. Not at once: the callback that
-// parked one still works on it.
-func (s *site) serveLater() {
-	l := s.local
-	if s.parked++; s.parked == 1 {
-		s.nextPending, l.pending = l.pending, s
-	}
-	if !l.serving {
-		l.serving = true
-		l.reactor.Defer(&l.server)
-	}
-}
-
 // serve is the task that serveLater defers.
 func (l *local) serve(*engine.Reactor) {
 	l.serving = false
@@ -157,3 +144,54 @@ func (s *site) anyIdle() bool {
 
 // idleFor returns the idle time that is left, at least 1 ns: 0 would mean no limit.
 func idleFor(ns int64) time.Duration { return max(time.Duration(ns), 1) }
+
+// useSlot opens a connection for w with a slot that was handed to it.
+func (w *Waiter) useSlot() {
+	s := w.site.refresh()
+	w.leave()
+	if len(s.groups) == 0 {
+		s.origin.release(s.local)
+		w.taker.OnTaken(nil, ErrNoAddress)
+		return
+	}
+	if c, err := s.dial(w); err != ErrWait {
+		w.taker.OnTaken(c, err)
+	}
+}
+
+// retryAfterDenied finds another way for w, after a reactor had no connection to give or a probe brought none for w. A
+// waiter that waits for a slot waits on.
+func (w *Waiter) retryAfterDenied() {
+	if w.queued {
+		return
+	}
+	s := w.site.refresh()
+	if len(s.groups) == 0 {
+		w.fail(ErrNoAddress)
+		return
+	}
+	c, err := s.acquireOrQueue(w)
+	if err == ErrWait {
+		return
+	}
+	w.Cancel()
+	w.taker.OnTaken(c, err)
+}
+
+// expired is the task of the timer. The wait for a letter is over, or the wait for a slot is, or it is time to ask
+// other reactors to yield.
+func (w *Waiter) expired(*engine.Reactor) {
+	l := w.local
+	switch {
+	case w.queued && l.reactor.Now() < w.deadline():
+		w.askToYield()
+		w.armQueued()
+	case w.queued:
+		l.stats.QueueTimeouts++
+		w.fail(ErrQueueTimeout)
+	default:
+		l.stats.WantsLate++
+		w.forgetLetter()
+		w.retryAfterDenied()
+	}
+}

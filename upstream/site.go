@@ -153,3 +153,16 @@ func (s *site) sharing(g *group) int {
 	}
 	return 0
 }
+
+// serveLater arranges that exchanges that wait get the connections that are parked now. Not at once: the callback that
+// parked one still works on it.
+func (s *site) serveLater() {
+	l := s.local
+	if s.parked++; s.parked == 1 {
+		s.nextPending, l.pending = l.pending, s
+	}
+	if !l.serving {
+		l.serving = true
+		l.reactor.Defer(&l.server)
+	}
+}

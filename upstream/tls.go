@@ -159,7 +159,7 @@ func (u *Upstream) notSecured(address string) func(*engine.Conn, error) {
 			err = failed.Reason
 		}
 		text := err.Error()
-		slog.Warn("TLS handshake with a backend failed", "upstream", u.Name(), "backend", address,
+		slog.Warn("TLS handshake with a backend failed", "upstream", u.opts.Name, "backend", address,
 			"address", c.Peer().String(), "error", text[:min(len(text), quotedMax)])
 	}
 }
