@@ -2,37 +2,7 @@ package server
 
 import (
 	"log/slog"
-
-	"github.com/edge-proxy/edge/config"
 )
-
-// trustFiles returns the files that c names in addition to the certificates of listeners: authorities, and the
-// certificates that backends are shown.
-func trustFiles(c *config.Config) (paths []string) {
-	add := func(path string) {
-		if path != "" {
-			paths = append(paths, path)
-		}
-	}
-	for i := range c.Listeners {
-		if l := &c.Listeners[i]; l.TLS != config.TLSOff {
-			add(l.TLSOptions.ClientCA)
-		}
-	}
-	for i := range c.Upstreams {
-		u := &c.Upstreams[i].TLS
-		if !u.On {
-			continue
-		}
-		add(u.Cert)
-		add(u.Key)
-		if u.CA == "" {
-			add(c.Global.CAFile)
-		}
-		add(u.CA)
-	}
-	return paths
-}
 
 // trustChanged applies the present configuration again after files of authorities have changed. What does not depend on
 // them goes on. It reports whether they could be read; until then the generation before stays. It is for certs.Follow.

@@ -83,3 +83,31 @@ func (g *generation) named(name string) *listener {
 
 // listens reports whether l is a listener of g.
 func (g *generation) listens(l *listener) bool { return slices.Contains(g.listeners, l) }
+
+// trustFiles returns the files that c names in addition to the certificates of listeners: authorities, and the
+// certificates that backends are shown.
+func trustFiles(c *config.Config) (paths []string) {
+	add := func(path string) {
+		if path != "" {
+			paths = append(paths, path)
+		}
+	}
+	for i := range c.Listeners {
+		if l := &c.Listeners[i]; l.TLS != config.TLSOff {
+			add(l.TLSOptions.ClientCA)
+		}
+	}
+	for i := range c.Upstreams {
+		u := &c.Upstreams[i].TLS
+		if !u.On {
+			continue
+		}
+		add(u.Cert)
+		add(u.Key)
+		if u.CA == "" {
+			add(c.Global.CAFile)
+		}
+		add(u.CA)
+	}
+	return paths
+}
