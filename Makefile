@@ -169,7 +169,8 @@ cover: ## statement coverage in coverage.out, the total on the last line
 
 ##@ Measure
 .PHONY: bench
-bench: ## Go benchmarks: BENCH=regexp COUNT=10 OUT=new.out
+bench: ## what must be inlined, and Go benchmarks: BENCH=regexp COUNT=10 OUT=new.out
+	go test ./bench/compiled
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(FLAGS) ./... | tee $(OUT)
 
 .PHONY: bench-micro
