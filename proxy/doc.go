@@ -1,18 +1,19 @@
-// Package proxy joins a stream from a client with one to an origin: routes, filters, retries, answers of its own.
+// Package proxy joins a stream from a client with one of a destination: routes, filters, attempts, answers of its own.
 //
-// It never asks which version of HTTP either side speaks, and it holds no connection: streams come from package
-// session, connections from package upstream. Both sides of an exchange live on one reactor, so nothing here takes a
-// lock.
+// It holds no connection: streams come from package session, connections from package upstream. Which version of HTTP
+// either side speaks decides nothing but what a version cannot say: Via, how a tunnel is asked for, and whether an
+// answer may close the connection. Both sides of an exchange live on one reactor, so nothing here takes a lock.
 //
 // # The way of a request
 //
-//	head ─► early filters ─► route ─► request filters ─► destination
-//	                                                        │ upstream: pick, take or dial, head and body pass
-//	                                                        │ handler:  an http.Handler on the offload pool
-//	                                                        └ answer:   a status of the route's own
-//	answer ◄─ response filters ◄─ head ◄──────────────────────┘
+//	head ─► what the listener asks for ─► early filters ─► route ─► request filters ─► Destination.Open ─► Stream
+//	                                                         To: a backend of an upstream: pick, take or dial
+//	                                                         Answer, Redirect: a status of the route's own
+//	                                                         handler.FromHTTP, and those of other packages
+//	answer ◄─ response filters ◄─ head ◄────────────────────────────────────────────────────────────────────┘
 //
-// An Exchange is that way in progress. It is pooled by its reactor; whoever must name it from elsewhere keeps a Ref.
+// An Exchange is that way in progress; run is the loop over its steps. It is pooled by its reactor: a Ref names it from
+// elsewhere. Service.Fetch begins one without a client.
 //
 // # Snapshot
 //
@@ -22,14 +23,14 @@
 // # Filters
 //
 // A Filter is a struct of optional functions, one for each phase. They are composed when a Snapshot is built, so a
-// phase that nobody uses costs a comparison. What the proxy does of its own (hop-by-hop fields, forwarding fields,
-// limits) is attached the same way.
+// phase that nobody uses costs a comparison. What a Listener asks for is composed likewise when a Service is given it.
+// Hop-by-hop and forwarding fields are a filter of every route to a Forwarder.
 //
 // # Failures
 //
-// Every failure has an answer, a Proxy-Status field (RFC 9209) with its reason, and a defined fate of the connection;
-// docs/operations.md has the table. An exchange is tried again only where the origin has provably processed nothing, or
-// where the request is idempotent and came without a body.
+// Every failure is a Fault: an answer, a Proxy-Status field (RFC 9209) with its reason, and a defined fate of the
+// connection; docs/operations.md has the table. An exchange is tried again only where the origin has provably processed
+// nothing, or where a connection of the pool died under a request that is idempotent and whose body, if any, was kept.
 //
 // # Limits
 //
