@@ -14,9 +14,8 @@ const DefaultName = "edge"
 var forward = &Filter{
 	Name: "forwarding",
 	UpstreamRequest: func(x *Exchange) {
-		ok := forwarding.Request(&x.Request, &forwarding.Facts{
-			Name: x.proxy.name, Peer: x.down.Peer(), Secured: x.digest != nil,
-			Trusted: x.trusted, Forwarded: x.listener.Forwarded,
+		ok := forwarding.Request(&x.Request, x.proxy.name, x.down.Peer(), forwarding.Facts{
+			Secured: x.digest != nil, Trusted: x.trusted, Forwarded: x.listener.Forwarded,
 		})
 		if !ok {
 			x.refusal = faultLoop

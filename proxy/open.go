@@ -15,8 +15,7 @@ const refusalsMax = 3
 
 // open opens the destination, again where it fails at once and something is left to try. It returns nil where x has to
 // wait, or was answered.
-func (x *Exchange) open() session.Stream {
-	d := x.destination()
+func (x *Exchange) open(d Destination) session.Stream {
 	to := session.Receiver((*upSide)(x))
 	if _, ours := d.(*toUpstream); !ours {
 		to = (*guardedSide)(x)
@@ -117,7 +116,7 @@ func (x *Exchange) retry(code session.Code, cause error) bool {
 	default:
 		return false
 	}
-	if s := x.open(); s != nil {
+	if s := x.open(x.destination()); s != nil {
 		x.send(s)
 	}
 	return true
@@ -155,9 +154,9 @@ func (t *takeSide) OnTaken(c *upstream.Conn, err error) {
 	var s session.Stream
 	switch {
 	case err == nil:
-		s = x.try.up.taken(x, c)
+		s = x.try.up.taken(x, c, x.try.receiver)
 	case x.again(err):
-		s = x.open()
+		s = x.open(x.destination())
 	}
 	if s != nil {
 		x.send(s)

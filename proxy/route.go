@@ -94,7 +94,7 @@ func (r *Route) rule() route.Rule {
 func findRoute(x *Exchange) bool {
 	l := x.listener
 	how := route.Reading{Paths: l.Paths, Parameters: l.Parameters}
-	r, read, err := x.snapshot.routes.Find(&x.Request, (*arrival)(x), how, &x.local.routing)
+	r, err := x.snapshot.routes.Find(&x.Request, (*arrival)(x), how, &x.local.routing)
 	switch err {
 	case route.ErrParameters:
 		x.fail(faultParameters)
@@ -104,6 +104,7 @@ func findRoute(x *Exchange) bool {
 		return false
 	}
 	x.route = r
+	read := x.local.routing.Read()
 	if read != nil && r != nil && (l.Paths == route.PathsForwarded || r.Rewrite != nil) {
 		h := &x.Request
 		rest := h.Bytes(h.Target)[len(h.Path()):]

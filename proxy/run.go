@@ -50,10 +50,11 @@ func (x *Exchange) run() {
 			x.step = stepRequest
 		case stepRequest:
 			x.step = stepForward
-			if !x.prepare() {
+			d := x.destination()
+			if !x.prepare(d) {
 				return
 			}
-			if s := x.open(); s != nil {
+			if s := x.open(d); s != nil {
 				x.send(s)
 			}
 			return
@@ -102,14 +103,13 @@ func (x *Exchange) chooseRoute() bool {
 }
 
 // prepare makes the request ready to be sent on, once. It reports false where it was answered instead.
-func (x *Exchange) prepare() bool {
+func (x *Exchange) prepare(d Destination) bool {
 	if x.route.Total > 0 || x.call.form != grpc.None {
 		armTotal(x)
 	}
 	if x.toUp.waiting && !bodyWaited(x) {
 		return false
 	}
-	d := x.destination()
 	if !sendsOn(d) {
 		return true
 	}

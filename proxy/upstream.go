@@ -52,22 +52,22 @@ func (d *toUpstream) Open(x *Exchange, to session.Receiver) (session.Stream, err
 		}
 		return nil, faultNoBackend
 	}
-	a.receiver = to
 	x.waiter.Upgrade = x.Request.Upgrade
 	c, err := d.upstream.Take(x.local.reactor, a.backend, a.address, a.aim == sameAddress, &x.waiter)
 	switch err {
 	case nil:
-		return d.taken(x, c), nil
+		return d.taken(x, c, to), nil
 	case upstream.ErrWait: // OnTaken goes on
+		a.receiver = to
 		return nil, ErrPending
 	}
 	return nil, err
 }
 
 // taken makes the stream on the connection that x was given.
-func (d *toUpstream) taken(x *Exchange, c *upstream.Conn) session.Stream {
+func (d *toUpstream) taken(x *Exchange, c *upstream.Conn, to session.Receiver) session.Stream {
 	a := &x.try
-	s := c.Open(a.receiver)
+	s := c.Open(to)
 	a.conn, a.reused = c, c.Reused() // it tells of the exchange that Open began
 	// A body that is all here already could leave with the head, but a retry may need it: see relay.begun.
 	if !x.toUp.bodyless() && (c.Shared() || a.reused && x.Request.Verb.Idempotent()) {

@@ -4,7 +4,7 @@
 //	var t route.Table[string]
 //	t.Add(route.Rule{Host: "*.example.com", Path: "/api"}, "api")
 //	t.Add(route.Rule{}, "everything else")
-//	found, path, err := t.Find(head, arrival, route.Reading{}, &local)
+//	found, err := t.Find(head, arrival, route.Reading{}, &local)
 //
 // # What wins
 //

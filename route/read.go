@@ -44,6 +44,7 @@ var (
 // Owned by one goroutine.
 type Local struct {
 	path  []byte
+	read  []byte // of path: see Read
 	of    *rules
 	turns []*balance.RoundRobin // by equals.split, for of
 }
@@ -67,21 +68,21 @@ func (l *Local) next(e *equals, r *rules) int {
 	return l.turns[e.split].Pick(e.shares, 0, nil)
 }
 
-// read finds the rules for h whose path is read as how says.
-func (r *rules) read(h *message.Head, from Arrival, how Reading, l *Local) (e *equals, read []byte, err error) {
-	path, plain := pathOf(h)
-	if plain || path[0] != '/' {
-		return r.find(path, h, from), nil, nil
-	}
+// Read returns the path that rules saw in the last search where that is not how it came, else nil. Borrowed until the
+// next search.
+func (l *Local) Read() []byte { return l.read }
+
+// read finds the rules for h whose path has more than one spelling.
+func (r *rules) read(path []byte, h *message.Head, from Arrival, how Reading, l *Local) (*equals, error) {
 	parameters, odd := parametersOf(path)
 	raw := how.Paths == PathsRaw
 	switch {
 	case parameters && how.Parameters == ParametersRefused:
-		return nil, nil, ErrParameters
+		return nil, ErrParameters
 	case odd && !raw:
-		return nil, nil, ErrPath
+		return nil, ErrPath
 	case raw:
-		return r.find(path, h, from), nil, nil
+		return r.find(path, h, from), nil
 	case parameters && how.Parameters == ParametersStripped:
 		return r.readResolved(path, withoutParameters, h, from, l)
 	}
@@ -89,19 +90,18 @@ func (r *rules) read(h *message.Head, from Arrival, how Reading, l *Local) (e *e
 }
 
 // readResolved is read for a path that has to be resolved first.
-func (r *rules) readResolved(
-	path []byte, how reading, h *message.Head, from Arrival, l *Local,
-) (e *equals, read []byte, err error) {
+func (r *rules) readResolved(path []byte, how reading, h *message.Head, from Arrival, l *Local) (*equals, error) {
 	l.path = resolvePath(l.path[:0], path, how)
-	read = l.path
-	e = r.find(read, h, from)
+	read := l.path
+	e := r.find(read, h, from)
 	if twofold(read) || twofold(path) {
 		at := len(read)
 		l.path = resolvePath(l.path, path, how|lenient)
 		if hidesDots(read) || r.find(l.path[at:], h, from) != e {
-			return nil, nil, ErrPath
+			return nil, ErrPath
 		}
 		read = l.path[:at]
 	}
-	return e, read, nil
+	l.read = read
+	return e, nil
 }

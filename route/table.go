@@ -27,15 +27,20 @@ func (t *Table[T]) Add(r Rule, value T) error {
 	return nil
 }
 
-// Find returns what the most specific rule that takes h leads to, the zero value where none does. read is the path that
-// the rules saw where that is not how it came, else nil; it is borrowed until the next search with l. The error is
-// ErrPath, ErrParameters, or nil.
-func (t *Table[T]) Find(h *message.Head, from Arrival, how Reading, l *Local) (value T, read []byte, err error) {
-	e, read, err := t.rules.read(h, from, how, l)
+// Find returns what the most specific rule that takes h leads to, the zero value where none does. l.Read tells which
+// path the rules saw. The error is ErrPath, ErrParameters, or nil.
+func (t *Table[T]) Find(h *message.Head, from Arrival, how Reading, l *Local) (value T, err error) {
+	var e *equals
+	path, plain := pathOf(h)
+	if l.read = nil; plain || path[0] != '/' {
+		e = t.rules.find(path, h, from)
+	} else {
+		e, err = t.rules.read(path, h, from, how, l)
+	}
 	if e != nil {
 		value = t.values[l.pick(e, &t.rules)]
 	}
-	return value, read, err
+	return value, err
 }
 
 // rules finds the most specific rule. A part that has no rule whose conditions hold leaves the request to the less

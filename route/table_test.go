@@ -60,7 +60,7 @@ func tableOf(t testing.TB, rules ...named) *Table[string] {
 
 // found returns the name of the rule that takes h, "" where none does.
 func found(t *Table[string], h *message.Head, from Arrival, l *Local) string {
-	name, _, _ := t.Find(h, from, Reading{Paths: PathsRaw}, l)
+	name, _ := t.Find(h, from, Reading{Paths: PathsRaw}, l)
 	return name
 }
 

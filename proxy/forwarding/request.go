@@ -8,13 +8,11 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// Facts are what the fields of one request depend on beside its head.
+// Facts are what the fields of one request depend on beside its head and the address of the client's connection.
 type Facts struct {
-	Name      *Name       // of the proxy
-	Peer      poller.Addr // of the client's connection
-	Secured   bool        // the client's connection is
-	Trusted   bool        // what the request says of its client is believed
-	Forwarded bool        // write Forwarded (RFC 7239) beside X-Forwarded-*
+	Secured   bool // the client's connection is
+	Trusted   bool // what the request says of its client is believed
+	Forwarded bool // write Forwarded (RFC 7239) beside X-Forwarded-*
 }
 
 // What becomes of a field of a request.
@@ -100,10 +98,9 @@ const (
 // Request makes h what is sent on: fields that concern one hop only are dropped, Via is written, and the forwarding
 // fields say who the client is. What h claims of that is dropped, unless f trusts it. It reports false for a request
 // that goes in circles.
-func Request(h *message.Head, f *Facts) bool {
-	name := f.Name
+func Request(h *message.Head, name *Name, peer poller.Addr, f Facts) bool {
 	if f.Trusted {
-		return trustedRequest(h, f)
+		return trustedRequest(h, name, peer, f)
 	}
 	if sift(h, &untrusted, name) > loopsMax {
 		return false
@@ -124,7 +121,7 @@ func Request(h *message.Head, f *Facts) bool {
 		field(message.Via, at, len("Via"), len(name.via)),
 		field(message.XForwardedProto, at+uint32(len(before)-len("\r\n")-scheme-len(protoLine)),
 			len("X-Forwarded-Proto"), scheme))
-	if peer := f.Peer; !peer.IsUnix() {
+	if !peer.IsUnix() {
 		at = uint32(len(h.Base))
 		h.Base = append(h.Base, forLine...)
 		h.Base = observe.AppendIP(h.Base, peer.IP.Addr())
@@ -140,7 +137,7 @@ func Request(h *message.Head, f *Facts) bool {
 		h.Fields = append(h.Fields, field(message.XForwardedHost, at, len("X-Forwarded-Host"), int(host.Len)))
 	}
 	if f.Forwarded {
-		addElement(h, f)
+		addElement(h, peer, f)
 	}
 	return true
 }

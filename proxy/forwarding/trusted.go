@@ -3,15 +3,16 @@ package forwarding
 import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/poller"
 )
 
 // trustedRequest is Request for a request that a trusted proxy passed on: what it says stays, and its own address joins
 // the list.
-func trustedRequest(h *message.Head, f *Facts) bool {
-	if sift(h, &trusted, f.Name) > loopsMax {
+func trustedRequest(h *message.Head, name *Name, peer poller.Addr, f Facts) bool {
+	if sift(h, &trusted, name) > loopsMax {
 		return false
 	}
-	h.AddID(message.Via, "Via", f.Name.viaOf(h))
+	h.AddID(message.Via, "Via", name.viaOf(h))
 	if h.Proto == message.HTTP10 {
 		h.Drop(message.Expect)
 	}
@@ -23,13 +24,13 @@ func trustedRequest(h *message.Head, f *Facts) bool {
 		h.Base = append(h.Base, h.Bytes(h.Authority)...)
 		endLine(h, message.XForwardedHost, at)
 	}
-	if peer := f.Peer; !peer.IsUnix() {
+	if !peer.IsUnix() {
 		at := beginLine(h, message.XForwardedFor)
 		h.Base = observe.AppendIP(h.Base, peer.IP.Addr())
 		endLine(h, message.XForwardedFor, at)
 	}
 	if f.Forwarded || h.Has(message.Forwarded) {
-		addElement(h, f)
+		addElement(h, peer, f)
 	}
 	return true
 }
@@ -42,9 +43,8 @@ func schemeOf(h *message.Head) string {
 }
 
 // addElement adds what is known of the peer to Forwarded: RFC 7239.
-func addElement(h *message.Head, f *Facts) {
+func addElement(h *message.Head, peer poller.Addr, f Facts) {
 	at := beginLine(h, message.Forwarded)
-	peer := f.Peer
 	switch ip := peer.IP.Addr(); {
 	case peer.IsUnix():
 		h.Base = append(h.Base, "for=unknown"...)
