@@ -60,18 +60,9 @@ func frameRequest(h *message.Head, m *marks) *Error {
 
 // acceptsTrailers looks for trailers among what TE lists (RFC 9110 §10.1.4).
 func acceptsTrailers(h *message.Head) bool {
-	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID != message.TE || f.Dropped() {
-			continue
-		}
-		for v := h.Value(i); ; {
-			coding, rest, more := cutList(v)
-			if message.EqualFold(coding, "trailers") {
-				return true
-			}
-			if v = rest; !more {
-				break
-			}
+	for coding := range h.Elements(message.TE) {
+		if message.EqualFold(coding, "trailers") {
+			return true
 		}
 	}
 	return false
@@ -125,21 +116,12 @@ func frameSwitch(h *message.Head, m *marks) *Error {
 
 // expectation reports whether 100-continue is expected, and refuses what else is: RFC 9110 §10.1.1.
 func expectation(h *message.Head) (asked bool, e *Error) {
-	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID != message.Expect || f.Dropped() {
-			continue
-		}
-		for v := h.Value(i); ; {
-			element, rest, more := cutList(v)
-			switch {
-			case message.EqualFold(element, "100-continue"):
-				asked = true
-			case len(element) > 0:
-				return false, ErrExpectation
-			}
-			if v = rest; !more {
-				break
-			}
+	for element := range h.Elements(message.Expect) {
+		switch {
+		case message.EqualFold(element, "100-continue"):
+			asked = true
+		case len(element) > 0:
+			return false, ErrExpectation
 		}
 	}
 	return asked, nil
@@ -180,24 +162,15 @@ func checkCodings(h *message.Head, m *marks) *Error {
 	if m.twice>>message.TransferEncoding&1 == 0 && message.EqualFold(v, "chunked") {
 		return nil
 	}
-	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID != message.TransferEncoding || f.Dropped() {
-			continue
-		}
-		for v := h.Value(i); ; {
-			coding, rest, more := cutList(v)
-			switch {
-			case message.EqualFold(coding, "chunked"):
-			case message.ValidName(coding):
-				// §6.1: A server that receives a request message with a transfer coding it does not understand
-				// SHOULD respond with 501.
-				return ErrTransferCoding
-			default:
-				return ErrTransferEncoding
-			}
-			if v = rest; !more {
-				break
-			}
+	for coding := range h.Elements(message.TransferEncoding) {
+		switch {
+		case message.EqualFold(coding, "chunked"):
+		case message.ValidName(coding):
+			// §6.1: A server that receives a request message with a transfer coding it does not understand
+			// SHOULD respond with 501.
+			return ErrTransferCoding
+		default:
+			return ErrTransferEncoding
 		}
 	}
 	return ErrTransferEncoding // §6.1: chunked MUST NOT be applied more than once
@@ -224,31 +197,22 @@ func persist(h *message.Head, m *marks) *Error {
 
 func connectionOptions(h *message.Head, m *marks) *Error {
 	closes, keeps, upgrades, count := false, false, false, 0
-	for i := range h.Fields {
-		if f := &h.Fields[i]; f.ID != message.Connection || f.Dropped() {
-			continue
+	for option := range h.Elements(message.Connection) {
+		switch {
+		case len(option) == 0: // RFC 9110 §5.6.1.2: empty elements are to be ignored
+		case message.EqualFold(option, "close"):
+			closes = true
+		case message.EqualFold(option, "keep-alive"):
+			keeps = true
+		case message.EqualFold(option, "upgrade"):
+			upgrades = true
+		case !message.ValidName(option):
+			return ErrConnection
+		default:
+			dropNamed(h, option)
 		}
-		for v := h.Value(i); ; {
-			option, rest, more := cutList(v)
-			switch {
-			case len(option) == 0: // RFC 9110 §5.6.1.2: empty elements are to be ignored
-			case message.EqualFold(option, "close"):
-				closes = true
-			case message.EqualFold(option, "keep-alive"):
-				keeps = true
-			case message.EqualFold(option, "upgrade"):
-				upgrades = true
-			case !message.ValidName(option):
-				return ErrConnection
-			default:
-				dropNamed(h, option)
-			}
-			if count++; count > connectionOptionsMax {
-				return ErrConnection
-			}
-			if v = rest; !more {
-				break
-			}
+		if count++; count > connectionOptionsMax {
+			return ErrConnection
 		}
 	}
 	// RFC 9112 §9.3: close wins over keep-alive.
@@ -275,20 +239,4 @@ func dropNamed(h *message.Head, option []byte) {
 			h.Hops = true
 		}
 	}
-}
-
-// cutList cuts the first element of a comma separated list off, without the white space around it.
-func cutList(v []byte) (element, rest []byte, more bool) {
-	end := len(v)
-	for i, c := range v {
-		if c == ',' {
-			end, rest, more = i, v[i+1:], true
-			break
-		}
-	}
-	v = trimRight(v[:end])
-	for len(v) > 0 && (v[0] == ' ' || v[0] == '\t') {
-		v = v[1:]
-	}
-	return v, rest, more
 }

@@ -1,5 +1,7 @@
 package message
 
+import "iter"
+
 // Field is one line of a head: where its name and its value lie in the head's Base. 16 bytes, no pointer.
 type Field struct {
 	NameAt   uint32
@@ -150,6 +152,23 @@ func (h *Head) Has(id Name) bool {
 		}
 	}
 	return false
+}
+
+// Elements walks the comma separated lists of all fields id that are not dropped. RFC 9110 §5.3: they are one list.
+func (h *Head) Elements(id Name) iter.Seq[[]byte] {
+	return func(yield func(element []byte) bool) {
+		for i := range h.Fields {
+			if f := &h.Fields[i]; f.ID != id || f.Dropped() {
+				continue
+			}
+			for list, more := h.Value(i), true; more; {
+				var element []byte
+				if element, list, more = CutElement(list); !yield(element) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // Get returns the first value of the field called name, in any case, as a string of the caller's own; "" when there

@@ -1,6 +1,9 @@
 package message
 
-import "math"
+import (
+	"bytes"
+	"math"
+)
 
 // The characters of a token (RFC 9110 §5.6.2), and lower case for every byte.
 var token, lower = func() (t [256]bool, l [256]byte) {
@@ -102,3 +105,9 @@ func sameSpelling(b []byte, s string) bool {
 }
 
 func blank(c byte) bool { return c == ' ' || c == '\t' }
+
+// CutElement cuts the first element of a comma separated list off, without the white space around it.
+func CutElement(list []byte) (element, rest []byte, more bool) {
+	element, rest, more = bytes.Cut(list, []byte{','})
+	return bytes.Trim(element, " \t"), rest, more
+}

@@ -44,14 +44,9 @@ func (n *Name) viaOf(h *message.Head) string {
 
 // count returns how many elements of a Via field are of that name: RFC 9110 §7.6.3.
 func (n *Name) count(via []byte) (ours int) {
-	for len(via) > 0 {
-		item := via
-		if comma := bytes.IndexByte(via, ','); comma >= 0 {
-			item, via = via[:comma], via[comma+1:]
-		} else {
-			via = nil
-		}
-		item = bytes.Trim(item, " \t")
+	for more := true; more; {
+		var item []byte
+		item, via, more = message.CutElement(via)
 		by := item[bytes.IndexByte(item, ' ')+1:]
 		if end := bytes.IndexByte(by, ' '); end >= 0 { // a comment
 			by = by[:end]

@@ -1,8 +1,6 @@
 package forwarding
 
 import (
-	"bytes"
-
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
@@ -81,8 +79,8 @@ func DropNamed(head, trailers *message.Head) {
 		}
 		for list, more := head.Value(i), true; more; {
 			var option []byte
-			option, list, more = bytes.Cut(list, []byte{','})
-			trailers.Del(string(bytes.Trim(option, " \t")))
+			option, list, more = message.CutElement(list)
+			trailers.Del(string(option))
 		}
 	}
 }
