@@ -14,10 +14,9 @@ import (
 
 // What Load and Parse return of package syntax.
 type (
-	Report   = syntax.Report
-	Problem  = syntax.Problem
-	Severity = syntax.Severity
-	Pos      = syntax.Pos
+	Report  = syntax.Report
+	Problem = syntax.Problem
+	Pos     = syntax.Pos
 )
 
 // SeverityError is the severity of what keeps a configuration from loading.

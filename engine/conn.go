@@ -143,9 +143,6 @@ func (c *Conn) Local() poller.Addr {
 	return c.reactor.kernel.LocalAddr(c.fd)
 }
 
-// Listener returns the listener that c came by, nil for one that was dialled.
-func (c *Conn) Listener() *Listener { return c.listener }
-
 // SetHandler makes h the receiver of all further events. Unread bytes are offered to it after the present callback,
 // what that one leaves included.
 func (c *Conn) SetHandler(h Handler) {

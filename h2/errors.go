@@ -134,7 +134,6 @@ var (
 	ErrSelfDependency   = fault(ProtocolError, "stream depends on itself")
 	ErrPrioritySize     = fault(FrameSizeError, "PRIORITY that is not 5 bytes long")
 	ErrTooManyStreams   = fault(RefusedStream, "more streams than allowed")
-	ErrDraining         = fault(RefusedStream, "stream above the last one of our GOAWAY")
 	ErrStalledPeer      = fault(Cancel, "the peer opened no window for too long")
 	ErrStalledReader    = fault(Cancel, "nothing of the stream was read while others needed the room")
 	ErrPeerGoAway       = fault(RefusedStream, "the peer's GOAWAY is below the stream")

@@ -99,7 +99,7 @@ func TestConn_receiveWindow(t *testing.T) {
 	s.c.Release(s.stream[1], 70000)
 	s.wantWire("WINDOW_UPDATE 1 67233") // slow: no more than was released
 	s.c.Release(s.stream[1], 70000)
-	if s.stream[1].Owed() != 0 || s.c.Owed() != 0 {
+	if s.stream[1].owed != 0 || s.c.Owed() != 0 {
 		t.Error("more was released than was owed, and that counts")
 	}
 }

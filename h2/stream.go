@@ -61,17 +61,5 @@ const (
 // Dead reports whether the exchange is over on this connection.
 func (s *Stream) Dead() bool { return s.flag&dead != 0 }
 
-// Window returns how many bytes of data may be sent now.
-func (s *Stream) Window() int { return int(max(min(s.sendWindow, s.conn.sendWindow), 0)) }
-
-// Owed returns the bytes that were delivered and not released.
-func (s *Stream) Owed() int { return int(s.owed) }
-
-// Urgency returns the priority of RFC 9218: 0 is first, 3 the default, 7 last.
-func (s *Stream) Urgency() int { return int(s.urgency) }
-
-// PeerEnded reports whether the peer has ended its message.
-func (s *Stream) PeerEnded() bool { return s.flag&recvEnd != 0 }
-
 // Ended reports whether we have ended ours.
 func (s *Stream) Ended() bool { return s.flag&sentEnd != 0 }

@@ -153,6 +153,5 @@ var (
 	ErrOrder     = errors.New("head, data and end are out of order")
 	ErrTooMuch   = errors.New("more body than the head announced")
 	ErrTooLittle = errors.New("less body than the head announced")
-	ErrFull      = errors.New("send queue is full")
 	ErrHeadSize  = errors.New("head larger than the peer takes")
 )
