@@ -95,7 +95,7 @@ func validIPv6(b []byte) bool {
 	}
 	for len(b) > 0 {
 		n := 0
-		for n < len(b) && isHex(b[n]) {
+		for n < len(b) && HexDigit(b[n]) < 16 {
 			n++
 		}
 		if n < len(b) && b[n] == '.' {
@@ -158,8 +158,6 @@ func samePort(a, b []byte, defaultPort string) bool {
 	}
 	return string(a) == string(b)
 }
-
-func isHex(c byte) bool { return c-'0' < 10 || (c|0x20)-'a' < 6 }
 
 // Host returns the authority without its port. Borrowed.
 func (h *Head) Host() []byte {

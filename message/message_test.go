@@ -1,6 +1,7 @@
 package message
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -262,6 +263,36 @@ func TestLookupSpelled(t *testing.T) {
 	} {
 		if IsForwarding([]byte(name)) != want {
 			t.Errorf("%q: %v", name, !want)
+		}
+	}
+}
+
+func TestHead_Elements(t *testing.T) {
+	var h Head
+	h.Add("Connection", " a,\tb ,,c")
+	h.Add("Host", "x,y")
+	h.Add("connection", "")
+	h.Add("Connection", "dropped")
+	h.Fields[3].Flags |= Dropped
+	var got []string
+	for element := range h.Elements(Connection) {
+		got = append(got, string(element))
+	}
+	if want := []string{"a", "b", "", "c", ""}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestPercent_comesBack(t *testing.T) {
+	for c := range 256 {
+		b := AppendPercent(nil, byte(c))
+		if got, size := DecodePercent(b); got != byte(c) || size != 3 {
+			t.Errorf("%q: %#x of %d bytes, want %#x", b, got, size, c)
+		}
+	}
+	for _, s := range []string{"%", "%4", "%4g", "%g4", "a%41"} {
+		if got, size := DecodePercent([]byte(s)); got != s[0] || size != 1 {
+			t.Errorf("%q: %q of %d bytes", s, got, size)
 		}
 	}
 }

@@ -111,3 +111,30 @@ func CutElement(list []byte) (element, rest []byte, more bool) {
 	element, rest, more = bytes.Cut(list, []byte{','})
 	return bytes.Trim(element, " \t"), rest, more
 }
+
+// HexDigit returns what a hexadecimal digit stands for, 16 for any other byte.
+func HexDigit(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10
+	}
+	return 16
+}
+
+// DecodePercent decodes the first byte that b stands for. A percent sign that encodes nothing stands for itself.
+func DecodePercent(b []byte) (c byte, size int) {
+	if b[0] == '%' && len(b) > 2 {
+		if high, low := HexDigit(b[1]), HexDigit(b[2]); high < 16 && low < 16 {
+			return high<<4 | low, 3
+		}
+	}
+	return b[0], 1
+}
+
+// AppendPercent appends c, percent-encoded.
+func AppendPercent(dst []byte, c byte) []byte {
+	const digits = "0123456789ABCDEF"
+	return append(dst, '%', digits[c>>4], digits[c&15])
+}

@@ -193,10 +193,9 @@ func valueOf(x *Exchange, parts []fieldPart) string {
 // appendFact appends a text that a client may have chosen: whoever writes a certificate of his own puts line ends into
 // names, which would end the field.
 func appendFact(dst []byte, fact string) []byte {
-	const digits = "0123456789ABCDEF"
 	for _, c := range []byte(fact) {
 		if c < ' ' || c == 0x7f {
-			dst = append(dst, '%', digits[c>>4], digits[c&15])
+			dst = message.AppendPercent(dst, c)
 			continue
 		}
 		dst = append(dst, c)

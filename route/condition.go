@@ -221,26 +221,10 @@ func decoded(b []byte) []byte {
 	return buf
 }
 
-// decodeByte decodes the first byte that b stands for. A percent sign that encodes nothing stands for itself.
+// decodeByte decodes the first byte that b, of a query, stands for.
 func decodeByte(b []byte) (c byte, size int) {
-	switch {
-	case b[0] == '+':
+	if b[0] == '+' {
 		return ' ', 1
-	case b[0] == '%' && len(b) > 2:
-		if high, low := hexDigit(b[1]), hexDigit(b[2]); high < 16 && low < 16 {
-			return high<<4 | low, 3
-		}
 	}
-	return b[0], 1
-}
-
-// hexDigit returns what a hexadecimal digit stands for, 16 for any other byte.
-func hexDigit(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c|0x20 && c|0x20 <= 'f':
-		return c | 0x20 - 'a' + 10
-	}
-	return 16
+	return message.DecodePercent(b)
 }

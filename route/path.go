@@ -105,7 +105,7 @@ func resolvePath(dst, path []byte, how reading) []byte {
 		dst = append(dst, '/')
 		more, parameters := false, false
 		for i < len(path) {
-			c, size := pathByte(path[i:])
+			c, size := message.DecodePercent(path[i:])
 			if c == '/' && (size == 1 || loose) || loose && c == '\\' {
 				i += size - 1
 				more = true
@@ -150,7 +150,7 @@ func twofold(path []byte) bool {
 				return true
 			}
 		case '%':
-			if d, size := pathByte(path[i:]); size == 3 && (d == '/' || d == '\\' || d == ';') {
+			if d, size := message.DecodePercent(path[i:]); size == 3 && (d == '/' || d == '\\' || d == ';') {
 				return true
 			}
 		}
@@ -164,7 +164,7 @@ func hidesDots(path []byte) bool {
 	for i := 0; ; {
 		c, size := byte('/'), 1
 		if i < len(path) {
-			c, size = pathByte(path[i:])
+			c, size = message.DecodePercent(path[i:])
 		}
 		switch {
 		case c == '/' || c == '\\':
@@ -190,7 +190,7 @@ func parametersOf(path []byte) (some, odd bool) {
 	const text = 3 // more characters, or others, than a dot segment has
 	length, empty, in := 0, false, false
 	for i := 1; i < len(path); {
-		c, size := pathByte(path[i:])
+		c, size := message.DecodePercent(path[i:])
 		switch {
 		case c == '/' || c == '\\':
 			odd = odd || empty
@@ -208,16 +208,6 @@ func parametersOf(path []byte) (some, odd bool) {
 		i += size
 	}
 	return some, odd
-}
-
-// pathByte decodes the first byte that b stands for. A percent sign that encodes nothing stands for itself.
-func pathByte(b []byte) (c byte, size int) {
-	if b[0] == '%' && len(b) > 2 {
-		if high, low := hexDigit(b[1]), hexDigit(b[2]); high < 16 && low < 16 {
-			return high<<4 | low, 3
-		}
-	}
-	return b[0], 1
 }
 
 // unreserved reports whether c means the same encoded or not: RFC 3986 §2.3.

@@ -158,14 +158,13 @@ const textMax = 256
 
 // appendText appends text as grpc-message wants it: percent-encoded.
 func appendText(dst []byte, text string) []byte {
-	const digits = "0123456789ABCDEF"
 	text = string(bytes.TrimSpace([]byte(text)))
 	if len(text) > textMax {
 		text = text[:textMax]
 	}
 	for _, c := range []byte(text) {
 		if c < ' ' || c > '~' || c == '%' {
-			dst = append(dst, '%', digits[c>>4], digits[c&15])
+			dst = message.AppendPercent(dst, c)
 			continue
 		}
 		dst = append(dst, c)
