@@ -3,7 +3,6 @@ package proxy
 import (
 	"crypto/tls"
 	"errors"
-	"net"
 
 	"syscall"
 
@@ -247,10 +246,10 @@ func faultOfHandshake(err error) *Fault {
 	return faultTLS
 }
 
-// isAlert reports whether err is an alert of the peer. crypto/tls has no type for it.
+// isAlert reports whether err is an alert of the peer.
 func isAlert(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "remote error"
+	_, ok := tlsconn.Alert(err)
+	return ok
 }
 
 func faultOfReset(code session.Code, cause error) *Fault {

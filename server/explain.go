@@ -6,8 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
-	"net"
-	"reflect"
 	"strings"
 
 	"github.com/edge-proxy/edge/engine"
@@ -75,9 +73,8 @@ func refusalOf(reason error) refusal {
 	case tlsconn.ErrPanic:
 		return refusal{what: "a bug; the line before has the stack"}
 	}
-	var alert *net.OpError // of crypto/tls
-	if errors.As(reason, &alert) && alert.Op == "remote error" {
-		return refusalByAlert(alert.Err)
+	if alert, ok := tlsconn.Alert(reason); ok {
+		return refusalByAlert(alert)
 	}
 	var wrong *tls.CertificateVerificationError
 	if errors.As(reason, &wrong) {
@@ -92,12 +89,8 @@ func refusalOf(reason error) refusal {
 }
 
 // refusalByAlert explains an alert of the client. RFC 8446 §6: their numbers.
-func refusalByAlert(alert error) refusal {
-	code := uint64(0)
-	if v := reflect.ValueOf(alert); v.Kind() == reflect.Uint8 {
-		code = v.Uint()
-	}
-	switch code {
+func refusalByAlert(alert uint8) refusal {
+	switch alert {
 	case 48: // unknown_ca
 		return refusal{"the client does not know the authority of the certificate",
 			"the authority's certificate at the client; or intermediate ones are missing in the certificate's file"}

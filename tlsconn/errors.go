@@ -1,6 +1,10 @@
 package tlsconn
 
-import "errors"
+import (
+	"errors"
+	"net"
+	"reflect"
+)
 
 // The reasons of a HandshakeError, beside those of crypto/tls and of the engine.
 var (
@@ -26,3 +30,16 @@ func (e *HandshakeError) Error() string { return "TLS handshake: " + e.Reason.Er
 
 // Unwrap returns the reason.
 func (e *HandshakeError) Unwrap() error { return e.Reason }
+
+// Alert returns the number of the alert (RFC 8446 §6) by which the peer ended what failed with err; ok is false when
+// it was no alert. The type that crypto/tls has for alerts is not exported.
+func Alert(err error) (number uint8, ok bool) {
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Op != "remote error" {
+		return 0, false
+	}
+	if v := reflect.ValueOf(op.Err); v.Kind() == reflect.Uint8 {
+		number = uint8(v.Uint())
+	}
+	return number, true
+}
