@@ -65,7 +65,7 @@ func BenchmarkAppendRequest_browser(b *testing.B) {
 	}
 }
 
-// The proxy adds fields behind those that came.
+// The proxy adds fields after those that came.
 func BenchmarkAppendRequest_forwarded(b *testing.B) {
 	h := benchHead(b, browserHead, requests)
 	h.AddID(message.XForwardedFor, "X-Forwarded-For", "192.0.2.7")

@@ -57,7 +57,7 @@ func parseChunkLine(b []byte, limit int) (n int, size int64, e *Error) {
 	return 0, 0, nil
 }
 
-// checkExtension wants *( BWS ";" … ): white space alone behind the size is not an extension.
+// checkExtension wants *( BWS ";" … ): white space alone after the size is not an extension.
 func checkExtension(b []byte) *Error {
 	for _, c := range b {
 		switch c {

@@ -27,7 +27,7 @@ const (
 	inBodyUntilClose
 	atChunk    // before a size
 	inChunk    // in the data of a chunk
-	atChunkEnd // before the line end behind the data
+	atChunkEnd // before the line end after the data
 	inTrailers
 )
 
@@ -75,7 +75,7 @@ func (d *Decoder) Expect(v message.Verb) { d.verb = v }
 func (d *Decoder) ExpectTunnel() { d.tunnel = true }
 
 // Next consumes bytes from the front of in, up to the first event, and reports how many. What was not consumed has to
-// be there again in the next call, with more behind it when the event was NeedMore.
+// be there again in the next call, with more after it when the event was NeedMore.
 //
 //	HeadDone   h is filled, its spans index in[:n]; with End when there is no body; without, for 1xx, when the next
 //	           head follows

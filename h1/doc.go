@@ -20,7 +20,7 @@
 //
 // RFC 9112 as written, without the leniencies it allows to recipients, since every one of them is a way to make two
 // parties read two messages from the same bytes. What is allowed beyond the grammar: one empty line before a request
-// (§2.2), and a status line that ends behind its code. A fault ends the decoder: nothing behind it can be trusted.
+// (§2.2), and a status line that ends after its code. A fault ends the decoder: nothing after it can be trusted.
 // Framing is decided in one place, RequestFraming and ResponseFraming.
 //
 // A tunnel is what 101 and a 2xx to CONNECT make of the connection, where ExpectTunnel said that they were asked for.

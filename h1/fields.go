@@ -50,9 +50,9 @@ func (s *section) begin(in []byte, table []message.Field, countMax, lineMax int,
 	s.countMax, s.lineMax, s.tooMany = countMax, lineMax, tooMany
 }
 
-// parse parses the field lines of in[i:] and returns the index behind the empty line that ends them; 0 when
+// parse parses the field lines of in[i:] and returns the index after the empty line that ends them; 0 when
 // in ends before that. A name that has a number needs no check of its characters, so the search for the line end starts
-// behind it; any other line is searched from its start, and its name checked when it is whole.
+// after it; any other line is searched from its start, and its name checked when it is whole.
 //
 // A name is looked up unless it is as the table of fields has it from the head that was there before: clients and
 // origins put their fields in the same order time and again. That is no more than a guess, of which every byte is
@@ -111,7 +111,7 @@ func (s *section) parse(i int) (int, *Error) {
 		// One store for each member: a literal is put together on the stack and read back before those stores are
 		// done, which took a quarter of the time here.
 		f.NameAt, f.NameLen, f.ID, f.Flags = uint32(i), uint16(size), id, 0
-		at := i + size + 1 // behind the colon, which stands before end
+		at := i + size + 1 // after the colon, which stands before end
 		f.ValueAt, f.ValueLen = uint32(at)+1, uint32(end-at)-1
 		if end-at < 2 || octet(b, at) != ' ' || octet(b, at+1) <= ' ' || octet(b, end-1) <= ' ' { // unlike nearly all
 			f.ValueAt, f.ValueLen = trim(s.in, at, end)

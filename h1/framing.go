@@ -71,7 +71,7 @@ func acceptsTrailers(h *message.Head) bool {
 func frameResponse(h *message.Head, m *marks, v message.Verb, tunnel bool) *Error {
 	h.Length, h.Chunked = message.LengthUnknown, false
 	if m.seen&bodyMarks != 0 {
-		// Checked for answers without a body too: who writes it wrong there writes it wrong elsewhere.
+		// Checked for answers without a body too: a server that writes it wrong there does so elsewhere.
 		if e := frameBody(h, m); e != nil {
 			return e
 		}
@@ -144,7 +144,7 @@ func frameBody(h *message.Head, m *marks) *Error {
 		return checkCodings(h, m)
 	}
 	// RFC 9112 §6.3, 5: an invalid Content-Length is an unrecoverable error. A list of equal values may be accepted
-	// and is not: who sends it has merged two messages.
+	// and is not: its sender has merged two messages.
 	if m.twice>>message.ContentLength&1 != 0 {
 		return ErrManyLengths
 	}

@@ -100,7 +100,7 @@ func again(t *testing.T, h *message.Head) {
 
 // asNetHTTP wants that net/http reads the same framing and the same host from a request head, or says one of these:
 //
-//	invalid URL escape  '%' in a target without two digits behind it: an origin may take that as it likes
+//	invalid URL escape  '%' in a target without two digits after it: an origin may take that as it likes
 //	parse "             targets that net/url cannot split, of CONNECT above all
 //	bad trailer key     names in Trailer that are not acted on here
 //	invalid method      CONNECT with a target that it takes for a path

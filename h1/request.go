@@ -29,7 +29,7 @@ func parseRequest(b []byte, h *message.Head, l *Limits) (int, *Error) {
 		return 0, e
 	}
 	h.Underscores = s.underscores
-	// Without the empty line, and no room behind: a field that is added must not write into the input.
+	// Without the empty line, and no room after them: a field that is added must not write into the input.
 	h.Base = b[: n-2 : n-2]
 	if e := resolve(h, &s.marks); e != nil {
 		return 0, e

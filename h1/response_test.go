@@ -128,7 +128,7 @@ func TestDecoder_rejectsResponses(t *testing.T) {
 	}
 }
 
-// A tunnel begins behind a head that was asked for, and ends with the connection.
+// A tunnel begins after a head that was asked for, and ends with the connection.
 func TestDecoder_tunnels(t *testing.T) {
 	for _, c := range []struct {
 		name, in string
