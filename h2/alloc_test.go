@@ -126,7 +126,7 @@ func TestConn_rareWaysAllocateNothing(t *testing.T) {
 	}
 }
 
-// What a connection and a stream take. Conn: the tables of HPACK are behind pointers and are made when they are filled.
+// What a connection and a stream take. Conn: it points to the tables of HPACK, which are made when they are filled.
 func TestSizes(t *testing.T) {
 	if n := unsafe.Sizeof(Stream{}); n > 224 {
 		t.Errorf("a Stream takes %d bytes", n)

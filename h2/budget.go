@@ -26,7 +26,7 @@ type budget struct {
 
 var budgets = [abuseCount]budget{
 	// CVE-2023-44487: a stream is opened and reset at once, and costs us a request each time. The head of an answer
-	// pays for one: who carries the calls of many on one connection has some that are given up at any time.
+	// pays for one: a proxy that carries the calls of many clients on one connection gives up some at any time.
 	rapidReset: {400, 40, ErrRapidReset, func(s *Stats) *uint64 { return &s.RapidReset }},
 	// CVE-2025-8671: the same, where the peer makes us send the RST_STREAM.
 	madeYouReset: {200, 20, ErrMadeYouReset, func(s *Stats) *uint64 { return &s.MadeYouReset }},

@@ -7,8 +7,8 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// Who carries the calls of many on one connection gives some of them up at any time, before or behind the head of the
-// answer. What was answered pays for it.
+// A proxy that carries the calls of many clients on one connection gives some up at any time, before or after the head
+// of the answer. What was answered pays for it.
 func TestAbuse_callsGivenUpAmongOthers(t *testing.T) {
 	for name, begun := range map[string]bool{"every second one": false, "the others too, once answered": true} {
 		t.Run(name, func(t *testing.T) {
@@ -212,7 +212,7 @@ func TestConn_windowsGrowWithinTheBudget(t *testing.T) {
 	}
 }
 
-// Who says what the budget is means it.
+// A budget that Options set is not widened.
 func TestConn_budgetThatIsMeant(t *testing.T) {
 	s := scriptFor(t, Server, Options{Budget: 100000, ReadStall: time.Second})
 	s.get(1, false)

@@ -188,7 +188,7 @@ func (c *Conn) Pending() bool { return c.ctl != nil }
 func (c *Conn) Tick(now int64) { c.now = now }
 
 // Next consumes bytes from the front of in, up to the first event, and reports how many. What was not consumed has to
-// be there again in the next call, with more behind it when the event was NeedMore. h is scratch: its Base is the
+// be there again in the next call, with more after it when the event was NeedMore. h is scratch: its Base is the
 // Arena's and is valid until Next is called on any Conn of that Arena. Call it until the event is NeedMore: there may
 // be events without bytes.
 func (c *Conn) Next(in []byte, h *message.Head, now int64) (n int, ev Event) {
@@ -270,7 +270,7 @@ func (c *Conn) step(in []byte, h *message.Head) (n int, ev Event, err *Error) {
 	}
 	f := parseFrame(in)
 	// RFC 9113 §4.2: an endpoint MUST send FRAME_SIZE_ERROR if a frame exceeds SETTINGS_MAX_FRAME_SIZE. For all but
-	// DATA that has to end the connection; who does not know our limit will not keep to others.
+	// DATA that has to end the connection; a peer that does not know our limit will not keep to others.
 	if f.length > maxFrame {
 		return 0, Event{}, ErrFrameSize
 	}

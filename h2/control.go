@@ -78,8 +78,8 @@ func (c *Conn) onRST(f frame, p []byte) (ev Event, err *Error) {
 	}
 	c.finish(s, peerReset)
 	// One whose answer has begun cost nothing in vain: gRPC ends calls so, browsers stop downloads. And one that has
-	// kept its place for a while was within the limit of streams, which is what rapid resets get round: who waits in
-	// vain gives up some time. drainedAt is when it was opened, or a window of it.
+	// kept its place for a while was within the limit of streams, which is the limit that rapid resets get round: a
+	// client that waits in vain gives up some time. drainedAt is when it was opened, or a window of it.
 	if c.role == Server && s.flag&(sentHead|sentEnd) == 0 && c.now-s.drainedAt < rapidWithin {
 		if !c.buckets.spend(rapidReset, 1, c.now) {
 			return ev, c.abused(rapidReset)

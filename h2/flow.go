@@ -9,8 +9,8 @@ package h2
 //	        | owed: delivered and not released  | window that the peer sees         |
 //
 // While no more than half of the budget is owed the peer always sees the other half. Beyond that the window closes as
-// far as more is owed, and the stream of which nothing was released for longest is reset once that has lasted. Who has
-// memory makes the budget larger before it comes to that: readers that pause are no fault of the streams. The window
+// far as more is owed, and the stream of which nothing was released for longest is reset once that has lasted. An
+// owner that has memory makes the budget larger before that: readers that pause are no fault of the streams. The window
 // stays what it was, since that cannot be taken back when memory becomes short:
 //
 //	budget  |<-------------------------- more ------------------------->|<-------------- half ------------->|
@@ -20,8 +20,8 @@ func (c *Conn) half() int64 { return int64(c.o.budget()) / 2 }
 // Tight reports whether so much is owed that the window closes.
 func (c *Conn) Tight() bool { return c.owed > c.budget-c.half() }
 
-// Widen doubles the budget while it is tight, as far as Options.Budget lets it grow. It is for who knows how much
-// memory there is.
+// Widen doubles the budget while it is tight, as far as Options.Budget lets it grow. It is for the owner of c, which
+// knows how much memory there is.
 func (c *Conn) Widen() {
 	most := int64(c.o.budgetMax())
 	if !c.Tight() || c.budget >= most || c.fault != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// Faults of frames, by section of RFC 9113: what the peer sends behind its preface, and what it is told.
+// Faults of frames, by section of RFC 9113: what the peer sends after its preface, and what it is told.
 func TestConn_faults(t *testing.T) {
 	raw := func(kind frameType, flags uint8, id uint32, payload string) func(*script) {
 		return func(s *script) {
@@ -248,7 +248,7 @@ func TestConn_ignoresWhatWasOnItsWay(t *testing.T) {
 }
 
 // The same bytes whole, one by one and cut anywhere give the same events.
-// A frame that is passed over leaves no deadline behind when its head came in two parts.
+// A frame that is passed over leaves no deadline armed when its head came in two parts.
 func TestConn_unknownFrameInParts(t *testing.T) {
 	s := scriptFor(t, Server, Options{})
 	s.feed([]byte{0, 0, 2, 0xfa})

@@ -141,7 +141,7 @@ func (c *Conn) headDone(s *Stream, h *message.Head, end bool) Event {
 	return Event{Kind: HeadDone, Stream: s, End: end}
 }
 
-// onTrailers takes a header block behind the head of a message.
+// onTrailers takes a header block after the head of a message.
 func (c *Conn) onTrailers(s *Stream, end bool, block []byte, h *message.Head) (ev Event, err *Error) {
 	m, err := c.decode(block, h, trailers)
 	if err != nil {
@@ -172,8 +172,8 @@ func (c *Conn) onTrailers(s *Stream, end bool, block []byte, h *message.Head) (e
 func (c *Conn) onStrayBlock(id uint32, block []byte, h *message.Head) (ev Event, err *Error) {
 	// §5.1.1: an endpoint that receives an unexpected stream identifier MUST respond with a connection error of type
 	// PROTOCOL_ERROR: of the wrong side, or one that was passed over. A client passes over none: what it does not know
-	// any more it has opened, and reset long ago. Were that a fault of the connection, who resets many requests at once
-	// would take those of others with it.
+	// any more it has opened, and reset long ago. Were that a fault of the connection, a proxy that resets many
+	// requests at once would take those of others with it.
 	if c.idle(id) || c.role == Server && c.past.find(id) == unknown {
 		return ev, ErrStreamID
 	}

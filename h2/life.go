@@ -76,7 +76,7 @@ func (c *Conn) reap() {
 	}
 }
 
-// resetStream closes s and tells the peer. Behind a fault there is nothing to tell: GOAWAY has said what was wrong, and
+// resetStream closes s and tells the peer. After a fault there is nothing to tell: GOAWAY has said what was wrong, and
 // a code of its own would blame streams that were in order for it.
 func (c *Conn) resetStream(s *Stream, code Code) {
 	if s.flag&opened != 0 && (c.fault == nil || c.flag&closedByUs != 0) {

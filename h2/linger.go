@@ -1,6 +1,6 @@
 package h2
 
-// lingerMax is how many bytes of a request are thrown away behind its answer before the peer is told to stop.
+// lingerMax is how many bytes of a request are thrown away after its answer before the peer is told to stop.
 const lingerMax = 64 << 10
 
 // Linger gives up what the peer still sends on s, which we have ended. RFC 9113 §8.1: a server MAY ask by RST_STREAM

@@ -44,7 +44,7 @@ func (m *marks) finishRequest(h *message.Head, end bool, o *Options) *Error {
 	} else if e := m.body(h, end); e != nil {
 		return e
 	}
-	if m.unmet { // RFC 9110 §10.1.1: whoever can read the request, but not meet that, MAY answer 417
+	if m.unmet { // RFC 9110 §10.1.1: a server that cannot meet an expectation MAY answer 417
 		return ErrExpectation
 	}
 	h.Trailers = m.te

@@ -70,8 +70,8 @@ func (o *Options) streamWindowMax() int {
 }
 func (o *Options) budget() int { return min(max(or(o.Budget, 2<<20), defaultWindow), windowMax) }
 
-// budgetMax is how far Widen goes: more than the window and what all streams can bring together, see grownMax. Who says
-// what the budget is means it.
+// budgetMax is how far Widen goes: more than the window and what all streams can bring together, see grownMax. A
+// budget that is set is not widened.
 func (o *Options) budgetMax() int {
 	if o.Budget != 0 {
 		return o.budget()

@@ -31,7 +31,8 @@ func (o *order) remove(s *Stream) {
 	}
 }
 
-// leastTurn is how often the least urgent stream, or the last behind serial ones, has its turn, so that none starves.
+// leastTurn is how often the least urgent stream, or one that waits for serial ones, has its turn, so that none
+// starves.
 const leastTurn = 16
 
 // pick returns the first stream that may send: any, or only those that waited for the caller.
@@ -102,8 +103,8 @@ func (c *Conn) unblock(s *Stream) {
 }
 
 // NextSendable takes the next stream off the order of those that were blocked and may send: by urgency (RFC 9218),
-// those of equal urgency in turns, unless they asked to be sent one after another. nil when there is none. Who cannot
-// send all of it is in the order again by AppendData or Block.
+// those of equal urgency in turns, unless they asked to be sent one after another. nil when there is none. When not
+// all of its data can be sent, AppendData or Block puts it into the order again.
 func (c *Conn) NextSendable() *Stream {
 	o := c.order
 	if o == nil || o.count == 0 || c.sendWindow <= 0 && o.full == 0 {

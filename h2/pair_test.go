@@ -11,8 +11,8 @@ import (
 )
 
 // pair is a client and a server that talk to each other over two pipes, with random windows, limits, pieces, delays,
-// resets, early answers and trailers. What one sends is what the other gets, for each stream by itself, and behind all
-// of them the windows are whole.
+// resets, early answers and trailers. Each stream delivers exactly the bytes that were sent on it, and after all of
+// them the windows are whole.
 type pair struct {
 	t     testing.TB
 	rng   *rand.Rand

@@ -60,7 +60,7 @@ func (t *table) del(s *Stream) {
 	}
 	t.count--
 	for i := (hole + 1) & mask; t.slots[i] != nil; i = (i + 1) & mask {
-		// What lies at i may fill the hole if its home is not behind the hole.
+		// What lies at i may fill the hole if its home is not after the hole.
 		if away := (i - t.home(t.slots[i].ID)) & mask; away >= (i-hole)&mask {
 			t.slots[hole], hole = t.slots[i], i
 		}

@@ -20,7 +20,7 @@ type Traits struct {
 	ID     message.Name // Other for pseudo-fields
 	Pseudo Pseudo
 	Bad    Bad
-	Never  bool // the peer forbids whoever sends the field on to index it (RFC 7541 §6.2.3)
+	Never  bool // a proxy that sends the field on must not index it (RFC 7541 §6.2.3)
 }
 
 // Name returns the name as it came. Borrowed like f.Line.

@@ -112,7 +112,7 @@ func prefix(x uint32) (symbol uint16, size uint) {
 // stores beyond its symbols.
 func huffmanRoom(n int) int { return n*13>>3 + 8*stepBytes }
 
-// decodeHuffman decodes what is left of r from block to dst, and returns where its symbols end. Behind r.at dst has
+// decodeHuffman decodes what is left of r from block to dst, and returns where its symbols end. After r.at dst has
 // huffmanRoom for them. control says that a control character other than HTAB is among them.
 func decodeHuffman(dst, block []byte, r run) (at int, control bool, err error) {
 	if r.end < 8 { // no eight bytes to load
@@ -148,7 +148,7 @@ func decodeHuffman(dst, block []byte, r run) (at int, control bool, err error) {
 	}
 }
 
-// load returns the bits of block from p on, inverted, the first one on top. Behind end follow zeros: ones of the code,
+// load returns the bits of block from p on, inverted, the first one on top. After end follow zeros: ones of the code,
 // as in EOS, so that what is decoded there goes beyond the end unless it is padding. 8 <= end, p < 8*end.
 func load(block []byte, p, end int) uint64 {
 	if left := end*8 - p; left < 64 {
@@ -170,7 +170,7 @@ type run struct {
 	end int // where it ends in the block
 }
 
-// decodeRun decodes r from block to dst until there comes a long code, the padding, or the end. Behind r.at dst has
+// decodeRun decodes r from block to dst until there comes a long code, the padding, or the end. After r.at dst has
 // huffmanRoom for what is left. 8 <= r.end.
 //
 // A step is a chain of a shift, a load and a shift, about seven cycles for less than two symbols, and everything else
@@ -405,7 +405,7 @@ func encodeHuffman(dst, s []byte) (n int) {
 	return n
 }
 
-// reserve makes room for n bytes behind dst.
+// reserve makes room for n bytes after dst.
 func reserve(dst []byte, n int) []byte {
 	if cap(dst)-len(dst) < n {
 		dst = append(make([]byte, 0, max(lineBytesMin, 2*cap(dst), len(dst)+n)), dst...)

@@ -30,7 +30,7 @@ type known struct {
 	policy  policy
 }
 
-// names holds the names that message has numbers for, and behind them the pseudo-fields.
+// names holds the names that message has numbers for, and after them the pseudo-fields.
 var names = knownNames()
 
 // pseudoAt is the place in names of a pseudo-field.

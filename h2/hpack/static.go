@@ -10,10 +10,10 @@ var staticRendered [staticLen + 1]Field
 // staticFronts are the beginnings of its lines.
 var staticFronts [staticLen + 1]front
 
-// frontMax is as long as any name that is known, with ": " behind.
+// frontMax is as long as any name that is known, with ": " after it.
 const frontMax = 48
 
-// front is a name with ": " behind, and zeros: all of one size, so that copying it takes a few moves and no call.
+// front is a name with ": " and zeros after it: all of one size, so that copying it takes a few moves and no call.
 type front [frontMax]byte
 
 func frontOf(name string) (f front) {
@@ -42,7 +42,7 @@ var staticFields = [staticLen + 1][2]string{
 }
 
 func init() {
-	lines := make([]byte, 0, 2048) // one behind the other, never to be moved
+	lines := make([]byte, 0, 2048) // one after the other, never moved
 	for i := 1; i < len(staticFields); i++ {
 		name, value := staticFields[i][0], staticFields[i][1]
 		at := len(lines)

@@ -22,7 +22,7 @@ func (e *entry) cost() int { return int(e.size) - lineOverhead + entryOverhead }
 // table is a dynamic table: a ring of entries, and a ring of bytes in which each line lies in one piece.
 //
 //	lines    |  newest  | free |  oldest  …  | unused |      a line that does not fit at the end
-//	         0         head                        len        begins at 0, behind it as many are free
+//	         0         head                        len        begins at 0, after it as many are free
 //
 //	entry number n is in entries[n & mask]; those with oldest <= n < next are alive
 //	used == the sum of their cost() <= max
