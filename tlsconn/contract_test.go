@@ -67,7 +67,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	return w.out.bytes.Write(p)
 }
 
-// ends is a TLS connection whose handshake is done. What the server wrote behind it lies in rest.
+// ends is a TLS connection whose handshake is done. What the server wrote after it lies in rest.
 type ends struct {
 	client, server *layer
 	rest           []byte

@@ -27,8 +27,8 @@
 // # The records
 //
 // After it the goroutine is gone. The reactor feeds one whole record at a time and calls tls.Conn.Read in place; what a
-// tick writes is sealed at its flush. Behind the record a read would block, and says so by a temporary net.Error,
-// behind which crypto/tls goes on with the next call. contract_test.go pins down what is relied on, lend.go lends the
+// tick writes is sealed at its flush. After the record a read would block, and says so by a temporary net.Error,
+// after which crypto/tls goes on with the next call. contract_test.go pins down what is relied on, lend.go lends the
 // buffers for a record, so that an idle connection has none: it holds some 4 KiB.
 //
 // # Threads and ownership

@@ -90,7 +90,7 @@ type pipe struct {
 	address *Digest
 }
 
-// Read gives bytes of the record that lies there. Behind it, it would block.
+// Read gives bytes of the record that lies there. After its end it would block.
 func (p *pipe) Read(b []byte) (int, error) {
 	if p.shake != nil {
 		return p.shake.read(b)

@@ -12,8 +12,9 @@ import (
 	"testing"
 )
 
-// Connections of several goroutines borrow from one pool, in all the ways that records may come. What one of them
-// reads is what was sent to it. With -tags invariants a buffer that comes back is overwritten; -race looks at pointers.
+// Connections of several goroutines borrow from one pool, in all the ways that records may come. Each reads
+// the bytes that were sent to it. With -tags invariants a buffer that comes back is overwritten; -race looks at
+// pointers.
 func TestLent_byMany(t *testing.T) {
 	const goroutines, ends, rounds = 4, 3, 60
 	var wg sync.WaitGroup

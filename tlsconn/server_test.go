@@ -113,7 +113,7 @@ func TestServer_resumes(t *testing.T) {
 			o.ClientSessionCache = tls.NewLRUClientSessionCache(4)
 			for i := range 3 {
 				c := v.dial(o)
-				exchange(t, c, noise(10)) // behind the tickets
+				exchange(t, c, noise(10)) // after the tickets
 				c.Close()
 				if d := <-digests; d.Resumed != (i > 0) || c.ConnectionState().DidResume != (i > 0) {
 					t.Fatalf("connection %d: %v, %v", i, d.Resumed, c.ConnectionState().DidResume)
@@ -213,7 +213,7 @@ func TestServer_tellsPlainClients(t *testing.T) {
 	}
 }
 
-// Who fails is told by an alert, and the connection ends in order.
+// A client that fails is told by an alert, and the connection ends in order.
 func TestServer_alerts(t *testing.T) {
 	o := serverConfig()
 	o.MinVersion = tls.VersionTLS13

@@ -40,7 +40,7 @@ type caller struct {
 	opened, eof bool
 	cut, closed bool
 	cause       error
-	finish      bool // CloseWrite behind the last byte, else Close once all came back
+	finish      bool // CloseWrite after the last byte, else Close once all came back
 }
 
 func (h *caller) OnOpen(c *engine.Conn) {
