@@ -7,8 +7,8 @@
 //
 // # Life of a head
 //
-// A decoder fills the head that its reactor lends it; the spans index the read scratch. Whoever accepts the message
-// moves it once, into a buffer of its own, where it lives until the log record is written. Filters change it by
+// A decoder fills the head that its reactor lends it; the spans index the read scratch. The session that accepts the
+// message moves it once, into a buffer of its own, where it lives until the log record is written. Filters change it by
 // appending to that buffer: Set, Add and Del never touch the bytes of other fields.
 //
 // # Ownership

@@ -13,7 +13,7 @@ type Field struct {
 }
 
 // Flags of a Field. The zero value says that Base holds the line just as an encoder would write it:
-// name, colon, space, value, CRLF. Whoever makes a Field otherwise sets Loose.
+// name, colon, space, value, CRLF. A caller that makes a Field otherwise sets Loose.
 type Flags uint8
 
 // The flags of a Field.
@@ -34,7 +34,7 @@ const (
 )
 
 // Head is the head of a request or of a response.
-// Owned by whoever holds the message: the reactor's scratch head until it is accepted, the exchange afterwards.
+// Owned by the holder of the message: the reactor's scratch head until it is accepted, the exchange afterwards.
 //
 //	every span lies within Base
 //	Base[f.NameAt:][:f.NameLen] holds no upper case only if the peer sent it so: names are kept as they came
@@ -123,7 +123,7 @@ func (h *Head) Path() []byte {
 	return t
 }
 
-// Query returns the target behind the first question mark. Borrowed.
+// Query returns the target after the first question mark. Borrowed.
 func (h *Head) Query() []byte {
 	t := h.Bytes(h.Target)
 	for i, c := range t {

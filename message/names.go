@@ -369,7 +369,7 @@ func LeadingName(b []byte, at int) (Name, int) {
 		last = word(b, at+size-8)
 	}
 	c := &slots[slot(last, size)]
-	// The byte behind may be one that colons has taken for a colon: "Host\xff" is no Host.
+	// The next byte may be one that colons has taken for a colon: "Host\xff" is no Host.
 	if c.size != size || !c.last.Is(last) || b[at+size] != ':' {
 		return Other, 0
 	}
@@ -414,7 +414,7 @@ func word(b []byte, i int) uint64 {
 	return binary.LittleEndian.Uint64((*[8]byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), i))[:])
 }
 
-// colons sets the bit 0x80 of each byte of x that is a colon, and of some that no name can have or that stand behind
+// colons sets the bit 0x80 of each byte of x that is a colon, and of some that no name can have or that stand after
 // a colon: enough for finding the end of a name that is compared afterwards.
 func colons(x uint64) uint64 { return ((x ^ ':'*ones) - ones) & (0x80 * ones) }
 

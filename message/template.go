@@ -161,7 +161,7 @@ func parseTemplate(text string) (*Template, error) {
 	return t, nil
 }
 
-// Append appends what t makes of the request h to dst, which may be the room behind the bytes of h.
+// Append appends what t makes of the request h to dst, which may be the room after the bytes of h.
 func (t *Template) Append(dst []byte, h *Head, scheme string) []byte {
 	start := len(dst)
 	for i := range t.parts {

@@ -94,7 +94,7 @@ const (
 type ConnectOptions struct {
 	Bind        netip.Addr // local address, if valid
 	NoKeepAlive bool
-	FastOpen    bool // TCP_FASTOPEN_CONNECT: the SYN waits for the first bytes, and a refusal shows only behind them
+	FastOpen    bool // TCP_FASTOPEN_CONNECT: the SYN waits for the first bytes, and a refusal shows only after them
 	UserTimeout time.Duration
 }
 

@@ -23,6 +23,6 @@
 // was parked. With one shard per core, PopOldest takes what one shard gives to another.
 //
 // Ownership: a Shard, its groups and the nodes parked in it are owned by one goroutine. Limits: the capacity bounds
-// the idle connections; groups are bounded by whoever calls Group, and go with DropGroup. With -tags invariants a shard
+// the idle connections; the callers of Group bound the groups, which go with DropGroup. With -tags invariants a shard
 // of moderate size checks itself after each change.
 package pool

@@ -1,7 +1,7 @@
 // Package timerwheel is a hierarchical timing wheel for deadlines that are mostly moved or dropped and seldom fire.
 //
-// It is not a clock and not a scheduler: it reads no time, starts no goroutine and takes no lock. Whoever owns the
-// wheel tells it what time it is and asks it when to call again.
+// It is not a clock and not a scheduler: it reads no time, starts no goroutine and takes no lock. Its owner tells
+// it what time it is and asks it when to call again.
 //
 // A Timer is embedded in what it guards, its Owner is set once, and from then on arming, moving and disarming it
 // allocate nothing:

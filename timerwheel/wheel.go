@@ -25,7 +25,7 @@ const (
 //	draining != 0  =>  slot draining-1 starts at tick and is the one Advance is emptying
 type Wheel struct {
 	tick     int64 // the granule reached: nothing before it is left
-	target   int64 // the granule of the last Advance; what is armed now goes behind it
+	target   int64 // the granule of the last Advance; timers armed now go after it
 	count    int
 	draining uint16 // index in heads, plus one
 	cut      bool   // the last Advance ran into its limit
@@ -63,7 +63,7 @@ func (w *Wheel) Disarm(t *Timer) {
 // A disarmed timer that OnTimer arms fires in a later Advance, whatever its deadline.
 func (w *Wheel) Advance(now int64, limit int) (n int) {
 	target := now >> granuleBits
-	if target < w.tick || target <= w.target && !w.cut { // what was armed since then goes behind it
+	if target < w.tick || target <= w.target && !w.cut { // timers armed since then go after it
 		return 0
 	}
 	w.target, w.cut = max(w.target, target), true
