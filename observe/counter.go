@@ -53,8 +53,8 @@ func (c *Counter) Load() uint64 { return c.v.Load() }
 
 // Registry lists what is counted. The zero value is ready. Safe for any goroutine.
 //
-// A series may have many owners, one per reactor: whoever registers the same name and labels again
-// gets a cell of its own, and Each adds the cells up. Registering is for the start and for a
+// A series may have many owners, one per reactor: an owner that registers the same name and labels
+// again gets a cell of its own, and Each adds the cells up. Registering is for the start and for a
 // reload, not for the hot path. A name or label that Prometheus would refuse, or a name used for
 // both kinds, is a mistake in the program and panics.
 type Registry struct {

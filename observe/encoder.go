@@ -21,9 +21,9 @@ type name struct {
 	text []byte
 }
 
-// appendJSON appends before, which is the same every time, and s with a quote behind it.
+// appendJSON appends before, which is the same every time, and s with a quote after it.
 func (n *name) appendJSON(dst []byte, before, s string) []byte {
-	// SAFETY: the pointers are compared, nothing is read through them. Who has another copy of the text pays for it.
+	// SAFETY: the pointers are compared, nothing is read through them. Another copy of the text costs an encoding.
 	if len(s) != len(n.of) || unsafe.StringData(s) != unsafe.StringData(n.of) || n.text == nil {
 		n.of, n.text = s, append(appendJSON(append(n.text[:0], before...), view(s)), '"')
 	}

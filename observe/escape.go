@@ -14,7 +14,7 @@ const (
 // special has the high bit set in some byte when w holds a byte that a log line cannot take as it
 // is: a control character, DEL, '"', '\', or anything beyond ASCII.
 //
-// Flipping bit 1 brings '"' (0x22) right behind the control characters, so one subtraction finds
+// Flipping bit 1 brings '"' (0x22) right after the control characters, so one subtraction finds
 // both. With no byte beyond ASCII, each term borrows or carries over a byte's edge only after a
 // byte that is special itself, so the answer for the word as a whole is exact.
 func special(w uint64) uint64 {

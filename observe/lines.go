@@ -37,8 +37,8 @@ func (s *Sink) Lines() *Lines {
 	return s.lines.Load()
 }
 
-// Write appends one line, newline included. Where there is no room it is dropped and counted: who logs could do nothing
-// about it. The only error is ErrClosed.
+// Write appends one line, newline included. Where there is no room it is dropped and counted: the caller could do
+// nothing about it. The only error is ErrClosed.
 func (l *Lines) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	if l.sink.state.Load() == closed {

@@ -17,7 +17,7 @@ const digits = "00010203040506070809" +
 	"80818283848586878889" +
 	"90919293949596979899"
 
-// octets are the numbers of an IPv4 address with the dot behind them.
+// octets are the numbers of an IPv4 address with the dot after them.
 var octets = func() (t [256]struct {
 	text [4]byte
 	size uint8

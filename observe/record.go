@@ -47,7 +47,7 @@ type Record struct {
 	Route, Upstream, Backend string
 
 	Status int
-	Reason string // who ended it and in which phase; empty for an ordinary end
+	Reason string // the side that ended it and the phase; empty for an ordinary end
 
 	BytesIn, BytesOut int64
 	Dur               int64 // ns

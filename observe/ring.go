@@ -22,7 +22,7 @@ import (
 //	there is at most one gap between head and tail
 //
 // Ordering. The producer fills its bytes, stores gapAt, then tail; the writer loads tail, then
-// gapAt, then reads bytes. Go's atomics are sequentially consistent, so whoever sees a tail sees
+// gapAt, then reads bytes. Go's atomics are sequentially consistent, so a reader that sees a tail sees
 // the bytes and the gap below it. A gapAt newer than the tail just loaded lies at or above that
 // tail and is not met yet; it cannot have replaced a gap still needed, since the producer makes a
 // gap only when head, stored by the writer after its reads, has left the lap before. The same

@@ -311,7 +311,7 @@ func (s *Sink) run() {
 			s.pour(true)
 			timer.Reset(s.flush)
 		}
-		due = state == asleep // what comes next comes behind a pause
+		due = state == asleep // the next record comes after a pause
 		s.report(false)
 		s.state.Store(state)
 		var again chan struct{}
@@ -573,7 +573,7 @@ func (s *Sink) report(last bool) {
 }
 
 // OpenFile opens a log to append to it, and makes it where there is none. A pipe must have a reader: waiting for one
-// would keep whoever starts, reloads or ends waiting. Root follows no link that another user may have made.
+// would hold up a start, a reload or an end. Root follows no link that another user may have made.
 func OpenFile(path string) (*os.File, error) {
 	flags := os.O_WRONLY | os.O_APPEND | os.O_CREATE
 	if at, err := os.Stat(path); err == nil && at.Mode()&os.ModeNamedPipe != 0 {
