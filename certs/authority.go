@@ -25,8 +25,8 @@ const (
 	leafLife      = 90 * 24 * time.Hour
 )
 
-// Authority is a certificate authority on this machine, for development: whoever trusts it trusts whoever can read its
-// folder. Immutable.
+// Authority is a certificate authority on this machine, for development. A client that trusts it trusts every user that
+// can read its folder. Immutable.
 type Authority struct {
 	Path string // of its certificate, for those who want to trust it
 	Made bool   // it did not exist before

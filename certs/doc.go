@@ -14,7 +14,7 @@
 // # Change
 //
 // Files are compared by their inode, size and time, following symbolic links, so that a rename over a file and the
-// swap of a folder behind a link (as Kubernetes mounts secrets) are both seen. A pair that is wrong keeps the one
+// swap of a folder by its link (as Kubernetes mounts secrets) are both seen. A pair that is wrong keeps the one
 // before it and is reported, once it was found wrong twice: certificate and key do not change in one step.
 //
 // # Threads and ownership

@@ -11,16 +11,16 @@ import (
 	"syscall"
 )
 
-// folder is where an Authority keeps its files. Where root makes it for another user, whom the process becomes, it is
-// that user's from then on, and the next start uses it as root again. So whose it is, and who may write it, is looked
-// at each time, and its files are reached by the descriptor that was looked at: no link leads to a file of root's.
+// folder is where an Authority keeps its files. Root may make it for the user that the process becomes. Then that
+// user owns it, and the next start uses it as root again. So its owner and its permissions are checked each time, and
+// its files are opened through the descriptor that was checked: no link leads to a file of root's.
 //
 //	made by root ── OpenAuthority: files, then the folder ──► the user's
 //
 // Immutable.
 type folder struct {
 	path     string
-	uid, gid int // whom it is for
+	uid, gid int // of the user that the folder is made for
 }
 
 // newFolder makes the folder where it is not there. With a uid below 0 it is for the user that the process is.

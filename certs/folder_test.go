@@ -48,8 +48,8 @@ func authorityFor(t *testing.T, uid int) (dir string) {
 	return dir
 }
 
-// Whoever could write the folder of an authority, or its files, knows the keys that others trust. The error says what
-// to do.
+// A user that could write the folder of an authority, or its files, knows the keys that others trust. The error says
+// what to do.
 func TestOpenAuthority_foreignFiles(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(dir string) error

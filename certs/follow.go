@@ -10,7 +10,7 @@ import (
 // Stamps are what files looked like at some moment, by their paths. Immutable.
 type Stamps map[string]stamp
 
-// StampsOf looks at files. Whoever is to hear of all changes does so before reading them.
+// StampsOf looks at files. To miss no change, call it before the files are read.
 func StampsOf(paths []string) Stamps {
 	s := make(Stamps)
 	for _, path := range paths {

@@ -354,8 +354,8 @@ func lowered(hosts []string) []string {
 	return all
 }
 
-// Authorities reads certificates of authorities. A file without any is an error: who asks for authorities does not mean
-// those of the system. An error is an *Error.
+// Authorities reads certificates of authorities. A file without any is an error: a caller that names a file does not
+// mean the authorities of the system. An error is an *Error.
 func Authorities(path string) (*x509.CertPool, error) {
 	_, pool, err := readAuthorities(path)
 	return pool, err
