@@ -93,7 +93,7 @@ func (x *Exchange) sendResponse() {
 		return
 	}
 	x.status = int(h.Status)
-	if !h.Has(message.Date) { // RFC 9110 §6.6.1: whoever forwards a message without a Date adds one
+	if !h.Has(message.Date) { // RFC 9110 §6.6.1: a proxy that forwards a message without a Date adds one
 		x.local.tellTime()
 		h.AddID(message.Date, "Date", string(x.local.date))
 	}

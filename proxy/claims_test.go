@@ -174,7 +174,7 @@ func spelledWith(names []string) (spelled []string) {
 	return spelled
 }
 
-// What a proxy says of a client is not for the client to say, in a head or behind a body, in any spelling that an
+// What a proxy says of a client is not for the client to say, in a head or after a body, in any spelling that an
 // origin may take for the name.
 func TestClaims_ofTheUntrustedEndHere(t *testing.T) {
 	const trailersMost = 20 // of one request: see docs/limits.md
@@ -199,7 +199,7 @@ func TestClaims_ofTheUntrustedEndHere(t *testing.T) {
 	}
 }
 
-// A proxy that is trusted says what it likes, but not behind a body: there it only passes on what it was sent.
+// A proxy that is trusted says what it likes, but not after a body: there it only passes on what it was sent.
 func TestClaims_ofTheTrustedPass(t *testing.T) {
 	c := newClaims(t, proxy.Listener{
 		Trusted: &forwarding.Trust{Networks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
@@ -247,7 +247,7 @@ func TestClaims_underscores(t *testing.T) {
 	}
 }
 
-// What a route sets, no client says beside it: in no spelling, and not behind the body.
+// A client cannot add a field that a route sets: in no spelling, and not after the body.
 func TestClaims_besideWhatARouteSets(t *testing.T) {
 	set := proxy.SetFields(map[string]string{
 		"X-Client": "{client_cert_subject}", "x-env": "prod", "X_Role": "none", "Cookie": "", "X-Request-ID": "1",

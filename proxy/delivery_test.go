@@ -56,7 +56,7 @@ func TestDelivery_trailersOfARequest(t *testing.T) {
 	s.wantStatus(down, "POST", 200, "")
 }
 
-// They wait behind a body that waits: for its filters, for a head that is parked, for the client.
+// Trailers wait while the body waits: for its filters, for a head that is parked, for the client.
 func TestDelivery_trailersStayBehindTheBody(t *testing.T) {
 	body := strings.Repeat("0123456789abcdef", 1<<16)
 	origin := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -111,7 +111,7 @@ func TestDelivery_trailersStayBehindTheBody(t *testing.T) {
 }
 
 // An answer that comes before the request has ended is delivered whole. Then a body that is nearly here is read to its
-// end, and the connection closes behind any other.
+// end, and the connection closes after any other.
 func TestDelivery_earlyAnswer(t *testing.T) {
 	for name, length := range map[string]int{"short": 1000, "long": 10 << 20} {
 		t.Run(name, func(t *testing.T) {
@@ -179,7 +179,7 @@ func TestDelivery_expectInVain(t *testing.T) {
 	s.log.want(t, 1, 504, "backend:first_byte")
 }
 
-// Behind it the client does.
+// After the 100 it is the client that owes something.
 func TestDelivery_expectedBodyInVain(t *testing.T) {
 	s := setTunnel(t, tunnelOptions{session: session.ServerOptions{BodyTimeout: 100 * time.Millisecond}})
 	down := s.client()
@@ -252,7 +252,7 @@ func TestDelivery_resetCancels(t *testing.T) {
 	}
 }
 
-// A client that ends its side behind a request has left, or only half closed: its answer has a while to begin.
+// A client that ends its side after a request has left, or only half closed: its answer has a while to begin.
 func TestDelivery_halfClose(t *testing.T) {
 	for name, c := range map[string]struct {
 		wait time.Duration

@@ -20,7 +20,7 @@ import (
 
 // Exchange is one request and its answer on their way through the proxy.
 // Owned by its reactor, or by the worker that runs a blocking phase of a filter. It is used again for another request
-// once its log record was written: whoever keeps it longer keeps a Ref.
+// once its log record was written: code that needs it longer keeps a Ref.
 //
 //	early ─► request ─► forward ─► response ─► done
 //	  └────────┴───────────┴──────────┴─ answered by the proxy itself

@@ -54,7 +54,7 @@ func TestLocal_keepsFewExchanges(t *testing.T) {
 	}
 }
 
-// What the budget counts for an exchange is what its heads hold, whatever they have grown to.
+// The budget counts for an exchange all that its heads hold, whatever they have grown to.
 func TestExchange_chargesWhatItsHeadsHold(t *testing.T) {
 	e, err := engine.New(engine.Options{
 		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
@@ -71,7 +71,7 @@ func TestExchange_chargesWhatItsHeadsHold(t *testing.T) {
 	if n := l.reactor.Stats().BufBytes; n != int64(want) || n < 40<<10+16000 {
 		t.Errorf("%d bytes are counted, want %d", n, want)
 	}
-	x.Request.Base = append(x.Request.Base, make([]byte, 100<<10)...) // behind the last time that it was charged
+	x.Request.Base = append(x.Request.Base, make([]byte, 100<<10)...) // after it was charged last
 	x.local.recycle(x)
 	if n := l.reactor.Stats(); n.BufBytes != 0 || n.BufKept != 0 {
 		t.Errorf("%d and %d bytes are counted of a large one that ended", n.BufBytes, n.BufKept)

@@ -19,7 +19,7 @@ import (
 type Fault struct {
 	Status int    // of the answer, 400 or more
 	Token  string // error type of Proxy-Status: RFC 9209 §2.3
-	Reason string // for the access log: who ended the exchange and in which phase, as in "backend:connect"
+	Reason string // for the access log: the side that ended the exchange and the phase, as in "backend:connect"
 	Text   string // of the answer, one sentence
 	Silent bool   // there is no answer: the client's stream is reset
 

@@ -190,8 +190,8 @@ func valueOf(x *Exchange, parts []fieldPart) string {
 	return string(value)
 }
 
-// appendFact appends a text that a client may have chosen: whoever writes a certificate of his own puts line ends into
-// names, which would end the field.
+// appendFact appends a text that a client may have chosen: a client that makes its own certificate may put line ends
+// into names, which would end the field.
 func appendFact(dst []byte, fact string) []byte {
 	for _, c := range []byte(fact) {
 		if c < ' ' || c == 0x7f {

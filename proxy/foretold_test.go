@@ -46,8 +46,9 @@ func arrived(c net.Conn) error {
 	return err
 }
 
-// An origin that answers whoever connects has not seen the request (RFC 9112 §9.2): its answer is 502, and the real one
-// does not go to the next client. The event loop waits where it has dialled, so that the answer is there first.
+// An origin that answers each connection at once has not seen the request (RFC 9112 §9.2): its answer is 502, and the
+// real one does not go to the next client. The event loop waits where it has dialled, so that the answer is there
+// first.
 func TestWire_answerBeforeTheRequest(t *testing.T) {
 	origin := make(chan net.Listener, 1)
 	greeted := make(chan net.Conn, 1)
@@ -67,7 +68,7 @@ func TestWire_answerBeforeTheRequest(t *testing.T) {
 		greeted <- c
 	}
 	s := filtered(t, &proxy.Filter{Name: "late", UpstreamRequest: func(x *proxy.Exchange) {
-		x.Reactor().Defer(&engine.Task{Run: greet}) // behind the dial
+		x.Reactor().Defer(&engine.Task{Run: greet}) // after the dial
 	}})
 	origin <- s.origins[0]
 	w := s.client()

@@ -249,7 +249,7 @@ type seen struct {
 	closed  bool
 }
 
-// ask sends the request and a second one behind the answer.
+// ask sends the request and a second one after the answer.
 func ask(t *testing.T, addr string, b *behaviour) seen {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)

@@ -48,7 +48,7 @@ type Stats struct {
 	Exchanges    uint64
 	Answered     [6]uint64 // final answers by the first digit of their status
 	Own          uint64    // answers of the proxy's own, faults among them
-	Cut          uint64    // answers that were cut off because the backend failed behind the head
+	Cut          uint64    // answers that were cut off because the backend failed after the head
 	ClientGone   uint64    // exchanges whose client left
 	Retries      uint64
 	LateResumes  uint64 // Resume of an exchange that was over or not parked

@@ -104,7 +104,7 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 	return nil
 }
 
-// hold keeps p behind what is held.
+// hold keeps p, after the pieces that are held already.
 func (l *relay) hold(p []byte) {
 	if len(l.held) == 0 {
 		l.held = l.base[:0]

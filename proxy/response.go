@@ -113,7 +113,7 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	if x.step == stepForward && x.retry(code, cause) {
 		return
 	}
-	if code != session.ConnectFailed && isAlert(cause) { // a handshake that fails is told by who made it
+	if code != session.ConnectFailed && isAlert(cause) { // a handshake that fails was reported where it was made
 		x.try.tellAlert(cause)
 	}
 	x.upFailed(x.call.cancelled(faultOfReset(code, cause), x.local.reactor.Now()))

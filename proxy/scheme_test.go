@@ -11,8 +11,8 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// What a backend is told of the scheme is what is true of the client's connection, or what a trusted proxy says: in
-// :scheme as in X-Forwarded-Proto.
+// A backend is told the scheme of the client's connection, or the one that a trusted proxy names: in :scheme as in
+// X-Forwarded-Proto.
 func TestScheme_ofBackendsIsThatOfTheConnection(t *testing.T) {
 	told := make(chan string, 1)
 	origin := serveFramed(t, &framed{

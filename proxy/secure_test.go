@@ -45,8 +45,8 @@ func (l *secureLog) take() observe.Record {
 	return l.last
 }
 
-// Over a real connection: what the origin, the log and the client hear of TLS. A certificate is text of whoever made
-// it.
+// Over a real connection: what the origin, the log and the client hear of TLS. A client may have written
+// any text into its certificate.
 func TestSecure_clientCertificate(t *testing.T) {
 	testutil.CheckLeaks(t)
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

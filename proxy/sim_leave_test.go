@@ -25,7 +25,7 @@ func (s *simulation) planAtOnce(clients, requests int, origins []string, then fu
 	}
 }
 
-// Clients that send FIN behind their requests get all of their answers: these begin soon.
+// Clients that send FIN after their requests get all of their answers: these begin soon.
 func TestSim_halfClosersGetTheirAnswers(t *testing.T) {
 	sim.Run(t, seeds(200), func(t testing.TB, w *sim.World) {
 		s := newSimulation(t, w, 1+int(w.Seed()%2))
@@ -37,8 +37,8 @@ func TestSim_halfClosersGetTheirAnswers(t *testing.T) {
 	})
 }
 
-// Clients leave at any moment, by FIN or by RST, with requests that wait behind others: nothing is left of them, also
-// where the origin never answers.
+// Clients leave at any moment, by FIN or by RST, with requests that wait for earlier ones: nothing is left of them,
+// also where the origin never answers.
 func TestSim_leavers(t *testing.T) {
 	origins := append([]string{"silent", "silent", "early"}, goodOrigins...)
 	sim.Run(t, seeds(400), func(t testing.TB, w *sim.World) {

@@ -119,7 +119,7 @@ func sceneBody(first string) string {
 	return fmt.Sprintf("%s\r\nContent-Length: %d\r\n\r\n%s.", first, sceneSize, make([]byte, sceneSize-1))
 }
 
-// Who waits for the other side is not timed.
+// A side that waits for the other one is not timed.
 func TestSim_onlyWhoOwesIsTimed(t *testing.T) {
 	const short, later = time.Second, 4 * time.Second
 	origin := tuning{upstream: func(o *upstream.Options) { o.Client.BetweenBytes = short }}
@@ -180,7 +180,7 @@ func TestSim_onlyWhoOwesIsTimed(t *testing.T) {
 	}
 }
 
-// Who owes is, and both sides hear of it.
+// A side that owes bytes is timed, and both sides hear of it.
 func TestSim_whoOwesIsTimed(t *testing.T) {
 	for name, c := range map[string]struct {
 		plan   func(x *scene)

@@ -11,7 +11,7 @@ import (
 	"github.com/edge-proxy/edge/internal/sim"
 )
 
-// simTunnel is one tunnel of a simulation: who sends how much, and what came.
+// simTunnel is one tunnel of a simulation: what each side sends, and what came.
 type simTunnel struct {
 	id       int
 	up, down int  // bytes that the client and the origin send
@@ -19,7 +19,7 @@ type simTunnel struct {
 	refused  bool // the origin answers as if Upgrade were not there
 	client   *sim.Peer
 	in       []byte // what the client got
-	seen     []byte // what the origin got behind the head
+	seen     []byte // what the origin got after the head
 	opened   bool   // the client has the 101
 	sent     bool   // the client has sent all of its bytes
 	over     bool
@@ -151,7 +151,7 @@ func (s *tunnelSim) answerTunnel(p *sim.Peer, x *simTunnel) {
 	}
 }
 
-// check looks whether what came to the origin is what the client sent: no more, and all of it when it ends.
+// check looks whether the origin got what the client sent: no more, and all of it when it ends.
 func (s *tunnelSim) check(x *simTunnel, end bool) {
 	want := pattern(x.id, x.up)
 	if x.refused {
@@ -183,7 +183,7 @@ func (s *tunnelSim) finish() {
 	}
 }
 
-// Every byte of a tunnel arrives in its order, and every end behind the last of them.
+// Every byte of a tunnel arrives in its order, and every end after the last of them.
 func TestSim_tunnels(t *testing.T) {
 	sim.Run(t, seeds(400), func(t testing.TB, w *sim.World) {
 		newTunnelSim(t, w, 1+int(w.Seed()%2), 1+w.Rand().IntN(5), false).finish()

@@ -117,7 +117,7 @@ func pour(c net.Conn, n int) {
 
 const large = "Content-Length: 16777216\r\n\r\n"
 
-// skip reads a head and n bytes behind it, none of what follows.
+// skip reads a head and n bytes after it, none of what follows.
 func skip(t *testing.T, w *testutil.Wire, n int64) {
 	t.Helper()
 	head, p := "", make([]byte, 1)
@@ -180,7 +180,7 @@ func upload(s *tunnelStage, behind func(down *testutil.Wire)) (down, up *testuti
 
 func nothing(*testutil.Wire) {}
 
-// Whoever breaks off, the other side hears of it, and the log has what was passed.
+// When one side breaks off, the other one hears of it, and the log has what was passed.
 func TestSplice_brokenOff(t *testing.T) {
 	s := setTunnel(t, tunnelOptions{})
 	down, up := download(s, nothing)
@@ -208,7 +208,7 @@ func TestSplice_brokenOff(t *testing.T) {
 	}
 }
 
-// Whoever reads nothing is timed, however much the buffers of the kernel hold. See also TestSim_deadlinesOfBodies.
+// A side that reads nothing is timed, however much the buffers of the kernel hold. See also TestSim_deadlinesOfBodies.
 func TestSplice_deadlines(t *testing.T) {
 	const brief, endless, most = 100 * time.Millisecond, "Content-Length: 1099511627776\r\n\r\n", 1 << 40
 	t.Run("the client", func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestSplice_earlyAnswer(t *testing.T) {
 	s.log.want(t, 1, 413, "")
 }
 
-// Both directions of a tunnel at once, and the end of either behind its last byte.
+// Both directions of a tunnel at once, and the end of either after its last byte.
 func TestSplice_tunnel(t *testing.T) {
 	s := setTunnel(t, tunnelOptions{route: routeX})
 	down, up := s.open()

@@ -204,7 +204,7 @@ func TestTunnel_earlyBytesWait(t *testing.T) {
 	}
 }
 
-// The same bytes behind an upgrade that was refused are not taken for a request: the connection ends.
+// The same bytes after an upgrade that was refused are not taken for a request: the connection ends.
 func TestTunnel_earlyBytesOfARefusedUpgrade(t *testing.T) {
 	s := setTunnel(t, tunnelOptions{route: routeX})
 	down := s.client()

@@ -138,7 +138,7 @@ func TestWire_originFails(t *testing.T) {
 	}
 }
 
-// Behind the head a failure cannot be told but by a connection that ends too early.
+// After the head a failure can be told only by a connection that ends too early.
 func TestWire_originFailsInTheBody(t *testing.T) {
 	for name, sends := range map[string]string{
 		"measured":        "HTTP/1.1 200 OK\r\nContent-Length: 101\r\n\r\nhalf",
@@ -457,7 +457,7 @@ func TestWire_earlyAnswer(t *testing.T) {
 	s.settled(t)
 }
 
-// What is left of a small body is read behind an early answer: the connection goes on.
+// What is left of a small body is read after an early answer: the connection goes on.
 func TestWire_earlyAnswerToASmallBody(t *testing.T) {
 	r := newRig(t, func(*engine.Engine) []proxy.Route { return []proxy.Route{{To: proxy.Answer(200, "", "own")}} })
 	w := testutil.Dial(t, r.addr())

@@ -148,7 +148,7 @@ func (w *answerWriter) SetWriteDeadline(at time.Time) error {
 // EnableFullDuplex does nothing: the body may always be read while the answer is written.
 func (w *answerWriter) EnableFullDuplex() error { return nil }
 
-// send gives the reactor what is buffered, behind the head if that was not sent.
+// send gives the reactor what is buffered, after the head if that was not sent.
 func (w *answerWriter) send() error {
 	p := &part{}
 	w.fill(p, false)

@@ -91,7 +91,7 @@ type served struct {
 	asksFirst   bool        // the handler's first Read asks, since a 100 answer is to follow. immutable
 }
 
-// bodyPart is a piece of a request's body. Whoever received it owns it.
+// bodyPart is a piece of a request's body. Its receiver owns it.
 type bodyPart struct {
 	p       []byte
 	end     bool

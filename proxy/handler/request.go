@@ -125,7 +125,7 @@ func remoteAddr(a poller.Addr) string {
 type requestBody struct {
 	s        *served
 	ctx      context.Context
-	request  *http.Request // whose Trailer is filled behind the last byte, by whoever reads that
+	request  *http.Request // its Trailer is filled when the last byte has been read
 	closing  sync.Once
 	closed   chan struct{}
 	deadline deadline
@@ -140,7 +140,7 @@ func newRequestBody(ctx context.Context, s *served) *requestBody {
 	return &requestBody{s: s, ctx: ctx, closed: make(chan struct{}), asked: !s.asksFirst}
 }
 
-// Read waits until something has come. The error is io.EOF behind the last byte, that of the context when the client
+// Read waits until something has come. The error is io.EOF after the last byte, that of the context when the client
 // has gone, and http.ErrBodyReadAfterClose once the handler has returned.
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.mu.Lock()

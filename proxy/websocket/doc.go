@@ -3,7 +3,7 @@
 //
 //	client without a key ──► Ask makes one ─────► origin
 //	client with a key    ◄── Accept makes Accept ◄── origin that says none
-//	                     ◄── an Accept that comes is held against the key, whoever made it
+//	                     ◄── an Accept that comes is checked against the key, in every case
 //
 // Frames follows what passes once the tunnel is open, so that a proxy that ends knows where it may put in GoingAway.
 //
