@@ -74,7 +74,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return s.Shutdown(ctx)
 }
 
-// Start opens the listener and serves. What it returns is what is wrong with the fields, or with the address.
+// Start opens the listener and serves. The error names a wrong field, or says why the address cannot be used.
 func (s *Server) Start() (err error) {
 	addr, err := parseAddr(s.Addr)
 	if err != nil {

@@ -59,7 +59,7 @@ func TestConn_resetWhilePaused(t *testing.T) {
 	}
 }
 
-// Whom we dialled may have sent its answer before it reset the connection: that is read first.
+// The peer that we dialled may have sent its answer before it reset the connection: that is read first.
 func TestConn_resetOfAPausedDialKeepsWhatCame(t *testing.T) {
 	e, err := engine.New(engine.Options{Reactors: 1})
 	if err != nil {

@@ -49,7 +49,7 @@ func TestRefusals_sayWhatIsWrongWithABackend(t *testing.T) {
 	}
 }
 
-// With TLS 1.3 a backend says behind the handshake that it wants a certificate.
+// With TLS 1.3 a backend says after the handshake that it wants a certificate.
 func TestRefusals_sayThatABackendWantsACertificate(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	ca.Write(t, filepath.Join(dir, "ca.pem"))

@@ -86,7 +86,7 @@ pattern = "/*"
 dest = "status:200"
 `
 
-// A reload drops an address, and another one adds it again: at once, while the sockets close, and behind that. Nobody
+// A reload drops an address, and another one adds it again: at once, while the sockets close, and after that. Nobody
 // that was connected is turned away.
 func TestApply_dropsAndAddsAnAddressUnderClients(t *testing.T) {
 	times, clients := 8, 16
@@ -164,7 +164,7 @@ func TestApply_closingSocketsServeThePresentConfiguration(t *testing.T) {
 
 const drainFile = "%s[http]\nlisten = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
 
-// Who connects while a drain begins is answered, and told that the connection closes.
+// A client that connects while a drain begins is answered, and told that the connection closes.
 func TestDrain_servesThoseThatConnectMeanwhile(t *testing.T) {
 	addr := testutil.FreeAddr(t)
 	s := start(t, Options{}, drainFile, quiet, addr)

@@ -8,7 +8,7 @@ import (
 	"github.com/edge-proxy/edge/route"
 )
 
-// What a file says of names and paths of requests is what the proxy goes by.
+// The proxy does with names and paths of requests what the file says.
 func TestProxyListener_readsRequestsAsTheFileSays(t *testing.T) {
 	for keys, want := range map[string]proxy.Listener{
 		"":                           {},

@@ -9,7 +9,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 )
 
-// Who answers says who it is by the name that the configuration gives it, also where a request could not be read.
+// An answer carries the name of the server that the configuration gives, also when the request could not be read.
 func TestServer_namesItselfInEveryFailure(t *testing.T) {
 	s := start(t, Options{}, quiet+`
 via = "front"

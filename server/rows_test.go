@@ -135,7 +135,7 @@ func TestRegistry_countsStreamsOnBothSides(t *testing.T) {
 			t.Errorf("%s: %v, want 5", side, n)
 		}
 	}
-	o.Config.SetKeepAlivesEnabled(false) // GOAWAY behind the next answer, which may have to be asked for twice
+	o.Config.SetKeepAlivesEnabled(false) // GOAWAY after the next answer, which may have to be asked for twice
 	getBy(t, c, url+"/")
 	check("edge_upstream_h2_gone_away_total", "api")
 	before := counter(s, "edge_upstream_h2_streams_total")

@@ -541,7 +541,7 @@ dest = %q
 	if n := counter(s, "edge_requests_total", "2xx"); int64(n) != asked.Load() {
 		t.Errorf("%v answers counted, %d asked", n, asked.Load())
 	}
-	// What a request does behind the reload that retired its upstream is not counted: one of each client at the most.
+	// What a request does after the reload that retired its upstream is not counted: one of each client at the most.
 	n := counter(s, "edge_upstream_dials_total") + counter(s, "edge_upstream_reuse_total")
 	if int64(n) < asked.Load()-50*4 {
 		t.Errorf("%v uses of backends counted, %d asked", n, asked.Load())

@@ -47,7 +47,7 @@ func socketOptions(t *testing.T, remote string, listening bool, option int) (val
 	return values
 }
 
-// What the file says of sockets is what the kernel says of them, and a request goes its way with all of it.
+// The kernel has the options of sockets that the file names, and a request passes with all of them.
 func TestSockets_optionsReachTheKernel(t *testing.T) {
 	addr, _ := origin(t, "one")
 	const file = quiet + `

@@ -27,7 +27,7 @@ type keyed struct {
 	addr   string
 }
 
-// dial makes a handshake for example.org and reads what may come behind it: the alert of TLS 1.3.
+// dial makes a handshake for example.org and reads what may come after it: the alert of TLS 1.3.
 func (k *keyed) dial(change func(o *tls.Config)) (s tls.ConnectionState, err error) {
 	k.Helper()
 	o := &tls.Config{RootCAs: k.ca.Pool, ServerName: "example.org"}
@@ -154,7 +154,7 @@ var sharedTLSKeys = []struct {
 	}},
 }
 
-// withKeys runs a Server with lines of its listener and lines behind it.
+// withKeys runs a Server with lines of its listener and lines after that section.
 func withKeys(t *testing.T, listener, rest string, check func(k *keyed)) {
 	t.Helper()
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
@@ -233,7 +233,7 @@ func TestTLSKeys_ofTheProcessHaveEffect(t *testing.T) {
 	})
 }
 
-// Whoever adds a key to [tls] writes its test.
+// Each key of [tls] has a test.
 func TestTLSKeys_areAllTested(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(testutil.Root(t), "docs", "configuration.md"))
 	if err != nil {

@@ -21,7 +21,7 @@ func TestRoutes_turnsOfTheirOwn(t *testing.T) {
 		"[[proxy.rules]]\npath = \"/b/*\"\nupstream = \"api\"\n%s"
 	for _, c := range []struct {
 		name, a, b string
-		want       string // who answers /a, /b, /a, /b and so on
+		want       string // the backends that answer /a, /b, /a, /b and so on
 	}{
 		{"none", "", "", "one two one two one two one two"},
 		{"one", "load_balancing = \"round_robin\"\n", "", "one one two two one one two two"},
