@@ -15,7 +15,7 @@
 //
 // Back-pressure: bytes that one side does not take are owed to it, and the other side is not read
 // until they have left. So at most one read buffer is owed per direction. A half close is passed on
-// behind the bytes before it; when both directions have ended, both sockets are closed.
+// after the bytes before it; when both directions have ended, both sockets are closed.
 //
 // Life cycle: New, Serve in one goroutine, Stop from any, Close when Serve has returned.
 //

@@ -49,7 +49,7 @@ type end struct {
 	generation uint32
 	canRead    bool
 	canWrite   bool
-	last       bool // FIN or an error waits behind the bytes: a short read is not the last
+	last       bool // FIN or an error follows the bytes: a short read is not the last
 	ended      bool // read to its end
 	owed       []byte
 	store      []byte // backing of owed, kept for the next time

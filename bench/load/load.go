@@ -170,7 +170,7 @@ func (c *client) hangUp() {
 	}
 }
 
-// readAnswer reads one answer to its end and reports whether the server closes behind it.
+// readAnswer reads one answer to its end and reports whether the server closes after it.
 func readAnswer(in *bufio.Reader) (closing bool, err error) {
 	line, err := in.ReadSlice('\n')
 	if err != nil {

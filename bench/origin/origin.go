@@ -39,7 +39,7 @@ type conn struct {
 	fd         int
 	generation uint32
 	canRead    bool
-	ended      bool // FIN or an error waits behind the bytes
+	ended      bool // FIN or an error follows the bytes
 	closing    bool // an answer said Connection: close
 	skip       int
 	after      []byte
@@ -260,7 +260,7 @@ func (s *Server) flushBatch(c *conn) bool {
 	return true
 }
 
-// send writes p, which is immutable, behind what is owed.
+// send writes p, which is immutable, after what is owed.
 func (s *Server) send(c *conn, p []byte) bool {
 	if len(c.owed) > 0 {
 		c.owed = append(c.owed, p...)

@@ -95,7 +95,7 @@ type stat struct {
 	cpu    time.Duration
 }
 
-// parseStat reads the fields behind the command, which is in brackets and may hold anything.
+// parseStat reads the fields after the command, which is in brackets and may hold anything.
 func parseStat(b []byte) (stat, error) {
 	const parentField, userField, systemField = 1, 11, 12
 	end := bytes.LastIndexByte(b, ')')

@@ -11,7 +11,7 @@ import (
 
 // generator makes the load of a scenario: wrk, h2load, or edge-bench itself. Immutable.
 type generator struct {
-	ends    bool // by itself, some time behind the window; else it is interrupted
+	ends    bool // by itself, some time after the window; else it is interrupted
 	command func(s Scenario, addr string) ([]string, error)
 	parse   func(out string) (loadResult, error)
 }

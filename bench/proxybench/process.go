@@ -174,7 +174,7 @@ func (p *process) tail() string {
 }
 
 // freeAddrs asks the kernel for n addresses that nobody uses. Their IP address, one of the loopback's, belongs to this
-// process alone: between now and the start of who is told to listen there, nobody else is given the port.
+// process alone: until the process that is told to listen there has started, no other process is given the port.
 func freeAddrs(n int) ([]string, error) {
 	pid := os.Getpid()
 	own := fmt.Sprintf("127.%d.%d.%d:0", 65+pid>>16&0x3f, pid>>8&0xff, pid&0xff)

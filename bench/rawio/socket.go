@@ -152,7 +152,7 @@ func Write(fd int, p []byte) (int, unix.Errno) {
 	}
 }
 
-// CloseWrite sends FIN behind what was written.
+// CloseWrite sends FIN after what was written.
 func CloseWrite(fd int) { syscall.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0) }
 
 // Close closes a descriptor; epoll forgets it by itself.

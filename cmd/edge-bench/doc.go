@@ -2,7 +2,7 @@
 // that this takes. Nothing of it is in edge, so that edge carries no other proxy with it.
 //
 //	edge-bench proxy    compare edge with the relay floor and other proxies, CPU per request
-//	edge-bench origin   serve the static answers behind them
+//	edge-bench origin   serve the static answers that they relay
 //	edge-bench floor    relay bytes and understand nothing
 //	edge-bench peer     run fasthttp or net/http as a proxy
 //	edge-bench load     load an HTTP/1 server, for machines without wrk

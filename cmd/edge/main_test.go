@@ -484,7 +484,7 @@ func TestRun_logThatCannotBeWritten(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r.Close() // whoever read our log is gone
+			r.Close() // the reader of our log is gone
 			cmd := exec.Command("sh", "-c", `exec "$0" run -c "$1" >&3`, testutil.Binary(t, "./cmd/edge"), file)
 			cmd.ExtraFiles = []*os.File{w}
 			errors, err := cmd.StderrPipe()

@@ -292,7 +292,7 @@ func TestRun_reloadAsTheUser(t *testing.T) {
 	}
 }
 
-// Whoever is not root cannot become somebody else: edge refuses before it opens anything, and serves as whom it is.
+// A user other than root cannot become another one: edge refuses before it opens anything, and serves as itself.
 func TestRun_userWithoutRoot(t *testing.T) {
 	uid, gid := nobody(t)
 	dir := owned(t, uid, gid)

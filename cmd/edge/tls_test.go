@@ -382,7 +382,7 @@ func TestProxy_internalAuthority(t *testing.T) {
 	}
 }
 
-// A server behind https:// answers for its own name.
+// A server with an https:// address answers for its own name.
 func TestProxy_toHTTPS(t *testing.T) {
 	p := newPKI(t)
 	p.issue(t, "one", "127.0.0.1")

@@ -1,4 +1,4 @@
-// Command filter is a proxy with one filter: who asks for tea is told what this is.
+// Command filter is a proxy with one filter, which answers requests for tea itself.
 package main
 
 import (
