@@ -11,7 +11,7 @@
 //
 // A case that passes: the origin saw this request and /next, each whole and once, in a form
 // that leaves nothing to interpretation, and both answers are their own. A case that is refused:
-// the status is right, the connection closes behind it, and the origin saw neither a whole
+// the status is right, the connection closes after it, and the origin saw neither a whole
 // request nor /next. Either way the victim gets its own answer.
 //
 // The origin reads strictly, so that what a lenient one would forgive is a failure: one Host,

@@ -28,7 +28,7 @@ type h2outcome struct {
 	method  string          // "": GET
 	codes   []http2.ErrCode // of RST_STREAM, or of GOAWAY when whole is set, to the origin; nil: no matter
 	conn    bool            // the fault is one of the connection to the origin
-	then    string          // what the origin does behind it: "", "close" or "reset"
+	then    string          // what the origin does after it: "", "close" or "reset"
 	tells   []string
 	trail   []string
 	interim []string // that came; nil: no matter

@@ -292,13 +292,13 @@ func h2frameCases() []h2case {
 
 func (v h2verdict) of(method string) h2verdict { v.method = method; return v }
 
-// latest is a fault of the connection behind a request that was fine: that may have come to the origin.
+// latest is a fault of the connection after a request that was fine: that may have come to the origin.
 func (v h2verdict) latest(target string) h2verdict {
 	v.begins, v.whole, v.target = true, true, target
 	return v
 }
 
-// afterEnd is a fault behind the end of a good request: RFC 9113 §5.1 makes it one of the stream when that is half
+// afterEnd is a fault after the end of a good request: RFC 9113 §5.1 makes it one of the stream when that is half
 // closed, and of the connection when that is closed. Until the answer has come, it is the former.
 func afterEnd() h2verdict {
 	return h2verdict{is: h2AfterEnd, codes: []http2.ErrCode{http2.ErrCodeStreamClosed}}

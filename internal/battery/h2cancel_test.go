@@ -148,7 +148,7 @@ func TestBatteryH2_cancelledUnread(t *testing.T) {
 		c, s := l.begin(t, "", "POST", false)
 		testutil.Eventually(t, atOnce, func() bool { return o.begins() == 1 }, "the head comes")
 		n := c.upload(t)
-		// The place is free while nothing can be told to the origin: the next one waits behind the reset, on the same
+		// The place is free while nothing can be told to the origin: the next one waits after the reset, on the same
 		// connection.
 		c.leave(t, s, func() { c.ping(); close(again) })
 		o.wantConns(t, 1)
@@ -272,7 +272,7 @@ func deaf(t *testing.T) (addr string, heads chan bool) {
 	return l.Addr().String(), heads
 }
 
-// RFC 9113 §6.9.1: who sends more than the window allows is reset, or loses the connection; nothing of it is kept.
+// RFC 9113 §6.9.1: a peer that sends more than the window allows is reset or disconnected; nothing of it is kept.
 func TestBatteryH2_windowsThatAreNotKept(t *testing.T) {
 	testutil.Binary(t, "./cmd/edge")
 	flow := http2.ErrCodeFlowControl

@@ -64,12 +64,12 @@ type h2fate int
 
 const (
 	h2Passes    h2fate = iota
-	h2Malformed        // the stream is reset, perhaps behind a 4xx (RFC 9113 §8.1.1); the connection goes on
+	h2Malformed        // the stream is reset, perhaps after a 4xx (RFC 9113 §8.1.1); the connection goes on
 	h2Refused          // answered by edge, or reset; the connection goes on
 	h2Either           // passes or is refused: the RFC leaves it open, and both are safe
 	h2Dies             // GOAWAY, and the connection ends
 	h2Left             // the client itself has reset the stream
-	h2AfterEnd         // a fault behind a request that was fine and may be answered
+	h2AfterEnd         // a fault after a request that was fine and may be answered
 	h2Excess           // above a limit: passes, is refused, or ends the connection; never in half
 )
 
@@ -98,7 +98,7 @@ func (v h2verdict) trails(lines ...string) h2verdict {
 func (v h2verdict) not(s ...string) h2verdict { v.never = s; return v }
 func (v h2verdict) late() h2verdict           { v.begins = true; return v }
 
-// later is a fault behind a whole request: the answer to that may be quicker.
+// later is a fault after a whole request: the answer to that may be quicker.
 func (v h2verdict) later() h2verdict {
 	v.begins, v.whole, v.status = true, true, append(v.status, 200)
 	return v.or(http2.ErrCodeNo)
@@ -411,7 +411,7 @@ func (p *h2case) checkRefused(c *h2client) error {
 }
 
 func (p *h2case) checkPassed(a *h2answer, mine *arrived, r *record, target string) error {
-	// RFC 9113 §8.1: NO_ERROR behind a whole answer declines the rest of the request.
+	// RFC 9113 §8.1: NO_ERROR after a whole answer declines the rest of the request.
 	if mine == nil || a.status != 200 || !a.ended || a.reset && a.code != http2.ErrCodeNo {
 		return fmt.Errorf("it did not pass")
 	}

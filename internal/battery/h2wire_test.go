@@ -121,7 +121,7 @@ func (s *scribe) encode(f h2fields) string {
 // hpackString is a string literal without Huffman code (RFC 7541 §5.2).
 func hpackString(text string) string { return hpackInt(7, 0, len(text)) + text }
 
-// hpackInt is an integer behind bits of a prefix (RFC 7541 §5.1).
+// hpackInt is an integer with a prefix (RFC 7541 §5.1).
 func hpackInt(prefix int, bits byte, n int) string {
 	most := 1<<prefix - 1
 	if n < most {

@@ -118,7 +118,7 @@ func pieces(s string, bytewise bool) []string {
 }
 
 // talk sends pieces on a new connection and reads until enough final answers came or it ends.
-// fin ends the sending side behind them.
+// fin ends the sending side after them.
 func (l *lane) talk(t *testing.T, send []string, method string, enough int, fin bool) *heard {
 	t.Helper()
 	c, err := net.Dial("tcp", l.edge)

@@ -72,7 +72,7 @@ func TestMachine_outOfDescriptors(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, full, "descriptors are left")
 	begun, used := time.Now(), cpuTime(t, l.PID())
 	late := make(chan error, 1)
-	go func() { late <- l.victim("late") }() // it waits behind the others
+	go func() { late <- l.victim("late") }() // it waits for a place after the others
 	testutil.Eventually(t, testutil.Patience, func() bool { return time.Since(begun) > time.Second }, "a second")
 	if d := cpuTime(t, l.PID()) - used; d > 300*time.Millisecond {
 		t.Errorf("%v of processor time in a second with nothing to do", d)

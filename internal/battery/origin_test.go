@@ -29,7 +29,7 @@ type origin struct {
 	wrong []string
 	raw   strings.Builder
 	plays map[string]*play
-	greet string // sent at once to whoever connects
+	greet string // sent at once on each connection
 }
 
 // play is how an origin answers one request.

@@ -81,7 +81,7 @@ func replies(t *testing.T, table []reply) {
 	}
 }
 
-// bytewise reports whether the case makes sense byte by byte: bytes behind a whole answer that come later may meet the
+// bytewise reports whether the case makes sense byte by byte: bytes after a whole answer that come later may meet the
 // next request on their connection, and then nobody can tell them from its answer.
 func (r *reply) bytewise() bool {
 	n := 0
@@ -315,7 +315,7 @@ func originHeadCases(t *testing.T) {
 
 func originBodyCases(t *testing.T) {
 	chunks := func(body string) play { return says(ok + "Transfer-Encoding: chunked\r\n\r\n" + body) }
-	// later sends the body behind a head that has arrived, so that the head is relayed.
+	// later sends the body after a head that has arrived, so that the head is relayed.
 	later := func(body string) play { return says(ok+"Transfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n", body) }
 	const fours = "Content-Length: 4\r\n\r\n"
 	head := "HEAD /{id} HTTP/1.1\r\n" + host + "\r\n"
@@ -493,5 +493,5 @@ func originOrderCases(t *testing.T) {
 	})
 }
 
-// mayEnd: the connection to the client may close behind the answer.
+// mayEnd: the connection to the client may close after the answer.
 func (o outcome) mayEnd() outcome { o.lax = true; return o }

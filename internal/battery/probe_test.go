@@ -24,12 +24,12 @@ type verdict struct {
 	target string   // at the origin; "": /{id}
 	method string   // at the origin; "": that of send
 	body   string   // at the origin
-	closes bool     // behind the answer
+	closes bool     // after the answer
 	more   string   // the target of a second request in the case
 	rest   bool     // what is behind the case is refused
-	eager  bool     // closes where bytes behind the case have come before the answer
+	eager  bool     // closes where bytes after the case have come before the answer
 	ends   bool     // or goes on: both are fine
-	alone  bool     // nothing is sent behind the case
+	alone  bool     // nothing is sent after the case
 	fin    bool     // the client ends its sending side
 	sees   []string // the origin
 	trail  []string // lines of the trailers that come to the origin

@@ -131,7 +131,7 @@ func cutAnywhereCases(t *testing.T) {
 type late struct {
 	name, rfc string
 	send      string
-	drips     bool   // bytes behind it, each before any timeout between two reads is over, without an end
+	drips     bool   // bytes after it, each before any timeout between two reads is over, without an end
 	status    int    // 0: closed without an answer
 	first     string // a whole request before it, which is answered
 }
@@ -307,7 +307,7 @@ func (l *lane) leave(t *testing.T, how, send string, whole bool) error {
 	return nil
 }
 
-// abandonedCases: who leaves while the origin works takes the request with him.
+// abandonedCases: a client that leaves while the origin works ends its request.
 func abandonedCases(t *testing.T) {
 	t.Parallel()
 	l := inProcess(t, session.ServerOptions{HalfCloseWait: shortTime})

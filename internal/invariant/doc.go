@@ -12,7 +12,7 @@
 // Without the tag On is the constant false and That has an empty body: the compiler inlines
 // it and removes it, together with arguments that are plain values. An argument that is a
 // call with effects is still evaluated, so where the condition itself costs something, or
-// where the function is hot, the whole check stands behind the constant:
+// where the function is hot, the whole check stands in an if on the constant:
 //
 //	if invariant.On {
 //		c.check()

@@ -2,7 +2,7 @@
 
 package invariant
 
-// On reports whether this build checks its invariants. It is a constant, so that code behind it
+// On reports whether this build checks its invariants. It is a constant, so that code that depends on it
 // disappears from a build without the tag.
 const On = false
 

@@ -2,7 +2,8 @@
 //
 // In a folder that another user may write, a name can be a link to any file of root's. There no link is followed that
 // leads out of the folder, and no second name of somebody else's file is taken. In folders of root alone, and for
-// everybody else, it is os.OpenFile. The folders above count as they are: whoever may write those says what is opened.
+// everybody else, it is os.OpenFile. The folders above are not checked: a user that may write those chooses what is
+// opened.
 package safeopen
 
 import (
@@ -53,8 +54,8 @@ func Open(path string, flag int, perm fs.FileMode) (*os.File, error) {
 	return f, nil
 }
 
-// own reports that a file has a second name, and not that it is one of the folder's owner alone: whoever may write the
-// folder may have given it this one.
+// own reports that a file has a second name, and not that it is one of the folder's owner alone: a user that may write
+// the folder may have given it this one.
 func own(f *os.File, folder uint32) error {
 	at, err := f.Stat()
 	if err != nil {

@@ -316,7 +316,7 @@ func (k *Kernel) Del(fd poller.FD) syscall.Errno {
 	return 0
 }
 
-// CloseWrite sends FIN behind what was written.
+// CloseWrite sends FIN after what was written.
 func (k *Kernel) CloseWrite(fd poller.FD) syscall.Errno {
 	k.calls.CloseWrite++
 	e := k.end(fd, "shutdown")

@@ -90,7 +90,7 @@ func (d *door) take() *end {
 	return s
 }
 
-// close takes d out of the World. Whoever still waits is reset, as Linux does.
+// close takes d out of the World. Connections that still wait are reset, as Linux does.
 func (d *door) close() {
 	d.file = nil
 	d.w.doors = slices.DeleteFunc(d.w.doors, func(o *door) bool { return o == d })

@@ -52,7 +52,7 @@ type LoopSock struct {
 	// FIN is true once the reactor sent FIN.
 	FIN bool
 
-	in      []byte // borrowed from who injected it
+	in      []byte // borrowed from the test that injected it
 	fd      poller.FD
 	token   poller.Token
 	pending poller.Ready // edges since the last Wait
@@ -188,7 +188,7 @@ func (l *Loop) Accept(fd poller.FD) (poller.FD, poller.Addr, syscall.Errno) {
 	return s.fd, s.remote, 0
 }
 
-// SetIntake does nothing: who connects is for the test to say.
+// SetIntake does nothing: the test chooses the connections.
 func (l *Loop) SetIntake(poller.FD, poller.Intake) { l.calls.SetIntake++ }
 
 // Connect succeeds at once.

@@ -73,7 +73,7 @@ func (p *Peer) Send(b []byte) {
 // SendString is Send.
 func (p *Peer) SendString(s string) { p.Send([]byte(s)) }
 
-// CloseWrite sends FIN behind what was sent.
+// CloseWrite sends FIN after what was sent.
 func (p *Peer) CloseWrite() {
 	if !p.e.dead {
 		p.e.shutWrite, p.e.finQueued = true, true
@@ -81,7 +81,7 @@ func (p *Peer) CloseWrite() {
 	}
 }
 
-// Close is what close(2) does: FIN behind what was sent, or RST when there are unread bytes. What arrives later is
+// Close is what close(2) does: FIN after what was sent, or RST when there are unread bytes. What arrives later is
 // answered with RST.
 func (p *Peer) Close() {
 	if p.e.closed {

@@ -9,8 +9,8 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// end is one end of a connection: a reactor's, behind a file, or the test's, behind a Peer. What is written waits in
-// out until segments carry it to the in of the other end; room is free again when it has landed there.
+// end is one end of a connection: a reactor's, reached through a file, or the test's, reached through a Peer. What is
+// written waits in out until segments carry it to the in of the other end; room is free again when it has landed there.
 //
 //	write → out ──flight, one at a time──▶ other.in → read
 //
@@ -73,7 +73,7 @@ func (w *World) syn(e *end) {
 	}
 }
 
-// join connects e with a new end behind d; e hears of it after delay.
+// join connects e with a new end that d accepts; e hears of it after delay.
 func (w *World) join(e *end, d *door, delay int64) {
 	s := w.newEnd(e.unix)
 	s.connecting = false
@@ -347,7 +347,7 @@ func (e *end) edge() {
 }
 
 // poll reports what holds, as tcp_poll does: HUP when both directions are shut, OUT also when writing would only fail.
-// Whoever sees no room is told when there is some.
+// A writer that found no room is told when there is some.
 func (e *end) poll() poller.Ready {
 	if e.connecting {
 		return 0

@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// receiveBuffer is what the kernel receives for whoever does not read: fixed, since one that grows by itself swallows
-// tens of megabytes on some machines, and the test that waits for a full one waits for ever.
+// receiveBuffer is what the kernel receives for a peer that reads nothing: fixed, since one that grows by itself
+// swallows tens of megabytes on some machines, and the test that waits for a full one waits for ever.
 const receiveBuffer = 256 << 10
 
 // fixBuffer is a Control of net.ListenConfig and net.Dialer.
