@@ -25,6 +25,8 @@ var rules = []rule{
 	{name: "func-length", source: checkFuncLength},
 	{name: "file-length", source: checkFileLength},
 	{name: "line-length", source: checkLineLength},
+	{name: "files", tree: checkFiles},
+	{name: "methods", tree: checkMethods},
 	{name: "word", source: checkWord},
 	{name: "note", tree: checkNote},
 	{name: "doc", source: checkDoc},

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// rawFile is the one file of edge that makes system calls behind the scheduler's back: each of
+// rawFile is the one file of edge that makes system calls of which the scheduler is not told: each of
 // them must be one that cannot block.
 const rawFile = "poller/raw_linux.go"
 
