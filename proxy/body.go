@@ -219,7 +219,7 @@ func (x *Exchange) endAnswer() {
 }
 
 // Large bodies and tunnels go from one stream to the other inside the kernel where nobody looks at them: see
-// session.Splice. That begins behind a piece of which nothing waits, and may end and begin again at any piece.
+// session.Splice. That begins after a piece of which nothing waits, and may end and begin again at any piece.
 
 // spliceDown tries that for the answer's body.
 func spliceDown(x *Exchange) {

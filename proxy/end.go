@@ -86,7 +86,7 @@ func (x *Exchange) dropUp() {
 }
 
 // rescue ends x when a filter panics where there is no connection that the reactor could close for it: inside a task,
-// or behind the end of the backend's. To be deferred.
+// or after the end of the backend's. To be deferred.
 func (x *Exchange) rescue() {
 	p := recover()
 	if p == nil {
@@ -101,7 +101,7 @@ func (x *Exchange) rescue() {
 	x.cut(FaultInternal)
 }
 
-// runLog runs the last phase. A panic there costs the filters behind it their turn and nothing else: there is nothing
+// runLog runs the last phase. A panic there costs the filters after it their turn and nothing else: there is nothing
 // left to end.
 func (l *local) runLog(x *Exchange, list []onExchange) {
 	defer func() {

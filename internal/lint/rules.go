@@ -29,6 +29,7 @@ var rules = []rule{
 	{name: "methods", tree: checkMethods},
 	{name: "word", source: checkWord},
 	{name: "note", tree: checkNote},
+	{name: "phrase", tree: checkPhrase},
 	{name: "doc", source: checkDoc},
 	{name: "package-doc", tree: checkPackageDoc},
 	{name: "machine-path", tree: checkMachinePath},

@@ -36,7 +36,7 @@ func checkWord(s *source) []finding {
 		}
 	}
 	for _, id := range declared(s.ast) {
-		// Helper is a method of testing.TB: whoever stands in for one must have it.
+		// Helper is a method of testing.TB: a type that stands in for one must have it.
 		if word := vagueIn(id.Name); word != "" && id.Name != "Helper" {
 			report(s.line(id.Pos()), id.Name, word)
 		}
@@ -140,4 +140,73 @@ func checkNote(t *tree) []finding {
 
 func noteFinding(name string, line int, word string) finding {
 	return finding{path: name, line: line, symbol: word, says: word + " in a comment"}
+}
+
+// phrases are words that make a sentence hard to read. Plain English has another way to say each of them.
+var phrases = []struct {
+	match, allowed *regexp.Regexp
+	says           string
+}{
+	{
+		match: regexp.MustCompile(`(?i)\bbehind\b`),
+		allowed: regexp.MustCompile(`(?i)\bbehind (the|a|an|another|every)\s+(proxy|load\s+balancer)|` +
+			`\bbehind (a\s+seam|the\s+same\s+interface)|\b(is|falls|left|leaves?|nothing)\s+behind\b`),
+		says: `"behind" is a place, for time and order it is "after"`,
+	},
+	{
+		match: regexp.MustCompile(`(?i)\bwhoever\b|(\A|\n\s*\n|[.,:;(])\s*\bwhom?\b|\b(for|from|of|by|than)\s+who\b`),
+		says:  "a clause that begins with who: name the actor",
+	},
+	{
+		match: regexp.MustCompile(`(?i)\bit is said\b|\bwhat\b[^.,:;]{1,60}\bis what\b`),
+		says:  "a riddle: say what it is",
+	},
+}
+
+// checkPhrase reads comments, and the prose of Markdown files outside of code.
+func checkPhrase(t *tree) []finding {
+	var found []finding
+	for _, s := range t.sources {
+		for _, group := range s.ast.Comments {
+			var text strings.Builder
+			for _, c := range group.List {
+				text.WriteString(strings.Trim(c.Text, "/* \t") + "\n")
+			}
+			found = append(found, phrasesIn(s.path, s.line(group.Pos()), text.String())...)
+		}
+	}
+	for _, name := range t.names(".md") {
+		var text strings.Builder
+		fenced := false
+		eachLine(t.texts[name], func(_ int, line string) {
+			if fence := strings.HasPrefix(strings.TrimSpace(line), "```"); fence || fenced {
+				fenced, line = fenced != fence, ""
+			}
+			text.WriteString(inlineCode.ReplaceAllString(line, "") + "\n")
+		})
+		found = append(found, phrasesIn(name, 1, text.String())...)
+	}
+	return found
+}
+
+// inlineCode matches code and the targets of links within a line of Markdown.
+var inlineCode = regexp.MustCompile("`[^`]*`|\\]\\([^)]*\\)")
+
+// phrasesIn returns what phrases match in a text that begins at the line first.
+func phrasesIn(name string, first int, text string) []finding {
+	var found []finding
+	for _, p := range phrases {
+		searched := text
+		if p.allowed != nil {
+			searched = p.allowed.ReplaceAllStringFunc(text, func(s string) string {
+				return strings.Repeat("\n", strings.Count(s, "\n")) // the numbers of lines stay true
+			})
+		}
+		for _, at := range p.match.FindAllStringIndex(searched, -1) {
+			word := strings.ToLower(strings.TrimLeft(searched[at[0]:at[1]], ".,:;( \t\n"))
+			line := first + strings.Count(searched[:at[1]], "\n")
+			found = append(found, finding{path: name, line: line, symbol: word, says: p.says})
+		}
+	}
+	return found
 }

@@ -5,8 +5,9 @@ import (
 	"testing"
 )
 
-func TestWord(t *testing.T) { clean(t, "word") }
-func TestNote(t *testing.T) { clean(t, "note") }
+func TestWord(t *testing.T)   { clean(t, "word") }
+func TestNote(t *testing.T)   { clean(t, "note") }
+func TestPhrase(t *testing.T) { clean(t, "phrase") }
 
 func TestWord_fires(t *testing.T) {
 	fires(t, "word", files{
@@ -46,4 +47,17 @@ func TestNote_fires(t *testing.T) {
 		"Makefile", "all: # " + broken + "\n",
 		"CONTRIBUTING.md", "No " + left + " in a comment.\n",
 	}, "proxy/a.go:2 "+left, "Makefile:1 "+broken)
+}
+
+func TestPhrase_fires(t *testing.T) {
+	const place, actor, anyone = "beh" + "ind", "wh" + "o", "who" + "ever"
+	fires(t, "phrase", files{
+		"proxy/a.go", "package proxy\n\n// It waits " + place + " the\n// head. An origin " + place + " a\n" +
+			"// proxy is " + place + ".\n\ntype T struct {\n\ta int // " + actor + " asked\n" +
+			"\tb int // the client " + actor + " asked\n}\n\n/* For\n" + anyone + " asks, it is" + " said. */\n" +
+			"var s = \"" + place + "\"\n",
+		"docs/a.md", "# " + actor + " reads\n\n" + actor + " `" + anyone + "`\n```\n" + anyone + "\n```\n" +
+			"What is read is" + " what came,\n" + actor + " knows, [" + place + "](" + place + ".md).\n",
+	}, "proxy/a.go:3 "+place, "proxy/a.go:8 "+actor, "proxy/a.go:13 "+anyone, "proxy/a.go:13 it is"+" said",
+		"docs/a.md:8 "+place, "docs/a.md:3 "+actor, "docs/a.md:8 "+actor, "docs/a.md:7 what is read is"+" what")
 }
