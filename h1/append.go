@@ -6,10 +6,10 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// ResponseOptions says what AppendResponse has to know beside the head. The zero value is an answer on a connection
+// ResponseOptions are the facts that AppendResponse needs beside the head. The zero value is an answer on a connection
 // of HTTP/1.1 that persists.
 type ResponseOptions struct {
-	ToHTTP10    bool // the client speaks HTTP/1.0: no chunks, and a connection that persists is said to
+	ToHTTP10    bool // the client speaks HTTP/1.0: no chunks, and "keep-alive" where the connection persists
 	Close       bool // this is the last answer on the connection
 	HeadRequest bool // the answer to HEAD: no body, whatever Length says
 }
@@ -186,8 +186,8 @@ func appendFields(dst []byte, h *message.Head, start int) []byte {
 	}
 }
 
-// runEnd returns which of fields, from i on, is the first to be written that does not continue the run that has come up
-// to to, and where that ends.
+// runEnd returns the index of the first field, from i on, that is to be written and does not continue the run that has
+// come up to to. It returns where the run ends, too.
 func runEnd(fields []message.Field, i int, to uint32) (int, uint32) {
 	for ; i < len(fields); i++ {
 		f := &fields[i]
@@ -202,7 +202,7 @@ func runEnd(fields []message.Field, i int, to uint32) (int, uint32) {
 	return i, to
 }
 
-// appendLength appends the field of a length, n >= 0, digit by digit: strconv is made for more.
+// appendLength appends the field of a length, n >= 0, digit by digit: strconv does more than is needed.
 func appendLength(dst []byte, n int64) []byte {
 	const name, digits = "Content-Length: ", 19
 	line := [digits + 2]byte{digits: '\r', digits + 1: '\n'}

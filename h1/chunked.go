@@ -33,7 +33,7 @@ func parseChunkLine(b []byte, limit int) (n int, size int64, e *Error) {
 		size = size<<4 | int64(hexValue[b[i]])
 	}
 	if i == 0 && len(b) > 0 {
-		return 0, 0, ErrChunkSize // neither empty, nor a sign, nor white space before it
+		return 0, 0, ErrChunkSize // a size is not empty, and no sign or white space precedes it
 	}
 	if i < len(b) && b[i] != '\r' {
 		if e := checkExtension(b[i:]); e != nil {

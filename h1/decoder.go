@@ -6,7 +6,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// Event says what a call of Decoder.Next came upon. A set of bits: the last Data carries End too.
+// Event says what a call of Decoder.Next found. It is a set of bits: the last Data carries End too.
 type Event uint8
 
 // The events.
@@ -43,9 +43,9 @@ type Decoder struct {
 	left    int64
 	scanned uint32
 	lineAt  uint32
-	excess  int32 // chunk overhead not paid for by data
+	excess  int32 // bytes of chunk lines beyond what the data allows
 	state   state
-	verb    message.Verb // of the request that the next answer is for
+	verb    message.Verb // method of the request that the next answer is for
 	answers bool         // responses, not requests
 	tunnel  bool         // the request that the next answer is for asked for a tunnel
 	blank   bool         // an empty line before the request was skipped
@@ -177,7 +177,7 @@ func (d *Decoder) head(in []byte, h *message.Head) (int, Event, *Error) {
 		}
 	}
 	n, e := d.parse(b, h)
-	if n == 0 && e == nil { // a part of it, valid so far
+	if n == 0 && e == nil { // a part of the head, valid so far
 		_, e = d.scan(b, d.limits.headBytes(), ErrHeadTooLarge)
 		return skipped, NeedMore, e
 	}
@@ -195,14 +195,14 @@ func (d *Decoder) parse(b []byte, h *message.Head) (int, *Error) {
 	return parseRequest(b, h, d.limits)
 }
 
-// begin takes the state that follows the head h.
+// begin enters the state that follows the head h.
 func (d *Decoder) begin(h *message.Head) Event {
 	switch {
 	case h.Tunnel:
 		d.state, d.interim = inBodyUntilClose, 0
 	case d.answers && h.Status < 200:
 		if d.interim++; d.interim > interimMax {
-			d.fail(ErrManyInterim) // reported by the next call: this head is good
+			d.fail(ErrManyInterim) // the next call reports the fault: this head is good
 		}
 	case h.Chunked:
 		d.state, d.excess = atChunk, 0
@@ -217,7 +217,7 @@ func (d *Decoder) begin(h *message.Head) Event {
 	return HeadDone
 }
 
-// finish takes d before the next message.
+// finish puts d into the state before a message.
 func (d *Decoder) finish() {
 	d.state, d.left, d.scanned, d.lineAt, d.interim, d.verb = atHead, 0, 0, 0, 0, message.VerbOther
 	d.tunnel = false
@@ -231,8 +231,8 @@ func (d *Decoder) fail(e *Error) error {
 	return e
 }
 
-// scan looks for the empty line that ends a section of lines, from where it stopped, and checks what can be told of
-// lines without parsing them. b is the input up to max, the limit of the section: one that is full has no end within.
+// scan looks for the empty line that ends a section of lines, from where the last scan stopped, and bounds the lines
+// without parsing them. b is the input up to max, the limit of the section: if b is full, the section has no end in it.
 func (d *Decoder) scan(b []byte, max int, tooLarge *Error) (whole bool, e *Error) {
 	for {
 		k := bytes.IndexByte(b[d.scanned:], '\n')

@@ -5,7 +5,7 @@
 //
 // # Decoding
 //
-// A Decoder stands at one end of a connection and is asked again and again with the bytes that are there:
+// A Decoder reads one direction of a connection: the session calls it with the bytes that have come:
 //
 //	         ┌────────────── End (no body, or its last byte) ─────────────┐
 //	         ▼                                                            │
@@ -23,7 +23,7 @@
 // (§2.2), and a status line that ends after its code. A fault ends the decoder: nothing after it can be trusted.
 // Framing is decided in one place, RequestFraming and ResponseFraming.
 //
-// A tunnel is what 101 and a 2xx to CONNECT make of the connection, where ExpectTunnel said that they were asked for.
+// After a 101, or a 2xx to CONNECT, the connection is a tunnel, if ExpectTunnel said that one was asked for.
 //
 // # Encoding
 //

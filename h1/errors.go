@@ -6,8 +6,8 @@ type Error struct {
 	Status int    // the answer it deserves: 4xx, 501 or 505 for a request, 502 for the answer of an origin
 	Code   string // the error type for Proxy-Status (RFC 9209 §2.3)
 	text   string
-	answer *Error // the same fault in an answer; nil in those
-	kin    *Error // in an answer: the fault it is
+	answer *Error // the same fault in an answer; nil in that error itself
+	kin    *Error // set in the error of an answer: the same fault in a request
 }
 
 // Error says what was wrong.

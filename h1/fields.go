@@ -6,7 +6,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// marks remembers where the fields stand that a codec has to understand: those up to lastMarked.
+// marks holds the positions of the fields that a codec has to understand: those up to lastMarked.
 type marks struct {
 	seen, twice uint32 // a bit for each Name
 	at          [lastMarked + 1]uint16
@@ -22,7 +22,7 @@ func (m *marks) note(id message.Name, i int) {
 
 func (m *marks) has(id message.Name) bool { return m.seen>>id&1 != 0 }
 
-// mark finds the marks of a head whose decoder is not at hand.
+// mark finds the marks of a head when its decoder is not at hand.
 func mark(h *message.Head) (m marks) {
 	for i := range h.Fields {
 		if f := &h.Fields[i]; f.ID-1 < lastMarked && !f.Dropped() {
@@ -54,12 +54,11 @@ func (s *section) begin(in []byte, table []message.Field, countMax, lineMax int,
 // in ends before that. A name that has a number needs no check of its characters, so the search for the line end starts
 // after it; any other line is searched from its start, and its name checked when it is whole.
 //
-// A name is looked up unless it is as the table of fields has it from the head that was there before: clients and
-// origins put their fields in the same order time and again. That is no more than a guess, of which every byte is
-// checked.
+// A name is looked up unless it equals the name that the previous head had at this place: clients and origins keep
+// the order of their fields. The guess is checked byte by byte.
 //
 // The search stands here, not in a function of its own: a call for each line costs a tenth of the time. What a line
-// needs but once is reached by s, since there are not registers for all.
+// needs only once is reached through s, since there are too few registers.
 func (s *section) parse(i int) (int, *Error) {
 	b, last := s.in, len(s.in)-16
 	for {
@@ -113,7 +112,7 @@ func (s *section) parse(i int) (int, *Error) {
 		f.NameAt, f.NameLen, f.ID, f.Flags = uint32(i), uint16(size), id, 0
 		at := i + size + 1 // after the colon, which stands before end
 		f.ValueAt, f.ValueLen = uint32(at)+1, uint32(end-at)-1
-		if end-at < 2 || octet(b, at) != ' ' || octet(b, at+1) <= ' ' || octet(b, end-1) <= ' ' { // unlike nearly all
+		if end-at < 2 || octet(b, at) != ' ' || octet(b, at+1) <= ' ' || octet(b, end-1) <= ' ' { // rare
 			f.ValueAt, f.ValueLen = trim(s.in, at, end)
 			f.Flags = message.Loose
 		}
