@@ -5,15 +5,15 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// Arena is what the connections of one reactor share: streams that are free, the buffer that heads are rendered in,
-// buffers for header blocks that come in parts, and counters. Owned by its reactor.
+// Arena is the memory that the connections of one reactor share: free streams, the buffer that heads are rendered in,
+// buffers for header blocks of several frames, and counters. Owned by its reactor.
 //
-// An idle connection holds nothing of it.
+// An idle connection holds none of this memory.
 type Arena struct {
 	Stats Stats
 
-	free    *Stream  // linked by next
-	spare   int      // how many
+	free    *Stream  // unused streams, linked by Stream.free
+	spare   int      // how many streams are in free
 	blocks  [][]byte // for header blocks in parts
 	render  []byte   // Head.Base of the head that Next returned last
 	literal []byte   // where literals are decoded
@@ -49,12 +49,12 @@ type Stats struct {
 	EmptyFrameFlood   uint64 // CVE-2019-9518
 	WindowUpdateFlood uint64
 	TinyWindow        uint64 // CVE-2019-9511
-	StrayFlood        uint64 // frames on streams that are closed
+	StrayFlood        uint64 // frames on closed streams
 	SettingsTimeout   uint64
 	PingTimeout       uint64
 	HeadTimeout       uint64
-	StalledPeer       uint64 // streams reset since the peer opened no window
-	StalledReader     uint64 // streams reset since nothing of them was read under pressure
+	StalledPeer       uint64 // streams reset because the peer opened no window
+	StalledReader     uint64 // streams reset because their data was not read while memory was short
 }
 
 // Add adds what o has counted.

@@ -23,22 +23,22 @@ type Conn struct {
 	state    recvState
 	flag     connFlags
 	blockNum uint8 // CONTINUATION frames of the block
-	acks     uint8 // SETTINGS of ours that are not acknowledged
+	acks     uint8 // our SETTINGS that the peer has not acknowledged
 
 	rest int     // of the payload that is being read
-	pad  int     // of rest: padding
-	data *Stream // whose DATA is being read; nil when it is passed over
-	end  bool    // the DATA has END_STREAM
+	pad  int     // padding at the end of rest
+	data *Stream // the stream whose DATA is being read; nil when the DATA is discarded
+	end  bool    // the DATA that is being read has END_STREAM
 
-	block   []byte // header block that comes in parts
+	block   []byte // a header block of several frames, as far as it has come
 	blockID uint32
-	headEnd bool // its HEADERS had END_STREAM
-	selfDep bool // its HEADERS depends on itself
+	headEnd bool // the HEADERS of block had END_STREAM
+	selfDep bool // the HEADERS of block depends on its own stream
 
 	lastPeer  uint32 // the highest stream the peer has opened
 	lastOwn   uint32 // the highest stream we have opened
-	sentLast  uint32 // of our GOAWAY
-	peerLast  uint32 // of the peer's GOAWAY
+	sentLast  uint32 // the last stream that our GOAWAY names
+	peerLast  uint32 // the last stream that the peer's GOAWAY names
 	peerTable uint32
 	peerList  uint32 // SETTINGS_MAX_HEADER_LIST_SIZE: what the peer takes of a head or of trailers, see fits
 
@@ -47,30 +47,30 @@ type Conn struct {
 	open    int
 
 	sendWindow int64
-	sendMost   int64 // the largest that sendWindow was
+	sendMost   int64 // the largest value that sendWindow had
 	recvWindow int64
-	owed       int64 // of all streams
-	budget     int64 // how much that may be: Widen
-	grown      int64 // by which the windows of the streams that are open have grown
-	localStart int64 // window of a new stream, as the peer must assume
-	peerStart  int64 // the same for what we send
+	owed       int64 // bytes of all streams that were delivered and not released
+	budget     int64 // how large owed may be; Widen raises it
+	grown      int64 // by how much the windows of the open streams have grown, together
+	localStart int64 // receive window of a new stream, as the peer must assume
+	peerStart  int64 // send window of a new stream, as the peer's SETTINGS say
 	peerFrame  int
 	peerMax    int
 
-	ctl   []byte // pending output
+	ctl   []byte // control frames that are not yet written
 	dying *Stream
 	fault *Error
 
 	order     *order
-	starved   list // wait for window of their own, or for a share of the connection's, longest first
-	readers   list // owe, longest without a release first
-	lingering list // answered, what is left of their requests is thrown away; longest first
+	starved   list // streams that wait for their own window, or for a share of the connection's; longest first
+	readers   list // streams that owe bytes; the one longest without a release first
+	lingering list // answered streams whose remaining request is discarded; longest first
 
-	ackBy    int64 // deadlines, 0 when there is none
+	ackBy    int64 // deadline of the peer's acknowledgement of our SETTINGS; 0: none, as for those below
 	headBy   int64
 	goAwayBy int64
 	pongBy   int64
-	dryAt    int64 // since when the connection window is used up and a stream waits for it
+	dryAt    int64 // when the connection window was used up while a stream waits for it; 0: it is not
 	heardAt  int64
 
 	buckets buckets
@@ -92,12 +92,12 @@ type connFlags uint16
 const (
 	gotSettings  connFlags = 1 << iota // the first SETTINGS came
 	sentGoAway                         // the first GOAWAY of a graceful end, or the only one
-	sentLastCall                       // the last one
-	gotGoAway                          // the peer's came
+	sentLastCall                       // the last GOAWAY was sent
+	gotGoAway                          // the peer's GOAWAY came
 	sweeping                           // streams above peerLast are being reset
-	woke                               // streams became sendable, nobody was told
+	woke                               // streams became sendable and Next has not reported it
 	peerExtended                       // the peer takes extended CONNECT
-	faultTold                          // the Fault was returned
+	faultTold                          // the Fault event was returned
 	closedByUs                         // Close was called
 )
 
@@ -170,7 +170,7 @@ func (c *Conn) control() {
 	}
 }
 
-// AppendControl appends what c has to say by itself: SETTINGS, acknowledgements, WINDOW_UPDATE, RST_STREAM, PING,
+// AppendControl appends the pending control frames: SETTINGS, acknowledgements, WINDOW_UPDATE, RST_STREAM, PING,
 // GOAWAY. The other Append methods do so before they write.
 func (c *Conn) AppendControl(dst []byte) []byte {
 	if c.ctl != nil {
@@ -184,7 +184,7 @@ func (c *Conn) AppendControl(dst []byte) []byte {
 // Pending reports whether AppendControl has something to write.
 func (c *Conn) Pending() bool { return c.ctl != nil }
 
-// Tick tells c the time, for what is called without one. Next, Open, Shutdown and Expire do so too.
+// Tick tells c the time, for methods that are called without one. Next, Open, Shutdown and Expire do so too.
 func (c *Conn) Tick(now int64) { c.now = now }
 
 // Next consumes bytes from the front of in, up to the first event, and reports how many. What was not consumed has to
@@ -246,7 +246,7 @@ func (c *Conn) overdue() (Event, bool) {
 	return Event{}, false
 }
 
-// step takes one step: a part of a body, or a frame. It used nothing and has no event: more is needed.
+// step takes one step: a part of a body, or a frame. When it uses nothing and has no event, it needs more bytes.
 func (c *Conn) step(in []byte, h *message.Head) (n int, ev Event, err *Error) {
 	switch c.state {
 	case inData:
@@ -289,7 +289,7 @@ func (c *Conn) step(in []byte, h *message.Head) (n int, ev Event, err *Error) {
 	return c.readFrame(in, f, h)
 }
 
-// readFrame reads a frame that is not DATA. Those are small enough to be waited for.
+// readFrame reads a frame that is not DATA. Such a frame is small enough to wait until it is whole.
 func (c *Conn) readFrame(in []byte, f frame, h *message.Head) (n int, ev Event, err *Error) {
 	n = frameHead + f.length
 	if f.kind > frameContinuation && f.kind != framePriorityUpdate {
@@ -336,14 +336,14 @@ func (c *Conn) readFrame(in []byte, f frame, h *message.Head) (n int, ev Event, 
 	return n, ev, err
 }
 
-// awaitRest sets a deadline for a frame of which some bytes are there.
+// awaitRest sets a deadline for the rest of a frame that has begun.
 func (c *Conn) awaitRest(n int) {
 	if n > 0 && c.headBy == 0 {
 		c.headBy = c.now + c.o.headTimeout()
 	}
 }
 
-// abused counts what ends the connection and returns it as a fault.
+// abused counts the abuse k, which ends the connection, and returns its fault.
 func (c *Conn) abused(k abuse) *Error {
 	*budgets[k].counter(&c.arena.Stats)++
 	return budgets[k].fault

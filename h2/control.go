@@ -31,7 +31,7 @@ func (c *Conn) onPriority(f frame, p []byte) (ev Event, err *Error) {
 	return ev, c.spendStray()
 }
 
-// onPriorityUpdate takes RFC 9218 §7.1: stream number and a Priority field.
+// onPriorityUpdate takes a PRIORITY_UPDATE (RFC 9218 §7.1): a stream number and a Priority field.
 func (c *Conn) onPriorityUpdate(f frame, p []byte) *Error {
 	if f.id != 0 {
 		return ErrNotStreamZero
@@ -77,8 +77,8 @@ func (c *Conn) onRST(f frame, p []byte) (ev Event, err *Error) {
 		return ev, c.spendStray()
 	}
 	c.finish(s, peerReset)
-	// One whose answer has begun cost nothing in vain: gRPC ends calls so, browsers stop downloads. And one that has
-	// kept its place for a while was within the limit of streams, which is the limit that rapid resets get round: a
+	// A stream whose answer has begun spends nothing: gRPC ends calls so, browsers stop downloads. And one that has
+	// lasted for a while counted against the limit of streams, which rapid resets get round: a
 	// client that waits in vain gives up some time. drainedAt is when it was opened, or a window of it.
 	if c.role == Server && s.flag&(sentHead|sentEnd) == 0 && c.now-s.drainedAt < rapidWithin {
 		if !c.buckets.spend(rapidReset, 1, c.now) {
@@ -221,14 +221,14 @@ func (c *Conn) onPing(f frame, p []byte) *Error {
 	return nil
 }
 
-// What our PING frames carry.
+// The payloads of our PING frames.
 const (
 	pingAlive  = "edgealiv"
 	pingGoAway = "edgegoaw"
-	pingEnded  = "edgeendd" // its answer says nothing
+	pingEnded  = "edgeendd" // the answer to it means nothing
 )
 
-// onGoAway takes GOAWAY. What it says beside is not looked at.
+// onGoAway takes GOAWAY. Its debug data is ignored.
 func (c *Conn) onGoAway(f frame, p []byte) (ev Event, err *Error) {
 	if f.id != 0 {
 		return ev, ErrNotStreamZero

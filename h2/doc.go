@@ -1,7 +1,7 @@
 // Package h2 is the codec of HTTP/2: bytes in, events out; heads and data in, bytes out.
 //
-// It does no I/O, holds no descriptor and reads no clock: the time is a parameter. Connections and timers are the
-// session's; routing and hop-by-hop fields are the proxy's. Heads have the normal form of HTTP/1: a WebSocket over
+// It does no I/O, holds no descriptor and reads no clock: the time is a parameter. Connections and timers belong to
+// the session, routing and hop-by-hop fields to the proxy. Heads have the normal form of HTTP/1: a WebSocket over
 // HTTP/2 is a GET with Upgrade and its answer a 101, whatever they were on the wire.
 //
 // # Receiving
@@ -19,12 +19,12 @@
 //
 // A header block that comes in one frame is decoded where it lies; only one with CONTINUATION is joined. Data is passed
 // on as it comes. Malformed messages (RFC 9113 §8) never get to be a HeadDone: their streams are reset. The history
-// knows the last 128 streams that closed: what was on its way when we reset one is ignored, and counted.
+// knows the last 128 streams that closed: frames that were on their way when we reset one are ignored, and counted.
 //
 // # Sending
 //
-// The Append methods write into the caller's queue. What c says by itself is pending until AppendControl or the next
-// Append, which writes it first. Data stops at the windows; a stream that was stopped, by a window or by the caller's
+// The Append methods write into the caller's queue. Control frames of c are pending until AppendControl or the next
+// Append, which writes them first. Data stops at the windows; a stream that was stopped, by a window or by the caller's
 // Block, comes again from NextSendable, by urgency and in turns.
 //
 //	n, ev := c.Next(in, &head, now)              // until NeedMore

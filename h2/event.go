@@ -1,6 +1,6 @@
 package h2
 
-// Kind says what a call of Conn.Next came upon.
+// Kind is the kind of an Event: what Conn.Next found.
 type Kind uint8
 
 // The kinds of an Event.

@@ -57,7 +57,7 @@ func (c *Conn) Expire(now int64) Event {
 		}
 	}
 	if s := c.starved.first; s != nil && s.blockedAt+c.o.stallTimeout() <= now {
-		// A peer that asks for much and takes nothing: what we hold for it is free again.
+		// A peer asked for much and took nothing: resetting its stream frees what we hold for it.
 		c.arena.Stats.StalledPeer++
 		c.resetStream(s, Cancel)
 		return Event{Kind: Reset, Code: Cancel, Stream: s, Err: ErrStalledPeer}

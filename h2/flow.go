@@ -43,7 +43,7 @@ func (c *Conn) owe(s *Stream, n int64) {
 	c.owed += n
 }
 
-// Release says that n bytes of those that Data delivered on s are done with.
+// Release says that the caller needs n more of the bytes that Data delivered on s no longer.
 func (c *Conn) Release(s *Stream, n int) {
 	if s.flag&dead != 0 || s.conn != c || n <= 0 {
 		return

@@ -16,7 +16,7 @@ const (
 	trailers
 )
 
-// marks is what a header block had that its meaning depends on.
+// marks are the facts about a header block that its meaning depends on.
 type marks struct {
 	fault    *Error // the first fault; the block is decoded to its end all the same
 	pseudo   [hpack.PseudoUnknown]message.Span
@@ -24,14 +24,14 @@ type marks struct {
 	regular  bool  // a field that is no pseudo-field came
 	te       bool
 	expect   bool // 100-continue
-	unmet    bool // something else is expected
+	unmet    bool // an expectation other than 100-continue came
 	hops     bool
 	host     message.Span
 	hasHost  bool
-	length   int64 // of Content-Length, -1 without one
+	length   int64 // value of Content-Length, -1 without one
 	priority int   // index of Priority, -1 without one
 	cookie   int   // index of Cookie, -1 without one
-	count    int   // of fields, those too many among them
+	count    int   // number of fields, also those above the limit
 }
 
 func (m *marks) has(p hpack.Pseudo) bool { return m.seen>>p&1 != 0 }
@@ -57,7 +57,7 @@ func (c *Conn) decode(block []byte, h *message.Head, kind part) (m marks, err *E
 		n, f, e := c.dec.Next(block)
 		block = block[n:]
 		if m.count++; m.count > headerBomb*c.o.fieldCount() {
-			// Many tiny references: a byte each, and each a field.
+			// Many tiny references: each takes a byte and makes a field.
 			c.arena.Stats.HeaderBomb++
 			return m, ErrHeaderBomb
 		}

@@ -45,7 +45,7 @@ func (c *Conn) onHeaders(f frame, p []byte, h *message.Head) (ev Event, err *Err
 // onContinuation takes a part of a header block that did not fit into one frame.
 func (c *Conn) onContinuation(f frame, p []byte, h *message.Head) (ev Event, err *Error) {
 	c.blockNum++
-	// CVE-2024-24549 and kin: frames without END_HEADERS for ever, empty ones among them.
+	// CVE-2024-24549 and kin: endless frames without END_HEADERS, empty ones among them.
 	if c.blockNum > maxContinuations || len(c.block)+len(p) > c.o.headBytes()+maxFrame {
 		c.arena.Stats.ContinuationFlood++
 		return ev, ErrContinuationFlood
@@ -215,8 +215,8 @@ func (c *Conn) malformed(s *Stream, id uint32, e *Error, end bool) (Event, *Erro
 	return c.streamFault(s, id, e, code)
 }
 
-// answerFault answers a request that its owner does not hear of, and returns the code to reset it with. Where there is
-// nothing to answer that is code.
+// answerFault answers a request that its owner does not hear of, and returns the code to reset it with: code itself
+// when no answer can be sent.
 func (c *Conn) answerFault(s *Stream, id uint32, status int, code Code) Code {
 	if s != nil || c.role != Server {
 		return code

@@ -91,14 +91,14 @@ func (c *Conn) resetStream(s *Stream, code Code) {
 func (c *Conn) Reset(s *Stream, code Code) {
 	if s.flag&dead == 0 && s.conn == c {
 		c.resetStream(s, code)
-		// What is on its way is not the peer's fault. Its window says how much that can be.
+		// Frames on their way are not the peer's fault. The stream's window bounds how many they are.
 		c.buckets.prepay(strayFlood, strayPaid+int32(max(s.recvWindow, 0)/strayBytes))
 	}
 }
 
 // Shutdown ends the connection gracefully: a server says GOAWAY twice, first with the highest number there is, after a
-// round trip or a second with the last stream it has seen; a client takes no new streams. The streams that are open
-// come to their end.
+// round trip or a second with the last stream it has seen; a client takes no new streams. Open streams
+// run to their end.
 func (c *Conn) Shutdown(now int64) {
 	c.now = now
 	if c.flag&sentGoAway != 0 {

@@ -3,7 +3,7 @@ package h2
 // lingerMax is how many bytes of a request are thrown away after its answer before the peer is told to stop.
 const lingerMax = 64 << 10
 
-// Linger gives up what the peer still sends on s, which we have ended. RFC 9113 §8.1: a server MAY ask by RST_STREAM
+// Linger discards what the peer still sends on s, which we have ended. RFC 9113 §8.1: a server MAY ask by RST_STREAM
 // with NO_ERROR that the rest of a request that is answered is not sent, and clients MUST NOT discard the answer for
 // it. Some do so all the same. So up to 64 KiB of the rest are thrown away, for LingerTime, before s is reset. s counts
 // among the open streams until then, and costs its peer nothing else. No event follows: s is not the caller's any more.
@@ -23,7 +23,7 @@ func (c *Conn) Linger(s *Stream) {
 	c.creditStream(s)
 }
 
-// forgive makes s owe nothing and returns what it owed.
+// forgive sets what s owes to zero and returns what it was.
 func (c *Conn) forgive(s *Stream) (n int64) {
 	if n = s.owed; n == 0 {
 		return 0

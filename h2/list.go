@@ -7,12 +7,12 @@ type list struct {
 	kind        listKind
 }
 
-// listKind says which of a stream's links a list goes by.
+// listKind says which of a stream's links a list uses.
 type listKind uint8
 
 const (
-	bySending listKind = iota // the order of those that may send, or those that wait for window
-	byReading                 // those that owe, longest without a release first; or those that linger, longest first
+	bySending listKind = iota // streams in the order, or streams that wait for window
+	byReading                 // streams that owe, by their last release; or streams that linger, longest first
 	listKinds
 )
 

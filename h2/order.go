@@ -35,7 +35,7 @@ func (o *order) remove(s *Stream) {
 // starves.
 const leastTurn = 16
 
-// pick returns the first stream that may send: any, or only those that waited for the caller.
+// pick returns the first stream that may send: of all, or of those alone that waited for the caller's queue.
 func (o *order) pick(any bool) *Stream {
 	o.picks++
 	least := o.picks%leastTurn == 0

@@ -43,7 +43,7 @@ func (c *Conn) beginData(in []byte, f frame) (n int, ev Event, err *Error) {
 	}
 	c.data = s
 	s.recvWindow -= int64(f.length)
-	s.credit += int64(f.length - c.rest + c.pad) // the padding is done with
+	s.credit += int64(f.length - c.rest + c.pad) // padding is released at once
 	if c.rest > c.pad {
 		c.buckets.earn(emptyFlood, 1)
 		c.buckets.earn(pingFlood, 1)
@@ -106,7 +106,7 @@ func (c *Conn) readData(in []byte) (n int, ev Event, err *Error) {
 	size := c.rest - c.pad
 	n = min(size, len(in))
 	s := c.data
-	if s == nil { // it was closed since
+	if s == nil { // the stream was closed meanwhile
 		c.pass()
 		return c.skip(in), ev, nil
 	}
@@ -149,7 +149,7 @@ func (c *Conn) receiver(id uint32, idle *Error) (s *Stream, stray, err *Error) {
 	switch c.past.find(id) {
 	case ourReset:
 		// §5.1: an endpoint that sends a RST_STREAM frame MUST be prepared to receive frames that were sent or
-		// enqueued before the peer saw it. How long that is, the history bounds.
+		// enqueued before the peer saw it. The history bounds how long.
 		return nil, nil, nil
 	case ended:
 		return nil, nil, ErrAfterEnd

@@ -229,9 +229,9 @@ func (c *Conn) appendLength(dst []byte, n int64) []byte {
 	return c.enc.AppendField(dst, message.ContentLength, nil, strconv.AppendInt(b[:0], n, 10), false)
 }
 
-// fits returns ErrListSize when h is more than the peer takes. RFC 9113 §6.5.2 calls the limit advisory, but there are
-// servers that end the connection, with all its streams, for a head above theirs. Nothing limits what is sent before a
-// server has said its settings: ErrUnsettled is for a head that many servers would not take, and that had better wait.
+// fits returns ErrListSize when h is larger than the peer accepts. RFC 9113 §6.5.2 calls the limit advisory, but some
+// servers end the connection, with all its streams, for a head above theirs. Before the settings of a server have come
+// there is no limit: ErrUnsettled is for a head that many servers would refuse, and that should wait for them.
 func (c *Conn) fits(s *Stream, h *message.Head, kind part) error {
 	most, err := uint64(c.peerList), ErrListSize
 	if c.flag&gotSettings == 0 && c.role == Client {
@@ -249,7 +249,7 @@ func (c *Conn) fits(s *Stream, h *message.Head, kind part) error {
 
 const (
 	fieldOverhead = 32  // RFC 9113 §6.5.2
-	ownFields     = 512 // more than the names of pseudo-fields and what is written without a field count together
+	ownFields     = 512 // above the size of all pseudo-fields and of what is written without a field
 )
 
 // listSize is the size of the field section that is made of h: RFC 9113 §6.5.2, the length of names and values,

@@ -9,34 +9,34 @@ type Stream struct {
 	flag streamFlags
 
 	urgency uint8 // RFC 9218: 0 first, 7 last
-	serial  bool  // not incremental: before those of its urgency that came later
+	serial  bool  // not incremental: sent before later streams of its urgency
 	queued  queueState
 	interim uint8
 
-	sendWindow int64 // what the peer lets us send; may be negative after a change of its settings
-	untaken    int64 // sent, and the peer has not opened the window for it again
-	recvWindow int64 // what we let the peer send
+	sendWindow int64 // bytes that the peer lets us send; may be negative after a change of its settings
+	untaken    int64 // bytes sent for which the peer has not opened the window again
+	recvWindow int64 // bytes that we let the peer send
 	windowSize int64 // how large we keep recvWindow
-	grown      int64 // by how much that has grown
-	owed       int64 // delivered and not released
-	credit     int64 // released and not announced
-	left       int64 // of the announced length of what comes, -1 when none was
+	grown      int64 // by how much windowSize has grown
+	owed       int64 // bytes delivered and not released
+	credit     int64 // bytes released and not yet announced by WINDOW_UPDATE
+	left       int64 // bytes of the body still to come, -1 without Content-Length
 	drainedAt  int64 // when the last window was announced
 	blockedAt  int64 // since when it waits for window
 	readAt     int64 // when something was last released, or owed began
-	lingerBy   int64 // lingers: until when
-	lingerLeft int64 // lingers: how much more may come
+	lingerBy   int64 // when lingering ends
+	lingerLeft int64 // how many more bytes are discarded while it lingers
 
-	protocol string // of an extended CONNECT
+	protocol string // :protocol of an extended CONNECT
 
 	links [listKinds]links
-	free  *Stream // the next one of those that are free, or dying
+	free  *Stream // the next stream that is free, or dead
 }
 
 type streamFlags uint16
 
 const (
-	opened       streamFlags = 1 << iota // in the table
+	opened       streamFlags = 1 << iota // the stream is in the table
 	recvHead                             // the peer's final head came
 	recvEnd                              // the peer has ended
 	sentHead                             // our final head is sent
@@ -44,8 +44,8 @@ const (
 	headAsked                            // the request is HEAD
 	connectAsked                         // the request is CONNECT
 	extended                             // the request is an extended CONNECT
-	tunnelled                            // its answer made a tunnel
-	lingers                              // answered: what comes is thrown away
+	tunnelled                            // the answer made a tunnel
+	lingers                              // answered: the rest of the request is discarded
 	dead                                 // closed: kept until the next call
 )
 
@@ -55,7 +55,7 @@ const (
 	unqueued   queueState = iota
 	queueFull             // in the order: the caller's send queue had no room
 	waitConn              // in the order: the connection window is used up
-	waitStream            // in the list of those whose own window is used up, or their share of the connection's
+	waitStream            // in the list of streams whose own window, or share of the connection's, is used up
 )
 
 // Dead reports whether the exchange is over on this connection.

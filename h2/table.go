@@ -75,7 +75,7 @@ const (
 	unknown   ending = iota // longer ago than the history knows, or never opened
 	ended                   // both sides sent END_STREAM
 	peerReset               // the peer sent RST_STREAM
-	ourReset                // we did: what the peer sent before it saw that is still on its way
+	ourReset                // we sent RST_STREAM: frames that the peer sent before it came may still arrive
 )
 
 // history remembers how the last streams ended, for frames that come after that (RFC 9113 §5.1). Allocated with the

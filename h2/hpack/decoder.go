@@ -24,9 +24,9 @@ type DecoderOptions struct {
 type Decoder struct {
 	table   table
 	limit   int  // what the peer may set table.max to
-	shrink  bool // the peer has to set it, since limit fell below
+	shrink  bool // the peer has to lower table.max, since limit fell below it
 	behind  bool // a field of the block was read
-	list    int  // size of the fields of the block
+	list    int  // size of the block's fields so far
 	listMax int
 	ready   bool // neither err nor shrink
 	ahead   ahead
@@ -88,7 +88,7 @@ func (d *Decoder) Next(block []byte) (n int, f Field, err error) {
 	return d.next(block)
 }
 
-// next is Next for whatever may come.
+// next is Next for every kind of field.
 func (d *Decoder) next(block []byte) (n int, f Field, err error) {
 	if d.err != nil {
 		return 0, Field{}, d.err

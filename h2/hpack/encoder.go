@@ -87,8 +87,8 @@ func (e *Encoder) AppendAuthority(dst, host []byte) []byte {
 	return e.field(dst, pseudoAt(Authority), nil, host, indexed)
 }
 
-// AppendPath appends :path. One with a query never enters the table: it is hardly asked for again, and may tell what
-// others are not to know.
+// AppendPath appends :path. One with a query never enters the table: it seldom comes again, and may hold
+// secrets.
 func (e *Encoder) AppendPath(dst, target []byte) []byte {
 	switch string(target) {
 	case "/":

@@ -163,7 +163,7 @@ const runMin = 8
 // longMin is that length for decodeLong.
 const longMin = 24
 
-// run is how far a code is decoded.
+// run is the progress of decoding one string.
 type run struct {
 	at  int // where its next symbol goes
 	p   int // its next bit, counted from the start of the block
