@@ -28,8 +28,8 @@ const (
 // Authority is a certificate authority on this machine, for development. A client that trusts it trusts every user that
 // can read its folder. Immutable.
 type Authority struct {
-	Path string // of its certificate, for those who want to trust it
-	Made bool   // it did not exist before
+	Path string // of the authority's certificate, for clients that shall trust it
+	Made bool   // the authority was made by this call
 
 	in   *folder
 	cert *x509.Certificate
@@ -44,10 +44,10 @@ const (
 	leafKey  = "leaf.key"
 )
 
-// OpenAuthority returns the authority whose files are in dir, which are made when they are not there. The keys can be
-// read by their owner alone. Where the process is root and will become another user, uid and gid are that one's, and
-// the folder is given to it; below 0: it stays who it is. A folder of anybody else, or that others may write, is an
-// error, and so are such files in it.
+// OpenAuthority returns the authority whose files are in dir, which are made when they are not there. Only their owner
+// can read the keys. If the process is root and will become another user, uid and gid are that user's, and the folder
+// is given to it; below 0 the process keeps its user. A folder that belongs to another user, or that others may write,
+// is an error, and so are such files in it.
 func OpenAuthority(dir string, uid, gid int) (*Authority, error) {
 	a, err := openAuthority(dir, uid, gid)
 	if err != nil {
@@ -104,8 +104,8 @@ func (a *Authority) create() error {
 	return a.write(caCert, caKey, key, der)
 }
 
-// Leaf returns the files of a certificate for names and addresses. The one that is there stays, as long as it has these
-// names and a third of its life.
+// Leaf returns the files of a certificate for names and addresses. An existing certificate is kept while it has these
+// names and a third of its life left.
 func (a *Authority) Leaf(names ...string) (Files, error) { return a.leaf(time.Now(), names) }
 
 func (a *Authority) leaf(now time.Time, names []string) (Files, error) {

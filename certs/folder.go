@@ -23,7 +23,7 @@ type folder struct {
 	uid, gid int // of the user that the folder is made for
 }
 
-// newFolder makes the folder where it is not there. With a uid below 0 it is for the user that the process is.
+// newFolder makes the folder where it is not there. With a uid below 0 it is for the user of the process.
 func newFolder(path string, uid, gid int) (*folder, error) {
 	d := &folder{path: path, uid: uid, gid: gid}
 	above := fs.FileMode(0o700)
@@ -52,7 +52,7 @@ var (
 	errNames     = errors.New("has another name elsewhere, which may be somebody else's: copy it")
 )
 
-// open opens the folder and returns whose it is.
+// open opens the folder and returns its owner.
 func (d *folder) open() (*os.Root, int, error) {
 	at, err := os.Lstat(d.path)
 	if err != nil {
@@ -81,8 +81,8 @@ func (d *folder) open() (*os.Root, int, error) {
 	return root, ownerOf(opened), nil
 }
 
-// allowed reports that a file, or the folder, belongs to none of owners, or that others may write it: they could know
-// the keys, which is what everybody who trusts the authority relies on.
+// allowed reports that a file, or the folder, belongs to none of owners, or that others may write it. Then they could
+// know the keys, whose secrecy every client of the authority relies on.
 func (d *folder) allowed(path string, at fs.FileInfo, owners ...int) error {
 	if uid := ownerOf(at); !slices.Contains(owners, uid) {
 		return fmt.Errorf("belongs to the user %d, not to %d: chown -R %d %s if nobody else could write it, "+
@@ -179,7 +179,7 @@ func (d *folder) replace(name string, text []byte) error {
 	return err
 }
 
-// handOver gives the user what root has made before it was for that user: files of these names, then the folder.
+// handOver gives the user the files of these names that root made earlier, then the folder.
 func (d *folder) handOver(names ...string) error {
 	if !d.given() {
 		return nil

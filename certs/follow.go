@@ -19,7 +19,7 @@ func StampsOf(paths []string) Stamps {
 	return s
 }
 
-// Follower tells of changes of files that are read by others: those of authorities, which are no pairs.
+// Follower reports changes of files that its caller reads: those of authorities.
 // Safe for any goroutine.
 //
 //	seen ── a change ──► latest ── the same at the next look ──► changed ── it has read them ──► Use
@@ -29,8 +29,8 @@ type Follower struct {
 	changed func(paths []string, again bool) bool
 
 	mu     sync.Mutex
-	seen   Stamps // of what was read; guarded by mu
-	latest Stamps // of the last look, nil when it found no change; guarded by mu
+	seen   Stamps // stamps of the files as they were read; guarded by mu
+	latest Stamps // stamps of the last look, nil when it found no change; guarded by mu
 	failed Stamps // those that could not be read; guarded by mu
 
 	stop  chan struct{}
@@ -59,7 +59,7 @@ func Follow(every time.Duration, changed func(paths []string, again bool) bool) 
 	return f
 }
 
-// Use says which files to look at from now on, and what those looked like that were read.
+// Use says which files to watch from now on, with their stamps when they were read.
 func (f *Follower) Use(s Stamps) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -72,7 +72,7 @@ func (f *Follower) Stop() {
 	<-f.ended
 }
 
-// look compares the files with what was read of them.
+// look compares the files with their stamps.
 func (f *Follower) look() {
 	f.mu.Lock()
 	now := StampsOf(slices.Sorted(maps.Keys(f.seen)))

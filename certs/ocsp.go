@@ -63,7 +63,8 @@ type (
 
 var ocspBasicType = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 1, 1}
 
-// staple reads the response that goes with the certificate. It has to be about it, good, and in time.
+// staple reads the response that goes with the certificate. The response has to name the certificate, call it good and
+// be in time.
 func (c *Certificate) staple(path string, now time.Time) error {
 	der, err := readFile(path)
 	if err != nil {

@@ -30,7 +30,7 @@ type Files struct {
 	OCSP  string   // a response of the authority in DER, to staple; empty: none
 	Hosts []string // names it is for, "*.example.org" among them; none: those that the certificate names
 
-	in *folder // certificate and key are in it; nil: they are anywhere
+	in *folder // the folder of certificate and key; nil: they may be in any
 }
 
 // id is equal for files whose pairs are interchangeable.
@@ -121,7 +121,7 @@ const (
 	NotYetValid
 )
 
-// expiringDays is how long before its end a certificate that is renewed by itself has been renewed.
+// expiringDays before its end a certificate that is renewed automatically has been renewed.
 const expiringDays = 14
 
 // State returns how the certificate stands at now. It is expiring when less than 14 days and less than a quarter of its
@@ -139,7 +139,7 @@ func (c *Certificate) State(now time.Time) State {
 	return Valid
 }
 
-// Load reads a pair. An error is an *Error. A response to staple that is of no use is no error: see StapleErr.
+// Load reads a pair. An error is an *Error. A response that cannot be stapled is no error: see StapleErr.
 func Load(f *Files, now time.Time) (*Certificate, error) {
 	chain, key, err := f.read()
 	if err != nil {
@@ -161,7 +161,7 @@ func Load(f *Files, now time.Time) (*Certificate, error) {
 	return c, nil
 }
 
-// PEM returns the texts of a pair for those who make something of their own of it. What Load refuses is an error.
+// PEM returns the texts of a pair, for programs that build their own tls.Config. A pair that Load refuses is an error.
 func (f *Files) PEM() (chain, key string, err error) {
 	c, k, err := f.read()
 	if err == nil {
@@ -192,7 +192,7 @@ func (f *Files) readOne(path string) ([]byte, error) {
 	return readFile(path)
 }
 
-// parse makes a certificate with its key of what read has read.
+// parse makes a certificate with its key from the texts that read returned.
 func (f *Files) parse(chain, key []byte) (*Certificate, error) {
 	c, err := parseChain(chain)
 	if err != nil {
@@ -256,7 +256,7 @@ func parseChain(text []byte) (*Certificate, error) {
 	if len(c.TLS.Certificate) == 0 {
 		return nil, ErrNoCertificate
 	}
-	// Decode passes over what is no block: of a file that is being written it would give a chain without its end.
+	// Decode skips text that is no block: a file that is being written would give a chain without its end.
 	if bytes.Count(text, []byte("-----BEGIN CERTIFICATE-----")) != len(c.TLS.Certificate) {
 		return nil, ErrDamaged
 	}
@@ -310,7 +310,7 @@ func parseDER(der []byte) (crypto.Signer, error) {
 	return nil, fmt.Errorf("keys of type %T cannot be used for TLS", key)
 }
 
-// fits checks that key is that of the certificate.
+// fits checks that key belongs to the certificate.
 func (c *Certificate) fits(key crypto.Signer) error {
 	id, err := keyID(key)
 	if err != nil {

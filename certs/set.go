@@ -27,14 +27,14 @@ type Set struct {
 	groups []*group
 
 	mu    sync.Mutex
-	pairs []*pair // those of all groups, each once
+	pairs []*pair // the pairs of all groups, each once
 	stop  chan struct{}
 	ended chan struct{}
 
 	renewals []renewal
 }
 
-// group is pairs that are chosen among by name.
+// group is a list of pairs, of which a name chooses one.
 type group struct {
 	pairs []*pair
 	names atomic.Pointer[names]
@@ -46,7 +46,7 @@ type names struct {
 	wild  map[string][]*pair // "example.org" for "*.example.org"
 }
 
-// NewSet reads the pairs of a configuration: groups are lists of them that are chosen among by name. Pairs of old,
+// NewSet reads the pairs of a configuration: each group is a list of pairs, of which a name chooses one. Pairs of old,
 // which may be nil, are taken over unread where their files have not changed. The error is that of all pairs that
 // cannot be read.
 func NewSet(old *Set, groups ...[]Files) (*Set, error) {
@@ -97,7 +97,7 @@ func read(f *Files) (*pair, error) {
 	return p, nil
 }
 
-// index makes the names of g anew, from what its pairs are now.
+// index makes the names of g anew, from its present pairs.
 func (g *group) index() {
 	n := &names{exact: make(map[string][]*pair), wild: make(map[string][]*pair)}
 	for _, p := range g.pairs {
@@ -141,8 +141,8 @@ type Chooser struct {
 	groups []*group
 }
 
-// Chooser returns who chooses among groups, by their numbers: the first one that knows the name; for a name that
-// nobody knows, or none at all, the first pair.
+// Chooser returns the Chooser of these groups, by their numbers. The first group that has the name gives the pair; for
+// a name that no group has, or none at all, it is the first pair.
 func (s *Set) Chooser(groups ...int) *Chooser {
 	c := &Chooser{}
 	for _, i := range groups {
@@ -151,7 +151,7 @@ func (s *Set) Chooser(groups ...int) *Chooser {
 	return c
 }
 
-// GetCertificate is a tls.Config's.
+// GetCertificate is the function of that name in a tls.Config.
 func (c *Chooser) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	name := strings.ToLower(hello.ServerName)
 	if name != "" {

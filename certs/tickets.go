@@ -38,7 +38,7 @@ func newTicketKey() (key [32]byte) {
 	return key
 }
 
-// Use makes the keys those of configs, and of no others any more.
+// Use sets the keys of configs, and no longer those of earlier ones.
 func (t *Tickets) Use(configs []*tls.Config) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,7 +67,7 @@ func (t *Tickets) rotate() {
 	}
 }
 
-// Every makes the keys rotate by themselves; 0: never.
+// Every sets the time after which the keys rotate; 0: never.
 func (t *Tickets) Every(d time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -84,7 +84,7 @@ func (t *Tickets) Every(d time.Duration) {
 	}
 }
 
-// turn is one rotation by the clock.
+// turn is one timed rotation.
 func (t *Tickets) turn() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// stamp is what tells one content of a file from another without reading it.
+// stamp tells one content of a file from another without reading it.
 type stamp struct {
 	dev, inode  uint64
 	size, mtime int64
@@ -40,7 +40,7 @@ func stampOf(path string) stamp {
 // Change is what a look at the files found about one pair.
 type Change struct {
 	Files Files
-	Now   *Certificate // what is presented now
+	Now   *Certificate // the certificate that is presented now
 	Err   error        // the files are wrong, and Now is what was before; or ErrRenewal; or an OCSP response is too old
 }
 
