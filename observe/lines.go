@@ -22,9 +22,9 @@ type Lines struct {
 	waiting []byte // guarded by mu
 	dropped atomic.Uint64
 
-	taken []byte // what the writer has yet to gather; owned by it
-	at    int    // how much of taken it has gathered; the same
-	seen  uint64 // lines dropped before taken became that; the same
+	taken []byte // lines that the writer has yet to gather; owned by the writer
+	at    int    // how much of taken the writer has gathered; owned by the writer
+	seen  uint64 // lines dropped before taken was swapped; owned by the writer
 }
 
 // Lines returns the producer of s that many goroutines share. There is one.
@@ -78,7 +78,7 @@ func (l *Lines) peek() []byte {
 // advance says that n peeked bytes are gathered. Writer only.
 func (l *Lines) advance(n int) { l.at += n }
 
-// holds is how much was not gathered. Writer only.
+// holds is how many bytes were not gathered. Writer only.
 func (l *Lines) holds() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -33,8 +33,8 @@ func isTerminal(w io.Writer) bool {
 }
 
 // Limited is a slog.Handler that lets only so many lines of one kind through per second; lines are
-// of one kind when their level and message are equal. What a peer can provoke must not be the way
-// to fill the log.
+// of one kind when their level and message are equal. A peer must not be able
+// to fill the log with lines that it provokes.
 //
 // The next line of the kind that passes says how many did not, in the attribute "suppressed". If
 // none comes, any other line two seconds later brings the count along as a line of its own. Safe

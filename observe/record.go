@@ -10,7 +10,7 @@ const (
 )
 
 // textMax is how many bytes of one text go into a record. A peer chooses the length of its path
-// and its fields, and a log line must not be the way to fill a disk.
+// and its fields, and must not be able to fill a disk through the log.
 const textMax = 256
 
 // FieldsMax is how many Fields of a record are written.
@@ -59,7 +59,7 @@ type Record struct {
 	UserAgent, Referer []byte
 
 	TLSVersion, TLSGroup string // of the client's connection; empty where it is not secured
-	SNI, ClientCert      string // what it asked for, and the subject of its certificate
+	SNI, ClientCert      string // the server name that the client asked for, and the subject of its certificate
 
 	GRPC       bool // the call ended with GRPCStatus
 	GRPCStatus int
@@ -67,7 +67,7 @@ type Record struct {
 	Fields []Field // further ones, for JSON: the first FieldsMax of them
 }
 
-// Field is a member that a program adds to its records. Its name should be none of the record's own.
+// Field is a member that a program adds to its records. Its name should differ from all names of the record itself.
 type Field struct{ Name, Value string }
 
 // protoName is as in RFC 9113, which has no minor version.

@@ -33,7 +33,7 @@ type Ring struct {
 	size uint64
 
 	tail    atomic.Uint64 // written by the producer
-	gapAt   atomic.Uint64 // the same
+	gapAt   atomic.Uint64 // written by the producer
 	at      uint64        // where the reserved bytes begin
 	room    uint64        // how many were reserved
 	seen    uint64        // head as last loaded by the producer
@@ -145,7 +145,7 @@ func (r *Ring) peek() []byte {
 // advance hands n peeked bytes back to the producer. Writer only.
 func (r *Ring) advance(n int) { r.head.Store(r.head.Load() + uint64(n)) }
 
-// holds is how much of the ring is taken. Writer only.
+// holds is how many bytes of the ring are in use. Writer only.
 func (r *Ring) holds() uint64 { return r.tail.Load() - r.head.Load() }
 
 // lapEnd is the first multiple of size above at.

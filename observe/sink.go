@@ -72,7 +72,7 @@ type Options struct {
 	BatchBytes int
 	// Events hears of a failing output, once a minute at most; nil means slog.Default.
 	Events *slog.Logger
-	// Notice is for a Sink with Lines alone. It makes a line for the output itself, which tells there, instead of
+	// Notice is for a Sink with Lines alone. It makes a line for the output itself, which says there, instead of
 	// Events, how many lines were dropped and how many were refused, with the last error of that. It is written as soon
 	// as the output takes lines again, where the dropped ones would be. Called by the writing goroutine.
 	Notice func(dropped, refused uint64, err error) []byte
@@ -85,7 +85,7 @@ type Sink struct {
 	wake  chan struct{} // room for one
 
 	rings atomic.Pointer[[]*Ring] // copied on write, guarded by mu
-	lines atomic.Pointer[Lines]   // nil: nobody asked for it
+	lines atomic.Pointer[Lines]   // nil until Lines is called
 	mu    sync.Mutex
 
 	path      string // empty: Reopen has no meaning
@@ -106,14 +106,14 @@ type Sink struct {
 	writer writer // owned by the writing goroutine
 }
 
-// writer is what only the writing goroutine touches.
+// writer is the state that only the writing goroutine touches.
 type writer struct {
 	out    io.Writer
 	file   *os.File // out, when it is to be closed
-	batch  []byte   // gathered
+	batch  []byte   // gathered lines
 	poured []byte   // being written, or room for the next batch
 	size   int      // of each of the two, unless one long line is more
-	turn   int      // whose turn it is to be gathered from
+	turn   int      // index of the producer to gather from next
 	torn   bool     // out took a part of a line and then failed
 	broken bool     // the last write failed
 	events *slog.Logger
@@ -122,7 +122,7 @@ type writer struct {
 
 	dropped    uint64 // lines of Lines that were dropped before what is gathered next
 	gap        bool   // some of them between that and what was gathered: a notice comes there
-	err        error  // the last one
+	err        error  // the error of the last failed write
 	toldErrors uint64
 	toldLost   uint64
 	toldDrops  uint64
@@ -282,7 +282,7 @@ func (s *Sink) Stats() Stats {
 	return st
 }
 
-// rouse wakes the writer from state, unless someone else does.
+// rouse wakes the writer from state, unless another producer does.
 func (s *Sink) rouse(state uint32) {
 	if state == closed || !s.state.CompareAndSwap(state, awake) {
 		return
@@ -392,8 +392,8 @@ type producer interface {
 	advance(n int)
 }
 
-// gather takes lines from the producers, as many as there is room for: the next time it goes on with the ring that had
-// to wait. It reports whether it found any, and whether it is time to write them.
+// gather takes lines from the producers, as many as fit. The next call goes on with the ring that had to wait. It
+// reports whether it found any, and whether it is time to write them.
 func (s *Sink) gather() (found, full bool) {
 	w := &s.writer
 	rings := *s.rings.Load()
@@ -489,8 +489,8 @@ func (s *Sink) pour(meanwhile bool) {
 	s.tell(dropped)
 }
 
-// write hands whole lines to the output. What it refuses is counted and gone: keeping it would
-// only fill the rings.
+// write hands whole lines to the output. Lines that it refuses are counted and lost: keeping them
+// would only fill the rings.
 func (s *Sink) write(p []byte) {
 	n := s.put(p)
 	s.lost.Add(uint64(bytes.Count(p[n:], []byte{'\n'})))
@@ -547,8 +547,8 @@ func (s *Sink) tell(dropped uint64) {
 	}
 }
 
-// report tells the event log what went wrong since it was told last, at most once a minute unless
-// it is the last time.
+// report tells the event log the failures since its last report, at most once a minute, except at
+// the end.
 func (s *Sink) report(last bool) {
 	w := &s.writer
 	if w.notice != nil {

@@ -1,8 +1,8 @@
 // Package poller is the seam between a reactor and the operating system.
 //
 // Kernel is that seam: an interface which the reactor holds and through which every system call of it goes. Epoll is
-// the one that runs; the simulation behind the same interface makes the orders happen that sockets cannot be forced
-// into. The package knows descriptors and readiness, nothing of connections or protocols.
+// the real one; the simulation implements the same interface and produces orders of events that real sockets cannot be
+// forced into. The package knows descriptors and readiness, nothing of connections or protocols.
 //
 // # How it waits
 //
