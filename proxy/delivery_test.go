@@ -156,7 +156,7 @@ func TestDelivery_expect(t *testing.T) {
 	up.Send(okay)
 	s.wantStatus(down, "POST", 200, "")
 
-	// A final answer instead: whether the body follows is not known, so nothing behind it can be understood.
+	// A final answer instead: whether the body follows is not known, so nothing after it can be understood.
 	down.Send(ask)
 	up.ReadHead()
 	up.Send("HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n")

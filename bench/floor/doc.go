@@ -1,4 +1,4 @@
-// Package floor is a TCP relay that understands nothing: the least that a proxy on this machine can
+// Package floor is a TCP relay that parses nothing: the least that a proxy on this machine can
 // cost, and the denominator of every ratio of the benchmark.
 //
 // For each accepted connection it opens one to the origin and carries bytes both ways: read, write,

@@ -133,7 +133,7 @@ func (r *Relay) ready(ev *rawio.Event) {
 	e.canRead = e.canRead || ev.CanRead()
 	e.canWrite = e.canWrite || ev.CanWrite()
 	e.last = e.last || ev.Ended()
-	// What e can take now lets its peer be read again; what e has goes to the peer.
+	// When e can take bytes again, its peer is read again. Bytes of e go to the peer.
 	if e.canWrite && !r.pump(e.peer, e) || !r.pump(e, e.peer) {
 		r.closePair(e)
 	}

@@ -19,7 +19,7 @@ const (
 	answerTimeout = 5 * time.Second
 )
 
-// Options say what is asked and how often.
+// Options say which request is sent and how often.
 type Options struct {
 	Addr        string
 	Request     []byte // as it goes over the wire, body included
@@ -30,7 +30,7 @@ type Options struct {
 	TLS         *tls.Config // nil: plain
 }
 
-// Result is what came of it.
+// Result holds the counts and latencies of a Run.
 type Result struct {
 	Requests uint64        `json:"requests"`
 	Errors   uint64        `json:"errors"`
@@ -84,7 +84,7 @@ func sum(tallies []tally, elapsed time.Duration) Result {
 	return r
 }
 
-// client is one connection and what follows it. Owned by its goroutine.
+// client is one connection and those that replace it. Owned by its goroutine.
 type client struct {
 	options *Options
 	batch   []byte

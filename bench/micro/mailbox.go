@@ -8,7 +8,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 )
 
-// mailWindow is how much one goroutine has under way at most.
+// mailWindow is how many messages one goroutine has in flight at most.
 const mailWindow = 256
 
 var mailboxEntries = []Entry{

@@ -68,7 +68,7 @@ func takePark(b *testing.B) {
 	}
 }
 
-// mutexPool is what one would write first.
+// mutexPool is the obvious implementation: a map and a mutex.
 type mutexPool struct {
 	mu   sync.Mutex
 	idle map[peerKey][]*idleConn // guarded by mu

@@ -16,7 +16,7 @@ const (
 		"nanoseconds a call; cpu-ns/op is the processor time of this process"
 )
 
-// The whole exchange has no like elsewhere: what is compared is its price with a log.
+// The whole exchange has no counterpart elsewhere: it is compared with itself, with a log.
 var warmEntries = []Entry{
 	{"warm/small/edge+log", warmGroup, warmWhat + ", with an access log: JSON lines to nowhere", "",
 		exchange(warm.Small, true)},

@@ -2,8 +2,8 @@
 // answers made at start.
 //
 // It is not an HTTP server for anything else. It finds where requests end (Content-Length bodies and
-// pipelining included), looks at the first byte of the method and at the path, and believes the
-// rest. That makes it cheaper than any proxy, so that the proxy is what is measured.
+// pipelining included), looks at the first byte of the method and at the path, and checks nothing
+// else. That makes it cheaper than any proxy, so that the proxy is what is measured.
 //
 //	/small    200, 128 bytes               /chunked  200, 16 KiB in 4 chunks
 //	/16k      200, 16 KiB                  /upload   (POST, PUT) reads the body, 200, 128 bytes

@@ -14,21 +14,21 @@ import (
 	"github.com/edge-proxy/edge/bench/load"
 )
 
-// A bystander is a client whose own requests are small and quick, beside others who make trouble. What counts is how
-// much it notices: its 99th percentile with the trouble and without it, in turn.
+// A bystander is a client with small and quick requests, beside clients that make trouble. The measure is how much it
+// notices: its 99th percentile with the trouble and without it, in turn.
 //
 //	CPU 0: bystander, trouble, origin ─────▶ CPU 1: edge
 //
 // Trouble takes processor time of the bystander's too. So what it notices is at most what is shown: where that matters,
 // compare with "busy", the share of the proxy's own core.
 
-// Trouble is one kind of it. Immutable.
+// Trouble is one kind of trouble. Immutable.
 type Trouble struct {
 	Name string
 	What string
 
 	h2Origin bool // the origin speaks HTTP/2, and all share connections to it
-	dear     bool // handshakes cost the proxy much, and those who make them little
+	dear     bool // handshakes cost the proxy much, and their clients little
 	make     func(ctx context.Context, t Target) error
 	measure  func(o *BystanderOptions, ctx context.Context, t Trouble, w io.Writer) error // in place of bystanders
 }

@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// Overload is more TLS handshakes than a proxy can compute. What counts is how many good clients are served: at twice
-// what it can do about half of them, not none.
+// Overload is more TLS handshakes than a proxy can compute. The measure is how many good clients are served: at twice
+// the capacity about half of them, not none.
 //
 //	capacity  64 clients, one handshake after the other; of five, two are brought to their end
 //	0.9, 2    times as many, whatever becomes of them: good clients, whose number stays the same, and a flood
@@ -68,7 +68,7 @@ func MeasureOverload(ctx context.Context, addr string, window time.Duration, w i
 	return json.NewEncoder(w).Encode(s)
 }
 
-// rush is what comes to the proxy at addr.
+// rush is the load of clients on the proxy at addr.
 type rush struct {
 	addr  string
 	hello []byte

@@ -347,7 +347,7 @@ func (r *runner) runRound(ctx context.Context, s Scenario, peers []*runningPeer)
 	return this, nil
 }
 
-// livePeers are those that can be asked s: the floor, and who speaks its protocol.
+// livePeers are the peers that can run s: the floor, and those that speak its protocol.
 func (r *runner) livePeers(s Scenario) []*runningPeer {
 	var live []*runningPeer
 	for _, p := range r.peers {

@@ -76,7 +76,7 @@ func bigHeads(ctx context.Context, t Target) error {
 
 const answerWait = 5 * time.Second
 
-// full is a client that resumes nothing and lets every server in.
+// full is a client configuration that resumes no session and accepts every certificate.
 func full() *tls.Config {
 	return tlsConfig(Scenario{Proto: H1TLS, Group: "X25519"})
 }
@@ -143,7 +143,7 @@ func silent(ctx context.Context, t Target) error {
 			return fmt.Errorf("connection %d: %w", i, err)
 		}
 		context.AfterFunc(ctx, func() { _ = c.Close() })
-		if i < half { // half of a ClientHello, or all of it and nothing behind the answer
+		if i < half { // half of a ClientHello, or all of it and nothing after the answer
 			n := len(hello) * (1 + i%2) / 2
 			if _, err := c.Write(hello[:n]); err != nil {
 				return err

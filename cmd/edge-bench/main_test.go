@@ -99,7 +99,7 @@ func TestScale_measuresEveryCell(t *testing.T) {
 	}
 }
 
-// Whatever it is at: starting the origin, a peer, or measuring.
+// In each phase: while it starts the origin, starts a peer, or measures.
 func TestProxy_cleansUpWhenInterrupted(t *testing.T) {
 	o, tmp := options(t)
 	o.Window = time.Hour

@@ -91,7 +91,7 @@ func answers(t *testing.T, url string) {
 	}
 }
 
-// ends stops a daemon in peace and looks for what it left.
+// ends stops a daemon gracefully and looks for files that it left.
 func ends(t *testing.T, file string, pid int) {
 	t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
@@ -161,7 +161,7 @@ func TestDaemon_errorLog(t *testing.T) {
 	ends(t, file, daemonOf(t, file, log))
 }
 
-// What keeps a daemon from serving is said once, on the terminal, and the command fails.
+// The reason why a daemon cannot serve is printed once, on the terminal, and the command fails.
 func TestDaemon_thatCannotServe(t *testing.T) {
 	taken := testutil.Listen(t).Addr().String()
 	for name, c := range map[string]struct{ text, want string }{
@@ -180,7 +180,7 @@ func TestDaemon_thatCannotServe(t *testing.T) {
 	}
 }
 
-// Warnings are said once.
+// Warnings are printed once.
 func TestDaemon_warnsOnce(t *testing.T) {
 	file := write(t, "daemon = true\npid_file = \"edge.pid\"\nhttp.listen = %q\n", testutil.FreeAddr(t))
 	code, out := daemonize(t, file, nil, "-c", file)
@@ -190,7 +190,7 @@ func TestDaemon_warnsOnce(t *testing.T) {
 	ends(t, file, daemonOf(t, file, os.DevNull))
 }
 
-// A daemon whose command was killed while it waited does not stay, since nobody knows of it. The configuration is a
+// A daemon ends when its command was killed while it waited, since nobody knows of it. The configuration is a
 // pipe, so that the daemon waits for the test.
 func TestDaemon_withoutItsCommand(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "edge.toml")

@@ -7,7 +7,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// The keys of deadlines and of tunnels reach who heeds them.
+// The keys of deadlines and of tunnels take effect.
 func TestRun_deadlinesAndTunnels(t *testing.T) {
 	l := testutil.Listen(t)
 	dir := folder(t, map[string]string{"edge.toml": `

@@ -154,7 +154,7 @@ func (s *stalled) answered(n int, path string) (good int) {
 	return good
 }
 
-// A log that nobody reads costs lines of the log, nothing else.
+// A log that nobody reads loses lines of the log, and nothing else.
 func TestRun_logThatNobodyReads(t *testing.T) {
 	s := startStalled(t)
 	s.failHandshakes(900)
@@ -196,7 +196,7 @@ func TestRun_endsThoughNobodyReadsTheLog(t *testing.T) {
 	}
 }
 
-// What is wrong at the start is told, but a pipe that nobody reads does not keep the process.
+// A fault at the start is printed, but a pipe that nobody reads does not keep the process from ending.
 func TestRun_failsThoughNobodyReadsWhy(t *testing.T) {
 	taken := testutil.Listen(t).Addr().String()
 	for name, text := range map[string]string{
@@ -264,7 +264,7 @@ func TestRun_crashShowsItsStacks(t *testing.T) {
 	}
 }
 
-// A full disk under the error log costs its lines, nothing else. The file that follows says how many.
+// A full disk under the error log loses its lines, and nothing else. The next file says how many.
 func TestRun_errorLogOnAFullDisk(t *testing.T) {
 	const text = "error_log = %q\nlog.output = []\nhttp.listen = %q\n" +
 		"[[routes]]\npattern = \"/%s\"\ndest = \"status:204\"\n"

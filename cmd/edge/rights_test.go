@@ -13,7 +13,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// ownerOf returns whom a file belongs to, not what it leads to.
+// ownerOf returns the owner of a file; of a link, not of its target.
 func ownerOf(t *testing.T, path string) int {
 	t.Helper()
 	at, err := os.Lstat(path)

@@ -20,10 +20,10 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// Sizes of the bombs: short ones in every run, with EDGE_SOAK=1 those of the machine that the limit below is meant for.
+// Sizes of the bombs: small ones in every run; with EDGE_SOAK=1 those for a machine with the limit below.
 const (
 	bombLimitShort, bombLimit = 64 << 20, 256 << 20
-	// bombSlack is what a process has beside the memory that memory_limit speaks of: its code, stacks, the runtime.
+	// bombSlack is the memory of a process that memory_limit does not count: code, stacks, the runtime.
 	bombSlack = 64 << 20
 )
 
@@ -33,7 +33,7 @@ type bomb struct {
 	tls  bool
 	// conns is how many connections come for each MiB of the limit.
 	conns float64
-	// send is what each of them says at once, and more what it says every half a second after that; "": nothing.
+	// send is sent on each connection at once, and more every half a second after that; "": nothing.
 	send, more string
 }
 
@@ -78,7 +78,8 @@ func bombs() []bomb {
 	}
 }
 
-// Whatever clients make edge hold, it stays within memory_limit, and those who ask for little are answered throughout.
+// Whatever clients make edge hold, it stays within memory_limit, and clients that ask for little are answered
+// throughout.
 func TestBombs(t *testing.T) {
 	limit := bombLimitShort
 	if os.Getenv("EDGE_SOAK") != "" {
@@ -207,7 +208,7 @@ func (b *bomb) attack(ctx context.Context, addr string, sent *atomic.Int64) {
 	}
 }
 
-// ask has a client come that asks for little, and goes.
+// ask makes one small request on a connection of its own.
 func ask(addr string) error {
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	r, err := client.Get("http://" + addr + "/")

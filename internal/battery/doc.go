@@ -23,7 +23,7 @@
 //
 // # Known
 //
-// A case that fails today and waits for somebody stands in a list with its reason. It runs
+// A case that fails today stands in a list with its reason. It runs
 // like any other; one that begins to pass fails the test, so that the list stays true.
 //
 // The long versions run with EDGE_SOAK=1.

@@ -19,8 +19,8 @@ import (
 // Bounds of what one attack may cost, far above what it should.
 const (
 	floodFrames = 10_000
-	floodHeads  = 1000        // requests that the origin may see of one
-	floodTime   = time.Second // of a processor
+	floodHeads  = 1000        // requests of one attack that the origin may see
+	floodTime   = time.Second // processor time of one attack
 	floodMemory = 64 << 20
 )
 
@@ -39,7 +39,7 @@ func residentBytes(t *testing.T, pid int) int {
 	return n * os.Getpagesize()
 }
 
-// flood is one attack: what is sent is far more than any good client would.
+// flood is one attack: it sends far more than any good client would.
 type flood struct {
 	name, rfc string
 	make      func(s *scribe)
@@ -178,7 +178,7 @@ func h2floods() []flood {
 }
 
 // Attacks over real sockets, each beside a good client: the connection ends with the right code, few requests come to
-// the origin, and neither memory nor processor time go the way of the frames.
+// the origin, and neither memory nor processor time grows with the number of frames.
 func TestBatteryH2_floods(t *testing.T) {
 	testutil.Binary(t, "./cmd/edge")
 	for _, o := range h2origins {
@@ -268,7 +268,7 @@ func (l *h2lane) flood(t *testing.T, f *flood) {
 
 func isSecondReset(s string) bool { return strings.HasSuffix(s, "was reset twice") }
 
-// goodClient asks again and again, on a connection of HTTP/1. It takes its time: what it costs is no matter.
+// goodClient asks again and again, on a connection of HTTP/1. It pauses between requests: its own cost is not measured.
 func (l *h2lane) goodClient(id string, stop chan bool) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()

@@ -388,7 +388,8 @@ type got struct {
 	text     string // all of it
 }
 
-// reply lets the origin answer one request so. Beside it, on the same connection to the origin, waits another one.
+// reply lets the origin answer one request as the case says. Another request waits on the same connection to the
+// origin.
 func (l *h2lane) reply(t *testing.T, o *h2origin, r *h2reply, client string) error {
 	t.Helper()
 	l.n++

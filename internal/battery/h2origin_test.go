@@ -70,7 +70,7 @@ func (o *h1recorder) record(t *testing.T) *record {
 	return r
 }
 
-// h2origin speaks HTTP/2 by prior knowledge, forgives nothing, and answers each request with its path unless there is
+// h2origin speaks HTTP/2 by prior knowledge, tolerates no fault, and answers each request with its path unless there is
 // a play for it. guarded by mu.
 type h2origin struct {
 	addr string
@@ -315,7 +315,7 @@ func (o *h2origin) play(target string) *h2play {
 	return o.plays[target]
 }
 
-// h2wrongRequest says what an origin that forgives nothing finds wrong with the head of a request.
+// h2wrongRequest returns the fault that a strict origin finds in the head of a request.
 func h2wrongRequest(f h2fields) error {
 	if err := h2malformed(f, ":method", ":scheme", ":path", ":authority", ":protocol"); err != nil {
 		return err

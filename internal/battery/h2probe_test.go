@@ -46,18 +46,18 @@ type h2case struct {
 // h2verdict is what must follow.
 type h2verdict struct {
 	is     h2fate
-	codes  []http2.ErrCode // of RST_STREAM or GOAWAY
+	codes  []http2.ErrCode // error codes of RST_STREAM or GOAWAY, one of which is right
 	status []int
 
-	target    string   // at the origin; "": /{id}
+	target    string   // that the origin sees; "": /{id}
 	authority string   // at the origin
-	method    string   // at the origin; "": that of the head
+	method    string   // that the origin sees; "": that of the head
 	body      string   // at the origin
 	lines     []string // at the origin, each the line of a field
 	trail     []string // at the origin: these trailers and no others
-	never     []string // is anywhere in what the origin got
+	never     []string // text that the origin does not see, in any case
 	begins    bool     // the origin may see the beginning, since the fault comes later
-	whole     bool     // and even a whole request, since nothing was wrong up to there
+	whole     bool     // the origin may see a whole request, since the fault comes after it
 }
 
 type h2fate int

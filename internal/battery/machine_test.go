@@ -13,7 +13,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// descriptors are what edge may open in the test below.
+// descriptors is how many edge may open in the test below.
 const descriptors = 64
 
 // cpuTime is what a process has used so far.
@@ -72,7 +72,7 @@ func TestMachine_outOfDescriptors(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, full, "descriptors are left")
 	begun, used := time.Now(), cpuTime(t, l.PID())
 	late := make(chan error, 1)
-	go func() { late <- l.victim("late") }() // it waits for a place after the others
+	go func() { late <- l.victim("late") }() // it waits until a descriptor is free
 	testutil.Eventually(t, testutil.Patience, func() bool { return time.Since(begun) > time.Second }, "a second")
 	if d := cpuTime(t, l.PID()) - used; d > 300*time.Millisecond {
 		t.Errorf("%v of processor time in a second with nothing to do", d)

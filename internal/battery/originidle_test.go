@@ -116,7 +116,7 @@ timeouts = { read = "300ms" }
 	}
 }
 
-// silence asks an origin that falls silent after what it says.
+// silence asks an origin that falls silent after its bytes.
 func (l *lane) silence(t *testing.T, id, say string) (*heard, error) {
 	t.Helper()
 	p := &play{say: []string{say}, closed: make(chan bool, 1)}

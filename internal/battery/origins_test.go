@@ -21,7 +21,7 @@ type outcome struct {
 	is      fate
 	status  []int
 	body    string
-	request string // instead of a GET
+	request string // the request, if not a GET
 	keeps   bool   // edge may use the connection to the origin again
 	closes  bool   // the connection to the client
 	lax     bool   // what follows the first answer is open
@@ -82,7 +82,7 @@ func replies(t *testing.T, table []reply) {
 }
 
 // bytewise reports whether the case makes sense byte by byte: bytes after a whole answer that come later may meet the
-// next request on their connection, and then nobody can tell them from its answer.
+// next request on their connection, and then they cannot be told from its answer.
 func (r *reply) bytewise() bool {
 	n := 0
 	for _, s := range r.play.say {

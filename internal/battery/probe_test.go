@@ -21,21 +21,21 @@ type verdict struct {
 	may    may
 	status []int // when it is refused, or answered by edge itself
 
-	target string   // at the origin; "": /{id}
-	method string   // at the origin; "": that of send
-	body   string   // at the origin
-	closes bool     // after the answer
+	target string   // that the origin sees; "": /{id}
+	method string   // that the origin sees; "": that of send
+	body   string   // that the origin sees
+	closes bool     // the connection, after the answer
 	more   string   // the target of a second request in the case
-	rest   bool     // what is behind the case is refused
+	rest   bool     // the bytes after the case are refused
 	eager  bool     // closes where bytes after the case have come before the answer
-	ends   bool     // or goes on: both are fine
+	ends   bool     // the connection ends or goes on: both are fine
 	alone  bool     // nothing is sent after the case
 	fin    bool     // the client ends its sending side
-	sees   []string // the origin
+	sees   []string // text that the origin sees
 	trail  []string // lines of the trailers that come to the origin
-	never  []string // does the origin see; in any case
-	client []string // is in what the client got
-	hides  []string // is not in what the client got
+	never  []string // text that the origin does not see, in any case
+	client []string // text that the client gets
+	hides  []string // text that the client does not get
 }
 
 type may int

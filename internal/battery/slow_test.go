@@ -17,7 +17,7 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// shortTime is the one time that is short where a client is late: the one that it is to meet.
+// shortTime is the one short timeout of a case in which a client is late: the one that the case tests.
 const shortTime = 250 * time.Millisecond
 
 // inProcess is a lane whose edge is a proxy in this process: edge.toml cannot shorten all that is in its options. What
@@ -180,8 +180,8 @@ func lates(t *testing.T, o session.ServerOptions, cases []late) {
 	}
 }
 
-// inTime is f when it was quick enough. One that fails and took as long as half of a short time of edge may have been
-// late itself, on a machine that stood still, and is tried again.
+// inTime is f when it was quick enough. A case that fails after half of a short timeout of edge may have been late
+// itself, on a machine that stalled, and is tried again.
 func inTime(f func() error) error {
 	for end := time.Now().Add(patience); ; {
 		begun := time.Now()
@@ -239,7 +239,7 @@ func (l *lane) late(t *testing.T, p *late) error {
 	return nil
 }
 
-// stages are where a client is when it leaves.
+// stages are the points of a request at which a client leaves.
 var stages = []struct {
 	name, rfc, send string
 	whole           bool // the request is

@@ -1,15 +1,15 @@
-// Package interop holds edge against clients and servers that others wrote: h2spec, the interop cases of grpc-go, the
+// Package interop tests edge with clients and servers that others wrote: h2spec, the interop cases of grpc-go, the
 // WebSocket packages coder/websocket and gorilla/websocket.
 //
 // It is a package of tests: each starts the edge binary with a configuration of its own on free ports, puts it between
-// the client and the server of somebody else, and asks what they have to say.
+// the client and the server of another project, and takes their verdict.
 //
 //	h2spec ─── h2c, TLS ────────► edge ── h1 ──► a server that answers
 //	grpc-go ── h2c, TLS ────────► edge ── h2 ──► grpc-go's test server, h2c and TLS
 //	coder, gorilla ── h1, h2 ───► edge ── h1, h2 ──► a WebSocket server that echoes
 //
-// What ends its process on a failure runs in one of its own: the binary of the tests, started again with a name in
-// EDGE_INTEROP.
+// Code that ends its process on a failure runs in a process of its own: the binary of the tests, started again with a
+// name in EDGE_INTEROP.
 //
 // # Limits
 //

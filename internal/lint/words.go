@@ -150,7 +150,7 @@ var phrases = []struct {
 	{
 		match: regexp.MustCompile(`(?i)\bbehind\b`),
 		allowed: regexp.MustCompile(`(?i)\bbehind (the|a|an|another|every)\s+(proxy|load\s+balancer)|` +
-			`\bbehind (a\s+seam|the\s+same\s+interface)|\b(is|falls|left|leaves?|nothing)\s+behind\b`),
+			`\bbehind (a\s+seam|the\s+same\s+interface)|\b(is|falls|left|leaves?(\s+nothing)?)\s+behind\b`),
 		says: `"behind" is a place, for time and order it is "after"`,
 	},
 	{

@@ -1,9 +1,9 @@
-// Package sim is a Linux that lives in memory: scripted, seeded, without threads and without waiting. A reactor that
-// runs on a [Kernel] of a [World] cannot tell it from epoll and TCP, except that everything which is rare out there
+// Package sim simulates Linux in memory: scripted, seeded, without threads and without waiting. A reactor that
+// runs on a [Kernel] of a [World] cannot tell it from epoll and TCP, except that every event which is rare in reality
 // (a byte that arrives alone, a full socket, a reset between two calls, a descriptor used again at once) is common
 // here, and that one number, the seed, repeats it all.
 //
-// It is not a model of a network's speed, and nothing of it belongs into a program: tests and benchmarks import it.
+// It is not a model of a network's speed, and no program uses it: tests and benchmarks import it.
 //
 // # What is in a World
 //

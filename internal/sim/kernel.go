@@ -53,8 +53,8 @@ func (k *Kernel) Now() int64 {
 	return k.w.now
 }
 
-// Wait reports what is ready, some of it and in any order. When nothing is, it moves the clock: to the next thing that
-// happens to anybody. It never blocks, so it may report nothing before until when another reactor has work.
+// Wait reports what is ready, some of it and in any order. When nothing is, it moves the clock to the next
+// event of the World. It never blocks, so it may report nothing before until when another reactor has work.
 func (k *Kernel) Wait(dst []poller.Event, until int64) int {
 	w := k.w
 	k.calls.Wait++
@@ -398,7 +398,7 @@ func (k *Kernel) take(dst []poller.Event) int {
 	return n
 }
 
-// runnable reports whether the reactor would do something if it had its turn, or is amid it.
+// runnable reports whether the reactor would do something if it had its turn, or is doing it.
 func (k *Kernel) runnable() bool {
 	return !k.shut && (!k.asleep || len(k.ready) > 0 || k.woken.Load() || k.until > 0 && k.until <= k.w.now)
 }
@@ -463,7 +463,7 @@ func (w *World) anyRunnable() bool {
 	return false
 }
 
-// tick moves the clock to whatever comes first: an event or the end of somebody's sleep.
+// tick moves the clock to the next event, or to the end of a reactor's sleep if that is earlier.
 func (w *World) tick() bool {
 	next, ok := w.next()
 	for _, k := range w.kernels {

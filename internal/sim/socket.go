@@ -39,7 +39,7 @@ type end struct {
 	connecting, closed, dead, flying bool
 	shutRead, shutWrite              bool
 	finQueued, finSent, rstQueued    bool
-	noSpace                          bool // somebody met a full out: tell when there is room
+	noSpace                          bool // a writer met a full out: report when there is room
 	corked                           bool // what is written waits for FIN
 }
 

@@ -1,6 +1,6 @@
-// Package testutil is what tests over real sockets and real processes share.
+// Package testutil is shared by the tests over real sockets and real processes.
 //
-// It has seven things:
+// It has seven parts:
 //
 //   - Eventually waits for a condition with a deadline, since tests do not sleep;
 //   - Listen, ListenUnix and FreeAddr give addresses of their own, since tests fix no port;

@@ -57,14 +57,14 @@ func SocketPath(t testing.TB) string {
 	return filepath.Join(dir, "s")
 }
 
-// lastPort is behind the port that FreeAddr gave last: no test gets one twice.
+// lastPort follows the port that FreeAddr gave last: no test gets one twice.
 var lastPort atomic.Uint32
 
 func init() { lastPort.Store(rand.Uint32N(20000)) }
 
 // FreeAddr returns a loopback address that nobody listens on: for a process that must be told its port, and for
 // connections that must be refused. Its IP address belongs to this process alone, and its port is none that the kernel
-// gives to connections, so that nobody takes it meanwhile.
+// gives to connections, so that no other process takes it meanwhile.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	pid := os.Getpid()

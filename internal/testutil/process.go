@@ -87,7 +87,7 @@ func (p *Process) WaitPort(addr string) {
 	}, "listened on "+addr)
 }
 
-// Signal sends s. That the process has ended already is no failure.
+// Signal sends s. It is no failure when the process has already ended.
 func (p *Process) Signal(s os.Signal) {
 	p.t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -134,7 +134,7 @@ func (p *Process) waitUntil(cond func() bool, what string) {
 	p.t.Helper()
 	ok := false
 	poll(Patience, func() bool {
-		running := p.Running() // asked first: the last output is complete when it says no
+		running := p.Running() // read first: once it is false, the output is complete
 		ok = cond()
 		return ok || !running
 	})

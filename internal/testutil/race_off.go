@@ -2,5 +2,5 @@
 
 package testutil
 
-// RaceOn reports whether the race detector is on: it has memory of its own, and pools lose things on purpose.
+// RaceOn reports whether the race detector is on: it allocates, and it makes pools drop objects on purpose.
 const RaceOn = false

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Patience bounds every wait that has no deadline of its own. It is long since it is only ever
-// used up by a test that fails.
+// Patience bounds every wait that has no deadline of its own. It is long, since only a
+// test that fails waits for all of it.
 const Patience = 30 * time.Second
 
 // pollEvery is how often Eventually looks.
 const pollEvery = 2 * time.Millisecond
 
 // Eventually returns as soon as cond holds and fails the test when it does not within the given
-// time. what is a format and its arguments that say what was waited for.
+// time. what is a format with its arguments: the name of the condition.
 func Eventually(t testing.TB, within time.Duration, cond func() bool, what ...any) {
 	t.Helper()
 	if !poll(within, cond) {

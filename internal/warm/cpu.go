@@ -6,8 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CPUTime is what this process has used of the processor, in nanoseconds: unlike time it does not count what other
-// processes took.
+// CPUTime is the processor time of this process, in nanoseconds. Unlike wall time it does not count other processes.
 func CPUTime(t testing.TB) int64 {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // RigH2 is a proxy with a client that speaks HTTP/2 and an origin that speaks HTTP/1. The client asks on several
-// streams at once; what it sends was made before, so that nothing but the proxy works while it is measured.
+// streams at once; its bytes were made before, so that only the proxy works while it is measured.
 type RigH2 struct {
 	*Rig
 	Streams int // asked on at once
@@ -65,7 +65,7 @@ func NewH2(t testing.TB, streams, batches int, config *tls.Config) *RigH2 {
 	return h
 }
 
-// What of HTTP/2 a client needs here.
+// The constants of HTTP/2 that the client needs.
 const (
 	frameHeaders, frameSettings, frameWindow = 1, 4, 8
 	flagEnd, flagAck, flagEndHeaders         = 1, 1, 4
