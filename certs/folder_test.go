@@ -90,7 +90,7 @@ func TestOpenAuthority_foreignFiles(t *testing.T) {
 	}
 }
 
-// What root has made is given to the user that the process becomes, the folder last, and nothing else in or above it.
+// Files that root made are given to the user of the process, the folder last, and nothing else in or above it.
 func TestOpenAuthority_givesItsFilesAway(t *testing.T) {
 	asRoot(t)
 	for _, before := range []int{-1, other} { // the user's from the first start on, or since it is told to

@@ -11,7 +11,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-// told is what a Follower said.
+// told are the calls of a Follower.
 type told struct {
 	mu    sync.Mutex
 	calls []bool // whether again

@@ -130,7 +130,7 @@ func TestStaple_ofAnother(t *testing.T) {
 	if c, err := Load(&f, time.Now()); err != nil || !errors.Is(c.StapleErr, os.ErrNotExist) {
 		t.Error(err, c.StapleErr)
 	}
-	// Without the authority in the chain nobody can say who signed it, but whom it is about.
+	// Without the authority in the chain the signer is unknown, but not the certificate that the response is about.
 	f = Files{Cert: filepath.Join(r.dir, "a.pem"), Key: filepath.Join(r.dir, "a.key"), OCSP: other}
 	if c, err := Load(&f, time.Now()); err != nil || c.StapleErr != nil || c.TLS.OCSPStaple == nil {
 		t.Error(err, c.StapleErr)

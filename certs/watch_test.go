@@ -43,7 +43,7 @@ func TestSet_looks(t *testing.T) {
 	if got := chosen(t, all, "new.example.org"); got != "new.example.org" {
 		t.Errorf("the new name gets %s", got)
 	}
-	// A certificate alone does not fit: what was there stays, and it is told once, by the second look.
+	// A certificate without its key does not fit: the old pair stays, and the second look reports it once.
 	ca.IssueTo(t, dir, "next", nil, "next.example.org")
 	rename(t, filepath.Join(dir, "next.pem"), f.Cert)
 	look(0)
@@ -94,7 +94,7 @@ func TestSet_seesALinkSwapped(t *testing.T) {
 	}
 }
 
-// What did not change is taken over, what did is read.
+// Unchanged pairs are taken over, changed ones are read.
 func TestNewSet_takesOver(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	a, b := issue(t, ca, dir, "a", "a.example.org"), issue(t, ca, dir, "b", "b.example.org")

@@ -18,7 +18,7 @@ func seeds(f *testing.F, list ...string) {
 	}
 }
 
-// cutsAgree decodes in whole and in pieces and wants the same, whatever it is.
+// cutsAgree decodes in whole and in pieces and wants the same result.
 func cutsAgree(t *testing.T, in []byte, seed uint64, init func(*Decoder)) (string, error) {
 	var d Decoder
 	init(&d)
@@ -57,7 +57,7 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// checkSpans wants every span within the bytes that were consumed, and all that was promised of them.
+// checkSpans wants every span within the bytes that were consumed, and the properties that Head documents.
 func checkSpans(t *testing.T, h *message.Head, n int) {
 	if len(h.Base) > n && !bytes.HasSuffix(h.Base, h.Bytes(h.Target)) { // "http://a?b": the target is put together
 		t.Fatalf("Base is larger than what was consumed: %q", h.Base)

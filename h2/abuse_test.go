@@ -64,7 +64,7 @@ func TestAbuse_rapidReset(t *testing.T) {
 	}
 }
 
-// What good clients do at high rates is paid for by the exchanges that it comes with.
+// Frames that good clients send at high rates are paid for by their exchanges.
 func TestAbuse_busyClients(t *testing.T) {
 	for name, c := range map[string]struct {
 		before, after func(s *script, id uint32)
@@ -279,7 +279,7 @@ func TestAbuse_pingFlood(t *testing.T) {
 	}
 }
 
-// CVE-2019-9513, and its successor.
+// CVE-2019-9513, and the same by PRIORITY_UPDATE.
 func TestAbuse_priorityFlood(t *testing.T) {
 	s := scriptFor(t, Server, Options{})
 	s.flood(ErrPriorityFlood, 2000, func(i int) {
@@ -382,7 +382,7 @@ func TestAbuse_smallMessagesOnTheirWay(t *testing.T) {
 	s.want()
 }
 
-// A peer that asks for much and takes nothing: streams opened and never read.
+// A peer that asks for much and reads nothing: streams opened and never read.
 func TestAbuse_streamsNeverRead(t *testing.T) {
 	s := scriptFor(t, Server, Options{StallTimeout: 10 * time.Second})
 	s.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
@@ -415,7 +415,7 @@ func TestAbuse_streamsNeverRead(t *testing.T) {
 	}
 }
 
-// The same by the window of the connection.
+// The same, stopped by the window of the connection.
 func TestAbuse_stalledPeer(t *testing.T) {
 	s := scriptFor(t, Server, Options{StallTimeout: 10 * time.Second})
 	s.framer.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})

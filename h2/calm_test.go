@@ -8,7 +8,7 @@ import (
 )
 
 // A proxy that carries the calls of many clients on one connection gives some up at any time, before or after the head
-// of the answer. What was answered pays for it.
+// of the answer. Answers pay for it.
 func TestAbuse_callsGivenUpAmongOthers(t *testing.T) {
 	for name, begun := range map[string]bool{"every second one": false, "the others too, once answered": true} {
 		t.Run(name, func(t *testing.T) {
@@ -161,7 +161,7 @@ func TestAbuse_callsThatWaitInVain(t *testing.T) {
 	}
 }
 
-// The windows of all streams grow together no further than a budget takes that is as wide as may be.
+// The windows of all streams together grow no further than the widest budget allows.
 func TestConn_windowsGrowWithinTheBudget(t *testing.T) {
 	s := scriptFor(t, Server, Options{})
 	const streams = 128

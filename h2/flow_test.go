@@ -148,7 +148,7 @@ func TestConn_smallStreamWindow(t *testing.T) {
 }
 
 // RFC 9218: by urgency, streams of the same one in turns, and the least urgent now and then.
-// A stream that has ended is in nobody's way any more, also when it was blocked before.
+// A stream that has ended holds up no other, also when it was blocked before.
 func TestConn_endTakesABlockedStreamOutOfTheOrder(t *testing.T) {
 	s := scriptFor(t, Client, Options{})
 	for range 2 {
@@ -213,7 +213,7 @@ func TestConn_reserveStopsNoUpload(t *testing.T) {
 	}
 }
 
-// What a stream that is reset owed is room for the others at once: they may have used up all there is.
+// Bytes that a reset stream owed are room for the others at once: they may have used up the window.
 func TestConn_resetOpensTheWindowOfTheConnection(t *testing.T) {
 	const budget = 128 << 10
 	s := scriptFor(t, Server, Options{Budget: budget})
@@ -282,7 +282,7 @@ func TestConn_order(t *testing.T) {
 
 // When the connection's window is used up, those that wait for it do not wait in vain, and those that wait for the
 // caller may send what needs no window.
-// RFC 9218 §10: what is of no use in parts is sent one after another.
+// RFC 9218 §10: answers that are of no use in parts are sent one after another.
 func TestConn_orderOfSerialStreams(t *testing.T) {
 	s := scriptFor(t, Server, Options{})
 	for i, p := range []string{"u=3, i", "u=3", "", "u=3", "i=?0"} { // 1 3 5 7 9
@@ -435,7 +435,7 @@ func TestConn_roomIsThePeers(t *testing.T) {
 	}
 }
 
-// Numbers are given when heads are sent: that is the order the peer sees.
+// Streams get their numbers when their heads are sent, since the peer sees that order.
 func TestConn_numbersGrowAsHeadsAreSent(t *testing.T) {
 	s := scriptFor(t, Client, Options{})
 	a, _ := s.c.Open(s.now)

@@ -10,7 +10,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// Faults of frames, by section of RFC 9113: what the peer sends after its preface, and what it is told.
+// Faults of frames, by section of RFC 9113: what the peer sends after its preface, and the error that it gets.
 func TestConn_faults(t *testing.T) {
 	raw := func(kind frameType, flags uint8, id uint32, payload string) func(*script) {
 		return func(s *script) {

@@ -13,8 +13,8 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// The peer sends anything. Whatever it is: nothing panics, no more is used than there is, what we say is bounded by
-// what came, x/net's framer can read it, and heads can be written as HTTP/1.
+// The peer sends any bytes. Nothing panics, no more bytes are used than came, our output is bounded by the input and
+// readable by x/net's framer, and heads can be written as HTTP/1.
 func FuzzConn_server(f *testing.F) {
 	for _, in := range seeds(Server) {
 		f.Add(in, uint16(7))
@@ -78,7 +78,7 @@ func seeds(role Role) (all [][]byte) {
 	return all
 }
 
-// fuzzed is a Conn whose caller does what callers do: it answers, releases and sends.
+// fuzzed is a Conn with a caller that answers, releases and sends.
 type fuzzed struct {
 	t        *testing.T
 	c        Conn
@@ -133,7 +133,7 @@ func fuzzConn(t *testing.T, role Role, in []byte, cut int) {
 	readByNet(t, role, f.c.AppendControl(f.out))
 }
 
-// take does with an event what a caller does.
+// take handles an event as a caller does.
 func (f *fuzzed) take(ev Event) {
 	switch ev.Kind {
 	case HeadDone:
@@ -210,7 +210,7 @@ func checkHTTP1(t *testing.T, h *message.Head) {
 	}
 }
 
-// check is what always holds.
+// check checks the properties that always hold.
 func check(t *testing.T, c *Conn) {
 	if c.streams.count > c.open || c.open < 0 {
 		t.Fatalf("%d in the table, %d open", c.streams.count, c.open)

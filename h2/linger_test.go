@@ -50,7 +50,7 @@ func TestLinger_untilTheTimeIsUp(t *testing.T) {
 	}
 }
 
-// The windows of what is thrown away open again.
+// Discarded bytes open the windows again.
 func TestLinger_untilItIsTooMuch(t *testing.T) {
 	s := lingering(t)
 	for range lingerMax / maxFrame {
@@ -66,7 +66,7 @@ func TestLinger_untilItIsTooMuch(t *testing.T) {
 	s.wantWire("RST_STREAM 1 NO_ERROR")
 }
 
-// Whatever ends the stream: nobody is told.
+// The end of a lingering stream is never reported, whatever ended it.
 func TestLinger_endsUnheard(t *testing.T) {
 	for _, c := range []struct {
 		name, wire string

@@ -29,7 +29,7 @@ func oddHead(rng *rand.Rand) *message.Head {
 	return h
 }
 
-// The size that is counted is that of what is sent, as x/net counts it. At that limit it is sent, below it is not.
+// The counted size is that of the fields sent, as x/net counts it. A head at the limit is sent, one above it is not.
 func TestListSize_isThatOfWhatIsSent(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	for range 3000 {
@@ -145,7 +145,7 @@ func TestListSize_settings(t *testing.T) {
 	want(1, ErrListSize)
 }
 
-// Until a server has said its settings what many would refuse waits for them, all else leaves at once.
+// Until the settings of a server have come, a head that many servers would refuse waits for them; others leave at once.
 func TestListSize_beforeTheSettings(t *testing.T) {
 	s := newScript(t, Client, Options{})
 	s.wire()

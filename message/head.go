@@ -52,9 +52,9 @@ type Head struct {
 	Status   uint16 // response: 100..599
 	Verb     Verb   // request: the method as a number, VerbOther when it is not a common one
 	Proto    Proto  // version the message came in
-	Chunked  bool   // body came, or is to be sent, in chunks
+	Chunked  bool   // the body came in chunks, or is to be sent so
 	Close    bool   // the connection does not persist after this message
-	Upgrade  bool   // Connection names Upgrade and there is an Upgrade field
+	Upgrade  bool   // Connection names Upgrade, and an Upgrade field came
 	Continue bool   // request: Expect: 100-continue, and there is a body to wait with
 	Tunnel   bool   // response: 101, or 2xx to CONNECT: what follows is no body but a tunnel, both ways
 	Trailers bool   // request: TE says that an answer may have trailer fields
@@ -205,7 +205,7 @@ func (h *Head) Drop(id Name) {
 }
 
 // Del deletes every field called name: in any case, and with "_" for "-" and the other way round, since many an origin
-// cannot tell these apart. What is set in the place of what a client may say would stand beside it otherwise.
+// cannot tell these apart. Otherwise a value that the proxy sets would stand beside one that the client sent.
 func (h *Head) Del(name string) {
 	id := Lookup(name)
 	for i := range h.Fields {
@@ -220,8 +220,8 @@ func (h *Head) Del(name string) {
 	}
 }
 
-// Add appends a field. The caller answers for its syntax: see ValidName and ValidValue. What encoders write themselves
-// (Name.Framing) has no effect as a field: SetAuthority, Length, Chunked and Close decide it.
+// Add appends a field. The caller answers for its syntax: see ValidName and ValidValue. A field that encoders write
+// themselves (Name.Framing) has no effect here: SetAuthority, Length, Chunked and Close decide it.
 func (h *Head) Add(name, value string) {
 	h.AddID(Lookup(name), name, value)
 }

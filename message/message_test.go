@@ -204,7 +204,7 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// Only a colon ends a name: a byte that the search by words takes for one does not.
+// Only a colon ends a name, not a byte that the search by words mistakes for one.
 func TestLeadingName_wantsAColon(t *testing.T) {
 	for c := range 256 {
 		line := []byte("Content-Length" + string([]byte{byte(c)}) + "5: 6\r\nHost: a\r\n\r\n")

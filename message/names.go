@@ -132,7 +132,7 @@ const (
 	XRequestID
 	XRewriteURL
 
-	NameCount // how many there are, Other among them: the length of a table indexed by Name
+	NameCount // the number of Names, Other included: the length of a table indexed by Name
 )
 
 var canonical = [NameCount]string{
@@ -196,9 +196,9 @@ func HopByHop(n Name) bool { return hops>>n&1 != 0 }
 const hops uint64 = 1<<Connection | 1<<KeepAlive | 1<<ProxyConnection | 1<<TE | 1<<TransferEncoding | 1<<Upgrade |
 	1<<HTTP2Settings | 1<<ProxyAuthenticate | 1<<ProxyAuthorization
 
-// Claims reports whether a proxy says by the field who its client is or what that asked for, so that it is not for
-// clients to say: CVE-2016-5385 and kin. Many an application believes it wherever it comes from. What else begins with
-// X-Forwarded has no number: see IsForwarding.
+// Claims reports whether a proxy uses the field to name its client or the client's request. Clients must not set such
+// a field (CVE-2016-5385 and kin): many applications believe it from any sender. Other names that begin with
+// X-Forwarded have no number: see IsForwarding.
 func (n Name) Claims() bool {
 	switch n {
 	case Forwarded, XForwardedFor, XForwardedHost, XForwardedPort, XForwardedProto, XRealIP,
@@ -212,7 +212,7 @@ func (n Name) Claims() bool {
 	return false
 }
 
-// forwarding is how the names of the fields begin in which proxies say who the client is.
+// forwarding is the prefix of fields in which proxies describe the client.
 const forwarding = "x-forwarded"
 
 // IsForwarding reports whether name begins with X-Forwarded, in any case, with "_" or "-".
@@ -220,8 +220,8 @@ func IsForwarding(name []byte) bool {
 	return len(name) >= len(forwarding) && sameSpelling(name[:len(forwarding)], forwarding)
 }
 
-// InTrailers reports whether a trailer section may hold the field (RFC 9110 §6.5.1): not those of framing, routing,
-// authentication, request modifiers and content, that may have been acted on before they came.
+// InTrailers reports whether a trailer section may hold the field (RFC 9110 §6.5.1): not none of framing, routing,
+// authentication, request modifiers or content, which may have been acted on before the trailers came.
 func (n Name) InTrailers() bool {
 	switch n {
 	case Expect, Trailer, MaxForwards, Via,
@@ -342,7 +342,7 @@ func LookupBytes(b []byte) Name {
 }
 
 // LeadingName returns the numbered name, in any case, that stands at b[at:] and that a colon ends, and its length.
-// Other says nothing: the name may be another, there may be no colon, or not the room to look at whole words.
+// With Other the name may be any: it has no number, there is no colon, or too few bytes follow to read whole words.
 func LeadingName(b []byte, at int) (Name, int) {
 	if uint(at) > uint(len(b)) {
 		return Other, 0
@@ -392,7 +392,7 @@ type Spelling struct {
 	words [4]Pattern // those in front of them, or all of them
 }
 
-// SpellingOf returns how n is spelled. Nothing that a name can be has the spelling of Other.
+// SpellingOf returns how n is spelled. No name has the spelling of Other.
 func SpellingOf(n Name) *Spelling { return &spellings[n] }
 
 // Begins reports whether x is how s begins: the first eight bytes, or all of them.

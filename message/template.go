@@ -7,7 +7,7 @@ import (
 )
 
 // Template is a text with variables of a request: {path} and {query} as they came, {host} without its port, {scheme},
-// {method}. What it makes has no character that a request target cannot have: none of its own, and the codec lets none
+// {method}. Its output has only characters of a request target: the template has no others, and the codec lets none
 // in.
 // Immutable.
 type Template struct {
@@ -102,7 +102,8 @@ func ParseLocation(text string) (*Template, error) {
 	return t, checkLocationHost(rest)
 }
 
-// checkLocationHost checks that the authority at the start of s ends where the template says, not a request.
+// checkLocationHost checks that the template itself ends the authority at the start of s, so that no request can extend
+// it.
 func checkLocationHost(s string) error {
 	s, named := strings.CutPrefix(s, "{host}")
 	end := strings.IndexAny(s, "/?#{")

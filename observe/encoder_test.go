@@ -135,7 +135,7 @@ type lineTimes struct {
 	Body      float64 `json:"body"`
 }
 
-// expected is what encoding/json makes of r: the model of AppendJSON.
+// expected encodes r by encoding/json: the model of AppendJSON.
 func expected(t testing.TB, r *Record) line {
 	text := func(p []byte) string {
 		if len(p) > textMax {
@@ -378,7 +378,7 @@ func BenchmarkEncoder_baselineSlog(b *testing.B) {
 	}
 }
 
-// What an Encoder remembers of the record before is in no other.
+// Text that an Encoder remembers of one record never appears in another.
 func TestEncoder_namesChange(t *testing.T) {
 	var e Encoder
 	names := []string{"", "a", `"b"`, "", "a", strings.Clone("a"), "ab", "\xff", "c"}

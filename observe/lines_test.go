@@ -41,7 +41,7 @@ func readNumbers(t *testing.T, in io.Reader, total int) (told int) {
 	return told
 }
 
-// However the output stands still and goes on, no line is missing without a notice in its place.
+// The output stalls and goes on at random: no line is missing without a notice in its place.
 func TestLines_missingOnesAreToldInTheirPlace(t *testing.T) {
 	for _, long := range []int{20, 1000, 30_000} {
 		t.Run(fmt.Sprint(long), func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestLines_missingOnesAreToldInTheirPlace(t *testing.T) {
 	}
 }
 
-// What is missing is told as soon as the output is read again, though no line follows.
+// The notice of missing lines comes as soon as the output is read again, though no line follows.
 func TestLines_noticeNeedsNoOtherLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, out := io.Pipe()
@@ -122,7 +122,7 @@ func TestLines_keepTheOrderOfEachGoroutine(t *testing.T) {
 	}
 }
 
-// A line that the output refuses is lost and counted; a notice that it refuses is not, and comes later.
+// A line that the output refuses is lost and counted; a notice that it refuses is written later.
 func TestLines_failingOutput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out buffer
@@ -232,7 +232,7 @@ func TestSink_sync(t *testing.T) {
 	}
 }
 
-// gated is an output that stands still until the gate opens.
+// gated is an output that stalls until the gate opens.
 type gated struct {
 	buffer
 	gate chan struct{}
@@ -243,7 +243,7 @@ func (g *gated) Write(p []byte) (int, error) {
 	return g.buffer.Write(p)
 }
 
-// Sync leaves nothing, whatever came together while the output stood still.
+// Sync leaves nothing unwritten, however much came while the output stalled.
 func TestSink_syncIsComplete(t *testing.T) {
 	x := uint32(1)
 	for range 100 {

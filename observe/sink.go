@@ -112,7 +112,7 @@ type writer struct {
 	file   *os.File // out, when it is to be closed
 	batch  []byte   // gathered lines
 	poured []byte   // being written, or room for the next batch
-	size   int      // of each of the two, unless one long line is more
+	size   int      // capacity of batch and of poured, but for a longer line
 	turn   int      // index of the producer to gather from next
 	torn   bool     // out took a part of a line and then failed
 	broken bool     // the last write failed

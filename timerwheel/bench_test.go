@@ -9,7 +9,7 @@ import (
 
 const live = 1_000_000
 
-// ignore is the owner of timers that only stand there.
+// ignore is the owner of timers that do nothing when they fire.
 type ignore struct{}
 
 func (ignore) OnTimer(*Timer, int64) {}

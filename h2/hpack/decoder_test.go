@@ -196,7 +196,7 @@ func TestDecoder_tellsWhatIsBad(t *testing.T) {
 	}
 }
 
-// encodeAny is encodeHuffman for what becomes longer by it.
+// encodeAny is encodeHuffman for strings that become longer.
 func encodeAny(dst []byte, s string) int {
 	var acc uint64
 	have, n := uint(0), 0
@@ -262,7 +262,7 @@ func TestDecoder_handsOutNoMoreThanTheListLimit(t *testing.T) {
 	}
 }
 
-// What is too large for the list still changes the table as the peer thinks that it does.
+// A field that is too large for the list still changes the table, as it does at the peer.
 func TestDecoder_keepsTheTableRightBeyondTheListLimit(t *testing.T) {
 	for _, size := range []int{200, 3000, 5000, 70000, 400000} {
 		var d, reference Decoder

@@ -106,7 +106,7 @@ const (
 	caseless = 0x2020202020202020
 )
 
-// hashValue hashes b, eight bytes a step. It withstands no one who looks for collisions, and need not: a chain is no
+// hashValue hashes b, eight bytes a step. It does not resist a search for collisions, and need not: a chain is no
 // longer than the table.
 func hashValue(seed uint32, b []byte) uint32 { return hashWords(uint64(seed), b, 0) }
 

@@ -6,7 +6,7 @@ import (
 )
 
 // The code of RFC 7541 appendix B is canonical: codes of one length follow each other in the order of their symbols,
-// and longer ones follow shorter ones. So the lengths say it all. The last is that of EOS.
+// and longer ones follow shorter ones. So the lengths define the code. The last is that of EOS.
 var codeLens = [257]uint8{
 	13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
 	28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,

@@ -53,7 +53,7 @@ func TestHuffman_encodesWhatGetsShorter(t *testing.T) {
 	}
 }
 
-// decodePair ends anywhere: what it leaves, decodeHuffman finishes.
+// decodePair may stop anywhere; decodeHuffman finishes the rest.
 func TestHuffman_pairs(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 541))
 	for range 3000 {

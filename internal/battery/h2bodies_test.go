@@ -292,7 +292,7 @@ func h2frameCases() []h2case {
 
 func (v h2verdict) of(method string) h2verdict { v.method = method; return v }
 
-// latest is a fault of the connection after a request that was fine: that may have come to the origin.
+// latest is a fault of the connection after a good request, which may have reached the origin.
 func (v h2verdict) latest(target string) h2verdict {
 	v.begins, v.whole, v.target = true, true, target
 	return v
