@@ -2,7 +2,7 @@ package balance
 
 import "math/bits"
 
-// cacheLine is what two cores must not write at the same time.
+// cacheLine is the size of memory that two cores must not write at the same time.
 const cacheLine = 64
 
 // Picker is a method of balancing: it chooses the backend that a request goes to. Each reactor has Pickers of its own,

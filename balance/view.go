@@ -17,7 +17,7 @@ type View struct {
 	open []uint64 // bit set: may be picked
 }
 
-// layout is the weights of the backends. Views that differ only in what is open share one.
+// layout holds the weights of the backends. Views that differ only in their open backends share one.
 // Immutable.
 type layout struct {
 	weights  []int

@@ -9,7 +9,7 @@ import (
 	"github.com/edge-proxy/edge/session"
 )
 
-// call is what an Exchange knows of a gRPC call. On a route with GRPC a request of one of its types is a call.
+// call is the state of a gRPC call of an Exchange. On a route with GRPC a request of one of its types is a call.
 // Owned by its exchange. The zero value is no call.
 type call struct {
 	form     grpc.Form

@@ -62,7 +62,7 @@ func (x *Exchange) requestSent() {
 	}
 }
 
-// discardBody lets what is left of the request's body come and throws it away.
+// discardBody reads the rest of the request's body and discards it.
 func (x *Exchange) discardBody() {
 	x.own = true
 	if n := x.toUp.owed; n > 0 {
@@ -71,7 +71,7 @@ func (x *Exchange) discardBody() {
 	}
 }
 
-// dropUp takes back what is in progress at the destination.
+// dropUp cancels the request in progress at the destination.
 func (x *Exchange) dropUp() {
 	x.tunnel = x.tunnel && x.answering
 	if x.waiter.Waiting() {

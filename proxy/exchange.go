@@ -174,7 +174,7 @@ func (x *Exchange) ID() string {
 // p is borrowed until return.
 func (x *Exchange) Emit(p []byte) { x.local.emitted = append(x.local.emitted, p...) }
 
-// Key names a slot in which filters keep what is theirs of an exchange. Make it once, at load.
+// Key names a slot of an exchange in which filters keep a value of their own. Make it once, at load.
 type Key int
 
 var keys atomic.Int64
@@ -272,14 +272,14 @@ func (l *local) take() *Exchange {
 	return x
 }
 
-// exchangeSize is what an exchange takes in memory, about, beside its heads: the streams of both sides and the
+// exchangeSize is roughly the memory of an exchange beside its heads: the streams of both sides and the
 // connection to the backend among it.
 const exchangeSize = 3 << 10
 
 // fieldSize is that of a message.Field.
 const fieldSize = 16
 
-// sizeOf is what x takes in memory. Bodies have an account of their own: see relay.count.
+// sizeOf returns the memory that x takes. Bodies have an account of their own: see relay.count.
 func sizeOf(x *Exchange) int {
 	fields := cap(x.Request.Fields) + cap(x.Response.Fields)
 	return exchangeSize + cap(x.Request.Base) + cap(x.Response.Base) + fields*fieldSize
@@ -288,13 +288,13 @@ func sizeOf(x *Exchange) int {
 // exchangesKept bounds the free exchanges of a reactor.
 const exchangesKept = 1024
 
-// Capacities that a free exchange keeps. What a large message made it grow beyond is given back.
+// Capacities that a free exchange keeps. Memory beyond them, which a large message needed, is given back.
 const (
 	headCapacity     = 2 << 10
 	headCapacityKept = 16 << 10
 )
 
-// recycle makes x free. Nobody refers to it any more, but for a Ref.
+// recycle makes x free. Only a Ref may still refer to it.
 func (l *local) recycle(x *Exchange) {
 	x.gen.Add(1)
 	l.active--
@@ -341,7 +341,7 @@ func (l *local) now() int64 {
 	return l.reactor.Now() + l.wall
 }
 
-// tellTime renews what depends on the wall clock when a second is over.
+// tellTime renews the texts that depend on the wall clock when a second is over.
 func (l *local) tellTime() {
 	now := l.reactor.Now()
 	if now < l.dateTill {

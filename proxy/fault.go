@@ -94,7 +94,7 @@ var (
 		Status: 500, Token: "proxy_internal_error", Reason: "edge:filter",
 		Text: "A filter ended the answer.",
 	}
-	// FaultOverload refuses what there is no room for at the moment.
+	// FaultOverload refuses a request for which there is no room at the moment.
 	FaultOverload = &Fault{
 		Status: 503, Token: "proxy_internal_response", Reason: "edge:shed",
 		Text: "The proxy is overloaded.", wait: true,

@@ -121,7 +121,7 @@ func (f *fetch) deliver(*engine.Reactor) {
 	}
 }
 
-// drop forgets what waits for the code.
+// drop forgets the pieces that wait for the code.
 func (f *fetch) drop() {
 	f.reactor.Account(-f.queued)
 	f.answer, f.queued = nil, 0

@@ -21,7 +21,7 @@ type Proxy struct {
 	name     *forwarding.Name // immutable once a Service was made
 }
 
-// local is what the exchanges of one reactor share.
+// local is the state that the exchanges of one reactor share.
 // Owned by its reactor.
 type local struct {
 	proxy   *Proxy
@@ -130,7 +130,7 @@ type Service struct {
 	next     atomic.Pointer[Service]
 }
 
-// Service makes a Service of p whose requests are those of l.
+// Service makes a Service of p for the requests of l.
 func (p *Proxy) Service(l *Listener) *Service {
 	s := &Service{proxy: p}
 	s.Use(l)

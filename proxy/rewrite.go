@@ -70,7 +70,7 @@ func swapPrefix(x *Exchange, strip, put string) {
 	retarget(x, message.OneSlash(append(base, target...), len(h.Base)))
 }
 
-// retarget makes what base has beyond the bytes of the request its target.
+// retarget makes the bytes that base has beyond the request its target.
 func retarget(x *Exchange, base []byte) {
 	h := &x.Request
 	n := len(base) - len(h.Base)

@@ -128,7 +128,7 @@ func (x *arrival) CertificateNames() (subject, issuer string, sans []string, ok 
 	return c.Subject, c.Issuer, c.Names, true
 }
 
-// What is wrong with where a route leads.
+// The errors of a route's destination.
 var errNowhere = errors.New("it leads nowhere")
 
 // check reports what is wrong with r, its place among others aside.

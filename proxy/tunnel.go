@@ -47,7 +47,7 @@ func isHTTP(protocol []byte) bool {
 		len(protocol) >= 4 && message.EqualFold(protocol[:4], "http")
 }
 
-// socket is what an Exchange knows of a WebSocket. Owned by its exchange. The zero value is none.
+// socket is the state of a WebSocket of an Exchange. Owned by its exchange. The zero value is none.
 type socket struct {
 	asked bool // it was asked for, and the route allows it
 	made  bool // with a key that was made here

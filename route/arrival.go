@@ -42,7 +42,7 @@ func (c *ClientCert) compile() (ready *certCondition, count int, err error) {
 	return ready, count, nil
 }
 
-// arrivalHolds reports whether what the request came by meets the conditions about it.
+// arrivalHolds reports whether the listener and the connection of the request meet the conditions about them.
 func (c *conditions) arrivalHolds(from Arrival) bool {
 	if len(c.listeners) > 0 && !slices.Contains(c.listeners, from.ListenerName()) {
 		return false

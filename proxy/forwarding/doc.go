@@ -1,4 +1,4 @@
-// Package forwarding is what a proxy does with the fields of a message that passes it: RFC 9110 §7.6.
+// Package forwarding changes the fields of a message that passes a proxy: RFC 9110 §7.6.
 //
 //	request  ─► Request ──► fields of one hop dropped, Via, X-Forwarded-For, -Proto, -Host, Forwarded
 //	answer   ◄─ Response ◄─ fields of one hop dropped, Via

@@ -86,7 +86,7 @@ func Timeout(h *message.Head) time.Duration {
 	return max(time.Duration(n)*unit, 1)
 }
 
-// unitOf returns what a letter of grpc-timeout stands for, 0 for none.
+// unitOf returns the unit that a letter of grpc-timeout names, 0 for none.
 func unitOf(letter byte) time.Duration {
 	switch letter {
 	case 'H':
@@ -105,7 +105,7 @@ func unitOf(letter byte) time.Duration {
 	return 0
 }
 
-// timeoutMax is more than anybody waits. What a client may write, 99999999H, does not fit a Duration.
+// timeoutMax is longer than any client waits. The largest value of the grammar, 99999999H, does not fit a Duration.
 const timeoutMax = 1000 * time.Hour
 
 // Status returns the status of a call, which is in the head of an answer that is nothing else, or in its trailers; -1
@@ -121,7 +121,7 @@ func Status(h *message.Head) (status int, ok bool) {
 	return -1, true
 }
 
-// AddStatus adds to a head, or to trailers, what became of the call.
+// AddStatus adds the status of the call to a head, or to trailers.
 func AddStatus(h *message.Head, status int, text string) {
 	h.Add(statusField, strconv.Itoa(status))
 	if text = string(appendText(nil, text)); text != "" {
@@ -153,7 +153,7 @@ func StatusOf(status int) int {
 	return Unknown
 }
 
-// textMax bounds what of a text goes into grpc-message.
+// textMax bounds the part of a text that goes into grpc-message.
 const textMax = 256
 
 // appendText appends text as grpc-message wants it: percent-encoded.

@@ -122,7 +122,7 @@ func write[T string | []byte](w *answerWriter, p T) (n int, err error) {
 	}
 }
 
-// Flush sends what was written.
+// Flush sends the bytes that were written.
 func (w *answerWriter) Flush() { w.FlushError() } //nolint:errcheck // so is its signature
 
 // FlushError sends what was written, the head at least.
@@ -170,7 +170,7 @@ func (w *answerWriter) fill(p *part, done bool) {
 	w.buf = nil
 }
 
-// post gives p to the reactor once the client has taken enough of what came before.
+// post gives p to the reactor once the client has taken enough of the earlier pieces.
 func (w *answerWriter) post(p *part) error {
 	for w.ordered-w.s.released.Load() > answerOnOrder {
 		if err := w.wait(); err != nil {

@@ -45,12 +45,12 @@ var (
 	}
 )
 
-// Bounds of what lies between a handler and its client.
+// Bounds of the bytes that wait between a handler and its client.
 const (
 	bodyMax       = 64 << 10 // bytes of a request's body that came and that the handler has not asked for
 	bodyLow       = 32 << 10 // of which so many pause the client
 	answerWhole   = 4 << 10  // an answer up to this size gets a Content-Length
-	answerPiece   = 32 << 10 // what is given to the reactor at once
+	answerPiece   = 32 << 10 // bytes given to the reactor in one piece
 	answerOnOrder = 64 << 10 // bytes given to the reactor that the client has not taken: then Write waits
 )
 
@@ -76,8 +76,8 @@ type served struct {
 	in       []byte // of the request's body, not yet given to the handler
 	inEnded  bool   // and nothing follows
 	trailer  http.Header
-	wanted   bool // the handler takes what comes next
-	unwanted bool // the handler is through: what comes is thrown away
+	wanted   bool // the handler takes the next piece
+	unwanted bool // the handler has returned: further pieces are discarded
 	answered bool // the answer's end was delivered
 	expects  bool // the client waits for 100 before it sends
 
@@ -278,7 +278,7 @@ func (s *served) Release(n int) {
 	}
 }
 
-// Reset tells the handler that nobody waits for its answer.
+// Reset tells the handler that its answer is no longer wanted.
 func (s *served) Reset(session.Code) {
 	s.x = nil
 	s.job.Cancel()

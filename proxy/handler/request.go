@@ -52,7 +52,7 @@ func newRequest(s *served, h *message.Head, bodyless bool) (*http.Request, error
 	return r, nil
 }
 
-// connectionState is what net/http says of a secured connection.
+// connectionState returns the tls.ConnectionState that net/http gives for a secured connection.
 func connectionState(d *tlsconn.Digest) *tls.ConnectionState {
 	return &tls.ConnectionState{
 		Version: d.Version, CipherSuite: d.Cipher, CurveID: d.Group, HandshakeComplete: true, DidResume: d.Resumed,

@@ -14,7 +14,7 @@ import (
 // Protocol is the name of WebSocket in Upgrade and :protocol.
 const Protocol = "websocket"
 
-// guid is what RFC 6455 §1.3 puts after a key.
+// guid is the text that RFC 6455 §1.3 appends to a key.
 const guid = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 // Ask prepares the head of a request for a WebSocket. It reports whether it made a key. The key is what shows that a
@@ -41,7 +41,7 @@ var (
 )
 
 // Accept looks at h, the head of the answer that opens a WebSocket, and makes it what the client of request expects.
-// made is what Ask returned.
+// made is the result of Ask.
 func Accept(request, h *message.Head, made bool) error {
 	key, got := request.Peek(message.SecWebSocketKey), h.Peek(message.SecWebSocketAccept)
 	agreed := h.Proto == message.HTTP20 // in its own way
@@ -62,7 +62,7 @@ func Accept(request, h *message.Head, made bool) error {
 	return nil
 }
 
-// AcceptOf returns what a server answers to a key.
+// AcceptOf returns the Sec-WebSocket-Accept for a key.
 func AcceptOf(key []byte) string {
 	var sum [sha1.Size]byte
 	// The digest proves that the server has read the request. Nothing is kept secret by it.
