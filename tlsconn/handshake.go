@@ -104,11 +104,7 @@ func newHandshake(o *Handshaker, config *tls.Config, failed func(c *engine.Conn,
 // connection is handed on.
 func (h *handshake) OnOpen(c *engine.Conn) {
 	if h.phase == succeeded {
-		if next := h.accept(c); next != nil {
-			c.Begin(next)
-		} else {
-			c.Close(engine.ErrClosed)
-		}
+		h.handOn(c)
 		return
 	}
 	h.phase = connected
@@ -158,16 +154,21 @@ func (h *handshake) hello(c *engine.Conn, in []byte) int {
 	return len(in)
 }
 
+// handOn gives c to what accept makes for it, or closes it.
+func (h *handshake) handOn(c *engine.Conn) {
+	if next := h.accept(c); next != nil {
+		c.Begin(next)
+		return
+	}
+	c.Close(engine.ErrClosed)
+}
+
 // plain hands a connection on that speaks no TLS, or turns it away.
 func (h *handshake) plain(c *engine.Conn, in []byte) {
 	if h.server.Auto {
 		h.owner.leave(h)
 		h.owner.counts.plain.Add(1)
-		if next := h.accept(c); next != nil {
-			c.Begin(next)
-		} else {
-			c.Close(engine.ErrClosed)
-		}
+		h.handOn(c)
 		return
 	}
 	if in[0] >= ' ' && in[0] < 0x7f { // text: its sender can read a text
