@@ -48,30 +48,26 @@ func conditions(
 		}
 		all = append(all, route.Condition{Name: name, Value: value})
 	}
-	if n.Kind != syntax.KindTable {
+	if n.Kind == syntax.KindTable {
+		for _, c := range n.Children {
+			if c.Kind == syntax.KindBool && c.Truth {
+				add(c.Name, c.Key, "")
+				continue
+			}
+			s, ok := d.String(c, "a string, or true")
+			right = ok && right
+			if expr, found := strings.CutPrefix(s, "~"); found {
+				right = expression(d, c, expr) && right
+			}
+			add(c.Name, c.Key, s)
+		}
+	} else {
 		right = d.Each(n, "a name, a table", func(c *syntax.Node, s string) bool {
 			add(c.Value, s, "")
 			return right
 		}) && right
 	}
-	for _, c := range n.Children {
-		if n.Kind != syntax.KindTable {
-			break
-		}
-		if c.Kind == syntax.KindBool && c.Truth {
-			add(c.Name, c.Key, "")
-			continue
-		}
-		s, ok := d.String(c, "a string, or true")
-		right = ok && right
-		if expr, found := strings.CutPrefix(s, "~"); found {
-			right = expression(d, c, expr) && right
-		}
-		add(c.Name, c.Key, s)
-	}
-	if right && !d.Filled(n) {
-		right = false
-	}
+	right = right && d.Filled(n)
 	if len(all) > conditionsMax {
 		d.Report.Errorf(n.Value, "", "%q has more than %d conditions", n.Key, conditionsMax)
 		right = false
@@ -145,11 +141,7 @@ func parseMethodsValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, b
 		}
 		return false
 	})
-	if right && len(all) == 0 {
-		d.Report.Errorf(n.Value, "", "%q must not be empty", n.Key)
-		return nil, false
-	}
-	return all, right
+	return all, right && d.Filled(n)
 }
 
 // parseHostValue reads "keep", "backend", or what a Host field may say.

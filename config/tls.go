@@ -242,11 +242,7 @@ func parseCurves(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 		}
 		return d.Choice(k, c, s)
 	})
-	if right && len(all) == 0 {
-		d.Report.Errorf(n.Value, "", "%q must not be empty", n.Key)
-		return nil, false
-	}
-	return all, right
+	return all, right && d.Filled(n)
 }
 
 // openSSLNames are the suites by the names of OpenSSL.

@@ -58,11 +58,7 @@ func parseListenValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bo
 		all = append(all, a)
 		return true
 	})
-	if right && len(all) == 0 {
-		d.Report.Errorf(n.Value, "", "%q must not be empty", n.Key)
-		return nil, false
-	}
-	return all, right
+	return all, right && d.Filled(n)
 }
 
 func parseEndpointValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
