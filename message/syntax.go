@@ -5,6 +5,9 @@ import (
 	"math"
 )
 
+// DateLayout is the layout of dates in fields, for a time in UTC (RFC 9110 §5.6.7).
+const DateLayout = "Mon, 02 Jan 2006 15:04:05 GMT"
+
 // The characters of a token (RFC 9110 §5.6.2), and lower case for every byte.
 var token, lower = func() (t [256]bool, l [256]byte) {
 	for i := range l {

@@ -349,6 +349,6 @@ func (l *local) tellTime() {
 	}
 	t := time.Now()
 	l.wall = t.UnixNano() - now
-	l.date = t.UTC().AppendFormat(l.date[:0], "Mon, 02 Jan 2006 15:04:05 GMT")
+	l.date = t.UTC().AppendFormat(l.date[:0], message.DateLayout)
 	l.dateTill = now + int64(time.Second) - int64(t.Nanosecond())
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/message"
 )
 
 // refusalRoom is more than a refusal takes.
@@ -29,7 +30,7 @@ func appendRefusal(dst []byte, name string, status int, cause error, head bool) 
 	dst = append(dst, "; error="...)
 	dst = append(dst, code...)
 	dst = append(dst, "\r\nDate: "...) // RFC 9110 §6.6.1
-	dst = time.Now().UTC().AppendFormat(dst, "Mon, 02 Jan 2006 15:04:05 GMT")
+	dst = time.Now().UTC().AppendFormat(dst, message.DateLayout)
 	dst = append(dst, "\r\nContent-Length: "...)
 	dst = strconv.AppendInt(dst, int64(len(text)+1), 10)
 	dst = append(dst, "\r\nConnection: close\r\n\r\n"...)
