@@ -57,7 +57,8 @@ func (l *Local) pick(e *equals, r *rules) int {
 	return e.places[l.next(e, r)]
 }
 
-// next returns the rule whose turn it is among equal rules: each gets its share of any run of requests, spread evenly.
+// next returns the index of the rule whose turn it is among equal rules: each gets its share of any run of requests,
+// spread evenly.
 func (l *Local) next(e *equals, r *rules) int {
 	if l.of != r {
 		l.of, l.turns = r, make([]*balance.RoundRobin, r.splits)
