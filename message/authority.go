@@ -159,6 +159,14 @@ func samePort(a, b []byte, defaultPort string) bool {
 	return string(a) == string(b)
 }
 
+// Scheme returns how the request was asked for, "https" or "http".
+func (h *Head) Scheme() string {
+	if h.HTTPS {
+		return "https"
+	}
+	return "http"
+}
+
 // Host returns the authority without its port. Borrowed.
 func (h *Head) Host() []byte {
 	host := h.Bytes(h.Authority)

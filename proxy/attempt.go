@@ -11,10 +11,9 @@ import (
 // attempt is one try of an exchange at its destination, and what it knows of those before.
 //
 //	open ─► Destination.Open ─► stream: send ─► the answer
-//	  ▲          │                 └─ OnReset ─► retry ─┐
-//	  │          ├─ ErrPending ─► OnTaken ─► send       │
-//	  └─ again ──┴─ an error                            │
-//	  └─────────────────────────────────────────────────┘
+//	  ▲          │                 └─ OnReset ─► retry ─► open
+//	  │          ├─ ErrPending ─► OnTaken ─► send
+//	  └─ again ◄─┴─ an error
 //
 // Owned by its exchange, which clears it with the rest of its progress.
 type attempt struct {

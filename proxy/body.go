@@ -77,7 +77,7 @@ func stageAnswer(x *Exchange) {
 
 // stageDown returns what a piece of the answer's body becomes before it goes on. It reports false where it waits for
 // its head, or the exchange is over.
-func stageDown(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
+func stageDown(x *Exchange, p []byte, end bool) (out []byte, ok bool) {
 	if x.tunnel {
 		x.socket.sent.Pass(p)
 		return p, true
@@ -183,7 +183,7 @@ func (x *Exchange) upError(err error) {
 func (x *Exchange) pushDown(p []byte, in int, end bool) {
 	if x.toDown.staged {
 		var ok bool
-		if p, ok = stageDown(x, p, in, end); !ok {
+		if p, ok = stageDown(x, p, end); !ok {
 			return
 		}
 	}

@@ -125,12 +125,7 @@ func (x *Exchange) ClientIP() netip.Addr {
 
 // Scheme returns how the client asked: "https" on a connection that is secured, else "http", unless a trusted proxy
 // says otherwise.
-func (x *Exchange) Scheme() string {
-	if x.Request.HTTPS {
-		return "https"
-	}
-	return "http"
-}
+func (x *Exchange) Scheme() string { return x.Request.Scheme() }
 
 // Status returns the status of the final answer, 0 while there is none.
 func (x *Exchange) Status() int { return x.status }

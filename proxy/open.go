@@ -6,9 +6,6 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// takeSide is an Exchange as the upstream sees it that it waits for.
-type takeSide Exchange
-
 // refusalsMax bounds how often an exchange that was refused is offered again: once to the backend that refused it,
 // whose connection may have been ending, then to others, if there are any.
 const refusalsMax = 3
@@ -145,6 +142,9 @@ func (x *Exchange) upFailed(f *Fault) {
 		x.fail(f)
 	}
 }
+
+// takeSide is an Exchange as the Taker of its Waiter: a conversion, not an object of its own.
+type takeSide Exchange
 
 // OnTaken goes on with the connection that Open had to wait for.
 func (t *takeSide) OnTaken(c *upstream.Conn, err error) {

@@ -23,7 +23,7 @@ func (x *Exchange) offload(f func(x *Exchange) Verdict) {
 	panicked := false
 	x.Context() // the client's end cancels it
 	numberOf(x) // the count is the reactor's
-	x.origin = &origin{x.down.Peer(), x.down.Local(), x.digest}
+	x.origin = &origin{peer: x.down.Peer(), local: x.down.Local(), digest: x.digest}
 	cancel := x.cancel
 	job := &engine.Job{}
 	job.Do = func(ctx context.Context) {
@@ -94,6 +94,7 @@ func (x *Exchange) caughtUp(v Verdict, panicked bool) {
 // origin is where a request came from: the client's stream as a worker sees it, and as x remembers it once it has gone.
 // Immutable.
 type origin struct {
+	session.NopStream
 	peer, local poller.Addr
 	digest      *tlsconn.Digest
 }
@@ -103,14 +104,10 @@ func (o *origin) Peer() poller.Addr       { return o.peer }
 func (o *origin) Local() poller.Addr      { return o.local }
 func (o *origin) Digest() *tlsconn.Digest { return o.digest }
 
-// What it does not do: a stream belongs to its reactor.
+// What it refuses: a stream belongs to its reactor.
 func (o *origin) SendHead(*message.Head, bool) error       { return session.ErrDead }
 func (o *origin) SendData([]byte, bool) (n int, err error) { return 0, session.ErrDead }
 func (o *origin) SendTrailers(*message.Head) error         { return session.ErrDead }
-func (o *origin) Congested() bool                          { return false }
-func (o *origin) Queued() int                              { return 0 }
-func (o *origin) Release(int)                              {}
-func (o *origin) Reset(session.Code)                       {}
 
 // place is the function of a filter that an exchange has come to, among those that may park. It never comes to one
 // twice, so that a place is the number of a park as well.

@@ -17,7 +17,7 @@ func trustedRequest(h *message.Head, name *Name, peer poller.Addr, f Facts) bool
 		h.Drop(message.Expect)
 	}
 	if !h.Has(message.XForwardedProto) {
-		h.AddID(message.XForwardedProto, "X-Forwarded-Proto", schemeOf(h))
+		h.AddID(message.XForwardedProto, "X-Forwarded-Proto", h.Scheme())
 	}
 	if !h.Has(message.XForwardedHost) && h.Authority.Len > 0 {
 		at := beginLine(h, message.XForwardedHost)
@@ -33,13 +33,6 @@ func trustedRequest(h *message.Head, name *Name, peer poller.Addr, f Facts) bool
 		addElement(h, peer, f)
 	}
 	return true
-}
-
-func schemeOf(h *message.Head) string {
-	if h.HTTPS {
-		return "https"
-	}
-	return "http"
 }
 
 // addElement adds what is known of the peer to Forwarded: RFC 7239.
