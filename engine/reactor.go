@@ -388,6 +388,9 @@ func rest(list []*Conn, n int) ([]*Conn, int) {
 		list[0] = nil
 		return list[:0], 0
 	}
+	if n == 0 {
+		return list, 0
+	}
 	left := copy(list, list[n:])
 	clear(list[left:])
 	return list[:left], 0

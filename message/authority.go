@@ -52,13 +52,11 @@ func nameEnd(b []byte) int {
 	if len(b) == 0 || !label[b[0]] {
 		return 0
 	}
-	i := 1
-	for i < len(b) {
-		if label[b[i]] {
+	for i := 1; ; i++ {
+		for i < len(b) && label[b[i]] {
 			i++
-			continue
 		}
-		if b[i] != '.' {
+		if i == len(b) || b[i] != '.' {
 			return i
 		}
 		if i++; i == len(b) || b[i] == ':' {
@@ -67,9 +65,7 @@ func nameEnd(b []byte) int {
 		if !label[b[i]] {
 			return 0
 		}
-		i++
 	}
-	return i
 }
 
 // validPort accepts an empty port, as the grammar does.

@@ -49,9 +49,10 @@ func ValidValue[T string | []byte](value T) bool {
 
 // ParseLength parses the value of Content-Length, 1*DIGIT (RFC 9110 §8.6): no sign, no space, no list, no overflow.
 func ParseLength(b []byte) (n int64, ok bool) {
-	for _, c := range b {
+	const ample = 18 // digits that an int64 has room for, whatever they are
+	for i, c := range b {
 		d := int64(c) - '0'
-		if d < 0 || d > 9 || n > (math.MaxInt64-d)/10 {
+		if d < 0 || d > 9 || i >= ample && n > (math.MaxInt64-d)/10 {
 			return 0, false
 		}
 		n = n*10 + d

@@ -223,11 +223,8 @@ func AppendIP(dst []byte, ip netip.Addr) []byte {
 		ip = ip.Unmap()
 	}
 	if ip.Is4() {
-		for _, b := range ip.As4() {
-			o := &octets[b]
-			n := len(dst) + int(o.size)
-			dst = append(dst, o.text[0], o.text[1], o.text[2], o.text[3])[:n] // in one store
-		}
+		b := ip.As4()
+		dst = appendOctets(appendOctets(dst, b[0], b[1]), b[2], b[3])
 		return dst[:len(dst)-1]
 	}
 	if !ip.IsValid() {

@@ -17,16 +17,25 @@ const digits = "00010203040506070809" +
 	"80818283848586878889" +
 	"90919293949596979899"
 
-// octets are the numbers of an IPv4 address with the dot after them.
+// octets are the numbers of an IPv4 address with the dot after them, the first byte in the lowest bits.
 var octets = func() (t [256]struct {
-	text [4]byte
-	size uint8
+	text uint32
+	bits uint8
 }) {
 	for i := range t {
-		t[i].size = uint8(copy(t[i].text[:], append(strconv.AppendInt(nil, int64(i), 10), '.')))
+		var text [4]byte
+		t[i].bits = uint8(8 * copy(text[:], append(strconv.AppendInt(nil, int64(i), 10), '.')))
+		t[i].text = binary.LittleEndian.Uint32(text[:])
 	}
 	return t
 }()
+
+// appendOctets appends two numbers of an IPv4 address, each with a dot after it, in one store.
+func appendOctets(dst []byte, a, b byte) []byte {
+	x, y := &octets[a], &octets[b]
+	n := len(dst) + int(x.bits+y.bits)/8
+	return binary.LittleEndian.AppendUint64(dst, uint64(x.text)|uint64(y.text)<<(x.bits&63))[:n]
+}
 
 // appendUint is strconv.AppendUint for numbers that mostly have one to five digits.
 func appendUint(dst []byte, v uint64) []byte {

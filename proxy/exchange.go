@@ -41,18 +41,15 @@ type Exchange struct {
 
 	toUp   relay // the body of the request
 	toDown relay // the body of the answer
-	call   call  // of gRPC
 	socket socket
 	locals []any
 	noted  []observe.Field // by LogField
-	client netip.Addr      // as a trusted proxy says; invalid: the peer is the client
 	total  *engine.Timer   // of Route.Total; nil until it is needed, then kept
 
 	started   int64        // reactor time, ns
 	target    message.Span // of the request as it came, for the log
 	authority message.Span // likewise
 	callType  message.Span // the content type that the client of a call gave
-	trusted   bool         // the peer's forwarding fields are believed
 
 	progress
 }
@@ -63,6 +60,8 @@ type progress struct {
 	digest   *tlsconn.Digest // of the client's connection; nil: it is not secured
 	snapshot *Snapshot
 	route    *Route
+	call     call       // of gRPC
+	client   netip.Addr // as a trusted proxy says; invalid: the peer is the client
 	down     session.Stream
 	try      attempt
 	ctx      context.Context
@@ -87,6 +86,7 @@ type progress struct {
 	tried    balance.Tried
 	step     step
 
+	trusted   bool // the peer's forwarding fields are believed
 	parked    bool // waits for Resume
 	working   bool // a worker owns x
 	continued bool // the client has been told to go on
@@ -217,12 +217,6 @@ func (x *Exchange) reset() {
 	x.toUp.reset()
 	x.toDown.reset()
 	x.locals, x.noted = x.locals[:0], x.noted[:0]
-	if x.trusted {
-		x.client, x.trusted = netip.Addr{}, false
-	}
-	if x.call != (call{}) {
-		x.call = call{}
-	}
 	if x.socket.asked {
 		x.socket = socket{}
 	}

@@ -14,7 +14,7 @@ const DefaultName = "edge"
 var forward = &Filter{
 	Name: "forwarding",
 	UpstreamRequest: func(x *Exchange) {
-		ok := forwarding.Request(&x.Request, x.proxy.name, x.down.Peer(), forwarding.Facts{
+		ok := forwarding.Request(&x.Request, x.proxy.name, x.down.Peer().IP.Addr(), forwarding.Facts{
 			Secured: x.digest != nil, Trusted: x.trusted, Forwarded: x.listener.Forwarded,
 		})
 		if !ok {

@@ -96,10 +96,11 @@ func findRoute(x *Exchange) bool {
 	how := route.Reading{Paths: l.Paths, Parameters: l.Parameters}
 	r, err := x.snapshot.routes.Find(&x.Request, (*arrival)(x), how, &x.local.routing)
 	switch err {
+	case nil:
 	case route.ErrParameters:
 		x.fail(faultParameters)
 		return false
-	case route.ErrPath:
+	default: // ErrPath
 		x.fail(faultPath)
 		return false
 	}

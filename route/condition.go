@@ -92,10 +92,12 @@ func compileConditions(list []Condition) ([]condition, error) {
 
 // hold reports whether the request h, which came by from, meets them.
 func (c *conditions) hold(h *message.Head, from Arrival) bool {
-	if c.verbs>>h.Verb&1 == 0 && !c.named(h) {
-		return false
-	}
-	return c.few || c.arrivalHolds(from) && c.headHolds(h)
+	return c.few && c.verbs>>h.Verb&1 != 0 || c.allHold(h, from)
+}
+
+// allHold is hold for the conditions that most rules do not have.
+func (c *conditions) allHold(h *message.Head, from Arrival) bool {
+	return (c.verbs>>h.Verb&1 != 0 || c.named(h)) && c.arrivalHolds(from) && c.headHolds(h)
 }
 
 // named reports whether the method of h, which has no Verb, is among those that are named.

@@ -236,9 +236,11 @@ func (r *rules) findHost(host, path []byte, h *message.Head, from Arrival) *equa
 }
 
 func (p *paths) find(path []byte, h *message.Head, from Arrival) *equals {
-	if c := p.exact[string(path)]; c != nil {
-		if e := c.find(h, from); e != nil {
-			return e
+	if p.exact != nil { // a look into no map is a call too
+		if c := p.exact[string(path)]; c != nil {
+			if e := c.find(h, from); e != nil {
+				return e
+			}
 		}
 	}
 	s := &p.root

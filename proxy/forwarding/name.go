@@ -12,20 +12,24 @@ const loopsMax = 8
 // Name is the name of a proxy in the texts that it stands in.
 // Immutable.
 type Name struct {
-	name   string
-	via    string // the value of Via
-	via10  string // the same for a message of HTTP/1.0
-	via20  string // and of HTTP/2
-	before string // the lines that every request gets: Via, and X-Forwarded-Proto for a client that asked by http
+	name  string
+	via   string // the value of Via
+	via10 string // the same for a message of HTTP/1.0
+	via20 string // and of HTTP/2
 
-	beforeTLS string // the same for one that asked by https
+	// The lines that every request gets: Via, X-Forwarded-Proto for a client that asked by http, and forLine. They are
+	// copied in one go.
+	lines    string
+	linesTLS string // the same for one that asked by https
 }
 
 // NewName makes a Name of a token.
 func NewName(name string) *Name {
 	via := "1.1 " + name
 	lines := "Via: " + via + "\r\n" + protoLine
-	return &Name{name, via, "1.0 " + name, "2.0 " + name, lines + "http\r\n", lines + "https\r\n"}
+	return &Name{
+		name, via, "1.0 " + name, "2.0 " + name, lines + "http\r\n" + forLine, lines + "https\r\n" + forLine,
+	}
 }
 
 // String returns the token.

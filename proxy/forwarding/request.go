@@ -1,9 +1,10 @@
 package forwarding
 
 import (
+	"net/netip"
+
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/poller"
 )
 
 // Facts are what the fields of one request depend on beside its head and the address of the client's connection.
@@ -94,9 +95,9 @@ const (
 )
 
 // Request makes h what is sent on: fields that concern one hop only are dropped, Via is written, and the forwarding
-// fields say who the client is. What h claims of that is dropped, unless f trusts it. It reports false for a request
-// that goes in circles.
-func Request(h *message.Head, name *Name, peer poller.Addr, f Facts) bool {
+// fields tell about the client. What h claims of that is dropped, unless f trusts it. peer is the address of the
+// client's connection, invalid on a Unix socket. It reports false for a request that goes in circles.
+func Request(h *message.Head, name *Name, peer netip.Addr, f Facts) bool {
 	if f.Trusted {
 		return trustedRequest(h, name, peer, f)
 	}
@@ -104,11 +105,14 @@ func Request(h *message.Head, name *Name, peer poller.Addr, f Facts) bool {
 		return false
 	}
 	at := uint32(len(h.Base))
-	before, scheme := name.before, len("http")
+	lines, scheme := name.lines, len("http")
 	if h.HTTPS {
-		before, scheme = name.beforeTLS, len("https")
+		lines, scheme = name.linesTLS, len("https")
 	}
-	h.Base = append(h.Base, before...)
+	if !peer.IsValid() {
+		lines = lines[:len(lines)-len(forLine)]
+	}
+	h.Base = append(h.Base, lines...)
 	if h.Proto != message.HTTP11 { // RFC 9110 §7.6.3: the version that the message came in
 		copy(h.Base[int(at)+len("Via: "):], name.viaOf(h))
 		if h.Proto == message.HTTP10 {
@@ -117,14 +121,12 @@ func Request(h *message.Head, name *Name, peer poller.Addr, f Facts) bool {
 	}
 	h.Fields = append(h.Fields,
 		field(message.Via, at, len("Via"), len(name.via)),
-		field(message.XForwardedProto, at+uint32(len(before)-len("\r\n")-scheme-len(protoLine)),
-			len("X-Forwarded-Proto"), scheme))
-	if !peer.IsUnix() {
+		field(message.XForwardedProto, at+uint32(len("Via: \r\n")+len(name.via)), len("X-Forwarded-Proto"), scheme))
+	if peer.IsValid() {
 		at = uint32(len(h.Base))
-		h.Base = append(h.Base, forLine...)
-		h.Base = observe.AppendIP(h.Base, peer.IP.Addr())
-		h.Fields = append(h.Fields, field(message.XForwardedFor, at, len("X-Forwarded-For"),
-			len(h.Base)-int(at)-len(forLine)))
+		h.Base = observe.AppendIP(h.Base, peer)
+		h.Fields = append(h.Fields, field(message.XForwardedFor, at-uint32(len(forLine)), len("X-Forwarded-For"),
+			len(h.Base)-int(at)))
 		h.Base = append(h.Base, '\r', '\n')
 	}
 	if host := h.Authority; host.Len > 0 {

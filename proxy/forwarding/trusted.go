@@ -1,14 +1,15 @@
 package forwarding
 
 import (
+	"net/netip"
+
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
-	"github.com/edge-proxy/edge/poller"
 )
 
 // trustedRequest is Request for a request that a trusted proxy passed on: what it says stays, and its own address joins
 // the list.
-func trustedRequest(h *message.Head, name *Name, peer poller.Addr, f Facts) bool {
+func trustedRequest(h *message.Head, name *Name, peer netip.Addr, f Facts) bool {
 	if sift(h, &trusted, name) > loopsMax {
 		return false
 	}
@@ -24,9 +25,9 @@ func trustedRequest(h *message.Head, name *Name, peer poller.Addr, f Facts) bool
 		h.Base = append(h.Base, h.Bytes(h.Authority)...)
 		endLine(h, message.XForwardedHost, at)
 	}
-	if !peer.IsUnix() {
+	if peer.IsValid() {
 		at := beginLine(h, message.XForwardedFor)
-		h.Base = observe.AppendIP(h.Base, peer.IP.Addr())
+		h.Base = observe.AppendIP(h.Base, peer)
 		endLine(h, message.XForwardedFor, at)
 	}
 	if f.Forwarded || h.Has(message.Forwarded) {
@@ -36,15 +37,15 @@ func trustedRequest(h *message.Head, name *Name, peer poller.Addr, f Facts) bool
 }
 
 // addElement adds what is known of the peer to Forwarded: RFC 7239.
-func addElement(h *message.Head, peer poller.Addr, f Facts) {
+func addElement(h *message.Head, peer netip.Addr, f Facts) {
 	at := beginLine(h, message.Forwarded)
-	switch ip := peer.IP.Addr(); {
-	case peer.IsUnix():
+	switch {
+	case !peer.IsValid():
 		h.Base = append(h.Base, "for=unknown"...)
-	case ip.Unmap().Is4():
-		h.Base = observe.AppendIP(append(h.Base, "for="...), ip)
+	case peer.Unmap().Is4():
+		h.Base = observe.AppendIP(append(h.Base, "for="...), peer)
 	default: // §6: in brackets, hence quoted
-		h.Base = append(observe.AppendIP(append(h.Base, `for="[`...), ip), `]"`...)
+		h.Base = append(observe.AppendIP(append(h.Base, `for="[`...), peer), `]"`...)
 	}
 	if h.Authority.Len > 0 { // its characters need no escape: it has neither quotes nor backslashes
 		h.Base = append(h.Base, `;host="`...)
