@@ -119,7 +119,7 @@ func (s *Server) secured(accept func(*engine.Conn) engine.Handler) func(*engine.
 		config.NextProtos = []string{"h2", "http/1.1"}
 	}
 	hs := tlsconn.NewHandshaker(s.engine, tlsconn.HandshakerOptions{})
-	return hs.Server(tlsconn.ServerOptions{Config: config}, accept)
+	return hs.Server(tlsconn.ServerOptions{Config: config, Plain: s.proxy.PlainOnTLS}, accept)
 }
 
 // ErrGrace says that Shutdown cut off requests that were in progress when its context ended.

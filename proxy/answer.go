@@ -3,8 +3,10 @@ package proxy
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"strconv"
 
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
@@ -63,7 +65,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 		h.Add(v.fields[i], v.fields[i+1])
 	}
 	if f := x.fault; f != nil {
-		h.AddID(message.ProxyStatus, "Proxy-Status", x.proxy.name.String()+`; error=`+f.Token)
+		x.proxy.addStatus(h, f.Token)
 		if f.allow {
 			h.AddID(message.Allow, "Allow", allowed)
 		}
@@ -94,8 +96,7 @@ func (x *Exchange) sendResponse() {
 	}
 	x.status = int(h.Status)
 	if !h.Has(message.Date) { // RFC 9110 §6.6.1: a proxy that forwards a message without a Date adds one
-		x.local.tellTime()
-		h.AddID(message.Date, "Date", string(x.local.date))
+		x.local.addDate(h)
 	}
 	for _, f := range x.listener.answers {
 		f(x)
@@ -129,7 +130,7 @@ func (x *Exchange) sendResponse() {
 // failure comes in the form that the client prefers.
 func ownBody(x *Exchange, h *message.Head, v *Verdict) []byte {
 	f := x.fault
-	contentType, body := "text/plain; charset=utf-8", v.body
+	contentType, body := plainText, v.body
 	switch {
 	case v.body == "":
 		return nil
@@ -148,6 +149,38 @@ func ownBody(x *Exchange, h *message.Head, v *Verdict) []byte {
 	h.AddID(message.ContentType, "Content-Type", contentType)
 	return []byte(body)
 }
+
+// Refusal makes the answer to a request that only the session, or TLS, has seen: see session.Refuser.
+func (p *Proxy) Refusal(r *engine.Reactor, h *message.Head, cause error) []byte {
+	token := "http_request_error"
+	if e := (*h1.Error)(nil); errors.As(cause, &e) {
+		token = e.Code
+	}
+	h.AddID(message.ContentType, "Content-Type", plainText)
+	p.addStatus(h, token)
+	p.local[r.Index()].addDate(h)
+	return append([]byte(cause.Error()), '\n')
+}
+
+// Refusal makes the answer to a request that only the session has seen: see session.Refuser.
+func (s *Service) Refusal(r *engine.Reactor, h *message.Head, cause error) []byte {
+	return s.proxy.Refusal(r, h, cause)
+}
+
+var errPlainOnTLS = errors.New("This port speaks TLS, the request came without: use https://")
+
+// PlainOnTLS is the whole answer to a client that speaks HTTP where TLS is expected: see tlsconn.ServerOptions.Plain.
+// On r.
+func (p *Proxy) PlainOnTLS(r *engine.Reactor) []byte {
+	return session.AppendRefusal(nil, p, r, 400, errPlainOnTLS, false)
+}
+
+// addStatus adds why the proxy answers of its own: an error of RFC 9209.
+func (p *Proxy) addStatus(h *message.Head, token string) {
+	h.AddID(message.ProxyStatus, "Proxy-Status", p.name.String()+"; error="+token)
+}
+
+const plainText = "text/plain; charset=utf-8"
 
 func prefersJSON(accept []byte) bool {
 	return bytes.Contains(accept, []byte("json")) && !bytes.Contains(accept, []byte("html"))

@@ -330,6 +330,12 @@ func (l *local) now() int64 {
 	return l.reactor.Now() + l.wall
 }
 
+// addDate adds the time to an answer: RFC 9110 §6.6.1.
+func (l *local) addDate(h *message.Head) {
+	l.tellTime()
+	h.AddID(message.Date, "Date", string(l.date))
+}
+
 // tellTime renews the texts that depend on the wall clock when a second is over.
 func (l *local) tellTime() {
 	now := l.reactor.Now()

@@ -90,7 +90,6 @@ func (b *build) openListeners() error {
 			return err
 		}
 		opts := sessionOptions(c)
-		opts.Name = b.server.proxy.Name()
 		requests := proxyListener(c, logs)
 		for _, a := range c.Addresses {
 			key := keyOf(&a)

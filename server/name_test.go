@@ -9,21 +9,34 @@ import (
 	"github.com/edge-proxy/edge/observe"
 )
 
-// An answer carries the name of the server that the configuration gives, also when the request could not be read.
+// An answer carries the name of the server that the configuration gives, also when the request could not be read or
+// came without TLS to a port that speaks it.
 func TestServer_namesItselfInEveryFailure(t *testing.T) {
 	s := start(t, Options{}, quiet+`
 via = "front"
-http.listen = "127.0.0.1:0"
+http = { name = "plain", listen = "127.0.0.1:0" }
 [[routes]]
 pattern = "/x"
 dest = "status:200"
-`)
-	addr := s.Addresses()[0].Addr.String()
-	for _, request := range []string{"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "malformed\r\n\r\n"} {
-		w := testutil.Dial(t, addr)
-		w.Send(request)
-		if got := w.ReadAll(); !strings.Contains(got, "\r\nProxy-Status: front; error=") {
-			t.Errorf("%q: %q", request, got)
+%s`, secured(t, testutil.NewAuthority(t), t.TempDir()))
+	const whole = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+	for _, c := range []struct {
+		listener, request, status, token, body string
+	}{
+		{"plain", whole, "404", "destination_not_found", "No route"},
+		{"plain", "malformed\r\n\r\n", "400", "http_request_error", "\n"},
+		{"web", whole, "400", "http_request_error", "use https://\n"},
+	} {
+		w := testutil.Dial(t, strings.TrimPrefix(urlOf(t, s, c.listener), "http://"))
+		w.Send(c.request)
+		got := w.ReadAll()
+		for _, part := range []string{
+			"HTTP/1.1 " + c.status + " ", "\r\nProxy-Status: front; error=" + c.token + "\r\n", "\r\nDate: ",
+			"\r\nConnection: close\r\n", c.body,
+		} {
+			if !strings.Contains(got, part) {
+				t.Errorf("%s, %q: %q has no %q", c.listener, c.request, got, part)
+			}
 		}
 	}
 }

@@ -126,12 +126,6 @@ func stateDir(uid int) (string, error) {
 	return "", errNoState
 }
 
-// plainOnTLS is the answer to a client that speaks plain HTTP where TLS is expected.
-var plainOnTLS = fmt.Appendf(nil, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n"+
-	"Content-Length: %d\r\nConnection: close\r\n\r\n%s", len(plainText), plainText)
-
-const plainText = "This port speaks TLS, the request came without: use https://\n"
-
 // secureOptions returns the options of TLS of listener i; nil when it has no TLS.
 func (b *build) secureOptions(i int) (*tlsconn.ServerOptions, error) {
 	l := &b.config.Listeners[i]
@@ -167,7 +161,7 @@ func (b *build) secureOptions(i int) (*tlsconn.ServerOptions, error) {
 	c.SetSessionTicketKeys(b.server.tickets.Keys()) // a new address serves before the generation is committed
 	b.tlsConfigs = append(b.tlsConfigs, c)
 	return &tlsconn.ServerOptions{
-		Config: c, Auto: l.TLS == config.TLSAuto, Plain: plainOnTLS, Failed: refused(l.Name),
+		Config: c, Auto: l.TLS == config.TLSAuto, Plain: b.server.proxy.PlainOnTLS, Failed: refused(l.Name),
 	}, nil
 }
 

@@ -287,7 +287,8 @@ func (s *h1Server) refuse(err error, head bool) {
 
 // answer sends a short answer that the session makes itself, and closes.
 func (s *h1Server) answer(status int, cause error, head bool) {
-	s.conn.Commit(appendRefusal(s.conn.Reserve(refusalRoom), s.server.opts.Name, status, cause, head))
+	c := s.conn
+	c.Commit(AppendRefusal(c.Reserve(refusalRoom), s.server.refuser, c.Reactor(), status, cause, head))
 	s.conn.Close(nil)
 }
 

@@ -12,6 +12,7 @@ import (
 type Server struct {
 	opts    ServerOptions
 	service Service
+	refuser Refuser       // service, if it is one
 	perByte int64         // time that a byte of a body is worth, ns; 0: no least rate
 	local   []serverLocal // by Reactor.Index
 }
@@ -32,6 +33,7 @@ type serverLocal struct {
 func NewServer(e *engine.Engine, service Service, o ServerOptions) *Server {
 	o.setDefaults()
 	s := &Server{opts: o, service: service, perByte: o.perByte(), local: make([]serverLocal, len(e.Reactors()))}
+	s.refuser, _ = service.(Refuser)
 	for i := range s.local {
 		l := &s.local[i]
 		l.codec = o.codec(&l.arena)

@@ -15,7 +15,6 @@ type ServerOptions struct {
 	IdleTimeout   time.Duration // between two requests; 0: 60 s
 	RequestsMax   int           // on one connection; 0: no limit
 	BodyRate      int64         // bytes a second of a request body, or of an answer that waits; 0: 240; below 0: any
-	Name          string        // in Proxy-Status of answers of the session's own; "": edge
 	// HalfCloseWait is how long the answer to a client that sent FIN after a whole request may take to begin. Such
 	// a client has half closed its connection, or it has left. 0: 1 s; HalfCloseLeaves and HalfCloseStays decide at
 	// once.
@@ -43,9 +42,6 @@ func (o *ServerOptions) setDefaults() {
 		if *d.v == 0 {
 			*d.v = d.d
 		}
-	}
-	if o.Name == "" {
-		o.Name = "edge"
 	}
 	if o.BodyRate == 0 {
 		o.BodyRate = bodyRateDefault

@@ -171,8 +171,8 @@ func (h *handshake) plain(c *engine.Conn, in []byte) {
 		h.handOn(c)
 		return
 	}
-	if in[0] >= ' ' && in[0] < 0x7f { // text: its sender can read a text
-		c.Write(h.server.Plain) //nolint:errcheck // an empty queue takes it
+	if h.server.Plain != nil && in[0] >= ' ' && in[0] < 0x7f { // text: its sender can read a text
+		c.Write(h.server.Plain(c.Reactor())) //nolint:errcheck // an empty queue takes it
 	}
 	h.fail(ErrNotTLS)
 }

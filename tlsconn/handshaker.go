@@ -89,8 +89,9 @@ type ServerOptions struct {
 	// Auto takes plain connections too: those whose first byte begins no TLS record. They show no certificate, whatever
 	// Config.ClientAuth says: accept has to refuse them where one is a must.
 	Auto bool
-	// Plain is written to a client that speaks something else than TLS before the connection is closed; without Auto.
-	Plain []byte
+	// Plain, if set, returns what is written to a client that speaks something else than TLS before the connection is
+	// closed; without Auto.
+	Plain func(r *engine.Reactor) []byte
 	// Failed, if set, hears of each handshake that failed, on the connection's reactor: for the log. err is a
 	// *HandshakeError.
 	Failed func(c *engine.Conn, err error)

@@ -199,7 +199,8 @@ func TestServer_tellsPlainClients(t *testing.T) {
 	const says = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nthis port speaks TLS\n"
 	var failed atomic.Value
 	v := newHouse(t, tlsconn.HandshakerOptions{}).serve(tlsconn.ServerOptions{
-		Plain: []byte(says), Failed: func(_ *engine.Conn, err error) { failed.Store(err) },
+		Plain:  func(*engine.Reactor) []byte { return []byte(says) },
+		Failed: func(_ *engine.Conn, err error) { failed.Store(err) },
 	}, echoes)
 	w := testutil.Dial(t, v.addr)
 	w.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
