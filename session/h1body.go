@@ -21,7 +21,8 @@ const (
 // bodyWriter sends one body after another on an h1 connection.
 // Owned by its session.
 //
-//	framing == counted <=> left > 0 while the head was sent and the body was not
+//	left > 0 => framing == counted
+//	counted, and left is 0: all bytes were sent, and the end was not said
 type bodyWriter struct {
 	left    int64
 	framing framing

@@ -23,6 +23,7 @@ func (s *h1Server) check() {
 	invariant.That(!s.requestDone || s.body.framing != ended, "an exchange that is over")
 	invariant.That(!exchange || !s.headBegun && !s.backlog, "reads a head amid an exchange")
 	invariant.That(s.tunnel != tunnelOpen || exchange && s.closeAfter, "a tunnel without an exchange")
+	s.body.check()
 }
 
 // check panics when the invariants of Client do not hold at the end of a callback.
@@ -36,9 +37,17 @@ func (c *Client) check() {
 	invariant.That(!c.tunnel || c.answer != noAnswer, "a tunnel before the answer")
 	invariant.That(c.receiver == nil || c.answer != answerDone || c.body.framing != ended, "an exchange that is over")
 	invariant.That(c.connected || c.answer == noAnswer, "an answer without a connection")
+	c.body.check()
 }
 
-// check panics when the invariants of link, of its end and of its streams do not hold at the end of a batch.
+// check panics when the invariants of bodyWriter do not hold.
+func (b *bodyWriter) check() {
+	invariant.That(b.left >= 0, "%d bytes of a body are to come", b.left)
+	invariant.That(b.left == 0 || b.framing == counted, "%d bytes of a body are to come: %d", b.left, b.framing)
+}
+
+// check panics when the invariants of link, of its end, a Mux or an h2Server, and of its streams do not hold at the end
+// of a batch.
 func (l *link) check() {
 	if !l.conn.Open() {
 		return

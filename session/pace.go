@@ -32,12 +32,11 @@ var ErrSlowBody = errors.New("the request body took too long")
 
 // pace is the time that a client may still take to send a body, or to take an answer. The credit shrinks while the
 // client keeps us waiting and grows with each byte.
-//
-//	since != 0 <=> the credit shrinks, from that time of the reactor on
 type pace struct {
-	credit, since int64
-	unhurried     bool // by Unhurry
-	started       bool // of an answer: the client did not take it at once
+	credit    int64 // in ns, without what has run off since
+	since     int64 // time of the reactor from which on the credit shrinks; 0: it does not
+	unhurried bool  // by Unhurry
+	started   bool  // of an answer: the client did not take it at once
 }
 
 // Unhurried is a Stream that can be exempted from the minimum rate of a body: for message streams such as gRPC.
