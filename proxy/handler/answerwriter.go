@@ -14,13 +14,16 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 )
 
 // answerWriter is the http.ResponseWriter of a handler. Owned by the handler's goroutine.
 //
-//	wrote => fields is what WriteHeader found, and changes of header are of trailers only
-//	ordered - released  bytes are on their way to the client: above answerOnOrder Write waits
+//	wrote <=> fields != nil: what WriteHeader found. What is added to header after that is trailers
+//	headSent => wrote
+//	released <= ordered until the handler returns: what is between is on its way to the client, and waits in Write
+//	above answerOnOrder
 type answerWriter struct {
 	ctx  context.Context
 	s    *served
@@ -172,6 +175,9 @@ func (w *answerWriter) fill(p *part, done bool) {
 
 // post gives p to the reactor once the client has taken enough of the earlier pieces.
 func (w *answerWriter) post(p *part) error {
+	if invariant.On {
+		defer w.check()
+	}
 	for w.ordered-w.s.released.Load() > answerOnOrder {
 		if err := w.wait(); err != nil {
 			return err
@@ -184,6 +190,16 @@ func (w *answerWriter) post(p *part) error {
 	p.task.Run = func(*engine.Reactor) { w.s.arrive(p) }
 	w.s.reactor.Post(&p.task)
 	return nil
+}
+
+// check panics when an invariant of answerWriter does not hold. On the handler's goroutine, before it has returned.
+func (w *answerWriter) check() {
+	invariant.That(w.wrote == (w.fields != nil), "decided: %v, fields: %v", w.wrote, w.fields)
+	invariant.That(w.wrote || !w.headSent, "a head was sent before it was decided")
+	ordered, released := w.ordered, w.s.released.Load()
+	invariant.That(released <= ordered, "the client took %d bytes of %d", released, ordered)
+	invariant.That(ordered-released <= answerOnOrder+answerPiece, "%d bytes are on their way",
+		ordered-released)
 }
 
 // wait waits until the client has taken something.
@@ -202,6 +218,9 @@ func (w *answerWriter) wait() error {
 
 // end returns the last part of the answer: the handler has returned.
 func (w *answerWriter) end() part {
+	if invariant.On {
+		w.check()
+	}
 	if !w.wrote {
 		w.WriteHeader(http.StatusOK)
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -121,7 +122,8 @@ func remoteAddr(a poller.Addr) string {
 // requestBody is the body of a request as its handler reads it. It is not read ahead of the handler by more than
 // bodyMax. Safe for any goroutine: a handler may read in another one than its own, and be closed meanwhile.
 //
-//	asked => the reactor will put the next piece into bodies
+//	asked => the piece that was received last is used up; the reactor puts the next one into bodies
+//	!asked => bodies is empty
 type requestBody struct {
 	s        *served
 	ctx      context.Context
@@ -145,6 +147,9 @@ func newRequestBody(ctx context.Context, s *served) *requestBody {
 func (b *requestBody) Read(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if invariant.On {
+		defer b.check()
+	}
 	select {
 	case <-b.closed:
 		return 0, http.ErrBodyReadAfterClose
@@ -186,6 +191,13 @@ func (b *requestBody) receive() error {
 	case <-expired:
 		return os.ErrDeadlineExceeded
 	}
+}
+
+// check panics when an invariant of requestBody does not hold. mu is held.
+func (b *requestBody) check() {
+	invariant.That(!b.asked || len(b.rest) == 0 && !b.ended, "%d bytes are left, ended %v, and more was asked for",
+		len(b.rest), b.ended)
+	invariant.That(b.asked || len(b.s.bodies) == 0, "a piece came that was not asked for")
 }
 
 // Close ends reading.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math/rand/v2"
 
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -73,6 +74,7 @@ func AcceptOf(key []byte) string {
 // Frames follows the frames of a WebSocket in one direction, to know where one ends: RFC 6455 §5.2.
 //
 //	left > 0 => have == 0
+//	have < len(head)
 type Frames struct {
 	left   uint64 // bytes of the present frame that are to come
 	head   [14]byte
@@ -82,6 +84,9 @@ type Frames struct {
 
 // Pass follows p.
 func (f *Frames) Pass(p []byte) {
+	if invariant.On {
+		defer f.check()
+	}
 	for len(p) > 0 {
 		if f.left > 0 {
 			n := min(f.left, uint64(len(p)))
@@ -129,10 +134,21 @@ func (f *Frames) begin() {
 func (f *Frames) Left() uint64 { return f.left }
 
 // Skip notes that n bytes of the present frame have passed, Left at the most.
-func (f *Frames) Skip(n int) { f.left -= uint64(n) }
+func (f *Frames) Skip(n int) {
+	if invariant.On {
+		invariant.That(n >= 0 && uint64(n) <= f.left, "%d bytes of a frame have passed, %d were to come", n, f.left)
+	}
+	f.left -= uint64(n)
+}
 
 // Between reports whether a frame may be put in here.
 func (f *Frames) Between() bool { return f.left == 0 && f.have == 0 && !f.closed }
+
+// check panics when an invariant of Frames does not hold.
+func (f *Frames) check() {
+	invariant.That(f.left == 0 || f.have == 0, "%d bytes of a frame are to come, %d of a head came", f.left, f.have)
+	invariant.That(int(f.have) < len(f.head), "a head of %d bytes is not whole", f.have)
+}
 
 const opClose = 8
 
