@@ -2,5 +2,7 @@
 
 package upstream
 
-// check does something with -tags invariants only.
-func (l *local) check() {}
+// The checks do something with -tags invariants only.
+func (l *local) check()  {}
+func (w *Waiter) check() {}
+func (c *Conn) check()   {}

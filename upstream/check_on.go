@@ -7,18 +7,23 @@ import "github.com/edge-proxy/edge/internal/invariant"
 // check panics when the invariants of what l keeps do not hold: its sites with their waiter queues and sets of shared
 // connections, and the slots of their origins. Between two callbacks, on l's reactor.
 func (l *local) check() {
+	pending := make(map[*site]bool)
+	for s := l.pending; s != nil; s = s.nextPending {
+		invariant.That(s.parked > 0 && l.serving, "a site is to be served and has nothing, or serve is not on its way")
+		pending[s] = true
+	}
 	waiting := 0
-	for _, s := range l.sites {
+	for i, s := range l.sites {
 		if s != nil {
+			invariant.That(s.local == l && s.member.Slot() == i, "the site of slot %d is at %d", s.member.Slot(), i)
+			invariant.That(pending[s] == (s.parked > 0), "%d are parked, to be served: %v", s.parked, pending[s])
 			waiting += s.check()
 		}
 	}
 	invariant.That(waiting <= l.stats.Waiting, "%d exchanges wait, %d are counted", waiting, l.stats.Waiting)
 	for i, m := range l.shared {
 		invariant.That(m.localIndex == i, "the shared connection at %d is said to be at %d", i, m.localIndex)
-	}
-	for s := l.pending; s != nil; s = s.nextPending {
-		invariant.That(s.parked > 0 && l.serving, "a site is to be served and has nothing, or serve is not on its way")
+		m.check()
 	}
 }
 
@@ -34,22 +39,25 @@ func (s *site) check() int {
 	told := s.origin.oldest.cells[s.local.reactor.Index()].Load()
 	invariant.That(told == since, "the first waits since %d, %d is told", since, told)
 	invariant.That(s.sets == nil || len(s.sets) == len(s.groups), "%d groups, %d sets", len(s.groups), len(s.sets))
+	for t, n := range awaiting { // a set that is gone may have some left
+		t.check(n)
+	}
 	for _, t := range s.sets {
 		t.check(awaiting[t])
 	}
 	return waiting
 }
 
-// checkQueue walks the queue. It counts the exchanges that wait, those that wait for a slot, and those that await each
-// set.
+// checkQueue walks each Waiter of the queue. It counts the exchanges that wait, those that wait for a slot, and those
+// that await each set.
 func (s *site) checkQueue(awaiting map[*sharedSet]int) (waiting, queued int) {
 	var older *Waiter
 	for w := s.queue.first; w != nil; older, w = w, w.newer {
 		waiting++
 		invariant.That(w.older == older, "broken link at place %d of the queue", waiting)
 		invariant.That(w.local == s.local && w.site == s, "the waiter at place %d is not of this queue", waiting)
-		invariant.That(w.letter == nil || w.letter.waiter == w, "the letter of a waiter is for another one")
 		invariant.That(!w.queued || w.awaits == nil, "an exchange waits for a slot and for a probe")
+		w.check()
 		if w.queued {
 			queued++
 		}
@@ -59,6 +67,41 @@ func (s *site) checkQueue(awaiting map[*sharedSet]int) (waiting, queued int) {
 	}
 	invariant.That(s.queue.last == older, "the queue does not end with its last waiter")
 	return waiting, queued
+}
+
+// check panics when an invariant of Waiter does not hold, as far as w alone can tell: it is linked into its queue, or
+// waits for nothing.
+func (w *Waiter) check() {
+	if w.local == nil {
+		invariant.That(w.older == nil && w.newer == nil, "an exchange that does not wait is in a queue")
+		invariant.That(w.letter == nil && w.awaits == nil && !w.queued, "what is in no queue waits for something")
+		return
+	}
+	q := &w.site.queue
+	linked := w.older == nil && q.first == w || w.older != nil && w.older.newer == w
+	linked = linked && (w.newer == nil && q.last == w || w.newer != nil && w.newer.older == w)
+	invariant.That(linked, "an exchange that waits is not in its queue")
+	invariant.That(w.letter == nil || w.letter.waiter == w, "the letter of a waiter is for another one")
+	invariant.That(w.awaits == nil || w.awaits.awaiting > 0, "waits for a probe and is not counted")
+	invariant.That(w.awaits == nil || w.awaits.probes > 0 || w.site.parked > 0, "waits for a probe that is over")
+	invariant.That(!w.queued || w.site.origin.waiting.Load() > 0, "waits for a slot and is not counted")
+}
+
+// check panics when an invariant of Conn does not hold.
+func (c *Conn) check() {
+	invariant.That(c.node.Conn == c, "the node of a connection is another one's")
+	if m := c.shared; m != nil {
+		invariant.That(m.conn == c && !c.node.Parked() && c.client.Uses() == 0, "a shared connection is used as HTTP/1")
+	}
+}
+
+// check panics when an invariant of shared, or of its Conn, does not hold.
+func (m *shared) check() {
+	m.conn.check()
+	t := m.set
+	invariant.That(m.conn.shared == m, "the connection of a shared one is another one's")
+	invariant.That(t != nil || !m.listed, "a connection that drains has room")
+	invariant.That(t == nil || m.setIndex < len(t.conns) && t.conns[m.setIndex] == m, "a set misses a connection")
 }
 
 // check looks at the slots of o, of which queued exchanges wait for one on this reactor.

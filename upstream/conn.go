@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/pool"
 	"github.com/edge-proxy/edge/session"
@@ -17,8 +18,8 @@ const keepAliveMargin = time.Second
 // Conn is a connection to a backend: one that serves an exchange after the other, or one that many share.
 // Owned by its reactor.
 //
-//	shared == nil  =>  it is HTTP/1: client is in use, and parked under node meanwhile
-//	shared != nil  =>  it is HTTP/2, or not known yet; it is never parked, and never moves
+//	shared == nil  =>  it is HTTP/1, by client, or a probe will tell: it is parked, under node, between exchanges
+//	shared != nil  =>  it is HTTP/2, and shared is of c: it is never parked, never moves, and client is not used
 type Conn struct {
 	client session.Client
 	shared *shared
@@ -40,6 +41,10 @@ func (s *site) newConn(g *group) *Conn {
 
 // Open begins an exchange: its answer goes to r. It is called once each time that c is taken, immediately.
 func (c *Conn) Open(r session.Receiver) session.Stream {
+	if invariant.On {
+		c.check()
+		invariant.That(!c.node.Parked(), "an exchange is opened on a connection that is parked")
+	}
 	if c.shared != nil {
 		return c.shared.open(r)
 	}
@@ -127,6 +132,7 @@ func (c *Conn) countTaken() {
 func (c *Conn) park() {
 	s := c.site
 	s.local.shard.Park(c.group, &c.node)
+	c.check()
 	c.publish()
 	if s.queue.first != nil || s.origin.waiting.Load() > 0 {
 		s.serveLater()
@@ -165,6 +171,7 @@ func (l *local) takeOldest(g *group) *Conn {
 
 // usable reports whether c, which was just taken from its group, can be used; one that cannot is closed.
 func (c *Conn) usable() bool {
+	c.check()
 	c.publish()
 	if c.client.Usable() {
 		return true

@@ -46,17 +46,29 @@ func TestPlaces_addUp(t *testing.T) {
 				parked[l] = parked[l][:k-1]
 				l.returnCapacity()
 			}
-			sum := int(u.places.spare.Load())
-			for _, l := range locals {
-				sum += l.capacity
-				if l.capacity < u.places.floor || l.shard.Len() > l.capacity || l.stats.Evicted > 0 {
-					t.Fatalf("%+v: %d parked of %d, %d evicted", c, l.shard.Len(), l.capacity, l.stats.Evicted)
-				}
-			}
-			if sum != c.idle {
-				t.Fatalf("%+v: %d places", c, sum)
+			u.places.check(t, locals, c.idle)
+			if l.stats.Evicted > 0 {
+				t.Fatalf("%+v: %d evicted", c, l.stats.Evicted)
 			}
 		}
+	}
+}
+
+// check fails t unless p and what each of locals has borrowed of it add up to idle. While no reactor runs.
+func (p *places) check(t *testing.T, locals []*local, idle int) {
+	t.Helper()
+	sum := int(p.spare.Load())
+	if sum < 0 {
+		t.Fatalf("%d places are spare", sum)
+	}
+	for _, l := range locals {
+		sum += l.capacity
+		if l.capacity < p.floor || l.shard.Len() > l.capacity {
+			t.Fatalf("%d parked of %d, of which %d are promised", l.shard.Len(), l.capacity, p.floor)
+		}
+	}
+	if sum != idle {
+		t.Fatalf("%d places, not %d", sum, idle)
 	}
 }
 

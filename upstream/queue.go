@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 )
 
 // yieldAfter is how long an exchange waits for a slot before other reactors close connections for it that cannot move:
@@ -25,8 +26,9 @@ type Taker interface {
 //
 //	local != nil  <=>  it is in the queue of site
 //	letter != nil  =>  letter.waiter is it
-//	awaits != nil  <=>  it waits for a connection of awaits whose protocol is not known yet, and awaits counts it
+//	awaits != nil  =>  it waits for a probe of awaits, which counts it; one that is over has serve on its way
 //	queued  =>  its origin's waiting counts it
+//	local == nil  =>  letter == nil, awaits == nil and !queued
 type Waiter struct {
 	// Upgrade says that the exchange asks for an upgrade. Where the handshake tells the protocol it gets HTTP/1 then,
 	// unless the backend is known to take upgrades on HTTP/2. Set before Take.
@@ -57,6 +59,9 @@ func (w *Waiter) Since() int64 { return w.since }
 
 // Cancel makes OnTaken not come. What was on its way to w goes to others.
 func (w *Waiter) Cancel() {
+	if invariant.On {
+		defer w.check()
+	}
 	if w.local != nil {
 		w.local.reactor.MustOwn()
 		w.leave()

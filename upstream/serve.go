@@ -21,6 +21,7 @@ func (l *local) serve(*engine.Reactor) {
 		s.serveParked(n)
 		s = next
 	}
+	l.check()
 }
 
 // serveShared gives connections that have room to the exchanges that wait, in the order in which they came.

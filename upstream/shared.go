@@ -3,6 +3,7 @@ package upstream
 import (
 	"time"
 
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -33,7 +34,8 @@ type sharedSet struct {
 // shared is an HTTP/2 connection in a set.
 // Owned by its reactor.
 //
-//	set == nil  <=>  it drains: no exchange is opened on it
+//	set == nil  =>  it is not listed, and no exchange is opened on it: it ends with its last one
+//	set != nil  =>  set.conns[setIndex] is it
 type shared struct {
 	mux          session.Mux
 	conn         *Conn
@@ -140,6 +142,9 @@ func (t *sharedSet) retire() {
 
 // open begins an exchange.
 func (m *shared) open(r session.Receiver) session.Stream {
+	if invariant.On {
+		invariant.That(m.set != nil, "an exchange is opened on a connection that drains")
+	}
 	m.conn.reused = m.mux.Connected()
 	m.unclaimed = false
 	s := m.mux.Open(r)

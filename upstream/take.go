@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 )
 
 // What Take and OnTaken say when there is no connection, beside the errors of connecting.
@@ -30,6 +31,9 @@ const h1For = 10 * time.Minute
 // not wait already. On r only.
 func (u *Upstream) Take(r *engine.Reactor, m *backend.Member, address int, fresh bool, w *Waiter) (*Conn, error) {
 	r.MustOwn()
+	if invariant.On {
+		defer w.check()
+	}
 	l := u.local[r.Index()]
 	s := l.site(m)
 	if len(s.groups) == 0 {
