@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/grpc"
@@ -25,8 +26,9 @@ import (
 //	early ─► request ─► forward ─► response ─► done
 //	  └────────┴───────────┴──────────┴─ answered by the proxy itself
 //
-//	ref.gen is even while x is free, odd while it is in use
-//	answering => the head of the final answer was sent down
+//	gen is even while x is free, odd while it is in use
+//	answering => the head of the final answer was given to the client's stream, with status
+//	the answer's body was passed in part, or its end => answering
 type Exchange struct {
 	Request  message.Head // as it will be sent on; as it came in the early and request phases
 	Response message.Head // the final answer
@@ -256,6 +258,9 @@ func (l *local) take() *Exchange {
 	} else {
 		l.unkeep(x)
 	}
+	if invariant.On {
+		checkFree(x)
+	}
 	x.gen.Add(1)
 	l.active++
 	return x
@@ -285,6 +290,10 @@ const (
 
 // recycle makes x free. Only a Ref may still refer to it.
 func (l *local) recycle(x *Exchange) {
+	if invariant.On {
+		invariant.That(x.gen.Load()&1 == 1, "an exchange ends twice")
+		checkExchange(x)
+	}
 	x.gen.Add(1)
 	l.active--
 	if x.cancel != nil {
@@ -322,6 +331,26 @@ func (l *local) unkeep(x *Exchange) {
 	l.free, x.next = x.next, nil
 	l.kept--
 	l.reactor.Keep(-x.charged)
+}
+
+// checkExchange panics when an invariant of x, or of one of its relays, does not hold: at the end of what either stream
+// has x do. While a worker owns x there is nothing to look at.
+func checkExchange(x *Exchange) {
+	if x.working {
+		return
+	}
+	invariant.That(!x.answering || x.status > 0 && x.step == stepDone, "answering with %d in step %d", x.status, x.step)
+	invariant.That(x.answering || !x.toDown.begun() && !x.toDown.endSent, "a body without a head was sent")
+	x.toUp.check()
+	x.toDown.check()
+}
+
+// checkFree panics when x, which is to be used, is in use or has something of an Exchange that is over.
+func checkFree(x *Exchange) {
+	invariant.That(x.gen.Load()&1 == 0, "an exchange in use is given away")
+	invariant.That(!x.answering && x.step == stepEarly && x.down == nil && x.try.stream == nil && !x.waiter.Waiting(),
+		"a free exchange is in step %d", x.step)
+	checkExchange(x)
 }
 
 // now returns the wall clock of this tick in ns: it is read once a second at the most.

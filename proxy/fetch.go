@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -33,7 +34,8 @@ func (s *Service) Fetch(r *engine.Reactor, to session.Receiver) session.Stream {
 //
 //	x is nil after the end of the answer, and after a reset from either side
 //	to is nil after a reset by the code
-//	queued + owed <= fetchMax, asked <= fetchMax
+//	queued + owed <= fetchMax, asked <= fetchMax, and none of them is below 0
+//	queued == the bytes in answer
 type fetch struct {
 	x       *Exchange
 	to      session.Receiver
@@ -71,6 +73,9 @@ const (
 
 // put has a part of the answer delivered. Nothing of x may be used once the end is there.
 func (f *fetch) put(a answered) {
+	if invariant.On {
+		defer f.check()
+	}
 	f.answer = append(f.answer, a)
 	f.queued += len(a.data)
 	f.reactor.Account(len(a.data))
@@ -89,6 +94,9 @@ func (f *fetch) wake() {
 
 // deliver gives the code what has come, and either side the news that it may go on.
 func (f *fetch) deliver(*engine.Reactor) {
+	if invariant.On {
+		defer f.check()
+	}
 	f.posted = false
 	s := (*asking)(f)
 	for len(f.answer) > 0 && f.to != nil {
@@ -119,6 +127,20 @@ func (f *fetch) deliver(*engine.Reactor) {
 		defer f.x.rescue()
 		(*downSide)(f.x).OnSendable((*answering)(f))
 	}
+}
+
+// check panics when an invariant of fetch does not hold.
+func (f *fetch) check() {
+	bytes := 0
+	for i, a := range f.answer {
+		bytes += len(a.data)
+		invariant.That(!a.end || f.x == nil && i == len(f.answer)-1, "something follows the end of an answer")
+	}
+	invariant.That(bytes == f.queued, "%d bytes are queued, %d are counted", bytes, f.queued)
+	invariant.That(f.owed >= 0 && f.queued+f.owed <= fetchMax, "%d bytes are queued, %d are owed", f.queued, f.owed)
+	invariant.That(f.asked >= 0 && f.asked <= fetchMax, "%d bytes of a request are not released", f.asked)
+	invariant.That(f.to != nil || len(f.answer) == 0, "an answer waits for nobody")
+	invariant.That(!f.cut || f.x == nil, "an answer that was cut off has an exchange")
 }
 
 // drop forgets the pieces that wait for the code.
@@ -163,6 +185,9 @@ func (a *asking) SendData(p []byte, end bool) (int, error) {
 	a.full = n < len(p)
 	a.ended = end && !a.full
 	a.asked += n
+	if invariant.On {
+		defer (*fetch)(a).check()
+	}
 	defer a.x.rescue()
 	(*downSide)(a.x).OnData((*answering)(a), p[:n], a.ended)
 	return n, nil
@@ -190,12 +215,18 @@ func (a *asking) Queued() int { return a.asked }
 
 func (a *asking) Release(n int) {
 	a.owed -= n
+	if invariant.On {
+		(*fetch)(a).check()
+	}
 	if a.blocked {
 		(*fetch)(a).wake()
 	}
 }
 
 func (a *asking) Reset(code session.Code) {
+	if invariant.On {
+		defer (*fetch)(a).check()
+	}
 	a.to = nil
 	(*fetch)(a).drop()
 	if x := a.x; x != nil {
@@ -246,12 +277,18 @@ func (a *answering) Queued() int { return a.queued + a.owed }
 
 func (a *answering) Release(n int) {
 	a.asked -= n
+	if invariant.On {
+		(*fetch)(a).check()
+	}
 	if a.full {
 		(*fetch)(a).wake()
 	}
 }
 
 func (a *answering) Reset(code session.Code) {
+	if invariant.On {
+		defer (*fetch)(a).check()
+	}
 	a.x = nil
 	a.cut, a.code = true, code
 	(*fetch)(a).drop()

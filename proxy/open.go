@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
@@ -149,6 +150,9 @@ type takeSide Exchange
 // OnTaken goes on with the connection that Open had to wait for.
 func (t *takeSide) OnTaken(c *upstream.Conn, err error) {
 	x := (*Exchange)(t)
+	if invariant.On {
+		defer checkExchange(x)
+	}
 	defer x.rescue()
 	x.waited += x.local.reactor.Now() - x.waiter.Since()
 	var s session.Stream

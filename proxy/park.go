@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
@@ -38,6 +39,9 @@ func (x *Exchange) offload(f func(x *Exchange) Verdict) {
 		v = f(x)
 	}
 	job.Done.Run = func(*engine.Reactor) {
+		if invariant.On {
+			defer checkExchange(x)
+		}
 		defer x.rescue()
 		if x.working = false; x.downGone {
 			x.down = x.origin // the stream may be another exchange's by now
@@ -143,6 +147,9 @@ func (f Ref) Resume(v Verdict) {
 		case !x.parked:
 			x.local.stats.LateResumes++
 		default:
+			if invariant.On {
+				defer checkExchange(x)
+			}
 			defer x.rescue()
 			x.parked = false
 			x.judge(v)

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
 )
@@ -13,7 +14,11 @@ import (
 //	raw     bytes that were delivered and that wait for the filters of the body, oldest first
 //	owed    bytes of the source that are not released: it is paused for them
 //	passed  bytes the other stream took in all
-//	kept    those bytes, where they may have to be sent again: keep > 0 => len(kept) == passed <= keep
+//	kept    those bytes, where they may have to be sent again
+//
+//	keep > 0 => len(kept) == passed <= keep
+//	keep == 0 => kept is empty
+//	endSent => held is empty
 type relay struct {
 	account
 	reactor *engine.Reactor // its budget for buffers counts what is kept here
@@ -67,6 +72,16 @@ func (l *relay) empty() {
 	}
 	l.reactor.Account(-l.counted)
 	*l = relay{reactor: l.reactor, held: held, base: held, kept: kept, spare: spare}
+}
+
+// check panics when an invariant of relay does not hold.
+func (l *relay) check() {
+	passed, kept := l.passed, int64(len(l.kept))
+	invariant.That(l.keep > 0 || kept == 0, "%d bytes are kept for nothing", kept)
+	invariant.That(l.keep == 0 || kept == passed && passed <= int64(l.keep), "%d bytes were passed, %d of %d are kept",
+		passed, kept, l.keep)
+	invariant.That(!l.endSent || len(l.held) == 0, "the end was sent before %d bytes", len(l.held))
+	invariant.That(l.owed >= 0, "%d bytes are owed", l.owed)
 }
 
 // count has what is kept counted. What a free relay keeps is not.

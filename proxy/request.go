@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/session"
 )
@@ -12,6 +13,9 @@ type downSide Exchange
 // OnHead takes the request and sets it on its way.
 func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	x := (*Exchange)(d)
+	if invariant.On {
+		defer checkExchange(x)
+	}
 	h.MoveTo(&x.Request)
 	x.started = x.local.reactor.Now()
 	x.target, x.authority = x.Request.Target, x.Request.Authority
@@ -45,6 +49,9 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 // OnData passes a piece of the request's body on.
 func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 	x := (*Exchange)(d)
+	if invariant.On {
+		defer checkExchange(x)
+	}
 	if x.own { // answered already: nobody wants it
 		s.Release(len(p))
 		return
@@ -76,6 +83,9 @@ func (d *downSide) OnTrailers(s session.Stream, h *message.Head) {
 // OnSendable goes on with the body of the answer.
 func (d *downSide) OnSendable(session.Stream) {
 	x := (*Exchange)(d)
+	if invariant.On {
+		defer checkExchange(x)
+	}
 	if !x.answering {
 		return
 	}
@@ -90,6 +100,9 @@ func (d *downSide) OnSendable(session.Stream) {
 // OnReset is the client's end before ours: the backend is told at once.
 func (d *downSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	x := (*Exchange)(d)
+	if invariant.On {
+		defer checkExchange(x)
+	}
 	x.downGone = true
 	x.local.stats.ClientGone++
 	if x.fault == nil {

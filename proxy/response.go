@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/grpc"
@@ -17,6 +18,9 @@ type upSide Exchange
 // OnHead takes the answer's head, or passes an interim one on.
 func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	x := (*Exchange)(u)
+	if invariant.On {
+		defer checkExchange(x)
+	}
 	if x.toUp.keep > 0 {
 		x.toUp.forget()
 	}
@@ -75,12 +79,18 @@ func passInterim(x *Exchange, h *message.Head) {
 // OnData passes a piece of the answer's body on.
 func (u *upSide) OnData(_ session.Stream, p []byte, end bool) {
 	x := (*Exchange)(u)
+	if invariant.On {
+		defer checkExchange(x)
+	}
 	x.pushDown(p, len(p), end)
 }
 
 // OnTrailers ends the answer with trailer fields.
 func (u *upSide) OnTrailers(_ session.Stream, h *message.Head) {
 	x := (*Exchange)(u)
+	if invariant.On {
+		defer checkExchange(x)
+	}
 	if x.toDown.endWith(h); x.working {
 		x.toDown.late, x.toDown.ended = true, true
 		x.requestSent()
@@ -92,6 +102,9 @@ func (u *upSide) OnTrailers(_ session.Stream, h *message.Head) {
 // OnSendable goes on with the request's body.
 func (u *upSide) OnSendable(session.Stream) {
 	x := (*Exchange)(u)
+	if invariant.On {
+		defer checkExchange(x)
+	}
 	if x.try.stream != nil && !x.working && !(x.toUp.endSent && x.toUp.owed == 0) {
 		x.resumeUp()
 	}
@@ -100,6 +113,9 @@ func (u *upSide) OnSendable(session.Stream) {
 // OnReset is the failure of the backend: another attempt, an answer of our own, or the end of a cut-off answer.
 func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	x := (*Exchange)(u)
+	if invariant.On {
+		defer checkExchange(x)
+	}
 	defer x.rescue()
 	x.try.noteConnect(x)
 	x.try.drop()
