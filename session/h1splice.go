@@ -198,4 +198,5 @@ func (b *bodyWriter) spliced(n int) {
 	if b.framing == counted {
 		b.left -= int64(n)
 	}
+	b.check()
 }

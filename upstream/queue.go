@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/invariant"
 )
 
 // yieldAfter is how long an exchange waits for a slot before other reactors close connections for it that cannot move:
@@ -59,9 +58,6 @@ func (w *Waiter) Since() int64 { return w.since }
 
 // Cancel makes OnTaken not come. What was on its way to w goes to others.
 func (w *Waiter) Cancel() {
-	if invariant.On {
-		defer w.check()
-	}
 	if w.local != nil {
 		w.local.reactor.MustOwn()
 		w.leave()
@@ -131,6 +127,7 @@ func (w *Waiter) leave() {
 		s.origin.waiting.Add(-1)
 		s.tellOldest()
 	}
+	w.check()
 }
 
 // enqueue puts w at the end of the queue.
