@@ -33,7 +33,7 @@ func (s *site) check() int {
 	waiting, queued := s.checkQueue(awaiting)
 	s.origin.check(queued)
 	since := int64(0)
-	if w := s.queue.firstQueued(); w != nil {
+	if w := s.firstQueued(); w != nil {
 		since = w.since
 	}
 	told := s.origin.oldest.cells[s.local.reactor.Index()].Load()
@@ -51,10 +51,8 @@ func (s *site) check() int {
 // checkQueue walks each Waiter of the queue. It counts the exchanges that wait, those that wait for a slot, and those
 // that await each set.
 func (s *site) checkQueue(awaiting map[*sharedSet]int) (waiting, queued int) {
-	var older *Waiter
-	for w := s.queue.first; w != nil; older, w = w, w.newer {
+	for w := s.queue.First(); w != nil; w = w.place.Next() {
 		waiting++
-		invariant.That(w.older == older, "broken link at place %d of the queue", waiting)
 		invariant.That(w.local == s.local && w.site == s, "the waiter at place %d is not of this queue", waiting)
 		invariant.That(!w.queued || w.awaits == nil, "an exchange waits for a slot and for a probe")
 		w.check()
@@ -65,7 +63,7 @@ func (s *site) checkQueue(awaiting map[*sharedSet]int) (waiting, queued int) {
 			awaiting[w.awaits]++
 		}
 	}
-	invariant.That(s.queue.last == older, "the queue does not end with its last waiter")
+	invariant.That(waiting == s.queue.Len(), "%d exchanges in a queue of %d", waiting, s.queue.Len())
 	return waiting, queued
 }
 
@@ -73,14 +71,11 @@ func (s *site) checkQueue(awaiting map[*sharedSet]int) (waiting, queued int) {
 // waits for nothing.
 func (w *Waiter) check() {
 	if w.local == nil {
-		invariant.That(w.older == nil && w.newer == nil, "an exchange that does not wait is in a queue")
+		invariant.That(!w.place.Listed(), "an exchange that does not wait is in a queue")
 		invariant.That(w.letter == nil && w.awaits == nil && !w.queued, "what is in no queue waits for something")
 		return
 	}
-	q := &w.site.queue
-	linked := w.older == nil && q.first == w || w.older != nil && w.older.newer == w
-	linked = linked && (w.newer == nil && q.last == w || w.newer != nil && w.newer.older == w)
-	invariant.That(linked, "an exchange that waits is not in its queue")
+	invariant.That(w.place.In(&w.site.queue), "an exchange that waits is not in its queue")
 	invariant.That(w.letter == nil || w.letter.waiter == w, "the letter of a waiter is for another one")
 	invariant.That(w.awaits == nil || w.awaits.awaiting > 0, "waits for a probe and is not counted")
 	invariant.That(w.awaits == nil || w.awaits.probes > 0 || w.site.parked > 0, "waits for a probe that is over")
@@ -100,7 +95,7 @@ func (m *shared) check() {
 	m.conn.check()
 	t := m.set
 	invariant.That(m.conn.shared == m, "the connection of a shared one is another one's")
-	invariant.That(t != nil || !m.listed, "a connection that drains has room")
+	invariant.That(t != nil || !m.room.Listed(), "a connection that drains has room")
 	invariant.That(t == nil || m.setIndex < len(t.conns) && t.conns[m.setIndex] == m, "a set misses a connection")
 }
 
@@ -118,15 +113,10 @@ func (t *sharedSet) check(awaiting int) {
 	listed := 0
 	for i, m := range t.conns {
 		invariant.That(m.set == t && m.setIndex == i, "the connection at place %d is not of this set", i)
-		invariant.That(m.yieldsSince == 0 || !m.listed, "a connection yields and takes exchanges")
-		if m.listed {
+		invariant.That(m.yieldsSince == 0 || !m.room.Listed(), "a connection yields and takes exchanges")
+		if m.room.Listed() {
 			listed++
 		}
 	}
-	var newer *shared
-	for m := t.first; m != nil; newer, m = m, m.older {
-		invariant.That(m.listed && m.newer == newer, "broken link among the connections that have room")
-		listed--
-	}
-	invariant.That(listed == 0, "%d connections too few are among those that have room", listed)
+	invariant.That(listed == t.room.Len(), "%d connections have room, of those in the set %d", t.room.Len(), listed)
 }

@@ -134,7 +134,7 @@ func (c *Conn) park() {
 	s.local.shard.Park(c.group, &c.node)
 	c.check()
 	c.publish()
-	if s.queue.first != nil || s.origin.waiting.Load() > 0 {
+	if s.queue.Len() > 0 || s.origin.waiting.Load() > 0 {
 		s.serveLater()
 	}
 }

@@ -149,7 +149,7 @@ func (l *local) receiveConn(t *letter) {
 	if w != nil {
 		w.letter = nil
 	} else {
-		if w = s.queue.first; w == nil {
+		if w = s.queue.First(); w == nil {
 			l.stats.LateGives++
 		}
 	}
@@ -204,7 +204,7 @@ func (t *letter) unpack(s *site, w *Waiter) *Conn {
 
 // receiveSlot gives a slot that came by mail to the exchange that has waited longest for one.
 func (s *site) receiveSlot() {
-	if w := s.queue.firstQueued(); w != nil && !(s.local.upstream.share && s.serveOne(w)) {
+	if w := s.firstQueued(); w != nil && !(s.local.upstream.share && s.serveOne(w)) {
 		w.useSlot()
 		return
 	}

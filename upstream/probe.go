@@ -60,7 +60,7 @@ func (p *probe) OnAgreed(link *session.Probe, isH2 bool) {
 // giveFirst gives c to the first exchange that waits for a probe of t, or parks it. Whether c is quiet is not asked:
 // the backend's session tickets may be about to come.
 func (t *sharedSet) giveFirst(c *Conn) {
-	for w := t.site.queue.first; w != nil; w = w.newer {
+	for w := t.site.queue.First(); w != nil; w = w.place.Next() {
 		if w.awaits == t {
 			w.leave()
 			w.taker.OnTaken(c, nil)

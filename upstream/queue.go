@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/list"
 )
 
 // yieldAfter is how long an exchange waits for a slot before other reactors close connections for it that cannot move:
@@ -33,18 +34,18 @@ type Waiter struct {
 	// unless the backend is known to take upgrades on HTTP/2. Set before Take.
 	Upgrade bool
 
-	taker        Taker
-	local        *local
-	site         *site
-	letter       *letter    // a want that is on its way
-	awaits       *sharedSet // one of whose probes it waits for
-	older, newer *Waiter
-	timer        engine.Timer
-	since        int64
-	address      int
-	fresh        bool
-	queued       bool // it waits for a slot
-	h1Only       bool // HTTP/2 will not do
+	taker   Taker
+	local   *local
+	site    *site
+	letter  *letter    // a want that is on its way
+	awaits  *sharedSet // one of whose probes it waits for
+	place   list.Node[Waiter]
+	timer   engine.Timer
+	since   int64
+	address int
+	fresh   bool
+	queued  bool // it waits for a slot
+	h1Only  bool // HTTP/2 will not do
 }
 
 // Init makes w ready for t.
@@ -114,7 +115,7 @@ func (w *Waiter) stopAwaiting() {
 // leave takes w out of its queue.
 func (w *Waiter) leave() {
 	l, s := w.local, w.site
-	s.queue.remove(w)
+	w.place.Remove()
 	w.local = nil
 	l.stats.Waiting--
 	w.forgetLetter()
@@ -133,52 +134,24 @@ func (w *Waiter) leave() {
 // enqueue puts w at the end of the queue.
 func (s *site) enqueue(w *Waiter) {
 	w.local = s.local
-	s.queue.push(w)
+	s.queue.PushBack(&w.place, w)
 	s.local.stats.Waiting++
 }
 
 // tellOldest publishes since when the first exchange in the queue waits for a slot, 0 when none does.
 func (s *site) tellOldest() {
 	since := int64(0)
-	if w := s.queue.firstQueued(); w != nil {
+	if w := s.firstQueued(); w != nil {
 		since = w.since
 	}
 	s.origin.oldest.tell(s.local.reactor.Index(), since)
 }
 
-// waiterQueue is the exchanges that wait on one reactor for a connection to one member, in the order in which they
-// came.
-type waiterQueue struct{ first, last *Waiter }
-
-func (q *waiterQueue) push(w *Waiter) {
-	w.older, w.newer = q.last, nil
-	if w.older != nil {
-		w.older.newer = w
-	} else {
-		q.first = w
-	}
-	q.last = w
-}
-
-func (q *waiterQueue) remove(w *Waiter) {
-	if w.older != nil {
-		w.older.newer = w.newer
-	} else {
-		q.first = w.newer
-	}
-	if w.newer != nil {
-		w.newer.older = w.older
-	} else {
-		q.last = w.older
-	}
-	w.older, w.newer = nil, nil
-}
-
 // firstQueued returns the first that waits for a slot.
-func (q *waiterQueue) firstQueued() *Waiter {
-	w := q.first
+func (s *site) firstQueued() *Waiter {
+	w := s.queue.First()
 	for w != nil && !w.queued {
-		w = w.newer
+		w = w.place.Next()
 	}
 	return w
 }

@@ -27,9 +27,9 @@ func (l *local) serve(*engine.Reactor) {
 // serveShared gives connections that have room to the exchanges that wait, in the order in which they came.
 func (s *site) serveShared() {
 	for n := s.local.stats.Waiting; n > 0; n-- {
-		w := s.queue.first
+		w := s.queue.First()
 		for w != nil && !s.serveOne(w) {
-			w = w.newer
+			w = w.place.Next()
 		}
 		if w == nil {
 			return
@@ -75,7 +75,7 @@ func (s *site) availableFor(w *Waiter) *Conn {
 // connection arrives.
 func (s *site) serveParked(n int) {
 	l := s.local
-	for w := s.queue.first; n > 0; n-- {
+	for w := s.queue.First(); n > 0; n-- {
 		to := s.olderElsewhere(w)
 		if w == nil && to < 0 {
 			return
@@ -95,13 +95,13 @@ func (s *site) serveParked(n int) {
 			}
 			l.post(t, to)
 		case w.fresh: // needs a connection of its own: this one makes room for it
-			w = w.newer
+			w = w.place.Next()
 			c.client.Close()
 		default:
-			next := w.newer
+			next := w.place.Next()
 			w.deliver(c)
 			if w = next; w != nil && w.local != l { // deliver may have ended its wait
-				w = s.queue.first
+				w = s.queue.First()
 			}
 		}
 	}

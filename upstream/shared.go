@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/list"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -17,14 +18,14 @@ import (
 //
 //	GOAWAY, age, uses ─► it leaves the set, and ends with its last exchange
 //
-//	first … older: those that have room, each listed; a connection that yields is none of them
+//	room: those that take exchanges; a connection that yields is none of them
 //	conns[c.setIndex] == c; one that drains is not among them
 //	awaiting: how many waiters of the site wait for one of its probes
 type sharedSet struct {
 	site     *site
 	group    *group
 	conns    []*shared
-	first    *shared
+	room     list.List[shared] // the latest first
 	probes   int
 	awaiting int
 	cause    error // of the last probe that failed
@@ -37,17 +38,17 @@ type sharedSet struct {
 //	set == nil  =>  it is not listed, and no exchange is opened on it: it ends with its last one
 //	set != nil  =>  set.conns[setIndex] is it
 type shared struct {
-	mux          session.Mux
-	conn         *Conn
-	set          *sharedSet
-	setIndex     int     // in set.conns
-	localIndex   int     // in local.shared
-	older, newer *shared // among those with room
-	listed       bool    // it is among those with room
-	settingsSeen bool    // the server has said how many exchanges it takes
-	unclaimed    bool    // no exchange was given it yet
-	yieldsSince  int64   // since when it takes no exchange, for one that waits on another reactor; 0: it takes them
-	yieldedAt    int64   // when it began to do so last; 0: never
+	mux        session.Mux
+	conn       *Conn
+	set        *sharedSet
+	setIndex   int               // in set.conns
+	localIndex int               // in local.shared
+	room       list.Node[shared] // its place among those with room
+
+	settingsSeen bool  // the server has said how many exchanges it takes
+	unclaimed    bool  // no exchange was given it yet
+	yieldsSince  int64 // since when it takes no exchange, for one that waits on another reactor; 0: it takes them
+	yieldedAt    int64 // when it began to do so last; 0: never
 }
 
 // streamsAssumed is what is assumed of a connection whose server has not said yet how many exchanges it takes at a
@@ -80,7 +81,7 @@ func (l *local) newShared(c *Conn) *shared {
 func (t *sharedSet) admit(m *shared) {
 	m.set, m.setIndex = t, len(t.conns)
 	t.conns = append(t.conns, m)
-	t.list(m)
+	t.room.PushFront(&m.room, m)
 	m.mux.SetIdleTimeout(t.site.local.upstream.idle)
 	m.armIdle()
 	t.site.publish(t.group)
@@ -90,11 +91,11 @@ func (t *sharedSet) admit(m *shared) {
 // withRoom returns a connection of t on which an exchange may be opened, nil when there is none. fresh: one on which no
 // exchange has ended, so that it cannot have grown stale.
 func (t *sharedSet) withRoom(fresh bool) *Conn {
-	for m := t.first; m != nil; {
-		older := m.older
+	for m := t.room.First(); m != nil; {
+		older := m.room.Next()
 		switch {
 		case !m.hasRoom():
-			t.unlist(m)
+			m.room.Remove()
 		case m.retireIfOld():
 		case !fresh || m.mux.Uses() == m.mux.Streams():
 			return m.conn
@@ -106,31 +107,9 @@ func (t *sharedSet) withRoom(fresh bool) *Conn {
 
 // announceRoom has the exchanges that wait served: a connection has room.
 func (t *sharedSet) announceRoom() {
-	if t.site.queue.first != nil {
+	if t.site.queue.Len() > 0 {
 		t.site.serveLater()
 	}
-}
-
-func (t *sharedSet) list(m *shared) {
-	m.listed = true
-	m.newer, m.older = nil, t.first
-	if t.first != nil {
-		t.first.newer = m
-	}
-	t.first = m
-}
-
-func (t *sharedSet) unlist(m *shared) {
-	m.listed = false
-	if m.newer != nil {
-		m.newer.older = m.older
-	} else {
-		t.first = m.older
-	}
-	if m.older != nil {
-		m.older.newer = m.newer
-	}
-	m.newer, m.older = nil, nil
 }
 
 // retire ends all connections of t, each with its last exchange.
@@ -153,8 +132,8 @@ func (m *shared) open(r session.Receiver) session.Stream {
 		m.retire()
 		return s
 	}
-	if m.listed && !m.hasRoom() {
-		m.set.unlist(m)
+	if m.room.Listed() && !m.hasRoom() {
+		m.room.Remove()
 	}
 	return s
 }
@@ -192,14 +171,14 @@ func (m *shared) OnRoom(*session.Mux) {
 	case idle:
 		m.armIdle()
 	}
-	if m.yieldsSince != 0 || m.listed == m.hasRoom() {
+	if m.yieldsSince != 0 || m.room.Listed() == m.hasRoom() {
 		return
 	}
-	if m.listed {
-		t.unlist(m)
+	if m.room.Listed() {
+		m.room.Remove()
 		return
 	}
-	t.list(m)
+	t.room.PushFront(&m.room, m)
 	t.announceRoom()
 }
 
@@ -254,9 +233,7 @@ func (m *shared) leaveSet() {
 	if t == nil {
 		return
 	}
-	if m.listed {
-		t.unlist(m)
-	}
+	m.room.Remove()
 	last := len(t.conns) - 1
 	t.conns[last].setIndex = m.setIndex
 	t.conns[m.setIndex] = t.conns[last]

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/internal/list"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -19,7 +20,7 @@ type site struct {
 	addrs       *[]poller.Addr // the addresses that groups are for
 	groups      []*group       // idle connections, by address
 	sets        []*sharedSet   // like groups, for an upstream whose connections are shared; else nil
-	queue       waiterQueue
+	queue       list.List[Waiter]
 	parked      int   // connections parked since serve looked, while an exchange waited
 	nextPending *site // in local.pending
 	closed      bool  // nothing is parked any more: the member has gone, or the Upstream is closed

@@ -20,7 +20,7 @@ func (w *Waiter) askToYield() {
 			t.resume(yieldFor)
 		}
 	}
-	if w.letter == nil && w == s.queue.firstQueued() && len(s.groups) > 0 {
+	if w.letter == nil && w == s.firstQueued() && len(s.groups) > 0 {
 		s.ask(w, true)
 	}
 }
@@ -28,7 +28,7 @@ func (w *Waiter) askToYield() {
 // yield closes a connection to p that cannot be moved, so that its slot goes to the exchange that has waited longest.
 // One that is shared takes no exchange for a while, and is closed when it becomes idle.
 func (s *site) yield(p *peer) {
-	if s.olderElsewhere(s.queue.firstQueued()) < 0 {
+	if s.olderElsewhere(s.firstQueued()) < 0 {
 		return
 	}
 	g := s.groupOf(p)
@@ -67,9 +67,7 @@ func (t *sharedSet) yield() {
 		least.retire()
 	case l.reactor.Now()-least.yieldedAt >= int64(yieldAgain) || least.yieldedAt == 0:
 		least.yieldsSince, least.yieldedAt = l.reactor.Now(), l.reactor.Now()
-		if least.listed {
-			t.unlist(least)
-		}
+		least.room.Remove()
 	}
 }
 
@@ -80,7 +78,7 @@ func (t *sharedSet) resume(after time.Duration) {
 		if m.yieldsSince != 0 && now-m.yieldsSince >= int64(after) {
 			m.yieldsSince = 0
 			if m.hasRoom() {
-				t.list(m)
+				t.room.PushFront(&m.room, m)
 				t.announceRoom()
 			}
 		}

@@ -53,6 +53,9 @@ func (n *Node[T]) Next() *T { return n.next.element() }
 // Listed reports whether n is in a list.
 func (n *Node[T]) Listed() bool { return n.in != nil }
 
+// In reports whether n is in l.
+func (n *Node[T]) In(l *List[T]) bool { return n.in == l }
+
 func (n *Node[T]) element() *T {
 	if n == nil {
 		return nil
