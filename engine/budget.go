@@ -25,10 +25,11 @@ const (
 // budget is Options.Memory, lent to the reactors as they need it: with uneven load one reactor must not refuse its
 // clients while the others have room.
 //
-//	spare + every reactor's share == Options.Memory
+//	spare + every reactor's share == as many even shares as there are reactors
 //	floor <= every reactor's share
 //
-// The floor is a quarter of an even share, so that reactors that were busy first leave something to the others.
+// An even share is Options.Memory divided by the reactors, but shareLeast at least. The floor is a quarter of it, so
+// that reactors that were busy first leave something to the others.
 type budget struct {
 	spare atomic.Int64
 	floor int64
@@ -40,7 +41,7 @@ const shareLeast = 1 << 20
 
 // init shares memory out among so many reactors.
 func (b *budget) init(memory int64, reactors int) {
-	even := max(memory/int64(reactors), shareLeast)
+	even := evenShare(memory, reactors)
 	b.floor = even
 	if reactors > 1 {
 		b.floor = even / 4
@@ -48,6 +49,8 @@ func (b *budget) init(memory int64, reactors int) {
 	b.chunk = even / 8
 	b.spare.Store((even - b.floor) * int64(reactors))
 }
+
+func evenShare(memory int64, reactors int) int64 { return max(memory/int64(reactors), shareLeast) }
 
 // borrow returns a chunk, or what is left of the spare memory.
 func (b *budget) borrow() int64 {

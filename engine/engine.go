@@ -156,6 +156,7 @@ func (e *Engine) Stop() {
 	for _, r := range e.reactors {
 		r.finish() // the goroutine of r has ended: this one owns it
 	}
+	e.checkBudget()
 }
 
 // each runs f on every reactor and waits. It reports false when the engine was stopped.

@@ -40,11 +40,13 @@ func (r *Reactor) check() {
 	invariant.That(tenants+len(r.free) == len(r.slots), "%d slots, %d tenants, %d free",
 		len(r.slots), tenants, len(r.free))
 	if r.reserved != nil {
+		r.reserved.check()
 		held += int64(len(r.reserved.data))
 	}
-	held += r.bufs.accounted
-	if n := r.bufs.inUse(); held != n { // compared here, since arguments that are printed are allocated
-		invariant.That(false, "conns hold %d bytes, %d are out", held, n)
+	r.bufs.check(held)
+	r.relief.check(len(r.slots))
+	if r.share < r.engine.budget.floor {
+		invariant.That(false, "share %d, floor %d", r.share, r.engine.budget.floor)
 	}
 	invariant.That(int64(opened) <= r.load.Load(), "%d conns accepted, load %d", opened, r.load.Load())
 	for _, c := range r.ready[r.readyAt:] {
@@ -57,7 +59,11 @@ func (c *Conn) check() {
 	n, _ := c.out.check()
 	n += c.checkLayer()
 	invariant.That(n == c.queued, "queued %d, in the queue %d", c.queued, n)
-	invariant.That(c.in == nil || c.in.r < c.in.w, "kept bytes that are none")
+	if c.in != nil {
+		c.in.check()
+		invariant.That(c.in.r < c.in.w, "kept bytes that are none")
+	}
+	c.splices.check(c)
 	invariant.That(c.state != closed, "closed and not reaped at the end of a tick")
 	if c.state == connecting {
 		invariant.That(c.dialing != nil, "connecting without a dial")
@@ -102,9 +108,92 @@ func (c *Conn) checkLayer() int {
 	n, _ := ly.out.check()
 	invariant.That(n == ly.sealed, "sealed %d, in the queue %d", ly.sealed, n)
 	invariant.That(ly.out.head == nil || n > 0, "an idle layer holds a buf")
-	invariant.That(ly.wire == nil || ly.wire.r < ly.wire.w, "a part of a record that is none")
+	if ly.wire != nil {
+		ly.wire.check()
+		invariant.That(ly.wire.r < ly.wire.w, "a part of a record that is none")
+	}
 	invariant.That(!ly.undecoded || ly.wire != nil, "nothing to open")
+	if ly.layer == nil {
+		invariant.That(ly.wire == nil && ly.err == nil && !ly.ended && !ly.endSent, "a record during the handshake")
+	} else {
+		invariant.That(ly.next == nil, "the handler after the handshake waits, and there is none")
+	}
 	return n
+}
+
+// check panics when the invariants of Splice do not hold for those that c takes part in.
+func (p *splices) check(c *Conn) {
+	if p == nil {
+		return
+	}
+	if s := p.in; s != nil {
+		invariant.That(s.active && s.from == c, "the splice of the input is another's")
+		s.check()
+	}
+	if s := p.out; s != nil {
+		invariant.That(s.active && s.to == c, "the splice of the output is another's")
+		s.check()
+	}
+}
+
+// check panics when the invariants of Splice do not hold at the end of a turn.
+func (s *Splice) check() {
+	if !s.active {
+		ended := (s.from.splices == nil || s.from.splices.in != s) && (s.to.splices == nil || s.to.splices.out != s)
+		invariant.That(ended, "a splice has ended, and a conn has it")
+	} else {
+		invariant.That(s.from.splices.in == s && s.to.splices.out == s, "a conn does not know of its splice")
+	}
+	invariant.That((s.inPipe > 0) == (s.pipe != pipe{}), "%d bytes in a pipe of %d", s.inPipe, s.pipe.size)
+	invariant.That(!s.waits || s.inPipe > 0 && s.from.flags&wantRead == 0, "a splice waits with %d bytes", s.inPipe)
+}
+
+// check panics when the invariants of Buf do not hold.
+func (b *Buf) check() {
+	if b.r < 0 || b.w < b.r || len(b.data) < b.w { // compared here, since arguments that are printed are allocated
+		invariant.That(false, "buf %d..%d of %d", b.r, b.w, len(b.data))
+	}
+}
+
+// check panics when the invariants of bufPool do not hold, where Bufs of held bytes are handed out.
+func (p *bufPool) check(held int64) {
+	free := int64(0)
+	for class, size := range bufSizes {
+		n := 0
+		for b := p.free[class]; b != nil; b = b.next {
+			b.check()
+			invariant.That(b.w == 0 && len(b.data) == size, "a free buf holds bytes, or is in the list of another size")
+			n++
+		}
+		if n != p.count[class] {
+			invariant.That(false, "%d free bufs of %d, %d counted", n, size, p.count[class])
+		}
+		free += int64(n * size)
+	}
+	if sum := held + free + p.accounted + p.kept; sum != p.total {
+		invariant.That(false, "total %d; %d held, %d free, %d accounted, %d kept", p.total, held, free,
+			p.accounted, p.kept)
+	}
+}
+
+// check panics when the invariants of relief do not hold, with so many slots.
+func (s *relief) check(slots int) {
+	invariant.That(0 <= s.left && s.left <= slots, "%d of %d slots are left to be searched", s.left, slots)
+	invariant.That(0 <= s.round && s.round <= len(reliefAges), "round %d of a search", s.round)
+	invariant.That(s.left == 0 || s.round > 0, "%d slots are left of no round", s.left)
+	invariant.That(0 <= s.hand && s.hand < max(slots, 1), "slot %d of %d is searched", s.hand, slots)
+}
+
+// checkBudget panics when the invariants of budget do not hold. The caller owns every reactor.
+func (e *Engine) checkBudget() {
+	b := &e.budget
+	sum := b.spare.Load()
+	for _, r := range e.reactors {
+		invariant.That(b.floor <= r.share, "reactor %d has %d, the floor is %d", r.index, r.share, b.floor)
+		sum += r.share
+	}
+	all := evenShare(e.opts.Memory, len(e.reactors)) * int64(len(e.reactors))
+	invariant.That(sum == all, "%d bytes are lent or spare, of %d", sum, all)
 }
 
 // check panics when the invariants of bufChain do not hold. It returns how many bytes q holds, and the size of its
@@ -112,7 +201,7 @@ func (c *Conn) checkLayer() int {
 func (q *bufChain) check() (n, size int) {
 	var last *Buf
 	for b := q.head; b != nil; last, b = b, b.next {
-		invariant.That(0 <= b.r && b.r <= b.w && b.w <= len(b.data), "buf %d..%d of %d", b.r, b.w, len(b.data))
+		b.check()
 		n += b.w - b.r
 		size += len(b.data)
 	}

@@ -5,6 +5,9 @@ package engine
 // check does something with -tags invariants only.
 func (r *Reactor) check() {}
 
+func (e *Engine) checkBudget() {}
+func (s *Splice) check()       {}
+
 // MustOwn does something with -tags invariants only: then it panics unless it runs on r's goroutine.
 func (r *Reactor) MustOwn() {}
 

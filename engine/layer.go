@@ -40,8 +40,10 @@ const sealAhead = 4 * bufLarge
 //	write ─► Conn.out ── Seal, at the flush ──► out ─► socket      Conn.queued counts both
 //	OnData ◄─ Conn.in ◄──────── Open ◄──────── wire ◄─ socket
 //
-//	layer == nil   a handshake is going on: its handler is the Conn's, and reads and writes the wire
-//	wire           a part of a record; nil when there is none. With undecoded: what the handshake left
+//	sealed == bytes in out; wire == nil or it holds bytes
+//	layer == nil => a handshake is going on: its handler is the Conn's and reads the wire itself, so that wire == nil
+//	layer != nil => next == nil: the handler that waited has the Conn
+//	undecoded => wire != nil: it is what the handshake left; else it is a part of a record
 type layered struct {
 	layer     Layer
 	next      Handler // of the Conn, after the handshake

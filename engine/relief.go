@@ -15,7 +15,8 @@ type Reliever interface {
 // age. The pressure decides how many rounds there are.
 // Owned by its reactor.
 //
-//	left == 0 => no round is in progress
+//	0 <= hand < slots, or 0; 0 <= left <= slots; 0 <= round <= the number of ages
+//	left > 0 => round > 0     a round is in progress; it has ended when none is left
 type relief struct {
 	hand  int // the slot that is looked at next
 	left  int // slots of this round

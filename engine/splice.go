@@ -131,6 +131,7 @@ func (s *Splice) run() {
 			break
 		}
 	}
+	s.check()
 	if in+out > 0 || s.waits {
 		s.owner.OnSpliced(in, out, s.waits)
 	}
@@ -283,6 +284,7 @@ func (s *Splice) stop() {
 		s.waits = false
 		c.flags |= wantRead
 	}
+	s.check()
 	if c.state == open {
 		c.offer()
 	}
