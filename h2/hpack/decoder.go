@@ -3,6 +3,7 @@ package hpack
 import (
 	"encoding/binary"
 
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -20,7 +21,8 @@ type DecoderOptions struct {
 // Decoder decodes the header blocks of one direction of a connection. Owned by its reactor, not to be copied.
 //
 //	once a call has returned another error than ErrListSize, every call returns it
-//	d.table.max <= d.limit unless shrink
+//	table.max <= limit unless shrink; shrink => table.max > limit
+//	ready <=> err == nil and not shrink
 type Decoder struct {
 	table   table
 	limit   int  // what the peer may set table.max to
@@ -28,7 +30,7 @@ type Decoder struct {
 	behind  bool // a field of the block was read
 	list    int  // size of the block's fields so far
 	listMax int
-	ready   bool // neither err nor shrink
+	ready   bool // Next may take its short ways
 	ahead   ahead
 	scratch *[]byte
 	own     []byte
@@ -57,7 +59,12 @@ func (d *Decoder) SetMax(n int) {
 }
 
 // Begin starts a block.
-func (d *Decoder) Begin() { d.behind, d.list, d.ahead = false, 0, ahead{} }
+func (d *Decoder) Begin() {
+	if invariant.On {
+		d.check()
+	}
+	d.behind, d.list, d.ahead = false, 0, ahead{}
+}
 
 // Next decodes the field at the front of block, which is the whole rest of a header block, and reports how many bytes
 // it took. f.Line is nil when they were nothing but updates of the table size. block and f are borrowed.

@@ -13,7 +13,8 @@ import (
 //	fields[hash] ──► number 41 ──► number 17 ──► number 3, evicted: the end
 //
 //	len(links) == len(table.entries); the link of entry n is links[n & mask]
-//	a chain goes from larger to smaller numbers, whatever stale buckets hold
+//	an entry that is alive is in the chains of its field and of its name
+//	a chain goes from larger to smaller numbers: it ends where a stale bucket says otherwise
 type directory struct {
 	links  []link
 	fields []uint32 // by hash of the field: the newest entry

@@ -3,6 +3,7 @@ package hpack
 import (
 	"bytes"
 
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -49,6 +50,9 @@ func (e *Encoder) SetMax(n int) {
 
 // Begin starts a block: it appends the updates of the table size that are due.
 func (e *Encoder) Begin(dst []byte) []byte {
+	if invariant.On {
+		e.check()
+	}
 	if !e.pending {
 		return dst
 	}

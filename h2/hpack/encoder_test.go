@@ -17,6 +17,7 @@ func appendFields(e *Encoder, dst []byte, fields []line) []byte {
 	for _, f := range fields {
 		dst = appendOne(e, dst, f)
 	}
+	e.check()
 	return dst
 }
 

@@ -59,15 +59,29 @@ func (c *storyCase) list() string {
 func decodeAll(d *Decoder, block []byte) (string, error) {
 	var b strings.Builder
 	d.Begin()
+	defer d.check()
 	for len(block) > 0 {
 		n, f, err := d.Next(block)
 		if err != nil {
+			checkEnded(d, err)
 			return b.String(), err
 		}
 		b.Write(f.Line)
 		block = block[n:]
 	}
 	return b.String(), nil
+}
+
+// checkEnded panics when a Decoder that has returned err, which is none of the list, returns another one later.
+func checkEnded(d *Decoder, err error) {
+	if err == ErrListSize {
+		return
+	}
+	for _, block := range [][]byte{nil, {0x82}, {0x40, 1, 'a', 1, 'b'}, {0x20}} {
+		if n, f, again := d.Next(block); n != 0 || f.Line != nil || again != err {
+			panic(fmt.Sprintf("after %v it took %d bytes of %x: %q, %v", err, n, block, f.Line, again))
+		}
+	}
 }
 
 func TestStories_ofOthers(t *testing.T) {

@@ -1,5 +1,7 @@
 package hpack
 
+import "github.com/edge-proxy/edge/internal/invariant"
+
 const (
 	defaultTableSize = 4096 // RFC 9113 §6.5.2, SETTINGS_HEADER_TABLE_SIZE
 	entryOverhead    = 32   // RFC 7541 §4.1
@@ -120,6 +122,7 @@ func (t *table) growEntries() {
 
 // growLines doubles the room and moves the lines to its front.
 func (t *table) growLines(n int) {
+	invariant.That(len(t.lines) < 2*t.max, "%d bytes have no room for a line of %d, max %d", len(t.lines), n, t.max)
 	lines := make([]byte, max(lineBytesMin, 2*len(t.lines), n))
 	at := 0
 	for k := t.oldest; k != t.next; k++ {

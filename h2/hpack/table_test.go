@@ -73,6 +73,7 @@ func TestTable_isAQueue(t *testing.T) {
 				model, used = nil, 0
 			}
 			shrink()
+			tab.check()
 			if tab.used != used || tab.len() != len(model) || len(tab.lines) > 2*(2*3000+lineBytesMin) {
 				t.Fatalf("%d bytes in %d entries, %d of memory; want %d in %d", tab.used, tab.len(), len(tab.lines),
 					used, len(model))
