@@ -10,7 +10,7 @@ import (
 // checkedMax bounds the wheels that check themselves after each Advance: the walk is linear.
 const checkedMax = 4096
 
-// check panics when the invariants of Wheel and Timer do not hold.
+// check panics when the invariants of Wheel do not hold, or those of Timer for one that is armed.
 func (w *Wheel) check() {
 	if w.count > checkedMax {
 		return
@@ -38,12 +38,25 @@ func (w *Wheel) check() {
 	if n != w.count {
 		w.fail("%d entries, count %d", n, w.count)
 	}
+	if d := int(w.draining) - 1; d >= 0 {
+		shift := d / slots * slotBits
+		if !w.cut || w.tick>>shift<<shift != w.tick || int(w.tick>>shift&slotMask) != d%slots {
+			w.fail("slot %d is drained, cut %v", d, w.cut)
+		}
+	}
+}
+
+// check panics when the invariants of Timer do not hold. Those of an armed one are checked from its wheel.
+func (t *Timer) check() {
+	if t.slot == 0 && (t.next != nil || t.prev != nil) {
+		panic("timerwheel: a disarmed timer is linked")
+	}
 }
 
 // checkPlace panics when t does not belong into slot i of level.
 func (w *Wheel) checkPlace(t *Timer, level, i int) {
-	if t.tick < w.tick {
-		w.fail("entry at granule %d is behind", t.tick)
+	if t.tick < w.tick || t.tick <= w.target && !w.cut {
+		w.fail("entry at granule %d is late, cut %v", t.tick, w.cut)
 	}
 	if t.at <= (t.tick-1)<<granuleBits && t.tick > w.target+1 {
 		w.fail("entry at granule %d is later than its deadline %d", t.tick, t.at)

@@ -4,3 +4,4 @@ package timerwheel
 
 // check does something with -tags invariants only.
 func (w *Wheel) check() {}
+func (t *Timer) check() {}

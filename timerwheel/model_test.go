@@ -214,6 +214,7 @@ func (m *model) compare() {
 	}
 	for i := range m.timers {
 		g := &m.timers[i]
+		g.timer.check()
 		if g.timer.Armed() != g.armed || g.timer.At() != g.at {
 			m.t.Fatalf("wheel and list disagree: %+v", g)
 		}

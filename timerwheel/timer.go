@@ -17,7 +17,7 @@ type Timer struct {
 	Owner      Owner // set once, before the first Arm
 	next, prev *Timer
 	at         int64  // the deadline, ns
-	tick       int64  // the granule the entry is linked under; never after the deadline's own
+	tick       int64  // the granule the entry is linked under
 	slot       uint16 // index in Wheel.heads, plus one
 }
 
