@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 )
 
 // bufBytes is what a Conn holds each way, besides what its engine.Conn holds.
@@ -304,7 +305,7 @@ func (h *events) OnClose(_ *engine.Conn, cause error) {
 
 // buffer is a bounded queue of bytes that holds memory only while it holds bytes.
 //
-//	data == nil <=> r == w == 0
+//	data == nil <=> r == w == 0; data != nil => 0 <= r < w <= bufBytes
 type buffer struct {
 	data *[bufBytes]byte
 	r, w int
@@ -335,6 +336,9 @@ func (b *buffer) fill(p []byte) int {
 	}
 	n := copy(b.data[b.w:], p)
 	b.w += n
+	if invariant.On {
+		b.check()
+	}
 	return n
 }
 
@@ -349,6 +353,9 @@ func (b *buffer) skip(n int) {
 	if b.r += n; b.r == b.w {
 		b.release()
 	}
+	if invariant.On {
+		b.check()
+	}
 }
 
 func (b *buffer) release() {
@@ -356,6 +363,13 @@ func (b *buffer) release() {
 		buffers.Put(b.data)
 	}
 	*b = buffer{}
+}
+
+// check panics when the invariants of buffer do not hold, in a checked build.
+func (b *buffer) check() {
+	if invariant.On && *b != (buffer{}) && (b.data == nil || b.r < 0 || b.r >= b.w || b.w > bufBytes) {
+		invariant.That(false, "a buffer holds %d to %d, of memory: %v", b.r, b.w, b.data != nil)
+	}
 }
 
 // deadline is a time after which calls fail.
