@@ -3,6 +3,8 @@ package observe
 import (
 	"math"
 	"sync/atomic"
+
+	"github.com/edge-proxy/edge/internal/invariant"
 )
 
 // Ring carries lines from one producer to the writer of its Sink. It never waits: what finds no
@@ -17,7 +19,7 @@ import (
 //	buf  │ newer  │ free  │ older lines │  gap  │   tail is one lap ahead of head
 //	     └────────┴───────┴─────────────┴───────┘
 //
-//	head <= tail, tail-head <= len(buf)
+//	head <= tail; tail-head <= len(buf)
 //	bytes in [head, tail) but for the gap belong to the writer, all others to the producer
 //	there is at most one gap between head and tail
 //
@@ -73,6 +75,9 @@ func (r *Ring) Reserve(n int) []byte {
 		}
 	}
 	r.at, r.room = at, uint64(n)
+	if invariant.On {
+		r.checkReserved()
+	}
 	from := at & (r.size - 1)
 	return r.buf[from : from : from+uint64(n)]
 }
@@ -87,6 +92,9 @@ func (r *Ring) Commit(n int) {
 		r.gapAt.Store(tail)
 	}
 	r.tail.Store(r.at + uint64(n))
+	if invariant.On {
+		r.check()
+	}
 	// The writer sets state before it looks at tail a last time, we set tail before we look at
 	// state: one of us sees the other.
 	if state := r.sink.state.Load(); state != awake {
@@ -129,6 +137,9 @@ func (r *Ring) peek() []byte {
 	if head == tail {
 		return nil
 	}
+	if invariant.On {
+		r.check()
+	}
 	gap := r.gapAt.Load()
 	if head == gap {
 		head = lapEnd(head, r.size)
@@ -143,7 +154,12 @@ func (r *Ring) peek() []byte {
 }
 
 // advance hands n peeked bytes back to the producer. Writer only.
-func (r *Ring) advance(n int) { r.head.Store(r.head.Load() + uint64(n)) }
+func (r *Ring) advance(n int) {
+	r.head.Store(r.head.Load() + uint64(n))
+	if invariant.On {
+		r.check()
+	}
+}
 
 // holds is how many bytes of the ring are in use. Writer only.
 func (r *Ring) holds() uint64 { return r.tail.Load() - r.head.Load() }
