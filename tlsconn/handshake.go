@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 )
 
 // heldMax is how many bytes of the wire wait for the goroutine of a handshake before reading pauses.
@@ -31,8 +32,13 @@ const handshakeSize = 30 << 10
 //
 // Owned by its Conn's reactor, but for what mu guards.
 //
-//	phase     awaitingTurn: it waits for its first turn, or has failed; from begun on there is, or was, a goroutine
-//	worker    is of the goroutine: what it waits for, and whether it has a turn
+//	phase >= begun <=> layer != nil: there is, or was, a goroutine, of which worker says whether it has a turn
+//	phase < begun => worker == hasNoTurn and not done; worker >= awaitsBytes => not done
+//	firstTurn => phase == awaitingTurn and posted
+//	turn is in a line => phase == awaitingTurn or worker == awaitsTurn, and it has not failed
+//	crowd is in unheard => phase < begun; in awaited => worker == awaitsBytes
+//	it has failed or phase == succeeded => not listed
+//	accounted > 0 => phase >= awaitingTurn; phase == succeeded => done and accounted == 0
 type handshake struct {
 	owner      *Handshaker
 	conn       *engine.Conn
@@ -103,6 +109,9 @@ func newHandshake(o *Handshaker, config *tls.Config, failed func(c *engine.Conn,
 // OnOpen starts the deadline and, for a client, the handshake. It comes a second time after Secure: then the
 // connection is handed on.
 func (h *handshake) OnOpen(c *engine.Conn) {
+	if invariant.On {
+		defer h.check()
+	}
 	if h.phase == succeeded {
 		h.handOn(c)
 		return
@@ -117,6 +126,9 @@ func (h *handshake) OnOpen(c *engine.Conn) {
 
 // OnData holds bytes until the ClientHello is whole, then gives them to the goroutine.
 func (h *handshake) OnData(c *engine.Conn, in []byte) int {
+	if invariant.On {
+		defer h.check()
+	}
 	if h.phase == succeeded {
 		return 0
 	}
@@ -359,6 +371,9 @@ func (h *handshake) post() {
 
 // run is what the reactor does when the goroutine has written, waits or is done.
 func (h *handshake) run(*engine.Reactor) {
+	if invariant.On {
+		defer h.check()
+	}
 	h.mu.Lock()
 	h.posted = false
 	out, granted, done, err, name := h.out, h.firstTurn, h.done, h.err, h.name
@@ -475,6 +490,9 @@ func (h *handshake) OnSendable(*engine.Conn) {}
 
 // OnTimeout gives up.
 func (h *handshake) OnTimeout(c *engine.Conn) {
+	if invariant.On {
+		defer h.check()
+	}
 	if h.phase == awaitingTurn && c.Reactor().Now()-h.heard >= h.owner.late {
 		h.fail(ErrLate)
 		return
@@ -484,6 +502,9 @@ func (h *handshake) OnTimeout(c *engine.Conn) {
 
 // OnEOF gives up, unless what came before it is enough. A ClientHello is not.
 func (h *handshake) OnEOF(*engine.Conn) {
+	if invariant.On {
+		defer h.check()
+	}
 	if h.phase < begun {
 		h.fail(ErrLeft)
 		return
@@ -496,6 +517,9 @@ func (h *handshake) OnEOF(*engine.Conn) {
 
 // OnClose ends the handshake, and tells the handler that dialled.
 func (h *handshake) OnClose(c *engine.Conn, cause error) {
+	if invariant.On {
+		defer h.check()
+	}
 	if h.listed {
 		h.owner.leave(h)
 		h.owner.counts.left.Add(1)

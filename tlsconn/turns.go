@@ -1,6 +1,10 @@
 package tlsconn
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/edge-proxy/edge/internal/invariant"
+)
 
 // turns lets so many handshakes compute at one time and decides which is next while more want to. What was begun comes
 // before what is new: else all turns go to first flights, and each of them to a handshake that is over before its
@@ -15,7 +19,8 @@ import "sync"
 // for as long as is allowed; the newest first, those that are served are served at once.
 // Safe for any goroutine.
 //
-//	free > 0 => nobody waits
+//	free >= 0; free > 0 => nobody waits
+//	a handshake waits in one line at most: that of lineOf
 type turns struct {
 	newestAfter int64
 
@@ -50,6 +55,9 @@ func lineOf(h *handshake, begun bool) int {
 func (t *turns) ask(h *handshake, begun bool, now int64) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if invariant.On {
+		defer t.check()
+	}
 	t.now = max(t.now, now)
 	if t.free > 0 {
 		t.free--
@@ -64,6 +72,9 @@ func (t *turns) ask(h *handshake, begun bool, now int64) bool {
 func (t *turns) cancel(h *handshake) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if invariant.On {
+		defer t.check()
+	}
 	return h.turn.remove()
 }
 
@@ -71,6 +82,9 @@ func (t *turns) cancel(h *handshake) bool {
 func (t *turns) give() (next *handshake, begun bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if invariant.On {
+		defer t.check()
+	}
 	for i := range t.lines {
 		n := t.lines[i].oldest
 		if n == nil {

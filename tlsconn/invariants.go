@@ -1,0 +1,61 @@
+//go:build invariants
+
+package tlsconn
+
+import "github.com/edge-proxy/edge/internal/invariant"
+
+// check panics when the invariants of turns do not hold. mu is held.
+func (t *turns) check() {
+	waiting := 0
+	for i := range t.lines {
+		l := &t.lines[i]
+		l.check()
+		waiting += l.n
+		for p := l.oldest; p != nil; p = p.newer {
+			invariant.That(i == lineOf(p.of, i == oursBegun || i == clientsBegun) && p == &p.of.turn, "in line %d", i)
+		}
+	}
+	invariant.That(t.free >= 0 && (t.free == 0 || waiting == 0), "%d turns are free, %d wait", t.free, waiting)
+}
+
+// check panics when the links of list, or its count, are wrong.
+func (l *list) check() {
+	n := 0
+	var last *place
+	for p := l.oldest; p != nil; last, p = p, p.newer {
+		n++
+		invariant.That(p.in == l && p.older == last, "place %d is linked wrongly", n)
+	}
+	invariant.That(last == l.newest && n == l.n, "%d in a list of %d", n, l.n)
+}
+
+// check panics when the invariants of handshake do not hold after an event on its reactor.
+func (h *handshake) check() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	invariant.That((h.layer != nil) == (h.phase >= begun), "phase %d, layer %v", h.phase, h.layer != nil)
+	invariant.That(h.phase >= begun || h.worker == hasNoTurn && !h.done, "phase %d, worker %d", h.phase, h.worker)
+	invariant.That(h.phase >= awaitingTurn || h.accounted == 0, "phase %d, %d accounted", h.phase, h.accounted)
+	invariant.That(h.worker < awaitsBytes || !h.done, "it is done and waits: %d", h.worker)
+	invariant.That(!h.firstTurn || h.phase == awaitingTurn && h.posted, "the first turn came in phase %d", h.phase)
+	invariant.That(h.phase < succeeded || h.done && h.accounted == 0, "succeeded, %d accounted", h.accounted)
+	over := h.failure != nil || h.phase == succeeded
+	invariant.That(!over || !h.listed, "phase %d, failure %v, and it is listed", h.phase, h.failure)
+	h.checkPlaces(over)
+}
+
+// checkPlaces is check for the two lists that a handshake may be in. mu is held.
+func (h *handshake) checkPlaces(over bool) {
+	if l := h.crowd.in; l != nil {
+		c := h.owner.crowdOf(h)
+		l.check()
+		invariant.That(h.listed && h.server != nil, "not listed, and it stands in the crowd")
+		invariant.That(l == &c.unheard && h.phase < begun || l == &c.awaited && h.worker == awaitsBytes,
+			"phase %d, worker %d, unheard %v", h.phase, h.worker, l == &c.unheard)
+	}
+	t := &h.owner.turns
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	waits := h.phase == awaitingTurn || h.worker == awaitsTurn
+	invariant.That(h.turn.in == nil || waits && !over, "phase %d, worker %d: it waits for a turn", h.phase, h.worker)
+}
