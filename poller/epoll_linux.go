@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/internal/invariant"
 )
 
 // EventsMax is the largest number of events one Wait returns.
@@ -36,8 +38,8 @@ const (
 // Epoll is the Kernel of Linux: epoll(7), with an eventfd to be woken and a timerfd for the deadline.
 // Owned by its reactor, except Wake, which is safe for any goroutine.
 //
-//	armed != 0 => the timerfd fires at armed, and not before the Wait that then clears it
-//	shut and waking == 0 => nobody writes to wakeFD any more
+//	armed != 0 <=> the timerfd is set to armed, or has fired since and no Wait has told
+//	shut and waking == 0 => nobody writes to wakeFD any more; it is NoFD from then on
 type Epoll struct {
 	epfd   int
 	wakeFD FD
@@ -206,6 +208,9 @@ func (k *Epoll) arm(until int64) bool {
 		return false
 	}
 	k.armed = until
+	if invariant.On {
+		k.check()
+	}
 	return true
 }
 
@@ -223,6 +228,9 @@ func (k *Epoll) deliver(dst []Event, n int) int {
 		}
 		dst[out] = Event{Token: token, Ready: readiness(ev.Events)}
 		out++
+	}
+	if invariant.On {
+		k.check()
 	}
 	return out
 }
@@ -257,6 +265,9 @@ var wakeOne = func() (one [8]byte) {
 func (k *Epoll) Wake() {
 	k.waking.Add(1)
 	if !k.shut.Load() {
+		if invariant.On {
+			k.checkWake()
+		}
 		rawNotify(k.wakeFD, &wakeOne)
 	}
 	k.waking.Add(-1)
@@ -367,4 +378,5 @@ func (k *Epoll) Shut() {
 			rawClose(fd)
 		}
 	}
+	k.wakeFD, k.timer = NoFD, NoFD
 }
