@@ -8,14 +8,15 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/poller"
 )
 
 // Kernel is one reactor's view of a World: an epoll set, and calls on the descriptors that all kernels share.
 // Owned by its reactor, except Wake.
 //
-//	f is in ready   =>  f.watcher == k && f.queued
-//	asleep          =>  the reactor has nothing to do before until, an edge or a Wake
+//	f is in ready, once  <=>  f.watcher == k && f.queued
+//	asleep  =>  until != 0
 type Kernel struct {
 	w      *World
 	index  int
@@ -23,7 +24,7 @@ type Kernel struct {
 	calls  Calls
 	wakes  atomic.Int64
 	woken  atomic.Bool
-	asleep bool
+	asleep bool // the reactor has nothing to do before until, an edge or a Wake
 	until  int64
 	shut   bool
 }
@@ -75,6 +76,9 @@ func (k *Kernel) Wait(dst []poller.Event, until int64) int {
 	if n > 0 {
 		k.asleep = false
 		w.trace.add(k, "wait", poller.NoFD, n, 0)
+	}
+	if invariant.On {
+		w.check()
 	}
 	return n
 }

@@ -98,7 +98,7 @@ func (p *Peer) Close() {
 func (p *Peer) Reset() {
 	p.e.closed = true
 	if p.e.connecting && p.e.other == nil {
-		p.e.dead = true
+		p.e.giveUp()
 	}
 	p.e.connecting = false
 	p.e.abort()

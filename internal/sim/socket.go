@@ -18,9 +18,11 @@ import (
 //	connecting ──▶ open ──────▶ read side shut ──────▶ dead
 //	     └──────────────── refused, timed out ───────────▲
 //
-//	dead     => shutRead && shutWrite, and nothing but a RST leaves
+//	dead     => shutRead && shutWrite
 //	closed   => file == nil: the descriptor is gone, out and FIN may still be leaving
-//	flying   => exactly one event of this end is in the World's queue
+//	flying  <=> one flight of this end is in the World's queue; there are never two
+//
+// Once it is dead nothing leaves but a RST that is due, and what was under way before it.
 type end struct {
 	w             *World
 	other         *end
@@ -177,7 +179,7 @@ func (e *end) close() {
 	switch {
 	case e.dead:
 	case e.connecting && e.other == nil:
-		e.connecting, e.dead = false, true
+		e.giveUp()
 	case e.connecting || e.in.len() > 0:
 		e.connecting = false
 		e.abort()
@@ -197,6 +199,12 @@ func (e *end) reset() {
 	}
 	e.closed = true
 	e.abort()
+}
+
+// giveUp ends a connect that nobody has answered.
+func (e *end) giveUp() {
+	e.connecting = false
+	e.dead, e.shutRead, e.shutWrite = true, true, true
 }
 
 // abort kills the connection from this side: RST. What is under way may still get there.
