@@ -41,9 +41,9 @@ type Relay struct {
 
 // end is one of the two sockets of a relayed connection. Owned by its Relay.
 //
-//	fd < 0        => the pair is closed and waits for its next use
-//	len(owed) > 0 => canWrite is false, and the peer is not read
-//	ended         => everything read was written or is owed to the peer, and so is the FIN
+//	fd < 0 <=> the pair is closed: neither has a descriptor, and it waits in free for its next use
+//	len(owed) > 0 => canWrite is false; the peer is not read meanwhile
+//	ended => the FIN was passed on, after everything read: nothing is owed to the peer
 type end struct {
 	fd         int
 	generation uint32
@@ -87,14 +87,19 @@ func (r *Relay) Serve() error {
 		defer runtime.UnlockOSThread()
 	}
 	for {
-		events, err := r.epoll.Wait()
-		if err != nil || len(events) == 0 {
+		if more, err := r.serveEvents(); !more {
 			return err
 		}
-		for i := range events {
-			r.ready(&events[i])
-		}
 	}
+}
+
+// serveEvents waits once. It reports false after Stop.
+func (r *Relay) serveEvents() (more bool, err error) {
+	events, err := r.epoll.Wait()
+	for i := range events {
+		r.ready(&events[i])
+	}
+	return err == nil && len(events) > 0, err
 }
 
 // Stop ends Serve. Safe for any goroutine.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +30,7 @@ func startRelay(t testing.TB, originAddr string, park rawio.Park) (r *Relay, sto
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- r.Serve() }()
+	go func() { done <- serve(t, r) }()
 	stop = sync.OnceFunc(func() {
 		r.Stop()
 		if err := <-done; err != nil {
@@ -39,6 +40,36 @@ func startRelay(t testing.TB, originAddr string, park rawio.Park) (r *Relay, sto
 	})
 	t.Cleanup(stop)
 	return r, stop
+}
+
+// serve is Serve, or the same with a walk after each wait.
+func serve(t testing.TB, r *Relay) error {
+	if r.park == rawio.ParkThread {
+		return r.Serve()
+	}
+	for {
+		more, err := r.serveEvents()
+		if r.checkEnds(t); !more {
+			return err
+		}
+	}
+}
+
+// checkEnds fails t when the invariants of an end do not hold.
+func (r *Relay) checkEnds(t testing.TB) {
+	for slot, e := range r.ends {
+		if e == nil {
+			continue
+		}
+		free := slices.Contains(r.free, min(e.slot, e.peer.slot))
+		if e.peer.peer != e || e.slot != uint32(slot) || e.fd < 0 != free || e.fd < 0 != (e.peer.fd < 0) {
+			t.Errorf("slot %d: descriptors %d and %d, free %v", slot, e.fd, e.peer.fd, free)
+		}
+		if len(e.owed) > 0 && (e.canWrite || e.peer.ended) {
+			t.Errorf("slot %d: %d bytes are owed, writable %v, the peer has ended %v", slot, len(e.owed), e.canWrite,
+				e.peer.ended)
+		}
+	}
 }
 
 func startOrigin(t testing.TB) string {

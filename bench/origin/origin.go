@@ -33,8 +33,8 @@ type Server struct {
 
 // conn is one connection. Owned by its Server.
 //
-//	len(owed) > 0 => nothing is parsed; what was read waits in kept
-//	skip > 0      => the next skip bytes are a body, then after is sent
+//	kept holds a whole request, or bytes of a body => len(owed) > 0: nothing is parsed meanwhile
+//	skip > 0 => len(after) > 0: the next skip bytes are a body, then after is sent
 type conn struct {
 	fd         int
 	generation uint32
@@ -79,20 +79,25 @@ func (s *Server) Serve() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	for {
-		events, err := s.epoll.Wait()
-		if err != nil || len(events) == 0 {
+		if more, err := s.serveEvents(); !more {
 			return err
 		}
-		for _, ev := range events {
-			if ev.Slot == listenSlot {
-				s.accept()
-				continue
-			}
-			if c := s.conns[ev.Slot]; c.generation == ev.Generation && c.fd >= 0 {
-				s.ready(ev, c)
-			}
+	}
+}
+
+// serveEvents waits once. It reports false after Stop.
+func (s *Server) serveEvents() (more bool, err error) {
+	events, err := s.epoll.Wait()
+	for _, ev := range events {
+		if ev.Slot == listenSlot {
+			s.accept()
+			continue
+		}
+		if c := s.conns[ev.Slot]; c.generation == ev.Generation && c.fd >= 0 {
+			s.ready(ev, c)
 		}
 	}
+	return err == nil && len(events) > 0, err
 }
 
 // Addr is the address listened on.

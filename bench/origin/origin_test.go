@@ -27,7 +27,15 @@ func start(t *testing.T) (*Server, *Counter) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- s.Serve() }()
+	go func() {
+		for {
+			more, err := s.serveEvents()
+			if s.checkConns(t); !more {
+				done <- err
+				return
+			}
+		}
+	}()
 	t.Cleanup(func() {
 		s.Stop()
 		if err := <-done; err != nil {
@@ -36,6 +44,22 @@ func start(t *testing.T) (*Server, *Counter) {
 		s.Close()
 	})
 	return s, counter
+}
+
+// checkConns fails t when the invariants of a conn do not hold.
+func (s *Server) checkConns(t *testing.T) {
+	for slot, c := range s.conns {
+		if c == nil {
+			continue
+		}
+		waits := len(c.kept) > 0 && (c.skip > 0 || s.answers.readRequest(c.kept).headLen > 0)
+		if waits && len(c.owed) == 0 {
+			t.Errorf("slot %d: %d bytes are kept that can be answered", slot, len(c.kept))
+		}
+		if c.skip < 0 || c.skip > 0 && len(c.after) == 0 {
+			t.Errorf("slot %d: nothing follows the %d bytes of a body", slot, c.skip)
+		}
+	}
 }
 
 func dial(t *testing.T, s *Server) net.Conn {
