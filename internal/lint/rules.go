@@ -27,6 +27,7 @@ var rules = []rule{
 	{name: "line-length", source: checkLineLength},
 	{name: "files", tree: checkFiles},
 	{name: "methods", tree: checkMethods},
+	{name: "walkers", tree: checkWalkers},
 	{name: "word", source: checkWord},
 	{name: "note", tree: checkNote},
 	{name: "phrase", tree: checkPhrase},
