@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/list"
 )
 
 // patience is how long a client may take for its answer before it can be closed for another's sake: a round trip to
@@ -27,8 +28,8 @@ const patience = int64(250 * time.Millisecond)
 //	both lists are in the order of stood
 //	n counts those that are in neither as well
 type crowd struct {
-	unheard list // nothing was computed for them
-	awaited list
+	unheard list.List[handshake] // nothing was computed for them
+	awaited list.List[handshake]
 	n       int
 	_       [64]byte // reactors count at the same time: keep them off each other's cache line
 }
@@ -47,26 +48,23 @@ func (c *crowd) enter(h *handshake, most int, now int64) (victim *handshake) {
 }
 
 // stand says that h stands still from now on: in l.
-func (c *crowd) stand(l *list, h *handshake, now int64) {
-	h.crowd.remove()
+func (c *crowd) stand(l *list.List[handshake], h *handshake, now int64) {
+	h.crowd.Remove()
 	h.stood = now
-	l.add(&h.crowd)
+	l.PushBack(&h.crowd, h)
 }
 
 // leave takes h out.
 func (c *crowd) leave(h *handshake) {
-	h.crowd.remove()
+	h.crowd.Remove()
 	c.n--
-	invariant.That(c.n >= c.unheard.n+c.awaited.n, "%d handshakes are fewer than those that stand", c.n)
+	invariant.That(c.n >= c.unheard.Len()+c.awaited.Len(), "%d handshakes are fewer than those that stand", c.n)
 }
 
 func (c *crowd) victim(now int64) *handshake {
-	u, a := c.unheard.oldest, c.awaited.oldest
-	switch {
-	case a != nil && now-a.of.stood > patience && (u == nil || a.of.stood < u.of.stood):
-		return a.of
-	case u != nil:
-		return u.of
+	u, a := c.unheard.First(), c.awaited.First()
+	if a != nil && now-a.stood > patience && (u == nil || a.stood < u.stood) {
+		return a
 	}
-	return nil
+	return u
 }

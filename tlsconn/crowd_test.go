@@ -38,8 +38,8 @@ func TestCrowd_victim(t *testing.T) {
 	if _, victim := enter(6 * second); victim != late {
 		t.Fatal("one that has kept us waiting for two seconds stays")
 	}
-	for c.unheard.n > 0 {
-		h := c.unheard.oldest.of
+	for c.unheard.Len() > 0 {
+		h := c.unheard.First()
 		c.stand(&c.awaited, h, 6*second)
 	}
 	if h, victim := enter(6*second + patience); victim != h || c.n != most {
@@ -48,9 +48,9 @@ func TestCrowd_victim(t *testing.T) {
 	if _, victim := enter(6*second + patience + 1); victim != fresh {
 		t.Fatal("nobody gives way after patience")
 	}
-	c.unheard.oldest.remove()
-	c.awaited.oldest.remove()
-	c.awaited.oldest.remove()
+	c.unheard.First().crowd.Remove()
+	c.awaited.First().crowd.Remove()
+	c.awaited.First().crowd.Remove()
 	if h, victim := enter(60 * second); victim != h || c.n != most {
 		t.Fatal("there is room, though all compute")
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/list"
 )
 
 // heldMax is how many bytes of the wire wait for the goroutine of a handshake before reading pauses.
@@ -50,8 +51,8 @@ type handshake struct {
 	failure    error                           // why it failed, where that is not OnClose's cause
 	failed     func(c *engine.Conn, err error) // is told of failure
 	task       engine.Task
-	crowd      place // among the handshakes that wait, on its reactor
-	stood      int64 // when it took that place
+	crowd      list.Node[handshake] // among the handshakes that wait, on its reactor
+	stood      int64                // when it took that place
 	accepted   int64
 	heard      int64 // when the ClientHello was whole, or was asked for
 	accounted  int   // bytes counted by Reactor.Account
@@ -59,8 +60,8 @@ type handshake struct {
 	listed     bool // it counts in the owner's list
 	readPaused bool
 
-	turn  place // where it waits for a turn; guarded by turns.mu, as asked
-	asked int64 // when it asked for that turn
+	turn  list.Node[handshake] // where it waits for a turn; guarded by turns.mu, as asked
+	asked int64                // when it asked for that turn
 
 	mu        sync.Mutex
 	more      sync.Cond // worker changed: in has a whole record and there is a turn, or none will come
@@ -100,7 +101,6 @@ const (
 
 func newHandshake(o *Handshaker, config *tls.Config, failed func(c *engine.Conn, err error)) *handshake {
 	h := &handshake{owner: o, config: config, failed: failed}
-	h.turn.of, h.crowd.of = h, h
 	h.more.L = &h.mu
 	h.task.Run = h.run
 	return h
@@ -216,7 +216,7 @@ func (h *handshake) remaining(now int64) int64 {
 func (h *handshake) begin() {
 	c := h.conn
 	h.phase = begun
-	h.crowd.remove()
+	h.crowd.Remove()
 	h.hold(handshakeSize)
 	c.SetTimeout(time.Duration(h.remaining(c.Reactor().Now())))
 	l := &layer{}
@@ -324,7 +324,7 @@ func (h *handshake) wake() {
 		}
 	case h.worker == awaitsBytes && (h.peerFIN || recordSize(h.in) > 0):
 		h.worker = awaitsTurn
-		h.crowd.remove()
+		h.crowd.Remove()
 		if h.owner.turns.ask(h, true, h.conn.Reactor().Now()) {
 			h.resume(true)
 		}

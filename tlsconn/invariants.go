@@ -8,25 +8,12 @@ import "github.com/edge-proxy/edge/internal/invariant"
 func (t *turns) check() {
 	waiting := 0
 	for i := range t.lines {
-		l := &t.lines[i]
-		l.check()
-		waiting += l.n
-		for p := l.oldest; p != nil; p = p.newer {
-			invariant.That(i == lineOf(p.of, i == oursBegun || i == clientsBegun) && p == &p.of.turn, "in line %d", i)
+		waiting += t.lines[i].Len()
+		for h := t.lines[i].First(); h != nil; h = h.turn.Next() {
+			invariant.That(i == lineOf(h, i == oursBegun || i == clientsBegun), "in line %d", i)
 		}
 	}
 	invariant.That(t.free >= 0 && (t.free == 0 || waiting == 0), "%d turns are free, %d wait", t.free, waiting)
-}
-
-// check panics when the links of list, or its count, are wrong.
-func (l *list) check() {
-	n := 0
-	var last *place
-	for p := l.oldest; p != nil; last, p = p, p.newer {
-		n++
-		invariant.That(p.in == l && p.older == last, "place %d is linked wrongly", n)
-	}
-	invariant.That(last == l.newest && n == l.n, "%d in a list of %d", n, l.n)
 }
 
 // check panics when the invariants of handshake do not hold after an event on its reactor.
@@ -46,16 +33,16 @@ func (h *handshake) check() {
 
 // checkPlaces is check for the two lists that a handshake may be in. mu is held.
 func (h *handshake) checkPlaces(over bool) {
-	if l := h.crowd.in; l != nil {
+	if h.crowd.Listed() {
 		c := h.owner.crowdOf(h)
-		l.check()
+		unheard := h.crowd.In(&c.unheard)
 		invariant.That(h.listed && h.server != nil, "not listed, and it stands in the crowd")
-		invariant.That(l == &c.unheard && h.phase < begun || l == &c.awaited && h.worker == awaitsBytes,
-			"phase %d, worker %d, unheard %v", h.phase, h.worker, l == &c.unheard)
+		invariant.That(unheard && h.phase < begun || h.crowd.In(&c.awaited) && h.worker == awaitsBytes,
+			"phase %d, worker %d, unheard %v", h.phase, h.worker, unheard)
 	}
 	t := &h.owner.turns
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	waits := h.phase == awaitingTurn || h.worker == awaitsTurn
-	invariant.That(h.turn.in == nil || waits && !over, "phase %d, worker %d: it waits for a turn", h.phase, h.worker)
+	invariant.That(!h.turn.Listed() || waits && !over, "phase %d, worker %d: it waits for a turn", h.phase, h.worker)
 }

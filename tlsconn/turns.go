@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/list"
 )
 
 // turns lets so many handshakes compute at one time and decides which is next while more want to. What was begun comes
@@ -25,9 +26,9 @@ type turns struct {
 	newestAfter int64
 
 	mu    sync.Mutex
-	free  int         // guarded by mu, as all below
-	now   int64       // the latest time that somebody asked at
-	lines [lines]list // in the order of giving
+	free  int                         // guarded by mu, as all below
+	now   int64                       // the latest time that somebody asked at
+	lines [lines]list.List[handshake] // in the order of giving
 }
 
 // The lines of turns.
@@ -64,7 +65,7 @@ func (t *turns) ask(h *handshake, begun bool, now int64) bool {
 		return true
 	}
 	h.asked = now
-	t.lines[lineOf(h, begun)].add(&h.turn)
+	t.lines[lineOf(h, begun)].PushBack(&h.turn, h)
 	return false
 }
 
@@ -75,7 +76,7 @@ func (t *turns) cancel(h *handshake) bool {
 	if invariant.On {
 		defer t.check()
 	}
-	return h.turn.remove()
+	return h.turn.Remove()
 }
 
 // give passes a turn on to next; nil: nobody wants it. begun is what next has said.
@@ -86,16 +87,15 @@ func (t *turns) give() (next *handshake, begun bool) {
 		defer t.check()
 	}
 	for i := range t.lines {
-		n := t.lines[i].oldest
-		if n == nil {
+		if next = t.lines[i].First(); next == nil {
 			continue
 		}
 		begun = i == oursBegun || i == clientsBegun
-		if !begun && t.now-n.of.asked > t.newestAfter {
-			n = t.lines[i].newest
+		if !begun && t.now-next.asked > t.newestAfter {
+			next = t.lines[i].Last()
 		}
-		n.remove()
-		return n.of, begun
+		next.turn.Remove()
+		return next, begun
 	}
 	t.free++
 	return nil, false
@@ -106,53 +106,7 @@ func (t *turns) waiting() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i := range t.lines {
-		n += t.lines[i].n
+		n += t.lines[i].Len()
 	}
 	return n
-}
-
-// list is one of handshakes, in the order in which they were added.
-type list struct {
-	oldest, newest *place
-	n              int
-}
-
-// place is that of a handshake in a list, or in none.
-type place struct {
-	of           *handshake
-	in           *list
-	older, newer *place
-}
-
-// add appends p, which is in no list.
-func (l *list) add(p *place) {
-	p.in, p.older = l, l.newest
-	if l.newest != nil {
-		l.newest.newer = p
-	} else {
-		l.oldest = p
-	}
-	l.newest = p
-	l.n++
-}
-
-// remove takes p off its list and reports whether it was in one.
-func (p *place) remove() bool {
-	l := p.in
-	if l == nil {
-		return false
-	}
-	if p.older != nil {
-		p.older.newer = p.newer
-	} else {
-		l.oldest = p.newer
-	}
-	if p.newer != nil {
-		p.newer.older = p.older
-	} else {
-		l.newest = p.older
-	}
-	p.in, p.older, p.newer = nil, nil, nil
-	l.n--
-	return true
 }

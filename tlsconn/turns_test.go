@@ -9,7 +9,6 @@ import (
 // wish is a handshake that wants a turn.
 func wish(ours bool) *handshake {
 	h := &handshake{}
-	h.turn.of, h.crowd.of = h, h
 	if !ours {
 		h.server = &ServerOptions{}
 	}
