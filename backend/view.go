@@ -49,12 +49,16 @@ func (v *View) Pick(r *engine.Reactor, key uint64, tried *balance.Tried) *Member
 // NextAddress chooses an address of m, each in turn: an index of Addrs. On r only.
 func (v *View) NextAddress(r *engine.Reactor, m *Member) int {
 	r.MustOwn()
+	n := len(*m.Addrs())
+	if n <= 1 {
+		return 0
+	}
 	t := v.turns[r.Index()]
 	if m.slot >= len(t.next) {
 		t.grow(m.slot + 1)
 	}
 	t.next[m.slot]++
-	if t.next[m.slot] >= len(*m.Addrs()) {
+	if t.next[m.slot] >= n {
 		t.next[m.slot] = 0
 	}
 	return t.next[m.slot]
