@@ -119,7 +119,7 @@ func (r *Reactor) pressed() Pressure {
 // Overloaded reports whether new work has to be refused: the pressure is at its last step, and was when the turns of
 // this tick began, although the relief of the tick before ended all that can give way. On r only.
 func (r *Reactor) Overloaded() bool {
-	return r.pressing == PressureShed && r.Pressure() == PressureShed
+	return r.pressing == PressureShed && r.pressed() == PressureShed
 }
 
 // tendBudget gives back the part of the share that r does not need. Under pressure it frees memory.
