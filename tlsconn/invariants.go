@@ -2,24 +2,39 @@
 
 package tlsconn
 
-import "github.com/edge-proxy/edge/internal/invariant"
+import (
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/internal/list"
+)
 
-// walkedMax bounds the lines that are walked: it is done at each step.
+// walkedMax bounds the lists that are walked: it is done at each step.
 const walkedMax = 128
 
 // check panics when the invariants of turns do not hold. mu is held.
 func (t *turns) check() {
 	waiting := 0
 	for i := range t.lines {
-		waiting += t.lines[i].Len()
-		if t.lines[i].Len() > walkedMax {
+		l := &t.lines[i]
+		if waiting += l.Len(); l.Len() > walkedMax {
 			continue
 		}
-		for h := t.lines[i].First(); h != nil; h = h.turn.Next() {
+		err := l.Check()
+		invariant.That(err == nil, "line %d: %v", i, err)
+		for h := l.First(); h != nil; h = h.turn.Next() {
 			invariant.That(i == lineOf(h, i == oursBegun || i == clientsBegun), "in line %d", i)
 		}
 	}
 	invariant.That(t.free >= 0 && (t.free == 0 || waiting == 0), "%d turns are free, %d wait", t.free, waiting)
+}
+
+// check panics when the lists of crowd are linked wrongly.
+func (c *crowd) check() {
+	for _, l := range []*list.List[handshake]{&c.unheard, &c.awaited} {
+		if l.Len() <= walkedMax {
+			err := l.Check()
+			invariant.That(err == nil, "a list of the crowd: %v", err)
+		}
+	}
 }
 
 // check panics when the invariants of handshake do not hold after an event on its reactor.
@@ -45,6 +60,7 @@ func (h *handshake) checkPlaces(over bool) {
 		invariant.That(h.listed && h.server != nil, "not listed, and it stands in the crowd")
 		invariant.That(unheard && h.phase < begun || h.crowd.In(&c.awaited) && h.worker == awaitsBytes,
 			"phase %d, worker %d, unheard %v", h.phase, h.worker, unheard)
+		c.check()
 	}
 	t := &h.owner.turns
 	t.mu.Lock()

@@ -63,7 +63,8 @@ func (s *site) checkQueue(awaiting map[*sharedSet]int) (waiting, queued int) {
 			awaiting[w.awaits]++
 		}
 	}
-	invariant.That(waiting == s.queue.Len(), "%d exchanges in a queue of %d", waiting, s.queue.Len())
+	err := s.queue.Check()
+	invariant.That(err == nil, "the queue of a site: %v", err)
 	return waiting, queued
 }
 
@@ -118,5 +119,7 @@ func (t *sharedSet) check(awaiting int) {
 			listed++
 		}
 	}
+	err := t.room.Check()
+	invariant.That(err == nil, "the connections that have room: %v", err)
 	invariant.That(listed == t.room.Len(), "%d connections have room, of those in the set %d", t.room.Len(), listed)
 }

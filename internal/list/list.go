@@ -21,6 +21,8 @@
 // streams of h2, the connections of pool.
 package list
 
+import "fmt"
+
 // List is a list of elements T. The zero value is empty.
 //
 //	first == nil <=> last == nil <=> size == 0
@@ -61,6 +63,23 @@ func (n *Node[T]) element() *T {
 		return nil
 	}
 	return n.of
+}
+
+// Check returns which invariant of List does not hold, nil when all do. It walks all of l: for the walkers of its
+// owners, and for tests.
+func (l *List[T]) Check() error {
+	var prev *Node[T]
+	size := 0
+	for n := l.first; n != nil; prev, n = n, n.next {
+		if n.prev != prev || n.in != l || n.of == nil {
+			return fmt.Errorf("the element at place %d is linked wrongly", size)
+		}
+		size++
+	}
+	if l.last != prev || l.size != size {
+		return fmt.Errorf("%d elements in a list of %d, or another is the last", size, l.size)
+	}
+	return nil
 }
 
 // PushBack puts of, whose node is n, at the end. n is in no list before.

@@ -11,25 +11,6 @@ type item struct {
 	place  Node[item]
 }
 
-// check walks a List, both ways.
-func (l *List[T]) check(t *testing.T) {
-	t.Helper()
-	if (l.first == nil) != (l.last == nil) || (l.first == nil) != (l.size == 0) {
-		t.Fatalf("first %v, last %v, size %d", l.first, l.last, l.size)
-	}
-	var prev *Node[T]
-	size := 0
-	for n := l.first; n != nil; prev, n = n, n.next {
-		if n.prev != prev || n.in != l || n.of == nil {
-			t.Fatalf("place %d: broken link back, another list, or no element", size)
-		}
-		size++
-	}
-	if l.last != prev || l.size != size {
-		t.Fatalf("%d places, the size is %d", size, l.size)
-	}
-}
-
 // Two lists share the items; a slice for each is the model.
 func TestList_asSlices(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
@@ -62,7 +43,9 @@ func TestList_asSlices(t *testing.T) {
 			lists[at].PushFront(&it.place, it)
 		}
 		for i := range lists {
-			lists[i].check(t)
+			if err := lists[i].Check(); err != nil {
+				t.Fatal(err)
+			}
 			var got []int
 			for it := lists[i].First(); it != nil; it = it.place.Next() {
 				got = append(got, it.number)
