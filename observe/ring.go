@@ -3,8 +3,6 @@ package observe
 import (
 	"math"
 	"sync/atomic"
-
-	"github.com/edge-proxy/edge/internal/invariant"
 )
 
 // Ring carries lines from one producer to the writer of its Sink. It never waits: what finds no
@@ -75,9 +73,7 @@ func (r *Ring) Reserve(n int) []byte {
 		}
 	}
 	r.at, r.room = at, uint64(n)
-	if invariant.On {
-		r.checkReserved()
-	}
+	r.checkReserved()
 	from := at & (r.size - 1)
 	return r.buf[from : from : from+uint64(n)]
 }
@@ -92,9 +88,7 @@ func (r *Ring) Commit(n int) {
 		r.gapAt.Store(tail)
 	}
 	r.tail.Store(r.at + uint64(n))
-	if invariant.On {
-		r.check()
-	}
+	r.check()
 	// The writer sets state before it looks at tail a last time, we set tail before we look at
 	// state: one of us sees the other.
 	if state := r.sink.state.Load(); state != awake {
@@ -137,9 +131,7 @@ func (r *Ring) peek() []byte {
 	if head == tail {
 		return nil
 	}
-	if invariant.On {
-		r.check()
-	}
+	r.check()
 	gap := r.gapAt.Load()
 	if head == gap {
 		head = lapEnd(head, r.size)
@@ -156,9 +148,7 @@ func (r *Ring) peek() []byte {
 // advance hands n peeked bytes back to the producer. Writer only.
 func (r *Ring) advance(n int) {
 	r.head.Store(r.head.Load() + uint64(n))
-	if invariant.On {
-		r.check()
-	}
+	r.check()
 }
 
 // holds is how many bytes of the ring are in use. Writer only.

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/edge-proxy/edge/internal/invariant"
 )
 
 // EventsMax is the largest number of events one Wait returns.
@@ -208,9 +206,7 @@ func (k *Epoll) arm(until int64) bool {
 		return false
 	}
 	k.armed = until
-	if invariant.On {
-		k.check()
-	}
+	k.check()
 	return true
 }
 
@@ -229,9 +225,7 @@ func (k *Epoll) deliver(dst []Event, n int) int {
 		dst[out] = Event{Token: token, Ready: readiness(ev.Events)}
 		out++
 	}
-	if invariant.On {
-		k.check()
-	}
+	k.check()
 	return out
 }
 
@@ -265,9 +259,7 @@ var wakeOne = func() (one [8]byte) {
 func (k *Epoll) Wake() {
 	k.waking.Add(1)
 	if !k.shut.Load() {
-		if invariant.On {
-			k.checkWake()
-		}
+		k.checkWake()
 		rawNotify(k.wakeFD, &wakeOne)
 	}
 	k.waking.Add(-1)

@@ -336,9 +336,7 @@ func (b *buffer) fill(p []byte) int {
 	}
 	n := copy(b.data[b.w:], p)
 	b.w += n
-	if invariant.On {
-		b.check()
-	}
+	b.check()
 	return n
 }
 
@@ -353,9 +351,7 @@ func (b *buffer) skip(n int) {
 	if b.r += n; b.r == b.w {
 		b.release()
 	}
-	if invariant.On {
-		b.check()
-	}
+	b.check()
 }
 
 func (b *buffer) release() {

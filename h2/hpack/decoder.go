@@ -3,7 +3,6 @@ package hpack
 import (
 	"encoding/binary"
 
-	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -60,9 +59,7 @@ func (d *Decoder) SetMax(n int) {
 
 // Begin starts a block.
 func (d *Decoder) Begin() {
-	if invariant.On {
-		d.check()
-	}
+	d.check()
 	d.behind, d.list, d.ahead = false, 0, ahead{}
 }
 

@@ -3,7 +3,6 @@ package hpack
 import (
 	"bytes"
 
-	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -50,9 +49,7 @@ func (e *Encoder) SetMax(n int) {
 
 // Begin starts a block: it appends the updates of the table size that are due.
 func (e *Encoder) Begin(dst []byte) []byte {
-	if invariant.On {
-		e.check()
-	}
+	e.check()
 	if !e.pending {
 		return dst
 	}

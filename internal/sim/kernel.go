@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -77,9 +76,7 @@ func (k *Kernel) Wait(dst []poller.Event, until int64) int {
 		k.asleep = false
 		w.trace.add(k, "wait", poller.NoFD, n, 0)
 	}
-	if invariant.On {
-		w.check()
-	}
+	w.check()
 	return n
 }
 
