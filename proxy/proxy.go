@@ -77,9 +77,6 @@ func New(e *engine.Engine, s *Snapshot) *Proxy {
 // SetName sets the name of p in Via and Proxy-Status, a token. To be called before Service.
 func (p *Proxy) SetName(name string) { p.name = forwarding.NewName(name) }
 
-// Name is the name of p in Via and Proxy-Status.
-func (p *Proxy) Name() string { return p.name.String() }
-
 // Swap puts s in the place of the present Snapshot and returns that one. Exchanges in progress keep the one they began
 // with.
 func (p *Proxy) Swap(s *Snapshot) *Snapshot { return p.snapshot.Swap(s) }

@@ -289,7 +289,7 @@ func (s *h1Server) refuse(err error, head bool) {
 func (s *h1Server) answer(status int, cause error, head bool) {
 	c := s.conn
 	c.Commit(AppendRefusal(c.Reserve(refusalRoom), s.server.refuser, c.Reactor(), status, cause, head))
-	s.conn.Close(nil)
+	c.Close(nil)
 }
 
 // errSlowHead is why a request is refused whose head does not come in time.
