@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"log/slog"
 	"strings"
 	"sync"
@@ -12,17 +11,8 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
-// lines is what the default logger says during a test. guarded by mu.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
+// lines is what the default logger says during a test.
+type lines struct{ testutil.Output }
 
 func listen(t *testing.T) *lines {
 	l, old := &lines{}, slog.Default()
@@ -36,14 +26,11 @@ func (l *lines) about(t *testing.T, e *Engine) (line string) {
 	t.Helper()
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		e.watch.look(e)
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		for line = range strings.Lines(l.text.String()) {
+		for line = range strings.Lines(l.Take()) {
 			if strings.Contains(line, `"reactor":1,`) {
 				return true
 			}
 		}
-		l.text.Reset()
 		return false
 	}, "the watchdog reports")
 	if n := strings.Count(line, "engine.(*Reactor).run("); n != 1 {

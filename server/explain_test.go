@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -10,7 +9,6 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,24 +17,13 @@ import (
 )
 
 // lines is an event log that can be read while it is written.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
+type lines struct{ testutil.Output }
 
 // with returns the lines whose message holds text.
 func (l *lines) with(text string) (found []map[string]any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range bytes.Lines(l.text.Bytes()) {
+	for line := range strings.Lines(l.String()) {
 		m := make(map[string]any)
-		if json.Unmarshal(line, &m) == nil && strings.Contains(fmt.Sprint(m["msg"]), text) {
+		if json.Unmarshal([]byte(line), &m) == nil && strings.Contains(fmt.Sprint(m["msg"]), text) {
 			found = append(found, m)
 		}
 	}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -399,7 +398,7 @@ func (v *house) openssl(args []string, dialogue ...string) {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	out := &output{}
+	out := &testutil.Output{}
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		v.t.Fatal(err)
@@ -413,24 +412,6 @@ func (v *house) openssl(args []string, dialogue ...string) {
 		}
 		testutil.Eventually(v.t, patience, func() bool { return strings.Contains(out.String(), s) }, s)
 	}
-}
-
-// output is what a process prints. Safe for any goroutine.
-type output struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.b.String()
 }
 
 func TestServer_opensslUpdatesKeys(t *testing.T) {

@@ -1,7 +1,6 @@
 package testutil
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -9,7 +8,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -35,7 +33,7 @@ type Command struct {
 type Process struct {
 	t      testing.TB
 	cmd    *exec.Cmd
-	out    output
+	out    Output
 	exited chan struct{} // closed after code is set
 	code   int
 }
@@ -160,24 +158,4 @@ func (p *Process) end() {
 	if p.t.Failed() {
 		p.t.Logf("%v ended with %d and had printed:\n%s", p.cmd.Args, p.code, p.Output())
 	}
-}
-
-// output is a buffer that one goroutine fills while others look. guarded by mu.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-// String returns a copy of what was written.
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }
