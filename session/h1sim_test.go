@@ -144,20 +144,36 @@ func (x *echoed) done() {
 	}
 }
 
-// asker opens one exchange after another, on as many connections as it takes.
-type asker struct {
+// player is what each client of a play has. It dials one connection after the other until it has had its exchanges.
+type player struct {
 	t       testing.TB
 	w       *sim.World
 	reactor *engine.Reactor
 	addr    poller.Addr
-	opts    session.ClientOptions
 	head    message.Head
 	left    int
 	failed  int
+	gone    int // connections that are gone, of those dialled
+	dialled int
+}
+
+// over reports whether all exchanges are had and all connections gone.
+func (p *player) over() bool { return p.left <= 0 && p.gone >= p.dialled }
+
+func (p *player) self() *player { return p }
+
+// talker is a client of a play.
+type talker interface {
+	dial()
+	self() *player
+}
+
+// asker opens one exchange after another, on as many connections as it takes.
+type asker struct {
+	player
+	opts    session.ClientOptions
 	client  *session.Client
 	present *asked
-	gone    int
-	dialled int
 }
 
 // asked is one exchange: it sends a body and wants it back.
@@ -298,9 +314,14 @@ func held(e *engine.Engine) (n int64) {
 	return n
 }
 
-func play(t testing.TB, w *sim.World) {
+// play lets three clients talk with a service that echoes, for so many steps at the most. In every other run they meet
+// faults. In the end nothing is left of it.
+func play(t testing.TB, w *sim.World, sendMax int, o session.ServerOptions, steps int, begin func(player) talker) {
+	if w.Seed()%2 == 0 {
+		w.Faults = sim.Faults{ShortWrite: 0.2, Reset: 0.002, ConnectRefused: 0.05, AcceptAborted: 0.05}
+	}
 	e, err := engine.New(engine.Options{
-		Reactors: 2, SendLow: 4 << 10, SendMax: 16 << 10,
+		Reactors: 2, SendLow: 4 << 10, SendMax: sendMax,
 		Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
 	})
 	if err != nil {
@@ -308,7 +329,7 @@ func play(t testing.TB, w *sim.World) {
 	}
 	w.Net.SegmentMin = 64
 	service := &echo{t: t, w: w, live: map[*echoed]bool{}}
-	srv := session.NewServer(e, service, session.ServerOptions{RequestsMax: 1 + int(w.Seed()%7)})
+	srv := session.NewServer(e, service, o)
 	addr := poller.Addr{IP: netip.MustParseAddrPort("10.0.0.1:80")}
 	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, srv.Accept); err != nil {
 		t.Fatal(err)
@@ -316,26 +337,26 @@ func play(t testing.TB, w *sim.World) {
 	for _, r := range e.Reactors() {
 		w.Add(r)
 	}
-	var askers []*asker
+	var players []*player
 	for i := range 3 {
-		a := &asker{t: t, w: w, reactor: e.Reactors()[i%2], addr: addr, left: 5}
-		askers = append(askers, a)
-		a.reactor.Post(&engine.Task{Run: func(*engine.Reactor) { a.dial() }})
+		a := begin(player{t: t, w: w, reactor: e.Reactors()[i%2], addr: addr})
+		players = append(players, a.self())
+		a.self().reactor.Post(&engine.Task{Run: func(*engine.Reactor) { a.dial() }})
 	}
 	over := func() bool {
-		for _, a := range askers {
-			if a.left > 0 || a.gone < a.dialled {
+		for _, p := range players {
+			if !p.over() {
 				return false
 			}
 		}
 		return len(service.live) == 0 && len(w.OpenFDs()) == len(e.Reactors()) && held(e) == 0
 	}
-	if err := w.Run(over, 1_000_000); err != nil {
+	if err := w.Run(over, steps); err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range askers {
-		if a.failed > 0 && w.Faults == (sim.Faults{}) {
-			t.Fatal(a.failed, "exchanges failed without a fault")
+	for _, p := range players {
+		if p.failed > 0 && w.Faults == (sim.Faults{}) {
+			t.Fatal(p.failed, "exchanges failed without a fault")
 		}
 	}
 }
@@ -347,9 +368,10 @@ func TestSim_contract(t *testing.T) {
 		n = 30
 	}
 	sim.Run(t, n, func(t testing.TB, w *sim.World) {
-		if w.Seed()%2 == 0 {
-			w.Faults = sim.Faults{ShortWrite: 0.2, Reset: 0.002, ConnectRefused: 0.05, AcceptAborted: 0.05}
-		}
-		play(t, w)
+		o := session.ServerOptions{RequestsMax: 1 + int(w.Seed()%7)}
+		play(t, w, 16<<10, o, 1_000_000, func(p player) talker {
+			p.left = 5
+			return &asker{player: p}
+		})
 	})
 }

@@ -2,33 +2,23 @@ package session_test
 
 import (
 	"bytes"
-	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
 )
 
 // muxAsker opens exchanges on a shared connection, several at a time, and dials another one when that is gone.
 type muxAsker struct {
-	t       testing.TB
-	w       *sim.World
-	reactor *engine.Reactor
-	addr    poller.Addr
-	opts    session.MuxOptions
-	head    message.Head
-	left    int // exchanges to be opened
-	failed  int
-	mux     *session.Mux
-	live    map[*muxAsked]bool
-	gone    int
-	dialled int
-	task    engine.Task
-	posted  bool
+	player
+	opts   session.MuxOptions
+	mux    *session.Mux
+	live   map[*muxAsked]bool
+	task   engine.Task
+	posted bool
 }
 
 // muxAsked is one exchange: it sends a body and wants it back, or loses interest.
@@ -174,48 +164,6 @@ func (a *muxAsker) OnGone(m *session.Mux, _ error) {
 	}
 }
 
-func playMux(t testing.TB, w *sim.World) {
-	e, err := engine.New(engine.Options{
-		Reactors: 2, SendLow: 4 << 10, SendMax: 64 << 10,
-		Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.Net.SegmentMin = 64
-	service := &echo{t: t, w: w, live: map[*echoed]bool{}}
-	srv := session.NewServer(e, service, session.ServerOptions{H2C: true})
-	addr := poller.Addr{IP: netip.MustParseAddrPort("10.0.0.1:80")}
-	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, srv.Accept); err != nil {
-		t.Fatal(err)
-	}
-	for _, r := range e.Reactors() {
-		w.Add(r)
-	}
-	var askers []*muxAsker
-	for i := range 3 {
-		a := &muxAsker{t: t, w: w, reactor: e.Reactors()[i%2], addr: addr, left: 12, live: map[*muxAsked]bool{}}
-		askers = append(askers, a)
-		a.reactor.Post(&engine.Task{Run: func(*engine.Reactor) { a.dial() }})
-	}
-	over := func() bool {
-		for _, a := range askers {
-			if a.left > 0 || len(a.live) > 0 || a.gone < a.dialled {
-				return false
-			}
-		}
-		return len(service.live) == 0 && len(w.OpenFDs()) == len(e.Reactors()) && held(e) == 0
-	}
-	if err := w.Run(over, 2_000_000); err != nil {
-		t.Fatal(err)
-	}
-	for _, a := range askers {
-		if a.failed > 0 && w.Faults == (sim.Faults{}) {
-			t.Fatal(a.failed, "exchanges failed without a fault")
-		}
-	}
-}
-
 // Many exchanges on one connection, both ends ours: each gets what was sent to it, and hears what the contract says.
 func TestSim_muxContract(t *testing.T) {
 	n := 200
@@ -223,9 +171,17 @@ func TestSim_muxContract(t *testing.T) {
 		n = 30
 	}
 	sim.Run(t, n, func(t testing.TB, w *sim.World) {
-		if w.Seed()%2 == 0 {
-			w.Faults = sim.Faults{ShortWrite: 0.2, Reset: 0.002, ConnectRefused: 0.05, AcceptAborted: 0.05}
+		var all []*muxAsker
+		play(t, w, 64<<10, session.ServerOptions{H2C: true}, 2_000_000, func(p player) talker {
+			p.left = 12
+			a := &muxAsker{player: p, live: map[*muxAsked]bool{}}
+			all = append(all, a)
+			return a
+		})
+		for _, a := range all {
+			if len(a.live) > 0 {
+				t.Fatal(len(a.live), "exchanges are still open")
+			}
 		}
-		playMux(t, w)
 	})
 }
