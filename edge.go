@@ -158,17 +158,20 @@ func (s *Server) Reactors() []*engine.Reactor { return s.engine.Reactors() }
 // Backends leads to the servers at the given addresses (host:port or unix:/path) in turn. It is for the routes of a
 // Server, which connects them with its engine; elsewhere make an Upstream and use To.
 func Backends(addresses ...string) proxy.Destination {
-	return BackendsOf(upstream.Options{Name: strings.Join(addresses, " "), Backends: backend.Of(addresses...)})
+	return To(upstream.Options{Name: strings.Join(addresses, " "), Backends: backend.Of(addresses...)}, nil)
 }
 
-// BackendsOf is Backends with options.
-func BackendsOf(o upstream.Options) proxy.Destination { return &unbound{o} }
+// To is proxy.To for the routes of a Server, which makes the upstream on its engine. to may be nil.
+func To(o upstream.Options, to *proxy.ToOptions) proxy.Destination { return &unbound{o, to} }
 
 // unbound is an upstream for which there is no engine yet.
-type unbound struct{ opts upstream.Options }
+type unbound struct {
+	opts upstream.Options
+	to   *proxy.ToOptions
+}
 
 // errUnbound refuses an unbound where no Server binds it.
-var errUnbound = errors.New("Backends is for the routes of a Server; use proxy.To")
+var errUnbound = errors.New("edge.Backends and edge.To are for the routes of a Server; use proxy.To")
 
 // Check refuses u: a Server puts an upstream in its place.
 func (u *unbound) Check() error { return errUnbound }
@@ -212,7 +215,7 @@ func (s *Server) open(u *unbound) (proxy.Destination, error) {
 		}
 	}
 	s.resolvers = append(s.resolvers, backend.Resolve(up.Name(), set, nil))
-	return proxy.To(up), nil
+	return proxy.To(up, u.to), nil
 }
 
 // checkBackend looks at an address as far as that is possible without resolving it.

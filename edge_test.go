@@ -100,7 +100,7 @@ func TestServer_bindsBackends(t *testing.T) {
 	testutil.CheckLeaks(t)
 	origin := testutil.ListenUnix(t)
 	backends := backend.Of("unix:" + origin.Addr().String())
-	to := edge.BackendsOf(upstream.Options{Name: "unix", Backends: backends})
+	to := edge.To(upstream.Options{Name: "unix", Backends: backends}, nil)
 	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{{Path: "/a", To: to}, {Path: "/b", To: to}}}
 	s.Engine.Reactors = 1
 	if err := s.Start(); err != nil {

@@ -75,7 +75,7 @@ func TestAppendRequest(t *testing.T) {
 			"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", nil},
 		{"changed on the way", "GET / HTTP/1.1\r\nHost: a\r\nCookie: b\r\nAge: 1\r\n\r\n",
 			"GET /x HTTP/1.1\r\nHost: up:80\r\nAge: 1\r\nVia: 1.1 edge\r\n\r\n", func(h *message.Head) {
-				h.Drop(message.Cookie)
+				h.DelID(message.Cookie)
 				h.AddID(message.Via, "Via", "1.1 edge")
 				h.SetTarget("/x")
 				h.SetAuthority("up:80")

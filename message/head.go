@@ -195,8 +195,8 @@ func (h *Head) Find(name string) int {
 	return -1
 }
 
-// Drop deletes every field that id names.
-func (h *Head) Drop(id Name) {
+// DelID deletes every field that id names.
+func (h *Head) DelID(id Name) {
 	for i := range h.Fields {
 		if h.Fields[i].ID == id {
 			h.Fields[i].Flags |= Dropped

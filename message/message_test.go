@@ -133,7 +133,7 @@ func TestHead_changesKeepOtherFields(t *testing.T) {
 	if h.Get("x-one") != "3" || h.Get("Accept") != "text/html" {
 		t.Fatal("Set changed the wrong field")
 	}
-	h.Drop(Accept)
+	h.DelID(Accept)
 	h.Del("x-one")
 	if h.Has(Accept) || h.Get("X-One") != "" || h.Hops {
 		t.Fatal("fields are still there")

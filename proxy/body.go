@@ -108,7 +108,7 @@ func stageDown(x *Exchange, p []byte, end bool) (out []byte, ok bool) {
 
 // unmeasured takes the length away from an answer whose body filters may change; one that knows it sets it again.
 func unmeasured(x *Exchange, end bool) {
-	x.Response.Drop(message.ContentLength)
+	x.Response.DelID(message.ContentLength)
 	if !end {
 		x.Response.Length = message.LengthUnknown
 	}

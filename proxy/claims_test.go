@@ -48,7 +48,8 @@ func newClaims(t *testing.T, on proxy.Listener, p upstream.Protocol, filters ...
 	}
 	to := proxy.To(upstream.New(e, upstream.Options{
 		Backends: backend.Of(origin.Listener.Addr().String()), Protocol: p,
-	}))
+	}), nil)
+
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: to, Filters: filters}}, nil)
 	if err != nil {
 		t.Fatal(err)

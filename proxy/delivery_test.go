@@ -79,8 +79,8 @@ func TestDelivery_trailersStayBehindTheBody(t *testing.T) {
 	for name, filters := range map[string][]*proxy.Filter{
 		"plain":  nil,
 		"parked": {{Name: "park", Request: parking, Response: parking}},
-		"filtered": {{Name: "body", Request: parking, RequestBody: holding(proxy.NewKey(), false),
-			ResponseBody: holding(proxy.NewKey(), true)}},
+		"filtered": {{Name: "body", Request: parking, RequestBody: holding(proxy.NewKey[[]byte](), false),
+			ResponseBody: holding(proxy.NewKey[[]byte](), true)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, func(e *engine.Engine) []proxy.Route {
@@ -218,7 +218,7 @@ func TestDelivery_interim(t *testing.T) {
 }
 
 func TestDelivery_total(t *testing.T) {
-	s := setTunnel(t, tunnelOptions{route: proxy.Route{Total: 200 * time.Millisecond}})
+	s := setTunnel(t, tunnelOptions{route: proxy.Route{Timeout: 200 * time.Millisecond}})
 	down := s.client()
 	for n := range 2 {
 		down.Send(getA)

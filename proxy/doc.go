@@ -6,11 +6,11 @@
 //
 // # The way of a request
 //
-//	head ─► what the listener asks for ─► early filters ─► route ─► request filters ─► Destination.Open ─► Stream
-//	                                                         To: a backend of an upstream: pick, take or dial
-//	                                                         Answer, Redirect: a status of the route's own
-//	                                                         handler.FromHTTP, and those of other packages
-//	answer ◄─ response filters ◄─ head ◄────────────────────────────────────────────────────────────────────┘
+//	head ─► what the listener asks for ─► filters ─► route ─► request filters ─► Destination.Open ─► Stream
+//	                                                   To: a backend of an upstream: pick, take or dial
+//	                                                   Answer, Redirect: a status of the route's own
+//	                                                   handler.FromHTTP, and those of other packages
+//	answer ◄─ response filters ◄─ head ◄──────────────────────────────────────────────────────────────┘
 //
 // An Exchange is that way in progress; run is the loop over its steps. It is pooled by its reactor: a Ref names it from
 // elsewhere. Service.Fetch begins one without a client.

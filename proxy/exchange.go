@@ -46,7 +46,7 @@ type Exchange struct {
 	socket socket
 	locals []any
 	noted  []observe.Field // by LogField
-	total  *engine.Timer   // of Route.Total; nil until it is needed, then kept
+	total  *engine.Timer   // of Route.Timeout; nil until it is needed, then kept
 
 	started   int64        // reactor time, ns
 	target    message.Span // of the request as it came, for the log
@@ -106,7 +106,7 @@ func (x *Exchange) Reactor() *engine.Reactor { return x.local.reactor }
 func (x *Exchange) Route() *Route { return x.route }
 
 // Down returns the client's stream: for facts of its connection. A worker gets one that has nothing else.
-func (x *Exchange) Down() session.Stream {
+func (x *Exchange) Client() session.Stream {
 	if x.origin != nil {
 		return x.origin
 	}
@@ -114,7 +114,7 @@ func (x *Exchange) Down() session.Stream {
 }
 
 // Digest returns what is known of the client's connection where it is secured by TLS, else nil.
-func (x *Exchange) Digest() *tlsconn.Digest { return x.digest }
+func (x *Exchange) TLS() *tlsconn.Digest { return x.digest }
 
 // ClientIP returns the address of the client: that of the connection or, where this is a trusted proxy's, the nearest
 // one in X-Forwarded-For that is not trusted. Invalid on a Unix socket that nothing is known of.
@@ -122,7 +122,7 @@ func (x *Exchange) ClientIP() netip.Addr {
 	if x.client.IsValid() {
 		return x.client
 	}
-	return x.Down().Peer().IP.Addr()
+	return x.Client().Peer().IP.Addr()
 }
 
 // Scheme returns how the client asked: "https" on a connection that is secured, else "http", unless a trusted proxy
@@ -171,28 +171,28 @@ func (x *Exchange) ID() string {
 // p is borrowed until return.
 func (x *Exchange) Emit(p []byte) { x.local.emitted = append(x.local.emitted, p...) }
 
-// Key names a slot of an exchange in which filters keep a value of their own. Make it once, at load.
-type Key int
+// Key names a slot of an exchange in which filters keep a T of their own. Make it once, at load.
+type Key[T any] struct{ slot int }
 
 var keys atomic.Int64
 
 // NewKey returns a slot of its own. Safe for any goroutine.
-func NewKey() Key { return Key(keys.Add(1) - 1) }
+func NewKey[T any]() Key[T] { return Key[T]{int(keys.Add(1) - 1)} }
 
-// Local returns what was kept under k, or nil.
-func (x *Exchange) Local(k Key) any {
-	if int(k) < len(x.locals) {
-		return x.locals[k]
+// Get returns what was kept in x, or the zero T.
+func (k Key[T]) Get(x *Exchange) (v T) {
+	if k.slot < len(x.locals) {
+		v, _ = x.locals[k.slot].(T)
 	}
-	return nil
+	return v
 }
 
-// SetLocal keeps v under k until x ends.
-func (x *Exchange) SetLocal(k Key, v any) {
-	for int(k) >= len(x.locals) {
+// Set keeps v until x ends. It allocates unless T is a pointer.
+func (k Key[T]) Set(x *Exchange, v T) {
+	for k.slot >= len(x.locals) {
 		x.locals = append(x.locals, nil)
 	}
-	x.locals[k] = v
+	x.locals[k.slot] = v
 }
 
 // LogField adds a member to the record of x in access logs in JSON: observe.FieldsMax of them at the most. A later one
@@ -348,8 +348,8 @@ func checkExchange(x *Exchange) {
 // checkFree panics when x, which is to be used, is in use or has something of an Exchange that is over.
 func checkFree(x *Exchange) {
 	invariant.That(x.gen.Load()&1 == 0, "an exchange in use is given away")
-	invariant.That(!x.answering && x.step == stepEarly && x.down == nil && x.try.stream == nil && !x.waiter.Waiting(),
-		"a free exchange is in step %d", x.step)
+	clean := !x.answering && x.step == stepBeforeRoute && x.down == nil && x.try.stream == nil && !x.waiter.Waiting()
+	invariant.That(clean, "a free exchange is in step %d", x.step)
 	checkExchange(x)
 }
 

@@ -236,9 +236,9 @@ func (a *asking) Reset(code session.Code) {
 	}
 }
 
-func (a *asking) Peer() poller.Addr       { return fetchAddr }
-func (a *asking) Local() poller.Addr      { return fetchAddr }
-func (a *asking) Digest() *tlsconn.Digest { return nil }
+func (a *asking) Peer() poller.Addr    { return fetchAddr }
+func (a *asking) Local() poller.Addr   { return fetchAddr }
+func (a *asking) TLS() *tlsconn.Digest { return nil }
 
 // answering is a fetch as its exchange sees it: the stream that takes the answer.
 type answering fetch
@@ -295,9 +295,9 @@ func (a *answering) Reset(code session.Code) {
 	(*fetch)(a).wake()
 }
 
-func (a *answering) Peer() poller.Addr       { return fetchAddr }
-func (a *answering) Local() poller.Addr      { return fetchAddr }
-func (a *answering) Digest() *tlsconn.Digest { return nil }
+func (a *answering) Peer() poller.Addr    { return fetchAddr }
+func (a *answering) Local() poller.Addr   { return fetchAddr }
+func (a *answering) TLS() *tlsconn.Digest { return nil }
 
 // fetchAddr is what a fetch has for the address of a client: none, as on a Unix socket.
 var fetchAddr = poller.Addr{Path: "@"}

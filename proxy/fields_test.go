@@ -35,7 +35,8 @@ func TestFields_namesOfACertificateStayApart(t *testing.T) {
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{{
 		To: proxy.To(upstream.New(e, upstream.Options{
 			Backends: backend.Of(origin.Listener.Addr().String()),
-		})),
+		}), nil),
+
 		Filters: []*proxy.Filter{proxy.SetFields(map[string]string{"X-Names": "{client_cert_sans}"}, nil)},
 	}}, nil)
 	if err != nil {

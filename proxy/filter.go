@@ -52,7 +52,7 @@ type Phase uint16
 
 // The phases whose functions may block, when Filter.Blocking names them.
 const (
-	PhaseEarly Phase = 1 << iota
+	PhaseBeforeRoute Phase = 1 << iota
 	PhaseRequest
 	PhaseResponse
 )
@@ -63,8 +63,8 @@ const (
 type Filter struct {
 	Name string
 
-	// Early runs when the head has come, before a route is chosen. Only for filters of a Snapshot, not of a route.
-	Early func(x *Exchange) Verdict
+	// BeforeRoute runs when the head has come, before a route is chosen. Only for filters of a Snapshot.
+	BeforeRoute func(x *Exchange) Verdict
 	// Request runs when the route is known. Both see the head as it came and may change it.
 	Request func(x *Exchange) Verdict
 	// UpstreamRequest runs once, before the head is sent on for the first time.
@@ -109,14 +109,14 @@ type (
 // chain is a list of filters, composed by phase.
 // Immutable.
 type chain struct {
-	early, request, response   []judged
-	upstreamRequest, connected []onExchange
-	upstreamResponse, log      []onExchange
-	requestBody, responseBody  []onBody
-	connectFailed              []func(x *Exchange, cause error)
-	trailers                   []func(x *Exchange, h *message.Head)
-	onError                    []func(x *Exchange, status int)
-	owned                      []string
+	beforeRoute, request, response []judged
+	upstreamRequest, connected     []onExchange
+	upstreamResponse, log          []onExchange
+	requestBody, responseBody      []onBody
+	connectFailed                  []func(x *Exchange, cause error)
+	trailers                       []func(x *Exchange, h *message.Head)
+	onError                        []func(x *Exchange, status int)
+	owned                          []string
 }
 
 // errBlocking refuses a filter whose Blocking names what it does not have.
@@ -125,11 +125,12 @@ var errBlocking = errors.New("Blocking names a phase that the filter has no func
 func compose(filters []*Filter) (*chain, error) {
 	c := &chain{}
 	for _, f := range filters {
-		if f.Blocking&PhaseEarly != 0 && f.Early == nil || f.Blocking&PhaseRequest != 0 && f.Request == nil ||
+		if f.Blocking&PhaseBeforeRoute != 0 && f.BeforeRoute == nil ||
+			f.Blocking&PhaseRequest != 0 && f.Request == nil ||
 			f.Blocking&PhaseResponse != 0 && f.Response == nil {
 			return nil, fmt.Errorf("filter %q: %w", f.Name, errBlocking)
 		}
-		c.early = addJudged(c.early, f.Early, f.Blocking&PhaseEarly != 0)
+		c.beforeRoute = addJudged(c.beforeRoute, f.BeforeRoute, f.Blocking&PhaseBeforeRoute != 0)
 		c.request = addJudged(c.request, f.Request, f.Blocking&PhaseRequest != 0)
 		c.response = addJudged(c.response, f.Response, f.Blocking&PhaseResponse != 0)
 		c.upstreamRequest = add(c.upstreamRequest, f.UpstreamRequest, f.UpstreamRequest != nil)

@@ -118,7 +118,7 @@ func (r *recorder) filter(name string, early bool) *proxy.Filter {
 		Error:         func(_ *proxy.Exchange, status int) { r.note("error %d %s", status, name) },
 	}
 	if early {
-		f.Early = judged("early")
+		f.BeforeRoute = judged("early")
 	}
 	return f
 }
@@ -169,7 +169,7 @@ func respond(*proxy.Exchange) proxy.Verdict { return proxy.Respond(499, "told so
 
 func TestFilter_respondsInEachPhase(t *testing.T) {
 	for name, f := range map[string]*proxy.Filter{
-		"early":    {Early: respond},
+		"early":    {BeforeRoute: respond},
 		"request":  {Request: respond},
 		"response": {Response: respond},
 		"request body": {RequestBody: func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
@@ -232,7 +232,7 @@ func TestFilter_laterOnesDoNotRunBehindAnAnswer(t *testing.T) {
 
 func TestFilter_parksAndResumes(t *testing.T) {
 	for name, phase := range map[string]func(f func(*proxy.Exchange) proxy.Verdict) *proxy.Filter{
-		"early":    func(f func(*proxy.Exchange) proxy.Verdict) *proxy.Filter { return &proxy.Filter{Early: f} },
+		"early":    func(f func(*proxy.Exchange) proxy.Verdict) *proxy.Filter { return &proxy.Filter{BeforeRoute: f} },
 		"request":  func(f func(*proxy.Exchange) proxy.Verdict) *proxy.Filter { return &proxy.Filter{Request: f} },
 		"response": func(f func(*proxy.Exchange) proxy.Verdict) *proxy.Filter { return &proxy.Filter{Response: f} },
 	} {
@@ -281,7 +281,7 @@ func TestFilter_parksAndResumes(t *testing.T) {
 
 func TestFilter_blocksOnAWorker(t *testing.T) {
 	for name, f := range map[string]*proxy.Filter{
-		"early":    {Blocking: proxy.PhaseEarly},
+		"early":    {Blocking: proxy.PhaseBeforeRoute},
 		"request":  {Blocking: proxy.PhaseRequest},
 		"response": {Blocking: proxy.PhaseResponse},
 	} {
@@ -299,8 +299,8 @@ func TestFilter_blocksOnAWorker(t *testing.T) {
 				return <-c.proceed
 			}
 			switch f.Blocking {
-			case proxy.PhaseEarly:
-				f.Early = wait
+			case proxy.PhaseBeforeRoute:
+				f.BeforeRoute = wait
 			case proxy.PhaseRequest:
 				f.Request = wait
 			default:
@@ -545,19 +545,19 @@ func TestFilter_bodyFiltersFollowEachOther(t *testing.T) {
 }
 
 func TestFilter_localsContextAndFields(t *testing.T) {
-	key, other := proxy.NewKey(), proxy.NewKey()
+	key, other := proxy.NewKey[*int](), proxy.NewKey[string]()
 	contexts := make(chan error, 2)
 	r := filterRig(t, proxy.SetFields(map[string]string{"X-Added": "1"}, map[string]string{"X-From-Origin": ""}),
 		&proxy.Filter{
-			Early: func(x *proxy.Exchange) proxy.Verdict {
-				if x.Local(key) != nil || x.Local(other) != nil {
+			BeforeRoute: func(x *proxy.Exchange) proxy.Verdict {
+				if key.Get(x) != nil || other.Get(x) != "" {
 					t.Error("locals of another exchange")
 				}
-				x.SetLocal(other, "early")
+				other.Set(x, "early")
 				return proxy.Next
 			},
 			Response: func(x *proxy.Exchange) proxy.Verdict {
-				x.Response.Set("X-Local", fmt.Sprint(x.Local(other), x.Local(key), x.Context().Err()))
+				x.Response.Set("X-Local", fmt.Sprint(other.Get(x), key.Get(x), x.Context().Err()))
 				contexts <- nil
 				ctx := x.Context()
 				go func() {
@@ -585,9 +585,9 @@ func TestFilter_isRefusedWhereItCannotRun(t *testing.T) {
 		routes  []proxy.Route
 		filters []*proxy.Filter
 	}{
-		{[]proxy.Route{{To: own, Filters: []*proxy.Filter{{Early: respond}}}}, nil},
+		{[]proxy.Route{{To: own, Filters: []*proxy.Filter{{BeforeRoute: respond}}}}, nil},
 		{[]proxy.Route{{To: own, Filters: []*proxy.Filter{{Blocking: proxy.PhaseRequest}}}}, nil},
-		{[]proxy.Route{{To: own}}, []*proxy.Filter{{Blocking: proxy.PhaseEarly}}},
+		{[]proxy.Route{{To: own}}, []*proxy.Filter{{Blocking: proxy.PhaseBeforeRoute}}},
 		{[]proxy.Route{{}}, nil},
 		{[]proxy.Route{{To: own}, {To: own, Path: "/"}}, nil},
 		{[]proxy.Route{{To: edge.Backends("127.0.0.1:80")}}, nil},

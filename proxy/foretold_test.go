@@ -22,7 +22,7 @@ func filtered(t *testing.T, f *proxy.Filter) *stage {
 	up := upstream.New(s.engine, upstream.Options{
 		Retries: 1, Backends: backend.Of(s.origins[0].Addr().String()),
 	})
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.To(up)}}, []*proxy.Filter{f})
+	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.To(up, nil)}}, []*proxy.Filter{f})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,8 @@ func callRig(t *testing.T, origin string, route proxy.Route) string {
 	if route.To == nil {
 		route.To = proxy.To(upstream.New(e, upstream.Options{
 			Backends: backend.Of(origin), Protocol: upstream.H2,
-		}))
+		}), nil)
+
 	}
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{route}, nil)
 	if err != nil {

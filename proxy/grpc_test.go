@@ -54,7 +54,7 @@ func TestGRPC_failures(t *testing.T) {
 		"web":         {refuse(403, "no"), "application/grpc-web+proto", "7", "no"},
 		"web as text": {refuse(403, "no"), "application/grpc-web-text", "7", "no"},
 		"slow backend": {
-			proxy.Route{GRPC: proxy.On, Total: 50 * time.Millisecond}, "application/grpc",
+			proxy.Route{GRPC: proxy.On, Timeout: 50 * time.Millisecond}, "application/grpc",
 			"4", "The request took too long.",
 		},
 	} {
@@ -139,7 +139,7 @@ func TestGRPC_deadline(t *testing.T) {
 	} {
 		t.Run(timeout, func(t *testing.T) {
 			route := routeRPC
-			route.Total = 200 * time.Millisecond
+			route.Timeout = 200 * time.Millisecond
 			s := setTunnel(t, tunnelOptions{route: route})
 			w := s.client()
 			w.Send(callOf("application/grpc", "grpc-timeout: "+timeout+"\r\n", ""))

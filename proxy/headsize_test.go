@@ -154,7 +154,7 @@ func narrowRig(t *testing.T, s *narrow, log *keptLog) *rig {
 	return newWorkerRig(t, &proxy.Listener{}, log, func(e *engine.Engine) proxy.Route {
 		return proxy.Route{To: proxy.To(upstream.New(e, upstream.Options{
 			Protocol: upstream.H2, Retries: 2, Backends: backend.Of(s.Addr().String()),
-		}))}
+		}), nil)}
 	})
 }
 

@@ -174,7 +174,7 @@ func TestMultiplexed_refusedRequestsGoElsewhere(t *testing.T) {
 		Protocol: upstream.H2, Backends: backend.Of(busy.Addr().String(), idle.Addr().String()),
 	}
 	r := newRig(t, func(e *engine.Engine) []proxy.Route {
-		return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, o))}}
+		return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, o), nil)}}
 	})
 	for range 4 {
 		if resp, got := fetch(t, "POST", r.url+"/", "x"); resp.StatusCode != 200 || got != "x" {
@@ -321,7 +321,7 @@ func TestMultiplexed_goAwayWithAnError(t *testing.T) {
 			r := newWorkerRig(t, &proxy.Listener{}, &keptLog{}, func(e *engine.Engine) proxy.Route {
 				return proxy.Route{To: proxy.To(upstream.New(e, upstream.Options{
 					Protocol: upstream.H2, Retries: 2, Backends: backend.Of(s.Addr().String()),
-				}))}
+				}), nil)}
 			})
 			fetch(t, "GET", r.url+"/", "")
 			if resp, _ := fetch(t, "GET", r.url+"/", ""); resp.StatusCode != c.want {

@@ -68,7 +68,7 @@ func (s *playedStream) Release(int)             {}
 func (s *playedStream) Reset(code session.Code) { s.events <- "reset " + code.String() }
 func (s *playedStream) Peer() poller.Addr       { return poller.Addr{} }
 func (s *playedStream) Local() poller.Addr      { return poller.Addr{} }
-func (s *playedStream) Digest() *tlsconn.Digest { return s.digest }
+func (s *playedStream) TLS() *tlsconn.Digest    { return s.digest }
 
 // want takes the next event, which begins with prefix, and returns it.
 func (s *playedStream) want(t *testing.T, prefix string) string {

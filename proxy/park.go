@@ -104,9 +104,9 @@ type origin struct {
 }
 
 // What an origin tells.
-func (o *origin) Peer() poller.Addr       { return o.peer }
-func (o *origin) Local() poller.Addr      { return o.local }
-func (o *origin) Digest() *tlsconn.Digest { return o.digest }
+func (o *origin) Peer() poller.Addr    { return o.peer }
+func (o *origin) Local() poller.Addr   { return o.local }
+func (o *origin) TLS() *tlsconn.Digest { return o.digest }
 
 // What it refuses: a stream belongs to its reactor.
 func (o *origin) SendHead(*message.Head, bool) error       { return session.ErrDead }

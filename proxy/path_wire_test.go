@@ -31,7 +31,7 @@ func pathRig(t *testing.T, on proxy.Listener, guard proxy.Route) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	to := proxy.To(upstream.New(e, upstream.Options{Backends: backend.Of(origin.Addr().String())}))
+	to := proxy.To(upstream.New(e, upstream.Options{Backends: backend.Of(origin.Addr().String())}), nil)
 	guard.To = to
 	guard.Path = "/admin"
 	guard.Filters = []*proxy.Filter{proxy.SetFields(nil, map[string]string{"X-Route": "guarded"})}

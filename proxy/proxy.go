@@ -57,7 +57,7 @@ type Stats struct {
 	TooLarge     uint64 // request bodies above the listener's limit
 	Tunnels      uint64 // exchanges that became tunnels
 	TunnelsIdle  uint64 // tunnels closed because nothing came through them
-	Expired      uint64 // exchanges that took longer than Route.Total
+	Expired      uint64 // exchanges that took longer than Route.Timeout
 	InterimsLost uint64 // 1xx heads above the limit of an exchange
 	Refused      uint64 // requests that the session refused
 	Loops        uint64 // requests that went in circles

@@ -86,7 +86,7 @@ func (r *rig) stats() (sum proxy.Stats) {
 
 func to(e *engine.Engine, addresses ...string) proxy.Destination {
 	o := upstream.Options{Name: "origin", Backends: backend.Of(addresses...)}
-	return proxy.To(upstream.New(e, o))
+	return proxy.To(upstream.New(e, o), nil)
 }
 
 func TestProxy_passesRequestsAndAnswers(t *testing.T) {

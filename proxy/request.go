@@ -22,7 +22,7 @@ func (d *downSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	x.snapshot = x.proxy.snapshot.Load()
 	x.toUp.ended = end
 	x.local.stats.Exchanges++
-	x.digest = x.down.Digest()
+	x.digest = x.down.TLS()
 	asked := x.Request.HTTPS
 	x.Request.HTTPS = x.digest != nil
 	if x.listener.Trusted != nil {

@@ -31,15 +31,15 @@ type Route struct {
 	ClientCert *route.ClientCert // condition: what the client has to have shown; nil: anything or nothing
 
 	Tunnels Tunnels       // which requests may turn their connection into a tunnel; the zero value: WebSocket
-	Total   time.Duration // from the request's head to the end of the answer, tunnels aside; 0: no limit
+	Timeout time.Duration // from the request's head to the end of the answer, tunnels aside; 0: no limit
 	Filters []*Filter
 	Log     []AccessLog // by Reactor.Index; nil: the listener's
 
 	chain *chain
 }
 
-// errEarly refuses a filter of a route that has an early phase.
-var errEarly = errors.New("the early phase comes before the route")
+// errBeforeRoute refuses a filter of a route that has a function BeforeRoute.
+var errBeforeRoute = errors.New("the phase BeforeRoute is for filters of all routes")
 
 // Snapshot is a set of routes and filters.
 // Immutable.
@@ -145,8 +145,8 @@ func (r *Route) check() error {
 		}
 	}
 	for _, f := range r.Filters {
-		if f.Early != nil {
-			return fmt.Errorf("filter %q: %w", f.Name, errEarly)
+		if f.BeforeRoute != nil {
+			return fmt.Errorf("filter %q: %w", f.Name, errBeforeRoute)
 		}
 	}
 	return r.Tunnels.check()

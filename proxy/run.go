@@ -10,11 +10,11 @@ import (
 type step uint8
 
 const (
-	stepEarly    step = iota // filters of the snapshot, then the route is chosen
-	stepRequest              // filters of the route, then the request is made ready to be sent on
-	stepForward              // the destination has it
-	stepResponse             // filters of the answer, then its head is sent
-	stepDone                 // the answer is on its way
+	stepBeforeRoute step = iota // filters of the snapshot, then the route is chosen
+	stepRequest                 // filters of the route, then the request is made ready to be sent on
+	stepForward                 // the destination has it
+	stepResponse                // filters of the answer, then its head is sent
+	stepDone                    // the answer is on its way
 )
 
 // run goes through the steps of x from where it stands. It returns when x has to wait for somebody, or is over.
@@ -22,8 +22,8 @@ func (x *Exchange) run() {
 	for {
 		var filters []judged
 		switch x.step {
-		case stepEarly:
-			filters = x.snapshot.chain.early
+		case stepBeforeRoute:
+			filters = x.snapshot.chain.beforeRoute
 		case stepRequest:
 			filters = x.route.chain.request
 		case stepResponse:
@@ -43,7 +43,7 @@ func (x *Exchange) run() {
 		}
 		x.at = 0
 		switch x.step {
-		case stepEarly:
+		case stepBeforeRoute:
 			if !x.chooseRoute() {
 				return
 			}
@@ -104,7 +104,7 @@ func (x *Exchange) chooseRoute() bool {
 
 // prepare makes the request ready to be sent on, once. It reports false where it was answered instead.
 func (x *Exchange) prepare(d Destination) bool {
-	if x.route.Total > 0 || x.call.form != grpc.None {
+	if x.route.Timeout > 0 || x.call.form != grpc.None {
 		armTotal(x)
 	}
 	if x.toUp.waiting && !bodyWaited(x) {
@@ -133,7 +133,7 @@ func (x *Exchange) prepare(d Destination) bool {
 
 // armTotal bounds the time of the exchange: by its route, and by the client of a call.
 func armTotal(x *Exchange) {
-	limit := x.route.Total
+	limit := x.route.Timeout
 	if x.call.form != grpc.None {
 		if d := grpc.Timeout(&x.Request); d > 0 && (limit == 0 || d < limit) {
 			limit, x.call.deadline = d, x.started+int64(d)

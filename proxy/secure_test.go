@@ -63,7 +63,8 @@ func TestSecure_clientCertificate(t *testing.T) {
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{{
 		To: proxy.To(upstream.New(e, upstream.Options{
 			Backends: backend.Of(origin.Listener.Addr().String()),
-		})),
+		}), nil),
+
 		Filters: []*proxy.Filter{proxy.SetFields(map[string]string{
 			"X-Subject": "{client_cert_subject}", "X-Verified": "{client_cert_verified}",
 			"X-Facts": "{client_cert_serial} {client_cert_sans} {client_cert_sha256}",

@@ -98,7 +98,7 @@ func leadingTo(t *testing.T, address string, o upstream.Options) (*rig, *upstrea
 	var u *upstream.Upstream
 	r := newRig(t, func(e *engine.Engine) []proxy.Route {
 		u = upstream.New(e, o)
-		return []proxy.Route{{Name: "all", To: proxy.To(u)}}
+		return []proxy.Route{{Name: "all", To: proxy.To(u, nil)}}
 	})
 	return r, u
 }
@@ -204,7 +204,7 @@ func TestSecured_failures(t *testing.T) {
 			c.tls.On = true
 			o := upstream.Options{Protocol: protocol, TLS: c.tls, Backends: backend.Of(c.address)}
 			r := newRig(t, func(e *engine.Engine) []proxy.Route {
-				return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, o))}}
+				return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, o), nil)}}
 			})
 			resp, _ := fetch(t, "GET", r.url+"/", "")
 			if got := resp.Header.Get("Proxy-Status"); resp.StatusCode != c.status || got != "edge; error="+c.want {
@@ -218,7 +218,7 @@ func TestSecured_failures(t *testing.T) {
 		Backends: backend.Of(plain.Listener.Addr().String(), origin.Listener.Addr().String()),
 	}
 	r := newRig(t, func(e *engine.Engine) []proxy.Route {
-		return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, o))}}
+		return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, o), nil)}}
 	})
 	for range 4 {
 		if resp, got := fetch(t, "POST", r.url+"/", "x"); resp.StatusCode != 200 || got != "x" {

@@ -193,7 +193,7 @@ func newTunedSimulation(
 		tuned.upstream(&o)
 	}
 	s.upstream = upstream.New(e, o)
-	tuned.route.Name, tuned.route.To = "all", proxy.To(s.upstream)
+	tuned.route.Name, tuned.route.To = "all", proxy.To(s.upstream, nil)
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{tuned.route}, filters)
 	if err != nil {
 		t.Fatal(err)
@@ -555,9 +555,9 @@ func TestSim_failuresAreClean(t *testing.T) {
 
 // holding is a body filter that changes nothing but when: it lets go of what it was given at the end, or of all but
 // the last byte.
-func holding(key proxy.Key, whole bool) func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
+func holding(key proxy.Key[[]byte], whole bool) func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
 	return func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
-		held, _ := x.Local(key).([]byte)
+		held := key.Get(x)
 		held = append(held, in...)
 		n := len(held)
 		if !end && whole {
@@ -566,7 +566,7 @@ func holding(key proxy.Key, whole bool) func(x *proxy.Exchange, in []byte, end b
 			n = max(0, n-1)
 		}
 		x.Emit(held[:n])
-		x.SetLocal(key, append([]byte(nil), held[n:]...))
+		key.Set(x, append([]byte(nil), held[n:]...))
 		return proxy.Next
 	}
 }
@@ -592,9 +592,9 @@ func TestSim_filters(t *testing.T) {
 			}
 			return proxy.Park
 		}
-		held, kept := proxy.NewKey(), proxy.NewKey()
+		held, kept := proxy.NewKey[[]byte](), proxy.NewKey[[]byte]()
 		filters := []*proxy.Filter{
-			{Name: "early", Early: parking},
+			{Name: "early", BeforeRoute: parking},
 			{Name: "parking", Request: parking, Response: parking},
 			{Name: "request body", RequestBody: holding(held, rng.IntN(2) == 0)},
 			{Name: "response body", ResponseBody: holding(kept, rng.IntN(2) == 0)},

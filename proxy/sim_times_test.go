@@ -229,12 +229,12 @@ func TestSim_whoOwesIsTimed(t *testing.T) {
 	}
 }
 
-// Route.Total bounds each exchange by itself, also one that moves.
+// Route.Timeout bounds each exchange by itself, also one that moves.
 func TestSim_total(t *testing.T) {
 	const total = time.Second
 	sim.Run(t, seeds(200), func(t testing.TB, w *sim.World) {
 		x := newScene(t, w, tuning{
-			route:    proxy.Route{Total: total},
+			route:    proxy.Route{Timeout: total},
 			upstream: func(o *upstream.Options) { fewer(o, 1) },
 		})
 		x.pass(2 * total)

@@ -67,7 +67,7 @@ func TestMultiplexed_stuckExchangesStopNobody(t *testing.T) {
 		u = upstream.New(e, upstream.Options{
 			Backends: backend.Of(v.Listener.Addr().String()), Protocol: upstream.H2, PerBackend: 1,
 		})
-		return []proxy.Route{{Name: "all", To: proxy.To(u)}}
+		return []proxy.Route{{Name: "all", To: proxy.To(u, nil)}}
 	})
 	start := time.Now()
 	load(t, r, 10, 100)

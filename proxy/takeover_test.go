@@ -66,7 +66,7 @@ func newSpread(t *testing.T, o upstream.Options) *spread {
 	}}
 	v.rig = newRig(t, func(e *engine.Engine) []proxy.Route {
 		v.upstream = upstream.New(e, o)
-		return []proxy.Route{{Name: "all", To: proxy.To(v.upstream)}}
+		return []proxy.Route{{Name: "all", To: proxy.To(v.upstream, nil)}}
 	}, tell)
 	return v
 }

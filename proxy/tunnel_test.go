@@ -54,7 +54,8 @@ func setTunnel(t *testing.T, o tunnelOptions) *tunnelStage {
 	}
 	o.route.To = proxy.To(upstream.New(e, upstream.Options{
 		Backends: backend.Of(o.origin), Client: o.client,
-	}))
+	}), nil)
+
 	routes := []proxy.Route{o.route}
 	snapshot, err := proxy.NewSnapshot(routes, nil)
 	if err != nil {

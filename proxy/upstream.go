@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/edge-proxy/edge/backend"
@@ -13,24 +14,28 @@ import (
 type toUpstream struct {
 	upstream *upstream.Upstream
 	view     *backend.View // whose turns are taken
-	host     string        // see ToHost
+	host     string        // see ToOptions
 }
 
-// To leads to a backend of u.
-func To(u *upstream.Upstream) Destination { return ToHost(u, "") }
+// ToOptions say how To leads to an upstream. The zero value is good.
+type ToOptions struct {
+	// View is whose turns are taken, a view of the backends of the upstream; nil: that of the upstream.
+	View *backend.View
+	// Host is the Host that the backends are sent: HostOfBackend, any other, or "" for that of the client, which is
+	// HostOfBackend where the client says none. One that a filter sets stays.
+	Host string
+}
 
-// HostOfBackend is the host, for ToHost, that stands for the address of the backend that is chosen.
+// HostOfBackend is the ToOptions.Host that stands for the address of the backend that is chosen.
 const HostOfBackend = "*"
 
-// ToHost is To with the Host that the backends are sent: HostOfBackend, any other, or "" for that of the client, which
-// is HostOfBackend where the client says none. One that a filter sets stays.
-func ToHost(u *upstream.Upstream, host string) Destination {
-	return ToView(u, u.View(), host)
-}
-
-// ToView is ToHost with the turns of v, a view of the backends of u.
-func ToView(u *upstream.Upstream, v *backend.View, host string) Destination {
-	return &toUpstream{upstream: u, view: v, host: host}
+// To leads to a backend of u. o may be nil.
+func To(u *upstream.Upstream, o *ToOptions) Destination {
+	d := &toUpstream{upstream: u, view: u.View()}
+	if o != nil {
+		d.view, d.host = cmp.Or(o.View, d.view), o.Host
+	}
+	return d
 }
 
 // Forwards makes d a Forwarder.

@@ -42,7 +42,7 @@ func TestProxy_warmRoutingAllocatesNothing(t *testing.T) {
 			Header:  []route.Condition{{Name: "User-Agent", Value: "~Chrome/[0-9]+"}, {Name: "X-Forwarded-For"}},
 			Query:   []route.Condition{{Name: "utm_source", Value: "feed"}},
 			Rewrite: &proxy.Rewrite{StripPrefix: "/articles", AddPrefix: "/a"},
-			To:      proxy.ToHost(origin, proxy.HostOfBackend), Weight: 9,
+			To:      proxy.To(origin, &proxy.ToOptions{Host: proxy.HostOfBackend}), Weight: 9,
 		}
 		other := r
 		other.Name, other.Weight, other.Rewrite = "b", 1, &proxy.Rewrite{Path: "/b{path}?{query}"}

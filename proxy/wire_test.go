@@ -59,7 +59,7 @@ func setStage(t *testing.T, o stageOptions) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.To(upstream.New(e, o.upstream))}}, nil)
+	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.To(upstream.New(e, o.upstream), nil)}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -767,7 +767,7 @@ func TestWire_weights(t *testing.T) {
 	}
 	o := upstream.Options{Backends: backend.NewSet(list...)}
 	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
-		return []proxy.Route{{To: proxy.To(upstream.New(e, o))}}
+		return []proxy.Route{{To: proxy.To(upstream.New(e, o), nil)}}
 	})
 	w := testutil.Dial(t, r.addr())
 	for range 80 {

@@ -25,18 +25,18 @@ import (
 )
 
 // touch uses all of an exchange that a filter may use.
-func touch(x *proxy.Exchange, key proxy.Key) {
+func touch(x *proxy.Exchange, key proxy.Key[string]) {
 	for _, h := range []*message.Head{&x.Request, &x.Response} {
-		h.Set("X-Touched", fmt.Sprint(x.ID(), x.ClientIP(), x.Down().Peer(), x.Down().Local(), x.Scheme(), x.Attempts(),
-			x.Backend(), x.Status(), x.Route() == nil, x.Digest() == nil, x.Context().Err(), x.Local(key)))
+		h.Set("X-Touched", fmt.Sprint(x.ID(), x.ClientIP(), x.Client().Peer(), x.Client().Local(), x.Scheme(),
+			x.Attempts(), x.Backend(), x.Status(), x.Route() == nil, x.TLS() == nil, x.Context().Err(), key.Get(x)))
 		h.AddID(message.Connection, "Connection", "x-hop")
 		h.Continue = h.Continue && !h.Chunked
 	}
-	x.SetLocal(key, string(x.Request.Path()))
+	key.Set(x, string(x.Request.Path()))
 }
 
 // touching is a filter with a function for each phase; those that may block do, for a random time.
-func touching(key proxy.Key) *proxy.Filter {
+func touching(key proxy.Key[string]) *proxy.Filter {
 	blocking := func(x *proxy.Exchange) proxy.Verdict {
 		ref := x.Ref()
 		for range rand.IntN(30) {
@@ -61,8 +61,8 @@ func touching(key proxy.Key) *proxy.Filter {
 		return proxy.Next
 	}
 	return &proxy.Filter{
-		Name: "touching", Early: blocking, Request: blocking, Response: blocking,
-		Blocking:        proxy.PhaseEarly | proxy.PhaseRequest | proxy.PhaseResponse,
+		Name: "touching", BeforeRoute: blocking, Request: blocking, Response: blocking,
+		Blocking:        proxy.PhaseBeforeRoute | proxy.PhaseRequest | proxy.PhaseResponse,
 		UpstreamRequest: plain, Connected: plain, UpstreamResponse: plain, Log: plain,
 		ConnectFailed: func(x *proxy.Exchange, _ error) { plain(x) },
 		Error:         func(x *proxy.Exchange, _ int) { plain(x) },
@@ -229,14 +229,15 @@ func TestWorker_peersDoWhatTheyLike(t *testing.T) {
 	lead := func(address string, protocol upstream.Protocol) proxy.Destination {
 		return proxy.To(upstream.New(e, upstream.Options{
 			Protocol: protocol, Retries: 2, Backends: backend.Of(address),
-		}))
+		}), nil)
+
 	}
 	routes := []proxy.Route{
-		{Path: "/h1", Total: 20 * time.Millisecond, To: lead(l.Addr().String(), upstream.H1)},
-		{Path: "/h2", Total: 20 * time.Millisecond, To: lead(s.Addr().String(), upstream.H2)},
-		{Path: "/handler", Total: 20 * time.Millisecond, To: handler.FromHTTP(answer)},
+		{Path: "/h1", Timeout: 20 * time.Millisecond, To: lead(l.Addr().String(), upstream.H1)},
+		{Path: "/h2", Timeout: 20 * time.Millisecond, To: lead(s.Addr().String(), upstream.H2)},
+		{Path: "/handler", Timeout: 20 * time.Millisecond, To: handler.FromHTTP(answer)},
 	}
-	r := newWorkerRigOn(t, e, &proxy.Listener{}, &keptLog{}, routes, touching(proxy.NewKey()))
+	r := newWorkerRigOn(t, e, &proxy.Listener{}, &keptLog{}, routes, touching(proxy.NewKey[string]()))
 	var wait sync.WaitGroup
 	for i := range 8 {
 		wait.Go(func() {

@@ -59,7 +59,8 @@ func newWorkerRigOn(
 func one(e *engine.Engine, address string, protocol upstream.Protocol) proxy.Destination {
 	return proxy.To(upstream.New(e, upstream.Options{
 		Backends: backend.Of(address), Protocol: protocol, PerBackend: 1, QueueTimeout: time.Minute,
-	}))
+	}), nil)
+
 }
 
 // worker is a filter that has the test wait for its worker, and the worker for the test.
@@ -289,8 +290,8 @@ func TestFilter_resumeOfAnEarlierPark(t *testing.T) {
 		t.Fatal(err)
 	}
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.Answer(200, "", "own")}}, []*proxy.Filter{{
-		Early:    func(x *proxy.Exchange) proxy.Verdict { early <- x.Ref(); return proxy.Park },
-		Response: func(x *proxy.Exchange) proxy.Verdict { late <- x.Ref(); return proxy.Park },
+		BeforeRoute: func(x *proxy.Exchange) proxy.Verdict { early <- x.Ref(); return proxy.Park },
+		Response:    func(x *proxy.Exchange) proxy.Verdict { late <- x.Ref(); return proxy.Park },
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -371,10 +372,10 @@ func TestWorker_clientThatLeft(t *testing.T) {
 	<-x.Context().Done()
 	second.request(1, "/held") // gets the stream that is free now
 	testutil.Eventually(t, testutil.Patience, func() bool { return len(w.entered) == 1 })
-	if got := x.Down().Peer().IP.Port(); got != port(first) {
+	if got := x.Client().Peer().IP.Port(); got != port(first) {
 		t.Errorf("the worker sees port %d, not %d", got, port(first))
 	}
-	if err := x.Down().SendHead(&message.Head{Status: 200}, true); err != session.ErrDead {
+	if err := x.Client().SendHead(&message.Head{Status: 200}, true); err != session.ErrDead {
 		t.Errorf("the worker sends: %v", err)
 	}
 	w.proceed <- proxy.Next

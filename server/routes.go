@@ -44,7 +44,7 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	r = proxy.Route{
 		Name: c.Name, Host: c.Host, Path: c.Path, Exact: c.PathKind == config.PathExact, Methods: c.Methods,
 		Header: c.Header, Query: c.Query, Weight: c.Weight,
-		Listeners: c.Listeners, ClientCert: c.ClientCert, Total: c.Total,
+		Listeners: c.Listeners, ClientCert: c.ClientCert, Timeout: c.Total,
 		Tunnels: proxy.Tunnels{
 			WebSocket: proxy.Switch(c.WebSocket), Protocols: c.Upgrades,
 		},
@@ -87,8 +87,8 @@ func (b *build) toUpstream(r *proxy.Route, c *config.Route) error {
 		return err
 	}
 	r.To = b.destination(to, u, c)
-	if r.Total == 0 {
-		r.Total = u.Timeouts.Total
+	if r.Timeout == 0 {
+		r.Timeout = u.Timeouts.Total
 	}
 	r.GRPC = proxy.Switch(c.GRPC)
 	if (r.GRPC == proxy.On || r.GRPC == proxy.ByListener && b.anyGRPC()) && protocol != "h2" {
@@ -110,7 +110,7 @@ type turns struct {
 // reload has the same route to the same pool.
 func (b *build) destination(p *upstream.Upstream, u *config.Upstream, c *config.Route) proxy.Destination {
 	if c.LoadBalancing == "" {
-		return proxy.ToHost(p, hostOf(u))
+		return proxy.To(p, &proxy.ToOptions{Host: hostOf(u)})
 	}
 	id := turns{p, c.Name, c.Host}
 	v := b.views[id]
@@ -121,7 +121,7 @@ func (b *build) destination(p *upstream.Upstream, u *config.Upstream, c *config.
 		v = p.Options().Backends.View(len(b.server.engine.Reactors()), nil)
 	}
 	b.views[id] = v
-	return proxy.ToView(p, v, hostOf(u))
+	return proxy.To(p, &proxy.ToOptions{View: v, Host: hostOf(u)})
 }
 
 // anyGRPC reports whether a listener passes gRPC.
@@ -129,7 +129,7 @@ func (b *build) anyGRPC() bool {
 	return slices.ContainsFunc(b.config.Listeners, func(l config.Listener) bool { return l.GRPC })
 }
 
-// hostOf returns the Host for the backends of u, as proxy.ToHost takes it.
+// hostOf returns the Host for the backends of u, as proxy.ToOptions has it.
 func hostOf(u *config.Upstream) string {
 	switch u.Host {
 	case "keep":

@@ -477,7 +477,7 @@ func (s *h1Server) frame(h *message.Head, end bool) {
 	default:
 		s.closeAfter = true
 		s.body.begin(untilClose, 0)
-		h.Drop(message.Trailer) // none can follow
+		h.DelID(message.Trailer) // none can follow
 	}
 }
 
@@ -577,4 +577,4 @@ func (s *h1Server) Peer() poller.Addr { return s.conn.Peer() }
 func (s *h1Server) Local() poller.Addr { return s.conn.Local() }
 
 // Digest is what is known of a secured connection.
-func (s *h1Server) Digest() *tlsconn.Digest { return tlsconn.DigestOf(s.conn) }
+func (s *h1Server) TLS() *tlsconn.Digest { return tlsconn.DigestOf(s.conn) }

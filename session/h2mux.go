@@ -220,7 +220,7 @@ func (m *Mux) Peer() poller.Addr { return m.conn.Peer() }
 func (m *Mux) Local() poller.Addr { return m.conn.Local() }
 
 // Digest is what is known of a TLS connection.
-func (m *Mux) Digest() *tlsconn.Digest { return tlsconn.DigestOf(m.conn) }
+func (m *Mux) TLS() *tlsconn.Digest { return tlsconn.DigestOf(m.conn) }
 
 // OnOpen starts the deadlines of the exchanges that waited for the connection, and asks for their bodies.
 func (m *Mux) OnOpen(c *engine.Conn) {

@@ -509,4 +509,4 @@ func (s *h2Stream) by(at int64) {
 }
 
 // Digest is what is known of a TLS connection.
-func (s *h2Stream) Digest() *tlsconn.Digest { return tlsconn.DigestOf(s.link.conn) }
+func (s *h2Stream) TLS() *tlsconn.Digest { return tlsconn.DigestOf(s.link.conn) }

@@ -37,7 +37,7 @@ type Stream interface {
 	// Local is the address of our end.
 	Local() poller.Addr
 	// Digest is what is known of a TLS connection; nil without TLS.
-	Digest() *tlsconn.Digest
+	TLS() *tlsconn.Digest
 }
 
 // NopStream is a Stream that takes everything and does nothing with it: to be embedded.
@@ -71,7 +71,7 @@ func (NopStream) Peer() poller.Addr { return poller.Addr{} }
 func (NopStream) Local() poller.Addr { return poller.Addr{} }
 
 // Digest is nil.
-func (NopStream) Digest() *tlsconn.Digest { return nil }
+func (NopStream) TLS() *tlsconn.Digest { return nil }
 
 // Receiver receives the peer's message of one exchange. All methods run on the reactor, never nested in each other.
 type Receiver interface {

@@ -37,7 +37,7 @@ func main() {
 
 // told says how the client's connection is secured.
 func told(x *proxy.Exchange) proxy.Verdict {
-	if d := x.Digest(); d != nil {
+	if d := x.TLS(); d != nil {
 		x.Response.Set("X-Secured-By", d.VersionName()+" "+d.GroupName()+" "+d.ALPN)
 	}
 	return proxy.Next

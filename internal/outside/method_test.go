@@ -34,7 +34,7 @@ func TestMethod(t *testing.T) {
 	set := backend.Of(one.Listener.Addr().String(), two.Listener.Addr().String())
 	u := upstream.New(e, upstream.Options{Backends: set})
 	view := set.View(1, func(int) balance.Picker { return First{} })
-	routes, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.ToView(u, view, "")}}, nil)
+	routes, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.To(u, &proxy.ToOptions{View: view})}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

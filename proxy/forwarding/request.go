@@ -116,7 +116,7 @@ func Request(h *message.Head, name *Name, peer netip.Addr, f Facts) bool {
 	if h.Proto != message.HTTP11 { // RFC 9110 §7.6.3: the version that the message came in
 		copy(h.Base[int(at)+len("Via: "):], name.viaOf(h))
 		if h.Proto == message.HTTP10 {
-			h.Drop(message.Expect) // §10.1.1: it means nothing there, and would where it goes
+			h.DelID(message.Expect) // §10.1.1: it means nothing there, and would where it goes
 		}
 	}
 	h.Fields = append(h.Fields,

@@ -15,7 +15,7 @@ func trustedRequest(h *message.Head, name *Name, peer netip.Addr, f Facts) bool 
 	}
 	h.AddID(message.Via, "Via", name.viaOf(h))
 	if h.Proto == message.HTTP10 {
-		h.Drop(message.Expect)
+		h.DelID(message.Expect)
 	}
 	if !h.Has(message.XForwardedProto) {
 		h.AddID(message.XForwardedProto, "X-Forwarded-Proto", h.Scheme())

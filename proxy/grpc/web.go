@@ -34,8 +34,8 @@ func ResponseHead(h *message.Head, f Form, end bool) {
 	}
 	h.Set("Content-Type", to+string(h.Peek(message.ContentType)[len(typeGRPC):]))
 	if !end {
-		h.Drop(message.ContentLength)
-		h.Drop(message.Trailer)
+		h.DelID(message.ContentLength)
+		h.DelID(message.Trailer)
 		h.Length = message.LengthUnknown
 	}
 }

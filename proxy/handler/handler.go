@@ -102,7 +102,7 @@ func newServed(h http.Handler, x *proxy.Exchange, to session.Receiver) *served {
 	s := &served{
 		handler: h, x: x, to: to, reactor: x.Reactor(),
 		bodies: make(chan bodyPart, 1), wake: make(chan struct{}, 1),
-		expects: x.Request.Continue, peer: x.Down().Peer(), local: x.Down().Local(),
+		expects: x.Request.Continue, peer: x.Client().Peer(), local: x.Client().Local(),
 	}
 	s.wanted, s.asksFirst = !s.expects, s.expects
 	s.more.Run = s.onMore
@@ -291,4 +291,4 @@ func (s *served) Peer() poller.Addr { return s.peer }
 func (s *served) Local() poller.Addr { return s.local }
 
 // Digest is nil: there is no connection to a handler.
-func (s *served) Digest() *tlsconn.Digest { return nil }
+func (s *served) TLS() *tlsconn.Digest { return nil }

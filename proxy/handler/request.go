@@ -38,7 +38,7 @@ func newRequest(s *served, h *message.Head, bodyless bool) (*http.Request, error
 	case message.HTTP20:
 		r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/2.0", 2, 0
 	}
-	if d := s.x.Digest(); d != nil {
+	if d := s.x.TLS(); d != nil {
 		r.TLS = connectionState(d)
 	}
 	if h.Chunked {

@@ -56,7 +56,7 @@ func Accept(request, h *message.Head, made bool) error {
 	case made && got == nil && !agreed:
 		return ErrAccept // RFC 6455 §4.1: we are the client, and there is no other that would look
 	case made:
-		h.Drop(message.SecWebSocketAccept)
+		h.DelID(message.SecWebSocketAccept)
 	case got == nil && agreed:
 		h.AddID(message.SecWebSocketAccept, "Sec-WebSocket-Accept", AcceptOf(key))
 	}
