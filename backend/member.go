@@ -37,25 +37,31 @@ func idOf(address string) ID {
 // Reason is why a member does not serve: a set of bits. Each has one writer.
 type Reason uint32
 
-// The reasons.
+// The reasons. A member that is Unreachable alone is picked where no other one is left.
 const (
-	Names    Reason = 1 << iota // its name has not been resolved, or not to anything
-	Health                      // its checks fail
-	Ejected                     // too many of its answers were failures
-	Draining                    // it is to get no new requests and ends those it has
-	Operator                    // an operator said so
+	Names       Reason = 1 << iota // its name has not been resolved, or not to anything
+	Health                         // its checks fail
+	Ejected                        // too many of its answers were failures
+	Draining                       // it is to get no new requests and ends those it has
+	Operator                       // an operator said so
+	Unreachable                    // none of its addresses could be reached: see PassOver
 )
 
 // Member is one backend of a Set.
 // Safe for any goroutine.
+//
+//	bit i of passedOver  =>  address i of addrs, one of the first 64, is passed over
+//	reasons has Unreachable  <=>  m is not gone, has addresses, and all of them are passed over
 type Member struct {
-	slot    int
-	addrs   atomic.Pointer[[]poller.Addr] // immutable once stored
-	set     *Set
-	address string
-	id      ID
-	reasons atomic.Uint32 // written with set.mu held
-	gone    bool          // guarded by set.mu
+	slot       int
+	addrs      atomic.Pointer[[]poller.Addr] // immutable once stored
+	passedOver atomic.Uint64                 // written with set.mu held
+	troubles   troubles
+	set        *Set
+	address    string
+	id         ID
+	reasons    atomic.Uint32 // written with set.mu held
+	gone       bool          // guarded by set.mu
 }
 
 // ID returns the identity of m.
@@ -90,8 +96,8 @@ func (m *Member) Up(why Reason) (changed bool) {
 // mark makes reasons those of m. set.mu is held.
 func (m *Member) mark(reasons Reason) (changed bool) {
 	old := Reason(m.reasons.Swap(uint32(reasons)))
-	if (old == 0) != (reasons == 0) && !m.gone {
-		m.set.open(m, reasons == 0)
+	if old != reasons && !m.gone {
+		m.set.reopen(m)
 	}
 	return old != reasons
 }
@@ -105,7 +111,9 @@ func (m *Member) SetAddrs(addrs []poller.Addr) {
 		return
 	}
 	if !slices.Equal(*m.addrs.Load(), addrs) {
+		m.moveReach(addrs)
 		m.addrs.Store(&addrs)
+		m.markReach()
 	}
 	if len(addrs) == 0 {
 		m.mark(m.Reasons() | Names)

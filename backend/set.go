@@ -26,8 +26,10 @@ type Set struct {
 //
 //	members[i] == nil  =>  the weight of i in view is 0
 //	view.Open(i)  <=>  members[i] != nil and there is no reason against it
+//	spare.Open(i)  <=>  members[i] != nil and there is no reason against it but Unreachable
 type state struct {
 	view    *balance.View
+	spare   *balance.View
 	members []*Member // by slot
 }
 
@@ -51,7 +53,8 @@ type Follower interface {
 // NewSet makes a set of backends. Those that need no resolving are up at once.
 func NewSet(backends ...Spec) *Set {
 	s := &Set{}
-	s.now.Store(&state{view: balance.NewView(nil)})
+	none := balance.NewView(nil)
+	s.now.Store(&state{view: none, spare: none})
 	s.Update(backends)
 	return s
 }
@@ -138,13 +141,12 @@ func (s *Set) replace(old, next *state, weights []int) {
 		return
 	}
 	next.view = balance.NewView(weights)
+	next.spare = next.view
 	for i, m := range next.members {
 		if m == nil {
 			continue
 		}
-		if m.Reasons() != 0 {
-			next.view = next.view.With(i, false)
-		}
+		next.reopen(m)
 		if i < len(old.members) && old.members[i] == m {
 			continue
 		}
@@ -165,10 +167,22 @@ func (s *Set) replace(old, next *state, weights []int) {
 	}
 }
 
-// open makes m open or not. mu is held.
-func (s *Set) open(m *Member, open bool) {
-	now := s.now.Load()
-	s.now.Store(&state{now.view.With(m.slot, open), now.members})
+// reopen has m open or not, by its reasons. mu is held.
+func (s *Set) reopen(m *Member) {
+	next := *s.now.Load()
+	next.reopen(m)
+	s.now.Store(&next)
+}
+
+// reopen opens or closes m in the views of now, which is not in use yet.
+func (now *state) reopen(m *Member) {
+	reasons := m.Reasons()
+	if open := reasons == 0; open != now.view.Open(m.slot) {
+		now.view = now.view.With(m.slot, open)
+	}
+	if open := reasons&^Unreachable == 0; open != now.spare.Open(m.slot) {
+		now.spare = now.spare.With(m.slot, open)
+	}
 }
 
 // Follow makes f hear of all members from now on, of those that there are already as of those that join.

@@ -168,6 +168,9 @@ func (s *Set) check(t *testing.T) {
 		if (m == nil) != (now.view.Weight(i) == 0) || (m == nil) != slices.Contains(s.free, i) {
 			t.Fatalf("slot %d: weight %d, free slots %v, member %v", i, now.view.Weight(i), s.free, m)
 		}
+		if now.spare.Open(i) != (m != nil && m.Reasons()&^Unreachable == 0) {
+			t.Fatalf("slot %d: spare %v, member %v", i, now.spare.Open(i), m)
+		}
 		if now.view.Open(i) != (m != nil && m.Reasons() == 0) || m != nil && (m.slot != i || m.gone) {
 			t.Fatalf("slot %d: open %v, member %v", i, now.view.Open(i), m)
 		}

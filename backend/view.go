@@ -35,18 +35,23 @@ func (s *Set) View(reactors int, method func(reactor int) balance.Picker) *View 
 	return v
 }
 
-// Pick chooses a member that serves and was not tried; nil when there is none. Requests of one key belong together, for
-// methods that hash. On r only.
+// Pick chooses a member that serves and was not tried, or else one that is Unreachable and was not; nil when there is
+// none. Requests of one key belong together, for methods that hash. On r only.
 func (v *View) Pick(r *engine.Reactor, key uint64, tried *balance.Tried) *Member {
 	r.MustOwn()
 	now := v.set.now.Load()
-	if i := v.turns[r.Index()].picker.Pick(now.view, key, tried); i >= 0 {
-		return now.members[i]
+	picker := v.turns[r.Index()].picker
+	i := picker.Pick(now.view, key, tried)
+	if i < 0 && now.spare != now.view {
+		i = picker.Pick(now.spare, key, tried)
 	}
-	return nil
+	if i < 0 {
+		return nil
+	}
+	return now.members[i]
 }
 
-// NextAddress chooses an address of m, each in turn: an index of Addrs. On r only.
+// NextAddress chooses an address of m, each in turn but those that are passed over: an index of Addrs. On r only.
 func (v *View) NextAddress(r *engine.Reactor, m *Member) int {
 	r.MustOwn()
 	n := len(*m.Addrs())
@@ -57,10 +62,7 @@ func (v *View) NextAddress(r *engine.Reactor, m *Member) int {
 	if m.slot >= len(t.next) {
 		t.grow(m.slot + 1)
 	}
-	t.next[m.slot]++
-	if t.next[m.slot] >= n {
-		t.next[m.slot] = 0
-	}
+	t.next[m.slot] = m.AddressAfter(t.next[m.slot])
 	return t.next[m.slot]
 }
 

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/session"
@@ -48,13 +49,83 @@ const (
 	sameBackend            // on any connection
 )
 
-// tellAlert says why a backend ended a secured connection. With TLS 1.3 it looks at our certificate when the handshake
-// is done for us.
-func (a *attempt) tellAlert(cause error) {
-	if a.backend != nil {
-		slog.Warn("a backend refused the secured connection", "upstream", a.up.upstream.Name(),
-			"backend", a.backend.Address(), "error", cause)
+// blame notes a failure of the backend, which the log tells of where that is news.
+func (a *attempt) blame(x *Exchange, f *Fault, cause error) {
+	m := a.backend
+	switch {
+	case f == faultPorts, f == faultDescriptors:
+		x.local.tellOwn(f, cause)
+		return
+	case m == nil || f.trouble == backend.NoTrouble:
+		return
 	}
+	t, tell := m.Fail(f.trouble, f.Text, x.local.wallTime())
+	if !tell {
+		return
+	}
+	try := f.try
+	if f == faultDial && m.ID().Addr.IsUnix() {
+		try = trySocket
+	}
+	slog.Warn("a backend fails", "upstream", a.up.upstream.Name(), "backend", m.Address(), "address", a.addr(),
+		"what", f.Text, "reason", f.Reason, "error", quoted(cause), "since", t.Since, "failures", t.Failures,
+		"try", try)
+}
+
+// ownEvery is the least time between two lines of a reactor about failures of the proxy's own.
+const ownEvery = 10 * time.Second
+
+// tellOwn tells of a failure to connect that is not the backend's.
+func (l *local) tellOwn(f *Fault, cause error) {
+	if now := l.reactor.Now(); l.toldOwn == 0 || now-l.toldOwn >= int64(ownEvery) {
+		l.toldOwn = now
+		slog.Warn("no connection to a backend can be made", "what", f.Text, "reason", f.Reason, "error", quoted(cause),
+			"try", f.try)
+	}
+}
+
+// trySocket is what to look at where a Unix socket refuses.
+const trySocket = "the file is there and nobody listens: does the process that made it still run?"
+
+// praise notes that the backend serves, where it was in a trouble that this ends.
+func (a *attempt) praise(x *Exchange) {
+	m := a.backend
+	if addrs := *m.Addrs(); a.address < len(addrs) {
+		m.Readmit(addrs[a.address])
+	}
+	if t, told := m.Recover(); told {
+		slog.Info("a backend serves again", "upstream", a.up.upstream.Name(), "backend", m.Address(),
+			"after", x.local.wallTime().Sub(t.Since).Round(time.Millisecond).String(), "failures", t.Failures)
+	}
+}
+
+// trace tells of the end of an attempt, where the level debug is logged.
+func (a *attempt) trace(x *Exchange, what string, details ...any) {
+	if !x.local.debug || a.backend == nil {
+		return
+	}
+	attrs := []any{"request", x.ID(), "attempt", x.attempts, "upstream", a.up.upstream.Name(),
+		"backend", a.backend.Address(), "address", a.addr(), "reused", a.reused}
+	slog.Debug(what, append(attrs, details...)...)
+}
+
+// addr returns the address that the attempt was made at.
+func (a *attempt) addr() string {
+	if addrs := *a.backend.Addrs(); a.address < len(addrs) {
+		return addrs[a.address].String()
+	}
+	return ""
+}
+
+// quotedMax bounds what a line of the log quotes from a backend.
+const quotedMax = 256
+
+func quoted(err error) string {
+	if err == nil {
+		return "the connection was closed"
+	}
+	text := err.Error()
+	return text[:min(len(text), quotedMax)]
 }
 
 // noteConnect adds the time that x spent on its connection being established, before the first byte of the answer or

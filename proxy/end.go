@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/session"
 )
@@ -40,6 +41,9 @@ func (x *Exchange) answerSent() {
 func (x *Exchange) finish() {
 	x.dropUp()
 	x.downGone = true
+	if m := x.try.backend; m != nil && m.Trouble() != backend.NoTrouble && x.fault == nil && x.try.firstByte > 0 {
+		x.try.praise(x)
+	}
 	if x.total != nil {
 		x.local.reactor.Disarm(x.total)
 	}

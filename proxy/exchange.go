@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"log/slog"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -365,7 +366,10 @@ func (l *local) addDate(h *message.Head) {
 	h.AddID(message.Date, "Date", string(l.date))
 }
 
-// tellTime renews the texts that depend on the wall clock when a second is over.
+// wallTime returns the wall clock of this tick.
+func (l *local) wallTime() time.Time { return time.Unix(0, l.now()) }
+
+// tellTime renews what depends on the wall clock, and what the log takes, when a second is over.
 func (l *local) tellTime() {
 	now := l.reactor.Now()
 	if now < l.dateTill {
@@ -375,4 +379,5 @@ func (l *local) tellTime() {
 	l.wall = t.UnixNano() - now
 	l.date = t.UTC().AppendFormat(l.date[:0], message.DateLayout)
 	l.dateTill = now + int64(time.Second) - int64(t.Nanosecond())
+	l.debug = slog.Default().Enabled(context.Background(), slog.LevelDebug)
 }

@@ -3,9 +3,9 @@ package proxy
 import (
 	"crypto/tls"
 	"errors"
-
 	"syscall"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/session"
@@ -27,6 +27,9 @@ type Fault struct {
 	allow bool // Allow
 	call  int  // status of gRPC; 0: what callStatus says
 	last  bool // no further request of the connection is read, where it carries one after another
+
+	trouble backend.TroubleKind // of the backend that it says something about
+	try     string              // what to look at first, for the log
 }
 
 // Error returns the text of the answer.
@@ -105,11 +108,50 @@ var (
 	}
 	faultDial = &Fault{
 		Status: 502, Token: "connection_refused", Reason: "backend:connect",
-		Text: "The backend refused the connection.",
+		Text:    "The backend refused the connection.",
+		trouble: backend.Connecting,
+		try:     "does it run, and listen there? In a container, localhost is the container itself",
+	}
+	faultDeadSocket = &Fault{
+		Status: 502, Token: "connection_refused", Reason: "backend:connect",
+		Text:    "The backend refused the connection.",
+		trouble: backend.Connecting,
+		try:     "the file is there, and nobody listens: does the process that made it still run?",
+	}
+	faultNoSocket = &Fault{
+		Status: 502, Token: "destination_unavailable", Reason: "backend:no_socket",
+		Text:    "The socket of the backend does not exist.",
+		trouble: backend.Connecting,
+		try:     "is the path right, and does the process run that makes the file?",
+	}
+	faultPermission = &Fault{
+		Status: 502, Token: "proxy_configuration_error", Reason: "edge:permission",
+		Text:    "The proxy may not connect to the backend.",
+		trouble: backend.Connecting,
+		try: "for a socket: the user of edge needs the right to write to the file, and to enter its folders; " +
+			"else a firewall of this machine forbids it",
+	}
+	faultNetUnreachable = &Fault{
+		Status: 502, Token: "destination_ip_unroutable", Reason: "backend:no_route",
+		Text:    "There is no route to the backend.",
+		trouble: backend.Connecting,
+		try:     "has this machine an address and a route for that network (ip route get ADDRESS)?",
+	}
+	faultUnreachable = &Fault{
+		Status: 502, Token: "destination_ip_unroutable", Reason: "backend:unreachable",
+		Text:    "The backend cannot be reached.",
+		trouble: backend.Connecting,
+		try:     "is the machine up? A router or firewall may refuse the way to it",
+	}
+	faultPorts = &Fault{
+		Status: 503, Token: "connection_limit_reached", Reason: "edge:ports",
+		Text: "The proxy has no local port left.", wait: true,
+		try: "more of net.ipv4.ip_local_port_range, or more idle connections (pool.idle)",
 	}
 	faultDescriptors = &Fault{
 		Status: 503, Token: "connection_limit_reached", Reason: "edge:descriptors",
 		Text: "The proxy has no descriptor left.", wait: true,
+		try: "a larger limit: LimitNOFILE of the service, or ulimit -n",
 	}
 	faultLimit = &Fault{
 		Status: 503, Token: "connection_limit_reached", Reason: "edge:backend_limit",
@@ -117,23 +159,52 @@ var (
 	}
 	faultConnectTimeout = &Fault{
 		Status: 504, Token: "connection_timeout", Reason: "backend:connect",
-		Text: "The backend did not accept in time.",
+		Text:    "The backend did not accept in time.",
+		trouble: backend.Connecting,
+		try: "is the machine up, and does no firewall drop what is sent to it? timeouts.connect says how long " +
+			"it has",
 	}
 	faultTimeout = &Fault{
 		Status: 504, Token: "http_response_timeout", Reason: "backend:first_byte",
-		Text: "The backend did not answer in time.",
+		Text:    "The backend did not answer in time.",
+		trouble: backend.Answering,
+		try:     "it took the request; timeouts.first_byte and timeouts.read say how long it has",
 	}
 	faultMalformed = &Fault{
 		Status: 502, Token: "http_protocol_error", Reason: "backend:malformed",
-		Text: "The backend's answer is malformed.",
+		Text:    "The backend's answer is malformed.",
+		trouble: backend.Answering,
+		try:     "does it speak HTTP there?",
+	}
+	faultSpeaksTLS = &Fault{
+		Status: 502, Token: "http_protocol_error", Reason: "backend:speaks_tls",
+		Text:    "The backend answered with TLS.",
+		trouble: backend.Answering,
+		try:     "write https:// before its address",
+	}
+	faultSpeaksH1 = &Fault{
+		Status: 502, Token: "http_protocol_error", Reason: "backend:speaks_http1",
+		Text:    "The backend was asked by HTTP/2 and answered by HTTP/1.",
+		trouble: backend.Answering,
+		try:     "it speaks HTTP/1 there: no grpc = true, h2c:// or protocol = \"h2\"",
+	}
+	faultSpeaksH2 = &Fault{
+		Status: 502, Token: "http_protocol_error", Reason: "backend:speaks_http2",
+		Text:    "The backend was asked by HTTP/1 and answered by HTTP/2.",
+		trouble: backend.Answering,
+		try:     "it speaks HTTP/2 there: grpc = true for gRPC, or h2c:// before its address",
 	}
 	faultTruncated = &Fault{
 		Status: 502, Token: "http_response_incomplete", Reason: "backend:truncated",
-		Text: "The backend's answer is incomplete.",
+		Text:    "The backend's answer is incomplete.",
+		trouble: backend.Answering,
+		try:     "it closed the connection inside the answer; its own log says why",
 	}
 	faultLost = &Fault{
 		Status: 502, Token: "connection_terminated", Reason: "backend:lost",
-		Text: "The backend closed the connection.",
+		Text:    "The backend closed the connection.",
+		trouble: backend.Answering,
+		try:     "it closed without an answer; if the port is for TLS, write https:// before its address",
 	}
 	faultRefused = &Fault{
 		Status: 503, Token: "destination_unavailable", Reason: "backend:refused",
@@ -141,15 +212,21 @@ var (
 	}
 	faultCertificate = &Fault{
 		Status: 502, Token: "tls_certificate_error", Reason: "backend:certificate",
-		Text: "The backend's certificate is not accepted.",
+		Text:    "The backend's certificate is not accepted.",
+		trouble: backend.Connecting,
+		try:     "its authority is not known here (tls.ca), or it is for another name (tls.sni)",
 	}
 	faultAlert = &Fault{
 		Status: 502, Token: "tls_alert_received", Reason: "backend:tls_alert",
-		Text: "The backend refused the secured connection.",
+		Text:    "The backend refused the secured connection.",
+		trouble: backend.Connecting,
+		try:     "does it want a client certificate (tls.cert), or another name (tls.sni)?",
 	}
 	faultTLS = &Fault{
 		Status: 502, Token: "tls_protocol_error", Reason: "backend:tls",
-		Text: "The connection to the backend could not be secured.",
+		Text:    "The connection to the backend could not be secured.",
+		trouble: backend.Connecting,
+		try:     "does it speak TLS there, in a version that both know? http:// is without",
 	}
 	faultUnsecurable = &Fault{
 		Status: 500, Token: "proxy_configuration_error", Reason: "edge:tls",
@@ -211,7 +288,14 @@ var (
 	faultClientSlow    = &Fault{Status: 499, Reason: "client:timeout"}
 )
 
+// faultOfDial returns the failure of a connection that was not established.
 func faultOfDial(err error) *Fault {
+	if e := syscall.Errno(0); errors.As(err, &e) {
+		if f := faultOfErrno[e]; f != nil {
+			return f
+		}
+		return faultDial
+	}
 	switch {
 	case errors.Is(err, upstream.ErrNoAddress):
 		return faultNoBackend
@@ -219,7 +303,7 @@ func faultOfDial(err error) *Fault {
 		return faultLimit
 	case errors.Is(err, engine.ErrNoDescriptors):
 		return faultDescriptors
-	case errors.Is(err, syscall.ETIMEDOUT), errors.Is(err, engine.ErrConnectTimeout):
+	case errors.Is(err, engine.ErrConnectTimeout):
 		return faultConnectTimeout
 	case errors.Is(err, upstream.ErrNotSecured):
 		return faultUnsecurable
@@ -230,6 +314,34 @@ func faultOfDial(err error) *Fault {
 		return faultOfHandshake(failed.Reason)
 	}
 	return faultDial
+}
+
+// faultOfErrno has what connect(2) says that is no refusal.
+var faultOfErrno = map[syscall.Errno]*Fault{
+	syscall.ETIMEDOUT:     faultConnectTimeout,
+	syscall.ENOENT:        faultNoSocket,
+	syscall.EACCES:        faultPermission,
+	syscall.EPERM:         faultPermission,
+	syscall.ENETUNREACH:   faultNetUnreachable,
+	syscall.ENETDOWN:      faultNetUnreachable,
+	syscall.EHOSTUNREACH:  faultUnreachable,
+	syscall.EHOSTDOWN:     faultUnreachable,
+	syscall.EADDRNOTAVAIL: faultPorts,
+	syscall.ENOBUFS:       FaultOverload,
+	syscall.ENOMEM:        FaultOverload,
+}
+
+// faultOfAnswer tells apart what came in place of an answer.
+func faultOfAnswer(cause error) *Fault {
+	switch cause {
+	case session.ErrSpeaksTLS:
+		return faultSpeaksTLS
+	case session.ErrSpeaksH1:
+		return faultSpeaksH1
+	case session.ErrSpeaksH2:
+		return faultSpeaksH2
+	}
+	return faultMalformed
 }
 
 // faultOfHandshake tells apart why a connection could not be secured, as RFC 9209 §2.3 does.
@@ -264,7 +376,7 @@ func faultOfReset(code session.Code, cause error) *Fault {
 	case session.Timeout:
 		return faultTimeout
 	case session.Malformed:
-		return faultMalformed
+		return faultOfAnswer(cause)
 	case session.Truncated:
 		return faultTruncated
 	case session.Refused:

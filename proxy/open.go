@@ -69,6 +69,8 @@ func (x *Exchange) send(s session.Stream) {
 func (x *Exchange) again(cause error) bool {
 	a := &x.try
 	a.fault = faultOfDial(cause)
+	a.trace(x, "an attempt failed", "error", quoted(cause))
+	a.blame(x, a.fault, cause)
 	if a.backend == nil || a.fault == faultLimit || !a.next(x, cause) {
 		x.fail(a.fault)
 		return false
@@ -80,13 +82,13 @@ func (x *Exchange) again(cause error) bool {
 // backend said that it did not process the request (RFC 9113 §8.7), and on a fresh connection when one of the pool died
 // before a byte of the answer, if the request may be repeated (RFC 9110 §9.2.2). All that if the request had no body
 // that is gone: none, or one that was kept whole.
-func (x *Exchange) retry(code session.Code, cause error) bool {
+func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
 	a := &x.try
 	if a.up == nil || x.toUp.begun() && x.toUp.keep == 0 || x.interims > 0 {
 		return false
 	}
 	u := a.up.upstream
-	a.fault = faultOfReset(code, cause)
+	a.fault = f
 	switch code {
 	case session.ConnectFailed, session.ConnectTimeout:
 		if !a.next(x, cause) {
@@ -174,8 +176,8 @@ func (a *attempt) next(x *Exchange, cause error) bool {
 	}
 	u := a.up.upstream
 	a.refused++
-	if n := len(*a.backend.Addrs()); a.refused < min(n, addressesMax) {
-		a.address, a.aim = (a.address+1)%n, nextAddress
+	if a.refused < min(a.backend.Reachable(), addressesMax) {
+		a.address, a.aim = a.backend.AddressAfter(a.address), nextAddress
 		return true
 	}
 	x.tried.Add(a.backend.Slot())

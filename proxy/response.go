@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
@@ -37,6 +38,12 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	x.charge()
 	x.try.noteConnect(x)
 	x.try.firstByte = x.local.reactor.Now()
+	if x.local.debug {
+		x.try.trace(x, "an attempt is answered", "status", x.Response.Status)
+	}
+	if m := x.try.backend; m != nil && m.Trouble() == backend.Connecting {
+		x.try.praise(x)
+	}
 	x.toDown.ended = end
 	if end {
 		x.requestSent()
@@ -126,13 +133,19 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	if cause == error(FaultInternal) {
 		x.local.stats.Panics++
 	}
-	if x.step == stepForward && x.retry(code, cause) {
+	f := faultOfReset(code, cause)
+	x.try.trace(x, "an attempt failed", "error", quoted(cause))
+	connecting := code == session.ConnectFailed || code == session.ConnectTimeout
+	if connecting {
+		x.try.blame(x, f, cause)
+	}
+	if x.step == stepForward && x.retry(code, f, cause) {
 		return
 	}
-	if code != session.ConnectFailed && isAlert(cause) { // a handshake that fails was reported where it was made
-		x.try.tellAlert(cause)
+	if !connecting && !x.tunnel && !x.toDown.ended {
+		x.try.blame(x, f, cause)
 	}
-	x.upFailed(x.call.cancelled(faultOfReset(code, cause), x.local.reactor.Now()))
+	x.upFailed(x.call.cancelled(f, x.local.reactor.Now()))
 }
 
 // guardedSide is an upSide for the streams of other packages, which may call it where no connection could be closed for

@@ -187,7 +187,7 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	}
 	if c.earlyBytes && c.receiver != nil {
 		c.unasked = true
-		c.fail(Malformed, errEarlyBytes)
+		c.fail(Malformed, mistaken(in, errEarlyBytes))
 		conn.Close(errEarlyBytes)
 		return len(in)
 	}
@@ -201,6 +201,9 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 		n, ev, body, err := c.dec.Next(in[used:], c.head)
 		used += n
 		if err != nil {
+			if !heard && c.answer == noAnswer {
+				err = mistaken(in, err)
+			}
 			c.fail(Malformed, err)
 			conn.Close(err)
 			return len(in)

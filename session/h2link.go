@@ -148,6 +148,9 @@ func (l *link) OnData(c *engine.Conn, in []byte) (used int) {
 			break
 		}
 		n, ev := l.codec.Next(in[used:], l.head, now)
+		if ev.Kind == h2.Fault && used == 0 && !l.server {
+			ev.Err = mistaken(in, ev.Err)
+		}
 		used += n
 		if ev.Kind == h2.NeedMore {
 			break

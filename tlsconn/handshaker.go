@@ -102,8 +102,6 @@ type ClientOptions struct {
 	// Config is copied at the first Dial. It names the server (ServerName) or does not verify it, and its
 	// ClientSessionCache, if any, is what makes resumption work.
 	Config *tls.Config
-	// Failed is as that of ServerOptions.
-	Failed func(c *engine.Conn, err error)
 
 	once   sync.Once
 	config *tls.Config
@@ -146,7 +144,7 @@ func (h *Handshaker) Server(
 func (h *Handshaker) Dial(
 	r *engine.Reactor, to poller.Addr, hd engine.Handler, do *engine.DialOptions, co *ClientOptions,
 ) (*engine.Conn, error) {
-	s := newHandshake(h, co.prepared(), co.Failed)
+	s := newHandshake(h, co.prepared(), nil)
 	c, err := r.Dial(to, s, do)
 	if err != nil {
 		return nil, err

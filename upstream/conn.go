@@ -99,7 +99,7 @@ func (c *Conn) OnIdle(*session.Client) {
 }
 
 // OnGone takes c out of the pool.
-func (c *Conn) OnGone(_ *session.Client, _ error, unasked bool) {
+func (c *Conn) OnGone(_ *session.Client, cause error, unasked bool) {
 	l := c.site.local
 	if l.shard.Remove(&c.node) {
 		c.publish()
@@ -112,7 +112,7 @@ func (c *Conn) OnGone(_ *session.Client, _ error, unasked bool) {
 		l.stats.Unasked++
 	}
 	if !c.client.Connected() {
-		l.stats.DialFailed++
+		c.countFailed(cause)
 		c.group.Key().h1Until.Store(0) // it may speak HTTP/2 alone by now
 	}
 	l.returnCapacity()

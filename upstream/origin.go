@@ -133,6 +133,9 @@ type peer struct {
 	streams atomic.Int64 // how many exchanges it took at a time on an HTTP/2 connection; 0: not known
 	upgrade atomic.Bool  // it takes upgrades on HTTP/2
 	h1Until atomic.Int64 // reactor time up to which it is assumed to speak HTTP/1 only; see Auto
+
+	period     atomic.Int64 // ns for which it was passed over last; 0: never
+	readmitted atomic.Int64 // reactor time at which it was used again
 }
 
 // assumed is how many exchanges a connection is given before its server has said how many it takes.

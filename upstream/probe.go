@@ -76,7 +76,7 @@ func (p *probe) OnFailed(_ *session.Probe, cause error) {
 	t.probes--
 	t.cause = cause
 	s.local.stats.Connections--
-	s.local.stats.DialFailed++
+	p.conn.countFailed(cause)
 	s.origin.release(s.local)
 	s.serveLater()
 }

@@ -252,13 +252,13 @@ func (m *shared) OnDraining(*session.Mux) {
 }
 
 // OnGone gives the slot of m back.
-func (m *shared) OnGone(_ *session.Mux, _ error) {
+func (m *shared) OnGone(_ *session.Mux, cause error) {
 	l := m.conn.site.local
 	m.leaveSet()
 	l.stats.Connections--
 	l.unshare(m)
 	if !m.mux.Connected() {
-		l.stats.DialFailed++
+		m.conn.countFailed(cause)
 	}
 	m.conn.site.origin.release(l)
 }

@@ -11,6 +11,7 @@ type Stats struct {
 	Taken       uint64 // exchanges that got an idle connection
 	Dialed      uint64 // exchanges that got a fresh one
 	DialFailed  uint64 // connections that were never established
+	PassedOver  uint64 // addresses that could not be reached in time: see backend.Member.PassOver
 	Unasked     uint64 // connections closed because bytes came that no request had asked for
 	Stale       uint64 // parked connections found closed or readable when they were to be taken
 	Evicted     uint64 // parked connections closed because the pool was full

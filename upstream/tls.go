@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"strings"
 
@@ -138,34 +137,17 @@ func (u *Upstream) tlsFor(address string) *tlsClient {
 		return &tlsClient{err: fmt.Errorf("%w: %s: %w", ErrNotSecured, address, err)}
 	}
 	c.ClientSessionCache = u.sessions
-	failed := u.notSecured(address)
 	return &tlsClient{handshaker: u.handshaker, offers: [...]*tlsconn.ClientOptions{
-		H1: offering(c, failed, alpnH1), H2: offering(c, failed, alpnH2), Auto: offering(c, failed, alpnH2, alpnH1),
+		H1: offering(c, alpnH1), H2: offering(c, alpnH2), Auto: offering(c, alpnH2, alpnH1),
 	}}
 }
 
 // offering returns options that offer protocols to the backend.
-func offering(c *tls.Config, failed func(*engine.Conn, error), protocols ...string) *tlsconn.ClientOptions {
+func offering(c *tls.Config, protocols ...string) *tlsconn.ClientOptions {
 	c = c.Clone()
 	c.NextProtos = protocols
-	return &tlsconn.ClientOptions{Config: c, Failed: failed}
+	return &tlsconn.ClientOptions{Config: c}
 }
-
-// notSecured makes what logs the failed handshakes with a backend: what clients are answered does not say whether it
-// was the name, the authority or the time.
-func (u *Upstream) notSecured(address string) func(*engine.Conn, error) {
-	return func(c *engine.Conn, err error) {
-		if failed := (*tlsconn.HandshakeError)(nil); errors.As(err, &failed) {
-			err = failed.Reason
-		}
-		text := err.Error()
-		slog.Warn("TLS handshake with a backend failed", "upstream", u.opts.Name, "backend", address,
-			"address", c.Peer().String(), "error", text[:min(len(text), quotedMax)])
-	}
-}
-
-// quotedMax bounds what a line of the log quotes from a backend.
-const quotedMax = 256
 
 // nameFor returns the name that a backend at address is expected to have: that of the host. A Unix socket has none.
 func (t *TLS) nameFor(address string) string {

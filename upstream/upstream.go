@@ -121,6 +121,12 @@ func (f *following) Left(m *backend.Member) {
 	}
 }
 
+func (u *Upstream) isClosed() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.closed
+}
+
 // Name returns the name of u.
 func (u *Upstream) Name() string { return u.opts.Name }
 

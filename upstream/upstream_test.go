@@ -2,7 +2,9 @@ package upstream_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +18,12 @@ import (
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
+
+func TestMain(m *testing.M) {
+	// Backends that fail are part of these tests, and their lines only hide what failed.
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	os.Exit(m.Run())
+}
 
 // world is an upstream with one reactor and origins that answer everything.
 type world struct {
@@ -88,6 +96,13 @@ func (x *world) begin() *exchange {
 
 func (x *world) beginAt(m *backend.Member) *exchange {
 	x.t.Helper()
+	_, r := x.open(m)
+	return r
+}
+
+// open is beginAt, with the stream.
+func (x *world) open(m *backend.Member) (session.Stream, *exchange) {
+	x.t.Helper()
 	c, err := x.u.Take(x.reactor, m, x.u.View().NextAddress(x.reactor, m), false, &upstream.Waiter{})
 	if err != nil {
 		x.t.Fatal(err)
@@ -97,10 +112,11 @@ func (x *world) beginAt(m *backend.Member) *exchange {
 	h.SetTarget("/")
 	h.SetAuthority("h")
 	r := &exchange{}
-	if err := c.Open(r).SendHead(&h, true); err != nil {
+	s := c.Open(r)
+	if err := s.SendHead(&h, true); err != nil {
 		x.t.Fatal(err)
 	}
-	return r
+	return s, r
 }
 
 // first returns the first backend of u.

@@ -34,6 +34,9 @@ func (l *Listener) Close() { l.door.close() }
 // Refuse makes connects fail, or, with false, succeed again.
 func (l *Listener) Refuse(yes bool) { l.door.refuses = yes }
 
+// Ignore has connects answered by nothing, as a firewall does that drops them, or, with false, answered again.
+func (l *Listener) Ignore(yes bool) { l.door.mute = yes }
+
 // Addr is where l listens.
 func (l *Listener) Addr() poller.Addr { return l.door.addr }
 
@@ -101,7 +104,7 @@ func (d *door) close() {
 }
 
 // room reports whether a connect is answered now.
-func (d *door) room() bool { return d.origin != nil || !d.mute && len(d.waiting) < d.opts.Backlog }
+func (d *door) room() bool { return !d.mute && (d.origin != nil || len(d.waiting) < d.opts.Backlog) }
 
 // covers reports whether a connect to a ends at d.
 func (d *door) covers(a poller.Addr) bool {

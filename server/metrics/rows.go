@@ -114,6 +114,7 @@ var upstreamRows = []row{
 	{"edge_upstream_reuse_total", "", "Taken", "Requests that got an idle connection."},
 	{"edge_upstream_dials_total", "", "Dialed", "Connections begun."},
 	{"edge_upstream_dials_failed_total", "", "DialFailed", "Connections that were never established."},
+	{"edge_upstream_passed_over_total", "", "PassedOver", "Addresses that could not be reached, and are passed over."},
 	{"edge_upstream_unasked_total", "", "Unasked", "Connections closed because of bytes that no request asked for."},
 	{"edge_upstream_stale_total", "", "Stale", "Idle connections found closed when they were to be used."},
 	{"edge_upstream_evicted_total", "", "Evicted", "Idle connections closed because of pool.idle."},

@@ -1,0 +1,93 @@
+package backend
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/invariant"
+)
+
+// How often the troubles of one member are told: a member that fails now and then must not fill a log.
+const (
+	tellAgain  = 10 * time.Second // after a trouble that was over, or was another one
+	tellOnward = time.Minute      // while it lasts
+)
+
+// Trouble is what goes wrong with a member, as those that use it find out.
+type Trouble struct {
+	What     string    // in words
+	Since    time.Time // of the first failure
+	Failures int       // from then on
+}
+
+// troubles is what a member remembers of its failures.
+// Safe for any goroutine.
+//
+//	kind != NoTrouble  =>  now is the trouble in progress, with one failure or more
+type troubles struct {
+	kind atomic.Uint32 // a TroubleKind; written with mu held
+
+	mu     sync.Mutex
+	now    Trouble   // guarded by mu
+	told   string    // What of now, when it was told last; "": it was not; guarded by mu
+	toldAt time.Time // when any was; guarded by mu
+}
+
+// TroubleKind says what ends a Trouble.
+type TroubleKind uint32
+
+// The kinds.
+const (
+	NoTrouble  TroubleKind = iota
+	Connecting             // there is no connection: one ends it
+	Answering              // answers fail: a whole one ends it
+)
+
+// Trouble returns the kind of trouble that m has, by one load.
+func (m *Member) Trouble() TroubleKind { return TroubleKind(m.troubles.kind.Load()) }
+
+// Fail notes that m failed at a time. It returns the trouble that this is part of, and whether to tell of it: it has
+// begun, it has become another one, or it goes on for another minute.
+func (m *Member) Fail(kind TroubleKind, what string, at time.Time) (t Trouble, tell bool) {
+	s := &m.troubles
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.Trouble() == NoTrouble {
+		s.now, s.told = Trouble{Since: at}, ""
+	}
+	wait := tellAgain
+	if s.told == what {
+		wait = tellOnward
+	}
+	s.kind.Store(uint32(kind))
+	s.now.What = what
+	s.now.Failures++
+	if at.Sub(s.toldAt) < wait {
+		return s.now, false
+	}
+	s.told, s.toldAt = what, at
+	s.check()
+	return s.now, true
+}
+
+// Recover notes that m serves again. It returns the trouble that is over, and whether its beginning was told.
+func (m *Member) Recover() (t Trouble, told bool) {
+	s := &m.troubles
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.Trouble() == NoTrouble {
+		return Trouble{}, false
+	}
+	s.check()
+	s.kind.Store(uint32(NoTrouble))
+	return s.now, s.told != ""
+}
+
+// check panics when an invariant of s does not hold. s.mu is held.
+func (s *troubles) check() {
+	if invariant.On {
+		trouble := TroubleKind(s.kind.Load()) != NoTrouble
+		invariant.That(!trouble || s.now.Failures > 0 && !s.now.Since.IsZero(), "a trouble without a failure")
+	}
+}

@@ -1,0 +1,223 @@
+package server
+
+import (
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/h2c"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// fetched is what a client and the access log have of a request.
+type fetched struct {
+	status int
+	proxy  string // Proxy-Status
+	reason string // of the access log
+}
+
+// fetch asks s for a path, and reads what its access log says of that.
+func fetch(t *testing.T, s *Server, logPath, path string) fetched {
+	t.Helper()
+	resp, err := http.Get("http://" + s.Addresses()[0].Addr.String() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	_, _ = io.Copy(io.Discard, resp.Body)
+	got := fetched{status: resp.StatusCode, proxy: resp.Header.Get("Proxy-Status")}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		text, _ := os.ReadFile(logPath)
+		for line := range strings.Lines(string(text)) {
+			var r struct{ Path, Reason string }
+			if json.Unmarshal([]byte(line), &r) == nil && r.Path == path {
+				got.reason = r.Reason
+				return true
+			}
+		}
+		return false
+	}, "a line of the access log")
+	return got
+}
+
+// closedPort returns an address at which nobody listens.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// speaking returns the address of a backend that answers each connection with a text.
+func speaking(t *testing.T, text string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = c.Read(make([]byte, 4096))
+				_, _ = io.WriteString(c, text)
+				_ = c.Close()
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// Each way in which a backend fails is told apart: for the client, in the access log, and in a line that says what to
+// look at.
+func TestTrouble_isNamed(t *testing.T) {
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "dead.sock")
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.SetUnlinkOnClose(false)
+	dead.Close()
+	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	plain := httptest.NewServer(ok)
+	t.Cleanup(plain.Close)
+	h2Only := httptest.NewServer(h2c.NewHandler(ok, &http2.Server{}))
+	t.Cleanup(h2Only.Close)
+	secure := httptest.NewUnstartedServer(ok)
+	secure.Config.ErrorLog = nil
+	secure.TLS = &tls.Config{NextProtos: []string{"http/1.1"}}
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	settings := "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64" // what a gRPC server begins with
+	for i, c := range []struct {
+		name, dest, token, reason, what, try string
+		status                               int
+	}{
+		{"refused", closedPort(t), "connection_refused", "backend:connect", "refused", "listen there", 502},
+		{"no socket", "unix:" + filepath.Join(dir, "none.sock"), "destination_unavailable", "backend:no_socket",
+			"does not exist", "the path", 502},
+		{"dead socket", "unix:" + socket, "connection_refused", "backend:connect", "refused", "nobody listens", 502},
+		{"gRPC", speaking(t, settings), "http_protocol_error", "backend:speaks_http2", "HTTP/2", "grpc = true", 502},
+		{"not gRPC", "h2c://" + plain.Listener.Addr().String(), "http_protocol_error", "backend:speaks_http1", "HTTP/1",
+			"no grpc", 502},
+		{"TLS", speaking(t, "\x15\x03\x01\x00\x02\x02\x46"), "http_protocol_error", "backend:speaks_tls", "TLS",
+			"https://", 502},
+		{"malformed", speaking(t, "SSH-2.0-OpenSSH_9.2\r\n"), "http_protocol_error", "backend:malformed", "malformed",
+			"does it speak HTTP", 502},
+		{"lost", speaking(t, ""), "connection_terminated", "backend:lost", "closed", "without an answer", 502},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			log, access := logged(t, 100), filepath.Join(t.TempDir(), "access.log")
+			s := start(t, Options{}, "log.output = %q\nhttp.listen = \"127.0.0.1:0\"\n"+
+				"upstream_defaults.retry.attempts = 0\n[[routes]]\npattern = \"/*\"\ndest = %q\n", access, c.dest)
+			path := fmt.Sprint("/", i)
+			got := fetch(t, s, access, path)
+			if got.status != c.status || !strings.Contains(got.proxy, "error="+c.token) || got.reason != c.reason {
+				t.Errorf("%+v", got)
+			}
+			lines := log.with("a backend fails")
+			if len(lines) != 1 {
+				t.Fatal(lines)
+			}
+			l := lines[0]
+			if l["reason"] != c.reason || l["failures"] != 1.0 || l["since"] == nil || l["level"] != "WARN" ||
+				!strings.Contains(fmt.Sprint(l["what"]), c.what) || !strings.Contains(fmt.Sprint(l["try"]), c.try) ||
+				!strings.Contains(c.dest, fmt.Sprint(l["backend"])) || l["error"] == "" {
+				t.Error(l)
+			}
+		})
+	}
+}
+
+// A backend that fails is named though a retry hides it from the client, and so is its return.
+func TestTrouble_isToldThoughARetryHidesIt(t *testing.T) {
+	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	good := httptest.NewServer(ok)
+	t.Cleanup(good.Close)
+	address := closedPort(t)
+	log, access := logged(t, 100), filepath.Join(t.TempDir(), "access.log")
+	s := start(t, Options{}, "log.output = %q\nhttp.listen = \"127.0.0.1:0\"\n[upstreams.api]\n"+
+		"backends = [{ address = %q }, { address = %q }]\n[[routes]]\npattern = \"/*\"\ndest = \"api\"\n",
+		access, address, good.Listener.Addr().String())
+	ask := func() {
+		t.Helper()
+		if got := fetch(t, s, access, "/"); got.status != 200 {
+			t.Fatalf("%+v", got)
+		}
+	}
+	for range 8 {
+		ask()
+	}
+	lines := log.with("a backend fails")
+	if len(lines) != 1 || lines[0]["upstream"] != "api" || lines[0]["backend"] != address ||
+		lines[0]["error"] != "connection refused" {
+		t.Fatal(lines)
+	}
+	if failed := log.with("an attempt failed"); len(failed) < 2 || failed[0]["level"] != "DEBUG" {
+		t.Error(failed)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back := &http.Server{Handler: ok}
+	t.Cleanup(func() { back.Close() })
+	go func() { _ = back.Serve(l) }()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		ask()
+		return len(log.with("a backend serves again")) > 0
+	}, "the return of the backend")
+	if l := log.with("a backend serves again")[0]; l["backend"] != address || l["upstream"] != "api" ||
+		l["level"] != "INFO" || l["failures"].(float64) < 2 {
+		t.Error(l)
+	}
+}
+
+// A backend that does not answer a connection costs the first client its time, and is passed over then.
+func TestTrouble_isPassedOver(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing to a ClientHello
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { silent.Close() })
+	good := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {}))
+	t.Cleanup(good.Close)
+	log, access := logged(t, 100), filepath.Join(t.TempDir(), "access.log")
+	s := start(t, Options{}, "log.output = %q\nhttp.listen = \"127.0.0.1:0\"\ntls.handshake_timeout = \"200ms\"\n"+
+		"[upstreams.api]\nbackends = [{ address = %q }, { address = %q }]\ntls = { verify = false }\n"+
+		"[[routes]]\npattern = \"/*\"\ndest = \"api\"\n", access, silent.Addr().String(), good.Listener.Addr().String())
+	for i := range 12 {
+		if got := fetch(t, s, access, fmt.Sprint("/", i)); got.status != 200 {
+			t.Fatalf("%+v", got)
+		}
+	}
+	over := log.with("is passed over")
+	if len(over) != 1 || over[0]["backend"] != silent.Addr().String() || over[0]["again_in"] != "10s" {
+		t.Error(over)
+	}
+	if fails := log.with("a backend fails"); len(fails) != 1 || fails[0]["reason"] != "backend:connect" {
+		t.Error(fails)
+	}
+	// Two event loops may have tried it at the same time, each once.
+	if failed := log.with("an attempt failed"); len(failed) == 0 || len(failed) > 2 {
+		t.Error(failed)
+	}
+}

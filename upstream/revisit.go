@@ -1,0 +1,119 @@
+package upstream
+
+import (
+	"errors"
+	"log/slog"
+	"syscall"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// How long an address is passed over before it is tried again: longer each time that this fails, and where the last
+// time is not long ago.
+const (
+	revisitFirst = 10 * time.Second
+	revisitLast  = 5 * time.Minute
+)
+
+// dialSlow is how long an exchange waits in vain for a connection, before it is given up, to be a sign that its address
+// cannot be reached. A second is when TCP has asked twice.
+const dialSlow = time.Second
+
+// revisit finds out when an address that is passed over can be reached again: by connections of its own that carry
+// nothing, so that no client waits for it.
+// Owned by the reactor that could not reach the address.
+type revisit struct {
+	engine.NopHandler
+	local  *local
+	member *backend.Member
+	peer   *peer
+	period time.Duration
+	since  int64 // reactor time, ns
+	timer  engine.Timer
+}
+
+// countFailed counts a connection that was not established, and has its address passed over where finding that out took
+// long: an attempt that is refused at once costs nobody anything.
+func (c *Conn) countFailed(cause error) {
+	l := c.site.local
+	l.stats.DialFailed++
+	if !isUnreachable(cause, time.Duration(l.reactor.Now()-c.born)) || !c.site.member.PassOver(c.group.Key().addr) {
+		return
+	}
+	l.stats.PassedOver++
+	v := &revisit{local: l, member: c.site.member, peer: c.group.Key(), since: l.reactor.Now()}
+	v.period = v.peer.nextPeriod(v.since)
+	slog.Warn("an address of a backend is passed over: no connection in time", "upstream", l.upstream.Name(),
+		"backend", v.member.Address(), "address", v.peer.addr.String(), "again_in", v.period.String())
+	v.timer.Run = v.dial
+	v.arm()
+}
+
+// isUnreachable reports whether cause, after that time, says that there is no way to an address. Given up by its
+// exchange, a connection says so when it took long.
+func isUnreachable(cause error, took time.Duration) bool {
+	switch {
+	case cause == engine.ErrClosed:
+		return took >= dialSlow
+	case cause == engine.ErrConnectTimeout, errors.Is(cause, tlsconn.ErrTimeout):
+		return true
+	}
+	return errors.Is(cause, syscall.ETIMEDOUT) || errors.Is(cause, syscall.EHOSTUNREACH)
+}
+
+// nextPeriod returns for how long p is to be passed over now.
+func (p *peer) nextPeriod(now int64) time.Duration {
+	period := revisitFirst
+	if last := time.Duration(p.period.Load()); last > 0 && now-p.readmitted.Load() < 2*int64(last) {
+		period = min(2*last, revisitLast)
+	}
+	p.period.Store(int64(period))
+	return period
+}
+
+func (v *revisit) arm() { v.local.reactor.Arm(&v.timer, v.local.reactor.Now()+int64(v.period)) }
+
+// dial tries the address, unless it is used again already, or is none of the member's any more. When the upstream is
+// closed nobody would try it later.
+func (v *revisit) dial(r *engine.Reactor) {
+	switch {
+	case !v.member.PassesOver(v.peer.addr):
+		v.peer.readmitted.Store(r.Now())
+	case v.local.upstream.isClosed():
+		v.member.Readmit(v.peer.addr)
+	default:
+		if _, err := r.Dial(v.peer.addr, v, &v.local.options); err != nil {
+			v.wait()
+		}
+	}
+}
+
+// wait waits for longer.
+func (v *revisit) wait() {
+	v.period = min(2*v.period, revisitLast)
+	v.peer.period.Store(int64(v.period))
+	v.arm()
+}
+
+// OnOpen has the address used again.
+func (v *revisit) OnOpen(c *engine.Conn) {
+	now := v.local.reactor.Now()
+	v.peer.readmitted.Store(now)
+	if v.member.Readmit(v.peer.addr) {
+		slog.Info("an address of a backend can be reached again", "upstream", v.local.upstream.Name(),
+			"backend", v.member.Address(), "address", v.peer.addr.String(),
+			"after", time.Duration(now-v.since).Round(time.Millisecond).String())
+	}
+	v.peer = nil
+	c.Close(nil)
+}
+
+// OnClose tries again later, unless the address could be reached.
+func (v *revisit) OnClose(*engine.Conn, error) {
+	if v.peer != nil {
+		v.wait()
+	}
+}
