@@ -49,7 +49,8 @@ func TestFault_ofConnecting(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
-		if got := resp.Header.Get("Proxy-Status"); resp.StatusCode != c.status || !strings.HasSuffix(got, "error="+c.token) {
+		got := resp.Header.Get("Proxy-Status")
+		if resp.StatusCode != c.status || !strings.HasSuffix(got, "error="+c.token) {
 			t.Errorf("%v: %d, %s; want %d, %s", c.cause, resp.StatusCode, got, c.status, c.token)
 		}
 	}
