@@ -1,14 +1,13 @@
 package proxy
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
-	"strconv"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -27,10 +26,30 @@ func (x *Exchange) fail(f *Fault) {
 		x.local.stats.Loops++
 	}
 	x.fault = f
-	for _, run := range x.filters().onError {
-		run(x, f.Status)
+	v := RespondPage(f.Status)
+	if list := x.filters().onError; len(list) > 0 {
+		if own := ask(x, list, f); own.final() {
+			v = own
+		} else if own.kind != next {
+			x.fault = faultFilter // which filters are not asked about: it is theirs
+			v = RespondPage(faultFilter.Status)
+		}
 	}
-	x.ownAnswer(Respond(f.Status, f.Text))
+	x.ownAnswer(v)
+}
+
+// ask gives the filters of list a failure, until one of them has another verdict than Next.
+func ask(x *Exchange, list []onFailure, f *Fault) Verdict {
+	failure := Failure{Fault: f, Backend: x.Backend()}
+	if x.try.fault == f {
+		failure.Cause = x.try.cause
+	}
+	for _, run := range list {
+		if v := run(x, &failure); v.kind != next {
+			return v
+		}
+	}
+	return Next
 }
 
 // respond answers in place of the backend: the verdict of a filter, or of a destination.
@@ -38,7 +57,7 @@ func (x *Exchange) respond(v Verdict) {
 	switch {
 	case x.answering:
 		x.cut(faultFilter)
-	case v.status < 200 || v.status > 999:
+	case !v.final():
 		x.fail(faultFilter)
 	default:
 		x.ownAnswer(v)
@@ -56,21 +75,25 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	h.Reset()
 	h.Status = uint16(v.status)
 	h.Proto = message.HTTP11
-	var body []byte
-	if !x.call.fails(x, h, v.status, v.body) {
-		body = ownBody(x, h, &v)
-	}
-	h.Length = int64(len(body))
 	for i := 0; i < len(v.fields); i += 2 {
 		h.Add(v.fields[i], v.fields[i+1])
 	}
+	var body []byte
+	text := v.body
+	if v.page {
+		text = textFor(x, v.status)
+	}
+	if !x.call.fails(x, h, v.status, text) {
+		body = ownBody(x, h, &v)
+	}
+	h.Length = int64(len(body))
 	if f := x.fault; f != nil {
 		x.proxy.addStatus(h, f.Token)
 		if f.allow {
 			h.AddID(message.Allow, "Allow", allowed)
 		}
 		h.Close = f.last && x.Request.Proto != message.HTTP20
-		if f.wait {
+		if f.wait && !h.Has(message.RetryAfter) {
 			h.AddID(message.RetryAfter, "Retry-After", "1")
 		}
 	}
@@ -126,28 +149,36 @@ func (x *Exchange) sendResponse() {
 	x.answerSent()
 }
 
-// ownBody returns the body of an answer of the proxy's own, and adds the fields that say what it is. The text of a
-// failure comes in the form that the client prefers.
+// ownBody returns the body of an answer of the proxy's own, and adds the field that says what it is.
 func ownBody(x *Exchange, h *message.Head, v *Verdict) []byte {
-	f := x.fault
-	contentType, body := plainText, v.body
-	switch {
-	case v.body == "":
+	if v.status == 204 || v.status == 304 { // RFC 9110 §6.4.1: they have none
 		return nil
-	case f == nil:
-		contentType = cmp.Or(v.contentType, contentType)
-	case prefersJSON(x.Request.Peek(message.Accept)):
-		contentType = "application/json"
-		body = `{"status":` + strconv.Itoa(v.status) + `,"error":"` + v.body + `","reason":"` + f.Token +
-			`","request_id":"` + x.ID() + "\"}\n"
-	default:
-		contentType = "text/html; charset=utf-8"
-		title := strconv.Itoa(v.status) + " " + h1.Reason(v.status)
-		body = "<!doctype html><title>" + title + "</title>\n<h1>" + title + "</h1>\n<p>" + v.body +
-			"</p>\n<p><small>edge, request " + x.ID() + "</small></p>\n"
 	}
-	h.AddID(message.ContentType, "Content-Type", contentType)
-	return []byte(body)
+	contentType, body := v.contentType, []byte(v.body)
+	if v.page {
+		contentType, body = pageFor(x, v.status)
+	}
+	if (len(body) > 0 || contentType != "") && !h.Has(message.ContentType) {
+		h.AddID(message.ContentType, "Content-Type", cmp.Or(contentType, plainText))
+	}
+	return body
+}
+
+// pageFor makes the body of an answer with status, that of a failure or one that a filter or a destination asked for.
+func pageFor(x *Exchange, status int) (contentType string, body []byte) {
+	f := page.Facts{Status: status, Text: textFor(x, status), ID: x.ID(), Host: x.Request.Host()}
+	if x.fault != nil {
+		f.Token = x.fault.Token
+	}
+	return page.Append(nil, &f, x.Request.Elements(message.Accept))
+}
+
+// textFor returns what the failure of x says to its client, "" where status is not that of a failure.
+func textFor(x *Exchange, status int) string {
+	if f := x.fault; f != nil && f.Status == status {
+		return f.Text
+	}
+	return ""
 }
 
 // Refusal makes the answer to a request that only the session, or TLS, has seen: see session.Refuser.
@@ -181,7 +212,3 @@ func (p *Proxy) addStatus(h *message.Head, token string) {
 }
 
 const plainText = "text/plain; charset=utf-8"
-
-func prefersJSON(accept []byte) bool {
-	return bytes.Contains(accept, []byte("json")) && !bytes.Contains(accept, []byte("html"))
-}

@@ -20,6 +20,7 @@ import (
 type attempt struct {
 	stream session.Stream // takes the request; nil while there is none
 	fault  *Fault         // of the try before; the answer when nothing is left to try. nil: there was none
+	cause  error          // of fault, as the destination gave it
 
 	// Of To: where the request goes.
 	up       *toUpstream      // that was opened; nil: the destination is another one

@@ -42,17 +42,42 @@ type Forwarder interface {
 
 // answer is a Destination that is an answer.
 // Immutable.
-type answer struct{ verdict error } // a Verdict, as the error that it is returned as: made once
+type answer struct {
+	verdict Verdict
+	err     error // verdict, as it is returned: made once
+}
 
 // Answer answers every request with status and a body of contentType, "" for plain text.
 func Answer(status int, contentType, body string) Destination {
-	v := Respond(status, body)
-	v.contentType = contentType
-	return &answer{v}
+	return Always(Respond(status, body).Type(contentType))
 }
 
+// Always answers every request with v, which is one of Respond or RespondPage.
+func Always(v Verdict) Destination { return &answer{v, v} }
+
 // Open answers.
-func (a *answer) Open(*Exchange, session.Receiver) (session.Stream, error) { return nil, a.verdict }
+func (a *answer) Open(*Exchange, session.Receiver) (session.Stream, error) { return nil, a.err }
+
+var (
+	errAnswer     = errors.New("it is no answer: the status of one has three digits and is 200 or more")
+	errAnswerHead = errors.New("a field of its answer, or the type, is malformed")
+)
+
+// Check reports an answer that could not be sent.
+func (a *answer) Check() error {
+	v := &a.verdict
+	if !v.final() {
+		return errAnswer
+	}
+	ok := message.ValidValue(v.contentType)
+	for i := 0; i < len(v.fields); i += 2 {
+		ok = ok && message.ValidName(v.fields[i]) && message.ValidValue(v.fields[i+1])
+	}
+	if !ok {
+		return errAnswerHead
+	}
+	return nil
+}
 
 // sendsOn reports whether requests to d are sent on: then they are prepared for that.
 func sendsOn(d Destination) bool {

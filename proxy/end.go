@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -51,9 +52,6 @@ func (x *Exchange) finish() {
 		x.local.stats.Answered[x.status/100%6]++
 	}
 	if x.snapshot != nil {
-		if list := x.filters().log; len(list) > 0 {
-			x.local.runLog(x, list)
-		}
 		x.local.logExchange(x)
 	}
 	x.local.recycle(x)
@@ -107,7 +105,7 @@ func (x *Exchange) rescue() {
 
 // runLog runs the last phase. A panic there costs the filters after it their turn and nothing else: there is nothing
 // left to end.
-func (l *local) runLog(x *Exchange, list []onExchange) {
+func (l *local) runLog(x *Exchange, list []onRecord, r *observe.Record) {
 	defer func() {
 		if p := recover(); p != nil {
 			if invariant.On {
@@ -118,7 +116,7 @@ func (l *local) runLog(x *Exchange, list []onExchange) {
 		}
 	}()
 	for _, f := range list {
-		f(x)
+		f(x, r)
 	}
 }
 

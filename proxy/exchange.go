@@ -130,8 +130,13 @@ func (x *Exchange) ClientIP() netip.Addr {
 // says otherwise.
 func (x *Exchange) Scheme() string { return x.Request.Scheme() }
 
-// Status returns the status of the final answer, 0 while there is none.
-func (x *Exchange) Status() int { return x.status }
+// Status returns the status of the final answer, from UpstreamResponse on that of Response; 0 while there is none.
+func (x *Exchange) Status() int {
+	if x.status > 0 {
+		return x.status
+	}
+	return int(x.Response.Status)
+}
 
 // Attempts returns how many backends or connections were tried.
 func (x *Exchange) Attempts() int { return x.attempts }

@@ -20,7 +20,7 @@ type Fault struct {
 	Status int    // of the answer, 400 or more
 	Token  string // error type of Proxy-Status: RFC 9209 §2.3
 	Reason string // for the access log: the side that ended the exchange and the phase, as in "backend:connect"
-	Text   string // of the answer, one sentence
+	Text   string // one sentence: what the client can change, for 4xx; those of 5xx only gRPC clients and filters see
 	Silent bool   // there is no answer: the client's stream is reset
 
 	wait  bool // Retry-After: 1
@@ -38,7 +38,7 @@ func (f *Fault) Error() string { return f.Text }
 var (
 	faultNoRoute = &Fault{
 		Status: 404, Token: "destination_not_found", Reason: "edge:route",
-		Text: "No route takes this request.",
+		Text: "There is nothing at this address.",
 	}
 	faultMethod = &Fault{
 		Status: 405, Token: "http_request_denied", Reason: "edge:method",
@@ -78,7 +78,7 @@ var (
 	}
 	faultHeadSize = &Fault{
 		Status: 431, Token: "http_request_error", Reason: "backend:head_size",
-		Text: "The request head is larger than the backend takes.",
+		Text: "The head of the request is too large.",
 	}
 	faultAnswerSize = &Fault{
 		Status: 502, Token: "http_response_header_section_size", Reason: "client:head_size", call: grpc.Exhausted,

@@ -86,14 +86,17 @@ func (c *caller) OnReset(_ session.Stream, code session.Code, _ error) {
 // fetch begins a request on the proxy of r.
 func (r *rig) fetch(c *caller, method, path, body string) {
 	c.done = make(chan string, 1)
+	r.on(func(reactor *engine.Reactor) { r.begin(c, reactor, method, path, body) })
+}
+
+// begin is fetch on a reactor.
+func (r *rig) begin(c *caller, reactor *engine.Reactor, method, path, body string) {
 	h := headOf(method, "http", "a", path)
 	h.Length = int64(len(body))
 	c.rest, c.more = []byte(body), body != ""
-	r.on(func(reactor *engine.Reactor) {
-		c.stream = r.proxy.Service(&proxy.Listener{}).Fetch(reactor, c)
-		c.call(func() { c.stream.SendHead(h, body == "") })
-		c.pump()
-	})
+	c.stream = r.proxy.Service(&proxy.Listener{}).Fetch(reactor, c)
+	c.call(func() { c.stream.SendHead(h, body == "") })
+	c.pump()
 }
 
 // on runs f on the first reactor.
@@ -135,7 +138,7 @@ func TestFetch(t *testing.T) {
 	}
 	var got caller
 	r.fetch(&got, "GET", "/dead", "")
-	if how := <-got.done; how != "data" || got.status != 502 || !strings.Contains(got.body.String(), "refused") {
+	if how := <-got.done; how != "data" || got.status != 502 || !strings.Contains(got.body.String(), "not answer") {
 		t.Errorf("a dead backend: %s, %d %s", how, got.status, &got.body)
 	}
 	r.settled(t)

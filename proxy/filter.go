@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
 )
 
 // Verdict is what a filter decides: Next, Respond or Park. One of Respond is also what a Destination that answers by
@@ -17,6 +18,7 @@ type Verdict struct {
 	body        string
 	contentType string   // of body; "": plain text
 	fields      []string // further ones of the answer: names and values in turn
+	page        bool     // the body is the page of the status
 }
 
 type verdictKind uint8
@@ -33,9 +35,19 @@ var (
 	Park = Verdict{kind: park} // wait for Ref.Resume, or for the client's end, whichever comes first
 )
 
-// Respond answers with status and a plain text instead of going on.
-func Respond(status int, body string) Verdict {
-	return Verdict{kind: respond, status: status, body: body}
+// Respond answers with status and body instead of going on. The body is sent as it is given, as plain text unless Type
+// says otherwise.
+func Respond[B ~string | ~[]byte](status int, body B) Verdict {
+	return Verdict{kind: respond, status: status, body: string(body)}
+}
+
+// RespondPage answers with the proxy's page for status, as for a failure with that status, instead of going on.
+func RespondPage(status int) Verdict { return Verdict{kind: respond, status: status, page: true} }
+
+// Type returns v with contentType as the type of its body.
+func (v Verdict) Type(contentType string) Verdict {
+	v.contentType = contentType
+	return v
 }
 
 // With returns v with a further field of the answer. Name and value must be valid: message.ValidName, ValidValue.
@@ -46,6 +58,16 @@ func (v Verdict) With(name, value string) Verdict {
 
 // Error makes a Verdict what Destination.Open may return.
 func (v Verdict) Error() string { return "the destination answers by itself" }
+
+// final reports whether v is an answer that can be sent.
+func (v *Verdict) final() bool { return v.kind == respond && v.status >= 200 && v.status <= 999 }
+
+// Failure is a Fault of one exchange, with what is known of it. Borrowed until return.
+type Failure struct {
+	*Fault
+	Cause   error  // what the network, TLS or the destination said; nil: nothing did
+	Backend string // the address of the backend that was tried last; "": none was
+}
 
 // Phase is a set of phases of a Filter.
 type Phase uint16
@@ -69,8 +91,8 @@ type Filter struct {
 	Request func(x *Exchange) Verdict
 	// UpstreamRequest runs once, before the head is sent on for the first time.
 	UpstreamRequest func(x *Exchange)
-	// ConnectFailed runs when a connection to a backend failed, before another is tried.
-	ConnectFailed func(x *Exchange, cause error)
+	// ConnectFailed runs when a connection to a backend failed, before another is tried. After Respond none is.
+	ConnectFailed func(x *Exchange, f *Failure) Verdict
 	// Connected runs when a backend has been given the head: on a connection of the pool, or a fresh one that may
 	// still be connecting.
 	Connected func(x *Exchange)
@@ -84,10 +106,12 @@ type Filter struct {
 	ResponseBody func(x *Exchange, in []byte, end bool) Verdict
 	// Trailers may change the trailer fields of an answer.
 	Trailers func(x *Exchange, h *message.Head)
-	// Error runs when the proxy is about to answer a failure with status.
-	Error func(x *Exchange, status int)
-	// Log runs last, when all is known.
-	Log func(x *Exchange)
+	// Error runs once for a failure that the proxy is about to answer. Next leaves it to the next filter and then to
+	// the proxy's page, Respond answers instead.
+	Error func(x *Exchange, f *Failure) Verdict
+	// Log runs last, when all is known, whether there is an access log or not. r is borrowed until return; what is
+	// changed in it, access logs get changed.
+	Log func(x *Exchange, r *observe.Record)
 
 	// Blocking names the phases whose functions may block.
 	Blocking Phase
@@ -104,6 +128,8 @@ type judged struct {
 type (
 	onExchange = func(x *Exchange)
 	onBody     = func(x *Exchange, in []byte, end bool) Verdict
+	onFailure  = func(x *Exchange, f *Failure) Verdict
+	onRecord   = func(x *Exchange, r *observe.Record)
 )
 
 // chain is a list of filters, composed by phase.
@@ -111,11 +137,11 @@ type (
 type chain struct {
 	beforeRoute, request, response []judged
 	upstreamRequest, connected     []onExchange
-	upstreamResponse, log          []onExchange
+	upstreamResponse               []onExchange
 	requestBody, responseBody      []onBody
-	connectFailed                  []func(x *Exchange, cause error)
+	connectFailed, onError         []onFailure
 	trailers                       []func(x *Exchange, h *message.Head)
-	onError                        []func(x *Exchange, status int)
+	log                            []onRecord
 	owned                          []string
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -112,10 +113,17 @@ func (r *recorder) filter(name string, early bool) *proxy.Filter {
 	f := &proxy.Filter{
 		Name: name, Request: judged("request"), Response: judged("response"),
 		UpstreamRequest: plain("upstream request"), Connected: plain("connected"),
-		UpstreamResponse: plain("upstream response"), Log: plain("log"),
-		RequestBody: body("request body"), ResponseBody: body("response body"),
-		ConnectFailed: func(*proxy.Exchange, error) { r.note("connect failed %s", name) },
-		Error:         func(_ *proxy.Exchange, status int) { r.note("error %d %s", status, name) },
+		UpstreamResponse: plain("upstream response"),
+		RequestBody:      body("request body"), ResponseBody: body("response body"),
+		ConnectFailed: func(*proxy.Exchange, *proxy.Failure) proxy.Verdict {
+			r.note("connect failed %s", name)
+			return proxy.Next
+		},
+		Error: func(_ *proxy.Exchange, f *proxy.Failure) proxy.Verdict {
+			r.note("error %d %s", f.Status, name)
+			return proxy.Next
+		},
+		Log: func(*proxy.Exchange, *observe.Record) { r.note("log %s", name) },
 	}
 	if early {
 		f.BeforeRoute = judged("early")
@@ -380,7 +388,7 @@ func TestFilter_panicEndsItsExchangeOnly(t *testing.T) {
 			x.Emit(in)
 			return bad(x, "responsebody")
 		},
-		Log: func(x *proxy.Exchange) { bad(x, "log") },
+		Log: func(x *proxy.Exchange, _ *observe.Record) { bad(x, "log") },
 	})
 	lives := testutil.Dial(t, r.addr())
 	for _, path := range []string{"request", "task", "requestbody", "response", "responsebody", "log"} {
@@ -398,14 +406,16 @@ func TestFilter_panicEndsItsExchangeOnly(t *testing.T) {
 	}
 }
 
+func panics(*proxy.Exchange, *proxy.Failure) proxy.Verdict { panic("on purpose") }
+
 // A panic while the end of a backend is told costs the exchange and the client's connection too.
 func TestFilter_panicWhereTheBackendFailed(t *testing.T) {
 	if invariant.On {
 		t.Skip("with invariants a panic ends the process")
 	}
 	for name, f := range map[string]*proxy.Filter{
-		"connect failed": {ConnectFailed: func(*proxy.Exchange, error) { panic("on purpose") }},
-		"error":          {Error: func(*proxy.Exchange, int) { panic("on purpose") }},
+		"connect failed": {ConnectFailed: panics},
+		"error":          {Error: panics},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := filterRig(t, f)

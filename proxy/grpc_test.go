@@ -48,7 +48,7 @@ func TestGRPC_failures(t *testing.T) {
 	}{
 		"no backend":  {proxy.Route{GRPC: proxy.On}, "application/grpc", "14", "The backend closed the connection."},
 		"any route":   {proxy.Route{}, "application/grpc+proto", "14", "The backend closed the connection."},
-		"no route":    {proxy.Route{Path: "/other"}, "application/grpc", "12", "No route takes this request."},
+		"no route":    {proxy.Route{Path: "/other"}, "application/grpc", "12", "There is nothing at this address."},
 		"a filter":    {refuse(401, "who är you?\n"), "application/grpc", "16", "who %C3%A4r you?"},
 		"forbidden":   {refuse(403, "no"), "application/grpc", "7", "no"},
 		"web":         {refuse(403, "no"), "application/grpc-web+proto", "7", "no"},

@@ -18,15 +18,38 @@ type AccessLog interface {
 	Append(r *observe.Record)
 }
 
-// log writes the record of x: the request as it came, whatever was made of it.
+// logExchange makes the record of x, where somebody wants it, and gives it to the filters and then to the access logs.
 func (l *local) logExchange(x *Exchange) {
-	logs := x.listener.Log
+	logs, list := x.listener.Log, x.filters().log
 	if x.route != nil && x.route.Log != nil {
 		logs = x.route.Log
 	}
-	if logs == nil {
+	if logs == nil && len(list) == 0 {
 		return
 	}
+	r := l.takeRecord()
+	l.fill(r, x)
+	if len(list) > 0 {
+		l.runLog(x, list, r)
+		r.Fields = x.noted
+	}
+	if logs != nil {
+		logs[l.reactor.Index()].Append(r)
+	}
+	l.record = r
+}
+
+// takeRecord returns a record that nobody uses. It is given back to l.record.
+func (l *local) takeRecord() *observe.Record {
+	r := l.record
+	if l.record = nil; r == nil { // a filter of Log ended another exchange of this reactor
+		r = &observe.Record{}
+	}
+	return r
+}
+
+// fill makes r the record of x: the request as it came, whatever was made of it.
+func (l *local) fill(r *observe.Record, x *Exchange) {
 	now := l.now()
 	dur := l.reactor.Now() - x.started
 	peer := x.down.Peer()
@@ -35,7 +58,6 @@ func (l *local) logExchange(x *Exchange) {
 		path, query = path[:i], path[i+1:]
 	}
 	// Member by member, all of them: a literal would be put together elsewhere and copied here.
-	r := &l.record
 	r.Time, r.Dur = now-dur, dur
 	r.ID = numberOf(x)
 	r.Listener = x.listener.Name
@@ -74,7 +96,6 @@ func (l *local) logExchange(x *Exchange) {
 	}
 	r.Fields = x.noted
 	r.UserAgent, r.Referer = x.Request.Peek(message.UserAgent), x.Request.Peek(message.Referer)
-	logs[l.reactor.Index()].Append(r)
 }
 
 // logTLS fills in what is known of a secured connection.
@@ -94,9 +115,11 @@ func (l *local) logRefused(on *Listener, peer poller.Addr, status int, cause err
 	if malformed := (*h2.Error)(nil); errors.As(cause, &malformed) {
 		proto = message.HTTP20
 	}
-	l.record = observe.Record{
+	r := l.takeRecord()
+	*r = observe.Record{
 		Time: l.now(), Listener: on.Name, ClientIP: peer.IP.Addr(), ClientPort: peer.IP.Port(),
 		Proto: uint8(proto), Status: status, Reason: "client:" + cause.Error(),
 	}
-	on.Log[l.reactor.Index()].Append(&l.record)
+	on.Log[l.reactor.Index()].Append(r)
+	l.record = r
 }

@@ -227,7 +227,7 @@ func TestWebSocket_extendedConnectUnanswered(t *testing.T) {
 	if event := c.want(t, "head 502"); !strings.Contains(event, "Proxy-Status: edge; error=http_upgrade_failed") {
 		t.Fatal(event)
 	}
-	c.want(t, "data <!doctype")
+	c.want(t, "data 502 Bad Gateway")
 	c = s.play(t, &proxy.Listener{}, overTLS, extendedConnect("websocket"), true)
 	up = s.accept()
 	up.ReadHead()

@@ -68,30 +68,54 @@ func (x *Exchange) send(s session.Stream) {
 // then other backends, as many as the upstream allows. Where nothing is left it fails x and reports false.
 func (x *Exchange) again(cause error) bool {
 	a := &x.try
-	a.fault = faultOfDial(cause)
+	a.fault, a.cause = faultOfDial(cause), cause
 	a.trace(x, "an attempt failed", "error", quoted(cause))
 	a.blame(x, a.fault, cause)
-	if a.backend == nil || a.fault == faultLimit || !a.next(x, cause) {
+	if a.backend == nil || a.fault == faultLimit {
+		x.fail(a.fault)
+		return false
+	}
+	if answeredInstead(x) {
+		return false
+	}
+	if !a.next(x) {
 		x.fail(a.fault)
 		return false
 	}
 	return true
 }
 
+// answeredInstead tells the filters that a backend could not be connected to. It reports whether one of them answered
+// the request.
+func answeredInstead(x *Exchange) bool {
+	list := x.route.chain.connectFailed
+	if len(list) == 0 {
+		return false
+	}
+	v := ask(x, list, x.try.fault)
+	if v.kind != next {
+		x.respond(v)
+	}
+	return v.kind != next
+}
+
 // retry tries once more where that is safe: on another backend when there was no connection, on any connection when the
 // backend said that it did not process the request (RFC 9113 §8.7), and on a fresh connection when one of the pool died
 // before a byte of the answer, if the request may be repeated (RFC 9110 §9.2.2). All that if the request had no body
-// that is gone: none, or one that was kept whole.
+// that is gone: none, or one that was kept whole. It reports false where x is left as it was, to be failed.
 func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
 	a := &x.try
 	if a.up == nil || x.toUp.begun() && x.toUp.keep == 0 || x.interims > 0 {
 		return false
 	}
 	u := a.up.upstream
-	a.fault = f
+	a.fault, a.cause = f, cause
 	switch code {
 	case session.ConnectFailed, session.ConnectTimeout:
-		if !a.next(x, cause) {
+		if answeredInstead(x) {
+			return true
+		}
+		if !a.next(x) {
 			return false
 		}
 	case session.Refused:
@@ -170,10 +194,7 @@ func (t *takeSide) OnTaken(c *upstream.Conn, err error) {
 }
 
 // next aims at what may be tried next. It reports false where nothing is left.
-func (a *attempt) next(x *Exchange, cause error) bool {
-	for _, f := range x.route.chain.connectFailed {
-		f(x, cause)
-	}
+func (a *attempt) next(x *Exchange) bool {
 	u := a.up.upstream
 	a.refused++
 	if a.refused < min(a.backend.Reachable(), addressesMax) {

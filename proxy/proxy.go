@@ -30,7 +30,7 @@ type local struct {
 	kept    int // free ones
 	active  int
 	stats   Stats
-	record  observe.Record // filled for each exchange: too large for the stack of every one
+	record  *observe.Record // filled for each exchange: too large for the stack of every one; nil while one is in use
 
 	routing route.Local
 

@@ -145,7 +145,9 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	if !connecting && !x.tunnel && !x.toDown.ended {
 		x.try.blame(x, f, cause)
 	}
-	x.upFailed(x.call.cancelled(f, x.local.reactor.Now()))
+	f = x.call.cancelled(f, x.local.reactor.Now())
+	x.try.fault, x.try.cause = f, cause
+	x.upFailed(f)
 }
 
 // guardedSide is an upSide for the streams of other packages, which may call it where no connection could be closed for

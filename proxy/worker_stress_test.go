@@ -19,6 +19,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
 	"github.com/edge-proxy/edge/upstream"
@@ -55,6 +56,10 @@ func touching(key proxy.Key[string]) *proxy.Filter {
 		return proxy.Next
 	}
 	plain := func(x *proxy.Exchange) { touch(x, key) }
+	failed := func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict {
+		touch(x, key)
+		return proxy.Next
+	}
 	body := func(x *proxy.Exchange, in []byte, _ bool) proxy.Verdict {
 		touch(x, key)
 		x.Emit(in)
@@ -63,9 +68,9 @@ func touching(key proxy.Key[string]) *proxy.Filter {
 	return &proxy.Filter{
 		Name: "touching", BeforeRoute: blocking, Request: blocking, Response: blocking,
 		Blocking:        proxy.PhaseBeforeRoute | proxy.PhaseRequest | proxy.PhaseResponse,
-		UpstreamRequest: plain, Connected: plain, UpstreamResponse: plain, Log: plain,
-		ConnectFailed: func(x *proxy.Exchange, _ error) { plain(x) },
-		Error:         func(x *proxy.Exchange, _ int) { plain(x) },
+		UpstreamRequest: plain, Connected: plain, UpstreamResponse: plain,
+		ConnectFailed: failed, Error: failed,
+		Log: func(x *proxy.Exchange, _ *observe.Record) { plain(x) },
 		Trailers: func(x *proxy.Exchange, h *message.Head) {
 			touch(x, key)
 			h.Set("X-Sum", "1")

@@ -23,7 +23,7 @@ dest = "status:200"
 	for _, c := range []struct {
 		listener, request, status, token, body string
 	}{
-		{"plain", whole, "404", "destination_not_found", "No route"},
+		{"plain", whole, "404", "destination_not_found", "nothing at this address"},
 		{"plain", "malformed\r\n\r\n", "400", "http_request_error", "\n"},
 		{"web", whole, "400", "http_request_error", "use https://\n"},
 	} {

@@ -145,7 +145,7 @@ dest = "status:410"
 		status int
 		body   string
 	}{
-		{"/api/x", 200, "one /api/x prod"}, {"/gone", 410, "410 Gone\n"}, {"/apix", 404, "No route"},
+		{"/api/x", 200, "one /api/x prod"}, {"/gone", 410, "410 Gone\n"}, {"/apix", 404, "There is nothing"},
 	} {
 		if status, body := get(t, s, "web", c.path); status != c.status || !strings.Contains(body, c.body) {
 			t.Errorf("%s: %d %q, want %d %q", c.path, status, body, c.status, c.body)

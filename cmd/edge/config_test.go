@@ -98,7 +98,7 @@ upgrade_sock: load_balancer.sock
 		Args: []string{"run", "-c", "conf.yaml", "--set", "http.listen=127.0.0.1:0"}})
 	log := filepath.Join(dir, "load_balancer_err.log")
 	addr := listening(t, log)
-	if body := curlWith(t, "http://"+addr+"/"); !strings.Contains(body, "No route takes this request") {
+	if body := curlWith(t, "http://"+addr+"/"); !strings.Contains(body, "There is nothing at this address") {
 		t.Errorf("got %q", body)
 	}
 	if pid, err := os.ReadFile(filepath.Join(dir, "load_balancer.pid")); err != nil || len(pid) == 0 {

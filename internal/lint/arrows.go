@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"backend"},
 	{"upstream"},
 	{"route"},
-	{"proxy/forwarding", "proxy/grpc", "proxy/websocket"},
+	{"proxy/forwarding", "proxy/grpc", "proxy/page", "proxy/websocket"},
 	{"proxy"},
 	{"proxy/handler"},
 	{"."},

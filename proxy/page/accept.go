@@ -1,0 +1,97 @@
+package page
+
+import (
+	"bytes"
+	"iter"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// rank says how much a client wants a type, the larger the more.
+type rank struct {
+	quality  int // thousandths; 0: not at all
+	specific int // of the range that said so: 0 "*/*", 1 "text/*", 2 "application/x+json" for JSON, 3 the type itself
+	early    int // the ranges before it, negative: clients list first what they want most
+}
+
+func (r rank) above(o rank) bool {
+	switch {
+	case r.quality != o.quality:
+		return r.quality > o.quality
+	case r.specific != o.specific:
+		return r.specific > o.specific
+	}
+	return r.early > o.early
+}
+
+// prefer returns the type that the elements of Accept want most, the first of those that they want alike, and -1 where
+// they want none of them. Without an element the client takes anything: RFC 9110 §12.5.1.
+func prefer(accept iter.Seq[[]byte], types ...string) int {
+	best, chosen := rank{}, -1
+	for i, t := range types {
+		if r := rankOf(accept, []byte(t)); r.quality > 0 && (chosen < 0 || r.above(best)) {
+			best, chosen = r, i
+		}
+	}
+	return chosen
+}
+
+// rankOf returns the rank of a type, which may have parameters: that of the most specific range it is in.
+func rankOf(accept iter.Seq[[]byte], t []byte) rank {
+	t, _, _ = bytes.Cut(t, []byte(";"))
+	n, found := 0, -1
+	var r rank
+	for element := range accept {
+		part, parameters, _ := bytes.Cut(element, []byte(";"))
+		if s := match(bytes.TrimSpace(part), t); s > found {
+			found = s
+			r = rank{quality: quality(parameters), specific: s, early: -n}
+		}
+		n++
+	}
+	if n == 0 {
+		return rank{quality: 1000}
+	}
+	return r
+}
+
+// match returns how closely a range names the type t, -1 where t is not in it.
+func match(r, t []byte) int {
+	major, _, _ := bytes.Cut(t, []byte("/"))
+	switch {
+	case message.EqualFold(r, string(t)):
+		return 3
+	case string(t) == typeJSON && len(r) > len("+json") && message.EqualFold(r[len(r)-len("+json"):], "+json") &&
+		!message.EqualFold(r, typeProblem):
+		return 2 // its programs read JSON
+	case len(r) == len(major)+2 && message.EqualFold(r[:len(major)], string(major)) && string(r[len(major):]) == "/*":
+		return 1
+	case string(r) == "*/*", string(r) == "*": // the second is what some clients of Java send
+		return 0
+	}
+	return -1
+}
+
+// quality returns the weight among the parameters of a range in thousandths. One that cannot be read is 1.
+func quality(parameters []byte) int {
+	for len(parameters) > 0 {
+		var p []byte
+		p, parameters, _ = bytes.Cut(parameters, []byte(";"))
+		p = bytes.TrimSpace(p)
+		if len(p) < 3 || p[0]|0x20 != 'q' || p[1] != '=' {
+			continue
+		}
+		if p[2] != '0' {
+			return 1000
+		}
+		q, unit := 0, 100
+		for _, c := range p[min(4, len(p)):] {
+			if c < '0' || c > '9' {
+				return 1000
+			}
+			q, unit = q+unit*int(c-'0'), unit/10
+		}
+		return q
+	}
+	return 1000
+}

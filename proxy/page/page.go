@@ -1,0 +1,182 @@
+package page
+
+import (
+	"bytes"
+	"iter"
+	"strconv"
+
+	"github.com/edge-proxy/edge/h1"
+)
+
+// Facts are what a body says.
+type Facts struct {
+	Status int
+	Text   string // what the client can change about it, one sentence; "": what the status stands for
+	Token  string // of Proxy-Status; "": none
+	ID     string // the number of the request; "": it has none
+	Host   []byte // that the request is for, as the client wrote it
+}
+
+// The types of the bodies.
+const (
+	typeText    = "text/plain; charset=utf-8"
+	typeHTML    = "text/html; charset=utf-8"
+	typeJSON    = "application/json"
+	typeProblem = "application/problem+json"
+)
+
+// Append appends the body for f that the elements of Accept prefer, and returns its type. The text comes first: it is
+// for clients that take anything, as curl does. Browsers say that they want HTML.
+func Append(dst []byte, f *Facts, accept iter.Seq[[]byte]) (contentType string, body []byte) {
+	switch prefer(accept, typeText, typeHTML, typeJSON, typeProblem) {
+	case 1:
+		return typeHTML, appendHTML(dst, f)
+	case 2:
+		return typeJSON, appendJSON(dst, f)
+	case 3:
+		return typeProblem, appendJSON(dst, f)
+	}
+	return typeText, appendText(dst, f)
+}
+
+// Sentence returns what a client is told: its own mistake in the words of Text, those of others by the status alone.
+func (f *Facts) Sentence() string {
+	switch {
+	case f.Status == 502, f.Status == 503, f.Status == 504:
+		return "This site does not answer at the moment."
+	case f.Status >= 500 && f.Status != 501 && f.Status != 505:
+		return "Something went wrong on this site."
+	case f.Text != "":
+		return f.Text
+	}
+	switch f.Status {
+	case 401:
+		return "You have to sign in first."
+	case 403:
+		return "You may not see this."
+	case 404:
+		return "There is nothing at this address."
+	case 410:
+		return "What was at this address is gone."
+	case 429:
+		return "These were too many requests in a short time."
+	}
+	return "This request cannot be served."
+}
+
+// advice returns what a client can do, which ends with the number of the request.
+func (f *Facts) advice() string {
+	if f.Status >= 500 || f.Status == 429 {
+		return "Try again in a moment. If it lasts, tell us this number:"
+	}
+	return "If you think that this is our mistake, tell us this number:"
+}
+
+func appendText(dst []byte, f *Facts) []byte {
+	dst = appendStatus(dst, f.Status)
+	dst = append(append(dst, '\n'), f.Sentence()...)
+	if f.ID != "" {
+		dst = append(append(append(append(dst, ' '), f.advice()...), ' '), f.ID...)
+	}
+	return append(dst, '\n')
+}
+
+// appendJSON appends problem details (RFC 9457) with members of ours. Their type is about:blank, which is left out.
+func appendJSON(dst []byte, f *Facts) []byte {
+	dst = strconv.AppendInt(append(dst, `{"status":`...), int64(f.Status), 10)
+	member := func(name, value string) {
+		if value != "" {
+			dst = append(append(append(dst, `,"`...), name...), `":"`...)
+			dst = append(appendEscaped(dst, []byte(value), inJSON), '"')
+		}
+	}
+	member("title", h1.Reason(f.Status))
+	member("error", f.Sentence())
+	member("reason", f.Token)
+	member("request_id", f.ID)
+	return append(dst, "}\n"...)
+}
+
+// htmlHead is the page up to its title. Its style follows the device: light or dark, and the font.
+const htmlHead = `<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+:root { color-scheme: light dark; --ink: light-dark(#1f2328, #e6e8eb); --soft: light-dark(#656d76, #9aa2ab) }
+body { margin: 0; min-height: 100vh; display: grid; align-items: center; color: var(--ink);
+  background: light-dark(#f6f7f9, #16181c); font: 1.0625rem/1.6 system-ui, -apple-system, sans-serif }
+main { box-sizing: border-box; width: 100%; max-width: 36rem; margin: auto; padding: 2rem }
+h1 { margin: .25rem 0 1rem; font-size: 1.75rem; line-height: 1.25; text-wrap: balance }
+p { margin: 0; color: var(--soft) }
+code { display: inline-block; margin-top: .5rem; padding: .25rem .5rem; border-radius: .375rem; color: var(--ink);
+  background: light-dark(#e8eaed, #262a30); font: .875rem ui-monospace, monospace; overflow-wrap: anywhere }
+</style>
+<title>`
+
+func appendHTML(dst []byte, f *Facts) []byte {
+	dst = appendStatus(append(dst, htmlHead...), f.Status)
+	dst = appendStatus(append(dst, "</title>\n<main>\n<p>"...), f.Status)
+	dst = append(dst, "</p>\n<h1>"...)
+	dst = appendEscaped(dst, []byte(f.Sentence()), inHTML)
+	dst = append(dst, "</h1>\n"...)
+	if f.ID != "" {
+		dst = append(append(append(dst, "<p>"...), f.advice()...), "<br>\n<code>"...)
+		dst = append(appendEscaped(dst, []byte(f.ID), inHTML), "</code></p>\n"...)
+	}
+	return append(dst, "</main>\n</html>\n"...)
+}
+
+// appendStatus appends a status as people know it: "502 Bad Gateway".
+func appendStatus(dst []byte, status int) []byte {
+	dst = strconv.AppendInt(dst, int64(status), 10)
+	if phrase := h1.Reason(status); phrase != "" {
+		dst = append(append(dst, ' '), phrase...)
+	}
+	return dst
+}
+
+// syntax is what a text is put into.
+type syntax uint8
+
+const (
+	inText syntax = iota
+	inHTML
+	inJSON
+)
+
+// syntaxOf returns the syntax of a type.
+func syntaxOf(contentType string) syntax {
+	t, _, _ := bytes.Cut(bytes.ToLower([]byte(contentType)), []byte(";"))
+	t = bytes.TrimSpace(t)
+	switch {
+	case string(t) == typeJSON, bytes.HasSuffix(t, []byte("+json")):
+		return inJSON
+	case string(t) == "text/html", bytes.HasSuffix(t, []byte("xml")), string(t) == "":
+		return inHTML
+	}
+	return inText
+}
+
+// appendEscaped appends p so that it is text in s, whatever it holds: in the content and the quoted attributes of HTML,
+// and in strings of JSON. Control characters but line ends are left out everywhere, as is what is no UTF-8.
+func appendEscaped(dst, p []byte, s syntax) []byte {
+	for _, c := range bytes.ToValidUTF8(p, nil) {
+		switch {
+		case c < ' ' && c != '\n', c == 0x7f:
+		case s == inHTML && (c == '<' || c == '>' || c == '&' || c == '"' || c == '\'' || c == '`'):
+			dst = strconv.AppendInt(append(dst, "&#"...), int64(c), 10)
+			dst = append(dst, ';')
+		case s == inJSON && c == '\n':
+			dst = append(dst, `\n`...)
+		case s == inJSON && (c == '"' || c == '\\'):
+			dst = append(dst, '\\', c)
+		case s == inJSON && (c == '<' || c == '>' || c == '&'): // it may be looked at as HTML
+			dst = append(dst, `\u00`...)
+			dst = strconv.AppendInt(dst, int64(c), 16)
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
