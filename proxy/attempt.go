@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -102,7 +103,7 @@ func (a *attempt) praise(x *Exchange) {
 
 // trace tells of the end of an attempt, where the level debug is logged.
 func (a *attempt) trace(x *Exchange, what string, details ...any) {
-	if !x.local.debug || a.backend == nil {
+	if a.backend == nil || !slog.Default().Enabled(context.Background(), slog.LevelDebug) {
 		return
 	}
 	attrs := []any{"request", x.ID(), "attempt", x.attempts, "upstream", a.up.upstream.Name(),

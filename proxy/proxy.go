@@ -41,7 +41,7 @@ type local struct {
 	wall     int64     // wall clock less reactor clock, ns
 	date     []byte    // the Date field of this second
 	dateTill int64     // reactor time at which it is over
-	debug    bool      // attempts are logged
+	debug    bool      // attempts that succeed are logged
 	toldOwn  int64     // reactor time of the last line about a failure of ours: see tellOwn
 }
 

@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,7 +12,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/h2c"
@@ -55,6 +58,32 @@ func closedPort(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// silentPort returns an address at which connects are not answered: the queue of its socket is full.
+func silentPort(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	local := &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
+	if err := errors.Join(syscall.Bind(fd, local), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
+	for { // until one is not answered
+		c, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { c.Close() })
+	}
 }
 
 // speaking returns the address of a backend that answers each connection with a text.
@@ -189,24 +218,20 @@ func TestTrouble_isToldThoughARetryHidesIt(t *testing.T) {
 
 // A backend that does not answer a connection costs the first client its time, and is passed over then.
 func TestTrouble_isPassedOver(t *testing.T) {
-	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing to a ClientHello
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { silent.Close() })
-	good := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {}))
+	silent := silentPort(t)
+	good := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(good.Close)
 	log := logged(t, 100)
-	s := start(t, Options{}, "%shttp.listen = \"127.0.0.1:0\"\ntls.handshake_timeout = \"200ms\"\n"+
-		"[upstreams.api]\nbackends = [{ address = %q }, { address = %q }]\ntls = { verify = false }\n"+
-		"[[routes]]\npattern = \"/*\"\ndest = \"api\"\n", quiet, silent.Addr().String(), good.Listener.Addr().String())
+	s := start(t, Options{}, "%shttp.listen = \"127.0.0.1:0\"\n[upstreams.api]\n"+
+		"backends = [{ address = %q }, { address = %q }]\ntimeouts.connect = \"200ms\"\n"+
+		"[[routes]]\npattern = \"/*\"\ndest = \"api\"\n", quiet, silent, good.Listener.Addr().String())
 	for range 12 {
 		if status, why := statusOf(t, s, "/"); status != 200 {
 			t.Fatal(status, why)
 		}
 	}
 	over := log.with("is passed over")
-	if len(over) != 1 || over[0]["backend"] != silent.Addr().String() || over[0]["again_in"] != "10s" {
+	if len(over) != 1 || over[0]["backend"] != silent || over[0]["again_in"] != "10s" {
 		t.Error(over)
 	}
 	if fails := log.with("a backend fails"); len(fails) != 1 || fails[0]["reason"] != "backend:connect" {
