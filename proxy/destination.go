@@ -79,13 +79,38 @@ func (a *answer) Check() error {
 	return nil
 }
 
-// sendsOn reports whether requests to d are sent on: then they are prepared for that.
-func sendsOn(d Destination) bool {
-	switch d.(type) {
-	case *answer, *redirect:
-		return false
+// DestinationFunc is a Destination that chooses one for each exchange, when the filters of the request have run: see
+// SetDestination. nil is the failure that no backend is available. It runs on the reactor of x and must return at once.
+type DestinationFunc func(x *Exchange) Destination
+
+// Open opens what f chooses. Where f is that of a route, it has been asked by then.
+func (f DestinationFunc) Open(x *Exchange, to session.Receiver) (session.Stream, error) {
+	if d := f(x); d != nil {
+		return d.Open(x, to)
 	}
-	return true
+	return nil, faultNoBackend
+}
+
+// lead is a Destination with what is known of it.
+// Immutable.
+type lead struct {
+	to       Destination
+	choose   DestinationFunc // to, where it is one
+	sends    bool            // requests are sent on, and prepared for that: it is no answer
+	forwards bool            // they are sent on as a proxy sends them: it is a Forwarder
+}
+
+func leadTo(d Destination) lead {
+	l := lead{to: d, sends: true}
+	switch d := d.(type) {
+	case *answer, *redirect:
+		l.sends = false
+	case DestinationFunc:
+		l.choose = d
+	case Forwarder:
+		l.forwards = true
+	}
+	return l
 }
 
 // redirect is a Destination that sends the client elsewhere.

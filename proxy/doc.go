@@ -24,7 +24,7 @@
 //
 // A Filter is a struct of optional functions, one for each phase. They are composed when a Snapshot is built, so a
 // phase that nobody uses costs a comparison. What a Listener asks for is composed likewise when a Service is given it.
-// Hop-by-hop and forwarding fields are a filter of every route to a Forwarder.
+// Requests to a Forwarder lose hop-by-hop fields and get the forwarding ones before the filters that see what is sent.
 //
 // # Failures
 //

@@ -52,6 +52,7 @@ type Exchange struct {
 	started   int64        // reactor time, ns
 	target    message.Span // of the request as it came, for the log
 	authority message.Span // likewise
+	filtered  message.Span // the authority when the filters have run
 	callType  message.Span // the content type that the client of a call gave
 
 	progress
@@ -67,6 +68,8 @@ type progress struct {
 	client   netip.Addr // as a trusted proxy says; invalid: the peer is the client
 	down     session.Stream
 	try      attempt
+	chosen   lead // by SetDestination; its to is nil where nothing was
+	timeouts Timeouts
 	ctx      context.Context
 	cancel   context.CancelFunc
 	refusal  *Fault // the request cannot be sent on
@@ -80,6 +83,7 @@ type progress struct {
 	dialled  int64 // ns in which its connections were established, in vain or not
 	at       int   // the next filter of the step
 	retries  int
+	detours  int // how often SetDestination of ConnectFailed was followed
 	refusals int // of backends that did not process the request, and said so
 	attempts int
 	number   uint64 // 0 until it is asked for
@@ -97,6 +101,7 @@ type progress struct {
 	own       bool // nobody wants the request's body any more: what comes of it is thrown away
 	answering bool
 	hostSet   bool // a filter has set the Host that is sent on
+	forwards  bool // the request was made one that is sent on: see Forwarder
 	tunnel    bool // the answer made a tunnel of the exchange: see openTunnel
 }
 
@@ -157,15 +162,33 @@ func (x *Exchange) Context() context.Context {
 	return x.ctx
 }
 
-func (x *Exchange) destination() Destination {
+// lead returns where x leads: to what SetDestination says, or the route. nil while there is no route.
+func (x *Exchange) lead() *lead {
 	switch {
 	case x.route == nil:
 		return nil
-	case x.call.form != grpc.None && x.route.GRPCTo != nil:
-		return x.route.GRPCTo
+	case x.chosen.to != nil:
+		return &x.chosen
+	case x.call.form != grpc.None && x.route.grpcLead.to != nil:
+		return &x.route.grpcLead
 	}
-	return x.route.To
+	return &x.route.lead
 }
+
+// SetDestination has x lead to d instead of where its route does; nil: to where the route does. It is for the filters
+// of the phases BeforeRoute and Request, and for ConnectFailed: after it d is tried instead of another backend, with
+// attempts of its own, up to 8 times. A body that is partly sent cannot go elsewhere.
+func (x *Exchange) SetDestination(d Destination) { x.chosen = leadTo(d) }
+
+// Timeouts are times that an exchange has. 0: as its route or its upstream says.
+type Timeouts struct {
+	FirstByte time.Duration // from the request sent to the first byte of the answer
+	Read      time.Duration // between two reads of the answer
+	Total     time.Duration // from the request's head to the end of the answer, tunnels aside
+}
+
+// SetTimeouts sets the times of x, in place of those of its route and upstream. In the phases BeforeRoute and Request.
+func (x *Exchange) SetTimeouts(t Timeouts) { x.timeouts = t }
 
 // ID returns the number of the request in hexadecimal, the same as in the access log.
 func (x *Exchange) ID() string {

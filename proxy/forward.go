@@ -10,18 +10,15 @@ import (
 // DefaultName is how a Proxy names itself in Via and Proxy-Status unless SetName says otherwise.
 const DefaultName = "edge"
 
-// forward is the filter that every route to a Forwarder begins with: RFC 9110 §7.6.
-var forward = &Filter{
-	Name: "forwarding",
-	UpstreamRequest: func(x *Exchange) {
-		ok := forwarding.Request(&x.Request, x.proxy.name, x.down.Peer().IP.Addr(), forwarding.Facts{
-			Secured: x.digest != nil, Trusted: x.trusted, Forwarded: x.listener.Forwarded,
-		})
-		if !ok {
-			x.refusal = faultLoop
-		}
-	},
-	UpstreamResponse: func(x *Exchange) { forwarding.Response(&x.Response, x.proxy.name) },
+// forward makes the request of x one that is sent on: RFC 9110 §7.6.
+func forward(x *Exchange) {
+	x.forwards = true
+	ok := forwarding.Request(&x.Request, x.proxy.name, x.down.Peer().IP.Addr(), forwarding.Facts{
+		Secured: x.digest != nil, Trusted: x.trusted, Forwarded: x.listener.Forwarded,
+	})
+	if !ok {
+		x.refusal = faultLoop
+	}
 }
 
 // believe reads the forwarding fields of a request that comes from a trusted proxy. asked says that the target is

@@ -71,7 +71,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 	r.Route, r.Upstream, r.Backend = "", "", ""
 	if x.route != nil {
 		r.Route = x.route.Name
-		if d, ok := x.destination().(*toUpstream); ok {
+		if d, ok := x.lead().to.(*toUpstream); ok {
 			r.Upstream, r.Backend = d.upstream.Name(), x.Backend()
 		}
 	}

@@ -13,12 +13,12 @@ const refusalsMax = 3
 
 // open opens the destination, again where it fails at once and something is left to try. It returns nil where x has to
 // wait, or was answered.
-func (x *Exchange) open(d Destination) session.Stream {
-	to := session.Receiver((*upSide)(x))
-	if _, ours := d.(*toUpstream); !ours {
-		to = (*guardedSide)(x)
-	}
+func (x *Exchange) open() session.Stream {
 	for {
+		d, to := x.lead().to, session.Receiver((*upSide)(x))
+		if _, ours := d.(*toUpstream); !ours {
+			to = (*guardedSide)(x)
+		}
 		s, err := d.Open(x, to)
 		switch err := err.(type) {
 		case nil:
@@ -45,6 +45,11 @@ func (x *Exchange) send(s session.Stream) {
 	if x.call.form != grpc.None {
 		if s, ok := s.(session.Unhurried); ok {
 			s.Unhurry()
+		}
+	}
+	if t := &x.timeouts; t.FirstByte > 0 || t.Read > 0 {
+		if s, ok := s.(session.Patient); ok {
+			s.SetPatience(t.FirstByte, t.Read)
 		}
 	}
 	bodyless := x.toUp.bodyless()
@@ -140,7 +145,7 @@ func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
 	default:
 		return false
 	}
-	if s := x.open(x.destination()); s != nil {
+	if s := x.open(); s != nil {
 		x.send(s)
 	}
 	return true
@@ -186,7 +191,7 @@ func (t *takeSide) OnTaken(c *upstream.Conn, err error) {
 	case err == nil:
 		s = x.try.up.taken(x, c, x.try.receiver)
 	case x.again(err):
-		s = x.open(x.destination())
+		s = x.open()
 	}
 	if s != nil {
 		x.send(s)
@@ -195,6 +200,9 @@ func (t *takeSide) OnTaken(c *upstream.Conn, err error) {
 
 // next aims at what may be tried next. It reports false where nothing is left.
 func (a *attempt) next(x *Exchange) bool {
+	if x.chosen.to != nil && x.chosen.to != Destination(a.up) {
+		return a.turnAway(x)
+	}
 	u := a.up.upstream
 	a.refused++
 	if a.refused < min(a.backend.Reachable(), addressesMax) {
@@ -208,5 +216,21 @@ func (a *attempt) next(x *Exchange) bool {
 	x.retries++
 	x.local.stats.Retries++
 	a.aim = nextBackend
+	return true
+}
+
+// detoursMax bounds how often the destination of an exchange is chosen anew.
+const detoursMax = 8
+
+// turnAway leaves the destination for another one that was chosen when it failed. It reports false where that has
+// happened too often.
+func (a *attempt) turnAway(x *Exchange) bool {
+	if x.detours++; x.detours > detoursMax {
+		return false
+	}
+	*a = attempt{fault: a.fault, cause: a.cause}
+	x.tried.Reset()
+	x.forwards = x.chosen.forwards
+	x.Request.Authority = x.filtered
 	return true
 }

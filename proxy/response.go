@@ -55,6 +55,9 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 		x.call.answer(&x.Response, end)
 	}
 	stageAnswer(x)
+	if x.forwards {
+		forwarding.Response(&x.Response, x.proxy.name)
+	}
 	for _, f := range x.route.chain.upstreamResponse {
 		f(x)
 	}

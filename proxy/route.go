@@ -35,7 +35,8 @@ type Route struct {
 	Filters []*Filter
 	Log     []AccessLog // by Reactor.Index; nil: the listener's
 
-	chain *chain
+	chain          *chain
+	lead, grpcLead lead // of To and GRPCTo
 }
 
 // errBeforeRoute refuses a filter of a route that has a function BeforeRoute.
@@ -61,10 +62,7 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 			return nil, fmt.Errorf("route %q: %w", r.Name, err)
 		}
 		all := append(slices.Clip(filters), r.Filters...)
-		_, forwards := r.To.(Forwarder)
-		if _, ok := r.GRPCTo.(Forwarder); ok || forwards {
-			all = append([]*Filter{forward}, all...)
-		}
+		r.lead, r.grpcLead = leadTo(r.To), leadTo(r.GRPCTo)
 		if r.Rewrite != nil {
 			f, err := r.Rewrite.filter()
 			if err != nil {

@@ -1,6 +1,8 @@
 package proxy
 
 import (
+	"cmp"
+
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/grpc"
@@ -50,11 +52,10 @@ func (x *Exchange) run() {
 			x.step = stepRequest
 		case stepRequest:
 			x.step = stepForward
-			d := x.destination()
-			if !x.prepare(d) {
+			if !x.prepare() {
 				return
 			}
-			if s := x.open(d); s != nil {
+			if s := x.open(); s != nil {
 				x.send(s)
 			}
 			return
@@ -103,25 +104,33 @@ func (x *Exchange) chooseRoute() bool {
 }
 
 // prepare makes the request ready to be sent on, once. It reports false where it was answered instead.
-func (x *Exchange) prepare(d Destination) bool {
-	if x.route.Timeout > 0 || x.call.form != grpc.None {
+func (x *Exchange) prepare() bool {
+	d := x.lead()
+	if d.choose != nil {
+		if d = choose(x, d.choose); d == nil {
+			return false
+		}
+	}
+	if x.route.Timeout > 0 || x.timeouts.Total > 0 || x.call.form != grpc.None {
 		armTotal(x)
 	}
 	if x.toUp.waiting && !bodyWaited(x) {
 		return false
 	}
-	if !sendsOn(d) {
+	if !d.sends {
 		return true
+	}
+	if d.forwards {
+		forward(x)
 	}
 	host := x.Request.Authority
 	for _, f := range x.route.chain.upstreamRequest {
 		f(x)
 	}
-	x.hostSet = x.Request.Authority != host
-	if x.Request.Upgrade {
-		if _, ok := d.(Forwarder); ok {
-			askTunnel(x)
-		}
+	x.filtered = x.Request.Authority
+	x.hostSet = x.filtered != host
+	if x.Request.Upgrade && d.forwards {
+		askTunnel(x)
 	}
 	if x.refusal != nil {
 		x.fail(x.refusal)
@@ -131,9 +140,25 @@ func (x *Exchange) prepare(d Destination) bool {
 	return true
 }
 
+// choose has the function of the route choose the destination. It returns nil where x was failed instead.
+func choose(x *Exchange, f DestinationFunc) *lead {
+	for range detoursMax {
+		d := f(x)
+		if d == nil {
+			break
+		}
+		x.SetDestination(d)
+		if f = x.chosen.choose; f == nil {
+			return &x.chosen
+		}
+	}
+	x.fail(faultNoBackend)
+	return nil
+}
+
 // armTotal bounds the time of the exchange: by its route, and by the client of a call.
 func armTotal(x *Exchange) {
-	limit := x.route.Timeout
+	limit := cmp.Or(x.timeouts.Total, x.route.Timeout)
 	if x.call.form != grpc.None {
 		if d := grpc.Timeout(&x.Request); d > 0 && (limit == 0 || d < limit) {
 			limit, x.call.deadline = d, x.started+int64(d)

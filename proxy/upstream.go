@@ -1,10 +1,10 @@
 package proxy
 
 import (
-	"cmp"
 	"strings"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -15,12 +15,20 @@ type toUpstream struct {
 	upstream *upstream.Upstream
 	view     *backend.View // whose turns are taken
 	host     string        // see ToOptions
+	key      func(x *Exchange) uint64
 }
 
 // ToOptions say how To leads to an upstream. The zero value is good.
 type ToOptions struct {
-	// View is whose turns are taken, a view of the backends of the upstream; nil: that of the upstream.
+	// View is whose turns are taken, a view of the backends of the upstream; nil: that of the upstream, or one of its
+	// own with Picker.
 	View *backend.View
+	// Picker makes what chooses the backend on each reactor, by its index; nil: in turns, by weight. View has one of
+	// its own.
+	Picker func(reactor int) balance.Picker
+	// Key returns what Picker hashes: requests of one key belong together. It runs for each attempt, on the reactor of
+	// x, and must return at once. nil: 0.
+	Key func(x *Exchange) uint64
 	// Host is the Host that the backends are sent: HostOfBackend, any other, or "" for that of the client, which is
 	// HostOfBackend where the client says none. One that a filter sets stays.
 	Host string
@@ -32,8 +40,15 @@ const HostOfBackend = "*"
 // To leads to a backend of u. o may be nil.
 func To(u *upstream.Upstream, o *ToOptions) Destination {
 	d := &toUpstream{upstream: u, view: u.View()}
-	if o != nil {
-		d.view, d.host = cmp.Or(o.View, d.view), o.Host
+	if o == nil {
+		return d
+	}
+	d.host, d.key = o.Host, o.Key
+	switch {
+	case o.View != nil:
+		d.view = o.View
+	case o.Picker != nil:
+		d.view = u.Options().Backends.View(u.Reactors(), o.Picker)
 	}
 	return d
 }
@@ -87,7 +102,11 @@ func (d *toUpstream) taken(x *Exchange, c *upstream.Conn, to session.Receiver) s
 // choose takes the next backend, and the next of its addresses. It reports whether there is one.
 func (d *toUpstream) choose(x *Exchange) bool {
 	r, a := x.local.reactor, &x.try
-	next := d.view.Pick(r, 0, &x.tried)
+	key := uint64(0)
+	if d.key != nil {
+		key = d.key(x)
+	}
+	next := d.view.Pick(r, key, &x.tried)
 	if next == nil {
 		return false
 	}

@@ -54,7 +54,8 @@ type Client struct {
 	splice      *splice       // of answers; nil until there was one
 	connectedAt int64         // see ConnectedAt
 	keepAlive   time.Duration // what the origin promises for an idle connection; 0: nothing
-	answer      answerState
+	patience
+	answer answerState
 
 	connected   bool // the connection was established
 	tunnel      bool // the answer made a tunnel of it
@@ -121,6 +122,7 @@ func (c *Client) Open(r Receiver) Stream {
 	c.answer, c.closeAfter, c.awaits100, c.spliceWaits = noAnswer, false, false, false
 	c.owed = 0
 	c.keepAlive = 0
+	c.patience = patience{}
 	if c.connected {
 		c.conn.SetTimeout(c.between())
 	}
@@ -156,11 +158,11 @@ func (c *Client) await() {
 	case c.tunnel, c.spliceWaits, c.conn.Congested():
 		c.conn.SetTimeout(c.between())
 	case c.awaits100:
-		c.conn.SetTimeout(orDefault(c.opts.FirstByte))
+		c.conn.SetTimeout(c.toFirstByte(c.opts.FirstByte))
 	case c.owed > 0, c.answer == answerDone, c.body.framing != ended && c.answer == noAnswer:
 		c.conn.SetTimeout(0) // the origin is not what the exchange waits for
 	case c.answer == noAnswer:
-		c.conn.SetTimeout(orDefault(c.opts.FirstByte))
+		c.conn.SetTimeout(c.toFirstByte(c.opts.FirstByte))
 	default:
 		c.conn.SetTimeout(c.between())
 	}
@@ -170,7 +172,7 @@ func (c *Client) between() time.Duration {
 	if c.tunnel {
 		return c.tunnelIdle()
 	}
-	return orDefault(c.opts.BetweenBytes)
+	return c.betweenBytes(c.opts.BetweenBytes)
 }
 
 func orDefault(d time.Duration) time.Duration {

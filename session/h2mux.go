@@ -288,17 +288,17 @@ func (m *Mux) await(s *h2Stream) {
 	case s.tunnel == tunnelOpen:
 		s.until(orTunnelIdle(m.opts.TunnelIdle))
 	case s.blocked != unblocked:
-		s.by(s.blockedAt + int64(orDefault(m.opts.BetweenBytes)))
+		s.by(s.blockedAt + int64(s.betweenBytes(m.opts.BetweenBytes)))
 	case s.awaits100, s.pendingHead != nil:
-		s.until(orDefault(m.opts.FirstByte))
+		s.until(s.toFirstByte(m.opts.FirstByte))
 	case s.owed > 0, s.endDelivered, s.framing != ended && !s.finalHead:
 		s.until(0)
 	case !s.finalHead:
-		s.until(orDefault(m.opts.FirstByte))
+		s.until(s.toFirstByte(m.opts.FirstByte))
 	case s.bodyPace.unhurried: // a stream of messages may be silent
 		s.until(orTunnelIdle(m.opts.TunnelIdle))
 	default:
-		s.until(orDefault(m.opts.BetweenBytes))
+		s.until(s.betweenBytes(m.opts.BetweenBytes))
 	}
 }
 

@@ -31,6 +31,7 @@ type h2Stream struct {
 	blockedAt   int64         // when it was blocked last
 	bodyPace    pace          // of a server: for the request's body
 	answerPace  pace          // of a server: for the answer, once the client did not take it at once
+	patience                  // of a client
 	left        int64         // for framing == counted: bytes to come
 	owed        int
 	index       int32 // in link.live

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"time"
@@ -45,6 +46,29 @@ type Unhurried interface {
 	// a tunnel. For a request that holds until the answer begins; from then on the answer's sender says how long it
 	// lasts.
 	Unhurry()
+}
+
+// Patient is a Stream to an origin whose exchange can have times of its own.
+type Patient interface {
+	// SetPatience sets what ClientOptions or MuxOptions say of FirstByte and BetweenBytes, for this exchange. 0: as
+	// they say. Before SendHead.
+	SetPatience(firstByte, between time.Duration)
+}
+
+// patience makes a stream a Patient. Owned by its stream.
+type patience struct{ firstByte, between time.Duration }
+
+// SetPatience is that of Patient.
+func (p *patience) SetPatience(firstByte, between time.Duration) { *p = patience{firstByte, between} }
+
+// toFirstByte returns the time to the first byte of the answer, where the options say d.
+func (p *patience) toFirstByte(d time.Duration) time.Duration {
+	return orDefault(cmp.Or(p.firstByte, d))
+}
+
+// betweenBytes returns the time between two reads, where the options say d.
+func (p *patience) betweenBytes(d time.Duration) time.Duration {
+	return orDefault(cmp.Or(p.between, d))
 }
 
 // begin gives the credit that every body begins with.

@@ -130,6 +130,9 @@ func (u *Upstream) isClosed() bool {
 // Name returns the name of u.
 func (u *Upstream) Name() string { return u.opts.Name }
 
+// Reactors returns how many reactors u is for.
+func (u *Upstream) Reactors() int { return len(u.local) }
+
 // View returns a view of all backends of u, for the routes that take turns together.
 func (u *Upstream) View() *backend.View { return u.view }
 

@@ -1,0 +1,236 @@
+package proxy_test
+
+import (
+	"fmt"
+	"hash/maphash"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/h2c"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// named returns the address of an origin that tells its name, and what it was asked.
+func named(t *testing.T, name string) string {
+	t.Helper()
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, name, " ", r.Host, " ", r.Header.Get("Via"), " ", r.Header.Get("Connection"))
+	}))
+	t.Cleanup(o.Close)
+	return o.Listener.Addr().String()
+}
+
+// askFor sends a request and returns status and body.
+func askFor(t *testing.T, url string, fields ...string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(fields); i += 2 {
+		req.Header.Set(fields[i], fields[i+1])
+	}
+	req.Host = "site.test"
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(body)
+}
+
+// A filter sends each request where it wants, and it goes there as if the route led there.
+func TestChoose_byAFilter(t *testing.T) {
+	for name, to := range map[string]func(proxy.Destination) proxy.Destination{
+		"instead of an upstream": func(d proxy.Destination) proxy.Destination { return d },
+		"instead of an answer":   func(proxy.Destination) proxy.Destination { return proxy.Answer(200, "", "none") },
+		"a function of the route": func(d proxy.Destination) proxy.Destination {
+			return proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination { return d })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var one, two proxy.Destination
+			choose := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+				switch x.Request.Get("X-To") {
+				case "one":
+					x.SetDestination(one)
+				case "two":
+					x.SetDestination(one)
+					x.SetDestination(two)
+				case "answer":
+					x.SetDestination(proxy.Answer(299, "", "an answer"))
+				}
+				return proxy.Next
+			}}
+			r := newRig(t, func(e *engine.Engine) []proxy.Route {
+				one, two = leadTo(e, named(t, "one"), ""), leadTo(e, named(t, "two"), "other.test")
+				return []proxy.Route{{To: to(one)}}
+			}, choose)
+			for range 3 {
+				for want, status := range map[string]int{
+					"one site.test 1.1 edge ": 200, "two other.test 1.1 edge ": 200, "an answer": 299,
+				} {
+					field := strings.Fields(strings.TrimPrefix(want, "an "))[0]
+					if got, body := askFor(t, r.url, "X-To", field, "Connection", "x-hop"); got != status || body != want {
+						t.Errorf("%s: %d %q, want %q", field, got, body, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// leadTo leads to one backend, with a Host.
+func leadTo(e *engine.Engine, address, host string) proxy.Destination {
+	return proxy.To(upstream.New(e, upstream.Options{Name: address, Backends: backend.Of(address)}),
+		&proxy.ToOptions{Host: host})
+}
+
+// A function chooses by the request; one that chooses none, or for ever, has no backend.
+func TestChoose_byAFunction(t *testing.T) {
+	r := newRig(t, func(e *engine.Engine) []proxy.Route {
+		one, two := leadTo(e, named(t, "one"), ""), leadTo(e, named(t, "two"), "")
+		var circle proxy.DestinationFunc
+		circle = func(*proxy.Exchange) proxy.Destination { return circle }
+		return []proxy.Route{{To: proxy.DestinationFunc(func(x *proxy.Exchange) proxy.Destination {
+			switch string(x.Request.Path()) {
+			case "/one":
+				return one
+			case "/two":
+				return proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination { return two })
+			case "/circle":
+				return circle
+			}
+			return nil
+		})}}
+	})
+	for path, want := range map[string]string{"/one": "200 one", "/two": "200 two", "/none": "503 ", "/circle": "503 "} {
+		status, body := askFor(t, r.url+path)
+		if got := fmt.Sprint(status, " ", body); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+}
+
+// Where a backend cannot be connected to, a filter sends the request elsewhere, with the host that it had.
+func TestChoose_elsewhere(t *testing.T) {
+	var dead, spare proxy.Destination
+	asked := 0
+	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
+		dead, spare = leadTo(e, "127.0.0.1:1", "dead.test"), leadTo(e, named(t, "spare"), "")
+		return []proxy.Route{{Path: "/ok", To: dead}, {Path: "/circle", To: dead}}
+	}, &proxy.Filter{ConnectFailed: func(x *proxy.Exchange, f *proxy.Failure) proxy.Verdict {
+		asked++
+		switch {
+		case f.Token != "connection_refused":
+			t.Error(f.Token)
+		case string(x.Request.Path()) == "/ok":
+			x.SetDestination(spare)
+		default: // from one dead one to the next
+			x.SetDestination(leadTo(x.Reactor().Engine(), "127.0.0.1:1", ""))
+		}
+		return proxy.Next
+	}})
+	if status, body := askFor(t, r.url+"/ok"); status != 200 || body != "spare site.test 1.1 edge " || asked != 1 {
+		t.Errorf("%d %q, asked %d times", status, body, asked)
+	}
+	asked = 0
+	if status, _ := askFor(t, r.url+"/circle"); status != 502 || asked != 9 {
+		t.Errorf("%d, asked %d times", status, asked)
+	}
+}
+
+// hashing is a method of balancing as an importer writes one: the key decides, and the next one where that was tried.
+type hashing struct{}
+
+func (hashing) Pick(v *balance.View, key uint64, tried *balance.Tried) int {
+	for k := range v.Len() {
+		if i := (int(key%uint64(v.Len())) + k) % v.Len(); v.Open(i) && !tried.Has(i) {
+			return i
+		}
+	}
+	return -1
+}
+
+// The requests of one key go to one backend, and spread over all by their keys; a dead one is replaced by the next.
+func TestChoose_picker(t *testing.T) {
+	seed := maphash.MakeSeed()
+	r := newRig(t, func(e *engine.Engine) []proxy.Route {
+		set := backend.Of(named(t, "a"), named(t, "b"), "127.0.0.1:1")
+		return []proxy.Route{{To: proxy.To(upstream.New(e, upstream.Options{Name: "all", Backends: set}), &proxy.ToOptions{
+			Picker: func(int) balance.Picker { return hashing{} },
+			Key:    func(x *proxy.Exchange) uint64 { return maphash.Bytes(seed, x.Request.Path()) },
+		})}}
+	})
+	seen := map[string]int{}
+	for i := range 30 {
+		path := fmt.Sprint("/", i)
+		_, first := askFor(t, r.url+path)
+		seen[first]++
+		for range 3 {
+			if _, again := askFor(t, r.url+path); again != first {
+				t.Errorf("%s: %q, then %q", path, first, again)
+			}
+		}
+	}
+	if len(seen) != 2 {
+		t.Error(seen)
+	}
+}
+
+// A filter gives a request less time than its upstream would, over either version of HTTP.
+func TestChoose_timeouts(t *testing.T) {
+	stop := make(chan struct{})
+	t.Cleanup(func() { close(stop) })
+	o := httptest.NewServer(h2c.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/read" {
+			_, _ = io.WriteString(w, "some")
+			_ = http.NewResponseController(w).Flush()
+		}
+		select {
+		case <-stop:
+		case <-r.Context().Done():
+		}
+	}), &http2.Server{}))
+	t.Cleanup(o.Close)
+	filter := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+		const short = 50 * time.Millisecond
+		x.SetTimeouts(map[string]proxy.Timeouts{
+			"/first": {FirstByte: short}, "/read": {Read: short}, "/total": {Total: short},
+		}[string(x.Request.Path())])
+		return proxy.Next
+	}}
+	for _, protocol := range []upstream.Protocol{upstream.H1, upstream.H2} {
+		r := newRig(t, func(e *engine.Engine) []proxy.Route {
+			return []proxy.Route{{To: proxy.To(upstream.New(e, upstream.Options{
+				Backends: backend.Of(o.Listener.Addr().String()), Protocol: protocol,
+				Client: session.ClientOptions{FirstByte: time.Hour, BetweenBytes: time.Hour},
+			}), nil)}}
+		}, filter)
+		for _, path := range []string{"/first", "/total"} {
+			if status, _ := askFor(t, r.url+path); status != 504 {
+				t.Errorf("%v %s: %d", protocol, path, status)
+			}
+		}
+		resp, err := http.Get(r.url + "/read")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, err := io.ReadAll(resp.Body); err == nil || string(body) != "some" {
+			t.Errorf("%v: %q, %v", protocol, body, err)
+		}
+		resp.Body.Close()
+	}
+}
