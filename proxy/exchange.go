@@ -15,6 +15,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/grpc"
+	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
@@ -53,6 +54,8 @@ type Exchange struct {
 	target    message.Span // of the request as it came, for the log
 	authority message.Span // likewise
 	filtered  message.Span // the authority when the filters have run
+	routed    message.Span // the target when the route was chosen
+	read      message.Span // of routed, the path as the route saw it; empty: nobody has asked
 	callType  message.Span // the content type that the client of a call gave
 
 	progress
@@ -134,6 +137,28 @@ func (x *Exchange) ClientIP() netip.Addr {
 // Scheme returns how the client asked: "https" on a connection that is secured, else "http", unless a trusted proxy
 // says otherwise.
 func (x *Exchange) Scheme() string { return x.Request.Scheme() }
+
+// Path returns the path of the request as the route saw it, whatever it is rewritten to: unreserved characters decoded,
+// dot segments resolved, so that "/%74ea" and "/x/../tea" are "/tea" (paths and path_parameters of the listener say
+// how). x.Request.Path is the path as it came, or as it is sent on. Borrowed until x ends.
+func (x *Exchange) Path() []byte {
+	h := &x.Request
+	if x.read.Len == 0 {
+		target := x.routed
+		if x.route == nil {
+			target = h.Target // it may still change
+		}
+		how := route.Reading{Paths: x.listener.Paths, Parameters: x.listener.Parameters}
+		at := len(h.Base)
+		h.Base = route.AppendPath(h.Base, h.Bytes(target), how)
+		read := message.Span{At: uint32(at), Len: uint32(len(h.Base) - at)}
+		if x.route == nil {
+			return h.Bytes(read)
+		}
+		x.read = read
+	}
+	return h.Bytes(x.read)
+}
 
 // Status returns the status of the final answer, from UpstreamResponse on that of Response; 0 while there is none.
 func (x *Exchange) Status() int {
@@ -251,6 +276,7 @@ func (x *Exchange) reset() {
 	if x.socket.asked {
 		x.socket = socket{}
 	}
+	x.read = message.Span{}
 	x.progress = progress{}
 }
 

@@ -206,3 +206,57 @@ func TestPath_parametersOfPathsThatChange(t *testing.T) {
 		}
 	}
 }
+
+// A filter sees the path that the route saw, in every phase, whatever the client wrote and the route makes of it.
+func TestPath_filtersSeeWhatRoutesSee(t *testing.T) {
+	note := func(field string) func(x *proxy.Exchange) proxy.Verdict {
+		return func(x *proxy.Exchange) proxy.Verdict {
+			x.Request.Set(field, string(x.Path()))
+			return proxy.Next
+		}
+	}
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	show := &proxy.Filter{
+		BeforeRoute: note("X-Before"), Request: note("X-Request"),
+		Response: func(x *proxy.Exchange) proxy.Verdict {
+			for _, field := range []string{"X-Before", "X-Request"} {
+				x.Response.Set(field, x.Request.Get(field))
+			}
+			x.Response.Set("X-Response", string(x.Path()))
+			return proxy.Next
+		},
+	}
+	route := proxy.Route{Rewrite: &proxy.Rewrite{AddPrefix: "/inside"}, To: proxy.Answer(200, "", "ok")}
+	snapshot, err := proxy.NewSnapshot([]proxy.Route{route}, []*proxy.Filter{show})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := session.NewServer(e, proxy.New(e, snapshot).Service(&proxy.Listener{}), session.ServerOptions{})
+	l, err := e.Listen(engine.ListenOptions{Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")}}, s.Accept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	t.Cleanup(func() { stop(t, e) })
+	for target, want := range map[string]string{
+		"/": "/", "/tea": "/tea", "/%74ea": "/tea", "/x/../tea?a=b": "/tea", "/a%2Fb%3f": "/a%2Fb%3F", "/tea/?x": "/tea/",
+		"/x/%2e%2e/%74ea": "/tea",
+	} {
+		w := testutil.Dial(t, l.Addr().String())
+		w.Send("GET " + target + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(w.Conn()), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		w.Close()
+		for _, field := range []string{"X-Before", "X-Request", "X-Response"} {
+			if got := resp.Header.Get(field); got != want {
+				t.Errorf("%s: %s is %q, want %q", target, field, got, want)
+			}
+		}
+	}
+}

@@ -102,7 +102,7 @@ func findRoute(x *Exchange) bool {
 		x.fail(faultPath)
 		return false
 	}
-	x.route = r
+	x.route, x.routed = r, x.Request.Target
 	read := x.local.routing.Read()
 	if read != nil && r != nil && (l.Paths == route.PathsForwarded || r.Rewrite != nil) {
 		h := &x.Request

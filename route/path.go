@@ -22,10 +22,9 @@ import (
 // RFC 3986 §3.3 gives ";" to applications: some origins take what follows it in a segment for parameters, and look for
 // dot segments and empty ones when they have taken those away. See Parameters.
 
-// pathOf returns the target up to the query, and whether there is one way alone to read it. Borrowed. It looks at eight
-// bytes at a time.
-func pathOf(h *message.Head) (path []byte, plain bool) {
-	t := h.Bytes(h.Target)
+// pathOf returns t, a target, up to its query, and whether there is one way alone to read it. Borrowed. It looks at
+// eight bytes at a time.
+func pathOf(t []byte) (path []byte, plain bool) {
 	slashBefore := uint64(0)
 	for n := 0; n < len(t); n += 8 {
 		var w uint64
@@ -80,6 +79,18 @@ func lastWord(t []byte, n int) uint64 {
 		w |= uint64(c) << (8 * i)
 	}
 	return w
+}
+
+// AppendPath appends the path of a target as rules see it: see Paths. It is that of a request that was not refused.
+func AppendPath(dst, target []byte, how Reading) []byte {
+	path, plain := pathOf(target)
+	switch {
+	case plain, how.Paths == PathsRaw, len(path) == 0 || path[0] != '/':
+		return append(dst, path...)
+	case how.Parameters == ParametersStripped:
+		return resolvePath(dst, path, withoutParameters)
+	}
+	return resolvePath(dst, path, 0)
 }
 
 // NormalPath returns the one spelling that rules have for a path, which begins with a slash: unreserved characters

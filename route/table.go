@@ -31,7 +31,7 @@ func (t *Table[T]) Add(r Rule, value T) error {
 // path the rules saw. The error is ErrPath, ErrParameters, or nil.
 func (t *Table[T]) Find(h *message.Head, from Arrival, how Reading, l *Local) (value T, err error) {
 	var e *equals
-	path, plain := pathOf(h)
+	path, plain := pathOf(h.Bytes(h.Target))
 	if l.read = nil; plain || path[0] != '/' {
 		e = t.rules.find(path, h, from)
 	} else {
