@@ -83,7 +83,8 @@ func TestChoose_byAFilter(t *testing.T) {
 					"one site.test 1.1 edge ": 200, "two other.test 1.1 edge ": 200, "an answer": 299,
 				} {
 					field := strings.Fields(strings.TrimPrefix(want, "an "))[0]
-					if got, body := askFor(t, r.url, "X-To", field, "Connection", "x-hop"); got != status || body != want {
+					got, body := askFor(t, r.url, "X-To", field, "Connection", "x-hop")
+					if got != status || body != want {
 						t.Errorf("%s: %d %q, want %q", field, got, body, want)
 					}
 				}
@@ -116,7 +117,9 @@ func TestChoose_byAFunction(t *testing.T) {
 			return nil
 		})}}
 	})
-	for path, want := range map[string]string{"/one": "200 one", "/two": "200 two", "/none": "503 ", "/circle": "503 "} {
+	for path, want := range map[string]string{
+		"/one": "200 one", "/two": "200 two", "/none": "503 ", "/circle": "503 ",
+	} {
 		status, body := askFor(t, r.url+path)
 		if got := fmt.Sprint(status, " ", body); !strings.HasPrefix(got, want) {
 			t.Errorf("%s: %s", path, got)
@@ -169,7 +172,8 @@ func TestChoose_picker(t *testing.T) {
 	seed := maphash.MakeSeed()
 	r := newRig(t, func(e *engine.Engine) []proxy.Route {
 		set := backend.Of(named(t, "a"), named(t, "b"), "127.0.0.1:1")
-		return []proxy.Route{{To: proxy.To(upstream.New(e, upstream.Options{Name: "all", Backends: set}), &proxy.ToOptions{
+		u := upstream.New(e, upstream.Options{Name: "all", Backends: set})
+		return []proxy.Route{{To: proxy.To(u, &proxy.ToOptions{
 			Picker: func(int) balance.Picker { return hashing{} },
 			Key:    func(x *proxy.Exchange) uint64 { return maphash.Bytes(seed, x.Request.Path()) },
 		})}}

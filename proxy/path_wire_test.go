@@ -242,8 +242,8 @@ func TestPath_filtersSeeWhatRoutesSee(t *testing.T) {
 	e.Start()
 	t.Cleanup(func() { stop(t, e) })
 	for target, want := range map[string]string{
-		"/": "/", "/tea": "/tea", "/%74ea": "/tea", "/x/../tea?a=b": "/tea", "/a%2Fb%3f": "/a%2Fb%3F", "/tea/?x": "/tea/",
-		"/x/%2e%2e/%74ea": "/tea",
+		"/": "/", "/tea": "/tea", "/%74ea": "/tea", "/x/../tea?a=b": "/tea",
+		"/a%2Fb%3f": "/a%2Fb%3F", "/tea/?x": "/tea/", "/x/%2e%2e/%74ea": "/tea",
 	} {
 		w := testutil.Dial(t, l.Addr().String())
 		w.Send("GET " + target + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
