@@ -75,6 +75,9 @@ type Listener struct {
 	Forwarded bool   // write Forwarded too
 	Paths     string // matched, forwarded or raw
 
+	RequestID   RequestID
+	Traceparent bool // requests that name no trace begin one
+
 	PathParameters string // keep, strip or refuse
 	Underscores    string // in names of fields: drop, pass or refuse
 
@@ -92,6 +95,14 @@ type Listener struct {
 	FastOpen        int             // connections that may wait with data in their SYN; 0: none
 	Features        []schema.Target `json:",omitempty"` // see Register
 	Pos             Pos
+}
+
+// RequestID says which field has the number of a request.
+type RequestID struct {
+	On     bool
+	Field  string
+	Accept string // trusted, all or none
+	Answer bool   // clients are told too
 }
 
 // Trusted says which peers' forwarding fields are believed. The zero value trusts no peer.

@@ -36,7 +36,33 @@ func listenersSection() *schema.Section {
 			{Path: "forwarded", Type: schema.Bool, Default: "false", Example: "true",
 				Into: schema.Into(func(e *listenerEntry) *bool { return &e.Forwarded }),
 				Doc:  "Tell backends of the client by `Forwarded` (RFC 7239) too, not by `X-Forwarded-*` alone."},
-		}, secureKeys(), pairKeys(), tlsKeys(), limitKeys(), socketKeys()),
+		}, requestIDKeys(), secureKeys(), pairKeys(), tlsKeys(), limitKeys(), socketKeys()),
+	}
+}
+
+// requestIDKeys are the keys of a listener about the numbers of requests and their traces.
+func requestIDKeys() []*schema.Key {
+	return []*schema.Key{
+		{Path: "request_id", Type: typeSwitch, Example: "true",
+			Into: schema.Into(func(e *listenerEntry) *bool { return &e.RequestID.On }),
+			Doc: "Whether each request has its number in a field, for backends and in answers. It is the one of the " +
+				"access log and of error pages. With one of the keys below it, it has."},
+		{Path: "request_id.field", Type: typeFieldName, Default: `"X-Request-Id"`, Example: `"X-Correlation-Id"`,
+			Into: schema.Into(func(e *listenerEntry) *string { return &e.RequestID.Field }),
+			Doc:  "The name of the field."},
+		{Path: "request_id.accept", Type: schema.Choice, Default: `"trusted"`,
+			Enum: []string{"trusted", "all", "none"}, Example: `"all"`,
+			Into: schema.Into(func(e *listenerEntry) *string { return &e.RequestID.Accept }),
+			Doc: "Whose numbers are kept, in that field, in logs and on pages: those that `trusted_proxies` send, " +
+				"those of all clients, or nobody's. At most 128 letters, digits and `-._~+/=:`; any other is " +
+				"replaced."},
+		{Path: "request_id.answer", Type: schema.Bool, Default: "true", Example: "false",
+			Into: schema.Into(func(e *listenerEntry) *bool { return &e.RequestID.Answer }),
+			Doc:  "Whether clients are told too."},
+		{Path: "traceparent", Type: schema.Bool, Default: "false", Example: "true",
+			Into: schema.Into(func(e *listenerEntry) *bool { return &e.Traceparent }),
+			Doc: "A request without a valid `traceparent` (W3C Trace Context) gets one, as the first, sampled, of " +
+				"its trace; a valid one is passed on as it came. Either is `trace_id` in the access log."},
 	}
 }
 

@@ -28,6 +28,9 @@ func (r *resolver) resolveListeners() {
 		if !e.Has("grpc") {
 			e.GRPC = r.doc.top.grpc
 		}
+		if !e.Has("request_id") {
+			e.RequestID.On = e.HasAny("request_id.")
+		}
 		r.resolveTLS(e)
 		if e.PathParameters == "strip" && e.Paths == "raw" {
 			r.rep.Warnf(schema.CodeNoEffect, e.Head("path_parameters"), "",

@@ -125,14 +125,14 @@ func tlsKeys() []*schema.Key {
 
 // The types of keys about TLS. The comment after each is the Go type of its values.
 var (
-	typeTLSMode     = schema.Type{Name: "`true`, `false` or `\"auto\"`", Parse: parseTLSMode, Truth: true} // TLSMode
-	typeProtocols   = schema.Type{Name: "protocol or list", Parse: parseSomeChoices}                       // []string
-	typeALPN        = schema.Type{Name: "protocol or list of them", Parse: parseSomeChoices}               // []string
-	typeUpstreamTLS = schema.Type{Name: "true, false or a table", Parse: schema.Bool.Parse, Truth: true}
-	typeServerName  = schema.Type{Name: "host", Parse: parseServerName}              // string
-	typeVersion     = schema.Type{Name: "version", Parse: parseVersion}              // uint16
-	typeCurves      = schema.Type{Name: "key exchange or list", Parse: parseCurves}  // []tls.CurveID
-	typeCiphers     = schema.Type{Name: "cipher suite or list", Parse: parseCiphers} // []uint16
+	typeTLSMode    = schema.Type{Name: "`true`, `false` or `\"auto\"`", Parse: parseTLSMode, Truth: true} // TLSMode
+	typeProtocols  = schema.Type{Name: "protocol or list", Parse: parseSomeChoices}                       // []string
+	typeALPN       = schema.Type{Name: "protocol or list of them", Parse: parseSomeChoices}               // []string
+	typeSwitch     = schema.Type{Name: "true, false or a table", Parse: schema.Bool.Parse, Truth: true}
+	typeServerName = schema.Type{Name: "host", Parse: parseServerName}              // string
+	typeVersion    = schema.Type{Name: "version", Parse: parseVersion}              // uint16
+	typeCurves     = schema.Type{Name: "key exchange or list", Parse: parseCurves}  // []tls.CurveID
+	typeCiphers    = schema.Type{Name: "cipher suite or list", Parse: parseCiphers} // []uint16
 )
 
 // parseSomeChoices reads one choice or more.

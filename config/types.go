@@ -95,6 +95,24 @@ func parseLogOutputs(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, boo
 	return all, right
 }
 
+// typeFieldName is the name of a field that edge sets: string.
+var typeFieldName = schema.Type{Name: "name of a field", Parse: func(
+	d *schema.Decoder, _ *schema.Key, n *syntax.Node,
+) (any, bool) {
+	name, ok := d.String(n, "the name of a field")
+	switch {
+	case !ok:
+		return nil, false
+	case !message.ValidName(name):
+		d.Report.Errorf(n.Value, "", "%s is not the name of a field", syntax.Quote(name))
+		return nil, false
+	case slices.Contains(framingHeaders, strings.ToLower(name)) || strings.EqualFold(name, "host"):
+		d.Report.Errorf(n.Value, "", "%s is written by edge itself", syntax.Quote(name))
+		return nil, false
+	}
+	return name, true
+}}
+
 // framingHeaders are written by the proxy itself: a route that could set them could smuggle requests.
 var framingHeaders = []string{
 	"connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
@@ -103,8 +121,9 @@ var framingHeaders = []string{
 // variable is a variable in the value of a header, of this version or a later one.
 var variable = regexp.MustCompile(`\{[a-z][a-z0-9_]*\}`)
 
-// headerVariables are the variables of this version: facts of the client's connection.
+// headerVariables are the variables of this version: facts of the request and of the client's connection.
 var headerVariables = []string{
+	"request_id", "trace_id", "client_ip",
 	"tls_version", "tls_cipher", "tls_group", "sni", "alpn", "client_cert_subject", "client_cert_issuer",
 	"client_cert_serial", "client_cert_sans", "client_cert_sha256", "client_cert_verified",
 }

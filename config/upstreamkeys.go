@@ -16,7 +16,7 @@ func upstreamsSection() *schema.Section {
 			return &upstreamEntry{Upstream: Upstream{Name: n.Key}}
 		},
 		Keys: slices.Concat(poolKeys(), []*schema.Key{
-			{Path: "tls", Type: typeUpstreamTLS, Example: "true",
+			{Path: "tls", Type: typeSwitch, Example: "true",
 				Into: schema.Into(func(e *upstreamEntry) *bool { return &e.TLS.On }),
 				Doc: "Whether connections to the backends are secured. With one of the keys below it, they are; an " +
 					"`https://` in `dest` does the same."},

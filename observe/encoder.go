@@ -39,7 +39,7 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 	dst = append(dst, `{"time":"`...)
 	dst = e.json.appendRFC3339(dst, r.Time)
 	dst = append(dst, `","id":"`...)
-	dst = appendHex(dst, &r.ID)
+	dst = appendIDs(dst, r)
 	dst = e.listener.appendJSON(dst, `","listener":"`, r.Listener)
 	dst = append(dst, `,"client_ip":"`...)
 	dst = AppendIP(dst, r.ClientIP)
@@ -97,6 +97,20 @@ func (e *Encoder) AppendJSON(dst []byte, r *Record) []byte {
 		dst = appendJSONFields(dst, r.Fields)
 	}
 	return append(dst, "}\n"...)
+}
+
+// appendIDs appends the number of the exchange, and its trace where it is known.
+func appendIDs(dst []byte, r *Record) []byte {
+	if len(r.RequestID) > 0 {
+		dst = appendJSON(dst, r.RequestID)
+	} else {
+		dst = appendHex(dst, &r.ID)
+	}
+	if len(r.TraceID) > 0 {
+		dst = append(dst, `","trace_id":"`...)
+		dst = appendJSON(dst, r.TraceID)
+	}
+	return dst
 }
 
 func appendJSONFields(dst []byte, fields []Field) []byte {

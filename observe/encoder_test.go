@@ -98,6 +98,7 @@ func TestEncoder_golden(t *testing.T) {
 type line struct {
 	Time       time.Time `json:"time"`
 	ID         string    `json:"id"`
+	Trace      string    `json:"trace_id,omitempty"`
 	Listener   string    `json:"listener"`
 	ClientIP   string    `json:"client_ip"`
 	ClientPort uint16    `json:"client_port"`
@@ -165,6 +166,10 @@ func expected(t testing.TB, r *Record) line {
 		Upstream: text([]byte(r.Upstream)), Backend: text([]byte(r.Backend)),
 		Attempts: r.Attempts, Reused: r.Reused, UserAgent: text(r.UserAgent), Referer: text(r.Referer),
 	}
+	if len(r.RequestID) > 0 {
+		l.ID = text(r.RequestID)
+	}
+	l.Trace = text(r.TraceID)
 	if r.GRPC {
 		l.Call = r.GRPCStatus
 	}
@@ -228,7 +233,7 @@ func FuzzEncoder_json(f *testing.F) {
 			Method: agent, Host: path, Path: path, Query: agent, Route: name, Upstream: name, Backend: name,
 			Status: int(n), Reason: name, BytesIn: n, BytesOut: -n, Dur: n,
 			T: Timings{n / 3, n / 5, n / 7, n / 11}, Attempts: int(n), Reused: n%2 == 0,
-			UserAgent: agent, Referer: path,
+			UserAgent: agent, Referer: path, RequestID: path, TraceID: agent,
 		}
 		copy(r.ID[:], path)
 		checkJSON(t, r)
@@ -249,6 +254,8 @@ func TestEncoder_longestRecordFits(t *testing.T) {
 	r := &Record{
 		Time: math.MinInt64, Listener: string(bad), Route: string(bad), Upstream: string(bad), Backend: string(bad),
 		Reason: string(bad), Method: bad, Host: bad, Path: bad, Query: bad, UserAgent: bad, Referer: bad,
+		RequestID:  bad,
+		TraceID:    bad,
 		ClientIP:   netip.MustParseAddr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
 		ClientPort: math.MaxUint16, Status: math.MinInt64, Attempts: math.MinInt64,
 		BytesIn: math.MinInt64, BytesOut: math.MinInt64, Dur: math.MaxInt64,

@@ -16,9 +16,9 @@ const textMax = 256
 // FieldsMax is how many Fields of a record are written.
 const FieldsMax = 8
 
-// RecordMax bounds an encoded record without Fields: fifteen texts of textMax bytes, each byte
+// RecordMax bounds an encoded record without Fields: seventeen texts of textMax bytes, each byte
 // escaped to six, and less than 1 KiB of names, numbers and punctuation.
-const RecordMax = 15*6*textMax + 1024
+const RecordMax = 17*6*textMax + 1024
 
 // fieldsMax bounds what Fields add to a record, in bytes.
 const fieldsMax = FieldsMax * (2*6*textMax + 6)
@@ -36,6 +36,9 @@ type Timings struct {
 type Record struct {
 	Time int64 // when the exchange began, Unix time in ns
 	ID   [16]byte
+
+	RequestID []byte // the number that the request came with, in place of ID; nil: it came with none
+	TraceID   []byte // the trace that it is part of, in hexadecimal; nil: none that is known
 
 	Listener   string
 	ClientIP   netip.Addr

@@ -69,7 +69,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	x.dropUp()
 	x.local.stats.Own++
 	x.parked = false
-	x.discardBody()
+	discardBody(x)
 	again := x.step >= stepResponse
 	h := &x.Response
 	h.Reset()
@@ -131,14 +131,14 @@ func (x *Exchange) sendResponse() {
 		x.fail(faultAnswerSize)
 		return
 	} else if err != nil {
-		x.downError(err)
+		downError(x, err)
 		return
 	}
 	if bodyless {
 		x.toDown.endSent = true
 	} else if len(x.toDown.held) > 0 || x.toDown.trailers != nil && !x.toDown.waiting {
 		if err := x.toDown.resume(x.try.stream, x.down); err != nil {
-			x.downError(err)
+			downError(x, err)
 			return
 		}
 	}

@@ -126,7 +126,7 @@ func (x *Exchange) pushUp(p []byte, in int, end bool) {
 		siftTrailers(x)
 	}
 	if err := x.toUp.push(x.down, x.try.stream, p, in, end); err != nil {
-		x.upError(err)
+		upError(x, err)
 		return
 	}
 	if !end {
@@ -140,7 +140,7 @@ func (x *Exchange) pushUp(p []byte, in int, end bool) {
 
 // downError acts on an error of the client's stream. A stream that is dead says so by OnReset. A head, or trailers, may
 // be larger than the client takes. All others are ours: the body did not fit its head.
-func (x *Exchange) downError(err error) {
+func downError(x *Exchange, err error) {
 	switch err {
 	case session.ErrDead:
 		x.dropUp()
@@ -156,7 +156,7 @@ func (x *Exchange) resumeUp() {
 		siftTrailers(x)
 	}
 	if err := x.toUp.resume(x.down, x.try.stream); err != nil {
-		x.upError(err)
+		upError(x, err)
 		return
 	}
 	spliceUp(x)
@@ -167,7 +167,7 @@ func (x *Exchange) resumeUp() {
 }
 
 // upError acts on an error of the destination's stream. A stream that is dead says so by OnReset.
-func (x *Exchange) upError(err error) {
+func upError(x *Exchange, err error) {
 	switch err := err.(type) {
 	case *Fault:
 		x.try.drop()
@@ -196,7 +196,7 @@ func (x *Exchange) pushDown(p []byte, in int, end bool) {
 		x.requestSent()
 	}
 	if err := x.toDown.push(from, to, p, in, end); err != nil {
-		x.downError(err)
+		downError(x, err)
 		return
 	}
 	if !end {

@@ -65,7 +65,7 @@ func (x *Exchange) requestSent() {
 }
 
 // discardBody reads the rest of the request's body and discards it.
-func (x *Exchange) discardBody() {
+func discardBody(x *Exchange) {
 	x.own = true
 	if n := x.toUp.owed; n > 0 {
 		x.toUp.owed = 0

@@ -46,6 +46,8 @@ type Exchange struct {
 	toUp   relay // the body of the request
 	toDown relay // the body of the answer
 	socket socket
+	given  []byte // the number that the request came with, where that is accepted
+	trace  []byte // the identity of its trace, where it is looked for
 	locals []any
 	noted  []observe.Field // by LogField
 	total  *engine.Timer   // of Route.Timeout; nil until it is needed, then kept
@@ -215,11 +217,19 @@ type Timeouts struct {
 // SetTimeouts sets the times of x, in place of those of its route and upstream. In the phases BeforeRoute and Request.
 func (x *Exchange) SetTimeouts(t Timeouts) { x.timeouts = t }
 
-// ID returns the number of the request in hexadecimal, the same as in the access log.
+// ID returns the number of the request, the same as in the access log: the one that it came with, where the listener
+// accepts that, or one of the proxy's, in hexadecimal.
 func (x *Exchange) ID() string {
+	if len(x.given) > 0 {
+		return string(x.given)
+	}
 	id := numberOf(x)
 	return hex.EncodeToString(id[:])
 }
+
+// TraceID returns the identity of the trace that the request is part of, in hexadecimal; "" where the listener does not
+// look for one.
+func (x *Exchange) TraceID() string { return string(x.trace) }
 
 // Emit passes p on in place of what the present body filter was given. Only inside RequestBody and ResponseBody.
 // p is borrowed until return.
@@ -273,6 +283,7 @@ func (x *Exchange) reset() {
 	x.toUp.reset()
 	x.toDown.reset()
 	x.locals, x.noted = x.locals[:0], x.noted[:0]
+	x.given, x.trace = x.given[:0], x.trace[:0]
 	if x.socket.asked {
 		x.socket = socket{}
 	}

@@ -14,10 +14,10 @@ import (
 // An empty value removes the field. What the client says under a name that is set, in any spelling (see Del of
 // message.Head) and in trailers too, is not sent on. Names and values must be valid (message.ValidName, ValidValue).
 //
-// A value may have variables, facts of the client's connection: {tls_version}, {tls_cipher}, {tls_group}, {sni},
-// {alpn}, {client_cert_subject}, {client_cert_issuer}, {client_cert_serial}, {client_cert_sans}, {client_cert_sha256}
-// and {client_cert_verified}. Where none of them is known the field is removed, so that no client can write it itself.
-// Other braces are text.
+// A value may have variables: {request_id}, {trace_id}, {client_ip}, and facts of the client's connection,
+// {tls_version}, {tls_cipher}, {tls_group}, {sni}, {alpn}, {client_cert_subject}, {client_cert_issuer},
+// {client_cert_serial}, {client_cert_sans}, {client_cert_sha256} and {client_cert_verified}. Where none of
+// them is known the field is removed, so that no client can write it itself. Other braces are text.
 func SetFields(request, response map[string]string) *Filter {
 	f := &Filter{Name: "headers"}
 	if list := newFields(request); len(list) > 0 {
@@ -46,7 +46,7 @@ type setField struct {
 // fieldPart is a text or a variable.
 type fieldPart struct {
 	text string
-	fact func(d *tlsconn.Digest) string
+	fact func(x *Exchange) string
 }
 
 func newFields(fields map[string]string) (list []setField) {
@@ -86,24 +86,43 @@ func cutFacts(value string) (parts []fieldPart) {
 }
 
 // facts are the variables of fields.
-var facts = map[string]func(d *tlsconn.Digest) string{
-	"tls_version": (*tlsconn.Digest).VersionName,
-	"tls_cipher":  (*tlsconn.Digest).CipherName,
-	"tls_group":   (*tlsconn.Digest).GroupName,
-	"sni":         hostFact,
-	"alpn":        func(d *tlsconn.Digest) string { return d.ALPN },
+var facts = map[string]func(x *Exchange) string{
+	"request_id": (*Exchange).ID,
+	"trace_id":   (*Exchange).TraceID,
+	"client_ip": func(x *Exchange) string {
+		if ip := x.ClientIP(); ip.IsValid() {
+			return ip.Unmap().WithZone("").String()
+		}
+		return ""
+	},
+
+	"tls_version": tlsFact((*tlsconn.Digest).VersionName),
+	"tls_cipher":  tlsFact((*tlsconn.Digest).CipherName),
+	"tls_group":   tlsFact((*tlsconn.Digest).GroupName),
+	"sni":         tlsFact(hostFact),
+	"alpn":        tlsFact(func(d *tlsconn.Digest) string { return d.ALPN }),
 
 	"client_cert_subject": certFact(func(c *tlsconn.Certificate) string { return c.Subject }),
 	"client_cert_issuer":  certFact(func(c *tlsconn.Certificate) string { return c.Issuer }),
 	"client_cert_serial":  certFact(func(c *tlsconn.Certificate) string { return c.Serial }),
 	"client_cert_sans":    certFact(joinNames),
 	"client_cert_sha256":  certFact(func(c *tlsconn.Certificate) string { return hex.EncodeToString(c.SHA256[:]) }),
-	"client_cert_verified": func(d *tlsconn.Digest) string {
+	"client_cert_verified": tlsFact(func(d *tlsconn.Digest) string {
 		if d.Verified {
 			return "true"
 		}
 		return ""
-	},
+	}),
+}
+
+// tlsFact is a fact of a connection that is secured; others do not have it.
+func tlsFact(of func(d *tlsconn.Digest) string) func(x *Exchange) string {
+	return func(x *Exchange) string {
+		if x.digest == nil {
+			return ""
+		}
+		return of(x.digest)
+	}
 }
 
 // hostFact is the name that the client asked for. It may be any text there: RFC 6066 §3 says what is a name, and the
@@ -131,13 +150,13 @@ func joinNames(c *tlsconn.Certificate) string {
 	return list.String()
 }
 
-func certFact(of func(c *tlsconn.Certificate) string) func(d *tlsconn.Digest) string {
-	return func(d *tlsconn.Digest) string {
+func certFact(of func(c *tlsconn.Certificate) string) func(x *Exchange) string {
+	return tlsFact(func(d *tlsconn.Digest) string {
 		if c := d.PeerCertificate(); c != nil {
 			return of(c)
 		}
 		return ""
-	}
+	})
 }
 
 func setFields(x *Exchange, h *message.Head, list []setField) {
@@ -168,11 +187,8 @@ func isHost(value string) bool {
 	return ok
 }
 
-// valueOf puts the facts of the connection into a value; "" where none of them is known.
+// valueOf puts the facts of the request into a value; "" where none of them is known.
 func valueOf(x *Exchange, parts []fieldPart) string {
-	if x.digest == nil {
-		return ""
-	}
 	var value []byte
 	known := false
 	for _, p := range parts {
@@ -180,7 +196,7 @@ func valueOf(x *Exchange, parts []fieldPart) string {
 			value = append(value, p.text...)
 			continue
 		}
-		fact := p.fact(x.digest)
+		fact := p.fact(x)
 		known = known || fact != ""
 		value = appendFact(value, fact)
 	}

@@ -73,6 +73,9 @@ func siftTrailers(x *Exchange) {
 			f.Flags |= message.Dropped
 		}
 	}
+	if r := x.listener.RequestID; r != nil {
+		h.Del(r.field())
+	}
 	for _, name := range x.route.chain.owned {
 		h.Del(name)
 	}

@@ -1,13 +1,17 @@
 package proxy
 
 import (
+	"cmp"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"net/netip"
 	"strconv"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/forwarding"
 )
 
 // guard looks at a request before any filter does. It reports false where it has answered: then x may be another
@@ -28,6 +32,11 @@ func (l *Listener) composed() *Listener {
 	add(l.Underscores == UnderscoresRefuse, withoutUnderscores)
 	add(l.StrictSNI, namedByHandshake)
 	add(l.RedirectToHTTPS != 0, askedByHTTPS)
+	add(l.RequestID != nil, takeID)
+	add(l.Traceparent, traced)
+	if l.RequestID != nil && !l.RequestID.NoAnswer {
+		c.answers = append(c.answers, giveID)
+	}
 	if l.BodyMax > 0 {
 		c.bodyMax = l.BodyMax
 		add(true, withinBodyMax)
@@ -107,6 +116,60 @@ func withinBodyMax(x *Exchange) bool {
 	}
 	x.fail(faultTooLarge)
 	return false
+}
+
+// RequestID says which field has the number of a request, for backends and clients.
+// Immutable.
+type RequestID struct {
+	Field    string // its name; ""; X-Request-Id
+	Accept   Acceptance
+	NoAnswer bool // clients are not told
+}
+
+// Acceptance says whose numbers of requests are accepted: they replace those of the proxy everywhere.
+type Acceptance uint8
+
+// The ways to take the number that a request comes with. One that is malformed is never taken.
+const (
+	AcceptTrusted Acceptance = iota // from the peers that Listener.Trusted names
+	AcceptAll
+	AcceptNone
+)
+
+const requestIDField = "X-Request-Id"
+
+func (r *RequestID) field() string { return cmp.Or(r.Field, requestIDField) }
+
+// takeID gives the request its number, or has it keep the one that it came with.
+func takeID(x *Exchange) bool {
+	r, h := x.listener.RequestID, &x.Request
+	name := r.field()
+	if r.Accept == AcceptAll || r.Accept == AcceptTrusted && x.trusted {
+		if i := h.Find(name); i >= 0 && forwarding.ValidID(h.Value(i)) {
+			x.given = append(x.given[:0], h.Value(i)...)
+		}
+	}
+	h.Set(name, x.ID())
+	return true
+}
+
+func giveID(x *Exchange) { x.Response.Set(x.listener.RequestID.field(), x.ID()) }
+
+// traced has the request be part of a trace.
+func traced(x *Exchange) bool {
+	h := &x.Request
+	i := h.Find(forwarding.Traceparent)
+	if i < 0 || forwarding.TraceID(h.Value(i)) == nil {
+		var trace [16]byte
+		var parent [8]byte
+		binary.LittleEndian.PutUint64(trace[:], rand.Uint64())
+		binary.LittleEndian.PutUint64(trace[8:], rand.Uint64()|1) // none is all zeros
+		binary.LittleEndian.PutUint64(parent[:], rand.Uint64()|1)
+		forwarding.SetTraceparent(h, trace, parent)
+		i = h.Find(forwarding.Traceparent)
+	}
+	x.trace = append(x.trace[:0], forwarding.TraceID(h.Value(i))...)
+	return true
 }
 
 func addHSTS(x *Exchange) {

@@ -60,6 +60,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 	// Member by member, all of them: a literal would be put together elsewhere and copied here.
 	r.Time, r.Dur = now-dur, dur
 	r.ID = numberOf(x)
+	r.RequestID, r.TraceID = x.given, x.trace
 	r.Listener = x.listener.Name
 	r.ClientIP, r.ClientPort = x.client, 0
 	if !x.client.IsValid() {

@@ -54,7 +54,7 @@ func (x *Exchange) send(s session.Stream) {
 	}
 	bodyless := x.toUp.bodyless()
 	if err := s.SendHead(&x.Request, bodyless); err != nil {
-		x.upError(err)
+		upError(x, err)
 		return
 	}
 	for _, f := range x.route.chain.connected {
@@ -157,7 +157,7 @@ func (x *Exchange) upFailed(f *Fault) {
 	case x.tunnel && x.answering && x.toDown.ended:
 		// What the destination said is delivered first. Nobody is left for what the client says.
 		x.toUp.held = x.toUp.held[:0]
-		x.discardBody()
+		discardBody(x)
 		x.toUp.endSent = true
 		x.answerSent()
 	case x.tunnel && x.answering && f == faultTimeout:
@@ -165,7 +165,7 @@ func (x *Exchange) upFailed(f *Fault) {
 		x.cut(faultTunnelIdle)
 	case x.toDown.ended && (x.answering || x.parked || x.working):
 		// The answer is here; that it came before the whole request was sent harms nobody.
-		x.discardBody()
+		discardBody(x)
 	case x.working:
 		x.lost = f
 	case x.answering:

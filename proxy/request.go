@@ -90,7 +90,7 @@ func (d *downSide) OnSendable(session.Stream) {
 		return
 	}
 	if err := x.toDown.resume(x.try.stream, x.down); err != nil {
-		x.downError(err)
+		downError(x, err)
 		return
 	}
 	spliceDown(x)

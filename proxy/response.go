@@ -82,7 +82,7 @@ func passInterim(x *Exchange, h *message.Head) {
 	x.interims++
 	forwarding.DropHopByHop(h)
 	if err := x.down.SendHead(h, false); err != nil {
-		x.downError(err)
+		downError(x, err)
 	}
 }
 

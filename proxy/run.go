@@ -168,13 +168,13 @@ func armTotal(x *Exchange) {
 		return
 	}
 	if x.total == nil {
-		x.total = &engine.Timer{Run: func(*engine.Reactor) { x.expire() }}
+		x.total = &engine.Timer{Run: func(*engine.Reactor) { expire(x) }}
 	}
 	x.local.reactor.Arm(x.total, x.started+int64(limit))
 }
 
 // expire ends an exchange that takes too long.
-func (x *Exchange) expire() {
+func expire(x *Exchange) {
 	defer x.rescue()
 	x.local.stats.Expired++
 	f := faultTotal

@@ -114,7 +114,10 @@ func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
 	l := &proxy.Listener{
 		Name: c.Name, BodyMax: c.Limits.BodySize, Log: logs, Trusted: trustOf(&c.Trusted), Forwarded: c.Forwarded,
 		Paths: paths[c.Paths], Parameters: parameters[c.PathParameters], Underscores: underscores[c.Underscores],
-		GRPC: c.GRPC, NoWebSocket: !c.WebSocket,
+		GRPC: c.GRPC, NoWebSocket: !c.WebSocket, Traceparent: c.Traceparent,
+	}
+	if id := &c.RequestID; id.On {
+		l.RequestID = &proxy.RequestID{Field: id.Field, Accept: acceptances[id.Accept], NoAnswer: !id.Answer}
 	}
 	if c.TLS != config.TLSOff {
 		l.HSTS, l.StrictSNI = hstsOf(&c.TLSOptions.HSTS), c.TLSOptions.StrictSNI
@@ -136,6 +139,10 @@ var parameters = map[string]route.Parameters{
 
 var underscores = map[string]proxy.Underscores{
 	"drop": proxy.UnderscoresDrop, "pass": proxy.UnderscoresPass, "refuse": proxy.UnderscoresRefuse,
+}
+
+var acceptances = map[string]proxy.Acceptance{
+	"trusted": proxy.AcceptTrusted, "all": proxy.AcceptAll, "none": proxy.AcceptNone,
 }
 
 // trustOf returns the peers that a listener trusts; nil: none.
