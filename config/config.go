@@ -34,6 +34,7 @@ type Config struct {
 	Routes       []Route // in file order; which one wins is decided by how specific they are
 	Fallback     Dest    // where a request goes that no route takes: the upstream "default", the hello page, or 404
 
+	Filters  []string        `json:",omitempty"` // for all requests, by the names that the program has for them
 	Features []schema.Target `json:",omitempty"` // see Register
 }
 
@@ -241,6 +242,7 @@ type Route struct {
 	WebSocket       Switch   // whether a connection may become one
 	GRPC            Switch   // whether backends speak gRPC
 	Upgrades        []string // further protocols that it may become
+	Filters         []string `json:",omitempty"` // as Config.Filters
 	AccessLog       AccessLog
 	FirstByte       time.Duration   // 0: as the upstream says
 	Read            time.Duration   // 0: as the upstream says

@@ -10,6 +10,7 @@ import (
 // document is what the files say in the sections of this package, typed but not yet resolved: one entry for each table.
 type document struct {
 	top       *topEntry
+	all       *defaultsEntry
 	global    *globalEntry
 	log       *logEntry
 	tls       *tlsEntry
@@ -26,6 +27,7 @@ type document struct {
 func documentOf(file *schema.Document) *document {
 	return &document{
 		top:          schema.Only[*topEntry](file.Entries("")),
+		all:          schema.Only[*defaultsEntry](file.Entries("defaults")),
 		global:       schema.Only[*globalEntry](file.Entries("global")),
 		log:          schema.Only[*logEntry](file.Entries("log")),
 		tls:          schema.Only[*tlsEntry](file.Entries("tls")),
@@ -44,6 +46,11 @@ type topEntry struct {
 	include   []string // always empty: the loader takes the key out
 	webSocket bool
 	grpc      bool
+}
+
+type defaultsEntry struct {
+	schema.Given
+	filters []string
 }
 
 type globalEntry struct {

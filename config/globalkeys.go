@@ -30,6 +30,20 @@ func topSection() *schema.Section {
 	}
 }
 
+func defaultsSection() *schema.Section {
+	return &schema.Section{
+		Path: "defaults",
+		Doc:  "What holds for all routes.",
+		New:  schema.Make[defaultsEntry],
+		Keys: []*schema.Key{
+			{Path: "filters", Type: schema.Strings, Example: `["mine"]`,
+				Into: schema.Into(func(e *defaultsEntry) *[]string { return &e.filters }),
+				Doc: "Filters for all requests, in their order, by the names that the program gives them: see " +
+					"[filters](filters.md#in-a-configuration). The binary `edge` has none."},
+		},
+	}
+}
+
 func globalSection() *schema.Section {
 	return &schema.Section{
 		Path: "global", Top: true,

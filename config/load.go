@@ -16,6 +16,8 @@ type Options struct {
 	Dir string
 	// TextOnly looks at what is written alone: Load does not open the certificates that the files name.
 	TextOnly bool
+	// Filters are the names of the filters that the program has. The binary edge has none.
+	Filters []string
 }
 
 // Load reads the file at path and those it includes, and checks them. The Config is nil when the Report has errors.
@@ -32,12 +34,12 @@ func (o Options) Load(path string) (*Config, *Report) {
 	if !o.TextOnly {
 		now = time.Now()
 	}
-	return configOf(path, edge().Load(path, o.reading()), now)
+	return o.configOf(path, edge().Load(path, o.reading()), now)
 }
 
 // Parse is like the function Parse, with options.
 func (o Options) Parse(name string, src []byte) (*Config, *Report) {
-	return configOf(name, edge().Parse(name, src, o.reading()), time.Time{})
+	return o.configOf(name, edge().Parse(name, src, o.reading()), time.Time{})
 }
 
 func (o Options) reading() schema.Options {
@@ -45,13 +47,13 @@ func (o Options) reading() schema.Options {
 }
 
 // configOf gives the files, the first of which is called name, their meaning.
-func configOf(name string, file *schema.Document, now time.Time) (*Config, *Report) {
+func (o Options) configOf(name string, file *schema.Document, now time.Time) (*Config, *Report) {
 	doc, rep := documentOf(file), file.Report
 	file.Fill(doc.top)
 	var c *Config
 	// With a part of the files left out, names would seem to be missing that are not.
 	if file.Whole && !rep.Full() {
-		c = resolve(file, doc, now)
+		c = resolve(file, doc, now, o.Filters)
 	}
 	rep.Finish(name, doc.top.allow)
 	if !rep.OK() {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"github.com/edge-proxy/edge/config/schema"
@@ -24,14 +25,15 @@ type resolver struct {
 	inline   map[string]int          // the index of an upstream that a dest spells out, by its backends
 	claimed  map[string]claim        // by what addresses occupy, see Address.claims
 	patterns map[string]patternTaken // the first route with a pattern and conditions
+	filters  []string                // names of those that the program has
 	ageless  map[*schema.Given]bool  // entries that were reported to have hsts without max_age
 }
 
 // resolve checks the entries of file against each other and builds the Config, which is of use when the report has no
 // errors. Unless now is zero it opens the files that the configuration names.
-func resolve(file *schema.Document, doc *document, now time.Time) *Config {
+func resolve(file *schema.Document, doc *document, now time.Time, filters []string) *Config {
 	r := &resolver{
-		rep: file.Report, file: file, doc: doc, c: &Config{}, now: now,
+		rep: file.Report, file: file, doc: doc, c: &Config{}, now: now, filters: filters,
 		names: make(map[string]int), ageless: make(map[*schema.Given]bool),
 		inline: make(map[string]int), named: make(map[string]syntax.Span),
 		claimed: make(map[string]claim), patterns: make(map[string]patternTaken),
@@ -42,6 +44,9 @@ func resolve(file *schema.Document, doc *document, now time.Time) *Config {
 	r.file.Fill(doc.tls)
 	r.c.Global, r.c.Log, r.c.TLS = doc.global.Global, doc.log.Log, doc.tls.TLS
 	r.c.Features = r.features(doc.top)
+	r.file.Fill(doc.all)
+	r.c.Filters = doc.all.filters
+	checkFilters(r, &doc.all.Given, doc.all.filters)
 	r.warnWeakTLS(&doc.tls.Given, &doc.tls.shared)
 	r.resolveProtocol(doc.defaults)
 	r.checkLoops()
@@ -73,6 +78,24 @@ func (r *resolver) checkLoops() {
 	if g := &r.c.Global; g.Pin && g.Park == "runtime" {
 		r.rep.Errorf(r.doc.global.At("pin"), `leave out "park": it is "syscall" then`,
 			`a loop that stays on one processor cannot sleep in the poller of Go's runtime, which wakes it on any`)
+	}
+}
+
+// checkFilters reports names of filters that the program does not have.
+func checkFilters(r *resolver, g *schema.Given, names []string) {
+	for i, name := range names {
+		if slices.Contains(r.filters, name) {
+			continue
+		}
+		at := g.At("filters")
+		if list := g.KeyNode("filters").Children; len(list) == len(names) {
+			at = list[i].Value
+		}
+		hint := syntax.DidYouMean(name, r.filters)
+		if len(r.filters) == 0 {
+			hint = "filters are written in Go: a program that imports edge names its own in server.Options.Filters"
+		}
+		r.rep.Errorf(at, hint, "this program has no filter %s", syntax.Quote(name))
 	}
 }
 

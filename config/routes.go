@@ -28,6 +28,7 @@ func (r *resolver) resolveRoutes() {
 		right := !e.HasUnknown()
 		e.Off = e.Has("weight") && !e.Failed("weight") && e.Weight == 0
 		r.listenersOf(e)
+		checkFilters(r, &e.Given, e.Filters)
 		r.resolveDest(e)
 		r.checkRewrite(e)
 		r.warnPointlessKeys(e)

@@ -23,7 +23,8 @@ func Register(sections ...*schema.Section) { registered = append(registered, sec
 var edge = sync.OnceValue(func() *schema.Schema {
 	return schema.New(slices.Concat([]*schema.Section{
 		topSection(), globalSection(), listenersSection(), tlsSection(), certificatesSection(), upstreamsSection(),
-		upstreamBackendsSection(), upstreamDefaultsSection(), membersSection(), routesSection(), logSection(),
+		upstreamBackendsSection(), upstreamDefaultsSection(), membersSection(), defaultsSection(), routesSection(),
+		logSection(),
 	}, registered), codes, reserved())
 })
 
@@ -125,15 +126,14 @@ var dormantSections = []string{"health_check"}
 // laterKeys are other names of later versions, by the path of their table. They are errors as any unknown key is, but
 // the hint is not a guess at a misspelling.
 var laterKeys = map[string][]string{
-	"": {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry", "defaults",
-		"dev"},
+	"":          {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry", "dev"},
 	"global":    {"env_file"},
 	"listeners": {"proxy_protocol", "filters", "h3"},
 	"upstreams": {"health_check", "discover", "stale_ok", "hash_key", "sticky", "slow_start", "outlier",
 		"breaker"},
 	"upstreams.retry":    {"on", "budget", "per_try", "hedge_after"},
 	"upstreams.backends": {"zone", "backup"},
-	"routes":             {"when", "filters", "mirror", "cache", "compress"},
+	"routes":             {"when", "mirror", "cache", "compress"},
 	"log":                {"redact", "sample", "always"},
 }
 

@@ -1,6 +1,7 @@
 // Package examples holds programs that show how the packages of edge are used. Each is a main package of its own; the
 // tests of this one build them, run them and ask them something.
 //
+//	configured    the edge program with a filter of one's own, named in a configuration
 //	echo          a TCP server on package engine
 //	hello         an HTTP server on package session
 //	filter        a proxy with one filter

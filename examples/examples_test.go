@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -133,6 +134,57 @@ func TestFilter(t *testing.T) {
 	want(t, resp, body, 418, "short and stout\n")
 	p.Signal(os.Interrupt)
 	p.Wait(testutil.Patience)
+}
+
+// Two listeners, TLS, a redirect, an access log and a filter are a file and a page of code.
+func TestConfigured(t *testing.T) {
+	dir := t.TempDir()
+	text, err := os.ReadFile("configured/edge.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := strings.NewReplacer(":8080", "127.0.0.1:0", ":8443", "127.0.0.1:0", "localhost:3000", origin(t, "one"),
+		"access.log", filepath.Join(dir, "access.log")).Replace(string(text))
+	path := filepath.Join(dir, "edge.toml")
+	if err := os.WriteFile(path, []byte(conf), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := testutil.Start(t, testutil.Command{
+		Path: testutil.Binary(t, "./examples/configured"), Args: []string{path},
+		Env: []string{"STATE_DIRECTORY=" + dir},
+	})
+	var listening [][]string
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		listening = regexp.MustCompile(`"address":"([^"]+)"`).FindAllStringSubmatch(p.Output(), -1)
+		return len(listening) == 2
+	}, "two addresses")
+	plain, secure := listening[0][1], listening[1][1]
+	c := &http.Client{
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	for url, want := range map[string]string{
+		"http://" + plain + "/coffee":      "308 ",
+		"https://" + secure + "/coffee":    "200 one /coffee",
+		"https://" + secure + "/%74ea?x=y": "418 short and stout\n",
+	} {
+		resp, err := c.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if got := fmt.Sprint(resp.StatusCode, " ", string(body)); got != want {
+			t.Errorf("%s: %q, want %q", url, got, want)
+		}
+	}
+	p.Signal(os.Interrupt)
+	if code := p.Wait(testutil.Patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if lines, _ := os.ReadFile(filepath.Join(dir, "access.log")); strings.Count(string(lines), "\n") != 3 {
+		t.Errorf("%s", lines)
+	}
 }
 
 func TestNetHTTP(t *testing.T) {

@@ -90,7 +90,7 @@ func (e *entry) title() string {
 }
 
 func entries(c *config.Config) []entry {
-	all := []entry{{"global", "", c.Global}, {"log", "", c.Log}, {"tls", "", c.TLS}}
+	all := []entry{{"global", "", c.Global}, {"log", "", c.Log}, {"tls", "", c.TLS}, {"filters", "", c.Filters}}
 	for _, p := range c.Certificates {
 		all = append(all, entry{"certificate", p.Cert, p})
 	}

@@ -34,9 +34,24 @@ func (b *build) makeRoutes() error {
 		routes = append(routes, r)
 	}
 	b.lookups.Wait()
-	var err error
-	b.snapshot, err = proxy.NewSnapshot(routes, nil)
+	filters, err := b.filters(b.config.Filters)
+	if err != nil {
+		return err
+	}
+	b.snapshot, err = proxy.NewSnapshot(routes, filters)
 	return err
+}
+
+// filters returns the filters of these names.
+func (b *build) filters(names []string) (list []*proxy.Filter, err error) {
+	for _, name := range names {
+		f := b.server.opts.Filters[name]
+		if f == nil { // the configuration was not parsed with the names that there are
+			return nil, fmt.Errorf("no filter is called %q", name)
+		}
+		list = append(list, f)
+	}
+	return list, nil
 }
 
 // route makes one route.
@@ -66,6 +81,9 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 		r.To = proxy.Answer(c.Dest.Status, "text/plain; charset=utf-8", statusText(c.Dest.Status))
 	case config.DestHello:
 		r.To = proxy.Answer(200, htmlType, helloPage)
+	}
+	if r.Filters, err = b.filters(c.Filters); err != nil {
+		return r, fmt.Errorf("route %s: %w", c.Name, err)
 	}
 	if len(c.RequestHeaders) > 0 || len(c.ResponseHeaders) > 0 {
 		r.Filters = append(r.Filters, proxy.SetFields(fields(c.RequestHeaders), fields(c.ResponseHeaders)))

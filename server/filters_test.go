@@ -1,0 +1,70 @@
+package server
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// Filters that a program has are named in a configuration: for all requests or for those of a route, and a reload takes
+// them in and out.
+func TestFilters_byName(t *testing.T) {
+	note := func(name string) *proxy.Filter {
+		return &proxy.Filter{Name: name, Response: func(x *proxy.Exchange) proxy.Verdict {
+			x.Response.Set("X-Filters", strings.TrimSpace(x.Response.Get("X-Filters")+" "+name))
+			return proxy.Next
+		}}
+	}
+	o := Options{Filters: map[string]*proxy.Filter{"one": note("one"), "two": note("two")}}
+	parse := func(text string) *config.Config {
+		t.Helper()
+		cfg, report := config.Options{Filters: []string{"one", "two"}}.Parse("test.toml", []byte(quiet+text))
+		if !report.OK() {
+			t.Fatal(report.Errors)
+		}
+		return cfg
+	}
+	const routes = "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n" +
+		"filters = [\"two\"]\n[[routes]]\npattern = \"/plain\"\ndest = \"status:200\"\n"
+	s, err := New(parse("defaults.filters = [\"one\"]\n"+routes), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop() })
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	check := func(want map[string]string) {
+		t.Helper()
+		for path, filters := range want {
+			resp, err := http.Get("http://" + s.Addresses()[0].Addr.String() + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if got := resp.Header.Get("X-Filters"); got != filters {
+				t.Errorf("%s: %q, want %q", path, got, filters)
+			}
+		}
+	}
+	check(map[string]string{"/": "one two", "/plain": "one"})
+	d, err := s.Apply(parse(routes))
+	if err != nil || len(d.Changed) != 1 || d.Changed[0] != "filters" {
+		t.Error(d, err)
+	}
+	check(map[string]string{"/": "two", "/plain": ""})
+	// A configuration that was not parsed for this program does not get as far as to serve.
+	cfg, report := config.Options{Filters: []string{"three", "two"}}.Parse("test.toml",
+		[]byte("defaults.filters = [\"three\"]\n"+routes))
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	if _, err := s.Apply(cfg); err == nil || !strings.Contains(err.Error(), `no filter is called "three"`) {
+		t.Error(err)
+	}
+}
