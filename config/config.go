@@ -76,6 +76,7 @@ type Listener struct {
 	Forwarded bool   // write Forwarded too
 	Paths     string // matched, forwarded or raw
 
+	Via         bool // clients are told of edge
 	RequestID   RequestID
 	Traceparent bool // requests that name no trace begin one
 
@@ -150,6 +151,7 @@ type Upstream struct {
 	LoadBalancing string // round_robin
 	Host          string // "keep" what the client sent, "backend", or a host
 	Protocol      string // h1, h2 or auto
+	Via           bool   // backends are told of edge
 	TLS           UpstreamTLS
 	Pool          Pool
 	Timeouts      Timeouts
@@ -236,6 +238,8 @@ type Route struct {
 	Shadowed        bool              // an equal one comes first: it can never match
 	Dest            Dest
 	Rewrite         Rewrite
+	RewriteLocation bool   // name edge where the backend names itself
+	BufferRequest   int64  // bytes of a request body that are received before the backend is asked; 0: none
 	LoadBalancing   string // empty: as the upstream says
 	RequestHeaders  []Header
 	ResponseHeaders []Header

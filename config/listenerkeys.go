@@ -36,6 +36,9 @@ func listenersSection() *schema.Section {
 			{Path: "forwarded", Type: schema.Bool, Default: "false", Example: "true",
 				Into: schema.Into(func(e *listenerEntry) *bool { return &e.Forwarded }),
 				Doc:  "Tell backends of the client by `Forwarded` (RFC 7239) too, not by `X-Forwarded-*` alone."},
+			{Path: "via", Type: schema.Bool, Default: "true", Example: "false",
+				Into: schema.Into(func(e *listenerEntry) *bool { return &e.Via }),
+				Doc:  "Whether clients are told of edge by `Via`; `[global] via` is the name there."},
 		}, requestIDKeys(), secureKeys(), pairKeys(), tlsKeys(), limitKeys(), socketKeys()),
 	}
 }

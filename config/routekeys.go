@@ -24,7 +24,7 @@ func routesSection() *schema.Section {
 			"as the client sent it; " +
 			"where they do not, a less specific route may take it. What no route takes is answered 404.",
 		New:  schema.Make[routeEntry],
-		Keys: slices.Concat(matchKeys(), destKeys()),
+		Keys: slices.Concat(matchKeys(), destKeys(), backendKeys()),
 	}
 }
 
@@ -83,8 +83,9 @@ func destKeys() []*schema.Key {
 		{Path: "redirect.to", Type: schema.String, Example: `"https://example.com{path}"`,
 			Into: schema.Into(func(e *routeEntry) *string { return &e.redirect }),
 			Doc: "Instead of `dest`: where the client is sent. `{path}`, `{query}`, `{host}`, `{scheme}` and " +
-				"`{method}` are those of the request. The query is kept unless there is a `?` or `{query}`; a " +
-				"`?` at the end takes it away."},
+				"`{method}` are those of the request; `{rest}` is what its path has beyond the pattern, `/x` of " +
+				"`/old/x` where that is `/old/*`. The query is kept unless there is a `?` or `{query}`; a `?` at the " +
+				"end takes it away."},
 		{Path: "redirect.status", Type: schema.Int, Default: "308", Min: "301", Max: "308", Example: "301",
 			Into: schema.Into(func(e *routeEntry) *int { return &e.redirectStatus }),
 			Doc:  "301, 302, 303, 307 or 308."},
@@ -97,6 +98,22 @@ func destKeys() []*schema.Key {
 		{Path: "rewrite.path", Type: schema.String, Example: `"/index{path}"`,
 			Into: schema.Into(func(e *routeEntry) *string { return &e.Rewrite.Path }),
 			Doc:  "Instead of both: the path that the backend sees, with variables as in `redirect.to`."},
+		{Path: "rewrite_location", Type: schema.Bool, Default: "false", Example: "true",
+			Into: schema.Into(func(e *routeEntry) *bool { return &e.RewriteLocation }),
+			Doc: "A `Location` or `Content-Location` that names the backend, by its address or the Host that it was " +
+				"sent, becomes a path here, with the prefixes of `rewrite` undone."},
+		{Path: "buffer_request", Type: schema.Size, Default: `"off"`, Min: "1k", Max: "1g", Words: []string{"off"},
+			Example: `"10m"`,
+			Into:    schema.Into(func(e *routeEntry) *int64 { return &e.BufferRequest }),
+			Doc: "A request body of up to this size is received whole, in memory, before the backend is asked, and " +
+				"is sent with its length: for backends that cannot read a chunked one, as with WSGI. A larger " +
+				"one is answered 413. WebSockets and gRPC are not buffered."},
+	}
+}
+
+// backendKeys say how a route treats its backends.
+func backendKeys() []*schema.Key {
+	return []*schema.Key{
 		{Path: "load_balancing", Type: schema.Choice, Enum: []string{"round_robin"}, Synonyms: balancingSynonyms,
 			Dormant: dormantBalancing, Later: laterBalancing, Example: `"round_robin"`,
 			Into: schema.Into(func(e *routeEntry) *string { return &e.LoadBalancing }),

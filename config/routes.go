@@ -203,7 +203,8 @@ func (r *resolver) resolveDest(e *routeEntry) {
 
 // forBackends are the keys that mean nothing when a route does not lead to a backend.
 var forBackends = []string{
-	"websocket", "grpc", "upgrades", "headers.request", "timeouts.first_byte", "timeouts.read", "timeouts.idle",
+	"rewrite_location", "buffer_request", "websocket", "grpc", "upgrades", "headers.request",
+	"timeouts.first_byte", "timeouts.read", "timeouts.idle",
 }
 
 // warnPointlessKeys warns of such keys. They are no error: a dest may become a status for a while.

@@ -56,6 +56,10 @@ func poolKeys() []*schema.Key {
 			Into: schema.Into(func(e *upstreamEntry) *string { return &e.Host }),
 			Doc: "The Host that backends are sent: `keep` that of the client if it says one, `backend` their own " +
 				"address, or this one. `headers.request` of a route overrides it."},
+		{Path: "via", Type: schema.Bool, Default: "true", Example: "false",
+			Into: schema.Into(func(e *upstreamEntry) *bool { return &e.Via }),
+			Doc: "Whether backends are told of edge by `Via`. Some answer otherwise then: nginx does not compress " +
+				"(`gzip_proxied`). Without it requests that go in circles are not found."},
 		{Path: "pool.idle", Type: schema.Int, Default: "4096", Min: "0", Max: "1000000", Example: "128",
 			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Pool.Idle }),
 			Doc:  "Idle connections kept, for the whole process."},

@@ -7,18 +7,23 @@ import (
 )
 
 // Template is a text with variables of a request: {path} and {query} as they came, {host} without its port, {scheme},
-// {method}. Its output has only characters of a request target: the template has no others, and the codec lets none
-// in.
+// {method}, and {rest}, which its user gives. Its output has only characters of a request target: the template has no
+// others, and the codec lets none in.
 // Immutable.
 type Template struct {
 	parts []templatePart
 	query bool // the query of the request follows
 	local bool // it makes a path: it must not come to begin with two slashes
 	host  bool // it has {host}
+	rest  bool // it has {rest}
+	root  bool // the first {rest} is where a path begins: it is "/" at least
 }
 
 // NeedsHost reports whether t can only be used for a request that has an authority.
 func (t *Template) NeedsHost() bool { return t.host }
+
+// HasRest reports whether t has {rest}.
+func (t *Template) HasRest() bool { return t.rest }
 
 // templatePart is a text or a variable.
 type templatePart struct {
@@ -35,11 +40,12 @@ const (
 	hostVariable
 	schemeVariable
 	methodVariable
+	restVariable
 )
 
 var templateVariables = map[string]templateVariable{
 	"path": pathVariable, "query": queryVariable, "host": hostVariable, "scheme": schemeVariable,
-	"method": methodVariable,
+	"method": methodVariable, "rest": restVariable,
 }
 
 // Bounds of a template.
@@ -54,7 +60,7 @@ var (
 	errTemplateParts     = errors.New("more than 32 parts")
 	errTemplateBrace     = errors.New("a brace begins or ends no variable")
 	errTemplateChar      = errors.New("blanks, quotes, control characters and the like are percent-encoded")
-	errTemplatePath      = errors.New("a path begins with \"/\" or \"{path}\"")
+	errTemplatePath      = errors.New("a path begins with \"/\", \"{path}\" or \"{rest}\"")
 	errTemplateFragment  = errors.New("a path has no \"#\"")
 	errTemplateLocation  = errors.New("write a URL with http:// or https://, or a path")
 	errTemplateAuthority = errors.New("the host of a URL is a text or {host}, and a path or its end follows")
@@ -67,7 +73,8 @@ func ParsePath(text string) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !strings.HasPrefix(text, "/") && !strings.HasPrefix(text, "{path}") {
+	t.root = strings.HasPrefix(text, "{rest}")
+	if !strings.HasPrefix(text, "/") && !strings.HasPrefix(text, "{path}") && !t.root {
 		return nil, errTemplatePath
 	}
 	if strings.Contains(text, "#") {
@@ -92,34 +99,37 @@ func ParseLocation(text string) (*Template, error) {
 	}
 	if !found {
 		if rest, found = strings.CutPrefix(text, "//"); !found {
-			t.local = strings.HasPrefix(text, "/") || strings.HasPrefix(text, "{path}")
+			t.root = strings.HasPrefix(text, "{rest}")
+			t.local = strings.HasPrefix(text, "/") || strings.HasPrefix(text, "{path}") || t.root
 			if !t.local {
 				return nil, errTemplateLocation
 			}
 			return t, nil
 		}
 	}
-	return t, checkLocationHost(rest)
+	t.root, err = checkLocationHost(rest)
+	return t, err
 }
 
 // checkLocationHost checks that the template itself ends the authority at the start of s, so that no request can extend
-// it.
-func checkLocationHost(s string) error {
+// it. It reports whether {rest} follows.
+func checkLocationHost(s string) (rest bool, err error) {
 	s, named := strings.CutPrefix(s, "{host}")
 	end := strings.IndexAny(s, "/?#{")
 	if end < 0 {
 		end = len(s)
 	}
 	if end == 0 && !named {
-		return errTemplateAuthority
+		return false, errTemplateAuthority
 	}
-	if rest := s[end:]; strings.HasPrefix(rest, "{") && !strings.HasPrefix(rest, "{path}") {
-		return errTemplateAuthority
+	rest = strings.HasPrefix(s[end:], "{rest}")
+	if strings.HasPrefix(s[end:], "{") && !strings.HasPrefix(s[end:], "{path}") && !rest {
+		return false, errTemplateAuthority
 	}
 	if strings.ContainsAny(s[:end], "@\\%") {
-		return errTemplateAuthority
+		return false, errTemplateAuthority
 	}
-	return nil
+	return rest, nil
 }
 
 // parseTemplate cuts text into parts.
@@ -150,10 +160,12 @@ func parseTemplate(text string) (*Template, error) {
 		}
 		v := templateVariables[name]
 		if v == noVariable {
-			return nil, fmt.Errorf("there is no {%.32s}; use {path}, {query}, {host}, {scheme} or {method}", name)
+			return nil, fmt.Errorf("there is no {%.32s}; use {path}, {rest}, {query}, {host}, {scheme} or {method}",
+				name)
 		}
 		t.parts = append(t.parts, templatePart{variable: v})
 		t.host = t.host || v == hostVariable
+		t.rest = t.rest || v == restVariable
 		rest = behind
 	}
 	if len(t.parts) > templatePartsMax {
@@ -162,9 +174,10 @@ func parseTemplate(text string) (*Template, error) {
 	return t, nil
 }
 
-// Append appends what t makes of the request h to dst, which may be the room after the bytes of h.
-func (t *Template) Append(dst []byte, h *Head, scheme string) []byte {
-	start := len(dst)
+// Append appends what t makes of the request h to dst, which may be the room after the bytes of h. rest is what {rest}
+// stands for.
+func (t *Template) Append(dst []byte, h *Head, scheme string, rest []byte) []byte {
+	start, root := len(dst), t.root
 	for i := range t.parts {
 		switch p := &t.parts[i]; p.variable {
 		case noVariable:
@@ -183,6 +196,12 @@ func (t *Template) Append(dst []byte, h *Head, scheme string) []byte {
 			dst = append(dst, scheme...)
 		case methodVariable:
 			dst = append(dst, h.MethodBytes()...)
+		case restVariable:
+			if root && (len(rest) == 0 || rest[0] != '/') {
+				dst = append(dst, '/')
+			}
+			root = false
+			dst = append(dst, rest...)
 		}
 	}
 	if len(dst) > start && dst[len(dst)-1] == '?' {

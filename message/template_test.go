@@ -42,8 +42,34 @@ func TestTemplate_Append(t *testing.T) {
 			t.Errorf("%q: %v", c.template, err)
 			continue
 		}
-		if got := string(tm.Append(nil, request("GET", c.target, "www.example.org:8080"), "http")); got != c.want {
+		if got := string(tm.Append(nil, request("GET", c.target, "www.example.org:8080"), "http", nil)); got != c.want {
 			t.Errorf("%q of %q: %q, want %q", c.template, c.target, got, c.want)
+		}
+	}
+}
+
+func TestTemplate_rest(t *testing.T) {
+	for _, c := range []struct{ template, rest, want string }{
+		{"/new{rest}", "/a/b", "/new/a/b?c=d"},
+		{"/new{rest}", "/", "/new/?c=d"},
+		{"/new{rest}", "", "/new?c=d"},
+		{"/new{rest}?", "/a", "/new/a"},
+		{"{rest}", "", "/?c=d"},
+		{"{rest}", "//evil.example", "/evil.example?c=d"},
+		{"https://example.com{rest}", "/a", "https://example.com/a?c=d"},
+		{"https://example.com{rest}", "", "https://example.com/?c=d"},
+		{"https://example.com{rest}{query}", "", "https://example.com/c=d"},
+		{"https://{host}{rest}{rest}", "", "https://www.example.org/?c=d"},
+		{"https://example.com/new{rest}", "", "https://example.com/new?c=d"},
+	} {
+		tm, err := ParseLocation(c.template)
+		if err != nil || !tm.HasRest() {
+			t.Errorf("%q: %v", c.template, err)
+			continue
+		}
+		got := string(tm.Append(nil, request("GET", "/old?c=d", "www.example.org"), "http", []byte(c.rest)))
+		if got != c.want {
+			t.Errorf("%q with %q: %q, want %q", c.template, c.rest, got, c.want)
 		}
 	}
 }
@@ -73,7 +99,7 @@ func TestTemplate_allocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	h, buf := request("GET", "/a/b?c=d", "example.org"), make([]byte, 0, 256)
-	if n := testutil.Allocs(100, func() { buf = tm.Append(buf[:0], h, "http") }); n != 0 {
+	if n := testutil.Allocs(100, func() { buf = tm.Append(buf[:0], h, "http", nil) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -83,6 +109,7 @@ func FuzzTemplate(f *testing.F) {
 	f.Add("https://example.com{path}", "/a?b")
 	f.Add("{path}", "//a")
 	f.Add("https://example.com/?{query}", "*")
+	f.Add("https://example.com{rest}{query}", "/?.evil.example")
 	f.Fuzz(func(t *testing.T, text, target string) {
 		for _, c := range []byte(target) {
 			if c <= ' ' || c >= 0x7f || c == '#' {
@@ -93,11 +120,11 @@ func FuzzTemplate(f *testing.F) {
 		if err != nil || target == "" {
 			return
 		}
-		got := string(tm.Append(nil, request("GET", target, "www.example.org"), "http"))
+		got := string(tm.Append(nil, request("GET", target, "www.example.org"), "http", nil))
 		if strings.ContainsFunc(got, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
 			t.Fatalf("%q of %q: %q", text, target, got)
 		}
-		if strings.HasPrefix(text, "https://example.com{path}") && !strings.HasPrefix(got, "https://example.com/") ||
+		if strings.HasPrefix(text, "https://example.com{") && !strings.HasPrefix(got, "https://example.com/") ||
 			strings.HasPrefix(text, "{path}") && (strings.HasPrefix(got, "//") || strings.HasPrefix(got, "/\\")) {
 			t.Fatalf("%q of %q leads to %q", text, target, got)
 		}

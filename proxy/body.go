@@ -53,6 +53,65 @@ func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 	return p, true
 }
 
+// buffered begins to receive a body that the route wants whole. It reports whether x goes on at once: there is nothing
+// to wait for.
+func buffered(x *Exchange) bool {
+	h := &x.Request
+	switch {
+	case h.Length == 0 || h.Upgrade || h.Verb == message.VerbConnect || x.call.form != grpc.None:
+		return true
+	case h.Length > int64(x.route.BufferRequest), len(x.toUp.raw) > x.route.BufferRequest:
+		x.fail(faultTooLarge)
+		return false
+	case x.toUp.ended:
+		measure(x)
+		return true
+	}
+	if h.Continue && !x.continued { // RFC 9110 §10.1.1: nobody else will say it
+		x.continued = true
+		if err := x.down.SendHead(&message.Head{Status: 100, Proto: message.HTTP11}, false); err != nil {
+			downError(x, err)
+			return false
+		}
+	}
+	h.DelID(message.Expect)
+	h.Continue = false
+	n := x.toUp.owed
+	x.toUp.owed = 0
+	x.down.Release(n)
+	return false
+}
+
+// buffer receives a piece of a body that the route wants whole. When all of it is there x goes on.
+func buffer(x *Exchange, p []byte, end bool) {
+	l := &x.toUp
+	if len(l.raw)+len(p) > x.route.BufferRequest {
+		x.down.Release(len(p))
+		x.fail(faultTooLarge)
+		return
+	}
+	l.wait(p, end)
+	if !end {
+		if x.local.reactor.Overloaded() {
+			x.fail(FaultOverload)
+			return
+		}
+		l.owed -= len(p)
+		x.down.Release(len(p))
+		return
+	}
+	measure(x)
+	x.run()
+}
+
+// measure gives a request whose body is here its length, unless filters are about to change the body or trailers follow
+// it, which a length would rule out over HTTP/1.
+func measure(x *Exchange) {
+	if l := &x.toUp; l.trailers == nil && len(x.route.chain.requestBody) == 0 {
+		x.Request.Length = int64(len(l.raw))
+	}
+}
+
 // bodyWaited goes on with the part of the request's body that came before it could be filtered, and reports whether
 // the exchange goes on.
 func bodyWaited(x *Exchange) bool {

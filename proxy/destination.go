@@ -98,6 +98,7 @@ type lead struct {
 	choose   DestinationFunc // to, where it is one
 	sends    bool            // requests are sent on, and prepared for that: it is no answer
 	forwards bool            // they are sent on as a proxy sends them: it is a Forwarder
+	noVia    bool            // but without Via
 }
 
 func leadTo(d Destination) lead {
@@ -107,6 +108,8 @@ func leadTo(d Destination) lead {
 		l.sends = false
 	case DestinationFunc:
 		l.choose = d
+	case *toUpstream:
+		l.forwards, l.noVia = true, d.noVia
 	case Forwarder:
 		l.forwards = true
 	}
@@ -144,8 +147,9 @@ func (d *redirect) Open(x *Exchange, _ session.Receiver) (session.Stream, error)
 	if d.to.NeedsHost() && h.Authority.Len == 0 {
 		return nil, faultTarget
 	}
+	rest := restFor(x, d.to)
 	at := len(h.Base)
-	h.Base = d.to.Append(h.Base, h, x.Scheme())
+	h.Base = d.to.Append(h.Base, h, x.Scheme(), rest)
 	if len(h.Base)-at > targetMax {
 		return nil, faultTargetTooLong
 	}

@@ -11,10 +11,11 @@ import (
 const DefaultName = "edge"
 
 // forward makes the request of x one that is sent on: RFC 9110 §7.6.
-func forward(x *Exchange) {
+func forward(x *Exchange, noVia bool) {
 	x.forwards = true
 	ok := forwarding.Request(&x.Request, x.proxy.name, x.down.Peer().IP.Addr(), forwarding.Facts{
 		Secured: x.digest != nil, Trusted: x.trusted, Forwarded: x.listener.Forwarded,
+		NoVia: noVia,
 	})
 	if !ok {
 		x.refusal = faultLoop

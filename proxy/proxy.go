@@ -115,6 +115,7 @@ type Listener struct {
 	StrictSNI       bool   // 421 for another host than the one that the TLS handshake named
 	ClientCert      bool   // 421 on a connection whose client has shown no certificate that leads to a trusted one
 
+	NoVia       bool // clients are not told of the proxy by Via
 	GRPC        bool // for routes that leave it to the listener: see Route.GRPC
 	NoWebSocket bool // likewise: see Tunnels.WebSocket
 

@@ -65,6 +65,8 @@ func (d *downSide) OnData(s session.Stream, p []byte, end bool) {
 	case x.bodyIn > x.listener.bodyMax:
 		s.Release(len(p))
 		x.fail(faultTooLarge)
+	case x.step == stepBuffer:
+		buffer(x, p, end)
 	case x.step < stepForward:
 		x.toUp.wait(p, end)
 	default:

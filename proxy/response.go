@@ -56,7 +56,7 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	}
 	stageAnswer(x)
 	if x.forwards {
-		forwarding.Response(&x.Response, x.proxy.name)
+		forwarding.Response(&x.Response, x.proxy.name, x.listener.NoVia)
 	}
 	for _, f := range x.route.chain.upstreamResponse {
 		f(x)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/route"
 )
 
 // Rewrite changes the path of a request before it is sent on. The log, redirects and conditions see the path as it
@@ -35,7 +36,8 @@ func (w *Rewrite) filter() (*Filter, error) {
 		}
 		f.UpstreamRequest = func(x *Exchange) {
 			if h := &x.Request; h.Bytes(h.Target)[0] == '/' { // neither "*" nor the authority of CONNECT
-				retarget(x, t.Append(h.Base, h, x.Scheme()))
+				rest := restFor(x, t)
+				retarget(x, t.Append(h.Base, h, x.Scheme(), rest))
 			}
 		}
 		return f, nil
@@ -80,4 +82,70 @@ func retarget(x *Exchange, base []byte) {
 	}
 	h.Target = message.Span{At: uint32(len(h.Base)), Len: uint32(n)}
 	h.Base = base
+}
+
+// restFor returns what {rest} stands for, where t has it: what the path has beyond that of the route. "" or a path.
+// Borrowed until x ends.
+func restFor(x *Exchange, t *message.Template) []byte {
+	if !t.HasRest() || x.route.Exact {
+		return nil
+	}
+	path, n := x.Path(), len(strings.TrimRight(route.NormalPath(x.route.Path), "/"))
+	if len(path) == 0 || path[0] != '/' { // "*", or the authority of CONNECT
+		return nil
+	}
+	return path[min(n, len(path)):]
+}
+
+// RewriteLocation makes a filter that has answers name this proxy where they name the backend: a Location or
+// Content-Location with the address that the backend was reached by, or the Host that it was sent, becomes a path, and
+// the prefixes of the rewrite are undone in it. w may be nil.
+func RewriteLocation(w *Rewrite) *Filter {
+	strip, put := "", ""
+	if w != nil {
+		strip, put = strings.TrimRight(w.StripPrefix, "/"), strings.TrimRight(w.AddPrefix, "/")
+	}
+	return &Filter{Name: "rewrite_location", UpstreamResponse: func(x *Exchange) {
+		for _, name := range []string{"Location", "Content-Location"} {
+			v := x.Response.Get(name)
+			path, ok := ownPath(x, v)
+			if !ok {
+				continue
+			}
+			rest, below := strings.CutPrefix(path, put)
+			if below && (rest == "" || strings.IndexByte("/?#", rest[0]) >= 0) {
+				path = strip + rest
+			}
+			if path == "" || path[0] != '/' {
+				path = "/" + path
+			}
+			if path != v {
+				x.Response.Set(name, path)
+			}
+		}
+	}}
+}
+
+// ownPath returns the path, query and fragment of a reference to the backend: one that is a path, or a URL with the
+// backend's address or the Host that it was sent.
+func ownPath(x *Exchange, ref string) (path string, ok bool) {
+	if strings.HasPrefix(ref, "/") && !strings.HasPrefix(ref, "//") {
+		return ref, true
+	}
+	scheme, rest, found := strings.Cut(ref, "://")
+	if !found || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+		return "", false
+	}
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	host := rest[:end]
+	for _, own := range []string{x.Backend(), string(x.Request.Bytes(x.Request.Authority))} {
+		short := hostOfAddress(own, scheme == "https")
+		if own != "" && (strings.EqualFold(host, own) || strings.EqualFold(host, short)) {
+			return rest[end:], true
+		}
+	}
+	return "", false
 }

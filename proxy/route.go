@@ -33,7 +33,12 @@ type Route struct {
 	Tunnels Tunnels       // which requests may turn their connection into a tunnel; the zero value: WebSocket
 	Timeout time.Duration // from the request's head to the end of the answer, tunnels aside; 0: no limit
 	Filters []*Filter
-	Log     []AccessLog // by Reactor.Index; nil: the listener's
+
+	// BufferRequest is how many bytes of a request's body are received whole before it is sent on, with its length; a
+	// larger one is answered 413. 0: it is sent on as it comes.
+	BufferRequest int
+
+	Log []AccessLog // by Reactor.Index; nil: the listener's
 
 	chain          *chain
 	lead, grpcLead lead // of To and GRPCTo

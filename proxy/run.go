@@ -8,12 +8,13 @@ import (
 	"github.com/edge-proxy/edge/proxy/grpc"
 )
 
-// step is where an exchange stands. Each of the first, second and fourth begins with filters that may park.
+// step is where an exchange stands. Those that are named after filters begin with them; they may park.
 type step uint8
 
 const (
 	stepBeforeRoute step = iota // filters of the snapshot, then the route is chosen
 	stepRequest                 // filters of the route, then the request is made ready to be sent on
+	stepBuffer                  // the body is received, where the route wants it whole
 	stepForward                 // the destination has it
 	stepResponse                // filters of the answer, then its head is sent
 	stepDone                    // the answer is on its way
@@ -51,6 +52,11 @@ func (x *Exchange) run() {
 			}
 			x.step = stepRequest
 		case stepRequest:
+			x.step = stepBuffer
+			if x.route.BufferRequest > 0 && !buffered(x) {
+				return
+			}
+		case stepBuffer:
 			x.step = stepForward
 			if !x.prepare() {
 				return
@@ -121,7 +127,7 @@ func (x *Exchange) prepare() bool {
 		return true
 	}
 	if d.forwards {
-		forward(x)
+		forward(x, d.noVia)
 	}
 	host := x.Request.Authority
 	for _, f := range x.route.chain.upstreamRequest {

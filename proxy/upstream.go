@@ -16,6 +16,7 @@ type toUpstream struct {
 	view     *backend.View // whose turns are taken
 	host     string        // see ToOptions
 	key      func(x *Exchange) uint64
+	noVia    bool
 }
 
 // ToOptions say how To leads to an upstream. The zero value is good.
@@ -32,6 +33,9 @@ type ToOptions struct {
 	// Host is the Host that the backends are sent: HostOfBackend, any other, or "" for that of the client, which is
 	// HostOfBackend where the client says none. One that a filter sets stays.
 	Host string
+	// NoVia keeps the proxy's Via from the backends, some of which answer otherwise where there is one: nginx does not
+	// compress then. Requests that go in circles are not found without it.
+	NoVia bool
 }
 
 // HostOfBackend is the ToOptions.Host that stands for the address of the backend that is chosen.
@@ -43,7 +47,7 @@ func To(u *upstream.Upstream, o *ToOptions) Destination {
 	if o == nil {
 		return d
 	}
-	d.host, d.key = o.Host, o.Key
+	d.host, d.key, d.noVia = o.Host, o.Key, o.NoVia
 	switch {
 	case o.View != nil:
 		d.view = o.View

@@ -114,7 +114,7 @@ func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
 	l := &proxy.Listener{
 		Name: c.Name, BodyMax: c.Limits.BodySize, Log: logs, Trusted: trustOf(&c.Trusted), Forwarded: c.Forwarded,
 		Paths: paths[c.Paths], Parameters: parameters[c.PathParameters], Underscores: underscores[c.Underscores],
-		GRPC: c.GRPC, NoWebSocket: !c.WebSocket, Traceparent: c.Traceparent,
+		GRPC: c.GRPC, NoWebSocket: !c.WebSocket, NoVia: !c.Via, Traceparent: c.Traceparent,
 	}
 	if id := &c.RequestID; id.On {
 		l.RequestID = &proxy.RequestID{Field: id.Field, Accept: acceptances[id.Accept], NoAnswer: !id.Answer}

@@ -59,7 +59,7 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	r = proxy.Route{
 		Name: c.Name, Host: c.Host, Path: c.Path, Exact: c.PathKind == config.PathExact, Methods: c.Methods,
 		Header: c.Header, Query: c.Query, Weight: c.Weight,
-		Listeners: c.Listeners, ClientCert: c.ClientCert, Timeout: c.Total,
+		Listeners: c.Listeners, ClientCert: c.ClientCert, Timeout: c.Total, BufferRequest: int(c.BufferRequest),
 		Tunnels: proxy.Tunnels{
 			WebSocket: proxy.Switch(c.WebSocket), Protocols: c.Upgrades,
 		},
@@ -84,6 +84,9 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	}
 	if r.Filters, err = b.filters(c.Filters); err != nil {
 		return r, fmt.Errorf("route %s: %w", c.Name, err)
+	}
+	if c.RewriteLocation {
+		r.Filters = append(r.Filters, proxy.RewriteLocation(r.Rewrite))
 	}
 	if len(c.RequestHeaders) > 0 || len(c.ResponseHeaders) > 0 {
 		r.Filters = append(r.Filters, proxy.SetFields(fields(c.RequestHeaders), fields(c.ResponseHeaders)))
@@ -128,7 +131,7 @@ type turns struct {
 // reload has the same route to the same pool.
 func (b *build) destination(p *upstream.Upstream, u *config.Upstream, c *config.Route) proxy.Destination {
 	if c.LoadBalancing == "" {
-		return proxy.To(p, &proxy.ToOptions{Host: hostOf(u)})
+		return proxy.To(p, &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via})
 	}
 	id := turns{p, c.Name, c.Host}
 	v := b.views[id]
@@ -139,7 +142,7 @@ func (b *build) destination(p *upstream.Upstream, u *config.Upstream, c *config.
 		v = p.Options().Backends.View(len(b.server.engine.Reactors()), nil)
 	}
 	b.views[id] = v
-	return proxy.To(p, &proxy.ToOptions{View: v, Host: hostOf(u)})
+	return proxy.To(p, &proxy.ToOptions{View: v, Host: hostOf(u), NoVia: !u.Via})
 }
 
 // anyGRPC reports whether a listener passes gRPC.

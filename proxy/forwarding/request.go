@@ -12,6 +12,7 @@ type Facts struct {
 	Secured   bool // the client's connection is
 	Trusted   bool // what the request says of its client is believed
 	Forwarded bool // write Forwarded (RFC 7239) beside X-Forwarded-*
+	NoVia     bool // lenient: no Via is written, against RFC 9110 §7.6.3
 }
 
 // What becomes of a field of a request.
@@ -109,19 +110,26 @@ func Request(h *message.Head, name *Name, peer netip.Addr, f Facts) bool {
 	if h.HTTPS {
 		lines, scheme = name.linesTLS, len("https")
 	}
+	via := uint32(len("Via: \r\n") + len(name.via))
+	if f.NoVia {
+		lines, via = lines[via:], 0
+	}
 	if !peer.IsValid() {
 		lines = lines[:len(lines)-len(forLine)]
 	}
 	h.Base = append(h.Base, lines...)
 	if h.Proto != message.HTTP11 { // RFC 9110 §7.6.3: the version that the message came in
-		copy(h.Base[int(at)+len("Via: "):], name.viaOf(h))
+		if via > 0 {
+			copy(h.Base[int(at)+len("Via: "):], name.viaOf(h))
+		}
 		if h.Proto == message.HTTP10 {
 			h.DelID(message.Expect) // §10.1.1: it means nothing there, and would where it goes
 		}
 	}
-	h.Fields = append(h.Fields,
-		field(message.Via, at, len("Via"), len(name.via)),
-		field(message.XForwardedProto, at+uint32(len("Via: \r\n")+len(name.via)), len("X-Forwarded-Proto"), scheme))
+	if via > 0 {
+		h.Fields = append(h.Fields, field(message.Via, at, len("Via"), len(name.via)))
+	}
+	h.Fields = append(h.Fields, field(message.XForwardedProto, at+via, len("X-Forwarded-Proto"), scheme))
 	if peer.IsValid() {
 		at = uint32(len(h.Base))
 		h.Base = observe.AppendIP(h.Base, peer)
@@ -169,10 +177,13 @@ func field(id message.Name, at uint32, name, value int) message.Field {
 	}
 }
 
-// Response makes h, the head of an answer, what is sent to the client.
-func Response(h *message.Head, name *Name) {
+// Response makes h, the head of an answer, what is sent to the client. A gateway may do without Via there (RFC 9110
+// §7.6.3): noVia.
+func Response(h *message.Head, name *Name, noVia bool) {
 	if h.Hops {
 		DropHopByHop(h)
 	}
-	h.AddID(message.Via, "Via", name.viaOf(h))
+	if !noVia {
+		h.AddID(message.Via, "Via", name.viaOf(h))
+	}
 }

@@ -13,7 +13,9 @@ func trustedRequest(h *message.Head, name *Name, peer netip.Addr, f Facts) bool 
 	if sift(h, &trusted, name) > loopsMax {
 		return false
 	}
-	h.AddID(message.Via, "Via", name.viaOf(h))
+	if !f.NoVia {
+		h.AddID(message.Via, "Via", name.viaOf(h))
+	}
 	if h.Proto == message.HTTP10 {
 		h.DelID(message.Expect)
 	}

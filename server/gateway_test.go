@@ -1,0 +1,215 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// backendOfBodies answers with what it was sent: the length that was announced, the transfer coding, the body's size.
+func backendOfBodies(t *testing.T) *httptest.Server {
+	t.Helper()
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		fmt.Fprint(w, r.ContentLength, r.TransferEncoding, n, err, r.Header["Expect"])
+	}))
+	t.Cleanup(o.Close)
+	return o
+}
+
+// A body that the route wants whole comes with its length, whichever version and framing it came by; one that is larger
+// is refused.
+func TestBufferRequest(t *testing.T) {
+	o := backendOfBodies(t)
+	s := start(t, Options{}, "%s[[listeners]]\nlisten = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = %q\n"+
+		"buffer_request = \"64k\"\n[[routes]]\npattern = \"/stream\"\ndest = %q\n", quiet, o.URL, o.URL)
+	url := "http://" + s.Addresses()[0].Addr.String()
+	h2 := &http.Transport{Protocols: new(http.Protocols)}
+	h2.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(h2.CloseIdleConnections)
+	h1 := &http.Transport{ExpectContinueTimeout: time.Hour}
+	t.Cleanup(h1.CloseIdleConnections)
+	for protocol, transport := range map[string]http.RoundTripper{"HTTP/1": h1, "HTTP/2": h2} {
+		for _, c := range []struct {
+			path, expect string
+			size         int
+			measured     bool
+			want         string
+		}{
+			{"/", "", 10, false, "200 10[]10<nil>[]"},
+			{"/", "", 64 << 10, false, "200 65536[]65536<nil>[]"},
+			{"/", "", 64 << 10, true, "200 65536[]65536<nil>[]"},
+			{"/", "", 64<<10 + 1, false, "413 "},
+			{"/", "", 64<<10 + 1, true, "413 "},
+			{"/", "100-continue", 20_000, false, "200 20000[]20000<nil>[]"},
+			{"/", "100-continue", 20_000, true, "200 20000[]20000<nil>[]"},
+			{"/", "", 0, true, "200 0[]0<nil>[]"},
+			{"/stream", "", 10, false, "200 -1[chunked]10<nil>[]"},
+		} {
+			var body io.Reader = bytes.NewReader(make([]byte, c.size))
+			if !c.measured {
+				body = struct{ io.Reader }{body}
+			}
+			req, _ := http.NewRequest("POST", url+c.path, body)
+			if c.expect != "" {
+				req.Header.Set("Expect", c.expect)
+			}
+			resp, err := transport.RoundTrip(req)
+			if err != nil {
+				t.Errorf("%s %+v: %v", protocol, c, err)
+				continue
+			}
+			text, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			got := fmt.Sprint(resp.StatusCode, " ", strings.ReplaceAll(string(text), " ", ""))
+			if c.want == "413 " {
+				got = got[:min(len(got), 4)]
+			}
+			if got != c.want {
+				t.Errorf("%s %+v: %s", protocol, c, got)
+			}
+		}
+	}
+}
+
+// A client that leaves, or is slow, while its body is received costs the backend nothing.
+func TestBufferRequest_backendIsAskedWhenItIsWhole(t *testing.T) {
+	asked := make(chan string, 1)
+	o := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.URL.Path }))
+	t.Cleanup(o.Close)
+	s := start(t, Options{}, "%s[[listeners]]\nlisten = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = %q\n"+
+		"buffer_request = \"64k\"\n", quiet, o.URL)
+	address := s.Addresses()[0].Addr.String()
+	w := testutil.Dial(t, address)
+	w.Send("POST /left HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+	w.Close()
+	w = testutil.Dial(t, address)
+	w.Send("POST /whole HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+	w.Send("0\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(w.Conn()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if path := <-asked; path != "/whole" || resp.StatusCode != 200 {
+		t.Error(path, resp.Status)
+	}
+}
+
+// Where a backend names itself, clients are sent to this proxy, with the prefixes that it knows.
+func TestRewriteLocation(t *testing.T) {
+	o := httptest.NewServer(nil)
+	t.Cleanup(o.Close)
+	address := o.Listener.Addr().String()
+	o.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Location"] = []string{strings.ReplaceAll(r.Header.Get("X-Location"), "SELF", address)}
+		w.Header().Set("X-Path", r.URL.Path)
+		w.WriteHeader(302)
+	})
+	s := start(t, Options{}, "%s[[listeners]]\nlisten = \"127.0.0.1:0\"\n"+
+		"[[routes]]\npattern = \"/shop/*\"\ndest = %q\nrewrite = { strip_prefix = \"/shop\", add_prefix = \"/app\" }\n"+
+		"rewrite_location = true\n[[routes]]\npattern = \"/plain/*\"\ndest = %q\n", quiet, o.URL, o.URL)
+	ask := func(path, location string) string {
+		t.Helper()
+		req, _ := http.NewRequest("GET", "http://"+s.Addresses()[0].Addr.String()+path, nil)
+		req.Host = "public.test"
+		req.Header.Set("X-Location", location)
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.Header.Get("Location")
+	}
+	for location, want := range map[string]string{
+		"http://SELF/app/dir/":         "/shop/dir/",
+		"http://SELF/app":              "/shop",
+		"http://SELF/app?a=b#c":        "/shop?a=b#c",
+		"HTTP://SELF/other":            "/other",
+		"http://SELF":                  "/",
+		"http://public.test/app/x":     "/shop/x",
+		"https://public.test/app/x":    "/shop/x",
+		"/app/x":                       "/shop/x",
+		"/apple":                       "/apple",
+		"x/y":                          "x/y",
+		"//cdn.test/app/x":             "//cdn.test/app/x",
+		"https://elsewhere.test/app/x": "https://elsewhere.test/app/x",
+		"http://SELF.evil.test/app":    "http://" + address + ".evil.test/app",
+		"":                             "",
+	} {
+		if got := ask("/shop/a", location); got != want {
+			t.Errorf("%s: %q, want %q", location, got, want)
+		}
+	}
+	if got := ask("/plain/a", "http://SELF/app/x"); got != "http://"+address+"/app/x" {
+		t.Errorf("a route without the key: %q", got)
+	}
+}
+
+// A redirect leads to the same place below another prefix.
+func TestRedirect_rest(t *testing.T) {
+	s := start(t, Options{}, "%s[[listeners]]\nlisten = \"127.0.0.1:0\"\n"+
+		"[[routes]]\npattern = \"/old/*\"\nredirect = { to = \"/new{rest}\", status = 301 }\n"+
+		"[[routes]]\npattern = \"/*\"\nredirect = { to = \"https://www.test{rest}\" }\n", quiet)
+	for path, want := range map[string]string{
+		"/old": "/new", "/old/": "/new/", "/old/a/b?c=d": "/new/a/b?c=d", "/%6Fld/../old/a": "/new/a",
+		"/older/a": "https://www.test/older/a", "/": "https://www.test/",
+	} {
+		req, _ := http.NewRequest("GET", "http://"+s.Addresses()[0].Addr.String(), nil)
+		req.URL.Opaque = path
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := resp.Header.Get("Location"); got != want {
+			t.Errorf("%s: %q, want %q", path, got, want)
+		}
+	}
+}
+
+// Via is told to backends and to clients, each unless the configuration says otherwise, over either version of HTTP.
+func TestVia_eachWay(t *testing.T) {
+	o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := r.Header
+		w.Header().Set("X-Via", fmt.Sprint(h["Via"], h["X-Forwarded-Proto"], h["X-Forwarded-Host"]))
+	}))
+	t.Cleanup(o.Close)
+	for _, c := range []struct{ listener, upstream, toBackend, toClient string }{
+		{"", "", "[1.1 edge][http]", "[1.1 edge]"},
+		{"via = false\n", "", "[1.1 edge][http]", "[]"},
+		{"", "via = false\n", "[][http]", "[1.1 edge]"},
+		{"trusted_proxies = \"127.0.0.1\"\n", "via = false\n", "[][http]", "[1.1 edge]"},
+	} {
+		s := start(t, Options{}, "%s[[listeners]]\nlisten = \"127.0.0.1:0\"\n%s[upstreams.api]\n"+
+			"backends = [{ address = %q }]\n%s[[routes]]\npattern = \"/*\"\ndest = \"api\"\n", quiet, c.listener,
+			o.Listener.Addr().String(), c.upstream)
+		address := s.Addresses()[0].Addr.String()
+		h2 := &http.Transport{Protocols: new(http.Protocols)}
+		h2.Protocols.SetUnencryptedHTTP2(true)
+		for version, transport := range map[string]http.RoundTripper{"1.1": http.DefaultTransport, "2.0": h2} {
+			req, _ := http.NewRequest("GET", "http://"+address, nil)
+			resp, err := transport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			want := strings.ReplaceAll(c.toBackend, "1.1", version) + "[" + address + "]"
+			if got := resp.Header.Get("X-Via"); strings.ReplaceAll(got, " [", "[") != want {
+				t.Errorf("%+v, HTTP/%s: %s, want %s", c, version, got, want)
+			}
+			if got := fmt.Sprint(resp.Header["Via"]); got != c.toClient {
+				t.Errorf("%+v, HTTP/%s: the client sees %s", c, version, got)
+			}
+		}
+		h2.CloseIdleConnections()
+	}
+}
