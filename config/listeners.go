@@ -128,7 +128,9 @@ func (r *resolver) addListener() {
 	if r.c.Fallback.Kind == DestHello {
 		what = "neither listener nor route: edge answers on " + helloAddress + " with the hello page"
 	}
-	r.rep.Warnf(codeNoListener, syntax.Span{}, "", "%s", what)
+	if !r.doc.top.HasUnknown() { // which may be a listener by another name
+		r.rep.Warnf(codeNoListener, syntax.Span{}, "", "%s", what)
+	}
 	e := r.file.New("listeners").(*listenerEntry)
 	e.WebSocket, e.GRPC = r.doc.top.webSocket, r.doc.top.grpc
 	a, _, _ := parseListen(helloAddress)

@@ -107,7 +107,7 @@ func (r *resolver) resolveFallback() {
 		r.c.Fallback = Dest{Kind: DestUpstream, Upstream: i}
 	} else if routes+listeners == 0 {
 		r.c.Fallback = Dest{Kind: DestHello}
-	} else if routes == 0 {
+	} else if routes == 0 && !r.doc.top.HasUnknown() { // which may be routes by another name
 		r.rep.Warnf(codeNoRoute, r.doc.listeners[0].Node().Head,
 			`add [[routes]] with pattern = "/*" and dest = "host:port"`,
 			"no route and no upstream %q: every answer is 404", defaultUpstream)

@@ -189,6 +189,38 @@ func TestSchema_laterKeysAreUnknown(t *testing.T) {
 	}
 }
 
+// Words of other programs have their hints, and none of them hides what edge itself has under that name.
+func TestSchema_foreignWords(t *testing.T) {
+	for word, says := range foreignHints() {
+		header, name := "", word
+		if table, below, found := strings.Cut(word, "."); found {
+			name = below
+			header = map[string]string{
+				"upstreams": "[upstreams.x]\n", "routes": "[[routes]]\n", "listeners": "[[listeners]]\n",
+				"upstreams.backends": "[[upstreams.x.backends]]\n",
+			}[table]
+			if table == "upstreams" && strings.HasPrefix(below, "backends.") {
+				name, header = below[len("backends."):], "[[upstreams.x.backends]]\n"
+			}
+		}
+		_, rep := Parse("f", []byte(header+strings.ToUpper(name)+" = 1\n"))
+		want := syntax.Quote(strings.ToUpper(name)) + " " + says
+		if len(rep.Errors) == 0 || rep.Errors[0].Hint != want {
+			t.Errorf("%s gives\n%swant the hint %s", header+name, rendered(t, rep), want)
+		}
+		if n := len([]rune(want)); n > 120 {
+			t.Errorf("the hint for %s has %d characters", word, n)
+		}
+		for _, s := range edge().Sections {
+			for _, k := range s.Keys {
+				if header == "" && (k.Path == name || slices.Contains(k.Aliases, "."+name)) {
+					t.Errorf("%s is a key of %s, and its hint speaks of another program", name, s.Title())
+				}
+			}
+		}
+	}
+}
+
 func TestSchema_everyCodeIsKnownToAllow(t *testing.T) {
 	for _, c := range codes {
 		if _, rep := Parse("f", []byte("allow = ["+syntax.Quote(c.Name)+"]\n")); !rep.OK() {

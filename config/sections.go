@@ -145,5 +145,8 @@ func reserved() schema.Reserved {
 			later["upstream_defaults"+below] = names
 		}
 	}
-	return schema.Reserved{Ignored: ignoredKeys, Keys: dormantKeys, Sections: dormantSections, Later: later}
+	return schema.Reserved{
+		Ignored: ignoredKeys, Keys: dormantKeys, Sections: dormantSections, Later: later,
+		Words: foreignHints(), Foreign: foreignFile,
+	}
 }

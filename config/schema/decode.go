@@ -177,7 +177,11 @@ func (d *Decoder) reportUnknown(n *syntax.Node, p *place, path string) {
 	}
 	if slices.Contains(reserved.Later[p.path], n.Key) {
 		_, name, _ := strings.Cut(what, " ")
-		d.Report.Errorf(n.ConflictSpan(), "", "%s is not supported by this version", name)
+		hint := reserved.word(n.Key, p.path)
+		if hint == "" {
+			hint = "leave it out"
+		}
+		d.Report.Errorf(n.ConflictSpan(), hint, "%s is not supported by this version", name)
 		return
 	}
 	at := n.Name
@@ -199,35 +203,51 @@ func (d *Decoder) unknownHint(n *syntax.Node, p *place) string {
 	if table, name, found := strings.Cut(n.Key, "."); found && p.has(table, name) {
 		return "write " + table + " = { " + name + " = … }"
 	}
-	if hint := syntax.DidYouMean(n.Key, p.names); hint != "" {
+	if hint := d.doc.schema.Reserved.word(n.Key, p.path); hint != "" {
 		return hint
 	}
-	if homes := d.doc.schema.titlesWithKey(n.Key); len(homes) > 0 {
-		return "this key belongs to " + strings.Join(homes, " or ")
-	}
-	if len(p.names) > 0 && len(p.names) <= 8 {
+	near, homes := syntax.Nearest(n.Key, p.names), d.doc.schema.homesOf(n.Key)
+	switch slip := near != "" && syntax.Distance(strings.ToLower(n.Key), near) == 1; {
+	case near != "" && (slip || len(homes) == 0):
+		return "did you mean " + syntax.Quote(near) + "?"
+	case len(homes) > 0:
+		return "this belongs to " + strings.Join(homes, " or ")
+	case len(p.names) > 0 && len(p.names) <= 8:
 		return "known here: " + strings.Join(slices.Sorted(slices.Values(p.names)), ", ")
 	}
 	return ""
 }
 
-// titlesWithKey returns the sections that have a key of that name.
-func (s *Schema) titlesWithKey(name string) []string {
+// homesOf returns the tables that have a key or a table of that name.
+func (s *Schema) homesOf(name string) []string {
 	var homes []string
 	for _, section := range s.Sections {
+		if section.Path == name {
+			homes = append(homes, "the top of the file, as "+section.Title())
+		}
 		for _, k := range section.Keys {
 			level := levelOf(k.Path)
-			if k.Path[len(level):] != name && !slices.Contains(k.Aliases, "."+name) {
-				continue
+			if table := strings.TrimSuffix(level, "."); table == name {
+				homes = append(homes, section.Title())
+			} else if k.Path[len(level):] == name || slices.Contains(k.Aliases, "."+name) {
+				homes = append(homes, strings.TrimPrefix(table+" of ", " of ")+section.Title())
 			}
-			home := section.Title()
-			if level != "" {
-				home = strings.TrimSuffix(level, ".") + " of " + home
-			}
-			homes = append(homes, home)
 		}
 	}
 	return slices.Compact(homes)
+}
+
+// word returns the hint for a word of another program in the table at path, or "".
+func (r *Reserved) word(name, path string) string {
+	known := strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(name))
+	says := r.Words[path+"."+known]
+	if says == "" {
+		says = r.Words[known]
+	}
+	if says == "" {
+		return ""
+	}
+	return syntax.Quote(name) + " " + says
 }
 
 // ignores reports whether the name of a key is among those of other servers.

@@ -119,7 +119,7 @@ func (l *loader) text(name string, text []byte) {
 	src := syntax.NewSource(name, text, l.sources)
 	l.sources++
 	l.bytes += len(text)
-	tree, whole := syntax.ParseTree(src, l.rep)
+	tree, whole := l.tree(src)
 	l.doc.Whole = l.doc.Whole && whole
 	syntax.Expand(tree, l.rep, l.options.LookupEnv, l.options.Dir)
 	more := tree.Remove(IncludeKey)
@@ -132,6 +132,25 @@ func (l *loader) text(name string, text []byte) {
 	if more != nil {
 		l.include(more, filepath.Dir(name))
 	}
+}
+
+// tree parses one file. A file of another program has one error, in place of one for each of its lines, and says
+// nothing.
+func (l *loader) tree(src *syntax.Source) (root *syntax.Node, whole bool) {
+	found := &syntax.Report{}
+	root, whole = syntax.ParseTree(src, found)
+	if foreign := l.schema.Reserved.Foreign; foreign != nil {
+		read := root
+		if !whole {
+			read = nil
+		}
+		if at, message, hint := foreign(src, read); message != "" {
+			l.rep.Errorf(at, hint, "%s", message)
+			return &syntax.Node{}, false
+		}
+	}
+	l.rep.Take(found, "")
+	return root, whole
 }
 
 // include reads the files that the value n of the key names, relative to folder.

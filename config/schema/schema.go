@@ -93,6 +93,13 @@ type Reserved struct {
 	Keys     []string            // keys of later versions, where those of a Top section stand: a note
 	Sections []string            // sections of later versions: a warning
 	Later    map[string][]string // other names of later versions, by the path of their table: an error of its own
+
+	// Words are words of other programs, in lower case with "_" for "-" and blanks, and what the hint for each says
+	// after it: "of nginx is dest". One with a table before it, as "upstreams.server", is for that table.
+	Words map[string]string
+	// Foreign recognises a file of another program and says so; without a message it is none. root is nil when the
+	// text could not be parsed. nil: no file is recognised.
+	Foreign func(src *syntax.Source, root *syntax.Node) (at syntax.Span, message, hint string)
 }
 
 // Code is the name of a warning or a note, which files list to silence it, and its meaning for the reference page.

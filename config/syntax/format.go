@@ -49,26 +49,17 @@ func parseEither(src *Source, rep *Report) (root *Node, whole bool) {
 	asTOML, asYAML := &Report{}, &Report{}
 	root, whole = ParseTOML(src, asTOML)
 	if whole {
-		rep.take(asTOML, "")
+		rep.Take(asTOML, "")
 		return root, whole
 	}
 	if other, ok := parseYAML(src, asYAML); ok {
 		src.Colon = true
-		rep.take(asYAML, "")
+		rep.Take(asYAML, "")
 		return other, ok
 	}
-	rep.take(asTOML, "as TOML: ")
-	rep.take(asYAML, "as YAML: ")
+	rep.Take(asTOML, "as TOML: ")
+	rep.Take(asYAML, "as YAML: ")
 	return root, false
-}
-
-// take adds the errors of other, each message with prefix before it.
-func (r *Report) take(other *Report, prefix string) {
-	for _, p := range other.Errors {
-		p.Message = prefix + p.Message
-		r.add(&r.Errors, p)
-	}
-	r.More += other.More
 }
 
 // notUTF8 returns the offset of the first byte that is not UTF-8, or -1.

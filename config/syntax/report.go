@@ -31,7 +31,7 @@ type Problem struct {
 	Severity Severity `json:"severity"`
 	Code     string   `json:"code,omitempty"` // stable; warnings and notes have one
 	Message  string   `json:"message"`
-	Hint     string   `json:"hint,omitempty"`    // what to do about it
+	Hint     string   `json:"hint,omitempty"`    // what to do about it; of several lines where it shows a file
 	Related  []Pos    `json:"related,omitempty"` // the other places of a conflict
 
 	at Span
@@ -101,7 +101,7 @@ func (p *Problem) render(b *strings.Builder) {
 	b.WriteByte('\n')
 	if !p.at.IsValid() {
 		if p.Hint != "" {
-			fmt.Fprintf(b, "      | %s\n", p.Hint)
+			fmt.Fprintf(b, "      | %s\n", strings.ReplaceAll(p.Hint, "\n", hintMargin))
 		}
 		return
 	}
@@ -114,8 +114,15 @@ func (p *Problem) render(b *strings.Builder) {
 	}, before)
 	carets := strings.Repeat("^", max(1, utf8.RuneCountInString(marked)))
 	fmt.Fprintf(b, "%5d | %s%s%s\n", p.Line, before, marked, after)
-	b.WriteString(strings.TrimRight(fmt.Sprintf("      | %s%s %s", blank, carets, p.Hint), " ") + "\n")
+	hint, more, _ := strings.Cut(p.Hint, "\n")
+	b.WriteString(strings.TrimRight(fmt.Sprintf("      | %s%s %s", blank, carets, hint), " ") + "\n")
+	if more != "" {
+		b.WriteString(hintMargin[1:] + strings.ReplaceAll(more, "\n", hintMargin) + "\n")
+	}
 }
+
+// hintMargin stands before each further line of a hint.
+const hintMargin = "\n      |   "
 
 // excerpt returns the first line of the span in three parts, printable and short enough to show.
 func (s Span) excerpt() (before, marked, after string) {
@@ -178,6 +185,15 @@ func (r *Report) WarnConflictf(code string, at, other Span, format string, args 
 // Notef reports something that is worth knowing. code is as for Warnf.
 func (r *Report) Notef(code string, at Span, format string, args ...any) {
 	r.add(&r.Notes, Problem{Severity: SeverityNote, Code: code, Message: fmt.Sprintf(format, args...), at: at})
+}
+
+// Take adds the errors of other, each message with prefix before it.
+func (r *Report) Take(other *Report, prefix string) {
+	for _, p := range other.Errors {
+		p.Message = prefix + p.Message
+		r.add(&r.Errors, p)
+	}
+	r.More += other.More
 }
 
 func (r *Report) add(list *[]Problem, p Problem) {

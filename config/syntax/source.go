@@ -48,6 +48,18 @@ func NewSource(name string, text []byte, order int) *Source {
 // Span returns the place of the bytes from offset from up to offset to.
 func (s *Source) Span(from, to int) Span { return Span{s, from, to} }
 
+// Begin returns the place of the first line that is neither blank nor a comment.
+func (s *Source) Begin() Span {
+	for i, from := range s.lines {
+		line := bytes.TrimSpace(s.line(i + 1))
+		if len(line) > 0 && line[0] != '#' {
+			from += bytes.Index(s.line(i+1), line)
+			return s.Span(from, from+len(line))
+		}
+	}
+	return s.Span(0, 0)
+}
+
 // lineAt returns the number, starting at 1, of the line that holds the byte at off.
 func (s *Source) lineAt(off int) int {
 	return sort.Search(len(s.lines), func(i int) bool { return s.lines[i] > off })

@@ -1,0 +1,276 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// What many words of other programs are here.
+const (
+	isRoute      = `is [[routes]] with pattern = "/path/*" and dest = "host:port"`
+	isDest       = `is dest = "host:port" in [[routes]]`
+	isHost       = `is host = "example.com" in [[routes]], or the begin of its pattern`
+	isListener   = `is [[listeners]] with listen = ":80"`
+	isUpstream   = `is [upstreams.NAME] with backends = [{ address = "host:port" }]`
+	isBackend    = `is backends = [{ address = "host:port" }] in [upstreams.NAME]`
+	isRedirect   = `is redirect = { to = "https://example.com{path}" } in [[routes]]`
+	isRequest    = `is headers = { request = { Name = "value" } } in [[routes]]`
+	isResponse   = `is headers = { response = { Name = "value" } } in [[routes]]`
+	isConnect    = `is timeouts = { connect = "5s" } in [upstreams.NAME]`
+	isRead       = `is timeouts = { first_byte = "60s", read = "60s" } in [[routes]] or [upstreams.NAME]`
+	isTimeouts   = `is timeouts = { … } in [[routes]] or [upstreams.NAME], and limits = { … } in [http]`
+	isIdle       = `is limits = { idle_timeout = "60s" } in [http]`
+	isRetry      = `is retry = { attempts = 2 } in [upstreams.NAME]`
+	isBalancing  = `is load_balancing in [upstreams.NAME]; round_robin, which honours weights, is the only method yet`
+	isTrust      = `is trusted_proxies = ["10.0.0.0/8"] in [[listeners]]`
+	isStrip      = `is rewrite = { strip_prefix = "/old" } in [[routes]]`
+	isPath       = `is rewrite = { path = "/new{path}" } in [[routes]]`
+	isCert       = `is cert = "a.pem" and key = "a.key" in [https] or [[certificates]]`
+	isVerify     = `is tls = { verify = false } in [upstreams.NAME]`
+	isSNI        = `is tls = { sni = "host" } in [upstreams.NAME]`
+	isCondition  = `is a condition of [[routes]]: host, path, methods, header, query`
+	isHTTP2      = `is protocols = ["h1", "h2"] in [https]; both are the default`
+	isAccessLog  = `is [log] with output = ["/var/log/edge/access.log"]`
+	isProtocol   = `is protocol = "h1" or "h2" in [upstreams.NAME]; h1 with kept connections is the default`
+	isThreads    = `is worker_threads = 4; without it there is one for each processor`
+	noFiles      = `has nothing here yet: edge serves no files. Put a server of files after it`
+	noScripts    = `has nothing here: backends speak HTTP. Put a server that speaks FastCGI after it`
+	noHealth     = `has nothing here yet: backends are not checked; a connection that fails is tried elsewhere`
+	noSticky     = `has nothing here yet: backends take turns, whoever the client is`
+	noCompress   = `has nothing here yet: answers are not compressed`
+	noCache      = `has nothing here yet: answers are not kept`
+	noAuth       = `has nothing here yet: let the backend ask for passwords, or use client_ca in [https]`
+	noAddresses  = `has nothing here yet: routes do not look at the addresses of clients`
+	noRates      = `has nothing here yet: requests are not counted by client`
+	noStreams    = `has nothing here: only HTTP is served`
+	noBuffering  = `has nothing here: bodies go on as they come`
+	noACME       = `has nothing here yet: certificates come from files, or from cert = "internal"`
+	noLabels     = `has nothing here yet: backends stand in files`
+	noPages      = `has nothing here yet: error answers are those of edge or of the backend`
+	noMiddleware = `has nothing here: what a route does stands in it: headers, rewrite, redirect`
+	noModes      = `has nothing to set here: edge looks at the machine itself`
+)
+
+// foreignWords are words of other programs and what each is here. They have hints of their own where edge has no such
+// key: people bring them along. Of a word that several programs have the first one counts. A word with a table before
+// it is for that table.
+var foreignWords = []struct{ of, here, words string }{
+	{"nginx", `is dest = "http://host:port" in [[routes]]`, "proxy_pass"},
+	{"nginx", `is dest with grpc = true in [[routes]]`, "grpc_pass"},
+	{"nginx", isRoute, "location locations"},
+	{"nginx", `is [http] or [https] with listen, and a host in the pattern of [[routes]]`, "server"},
+	{"nginx", isBackend, "upstreams.server"},
+	{"nginx", isHost, "server_name server_names"},
+	{"nginx", `is a route without a host: pattern = "/*"`, "default_server"},
+	{"nginx", noFiles, "root alias index autoindex try_files default_type"},
+	{"nginx", `is dest = "status:404" in [[routes]], or redirect = { to = "https://…" }`, "return"},
+	{"nginx", isCondition, "if map"},
+	{"nginx", `has nothing here: there are no variables of one's own`, "set"},
+	{"nginx", noModes,
+		"events sendfile tcp_nopush tcp_nodelay multi_accept use types_hash_max_size modules load_module"},
+	{"nginx", noStreams, "stream mail"},
+	{"nginx", isThreads, "worker_processes"},
+	{"nginx", `is limits = { connections = 10000 } in [[listeners]]; without it there is no limit`,
+		"worker_connections"},
+	{"nginx", `has nothing here: the limit is that of the system, LimitNOFILE of systemd`, "worker_rlimit_nofile"},
+	{"nginx", `is pid_file = "/run/edge.pid"`, "pid"},
+	{"nginx", isRequest, "proxy_set_header grpc_set_header"},
+	{"nginx", isResponse, "proxy_pass_header add_header more_set_headers expires"},
+	{"nginx", `is headers = { response = { Name = "" } } in [[routes]]`, "proxy_hide_header"},
+	{"nginx", `is headers = { response = { Server = "" } } in [[routes]]`, "server_tokens"},
+	{"nginx", isRead, "proxy_read_timeout"},
+	{"nginx", isConnect, "proxy_connect_timeout"},
+	{"nginx", `is user_timeout = "5m" in [upstreams.NAME]`, "proxy_send_timeout"},
+	{"nginx", `is user_timeout = "5m" in [[listeners]]`, "send_timeout"},
+	{"nginx", isProtocol, "proxy_http_version"},
+	{"nginx", noBuffering,
+		"proxy_buffering proxy_buffers proxy_buffer_size proxy_request_buffering client_body_buffer_size"},
+	{"nginx", `has nothing here yet: Location goes on as the backend writes it`, "proxy_redirect"},
+	{"nginx", `has nothing here yet: cookies go on as the backend writes them`, "proxy_cookie_path"},
+	{"nginx", isRetry, "proxy_next_upstream proxy_next_upstream_tries"},
+	{"nginx", noCache, "proxy_cache proxy_cache_path proxy_cache_valid"},
+	{"nginx", isVerify, "proxy_ssl_verify"},
+	{"nginx", isSNI, "proxy_ssl_name proxy_ssl_server_name"},
+	{"nginx", `is tls = { ca = "ca.pem" } in [upstreams.NAME]`, "proxy_ssl_trusted_certificate"},
+	{"nginx", `is tls = { cert = "a.pem", key = "a.key" } in [upstreams.NAME]`, "proxy_ssl_certificate"},
+	{"nginx", `has nothing here yet: trusted_proxies believes X-Forwarded-For and Forwarded`, "proxy_protocol"},
+	{"nginx", `is limits = { body_size = "10m" } in [http]; without it there is no limit`, "client_max_body_size"},
+	{"nginx", `is limits = { min_rate = "240/s" } in [http]`, "client_body_timeout"},
+	{"nginx", `is limits = { header_timeout = "10s" } in [http]`, "client_header_timeout"},
+	{"nginx", `is limits = { header_size = "32k" } in [http]`,
+		"client_header_buffer_size large_client_header_buffers"},
+	{"nginx", isIdle, "keepalive_timeout"},
+	{"nginx", `is pool = { idle = 128 } in [upstreams.NAME]; connections are kept without it`, "keepalive"},
+	{"nginx", noHealth, "max_fails fail_timeout"},
+	{"nginx", `is pool = { max_per_backend = 100 } in [upstreams.NAME]`, "max_conns"},
+	{"nginx", `has nothing here yet: every backend of an upstream takes its share`, "backup"},
+	{"nginx", `is weight = 0`, "down"},
+	{"nginx", noSticky, "ip_hash"},
+	{"nginx", isBalancing, "least_conn random"},
+	{"nginx", noCompress, "gzip gzip_types gzip_proxied gzip_vary brotli"},
+	{"nginx", `is tls = true with cert and key in [[listeners]], or [https]`, "ssl"},
+	{"nginx", `is min_version = "1.2" in [tls] or [https]`, "ssl_protocols"},
+	{"nginx", `is ciphers in [tls] or [https], for TLS 1.2; the default is a safe choice`, "ssl_ciphers"},
+	{"nginx", `has nothing here: the best of what both sides know is used`, "ssl_prefer_server_ciphers"},
+	{"nginx", `is curves = ["X25519", "P-256"] in [tls] or [https]`, "ssl_ecdh_curve"},
+	{"nginx", `has nothing here: suites with such parameters are not offered`, "ssl_dhparam"},
+	{"nginx", `is session_tickets = true in [tls], the default`, "ssl_session_cache"},
+	{"nginx", `is ticket_rotation = "12h" in [tls]`, "ssl_session_timeout"},
+	{"nginx", `is session_tickets in [tls] or [https]`, "ssl_session_tickets"},
+	{"nginx", `is client_ca = "clients.pem" in [tls] or [https]`, "ssl_client_certificate"},
+	{"nginx", `is client_auth = "require" in [tls] or [https]`, "ssl_verify_client"},
+	{"nginx", `is ocsp = "a.ocsp" beside cert: a program of yours fetches the response`, "ssl_stapling"},
+	{"nginx", `has nothing here: keys stand in files without a password`, "ssl_password_file"},
+	{"nginx", isHTTP2, "http2"},
+	{"nginx", `has nothing here yet: HTTP/1 and HTTP/2 are served`, "http3"},
+	{"nginx", `is format = "combined" in [log]`, "log_format"},
+	{"nginx", `has nothing to set here: names are looked up again every 30 s`, "resolver"},
+	{"nginx", noAddresses, "deny"},
+	{"nginx", noRates, "limit_req limit_req_zone limit_conn limit_rate"},
+	{"nginx", noAuth, "auth_basic auth_basic_user_file auth_request"},
+	{"nginx", noPages, "error_page"},
+	{"nginx", isTrust, "set_real_ip_from real_ip_header"},
+	{"nginx", noScripts, "fastcgi_pass uwsgi_pass scgi_pass"},
+	{"nginx", `has nothing here yet: there is no page of counters`, "stub_status"},
+	{"HAProxy", `is [[listeners]] with listen = ":80", and [[routes]]`, "frontend frontends"},
+	{"HAProxy", isUpstream, "backend"},
+	{"HAProxy", `is dest = "NAME" in [[routes]]`, "routes.backend"},
+	{"HAProxy", `is listen = ":80" in [[listeners]]`, "bind"},
+	{"HAProxy", `is dest = "NAME" in [[routes]], with a pattern`, "use_backend"},
+	{"HAProxy", `is [[routes]] with pattern = "/*" and dest = "NAME"`, "default_backend"},
+	{"HAProxy", isBalancing, "balance"},
+	{"HAProxy", noStreams, "mode"},
+	{"HAProxy", isCondition, "acl"},
+	{"HAProxy", `has no switches of that kind here: kept connections and X-Forwarded-For need none`, "option"},
+	{"HAProxy", noHealth, "httpchk timeout_check http_check check inter"},
+	{"HAProxy", `has nothing to set here: backends are told by X-Forwarded-For`, "forwardfor"},
+	{"HAProxy", `is limits = { connections = 10000 } in [[listeners]]`, "maxconn"},
+	{"HAProxy", `is pool = { max_per_backend = 100 } in [upstreams.NAME]`, "upstreams.maxconn"},
+	{"HAProxy", isTimeouts, "timeout"},
+	{"HAProxy", isIdle, "timeout_client"},
+	{"HAProxy", isRead, "timeout_server"},
+	{"HAProxy", isConnect, "timeout_connect"},
+	{"HAProxy", `is limits = { header_timeout = "10s" } in [http]`, "timeout_http_request"},
+	{"HAProxy", `is pool = { queue_timeout = "1s" } in [upstreams.NAME]`, "timeout_queue"},
+	{"HAProxy", `is timeouts = { idle = "1h" } in [[routes]]`, "timeout_tunnel"},
+	{"HAProxy", noSticky, "stick stick_table cookie"},
+	{"HAProxy", isRequest, "http_request"},
+	{"HAProxy", isResponse, "http_response"},
+	{"HAProxy", noPages, "errorfile errorfiles"},
+	{"HAProxy", isThreads, "nbthread nbproc"},
+	{"HAProxy", `has nothing here yet: there is no page of counters`, "stats"},
+	{"HAProxy", noCompress, "compression"},
+	{"HAProxy", isRetry, "retries"},
+	{"HAProxy", isCert, "crt"},
+	{"HAProxy", `has nothing here; user and group give up the rights of root`, "chroot"},
+	{"HAProxy", `has nothing to set here: connections to backends are kept, see pool in [upstreams.NAME]`,
+		"http_reuse"},
+	{"HAProxy", `is [[routes]] with pattern = "/healthz" and dest = "status:200"`, "monitor_uri"},
+	{"HAProxy", noAddresses, "tcp_request"},
+	{"Caddy", isDest, "reverse_proxy"},
+	{"Caddy", isRoute, "handle route apps handlers site"},
+	{"Caddy", isStrip, "handle_path"},
+	{"Caddy", `is dest = "status:200" in [[routes]]`, "respond"},
+	{"Caddy", isRedirect, "redir"},
+	{"Caddy", noFiles, "file_server templates"},
+	{"Caddy", noScripts, "php_fastcgi"},
+	{"Caddy", noCompress, "encode"},
+	{"Caddy", isRequest, "header_up"},
+	{"Caddy", isResponse, "header_down"},
+	{"Caddy", noAuth, "basicauth basic_auth forward_auth"},
+	{"Caddy", noPages, "handle_errors"},
+	{"Caddy", `is dest = "status:503" in [[routes]]`, "error"},
+	{"Caddy", isBalancing, "lb_policy"},
+	{"Caddy", isRetry, "lb_retries lb_try_duration"},
+	{"Caddy", noHealth, "health_uri health_path health_interval"},
+	{"Caddy", isProtocol, "transport"},
+	{"Caddy", isVerify, "tls_insecure_skip_verify"},
+	{"Caddy", isSNI, "tls_server_name"},
+	{"Caddy", noBuffering, "flush_interval"},
+	{"Caddy", noACME, "auto_https email on_demand"},
+	{"Caddy", `is limits = { body_size = "10m" } in [http]`, "request_body"},
+	{"Caddy", isPath, "uri"},
+	{"Caddy", isCondition, "matcher"},
+	{"Caddy", `is include = ["conf.d/*.toml"]`, "import"},
+	{"Traefik", isRoute, "routers router rules"},
+	{"Traefik", noMiddleware, "middlewares middleware"},
+	{"Traefik", isListener, "entrypoints entrypoint"},
+	{"Traefik", isUpstream, "listeners.services loadbalancer load_balancer service"},
+	{"Traefik", `is listener = "NAME" in [[routes]]`, "routes.entrypoints"},
+	{"Traefik", `is dest = "NAME" in [[routes]]`, "routes.service"},
+	{"Traefik", `is pattern in [[routes]]: pattern = "example.com/api/*"`, "rule"},
+	{"Traefik", isBackend, "servers"},
+	{"Traefik", `is address = "host:port"`, "upstreams.backends.url"},
+	{"Traefik", noLabels, "providers"},
+	{"Traefik", noACME, "certresolver cert_resolver certificatesresolvers"},
+	{"Traefik", `is host = "keep" or "backend" in [upstreams.NAME]`, "passhostheader"},
+	{"Traefik", `has nothing here: the most specific route wins`, "priority"},
+	{"Traefik", isStrip, "stripprefix"},
+	{"Traefik", `is rewrite = { add_prefix = "/new" } in [[routes]]`, "addprefix"},
+	{"Traefik", `is redirect_to_https = true in [http]`, "redirectscheme"},
+	{"Traefik", isRedirect, "redirectregex"},
+	{"Traefik", isPath, "replacepath"},
+	{"Traefik", noRates, "ratelimit rate_limit"},
+	{"Traefik", noAuth, "forwardauth"},
+	{"Traefik", isAccessLog, "accesslog"},
+	{"Traefik", isVerify, "serverstransport serverstransports insecureskipverify"},
+	{"Traefik", noHealth, "healthcheck"},
+	{"Traefik", `is [[routes]] with pattern = "/ping" and dest = "status:200"`, "ping"},
+	{"Traefik", isTrust, "forwardedheaders trustedips"},
+	{"Traefik", `has nothing here yet: there is no dashboard`, "api"},
+	{"Traefik", noStreams, "tcp udp"},
+	{"Envoy", `is [[listeners]], [[routes]] and [upstreams.NAME] at the top of the file`, "static_resources"},
+	{"Envoy", noLabels, "dynamic_resources"},
+	{"Envoy", isUpstream, "clusters cluster"},
+	{"Envoy", isRoute, "virtual_hosts route_config"},
+	{"Envoy", `is [[listeners]] and [[routes]]`, "filter_chains"},
+	{"Envoy", noMiddleware, "http_filters"},
+	{"Envoy", isBackend, "load_assignment lb_endpoints endpoints endpoint"},
+	{"Envoy", isListener, "socket_address"},
+	{"Envoy", isConnect, "connect_timeout"},
+	{"Envoy", isPath, "prefix_rewrite"},
+	{"Envoy", `is host = "example.com" in [upstreams.NAME]`, "host_rewrite_literal"},
+	{"Envoy", isHost, "domains"},
+	{"Envoy", noHealth, "outlier_detection"},
+	{"Envoy", `is pool = { max_per_backend = 100 } in [upstreams.NAME]`, "circuit_breakers"},
+	{"Envoy", isRetry, "retry_policy"},
+	{"Envoy", `is dest = "status:200" in [[routes]]`, "direct_response"},
+	{"Apache", isRoute, "proxypass virtualhost"},
+	{"Apache", `has nothing here yet: Location goes on as the backend writes it`, "proxypassreverse"},
+	{"Apache", `is host = "keep" in [upstreams.NAME], the default`, "proxypreservehost"},
+	{"Apache", noFiles, "documentroot"},
+	{"Apache", isHost, "servername serveralias"},
+	{"Apache", isRequest, "requestheader"},
+	{"Apache", isBackend, "balancermember"},
+	{"Apache", isCert, "sslcertificatefile sslcertificatekeyfile"},
+	{"Apache", isAccessLog, "customlog"},
+	{"Apache", `is error_log = "/var/log/edge/error.log"`, "errorlog"},
+	{"Apache", isPath, "rewriterule"},
+	{"h2o", isThreads, "num_threads"},
+	{"h2o", isRoute, "mapping"},
+	{"h2o", `is limits = { body_size = "10m" } in [http]`, "limit_request_body"},
+	{"", `is a part of listen = ":80" in [http]`, "port"},
+	{"", `is a part of listen = [":80", ":81"] in [http]`, "ports"},
+	{"", `is a part of address = "host:port"`, "upstreams.backends.port upstreams.backends.host"},
+	{"", isDest, "target destination proxy_to forward_to url"},
+	{"", isHost, "domain hostname"},
+	{"", `is path = "/api/*" in [[routes]]`, "prefix"},
+	{"", isCert, "certificate certs"},
+	{"", noFiles, "static"},
+	{"", noACME, "letsencrypt"},
+}
+
+// foreignHints returns what the hint for each of the words says after the word.
+func foreignHints() map[string]string {
+	hints := make(map[string]string)
+	for _, row := range slices.Backward(foreignWords) {
+		of := ""
+		if row.of != "" {
+			of = "of " + row.of + " "
+		}
+		for _, word := range strings.Fields(row.words) {
+			hints[word] = of + row.here
+		}
+	}
+	return hints
+}

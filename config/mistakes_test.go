@@ -1,0 +1,109 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// mistake is something that people write and that is not right, with the report they get.
+type mistake struct {
+	name   string
+	files  []mistakenFile // the first one is loaded
+	report string
+}
+
+type mistakenFile struct{ name, text string }
+
+// Each file of testdata/mistakes is one kind of mistakes. An entry is
+//
+//	== what is wrong
+//	-- edge.toml
+//	the text, and that of further files
+//	-- report
+//	what is said about it
+const (
+	entryMark  = "== "
+	fileMark   = "-- "
+	reportMark = "-- report\n"
+)
+
+func parseMistakes(t *testing.T, text string) (all []mistake) {
+	t.Helper()
+	for entry := range strings.SplitSeq(strings.TrimPrefix(text, entryMark), "\n"+entryMark) {
+		said, report, _ := strings.Cut(strings.TrimSuffix(entry, "\n")+"\n", "\n"+reportMark)
+		name, files, found := strings.Cut(said, "\n"+fileMark)
+		if !found {
+			t.Fatalf("the entry %q has no file", name)
+		}
+		m := mistake{name: name, report: report}
+		for file := range strings.SplitSeq(files, "\n"+fileMark) {
+			path, text, _ := strings.Cut(file, "\n")
+			m.files = append(m.files, mistakenFile{path, text + "\n"})
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+func (m *mistake) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s%s\n", entryMark, m.name)
+	for _, f := range m.files {
+		fmt.Fprintf(&b, "%s%s\n%s", fileMark, f.name, f.text)
+	}
+	return b.String() + reportMark + m.report
+}
+
+// anyDay is a day in a report, which is another one in each run.
+var anyDay = regexp.MustCompile(`\b\d{4}-\d\d-\d\d\b`)
+
+// load reads the files of m, in a folder of their own, and returns its report as it is the same in every run.
+func (m *mistake) load(t *testing.T) (rep *Report, text string) {
+	dir, _ := pairs(t)
+	for _, f := range m.files {
+		write(t, filepath.Join(dir, f.name), f.text)
+	}
+	t.Chdir(dir)
+	_, rep = environment.Load(m.files[0].name)
+	text = strings.ReplaceAll(rendered(t, rep), dir+"/", "")
+	return rep, anyDay.ReplaceAllString(text, "DATE")
+}
+
+// What people write who come from another proxy, or who slip, is refused with a hint how to mend it, or warned of:
+// never is it accepted in silence.
+func TestMistakes(t *testing.T) {
+	const hintedMin, allMin = 12, 12
+	all, hinted := 0, 0
+	for _, path := range files(t, "mistakes") {
+		src, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, m := range parseMistakes(t, string(src)) {
+			t.Run(filepath.Base(path)+"/"+m.name, func(t *testing.T) {
+				var rep *Report
+				rep, m.report = m.load(t)
+				all++
+				switch {
+				case !rep.OK() && rep.Errors[0].Hint != "":
+					hinted++
+				case !rep.OK():
+					t.Logf("no hint:\n%s", m.report)
+				case len(rep.Warnings)+len(rep.Notes) == 0:
+					t.Errorf("accepted in silence")
+				}
+			})
+			got = append(got, m.String())
+		}
+		golden(t, path, []byte(strings.Join(got, "")))
+	}
+	t.Logf("%d of %d mistakes are refused with a hint", hinted, all)
+	if all < allMin || hinted < hintedMin {
+		t.Errorf("%d of %d mistakes are refused with a hint, want at least %d of %d", hinted, all, hintedMin, allMin)
+	}
+}
