@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"net/netip"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,22 +18,20 @@ func parseListen(s string) (a Address, wrong, hint string) {
 	a.Text = s
 	if p, found := strings.CutPrefix(s, "unix:"); found {
 		a.Network, a.Path = "unix", p
-		return a, wrongUnixPath(p), ""
+		wrong, hint = wrongUnixPath(p)
+		return a, wrong, hint
 	}
-	if scheme, _, found := strings.Cut(s, "://"); found {
-		return a, syntax.Quote(scheme+"://") + " is not supported by this version", "write an address such as \":80\""
-	}
-	if _, err := strconv.ParseUint(s, 10, 16); err == nil {
-		return a, syntax.Quote(s) + " is not an address", "did you mean " + syntax.Quote(":"+s) + "?"
+	if scheme, rest, found := strings.Cut(s, "://"); found {
+		return a, syntax.Quote(scheme+"://") + " is not supported by this version", schemeHint(scheme, rest)
 	}
 	host, port, ok := splitHostPort(s)
 	if !ok {
-		return a, syntax.Quote(s) + " has no port",
-			"write an address such as \":80\", \"127.0.0.1:80\" or \"unix:/path\""
+		wrong, hint = wrongListen(s)
+		return a, wrong, hint
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return a, "port " + syntax.Quote(port) + " is not a number from 0 to 65535", ""
+		return a, "port " + syntax.Quote(port) + " is not a number from 0 to 65535", portHint(host, port)
 	}
 	a.Host, a.Port = host, int(n)
 	if host == "" {
@@ -45,13 +45,82 @@ func parseListen(s string) (a Address, wrong, hint string) {
 	case host == "localhost":
 		return a, syntax.Quote(host) + " is not an IP address", "write " + syntax.Quote("127.0.0.1:"+port)
 	case err != nil:
-		return a, syntax.Quote(host) + " is not an IP address; a listener takes no host name", ""
+		hint = "write " + syntax.Quote(":"+port) + "; hosts stand in the patterns of routes"
+		return a, syntax.Quote(host) + " is not an IP address; a listener takes no host name",
+			cmp.Or(syntax.VariableHint(s), hint)
 	case ip.Unmap().Is4():
 		a.Network, a.Host = "tcp4", ip.Unmap().String()
 	default:
 		a.Network, a.Host = "tcp6", ip.String()
 	}
 	return a, "", ""
+}
+
+// wrongListen says what is wrong with an address that has no host and port.
+func wrongListen(s string) (wrong, hint string) {
+	wrong = syntax.Quote(s) + " is not an address"
+	fields := strings.Fields(s)
+	switch _, err := strconv.ParseUint(s, 10, 16); {
+	case err == nil:
+		return wrong, "did you mean " + syntax.Quote(":"+s) + "?"
+	case syntax.VariableHint(s) != "":
+		return wrong, syntax.VariableHint(s)
+	case strings.Contains(s, ","):
+		return wrong, `write a list: [":80", ":8080"]`
+	case len(fields) > 1: // "443 ssl", as nginx has it
+		hint = "write one address such as \":443\""
+		if slices.Contains(fields, "ssl") {
+			hint += ", in [https] or with tls = true"
+		}
+		return wrong, hint
+	case strings.HasPrefix(s, "/") || strings.HasPrefix(s, "./"):
+		return wrong, "did you mean " + syntax.Quote("unix:"+s) + "?"
+	case bracketed(s) != "":
+		return wrong, "did you mean " + syntax.Quote(bracketed(s)) + "?"
+	}
+	return syntax.Quote(s) + " has no port", "write an address such as \":80\", \"127.0.0.1:80\" or \"unix:/path\""
+}
+
+// schemeHint returns the hint for a listener with a scheme.
+func schemeHint(scheme, rest string) string {
+	rest = strings.TrimSuffix(rest, "/")
+	if _, wrong, _ := parseListen(rest); wrong != "" || scheme == "udp" || scheme == "quic" {
+		return "write an address such as \":80\""
+	}
+	hint := "write " + syntax.Quote(rest)
+	if scheme == "https" {
+		hint += " in [https]"
+	}
+	return hint
+}
+
+// namedPorts are those that people write by their names.
+var namedPorts = map[string]string{"http": "80", "https": "443"}
+
+// portHint returns the hint for a port that is no number.
+func portHint(host, port string) string {
+	address := joinHostPort(host, port)
+	if hint := syntax.VariableHint(address); hint != "" {
+		return hint
+	}
+	if number := namedPorts[strings.ToLower(port)]; number != "" {
+		return "write " + syntax.Quote(joinHostPort(host, number))
+	}
+	return "write one such as " + syntax.Quote(joinHostPort(host, "8080"))
+}
+
+// bracketed returns an IPv6 address with its port as it is written, port 80 when s has none; "" when s is neither.
+func bracketed(s string) string {
+	if i := strings.LastIndexByte(s, ':'); i >= 0 {
+		_, err := strconv.ParseUint(s[i+1:], 10, 16)
+		if ip, wrong := netip.ParseAddr(s[:i]); err == nil && wrong == nil && ip.Is6() {
+			return joinHostPort(s[:i], s[i+1:])
+		}
+	}
+	if ip, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil && ip.Is6() {
+		return joinHostPort(ip.String(), "80")
+	}
+	return ""
 }
 
 // claims returns what the address occupies: two addresses with a claim in common cannot both be bound.
@@ -72,7 +141,8 @@ func (a *Address) claims() []string {
 func parseEndpoint(s string) (e endpoint, wrong, hint string) {
 	if p, found := strings.CutPrefix(s, "unix:"); found {
 		e.unix = p
-		return e, wrongUnixPath(p), ""
+		wrong, hint = wrongUnixPath(p)
+		return e, wrong, hint
 	}
 	if scheme, rest, found := strings.Cut(s, "://"); found {
 		rest, _, _ = strings.Cut(rest, "/")
@@ -86,15 +156,13 @@ func parseEndpoint(s string) (e endpoint, wrong, hint string) {
 		return e, "an address has no scheme such as " + syntax.Quote(scheme+"://"), "write " + syntax.Quote(rest) + hint
 	}
 	host, port, ok := splitHostPort(s)
-	if !ok && strings.Contains(s, ":") {
-		return e, syntax.Quote(s) + " is not an address", "write an IPv6 address in brackets: \"[::1]:80\""
-	}
 	if !ok {
-		return e, syntax.Quote(s) + " has no port", "write " + syntax.Quote(s+":80")
+		wrong, hint = wrongEndpoint(s)
+		return e, wrong, hint
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
-		return e, "port " + syntax.Quote(port) + " is not a number from 1 to 65535", ""
+		return e, "port " + syntax.Quote(port) + " is not a number from 1 to 65535", portHint(host, port)
 	}
 	e.port = int(n)
 	if ip, err := netip.ParseAddr(host); err == nil {
@@ -106,21 +174,38 @@ func parseEndpoint(s string) (e endpoint, wrong, hint string) {
 	}
 	e.host = strings.ToLower(host)
 	if !validHost(e.host) {
-		return e, syntax.Quote(host) + " is not a host name", ""
+		return e, syntax.Quote(host) + " is not a host name", cmp.Or(syntax.VariableHint(s), hostHint(e.host))
 	}
 	return e, "", ""
 }
 
-func wrongUnixPath(p string) string {
+// wrongEndpoint says what is wrong with the address of a backend that has no host and port.
+func wrongEndpoint(s string) (wrong, hint string) {
+	wrong = syntax.Quote(s) + " is not an address"
+	switch {
+	case syntax.VariableHint(s) != "":
+		return wrong, syntax.VariableHint(s)
+	case strings.HasPrefix(s, "/"):
+		return wrong, "did you mean " + syntax.Quote("unix:"+s) + "?"
+	case bracketed(s) != "":
+		return wrong, "write an IPv6 address in brackets: " + syntax.Quote(bracketed(s))
+	case strings.Contains(s, ":"):
+		return wrong, "write host:port or unix:/path"
+	}
+	return syntax.Quote(s) + " has no port", "write " + syntax.Quote(s+":80")
+}
+
+func wrongUnixPath(p string) (wrong, hint string) {
+	const example = `write "unix:/run/name.sock"`
 	switch {
 	case p == "":
-		return "\"unix:\" needs a path"
+		return "\"unix:\" needs a path", example
 	case len(p) > unixPathMax:
-		return "the path of a Unix socket has at most " + strconv.Itoa(unixPathMax) + " bytes"
+		return "the path of a Unix socket has at most " + strconv.Itoa(unixPathMax) + " bytes", example
 	case strings.HasPrefix(p, "@") || strings.ContainsRune(p, 0):
-		return "abstract Unix sockets are not supported"
+		return "abstract Unix sockets are not supported", example
 	}
-	return ""
+	return "", ""
 }
 
 // splitHostPort cuts "host:port" and "[v6]:port". ok is false when there is no port, or a bare IPv6 address.

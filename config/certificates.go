@@ -28,6 +28,7 @@ type pairOf struct {
 // It also checks what the file says of the process against this machine.
 func (r *resolver) openFiles() {
 	r.checkProcess()
+	checkLogs(r.doc, &r.c.Global, r.rep)
 	var all []*pairOf
 	for i, e := range r.doc.certificates {
 		all = append(all, &pairOf{cert: &r.c.Certificates[i], given: &e.Given})
@@ -125,6 +126,8 @@ func (r *resolver) reportUnreadable(g *schema.Given, err error, key string) {
 	}
 	hint := ""
 	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		hint = missingHint(g, wrong.Path, prefix)
 	case errors.Is(err, fs.ErrPermission):
 		hint = "edge has to be allowed to read it"
 	case errors.Is(err, certs.ErrEncrypted):
@@ -133,8 +136,29 @@ func (r *resolver) reportUnreadable(g *schema.Given, err error, key string) {
 		hint = `add key = "…"`
 	case errors.Is(err, certs.ErrNoKey) || errors.Is(err, certs.ErrNoCertificate):
 		hint = "the file has to be PEM"
+	case errors.Is(err, certs.ErrOrder):
+		hint = "put it before them, as in cat own.pem authority.pem"
 	}
 	r.rep.Errorf(at, hint, "cannot use %s: %s", syntax.QuotePath(wrong.Path), wrong.Err)
+	if wrong.Part != certs.PartCert || !g.Has(key) {
+		return
+	}
+	path := r.locate(g.Value(key).(string), g.At(key))
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		r.rep.Errorf(g.At(key), missingHint(g, path, prefix), "cannot use %s: %s", syntax.QuotePath(path),
+			syntax.WithoutPath(err))
+	}
+}
+
+// missingHint says what to do about a certificate or key that is not there.
+func missingHint(g *schema.Given, path, prefix string) string {
+	if hint := syntax.VariableHint(path); hint != "" || prefix != "" {
+		return hint
+	}
+	if !g.Has("key") {
+		return `it needs key = "…" too, unless it holds the key; cert = "internal" makes one for development`
+	}
+	return `cert = "internal" without a key makes one for development`
 }
 
 // reportStaple reports why an OCSP response is not stapled: as an error when it can never be.
@@ -142,7 +166,8 @@ func (r *resolver) reportStaple(g *schema.Given, err error) {
 	if errors.Is(err, certs.ErrOCSPMalformed) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		var wrong *certs.Error
 		errors.As(err, &wrong)
-		r.rep.Errorf(g.At("ocsp"), "", "cannot use %s: %s", syntax.QuotePath(wrong.Path), wrong.Err)
+		r.rep.Errorf(g.At("ocsp"), "openssl ocsp -respout FILE writes one", "cannot use %s: %s",
+			syntax.QuotePath(wrong.Path), wrong.Err)
 		return
 	}
 	r.rep.Warnf(codeNoStaple, g.At("ocsp"), "", "%s", errors.Unwrap(err))
@@ -160,8 +185,11 @@ func (r *resolver) reportMismatch(p *pairOf, all []*pairOf) {
 	if p.given.Has("key") {
 		at = p.given.At("key")
 	}
-	r.rep.Errorf(at, "", "certificate and key do not belong together (cert %s%s)", p.wrong.Subject, whose)
+	r.rep.Errorf(at, pairHint, "certificate and key do not belong together (cert %s%s)", p.wrong.Subject, whose)
 }
+
+// pairHint says how people find the key of a certificate.
+const pairHint = "openssl x509 -pubkey -noout -in CERT and openssl pkey -pubout -in KEY print the same for a pair"
 
 // warnExpiry warns of a certificate that has expired, will soon, or is not valid yet.
 func (r *resolver) warnExpiry(p *pairOf) {
@@ -200,8 +228,20 @@ func (r *resolver) openAuthorities(g, fallback *schema.Given, path string, file 
 	}
 	*file = r.locate(*file, g.At(path))
 	if _, err := certs.Authorities(*file); err != nil {
-		r.rep.Errorf(g.At(path), "", "cannot use %s: %s", syntax.QuotePath(*file), errors.Unwrap(err))
+		r.rep.Errorf(g.At(path), authoritiesHint(*file, err), "cannot use %s: %s", syntax.QuotePath(*file),
+			errors.Unwrap(err))
 	}
+}
+
+// authoritiesHint says what to do about a file of authorities that cannot be used.
+func authoritiesHint(path string, err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return syntax.VariableHint(path)
+	case errors.Is(err, fs.ErrPermission):
+		return "edge has to be allowed to read it"
+	}
+	return "the file has to be PEM, with the certificates of authorities"
 }
 
 // openClientPair opens the certificate and key that backends are shown, when e names them.
@@ -217,7 +257,7 @@ func (r *resolver) openClientPair(e *upstreamEntry, t *UpstreamTLS) {
 	_, err := certs.Load(&certs.Files{Cert: t.Cert, Key: t.Key}, r.now)
 	switch {
 	case errors.As(err, &wrong):
-		r.rep.Errorf(e.At("tls.cert"), "", "certificate and key do not belong together (cert %s)", wrong.Subject)
+		r.rep.Errorf(e.At("tls.cert"), pairHint, "certificate and key do not belong together (cert %s)", wrong.Subject)
 	case err != nil:
 		r.reportUnreadable(&e.Given, err, "tls.key")
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"sort"
 	"strconv"
@@ -22,7 +23,11 @@ func (r *resolver) parseDest(text string, at syntax.Span) Dest {
 	}
 	for _, scheme := range laterSchemes {
 		if strings.HasPrefix(text, scheme) {
-			r.rep.Errorf(at, "", "dest = %s: %q is not supported by this version", syntax.Quote(text), scheme)
+			hint := "write host:port: a name stands for all its addresses"
+			if scheme == "static:" {
+				hint = "edge serves no files: put a server of files after it"
+			}
+			r.rep.Errorf(at, hint, "dest = %s: %q is not supported by this version", syntax.Quote(text), scheme)
 			return Dest{}
 		}
 	}
@@ -32,7 +37,7 @@ func (r *resolver) parseDest(text string, at syntax.Span) Dest {
 	if code, found := strings.CutPrefix(text, "status:"); found {
 		n, err := strconv.ParseUint(code, 10, 16)
 		if err != nil || n < 200 || n > 599 {
-			r.rep.Errorf(at, "", "%s is not a status from 200 to 599", syntax.Quote(code))
+			r.rep.Errorf(at, `write one such as "status:404"`, "%s is not a status from 200 to 599", syntax.Quote(code))
 			return Dest{}
 		}
 		return Dest{Kind: DestStatus, Status: int(n)}
@@ -64,7 +69,9 @@ func (r *resolver) inlineUpstream(text string, at syntax.Span) Dest {
 	for n, item := range strings.Split(text, ",") {
 		e, own, wrong, hint := parseURL(strings.TrimSpace(item))
 		if wrong == "" && n > 0 && own != scheme {
-			wrong = "all of them have one protocol: write the same scheme before each"
+			wrong = "all of them have one protocol"
+			hint = "write " + syntax.Quote(cmp.Or(scheme, "http://")) +
+				" before each, or one upstream for each protocol"
 		}
 		if wrong != "" {
 			r.rep.Errorf(at, hint, "dest = %s: %s", syntax.Quote(text), wrong)
@@ -100,9 +107,9 @@ func parseURL(s string) (e endpoint, scheme, wrong, hint string) {
 	port, rest := ":80", ""
 	switch before, after, found := strings.Cut(s, "://"); {
 	case !found && s == "":
-		return e, "", "an address is missing between commas", ""
+		return e, "", "an address is missing between commas", "write a comma between two addresses alone"
 	case !found && strings.ContainsRune(s, '/') && !strings.HasPrefix(s, "unix:"):
-		return e, "", syntax.Quote(s) + " is not an address", "write host:port or unix:/path"
+		return e, "", syntax.Quote(s) + " is not an address", pathHint("", s)
 	case !found:
 		e, wrong, hint = parseEndpoint(s)
 		return e, "", wrong, hint
@@ -113,17 +120,50 @@ func parseURL(s string) (e endpoint, scheme, wrong, hint string) {
 	case before == "h2c":
 		scheme, rest = schemeH2C, after
 	default:
-		return e, "", syntax.Quote(before+"://") + " is not supported by this version", ""
+		return e, "", syntax.Quote(before+"://") + " is not supported by this version", otherScheme(before, after)
 	}
 	rest = strings.TrimSuffix(rest, "/")
 	if strings.ContainsAny(rest, "/?#@") {
-		return e, "", "a URL here is http://host:port, without a path", ""
+		return e, "", "a URL here is http://host:port, without a path", pathHint(cmp.Or(scheme, "http://"), rest)
 	}
 	if _, _, hasPort := splitHostPort(rest); !hasPort {
 		rest += port
 	}
 	e, wrong, hint = parseEndpoint(rest)
 	return e, scheme, wrong, hint
+}
+
+// pathHint returns the hint for an address that a path follows, or something else of a URL.
+func pathHint(scheme, rest string) string {
+	if user := strings.LastIndexByte(rest, '@'); user >= 0 {
+		return "leave the user out: headers = { request = { Authorization = \"Basic …\" } } is sent to backends"
+	}
+	address, way, _ := strings.Cut(rest, "/")
+	if address == "" || strings.HasPrefix(rest, ".") {
+		return "write host:port, or " + syntax.Quote("unix:"+rest) + " for a socket; edge serves no files"
+	}
+	if way == "" || strings.ContainsAny(rest, "?#") {
+		return "write http://host:port"
+	}
+	return "write " + syntax.Quote(scheme+address) + " and rewrite = { add_prefix = " +
+		syntax.Quote("/"+strings.TrimSuffix(way, "/")) + " }"
+}
+
+// otherScheme returns the hint for an address with a scheme that is none of a backend.
+func otherScheme(scheme, rest string) string {
+	switch scheme {
+	case "ws":
+		return "write " + syntax.Quote("http://"+rest) + ": WebSockets need no more"
+	case "wss":
+		return "write " + syntax.Quote(schemeHTTPS+rest) + ": WebSockets need no more"
+	case "grpc":
+		return "write " + syntax.Quote("http://"+rest) + " and grpc = true"
+	case "grpcs":
+		return "write " + syntax.Quote(schemeHTTPS+rest) + " and grpc = true"
+	case "tcp", "udp", "fastcgi", "ftp":
+		return "backends speak HTTP: http://, https:// or h2c://"
+	}
+	return "write host:port, http://host:port or https://host:port"
 }
 
 // upstreamHint returns the hint for a dest that names an upstream that does not exist.
@@ -133,6 +173,9 @@ func (r *resolver) upstreamHint(name string, at syntax.Span) string {
 		names = append(names, n)
 	}
 	sort.Strings(names)
+	if hint := syntax.VariableHint(name); hint != "" {
+		return hint
+	}
 	if len(names) == 0 {
 		return "there are no upstreams; an address is written as " + syntax.Quote(name+":80")
 	}
@@ -166,7 +209,17 @@ func without(names []string, name string) []string {
 // redirectTo returns the destination that redirects to a template.
 func (r *resolver) redirectTo(to string, status int, at syntax.Span) Dest {
 	if _, err := message.ParseLocation(to); err != nil {
-		r.rep.Errorf(at, "", "redirect to %s: %v", syntax.Quote(to), err)
+		r.rep.Errorf(at, redirectHint(to), "redirect to %s: %v", syntax.Quote(to), err)
 	}
 	return Dest{Kind: DestRedirect, Status: status, Location: to}
+}
+
+// redirectHint returns the hint for the template of a redirect that is wrong.
+func redirectHint(to string) string {
+	for _, meant := range []string{schemeHTTPS + to, "/" + to} {
+		if _, err := message.ParseLocation(meant); err == nil && !strings.Contains(to, ":/") {
+			return "did you mean " + syntax.Quote(meant) + "?"
+		}
+	}
+	return `write one such as "https://example.com{path}"`
 }

@@ -147,7 +147,8 @@ func (r *resolver) requireUniqueName(taken map[string]syntax.Span, name string, 
 	if !found {
 		taken[name] = at
 	} else if name != "" {
-		r.rep.Conflictf(at, old, "", "another %s at %s has the name %q", what, old.RelativeTo(at), name)
+		r.rep.Conflictf(at, old, "each has a name of its own", "another %s at %s has the name %q", what,
+			old.RelativeTo(at), name)
 	}
 }
 

@@ -132,10 +132,12 @@ func (r *resolver) checkProcess() {
 		at, err := os.Stat(dir)
 		switch {
 		case err != nil:
-			r.rep.Errorf(g.At("working_directory"), "", "cannot use %s: %s", syntax.QuotePath(dir),
+			r.rep.Errorf(g.At("working_directory"), "make it, or leave it out", "cannot use %s: %s",
+				syntax.QuotePath(dir),
 				syntax.WithoutPath(err))
 		case !at.IsDir():
-			r.rep.Errorf(g.At("working_directory"), "", "%s is no folder", syntax.QuotePath(dir))
+			r.rep.Errorf(g.At("working_directory"), "name the folder that it is in", "%s is no folder",
+				syntax.QuotePath(dir))
 		}
 	}
 	if _, err := (&Global{Group: c.Group}).Identity(); err != nil {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -54,16 +55,8 @@ type claim struct {
 
 // claimAddresses reports addresses of the listener that it or another one already has.
 func (r *resolver) claimAddresses(e *listenerEntry) {
-	var elements []*syntax.Node
-	if n := e.KeyNode("listen"); n != nil {
-		elements = n.Children
-	}
 	for i := range e.Addresses {
-		a, at := &e.Addresses[i], e.At("listen")
-		// A wrong element has no address. Then the place is the whole list.
-		if len(elements) == len(e.Addresses) {
-			at = elements[i].Value
-		}
+		a, at := &e.Addresses[i], e.addressAt(i)
 		for _, c := range a.claims() {
 			old, found := r.claimed[c]
 			if !found {
@@ -72,11 +65,50 @@ func (r *resolver) claimAddresses(e *listenerEntry) {
 			}
 			where := old.at.RelativeTo(at)
 			if old.text == a.Text {
-				r.rep.Conflictf(at, old.at, "", "address %q is given twice, first at %s", a.Text, where)
+				r.rep.Conflictf(at, old.at, "leave one of them out", "address %q is given twice, first at %s", a.Text,
+					where)
 			} else {
-				r.rep.Conflictf(at, old.at, "", "address %q is part of %q at %s", a.Text, old.text, where)
+				r.rep.Conflictf(at, old.at, "leave one of them out", "address %q is part of %q at %s", a.Text,
+					old.text, where)
 			}
 			break
+		}
+	}
+}
+
+// addressAt returns where an address stands. A wrong element of a list has none; then it is the whole list.
+func (e *listenerEntry) addressAt(i int) syntax.Span {
+	if elements := e.KeyNode("listen").Children; len(elements) == len(e.Addresses) {
+		return elements[i].Value
+	}
+	return e.At("listen")
+}
+
+// warnOverlaps warns of an address that takes a part of what another listener seems to get.
+func warnOverlaps(listeners []*listenerEntry, rep *Report) {
+	type taken struct {
+		by   *listenerEntry
+		text string
+		at   syntax.Span
+	}
+	whole := make(map[string]taken) // by what claims returns: all addresses of one family
+	for _, e := range listeners {
+		for i := range e.Addresses {
+			for _, c := range e.Addresses[i].claims() {
+				whole[c] = taken{e, e.Addresses[i].Text, e.addressAt(i)}
+			}
+		}
+	}
+	for _, e := range listeners {
+		for i := range e.Addresses {
+			a := &e.Addresses[i]
+			family := map[string]string{"tcp4": "0.0.0.0", "tcp6": "[::]"}[a.Network]
+			if old, found := whole[family+":"+strconv.Itoa(a.Port)]; found && family != "" && old.by != e {
+				at := e.addressAt(i)
+				rep.WarnConflictf(codeOverlappingListeners, at, old.at,
+					"clients of %s come to this listener, and not to "+
+					"that of %q at %s", a.Host, old.text, old.at.RelativeTo(at))
+			}
 		}
 	}
 }

@@ -28,7 +28,8 @@ func (r *resolver) resolveTLS(e *listenerEntry) {
 		return
 	}
 	if e.Certificate == nil && len(r.doc.certificates) == 0 && e.Lacks("cert") {
-		r.rep.Errorf(e.Node().Head, "add cert and key, or [[certificates]]", "this listener has no certificate")
+		hint := `add cert and key, or [[certificates]]; cert = "internal" makes one for development`
+		r.rep.Errorf(e.Node().Head, hint, "this listener has no certificate")
 	}
 	if e.RedirectToHTTPS && e.TLS == TLSOn {
 		r.rep.Errorf(e.Head("redirect_to_https"), `it is for plain listeners, and for tls = "auto"`,

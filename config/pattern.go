@@ -1,6 +1,9 @@
 package config
 
 import (
+	"net/url"
+	"path"
+	"regexp"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
@@ -32,16 +35,22 @@ func (p pattern) String() string {
 // parsePattern reads "host/path", "/path" or "=/". wrong says what is wrong with it, else it is empty.
 func parsePattern(s string) (p pattern, wrong, hint string) {
 	if scheme, rest, found := strings.Cut(s, "://"); found {
-		return p, "a pattern has no scheme such as " + syntax.Quote(scheme+"://"),
-			"did you mean " + syntax.Quote(rest) + "?"
+		return p, "a pattern has no scheme such as " + syntax.Quote(scheme+"://"), meantPattern(rest)
+	}
+	if wrong, hint = otherLanguage(s); wrong != "" {
+		return p, wrong, hint
 	}
 	slash := strings.IndexByte(s, '/')
 	if slash < 0 {
-		return p, syntax.Quote(s) + " has no path", "did you mean " + syntax.Quote(s+"/*") + "?"
+		wrong, hint = withoutPath(s)
+		return p, wrong, hint
 	}
 	host, route := s[:slash], s[slash:]
 	if h, exact := strings.CutSuffix(host, "="); exact {
 		host, route = h, "="+route
+	}
+	if name, _, ok := splitHostPort(host); ok && name != "" {
+		return p, wrongHostPort, meantPattern(name + route)
 	}
 	if host != "" {
 		if host, wrong, hint = parseRouteHost(host); wrong != "" {
@@ -53,17 +62,113 @@ func parsePattern(s string) (p pattern, wrong, hint string) {
 	return p, wrong, hint
 }
 
+const wrongHostPort = "the host of a route has no port: that of the listener decides"
+
+// meantPattern returns the hint that s was meant; when that is wrong too, the hint for it.
+func meantPattern(s string) string {
+	if _, wrong, hint := parsePattern(s); wrong != "" {
+		return hint
+	}
+	return "did you mean " + syntax.Quote(s) + "?"
+}
+
+// withoutPath says what is wrong with a pattern without a slash.
+func withoutPath(s string) (wrong, hint string) {
+	wrong = syntax.Quote(s) + " has no path"
+	above, wild := strings.CutPrefix(s, "*.")
+	switch name, _, hasPort := splitHostPort(s); {
+	case s == "*":
+		return wrong, `did you mean "/*"?`
+	case hasPort:
+		return wrongHostPort, meantPattern(name + "/*")
+	case wild && !strings.Contains(above, "."):
+		return wrong, "write " + syntax.Quote(s+"/*") + " for the hosts below " + above +
+			"; what paths end in cannot be compared"
+	case syntax.IsBareKey(s) && s != "localhost":
+		return wrong, "write " + syntax.Quote("/"+s+"/*") + " for a path, " + syntax.Quote(s+"/*") + " for a host"
+	}
+	return wrong, meantPattern(s + "/*")
+}
+
+// Patterns as other programs have them.
+var (
+	patternMethod    = regexp.MustCompile(`^([A-Z]+)[ \t]+(\S.*)$`)
+	patternRule      = regexp.MustCompile("^!?(?:Host|HostRegexp|Path|PathPrefix|PathRegexp|Header|Method|Query)\\(")
+	patternModifier  = regexp.MustCompile(`^(=|\^~)[ \t]+(/.*)$`)
+	patternParameter = regexp.MustCompile(`^([^{<]*)/(?:\{[^/]*\}|<[^/]*>)(/.*)?$`)
+	patternExpr      = regexp.MustCompile(`^~|^\^|\\|\([^()]*\||\(\?|\(\.[*+]|/\.[*+]|\.\+|\$$|\[\^?\w-\w|\)[*+?]`)
+	exprMarks        = regexp.MustCompile(`^~\*?[ \t]*`)
+)
+
+// otherLanguage says what is wrong with a pattern in the language of another program, and how it is written here.
+func otherLanguage(s string) (wrong, hint string) {
+	if m := patternMethod.FindStringSubmatch(s); m != nil {
+		return "a pattern has no method", "write methods = " + syntax.Quote(m[1]) + " beside pattern = " +
+			syntax.Quote(m[2])
+	}
+	if m := patternModifier.FindStringSubmatch(s); m != nil {
+		if m[1] != "=" {
+			m[2] = strings.TrimSuffix(m[2], "/") + "/*"
+		}
+		return "a pattern has no modifier such as " + syntax.Quote(m[1]), meantPattern(m[2])
+	}
+	if m := patternParameter.FindStringSubmatch(s); m != nil {
+		return "a pattern has no parameters", openEnd(m[1])
+	}
+	switch {
+	case patternRule.MatchString(s):
+		return "a pattern is no rule of Traefik", "Host(`a.test`) && PathPrefix(`/api`) is written \"a.test/api/*\""
+	case patternExpr.MatchString(s):
+		return "a pattern is compared as it stands: it is no regular expression", plainHint(s)
+	}
+	return "", ""
+}
+
+// plainHint says how a regular expression is written as a pattern, or what to do when it cannot be.
+func plainHint(expr string) string {
+	plain := exprMarks.ReplaceAllString(expr, "")
+	plain, begins := strings.CutPrefix(plain, "^")
+	plain, ends := strings.CutSuffix(plain, "$")
+	for _, rest := range []string{"/(.*)", "/.*", "/.+", "(.*)", ".*"} {
+		if head, found := strings.CutSuffix(plain, rest); found {
+			plain, begins, ends = head, true, false
+			break
+		}
+	}
+	plain = strings.NewReplacer(`\.`, ".", `\/`, "/", `\-`, "-").Replace(plain)
+	if (begins || strings.HasPrefix(plain, "/")) && !strings.ContainsAny(plain, `\^$|()[]{}*+?`) {
+		if !ends {
+			plain = strings.TrimSuffix(plain, "/") + "/*"
+		}
+		return meantPattern(plain)
+	}
+	return `write one route for each prefix such as "/api/*"; what paths end in cannot be compared`
+}
+
+// openEnd says that everything below dir is taken, or nothing.
+func openEnd(dir string) string {
+	if dir == "" {
+		return `"/*" takes every path; a part in the middle, or what it ends in, cannot be left open`
+	}
+	return syntax.Quote(dir+"/*") + " takes all below " + dir +
+		"; a part in the middle, or what it ends in, cannot be left open"
+}
+
 // parsePath reads "/api/*" and "/api/" (a prefix by segments), "/api" (exact), "/" (everything) and "=/" (the root).
 func parsePath(s string) (p pattern, wrong, hint string) {
+	if wrong, hint = otherLanguage(s); wrong != "" {
+		return p, wrong, hint
+	}
 	s, exact := strings.CutPrefix(s, "=")
 	for _, c := range []byte(s) {
 		if c <= ' ' || c >= 0x7f || c == '?' || c == '#' {
-			return p, "a path stands as it is sent: no blanks, no \"?\", no \"#\", the rest percent-encoded", ""
+			return p, "a path stands as it is sent: no blanks, no \"?\", no \"#\", the rest percent-encoded",
+				sentHint(s)
 		}
 	}
 	switch {
 	case !strings.HasPrefix(s, "/"):
-		return p, "a path begins with \"/\"", "did you mean " + syntax.Quote("/"+s) + "?"
+		return p, "a path begins with \"/\"", meantPattern("/" + s)
 	case exact:
 		p.kind, p.path = PathExact, s
 	case strings.HasSuffix(s, "/*"):
@@ -77,9 +182,15 @@ func parsePath(s string) (p pattern, wrong, hint string) {
 		return p, "a prefix ends with one slash",
 			"did you mean " + syntax.Quote(strings.TrimRight(p.path, "/")+"/*") + "?"
 	}
-	if strings.Contains(p.path, "*") {
-		if head, found := strings.CutSuffix(s, "*"); found && !strings.Contains(head, "*") {
-			hint = "did you mean " + syntax.Quote(head+"/*") + "?"
+	if star := strings.IndexByte(p.path, '*'); star >= 0 {
+		dir, segment := path.Split(s[:star])
+		rest := strings.Trim(s[star:], "*/")
+		hint = openEnd(strings.TrimSuffix(dir, "/"))
+		if rest == "" && segment != "" && !strings.Contains(segment, ".") {
+			hint = syntax.Quote(dir+segment+"/*") + " takes " + dir + segment +
+				" and all below it; a part of a segment cannot be compared"
+		} else if rest == "" && segment == "" {
+			hint = meantPattern(dir + "*")
 		}
 		return p, "a star stands only at the end, after a slash", hint
 	}
@@ -87,6 +198,19 @@ func parsePath(s string) (p pattern, wrong, hint string) {
 		p.path = "/"
 	}
 	return p, "", ""
+}
+
+// sentHint returns the hint for a path that no request has as it stands.
+func sentHint(s string) string {
+	if at := strings.IndexByte(s, '?'); at >= 0 {
+		name, value, _ := strings.Cut(s[at+1:], "=")
+		if !syntax.IsBareKey(name) {
+			return "conditions on parameters stand in query"
+		}
+		return "write " + syntax.Quote(s[:at]) + " and query = { " + name + " = " + syntax.Quote(value) + " }"
+	}
+	before, _, _ := strings.Cut(s, "#") // a fragment is never sent
+	return meantPattern(strings.ReplaceAll((&url.URL{Path: strings.TrimSpace(before)}).EscapedPath(), "%2A", "*"))
 }
 
 // parseRouteHost reads the host part of a pattern.
@@ -99,11 +223,13 @@ func parseRouteHost(s string) (host, wrong, hint string) {
 	if strings.Contains(host, "*") {
 		if host == "*" {
 			hint = "leave the host out for any host"
+		} else if last := strings.LastIndex(host, "*."); last >= 0 {
+			hint = "write " + syntax.Quote(host[last:]) + ", or name each host"
 		}
 		return "", "a star stands for the first labels of a host: \"*.example.com\"", hint
 	}
 	if name, _, ok := splitHostPort(host); ok {
-		return "", "the host of a route has no port", "did you mean " + syntax.Quote(name) + "?"
+		return "", wrongHostPort, "did you mean " + syntax.Quote(name) + "?"
 	}
 	if inner, found := strings.CutPrefix(host, "["); found {
 		if inner, found = strings.CutSuffix(inner, "]"); found && strings.Contains(inner, ":") {
@@ -112,7 +238,15 @@ func parseRouteHost(s string) (host, wrong, hint string) {
 	}
 	host = strings.TrimSuffix(host, ".")
 	if !validHost(host) {
-		return "", syntax.Quote(s) + " is not a host name", ""
+		return "", syntax.Quote(s) + " is not a host name", hostHint(host)
 	}
 	return host, "", ""
+}
+
+// hostHint returns the hint for a name that is no host.
+func hostHint(host string) string {
+	if strings.ContainsFunc(host, func(r rune) bool { return r > 0x7f }) {
+		return "an international name stands as it is sent, \"xn--…\""
+	}
+	return "a host has letters, digits, \"-\" and \"_\" between dots"
 }

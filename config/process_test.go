@@ -99,3 +99,46 @@ func TestOptions_dirOfQuotedFiles(t *testing.T) {
 		t.Errorf("%v %s", c, rendered(t, rep))
 	}
 }
+
+// What is missing keeps a log from being written whoever runs edge; what this user may not write is another one's affair.
+func TestLoad_checksLogs(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "file"), "")
+	locked := filepath.Join(dir, "locked")
+	if err := os.Mkdir(locked, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	const route = "[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
+	const http = "[http]\nlisten = \":80\"\n"
+	for _, c := range []struct{ text, want string }{
+		{`error_log = "` + dir + `/none/edge.log"`, `edge.toml:1:13: error: the folder of "` + dir +
+			`/none/edge.log" is missing`},
+		{"log.output = [\"stdout\", \"" + dir + "/none/a.log\"]", `edge.toml:1:25: error: the folder of`},
+		{"log.output = \"" + dir + "/none/a.log\"", `edge.toml:1:14: error: the folder of`},
+		{http + "access_log = \"" + dir + "/file/a.log\"", `edge.toml:3:14: error: "` + dir +
+			`/file/a.log" is in a file, not in a folder`},
+		{route + "access_log = \"" + dir + "\"", `edge.toml:4:14: error: "` + dir + `" is a folder`},
+		{"working_directory = \"" + dir + "\"\nerror_log = \"none/edge.log\"", `edge.toml:2:13: error: the folder of`},
+		{"error_log = \"$DIR/edge.log\"", `did you mean "${DIR}/edge.log"?`},
+		{http + route + "access_log = false", ""},
+		{"error_log = \"stderr\"\nlog.output = [\"stdout\"]\n" + http + route, ""},
+		{"error_log = \"" + dir + "/edge.log\"\n" + http + route, ""},
+		{"error_log = \"/dev/null\"\n" + http + route, ""},
+	} {
+		if _, rep := loaded(t, dir, c.text); !strings.Contains(rendered(t, rep), c.want) ||
+			c.want == "" && rendered(t, rep) != "" {
+			t.Errorf("%s\ngives\n%swant %s", c.text, rendered(t, rep), c.want)
+		}
+	}
+	if os.Geteuid() == 0 {
+		t.Skip("root may write everywhere")
+	}
+	text := "error_log = \"" + locked + "/edge.log\"\n" + http + route
+	_, rep := loaded(t, dir, text)
+	if !rep.OK() || !strings.Contains(rendered(t, rep), "edge.toml:1:13: warning: this user may not write") {
+		t.Errorf("a folder of others gives\n%s", rendered(t, rep))
+	}
+	if _, rep := loaded(t, dir, "user = \"root\"\n"+text); rendered(t, rep) != "" {
+		t.Errorf("with another user to run edge, a folder of others gives\n%s", rendered(t, rep))
+	}
+}

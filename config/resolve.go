@@ -52,6 +52,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, filters []stri
 	r.checkLoops()
 	r.resolveCertificates()
 	r.resolveListeners()
+	warnOverlaps(r.doc.listeners, r.rep)
 	r.resolveUpstreams()
 	r.resolveMembers()
 	r.requireBackends()

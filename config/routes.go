@@ -75,7 +75,8 @@ func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
 		for _, other := range []string{"host", "path"} {
 			if e.Has(other) {
 				at, first := e.At(other), e.At("pattern")
-				r.rep.Conflictf(at, first, "", "%q and the pattern at %s exclude each other", other,
+				r.rep.Conflictf(at, first, "leave one of them out", "%q and the pattern at %s exclude each other",
+					other,
 					first.RelativeTo(at))
 				return nil, false
 			}
@@ -117,7 +118,7 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
 		return []pattern{base}, ok
 	}
 	if len(e.hosts) == 0 {
-		r.rep.Errorf(e.At("host"), "", "\"host\" must not be empty")
+		r.rep.Errorf(e.At("host"), "leave it out for any host", "\"host\" must not be empty")
 		return nil, false
 	}
 	for _, h := range e.hosts {
@@ -181,13 +182,15 @@ func (r *resolver) resolveDest(e *routeEntry) {
 	switch {
 	case e.Has("redirect.to") && e.Has("dest"):
 		at, first := e.At("redirect.to"), e.At("dest")
-		r.rep.Conflictf(at, first, "", "a redirect and the dest at %s exclude each other", first.RelativeTo(at))
+		r.rep.Conflictf(at, first, "leave one of them out", "a redirect and the dest at %s exclude each other",
+			first.RelativeTo(at))
 	case e.Has("redirect.to"):
 		if !e.Failed("redirect.to") && !e.Failed("redirect.status") {
 			e.Dest = r.redirectTo(e.redirect, e.redirectStatus, e.At("redirect.to"))
 		}
 		if s := e.redirectStatus; !slices.Contains(redirectStatuses, s) && !e.Failed("redirect.status") {
-			r.rep.Errorf(e.At("redirect.status"), "", "the status of a redirect is 301, 302, 303, 307 or 308")
+			r.rep.Errorf(e.At("redirect.status"), "the default is 308",
+				"the status of a redirect is 301, 302, 303, 307 or 308")
 		}
 	case e.Has("redirect.status"):
 		if e.Failed("redirect.status") {
@@ -248,7 +251,7 @@ func (r *resolver) checkRewrite(e *routeEntry) {
 		case name == "path" && err != nil:
 			r.rep.Errorf(at, "", "rewrite to %s: %v", syntax.Quote(text), err)
 		case name == "path" && (e.Has("rewrite.strip_prefix") || e.Has("rewrite.add_prefix")):
-			r.rep.Errorf(at, "", "a rewrite has either a path or prefixes")
+			r.rep.Errorf(at, "leave one of them out", "a rewrite has either a path or prefixes")
 		case name != "path" && !strings.HasPrefix(text, "/"):
 			r.rep.Errorf(at, "did you mean "+syntax.Quote("/"+text)+"?", "a prefix begins with \"/\"")
 		case name != "path" && (err != nil || strings.ContainsAny(text, "{}?*")):
@@ -261,7 +264,7 @@ func (r *resolver) checkRewrite(e *routeEntry) {
 	if e.Rewrite != (Rewrite{}) && e.Dest.Kind != DestUpstream {
 		for _, name := range []string{"rewrite.strip_prefix", "rewrite.add_prefix", "rewrite.path"} {
 			if e.Has(name) {
-				r.rep.Errorf(e.Head(name), "", "a rewrite is for what goes to a backend")
+				r.rep.Errorf(e.Head(name), "leave it out", "a rewrite is for what goes to a backend")
 				break
 			}
 		}

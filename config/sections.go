@@ -82,6 +82,9 @@ const (
 	codeCertEarly      = "certificate-not-yet-valid"
 	codeNoStaple       = "no-staple"
 	codeUnguardedRoute = "unguarded-route"
+	codeLogNotWritable = "log-not-writable"
+
+	codeOverlappingListeners = "overlapping-listeners"
 )
 
 // codes lists all codes with what they mean, for the reference page and for allow.
@@ -106,6 +109,10 @@ var codes = []schema.Code{
 	code(codeNoStaple, "The OCSP response is not stapled: it is too old, or about another certificate."),
 	code(codeUnguardedRoute, "A route, or the upstream `default`, is reached by a listener that demands certificates "+
 		"of clients and by another one that does not. `client_cert` and `listener` of a route say which is meant."),
+	code(codeOverlappingListeners, "An address of a listener is a part of one of another listener: the kernel gives its "+
+		"clients to the narrower one."),
+	code(codeLogNotWritable, "The user that reads the configuration may not write a log. Where `user` names another "+
+		"one, nothing is said."),
 	code(schema.CodeEmptyInclude, "No file matches a pattern of `include`. It is a note, not a warning."),
 }
 

@@ -1,7 +1,9 @@
 package schema
 
 import (
+	"cmp"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -55,7 +57,7 @@ func (d *Decoder) String(n *syntax.Node, want string) (string, bool) {
 		return "", false
 	}
 	if n.Text == "" {
-		d.Report.Errorf(n.Value, "", "%q must not be empty", n.Key)
+		d.Report.Errorf(n.Value, "leave it out, or say which", "%q must not be empty", n.Key)
 		return "", false
 	}
 	if strings.ContainsFunc(n.Text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
@@ -85,7 +87,7 @@ func (d *Decoder) Filled(n *syntax.Node) bool {
 	if n.Kind == syntax.KindString || len(n.Children) > 0 {
 		return true
 	}
-	d.Report.Errorf(n.Value, "", "%q must not be empty", n.Key)
+	d.Report.Errorf(n.Value, "leave it out, or say which", "%q must not be empty", n.Key)
 	return false
 }
 
@@ -137,7 +139,7 @@ func (d *Decoder) Choice(k *Key, n *syntax.Node, s string) bool {
 			return false
 		}
 	}
-	hint := syntax.DidYouMean(s, k.Enum)
+	hint := cmp.Or(syntax.DidYouMean(s, k.Enum), syntax.VariableHint(s), k.leaveOut())
 	d.Report.Errorf(n.Value, hint, "%q must be %s, not %s", n.Key, syntax.Alternatives(k.Enum), syntax.Quote(s))
 	return false
 }
@@ -167,8 +169,16 @@ func (d *Decoder) inRange(k *Key, n *syntax.Node, v int64) bool {
 	if k.Min == "" || v >= k.lo && v <= k.hi {
 		return true
 	}
-	d.Report.Errorf(n.Value, "", "%q must be between %s and %s", n.Key, k.Min, k.Max)
+	d.Report.Errorf(n.Value, k.leaveOut(), "%q must be between %s and %s", n.Key, k.Min, k.Max)
 	return false
+}
+
+// leaveOut says what holds without the key, as a hint where no better one is known.
+func (k *Key) leaveOut() string {
+	if k.Default == "" {
+		return ""
+	}
+	return "the default is " + k.Default
 }
 
 func parseInt(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
@@ -179,6 +189,8 @@ func parseInt(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
 		hint := ""
 		if _, isNumber := wholeNumber(n.Text); n.Kind == syntax.KindString && isNumber {
 			hint = "write it without quotes"
+		} else if n.Kind == syntax.KindString {
+			hint = cmp.Or(syntax.VariableHint(n.Text), k.leaveOut())
 		}
 		d.Report.Errorf(n.Value, hint, "%q must be %s, this is %s", n.Key, k.want("a whole number"), n.Kind.Noun())
 		return 0, false
@@ -243,11 +255,31 @@ func parseDuration(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
 		ok = false
 	}
 	if !ok {
-		d.Report.Errorf(n.Value, `write it as "250ms", "5s" or "1h"; a bare number is seconds`, "%q must be %s", n.Key,
-			k.want("a time"))
+		d.Report.Errorf(n.Value, durationHint(n.Text), "%q must be %s", n.Key, k.want("a time"))
 		return t, false
 	}
 	return t, d.inRange(k, n, int64(t))
+}
+
+// amount is a number with a unit of time as people write it out: "5 seconds".
+var amount = regexp.MustCompile(`([0-9.]+) *([A-Za-z]+)[ ,]*`)
+
+var unitNames = map[string]string{
+	"ms": "ms", "msec": "ms", "millisecond": "ms", "s": "s", "sec": "s", "second": "s", "m": "m", "min": "m",
+	"minute": "m", "h": "h", "hr": "h", "hour": "h", "d": "d", "day": "d",
+}
+
+// durationHint returns the hint for a text that is no time.
+func durationHint(s string) string {
+	meant := amount.ReplaceAllStringFunc(s, func(text string) string {
+		part := amount.FindStringSubmatch(text)
+		unit := strings.ToLower(part[2])
+		return part[1] + cmp.Or(unitNames[unit], unitNames[strings.TrimSuffix(unit, "s")])
+	})
+	if _, right := ParseDuration(meant); right && meant != s {
+		return "did you mean " + syntax.Quote(meant) + "?"
+	}
+	return cmp.Or(syntax.VariableHint(s), `write it as "250ms", "5s" or "1h"; a bare number is seconds`)
 }
 
 func nanoseconds(s string) (int64, bool) {
@@ -284,7 +316,7 @@ func parseOptional(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
 func parseFolder(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
 	s, ok := d.String(n, "a string")
 	if ok && !filepath.IsAbs(s) {
-		d.Report.Errorf(n.Value, "", "%q must be an absolute path", n.Key)
+		d.Report.Errorf(n.Value, "it begins with \"/\"", "%q must be an absolute path", n.Key)
 		return "", false
 	}
 	return filepath.Clean(s), ok

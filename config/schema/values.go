@@ -7,15 +7,19 @@ import (
 	"time"
 )
 
-// ParseSize reads "64k", "10m", "2g", "512" or "64KiB": powers of 1024, bytes when bare.
+// ParseSize reads "64k", "10m", "2g", "512", "64KiB" or "64 KiB": powers of 1024, bytes when bare.
 func ParseSize(s string) (int64, bool) {
 	digits := strings.TrimRight(s, "kKmMgGtTiIbB")
+	unit := s[len(digits):]
+	if unit != "" {
+		digits = strings.TrimSuffix(digits, " ")
+	}
 	n, err := strconv.ParseUint(digits, 10, 63)
 	if err != nil {
 		return 0, false
 	}
 	shift := 0
-	switch strings.ToLower(s[len(digits):]) {
+	switch strings.ToLower(unit) {
 	case "", "b":
 	case "k", "kb", "kib":
 		shift = 10

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
 
@@ -92,6 +93,18 @@ func (e *expander) value(reference string, closed bool) (value, wrong, hint stri
 			"${" + name + ":-default} gives it a default"
 	}
 	return value, "", ""
+}
+
+// otherVariable is an environment variable as shells, Caddy and templates write it.
+var otherVariable = regexp.MustCompile(`\{\$([A-Za-z_]\w*)\}|\$\(([A-Za-z_]\w*)\)|\$([A-Za-z_]\w*)|` +
+	`\{\{-? *(?:\.Env\.|env "?)([A-Za-z_]\w*)"? *-?\}\}`)
+
+// VariableHint returns the hint for a string that names environment variables as other programs do, or "".
+func VariableHint(s string) string {
+	if meant := otherVariable.ReplaceAllString(s, "$${$1$2$3$4}"); meant != s {
+		return "did you mean " + Quote(meant) + "?"
+	}
+	return ""
 }
 
 func variableName(s string) bool {

@@ -1,0 +1,87 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/edge-proxy/edge/config/syntax"
+)
+
+// logFile is a log that the configuration names.
+type logFile struct {
+	path string
+	at   syntax.Span
+}
+
+// logFiles returns the files that logs go to, as they are written.
+func (doc *document) logFiles() (all []logFile) {
+	add := func(path string, at syntax.Span) {
+		if path != "" && path != "stdout" && path != "stderr" {
+			all = append(all, logFile{path, at})
+		}
+	}
+	if g := doc.global; g.Has("error_log") {
+		add(g.ErrorLog, g.At("error_log"))
+	}
+	if n := doc.log.KeyNode("output"); n != nil && !doc.log.Failed("output") {
+		elements := n.Children
+		if len(elements) == 0 {
+			elements = []*syntax.Node{n}
+		}
+		for i, path := range doc.log.Output {
+			add(path, elements[i].Value)
+		}
+	}
+	for _, e := range doc.listeners {
+		if e.Has("access_log") {
+			add(e.AccessLog.Path, e.At("access_log"))
+		}
+	}
+	for _, e := range doc.routes {
+		if e.Has("access_log") {
+			add(e.AccessLog.Path, e.At("access_log"))
+		}
+	}
+	return all
+}
+
+// checkLogs reports logs that cannot be written. What is missing is an error for any user. What this one may not
+// write is a warning, and only where the configuration does not say that another user runs edge.
+func checkLogs(doc *document, g *Global, rep *Report) {
+	id, err := g.Identity()
+	mine := err == nil && (id == nil || id.UID < 0 || id.UID == os.Geteuid())
+	for _, log := range doc.logFiles() {
+		path := log.path
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(g.WorkingDirectory, path)
+		}
+		folder := filepath.Dir(path)
+		within, err := os.Stat(folder)
+		at, missing := os.Stat(path)
+		shown := syntax.QuotePath(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && syntax.VariableHint(path) != "":
+			rep.Errorf(log.at, syntax.VariableHint(log.path), "%s is in no folder", shown)
+		case errors.Is(err, fs.ErrNotExist):
+			rep.Errorf(log.at, "mkdir -p "+syntax.QuotePath(folder)+" makes it", "the folder of %s is missing", shown)
+		case err == nil && !within.IsDir():
+			rep.Errorf(log.at, "", "%s is in a file, not in a folder", shown)
+		case missing == nil && at.IsDir():
+			rep.Errorf(log.at, "name a file in it, such as "+syntax.QuotePath(filepath.Join(log.path, "edge.log")),
+				"%s is a folder", shown)
+		case !mine || err != nil: // another user sees more
+		case missing == nil && !writable(path) || errors.Is(missing, fs.ErrNotExist) && !writable(folder):
+			rep.Warnf(codeLogNotWritable, log.at, "the user that runs edge has to be allowed to",
+				"this user may not write %s", shown)
+		}
+	}
+}
+
+// writable reports whether this process may write the file, or make one in the folder.
+func writable(path string) bool {
+	const write = 2 // W_OK
+	return syscall.Access(path, write) == nil
+}
