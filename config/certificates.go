@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rsa"
@@ -9,6 +10,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/certs"
@@ -50,6 +53,66 @@ func (r *resolver) openFiles() {
 	}
 	r.openAuthorities(&r.doc.global.Given, nil, "ca_file", &r.c.Global.CAFile)
 	r.openUpstreamFiles()
+	if r.rep.OK() {
+		warnUncovered(r, all)
+	}
+}
+
+// warnUncovered warns of hosts that clients ask for by TLS and that no certificate is for, and of certificates that are
+// for no host of a route. The first of all are those of [[certificates]]. One of this machine is taken to be for any.
+func warnUncovered(r *resolver, all []*pairOf) {
+	shared := all[:len(r.c.Certificates)]
+	used := make(map[*pairOf]bool)
+	for _, route := range r.c.Routes {
+		e := r.doc.routes[route.Entry]
+		for _, l := range r.listenersOf(e) {
+			if l.TLS == TLSOff || route.Off {
+				continue
+			}
+			good := slices.Clone(shared)
+			good = slices.DeleteFunc(append(good, ownPair(all, l)...),
+				func(p *pairOf) bool { return !p.covers(route.Host) })
+			for _, p := range good {
+				used[p] = true
+			}
+			if len(good) == 0 {
+				r.rep.Warnf(codeUncoveredHost, e.hostSpan(), "add one to [[certificates]]",
+					"no certificate is for %q: clients of listener %q refuse the connection", route.Host, l.Name)
+				break
+			}
+		}
+	}
+	secured := slices.ContainsFunc(r.doc.listeners, func(l *listenerEntry) bool { return l.TLS != TLSOff })
+	if !secured || r.c.Fallback.Kind == DestUpstream || len(r.c.Routes) == 0 {
+		return // they are for any host, or for none
+	}
+	for _, p := range shared {
+		if !used[p] && p.read != nil {
+			r.rep.Warnf(codeUnusedCertificate, p.given.At("cert"), "",
+				"no route with TLS is for a host of this certificate (%s)",
+				strings.Join(p.read.Hosts[:min(len(p.read.Hosts), namesInHint)], ", "))
+		}
+	}
+}
+
+// ownPair returns the certificate of the listener itself, if it has one.
+func ownPair(all []*pairOf, l *listenerEntry) []*pairOf {
+	i := slices.IndexFunc(all, func(p *pairOf) bool { return p.given == &l.Given })
+	if i < 0 {
+		return nil
+	}
+	return all[i : i+1]
+}
+
+// covers reports whether the certificate is for a host of a route.
+func (p *pairOf) covers(host string) bool {
+	if p.read == nil || host == "" {
+		return true
+	}
+	if above, wild := strings.CutPrefix(host, "*."); wild { // one name below suffices
+		return slices.ContainsFunc(p.read.Hosts, func(name string) bool { return strings.HasSuffix(name, "."+above) })
+	}
+	return p.read.Leaf.VerifyHostname(host) == nil
 }
 
 // openUpstreamFiles opens the files for TLS to backends. Those of [upstream_defaults] are opened once, for all
@@ -124,6 +187,9 @@ func (r *resolver) reportUnreadable(g *schema.Given, err error, key string) {
 	if wrong.Part == certs.PartKey {
 		at = g.At(key)
 	}
+	if leaveToOthers(r, err, at, wrong.Path) {
+		return
+	}
 	hint := ""
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -132,6 +198,8 @@ func (r *resolver) reportUnreadable(g *schema.Given, err error, key string) {
 		hint = "edge has to be allowed to read it"
 	case errors.Is(err, certs.ErrEncrypted):
 		hint = "openssl pkey -in FILE -out FILE writes it without a password"
+	case swapped(g, prefix, r):
+		hint = "cert and key stand in each other's place"
 	case errors.Is(err, certs.ErrNoKey) && wrong.Part == certs.PartCert:
 		hint = `add key = "…"`
 	case errors.Is(err, certs.ErrNoKey) || errors.Is(err, certs.ErrNoCertificate):
@@ -145,9 +213,19 @@ func (r *resolver) reportUnreadable(g *schema.Given, err error, key string) {
 	}
 	path := r.locate(g.Value(key).(string), g.At(key))
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		r.rep.Errorf(g.At(key), missingHint(g, path, prefix), "cannot use %s: %s", syntax.QuotePath(path),
+		r.rep.Errorf(g.At(key), syntax.VariableHint(path), "cannot use %s: %s", syntax.QuotePath(path),
 			syntax.WithoutPath(err))
 	}
+}
+
+// leaveToOthers reports whether err is that this user may not read a file, while another one will: a warning.
+func leaveToOthers(r *resolver, err error, at syntax.Span, path string) bool {
+	if !errors.Is(err, fs.ErrPermission) || r.c.Global.mayRun() {
+		return false
+	}
+	r.rep.Warnf(codeUnreadableFile, at, "look as that user: sudo -u "+r.c.Global.User+" edge check",
+		"this user may not read %s: only %s knows whether it is right", syntax.QuotePath(path), r.c.Global.User)
+	return true
 }
 
 // missingHint says what to do about a certificate or key that is not there.
@@ -161,8 +239,23 @@ func missingHint(g *schema.Given, path, prefix string) string {
 	return `cert = "internal" without a key makes one for development`
 }
 
+// swapped reports whether a certificate and its key stand in each other's place.
+func swapped(g *schema.Given, prefix string, r *resolver) bool {
+	cert, _ := g.Value(prefix + "cert").(string)
+	key, _ := g.Value(prefix + "key").(string)
+	if cert == "" || key == "" {
+		return false
+	}
+	files := &certs.Files{Cert: r.locate(key, g.At(prefix+"key")), Key: r.locate(cert, g.At(prefix+"cert"))}
+	_, err := certs.Load(files, r.now)
+	return err == nil
+}
+
 // reportStaple reports why an OCSP response is not stapled: as an error when it can never be.
 func (r *resolver) reportStaple(g *schema.Given, err error) {
+	if leaveToOthers(r, err, g.At("ocsp"), g.Value("ocsp").(string)) {
+		return
+	}
 	if errors.Is(err, certs.ErrOCSPMalformed) || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 		var wrong *certs.Error
 		errors.As(err, &wrong)
@@ -227,7 +320,7 @@ func (r *resolver) openAuthorities(g, fallback *schema.Given, path string, file 
 		return
 	}
 	*file = r.locate(*file, g.At(path))
-	if _, err := certs.Authorities(*file); err != nil {
+	if _, err := certs.Authorities(*file); err != nil && !leaveToOthers(r, err, g.At(path), *file) {
 		r.rep.Errorf(g.At(path), authoritiesHint(*file, err), "cannot use %s: %s", syntax.QuotePath(*file),
 			errors.Unwrap(err))
 	}
@@ -237,7 +330,7 @@ func (r *resolver) openAuthorities(g, fallback *schema.Given, path string, file 
 func authoritiesHint(path string, err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return syntax.VariableHint(path)
+		return cmp.Or(syntax.VariableHint(path), "name a file with the certificates of authorities in PEM")
 	case errors.Is(err, fs.ErrPermission):
 		return "edge has to be allowed to read it"
 	}

@@ -223,3 +223,26 @@ func TestLoad_fipsLooksAtKeys(t *testing.T) {
 		t.Errorf("refused:\n%s", rendered(t, rep))
 	}
 }
+
+// A file that this user may not read is an error, unless another user is to run edge.
+func TestLoad_filesThatAreNotReadable(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read everything")
+	}
+	dir, _ := pairs(t)
+	for _, name := range []string{"good.key", "ca.pem"} {
+		if err := os.Chmod(filepath.Join(dir, name), 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const text = "ca_file = \"ca.pem\"\n[https]\nlisten = \":443\"\ncert = \"good.pem\"\nkey = \"good.key\"\n" +
+		"[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
+	_, rep := loaded(t, dir, text)
+	if got := rendered(t, rep); len(rep.Errors) != 2 || !strings.Contains(got, "edge has to be allowed to read it") {
+		t.Errorf("files of others give\n%s", got)
+	}
+	cfg, rep := loaded(t, dir, "user = \"root\"\n"+text)
+	if got := rendered(t, rep); cfg == nil || len(rep.Warnings) != 2 || !strings.Contains(got, "[unreadable-file]") {
+		t.Errorf("with another user to run edge they give\n%s", got)
+	}
+}

@@ -116,7 +116,8 @@ func expression(d *schema.Decoder, n *syntax.Node, expr string) bool {
 		return false
 	}
 	if _, err := regexp.Compile(expr); err != nil {
-		d.Report.Errorf(n.Value, "", "%s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		d.Report.Errorf(n.Value, `a character such as ( that stands for itself is written [(]`, "%s",
+			strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 		return false
 	}
 	return true
@@ -160,6 +161,9 @@ func parseHostValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool
 		return e.String(), true
 	}
 	if _, wrong, hint := parseRouteHost(host); wrong != "" || strings.Contains(s, "*") {
+		if foreignVariable.MatchString(s) {
+			hint = `"keep" is the host that the client asked for, "backend" that of the backend`
+		}
 		d.Report.Errorf(n.Value, hint, "%s is not a host", syntax.Quote(s))
 		return s, false
 	}

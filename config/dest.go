@@ -25,7 +25,7 @@ func (r *resolver) parseDest(text string, at syntax.Span) Dest {
 		if strings.HasPrefix(text, scheme) {
 			hint := "write host:port: a name stands for all its addresses"
 			if scheme == "static:" {
-				hint = "edge serves no files: put a server of files after it"
+				hint = "edge serves no files: let a backend do it"
 			}
 			r.rep.Errorf(at, hint, "dest = %s: %q is not supported by this version", syntax.Quote(text), scheme)
 			return Dest{}

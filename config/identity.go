@@ -76,6 +76,14 @@ func (id *Identity) become(name string) error {
 	return nil
 }
 
+// mayRun reports whether a process of this user may serve the configuration: then what it may not read or write keeps
+// it from that. Any other process only looks.
+func (g *Global) mayRun() bool {
+	id, err := g.Identity()
+	me := os.Geteuid()
+	return me == 0 || err == nil && (id == nil || id.UID < 0 || id.UID == me)
+}
+
 // groupOf returns the number of a group.
 func groupOf(name string) (int, error) {
 	g, err := user.LookupGroup(name)

@@ -107,7 +107,7 @@ func warnOverlaps(listeners []*listenerEntry, rep *Report) {
 				at := e.addressAt(i)
 				rep.WarnConflictf(codeOverlappingListeners, at, old.at,
 					"clients of %s come to this listener, and not to "+
-					"that of %q at %s", a.Host, old.text, old.at.RelativeTo(at))
+						"that of %q at %s", a.Host, old.text, old.at.RelativeTo(at))
 			}
 		}
 	}
@@ -133,6 +133,10 @@ func (r *resolver) resolveHTTPSPorts() {
 		l := &r.c.Listeners[i]
 		if !l.RedirectToHTTPS {
 			continue
+		}
+		if !slices.ContainsFunc(r.c.Listeners, func(o Listener) bool { return o.TLS != TLSOff }) {
+			r.rep.Notef(codeRedirectWithoutTLS, r.doc.listeners[i].Head("redirect_to_https"),
+				"no listener here takes TLS: clients are sent to port 443, where another program has to answer")
 		}
 		ports := all
 		if own := l.ports(); l.TLS == TLSAuto && len(own) > 0 {

@@ -51,8 +51,7 @@ func (doc *document) logFiles() (all []logFile) {
 // checkLogs reports logs that cannot be written. What is missing is an error for any user. What this one may not
 // write is a warning, and only where the configuration does not say that another user runs edge.
 func checkLogs(doc *document, g *Global, rep *Report) {
-	id, err := g.Identity()
-	mine := err == nil && (id == nil || id.UID < 0 || id.UID == os.Geteuid())
+	mine := g.mayRun()
 	for _, log := range doc.logFiles() {
 		path := log.path
 		if !filepath.IsAbs(path) {
@@ -77,6 +76,14 @@ func checkLogs(doc *document, g *Global, rep *Report) {
 			rep.Warnf(codeLogNotWritable, log.at, "the user that runs edge has to be allowed to",
 				"this user may not write %s", shown)
 		}
+	}
+}
+
+// warnNoLog warns of a process in the background whose logs all go to its stdout and stderr.
+func warnNoLog(doc *document, rep *Report) {
+	if doc.global.Daemon && len(doc.logFiles()) == 0 {
+		rep.Warnf(codeNoLog, doc.global.At("daemon"), `add error_log = "/var/log/edge/error.log", and output to [log]`,
+			"stdout and stderr lead nowhere in the background: nothing is logged")
 	}
 }
 

@@ -100,7 +100,7 @@ func TestOptions_dirOfQuotedFiles(t *testing.T) {
 	}
 }
 
-// What is missing keeps a log from being written whoever runs edge; what this user may not write is another one's affair.
+// A folder that is missing keeps every user from writing a log. What this user may not write, another one may.
 func TestLoad_checksLogs(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "file"), "")

@@ -50,6 +50,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, filters []stri
 	r.warnWeakTLS(&doc.tls.Given, &doc.tls.shared)
 	r.resolveProtocol(doc.defaults)
 	r.checkLoops()
+	warnNoLog(doc, r.rep)
 	r.resolveCertificates()
 	r.resolveListeners()
 	warnOverlaps(r.doc.listeners, r.rep)

@@ -84,6 +84,8 @@ func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
 		p, wrong, hint := parsePattern(e.pattern)
 		if wrong != "" {
 			r.rep.Errorf(e.At("pattern"), hint, "%s", wrong)
+		} else {
+			warnPatternVariables(r.rep, p.path, e.At("pattern"))
 		}
 		return []pattern{p}, wrong == ""
 	case !e.Has("host") && !e.Has("path"):
@@ -111,6 +113,8 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
 		if wrong != "" {
 			r.rep.Errorf(e.At("path"), hint, "%s", wrong)
 			ok = false
+		} else {
+			warnPatternVariables(r.rep, p.path, e.At("path"))
 		}
 		base = p
 	}
@@ -128,12 +132,20 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
 			r.rep.Errorf(e.At("host"), hint, "%s", wrong)
 			ok = false
 		} else if slices.Contains(all, base) {
-			r.rep.Errorf(e.At("host"), "", "host %q is there twice", h)
+			r.rep.Errorf(e.At("host"), "leave one of them out", "host %q is there twice", h)
 			ok = false
 		}
 		all = append(all, base)
 	}
 	return all, ok
+}
+
+// hostSpan returns where the host of the route stands.
+func (e *routeEntry) hostSpan() syntax.Span {
+	if e.Has("host") {
+		return e.At("host")
+	}
+	return e.At("pattern")
 }
 
 // patternTaken is the first route with a pattern and conditions.
@@ -186,6 +198,7 @@ func (r *resolver) resolveDest(e *routeEntry) {
 			first.RelativeTo(at))
 	case e.Has("redirect.to"):
 		if !e.Failed("redirect.to") && !e.Failed("redirect.status") {
+			warnForeignVariables(r.rep, e.KeyNode("redirect.to"), templateVariables)
 			e.Dest = r.redirectTo(e.redirect, e.redirectStatus, e.At("redirect.to"))
 		}
 		if s := e.redirectStatus; !slices.Contains(redirectStatuses, s) && !e.Failed("redirect.status") {
@@ -201,6 +214,9 @@ func (r *resolver) resolveDest(e *routeEntry) {
 		r.rep.Errorf(e.Node().Head, `add dest = "host:port", or the name of an upstream`, "this route has no dest")
 	case e.Has("dest") && !e.Failed("dest"):
 		e.Dest = r.parseDest(e.dest, e.At("dest"))
+		if e.Dest.Kind == DestRedirect {
+			warnForeignVariables(r.rep, e.KeyNode("dest"), templateVariables)
+		}
 	}
 }
 
@@ -246,6 +262,7 @@ func (r *resolver) checkRewrite(e *routeEntry) {
 			continue
 		}
 		at, text := e.At(path), e.Value(path).(string)
+		warnForeignVariables(r.rep, e.KeyNode(path), templateVariables)
 		_, err := message.ParsePath(text)
 		switch {
 		case name == "path" && err != nil:

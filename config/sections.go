@@ -83,7 +83,14 @@ const (
 	codeNoStaple       = "no-staple"
 	codeUnguardedRoute = "unguarded-route"
 	codeLogNotWritable = "log-not-writable"
+	codeNoLog          = "no-log"
+	codeUnreadableFile = "unreadable-file"
+	codeUncoveredHost  = "uncovered-host"
 
+	codeUnusedCertificate  = "unused-certificate"
+	codeRedirectWithoutTLS = "redirect-without-tls"
+
+	codeForeignVariable      = "foreign-variable"
 	codeOverlappingListeners = "overlapping-listeners"
 )
 
@@ -109,8 +116,19 @@ var codes = []schema.Code{
 	code(codeNoStaple, "The OCSP response is not stapled: it is too old, or about another certificate."),
 	code(codeUnguardedRoute, "A route, or the upstream `default`, is reached by a listener that demands certificates "+
 		"of clients and by another one that does not. `client_cert` and `listener` of a route say which is meant."),
-	code(codeOverlappingListeners, "An address of a listener is a part of one of another listener: the kernel gives its "+
-		"clients to the narrower one."),
+	code(codeForeignVariable,
+		"A value has a variable of another program, such as `$host` of nginx, or a pattern has a "+
+			"parameter such as `:id`: it is sent or compared as it stands."),
+	code(codeOverlappingListeners, "An address of a listener is a part of one of another listener: the kernel gives "+
+		"its clients to the narrower one."),
+	code(codeUncoveredHost, "A route is for a host that no certificate of a listener with TLS is for. `listener` of "+
+		"the route says where it is meant to be reached."),
+	code(codeUnusedCertificate, "A certificate is for none of the hosts of routes, and no route is for any host."),
+	code(codeRedirectWithoutTLS, "`redirect_to_https` without a listener that takes TLS: something else has to answer "+
+		"on port 443. It is a note, not a warning."),
+	code(codeNoLog, "With `daemon`, or `-d`, `stdout` and `stderr` lead nowhere, and no log goes to a file."),
+	code(codeUnreadableFile, "This user may not read a certificate, key or authority, and `user` names another one to "+
+		"run edge: whether the file is right was not looked at."),
 	code(codeLogNotWritable, "The user that reads the configuration may not write a log. Where `user` names another "+
 		"one, nothing is said."),
 	code(schema.CodeEmptyInclude, "No file matches a pattern of `include`. It is a note, not a warning."),

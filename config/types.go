@@ -1,7 +1,7 @@
 package config
 
 import (
-	"regexp"
+	"cmp"
 	"slices"
 	"strings"
 
@@ -47,6 +47,11 @@ func parseListenValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bo
 		d.Report.Errorf(n.Value, hint, "%q must be an address, this is a whole number", n.Key)
 		return nil, false
 	}
+	for _, c := range n.Children {
+		if c.Kind == syntax.KindInt {
+			c.Kind = syntax.KindString // a port alone, which has its own hint
+		}
+	}
 	var all []Address
 	right := d.Each(n, "an address", func(c *syntax.Node, s string) bool {
 		a, wrong, hint := parseListen(s)
@@ -85,8 +90,13 @@ func parseAccessLogValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any,
 func parseLogOutputs(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	all := []string{}
 	right := d.Each(n, "a path", func(c *syntax.Node, s string) bool {
-		if scheme, _, found := strings.Cut(s, "://"); found || s == "otlp" {
-			d.Report.Errorf(c.Value, "", "log output %s is not supported by this version", syntax.Quote(scheme))
+		scheme, _, found := strings.Cut(s, "://")
+		if strings.HasPrefix(s, "syslog:") {
+			scheme, found = "syslog", true
+		}
+		if found || s == "otlp" {
+			d.Report.Errorf(c.Value, `write "stdout", "stderr" or a path`,
+				"log output %s is not supported by this version", syntax.Quote(scheme))
 			return false
 		}
 		all = append(all, s)
@@ -116,16 +126,6 @@ var typeFieldName = schema.Type{Name: "name of a field", Parse: func(
 // framingHeaders are written by the proxy itself: a route that could set them could smuggle requests.
 var framingHeaders = []string{
 	"connection", "content-length", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
-}
-
-// variable is a variable in the value of a header, of this version or a later one.
-var variable = regexp.MustCompile(`\{[a-z][a-z0-9_]*\}`)
-
-// headerVariables are the variables of this version: facts of the request and of the client's connection.
-var headerVariables = []string{
-	"request_id", "trace_id", "client_ip",
-	"tls_version", "tls_cipher", "tls_group", "sni", "alpn", "client_cert_subject", "client_cert_issuer",
-	"client_cert_serial", "client_cert_sans", "client_cert_sha256", "client_cert_verified",
 }
 
 // parseHeadersValue reads { Name = "value" }; an empty value removes the field.
@@ -158,12 +158,13 @@ func parseHeadersValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, b
 // header checks a field that is to be set. lower is its name in lower case.
 func header(d *schema.Decoder, n *syntax.Node, lower string) bool {
 	if !headerName(n.Key) {
-		d.Report.Errorf(n.Name, "", "%s is not the name of a header", syntax.Quote(n.Key))
+		d.Report.Errorf(n.Name, `a name has letters, digits and "-"`, "%s is not the name of a header",
+			syntax.Quote(n.Key))
 		return false
 	}
 	for _, f := range framingHeaders {
 		if lower == f {
-			d.Report.Errorf(n.Name, "", "header %q is written by the proxy itself", n.Key)
+			d.Report.Errorf(n.Name, "leave it out", "header %q is written by the proxy itself", n.Key)
 			return false
 		}
 	}
@@ -179,13 +180,15 @@ func header(d *schema.Decoder, n *syntax.Node, lower string) bool {
 	}
 	for _, v := range variable.FindAllString(n.Text, -1) {
 		if name := strings.Trim(v, "{}"); !slices.Contains(headerVariables, name) {
-			d.Report.Errorf(n.Value, syntax.DidYouMean(name, headerVariables),
-				"the variable %q is not supported by this version", v)
+			hint := cmp.Or(syntax.DidYouMean(name, headerVariables), variableHint(name, headerVariables))
+			d.Report.Errorf(n.Value, hint, "the variable %q is not supported by this version", v)
 			return false
 		}
 	}
+	warnForeignVariables(d.Report, n, headerVariables)
 	if strings.TrimSpace(n.Text) != n.Text {
-		d.Report.Errorf(n.Value, "", "the value of a header neither begins nor ends with a blank")
+		d.Report.Errorf(n.Value, "did you mean "+syntax.Quote(strings.TrimSpace(n.Text))+"?",
+			"the value of a header neither begins nor ends with a blank")
 		return false
 	}
 	return true

@@ -124,7 +124,27 @@ func (d *Decoder) WrongKind(n *syntax.Node, want string) {
 	if n.Kind == syntax.KindLost {
 		return
 	}
-	d.Report.Errorf(n.Value, "", "%q must be %s, this is %s", n.Key, want, n.Kind.Noun())
+	d.Report.Errorf(n.Value, wrongKindHint(n, want), "%q must be %s, this is %s", n.Key, want, n.Kind.Noun())
+}
+
+// wrongKindHint says how n is written as what is wanted.
+func wrongKindHint(n *syntax.Node, want string) string {
+	switch n.Kind {
+	case syntax.KindInt, syntax.KindFloat, syntax.KindBool, syntax.KindDatetime:
+		if want != "a table" {
+			return "write " + syntax.Quote(n.Text)
+		}
+	case syntax.KindList:
+		if want != "a table" {
+			return "it takes one alone"
+		}
+	case syntax.KindTable:
+		return ""
+	}
+	if want == "a table" {
+		return "write { name = value }"
+	}
+	return ""
 }
 
 // reportNotTable reports a value where the section at p wants a table.
@@ -211,7 +231,8 @@ func (d *Decoder) unknownHint(n *syntax.Node, p *place) string {
 	case near != "" && (slip || len(homes) == 0):
 		return "did you mean " + syntax.Quote(near) + "?"
 	case len(homes) > 0:
-		return "this belongs to " + strings.Join(homes, " or ")
+		last := len(homes) - 1
+		return "this belongs to " + strings.TrimPrefix(strings.Join(homes[:last], ", ")+" or "+homes[last], " or ")
 	case len(p.names) > 0 && len(p.names) <= 8:
 		return "known here: " + strings.Join(slices.Sorted(slices.Values(p.names)), ", ")
 	}
@@ -224,13 +245,16 @@ func (s *Schema) homesOf(name string) []string {
 	for _, section := range s.Sections {
 		if section.Path == name {
 			homes = append(homes, "the top of the file, as "+section.Title())
+		} else if around, found := strings.CutSuffix(section.Path, ".NAME."+name); found {
+			homes = append(homes, titleOf(around, Named))
 		}
 		for _, k := range section.Keys {
 			level := levelOf(k.Path)
 			if table := strings.TrimSuffix(level, "."); table == name {
 				homes = append(homes, section.Title())
 			} else if k.Path[len(level):] == name || slices.Contains(k.Aliases, "."+name) {
-				homes = append(homes, strings.TrimPrefix(table+" of ", " of ")+section.Title())
+				home := strings.TrimPrefix(table+" of "+section.Title(), " of ")
+				homes = append(homes, strings.Replace(home, titleOf("", One), "the top of the file", 1))
 			}
 		}
 	}

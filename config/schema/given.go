@@ -81,10 +81,11 @@ func (g *Given) store(rep *syntax.Report, k *Key, n *syntax.Node, v any, right b
 	}
 	where := old.Head.RelativeTo(n.Head)
 	if n.Key == old.Key {
-		rep.Conflictf(n.Head, old.Head, "", "%q is set twice to different values, first at %s", n.Key, where)
+		rep.Conflictf(n.Head, old.Head, "leave one of them out", "%q is set twice to different values, first at %s",
+			n.Key, where)
 		return
 	}
-	rep.Conflictf(n.Head, old.Head, "",
+	rep.Conflictf(n.Head, old.Head, "leave one of them out",
 		"%q and %q at %s mean the same, but have different values", n.Key, old.Key, where)
 }
 

@@ -93,7 +93,8 @@ func (l *loader) file(path string, at syntax.Span) {
 	}
 	real := realPath(path)
 	if at.IsValid() && slices.Contains(l.open, real) {
-		l.fault(at, "%s includes itself", syntax.QuotePath(path))
+		l.doc.Whole = false
+		l.rep.Errorf(at, "leave it out", "%s includes itself", syntax.QuotePath(path))
 		return
 	}
 	if l.done[real] {
@@ -183,7 +184,8 @@ func (l *loader) pattern(n *syntax.Node, pattern, folder string) bool {
 	}
 	single := !strings.ContainsAny(pattern, `*?[`)
 	if single && len(paths) == 0 {
-		l.rep.Errorf(n.Value, "", "cannot read %s: no such file or directory", syntax.QuotePath(full))
+		l.rep.Errorf(n.Value, "a path begins at the folder of this file", "cannot read %s: no such file or directory",
+			syntax.QuotePath(full))
 		return false
 	}
 	found := false

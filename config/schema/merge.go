@@ -56,7 +56,8 @@ func (m *merger) member(old, n *syntax.Node, p *place) {
 	case n.Kind == syntax.KindNull || old.Kind == syntax.KindLost || n.Kind == syntax.KindLost || same(old, n):
 	default:
 		at, first := n.ConflictSpan(), old.ConflictSpan()
-		m.rep.Conflictf(at, first, "", "%q is set twice to different values, first at %s", n.Key, first.RelativeTo(at))
+		m.rep.Conflictf(at, first, "leave one of them out", "%q is set twice to different values, first at %s", n.Key,
+			first.RelativeTo(at))
 	}
 }
 

@@ -61,7 +61,7 @@ func (d *Decoder) String(n *syntax.Node, want string) (string, bool) {
 		return "", false
 	}
 	if strings.ContainsFunc(n.Text, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		d.Report.Errorf(n.Value, "", "%q must not hold control characters", n.Key)
+		d.Report.Errorf(n.Value, syntax.BackslashHint, "%q must not hold control characters", n.Key)
 		return "", false
 	}
 	return n.Text, true
@@ -139,7 +139,16 @@ func (d *Decoder) Choice(k *Key, n *syntax.Node, s string) bool {
 			return false
 		}
 	}
-	hint := cmp.Or(syntax.DidYouMean(s, k.Enum), syntax.VariableHint(s), k.leaveOut())
+	hint := syntax.DidYouMean(s, k.Enum)
+	for _, e := range k.Enum {
+		if hint == "" && len(e) > 3 && strings.HasPrefix(strings.ToLower(s), e) { // "warning"
+			hint = "did you mean " + syntax.Quote(e) + "?"
+		}
+	}
+	if hint == "" && !strings.Contains(s, " ") {
+		hint = syntax.VariableHint(s)
+	}
+	hint = cmp.Or(hint, k.leaveOut())
 	d.Report.Errorf(n.Value, hint, "%q must be %s, not %s", n.Key, syntax.Alternatives(k.Enum), syntax.Quote(s))
 	return false
 }
@@ -186,11 +195,11 @@ func parseInt(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
 		return 0, true
 	}
 	if n.Kind != syntax.KindInt {
-		hint := ""
+		hint := k.leaveOut()
 		if _, isNumber := wholeNumber(n.Text); n.Kind == syntax.KindString && isNumber {
 			hint = "write it without quotes"
 		} else if n.Kind == syntax.KindString {
-			hint = cmp.Or(syntax.VariableHint(n.Text), k.leaveOut())
+			hint = cmp.Or(syntax.VariableHint(n.Text), hint)
 		}
 		d.Report.Errorf(n.Value, hint, "%q must be %s, this is %s", n.Key, k.want("a whole number"), n.Kind.Noun())
 		return 0, false

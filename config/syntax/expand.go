@@ -127,7 +127,10 @@ func (e *expander) file(path string) (value, wrong, hint string) {
 	}
 	text, err := readSmall(from)
 	if err != nil {
-		return "", "cannot read " + QuotePath(path) + ": " + WithoutPath(err), ""
+		if errors.Is(err, fs.ErrNotExist) {
+			hint = "it has to be there when edge reads this"
+		}
+		return "", "cannot read " + QuotePath(path) + ": " + WithoutPath(err), hint
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), "", ""
 }

@@ -67,6 +67,11 @@ func (b *tomlBuilder) syntaxError(err error) int {
 		}
 		return from
 	}
+	if word := b.truthAt(from); word.IsValid() {
+		text := string(b.src.Text[word.From:word.To])
+		b.rep.Errorf(word, TruthHint(text), "%s is not a value of TOML", text)
+		return from
+	}
 	at := b.span(from, max(to, from+1))
 	message := strings.TrimPrefix(err.Error(), "toml: ")
 	r, size := utf8.DecodeRune(b.src.Text[from:])
@@ -89,11 +94,30 @@ func tomlHint(r rune, message string) string {
 	case (r == '\n' || r == '\r') && strings.HasSuffix(message, "at start of value"):
 		return "the value is missing; a list has brackets"
 	case strings.HasPrefix(message, "invalid escape"):
-		return "a backslash is written twice, or the string stands in single quotes"
+		return BackslashHint
+	case r == '/' && strings.HasPrefix(message, "invalid character at start of key"):
+		return "a comment begins with #"
+	case strings.HasPrefix(message, "expected ']' to close table name"):
+		return "write ] after the name of a section"
 	case strings.HasPrefix(message, "expected '=' after key"):
 		return "write key = value"
 	}
 	return ""
+}
+
+// BackslashHint is the hint for a string with a backslash that meant itself.
+const BackslashHint = "a backslash is written twice, or the string stands in single quotes"
+
+// truthAt returns the word at an offset when other formats take it for true or false.
+func (b *tomlBuilder) truthAt(from int) Span {
+	to := from
+	for to < len(b.src.Text) && IsLetterOrDigit(b.src.Text[to]) {
+		to++
+	}
+	if TruthHint(string(b.src.Text[from:to])) == "" {
+		return Span{}
+	}
+	return b.span(from, to)
 }
 
 // unquoted is a line whose value is a single word that is not a number.
