@@ -59,19 +59,23 @@ func (r *resolver) openFiles() {
 }
 
 // warnUncovered warns of hosts that clients ask for by TLS and that no certificate is for, and of certificates that are
-// for no host of a route. The first of all are those of [[certificates]]. One of this machine is taken to be for any.
+// for no host of a route. The first of all are those of [[certificates]], the others those of listeners.
 func warnUncovered(r *resolver, all []*pairOf) {
-	shared := all[:len(r.c.Certificates)]
+	shared := indexHosts(all[:len(r.c.Certificates)])
+	own := make(map[*schema.Given]hostIndex)
+	for _, p := range all[len(r.c.Certificates):] {
+		own[p.given] = indexHosts([]*pairOf{p})
+	}
 	used := make(map[*pairOf]bool)
+	secured := false
 	for _, route := range r.c.Routes {
 		e := r.doc.routes[route.Entry]
 		for _, l := range r.listenersOf(e) {
 			if l.TLS == TLSOff || route.Off {
 				continue
 			}
-			good := slices.Clone(shared)
-			good = slices.DeleteFunc(append(good, ownPair(all, l)...),
-				func(p *pairOf) bool { return !p.covers(route.Host) })
+			secured = true
+			good := slices.Concat(shared.find(route.Host), own[&l.Given].find(route.Host))
 			for _, p := range good {
 				used[p] = true
 			}
@@ -82,37 +86,56 @@ func warnUncovered(r *resolver, all []*pairOf) {
 			}
 		}
 	}
-	secured := slices.ContainsFunc(r.doc.listeners, func(l *listenerEntry) bool { return l.TLS != TLSOff })
-	if !secured || r.c.Fallback.Kind == DestUpstream || len(r.c.Routes) == 0 {
-		return // they are for any host, or for none
+	if !secured || r.c.Fallback.Kind == DestUpstream {
+		return // they are for no host, or for any
 	}
-	for _, p := range shared {
+	for _, p := range shared.all {
 		if !used[p] && p.read != nil {
+			names := p.read.Hosts[:min(len(p.read.Hosts), namesInHint)]
 			r.rep.Warnf(codeUnusedCertificate, p.given.At("cert"), "",
-				"no route with TLS is for a host of this certificate (%s)",
-				strings.Join(p.read.Hosts[:min(len(p.read.Hosts), namesInHint)], ", "))
+				"no route with TLS is for a host of this certificate (%s)", strings.Join(names, ", "))
 		}
 	}
 }
 
-// ownPair returns the certificate of the listener itself, if it has one.
-func ownPair(all []*pairOf, l *listenerEntry) []*pairOf {
-	i := slices.IndexFunc(all, func(p *pairOf) bool { return p.given == &l.Given })
-	if i < 0 {
-		return nil
-	}
-	return all[i : i+1]
+// hostIndex finds certificates by the hosts of routes.
+type hostIndex struct {
+	all   []*pairOf
+	named map[string][]*pairOf // by the name of a host, or "*.parent"
+	below map[string][]*pairOf // by what a name is below: "example.org" and "org" for "a.example.org"
+	any   []*pairOf            // those of this machine, and those that were not read, are taken to be for any host
 }
 
-// covers reports whether the certificate is for a host of a route.
-func (p *pairOf) covers(host string) bool {
-	if p.read == nil || host == "" {
-		return true
+func indexHosts(all []*pairOf) hostIndex {
+	x := hostIndex{all: all, named: make(map[string][]*pairOf), below: make(map[string][]*pairOf)}
+	for _, p := range all {
+		if p.read == nil {
+			x.any = append(x.any, p)
+			continue
+		}
+		for _, ip := range p.read.Leaf.IPAddresses {
+			x.named[ip.String()] = append(x.named[ip.String()], p)
+		}
+		for _, name := range p.read.Hosts {
+			x.named[name] = append(x.named[name], p)
+			for _, above, found := strings.Cut(name, "."); found; _, above, found = strings.Cut(above, ".") {
+				x.below[above] = append(x.below[above], p)
+			}
+		}
 	}
-	if above, wild := strings.CutPrefix(host, "*."); wild { // one name below suffices
-		return slices.ContainsFunc(p.read.Hosts, func(name string) bool { return strings.HasSuffix(name, "."+above) })
+	return x
+}
+
+// find returns the certificates for a host: any is "", and of one with a star a name below suffices.
+func (x hostIndex) find(host string) []*pairOf {
+	if host == "" {
+		return x.all
 	}
-	return p.read.Leaf.VerifyHostname(host) == nil
+	if above, wild := strings.CutPrefix(host, "*."); wild {
+		return slices.Concat(x.below[above], x.any)
+	}
+	_, parent, _ := strings.Cut(host, ".")
+	return slices.Concat(x.named[strings.Trim(host, "[]")], x.named["*."+parent], x.any)
 }
 
 // openUpstreamFiles opens the files for TLS to backends. Those of [upstream_defaults] are opened once, for all

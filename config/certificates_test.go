@@ -246,3 +246,38 @@ func TestLoad_filesThatAreNotReadable(t *testing.T) {
 		t.Errorf("with another user to run edge they give\n%s", got)
 	}
 }
+
+// A host needs a certificate where clients ask for it by TLS, and a certificate a host.
+func TestLoad_warnsOfHostsAndCertificates(t *testing.T) {
+	dir, ca := pairs(t)
+	ca.IssueTo(t, dir, "wild", nil, "*.w.test", "10.0.0.1", "::1")
+	const good, wild = "cert = \"good.pem\"\nkey = \"good.key\"\n", "cert = \"wild.pem\"\nkey = \"wild.key\"\n"
+	const https, http = "[https]\nname = \"s\"\nlisten = \":443\"\n", "[http]\nname = \"p\"\nlisten = \":80\"\n"
+	const more = "[[certificates]]\n"
+	route := func(host string, keys ...string) string {
+		return "[[routes]]\nhost = \"" + host + "\"\ndest = \"status:200\"\n" + strings.Join(keys, "\n") + "\n"
+	}
+	for _, c := range []struct{ text, want string }{
+		{https + wild + route("a.w.test") + route("*.w.test") + route("10.0.0.1") + route("[::1]"), ""},
+		{https + wild + route("w.test"), `for "w.test": clients of listener "s" refuse`},
+		{https + wild + route("a.b.w.test"), `for "a.b.w.test"`},
+		{https + wild + route("*.x.test"), `for "*.x.test"`},
+		{https + wild + route("10.0.0.2"), `for "10.0.0.2"`},
+		{https + good + more + wild + route("a.w.test") + route("good.example.org"), ""},
+		{https + good + more + wild + route("good.example.org"),
+			"host of this certificate (*.w.test)   [unused-certificate]"},
+		{https + good + more + wild + route("good.example.org") + "[[routes]]\npath = \"/x\"\ndest = \"status:200\"\n",
+			""},
+		{https + good + more + wild + route("good.example.org") +
+			"[upstreams.default]\nbackends = [{ address = \"h:1\" }]\n", ""},
+		{https + "cert = \"internal\"\n" + route("any.test"), ""},
+		{https + good + http + route("plain.test", `listener = "p"`), ""},
+		{https + good + http + route("plain.test"), `for "plain.test"`},
+		{https + good + route("off.test", "weight = 0"), ""},
+	} {
+		cfg, rep := loaded(t, dir, c.text)
+		if got := rendered(t, rep); cfg == nil || !strings.Contains(got, c.want) || c.want == "" && got != "" {
+			t.Errorf("%s\ngives\n%swant %s", c.text, got, c.want)
+		}
+	}
+}

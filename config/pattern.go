@@ -49,39 +49,40 @@ func parsePattern(s string) (p pattern, wrong, hint string) {
 	if h, exact := strings.CutSuffix(host, "="); exact {
 		host, route = h, "="+route
 	}
-	if name, _, ok := splitHostPort(host); ok && name != "" {
-		return p, wrongHostPort, meantPattern(name + route)
+	if _, port, ok := splitHostPort(host); ok {
+		return p, wrongHostPort, meantPattern(strings.TrimSuffix(host, ":"+port) + route)
 	}
 	if host != "" {
 		if host, wrong, hint = parseRouteHost(host); wrong != "" {
 			return p, wrong, hint
 		}
 	}
-	p, wrong, hint = parsePath(route)
-	p.host = host
-	return p, wrong, hint
+	return parseRoute(host, route)
 }
 
 const wrongHostPort = "the host of a route has no port: that of the listener decides"
 
 // meantPattern returns the hint that s was meant; when that is wrong too, the hint for it.
-func meantPattern(s string) string {
-	if _, wrong, hint := parsePattern(s); wrong != "" {
-		return hint
+func meantPattern(s string) string { return suggest(s, "did you mean "+syntax.Quote(s)+"?") }
+
+// suggest returns hint, which suggests the pattern s; when that is wrong too, the hint for it.
+func suggest(s, hint string) string {
+	if _, wrong, other := parsePattern(s); wrong != "" {
+		return other
 	}
-	return "did you mean " + syntax.Quote(s) + "?"
+	return hint
 }
 
 // withoutPath says what is wrong with a pattern without a slash.
 func withoutPath(s string) (wrong, hint string) {
 	wrong = syntax.Quote(s) + " has no path"
 	above, wild := strings.CutPrefix(s, "*.")
-	switch name, _, hasPort := splitHostPort(s); {
+	switch _, port, hasPort := splitHostPort(s); {
 	case s == "*":
 		return wrong, `did you mean "/*"?`
 	case hasPort:
-		return wrongHostPort, meantPattern(name + "/*")
-	case wild && !strings.Contains(above, "."):
+		return wrongHostPort, meantPattern(strings.TrimSuffix(s, ":"+port) + "/*")
+	case wild && syntax.IsBareKey(above):
 		return wrong, "write " + syntax.Quote(s+"/*") + " for the hosts below " + above +
 			"; what paths end in cannot be compared"
 	case syntax.IsBareKey(s) && s != "localhost":
@@ -95,7 +96,7 @@ var (
 	patternMethod    = regexp.MustCompile(`^([A-Z]+)[ \t]+(\S.*)$`)
 	patternRule      = regexp.MustCompile("^!?(?:Host|HostRegexp|Path|PathPrefix|PathRegexp|Header|Method|Query)\\(")
 	patternModifier  = regexp.MustCompile(`^(=|\^~)[ \t]+(/.*)$`)
-	patternParameter = regexp.MustCompile(`^([^{<]*)/(?:\{[^/]*\}|<[^/]*>)(/.*)?$`)
+	patternParameter = regexp.MustCompile(`^([^{<]*)/[^/{<]*(?:\{[^/]*\}|<[^/]*>)`)
 	patternExpr      = regexp.MustCompile(`^~|^\^|\\|\([^()]*\||\(\?|\(\.[*+]|/\.[*+]|\.\+|\$$|\[\^?\w-\w|\)[*+?]`)
 	exprMarks        = regexp.MustCompile(`^~\*?[ \t]*`)
 )
@@ -103,8 +104,8 @@ var (
 // otherLanguage says what is wrong with a pattern in the language of another program, and how it is written here.
 func otherLanguage(s string) (wrong, hint string) {
 	if m := patternMethod.FindStringSubmatch(s); m != nil {
-		return "a pattern has no method", "write methods = " + syntax.Quote(m[1]) + " beside pattern = " +
-			syntax.Quote(m[2])
+		return "a pattern has no method", suggest(m[2], "write methods = "+syntax.Quote(m[1])+" beside pattern = "+
+			syntax.Quote(m[2]))
 	}
 	if m := patternModifier.FindStringSubmatch(s); m != nil {
 		if m[1] != "=" {
@@ -147,28 +148,36 @@ func plainHint(expr string) string {
 
 // openEnd says that everything below dir is taken, or nothing.
 func openEnd(dir string) string {
+	what := "all below " + dir
 	if dir == "" {
-		return `"/*" takes every path; a part in the middle, or what it ends in, cannot be left open`
+		what = "every path"
 	}
-	return syntax.Quote(dir+"/*") + " takes all below " + dir +
-		"; a part in the middle, or what it ends in, cannot be left open"
+	return suggest(dir+"/*", syntax.Quote(dir+"/*")+" takes "+what+
+		"; a part in the middle, or what it ends in, cannot be left open")
 }
 
-// parsePath reads "/api/*" and "/api/" (a prefix by segments), "/api" (exact), "/" (everything) and "=/" (the root).
+// parsePath reads a path without a host.
 func parsePath(s string) (p pattern, wrong, hint string) {
 	if wrong, hint = otherLanguage(s); wrong != "" {
 		return p, wrong, hint
 	}
+	return parseRoute("", s)
+}
+
+// parseRoute reads a path of host: "/api/*" and "/api/" (a prefix by segments), "/api" (exact), "/" (everything) and
+// "=/" (the root).
+func parseRoute(host, s string) (p pattern, wrong, hint string) {
+	p.host = host
 	s, exact := strings.CutPrefix(s, "=")
 	for _, c := range []byte(s) {
 		if c <= ' ' || c >= 0x7f || c == '?' || c == '#' {
 			return p, "a path stands as it is sent: no blanks, no \"?\", no \"#\", the rest percent-encoded",
-				sentHint(s)
+				sentHint(host, s)
 		}
 	}
 	switch {
 	case !strings.HasPrefix(s, "/"):
-		return p, "a path begins with \"/\"", meantPattern("/" + s)
+		return p, "a path begins with \"/\"", meantPattern(host + "/" + s)
 	case exact:
 		p.kind, p.path = PathExact, s
 	case strings.HasSuffix(s, "/*"):
@@ -180,19 +189,10 @@ func parsePath(s string) (p pattern, wrong, hint string) {
 	}
 	if p.kind == PathPrefix && strings.HasSuffix(p.path, "/") {
 		return p, "a prefix ends with one slash",
-			"did you mean " + syntax.Quote(strings.TrimRight(p.path, "/")+"/*") + "?"
+			meantPattern(host + strings.TrimRight(p.path, "/") + "/*")
 	}
 	if star := strings.IndexByte(p.path, '*'); star >= 0 {
-		dir, segment := path.Split(s[:star])
-		rest := strings.Trim(s[star:], "*/")
-		hint = openEnd(strings.TrimSuffix(dir, "/"))
-		if rest == "" && segment != "" && !strings.Contains(segment, ".") {
-			hint = syntax.Quote(dir+segment+"/*") + " takes " + dir + segment +
-				" and all below it; a part of a segment cannot be compared"
-		} else if rest == "" && segment == "" {
-			hint = meantPattern(dir + "*")
-		}
-		return p, "a star stands only at the end, after a slash", hint
+		return p, "a star stands only at the end, after a slash", starHint(host, s[:star], s[star:])
 	}
 	if p.path == "" {
 		p.path = "/"
@@ -200,17 +200,37 @@ func parsePath(s string) (p pattern, wrong, hint string) {
 	return p, "", ""
 }
 
-// sentHint returns the hint for a path that no request has as it stands.
-func sentHint(s string) string {
+// starHint returns the hint for a star that stands between before and what follows it.
+func starHint(host, before, star string) string {
+	dir, segment := path.Split(before)
+	dir = host + strings.TrimRight(dir, "/")
+	switch rest := strings.Trim(star, "*/"); {
+	case rest == "" && segment == "":
+		return meantPattern(dir + "/*")
+	case rest == "" && !strings.Contains(segment, "."):
+		way := dir + "/" + segment
+		return suggest(way+"/*", syntax.Quote(way+"/*")+" takes "+way+
+			" and all below it; a part of a segment cannot be compared")
+	}
+	return openEnd(dir)
+}
+
+// sentHint returns the hint for a path of host that no request has as it stands.
+func sentHint(host, s string) string {
 	if at := strings.IndexByte(s, '?'); at >= 0 {
 		name, value, _ := strings.Cut(s[at+1:], "=")
 		if !syntax.IsBareKey(name) {
 			return "conditions on parameters stand in query"
 		}
-		return "write " + syntax.Quote(s[:at]) + " and query = { " + name + " = " + syntax.Quote(value) + " }"
+		return suggest(host+s[:at], "write "+syntax.Quote(host+s[:at])+" and query = { "+name+" = "+
+			syntax.Quote(value)+" }")
 	}
 	before, _, _ := strings.Cut(s, "#") // a fragment is never sent
-	return meantPattern(strings.ReplaceAll((&url.URL{Path: strings.TrimSpace(before)}).EscapedPath(), "%2A", "*"))
+	before = strings.TrimSpace(before)
+	if plain, err := url.PathUnescape(before); err == nil {
+		before = plain
+	}
+	return meantPattern(host + strings.ReplaceAll((&url.URL{Path: before}).EscapedPath(), "%2A", "*"))
 }
 
 // parseRouteHost reads the host part of a pattern.
@@ -229,7 +249,10 @@ func parseRouteHost(s string) (host, wrong, hint string) {
 		return "", "a star stands for the first labels of a host: \"*.example.com\"", hint
 	}
 	if name, _, ok := splitHostPort(host); ok {
-		return "", wrongHostPort, "did you mean " + syntax.Quote(name) + "?"
+		if hint = "leave it out for any host"; name != "" {
+			hint = "did you mean " + syntax.Quote(name) + "?"
+		}
+		return "", wrongHostPort, hint
 	}
 	if inner, found := strings.CutPrefix(host, "["); found {
 		if inner, found = strings.CutSuffix(inner, "]"); found && strings.Contains(inner, ":") {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strconv"
 	"testing"
 )
 
@@ -90,6 +91,26 @@ func TestParsePattern(t *testing.T) {
 	} {
 		if got, wrong, _ := parsePattern(text); wrong == "" {
 			t.Errorf("parsePattern(%q) = %+v, want it refused", text, got)
+		}
+	}
+}
+
+func TestWarnForeignVariables(t *testing.T) {
+	for value, want := range map[string]int{
+		"$remote_addr $host": 2, "$1": 1, "a$host": 1, "%[src]": 1, "%{HTTP_HOST}e": 1, "{http.request.host}": 1,
+		"%REQ(:PATH)%": 1, "$TOKEN": 1, "Bearer ${SECRET}": 0, "100%": 0, "$": 0, "a$": 0, "$$": 0, "{tls_version}": 0,
+		"Basic dXNlcjpwYXNz": 0, "default-src 'self'; img-src *": 0, "%E2%82%AC": 0, "a%20b": 0, "max-age=60": 0,
+		"W/{}": 0, "50% of %d": 0,
+	} {
+		_, rep := environment.Parse("f.toml", []byte("http.listen = \":80\"\n[[routes]]\npath = \"/\"\ndest = \"h:1\"\n"+
+			"headers = { request = { X = "+strconv.Quote(value)+" } }\n"))
+		if !rep.OK() || len(rep.Warnings) != want {
+			t.Errorf("%s gives\n%swant %d warnings", value, rendered(t, rep), want)
+		}
+		for _, p := range rep.Warnings {
+			if p.Code != codeForeignVariable || p.Hint == "" {
+				t.Errorf("%s: [%s] %s", value, p.Code, p.Hint)
+			}
 		}
 	}
 }
