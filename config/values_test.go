@@ -102,8 +102,9 @@ func TestWarnForeignVariables(t *testing.T) {
 		"Basic dXNlcjpwYXNz": 0, "default-src 'self'; img-src *": 0, "%E2%82%AC": 0, "a%20b": 0, "max-age=60": 0,
 		"W/{}": 0, "50% of %d": 0,
 	} {
-		_, rep := environment.Parse("f.toml", []byte("http.listen = \":80\"\n[[routes]]\npath = \"/\"\ndest = \"h:1\"\n"+
-			"headers = { request = { X = "+strconv.Quote(value)+" } }\n"))
+		_, rep := environment.Parse("f.toml",
+			[]byte("http.listen = \":80\"\n[[routes]]\npath = \"/\"\ndest = \"h:1\"\n"+
+				"headers = { request = { X = "+strconv.Quote(value)+" } }\n"))
 		if !rep.OK() || len(rep.Warnings) != want {
 			t.Errorf("%s gives\n%swant %d warnings", value, rendered(t, rep), want)
 		}

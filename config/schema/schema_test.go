@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 type top struct {
@@ -51,7 +53,16 @@ func example() *Schema {
 			Default: `"/"`, Doc: "What is asked for.", Into: Into(func(e *check) *string { return &e.path })}}},
 		{Path: "pools", Extends: true, Doc: "More about pools.", New: Make[check], Keys: []*Key{{Path: "path",
 			Type: String, Doc: "What is asked for.", Into: Into(func(e *check) *string { return &e.path })}}},
-	}, nil, Reserved{Later: map[string][]string{"pools": {"zone"}}})
+	}, nil, Reserved{
+		Later: map[string][]string{"pools": {"zone"}},
+		Words: map[string]string{"max_size": "of others is size", "pools.limit": "of others is count"},
+		Foreign: func(src *syntax.Source, root *syntax.Node) (at syntax.Span, message, hint string) {
+			if root != nil || !strings.HasPrefix(string(src.Text), "pool {") {
+				return at, "", ""
+			}
+			return src.Begin(), "a file of others", "ours is"
+		},
+	})
 }
 
 // resolved returns the pools that a text describes.
@@ -160,5 +171,23 @@ func TestNew_refusesWrongRows(t *testing.T) {
 			}()
 			New(append(example().Sections, s), nil, Reserved{})
 		}()
+	}
+}
+
+// What other programs have has a hint of its own, before that of a misspelling or of another table.
+func TestDocument_wordsOfOthers(t *testing.T) {
+	for text, want := range map[string]string{
+		"[pools.a]\nMax-Size = 9\n":    `"Max-Size" of others is size`,
+		"[pools.a]\nlimit = 9\n":       `"limit" of others is count`,
+		"limit = 9\n":                  "known here: defaults, level, pools",
+		"[pools.a]\nsise = 9\n":        `did you mean "size"?`,
+		"size = 9\n":                   "this belongs to [defaults] or [pools.NAME]",
+		"pool {\n  size 9;\n  x y;\n}": "ours is",
+		"[pools.a]\nzone = 'b'\n":      "leave it out",
+	} {
+		doc := example().Parse("f.toml", []byte(text), Options{})
+		if len(doc.Report.Errors) != 1 || doc.Report.Errors[0].Hint != want {
+			t.Errorf("%q: got %+v, want the hint %s", text, doc.Report.Errors, want)
+		}
 	}
 }
