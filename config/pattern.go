@@ -85,11 +85,16 @@ func withoutPath(s string) (wrong, hint string) {
 	case wild && syntax.IsBareKey(above):
 		return wrong, "write " + syntax.Quote(s+"/*") + " for the hosts below " + above +
 			"; what paths end in cannot be compared"
+	case fileName.MatchString(s) && !wild:
+		return wrong, meantPattern("/" + s)
 	case syntax.IsBareKey(s) && s != "localhost":
 		return wrong, "write " + syntax.Quote("/"+s+"/*") + " for a path, " + syntax.Quote(s+"/*") + " for a host"
 	}
 	return wrong, meantPattern(s + "/*")
 }
+
+// fileName is what no host is called.
+var fileName = regexp.MustCompile(`\.(?:php|html?|js|css|png|jpe?g|gif|svg|ico|txt|xml|json|pdf)$`)
 
 // Patterns as other programs have them.
 var (
@@ -270,6 +275,9 @@ func parseRouteHost(s string) (host, wrong, hint string) {
 func hostHint(host string) string {
 	if strings.ContainsFunc(host, func(r rune) bool { return r > 0x7f }) {
 		return "an international name stands as it is sent, \"xn--…\""
+	}
+	if patternExpr.MatchString(host) {
+		return "name each host, or write \"*.example.com\" for all below one"
 	}
 	return "a host has letters, digits, \"-\" and \"_\" between dots"
 }

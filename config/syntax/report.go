@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -196,6 +197,9 @@ func (r *Report) Take(other *Report, prefix string) {
 	r.More += other.More
 }
 
+// listHeader is the header of a list in TOML. The other formats have no brackets there.
+var listHeader = regexp.MustCompile(`\[\[([\w.]+)\]\]`)
+
 func (r *Report) add(list *[]Problem, p Problem) {
 	if len(*list) >= errorsCollected {
 		if list == &r.Errors {
@@ -205,7 +209,7 @@ func (r *Report) add(list *[]Problem, p Problem) {
 	}
 	p.Pos = p.at.Pos()
 	if p.at.Source != nil && p.at.Source.Colon {
-		p.Hint = strings.ReplaceAll(strings.ReplaceAll(p.Hint, " = ", ": "), "[[routes]]", "routes")
+		p.Hint = listHeader.ReplaceAllString(strings.ReplaceAll(p.Hint, " = ", ": "), "$1")
 	}
 	r.redact(&p)
 	*list = append(*list, p)
