@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // Options say how a configuration is read. The zero value is good.
@@ -18,6 +19,8 @@ type Options struct {
 	TextOnly bool
 	// Filters are the names of the filters that the program has. The binary edge has none.
 	Filters []string
+	// Ignored are files that the one to load was chosen from and that are not read: a warning each.
+	Ignored []string
 }
 
 // Load reads the file at path and those it includes, and checks them. The Config is nil when the Report has errors.
@@ -50,6 +53,10 @@ func (o Options) reading() schema.Options {
 func (o Options) configOf(name string, file *schema.Document, now time.Time) (*Config, *Report) {
 	doc, rep := documentOf(file), file.Report
 	file.Fill(doc.top)
+	for _, other := range o.Ignored {
+		rep.Warnf(codeIgnoredFile, syntax.Span{}, "name one with -c, or remove the other",
+			"%s is not read: %s goes before it", syntax.QuotePath(other), syntax.QuotePath(name))
+	}
 	var c *Config
 	// With a part of the files left out, names would seem to be missing that are not.
 	if file.Whole && !rep.Full() {

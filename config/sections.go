@@ -48,6 +48,32 @@ var referenceIntro string
 // Reference writes the reference page of all keys in Markdown.
 func Reference(w io.Writer) error { return edge().Reference(w, referenceIntro) }
 
+// Keys returns the keys that stand in a table of their own, or at the top of a file, as Options.Set takes them:
+// "http.listen", "log_level".
+func Keys() (all []string) {
+	for _, s := range edge().Sections {
+		tables := make([]string, 0, 1+len(s.Aliases))
+		if s.Shape == schema.One {
+			tables = append(tables, s.Path)
+		}
+		for _, a := range s.Aliases {
+			if a.Shape == schema.One {
+				tables = append(tables, a.Path)
+			}
+		}
+		if s.Top {
+			tables = append(tables, "")
+		}
+		for _, table := range tables {
+			for _, k := range s.Keys {
+				all = append(all, strings.TrimPrefix(table+"."+k.Path, "."))
+			}
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // RestartKeys returns the keys whose values differ between two configurations and take effect when the process starts
 // again, by their names in a file. Those of listeners are not among them: see Listener.RestartKeys.
 func RestartKeys(old, next *Config) []string {
@@ -92,6 +118,7 @@ const (
 
 	codeForeignVariable      = "foreign-variable"
 	codeOverlappingListeners = "overlapping-listeners"
+	codeIgnoredFile    = "ignored-file"
 )
 
 // codes lists all codes with what they mean, for the reference page and for allow.
@@ -131,6 +158,8 @@ var codes = []schema.Code{
 		"run edge: whether the file is right was not looked at."),
 	code(codeLogNotWritable, "The user that reads the configuration may not write a log. Where `user` names another "+
 		"one, nothing is said."),
+	code(codeIgnoredFile, "No file was named, and several with names that edge looks for stand beside each other: "+
+		"only the first one is read."),
 	code(schema.CodeEmptyInclude, "No file matches a pattern of `include`. It is a note, not a warning."),
 }
 

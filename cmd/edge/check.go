@@ -20,11 +20,12 @@ type checkOptions struct {
 func newCheck() *cobra.Command {
 	var o checkOptions
 	cmd := &cobra.Command{
-		Use:   "check",
-		Short: "Read the configuration and say what is wrong with it",
+		Use:     "check [FILE]",
+		Aliases: []string{"validate", "test"},
+		Short:   "Read the configuration and say what is wrong with it",
 		Long: "Read the configuration and say what is wrong with it. Nothing is started and no address is opened.\n\n" +
 			"Exit codes: 0 it is right, 1 it has errors, 2 it has warnings and --strict was given.",
-		Args: noArguments,
+		Args: o.argument,
 		RunE: func(cmd *cobra.Command, _ []string) error { return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), o) },
 	}
 	o.flags(cmd.Flags())
@@ -33,13 +34,15 @@ func newCheck() *cobra.Command {
 	return cmd
 }
 
+var errNoFile = errors.New("no configuration: there is no " + placesText + "; name one with -c")
+
 // check reads the configuration, prints what it found and returns the exit code.
 func check(out, problems io.Writer, o checkOptions) error {
-	path := locate(o.conf)
+	path, ignored := o.locate()
 	if path == "" {
-		return errors.New("no configuration: none of " + placesText + " exists; name one with -c")
+		return errNoFile
 	}
-	cfg, report := o.load(path)
+	cfg, report := o.load(path, ignored)
 	if err := show(out, problems, o, cfg, report); err != nil {
 		return err
 	}

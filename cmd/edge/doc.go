@@ -2,11 +2,13 @@
 // leaves the rest to packages server and server/process.
 //
 //	edge                    the configuration in ./edge.toml or /etc/edge/edge.toml, else a hello page on :8080
-//	edge run -c F           the configuration in F
+//	edge run F              the configuration in F
 //	edge -d -c F            the same in the background
-//	edge check -c F         reads F, says what is wrong with it, starts nothing
+//	edge check F            reads F, says what is wrong with it, starts nothing
+//	edge reload, edge stop  tells the process that serves the configuration; edge status finds it
 //	edge proxy              a proxy without a file: edge proxy --from :8080 --to localhost:3000
 //	edge serve-demo         an origin to try it with
+//	edge completion SHELL   what a shell needs to complete all that
 //	edge version
 //
 // # Exit codes

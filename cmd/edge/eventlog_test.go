@@ -72,7 +72,7 @@ func startStalled(t *testing.T) *stalled {
 	r, w := smallPipe(t)
 	s.pipe, s.log = r, bufio.NewReader(r)
 	s.Process = testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", s.conf}, Dir: dir, Stderr: w,
+		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "--stats", "-c", s.conf}, Dir: dir, Stderr: w,
 	})
 	_ = w.Close()
 	s.configure("first")
@@ -271,7 +271,8 @@ func TestRun_errorLogOnAFullDisk(t *testing.T) {
 	addr := testutil.FreeAddr(t)
 	e := &running{file: write(t, text, "/dev/full", addr, "first")}
 	e.Process = testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", e.file}, Dir: filepath.Dir(e.file),
+		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "--stats", "-c", e.file},
+		Dir: filepath.Dir(e.file),
 	})
 	e.WaitPort(addr)
 	answers(t, "http://"+addr+"/first")
@@ -282,7 +283,7 @@ func TestRun_errorLogOnAFullDisk(t *testing.T) {
 	if code := e.Stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	for _, want := range []string{"are missing\" output=/dev/full lines=1", "error_log_lost_total=1"} {
+	for _, want := range []string{"are missing\" output=/dev/full lines=2", "error_log_lost_total=2"} {
 		if !says(log, want)() {
 			t.Errorf("%q is missing", want)
 		}

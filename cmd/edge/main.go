@@ -12,8 +12,8 @@ import (
 	"github.com/edge-proxy/edge/observe"
 )
 
-// version is set by the linker.
-var version = "dev"
+// version is set by the linker, in releases.
+var version string
 
 // stderr is where edge prints for people. A pipe that is not read keeps edge neither from serving nor from ending.
 var stderr = observe.NewBounded(os.Stderr, 2*time.Second)
@@ -32,7 +32,18 @@ type exit int
 func (e exit) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 // usage is an error of the command line.
-type usage struct{ error }
+type usage struct {
+	command *cobra.Command // nil: edge itself
+	error
+}
+
+// help returns the command line that shows what is right.
+func (u usage) help() string {
+	if u.command == nil {
+		return "edge --help lists commands and flags"
+	}
+	return u.command.CommandPath() + " --help lists its flags"
+}
 
 func main() { os.Exit(run()) }
 
@@ -49,16 +60,21 @@ func run() int {
 	case errors.As(err, &daemon) && daemon.Exited():
 		return daemon.ExitCode() // the daemon has printed why
 	case errors.As(err, &wrong):
-		fmt.Fprintf(stderr, "edge: %v\nedge --help lists commands and flags\n", err)
+		fmt.Fprintf(stderr, "edge: %v\n%s\n", err, wrong.help())
 		return exitUsage
 	}
 	fmt.Fprintln(stderr, "edge:", err)
 	return exitError
 }
 
+// letters are the flags that edge has without a command.
+type letters struct {
+	conf, signal                string
+	test, daemon, version, oldV bool
+}
+
 func newRoot() *cobra.Command {
-	var conf string
-	var test, daemon, showVersion bool
+	var l letters
 	root := &cobra.Command{
 		Use:           "edge",
 		Short:         "An HTTP reverse proxy",
@@ -66,39 +82,34 @@ func newRoot() *cobra.Command {
 		Args:          noArguments,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			switch {
-			case showVersion:
-				return printVersion(cmd.OutOrStdout(), false)
-			case test:
-				return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), checkOptions{sources: sources{conf: conf}})
-			}
-			return runConfig(sources{conf: conf, daemon: daemon})
-		},
+		RunE:          func(cmd *cobra.Command, _ []string) error { return l.run(cmd) },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage{cmd, explainFlag(err)} })
 	root.SuggestionsMinimumDistance = 2
 	f := root.Flags()
-	confFlag(f, &conf)
-	daemonFlag(f, &daemon)
-	f.BoolVarP(&test, "test", "t", false, "check the configuration and exit, like \"edge check\"")
-	f.BoolVarP(&showVersion, "version", "V", false, "print the version")
-	root.AddCommand(newRun(), newCheck(), newProxy(), newDemo(), newVersion())
+	confFlag(f, &l.conf)
+	daemonFlag(f, &l.daemon)
+	f.BoolVarP(&l.test, "test", "t", false, "check the configuration and exit, like \"edge check\"")
+	f.BoolVarP(&l.version, "version", "V", false, "print the version")
+	f.BoolVarP(&l.oldV, "v", "v", false, "")
+	f.StringVarP(&l.signal, "signal", "s", "",
+		"tell the running process `what`, as nginx does: reload, stop, quit, reopen, test")
+	_ = f.MarkHidden("v")
+	root.AddCommand(newRun(), newCheck(), newReload(), newStop(), newStatus(), newProxy(), newDemo(), newVersion())
+	complete(root)
 	return root
 }
 
-// noArguments refuses arguments that are neither a command nor a flag.
-func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
+// run does what the letters say.
+func (l *letters) run(cmd *cobra.Command) error {
+	from := sources{conf: l.conf, daemon: l.daemon}
+	switch {
+	case l.version || l.oldV:
+		return printVersion(cmd.OutOrStdout(), false)
+	case l.test || l.signal == "test":
+		return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), checkOptions{sources: from})
+	case l.signal != "":
+		return sendLetter(cmd.OutOrStdout(), cmd.ErrOrStderr(), from, l.signal)
 	}
-	if cmd.HasParent() {
-		return usage{fmt.Errorf("%s takes no argument, got %q", cmd.CommandPath(), args[0])}
-	}
-	err := fmt.Errorf("unknown command %q", args[0])
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		err = fmt.Errorf("%w, did you mean %q?", err, near[0])
-	}
-	return usage{err}
+	return runConfig(from, false)
 }

@@ -59,7 +59,8 @@ func start(t *testing.T, format string, args ...any) *running {
 	t.Helper()
 	r := &running{file: write(t, format, args...)}
 	r.Process = testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", r.file}, Dir: filepath.Dir(r.file),
+		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "--stats", "-c", r.file},
+		Dir: filepath.Dir(r.file),
 	})
 	r.addr = r.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
 	return r
@@ -404,7 +405,7 @@ func TestRun_interruptStopsAtOnce(t *testing.T) {
 	if code := e.Wait(testutil.Patience); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	e.WaitLine(`"msg":"stopped","counters":.*"connections_total":1`)
+	e.WaitLine(`"msg":"stopped","requests":0,"served":"[0-9.ms]+","counters":.*"connections_total":1`)
 }
 
 func TestRun_opensMovedLogsAgain(t *testing.T) {

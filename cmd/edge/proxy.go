@@ -15,6 +15,7 @@ import (
 
 func newProxy() *cobra.Command {
 	var from, to, secure string
+	var stats bool
 	cmd := &cobra.Command{
 		Use:   "proxy --from :8080 --to host:port[,host:port] [--tls internal]",
 		Short: "Put a proxy in front of a service, without a configuration",
@@ -25,13 +26,14 @@ func newProxy() *cobra.Command {
 		Example: "  edge proxy --from :8080 --to localhost:3000\n  edge proxy --to 10.0.0.1:80,10.0.0.2:80\n" +
 			"  edge proxy --from :8443 --to localhost:3000 --tls internal\n  edge proxy --to https://example.org",
 		Args: noArguments,
-		RunE: func(*cobra.Command, []string) error { return runProxy(from, to, secure) },
+		RunE: func(*cobra.Command, []string) error { return runProxy(from, to, secure, stats) },
 	}
 	cmd.Flags().StringVar(&from, "from", ":8080", "`address` to listen on")
 	cmd.Flags().StringVar(&to, "to", "",
 		"`backends`: host:port, https://host:port or unix:/path, several with commas between")
 	cmd.Flags().StringVar(&secure, "tls", tlsNone,
 		"the certificate that clients see: `internal`, one of this machine's; off, plain HTTP")
+	statsFlag(cmd.Flags(), &stats)
 	return cmd
 }
 
@@ -52,9 +54,9 @@ const (
 	tlsAuto     = "auto" // refused: it needs ACME
 )
 
-func runProxy(from, to, secure string) error {
+func runProxy(from, to, secure string, stats bool) error {
 	if to == "" {
-		return usage{errors.New("edge proxy needs --to host:port")}
+		return usage{nil, errors.New("edge proxy needs --to host:port")}
 	}
 	listener := fmt.Sprintf("http.listen = %q", local4(from))
 	switch secure {
@@ -62,10 +64,10 @@ func runProxy(from, to, secure string) error {
 	case tlsInternal:
 		listener = fmt.Sprintf("https = { listen = %q, cert = %q }", local4(from), config.InternalCert)
 	case tlsAuto:
-		return usage{errors.New("--tls auto is not supported by this version: it comes with ACME; " +
+		return usage{nil, errors.New("--tls auto is not supported by this version: it comes with ACME; " +
 			"--tls internal makes a certificate on this machine")}
 	default:
-		return usage{fmt.Errorf("--tls is %q or %q, not %q", tlsInternal, tlsNone, secure)}
+		return usage{nil, fmt.Errorf("--tls is %q or %q, not %q", tlsInternal, tlsNone, secure)}
 	}
 	backends := strings.Split(to, ",")
 	for i, b := range backends {
@@ -74,10 +76,10 @@ func runProxy(from, to, secure string) error {
 	text := fmt.Sprintf(proxyConfig, listener, hostFor(backends), strings.Join(backends, ","))
 	cfg, report := config.Parse("the command line", []byte(text))
 	if !report.OK() {
-		return usage{fmt.Errorf("%s", explain(&report.Errors[0]))}
+		return usage{nil, fmt.Errorf("%s", explain(&report.Errors[0]))}
 	}
 	return process.Run(cfg, process.Options{
-		Server: server.Options{Explain: true},
+		Server: server.Options{Explain: true}, Version: programVersion(), Stats: stats,
 		Started: func(s *server.Server) {
 			for _, a := range s.Addresses() {
 				fmt.Fprintf(stderr, "edge: %s -> %s\n", urlOf(a), strings.Join(backends, ", "))

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -16,80 +13,35 @@ import (
 	"github.com/edge-proxy/edge/server/process"
 )
 
-// places are where a configuration is looked for when none is named.
-var places = []string{"edge.toml", "edge.yaml", "/etc/edge/edge.toml"}
-
-const placesText = "./edge.toml, ./edge.yaml, /etc/edge/edge.toml"
-
-// sources are the flags that say where the configuration comes from.
-type sources struct {
-	conf string
-	set  []string
-	dir  string // where the process was started, when it has left that folder; else ""
-
-	daemon bool
-}
-
-func (s *sources) flags(f *pflag.FlagSet) {
-	confFlag(f, &s.conf)
-	f.StringArrayVar(&s.set, "set", nil, "`key=value` that beats the file, as in --set http.listen=:8081; repeatable")
-}
-
-func confFlag(f *pflag.FlagSet, conf *string) {
-	f.StringVarP(conf, "conf", "c", "", "configuration `file`; without it the first of "+placesText)
-}
-
-func daemonFlag(f *pflag.FlagSet, daemon *bool) {
-	f.BoolVarP(daemon, "daemon", "d", false, "serve in the background; return when it serves")
-}
-
 func newRun() *cobra.Command {
 	var from sources
+	var stats bool
 	cmd := &cobra.Command{
-		Use:   "run",
+		Use:   "run [FILE]",
 		Short: "Serve what the configuration says",
 		Long: "Serve what the configuration says, in the foreground unless -d or daemon = true is given. Without a " +
 			"file it answers with a hello page on :8080.\n\nSIGHUP reads the files again, SIGUSR1 opens the logs " +
 			"again, SIGTERM and SIGQUIT let requests end within grace_period, SIGINT stops at once.",
-		Args: noArguments,
-		RunE: func(*cobra.Command, []string) error { return runConfig(from) },
+		Example: "  edge run\n  edge run edge.toml\n  edge run -d -c /etc/edge/edge.toml\n" +
+			"  edge run edge.toml --set http.listen=:8081",
+		Args: from.argument,
+		RunE: func(*cobra.Command, []string) error { return runConfig(from, stats) },
 	}
 	from.flags(cmd.Flags())
 	daemonFlag(cmd.Flags(), &from.daemon)
+	statsFlag(cmd.Flags(), &stats)
 	return cmd
 }
 
-// locate returns the configuration file to use, "" when there is none.
-func locate(conf string) string {
-	if conf != "" {
-		return conf
-	}
-	for _, place := range places {
-		if _, err := os.Stat(place); !errors.Is(err, fs.ErrNotExist) {
-			return place
-		}
-	}
-	return ""
-}
-
-// load reads the file at path and what the command line sets. Without a file it is the configuration of the hello
-// page.
-func (s *sources) load(path string) (*config.Config, *config.Report) {
-	o := config.Options{Set: s.set, Dir: s.dir}
-	if s.daemon {
-		o.Set = append(slices.Clip(o.Set), "daemon=true")
-	}
-	if path == "" {
-		return o.Parse("(no file)", []byte("allow = [\"no-listener\"]"))
-	}
-	return o.Load(path)
+func statsFlag(f *pflag.FlagSet, stats *bool) {
+	f.BoolVar(stats, "stats", false, "log all counters at the end")
 }
 
 // runConfig serves until a signal comes.
-func runConfig(from sources) error {
+func runConfig(from sources, stats bool) error {
 	signals := process.NewSignals() // Run obeys a SIGHUP that comes while the files are read
-	path := locate(from.conf)
-	cfg, report := from.load(path)
+	path, ignored := from.locate()
+	cfg, report := from.load(path, ignored)
 	if !process.Detached() || !report.OK() {
 		_ = report.Render(stderr) // a warning that cannot be printed does not keep edge from serving
 	}
@@ -105,9 +57,12 @@ func runConfig(from sources) error {
 			return err
 		}
 	}
-	o := process.Options{Started: func(s *server.Server) { sayHello(s, cfg) }, Signals: signals}
+	o := process.Options{
+		Started: func(s *server.Server) { sayHello(s, cfg) }, Signals: signals, Stats: stats,
+		Version: programVersion(), File: path,
+	}
 	if path != "" {
-		o.Load = func() (*config.Config, *config.Report) { return from.load(path) }
+		o.Load = func() (*config.Config, *config.Report) { return from.load(path, nil) }
 	}
 	return process.Run(cfg, o)
 }

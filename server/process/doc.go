@@ -6,7 +6,7 @@
 //
 // # Life cycle
 //
-//	Run ─► fips ─► daemon ─► event log ─► server.New ─► Listen ─► pid file, user ─► Start ─► signals ─► Stop
+//	Run ─► fips ─► daemon ─► pid file ─► event log ─► server.New ─► Listen ─► user ─► Start ─► signals ─► Stop
 //	         │        │
 //	         └────────┴── begins the program again, which comes this far by itself
 //
@@ -16,7 +16,7 @@
 // # Threads and ownership
 //
 // Run belongs to the goroutine that calls it. It takes over the process: its signals, its default logger,
-// GOMAXPROCS, the memory limit and, as a daemon, stderr. Once per process.
+// GOMAXPROCS, the memory limit and, as a daemon, stderr. Once per process. Find is for other processes.
 //
 // # The event log
 //

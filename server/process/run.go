@@ -1,21 +1,20 @@
 package process
 
 import (
+	"cmp"
+	"context"
 	"crypto/fips140"
-	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/cgroup"
-	"github.com/edge-proxy/edge/internal/safeopen"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -29,6 +28,11 @@ type Options struct {
 	Load func() (*config.Config, *config.Report)
 	// Started is called when s serves.
 	Started func(s *server.Server)
+	// Version and File are for the first line of the event log: which program serves, and by which configuration; "":
+	// none.
+	Version, File string
+	// Stats logs all counters at the end, as the log level debug does.
+	Stats bool
 	// Signals are those that the caller has heard since before it had a configuration. Run takes them over; nil: it
 	// makes its own.
 	Signals *Signals
@@ -43,6 +47,7 @@ type Options struct {
 //	SIGUSR1            open the log files again
 //	SIGTERM, SIGQUIT   accept nothing new, let requests end within grace_period, end; a second one ends at once
 //	SIGINT             end at once
+//	SIGUSR2            nothing, and the event log says so
 func Run(cfg *config.Config, o Options) error {
 	if cfg.Global.FIPS {
 		if err := enterFIPS(); err != nil {
@@ -60,6 +65,11 @@ func Run(cfg *config.Config, o Options) error {
 	if err != nil {
 		return err
 	}
+	pid, err := takePIDFile(cfg.Global.PIDFile)
+	if err != nil {
+		return err
+	}
+	defer pid.remove()
 	signal.Ignore(syscall.SIGPIPE) // when the reader of a log goes away, the write fails and the process goes on
 	if o.Signals == nil {
 		o.Signals = NewSignals()
@@ -73,6 +83,8 @@ func Run(cfg *config.Config, o Options) error {
 	}
 	defer events.close()
 	slog.SetDefault(events.logger())
+	begun := time.Now()
+	slog.Info("starting", "version", o.Version, "configuration", cmp.Or(o.File, "none"), "pid", os.Getpid())
 	limitMemory(cfg.Global.MemoryLimit)
 	o.Server.Owner, o.Server.Prepare = id.owner(), events.prepare
 	s, err := server.New(cfg, o.Server)
@@ -80,16 +92,30 @@ func Run(cfg *config.Config, o Options) error {
 		return err
 	}
 	events.register(s.Registry())
-	defer removePID(cfg.Global.PIDFile)
-	p := running{server: s, events: events, signals: o.Signals, load: o.Load, cfg: cfg}
+	p := running{server: s, events: events, signals: o.Signals, load: o.Load, pid: pid, cfg: cfg}
 	if err := p.start(id, parent, o.Started); err != nil {
 		_ = s.Stop() // the first error is the one to report
 		return err
 	}
 	p.serve()
 	err = s.Stop()
-	slog.Info("stopped", "counters", totals{s.Registry()})
+	tellEnd(s.Registry(), time.Since(begun), o.Stats || slog.Default().Enabled(context.Background(), slog.LevelDebug))
 	return err
+}
+
+// tellEnd logs the last line.
+func tellEnd(r *observe.Registry, served time.Duration, all bool) {
+	requests := 0.0
+	r.Each(func(s observe.Sample) {
+		if s.Name == "edge_requests_total" {
+			requests += s.Value
+		}
+	})
+	attrs := []any{"requests", int64(requests), "served", served.Round(time.Millisecond).String()}
+	if all {
+		attrs = append(attrs, "counters", totals{r})
+	}
+	slog.Info("stopped", attrs...)
 }
 
 // start makes the server serve, calls started and tells parent. Either may be nil.
@@ -99,7 +125,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if err := s.Listen(); err != nil {
 		return err
 	}
-	if err := writePID(g.PIDFile); err != nil {
+	if err := p.pid.write(); err != nil {
 		return err
 	}
 	if err := id.become(s.Addresses(), s.AuthorityPath()); err != nil {
@@ -157,31 +183,3 @@ func limitMemory(limit int64) {
 		debug.SetMemoryLimit(limit)
 	}
 }
-
-// writePID writes the id of the process to the pid file; "": there is none.
-func writePID(path string) error {
-	if path == "" {
-		return nil
-	}
-	f, err := safeopen.Open(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
-	if err == nil {
-		_, err = f.WriteString(pidText())
-		err = errors.Join(err, f.Close())
-	}
-	if err != nil {
-		return fmt.Errorf("pid_file: %w", err)
-	}
-	return nil
-}
-
-// removePID removes the pid file, unless another process has written its own id to it since.
-func removePID(path string) {
-	if path == "" {
-		return
-	}
-	if b, err := os.ReadFile(path); err == nil && string(b) == pidText() {
-		_ = os.Remove(path)
-	}
-}
-
-func pidText() string { return strconv.Itoa(os.Getpid()) + "\n" }

@@ -18,6 +18,7 @@ type running struct {
 	events  *eventLog
 	signals *Signals
 	load    func() (*config.Config, *config.Report)
+	pid     *pidFile
 	cfg     *config.Config // present
 }
 
@@ -32,6 +33,8 @@ func (p *running) serve() {
 		case nil:
 		case syscall.SIGUSR1:
 			p.reopen()
+		case syscall.SIGUSR2:
+			tellUpgrade()
 		case syscall.SIGINT:
 			slog.Info("stopping at once", "signal", sig.String(), "connections", p.server.Conns())
 			return
@@ -116,6 +119,12 @@ func (p *running) tell(problem *config.Problem) {
 	slog.Log(context.Background(), level, "configuration: "+problem.Error(), more...)
 }
 
+// tellUpgrade answers SIGUSR2, by which other servers start their new binary.
+func tellUpgrade() {
+	slog.Warn("SIGUSR2 does nothing: this version cannot hand its sockets to a new binary",
+		"try", "SIGTERM, and start the new one at once: it waits for the addresses while this process drains")
+}
+
 func (p *running) reopen() {
 	if err := errors.Join(p.events.reopen(), p.server.Reopen()); err != nil {
 		slog.Error("log files not opened again", "error", err)
@@ -128,6 +137,7 @@ func (p *running) reopen() {
 func (p *running) drain(sig os.Signal) {
 	grace := p.cfg.Global.GracePeriod + p.cfg.Global.ShutdownTimeout
 	slog.Info("draining", "signal", sig.String(), "connections", p.server.Conns(), "grace_period", grace.String())
+	p.pid.release()
 	whole, done := false, make(chan struct{})
 	go func() {
 		whole = p.server.Drain(grace)
@@ -137,6 +147,8 @@ func (p *running) drain(sig os.Signal) {
 		switch next := p.signals.next(done); {
 		case next == syscall.SIGUSR1:
 			p.reopen()
+		case next == syscall.SIGUSR2:
+			tellUpgrade()
 		case next == syscall.SIGHUP:
 			slog.Warn("no reload while draining")
 		case next != nil:

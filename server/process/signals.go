@@ -13,21 +13,28 @@ type Signals struct {
 	ends    chan os.Signal // the first one begins to drain, the second one ends the process
 	reloads chan os.Signal
 	reopens chan os.Signal
+	others  chan os.Signal // that people send to other servers, and that mean nothing here
 }
 
-// NewSignals begins to receive SIGHUP and SIGUSR1, which otherwise end the process. Signals to end do that until
-// Run.
+// NewSignals begins to receive SIGHUP and SIGUSR1, which otherwise end the process, and SIGUSR2, to tell that it does
+// nothing. Signals to end do that until Run.
 func NewSignals() *Signals {
-	s := &Signals{make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan os.Signal, 1)}
+	s := newSignals()
 	signal.Notify(s.reloads, syscall.SIGHUP)
 	signal.Notify(s.reopens, syscall.SIGUSR1)
+	signal.Notify(s.others, syscall.SIGUSR2)
 	return s
+}
+
+func newSignals() *Signals {
+	one := func() chan os.Signal { return make(chan os.Signal, 1) }
+	return &Signals{ends: make(chan os.Signal, 2), reloads: one(), reopens: one(), others: one()}
 }
 
 func (s *Signals) hearEnds() { signal.Notify(s.ends, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGINT) }
 
 func (s *Signals) stop() {
-	for _, c := range []chan os.Signal{s.ends, s.reloads, s.reopens} {
+	for _, c := range []chan os.Signal{s.ends, s.reloads, s.reopens, s.others} {
 		signal.Stop(c)
 	}
 }
@@ -45,6 +52,8 @@ func (s *Signals) next(done <-chan struct{}) os.Signal {
 	case sig := <-s.reloads:
 		return sig
 	case sig := <-s.reopens:
+		return sig
+	case sig := <-s.others:
 		return sig
 	case <-done:
 		return nil

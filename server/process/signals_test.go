@@ -9,7 +9,7 @@ import (
 // A process that is asked to end does not first do all the reloads that it was asked for.
 func TestSignals_toEndComeFirst(t *testing.T) {
 	for range 100 {
-		s := &Signals{make(chan os.Signal, 2), make(chan os.Signal, 1), make(chan os.Signal, 1)}
+		s := newSignals()
 		s.reopens <- syscall.SIGUSR1
 		s.reloads <- syscall.SIGHUP
 		s.ends <- syscall.SIGTERM
@@ -20,8 +20,9 @@ func TestSignals_toEndComeFirst(t *testing.T) {
 			}
 		}
 		done := make(chan struct{})
-		seen := map[os.Signal]bool{s.next(done): true, s.next(done): true}
-		if !seen[syscall.SIGHUP] || !seen[syscall.SIGUSR1] {
+		s.others <- syscall.SIGUSR2
+		seen := map[os.Signal]bool{s.next(done): true, s.next(done): true, s.next(done): true}
+		if !seen[syscall.SIGHUP] || !seen[syscall.SIGUSR1] || !seen[syscall.SIGUSR2] {
 			t.Fatal(seen)
 		}
 		close(done)

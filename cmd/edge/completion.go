@@ -1,0 +1,43 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-proxy/edge/config"
+)
+
+// complete says what a shell may complete, below root, beside commands and flags.
+func complete(root *cobra.Command) {
+	const noFile = cobra.ShellCompDirectiveNoFileComp
+	extensions := []string{"toml", "yaml", "yml", "json"}
+	files := cobra.FixedCompletions(extensions, cobra.ShellCompDirectiveFilterFileExt)
+	none := cobra.FixedCompletions(nil, noFile)
+	values := map[string]cobra.CompletionFunc{
+		"conf": files, "set": completeKeys, "from": none, "to": none, "listen": none,
+		"tls":    cobra.FixedCompletions([]string{tlsInternal, tlsNone}, noFile),
+		"signal": cobra.FixedCompletions(letterWords, noFile),
+	}
+	for _, cmd := range append(root.Commands(), root) {
+		cmd.ValidArgsFunction = none
+		if strings.HasSuffix(cmd.Use, "[FILE]") {
+			cmd.ValidArgsFunction = files
+		}
+		for name, f := range values {
+			if cmd.Flags().Lookup(name) != nil {
+				_ = cmd.RegisterFlagCompletionFunc(name, f) // it fails where there is one already
+			}
+		}
+	}
+}
+
+// completeKeys completes the key of --set key=value.
+func completeKeys(_ *cobra.Command, _ []string, begun string) (all []string, _ cobra.ShellCompDirective) {
+	for _, key := range config.Keys() {
+		if strings.HasPrefix(key, begun) {
+			all = append(all, key+"=")
+		}
+	}
+	return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+const controlled = "pid_file = \"edge.pid\"\ngrace_period = \"20s\"\n" + oneRoute
+
+// tell runs a command in the folder of e's configuration.
+func (r *running) tell(t *testing.T, args ...string) (code int, out string) {
+	t.Helper()
+	return in(t, filepath.Dir(r.file), args...)
+}
+
+func TestControl_ofOneProcess(t *testing.T) {
+	e := start(t, controlled, "/one")
+	pid := strconv.Itoa(e.PID())
+	code, out := e.tell(t, "status")
+	if code != 0 || !strings.Contains(out, "runs as process "+pid+" since ") {
+		t.Errorf("status: %d %s", code, out)
+	}
+	code, out = e.tell(t, "status", "--json")
+	var status struct {
+		Running bool
+		PID     int
+		Since   time.Time
+	}
+	err := json.Unmarshal([]byte(out), &status)
+	if age := time.Since(status.Since); err != nil || code != 0 || !status.Running || status.PID != e.PID() ||
+		age < 0 || age > time.Hour {
+		t.Errorf("status --json: %d %v %s", code, err, out)
+	}
+	if err := os.WriteFile(e.file, fmt.Appendf(nil, controlled, "/two"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out = e.tell(t, "reload"); code != 0 || !strings.Contains(out, "process "+pid+" reads") {
+		t.Errorf("reload: %d %s", code, out)
+	}
+	e.WaitLine(`"msg":"configuration reloaded"`)
+	answers(t, "http://"+e.addr+"/two")
+	if code, _ = e.tell(t, "-s", "reopen"); code != 0 {
+		t.Errorf("-s reopen: %d", code)
+	}
+	e.WaitLine(`log files opened again`)
+	code, out = e.tell(t, "stop")
+	if code != 0 || !strings.Contains(out, "within 20s") || !strings.Contains(out, pid+" has ended") {
+		t.Errorf("stop: %d %s", code, out)
+	}
+	if code := e.Wait(testutil.Patience); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+	e.WaitLine(`"msg":"drained"`)
+	for _, args := range [][]string{{"status"}, {"stop"}, {"reload"}, {"-s", "quit"}} {
+		if code, out := e.tell(t, args...); code != 1 || !strings.Contains(out, "no edge runs: there is no ") {
+			t.Errorf("%s after the end: %d %s", args, code, out)
+		}
+	}
+	if code, out := e.tell(t, "status", "--json"); code != 1 || !strings.Contains(out, `"running": false`) {
+		t.Errorf("status --json after the end: %d %s", code, out)
+	}
+}
+
+// A file with errors is not sent; the process can be ended all the same.
+func TestControl_wrongFile(t *testing.T) {
+	e := start(t, controlled, "/one")
+	if err := os.WriteFile(e.file, []byte("htp.listen = 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := e.tell(t, "reload"); code != 1 || !strings.Contains(out, "edge.toml:1:1: error") ||
+		!strings.Contains(out, "was told nothing") {
+		t.Errorf("reload: %d %s", code, out)
+	}
+	if code, out := e.tell(t, "stop"); code != 1 || !strings.Contains(out, "--pid-file") {
+		t.Errorf("stop: %d %s", code, out)
+	}
+	if code, out := e.tell(t, "stop", "--now", "--pid-file", "edge.pid"); code != 0 || !strings.Contains(out, "cuts") {
+		t.Errorf("stop --pid-file: %d %s", code, out)
+	}
+	e.Wait(testutil.Patience)
+	if strings.Contains(e.Output(), "configuration: ") {
+		t.Errorf("it was told to reload:\n%s", e.Output())
+	}
+}
+
+// A request in progress is given time by stop and "-s quit", and none by --now and "-s stop".
+func TestControl_stopOfABusyProcess(t *testing.T) {
+	for _, c := range []struct{ args, said string }{
+		{"stop", "grace period over"}, {"-s quit", "grace period over"},
+		{"stop --now", "stopping at once"}, {"-s stop", "stopping at once"},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			e := start(t, "pid_file = \"edge.pid\"\ngrace_period = \"300ms\"\nhttp.listen = \"127.0.0.1:0\"\n"+
+				"[[routes]]\npattern = \"/*\"\ndest = %q\n", origin(t))
+			w := testutil.Dial(t, e.addr)
+			w.Send("GET /stream HTTP/1.1\r\nHost: edge.test\r\n\r\n")
+			w.ReadUntil("line 1\n")
+			if code, out := e.tell(t, strings.Fields(c.args)...); code != 0 || !strings.Contains(out, "has ended") {
+				t.Errorf("%d %s", code, out)
+			}
+			e.Wait(testutil.Patience)
+			e.WaitLine(c.said)
+		})
+	}
+}
+
+// What a pid file says is not believed.
+func TestControl_pidFilesThatLie(t *testing.T) {
+	other := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
+		Args: []string{"serve-demo", "--listen", "127.0.0.1:0"}})
+	other.WaitLine("demo origin")
+	for name, c := range map[string]struct{ content, want string }{
+		"another process":  {fmt.Sprintln(other.PID()), fmt.Sprintf("process %d is ", other.PID())},
+		"a past process":   {"4194999\n", "was left by process 4194999"},
+		"no number":        {"edge\n", "holds no number"},
+		"all processes":    {"-1\n", "holds no number"},
+		"the process zero": {"0\n", "holds no number"},
+		"nothing":          {"", "holds no number"},
+	} {
+		file := write(t, controlled, "/x")
+		if err := os.WriteFile(filepath.Join(filepath.Dir(file), "edge.pid"), []byte(c.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range []string{"stop", "stop --now", "reload", "status"} {
+			code, out := in(t, filepath.Dir(file), strings.Fields(args)...)
+			if code != 1 || !strings.Contains(out, c.want) {
+				t.Errorf("%s, %s: %d, want %q in\n%s", name, args, code, c.want, out)
+			}
+		}
+	}
+	if !other.Running() {
+		t.Error("another process was ended")
+	}
+	file := write(t, oneRoute, "/x")
+	if code, out := in(t, filepath.Dir(file), "stop"); code != 1 || !strings.Contains(out, "has no pid_file") {
+		t.Errorf("without a pid_file: %d %s", code, out)
+	}
+}
+
+// A second process with the same pid file does not start, whatever else it would serve; it leaves the first one alone.
+func TestPIDFile_ofASecondProcess(t *testing.T) {
+	e := start(t, controlled, "/x")
+	pid := fmt.Sprintf("%d\n", e.PID())
+	for _, args := range [][]string{{"run"}, {"run", "-d"}} {
+		noneLeft(t, e.file)
+		code, out := e.tell(t, append(args, e.file)...)
+		if code != 1 || !strings.Contains(out, "edge runs already, as process "+strings.TrimSpace(pid)) {
+			t.Errorf("%s: %d %s", args, code, out)
+		}
+	}
+	path := filepath.Join(filepath.Dir(e.file), "edge.pid")
+	if text, err := os.ReadFile(path); err != nil || string(text) != pid {
+		t.Errorf("the pid file holds %q %v", text, err)
+	}
+	answers(t, "http://"+e.addr+"/x")
+}
+
+// What a killed process has left does not keep the next one from starting, also when its number is another process's by
+// now: in a container it always is.
+func TestPIDFile_left(t *testing.T) {
+	e := start(t, controlled, "/x")
+	path := filepath.Join(filepath.Dir(e.file), "edge.pid")
+	e.Signal(syscall.SIGKILL)
+	e.Wait(testutil.Patience)
+	if text, err := os.ReadFile(path); err != nil || string(text) != fmt.Sprintf("%d\n", e.PID()) {
+		t.Fatalf("it left %q %v", text, err)
+	}
+	for _, left := range []string{"", fmt.Sprintf("%d\n", os.Getpid())} {
+		if left != "" {
+			if err := os.WriteFile(path, []byte(left), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: filepath.Dir(e.file),
+			Args: []string{"run", e.file}})
+		next.WaitLine(`"msg":"listening"`)
+		if text, err := os.ReadFile(path); err != nil || string(text) != fmt.Sprintf("%d\n", next.PID()) {
+			t.Errorf("the pid file holds %q %v, not %d", text, err, next.PID())
+		}
+		next.Stop()
+		if _, err := os.Stat(path); err == nil {
+			t.Error("the pid file is still there")
+		}
+	}
+}
+
+// The next process takes the file while the one before drains, and keeps it when that one ends.
+func TestPIDFile_whileAnotherDrains(t *testing.T) {
+	e := start(t, "pid_file = \"edge.pid\"\ngrace_period = \"1h\"\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\n"+
+		"pattern = \"/*\"\ndest = %q\n", origin(t))
+	w := testutil.Dial(t, e.addr)
+	w.Send("GET /stream HTTP/1.1\r\nHost: edge.test\r\n\r\n")
+	w.ReadUntil("line 1\n")
+	path := filepath.Join(filepath.Dir(e.file), "edge.pid")
+	e.Signal(syscall.SIGTERM)
+	e.WaitLine(`"msg":"draining"`)
+	if code, out := e.tell(t, "status"); code != 0 {
+		t.Errorf("the status of a process that drains: %d %s", code, out)
+	}
+	next := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: filepath.Dir(e.file),
+		Args: []string{"run", e.file}})
+	next.WaitLine(`"msg":"listening"`)
+	e.Signal(syscall.SIGTERM)
+	e.Wait(testutil.Patience)
+	if text, err := os.ReadFile(path); err != nil || string(text) != fmt.Sprintf("%d\n", next.PID()) {
+		t.Errorf("the pid file holds %q %v, not %d", text, err, next.PID())
+	}
+	if code, out := e.tell(t, "status"); code != 0 || !strings.Contains(out, fmt.Sprint(next.PID())) {
+		t.Errorf("status: %d %s", code, out)
+	}
+}
+
+// No signal that people send is silent.
+func TestRun_upgradeSignal(t *testing.T) {
+	e, _ := hanging(t, "1h")
+	e.Signal(syscall.SIGUSR2)
+	e.WaitLine(`"level":"WARN","msg":"SIGUSR2 does nothing`)
+	e.Signal(syscall.SIGTERM)
+	e.WaitLine(`"msg":"draining"`)
+	e.Signal(syscall.SIGUSR2)
+	e.WaitLine(`(?s)"msg":"draining".*SIGUSR2 does nothing`)
+}
+
+// What users of other servers type is understood, or answered by what to type.
+func TestWords_ofOthers(t *testing.T) {
+	for args, want := range map[string]string{
+		"start": "type edge run", "serve": "type edge run", "quit": "type edge stop", "--config x.toml": "type -c FILE",
+		"run -f x.toml": "type -c FILE", "run --upgrade": "type edge stop", "-u": "type edge stop",
+		"-s now": "reload, stop, quit, reopen or test", "run --port 80": "edge run --help lists its flags",
+	} {
+		if code, out := edge(t, strings.Fields(args)...); code != 2 || !strings.Contains(out, want) {
+			t.Errorf("edge %s: %d, want 2 and %q in\n%s", args, code, want, out)
+		}
+	}
+	for args, want := range map[string]string{
+		"-v": "edge dev (go", "-s test -c " + write(t, oneRoute, "/"): "configuration OK",
+	} {
+		if code, out := edge(t, strings.Fields(args)...); code != 0 || !strings.Contains(out, want) {
+			t.Errorf("edge %s: %d, want 0 and %q in\n%s", args, code, want, out)
+		}
+	}
+}
+
+// The first line of the log says what serves; the last one is short unless more is asked for.
+func TestRun_firstAndLastLine(t *testing.T) {
+	file := write(t, oneRoute, "/x")
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"run":   {[]string{"run", file}, `"msg":"stopped","requests":1,"served":"[0-9.ms]+"\}$`},
+		"stats": {[]string{"run", "--stats", file}, `"msg":"stopped",.*"counters":\{.*"requests_total 2xx":1`},
+		"debug": {[]string{"run", file, "--set", "log_level=debug"}, `"msg":"stopped",.*"counters":\{`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: c.args})
+			p.WaitLine(fmt.Sprintf(`"msg":"starting","version":"dev","configuration":"%s","pid":%d\}$`, file, p.PID()))
+			answers(t, "http://"+p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]+"/x")
+			p.Stop()
+			p.WaitLine(c.want)
+			if !strings.HasPrefix(p.Output(), "{\"time\"") || strings.Index(p.Output(), `"msg":"starting"`) > 100 {
+				t.Errorf("it is not the first line:\n%s", p.Output())
+			}
+		})
+	}
+}

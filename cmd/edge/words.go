@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// otherWords are commands of other servers, with what to type here.
+var otherWords = map[string]string{
+	"start":         "edge run, or edge run -d in the background",
+	"serve":         "edge run",
+	"restart":       "edge stop && edge run -d; where a supervisor runs it, let that restart it",
+	"quit":          "edge stop",
+	"kill":          "edge stop --now",
+	"reopen":        "edge -s reopen",
+	"upgrade":       "edge stop && edge run -d: this version cannot hand its sockets to a new binary",
+	"configtest":    "edge check",
+	"lint":          "edge check",
+	"ps":            "edge status",
+	"reverse-proxy": "edge proxy --from :8080 --to localhost:3000",
+}
+
+// noArguments refuses arguments that are neither a command nor a flag.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.HasParent() {
+		return usage{cmd, fmt.Errorf("%s takes no argument, got %q", cmd.CommandPath(), args[0])}
+	}
+	err := fmt.Errorf("unknown command %q", args[0])
+	if words := otherWords[args[0]]; words != "" {
+		err = fmt.Errorf("%w, type %s", err, words)
+	} else if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		err = fmt.Errorf("%w, did you mean %q?", err, near[0])
+	} else if at, failed := os.Stat(args[0]); failed == nil && !at.IsDir() {
+		err = fmt.Errorf("%w, type edge run %s", err, args[0])
+	}
+	return usage{nil, err}
+}
+
+// otherFlags are flags of other servers, as the errors about them end, with what to type here.
+var otherFlags = map[string]string{
+	"flag: --config":    "-c FILE",
+	"flag: 'f' in -f":   "-c FILE",
+	"flag: 'u' in -u":   "edge stop, and start the new one at once: it waits for the addresses",
+	"flag: --upgrade":   "edge stop, and start the new one at once: it waits for the addresses",
+	"flag: --reload":    "edge reload",
+	"flag: --stop":      "edge stop",
+	"flag: --log-level": "edge run --set log_level=debug",
+}
+
+// explainFlag adds what to type to an error about a flag of another server.
+func explainFlag(err error) error {
+	for end, words := range otherFlags {
+		if strings.HasSuffix(err.Error(), end) {
+			return fmt.Errorf("%w, type %s", err, words)
+		}
+	}
+	return err
+}

@@ -1,0 +1,166 @@
+package process
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/safeopen"
+)
+
+// pidFile is the file that holds the number of the process. The process has it open until its end, which tells it from
+// another one that has its number by chance, see Find. Until it drains it holds it by flock(2) too: the lock, and not
+// the number in it, says that it is taken. So what a process that was killed has left is nobody's.
+//
+//	take ── locked ──► write ── serving ──► release ── draining ──► remove
+//	                                           └── from now on the next process may take it: then remove leaves it
+type pidFile struct {
+	path string
+	file *os.File // nil: there is none
+}
+
+// Those who look whether the file is taken hold it for a moment.
+const (
+	pidFileWait  = 200 * time.Millisecond
+	pidFilePause = 10 * time.Millisecond
+)
+
+var (
+	errPIDFileMoved = errors.New("it is removed again and again while edge opens it")
+	errNoPIDFile    = errors.New("is not a regular file")
+)
+
+// takePIDFile locks the file at path; "": there is none. It fails where another process serves by that file.
+func takePIDFile(path string) (*pidFile, error) {
+	if path == "" {
+		return &pidFile{}, nil
+	}
+	begun := time.Now()
+	for {
+		f, err := safeopen.Open(path, os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			return nil, fmt.Errorf("pid_file: %w", err)
+		}
+		p := &pidFile{path, f}
+		if err = p.take(); err == nil {
+			return p, nil
+		}
+		_ = f.Close()
+		again := errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, errPIDFileMoved)
+		if !again || time.Since(begun) > pidFileWait {
+			return nil, fmt.Errorf("pid_file: %s: %w", path, err)
+		}
+		time.Sleep(pidFilePause)
+	}
+}
+
+// heldError says that another process has the pid file.
+type heldError struct{ number string }
+
+func (e heldError) Error() string {
+	return "edge runs already, as process " + cmp.Or(e.number, "unknown") + ": edge stop ends it, edge reload gives " +
+		"it a new configuration; a second one needs a pid_file of its own"
+}
+
+// Unwrap tells what flock(2) said.
+func (e heldError) Unwrap() error { return syscall.EWOULDBLOCK }
+
+// take locks the file.
+func (p *pidFile) take() error {
+	if at, err := p.file.Stat(); err != nil || !at.Mode().IsRegular() {
+		return errors.Join(err, errNoPIDFile)
+	}
+	switch err := p.flock(syscall.LOCK_EX); {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		number, _ := readPID(p.file)
+		return heldError{number}
+	case errors.Is(err, syscall.ENOLCK), errors.Is(err, syscall.ENOSYS), errors.Is(err, syscall.EOPNOTSUPP):
+		// A file system without locks: nothing keeps a second process away.
+	case err != nil:
+		return err
+	}
+	if !p.inPlace() { // the process before has removed it meanwhile
+		return errPIDFileMoved
+	}
+	return nil
+}
+
+// write writes the number of the process.
+func (p *pidFile) write() error {
+	if p.file == nil {
+		return nil
+	}
+	err := p.file.Truncate(0)
+	if err == nil {
+		_, err = p.file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("pid_file: %w", err)
+	}
+	return nil
+}
+
+// release lets the next process take the file, while this one drains.
+func (p *pidFile) release() {
+	if p.file != nil {
+		_ = p.flock(syscall.LOCK_UN)
+	}
+}
+
+// remove removes the file unless it is another process's by now. Where the process may not write the folder any more
+// it empties the file.
+func (p *pidFile) remove() {
+	if p.file == nil {
+		return
+	}
+	defer p.file.Close() //nolint:errcheck // nothing waits to be written
+	if errors.Is(p.flock(syscall.LOCK_EX), syscall.EWOULDBLOCK) || !p.inPlace() {
+		return
+	}
+	if number, err := readPID(p.file); err != nil || number != "" && number != strconv.Itoa(os.Getpid()) {
+		return
+	}
+	if os.Remove(p.path) != nil {
+		_ = p.file.Truncate(0)
+	}
+}
+
+func (p *pidFile) flock(how int) error { return flock(p.file, how) }
+
+// inPlace reports whether the path leads to the file that is open.
+func (p *pidFile) inPlace() bool {
+	now, err := os.Stat(p.path)
+	if err != nil {
+		return false
+	}
+	at, err := p.file.Stat()
+	return err == nil && os.SameFile(at, now)
+}
+
+// flock is flock(2), which does not wait.
+func flock(f *os.File, how int) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) { failed = syscall.Flock(int(fd), how|syscall.LOCK_NB) })
+	return errors.Join(err, failed)
+}
+
+// readPID returns the first line of a pid file.
+func readPID(f *os.File) (string, error) {
+	text := make([]byte, 32)
+	n, err := f.ReadAt(text, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	line, _, _ := strings.Cut(string(text[:n]), "\n")
+	return strings.TrimSpace(line), nil
+}

@@ -1,0 +1,83 @@
+package process
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+)
+
+// However many begin at once, and look meanwhile, one of them has the file; and after it is removed the next.
+func TestPIDFile_oneAtATime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pid")
+	for range 5 {
+		var all sync.WaitGroup
+		var taken atomic.Pointer[pidFile]
+		for range 8 {
+			all.Go(func() {
+				p, err := takePIDFile(path)
+				switch {
+				case err == nil && p.write() != nil:
+					t.Error("it cannot be written")
+				case err == nil && taken.Swap(p) != nil:
+					t.Error("two have it")
+				case err != nil && !errors.As(err, new(heldError)):
+					t.Error(err)
+				}
+				_, _ = Find(path)
+			})
+		}
+		all.Wait()
+		p := taken.Load()
+		if p == nil {
+			t.Fatal("nobody has it")
+		}
+		i, err := Find(path)
+		if err != nil || i.PID != os.Getpid() || i.Ended() {
+			t.Errorf("found %v %v", i, err)
+		}
+		p.remove()
+		if _, err := os.Stat(path); err == nil {
+			t.Fatal("it is still there")
+		}
+	}
+}
+
+func TestPIDFile_refuses(t *testing.T) {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		pipe: "not a regular file", os.DevNull: "not a regular file", dir: "pid_file: ",
+		filepath.Join(dir, "none", "pid"): "no such file",
+	} {
+		if _, err := takePIDFile(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
+
+// A file that a script has removed or replaced is not the process's to remove.
+func TestPIDFile_replaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pid")
+	p, err := takePIDFile(path)
+	if err != nil || p.write() != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path+".new", []byte("1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	p.remove()
+	if text, err := os.ReadFile(path); err != nil || string(text) != "1\n" {
+		t.Errorf("%q %v", text, err)
+	}
+}
