@@ -34,6 +34,7 @@ type listener struct {
 	begin    atomic.Pointer[func(c *engine.Conn) engine.Handler] // for new connections
 	service  *proxy.Service
 	name     string                // guarded by Server.mu
+	title    string                // name, or the address where the listener has none; guarded by Server.mu
 	secured  bool                  // it takes TLS; guarded by Server.mu
 	opts     session.ServerOptions // guarded by Server.mu
 	sessions []*session.Server     // the last one has new connections; guarded by Server.mu
@@ -44,6 +45,7 @@ type setting struct {
 	listener *listener
 	config   *config.Listener
 	name     string
+	title    string
 	opts     session.ServerOptions
 	connsMax int
 	requests *proxy.Listener
@@ -53,7 +55,7 @@ type setting struct {
 
 // apply puts s in place: the limits of connections for new ones, the rest for new requests.
 func (l *listener) apply(s *setting) {
-	l.name, l.secured = s.name, s.secure != nil
+	l.name, l.title, l.secured = s.name, s.title, s.secure != nil
 	l.service.Use(s.requests)
 	if l.open != nil {
 		l.open.SetConnsMax(s.connsMax)
@@ -95,11 +97,11 @@ func (b *build) openListeners() error {
 			key := keyOf(&a)
 			times[key]++ // port 0 may be named several times
 			key = fmt.Sprintf("%s#%d", key, times[key])
-			set := setting{listener: kept[key], config: c, name: c.Name, opts: opts,
+			set := setting{listener: kept[key], config: c, name: c.Name, title: nameAt(c, &a), opts: opts,
 				connsMax: c.Limits.Connections, requests: requests, server: b.server, secure: secure}
 			if set.listener == nil {
 				if set.listener, err = b.open(key, &a, &set); err != nil {
-					return fmt.Errorf("listener %s: %w", c.Name, err)
+					return listenError(c, &a, err)
 				}
 			}
 			b.settings = append(b.settings, set)

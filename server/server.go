@@ -177,14 +177,14 @@ func (s *Server) Addresses() []Address {
 	defer s.mu.Unlock()
 	var all []Address
 	for _, l := range s.present.listeners {
-		all = append(all, Address{l.name, l.open.Addr(), l.secured})
+		all = append(all, Address{l.title, l.open.Addr(), l.secured})
 	}
 	return all
 }
 
 // Address is one address of a listener.
 type Address struct {
-	Listener string      // its name
+	Listener string      // its name; the address as it is written where there is none
 	Addr     poller.Addr // with the port that the kernel chose where the configuration says 0
 	TLS      bool        // it takes TLS
 }

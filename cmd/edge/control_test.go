@@ -273,3 +273,13 @@ func TestRun_firstAndLastLine(t *testing.T) {
 		})
 	}
 }
+
+// Each address of a listener without a name is told by its own.
+func TestRun_tellsEachAddress(t *testing.T) {
+	socket := testutil.SocketPath(t)
+	e := start(t, "log.output = []\n[[listeners]]\nlisten = [\"127.0.0.1:0\", \"unix:%s\"]\n[[listeners]]\n"+
+		"name = \"web\"\nlisten = \"127.0.0.2:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n", socket)
+	e.WaitLine(`"msg":"listening","listener":"127.0.0.1:0","address":"127.0.0.1:[1-9]`)
+	e.WaitLine(`"msg":"listening","listener":"unix:` + socket + `","address":"unix:` + socket + `"`)
+	e.WaitLine(`"msg":"listening","listener":"web","address":"127.0.0.2:`)
+}

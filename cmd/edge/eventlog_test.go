@@ -247,7 +247,7 @@ func TestRun_startErrorComesLast(t *testing.T) {
 	}
 	out := p.Output()
 	warning, event := strings.Index(out, "[no-route]"), strings.Index(out, `"msg":"internal authority made`)
-	if why := strings.Index(out, "\nedge: listener "); warning < 0 || event < warning || why < event {
+	if why := strings.LastIndex(out, ": listener 127.0.0.1:"); warning < 0 || event < warning || why < event {
 		t.Errorf("warning at %d, event at %d, reason at %d", warning, event, why)
 	}
 }

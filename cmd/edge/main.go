@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/server"
 )
 
 // version is set by the linker, in releases.
@@ -63,8 +64,20 @@ func run() int {
 		fmt.Fprintf(stderr, "edge: %v\n%s\n", err, wrong.help())
 		return exitUsage
 	}
-	fmt.Fprintln(stderr, "edge:", err)
+	fmt.Fprint(stderr, startError(err))
 	return exitError
+}
+
+// startError returns an error as it is printed, with what helps.
+func startError(err error) string {
+	text := fmt.Sprintln("edge:", err)
+	var address *server.ListenError
+	if errors.As(err, &address) {
+		for _, line := range address.Try {
+			text += "      " + line + "\n"
+		}
+	}
+	return text
 }
 
 // letters are the flags that edge has without a command.

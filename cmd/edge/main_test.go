@@ -233,8 +233,15 @@ func TestRun_addressInUse(t *testing.T) {
 	l := testutil.Listen(t)
 	file := write(t, "http.listen = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n", l.Addr())
 	code, out := edge(t, "run", "-c", file)
-	if code != 1 || !strings.Contains(out, l.Addr().String()+": address already in use") {
-		t.Errorf("%d %q", code, out)
+	want := fmt.Sprintf("edge: %s:1:15: listener %s: listen %[2]s: address already in use\n", file, l.Addr())
+	who := fmt.Sprintf(", process %d, listens there\n", os.Getpid())
+	if code != 1 || !strings.Contains(out, want) || !strings.HasSuffix(out, who) {
+		t.Errorf("%d, want %q and %q in %q", code, want, who, out)
+	}
+	code, out = edge(t, "proxy", "--from", l.Addr().String(), "--to", "1")
+	want = fmt.Sprintf("edge: listener %s: listen %[1]s: address already in use\n", l.Addr())
+	if code != 1 || !strings.Contains(out, want) || !strings.HasSuffix(out, who) {
+		t.Errorf("edge proxy: %d, want %q and %q in %q", code, want, who, out)
 	}
 }
 

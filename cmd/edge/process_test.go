@@ -260,6 +260,11 @@ dest = "status:204"
 	}
 }
 
+func unprivilegedPort() string {
+	b, _ := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start")
+	return strings.TrimSpace(string(b))
+}
+
 // A reload cannot do what only root may do: it fails, and what was before goes on.
 func TestRun_reloadAsTheUser(t *testing.T) {
 	uid, gid := nobody(t)
@@ -268,8 +273,7 @@ func TestRun_reloadAsTheUser(t *testing.T) {
 	if low == "" {
 		t.Skip("no port below 1024 is free")
 	}
-	if b, err := os.ReadFile("/proc/sys/net/ipv4/ip_unprivileged_port_start"); err != nil ||
-		strings.TrimSpace(string(b)) != "1024" {
+	if unprivilegedPort() != "1024" {
 		t.Skip("everybody may bind low ports here")
 	}
 	file := filepath.Join(dir, "edge.toml")
@@ -286,7 +290,8 @@ func TestRun_reloadAsTheUser(t *testing.T) {
 	addr := p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
 	put(`, "` + low + `"`)
 	p.Signal(syscall.SIGHUP)
-	p.WaitLine(`reload failed, nothing has changed.*` + low + `.*permission denied`)
+	p.WaitLine(`reload failed, nothing has changed.*edge.toml:2:\d+: listener .*` + low +
+		`.*permission denied","try":".*setcap`)
 	if resp, _ := get(t, client(t), "http://"+addr+"/"); resp.StatusCode != 204 {
 		t.Errorf("after it: %d", resp.StatusCode)
 	}
@@ -312,6 +317,12 @@ func TestRun_userWithoutRoot(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "edge.pid")); err == nil {
 		t.Error("it made a pid file")
+	}
+	if low := lowAddr(); low != "" && unprivilegedPort() == "1024" {
+		if out, err := as("http.listen=" + low).CombinedOutput(); err == nil ||
+			!strings.Contains(string(out), "setcap cap_net_bind_service=+ep "+realPath(t, bin)) {
+			t.Errorf("on a low port: %v %s", err, out)
+		}
 	}
 	same := as("user=nobody")
 	if err := same.Start(); err != nil {

@@ -78,7 +78,7 @@ func runProxy(from, to, secure string, stats bool) error {
 	if !report.OK() {
 		return usage{nil, fmt.Errorf("%s", explain(&report.Errors[0]))}
 	}
-	return process.Run(cfg, process.Options{
+	err := process.Run(cfg, process.Options{
 		Server: server.Options{Explain: true}, Version: programVersion(), Stats: stats,
 		Started: func(s *server.Server) {
 			for _, a := range s.Addresses() {
@@ -89,6 +89,11 @@ func runProxy(from, to, secure string, stats bool) error {
 			}
 		},
 	})
+	var address *server.ListenError
+	if errors.As(err, &address) {
+		address.Pos = config.Pos{} // there is no file
+	}
+	return err
 }
 
 // hostFor returns the upstream's key host. A server on the Internet, which is reached by TLS, answers for its own

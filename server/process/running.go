@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"strings"
 	"syscall"
 
 	"github.com/edge-proxy/edge/config"
@@ -82,7 +83,12 @@ func (p *running) apply(cfg *config.Config, report *config.Report) {
 	}
 	diff, err := p.server.Apply(cfg)
 	if err != nil {
-		slog.Error("reload failed, nothing has changed", "error", err)
+		attrs := []any{"error", err}
+		var address *server.ListenError
+		if errors.As(err, &address) && len(address.Try) > 0 {
+			attrs = append(attrs, "try", strings.Join(address.Try, "; "))
+		}
+		slog.Error("reload failed, nothing has changed", attrs...)
 		return
 	}
 	p.cfg = cfg
