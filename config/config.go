@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/tls"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -95,6 +96,8 @@ type Listener struct {
 	HTTPSPort       int             // where to
 	UserTimeout     time.Duration   // of sent bytes; below 0: the kernel's
 	FastOpen        int             // connections that may wait with data in their SYN; 0: none
+	SocketMode      fs.FileMode     `json:",omitempty"` // of Unix sockets; 0: what the umask leaves
+	SocketOwner     Account         `json:",omitzero"`  // of Unix sockets
 	Features        []schema.Target `json:",omitempty"` // see Register
 	Pos             Pos
 }
@@ -105,6 +108,12 @@ type RequestID struct {
 	Field  string
 	Accept string // trusted, all or none
 	Answer bool   // clients are told too
+}
+
+// Account is the owner of a file. The zero value is that of the process.
+type Account struct {
+	Text     string // as written: user, user:group or :group
+	UID, GID int    // below 0: unchanged
 }
 
 // Trusted says which peers' forwarding fields are believed. The zero value trusts no peer.

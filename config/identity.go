@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/user"
 	"strconv"
@@ -131,6 +132,56 @@ func parseAccountValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, b
 		return "", false
 	}
 	return s, true
+}
+
+// parseOwnerValue reads "user", "user:group" or ":group".
+func parseOwnerValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	s, ok := d.String(n, "a user, or user:group")
+	if !ok {
+		return nil, false
+	}
+	user, group, _ := strings.Cut(s, ":")
+	owner := Account{Text: s, UID: -1, GID: -1}
+	if group != "" {
+		gid, err := groupOf(group)
+		if err != nil {
+			d.Report.Errorf(n.Value, syntax.DidYouMean(group, accounts("/etc/group")), "%s", err)
+			return nil, false
+		}
+		owner.GID = gid
+	}
+	if user != "" {
+		id := Identity{UID: -1, GID: owner.GID}
+		if err := id.become(user); err != nil {
+			d.Report.Errorf(n.Value, syntax.DidYouMean(user, accounts("/etc/passwd")), "%s", err)
+			return nil, false
+		}
+		owner.UID, owner.GID = id.UID, id.GID
+	}
+	if user == "" && group == "" {
+		d.Report.Errorf(n.Value, "write it as \"www-data:www-data\"", "%q names neither a user nor a group", s)
+		return nil, false
+	}
+	return owner, true
+}
+
+// parseFileModeValue reads the rights of a file as chmod(1) takes them.
+func parseFileModeValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	const hint = "write it as \"0660\""
+	if n.Kind == syntax.KindInt {
+		d.Report.Errorf(n.Value, hint, "%q must be a string, so that all formats read it as octal", n.Key)
+		return nil, false
+	}
+	s, ok := d.String(n, "an octal number in a string")
+	if !ok {
+		return nil, false
+	}
+	mode, err := strconv.ParseUint(s, 8, 32)
+	if err != nil || mode == 0 || mode > 0o777 {
+		d.Report.Errorf(n.Value, hint, "%s is not an octal number up to 0777", syntax.Quote(s))
+		return nil, false
+	}
+	return fs.FileMode(mode), true
 }
 
 // checkProcess checks the working directory, the user and the group against this machine.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"io/fs"
 	"slices"
 	"time"
 
@@ -182,5 +183,13 @@ func socketKeys() []*schema.Key {
 				"spares clients a round trip. The network may deliver that data twice (RFC 7413), so it is for " +
 				"TLS, or for requests that may be repeated. The kernel has to allow it: " +
 				"`net.ipv4.tcp_fastopen`, bit 2."},
+		{Path: "socket_mode", Type: typeFileMode, Example: `"0660"`, Restart: true,
+			Into: schema.Into(func(e *listenerEntry) *fs.FileMode { return &e.SocketMode }),
+			Doc: "The rights of the files of its Unix sockets, as `chmod` takes them; a client has to be allowed to " +
+				"write. Without it they are what the umask leaves: mostly that is the owner alone."},
+		{Path: "socket_owner", Type: typeOwner, Example: `"www-data:www-data"`, Restart: true,
+			Into: schema.Into(func(e *listenerEntry) *Account { return &e.SocketOwner }),
+			Doc: "Whose these files are: `user`, which stands for its group too, `user:group` or `:group`, by names " +
+				"or numbers. Only root gives files to other users. Without it that is the `user` of the process."},
 	}
 }

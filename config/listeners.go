@@ -37,6 +37,11 @@ func (r *resolver) resolveListeners() {
 			r.rep.Warnf(schema.CodeNoEffect, e.Head("path_parameters"), "",
 				"with paths = \"raw\" routes see the path as it came, parameters included")
 		}
+		for _, key := range []string{"socket_mode", "socket_owner"} {
+			if e.Has(key) && !slices.ContainsFunc(e.Addresses, func(a Address) bool { return a.Network == "unix" }) {
+				r.rep.Warnf(schema.CodeNoEffect, e.Head(key), "", "this listener has no Unix socket")
+			}
+		}
 		if e.Has("name") {
 			r.requireUniqueName(names, e.Name, e.At("name"), "listener")
 		} else if len(e.Addresses) > 0 {

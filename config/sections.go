@@ -118,7 +118,7 @@ const (
 
 	codeForeignVariable      = "foreign-variable"
 	codeOverlappingListeners = "overlapping-listeners"
-	codeIgnoredFile    = "ignored-file"
+	codeIgnoredFile          = "ignored-file"
 )
 
 // codes lists all codes with what they mean, for the reference page and for allow.

@@ -18,6 +18,8 @@ var (
 	typeHeaders   = schema.Type{Name: "table of strings", Parse: parseHeadersValue}                    // []Header
 	typeAccessLog = schema.Type{Name: "path or false", Parse: parseAccessLogValue, Truth: true}        // AccessLog
 	typeAccount   = schema.Type{Name: "name or number", Parse: parseAccountValue}                      // string
+	typeFileMode  = schema.Type{Name: "octal string", Parse: parseFileModeValue}                       // fs.FileMode
+	typeOwner     = schema.Type{Name: "user:group", Parse: parseOwnerValue}                            // Account
 	typeLogOutput = schema.Type{Name: "list of \"stdout\", \"stderr\", paths", Parse: parseLogOutputs} // []string
 )
 

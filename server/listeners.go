@@ -30,6 +30,7 @@ type listener struct {
 	key     string // of its address
 	open    *engine.Listener
 	sockets engine.ListenOptions // of its sockets, without Addr and ConnsMax
+	file    *socketFile          // of a Unix socket; nil: none, or it was removed; guarded by Server.mu
 
 	begin    atomic.Pointer[func(c *engine.Conn) engine.Handler] // for new connections
 	service  *proxy.Service
@@ -217,7 +218,13 @@ func (b *build) open(key string, a *config.Address, set *setting) (*listener, er
 		return nil, err
 	}
 	l.open, l.sockets = open, sockets
-	return l, nil
+	if a.Network != "unix" {
+		return l, nil
+	}
+	if l.file, err = openSocketFile(a.Path); err != nil {
+		return nil, err
+	}
+	return l, l.file.give(b.server.socketRights(set.config))
 }
 
 // closeListener begins to close l. Its sockets accept for another moment, see engine.Listener.Close, and a reload that
@@ -227,9 +234,16 @@ func (s *Server) closeListener(l *listener) {
 		return
 	}
 	l.open.Close()
+	l.removeFile()
 	if !slices.Contains(s.closing, l) {
 		s.closing = append(s.closing, l)
 	}
+}
+
+// removeFile removes the file of a Unix socket that has closed, or is about to. Server.mu is held.
+func (l *listener) removeFile() {
+	l.file.remove()
+	l.file = nil
 }
 
 // forgetClosed removes listeners from s.closing that have closed or were taken back. s.mu is held.

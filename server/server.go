@@ -225,6 +225,9 @@ func (s *Server) Stop() error {
 	s.collect()
 	s.state = stopped
 	s.engine.Stop()
+	for _, l := range s.present.listeners {
+		l.removeFile()
+	}
 	s.tickets.Stop()
 	if s.present.certs != nil {
 		s.present.certs.Stop()

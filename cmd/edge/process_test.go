@@ -255,8 +255,10 @@ dest = "status:204"
 	if code := p.Stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "edge.pid")); err == nil {
-		t.Error("the pid file is still there")
+	for _, name := range []string{"edge.pid", "s"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s is still there", name)
+		}
 	}
 }
 

@@ -51,15 +51,11 @@ func (id *identity) present() bool {
 		(id.GID < 0 || id.GID == os.Getgid() && id.GID == os.Getegid())
 }
 
-// become gives the user the Unix sockets among addresses and then gives up the rights of root, in all threads.
-// Logs and the internal authority, whose file is authority, were given to the user when they were made. Other
-// files keep their owners.
-func (id *identity) become(addresses []server.Address, authority string) error {
+// become gives up the rights of root, in all threads. Logs, Unix sockets and the internal authority, whose file is
+// authority, were given to the user when they were made. Other files keep their owners.
+func (id *identity) become(authority string) error {
 	if id == nil {
 		return nil
-	}
-	if err := id.ownSockets(addresses); err != nil {
-		return err
 	}
 	if id.UID >= 0 { // groups first: only root can set them
 		if err := syscall.Setgroups(id.Groups); err != nil {
@@ -109,39 +105,6 @@ func (id *identity) ownLogs(c *config.Config) {
 		_ = f.Chown(id.UID, id.GID)
 		_ = f.Close()
 	}
-}
-
-// ownSockets gives the user the Unix sockets among addresses.
-func (id *identity) ownSockets(addresses []server.Address) error {
-	for _, a := range addresses {
-		if !a.Addr.IsUnix() {
-			continue
-		}
-		if err := id.ownSocket(a.Addr.Path); err != nil {
-			return fmt.Errorf("user: %s: %w", a.Addr.Path, err)
-		}
-	}
-	return nil
-}
-
-var errOtherSocket = errors.New("it is no longer the socket that edge has made: another user may write its folder")
-
-// ownSocket gives the user a socket that edge has made. It changes the owner of the file that it has checked, not
-// of the path: in a folder that the user may write, the path could lead to a file of root's by then.
-func (id *identity) ownSocket(path string) error {
-	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd) //nolint:errcheck // nothing was written
-	var at unix.Stat_t
-	if err := unix.Fstat(fd, &at); err != nil {
-		return err
-	}
-	if at.Mode&unix.S_IFMT != unix.S_IFSOCK || at.Nlink != 1 || int(at.Uid) != os.Geteuid() {
-		return errOtherSocket
-	}
-	return unix.Fchownat(fd, "", id.UID, id.GID, unix.AT_EMPTY_PATH)
 }
 
 // reachesAuthority returns an error if the user, whose rights the process has now, cannot renew the internal

@@ -128,7 +128,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if err := p.pid.write(); err != nil {
 		return err
 	}
-	if err := id.become(s.Addresses(), s.AuthorityPath()); err != nil {
+	if err := id.become(s.AuthorityPath()); err != nil {
 		return err
 	}
 	if err := s.Start(); err != nil {
