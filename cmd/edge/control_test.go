@@ -283,3 +283,25 @@ func TestRun_tellsEachAddress(t *testing.T) {
 	e.WaitLine(`"msg":"listening","listener":"unix:` + socket + `","address":"unix:` + socket + `"`)
 	e.WaitLine(`"msg":"listening","listener":"web","address":"127.0.0.2:`)
 }
+
+// Too few file descriptors for the configuration are told, with what raises the limit.
+func TestRun_fewDescriptors(t *testing.T) {
+	for _, c := range []struct{ limit, connections, want string }{
+		{"200", "", `"limit":200,"wanted":1024,"try":"LimitNOFILE=65536 `},
+		{"2000", "", ""},
+		{"2000", "limits.connections = 900", ""},
+		{"2000", "limits.connections = 100000", `"limit":2000,"wanted":200064,"try":"LimitNOFILE=262144 `},
+	} {
+		text := "[[listeners]]\nlisten = \"127.0.0.1:0\"\n" + c.connections +
+			"\n[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n"
+		const script = `ulimit -n "$0" && exec "$1" run "$2"`
+		p := testutil.Start(t, testutil.Command{Path: "/bin/sh", Args: []string{"-c", script, c.limit,
+			testutil.Binary(t, "./cmd/edge"), write(t, "%s", text)}})
+		p.WaitLine(`"msg":"listening"`)
+		p.Stop()
+		if got := strings.Contains(p.Output(), "few file descriptors"); got != (c.want != "") ||
+			!strings.Contains(p.Output(), c.want) {
+			t.Errorf("%+v:\n%s", c, p.Output())
+		}
+	}
+}

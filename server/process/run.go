@@ -138,6 +138,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 		slog.Info("cryptography by FIPS 140-3", "module", tlsconn.ProviderName())
 	}
 	p.tellAddresses()
+	warnDescriptors(p.cfg)
 	if started != nil {
 		p.events.sync() // it may print
 		started(s)

@@ -102,6 +102,7 @@ func (p *running) apply(cfg *config.Config, report *config.Report) {
 	}
 	if diff.Listeners() {
 		p.tellAddresses()
+		warnDescriptors(cfg)
 	}
 }
 

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+func TestCompletion_values(t *testing.T) {
+	const files, words, keys = ":8", ":4", ":6" // the directives of cobra
+	for args, want := range map[string]string{
+		"proxy --tls ": "internal off " + words, "-s ": "reload stop quit reopen test " + words,
+		"run ": "toml yaml yml json " + files, "check -c ": "toml yaml yml json " + files,
+		"-c ": "toml yaml yml json " + files, "stop ": "toml yaml yml json " + files,
+		"run --set http.lis": "http.listen= " + keys, "run --set log_l": "log_level= " + keys,
+		"check --set global.pid": "global.pid_file= " + keys, "run --set routes": keys, "version ": words,
+	} {
+		if code, out := edge(t, append([]string{"__complete"}, strings.Split(args, " ")...)...); code != 0 ||
+			!strings.HasPrefix(strings.Join(strings.Fields(out), " "), want+" Completion") {
+			t.Errorf("%q: %d %s", args, code, out)
+		}
+	}
+}
+
+// Each shell has a script, which --help lists; bash takes its one.
+func TestCompletion_scripts(t *testing.T) {
+	if _, out := edge(t, "--help"); !strings.Contains(out, "\n  completion ") {
+		t.Errorf("edge --help:\n%s", out)
+	}
+	for _, shell := range []string{"bash", "zsh", "fish", "powershell"} {
+		if code, out := edge(t, "completion", shell); code != 0 || !strings.Contains(out, "__complete") {
+			t.Errorf("%s: %d %d bytes", shell, code, len(out))
+		}
+	}
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip(err)
+	}
+	out, err := exec.Command(bash, "--norc", "-c", `source <("$0" completion bash) && complete -p edge`,
+		testutil.Binary(t, "./cmd/edge")).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "__start_edge edge") {
+		t.Errorf("bash: %v %s", err, out)
+	}
+}
