@@ -10,6 +10,7 @@ const (
 	FormatJSON Format = iota
 	FormatCommon
 	FormatCombined
+	FormatTimed // FormatCommon with the backend and the duration, for a person who watches; no configuration names it
 )
 
 // ParseFormat understands "json", "common" and "combined".
@@ -53,6 +54,8 @@ func (a *AccessLog) Append(r *Record) {
 		b = a.enc.AppendCommon(b, r)
 	case FormatCombined:
 		b = a.enc.AppendCombined(b, r)
+	case FormatTimed:
+		b = a.enc.AppendTimed(b, r)
 	default:
 		b = a.enc.AppendJSON(b, r)
 	}

@@ -195,6 +195,18 @@ func (e *Encoder) AppendCombined(dst []byte, r *Record) []byte {
 	return append(dst, "\"\n"...)
 }
 
+// AppendTimed appends r to dst as AppendCommon does, with the backend and the milliseconds that the exchange took.
+func (e *Encoder) AppendTimed(dst []byte, r *Record) []byte {
+	dst = append(e.appendCLF(dst, r), ' ')
+	if r.Backend == "" {
+		dst = append(dst, '-')
+	} else {
+		dst = append(dst, r.Backend...)
+	}
+	dst = appendMillis(append(dst, ' '), r.Dur)
+	return append(dst, "ms\n"...)
+}
+
 func (e *Encoder) appendCLF(dst []byte, r *Record) []byte {
 	if r.ClientIP.IsValid() {
 		dst = AppendIP(dst, r.ClientIP)

@@ -70,6 +70,7 @@ func samples() []*Record {
 func TestEncoder_golden(t *testing.T) {
 	for name, encode := range map[string]func(*Encoder, []byte, *Record) []byte{
 		"json": (*Encoder).AppendJSON, "common": (*Encoder).AppendCommon, "combined": (*Encoder).AppendCombined,
+		"timed": (*Encoder).AppendTimed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			var e Encoder

@@ -138,13 +138,28 @@ var untyped = []struct {
 // explainer is an access log that logs an event for each request that failed, with a hint.
 type explainer struct{}
 
-// Append logs r if the proxy or a backend failed.
+// Append logs r if the proxy or a backend failed, or the client in a way that has a hint.
 func (explainer) Append(r *observe.Record) {
-	if r.Status < 500 || r.Reason == "" {
+	hint := hintOf(r)
+	if r.Reason == "" || r.Status < 500 && hint == "" {
 		return
 	}
-	slog.Warn("request failed", "path", quoted(string(r.Path)), "status", r.Status, "reason", r.Reason,
-		"backend", r.Backend, "hint", hints[r.Reason])
+	attrs := []any{"path", quoted(string(r.Path)), "status", r.Status, "reason", r.Reason}
+	if r.Backend != "" {
+		attrs = append(attrs, "backend", r.Backend)
+	}
+	if hint != "" {
+		attrs = append(attrs, "hint", hint)
+	}
+	slog.Warn("request failed", attrs...)
+}
+
+// hintOf says what to check first; "": nothing is known.
+func hintOf(r *observe.Record) string {
+	if path, isUnix := strings.CutPrefix(r.Backend, "unix:"); isUnix && r.Reason == "backend:connect" {
+		return "does a process listen there, and may this user write the file? ls -l " + path
+	}
+	return hints[r.Reason]
 }
 
 // hints say what to check first, by the reason of a record.
@@ -153,8 +168,14 @@ var hints = map[string]string{
 	"edge:no_backend":     "the name does not resolve, or no backend could be reached",
 	"backend:malformed":   "it does not speak plain HTTP/1 there; if the port is for TLS, write https:// before it",
 	"backend:lost":        "it closed without an answer; if the port is for TLS, write https:// before it",
-	"backend:certificate": "its authority is not known here (ca, ca_file), or it has another name (sni)",
+	"backend:certificate": "this machine does not know its authority, or it is for another name",
+	"backend:truncated":   "it ended in the middle of its answer; its own log may say why",
+	"backend:reset":       "it broke off the request; its own log may say why",
 	"backend:tls":         "it does not speak TLS there, or no version that both know",
 	"backend:tls_alert":   "it refused the connection; does it want a client certificate?",
 	"backend:first_byte":  "it accepted the request and did not answer in time",
+	"edge:loop":           "the backend leads back to this proxy: is its address right?",
+	"edge:descriptors":    "the process has no file descriptor left: ulimit -n",
+	"client:timeout":      "the client sent nothing, or took nothing of the answer, for 60 s",
+	"client:request_body": "the client sent its body too slowly",
 }

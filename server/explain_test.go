@@ -126,6 +126,43 @@ func TestRefusals_sayWhatHappened(t *testing.T) {
 	}
 }
 
+// Each failure that a person at a terminal sees has a hint that fits, and none names what edge proxy has no flag for.
+func TestExplainer_hints(t *testing.T) {
+	for _, c := range []struct {
+		reason, backend, hint string
+		status                int
+	}{
+		{"backend:connect", "localhost:1", "In a container", 502},
+		{"backend:connect", "unix:/run/a.sock", "ls -l /run/a.sock", 502},
+		{"backend:lost", "unix:/run/a.sock", "https://", 502},
+		{"backend:certificate", "a:443", "authority", 502},
+		{"edge:loop", "", "leads back", 508},
+		{"backend:truncated", "a:1", "in the middle", 200},
+		{"client:timeout", "a:1", "60 s", 499},
+		{"client:request_body", "a:1", "too slowly", 408},
+		{"edge:internal", "", "", 500},
+		{"client:gone", "a:1", "none", 499},
+		{"", "a:1", "none", 500},
+	} {
+		log := logged(t, 100)
+		explainer{}.Append(&observe.Record{Reason: c.reason, Backend: c.backend, Status: c.status})
+		lines := log.with("request failed")
+		if c.hint == "none" {
+			if len(lines) > 0 {
+				t.Errorf("%s: %v", c.reason, lines)
+			}
+			continue
+		}
+		if len(lines) != 1 {
+			t.Fatalf("%s: %v", c.reason, lines)
+		}
+		hint, found := lines[0]["hint"].(string)
+		if !strings.Contains(hint, c.hint) || found != (c.hint != "") || strings.Contains(hint, "ca_file") {
+			t.Errorf("%s of %s: hint %q, want %q", c.reason, c.backend, hint, c.hint)
+		}
+	}
+}
+
 func TestRefusals_ofWhoSpeaksNoTLS(t *testing.T) {
 	ca, dir := testutil.NewAuthority(t), t.TempDir()
 	const perSecond = 2

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
@@ -13,6 +15,24 @@ import (
 
 // lingerTime is how long an access log that a reload took away stays open, for requests that log to it.
 const lingerTime = time.Minute
+
+// watchedFlush is how long a line waits that a person watches for.
+const watchedFlush = 10 * time.Millisecond
+
+// isTerminal reports whether an output is one.
+func isTerminal(path string) bool {
+	var fd int
+	switch path {
+	case "stdout":
+		fd = unix.Stdout
+	case "stderr":
+		fd = unix.Stderr
+	default:
+		return false
+	}
+	_, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	return err == nil
+}
 
 // sink is an output of the access log, with a log for each reactor.
 // Guarded by Server.mu; each log is owned by its reactor.
@@ -29,7 +49,11 @@ func (b *build) openLogs() error {
 			b.sinks[path] = old
 			continue
 		}
-		s, err := observe.Open(observe.Options{Path: path})
+		o := observe.Options{Path: path}
+		if b.server.opts.Explain || isTerminal(path) {
+			o.Flush = watchedFlush
+		}
+		s, err := observe.Open(o)
 		if err != nil {
 			return fmt.Errorf("access log: %w", err)
 		}
@@ -67,6 +91,9 @@ func (b *build) logsTo(paths []string) ([]proxy.AccessLog, error) {
 	format, err := observe.ParseFormat(b.config.Log.Format)
 	if err != nil {
 		return nil, err
+	}
+	if b.server.opts.Explain && format == observe.FormatCommon {
+		format = observe.FormatTimed
 	}
 	var all [][]proxy.AccessLog
 	for _, path := range paths {

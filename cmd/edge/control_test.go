@@ -305,3 +305,29 @@ func TestRun_fewDescriptors(t *testing.T) {
 		}
 	}
 }
+
+// The line of a request comes when it is answered, not with those of the next second.
+func TestProxy_linesAtOnce(t *testing.T) {
+	const many = 20 // which take as many seconds where lines are gathered
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
+		Args: []string{"proxy", "--from", "127.0.0.1:0", "--to", origin(t)}})
+	url := p.WaitLine(`edge: (http://\S+)/ -> `)[1]
+	c, begun := client(t), time.Now()
+	for i := range many {
+		get(t, c, fmt.Sprintf("%s/bytes/%d", url, i))
+		p.WaitLine(fmt.Sprintf(`"GET /bytes/%d HTTP/1\.1" 200 %[1]d 127\.0\.0\.1:[0-9]+ [0-9.]+ms$`, i))
+	}
+	if took := time.Since(begun); took > many*time.Second/2 {
+		t.Errorf("%d lines took %v", many, took)
+	}
+}
+
+// The demo names an address that a browser takes.
+func TestDemo_address(t *testing.T) {
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
+		Args: []string{"serve-demo", "--listen", ":0"}})
+	url := p.WaitLine(`demo origin on (http://localhost:[1-9][0-9]*/)$`)[1]
+	if resp, _ := get(t, client(t), url); resp.StatusCode != 200 {
+		t.Errorf("%d", resp.StatusCode)
+	}
+}

@@ -54,7 +54,7 @@ func serveDemo(listen string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	fmt.Fprintf(stderr, "edge: demo origin on http://%s/\n", l.Addr())
+	fmt.Fprintf(stderr, "edge: demo origin on %s\n", localURL("http", l.Addr().(*net.TCPAddr).AddrPort()))
 	s := &http.Server{Handler: demo(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 10 * time.Minute}
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()

@@ -126,7 +126,7 @@ func TestProxy_inFrontOfTheDemo(t *testing.T) {
 	if out := curlWith(t, "--data-binary", "hello", url+"/echo"); !strings.HasSuffix(out, "hello") {
 		t.Errorf("curl: %q", out)
 	}
-	p.WaitLine(`"GET /bytes/3000000 HTTP/1\.1" 200 3000000$`)
+	p.WaitLine(`"GET /bytes/3000000 HTTP/1\.1" 200 3000000 ` + to + ` [0-9.]+ms$`)
 	if code := origin.Stop(); code != 0 {
 		t.Errorf("serve-demo ends with %d", code)
 	}

@@ -81,11 +81,13 @@ func runProxy(from, to, secure string, stats bool) error {
 	err := process.Run(cfg, process.Options{
 		Server: server.Options{Explain: true}, Version: programVersion(), Stats: stats,
 		Started: func(s *server.Server) {
+			url := ""
 			for _, a := range s.Addresses() {
-				fmt.Fprintf(stderr, "edge: %s -> %s\n", urlOf(a), strings.Join(backends, ", "))
+				url = urlOf(a)
+				fmt.Fprintf(stderr, "edge: %s -> %s\n", url, strings.Join(backends, ", "))
 			}
 			if path := s.AuthorityPath(); path != "" {
-				fmt.Fprintf(stderr, trustText, path, path, path)
+				fmt.Fprintf(stderr, trustText, path, path, url, path)
 			}
 		},
 	})
@@ -109,7 +111,7 @@ func hostFor(backends []string) string {
 
 // trustText says how to trust the internal authority.
 const trustText = `edge: the certificate is of an authority on this machine: %s
-      once:       curl --cacert %s ...
+      once:       curl --cacert %s %s
       everywhere: sudo cp %s /usr/local/share/ca-certificates/edge.crt && sudo update-ca-certificates
 `
 

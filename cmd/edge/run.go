@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 
@@ -86,8 +87,13 @@ func urlOf(a server.Address) string {
 	if a.Addr.IsUnix() {
 		return a.Addr.String()
 	}
-	if a.Addr.IP.Addr().IsUnspecified() {
-		return fmt.Sprintf("%s://localhost:%d/", scheme, a.Addr.IP.Port())
+	return localURL(scheme, a.Addr.IP)
+}
+
+// localURL returns the URL of an address for use on this machine.
+func localURL(scheme string, a netip.AddrPort) string {
+	if a.Addr().IsUnspecified() {
+		return fmt.Sprintf("%s://localhost:%d/", scheme, a.Port())
 	}
-	return fmt.Sprintf("%s://%s/", scheme, a.Addr.IP)
+	return fmt.Sprintf("%s://%s/", scheme, a)
 }

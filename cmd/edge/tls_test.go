@@ -366,6 +366,10 @@ func TestProxy_internalAuthority(t *testing.T) {
 	if got := curlWith(t, "--cacert", ca, url+"status/204", "-w", "%{http_code} %{http_version}"); got != "204 2" {
 		t.Errorf("curl: %q", got)
 	}
+	printed := first.WaitLine(`once: +curl (--cacert) (\S+) (\S+)$`)
+	if got := curlWith(t, printed[1:]...); got != demoText {
+		t.Errorf("the line that it prints, %q: %q", printed[0], got)
+	}
 	before, err := os.ReadFile(ca)
 	if err != nil {
 		t.Fatal(err)
