@@ -228,6 +228,24 @@ func TestRun_upgradeSignal(t *testing.T) {
 	e.WaitLine(`"msg":"draining"`)
 	e.Signal(syscall.SIGUSR2)
 	e.WaitLine(`(?s)"msg":"draining".*SIGUSR2 does nothing`)
+	e.Signal(syscall.SIGPWR)
+	e.WaitLine(`(?s)"msg":"draining".*a signal that does nothing","signal":"power failure"`)
+}
+
+// A process without a terminal is not told of its window: somebody means to end it.
+func TestRun_windowSignal(t *testing.T) {
+	addr := testutil.FreeAddr(t)
+	file := write(t, "error_log = \"error.log\"\n"+daemonText, addr)
+	if code, out := daemonize(t, file, nil, "-d", "-c", file); code != 0 {
+		t.Fatalf("%d %s", code, out)
+	}
+	log := filepath.Join(realPath(t, filepath.Dir(file)), "error.log")
+	pid := daemonOf(t, file, log)
+	if err := syscall.Kill(pid, syscall.SIGWINCH); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, testutil.Patience, says(log, `"signal":"window changed"`), "it tells")
+	ends(t, file, pid)
 }
 
 // What users of other servers type is understood, or answered by what to type.

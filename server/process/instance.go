@@ -55,8 +55,8 @@ func Find(path string) (*Instance, error) {
 		return nil, fmt.Errorf("%s names process %d, and only its user or root can see whether that is edge: "+
 			"try again with sudo", path, pid)
 	case locked:
-		return nil, fmt.Errorf("%s is of a process in another container, which is %d there: run this command in it",
-			path, pid)
+		return nil, fmt.Errorf("%s is of a process that is %d where it runs, and not here: run this command in its "+
+			"container, or as root", path, pid)
 	case errors.Is(err, fs.ErrNotExist), i.Ended():
 		return nil, fmt.Errorf("no edge runs: %s was left by process %d, which has ended without removing it",
 			path, pid)

@@ -47,7 +47,7 @@ type Options struct {
 //	SIGUSR1            open the log files again
 //	SIGTERM, SIGQUIT   accept nothing new, let requests end within grace_period, end; a second one ends at once
 //	SIGINT             end at once
-//	SIGUSR2            nothing, and the event log says so
+//	SIGUSR2, SIGPWR    nothing, and the event log says so; SIGWINCH too, in a process without a terminal
 func Run(cfg *config.Config, o Options) error {
 	if cfg.Global.FIPS {
 		if err := enterFIPS(); err != nil {

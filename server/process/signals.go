@@ -13,16 +13,21 @@ type Signals struct {
 	ends    chan os.Signal // the first one begins to drain, the second one ends the process
 	reloads chan os.Signal
 	reopens chan os.Signal
-	others  chan os.Signal // that people send to other servers, and that mean nothing here
+	others  chan os.Signal // that mean something to other servers, and nothing here
 }
 
-// NewSignals begins to receive SIGHUP and SIGUSR1, which otherwise end the process, and SIGUSR2, to tell that it does
-// nothing. Signals to end do that until Run.
+// NewSignals begins to receive SIGHUP and SIGUSR1, which otherwise end the process, and those that do nothing, to tell
+// so. Signals to end do that until Run.
 func NewSignals() *Signals {
 	s := newSignals()
 	signal.Notify(s.reloads, syscall.SIGHUP)
 	signal.Notify(s.reopens, syscall.SIGUSR1)
-	signal.Notify(s.others, syscall.SIGUSR2)
+	signal.Notify(s.others, syscall.SIGUSR2, syscall.SIGPWR)
+	if tty, err := os.Open("/dev/tty"); err == nil {
+		_ = tty.Close() // it sends SIGWINCH whenever its window changes
+	} else {
+		signal.Notify(s.others, syscall.SIGWINCH)
+	}
 	return s
 }
 
