@@ -124,7 +124,7 @@ func TestControl_pidFilesThatLie(t *testing.T) {
 		"no number":        {"edge\n", "holds no number"},
 		"all processes":    {"-1\n", "holds no number"},
 		"the process zero": {"0\n", "holds no number"},
-		"nothing":          {"", "holds no number"},
+		"nothing":          {"", "is empty"},
 	} {
 		file := write(t, controlled, "/x")
 		if err := os.WriteFile(filepath.Join(filepath.Dir(file), "edge.pid"), []byte(c.content), 0o600); err != nil {

@@ -38,6 +38,9 @@ func Find(path string) (*Instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	if text == "" {
+		return nil, fmt.Errorf("no edge runs: %s is empty, as edge leaves it where it may not remove it", path)
+	}
 	pid, err := strconv.Atoi(text)
 	if err != nil || pid <= 0 {
 		return nil, fmt.Errorf("no edge runs: %s holds no number of a process", path)
