@@ -16,13 +16,13 @@ import (
 
 // Bounds of the search for the process that has an address.
 const (
-	holderTime = 500 * time.Millisecond
+	holderTime = 3 * time.Second
 	tableMax   = 8 << 20 // bytes of a table of sockets that are read
 )
 
 var (
 	errNoHolder     = errors.New("no socket listens on that address now")
-	errHolderHidden = errors.New("its process is another user's")
+	errHolderHidden = errors.New("no process of this user listens there, so it is another user's")
 )
 
 // holder is a process that listens on an address.
