@@ -19,7 +19,7 @@ type ListenError struct {
 	Pos      config.Pos // of the address in the configuration; without a line: it stands in none
 	Listener string     // its name, else the address
 	Err      error
-	Try      []string // what helps, a line each; may be empty
+	Try      []string // what helps: a sentence, and then the lines of which one is to be chosen; may be empty
 }
 
 // Error returns all but what helps.
@@ -79,10 +79,10 @@ func portRight(port uint16) []string {
 		program = "edge"
 	}
 	return []string{
-		"only root may listen on this port, unless one of these allows it:",
-		"  sudo setcap cap_net_bind_service=+ep " + program,
-		fmt.Sprintf("  sudo sysctl net.ipv4.ip_unprivileged_port_start=%d", port),
-		"  AmbientCapabilities=CAP_NET_BIND_SERVICE in its unit of systemd",
+		"only root may listen on this port, unless one of these allows it",
+		"sudo setcap cap_net_bind_service=+ep " + program,
+		fmt.Sprintf("sudo sysctl net.ipv4.ip_unprivileged_port_start=%d", port),
+		"AmbientCapabilities=CAP_NET_BIND_SERVICE in its unit of systemd",
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,8 +74,8 @@ func startError(err error) string {
 	text := fmt.Sprintln("edge:", err)
 	var address *server.ListenError
 	if errors.As(err, &address) {
-		for _, line := range address.Try {
-			text += "      " + line + "\n"
+		if len(address.Try) > 0 {
+			text += "      " + strings.Join(address.Try, "\n        ") + "\n"
 		}
 	}
 	return text
