@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -8,8 +9,15 @@ import (
 	"github.com/edge-proxy/edge/config"
 )
 
+var errNoShell = errors.New("edge completion takes bash, zsh, fish or powershell")
+
 // complete says what a shell may complete, below root, beside commands and flags.
 func complete(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	if shells, _, err := root.Find([]string{"completion"}); err == nil {
+		shells.Args = cobra.ArbitraryArgs
+		shells.RunE = func(cmd *cobra.Command, _ []string) error { return usage{cmd, errNoShell} }
+	}
 	const noFile = cobra.ShellCompDirectiveNoFileComp
 	extensions := []string{"toml", "yaml", "yml", "json"}
 	files := cobra.FixedCompletions(extensions, cobra.ShellCompDirectiveFilterFileExt)

@@ -34,6 +34,11 @@ func TestCompletion_scripts(t *testing.T) {
 			t.Errorf("%s: %d %d bytes", shell, code, len(out))
 		}
 	}
+	for _, args := range [][]string{{"completion"}, {"completion", "tcsh"}} {
+		if code, out := edge(t, args...); code != 2 || !strings.Contains(out, "takes bash, zsh") {
+			t.Errorf("%s: %d %s", args, code, out)
+		}
+	}
 	bash, err := exec.LookPath("bash")
 	if err != nil {
 		t.Skip(err)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -348,4 +349,32 @@ func TestDemo_address(t *testing.T) {
 	if resp, _ := get(t, client(t), url); resp.StatusCode != 200 {
 		t.Errorf("%d", resp.StatusCode)
 	}
+}
+
+// The user that a process has become may ask for it and end it, although only root sees what it has open.
+func TestControl_asTheUser(t *testing.T) {
+	uid, gid := nobody(t)
+	dir := owned(t, uid, gid)
+	file, bin := filepath.Join(dir, "edge.toml"), filepath.Join(dir, "edge")
+	text := fmt.Sprintf("user = \"nobody\"\npid_file = %q\n"+oneRoute, filepath.Join(dir, "edge.pid"), "/x")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(testutil.Binary(t, "./cmd/edge"), bin); err != nil {
+		t.Skip(err)
+	}
+	p := testutil.Start(t, testutil.Command{Path: bin, Args: []string{"run", file}})
+	p.WaitLine(`"msg":"listening"`)
+	for _, word := range []string{"status", "reload", "stop"} {
+		cmd := exec.Command(bin, word, file)
+		cmd.Dir = dir
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), fmt.Sprint(p.PID())) {
+			t.Errorf("%s: %v %s", word, err, out)
+		}
+	}
+	if code := p.Wait(testutil.Patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	p.WaitLine(`(?s)"msg":"configuration reloaded.*"msg":"drained"`)
 }
