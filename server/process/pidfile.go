@@ -25,10 +25,11 @@ type pidFile struct {
 	file *os.File // nil: there is none
 }
 
-// Those who look whether the file is taken hold it for a moment.
+// A process that looks whether the file is taken holds it for a moment.
 const (
 	pidFileWait  = 200 * time.Millisecond
 	pidFilePause = 10 * time.Millisecond
+	pidFileTries = 10 // of opening the file, which the process before may be removing
 )
 
 var (
@@ -41,8 +42,7 @@ func takePIDFile(path string) (*pidFile, error) {
 	if path == "" {
 		return &pidFile{}, nil
 	}
-	begun := time.Now()
-	for {
+	for try := 1; ; try++ {
 		f, err := safeopen.Open(path, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
 			return nil, fmt.Errorf("pid_file: %w", err)
@@ -52,11 +52,9 @@ func takePIDFile(path string) (*pidFile, error) {
 			return p, nil
 		}
 		_ = f.Close()
-		again := errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, errPIDFileMoved)
-		if !again || time.Since(begun) > pidFileWait {
+		if !errors.Is(err, errPIDFileMoved) || try == pidFileTries {
 			return nil, fmt.Errorf("pid_file: %s: %w", path, err)
 		}
-		time.Sleep(pidFilePause)
 	}
 }
 
@@ -68,15 +66,12 @@ func (e heldError) Error() string {
 		"it a new configuration; a second one needs a pid_file of its own"
 }
 
-// Unwrap tells what flock(2) said.
-func (e heldError) Unwrap() error { return syscall.EWOULDBLOCK }
-
 // take locks the file.
 func (p *pidFile) take() error {
 	if at, err := p.file.Stat(); err != nil || !at.Mode().IsRegular() {
 		return errors.Join(err, errNoPIDFile)
 	}
-	switch err := p.flock(syscall.LOCK_EX); {
+	switch err := p.lock(); {
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		number, _ := readPID(p.file)
 		return heldError{number}
@@ -109,7 +104,7 @@ func (p *pidFile) write() error {
 // release lets the next process take the file, while this one drains.
 func (p *pidFile) release() {
 	if p.file != nil {
-		_ = p.flock(syscall.LOCK_UN)
+		_ = flock(p.file, syscall.LOCK_UN)
 	}
 }
 
@@ -120,7 +115,7 @@ func (p *pidFile) remove() {
 		return
 	}
 	defer p.file.Close() //nolint:errcheck // nothing waits to be written
-	if errors.Is(p.flock(syscall.LOCK_EX), syscall.EWOULDBLOCK) || !p.inPlace() {
+	if errors.Is(p.lock(), syscall.EWOULDBLOCK) || !p.inPlace() {
 		return
 	}
 	if number, err := readPID(p.file); err != nil || number != "" && number != strconv.Itoa(os.Getpid()) {
@@ -131,7 +126,17 @@ func (p *pidFile) remove() {
 	}
 }
 
-func (p *pidFile) flock(how int) error { return flock(p.file, how) }
+// lock locks the file, and waits for those that only look.
+func (p *pidFile) lock() error {
+	begun := time.Now()
+	for {
+		err := flock(p.file, syscall.LOCK_EX)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Since(begun) > pidFileWait {
+			return err
+		}
+		time.Sleep(pidFilePause)
+	}
+}
 
 // inPlace reports whether the path leads to the file that is open.
 func (p *pidFile) inPlace() bool {
