@@ -81,3 +81,27 @@ func TestPIDFile_replaced(t *testing.T) {
 		t.Errorf("%q %v", text, err)
 	}
 }
+
+// A process that looks whether the file is taken does not keep it from being removed.
+func TestPIDFile_lookedAtMeanwhile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pid")
+	p, err := takePIDFile(path)
+	if err != nil || p.write() != nil {
+		t.Fatal(err)
+	}
+	p.release()
+	looks, err := os.Open(path)
+	if err != nil || flock(looks, syscall.LOCK_SH) != nil {
+		t.Fatal(err)
+	}
+	removed := make(chan struct{})
+	go func() {
+		p.remove()
+		close(removed)
+	}()
+	_ = looks.Close()
+	<-removed
+	if _, err := os.Stat(path); err == nil {
+		t.Error("it is still there")
+	}
+}
