@@ -23,5 +23,5 @@ func Serve(path string, o server.Options) error {
 		_ = report.Render(&text)
 		return errors.New(strings.TrimRight(text.String(), "\n"))
 	}
-	return Run(cfg, Options{Server: o, Load: load, Signals: signals})
+	return Run(cfg, Options{Server: o, Load: load, Signals: signals, File: path})
 }
