@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
@@ -23,7 +25,7 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// Server is an engine with one listener and a set of routes. Fill in the fields, then
+// Server is an engine with listeners and a set of routes. Fill in the fields, then
 // Run it, or Start and Shutdown. The zero value of all fields but Routes is good.
 // The fields must not change after Start. The methods are safe for any goroutine.
 type Server struct {
@@ -37,10 +39,22 @@ type Server struct {
 	Session  session.ServerOptions
 	Listener proxy.Listener
 
+	Listeners []Listener // further ones, for the same routes
+	AccessLog io.Writer  // gets a line of JSON for each request, from a goroutine; nil: there is no access log
+
 	engine    *engine.Engine
 	proxy     *proxy.Proxy
-	listener  *engine.Listener
+	listeners []*engine.Listener
 	resolvers []*backend.Resolver
+	log       *observe.Sink // nil without AccessLog
+	logs      []proxy.AccessLog
+}
+
+// Listener is a further listener of a Server. Its fields are as those of the Server.
+type Listener struct {
+	Addr     string
+	TLS      *tls.Config
+	Listener proxy.Listener
 }
 
 // Defaults of a Server.
@@ -63,7 +77,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.Start(); err != nil {
 		return err
 	}
-	slog.Info("proxy listens", "address", s.ListenAddr())
+	for _, address := range s.ListenAddrs() {
+		slog.Info("proxy listens", "address", address)
+	}
 	<-ctx.Done()
 	grace := s.Grace
 	if grace == 0 {
@@ -76,12 +92,11 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Start opens the listener and serves. The error names a wrong field, or says why the address cannot be used.
 func (s *Server) Start() (err error) {
-	addr, err := parseAddr(s.Addr)
-	if err != nil {
-		return err
-	}
-	if err := s.Listener.Check(s.TLS); err != nil {
-		return err
+	all := append([]Listener{{s.Addr, s.TLS, s.Listener}}, s.Listeners...)
+	for i := range all {
+		if err := all[i].Listener.Check(all[i].TLS); err != nil {
+			return fmt.Errorf("listen on %q: %w", all[i].Addr, err)
+		}
 	}
 	if s.engine, err = engine.New(s.Engine); err != nil {
 		return err
@@ -100,20 +115,57 @@ func (s *Server) Start() (err error) {
 		return err
 	}
 	s.proxy = proxy.New(s.engine, snapshot)
-	srv := session.NewServer(s.engine, s.proxy.Service(&s.Listener), s.Session)
-	if s.listener, err = s.engine.Listen(engine.ListenOptions{Addr: addr}, s.secured(srv.Accept)); err != nil {
+	if err := s.openLog(); err != nil {
 		return err
+	}
+	for i := range all {
+		if err := s.listen(&all[i]); err != nil {
+			return err
+		}
 	}
 	s.engine.Start()
 	return nil
 }
 
-// secured puts TLS before accept.
-func (s *Server) secured(accept func(*engine.Conn) engine.Handler) func(*engine.Conn) engine.Handler {
-	if s.TLS == nil {
+// openLog makes the access log, one for each reactor.
+func (s *Server) openLog() (err error) {
+	if s.AccessLog == nil {
+		return nil
+	}
+	if s.log, err = observe.Open(observe.Options{Writer: s.AccessLog}); err != nil {
+		return err
+	}
+	for range s.engine.Reactors() {
+		s.logs = append(s.logs, s.log.AccessLog(observe.FormatJSON))
+	}
+	return nil
+}
+
+// listen opens l.
+func (s *Server) listen(l *Listener) error {
+	addr, err := parseAddr(l.Addr)
+	if err != nil {
+		return err
+	}
+	if l.Listener.Log == nil {
+		l.Listener.Log = s.logs
+	}
+	srv := session.NewServer(s.engine, s.proxy.Service(&l.Listener), s.Session)
+	open, err := s.engine.Listen(engine.ListenOptions{Addr: addr}, s.secured(l.TLS, srv.Accept))
+	if err != nil {
+		return err
+	}
+	s.listeners = append(s.listeners, open)
+	return nil
+}
+
+// secured puts TLS before accept; nil: none.
+func (s *Server) secured(
+	config *tls.Config, accept func(*engine.Conn) engine.Handler,
+) func(*engine.Conn) engine.Handler {
+	if config == nil {
 		return accept
 	}
-	config := s.TLS
 	if len(config.NextProtos) == 0 {
 		config = config.Clone()
 		config.NextProtos = []string{"h2", "http/1.1"}
@@ -144,10 +196,21 @@ func (s *Server) stop() {
 		r.Stop()
 	}
 	s.engine.Stop()
+	if s.log != nil {
+		_ = s.log.Close() // what its writer refused is in the event log
+	}
 }
 
-// ListenAddr is where the Server listens: with the port that was picked, once it was started.
-func (s *Server) ListenAddr() string { return s.listener.Addr().String() }
+// ListenAddr is where the first listener listens: with the port that was picked, once the Server was started.
+func (s *Server) ListenAddr() string { return s.ListenAddrs()[0] }
+
+// ListenAddrs is ListenAddr for all listeners: that of Addr, then Listeners in their order.
+func (s *Server) ListenAddrs() (all []string) {
+	for _, l := range s.listeners {
+		all = append(all, l.Addr().String())
+	}
+	return all
+}
 
 // Proxy returns the proxy below, once the Server was started: for its counters, and for Swap.
 func (s *Server) Proxy() *proxy.Proxy { return s.proxy }

@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -119,5 +120,55 @@ func TestServer_bindsBackends(t *testing.T) {
 	w.Close()
 	if err := s.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A server with several listeners has one set of routes and one access log.
+func TestServer_severalListeners(t *testing.T) {
+	testutil.CheckLeaks(t)
+	a := testutil.NewAuthority(t)
+	cert, key := a.Issue(t, nil, "127.0.0.1")
+	pair := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key}
+	var log testutil.Output
+	s := &edge.Server{
+		Addr: "127.0.0.1:0", Listener: proxy.Listener{Name: "plain"}, AccessLog: &log,
+		Routes: []proxy.Route{{To: proxy.Answer(200, "", "ok")}},
+		Listeners: []edge.Listener{
+			{
+				Addr: "127.0.0.1:0", TLS: &tls.Config{Certificates: []tls.Certificate{pair}},
+				Listener: proxy.Listener{Name: "tls"},
+			},
+		},
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	all := s.ListenAddrs()
+	if len(all) != 2 || all[0] != s.ListenAddr() || all[0] == all[1] {
+		t.Fatal(all)
+	}
+	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.Pool}}}
+	for _, url := range []string{"http://" + all[0] + "/plain", "https://" + all[1] + "/secure"} {
+		resp, err := c.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body, _ := io.ReadAll(resp.Body); string(body) != "ok" {
+			t.Errorf("%s: %q", url, body)
+		}
+		resp.Body.Close()
+	}
+	c.CloseIdleConnections()
+	if err := s.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"listener":"plain"`, `"listener":"tls"`, `"path":"/plain"`, `"path":"/secure"`} {
+		if strings.Count(log.String(), want) != 1 {
+			t.Errorf("%s is not in\n%s", want, log.String())
+		}
+	}
+	taken := &edge.Server{Addr: "127.0.0.1:0", Routes: s.Routes, Listeners: []edge.Listener{{Addr: "nowhere:80"}}}
+	if err := taken.Start(); err == nil || !strings.Contains(err.Error(), "nowhere:80") {
+		t.Error(err)
 	}
 }
