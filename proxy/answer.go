@@ -2,7 +2,9 @@ package proxy
 
 import (
 	"cmp"
+	"encoding/hex"
 	"errors"
+	"strings"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
@@ -170,7 +172,11 @@ func pageFor(x *Exchange, status int) (contentType string, body []byte) {
 	if x.fault != nil {
 		f.Token = x.fault.Token
 	}
-	return page.Append(nil, &f, x.Request.Elements(message.Accept))
+	var own *page.Set
+	if x.route != nil {
+		own = x.route.Pages
+	}
+	return page.Append(nil, &f, &x.Request, own, x.listener.Pages)
 }
 
 // textFor returns what the failure of x says to its client, "" where status is not that of a failure.
@@ -181,21 +187,38 @@ func textFor(x *Exchange, status int) string {
 	return ""
 }
 
-// Refusal makes the answer to a request that only the session, or TLS, has seen: see session.Refuser.
+// Refusal makes the answer to a request that only TLS has seen: see session.Refuser.
 func (p *Proxy) Refusal(r *engine.Reactor, h *message.Head, cause error) []byte {
-	token := "http_request_error"
-	if e := (*h1.Error)(nil); errors.As(cause, &e) {
-		token = e.Code
-	}
-	h.AddID(message.ContentType, "Content-Type", plainText)
-	p.addStatus(h, token)
-	p.local[r.Index()].addDate(h)
-	return append([]byte(cause.Error()), '\n')
+	return p.refusal(r, h, cause, "", nil)
 }
 
-// Refusal makes the answer to a request that only the session has seen: see session.Refuser.
+// Refusal makes the answer to a request that the session ends: see session.Refuser. The number in it is that of the
+// exchange, which has just ended, or of the record that Refused, which comes next, writes.
 func (s *Service) Refusal(r *engine.Reactor, h *message.Head, cause error) []byte {
-	return s.proxy.Refusal(r, h, cause)
+	l := s.proxy.local[r.Index()]
+	id := l.answered.id
+	if l.answered.cause != cause {
+		l.ids[1]++
+		id = l.idOf(l.ids[1])
+		l.refused = numbered{cause, id}
+	}
+	l.answered = numbered{}
+	return s.proxy.refusal(r, h, cause, hex.EncodeToString(id[:]), s.present().Pages)
+}
+
+// refusal makes the answer to a request of which nothing is known but its fault.
+func (p *Proxy) refusal(r *engine.Reactor, h *message.Head, cause error, id string, pages *page.Set) []byte {
+	token, text := "http_request_error", cause.Error()
+	if e := (*h1.Error)(nil); errors.As(cause, &e) {
+		token = e.Code
+		text = "The request is malformed: " + strings.TrimPrefix(text, "h1: ") + "."
+	}
+	f := page.Facts{Status: int(h.Status), Text: text, Token: token, ID: id}
+	contentType, body := page.Append(nil, &f, nil, pages)
+	h.AddID(message.ContentType, "Content-Type", contentType)
+	p.addStatus(h, token)
+	p.local[r.Index()].addDate(h)
+	return body
 }
 
 var errPlainOnTLS = errors.New("This port speaks TLS, the request came without: use https://")

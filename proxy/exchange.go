@@ -297,8 +297,13 @@ func numberOf(x *Exchange) (id [16]byte) {
 		x.local.ids[1]++
 		x.number = x.local.ids[1]
 	}
-	binary.BigEndian.PutUint64(id[:8], x.local.ids[0])
-	binary.BigEndian.PutUint64(id[8:], x.number)
+	return x.local.idOf(x.number)
+}
+
+// idOf returns the number n of the requests of l as it stands in logs.
+func (l *local) idOf(n uint64) (id [16]byte) {
+	binary.BigEndian.PutUint64(id[:8], l.ids[0])
+	binary.BigEndian.PutUint64(id[8:], n)
 	return id
 }
 

@@ -121,6 +121,10 @@ func (l *local) logRefused(on *Listener, peer poller.Addr, status int, cause err
 		Time: l.now(), Listener: on.Name, ClientIP: peer.IP.Addr(), ClientPort: peer.IP.Port(),
 		Proto: uint8(proto), Status: status, Reason: "client:" + cause.Error(),
 	}
+	if cause == l.refused.cause {
+		r.ID = l.refused.id
+	}
+	l.refused = numbered{}
 	on.Log[l.reactor.Index()].Append(r)
 	l.record = r
 }

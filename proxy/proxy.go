@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy/forwarding"
+	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 )
@@ -37,12 +38,21 @@ type local struct {
 	emitted, input []byte // what body filters put out, and what the next one of them is given
 	coded          []byte // what gRPC-Web makes of a piece of a body
 
+	refused  numbered // the last request that the session refused, until Refused logs it
+	answered numbered // the last exchange that the session ended, until it answers
+
 	ids      [2]uint64 // the first half and the last number of request ids
 	wall     int64     // wall clock less reactor clock, ns
 	date     []byte    // the Date field of this second
 	dateTill int64     // reactor time at which it is over
 	debug    bool      // attempts that succeed are logged
 	toldOwn  int64     // reactor time of the last line about a failure of ours: see tellOwn
+}
+
+// numbered is a request that the session answers, by why it does so.
+type numbered struct {
+	cause error // nil: none
+	id    [16]byte
 }
 
 // Stats are the counters of a Proxy on one reactor, or of all.
@@ -118,6 +128,8 @@ type Listener struct {
 	NoVia       bool // clients are not told of the proxy by Via
 	GRPC        bool // for routes that leave it to the listener: see Route.GRPC
 	NoWebSocket bool // likewise: see Tunnels.WebSocket
+
+	Pages *page.Set // in place of the proxy's own for failures, where a route has none; nil: none
 
 	// Made by composed.
 	guards  []guard

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/route"
 )
 
@@ -38,7 +39,8 @@ type Route struct {
 	// larger one is answered 413. 0: it is sent on as it comes.
 	BufferRequest int
 
-	Log []AccessLog // by Reactor.Index; nil: the listener's
+	Pages *page.Set   // in place of the proxy's own for failures; nil: those of the listener
+	Log   []AccessLog // by Reactor.Index; nil: the listener's
 
 	chain          *chain
 	lead, grpcLead lead // of To and GRPCTo

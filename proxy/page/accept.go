@@ -2,7 +2,7 @@ package page
 
 import (
 	"bytes"
-	"iter"
+	"strings"
 
 	"github.com/edge-proxy/edge/message"
 )
@@ -24,30 +24,21 @@ func (r rank) above(o rank) bool {
 	return r.early > o.early
 }
 
-// prefer returns the type that the elements of Accept want most, the first of those that they want alike, and -1 where
-// they want none of them. Without an element the client takes anything: RFC 9110 §12.5.1.
-func prefer(accept iter.Seq[[]byte], types ...string) int {
-	best, chosen := rank{}, -1
-	for i, t := range types {
-		if r := rankOf(accept, []byte(t)); r.quality > 0 && (chosen < 0 || r.above(best)) {
-			best, chosen = r, i
-		}
-	}
-	return chosen
-}
-
-// rankOf returns the rank of a type, which may have parameters: that of the most specific range it is in.
-func rankOf(accept iter.Seq[[]byte], t []byte) rank {
-	t, _, _ = bytes.Cut(t, []byte(";"))
+// rankOf returns how much the client of the request h wants a type, which may have parameters: what the most specific
+// range says that it is in. One that says nothing takes anything (RFC 9110 §12.5.1), and so does a nil h.
+func rankOf(h *message.Head, t string) rank {
+	t, _, _ = strings.Cut(t, ";")
 	n, found := 0, -1
 	var r rank
-	for element := range accept {
-		part, parameters, _ := bytes.Cut(element, []byte(";"))
-		if s := match(bytes.TrimSpace(part), t); s > found {
-			found = s
-			r = rank{quality: quality(parameters), specific: s, early: -n}
+	if h != nil {
+		for element := range h.Elements(message.Accept) {
+			part, parameters, _ := bytes.Cut(element, []byte(";"))
+			if s := match(bytes.TrimSpace(part), t); s > found {
+				found = s
+				r = rank{quality: quality(parameters), specific: s, early: -n}
+			}
+			n++
 		}
-		n++
 	}
 	if n == 0 {
 		return rank{quality: 1000}
@@ -56,15 +47,15 @@ func rankOf(accept iter.Seq[[]byte], t []byte) rank {
 }
 
 // match returns how closely a range names the type t, -1 where t is not in it.
-func match(r, t []byte) int {
-	major, _, _ := bytes.Cut(t, []byte("/"))
+func match(r []byte, t string) int {
+	major, _, _ := strings.Cut(t, "/")
 	switch {
-	case message.EqualFold(r, string(t)):
+	case message.EqualFold(r, t):
 		return 3
-	case string(t) == typeJSON && len(r) > len("+json") && message.EqualFold(r[len(r)-len("+json"):], "+json") &&
+	case t == typeJSON && len(r) > len("+json") && message.EqualFold(r[len(r)-len("+json"):], "+json") &&
 		!message.EqualFold(r, typeProblem):
 		return 2 // its programs read JSON
-	case len(r) == len(major)+2 && message.EqualFold(r[:len(major)], string(major)) && string(r[len(major):]) == "/*":
+	case len(r) == len(major)+2 && message.EqualFold(r[:len(major)], major) && string(r[len(major):]) == "/*":
 		return 1
 	case string(r) == "*/*", string(r) == "*": // the second is what some clients of Java send
 		return 0

@@ -15,5 +15,5 @@
 //
 // # Limits
 //
-// A Page is as large as it is given; what its variables stand for is cut off after 256 bytes each.
+// A Page is as large as it is given; a host in it is cut off after 256 bytes.
 package page

@@ -1,8 +1,6 @@
 package page
 
 import (
-	"bytes"
-	"iter"
 	"strconv"
 
 	"github.com/edge-proxy/edge/h1"
@@ -24,20 +22,6 @@ const (
 	typeJSON    = "application/json"
 	typeProblem = "application/problem+json"
 )
-
-// Append appends the body for f that the elements of Accept prefer, and returns its type. The text comes first: it is
-// for clients that take anything, as curl does. Browsers say that they want HTML.
-func Append(dst []byte, f *Facts, accept iter.Seq[[]byte]) (contentType string, body []byte) {
-	switch prefer(accept, typeText, typeHTML, typeJSON, typeProblem) {
-	case 1:
-		return typeHTML, appendHTML(dst, f)
-	case 2:
-		return typeJSON, appendJSON(dst, f)
-	case 3:
-		return typeProblem, appendJSON(dst, f)
-	}
-	return typeText, appendText(dst, f)
-}
 
 // Sentence returns what a client is told: its own mistake in the words of Text, those of others by the status alone.
 func (f *Facts) Sentence() string {
@@ -87,7 +71,7 @@ func appendJSON(dst []byte, f *Facts) []byte {
 	member := func(name, value string) {
 		if value != "" {
 			dst = append(append(append(dst, `,"`...), name...), `":"`...)
-			dst = append(appendEscaped(dst, []byte(value), inJSON), '"')
+			dst = append(appendEscaped(dst, value, inJSON), '"')
 		}
 	}
 	member("title", h1.Reason(f.Status))
@@ -118,11 +102,11 @@ func appendHTML(dst []byte, f *Facts) []byte {
 	dst = appendStatus(append(dst, htmlHead...), f.Status)
 	dst = appendStatus(append(dst, "</title>\n<main>\n<p>"...), f.Status)
 	dst = append(dst, "</p>\n<h1>"...)
-	dst = appendEscaped(dst, []byte(f.Sentence()), inHTML)
+	dst = appendEscaped(dst, f.Sentence(), inHTML)
 	dst = append(dst, "</h1>\n"...)
 	if f.ID != "" {
 		dst = append(append(append(dst, "<p>"...), f.advice()...), "<br>\n<code>"...)
-		dst = append(appendEscaped(dst, []byte(f.ID), inHTML), "</code></p>\n"...)
+		dst = append(appendEscaped(dst, f.ID, inHTML), "</code></p>\n"...)
 	}
 	return append(dst, "</main>\n</html>\n"...)
 }
@@ -132,51 +116,6 @@ func appendStatus(dst []byte, status int) []byte {
 	dst = strconv.AppendInt(dst, int64(status), 10)
 	if phrase := h1.Reason(status); phrase != "" {
 		dst = append(append(dst, ' '), phrase...)
-	}
-	return dst
-}
-
-// syntax is what a text is put into.
-type syntax uint8
-
-const (
-	inText syntax = iota
-	inHTML
-	inJSON
-)
-
-// syntaxOf returns the syntax of a type.
-func syntaxOf(contentType string) syntax {
-	t, _, _ := bytes.Cut(bytes.ToLower([]byte(contentType)), []byte(";"))
-	t = bytes.TrimSpace(t)
-	switch {
-	case string(t) == typeJSON, bytes.HasSuffix(t, []byte("+json")):
-		return inJSON
-	case string(t) == "text/html", bytes.HasSuffix(t, []byte("xml")), string(t) == "":
-		return inHTML
-	}
-	return inText
-}
-
-// appendEscaped appends p so that it is text in s, whatever it holds: in the content and the quoted attributes of HTML,
-// and in strings of JSON. Control characters but line ends are left out everywhere, as is what is no UTF-8.
-func appendEscaped(dst, p []byte, s syntax) []byte {
-	for _, c := range bytes.ToValidUTF8(p, nil) {
-		switch {
-		case c < ' ' && c != '\n', c == 0x7f:
-		case s == inHTML && (c == '<' || c == '>' || c == '&' || c == '"' || c == '\'' || c == '`'):
-			dst = strconv.AppendInt(append(dst, "&#"...), int64(c), 10)
-			dst = append(dst, ';')
-		case s == inJSON && c == '\n':
-			dst = append(dst, `\n`...)
-		case s == inJSON && (c == '"' || c == '\\'):
-			dst = append(dst, '\\', c)
-		case s == inJSON && (c == '<' || c == '>' || c == '&'): // it may be looked at as HTML
-			dst = append(dst, `\u00`...)
-			dst = strconv.AppendInt(dst, int64(c), 16)
-		default:
-			dst = append(dst, c)
-		}
 	}
 	return dst
 }
