@@ -53,6 +53,7 @@ func (r *resolver) openFiles() {
 	}
 	r.openAuthorities(&r.doc.global.Given, nil, "ca_file", &r.c.Global.CAFile)
 	r.openUpstreamFiles()
+	openErrorPages(r)
 	if r.rep.OK() {
 		warnUncovered(r, all)
 	}

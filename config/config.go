@@ -32,8 +32,9 @@ type Config struct {
 	Certificates []Certificate // of all listeners with TLS
 	Listeners    []Listener
 	Upstreams    []Upstream
-	Routes       []Route // in file order; which one wins is decided by how specific they are
-	Fallback     Dest    // where a request goes that no route takes: the upstream "default", the hello page, or 404
+	Routes       []Route     // in file order; which one wins is decided by how specific they are
+	ErrorPages   []ErrorPage `json:",omitempty"` // where neither the route nor the listener has one
+	Fallback     Dest        // where a request goes that no route takes: the upstream "default", the hello page, or 404
 
 	Filters  []string        `json:",omitempty"` // for all requests, by the names that the program has for them
 	Features []schema.Target `json:",omitempty"` // see Register
@@ -95,6 +96,7 @@ type Listener struct {
 	RedirectToHTTPS bool
 	HTTPSPort       int             // where to
 	UserTimeout     time.Duration   // of sent bytes; below 0: the kernel's
+	ErrorPages      []ErrorPage     `json:",omitempty"` // where the route has none
 	FastOpen        int             // connections that may wait with data in their SYN; 0: none
 	SocketMode      fs.FileMode     `json:",omitempty"` // of Unix sockets; 0: what the umask leaves
 	SocketOwner     Account         `json:",omitzero"`  // of Unix sockets
@@ -257,6 +259,8 @@ type Route struct {
 	Upgrades        []string // further protocols that it may become
 	Filters         []string `json:",omitempty"` // as Config.Filters
 	AccessLog       AccessLog
+	ErrorPages      []ErrorPage     `json:",omitempty"`
+	InterceptErrors bool            `json:",omitempty"` // pages take the place of what backends answer too
 	FirstByte       time.Duration   // 0: as the upstream says
 	Read            time.Duration   // 0: as the upstream says
 	Total           time.Duration   // 0: as the upstream says

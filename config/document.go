@@ -46,6 +46,7 @@ type topEntry struct {
 	include   []string // always empty: the loader takes the key out
 	webSocket bool
 	grpc      bool
+	errors    errorPages
 }
 
 type defaultsEntry struct {
@@ -66,7 +67,8 @@ type logEntry struct {
 type listenerEntry struct {
 	schema.Given
 	Listener
-	own Certificate // what its keys say; Listener.Certificate when there is one
+	own    Certificate // what its keys say; Listener.Certificate when there is one
+	errors errorPages
 }
 
 func (e *listenerEntry) options() *TLSOptions { return &e.TLSOptions }
@@ -124,6 +126,7 @@ type routeEntry struct {
 	path      string
 	dest      string
 
+	errors         errorPages
 	redirect       string
 	redirectStatus int
 }

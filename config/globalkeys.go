@@ -26,6 +26,12 @@ func topSection() *schema.Section {
 			{Path: "grpc", Type: schema.Bool, Default: "false", Example: "true", Aliases: []string{"proxy.grpc"},
 				Into: schema.Into(func(e *topEntry) *bool { return &e.grpc }),
 				Doc:  "What listeners do that do not say it themselves."},
+			{Path: "error_pages", Type: typeErrorPages, Example: `{ 404 = "404.html", 5xx = "/etc/edge/5xx.html" }`,
+				Into: schema.Into(func(e *topEntry) *errorPages { return &e.errors }),
+				Doc: "Bodies of answers to failures, by status (400 to 599) or class (`4xx`, `5xx`): the path of a " +
+					"file, a table with `file` or `body` and, where the extension does not say it, `type`; or a list " +
+					"of them in several types, of which each client gets the one that it prefers. See [Error pages]" +
+					"(operations.md#error-pages)."},
 		},
 	}
 }

@@ -29,6 +29,9 @@ func listenersSection() *schema.Section {
 			{Path: "access_log", Type: typeAccessLog, Example: `"/var/log/edge/web.log"`,
 				Into: schema.Into(func(e *listenerEntry) *AccessLog { return &e.AccessLog }),
 				Doc:  "Where its requests are logged instead of `[log] output`; `false`: nowhere."},
+			{Path: "error_pages", Type: typeErrorPages, Example: `{ 503 = { body = "<h1>Back at ten</h1>" } }`,
+				Into: schema.Into(func(e *listenerEntry) *errorPages { return &e.errors }),
+				Doc:  "As at the top level, before those."},
 			{Path: "trusted_proxies", Type: typeNetworks, Example: `["10.0.0.0/8", "unix"]`,
 				Into: schema.Into(func(e *listenerEntry) *Trusted { return &e.Trusted }),
 				Doc: "Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; " +

@@ -48,6 +48,7 @@ func (r *resolver) resolveListeners() {
 			e.Name = e.Addresses[0].Text
 		}
 		e.Features = r.features(e)
+		e.ErrorPages = e.errors.pages
 		r.c.Listeners = append(r.c.Listeners, e.Listener)
 	}
 }

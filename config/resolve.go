@@ -44,6 +44,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, filters []stri
 	r.file.Fill(doc.tls)
 	r.c.Global, r.c.Log, r.c.TLS = doc.global.Global, doc.log.Log, doc.tls.TLS
 	r.c.Features = r.features(doc.top)
+	r.c.ErrorPages = doc.top.errors.pages
 	r.file.Fill(doc.all)
 	r.c.Filters = doc.all.filters
 	checkFilters(r, &doc.all.Given, doc.all.filters)

@@ -24,7 +24,7 @@ func routesSection() *schema.Section {
 			"as the client sent it; " +
 			"where they do not, a less specific route may take it. What no route takes is answered 404.",
 		New:  schema.Make[routeEntry],
-		Keys: slices.Concat(matchKeys(), destKeys(), backendKeys()),
+		Keys: slices.Concat(matchKeys(), destKeys(), backendKeys(), timeoutKeys()),
 	}
 }
 
@@ -146,6 +146,19 @@ func backendKeys() []*schema.Key {
 		{Path: "access_log", Type: typeAccessLog, Example: "false",
 			Into: schema.Into(func(e *routeEntry) *AccessLog { return &e.AccessLog }),
 			Doc:  "Where its requests are logged instead of where the listener says; `false`: nowhere."},
+		{Path: "error_pages", Type: typeErrorPages, Example: `{ 5xx = ["down.html", "down.json"] }`,
+			Into: schema.Into(func(e *routeEntry) *errorPages { return &e.errors }),
+			Doc:  "As at the top level, before those and before those of the listener."},
+		{Path: "intercept_errors", Type: schema.Bool, Default: "false", Example: "true",
+			Into: schema.Into(func(e *routeEntry) *bool { return &e.InterceptErrors }),
+			Doc: "Put `error_pages` in place of what backends answer with these statuses, not of edge's own " +
+				"answers alone."},
+	}
+}
+
+// timeoutKeys say how long a route waits.
+func timeoutKeys() []*schema.Key {
+	return []*schema.Key{
 		{Path: "timeouts.first_byte", Type: schema.Duration, Min: "1ms", Max: "24h", Example: `"5s"`,
 			Into: schema.Into(func(e *routeEntry) *time.Duration { return &e.FirstByte }),
 			Doc:  "Instead of what the upstream says."},

@@ -25,6 +25,8 @@ func (r *resolver) resolveRoutes() {
 			e.GRPC = switchOf(e.grpc)
 		}
 		e.Features = r.features(e)
+		e.ErrorPages = e.errors.pages
+		warnPointlessIntercept(r, e)
 		right := !e.HasUnknown()
 		e.Off = e.Has("weight") && !e.Failed("weight") && e.Weight == 0
 		r.listenersOf(e)
@@ -223,7 +225,7 @@ func (r *resolver) resolveDest(e *routeEntry) {
 // forBackends are the keys that mean nothing when a route does not lead to a backend.
 var forBackends = []string{
 	"rewrite_location", "buffer_request", "websocket", "grpc", "upgrades", "headers.request",
-	"timeouts.first_byte", "timeouts.read", "timeouts.idle",
+	"timeouts.first_byte", "timeouts.read", "timeouts.idle", "intercept_errors",
 }
 
 // warnPointlessKeys warns of such keys. They are no error: a dest may become a status for a while.

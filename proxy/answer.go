@@ -151,32 +151,41 @@ func (x *Exchange) sendResponse() {
 	x.answerSent()
 }
 
-// ownBody returns the body of an answer of the proxy's own, and adds the field that says what it is.
+// ownBody returns the body of an answer of the proxy's own, and adds the field that says what it is. Borrowed until the
+// next call.
 func ownBody(x *Exchange, h *message.Head, v *Verdict) []byte {
 	if v.status == 204 || v.status == 304 { // RFC 9110 §6.4.1: they have none
 		return nil
 	}
-	contentType, body := v.contentType, []byte(v.body)
+	contentType, body := v.contentType, append(x.local.page[:0], v.body...)
 	if v.page {
-		contentType, body = pageFor(x, v.status)
+		contentType, body = pageFor(x, v.status, body)
+		h.AddID(message.Vary, "Vary", "Accept") // RFC 9111 §4.2.2: caches may keep some of them
 	}
 	if (len(body) > 0 || contentType != "") && !h.Has(message.ContentType) {
 		h.AddID(message.ContentType, "Content-Type", cmp.Or(contentType, plainText))
 	}
+	x.local.keepPage(body)
 	return body
 }
 
-// pageFor makes the body of an answer with status, that of a failure or one that a filter or a destination asked for.
-func pageFor(x *Exchange, status int) (contentType string, body []byte) {
+// keepPage keeps the memory of a body for the next one.
+func (l *local) keepPage(body []byte) {
+	if cap(body) <= pageKept {
+		l.page = body[:0]
+	}
+}
+
+// pageKept is more than most pages take.
+const pageKept = 16 << 10
+
+// pageFor appends the body of an answer with status, that of a failure or one that a filter or a destination asked for.
+func pageFor(x *Exchange, status int, dst []byte) (contentType string, body []byte) {
 	f := page.Facts{Status: status, Text: textFor(x, status), ID: x.ID(), Host: x.Request.Host()}
 	if x.fault != nil {
 		f.Token = x.fault.Token
 	}
-	var own *page.Set
-	if x.route != nil {
-		own = x.route.Pages
-	}
-	return page.Append(nil, &f, &x.Request, own, x.listener.Pages)
+	return page.Append(dst, &f, &x.Request, x.route.pages(), x.listener.Pages)
 }
 
 // textFor returns what the failure of x says to its client, "" where status is not that of a failure.
@@ -196,14 +205,15 @@ func (p *Proxy) Refusal(r *engine.Reactor, h *message.Head, cause error) []byte 
 // exchange, which has just ended, or of the record that Refused, which comes next, writes.
 func (s *Service) Refusal(r *engine.Reactor, h *message.Head, cause error) []byte {
 	l := s.proxy.local[r.Index()]
-	id := l.answered.id
+	text := l.answered.text
 	if l.answered.cause != cause {
 		l.ids[1]++
-		id = l.idOf(l.ids[1])
-		l.refused = numbered{cause, id}
+		id := l.idOf(l.ids[1])
+		text = hex.EncodeToString(id[:])
+		l.refused = numbered{cause, id, text}
 	}
 	l.answered = numbered{}
-	return s.proxy.refusal(r, h, cause, hex.EncodeToString(id[:]), s.present().Pages)
+	return s.proxy.refusal(r, h, cause, text, s.present().Pages)
 }
 
 // refusal makes the answer to a request of which nothing is known but its fault.

@@ -213,24 +213,25 @@ func TestFilter_connectFailedDecides(t *testing.T) {
 // A filter of Log gets the record without an access log too, and one of its own where it ends another exchange.
 func TestFilter_logGetsTheRecord(t *testing.T) {
 	records := make(chan observe.Record, 4)
-	var r *rig
-	r = filterRig(t, &proxy.Filter{Log: func(x *proxy.Exchange, rec *observe.Record) {
+	var inner atomic.Pointer[rig]
+	r := filterRig(t, &proxy.Filter{Log: func(x *proxy.Exchange, rec *observe.Record) {
 		if string(rec.Path) == "/own" && len(rec.Query) == 0 {
-			r.begin(&caller{done: make(chan string, 1)}, x.Reactor(), "GET", "/own?inner", "")
+			inner.Load().begin(&caller{done: make(chan string, 1)}, x.Reactor(), "GET", "/own?inner", "")
 		}
 		kept := *rec
 		kept.Path, kept.Query = slices.Clone(rec.Path), slices.Clone(rec.Query)
 		records <- kept
 	}})
+	inner.Store(r)
 	r.get(t, "/dead")
 	if got := <-records; string(got.Path) != "/dead" || got.Status != 502 || got.Reason != "backend:connect" ||
 		got.Attempts < 1 || got.Dur <= 0 || got.BytesOut == 0 || got.Backend == "" || got.Route != "dead" {
 		t.Errorf("%+v", got)
 	}
 	r.get(t, "/own")
-	inner, outer := <-records, <-records
-	if string(outer.Path) != "/own" || outer.BytesOut != 3 || string(inner.Query) != "inner" || len(outer.Query) != 0 {
-		t.Errorf("%+v, %+v", inner, outer)
+	fetched, outer := <-records, <-records
+	if string(outer.Path) != "/own" || outer.BytesOut != 3 || len(outer.Query) > 0 || string(fetched.Query) != "inner" {
+		t.Errorf("%+v, %+v", fetched, outer)
 	}
 	r.settled(t)
 }

@@ -36,6 +36,7 @@ type local struct {
 	routing route.Local
 
 	emitted, input []byte // what body filters put out, and what the next one of them is given
+	page           []byte // where bodies of the proxy's own are made
 	coded          []byte // what gRPC-Web makes of a piece of a body
 
 	refused  numbered // the last request that the session refused, until Refused logs it
@@ -53,6 +54,7 @@ type local struct {
 type numbered struct {
 	cause error // nil: none
 	id    [16]byte
+	text  string // of its number, which may be another one that it came with
 }
 
 // Stats are the counters of a Proxy on one reactor, or of all.

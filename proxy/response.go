@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/grpc"
+	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -61,8 +62,45 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	for _, f := range x.route.chain.upstreamResponse {
 		f(x)
 	}
+	if x.route.Intercept && x.Response.Status >= 400 {
+		intercept(x)
+	}
 	x.step, x.at = stepResponse, 0
 	x.run()
+}
+
+// intercept puts a page in place of the body that comes with an answer, where there is one that the client takes. What
+// the head says of that body goes with it; all else of the head stays.
+func intercept(x *Exchange) {
+	h := &x.Response
+	if x.call.form != grpc.None || grpc.FormOf(h.Peek(message.ContentType)) != grpc.None {
+		return
+	}
+	f := page.Facts{Status: int(h.Status), ID: x.ID(), Host: x.Request.Host()}
+	contentType, body := page.AppendOwn(x.local.page[:0], &f, &x.Request, x.route.Pages, x.listener.Pages)
+	if contentType == "" {
+		return
+	}
+	x.dropUp()
+	discardBody(x)
+	for _, name := range ofBody {
+		h.Del(name)
+	}
+	h.AddID(message.ContentType, "Content-Type", contentType)
+	h.AddID(message.Vary, "Vary", "Accept")
+	h.Length = int64(len(body))
+	x.toDown.reset()
+	x.toDown.hold(body)
+	x.local.keepPage(body)
+	x.toDown.ended = true
+	x.charge()
+}
+
+// ofBody are the fields of an answer that describe its body: RFC 9110 §8, RFC 9530. Content-Range is none of them where
+// the status is an error.
+var ofBody = []string{
+	"Content-Type", "Content-Encoding", "Content-Language", "Content-Location", "Content-Length", "Content-Disposition",
+	"Content-MD5", "Content-Digest", "Repr-Digest", "Digest", "ETag", "Last-Modified", "Accept-Ranges", "Trailer",
 }
 
 func passInterim(x *Exchange, h *message.Head) {

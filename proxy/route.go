@@ -39,8 +39,10 @@ type Route struct {
 	// larger one is answered 413. 0: it is sent on as it comes.
 	BufferRequest int
 
-	Pages *page.Set   // in place of the proxy's own for failures; nil: those of the listener
-	Log   []AccessLog // by Reactor.Index; nil: the listener's
+	Log []AccessLog // by Reactor.Index; nil: the listener's
+
+	Pages     *page.Set // in place of the proxy's own for failures, before those of the listener; nil: none
+	Intercept bool      // pages take the place of what comes from To with their statuses too
 
 	chain          *chain
 	lead, grpcLead lead // of To and GRPCTo
@@ -93,6 +95,14 @@ func (r *Route) rule() route.Rule {
 		Host: r.Host, Path: r.Path, Exact: r.Exact, Methods: r.Methods, Header: r.Header, Query: r.Query,
 		Listeners: r.Listeners, ClientCert: r.ClientCert, Weight: r.Weight,
 	}
+}
+
+// pages returns the pages of r, which may be nil.
+func (r *Route) pages() *page.Set {
+	if r == nil {
+		return nil
+	}
+	return r.Pages
 }
 
 // findRoute chooses the route of the request, nil where none takes it. It reports false where the request was refused.

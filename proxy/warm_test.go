@@ -5,8 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/route"
@@ -68,3 +70,39 @@ func benchmarkWarm(b *testing.B, request string) {
 
 func BenchmarkProxy_warm(b *testing.B)        { benchmarkWarm(b, warm.Small) }
 func BenchmarkProxy_warmBrowser(b *testing.B) { benchmarkWarm(b, warm.Browser) }
+
+// An overloaded proxy answers much by itself: a page costs two short texts, its number and Proxy-Status.
+func TestProxy_warmPageAllocatesTwoTexts(t *testing.T) {
+	if invariant.On {
+		t.Skip("what invariants say is allocated")
+	}
+	request := "GET / HTTP/1.1\r\nHost: h\r\nAccept: text/html,application/xhtml+xml,*/*;q=0.8\r\n\r\n"
+	g := warm.NewRouted(t, request, &proxy.Listener{}, func(*upstream.Upstream) []proxy.Route {
+		return []proxy.Route{{Path: "/other", To: proxy.Answer(200, "", "")}}
+	})
+	if !strings.HasPrefix(g.First, "HTTP/1.1 404 ") || !strings.HasSuffix(g.First, "</html>\n") {
+		t.Fatalf("got %q", g.First)
+	}
+	if allocs := testutil.Allocs(1000, g.Exchange); allocs > 2 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
+// A filter of Log costs nothing but what it does, beside an access log or without one.
+func TestProxy_warmLogAllocatesNothing(t *testing.T) {
+	var sum int64
+	count := &proxy.Filter{Log: func(_ *proxy.Exchange, r *observe.Record) { sum += r.BytesOut }}
+	for name, on := range map[string]*proxy.Listener{
+		"alone": {}, "logged": {Log: []proxy.AccessLog{dropped{}}},
+	} {
+		g := warm.New(t, warm.Small, on, count)
+		if allocs := testutil.Allocs(1000, g.Exchange); allocs != 0 || sum == 0 {
+			t.Errorf("%s: %v allocations, %d bytes", name, allocs, sum)
+		}
+	}
+}
+
+// dropped is an access log that nobody reads.
+type dropped struct{}
+
+func (dropped) Append(*observe.Record) {}

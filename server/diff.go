@@ -91,6 +91,9 @@ func (e *entry) title() string {
 
 func entries(c *config.Config) []entry {
 	all := []entry{{"global", "", c.Global}, {"log", "", c.Log}, {"tls", "", c.TLS}, {"filters", "", c.Filters}}
+	if len(c.ErrorPages) > 0 {
+		all = append(all, entry{"error_pages", "", c.ErrorPages})
+	}
 	for _, p := range c.Certificates {
 		all = append(all, entry{"certificate", p.Cert, p})
 	}

@@ -81,6 +81,10 @@ func (b *build) openListeners() error {
 	for _, l := range b.server.present.listeners {
 		kept[l.key] = l
 	}
+	pages, err := pagesOf(b.config.ErrorPages, nil)
+	if err != nil {
+		return err
+	}
 	times := make(map[string]int)
 	for i := range b.config.Listeners {
 		c := &b.config.Listeners[i]
@@ -94,6 +98,9 @@ func (b *build) openListeners() error {
 		}
 		opts := sessionOptions(c)
 		requests := proxyListener(c, logs)
+		if requests.Pages, err = pagesOf(c.ErrorPages, pages); err != nil {
+			return fmt.Errorf("listener %s: %w", c.Name, err)
+		}
 		for _, a := range c.Addresses {
 			key := keyOf(&a)
 			times[key]++ // port 0 may be named several times

@@ -78,7 +78,9 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 			return r, fmt.Errorf("route %s: %w", c.Name, err)
 		}
 	case config.DestStatus:
-		r.To = proxy.Answer(c.Dest.Status, "text/plain; charset=utf-8", statusText(c.Dest.Status))
+		if r.To = proxy.Always(proxy.RespondPage(c.Dest.Status)); c.Dest.Status < 400 {
+			r.To = proxy.Answer(c.Dest.Status, "", statusText(c.Dest.Status))
+		}
 	case config.DestHello:
 		r.To = proxy.Answer(200, htmlType, helloPage)
 	}
@@ -91,7 +93,11 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	if len(c.RequestHeaders) > 0 || len(c.ResponseHeaders) > 0 {
 		r.Filters = append(r.Filters, proxy.SetFields(fields(c.RequestHeaders), fields(c.ResponseHeaders)))
 	}
-	r.Log, err = b.logsOfRoute(c)
+	if r.Log, err = b.logsOfRoute(c); err != nil {
+		return r, err
+	}
+	r.Intercept = c.InterceptErrors
+	r.Pages, err = pagesOf(c.ErrorPages, nil)
 	return r, err
 }
 

@@ -91,7 +91,7 @@ const htmlHead = `<!doctype html>
 body { margin: 0; min-height: 100vh; display: grid; align-items: center; color: var(--ink);
   background: light-dark(#f6f7f9, #16181c); font: 1.0625rem/1.6 system-ui, -apple-system, sans-serif }
 main { box-sizing: border-box; width: 100%; max-width: 36rem; margin: auto; padding: 2rem }
-h1 { margin: .25rem 0 1rem; font-size: 1.75rem; line-height: 1.25; text-wrap: balance }
+h1 { margin: .25rem 0 1rem; font-size: 1.5rem; line-height: 1.3; text-wrap: balance }
 p { margin: 0; color: var(--soft) }
 code { display: inline-block; margin-top: .5rem; padding: .25rem .5rem; border-radius: .375rem; color: var(--ink);
   background: light-dark(#e8eaed, #262a30); font: .875rem ui-monospace, monospace; overflow-wrap: anywhere }

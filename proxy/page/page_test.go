@@ -72,7 +72,7 @@ func TestAppend_golden(t *testing.T) {
 	var all bytes.Buffer
 	for _, f := range []Facts{
 		{Status: 502, Text: "The backend is gone.", Token: "connection_refused", ID: "d3d6c761547dfacf"},
-		{Status: 404, Text: "There is nothing at this address.", Token: "destination_not_found", ID: "d3d6c761547dfacf"},
+		{Status: 404, Text: "There is nothing here.", Token: "destination_not_found", ID: "d3d6c761547dfacf"},
 		{Status: 400, Text: "The request is malformed: no Host field.", Token: "http_protocol_error"},
 		{Status: 599},
 	} {
@@ -156,13 +156,20 @@ func TestPage_variables(t *testing.T) {
 			t.Errorf("%s, %s: %q, want %q", c.contentType, c.body, got, c.want)
 		}
 	}
-	p, err := New("image/svg+xml", "{host}")
+	f.ID = hostile
+	for _, variable := range []string{"{host}", "{request_id}"} {
+		p, err := New("image/svg+xml", variable)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := string(p.append(nil, f))
+		if strings.ContainsAny(got, "<>\"'`\\") || html.UnescapeString(got) != clean {
+			t.Errorf("%s: %q", variable, got)
+		}
+	}
+	p, err := New("text/html", "{host}")
 	if err != nil {
 		t.Fatal(err)
-	}
-	got := string(p.append(nil, f))
-	if strings.ContainsAny(got, "<>\"'`\\") || html.UnescapeString(got) != clean {
-		t.Errorf("%q", got)
 	}
 	f.Host = bytes.Repeat([]byte("h"), 9000)
 	if got := p.append(nil, f); len(got) != hostMax {

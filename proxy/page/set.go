@@ -65,7 +65,7 @@ func (p *Page) append(dst []byte, f *Facts) []byte {
 		case "reason":
 			dst = append(dst, h1.Reason(f.Status)...)
 		case "request_id":
-			dst = append(dst, f.ID...)
+			dst = appendEscaped(dst, f.ID, p.syntax) // it may be the client's
 		case "host":
 			dst = appendEscaped(dst, string(f.Host[:min(len(f.Host), hostMax)]), p.syntax)
 		}
@@ -143,10 +143,8 @@ var types = [...]string{typeText, typeHTML, typeJSON, typeProblem}
 // client of the request h takes, else what Accept prefers of the bodies of this package. A nil h is a request of which
 // nothing is known; a nil Set has no pages.
 func Append(dst []byte, f *Facts, h *message.Head, sets ...*Set) (contentType string, body []byte) {
-	for _, s := range sets {
-		if p := s.find(f.Status, h); p != nil {
-			return p.contentType, p.append(dst, f)
-		}
+	if contentType, body = AppendOwn(dst, f, h, sets...); contentType != "" {
+		return contentType, body
 	}
 	best, chosen := rank{}, typeText
 	for _, t := range types {
@@ -163,6 +161,16 @@ func Append(dst []byte, f *Facts, h *message.Head, sets ...*Set) (contentType st
 		dst = appendJSON(dst, f)
 	}
 	return chosen, dst
+}
+
+// AppendOwn is Append for pages of sets alone. The type is empty where none is for the client.
+func AppendOwn(dst []byte, f *Facts, h *message.Head, sets ...*Set) (contentType string, body []byte) {
+	for _, s := range sets {
+		if p := s.find(f.Status, h); p != nil {
+			return p.contentType, p.append(dst, f)
+		}
+	}
+	return "", dst
 }
 
 // syntax is what a text is put into.

@@ -1,0 +1,230 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/message"
+)
+
+// ErrorPage is the body of answers to failures, in place of edge's own.
+type ErrorPage struct {
+	For  string // a status, "404", or a class, "5xx"
+	Type string // of Body
+	File string // where Body stands; empty: in the configuration
+	Body string // that of File once it was opened: see Load
+}
+
+// errorPages are the pages of one key, with the places in the file that name them.
+type errorPages struct {
+	pages []ErrorPage
+	at    []syntax.Span
+}
+
+var typeErrorPages = schema.Type{Name: "table of files or tables", Parse: parseErrorPages} // errorPages
+
+// errorPageMax bounds an error page, in bytes: it is kept in memory.
+const errorPageMax = 1 << 20
+
+const htmlType = "text/html; charset=utf-8"
+
+// pageTypes are the types of pages by the extensions of their files.
+var pageTypes = map[string]string{
+	".html": htmlType, ".htm": htmlType, ".txt": "text/plain; charset=utf-8", ".json": "application/json",
+	".xml": "application/xml", ".svg": "image/svg+xml",
+}
+
+// parseErrorPages reads { 404 = "/etc/edge/404.html", 5xx = { body = "…", type = "text/html" } }. A list has pages of
+// several types for one status.
+func parseErrorPages(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	var all errorPages
+	if n.Kind != syntax.KindTable {
+		d.WrongKind(n, "a table")
+		return all, false
+	}
+	right := d.Filled(n)
+	for _, c := range n.Children {
+		if !isErrorStatus(c.Key) {
+			d.Report.Errorf(c.Name, statusHint(c.Key), "%s is neither a status from 400 to 599 nor 4xx nor 5xx",
+				syntax.Quote(c.Key))
+			right = false
+			continue
+		}
+		list := []*syntax.Node{c}
+		if c.Kind == syntax.KindList {
+			right = d.Filled(c) && right
+			list = c.Children
+		}
+		for _, one := range list {
+			p := ErrorPage{For: c.Key}
+			right = p.parse(d, one, c.Key) && right
+			all.pages, all.at = append(all.pages, p), append(all.at, one.Value)
+		}
+	}
+	return all, right
+}
+
+func isErrorStatus(s string) bool {
+	if s == "4xx" || s == "5xx" {
+		return true
+	}
+	return len(s) == 3 && (s[0] == '4' || s[0] == '5') && isDigit(s[1]) && isDigit(s[2])
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+// statusHint says what people mean who know other servers.
+func statusHint(s string) string {
+	switch {
+	case strings.ContainsAny(s, " ,"):
+		return "each status has a line of its own; 5xx is all from 500 to 599"
+	case s == "*" || s == "all" || s == "default":
+		return "write 4xx and 5xx"
+	case strings.EqualFold(s, "4xx") || strings.EqualFold(s, "5xx"):
+		return "write " + strings.ToLower(s)
+	}
+	return ""
+}
+
+// parse reads the page at n: the path of a file, or a table.
+func (p *ErrorPage) parse(d *schema.Decoder, n *syntax.Node, status string) bool {
+	if n.Kind != syntax.KindTable {
+		n.Key = status
+		if n.Kind == syntax.KindString && strings.HasPrefix(strings.TrimSpace(n.Text), "<") {
+			d.Report.Errorf(n.Value, "write { body = … }", "a page that is no file stands in a table")
+			return false
+		}
+		s, ok := d.String(n, "a path or a table")
+		p.File = s
+		return ok && p.typed(d, n.Value)
+	}
+	right := true
+	fields := map[string]*string{"file": &p.File, "body": &p.Body, "type": &p.Type}
+	for _, c := range n.Children {
+		into := fields[c.Key]
+		switch {
+		case into == nil:
+			names := slices.Sorted(maps.Keys(fields))
+			d.Report.Errorf(c.Name, syntax.DidYouMean(c.Key, names), "a page has %s, not %s",
+				syntax.Alternatives(names), syntax.Quote(c.Key))
+			right = false
+		case c.Key == "body" && c.Kind == syntax.KindString: // of any text, in several lines
+			*into = c.Text
+		default:
+			s, ok := d.String(c, "a string")
+			*into, right = s, ok && right
+		}
+	}
+	switch {
+	case !right:
+		return false
+	case (p.File == "") == (p.Body == ""):
+		d.Report.Errorf(n.Value, `write { file = "…" } or { body = "…" }`, "a page has either a file or a body")
+		return false
+	case len(p.Body) > errorPageMax:
+		d.Report.Errorf(n.Value, "", "the page is larger than 1 MiB")
+		return false
+	}
+	return p.typed(d, n.Value)
+}
+
+// typed finds the type of a page that says none, and checks one that it says.
+func (p *ErrorPage) typed(d *schema.Decoder, at syntax.Span) bool {
+	if p.Type != "" {
+		major, minor, _ := strings.Cut(p.Type, "/")
+		if !message.ValidName(major) || minor == "" || !message.ValidValue(p.Type) {
+			d.Report.Errorf(at, `write type = "text/html"`, "%s is not a content type", syntax.Quote(p.Type))
+			return false
+		}
+		if strings.EqualFold(major, "text") && !strings.Contains(minor, ";") {
+			p.Type += "; charset=utf-8"
+		}
+		return true
+	}
+	if p.Type = htmlType; p.File == "" {
+		return true
+	}
+	var known bool
+	if p.Type, known = pageTypes[strings.ToLower(filepath.Ext(p.File))]; !known {
+		d.Report.Errorf(at, `write { file = "…", type = "text/html" }`, "nothing says of which type the page %s is",
+			syntax.QuotePath(p.File))
+	}
+	return known
+}
+
+// warnPointlessIntercept warns of intercept_errors where no page could take the place of an answer.
+func warnPointlessIntercept(r *resolver, e *routeEntry) {
+	has := func(l Listener) bool { return len(l.ErrorPages) > 0 }
+	if e.InterceptErrors && !e.Has("error_pages") && !r.doc.top.Has("error_pages") &&
+		!slices.ContainsFunc(r.c.Listeners, has) {
+		r.rep.Warnf(schema.CodeNoEffect, e.Head("intercept_errors"), "add error_pages", "there are no pages")
+	}
+}
+
+// openErrorPages reads the files of all pages. The Config has the same ones as the entries.
+func openErrorPages(r *resolver) {
+	openPages(r, &r.doc.top.errors)
+	for _, e := range r.doc.listeners {
+		openPages(r, &e.errors)
+	}
+	for _, e := range r.doc.routes {
+		openPages(r, &e.errors)
+	}
+}
+
+func openPages(r *resolver, e *errorPages) {
+	for i := range e.pages {
+		p := &e.pages[i]
+		if p.File == "" {
+			continue
+		}
+		p.File = r.locate(p.File, e.at[i])
+		var err error
+		if p.Body, err = p.Read(); err == nil {
+			continue
+		}
+		hint := ""
+		if errors.Is(err, fs.ErrPermission) {
+			hint = "edge has to be allowed to read it"
+		}
+		if path := (*fs.PathError)(nil); errors.As(err, &path) {
+			err = path.Err
+		}
+		r.rep.Errorf(e.at[i], hint, "cannot use %s: %s", syntax.QuotePath(p.File), err)
+	}
+}
+
+// Read returns the body, from the file where it was not opened yet.
+func (p *ErrorPage) Read() (string, error) {
+	if p.File == "" || p.Body != "" {
+		return p.Body, nil
+	}
+	f, err := os.Open(p.File)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() //nolint:errcheck // it was read
+	at, err := f.Stat()
+	switch {
+	case err != nil:
+		return "", err
+	case !at.Mode().IsRegular():
+		return "", errNoFile
+	}
+	text, err := io.ReadAll(io.LimitReader(f, errorPageMax+1))
+	if err == nil && len(text) > errorPageMax {
+		err = fmt.Errorf("it is larger than %d MiB", errorPageMax>>20)
+	}
+	return string(text), err
+}
+
+var errNoFile = errors.New("it is no regular file")
