@@ -49,7 +49,7 @@ const (
 	noBuffering  = `has nothing here: bodies go on as they come`
 	noACME       = `has nothing here yet: certificates come from files, or from cert = "internal"`
 	noLabels     = `has nothing here yet: backends stand in files`
-	noPages      = `has nothing here yet: error answers are those of edge or of the backend`
+	isPages      = `is error_pages = { 5xx = "/etc/edge/5xx.html" }, with intercept_errors for those of backends`
 	noMiddleware = `has nothing here: what a route does stands in it: headers, rewrite, redirect`
 	noModes      = `has nothing to set here: edge looks at the machine itself`
 )
@@ -133,7 +133,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", noAddresses, "deny"},
 	{"nginx", noRates, "limit_req limit_req_zone limit_conn limit_rate"},
 	{"nginx", noAuth, "auth_basic auth_basic_user_file auth_request"},
-	{"nginx", noPages, "error_page"},
+	{"nginx", isPages, "error_page"},
 	{"nginx", isTrust, "set_real_ip_from real_ip_header"},
 	{"nginx", noScripts, "fastcgi_pass uwsgi_pass scgi_pass"},
 	{"nginx", `has nothing here yet: there is no page of counters`, "stub_status"},
@@ -161,7 +161,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"HAProxy", noSticky, "stick stick_table cookie"},
 	{"HAProxy", isRequest, "http_request"},
 	{"HAProxy", isResponse, "http_response"},
-	{"HAProxy", noPages, "errorfile errorfiles"},
+	{"HAProxy", isPages, "errorfile errorfiles"},
 	{"HAProxy", isThreads, "nbthread nbproc"},
 	{"HAProxy", `has nothing here yet: there is no page of counters`, "stats"},
 	{"HAProxy", noCompress, "compression"},
@@ -183,7 +183,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Caddy", isRequest, "header_up"},
 	{"Caddy", isResponse, "header_down"},
 	{"Caddy", noAuth, "basicauth basic_auth forward_auth"},
-	{"Caddy", noPages, "handle_errors"},
+	{"Caddy", isPages, "handle_errors"},
 	{"Caddy", `is dest = "status:503" in [[routes]]`, "error"},
 	{"Caddy", isBalancing, "lb_policy"},
 	{"Caddy", isRetry, "lb_retries lb_try_duration"},

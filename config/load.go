@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"github.com/edge-proxy/edge/config/schema"
@@ -67,4 +68,113 @@ func (o Options) configOf(name string, file *schema.Document, now time.Time) (*C
 		return nil, rep
 	}
 	return c, rep
+}
+
+const (
+	helloAddress    = ":8080"   // where edge listens when no file says where
+	defaultUpstream = "default" // the name of the upstream for requests that no route takes
+)
+
+// resolver turns entries into the Config: names become indices, entries get their defaults.
+type resolver struct {
+	rep      *Report
+	file     *schema.Document
+	doc      *document // the entries of file
+	c        *Config
+	now      time.Time               // against which certificates are valid; zero: no file that is named is opened
+	names    map[string]int          // the index of an upstream, by its name
+	named    map[string]syntax.Span  // where an upstream is first named, for hints
+	inline   map[string]int          // the index of an upstream that a dest spells out, by its backends
+	claimed  map[string]claim        // by what addresses occupy, see Address.claims
+	patterns map[string]patternTaken // the first route with a pattern and conditions
+	filters  []string                // names of those that the program has
+	ageless  map[*schema.Given]bool  // entries that were reported to have hsts without max_age
+}
+
+// resolve checks the entries of file against each other and builds the Config, which is of use when the report has no
+// errors. Unless now is zero it opens the files that the configuration names.
+func resolve(file *schema.Document, doc *document, now time.Time, filters []string) *Config {
+	r := &resolver{
+		rep: file.Report, file: file, doc: doc, c: &Config{}, now: now, filters: filters,
+		names: make(map[string]int), ageless: make(map[*schema.Given]bool),
+		inline: make(map[string]int), named: make(map[string]syntax.Span),
+		claimed: make(map[string]claim), patterns: make(map[string]patternTaken),
+	}
+	r.file.Fill(doc.global)
+	r.file.Fill(doc.log)
+	r.file.Fill(doc.defaults)
+	r.file.Fill(doc.tls)
+	r.c.Global, r.c.Log, r.c.TLS = doc.global.Global, doc.log.Log, doc.tls.TLS
+	r.c.Features = r.features(doc.top)
+	r.c.ErrorPages = doc.top.errors.pages
+	r.file.Fill(doc.all)
+	r.c.Filters = doc.all.filters
+	checkFilters(r, &doc.all.Given, doc.all.filters)
+	r.warnWeakTLS(&doc.tls.Given, &doc.tls.shared)
+	r.resolveProtocol(doc.defaults)
+	r.checkLoops()
+	warnNoLog(doc, r.rep)
+	r.resolveCertificates()
+	r.resolveListeners()
+	warnOverlaps(r.doc.listeners, r.rep)
+	r.resolveUpstreams()
+	r.resolveMembers()
+	r.requireBackends()
+	r.resolveRoutes()
+	r.resolveFallback()
+	if len(doc.listeners) == 0 {
+		r.addListener()
+	}
+	r.warnUnusedTLS()
+	r.resolveHTTPSPorts()
+	r.warnUnusedUpstreams()
+	r.warnUnguardedRoutes()
+	if doc.global.FIPS {
+		r.checkFIPS()
+	}
+	if !r.now.IsZero() {
+		r.openFiles()
+	}
+	return r.c
+}
+
+// checkLoops refuses pin with a way to sleep that does not allow it.
+func (r *resolver) checkLoops() {
+	if g := &r.c.Global; g.Pin && g.Park == "runtime" {
+		r.rep.Errorf(r.doc.global.At("pin"), `leave out "park": it is "syscall" then`,
+			`a loop that stays on one processor cannot sleep in the poller of Go's runtime, which wakes it on any`)
+	}
+}
+
+// checkFilters reports names of filters that the program does not have.
+func checkFilters(r *resolver, g *schema.Given, names []string) {
+	for i, name := range names {
+		if slices.Contains(r.filters, name) {
+			continue
+		}
+		at := g.At("filters")
+		if list := g.KeyNode("filters").Children; len(list) == len(names) {
+			at = list[i].Value
+		}
+		hint := syntax.DidYouMean(name, r.filters)
+		if len(r.filters) == 0 {
+			hint = "filters are written in Go: a program that imports edge names its own in server.Options.Filters"
+		}
+		r.rep.Errorf(at, hint, "this program has no filter %s", syntax.Quote(name))
+	}
+}
+
+// resolveFallback decides where requests go that no route takes.
+func (r *resolver) resolveFallback() {
+	routes, listeners := len(r.doc.routes), len(r.doc.listeners)
+	r.c.Fallback = Dest{Kind: DestStatus, Status: 404}
+	if i, found := r.names[defaultUpstream]; found {
+		r.c.Fallback = Dest{Kind: DestUpstream, Upstream: i}
+	} else if routes+listeners == 0 {
+		r.c.Fallback = Dest{Kind: DestHello}
+	} else if routes == 0 && !r.doc.top.HasUnknown() { // which may be routes by another name
+		r.rep.Warnf(codeNoRoute, r.doc.listeners[0].Node().Head,
+			`add [[routes]] with pattern = "/*" and dest = "host:port"`,
+			"no route and no upstream %q: every answer is 404", defaultUpstream)
+	}
 }
