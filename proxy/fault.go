@@ -214,7 +214,7 @@ var (
 		Status: 502, Token: "tls_certificate_error", Reason: "backend:certificate",
 		Text:    "The backend's certificate is not accepted.",
 		trouble: backend.Connecting,
-		try:     "its authority is not known here (tls.ca), or it is for another name (tls.sni)",
+		try:     "this machine does not know its authority (tls.ca names another), or it is for another name (tls.sni)",
 	}
 	faultAlert = &Fault{
 		Status: 502, Token: "tls_alert_received", Reason: "backend:tls_alert",

@@ -135,13 +135,14 @@ var untyped = []struct {
 		"a certificate with a key of another kind"}},
 }
 
-// explainer is an access log that logs an event for each request that failed, with a hint.
+// explainer is an access log that logs an event for each request that failed, for a person at a terminal. What is wrong
+// with the backend is told by package proxy, with what to try; other failures have a hint here.
 type explainer struct{}
 
 // Append logs r if the proxy or a backend failed, or the client in a way that has a hint.
 func (explainer) Append(r *observe.Record) {
-	hint := hintOf(r)
-	if r.Reason == "" || r.Status < 500 && hint == "" {
+	hint := hints[r.Reason]
+	if r.Reason == "" || r.Status < 500 && hint == "" && !strings.HasPrefix(r.Reason, "backend:") {
 		return
 	}
 	attrs := []any{"path", quoted(string(r.Path)), "status", r.Status, "reason", r.Reason}
@@ -154,28 +155,11 @@ func (explainer) Append(r *observe.Record) {
 	slog.Warn("request failed", attrs...)
 }
 
-// hintOf says what to check first; "": nothing is known.
-func hintOf(r *observe.Record) string {
-	if path, isUnix := strings.CutPrefix(r.Backend, "unix:"); isUnix && r.Reason == "backend:connect" {
-		return "does a process listen there, and may this user write the file? ls -l " + path
-	}
-	return hints[r.Reason]
-}
-
 // hints say what to check first, by the reason of a record.
 var hints = map[string]string{
-	"backend:connect":     "does it listen there? In a container, localhost is the container itself",
 	"edge:no_backend":     "the name does not resolve, or no backend could be reached",
-	"backend:malformed":   "it does not speak plain HTTP/1 there; if the port is for TLS, write https:// before it",
-	"backend:lost":        "it closed without an answer; if the port is for TLS, write https:// before it",
-	"backend:certificate": "this machine does not know its authority, or it is for another name",
-	"backend:truncated":   "it ended in the middle of its answer; its own log may say why",
 	"backend:reset":       "it broke off the request; its own log may say why",
-	"backend:tls":         "it does not speak TLS there, or no version that both know",
-	"backend:tls_alert":   "it refused the connection; does it want a client certificate?",
-	"backend:first_byte":  "it accepted the request and did not answer in time",
 	"edge:loop":           "the backend leads back to this proxy: is its address right?",
-	"edge:descriptors":    "the process has no file descriptor left: ulimit -n",
 	"client:timeout":      "the client sent nothing, or took nothing of the answer, for 60 s",
 	"client:request_body": "the client sent its body too slowly",
 }

@@ -126,18 +126,16 @@ func TestRefusals_sayWhatHappened(t *testing.T) {
 	}
 }
 
-// Each failure that a person at a terminal sees has a hint that fits, and none names what edge proxy has no flag for.
+// Each failure is told to a person at a terminal. Those that are not a backend's have a hint; for the others there is a
+// line about the backend.
 func TestExplainer_hints(t *testing.T) {
 	for _, c := range []struct {
 		reason, backend, hint string
 		status                int
 	}{
-		{"backend:connect", "localhost:1", "In a container", 502},
-		{"backend:connect", "unix:/run/a.sock", "ls -l /run/a.sock", 502},
-		{"backend:lost", "unix:/run/a.sock", "https://", 502},
-		{"backend:certificate", "a:443", "authority", 502},
+		{"backend:connect", "localhost:1", "", 502},
 		{"edge:loop", "", "leads back", 508},
-		{"backend:truncated", "a:1", "in the middle", 200},
+		{"backend:truncated", "a:1", "", 200},
 		{"client:timeout", "a:1", "60 s", 499},
 		{"client:request_body", "a:1", "too slowly", 408},
 		{"edge:internal", "", "", 500},
@@ -157,7 +155,7 @@ func TestExplainer_hints(t *testing.T) {
 			t.Fatalf("%s: %v", c.reason, lines)
 		}
 		hint, found := lines[0]["hint"].(string)
-		if !strings.Contains(hint, c.hint) || found != (c.hint != "") || strings.Contains(hint, "ca_file") {
+		if !strings.Contains(hint, c.hint) || found != (c.hint != "") {
 			t.Errorf("%s of %s: hint %q, want %q", c.reason, c.backend, hint, c.hint)
 		}
 	}

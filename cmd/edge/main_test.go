@@ -133,7 +133,7 @@ func TestProxy_inFrontOfTheDemo(t *testing.T) {
 	if resp, _ := get(t, c, url+"/"); resp.StatusCode != 502 {
 		t.Errorf("without its origin: %d, want 502", resp.StatusCode)
 	}
-	p.WaitLine(`request failed.*backend:connect.*does it listen there`)
+	p.WaitLine(`a backend fails.*does it run, and listen there`)
 	c.CloseIdleConnections()
 	if code := p.Stop(); code != 0 {
 		t.Errorf("proxy ends with %d", code)
