@@ -1,7 +1,6 @@
 package session
 
 import (
-	"cmp"
 	"errors"
 	"math"
 	"time"
@@ -63,12 +62,18 @@ func (p *patience) SetPatience(firstByte, between time.Duration) { *p = patience
 
 // toFirstByte returns the time to the first byte of the answer, where the options say d.
 func (p *patience) toFirstByte(d time.Duration) time.Duration {
-	return orDefault(cmp.Or(p.firstByte, d))
+	if p.firstByte > 0 { // not cmp.Or, whose loop costs ten times as much
+		return p.firstByte
+	}
+	return orDefault(d)
 }
 
 // betweenBytes returns the time between two reads, where the options say d.
 func (p *patience) betweenBytes(d time.Duration) time.Duration {
-	return orDefault(cmp.Or(p.between, d))
+	if p.between > 0 {
+		return p.between
+	}
+	return orDefault(d)
 }
 
 // begin gives the credit that every body begins with.

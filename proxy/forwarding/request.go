@@ -126,10 +126,12 @@ func Request(h *message.Head, name *Name, peer netip.Addr, f Facts) bool {
 			h.DelID(message.Expect) // §10.1.1: it means nothing there, and would where it goes
 		}
 	}
+	proto := field(message.XForwardedProto, at+via, len("X-Forwarded-Proto"), scheme)
 	if via > 0 {
-		h.Fields = append(h.Fields, field(message.Via, at, len("Via"), len(name.via)))
+		h.Fields = append(h.Fields, field(message.Via, at, len("Via"), len(name.via)), proto)
+	} else {
+		h.Fields = append(h.Fields, proto)
 	}
-	h.Fields = append(h.Fields, field(message.XForwardedProto, at+via, len("X-Forwarded-Proto"), scheme))
 	if peer.IsValid() {
 		at = uint32(len(h.Base))
 		h.Base = observe.AppendIP(h.Base, peer)
