@@ -29,30 +29,39 @@ OLD      ?= old.out
 ROUNDS   ?= 9
 FLAGS    ?=
 
+# Modules of their own: an importer of edge gets neither baselines nor test suites of others.
+MODULES := bench cmd/edge-bench internal/interop internal/outside
+# $(call each,COMMAND) runs a command in every one of them.
+each = for dir in $(MODULES); do echo "in $$dir: $(1)"; (cd $$dir && $(1)) || exit 1; done
+
 # The packages that know no descriptor: they are for every system that Go has.
 PORTABLE = $(shell go list -e -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep -vE 'edge/poller|x/sys/unix' | \
-	cut -d ' ' -f 1 | grep -vE '/(internal|bench|examples|cmd)(/|$$)')
+	cut -d ' ' -f 1 | grep -vE '/(internal|examples|cmd)(/|$$)')
 
 # The packages with reactor code and concurrency, for -race and -tags invariants. The rest is
-# rules about text, programs and baselines, and tests of the binary, which is built without either.
-CORE = $(shell go list ./... | grep -vE '/(internal/(lint|battery|interop)|bench|examples|cmd)(/|$$)')
+# rules about text, programs, and tests of the binary, which is built without either.
+CORE = $(shell go list ./... | grep -vE '/(internal/(lint|battery)|examples|cmd)(/|$$)')
 
 # $(call dirs,PATTERN) lists the packages whose tests match a pattern.
 dirs = $(shell grep -rlE --include='*_test.go' '$(1)' . | xargs -r -n 1 dirname | sort -u)
 
 ##@ Use
 .PHONY: run
-run: build ## a demo origin with edge in front of it, on http://127.0.0.1:8080
+run: bin/edge ## a demo origin with edge in front of it, on http://127.0.0.1:8080
 	@bin/edge serve-demo --listen $(DEMO) & demo=$$!; \
 	trap 'kill $$demo 2>/dev/null || true' EXIT; \
 	echo "edge: http://$(LISTEN)  (Ctrl-C ends it)"; \
 	bin/edge proxy --from $(LISTEN) --to $(DEMO)
 
 .PHONY: build
-build: ## bin/edge and bin/edge-bench; TLS=boring with BoringCrypto
-	@mkdir -p bin
-	$(BUILD) -o bin/edge ./cmd/edge
-	$(BUILD) -o bin/edge-bench ./cmd/edge-bench
+build: bin/edge bin/edge-bench ## bin/edge and bin/edge-bench; TLS=boring with BoringCrypto
+
+.PHONY: bin/edge bin/edge-bench
+bin/edge:
+	$(BUILD) -o $@ ./cmd/edge
+
+bin/edge-bench:
+	cd cmd/edge-bench && $(BUILD) -o $(CURDIR)/$@ .
 
 .PHONY: install
 install: build ## both binaries into PREFIX=/usr/local, below DESTDIR
@@ -85,6 +94,7 @@ fmt: ## fail when gofmt would change a file
 .PHONY: vet
 vet: ## go vet, with and without -tags invariants, and of what is portable for darwin
 	go vet ./...
+	@$(call each,go vet ./...)
 	go vet -tags invariants $(CORE)
 	GOOS=darwin CGO_ENABLED=0 go vet $(PORTABLE)
 
@@ -93,9 +103,9 @@ lint: ## the rules of internal/lint
 	go test -count=1 ./internal/lint
 
 .PHONY: unit
-unit: ## go test ./..., and of the module that uses edge from outside
+unit: ## go test ./... in all modules
 	go test $(FLAGS) ./...
-	cd internal/outside && go test $(FLAGS) ./...
+	@$(call each,go test $(FLAGS) ./...)
 
 .PHONY: race
 race: ## the tests of the core under the race detector, with the assertions of the next target
@@ -109,6 +119,7 @@ invariants: ## the tests of the core with assertions and poisoned buffers
 arm64: ## build and vet for arm64
 	GOARCH=arm64 CGO_ENABLED=0 go build -buildvcs=false ./...
 	GOARCH=arm64 CGO_ENABLED=0 go vet ./...
+	@$(call each,GOARCH=arm64 CGO_ENABLED=0 go vet ./...)
 
 # An emulated processor runs what needs no more of the kernel than memory and time; epoll and sockets under
 # qemu-user would test qemu.
@@ -122,10 +133,10 @@ test-arm64: ## the tests of what is portable on an emulated arm64; installs qemu
 fuzz: ## each fuzz target for FUZZTIME=30s
 	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
 	for dir in $(call dirs,^func Fuzz); do \
-		targets=$$(go test -list '^Fuzz' $$dir); \
+		targets=$$(go test -C $$dir -list '^Fuzz' .); \
 		for target in $$(grep '^Fuzz' <<<"$$targets"); do \
 			echo "fuzz $$dir $$target $(FUZZTIME)"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$dir 2>&1 | tee $$log || \
+			go test -C $$dir -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) . 2>&1 | tee $$log || \
 				{ grep -q 'context deadline exceeded' $$log && ! grep -q 'Failing input' $$log; } || exit 1; \
 		done; \
 	done
@@ -158,7 +169,8 @@ soak: build ## the full counts (about an hour on 2 processors): simulations from
 	part take-over $$make sim-takeover SIM_FIRST=$$seed; \
 	part simulations $$make sim SIM_FIRST=$$seed; \
 	part race env EDGE_SOAK=1 CGO_ENABLED=1 go test -race -tags invariants -count=$(REPEATS) -timeout 6h $(FLAGS) $(CORE); \
-	part battery env EDGE_SOAK=1 go test -count=$(REPEATS) -timeout 6h $(FLAGS) ./internal/battery ./internal/interop; \
+	part battery env EDGE_SOAK=1 go test -count=$(REPEATS) -timeout 6h $(FLAGS) ./internal/battery; \
+	part interop env EDGE_SOAK=1 go test -C internal/interop -count=$(REPEATS) -timeout 6h $(FLAGS) .; \
 	part fuzz $$make fuzz FUZZTIME=$(SOAK_FUZZ); \
 	part load bin/edge-bench proxy --peers edge,edge+log --rounds 3
 
@@ -170,11 +182,12 @@ cover: ## statement coverage in coverage.out, the total on the last line
 ##@ Measure
 .PHONY: bench
 bench: ## what must be inlined, and Go benchmarks: BENCH=regexp COUNT=10 OUT=new.out
-	go test ./bench/compiled
-	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(FLAGS) ./... | tee $(OUT)
+	go test -C bench ./compiled
+	{ go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(FLAGS) ./...; \
+		go test -C bench -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(FLAGS) ./...; } | tee $(OUT)
 
 .PHONY: bench-micro
-bench-micro: build ## the hot functions beside their baselines, as ratios
+bench-micro: bin/edge-bench ## the hot functions beside their baselines, as ratios
 	bin/edge-bench micro $(FLAGS)
 
 .PHONY: benchcmp

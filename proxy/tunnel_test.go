@@ -1,19 +1,13 @@
 package proxy_test
 
 import (
-	"bytes"
-	"context"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/coder/websocket"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
@@ -131,58 +125,6 @@ func (s *tunnelStage) open() (down, up *testutil.Wire) {
 		s.t.Fatalf("%q", head)
 	}
 	return down, up
-}
-
-func TestTunnel_webSocket(t *testing.T) {
-	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"echo"}})
-		if err != nil {
-			return
-		}
-		defer c.CloseNow()
-		c.SetReadLimit(8 << 20)
-		for {
-			kind, p, err := c.Read(r.Context())
-			if err != nil {
-				return
-			}
-			if c.Write(r.Context(), kind, p) != nil {
-				return
-			}
-		}
-	}))
-	defer origin.Close()
-	s := setTunnel(t, tunnelOptions{origin: origin.Listener.Addr().String()})
-	ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
-	defer cancel()
-	c, resp, err := websocket.Dial(ctx, s.url+"/chat", &websocket.DialOptions{
-		Subprotocols: []string{"echo"}, CompressionMode: websocket.CompressionContextTakeover,
-	})
-	if err != nil {
-		t.Fatal(err, resp)
-	}
-	if c.Subprotocol() != "echo" || resp.Header.Get("Via") != "1.1 edge" {
-		t.Fatal(resp.Header)
-	}
-	c.SetReadLimit(8 << 20)
-	for _, size := range []int{0, 1, 1000, 100_000, 4 << 20} {
-		message := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
-		if err := c.Write(ctx, websocket.MessageBinary, message); err != nil {
-			t.Fatal(err)
-		}
-		_, got, err := c.Read(ctx)
-		if err != nil || !bytes.Equal(got, message) {
-			t.Fatalf("%d bytes, %v; want %d", len(got), err, size)
-		}
-	}
-	if err := c.Close(websocket.StatusNormalClosure, "done"); err != nil {
-		t.Fatal(err)
-	}
-	s.settled(t)
-	r := s.log.want(t, 1, 101, "")
-	if r.BytesIn == 0 || r.BytesOut == 0 {
-		t.Fatalf("logged %d bytes in and %d out", r.BytesIn, r.BytesOut)
-	}
 }
 
 // What the client sent before it was answered waits, is no request, and comes first when the tunnel opens.

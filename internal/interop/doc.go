@@ -1,8 +1,9 @@
 // Package interop tests edge with clients and servers that others wrote: h2spec, the interop cases of grpc-go, the
 // WebSocket packages coder/websocket and gorilla/websocket.
 //
-// It is a package of tests: each starts the edge binary with a configuration of its own on free ports, puts it between
-// the client and the server of another project, and takes their verdict.
+// It is a package of tests: most start the edge binary with a configuration of its own on free ports, put it between
+// the client and the server of another project, and take their verdict. A few have the proxy, or the codec alone, in
+// the process of the test, to see its log or to stop a side.
 //
 //	h2spec ─── h2c, TLS ────────► edge ── h1 ──► a server that answers
 //	grpc-go ── h2c, TLS ────────► edge ── h2 ──► grpc-go's test server, h2c and TLS
@@ -10,6 +11,8 @@
 //
 // Code that ends its process on a failure runs in a process of its own: the binary of the tests, started again with a
 // name in EDGE_INTEROP.
+//
+// It is a module of its own, so that programs that import edge do not get these projects into their module graph.
 //
 // # Limits
 //

@@ -48,16 +48,18 @@ func moduleOf(p string) string {
 // required matches a direct requirement of go.mod.
 var required = regexp.MustCompile(`^\s*(?:require\s+)?([\w.-]+\.[\w.-]+/\S+)\s+v\S+\s*$`)
 
-// checkListed: docs/dependencies.md says of every direct module why it is there.
+// checkListed: docs/dependencies.md says of every module that a go.mod requires directly why it is there.
 func checkListed(t *tree) []finding {
 	const list = "docs/dependencies.md"
 	var found []finding
-	eachLine(t.texts["go.mod"], func(n int, line string) {
-		m := required.FindStringSubmatch(line)
-		if m != nil && !strings.Contains(string(t.texts[list]), "`"+m[1]+"`") {
-			found = append(found, finding{path: "go.mod", line: n, symbol: m[1],
-				says: fmt.Sprintf("%s is not in %s", m[1], list)})
-		}
-	})
+	for _, name := range t.names(".mod") {
+		eachLine(t.texts[name], func(n int, line string) {
+			m := required.FindStringSubmatch(line)
+			if m != nil && !within(m[1], module) && !strings.Contains(string(t.texts[list]), "`"+m[1]+"`") {
+				found = append(found, finding{path: name, line: n, symbol: m[1],
+					says: fmt.Sprintf("%s is not in %s", m[1], list)})
+			}
+		})
+	}
 	return found
 }

@@ -1,8 +1,11 @@
 package lint
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -37,12 +40,41 @@ func TestModules_baselinesStayOutOfTheBinary(t *testing.T) {
 	}
 }
 
+// graphMax is how many modules a program has in its graph that imports edge and nothing else: itself, edge, and what
+// edge requires. Scanners list each of them, and somebody has to look at each.
+const graphMax = 10
+
+func TestModules_graphOfAnImporter(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	text := fmt.Sprintf("module example.com/importer\n\ngo 1.26.0\n\nrequire %s v0.0.0\n\nreplace %s => %s\n",
+		module, module, root)
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list := exec.Command("go", "list", "-m", "all")
+	list.Dir = dir
+	list.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
+	list.Stderr = t.Output()
+	out, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(out, []byte("\n")); n > graphMax {
+		t.Errorf("%d modules, %d are allowed:\n%s", n, graphMax, out)
+	}
+}
+
 func TestListed(t *testing.T) { clean(t, "listed") }
 
 func TestListed_fires(t *testing.T) {
 	fires(t, "listed", files{
 		"go.mod", "module a\n\nrequire (\n\texample.com/a v1.0.0\n\texample.com/b/v2 v2.0.0\n" +
 			"\texample.com/c v1.0.0 // indirect\n)\n",
+		"bench/go.mod", "module b\n\nrequire example.com/d v1.0.0\nrequire " + module + " v0.0.0\n",
 		"docs/dependencies.md", "| `example.com/a` | because |\n",
-	}, "go.mod:5 example.com/b/v2")
+	}, "bench/go.mod:3 example.com/d", "go.mod:5 example.com/b/v2")
 }

@@ -1,4 +1,4 @@
-package h2
+package interop
 
 import (
 	"net"
@@ -13,13 +13,14 @@ import (
 	"github.com/summerwind/h2spec/reporter"
 	"github.com/summerwind/h2spec/spec"
 
+	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
 // h2spec against the codec and nothing else: a loop that reads, answers each request with five bytes when it has come
 // to its end, and writes.
-func TestConn_h2spec(t *testing.T) {
+func TestH2spec_codec(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
@@ -61,14 +62,14 @@ func TestConn_h2spec(t *testing.T) {
 // serveHello is a server on one connection.
 func serveHello(nc net.Conn) {
 	defer nc.Close()
-	var c Conn
+	var c h2.Conn
 	var h message.Head
 	start := time.Now()
 	now := func() int64 { return int64(time.Since(start)) + 1 }
-	c.Init(Server, nil, now())
+	c.Init(h2.Server, nil, now())
 	out, in := c.AppendControl(nil), []byte(nil)
-	rest := map[*Stream]int{}
-	answer := func(s *Stream) {
+	rest := map[*h2.Stream]int{}
+	answer := func(s *h2.Stream) {
 		rest[s] = 5
 		out, _ = c.AppendHead(out, s, &message.Head{Status: 200, Length: 5}, false)
 	}
@@ -76,17 +77,17 @@ func serveHello(nc net.Conn) {
 		for {
 			n, ev := c.Next(in, &h, now())
 			in = in[n:]
-			if ev.Kind == NeedMore {
+			if ev.Kind == h2.NeedMore {
 				break
 			}
-			if ev.Kind == Data && !ev.Stream.Dead() {
+			if ev.Kind == h2.Data && !ev.Stream.Dead() {
 				c.Release(ev.Stream, len(ev.Body))
 			}
 			if ev.End {
 				answer(ev.Stream)
 				rest[ev.Stream] -= send(&c, &out, ev.Stream, rest[ev.Stream])
 			}
-			if ev.Kind == Reset {
+			if ev.Kind == h2.Reset {
 				delete(rest, ev.Stream)
 			}
 			for s := c.NextSendable(); s != nil; s = c.NextSendable() {
@@ -117,7 +118,7 @@ func serveHello(nc net.Conn) {
 	}
 }
 
-func send(c *Conn, out *[]byte, s *Stream, rest int) int {
+func send(c *h2.Conn, out *[]byte, s *h2.Stream, rest int) int {
 	o, n, _ := c.AppendData(*out, s, []byte("hello")[5-rest:], true)
 	*out = o
 	return n

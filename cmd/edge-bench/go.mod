@@ -1,0 +1,30 @@
+module github.com/edge-proxy/edge/cmd/edge-bench
+
+go 1.26.0
+
+require (
+	github.com/edge-proxy/edge v0.0.0
+	github.com/edge-proxy/edge/bench v0.0.0
+	github.com/spf13/cobra v1.10.2
+)
+
+require (
+	github.com/bytedance/gopkg v0.1.1 // indirect
+	github.com/cloudwego/gopkg v0.1.4 // indirect
+	github.com/cloudwego/netpoll v0.7.2 // indirect
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	github.com/klauspost/compress v1.20.0 // indirect
+	github.com/molecule-man/go-brrr v1.0.1 // indirect
+	github.com/pelletier/go-toml/v2 v2.4.3 // indirect
+	github.com/spf13/pflag v1.0.9 // indirect
+	github.com/valyala/bytebufferpool v1.0.0 // indirect
+	github.com/valyala/fasthttp v1.74.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.4 // indirect
+	golang.org/x/net v0.62.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
+
+replace (
+	github.com/edge-proxy/edge => ../..
+	github.com/edge-proxy/edge/bench => ../../bench
+)
