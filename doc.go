@@ -1,9 +1,38 @@
 // Package edge is a proxy as a part of a program: an engine with one listener and a set of routes, in a few lines.
 //
-//	log.Fatal(edge.Serve("127.0.0.1:8080", proxy.Route{To: edge.Backends("10.0.0.1:80", "10.0.0.2:80")}))
+//	go get github.com/edge-proxy/edge
 //
-// Serve is the least of it. A Server has fields for all else: filters, TLS, options of the engine and of the sessions.
-// It starts and ends with the program, or serves until a signal comes.
+// The first program has two backends, which get requests in turn:
+//
+//	package main
+//
+//	import (
+//		"log"
+//
+//		"github.com/edge-proxy/edge"
+//		"github.com/edge-proxy/edge/proxy"
+//	)
+//
+//	func main() {
+//		route := proxy.Route{To: edge.Backends("127.0.0.1:3000", "127.0.0.1:3001")}
+//		if err := edge.Serve("127.0.0.1:8080", route); err != nil {
+//			log.Fatal(err)
+//		}
+//	}
+//
+// It speaks HTTP/1 with everybody, passes WebSockets, retries where that is safe, and ends on SIGINT or SIGTERM when the
+// requests in progress are done.
+//
+// Serve is the least of it. A Server has fields for all else: filters, TLS and HTTP/2, options of the engine and of the
+// sessions. It starts and ends with the program, or serves until a signal comes.
+//
+// # Where to look next
+//
+//	proxy          routes, filters, answers, exchanges
+//	proxy/handler  an http.Handler behind the same routes
+//	upstream       options of connections to backends; backend has the set of them
+//	session        an HTTP server without a proxy
+//	engine         connections and event loops without HTTP
 //
 // Backends makes a Destination of addresses alone; the Server connects them with its engine. Where a program has an
 // engine of its own, or several listeners, it uses packages engine, upstream and proxy directly.

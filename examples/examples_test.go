@@ -31,8 +31,13 @@ func ask(t *testing.T, method, url, agent string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Close = true
 	req.Header.Set("User-Agent", agent)
+	return do(t, req)
+}
+
+func do(t *testing.T, req *http.Request) (*http.Response, string) {
+	t.Helper()
+	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -127,13 +132,32 @@ func TestHTTPS(t *testing.T) {
 }
 
 func TestFilter(t *testing.T) {
-	p, url := start(t, "filter", "127.0.0.1:0", origin(t, "one"))
-	resp, body := ask(t, "GET", url+"/coffee", "me")
-	want(t, resp, body, 200, "one /coffee")
-	resp, body = ask(t, "GET", url+"/tea", "me")
-	want(t, resp, body, 418, "short and stout\n")
-	p.Signal(os.Interrupt)
-	p.Wait(testutil.Patience)
+	p, url := start(t, "filter", "-listen", "127.0.0.1:0", origin(t, "one"))
+	resp, body := ask(t, "GET", url+"/tea", "me")
+	want(t, resp, body, 403, "say please\n")
+	req, err := http.NewRequest("GET", url+"/tea", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Please", "yes")
+	resp, body = do(t, req)
+	want(t, resp, body, 200, "one /tea")
+	stop(t, p)
+}
+
+// An address that is taken is an error, and says so.
+func TestExamples_addressTaken(t *testing.T) {
+	l := testutil.Listen(t)
+	for _, name := range []string{"echo", "hello", "filter", "loadbalancer", "nethttp"} {
+		args := []string{"-listen", l.Addr().String()}
+		if name == "filter" || name == "loadbalancer" {
+			args = append(args, "127.0.0.1:1")
+		}
+		p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./examples/"+name), Args: args})
+		if code := p.Wait(testutil.Patience); code != 1 || !strings.Contains(p.Output(), "address already in use") {
+			t.Errorf("%s: exit code %d\n%s", name, code, p.Output())
+		}
+	}
 }
 
 // Two listeners, TLS, a redirect, an access log and a filter are a file and a page of code.
@@ -188,7 +212,7 @@ func TestConfigured(t *testing.T) {
 }
 
 func TestNetHTTP(t *testing.T) {
-	p, url := start(t, "nethttp", "127.0.0.1:0")
+	p, url := start(t, "nethttp", "-listen", "127.0.0.1:0")
 	resp, body := ask(t, "GET", url+"/hello/you", "me")
 	want(t, resp, body, 200, "hello, you\n")
 	resp, _ = ask(t, "POST", url+"/hello/you", "me")

@@ -36,7 +36,7 @@ var floors = [][]string{
 	{"server/metrics"},
 	{"server"},
 	{"server/process"},
-	{"bench", "examples", "internal/battery", "internal/interop", "internal/outside"},
+	{"bench", "examples", "internal/battery", "internal/docs", "internal/interop", "internal/outside"},
 	{"cmd"},
 }
 

@@ -1,0 +1,137 @@
+package docs
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }
+
+// block is a code block of a page.
+type block struct {
+	page  string // from the root, with slashes
+	line  int    // of its first line
+	lang  string
+	lines []string
+}
+
+func (b *block) String() string { return fmt.Sprintf("%s:%d", b.page, b.line) }
+
+func (b *block) text() string { return strings.Join(b.lines, "\n") + "\n" }
+
+// languages are the words after a fence; text and those of other programs are not run.
+var languages = []string{"go", "toml", "yaml", "sh", "console", "text", "ini", "dockerfile"}
+
+// exceptions are blocks that the test of their language does not take, by page and the begin of their first line.
+var exceptions = []struct{ page, begins, reason string }{
+	{"docs/architecture.md", "1 wait    kernel.Wait(until the next timer)", "a drawing"},
+	{"docs/benchmarks.md", "bin/edge-bench proxy", "measures for minutes"},
+	{"docs/benchmarks.md", "bin/edge-bench bystander", "measures for minutes"},
+	{"docs/benchmarks.md", "bin/edge-bench scale", "measures for minutes"},
+	{"docs/benchmarks.md", "bin/edge-bench micro", "measures for minutes"},
+	{"docs/operations.md", `time=… level=INFO msg="configuration reloaded"`, "the log of a terminal"},
+	{"docs/operations.md", `{"time":"…","level":"ERROR","msg":"lines of the error log are missing"`,
+		"written when nobody reads the log"},
+	{"docs/operations.md", "/var/log/edge/*.log {", "a file of logrotate"},
+	{"docs/operations.md", `time=… level=INFO msg="certificate changed"`, "the log of a terminal"},
+	{"docs/quick-start.md", `time=… level=WARN msg="request failed"`, "the log of a terminal"},
+	{"docs/tls.md", "openssl ocsp", "asks a server of the authority"},
+}
+
+// exception returns the index of b among exceptions, or -1.
+func (b *block) exception() int {
+	for i, e := range exceptions {
+		if e.page == b.page && strings.HasPrefix(b.text(), e.begins) {
+			return i
+		}
+	}
+	return -1
+}
+
+// pages returns the blocks of every page.
+func pages(t *testing.T) map[string][]*block {
+	t.Helper()
+	root := testutil.Root(t)
+	paths, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string][]*block{}
+	for _, path := range append(paths, filepath.Join(root, "README.md"), filepath.Join(root, "CONTRIBUTING.md")) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := filepath.Rel(root, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[filepath.ToSlash(page)] = blocks(filepath.ToSlash(page), string(text))
+	}
+	return all
+}
+
+// blocks returns the code blocks of a page.
+func blocks(page, text string) (list []*block) {
+	var open *block
+	for i, line := range strings.Split(text, "\n") {
+		lang, fence := strings.CutPrefix(strings.TrimSpace(line), "```")
+		switch {
+		case fence && open == nil:
+			open = &block{page: page, line: i + 2, lang: lang}
+		case fence:
+			list, open = append(list, open), nil
+		case open != nil:
+			open.lines = append(open.lines, line)
+		}
+	}
+	return list
+}
+
+// of returns the blocks of some languages that are no exceptions.
+func of(list []*block, languages ...string) (picked []*block) {
+	for _, b := range list {
+		if slices.Contains(languages, b.lang) && b.exception() < 0 {
+			picked = append(picked, b)
+		}
+	}
+	return picked
+}
+
+// Every block is tested or an exception, and every exception is there.
+func TestBlocks(t *testing.T) {
+	used := map[int]bool{}
+	for _, list := range pages(t) {
+		for _, b := range list {
+			if !slices.Contains(languages, b.lang) {
+				t.Errorf("%v: ```%s: name one of %s, see doc.go", b, b.lang, strings.Join(languages, ", "))
+			}
+			i := b.exception()
+			used[i] = true
+			if slices.Contains([]string{"text", "ini", "dockerfile"}, b.lang) && !b.drawing() && i < 0 {
+				t.Errorf("%v: nothing tests this sample: make it console, or an exception", b)
+			}
+		}
+	}
+	for i, e := range exceptions {
+		if !used[i] {
+			t.Errorf("%s has no block that begins with %q", e.page, e.begins)
+		}
+	}
+}
+
+// drawing reports whether b has arrows or lines.
+func (b *block) drawing() bool { return strings.ContainsAny(b.text(), "─►▶│") }
+
+func TestBlocks_ofAPage(t *testing.T) {
+	list := blocks("a.md", "a\n```sh\ntrue\n\nfalse\n```\n- b\n  ```text\n  c\n  ```\n")
+	if len(list) != 2 || list[0].String() != "a.md:3" || list[0].text() != "true\n\nfalse\n" || list[1].lang != "text" {
+		t.Fatalf("%+v", list)
+	}
+}

@@ -1,0 +1,26 @@
+// Package docs runs the code blocks of README.md, CONTRIBUTING.md and docs/*.md, so that what a reader pastes works.
+//
+// The word after the fence says how a block is tested:
+//
+//	go           its lines stand, in this order, in a Go file below examples/ or in this package, which are compiled
+//	             and vetted; a block that is a whole program is a whole file
+//	toml, yaml   a configuration by itself: edge check has neither errors nor warnings for it
+//	sh           runs in a shell, all blocks of a page in turn; a command that fails is a failure
+//	console      the same for lines that begin with "$ "; the lines after them stand in the output, in this order.
+//	             … stands for any text
+//	text         a drawing or a sample; so are the formats of other programs (ini, dockerfile)
+//
+// Blocks that cannot run, and samples that no command of their page prints, are in the list of exceptions, each with
+// its reason. A block that nothing tests fails the test, and so does an exception without a block.
+//
+// # The shell of a page
+//
+// The shell starts in an empty folder with a demo origin on port 3000 and certificates in /etc/edge/tls; both stand for
+// a free port and a folder of the test. A configuration of the page becomes edge.toml, and is served for the blocks of
+// commands that follow it, unless these start edge themselves; before the first one edge is a proxy from port 8080 to
+// the demo origin. make only says what it would do, and openssl, curl and edge are the real ones.
+//
+// # Limits
+//
+// The shell of a page has the time of testutil.Patience.
+package docs

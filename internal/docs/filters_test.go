@@ -1,0 +1,111 @@
+package docs
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"log"
+	"net/http"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/edge-proxy/edge"
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/handler"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// What follows is compiled and not run: docs/filters.md shows parts of it.
+
+func serveTLS(pair tls.Certificate) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	s := &edge.Server{
+		Addr:   ":8443",
+		TLS:    &tls.Config{Certificates: []tls.Certificate{pair}}, // or GetCertificate
+		Routes: []proxy.Route{{To: edge.Backends("127.0.0.1:3000")}},
+	}
+	if err := s.Run(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func parked(lookUp func(string, func(ok bool))) *proxy.Filter {
+	return &proxy.Filter{
+		Request: func(x *proxy.Exchange) proxy.Verdict {
+			ref := x.Ref()
+			lookUp(x.Request.Get("Authorization"), func(ok bool) { // calls back from any goroutine
+				if ok {
+					ref.Resume(proxy.Next)
+					return
+				}
+				ref.Resume(proxy.Respond(401, "who are you?\n"))
+			})
+			return proxy.Park
+		},
+	}
+}
+
+func blocking(askTheDatabase func(*proxy.Exchange) proxy.Verdict) *proxy.Filter {
+	slow := &proxy.Filter{Request: askTheDatabase, Blocking: proxy.PhaseRequest}
+	return slow
+}
+
+var bodies = &proxy.Filter{
+	ResponseBody: func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
+		// A match may be cut in two by the end of a piece.
+		x.Emit(bytes.ReplaceAll(in, []byte("http://"), []byte("https://")))
+		return proxy.Next
+	},
+}
+
+var started = proxy.NewKey[time.Time]()
+
+var timed = &proxy.Filter{
+	Request: func(x *proxy.Exchange) proxy.Verdict {
+		started.Set(x, time.Now())
+		return proxy.Next
+	},
+	Log: func(x *proxy.Exchange) { log.Println(x.Status(), time.Since(started.Get(x))) },
+}
+
+var destination interface {
+	Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error)
+} = proxy.Destination(nil)
+
+func changeBackends() {
+	set := backend.Of("10.0.0.1:80", "10.0.0.2:80")
+	route := proxy.Route{To: edge.To(upstream.Options{Backends: set}, nil)}
+	// Later, on any goroutine:
+	set.Update([]backend.Spec{{Address: "10.0.0.1:80"}, {Address: "10.0.0.3:80", Weight: 2}})
+	serve(route)
+}
+
+func logged(s *edge.Server) error {
+	sink, err := observe.Open(observe.Options{Path: "access.log"})
+	if err != nil {
+		return err
+	}
+	defer sink.Close() // writes the last lines
+	s.Engine.Reactors = runtime.GOMAXPROCS(0)
+	for range s.Engine.Reactors {
+		s.Listener.Log = append(s.Listener.Log, sink.AccessLog(observe.FormatJSON))
+	}
+	return s.Run(context.Background())
+}
+
+func mixed(mux *http.ServeMux) error {
+	return edge.Serve("127.0.0.1:8080",
+		proxy.Route{Path: "/api", To: edge.Backends("127.0.0.1:3000")},
+		proxy.Route{To: handler.FromHTTP(mux)},
+	)
+}
+
+func serve(...proxy.Route) {}
+
+var _ = []any{serveTLS, parked, blocking, bodies, timed, destination, changeBackends, logged, mixed}

@@ -1,0 +1,222 @@
+package docs
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// The commands of each page run, in a shell of the page.
+func TestShell(t *testing.T) {
+	for page, list := range pages(t) {
+		if len(of(list, "sh", "console", "toml")) == 0 {
+			continue
+		}
+		t.Run(strings.ReplaceAll(page, "/", "."), func(t *testing.T) {
+			t.Parallel()
+			if err := runPage(t, of(list, "sh", "console", "toml")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// runPage runs blocks in turn, and returns what the first failure says.
+func runPage(t *testing.T, list []*block) error {
+	t.Helper()
+	prelude, err := os.ReadFile("testdata/prelude.bash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	stage := newStage(t, dir)
+	script := stage.place(string(prelude))
+	for i, b := range list {
+		script += stage.command(b, i)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with what it has started
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.Env = append(os.Environ(), "EDGE="+testutil.Binary(t, "./cmd/edge"), "ROOT="+testutil.Root(t),
+		"DIR="+dir, "HOME="+dir, "STATE_DIRECTORY="+filepath.Join(dir, ".local/state/edge"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	for i, b := range list {
+		if b.lang != "console" {
+			continue
+		}
+		out, err := os.ReadFile(filepath.Join(dir, fmt.Sprint("output", i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line, ok := shows(string(out), stage.place(samples(b))); !ok {
+			return fmt.Errorf("%v: no line %q in\n%s", b, line, out)
+		}
+	}
+	return nil
+}
+
+// A page with a command that fails, a wrong configuration or an output that does not come is noticed.
+func TestShell_fires(t *testing.T) {
+	for page, want := range map[string]string{
+		"```sh\nfalse\n```": "a.md:2: exit code 1",
+		"```sh\ncurl -f http://localhost:8080/status/404\n```":      "a.md:2: exit code 22",
+		"```sh\ncurl http://localhost:8080/ | grep serve-demo\n```": "",
+		"```toml\nlisten = 1\n```":                                  "a.md:2: exit code 1",
+		"```console\n$ echo b; false\nb\n```":                       "",
+		"```console\n$ echo \\\n    a\nb\n```":                      `a.md:2: no line "b"`,
+		"```toml\n[[routes]]\npattern = \"/\"\ndest = \"status:204\"\n```\n" + // served for the command
+			"```console\n$ curl -i http://localhost:8080/\nHTTP/1.1 204…\n```": "",
+	} {
+		t.Run("", func(t *testing.T) {
+			t.Parallel()
+			err := runPage(t, blocks("a.md", page+"\n"))
+			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%s\n%v, want %q", page, err, want)
+			}
+		})
+	}
+}
+
+// command returns what the shell does for a block.
+func (s *stage) command(b *block, i int) string {
+	text := fmt.Sprintf("where=%v output=$DIR/output%d\n", b, i)
+	switch b.lang {
+	case "toml":
+		file := b.text()
+		if !strings.Contains(file, "listen") {
+			file += "[http]\nlisten = \":8080\"\n" // as edge has it without one
+		}
+		text += "cat >edge.toml <<'END'\n" + s.place(file) + "END\n"
+		return text + "$EDGE check -c edge.toml >$output 2>&1\nfresh=1\n"
+	case "console":
+		return text + serveFresh(b) + "{\n" + s.place(commands(b)) + "} >$output 2>&1\n"
+	}
+	return text + serveFresh(b) + "{\n" + s.place(b.text()) + "} >$output 2>&1\n"
+}
+
+// serveFresh serves a configuration that the page has just shown, unless the block does.
+func serveFresh(b *block) string {
+	if startsEdge.MatchString(b.text()) {
+		return "fresh=\n"
+	}
+	return "[ -z \"${fresh-}\" ] || { start run -c edge.toml; fresh=; }\n"
+}
+
+var startsEdge = regexp.MustCompile(`\bedge (run|proxy|check)\b|\bmake run\b`)
+
+// commands returns the commands of a console, whatever their exit code: their output is what counts.
+func commands(b *block) string {
+	var text strings.Builder
+	more := false
+	for _, line := range b.lines {
+		line, begins := strings.CutPrefix(line, "$ ")
+		if !begins && !more {
+			continue
+		}
+		if more = strings.HasSuffix(line, `\`); more {
+			fmt.Fprintln(&text, line)
+		} else {
+			fmt.Fprintln(&text, line, "|| true")
+		}
+	}
+	return text.String()
+}
+
+// samples returns the lines of a console that are no commands.
+func samples(b *block) string {
+	var text strings.Builder
+	more := false
+	for _, line := range b.lines {
+		if begins := strings.HasPrefix(line, "$ "); begins || more {
+			more = strings.HasSuffix(line, `\`)
+			continue
+		}
+		fmt.Fprintln(&text, line)
+	}
+	return text.String()
+}
+
+// shows reports whether the lines of want stand in out in this order, or returns the first that does not.
+func shows(out, want string) (missing string, ok bool) {
+	lines := strings.Split(strings.ReplaceAll(out, "\r", ""), "\n")
+	for w := range strings.Lines(want) {
+		w = strings.TrimSpace(w)
+		re := regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(w), "…", ".*") + "$")
+		for len(lines) > 0 && !re.MatchString(strings.TrimSpace(lines[0])) {
+			lines = lines[1:]
+		}
+		if len(lines) == 0 {
+			return w, w == ""
+		}
+		lines = lines[1:]
+	}
+	return "", true
+}
+
+func TestShell_shows(t *testing.T) {
+	out := "HTTP/1.1 200 OK\r\nDate: today\r\n\r\nhello\n"
+	for want, ok := range map[string]bool{
+		"HTTP/1.1 200 OK\nhello\n": true, "HTTP/…\n…: today\n": true, "hello\nDate: today\n": false, "hell\n": false,
+		"hello\nhello\n": false, 		"": true,
+	} {
+		if missing, got := shows(out, want); got != ok {
+			t.Errorf("%q: %v, %q", want, got, missing)
+		}
+	}
+}
+
+// stage is what stands for the printed ports and folders. immutable after newStage.
+type stage struct {
+	dir   string
+	ports map[string]string
+}
+
+// port matches one that a page prints, as the end of an address.
+var port = regexp.MustCompile(`:(80|443|3000|4000|7007|8080|8443|50051)\b`)
+
+func newStage(t *testing.T, dir string) *stage {
+	t.Helper()
+	s := &stage{dir, map[string]string{}}
+	for _, n := range []string{"80", "443", "3000", "4000", "7007", "8080", "8443", "50051"} {
+		_, free, err := net.SplitHostPort(testutil.FreeAddr(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.ports[n] = free
+	}
+	a, keys := testutil.NewAuthority(t), filepath.Join(dir, "tls")
+	if err := os.Mkdir(keys, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"example", "other"} {
+		a.IssueTo(t, keys, name, nil, "localhost", "127.0.0.1")
+	}
+	a.Write(t, filepath.Join(keys, "clients.pem"))
+	a.Write(t, filepath.Join(dir, "ca.pem"))
+	a.IssueTo(t, dir, "alice", nil, "alice")
+	return s
+}
+
+// place puts the ports and folders of the test in place of those that a page prints. Backends of other machines are
+// addresses of this one where nobody listens.
+func (s *stage) place(text string) string {
+	text = strings.NewReplacer(
+		"https://localhost/", "https://localhost:443/", "http://localhost/", "http://localhost:80/",
+		"/etc/edge/tls", filepath.Join(s.dir, "tls"), "10.0.0.1", "127.0.0.1",
+	).Replace(text)
+	return port.ReplaceAllStringFunc(text, func(p string) string { return ":" + s.ports[p[1:]] })
+}
