@@ -20,8 +20,8 @@
 //		}
 //	}
 //
-// It speaks HTTP/1 with everybody, passes WebSockets, retries where that is safe, and ends on SIGINT or SIGTERM when the
-// requests in progress are done.
+// It speaks HTTP/1, passes WebSockets, and retries where that is safe. It ends on SIGINT or SIGTERM, after the requests
+// in progress.
 //
 // Serve is the least of it. A Server has fields for all else: filters, TLS and HTTP/2, options of the engine and of the
 // sessions. It starts and ends with the program, or serves until a signal comes.
@@ -29,7 +29,7 @@
 // # Where to look next
 //
 //	proxy          routes, filters, answers, exchanges
-//	proxy/handler  an http.Handler behind the same routes
+//	proxy/handler  an http.Handler as the destination of a route
 //	upstream       options of connections to backends; backend has the set of them
 //	session        an HTTP server without a proxy
 //	engine         connections and event loops without HTTP
