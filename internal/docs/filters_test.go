@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"log"
+	"log/slog"
 	"net/http"
 	"os/signal"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -71,7 +73,29 @@ var timed = &proxy.Filter{
 		started.Set(x, time.Now())
 		return proxy.Next
 	},
-	Log: func(x *proxy.Exchange) { log.Println(x.Status(), time.Since(started.Get(x))) },
+	Log: func(x *proxy.Exchange, r *observe.Record) { log.Println(r.Status, time.Since(started.Get(x))) },
+}
+
+func slowDown(*proxy.Exchange) proxy.Verdict {
+	return proxy.Respond(429, `{"error":"slow down"}`).Type("application/json").With("Retry-After", "2")
+}
+
+func watched(slow *atomic.Int64, closedForNow string) *proxy.Filter {
+	return &proxy.Filter{
+		Error: func(x *proxy.Exchange, f *proxy.Failure) proxy.Verdict {
+			slog.Warn("failed", "request", x.ID(), "status", f.Status, "reason", f.Reason,
+				"backend", f.Backend, "cause", f.Cause)
+			if f.Status < 500 {
+				return proxy.Next
+			}
+			return proxy.Respond(503, closedForNow).Type("text/html; charset=utf-8").With("Retry-After", "30")
+		},
+		Log: func(x *proxy.Exchange, r *observe.Record) {
+			if r.Dur > int64(time.Second) {
+				slow.Add(1)
+			}
+		},
+	}
 }
 
 var destination interface {
@@ -108,4 +132,4 @@ func mixed(mux *http.ServeMux) error {
 
 func serve(...proxy.Route) {}
 
-var _ = []any{serveTLS, parked, blocking, bodies, timed, destination, changeBackends, logged, mixed}
+var _ = []any{serveTLS, parked, blocking, bodies, timed, slowDown, watched, destination, changeBackends, logged, mixed}

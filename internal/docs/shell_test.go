@@ -171,7 +171,7 @@ func TestShell_shows(t *testing.T) {
 	out := "HTTP/1.1 200 OK\r\nDate: today\r\n\r\nhello\n"
 	for want, ok := range map[string]bool{
 		"HTTP/1.1 200 OK\nhello\n": true, "HTTP/…\n…: today\n": true, "hello\nDate: today\n": false, "hell\n": false,
-		"hello\nhello\n": false, 		"": true,
+		"hello\nhello\n": false, "": true,
 	} {
 		if missing, got := shows(out, want); got != ok {
 			t.Errorf("%q: %v, %q", want, got, missing)
