@@ -7,14 +7,13 @@ import (
 	"net/url"
 	"testing"
 
-	"golang.org/x/net/http2"
-	xhpack "golang.org/x/net/http2/hpack"
-
+	"github.com/edge-proxy/edge/internal/reference/hpack"
+	"github.com/edge-proxy/edge/internal/reference/http2"
 	"github.com/edge-proxy/edge/message"
 )
 
 // The peer sends any bytes. Nothing panics, no more bytes are used than came, our output is bounded by the input and
-// readable by x/net's framer, and heads can be written as HTTP/1.
+// readable by the reference's framer, and heads can be written as HTTP/1.
 func FuzzConn_server(f *testing.F) {
 	for _, in := range seeds(Server) {
 		f.Add(in, uint16(7))
@@ -130,7 +129,7 @@ func fuzzConn(t *testing.T, role Role, in []byte, cut int) {
 	for ev := f.c.Expire(now + 1e12); ev.Kind != NeedMore; ev = f.c.Expire(now + 1e12) {
 		check(t, &f.c)
 	}
-	readByNet(t, role, f.c.AppendControl(f.out))
+	readByReference(t, role, f.c.AppendControl(f.out))
 }
 
 // take handles an event as a caller does.
@@ -229,8 +228,8 @@ func check(t *testing.T, c *Conn) {
 	}
 }
 
-// readByNet has x/net read what we sent: every frame, every header block.
-func readByNet(t *testing.T, role Role, out []byte) {
+// readByReference has the reference read what we sent: every frame, every header block.
+func readByReference(t *testing.T, role Role, out []byte) {
 	if role == Client {
 		if !bytes.HasPrefix(out, []byte(preface)) {
 			t.Fatal("no preface")
@@ -239,12 +238,12 @@ func readByNet(t *testing.T, role Role, out []byte) {
 	}
 	r := http2.NewFramer(nil, bytes.NewReader(out))
 	r.SetMaxReadFrameSize(maxFrameSent)
-	dec := xhpack.NewDecoder(4096, nil)
+	dec := hpack.NewDecoder(4096)
 	for at := 0; at < len(out); at++ {
 		f, err := r.ReadFrame()
 		if err != nil {
 			if err.Error() != "EOF" {
-				t.Fatalf("x/net: %v", err)
+				t.Fatalf("the reference: %v", err)
 			}
 			return
 		}
@@ -254,13 +253,14 @@ func readByNet(t *testing.T, role Role, out []byte) {
 				t.Fatal("a small head in parts")
 			}
 			if _, err := dec.DecodeFull(f.HeaderBlockFragment()); err != nil {
-				t.Fatalf("x/net: %v", err)
+				t.Fatalf("the reference: %v", err)
 			}
 		}
 	}
 }
 
-// Frames that x/net writes are read as what they are: a request with any fields is either the same here or refused.
+// Frames that the reference writes are read as what they are: a request with any fields is either the same
+// here or refused.
 func FuzzConn_requestsOfNet(f *testing.F) {
 	f.Add("GET", "/", "example.org", "accept", "*/*", []byte("body"))
 	f.Add("POST", "/a?b", "h:1", "content-length", "4", []byte("body"))

@@ -5,8 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/net/http2"
-
+	"github.com/edge-proxy/edge/internal/reference/http2"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -29,7 +28,8 @@ func oddHead(rng *rand.Rand) *message.Head {
 	return h
 }
 
-// The counted size is that of the fields sent, as x/net counts it. A head at the limit is sent, one above it is not.
+// The counted size is that of the fields sent, as the reference counts it. A head at the limit is sent, one above
+// it is not.
 func TestListSize_isThatOfWhatIsSent(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	for range 3000 {

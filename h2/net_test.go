@@ -3,17 +3,15 @@ package h2
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
@@ -144,7 +142,7 @@ func (l *echoLoop) push(s *Stream) {
 	}
 }
 
-// x/net's client against us: bodies of all sizes, both ways at once, many streams.
+// The client of net/http against us: bodies of all sizes, both ways at once, many streams.
 func TestConn_serverForNet(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -160,10 +158,10 @@ func TestConn_serverForNet(t *testing.T) {
 			go newEchoLoop(nc, Server).run(func() bool { return true })
 		}
 	}()
-	dial := func(_ context.Context, network, _ string, _ *tls.Config) (net.Conn, error) {
+	dial := func(_ context.Context, network, _ string) (net.Conn, error) {
 		return net.Dial(network, l.Addr().String())
 	}
-	tr := &http2.Transport{AllowHTTP: true, DialTLSContext: dial}
+	tr := &http.Transport{Protocols: clearH2(), DialContext: dial}
 	t.Cleanup(tr.CloseIdleConnections)
 	var wg sync.WaitGroup
 	for i := range 60 {
@@ -192,21 +190,13 @@ func TestConn_serverForNet(t *testing.T) {
 	wg.Wait()
 }
 
-// x/net's server against us.
+// The server of net/http against us.
 func TestConn_clientForNet(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		nc, err := l.Accept()
-		if err != nil {
-			return
-		}
-		(&http2.Server{}).ServeConn(nc, &http2.ServeConnOpts{Handler: http.HandlerFunc(echoHandler)})
-	}()
-	nc, err := net.Dial("tcp", l.Addr().String())
+	s := httptest.NewUnstartedServer(http.HandlerFunc(echoHandler))
+	s.Config.Protocols = clearH2()
+	s.Start()
+	t.Cleanup(s.Close)
+	nc, err := net.Dial("tcp", s.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,6 +229,13 @@ func TestConn_clientForNet(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// clearH2 is HTTP/2 without TLS, by prior knowledge.
+func clearH2() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetUnencryptedHTTP2(true)
+	return p
 }
 
 func echoHandler(w http.ResponseWriter, r *http.Request) {

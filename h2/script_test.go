@@ -6,13 +6,13 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/net/http2"
-	xhpack "golang.org/x/net/http2/hpack"
-
+	"github.com/edge-proxy/edge/internal/reference/hpack"
+	"github.com/edge-proxy/edge/internal/reference/http2"
 	"github.com/edge-proxy/edge/message"
 )
 
-// script is a dialogue with one Conn: what it receives is written by x/net's Framer, what it sends is read by that.
+// script is a dialogue with one Conn: what it receives is written by a Framer of the reference, what it sends
+// is read by another one.
 type script struct {
 	t    testing.TB
 	c    Conn
@@ -22,7 +22,7 @@ type script struct {
 
 	in     bytes.Buffer // to c
 	framer *http2.Framer
-	enc    *xhpack.Encoder
+	enc    *hpack.Encoder
 	block  bytes.Buffer
 
 	out    bytes.Buffer // of c, not yet read
@@ -53,10 +53,9 @@ func newScript(t testing.TB, role Role, o Options) *script {
 		s.o.Arena = new(Arena)
 	}
 	s.framer = http2.NewFramer(&s.in, nil)
-	s.framer.AllowIllegalWrites = true
-	s.enc = xhpack.NewEncoder(&s.block)
+	s.enc = hpack.NewEncoder(&s.block)
 	s.reader = http2.NewFramer(nil, &s.out)
-	s.reader.ReadMetaHeaders = xhpack.NewDecoder(4096, nil)
+	s.reader.ReadMetaHeaders = hpack.NewDecoder(4096)
 	s.c.Init(role, &s.o, s.now)
 	return s
 }
@@ -65,7 +64,7 @@ func newScript(t testing.TB, role Role, o Options) *script {
 func (s *script) encode(fields ...string) []byte {
 	s.block.Reset()
 	for i := 0; i < len(fields); i += 2 {
-		s.enc.WriteField(xhpack.HeaderField{Name: fields[i], Value: fields[i+1]})
+		s.enc.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]})
 	}
 	return bytes.Clone(s.block.Bytes())
 }
@@ -160,7 +159,7 @@ func (s *script) wire() []string {
 	for s.out.Len() > 0 {
 		f, err := s.reader.ReadFrame()
 		if err != nil {
-			s.t.Fatalf("x/net cannot read what we sent: %v", err)
+			s.t.Fatalf("the reference cannot read what we sent: %v", err)
 		}
 		lines = append(lines, line(f))
 	}

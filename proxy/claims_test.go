@@ -1,18 +1,13 @@
 package proxy_test
 
 import (
-	"context"
-	"crypto/tls"
 	"io"
-	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
-
-	"golang.org/x/net/http2"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
@@ -100,13 +95,10 @@ func (c *claims) askH1(t *testing.T, fields, trailers []string) int {
 }
 
 // clearH2 is a client of HTTP/2 with prior knowledge.
-func clearH2() *http2.Transport {
-	return &http2.Transport{
-		AllowHTTP: true,
-		DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, network, addr)
-		},
-	}
+func clearH2() *http.Transport {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Transport{Protocols: protocols}
 }
 
 func (c *claims) askH2(t *testing.T, fields, trailers []string) int {

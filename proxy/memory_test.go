@@ -8,10 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/hpack"
-
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/reference/hpack"
+	"github.com/edge-proxy/edge/internal/reference/http2"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/session"
 )

@@ -16,9 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/h2c"
-
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -124,7 +121,10 @@ func TestTrouble_isNamed(t *testing.T) {
 	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	plain := httptest.NewServer(ok)
 	t.Cleanup(plain.Close)
-	h2Only := httptest.NewServer(h2c.NewHandler(ok, &http2.Server{}))
+	h2Only := httptest.NewUnstartedServer(ok)
+	h2Only.Config.Protocols = new(http.Protocols)
+	h2Only.Config.Protocols.SetUnencryptedHTTP2(true)
+	h2Only.Start()
 	t.Cleanup(h2Only.Close)
 	secure := httptest.NewUnstartedServer(ok)
 	secure.Config.ErrorLog = nil

@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"golang.org/x/net/http2/hpack"
+	"github.com/edge-proxy/edge/internal/reference/hpack"
 )
 
 func decodeCode(code []byte) ([]byte, error) {

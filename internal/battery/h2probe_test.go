@@ -10,8 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"golang.org/x/net/http2"
-
+	"github.com/edge-proxy/edge/internal/reference/http2"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 

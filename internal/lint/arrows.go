@@ -11,6 +11,8 @@ import (
 // each other; where two need each other, the contract between them is missing.
 var floors = [][]string{
 	{"internal/invariant", "internal/cgroup", "internal/safeopen", "internal/list", "internal/tally"},
+	{"internal/reference/hpack"},
+	{"internal/reference/http2"},
 	{"internal/testutil", "internal/lint"},
 	{"message"},
 	{"timerwheel", "pool", "ketama", "tinyufo", "limits", "poller", "certs"},
@@ -65,7 +67,8 @@ var closed = []struct {
 }
 
 // testOnly are packages for tests and for bench, never for what is shipped.
-var testOnly = []string{"internal/sim", "internal/testutil", "internal/lint", "internal/warm"}
+var testOnly = []string{"internal/sim", "internal/testutil", "internal/lint", "internal/warm",
+	"internal/reference"}
 
 // checkArrows: an import only points down.
 func checkArrows(s *source) []finding {
