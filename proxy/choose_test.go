@@ -10,9 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/h2c"
-
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
@@ -198,7 +195,7 @@ func TestChoose_picker(t *testing.T) {
 func TestChoose_timeouts(t *testing.T) {
 	stop := make(chan struct{})
 	t.Cleanup(func() { close(stop) })
-	o := httptest.NewServer(h2c.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	o := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/read" {
 			_, _ = io.WriteString(w, "some")
 			_ = http.NewResponseController(w).Flush()
@@ -207,7 +204,11 @@ func TestChoose_timeouts(t *testing.T) {
 		case <-stop:
 		case <-r.Context().Done():
 		}
-	}), &http2.Server{}))
+	}))
+	o.Config.Protocols = new(http.Protocols)
+	o.Config.Protocols.SetHTTP1(true)
+	o.Config.Protocols.SetUnencryptedHTTP2(true)
+	o.Start()
 	t.Cleanup(o.Close)
 	filter := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
 		const short = 50 * time.Millisecond

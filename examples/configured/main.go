@@ -1,4 +1,6 @@
 // Command configured is the edge program with one filter more, which a configuration names.
+//
+//	go run ./examples/configured edge.toml
 package main
 
 import (
@@ -10,7 +12,11 @@ import (
 	"github.com/edge-proxy/edge/server/process"
 )
 
-func main() { // configured edge.toml
+func main() {
+	file := "edge.toml"
+	if len(os.Args) > 1 {
+		file = os.Args[1]
+	}
 	teapot := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
 		if string(x.Path()) == "/tea" {
 			return proxy.Respond(418, "short and stout\n")
@@ -18,7 +24,7 @@ func main() { // configured edge.toml
 		return proxy.Next
 	}}
 	filters := map[string]*proxy.Filter{"teapot": teapot}
-	if err := process.Serve(os.Args[1], server.Options{Filters: filters}); err != nil {
+	if err := process.Serve(file, server.Options{Filters: filters}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
