@@ -40,7 +40,7 @@ PORTABLE = $(shell go list -e -f '{{.ImportPath}} {{join .Deps " "}}' ./... | gr
 
 # The packages with reactor code and concurrency, for -race and -tags invariants. The rest is
 # rules about text, programs, and tests of the binary, which is built without either.
-CORE = $(shell go list ./... | grep -vE '/(internal/(lint|battery)|examples|cmd)(/|$$)')
+CORE = $(shell go list ./... | grep -vE '/(internal/(lint|battery|docs)|examples|cmd)(/|$$)')
 
 # $(call dirs,PATTERN) lists the packages whose tests match a pattern.
 dirs = $(shell grep -rlE --include='*_test.go' '$(1)' . | xargs -r -n 1 dirname | sort -u)
