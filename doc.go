@@ -1,4 +1,4 @@
-// Package edge is a proxy as a part of a program: an engine with one listener and a set of routes, in a few lines.
+// Package edge is a proxy as a part of a program: an engine with listeners and a set of routes, in a few lines.
 //
 //	go get github.com/edge-proxy/edge
 //
@@ -23,8 +23,8 @@
 // It speaks HTTP/1, passes WebSockets, and retries where that is safe. It ends on SIGINT or SIGTERM, after the requests
 // in progress.
 //
-// Serve is the least of it. A Server has fields for all else: filters, TLS and HTTP/2, options of the engine and of the
-// sessions. It starts and ends with the program, or serves until a signal comes.
+// Serve is the least of it. A Server has fields for all else: filters, TLS and HTTP/2, several listeners, an access
+// log, options of the engine and of the sessions. It starts and ends with the program, or serves until a signal comes.
 //
 // # Where to look next
 //
@@ -34,13 +34,13 @@
 //	session        an HTTP server without a proxy
 //	engine         connections and event loops without HTTP
 //
-// Backends makes a Destination of addresses alone; the Server connects them with its engine. Where a program has an
-// engine of its own, or several listeners, it uses packages engine, upstream and proxy directly.
+// Backends makes a Destination of addresses alone; the Server connects them with its engine. A program that has an
+// engine of its own uses packages engine, upstream and proxy directly.
 //
 // # Configuration
 //
-// Nothing here reads a configuration file or logs requests: that is the binary, cmd/edge. An access log is set by
-// Server.Listener.
+// Nothing here reads a configuration file. A program that wants one, with filters of its own, is in
+// examples/configured.
 //
 // # Concurrency
 //

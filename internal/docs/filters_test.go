@@ -7,8 +7,8 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"os"
 	"os/signal"
-	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -110,17 +110,15 @@ func changeBackends() {
 	serve(route)
 }
 
-func logged(s *edge.Server) error {
-	sink, err := observe.Open(observe.Options{Path: "access.log"})
-	if err != nil {
-		return err
+func redirected(pair tls.Certificate) *edge.Server {
+	s := &edge.Server{
+		Addr:      ":8443",
+		TLS:       &tls.Config{Certificates: []tls.Certificate{pair}},
+		Listeners: []edge.Listener{{Addr: ":8080", Listener: proxy.Listener{RedirectToHTTPS: 8443}}},
+		AccessLog: os.Stdout,
+		Routes:    []proxy.Route{{To: edge.Backends("127.0.0.1:3000")}},
 	}
-	defer sink.Close() // writes the last lines
-	s.Engine.Reactors = runtime.GOMAXPROCS(0)
-	for range s.Engine.Reactors {
-		s.Listener.Log = append(s.Listener.Log, sink.AccessLog(observe.FormatJSON))
-	}
-	return s.Run(context.Background())
+	return s
 }
 
 func mixed(mux *http.ServeMux) error {
@@ -132,4 +130,6 @@ func mixed(mux *http.ServeMux) error {
 
 func serve(...proxy.Route) {}
 
-var _ = []any{serveTLS, parked, blocking, bodies, timed, slowDown, watched, destination, changeBackends, logged, mixed}
+var _ = []any{
+	serveTLS, parked, blocking, bodies, timed, slowDown, watched, destination, changeBackends, redirected, mixed,
+}
