@@ -15,10 +15,11 @@
 //
 // # The shell of a page
 //
-// The shell starts in an empty folder with a demo origin on port 3000 and certificates in /etc/edge/tls; both stand for
-// a free port and a folder of the test. A configuration of the page becomes edge.toml, and is served for the blocks of
-// commands that follow it, unless these start edge themselves; before the first one edge is a proxy from port 8080 to
-// the demo origin. make only says what it would do, and openssl, curl and edge are the real ones.
+// The shell starts in an empty folder with a demo origin on port 3000, certificates in /etc/edge/tls and error pages in
+// /etc/edge/pages; these stand for a free port and folders of the test. A configuration of the page becomes edge.toml.
+// It is served for the commands that follow it, unless these start edge themselves; before the first one edge
+// is a proxy from port 8080 to the demo origin. make only says what it would do; openssl, curl and edge are the real
+// ones.
 //
 // # Limits
 //

@@ -18,6 +18,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
+	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -110,6 +111,22 @@ func changeBackends() {
 	serve(route)
 }
 
+func pagesOfOnesOwn() *edge.Server {
+	down, err := page.New("text/html; charset=utf-8", "<h1>Back in a moment</h1><p>{request_id}</p>")
+	if err != nil {
+		log.Fatal(err)
+	}
+	pages := &page.Set{}
+	if err := pages.Add("5xx", down); err != nil {
+		log.Fatal(err)
+	}
+	s := &edge.Server{
+		Listener: proxy.Listener{Pages: pages},
+		Routes:   []proxy.Route{{To: edge.Backends("127.0.0.1:3000")}},
+	}
+	return s
+}
+
 func redirected(pair tls.Certificate) *edge.Server {
 	s := &edge.Server{
 		Addr:      ":8443",
@@ -132,4 +149,5 @@ func serve(...proxy.Route) {}
 
 var _ = []any{
 	serveTLS, parked, blocking, bodies, timed, slowDown, watched, destination, changeBackends, redirected, mixed,
+	pagesOfOnesOwn,
 }

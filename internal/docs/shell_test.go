@@ -2,6 +2,7 @@ package docs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -198,9 +199,14 @@ func newStage(t *testing.T, dir string) *stage {
 		}
 		s.ports[n] = free
 	}
-	a, keys := testutil.NewAuthority(t), filepath.Join(dir, "tls")
-	if err := os.Mkdir(keys, 0o700); err != nil {
+	a, keys, texts := testutil.NewAuthority(t), filepath.Join(dir, "etc", "tls"), filepath.Join(dir, "etc", "pages")
+	if err := errors.Join(os.MkdirAll(keys, 0o700), os.Mkdir(texts, 0o700)); err != nil {
 		t.Fatal(err)
+	}
+	for _, name := range []string{"404.html", "5xx.html", "5xx.json"} {
+		if err := os.WriteFile(filepath.Join(texts, name), []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, name := range []string{"example", "other"} {
 		a.IssueTo(t, keys, name, nil, "localhost", "127.0.0.1")
@@ -216,7 +222,8 @@ func newStage(t *testing.T, dir string) *stage {
 func (s *stage) place(text string) string {
 	text = strings.NewReplacer(
 		"https://localhost/", "https://localhost:443/", "http://localhost/", "http://localhost:80/",
-		"/etc/edge/tls", filepath.Join(s.dir, "tls"), "10.0.0.1", "127.0.0.1",
+		"/etc/edge/tls", filepath.Join(s.dir, "etc", "tls"), "/etc/edge/pages", filepath.Join(s.dir, "etc", "pages"),
+		"10.0.0.1", "127.0.0.1",
 	).Replace(text)
 	return port.ReplaceAllStringFunc(text, func(p string) string { return ":" + s.ports[p[1:]] })
 }
