@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,12 +128,12 @@ func TestChoose_byAFunction(t *testing.T) {
 // Where a backend cannot be connected to, a filter sends the request elsewhere, with the host that it had.
 func TestChoose_elsewhere(t *testing.T) {
 	var dead, spare proxy.Destination
-	asked := 0
+	var asked atomic.Int32
 	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
 		dead, spare = leadTo(e, "127.0.0.1:1", "dead.test"), leadTo(e, named(t, "spare"), "")
 		return []proxy.Route{{Path: "/ok", To: dead}, {Path: "/circle", To: dead}}
 	}, &proxy.Filter{ConnectFailed: func(x *proxy.Exchange, f *proxy.Failure) proxy.Verdict {
-		asked++
+		asked.Add(1)
 		switch {
 		case f.Token != "connection_refused":
 			t.Error(f.Token)
@@ -143,12 +144,13 @@ func TestChoose_elsewhere(t *testing.T) {
 		}
 		return proxy.Next
 	}})
-	if status, body := askFor(t, r.url+"/ok"); status != 200 || body != "spare site.test 1.1 edge " || asked != 1 {
-		t.Errorf("%d %q, asked %d times", status, body, asked)
+	status, body := askFor(t, r.url+"/ok")
+	if status != 200 || body != "spare site.test 1.1 edge " || asked.Load() != 1 {
+		t.Errorf("%d %q, asked %d times", status, body, asked.Load())
 	}
-	asked = 0
-	if status, _ := askFor(t, r.url+"/circle"); status != 502 || asked != 9 {
-		t.Errorf("%d, asked %d times", status, asked)
+	asked.Store(0)
+	if status, _ := askFor(t, r.url+"/circle"); status != 502 || asked.Load() != 9 {
+		t.Errorf("%d, asked %d times", status, asked.Load())
 	}
 }
 

@@ -48,7 +48,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/operations.md", `time=… level=INFO msg="certificate changed"`, "the log of a terminal"},
 	{"docs/operations.md", `level=WARN msg="a backend fails"`, "the log of a terminal"},
 	{"docs/operations.md", "source <(edge completion bash)", "needs shells with their completion"},
-	{"docs/quick-start.md", `time=… level=WARN msg="request failed"`, "the log of a terminal"},
+	{"docs/quick-start.md", `time=… level=WARN msg="a backend fails"`, "the log of a terminal"},
 	{"docs/tls.md", "openssl ocsp", "asks a server of the authority"},
 }
 
