@@ -32,6 +32,7 @@ type Server struct {
 	Addr    string          // host:port, with port 0 for a free one, or unix:/path; "": 127.0.0.1:8080
 	Routes  []proxy.Route   // where requests go
 	Filters []*proxy.Filter // for the requests of all routes
+	Share   bool            // others may listen on its addresses too, and get a part of the connections
 	Grace   time.Duration   // for requests in progress, once Run is to end; 0: 10 s
 	TLS     *tls.Config     // certificates and all else of HTTPS; HTTP/2 unless NextProtos says otherwise; nil: plain
 
@@ -151,7 +152,7 @@ func (s *Server) listen(l *Listener) error {
 		l.Listener.Log = s.logs
 	}
 	srv := session.NewServer(s.engine, s.proxy.Service(&l.Listener), s.Session)
-	open, err := s.engine.Listen(engine.ListenOptions{Addr: addr}, s.secured(l.TLS, srv.Accept))
+	open, err := s.engine.Listen(engine.ListenOptions{Addr: addr, Share: s.Share}, s.secured(l.TLS, srv.Accept))
 	if err != nil {
 		return err
 	}

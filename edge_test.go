@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -55,6 +56,29 @@ func TestServer_runsUntilItsContextEnds(t *testing.T) {
 	}
 	w.Close()
 	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Two programs do not serve one address by accident: half of the requests would reach the wrong one.
+func TestServer_refusesAnAddressThatIsServed(t *testing.T) {
+	testutil.CheckLeaks(t)
+	routes := []proxy.Route{{To: proxy.Answer(200, "", "")}}
+	first := &edge.Server{Addr: "127.0.0.1:0", Share: true, Routes: routes}
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer first.Shutdown(t.Context()) //nolint:errcheck // no request is in progress
+	second := &edge.Server{Addr: first.ListenAddr(), Routes: routes}
+	if err := second.Start(); !errors.Is(err, syscall.EADDRINUSE) ||
+		!strings.Contains(err.Error(), "address already in use") {
+		t.Fatal(err)
+	}
+	second.Share = true
+	if err := second.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }

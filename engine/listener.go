@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"sync/atomic"
@@ -30,6 +31,9 @@ type ListenOptions struct {
 	// UserTimeout bounds how long sent bytes may stay unacknowledged. 0: poller.UserTimeout; below 0: the kernel's
 	// own.
 	UserTimeout time.Duration
+	// Share lets others listen on Addr as well, in this process or in another one of the same user: the kernel spreads
+	// the connections over all. Without it an address that is taken is refused, with EADDRINUSE.
+	Share bool
 }
 
 // Listener is an address that an Engine accepts connections on: one socket for each reactor where the kernel can spread
@@ -73,23 +77,27 @@ func (l *Listener) SetConnsMax(n int) { l.connsMax.Store(int64(n)) }
 // Conns returns how many connections that came by l are open.
 func (l *Listener) Conns() int { return int(l.conns.Load()) }
 
-// Listen opens o.Addr. accept is called for each connection, on the reactor that will own it, and returns its handler;
+// Listen opens o.Addr, on which nobody else may listen unless o.Share says so. accept is called for each connection, on the reactor that will own it, and returns its handler;
 // nil closes the connection. Safe for any goroutine but a reactor's.
 func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener, error) {
 	l := &Listener{engine: e, opts: o, addr: o.Addr, accept: accept}
 	l.SetConnsMax(o.ConnsMax)
-	l.shared = len(e.reactors) > 1 && !o.Addr.IsUnix()
-	err := e.reactors[0].call(func() error { return e.reactors[0].listen(l) })
+	l.shared = (len(e.reactors) > 1 || o.Share) && !o.Addr.IsUnix()
+	exclusive, err := e.mayTake(&o)
+	if err != nil {
+		return nil, err
+	}
+	err = e.reactors[0].call(func() error { return e.reactors[0].listen(l, exclusive) })
 	if l.shared && errors.Is(err, poller.ErrNoReusePort) {
 		slog.Warn("one event loop accepts for all", "address", o.Addr.String(), "reason", err)
 		l.shared = false
-		err = e.reactors[0].call(func() error { return e.reactors[0].listen(l) })
+		err = e.reactors[0].call(func() error { return e.reactors[0].listen(l, exclusive) })
 	}
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range l.sharers()[1:] {
-		if err := r.call(func() error { return r.listen(l) }); err != nil {
+		if err := r.call(func() error { return r.listen(l, false) }); err != nil {
 			l.Close()
 			return nil, err
 		}
@@ -100,6 +108,27 @@ func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener,
 	return l, nil
 }
 
+// mayTake returns an error where a Listener of e has the address of o and does not close. exclusive says that nobody
+// else may have it: where e itself has another address with the same port, the kernel decides what goes together.
+func (e *Engine) mayTake(o *ListenOptions) (exclusive bool, err error) {
+	if o.Share || o.Addr.IsUnix() || o.Addr.IP.Port() == 0 {
+		return false, nil
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	exclusive = true
+	for _, l := range e.listeners {
+		switch {
+		case l.Closed():
+		case l.addr == o.Addr && !l.closed.Load():
+			return false, fmt.Errorf("listen %s: %w", o.Addr, syscall.EADDRINUSE)
+		case l.addr.IP.Port() == o.Addr.IP.Port():
+			exclusive = false
+		}
+	}
+	return exclusive, nil
+}
+
 // sharers returns the reactors that have a socket of l.
 func (l *Listener) sharers() []*Reactor {
 	if l.shared {
@@ -108,10 +137,11 @@ func (l *Listener) sharers() []*Reactor {
 	return l.engine.reactors[:1]
 }
 
-func (r *Reactor) listen(l *Listener) error {
+// listen opens r's socket of l. exclusive says that nobody may have its address yet.
+func (r *Reactor) listen(l *Listener, exclusive bool) error {
 	fd, addr, err := r.kernel.Listen(l.addr, &poller.ListenOptions{
-		Backlog: l.opts.Backlog, ReusePort: l.shared, DeferAccept: l.opts.DeferAccept, V6Only: l.opts.V6Only,
-		FastOpen: l.opts.FastOpen, UserTimeout: l.opts.UserTimeout,
+		Backlog: l.opts.Backlog, ReusePort: l.shared, Exclusive: exclusive, DeferAccept: l.opts.DeferAccept,
+		V6Only: l.opts.V6Only, FastOpen: l.opts.FastOpen, UserTimeout: l.opts.UserTimeout,
 	})
 	if err != nil {
 		return err

@@ -196,6 +196,54 @@ func TestListen_unixAndAbstract(t *testing.T) {
 	}
 }
 
+// SO_REUSEPORT alone would let a second engine of the same user join in, and give it a part of the connections.
+func TestListen_refusesAnAddressThatIsServed(t *testing.T) {
+	for _, reactors := range []int{1, 2} {
+		first, second := start(t, engine.Options{Reactors: reactors}), start(t, engine.Options{Reactors: reactors})
+		l := serve(t, first, engine.ListenOptions{}, echoes)
+		o := engine.ListenOptions{Addr: l.Addr()}
+		for _, e := range []*engine.Engine{first, second} {
+			if _, err := e.Listen(o, echoes); !errors.Is(err, syscall.EADDRINUSE) {
+				t.Errorf("%d reactors: listening on an address that is served: %v", reactors, err)
+			}
+		}
+		every := engine.ListenOptions{Addr: poller.Addr{IP: netip.AddrPortFrom(netip.IPv4Unspecified(),
+			l.Addr().IP.Port())}}
+		if _, err := second.Listen(every, echoes); !errors.Is(err, syscall.EADDRINUSE) {
+			t.Errorf("%d reactors: listening on every address, one of which is served: %v", reactors, err)
+		}
+		speakEcho(t, dialNet(t, l.Addr()), 10)
+		l.Close()
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			_, err := second.Listen(o, echoes)
+			return err == nil
+		}, "the address of a listener that has closed")
+		speakEcho(t, dialNet(t, l.Addr()), 10)
+	}
+}
+
+// Engines that all ask for it share an address.
+func TestListen_sharesAnAddress(t *testing.T) {
+	const conns = 400 // that all of them reach one of the two is as good as impossible
+	var count [2]atomic.Int64
+	o := engine.ListenOptions{Addr: loopback, Share: true}
+	for i := range count {
+		l := serve(t, start(t, engine.Options{Reactors: 1 + i}), o, func(*engine.Conn) engine.Handler {
+			count[i].Add(1)
+			return echo{}
+		})
+		o.Addr = l.Addr()
+	}
+	for range conns {
+		c := dialNet(t, o.Addr)
+		speakEcho(t, c, 1)
+		c.Close()
+	}
+	if a, b := count[0].Load(), count[1].Load(); a+b != conns || a == 0 || b == 0 {
+		t.Errorf("of %d connections the first engine got %d, the second %d", conns, a, b)
+	}
+}
+
 func TestListen_refusesWhatCannotBe(t *testing.T) {
 	e := start(t, engine.Options{Reactors: 2})
 	taken := testutil.Listen(t).Addr().String()

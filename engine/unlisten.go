@@ -67,7 +67,7 @@ func (l *Listener) Reopen() (ok bool) {
 	for _, r := range l.sharers() {
 		r.call(func() error { //nolint:errcheck // where a socket was closed and none can be opened, the others serve
 			if r.acceptorOf(l) == nil {
-				return r.listen(l)
+				return r.listen(l, false)
 			}
 			return nil
 		})

@@ -73,6 +73,7 @@ func (a Addr) String() string {
 type ListenOptions struct {
 	Backlog     int  // 0: 4096, cut by net.core.somaxconn
 	ReusePort   bool // several sockets on one address, the kernel spreads connections
+	Exclusive   bool // although there is ReusePort, the address must be one that nobody listens on: EADDRINUSE
 	DeferAccept bool // TCP_DEFER_ACCEPT: report a connection when its first bytes are there
 	V6Only      bool // an IPv6 socket that takes no IPv4
 	NoKeepAlive bool // no TCP keep-alive probes

@@ -70,6 +70,11 @@ func (k *Epoll) Listen(a Addr, o *ListenOptions) (FD, Addr, error) {
 	if size == 0 {
 		return NoFD, a, fmt.Errorf("listen %s: %w", a, errAddr)
 	}
+	if o.Exclusive && o.ReusePort && !a.IsUnix() && a.IP.Port() != 0 {
+		if err := vacant(a, family, o.V6Only); err != nil {
+			return NoFD, a, fmt.Errorf("listen %s: %w", a, err)
+		}
+	}
 	s, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return NoFD, a, fmt.Errorf("listen %s: %w", a, err)
@@ -123,6 +128,26 @@ func (k *Epoll) bindAndListen(fd FD, a Addr, family int, o *ListenOptions) error
 		backlog = backlogDefault
 	}
 	return unix.Listen(s, backlog)
+}
+
+// vacant returns an error where a socket listens on a. With SO_REUSEPORT the kernel would let another process of the
+// same user join in; it refuses a socket without that option.
+func vacant(a Addr, family int, v6only bool) error {
+	s, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer rawClose(FD(s))
+	// Connections that a listener of the past accepted do not count.
+	if err := unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
+		return err
+	}
+	if family == unix.AF_INET6 {
+		if err := unix.SetsockoptInt(s, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, flag(v6only)); err != nil {
+			return err
+		}
+	}
+	return unix.Bind(s, a.sockaddr())
 }
 
 // removeStale removes the socket file that a dead process left: one that nobody answers on.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -211,13 +210,7 @@ func (b *build) open(key string, a *config.Address, set *setting) (*listener, er
 	var err error
 	for _, addr := range addrsOf(a) {
 		o.Addr = addr
-		if err = b.vacant(addr, o.V6Only); err != nil {
-			if noIPv6(err) {
-				continue
-			}
-			break
-		}
-		if open, err = b.server.engine.Listen(o, l.accept); err == nil || !noIPv6(err) {
+		if open, err = b.listen(o, l); err == nil || !noIPv6(err) {
 			break
 		}
 	}
@@ -306,57 +299,15 @@ const (
 	vacancyPause = 20 * time.Millisecond
 )
 
-// vacant returns an error if another process has the address. The reactors share an address by SO_REUSEPORT, and with
-// that the kernel would let a second process of the same user join; it refuses a socket without that option.
-func (b *build) vacant(a poller.Addr, v6only bool) error {
-	if a.IsUnix() || a.IP.Port() == 0 || b.holdsPort(a.IP.Port()) {
-		return nil
-	}
-	family, sa := sockaddr(a.IP)
-	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("listen %s: %w", a, err)
-	}
-	defer unix.Close(fd)                                              //nolint:errcheck // nothing was written
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) // past connections do not count
-	if family == unix.AF_INET6 {
-		only := 0
-		if v6only {
-			only = 1
+// listen opens an address, once nobody else has it.
+func (b *build) listen(o engine.ListenOptions, l *listener) (*engine.Listener, error) {
+	begun := time.Now()
+	for {
+		open, err := b.server.engine.Listen(o, l.accept)
+		if !errors.Is(err, unix.EADDRINUSE) || o.Addr.IsUnix() || b.server.state != made ||
+			time.Since(begun) >= vacancyWait {
+			return open, err
 		}
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only)
-	}
-	err = unix.Bind(fd, sa)
-	for begun := time.Now(); err == unix.EADDRINUSE && b.server.state == made && time.Since(begun) < vacancyWait; {
 		time.Sleep(vacancyPause)
-		err = unix.Bind(fd, sa)
 	}
-	if err != nil {
-		return fmt.Errorf("listen %s: %w", a, err)
-	}
-	return nil
-}
-
-func sockaddr(a netip.AddrPort) (family int, sa unix.Sockaddr) {
-	ip := a.Addr().Unmap()
-	if ip.Is4() {
-		return unix.AF_INET, &unix.SockaddrInet4{Port: int(a.Port()), Addr: ip.As4()}
-	}
-	in6 := &unix.SockaddrInet6{Port: int(a.Port()), Addr: ip.As16()}
-	if zone, err := strconv.ParseUint(ip.Zone(), 10, 32); err == nil {
-		in6.ZoneId = uint32(zone)
-	}
-	return unix.AF_INET6, in6
-}
-
-// holdsPort reports whether this process has a socket with that port: then the kernel decides what goes together.
-func (b *build) holdsPort(port uint16) bool {
-	for _, listeners := range [][]*listener{b.listeners, b.server.present.listeners, b.server.closing} {
-		for _, l := range listeners {
-			if a := l.open.Addr(); !a.IsUnix() && a.IP.Port() == port && !l.open.Closed() {
-				return true
-			}
-		}
-	}
-	return false
 }

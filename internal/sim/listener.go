@@ -128,7 +128,7 @@ func (w *World) bind(d *door) syscall.Errno {
 		d.addr.IP = addrPort(d.addr.IP.Addr(), w.port)
 	}
 	for _, o := range w.doors {
-		if o.addr == d.addr && !(o.opts.ReusePort && d.opts.ReusePort) {
+		if o.addr == d.addr && (d.opts.Exclusive || !o.opts.ReusePort || !d.opts.ReusePort) {
 			return syscall.EADDRINUSE
 		}
 	}
