@@ -140,6 +140,12 @@ func (x *Exchange) ClientIP() netip.Addr {
 // says otherwise.
 func (x *Exchange) Scheme() string { return x.Request.Scheme() }
 
+// Query returns the first parameter of the query of x.Request that is called name, decoded; "" where there is none.
+func (x *Exchange) Query(name string) string { return x.Request.Parameter(name) }
+
+// Cookie returns the value of the first cookie of x.Request that is called name; "" where there is none.
+func (x *Exchange) Cookie(name string) string { return x.Request.Cookie(name) }
+
 // Path returns the path of the request as the route saw it, whatever it is rewritten to: unreserved characters decoded,
 // dot segments resolved, so that "/%74ea" and "/x/../tea" are "/tea" (paths and path_parameters of the listener say
 // how). x.Request.Path is the path as it came, or as it is sent on. Borrowed until x ends.

@@ -1,0 +1,111 @@
+package message
+
+import (
+	"bytes"
+	"iter"
+)
+
+// All walks the fields that are not dropped, names and values, in the order they came. Both are borrowed.
+func (h *Head) All() iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for i := range h.Fields {
+			if !h.Fields[i].Dropped() && !yield(h.Name(i), h.Value(i)) {
+				return
+			}
+		}
+	}
+}
+
+// Parameter returns the first value of the query that is called name, decoded, as url.ParseQuery reads it: what that
+// refuses is passed over. It is "" where there is none, and then nothing is allocated.
+func (h *Head) Parameter(name string) string {
+	for query, more := h.Query(), true; more; {
+		var pair []byte
+		pair, query, more = bytes.Cut(query, []byte{'&'})
+		key, value, _ := bytes.Cut(pair, []byte{'='})
+		if len(pair) == 0 || !unescapesTo(key, name) || bytes.IndexByte(pair, ';') >= 0 {
+			continue
+		}
+		if text, ok := unescape(value); ok {
+			return text
+		}
+	}
+	return ""
+}
+
+// unescapesTo reports whether b, a part of a query, stands for s.
+func unescapesTo(b []byte, s string) bool {
+	n := 0
+	for ; len(b) > 0; n++ {
+		c, size, ok := unescapeByte(b)
+		if !ok || n == len(s) || s[n] != c {
+			return false
+		}
+		b = b[size:]
+	}
+	return n == len(s)
+}
+
+// unescape returns what b, a part of a query, stands for. It reports false where a percent sign encodes nothing.
+func unescape(b []byte) (string, bool) {
+	if bytes.IndexByte(b, '%') < 0 && bytes.IndexByte(b, '+') < 0 {
+		return string(b), true
+	}
+	text := make([]byte, 0, len(b))
+	for len(b) > 0 {
+		c, size, ok := unescapeByte(b)
+		if !ok {
+			return "", false
+		}
+		text, b = append(text, c), b[size:]
+	}
+	return string(text), true
+}
+
+// unescapeByte decodes the first byte that b, of a query, stands for.
+func unescapeByte(b []byte) (c byte, size int, ok bool) {
+	if b[0] == '+' {
+		return ' ', 1, true
+	}
+	c, size = DecodePercent(b)
+	return c, size, b[0] != '%' || size == 3
+}
+
+// Cookie returns the value of the first cookie called name (RFC 6265 §4.2), without quotation marks around it, as
+// net/http reads it: a value that is malformed is passed over. It is "" where there is none, and then nothing is
+// allocated.
+func (h *Head) Cookie(name string) string {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID != Cookie || f.Dropped() {
+			continue
+		}
+		for list, more := h.Value(i), true; more; {
+			var pair []byte
+			pair, list, more = bytes.Cut(list, []byte{';'})
+			key, value, _ := bytes.Cut(trimBlanks(pair), []byte{'='})
+			if len(key) == 0 || string(trimBlanks(key)) != name || !ValidName(name) {
+				continue
+			}
+			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+				value = value[1 : n-1]
+			}
+			if validCookie(value) {
+				return string(value)
+			}
+		}
+	}
+	return ""
+}
+
+// trimBlanks returns b without the blanks around it.
+func trimBlanks(b []byte) []byte { return bytes.Trim(b, " \t") }
+
+// validCookie accepts the bytes of a cookie's value, and blanks and commas, which many applications put there.
+func validCookie(value []byte) bool {
+	for _, c := range value {
+		if c < ' ' || c >= 0x7f || c == '"' || c == ';' || c == '\\' {
+			return false
+		}
+	}
+	return true
+}
