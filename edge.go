@@ -237,6 +237,9 @@ type unbound struct {
 // errUnbound refuses an unbound where no Server binds it.
 var errUnbound = errors.New("edge.Backends and edge.To are for the routes of a Server; use proxy.To")
 
+// errNoBackend refuses an unbound that names no backend.
+var errNoBackend = errors.New("there is no backend: Backends takes one address or more")
+
 // Check refuses u: a Server puts an upstream in its place.
 func (u *unbound) Check() error { return errUnbound }
 
@@ -259,6 +262,9 @@ func (s *Server) bind() ([]proxy.Route, error) {
 			if bound[u] == nil {
 				d, err := s.open(u)
 				if err != nil {
+					if r.Name == "" {
+						return nil, fmt.Errorf("route %d of %d: %w", i+1, len(routes), err)
+					}
 					return nil, fmt.Errorf("route %q: %w", r.Name, err)
 				}
 				bound[u] = d
@@ -273,6 +279,9 @@ func (s *Server) bind() ([]proxy.Route, error) {
 func (s *Server) open(u *unbound) (proxy.Destination, error) {
 	up := upstream.New(s.engine, u.opts)
 	set := up.Options().Backends
+	if set.Len() == 0 {
+		return nil, errNoBackend
+	}
 	for _, m := range set.Members() {
 		if err := checkBackend(m.Address()); err != nil {
 			return nil, fmt.Errorf("backend %q: %w", m.Address(), err)

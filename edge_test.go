@@ -108,11 +108,12 @@ func TestServer_saysWhatIsWrong(t *testing.T) {
 	taken := testutil.Listen(t)
 	own := []proxy.Route{{To: proxy.Answer(200, "", "")}}
 	for want, s := range map[string]*edge.Server{
-		"nowhere:80":         {Addr: "nowhere:80", Routes: own},
-		"in use":             {Addr: taken.Addr().String(), Routes: own},
-		"leads nowhere":      {Addr: "127.0.0.1:0", Routes: []proxy.Route{{}}},
-		`"no-port"`:          {Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: edge.Backends("no-port")}}},
-		"same host and path": {Addr: "127.0.0.1:0", Routes: append(own, own...)},
+		"nowhere:80":                        {Addr: "nowhere:80", Routes: own},
+		"in use":                            {Addr: taken.Addr().String(), Routes: own},
+		"leads nowhere":                     {Addr: "127.0.0.1:0", Routes: []proxy.Route{{}}},
+		`"no-port"`:                         {Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: edge.Backends("no-port")}}},
+		`route 1 of 1: there is no backend`: {Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: edge.Backends()}}},
+		"same host and path":                {Addr: "127.0.0.1:0", Routes: append(own, own...)},
 	} {
 		if err := s.Start(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said: %v", want, err)

@@ -148,14 +148,33 @@ type chain struct {
 // errBlocking refuses a filter whose Blocking names what it does not have.
 var errBlocking = errors.New("Blocking names a phase that the filter has no function for")
 
-func compose(filters []*Filter) (*chain, error) {
+// checkFilters returns what is wrong with the first wrong one of a list.
+func checkFilters(filters []*Filter) error {
+	for i, f := range filters {
+		switch {
+		case f == nil:
+			return fmt.Errorf("%s is nil", f.title(i, len(filters)))
+		case f.Blocking&PhaseBeforeRoute != 0 && f.BeforeRoute == nil,
+			f.Blocking&PhaseRequest != 0 && f.Request == nil,
+			f.Blocking&PhaseResponse != 0 && f.Response == nil:
+			return fmt.Errorf("%s: %w", f.title(i, len(filters)), errBlocking)
+		}
+	}
+	return nil
+}
+
+// title names f, which may be nil and is filters[i] of n.
+func (f *Filter) title(i, n int) string {
+	if f == nil || f.Name == "" {
+		return fmt.Sprintf("filter %d of %d", i+1, n)
+	}
+	return fmt.Sprintf("filter %q", f.Name)
+}
+
+// compose makes a chain of filters that were checked.
+func compose(filters []*Filter) *chain {
 	c := &chain{}
 	for _, f := range filters {
-		if f.Blocking&PhaseBeforeRoute != 0 && f.BeforeRoute == nil ||
-			f.Blocking&PhaseRequest != 0 && f.Request == nil ||
-			f.Blocking&PhaseResponse != 0 && f.Response == nil {
-			return nil, fmt.Errorf("filter %q: %w", f.Name, errBlocking)
-		}
 		c.beforeRoute = addJudged(c.beforeRoute, f.BeforeRoute, f.Blocking&PhaseBeforeRoute != 0)
 		c.request = addJudged(c.request, f.Request, f.Blocking&PhaseRequest != 0)
 		c.response = addJudged(c.response, f.Response, f.Blocking&PhaseResponse != 0)
@@ -170,7 +189,7 @@ func compose(filters []*Filter) (*chain, error) {
 		c.onError = add(c.onError, f.Error, f.Error != nil)
 		c.owned = append(c.owned, f.owned...)
 	}
-	return c, nil
+	return c
 }
 
 func add[F any](list []F, f F, on bool) []F {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -48,6 +49,25 @@ type Route struct {
 	lead, grpcLead lead // of To and GRPCTo
 }
 
+// NewRoute makes a Route of a pattern such as "api.example.com/v1/*", as a configuration has it: see
+// route.ParsePattern. Its name is the pattern.
+func NewRoute(pattern string, to Destination) (Route, error) {
+	p, err := route.ParsePattern(pattern)
+	if err != nil {
+		return Route{}, fmt.Errorf("pattern %q: %w", pattern, err)
+	}
+	return Route{Name: pattern, Host: p.Host, Path: p.Path, Exact: p.Exact, To: to}, nil
+}
+
+// MustRoute is NewRoute for patterns that stand in the program: a wrong one panics.
+func MustRoute(pattern string, to Destination) Route {
+	r, err := NewRoute(pattern, to)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
+
 // errBeforeRoute refuses a filter of a route that has a function BeforeRoute.
 var errBeforeRoute = errors.New("the phase BeforeRoute is for filters of all routes")
 
@@ -60,33 +80,44 @@ type Snapshot struct {
 
 // NewSnapshot composes routes and the filters that run for every request.
 func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
-	s := &Snapshot{}
-	var err error
-	if s.chain, err = compose(filters); err != nil {
+	if err := checkFilters(filters); err != nil {
 		return nil, err
 	}
+	s := &Snapshot{chain: compose(filters)}
 	for i := range routes {
 		r := routes[i]
-		if err := r.check(); err != nil {
-			return nil, fmt.Errorf("route %q: %w", r.Name, err)
-		}
-		all := append(slices.Clip(filters), r.Filters...)
-		r.lead, r.grpcLead = leadTo(r.To), leadTo(r.GRPCTo)
-		if r.Rewrite != nil {
-			f, err := r.Rewrite.filter()
-			if err != nil {
-				return nil, fmt.Errorf("route %q: %w", r.Name, err)
-			}
-			all = append([]*Filter{f}, all...)
-		}
-		if r.chain, err = compose(all); err != nil {
-			return nil, fmt.Errorf("route %q: %w", r.Name, err)
-		}
-		if err := s.routes.Add(r.rule(), &r); err != nil {
-			return nil, fmt.Errorf("route %q: %w", r.Name, err)
+		if err := s.add(&r, filters); err != nil {
+			return nil, fmt.Errorf("%s: %w", r.title(i, len(routes)), err)
 		}
 	}
 	return s, nil
+}
+
+// add composes r, which s takes over, and the filters of all routes.
+func (s *Snapshot) add(r *Route, filters []*Filter) error {
+	if err := r.check(); err != nil {
+		return err
+	}
+	all := append(slices.Clip(filters), r.Filters...)
+	r.lead, r.grpcLead = leadTo(r.To), leadTo(r.GRPCTo)
+	if r.Rewrite != nil {
+		f, err := r.Rewrite.filter()
+		if err != nil {
+			return err
+		}
+		all = append([]*Filter{f}, all...)
+	}
+	r.chain = compose(all)
+	return s.routes.Add(r.rule(), r)
+}
+
+// title names r, which is routes[i] of n.
+func (r *Route) title(i, n int) string {
+	if r.Name != "" {
+		return fmt.Sprintf("route %q", r.Name)
+	}
+	p := route.Pattern{Host: r.Host, Path: cmp.Or(r.Path, "/"), Exact: r.Exact}
+	return fmt.Sprintf("route %d of %d (%s)", i+1, n, p)
 }
 
 // rule says which requests r takes.
@@ -144,13 +175,15 @@ func (x *arrival) CertificateNames() (subject, issuer string, sans []string, ok 
 	return c.Subject, c.Issuer, c.Names, true
 }
 
-// The errors of a route's destination.
-var errNowhere = errors.New("it leads nowhere")
+var errNowhere = errors.New("it leads nowhere: To is nil")
 
 // check reports what is wrong with r, its place among others aside.
 func (r *Route) check() error {
 	if r.To == nil {
 		return errNowhere
+	}
+	if err := checkFilters(r.Filters); err != nil {
+		return err
 	}
 	for _, to := range []Destination{r.To, r.GRPCTo} {
 		if c, ok := to.(Checked); ok {
@@ -159,9 +192,9 @@ func (r *Route) check() error {
 			}
 		}
 	}
-	for _, f := range r.Filters {
+	for i, f := range r.Filters {
 		if f.BeforeRoute != nil {
-			return fmt.Errorf("filter %q: %w", f.Name, errBeforeRoute)
+			return fmt.Errorf("%s: %w", f.title(i, len(r.Filters)), errBeforeRoute)
 		}
 	}
 	return r.Tunnels.check()

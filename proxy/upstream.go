@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/edge-proxy/edge/backend"
@@ -43,7 +44,11 @@ const HostOfBackend = "*"
 
 // To leads to a backend of u. o may be nil.
 func To(u *upstream.Upstream, o *ToOptions) Destination {
-	d := &toUpstream{upstream: u, view: u.View()}
+	d := &toUpstream{upstream: u}
+	if u == nil {
+		return d // Check says so
+	}
+	d.view = u.View()
 	if o == nil {
 		return d
 	}
@@ -55,6 +60,16 @@ func To(u *upstream.Upstream, o *ToOptions) Destination {
 		d.view = u.Options().Backends.View(u.Reactors(), o.Picker)
 	}
 	return d
+}
+
+var errNoUpstream = errors.New("the upstream of To is nil")
+
+// Check refuses To without an upstream.
+func (d *toUpstream) Check() error {
+	if d.upstream == nil {
+		return errNoUpstream
+	}
+	return nil
 }
 
 // Forwards makes d a Forwarder.

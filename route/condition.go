@@ -45,6 +45,8 @@ func newConditions(r *Rule) (c conditions, err error) {
 		}
 		if v := message.LookupVerb(m); v != message.VerbOther {
 			c.verbs |= 1 << v
+		} else if upper := strings.ToUpper(m); message.LookupVerb(upper) != message.VerbOther {
+			return c, fmt.Errorf("methods are told apart by case (RFC 9110 §9.1): write %q for %q", upper, m)
 		} else {
 			c.methods = append(c.methods, m)
 		}

@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -42,11 +43,9 @@ const (
 // What is wrong with a rule.
 var (
 	errManyRules = fmt.Errorf("more than %d rules share the same requests", equalMax)
-	errWeight    = fmt.Errorf("a weight is %d at most", weightMax)
+	errWeight    = fmt.Errorf("a weight is between 0 and %d", weightMax)
 
 	errSameRule = errors.New("another one has the same host and path, the same conditions, and no weight")
-	errPath     = errors.New("a path begins with a slash")
-	errHost     = errors.New("a star stands for the first labels of a host alone: *.example.com")
 )
 
 // Pattern returns host and path in the form that they are compared in: it is equal for rules that have the same ones.
@@ -68,6 +67,35 @@ func (r *Rule) path() string {
 		path = strings.TrimSuffix(path, "/")
 	}
 	return path
+}
+
+// check returns what is wrong with r in itself: what no request would ever be.
+func (r *Rule) check() error {
+	if r.Weight < 0 || r.Weight > weightMax {
+		return errWeight
+	}
+	if r.Host != "" {
+		host, err := ParseHost(r.Host)
+		if err != nil {
+			return fmt.Errorf("host %s: %w", quote(r.Host), err)
+		}
+		if host != strings.ToLower(r.Host) {
+			return fmt.Errorf("host %s: write %s", quote(r.Host), quote(host))
+		}
+	}
+	if r.Path == "" {
+		return nil
+	}
+	err := checkPath(r.Path)
+	if below, star := strings.CutSuffix(r.Path, "/*"); err == nil && star {
+		err = &PatternError{"a path takes all below it by itself, unless it is Exact", cmp.Or(below, "/")}
+	} else if err == nil && !r.Exact && strings.Contains(r.Path, "*") {
+		err = &PatternError{Wrong: "a path has no star"}
+	}
+	if err != nil {
+		return fmt.Errorf("path %s: %w", quote(r.Path), err)
+	}
+	return nil
 }
 
 // Conditions is equal for rules whose conditions are the same, in whatever order; "" for one that has none.

@@ -90,17 +90,10 @@ type equals struct {
 }
 
 func (r *rules) add(rule *Rule) error {
-	p, err := r.pathsOf(strings.ToLower(rule.Host))
-	if err != nil {
+	if err := rule.check(); err != nil {
 		return err
 	}
-	switch {
-	case rule.Path != "" && rule.Path[0] != '/':
-		return errPath
-	case rule.Weight > weightMax:
-		return errWeight
-	}
-	path := rule.path()
+	p, path := r.pathsOf(strings.ToLower(rule.Host)), rule.path()
 	if !rule.Exact {
 		s := p.segment(path)
 		if s.choice == nil {
@@ -117,16 +110,13 @@ func (r *rules) add(rule *Rule) error {
 	return r.choose(p.exact[path], rule)
 }
 
-func (r *rules) pathsOf(host string) (*paths, error) {
+func (r *rules) pathsOf(host string) *paths {
 	to, key := &r.hosts, host
 	switch {
 	case host == "":
-		return &r.any, nil
+		return &r.any
 	case strings.HasPrefix(host, "*."):
 		to, key = &r.below, host[1:]
-	}
-	if strings.Contains(key, "*") || key == "." {
-		return nil, errHost
 	}
 	if *to == nil {
 		*to = map[string]*paths{}
@@ -134,7 +124,7 @@ func (r *rules) pathsOf(host string) (*paths, error) {
 	if (*to)[key] == nil {
 		(*to)[key] = &paths{}
 	}
-	return (*to)[key], nil
+	return (*to)[key]
 }
 
 // segment returns the segment where a path ends, made when it is new.

@@ -28,6 +28,16 @@ func FromHTTP(h http.Handler) proxy.Destination { return &toHandler{h} }
 // Immutable.
 type toHandler struct{ handler http.Handler }
 
+var errNoHandler = errors.New("the handler of FromHTTP is nil")
+
+// Check refuses FromHTTP without a handler.
+func (d *toHandler) Check() error {
+	if d.handler == nil {
+		return errNoHandler
+	}
+	return nil
+}
+
 // Open returns the stream that takes the request; the handler runs once it has the head.
 func (d *toHandler) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
 	return newServed(d.handler, x, to), nil
