@@ -53,7 +53,7 @@ func (x *Exchange) offload(f func(x *Exchange) Verdict) {
 			x.resumed = nil
 			x.local.stats.LateResumes++
 		}
-		x.caughtUp(v, panicked)
+		caughtUp(x, v, panicked)
 	}
 	if err := x.local.reactor.Offload(job); err != nil {
 		x.origin = nil
@@ -64,7 +64,7 @@ func (x *Exchange) offload(f func(x *Exchange) Verdict) {
 }
 
 // caughtUp goes on with x when its worker is done: first with what happened meanwhile, then with the verdict.
-func (x *Exchange) caughtUp(v Verdict, panicked bool) {
+func caughtUp(x *Exchange, v Verdict, panicked bool) {
 	gen, step, own := x.gen.Load(), x.step, x.own
 	if panicked {
 		x.local.stats.Panics++

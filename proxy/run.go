@@ -47,7 +47,7 @@ func (x *Exchange) run() {
 		x.at = 0
 		switch x.step {
 		case stepBeforeRoute:
-			if !x.chooseRoute() {
+			if !chooseRoute(x) {
 				return
 			}
 			x.step = stepRequest
@@ -87,7 +87,7 @@ func (x *Exchange) judge(v Verdict) {
 }
 
 // chooseRoute chooses the route of the request. It reports false where the request was answered instead.
-func (x *Exchange) chooseRoute() bool {
+func chooseRoute(x *Exchange) bool {
 	// CONNECT, OPTIONS and TRACE are neighbours.
 	if v := x.Request.Verb - message.VerbConnect; v <= message.VerbTrace-message.VerbConnect {
 		if unusual(x) {
