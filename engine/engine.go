@@ -88,7 +88,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e := &Engine{opts: o, ended: make(chan struct{})}
 	e.budget.init(o.Memory, o.Reactors)
-	e.offload.init(o.Offload)
+	e.offload.init(o.Offload, o.Memory)
 	for i := range o.Reactors {
 		k, err := o.Kernel(i)
 		if err != nil {

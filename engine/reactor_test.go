@@ -690,6 +690,46 @@ func TestOffload_blockedJobsHoldNobodyUp(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, func() bool { return done.Load() == workers+1 })
 }
 
+// Jobs that last leave the workers to others, and have a bound of their own.
+func TestOffload_lastingJobsHoldNobodyUp(t *testing.T) {
+	const lasting = 20
+	o := engine.OffloadOptions{Workers: 1, Queue: 1, Lasting: lasting}
+	e, err := engine.New(engine.Options{Reactors: 1, Offload: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Start()
+	defer e.Stop()
+	release, done := make(chan struct{}), make(chan error, lasting+1)
+	job := func(lasts bool, do func(context.Context)) *engine.Job {
+		j := &engine.Job{Lasts: lasts, Do: do}
+		j.Done.Run = func(*engine.Reactor) { done <- j.Err }
+		return j
+	}
+	for range lasting {
+		offload(t, e, job(true, func(context.Context) { <-release }))
+	}
+	offload(t, e, job(false, func(context.Context) {}))
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	refused := make(chan error)
+	e.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) {
+		refused <- r.Offload(job(true, func(context.Context) {}))
+	}})
+	if err := <-refused; err != engine.ErrOffloadFull {
+		t.Fatal(err)
+	}
+	close(release)
+	for range lasting {
+		<-done
+	}
+	offload(t, e, job(true, func(context.Context) { panic(errBoom) }))
+	if err := <-done; err != engine.ErrPanic {
+		t.Fatal(err)
+	}
+}
+
 // offload gives j on the first reactor.
 func offload(t *testing.T, e *engine.Engine, j *engine.Job) {
 	t.Helper()

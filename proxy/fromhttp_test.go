@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -527,9 +528,14 @@ func TestFromHTTP_continues(t *testing.T) {
 	w.WantEnd()
 }
 
-func TestFromHTTP_fullPoolIs503(t *testing.T) {
+// Beyond the bound of handlers the answer is 503 at once, and one line says why.
+func TestFromHTTP_manyHandlersAre503(t *testing.T) {
+	var log testutil.Output
+	old := slog.Default()
+	slog.SetDefault(slog.New(slog.NewJSONHandler(&log, nil)))
+	defer slog.SetDefault(old)
 	entered, release := make(chan struct{}, 8), make(chan struct{})
-	o := engine.Options{Reactors: 1, Offload: engine.OffloadOptions{Workers: 1, Queue: 1}}
+	o := engine.Options{Reactors: 1, Offload: engine.OffloadOptions{Lasting: 2}}
 	r := newRigWith(t, o, func(*engine.Engine) []proxy.Route {
 		return []proxy.Route{{To: handler.FromHTTP(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 			entered <- struct{}{}
@@ -538,8 +544,9 @@ func TestFromHTTP_fullPoolIs503(t *testing.T) {
 	})
 	statuses := make(chan int, 8)
 	for i := range 8 {
-		if i == 1 {
-			<-entered // the others find the worker busy
+		if i == 2 {
+			<-entered // the others find no room
+			<-entered
 		}
 		go func() {
 			resp, err := http.Get(r.url)
@@ -548,18 +555,64 @@ func TestFromHTTP_fullPoolIs503(t *testing.T) {
 				return
 			}
 			resp.Body.Close()
+			if resp.StatusCode == 503 && resp.Header.Get("Retry-After") == "" {
+				t.Error("503 without Retry-After")
+			}
 			statuses <- resp.StatusCode
 		}()
 	}
-	for range 6 { // one runs, one waits
+	for range 6 {
 		if s := <-statuses; s != 503 {
 			t.Fatal(s)
 		}
+	}
+	if n := strings.Count(log.String(), "as many handlers run as may"); n != 1 {
+		t.Errorf("%d lines say why: %s", n, log.String())
+	}
+	if n := r.engine.Stats().OffloadRefused; n != 6 {
+		t.Errorf("%d were counted", n)
 	}
 	close(release)
 	for range 2 {
 		if s := <-statuses; s != 200 {
 			t.Fatal(s)
+		}
+	}
+}
+
+// However many handlers stream, others run at once, and so do filters that block.
+func TestFromHTTP_streamsHoldNobodyUp(t *testing.T) {
+	const clients = 300 // more than there are workers for blocking filters
+	blocking := &proxy.Filter{Blocking: proxy.PhaseRequest, Request: func(x *proxy.Exchange) proxy.Verdict {
+		return proxy.Respond(204, "")
+	}}
+	events := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		io.WriteString(w, "data: first\n\n")
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})
+	quick := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "quick") })
+	r := newRig(t, func(*engine.Engine) []proxy.Route {
+		return []proxy.Route{
+			proxy.MustRoute("/events", handler.FromHTTP(events)), proxy.MustRoute("/quick", handler.FromHTTP(quick)),
+			{Path: "/filter", To: handler.FromHTTP(quick), Filters: []*proxy.Filter{blocking}},
+		}
+	})
+	addr := strings.TrimPrefix(r.url, "http://")
+	streams := make([]*testutil.Wire, clients)
+	for i := range streams {
+		streams[i] = testutil.Dial(t, addr)
+		streams[i].Send("GET /events HTTP/1.1\r\nHost: a\r\n\r\n")
+	}
+	for _, w := range streams {
+		w.ReadUntil("data: first\n\n")
+	}
+	for path, want := range map[string]int{"/quick": 200, "/filter": 204} {
+		w := testutil.Dial(t, addr)
+		w.Send("GET " + path + " HTTP/1.1\r\nHost: a\r\n\r\n")
+		if resp, body := w.ReadResponse("GET"); resp.StatusCode != want {
+			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
 		}
 	}
 }

@@ -16,10 +16,11 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// FromHTTP leads to h, which runs on the engine's pool for code that blocks: a full pool answers 503. The request's
-// body and the answer stream, both with back-pressure; Flush, 1xx answers, trailers, read and write
-// deadlines work as with net/http, and the request's context ends when the client goes. A panic is answered with 500,
-// or cuts off an answer that has begun; http.ErrAbortHandler cuts it off quietly.
+// FromHTTP leads to h, which runs on a goroutine of its own for each request, as with net/http. As many run at one time
+// as engine.OffloadOptions.Lasting says; beyond it the answer is 503. The request's body and the answer stream, both
+// with back-pressure; Flush, 1xx answers, trailers, read and write deadlines work as with net/http, and the request's
+// context ends when the client goes. A panic is answered with 500, or cuts off an answer that has begun;
+// http.ErrAbortHandler cuts it off quietly.
 //
 // What is not there is Hijack: an http.ResponseController says http.ErrNotSupported.
 func FromHTTP(h http.Handler) proxy.Destination { return &toHandler{h} }
@@ -126,6 +127,7 @@ func (s *served) SendHead(h *message.Head, end bool) error {
 		return faultTarget
 	}
 	s.inEnded = end
+	s.job.Lasts = true
 	s.job.Do = func(ctx context.Context) { s.serve(ctx, s.handler, r) }
 	s.job.Done.Run = func(*engine.Reactor) { s.arrive(&s.last) }
 	if err := s.reactor.Offload(&s.job); err != nil {
