@@ -41,13 +41,20 @@ func (x *Exchange) fail(f *Fault) {
 }
 
 // ask gives the filters of list a failure, until one of them has another verdict than Next.
-func ask(x *Exchange, list []onFailure, f *Fault) Verdict {
+func ask(x *Exchange, list []named[onFailure], f *Fault) (v Verdict) {
+	i := 0
+	defer func() {
+		if p := recover(); p != nil {
+			caught(x, p, list[i].name)
+			v = broken
+		}
+	}()
 	failure := Failure{Fault: f, Backend: x.Backend()}
 	if x.try.fault == f {
 		failure.Cause = x.try.cause
 	}
-	for _, run := range list {
-		if v := run(x, &failure); v.kind != next {
+	for ; i < len(list); i++ {
+		if v = list[i].run(x, &failure); v.kind != next {
 			return v
 		}
 	}

@@ -13,13 +13,20 @@ import (
 const emittedKept = 256 << 10
 
 // transform runs the body filters over p. The result is borrowed until the next call.
-func (l *local) transform(x *Exchange, list []onBody, p []byte, end bool) ([]byte, Verdict) {
+func (l *local) transform(x *Exchange, list []named[onBody], p []byte, end bool) (out []byte, v Verdict) {
+	i := 0
+	defer func() {
+		if p := recover(); p != nil {
+			caught(x, p, list[i].name)
+			out, v = nil, broken
+		}
+	}()
 	if cap(l.emitted)+cap(l.input) > 2*emittedKept {
 		l.emitted, l.input = nil, nil
 	}
-	for _, f := range list {
+	for ; i < len(list); i++ {
 		l.emitted, l.input = l.input[:0], l.emitted
-		if v := f(x, p, end); v.kind != next {
+		if v := list[i].run(x, p, end); v.kind != next {
 			return nil, v
 		}
 		p = l.emitted
@@ -34,10 +41,10 @@ func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 		var v Verdict
 		if p, v = x.local.transform(x, list, p, end); v.kind != next {
 			x.toUp.owed += in
-			if v.kind == respond {
-				x.respond(v)
-			} else { // a body has nowhere to wait
+			if v.kind == park { // a body has nowhere to wait
 				x.fail(faultFilter)
+			} else {
+				x.judge(v)
 			}
 			return nil, false
 		}
@@ -150,7 +157,10 @@ func stageDown(x *Exchange, p []byte, end bool) (out []byte, ok bool) {
 			return nil, false
 		}
 		var v Verdict
-		if p, v = x.local.transform(x, list, p, end); v.kind != next {
+		if p, v = x.local.transform(x, list, p, end); v.kind == panicked {
+			x.cut(FaultInternal)
+			return nil, false
+		} else if v.kind != next {
 			x.cut(faultFilter)
 			return nil, false
 		}
@@ -268,13 +278,28 @@ func (x *Exchange) pushDown(p []byte, in int, end bool) {
 func (x *Exchange) endAnswer() {
 	h := x.toDown.trailers
 	forwarding.DropNamed(&x.Response, h)
-	for _, f := range x.route.chain.trailers {
-		f(x, h)
+	if list := x.route.chain.trailers; len(list) > 0 && !tellTrailers(x, list, h) {
+		x.fail(FaultInternal)
+		return
 	}
 	if x.call.answered {
 		x.call.note(h)
 	}
 	x.pushDown(nil, 0, true)
+}
+
+// tellTrailers is tell for the filters of trailers.
+func tellTrailers(x *Exchange, list []named[onTrailers], h *message.Head) (whole bool) {
+	i := 0
+	defer func() {
+		if p := recover(); p != nil {
+			caught(x, p, list[i].name)
+		}
+	}()
+	for ; i < len(list); i++ {
+		list[i].run(x, h)
+	}
+	return true
 }
 
 // Large bodies and tunnels go from one stream to the other inside the kernel where nobody looks at them: see

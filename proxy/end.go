@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"log/slog"
 	"runtime/debug"
 
@@ -87,39 +88,49 @@ func (x *Exchange) dropUp() {
 	}
 }
 
-// rescue ends x when a filter panics where there is no connection that the reactor could close for it: inside a task,
-// or after the end of the backend's. To be deferred.
+// rescue ends x when code of the proxy's own panics where there is no connection that the reactor could close for it:
+// inside a task, or after the end of the backend's. To be deferred.
 func (x *Exchange) rescue() {
 	p := recover()
 	if p == nil {
 		return
 	}
-	if invariant.On {
-		panic(p)
-	}
-	logPanic(p)
-	x.local.stats.Panics++
+	caught(x, p, "")
 	x.parked = false
 	x.cut(FaultInternal)
 }
 
 // runLog runs the last phase. A panic there costs the filters after it their turn and nothing else: there is nothing
 // left to end.
-func (l *local) runLog(x *Exchange, list []onRecord, r *observe.Record) {
+func (l *local) runLog(x *Exchange, list []named[onRecord], r *observe.Record) {
+	i := 0
 	defer func() {
 		if p := recover(); p != nil {
-			if invariant.On {
-				panic(p)
-			}
-			logPanic(p)
-			x.local.stats.Panics++
+			caught(x, p, list[i].name)
 		}
 	}()
-	for _, f := range list {
-		f(x, r)
+	for ; i < len(list); i++ {
+		list[i].run(x, r)
 	}
 }
 
-func logPanic(p any) {
-	slog.Error("filter or handler panicked", "panic", p, "stack", string(debug.Stack()))
+// caught counts and logs a panic of the filter, or of the function, called by. In a checked build one with a string may be
+// a violated invariant, and goes on.
+func caught(x *Exchange, p any, by string) {
+	if _, ok := p.(string); ok && invariant.On {
+		panic(p)
+	}
+	logPanic(x, p, by)
+	x.local.stats.Panics++
 }
+
+// logPanic logs what panicked, and for which request. By the owner of x.
+func logPanic(x *Exchange, p any, by string) {
+	h := &x.Request
+	target, _, _ := bytes.Cut(h.Bytes(x.target), []byte{'?'})
+	slog.Error("panic while a request was served", "filter", by, "panic", p, "request", x.ID(), "method", bounded(h.MethodBytes()),
+		"host", bounded(h.Bytes(x.authority)), "path", bounded(target), "stack", string(debug.Stack()))
+}
+
+// bounded returns as much of what a client said as the log repeats.
+func bounded(p []byte) string { return string(p[:min(len(p), quotedMax)]) }

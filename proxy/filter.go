@@ -27,7 +27,11 @@ const (
 	next verdictKind = iota
 	respond
 	park
+	panicked
 )
+
+// broken is the verdict of a filter that panicked.
+var broken = Verdict{kind: panicked}
 
 // The verdicts without a parameter.
 var (
@@ -121,14 +125,21 @@ type Filter struct {
 
 // judged is one function of a phase that gives a verdict.
 type judged struct {
-	run      func(x *Exchange) Verdict
+	named[func(x *Exchange) Verdict]
 	blocking bool
+}
+
+// named is a function of a filter, and the name of that for the log.
+type named[F any] struct {
+	run  F
+	name string
 }
 
 type (
 	onExchange = func(x *Exchange)
 	onBody     = func(x *Exchange, in []byte, end bool) Verdict
 	onFailure  = func(x *Exchange, f *Failure) Verdict
+	onTrailers = func(x *Exchange, h *message.Head)
 	onRecord   = func(x *Exchange, r *observe.Record)
 )
 
@@ -136,12 +147,12 @@ type (
 // Immutable.
 type chain struct {
 	beforeRoute, request, response []judged
-	upstreamRequest, connected     []onExchange
-	upstreamResponse               []onExchange
-	requestBody, responseBody      []onBody
-	connectFailed, onError         []onFailure
-	trailers                       []func(x *Exchange, h *message.Head)
-	log                            []onRecord
+	upstreamRequest, connected     []named[onExchange]
+	upstreamResponse               []named[onExchange]
+	requestBody, responseBody      []named[onBody]
+	connectFailed, onError         []named[onFailure]
+	trailers                       []named[onTrailers]
+	log                            []named[onRecord]
 	owned                          []string
 }
 
@@ -175,33 +186,69 @@ func (f *Filter) title(i, n int) string {
 func compose(filters []*Filter) *chain {
 	c := &chain{}
 	for _, f := range filters {
-		c.beforeRoute = addJudged(c.beforeRoute, f.BeforeRoute, f.Blocking&PhaseBeforeRoute != 0)
-		c.request = addJudged(c.request, f.Request, f.Blocking&PhaseRequest != 0)
-		c.response = addJudged(c.response, f.Response, f.Blocking&PhaseResponse != 0)
-		c.upstreamRequest = add(c.upstreamRequest, f.UpstreamRequest, f.UpstreamRequest != nil)
-		c.connected = add(c.connected, f.Connected, f.Connected != nil)
-		c.upstreamResponse = add(c.upstreamResponse, f.UpstreamResponse, f.UpstreamResponse != nil)
-		c.log = add(c.log, f.Log, f.Log != nil)
-		c.requestBody = add(c.requestBody, f.RequestBody, f.RequestBody != nil)
-		c.responseBody = add(c.responseBody, f.ResponseBody, f.ResponseBody != nil)
-		c.connectFailed = add(c.connectFailed, f.ConnectFailed, f.ConnectFailed != nil)
-		c.trailers = add(c.trailers, f.Trailers, f.Trailers != nil)
-		c.onError = add(c.onError, f.Error, f.Error != nil)
+		c.beforeRoute = addJudged(c.beforeRoute, f, f.BeforeRoute, PhaseBeforeRoute)
+		c.request = addJudged(c.request, f, f.Request, PhaseRequest)
+		c.response = addJudged(c.response, f, f.Response, PhaseResponse)
+		c.upstreamRequest = add(c.upstreamRequest, f, f.UpstreamRequest, f.UpstreamRequest != nil)
+		c.connected = add(c.connected, f, f.Connected, f.Connected != nil)
+		c.upstreamResponse = add(c.upstreamResponse, f, f.UpstreamResponse, f.UpstreamResponse != nil)
+		c.log = add(c.log, f, f.Log, f.Log != nil)
+		c.requestBody = add(c.requestBody, f, f.RequestBody, f.RequestBody != nil)
+		c.responseBody = add(c.responseBody, f, f.ResponseBody, f.ResponseBody != nil)
+		c.connectFailed = add(c.connectFailed, f, f.ConnectFailed, f.ConnectFailed != nil)
+		c.trailers = add(c.trailers, f, f.Trailers, f.Trailers != nil)
+		c.onError = add(c.onError, f, f.Error, f.Error != nil)
 		c.owned = append(c.owned, f.owned...)
 	}
 	return c
 }
 
-func add[F any](list []F, f F, on bool) []F {
+func add[F any](list []named[F], f *Filter, run F, on bool) []named[F] {
 	if !on {
 		return list
 	}
-	return append(list, f)
+	return append(list, named[F]{run, f.Name})
 }
 
-func addJudged(list []judged, f func(x *Exchange) Verdict, blocking bool) []judged {
-	if f == nil {
+func addJudged(list []judged, f *Filter, run func(x *Exchange) Verdict, phase Phase) []judged {
+	if run == nil {
 		return list
 	}
-	return append(list, judged{f, blocking})
+	return append(list, judged{named[func(x *Exchange) Verdict]{run, f.Name}, f.Blocking&phase != 0})
+}
+
+// judgeBy runs the filters of list, those of the step, from x.at on, until one says something else than Next or may
+// block, which is returned instead of run. A panic is the verdict broken.
+func judgeBy(x *Exchange, list []judged) (v Verdict, blocking *judged) {
+	defer func() {
+		if p := recover(); p != nil {
+			caught(x, p, list[x.at-1].name)
+			v = broken
+		}
+	}()
+	for x.at < len(list) {
+		f := &list[x.at]
+		x.at++
+		if f.blocking {
+			return Next, f
+		}
+		if v = f.run(x); v.kind != next {
+			return v, nil
+		}
+	}
+	return Next, nil
+}
+
+// tell runs the filters of list. It reports false where one panicked: then x is to be failed.
+func tell(x *Exchange, list []named[onExchange]) (whole bool) {
+	i := 0
+	defer func() {
+		if p := recover(); p != nil {
+			caught(x, p, list[i].name)
+		}
+	}()
+	for ; i < len(list); i++ {
+		list[i].run(x)
+	}
+	return true
 }

@@ -2,8 +2,10 @@ package proxy_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -13,12 +15,13 @@ import (
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/handler"
+	"github.com/edge-proxy/edge/session"
 )
 
 // filterRig is a proxy with filters before an origin that answers with the body it got.
@@ -348,7 +351,7 @@ func TestFilter_blocksOnAWorker(t *testing.T) {
 }
 
 func TestFilter_panicOnAWorkerIs500(t *testing.T) {
-	r := filterRig(t, &proxy.Filter{Request: func(*proxy.Exchange) proxy.Verdict { panic("on purpose") },
+	r := filterRig(t, &proxy.Filter{Request: func(*proxy.Exchange) proxy.Verdict { panic(errOnPurpose) },
 		Blocking: proxy.PhaseRequest})
 	if resp, _ := r.post(t, "/", "x"); resp.StatusCode != 500 {
 		t.Fatal(resp.Status)
@@ -358,19 +361,26 @@ func TestFilter_panicOnAWorkerIs500(t *testing.T) {
 	}
 }
 
-// A panic on the reactor costs the exchange and its connection, nothing else.
+// errOnPurpose is what filters of tests panic with. A text would be taken for a violated invariant.
+var errOnPurpose = errors.New("on purpose")
+
+// A panic costs its exchange alone: 500 where nothing was sent, else the end of the answer. The connection lives where
+// it can, and one line names the filter and the request.
 func TestFilter_panicEndsItsExchangeOnly(t *testing.T) {
-	if invariant.On {
-		t.Skip("with invariants a panic ends the process")
-	}
+	var log testutil.Output
+	old := slog.Default()
+	slog.SetDefault(slog.New(slog.NewJSONHandler(&log, nil)))
+	defer slog.SetDefault(old)
 	refs := make(chan proxy.Ref, 1)
 	bad := func(x *proxy.Exchange, phase string) proxy.Verdict {
 		if string(x.Request.Path()) == "/"+phase {
-			panic("on purpose")
+			panic(errOnPurpose)
 		}
 		return proxy.Next
 	}
 	r := filterRig(t, &proxy.Filter{
+		Name:        "culprit",
+		BeforeRoute: func(x *proxy.Exchange) proxy.Verdict { return bad(x, "beforeroute") },
 		Request: func(x *proxy.Exchange) proxy.Verdict {
 			if string(x.Request.Path()) == "/task" {
 				refs <- x.Ref()
@@ -378,81 +388,148 @@ func TestFilter_panicEndsItsExchangeOnly(t *testing.T) {
 			}
 			return bad(x, "request")
 		},
-		UpstreamRequest: func(x *proxy.Exchange) { bad(x, "task") },
+		UpstreamRequest: func(x *proxy.Exchange) { bad(x, "task"); bad(x, "upstreamrequest") },
+		Connected:       func(x *proxy.Exchange) { bad(x, "connected") },
 		RequestBody: func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
 			x.Emit(in)
 			return bad(x, "requestbody")
 		},
-		Response: func(x *proxy.Exchange) proxy.Verdict { return bad(x, "response") },
+		UpstreamResponse: func(x *proxy.Exchange) { bad(x, "upstreamresponse") },
+		Response:         func(x *proxy.Exchange) proxy.Verdict { return bad(x, "response") },
 		ResponseBody: func(x *proxy.Exchange, in []byte, end bool) proxy.Verdict {
 			x.Emit(in)
 			return bad(x, "responsebody")
 		},
-		Log: func(x *proxy.Exchange, _ *observe.Record) { bad(x, "log") },
+		ConnectFailed: func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict { return bad(x, "dead") },
+		Error:         func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict { return bad(x, "dead/error") },
+		Log:           func(x *proxy.Exchange, _ *observe.Record) { bad(x, "log") },
 	})
 	lives := testutil.Dial(t, r.addr())
-	for _, path := range []string{"request", "task", "requestbody", "response", "responsebody", "log"} {
+	for i, path := range []string{"beforeroute", "request", "task", "upstreamrequest", "connected", "requestbody",
+		"upstreamresponse", "response", "dead", "dead/error", "responsebody", "log"} {
 		w := testutil.Dial(t, r.addr())
-		w.Send("POST /" + path + " HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+		w.Send("POST /"+path+"?secret HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\n",
+			"Connection: close\r\n\r\nhello")
 		if path == "task" {
 			(<-refs).Resume(proxy.Next)
 		}
-		io.ReadAll(w.Conn()) // whatever there is: the connection ends
+		switch got := w.ReadAll(); {
+		case path == "log" || path == "responsebody": // nothing is left to answer with
+			if !strings.HasPrefix(got, "HTTP/1.1 200 ") {
+				t.Errorf("%s: %q", path, got)
+			}
+		case !strings.HasPrefix(got, "HTTP/1.1 500 "):
+			t.Errorf("%s: %q", path, got)
+		}
 		lives.Send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 		if resp, _ := lives.ReadResponse("GET"); resp.StatusCode != 200 {
 			t.Fatal(path, resp.Status)
 		}
 		r.settled(t)
+		if s := r.stats(); s.Panics != uint64(i+1) {
+			t.Fatalf("%s: %d panics were counted", path, s.Panics)
+		}
+		line := log.Take()
+		for _, part := range []string{`"filter":"culprit"`, `"method":"POST"`, `"host":"a.test"`,
+			`"path":"/` + path + `"`, `"panic":"on purpose"`, `"request":"`, "filter_test.go:"} {
+			if strings.Count(line, part) != 1 && part != "filter_test.go:" || !strings.Contains(line, part) {
+				t.Errorf("%s: %s is not said once: %s", path, part, line)
+			}
+		}
 	}
 }
 
-func panics(*proxy.Exchange, *proxy.Failure) proxy.Verdict { panic("on purpose") }
-
-// A panic while the end of a backend is told costs the exchange and the client's connection too.
-func TestFilter_panicWhereTheBackendFailed(t *testing.T) {
-	if invariant.On {
-		t.Skip("with invariants a panic ends the process")
+// Over HTTP/2 it costs its stream.
+func TestFilter_panicCostsOneStream(t *testing.T) {
+	release := make(chan struct{})
+	s := &edge.Server{Addr: "127.0.0.1:0", Filters: []*proxy.Filter{{Request: func(x *proxy.Exchange) proxy.Verdict {
+		if string(x.Path()) == "/bad" {
+			panic(errOnPurpose)
+		}
+		return proxy.Next
+	}}}, Routes: []proxy.Route{{To: handler.FromHTTP(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "first,")
+		w.(http.Flusher).Flush()
+		<-release
+		io.WriteString(w, r.RemoteAddr)
+	}))}}}
+	s.Engine.Reactors, s.Session.H2C = 1, true
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
 	}
-	for name, f := range map[string]*proxy.Filter{
-		"connect failed": {ConnectFailed: panics},
-		"error":          {Error: panics},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := filterRig(t, f)
-			w := testutil.Dial(t, r.addr())
-			w.Send("GET /dead HTTP/1.1\r\nHost: a\r\n\r\n")
-			w.WantEnd()
-			if s := r.stats(); s.Panics != 1 {
-				t.Fatalf("%+v", s)
-			}
-			r.settled(t)
-			resp, _ := r.post(t, "/own", "hello")
-			if resp.StatusCode != 200 {
-				t.Fatal(resp.Status)
-			}
-		})
+	defer s.Shutdown(t.Context()) //nolint:errcheck // what matters was looked at
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport}
+	slow, err := client.Get("http://" + s.ListenAddr() + "/slow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		resp, err := client.Get("http://" + s.ListenAddr() + "/bad")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Body.Close(); resp.StatusCode != 500 || resp.ProtoMajor != 2 {
+			t.Fatal(resp.Proto, resp.Status)
+		}
+	}
+	close(release)
+	body, err := io.ReadAll(slow.Body)
+	slow.Body.Close()
+	if err != nil || !strings.HasPrefix(string(body), "first,127.0.0.1") {
+		t.Fatalf("%q %v", body, err)
 	}
 }
 
-// So does one that comes when the answer is whole already: nobody else would end the exchange.
-func TestFilter_panicWithAnAnswerThatIsWhole(t *testing.T) {
-	if invariant.On {
-		t.Skip("with invariants a panic ends the process")
+// A filter of trailers that panics cuts the answer off.
+func TestFilter_panicOverTrailers(t *testing.T) {
+	r := handlerRig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "X-End")
+		io.WriteString(w, "body")
+		w.Header().Set("X-End", "yes")
+	}), &proxy.Filter{Trailers: func(*proxy.Exchange, *message.Head) { panic(errOnPurpose) }})
+	resp, err := http.Get(r.url)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for name, f := range map[string]*proxy.Filter{
-		"upstream response": {UpstreamResponse: func(*proxy.Exchange) { panic("on purpose") }},
-		"response":          {Response: func(*proxy.Exchange) proxy.Verdict { panic("on purpose") }},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := filterRig(t, f)
-			w := testutil.Dial(t, r.addr())
-			w.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-			if got := w.ReadAll(); got != "" && !strings.HasPrefix(got, "HTTP/1.1 502 ") {
-				t.Fatal(got)
-			}
-			r.settled(t)
-		})
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err == nil {
+		t.Fatalf("%q came whole", body)
 	}
+	if s := r.stats(); s.Panics != 1 {
+		t.Fatalf("%+v", s)
+	}
+}
+
+// So are functions that choose a destination, and destinations of other packages.
+func TestDestination_panicIs500(t *testing.T) {
+	r := newRig(t, func(*engine.Engine) []proxy.Route {
+		return []proxy.Route{
+			proxy.MustRoute("/choose", proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination {
+				panic(errOnPurpose)
+			})),
+			proxy.MustRoute("/open", opensBadly{}),
+		}
+	})
+	for i, path := range []string{"/choose", "/open"} {
+		resp, err := http.Get(r.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.Body.Close(); resp.StatusCode != 500 || r.stats().Panics != uint64(i+1) {
+			t.Errorf("%s: %s, %d panics", path, resp.Status, r.stats().Panics)
+		}
+	}
+}
+
+// opensBadly is a Destination that panics.
+type opensBadly struct{}
+
+func (opensBadly) Open(*proxy.Exchange, session.Receiver) (session.Stream, error) {
+	panic(errOnPurpose)
 }
 
 func TestFilter_bodiesMayChangeTheirLength(t *testing.T) {

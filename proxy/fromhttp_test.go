@@ -312,6 +312,10 @@ func TestFromHTTP_behavesAsNetHTTP(t *testing.T) {
 }
 
 func TestFromHTTP_panicIs500AndOthersLive(t *testing.T) {
+	var log testutil.Output
+	old := slog.Default()
+	slog.SetDefault(slog.New(slog.NewJSONHandler(&log, nil)))
+	defer slog.SetDefault(old)
 	r := handlerRig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/begun" {
 			w.(http.Flusher).Flush()
@@ -340,6 +344,17 @@ func TestFromHTTP_panicIs500AndOthersLive(t *testing.T) {
 	}
 	if s := r.stats(); s.Panics != 2 {
 		t.Fatalf("%+v", s)
+	}
+	for line := range strings.Lines(log.String()) {
+		for _, part := range []string{`"msg":"a handler panicked"`, `"panic":"on purpose"`, `"method":"GET"`,
+			`"request":"`, `"path":"/`, "fromhttp_test.go:"} {
+			if !strings.Contains(line, part) {
+				t.Errorf("%s is not said: %s", part, line)
+			}
+		}
+	}
+	if n := strings.Count(log.String(), "\n"); n != 2 {
+		t.Errorf("%d lines for 2 panics: %s", n, log.String())
 	}
 }
 

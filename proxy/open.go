@@ -15,11 +15,13 @@ const refusalsMax = 3
 // wait, or was answered.
 func (x *Exchange) open() session.Stream {
 	for {
-		d, to := x.lead().to, session.Receiver((*upSide)(x))
-		if _, ours := d.(*toUpstream); !ours {
-			to = (*guardedSide)(x)
+		var s session.Stream
+		var err error
+		if d, ours := x.lead().to.(*toUpstream); ours {
+			s, err = d.Open(x, (*upSide)(x))
+		} else {
+			s, err = openGuarded(x, x.lead().to)
 		}
-		s, err := d.Open(x, to)
 		switch err := err.(type) {
 		case nil:
 			x.attempts++
@@ -36,6 +38,17 @@ func (x *Exchange) open() session.Stream {
 			return nil
 		}
 	}
+}
+
+// openGuarded opens a destination that may be another package's: a panic there is a failure of x.
+func openGuarded(x *Exchange, d Destination) (s session.Stream, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			caught(x, p, "Destination.Open")
+			s, err = nil, FaultInternal
+		}
+	}()
+	return d.Open(x, (*guardedSide)(x))
 }
 
 // send sends the request to the stream of the destination.
@@ -57,8 +70,9 @@ func (x *Exchange) send(s session.Stream) {
 		upError(x, err)
 		return
 	}
-	for _, f := range x.route.chain.connected {
-		f(x)
+	if list := x.route.chain.connected; len(list) > 0 && !tell(x, list) {
+		x.fail(FaultInternal)
+		return
 	}
 	if bodyless {
 		x.toUp.endSent = true

@@ -18,10 +18,9 @@ import (
 //
 // The worker may use all that an Exchange exports. So the reactor leaves Request, Response and the locals alone
 // meanwhile, and what others write as well is made before.
-func (x *Exchange) offload(f func(x *Exchange) Verdict) {
+func (x *Exchange) offload(f *judged) {
 	x.charge()
 	var v Verdict
-	panicked := false
 	x.Context() // the client's end cancels it
 	numberOf(x) // the count is the reactor's
 	x.origin = &origin{peer: x.down.Peer(), local: x.down.Local(), digest: x.digest}
@@ -32,11 +31,11 @@ func (x *Exchange) offload(f func(x *Exchange) Verdict) {
 		defer stop()
 		defer func() {
 			if p := recover(); p != nil {
-				panicked = true
-				logPanic(p)
+				v = broken
+				logPanic(x, p, f.name)
 			}
 		}()
-		v = f(x)
+		v = f.run(x)
 	}
 	job.Done.Run = func(*engine.Reactor) {
 		if invariant.On {
@@ -53,7 +52,7 @@ func (x *Exchange) offload(f func(x *Exchange) Verdict) {
 			x.resumed = nil
 			x.local.stats.LateResumes++
 		}
-		caughtUp(x, v, panicked)
+		caughtUp(x, v)
 	}
 	if err := x.local.reactor.Offload(job); err != nil {
 		x.origin = nil
@@ -64,16 +63,16 @@ func (x *Exchange) offload(f func(x *Exchange) Verdict) {
 }
 
 // caughtUp goes on with x when its worker is done: first with what happened meanwhile, then with the verdict.
-func caughtUp(x *Exchange, v Verdict, panicked bool) {
+func caughtUp(x *Exchange, v Verdict) {
 	gen, step, own := x.gen.Load(), x.step, x.own
-	if panicked {
+	if v.kind == panicked {
 		x.local.stats.Panics++
 	}
 	switch {
 	case x.downGone:
 		x.finish()
 		return
-	case panicked:
+	case v.kind == panicked:
 		x.fail(FaultInternal)
 		return
 	case x.lost != nil:

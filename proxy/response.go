@@ -59,8 +59,9 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	if x.forwards {
 		forwarding.Response(&x.Response, x.proxy.name, x.listener.NoVia)
 	}
-	for _, f := range x.route.chain.upstreamResponse {
-		f(x)
+	if list := x.route.chain.upstreamResponse; len(list) > 0 && !tell(x, list) {
+		x.fail(FaultInternal)
+		return
 	}
 	if x.route.Intercept && x.Response.Status >= 400 {
 		intercept(x)

@@ -32,14 +32,13 @@ func (x *Exchange) run() {
 		case stepResponse:
 			filters = x.filters().response
 		}
-		for x.at < len(filters) {
-			f := filters[x.at]
-			x.at++
-			if f.blocking {
-				x.offload(f.run)
+		if x.at < len(filters) {
+			v, blocking := judgeBy(x, filters)
+			if blocking != nil {
+				x.offload(blocking)
 				return
 			}
-			if v := f.run(x); v.kind != next {
+			if v.kind != next {
 				x.judge(v)
 				return
 			}
@@ -83,6 +82,8 @@ func (x *Exchange) judge(v Verdict) {
 		x.charge()
 	case respond:
 		x.respond(v)
+	case panicked:
+		x.fail(FaultInternal)
 	}
 }
 
@@ -130,8 +131,9 @@ func (x *Exchange) prepare() bool {
 		forward(x, d.noVia)
 	}
 	host := x.Request.Authority
-	for _, f := range x.route.chain.upstreamRequest {
-		f(x)
+	if list := x.route.chain.upstreamRequest; len(list) > 0 && !tell(x, list) {
+		x.fail(FaultInternal)
+		return false
 	}
 	x.filtered = x.Request.Authority
 	x.hostSet = x.filtered != host
@@ -147,7 +149,14 @@ func (x *Exchange) prepare() bool {
 }
 
 // choose has the function of the route choose the destination. It returns nil where x was failed instead.
-func choose(x *Exchange, f DestinationFunc) *lead {
+func choose(x *Exchange, f DestinationFunc) (l *lead) {
+	defer func() {
+		if p := recover(); p != nil {
+			caught(x, p, "DestinationFunc")
+			x.fail(FaultInternal)
+			l = nil
+		}
+	}()
 	for range detoursMax {
 		d := f(x)
 		if d == nil {

@@ -154,8 +154,7 @@ func (s *served) serve(ctx context.Context, h http.Handler, r *http.Request) {
 		case errors.Is(err, http.ErrAbortHandler):
 			s.last = part{failed: true, quiet: true}
 		default:
-			slog.Error("filter or handler panicked", "panic", p, "stack", string(debug.Stack()))
-			s.last = part{failed: true}
+			s.last = part{failed: true, panicked: &panicked{p, r, debug.Stack()}}
 		}
 	}()
 	if ctx.Err() != nil {
@@ -175,11 +174,37 @@ type part struct {
 	end      bool
 	failed   bool // the answer cannot be completed: the handler panicked
 	quiet    bool // on purpose, or it wrote less than it had announced
+	panicked *panicked
+}
+
+// panicked is a panic of a handler, on its way to the log.
+type panicked struct {
+	value   any
+	request *http.Request
+	stack   []byte
+}
+
+// quotedMax bounds what a line of the log repeats of a request.
+const quotedMax = 256
+
+// log writes which request it was; id is "" where the client has gone.
+func (p *panicked) log(id string) {
+	bounded := func(s string) string { return s[:min(len(s), quotedMax)] }
+	r := p.request
+	slog.Error("a handler panicked", "panic", p.value, "request", id, "method", bounded(r.Method),
+		"host", bounded(r.Host), "path", bounded(r.URL.EscapedPath()), "stack", string(p.stack))
 }
 
 // arrive delivers a part to the exchange. On the reactor.
 func (s *served) arrive(p *part) {
 	s.unwanted = s.unwanted || p.end || p.failed
+	if p.panicked != nil {
+		id := ""
+		if s.x != nil {
+			id = s.x.ID()
+		}
+		p.panicked.log(id)
+	}
 	if s.x == nil {
 		return
 	}
