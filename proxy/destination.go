@@ -79,6 +79,13 @@ func (a *answer) Check() error {
 	return nil
 }
 
+// Upgrader is a Destination that answers requests to upgrade by itself, where the route allows the protocol: see
+// Tunnels. A Forwarder is one anyway.
+type Upgrader interface {
+	// Upgrades is never called.
+	Upgrades()
+}
+
 // DestinationFunc is a Destination that chooses one for each exchange, when the filters of the request have run: see
 // SetDestination. nil is the failure that no backend is available. It runs on the reactor of x and must return at once.
 type DestinationFunc func(x *Exchange) Destination
@@ -99,6 +106,7 @@ type lead struct {
 	sends    bool            // requests are sent on, and prepared for that: it is no answer
 	forwards bool            // they are sent on as a proxy sends them: it is a Forwarder
 	noVia    bool            // but without Via
+	upgrades bool            // they may ask for a tunnel
 }
 
 func leadTo(d Destination) lead {
@@ -109,9 +117,11 @@ func leadTo(d Destination) lead {
 	case DestinationFunc:
 		l.choose = d
 	case *toUpstream:
-		l.forwards, l.noVia = true, d.noVia
+		l.forwards, l.upgrades, l.noVia = true, true, d.noVia
 	case Forwarder:
-		l.forwards = true
+		l.forwards, l.upgrades = true, true
+	case Upgrader:
+		l.upgrades = true
 	}
 	return l
 }

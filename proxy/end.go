@@ -114,8 +114,8 @@ func (l *local) runLog(x *Exchange, list []named[onRecord], r *observe.Record) {
 	}
 }
 
-// caught counts and logs a panic of the filter, or of the function, called by. In a checked build one with a string may be
-// a violated invariant, and goes on.
+// caught counts and logs a panic of the filter, or of the function, called by. In a checked build one with a string may
+// be a violated invariant, and goes on.
 func caught(x *Exchange, p any, by string) {
 	if _, ok := p.(string); ok && invariant.On {
 		panic(p)
@@ -128,8 +128,9 @@ func caught(x *Exchange, p any, by string) {
 func logPanic(x *Exchange, p any, by string) {
 	h := &x.Request
 	target, _, _ := bytes.Cut(h.Bytes(x.target), []byte{'?'})
-	slog.Error("panic while a request was served", "filter", by, "panic", p, "request", x.ID(), "method", bounded(h.MethodBytes()),
-		"host", bounded(h.Bytes(x.authority)), "path", bounded(target), "stack", string(debug.Stack()))
+	slog.Error("panic while a request was served", "filter", by, "panic", p, "request", x.ID(),
+		"method", bounded(h.MethodBytes()), "host", bounded(h.Bytes(x.authority)), "path", bounded(target),
+		"stack", string(debug.Stack()))
 }
 
 // bounded returns as much of what a client said as the log repeats.

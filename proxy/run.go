@@ -137,7 +137,7 @@ func (x *Exchange) prepare() bool {
 	}
 	x.filtered = x.Request.Authority
 	x.hostSet = x.filtered != host
-	if x.Request.Upgrade && d.forwards {
+	if x.Request.Upgrade && d.upgrades {
 		askTunnel(x)
 	}
 	if x.refusal != nil {

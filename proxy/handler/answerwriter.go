@@ -41,6 +41,7 @@ type answerWriter struct {
 	ordered  int64
 	buf      []byte
 	deadline deadline
+	hijacked *hijacked // nil: not taken over
 }
 
 func newAnswerWriter(ctx context.Context, s *served, r *http.Request, body *requestBody) *answerWriter {
@@ -56,13 +57,17 @@ func (w *answerWriter) Header() http.Header { return w.header }
 // WriteHeader sets the status; 1xx answers, except 101, are sent at once and may come before it.
 func (w *answerWriter) WriteHeader(status int) {
 	switch {
+	case w.hijacked != nil:
+		slog.Warn("WriteHeader on a hijacked connection", "status", status)
+		return
 	case w.wrote:
 		slog.Warn("superfluous WriteHeader", "status", status, "written", w.status)
 		return
 	case status < 100 || status > 999:
 		panic(fmt.Sprintf("invalid WriteHeader code %v", status)) // as net/http does
+	case status == http.StatusSwitchingProtocols && w.s.switches: // Hijack sends it
 	case status == http.StatusSwitchingProtocols:
-		slog.Error("101 needs a connection, which a handler does not get")
+		slog.Error("101 answers no request to upgrade that the route allows")
 		status = http.StatusInternalServerError
 	case status < 200:
 		h := newHead(status)
@@ -91,6 +96,9 @@ func (w *answerWriter) Write(p []byte) (int, error) { return write(w, p) }
 func (w *answerWriter) WriteString(p string) (int, error) { return write(w, p) }
 
 func write[T string | []byte](w *answerWriter, p T) (n int, err error) {
+	if w.hijacked != nil {
+		return 0, http.ErrHijacked
+	}
 	if !w.wrote {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -130,6 +138,12 @@ func (w *answerWriter) Flush() { w.FlushError() } //nolint:errcheck // so is its
 
 // FlushError sends what was written, the head at least.
 func (w *answerWriter) FlushError() error {
+	switch {
+	case w.hijacked != nil:
+		return http.ErrHijacked
+	case w.status == http.StatusSwitchingProtocols:
+		return nil
+	}
 	if !w.wrote {
 		w.WriteHeader(http.StatusOK)
 	}
@@ -204,14 +218,12 @@ func (w *answerWriter) check() {
 
 // wait waits until the client has taken something.
 func (w *answerWriter) wait() error {
-	expired, stop := w.deadline.wait()
-	defer stop()
 	select {
 	case <-w.s.wake:
 		return nil
 	case <-w.ctx.Done():
 		return context.Cause(w.ctx)
-	case <-expired:
+	case <-w.deadline.wait():
 		return os.ErrDeadlineExceeded
 	}
 }
@@ -221,8 +233,14 @@ func (w *answerWriter) end() part {
 	if invariant.On {
 		w.check()
 	}
-	if !w.wrote {
+	switch {
+	case w.hijacked != nil:
+		return part{}
+	case !w.wrote:
 		w.WriteHeader(http.StatusOK)
+	case w.status == http.StatusSwitchingProtocols:
+		slog.Error("101 without Hijack")
+		w.status = http.StatusInternalServerError
 	}
 	p := part{end: true}
 	w.fill(&p, true)

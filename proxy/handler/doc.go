@@ -10,6 +10,8 @@
 //	request body ─► in, 64 KiB ────────► Request.Body
 //	answer       ◄─ 64 KiB on order ──── ResponseWriter
 //
+// Hijack makes a net.Conn of the same two ways: a tunnel through the exchange.
+//
 // A handler that reads slowly pauses its client, and one that writes fast waits for it.
 //
 // # Concurrency

@@ -22,8 +22,12 @@ import (
 // context ends when the client goes. A panic is answered with 500, or cuts off an answer that has begun;
 // http.ErrAbortHandler cuts it off quietly.
 //
-// What is not there is Hijack: an http.ResponseController says http.ErrNotSupported.
+// Hijack takes over a request that asks for an upgrade which its route allows (proxy.Tunnels), or CONNECT, over HTTP/1.
+// Elsewhere an http.ResponseController says http.ErrNotSupported.
 func FromHTTP(h http.Handler) proxy.Destination { return &toHandler{h} }
+
+// Upgrades makes d an Upgrader: a handler may hijack.
+func (d *toHandler) Upgrades() {}
 
 // toHandler leads to an http.Handler.
 // Immutable.
@@ -91,6 +95,7 @@ type served struct {
 	unwanted bool // the handler has returned: further pieces are discarded
 	answered bool // the answer's end was delivered
 	expects  bool // the client waits for 100 before it sends
+	hijacked *hijacked
 
 	bodies   chan bodyPart
 	more     engine.Task // posted by the handler's side when it wants what comes next
@@ -99,7 +104,9 @@ type served struct {
 	last     part
 
 	peer, local poller.Addr // immutable
-	asksFirst   bool        // the handler's first Read asks, since a 100 answer is to follow. immutable
+	verb        message.Verb
+	switches    bool // the request may become a tunnel. immutable once the handler runs
+	asksFirst   bool // the handler's first Read asks, since a 100 answer is to follow. immutable
 }
 
 // bodyPart is a piece of a request's body. Its receiver owns it.
@@ -127,6 +134,9 @@ func (s *served) SendHead(h *message.Head, end bool) error {
 		return faultTarget
 	}
 	s.inEnded = end
+	s.verb = h.Verb
+	s.switches = end && h.Proto != message.HTTP20 && (h.Upgrade || h.Verb == message.VerbConnect)
+	s.wanted = s.wanted && !s.switches // a connection that is taken over asks
 	s.job.Lasts = true
 	s.job.Do = func(ctx context.Context) { s.serve(ctx, s.handler, r) }
 	s.job.Done.Run = func(*engine.Reactor) { s.arrive(&s.last) }
@@ -149,6 +159,9 @@ func (s *served) serve(ctx context.Context, h http.Handler, r *http.Request) {
 	defer func() {
 		body.Close()
 		p := recover()
+		if c := w.hijacked; p != nil && c != nil {
+			c.Close() //nolint:errcheck // it is the first call, or one that does nothing
+		}
 		switch err, _ := p.(error); {
 		case p == nil:
 		case errors.Is(err, http.ErrAbortHandler):
@@ -160,7 +173,11 @@ func (s *served) serve(ctx context.Context, h http.Handler, r *http.Request) {
 	if ctx.Err() != nil {
 		return
 	}
-	h.ServeHTTP(w, r)
+	if s.switches {
+		h.ServeHTTP(switchWriter{w}, r)
+	} else {
+		h.ServeHTTP(w, r)
+	}
 	s.last = w.end()
 }
 
@@ -174,6 +191,7 @@ type part struct {
 	end      bool
 	failed   bool // the answer cannot be completed: the handler panicked
 	quiet    bool // on purpose, or it wrote less than it had announced
+	left     bool // with the end of a tunnel: what the client says is not read any more
 	panicked *panicked
 }
 
@@ -198,6 +216,9 @@ func (p *panicked) log(id string) {
 // arrive delivers a part to the exchange. On the reactor.
 func (s *served) arrive(p *part) {
 	s.unwanted = s.unwanted || p.end || p.failed
+	if p.head != nil && s.hijacked != nil && p.head.Status >= 200 && !p.head.Tunnel {
+		s.inEnded = true // no tunnel: nothing follows
+	}
 	if p.panicked != nil {
 		id := ""
 		if s.x != nil {
@@ -219,7 +240,10 @@ func (s *served) arrive(p *part) {
 	last := p.end && p.trailers == nil
 	if len(p.data) > 0 || last {
 		s.noteEnd(last)
-		if s.to.OnData(s, p.data, last); last || s.x == nil {
+		if s.to.OnData(s, p.data, last); s.x != nil && p.left {
+			s.fail(true)
+		}
+		if last || s.x == nil {
 			return
 		}
 	}
@@ -319,6 +343,9 @@ func (s *served) Release(n int) {
 func (s *served) Reset(session.Code) {
 	s.x = nil
 	s.job.Cancel()
+	if s.hijacked != nil {
+		s.hijacked.cancel(errClientGone)
+	}
 }
 
 // Peer is the client: a handler is nobody else's peer.

@@ -174,8 +174,12 @@ func (b *requestBody) receive() error {
 		b.asked = true
 		b.s.reactor.Post(&b.s.more)
 	}
-	expired, stop := b.deadline.wait()
-	defer stop()
+	expired := b.deadline.wait()
+	select {
+	case <-expired:
+		return os.ErrDeadlineExceeded
+	default:
+	}
 	select {
 	case part := <-b.s.bodies:
 		b.rest, b.ended, b.asked = part.p, part.end, false
@@ -206,28 +210,70 @@ func (b *requestBody) Close() error {
 	return nil
 }
 
-// deadline is a time that a goroutine does not wait beyond.
+// deadline is a time that goroutines do not wait beyond. The zero value is none. Safe for any goroutine.
 type deadline struct {
-	mu sync.Mutex
-	at time.Time // guarded by mu
+	mu     sync.Mutex
+	passed chan struct{} // closed when the time has come; nil: nobody has asked. guarded by mu
+	timer  *time.Timer   // nil: none is set, or it has come. guarded by mu
 }
 
+// set takes the place of the time before, for those who wait already as well; the zero time is none.
 func (d *deadline) set(at time.Time) {
 	d.mu.Lock()
-	d.at = at
-	d.mu.Unlock()
+	defer d.mu.Unlock()
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+	if d.over() {
+		d.passed = nil
+	}
+	if at.IsZero() {
+		return
+	}
+	left := time.Until(at)
+	if left <= 0 {
+		d.pass()
+		return
+	}
+	var t *time.Timer
+	t = time.AfterFunc(left, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.timer == t { // another one was not set meanwhile
+			d.timer = nil
+			d.pass()
+		}
+	})
+	d.timer = t
 }
 
-// wait returns a channel that says when the time has come; nil, which never does, without one. stop ends it.
-func (d *deadline) wait() (expired <-chan time.Time, stop func()) {
-	d.mu.Lock()
-	at := d.at
-	d.mu.Unlock()
-	if at.IsZero() {
-		return nil, func() {}
+// pass lets everybody know that the time has come. mu is held.
+func (d *deadline) pass() {
+	if d.passed == nil {
+		d.passed = make(chan struct{})
 	}
-	t := time.NewTimer(time.Until(at))
-	return t.C, func() { t.Stop() }
+	close(d.passed)
+}
+
+// over reports whether the time has come. mu is held.
+func (d *deadline) over() bool {
+	select {
+	case <-d.passed:
+		return true
+	default:
+		return false
+	}
+}
+
+// wait returns a channel that is closed when the time has come.
+func (d *deadline) wait() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.passed == nil {
+		d.passed = make(chan struct{})
+	}
+	return d.passed
 }
 
 var _ io.ReadCloser = (*requestBody)(nil)

@@ -1,0 +1,116 @@
+package interop
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	gorilla "github.com/gorilla/websocket"
+
+	root "github.com/edge-proxy/edge"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/handler"
+)
+
+// chats is a mux with WebSockets of both libraries, each of which echoes.
+func chats() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/coder", func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionContextTakeover})
+		if err != nil {
+			return // it has answered
+		}
+		defer c.CloseNow() //nolint:errcheck // the client looks at what came
+		c.SetReadLimit(-1)
+		for {
+			kind, p, err := c.Read(r.Context())
+			if err != nil || c.Write(r.Context(), kind, p) != nil {
+				return
+			}
+		}
+	})
+	upgrader := gorilla.Upgrader{EnableCompression: true}
+	mux.HandleFunc("/gorilla", func(w http.ResponseWriter, r *http.Request) {
+		c, err := upgrader.Upgrade(w, r, http.Header{"X-Own": {"yes"}})
+		if err != nil {
+			return
+		}
+		defer c.Close() //nolint:errcheck // likewise
+		for {
+			kind, p, err := c.ReadMessage()
+			if err != nil || c.WriteMessage(kind, p) != nil {
+				return
+			}
+		}
+	})
+	return mux
+}
+
+// A mux with WebSockets moves over from net/http as it is.
+func TestHijack_webSockets(t *testing.T) {
+	s := &root.Server{Addr: "127.0.0.1:0", Grace: testutil.Patience,
+		Routes: []proxy.Route{proxy.MustRoute("/*", handler.FromHTTP(chats()))}}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	model := httptest.NewServer(chats())
+	defer model.Close()
+	ctx := bound(t)
+	for _, addr := range []string{model.Listener.Addr().String(), s.ListenAddr()} {
+		for _, library := range []string{"/coder", "/gorilla"} {
+			url := "ws://" + addr + library
+			a, _, err := websocket.Dial(ctx, url, nil)
+			if err != nil {
+				t.Fatalf("%s: %v", url, err)
+			}
+			a.SetReadLimit(-1)
+			d := gorilla.Dialer{EnableCompression: true}
+			b, _, err := d.DialContext(ctx, url, nil)
+			if err != nil {
+				t.Fatalf("%s: %v", url, err)
+			}
+			for _, n := range sizes() {
+				p := noise(t, n)
+				if err := a.Write(ctx, websocket.MessageBinary, p); err != nil {
+					t.Fatalf("%s: %v", url, err)
+				}
+				if _, got, err := a.Read(ctx); err != nil || !bytes.Equal(got, p) {
+					t.Fatalf("%s: %d of %d bytes, %v", url, len(got), n, err)
+				}
+				if err := b.WriteMessage(gorilla.BinaryMessage, p); err != nil {
+					t.Fatalf("%s: %v", url, err)
+				}
+				if _, got, err := b.ReadMessage(); err != nil || !bytes.Equal(got, p) {
+					t.Fatalf("%s: %d of %d bytes, %v", url, len(got), n, err)
+				}
+			}
+			if err := a.Close(websocket.StatusNormalClosure, "done"); err != nil {
+				t.Errorf("%s: %v", url, err)
+			}
+			b.Close()
+		}
+	}
+	// What is open when the process ends is told why.
+	a, _, err := websocket.Dial(ctx, "ws://"+s.ListenAddr()+"/gorilla", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.CloseNow() //nolint:errcheck // it has ended
+	ended := make(chan error, 1)
+	go func() {
+		stop, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		ended <- s.Shutdown(stop)
+	}()
+	if _, _, err := a.Read(ctx); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("at the end: %v", err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
