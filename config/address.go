@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/route"
 )
 
 const unixPathMax = 107 // sockaddr_un holds 108 bytes with the final zero
@@ -173,7 +174,7 @@ func parseEndpoint(s string) (e endpoint, wrong, hint string) {
 		return e, syntax.Quote(s) + " has no host", "did you mean " + syntax.Quote("127.0.0.1"+s) + "?"
 	}
 	e.host = strings.ToLower(host)
-	if !validHost(e.host) {
+	if !route.ValidHost(e.host) {
 		return e, syntax.Quote(host) + " is not a host name", cmp.Or(syntax.VariableHint(s), hostHint(e.host))
 	}
 	return e, "", ""
@@ -228,17 +229,4 @@ func joinHostPort(host, port string) string {
 		return "[" + host + "]:" + port
 	}
 	return host + ":" + port
-}
-
-// validHost reports whether a lower-case name can be a host: letters, digits, hyphens and underscores between dots.
-func validHost(s string) bool {
-	if s == "" || len(s) > 253 {
-		return false
-	}
-	for _, label := range strings.Split(strings.TrimSuffix(s, "."), ".") {
-		if label == "" || len(label) > 63 || !syntax.IsBareKey(label) {
-			return false
-		}
-	}
-	return true
 }

@@ -1,12 +1,14 @@
 package config
 
 import (
+	"errors"
 	"net/url"
 	"path"
 	"regexp"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/route"
 )
 
 // pattern is what a route matches, in normal form.
@@ -45,22 +47,20 @@ func parsePattern(s string) (p pattern, wrong, hint string) {
 		wrong, hint = withoutPath(s)
 		return p, wrong, hint
 	}
-	host, route := s[:slash], s[slash:]
+	host, path := s[:slash], s[slash:]
 	if h, exact := strings.CutSuffix(host, "="); exact {
-		host, route = h, "="+route
+		host, path = h, "="+path
 	}
 	if _, port, ok := splitHostPort(host); ok {
-		return p, wrongHostPort, meantPattern(strings.TrimSuffix(host, ":"+port) + route)
+		return p, route.ErrHostPort.Error(), meantPattern(strings.TrimSuffix(host, ":"+port) + path)
 	}
 	if host != "" {
 		if host, wrong, hint = parseRouteHost(host); wrong != "" {
 			return p, wrong, hint
 		}
 	}
-	return parseRoute(host, route)
+	return parseRoute(host, path)
 }
-
-const wrongHostPort = "the host of a route has no port: that of the listener decides"
 
 // meantPattern returns the hint that s was meant; when that is wrong too, the hint for it.
 func meantPattern(s string) string { return suggest(s, "did you mean "+syntax.Quote(s)+"?") }
@@ -81,7 +81,7 @@ func withoutPath(s string) (wrong, hint string) {
 	case s == "*":
 		return wrong, `did you mean "/*"?`
 	case hasPort:
-		return wrongHostPort, meantPattern(strings.TrimSuffix(s, ":"+port) + "/*")
+		return route.ErrHostPort.Error(), meantPattern(strings.TrimSuffix(s, ":"+port) + "/*")
 	case wild && syntax.IsBareKey(above):
 		return wrong, "write " + syntax.Quote(s+"/*") + " for the hosts below " + above +
 			"; what paths end in cannot be compared"
@@ -169,40 +169,36 @@ func parsePath(s string) (p pattern, wrong, hint string) {
 	return parseRoute("", s)
 }
 
-// parseRoute reads a path of host: "/api/*" and "/api/" (a prefix by segments), "/api" (exact), "/" (everything) and
-// "=/" (the root).
+// parseRoute reads a path of host, as package route does, and explains what is wrong with it.
 func parseRoute(host, s string) (p pattern, wrong, hint string) {
-	p.host = host
-	s, exact := strings.CutPrefix(s, "=")
-	for _, c := range []byte(s) {
-		if c <= ' ' || c >= 0x7f || c == '?' || c == '#' {
-			return p, "a path stands as it is sent: no blanks, no \"?\", no \"#\", the rest percent-encoded",
-				sentHint(host, s)
+	r, err := route.ParsePath(s)
+	if err == nil {
+		p = pattern{host, r.Path, PathPrefix}
+		if r.Exact {
+			p.kind = PathExact
 		}
+		return p, "", ""
 	}
-	switch {
-	case !strings.HasPrefix(s, "/"):
-		return p, "a path begins with \"/\"", meantPattern(host + "/" + s)
-	case exact:
-		p.kind, p.path = PathExact, s
-	case strings.HasSuffix(s, "/*"):
-		p.path = strings.TrimSuffix(s, "/*")
-	case strings.HasSuffix(s, "/"):
-		p.path = strings.TrimSuffix(s, "/")
-	default:
-		p.kind, p.path = PathExact, s
+	path := strings.TrimPrefix(s, "=")
+	switch star := strings.IndexByte(path, '*'); {
+	case errors.Is(err, route.ErrPathText):
+		hint = sentHint(host, path)
+	case errors.Is(err, route.ErrPathSlash):
+		hint = meantPattern(host + "/" + path)
+	case errors.Is(err, route.ErrPathPrefix):
+		hint = meantPattern(host + strings.TrimRight(strings.TrimSuffix(path, "/*"), "/") + "/*")
+	case errors.Is(err, route.ErrPathStar):
+		hint = starHint(host, path[:star], path[star:])
 	}
-	if p.kind == PathPrefix && strings.HasSuffix(p.path, "/") {
-		return p, "a prefix ends with one slash",
-			meantPattern(host + strings.TrimRight(p.path, "/") + "/*")
+	return p, wrongOf(err), hint
+}
+
+// wrongOf returns what is wrong with a pattern, without a hint.
+func wrongOf(err error) string {
+	if e := (*route.PatternError)(nil); errors.As(err, &e) {
+		return e.Wrong.Error()
 	}
-	if star := strings.IndexByte(p.path, '*'); star >= 0 {
-		return p, "a star stands only at the end, after a slash", starHint(host, s[:star], s[star:])
-	}
-	if p.path == "" {
-		p.path = "/"
-	}
-	return p, "", ""
+	return err.Error()
 }
 
 // starHint returns the hint for a star that stands between before and what follows it.
@@ -238,37 +234,31 @@ func sentHint(host, s string) string {
 	return meantPattern(host + strings.ReplaceAll((&url.URL{Path: before}).EscapedPath(), "%2A", "*"))
 }
 
-// parseRouteHost reads the host part of a pattern.
+// parseRouteHost reads the host part of a pattern, as package route does, and explains what is wrong with it.
 func parseRouteHost(s string) (host, wrong, hint string) {
+	host, err := route.ParseHost(s)
+	if err == nil {
+		return host, "", ""
+	}
 	host = strings.ToLower(s)
 	if above, wild := strings.CutPrefix(host, "*."); wild && !strings.ContainsAny(above, "*[") {
-		above, wrong, hint = parseRouteHost(above)
-		return "*." + above, wrong, hint
+		host = above
 	}
-	if strings.Contains(host, "*") {
-		if host == "*" {
-			hint = "leave the host out for any host"
-		} else if last := strings.LastIndex(host, "*."); last >= 0 {
+	switch name, _, _ := splitHostPort(host); {
+	case errors.Is(err, route.ErrHostStar) && host == "*":
+		hint = "leave the host out for any host"
+	case errors.Is(err, route.ErrHostStar):
+		if last := strings.LastIndex(host, "*."); last >= 0 {
 			hint = "write " + syntax.Quote(host[last:]) + ", or name each host"
 		}
-		return "", "a star stands for the first labels of a host: \"*.example.com\"", hint
+	case errors.Is(err, route.ErrHostPort) && name == "":
+		hint = "leave it out for any host"
+	case errors.Is(err, route.ErrHostPort):
+		hint = "did you mean " + syntax.Quote(name) + "?"
+	default:
+		hint = hostHint(strings.TrimSuffix(host, "."))
 	}
-	if name, _, ok := splitHostPort(host); ok {
-		if hint = "leave it out for any host"; name != "" {
-			hint = "did you mean " + syntax.Quote(name) + "?"
-		}
-		return "", wrongHostPort, hint
-	}
-	if inner, found := strings.CutPrefix(host, "["); found {
-		if inner, found = strings.CutSuffix(inner, "]"); found && strings.Contains(inner, ":") {
-			return host, "", ""
-		}
-	}
-	host = strings.TrimSuffix(host, ".")
-	if !validHost(host) {
-		return "", syntax.Quote(s) + " is not a host name", hostHint(host)
-	}
-	return host, "", ""
+	return "", wrongOf(err), hint
 }
 
 // hostHint returns the hint for a name that is no host.

@@ -6,7 +6,7 @@ import (
 	"github.com/edge-proxy/edge/route"
 )
 
-// A pattern means the same in a file and in code.
+// A pattern of a file means the same in code. A file refuses some more, in the language of other programs.
 func FuzzPattern_isThatOfPackageRoute(f *testing.F) {
 	for _, s := range []string{
 		"/", "/*", "=/", "/api", "/api/", "/api/*", "=/api/", "Example.COM/api/v1/*", "example.com./", "example.com=/",
@@ -19,10 +19,10 @@ func FuzzPattern_isThatOfPackageRoute(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		in, wrong, _ := parsePattern(s)
 		code, err := route.ParsePattern(s)
-		if (wrong == "") != (err == nil) {
-			t.Fatalf("%q: a file says %q, code %v", s, wrong, err)
+		if wrong == "" && err != nil {
+			t.Fatalf("%q: code says %v", s, err)
 		}
-		if err == nil && (in.host != code.Host || in.path != code.Path || (in.kind == PathExact) != code.Exact) {
+		if wrong == "" && (in.host != code.Host || in.path != code.Path || (in.kind == PathExact) != code.Exact) {
 			t.Fatalf("%q: %+v in a file, %+v in code", s, in, code)
 		}
 	})

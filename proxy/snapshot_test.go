@@ -32,7 +32,7 @@ func TestNewSnapshot_namesWhatIsWrong(t *testing.T) {
 		`route "x": the upstream of To is nil`:       {[]proxy.Route{{Name: "x", To: proxy.To(nil, nil)}}, nil},
 		`route "x": the handler of FromHTTP is nil`:  {[]proxy.Route{{Name: "x", To: handler.FromHTTP(nil)}}, nil},
 		`route "x": a weight is between 0 and 65535`: {[]proxy.Route{{Name: "x", To: ok, Weight: -1}}, nil},
-		`route "x": path "/api/*": a path takes all below it by itself, unless it is Exact: write "/api"`: {
+		`route "x": path "/api/*": a path takes all below it by itself, unless it is Exact; write "/api"`: {
 			[]proxy.Route{{Name: "x", To: ok, Path: "/api/*"}}, nil},
 	} {
 		if _, err := proxy.NewSnapshot(c.routes, c.filters); err == nil || err.Error() != want {
@@ -64,7 +64,7 @@ func TestMustRoute(t *testing.T) {
 		}
 	}
 	if _, err := proxy.NewRoute("/api*", proxy.Answer(200, "", "")); err == nil ||
-		err.Error() != `pattern "/api*": a star stands only at the end, after a slash: write "/api/*"` {
+		err.Error() != `pattern "/api*": a star stands only at the end, after a slash; write "/api/*"` {
 		t.Error(err)
 	}
 }

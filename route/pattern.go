@@ -1,8 +1,13 @@
 package route
 
 import (
+	"errors"
+	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/edge-proxy/edge/message"
 )
 
 // Pattern is the host and the path of a rule, which a text such as "example.com/api/*" names.
@@ -14,17 +19,36 @@ type Pattern struct {
 
 // PatternError says what is wrong with a pattern, and what was meant where that can be told.
 type PatternError struct {
-	Wrong string
+	Wrong error
 	Meant string // how it is written, or ""
 }
+
+// What may be wrong with a host or a path.
+var (
+	ErrHostPort   = errors.New("the host of a route has no port: that of the listener decides")
+	ErrHostStar   = errors.New("a star stands for the first labels of a host: \"*.example.com\"")
+	ErrPathSlash  = errors.New("a path begins with \"/\"")
+	ErrPathText   = errors.New("a path stands as it is sent: no blanks, no \"?\", no \"#\", the rest percent-encoded")
+	ErrPathPrefix = errors.New("a prefix ends with one slash")
+	ErrPathStar   = errors.New("a star stands only at the end, after a slash")
+
+	errPatternMethod = errors.New("a pattern has no method: those of a route are its Methods")
+
+	errPathBelow     = errors.New("a path takes all below it by itself, unless it is Exact")
+	errPathStars     = errors.New("a path has no star")
+	errPathParameter = errors.New("a path has no parameters")
+)
 
 // Error joins both.
 func (e *PatternError) Error() string {
 	if e.Meant == "" {
-		return e.Wrong
+		return e.Wrong.Error()
 	}
-	return e.Wrong + ": write " + quote(e.Meant)
+	return e.Wrong.Error() + "; write " + quote(e.Meant)
 }
+
+// Unwrap returns what is wrong.
+func (e *PatternError) Unwrap() error { return e.Wrong }
 
 // ParsePattern reads a host, which may be left out, and a path:
 //
@@ -37,11 +61,14 @@ func (e *PatternError) Error() string {
 // The error is a *PatternError.
 func ParsePattern(s string) (Pattern, error) {
 	if scheme, rest, found := strings.Cut(s, "://"); found {
-		return Pattern{}, &PatternError{"a pattern has no scheme such as " + quote(scheme+"://"), rest}
+		return Pattern{}, &PatternError{fmt.Errorf("a pattern has no scheme such as %s", quote(scheme+"://")), rest}
+	}
+	if method, rest, found := strings.Cut(s, " "); found && message.LookupVerb(method) != message.VerbOther {
+		return Pattern{}, &PatternError{errPatternMethod, strings.TrimSpace(rest)}
 	}
 	slash := strings.IndexByte(s, '/')
 	if slash < 0 {
-		return Pattern{}, &PatternError{quote(s) + " has no path", s + "/*"}
+		return Pattern{}, &PatternError{fmt.Errorf("%s has no path", quote(s)), s + "/*"}
 	}
 	host, path := s[:slash], s[slash:]
 	if h, exact := strings.CutSuffix(host, "="); exact {
@@ -78,10 +105,10 @@ func ParsePath(s string) (p Pattern, err error) {
 		}
 	}
 	if !p.Exact && strings.HasSuffix(p.Path, "/") {
-		return p, &PatternError{"a prefix ends with one slash", strings.TrimRight(p.Path, "/") + "/*"}
+		return p, &PatternError{ErrPathPrefix, strings.TrimRight(p.Path, "/") + "/*"}
 	}
 	if strings.Contains(p.Path, "*") {
-		wrong := &PatternError{Wrong: "a star stands only at the end, after a slash"}
+		wrong := &PatternError{Wrong: ErrPathStar}
 		if head, found := strings.CutSuffix(path, "*"); found && !strings.Contains(head, "*") {
 			wrong.Meant = head + "/*"
 		}
@@ -95,16 +122,16 @@ func ParsePath(s string) (p Pattern, err error) {
 
 // checkPath refuses what the path of no request is compared with.
 func checkPath(path string) error {
-	if !strings.HasPrefix(path, "/") {
-		return &PatternError{"a path begins with \"/\"", "/" + path}
-	}
 	for _, c := range []byte(path) {
-		if c > ' ' && c < 0x7f && c != '?' && c != '#' {
-			continue
+		if c <= ' ' || c >= 0x7f || c == '?' || c == '#' {
+			return &PatternError{Wrong: ErrPathText}
 		}
-		return &PatternError{
-			Wrong: "a path stands as it is sent: no blanks, no \"?\", no \"#\", the rest percent-encoded",
-		}
+	}
+	if !strings.HasPrefix(path, "/") {
+		return &PatternError{ErrPathSlash, "/" + path}
+	}
+	if i := strings.Index(path, "/{"); i >= 0 && strings.Contains(path[i:], "}") {
+		return &PatternError{Wrong: errPathParameter}
 	}
 	return nil
 }
@@ -117,18 +144,19 @@ func ParseHost(s string) (string, error) {
 		return "*." + above, err
 	}
 	if strings.Contains(host, "*") {
-		return "", &PatternError{Wrong: "a star stands for the first labels of a host: \"*.example.com\""}
+		return "", &PatternError{Wrong: ErrHostStar}
 	}
 	if name, _, ok := cutPort(host); ok {
-		return "", &PatternError{"the host of a route has no port", name}
+		return "", &PatternError{ErrHostPort, name}
 	}
 	if inner, found := strings.CutPrefix(host, "["); found {
-		if inner, found = strings.CutSuffix(inner, "]"); found && strings.Contains(inner, ":") {
+		inner, found = strings.CutSuffix(inner, "]")
+		if ip, err := netip.ParseAddr(inner); found && err == nil && ip.Is6() {
 			return host, nil
 		}
 	}
 	if host = strings.TrimSuffix(host, "."); !ValidHost(host) {
-		return "", &PatternError{Wrong: quote(s) + " is not a host name"}
+		return "", &PatternError{Wrong: fmt.Errorf("%s is not a host name", quote(s))}
 	}
 	return host, nil
 }

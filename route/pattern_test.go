@@ -34,17 +34,19 @@ func TestParsePattern(t *testing.T) {
 func TestParsePattern_saysWhatToWrite(t *testing.T) {
 	long := strings.Repeat("x", 60)
 	for text, want := range map[string]string{
-		"api":                   `"api" has no path: write "api/*"`,
-		"http://a.test/x":       `a pattern has no scheme such as "http://": write "a.test/x"`,
-		"a.test:80/":            `the host of a route has no port: write "a.test"`,
-		"[::1]:80/":             `the host of a route has no port: write "[::1]"`,
+		"api":                   `"api" has no path; write "api/*"`,
+		"http://a.test/x":       `a pattern has no scheme such as "http://"; write "a.test/x"`,
+		"GET /x":                `a pattern has no method: those of a route are its Methods; write "/x"`,
+		"/users/{id}":           `a path has no parameters`,
+		"a.test:80/":            `the host of a route has no port: that of the listener decides; write "a.test"`,
+		"[::1]:80/":             `the host of a route has no port: that of the listener decides; write "[::1]"`,
 		"a.*.test/":             `a star stands for the first labels of a host: "*.example.com"`,
 		"a..test/":              `"a..test" is not a host name`,
-		"/api*":                 `a star stands only at the end, after a slash: write "/api/*"`,
+		"/api*":                 `a star stands only at the end, after a slash; write "/api/*"`,
 		"/*/x":                  `a star stands only at the end, after a slash`,
-		"/api//*":               `a prefix ends with one slash: write "/api/*"`,
+		"/api//*":               `a prefix ends with one slash; write "/api/*"`,
 		"/a?b":                  `a path stands as it is sent: no blanks, no "?", no "#", the rest percent-encoded`,
-		strings.Repeat("x", 99): `"` + long + `…" has no path: write "` + long + `…"`,
+		strings.Repeat("x", 99): `"` + long + `…" has no path; write "` + long + `…"`,
 	} {
 		if got, err := ParsePattern(text); err == nil || err.Error() != want {
 			t.Errorf("ParsePattern(%q) = %+v %v, want %s", text, got, err, want)
@@ -58,13 +60,14 @@ func TestTable_refusesRulesThatTakeNothing(t *testing.T) {
 		rule Rule
 		want string
 	}{
-		{Rule{Path: "/api/*"}, `path "/api/*": a path takes all below it by itself, unless it is Exact: write "/api"`},
-		{Rule{Path: "/*"}, `path "/*": a path takes all below it by itself, unless it is Exact: write "/"`},
+		{Rule{Path: "/api/*"}, `path "/api/*": a path takes all below it by itself, unless it is Exact; write "/api"`},
+		{Rule{Path: "/*"}, `path "/*": a path takes all below it by itself, unless it is Exact; write "/"`},
 		{Rule{Path: "/a*b"}, `path "/a*b": a path has no star`},
-		{Rule{Path: "api"}, `path "api": a path begins with "/": write "/api"`},
+		{Rule{Path: "/users/{id}"}, `path "/users/{id}": a path has no parameters`},
+		{Rule{Path: "api"}, `path "api": a path begins with "/"; write "/api"`},
 		{Rule{Path: "/a b"},
 			`path "/a b": a path stands as it is sent: no blanks, no "?", no "#", the rest percent-encoded`},
-		{Rule{Host: "a.test:80"}, `host "a.test:80": the host of a route has no port: write "a.test"`},
+		{Rule{Host: "a.test:80"}, `host "a.test:80": the host of a route has no port: that of the listener decides; write "a.test"`},
 		{Rule{Host: "a.test."}, `host "a.test.": write "a.test"`},
 		{Rule{Host: "a.test/x"}, `host "a.test/x": "a.test/x" is not a host name`},
 		{Rule{Methods: []string{"GET", "get"}},

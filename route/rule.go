@@ -88,9 +88,9 @@ func (r *Rule) check() error {
 	}
 	err := checkPath(r.Path)
 	if below, star := strings.CutSuffix(r.Path, "/*"); err == nil && star {
-		err = &PatternError{"a path takes all below it by itself, unless it is Exact", cmp.Or(below, "/")}
+		err = &PatternError{errPathBelow, cmp.Or(below, "/")}
 	} else if err == nil && !r.Exact && strings.Contains(r.Path, "*") {
-		err = &PatternError{Wrong: "a path has no star"}
+		err = &PatternError{Wrong: errPathStars}
 	}
 	if err != nil {
 		return fmt.Errorf("path %s: %w", quote(r.Path), err)
