@@ -221,3 +221,25 @@ func TestNetHTTP(t *testing.T) {
 	}
 	stop(t, p)
 }
+
+func TestUpgrade(t *testing.T) {
+	p, url := start(t, "upgrade", "127.0.0.1:0")
+	w := testutil.Dial(t, strings.TrimPrefix(url, "http://"))
+	w.Send("GET /echo HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", "hello")
+	if head := w.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 101 ") {
+		t.Fatal(head)
+	}
+	w.Want("hello")
+	w.CloseWrite()
+	w.WantEnd()
+	resp, _ := ask(t, "GET", url+"/echo", "me")
+	if resp.StatusCode != http.StatusUpgradeRequired {
+		t.Error(resp.Status)
+	}
+	w = testutil.Dial(t, strings.TrimPrefix(url, "http://"))
+	w.Send("GET /ticks/ HTTP/1.1\r\nHost: a\r\nX-Shown: yes\r\n\r\n")
+	w.ReadUntil("data: ")
+	p.WaitLine(`X-Shown: (yes)`)
+	w.Close()
+	stop(t, p)
+}
