@@ -21,7 +21,8 @@ import (
 func chats() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/coder", func(w http.ResponseWriter, r *http.Request) {
-		c, err := websocket.Accept(w, r, &websocket.AcceptOptions{CompressionMode: websocket.CompressionContextTakeover})
+		o := &websocket.AcceptOptions{CompressionMode: websocket.CompressionContextTakeover}
+		c, err := websocket.Accept(w, r, o)
 		if err != nil {
 			return // it has answered
 		}
