@@ -107,11 +107,12 @@ func TestServer_saysWhatIsWrong(t *testing.T) {
 	testutil.CheckLeaks(t)
 	taken := testutil.Listen(t)
 	own := []proxy.Route{{To: proxy.Answer(200, "", "")}}
+	noPort := edge.Backends("no-port")
 	for want, s := range map[string]*edge.Server{
 		"nowhere:80":                        {Addr: "nowhere:80", Routes: own},
 		"in use":                            {Addr: taken.Addr().String(), Routes: own},
 		"leads nowhere":                     {Addr: "127.0.0.1:0", Routes: []proxy.Route{{}}},
-		`"no-port"`:                         {Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: edge.Backends("no-port")}}},
+		`"no-port"`:                         {Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: noPort}}},
 		`route 1 of 1: there is no backend`: {Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: edge.Backends()}}},
 		"same host and path":                {Addr: "127.0.0.1:0", Routes: append(own, own...)},
 	} {

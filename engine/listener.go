@@ -77,8 +77,9 @@ func (l *Listener) SetConnsMax(n int) { l.connsMax.Store(int64(n)) }
 // Conns returns how many connections that came by l are open.
 func (l *Listener) Conns() int { return int(l.conns.Load()) }
 
-// Listen opens o.Addr, on which nobody else may listen unless o.Share says so. accept is called for each connection, on the reactor that will own it, and returns its handler;
-// nil closes the connection. Safe for any goroutine but a reactor's.
+// Listen opens o.Addr, on which nobody else may listen unless o.Share says so. accept is called for each connection, on
+// the reactor that will own it, and returns its handler; nil closes the connection. Safe for any goroutine but a
+// reactor's.
 func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener, error) {
 	l := &Listener{engine: e, opts: o, addr: o.Addr, accept: accept}
 	l.SetConnsMax(o.ConnsMax)
