@@ -174,7 +174,7 @@ func TestConfigured(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := testutil.Start(t, testutil.Command{
-		Path: testutil.Binary(t, "./examples/configured"), Args: []string{path},
+		Path: testutil.Binary(t, "./examples/configured"), Dir: dir,
 		Env: []string{"STATE_DIRECTORY=" + dir},
 	})
 	var listening [][]string

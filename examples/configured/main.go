@@ -1,11 +1,8 @@
-// Command configured is the edge program with one filter more, which a configuration names.
-//
-//	go run ./examples/configured edge.toml
+// Command configured is the edge program with one filter more, which edge.toml names.
 package main
 
 import (
-	"fmt"
-	"os"
+	"log"
 
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/server"
@@ -13,10 +10,6 @@ import (
 )
 
 func main() {
-	file := "edge.toml"
-	if len(os.Args) > 1 {
-		file = os.Args[1]
-	}
 	teapot := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
 		if string(x.Path()) == "/tea" {
 			return proxy.Respond(418, "short and stout\n")
@@ -24,8 +17,7 @@ func main() {
 		return proxy.Next
 	}}
 	filters := map[string]*proxy.Filter{"teapot": teapot}
-	if err := process.Serve(file, server.Options{Filters: filters}); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	if err := process.Serve("edge.toml", server.Options{Filters: filters}); err != nil {
+		log.Fatal(err)
 	}
 }
