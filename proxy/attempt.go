@@ -71,7 +71,7 @@ func (a *attempt) blame(x *Exchange, f *Fault, cause error) {
 	}
 	slog.Warn("a backend fails", "upstream", a.up.upstream.Name(), "backend", m.Address(), "address", a.addr(),
 		"what", f.Text, "reason", f.Reason, "error", quoted(cause), "since", t.Since, "failures", t.Failures,
-		"try", try)
+		"request", x.ID(), "try", try)
 }
 
 // ownEvery is the least time between two lines of a reactor about failures of the proxy's own.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"log/slog"
 	"strings"
@@ -145,7 +146,11 @@ func (explainer) Append(r *observe.Record) {
 	if r.Reason == "" || r.Status < 500 && hint == "" && !strings.HasPrefix(r.Reason, "backend:") {
 		return
 	}
-	attrs := []any{"path", quoted(string(r.Path)), "status", r.Status, "reason", r.Reason}
+	id := string(r.RequestID)
+	if id == "" {
+		id = hex.EncodeToString(r.ID[:])
+	}
+	attrs := []any{"request", id, "path", quoted(string(r.Path)), "status", r.Status, "reason", r.Reason}
 	if r.Backend != "" {
 		attrs = append(attrs, "backend", r.Backend)
 	}
