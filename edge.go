@@ -93,20 +93,21 @@ func (s *Server) Run(ctx context.Context) error {
 
 // Start opens the listener and serves. The error names a wrong field, or says why the address cannot be used.
 func (s *Server) Start() (err error) {
+	defer func() {
+		if err != nil {
+			s.stop()
+			s.engine, s.resolvers = nil, nil
+		}
+	}()
 	all := append([]Listener{{s.Addr, s.TLS, s.Listener}}, s.Listeners...)
 	for i := range all {
 		if err := all[i].Listener.Check(all[i].TLS); err != nil {
 			return fmt.Errorf("listen on %q: %w", all[i].Addr, err)
 		}
 	}
-	if s.engine, err = engine.New(s.Engine); err != nil {
+	if err := s.makeEngine(); err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			s.stop()
-		}
-	}()
 	routes, err := s.bind()
 	if err != nil {
 		return err
@@ -126,6 +127,28 @@ func (s *Server) Start() (err error) {
 	}
 	s.engine.Start()
 	return nil
+}
+
+// makeEngine makes the engine, unless Bind has.
+func (s *Server) makeEngine() (err error) {
+	if s.engine == nil {
+		s.engine, err = engine.New(s.Engine)
+	}
+	return err
+}
+
+// Bind returns d, which is one of Backends or To, as it is on the engine of s. The routes of s need no Bind: it is for
+// what a DestinationFunc returns and what a filter gives to SetDestination. Call it once for each d and keep the
+// result, which has the connections. Before Start, with the field Engine set; Start or Shutdown ends what it began.
+func (s *Server) Bind(d proxy.Destination) (proxy.Destination, error) {
+	u, ok := d.(*unbound)
+	if !ok {
+		return d, nil
+	}
+	if err := s.makeEngine(); err != nil {
+		return nil, err
+	}
+	return s.open(u)
 }
 
 // openLog makes the access log, one for each reactor.
@@ -196,7 +219,9 @@ func (s *Server) stop() {
 	for _, r := range s.resolvers {
 		r.Stop()
 	}
-	s.engine.Stop()
+	if s.engine != nil {
+		s.engine.Stop()
+	}
 	if s.log != nil {
 		_ = s.log.Close() // what its writer refused is in the event log
 	}
@@ -220,7 +245,7 @@ func (s *Server) Proxy() *proxy.Proxy { return s.proxy }
 func (s *Server) Reactors() []*engine.Reactor { return s.engine.Reactors() }
 
 // Backends leads to the servers at the given addresses (host:port or unix:/path) in turn. It is for the routes of a
-// Server, which connects them with its engine; elsewhere make an Upstream and use To.
+// Server, which connects them with its engine; where a filter or a function chooses, see Server.Bind.
 func Backends(addresses ...string) proxy.Destination {
 	return To(upstream.Options{Name: strings.Join(addresses, " "), Backends: backend.Of(addresses...)}, nil)
 }
@@ -235,7 +260,8 @@ type unbound struct {
 }
 
 // errUnbound refuses an unbound where no Server binds it.
-var errUnbound = errors.New("edge.Backends and edge.To are for the routes of a Server; use proxy.To")
+var errUnbound = errors.New(
+	"edge.Backends and edge.To are for the routes of a Server; elsewhere use Bind of the Server, or proxy.To")
 
 // errNoBackend refuses an unbound that names no backend.
 var errNoBackend = errors.New("there is no backend: Backends takes one address or more")
@@ -243,9 +269,9 @@ var errNoBackend = errors.New("there is no backend: Backends takes one address o
 // Check refuses u: a Server puts an upstream in its place.
 func (u *unbound) Check() error { return errUnbound }
 
-// Open is never called: see Check.
+// Open panics: a filter or a function chose u without Bind. The log says so, with the request.
 func (u *unbound) Open(*proxy.Exchange, session.Receiver) (session.Stream, error) {
-	return nil, errUnbound
+	panic(errUnbound)
 }
 
 // bind returns the routes with an upstream for each Backends in them; routes that share one share the upstream.
@@ -291,14 +317,20 @@ func (s *Server) open(u *unbound) (proxy.Destination, error) {
 	return proxy.To(up, u.to), nil
 }
 
+var errBackend = errors.New("an address is host:port or unix:/path, without a scheme")
+
 // checkBackend looks at an address as far as that is possible without resolving it.
 func checkBackend(address string) error {
 	if strings.HasPrefix(address, "unix:") {
 		return nil
 	}
-	_, _, err := net.SplitHostPort(address)
-	return err
+	if _, _, err := net.SplitHostPort(address); err != nil {
+		return errBackend
+	}
+	return nil
 }
+
+var errListen = errors.New("an address to listen on is :port, IP:port or unix:/path; a name may stand for several")
 
 // parseAddr parses an address to listen on. A host name is not one: it may stand for several.
 func parseAddr(address string) (poller.Addr, error) {
@@ -316,7 +348,7 @@ func parseAddr(address string) (poller.Addr, error) {
 	}
 	ip, err := netip.ParseAddrPort(address)
 	if err != nil {
-		return poller.Addr{}, fmt.Errorf("listen on %q: %w", address, err)
+		return poller.Addr{}, fmt.Errorf("listen on %q: %w", address, errListen)
 	}
 	return poller.Addr{IP: ip}, nil
 }

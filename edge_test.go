@@ -4,9 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
@@ -107,18 +110,121 @@ func TestServer_saysWhatIsWrong(t *testing.T) {
 	testutil.CheckLeaks(t)
 	taken := testutil.Listen(t)
 	own := []proxy.Route{{To: proxy.Answer(200, "", "")}}
-	noPort := edge.Backends("no-port")
+	noPort, aURL, noFunc := edge.Backends("no-port"), edge.Backends("http://a:80"), proxy.DestinationFunc(nil)
 	for want, s := range map[string]*edge.Server{
 		"nowhere:80":                        {Addr: "nowhere:80", Routes: own},
 		"in use":                            {Addr: taken.Addr().String(), Routes: own},
 		"leads nowhere":                     {Addr: "127.0.0.1:0", Routes: []proxy.Route{{}}},
 		`"no-port"`:                         {Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: noPort}}},
 		`route 1 of 1: there is no backend`: {Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: edge.Backends()}}},
+		"without a scheme":                  {Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: aURL}}},
+		"its DestinationFunc is nil":        {Addr: "127.0.0.1:0", Routes: []proxy.Route{{To: noFunc}}},
 		"same host and path":                {Addr: "127.0.0.1:0", Routes: append(own, own...)},
 	} {
 		if err := s.Start(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not said: %v", want, err)
 		}
+	}
+}
+
+// A function and a filter choose among what Bind returns, by the name of a host too.
+func TestServer_bindsWhatIsChosen(t *testing.T) {
+	testutil.CheckLeaks(t)
+	s := &edge.Server{Addr: "127.0.0.1:0"}
+	named := map[string]proxy.Destination{}
+	for _, name := range []string{"one", "two"} {
+		o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, name+" "+r.Header.Get("Via"))
+		}))
+		defer o.Close()
+		_, port, _ := net.SplitHostPort(o.Listener.Addr().String())
+		d, err := s.Bind(edge.Backends("localhost:" + port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		named[name] = d
+	}
+	s.Routes = []proxy.Route{
+		{To: proxy.DestinationFunc(func(x *proxy.Exchange) proxy.Destination { return named[x.Query("to")] })},
+		{Path: "/filter", To: proxy.Answer(200, "", "nobody"), Filters: []*proxy.Filter{{
+			Request: func(x *proxy.Exchange) proxy.Verdict {
+				x.SetDestination(named[x.Query("to")])
+				return proxy.Next
+			},
+		}}},
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown(context.Background())
+	for _, path := range []string{"/", "/filter"} {
+		for name := range named {
+			want := "200 " + name + " 1.1 edge"
+			testutil.Eventually(t, testutil.Patience, func() bool {
+				status, body := ask(t, "http://"+s.ListenAddr()+path+"?to="+name)
+				return fmt.Sprint(status, " ", body) == want
+			}, path, name)
+		}
+	}
+}
+
+// ask returns the status and the body of an answer.
+func ask(t *testing.T, url string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Close = true // an idle connection would keep Shutdown waiting
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+// Backends that are chosen without Bind are a mistake, which is told.
+func TestServer_choosesWithoutBind(t *testing.T) {
+	testutil.CheckLeaks(t)
+	var log testutil.Output
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	to := edge.Backends("127.0.0.1:1")
+	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{
+		{To: proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination { return to })},
+	}}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown(context.Background())
+	if status, _ := ask(t, "http://"+s.ListenAddr()); status != 500 || !strings.Contains(log.String(), "use Bind") {
+		t.Errorf("%d, and the log says %s", status, log.String())
+	}
+}
+
+// What Bind begins ends with a Start that fails, and with Shutdown.
+func TestServer_bindEnds(t *testing.T) {
+	testutil.CheckLeaks(t)
+	s := &edge.Server{Addr: "nowhere:80", Routes: []proxy.Route{{To: proxy.Answer(200, "", "")}}}
+	for range 2 {
+		if _, err := s.Bind(edge.Backends("localhost:80")); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Start(); err == nil {
+			t.Fatal("it listens on nowhere:80")
+		}
+	}
+	if _, err := s.Bind(edge.Backends("no-port")); err == nil {
+		t.Error("no-port is taken for a backend")
+	}
+	if err := s.Shutdown(context.Background()); err != nil {
+		t.Error(err)
 	}
 }
 

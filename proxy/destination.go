@@ -90,6 +90,16 @@ type Upgrader interface {
 // SetDestination. nil is the failure that no backend is available. It runs on the reactor of x and must return at once.
 type DestinationFunc func(x *Exchange) Destination
 
+// Check refuses a function that is nil.
+func (f DestinationFunc) Check() error {
+	if f == nil {
+		return errNoFunc
+	}
+	return nil
+}
+
+var errNoFunc = errors.New("its DestinationFunc is nil")
+
 // Open opens what f chooses. Where f is that of a route, it has been asked by then.
 func (f DestinationFunc) Open(x *Exchange, to session.Receiver) (session.Stream, error) {
 	if d := f(x); d != nil {
