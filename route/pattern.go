@@ -143,6 +143,10 @@ func ParseHost(s string) (string, error) {
 		above, err := ParseHost(above)
 		return "*." + above, err
 	}
+	if scheme, rest, found := strings.Cut(host, "://"); found {
+		name, _, _ := cutPort(rest)
+		return "", &PatternError{fmt.Errorf("a host has no scheme such as %s", quote(scheme+"://")), name}
+	}
 	if strings.Contains(host, "*") {
 		return "", &PatternError{Wrong: ErrHostStar}
 	}
