@@ -124,6 +124,9 @@ var untyped = []struct {
 	words string
 	refusal
 }{
+	// An OpenSSL client that does not accept the certificate sends its alert in the clear, where TLS 1.3 has keys.
+	{"bad record MAC", refusal{"it cannot be read; mostly the client does not accept the certificate",
+		"a certificate of an authority that it trusts, for the name that it asks for"}},
 	{"didn't provide a certificate", refusal{"the client showed no certificate",
 		`a certificate of client_ca for the client, or client_auth = "request"`}},
 	{"unsupported versions", refusal{"client and server share no version of TLS",

@@ -1,10 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -124,6 +126,38 @@ func TestRefusals_sayWhatHappened(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A client of OpenSSL that does not accept the certificate sends its alert in the clear, where TLS 1.3 has keys.
+func TestRefusals_ofOpenSSL(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	log := logged(t, 100)
+	s := start(t, Options{}, "%s%s%s", quiet, secured(t, ca, dir), all200)
+	conn, err := net.Dial("tcp", urlOf(t, s, "web")[len("http://"):])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	o := &tls.Config{RootCAs: ca.Pool, ServerName: "example.org"}
+	if err := tls.Client(&alerting{conn}, o).Handshake(); err == nil {
+		t.Fatal("the handshake is complete")
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		found := log.with("mostly the client does not accept the certificate")
+		return len(found) > 0 && strings.Contains(fmt.Sprint(found[0]["try"]), "trusts")
+	})
+}
+
+// alerting sends an alert in the clear in place of what the server is to be answered.
+type alerting struct{ net.Conn }
+
+// Read waits for the server. RFC 8446 §6: 48 is unknown_ca.
+func (c *alerting) Read(p []byte) (int, error) {
+	if _, err := c.Conn.Read(p); err != nil {
+		return 0, err
+	}
+	_, err := c.Write([]byte{21, 3, 3, 0, 2, 2, 48})
+	return 0, cmp.Or(err, io.EOF)
 }
 
 // Each failure is told to a person at a terminal. Those that are not a backend's have a hint; for the others there is a
