@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -208,6 +209,39 @@ func TestConfigured(t *testing.T) {
 	}
 	if lines, _ := os.ReadFile(filepath.Join(dir, "access.log")); strings.Count(string(lines), "\n") != 3 {
 		t.Errorf("%s", lines)
+	}
+}
+
+// A program with a filter prints warnings, and reads the same files again from another folder.
+func TestConfigured_inAnotherFolder(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"edge.toml": `working_directory = "/"
+[http]
+listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+filters = ["teapot"]
+headers = { response = { X-A = "$1", X-B = "${file:word}" } }
+`,
+		"word": "hello",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := testutil.Start(t, testutil.Command{
+		Path: testutil.Binary(t, "./examples/configured"), Args: []string{"edge.toml"}, Dir: dir,
+	})
+	p.WaitLine(`\[foreign-variable\]`)
+	p.WaitLine(`"msg":"starting","configuration":"[^"]*/edge.toml"`)
+	p.WaitLine(`"msg":"listening"`)
+	p.Signal(syscall.SIGHUP)
+	p.WaitLine(`"msg":"configuration reloaded`)
+	p.Signal(os.Interrupt)
+	if code := p.Wait(testutil.Patience); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }
 

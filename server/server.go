@@ -36,8 +36,7 @@ type Options struct {
 	Lookup func(ctx context.Context, host string) ([]netip.Addr, error)
 	// Explain logs every request that failed, with a hint: for a person at a terminal.
 	Explain bool
-	// Filters are those that a configuration may name. For all requests, where the key stands at its top, or for those
-	// of a route.
+	// Filters are those that a configuration may name: in [defaults] for all requests, in a route for its own.
 	Filters map[string]*proxy.Filter
 	// StateDir is the folder for files that edge makes for itself; "": STATE_DIRECTORY, /var/lib/edge, or one in the
 	// home directory, as New finds them.

@@ -84,7 +84,7 @@ func Run(cfg *config.Config, o Options) error {
 	defer events.close()
 	slog.SetDefault(events.logger())
 	begun := time.Now()
-	slog.Info("starting", "version", o.Version, "configuration", cmp.Or(o.File, "none"), "pid", os.Getpid())
+	tellStart(&o)
 	limitMemory(cfg.Global.MemoryLimit)
 	o.Server.Owner, o.Server.Prepare = id.owner(), events.prepare
 	s, err := server.New(cfg, o.Server)
@@ -101,6 +101,15 @@ func Run(cfg *config.Config, o Options) error {
 	err = s.Stop()
 	tellEnd(s.Registry(), time.Since(begun), o.Stats || slog.Default().Enabled(context.Background(), slog.LevelDebug))
 	return err
+}
+
+// tellStart logs the first line.
+func tellStart(o *Options) {
+	attrs := []any{"configuration", cmp.Or(o.File, "none"), "pid", os.Getpid()}
+	if o.Version != "" {
+		attrs = append([]any{"version", o.Version}, attrs...)
+	}
+	slog.Info("starting", attrs...)
 }
 
 // tellEnd logs the last line.

@@ -3,6 +3,8 @@ package process
 import (
 	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -12,16 +14,28 @@ import (
 
 // Serve serves what the configuration at path says until a signal ends it, as "edge run" does: with its reloads, logs,
 // certificates and rights. It is for programs that have something to add, such as filters. The error says what is wrong
-// with the configuration, line by line, or is that of Run.
+// with the configuration, line by line, or is that of Run. Warnings are written to stderr.
 func Serve(path string, o server.Options) error {
 	reading := config.Options{Filters: slices.Sorted(maps.Keys(o.Filters))}
 	signals := NewSignals() // Run obeys a SIGHUP that comes while the files are read
-	load := func() (*config.Config, *config.Report) { return reading.Load(path) }
-	cfg, report := load()
+	cfg, report := reading.Load(path)
 	if !report.OK() {
 		var text strings.Builder
 		_ = report.Render(&text)
 		return errors.New(strings.TrimRight(text.String(), "\n"))
 	}
+	if !Detached() {
+		_ = report.Render(os.Stderr) // a warning that cannot be printed does not keep the program from serving
+	}
+	if cfg.Global.WorkingDirectory != "" { // a reload reads the same files
+		var err error
+		if reading.Dir, err = os.Getwd(); err != nil {
+			return err
+		}
+		if path, err = filepath.Abs(path); err != nil {
+			return err
+		}
+	}
+	load := func() (*config.Config, *config.Report) { return reading.Load(path) }
 	return Run(cfg, Options{Server: o, Load: load, Signals: signals, File: path})
 }
