@@ -255,6 +255,7 @@ func TestWords_ofOthers(t *testing.T) {
 		"start": "type edge run", "serve": "type edge run", "quit": "type edge stop", "--config x.toml": "type -c FILE",
 		"run -f x.toml": "type -c FILE", "run --upgrade": "type edge stop", "-u": "type edge stop",
 		"-s now": "reload, stop, quit, reopen or test", "run --port 80": "edge run --help lists its flags",
+		"proxy": "edge proxy --help lists its flags",
 	} {
 		if code, out := edge(t, strings.Fields(args)...); code != 2 || !strings.Contains(out, want) {
 			t.Errorf("edge %s: %d, want 2 and %q in\n%s", args, code, want, out)

@@ -26,7 +26,7 @@ func newProxy() *cobra.Command {
 		Example: "  edge proxy --from :8080 --to localhost:3000\n  edge proxy --to 10.0.0.1:80,10.0.0.2:80\n" +
 			"  edge proxy --from :8443 --to localhost:3000 --tls internal\n  edge proxy --to https://example.org",
 		Args: noArguments,
-		RunE: func(*cobra.Command, []string) error { return runProxy(from, to, secure, stats) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runProxy(cmd, from, to, secure, stats) },
 	}
 	cmd.Flags().StringVar(&from, "from", ":8080", "`address` to listen on")
 	cmd.Flags().StringVar(&to, "to", "",
@@ -54,9 +54,9 @@ const (
 	tlsAuto     = "auto" // refused: it needs ACME
 )
 
-func runProxy(from, to, secure string, stats bool) error {
+func runProxy(cmd *cobra.Command, from, to, secure string, stats bool) error {
 	if to == "" {
-		return usage{nil, errors.New("edge proxy needs --to host:port")}
+		return usage{cmd, errors.New("edge proxy needs --to host:port")}
 	}
 	listener := fmt.Sprintf("http.listen = %q", local4(from))
 	switch secure {
@@ -64,10 +64,10 @@ func runProxy(from, to, secure string, stats bool) error {
 	case tlsInternal:
 		listener = fmt.Sprintf("https = { listen = %q, cert = %q }", local4(from), config.InternalCert)
 	case tlsAuto:
-		return usage{nil, errors.New("--tls auto is not supported by this version: it comes with ACME; " +
+		return usage{cmd, errors.New("--tls auto is not supported by this version: it comes with ACME; " +
 			"--tls internal makes a certificate on this machine")}
 	default:
-		return usage{nil, fmt.Errorf("--tls is %q or %q, not %q", tlsInternal, tlsNone, secure)}
+		return usage{cmd, fmt.Errorf("--tls is %q or %q, not %q", tlsInternal, tlsNone, secure)}
 	}
 	backends := strings.Split(to, ",")
 	for i, b := range backends {
@@ -76,7 +76,7 @@ func runProxy(from, to, secure string, stats bool) error {
 	text := fmt.Sprintf(proxyConfig, listener, hostFor(backends), strings.Join(backends, ","))
 	cfg, report := config.Parse("the command line", []byte(text))
 	if !report.OK() {
-		return usage{nil, fmt.Errorf("%s", explain(&report.Errors[0]))}
+		return usage{cmd, fmt.Errorf("%s", explain(&report.Errors[0]))}
 	}
 	err := process.Run(cfg, process.Options{
 		Server: server.Options{Explain: true}, Version: programVersion(), Stats: stats,
