@@ -2,6 +2,7 @@ package backend
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -117,7 +118,7 @@ func (r *Resolver) run(ctx context.Context, m *Member) {
 		case !slices.Equal(addrs, last):
 			last = addrs
 			m.SetAddrs(addrs)
-			slog.Info("backend resolved", "upstream", r.service, "backend", m.address, "addresses", len(addrs))
+			slog.Info("backend resolved", "upstream", r.service, "backend", m.address, "addresses", named(addrs))
 		}
 		failing = err != nil
 		select {
@@ -126,6 +127,20 @@ func (r *Resolver) run(ctx context.Context, m *Member) {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// namedMax bounds how many addresses a line of the log names.
+const namedMax = 8
+
+// named returns the IP addresses of addrs for the log.
+func named(addrs []poller.Addr) (texts []string) {
+	for i := range min(len(addrs), namedMax) {
+		texts = append(texts, addrs[i].IP.Addr().String())
+	}
+	if more := len(addrs) - namedMax; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", more))
+	}
+	return texts
 }
 
 func (r *Resolver) once(ctx context.Context, address string) ([]poller.Addr, error) {

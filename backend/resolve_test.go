@@ -3,10 +3,14 @@ package backend
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // lookups answers look-ups of one.example by what is sent to it.
@@ -82,4 +86,32 @@ func TestResolve_namesThatComeAndGo(t *testing.T) {
 		res.done.Wait()
 		res.Stop()
 	})
+}
+
+// A line of the log says which addresses a name stands for; not all of very many.
+func TestResolve_namesAddresses(t *testing.T) {
+	var log testutil.Output
+	before := slog.Default()
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	defer slog.SetDefault(before)
+	synctest.Test(t, func(t *testing.T) {
+		s, answers := Of("one.example:80"), make(chan []string, 1)
+		res := Resolve("service", s, lookups(t, answers))
+		for _, answer := range [][]string{
+			{"10.0.0.1", "::1"},
+			strings.Fields("10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5 10.0.0.6 10.0.0.7 10.0.0.8 10.0.0.9 ::1"),
+		} {
+			answers <- answer
+			synctest.Wait()
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+		}
+		close(answers)
+		res.Stop()
+	})
+	for _, want := range []string{`addresses="[10.0.0.1 ::1]"`, `10.0.0.8 and 2 more]"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("%s is missing in\n%s", want, log.String())
+		}
+	}
 }
