@@ -38,7 +38,7 @@ const (
 	isThreads    = `is worker_threads = 4; without it there is one for each processor`
 	noFiles      = `has nothing here yet: edge serves no files; let a backend do it`
 	noScripts    = `has nothing here: backends speak HTTP; put a server that speaks FastCGI between`
-	noHealth     = `has nothing here yet: backends are not checked; a connection that fails is tried elsewhere`
+	noHealth     = `has nothing here yet: backends are not checked; one that does not answer is passed over`
 	noSticky     = `has nothing here yet: backends take turns, whoever the client is`
 	noCompress   = `has nothing here yet: answers are not compressed`
 	noCache      = `has nothing here yet: answers are not kept`
