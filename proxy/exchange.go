@@ -25,14 +25,14 @@ import (
 // Owned by its reactor, or by the worker that runs a blocking phase of a filter. It is used again for another request
 // once its log record was written: code that needs it longer keeps a Ref.
 //
-//	early ─► request ─► forward ─► response ─► done
-//	  └────────┴───────────┴──────────┴─ answered by the proxy itself
+//	before route ─► request ─► forward ─► response ─► done
+//	     └─────────────┴──────────┴───────────┴─ answered by the proxy itself
 //
 //	gen is even while x is free, odd while it is in use
 //	answering => the head of the final answer was given to the client's stream, with status
 //	the answer's body was passed in part, or its end => answering
 type Exchange struct {
-	Request  message.Head // as it will be sent on; as it came in the early and request phases
+	Request  message.Head // as it will be sent on; as it came in the phases BeforeRoute and Request
 	Response message.Head // the final answer
 
 	proxy  *Proxy
@@ -113,7 +113,7 @@ type progress struct {
 // Reactor returns the reactor that owns x. Safe for any goroutine that may use x.
 func (x *Exchange) Reactor() *engine.Reactor { return x.local.reactor }
 
-// Route returns the route that was chosen; nil in the early phase and where none takes the request.
+// Route returns the route that was chosen; nil in the phase BeforeRoute and where none takes the request.
 func (x *Exchange) Route() *Route { return x.route }
 
 // Down returns the client's stream: for facts of its connection. A worker gets one that has nothing else.
