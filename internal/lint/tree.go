@@ -94,7 +94,7 @@ func skipDir(rel string) bool {
 }
 
 func (t *tree) read(rel string, d fs.DirEntry) error {
-	if !d.Type().IsRegular() {
+	if !d.Type().IsRegular() || rel == ".git" { // in a worktree of git it is a file with a path of its machine
 		return nil
 	}
 	text, err := os.ReadFile(filepath.Join(t.root, filepath.FromSlash(rel)))
