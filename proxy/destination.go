@@ -108,6 +108,19 @@ func (f DestinationFunc) Open(x *Exchange, to session.Receiver) (session.Stream,
 	return nil, faultNoBackend
 }
 
+// Named leads to the destination that the Snapshot of an exchange has under a name, such as an upstream of a
+// configuration. A name that it does not have is the failure that no backend is available, and is logged. Safe for any
+// goroutine.
+func Named(name string) Destination {
+	return DestinationFunc(func(x *Exchange) Destination {
+		d := x.snapshot.named[name]
+		if d == nil {
+			x.local.tellOwn(faultNoBackend, fmt.Errorf("no destination is called %q", name))
+		}
+		return d
+	})
+}
+
 // lead is a Destination with what is known of it.
 // Immutable.
 type lead struct {

@@ -76,6 +76,15 @@ var errBeforeRoute = errors.New("the phase BeforeRoute is for filters of all rou
 type Snapshot struct {
 	routes route.Table[*Route]
 	chain  *chain
+	named  map[string]Destination // for Named; nil: none
+}
+
+// Name gives d a name by which filters choose it: see Named. To be called before s is used.
+func (s *Snapshot) Name(name string, d Destination) {
+	if s.named == nil {
+		s.named = make(map[string]Destination)
+	}
+	s.named[name] = d
 }
 
 // NewSnapshot composes routes and the filters that run for every request.

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -67,4 +69,63 @@ func TestFilters_byName(t *testing.T) {
 	if _, err := s.Apply(cfg); err == nil || !strings.Contains(err.Error(), `no filter is called "three"`) {
 		t.Error(err)
 	}
+}
+
+// A filter sends requests to upstreams of the configuration, by their names, whatever a reload makes of them.
+func TestFilters_chooseUpstreamsByName(t *testing.T) {
+	origin := func(name string) string {
+		o := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, name+" "+r.Header.Get("Via"))
+		}))
+		t.Cleanup(o.Close)
+		return o.Listener.Addr().String()
+	}
+	log := logged(t, 100)
+	choose := &proxy.Filter{Request: func(x *proxy.Exchange) proxy.Verdict {
+		x.SetDestination(proxy.Named(x.Query("to")))
+		return proxy.Next
+	}}
+	parse := func(one, two string) *config.Config {
+		t.Helper()
+		text := "http.listen = \"127.0.0.1:0\"\n[upstreams.one]\nbackends = [{ address = \"" + one + "\" }]\n" +
+			"[upstreams.two]\nbackends = [{ address = \"" + two + "\" }]\n[[routes]]\npattern = \"/*\"\n" +
+			"dest = \"status:404\"\nfilters = [\"choose\"]\n"
+		cfg, report := config.Options{Filters: []string{"choose"}}.Parse("test.toml", []byte(quiet+text))
+		if !report.OK() || len(report.Warnings) > 0 {
+			t.Fatal(report.Errors, report.Warnings)
+		}
+		return cfg
+	}
+	one, two := origin("one"), origin("two")
+	s, err := New(parse(one, two), Options{Filters: map[string]*proxy.Filter{"choose": choose}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop() })
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	check := func(want map[string]string) {
+		t.Helper()
+		for name, text := range want {
+			resp, err := http.Get("http://" + s.Addresses()[0].Addr.String() + "/?to=" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if got := fmt.Sprint(resp.StatusCode, " ", string(body)); !strings.HasPrefix(got, text) {
+				t.Errorf("%s: %q, want %q", name, got, text)
+			}
+		}
+	}
+	check(map[string]string{"one": "200 one 1.1 edge", "two": "200 two 1.1 edge", "three": "503 "})
+	lines := log.with("no connection to a backend")
+	if len(lines) == 0 || lines[0]["error"] != `no destination is called "three"` {
+		t.Error(lines)
+	}
+	if _, err := s.Apply(parse(two, one)); err != nil {
+		t.Fatal(err)
+	}
+	check(map[string]string{"one": "200 two 1.1 edge", "two": "200 one 1.1 edge"})
 }

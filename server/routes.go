@@ -33,13 +33,39 @@ func (b *build) makeRoutes() error {
 		}
 		routes = append(routes, r)
 	}
+	named, err := b.namedUpstreams()
+	if err != nil {
+		return err
+	}
 	b.lookups.Wait()
 	filters, err := b.filters(b.config.Filters)
 	if err != nil {
 		return err
 	}
-	b.snapshot, err = proxy.NewSnapshot(routes, filters)
-	return err
+	if b.snapshot, err = proxy.NewSnapshot(routes, filters); err != nil {
+		return err
+	}
+	for name, d := range named {
+		b.snapshot.Name(name, d)
+	}
+	return nil
+}
+
+// namedUpstreams returns the destinations that filters of the program may choose by name: all upstreams.
+func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
+	if len(b.server.opts.Filters) == 0 {
+		return nil, nil
+	}
+	named := make(map[string]proxy.Destination)
+	for i := range b.config.Upstreams {
+		u, none := &b.config.Upstreams[i], &config.Route{}
+		p, err := b.upstream(u, none, u.Protocol)
+		if err != nil {
+			return nil, err
+		}
+		named[u.Name] = b.destination(p, u, none)
+	}
+	return named, nil
 }
 
 // filters returns the filters of these names.
