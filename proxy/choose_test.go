@@ -154,6 +154,97 @@ func TestChoose_elsewhere(t *testing.T) {
 	}
 }
 
+// within leads to where another destination leads.
+type within struct{ proxy.Destination }
+
+// Where a backend cannot be connected to, a filter may also take back what another one has chosen: the backend of the
+// one upstream is not asked for as if it were the other's.
+func TestChoose_back(t *testing.T) {
+	var dead, home proxy.Destination
+	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
+		dead, home = leadTo(e, "127.0.0.1:1", "dead.test"), leadTo(e, named(t, "home"), "")
+		return []proxy.Route{{To: home}}
+	}, &proxy.Filter{
+		Request:       func(x *proxy.Exchange) proxy.Verdict { x.SetDestination(dead); return proxy.Next },
+		ConnectFailed: func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict { x.SetDestination(nil); return proxy.Next },
+	})
+	if status, body := askFor(t, r.url); status != 200 || body != "home site.test 1.1 edge " {
+		t.Errorf("%d %q", status, body)
+	}
+}
+
+// A function that is chosen then chooses as that of a route does: its answer is passed on as a proxy does.
+func TestChoose_elsewhereByAFunction(t *testing.T) {
+	var home proxy.Destination
+	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
+		home = leadTo(e, named(t, "home"), "")
+		return []proxy.Route{{To: leadTo(e, "127.0.0.1:1", "")}}
+	}, &proxy.Filter{ConnectFailed: func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict {
+		switch string(x.Request.Path()) {
+		case "/none":
+			x.SetDestination(proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination { return nil }))
+		case "/broken":
+			x.SetDestination(proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination { panic(t) }))
+		default:
+			x.SetDestination(proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination { return home }))
+		}
+		return proxy.Next
+	}})
+	for path, want := range map[string]int{"/": 200, "/none": 503, "/broken": 500} {
+		resp, err := http.Get(r.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if via := resp.Header.Get("Via"); resp.StatusCode != want || want == 200 && via != "1.1 edge" {
+			t.Errorf("%s: %s, Via %q", path, resp.Status, via)
+		}
+	}
+}
+
+// A Destination that goes from one upstream to the next asks each for a backend of its own, with the Host of that.
+func TestChoose_anotherUpstreamEachTime(t *testing.T) {
+	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
+		set := backend.Of("127.0.0.1:1", "127.0.0.2:1")
+		dead := proxy.To(upstream.New(e, upstream.Options{Backends: set}), &proxy.ToOptions{Host: "dead.test"})
+		return []proxy.Route{{To: &alternating{dead, leadTo(e, named(t, "home"), "")}}}
+	})
+	if status, body := askFor(t, r.url); status != 200 || !strings.HasPrefix(body, "home site.test ") {
+		t.Errorf("%d %q", status, body)
+	}
+}
+
+// alternating leads to the second destination where the first one failed.
+type alternating [2]proxy.Destination
+
+func (a *alternating) Open(x *proxy.Exchange, to session.Receiver) (session.Stream, error) {
+	return a[min(x.Attempts(), 1)].Open(x, to)
+}
+
+// A destination that opens another one is tried as often as that says, whoever has chosen it.
+func TestChoose_within(t *testing.T) {
+	for _, chosen := range []bool{false, true} {
+		var asked atomic.Int32
+		var to proxy.Destination
+		r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
+			set := backend.Of("127.0.0.1:1", "127.0.0.2:1", "127.0.0.3:1")
+			to = within{proxy.To(upstream.New(e, upstream.Options{Backends: set, Retries: 1}), nil)}
+			return []proxy.Route{{To: to}}
+		}, &proxy.Filter{
+			Request: func(x *proxy.Exchange) proxy.Verdict {
+				if chosen {
+					x.SetDestination(to)
+				}
+				return proxy.Next
+			},
+			ConnectFailed: func(*proxy.Exchange, *proxy.Failure) proxy.Verdict { asked.Add(1); return proxy.Next },
+		})
+		if status, _ := askFor(t, r.url); status != 502 || asked.Load() != 2 {
+			t.Errorf("chosen %v: %d, %d attempts", chosen, status, asked.Load())
+		}
+	}
+}
+
 // hashing is a method of balancing as an importer writes one: the key decides, and the next one where that was tried.
 type hashing struct{}
 

@@ -98,6 +98,7 @@ type progress struct {
 	tried    balance.Tried
 	step     step
 
+	rechosen  bool // SetDestination was called after the last attempt began
 	trusted   bool // the peer's forwarding fields are believed
 	parked    bool // waits for Resume
 	working   bool // a worker owns x
@@ -211,7 +212,7 @@ func (x *Exchange) lead() *lead {
 // SetDestination has x lead to d instead of where its route does; nil: to where the route does. It is for the filters
 // of the phases BeforeRoute and Request, and for ConnectFailed: after it d is tried instead of another backend, with
 // attempts of its own, up to 8 times. A body that is partly sent cannot go elsewhere.
-func (x *Exchange) SetDestination(d Destination) { x.chosen = leadTo(d) }
+func (x *Exchange) SetDestination(d Destination) { x.chosen, x.rechosen = leadTo(d), true }
 
 // Timeouts are times that an exchange has. 0: as its route or its upstream says.
 type Timeouts struct {

@@ -17,6 +17,7 @@ func (x *Exchange) open() session.Stream {
 	for {
 		var s session.Stream
 		var err error
+		x.rechosen = false
 		if d, ours := x.lead().to.(*toUpstream); ours {
 			s, err = d.Open(x, (*upSide)(x))
 		} else {
@@ -135,7 +136,11 @@ func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
 			return true
 		}
 		if !a.next(x) {
-			return false
+			if a.fault == f {
+				return false
+			}
+			x.fail(a.fault) // of what was chosen instead
+			return true
 		}
 	case session.Refused:
 		if x.refusals++; x.refusals > refusalsMax || u.Retries() == 0 {
@@ -214,7 +219,7 @@ func (t *takeSide) OnTaken(c *upstream.Conn, err error) {
 
 // next aims at what may be tried next. It reports false where nothing is left.
 func (a *attempt) next(x *Exchange) bool {
-	if x.chosen.to != nil && x.chosen.to != Destination(a.up) {
+	if d, _ := x.lead().to.(*toUpstream); x.rechosen && d != a.up {
 		return a.turnAway(x)
 	}
 	u := a.up.upstream
@@ -237,14 +242,23 @@ func (a *attempt) next(x *Exchange) bool {
 const detoursMax = 8
 
 // turnAway leaves the destination for another one that was chosen when it failed. It reports false where that has
-// happened too often.
+// happened too often, or where the other one is none.
 func (a *attempt) turnAway(x *Exchange) bool {
 	if x.detours++; x.detours > detoursMax {
 		return false
 	}
 	*a = attempt{fault: a.fault, cause: a.cause}
 	x.tried.Reset()
-	x.forwards = x.chosen.forwards
 	x.Request.Authority = x.filtered
+	d, f := chosenLead(x)
+	if f == nil && d.forwards && !x.forwards {
+		forward(x, d.noVia)
+		f = x.refusal
+	}
+	if f != nil {
+		a.fault, a.cause = f, nil
+		return false
+	}
+	x.forwards = d.forwards
 	return true
 }

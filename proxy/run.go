@@ -112,11 +112,10 @@ func chooseRoute(x *Exchange) bool {
 
 // prepare makes the request ready to be sent on, once. It reports false where it was answered instead.
 func (x *Exchange) prepare() bool {
-	d := x.lead()
-	if d.choose != nil {
-		if d = choose(x, d.choose); d == nil {
-			return false
-		}
+	d, f := chosenLead(x)
+	if f != nil {
+		x.fail(f)
+		return false
 	}
 	if x.route.Timeout > 0 || x.timeouts.Total > 0 || x.call.form != grpc.None {
 		armTotal(x)
@@ -148,27 +147,28 @@ func (x *Exchange) prepare() bool {
 	return true
 }
 
-// choose has the function of the route choose the destination. It returns nil where x was failed instead.
-func choose(x *Exchange, f DestinationFunc) (l *lead) {
+// chosenLead returns where x leads, once the function has chosen that is to. It returns a failure where none is chosen.
+func chosenLead(x *Exchange) (l *lead, failed *Fault) {
+	if l = x.lead(); l.choose == nil {
+		return l, nil
+	}
 	defer func() {
 		if p := recover(); p != nil {
 			caught(x, p, "DestinationFunc")
-			x.fail(FaultInternal)
-			l = nil
+			l, failed = nil, FaultInternal
 		}
 	}()
 	for range detoursMax {
-		d := f(x)
+		d := l.choose(x)
 		if d == nil {
 			break
 		}
 		x.SetDestination(d)
-		if f = x.chosen.choose; f == nil {
-			return &x.chosen
+		if l = &x.chosen; l.choose == nil {
+			return l, nil
 		}
 	}
-	x.fail(faultNoBackend)
-	return nil
+	return nil, faultNoBackend
 }
 
 // armTotal bounds the time of the exchange: by its route, and by the client of a call.
