@@ -119,8 +119,8 @@ func RewriteLocation(w *Rewrite) *Filter {
 			if path == "" || path[0] != '/' {
 				path = "/" + path
 			}
-			if path != v {
-				x.Response.Set(name, path)
+			if path != v { // to a browser "//a/b" is a host, which the backend has not meant
+				x.Response.Set(name, string(message.OneSlash([]byte(path), 0)))
 			}
 		}
 	}}
@@ -142,7 +142,7 @@ func ownPath(x *Exchange, ref string) (path string, ok bool) {
 	}
 	host := rest[:end]
 	for _, own := range []string{x.Backend(), string(x.Request.Bytes(x.Request.Authority))} {
-		short := hostOfAddress(own, scheme == "https")
+		short := hostOfAddress(own, strings.EqualFold(scheme, "https"))
 		if own != "" && (strings.EqualFold(host, own) || strings.EqualFold(host, short)) {
 			return rest[end:], true
 		}

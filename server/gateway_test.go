@@ -144,6 +144,8 @@ func TestRewriteLocation(t *testing.T) {
 		"https://elsewhere.test/app/x": "https://elsewhere.test/app/x",
 		"http://SELF.evil.test/app":    "http://" + address + ".evil.test/app",
 		"":                             "",
+		"http://SELF//evil.test/":      "/evil.test/", // to a browser "//evil.test/" is a host
+		"http://SELF/\\evil.test/":     "/evil.test/",
 	} {
 		if got := ask("/shop/a", location); got != want {
 			t.Errorf("%s: %q, want %q", location, got, want)
