@@ -165,8 +165,11 @@ func TestChoose_back(t *testing.T) {
 		dead, home = leadTo(e, "127.0.0.1:1", "dead.test"), leadTo(e, named(t, "home"), "")
 		return []proxy.Route{{To: home}}
 	}, &proxy.Filter{
-		Request:       func(x *proxy.Exchange) proxy.Verdict { x.SetDestination(dead); return proxy.Next },
-		ConnectFailed: func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict { x.SetDestination(nil); return proxy.Next },
+		Request: func(x *proxy.Exchange) proxy.Verdict { x.SetDestination(dead); return proxy.Next },
+		ConnectFailed: func(x *proxy.Exchange, _ *proxy.Failure) proxy.Verdict {
+			x.SetDestination(nil)
+			return proxy.Next
+		},
 	})
 	if status, body := askFor(t, r.url); status != 200 || body != "home site.test 1.1 edge " {
 		t.Errorf("%d %q", status, body)
@@ -221,7 +224,7 @@ func (a *alternating) Open(x *proxy.Exchange, to session.Receiver) (session.Stre
 	return a[min(x.Attempts(), 1)].Open(x, to)
 }
 
-// A destination that opens another one is tried as often as that says, whoever has chosen it.
+// A destination that opens another one is tried as often as that says, be it the route's or chosen.
 func TestChoose_within(t *testing.T) {
 	for _, chosen := range []bool{false, true} {
 		var asked atomic.Int32

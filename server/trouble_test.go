@@ -132,6 +132,7 @@ func TestTrouble_isNamed(t *testing.T) {
 	secure.StartTLS()
 	t.Cleanup(secure.Close)
 	settings := "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x03\x00\x00\x00\x64" // what a gRPC server begins with
+	window := "\x00\x00\x06\x04\x00\x00\x00\x00\x00\x00\x04\xff\xff\xff\xff"   // a window of more than 2^31-1
 	for _, c := range []struct {
 		name, dest, token, reason, what, try string
 		status                               int
@@ -147,6 +148,10 @@ func TestTrouble_isNamed(t *testing.T) {
 			"https://", 502},
 		{"malformed", speaking(t, "SSH-2.0-OpenSSH_9.2\r\n"), "http_protocol_error", "backend:malformed", "malformed",
 			"does it speak HTTP", 502},
+		{"malformed HTTP/1", speaking(t, "HTTP/1.1 2x0 OK\r\n\r\n"), "http_protocol_error", "backend:malformed",
+			"malformed", "does it speak HTTP", 502},
+		{"malformed HTTP/2", "h2c://" + speaking(t, window), "http_protocol_error", "backend:malformed",
+			"malformed", "does it speak HTTP", 502},
 		{"lost", speaking(t, ""), "connection_terminated", "backend:lost", "closed", "without an answer", 502},
 	} {
 		t.Run(c.name, func(t *testing.T) {

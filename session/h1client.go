@@ -189,7 +189,7 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 	}
 	if c.earlyBytes && c.receiver != nil {
 		c.unasked = true
-		c.fail(Malformed, mistaken(in, errEarlyBytes))
+		c.fail(Malformed, mistaken(in, ErrSpeaksH1, errEarlyBytes))
 		conn.Close(errEarlyBytes)
 		return len(in)
 	}
@@ -204,7 +204,7 @@ func (c *Client) OnData(conn *engine.Conn, in []byte) (used int) {
 		used += n
 		if err != nil {
 			if !heard && c.answer == noAnswer {
-				err = mistaken(in, err)
+				err = mistaken(in, ErrSpeaksH1, err)
 			}
 			c.fail(Malformed, err)
 			conn.Close(err)

@@ -149,7 +149,7 @@ func (l *link) OnData(c *engine.Conn, in []byte) (used int) {
 		}
 		n, ev := l.codec.Next(in[used:], l.head, now)
 		if ev.Kind == h2.Fault && used == 0 && !l.server {
-			ev.Err = mistaken(in, ev.Err)
+			ev.Err = mistaken(in, ErrSpeaksH2, ev.Err)
 		}
 		used += n
 		if ev.Kind == h2.NeedMore {
