@@ -24,6 +24,10 @@ func (r rank) above(o rank) bool {
 	return r.early > o.early
 }
 
+// rangesMax bounds how much of Accept is read: browsers send fewer than ten ranges. Over HTTP/2 a request of 20 bytes
+// repeats a field of the connection until its head is full, and each answer looks at the list once for every type.
+const rangesMax = 32
+
 // rankOf returns how much the client of the request h wants a type, which may have parameters: what the most specific
 // range says that it is in. One that says nothing takes anything (RFC 9110 §12.5.1), and so does a nil h.
 func rankOf(h *message.Head, t string) rank {
@@ -37,7 +41,9 @@ func rankOf(h *message.Head, t string) rank {
 				found = s
 				r = rank{quality: quality(parameters), specific: s, early: -n}
 			}
-			n++
+			if n++; n == rangesMax {
+				break
+			}
 		}
 	}
 	if n == 0 {

@@ -263,6 +263,27 @@ func FuzzAppend_accept(f *testing.F) {
 	})
 }
 
+// A list that fills a head costs no more than a long one: what follows the ranges that are read says nothing.
+func TestAppend_acceptsOfManyRanges(t *testing.T) {
+	for n, want := range map[int]string{rangesMax - 1: typeHTML, rangesMax: typeText} {
+		h := accepting(strings.Repeat("a/b,", n)+"text/html", "*/*;q=0.1")
+		if n == rangesMax {
+			h = accepting("*/*;q=0.1,"+strings.Repeat("a/b,", n-1), "text/html")
+		}
+		if got, _ := Append(nil, &Facts{Status: 404}, h); got != want {
+			t.Errorf("%d ranges before it: %s, want %s", n, got, want)
+		}
+	}
+}
+
+func BenchmarkAppend_flood(b *testing.B) {
+	f, h, dst := &Facts{Status: 404}, accepting(strings.Repeat("a/b,", 8000)), make([]byte, 0, 4<<10)
+	b.ReportAllocs()
+	for b.Loop() {
+		_, dst = Append(dst[:0], f, h)
+	}
+}
+
 func BenchmarkAppend_browser(b *testing.B) {
 	f := &Facts{Status: 503, Token: "proxy_internal_response", ID: "d3d6c761547dfacf"}
 	elements := accepting("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
