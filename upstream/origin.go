@@ -136,6 +136,7 @@ type peer struct {
 
 	period     atomic.Int64 // ns for which it was passed over last; 0: never
 	readmitted atomic.Int64 // reactor time at which it was used again
+	visited    atomic.Bool  // a revisit finds out when it can be
 }
 
 // assumed is how many exchanges a connection is given before its server has said how many it takes.

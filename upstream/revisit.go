@@ -24,7 +24,8 @@ const dialSlow = time.Second
 
 // revisit finds out when an address that is passed over can be reached again: by connections of its own that carry
 // nothing, so that no client waits for it.
-// Owned by the reactor that could not reach the address.
+// Owned by the reactor that could not reach the address. There is one at a time for a peer: where connections to it
+// fail and stand in turn, it is passed over and used again many times before the next visit.
 type revisit struct {
 	engine.NopHandler
 	local  *local
@@ -32,6 +33,7 @@ type revisit struct {
 	peer   *peer
 	period time.Duration
 	since  int64 // reactor time, ns
+	opened bool  // the visit that ends now has reached the address
 	timer  engine.Timer
 }
 
@@ -45,6 +47,9 @@ func (c *Conn) countFailed(cause error) {
 	}
 	l.stats.PassedOver++
 	v := &revisit{local: l, member: c.site.member, peer: c.group.Key(), since: l.reactor.Now()}
+	if !v.peer.visited.CompareAndSwap(false, true) {
+		return
+	}
 	v.period = v.peer.nextPeriod(v.since)
 	slog.Warn("an address of a backend is passed over: no connection in time", "upstream", l.upstream.Name(),
 		"backend", v.member.Address(), "address", v.peer.addr.String(), "again_in", v.period.String())
@@ -82,8 +87,10 @@ func (v *revisit) dial(r *engine.Reactor) {
 	switch {
 	case !v.member.PassesOver(v.peer.addr):
 		v.peer.readmitted.Store(r.Now())
+		v.end()
 	case v.local.upstream.isClosed():
 		v.member.Readmit(v.peer.addr)
+		v.end()
 	default:
 		if _, err := r.Dial(v.peer.addr, v, &v.local.options); err != nil {
 			v.wait()
@@ -98,6 +105,15 @@ func (v *revisit) wait() {
 	v.arm()
 }
 
+// end ends v, unless the address was passed over once more meanwhile: v was there, so that no other one began.
+func (v *revisit) end() {
+	v.opened = false
+	v.peer.visited.Store(false)
+	if v.member.PassesOver(v.peer.addr) && v.peer.visited.CompareAndSwap(false, true) {
+		v.arm()
+	}
+}
+
 // OnOpen has the address used again.
 func (v *revisit) OnOpen(c *engine.Conn) {
 	now := v.local.reactor.Now()
@@ -107,13 +123,15 @@ func (v *revisit) OnOpen(c *engine.Conn) {
 			"backend", v.member.Address(), "address", v.peer.addr.String(),
 			"after", time.Duration(now-v.since).Round(time.Millisecond).String())
 	}
-	v.peer = nil
+	v.opened = true
 	c.Close(nil)
 }
 
 // OnClose tries again later, unless the address could be reached.
 func (v *revisit) OnClose(*engine.Conn, error) {
-	if v.peer != nil {
-		v.wait()
+	if v.opened {
+		v.end()
+		return
 	}
+	v.wait()
 }

@@ -1,6 +1,9 @@
 package upstream_test
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +83,42 @@ func TestRevisit_ofAnUpstreamThatCloses(t *testing.T) {
 		x.run(func() bool { return a.reset && m.Reasons() != 0 })
 		x.u.Close()
 		x.run(func() bool { return m.Reasons() == 0 })
+	})
+}
+
+// An address that answers now and then, as one does whose queue of connections is full, is told once, and visited by
+// one at a time, however often it is passed over.
+func TestRevisit_ofWhatFlaps(t *testing.T) {
+	var told bytes.Buffer
+	was := slog.Default()
+	t.Cleanup(func() { slog.SetDefault(was) })
+	slog.SetDefault(slog.New(slog.NewTextHandler(&told, nil)))
+	sim.Run(t, 20, func(t testing.TB, w *sim.World) {
+		told.Reset()
+		x := newWorld(t, w, upstream.Options{Connect: 100 * time.Millisecond}, 1)
+		m := first(x.u)
+		x.origins[0].Ignore(true)
+		for i := range 30 { // in 3 s
+			if i > 0 {
+				m.Readmit(addr(1)) // as a connection that stood does
+			}
+			a := x.beginAt(m)
+			x.run(func() bool { return a.reset && m.Reasons() == backend.Unreachable })
+		}
+		if n := strings.Count(told.String(), "is passed over"); n != 1 || x.stats().PassedOver != 30 {
+			t.Errorf("it is told %d times, %+v", n, x.stats())
+		}
+		// At the end it is found again, also where it was used again and passed over once more.
+		w.After(time.Minute, func() { x.origins[0].Ignore(false) })
+		x.run(func() bool { return m.Reasons() == 0 })
+		x.origins[0].Ignore(true)
+		a := x.beginAt(m)
+		x.run(func() bool { return a.reset && m.Reasons() == backend.Unreachable })
+		x.origins[0].Ignore(false)
+		x.run(func() bool { return m.Reasons() == 0 })
+		if n := strings.Count(told.String(), "is passed over"); n != 2 {
+			t.Errorf("then it is told %d times", n)
+		}
 	})
 }
 
