@@ -1,0 +1,64 @@
+package proxy_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/proxy"
+)
+
+// Bodies that are received whole before they are sent on, whatever else the exchange does meanwhile: it parks, bodies
+// are filtered, clients leave, origins fail, the limit is exceeded, the time is over.
+func TestSim_bufferedRequests(t *testing.T) {
+	sim.Run(t, seeds(400), func(t testing.TB, w *sim.World) {
+		rng := w.Rand()
+		parking := func(x *proxy.Exchange) proxy.Verdict {
+			x.Path()
+			if rng.IntN(3) > 0 {
+				return proxy.Next
+			}
+			ref := x.Ref()
+			w.After(time.Duration(rng.IntN(3000))*time.Microsecond, func() {
+				ref.Resume(proxy.Next)
+				for i := range 1 + int(w.Seed()%2) {
+					w.Kernel(i).Wake() // between two ticks a reactor does not count as asleep: Post wakes nobody
+				}
+			})
+			return proxy.Park
+		}
+		held := proxy.NewKey[[]byte]()
+		filters := []*proxy.Filter{
+			{Name: "parking", BeforeRoute: parking, Request: parking, Response: parking},
+			{Name: "request body", RequestBody: holding(held, rng.IntN(2) == 0)},
+		}
+		tuned := tuning{route: proxy.Route{BufferRequest: 1 << 20}}
+		s := (*simulation)(nil)
+		switch w.Seed() % 4 {
+		case 0: // nothing goes wrong
+			s = newTunedSimulation(t, w, 1+int(w.Seed()%2), tuned, filters[:rng.IntN(3)]...)
+			s.plan(4, 5, goodOrigins)
+		case 1: // all that can
+			w.Faults = sim.Faults{ConnectRefused: 0.1, ShortWrite: 0.2, Reset: 0.002}
+			tuned.route.BufferRequest = 1 << 8 << rng.IntN(10)
+			tuned.route.Timeout = time.Duration(rng.IntN(50)) * time.Millisecond
+			s = newTunedSimulation(t, w, 1+int(w.Seed()%2), tuned, filters[:rng.IntN(3)]...)
+			s.faults = true
+			s.plan(4, 5, badOrigins)
+		default: // clients leave
+			s = newTunedSimulation(t, w, 1+int(w.Seed()%2), tuned, filters[:rng.IntN(3)]...)
+			s.faults = true
+			s.planAtOnce(4, 4, goodOrigins, func(c *simClient) {
+				w.After(time.Duration(rng.IntN(20_000))*time.Microsecond, func() {
+					if !c.over {
+						s.hangUp(c)
+					}
+				})
+			})
+		}
+		s.run()
+		if w.Seed()%4 == 0 && s.failed > 0 {
+			t.Fatalf("%d requests failed", s.failed)
+		}
+	})
+}
