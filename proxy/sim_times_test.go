@@ -294,3 +294,24 @@ func TestSim_tunnelIdle(t *testing.T) {
 		took(t, r, 12*idle*8/10+idle)
 	})
 }
+
+// Route.Timeout counts the time in which a body is received whole, and does not wait for its end.
+func TestSim_totalOfABufferedRequest(t *testing.T) {
+	const total = time.Second
+	sim.Run(t, seeds(200), func(t testing.TB, w *sim.World) {
+		x := newScene(t, w, tuning{
+			route:    proxy.Route{Timeout: total, BufferRequest: 1 << 10},
+			upstream: func(o *upstream.Options) { fewer(o, 1) },
+		})
+		x.sends("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n")
+		for range 12 {
+			x.pass(total / 10)
+			x.sends("x")
+		}
+		x.until(func() bool { return bytes.HasPrefix(x.client.Received(), []byte("HTTP/1.1 504 ")) })
+		x.do(func() { x.client.Close() })
+		r := x.play(1)[0]
+		wantRecord(t, r, 504, "edge:total")
+		took(t, r, total)
+	})
+}
