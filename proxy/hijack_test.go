@@ -299,3 +299,27 @@ func TestHijack_switchingWithoutItIs500(t *testing.T) {
 		t.Fatal(resp.Status)
 	}
 }
+
+// Where the answer was no tunnel nothing follows: a handler that reads on is told, though it never closes.
+func TestHijack_readsAfterAnAnswer(t *testing.T) {
+	read := make(chan error, 1)
+	r := hijackRig(t, func(w http.ResponseWriter, r *http.Request) {
+		c, _ := hijack(t, w)
+		io.WriteString(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+		_, err := c.Read(make([]byte, 1))
+		read <- err
+	})
+	w := r.wire(t)
+	w.Send(asksForEcho)
+	if head := w.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 403 ") {
+		t.Error(head)
+	}
+	select {
+	case err := <-read:
+		if err == nil {
+			t.Error("something was read")
+		}
+	case <-time.After(testutil.Patience):
+		t.Error("it reads for ever")
+	}
+}

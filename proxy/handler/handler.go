@@ -3,6 +3,7 @@ package handler
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -262,6 +263,9 @@ func (s *served) noteEnd(end bool) {
 		s.answered = true
 		if s.inEnded {
 			s.x = nil
+			if s.hijacked != nil { // nobody resets a stream that is through
+				s.hijacked.cancel(io.EOF)
+			}
 		}
 	}
 }
