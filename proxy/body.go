@@ -65,8 +65,8 @@ func stageUp(x *Exchange, p []byte, in int, end bool) (out []byte, ok bool) {
 func buffered(x *Exchange) bool {
 	h := &x.Request
 	switch {
-	case h.Length == 0 || h.Upgrade || h.Verb == message.VerbConnect || x.call.form != grpc.None:
-		return true
+	case h.Length == 0 || h.Verb == message.VerbConnect || x.call.form != grpc.None:
+		return true // one that has content gets no upgrade: see askTunnel
 	case h.Length > int64(x.route.BufferRequest), len(x.toUp.raw) > x.route.BufferRequest:
 		x.fail(faultTooLarge)
 		return false

@@ -104,6 +104,22 @@ func TestBufferRequest_backendIsAskedWhenItIsWhole(t *testing.T) {
 	}
 }
 
+// A request with content that asks for an upgrade gets none, and its body is received whole as any other.
+func TestBufferRequest_upgradesWithContent(t *testing.T) {
+	o := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was sent on") }))
+	t.Cleanup(o.Close)
+	s := start(t, Options{}, "%s[[listeners]]\nlisten = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = %q\n"+
+		"buffer_request = \"64k\"\n", quiet, o.URL)
+	for _, framing := range []string{"Content-Length: 70000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n11170\r\n"} {
+		w := testutil.Dial(t, s.Addresses()[0].Addr.String())
+		w.Send("POST / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+framing,
+			strings.Repeat("x", 70_000))
+		if head := w.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 413 ") {
+			t.Errorf("%s: %s", framing, head)
+		}
+	}
+}
+
 // Where a backend names itself, clients are sent to this proxy, with the prefixes that it knows.
 func TestRewriteLocation(t *testing.T) {
 	o := httptest.NewServer(nil)
