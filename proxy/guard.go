@@ -158,17 +158,15 @@ func giveID(x *Exchange) { x.Response.Set(x.listener.RequestID.field(), x.ID()) 
 // traced has the request be part of a trace.
 func traced(x *Exchange) bool {
 	h := &x.Request
-	i := h.Find(forwarding.Traceparent)
-	if i < 0 || forwarding.TraceID(h.Value(i)) == nil {
+	if forwarding.TraceOf(h) == nil {
 		var trace [16]byte
 		var parent [8]byte
 		binary.LittleEndian.PutUint64(trace[:], rand.Uint64())
 		binary.LittleEndian.PutUint64(trace[8:], rand.Uint64()|1) // none is all zeros
 		binary.LittleEndian.PutUint64(parent[:], rand.Uint64()|1)
 		forwarding.SetTraceparent(h, trace, parent)
-		i = h.Find(forwarding.Traceparent)
 	}
-	x.trace = append(x.trace[:0], forwarding.TraceID(h.Value(i))...)
+	x.trace = append(x.trace[:0], forwarding.TraceOf(h)...)
 	return true
 }
 

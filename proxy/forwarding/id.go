@@ -30,6 +30,22 @@ const (
 	traceparentLen      = flagsAt + 2
 )
 
+// TraceOf returns the identity of the trace that h, a request, names: nil where it names none, or has several such
+// fields, of which a backend may take another one. Borrowed.
+func TraceOf(h *message.Head) (trace []byte) {
+	found := false
+	for name, value := range h.All() {
+		if !message.EqualFold(name, Traceparent) {
+			continue
+		}
+		if found {
+			return nil
+		}
+		found, trace = true, TraceID(value)
+	}
+	return trace
+}
+
 // TraceID returns the identity of the trace that a Traceparent field names, nil where it is malformed: W3C Trace
 // Context §3.2. A version above 00 may have more after the flags. Borrowed.
 func TraceID(field []byte) []byte {

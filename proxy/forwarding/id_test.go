@@ -43,6 +43,23 @@ func TestTraceID(t *testing.T) {
 	}
 }
 
+// A backend may take the first of two fields or the last.
+func TestTraceOf_severalFields(t *testing.T) {
+	const one = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	h := &message.Head{}
+	if got := TraceOf(h); got != nil {
+		t.Errorf("%q of none", got)
+	}
+	h.Add("traceparent", one)
+	if got := string(TraceOf(h)); got != one[3:35] {
+		t.Errorf("%q of one", got)
+	}
+	h.Add("TraceParent", one)
+	if got := TraceOf(h); got != nil {
+		t.Errorf("%q of two", got)
+	}
+}
+
 func TestSetTraceparent_isValid(t *testing.T) {
 	h := &message.Head{}
 	h.Add("traceparent", "nonsense")
