@@ -124,6 +124,9 @@ func measure(x *Exchange) {
 // the exchange goes on.
 func bodyWaited(x *Exchange) bool {
 	gen := x.gen.Load()
+	if !x.toUp.staged && x.try.stream == nil {
+		x.toUp.holdRaw()
+	}
 	p := x.toUp.filterable()
 	if x.bodyIn > x.listener.bodyMax {
 		x.fail(faultTooLarge)

@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/internal/reference/hpack"
 	"github.com/edge-proxy/edge/internal/reference/http2"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -114,4 +115,26 @@ func TestProxy_waitingExchangesAreInTheBudget(t *testing.T) {
 	close(wait)
 	testutil.Eventually(t, testutil.Patience, func() bool { return s.engine.Stats().BufBytes == 0 },
 		"what was held is not given back")
+}
+
+// A body that was received whole is in memory once, while it waits for its backend too.
+func TestProxy_bufferedBodiesAreHeldOnce(t *testing.T) {
+	const size = 8 << 20 // more than the kernel takes
+	origin := testutil.Listen(t)
+	r := newRig(t, func(e *engine.Engine) []proxy.Route {
+		return []proxy.Route{{To: to(e, origin.Addr().String()), BufferRequest: size}}
+	})
+	w := r.wire(t)
+	w.Send(fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", size), strings.Repeat("x", size))
+	c, err := origin.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.ReadFull(c, make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if n := r.engine.Stats().BufBytes; n < size || n > size*3/2 {
+		t.Errorf("%d bytes are held for a body of %d", n, size)
+	}
 }

@@ -132,6 +132,13 @@ func (l *relay) hold(p []byte) {
 	l.count()
 }
 
+// holdRaw has what waits for the filters held as it is, where there are none: a large body is in memory once.
+func (l *relay) holdRaw() {
+	if len(l.held) == 0 {
+		l.held, l.base, l.raw = l.raw, l.raw, l.base[:0]
+	}
+}
+
 // pass notes that the other stream took p.
 func (l *relay) pass(p []byte) {
 	l.passed += int64(len(p))
