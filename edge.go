@@ -96,7 +96,7 @@ func (s *Server) Start() (err error) {
 	defer func() {
 		if err != nil {
 			s.stop()
-			s.engine, s.resolvers = nil, nil
+			s.engine, s.resolvers, s.listeners, s.log, s.logs = nil, nil, nil, nil, nil // Start may be called again
 		}
 	}()
 	all := append([]Listener{{s.Addr, s.TLS, s.Listener}}, s.Listeners...)

@@ -304,3 +304,37 @@ func TestServer_severalListeners(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A program may try again where an address was taken.
+func TestServer_startsAgain(t *testing.T) {
+	testutil.CheckLeaks(t)
+	taken := testutil.Listen(t)
+	var log testutil.Output
+	s := &edge.Server{
+		Addr: "127.0.0.1:0", AccessLog: &log, Routes: []proxy.Route{{To: proxy.Answer(200, "", "ok")}},
+		Listeners: []edge.Listener{{Addr: taken.Addr().String()}},
+	}
+	if err := s.Start(); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Fatal(err)
+	}
+	taken.Close()
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if all := s.ListenAddrs(); len(all) != 2 {
+		t.Error(all)
+	}
+	c := &http.Client{Transport: &http.Transport{}}
+	if resp, err := c.Get("http://" + s.ListenAddr() + "/asked"); err != nil {
+		t.Error(err)
+	} else {
+		resp.Body.Close()
+	}
+	c.CloseIdleConnections()
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(log.String(), "/asked") {
+		t.Errorf("the log is %q", log.String())
+	}
+}
