@@ -223,6 +223,10 @@ func (s *Service) Refusal(r *engine.Reactor, h *message.Head, cause error) []byt
 	return s.proxy.refusal(r, h, cause, text, s.present().Pages)
 }
 
+// refusalMax bounds a page of one's own in the answer to a request that the session refuses. It is written at once:
+// where the send queue has no room for it, the answers that wait there are lost as well.
+const refusalMax = 64 << 10
+
 // refusal makes the answer to a request of which nothing is known but its fault.
 func (p *Proxy) refusal(r *engine.Reactor, h *message.Head, cause error, id string, pages *page.Set) []byte {
 	token, text := "http_request_error", cause.Error()
@@ -232,6 +236,9 @@ func (p *Proxy) refusal(r *engine.Reactor, h *message.Head, cause error, id stri
 	}
 	f := page.Facts{Status: int(h.Status), Text: text, Token: token, ID: id}
 	contentType, body := page.Append(nil, &f, nil, pages)
+	if len(body) > refusalMax {
+		contentType, body = page.Append(nil, &f, nil)
+	}
 	h.AddID(message.ContentType, "Content-Type", contentType)
 	p.addStatus(h, token)
 	p.local[r.Index()].addDate(h)

@@ -239,3 +239,24 @@ dest = %q
 		}
 	}
 }
+
+// A page may fill a send queue. A request that the session refuses is answered without it then, after the answers that
+// wait there.
+func TestErrorPages_largeOnesAreNotForRefusals(t *testing.T) {
+	dir := t.TempDir()
+	page := filepath.Join(dir, "400.html")
+	if err := os.WriteFile(page, []byte(strings.Repeat("x", 1<<20-10)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, Options{}, "%serror_pages = { 400 = %q }\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\n"+
+		"pattern = \"/*\"\ndest = \"status:201\"\n", quiet, page)
+	w := testutil.Dial(t, s.Addresses()[0].Addr.String())
+	w.Send("GET / HTTP/1.1\r\nHost: h\r\n\r\nmalformed\r\n\r\n")
+	if head := w.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 201 ") {
+		t.Error(head)
+	}
+	w.Want("201 Created\n")
+	if head := w.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 400 ") {
+		t.Error(head)
+	}
+}
