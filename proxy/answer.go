@@ -188,11 +188,17 @@ const pageKept = 16 << 10
 
 // pageFor appends the body of an answer with status, that of a failure or one that a filter or a destination asked for.
 func pageFor(x *Exchange, status int, dst []byte) (contentType string, body []byte) {
-	f := page.Facts{Status: status, Text: textFor(x, status), ID: x.ID(), Host: x.Request.Host()}
+	f := page.Facts{Status: status, Text: textFor(x, status), ID: x.ID(), Host: hostAsked(x)}
 	if x.fault != nil {
 		f.Token = x.fault.Token
 	}
 	return page.Append(dst, &f, &x.Request, x.route.pages(), x.listener.Pages)
+}
+
+// hostAsked returns the host that the client asked for. That of the request may be the backend's by now.
+func hostAsked(x *Exchange) []byte {
+	h := message.Head{Base: x.Request.Base, Authority: x.authority}
+	return h.Host()
 }
 
 // textFor returns what the failure of x says to its client, "" where status is not that of a failure.

@@ -124,3 +124,21 @@ func checkIntercepted(t *testing.T, r *rig, method, path, accept, want string) {
 		t.Errorf("%s %s: %d %q %v", method, path, resp.ContentLength, body, resp.Trailer)
 	}
 }
+
+// The host in a page is the one that the client asked for: what the backend is called is nobody's business.
+func TestPages_hostIsTheClients(t *testing.T) {
+	origin := newVersioned(t, "h1", 0, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
+	pages := pagesOf(t, map[string]string{"5xx": "<p>{host}</p>"})
+	for name, address := range map[string]string{
+		"an answer of the backend": origin.Listener.Addr().String(), "one of the proxy": "127.0.0.1:1",
+	} {
+		for _, host := range []string{"", "internal.test", proxy.HostOfBackend} {
+			r := newRig(t, func(e *engine.Engine) []proxy.Route {
+				return []proxy.Route{{Pages: pages, Intercept: true, To: leadTo(e, address, host)}}
+			})
+			if _, body := askFor(t, r.url); body != "<p>site.test</p>" {
+				t.Errorf("%s, host %q: %s", name, host, body)
+			}
+		}
+	}
+}

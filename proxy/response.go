@@ -77,7 +77,7 @@ func intercept(x *Exchange) {
 	if x.call.form != grpc.None || grpc.FormOf(h.Peek(message.ContentType)) != grpc.None {
 		return
 	}
-	f := page.Facts{Status: int(h.Status), ID: x.ID(), Host: x.Request.Host()}
+	f := page.Facts{Status: int(h.Status), ID: x.ID(), Host: hostAsked(x)}
 	contentType, body := page.AppendOwn(x.local.page[:0], &f, &x.Request, x.route.Pages, x.listener.Pages)
 	if contentType == "" {
 		return
