@@ -101,7 +101,8 @@ func destKeys() []*schema.Key {
 		{Path: "rewrite_location", Type: schema.Bool, Default: "false", Example: "true",
 			Into: schema.Into(func(e *routeEntry) *bool { return &e.RewriteLocation }),
 			Doc: "A `Location` or `Content-Location` that names the backend, by its address or the Host that it was " +
-				"sent, becomes a path here, with the prefixes of `rewrite` undone."},
+				"sent, also with the backend's port as nginx does, becomes a path here, with the prefixes of " +
+				"`rewrite` undone."},
 		{Path: "buffer_request", Type: schema.Size, Default: `"off"`, Min: "1k", Max: "1g", Words: []string{"off"},
 			Example: `"10m"`,
 			Into:    schema.Into(func(e *routeEntry) *int64 { return &e.BufferRequest }),

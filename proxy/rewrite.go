@@ -98,8 +98,8 @@ func restFor(x *Exchange, t *message.Template) []byte {
 }
 
 // RewriteLocation makes a filter that has answers name this proxy where they name the backend: a Location or
-// Content-Location with the address that the backend was reached by, or the Host that it was sent, becomes a path, and
-// the prefixes of the rewrite are undone in it. w may be nil.
+// Content-Location with the address that the backend was reached by, or the Host that it was sent, also with the
+// backend's port in it, becomes a path, and the prefixes of the rewrite are undone in it. w may be nil.
 func RewriteLocation(w *Rewrite) *Filter {
 	strip, put := "", ""
 	if w != nil {
@@ -127,7 +127,7 @@ func RewriteLocation(w *Rewrite) *Filter {
 }
 
 // ownPath returns the path, query and fragment of a reference to the backend: one that is a path, or a URL with the
-// backend's address or the Host that it was sent.
+// backend's address, the Host that it was sent, or the name in that Host with the backend's port, as nginx has it.
 func ownPath(x *Exchange, ref string) (path string, ok bool) {
 	if strings.HasPrefix(ref, "/") && !strings.HasPrefix(ref, "//") {
 		return ref, true
@@ -140,8 +140,14 @@ func ownPath(x *Exchange, ref string) (path string, ok bool) {
 	if end < 0 {
 		end = len(rest)
 	}
-	host := rest[:end]
-	for _, own := range []string{x.Backend(), string(x.Request.Bytes(x.Request.Authority))} {
+	host, backend := rest[:end], x.Backend()
+	port := backend[strings.LastIndexByte(backend, ':')+1:]
+	if strings.HasPrefix(backend, "unix:") {
+		port = "80" // it has none, so nginx names none
+	}
+	for _, own := range []string{
+		backend, string(x.Request.Bytes(x.Request.Authority)), string(x.Request.Host()) + ":" + port,
+	} {
 		short := hostOfAddress(own, strings.EqualFold(scheme, "https"))
 		if own != "" && (strings.EqualFold(host, own) || strings.EqualFold(host, short)) {
 			return rest[end:], true

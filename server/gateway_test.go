@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -130,13 +131,14 @@ func TestRewriteLocation(t *testing.T) {
 		w.Header().Set("X-Path", r.URL.Path)
 		w.WriteHeader(302)
 	})
+	_, port, _ := net.SplitHostPort(address)
 	s := start(t, Options{}, "%s[[listeners]]\nlisten = \"127.0.0.1:0\"\n"+
 		"[[routes]]\npattern = \"/shop/*\"\ndest = %q\nrewrite = { strip_prefix = \"/shop\", add_prefix = \"/app\" }\n"+
 		"rewrite_location = true\n[[routes]]\npattern = \"/plain/*\"\ndest = %q\n", quiet, o.URL, o.URL)
-	ask := func(path, location string) string {
+	ask := func(path, host, location string) string {
 		t.Helper()
 		req, _ := http.NewRequest("GET", "http://"+s.Addresses()[0].Addr.String()+path, nil)
-		req.Host = "public.test"
+		req.Host = host
 		req.Header.Set("X-Location", location)
 		resp, err := http.DefaultTransport.RoundTrip(req)
 		if err != nil {
@@ -146,29 +148,57 @@ func TestRewriteLocation(t *testing.T) {
 		return resp.Header.Get("Location")
 	}
 	for location, want := range map[string]string{
-		"http://SELF/app/dir/":         "/shop/dir/",
-		"http://SELF/app":              "/shop",
-		"http://SELF/app?a=b#c":        "/shop?a=b#c",
-		"HTTP://SELF/other":            "/other",
-		"http://SELF":                  "/",
-		"http://public.test/app/x":     "/shop/x",
-		"https://public.test/app/x":    "/shop/x",
-		"/app/x":                       "/shop/x",
-		"/apple":                       "/apple",
-		"x/y":                          "x/y",
-		"//cdn.test/app/x":             "//cdn.test/app/x",
-		"https://elsewhere.test/app/x": "https://elsewhere.test/app/x",
-		"http://SELF.evil.test/app":    "http://" + address + ".evil.test/app",
-		"":                             "",
-		"http://SELF//evil.test/":      "/evil.test/", // to a browser "//evil.test/" is a host
-		"http://SELF/\\evil.test/":     "/evil.test/",
+		"http://SELF/app/dir/":                  "/shop/dir/",
+		"http://SELF/app":                       "/shop",
+		"http://SELF/app?a=b#c":                 "/shop?a=b#c",
+		"HTTP://SELF/other":                     "/other",
+		"http://SELF":                           "/",
+		"http://public.test/app/x":              "/shop/x",
+		"https://public.test/app/x":             "/shop/x",
+		"http://public.test:" + port + "/app/x": "/shop/x", // as nginx does, for any port of the Host
+		"http://public.test:1/app/x":            "http://public.test:1/app/x",
+		"/app/x":                                "/shop/x",
+		"/apple":                                "/apple",
+		"x/y":                                   "x/y",
+		"//cdn.test/app/x":                      "//cdn.test/app/x",
+		"https://elsewhere.test/app/x":          "https://elsewhere.test/app/x",
+		"http://SELF//evil.test/":               "/evil.test/", // to a browser "//evil.test/" is a host
+		"http://SELF/\\evil.test/":              "/evil.test/",
+		"http://SELF.evil.test/app":             "http://" + address + ".evil.test/app",
+		"":                                      "",
 	} {
-		if got := ask("/shop/a", location); got != want {
+		if got := ask("/shop/a", "public.test", location); got != want {
 			t.Errorf("%s: %q, want %q", location, got, want)
 		}
 	}
-	if got := ask("/plain/a", "http://SELF/app/x"); got != "http://"+address+"/app/x" {
+	if got := ask("/shop/a", "public.test:8443", "http://public.test:"+port+"/app/x"); got != "/shop/x" {
+		t.Errorf("a Host with a port: %q", got)
+	}
+	if got := ask("/plain/a", "public.test", "http://SELF/app/x"); got != "http://"+address+"/app/x" {
 		t.Errorf("a route without the key: %q", got)
+	}
+}
+
+// A backend at a Unix socket has no port to name: nginx names the host alone, whatever port the client asked.
+func TestRewriteLocation_unixSocket(t *testing.T) {
+	l := testutil.ListenUnix(t)
+	o := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "http://public.test/x")
+		w.WriteHeader(302)
+	})}
+	go o.Serve(l) //nolint:errcheck // until it is closed
+	t.Cleanup(func() { o.Close() })
+	s := start(t, Options{}, "%s[[listeners]]\nlisten = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\n"+
+		"dest = \"unix:%s\"\nrewrite_location = true\n", quiet, l.Addr())
+	req, _ := http.NewRequest("GET", "http://"+s.Addresses()[0].Addr.String(), nil)
+	req.Host = "public.test:8443"
+	resp, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if got := resp.Header.Get("Location"); got != "/x" {
+		t.Errorf("%q", got)
 	}
 }
 
