@@ -95,6 +95,7 @@ fmt: ## fail when gofmt would change a file
 vet: ## go vet, with and without -tags invariants, and of what is portable for darwin
 	go vet ./...
 	@$(call each,go vet ./...)
+	go vet -C internal/interop -tags apps ./apps
 	go vet -tags invariants $(CORE)
 	GOOS=darwin CGO_ENABLED=0 go vet $(PORTABLE)
 
@@ -173,6 +174,11 @@ soak: build ## the full counts (about an hour on 2 processors): simulations from
 	part interop env EDGE_SOAK=1 go test -C internal/interop -count=$(REPEATS) -timeout 6h $(FLAGS) .; \
 	part fuzz $$make fuzz FUZZTIME=$(SOAK_FUZZ); \
 	part load bin/edge-bench proxy --peers edge,edge+log --rounds 3
+
+# Installs what the machine lacks (Debian, npm); skips what cannot be had. Without a package go test prints the summary.
+.PHONY: interop-apps
+interop-apps: ## edge in front of Express, Django, docker-registry, git, Prometheus, Vite, grpc-go, nginx, http.server
+	go test -C internal/interop/apps -tags apps -count=1 -timeout 30m $(FLAGS)
 
 .PHONY: cover
 cover: ## statement coverage in coverage.out, the total on the last line

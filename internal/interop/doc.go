@@ -14,6 +14,8 @@
 //
 // It is a module of its own, so that programs that import edge do not get these projects into their module graph.
 //
+// The folder apps has edge in front of applications; it is a package with a build tag of its own.
+//
 // # Limits
 //
 // Once in make test; EDGE_SOAK=1 runs the gRPC cases 20 times and all sizes of WebSocket messages.
