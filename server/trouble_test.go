@@ -46,17 +46,6 @@ func loggedReason(t *testing.T, path string) (reason string) {
 	return reason
 }
 
-// closedPort returns an address at which nobody listens.
-func closedPort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 // silentPort returns an address at which connects are not answered: the queue of its socket is full.
 func silentPort(t *testing.T) string {
 	t.Helper()
@@ -137,7 +126,7 @@ func TestTrouble_isNamed(t *testing.T) {
 		name, dest, token, reason, what, try string
 		status                               int
 	}{
-		{"refused", closedPort(t), "connection_refused", "backend:connect", "refused", "listen there", 502},
+		{"refused", testutil.FreeAddr(t), "connection_refused", "backend:connect", "refused", "listen there", 502},
 		{"no socket", "unix:" + filepath.Join(dir, "none.sock"), "destination_unavailable", "backend:no_socket",
 			"does not exist", "the path", 502},
 		{"dead socket", "unix:" + socket, "connection_refused", "backend:connect", "refused", "nobody listens", 502},
@@ -182,7 +171,7 @@ func TestTrouble_isToldThoughARetryHidesIt(t *testing.T) {
 	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
 	good := httptest.NewServer(ok)
 	t.Cleanup(good.Close)
-	address := closedPort(t)
+	address := testutil.FreeAddr(t)
 	log := logged(t, 100)
 	s := start(t, Options{}, "%shttp.listen = \"127.0.0.1:0\"\n[upstreams.api]\n"+
 		"backends = [{ address = %q }, { address = %q }]\n[[routes]]\npattern = \"/*\"\ndest = \"api\"\n",
