@@ -290,7 +290,9 @@ func (x *Exchange) reset() {
 	x.toUp.reset()
 	x.toDown.reset()
 	x.locals, x.noted = x.locals[:0], x.noted[:0]
-	x.given, x.trace = x.given[:0], x.trace[:0]
+	if len(x.given)+len(x.trace) > 0 {
+		x.given, x.trace = x.given[:0], x.trace[:0]
+	}
 	if x.socket.asked {
 		x.socket = socket{}
 	}

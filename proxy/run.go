@@ -55,6 +55,7 @@ func (x *Exchange) run() {
 			if x.route.BufferRequest > 0 && !buffered(x) {
 				return
 			}
+			fallthrough
 		case stepBuffer:
 			x.step = stepForward
 			if !x.prepare() {
