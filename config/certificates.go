@@ -422,7 +422,7 @@ func (r *resolver) resolveCertificates() {
 		}
 		r.checkInternalCert(&e.Given, &e.Certificate)
 		for _, host := range e.Hosts {
-			if h, wrong, hint := parseRouteHost(host); wrong != "" || h == "" {
+			if h, wrong, hint := parseRouteHost(host, ""); wrong != "" || h == "" {
 				r.rep.Errorf(e.At("hosts"), hint, "%s is not a host", syntax.Quote(host))
 			}
 		}

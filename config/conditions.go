@@ -160,7 +160,7 @@ func parseHostValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool
 		}
 		return e.String(), true
 	}
-	if _, wrong, hint := parseRouteHost(host); wrong != "" || strings.Contains(s, "*") {
+	if _, wrong, hint := parseRouteHost(host, ""); wrong != "" || strings.Contains(s, "*") {
 		if foreignVariable.MatchString(s) {
 			hint = `"keep" is the host that the client asked for, "backend" that of the backend`
 		}

@@ -34,6 +34,7 @@ func FuzzParsePattern(f *testing.F) {
 	for _, s := range []string{
 		"~ \\.php$", "*.php", "a.test:80/*", "/api/*/x", "^/a$", "a.test/b*", "/a?b=c", "/a b%20c#d", "GET /x",
 		"[::1]:80/a", "= /x", "^~ /a/", "/u/{id}", "a.test/**", "http://a:1", "/ä", "//*", "=x", ":80", "/a/(.*)",
+		"[0]:0", "[::1]/a",
 	} {
 		f.Add(s)
 	}

@@ -55,7 +55,7 @@ func parsePattern(s string) (p pattern, wrong, hint string) {
 		return p, route.ErrHostPort.Error(), meantPattern(strings.TrimSuffix(host, ":"+port) + path)
 	}
 	if host != "" {
-		if host, wrong, hint = parseRouteHost(host); wrong != "" {
+		if host, wrong, hint = parseRouteHost(host, path); wrong != "" {
 			return p, wrong, hint
 		}
 	}
@@ -234,8 +234,9 @@ func sentHint(host, s string) string {
 	return meantPattern(host + strings.ReplaceAll((&url.URL{Path: before}).EscapedPath(), "%2A", "*"))
 }
 
-// parseRouteHost reads the host part of a pattern, as package route does, and explains what is wrong with it.
-func parseRouteHost(s string) (host, wrong, hint string) {
+// parseRouteHost reads the host part of a pattern, as package route does, and explains what is wrong with it. A path is
+// what follows in the pattern; empty for a host alone.
+func parseRouteHost(s, path string) (host, wrong, hint string) {
 	host, err := route.ParseHost(s)
 	if err == nil {
 		return host, "", ""
@@ -253,6 +254,8 @@ func parseRouteHost(s string) (host, wrong, hint string) {
 		}
 	case errors.Is(err, route.ErrHostPort) && name == "":
 		hint = "leave it out for any host"
+	case errors.Is(err, route.ErrHostPort) && path != "":
+		hint = meantPattern(name + path)
 	case errors.Is(err, route.ErrHostPort):
 		hint = "did you mean " + syntax.Quote(name) + "?"
 	default:

@@ -128,7 +128,7 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
 		return nil, false
 	}
 	for _, h := range e.hosts {
-		host, wrong, hint := parseRouteHost(h)
+		host, wrong, hint := parseRouteHost(h, "")
 		base.host = host
 		if wrong != "" {
 			r.rep.Errorf(e.At("host"), hint, "%s", wrong)
