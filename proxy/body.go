@@ -282,7 +282,7 @@ func (x *Exchange) pushDown(p []byte, in int, end bool) {
 func (x *Exchange) endAnswer() {
 	h := x.toDown.trailers
 	forwarding.DropNamed(&x.Response, h)
-	if list := x.route.chain.trailers; len(list) > 0 && !tellTrailers(x, list, h) {
+	if list := x.route.chain.trailers; len(list) > 0 && !tell(x, list, func(f onTrailers) { f(x, h) }) {
 		x.fail(FaultInternal)
 		return
 	}
@@ -290,20 +290,6 @@ func (x *Exchange) endAnswer() {
 		x.call.note(h)
 	}
 	x.pushDown(nil, 0, true)
-}
-
-// tellTrailers is tell for the filters of trailers.
-func tellTrailers(x *Exchange, list []named[onTrailers], h *message.Head) (whole bool) {
-	i := 0
-	defer func() {
-		if p := recover(); p != nil {
-			caught(x, p, list[i].name)
-		}
-	}()
-	for ; i < len(list); i++ {
-		list[i].run(x, h)
-	}
-	return true
 }
 
 // Large bodies and tunnels go from one stream to the other inside the kernel where nobody looks at them: see

@@ -7,7 +7,6 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/internal/invariant"
-	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -98,20 +97,6 @@ func (x *Exchange) rescue() {
 	caught(x, p, "")
 	x.parked = false
 	x.cut(FaultInternal)
-}
-
-// runLog runs the last phase. A panic there costs the filters after it their turn and nothing else: there is nothing
-// left to end.
-func (l *local) runLog(x *Exchange, list []named[onRecord], r *observe.Record) {
-	i := 0
-	defer func() {
-		if p := recover(); p != nil {
-			caught(x, p, list[i].name)
-		}
-	}()
-	for ; i < len(list); i++ {
-		list[i].run(x, r)
-	}
 }
 
 // caught counts and logs a panic of the filter, or of the function, called by. In a checked build one with a string may

@@ -112,12 +112,6 @@ var (
 		trouble: backend.Connecting,
 		try:     "does it run, and listen there? In a container, localhost is the container itself",
 	}
-	faultDeadSocket = &Fault{
-		Status: 502, Token: "connection_refused", Reason: "backend:connect",
-		Text:    "The backend refused the connection.",
-		trouble: backend.Connecting,
-		try:     "the file is there, and nobody listens: does the process that made it still run?",
-	}
 	faultNoSocket = &Fault{
 		Status: 502, Token: "destination_unavailable", Reason: "backend:no_socket",
 		Text:    "The socket of the backend does not exist.",

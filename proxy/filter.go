@@ -239,8 +239,8 @@ func judgeBy(x *Exchange, list []judged) (v Verdict, blocking *judged) {
 	return Next, nil
 }
 
-// tell runs the filters of list. It reports false where one panicked: then x is to be failed.
-func tell(x *Exchange, list []named[onExchange]) (whole bool) {
+// tell runs the filters of list, each by call. A panic costs those after it their turn, and the result is false.
+func tell[F any](x *Exchange, list []named[F], call func(F)) (whole bool) {
 	i := 0
 	defer func() {
 		if p := recover(); p != nil {
@@ -248,7 +248,7 @@ func tell(x *Exchange, list []named[onExchange]) (whole bool) {
 		}
 	}()
 	for ; i < len(list); i++ {
-		list[i].run(x)
+		call(list[i].run)
 	}
 	return true
 }

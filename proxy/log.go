@@ -30,7 +30,7 @@ func (l *local) logExchange(x *Exchange) {
 	r := l.takeRecord()
 	l.fill(r, x)
 	if len(list) > 0 {
-		l.runLog(x, list, r)
+		_ = tell(x, list, func(f onRecord) { f(x, r) }) // there is nothing left to end
 		r.Fields = x.noted
 	}
 	if logs != nil {

@@ -71,7 +71,7 @@ func (x *Exchange) send(s session.Stream) {
 		upError(x, err)
 		return
 	}
-	if list := x.route.chain.connected; len(list) > 0 && !tell(x, list) {
+	if list := x.route.chain.connected; len(list) > 0 && !tell(x, list, func(f onExchange) { f(x) }) {
 		x.fail(FaultInternal)
 		return
 	}

@@ -59,7 +59,7 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	if x.forwards {
 		forwarding.Response(&x.Response, x.proxy.name, x.listener.NoVia)
 	}
-	if list := x.route.chain.upstreamResponse; len(list) > 0 && !tell(x, list) {
+	if list := x.route.chain.upstreamResponse; len(list) > 0 && !tell(x, list, func(f onExchange) { f(x) }) {
 		x.fail(FaultInternal)
 		return
 	}

@@ -131,7 +131,7 @@ func (x *Exchange) prepare() bool {
 		forward(x, d.noVia)
 	}
 	host := x.Request.Authority
-	if list := x.route.chain.upstreamRequest; len(list) > 0 && !tell(x, list) {
+	if list := x.route.chain.upstreamRequest; len(list) > 0 && !tell(x, list, func(f onExchange) { f(x) }) {
 		x.fail(FaultInternal)
 		return false
 	}
