@@ -176,16 +176,8 @@ func ask(t *testing.T, url string) (int, string) {
 		t.Fatal(err)
 	}
 	req.Close = true // an idle connection would keep Shutdown waiting
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
+	resp, body := testutil.Do(t, http.DefaultClient, req)
+	return resp.StatusCode, body
 }
 
 // Backends that are chosen without Bind are a mistake, which is told.

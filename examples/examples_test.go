@@ -33,22 +33,8 @@ func ask(t *testing.T, method, url, agent string) (*http.Response, string) {
 		t.Fatal(err)
 	}
 	req.Header.Set("User-Agent", agent)
-	return do(t, req)
-}
-
-func do(t *testing.T, req *http.Request) (*http.Response, string) {
-	t.Helper()
 	req.Close = true
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, string(body)
+	return testutil.Do(t, http.DefaultClient, req)
 }
 
 func want(t *testing.T, resp *http.Response, body string, status int, text string) {
@@ -141,7 +127,8 @@ func TestFilter(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Header.Set("X-Please", "yes")
-	resp, body = do(t, req)
+	req.Close = true
+	resp, body = testutil.Do(t, http.DefaultClient, req)
 	want(t, resp, body, 200, "one /tea")
 	stop(t, p)
 }

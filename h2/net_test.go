@@ -144,20 +144,7 @@ func (l *echoLoop) push(s *Stream) {
 
 // The client of net/http against us: bodies of all sizes, both ways at once, many streams.
 func TestConn_serverForNet(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go newEchoLoop(nc, Server).run(func() bool { return true })
-		}
-	}()
+	l := testutil.Serve(t, func(c net.Conn) { newEchoLoop(c, Server).run(func() bool { return true }) })
 	dial := func(_ context.Context, network, _ string) (net.Conn, error) {
 		return net.Dial(network, l.Addr().String())
 	}

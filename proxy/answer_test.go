@@ -3,7 +3,6 @@ package proxy_test
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -20,23 +19,20 @@ import (
 // get asks for path with fields, names and values in turn, and returns the answer with its body.
 func (r *rig) get(t *testing.T, path string, fields ...string) (*http.Response, string) {
 	t.Helper()
-	req, err := http.NewRequest("GET", r.url+path, nil)
+	return testutil.Do(t, http.DefaultClient, newGet(t, r.url+path, fields))
+}
+
+// newGet makes a request with fields, names and values in turn.
+func newGet(t *testing.T, url string, fields []string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequest("GET", url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := 0; i < len(fields); i += 2 {
 		req.Header.Set(fields[i], fields[i+1])
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, string(body)
+	return req
 }
 
 const hostile = `<script>alert("1")</script>`

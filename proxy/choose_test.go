@@ -14,6 +14,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
@@ -32,21 +33,10 @@ func named(t *testing.T, name string) string {
 // askFor sends a request and returns status and body.
 func askFor(t *testing.T, url string, fields ...string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequest("GET", url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(fields); i += 2 {
-		req.Header.Set(fields[i], fields[i+1])
-	}
+	req := newGet(t, url, fields)
 	req.Host = "site.test"
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, _ := io.ReadAll(resp.Body)
-	return resp.StatusCode, string(body)
+	resp, body := testutil.Do(t, http.DefaultClient, req)
+	return resp.StatusCode, body
 }
 
 // A filter sends each request where it wants, and it goes there as if the route led there.

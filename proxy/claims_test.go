@@ -96,9 +96,7 @@ func (c *claims) askH1(t *testing.T, fields, trailers []string) int {
 
 // clearH2 is a client of HTTP/2 with prior knowledge.
 func clearH2() *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	return &http.Transport{Protocols: protocols}
+	return &http.Transport{Protocols: protocols("h2c")}
 }
 
 func (c *claims) askH2(t *testing.T, fields, trailers []string) int {

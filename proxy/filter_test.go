@@ -459,11 +459,8 @@ func TestFilter_panicCostsOneStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Shutdown(t.Context()) //nolint:errcheck // what matters was looked at
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{Protocols: protocols}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport}
+	client := clientOf(t, "h2c")
+	defer client.CloseIdleConnections()
 	slow, err := client.Get("http://" + s.ListenAddr() + "/slow")
 	if err != nil {
 		t.Fatal(err)

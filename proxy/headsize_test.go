@@ -34,22 +34,14 @@ type narrow struct {
 }
 
 func newNarrow(t *testing.T, limit uint32, late bool) *narrow {
-	s := &narrow{Listener: testutil.Listen(t), limit: limit, late: late}
-	go func() {
-		for {
-			c, err := s.Accept()
-			if err != nil {
-				return
-			}
-			s.conns.Add(1)
-			go s.serve(c)
-		}
-	}()
+	s := &narrow{limit: limit, late: late}
+	s.Listener = testutil.Serve(t, s.serve)
 	return s
 }
 
 func (s *narrow) serve(conn net.Conn) {
 	defer conn.Close()
+	s.conns.Add(1)
 	c := &framedConn{Conn: conn, Framer: http2.NewFramer(conn, conn)}
 	c.ReadMetaHeaders = hpack.NewDecoder(4096)
 	c.enc = hpack.NewEncoder(&c.block)

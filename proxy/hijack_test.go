@@ -274,11 +274,9 @@ func TestHijack_isRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Shutdown(t.Context()) //nolint:errcheck // what matters was looked at
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{Protocols: protocols}
-	defer transport.CloseIdleConnections()
-	resp, err := (&http.Client{Transport: transport}).Get("http://" + s.ListenAddr())
+	client := clientOf(t, "h2c")
+	defer client.CloseIdleConnections()
+	resp, err := client.Get("http://" + s.ListenAddr())
 	if err != nil {
 		t.Fatal(err)
 	}

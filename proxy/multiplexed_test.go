@@ -44,16 +44,7 @@ func newFramed(t *testing.T) *framed { return serveFramed(t, &framed{}) }
 
 // serveFramed starts s, whose functions are there already.
 func serveFramed(t *testing.T, s *framed) *framed {
-	s.Listener = testutil.Listen(t)
-	go func() {
-		for {
-			c, err := s.Accept()
-			if err != nil {
-				return
-			}
-			go s.serve(c)
-		}
-	}()
+	s.Listener = testutil.Serve(t, s.serve)
 	return s
 }
 

@@ -202,16 +202,7 @@ func hasty2(addr, path string) {
 // Whatever the peers do, and when: while a worker owns an exchange nobody else touches it. This is for the race
 // detector. Nothing is left in the end.
 func TestWorker_peersDoWhatTheyLike(t *testing.T) {
-	l, s := testutil.Listen(t), newFramed(t)
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go erratic1(conn)
-		}
-	}()
+	l, s := testutil.Serve(t, erratic1), newFramed(t)
 	s.begun = erratic2
 	s.ended = func(*framedConn, uint32, string) {}
 	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -32,23 +33,11 @@ func TestFilters_byName(t *testing.T) {
 	}
 	const routes = "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n" +
 		"filters = [\"two\"]\n[[routes]]\npattern = \"/plain\"\ndest = \"status:200\"\n"
-	s, err := New(parse("defaults.filters = [\"one\"]\n"+routes), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Stop() })
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	s := serve(t, parse("defaults.filters = [\"one\"]\n"+routes), o)
 	check := func(want map[string]string) {
 		t.Helper()
 		for path, filters := range want {
-			resp, err := http.Get("http://" + s.Addresses()[0].Addr.String() + path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, _ = io.Copy(io.Discard, resp.Body)
-			resp.Body.Close()
+			resp, _ := testutil.Get(t, http.DefaultClient, "http://"+s.Addresses()[0].Addr.String()+path)
 			if got := resp.Header.Get("X-Filters"); got != filters {
 				t.Errorf("%s: %q, want %q", path, got, filters)
 			}
@@ -97,24 +86,12 @@ func TestFilters_chooseUpstreamsByName(t *testing.T) {
 		return cfg
 	}
 	one, two := origin("one"), origin("two")
-	s, err := New(parse(one, two), Options{Filters: map[string]*proxy.Filter{"choose": choose}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Stop() })
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	s := serve(t, parse(one, two), Options{Filters: map[string]*proxy.Filter{"choose": choose}})
 	check := func(want map[string]string) {
 		t.Helper()
 		for name, text := range want {
-			resp, err := http.Get("http://" + s.Addresses()[0].Addr.String() + "/?to=" + name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			body, _ := io.ReadAll(resp.Body)
-			resp.Body.Close()
-			if got := fmt.Sprint(resp.StatusCode, " ", string(body)); !strings.HasPrefix(got, text) {
+			resp, body := testutil.Get(t, http.DefaultClient, "http://"+s.Addresses()[0].Addr.String()+"/?to="+name)
+			if got := fmt.Sprint(resp.StatusCode, " ", body); !strings.HasPrefix(got, text) {
 				t.Errorf("%s: %q, want %q", name, got, text)
 			}
 		}

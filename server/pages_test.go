@@ -66,14 +66,7 @@ func withPages(t *testing.T) (s *Server, dir string, load func() *config.Config)
 		}
 		return c
 	}
-	s, err := New(load(), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Stop() })
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	s = serve(t, load(), Options{})
 	return s, dir, load
 }
 

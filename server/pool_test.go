@@ -114,14 +114,7 @@ func TestApply_keepsConnectionsToBackendsThatStay(t *testing.T) {
 		return quiet + "global.worker_threads = 1\nhttp = { name = \"web\", listen = \"127.0.0.1:0\" }\n" +
 			"upstreams.api.backends = [" + backends + "]\nroutes = [{ pattern = \"/*\", dest = \"api\" }]\n"
 	}
-	s, err := New(parse(t, file(fmt.Sprintf("{ address = %q }", one))), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Stop() })
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	s := serve(t, parse(t, file(fmt.Sprintf("{ address = %q }", one))), o)
 	get(t, s, "web", "/")
 	for _, step := range []struct{ backends, want string }{
 		{fmt.Sprintf("{ address = %q }, { address = %q }", one, two), "one one two two"},

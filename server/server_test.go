@@ -38,7 +38,12 @@ func parse(t *testing.T, text string) *config.Config {
 // start runs a Server on two reactors until the test ends.
 func start(t *testing.T, o Options, format string, args ...any) *Server {
 	t.Helper()
-	cfg := parse(t, "global.worker_threads = 2\n"+fmt.Sprintf(format, args...))
+	return serve(t, parse(t, "global.worker_threads = 2\n"+fmt.Sprintf(format, args...)), o)
+}
+
+// serve runs a Server until the test ends.
+func serve(t *testing.T, cfg *config.Config, o Options) *Server {
+	t.Helper()
 	s, err := New(cfg, o)
 	if err != nil {
 		t.Fatal(err)
@@ -87,16 +92,8 @@ func get(t *testing.T, s *Server, listener, path string) (int, string) {
 
 func getBy(t *testing.T, c *http.Client, url string) (int, string) {
 	t.Helper()
-	resp, err := c.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(body)
+	resp, body := testutil.Get(t, c, url)
+	return resp.StatusCode, body
 }
 
 func urlOf(t *testing.T, s *Server, listener string) string {
@@ -162,14 +159,7 @@ dest = "status:410"
 func TestServer_helloPage(t *testing.T) {
 	cfg := parse(t, quiet)
 	cfg.Listeners[0].Addresses = []config.Address{{Network: "tcp4", Host: "127.0.0.1"}}
-	s, err := New(cfg, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Stop() })
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	s := serve(t, cfg, Options{})
 	resp, err := http.Get(urlOf(t, s, ":8080") + "/anything")
 	if err != nil {
 		t.Fatal(err)
@@ -196,14 +186,7 @@ backends = [{ address = %q }]
 pattern = %q
 dest = %q
 `
-	s, err := New(parse(t, fmt.Sprintf(file, addr, "/*", "api")), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Stop() })
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	s := serve(t, parse(t, fmt.Sprintf(file, addr, "/*", "api")), Options{})
 	get(t, s, "web", "/")
 	before := s.present.upstreams
 	if _, err := s.Apply(parse(t, fmt.Sprintf(file, addr, "/moved/*", "api"))); err != nil {

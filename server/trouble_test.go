@@ -75,25 +75,11 @@ func silentPort(t *testing.T) string {
 // speaking returns the address of a backend that answers each connection with a text.
 func speaking(t *testing.T, text string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				_, _ = c.Read(make([]byte, 4096))
-				_, _ = io.WriteString(c, text)
-				_ = c.Close()
-			}()
-		}
-	}()
-	return l.Addr().String()
+	return testutil.Serve(t, func(c net.Conn) {
+		_, _ = c.Read(make([]byte, 4096))
+		_, _ = io.WriteString(c, text)
+		_ = c.Close()
+	}).Addr().String()
 }
 
 // Each way in which a backend fails is told apart: for the client, in the access log, and in a line that says what to

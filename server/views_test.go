@@ -30,14 +30,7 @@ func TestRoutes_turnsOfTheirOwn(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			text := fmt.Sprintf(file, quiet, one, two, c.a, c.b)
-			s, err := New(parse(t, text), Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = s.Stop() })
-			if err := s.Start(); err != nil {
-				t.Fatal(err)
-			}
+			s := serve(t, parse(t, text), Options{})
 			before := conns.Load() + others.Load()
 			conn, err := net.Dial("tcp", strings.TrimPrefix(urlOf(t, s, "web"), "http://"))
 			if err != nil {
@@ -77,14 +70,7 @@ func TestRoutes_weightOfNone(t *testing.T) {
 			"[[routes]]\npattern = \"/c/*\"\ndest = \"status:201\"\nweight = 1\n"+
 			"[[routes]]\npattern = \"/c/*\"\ndest = \"status:202\"\nweight = %d\n", quiet, one, two, weight, weight)
 	}
-	s, err := New(parse(t, file(0)), Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = s.Stop() })
-	if err := s.Start(); err != nil {
-		t.Fatal(err)
-	}
+	s := serve(t, parse(t, file(0)), Options{})
 	const none, half = "one one one one 201 201 201 201", "one two one two 201 202 201 202"
 	for _, c := range []struct {
 		weight int

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -99,30 +100,20 @@ func (v *house) dialOut(addr string, co *tlsconn.ClientOptions, h engine.Handler
 
 // origin is a crypto/tls server that echoes.
 func origin(t testing.TB, o *tls.Config) string {
-	l := testutil.Listen(t)
-	go func() {
+	return testutil.Serve(t, func(conn net.Conn) {
+		c := tls.Server(conn, o)
+		defer c.Close()
+		var p [64 << 10]byte
 		for {
-			c, err := l.Accept()
+			n, err := c.Read(p[:])
 			if err != nil {
 				return
 			}
-			go func() {
-				c := tls.Server(c, o)
-				defer c.Close()
-				var p [64 << 10]byte
-				for {
-					n, err := c.Read(p[:])
-					if err != nil {
-						return
-					}
-					if _, err := c.Write(p[:n]); err != nil {
-						return
-					}
-				}
-			}()
+			if _, err := c.Write(p[:n]); err != nil {
+				return
+			}
 		}
-	}()
-	return l.Addr().String()
+	}).Addr().String()
 }
 
 func TestDial_sealsWhatWasWrittenBefore(t *testing.T) {

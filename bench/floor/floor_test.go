@@ -157,25 +157,11 @@ func TestRelay_carriesLargeBodiesBothWays(t *testing.T) {
 // startEcho sends everything back, but only once it has read its fill: so both directions stall.
 func startEcho(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				all, _ := io.ReadAll(c)
-				_, _ = c.Write(all)
-				_ = c.Close()
-			}()
-		}
-	}()
-	return l.Addr().String()
+	return testutil.Serve(t, func(c net.Conn) {
+		all, _ := io.ReadAll(c)
+		_, _ = c.Write(all)
+		_ = c.Close()
+	}).Addr().String()
 }
 
 func TestRelay_passesAHalfCloseBehindTheBytes(t *testing.T) {

@@ -117,7 +117,7 @@ func TestRun_reloadReadsIncludesAndSecretsAgain(t *testing.T) {
 	})
 	e := runIn(t, dir)
 	ask := func(path string) int {
-		resp, _ := get(t, client(t), "http://"+e.addr+path)
+		resp, _ := testutil.Get(t, client(t), "http://"+e.addr+path)
 		return resp.StatusCode
 	}
 	if a, b := ask("/a"), ask("/b"); a != 201 || b != 404 {

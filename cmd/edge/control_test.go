@@ -334,7 +334,7 @@ func TestProxy_linesAtOnce(t *testing.T) {
 	url := p.WaitLine(`edge: (http://\S+)/ -> `)[1]
 	c, begun := client(t), time.Now()
 	for i := range many {
-		get(t, c, fmt.Sprintf("%s/bytes/%d", url, i))
+		testutil.Get(t, c, fmt.Sprintf("%s/bytes/%d", url, i))
 		p.WaitLine(fmt.Sprintf(`"GET /bytes/%d HTTP/1\.1" 200 %[1]d 127\.0\.0\.1:[0-9]+ [0-9.]+ms$`, i))
 	}
 	if took := time.Since(begun); took > many*time.Second/2 {
@@ -347,7 +347,7 @@ func TestDemo_address(t *testing.T) {
 	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
 		Args: []string{"serve-demo", "--listen", ":0"}})
 	url := p.WaitLine(`demo origin on (http://localhost:[1-9][0-9]*/)$`)[1]
-	if resp, _ := get(t, client(t), url); resp.StatusCode != 200 {
+	if resp, _ := testutil.Get(t, client(t), url); resp.StatusCode != 200 {
 		t.Errorf("%d", resp.StatusCode)
 	}
 }

@@ -86,7 +86,7 @@ func answers(t *testing.T, url string) {
 	t.Helper()
 	c := client(t)
 	defer c.CloseIdleConnections()
-	if resp, _ := get(t, c, url); resp.StatusCode != 204 {
+	if resp, _ := testutil.Get(t, c, url); resp.StatusCode != 204 {
 		t.Errorf("it answers %d", resp.StatusCode)
 	}
 }

@@ -84,20 +84,6 @@ func (r *running) change(t *testing.T, format string, args ...any) {
 	r.Signal(syscall.SIGHUP)
 }
 
-func get(t *testing.T, c *http.Client, url string) (*http.Response, string) {
-	t.Helper()
-	resp, err := c.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, string(body)
-}
-
 // client makes a client with connections of its own.
 func client(t *testing.T) *http.Client {
 	t.Helper()
@@ -114,13 +100,13 @@ func TestProxy_inFrontOfTheDemo(t *testing.T) {
 	p := testutil.Start(t, testutil.Command{Path: bin, Args: []string{"proxy", "--from", "127.0.0.1:0", "--to", to}})
 	url := p.WaitLine(`edge: (http://\S+)/ -> `)[1]
 	c := client(t)
-	if resp, body := get(t, c, url+"/"); resp.StatusCode != 200 || body != demoText {
+	if resp, body := testutil.Get(t, c, url+"/"); resp.StatusCode != 200 || body != demoText {
 		t.Errorf("/: %d %q", resp.StatusCode, body)
 	}
-	if resp, body := get(t, c, url+"/bytes/3000000"); resp.StatusCode != 200 || len(body) != 3_000_000 {
+	if resp, body := testutil.Get(t, c, url+"/bytes/3000000"); resp.StatusCode != 200 || len(body) != 3_000_000 {
 		t.Errorf("/bytes: %d, %d bytes", resp.StatusCode, len(body))
 	}
-	if _, body := get(t, c, url+"/chunked/100"); !strings.HasSuffix(body, "line 100 of 100\n") {
+	if _, body := testutil.Get(t, c, url+"/chunked/100"); !strings.HasSuffix(body, "line 100 of 100\n") {
 		t.Errorf("/chunked ends with %q", body[max(0, len(body)-20):])
 	}
 	if out := curlWith(t, "--data-binary", "hello", url+"/echo"); !strings.HasSuffix(out, "hello") {
@@ -130,7 +116,7 @@ func TestProxy_inFrontOfTheDemo(t *testing.T) {
 	if code := origin.Stop(); code != 0 {
 		t.Errorf("serve-demo ends with %d", code)
 	}
-	if resp, _ := get(t, c, url+"/"); resp.StatusCode != 502 {
+	if resp, _ := testutil.Get(t, c, url+"/"); resp.StatusCode != 502 {
 		t.Errorf("without its origin: %d, want 502", resp.StatusCode)
 	}
 	p.WaitLine(`a backend fails.*does it run, and listen there`)
@@ -224,7 +210,7 @@ func TestRun_findsTheFile(t *testing.T) {
 	file := write(t, "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n")
 	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: filepath.Dir(file)})
 	addr := p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
-	if resp, _ := get(t, client(t), "http://"+addr+"/"); resp.StatusCode != 200 {
+	if resp, _ := testutil.Get(t, client(t), "http://"+addr+"/"); resp.StatusCode != 200 {
 		t.Errorf("%d", resp.StatusCode)
 	}
 }
@@ -440,7 +426,7 @@ dest = "status:204"
 		return found
 	}, "it listens")
 	c := client(t)
-	get(t, c, "http://"+addr+"/one")
+	testutil.Get(t, c, "http://"+addr+"/one")
 	for _, name := range []string{"access.log", "error.log"} {
 		if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, "old-"+name)); err != nil {
 			t.Fatal(err)
@@ -448,7 +434,7 @@ dest = "status:204"
 	}
 	p.Signal(syscall.SIGUSR1)
 	testutil.Eventually(t, testutil.Patience, holds("error.log", "opened again"), "the event log is opened again")
-	get(t, c, "http://"+addr+"/two")
+	testutil.Get(t, c, "http://"+addr+"/two")
 	testutil.Eventually(t, testutil.Patience, holds("access.log", "/two"), "the access log is opened again")
 	testutil.Eventually(t, testutil.Patience, holds("old-access.log", "/one"), "the old one has what was before")
 	p.Signal(syscall.SIGINT)
@@ -473,7 +459,7 @@ func TestRun_pidFile(t *testing.T) {
 // RFC 7686 §2: DNS is not asked for a name below onion, so that it takes no time to know that there is none.
 func TestRun_nameThatDoesNotResolve(t *testing.T) {
 	e := start(t, "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"nowhere.onion:80\"\n")
-	resp, _ := get(t, client(t), "http://"+e.addr+"/")
+	resp, _ := testutil.Get(t, client(t), "http://"+e.addr+"/")
 	if resp.StatusCode != 503 || !strings.Contains(resp.Header.Get("Proxy-Status"), "destination_unavailable") {
 		t.Errorf("%d %v", resp.StatusCode, resp.Header)
 	}
@@ -513,7 +499,8 @@ func TestRun_logThatCannotBeWritten(t *testing.T) {
 			}
 			c := client(t)
 			for i := range 3000 {
-				if resp, _ := get(t, c, fmt.Sprintf("http://%s/%d?%0300d", addr, i, i)); resp.StatusCode != 204 {
+				resp, _ := testutil.Get(t, c, fmt.Sprintf("http://%s/%d?%0300d", addr, i, i))
+				if resp.StatusCode != 204 {
 					t.Fatalf("request %d: %d", i, resp.StatusCode)
 				}
 			}
@@ -539,7 +526,7 @@ func TestDemo_answers(t *testing.T) {
 		"/": 200, "/status/204": 204, "/status/503": 503, "/status/99": 400, "/status/x": 400, "/bytes/10": 200,
 		"/bytes/99999999999": 400, "/delay/1": 200, "/delay/60001": 400, "/chunked/3": 200, "/none": 404,
 	} {
-		if resp, body := get(t, c, url+path); resp.StatusCode != want {
+		if resp, body := testutil.Get(t, c, url+path); resp.StatusCode != want {
 			t.Errorf("%s: %d %q, want %d", path, resp.StatusCode, body, want)
 		}
 	}

@@ -227,7 +227,7 @@ dest = "status:204"
 	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file}})
 	url := "http://" + listening(t, log)
 	c := client(t)
-	if resp, _ := get(t, c, url+"/one"); resp.StatusCode != 204 {
+	if resp, _ := testutil.Get(t, c, url+"/one"); resp.StatusCode != 204 {
 		t.Errorf("/one: %d", resp.StatusCode)
 	}
 	hasRights(t, p.PID(), uid, gid)
@@ -243,7 +243,7 @@ dest = "status:204"
 	put("/two")
 	p.Signal(syscall.SIGHUP)
 	testutil.Eventually(t, testutil.Patience, says(log, `"msg":"configuration reloaded"`), "it reloads")
-	if resp, _ := get(t, c, url+"/two"); resp.StatusCode != 204 {
+	if resp, _ := testutil.Get(t, c, url+"/two"); resp.StatusCode != 204 {
 		t.Errorf("/two: %d", resp.StatusCode)
 	}
 	if err := os.Rename(log, log+".1"); err != nil {
@@ -294,7 +294,7 @@ func TestRun_reloadAsTheUser(t *testing.T) {
 	p.Signal(syscall.SIGHUP)
 	p.WaitLine(`reload failed, nothing has changed.*edge.toml:2:\d+: listener .*` + low +
 		`.*permission denied","try":".*setcap`)
-	if resp, _ := get(t, client(t), "http://"+addr+"/"); resp.StatusCode != 204 {
+	if resp, _ := testutil.Get(t, client(t), "http://"+addr+"/"); resp.StatusCode != 204 {
 		t.Errorf("after it: %d", resp.StatusCode)
 	}
 }

@@ -100,7 +100,7 @@ func TestRun_httpsWithBothVersions(t *testing.T) {
 	if got := curlWith(t, append([]string{"--http1.1"}, at...)...); got != "1.1 200 0" {
 		t.Errorf("curl --http1.1: %s", got)
 	}
-	resp, _ := get(t, p.client(t, e.addr, nil), "https://a.example.org/")
+	resp, _ := testutil.Get(t, p.client(t, e.addr, nil), "https://a.example.org/")
 	if resp.Proto != "HTTP/2.0" {
 		t.Errorf("net/http speaks %s", resp.Proto)
 	}
@@ -140,7 +140,7 @@ func TestRun_certificateSwapped(t *testing.T) {
 	p := newPKI(t, "a")
 	e := start(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s", p.pair("a"), everything)
 	c := p.client(t, e.addr, nil)
-	first, _ := get(t, c, "https://a.example.org/")
+	first, _ := testutil.Get(t, c, "https://a.example.org/")
 	serial := func() string {
 		conn, err := tls.Dial("tcp", e.addr, &tls.Config{ServerName: "a.example.org", RootCAs: p.Pool})
 		if err != nil {
@@ -155,7 +155,7 @@ func TestRun_certificateSwapped(t *testing.T) {
 	if serial() == before {
 		t.Error("the old certificate is still presented")
 	}
-	if again, _ := get(t, c, "https://a.example.org/"); again.TLS.PeerCertificates[0].SerialNumber.String() !=
+	if again, _ := testutil.Get(t, c, "https://a.example.org/"); again.TLS.PeerCertificates[0].SerialNumber.String() !=
 		first.TLS.PeerCertificates[0].SerialNumber.String() {
 		t.Error("the connection that stood was not kept")
 	}
@@ -188,7 +188,7 @@ func TestRun_clientCertificates(t *testing.T) {
 			c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 		}
 	}
-	resp, _ := get(t, p.client(t, e.addr, shows(p, "me")), "https://a.example.org/")
+	resp, _ := testutil.Get(t, p.client(t, e.addr, shows(p, "me")), "https://a.example.org/")
 	if got := resp.Header.Get("X-Client"); got != "CN=me.example.org" {
 		t.Errorf("the subject is %q", got)
 	}
@@ -202,11 +202,12 @@ func TestRun_clientCertificates(t *testing.T) {
 	}
 	e.change(t, "[https]\nlisten = \"127.0.0.1:0\"\nclient_auth = \"request\"\n%s%s", p.pair("a"), everything)
 	e.WaitLine(`configuration reloaded`)
-	resp, _ = get(t, p.client(t, e.addr, shows(stranger, "other")), "https://a.example.org/")
+	resp, _ = testutil.Get(t, p.client(t, e.addr, shows(stranger, "other")), "https://a.example.org/")
 	if got := resp.Header.Get("X-Client"); got != "CN=other.example.org" {
 		t.Errorf("asked for alone, the subject is %q", got)
 	}
-	if resp, _ = get(t, p.client(t, e.addr, nil), "https://a.example.org/"); resp.Header.Get("X-Client") != "" {
+	resp, _ = testutil.Get(t, p.client(t, e.addr, nil), "https://a.example.org/")
+	if resp.Header.Get("X-Client") != "" {
 		t.Errorf("none is asked for alone: %v", resp.Header)
 	}
 }
@@ -216,10 +217,11 @@ func TestRun_tlsAndPlainOnOnePort(t *testing.T) {
 	e := start(t, "[network]\nlisten = \"127.0.0.1:0\"\nssl_certificate = %q\nssl_certificate_key = %q\n%s",
 		p.path("a.pem"), p.path("a.key"), everything)
 	e.WaitLine(`tls-auto`)
-	if resp, _ := get(t, p.client(t, e.addr, nil), "https://a.example.org/"); resp.StatusCode != 200 {
+	if resp, _ := testutil.Get(t, p.client(t, e.addr, nil), "https://a.example.org/"); resp.StatusCode != 200 {
 		t.Errorf("TLS: %d", resp.StatusCode)
 	}
-	if resp, _ := get(t, client(t), "http://"+e.addr+"/"); resp.StatusCode != 200 || resp.Header.Get("X-TLS") != "" {
+	resp, _ := testutil.Get(t, client(t), "http://"+e.addr+"/")
+	if resp.StatusCode != 200 || resp.Header.Get("X-TLS") != "" {
 		t.Errorf("plain: %d %v", resp.StatusCode, resp.Header)
 	}
 	if got := curlWith(t, "--http2-prior-knowledge", "-o", filepath.Join(t.TempDir(), "body"), "-w",
@@ -231,7 +233,7 @@ func TestRun_tlsAndPlainOnOnePort(t *testing.T) {
 func TestRun_plainOnATLSPortIsTold(t *testing.T) {
 	p := newPKI(t, "a")
 	e := start(t, "[https]\nlisten = \"127.0.0.1:0\"\n%s%s", p.pair("a"), everything)
-	resp, body := get(t, client(t), "http://"+e.addr+"/")
+	resp, body := testutil.Get(t, client(t), "http://"+e.addr+"/")
 	if resp.StatusCode != 400 || !strings.Contains(body, "https://") {
 		t.Errorf("%d %q", resp.StatusCode, body)
 	}
@@ -245,7 +247,7 @@ func TestRun_redirectToHTTPS(t *testing.T) {
 		addr, p.pair("a"), everything)
 	c := client(t)
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	resp, _ := get(t, c, "http://"+e.addr+"/a?b=c")
+	resp, _ := testutil.Get(t, c, "http://"+e.addr+"/a?b=c")
 	if got := resp.Header.Get("Location"); resp.StatusCode != 308 || got != "https://127.0.0.1:"+port+"/a?b=c" {
 		t.Errorf("%d %s", resp.StatusCode, got)
 	}
@@ -259,7 +261,7 @@ func TestRun_sessionsAreResumed(t *testing.T) {
 	sessions := tls.NewLRUClientSessionCache(4)
 	resumed := func() bool {
 		c := p.client(t, e.addr, func(c *tls.Config) { c.ClientSessionCache = sessions })
-		resp, _ := get(t, c, "https://a.example.org/")
+		resp, _ := testutil.Get(t, c, "https://a.example.org/")
 		c.CloseIdleConnections()
 		return resp.TLS.DidResume
 	}
@@ -287,7 +289,7 @@ func TestRun_minVersionAndProtocols(t *testing.T) {
 	p := newPKI(t, "a")
 	e := start(t, "[tls]\nmin_version = \"1.3\"\n[https]\nlisten = \"127.0.0.1:0\"\nprotocols = [\"h1\"]\n%s%s",
 		p.pair("a"), everything)
-	if resp, _ := get(t, p.client(t, e.addr, nil), "https://a.example.org/"); resp.Proto != "HTTP/1.1" {
+	if resp, _ := testutil.Get(t, p.client(t, e.addr, nil), "https://a.example.org/"); resp.Proto != "HTTP/1.1" {
 		t.Errorf("h1 alone: %s", resp.Proto)
 	}
 	old := p.client(t, e.addr, func(c *tls.Config) { c.MaxVersion = tls.VersionTLS12 })
@@ -343,12 +345,12 @@ func TestRun_securedUpstreams(t *testing.T) {
 		"url": "both HTTP/1.1 0", "h1": "both HTTP/1.1 0", "h2": "both HTTP/2.0 0", "auto2": "both HTTP/2.0 0",
 		"auto1": "one HTTP/1.1 0", "shown": "both HTTP/1.1 1", "unverified": "both HTTP/1.1 0",
 	} {
-		if resp, body := get(t, c, "http://"+e.addr+"/"+path); resp.StatusCode != 200 || body != want {
+		if resp, body := testutil.Get(t, c, "http://"+e.addr+"/"+path); resp.StatusCode != 200 || body != want {
 			t.Errorf("/%s: %d %q, want %q", path, resp.StatusCode, body, want)
 		}
 	}
 	for _, path := range []string{"wrong", "untrusted"} {
-		resp, _ := get(t, c, "http://"+e.addr+"/"+path)
+		resp, _ := testutil.Get(t, c, "http://"+e.addr+"/"+path)
 		why := resp.Header.Get("Proxy-Status")
 		if resp.StatusCode != 502 || !strings.Contains(why, "tls_certificate_error") {
 			t.Errorf("/%s: %d %q", path, resp.StatusCode, why)
@@ -395,7 +397,7 @@ func TestProxy_toHTTPS(t *testing.T) {
 		Env:  []string{"SSL_CERT_FILE=" + p.path("ca.pem"), "SSL_CERT_DIR=/nowhere"},
 		Args: []string{"proxy", "--from", "127.0.0.1:0", "--to", "https://" + to}})
 	url := e.WaitLine(`edge: (http://\S+/) -> https://`)[1]
-	resp, body := get(t, client(t), url)
+	resp, body := testutil.Get(t, client(t), url)
 	if resp.StatusCode != 200 || body != "one HTTP/1.1 0" || resp.Header.Get("X-Host") != to {
 		t.Errorf("%d %q, asked for %s", resp.StatusCode, body, resp.Header.Get("X-Host"))
 	}
@@ -406,7 +408,7 @@ func TestRun_FIPS(t *testing.T) {
 	e := start(t, "fips = true\n[https]\nlisten = \"127.0.0.1:0\"\n%s%s", p.pair("a"), everything)
 	e.WaitLine(`"msg":"cryptography by FIPS 140-3"`)
 	c := p.client(t, e.addr, func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.CurveP256} })
-	if resp, _ := get(t, c, "https://a.example.org/"); resp.StatusCode != 200 {
+	if resp, _ := testutil.Get(t, c, "https://a.example.org/"); resp.StatusCode != 200 {
 		t.Errorf("%d", resp.StatusCode)
 	}
 	c = p.client(t, e.addr, func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.X25519} })
@@ -440,10 +442,10 @@ func TestRun_filesOfOthers(t *testing.T) {
 	).Replace(read("pingora-tls-and-health.toml")))
 	c := p.client(t, e.addr, nil)
 	for _, scheme := range []string{"http://", "https://"} {
-		if _, body := get(t, c, scheme+"127.0.0.1/api/x"); body != "api" {
+		if _, body := testutil.Get(t, c, scheme+"127.0.0.1/api/x"); body != "api" {
 			t.Errorf("%s: %q", scheme, body)
 		}
-		if _, body := get(t, c, scheme+"127.0.0.1/"); body != "one" && body != "two" {
+		if _, body := testutil.Get(t, c, scheme+"127.0.0.1/"); body != "one" && body != "two" {
 			t.Errorf("%s: %q", scheme, body)
 		}
 	}
@@ -452,10 +454,10 @@ func TestRun_filesOfOthers(t *testing.T) {
 		"127.0.0.1:18081", named(t, "api"), "127.0.0.1:18082", named(t, "rest")).Replace(read("http-and-https.toml")))
 	for addr, scheme := range map[string]string{plain: "http://", secure: "https://"} {
 		c := p.client(t, addr, nil)
-		if _, body := get(t, c, scheme+"127.0.0.1/api/x"); body != "api" {
+		if _, body := testutil.Get(t, c, scheme+"127.0.0.1/api/x"); body != "api" {
 			t.Errorf("%s: %q", scheme, body)
 		}
-		if _, body := get(t, c, scheme+"127.0.0.1/x"); body != "rest" {
+		if _, body := testutil.Get(t, c, scheme+"127.0.0.1/x"); body != "rest" {
 			t.Errorf("%s: %q", scheme, body)
 		}
 	}

@@ -295,40 +295,31 @@ func (l *h2lane) goodClient(id string, stop chan bool) error {
 
 // bulk is an origin of HTTP/1 whose answers are large, and which counts what it could write.
 func bulk(t *testing.T, size int) string {
-	l := testutil.Listen(t)
 	chunk := strings.Repeat("b", 64<<10)
-	go func() {
+	l := testutil.Serve(t, func(c net.Conn) {
+		defer c.Close()
+		c.(*net.TCPConn).SetWriteBuffer(64 << 10) // the kernel's memory is everybody's
+		buf := make([]byte, 4096)
 		for {
-			c, err := l.Accept()
+			n, err := c.Read(buf)
 			if err != nil {
 				return
 			}
-			c.(*net.TCPConn).SetWriteBuffer(64 << 10) // the kernel's memory is everybody's
-			go func() {
-				defer c.Close()
-				buf := make([]byte, 4096)
-				for {
-					n, err := c.Read(buf)
-					if err != nil {
-						return
-					}
-					if strings.HasPrefix(string(buf[:n]), "GET /small") || strings.HasPrefix(string(buf[:n]),
-						"GET /victim") {
-						_, target, _ := strings.Cut(string(buf[:n]), " ")
-						target, _, _ = strings.Cut(target, " ")
-						fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(target), target)
-						continue
-					}
-					fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
-					for range size / len(chunk) {
-						if _, err := io.WriteString(c, chunk); err != nil {
-							return
-						}
-					}
+			if request := string(buf[:n]); strings.HasPrefix(request, "GET /small") ||
+				strings.HasPrefix(request, "GET /victim") {
+				_, target, _ := strings.Cut(request, " ")
+				target, _, _ = strings.Cut(target, " ")
+				fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(target), target)
+				continue
+			}
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)
+			for range size / len(chunk) {
+				if _, err := io.WriteString(c, chunk); err != nil {
+					return
 				}
-			}()
+			}
 		}
-	}()
+	})
 	return fmt.Sprintf("backends = [{ address = %q }]\n", l.Addr())
 }
 

@@ -120,17 +120,8 @@ type h2serving struct {
 }
 
 func newH2Origin(t *testing.T) *h2origin {
-	l := testutil.Listen(t)
-	o := &h2origin{addr: l.Addr().String(), plays: map[string]*h2play{}, resets: map[string]http2.ErrCode{}}
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go o.serve(c)
-		}
-	}()
+	o := &h2origin{plays: map[string]*h2play{}, resets: map[string]http2.ErrCode{}}
+	o.addr = testutil.Serve(t, o.serve).Addr().String()
 	return o
 }
 

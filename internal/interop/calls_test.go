@@ -148,6 +148,18 @@ func TestGRPC_endsOfCalls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	converse(t, stream)
+	s.Stop()
+	_, err = stream.Recv()
+	wantCode(t, err, codes.Unavailable)
+
+	_, err = c.EmptyCall(ctx, &testgrpc.Empty{})
+	wantCode(t, err, codes.Unavailable)
+}
+
+// converse sends three messages and gets each back before the next one.
+func converse(t *testing.T, stream testgrpc.TestService_FullDuplexCallClient) {
+	t.Helper()
 	for range 3 {
 		m := &testgrpc.StreamingOutputCallRequest{Payload: &testgrpc.Payload{Body: []byte("x")}}
 		if err := stream.Send(m); err != nil {
@@ -157,12 +169,6 @@ func TestGRPC_endsOfCalls(t *testing.T) {
 			t.Fatal(m, err)
 		}
 	}
-	s.Stop()
-	_, err = stream.Recv()
-	wantCode(t, err, codes.Unavailable)
-
-	_, err = c.EmptyCall(ctx, &testgrpc.Empty{})
-	wantCode(t, err, codes.Unavailable)
 }
 
 // A server of gRPC may be a handler, too.
@@ -175,15 +181,7 @@ func TestGRPC_handler(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
-		m := &testgrpc.StreamingOutputCallRequest{Payload: &testgrpc.Payload{Body: []byte("x")}}
-		if err := stream.Send(m); err != nil {
-			t.Fatal(err)
-		}
-		if m, err := stream.Recv(); err != nil || string(m.Payload.Body) != "x" {
-			t.Fatal(m, err)
-		}
-	}
+	converse(t, stream)
 	if err := stream.CloseSend(); err != nil {
 		t.Fatal(err)
 	}

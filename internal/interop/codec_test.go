@@ -24,20 +24,7 @@ func TestH2spec_codec(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serveHello(c)
-		}
-	}()
+	l := testutil.Serve(t, serveHello)
 	o := &config.Config{
 		Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, Path: "/", Timeout: testutil.Patience,
 		MaxHeaderLen: 4000, Strict: true,

@@ -39,6 +39,22 @@ func Listen(t testing.TB) net.Listener {
 	return listen(t, "tcp", "127.0.0.1:0")
 }
 
+// Serve opens a listener as Listen does and calls serve for each connection, on a goroutine of its own.
+func Serve(t testing.TB, serve func(c net.Conn)) net.Listener {
+	t.Helper()
+	l := Listen(t)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(c)
+		}
+	}()
+	return l
+}
+
 // ListenUnix opens a Unix listener in a directory of its own. It is closed when the test ends.
 func ListenUnix(t testing.TB) net.Listener {
 	t.Helper()

@@ -1,0 +1,32 @@
+package testutil
+
+import (
+	"io"
+	"net/http"
+	"testing"
+)
+
+// Do sends a request by c and returns its answer with the whole body.
+func Do(t testing.TB, c *http.Client, req *http.Request) (*http.Response, string) {
+	t.Helper()
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // all of it was read, or the test has failed
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+// Get is Do for a GET of url.
+func Get(t testing.TB, c *http.Client, url string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Do(t, c, req)
+}
