@@ -109,7 +109,7 @@ func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener,
 	return l, nil
 }
 
-// mayTake returns an error where a Listener of e has the address of o and does not close. exclusive says that nobody
+// mayTake returns an error where a Listener of e is open on the address of o. exclusive says that nobody
 // else may have it: where e itself has another address with the same port, the kernel decides what goes together.
 func (e *Engine) mayTake(o *ListenOptions) (exclusive bool, err error) {
 	if o.Share || o.Addr.IsUnix() || o.Addr.IP.Port() == 0 {

@@ -95,7 +95,7 @@ func (o *offload) start(j *Job) bool {
 			o.lasting.Add(-1)
 			return false
 		}
-		go o.last(j)
+		go o.finish(j, &o.lasting)
 		return true
 	}
 	if o.given.Add(1) > o.running.Load() { // else a worker is free: each has one job at most
@@ -138,21 +138,18 @@ func (o *offload) grow() {
 	}
 }
 
-// last runs j, which may last.
-func (o *offload) last(j *Job) {
-	o.do(j)
-	j.cancel()
-	o.lasting.Add(-1)
-	j.reactor.Post(&j.Done)
-}
-
 func (o *offload) work() {
 	for j := range o.jobs {
-		o.do(j)
-		j.cancel()
-		o.given.Add(-1)
-		j.reactor.Post(&j.Done)
+		o.finish(j, &o.given)
 	}
+}
+
+// finish runs j, which count counts, and hands it back to its reactor.
+func (o *offload) finish(j *Job, count *atomic.Int64) {
+	o.do(j)
+	j.cancel()
+	count.Add(-1)
+	j.reactor.Post(&j.Done)
 }
 
 // do runs j. A panic costs the job, not the process.

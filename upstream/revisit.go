@@ -31,7 +31,6 @@ type revisit struct {
 	local  *local
 	member *backend.Member
 	peer   *peer
-	period time.Duration
 	since  int64 // reactor time, ns
 	opened bool  // the visit that ends now has reached the address
 	timer  engine.Timer
@@ -50,9 +49,9 @@ func (c *Conn) countFailed(cause error) {
 	if !v.peer.visited.CompareAndSwap(false, true) {
 		return
 	}
-	v.period = v.peer.nextPeriod(v.since)
+	period := v.peer.nextPeriod(v.since)
 	slog.Warn("an address of a backend is passed over: no connection in time", "upstream", l.upstream.Name(),
-		"backend", v.member.Address(), "address", v.peer.addr.String(), "again_in", v.period.String())
+		"backend", v.member.Address(), "address", v.peer.addr.String(), "again_in", period.String())
 	v.timer.Run = v.dial
 	v.arm()
 }
@@ -79,7 +78,7 @@ func (p *peer) nextPeriod(now int64) time.Duration {
 	return period
 }
 
-func (v *revisit) arm() { v.local.reactor.Arm(&v.timer, v.local.reactor.Now()+int64(v.period)) }
+func (v *revisit) arm() { v.local.reactor.Arm(&v.timer, v.local.reactor.Now()+v.peer.period.Load()) }
 
 // dial tries the address, unless it is used again already, or is none of the member's any more. When the upstream is
 // closed nobody would try it later.
@@ -100,8 +99,7 @@ func (v *revisit) dial(r *engine.Reactor) {
 
 // wait waits for longer.
 func (v *revisit) wait() {
-	v.period = min(2*v.period, revisitLast)
-	v.peer.period.Store(int64(v.period))
+	v.peer.period.Store(min(2*v.peer.period.Load(), int64(revisitLast)))
 	v.arm()
 }
 
