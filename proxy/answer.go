@@ -33,7 +33,7 @@ func (x *Exchange) fail(f *Fault) {
 		if own := ask(x, list, f); own.final() {
 			v = own
 		} else if own.kind != next {
-			x.fault = faultFilter // which filters are not asked about: it is theirs
+			x.fault = faultFilter // a failure of filters, so that none is asked about it
 			v = RespondPage(faultFilter.Status)
 		}
 	}
@@ -88,11 +88,10 @@ func (x *Exchange) ownAnswer(v Verdict) {
 		h.Add(v.fields[i], v.fields[i+1])
 	}
 	var body []byte
-	text := v.body
 	if v.page {
-		text = textFor(x, v.status)
+		v.body = textFor(x, v.status)
 	}
-	if !x.call.fails(x, h, v.status, text) {
+	if !x.call.fails(x, h, v.status, v.body) {
 		body = ownBody(x, h, &v)
 	}
 	h.Length = int64(len(body))
@@ -164,9 +163,11 @@ func ownBody(x *Exchange, h *message.Head, v *Verdict) []byte {
 	if v.status == 204 || v.status == 304 { // RFC 9110 §6.4.1: they have none
 		return nil
 	}
-	contentType, body := v.contentType, append(x.local.page[:0], v.body...)
-	if v.page {
-		contentType, body = pageFor(x, v.status, body)
+	contentType, body := v.contentType, x.local.page[:0]
+	if !v.page {
+		body = append(body, v.body...)
+	} else {
+		contentType, body = pageFor(x, v, body)
 		h.AddID(message.Vary, "Vary", "Accept") // RFC 9111 §4.2.2: caches may keep some of them
 	}
 	if (len(body) > 0 || contentType != "") && !h.Has(message.ContentType) {
@@ -186,9 +187,9 @@ func (l *local) keepPage(body []byte) {
 // pageKept is more than most pages take.
 const pageKept = 16 << 10
 
-// pageFor appends the body of an answer with status, that of a failure or one that a filter or a destination asked for.
-func pageFor(x *Exchange, status int, dst []byte) (contentType string, body []byte) {
-	f := page.Facts{Status: status, Text: textFor(x, status), ID: x.ID(), Host: hostAsked(x)}
+// pageFor appends the page that v asks for, whose body is what the page says of a failure.
+func pageFor(x *Exchange, v *Verdict, dst []byte) (contentType string, body []byte) {
+	f := page.Facts{Status: v.status, Text: v.body, ID: x.ID(), Host: hostAsked(x)}
 	if x.fault != nil {
 		f.Token = x.fault.Token
 	}
@@ -223,9 +224,9 @@ func (s *Service) Refusal(r *engine.Reactor, h *message.Head, cause error) []byt
 		l.ids[1]++
 		id := l.idOf(l.ids[1])
 		text = hex.EncodeToString(id[:])
-		l.refused = numbered{cause, id, text}
+		l.refused = sessionRefusal{cause, id}
 	}
-	l.answered = numbered{}
+	l.answered = sessionEnd{}
 	return s.proxy.refusal(r, h, cause, text, s.present().Pages)
 }
 

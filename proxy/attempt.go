@@ -41,6 +41,13 @@ type attempt struct {
 // drop forgets the stream: it is over.
 func (a *attempt) drop() { a.stream, a.conn = nil, nil }
 
+// leave forgets what is known of the destination: it says nothing about another one.
+func (a *attempt) leave(x *Exchange) {
+	*a = attempt{fault: a.fault, cause: a.cause}
+	x.tried.Reset()
+	x.Request.Authority = x.filtered
+}
+
 // aim says where the next try goes.
 type aim uint8
 

@@ -83,7 +83,7 @@ func buffered(x *Exchange) bool {
 	}
 	h.DelID(message.Expect)
 	h.Continue = false
-	armTotal(x) // prepare does once more, for a function that chooses the destination may set times
+	armTotal(x) // prepare does it again: a function that chooses the destination may have set times
 	n := x.toUp.owed
 	x.toUp.owed = 0
 	x.down.Release(n)

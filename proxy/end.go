@@ -99,8 +99,8 @@ func (x *Exchange) rescue() {
 	x.cut(FaultInternal)
 }
 
-// caught counts and logs a panic of the filter, or of the function, called by. In a checked build one with a string may
-// be a violated invariant, and goes on.
+// caught counts and logs a panic of the filter or function that by names. In a checked build one with a string may be a
+// violated invariant, and is raised again.
 func caught(x *Exchange, p any, by string) {
 	if _, ok := p.(string); ok && invariant.On {
 		panic(p)

@@ -57,7 +57,6 @@ type Exchange struct {
 	authority message.Span // likewise
 	filtered  message.Span // the authority when the filters have run
 	routed    message.Span // the target when the route was chosen
-	read      message.Span // of routed, the path as the route saw it; empty: nobody has asked
 	callType  message.Span // the content type that the client of a call gave
 
 	progress
@@ -83,6 +82,8 @@ type progress struct {
 
 	origin  *origin  // of the request, while a worker owns x
 	resumed *Verdict // Resume came before the worker's filter returned Park
+
+	read message.Span // of routed, the path as the route saw it; empty: nobody has asked
 
 	waited   int64 // ns in which it had no connection
 	dialled  int64 // ns in which its connections were established, in vain or not
@@ -117,7 +118,7 @@ func (x *Exchange) Reactor() *engine.Reactor { return x.local.reactor }
 // Route returns the route that was chosen; nil in the phase BeforeRoute and where none takes the request.
 func (x *Exchange) Route() *Route { return x.route }
 
-// Down returns the client's stream: for facts of its connection. A worker gets one that has nothing else.
+// Client returns the client's stream: for facts of its connection. A worker gets one that has nothing else.
 func (x *Exchange) Client() session.Stream {
 	if x.origin != nil {
 		return x.origin
@@ -125,7 +126,7 @@ func (x *Exchange) Client() session.Stream {
 	return x.down
 }
 
-// Digest returns what is known of the client's connection where it is secured by TLS, else nil.
+// TLS returns what is known of the client's connection where it is secured by TLS, else nil.
 func (x *Exchange) TLS() *tlsconn.Digest { return x.digest }
 
 // ClientIP returns the address of the client: that of the connection or, where this is a trusted proxy's, the nearest
@@ -157,9 +158,8 @@ func (x *Exchange) Path() []byte {
 		if x.route == nil {
 			target = h.Target // it may still change
 		}
-		how := route.Reading{Paths: x.listener.Paths, Parameters: x.listener.Parameters}
 		at := len(h.Base)
-		h.Base = route.AppendPath(h.Base, h.Bytes(target), how)
+		h.Base = route.AppendPath(h.Base, h.Bytes(target), x.listener.reading())
 		read := message.Span{At: uint32(at), Len: uint32(len(h.Base) - at)}
 		if x.route == nil {
 			return h.Bytes(read)
@@ -296,7 +296,6 @@ func (x *Exchange) reset() {
 	if x.socket.asked {
 		x.socket = socket{}
 	}
-	x.read = message.Span{}
 	x.progress = progress{}
 }
 

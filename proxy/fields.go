@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -89,12 +90,7 @@ func cutFacts(value string) (parts []fieldPart) {
 var facts = map[string]func(x *Exchange) string{
 	"request_id": (*Exchange).ID,
 	"trace_id":   (*Exchange).TraceID,
-	"client_ip": func(x *Exchange) string {
-		if ip := x.ClientIP(); ip.IsValid() {
-			return ip.Unmap().WithZone("").String()
-		}
-		return ""
-	},
+	"client_ip":  func(x *Exchange) string { return string(observe.AppendIP(nil, x.ClientIP())) },
 
 	"tls_version": tlsFact((*tlsconn.Digest).VersionName),
 	"tls_cipher":  tlsFact((*tlsconn.Digest).CipherName),

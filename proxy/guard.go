@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/tls"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"math"
 	"math/rand/v2"
@@ -121,7 +122,7 @@ func withinBodyMax(x *Exchange) bool {
 // RequestID says which field has the number of a request, for backends and clients.
 // Immutable.
 type RequestID struct {
-	Field    string // its name; ""; X-Request-Id
+	Field    string // its name; "": X-Request-Id
 	Accept   Acceptance
 	NoAnswer bool // clients are not told
 }
@@ -158,15 +159,17 @@ func giveID(x *Exchange) { x.Response.Set(x.listener.RequestID.field(), x.ID()) 
 // traced has the request be part of a trace.
 func traced(x *Exchange) bool {
 	h := &x.Request
-	if forwarding.TraceOf(h) == nil {
-		var trace [16]byte
-		var parent [8]byte
-		binary.LittleEndian.PutUint64(trace[:], rand.Uint64())
-		binary.LittleEndian.PutUint64(trace[8:], rand.Uint64()|1) // none is all zeros
-		binary.LittleEndian.PutUint64(parent[:], rand.Uint64()|1)
-		forwarding.SetTraceparent(h, trace, parent)
+	if trace := forwarding.TraceOf(h); trace != nil {
+		x.trace = append(x.trace[:0], trace...)
+		return true
 	}
-	x.trace = append(x.trace[:0], forwarding.TraceOf(h)...)
+	var trace [16]byte
+	var parent [8]byte
+	binary.LittleEndian.PutUint64(trace[:], rand.Uint64())
+	binary.LittleEndian.PutUint64(trace[8:], rand.Uint64()|1) // none is all zeros
+	binary.LittleEndian.PutUint64(parent[:], rand.Uint64()|1)
+	forwarding.SetTraceparent(h, trace, parent)
+	x.trace = hex.AppendEncode(x.trace[:0], trace[:])
 	return true
 }
 

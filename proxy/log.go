@@ -124,7 +124,7 @@ func (l *local) logRefused(on *Listener, peer poller.Addr, status int, cause err
 	if cause == l.refused.cause {
 		r.ID = l.refused.id
 	}
-	l.refused = numbered{}
+	l.refused = sessionRefusal{}
 	on.Log[l.reactor.Index()].Append(r)
 	l.record = r
 }

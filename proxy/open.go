@@ -247,9 +247,7 @@ func (a *attempt) turnAway(x *Exchange) bool {
 	if x.detours++; x.detours > detoursMax {
 		return false
 	}
-	*a = attempt{fault: a.fault, cause: a.cause}
-	x.tried.Reset()
-	x.Request.Authority = x.filtered
+	a.leave(x)
 	d, f := chosenLead(x)
 	if f == nil && d.forwards && !x.forwards {
 		forward(x, d.noVia)

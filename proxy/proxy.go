@@ -39,8 +39,8 @@ type local struct {
 	page           []byte // where bodies of the proxy's own are made
 	coded          []byte // what gRPC-Web makes of a piece of a body
 
-	refused  numbered // the last request that the session refused, until Refused logs it
-	answered numbered // the last exchange that the session ended, until it answers
+	refused  sessionRefusal // the last request that the session refused, until Refused logs it
+	answered sessionEnd     // the last exchange that the session ended, until it answers
 
 	ids      [2]uint64 // the first half and the last number of request ids
 	wall     int64     // wall clock less reactor clock, ns
@@ -50,11 +50,16 @@ type local struct {
 	toldOwn  int64     // reactor time of the last line about a failure of ours: see tellOwn
 }
 
-// numbered is a request that the session answers, by why it does so.
-type numbered struct {
-	cause error // nil: none
+// sessionRefusal is a request that the session answers and that never was an exchange.
+type sessionRefusal struct {
+	cause error // why; nil: there is none
 	id    [16]byte
-	text  string // of its number, which may be another one that it came with
+}
+
+// sessionEnd is an exchange that the session answers.
+type sessionEnd struct {
+	cause error  // why; nil: there is none
+	text  string // its number, which may be the one that it came with
 }
 
 // Stats are the counters of a Proxy on one reactor, or of all.

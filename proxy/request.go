@@ -124,12 +124,12 @@ func whyLeft(x *Exchange, code session.Code, cause error) *Fault {
 	case x.tunnel && x.local.reactor.Engine().Draining(), cause == engine.ErrStopped:
 		return faultDrain
 	case cause == session.ErrSlowBody && !x.answering: // the session answers it
-		x.local.answered = numbered{cause: cause, text: x.ID()}
+		x.local.answered = sessionEnd{cause, x.ID()}
 		return faultSlowBody
 	case code == session.Timeout:
 		return faultClientSlow
 	case code == session.Malformed: // the session answers it
-		x.local.answered = numbered{cause: cause, text: x.ID()}
+		x.local.answered = sessionEnd{cause, x.ID()}
 		return faultMalformedBody
 	}
 	return faultClientGone

@@ -74,6 +74,9 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 // the head says of that body goes with it; all else of the head stays.
 func intercept(x *Exchange) {
 	h := &x.Response
+	if x.route.Pages == nil && x.listener.Pages == nil {
+		return
+	}
 	if x.call.form != grpc.None || grpc.FormOf(h.Peek(message.ContentType)) != grpc.None {
 		return
 	}

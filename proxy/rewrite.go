@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/message"
-	"github.com/edge-proxy/edge/route"
 )
 
 // Rewrite changes the path of a request before it is sent on. The log, redirects and conditions see the path as it
@@ -90,11 +89,11 @@ func restFor(x *Exchange, t *message.Template) []byte {
 	if !t.HasRest() || x.route.Exact {
 		return nil
 	}
-	path, n := x.Path(), len(strings.TrimRight(route.NormalPath(x.route.Path), "/"))
+	path := x.Path()
 	if len(path) == 0 || path[0] != '/' { // "*", or the authority of CONNECT
 		return nil
 	}
-	return path[min(n, len(path)):]
+	return path[min(x.route.rest, len(path)):]
 }
 
 // RewriteLocation makes a filter that has answers name this proxy where they name the backend: a Location or

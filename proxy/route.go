@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/message"
@@ -46,6 +47,7 @@ type Route struct {
 	Intercept bool      // pages take the place of what comes from To with their statuses too
 
 	chain          *chain
+	rest           int  // where in a path {rest} begins
 	lead, grpcLead lead // of To and GRPCTo
 }
 
@@ -109,6 +111,7 @@ func (s *Snapshot) add(r *Route, filters []*Filter) error {
 	}
 	all := append(slices.Clip(filters), r.Filters...)
 	r.lead, r.grpcLead = leadTo(r.To), leadTo(r.GRPCTo)
+	r.rest = len(strings.TrimRight(route.NormalPath(r.Path), "/"))
 	if r.Rewrite != nil {
 		f, err := r.Rewrite.filter()
 		if err != nil {
@@ -145,11 +148,15 @@ func (r *Route) pages() *page.Set {
 	return r.Pages
 }
 
+// reading says how paths are read that come by l.
+func (l *Listener) reading() route.Reading {
+	return route.Reading{Paths: l.Paths, Parameters: l.Parameters}
+}
+
 // findRoute chooses the route of the request, nil where none takes it. It reports false where the request was refused.
 func findRoute(x *Exchange) bool {
 	l := x.listener
-	how := route.Reading{Paths: l.Paths, Parameters: l.Parameters}
-	r, err := x.snapshot.routes.Find(&x.Request, (*arrival)(x), how, &x.local.routing)
+	r, err := x.snapshot.routes.Find(&x.Request, (*arrival)(x), l.reading(), &x.local.routing)
 	switch err {
 	case nil:
 	case route.ErrParameters:

@@ -148,7 +148,8 @@ func (x *Exchange) prepare() bool {
 	return true
 }
 
-// chosenLead returns where x leads, once the function has chosen that is to. It returns a failure where none is chosen.
+// chosenLead returns where x leads. Where that is a function, it is asked first: a failure is returned where it chooses
+// none.
 func chosenLead(x *Exchange) (l *lead, failed *Fault) {
 	if l = x.lead(); l.choose == nil {
 		return l, nil

@@ -82,10 +82,8 @@ const addressesMax = 8
 func (d *toUpstream) Open(x *Exchange, to session.Receiver) (session.Stream, error) {
 	a := &x.try
 	if a.up != d {
-		if a.up != nil { // what is known of the backends of another upstream says nothing about those of d
-			a.aim, a.backend, a.nameHost = nextBackend, nil, false
-			x.tried.Reset()
-			x.Request.Authority = x.filtered
+		if a.up != nil {
+			a.leave(x)
 		}
 		a.up = d
 		d.setHost(x)

@@ -495,5 +495,5 @@ func (c *Client) Peer() poller.Addr { return c.conn.Peer() }
 // Local is the address of our end.
 func (c *Client) Local() poller.Addr { return c.conn.Local() }
 
-// Digest is what is known of a TLS connection.
+// TLS is what is known of a TLS connection.
 func (c *Client) TLS() *tlsconn.Digest { return tlsconn.DigestOf(c.conn) }

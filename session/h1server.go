@@ -576,5 +576,5 @@ func (s *h1Server) Peer() poller.Addr { return s.conn.Peer() }
 // Local is the address that the client connected to.
 func (s *h1Server) Local() poller.Addr { return s.conn.Local() }
 
-// Digest is what is known of a secured connection.
+// TLS is what is known of a secured connection.
 func (s *h1Server) TLS() *tlsconn.Digest { return tlsconn.DigestOf(s.conn) }

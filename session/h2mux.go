@@ -219,7 +219,7 @@ func (m *Mux) Peer() poller.Addr { return m.conn.Peer() }
 // Local is the address of our end.
 func (m *Mux) Local() poller.Addr { return m.conn.Local() }
 
-// Digest is what is known of a TLS connection.
+// TLS is what is known of a TLS connection.
 func (m *Mux) TLS() *tlsconn.Digest { return tlsconn.DigestOf(m.conn) }
 
 // OnOpen starts the deadlines of the exchanges that waited for the connection, and asks for their bodies.

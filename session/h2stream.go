@@ -509,5 +509,5 @@ func (s *h2Stream) by(at int64) {
 	s.link.arm(at)
 }
 
-// Digest is what is known of a TLS connection.
+// TLS is what is known of a TLS connection.
 func (s *h2Stream) TLS() *tlsconn.Digest { return tlsconn.DigestOf(s.link.conn) }

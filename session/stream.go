@@ -36,7 +36,7 @@ type Stream interface {
 	Peer() poller.Addr
 	// Local is the address of our end.
 	Local() poller.Addr
-	// Digest is what is known of a TLS connection; nil without TLS.
+	// TLS is what is known of a TLS connection; nil without TLS.
 	TLS() *tlsconn.Digest
 }
 
@@ -70,7 +70,7 @@ func (NopStream) Peer() poller.Addr { return poller.Addr{} }
 // Local is no address.
 func (NopStream) Local() poller.Addr { return poller.Addr{} }
 
-// Digest is nil.
+// TLS is nil.
 func (NopStream) TLS() *tlsconn.Digest { return nil }
 
 // Receiver receives the peer's message of one exchange. All methods run on the reactor, never nested in each other.

@@ -1,6 +1,10 @@
 package forwarding
 
-import "github.com/edge-proxy/edge/message"
+import (
+	"encoding/hex"
+
+	"github.com/edge-proxy/edge/message"
+)
 
 // idMax bounds the number of a request that somebody else has given it, in bytes.
 const idMax = 128
@@ -34,21 +38,21 @@ const (
 // fields, of which a backend may take another one. Borrowed.
 func TraceOf(h *message.Head) (trace []byte) {
 	found := false
-	for name, value := range h.All() {
-		if !message.EqualFold(name, Traceparent) {
+	for i := range h.Fields {
+		if f := &h.Fields[i]; f.ID != message.TraceParent || f.Dropped() {
 			continue
 		}
 		if found {
 			return nil
 		}
-		found, trace = true, TraceID(value)
+		found, trace = true, traceID(h.Value(i))
 	}
 	return trace
 }
 
-// TraceID returns the identity of the trace that a Traceparent field names, nil where it is malformed: W3C Trace
+// traceID returns the identity of the trace that a Traceparent field names, nil where it is malformed: W3C Trace
 // Context §3.2. A version above 00 may have more after the flags. Borrowed.
-func TraceID(field []byte) []byte {
+func traceID(field []byte) []byte {
 	if len(field) < traceparentLen || field[traceAt-1] != '-' || field[parentAt-1] != '-' || field[flagsAt-1] != '-' {
 		return nil
 	}
@@ -87,16 +91,9 @@ func isZero(p []byte) bool {
 // SetTraceparent makes h, a request that names no trace, the first one of a trace: what follows is sampled, as it would
 // be without the field.
 func SetTraceparent(h *message.Head, trace [16]byte, parent [8]byte) {
-	const digits = "0123456789abcdef"
-	field := make([]byte, 0, traceparentLen)
-	field = append(field, "00-"...)
-	for _, c := range trace {
-		field = append(field, digits[c>>4], digits[c&15])
-	}
-	field = append(field, '-')
-	for _, c := range parent {
-		field = append(field, digits[c>>4], digits[c&15])
-	}
+	field := append(make([]byte, 0, traceparentLen), "00-"...)
+	field = append(hex.AppendEncode(field, trace[:]), '-')
+	field = hex.AppendEncode(field, parent[:])
 	h.Del(Tracestate) // §3.3.1.1: without a valid traceparent it means nothing
 	h.Set(Traceparent, string(append(field, "-01"...)))
 }

@@ -37,7 +37,7 @@ func TestTraceID(t *testing.T) {
 		"00_" + trace + "-" + parent + "-01":                    "",
 		"":                                                      "",
 	} {
-		if got := TraceID([]byte(field)); string(got) != want {
+		if got := traceID([]byte(field)); string(got) != want {
 			t.Errorf("%q: %q, want %q", field, got, want)
 		}
 	}

@@ -358,5 +358,5 @@ func (s *served) Peer() poller.Addr { return s.peer }
 // Local is the address that the client connected to.
 func (s *served) Local() poller.Addr { return s.local }
 
-// Digest is nil: there is no connection to a handler.
+// TLS is nil: there is no connection to a handler.
 func (s *served) TLS() *tlsconn.Digest { return nil }

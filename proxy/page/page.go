@@ -23,8 +23,8 @@ const (
 	typeProblem = "application/problem+json"
 )
 
-// Sentence returns what a client is told: its own mistake in the words of Text, those of others by the status alone.
-func (f *Facts) Sentence() string {
+// sentence returns what a client is told: its own mistake in the words of Text, those of others by the status alone.
+func (f *Facts) sentence() string {
 	switch {
 	case f.Status == 502, f.Status == 503, f.Status == 504:
 		return "This site does not answer at the moment."
@@ -58,7 +58,7 @@ func (f *Facts) advice() string {
 
 func appendText(dst []byte, f *Facts) []byte {
 	dst = appendStatus(dst, f.Status)
-	dst = append(append(dst, '\n'), f.Sentence()...)
+	dst = append(append(dst, '\n'), f.sentence()...)
 	if f.ID != "" {
 		dst = append(append(append(append(dst, ' '), f.advice()...), ' '), f.ID...)
 	}
@@ -75,7 +75,7 @@ func appendJSON(dst []byte, f *Facts) []byte {
 		}
 	}
 	member("title", h1.Reason(f.Status))
-	member("error", f.Sentence())
+	member("error", f.sentence())
 	member("reason", f.Token)
 	member("request_id", f.ID)
 	return append(dst, "}\n"...)
@@ -102,7 +102,7 @@ func appendHTML(dst []byte, f *Facts) []byte {
 	dst = appendStatus(append(dst, htmlHead...), f.Status)
 	dst = appendStatus(append(dst, "</title>\n<main>\n<p>"...), f.Status)
 	dst = append(dst, "</p>\n<h1>"...)
-	dst = appendEscaped(dst, f.Sentence(), inHTML)
+	dst = appendEscaped(dst, f.sentence(), inHTML)
 	dst = append(dst, "</h1>\n"...)
 	if f.ID != "" {
 		dst = append(append(append(dst, "<p>"...), f.advice()...), "<br>\n<code>"...)

@@ -25,9 +25,9 @@ type part struct {
 	variable string // "": none
 }
 
-// Variables are what a Page may have in braces: the status, its phrase, the number of the request, and the host that it
+// variables are what a Page may have in braces: the status, its phrase, the number of the request, and the host that it
 // is for. All else in braces is text.
-var Variables = []string{"status", "reason", "request_id", "host"}
+var variables = []string{"status", "reason", "request_id", "host"}
 
 // errType refuses a content type that is none.
 var errType = errors.New("is no content type")
@@ -42,7 +42,7 @@ func New(contentType, body string) (*Page, error) {
 	p := &Page{contentType: contentType, syntax: syntaxOf(contentType)}
 	for body != "" {
 		at, name := len(body), ""
-		for _, v := range Variables {
+		for _, v := range variables {
 			if i := strings.Index(body, "{"+v+"}"); i >= 0 && i < at {
 				at, name = i, v
 			}
