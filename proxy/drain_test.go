@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 	"time"
 
@@ -24,7 +23,7 @@ func TestProxy_drainEndsBehindTheAnswerInProgress(t *testing.T) {
 	}))
 	defer origin.Close()
 	s := setTunnel(t, tunnelOptions{origin: origin.Listener.Addr().String()})
-	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	c, err := net.Dial("tcp", s.addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,12 +85,12 @@ func TestProxy_stopIsBlamedOnNobody(t *testing.T) {
 			defer close(goOn)
 			s, logged := setTunnel(t, tunnelOptions{origin: origin.Listener.Addr().String()}), 1
 			if c.warm {
-				w := testutil.Dial(t, strings.TrimPrefix(s.url, "http://"))
+				w := testutil.Dial(t, s.addr())
 				w.Send("GET /warm HTTP/1.1\r\nHost: x\r\n\r\n")
 				w.ReadHead()
 				logged++
 			}
-			w := testutil.Dial(t, strings.TrimPrefix(s.url, "http://"))
+			w := testutil.Dial(t, s.addr())
 			w.Send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 			<-reached
 			if c.begun {

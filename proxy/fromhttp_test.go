@@ -293,7 +293,7 @@ func TestFromHTTP_behavesAsNetHTTP(t *testing.T) {
 			defer theirs.Close()
 			ours := handlerRig(t, b.handler)
 			want := ask(t, theirs.Listener.Addr().String(), &b)
-			got := ask(t, strings.TrimPrefix(ours.url, "http://"), &b)
+			got := ask(t, ours.addr(), &b)
 			if want.failed && got.failed {
 				return
 			}
@@ -325,7 +325,7 @@ func TestFromHTTP_panicIs500AndOthersLive(t *testing.T) {
 		}
 		io.WriteString(w, "fine")
 	}))
-	w := testutil.Dial(t, strings.TrimPrefix(r.url, "http://"))
+	w := testutil.Dial(t, r.addr())
 	w.Send("GET /now HTTP/1.1\r\nHost: a\r\n\r\n")
 	if resp, _ := w.ReadResponse("GET"); resp.StatusCode != 500 {
 		t.Fatal(resp.Status)
@@ -367,7 +367,7 @@ func TestFromHTTP_contextEndsWithTheClient(t *testing.T) {
 		_, err := w.Write(make([]byte, 1<<20))
 		ended <- err
 	}))
-	w := testutil.Dial(t, strings.TrimPrefix(r.url, "http://"))
+	w := testutil.Dial(t, r.addr())
 	w.Send(get)
 	<-entered
 	w.Reset()
@@ -515,7 +515,7 @@ func TestFromHTTP_deadlines(t *testing.T) {
 		}
 		panic(http.ErrAbortHandler)
 	}))
-	w := testutil.Dial(t, strings.TrimPrefix(r.url, "http://"))
+	w := testutil.Dial(t, r.addr())
 	w.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nhalf")
 	w.ReadHead()
 	testutil.Eventually(t, testutil.Patience, func() bool { return r.stats().Active == 0 }, "the exchange ends")
@@ -529,7 +529,7 @@ func TestFromHTTP_continues(t *testing.T) {
 		}
 		echo(w, r)
 	}))
-	w := testutil.Dial(t, strings.TrimPrefix(r.url, "http://"))
+	w := testutil.Dial(t, r.addr())
 	w.Send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
 	w.Want("HTTP/1.1 100 Continue\r\n\r\n")
 	w.Send("hello")
@@ -614,7 +614,7 @@ func TestFromHTTP_streamsHoldNobodyUp(t *testing.T) {
 			{Path: "/filter", To: handler.FromHTTP(quick), Filters: []*proxy.Filter{blocking}},
 		}
 	})
-	addr := strings.TrimPrefix(r.url, "http://")
+	addr := r.addr()
 	streams := make([]*testutil.Wire, clients)
 	for i := range streams {
 		streams[i] = testutil.Dial(t, addr)

@@ -31,7 +31,6 @@ func callRig(t *testing.T, origin string, route proxy.Route) string {
 		route.To = proxy.To(upstream.New(e, upstream.Options{
 			Backends: backend.Of(origin), Protocol: upstream.H2,
 		}), nil)
-
 	}
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{route}, nil)
 	if err != nil {

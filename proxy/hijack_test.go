@@ -36,7 +36,7 @@ func hijackRig(t *testing.T, h http.HandlerFunc, filters ...*proxy.Filter) *rig 
 
 func (r *rig) wire(t *testing.T) *testutil.Wire {
 	t.Helper()
-	return testutil.Dial(t, strings.TrimPrefix(r.url, "http://"))
+	return testutil.Dial(t, r.addr())
 }
 
 // hijack takes the connection over and fails the test where it cannot.

@@ -27,7 +27,7 @@ func TestHost_comesToItsRouteOrToNone(t *testing.T) {
 		return slices.Concat(names("own", "example.com", "a_b.example", "[::1]", "1.2.3.4"), names("any", ""))
 	})
 	ask := func(request string) (int, string) {
-		w := testutil.Dial(t, strings.TrimPrefix(r.url, "http://"))
+		w := testutil.Dial(t, r.addr())
 		defer w.Close()
 		w.Send(request)
 		method, _, _ := strings.Cut(request, " ")

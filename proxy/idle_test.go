@@ -23,7 +23,7 @@ func TestProxy_idleConnectionTakesLessThan900Bytes(t *testing.T) {
 	r := newRig(t, func(*engine.Engine) []proxy.Route {
 		return []proxy.Route{{To: proxy.Answer(200, "text/plain", "hello")}}
 	})
-	addr := netip.MustParseAddrPort(strings.TrimPrefix(r.url, "http://"))
+	addr := netip.MustParseAddrPort(r.addr())
 	// The clients are bare descriptors, so that the heap holds the server's side only.
 	fds := make([]int, 0, conns)
 	defer func() {

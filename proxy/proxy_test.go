@@ -132,7 +132,7 @@ func TestProxy_passesRequestsAndAnswers(t *testing.T) {
 			if err != nil || resp.StatusCode != 200 || string(got) != c.want {
 				t.Fatalf("%s %s: %d, %d bytes, %v", c.method, c.path, resp.StatusCode, len(got), err)
 			}
-			want := c.method + " " + c.path + "?q=1 " + strings.TrimPrefix(r.url, "http://") + " 127.0.0.1"
+			want := c.method + " " + c.path + "?q=1 " + r.addr() + " 127.0.0.1"
 			if resp.Header.Get("X-Seen") != want || resp.Header.Get("Via") != "1.1 edge" {
 				t.Fatalf("%s %s: %v", c.method, c.path, resp.Header)
 			}

@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -55,7 +54,7 @@ func TestScheme_ofBackendsIsThatOfTheConnection(t *testing.T) {
 		}
 		p.want(t, "head 200")
 	}
-	w := testutil.Dial(t, strings.TrimPrefix(r.url, "http://"))
+	w := testutil.Dial(t, r.addr())
 	w.Send("GET hTTp://h/ HTTP/1.1\r\nHost: h\r\n\r\n")
 	if got := <-told; got != "http http" {
 		t.Errorf("absolute form: the backend was told %q", got)

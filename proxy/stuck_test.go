@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"runtime"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -74,7 +73,7 @@ func TestMultiplexed_stuckExchangesStopNobody(t *testing.T) {
 	alone := time.Since(start)
 
 	before := heapInUse()
-	address := strings.TrimPrefix(r.url, "http://")
+	address := r.addr()
 	testutil.Dial(t, address).Send("GET /big HTTP/1.1\r\nHost: h\r\n\r\n")
 	c := testutil.Dial(t, address).Conn()
 	go func() {

@@ -43,7 +43,7 @@ func TestSecured_upgradesGoByHTTP1(t *testing.T) {
 			if resp, got := fetch(t, "GET", r.url+"/", ""); got != "plain" || resp.Header.Get("X-Version") == "" {
 				t.Fatalf("%d %q", resp.StatusCode, got)
 			}
-			w := testutil.Dial(t, strings.TrimPrefix(r.url, "http://"))
+			w := testutil.Dial(t, r.addr())
 			w.Send("GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 				"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 			if head := w.ReadHead(); !strings.HasPrefix(head, "HTTP/1.1 101 ") {

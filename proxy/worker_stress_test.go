@@ -225,7 +225,6 @@ func TestWorker_peersDoWhatTheyLike(t *testing.T) {
 		return proxy.To(upstream.New(e, upstream.Options{
 			Protocol: protocol, Retries: 2, Backends: backend.Of(address),
 		}), nil)
-
 	}
 	routes := []proxy.Route{
 		{Path: "/h1", Timeout: 20 * time.Millisecond, To: lead(l.Addr().String(), upstream.H1)},

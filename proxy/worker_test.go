@@ -59,7 +59,6 @@ func one(e *engine.Engine, address string, protocol upstream.Protocol) proxy.Des
 	return proxy.To(upstream.New(e, upstream.Options{
 		Backends: backend.Of(address), Protocol: protocol, PerBackend: 1, QueueTimeout: time.Minute,
 	}), nil)
-
 }
 
 // worker is a filter that has the test wait for its worker, and the worker for the test.
