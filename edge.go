@@ -43,12 +43,13 @@ type Server struct {
 	Listeners []Listener // further ones, for the same routes
 	AccessLog io.Writer  // gets a line of JSON for each request, from a goroutine; nil: there is no access log
 
-	engine    *engine.Engine
-	proxy     *proxy.Proxy
-	listeners []*engine.Listener
-	resolvers []*backend.Resolver
-	log       *observe.Sink // nil without AccessLog
-	logs      []proxy.AccessLog
+	engine     *engine.Engine
+	proxy      *proxy.Proxy
+	handshaker *tlsconn.Handshaker // of all listeners; nil: none of them has TLS
+	listeners  []*engine.Listener
+	resolvers  []*backend.Resolver
+	log        *observe.Sink // nil without AccessLog
+	logs       []proxy.AccessLog
 }
 
 // Listener is a further listener of a Server. Its fields are as those of the Server.
@@ -96,7 +97,8 @@ func (s *Server) Start() (err error) {
 	defer func() {
 		if err != nil {
 			s.stop()
-			s.engine, s.resolvers, s.listeners, s.log, s.logs = nil, nil, nil, nil, nil // Start may be called again
+			s.engine, s.handshaker, s.resolvers, s.listeners = nil, nil, nil, nil // Start may be called again
+			s.log, s.logs = nil, nil
 		}
 	}()
 	all := append([]Listener{{s.Addr, s.TLS, s.Listener}}, s.Listeners...)
@@ -194,8 +196,10 @@ func (s *Server) secured(
 		config = config.Clone()
 		config.NextProtos = []string{"h2", "http/1.1"}
 	}
-	hs := tlsconn.NewHandshaker(s.engine, tlsconn.HandshakerOptions{})
-	return hs.Server(tlsconn.ServerOptions{Config: config, Plain: s.proxy.PlainOnTLS}, accept)
+	if s.handshaker == nil {
+		s.handshaker = tlsconn.NewHandshaker(s.engine, tlsconn.HandshakerOptions{})
+	}
+	return s.handshaker.Server(tlsconn.ServerOptions{Config: config, Plain: s.proxy.PlainOnTLS}, accept)
 }
 
 // ErrGrace says that Shutdown cut off requests that were in progress when its context ended.

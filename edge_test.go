@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -294,6 +295,42 @@ func TestServer_severalListeners(t *testing.T) {
 	taken := &edge.Server{Addr: "127.0.0.1:0", Routes: s.Routes, Listeners: []edge.Listener{{Addr: "nowhere:80"}}}
 	if err := taken.Start(); err == nil || !strings.Contains(err.Error(), "nowhere:80") {
 		t.Error(err)
+	}
+}
+
+// The bound on handshakes holds for all listeners together: with memory for one handshake, a silent client of one
+// listener gives way to a client of the other.
+func TestServer_listenersShareHandshakes(t *testing.T) {
+	testutil.CheckLeaks(t)
+	a := testutil.NewAuthority(t)
+	cert, key := a.Issue(t, nil, "127.0.0.1")
+	config := &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}}
+	s := &edge.Server{
+		Addr: "127.0.0.1:0", TLS: config, Listeners: []edge.Listener{{Addr: "127.0.0.1:0", TLS: config}},
+		Routes: []proxy.Route{{To: proxy.Answer(200, "", "ok")}},
+	}
+	s.Engine.Reactors, s.Engine.Memory = 1, 64<<10
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown(context.Background())
+	var silent [2]net.Conn
+	for i, address := range s.ListenAddrs() {
+		silent[i] = testutil.Dial(t, address).Conn()
+	}
+	left := make(chan error, len(silent))
+	for _, c := range silent {
+		c.SetReadDeadline(time.Now().Add(5 * time.Second)) // the time for a handshake is 10 s
+		go func() {
+			_, err := c.Read(make([]byte, 1))
+			left <- err
+		}()
+	}
+	if err := <-left; errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("both may be silent at one time")
+	}
+	for _, c := range silent {
+		c.Close() // an idle connection would keep Shutdown waiting
 	}
 }
 
