@@ -48,8 +48,7 @@ type handshake struct {
 	next       engine.Handler // of a client whose handshake failed
 	config     *tls.Config
 	layer      *layer
-	failure    error                           // why it failed, where that is not OnClose's cause
-	failed     func(c *engine.Conn, err error) // is told of failure
+	failure    error // why it failed, where that is not OnClose's cause
 	task       engine.Task
 	crowd      list.Node[handshake] // among the handshakes that wait, on its reactor
 	stood      int64                // when it took that place
@@ -99,8 +98,8 @@ const (
 	awaitsTurn                // a whole record has come
 )
 
-func newHandshake(o *Handshaker, config *tls.Config, failed func(c *engine.Conn, err error)) *handshake {
-	h := &handshake{owner: o, config: config, failed: failed}
+func newHandshake(o *Handshaker, config *tls.Config) *handshake {
+	h := &handshake{owner: o, config: config}
 	h.more.L = &h.mu
 	h.task.Run = h.run
 	return h
@@ -449,8 +448,8 @@ func (h *handshake) failFor(reason error, name string) {
 	h.failure = &HandshakeError{Reason: reason, ServerName: name}
 	h.owner.leave(h)
 	h.owner.count(reason)
-	if h.failed != nil {
-		h.failed(c, h.failure)
+	if s := h.server; s != nil && s.Failed != nil {
+		s.Failed(c, h.failure)
 	}
 	h.abandon()
 	switch reason {

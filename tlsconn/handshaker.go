@@ -132,7 +132,7 @@ func (h *Handshaker) Server(
 ) func(c *engine.Conn) engine.Handler {
 	o.Config.DynamicRecordSizingDisabled = true
 	return func(c *engine.Conn) engine.Handler {
-		s := newHandshake(h, o.Config, o.Failed)
+		s := newHandshake(h, o.Config)
 		s.conn, s.server, s.accept = c, &o, accept
 		return s
 	}
@@ -144,7 +144,7 @@ func (h *Handshaker) Server(
 func (h *Handshaker) Dial(
 	r *engine.Reactor, to poller.Addr, hd engine.Handler, do *engine.DialOptions, co *ClientOptions,
 ) (*engine.Conn, error) {
-	s := newHandshake(h, co.prepared(), nil)
+	s := newHandshake(h, co.prepared())
 	c, err := r.Dial(to, s, do)
 	if err != nil {
 		return nil, err
