@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/hex"
 	"errors"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 // Bounds of the search for the process that has an address.
 const (
 	holderTime = 3 * time.Second
-	tableMax   = 8 << 20 // bytes of a table of sockets that are read
+	tableMax   = 8 << 20 // bytes of a table of sockets; a larger one is not searched
 )
 
 var (
@@ -83,9 +84,15 @@ func listeningInodes(proc string, a poller.Addr) (inodes []string) {
 	return inodes
 }
 
-// socketTable returns the fields of the lines of a table below /proc/net, without its head.
+// socketTable returns the fields of the lines of a table below /proc/net, without its head; none where it is unreadable
+// or is larger than tableMax.
 func socketTable(path string) (lines [][]string) {
-	text, err := os.ReadFile(path)
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	text, err := io.ReadAll(io.LimitReader(f, tableMax+1))
 	if err != nil || len(text) > tableMax {
 		return nil
 	}

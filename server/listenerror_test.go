@@ -58,6 +58,22 @@ func fakeProc(t *testing.T) string {
 	return proc
 }
 
+// A table that is too large is not searched.
+func TestSocketTable_isBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tcp")
+	if err := os.WriteFile(path, []byte(tableHead+"0: and so on "), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for size, want := range map[int64]int{tableMax: 1, tableMax + 1: 0} {
+		if err := os.Truncate(path, size); err != nil {
+			t.Fatal(err)
+		}
+		if lines := socketTable(path); len(lines) != want {
+			t.Errorf("%d bytes: %d lines, want %d", size, len(lines), want)
+		}
+	}
+}
+
 func TestWayOut(t *testing.T) {
 	proc := fakeProc(t)
 	dir := t.TempDir()
