@@ -104,8 +104,10 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 			return r, fmt.Errorf("route %s: %w", c.Name, err)
 		}
 	case config.DestStatus:
-		if r.To = proxy.Always(proxy.RespondPage(c.Dest.Status)); c.Dest.Status < 400 {
+		if c.Dest.Status < 400 {
 			r.To = proxy.Answer(c.Dest.Status, "", statusText(c.Dest.Status))
+		} else {
+			r.To = proxy.Always(proxy.RespondPage(c.Dest.Status))
 		}
 	case config.DestHello:
 		r.To = proxy.Answer(200, htmlType, helloPage)
