@@ -185,9 +185,7 @@ func ask(t *testing.T, url string) (int, string) {
 func TestServer_choosesWithoutBind(t *testing.T) {
 	testutil.CheckLeaks(t)
 	var log testutil.Output
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
-	defer slog.SetDefault(before)
+	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
 	to := edge.Backends("127.0.0.1:1")
 	s := &edge.Server{Addr: "127.0.0.1:0", Routes: []proxy.Route{
 		{To: proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination { return to })},
@@ -274,14 +272,9 @@ func TestServer_severalListeners(t *testing.T) {
 	}
 	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.Pool}}}
 	for _, url := range []string{"http://" + all[0] + "/plain", "https://" + all[1] + "/secure"} {
-		resp, err := c.Get(url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if body, _ := io.ReadAll(resp.Body); string(body) != "ok" {
+		if _, body := testutil.Get(t, c, url); body != "ok" {
 			t.Errorf("%s: %q", url, body)
 		}
-		resp.Body.Close()
 	}
 	c.CloseIdleConnections()
 	if err := s.Shutdown(context.Background()); err != nil {
@@ -353,13 +346,7 @@ func TestServer_startsAgain(t *testing.T) {
 	if all := s.ListenAddrs(); len(all) != 2 {
 		t.Error(all)
 	}
-	c := &http.Client{Transport: &http.Transport{}}
-	if resp, err := c.Get("http://" + s.ListenAddr() + "/asked"); err != nil {
-		t.Error(err)
-	} else {
-		resp.Body.Close()
-	}
-	c.CloseIdleConnections()
+	ask(t, "http://"+s.ListenAddr()+"/asked")
 	if err := s.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}

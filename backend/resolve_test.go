@@ -91,9 +91,7 @@ func TestResolve_namesThatComeAndGo(t *testing.T) {
 // A line of the log says which addresses a name stands for; not all of very many.
 func TestResolve_namesAddresses(t *testing.T) {
 	var log testutil.Output
-	before := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
-	defer slog.SetDefault(before)
+	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
 	synctest.Test(t, func(t *testing.T) {
 		s, answers := Of("one.example:80"), make(chan []string, 1)
 		res := Resolve("service", s, lookups(t, answers))

@@ -15,9 +15,8 @@ import (
 type lines struct{ testutil.Output }
 
 func listen(t *testing.T) *lines {
-	l, old := &lines{}, slog.Default()
-	slog.SetDefault(slog.New(slog.NewJSONHandler(l, nil)))
-	t.Cleanup(func() { slog.SetDefault(old) })
+	l := &lines{}
+	testutil.EventLog(t, slog.NewJSONHandler(l, nil))
 	return l
 }
 

@@ -180,13 +180,8 @@ func TestConfigured(t *testing.T) {
 		"https://" + secure + "/coffee":    "200 one /coffee",
 		"https://" + secure + "/%74ea?x=y": "418 short and stout\n",
 	} {
-		resp, err := c.Get(url)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, _ := io.ReadAll(resp.Body)
-		resp.Body.Close()
-		if got := fmt.Sprint(resp.StatusCode, " ", string(body)); got != want {
+		resp, body := testutil.Get(t, c, url)
+		if got := fmt.Sprint(resp.StatusCode, " ", body); got != want {
 			t.Errorf("%s: %q, want %q", url, got, want)
 		}
 	}

@@ -368,9 +368,7 @@ var errOnPurpose = errors.New("on purpose")
 // it can, and one line names the filter and the request.
 func TestFilter_panicEndsItsExchangeOnly(t *testing.T) {
 	var log testutil.Output
-	old := slog.Default()
-	slog.SetDefault(slog.New(slog.NewJSONHandler(&log, nil)))
-	defer slog.SetDefault(old)
+	testutil.EventLog(t, slog.NewJSONHandler(&log, nil))
 	refs := make(chan proxy.Ref, 1)
 	bad := func(x *proxy.Exchange, phase string) proxy.Verdict {
 		if string(x.Request.Path()) == "/"+phase {

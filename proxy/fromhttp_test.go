@@ -313,9 +313,7 @@ func TestFromHTTP_behavesAsNetHTTP(t *testing.T) {
 
 func TestFromHTTP_panicIs500AndOthersLive(t *testing.T) {
 	var log testutil.Output
-	old := slog.Default()
-	slog.SetDefault(slog.New(slog.NewJSONHandler(&log, nil)))
-	defer slog.SetDefault(old)
+	testutil.EventLog(t, slog.NewJSONHandler(&log, nil))
 	r := handlerRig(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/begun" {
 			w.(http.Flusher).Flush()
@@ -546,9 +544,7 @@ func TestFromHTTP_continues(t *testing.T) {
 // Beyond the bound of handlers the answer is 503 at once, and one line says why.
 func TestFromHTTP_manyHandlersAre503(t *testing.T) {
 	var log testutil.Output
-	old := slog.Default()
-	slog.SetDefault(slog.New(slog.NewJSONHandler(&log, nil)))
-	defer slog.SetDefault(old)
+	testutil.EventLog(t, slog.NewJSONHandler(&log, nil))
 	entered, release := make(chan struct{}, 8), make(chan struct{})
 	o := engine.Options{Reactors: 1, Offload: engine.OffloadOptions{Lasting: 2}}
 	r := newRigWith(t, o, func(*engine.Engine) []proxy.Route {

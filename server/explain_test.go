@@ -34,10 +34,9 @@ func (l *lines) with(text string) (found []map[string]any) {
 
 // logged makes the event log one that the test reads, until it ends.
 func logged(t *testing.T, perSecond int) *lines {
-	l, old := &lines{}, slog.Default()
+	l := &lines{}
 	h := slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})
-	slog.SetDefault(slog.New(observe.NewLimited(h, perSecond)))
-	t.Cleanup(func() { slog.SetDefault(old) })
+	testutil.EventLog(t, observe.NewLimited(h, perSecond))
 	return l
 }
 

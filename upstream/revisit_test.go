@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -90,9 +91,7 @@ func TestRevisit_ofAnUpstreamThatCloses(t *testing.T) {
 // one at a time, however often it is passed over.
 func TestRevisit_ofWhatFlaps(t *testing.T) {
 	var told bytes.Buffer
-	was := slog.Default()
-	t.Cleanup(func() { slog.SetDefault(was) })
-	slog.SetDefault(slog.New(slog.NewTextHandler(&told, nil)))
+	testutil.EventLog(t, slog.NewTextHandler(&told, nil))
 	sim.Run(t, 20, func(t testing.TB, w *sim.World) {
 		told.Reset()
 		x := newWorld(t, w, upstream.Options{Connect: 100 * time.Millisecond}, 1)

@@ -1,6 +1,6 @@
 // Package testutil is shared by the tests over real sockets and real processes.
 //
-// It has seven parts:
+// It has eight parts:
 //
 //   - Eventually waits for a condition with a deadline, since tests do not sleep;
 //   - Listen, ListenUnix and FreeAddr give addresses of their own, since tests fix no port;
@@ -8,6 +8,7 @@
 //   - CheckLeaks compares goroutines and file descriptors before and after a test;
 //   - Authority issues certificates;
 //   - Allocs counts allocations;
+//   - EventLog gives a test the events of its process;
 //   - Process is a binary of this module, built once per test run, started, watched, stopped.
 //
 // It is not a mock of anything: the scripted kernel for tests without sockets is internal/sim.

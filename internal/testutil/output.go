@@ -2,8 +2,26 @@ package testutil
 
 import (
 	"bytes"
+	"log"
+	"log/slog"
 	"sync"
+	"testing"
 )
+
+// EventLog gives the events of the process to h until the test ends.
+//
+//	var said testutil.Output
+//	testutil.EventLog(t, slog.NewTextHandler(&said, nil))
+func EventLog(t testing.TB, h slog.Handler) {
+	t.Helper()
+	before, to, flags := slog.Default(), log.Writer(), log.Flags()
+	t.Cleanup(func() {
+		slog.SetDefault(before)
+		log.SetOutput(to) // slog.SetDefault has led package log to h
+		log.SetFlags(flags)
+	})
+	slog.SetDefault(slog.New(h))
+}
 
 // Output is a buffer that some goroutines write while others look. The zero value is ready. Safe for any goroutine.
 type Output struct {

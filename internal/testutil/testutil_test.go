@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"net"
 	"os"
 	"slices"
@@ -110,6 +112,27 @@ func TestWire_reset(t *testing.T) {
 	origin := Accept(t, l)
 	client.Reset()
 	origin.WantReset()
+}
+
+func TestEventLog_untilTheTestEnds(t *testing.T) {
+	var outer, inner Output
+	EventLog(t, slog.NewTextHandler(&outer, nil))
+	verdictOf(t, func(t testing.TB) {
+		EventLog(t, slog.NewTextHandler(&inner, nil))
+		slog.Info("one")
+		log.Print("two")
+	})
+	slog.Info("three")
+	log.Print("four")
+	for _, c := range []struct {
+		log  *Output
+		want []string
+	}{{&inner, []string{"one", "two"}}, {&outer, []string{"three", "four"}}} {
+		said := c.log.String()
+		if strings.Count(said, "\n") != 2 || !strings.Contains(said, c.want[0]) || !strings.Contains(said, c.want[1]) {
+			t.Errorf("%q, want %q", said, c.want)
+		}
+	}
 }
 
 func TestFreeAddr_givesNoneTwice(t *testing.T) {
