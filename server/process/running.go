@@ -34,8 +34,6 @@ func (p *running) serve() {
 		case nil:
 		case syscall.SIGUSR1:
 			p.reopen()
-		case syscall.SIGUSR2, syscall.SIGWINCH, syscall.SIGPWR:
-			tellIgnored(sig)
 		case syscall.SIGINT:
 			slog.Info("stopping at once", "signal", sig.String(), "connections", p.server.Conns())
 			return
@@ -126,18 +124,6 @@ func (p *running) tell(problem *config.Problem) {
 	slog.Log(context.Background(), level, "configuration: "+problem.Error(), more...)
 }
 
-// tellIgnored answers a signal that does nothing here: SIGUSR2 starts the new binary of other servers, SIGWINCH and
-// SIGPWR end some of them, and are what their containers are stopped by.
-func tellIgnored(sig os.Signal) {
-	if sig == syscall.SIGUSR2 {
-		slog.Warn("SIGUSR2 does nothing: this version cannot hand its sockets to a new binary",
-			"try", "SIGTERM, and start the new one at once: it waits for the addresses while this process drains")
-		return
-	}
-	slog.Warn("a signal that does nothing", "signal", sig.String(),
-		"try", "SIGTERM drains and ends, SIGINT ends at once")
-}
-
 func (p *running) reopen() {
 	if err := errors.Join(p.events.reopen(), p.server.Reopen()); err != nil {
 		slog.Error("log files not opened again", "error", err)
@@ -160,8 +146,6 @@ func (p *running) drain(sig os.Signal) {
 		switch next := p.signals.next(done); {
 		case next == syscall.SIGUSR1:
 			p.reopen()
-		case next == syscall.SIGUSR2, next == syscall.SIGWINCH, next == syscall.SIGPWR:
-			tellIgnored(next)
 		case next == syscall.SIGHUP:
 			slog.Warn("no reload while draining")
 		case next != nil:

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -44,23 +45,38 @@ func (s *Signals) stop() {
 	}
 }
 
-// next waits for a signal and returns one to end before others. It returns nil after done is closed.
+// next waits for a signal and returns one to end before others. It tells of those that do nothing, and waits on. It
+// returns nil after done is closed.
 func (s *Signals) next(done <-chan struct{}) os.Signal {
-	select {
-	case sig := <-s.ends:
-		return sig
-	default:
+	for {
+		select {
+		case sig := <-s.ends:
+			return sig
+		default:
+		}
+		select {
+		case sig := <-s.ends:
+			return sig
+		case sig := <-s.reloads:
+			return sig
+		case sig := <-s.reopens:
+			return sig
+		case sig := <-s.others:
+			tellIgnored(sig)
+		case <-done:
+			return nil
+		}
 	}
-	select {
-	case sig := <-s.ends:
-		return sig
-	case sig := <-s.reloads:
-		return sig
-	case sig := <-s.reopens:
-		return sig
-	case sig := <-s.others:
-		return sig
-	case <-done:
-		return nil
+}
+
+// tellIgnored answers a signal that does nothing here: SIGUSR2 starts the new binary of other servers, SIGWINCH and
+// SIGPWR end some of them, and are what their containers are stopped by.
+func tellIgnored(sig os.Signal) {
+	if sig == syscall.SIGUSR2 {
+		slog.Warn("SIGUSR2 does nothing: this version cannot hand its sockets to a new binary",
+			"try", "SIGTERM, and start the new one at once: it waits for the addresses while this process drains")
+		return
 	}
+	slog.Warn("a signal that does nothing", "signal", sig.String(),
+		"try", "SIGTERM drains and ends, SIGINT ends at once")
 }

@@ -1,15 +1,22 @@
 package process
 
 import (
+	"log/slog"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // A process that is asked to end does not first do all the reloads that it was asked for.
 func TestSignals_toEndComeFirst(t *testing.T) {
+	var said testutil.Output
+	testutil.EventLog(t, slog.NewTextHandler(&said, nil))
 	for range 100 {
 		s := newSignals()
+		s.others <- syscall.SIGUSR2
 		s.reopens <- syscall.SIGUSR1
 		s.reloads <- syscall.SIGHUP
 		s.ends <- syscall.SIGTERM
@@ -19,15 +26,22 @@ func TestSignals_toEndComeFirst(t *testing.T) {
 				t.Fatalf("%v, not %v", sig, want)
 			}
 		}
-		done := make(chan struct{})
-		s.others <- syscall.SIGUSR2
-		seen := map[os.Signal]bool{s.next(done): true, s.next(done): true, s.next(done): true}
-		if !seen[syscall.SIGHUP] || !seen[syscall.SIGUSR1] || !seen[syscall.SIGUSR2] {
+		if log := said.String(); log != "" {
+			t.Fatal(log)
+		}
+		done, last := make(chan struct{}), make(chan os.Signal)
+		seen := map[os.Signal]bool{s.next(done): true, s.next(done): true}
+		if !seen[syscall.SIGHUP] || !seen[syscall.SIGUSR1] {
 			t.Fatal(seen)
 		}
+		go func() { last <- s.next(done) }()
+		s.others <- syscall.SIGPWR // there is room for it once SIGUSR2 was heard
 		close(done)
-		if sig := s.next(done); sig != nil {
+		if sig := <-last; sig != nil {
 			t.Fatal(sig)
+		}
+		if log := said.Take(); !strings.Contains(log, "SIGUSR2 does nothing") {
+			t.Fatal(log)
 		}
 	}
 }
