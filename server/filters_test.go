@@ -23,17 +23,9 @@ func TestFilters_byName(t *testing.T) {
 		}}
 	}
 	o := Options{Filters: map[string]*proxy.Filter{"one": note("one"), "two": note("two")}}
-	parse := func(text string) *config.Config {
-		t.Helper()
-		cfg, report := config.Options{Filters: []string{"one", "two"}}.Parse("test.toml", []byte(quiet+text))
-		if !report.OK() {
-			t.Fatal(report.Errors)
-		}
-		return cfg
-	}
-	const routes = "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n" +
+	const routes = quiet + "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n" +
 		"filters = [\"two\"]\n[[routes]]\npattern = \"/plain\"\ndest = \"status:200\"\n"
-	s := serve(t, parse("defaults.filters = [\"one\"]\n"+routes), o)
+	s := serve(t, parse(t, "defaults.filters = [\"one\"]\n"+routes, "one", "two"), o)
 	check := func(want map[string]string) {
 		t.Helper()
 		for path, filters := range want {
@@ -44,17 +36,13 @@ func TestFilters_byName(t *testing.T) {
 		}
 	}
 	check(map[string]string{"/": "one two", "/plain": "one"})
-	d, err := s.Apply(parse(routes))
+	d, err := s.Apply(parse(t, routes, "one", "two"))
 	if err != nil || len(d.Changed) != 1 || d.Changed[0] != "filters" {
 		t.Error(d, err)
 	}
 	check(map[string]string{"/": "two", "/plain": ""})
 	// A configuration that was not parsed for this program does not get as far as to serve.
-	cfg, report := config.Options{Filters: []string{"three", "two"}}.Parse("test.toml",
-		[]byte("defaults.filters = [\"three\"]\n"+routes))
-	if !report.OK() {
-		t.Fatal(report.Errors)
-	}
+	cfg := parse(t, "defaults.filters = [\"three\"]\n"+routes, "three", "two")
 	if _, err := s.Apply(cfg); err == nil || !strings.Contains(err.Error(), `no filter is called "three"`) {
 		t.Error(err)
 	}

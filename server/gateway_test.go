@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"io"
@@ -33,12 +32,9 @@ func TestBufferRequest(t *testing.T) {
 	s := start(t, Options{}, "%s[[listeners]]\nlisten = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = %q\n"+
 		"buffer_request = \"64k\"\n[[routes]]\npattern = \"/stream\"\ndest = %q\n", quiet, o.URL, o.URL)
 	url := "http://" + s.Addresses()[0].Addr.String()
-	h2 := &http.Transport{Protocols: new(http.Protocols)}
-	h2.Protocols.SetUnencryptedHTTP2(true)
-	t.Cleanup(h2.CloseIdleConnections)
-	h1 := &http.Transport{ExpectContinueTimeout: time.Hour}
+	h1 := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Hour}}
 	t.Cleanup(h1.CloseIdleConnections)
-	for protocol, transport := range map[string]http.RoundTripper{"HTTP/1": h1, "HTTP/2": h2} {
+	for protocol, client := range map[string]*http.Client{"HTTP/1": h1, "HTTP/2": testutil.H2C(t)} {
 		for _, c := range []struct {
 			path, expect string
 			size         int
@@ -63,7 +59,7 @@ func TestBufferRequest(t *testing.T) {
 			if c.expect != "" {
 				req.Header.Set("Expect", c.expect)
 			}
-			resp, err := transport.RoundTrip(req)
+			resp, err := client.Do(req)
 			if err != nil {
 				t.Errorf("%s %+v: %v", protocol, c, err)
 				continue
@@ -95,11 +91,7 @@ func TestBufferRequest_backendIsAskedWhenItIsWhole(t *testing.T) {
 	w = testutil.Dial(t, address)
 	w.Send("POST /whole HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
 	w.Send("0\r\n\r\n")
-	resp, err := http.ReadResponse(bufio.NewReader(w.Conn()), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
+	resp, _ := w.ReadResponse("POST")
 	if path := <-asked; path != "/whole" || resp.StatusCode != 200 {
 		t.Error(path, resp.Status)
 	}
@@ -140,7 +132,7 @@ func TestRewriteLocation(t *testing.T) {
 		req, _ := http.NewRequest("GET", "http://"+s.Addresses()[0].Addr.String()+path, nil)
 		req.Host = host
 		req.Header.Set("X-Location", location)
-		resp, err := http.DefaultTransport.RoundTrip(req)
+		resp, err := http.DefaultTransport.RoundTrip(req) // a Client refuses a Location that it cannot parse
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,13 +182,7 @@ func TestRewriteLocation_unixSocket(t *testing.T) {
 	t.Cleanup(func() { o.Close() })
 	s := start(t, Options{}, "%s[[listeners]]\nlisten = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\n"+
 		"dest = \"unix:%s\"\nrewrite_location = true\n", quiet, l.Addr())
-	req, _ := http.NewRequest("GET", "http://"+s.Addresses()[0].Addr.String(), nil)
-	req.Host = "public.test:8443"
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
+	resp := askFor(t, "GET", "http://"+s.Addresses()[0].Addr.String(), "Host: public.test:8443")
 	if got := resp.Header.Get("Location"); got != "/x" {
 		t.Errorf("%q", got)
 	}
@@ -241,15 +227,8 @@ func TestVia_eachWay(t *testing.T) {
 			"backends = [{ address = %q }]\n%s[[routes]]\npattern = \"/*\"\ndest = \"api\"\n", quiet, c.listener,
 			o.Listener.Addr().String(), c.upstream)
 		address := s.Addresses()[0].Addr.String()
-		h2 := &http.Transport{Protocols: new(http.Protocols)}
-		h2.Protocols.SetUnencryptedHTTP2(true)
-		for version, transport := range map[string]http.RoundTripper{"1.1": http.DefaultTransport, "2.0": h2} {
-			req, _ := http.NewRequest("GET", "http://"+address, nil)
-			resp, err := transport.RoundTrip(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			resp.Body.Close()
+		for version, client := range map[string]*http.Client{"1.1": http.DefaultClient, "2.0": testutil.H2C(t)} {
+			resp, _ := testutil.Get(t, client, "http://"+address)
 			want := strings.ReplaceAll(c.toBackend, "1.1", version) + "[" + address + "]"
 			if got := resp.Header.Get("X-Via"); strings.ReplaceAll(got, " [", "[") != want {
 				t.Errorf("%+v, HTTP/%s: %s, want %s", c, version, got, want)
@@ -258,6 +237,5 @@ func TestVia_eachWay(t *testing.T) {
 				t.Errorf("%+v, HTTP/%s: the client sees %s", c, version, got)
 			}
 		}
-		h2.CloseIdleConnections()
 	}
 }

@@ -1,12 +1,9 @@
 package server
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -50,20 +47,12 @@ func TestRequestID_isOneEverywhere(t *testing.T) {
 				"headers.request = { X-Of = \"{request_id} {trace_id} {client_ip}\" }\n", access, c.keys, backend.URL)
 			req, _ := http.NewRequest("GET", "http://"+s.Addresses()[0].Addr.String(), nil)
 			req.Header["X-Request-Id"], req.Header["Traceparent"] = []string{c.sent}, []string{c.trace}
-			resp, err := http.DefaultClient.Do(req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
-			_, _ = io.Copy(io.Discard, resp.Body)
+			resp, _ := testutil.Do(t, http.DefaultClient, req)
 			var line struct {
 				ID      string
 				TraceID string `json:"trace_id"`
 			}
-			testutil.Eventually(t, testutil.Patience, func() bool {
-				text, _ := os.ReadFile(access)
-				return json.Unmarshal(text, &line) == nil
-			}, "a line of the access log")
+			onlyRecord(t, access, &line)
 			if line.ID != c.want && (c.want != "" || !own.MatchString(line.ID)) {
 				t.Errorf("number %q", line.ID)
 			}

@@ -24,9 +24,10 @@ import (
 // quiet keeps the access log out of the output of the tests.
 const quiet = "log.output = []\n"
 
-func parse(t *testing.T, text string) *config.Config {
+// parse reads a configuration, for a program with these filters.
+func parse(t *testing.T, text string, filters ...string) *config.Config {
 	t.Helper()
-	cfg, report := config.Parse("test.toml", []byte(text))
+	cfg, report := config.Options{Filters: filters}.Parse("test.toml", []byte(text))
 	if !report.OK() {
 		var b strings.Builder
 		_ = report.Render(&b)

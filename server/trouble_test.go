@@ -22,28 +22,17 @@ import (
 // statusOf asks s for a path and returns the status and the Proxy-Status of the answer.
 func statusOf(t *testing.T, s *Server, path string) (int, string) {
 	t.Helper()
-	resp, err := http.Get("http://" + s.Addresses()[0].Addr.String() + path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, resp.Body)
+	resp, _ := testutil.Get(t, http.DefaultClient, "http://"+s.Addresses()[0].Addr.String()+path)
 	return resp.StatusCode, resp.Header.Get("Proxy-Status")
 }
 
-// loggedReason returns the reason in the first line of an access log.
-func loggedReason(t *testing.T, path string) (reason string) {
+// onlyRecord waits until an access log has a record, and decodes it into r. It is to be the only one.
+func onlyRecord(t *testing.T, path string, r any) {
 	t.Helper()
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		text, _ := os.ReadFile(path)
-		var r struct{ Reason string }
-		if json.Unmarshal(text, &r) != nil {
-			return false
-		}
-		reason = r.Reason
-		return true
+		return json.Unmarshal(text, r) == nil
 	}, "a line of the access log")
-	return reason
 }
 
 // silentPort returns an address at which connects are not answered: the queue of its socket is full.
@@ -134,9 +123,10 @@ func TestTrouble_isNamed(t *testing.T) {
 			s := start(t, Options{}, "log.output = %q\nhttp.listen = \"127.0.0.1:0\"\n"+
 				"upstream_defaults.retry.attempts = 0\n[[routes]]\npattern = \"/*\"\ndest = %q\n", access, c.dest)
 			status, proxyStatus := statusOf(t, s, "/")
-			if reason := loggedReason(t, access); status != c.status || reason != c.reason ||
-				!strings.Contains(proxyStatus, "error="+c.token) {
-				t.Errorf("%d, %s, %s", status, proxyStatus, reason)
+			var record struct{ Reason string }
+			onlyRecord(t, access, &record)
+			if status != c.status || record.Reason != c.reason || !strings.Contains(proxyStatus, "error="+c.token) {
+				t.Errorf("%d, %s, %s", status, proxyStatus, record.Reason)
 			}
 			lines := log.with("a backend fails")
 			if len(lines) != 1 {

@@ -77,10 +77,7 @@ func serveH2C(t *testing.T, o session.ServerOptions) (*engine.Engine, string, *h
 	}
 	e.Start()
 	t.Cleanup(e.Stop)
-	tr := &http.Transport{Protocols: new(http.Protocols)}
-	tr.Protocols.SetUnencryptedHTTP2(true)
-	t.Cleanup(tr.CloseIdleConnections)
-	return e, l.Addr().IP.String(), &http.Client{Transport: tr, Timeout: testutil.Patience}
+	return e, l.Addr().IP.String(), testutil.H2C(t)
 }
 
 // A client of others gets back what it sends, by many exchanges at a time on one connection.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -197,11 +196,7 @@ func TestGRPC_handler(t *testing.T) {
 func TestGRPCWeb_overHTTP2(t *testing.T) {
 	r, _, origin := serveRPC(t)
 	addr := serveCalls(t, overH2(origin))
-	protocols := &http.Protocols{}
-	protocols.SetUnencryptedHTTP2(true)
-	transport := &http.Transport{Protocols: protocols}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: testutil.Patience}
+	client := testutil.H2C(t)
 	const nothing = "\x00\x00\x00\x00\x00"
 	for contentType, body := range map[string]string{
 		"application/grpc-web":      nothing,

@@ -6,6 +6,15 @@ import (
 	"testing"
 )
 
+// H2C makes a client that speaks HTTP/2 alone, without TLS. Its connections are closed when the test ends.
+func H2C(t testing.TB) *http.Client {
+	t.Helper()
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport, Timeout: Patience}
+}
+
 // Do sends a request by c and returns its answer with the whole body.
 func Do(t testing.TB, c *http.Client, req *http.Request) (*http.Response, string) {
 	t.Helper()
