@@ -199,10 +199,7 @@ type (
 		block []byte
 	}
 	// UnknownFrame is of another type.
-	UnknownFrame struct {
-		FrameHeader
-		payload []byte
-	}
+	UnknownFrame struct{ FrameHeader }
 )
 
 // Data returns the bytes without the padding.
@@ -253,16 +250,6 @@ func (f *SettingsFrame) Value(id SettingID) (uint32, bool) {
 	return 0, false
 }
 
-// ForeachSetting calls visit with each setting until one returns an error.
-func (f *SettingsFrame) ForeachSetting(visit func(Setting) error) error {
-	for _, s := range f.settings {
-		if err := visit(s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // IsAck reports whether f answers a PING.
 func (f *PingFrame) IsAck() bool { return f.Flags.Has(FlagPingAck) }
 
@@ -274,6 +261,3 @@ func (f *ContinuationFrame) HeaderBlockFragment() []byte { return f.block }
 
 // HeadersEnded reports whether no other CONTINUATION follows.
 func (f *ContinuationFrame) HeadersEnded() bool { return f.Flags.Has(FlagHeadersEndHeaders) }
-
-// Payload returns what the frame holds.
-func (f *UnknownFrame) Payload() []byte { return f.payload }

@@ -23,7 +23,7 @@ var rules = map[FrameType]struct {
 func (f *Framer) parse(h FrameHeader, p []byte) (Frame, error) {
 	rule, known := rules[h.Type]
 	if !known {
-		return &UnknownFrame{h, p}, nil
+		return &UnknownFrame{h}, nil
 	}
 	if h.StreamID == 0 && !rule.onConnection || h.StreamID != 0 && !rule.onStream {
 		return nil, f.wrong(ErrCodeProtocol, "%v on stream %d", h.Type, h.StreamID)
