@@ -63,7 +63,8 @@ func runPage(t *testing.T, list []*block) error {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if line, ok := shows(string(out), stage.place(samples(b))); !ok {
+		_, samples := console(b)
+		if line, ok := shows(string(out), stage.place(samples)); !ok {
 			return fmt.Errorf("%v: no line %q in\n%s", b, line, out)
 		}
 	}
@@ -104,7 +105,8 @@ func (s *stage) command(b *block, i int) string {
 		text += "cat >edge.toml <<'END'\n" + s.place(file) + "END\n"
 		return text + "$EDGE check -c edge.toml >$output 2>&1\nfresh=1\n"
 	case "console":
-		return text + serveFresh(b) + "{\n" + s.place(commands(b)) + "} >$output 2>&1\n"
+		commands, _ := console(b)
+		return text + serveFresh(b) + "{\n" + s.place(commands) + "} >$output 2>&1\n"
 	}
 	return text + serveFresh(b) + "{\n" + s.place(b.text()) + "} >$output 2>&1\n"
 }
@@ -119,36 +121,24 @@ func serveFresh(b *block) string {
 
 var startsEdge = regexp.MustCompile(`\bedge (run|proxy|check)\b|\bmake run\b`)
 
-// commands returns the commands of a console, whatever their exit code: their output is what counts.
-func commands(b *block) string {
-	var text strings.Builder
+// console returns the commands of a console, whatever their exit code, and the other lines: the output, which is what
+// counts.
+func console(b *block) (commands, samples string) {
 	more := false
 	for _, line := range b.lines {
 		line, begins := strings.CutPrefix(line, "$ ")
-		if !begins && !more {
-			continue
-		}
-		if more = strings.HasSuffix(line, `\`); more {
-			fmt.Fprintln(&text, line)
-		} else {
-			fmt.Fprintln(&text, line, "|| true")
+		switch {
+		case !begins && !more:
+			samples += line + "\n"
+		case strings.HasSuffix(line, `\`):
+			commands += line + "\n"
+			more = true
+		default:
+			commands += line + " || true\n"
+			more = false
 		}
 	}
-	return text.String()
-}
-
-// samples returns the lines of a console that are no commands.
-func samples(b *block) string {
-	var text strings.Builder
-	more := false
-	for _, line := range b.lines {
-		if begins := strings.HasPrefix(line, "$ "); begins || more {
-			more = strings.HasSuffix(line, `\`)
-			continue
-		}
-		fmt.Fprintln(&text, line)
-	}
-	return text.String()
+	return commands, samples
 }
 
 // shows reports whether the lines of want stand in out in this order, or returns the first that does not.
@@ -186,13 +176,16 @@ type stage struct {
 	ports map[string]string
 }
 
-// port matches one that a page prints, as the end of an address.
-var port = regexp.MustCompile(`:(80|443|3000|4000|7007|8080|8443|50051)\b`)
+// printed are the ports that pages print.
+var printed = []string{"80", "443", "3000", "4000", "7007", "8080", "8443", "50051"}
+
+// port matches one of them as the end of an address.
+var port = regexp.MustCompile(`:(` + strings.Join(printed, "|") + `)\b`)
 
 func newStage(t *testing.T, dir string) *stage {
 	t.Helper()
 	s := &stage{dir, map[string]string{}}
-	for _, n := range []string{"80", "443", "3000", "4000", "7007", "8080", "8443", "50051"} {
+	for _, n := range printed {
 		_, free, err := net.SplitHostPort(testutil.FreeAddr(t))
 		if err != nil {
 			t.Fatal(err)
