@@ -94,12 +94,18 @@ func callClient(t *testing.T, addr string) testgrpc.TestServiceClient {
 
 func serveRPC(t *testing.T) (*rpcServer, *grpc.Server, string) {
 	t.Helper()
-	l := testutil.Listen(t)
 	s, r := grpc.NewServer(), &rpcServer{began: make(chan struct{}, 8), over: make(chan error, 8)}
 	testgrpc.RegisterTestServiceServer(s, r)
+	return r, s, serveOn(t, s)
+}
+
+// serveOn starts s for the length of a test and returns its address.
+func serveOn(t *testing.T, s *grpc.Server) string {
+	t.Helper()
+	l := testutil.Listen(t)
 	go s.Serve(l) //nolint:errcheck // until it is stopped
 	t.Cleanup(s.Stop)
-	return r, s, l.Addr().String()
+	return l.Addr().String()
 }
 
 func wantCode(t *testing.T, err error, want codes.Code) {

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log"
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -134,13 +133,7 @@ func serveGRPC(t *testing.T, opts ...grpc.ServerOption) string {
 	s := grpc.NewServer(opts...)
 	testgrpc.RegisterTestServiceServer(s, interop.NewTestServer())
 	healthgrpc.RegisterHealthServer(s, health.NewServer())
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = s.Serve(l) }()
-	t.Cleanup(s.Stop)
-	return l.Addr().String()
+	return serveOn(t, s)
 }
 
 func runChild(t *testing.T, addr, cert string) {

@@ -20,28 +20,14 @@ import (
 // chats is a mux with WebSockets of both libraries, each of which echoes.
 func chats() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/coder", func(w http.ResponseWriter, r *http.Request) {
-		o := &websocket.AcceptOptions{CompressionMode: websocket.CompressionContextTakeover}
-		c, err := websocket.Accept(w, r, o)
-		if err != nil {
-			return // it has answered
-		}
-		defer c.CloseNow() //nolint:errcheck // the client looks at what came
-		c.SetReadLimit(-1)
-		for {
-			kind, p, err := c.Read(r.Context())
-			if err != nil || c.Write(r.Context(), kind, p) != nil {
-				return
-			}
-		}
-	})
+	mux.HandleFunc("/coder", echo)
 	upgrader := gorilla.Upgrader{EnableCompression: true}
 	mux.HandleFunc("/gorilla", func(w http.ResponseWriter, r *http.Request) {
 		c, err := upgrader.Upgrade(w, r, http.Header{"X-Own": {"yes"}})
 		if err != nil {
-			return
+			return // it has answered
 		}
-		defer c.Close() //nolint:errcheck // likewise
+		defer c.Close() //nolint:errcheck // the client looks at what came
 		for {
 			kind, p, err := c.ReadMessage()
 			if err != nil || c.WriteMessage(kind, p) != nil {
