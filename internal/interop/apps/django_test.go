@@ -130,6 +130,7 @@ func stream(t *testing.T, w *way) string {
 	return fmt.Sprint(got, err)
 }
 
+// formUpload sends a form with a file of 30 MB, with its length.
 func formUpload(path string) func(t *testing.T, w *way) string {
 	return func(t *testing.T, w *way) string {
 		form, kind := fileForm()

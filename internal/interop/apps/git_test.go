@@ -47,7 +47,7 @@ location / {
 		_, err := os.Stat(socket)
 		return err == nil
 	}, "fcgiwrap listens")
-	a.front(address, "[[routes]]\npattern = \"/\"\ndest = %q\n", address)
+	a.frontAll(address)
 
 	work := filepath.Join(t.TempDir(), "work")
 	a.write(filepath.Join(work, "large.bin"), string(noise(20e6, 7)))

@@ -26,7 +26,7 @@ func TestHTTPServer(t *testing.T) {
 	a.start(testutil.Command{
 		Path: python, Args: []string{"-m", "http.server", "--bind", host, "--directory", root, port},
 	}).WaitPort(address)
-	a.front(address, "[[routes]]\npattern = \"/\"\ndest = %q\n", address)
+	a.frontAll(address)
 
 	for question, ask := range map[string]request{
 		"a page":                   {path: "/"},

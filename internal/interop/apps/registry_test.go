@@ -27,7 +27,7 @@ storage:
 http: { addr: %q, secret: interop }
 `, filepath.Join(dir, "data"), address))
 	a.start(testutil.Command{Path: path, Args: []string{"serve", filepath.Join(dir, "config.yml")}}).WaitPort(address)
-	a.front(address, "[[routes]]\npattern = \"/\"\ndest = %q\n", address)
+	a.frontAll(address)
 
 	layer, config := noise(60e6, 6), []byte(`{"architecture":"amd64","os":"linux"}`)
 	a.ask("the version", all, get("/v2/"))

@@ -38,7 +38,7 @@ func TestVite(t *testing.T) {
 		},
 		Env: []string{"NO_COLOR=1"},
 	}).WaitLine("ready in")
-	a.front(address, "[[routes]]\npattern = \"/\"\ndest = %q\n", address)
+	a.frontAll(address)
 
 	a.ask("the page", all, get("/"))
 	a.ask("a page of the application", all, get("/any/path", "Accept", "text/html"))

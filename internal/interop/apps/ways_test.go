@@ -45,6 +45,12 @@ tls = true
 output = []
 `
 
+// frontAll is front with one route, which leads all requests to the application.
+func (a *app) frontAll(address string) {
+	a.Helper()
+	a.front(address, "[[routes]]\npattern = \"/\"\ndest = %q\n", address)
+}
+
 // front starts edge, with the routes and upstreams of a configuration, in front of the application at address.
 func (a *app) front(address, format string, args ...any) {
 	a.Helper()
