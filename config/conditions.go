@@ -86,7 +86,7 @@ func parseClientCert(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, boo
 		return c, false
 	}
 	if n.Kind != syntax.KindTable {
-		d.WrongKind(n, "true or a table")
+		d.WrongKind(n, "true or a table", `write true, or { subject = "…" }`)
 		return c, false
 	}
 	fields := map[string]*string{"subject": &c.Subject, "issuer": &c.Issuer, "san": &c.SAN}

@@ -48,7 +48,7 @@ var pageTypes = map[string]string{
 func parseErrorPages(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	var all errorPages
 	if n.Kind != syntax.KindTable {
-		d.WrongKind(n, "a table")
+		d.WrongKind(n, "a table", schema.TableHint)
 		return all, false
 	}
 	right := d.Filled(n)

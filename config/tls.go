@@ -166,7 +166,7 @@ func parseTLSMode(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) 
 			"%q must be true, false or \"auto\"", n.Key)
 		return TLSOff, false
 	}
-	d.WrongKind(n, `true, false or "auto"`)
+	d.WrongKind(n, `true, false or "auto"`, "")
 	return TLSOff, false
 }
 

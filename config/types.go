@@ -133,7 +133,7 @@ var framingHeaders = []string{
 // parseHeadersValue reads { Name = "value" }; an empty value removes the field.
 func parseHeadersValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	if n.Kind != syntax.KindTable {
-		d.WrongKind(n, "a table")
+		d.WrongKind(n, "a table", schema.TableHint)
 		return nil, false
 	}
 	var all []Header

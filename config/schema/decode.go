@@ -61,7 +61,7 @@ func (d *Decoder) member(n *syntax.Node, p *place, t Target, path string) {
 	case p.section != nil && p.shape == Named:
 		for _, c := range n.Children {
 			if c.Kind != syntax.KindTable {
-				d.WrongKind(c, "a table")
+				d.WrongKind(c, "a table", TableHint)
 				continue
 			}
 			d.table(c, p, d.doc.enter(p.section, t, c), syntax.JoinKey(path, c.Key))
@@ -84,7 +84,7 @@ func (d *Decoder) entries(n *syntax.Node, p *place, t Target, path string) {
 		return
 	}
 	if n.Kind != syntax.KindList {
-		d.WrongKind(n, "a list of tables")
+		d.WrongKind(n, "a list of tables", "write [{ name = value }]")
 		return
 	}
 	for _, c := range n.Children {
@@ -119,32 +119,19 @@ func (d *Decoder) reportElement(n *syntax.Node, p *place) {
 	d.Report.Errorf(n.Value, hint, "%q is a list of tables, this is %s", n.Key, n.Kind.Noun())
 }
 
-// WrongKind reports that n is not what its key takes: "a table", "true or false".
-func (d *Decoder) WrongKind(n *syntax.Node, want string) {
+// TableHint is the hint for a value that has to be a table.
+const TableHint = "write { name = value }"
+
+// WrongKind reports that n is not what its key takes: "a table", "true or false". hint says how to write it. A list
+// without a hint gets the one that the key takes a single value.
+func (d *Decoder) WrongKind(n *syntax.Node, want, hint string) {
 	if n.Kind == syntax.KindLost {
 		return
 	}
-	d.Report.Errorf(n.Value, wrongKindHint(n, want), "%q must be %s, this is %s", n.Key, want, n.Kind.Noun())
-}
-
-// wrongKindHint says how n is written as what is wanted.
-func wrongKindHint(n *syntax.Node, want string) string {
-	switch n.Kind {
-	case syntax.KindInt, syntax.KindFloat, syntax.KindBool, syntax.KindDatetime:
-		if want != "a table" {
-			return "write " + syntax.Quote(n.Text)
-		}
-	case syntax.KindList:
-		if want != "a table" {
-			return "it takes one alone"
-		}
-	case syntax.KindTable:
-		return ""
+	if hint == "" && n.Kind == syntax.KindList {
+		hint = "it takes one alone"
 	}
-	if want == "a table" {
-		return "write { name = value }"
-	}
-	return ""
+	d.Report.Errorf(n.Value, hint, "%q must be %s, this is %s", n.Key, want, n.Kind.Noun())
 }
 
 // reportNotTable reports a value where the section at p wants a table.

@@ -53,7 +53,7 @@ func (k *Key) convertExpanded(n *syntax.Node) {
 // String reads a string that is not empty. want names it in the error: "a path".
 func (d *Decoder) String(n *syntax.Node, want string) (string, bool) {
 	if n.Kind != syntax.KindString {
-		d.WrongKind(n, want)
+		d.WrongKind(n, want, quotedHint(n))
 		return "", false
 	}
 	if n.Text == "" {
@@ -65,6 +65,15 @@ func (d *Decoder) String(n *syntax.Node, want string) (string, bool) {
 		return "", false
 	}
 	return n.Text, true
+}
+
+// quotedHint returns the hint for a value that would be right as a string, or "".
+func quotedHint(n *syntax.Node) string {
+	switch n.Kind {
+	case syntax.KindInt, syntax.KindFloat, syntax.KindBool, syntax.KindDatetime:
+		return "write " + syntax.Quote(n.Text)
+	}
+	return ""
 }
 
 // Each reads a string, or every string of a list. It goes on after a wrong one.
@@ -300,7 +309,7 @@ func parseBool(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
 	if n.Kind == syntax.KindString {
 		d.Report.Errorf(n.Value, syntax.TruthHint(n.Text), "%q must be true or false, this is a string", n.Key)
 	} else if n.Kind != syntax.KindBool {
-		d.WrongKind(n, "true or false")
+		d.WrongKind(n, "true or false", "")
 	}
 	return n.Truth, n.Kind == syntax.KindBool
 }
