@@ -2,11 +2,8 @@ package config
 
 import (
 	"errors"
-	"fmt"
-	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -196,10 +193,7 @@ func openPages(r *resolver, e *errorPages) {
 		if errors.Is(err, fs.ErrPermission) {
 			hint = "edge has to be allowed to read it"
 		}
-		if path := (*fs.PathError)(nil); errors.As(err, &path) {
-			err = path.Err
-		}
-		r.rep.Errorf(e.at[i], hint, "cannot use %s: %s", syntax.QuotePath(p.File), err)
+		r.rep.Errorf(e.at[i], hint, "cannot use %s: %s", syntax.QuotePath(p.File), syntax.WithoutPath(err))
 	}
 }
 
@@ -208,23 +202,8 @@ func (p *ErrorPage) Read() (string, error) {
 	if p.File == "" || p.Body != "" {
 		return p.Body, nil
 	}
-	f, err := os.Open(p.File)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close() //nolint:errcheck // it was read
-	at, err := f.Stat()
-	switch {
-	case err != nil:
-		return "", err
-	case !at.Mode().IsRegular():
-		return "", errNoFile
-	}
-	text, err := io.ReadAll(io.LimitReader(f, errorPageMax+1))
-	if err == nil && len(text) > errorPageMax {
-		err = fmt.Errorf("it is larger than %d MiB", errorPageMax>>20)
-	}
+	text, err := syntax.ReadRegular(p.File, errorPageMax, errLargePage)
 	return string(text), err
 }
 
-var errNoFile = errors.New("it is no regular file")
+var errLargePage = errors.New("larger than 1 MiB")

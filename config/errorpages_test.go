@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -73,12 +74,17 @@ func TestLoad_errorPagesThatCannotBeRead(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "folder.html"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	const none, tooLarge = "no such file or directory", "it is larger than 1 MiB"
+	pipe := filepath.Join(dir, "pipe.html") // opening one without a writer waits for ever
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const none, tooLarge = "no such file or directory", "larger than 1 MiB"
 	for page, want := range map[string]string{
 		`"none.html"`:                          `edge.toml:3:23: error: cannot use "none.html": ` + none,
 		`["large.html"]`:                       `edge.toml:3:24: error: cannot use "` + large + `": ` + tooLarge,
-		`{ file = "folder.html" }`:             `: it is no regular file`,
-		`{ file = "/dev/zero", type = "a/b" }`: `cannot use "/dev/zero": it is no regular file`,
+		`{ file = "folder.html" }`:             `: not a regular file`,
+		`"pipe.html"`:                          `cannot use "` + pipe + `": not a regular file`,
+		`{ file = "/dev/zero", type = "a/b" }`: `cannot use "/dev/zero": not a regular file`,
 		`{ file = "/dev/null/x.html" }`:        `cannot use "/dev/null/x.html": not a directory`,
 	} {
 		write(t, file, "[http]\nlisten = \":80\"\nerror_pages = { 404 = "+page+" }\n"+

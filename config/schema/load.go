@@ -2,7 +2,6 @@ package schema
 
 import (
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,7 +99,11 @@ func (l *loader) file(path string, at syntax.Span) {
 	if l.done[real] {
 		return
 	}
-	text, err := readConfig(path, fileBytesMax-l.bytes, at.IsValid())
+	read := syntax.ReadFile
+	if at.IsValid() { // what a pattern finds may be a pipe
+		read = syntax.ReadRegular
+	}
+	text, err := read(path, fileBytesMax-l.bytes, errLarge)
 	if err != nil {
 		what := "cannot read"
 		if at.IsValid() {
@@ -231,21 +234,3 @@ func realPath(path string) string {
 }
 
 var errLarge = errors.New("larger than 16 MiB")
-
-// readConfig reads a file of at most bytesMax. One that another file includes has to be a regular one: what a pattern
-// finds may be a pipe.
-func readConfig(path string, bytesMax int, included bool) ([]byte, error) {
-	if at, err := os.Stat(path); included && err == nil && !at.Mode().IsRegular() && !at.IsDir() {
-		return nil, syntax.ErrNotRegular
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, int64(bytesMax)+1))
-	if err == nil && len(text) > bytesMax {
-		err = errLarge
-	}
-	return text, err
-}

@@ -2,9 +2,7 @@ package syntax
 
 import (
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -125,45 +123,14 @@ func (e *expander) file(path string) (value, wrong, hint string) {
 	if !filepath.IsAbs(path) {
 		from = filepath.Join(e.dir, path)
 	}
-	text, err := readSmall(from)
+	text, err := ReadRegular(from, expansionBytesMax, errTooLong)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			hint = "it has to be there when edge reads this"
 		}
 		return "", "cannot read " + QuotePath(path) + ": " + WithoutPath(err), hint
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), "", ""
+	return strings.TrimSuffix(strings.TrimSuffix(string(text), "\n"), "\r"), "", ""
 }
-
-// ErrNotRegular is why neither a string nor an include reads a pipe or a device: opening one could wait for ever.
-var ErrNotRegular = errors.New("not a regular file")
 
 var errTooLong = errors.New("larger than 64 KiB")
-
-// readSmall reads a regular file of at most expansionBytesMax.
-func readSmall(path string) (string, error) {
-	if at, err := os.Stat(path); err != nil {
-		return "", err
-	} else if !at.Mode().IsRegular() {
-		return "", ErrNotRegular
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, expansionBytesMax+1))
-	if err == nil && len(text) > expansionBytesMax {
-		err = errTooLong
-	}
-	return string(text), err
-}
-
-// WithoutPath returns what an error of the file system says beside the path.
-func WithoutPath(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		err = p.Err
-	}
-	return err.Error()
-}
