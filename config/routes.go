@@ -200,7 +200,7 @@ func (r *resolver) resolveDest(e *routeEntry) {
 			first.RelativeTo(at))
 	case e.Has("redirect.to"):
 		if !e.Failed("redirect.to") && !e.Failed("redirect.status") {
-			warnForeignVariables(r.rep, e.KeyNode("redirect.to"), templateVariables)
+			warnForeignVariables(r.rep, e.KeyNode("redirect.to"), templateVariables())
 			e.Dest = r.redirectTo(e.redirect, e.redirectStatus, e.At("redirect.to"))
 		}
 		if s := e.redirectStatus; !slices.Contains(redirectStatuses, s) && !e.Failed("redirect.status") {
@@ -217,7 +217,7 @@ func (r *resolver) resolveDest(e *routeEntry) {
 	case e.Has("dest") && !e.Failed("dest"):
 		e.Dest = r.parseDest(e.dest, e.At("dest"))
 		if e.Dest.Kind == DestRedirect {
-			warnForeignVariables(r.rep, e.KeyNode("dest"), templateVariables)
+			warnForeignVariables(r.rep, e.KeyNode("dest"), templateVariables())
 		}
 	}
 }
@@ -264,7 +264,7 @@ func (r *resolver) checkRewrite(e *routeEntry) {
 			continue
 		}
 		at, text := e.At(path), e.Value(path).(string)
-		warnForeignVariables(r.rep, e.KeyNode(path), templateVariables)
+		warnForeignVariables(r.rep, e.KeyNode(path), templateVariables())
 		_, err := message.ParsePath(text)
 		switch {
 		case name == "path" && err != nil:

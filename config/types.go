@@ -181,8 +181,8 @@ func header(d *schema.Decoder, n *syntax.Node, lower string) bool {
 		return right
 	}
 	for _, v := range variable.FindAllString(n.Text, -1) {
-		if name := strings.Trim(v, "{}"); !slices.Contains(headerVariables, name) {
-			hint := cmp.Or(syntax.DidYouMean(name, headerVariables), variableHint(name, headerVariables))
+		if name := strings.Trim(v, "{}"); !slices.Contains(headerVariables.names, name) {
+			hint := cmp.Or(syntax.DidYouMean(name, headerVariables.names), variableHint(name, headerVariables))
 			d.Report.Errorf(n.Value, hint, "the variable %q is not supported by this version", v)
 			return false
 		}

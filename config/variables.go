@@ -6,20 +6,30 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/message"
 )
 
 // variable is a variable in the value of a header, of this version or a later one.
 var variable = regexp.MustCompile(`\{[a-z][a-z0-9_]*\}`)
 
+// variables are those that a value may have.
+type variables struct {
+	names []string
+	list  string // the hint that tells of all of them
+}
+
 // headerVariables are the variables of this version: facts of the request and of the client's connection.
-var headerVariables = []string{
+var headerVariables = variables{[]string{
 	"request_id", "trace_id", "client_ip",
 	"tls_version", "tls_cipher", "tls_group", "sni", "alpn", "client_cert_subject", "client_cert_issuer",
 	"client_cert_serial", "client_cert_sans", "client_cert_sha256", "client_cert_verified",
-}
+}, `docs/configuration.md lists them: "Variables of fields"`}
 
-// templateVariables are those of redirects and rewrites: see message.ParseLocation.
-var templateVariables = []string{"path", "rest", "query", "host", "scheme", "method"}
+// templateVariables returns those of redirects and rewrites.
+func templateVariables() variables {
+	names := message.TemplateVariables()
+	return variables{names, "there are {" + strings.Join(names, "}, {") + "}"}
+}
 
 // foreignVariable is a variable as nginx, HAProxy, Apache, Caddy or Envoy write it.
 var foreignVariable = regexp.MustCompile(`\$([A-Za-z_]\w*|[0-9]\b)|%\[([^\]]*)\]|%\{([^}]*)\}[a-z]?|` +
@@ -51,14 +61,14 @@ var sameVariables = []struct{ here, words string }{
 }
 
 // variableHint says what is written for a variable of another program where those of ours are known.
-func variableHint(name string, ours []string) string {
+func variableHint(name string, ours variables) string {
 	name = strings.ToLower(name)
 	for _, row := range sameVariables {
 		if !slices.Contains(strings.Fields(row.words), name) {
 			continue
 		}
 		switch {
-		case slices.Contains(ours, row.here):
+		case slices.Contains(ours.names, row.here):
 			return "write {" + row.here + "}"
 		case row.here == "client_ip":
 			return "leave it out: X-Forwarded-For tells backends the address of the client"
@@ -74,15 +84,12 @@ func variableHint(name string, ours []string) string {
 	case name != "" && strings.Trim(name, "0123456789") == "" || strings.HasPrefix(name, "re."):
 		return "patterns have no groups; {path} is the path, and strip_prefix and add_prefix change its beginning"
 	}
-	if len(ours) > 5 {
-		return `docs/configuration.md lists them: "Variables of fields"`
-	}
-	return "there are {" + strings.Join(ours, "}, {") + "}"
+	return ours.list
 }
 
 // warnForeignVariables warns of variables of other programs in the string n, which is sent as it stands. What ${…}
 // stands for is left alone: it may be a password with a dollar.
-func warnForeignVariables(rep *Report, n *syntax.Node, ours []string) {
+func warnForeignVariables(rep *Report, n *syntax.Node, ours variables) {
 	if n == nil || n.Expanded {
 		return
 	}

@@ -3,6 +3,7 @@ package message
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -36,16 +37,31 @@ type templateVariable uint8
 const (
 	noVariable templateVariable = iota
 	pathVariable
+	restVariable
 	queryVariable
 	hostVariable
 	schemeVariable
 	methodVariable
-	restVariable
 )
 
-var templateVariables = map[string]templateVariable{
-	"path": pathVariable, "query": queryVariable, "host": hostVariable, "scheme": schemeVariable,
-	"method": methodVariable, "rest": restVariable,
+var templateNames = [...]string{
+	pathVariable: "path", restVariable: "rest", queryVariable: "query", hostVariable: "host",
+	schemeVariable: "scheme", methodVariable: "method",
+}
+
+// TemplateVariables returns the names of the variables that a Template may have, in the order of messages.
+func TemplateVariables() []string { return slices.Clone(templateNames[pathVariable:]) }
+
+// variableNamed returns the variable with that name; noVariable where there is none.
+func variableNamed(name string) templateVariable {
+	return templateVariable(max(slices.Index(templateNames[:], name), int(noVariable)))
+}
+
+// unknownVariable returns the error for a name that no variable has.
+func unknownVariable(name string) error {
+	names := TemplateVariables()
+	last := len(names) - 1
+	return fmt.Errorf("there is no {%.32s}; use {%s} or {%s}", name, strings.Join(names[:last], "}, {"), names[last])
 }
 
 // Bounds of a template.
@@ -158,10 +174,9 @@ func parseTemplate(text string) (*Template, error) {
 		if rest[0] == '}' || !found {
 			return nil, errTemplateBrace
 		}
-		v := templateVariables[name]
+		v := variableNamed(name)
 		if v == noVariable {
-			return nil, fmt.Errorf("there is no {%.32s}; use {path}, {rest}, {query}, {host}, {scheme} or {method}",
-				name)
+			return nil, unknownVariable(name)
 		}
 		t.parts = append(t.parts, templatePart{variable: v})
 		t.host = t.host || v == hostVariable
