@@ -1,11 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // otherWords are commands of other servers, with what to type here.
@@ -42,23 +43,29 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return usage{nil, err}
 }
 
-// otherFlags are flags of other servers, as the errors about them end, with what to type here.
+// otherFlags are flags of other servers, with what to type here.
 var otherFlags = map[string]string{
-	"flag: --config":    "-c FILE",
-	"flag: 'f' in -f":   "-c FILE",
-	"flag: 'u' in -u":   "edge stop, and start the new one at once: it waits for the addresses",
-	"flag: --upgrade":   "edge stop, and start the new one at once: it waits for the addresses",
-	"flag: --reload":    "edge reload",
-	"flag: --stop":      "edge stop",
-	"flag: --log-level": "edge run --set log_level=debug",
+	"--config":    "-c FILE",
+	"-f":          "-c FILE",
+	"-u":          "edge stop, and start the new one at once: it waits for the addresses",
+	"--upgrade":   "edge stop, and start the new one at once: it waits for the addresses",
+	"--reload":    "edge reload",
+	"--stop":      "edge stop",
+	"--log-level": "edge run --set log_level=debug",
 }
 
 // explainFlag adds what to type to an error about a flag of another server.
 func explainFlag(err error) error {
-	for end, words := range otherFlags {
-		if strings.HasSuffix(err.Error(), end) {
-			return fmt.Errorf("%w, type %s", err, words)
-		}
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	flag := "--" + unknown.GetSpecifiedName()
+	if unknown.GetSpecifiedShortnames() != "" {
+		flag = "-" + unknown.GetSpecifiedName()
+	}
+	if words := otherFlags[flag]; words != "" {
+		return fmt.Errorf("%w, type %s", err, words)
 	}
 	return err
 }
