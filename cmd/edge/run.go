@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -49,21 +47,16 @@ func runConfig(from sources, stats bool) error {
 	if !report.OK() {
 		return exit(exitError)
 	}
-	if cfg.Global.WorkingDirectory != "" && path != "" { // a reload reads the same files
-		var err error
-		if from.dir, err = os.Getwd(); err != nil {
-			return err
-		}
-		if path, err = filepath.Abs(path); err != nil {
-			return err
-		}
-	}
 	o := process.Options{
 		Started: func(s *server.Server) { sayHello(s, cfg) }, Signals: signals, Stats: stats,
-		Version: programVersion(), File: path,
+		Version: programVersion(),
 	}
 	if path != "" {
-		o.Load = func() (*config.Config, *config.Report) { return from.load(path, nil) }
+		var err error
+		if from.dir, o.File, err = process.ReloadFrom(cfg, path); err != nil {
+			return err
+		}
+		o.Load = func() (*config.Config, *config.Report) { return from.load(o.File, nil) }
 	}
 	return process.Run(cfg, o)
 }

@@ -27,15 +27,23 @@ func Serve(path string, o server.Options) error {
 	if !Detached() {
 		_ = report.Render(os.Stderr) // a warning that cannot be printed does not keep the program from serving
 	}
-	if cfg.Global.WorkingDirectory != "" { // a reload reads the same files
-		var err error
-		if reading.Dir, err = os.Getwd(); err != nil {
-			return err
-		}
-		if path, err = filepath.Abs(path); err != nil {
-			return err
-		}
+	var err error
+	if reading.Dir, path, err = ReloadFrom(cfg, path); err != nil {
+		return err
 	}
 	load := func() (*config.Config, *config.Report) { return reading.Load(path) }
 	return Run(cfg, Options{Server: o, Load: load, Signals: signals, File: path})
+}
+
+// ReloadFrom returns where a reload finds the files that cfg was read from, by path: file stands for path, and dir is
+// config.Options.Dir. Both are absolute where cfg names a working directory, because the process goes there.
+func ReloadFrom(cfg *config.Config, path string) (dir, file string, err error) {
+	if cfg.Global.WorkingDirectory == "" {
+		return "", path, nil
+	}
+	if dir, err = os.Getwd(); err != nil {
+		return "", "", err
+	}
+	file, err = filepath.Abs(path)
+	return dir, file, err
 }
