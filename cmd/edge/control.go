@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -81,37 +80,52 @@ func (c *control) find() (*process.Instance, *config.Config, error) {
 		i, err := process.Find(c.pidFile)
 		return i, cfg, err
 	}
-	c.textOnly = true
 	path, ignored := c.locate()
 	if path == "" {
 		return nil, nil, errNoFile
 	}
-	cfg, report := c.load(path, ignored)
+	from := c.sources
+	from.textOnly = true
+	cfg, report := from.load(path, ignored)
 	if !report.OK() {
 		return nil, nil, fmt.Errorf("%s has errors, so its pid_file is not known: edge check %[1]s shows them, "+
 			"--pid-file names it", path)
 	}
+	i, err := c.instance(cfg, path)
+	return i, cfg, err
+}
+
+// instance returns the running process of cfg, which was read from path: the one of --pid-file, if that was given.
+func (c *control) instance(cfg *config.Config, path string) (*process.Instance, error) {
+	if c.pidFile != "" {
+		return process.Find(c.pidFile)
+	}
 	pidFile := cfg.Global.PIDFile
 	if pidFile == "" {
-		return nil, nil, fmt.Errorf("%s has no pid_file, which names the process: for the next start add pid_file = "+
+		return nil, fmt.Errorf("%s has no pid_file, which names the process: for the next start add pid_file = "+
 			"\"/run/edge.pid\"; for now find it by pgrep -a edge, and use kill -HUP, kill -TERM", path)
 	}
 	if !filepath.IsAbs(pidFile) {
 		pidFile = filepath.Join(cfg.Global.WorkingDirectory, pidFile)
 	}
-	i, err := process.Find(pidFile)
-	return i, cfg, err
+	return process.Find(pidFile)
 }
 
-// reload checks the configuration and sends SIGHUP.
+// reload checks the configuration and sends SIGHUP to the process that its pid_file names.
 func (c *control) reload(out, problems io.Writer) error {
-	if err := check(io.Discard, problems, checkOptions{sources: c.sources}); err != nil {
-		if errors.As(err, new(exit)) {
-			fmt.Fprintln(problems, "edge: the configuration has errors, so the process was told nothing")
-		}
+	path, ignored := c.locate()
+	if path == "" {
+		return errNoFile
+	}
+	cfg, report := c.load(path, ignored)
+	if err := report.Render(problems); err != nil {
 		return err
 	}
-	i, _, err := c.find()
+	if !report.OK() {
+		fmt.Fprintln(problems, "edge: the configuration has errors, so the process was told nothing")
+		return exit(exitError)
+	}
+	i, err := c.instance(cfg, path)
 	if err != nil {
 		return err
 	}

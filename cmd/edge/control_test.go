@@ -93,6 +93,18 @@ func TestControl_wrongFile(t *testing.T) {
 	}
 }
 
+// A pipe can be read once: the pid_file comes from the text that was checked.
+func TestControl_reloadReadsOnce(t *testing.T) {
+	e := start(t, controlled, "/one")
+	cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), "reload", "-c", "/dev/stdin")
+	cmd.Dir = filepath.Dir(e.file)
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(controlled, "/one"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	e.WaitLine(`"msg":"configuration reloaded`)
+}
+
 // A request in progress is given time by stop and "-s quit", and none by --now and "-s stop".
 func TestControl_stopOfABusyProcess(t *testing.T) {
 	for _, c := range []struct{ args, said string }{
