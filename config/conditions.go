@@ -161,7 +161,7 @@ func parseHostValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool
 		return e.String(), true
 	}
 	if _, wrong, hint := parseRouteHost(host, ""); wrong != "" || strings.Contains(s, "*") {
-		if foreignVariable.MatchString(s) {
+		if foreignVariable().MatchString(s) {
 			hint = `"keep" is the host that the client asked for, "backend" that of the backend`
 		}
 		d.Report.Errorf(n.Value, hint, "%s is not a host", syntax.Quote(s))

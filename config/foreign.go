@@ -284,7 +284,7 @@ func foreignHints() map[string]string {
 var programs = []struct {
 	name string
 	says string                       // what its words are called here
-	text *regexp.Regexp               // a line that only its files have; nil: they are of a format that edge reads
+	text func() *regexp.Regexp        // a line that only its files have; nil: they are of a format that edge reads
 	tree func(root *syntax.Node) bool // whether it is one of its files; nil: they are of no such format
 }{
 	{name: "HAProxy", says: "bind is listen, use_backend is dest, backend is [upstreams.NAME]",
@@ -323,8 +323,8 @@ var programs = []struct {
 }
 
 // lines returns what finds a whole line that is one of these.
-func lines(some ...string) *regexp.Regexp {
-	return regexp.MustCompile(`(?m)^(?:` + strings.Join(some, "|") + `)[ \t\r]*$`)
+func lines(some ...string) func() *regexp.Regexp {
+	return syntax.LateRegexp(`(?m)^(?:` + strings.Join(some, "|") + `)[ \t\r]*$`)
 }
 
 // within returns the table or list that the names lead to, or nil.
@@ -338,7 +338,7 @@ func within(n *syntax.Node, names ...string) *syntax.Node {
 }
 
 // ownHeader is a line that no file of a program without a tree has.
-var ownHeader = regexp.MustCompile(`(?m)^[ \t]*\[\[?[\w. "-]+\]\]?[ \t]*(?:#.*)?\r?$`)
+var ownHeader = syntax.LateRegexp(`(?m)^[ \t]*\[\[?[\w. "-]+\]\]?[ \t]*(?:#.*)?\r?$`)
 
 // What a small file says here, in both ways to write it.
 const (
@@ -363,7 +363,7 @@ func foreignFile(src *syntax.Source, root *syntax.Node) (at syntax.Span, message
 		if root != nil {
 			found = p.tree != nil && within(root, "routes") == nil && p.tree(root)
 		} else {
-			found = p.text != nil && p.text.Match(src.Text) && !ownHeader.Match(src.Text)
+			found = p.text != nil && p.text().Match(src.Text) && !ownHeader().Match(src.Text)
 		}
 		if !found {
 			continue

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/url"
 	"path"
-	"regexp"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
@@ -85,7 +84,7 @@ func withoutPath(s string) (wrong, hint string) {
 	case wild && syntax.IsBareKey(above):
 		return wrong, "write " + syntax.Quote(s+"/*") + " for the hosts below " + above +
 			"; what paths end in cannot be compared"
-	case fileName.MatchString(s) && !wild:
+	case fileName().MatchString(s) && !wild:
 		return wrong, meantPattern("/" + s)
 	case syntax.IsBareKey(s) && s != "localhost":
 		return wrong, "write " + syntax.Quote("/"+s+"/*") + " for a path, " + syntax.Quote(s+"/*") + " for a host"
@@ -94,37 +93,37 @@ func withoutPath(s string) (wrong, hint string) {
 }
 
 // fileName is what no host is called.
-var fileName = regexp.MustCompile(`\.(?:php|html?|js|css|png|jpe?g|gif|svg|ico|txt|xml|json|pdf)$`)
+var fileName = syntax.LateRegexp(`\.(?:php|html?|js|css|png|jpe?g|gif|svg|ico|txt|xml|json|pdf)$`)
 
 // Patterns as other programs have them.
 var (
-	patternMethod    = regexp.MustCompile(`^([A-Z]+)[ \t]+(\S.*)$`)
-	patternRule      = regexp.MustCompile("^!?(?:Host|HostRegexp|Path|PathPrefix|PathRegexp|Header|Method|Query)\\(")
-	patternModifier  = regexp.MustCompile(`^(=|\^~)[ \t]+(/.*)$`)
-	patternParameter = regexp.MustCompile(`^([^{<]*)/[^/{<]*(?:\{[^/]*\}|<[^/]*>)`)
-	patternExpr      = regexp.MustCompile(`^~|^\^|\\|\([^()]*\||\(\?|\(\.[*+]|/\.[*+]|\.\+|\$$|\[\^?\w-\w|\)[*+?]`)
-	exprMarks        = regexp.MustCompile(`^~\*?[ \t]*`)
+	patternMethod    = syntax.LateRegexp(`^([A-Z]+)[ \t]+(\S.*)$`)
+	patternRule      = syntax.LateRegexp("^!?(?:Host|HostRegexp|Path|PathPrefix|PathRegexp|Header|Method|Query)\\(")
+	patternModifier  = syntax.LateRegexp(`^(=|\^~)[ \t]+(/.*)$`)
+	patternParameter = syntax.LateRegexp(`^([^{<]*)/[^/{<]*(?:\{[^/]*\}|<[^/]*>)`)
+	patternExpr      = syntax.LateRegexp(`^~|^\^|\\|\([^()]*\||\(\?|\(\.[*+]|/\.[*+]|\.\+|\$$|\[\^?\w-\w|\)[*+?]`)
+	exprMarks        = syntax.LateRegexp(`^~\*?[ \t]*`)
 )
 
 // otherLanguage says what is wrong with a pattern in the language of another program, and how it is written here.
 func otherLanguage(s string) (wrong, hint string) {
-	if m := patternMethod.FindStringSubmatch(s); m != nil {
+	if m := patternMethod().FindStringSubmatch(s); m != nil {
 		return "a pattern has no method", suggest(m[2], "write methods = "+syntax.Quote(m[1])+" beside pattern = "+
 			syntax.Quote(m[2]))
 	}
-	if m := patternModifier.FindStringSubmatch(s); m != nil {
+	if m := patternModifier().FindStringSubmatch(s); m != nil {
 		if m[1] != "=" {
 			m[2] = strings.TrimSuffix(m[2], "/") + "/*"
 		}
 		return "a pattern has no modifier such as " + syntax.Quote(m[1]), meantPattern(m[2])
 	}
-	if m := patternParameter.FindStringSubmatch(s); m != nil {
+	if m := patternParameter().FindStringSubmatch(s); m != nil {
 		return "a pattern has no parameters", openEnd(m[1])
 	}
 	switch {
-	case patternRule.MatchString(s):
+	case patternRule().MatchString(s):
 		return "a pattern is no rule of Traefik", "Host(`a.test`) && PathPrefix(`/api`) is written \"a.test/api/*\""
-	case patternExpr.MatchString(s):
+	case patternExpr().MatchString(s):
 		return "a pattern is compared as it stands: it is no regular expression", plainHint(s)
 	}
 	return "", ""
@@ -132,7 +131,7 @@ func otherLanguage(s string) (wrong, hint string) {
 
 // plainHint says how a regular expression is written as a pattern, or what to do when it cannot be.
 func plainHint(expr string) string {
-	plain := exprMarks.ReplaceAllString(expr, "")
+	plain := exprMarks().ReplaceAllString(expr, "")
 	plain, begins := strings.CutPrefix(plain, "^")
 	plain, ends := strings.CutSuffix(plain, "$")
 	for _, rest := range []string{"/(.*)", "/.*", "/.+", "(.*)", ".*"} {
@@ -269,7 +268,7 @@ func hostHint(host string) string {
 	if strings.ContainsFunc(host, func(r rune) bool { return r > 0x7f }) {
 		return "an international name stands as it is sent, \"xn--…\""
 	}
-	if patternExpr.MatchString(host) {
+	if patternExpr().MatchString(host) {
 		return "name each host, or write \"*.example.com\" for all below one"
 	}
 	return "a host has letters, digits, \"-\" and \"_\" between dots"

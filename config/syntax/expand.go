@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io/fs"
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -94,12 +93,12 @@ func (e *expander) value(reference string, closed bool) (value, wrong, hint stri
 }
 
 // otherVariable is an environment variable as shells, Caddy and templates write it.
-var otherVariable = regexp.MustCompile(`\{\$([A-Za-z_]\w*)\}|\$\(([A-Za-z_]\w*)\)|\$([A-Za-z_]\w*)|` +
+var otherVariable = LateRegexp(`\{\$([A-Za-z_]\w*)\}|\$\(([A-Za-z_]\w*)\)|\$([A-Za-z_]\w*)|` +
 	`\{\{-? *(?:\.Env\.|env "?)([A-Za-z_]\w*)"? *-?\}\}`)
 
 // VariableHint returns the hint for a string that names environment variables as other programs do, or "".
 func VariableHint(s string) string {
-	if meant := otherVariable.ReplaceAllString(s, "$${$1$2$3$4}"); meant != s {
+	if meant := otherVariable().ReplaceAllString(s, "$${$1$2$3$4}"); meant != s {
 		return "did you mean " + Quote(meant) + "?"
 	}
 	return ""

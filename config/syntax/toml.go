@@ -3,7 +3,6 @@ package syntax
 import (
 	"bytes"
 	"errors"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -121,13 +120,13 @@ func (b *tomlBuilder) truthAt(from int) Span {
 }
 
 // unquoted is a line whose value is a single word that is not a number.
-var unquoted = regexp.MustCompile(`^[ \t]*[\w.-]+[ \t]*=[ \t]*` +
+var unquoted = LateRegexp(`^[ \t]*[\w.-]+[ \t]*=[ \t]*` +
 	`([A-Za-z/:][^\s#"',]*|[0-9]+[.:/][^\s#"',]*[.:/][^\s#"',]*)[ \t]*(#.*)?$`)
 
 // bareWord returns the value of the line that holds at, when an error there means that its quotes are missing.
 func (b *tomlBuilder) bareWord(at int) Span {
 	number := b.src.lineAt(at)
-	match := unquoted.FindSubmatchIndex(b.src.line(number))
+	match := unquoted().FindSubmatchIndex(b.src.line(number))
 	if match == nil {
 		return Span{}
 	}
