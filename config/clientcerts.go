@@ -19,12 +19,8 @@ func (r *resolver) listenersOf(e *routeEntry) []*listenerEntry {
 		r.rep.Errorf(e.At("listener"), "leave it out for all of them", "\"listener\" must not be empty")
 	}
 	var all []*listenerEntry
-	elements := e.KeyNode("listener").Children
 	for i, name := range e.Listeners {
-		at := e.At("listener")
-		if len(elements) > 0 {
-			at = elements[i].Value
-		}
+		at := e.ElementAt("listener", i, len(e.Listeners))
 		var found []*listenerEntry
 		var names []string
 		unsure := false

@@ -82,13 +82,8 @@ func (r *resolver) claimAddresses(e *listenerEntry) {
 	}
 }
 
-// addressAt returns where an address stands. A wrong element of a list has none; then it is the whole list.
-func (e *listenerEntry) addressAt(i int) syntax.Span {
-	if elements := e.KeyNode("listen").Children; len(elements) == len(e.Addresses) {
-		return elements[i].Value
-	}
-	return e.At("listen")
-}
+// addressAt returns where an address stands.
+func (e *listenerEntry) addressAt(i int) syntax.Span { return e.ElementAt("listen", i, len(e.Addresses)) }
 
 // warnOverlaps warns of an address that takes a part of what another listener seems to get.
 func warnOverlaps(listeners []*listenerEntry, rep *Report) {

@@ -152,15 +152,11 @@ func checkFilters(r *resolver, g *schema.Given, names []string) {
 		if slices.Contains(r.filters, name) {
 			continue
 		}
-		at := g.At("filters")
-		if list := g.KeyNode("filters").Children; len(list) == len(names) {
-			at = list[i].Value
-		}
 		hint := syntax.DidYouMean(name, r.filters)
 		if len(r.filters) == 0 {
 			hint = "filters are written in Go: a program that imports edge names its own in server.Options.Filters"
 		}
-		r.rep.Errorf(at, hint, "this program has no filter %s", syntax.Quote(name))
+		r.rep.Errorf(g.ElementAt("filters", i, len(names)), hint, "this program has no filter %s", syntax.Quote(name))
 	}
 }
 

@@ -26,13 +26,9 @@ func (doc *document) logFiles() (all []logFile) {
 	if g := doc.global; g.Has("error_log") {
 		add(g.ErrorLog, g.At("error_log"))
 	}
-	if n := doc.log.KeyNode("output"); n != nil && !doc.log.Failed("output") {
-		elements := n.Children
-		if len(elements) == 0 {
-			elements = []*syntax.Node{n}
-		}
-		for i, path := range doc.log.Output {
-			add(path, elements[i].Value)
+	if l := doc.log; l.Has("output") && !l.Failed("output") {
+		for i, path := range l.Output {
+			add(path, l.ElementAt("output", i, len(l.Output)))
 		}
 	}
 	for _, e := range doc.listeners {

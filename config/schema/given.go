@@ -32,6 +32,15 @@ func (g *Given) KeyNode(path string) *syntax.Node { return g.nodes[path] }
 // At returns where the value of a key stands.
 func (g *Given) At(path string) syntax.Span { return g.nodes[path].Value }
 
+// ElementAt returns where element i of the n elements of a key stands: the whole value where that is no list, or where
+// wrong elements of it are not among the n.
+func (g *Given) ElementAt(path string, i, n int) syntax.Span {
+	if elements := g.nodes[path].Children; len(elements) == n {
+		return elements[i].Value
+	}
+	return g.At(path)
+}
+
 // Head returns where a key stands.
 func (g *Given) Head(path string) syntax.Span { return g.nodes[path].Head }
 
