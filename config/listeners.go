@@ -55,6 +55,7 @@ func (r *resolver) resolveListeners() {
 
 // claim is the address of a listener that occupies something.
 type claim struct {
+	by   *listenerEntry
 	text string
 	at   syntax.Span
 }
@@ -66,7 +67,7 @@ func (r *resolver) claimAddresses(e *listenerEntry) {
 		for _, c := range a.claims() {
 			old, found := r.claimed[c]
 			if !found {
-				r.claimed[c] = claim{a.Text, at}
+				r.claimed[c] = claim{e, a.Text, at}
 				continue
 			}
 			where := old.at.RelativeTo(at)
@@ -83,33 +84,24 @@ func (r *resolver) claimAddresses(e *listenerEntry) {
 }
 
 // addressAt returns where an address stands.
-func (e *listenerEntry) addressAt(i int) syntax.Span { return e.ElementAt("listen", i, len(e.Addresses)) }
+func (e *listenerEntry) addressAt(i int) syntax.Span {
+	return e.ElementAt("listen", i, len(e.Addresses))
+}
 
 // warnOverlaps warns of an address that takes a part of what another listener seems to get.
-func warnOverlaps(listeners []*listenerEntry, rep *Report) {
-	type taken struct {
-		by   *listenerEntry
-		text string
-		at   syntax.Span
-	}
-	whole := make(map[string]taken) // by what claims returns: all addresses of one family
-	for _, e := range listeners {
-		for i := range e.Addresses {
-			for _, c := range e.Addresses[i].claims() {
-				whole[c] = taken{e, e.Addresses[i].Text, e.addressAt(i)}
-			}
-		}
-	}
-	for _, e := range listeners {
+func warnOverlaps(r *resolver) {
+	for _, e := range r.doc.listeners {
 		for i := range e.Addresses {
 			a := &e.Addresses[i]
-			family := map[string]string{"tcp4": "0.0.0.0", "tcp6": "[::]"}[a.Network]
-			if old, found := whole[family+":"+strconv.Itoa(a.Port)]; found && family != "" && old.by != e {
-				at := e.addressAt(i)
-				rep.WarnConflictf(codeOverlappingListeners, at, old.at,
-					"clients of %s come to this listener, and not to "+
-						"that of %q at %s", a.Host, old.text, old.at.RelativeTo(at))
+			all := map[string]string{"tcp4": "0.0.0.0", "tcp6": "::"}[a.Network]
+			old, found := r.claimed[joinHostPort(all, strconv.Itoa(a.Port))]
+			if !found || old.by == e || a.Host == all {
+				continue
 			}
+			at := e.addressAt(i)
+			r.rep.WarnConflictf(codeOverlappingListeners, at, old.at,
+				"clients of %s come to this listener, and not to that of %q at %s", a.Host, old.text,
+				old.at.RelativeTo(at))
 		}
 	}
 }

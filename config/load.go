@@ -116,7 +116,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, filters []stri
 	warnNoLog(doc, r.rep)
 	r.resolveCertificates()
 	r.resolveListeners()
-	warnOverlaps(r.doc.listeners, r.rep)
+	warnOverlaps(r)
 	r.resolveUpstreams()
 	r.resolveMembers()
 	r.requireBackends()
