@@ -71,7 +71,7 @@ func warnUncovered(r *resolver, all []*pairOf) {
 	secured := false
 	for _, route := range r.c.Routes {
 		e := r.doc.routes[route.Entry]
-		for _, l := range r.listenersOf(e) {
+		for _, l := range e.on {
 			if l.TLS == TLSOff || route.Off {
 				continue
 			}

@@ -89,11 +89,10 @@ func (r *resolver) warnUnguardedRoutes() {
 	}
 	const what = "clients without a certificate reach %s by listener %q, though %q asks for one"
 	for _, e := range r.doc.routes {
-		list := r.listenersOf(e)
-		demanding, open := demandingAndOpen(list)
+		demanding, open := demandingAndOpen(e.on)
 		switch {
 		case e.Off:
-		case e.ClientCert != nil && !slices.ContainsFunc(list, (*listenerEntry).verifiesCerts):
+		case e.ClientCert != nil && !slices.ContainsFunc(e.on, (*listenerEntry).verifiesCerts):
 			r.rep.Warnf(schema.CodeNoEffect, e.Head("client_cert"), "add client_ca to the listener",
 				"no listener of this route verifies certificates of clients, so it takes no request")
 		case e.ClientCert == nil && demanding != nil && e.Dest.Kind == DestUpstream:

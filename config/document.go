@@ -125,6 +125,7 @@ type routeEntry struct {
 	hosts     []string
 	path      string
 	dest      string
+	on        []*listenerEntry // those whose requests it may take
 
 	errors         errorPages
 	redirect       string

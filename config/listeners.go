@@ -117,8 +117,10 @@ const (
 // too, else one of any other. 443 goes before other ports.
 func (r *resolver) resolveHTTPSPorts() {
 	var all []int
+	secure := false // a listener takes TLS
 	for i := range r.c.Listeners {
 		if l := &r.c.Listeners[i]; l.TLS != TLSOff {
+			secure = true
 			all = append(all, l.ports()...)
 		}
 	}
@@ -127,7 +129,7 @@ func (r *resolver) resolveHTTPSPorts() {
 		if !l.RedirectToHTTPS {
 			continue
 		}
-		if !slices.ContainsFunc(r.c.Listeners, func(o Listener) bool { return o.TLS != TLSOff }) {
+		if !secure {
 			r.rep.Notef(codeRedirectWithoutTLS, r.doc.listeners[i].Head("redirect_to_https"),
 				"no listener here takes TLS: clients are sent to port 443, where another program has to answer")
 		}

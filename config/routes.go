@@ -29,7 +29,7 @@ func (r *resolver) resolveRoutes() {
 		warnPointlessIntercept(r, e)
 		right := !e.HasUnknown()
 		e.Off = e.Has("weight") && !e.Failed("weight") && e.Weight == 0
-		r.listenersOf(e)
+		e.on = r.listenersOf(e)
 		checkFilters(r, &e.Given, e.Filters)
 		r.resolveDest(e)
 		r.checkRewrite(e)
