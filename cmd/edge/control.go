@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/server/process"
 )
 
@@ -216,5 +217,5 @@ func sendLetter(out, problems io.Writer, from sources, word string) error {
 		}
 		return i.Signal(syscall.SIGUSR1)
 	}
-	return usage{nil, fmt.Errorf("-s takes reload, stop, quit, reopen or test, not %q", word)}
+	return usage{nil, fmt.Errorf("-s takes %s, not %q", syntax.OneOf(letterWords), word)}
 }

@@ -107,7 +107,7 @@ func newRoot() *cobra.Command {
 	f.BoolVarP(&l.version, "version", "V", false, "print the version")
 	f.BoolVarP(&l.oldV, "v", "v", false, "")
 	f.StringVarP(&l.signal, "signal", "s", "",
-		"tell the running process this `word`, as nginx does: reload, stop, quit, reopen, test")
+		"tell the running process this `word`, as nginx does: "+strings.Join(letterWords, ", "))
 	_ = f.MarkHidden("v")
 	root.AddCommand(newRun(), newCheck(), newReload(), newStop(), newStatus(), newProxy(), newDemo(), newVersion())
 	complete(root)

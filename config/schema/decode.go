@@ -218,8 +218,7 @@ func (d *Decoder) unknownHint(n *syntax.Node, p *place) string {
 	case near != "" && (slip || len(homes) == 0):
 		return "did you mean " + syntax.Quote(near) + "?"
 	case len(homes) > 0:
-		last := len(homes) - 1
-		return "this belongs to " + strings.TrimPrefix(strings.Join(homes[:last], ", ")+" or "+homes[last], " or ")
+		return "this belongs to " + syntax.OneOf(homes)
 	case len(p.names) > 0 && len(p.names) <= 8:
 		return "known here: " + strings.Join(slices.Sorted(slices.Values(p.names)), ", ")
 	}

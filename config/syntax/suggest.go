@@ -94,11 +94,16 @@ func Alternatives(words []string) string {
 	for i, w := range words {
 		quoted[i] = Quote(w)
 	}
-	if len(quoted) < 2 {
-		return strings.Join(quoted, "")
+	return OneOf(quoted)
+}
+
+// OneOf joins words as a sentence does: a, b or c.
+func OneOf(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
 	}
-	last := len(quoted) - 1
-	return strings.Join(quoted[:last], ", ") + " or " + quoted[last]
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 // TruthHint returns the hint for a word that other formats take for true or false, or "".
