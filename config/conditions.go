@@ -91,23 +91,35 @@ func parseClientCert(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, boo
 	}
 	fields := map[string]*string{"subject": &c.Subject, "issuer": &c.Issuer, "san": &c.SAN}
 	right := d.Filled(n)
-	for _, f := range n.Children {
-		into := fields[f.Key]
-		if into == nil {
-			names := slices.Sorted(maps.Keys(fields))
-			hint := syntax.DidYouMean(f.Key, names)
-			d.Report.Errorf(f.Name, hint, "a certificate has %s here, not %s", syntax.Alternatives(names),
-				syntax.Quote(f.Key))
-			right = false
-			continue
-		}
+	right = readFields(d, n, fields, "a certificate has %s here, not %s", func(f *syntax.Node) (string, bool) {
 		s, ok := d.String(f, "a string")
 		if expr, found := strings.CutPrefix(s, "~"); found {
 			ok = expression(d, f, expr) && ok
 		}
+		return s, ok
+	}) && right
+	return c, right
+}
+
+// readFields reads the table n, which has no other keys than fields. wrong is the message about another key.
+func readFields(
+	d *schema.Decoder, n *syntax.Node, fields map[string]*string, wrong string,
+	read func(*syntax.Node) (string, bool),
+) (right bool) {
+	right = true
+	for _, c := range n.Children {
+		into := fields[c.Key]
+		if into == nil {
+			names := slices.Sorted(maps.Keys(fields))
+			d.Report.Errorf(c.Name, syntax.DidYouMean(c.Key, names), wrong, syntax.Alternatives(names),
+				syntax.Quote(c.Key))
+			right = false
+			continue
+		}
+		s, ok := read(c)
 		*into, right = s, ok && right
 	}
-	return c, right
+	return right
 }
 
 func expression(d *schema.Decoder, n *syntax.Node, expr string) bool {

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"io/fs"
-	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -104,23 +103,13 @@ func (p *ErrorPage) parse(d *schema.Decoder, n *syntax.Node, status string) bool
 		p.File = s
 		return ok && p.typed(d, n.Value)
 	}
-	right := true
 	fields := map[string]*string{"file": &p.File, "body": &p.Body, "type": &p.Type}
-	for _, c := range n.Children {
-		into := fields[c.Key]
-		switch {
-		case into == nil:
-			names := slices.Sorted(maps.Keys(fields))
-			d.Report.Errorf(c.Name, syntax.DidYouMean(c.Key, names), "a page has %s, not %s",
-				syntax.Alternatives(names), syntax.Quote(c.Key))
-			right = false
-		case c.Key == "body" && c.Kind == syntax.KindString: // of any text, in several lines
-			*into = c.Text
-		default:
-			s, ok := d.String(c, "a string")
-			*into, right = s, ok && right
+	right := readFields(d, n, fields, "a page has %s, not %s", func(c *syntax.Node) (string, bool) {
+		if c.Key == "body" && c.Kind == syntax.KindString { // of any text, in several lines
+			return c.Text, true
 		}
-	}
+		return d.String(c, "a string")
+	})
 	switch {
 	case !right:
 		return false
