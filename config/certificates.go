@@ -397,8 +397,8 @@ func (r *resolver) locate(path string, at syntax.Span) string {
 		return path
 	}
 	beside := filepath.Join(filepath.Dir(at.Source.Name), path)
-	if dir := r.c.Global.WorkingDirectory; dir != "" {
-		path = filepath.Join(dir, path)
+	if g := &r.c.Global; g.WorkingDirectory != "" {
+		path = g.FromWorkingDirectory(path)
 		if whole, err := filepath.Abs(beside); err == nil {
 			beside = whole // the process opens the file from another folder
 		}

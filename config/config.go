@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"io/fs"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"time"
@@ -60,6 +61,14 @@ type Global struct {
 	WorkingDirectory string // absolute; empty: where the process was started
 	User, Group      string // names or numbers; empty: those that started it
 	Daemon           bool   // serve in the background
+}
+
+// FromWorkingDirectory returns where the process finds the file at path: a relative path begins at WorkingDirectory.
+func (g *Global) FromWorkingDirectory(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(g.WorkingDirectory, path)
 }
 
 // Log says how requests are logged.

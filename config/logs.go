@@ -49,10 +49,7 @@ func (doc *document) logFiles() (all []logFile) {
 func checkLogs(doc *document, g *Global, rep *Report) {
 	mine := g.mayRun()
 	for _, log := range doc.logFiles() {
-		path := log.path
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(g.WorkingDirectory, path)
-		}
+		path := g.FromWorkingDirectory(log.path)
 		folder := filepath.Dir(path)
 		within, err := os.Stat(folder)
 		at, missing := os.Stat(path)

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -106,10 +105,7 @@ func (c *control) instance(cfg *config.Config, path string) (*process.Instance, 
 		return nil, fmt.Errorf("%s has no pid_file, which names the process: for the next start add pid_file = "+
 			"\"/run/edge.pid\"; for now find it by pgrep -a edge, and use kill -HUP, kill -TERM", path)
 	}
-	if !filepath.IsAbs(pidFile) {
-		pidFile = filepath.Join(cfg.Global.WorkingDirectory, pidFile)
-	}
-	return process.Find(pidFile)
+	return process.Find(cfg.Global.FromWorkingDirectory(pidFile))
 }
 
 // reload checks the configuration and sends SIGHUP to the process that its pid_file names.
