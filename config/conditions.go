@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/route"
 )
 
@@ -29,7 +30,7 @@ const conditionsMax = 32
 const exprMax = 1024
 
 func parseFieldsValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	return conditions(d, n, "the name of a header", func(name string) bool { return headerName(name) })
+	return conditions(d, n, "the name of a header", message.ValidName[string])
 }
 
 func parseParametersValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
@@ -141,7 +142,7 @@ func parseMethodsValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, b
 		switch upper := strings.ToUpper(s); {
 		case s == "*":
 			d.Report.Errorf(c.Value, "leave it out for any method", "%s is not a method", syntax.Quote(s))
-		case !headerName(s):
+		case !message.ValidName(s):
 			d.Report.Errorf(c.Value, "", "%s is not a method", syntax.Quote(s))
 		case s != upper:
 			d.Report.Errorf(c.Value, "did you mean "+syntax.Quote(upper)+"?", "methods are told apart by case: %s",

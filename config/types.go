@@ -159,7 +159,7 @@ func parseHeadersValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, b
 
 // header checks a field that is to be set. lower is its name in lower case.
 func header(d *schema.Decoder, n *syntax.Node, lower string) bool {
-	if !headerName(n.Key) {
+	if !message.ValidName(n.Key) {
 		d.Report.Errorf(n.Name, `a name has letters, digits and "-"`, "%s is not the name of a header",
 			syntax.Quote(n.Key))
 		return false
@@ -194,14 +194,4 @@ func header(d *schema.Decoder, n *syntax.Node, lower string) bool {
 		return false
 	}
 	return true
-}
-
-// headerName reports whether s is a token of RFC 9110 §5.6.2.
-func headerName(s string) bool {
-	for _, c := range []byte(s) {
-		if !syntax.IsLetterOrDigit(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
 }
