@@ -60,12 +60,12 @@ func parseListen(s string) (a Address, wrong, hint string) {
 // wrongListen says what is wrong with an address that has no host and port.
 func wrongListen(s string) (wrong, hint string) {
 	wrong = syntax.Quote(s) + " is not an address"
-	fields := strings.Fields(s)
+	variable, v6, fields := syntax.VariableHint(s), bracketed(s), strings.Fields(s)
 	switch _, err := strconv.ParseUint(s, 10, 16); {
 	case err == nil:
 		return wrong, "did you mean " + syntax.Quote(":"+s) + "?"
-	case syntax.VariableHint(s) != "":
-		return wrong, syntax.VariableHint(s)
+	case variable != "":
+		return wrong, variable
 	case strings.Contains(s, ","):
 		return wrong, `write a list: [":80", ":8080"]`
 	case len(fields) > 1: // "443 ssl", as nginx has it
@@ -76,8 +76,8 @@ func wrongListen(s string) (wrong, hint string) {
 		return wrong, hint
 	case strings.HasPrefix(s, "/") || strings.HasPrefix(s, "./"):
 		return wrong, "did you mean " + syntax.Quote("unix:"+s) + "?"
-	case bracketed(s) != "":
-		return wrong, "did you mean " + syntax.Quote(bracketed(s)) + "?"
+	case v6 != "":
+		return wrong, "did you mean " + syntax.Quote(v6) + "?"
 	}
 	return syntax.Quote(s) + " has no port", "write an address such as \":80\", \"127.0.0.1:80\" or \"unix:/path\""
 }
@@ -183,13 +183,14 @@ func parseEndpoint(s string) (e endpoint, wrong, hint string) {
 // wrongEndpoint says what is wrong with the address of a backend that has no host and port.
 func wrongEndpoint(s string) (wrong, hint string) {
 	wrong = syntax.Quote(s) + " is not an address"
+	variable, v6 := syntax.VariableHint(s), bracketed(s)
 	switch {
-	case syntax.VariableHint(s) != "":
-		return wrong, syntax.VariableHint(s)
+	case variable != "":
+		return wrong, variable
 	case strings.HasPrefix(s, "/"):
 		return wrong, "did you mean " + syntax.Quote("unix:"+s) + "?"
-	case bracketed(s) != "":
-		return wrong, "write an IPv6 address in brackets: " + syntax.Quote(bracketed(s))
+	case v6 != "":
+		return wrong, "write an IPv6 address in brackets: " + syntax.Quote(v6)
 	case strings.Contains(s, ":"):
 		return wrong, "write host:port or unix:/path"
 	}

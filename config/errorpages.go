@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/schema"
@@ -70,13 +71,9 @@ func parseErrorPages(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, boo
 }
 
 func isErrorStatus(s string) bool {
-	if s == "4xx" || s == "5xx" {
-		return true
-	}
-	return len(s) == 3 && (s[0] == '4' || s[0] == '5') && isDigit(s[1]) && isDigit(s[2])
+	n, err := strconv.Atoi(s)
+	return s == "4xx" || s == "5xx" || err == nil && len(s) == 3 && 400 <= n && n <= 599
 }
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // statusHint says what people mean who know other servers.
 func statusHint(s string) string {

@@ -75,6 +75,9 @@ func unescapeByte(b []byte) (c byte, size int, ok bool) {
 // net/http reads it: a value that is malformed is passed over. It is "" where there is none, and then nothing is
 // allocated.
 func (h *Head) Cookie(name string) string {
+	if !ValidName(name) {
+		return ""
+	}
 	for i := range h.Fields {
 		if f := &h.Fields[i]; f.ID != Cookie || f.Dropped() {
 			continue
@@ -83,7 +86,7 @@ func (h *Head) Cookie(name string) string {
 			var pair []byte
 			pair, list, more = bytes.Cut(list, []byte{';'})
 			key, value, _ := bytes.Cut(trimBlanks(pair), []byte{'='})
-			if len(key) == 0 || string(trimBlanks(key)) != name || !ValidName(name) {
+			if string(trimBlanks(key)) != name {
 				continue
 			}
 			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {

@@ -73,10 +73,8 @@ func run() int {
 func startError(err error) string {
 	text := fmt.Sprintln("edge:", err)
 	var address *server.ListenError
-	if errors.As(err, &address) {
-		if len(address.Try) > 0 {
-			text += "      " + strings.Join(address.Try, "\n        ") + "\n"
-		}
+	if errors.As(err, &address) && len(address.Try) > 0 {
+		text += "      " + strings.Join(address.Try, "\n        ") + "\n"
 	}
 	return text
 }
