@@ -10,31 +10,16 @@ import (
 	"github.com/edge-proxy/edge/route"
 )
 
-// pattern is what a route matches, in normal form.
-type pattern struct {
-	host string // lower case; "" is any host
-	path string
-	kind PathKind
-}
-
-// String returns the pattern as a file would write it.
-func (p pattern) String() string {
-	switch {
-	case p.kind == PathPrefix && p.path == "/":
-		return p.host + "/*"
-	case p.kind == PathPrefix:
-		return p.host + p.path + "/*"
-	case strings.HasSuffix(p.path, "/"):
-		if p.host != "" {
-			return p.host + p.path + " (exact)"
-		}
-		return "=" + p.path
+// patternText returns p as messages and names of routes have it.
+func patternText(p route.Pattern) string {
+	if p.Exact && p.Host != "" && strings.HasSuffix(p.Path, "/") {
+		return p.Host + p.Path + " (exact)"
 	}
-	return p.host + p.path
+	return p.String()
 }
 
 // parsePattern reads "host/path", "/path" or "=/". wrong says what is wrong with it, else it is empty.
-func parsePattern(s string) (p pattern, wrong, hint string) {
+func parsePattern(s string) (p route.Pattern, wrong, hint string) {
 	if scheme, rest, found := strings.Cut(s, "://"); found {
 		return p, "a pattern has no scheme such as " + syntax.Quote(scheme+"://"), meantPattern(rest)
 	}
@@ -161,7 +146,7 @@ func openEnd(dir string) string {
 }
 
 // parsePath reads a path without a host.
-func parsePath(s string) (p pattern, wrong, hint string) {
+func parsePath(s string) (p route.Pattern, wrong, hint string) {
 	if wrong, hint = otherLanguage(s); wrong != "" {
 		return p, wrong, hint
 	}
@@ -169,13 +154,10 @@ func parsePath(s string) (p pattern, wrong, hint string) {
 }
 
 // parseRoute reads a path of host, as package route does, and explains what is wrong with it.
-func parseRoute(host, s string) (p pattern, wrong, hint string) {
-	r, err := route.ParsePath(s)
+func parseRoute(host, s string) (p route.Pattern, wrong, hint string) {
+	p, err := route.ParsePath(s)
 	if err == nil {
-		p = pattern{host, r.Path, PathPrefix}
-		if r.Exact {
-			p.kind = PathExact
-		}
+		p.Host = host
 		return p, "", ""
 	}
 	path := strings.TrimPrefix(s, "=")
@@ -189,7 +171,7 @@ func parseRoute(host, s string) (p pattern, wrong, hint string) {
 	case errors.Is(err, route.ErrPathStar):
 		hint = starHint(host, path[:star], path[star:])
 	}
-	return p, wrongOf(err), hint
+	return route.Pattern{}, wrongOf(err), hint
 }
 
 // wrongOf returns what is wrong with a pattern, without a hint.

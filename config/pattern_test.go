@@ -23,8 +23,27 @@ func FuzzPattern_isThatOfPackageRoute(f *testing.F) {
 		if wrong == "" && err != nil {
 			t.Fatalf("%q: code says %v", s, err)
 		}
-		if wrong == "" && (in.host != code.Host || in.path != code.Path || (in.kind == PathExact) != code.Exact) {
+		if wrong == "" && in != code {
 			t.Fatalf("%q: %+v in a file, %+v in code", s, in, code)
 		}
 	})
+}
+
+// Logs and metrics know a route by its name: it stays as it is.
+func TestParse_namesRoutesByTheirPatterns(t *testing.T) {
+	for keys, want := range map[string]string{
+		`host = "a.test"`:                "a.test/*",
+		`path = "/x/"`:                   "/x/*",
+		`path = "=/x/"`:                  "=/x/",
+		"host = 'a.test'\npath = '=/x/'": "a.test/x/ (exact)",
+		"host = 'a.test'\npath = '/x'":   "a.test/x",
+		`pattern = "a.test=/x/"`:         "a.test=/x/",
+	} {
+		c, rep := Parse("f.toml", []byte("[http]\nlisten = ':80'\n[[routes]]\ndest = 'status:200'\n"+keys+"\n"))
+		if c == nil {
+			t.Errorf("%s: %s", keys, rendered(t, rep))
+		} else if got := c.Routes[0].Name; got != want {
+			t.Errorf("%s is called %q, want %q", keys, got, want)
+		}
+	}
 }

@@ -47,7 +47,10 @@ func (r *resolver) resolveRoutes() {
 			if right && ok && !e.Off {
 				one.Shadowed = r.warnShadowed(e, p)
 			}
-			one.Host, one.Path, one.PathKind = p.host, p.path, p.kind
+			one.Host, one.Path = p.Host, p.Path
+			if p.Exact {
+				one.PathKind = PathExact
+			}
 			if one.Name == "" {
 				one.Name = patternName(e, p)
 				id := one.Name + " " + one.Host
@@ -61,15 +64,15 @@ func (r *resolver) resolveRoutes() {
 }
 
 // patternName returns the name of a route that has none: its pattern, as the file writes it where it does.
-func patternName(e *routeEntry, p pattern) string {
+func patternName(e *routeEntry, p route.Pattern) string {
 	if e.pattern != "" {
 		return e.pattern
 	}
-	return p.String()
+	return patternText(p)
 }
 
 // patternsOf returns what the route matches, one pattern for each of its hosts.
-func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
+func (r *resolver) patternsOf(e *routeEntry) (all []route.Pattern, ok bool) {
 	switch {
 	case e.Failed("pattern") || e.Failed("host") || e.Failed("path"):
 		return nil, false
@@ -87,16 +90,16 @@ func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
 		if wrong != "" {
 			r.rep.Errorf(e.At("pattern"), hint, "%s", wrong)
 		} else {
-			warnPatternVariables(r.rep, p.path, e.At("pattern"))
+			warnPatternVariables(r.rep, p.Path, e.At("pattern"))
 		}
-		return []pattern{p}, wrong == ""
+		return []route.Pattern{p}, wrong == ""
 	case !e.Has("host") && !e.Has("path"):
 		some, right := false, true
 		for _, k := range []string{"listener", "client_cert", "methods", "header", "query"} {
 			some, right = some || e.Has(k), right && !e.Failed(k)
 		}
 		if some {
-			return []pattern{{path: "/"}}, right
+			return []route.Pattern{{Path: "/"}}, right
 		}
 		if !e.HasUnknown() {
 			r.rep.Errorf(e.Node().Head, `add pattern = "/*" for everything`, "this route has no pattern")
@@ -107,8 +110,8 @@ func (r *resolver) patternsOf(e *routeEntry) (all []pattern, ok bool) {
 }
 
 // hostsAndPath returns what a route with host and path in place of a pattern matches.
-func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
-	base := pattern{path: "/"}
+func (r *resolver) hostsAndPath(e *routeEntry) (all []route.Pattern, ok bool) {
+	base := route.Pattern{Path: "/"}
 	ok = true
 	if e.Has("path") {
 		p, wrong, hint := parsePath(e.path)
@@ -116,12 +119,12 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
 			r.rep.Errorf(e.At("path"), hint, "%s", wrong)
 			ok = false
 		} else {
-			warnPatternVariables(r.rep, p.path, e.At("path"))
+			warnPatternVariables(r.rep, p.Path, e.At("path"))
 		}
 		base = p
 	}
 	if !e.Has("host") {
-		return []pattern{base}, ok
+		return []route.Pattern{base}, ok
 	}
 	if len(e.hosts) == 0 {
 		r.rep.Errorf(e.At("host"), "leave it out for any host", "\"host\" must not be empty")
@@ -129,7 +132,7 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []pattern, ok bool) {
 	}
 	for _, h := range e.hosts {
 		host, wrong, hint := parseRouteHost(h, "")
-		base.host = host
+		base.Host = host
 		if wrong != "" {
 			r.rep.Errorf(e.At("host"), hint, "%s", wrong)
 			ok = false
@@ -158,9 +161,9 @@ type patternTaken struct {
 
 // warnShadowed reports whether an earlier route, equal in pattern and conditions, takes every request of this one, and
 // warns of that.
-func (r *resolver) warnShadowed(e *routeEntry, p pattern) bool {
+func (r *resolver) warnShadowed(e *routeEntry, p route.Pattern) bool {
 	rule := route.Rule{
-		Host: p.host, Path: p.path, Exact: p.kind == PathExact, Methods: e.Methods, Header: e.Header, Query: e.Query,
+		Host: p.Host, Path: p.Path, Exact: p.Exact, Methods: e.Methods, Header: e.Header, Query: e.Query,
 		Listeners: e.Listeners, ClientCert: e.ClientCert,
 	}
 	conditions := rule.Conditions()
@@ -175,7 +178,7 @@ func (r *resolver) warnShadowed(e *routeEntry, p pattern) bool {
 	}
 	what, why := "this route can never match", "the same pattern"
 	if len(e.hosts) > 1 {
-		what += " for " + p.host
+		what += " for " + p.Host
 	}
 	if conditions != "" {
 		why += " and conditions"
@@ -187,7 +190,7 @@ func (r *resolver) warnShadowed(e *routeEntry, p pattern) bool {
 		why += " and no weight"
 	}
 	r.rep.WarnConflictf(codeShadowedRoute, e.Node().Head, old.at, "%s: %s at %s has %s",
-		what, p, old.at.RelativeTo(e.Node().Head), why)
+		what, patternText(p), old.at.RelativeTo(e.Node().Head), why)
 	return true
 }
 

@@ -3,6 +3,8 @@ package config
 import (
 	"strconv"
 	"testing"
+
+	"github.com/edge-proxy/edge/route"
 )
 
 func TestParseListen(t *testing.T) {
@@ -64,20 +66,20 @@ func TestParseURL(t *testing.T) {
 }
 
 func TestParsePattern(t *testing.T) {
-	for text, want := range map[string]pattern{
-		"/":                    {"", "/", PathPrefix},
-		"/*":                   {"", "/", PathPrefix},
-		"=/":                   {"", "/", PathExact},
-		"/api":                 {"", "/api", PathExact},
-		"/api/":                {"", "/api", PathPrefix},
-		"/api/*":               {"", "/api", PathPrefix},
-		"=/api/":               {"", "/api/", PathExact},
-		"Example.COM/api/v1/*": {"example.com", "/api/v1", PathPrefix},
-		"example.com./":        {"example.com", "/", PathPrefix},
-		"example.com=/":        {"example.com", "/", PathExact},
-		"[::1]/":               {"[::1]", "/", PathPrefix},
-		"10.0.0.1/":            {"10.0.0.1", "/", PathPrefix},
-		"*.Example.com/a":      {"*.example.com", "/a", PathExact},
+	for text, want := range map[string]route.Pattern{
+		"/":                    {Path: "/"},
+		"/*":                   {Path: "/"},
+		"=/":                   {Path: "/", Exact: true},
+		"/api":                 {Path: "/api", Exact: true},
+		"/api/":                {Path: "/api"},
+		"/api/*":               {Path: "/api"},
+		"=/api/":               {Path: "/api/", Exact: true},
+		"Example.COM/api/v1/*": {Host: "example.com", Path: "/api/v1"},
+		"example.com./":        {Host: "example.com", Path: "/"},
+		"example.com=/":        {Host: "example.com", Path: "/", Exact: true},
+		"[::1]/":               {Host: "[::1]", Path: "/"},
+		"10.0.0.1/":            {Host: "10.0.0.1", Path: "/"},
+		"*.Example.com/a":      {Host: "*.example.com", Path: "/a", Exact: true},
 	} {
 		got, wrong, _ := parsePattern(text)
 		if wrong != "" || got != want {
