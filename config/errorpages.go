@@ -153,7 +153,8 @@ func warnPointlessIntercept(r *resolver, e *routeEntry) {
 	}
 }
 
-// openErrorPages reads the files of all pages. The Config has the same ones as the entries.
+// openErrorPages reads the files of all pages. The slices are shared with the Config, so what is filled in here is
+// filled in there.
 func openErrorPages(r *resolver) {
 	openPages(r, &r.doc.top.errors)
 	for _, e := range r.doc.listeners {

@@ -337,7 +337,7 @@ func within(n *syntax.Node, names ...string) *syntax.Node {
 	return n
 }
 
-// ownHeader is a line that no file of a program without a tree has.
+// ownHeader is the header of a TOML table; no file of nginx, HAProxy, Apache or Caddy has one.
 var ownHeader = syntax.LateRegexp(`(?m)^[ \t]*\[\[?[\w. "-]+\]\]?[ \t]*(?:#.*)?\r?$`)
 
 // What a small file says here, in both ways to write it.

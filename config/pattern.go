@@ -46,10 +46,10 @@ func parsePattern(s string) (p route.Pattern, wrong, hint string) {
 	return parseRoute(host, path)
 }
 
-// meantPattern returns the hint that s was meant; when that is wrong too, the hint for it.
+// meantPattern returns the hint that the pattern s was meant; when s is wrong too, it returns the hint for s.
 func meantPattern(s string) string { return suggest(s, "did you mean "+syntax.Quote(s)+"?") }
 
-// suggest returns hint, which suggests the pattern s; when that is wrong too, the hint for it.
+// suggest returns hint, which suggests the pattern s; when s is wrong too, it returns the hint for s.
 func suggest(s, hint string) string {
 	if _, wrong, other := parsePattern(s); wrong != "" {
 		return other
@@ -135,7 +135,8 @@ func plainHint(expr string) string {
 	return `write one route for each prefix such as "/api/*"; what paths end in cannot be compared`
 }
 
-// openEnd says that everything below dir is taken, or nothing.
+// openEnd returns the hint to take everything below dir, for a pattern that leaves open a part in the middle of a path,
+// or what the path ends in.
 func openEnd(dir string) string {
 	what := "all below " + dir
 	if dir == "" {
@@ -182,7 +183,8 @@ func wrongOf(err error) string {
 	return err.Error()
 }
 
-// starHint returns the hint for a star that stands between before and what follows it.
+// starHint returns the hint for a path of host with a star where none may stand: before is the text up to the star, and
+// star the text from it on.
 func starHint(host, before, star string) string {
 	dir, segment := path.Split(before)
 	dir = host + strings.TrimRight(dir, "/")
@@ -197,7 +199,8 @@ func starHint(host, before, star string) string {
 	return openEnd(dir)
 }
 
-// sentHint returns the hint for a path of host that no request has as it stands.
+// sentHint returns the hint for a path of host that no request can have: s has blanks, a query, a fragment, or letters
+// that clients percent-encode.
 func sentHint(host, s string) string {
 	if at := strings.IndexByte(s, '?'); at >= 0 {
 		name, value, _ := strings.Cut(s[at+1:], "=")

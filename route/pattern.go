@@ -120,7 +120,7 @@ func ParsePath(s string) (p Pattern, err error) {
 	return p, nil
 }
 
-// checkPath refuses what the path of no request is compared with.
+// checkPath refuses a path that no request can have.
 func checkPath(path string) error {
 	for _, c := range []byte(path) {
 		if c <= ' ' || c >= 0x7f || c == '?' || c == '#' {

@@ -69,7 +69,7 @@ func (r *Rule) path() string {
 	return path
 }
 
-// check returns what is wrong with r in itself: what no request would ever be.
+// check returns what is wrong with r, whatever other rules there are; nil: nothing.
 func (r *Rule) check() error {
 	if r.Weight < 0 || r.Weight > weightMax {
 		return errWeight

@@ -79,14 +79,14 @@ func startError(err error) string {
 	return text
 }
 
-// letters are the flags that edge has without a command.
-type letters struct {
+// rootFlags are the flags that edge has without a command.
+type rootFlags struct {
 	conf, signal                string
 	test, daemon, version, oldV bool
 }
 
 func newRoot() *cobra.Command {
-	var l letters
+	var given rootFlags
 	root := &cobra.Command{
 		Use:           "edge",
 		Short:         "An HTTP reverse proxy",
@@ -94,17 +94,17 @@ func newRoot() *cobra.Command {
 		Args:          noArguments,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return l.run(cmd) },
+		RunE:          func(cmd *cobra.Command, _ []string) error { return given.run(cmd) },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usage{cmd, explainFlag(err)} })
 	root.SuggestionsMinimumDistance = 2
 	f := root.Flags()
-	confFlag(f, &l.conf)
-	daemonFlag(f, &l.daemon)
-	f.BoolVarP(&l.test, "test", "t", false, "check the configuration and exit, like \"edge check\"")
-	f.BoolVarP(&l.version, "version", "V", false, "print the version")
-	f.BoolVarP(&l.oldV, "v", "v", false, "")
-	f.StringVarP(&l.signal, "signal", "s", "",
+	confFlag(f, &given.conf)
+	daemonFlag(f, &given.daemon)
+	f.BoolVarP(&given.test, "test", "t", false, "check the configuration and exit, like \"edge check\"")
+	f.BoolVarP(&given.version, "version", "V", false, "print the version")
+	f.BoolVarP(&given.oldV, "v", "v", false, "")
+	f.StringVarP(&given.signal, "signal", "s", "",
 		"tell the running process this `word`, as nginx does: "+strings.Join(letterWords, ", "))
 	_ = f.MarkHidden("v")
 	root.AddCommand(newRun(), newCheck(), newReload(), newStop(), newStatus(), newProxy(), newDemo(), newVersion())
@@ -112,16 +112,16 @@ func newRoot() *cobra.Command {
 	return root
 }
 
-// run does what the letters say.
-func (l *letters) run(cmd *cobra.Command) error {
-	from := sources{conf: l.conf, daemon: l.daemon}
+// run does what the flags say.
+func (f *rootFlags) run(cmd *cobra.Command) error {
+	from := sources{conf: f.conf, daemon: f.daemon}
 	switch {
-	case l.version || l.oldV:
+	case f.version || f.oldV:
 		return printVersion(cmd.OutOrStdout(), false)
-	case l.test || l.signal == "test":
+	case f.test || f.signal == "test":
 		return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), checkOptions{sources: from})
-	case l.signal != "":
-		return sendLetter(cmd.OutOrStdout(), cmd.ErrOrStderr(), from, l.signal)
+	case f.signal != "":
+		return sendLetter(cmd.OutOrStdout(), cmd.ErrOrStderr(), from, f.signal)
 	}
 	return runConfig(from, false)
 }

@@ -138,7 +138,7 @@ func (l *loader) text(name string, text []byte) {
 	}
 }
 
-// tree parses one file. A file of another program has one error, in place of one for each of its lines, and says
+// tree parses one file. A file of another program has one error, in place of one for each of its lines, and sets
 // nothing.
 func (l *loader) tree(src *syntax.Source) (root *syntax.Node, whole bool) {
 	found := &syntax.Report{}
