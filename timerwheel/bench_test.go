@@ -154,3 +154,140 @@ func BenchmarkRuntimeTimer_fire(b *testing.B) {
 		t.Stop()
 	}
 }
+
+// crowdedSlots is a Slots with the deadlines of crowded, and room for recent more.
+func crowdedSlots() *Slots {
+	s := newSlots(live+recent, 0)
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range uint32(live) {
+		s.Arm(i, rng.Int64N(int64(time.Minute)))
+	}
+	return s
+}
+
+func BenchmarkSlots_armDisarm1M(b *testing.B) {
+	s := crowdedSlots()
+	at := int64(time.Second)
+	b.ReportAllocs()
+	for i := uint32(0); b.Loop(); i++ {
+		s.Arm(live+i%recent, at)
+		s.Disarm(live + i%recent)
+		at += 1000
+		if at > int64(time.Minute) {
+			at = int64(time.Second)
+		}
+	}
+}
+
+func BenchmarkSlots_moveLater(b *testing.B) {
+	s := crowdedSlots()
+	at := int64(time.Second)
+	for i := range uint32(recent) {
+		s.Arm(live+i, at)
+	}
+	b.ReportAllocs()
+	for i := uint32(0); b.Loop(); i++ {
+		at += 1000
+		s.Arm(live+i%recent, at)
+	}
+}
+
+// One operation is any one of a million timers, disarmed and armed for another time, as when a cache evicts one entry
+// for another. Memory decides.
+func BenchmarkSlots_rearmAny1M(b *testing.B) {
+	s := crowdedSlots()
+	rng := rand.New(rand.NewPCG(1, 2))
+	b.ReportAllocs()
+	for b.Loop() {
+		v := rng.Uint64()
+		i := uint32(v >> 32 * live >> 32)
+		s.Disarm(i)
+		s.Arm(i, int64(v)&(1<<36-1))
+	}
+}
+
+func BenchmarkWheel_rearmAny1M(b *testing.B) {
+	w := new(Wheel)
+	timers := make([]Timer, live)
+	rng := rand.New(rand.NewPCG(1, 1))
+	for i := range timers {
+		timers[i].Owner = ignore{}
+		w.Arm(&timers[i], rng.Int64N(int64(time.Minute)))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		v := rng.Uint64()
+		t := &timers[v>>32*live>>32]
+		w.Disarm(t)
+		w.Arm(t, int64(v)&(1<<36-1))
+	}
+}
+
+// One operation is one number given to another, as when an entry changes its place in a queue.
+func BenchmarkSlots_move1M(b *testing.B) {
+	s := crowdedSlots()
+	for i := range uint32(recent / 2) {
+		s.Arm(live+i, int64(time.Second))
+	}
+	b.ReportAllocs()
+	for i := uint32(0); b.Loop(); i++ {
+		from := i % recent
+		s.Move(live+from, live+(from+recent/2)%recent)
+	}
+}
+
+// The same as for Wheel below.
+func BenchmarkSlots_advance(b *testing.B) {
+	s := newSlots(10_000, 0)
+	for i := range uint32(10_000) {
+		s.Arm(i, int64(i)<<19)
+	}
+	fired, touched, after := 0, 0, int64(0)
+	again := func(i uint32, now int64) {
+		fired++
+		after = (after*5 + 1<<20 + 1) & (1<<33 - 1)
+		s.Arm(i, now+after)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		for before := fired; fired == before; {
+			touched += s.Advance(s.Next(), 1, again)
+		}
+	}
+	b.ReportMetric(float64(touched)/float64(fired), "touched/op")
+}
+
+// One operation is one timer that fires and is armed anew for the next granule, with as many in the first cache.
+func BenchmarkSlots_fire(b *testing.B) {
+	s := newSlots(recent, 0)
+	for i := range uint32(recent) {
+		s.Arm(i, 1)
+	}
+	again := func(i uint32, now int64) { s.Arm(i, now+1) }
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if n%recent == 0 {
+			s.Advance(s.Next(), recent, again)
+		}
+	}
+}
+
+// soon arms a timer for the next granule when it fires.
+type soon struct{ w *Wheel }
+
+func (s soon) OnTimer(t *Timer, now int64) { s.w.Arm(t, now+1) }
+
+func BenchmarkWheel_fire(b *testing.B) {
+	var w Wheel
+	var timers [recent]Timer
+	for i := range timers {
+		timers[i].Owner = soon{&w}
+		w.Arm(&timers[i], 1)
+	}
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if n%recent == 0 {
+			w.Advance(w.Next(), recent)
+		}
+	}
+}

@@ -12,10 +12,17 @@
 //	w.Disarm(&c.timer)
 //	wait until w.Next(), then w.Advance(now, limit)
 //
+// Slots is the same wheel for owners with a table: its timers are the numbers of places in it, 12 bytes each where a
+// Timer has 56, and without pointers, so that the garbage collector does not look at them.
+//
+//	s.Grow(n)
+//	s.Arm(i, now+ttl); s.Move(i, j); s.Disarm(j)
+//	s.Advance(now, limit, func(i uint32, now int64) { … })
+//
 // Time is absolute nanoseconds of a monotonic clock, zero or more. Deadlines are kept in granules of 2^20 ns (1.05 ms).
 // A timer never fires before its deadline, and fires no more than one granule after it when Advance is called at Next.
 // Within one granule the order is not defined. A deadline in the last granule of int64 never fires: math.MaxInt64
-// means never.
+// means never. Slots keeps a deadline that is 2^31 granules (26 days) ahead or more in granules of 2^32 ns (4.3 s).
 //
 // Moving an armed timer to a later time is lazy: its entry stays where it is, and is moved when it comes up early.
 // So Next is a lower bound, and an Advance may fire nothing.
@@ -28,7 +35,7 @@
 // entries of a level come before all entries of the next one, no slot ever holds two laps, and the earliest slot is
 // found by two bit scans.
 //
-// Ownership: a Wheel and the timers armed in it are owned by one goroutine. Limits: one Advance touches as many entries
-// as it is told, cascades and early ones included; what is left stays due. With -tags invariants a wheel of moderate
-// size checks itself after each Advance.
+// Ownership: a Wheel and the timers armed in it, or a Slots, are owned by one goroutine. Limits: one Advance touches as
+// many entries as it is told, cascades and early ones included; what is left stays due. With -tags invariants a wheel
+// of moderate size checks itself after each Advance.
 package timerwheel

@@ -39,3 +39,26 @@ func Example() {
 	// b idle at 1s, asked for 1s
 	// a idle at 1.501s, asked for 1.5s
 }
+
+// A table whose entries expire: place i of it is timer i.
+func ExampleSlots() {
+	names := []string{"a", "b", "c"}
+	var s timerwheel.Slots
+	s.Init(0)
+	s.Grow(len(names))
+	for i := range names {
+		s.Arm(uint32(i), int64(time.Second)*int64(i+1))
+	}
+	s.Disarm(0) // a is deleted
+	names[0] = names[2]
+	s.Move(2, 0) // c takes its place
+
+	for s.Next() >= 0 {
+		s.Advance(s.Next(), 100, func(i uint32, now int64) {
+			fmt.Println(names[i], "expired at", time.Duration(now).Round(time.Millisecond))
+		})
+	}
+	// Output:
+	// b expired at 2.001s
+	// c expired at 3.001s
+}
