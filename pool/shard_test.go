@@ -146,20 +146,61 @@ type model struct {
 	want     Counters
 }
 
+// decisions is where a run takes its choices from: a seeded generator, or the input of a fuzzer.
+type decisions interface{ IntN(n int) int }
+
+// input makes decisions of a fuzzer's bytes, one of each, and none when they have run out.
+type input struct{ b []byte }
+
+// IntN returns 0 when there is nothing left.
+func (in *input) IntN(n int) int {
+	if len(in.b) == 0 {
+		return 0
+	}
+	v := int(in.b[0])
+	in.b = in.b[1:]
+	return v % n
+}
+
+func newModel(t *testing.T, from decisions, keys []string) *model {
+	m := &model{t: t, capacity: from.IntN(20)}
+	m.s = New[string](m.capacity, func(c *conn) { m.evicted = append(m.evicted, c) })
+	for range 40 {
+		m.busy = append(m.busy, newConn(keys[from.IntN(len(keys))]))
+	}
+	return m
+}
+
+var allKeys = []string{"a", "b", "c", "d"}
+
 func TestShard_agreesWithAList(t *testing.T) {
 	for seed := range uint64(200) {
 		t.Logf("seed %d", seed)
 		rng := rand.New(rand.NewPCG(seed, 1))
-		m := &model{t: t, capacity: rng.IntN(20)}
-		m.s = New[string](m.capacity, func(c *conn) { m.evicted = append(m.evicted, c) })
-		keys := []string{"a", "b", "c", "d"}[:1+rng.IntN(4)]
-		for range 40 {
-			m.busy = append(m.busy, newConn(keys[rng.IntN(len(keys))]))
-		}
+		keys := allKeys[:1+rng.IntN(4)]
+		m := newModel(t, rng, keys)
 		for range 2000 {
 			m.step(rng, keys[rng.IntN(len(keys))])
 		}
 	}
+}
+
+func FuzzShard(f *testing.F) {
+	for seed := range uint64(4) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		b := make([]byte, 512)
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		in := &input{b}
+		m := newModel(t, in, allKeys)
+		for len(in.b) > 0 {
+			m.step(in, allKeys[in.IntN(len(allKeys))])
+		}
+	})
 }
 
 // of returns where in the list the oldest and the newest connection of key are, or -1.
@@ -170,7 +211,7 @@ func (m *model) of(key string) (oldest, newest int) {
 	return oldest, newest
 }
 
-func (m *model) step(rng *rand.Rand, key string) {
+func (m *model) step(from decisions, key string) {
 	oldest, newest := m.of(key)
 	var evicted []*conn
 	over := func() { // what goes when the capacity is exceeded
@@ -178,7 +219,7 @@ func (m *model) step(rng *rand.Rand, key string) {
 		evicted = append(evicted, m.idle[:n]...)
 		m.idle = slices.Delete(m.idle, 0, n)
 	}
-	switch op := rng.IntN(32); {
+	switch op := from.IntN(32); {
 	case op < 12 && len(m.busy) > 0:
 		c := m.busy[0]
 		m.busy = m.busy[1:]
@@ -193,12 +234,12 @@ func (m *model) step(rng *rand.Rand, key string) {
 		c, ok := m.s.PopOldest(m.s.Group(key))
 		m.left(c, ok, oldest, &m.want.Given)
 	case op < 28 && len(m.idle) > 0:
-		i := rng.IntN(len(m.idle))
+		i := from.IntN(len(m.idle))
 		m.left(m.idle[i], m.s.Remove(&m.idle[i].node), i, &m.want.Removed)
 	case op == 28 && len(m.busy) > 0 && m.s.Remove(&m.busy[0].node):
 		m.t.Fatal("removed what was not parked")
 	case op == 29:
-		m.capacity = rng.IntN(20)
+		m.capacity = from.IntN(20)
 		m.s.SetCapacity(m.capacity)
 		over()
 	case op == 30:

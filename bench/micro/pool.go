@@ -1,9 +1,12 @@
 package micro
 
 import (
+	"context"
 	"math/rand/v2"
 	"sync"
 	"testing"
+
+	"github.com/jackc/puddle/v2"
 
 	"github.com/edge-proxy/edge/pool"
 )
@@ -13,12 +16,25 @@ const (
 	poolIdle = 1000 // connections of each key
 )
 
+const idlePool = "pool of idle connections"
+
 var poolEntries = []Entry{
-	{"pool/take-park/edge", "pool of idle connections",
-		"Take and Park; 4 keys with 1000 connections each, in no order of memory", "", takePark},
-	{"pool/take-park/mutex-map", "pool of idle connections",
+	{"pool/take-park/edge", idlePool, "Take and Park; 4 keys with 1000 connections each, in no order of memory", "",
+		takePark},
+	{"pool/take-park/edge-mutex", idlePool, "the same under a sync.Mutex, which nobody contends for: locked to " +
+		"take, locked to park, as goroutines would use it", "pool/take-park/edge", takeParkLocked},
+	{"pool/take-park/mutex-map", idlePool,
 		"a map of slices under a sync.Mutex, which nobody contends for: locked to take, locked to park. " +
 			"It can neither remove a dead connection nor find the oldest", "pool/take-park/edge", takeParkMutex},
+	{"pool/take-park/mutex-slice", idlePool,
+		"a slice under a sync.Mutex for each key, which is kept by the caller, as fasthttp's HostClient has it. " +
+			"There is no bound over all keys", "pool/take-park/edge", takeParkSlices},
+	{"pool/take-park/channel", idlePool, "a buffered channel for each key, which is kept by the caller: the one " +
+		"parked first is taken first", "pool/take-park/edge", takeParkChannel},
+	{"pool/take-park/sync.Pool", idlePool, "a sync.Pool for each key, which is kept by the caller. It forgets " +
+		"connections without closing them, when memory is collected", "pool/take-park/edge", takeParkSyncPool},
+	{"pool/take-park/puddle", idlePool, "jackc/puddle v2, a pool for each key, which is kept by the caller: " +
+		"TryAcquire and Release. It opens connections and waits for them, too", "pool/take-park/edge", takeParkPuddle},
 }
 
 // peerKey is what makes two connections not interchangeable.
@@ -106,5 +122,158 @@ func takeParkMutex(b *testing.B) {
 			b.Fatal("nothing idle")
 		}
 		p.park(k, c)
+	}
+}
+
+func takeParkLocked(b *testing.B) {
+	keys, conns := idleConns()
+	var mu sync.Mutex
+	s := pool.New[peerKey](len(conns), func(*idleConn) {}) // guarded by mu
+	var groups [poolKeys]*pool.Group[peerKey, *idleConn]
+	for i := range groups {
+		groups[i] = s.Group(keys[i])
+	}
+	for i, c := range conns {
+		s.Park(groups[i%poolKeys], &c.node)
+	}
+	take := func(g *pool.Group[peerKey, *idleConn]) (*idleConn, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		return s.Take(g)
+	}
+	park := func(g *pool.Group[peerKey, *idleConn], c *idleConn) {
+		mu.Lock()
+		defer mu.Unlock()
+		s.Park(g, &c.node)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		g := groups[i%poolKeys]
+		c, ok := take(g)
+		if !ok {
+			b.Fatal("nothing idle")
+		}
+		park(g, c)
+	}
+}
+
+// lockedSlice is what fasthttp has for a host.
+type lockedSlice struct {
+	mu   sync.Mutex
+	idle []*idleConn // guarded by mu
+}
+
+func (p *lockedSlice) take() *idleConn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	last := len(p.idle) - 1
+	if last < 0 {
+		return nil
+	}
+	c := p.idle[last]
+	p.idle[last] = nil
+	p.idle = p.idle[:last]
+	return c
+}
+
+func (p *lockedSlice) park(c *idleConn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = append(p.idle, c)
+}
+
+func takeParkSlices(b *testing.B) {
+	_, conns := idleConns()
+	var pools [poolKeys]lockedSlice
+	for i, c := range conns {
+		pools[i%poolKeys].park(c)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		p := &pools[i%poolKeys]
+		c := p.take()
+		if c == nil {
+			b.Fatal("nothing idle")
+		}
+		p.park(c)
+	}
+}
+
+func takeParkChannel(b *testing.B) {
+	_, conns := idleConns()
+	var pools [poolKeys]chan *idleConn
+	for i := range pools {
+		pools[i] = make(chan *idleConn, poolIdle)
+	}
+	for i, c := range conns {
+		pools[i%poolKeys] <- c
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		p := pools[i%poolKeys]
+		var c *idleConn
+		select {
+		case c = <-p:
+		default:
+			b.Fatal("nothing idle")
+		}
+		select {
+		case p <- c:
+		default:
+			b.Fatal("full")
+		}
+	}
+}
+
+func takeParkSyncPool(b *testing.B) {
+	_, conns := idleConns()
+	var pools [poolKeys]sync.Pool
+	for i, c := range conns {
+		pools[i%poolKeys].Put(c)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		p := &pools[i%poolKeys]
+		c, ok := p.Get().(*idleConn)
+		if !ok { // it has forgotten all of them
+			c = conns[i%len(conns)]
+		}
+		p.Put(c)
+	}
+}
+
+func takeParkPuddle(b *testing.B) {
+	_, conns := idleConns()
+	var pools [poolKeys]*puddle.Pool[*idleConn]
+	for i := range pools {
+		next := i
+		var err error
+		pools[i], err = puddle.NewPool(&puddle.Config[*idleConn]{
+			Constructor: func(context.Context) (*idleConn, error) {
+				c := conns[next]
+				next += poolKeys
+				return c, nil
+			},
+			Destructor: func(*idleConn) {},
+			MaxSize:    poolIdle,
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer pools[i].Close()
+		for range poolIdle {
+			if err := pools[i].CreateResource(context.Background()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	ctx := context.Background()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		r, err := pools[i%poolKeys].TryAcquire(ctx)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.Release()
 	}
 }

@@ -13,15 +13,31 @@ const (
 	timersRecent = 64        // timers that take turns, as the connections of one tick do
 )
 
+const crowdOfTimers = "timers, a million others live"
+
 var timerEntries = []Entry{
-	{"timer/arm-disarm/edge", "timers, a million others live", "Wheel.Arm and Disarm of one of 64 timers", "",
-		armDisarm},
-	{"timer/arm-disarm/runtime", "timers, a million others live",
-		"Reset and Stop of one of 64 timers of time.AfterFunc", "timer/arm-disarm/edge", armDisarmRuntime},
-	{"timer/move-later/edge", "timers, a million others live",
-		"Wheel.Arm of one of 64 armed timers, each time later", "", moveLater},
-	{"timer/move-later/runtime", "timers, a million others live",
-		"Reset of one of 64 timers of time.AfterFunc, each time later", "timer/move-later/edge", moveLaterRuntime},
+	{"timer/arm-disarm/edge", crowdOfTimers, "Wheel.Arm and Disarm of one of 64 timers", "", armDisarm},
+	{"timer/arm-disarm/edge-slots", crowdOfTimers, "the same by Slots, with 12 bytes a timer",
+		"timer/arm-disarm/edge", armDisarmSlots},
+	{"timer/arm-disarm/runtime", crowdOfTimers, "Reset and Stop of one of 64 timers of time.AfterFunc",
+		"timer/arm-disarm/edge", armDisarmRuntime},
+	{"timer/arm-disarm/heap", crowdOfTimers, "Push and Remove of one of 64 timers of a container/heap",
+		"timer/arm-disarm/edge", armDisarmHeap},
+
+	{"timer/move-later/edge", crowdOfTimers, "Wheel.Arm of one of 64 armed timers, each time later", "", moveLater},
+	{"timer/move-later/edge-slots", crowdOfTimers, "the same by Slots", "timer/move-later/edge", moveLaterSlots},
+	{"timer/move-later/runtime", crowdOfTimers, "Reset of one of 64 timers of time.AfterFunc, each time later",
+		"timer/move-later/edge", moveLaterRuntime},
+	{"timer/move-later/heap", crowdOfTimers, "Fix of one of 64 timers of a container/heap, each time later",
+		"timer/move-later/edge", moveLaterHeap},
+
+	{"timer/fire/edge", "timers that fire, 64 live", "one timer fires, and is armed for the next granule", "", fire},
+	{"timer/fire/edge-slots", "timers that fire, 64 live", "the same by Slots", "timer/fire/edge", fireSlots},
+	{"timer/fire/runtime", "timers that fire, 64 live",
+		"a timer of time.AfterFunc is reset to 0 and runs its function, in a goroutine of its own",
+		"timer/fire/edge", fireRuntime},
+	{"timer/fire/heap", "timers that fire, 64 live", "the first of a container/heap is given a later time, and Fix",
+		"timer/fire/edge", fireHeap},
 }
 
 type ignore struct{}

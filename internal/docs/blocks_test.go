@@ -3,6 +3,7 @@ package docs
 import (
 	"fmt"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,8 +29,11 @@ func (b *block) text() string { return strings.Join(b.lines, "\n") + "\n" }
 // languages are the words after a fence; text and those of other programs are not run.
 var languages = []string{"go", "toml", "yaml", "sh", "console", "text", "ini", "dockerfile"}
 
-// exceptions are blocks that the test of their language does not take, by page and the begin of their first line.
+// exceptions are blocks that the test of their language does not take, by page and the begin of their first line. A
+// page may be a pattern of path.Match.
 var exceptions = []struct{ page, begins, reason string }{
+	{"*/README.md", "go get github.com/edge-proxy/edge/", "needs a module; TestGet looks at it"},
+	{"*/README.md", "bin/edge-bench micro", "measures for minutes"},
 	{"docs/architecture.md", "1 wait    kernel.Wait(until the next timer)", "a drawing"},
 	{"docs/benchmarks.md", "bin/edge-bench proxy", "measures for minutes"},
 	{"docs/benchmarks.md", "bin/edge-bench bystander", "measures for minutes"},
@@ -55,7 +59,7 @@ var exceptions = []struct{ page, begins, reason string }{
 // exception returns the index of b among exceptions, or -1.
 func (b *block) exception() int {
 	for i, e := range exceptions {
-		if e.page == b.page && strings.HasPrefix(b.text(), e.begins) {
+		if page, _ := path.Match(e.page, b.page); page && strings.HasPrefix(b.text(), e.begins) {
 			return i
 		}
 	}
@@ -66,23 +70,42 @@ func (b *block) exception() int {
 func pages(t *testing.T) map[string][]*block {
 	t.Helper()
 	root := testutil.Root(t)
-	paths, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := map[string][]*block{}
-	for _, path := range append(paths, filepath.Join(root, "README.md"), filepath.Join(root, "CONTRIBUTING.md")) {
-		text, err := os.ReadFile(path)
+	var files []string
+	for _, pattern := range []string{"docs/*.md", "*/README.md", "*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)
 		}
-		page, err := filepath.Rel(root, path)
+		files = append(files, found...)
+	}
+	all := map[string][]*block{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := filepath.Rel(root, file)
 		if err != nil {
 			t.Fatal(err)
 		}
 		all[filepath.ToSlash(page)] = blocks(filepath.ToSlash(page), string(text))
 	}
 	return all
+}
+
+// A package that a README tells to get is there.
+func TestGet(t *testing.T) {
+	for page, list := range pages(t) {
+		for _, b := range list {
+			name, ok := strings.CutPrefix(b.lines[0], "go get github.com/edge-proxy/edge/")
+			if !ok {
+				continue
+			}
+			if len(b.lines) > 1 || name != path.Dir(page) {
+				t.Errorf("%v: %q is not how to get %s", b, b.lines, path.Dir(page))
+			}
+		}
+	}
 }
 
 // blocks returns the code blocks of a page.

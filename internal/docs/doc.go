@@ -1,9 +1,11 @@
-// Package docs runs the code blocks of README.md, CONTRIBUTING.md and docs/*.md, so that what a reader pastes works.
+// Package docs runs the code blocks of README.md, CONTRIBUTING.md, docs/*.md and the README.md of packages, so that
+// what a reader pastes works.
 //
 // The word after the fence says how a block is tested:
 //
-//	go           its lines stand, in this order, in a Go file below examples/ or in this package, which are compiled
-//	             and vetted; a block that is a whole program is a whole file
+//	go           its lines stand, in this order, in a Go file below examples/, in this package, or in the
+//	             example_test.go of a package, which are compiled and vetted; a block that is a whole program is a
+//	             whole file
 //	toml, yaml   a configuration by itself: edge check has neither errors nor warnings for it
 //	sh           runs in a shell, all blocks of a page in turn; a command that fails is a failure
 //	console      the same for lines that begin with "$ "; the lines after them stand in the output, in this order.

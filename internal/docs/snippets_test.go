@@ -17,7 +17,7 @@ func TestSnippets(t *testing.T) {
 	for _, list := range pages(t) {
 		for _, b := range of(list, "go") {
 			if !slices.ContainsFunc(files, func(f []string) bool { return contains(f, trimmed(b.lines)) }) {
-				t.Errorf("%v stands in no Go file below examples/ and internal/docs/", b)
+				t.Errorf("%v stands in no Go file below examples/ and internal/docs/, and in no example_test.go", b)
 			}
 		}
 	}
@@ -26,6 +26,17 @@ func TestSnippets(t *testing.T) {
 // compiled returns the lines of the Go files that snippets are cut from.
 func compiled(t *testing.T) (files [][]string) {
 	t.Helper()
+	tests, err := filepath.Glob(filepath.Join(testutil.Root(t), "*", "example_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range tests {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, trimmed(strings.Split(string(text), "\n")))
+	}
 	for _, dir := range []string{"examples", "internal/docs"} {
 		visit := func(path string, _ fs.DirEntry, err error) error {
 			if err != nil || filepath.Ext(path) != ".go" {

@@ -17,6 +17,9 @@ var moduleHomes = map[string][]string{
 	"github.com/spf13/pflag":            {"cmd"},
 	"github.com/valyala/fasthttp":       {"bench"},
 	"github.com/cloudwego/netpoll":      {"bench"},
+	"github.com/jackc/puddle/v2":        {"bench"},
+	"github.com/vbauerster/mpb/v8":      {"cmd/edge-bench"},
+	"golang.org/x/perf":                 {"bench"},
 	"github.com/valyala/bytebufferpool": {"bench"},
 }
 
