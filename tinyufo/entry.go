@@ -1,0 +1,96 @@
+package tinyufo
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+	"unsafe"
+)
+
+// entry is one key with its value. Immutable once it is in the table: another value is another entry.
+type entry[K comparable, V any] struct {
+	key   K
+	value V
+
+	// node is the index of the shard's node. It is given before the entry is published, and handed on to the
+	// entry that replaces it. It stands last: a key of 8 bytes, a value of 100 and these 4 fill the allocator's
+	// class of 112.
+	node uint32
+}
+
+// timed is what an entry is in a cache whose entries have times to live or weights. The table points to its
+// first field.
+type timed[K comparable, V any] struct {
+	entry[K, V]
+	weight   uint32       // immutable
+	negative bool         // a loader has said that there is no value; immutable
+	expiry   atomic.Int64 // ns of the cache's clock, or never; a hit moves it when entries live from their last use
+}
+
+// never is the expiry of an entry that lives until it is evicted.
+const never = math.MaxInt64
+
+// timedOf is the whole of an entry of a cache that is not plain.
+func timedOf[K comparable, V any](e *entry[K, V]) *timed[K, V] {
+	// SAFETY: makeEntry allocates every entry of such a cache as a timed, and entry is its first field.
+	return (*timed[K, V])(unsafe.Pointer(e))
+}
+
+// makeEntry makes an entry that is not yet in the table. The time to live counts when the cache has such; 0 is the
+// cache's own.
+func (c *Cache[K, V]) makeEntry(key K, value V, ttl time.Duration) *entry[K, V] {
+	if c.plain {
+		return &entry[K, V]{key: key, value: value}
+	}
+	x := &timed[K, V]{entry: entry[K, V]{key: key, value: value}, weight: 1}
+	if c.weighed {
+		x.weight = c.weigher(key, value)
+	}
+	if c.timed {
+		x.expiry.Store(c.expiry(key, value, ttl))
+	}
+	return &x.entry
+}
+
+// expiry is the time at which an entry that is set now expires.
+func (c *Cache[K, V]) expiry(key K, value V, ttl time.Duration) int64 {
+	if ttl == 0 && c.ttlFunc != nil {
+		ttl = c.ttlFunc(key, value)
+	}
+	if ttl == 0 {
+		ttl = c.ttl
+	}
+	if c.tti > 0 {
+		ttl = min(ttl, c.tti)
+	}
+	return later(c.now(), ttl)
+}
+
+// later is a time after now, or never.
+func later(now int64, d time.Duration) int64 {
+	if int64(d) > never-now {
+		return never
+	}
+	return now + int64(d)
+}
+
+// fresh reports whether e may be returned, and counts the use for the time to live since the last one. Only for a
+// cache whose entries have times to live.
+func (c *Cache[K, V]) fresh(e *entry[K, V]) bool {
+	x := timedOf(e)
+	expiry, now := x.expiry.Load(), c.now()
+	if expiry <= now || x.negative {
+		return false
+	}
+	// A store for each hit would make readers of one key wait for each other: one in a 64th of the time is near
+	// enough.
+	if c.tti > 0 {
+		if moved := later(now, c.tti); moved-expiry > int64(c.tti)/64 {
+			x.expiry.CompareAndSwap(expiry, moved)
+		}
+	}
+	return true
+}
+
+// negative reports whether e only says that there is no value.
+func (c *Cache[K, V]) negative(e *entry[K, V]) bool { return c.timed && timedOf(e).negative }

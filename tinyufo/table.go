@@ -1,0 +1,337 @@
+package tinyufo
+
+import (
+	"math/bits"
+	"runtime"
+	"sync/atomic"
+	"unsafe"
+)
+
+const (
+	slotCount = 6 // with the word and the link: 64 bytes, one cache line
+
+	usesMax = 3 // the hits that a lane can count
+
+	lanes    = 0x0000_0101_0101_0101 // a one in each lane
+	tagMask  = 0xfc * lanes
+	tagFound = 0x80 * lanes
+
+	locked = 1 << 63 // somebody changes which keys the chain that begins here holds
+	moved  = 1 << 62 // the chain is in the next table, or just on its way there
+
+	depthMax = 4 // buckets in one chain: two bits of a place. With a mean of 5 one chain in 10^9 is longer
+
+	// loadMean is how many entries a table that is full has for each of its buckets. One bucket in nine has
+	// then a second one, and one hit in twenty reads it. Above loadMost the table grows.
+	loadMean = 4
+	loadMost = 5
+
+	// moveStep is how many buckets each insertion moves while a table grows: more than what the entries that it
+	// takes to fill the next table would need.
+	moveStep = 2
+)
+
+// bucket is one cache line. A lane of its word describes the slot of the same number.
+//
+//	word   63 locked │ 62 moved │ 47…40 lane 5 │ … │ 7…0 lane 0        lane: tag 6 │ uses 2
+//	slots  six entries
+//	next   the next bucket of the chain, or nil
+//
+// A tag is six bits of the hash, never zero: a lane of zero is an empty slot. Uses says how often readers have
+// hit the entry since the policy last looked, three at most. locked and moved of the first bucket hold for its
+// chain.
+type bucket[K comparable, V any] struct {
+	word atomic.Uint64
+	slot [slotCount]atomic.Pointer[entry[K, V]]
+	next atomic.Pointer[bucket[K, V]]
+}
+
+// table is a hash table of chains of buckets. When it is too small, next is one of twice the size, and its
+// chains move there one by one: each before it is changed, and some more with each insertion.
+type table[K comparable, V any] struct {
+	hasher  *hasher[K]
+	buckets []bucket[K, V]
+
+	next   atomic.Pointer[table[K, V]]
+	cursor atomic.Int64 // the first bucket that no insertion has been told to move
+	left   atomic.Int64 // buckets that have not moved
+}
+
+func newTable[K comparable, V any](h *hasher[K], buckets int) *table[K, V] {
+	t := &table[K, V]{hasher: h, buckets: make([]bucket[K, V], max(1, buckets))}
+	t.left.Store(int64(len(t.buckets)))
+	return t
+}
+
+// home is the first bucket for a hash. The product keeps the order of hashes: a table of any length is filled
+// evenly, and in one of twice the length the hashes of a bucket are in two neighbours.
+func (t *table[K, V]) home(hash uint32) *bucket[K, V] {
+	return t.bucket(uint64(hash) * uint64(len(t.buckets)) >> 32)
+}
+
+func (t *table[K, V]) bucket(i uint64) *bucket[K, V] {
+	// SAFETY: i < len(t.buckets), for home because hash < 2^32. Without the check of bounds a hit is 3 % cheaper.
+	first := unsafe.Pointer(unsafe.SliceData(t.buckets))
+	return (*bucket[K, V])(unsafe.Add(first, i*uint64(unsafe.Sizeof(bucket[K, V]{}))))
+}
+
+// tagOf is the tag of a hash as it stands in a lane. Its bits are those that home needs last.
+func tagOf(hash uint32) uint64 {
+	tag := uint64(hash) & 0x3f
+	return (tag + (tag-1)>>63) << 2
+}
+
+// match has the top bit set in each lane of word whose tag is tag. No lane borrows from the next: the two low bits
+// are masked out, so that half of what is left is at most 0x7e.
+func match(word, tag uint64) uint64 {
+	return (tagFound - ((word&tagMask)^(tag*lanes))>>1) & tagFound
+}
+
+// laneOf is the lane of the lowest match.
+func laneOf(found uint64) uint { return uint(bits.TrailingZeros64(found)) >> 3 % slotCount }
+
+// lookup finds the entry of key, its bucket and its lane. The bucket is nil when there is none.
+func (t *table[K, V]) lookup(hash uint32, key K) (b *bucket[K, V], lane uint, e *entry[K, V]) {
+	tag := tagOf(hash)
+	for ; t != nil; t = t.successor(hash) {
+		for b = t.home(hash); b != nil; b = b.next.Load() {
+			for found := match(b.word.Load(), tag); found != 0; found &= found - 1 {
+				lane = laneOf(found)
+				if e = b.slot[lane].Load(); e != nil && e.key == key {
+					return b, lane, e
+				}
+			}
+		}
+	}
+	return nil, 0, nil
+}
+
+// successor is the table to look in after this one for a key that was not found: nil, unless its chain has moved.
+// An entry is in the next table before it leaves this one, and moved is set before both.
+func (t *table[K, V]) successor(hash uint32) *table[K, V] {
+	if t.home(hash).word.Load()&moved == 0 {
+		return nil
+	}
+	return t.next.Load()
+}
+
+// use counts a hit of the entry in lane, where word is what the reader saw. It tries once: losing means that
+// another reader, or a writer, has changed the word of the bucket.
+func (b *bucket[K, V]) use(word uint64, lane uint) {
+	if word>>(8*lane)&usesMax != usesMax {
+		b.word.CompareAndSwap(word, word+1<<(8*lane))
+	}
+}
+
+// lock makes the caller the only one that changes which keys the chain of b holds. It is held for some tens of ns.
+func (b *bucket[K, V]) lock() {
+	for spins := 1; ; spins++ {
+		word := b.word.Load()
+		if word&locked == 0 && b.word.CompareAndSwap(word, word|locked) {
+			return
+		}
+		if spins%16 == 0 {
+			runtime.Gosched() // its holder may have been preempted
+		}
+	}
+}
+
+func (b *bucket[K, V]) unlock() { b.word.And(^uint64(locked)) }
+
+// lockHome locks the chain of a hash in the newest table that it is in. When a table grows the chain is moved
+// before.
+func (t *table[K, V]) lockHome(hash uint32) (*table[K, V], *bucket[K, V]) {
+	for {
+		head := t.home(hash)
+		head.lock()
+		next := t.next.Load()
+		if next == nil {
+			return t, head
+		}
+		if head.word.Load()&moved == 0 {
+			t.move(uint64(hash)*uint64(len(t.buckets))>>32, next)
+		}
+		head.unlock()
+		t = next
+	}
+}
+
+// place says where in its chain an entry is. It stays the same as long as the key is cached, also when the
+// table grows.
+//
+//	queue 2 │ young 1 │ depth 2 │ lane 3
+type place uint8
+
+func (p place) lane() uint { return uint(p) & 7 % slotCount }
+
+func (p place) depth() int { return int(p >> 3 & 3) }
+
+// at is the bucket of a chain that p is in, in the newest table that the chain has moved to.
+func (t *table[K, V]) at(hash uint32, p place) *bucket[K, V] {
+	b := t.home(hash)
+	for b.word.Load()&moved != 0 {
+		b.lock() // until the move is complete
+		b.unlock()
+		t = t.next.Load()
+		b = t.home(hash)
+	}
+	for range p.depth() {
+		b = b.next.Load()
+	}
+	return b
+}
+
+// add publishes e unless its key is present, or its chain has no room. where is set before.
+func (t *table[K, V]) add(hash uint32, e *entry[K, V], where *place) (added, full bool) {
+	_, head := t.lockHome(hash)
+	tag := tagOf(hash)
+	var room, last *bucket[K, V]
+	var at, depth place
+	for b := head; b != nil; b, depth = b.next.Load(), depth+1 {
+		word := b.word.Load()
+		for found := match(word, tag); found != 0; found &= found - 1 {
+			if old := b.slot[laneOf(found)].Load(); old != nil && old.key == e.key {
+				head.unlock()
+				return false, false
+			}
+		}
+		if empty := match(word, 0); room == nil && empty != 0 {
+			room, at = b, depth<<3|place(laneOf(empty))
+		}
+		last = b
+	}
+	switch {
+	case room != nil:
+		*where = at
+		lane := at.lane()
+		room.slot[lane].Store(e)
+		if room == head {
+			head.word.Add(tag<<(8*lane) - locked) // published and unlocked in one step
+			return true, false
+		}
+		room.word.Add(tag << (8 * lane))
+	case depth < depthMax:
+		*where = depth << 3
+		b := new(bucket[K, V])
+		b.slot[0].Store(e)
+		b.word.Store(tag)
+		last.next.Store(b)
+	default:
+		full = true
+	}
+	head.unlock()
+	return !full, full
+}
+
+// takeOut empties the slot of a place, and returns what it held last. Guarded by the mutex of the entry's shard.
+func (t *table[K, V]) takeOut(hash uint32, p place) *entry[K, V] {
+	t, head := t.lockHome(hash)
+	return t.clear(head, t.at(hash, p), p.lane())
+}
+
+// takeOutKey is takeOut for a key whose place is not known. It returns nil when the key is absent, or when only
+// is neither nil nor what the slot holds.
+func (t *table[K, V]) takeOutKey(hash uint32, key K, only *entry[K, V]) *entry[K, V] {
+	t, head := t.lockHome(hash)
+	b, lane, e := t.lookup(hash, key)
+	switch {
+	case b == nil:
+	case only == nil:
+		return t.clear(head, b, lane)
+	case only == e && b.slot[lane].CompareAndSwap(e, nil):
+		t.clear(head, b, lane)
+		return e
+	}
+	head.unlock()
+	return nil
+}
+
+// clear empties a slot of the chain that begins at head, and unlocks it.
+func (t *table[K, V]) clear(head, b *bucket[K, V], lane uint) *entry[K, V] {
+	e := b.slot[lane].Swap(nil)
+	empty := uint64(0xff) << (8 * lane)
+	if b == head {
+		head.word.And(^(empty | locked))
+		return e
+	}
+	b.word.And(^empty)
+	head.unlock()
+	return e
+}
+
+// grow begins to move the chains into a table of twice the size. It fails when they are on their way already.
+func (t *table[K, V]) grow() {
+	if t.next.Load() == nil {
+		t.next.CompareAndSwap(nil, newTable[K, V](t.hasher, 2*len(t.buckets)))
+	}
+}
+
+// moveSome moves a few chains, if the table grows, and returns the newest table that all of them have moved to.
+func (t *table[K, V]) moveSome() *table[K, V] {
+	next := t.next.Load()
+	if next == nil {
+		return t
+	}
+	for range moveStep {
+		i := t.cursor.Add(1) - 1
+		if i >= int64(len(t.buckets)) {
+			break
+		}
+		head := t.bucket(uint64(i))
+		head.lock()
+		if head.word.Load()&moved == 0 {
+			t.move(uint64(i), next)
+		}
+		head.unlock()
+	}
+	if t.left.Load() == 0 {
+		return next
+	}
+	return t
+}
+
+// finish moves all chains that have not moved.
+func (t *table[K, V]) finish() {
+	next := t.next.Load()
+	for i := range t.buckets {
+		head := &t.buckets[i]
+		head.lock()
+		if head.word.Load()&moved == 0 {
+			t.move(uint64(i), next)
+		}
+		head.unlock()
+	}
+}
+
+// move moves the chain of bucket i, which the caller has locked, to next: each entry to the same lane and
+// depth. Nobody changes the two chains there meanwhile but to replace entries, since the way to them goes
+// through this lock.
+func (t *table[K, V]) move(i uint64, next *table[K, V]) {
+	head := t.bucket(i)
+	head.word.Or(moved)
+	depth := 0
+	for b := head; b != nil; b, depth = b.next.Load(), depth+1 {
+		word := b.word.Load()
+		for lane := range uint(slotCount) {
+			state := word >> (8 * lane) & 0xff
+			if state == 0 {
+				continue
+			}
+			e := b.slot[lane].Load()
+			to := next.home(uint32(t.hasher.of(e.key)))
+			for range depth {
+				if to.next.Load() == nil {
+					to.next.Store(new(bucket[K, V]))
+				}
+				to = to.next.Load()
+			}
+			to.slot[lane].Store(e)
+			to.word.Or(state << (8 * lane))
+			for !b.slot[lane].CompareAndSwap(e, nil) { // replaced meanwhile
+				e = b.slot[lane].Load()
+				to.slot[lane].Store(e)
+			}
+		}
+	}
+	t.left.Add(-1)
+}
