@@ -12,20 +12,15 @@ type Cache[K comparable, V any] struct {
 	table  atomic.Pointer[table[K, V]]
 	hasher hasher[K]
 	plain  bool // neither timed nor weighed
-	timed  bool
 	mask   uint64
 	shards []shard[K, V]
-	clock  func() int64
-	coarse atomic.Int64 // the time, when there is no clock; written by keepTime
-	stats  *hitStats    // nil when they are not counted
+	stats  *hitStats // nil when they are not counted
+	times[K, V]
 
 	weighed bool
 	weigher func(K, V) uint32
 	heavy   atomic.Int64 // the most that one entry may weigh
 
-	ttl, tti, stale, negativeTTL time.Duration
-
-	ttlFunc   func(K, V) time.Duration
 	onEvict   func(K, V, Cause)
 	onReplace func(K, V)
 	loads     loads[K, V]
@@ -37,17 +32,14 @@ type Cache[K comparable, V any] struct {
 func New[K comparable, V any](o Options[K, V]) *Cache[K, V] {
 	o.check()
 	n := o.shards()
-	c := &Cache[K, V]{hasher: newHasher[K](), timed: o.timed(), mask: uint64(n - 1), clock: o.Clock,
-		weighed: o.Weight > 0, weigher: o.Weigher, ttl: o.TTL, tti: o.TTI, stale: o.Stale, negativeTTL: o.Negative,
-		ttlFunc: o.TTLFunc, onEvict: o.OnEvict, onReplace: o.OnReplace, stop: func() {}}
+	c := &Cache[K, V]{hasher: newHasher[K](), mask: uint64(n - 1), weighed: o.Weight > 0, weigher: o.Weigher,
+		onEvict: o.OnEvict, onReplace: o.OnReplace, stop: func() {}}
+	c.times.init(&o)
 	c.plain = !c.timed && !c.weighed
-	if c.ttl == 0 {
-		c.ttl = Forever
-	}
 	if o.Stats {
 		c.stats = new(hitStats)
 	}
-	c.table.Store(newTable[K, V](&c.hasher, (o.Entries+loadMean-1)/loadMean))
+	c.table.Store(newTable[K, V](&c.hasher, int(float64(o.Entries)/loadMean)+1))
 	c.shards = make([]shard[K, V], n)
 	for i, capacity := range split(max(int64(o.Entries), o.Weight), n) {
 		c.shards[i].init(c, capacity, rand.Uint64())
@@ -74,14 +66,6 @@ func split(budget int64, n int) []int64 {
 func (c *Cache[K, V]) Close() { c.stop() }
 
 func (c *Cache[K, V]) shardOf(hash uint64) *shard[K, V] { return &c.shards[hash>>48&c.mask] }
-
-// now is the time for entries to expire by.
-func (c *Cache[K, V]) now() int64 {
-	if c.clock != nil {
-		return c.clock()
-	}
-	return c.coarse.Load()
-}
 
 // Get returns the value of key. It takes no lock, waits for nobody and allocates nothing.
 func (c *Cache[K, V]) Get(key K) (value V, ok bool) {
@@ -224,15 +208,6 @@ func (c *Cache[K, V]) remove(hash uint64, key K, after *departures[K, V]) bool {
 	e := s.remove(uint32(hash), key, nil, Deleted)
 	s.unlock(after)
 	return e != nil && c.alive(e)
-}
-
-// alive reports whether e has a value that may be returned.
-func (c *Cache[K, V]) alive(e *entry[K, V]) bool {
-	if !c.timed {
-		return true
-	}
-	x := timedOf(e)
-	return !x.negative && x.expiry.Load() > c.now()
 }
 
 // Len is the number of entries, expired ones that have not been dropped yet included. It looks at each shard in

@@ -57,7 +57,7 @@ func (c *Cache[K, V]) All() iter.Seq2[K, V] {
 // Hottest goes over the n entries that were used most of late, hottest first. Coldest goes over the n that will be
 // evicted first if they are not used. Both look at all entries, each shard with its policy stopped.
 func (c *Cache[K, V]) Hottest(n int) iter.Seq2[K, V] {
-	return c.ordered(n, func(a, b ranked[K, V]) int { return cmp.Compare(b.heat, a.heat) })
+	return c.ordered(n, hottestFirst)
 }
 
 // Coldest is the other end of what Hottest goes over.
@@ -82,6 +82,8 @@ func (c *Cache[K, V]) ordered(n int, order func(a, b ranked[K, V]) int) iter.Seq
 		}
 	}
 }
+
+func hottestFirst[K comparable, V any](a, b ranked[K, V]) int { return cmp.Compare(b.heat, a.heat) }
 
 // rank lists the entries with their heat.
 func (c *Cache[K, V]) rank() (all []ranked[K, V]) {

@@ -127,13 +127,6 @@ func (c *Cache[K, V]) finish(hash uint64, key K, l *call[V], value V, err error)
 	close(l.done)
 }
 
-// makeNegative makes an entry that says that there is no value.
-func (c *Cache[K, V]) makeNegative(key K) *entry[K, V] {
-	x := &timed[K, V]{entry: entry[K, V]{key: key}, weight: 1, negative: true}
-	x.expiry.Store(later(c.now(), c.negativeTTL))
-	return &x.entry
-}
-
 // cached is what Load finds without loading.
 func (c *Cache[K, V]) cached(hash uint64, key K) (value V, err error, ok, stale bool) {
 	b, lane, e := c.table.Load().lookup(uint32(hash), key)

@@ -21,9 +21,9 @@ const (
 
 	depthMax = 4 // buckets in one chain: two bits of a place. With a mean of 5 one chain in 10^9 is longer
 
-	// loadMean is how many entries a table that is full has for each of its buckets. One bucket in nine has
-	// then a second one, and one hit in twenty reads it. Above loadMost the table grows.
-	loadMean = 4
+	// loadMean is how many entries a table that is full has for each of its buckets. One bucket in seven has
+	// then a second one, and one hit in eighteen reads it. Above loadMost the table grows.
+	loadMean = 4.25
 	loadMost = 5
 
 	// moveStep is how many buckets each insertion moves while a table grows: more than what the entries that it
