@@ -9,12 +9,13 @@ import (
 
 // Cache is a cache in memory with a budget. Safe for any goroutine. It must not be copied; New makes one.
 type Cache[K comparable, V any] struct {
-	table  atomic.Pointer[table[K, V]]
-	hasher hasher[K]
-	plain  bool // neither timed nor weighed
-	mask   uint64
-	shards []shard[K, V]
-	stats  *hitStats // nil when they are not counted
+	table     atomic.Pointer[table[K, V]]
+	hasher    hasher[K]
+	plain     bool // neither timed nor weighed
+	plainHits bool // neither timed nor counted
+	mask      uint64
+	shards    []shard[K, V]
+	stats     *hitStats // nil when they are not counted
 	times[K, V]
 
 	weighed bool
@@ -39,6 +40,7 @@ func New[K comparable, V any](o Options[K, V]) *Cache[K, V] {
 	if o.Stats {
 		c.stats = new(hitStats)
 	}
+	c.plainHits = !c.timed && !o.Stats
 	c.table.Store(newTable[K, V](&c.hasher, int(float64(o.Entries)/loadMean)+1))
 	c.shards = make([]shard[K, V], n)
 	for i, capacity := range split(max(int64(o.Entries), o.Weight), n) {
@@ -70,24 +72,43 @@ func (c *Cache[K, V]) shardOf(hash uint64) *shard[K, V] { return &c.shards[hash>
 // Get returns the value of key. It takes no lock, waits for nobody and allocates nothing.
 func (c *Cache[K, V]) Get(key K) (value V, ok bool) {
 	hash := c.hasher.of(key)
-	tag := tagOf(uint32(hash))
-	for t := c.table.Load(); t != nil; t = t.successor(uint32(hash)) {
-		for b := t.home(uint32(hash)); b != nil; b = b.next.Load() {
-			word := b.word.Load()
-			for found := match(word, tag); found != 0; found &= found - 1 {
-				lane := laneOf(found)
-				e := b.slot[lane].Load()
-				if e == nil || e.key != key {
-					continue
+	t := c.table.Load()
+	tags := tagOf(uint32(hash)) * lanes
+	for b := t.home(uint32(hash)); b != nil; b = b.next.Load() {
+		word := b.word.Load()
+		for found := match(word, tags); found != 0; found &= found - 1 {
+			lane := laneOf(found)
+			if e := b.at(lane).Load(); e != nil && e.key == key {
+				if c.plainHits || c.hit(e) {
+					b.use(word, lane)
+					return e.value, true
 				}
-				if c.timed && !c.fresh(e) {
-					c.stats.miss()
-					return value, false
-				}
-				b.use(word, lane)
-				c.stats.hit()
-				return e.value, true
+				return value, false
 			}
+		}
+	}
+	return c.missed(t, hash, key)
+}
+
+// hit reports whether an entry that was found may be returned, and counts what is counted.
+func (c *Cache[K, V]) hit(e *entry[K, V]) bool {
+	if c.timed && !c.fresh(e) {
+		c.stats.miss()
+		return false
+	}
+	c.stats.hit()
+	return true
+}
+
+// missed is the rest of Get for a key that was not found: its chain may have moved.
+func (c *Cache[K, V]) missed(t *table[K, V], hash uint64, key K) (value V, ok bool) {
+	if next := t.successor(uint32(hash)); next != nil {
+		if b, lane, e := next.lookup(uint32(hash), key); b != nil {
+			if !c.plainHits && !c.hit(e) {
+				return value, false
+			}
+			b.use(b.word.Load(), lane)
+			return e.value, true
 		}
 	}
 	c.stats.miss()
@@ -140,7 +161,7 @@ func (c *Cache[K, V]) put(hash uint64, e *entry[K, V], after *departures[K, V]) 
 func (c *Cache[K, V]) replace(hash uint64, b *bucket[K, V], lane uint, old, e *entry[K, V],
 	after *departures[K, V]) bool {
 	e.node = old.node
-	if !b.slot[lane].CompareAndSwap(old, e) {
+	if !b.at(lane).CompareAndSwap(old, e) {
 		return false
 	}
 	b.use(b.word.Load(), lane)

@@ -41,13 +41,17 @@ func newHasher[K comparable]() hasher[K] {
 	return h
 }
 
-// of is the hash of key. The sizes are constants of each instance of the function, so that only what fits K is
-// left of it.
+// of is the hash of key. The sizes are constants of each instance of the function, so that only what fits K is left
+// of it, and for integers that is inlined.
 func (h *hasher[K]) of(key K) uint64 {
 	if unsafe.Sizeof(key) == 8 && h.kind == hashWord {
 		// SAFETY: kind says that K is an integer of 8 bytes.
 		return mix(*(*uint64)(unsafe.Pointer(&key)) ^ h.word)
 	}
+	return h.other(key)
+}
+
+func (h *hasher[K]) other(key K) uint64 {
 	if unsafe.Sizeof(key) == unsafe.Sizeof("") && h.kind == hashString {
 		// SAFETY: kind says that K is made of string.
 		return maphash.String(h.seed, *(*string)(unsafe.Pointer(&key)))

@@ -11,10 +11,9 @@ const (
 	smallShare = 0.05 // of the capacity, for the queue of the new, in the beginning
 	smallLeast = 0.01
 	smallMost  = 0.80
-	adaptEvery = 4 // insertions for each entry, between two looks at the share
 	stepMost   = 0.10
 	stepGain   = 0.04
-	hitsPrior  = 4 // hits for the whole capacity that each queue is taken to have had
+	hitsPrior  = 0.5 // hits for each entry that both queues are taken to have had: a few hits say little
 
 	warmEnough = 6   // estimate from which an entry may come in although it lost
 	mercy      = 127 // one of 128 such entries does: nobody can keep main as it is by keeping it warm
@@ -115,7 +114,7 @@ func (p *policy) init(capacity int64, nodes int, weighed bool, seed uint64) {
 	p.extend(nodes)
 	p.target = -1
 	p.resize(capacity)
-	p.untilAdapt = adaptEvery * nodes
+	p.untilAdapt = p.entries()
 }
 
 // resize gives p another capacity, with the small queue's share of it as it was. Settle makes it hold.
@@ -370,11 +369,13 @@ func (p *policy) drop(i uint32, of entries) {
 	p.freeNode(i)
 }
 
-// adapt moves the share of small towards the queue in which a place has earned more hits.
+// adapt moves the share of small towards the queue in which a place has earned more hits. It runs once for as many
+// insertions as there are entries.
 func (p *policy) adapt() {
-	p.untilAdapt = adaptEvery * p.entries()
+	p.untilAdapt = p.entries()
 	c, t := float64(p.capacity), float64(p.target)
-	d := math.Log((float64(p.hitsSmall)/t + hitsPrior/c) / (float64(p.hitsMain)/max(c-t, 1) + hitsPrior/c))
+	each := float64(p.entries()) / c // entries for each unit of the capacity
+	d := math.Log((float64(p.hitsSmall)/(each*t) + hitsPrior) / (float64(p.hitsMain)/max(each*(c-t), 1) + hitsPrior))
 	p.setTarget(t + math.Copysign(math.Ceil(min(stepMost, stepGain*math.Abs(d))*c), d))
 	p.hitsSmall, p.hitsMain = 0, 0
 	p.setAges(p.ages)

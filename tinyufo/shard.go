@@ -179,7 +179,7 @@ func (s *shard[K, V]) admit(i, hash uint32) {
 // entryOf is the entry of a node that is admitted, or is being so.
 func (s *shard[K, V]) entryOf(i uint32) *entry[K, V] {
 	at := s.at[i]
-	return s.cache.table.Load().at(s.nodes[i].hash, at).slot[at.lane()].Load()
+	return s.cache.table.Load().bucketAt(s.nodes[i].hash, at).at(at.lane()).Load()
 }
 
 // unlock admits what is pending, lets mu go and tells the callbacks. What becomes pending after its last look
@@ -255,7 +255,7 @@ type residents[K comparable, V any] shard[K, V]
 
 func (r *residents[K, V]) lane(i uint32) (*atomic.Uint64, uint) {
 	at := r.at[i]
-	return &r.cache.table.Load().at(r.nodes[i].hash, at).word, 8 * at.lane()
+	return &r.cache.table.Load().bucketAt(r.nodes[i].hash, at).word, at.lane()
 }
 
 func (r *residents[K, V]) evict(i uint32, cause Cause) {

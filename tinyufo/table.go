@@ -81,23 +81,29 @@ func tagOf(hash uint32) uint64 {
 	return (tag + (tag-1)>>63) << 2
 }
 
-// match has the top bit set in each lane of word whose tag is tag. No lane borrows from the next: the two low bits
+// match has the top bit set in each lane of word whose tag is the one that each lane of tags has. No lane borrows from the next: the two low bits
 // are masked out, so that half of what is left is at most 0x7e.
-func match(word, tag uint64) uint64 {
-	return (tagFound - ((word&tagMask)^(tag*lanes))>>1) & tagFound
+func match(word, tags uint64) uint64 {
+	return (tagFound - ((word&tagMask)^tags)>>1) & tagFound
 }
 
-// laneOf is the lane of the lowest match.
-func laneOf(found uint64) uint { return uint(bits.TrailingZeros64(found)) >> 3 % slotCount }
+// laneOf is the lane of the lowest match, as the number of its first bit.
+func laneOf(found uint64) uint { return uint(bits.TrailingZeros64(found)) &^ 7 }
+
+// at is the slot that a lane, given as the number of its first bit, describes.
+func (b *bucket[K, V]) at(lane uint) *atomic.Pointer[entry[K, V]] {
+	// SAFETY: a lane has 8 bits and a slot 8 bytes, so the number of the bit is the offset, and below 8*slotCount.
+	return (*atomic.Pointer[entry[K, V]])(unsafe.Add(unsafe.Pointer(&b.slot), lane))
+}
 
 // lookup finds the entry of key, its bucket and its lane. The bucket is nil when there is none.
 func (t *table[K, V]) lookup(hash uint32, key K) (b *bucket[K, V], lane uint, e *entry[K, V]) {
-	tag := tagOf(hash)
+	tags := tagOf(hash) * lanes
 	for ; t != nil; t = t.successor(hash) {
 		for b = t.home(hash); b != nil; b = b.next.Load() {
-			for found := match(b.word.Load(), tag); found != 0; found &= found - 1 {
+			for found := match(b.word.Load(), tags); found != 0; found &= found - 1 {
 				lane = laneOf(found)
-				if e = b.slot[lane].Load(); e != nil && e.key == key {
+				if e = b.at(lane).Load(); e != nil && e.key == key {
 					return b, lane, e
 				}
 			}
@@ -118,8 +124,8 @@ func (t *table[K, V]) successor(hash uint32) *table[K, V] {
 // use counts a hit of the entry in lane, where word is what the reader saw. It tries once: losing means that
 // another reader, or a writer, has changed the word of the bucket.
 func (b *bucket[K, V]) use(word uint64, lane uint) {
-	if word>>(8*lane)&usesMax != usesMax {
-		b.word.CompareAndSwap(word, word+1<<(8*lane))
+	if word>>lane&usesMax != usesMax {
+		b.word.CompareAndSwap(word, word+1<<lane)
 	}
 }
 
@@ -162,12 +168,12 @@ func (t *table[K, V]) lockHome(hash uint32) (*table[K, V], *bucket[K, V]) {
 //	queue 2 │ young 1 │ depth 2 │ lane 3
 type place uint8
 
-func (p place) lane() uint { return uint(p) & 7 % slotCount }
+func (p place) lane() uint { return uint(p) & 7 * 8 }
 
 func (p place) depth() int { return int(p >> 3 & 3) }
 
-// at is the bucket of a chain that p is in, in the newest table that the chain has moved to.
-func (t *table[K, V]) at(hash uint32, p place) *bucket[K, V] {
+// bucketAt is the bucket of a chain that p is in, in the newest table that the chain has moved to.
+func (t *table[K, V]) bucketAt(hash uint32, p place) *bucket[K, V] {
 	b := t.home(hash)
 	for b.word.Load()&moved != 0 {
 		b.lock() // until the move is complete
@@ -189,14 +195,14 @@ func (t *table[K, V]) add(hash uint32, e *entry[K, V], where *place) (added, ful
 	var at, depth place
 	for b := head; b != nil; b, depth = b.next.Load(), depth+1 {
 		word := b.word.Load()
-		for found := match(word, tag); found != 0; found &= found - 1 {
-			if old := b.slot[laneOf(found)].Load(); old != nil && old.key == e.key {
+		for found := match(word, tag*lanes); found != 0; found &= found - 1 {
+			if old := b.at(laneOf(found)).Load(); old != nil && old.key == e.key {
 				head.unlock()
 				return false, false
 			}
 		}
 		if empty := match(word, 0); room == nil && empty != 0 {
-			room, at = b, depth<<3|place(laneOf(empty))
+			room, at = b, depth<<3|place(laneOf(empty)/8)
 		}
 		last = b
 	}
@@ -204,12 +210,12 @@ func (t *table[K, V]) add(hash uint32, e *entry[K, V], where *place) (added, ful
 	case room != nil:
 		*where = at
 		lane := at.lane()
-		room.slot[lane].Store(e)
+		room.at(lane).Store(e)
 		if room == head {
-			head.word.Add(tag<<(8*lane) - locked) // published and unlocked in one step
+			head.word.Add(tag<<lane - locked) // published and unlocked in one step
 			return true, false
 		}
-		room.word.Add(tag << (8 * lane))
+		room.word.Add(tag << lane)
 	case depth < depthMax:
 		*where = depth << 3
 		b := new(bucket[K, V])
@@ -226,7 +232,7 @@ func (t *table[K, V]) add(hash uint32, e *entry[K, V], where *place) (added, ful
 // takeOut empties the slot of a place, and returns what it held last. Guarded by the mutex of the entry's shard.
 func (t *table[K, V]) takeOut(hash uint32, p place) *entry[K, V] {
 	t, head := t.lockHome(hash)
-	return t.clear(head, t.at(hash, p), p.lane())
+	return t.clear(head, t.bucketAt(hash, p), p.lane())
 }
 
 // takeOutKey is takeOut for a key whose place is not known. It returns nil when the key is absent, or when only
@@ -238,7 +244,7 @@ func (t *table[K, V]) takeOutKey(hash uint32, key K, only *entry[K, V]) *entry[K
 	case b == nil:
 	case only == nil:
 		return t.clear(head, b, lane)
-	case only == e && b.slot[lane].CompareAndSwap(e, nil):
+	case only == e && b.at(lane).CompareAndSwap(e, nil):
 		t.clear(head, b, lane)
 		return e
 	}
@@ -248,8 +254,8 @@ func (t *table[K, V]) takeOutKey(hash uint32, key K, only *entry[K, V]) *entry[K
 
 // clear empties a slot of the chain that begins at head, and unlocks it.
 func (t *table[K, V]) clear(head, b *bucket[K, V], lane uint) *entry[K, V] {
-	e := b.slot[lane].Swap(nil)
-	empty := uint64(0xff) << (8 * lane)
+	e := b.at(lane).Swap(nil)
+	empty := uint64(0xff) << lane
 	if b == head {
 		head.word.And(^(empty | locked))
 		return e
@@ -312,12 +318,12 @@ func (t *table[K, V]) move(i uint64, next *table[K, V]) {
 	depth := 0
 	for b := head; b != nil; b, depth = b.next.Load(), depth+1 {
 		word := b.word.Load()
-		for lane := range uint(slotCount) {
-			state := word >> (8 * lane) & 0xff
+		for lane := uint(0); lane < 8*slotCount; lane += 8 {
+			state := word >> lane & 0xff
 			if state == 0 {
 				continue
 			}
-			e := b.slot[lane].Load()
+			e := b.at(lane).Load()
 			to := next.home(uint32(t.hasher.of(e.key)))
 			for range depth {
 				if to.next.Load() == nil {
@@ -325,11 +331,11 @@ func (t *table[K, V]) move(i uint64, next *table[K, V]) {
 				}
 				to = to.next.Load()
 			}
-			to.slot[lane].Store(e)
-			to.word.Or(state << (8 * lane))
-			for !b.slot[lane].CompareAndSwap(e, nil) { // replaced meanwhile
-				e = b.slot[lane].Load()
-				to.slot[lane].Store(e)
+			to.at(lane).Store(e)
+			to.word.Or(state << lane)
+			for !b.at(lane).CompareAndSwap(e, nil) { // replaced meanwhile
+				e = b.at(lane).Load()
+				to.at(lane).Store(e)
 			}
 		}
 	}
