@@ -21,6 +21,12 @@ var moduleHomes = map[string][]string{
 	"github.com/vbauerster/mpb/v8":      {"cmd/edge-bench"},
 	"golang.org/x/perf":                 {"bench"},
 	"github.com/valyala/bytebufferpool": {"bench"},
+	"github.com/cespare/xxhash/v2":      {"bench"},
+	"github.com/dgryski/go-jump":        {"bench"},
+	"github.com/dgryski/go-rendezvous":  {"bench"},
+	"github.com/golang/groupcache":      {"bench"},
+	"github.com/kkdai/maglev":           {"bench"},
+	"github.com/serialx/hashring":       {"bench"},
 }
 
 // checkModules: a module of others is imported only where it is at home.

@@ -1,0 +1,212 @@
+package micro
+
+import (
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cespare/xxhash/v2"
+	"github.com/dgryski/go-jump"
+	"github.com/dgryski/go-rendezvous"
+	"github.com/golang/groupcache/consistenthash"
+	kkdai "github.com/kkdai/maglev"
+	"github.com/serialx/hashring"
+
+	"github.com/edge-proxy/edge/ketama"
+)
+
+const (
+	ringServers = 100
+	ringPoints  = 160 // of each server; 120 with hashring, which knows no other number
+	ringTable   = 65537
+)
+
+const (
+	ringPick     = "the server of a key of 30 bytes, another one each time; 100 servers of 160 points"
+	ringBuild    = "a ring of 100 servers of 160 points"
+	ringChange   = "one server more and one less, of 100; ours makes another ring each time, the others change theirs"
+	maglevPick   = "the server of a key of 30 bytes, another one each time; 100 servers, 65537 entries"
+	ring64Pick   = "the server of a key of 30 bytes, another one each time, by XXH64; 100 servers"
+	ringHash     = "the hash of a key of 30 bytes, another one each time"
+	jumpWithout  = "; without names, so that only the last server can leave"
+	rendezvousOf = "; which looks at every server"
+)
+
+var ketamaEntries = []Entry{
+	{"ring/pick/edge", "consistent hashing, look-up", ringPick, "", pickRing},
+	{"ring/pick/groupcache", "consistent hashing, look-up", ringPick, "ring/pick/edge", pickGroupcache},
+	{"ring/pick/hashring", "consistent hashing, look-up", ringPick, "ring/pick/edge", pickHashring},
+
+	{"ring64/pick/edge", "consistent hashing, look-up", ring64Pick, "", pickRing64},
+	{"ring64/pick/jump", "consistent hashing, look-up", ring64Pick + jumpWithout, "ring64/pick/edge", pickJump},
+	{"ring64/pick/rendezvous", "consistent hashing, look-up", ring64Pick + rendezvousOf, "ring64/pick/edge",
+		pickRendezvous},
+
+	{"maglev/pick/edge", "consistent hashing, look-up", maglevPick, "", pickMaglev},
+	{"maglev/pick/kkdai", "consistent hashing, look-up", maglevPick, "maglev/pick/edge", pickKkdai},
+
+	{"ring/build/edge", "consistent hashing, change of servers", ringBuild, "", buildRing},
+	{"ring/build/groupcache", "consistent hashing, change of servers", ringBuild, "ring/build/edge", buildGroupcache},
+	{"ring/build/hashring", "consistent hashing, change of servers", ringBuild, "ring/build/edge", buildHashring},
+	{"ring/change/edge", "consistent hashing, change of servers", ringChange, "", changeRing},
+	{"ring/change/hashring", "consistent hashing, change of servers", ringChange, "ring/change/edge", changeHashring},
+	{"maglev/build/edge", "consistent hashing, change of servers", "a table of 65537 entries for 100 servers", "",
+		buildMaglev},
+	{"maglev/build/kkdai", "consistent hashing, change of servers", "a table of 65537 entries for 100 servers",
+		"maglev/build/edge", buildKkdai},
+
+	{"crc32/short/edge", "hashes of short keys", ringHash, "", hashRing},
+	{"crc32/short/stdlib", "hashes of short keys", ringHash + "; hash/crc32", "crc32/short/edge", hashStdlib},
+	{"xxh64/short/edge", "hashes of short keys", ringHash, "", hashRing64},
+	{"xxh64/short/cespare", "hashes of short keys", ringHash + "; assembly", "xxh64/short/edge", hashCespare},
+}
+
+// ringNames are the names of n servers.
+func ringNames(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("10.0.0.%d:8080", i)
+	}
+	return names
+}
+
+func ringOf(names []string) []ketama.Server {
+	servers := make([]ketama.Server, len(names))
+	for i, name := range names {
+		servers[i].Name = name
+	}
+	return servers
+}
+
+// byKey measures f with 4096 keys by turns.
+func byKey(b *testing.B, f func(key string)) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	keys := make([]string, 4096)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("/path/%08x/%08x/%06x", rng.Uint32(), rng.Uint32(), rng.Uint32()>>8)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		f(keys[i%len(keys)])
+	}
+}
+
+// must is for what cannot fail with these servers.
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func newRing(names []string) *ketama.Ring { return must(ketama.New(ringOf(names), ketama.Options{})) }
+
+func newGroupcache(names []string) *consistenthash.Map {
+	m := consistenthash.New(ringPoints, nil)
+	m.Add(names...)
+	return m
+}
+
+func pickRing(b *testing.B) {
+	r := newRing(ringNames(ringServers))
+	byKey(b, func(key string) { r.PickString(key) })
+}
+
+func pickGroupcache(b *testing.B) {
+	m := newGroupcache(ringNames(ringServers))
+	byKey(b, func(key string) { m.Get(key) })
+}
+
+func pickHashring(b *testing.B) {
+	r := hashring.New(ringNames(ringServers))
+	byKey(b, func(key string) { r.GetNode(key) })
+}
+
+func pickRing64(b *testing.B) {
+	r := must(ketama.New64(ringOf(ringNames(ringServers)), ketama.Options64{}))
+	byKey(b, func(key string) { r.PickString(key) })
+}
+
+func pickJump(b *testing.B) {
+	byKey(b, func(key string) { jump.Hash(xxhash.Sum64String(key), ringServers) })
+}
+
+func pickRendezvous(b *testing.B) {
+	r := rendezvous.New(ringNames(ringServers), xxhash.Sum64String)
+	byKey(b, func(key string) { r.Lookup(key) })
+}
+
+func pickMaglev(b *testing.B) {
+	m := must(ketama.NewMaglev(ringOf(ringNames(ringServers)), ketama.MaglevOptions{}))
+	byKey(b, func(key string) { m.PickString(key) })
+}
+
+func pickKkdai(b *testing.B) {
+	m := must(kkdai.NewMaglev(ringNames(ringServers), ringTable))
+	byKey(b, func(key string) { must(m.Get(key)) })
+}
+
+func buildRing(b *testing.B) {
+	servers := ringOf(ringNames(ringServers))
+	b.ReportAllocs()
+	for b.Loop() {
+		must(ketama.New(servers, ketama.Options{}))
+	}
+}
+
+// build measures f, which builds something of 100 names.
+func build(b *testing.B, f func(names []string)) {
+	names := ringNames(ringServers)
+	b.ReportAllocs()
+	for b.Loop() {
+		f(names)
+	}
+}
+
+func buildGroupcache(b *testing.B) { build(b, func(names []string) { newGroupcache(names) }) }
+func buildHashring(b *testing.B)   { build(b, func(names []string) { hashring.New(names) }) }
+func buildKkdai(b *testing.B) {
+	build(b, func(names []string) { must(kkdai.NewMaglev(names, ringTable)) })
+}
+
+func buildMaglev(b *testing.B) {
+	servers := ringOf(ringNames(ringServers))
+	b.ReportAllocs()
+	for b.Loop() {
+		must(ketama.NewMaglev(servers, ketama.MaglevOptions{}))
+	}
+}
+
+func changeRing(b *testing.B) {
+	names := ringNames(ringServers + 1)
+	r := newRing(names[:ringServers])
+	more := ketama.Server{Name: names[ringServers]}
+	b.ReportAllocs()
+	for b.Loop() {
+		must(r.With(more)).Without(more.Name)
+	}
+}
+
+func changeHashring(b *testing.B) {
+	names := ringNames(ringServers + 1)
+	r := hashring.New(names[:ringServers])
+	b.ReportAllocs()
+	for b.Loop() {
+		r.AddNode(names[ringServers]).RemoveNode(names[ringServers])
+	}
+}
+
+func hashRing(b *testing.B) {
+	r := newRing(nil)
+	byKey(b, func(key string) { r.HashString(key) })
+}
+
+func hashStdlib(b *testing.B) { byKey(b, func(key string) { crc32.ChecksumIEEE([]byte(key)) }) }
+
+func hashRing64(b *testing.B) {
+	r := must(ketama.New64(nil, ketama.Options64{}))
+	byKey(b, func(key string) { r.HashString(key) })
+}
+
+func hashCespare(b *testing.B) { byKey(b, func(key string) { xxhash.Sum64String(key) }) }
