@@ -62,8 +62,8 @@ func boundaries(t *testing.T, servers []Server) (keys []string) {
 	return keys
 }
 
-// keyOf returns a key of the digits 0 and 1 with a given CRC. Each digit flips fixed bits of it, since a CRC is linear: so
-// the digits are the solution of 32 equations, by Gauss.
+// keyOf returns a key of the digits 0 and 1 with a given CRC. Each digit flips fixed bits of it, since a CRC is linear:
+// so the digits are the solution of 32 equations, by Gauss.
 func keyOf(t *testing.T, h uint32) string {
 	t.Helper()
 	key := make([]byte, 48)
@@ -112,7 +112,8 @@ func keyOf(t *testing.T, h uint32) string {
 func TestNginx_sameServerOfATie(t *testing.T) {
 	a, b, point := tied(t, Nginx)
 	keys := []string{keyOf(t, point-1), keyOf(t, point), keyOf(t, point+1)}
-	for _, servers := range [][]Server{{a, b}, {b, a}, {{Name: "239.200.0.1:1"}, b, {Name: "239.200.0.2:1", Weight: 9}, a}} {
+	c, d := Server{Name: "239.200.0.1:1"}, Server{Name: "239.200.0.2:1", Weight: 9}
+	for _, servers := range [][]Server{{a, b}, {b, a}, {c, b, d, a}} {
 		same(t, upstream{servers: servers}, append(keys, oracleKeys(1, 500)...))
 	}
 }
