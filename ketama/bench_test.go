@@ -15,10 +15,13 @@ func fleet(n int) []Server {
 	return servers
 }
 
+// benchKeyCount is a power of two: a division would be a part of what is measured.
+const benchKeyCount = 4096
+
 // benchKeys are random keys of a length, one after the other in memory.
 func benchKeys(length int) [][]byte {
 	rng := rand.New(rand.NewPCG(1, uint64(length)))
-	keys := make([][]byte, 4096)
+	keys := make([][]byte, benchKeyCount)
 	all := make([]byte, len(keys)*length)
 	for i := range all {
 		all[i] = byte('!' + rng.IntN(90))
@@ -62,7 +65,7 @@ func pick(b *testing.B, pick func(key []byte) int, length int) {
 	sum := 0
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		sum += pick(keys[i%len(keys)])
+		sum += pick(keys[i%benchKeyCount])
 	}
 }
 
@@ -76,14 +79,14 @@ func BenchmarkMaglev_pick30(b *testing.B) { pick(b, maglev(b, fleet(100)).Pick, 
 func BenchmarkRing_at(b *testing.B) {
 	r := ring(b, fleet(100), Options{})
 	rng := rand.New(rand.NewPCG(1, 1))
-	hashes := make([]uint64, 4096)
+	hashes := make([]uint64, benchKeyCount)
 	for i := range hashes {
 		hashes[i] = rng.Uint64()
 	}
 	sum := 0
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		sum += r.At(hashes[i%len(hashes)])
+		sum += r.At(hashes[i%benchKeyCount])
 	}
 }
 
@@ -93,7 +96,7 @@ func BenchmarkRing_failoverOneDown(b *testing.B) {
 	down := 7
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		r.Failover(r.Hash(keys[i%len(keys)]), func(i int) bool { return i != down })
+		r.Failover(r.Hash(keys[i%benchKeyCount]), func(i int) bool { return i != down })
 	}
 }
 
@@ -103,7 +106,7 @@ func BenchmarkRing_pickFuncThird(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		n := 0
-		r.PickFunc(r.Hash(keys[i%len(keys)]), func(int) bool { n++; return n == 3 })
+		r.PickFunc(r.Hash(keys[i%benchKeyCount]), func(int) bool { n++; return n == 3 })
 	}
 }
 
@@ -119,7 +122,7 @@ func BenchmarkRing_pickBounded(b *testing.B) {
 	b.ReportAllocs()
 	bound := Bound{Factor: 125, Served: served}
 	for i := 0; b.Loop(); i++ {
-		r.PickBounded(r.Hash(keys[i%len(keys)]), bound, func(i int) int { return loads[i] })
+		r.PickBounded(r.Hash(keys[i%benchKeyCount]), bound, func(i int) int { return loads[i] })
 	}
 }
 
@@ -129,7 +132,7 @@ func BenchmarkRing_walkAll(b *testing.B) {
 	sum := 0
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		for server := range r.Walk(r.Hash(keys[i%len(keys)])) {
+		for server := range r.Walk(r.Hash(keys[i%benchKeyCount])) {
 			sum += server
 		}
 	}
@@ -197,7 +200,7 @@ func BenchmarkChecksum(b *testing.B) {
 			sum := uint32(0)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				sum += checksum(keys[i%len(keys)])
+				sum += checksum(keys[i%benchKeyCount])
 			}
 		})
 	}
@@ -210,7 +213,7 @@ func BenchmarkXXH64(b *testing.B) {
 			sum := uint64(0)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				sum += xxh64(keys[i%len(keys)], 0)
+				sum += xxh64(keys[i%benchKeyCount], 0)
 			}
 		})
 	}

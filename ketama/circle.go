@@ -183,88 +183,117 @@ func (c *circle[H]) from(h H, servers int) walk {
 // point: the one that comes first has it.
 func (c *circle[H]) with(points []H, owner uint16, ranks func(a, b uint16) int) circle[H] {
 	slices.Sort(points)
-	n := max(len(c.hashes)-1, 0)
-	next := circle[H]{hidden: slices.Clone(c.hidden)}
-	next.hashes, next.owners = make([]H, n+len(points)+1), make([]uint16, n+len(points)+1)
-	out, from := 0, 0
-	take := func(to int) {
-		copy(next.hashes[out:], c.hashes[from:to])
-		out += copy(next.owners[out:], c.owners[from:to])
-		from = to
-	}
+	next := change[H]{old: c, new: circle[H]{hidden: slices.Clone(c.hidden)}}
+	n := next.begin(len(points))
 	added := points[:0]
 	for _, h := range points {
-		if out > 0 && next.hashes[out-1] == h {
-			next.hidden = append(next.hidden, point[H]{h, owner})
+		if next.out > 0 && next.new.hashes[next.out-1] == h {
+			next.hide(h, owner)
 			continue
 		}
 		if n > 0 {
-			take(max(from, int(c.find(h))))
+			next.take(max(next.from, int(c.find(h))))
 		}
 		switch {
-		case from == n || c.hashes[from] != h:
+		case next.from == n || c.hashes[next.from] != h:
 			added = append(added, h)
-		case ranks(c.owners[from], owner) <= 0:
-			next.hidden = append(next.hidden, point[H]{h, owner})
+		case ranks(c.owners[next.from], owner) <= 0:
+			next.hide(h, owner)
 			continue
 		default:
-			next.hidden = append(next.hidden, point[H]{h, c.owners[from]})
-			from++
+			next.hide(h, c.owners[next.from])
+			next.from++
 		}
-		next.hashes[out], next.owners[out] = h, owner
-		out++
+		next.put(h, owner)
 	}
-	if n > 0 {
-		take(n)
-	}
-	next.hashes, next.owners = next.hashes[:out+1], next.owners[:out+1]
-	if len(next.hidden) > len(c.hidden) {
-		slices.SortStableFunc(next.hidden, func(a, b point[H]) int {
+	next.take(n)
+	if len(next.new.hidden) > len(c.hidden) {
+		slices.SortStableFunc(next.new.hidden, func(a, b point[H]) int {
 			return cmp.Or(cmp.Compare(a.hash, b.hash), ranks(a.owner, b.owner))
 		})
 	}
-	next.reindex(c, added, 1)
-	next.close()
-	next.check()
-	return next
+	return next.end(added, 1)
 }
 
 // without returns c without the points of a server. Those after it have moved up by one.
 func (c *circle[H]) without(gone uint16) circle[H] {
-	next := circle[H]{}
+	next := change[H]{old: c}
 	for _, p := range c.hidden {
 		if p.owner != gone {
-			p.owner -= uint16(below(uint32(gone), uint32(p.owner)))
-			next.hidden = append(next.hidden, p)
+			next.hide(p.hash, p.owner)
 		}
 	}
-	n := max(len(c.hashes)-1, 0)
-	next.hashes, next.owners = make([]H, n+1), make([]uint16, n+1)
+	n := next.begin(0)
 	var removed []H
-	out := 0
 	for i, owner := range c.owners[:n] {
-		h := c.hashes[i]
-		if owner == gone {
-			k, found := slices.BinarySearchFunc(next.hidden, h, point[H].compare)
-			if !found {
-				removed = append(removed, h)
-				continue
-			}
-			owner = next.hidden[k].owner
-			next.hidden = slices.Delete(next.hidden, k, k+1)
-		} else {
-			owner -= uint16(below(uint32(gone), uint32(owner)))
+		if owner != gone {
+			continue
 		}
-		next.hashes[out], next.owners[out] = h, owner
-		out++
+		next.take(i)
+		next.from++
+		h := c.hashes[i]
+		k, found := slices.BinarySearchFunc(next.new.hidden, h, point[H].compare)
+		if !found {
+			removed = append(removed, h)
+			continue
+		}
+		next.put(h, next.new.hidden[k].owner)
+		next.new.hidden = slices.Delete(next.new.hidden, k, k+1)
 	}
-	if out == 0 {
+	next.take(n)
+	if next.out == 0 {
 		return circle[H]{}
 	}
-	if next.hashes, next.owners = next.hashes[:out+1], next.owners[:out+1]; len(next.hidden) == 0 {
-		next.hidden = nil
+	if len(next.new.hidden) == 0 {
+		next.new.hidden = nil
 	}
-	next.reindex(c, removed, -1)
+	for i, owner := range next.new.owners {
+		next.new.owners[i] = owner - uint16(below(uint32(gone), uint32(owner)))
+	}
+	for i := range next.new.hidden {
+		p := &next.new.hidden[i]
+		p.owner -= uint16(below(uint32(gone), uint32(p.owner)))
+	}
+	return next.end(removed, -1)
+}
+
+// change makes a circle of another one, whose points it copies in runs.
+type change[H uint32 | uint64] struct {
+	old       *circle[H]
+	new       circle[H]
+	out, from int // points of new so far; the next one of old
+}
+
+// begin makes room for the points of old and some more, and returns how many old has.
+func (c *change[H]) begin(more int) int {
+	n := max(len(c.old.hashes)-1, 0)
+	c.new.hashes, c.new.owners = make([]H, n+more+1), make([]uint16, n+more+1)
+	return n
+}
+
+// take copies the points of old before the one at to.
+func (c *change[H]) take(to int) {
+	if c.from < to {
+		copy(c.new.hashes[c.out:], c.old.hashes[c.from:to])
+		c.out += copy(c.new.owners[c.out:], c.old.owners[c.from:to])
+		c.from = to
+	}
+}
+
+// put adds a point.
+func (c *change[H]) put(h H, owner uint16) {
+	c.new.hashes[c.out], c.new.owners[c.out] = h, owner
+	c.out++
+}
+
+// hide adds a point that is another server's.
+func (c *change[H]) hide(h H, owner uint16) { c.new.hidden = append(c.new.hidden, point[H]{h, owner}) }
+
+// end returns what was made. changed are the hashes that came (delta 1) or went (-1), in order.
+func (c *change[H]) end(changed []H, delta int) circle[H] {
+	next := c.new
+	next.hashes, next.owners = next.hashes[:c.out+1], next.owners[:c.out+1]
+	next.reindex(c.old, changed, delta)
 	next.close()
 	next.check()
 	return next

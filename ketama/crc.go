@@ -48,8 +48,9 @@ func checksum(p []byte) uint32 {
 // SAFETY: nothing is called between the two conversions, so no stack moves and p stays alive, as the runtime's own
 // noescape has it; crc32.ChecksumIEEE only reads, and keeps no reference when it returns.
 func hide(p []byte) []byte {
-	words := *(*[3]uintptr)(unsafe.Pointer(&p))
-	return *(*[]byte)(unsafe.Pointer(&words))
+	first := unsafe.SliceData(p)
+	address := *(*uintptr)(unsafe.Pointer(&first))
+	return unsafe.Slice(*(**byte)(unsafe.Pointer(&address)), len(p))
 }
 
 // crcUpdate adds p to the state c, which is the complement of a CRC.

@@ -91,21 +91,25 @@ func (t *Maglev) fill() {
 				continue
 			}
 			p.turn += greatest
-			for t.table[p.at] != serversMax {
-				p.step(t.size)
-			}
-			t.table[p.at] = p.owner
+			p.take(t.table)
 			if left--; left == 0 {
 				return
 			}
-			p.step(t.size)
 		}
 	}
 }
 
-func (p *preference) step(size int) {
-	if p.at += p.skip; p.at >= size {
-		p.at -= size
+// take gives the server the first entry that it prefers and nobody has. There has to be one.
+func (p *preference) take(table []uint16) {
+	at, skip, size := p.at, p.skip, len(table)
+	for {
+		entry := &table[at]
+		at += skip - size
+		at += size & (at >> 63) // without a branch, which would be mispredicted
+		if *entry == serversMax {
+			*entry, p.at = p.owner, at
+			return
+		}
 	}
 }
 
