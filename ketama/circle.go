@@ -247,15 +247,20 @@ func (c *circle[H]) without(gone uint16) circle[H] {
 	if len(next.new.hidden) == 0 {
 		next.new.hidden = nil
 	}
-	for i, owner := range next.new.owners {
-		next.new.owners[i] = owner - uint16(below(uint32(gone), uint32(owner)))
+	owners := next.new.owners
+	for i, owner := range owners {
+		owners[i] = renumbered(owner, gone)
 	}
 	for i := range next.new.hidden {
 		p := &next.new.hidden[i]
-		p.owner -= uint16(below(uint32(gone), uint32(p.owner)))
+		p.owner = renumbered(p.owner, gone)
 	}
 	return next.end(removed, -1)
 }
+
+// renumbered returns the index that owner has when gone has left: one less if it is above gone. The subtraction tells by
+// its sign, so that nothing is compared for each of many points.
+func renumbered(owner, gone uint16) uint16 { return owner - uint16((uint32(gone)-uint32(owner))>>31) }
 
 // change makes a circle of another one, whose points it copies in runs.
 type change[H uint32 | uint64] struct {
