@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/cespare/xxhash/v2"
-	"github.com/serialx/hashring"
 
 	"github.com/edge-proxy/edge/ketama"
 )
@@ -29,7 +28,7 @@ func TestXXH64_isTheSameAsCespares(t *testing.T) {
 // All have the keys and the servers of the entries, and spread the ones over the others.
 func TestRings_useEveryServer(t *testing.T) {
 	names := ringNames(ringServers)
-	ring, group, circle := newRing(names), newGroupcache(names), hashring.New(names)
+	ring, group, circle := newRing(names), newGroupcache(names), newHashring(names)
 	seen := [3]map[string]bool{{}, {}, {}}
 	for range 20_000 {
 		key := strconv.FormatUint(rand.Uint64(), 36)
