@@ -258,8 +258,8 @@ func (c *circle[H]) without(gone uint16) circle[H] {
 	return next.end(removed, -1)
 }
 
-// renumbered returns the index that owner has when gone has left: one less if it is above gone. The subtraction tells by
-// its sign, so that nothing is compared for each of many points.
+// renumbered returns the index that owner has when gone has left: one less if it is above gone. The subtraction tells
+// by its sign, so that nothing is compared for each of many points.
 func renumbered(owner, gone uint16) uint16 { return owner - uint16((uint32(gone)-uint32(owner))>>31) }
 
 // change makes a circle of another one, whose points it copies in runs.

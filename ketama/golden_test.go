@@ -24,7 +24,7 @@ type sample struct {
 // goldenKeys are what a sample asks for beside its own keys: of length 1 to 60.
 func goldenKeys() (keys []string) {
 	for i := range 1000 {
-		keys = append(keys, strings.Repeat("/k", i%25)+strconv.Itoa(i*2654435761>>(i%40)))
+		keys = append(keys, strings.Repeat("/k", i%25)+strconv.FormatInt(int64(i)*2654435761>>(i%40), 10))
 	}
 	return keys
 }

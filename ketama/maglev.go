@@ -105,7 +105,7 @@ func (p *preference) take(table []uint16) {
 	for {
 		entry := &table[at]
 		at += skip - size
-		at += size & (at >> 63) // without a branch, which would be mispredicted
+		at += size & (at >> (bits.UintSize - 1)) // without a branch, which would be mispredicted
 		if *entry == serversMax {
 			*entry, p.at = p.owner, at
 			return

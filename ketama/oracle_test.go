@@ -139,20 +139,39 @@ func TestNginx_sameFailover(t *testing.T) {
 		u := down(40, each)
 		r := ring(t, u.servers, Options{})
 		up := func(i int) bool { return u.flags[i] == "" }
-		turns := 0
+		turns, others := 0, 0
 		list := oracleKeys(3, keys)
 		for k, tried := range ask(t, u).servers(list) {
+			first, passed := firstUp(r, list[k], up)
 			got := r.Failover(r.HashString(list[k]), up)
-			if got < 0 {
+			switch {
+			case passed > Tries:
 				turns++
-			} else if got != tried[0] {
-				t.Fatalf("%q goes to %d, with nginx to %d", list[k], got, tried[0])
+				if passed == Tries+1 && first != tried[0] {
+					others++
+				}
+				if got >= 0 {
+					t.Fatalf("%q goes to %d after %d points", list[k], got, passed)
+				}
+			case got != tried[0]:
+				t.Fatalf("%q goes to %d, with nginx to %d after %d points", list[k], got, tried[0], passed)
 			}
 		}
-		if each == 20 && turns == 0 || each == 2 && turns > 0 {
-			t.Errorf("every %dth server up: %d of %d keys by round robin", each, turns, keys)
+		if each == 20 && others == 0 || each == 2 && turns > 0 {
+			t.Errorf("every %dth server up: %d of %d keys by round robin, %d elsewhere", each, turns, keys, others)
 		}
 	}
+}
+
+// firstUp returns the first server from a key on that is up, and how many points are before it.
+func firstUp(r *Ring, key string, up func(int) bool) (server, passed int) {
+	for i := range r.Points(r.HashString(key)) {
+		if up(i) {
+			return i, passed
+		}
+		passed++
+	}
+	return -1, passed
 }
 
 // A request that fails everywhere goes to the same servers in the same order, each of them once.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -22,7 +23,7 @@ func TestNew_refuses(t *testing.T) {
 	}{
 		{"too many servers", many, Options{Points: 1}, ErrServers},
 		{"a negative weight", []Server{{"a", -1}}, Options{}, ErrWeight},
-		{"weights that overflow", []Server{{"a", 1 << 62}, {"b", 1 << 62}}, Options{}, ErrWeight},
+		{"weights that overflow", []Server{{"a", math.MaxInt}, {"b", math.MaxInt}}, Options{}, ErrWeight},
 		{"too many points", []Server{{"a", 1 << 20}}, Options{}, ErrPoints},
 		{"a negative number of points", nil, Options{Points: -1}, ErrPoints},
 		{"a name twice", []Server{{"a", 1}, {"b", 1}, {"a", 2}}, Options{}, ErrDuplicate},
