@@ -37,17 +37,17 @@ func makeSlicing() *[16][256]uint32 {
 // checksum is the CRC-32 of IEEE 802.3, as hash/crc32 has it. It keeps and changes nothing of p.
 func checksum(p []byte) uint32 {
 	if len(p) >= longKey {
-		return crc32.ChecksumIEEE(hide(p))
+		return crc32.ChecksumIEEE(noescape(p))
 	}
 	return ^crcUpdate(^uint32(0), p)
 }
 
-// hide returns p to a call that keeps nothing of it, where the compiler cannot see that: without it the key of a
+// noescape returns p to a call that keeps nothing of it, where the compiler cannot see that: without it the key of a
 // caller, on its stack until then, would be on the heap.
 //
 // SAFETY: nothing is called between the two conversions, so no stack moves and p stays alive, as the runtime's own
 // noescape has it; crc32.ChecksumIEEE only reads, and keeps no reference when it returns.
-func hide(p []byte) []byte {
+func noescape(p []byte) []byte {
 	first := unsafe.SliceData(p)
 	address := *(*uintptr)(unsafe.Pointer(&first))
 	return unsafe.Slice(*(**byte)(unsafe.Pointer(&address)), len(p))
