@@ -242,6 +242,53 @@ func TestRing_serverWithOnePoint(t *testing.T) {
 	}
 }
 
+// With few places on the circle nearly all points are shared: whichever server comes or goes, and whatever its rank,
+// the circle is that of newCircle.
+func TestCircle_changesAmongTies(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 28))
+	for range 3000 {
+		var points [][]uint32 // of each server
+		var priority []int    // of each server: the lower one has the point
+		var c circle[uint32]
+		for range 12 {
+			if n := len(points); n > 0 && rng.IntN(3) == 0 {
+				gone := rng.IntN(n)
+				points, priority = slices.Delete(points, gone, gone+1), slices.Delete(priority, gone, gone+1)
+				c = c.without(uint16(gone))
+			} else {
+				own := make([]uint32, 1+rng.IntN(6))
+				for i := range own {
+					own[i] = uint32(rng.IntN(16)) * 0x11111111 // 0 and the greatest hash are among them
+				}
+				points, priority = append(points, own), append(priority, rng.IntN(3))
+				ranks := func(a, b uint16) int {
+					return cmp.Or(cmp.Compare(priority[a], priority[b]), cmp.Compare(a, b))
+				}
+				c = c.with(slices.Clone(own), uint16(n), ranks)
+			}
+			if want := circleOf(points, priority); !reflect.DeepEqual(c, want) {
+				t.Fatalf("%v by %v:\n%+v\nwant\n%+v", points, priority, c, want)
+			}
+		}
+	}
+}
+
+// circleOf is newCircle with the points of servers in the order of their priority.
+func circleOf(points [][]uint32, priority []int) circle[uint32] {
+	order := make([]int, len(points))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(priority[a], priority[b]) })
+	var hashes []uint32
+	var owners []uint16
+	for _, i := range order {
+		hashes = append(hashes, points[i]...)
+		owners = append(owners, slices.Repeat([]uint16{uint16(i)}, len(points[i]))...)
+	}
+	return newCircle(hashes, owners)
+}
+
 // pickers returns one of each type over the same servers.
 func pickers(t testing.TB, servers []Server) map[string]Picker {
 	return map[string]Picker{
