@@ -68,6 +68,14 @@ func (c *Cache[K, V]) Expire() {
 
 // keepTime tells the cache the time and drops what has expired, until ctx is done.
 func (c *Cache[K, V]) keepTime(ctx context.Context, step time.Duration) {
+	everyStep(ctx, step, func(now int64) {
+		c.coarse.Store(now)
+		c.Expire()
+	})
+}
+
+// everyStep calls tell with the time since the first step, until ctx is done.
+func everyStep(ctx context.Context, step time.Duration, tell func(now int64)) {
 	ticker := time.NewTicker(step)
 	defer ticker.Stop()
 	for began := time.Now(); ; {
@@ -75,8 +83,7 @@ func (c *Cache[K, V]) keepTime(ctx context.Context, step time.Duration) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
-			c.coarse.Store(int64(now.Sub(began)))
-			c.Expire()
+			tell(int64(now.Sub(began)))
 		}
 	}
 }

@@ -51,12 +51,7 @@ func (c *Cache[K, V]) Stats() (sum Stats) {
 		s.unlock(nil)
 	}
 	sum.Loads, sum.LoadErrors = c.loads.done.Load(), c.loads.failed.Load()
-	if c.stats != nil {
-		for i := range c.stats {
-			sum.Hits += c.stats[i].hits.Load()
-			sum.Misses += c.stats[i].misses.Load()
-		}
-	}
+	c.stats.add(&sum)
 	return sum
 }
 
@@ -65,6 +60,17 @@ func (c *Cache[K, V]) Stats() (sum Stats) {
 type hitStats [64]struct {
 	hits, misses atomic.Uint64
 	_            [48]byte // a cache line each
+}
+
+// add adds what was counted to sum.
+func (s *hitStats) add(sum *Stats) {
+	if s == nil {
+		return
+	}
+	for i := range s {
+		sum.Hits += s[i].hits.Load()
+		sum.Misses += s[i].misses.Load()
+	}
 }
 
 func (s *hitStats) hit() {
