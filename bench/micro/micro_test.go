@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"math"
 	"reflect"
 	"regexp"
 	"strings"
@@ -68,12 +67,12 @@ func TestRun_runsEveryEntryOnce(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	}
-	var text, asJSON strings.Builder
+	var text, page strings.Builder
 	if err := report.WriteText(&text); err != nil || strings.Count(text.String(), "\n") < len(report.Results) {
 		t.Errorf("%v\n%s", err, text.String())
 	}
-	if err := report.WriteJSON(&asJSON); err != nil || !json.Valid([]byte(asJSON.String())) {
-		t.Errorf("%v\n%s", err, asJSON.String())
+	if err := report.WriteHTML(&page, nil); err != nil || strings.Count(page.String(), "<svg") < len(report.Results) {
+		t.Errorf("%v\n%s", err, page.String())
 	}
 }
 
@@ -88,23 +87,16 @@ func TestRun_refuses(t *testing.T) {
 	}
 }
 
-// stopper is told what runs, and ends the run when that is said for the nth time.
-type stopper struct {
-	left int
-	stop context.CancelFunc
-}
-
-func (s *stopper) Write(p []byte) (int, error) {
-	if s.left--; s.left == 0 {
-		s.stop()
-	}
-	return len(p), nil
-}
-
 func TestRun_keepsWholeRoundsWhenInterrupted(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
+	var steps []Step
 	report, err := Run(ctx, Options{
-		Pattern: regexp.MustCompile("seam/"), Benchtime: "1x", Count: 5, Log: &stopper{left: 5, stop: stop},
+		Pattern: regexp.MustCompile("seam/"), Benchtime: "1x", Count: 5,
+		Progress: func(s Step) {
+			if steps = append(steps, s); len(steps) == 5 {
+				stop()
+			}
+		},
 	})
 	if !errors.Is(err, context.Canceled) || report == nil || len(report.Results) != 2 {
 		t.Fatalf("got %+v, %v", report, err)
@@ -114,11 +106,15 @@ func TestRun_keepsWholeRoundsWhenInterrupted(t *testing.T) {
 			t.Errorf("%s has %d samples, want those of 2 whole rounds", r.Name, len(r.Samples))
 		}
 	}
+	if want := (Step{Name: "seam/read/interface", Round: 3, Rounds: 5, Done: 4, Steps: 10}); steps[4] != want {
+		t.Errorf("the last step is %+v, want %+v", steps[4], want)
+	}
 }
 
 func TestFamily_reportsAFailure(t *testing.T) {
 	f := family{{Name: "broken", Bench: func(b *testing.B) { b.Fatal("on purpose") }}}
-	if _, err := f.measure(t.Context(), Options{Count: 1}); err == nil || !strings.Contains(err.Error(), "broken") {
+	_, err := f.measure(t.Context(), Options{Count: 1}, new(Step))
+	if err == nil || !strings.Contains(err.Error(), "broken") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -150,52 +146,6 @@ func TestChoose(t *testing.T) {
 		if got := strings.Join(got, " | "); got != want {
 			t.Errorf("%q: got %s, want %s", pattern, got, want)
 		}
-	}
-}
-
-func TestRatioOf_comparesWithinARound(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		rounds [][2]float64 // ours, baseline
-		want   *Ratio
-	}{
-		{"one round", [][2]float64{{10, 100}}, &Ratio{0.1, 0.1, 0.1}},
-		{"a machine that slows down", [][2]float64{{10, 100}, {20, 200}, {40, 400}}, &Ratio{0.1, 0.1, 0.1}},
-		{"an outlier of ours", [][2]float64{{10, 100}, {10, 100}, {10, 100}, {10, 100}, {900, 100}},
-			&Ratio{0.1, 0.1, 0.1}},
-		{"an even number", [][2]float64{{1, 1}, {3, 1}}, &Ratio{1.5, 2, 2.5}},
-		{"quartiles", [][2]float64{{5, 1}, {1, 1}, {4, 1}, {2, 1}, {3, 1}}, &Ratio{2, 3, 4}},
-		{"a baseline without time", [][2]float64{{10, 0}, {10, 20}}, &Ratio{0.5, 0.5, 0.5}},
-		{"nothing to compare with", [][2]float64{{10, 0}}, nil},
-	} {
-		var rounds [][]Sample
-		for _, r := range c.rounds {
-			rounds = append(rounds, []Sample{{NsPerOp: r[0]}, {NsPerOp: r[1]}})
-		}
-		got := ratioOf(rounds, 0, 1)
-		if (got == nil) != (c.want == nil) || got != nil && !got.near(*c.want) {
-			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
-		}
-	}
-}
-
-func (r Ratio) near(to Ratio) bool {
-	return max(math.Abs(r.Q1-to.Q1), math.Abs(r.Median-to.Median), math.Abs(r.Q3-to.Q3)) < 1e-9
-}
-
-func TestResults_areMedians(t *testing.T) {
-	f := family{{Name: "ours"}, {Name: "base", BaselineOf: "ours"}}
-	rows := f.results([][]Sample{
-		{{NsPerOp: 1, Allocs: 0, Extra: map[string]float64{"cpu-ns/op": 5}}, {NsPerOp: 2, Allocs: 7}},
-		{{NsPerOp: 9, Allocs: 1, Extra: map[string]float64{"cpu-ns/op": 7}}, {NsPerOp: 9, Allocs: 7}},
-		{{NsPerOp: 2, Allocs: 0, Extra: map[string]float64{"cpu-ns/op": 6}}, {NsPerOp: 8, Allocs: 7}},
-	})
-	ours, base := rows[0], rows[1]
-	if ours.NsPerOp != 2 || ours.Allocs != 0 || ours.Extra["cpu-ns/op"] != 6 || ours.Ratio != nil {
-		t.Errorf("ours: %+v", ours)
-	}
-	if base.NsPerOp != 8 || base.Allocs != 7 || base.Ratio == nil || base.Ratio.Median != 0.5 {
-		t.Errorf("baseline: %+v", base)
 	}
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"regexp"
-	"runtime"
 	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/bench/machine"
+	"github.com/edge-proxy/edge/bench/report"
 )
 
 // Options say what Run measures. The zero value is good.
@@ -15,12 +17,22 @@ type Options struct {
 	Pattern   *regexp.Regexp // which entries; nil: all
 	Benchtime string         // per entry and round, as of go test: a duration or a count with x; empty: 1s
 	Count     int            // rounds; 0: 5
-	Log       io.Writer      // is told what runs; nil: nobody
+	Version   string         // of the program, for the report
+	Progress  func(Step)     // is told what runs next, before it does; nil: nobody
+}
+
+// Step is one benchmark of one round.
+type Step struct {
+	Name   string
+	Round  int // of Rounds, from 1
+	Rounds int
+	Done   int // how many steps were done before, of Steps
+	Steps  int
 }
 
 // Run measures in rounds and returns what it has when ctx ends, with the error of ctx.
 // Not to be called twice at the same time.
-func Run(ctx context.Context, o Options) (*Report, error) {
+func Run(ctx context.Context, o Options) (*report.Report, error) {
 	if o.Benchtime == "" {
 		o.Benchtime = "1s"
 	}
@@ -36,42 +48,58 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	defer restore()
-	report := &Report{
-		Go: runtime.Version(), Arch: runtime.GOARCH, Procs: runtime.GOMAXPROCS(0),
+	r := &report.Report{
+		Time: time.Now().UTC().Truncate(time.Second), Machine: machine.Read(o.Version),
 		Benchtime: o.Benchtime, Rounds: o.Count,
 	}
+	if o.Pattern != nil {
+		r.Pattern = o.Pattern.String()
+	}
+	at := Step{Rounds: o.Count}
 	for _, f := range families {
-		results, err := f.measure(ctx, o)
-		report.Results = append(report.Results, results...)
+		at.Steps += len(f) * o.Count
+	}
+	for _, f := range families {
+		results, err := f.measure(ctx, o, &at)
+		r.Results = append(r.Results, results...)
 		if err != nil {
-			return report, err
+			return r, err
 		}
 	}
-	return report, nil
+	return r, nil
 }
 
-// measure runs the rounds of f. When it ends early, the rounds that are whole count.
-func (f family) measure(ctx context.Context, o Options) ([]Result, error) {
-	var rounds [][]Sample
-	var failed error
+// measure runs the rounds of f, counting on in at. When it ends early, the rounds that are whole count.
+func (f family) measure(ctx context.Context, o Options, at *Step) ([]report.Result, error) {
+	var rounds [][]report.Sample
 	for n := range o.Count {
-		round := make([]Sample, 0, len(f))
+		round := make([]report.Sample, 0, len(f))
 		for _, e := range f {
-			if failed = ctx.Err(); failed != nil {
-				return f.results(rounds), failed
+			if err := ctx.Err(); err != nil {
+				return f.results(rounds), err
 			}
-			if o.Log != nil {
-				_, _ = fmt.Fprintf(o.Log, "%d/%d %s\n", n+1, o.Count, e.Name)
+			if at.Name, at.Round = e.Name, n+1; o.Progress != nil {
+				o.Progress(*at)
 			}
-			s, ok := sampleOf(testing.Benchmark(e.Bench))
+			s, ok := report.SampleOf(testing.Benchmark(e.Bench))
 			if !ok {
 				return f.results(rounds), fmt.Errorf("%s failed; go test -bench tells why", e.Name)
 			}
 			round = append(round, s)
+			at.Done++
 		}
 		rounds = append(rounds, round)
 	}
 	return f.results(rounds), nil
+}
+
+// results makes the rows of f.
+func (f family) results(rounds [][]report.Sample) []report.Result {
+	rows := make([]report.Result, len(f))
+	for i, e := range f {
+		rows[i] = report.Result{Name: e.Name, Group: e.Group, What: e.What, BaselineOf: e.BaselineOf}
+	}
+	return report.Fill(rows, rounds)
 }
 
 // setBenchtime says to package testing how long a benchmark runs; restore takes it back.

@@ -1,9 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/bench/micro"
 )
 
 // runMicro runs the subcommand with args.
@@ -44,15 +53,93 @@ func TestMicro_printsJSON(t *testing.T) {
 	}
 }
 
+func TestMicro_printsWhatBenchstatReads(t *testing.T) {
+	out, _, err := runMicro(t, "--run", "^seam/", "--benchtime", "10x", "--count", "3", "--format", "benchstat",
+		"--quiet")
+	if err != nil || strings.Count(out, "\nBenchmarkMicro/seam/read/direct") != 3 || !strings.HasPrefix(out, "goos: ") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestMicro_comparesAndWritesAPage(t *testing.T) {
+	dir := t.TempDir()
+	old, page := filepath.Join(dir, "old.json"), filepath.Join(dir, "out.html")
+	out, _, err := runMicro(t, "--run", "^seam/", "--benchtime", "10x", "--count", "2", "--json", "--quiet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(old, []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _, err = runMicro(t, "--run", "^seam/", "--benchtime", "10x", "--count", "2", "--quiet", "--compare", old,
+		"--report", page)
+	if err != nil || !strings.Contains(out, "\ncompared with ") || !strings.Contains(out, "with so few rounds") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	b, err := os.ReadFile(page)
+	if err != nil || !strings.Contains(string(b), `id="changes"`) || !strings.HasSuffix(string(b), "</html>\n") {
+		t.Errorf("%v\n%s", err, b)
+	}
+}
+
+// What people see on a terminal: one line that is drawn anew, and nothing of it when all is done.
+func TestMicro_drawsABarOnATerminal(t *testing.T) {
+	master, terminal := openTerminal(t)
+	tell, finish := progress(terminal)
+	for n := range 3 {
+		tell(micro.Step{Name: "seam/read/edge", Round: n + 1, Rounds: 3, Done: n, Steps: 3})
+	}
+	finish()
+	if err := terminal.Close(); err != nil {
+		t.Fatal(err)
+	}
+	drawn, _ := io.ReadAll(master) // a terminal that was closed ends with an error
+	for _, want := range []string{"2 of 3", "3/3 seam/read/edge", "█", "\x1b["} {
+		if !strings.Contains(string(drawn), want) {
+			t.Errorf("%q was not drawn: %q", want, drawn)
+		}
+	}
+	if last := drawn[bytes.LastIndexByte(drawn, '\n')+1:]; string(last) != lineUp+clearBelow {
+		t.Errorf("a bar is left: %q", drawn)
+	}
+}
+
+// openTerminal opens a pair: what is written to one end is read at the other.
+func openTerminal(t *testing.T) (master, terminal *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip(err) // a sandbox may have none
+	}
+	t.Cleanup(func() { _ = master.Close() })
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	terminal, err = os.OpenFile(fmt.Sprint("/dev/pts/", n), os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.IoctlSetWinsize(int(terminal.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 100}); err != nil {
+		t.Fatal(err)
+	}
+	return master, terminal
+}
+
 func TestMicro_lists(t *testing.T) {
 	out, _, err := runMicro(t, "--list", "--run", "^timer/move")
-	if err != nil || strings.Count(out, "timer/move-later/") != 2 {
+	if err != nil || strings.Count(out, "timer/move-later/") != 4 {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
 
 func TestMicro_refuses(t *testing.T) {
-	for _, args := range [][]string{{"--run", "("}, {"--run", "^nosuch$"}, {"--benchtime", "soon"}} {
+	for _, args := range [][]string{{"--run", "("}, {"--run", "^nosuch$"}, {"--benchtime", "soon"},
+		{"--format", "xml"}, {"--compare", "/nosuch.json"}, {"--compare", "/dev/null"},
+		{"--report", "/nosuch/out.html"}} {
 		if _, _, err := runMicro(t, args...); err == nil {
 			t.Errorf("%v: no error", args)
 		}

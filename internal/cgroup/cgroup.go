@@ -19,48 +19,88 @@ const unlimited = math.MaxInt64 / 2
 func Memory() int64 { return memory(os.DirFS("/")) }
 
 // memory is Memory in a system whose files are root.
+func memory(root fs.FS) int64 {
+	least := int64(0)
+	walk(root, "memory", func(dir string, v1 bool) {
+		file := "memory.max"
+		if v1 {
+			file = "memory.limit_in_bytes"
+		}
+		if limit := number(root, path.Join(dir, file)); limit > 0 && (least == 0 || limit < least) {
+			least = limit
+		}
+	})
+	return least
+}
+
+// CPUs returns how many CPUs' worth of time the process may have: the least quota of its cgroup and of those above it,
+// in either version; 0 when there is none.
+func CPUs() float64 { return cpus(os.DirFS("/")) }
+
+// cpus is CPUs in a system whose files are root.
+func cpus(root fs.FS) float64 {
+	least := 0.0
+	walk(root, "cpu", func(dir string, v1 bool) {
+		var quota, period int64
+		if v1 {
+			quota = number(root, path.Join(dir, "cpu.cfs_quota_us"))
+			period = number(root, path.Join(dir, "cpu.cfs_period_us"))
+		} else if text, err := fs.ReadFile(root, path.Join(dir, "cpu.max")); err == nil {
+			if fields := strings.Fields(string(text)); len(fields) == 2 {
+				quota, period = parse(fields[0]), parse(fields[1])
+			}
+		}
+		if quota <= 0 || period <= 0 {
+			return
+		}
+		if n := float64(quota) / float64(period); least == 0 || n < least {
+			least = n
+		}
+	})
+	return least
+}
+
+// walk visits the folder of the process's cgroup and those above it, in each hierarchy where controller sets limits.
 //
 // The path of a cgroup is that below the root of its hierarchy, or of the namespace. In a container it may be one that
 // is not to be seen there: then what is mounted is its own, or one above it, and the walk gets there.
-func memory(root fs.FS) int64 {
-	least := int64(0)
+func walk(root fs.FS, controller string, visit func(dir string, v1 bool)) {
 	text, _ := fs.ReadFile(root, "proc/self/cgroup") // else what is mounted is all that is known
-	lines := append(strings.Split(string(text), "\n"), "0::/", "0:memory:/")
+	lines := append(strings.Split(string(text), "\n"), "0::/", "0:"+controller+":/")
 	for _, line := range lines {
 		_, rest, _ := strings.Cut(line, ":")
 		controllers, at, ok := strings.Cut(rest, ":")
-		mount, file := "sys/fs/cgroup", "memory.max"
+		mount, v1 := "sys/fs/cgroup", slices.Contains(strings.Split(controllers, ","), controller)
 		switch {
-		case !ok:
+		case !ok || controllers != "" && !v1:
 			continue
-		case slices.Contains(strings.Split(controllers, ","), "memory"):
-			mount, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
-		case controllers != "":
-			continue
+		case v1:
+			mount += "/" + controller
 		}
 		if strings.HasPrefix(at, "/..") { // beside the namespace: another one may have that name here
 			at = "/"
 		}
 		for at = path.Clean("/" + at); ; at = path.Dir(at) {
-			limit := number(root, path.Join(mount, at, file))
-			if limit > 0 && (least == 0 || limit < least) {
-				least = limit
-			}
+			visit(path.Join(mount, at), v1)
 			if at == "/" {
 				break
 			}
 		}
 	}
-	return least
 }
 
-// number reads a limit from a file; 0 when there is none, which version 2 calls "max".
+// number reads a limit from a file; 0 when there is none.
 func number(root fs.FS, name string) int64 {
 	text, err := fs.ReadFile(root, name)
 	if err != nil {
 		return 0
 	}
-	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	return parse(string(text))
+}
+
+// parse is the number that text is; 0 when it is none, which version 2 calls "max".
+func parse(text string) int64 {
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 	if err != nil || n >= unlimited {
 		return 0
 	}

@@ -58,3 +58,31 @@ func TestMemory_ofThisMachine(t *testing.T) {
 		t.Errorf("%d bytes", n)
 	}
 }
+
+func TestCPUs(t *testing.T) {
+	for _, c := range []struct {
+		name, self string
+		files      map[string]string
+		want       float64
+	}{
+		{"no cgroup", "", nil, 0},
+		{"no quota", "0::/a\n", map[string]string{"a/cpu.max": "max 100000\n"}, 0},
+		{"half a CPU", "0::/a\n", map[string]string{"a/cpu.max": "50000 100000\n"}, 0.5},
+		{"a slice above", "0::/a/b\n", map[string]string{
+			"a/cpu.max": "150000 100000\n", "a/b/cpu.max": "400000 100000\n"}, 1.5},
+		{"no number", "0::/a\n", map[string]string{"a/cpu.max": "lots\n", "cpu.max": "1 0\n"}, 0},
+		{"version 1", "3:cpu,cpuacct:/x\n", map[string]string{"cpu/x/cpu.cfs_quota_us": "200000\n",
+			"cpu/x/cpu.cfs_period_us": "100000\n", "cpu/cpu.cfs_quota_us": "-1\n"}, 2},
+	} {
+		root := fstest.MapFS{"proc/self/cgroup": {Data: []byte(c.self)}}
+		for name, text := range c.files {
+			root["sys/fs/cgroup/"+name] = &fstest.MapFile{Data: []byte(text)}
+		}
+		if got := cpus(root); got != c.want {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+	if n := CPUs(); n < 0 {
+		t.Errorf("%v CPUs here", n)
+	}
+}

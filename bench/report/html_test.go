@@ -1,0 +1,134 @@
+package report
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/html"
+)
+
+// pageOf is the page of r, and its tree.
+func pageOf(t *testing.T, r *Report, c *Comparison) (text string, root *html.Node) {
+	t.Helper()
+	var b strings.Builder
+	if err := r.WriteHTML(&b, c); err != nil {
+		t.Fatal(err)
+	}
+	root, err := html.Parse(strings.NewReader(b.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String(), root
+}
+
+// shown is the text of a page as people see it.
+func shown(n *html.Node) string {
+	if n.Type == html.TextNode {
+		return n.Data
+	}
+	if n.Type == html.ElementNode && n.Data == "style" {
+		return ""
+	}
+	var b strings.Builder
+	for child := range n.ChildNodes() {
+		b.WriteString(shown(child))
+	}
+	return b.String()
+}
+
+func TestHTML_showsEverything(t *testing.T) {
+	r := sampled()
+	text, root := pageOf(t, r, scaled("timer/edge", 0.5).Compare(r))
+	all := strings.Join(strings.Fields(shown(root)), " ")
+	for _, want := range []string{
+		"Test CPU · Linux 6.18 · go1.26", "21 November 2026, 19:00 UTC", "edge-bench micro --run 'parse|timer'",
+		"parse a head", "parse/small", "11.0 ns", "110 ns", "10.0 ×", "400 MB/s", "9.50 cpu-ns/op", "a <copy> & more",
+		"edge: 1 faster, 0 slower, 2 neither", "-50.0 %", "1.50 ns → 0.75 ns", "p 0.0",
+		"4 without a significant change",
+		"0.67 × runtime", "GOMAXPROCS 2",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%q is not shown in\n%s", want, all)
+		}
+	}
+	if strings.Contains(text, "<copy>") {
+		t.Error("text of a benchmark is not escaped")
+	}
+	if !strings.Contains(text, "prefers-color-scheme: dark") || !strings.Contains(text, "width=device-width") {
+		t.Error("neither for the dark nor for a phone")
+	}
+}
+
+// A page is passed on as one file, and opened where there is no network.
+func TestHTML_needsNoNetwork(t *testing.T) {
+	text, root := pageOf(t, sampled(), sampled().Compare(sampled()))
+	loads := regexp.MustCompile(`(?i)\bhttps?:|//[a-z]|@import|url\(|\bsrc=|\bhref=|<script|<link|<img|<iframe`)
+	if m := loads.FindString(text); m != "" {
+		t.Errorf("the page has %q", m)
+	}
+	policy := ""
+	for n := range root.Descendants() {
+		if n.Data == "meta" && slices.ContainsFunc(n.Attr, func(a html.Attribute) bool {
+			return a.Key == "http-equiv" && a.Val == "Content-Security-Policy"
+		}) {
+			policy = n.Attr[1].Val
+		}
+	}
+	if !strings.HasPrefix(policy, "default-src 'none'") {
+		t.Errorf("the policy is %q", policy)
+	}
+}
+
+// All that is drawn lies within its box, whatever the numbers.
+func TestHTML_drawsWithinTheBox(t *testing.T) {
+	r := sampled()
+	r.Results[0].Samples[0].NsPerOp = 1e9 // one round took a second
+	_, root := pageOf(t, r, r.Compare(sampled()))
+	drawn := 0
+	number := regexp.MustCompile(`^-?[0-9.e+]+$`)
+	for n := range root.Descendants() {
+		if n.Type != html.ElementNode || n.Data != "rect" && n.Data != "line" {
+			continue
+		}
+		drawn++
+		at := make(map[string]string)
+		for _, a := range n.Attr {
+			at[a.Key] = a.Val
+		}
+		for _, key := range []string{"x", "x1", "x2", "width"} {
+			v := at[key]
+			if v == "" {
+				continue
+			}
+			if !number.MatchString(v) || strings.HasPrefix(v, "-") || len(v) > 6 {
+				t.Errorf("%s of a %s is %s", key, n.Data, v)
+			}
+		}
+	}
+	if drawn < 10 {
+		t.Errorf("%d shapes", drawn)
+	}
+}
+
+func TestHTML_withoutMuch(t *testing.T) {
+	r := &Report{Results: Fill([]Result{{Name: "alone/edge", Group: "g"}}, [][]Sample{{{N: 1}}})}
+	text, root := pageOf(t, r, nil)
+	if !strings.Contains(shown(root), "alone") || strings.Contains(text, `id="overview"`) ||
+		strings.Contains(text, `id="changes"`) {
+		t.Error(text)
+	}
+	if strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
+		t.Error("no number:", text)
+	}
+}
+
+func TestGridValues(t *testing.T) {
+	if got := gridValues(0.8, 25); !slices.Equal(got, []float64{1, 2, 5, 10, 20}) {
+		t.Error(got)
+	}
+	if got := gridValues(0.05, 30000); !slices.Equal(got, []float64{0.1, 1, 10, 100, 1000, 10000}) {
+		t.Error(got)
+	}
+}
