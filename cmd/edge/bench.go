@@ -1,0 +1,43 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// benchName is the binary that carries the benchmarks, with all that edge is compared with.
+const benchName = "edge-bench"
+
+// newBench makes the command that hands its arguments to edge-bench, flags and --help too: edge does not know them,
+// since it imports none of the programs that it is measured beside.
+func newBench() *cobra.Command {
+	return &cobra.Command{
+		Use:                "bench",
+		Short:              "Measure edge beside others: runs edge-bench, the binary beside this one",
+		DisableFlagParsing: true,
+		RunE: func(_ *cobra.Command, args []string) error {
+			self, err := os.Executable()
+			if err != nil {
+				return fmt.Errorf("bench: %w", err)
+			}
+			return execBench(filepath.Join(filepath.Dir(self), benchName), args)
+		},
+	}
+}
+
+// execBench becomes the program at path, so that its output, signals and exit code are its own. It returns only when
+// that failed.
+func execBench(path string, args []string) error {
+	err := syscall.Exec(path, append([]string{path}, args...), os.Environ())
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("bench: there is no %s: it is a binary of its own, since it carries what edge is compared "+
+			"with; make build makes both, make install installs both", path)
+	}
+	return fmt.Errorf("bench: %s: %w", path, err)
+}
