@@ -101,7 +101,9 @@ func AppendResponse(dst []byte, h *message.Head, o ResponseOptions) []byte {
 	} else {
 		dst = appendStatusLine(dst, h)
 	}
-	dst = appendFields(dst, h, start)
+	if start > 0 || len(h.Fields) > 0 {
+		dst = appendFields(dst, h, start)
+	}
 	final := h.Status >= 200
 	untilClose := false
 	switch {
@@ -205,6 +207,9 @@ func runEnd(fields []message.Field, i int, to uint32) (int, uint32) {
 // appendLength appends the field of a length, n >= 0, digit by digit: strconv does more than is needed.
 func appendLength(dst []byte, n int64) []byte {
 	const name, digits = "Content-Length: ", 19
+	if n < 10 { // bytes of a known number are stored, others are copied by a call
+		return append(append(dst, name...), byte('0'+n), '\r', '\n')
+	}
 	line := [digits + 2]byte{digits: '\r', digits + 1: '\n'}
 	at := digits
 	for v := uint64(n); ; v /= 10 {

@@ -71,6 +71,9 @@ func (s *section) parse(i int) (int, *Error) {
 		size := name.Size
 		if i > last || !name.Begins(word(b, i)) || size >= 8 && (i+size > last+15 ||
 			!name.Last.Is(word(b, i+size-7)) || size >= 16 && !name.HasInner(s.in[i:])) {
+			if len(s.in)-i >= 2 && half(b, i) == crlf { // the empty line, which no name is looked for in
+				return i + 2, nil
+			}
 			id, size = message.LeadingName(s.in, i)
 		}
 		end := i + size
