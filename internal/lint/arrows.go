@@ -53,11 +53,11 @@ var closed = []struct {
 	reason string
 }{
 	{"engine", []string{"message", "h1", "h2", "net/http"}, "the engine knows no HTTP"},
-	{"timerwheel", []string{"message"}, "a data structure is usable alone"},
-	{"pool", []string{"message"}, "a data structure is usable alone"},
-	{"ketama", []string{"message"}, "a data structure is usable alone"},
+	{"timerwheel", []string{ours}, "a data structure is usable alone"},
+	{"pool", []string{ours}, "a data structure is usable alone"},
+	{"ketama", []string{ours}, "a data structure is usable alone"},
 	{"tinyufo", []string{"message"}, "a data structure is usable alone"},
-	{"limits", []string{"message"}, "a data structure is usable alone"},
+	{"limits", []string{ours}, "a data structure is usable alone"},
 	{"route", []string{"engine", "session", "upstream", "poller"}, "rules are pure"},
 	{"poller", []string{"message", "net/http"}, "the kernel seam knows no HTTP"},
 	{"config/syntax", []string{ours}, "the text of a file is read without knowing what it means"},
