@@ -1,7 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -33,6 +35,15 @@ type Change struct {
 	Real     bool    // P is below the threshold
 	Few      bool    // there are too few samples for any difference to be significant
 	Allocs   [2]float64
+	Beside   *Beside // nil where the two reports have no baseline of it in common
+}
+
+// Beside is how the time of one of ours changed in proportion to its baselines, which ran in the same rounds: what the
+// whole machine did meanwhile is not in it.
+type Beside struct {
+	Ratio float64 // new through old
+	P     float64
+	Real  bool
 }
 
 // Estimate is a median with its interval of confidence, which is endless where there are few samples. ns.
@@ -67,10 +78,72 @@ func (r *Report) Compare(old *Report) *Comparison {
 			c.Removed = append(c.Removed, name)
 		}
 	}
+	c.besideBaselines()
 	if baselines > 0 {
 		c.Drift = math.Exp(logs / float64(baselines))
 	}
 	return c
+}
+
+// besideBaselines fills Beside of the changes of ours.
+func (c *Comparison) besideBaselines() {
+	before := make(map[string][]Result)
+	for _, f := range c.Old.families() {
+		before[f[0].Name] = f
+	}
+	for _, now := range c.New.families() {
+		was := before[now[0].Name]
+		both := rivals(now)
+		maps.DeleteFunc(both, func(name string, _ bool) bool { return !rivals(was)[name] })
+		for i := range now {
+			k := slices.IndexFunc(was, func(r Result) bool { return r.Name == now[i].Name })
+			if k < 0 || !now[i].Ours() {
+				continue
+			}
+			at := slices.IndexFunc(c.Changes, func(c Change) bool { return c.Name == now[i].Name })
+			c.Changes[at].Beside = beside(was[k].proportions(was, both), now[i].proportions(now, both))
+		}
+	}
+}
+
+// rivals are the names of the baselines in a family.
+func rivals(f []Result) map[string]bool {
+	names := make(map[string]bool)
+	for i := range f {
+		if f[i].rival() {
+			names[f[i].Name] = true
+		}
+	}
+	return names
+}
+
+func beside(old, new []float64) *Beside {
+	if len(old) == 0 || len(new) == 0 {
+		return nil
+	}
+	a := benchmath.NewSample(old, &benchmath.DefaultThresholds)
+	b := benchmath.NewSample(new, &benchmath.DefaultThresholds)
+	test := benchmath.AssumeNothing.Compare(a, b)
+	return &Beside{Ratio: estimate(b).Median / estimate(a).Median, P: test.P, Real: test.P < test.Alpha}
+}
+
+// proportions are, for each round, the time of r through the geometric mean of the times of those of f that are in.
+func (r *Result) proportions(f []Result, in map[string]bool) []float64 {
+	var all []float64
+	for round, ours := range r.Samples {
+		logs, n := 0.0, 0
+		for i := range f {
+			if !in[f[i].Name] || round >= len(f[i].Samples) || f[i].Samples[round].NsPerOp <= 0 {
+				continue
+			}
+			logs += math.Log(f[i].Samples[round].NsPerOp)
+			n++
+		}
+		if n > 0 && ours.NsPerOp > 0 {
+			all = append(all, ours.NsPerOp/math.Exp(logs/float64(n)))
+		}
+	}
+	return all
 }
 
 func changeOf(was, now *Result) Change {
@@ -118,42 +191,51 @@ func (c *Change) allocsText() string {
 	return fmt.Sprintf("  allocs/op %v → %v", c.Allocs[0], c.Allocs[1])
 }
 
-// sorted are the changes of one kind, the largest first.
-func (c *Comparison) sorted(keep func(*Change) bool) []Change {
-	var kept []Change
-	for i := range c.Changes {
-		if keep(&c.Changes[i]) {
-			kept = append(kept, c.Changes[i])
-		}
+// judged is what to believe of a change: in proportion to its baselines where it has any.
+func (c *Change) judged() (ratio, p float64, real bool) {
+	if c.Beside != nil {
+		return c.Beside.Ratio, c.Beside.P, c.Beside.Real
 	}
-	size := func(c Change) float64 { return math.Abs(math.Log(c.Ratio)) }
-	slices.SortStableFunc(kept, func(a, b Change) int {
-		switch x, y := size(a), size(b); {
-		case x > y:
-			return -1
-		case x < y:
-			return 1
-		}
-		return 0
-	})
-	return kept
+	return c.Ratio, c.P, c.Real
 }
 
-// verdict counts the changes of ours.
+// sorted are the changes, the largest first.
+func (c *Comparison) sorted() []Change {
+	all := slices.Clone(c.Changes)
+	size := func(c *Change) float64 {
+		ratio, _, _ := c.judged()
+		return math.Abs(math.Log(ratio))
+	}
+	slices.SortStableFunc(all, func(a, b Change) int { return cmp.Compare(size(&b), size(&a)) })
+	return all
+}
+
+// Text is the change in percent, or ~ when it is none.
+func (b *Beside) Text() string {
+	switch {
+	case b == nil:
+		return ""
+	case !b.Real:
+		return "~"
+	}
+	return fmt.Sprintf("%+.1f %%", (b.Ratio-1)*100)
+}
+
+// verdict counts the changes of ours, in proportion to their baselines where there are any.
 func (c *Comparison) verdict() string {
 	faster, slower, same := 0, 0, 0
 	for i := range c.Changes {
-		switch change := &c.Changes[i]; {
-		case !change.Ours:
-		case !change.Real:
+		switch ratio, _, real := c.Changes[i].judged(); {
+		case !c.Changes[i].Ours:
+		case !real:
 			same++
-		case change.Ratio < 1:
+		case ratio < 1:
 			faster++
 		default:
 			slower++
 		}
 	}
-	return fmt.Sprintf("edge: %d faster, %d slower, %d neither", faster, slower, same)
+	return fmt.Sprintf("edge beside its baselines: %d faster, %d slower, %d neither", faster, slower, same)
 }
 
 // since names the old report.
@@ -173,7 +255,7 @@ func (c *Comparison) Notes() []string {
 	var notes []string
 	if c.Drift > 0 {
 		notes = append(notes, fmt.Sprintf(
-			"the baselines, which nobody has changed, take %+.1f %%: so much is the machine", (c.Drift-1)*100))
+			"the baselines, which nobody has touched, changed by %+.1f %%: that is the machine", (c.Drift-1)*100))
 	}
 	switch {
 	case c.Old.Machine.Go.Version == "":

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +35,7 @@ func TestCompare_findsWhatChanged(t *testing.T) {
 	if same.Real || same.Ratio != 1 || same.Text() != "~" || same.Ours {
 		t.Errorf("the same time: %+v", same)
 	}
-	if got := c.verdict(); got != "edge: 1 faster, 0 slower, 2 neither" {
+	if got := c.verdict(); got != "edge beside its baselines: 1 faster, 0 slower, 2 neither" {
 		t.Error(got)
 	}
 	var b strings.Builder
@@ -42,8 +43,9 @@ func TestCompare_findsWhatChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"compared with v1.2-3-gabc of 2026-11-21 19:00: edge: 1 faster, 0 slower, 2 neither\n",
-		"the baselines, which nobody has changed, take +0.0 %", "5.50  -50.0 %  0.008    parse/small/edge\n",
+		"compared with v1.2-3-gabc of 2026-11-21 19:00: edge beside its baselines: 1 faster, 0 slower, 2 neither\n",
+		"the baselines, which nobody has touched, changed by +0.0 %",
+		"5.50  -50.0 %  0.008           -50.0 %  0.008    parse/small/edge\n",
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%q is not in\n%s", want, b.String())
@@ -72,6 +74,30 @@ func TestCompare_tellsTheDriftOfTheBaselines(t *testing.T) {
 	c := now.Compare(sampled())
 	if c.Drift < 1.2499 || c.Drift > 1.2501 {
 		t.Errorf("all took 1.25 times as long, the drift is %v", c.Drift)
+	}
+	ours := c.change("parse/small/edge")
+	if !ours.Real || ours.Beside == nil || ours.Beside.Real || math.Abs(ours.Beside.Ratio-1) > 1e-9 {
+		t.Errorf("a machine that slowed down: %+v, beside its baselines %+v", ours, ours.Beside)
+	}
+	if got := c.verdict(); got != "edge beside its baselines: 0 faster, 0 slower, 3 neither" {
+		t.Error(got)
+	}
+}
+
+// A baseline that only one of the reports has is no measure.
+func TestCompare_takesTheBaselinesThatBothHave(t *testing.T) {
+	old, now := sampled(), sampled()
+	old.Results = old.Results[:1]
+	if c := now.Compare(old); c.change("parse/small/edge").Beside != nil {
+		t.Errorf("%+v", c.Changes)
+	}
+	now = sampled()
+	now.Results = append(now.Results[:2:2], Result{
+		Name: "parse/small/new", BaselineOf: "parse/small/edge", Samples: timesOf(1, 1, 1, 1, 1),
+		Ratio: &Ratio{11, 11, 11},
+	})
+	if b := now.Compare(sampled()).change("parse/small/edge").Beside; b == nil || b.Ratio != 1 {
+		t.Errorf("%+v", b)
 	}
 }
 

@@ -89,15 +89,16 @@ type gridLine struct {
 type comparisonPage struct {
 	Since, Verdict string
 	Notes          []string
-	Real, Same     []changeRow
+	Real, Same     []changeRow // ours
+	Baselines      []changeRow
 	Scale          string
 }
 
 type changeRow struct {
-	Name, Old, New, Text, P, Allocs string
-	Class                           string // of the page's style: faster, slower, or soft when it is none
-	Ours                            bool
-	At, Wide                        float64 // of the bar, from the middle
+	Name, Times, Text, P, Allocs string
+	Class                        string // of the page's style: faster, slower, or soft when it is none
+	Ours                         bool
+	At, Wide                     float64 // of the bar, from the middle
 }
 
 // WriteHTML writes one page that needs nothing else: plots, ratios, the facts of the machine and every number. c is
@@ -241,39 +242,48 @@ func digitsPlain(v float64) string { return fmt.Sprintf("%g", v) }
 // Percent is where l stands, of the width.
 func (l gridLine) Percent() float64 { return l.X * 100 / plotWidth }
 
-// page draws a comparison: the larger changes first, to a scale that the largest decides.
+// page draws a comparison: ours, in proportion to their baselines where they have any, and the baselines by themselves;
+// the larger changes first, to a scale that the largest decides.
 func (c *Comparison) page() *comparisonPage {
 	p := &comparisonPage{Since: c.since(), Verdict: c.verdict(), Notes: c.Notes()}
 	most := 0.05
 	for i := range c.Changes {
-		most = max(most, min(math.Abs(c.Changes[i].Ratio-1), 1))
+		if ratio, _, _ := c.Changes[i].judged(); c.Changes[i].Ours {
+			most = max(most, min(math.Abs(ratio-1), 1))
+		}
 	}
 	p.Scale = fmt.Sprintf("±%.0f %%", most*100)
-	row := func(change Change) changeRow {
-		delta := max(-1, min(1, (change.Ratio-1)/most))
-		wide := math.Round(math.Abs(delta) * plotWidth / 2)
-		r := changeRow{
-			Name: change.Name, Old: duration(change.Old.Median), New: duration(change.New.Median),
-			Text: fmt.Sprintf("%+.1f %%", (change.Ratio-1)*100), P: fmt.Sprintf("%.3f", change.P),
-			Allocs: strings.TrimSpace(change.allocsText()), Ours: change.Ours, Class: "slower",
-			At: plotWidth / 2, Wide: wide,
+	for _, change := range c.sorted() {
+		row := change.row(most)
+		switch _, _, real := change.judged(); {
+		case !change.Ours:
+			p.Baselines = append(p.Baselines, row)
+		case real:
+			p.Real = append(p.Real, row)
+		default:
+			p.Same = append(p.Same, row)
 		}
-		switch {
-		case !change.Real:
-			r.Class = "soft"
-		case change.Ratio < 1:
-			r.Class = "faster"
-		}
-		if delta < 0 {
-			r.At -= wide
-		}
-		return r
-	}
-	for _, change := range c.sorted(func(c *Change) bool { return c.Real }) {
-		p.Real = append(p.Real, row(change))
-	}
-	for _, change := range c.sorted(func(c *Change) bool { return !c.Real }) {
-		p.Same = append(p.Same, row(change))
 	}
 	return p
+}
+
+// row draws a change to a scale of which most is the end.
+func (c *Change) row(most float64) changeRow {
+	ratio, likely, real := c.judged()
+	delta := max(-1, min(1, (ratio-1)/most))
+	r := changeRow{
+		Name: c.Name, Text: fmt.Sprintf("%+.1f %%", (ratio-1)*100), P: fmt.Sprintf("%.3f", likely), Ours: c.Ours,
+		Times: duration(c.Old.Median) + " → " + duration(c.New.Median), Allocs: strings.TrimSpace(c.allocsText()),
+		Class: "slower", At: plotWidth / 2, Wide: math.Round(math.Abs(delta) * plotWidth / 2),
+	}
+	if delta < 0 {
+		r.At -= r.Wide
+	}
+	switch {
+	case !real:
+		r.Class = "soft"
+	case ratio < 1:
+		r.Class = "faster"
+	}
+	return r
 }

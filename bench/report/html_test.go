@@ -45,8 +45,9 @@ func TestHTML_showsEverything(t *testing.T) {
 	for _, want := range []string{
 		"Test CPU · Linux 6.18 · go1.26", "21 November 2026, 19:00 UTC", "edge-bench micro --run 'parse|timer'",
 		"parse a head", "parse/small", "11.0 ns", "110 ns", "10.0 ×", "400 MB/s", "9.50 cpu-ns/op", "a <copy> & more",
-		"edge: 1 faster, 0 slower, 2 neither", "-50.0 %", "1.50 ns → 0.75 ns", "p 0.0",
-		"4 without a significant change",
+		"edge beside its baselines: 1 faster, 0 slower, 2 neither", "-50.0 %",
+		"the times of 2 baselines", "1.50 ns → 0.75 ns", "p 0.0",
+		"2 without a significant change",
 		"0.67 × runtime", "GOMAXPROCS 2",
 	} {
 		if !strings.Contains(all, want) {

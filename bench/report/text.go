@@ -54,10 +54,15 @@ func (c *Comparison) WriteText(w io.Writer) error {
 		_, _ = fmt.Fprintf(&b, "  %s\n", note)
 	}
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	_, _ = fmt.Fprintln(t, "old ns/op\tnew ns/op\tchange\tp\t  \t")
+	_, _ = fmt.Fprintln(t, "old ns/op\tnew ns/op\tchange\tp\tbeside baselines\tp\t  \t")
 	for _, change := range c.Changes {
-		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%.3f\t  \t%s%s\n", short(change.Old.Median), short(change.New.Median),
-			change.Text(), change.P, change.Name, change.allocsText())
+		p := ""
+		if change.Beside != nil {
+			p = fmt.Sprintf("%.3f", change.Beside.P)
+		}
+		_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%.3f\t%s\t%s\t  \t%s%s\n", short(change.Old.Median),
+			short(change.New.Median), change.Text(), change.P, change.Beside.Text(), p, change.Name,
+			change.allocsText())
 	}
 	_ = t.Flush()
 	_, err := io.WriteString(w, b.String())
