@@ -17,8 +17,8 @@ type EstimatorOptions struct {
 	// more than e/Width of all events with a probability of e^-4, 1.8 %. WidthFor chooses it.
 	Width int
 
-	// Conservative raises only those counters of a key that are the least (Estan & Varghese 2002). Estimates are about
-	// half as much too high then, as there is less of other keys in a counter; but nothing can be subtracted.
+	// Conservative raises only those counters of a key that are the least (Estan & Varghese 2002). Estimates are
+	// about half as much too high then, as there is less of other keys in a counter; but nothing can be subtracted.
 	Conservative bool
 }
 
@@ -126,9 +126,9 @@ func (e *LocalEstimator) Reset() {
 	e.events = 0
 }
 
-// Snapshot copies e into s, which is made when it is nil or has another width, and returns it. The copy belongs to the
-// caller, who may hand it to another goroutine: that merges the copies of all owners, and hands them back to be used
-// again.
+// Snapshot copies e into s, which is made when it is nil or has another width, and returns it. The copy belongs to
+// the caller. It may be handed to another goroutine, which merges the copies of all owners and gives them back to be
+// used again.
 func (e *LocalEstimator) Snapshot(s *LocalEstimator) *LocalEstimator {
 	if s == nil || len(s.columns) != len(e.columns) {
 		s = NewLocalEstimator(EstimatorOptions{Width: len(e.columns)})
@@ -139,8 +139,8 @@ func (e *LocalEstimator) Snapshot(s *LocalEstimator) *LocalEstimator {
 	return s
 }
 
-// Merge adds the events of from, whose hashes are of the same Hasher. Estimates stay never too low, and the bound is that
-// of all events together. It panics when the widths differ.
+// Merge adds the events of from, whose hashes are of the same Hasher. Estimates stay never too low, and the bound is
+// that of all events together. It panics when the widths differ.
 func (e *LocalEstimator) Merge(from *LocalEstimator) {
 	if len(e.columns) != len(from.columns) {
 		panic(errMerge)
@@ -156,8 +156,8 @@ func (e *LocalEstimator) Merge(from *LocalEstimator) {
 
 const errMerge = "limits: what is merged has another size"
 
-// SharedEstimator is LocalEstimator for many goroutines. Safe for any goroutine. An event costs four locked additions:
-// where each goroutine can own a LocalEstimator, that is several times as fast, and scales.
+// SharedEstimator is LocalEstimator for many goroutines. Safe for any goroutine. An event costs four locked
+// additions: where each goroutine can own a LocalEstimator, that is several times as fast, and scales.
 type SharedEstimator struct {
 	columns      [][sketchRows]atomic.Uint64
 	conservative bool
@@ -181,10 +181,10 @@ func (e *SharedEstimator) Add(hash, n uint64) uint64 {
 	return min(c0.Add(n), c1.Add(n), c2.Add(n), c3.Add(n))
 }
 
-// raise is the conservative update by several goroutines. All counters are read before the first one is raised, and
-// a swap that fails begins anew. So of two that read the same least value one fails: each has a counter with that value to
-// raise, the one that came second to either of them has read it too early, and counters never fall. Hence the raises of
-// one key add up, and its estimate is never too low.
+// raise is the conservative update by several goroutines. All counters are read before the first one is raised, and a
+// swap that fails begins anew. So of two that read the same least value one fails: each has a counter with that value
+// to raise, the one that came second to either of them has read it too early, and counters never fall. Hence the
+// raises of one key add up, and its estimate is never too low.
 func raise(cells [sketchRows]*atomic.Uint64, n uint64) uint64 {
 	var was [sketchRows]uint64
 	for {
@@ -221,7 +221,8 @@ func (e *SharedEstimator) Sub(hash, n uint64) {
 	c3.Add(-n)
 }
 
-// Estimate returns the estimate of a key's events. What other goroutines add or subtract meanwhile may be in it or not.
+// Estimate returns the estimate of a key's events. What other goroutines add or subtract meanwhile may be in it or
+// not.
 func (e *SharedEstimator) Estimate(hash uint64) uint64 {
 	r0, r1, r2, r3 := rowHashes(hash)
 	m, c := uint64(len(e.columns)-1), e.columns

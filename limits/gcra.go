@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// LocalGCRA limits the rate of one thing by the generic cell rate algorithm (ITU-T I.371, annex A, virtual scheduling):
-// in any time t it admits at most burst + t·rate events. Owned by one goroutine.
+// LocalGCRA limits the rate of one thing by the generic cell rate algorithm (ITU-T I.371, annex A, virtual
+// scheduling): in any time t it admits at most burst + t·rate events. Owned by one goroutine.
 //
 // The whole state is one time, the theoretical arrival time of the next event if events came evenly (TAT):
 //
@@ -23,8 +23,8 @@ type LocalGCRA struct {
 func NewLocalGCRA(q Quota) *LocalGCRA { return &LocalGCRA{pace: newPace(q)} }
 
 // Take admits n events at the time now, in nanoseconds of any clock that does not run below 0, or none of them. When
-// it refuses, retryAfter is the time after which they would be admitted if nothing else came; Never when n is negative
-// or more than the burst.
+// it refuses, retryAfter is the time after which they would be admitted if nothing else came; Never when n is
+// negative or more than the burst.
 func (g *LocalGCRA) Take(now, n int64) (ok bool, retryAfter time.Duration) {
 	if uint64(n-1) >= uint64(g.burst) {
 		return n == 0, never(n)
@@ -69,8 +69,8 @@ func (g *SharedGCRA) Take(now, n int64) (ok bool, retryAfter time.Duration) {
 	}
 }
 
-// TakeUpTo admits as many of n events as there is room for, at the time now. When that is none, retryAfter is the time
-// after which one would be admitted.
+// TakeUpTo admits as many of n events as there is room for, at the time now. When that is none, retryAfter is the
+// time after which one would be admitted.
 func (g *SharedGCRA) TakeUpTo(now, n int64) (taken int64, retryAfter time.Duration) {
 	if n <= 0 {
 		return 0, 0
@@ -96,8 +96,8 @@ func (g *SharedGCRA) State(now int64) State { return g.state(g.tat.Load(), now) 
 //
 //	burst + t·rate + what the leases held when t began
 //
-// and a lease holds no more than its size. Burst / (4 · goroutines) is a good size. What a lease holds stays with
-// it, so a lease of a goroutine that ends, or of one that sees no events, keeps at most its size from the others, once.
+// and a lease holds no more than its size. Burst / (4 · goroutines) is a good size. What a lease holds stays with it,
+// so a lease of a goroutine that ends, or of one that sees no events, keeps at most its size from the others, once.
 // Owned by one goroutine.
 //
 //	0 <= held <= size

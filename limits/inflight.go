@@ -24,9 +24,10 @@ func claimed(was, print uint64) uint64 {
 
 // LocalInFlight limits how many things of each key are under way at once: requests of a client, calls to a backend.
 //
-// Up to 8 keys of a bucket have an exact count each. While all 8 of them have something under way, further keys of that
-// bucket share one count, which each of them sees: so a maximum is never exceeded, but such a key may be refused
-// early. Overflows counts the entries of that kind; more than a few mean that the table is too small. Owned by one goroutine.
+// Up to 8 keys of a bucket have an exact count each. While all 8 of them have something under way, further keys of
+// that bucket share one count, which each of them sees: so a maximum is never exceeded, but such a key may be refused
+// early. Overflows counts the entries of that kind; more than a few mean that the table is too small. Owned by one
+// goroutine.
 //
 //	in a bucket no fingerprint is twice
 //	a key has entries in the shared count  =>  it had no cell when they were made
@@ -122,13 +123,13 @@ func (g *LocalGuard) Leave() {
 
 const leftTwice = "limits: copies of a guard were left"
 
-// SharedInFlight is LocalInFlight for many goroutines. Safe for any goroutine. An entry of a key that has a cell, and its
-// end, cost one locked operation each.
+// SharedInFlight is LocalInFlight for many goroutines. Safe for any goroutine. An entry of a key that has a cell, and
+// its end, cost one locked operation each.
 //
 // A key that has no cell gets one, or enters the shared count, under the lock of its bucket and after a search under
-// it. So it has one cell at most, and nothing of it enters the shared count while it has one. Enter reads the cell, then
-// the shared count, and then swaps the cell: when that succeeds, the generation says that the cell was the key's all the
-// time, so that its part of the shared count cannot have grown since it was read.
+// it. So it has one cell at most, and nothing of it enters the shared count while it has one. Enter reads the cell,
+// then the shared count, and then swaps the cell: when that succeeds, the generation says that the cell was the key's
+// all the time, so that its part of the shared count cannot have grown since it was read.
 type SharedInFlight struct {
 	buckets   []sharedBucket
 	shared    []atomic.Uint64 // a count for each bucket
@@ -138,8 +139,8 @@ type SharedInFlight struct {
 	_         [48]byte     // sharing is read by every Enter: what lies next to the table does not slow it down
 }
 
-// Guard is one thing under way. The zero Guard is none. It may be copied and handed to another goroutine, but only one
-// of the copies may be left.
+// Guard is one thing under way. The zero Guard is none. It may be copied and handed to another goroutine, but only
+// one of the copies may be left.
 type Guard struct {
 	cell  *atomic.Uint64
 	table *SharedInFlight // nil unless cell is a shared count

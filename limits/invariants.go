@@ -69,8 +69,8 @@ func (s *SpaceSaving[K]) check() {
 		return
 	}
 	for i, p := range s.heap {
-		if s.counters[p.counter].place != uint32(i) {
-			panic(fmt.Sprintf("limits: counter %d is at place %d, and says %d", p.counter, i, s.counters[p.counter].place))
+		if says := s.counters[p.counter].place; says != uint32(i) {
+			panic(fmt.Sprintf("limits: counter %d is at place %d, and says %d", p.counter, i, says))
 		}
 		if i > 0 && s.heap[(i-1)/2].count > p.count {
 			panic(fmt.Sprintf("limits: place %d has %d, less than its parent", i, p.count))

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// LocalGCRATable limits the rate of each of many keys: a LocalGCRA for each, in 8 bytes. A key without events has
-// no cell; a cell frees itself when its key has its whole burst again. When all 8 cells of a bucket are live, a new key
+// LocalGCRATable limits the rate of each of many keys: a LocalGCRA for each, in 8 bytes. A key without events has no
+// cell; a cell frees itself when its key has its whole burst again. When all 8 cells of a bucket are live, a new key
 // takes over the one that frees first: the former key has its burst again, early. Takeovers counts these; more than a
 // few mean that the table is too small for its keys. Owned by one goroutine.
 //
@@ -25,8 +25,8 @@ func NewLocalGCRATable(q Quota, keys int) *LocalGCRATable {
 	return &LocalGCRATable{buckets: make([][bucketCells]uint64, bucketCount(keys)), tickPace: newTickPace(q)}
 }
 
-// Take admits n events of the key with this hash at the time now, or none: see LocalGCRA.Take. An event may be admitted
-// 1/4096 of an interval early.
+// Take admits n events of the key with this hash at the time now, or none: see LocalGCRA.Take. An event may be
+// admitted 1/4096 of an interval early.
 func (t *LocalGCRATable) Take(hash uint64, now, n int64) (ok bool, retryAfter time.Duration) {
 	if uint64(n-1) >= t.burst {
 		return n == 0, never(n)
@@ -101,8 +101,8 @@ func (t *LocalGCRATable) find(b *[bucketCells]uint64, hash, print, ticks uint64)
 // the table.
 //
 // A cell changes by compare-and-swap of the whole word only, fingerprint and TAT at once, so a taker never moves the
-// TAT of a key that has meanwhile taken the cell over. A fingerprint enters a bucket under the bucket's lock and after
-// a search under it, so no key has two cells, and with them twice the rate.
+// TAT of a key that has meanwhile taken the cell over. A fingerprint enters a bucket under the bucket's lock and
+// after a search under it, so no key has two cells, and with them twice the rate.
 type SharedGCRATable struct {
 	buckets   []sharedBucket
 	mu        []stripe
@@ -125,8 +125,8 @@ func NewSharedGCRATable(q Quota, keys int) *SharedGCRATable {
 	}
 }
 
-// Take is that of LocalGCRATable. Goroutines may pass times that differ by up to a second: then the bound holds for the
-// latest of them.
+// Take is that of LocalGCRATable. Goroutines may pass times that differ by up to a second: then the bound holds for
+// the latest of them.
 func (t *SharedGCRATable) Take(hash uint64, now, n int64) (ok bool, retryAfter time.Duration) {
 	if uint64(n-1) >= t.burst {
 		return n == 0, never(n)

@@ -22,7 +22,8 @@ const Never = time.Duration(math.MaxInt64)
 const (
 	// clockBack is how far a clock may go back, or the clock readings of two goroutines may lie apart, without
 	// anything being admitted twice. After a longer step back the state of a cell lies further in the future than any
-	// event can have put it; then the cell starts afresh, instead of refusing everything until the clock is there again.
+	// event can have put it; then the cell starts afresh, instead of refusing everything until the clock is there
+	// again.
 	clockBack = int64(time.Second)
 
 	spanMax = int64(1) << 61 // ns: so that a time, a burst and a step of the clock add up without overflow
@@ -65,7 +66,8 @@ type State struct {
 }
 
 // Seconds returns d in whole seconds, rounded up, as Retry-After (RFC 9110 §10.2.3) and the fields of RateLimit want
-// it: a client that waits for so long is not refused again for a fraction of a second. Never stays the largest number.
+// it: a client that waits for so long is not refused again for a fraction of a second. Never stays the largest
+// number.
 func Seconds(d time.Duration) int64 {
 	if d <= 0 {
 		return 0

@@ -29,8 +29,9 @@ type RateOptions struct {
 //	│ 2^24           │                            │
 //	└────────────────┴────────────────────────────┘
 //
-// where part is the number of the part of the time in which the events came. A word of a part that has left the window
-// counts for nothing, and becomes one of the present part with the next event: nobody sweeps a table when a window ends.
+// where part is the number of the part of the time in which the events came. A word of a part that has left the
+// window counts for nothing, and becomes one of the present part with the next event: nobody sweeps a table when a
+// window ends.
 const (
 	partBits   = 24
 	partMask   = 1<<partBits - 1
@@ -45,12 +46,12 @@ const (
 
 // windows tells parts of a window from times. Immutable.
 //
-// A part is 2^64/perNano nanoseconds, which is the length asked for but for one part in millions. So one product gives the
-// number of the part, and how much of it has passed.
+// A part is 2^64/perNano nanoseconds, which is the length asked for but for one part in millions. So one product
+// gives the number of the part, and how much of it has passed.
 type windows struct {
 	slots   uint64
 	width   uint64
-	perNano uint64 // parts in a nanosecond, times 2^64
+	perNano uint64 // parts in a nanosecond, times 2^64, rounded up: so a part begins at its multiple, not after it
 	length  time.Duration
 }
 
@@ -66,7 +67,7 @@ func newWindows(o RateOptions) windows {
 	}
 	perNano, _ := bits.Div64(uint64(o.Slots-1), 0, uint64(o.Window))
 	return windows{
-		slots: uint64(o.Slots), width: uint64(widthOf(o.Width)), perNano: perNano, length: o.Window,
+		slots: uint64(o.Slots), width: uint64(widthOf(o.Width)), perNano: perNano + 1, length: o.Window,
 	}
 }
 
@@ -100,10 +101,12 @@ func (w *windows) counted(word, part, left uint64) uint64 {
 
 // least is what a key has in the window by its words of one slot.
 func (w *windows) least(w0, w1, w2, w3, part, left uint64) uint64 {
-	if w0^w1|w0^w2|w0^w3 <= eventsMask { // all are of the same part
+	if (w0^w1)|(w0^w2)|(w0^w3) <= eventsMask { // all are of the same part
 		return w.counted(min(w0, w1, w2, w3), part, left)
 	}
-	return min(w.counted(w0, part, left), w.counted(w1, part, left), w.counted(w2, part, left), w.counted(w3, part, left))
+	return min(
+		w.counted(w0, part, left), w.counted(w1, part, left),
+		w.counted(w2, part, left), w.counted(w3, part, left))
 }
 
 // current reports whether events of part are counted in a word as it is. This is so too for a word of the next lap of
@@ -141,8 +144,8 @@ func later(w0, w1, w2, w3, part uint64) uint64 {
 //   - by the oldest part: too high or too low by less than its events, when they did not come evenly. With s of its
 //     length left in the window and m events in it, the count is at most s·m too high and (1-s)·m too low.
 //
-// Times may go back. By up to a window, events count in the present part of the latest time, so that nothing is missed;
-// by more than that, a counter starts afresh.
+// Times may go back. By up to a window, events count in the present part of the latest time, so that nothing is
+// missed; by more than that, a counter starts afresh.
 type LocalRate struct {
 	pairs []pairColumn // with 2 slots: a column has a counter of each row
 	words []uint64     // with more: rows of counters
@@ -161,8 +164,8 @@ func newLocalRate(w windows) *LocalRate {
 	return &LocalRate{windows: w, words: make([]uint64, sketchRows*w.width*w.slots)}
 }
 
-// Add counts n events, at most 2^30, of the key with this hash at the time now, in nanoseconds from 0, and returns the
-// count of its events within the window, these included.
+// Add counts n events, at most 2^30, of the key with this hash at the time now, in nanoseconds from 0, and returns
+// the count of its events within the window, these included.
 func (r *LocalRate) Add(hash uint64, now int64, n uint64) uint64 {
 	part, left := r.part(now)
 	if r.slots != 2 {
@@ -181,11 +184,11 @@ func (r *LocalRate) Add(hash uint64, now int64, n uint64) uint64 {
 	present := min(w0, w1, w2, w3)
 
 	slot, tag = slot^1, (part-1)<<partShift
-	w0, w1, w2, w3 = c0[slot], c1[slot], c2[slot], c3[slot]
-	if w0^tag|w1^tag|w2^tag|w3^tag > eventsMax { // the key had nothing in the oldest part
-		return present + later(w0, w1, w2, w3, part)
+	w0, w1, w2, w3 = c0[slot]^tag, c1[slot]^tag, c2[slot]^tag, c3[slot]^tag
+	if w0|w1|w2|w3 > eventsMask { // the key had nothing in the oldest part
+		return present + later(w0^tag, w1^tag, w2^tag, w3^tag, part)
 	}
-	oldest, _ := bits.Mul64(min(w0^tag, w1^tag, w2^tag, w3^tag), left)
+	oldest, _ := bits.Mul64(min(w0, w1, w2, w3), left)
 	return present + oldest
 }
 
@@ -310,17 +313,18 @@ func (r *SharedRate) Add(hash uint64, now int64, n uint64) uint64 {
 	m, pairs, slot := uint64(len(r.pairs)-1), r.pairs, part&1
 	c0, c1, c2, c3 := &pairs[r0&m][0], &pairs[r1&m][1], &pairs[r2&m][2], &pairs[r3&m][3]
 	tag := part << partShift
-	if (c0[slot].Load() ^ tag | c1[slot].Load() ^ tag | c2[slot].Load() ^ tag | c3[slot].Load() ^ tag) >= eventsMax {
+	w0, w1, w2, w3 := c0[slot].Load()^tag, c1[slot].Load()^tag, c2[slot].Load()^tag, c3[slot].Load()^tag
+	if w0|w1|w2|w3 >= eventsMax {
 		return r.addPairs([...]*[2]atomic.Uint64{c0, c1, c2, c3}, part, left, n) // a counter of another part, or full
 	}
-	o0, o1, o2, o3 := c0[slot^1].Load(), c1[slot^1].Load(), c2[slot^1].Load(), c3[slot^1].Load()
-	present := min(c0[slot].Add(n), c1[slot].Add(n), c2[slot].Add(n), c3[slot].Add(n)) & eventsMask
-
 	tag = (part - 1) << partShift
-	if o0^tag|o1^tag|o2^tag|o3^tag > eventsMask { // the key had nothing in the oldest part
-		return present + later(o0, o1, o2, o3, part)
+	w0, w1, w2, w3 = c0[slot^1].Load(), c1[slot^1].Load(), c2[slot^1].Load(), c3[slot^1].Load()
+	present := min(c0[slot].Add(n), c1[slot].Add(n), c2[slot].Add(n), c3[slot].Add(n)) & eventsMask
+	w0, w1, w2, w3 = w0^tag, w1^tag, w2^tag, w3^tag
+	if w0|w1|w2|w3 > eventsMask { // the key had nothing in the oldest part
+		return present + later(w0^tag, w1^tag, w2^tag, w3^tag, part)
 	}
-	oldest, _ := bits.Mul64(min(o0^tag, o1^tag, o2^tag, o3^tag), left)
+	oldest, _ := bits.Mul64(min(w0, w1, w2, w3), left)
 	return present + oldest
 }
 

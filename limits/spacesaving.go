@@ -10,8 +10,8 @@ import (
 //   - a key has had between Count - Over and Count events, and Over is n/m at most;
 //   - a key that is not listed has had no more than Least, which is n/m at most.
 //
-// So each key with more than n/m events is in the list. It takes more time than TopK, and what a rare key passes for is n/m.
-// Owned by one goroutine.
+// So each key with more than n/m events is in the list. It takes more time than TopK, and what a rare key passes for
+// is n/m. Owned by one goroutine.
 //
 // Counters are in a heap with the least on top, which the next key without a counter takes over.
 //
@@ -37,8 +37,8 @@ type counter struct {
 	place uint32
 }
 
-// NewSpaceSaving returns a list of m counters, 2^24 at most, without keys. clone makes the copy of a key that is kept, where
-// Add borrows it; nil keeps the key itself.
+// NewSpaceSaving returns a list of m counters, 2^24 at most, without keys. clone makes the copy of a key that is
+// kept, where Add borrows it; nil keeps the key itself.
 func NewSpaceSaving[K any](m int, clone func(K) K) *SpaceSaving[K] {
 	if m < 1 || m > 1<<24 {
 		panic(fmt.Sprintf("limits: %d counters", m))
@@ -98,8 +98,8 @@ func (s *SpaceSaving[K]) find(hash uint64) uint64 {
 	return at
 }
 
-// unindex takes hash out of the index, and closes the gap: an entry after it that would be looked for at or before the
-// gap moves into it.
+// unindex takes hash out of the index, and closes the gap: an entry after it that would be looked for at or before
+// the gap moves into it.
 func (s *SpaceSaving[K]) unindex(hash uint64) {
 	mask := uint64(len(s.index) - 1)
 	gap := s.find(hash)
@@ -188,8 +188,8 @@ func (s *SpaceSaving[K]) Snapshot(to *SpaceSaving[K]) *SpaceSaving[K] {
 }
 
 // Merge adds the events of from, whose hashes are of the same Hasher. The guarantee holds for all events together
-// (Agarwal et al. 2012): a key that only one of both has counted may have had as many as Least of the other. It allocates,
-// and panics when the numbers of counters differ.
+// (Agarwal et al. 2012): a key that only one of both has counted may have had as many as Least of the other. It
+// allocates, and panics when the numbers of counters differ.
 func (s *SpaceSaving[K]) Merge(from *SpaceSaving[K]) {
 	if cap(s.heap) != cap(from.heap) {
 		panic(errMerge)

@@ -57,16 +57,16 @@ const (
 	tatBits = 44
 	tatMask = 1<<tatBits - 1
 
-	// intervalTicks is the least length of an interval in ticks, if a tick is not 1 ns already. It is rounded up to a tick, so
-	// the rate of a key is less than asked for by 1/4096 at most.
+	// intervalTicks is the least length of an interval in ticks, if a tick is not 1 ns already. It is rounded up to a
+	// tick, so the rate of a key is less than asked for by 1/4096 at most.
 	intervalTicks = 4096
 )
 
 // tickPace is a Quota in ticks of 2^shift nanoseconds. Immutable.
 //
 // TATs are kept modulo 2^44 ticks, at least 2^32 intervals. A TAT further ahead than future has passed long ago, or
-// was left by a clock that went back. A cell that nobody asked for during a whole lap looks live again for a moment: the
-// part future/2^44 of the time.
+// was left by a clock that went back. A cell that nobody asked for during a whole lap looks live again for a moment:
+// the part future/2^44 of the time.
 type tickPace struct {
 	shift    uint8
 	burst    uint64

@@ -17,28 +17,28 @@ type Item[K any] struct {
 type TopKOptions[K any] struct {
 	Keys int // how many the list has at most; 0: 100
 
-	// Cells is how many keys are counted at once, rounded up to a power of two; 0: 64 for each key of the list. A cell
-	// has 8 bytes and the size of a K.
+	// Cells is how many keys are counted at once, rounded up to a power of two; 0: 64 for each key of the list. A
+	// cell has 8 bytes and the size of a K.
 	Cells int
 
 	// KeepFrom is the count from which the key itself is kept, so that it is listed: 0 or 1 is at once.
 	KeepFrom uint64
 
-	// Clone makes the copy of a key that is kept; nil: the key itself. For keys that are borrowed by Add: with KeepFrom, only
-	// a few of the keys that come once are ever copied.
+	// Clone makes the copy of a key that is kept; nil: the key itself. For keys that are borrowed by Add: with
+	// KeepFrom, only a few of the keys that come once are ever copied.
 	Clone func(K) K
 
 	Seed uint64 // of the random decisions: the same events with the same seed give the same list
 }
 
 // TopK finds the keys with the most events in a stream of any number of keys, such as the clients that send the most
-// requests: HeavyKeeper (Gong et al. 2018), with the cells of a key in one bucket of 64 bytes as in HeavyGuardian (Yang et
-// al. 2018). A key that comes often holds a cell and counts in it. A key without a cell makes the least count of its bucket
-// smaller, with a probability that falls exponentially with that count; at 0 it takes the cell. So rare keys wear each
-// other out, and hardly touch the frequent ones.
+// requests: HeavyKeeper (Gong et al. 2018), with the cells of a key in one bucket of 64 bytes as in HeavyGuardian
+// (Yang et al. 2018). A key that comes often holds a cell and counts in it. A key without a cell makes the least
+// count of its bucket smaller, with a probability that falls exponentially with that count; at 0 it takes the cell.
+// So rare keys wear each other out, and hardly touch the frequent ones.
 //
-// A count is never too high, but for two keys of a bucket with the same fingerprint of 24 bits; it may be too low. There is
-// no bound for how much: where one is needed, use SpaceSaving. Owned by one goroutine.
+// A count is never too high, but for two keys of a bucket with the same fingerprint of 24 bits; it may be too low.
+// There is no bound for how much: where one is needed, use SpaceSaving. Owned by one goroutine.
 //
 //	63             40 39  38                     0
 //	┌────────────────┬───┬────────────────────────┐
@@ -180,8 +180,8 @@ func highest[K any](items []Item[K], from, most int) []Item[K] {
 	return items[:from+most]
 }
 
-// Halve halves all counts, so that what happened long ago loses its weight: called once a minute, a key that no longer
-// comes leaves the list within some minutes. It walks the table.
+// Halve halves all counts, so that what happened long ago loses its weight: called once a minute, a key that no
+// longer comes leaves the list within some minutes. It walks the table.
 func (t *TopK[K]) Halve() {
 	for i := range t.buckets {
 		for j, w := range t.buckets[i] {

@@ -1,0 +1,76 @@
+package limits
+
+import (
+	"math"
+	"testing"
+	"time"
+)
+
+func TestQuota_Validate(t *testing.T) {
+	for _, q := range []Quota{
+		{Count: 1, Per: 1},
+		{Count: 10, Per: time.Second},
+		{Count: 1, Per: 24 * time.Hour, Burst: 5},
+		{Count: 1, Per: time.Second, Burst: 1 << 31},
+	} {
+		if err := q.Validate(); err != nil {
+			t.Errorf("%+v: %v", q, err)
+		}
+	}
+	for _, q := range []Quota{
+		{},
+		{Count: 1},
+		{Count: -1, Per: time.Second},
+		{Count: 1, Per: -time.Second},
+		{Count: 2, Per: 1},
+		{Count: 1, Per: time.Second, Burst: -1},
+		{Count: 1, Per: math.MaxInt64, Burst: 1},
+		{Count: 1, Per: time.Hour, Burst: math.MaxInt64},
+	} {
+		if q.Validate() == nil {
+			t.Errorf("%+v is valid", q)
+		}
+		mustPanic(t, "NewLocalGCRA", func() { NewLocalGCRA(q) })
+		mustPanic(t, "NewSharedGCRATable", func() { NewSharedGCRATable(q, 1) })
+	}
+	mustPanic(t, "a burst beyond a cell", func() {
+		NewLocalGCRATable(Quota{Count: 1, Per: time.Second, Burst: 1 << 31}, 1)
+	})
+}
+
+func mustPanic(t *testing.T, what string, f func()) {
+	t.Helper()
+	defer func() {
+		if recover() == nil {
+			t.Errorf("%s: no panic", what)
+		}
+	}()
+	f()
+}
+
+// The rate is never more than asked for, and less by a nanosecond of an interval at most.
+func TestQuota_intervalIsRoundedUp(t *testing.T) {
+	for q, want := range map[Quota]int64{
+		{Count: 1, Per: time.Second}:            1_000_000_000,
+		{Count: 3, Per: time.Second}:            333_333_334,
+		{Count: 1000, Per: time.Second}:         1_000_000,
+		{Count: 7, Per: 7}:                      1,
+		{Count: 999_999_999, Per: time.Second}:  2,
+		{Count: 60, Per: time.Minute, Burst: 1}: 1_000_000_000,
+	} {
+		if got := q.interval(); got != want {
+			t.Errorf("%+v: %d ns, want %d", q, got, want)
+		}
+	}
+}
+
+func TestSeconds_roundsUp(t *testing.T) {
+	for d, want := range map[time.Duration]int64{
+		-time.Second: 0, 0: 0, 1: 1, time.Second - 1: 1, time.Second: 1, time.Second + 1: 2,
+		90 * time.Second: 90, Never: 9_223_372_037,
+	} {
+		if got := Seconds(d); got != want {
+			t.Errorf("%v: %d s, want %d", d, got, want)
+		}
+	}
+}
