@@ -116,10 +116,10 @@ func BenchmarkGCRATable_shared(b *testing.B) {
 
 // Keys that hold a cell for long, all at once: the table is as full as it is meant to be.
 func BenchmarkGCRATable_sharedFull(b *testing.B) {
-	t := NewSharedGCRATable(Quota{Count: 1000, Per: time.Second, Burst: 1 << 28}, benchKeys)
+	t := NewSharedGCRATable(Quota{Count: 1000, Per: time.Second, Burst: 1 << 24}, benchKeys)
 	hashes, now := arrivals(benchKeys, 1.1), int64(0)
 	for k := range uint64(benchKeys) {
-		t.Take(mixed(k), 0, 1<<27)
+		t.Take(mixed(k), 0, 1<<23)
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {

@@ -61,7 +61,8 @@ func TestGCRA_isTheLeakyBucketOfI371(t *testing.T) {
 			got, wait := local.Take(now, n)
 			got2, wait2 := shared.Take(now, n)
 			if got != want || got2 != want || wait != wait2 {
-				t.Fatalf("%+v at %d, %d events: local %v %v, shared %v %v, want %v", q, now, n, got, wait, got2, wait2, want)
+				t.Fatalf("%+v at %d, %d events: local %v %v, shared %v %v, want %v",
+					q, now, n, got, wait, got2, wait2, want)
 			}
 			if s, s2 := local.State(now), shared.State(now); s != s2 || s.Remaining < 0 || s.Remaining > q.burst() {
 				t.Fatalf("%+v at %d: %+v, %+v", q, now, s, s2)
@@ -332,7 +333,8 @@ func FuzzGCRA(f *testing.F) {
 			got, wait := local.Take(now, n)
 			got2, wait2 := shared.Take(now, n)
 			if got != want || got2 != want || wait != wait2 || wait < 0 || got != (wait == 0) {
-				t.Fatalf("%+v at %d, %d events: local %v %v, shared %v %v, want %v", q, now, n, got, wait, got2, wait2, want)
+				t.Fatalf("%+v at %d, %d events: local %v %v, shared %v %v, want %v",
+					q, now, n, got, wait, got2, wait2, want)
 			}
 		}
 	})

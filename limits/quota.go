@@ -66,13 +66,15 @@ type State struct {
 }
 
 // Seconds returns d in whole seconds, rounded up, as Retry-After (RFC 9110 §10.2.3) and the fields of RateLimit want
-// it: a client that waits for so long is not refused again for a fraction of a second. Never stays the largest
-// number.
+// it: a client that waits for so long is not refused again for a fraction of a second. Less than a millisecond is
+// left out, which is how much a wait may be too long by rounding, and which an answer and a request take on their
+// way. Never stays the largest number.
 func Seconds(d time.Duration) int64 {
 	if d <= 0 {
 		return 0
 	}
-	return (int64(d)-1)/int64(time.Second) + 1
+	d = max(d-time.Millisecond, 0)
+	return max((int64(d)-1)/int64(time.Second)+1, 1)
 }
 
 // pace is a Quota in nanoseconds. Immutable.

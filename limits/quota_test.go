@@ -66,11 +66,24 @@ func TestQuota_intervalIsRoundedUp(t *testing.T) {
 
 func TestSeconds_roundsUp(t *testing.T) {
 	for d, want := range map[time.Duration]int64{
-		-time.Second: 0, 0: 0, 1: 1, time.Second - 1: 1, time.Second: 1, time.Second + 1: 2,
-		90 * time.Second: 90, Never: 9_223_372_037,
+		-time.Second: 0, 0: 0, 1: 1, time.Second: 1, time.Second + time.Millisecond: 1,
+		time.Second + time.Millisecond + 1: 2, 90 * time.Second: 90, Never: 9_223_372_037,
 	} {
 		if got := Seconds(d); got != want {
 			t.Errorf("%v: %d s, want %d", d, got, want)
+		}
+	}
+}
+
+// One event a second and 60 a minute are told in whole seconds, whatever the rounding to ticks.
+func TestSeconds_ofATable(t *testing.T) {
+	for _, q := range []Quota{{Count: 1, Per: time.Second, Burst: 60}, {Count: 3, Per: time.Second, Burst: 180}} {
+		for _, n := range []int64{1, 60} {
+			table := NewLocalGCRATable(q, 1)
+			table.Take(5, 0, q.Burst)
+			if _, wait := table.Take(5, 0, n*q.Count); Seconds(wait) != n {
+				t.Errorf("%+v: %v for %d s", q, wait, n)
+			}
 		}
 	}
 }

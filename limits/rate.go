@@ -91,8 +91,8 @@ func (w *windows) counted(word, part, left uint64) uint64 {
 	case age < w.slots-1:
 		return events
 	case age == w.slots-1:
-		n, _ := bits.Mul64(events, left)
-		return n
+		n, half := bits.Mul64(events, left)
+		return n + half>>63
 	case age >= partMask+1-w.slots:
 		return events // the caller's clock is older than another one that has counted here
 	}
@@ -188,8 +188,8 @@ func (r *LocalRate) Add(hash uint64, now int64, n uint64) uint64 {
 	if w0|w1|w2|w3 > eventsMask { // the key had nothing in the oldest part
 		return present + later(w0^tag, w1^tag, w2^tag, w3^tag, part)
 	}
-	oldest, _ := bits.Mul64(min(w0, w1, w2, w3), left)
-	return present + oldest
+	oldest, half := bits.Mul64(min(w0, w1, w2, w3), left)
+	return present + oldest + half>>63
 }
 
 // addPairs is Add for what is rare: for each key once in a part.
@@ -324,8 +324,8 @@ func (r *SharedRate) Add(hash uint64, now int64, n uint64) uint64 {
 	if w0|w1|w2|w3 > eventsMask { // the key had nothing in the oldest part
 		return present + later(w0^tag, w1^tag, w2^tag, w3^tag, part)
 	}
-	oldest, _ := bits.Mul64(min(w0, w1, w2, w3), left)
-	return present + oldest
+	oldest, half := bits.Mul64(min(w0, w1, w2, w3), left)
+	return present + oldest + half>>63
 }
 
 func (r *SharedRate) addPairs(c [sketchRows]*[2]atomic.Uint64, part, left, n uint64) uint64 {

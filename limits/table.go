@@ -58,13 +58,13 @@ const (
 	tatMask = 1<<tatBits - 1
 
 	// intervalTicks is the least length of an interval in ticks, if a tick is not 1 ns already. It is rounded up to a
-	// tick, so the rate of a key is less than asked for by 1/4096 at most.
-	intervalTicks = 4096
+	// tick, so the rate of a key is less than asked for by 1/65536 at most.
+	intervalTicks = 1 << 16
 )
 
 // tickPace is a Quota in ticks of 2^shift nanoseconds. Immutable.
 //
-// TATs are kept modulo 2^44 ticks, at least 2^32 intervals. A TAT further ahead than future has passed long ago, or
+// TATs are kept modulo 2^44 ticks, at least 2^27 intervals. A TAT further ahead than future has passed long ago, or
 // was left by a clock that went back. A cell that nobody asked for during a whole lap looks live again for a moment:
 // the part future/2^44 of the time.
 type tickPace struct {
@@ -83,7 +83,7 @@ func newTickPace(q Quota) tickPace {
 	shift := max(bits.Len64(interval/intervalTicks), 1) - 1
 	p := tickPace{shift: uint8(shift), burst: uint64(q.burst()), interval: (interval-1)>>shift + 1}
 	if p.burst > tatMask/4/p.interval {
-		panic("limits: a burst of more than half a billion events of one key")
+		panic("limits: a burst of more than 32 million events of one key")
 	}
 	p.span = p.burst * p.interval
 	p.future = p.span + uint64(clockBack)>>shift + 1
