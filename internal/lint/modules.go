@@ -12,6 +12,7 @@ var moduleHomes = map[string][]string{
 	"golang.org/x/sys": {"internal/warm", "poller", "engine", "server", "internal/sim", "bench",
 		"cmd/edge-bench"},
 	"golang.org/x/net":                  {"bench"},
+	"golang.org/x/time":                 {"bench"},
 	"github.com/pelletier/go-toml/v2":   {"config/syntax"},
 	"go.yaml.in/yaml/v3":                {"config/syntax"},
 	"github.com/spf13/cobra":            {"cmd"},

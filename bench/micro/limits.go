@@ -1,0 +1,147 @@
+package micro
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/edge-proxy/edge/limits"
+)
+
+const (
+	limitKeys    = 10_000 // clients, which come by Zipf's law
+	limitArrived = 1 << 16
+)
+
+var limitsEntries = []Entry{
+	{"limits/allowed/edge", "limits of a rate", "SharedGCRA.Take of an event that is admitted, told the time", "",
+		gcraAllowed},
+	{"limits/allowed/x-time", "limits of a rate", "rate.Limiter.AllowN, told the time", "limits/allowed/edge",
+		limiterAllowed},
+	{"limits/denied/edge", "limits of a rate", "SharedGCRA.Take of an event that is refused, told the time", "",
+		gcraDenied},
+	{"limits/denied/x-time", "limits of a rate", "rate.Limiter.AllowN, told the time", "limits/denied/edge",
+		limiterDenied},
+	{"limits/keyed/edge", "limits of a rate", "SharedGCRATable.Take for one of 10 000 hashes", "", tableTake},
+	{"limits/keyed/x-time", "limits of a rate", "a map of rate.Limiter by hash; a mutex is held for the look-up",
+		"limits/keyed/edge", limiterMapTake},
+	{"limits/keyed-own/edge", "limits of a rate", "LocalGCRATable.Take for one of 10 000 hashes, on one goroutine", "",
+		localTableTake},
+	{"limits/keyed-own/x-time", "limits of a rate", "a map of rate.Limiter by hash, on one goroutine",
+		"limits/keyed-own/edge", localLimiterMapTake},
+}
+
+// arrivals are the hashes of events of limitKeys clients, to be indexed by a uint16.
+func arrivals() *[limitArrived]uint64 {
+	rng := rand.New(rand.NewPCG(1, 2))
+	zipf := rand.NewZipf(rng, 1.1, 1, limitKeys-1)
+	clients := make([]uint64, limitKeys)
+	for i := range clients {
+		clients[i] = rng.Uint64()
+	}
+	hashes := new([limitArrived]uint64)
+	for i := range hashes {
+		hashes[i] = clients[zipf.Uint64()]
+	}
+	return hashes
+}
+
+// A burst that is never spent, and one event that is never paid back.
+var (
+	roomy = limits.Quota{Count: 1_000_000, Per: time.Second, Burst: 1_000_000}
+	tight = limits.Quota{Count: 1, Per: time.Hour}
+)
+
+func gcraAllowed(b *testing.B) {
+	g, now := limits.NewSharedGCRA(roomy), int64(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		now += 1000
+		g.Take(now, 1)
+	}
+}
+
+func limiterAllowed(b *testing.B) {
+	l, now := rate.NewLimiter(1_000_000, 1_000_000), time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(1000)
+		l.AllowN(now, 1)
+	}
+}
+
+func gcraDenied(b *testing.B) {
+	g, now := limits.NewSharedGCRA(tight), int64(0)
+	g.Take(now, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		now++
+		g.Take(now, 1)
+	}
+}
+
+func limiterDenied(b *testing.B) {
+	l, now := rate.NewLimiter(rate.Every(time.Hour), 1), time.Now()
+	l.AllowN(now, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(1)
+		l.AllowN(now, 1)
+	}
+}
+
+func tableTake(b *testing.B) {
+	t, hashes, now := limits.NewSharedGCRATable(roomy, limitKeys), arrivals(), int64(0)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		now += 1000
+		t.Take(hashes[uint16(i)], now, 1)
+	}
+}
+
+func localTableTake(b *testing.B) {
+	t, hashes, now := limits.NewLocalGCRATable(roomy, limitKeys), arrivals(), int64(0)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		now += 1000
+		t.Take(hashes[uint16(i)], now, 1)
+	}
+}
+
+// limiterMap is the way of most programs. It leaves out what they need beside it: to forget limiters that are no longer
+// used.
+type limiterMap map[uint64]*rate.Limiter
+
+func (m limiterMap) of(hash uint64) *rate.Limiter {
+	l := m[hash]
+	if l == nil {
+		l = rate.NewLimiter(1_000_000, 1_000_000)
+		m[hash] = l
+	}
+	return l
+}
+
+func limiterMapTake(b *testing.B) {
+	var mu sync.Mutex
+	limiters, hashes, now := limiterMap{}, arrivals(), time.Now()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		now = now.Add(1000)
+		mu.Lock()
+		l := limiters.of(hashes[uint16(i)])
+		mu.Unlock()
+		l.AllowN(now, 1)
+	}
+}
+
+func localLimiterMapTake(b *testing.B) {
+	limiters, hashes, now := limiterMap{}, arrivals(), time.Now()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		now = now.Add(1000)
+		limiters.of(hashes[uint16(i)]).AllowN(now, 1)
+	}
+}
