@@ -2,6 +2,7 @@ package limits
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -230,4 +231,54 @@ func BenchmarkSpaceSaving_add(b *testing.B) {
 		h := hashes[uint16(i)]
 		s.Add(h, h, 1)
 	}
+}
+
+func BenchmarkHasher_addr(b *testing.B) {
+	h, a := NewHasher(), netip.MustParseAddr("203.0.113.195")
+	b.ReportAllocs()
+	for b.Loop() {
+		h.Addr(a)
+	}
+}
+
+func BenchmarkHasher_comparableAddr(b *testing.B) {
+	h, a := NewHasher(), netip.MustParseAddr("203.0.113.195")
+	b.ReportAllocs()
+	for b.Loop() {
+		Comparable(h, a)
+	}
+}
+
+// The same cell on all processors: they wait for each other.
+func BenchmarkGCRA_sharedParallel(b *testing.B) {
+	g := NewSharedGCRA(roomy)
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		for now := int64(0); p.Next(); now += 1000 {
+			g.Take(now, 1)
+		}
+	})
+}
+
+func BenchmarkGCRA_leaseParallel(b *testing.B) {
+	g := NewSharedGCRA(roomy)
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		l := NewLease(g, 1000)
+		for now := int64(0); p.Next(); now += 1000 {
+			l.Take(now)
+		}
+	})
+}
+
+func BenchmarkGCRATable_sharedParallel(b *testing.B) {
+	t, hashes := NewSharedGCRATable(roomy, benchKeys), arrivals(benchKeys, 1.1)
+	b.ReportAllocs()
+	b.RunParallel(func(p *testing.PB) {
+		now := int64(0)
+		for i := rand.Int(); p.Next(); i++ {
+			now += 1000
+			t.Take(hashes[uint16(i)], now, 1)
+		}
+	})
 }

@@ -230,7 +230,8 @@ func (e *SharedEstimator) Estimate(hash uint64) uint64 {
 	return min(c0.Load(), c1.Load(), c2.Load(), c3.Load())
 }
 
-// Reset forgets all events. Some of those that are counted at the same time may stay, and then in some rows only.
+// Reset forgets all events. Some of those that are counted at the same time may stay, and then in some rows only: so
+// it is not for an estimator whose events are subtracted.
 func (e *SharedEstimator) Reset() {
 	for i := range e.columns {
 		for row := range e.columns[i] {

@@ -176,7 +176,7 @@ func (r *LocalRate) Add(hash uint64, now int64, n uint64) uint64 {
 	c0, c1, c2, c3 := &pairs[r0&m][0], &pairs[r1&m][1], &pairs[r2&m][2], &pairs[r3&m][3]
 	tag := part << partShift
 	w0, w1, w2, w3 := c0[slot]^tag, c1[slot]^tag, c2[slot]^tag, c3[slot]^tag
-	if w0|w1|w2|w3|n<<9 >= eventsMax { // a counter of another part, or a number that is too large
+	if w0|w1|w2|w3 >= eventsMax || n > addMax { // a counter of another part, or full
 		return r.addPairs([...]*[2]uint64{c0, c1, c2, c3}, part, left, n)
 	}
 	w0, w1, w2, w3 = w0+n, w1+n, w2+n, w3+n

@@ -24,10 +24,9 @@ const (
 	firstShift  = printBits
 	bucketShift = printBits + 3
 
-	bucketsMax   = 1 << 26 // 4 GiB
-	bucketKeys   = 4       // live keys a bucket is meant for: of 8 cells, so that few buckets are ever full
-	stripes      = 64      // locks of a shared table, for keys that come new
-	stripesShift = 64 - 6
+	bucketsMax = 1 << 26 // 4 GiB
+	bucketKeys = 4       // live keys a bucket is meant for: of 8 cells, so that few buckets are ever full
+	stripes    = 64      // locks of a shared table, for keys that come new
 )
 
 // bucketCount returns how many buckets keys need: a power of two.
