@@ -184,7 +184,7 @@ func (t *SharedInFlight) Enter(hash uint64, most int64) (Guard, bool) {
 // enterNew is Enter for a key that had no cell a moment ago.
 func (t *SharedInFlight) enterNew(hash, at, print uint64, most int64) (Guard, bool) {
 	b := &t.buckets[at]
-	mu := &t.mu[stripeOf(hash)]
+	mu := &t.mu[at%stripes]
 	mu.Lock()
 	defer mu.Unlock()
 	for {

@@ -195,7 +195,7 @@ func (t *SharedGCRATable) find(b *sharedBucket, hash, print, ticks uint64) (*ato
 	if cell, w := b.search(hash, print); cell != nil {
 		return cell, w
 	}
-	mu := &t.mu[stripeOf(hash)]
+	mu := &t.mu[hash>>bucketShift&uint64(len(t.buckets)-1)%stripes]
 	mu.Lock()
 	cell, w := t.claim(b, hash, print, ticks)
 	mu.Unlock()
@@ -229,6 +229,3 @@ func (t *SharedGCRATable) claim(b *sharedBucket, hash, print, ticks uint64) (*at
 		return cell, becomes
 	}
 }
-
-// stripeOf returns the lock of a bucket: all keys of a bucket have the same.
-func stripeOf(hash uint64) uint64 { return hash >> bucketShift % stripes }

@@ -164,8 +164,8 @@ func newLocalRate(w windows) *LocalRate {
 	return &LocalRate{windows: w, words: make([]uint64, sketchRows*w.width*w.slots)}
 }
 
-// Add counts n events, at most 2^30, of the key with this hash at the time now, in nanoseconds from 0, and returns
-// the count of its events within the window, these included.
+// Add counts n events of the key with this hash at the time now, in nanoseconds from 0, and returns the count of its
+// events within the window, these included. More than 2^30 events count as 2^30, and a counter stays at 2^39.
 func (r *LocalRate) Add(hash uint64, now int64, n uint64) uint64 {
 	part, left := r.part(now)
 	if r.slots != 2 {
