@@ -1,6 +1,7 @@
 package limits
 
 import (
+	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
 	"net/netip"
@@ -13,13 +14,13 @@ import (
 // Immutable after NewHasher, safe for any goroutine. The zero Hasher has no seed and panics.
 type Hasher struct {
 	seed maphash.Seed
-	mask uint64 // secret of Uint64, from the seed
+	a, b uint64 // secrets of Uint64, from the seed
 }
 
 // NewHasher returns a Hasher with a new random seed.
 func NewHasher() Hasher {
 	seed := maphash.MakeSeed()
-	return Hasher{seed: seed, mask: maphash.String(seed, "limits")}
+	return Hasher{seed: seed, a: maphash.String(seed, "a"), b: maphash.String(seed, "b") | 1}
 }
 
 // String returns the hash of s.
@@ -32,16 +33,18 @@ func (h Hasher) Bytes(b []byte) uint64 { return maphash.Bytes(h.seed, b) }
 // for IPv6. A client of IPv6 has at least that network for itself (RFC 6177, RFC 7934), so a limit by whole addresses
 // would hold for nobody. For other prefixes mask the address and use Comparable.
 func (h Hasher) Addr(a netip.Addr) uint64 {
-	b := a.As16()
 	if a.Is4() || a.Is4In6() {
-		return maphash.Bytes(h.seed, b[12:])
+		b := a.As4()
+		return h.Uint64(uint64(binary.BigEndian.Uint32(b[:])) | 0xffff<<48) // no client has a multicast address
 	}
-	return maphash.Bytes(h.seed, b[:8])
+	b := a.As16()
+	return h.Uint64(binary.BigEndian.Uint64(b[:]))
 }
 
-// Uint64 returns the hash of an integer, such as the number of a customer.
+// Uint64 returns the hash of an integer, such as the number of a customer: like wyhash, two products that
+// are folded, of which the first has secret factors.
 func (h Hasher) Uint64(v uint64) uint64 {
-	return fold(fold(v^h.mask, mixA)^h.mask, mixB)
+	return fold(fold(v^h.a, h.b)^h.a, mixB)
 }
 
 // Comparable returns the hash of any comparable value with the seed of h: of a struct of an address and a route, for

@@ -51,6 +51,7 @@ func TestTopK_findsTheMostFrequentKeys(t *testing.T) {
 			list.Add(mixed(key), key, 1)
 		}
 		items := list.Top(nil)
+		t.Logf("Zipf %v: %d keys, recall %v", s, len(counts), recall(items, counts, k))
 		if got := recall(items, counts, k); got < 0.99 || len(items) != k {
 			t.Errorf("Zipf %v, %d keys: %d listed, recall %v", s, len(counts), len(items), got)
 		}
