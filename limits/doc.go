@@ -11,16 +11,18 @@
 //	LocalEstimator, SharedEstimator  events of each key since the start
 //	TopK, SpaceSaving                the keys with the most events
 //
-// A key is its hash, from one Hasher for all that is compared or merged. Its seed is secret, so no client can choose
-// keys that count for each other. GCRA and in-flight tables answer for a key, but for keys whose fingerprints of 20
-// bits meet in a bucket; Rate, Estimator and TopK estimate, with bounds that their comments give. None has a false
-// sense of time: now is nanoseconds from 0 of any clock, the monotonic one at best. It may go back a little, as
-// goroutines that read it once for many events make it do; each type says what happens then.
+// A key is given by its hash. All hashes that are compared or merged are of one Hasher, whose seed is secret: so no
+// client can choose keys that count for each other. GCRA and in-flight tables are exact for a key, unless the
+// fingerprints of two keys, 20 bits each, meet in a bucket. Rate, Estimator and TopK estimate; their comments give
+// the bounds.
+//
+// Times are nanoseconds, from 0, of any clock; a monotonic one is best. They may go back a little, as those of
+// goroutines do that read the clock once for many events. Each type says what happens then.
 //
 // Ownership: a Local type is owned by one goroutine, such as an event loop, and is plain memory. What loops count is
 // put together by message: Snapshot copies, the copy is handed over, Merge adds it up. A Shared type is safe for any
-// goroutine; its calls cost locked operations, two to ten times as much, and on the same key processors wait for each
-// other.
+// goroutine. Its calls are locked operations, which take two to six times as long; processors that ask for the same
+// key wait for each other.
 //
 // A limit by key, as a server asks it for each request:
 //

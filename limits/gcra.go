@@ -10,10 +10,12 @@ import (
 //
 // The whole state is one time, the theoretical arrival time of the next event if events came evenly (TAT):
 //
-//	         span = burst · interval
-//	──┬────────────────┬────────────┬──► time
-//	 now               TAT        now + span
-//	  │◄─ events taken ─►◄─ remaining ─►│       an event moves the TAT by one interval; it must not pass now + span
+//	 now              TAT                now + burst · interval
+//	──┼────────────────┼───────────────────┼──► time
+//	  │◄─ to be repaid ►◄──── remaining ───►│
+//
+// An event moves the TAT by one interval, from now on when it has passed. It is refused if the TAT would then lie
+// after now + burst · interval.
 type LocalGCRA struct {
 	tat int64
 	pace

@@ -339,3 +339,43 @@ func FuzzGCRA(f *testing.F) {
 		}
 	})
 }
+
+// limitReq is limit_req of nginx as its documentation describes it: a leaky bucket in thousandths of a request and
+// milliseconds, where a request that finds the bucket empty counts for nothing.
+type limitReq struct {
+	perSecond, burst int64
+	excess, last     int64
+	known            bool
+}
+
+func (l *limitReq) request(ms int64) (admitted bool, delay time.Duration) {
+	excess := int64(0)
+	if l.known {
+		excess = max(l.excess-l.perSecond*(ms-l.last)+1000, 0)
+	}
+	if excess > l.burst*1000 {
+		return false, 0
+	}
+	l.excess, l.last, l.known = excess, ms, true
+	return true, time.Duration(excess) * time.Millisecond / time.Duration(l.perSecond)
+}
+
+// README.md says which Quota is which limit_req, and how long a request waits without nodelay.
+func TestQuota_ofNginx(t *testing.T) {
+	for _, c := range []struct{ perSecond, burst int64 }{{10, 20}, {10, 0}, {1, 5}, {200, 3}} {
+		q := Quota{Count: c.perSecond, Per: time.Second, Burst: c.burst + 1}
+		g, model := NewLocalGCRA(q), &limitReq{perSecond: c.perSecond, burst: c.burst}
+		rng := rand.New(rand.NewPCG(7, 371))
+		for ms, i := int64(0), 0; i < 5000; i++ {
+			ms += rng.Int64N(2000/c.perSecond + 1)
+			now := ms * int64(time.Millisecond)
+			want, delay := model.request(ms)
+			if got, _ := g.Take(now, 1); got != want {
+				t.Fatalf("%+v at %d ms: %v", c, ms, got)
+			}
+			if got := g.State(now).Reset - time.Duration(q.interval()); want && got != delay {
+				t.Fatalf("%+v at %d ms: a delay of %v, want %v", c, ms, got, delay)
+			}
+		}
+	}
+}

@@ -19,14 +19,14 @@ type LocalGCRATable struct {
 }
 
 // NewLocalGCRATable returns a table for keys that are live at once: that have had an event within the time that their
-// burst takes to fill. It has 16 to 32 bytes for each. It panics when q is not valid, or its burst more than 32
-// million.
+// burst takes to fill. It has 16 to 32 bytes for each. It panics when q is not valid.
 func NewLocalGCRATable(q Quota, keys int) *LocalGCRATable {
 	return &LocalGCRATable{buckets: make([][bucketCells]uint64, bucketCount(keys)), tickPace: newTickPace(q)}
 }
 
 // Take admits n events of the key with this hash at the time now, or none: see LocalGCRA.Take. An event may be
-// admitted 1/65536 of an interval early.
+// admitted 1/65536 of an interval early, and an interval is longer by as much at most, if the burst is no more than
+// 32 million.
 func (t *LocalGCRATable) Take(hash uint64, now, n int64) (ok bool, retryAfter time.Duration) {
 	if uint64(n-1) >= t.burst {
 		return n == 0, never(n)

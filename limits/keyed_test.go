@@ -75,16 +75,23 @@ func TestGCRATable_admitsNoMoreThanItsRateInAnyWindow(t *testing.T) {
 	}
 }
 
-// The interval is rounded up to ticks: a rate is kept to 1/65536, and never exceeded.
+// The interval is rounded up to ticks: a rate is never exceeded, and kept to 1/65536; to 1/512 with the largest
+// burst.
 func TestTickPace_roundsUp(t *testing.T) {
-	for _, per := range []time.Duration{1, 999, 65_535, 65_536, 131_073, 1_000_003, time.Second / 3, time.Hour} {
-		p := newTickPace(Quota{Count: 1, Per: per})
-		got := p.interval << p.shift
-		if got < uint64(per) || (got-uint64(per))*intervalTicks > uint64(per) {
-			t.Errorf("%v is %d ns", per, got)
-		}
-		if p.shift > 0 && p.interval < intervalTicks || p.future > tatMask/2 {
-			t.Errorf("%v: %+v", per, p)
+	for burst, share := range map[int64]uint64{1: 1 << 16, 1 << 25: 1 << 16, burstMax: 1 << 9} {
+		for _, per := range []time.Duration{1, 999, 65_535, 65_536, 131_073, 1_000_003, time.Second / 3, time.Hour} {
+			q := Quota{Count: 1, Per: per, Burst: burst}
+			if q.Validate() != nil {
+				continue // an hour for each event of the largest burst
+			}
+			p := newTickPace(q)
+			got := p.interval << p.shift
+			if got < uint64(per) || (got-uint64(per))*share > uint64(per) {
+				t.Errorf("%+v: %d ns", q, got)
+			}
+			if p.span != p.interval*p.burst || p.span > tatMask/4+1 || p.future > tatMask/2 {
+				t.Errorf("%+v: %+v", q, p)
+			}
 		}
 	}
 }

@@ -26,7 +26,8 @@ const (
 	// again.
 	clockBack = int64(time.Second)
 
-	spanMax = int64(1) << 61 // ns: so that a time, a burst and a step of the clock add up without overflow
+	burstMax = 1 << 32
+	spanMax  = int64(1) << 61 // ns: so that a time, a burst and a step of the clock add up without overflow
 )
 
 var errQuota = errors.New("limits: quota")
@@ -43,6 +44,8 @@ func (q Quota) Validate() error {
 		return fmt.Errorf("%w: %d per %v is more than one event in a nanosecond", errQuota, q.Count, q.Per)
 	case q.Burst < 0:
 		return fmt.Errorf("%w: burst %d is negative", errQuota, q.Burst)
+	case q.burst() > burstMax:
+		return fmt.Errorf("%w: a burst of %d is more than %d", errQuota, q.burst(), int64(burstMax))
 	case q.burst() > spanMax/q.interval():
 		return fmt.Errorf("%w: a burst of %d fills again in more than 73 years", errQuota, q.burst())
 	}

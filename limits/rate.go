@@ -46,7 +46,8 @@ const (
 
 // windows tells parts of a window from times. Immutable.
 //
-// A part is 2^64/perNano nanoseconds, which is the length asked for but for one part in millions. So one product
+// A part is 2^64/perNano nanoseconds, which differs from the length asked for by one part in 10^9 for a
+// window of a second. So one product
 // gives the number of the part, and how much of it has passed.
 type windows struct {
 	slots   uint64
@@ -117,8 +118,8 @@ func (w *windows) current(word, part uint64) bool {
 	return ahead == 0 || ahead == w.slots
 }
 
-// later returns how many events the words have that came after part: then the clock of the
-// caller is older than that of others.
+// later returns how many events the words have that came after part: then the clock of the caller is older than that
+// of others.
 func later(w0, w1, w2, w3, part uint64) uint64 {
 	tag := (part + 1) << partShift
 	if x0, x1, x2, x3 := w0^tag, w1^tag, w2^tag, w3^tag; x0|x1|x2|x3 <= eventsMask {

@@ -56,14 +56,17 @@ const (
 	tatBits = 44
 	tatMask = 1<<tatBits - 1
 
-	// intervalTicks is the least length of an interval in ticks, if a tick is not 1 ns already. It is rounded up to a
-	// tick, so the rate of a key is less than asked for by 1/65536 at most.
+	// intervalTicks is the least length of an interval in ticks, if a tick is not 1 ns already, and the burst has
+	// room in spanTicksMax, as up to 32 million events have. The interval is rounded up to a tick, so the rate of a
+	// key is less than asked for by 1/65536 at most; by 1/512 for the largest burst.
 	intervalTicks = 1 << 16
+
+	spanTicksMax = 1 << (tatBits - 2)
 )
 
 // tickPace is a Quota in ticks of 2^shift nanoseconds. Immutable.
 //
-// TATs are kept modulo 2^44 ticks, at least 2^27 intervals. A TAT further ahead than future has passed long ago, or
+// TATs are kept modulo 2^44 ticks. A TAT further ahead than future has passed long ago, or
 // was left by a clock that went back. A cell that nobody asked for during a whole lap looks live again for a moment:
 // the part future/2^44 of the time.
 type tickPace struct {
@@ -78,13 +81,13 @@ func newTickPace(q Quota) tickPace {
 	if err := q.Validate(); err != nil {
 		panic(err.Error())
 	}
-	interval := uint64(q.interval())
+	interval, burst := uint64(q.interval()), uint64(q.burst())
 	shift := max(bits.Len64(interval/intervalTicks), 1) - 1
-	p := tickPace{shift: uint8(shift), burst: uint64(q.burst()), interval: (interval-1)>>shift + 1}
-	if p.burst > tatMask/4/p.interval {
-		panic("limits: a burst of more than 32 million events of one key")
+	ticks := func() uint64 { return (interval-1)>>shift + 1 }
+	for ticks() > spanTicksMax/burst {
+		shift++
 	}
-	p.span = p.burst * p.interval
+	p := tickPace{shift: uint8(shift), burst: burst, interval: ticks(), span: burst * ticks()}
 	p.future = p.span + uint64(clockBack)>>shift + 1
 	return p
 }

@@ -35,7 +35,7 @@ type TopKOptions[K any] struct {
 // requests: HeavyKeeper (Gong et al. 2018), with the cells of a key in one bucket of 64 bytes as in HeavyGuardian
 // (Yang et al. 2018). A key that comes often holds a cell and counts in it. A key without a cell makes the least
 // count of its bucket smaller, with a probability that falls exponentially with that count; at 0 it takes the cell.
-// So rare keys wear each other out, and hardly touch the frequent ones.
+// So rare keys replace each other, and hardly touch the frequent ones.
 //
 // A count is never too high, but for two keys of a bucket with the same fingerprint of 24 bits; it may be too low.
 // There is no bound for how much: where one is needed, use SpaceSaving. Owned by one goroutine.
@@ -116,7 +116,7 @@ func (t *TopK[K]) add(at, first, print uint64, key K, n uint64) {
 			weakest, least = cell, c
 		}
 	}
-	if n = t.wear(&least, n); least == 0 && n > 0 {
+	if n = t.decay(&least, n); least == 0 && n > 0 {
 		t.set(at, weakest, print, 0, n, key)
 		return
 	}
@@ -135,9 +135,9 @@ func (t *TopK[K]) set(at, cell, w, count, n uint64, key K) {
 	t.buckets[at][cell] = w&^heavyCountMax | (count + n)
 }
 
-// wear lets n events of another key come to a cell with this count, which becomes less by it. It returns how many of
+// decay lets n events of another key come to a cell with this count, which becomes less by it. It returns how many of
 // them are left when the count is 0. One event has one chance; many make as many steps as are to be expected of them.
-func (t *TopK[K]) wear(count *uint64, n uint64) (left uint64) {
+func (t *TopK[K]) decay(count *uint64, n uint64) (left uint64) {
 	for ; *count > 0; *count-- {
 		if *count >= decaySteps {
 			return 0
