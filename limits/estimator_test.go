@@ -32,7 +32,10 @@ func estimators(o EstimatorOptions) map[string]estimator {
 // Cormode & Muthukrishnan 2005, theorem 1: an estimate is never too low, and too high by more than e/w of all events
 // with a probability of e^-d at most. Conservative update (Estan & Varghese 2002) keeps both, and is never higher.
 func TestEstimator_boundsOfThePapers(t *testing.T) {
-	const events = 200_000
+	events := 200_000
+	if testing.Short() {
+		events = 50_000
+	}
 	for _, s := range []float64{1.01, 1.2, 1.5} {
 		stream, counts := zipfCounts(events, s, 1<<20, 1)
 		for name := range estimators(EstimatorOptions{}) {
@@ -42,7 +45,7 @@ func TestEstimator_boundsOfThePapers(t *testing.T) {
 				for _, k := range stream {
 					e.Add(mixed(k), 1)
 				}
-				bound, beyond := sketchError(events, widthDefault), 0
+				bound, beyond := sketchError(uint64(events), widthDefault), 0
 				for k, n := range counts {
 					got := e.Estimate(mixed(k))
 					if got < n {

@@ -4,8 +4,11 @@ package limits
 
 import "fmt"
 
-// checkedMax bounds what checks itself after each change: the walk is linear.
-const checkedMax = 4096
+// These bound what checks itself: an estimator when it is copied or merged, a list after each change of its keys.
+const (
+	columnsCheckedMax  = 4096
+	countersCheckedMax = 64
+)
 
 // check panics when the invariants of Lease do not hold.
 func (l *Lease) check() {
@@ -47,7 +50,7 @@ func checkPrints(b [bucketCells]uint64) {
 
 // check panics when the invariants of LocalEstimator do not hold.
 func (e *LocalEstimator) check() {
-	if len(e.columns) > checkedMax {
+	if len(e.columns) > columnsCheckedMax {
 		return
 	}
 	var sums [sketchRows]uint64
@@ -65,7 +68,7 @@ func (e *LocalEstimator) check() {
 
 // check panics when the invariants of SpaceSaving do not hold.
 func (s *SpaceSaving[K]) check() {
-	if len(s.heap) > checkedMax {
+	if len(s.heap) > countersCheckedMax {
 		return
 	}
 	for i, p := range s.heap {

@@ -1,8 +1,6 @@
 package limits
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // SpaceSaving finds the keys with the most events, with a guarantee (Metwally, Agrawal & El Abbadi 2005): of n events
 // counted in m counters,
