@@ -253,6 +253,7 @@ func BenchmarkHasher_comparableAddr(b *testing.B) {
 func BenchmarkGCRA_sharedParallel(b *testing.B) {
 	g := NewSharedGCRA(roomy)
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(p *testing.PB) {
 		for now := int64(0); p.Next(); now += 1000 {
 			g.Take(now, 1)
@@ -263,6 +264,7 @@ func BenchmarkGCRA_sharedParallel(b *testing.B) {
 func BenchmarkGCRA_leaseParallel(b *testing.B) {
 	g := NewSharedGCRA(roomy)
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(p *testing.PB) {
 		l := NewLease(g, 1000)
 		for now := int64(0); p.Next(); now += 1000 {
@@ -274,6 +276,7 @@ func BenchmarkGCRA_leaseParallel(b *testing.B) {
 func BenchmarkGCRATable_sharedParallel(b *testing.B) {
 	t, hashes := NewSharedGCRATable(roomy, benchKeys), arrivals(benchKeys, 1.1)
 	b.ReportAllocs()
+	b.ResetTimer()
 	b.RunParallel(func(p *testing.PB) {
 		now := int64(0)
 		for i := rand.Int(); p.Next(); i++ {
