@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func newBytes(t testing.TB, o BytesOptions) *Bytes {
@@ -38,7 +40,7 @@ func version(key uint64, v []byte) (uint64, error) {
 	}
 	n := binary.LittleEndian.Uint64(v[8:])
 	if !bytes.Equal(v, stamped(key, n, len(v)-16)) {
-		return 0, fmt.Errorf("%d: torn: %x", key, v)
+		return 0, fmt.Errorf("%d: a mix of values: %x", key, v)
 	}
 	return n, nil
 }
@@ -178,7 +180,7 @@ func TestBytes_allocatesNothing(t *testing.T) {
 	for i := range 20_000 {
 		c.Set(keyOf(uint64(i)), value)
 	}
-	if n := testing.AllocsPerRun(1000, func() {
+	if n := testutil.Allocs(1000, func() {
 		c.Set(key, value)
 		buf, _ = c.Get(buf[:0], key)
 		c.Delete(key)

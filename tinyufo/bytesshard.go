@@ -149,6 +149,7 @@ func (s *bytesShard) set(hash uint64, key, value []byte, expiry uint32) {
 		word = s.insert(hash)
 	}
 	word.Store(uint64(locationOf(hash, uint64(uses), log, offset)))
+	s.check()
 }
 
 // insert is the word for a key that is absent.

@@ -81,8 +81,8 @@ func tagOf(hash uint32) uint64 {
 	return (tag + (tag-1)>>63) << 2
 }
 
-// match has the top bit set in each lane of word whose tag is the one that each lane of tags has. No lane borrows from the next: the two low bits
-// are masked out, so that half of what is left is at most 0x7e.
+// match has the top bit set in each lane of word whose tag is the one that each lane of tags has. No lane borrows
+// from the next: the two low bits are masked out, so that half of what is left is at most 0x7e.
 func match(word, tags uint64) uint64 {
 	return (tagFound - ((word&tagMask)^tags)>>1) & tagFound
 }
