@@ -40,14 +40,15 @@ func version(key uint64, v []byte) (uint64, error) {
 	}
 	n := binary.LittleEndian.Uint64(v[8:])
 	if !bytes.Equal(v, stamped(key, n, len(v)-16)) {
-		return 0, fmt.Errorf("%d: a mix of values: %x", key, v)
+		return 0, fmt.Errorf("%d: not one value: %x", key, v)
 	}
 	return n, nil
 }
 
 func keyOf(k uint64) []byte { return fmt.Appendf(nil, "key-%d", k) }
 
-// Against a map: what is returned is what was set last, and what was deleted is not returned.
+// TestBytes_isAMapThatForgets compares with a map: Get returns the value that was set last or none, and none for a
+// deleted key.
 func TestBytes_isAMapThatForgets(t *testing.T) {
 	for seed := range uint64(6) {
 		rng := rand.New(rand.NewPCG(seed, 2))

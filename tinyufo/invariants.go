@@ -74,7 +74,8 @@ func (s *bytesShard) check() {
 			}
 			live++
 			log := &s.logs[l.log()]
-			if at := log.full(l.offset()); at < log.tail.Load() || at >= log.head || log.at(at).hash()>>48 != uint64(l)>>48 {
+			at := log.full(l.offset())
+			if at < log.tail.Load() || at >= log.head || log.at(at).hash()>>48 != uint64(l)>>48 {
 				panic(fmt.Sprintf("tinyufo: location %x is not in log %d", l, l.log()))
 			}
 		}
