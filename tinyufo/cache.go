@@ -9,7 +9,7 @@ import (
 
 // Cache is a cache in memory with a budget. Safe for any goroutine. It must not be copied; New makes one.
 type Cache[K comparable, V any] struct {
-	table  atomic.Pointer[table[K, V]]
+	table  sharedPointer[table[K, V]]
 	hasher hasher[K]
 	plain  bool // neither timed nor weighed
 	mask   uint64

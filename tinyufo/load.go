@@ -26,10 +26,10 @@ func (e *PanicError) Error() string { return fmt.Sprintf("tinyufo: the loader pa
 
 // loads are the loads under way, in stripes. At most one for each key may be cached.
 type loads[K comparable, V any] struct {
-	underWay     atomic.Int64 // 0: forget has nothing to look for
+	underWay     sharedCount // 0: forget has nothing to look for
 	done, failed atomic.Uint64
 	stripes      [16]struct {
-		mu    sync.Mutex
+		mu    mutex
 		calls map[K]*call[V]
 	}
 }
@@ -43,7 +43,7 @@ type call[V any] struct {
 	cancel  context.CancelFunc // stops the loader, when nobody waits any more
 }
 
-func (l *loads[K, V]) stripe(hash uint64) (*sync.Mutex, *map[K]*call[V]) {
+func (l *loads[K, V]) stripe(hash uint64) (*mutex, *map[K]*call[V]) {
 	s := &l.stripes[hash>>44%uint64(len(l.stripes))]
 	return &s.mu, &s.calls
 }

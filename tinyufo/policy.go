@@ -2,7 +2,6 @@ package tinyufo
 
 import (
 	"math"
-	"sync/atomic"
 )
 
 // The numbers are those of the lab, bench/hitratio: each may be changed by a third for less than 0.1 points of
@@ -60,7 +59,7 @@ type node struct {
 
 // entries is what the policy asks of the table, for the entry of a node.
 type entries interface {
-	lane(i uint32) (word *atomic.Uint64, shift uint) // where its uses are counted
+	lane(i uint32) (word *sharedWord, shift uint) // where its uses are counted
 	evict(i uint32, cause Cause)
 }
 

@@ -2,8 +2,6 @@ package tinyufo
 
 import (
 	"math/bits"
-	"sync"
-	"sync/atomic"
 
 	"github.com/edge-proxy/edge/timerwheel"
 )
@@ -24,9 +22,9 @@ const intakeMax = 64
 //
 // Entries leave the table only under mu. So the entry of a node in a queue is in the table.
 type shard[K comparable, V any] struct {
-	mu      sync.Mutex
-	spare   atomic.Uint64
-	pending atomic.Uint64
+	mu      mutex
+	spare   sharedWord
+	pending sharedWord
 	cells   [intakeMax]cell // each handed over by its bits
 
 	cache *Cache[K, V] // immutable
@@ -253,7 +251,7 @@ func (s *shard[K, V]) depart(e *entry[K, V], cause Cause) {
 // residents is a shard as its policy sees it.
 type residents[K comparable, V any] shard[K, V]
 
-func (r *residents[K, V]) lane(i uint32) (*atomic.Uint64, uint) {
+func (r *residents[K, V]) lane(i uint32) (*sharedWord, uint) {
 	at := r.at[i]
 	return &r.cache.table.Load().at(r.nodes[i].hash, at).word, 8 * at.lane()
 }

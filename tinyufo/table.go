@@ -3,7 +3,6 @@ package tinyufo
 import (
 	"math/bits"
 	"runtime"
-	"sync/atomic"
 	"unsafe"
 )
 
@@ -41,9 +40,9 @@ const (
 // hit the entry since the policy last looked, three at most. locked and moved of the first bucket hold for its
 // chain.
 type bucket[K comparable, V any] struct {
-	word atomic.Uint64
-	slot [slotCount]atomic.Pointer[entry[K, V]]
-	next atomic.Pointer[bucket[K, V]]
+	word sharedWord
+	slot [slotCount]sharedPointer[entry[K, V]]
+	next sharedPointer[bucket[K, V]]
 }
 
 // table is a hash table of chains of buckets. When it is too small, next is one of twice the size, and its
@@ -52,9 +51,9 @@ type table[K comparable, V any] struct {
 	hasher  *hasher[K]
 	buckets []bucket[K, V]
 
-	next   atomic.Pointer[table[K, V]]
-	cursor atomic.Int64 // the first bucket that no insertion has been told to move
-	left   atomic.Int64 // buckets that have not moved
+	next   sharedPointer[table[K, V]]
+	cursor sharedCount // the first bucket that no insertion has been told to move
+	left   sharedCount // buckets that have not moved
 }
 
 func newTable[K comparable, V any](h *hasher[K], buckets int) *table[K, V] {
