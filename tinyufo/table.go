@@ -36,8 +36,8 @@ const (
 //	slots  six entries
 //	next   the next bucket of the chain, or nil
 //
-// A tag is six bits of the hash, never zero: a lane of zero is an empty slot. Uses says how often readers have
-// hit the entry since the policy last looked, three at most. locked and moved of the first bucket hold for its
+// A tag is six bits of the hash, never zero: a lane whose tag is zero is that of an empty slot, and may have a use from
+// somebody who came late. Uses says how often readers have hit the entry since the policy last looked, three at most. locked and moved of the first bucket hold for its
 // chain.
 type bucket[K comparable, V any] struct {
 	word sharedWord
@@ -313,7 +313,7 @@ func (t *table[K, V]) move(i uint64, next *table[K, V]) {
 		word := b.word.Load()
 		for lane := range uint(slotCount) {
 			state := word >> (8 * lane) & 0xff
-			if state == 0 {
+			if state <= usesMax {
 				continue
 			}
 			e := b.slot[lane].Load()
