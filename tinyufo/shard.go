@@ -176,8 +176,12 @@ func (s *shard[K, V]) admit(i, hash uint32) {
 
 // entryOf is the entry of a node that is admitted, or is being so.
 func (s *shard[K, V]) entryOf(i uint32) *entry[K, V] {
-	at := s.at[i]
-	return s.cache.table.Load().at(s.nodes[i].hash, at).slot[at.lane()].Load()
+	for at := s.at[i]; ; {
+		// An empty slot means that another shard has begun to move the chain since at looked.
+		if e := s.cache.table.Load().at(s.nodes[i].hash, at).slot[at.lane()].Load(); e != nil {
+			return e
+		}
+	}
 }
 
 // unlock admits what is pending, lets mu go and tells the callbacks. What becomes pending after its last look
