@@ -36,9 +36,9 @@ const (
 //	slots  six entries
 //	next   the next bucket of the chain, or nil
 //
-// A tag is six bits of the hash, never zero: a lane whose tag is zero is that of an empty slot, and may have a use from
-// somebody who came late. Uses says how often readers have hit the entry since the policy last looked, three at most. locked and moved of the first bucket hold for its
-// chain.
+// A tag is six bits of the hash, never zero: a lane whose tag is zero is that of an empty slot, where a late reader may
+// have left a use. Uses says how often readers have hit the entry since the policy last looked, three at most. locked
+// and moved of the first bucket hold for its chain.
 type bucket[K comparable, V any] struct {
 	word sharedWord
 	slot [slotCount]sharedPointer[entry[K, V]]
@@ -89,10 +89,12 @@ func match(word, tag uint64) uint64 {
 // laneOf is the lane of the lowest match.
 func laneOf(found uint64) uint { return uint(bits.TrailingZeros64(found)) >> 3 % slotCount }
 
-// lookup finds the entry of key, its bucket and its lane. The bucket is nil when there is none.
+// lookup finds the entry of key, its bucket and its lane, for a caller that may change it. The bucket is nil when there
+// is none. Where a chain is on its way lookup waits: the slot that an entry goes to is the mover's until the one that
+// it comes from is empty.
 func (t *table[K, V]) lookup(hash uint32, key K) (b *bucket[K, V], lane uint, e *entry[K, V]) {
 	tag := tagOf(hash)
-	for ; t != nil; t = t.successor(hash) {
+	for {
 		for b = t.home(hash); b != nil; b = b.next.Load() {
 			for found := match(b.word.Load(), tag); found != 0; found &= found - 1 {
 				lane = laneOf(found)
@@ -101,8 +103,20 @@ func (t *table[K, V]) lookup(hash uint32, key K) (b *bucket[K, V], lane uint, e 
 				}
 			}
 		}
+		next := t.successor(hash)
+		if next == nil {
+			return nil, 0, nil
+		}
+		t.awaitMove(hash)
+		t = next
 	}
-	return nil, 0, nil
+}
+
+// awaitMove waits until a chain that has begun to move has moved.
+func (t *table[K, V]) awaitMove(hash uint32) {
+	head := t.home(hash)
+	head.lock()
+	head.unlock()
 }
 
 // successor is the table to look in after this one for a key that was not found: nil, unless its chain has moved.
