@@ -183,8 +183,7 @@ func (p place) depth() int { return int(p >> 3 & 3) }
 func (t *table[K, V]) at(hash uint32, p place) *bucket[K, V] {
 	b := t.home(hash)
 	for b.word.Load()&moved != 0 {
-		b.lock() // until the move is complete
-		b.unlock()
+		t.awaitMove(hash)
 		t = t.next.Load()
 		b = t.home(hash)
 	}
@@ -217,12 +216,10 @@ func (t *table[K, V]) add(hash uint32, e *entry[K, V], where *place) (added, ful
 	case room != nil:
 		*where = at
 		lane := at.lane()
-		room.slot[lane].Store(e)
-		if room == head {
-			head.word.Add(tag<<(8*lane) - locked) // published and unlocked in one step
-			return true, false
-		}
+		// The tag comes first: somebody who has read the word long ago may look at the slot before the tag is there,
+		// and must not find what others cannot find yet.
 		room.word.Add(tag << (8 * lane))
+		room.slot[lane].Store(e)
 	case depth < depthMax:
 		*where = depth << 3
 		b := new(bucket[K, V])
