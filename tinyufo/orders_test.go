@@ -242,25 +242,42 @@ const five = "set 11, set 12, set 13, set 14, set 15"
 
 // scenarios are the meetings that doc.go argues about, by its numbers.
 var scenarios = map[string]scenario{
-	"1 a reader, where a key goes and another comes": {tiny, "set 1",
-		[]string{"get 1, get 2, get 1", "delete 1, set 2, set 1", "set 3, get 2"}},
-	"2 two add one key":           {tiny, "", []string{"set 1, get 1", "getOrSet 1, get 1", "swap 1, get 1"}},
-	"2 replace against remove":    {small, "set 1", []string{"swap 1, swap 1", "delete 1, get 1", "compute 1, get 1"}},
-	"2 compute against compute":   {small, "set 1", []string{"compute 1, computeAway 1", "compute 1, compute 1"}},
-	"4 delete before admission":   {small, "set 1, set 2", []string{"set 3, set 4", "set 5, get 5", "delete 5, delete 3, set 3"}},
-	"4 victim against delete":     {tiny, "set 1, set 2", []string{"set 3, set 4, set 5", "delete 2, delete 1", "set 1, delete 4"}},
-	"5 victim against replace":    {tiny, "set 1, set 2", []string{"set 3, set 4", "swap 1, swap 2", "swap 2, swap 1"}},
-	"5 weights against replace":   {heavy, "set 1, set 2", []string{"set 1, set 2", "swap 1, set 3", "swap 2, delete 1"}},
-	"6 hits against the hand":     {tiny, "set 1, set 2", []string{"get 1, get 2, get 1", "get 1, get 2", "set 3, set 4, set 5"}},
-	"7 reader against move":       {growing, five, []string{"get 11, get 12, get 13, get 14", "set 16, set 17", "get 15, get 16"}},
-	"7 replace against move":      {growing, five, []string{"swap 11, swap 12", "set 16, set 17", "swap 12, compute 11"}},
-	"7 add, replace, move":        {growing, five, []string{"swap 1, get 1", "swap 1, swap 1", "set 16, set 17", "compute 1"}},
-	"7 remove against move":       {growing, five, []string{"delete 11, set 11", "set 16, set 17", "set 12, delete 12, get 11"}},
-	"7 two shards move a chain":   {apart, five, []string{"set 16, set 17", "set 18, set 19", "set 20, delete 11"}},
-	"7 move twice":                {growing, five, []string{"set 16, set 17, set 18", "set 19, set 20, set 21", "swap 11, get 11"}},
-	"8 drain against unlock":      {small, "", []string{"set 1, set 2", "set 3, set 4", "set 5, set 6", "set 7, get 3"}},
-	"8 more than there are cells": {tiny, "", []string{"set 1", "set 2", "set 3", "set 4", "set 5, get 1"}},
-	"resize against all": {small, "set 1, set 2, set 3", []string{"resize 2, resize 40", "set 4, swap 1", "delete 2, get 3",
+	"1 a reader, where a key goes and another comes": {tiny, "set 1", []string{
+		"get 1, get 2, get 1", "delete 1, set 2, set 1", "set 3, get 2"}},
+	"2 two add one key": {tiny, "", []string{
+		"set 1, get 1", "getOrSet 1, get 1", "swap 1, get 1"}},
+	"2 replace against remove": {small, "set 1", []string{
+		"swap 1, swap 1", "delete 1, get 1", "compute 1, get 1"}},
+	"2 compute against compute": {small, "set 1", []string{
+		"compute 1, computeAway 1", "compute 1, compute 1"}},
+	"4 delete before admission": {small, "set 1, set 2", []string{
+		"set 3, set 4", "set 5, get 5", "delete 5, delete 3, set 3"}},
+	"4 victim against delete": {tiny, "set 1, set 2", []string{
+		"set 3, set 4, set 5", "delete 2, delete 1", "set 1, delete 4"}},
+	"5 victim against replace": {tiny, "set 1, set 2", []string{
+		"set 3, set 4", "swap 1, swap 2", "swap 2, swap 1"}},
+	"5 weights against replace": {heavy, "set 1, set 2", []string{
+		"set 1, set 2", "swap 1, set 3", "swap 2, delete 1"}},
+	"6 hits against the hand": {tiny, "set 1, set 2", []string{
+		"get 1, get 2, get 1", "get 1, get 2", "set 3, set 4, set 5"}},
+	"7 reader against move": {growing, five, []string{
+		"get 11, get 12, get 13, get 14", "set 16, set 17", "get 15, get 16"}},
+	"7 replace against move": {growing, five, []string{
+		"swap 11, swap 12", "set 16, set 17", "swap 12, compute 11"}},
+	"7 add, replace, move": {growing, five, []string{
+		"swap 1, get 1", "swap 1, swap 1", "set 16, set 17", "compute 1"}},
+	"7 remove against move": {growing, five, []string{
+		"delete 11, set 11", "set 16, set 17", "set 12, delete 12, get 11"}},
+	"7 two shards move a chain": {apart, five, []string{
+		"set 16, set 17", "set 18, set 19", "set 20, delete 11"}},
+	"7 move twice": {growing, five, []string{
+		"set 16, set 17, set 18", "set 19, set 20, set 21", "swap 11, get 11"}},
+	"8 drain against unlock": {small, "", []string{
+		"set 1, set 2", "set 3, set 4", "set 5, set 6", "set 7, get 3"}},
+	"8 more than there are cells": {tiny, "", []string{
+		"set 1", "set 2", "set 3", "set 4", "set 5, get 1"}},
+	"resize against all": {small, "set 1, set 2, set 3", []string{
+		"resize 2, resize 40", "set 4, swap 1", "delete 2, get 3",
 		"set 5, resize 8"}},
 }
 
