@@ -116,6 +116,7 @@ func (c *Cache[K, V]) set(key K, value V, ttl time.Duration) {
 	hash := c.hasher.of(key)
 	c.loads.forget(hash, key)
 	c.put(hash, c.makeEntry(key, value, ttl), nil)
+	c.loads.forget(hash, key)
 }
 
 // put makes e the entry of its key, and returns the one that it has replaced or nil.

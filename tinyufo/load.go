@@ -48,7 +48,9 @@ func (l *loads[K, V]) stripe(hash uint64) (*mutex, *map[K]*call[V]) {
 	return &s.mu, &s.calls
 }
 
-// forget makes a load under way for key one that is not cached: key is about to be changed by somebody else.
+// forget makes a load under way for key one that is not cached, since somebody else changes key. It is called before
+// the change, for a load that ends until then must not be what stays, and after a new value was set, for a load that
+// has begun since the first call. One that begins later finds the value.
 func (l *loads[K, V]) forget(hash uint64, key K) {
 	if l.underWay.Load() == 0 {
 		return

@@ -85,6 +85,7 @@ type event struct {
 	set          uint64 // what it was given to set, 0 for nothing
 	got          uint64 // the value that it found, 0 for none
 	began, ended int
+	begun, loads int // of a load: when it had joined, and when its loader had returned
 }
 
 func (e event) String() string {
@@ -106,8 +107,21 @@ func (e event) next(value uint64) (after uint64, ok bool) {
 		}
 	case "delete":
 		return 0, true
+	case "loaded": // and not cached
+		return value, true
 	}
 	return e.set, true
+}
+
+// outdatedBy reports whether other has changed the key while e was loading its value.
+func (e event) outdatedBy(other event) bool {
+	switch other.name {
+	case "set", "swap", "compute":
+		return e.begun < other.ended && other.ended < e.loads
+	case "delete", "deleted", "computeAway":
+		return e.begun < other.began && other.ended < e.loads
+	}
+	return false
 }
 
 // linear reports whether the events of one key, of which done have been put into an order, can be.
@@ -136,12 +150,13 @@ func linear(events []event, done uint, value uint64) bool {
 type play struct {
 	c      *Cache[uint64, uint64]
 	ledger *ledger
-	clock  int
+	clock  int // of events
+	time   int64
 	serial uint64
 	events []event
 }
 
-// value is a new value for key; when heavy, one that its cache refuses.
+// value is a new value for key.
 func (p *play) value(key uint64) uint64 {
 	p.serial++
 	return p.serial*100 + key
@@ -155,7 +170,18 @@ func (p *play) do(line string) {
 		panic(line)
 	}
 	e := event{key: key, name: name, began: p.tick()}
-	if name != "get" && name != "delete" && name != "resize" {
+	switch name {
+	case "resize":
+		p.c.Resize(int64(key))
+		return
+	case "pass":
+		p.time += int64(key)
+		return
+	case "expire":
+		p.c.Expire()
+		return
+	case "get", "delete":
+	default:
 		e.set = p.value(key)
 	}
 	switch name {
@@ -183,14 +209,34 @@ func (p *play) do(line string) {
 	case "computeAway":
 		e.set = 0
 		p.c.Compute(key, func(old uint64, _ bool) (uint64, Op) { e.got = old; return 0, Remove })
-	case "resize":
-		p.c.Resize(int64(key))
-		return
+	case "load":
+		if !p.load(&e) {
+			return
+		}
 	default:
 		panic(line)
 	}
 	e.ended = p.tick()
 	p.events = append(p.events, e)
+}
+
+// load is Load without the goroutine of the loader. It fails when somebody else loads.
+func (p *play) load(e *event) bool {
+	hash := p.c.hasher.of(e.key)
+	l, isNew := p.c.loads.join(hash, e.key)
+	e.begun = p.tick()
+	if !isNew {
+		return false
+	}
+	if value, err, ok, stale := p.c.cached(hash, e.key); ok && !stale {
+		e.name, e.got = "get", value
+		p.c.loads.end(hash, e.key, l, value, err)
+		return true
+	}
+	p.ledger.take(e.set)
+	e.loads = p.tick()
+	p.c.finish(hash, e.key, l, e.set, nil)
+	return true
 }
 
 func (p *play) tick() int {
@@ -202,12 +248,24 @@ func (p *play) tick() int {
 func (p *play) check(t *testing.T) {
 	byKey := make(map[uint64][]event)
 	for _, e := range p.events {
+		_, left := p.ledger.left[e.set]
+		if e.name == "load" && !left && !slices.Contains(slices.Collect(p.c.values), e.set) {
+			e.name = "loaded"
+			delete(p.ledger.taken, e.set)
+		}
 		if e.got != 0 && e.got%100 != e.key {
 			t.Errorf("the value of another key: %v", e)
 		}
 		byKey[e.key] = append(byKey[e.key], e)
 	}
 	for _, events := range byKey {
+		for _, e := range events {
+			if e.name == "load" && slices.ContainsFunc(events, func(other event) bool {
+				return e.outdatedBy(other)
+			}) {
+				t.Errorf("cached, though the key was changed meanwhile: %v in %v", e, events)
+			}
+		}
 		if !linear(events, 0, 0) {
 			t.Errorf("no order of these is that of a cache:")
 			for _, e := range events {
@@ -234,6 +292,8 @@ var (
 	small   = Options[uint64, uint64]{Entries: 8, Shards: 2}
 	growing = Options[uint64, uint64]{Weight: 1000, Weigher: one, Shards: 1}
 	apart   = Options[uint64, uint64]{Weight: 1000, Weigher: one, Shards: 4}
+	roomy   = Options[uint64, uint64]{Entries: 100, Shards: 1}
+	mortal  = Options[uint64, uint64]{Entries: 8, Shards: 1, TTL: 64 << 20, Clock: func() int64 { return 0 }}
 	heavy   = Options[uint64, uint64]{Weight: 24, Shards: 1,
 		Weigher: func(_, v uint64) uint32 { return uint32(v/100) * 7 % 14 }}
 )
@@ -276,12 +336,19 @@ var scenarios = map[string]scenario{
 		"set 1, set 2", "set 3, set 4", "set 5, set 6", "set 7, get 3"}},
 	"8 more than there are cells": {tiny, "", []string{
 		"set 1", "set 2", "set 3", "set 4", "set 5, get 1"}},
+	"a load against changes": {roomy, "", []string{
+		"load 1, get 1", "set 1, get 1", "delete 1, get 1"}},
+	"a load against swap and compute": {roomy, "set 1", []string{
+		"delete 1, load 1", "swap 1, delete 1", "compute 1, load 1"}},
+	"expiry against replace": {mortal, "set 1, set 2, pass 60000000", []string{
+		"pass 10000000, expire 0, get 1", "set 1, get 1, set 3", "delete 2, swap 2, pass 64000000, get 2"}},
 	"resize against all": {small, "set 1, set 2, set 3", []string{
 		"resize 2, resize 40", "set 4, swap 1", "delete 2, get 3",
 		"set 5, resize 8"}},
 }
 
-func split2(line string) []string {
+// operations cuts a line into its operations.
+func operations(line string) []string {
 	if line == "" {
 		return nil
 	}
@@ -292,18 +359,21 @@ func split2(line string) []string {
 func (s scenario) run(t *testing.T, seed uint64) {
 	o := s.options
 	p := &play{ledger: follow(&o)}
+	if o.Clock != nil {
+		o.Clock = func() int64 { return p.time }
+	}
 	p.c = New(o)
 	p.c.hasher.word = seed
 	for i := range p.c.shards {
 		p.c.shards[i].random = seed | 1
 	}
-	for _, line := range split2(s.before) {
+	for _, line := range operations(s.before) {
 		p.do(line)
 	}
 	var actors []func()
 	for _, lines := range s.actors {
 		actors = append(actors, func() {
-			for _, line := range split2(lines) {
+			for _, line := range operations(lines) {
 				p.do(line)
 			}
 		})
