@@ -104,17 +104,23 @@ func (l *loads[K, V]) leave(hash uint64, key K, c *call[V]) {
 // finish caches the result of a load unless it was forgotten, and gives it to all who wait.
 func (c *Cache[K, V]) finish(hash uint64, key K, l *call[V], value V, err error) {
 	l.value, l.err = value, err
+	absent := errors.Is(err, ErrNotFound)
+	var e *entry[K, V]
+	switch { // before the lock, for Weigher and TTLFunc may use the cache
+	case err == nil:
+		e = c.makeEntry(key, value, 0)
+	case absent && c.negativeTTL > 0:
+		e = c.makeNegative(key)
+	}
 	mu, calls := c.loads.stripe(hash)
 	var out departures[K, V]
 	mu.Lock()
 	if (*calls)[key] == l {
 		delete(*calls, key)
 		switch {
-		case err == nil:
-			c.put(hash, c.makeEntry(key, value, 0), &out)
-		case errors.Is(err, ErrNotFound) && c.negativeTTL > 0:
-			c.put(hash, c.makeNegative(key), &out)
-		case errors.Is(err, ErrNotFound):
+		case e != nil:
+			c.put(hash, e, &out)
+		case absent:
 			c.remove(hash, key, &out) // what was stale is wrong
 		}
 	}
@@ -122,7 +128,7 @@ func (c *Cache[K, V]) finish(hash uint64, key K, l *call[V], value V, err error)
 	c.tell(out, nil)
 	c.loads.underWay.Add(-1)
 	c.loads.done.Add(1)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !absent {
 		c.loads.failed.Add(1)
 	}
 	l.cancel()
