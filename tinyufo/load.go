@@ -172,25 +172,33 @@ func (c *Cache[K, V]) Load(ctx context.Context, key K, loader func(context.Conte
 	if ok {
 		c.stats.hit()
 		if stale {
-			if l, isNew := c.loads.join(hash, key); isNew {
+			if l, isNew := c.join(hash, key); isNew {
 				go c.run(context.WithoutCancel(ctx), hash, key, l, loader) // nobody leaves it, so it ends by itself
 			}
 		}
 		return value, err
 	}
 	c.stats.miss()
-	l, isNew := c.loads.join(hash, key)
+	l, isNew := c.join(hash, key)
 	if isNew {
-		// Another load may have ended between the look-up and join.
-		if value, err, ok, stale := c.cached(hash, key); ok && !stale {
-			c.loads.end(hash, key, l, value, err)
-			return value, err
-		}
 		run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		c.loads.setCancel(hash, l, cancel)
 		go c.run(run, hash, key, l, loader)
 	}
 	return c.await(ctx, hash, key, l)
+}
+
+// join returns the load for key, which is under way or has ended just now, or a new one that the caller has to begin.
+func (c *Cache[K, V]) join(hash uint64, key K) (l *call[V], isNew bool) {
+	if l, isNew = c.loads.join(hash, key); !isNew {
+		return l, false
+	}
+	// Another load may have ended since the caller looked.
+	if value, err, ok, stale := c.cached(hash, key); ok && !stale {
+		c.loads.end(hash, key, l, value, err)
+		return l, false
+	}
+	return l, true
 }
 
 // setCancel says how the loader is stopped.
@@ -246,9 +254,8 @@ func (c *Cache[K, V]) run(ctx context.Context, hash uint64, key K, l *call[V],
 
 // LoadMany returns the values of those of the keys that have one. Loader is called once for all keys that are
 // neither cached nor being loaded by somebody else already, and returns the values of those that it has found;
-// the others count as ErrNotFound. An error is the loader's,
-// or another load's that was waited for; the values that could be had are returned with it. For ctx and all
-// else see Load.
+// the others count as ErrNotFound. An error is the loader's, or another load's that was waited for; the values that
+// could be had are returned with it. For ctx and all else see Load.
 func (c *Cache[K, V]) LoadMany(ctx context.Context, keys []K,
 	loader func(ctx context.Context, missing []K) (map[K]V, error)) (map[K]V, error) {
 	found := make(map[K]V, len(keys))
@@ -268,7 +275,7 @@ func (c *Cache[K, V]) LoadMany(ctx context.Context, keys []K,
 			continue
 		}
 		c.stats.miss()
-		l, isNew := c.loads.join(hash, key)
+		l, isNew := c.join(hash, key)
 		switch {
 		case stale && isNew:
 			refresh = append(refresh, key)
