@@ -96,7 +96,7 @@ func (c *Cache[K, V]) Get(key K) (value V, ok bool) {
 
 // Set makes value the value of key, which any Get that begins after it returns: until the entry is evicted,
 // which may be at once, or expires. An entry that is heavier than half a shard's budget is not taken in: then
-// key has no value, and OnEvict is told TooHeavy.
+// key has no value, and OnEvict is told TooHeavy. A key that is not equal to itself, a NaN, is evicted at once.
 func (c *Cache[K, V]) Set(key K, value V) { c.set(key, value, 0) }
 
 // SetTTL is Set for an entry with a time to live of its own; one that is not positive deletes key. It panics

@@ -81,7 +81,9 @@ func (l *loads[K, V]) join(hash uint64, key K) (c *call[V], isNew bool) {
 			*calls = make(map[K]*call[V])
 		}
 		c, isNew = &call[V]{done: make(chan struct{}), cancel: func() {}}, true
-		(*calls)[key] = c
+		if key == key { // a map never gives back what it has for a NaN
+			(*calls)[key] = c
+		}
 		l.underWay.Add(1)
 	}
 	c.waiting++
@@ -255,14 +257,15 @@ func (c *Cache[K, V]) run(ctx context.Context, hash uint64, key K, l *call[V],
 // LoadMany returns the values of those of the keys that have one. Loader is called once for all keys that are
 // neither cached nor being loaded by somebody else already, and returns the values of those that it has found;
 // the others count as ErrNotFound. An error is the loader's, or another load's that was waited for; the values that
-// could be had are returned with it. For ctx and all else see Load.
+// could be had are returned with it. A key that is not equal to itself, a NaN, is passed over. For ctx and all else see
+// Load.
 func (c *Cache[K, V]) LoadMany(ctx context.Context, keys []K,
 	loader func(ctx context.Context, missing []K) (map[K]V, error)) (map[K]V, error) {
 	found := make(map[K]V, len(keys))
 	calls := make(map[K]*call[V])
 	var missing, refresh []K
 	for _, key := range keys {
-		if _, seen := calls[key]; seen {
+		if _, seen := calls[key]; seen || key != key {
 			continue
 		}
 		hash := c.hasher.of(key)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -382,5 +383,39 @@ func TestLoad_callbacksUseTheCache(t *testing.T) {
 			t.Error("nothing was evicted")
 		}
 		c.audit(t)
+	})
+}
+
+// No map finds a key that is not equal to itself.
+func TestLoad_ofNaN(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nan := math.NaN()
+		c := New(Options[float64, int]{Entries: 100, Negative: time.Minute})
+		defer c.Close()
+		one := func(context.Context, float64) (int, error) { return 1, nil }
+		many := func(_ context.Context, keys []float64) (map[float64]int, error) {
+			values := make(map[float64]int)
+			for _, key := range keys {
+				values[key] = 1
+			}
+			return values, nil
+		}
+		for range 10 {
+			if v, err := c.Load(t.Context(), nan, one); v != 1 || err != nil {
+				t.Error(v, err)
+			}
+			found, err := c.LoadMany(t.Context(), []float64{1, nan, 2, nan}, many)
+			if found[1] != 1 || found[2] != 1 || err != nil {
+				t.Error(found, err)
+			}
+		}
+		for i := range c.loads.stripes {
+			if n := len(c.loads.stripes[i].calls); n != 0 {
+				t.Errorf("%d loads under way for ever", n)
+			}
+		}
+		if n := c.Len(); n != 2 {
+			t.Errorf("%d entries", n)
+		}
 	})
 }

@@ -46,7 +46,7 @@ func (c *Cache[K, V]) GetOrSet(key K, value V) (result V, present bool) {
 	c.loads.forget(hash, key)
 	e := c.makeEntry(key, value, 0)
 	if c.tooHeavy(e) {
-		c.refuse(hash, e, nil)
+		c.shardOf(hash).reject(e)
 		return value, false
 	}
 	for {

@@ -106,7 +106,8 @@ func (s *shard[K, V]) claim() (k int, ok bool) {
 	}
 }
 
-// insert adds e, whose key was absent. It fails when another goroutine has added the key meanwhile.
+// insert adds e, whose key was absent. It fails when another goroutine has added the key meanwhile. What the table has
+// no place for counts as added and evicted at once.
 func (s *shard[K, V]) insert(hash uint32, e *entry[K, V], after *departures[K, V]) (added bool) {
 	if s.mu.TryLock() {
 		return s.insertLocked(hash, e, after)
@@ -121,6 +122,11 @@ func (s *shard[K, V]) insert(hash uint32, e *entry[K, V], after *departures[K, V
 	added, full := s.cache.table.Load().add(hash, e, &c.at)
 	if !added {
 		s.spare.Or(1 << k)
+		if full {
+			s.mu.Lock()
+			s.turnAway(e)
+			s.unlock(after)
+		}
 		return full
 	}
 	s.pending.Or(1 << k)
@@ -140,6 +146,9 @@ func (s *shard[K, V]) insertLocked(hash uint32, e *entry[K, V], after *departure
 		s.admit(i, hash)
 	} else {
 		s.freeNode(i)
+	}
+	if full {
+		s.turnAway(e)
 	}
 	s.unlock(after)
 	return added || full
@@ -242,6 +251,12 @@ func (s *shard[K, V]) release(i uint32) {
 	}
 	s.dequeue(i)
 	s.freeNode(i)
+}
+
+// turnAway counts an entry that the table has no place for as added and evicted.
+func (s *shard[K, V]) turnAway(e *entry[K, V]) {
+	s.counts.Insertions++
+	s.depart(e, Evicted)
 }
 
 // depart counts an entry that has left, and keeps it for the callback.

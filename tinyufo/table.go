@@ -193,8 +193,12 @@ func (t *table[K, V]) at(hash uint32, p place) *bucket[K, V] {
 	return b
 }
 
-// add publishes e unless its key is present, or its chain has no room. where is set before.
+// add publishes e unless its key is present, or there is no place for it: its chain is full, or its key would be lost.
+// where is set before.
 func (t *table[K, V]) add(hash uint32, e *entry[K, V], where *place) (added, full bool) {
+	if t.hasher.lost(e.key) {
+		return false, true
+	}
 	_, head := t.lockHome(hash)
 	tag := tagOf(hash)
 	var room, last *bucket[K, V]
