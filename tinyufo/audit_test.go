@@ -19,6 +19,9 @@ func (c *Cache[K, V]) audit(t *testing.T) {
 	live, weight := 0, int64(0)
 	for i := range c.shards {
 		s := &c.shards[i]
+		if d := c.shards[0].capacity - s.capacity; d < 0 || d > 1 {
+			t.Errorf("shards of %d and %d", c.shards[0].capacity, s.capacity)
+		}
 		live += s.live
 		weight += s.audit(t)
 	}
@@ -82,13 +85,14 @@ func (s *shard[K, V]) audit(t *testing.T) (weight int64) {
 // Guarded by mu.
 type ledger struct {
 	mu    sync.Mutex
-	taken map[uint64]bool
+	clock func() int64     // 0 when there is none
+	taken map[uint64]int64 // when
 	left  map[uint64]int
 }
 
 // follow makes the callbacks of o report to a new ledger. The values are their own identities.
 func follow[K comparable](o *Options[K, uint64]) *ledger {
-	l := &ledger{taken: make(map[uint64]bool), left: make(map[uint64]int)}
+	l := &ledger{clock: func() int64 { return 0 }, taken: make(map[uint64]int64), left: make(map[uint64]int)}
 	o.OnEvict = func(_ K, v uint64, _ Cause) { l.leave(v) }
 	o.OnReplace = func(_ K, v uint64) { l.leave(v) }
 	return l
@@ -97,7 +101,7 @@ func follow[K comparable](o *Options[K, uint64]) *ledger {
 func (l *ledger) take(v uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.taken[v] = true
+	l.taken[v] = l.clock()
 }
 
 func (l *ledger) leave(v uint64) {
@@ -115,8 +119,8 @@ func (l *ledger) check(t *testing.T, cached func(yield func(uint64) bool)) {
 		l.left[v]++
 	}
 	for v, n := range l.left {
-		if n != 1 || !l.taken[v] {
-			t.Errorf("value %d was taken: %v, and has left or is cached %d times", v, l.taken[v], n)
+		if _, taken := l.taken[v]; n != 1 || !taken {
+			t.Errorf("value %d was taken: %v, and has left or is cached %d times", v, taken, n)
 		}
 	}
 	for v := range l.taken {

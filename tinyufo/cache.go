@@ -21,6 +21,8 @@ type Cache[K comparable, V any] struct {
 	weigher func(K, V) uint32
 	heavy   atomic.Int64 // the most that one entry may weigh
 
+	resizing mutex
+
 	onEvict   func(K, V, Cause)
 	onReplace func(K, V)
 	loads     loads[K, V]
@@ -242,7 +244,9 @@ func (c *Cache[K, V]) Resize(budget int64) {
 	if budget < int64(len(c.shards)) {
 		panic("tinyufo: Resize to less than the number of shards")
 	}
+	c.resizing.Lock() // two at once would leave some shards with parts of one budget, some of the other
 	parts := split(budget, len(c.shards))
+	var out departures[K, V]
 	c.heavy.Store(parts[len(parts)-1] / 2)
 	if !c.weighed {
 		c.growFor(budget)
@@ -258,8 +262,10 @@ func (c *Cache[K, V]) Resize(budget int64) {
 			}
 		}
 		s.settle((*residents[K, V])(s))
-		s.unlock(nil)
+		s.unlock(&out)
 	}
+	c.resizing.Unlock()
+	c.tell(out, nil)
 }
 
 // growFor makes the table large enough for so many entries.

@@ -144,8 +144,9 @@ func TestLoad_waitersLeaveAtTheirOwnDeadline(t *testing.T) {
 		if o.calls.Load() != 1 {
 			t.Errorf("%d calls", o.calls.Load())
 		}
-		if v, err := c.Load(t.Context(), 4, o.load); v != 40 || err != nil || time.Since(began) != 1300*time.Millisecond {
-			t.Error("a load that all had left was joined, or failed:", v, err, time.Since(began))
+		v, err := c.Load(t.Context(), 4, o.load)
+		if took := time.Since(began); v != 40 || err != nil || took != 1300*time.Millisecond {
+			t.Error("a load that all had left was joined, or failed:", v, err, took)
 		}
 		if o.active.Load() != 0 {
 			t.Error("a loader that nobody waits for goes on")
@@ -306,10 +307,11 @@ func TestLoadMany_joinsLoadsUnderWay(t *testing.T) {
 		go func() { _, _ = c.Load(t.Context(), 4, o.load) }()
 		synctest.Wait()
 		var asked []int
-		found, err := c.LoadMany(t.Context(), []int{3, 4, 5, 5, -6, 3}, func(ctx context.Context, k []int) (map[int]int, error) {
-			asked = slices.Clone(k)
-			return o.loadMany(ctx, k)
-		})
+		loader := func(ctx context.Context, keys []int) (map[int]int, error) {
+			asked = slices.Clone(keys)
+			return o.loadMany(ctx, keys)
+		}
+		found, err := c.LoadMany(t.Context(), []int{3, 4, 5, 5, -6, 3}, loader)
 		if want := map[int]int{3: 30, 4: 40, 5: 50}; !maps.Equal(found, want) || err != nil {
 			t.Error(found, err)
 		}

@@ -342,6 +342,8 @@ var scenarios = map[string]scenario{
 		"delete 1, load 1", "swap 1, delete 1", "compute 1, load 1"}},
 	"expiry against replace": {mortal, "set 1, set 2, pass 60000000", []string{
 		"pass 10000000, expire 0, get 1", "set 1, get 1, set 3", "delete 2, swap 2, pass 64000000, get 2"}},
+	"two resizes": {small, "set 1, set 2, set 3, set 4", []string{
+		"resize 2", "resize 40", "set 5, set 6, set 7"}},
 	"resize against all": {small, "set 1, set 2, set 3", []string{
 		"resize 2, resize 40", "set 4, swap 1", "delete 2, get 3",
 		"set 5, resize 8"}},
@@ -361,6 +363,13 @@ func (s scenario) run(t *testing.T, seed uint64) {
 	p := &play{ledger: follow(&o)}
 	if o.Clock != nil {
 		o.Clock = func() int64 { return p.time }
+		o.OnEvict = func(_, v uint64, cause Cause) {
+			p.ledger.leave(v)
+			if cause == Expired && p.time < p.ledger.taken[v]+int64(o.TTL) {
+				t.Errorf("value %d has expired early", v)
+			}
+		}
+		p.ledger.clock = o.Clock
 	}
 	p.c = New(o)
 	p.c.hasher.word = seed

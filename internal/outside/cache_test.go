@@ -109,8 +109,8 @@ func record(seed uint64, c *tinyufo.Cache[uint64, uint64], resize []int64) []por
 				}
 				began := clock.Add(1)
 				out := perform(c, in)
-				histories[g] = append(histories[g], porcupine.Operation{ClientId: g, Input: in, Call: began, Output: out,
-					Return: clock.Add(1)})
+				histories[g] = append(histories[g],
+					porcupine.Operation{ClientId: g, Input: in, Call: began, Output: out, Return: clock.Add(1)})
 				if rng.IntN(16) == 0 {
 					runtime.Gosched()
 				}
