@@ -9,7 +9,7 @@ import (
 
 // Cache is a cache in memory with a budget. Safe for any goroutine. It must not be copied; New makes one.
 type Cache[K comparable, V any] struct {
-	table     atomic.Pointer[table[K, V]]
+	table     sharedPointer[table[K, V]]
 	hasher    hasher[K]
 	plain     bool // neither timed nor weighed
 	plainHits bool // neither timed nor counted
@@ -21,6 +21,8 @@ type Cache[K comparable, V any] struct {
 	weighed bool
 	weigher func(K, V) uint32
 	heavy   atomic.Int64 // the most that one entry may weigh
+
+	resizing mutex
 
 	onEvict   func(K, V, Cause)
 	onReplace func(K, V)
@@ -102,8 +104,8 @@ func (c *Cache[K, V]) hit(e *entry[K, V]) bool {
 
 // missed is the rest of Get for a key that was not found: its chain may have moved.
 func (c *Cache[K, V]) missed(t *table[K, V], hash uint64, key K) (value V, ok bool) {
-	if next := t.successor(uint32(hash)); next != nil {
-		if b, lane, e := next.lookup(uint32(hash), key); b != nil {
+	for t = t.successor(uint32(hash)); t != nil; t = t.successor(uint32(hash)) {
+		if b, lane, e := t.inChain(uint32(hash), key); b != nil {
 			if !c.plainHits && !c.hit(e) {
 				return value, false
 			}
@@ -117,7 +119,7 @@ func (c *Cache[K, V]) missed(t *table[K, V], hash uint64, key K) (value V, ok bo
 
 // Set makes value the value of key, which any Get that begins after it returns: until the entry is evicted,
 // which may be at once, or expires. An entry that is heavier than half a shard's budget is not taken in: then
-// key has no value, and OnEvict is told TooHeavy.
+// key has no value, and OnEvict is told TooHeavy. A key that is not equal to itself, a NaN, is evicted at once.
 func (c *Cache[K, V]) Set(key K, value V) { c.set(key, value, 0) }
 
 // SetTTL is Set for an entry with a time to live of its own; one that is not positive deletes key. It panics
@@ -137,6 +139,7 @@ func (c *Cache[K, V]) set(key K, value V, ttl time.Duration) {
 	hash := c.hasher.of(key)
 	c.loads.forget(hash, key)
 	c.put(hash, c.makeEntry(key, value, ttl), nil)
+	c.loads.forget(hash, key)
 }
 
 // put makes e the entry of its key, and returns the one that it has replaced or nil.
@@ -262,7 +265,9 @@ func (c *Cache[K, V]) Resize(budget int64) {
 	if budget < int64(len(c.shards)) {
 		panic("tinyufo: Resize to less than the number of shards")
 	}
+	c.resizing.Lock() // two at once would leave some shards with parts of one budget, some of the other
 	parts := split(budget, len(c.shards))
+	var out departures[K, V]
 	c.heavy.Store(parts[len(parts)-1] / 2)
 	if !c.weighed {
 		c.growFor(budget)
@@ -278,8 +283,10 @@ func (c *Cache[K, V]) Resize(budget int64) {
 			}
 		}
 		s.settle((*residents[K, V])(s))
-		s.unlock(nil)
+		s.unlock(&out)
 	}
+	c.resizing.Unlock()
+	c.tell(out, nil)
 }
 
 // growFor makes the table large enough for so many entries.

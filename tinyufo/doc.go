@@ -26,11 +26,12 @@
 //
 // Go's atomics are sequentially consistent. All else is touched by the owner of a lock, or before it is published.
 //
-//  1. An entry is complete before its pointer is stored, and its pointer before its tag. A reader that sees the tag
-//     sees an entry, perhaps a newer one than the tag was for: the comparison of keys decides.
+//  1. An entry is complete before its pointer is stored. Its tag is stored before the pointer and cleared after it. A
+//     reader that sees the tag sees no entry, or an entry, perhaps a newer one than the tag was for: the comparison of
+//     keys decides.
 //  2. Which keys a chain holds changes only under the lock of its first bucket, so a key is in one slot at most. A
 //     replacement is one compare-and-swap of that slot. An operation takes effect at that swap (replace, remove), at
-//     the store of the tag (add), or at the load of the pointer (get).
+//     the store of the pointer (add), or at its load (get).
 //  3. Entries are garbage collected, so that none is reused while anybody can see it: a pointer that is still in a slot
 //     has been there all the time.
 //  4. Entries leave the table only under the mutex of their shard, and the node of an entry is freed under the same
@@ -39,7 +40,8 @@
 //  6. Uses are added by readers and taken away by one policy, each by one atomic step on the word of the bucket:
 //     a compare-and-swap that fails loses a hit, and nothing else.
 //  7. While a table grows, an entry is in the next table before it leaves this one, and moved is set before both: a
-//     reader that has missed it looks at moved, and goes on there.
+//     reader that has missed it looks at moved, and goes on there. A writer waits for the move before it goes on, since
+//     the mover stores into the new slot until the old one is empty.
 //  8. Cells are handed over by their bits. A goroutine that makes a cell pending and cannot lock the mutex is seen by
 //     its holder, which looks at the bits after it has unlocked.
 package tinyufo

@@ -12,16 +12,16 @@ const (
 
 // arm makes the wheel look at the entry of node i when it is to leave.
 func (s *shard[K, V]) arm(i uint32) {
-	if due := s.due(i); due != never {
+	if due := s.dueOf(s.entryOf(i)); due != never {
 		s.wheel.Arm(i, due)
 	} else {
 		s.wheel.Disarm(i)
 	}
 }
 
-// due is when the entry of node i is of no use any more.
-func (s *shard[K, V]) due(i uint32) int64 {
-	x := timedOf(s.entryOf(i))
+// dueOf is when an entry is of no use any more.
+func (s *shard[K, V]) dueOf(e *entry[K, V]) int64 {
+	x := timedOf(e)
 	expiry := x.expiry.Load()
 	if expiry == never || x.negative {
 		return expiry
@@ -40,11 +40,11 @@ func (s *shard[K, V]) advance(limit int) (more bool) {
 
 // expire is called by the wheel for a node whose entry was due. It may have been used or replaced since.
 func (s *shard[K, V]) expire(i uint32, now int64) {
-	if due := s.due(i); due > now {
+	e := s.entryOf(i)
+	if s.dueOf(e) > now || s.cache.table.Load().takeOutKey(s.nodes[i].hash, e.key, e) == nil {
 		s.arm(i)
 		return
 	}
-	e := s.cache.table.Load().takeOut(s.nodes[i].hash, s.at[i])
 	s.release(i)
 	s.depart(e, Expired)
 }

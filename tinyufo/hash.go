@@ -63,6 +63,9 @@ func (h *hasher[K]) other(key K) uint64 {
 	return maphash.Comparable(h.seed, key)
 }
 
+// lost reports whether key is not equal to itself, as a NaN is not: no look-up would find its entry.
+func (h *hasher[K]) lost(key K) bool { return h.kind == hashComparable && key != key }
+
 // mix is one multiplication to 128 bits, folded. Neighbouring integers come out evenly spread.
 func mix(x uint64) uint64 {
 	high, low := bits.Mul64(x, 0x9e37_79b9_7f4a_7c15)

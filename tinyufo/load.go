@@ -26,10 +26,10 @@ func (e *PanicError) Error() string { return fmt.Sprintf("tinyufo: the loader pa
 
 // loads are the loads under way, in stripes. At most one for each key may be cached.
 type loads[K comparable, V any] struct {
-	underWay     atomic.Int64 // 0: forget has nothing to look for
+	underWay     sharedCount // 0: forget has nothing to look for
 	done, failed atomic.Uint64
 	stripes      [16]struct {
-		mu    sync.Mutex
+		mu    mutex
 		calls map[K]*call[V]
 	}
 }
@@ -43,12 +43,14 @@ type call[V any] struct {
 	cancel  context.CancelFunc // stops the loader, when nobody waits any more
 }
 
-func (l *loads[K, V]) stripe(hash uint64) (*sync.Mutex, *map[K]*call[V]) {
+func (l *loads[K, V]) stripe(hash uint64) (*mutex, *map[K]*call[V]) {
 	s := &l.stripes[hash>>44%uint64(len(l.stripes))]
 	return &s.mu, &s.calls
 }
 
-// forget makes a load under way for key one that is not cached: key is about to be changed by somebody else.
+// forget makes a load under way for key one that is not cached, since somebody else changes key. It is called before
+// the change, for a load that ends until then must not be what stays, and after a new value was set, for a load that
+// has begun since the first call. One that begins later finds the value.
 func (l *loads[K, V]) forget(hash uint64, key K) {
 	if l.underWay.Load() == 0 {
 		return
@@ -79,7 +81,9 @@ func (l *loads[K, V]) join(hash uint64, key K) (c *call[V], isNew bool) {
 			*calls = make(map[K]*call[V])
 		}
 		c, isNew = &call[V]{done: make(chan struct{}), cancel: func() {}}, true
-		(*calls)[key] = c
+		if key == key { // a map never gives back what it has for a NaN
+			(*calls)[key] = c
+		}
 		l.underWay.Add(1)
 	}
 	c.waiting++
@@ -102,17 +106,23 @@ func (l *loads[K, V]) leave(hash uint64, key K, c *call[V]) {
 // finish caches the result of a load unless it was forgotten, and gives it to all who wait.
 func (c *Cache[K, V]) finish(hash uint64, key K, l *call[V], value V, err error) {
 	l.value, l.err = value, err
+	absent := errors.Is(err, ErrNotFound)
+	var e *entry[K, V]
+	switch { // before the lock, for Weigher and TTLFunc may use the cache
+	case err == nil:
+		e = c.makeEntry(key, value, 0)
+	case absent && c.negativeTTL > 0:
+		e = c.makeNegative(key)
+	}
 	mu, calls := c.loads.stripe(hash)
 	var out departures[K, V]
 	mu.Lock()
 	if (*calls)[key] == l {
 		delete(*calls, key)
 		switch {
-		case err == nil:
-			c.put(hash, c.makeEntry(key, value, 0), &out)
-		case errors.Is(err, ErrNotFound) && c.negativeTTL > 0:
-			c.put(hash, c.makeNegative(key), &out)
-		case errors.Is(err, ErrNotFound):
+		case e != nil:
+			c.put(hash, e, &out)
+		case absent:
 			c.remove(hash, key, &out) // what was stale is wrong
 		}
 	}
@@ -120,7 +130,7 @@ func (c *Cache[K, V]) finish(hash uint64, key K, l *call[V], value V, err error)
 	c.tell(out, nil)
 	c.loads.underWay.Add(-1)
 	c.loads.done.Add(1)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !absent {
 		c.loads.failed.Add(1)
 	}
 	l.cancel()
@@ -164,25 +174,33 @@ func (c *Cache[K, V]) Load(ctx context.Context, key K, loader func(context.Conte
 	if ok {
 		c.stats.hit()
 		if stale {
-			if l, isNew := c.loads.join(hash, key); isNew {
+			if l, isNew := c.join(hash, key); isNew {
 				go c.run(context.WithoutCancel(ctx), hash, key, l, loader) // nobody leaves it, so it ends by itself
 			}
 		}
 		return value, err
 	}
 	c.stats.miss()
-	l, isNew := c.loads.join(hash, key)
+	l, isNew := c.join(hash, key)
 	if isNew {
-		// Another load may have ended between the look-up and join.
-		if value, err, ok, stale := c.cached(hash, key); ok && !stale {
-			c.loads.end(hash, key, l, value, err)
-			return value, err
-		}
 		run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		c.loads.setCancel(hash, l, cancel)
 		go c.run(run, hash, key, l, loader)
 	}
 	return c.await(ctx, hash, key, l)
+}
+
+// join returns the load for key, which is under way or has ended just now, or a new one that the caller has to begin.
+func (c *Cache[K, V]) join(hash uint64, key K) (l *call[V], isNew bool) {
+	if l, isNew = c.loads.join(hash, key); !isNew {
+		return l, false
+	}
+	// Another load may have ended since the caller looked.
+	if value, err, ok, stale := c.cached(hash, key); ok && !stale {
+		c.loads.end(hash, key, l, value, err)
+		return l, false
+	}
+	return l, true
 }
 
 // setCancel says how the loader is stopped.
@@ -238,16 +256,16 @@ func (c *Cache[K, V]) run(ctx context.Context, hash uint64, key K, l *call[V],
 
 // LoadMany returns the values of those of the keys that have one. Loader is called once for all keys that are
 // neither cached nor being loaded by somebody else already, and returns the values of those that it has found;
-// the others count as ErrNotFound. An error is the loader's,
-// or another load's that was waited for; the values that could be had are returned with it. For ctx and all
-// else see Load.
+// the others count as ErrNotFound. An error is the loader's, or another load's that was waited for; the values that
+// could be had are returned with it. A key that is not equal to itself, a NaN, is passed over. For ctx and all else see
+// Load.
 func (c *Cache[K, V]) LoadMany(ctx context.Context, keys []K,
 	loader func(ctx context.Context, missing []K) (map[K]V, error)) (map[K]V, error) {
 	found := make(map[K]V, len(keys))
 	calls := make(map[K]*call[V])
 	var missing, refresh []K
 	for _, key := range keys {
-		if _, seen := calls[key]; seen {
+		if _, seen := calls[key]; seen || key != key {
 			continue
 		}
 		hash := c.hasher.of(key)
@@ -260,7 +278,7 @@ func (c *Cache[K, V]) LoadMany(ctx context.Context, keys []K,
 			continue
 		}
 		c.stats.miss()
-		l, isNew := c.loads.join(hash, key)
+		l, isNew := c.join(hash, key)
 		switch {
 		case stale && isNew:
 			refresh = append(refresh, key)

@@ -28,7 +28,9 @@ func (c *Cache[K, V]) Peek(key K) (value V, ok bool) {
 func (c *Cache[K, V]) Swap(key K, value V) (old V, ok bool) {
 	hash := c.hasher.of(key)
 	c.loads.forget(hash, key)
-	if e := c.put(hash, c.makeEntry(key, value, 0), nil); e != nil && c.alive(e) {
+	e := c.put(hash, c.makeEntry(key, value, 0), nil)
+	c.loads.forget(hash, key)
+	if e != nil && c.alive(e) {
 		return e.value, true
 	}
 	return old, false
@@ -44,7 +46,7 @@ func (c *Cache[K, V]) GetOrSet(key K, value V) (result V, present bool) {
 	c.loads.forget(hash, key)
 	e := c.makeEntry(key, value, 0)
 	if c.tooHeavy(e) {
-		c.refuse(hash, e, nil)
+		c.shardOf(hash).reject(e)
 		return value, false
 	}
 	for {
@@ -54,6 +56,7 @@ func (c *Cache[K, V]) GetOrSet(key K, value V) (result V, present bool) {
 			return old.value, true
 		case b == nil && c.shardOf(hash).insert(uint32(hash), e, nil),
 			b != nil && c.replace(hash, b, lane, old, e, nil):
+			c.loads.forget(hash, key)
 			return value, false
 		}
 	}
@@ -93,6 +96,7 @@ func (c *Cache[K, V]) Compute(key K, f func(old V, ok bool) (V, Op)) (value V, o
 			continue
 		case b == nil && c.shardOf(hash).insert(uint32(hash), e, nil),
 			b != nil && c.replace(hash, b, lane, old, e, nil):
+			c.loads.forget(hash, key)
 			return value, true
 		}
 	}

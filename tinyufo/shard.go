@@ -2,8 +2,6 @@ package tinyufo
 
 import (
 	"math/bits"
-	"sync"
-	"sync/atomic"
 
 	"github.com/edge-proxy/edge/timerwheel"
 )
@@ -24,9 +22,9 @@ const intakeMax = 64
 //
 // Entries leave the table only under mu. So the entry of a node in a queue is in the table.
 type shard[K comparable, V any] struct {
-	mu      sync.Mutex
-	spare   atomic.Uint64
-	pending atomic.Uint64
+	mu      mutex
+	spare   sharedWord
+	pending sharedWord
 	cells   [intakeMax]cell // each handed over by its bits
 
 	cache *Cache[K, V] // immutable
@@ -108,7 +106,8 @@ func (s *shard[K, V]) claim() (k int, ok bool) {
 	}
 }
 
-// insert adds e, whose key was absent. It fails when another goroutine has added the key meanwhile.
+// insert adds e, whose key was absent. It fails when another goroutine has added the key meanwhile. What the table has
+// no place for counts as added and evicted at once.
 func (s *shard[K, V]) insert(hash uint32, e *entry[K, V], after *departures[K, V]) (added bool) {
 	if s.mu.TryLock() {
 		return s.insertLocked(hash, e, after)
@@ -123,6 +122,11 @@ func (s *shard[K, V]) insert(hash uint32, e *entry[K, V], after *departures[K, V
 	added, full := s.cache.table.Load().add(hash, e, &c.at)
 	if !added {
 		s.spare.Or(1 << k)
+		if full {
+			s.mu.Lock()
+			s.turnAway(e)
+			s.unlock(after)
+		}
 		return full
 	}
 	s.pending.Or(1 << k)
@@ -142,6 +146,9 @@ func (s *shard[K, V]) insertLocked(hash uint32, e *entry[K, V], after *departure
 		s.admit(i, hash)
 	} else {
 		s.freeNode(i)
+	}
+	if full {
+		s.turnAway(e)
 	}
 	s.unlock(after)
 	return added || full
@@ -178,8 +185,12 @@ func (s *shard[K, V]) admit(i, hash uint32) {
 
 // entryOf is the entry of a node that is admitted, or is being so.
 func (s *shard[K, V]) entryOf(i uint32) *entry[K, V] {
-	at := s.at[i]
-	return s.cache.table.Load().bucketAt(s.nodes[i].hash, at).at(at.lane()).Load()
+	for at := s.at[i]; ; {
+		// An empty slot means that another shard has begun to move the chain since at looked.
+		if e := s.cache.table.Load().bucketAt(s.nodes[i].hash, at).at(at.lane()).Load(); e != nil {
+			return e
+		}
+	}
 }
 
 // unlock admits what is pending, lets mu go and tells the callbacks. What becomes pending after its last look
@@ -242,6 +253,12 @@ func (s *shard[K, V]) release(i uint32) {
 	s.freeNode(i)
 }
 
+// turnAway counts an entry that the table has no place for as added and evicted.
+func (s *shard[K, V]) turnAway(e *entry[K, V]) {
+	s.counts.Insertions++
+	s.depart(e, Evicted)
+}
+
 // depart counts an entry that has left, and keeps it for the callback.
 func (s *shard[K, V]) depart(e *entry[K, V], cause Cause) {
 	s.counts.count(cause)
@@ -253,7 +270,7 @@ func (s *shard[K, V]) depart(e *entry[K, V], cause Cause) {
 // residents is a shard as its policy sees it.
 type residents[K comparable, V any] shard[K, V]
 
-func (r *residents[K, V]) lane(i uint32) (*atomic.Uint64, uint) {
+func (r *residents[K, V]) lane(i uint32) (*sharedWord, uint) {
 	at := r.at[i]
 	return &r.cache.table.Load().bucketAt(r.nodes[i].hash, at).word, at.lane()
 }

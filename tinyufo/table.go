@@ -3,7 +3,6 @@ package tinyufo
 import (
 	"math/bits"
 	"runtime"
-	"sync/atomic"
 	"unsafe"
 )
 
@@ -37,13 +36,13 @@ const (
 //	slots  six entries
 //	next   the next bucket of the chain, or nil
 //
-// A tag is six bits of the hash, never zero: a lane of zero is an empty slot. Uses says how often readers have
-// hit the entry since the policy last looked, three at most. locked and moved of the first bucket hold for its
-// chain.
+// A tag is six bits of the hash, never zero: a lane whose tag is zero is that of an empty slot, where a late
+// reader may have left a use. Uses says how often readers have hit the entry since the policy last looked,
+// three at most. locked and moved of the first bucket hold for its chain.
 type bucket[K comparable, V any] struct {
-	word atomic.Uint64
-	slot [slotCount]atomic.Pointer[entry[K, V]]
-	next atomic.Pointer[bucket[K, V]]
+	word sharedWord
+	slot [slotCount]sharedPointer[entry[K, V]]
+	next sharedPointer[bucket[K, V]]
 }
 
 // table is a hash table of chains of buckets. When it is too small, next is one of twice the size, and its
@@ -52,9 +51,9 @@ type table[K comparable, V any] struct {
 	hasher  *hasher[K]
 	buckets []bucket[K, V]
 
-	next   atomic.Pointer[table[K, V]]
-	cursor atomic.Int64 // the first bucket that no insertion has been told to move
-	left   atomic.Int64 // buckets that have not moved
+	next   sharedPointer[table[K, V]]
+	cursor sharedCount // the first bucket that no insertion has been told to move
+	left   sharedCount // buckets that have not moved
 }
 
 func newTable[K comparable, V any](h *hasher[K], buckets int) *table[K, V] {
@@ -91,25 +90,47 @@ func match(word, tags uint64) uint64 {
 func laneOf(found uint64) uint { return uint(bits.TrailingZeros64(found)) &^ 7 }
 
 // at is the slot that a lane, given as the number of its first bit, describes.
-func (b *bucket[K, V]) at(lane uint) *atomic.Pointer[entry[K, V]] {
+func (b *bucket[K, V]) at(lane uint) *sharedPointer[entry[K, V]] {
 	// SAFETY: a lane has 8 bits and a slot 8 bytes, so the number of the bit is the offset, and below 8*slotCount.
-	return (*atomic.Pointer[entry[K, V]])(unsafe.Add(unsafe.Pointer(&b.slot), lane))
+	return (*sharedPointer[entry[K, V]])(unsafe.Add(unsafe.Pointer(&b.slot), lane))
 }
 
-// lookup finds the entry of key, its bucket and its lane. The bucket is nil when there is none.
+// lookup finds the entry of key, its bucket and its lane, for a caller that may change it. The bucket is nil
+// when there is none. Where a chain is on its way lookup waits: the slot that an entry goes to is the mover's
+// until the one that it comes from is empty.
 func (t *table[K, V]) lookup(hash uint32, key K) (b *bucket[K, V], lane uint, e *entry[K, V]) {
+	for {
+		if b, lane, e = t.inChain(hash, key); b != nil {
+			return b, lane, e
+		}
+		next := t.successor(hash)
+		if next == nil {
+			return nil, 0, nil
+		}
+		t.awaitMove(hash)
+		t = next
+	}
+}
+
+// inChain is lookup in this table alone.
+func (t *table[K, V]) inChain(hash uint32, key K) (b *bucket[K, V], lane uint, e *entry[K, V]) {
 	tags := tagOf(hash) * lanes
-	for ; t != nil; t = t.successor(hash) {
-		for b = t.home(hash); b != nil; b = b.next.Load() {
-			for found := match(b.word.Load(), tags); found != 0; found &= found - 1 {
-				lane = laneOf(found)
-				if e = b.at(lane).Load(); e != nil && e.key == key {
-					return b, lane, e
-				}
+	for b = t.home(hash); b != nil; b = b.next.Load() {
+		for found := match(b.word.Load(), tags); found != 0; found &= found - 1 {
+			lane = laneOf(found)
+			if e = b.at(lane).Load(); e != nil && e.key == key {
+				return b, lane, e
 			}
 		}
 	}
 	return nil, 0, nil
+}
+
+// awaitMove waits until a chain that has begun to move has moved.
+func (t *table[K, V]) awaitMove(hash uint32) {
+	head := t.home(hash)
+	head.lock()
+	head.unlock()
 }
 
 // successor is the table to look in after this one for a key that was not found: nil, unless its chain has moved.
@@ -176,8 +197,7 @@ func (p place) depth() int { return int(p >> 3 & 3) }
 func (t *table[K, V]) bucketAt(hash uint32, p place) *bucket[K, V] {
 	b := t.home(hash)
 	for b.word.Load()&moved != 0 {
-		b.lock() // until the move is complete
-		b.unlock()
+		t.awaitMove(hash)
 		t = t.next.Load()
 		b = t.home(hash)
 	}
@@ -187,8 +207,12 @@ func (t *table[K, V]) bucketAt(hash uint32, p place) *bucket[K, V] {
 	return b
 }
 
-// add publishes e unless its key is present, or its chain has no room. where is set before.
+// add publishes e unless its key is present, or there is no place for it: its chain is full, or its key would
+// be lost. where is set before.
 func (t *table[K, V]) add(hash uint32, e *entry[K, V], where *place) (added, full bool) {
+	if t.hasher.lost(e.key) {
+		return false, true
+	}
 	_, head := t.lockHome(hash)
 	tag := tagOf(hash)
 	var room, last *bucket[K, V]
@@ -210,12 +234,10 @@ func (t *table[K, V]) add(hash uint32, e *entry[K, V], where *place) (added, ful
 	case room != nil:
 		*where = at
 		lane := at.lane()
-		room.at(lane).Store(e)
-		if room == head {
-			head.word.Add(tag<<lane - locked) // published and unlocked in one step
-			return true, false
-		}
+		// The tag comes first: somebody who has read the word long ago may look at the slot before the tag is
+		// there, and must not find what others cannot find yet.
 		room.word.Add(tag << lane)
+		room.at(lane).Store(e)
 	case depth < depthMax:
 		*where = depth << 3
 		b := new(bucket[K, V])
@@ -320,7 +342,7 @@ func (t *table[K, V]) move(i uint64, next *table[K, V]) {
 		word := b.word.Load()
 		for lane := uint(0); lane < 8*slotCount; lane += 8 {
 			state := word >> lane & 0xff
-			if state == 0 {
+			if state <= usesMax {
 				continue
 			}
 			e := b.at(lane).Load()

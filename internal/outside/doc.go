@@ -7,7 +7,8 @@
 //	method.go       a method of balancing
 //
 // Its tests use each over sockets, with clients of net/http, and hold each to 40 lines of code. An addition that gets
-// longer, or that needs a change elsewhere, says that a contract of edge got worse.
+// longer, or that needs a change elsewhere, says that a contract of edge got worse. One more test uses package tinyufo
+// as any program may, and holds what it did against a model by a checker of linearizability.
 //
 // # Not to be imported
 //

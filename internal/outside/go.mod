@@ -2,7 +2,10 @@ module example.com/outside
 
 go 1.26.0
 
-require github.com/edge-proxy/edge v0.0.0
+require (
+	github.com/anishathalye/porcupine v1.3.1
+	github.com/edge-proxy/edge v0.0.0
+)
 
 require (
 	github.com/pelletier/go-toml/v2 v2.4.3 // indirect

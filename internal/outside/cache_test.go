@@ -1,0 +1,202 @@
+package outside
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/edge-proxy/edge/tinyufo"
+)
+
+// call is an operation on a key: value is what it sets, found what it returned.
+type call struct {
+	op         string
+	key, value uint64
+}
+
+type found struct {
+	value uint64 // 0: none
+	had   bool   // of Delete
+}
+
+// forgetful is a map that may forget any key at any time: a value that is missing is no error, but one that was
+// forgotten, replaced or deleted must not come back, nor be that of another key.
+var forgetful = porcupine.Model{
+	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
+		byKey := make(map[uint64][]porcupine.Operation)
+		for _, o := range history {
+			key := o.Input.(call).key
+			byKey[key] = append(byKey[key], o)
+		}
+		var parts [][]porcupine.Operation
+		for _, part := range byKey {
+			parts = append(parts, part)
+		}
+		return parts
+	},
+	Init: func() any { return uint64(0) },
+	Step: func(state, input, output any) (bool, any) {
+		have, in, out := state.(uint64), input.(call), output.(found)
+		if out.value != 0 && out.value != have || out.had && have == 0 {
+			return false, have
+		}
+		switch {
+		case in.op == "get", in.op == "getOrSet" && out.value != 0:
+			return true, out.value
+		case in.op == "delete":
+			return true, uint64(0)
+		}
+		return true, in.value
+	},
+	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%v: %v", input, output) },
+}
+
+// perform runs one operation.
+func perform(c *tinyufo.Cache[uint64, uint64], in call) (out found) {
+	switch in.op {
+	case "get":
+		out.value, _ = c.Get(in.key)
+	case "set":
+		c.Set(in.key, in.value)
+	case "delete":
+		out.had = c.Delete(in.key)
+	case "swap":
+		out.value, _ = c.Swap(in.key, in.value)
+	case "getOrSet":
+		if v, present := c.GetOrSet(in.key, in.value); present {
+			out.value = v
+		}
+	case "compute":
+		c.Compute(in.key, func(old uint64, _ bool) (uint64, tinyufo.Op) {
+			out.value = old
+			return in.value, tinyufo.Store
+		})
+	case "remove":
+		c.Compute(in.key, func(old uint64, ok bool) (uint64, tinyufo.Op) {
+			out.value = old
+			return 0, tinyufo.Remove
+		})
+	}
+	return out
+}
+
+// chances is how often each operation comes.
+var chances = []string{"get", "get", "get", "get", "set", "set", "delete", "swap", "getOrSet", "compute", "remove"}
+
+// record lets goroutines work on a few keys of a cache, while others add keys that evict these, and one resizes.
+func record(seed uint64, c *tinyufo.Cache[uint64, uint64], resize []int64) []porcupine.Operation {
+	const clients, each, keys = 4, 150, 3
+	histories := make([][]porcupine.Operation, clients)
+	var clock, serial atomic.Int64
+	var done atomic.Bool
+	var wg, others sync.WaitGroup
+	for g := range clients {
+		rng := rand.New(rand.NewPCG(seed, uint64(g)))
+		wg.Go(func() {
+			for range each {
+				in := call{op: chances[rng.IntN(len(chances))], key: rng.Uint64N(keys)}
+				in.value = uint64(serial.Add(1))<<8 | in.key
+				if in.op == "remove" {
+					in.value = 0
+				}
+				began := clock.Add(1)
+				out := perform(c, in)
+				histories[g] = append(histories[g],
+					porcupine.Operation{ClientId: g, Input: in, Call: began, Output: out, Return: clock.Add(1)})
+				if rng.IntN(16) == 0 {
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	others.Go(func() {
+		for k := uint64(keys); !done.Load(); k++ {
+			c.Set(k, k)
+			if n := len(resize); n > 0 && k%64 == 0 {
+				c.Resize(resize[k/64%uint64(n)])
+			}
+		}
+	})
+	wg.Wait()
+	done.Store(true)
+	others.Wait()
+	var history []porcupine.Operation
+	for _, h := range histories {
+		history = append(history, h...)
+	}
+	return history
+}
+
+// The model must not accept more than it says.
+func TestForgetful(t *testing.T) {
+	for name, test := range map[string]struct {
+		want    bool
+		history []porcupine.Operation
+	}{
+		"forgets":        {true, []porcupine.Operation{did("set", 1, 0), did("get", 0, 1), did("get", 0, 0)}},
+		"resurrects":     {false, []porcupine.Operation{did("set", 1, 0), did("get", 0, 0), did("get", 0, 1)}},
+		"returns an old": {false, []porcupine.Operation{did("set", 1, 0), did("swap", 2, 1), did("get", 0, 1)}},
+		"swaps twice":    {false, []porcupine.Operation{did("set", 1, 0), did("swap", 2, 1), did("swap", 3, 1)}},
+		"deletes twice":  {false, []porcupine.Operation{did("set", 1, 0), did("delete", 0, 1), did("delete", 0, 1)}},
+	} {
+		for i := range test.history {
+			test.history[i].Call, test.history[i].Return = int64(2*i), int64(2*i+1)
+		}
+		if got := porcupine.CheckOperations(forgetful, test.history); got != test.want {
+			t.Errorf("a cache that %s: %v", name, got)
+		}
+	}
+}
+
+func did(op string, value, got uint64) porcupine.Operation {
+	out := found{value: got}
+	if op == "delete" {
+		out = found{had: got != 0}
+	}
+	return porcupine.Operation{Input: call{op: op, value: value}, Output: out}
+}
+
+// TestCacheIsLinearizable runs tiny caches, so that evictions happen all the time; with EDGE_SOAK=1, a minute each.
+func TestCacheIsLinearizable(t *testing.T) {
+	budget := 400 * time.Millisecond
+	if os.Getenv("EDGE_SOAK") != "" {
+		budget = time.Minute
+	}
+	weigher := func(key, value uint64) uint32 { return uint32(key+value>>8) % 5 }
+	for name, test := range map[string]struct {
+		options tinyufo.Options[uint64, uint64]
+		resize  []int64
+	}{
+		"one":     {tinyufo.Options[uint64, uint64]{Entries: 1}, nil},
+		"few":     {tinyufo.Options[uint64, uint64]{Entries: 4, Shards: 2}, nil},
+		"all":     {tinyufo.Options[uint64, uint64]{Entries: 200}, nil},
+		"resize":  {tinyufo.Options[uint64, uint64]{Entries: 4, Shards: 1}, []int64{2, 1000, 1, 30}},
+		"growing": {tinyufo.Options[uint64, uint64]{Weight: 1 << 30, Weigher: weigher, Shards: 4}, nil},
+		"weights": {tinyufo.Options[uint64, uint64]{Weight: 20, Weigher: weigher, Shards: 2}, []int64{60, 12, 20, 4}},
+		"times":   {tinyufo.Options[uint64, uint64]{Entries: 8, Shards: 1, TTL: time.Millisecond}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seed := uint64(0)
+			for began := time.Now(); time.Since(began) < budget; seed++ {
+				c := tinyufo.New(test.options)
+				history := record(seed, c, test.resize)
+				c.Close()
+				result, info := porcupine.CheckOperationsVerbose(forgetful, history, time.Minute)
+				if result == porcupine.Ok {
+					continue
+				}
+				file := cmp.Or(os.Getenv("EDGE_HISTORY"), t.TempDir()+"/history.html")
+				t.Fatalf("seed %d: %v; %s: %v", seed, result, file, porcupine.VisualizePath(forgetful, info, file))
+			}
+			t.Logf("%d histories", seed)
+		})
+	}
+}
