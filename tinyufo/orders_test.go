@@ -41,9 +41,11 @@ func act(seed uint64, actors ...func()) {
 	s := &stage{rng: rand.New(rand.NewPCG(seed, 7))}
 	s.every = 1 + s.rng.IntN(12)
 	end := make(chan struct{})
-	for i, actor := range actors {
+	for i := range actors {
 		s.wake = append(s.wake, make(chan struct{}, 1))
 		s.live = append(s.live, i)
+	}
+	for i, actor := range actors {
 		go func() {
 			<-s.wake[i]
 			actor()
