@@ -7,6 +7,7 @@
 //	edge-bench peer     run fasthttp or net/http as a proxy
 //	edge-bench load     load an HTTP/1 server, for machines without wrk
 //	edge-bench micro    measure the hot functions beside what else there is
+//	edge-bench hitratio compare what caches hit, with generated and recorded accesses
 //
 // proxy starts the others as child processes, each pinned to a CPU, and stops them when it ends or
 // is interrupted: what was measured by then is printed.
@@ -15,5 +16,5 @@
 // is not installed is left out with a note.
 //
 // The command is thin: what it does lives in bench/proxybench, bench/origin, bench/floor, bench/load,
-// bench/micro.
+// bench/micro, bench/hitratio.
 package main

@@ -29,6 +29,9 @@ var moduleHomes = map[string][]string{
 	"github.com/golang/groupcache":      {"bench"},
 	"github.com/kkdai/maglev":           {"bench"},
 	"github.com/serialx/hashring":       {"bench"},
+	"github.com/maypok86/otter/v2":      {"bench"},
+	"github.com/Yiling-J/theine-go":     {"bench"},
+	"github.com/dgraph-io/ristretto/v2": {"bench"},
 }
 
 // checkModules: a module of others is imported only where it is at home.

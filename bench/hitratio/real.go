@@ -1,0 +1,78 @@
+package hitratio
+
+import (
+	"github.com/Yiling-J/theine-go"
+	"github.com/dgraph-io/ristretto/v2"
+	"github.com/maypok86/otter/v2"
+)
+
+// The caches below are what a program would use, with a key and a value of 8 bytes, driven as most programs do: get, and
+// set after a miss. Where a cache does its work on another goroutine, each set waits for it, so that a table is the
+// same on each machine; without that wait their ratios are lower.
+
+// otterCache does its maintenance in the caller.
+type otterCache struct{ cache *otter.Cache[uint64, uint64] }
+
+func newOtter(capacity int) Policy {
+	return otterCache{otter.Must(&otter.Options[uint64, uint64]{
+		MaximumSize: capacity,
+		Executor:    func(fn func()) { fn() },
+	})}
+}
+
+func (c otterCache) Access(key uint64) bool {
+	if _, ok := c.cache.GetIfPresent(key); ok {
+		return true
+	}
+	c.cache.Set(key, key)
+	return false
+}
+
+func (c otterCache) Close() { c.cache.StopAllGoroutines() }
+
+type theineCache struct{ cache *theine.Cache[uint64, uint64] }
+
+func newTheine(capacity int) Policy {
+	cache, err := theine.NewBuilder[uint64, uint64](int64(capacity)).Build()
+	if err != nil {
+		panic(err) // only for options that are not used here
+	}
+	return theineCache{cache}
+}
+
+func (c theineCache) Access(key uint64) bool {
+	if _, ok := c.cache.Get(key); ok {
+		return true
+	}
+	c.cache.Set(key, key, 1)
+	c.cache.Wait()
+	return false
+}
+
+func (c theineCache) Close() { c.cache.Close() }
+
+// ristrettoCache has ten counters per entry, as its documentation asks for.
+type ristrettoCache struct {
+	cache *ristretto.Cache[uint64, uint64]
+}
+
+func newRistretto(capacity int) Policy {
+	cache, err := ristretto.NewCache(&ristretto.Config[uint64, uint64]{
+		NumCounters: 10 * int64(capacity), MaxCost: int64(capacity), BufferItems: 64, IgnoreInternalCost: true,
+	})
+	if err != nil {
+		panic(err) // only for options that are not used here
+	}
+	return ristrettoCache{cache}
+}
+
+func (c ristrettoCache) Access(key uint64) bool {
+	if _, ok := c.cache.Get(key); ok {
+		return true
+	}
+	c.cache.Set(key, key, 1)
+	c.cache.Wait()
+	return false
+}
+
+func (c ristrettoCache) Close() { c.cache.Close() }

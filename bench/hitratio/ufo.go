@@ -1,0 +1,245 @@
+package hitratio
+
+import (
+	"math"
+	"math/rand/v2"
+)
+
+// ufo is the policy of package tinyufo: the two queues of S3-FIFO, with a small queue whose size follows the hits, and a
+// contest by sketch between what leaves it and the next victim of main. doc.go has the whole of it.
+// The sketch, the adaptation and the queues have one owner; readers do no more than count a use up to 3.
+//
+//	0 <= hand <= len(main)
+//	len(main) + small.n() <= capacity after each insertion
+//	targetMin <= target <= targetMax
+type ufo struct {
+	capacity             int
+	target               int // entries that small strives for
+	targetMin, targetMax int
+	index                index // slot<<1 of a ring position, slot<<1|1 of a place in main
+	small                ufoRing
+	main                 []ufoEntry
+	hand                 int
+	looked               bool // the entry at the hand was looked at since the hand came
+	sketch               sketch
+	rng                  *rand.Rand
+
+	// The sketch is halved each time that period increments were made, a few words at a time.
+	added, period, cursor int
+	settled               bool // main is chosen so well that an unused candidate needs a greater lead
+
+	insertions          int // since the target was adapted
+	smallHits, mainHits int // poured from small and from main since then
+	young, old          ufoTally
+}
+
+type ufoEntry struct {
+	key   uint64
+	uses  uint8
+	young bool // came into main after the hand's last visit to its place
+}
+
+// ufoTally counts the entries of one kind that the hand has visited.
+type ufoTally struct{ entries, hits, idle int }
+
+const (
+	ufoUsesMax      = 3
+	ufoTargetStart  = 0.05 // of the capacity
+	ufoTargetMin    = 0.01
+	ufoTargetMax    = 0.80
+	ufoTargetGain   = 0.04 // of the capacity, for each e-fold of the ratio of densities
+	ufoTargetStep   = 0.10 // at most, of the capacity
+	ufoTargetEvery  = 4    // times the capacity: insertions
+	ufoPriorHits    = 4    // hits that are believed to be spread evenly over the capacity
+	ufoPeriodStart  = 10   // times the capacity: increments
+	ufoPeriodMin    = 2
+	ufoPeriodMax    = 16
+	ufoWordsMin     = 1024
+	ufoSweep        = 16 // words halved per increment
+	ufoVisitsMin    = 16 // young entries that are compared with old ones, and at least 1/16 of the capacity
+	ufoWarm         = 6  // a frequency that may win by chance, against floods of chosen keys
+	ufoChance       = 128
+	ufoSettledParts = 12
+)
+
+func newUFO(capacity int) Policy {
+	share := func(part float64) int { return max(1, int(part*float64(capacity))) }
+	return &ufo{
+		capacity: capacity, target: share(ufoTargetStart), targetMin: share(ufoTargetMin), targetMax: share(ufoTargetMax),
+		small: ufoRing{entries: make([]ufoEntry, capacity+1)}, main: make([]ufoEntry, 0, capacity),
+		sketch: newSketch(max(ufoWordsMin, capacity+capacity/4)), rng: rand.New(rand.NewPCG(1, 1)),
+		period: ufoPeriodStart * capacity, cursor: math.MaxInt,
+	}
+}
+
+func (c *ufo) Access(key uint64) bool {
+	at, ok := c.index.slot(key)
+	if !ok {
+		c.insert(key)
+		return false
+	}
+	queue := c.small.entries
+	if at&1 == 1 {
+		queue = c.main
+	}
+	if e := &queue[at>>1]; e.uses < ufoUsesMax {
+		e.uses++
+	}
+	return true
+}
+
+func (c *ufo) insert(key uint64) {
+	c.count(key)
+	c.index.put(key, c.small.push(ufoEntry{key: key})<<1)
+	for c.small.n() > c.target || c.small.n()+len(c.main) > c.capacity {
+		if c.small.n() <= c.target {
+			c.removeMain(c.victim()) // the target has grown
+			continue
+		}
+		o := c.small.pop()
+		if len(c.main) < c.capacity-c.target { // main fills, or the target has shrunk
+			c.index.put(o.key, int32(len(c.main))<<1|1)
+			c.main = append(c.main, ufoEntry{key: o.key})
+			continue
+		}
+		c.contest(o)
+	}
+	if c.insertions++; c.insertions >= ufoTargetEvery*c.capacity {
+		c.adaptTarget()
+	}
+}
+
+// contest lets o take the place of main's victim, or drops it.
+func (c *ufo) contest(o ufoEntry) {
+	c.smallHits += int(o.uses)
+	for range o.uses {
+		c.count(o.key)
+	}
+	victim := &c.main[c.victim()]
+	f := c.sketch.frequency(o.key)
+	lead := 1
+	if c.settled && o.uses == 0 {
+		lead = 2
+	}
+	if f < c.sketch.frequency(victim.key)+lead && (f < ufoWarm || c.rng.Uint32()%ufoChance != 0) {
+		c.index.remove(o.key) // the victim remains under the hand
+		return
+	}
+	c.index.remove(victim.key)
+	*victim = ufoEntry{key: o.key, young: true}
+	c.index.put(o.key, int32(c.hand)<<1|1)
+	c.advance()
+}
+
+// victim moves the hand to the next entry without uses, and takes one use of each that it passes.
+func (c *ufo) victim() int {
+	for {
+		if c.hand == len(c.main) {
+			c.hand = 0
+		}
+		e := &c.main[c.hand]
+		if !c.looked {
+			c.looked = true
+			c.look(e)
+		}
+		if e.uses == 0 {
+			return c.hand
+		}
+		c.mainHits += int(e.uses)
+		c.count(e.key)
+		e.uses--
+		c.advance()
+	}
+}
+
+func (c *ufo) advance() {
+	c.hand++
+	c.looked = false
+}
+
+// removeMain moves the last entry into the hole.
+func (c *ufo) removeMain(at int) {
+	c.index.remove(c.main[at].key)
+	last := len(c.main) - 1
+	if at != last {
+		c.main[at] = c.main[last]
+		c.index.put(c.main[at].key, int32(at)<<1|1)
+	}
+	c.main = c.main[:last]
+	c.looked = false
+}
+
+// look compares, over many visits of the hand, what the newcomers of the last lap earned with what older entries did. When
+// newcomers do nearly as well, popularity moves, and the sketch has to forget sooner.
+func (c *ufo) look(e *ufoEntry) {
+	tally := &c.old
+	if e.young {
+		tally = &c.young
+	}
+	e.young = false
+	tally.entries++
+	tally.hits += int(e.uses)
+	if e.uses == 0 {
+		tally.idle++
+	}
+	if c.young.entries < max(ufoVisitsMin, c.capacity/16) {
+		return
+	}
+	c.settled = ufoSettledParts*c.old.idle < c.old.entries+1
+	fresh := 3*(c.young.hits+1)*(c.old.entries+1) > 2*(c.old.hits+1)*c.young.entries
+	if !fresh {
+		c.period = min(ufoPeriodMax*c.capacity, c.period+c.period/3)
+	} else if !c.settled {
+		c.period = max(ufoPeriodMin*c.capacity, c.period-c.period/4)
+	}
+	c.young, c.old = ufoTally{}, ufoTally{}
+}
+
+// adaptTarget moves places to the queue whose places had more hits.
+func (c *ufo) adaptTarget() {
+	size, small := float64(c.capacity), float64(c.target)
+	prior := ufoPriorHits / size
+	d := math.Log((float64(c.smallHits)/small + prior) / (float64(c.mainHits)/(size-small) + prior))
+	step := int(math.Ceil(min(ufoTargetStep, ufoTargetGain*math.Abs(d)) * size))
+	if d < 0 {
+		step = -step
+	}
+	c.target = min(c.targetMax, max(c.targetMin, c.target+step))
+	c.insertions, c.smallHits, c.mainHits = 0, 0, 0
+}
+
+// count adds one to the sketch, and goes on with the sweep that halves it.
+func (c *ufo) count(key uint64) {
+	if c.sketch.increment(key) {
+		c.added++
+	}
+	if words := len(c.sketch.words); c.cursor < words {
+		to := min(words, c.cursor+ufoSweep)
+		c.sketch.halve(c.cursor, to)
+		c.cursor = to
+	}
+	if c.added >= c.period {
+		c.added, c.cursor = 0, 0
+	}
+}
+
+// ufoRing is a queue in a ring of capacity+1 places.
+type ufoRing struct {
+	entries    []ufoEntry
+	head, tail int // counted on, not wrapped
+}
+
+func (r *ufoRing) n() int { return r.tail - r.head }
+
+func (r *ufoRing) push(e ufoEntry) (at int32) {
+	at = int32(r.tail % len(r.entries))
+	r.entries[at] = e
+	r.tail++
+	return at
+}
+
+func (r *ufoRing) pop() ufoEntry {
+	e := r.entries[r.head%len(r.entries)]
+	r.head++
+	return e
+}

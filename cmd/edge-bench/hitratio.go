@@ -1,0 +1,103 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-proxy/edge/bench/hitratio"
+)
+
+type hitratioFlags struct {
+	policies    []string
+	workload    string
+	traces      string
+	format, svg string
+	seed        uint64
+	list, quiet bool
+}
+
+func newHitratio() *cobra.Command {
+	var f hitratioFlags
+	c := &cobra.Command{
+		Use:   "hitratio",
+		Short: "Compare what caches hit: tinyufo's policy beside LRU, S3-FIFO, ARC, W-TinyLFU, otter, theine, ristretto",
+		Args:  cobra.NoArgs,
+		RunE:  func(c *cobra.Command, _ []string) error { return runHitratio(c, f) },
+	}
+	flags := c.Flags()
+	flags.StringSliceVarP(&f.policies, "policy", "p", nil, "policies by name, and name/16 for 16 shards (default: all)")
+	flags.StringVarP(&f.workload, "workload", "w", "", "regular expression of workloads (default: all)")
+	flags.StringVar(&f.traces, "traces", os.Getenv("HITRATIO_TRACES"),
+		"folder with traces, which are run as well (default: $HITRATIO_TRACES)")
+	flags.StringVarP(&f.format, "format", "f", "text", "text, markdown or json")
+	flags.StringVar(&f.svg, "svg", "", "file for a picture")
+	flags.Uint64Var(&f.seed, "seed", 1, "of the generators")
+	flags.BoolVarP(&f.list, "list", "l", false, "list the policies, and the workloads that match")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "do not tell what runs")
+	return c
+}
+
+func runHitratio(c *cobra.Command, f hitratioFlags) error {
+	write, ok := map[string]func(*hitratio.Table, io.Writer) error{
+		"text": (*hitratio.Table).WriteText, "markdown": (*hitratio.Table).WriteMarkdown, "json": (*hitratio.Table).WriteJSON,
+	}[f.format]
+	if !ok {
+		return fmt.Errorf("--format: %q is none of text, markdown, json", f.format)
+	}
+	pattern, err := regexp.Compile(f.workload)
+	if err != nil {
+		return fmt.Errorf("--workload: %w", err)
+	}
+	var o hitratio.Options
+	if o.Policies, err = hitratio.Find(f.policies); err != nil {
+		return fmt.Errorf("--policy: %w", err)
+	}
+	if f.traces != "" {
+		if o.Workloads, err = hitratio.Traces(f.traces); err != nil {
+			return fmt.Errorf("--traces: %w", err)
+		}
+	}
+	o.Workloads = hitratio.Choose(append(o.Workloads, hitratio.Generated(f.seed)...), pattern)
+	if f.list {
+		return listHitratio(c.OutOrStdout(), o)
+	}
+	if !f.quiet {
+		o.Log = c.ErrOrStderr()
+	}
+	table, err := hitratio.Run(c.Context(), o)
+	if table == nil || len(table.Cells) == 0 {
+		return err
+	}
+	// What was measured before an interrupt is worth showing.
+	if f.svg != "" {
+		err = errors.Join(err, writeSVG(f.svg, table))
+	}
+	return errors.Join(err, write(table, c.OutOrStdout()))
+}
+
+func writeSVG(name string, table *hitratio.Table) error {
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(table.WriteSVG(file), file.Close())
+}
+
+func listHitratio(w io.Writer, o hitratio.Options) error {
+	for _, m := range o.Policies {
+		if _, err := fmt.Fprintf(w, "policy %-14s %s\n", m.Name, m.What); err != nil {
+			return err
+		}
+	}
+	for _, l := range o.Workloads {
+		if _, err := fmt.Fprintf(w, "workload %-14s %s, sizes %v\n", l.Name, l.What, l.Sizes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
