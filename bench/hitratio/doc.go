@@ -24,16 +24,17 @@
 //	                evict v; o.uses = 0; o.young = true; main[hand++] = o
 //	              } else { evict o }
 //	            }
-//	            every 4·C insertions: adapt()
+//	            every C insertions: adapt()
 //	victim()    from the hand on: at each entry that the hand comes to, look(v);
 //	            v.uses == 0: it is the victim, and the hand remains there
 //	            else: hits of main += v.uses; sketch.inc(v); v.uses--; hand++
-//	adapt()     d = ln((hits of small/T + 4/C) / (hits of main/(C-T) + 4/C)); both hits = 0
+//	adapt()     d = ln((hits of small/T + 1/2) / (hits of main/(C-T) + 1/2)); both hits = 0
 //	            T += sign(d)·min(10 %, 4 %·|d|)·C, and 1 % <= T <= 80 % of C
 //	look(v)     count entries, uses, and those without uses, of young and of old entries apart; v is old from now on
 //	            after max(16, C/16) young ones, which starts the counts again:
 //	              settled = less than 1/12 of the old ones had no use
-//	              if a young one has more than 2/3 of the uses of an old one: period = max(2·C, 3/4·period), not if settled
+//	              if a young one has more than 2/3 of the uses of an old one:
+//	                unless settled: period = max(2·C, 3/4·period)
 //	              else: period = min(16·C, 4/3·period)
 //
 // The sketch has 4 bits per counter and 4 rows in blocks of 64 bytes, 1.25·C words, at least 1024. It raises only the

@@ -7,7 +7,7 @@ type lirs struct {
 	capacity, lowMax, ghostMax int
 	index                      index
 	stack                      *links // list 0: the stack, the oldest in front
-	queue                      *links // list 0: resident entries outside of the low set; list 1: ghosts, oldest in front
+	queue                      *links // list 0: resident and not low; list 1: ghosts; the oldest in front
 	keys                       []uint64
 	state                      []uint8
 	onStack                    []bool

@@ -69,9 +69,10 @@ func Sharded(m Maker, shards int) Maker {
 
 type sharded []Policy
 
-// Access chooses by a hash that shares nothing with the one of the sketch.
+// Access chooses by a hash that shares nothing with the one of the sketch. The key that a shard sees is above denseMax:
+// a dense index in each of many shards would fill the memory.
 func (s sharded) Access(key uint64) bool {
-	return s[mix(key^0x5bf03635f0a5b2c1)>>32*uint64(len(s))>>32].Access(key)
+	return s[mix(key^0x5bf03635f0a5b2c1)>>32*uint64(len(s))>>32].Access(key | 1<<63)
 }
 
 func (s sharded) Close() {

@@ -6,9 +6,9 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// The caches below are what a program would use, with a key and a value of 8 bytes, driven as most programs do: get, and
-// set after a miss. Where a cache does its work on another goroutine, each set waits for it, so that a table is the
-// same on each machine; without that wait their ratios are lower.
+// The caches below are what a program would use, with a key and a value of 8 bytes, driven as most programs do: get,
+// and set after a miss. Where a cache does its work on another goroutine, each set waits for it, so that a table does
+// not depend on how fast the machine is.
 
 // otterCache does its maintenance in the caller.
 type otterCache struct{ cache *otter.Cache[uint64, uint64] }

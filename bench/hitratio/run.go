@@ -82,7 +82,10 @@ func Run(ctx context.Context, o Options) (*Table, error) {
 func runWorkload(ctx context.Context, o Options, w Workload, keys []uint64) ([]Cell, error) {
 	var cells []Cell
 	for _, size := range sizesOf(w, keys) {
-		cells = append(cells, Cell{w.Name, w.Group, size, len(keys), distinct(keys), 0, make([]float64, len(o.Policies))})
+		cells = append(cells, Cell{
+			Workload: w.Name, Group: w.Group, Size: size, Requests: len(keys), Keys: distinct(keys),
+			Hits: make([]float64, len(o.Policies)),
+		})
 	}
 	var runs sync.WaitGroup
 	free := make(chan struct{}, o.Parallel)

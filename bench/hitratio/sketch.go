@@ -47,7 +47,8 @@ func (s *sketch) least(at [sketchRows]nibble) uint64 {
 func (s *sketch) frequency(key uint64) int { return int(s.least(s.counters(key))) }
 
 // increment raises those counters of key that are the lowest, and reports whether it did: not when all are full. The
-// others count other keys already. Estan and Varghese, "New directions in traffic measurement", 2002: conservative update.
+// others count other keys already. It is the conservative update of Estan and Varghese, "New directions in traffic
+// measurement", 2002.
 func (s *sketch) increment(key uint64) bool {
 	at := s.counters(key)
 	least := s.least(at)

@@ -24,7 +24,8 @@ const (
 const svgStyle = `<style>
 text{font:13px system-ui,sans-serif;fill:#1f2328}.s{font-size:11px;fill:#59636e}.t{font-size:15px;font-weight:600}
 .g{stroke:#d1d9e0}.d{fill:#0969da;fill-opacity:.35}.m{stroke:#cf222e;stroke-width:2.5}.b{fill:#fff}
-@media(prefers-color-scheme:dark){text{fill:#e6edf3}.s{fill:#9198a1}.g{stroke:#3d444d}.d{fill:#58a6ff}.m{stroke:#ff7b72}.b{fill:#0d1117}}
+@media(prefers-color-scheme:dark){text{fill:#e6edf3}.s{fill:#9198a1}.g{stroke:#3d444d}
+.d{fill:#58a6ff}.m{stroke:#ff7b72}.b{fill:#0d1117}}
 </style>
 `
 
@@ -42,13 +43,14 @@ func (t *Table) WriteSVG(w io.Writer) error {
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img">`+"\n", width, height)
 	fmt.Fprintf(&b, "<title>Hit ratio: points below the best policy, over %d cells</title>\n%s", len(t.Cells), svgStyle)
 	fmt.Fprintf(&b, `<rect class="b" width="%d" height="%d"/>`+"\n", width, height)
-	fmt.Fprintf(&b, `<text class="t" x="12" y="24">Points of hit ratio below the best policy, one dot for each of %d cells</text>`+"\n",
-		len(t.Cells))
+	fmt.Fprintf(&b, `<text class="t" x="12" y="24">Points of hit ratio below the best policy, `+
+		"one dot for each of %d cells</text>\n", len(t.Cells))
 	fmt.Fprintf(&b, `<text class="s" x="%d" y="%d">mean regret · worst</text>`+"\n", svgLeft+svgPlot+12, svgTop-12)
 	for _, points := range []float64{0, 1, 2, 5, 10, 20, 40, 80} {
 		x := svgX(points)
 		fmt.Fprintf(&b, `<line class="g" x1="%.1f" y1="%d" x2="%.1f" y2="%d"/>`, x, svgTop, x, height-svgBottom)
-		fmt.Fprintf(&b, `<text class="s" text-anchor="middle" x="%.1f" y="%d">%g</text>`+"\n", x, height-svgBottom+16, points)
+		fmt.Fprintf(&b, `<text class="s" text-anchor="middle" x="%.1f" y="%d">%g</text>`+"\n",
+			x, height-svgBottom+16, points)
 	}
 	for i, s := range sums {
 		t.svgPolicy(&b, s, svgTop+svgRow*i+svgRow/2)

@@ -20,11 +20,11 @@ type Form string
 // The forms of public traces.
 const (
 	FormARC    Form = "arc"           // lines "first count …": count consecutive blocks from first
-	FormLIRS   Form = "lirs"          // a decimal key a line; a line that starts with '*' separates and is skipped
+	FormLIRS   Form = "lirs"          // a decimal key a line; lines that start with '*' are skipped
 	FormBE32   Form = "be32"          // 4 bytes a key, big-endian
 	FormBE64   Form = "be64"          // 8 bytes a key, big-endian
-	FormOracle Form = "oraclegeneral" // libCacheSim's records of 24 bytes, little-endian: time 4, key 8, size 4, next use 8
-	FormCSV    Form = "csv"           // libCacheSim's lines "time, key, size, next use"; a first line without numbers is skipped
+	FormOracle Form = "oraclegeneral" // libCacheSim: 24 bytes, little-endian: time 4, key 8, size 4, next use 8
+	FormCSV    Form = "csv"           // libCacheSim: lines "time, key, size, next use", perhaps after a line of names
 )
 
 // runMax bounds the blocks that a line of an ARC trace stands for, and keysMax the keys of a trace, so that a broken

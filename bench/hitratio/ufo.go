@@ -5,13 +5,9 @@ import (
 	"math/rand/v2"
 )
 
-// ufo is the policy of package tinyufo: the two queues of S3-FIFO, with a small queue whose size follows the hits, and a
-// contest by sketch between what leaves it and the next victim of main. doc.go has the whole of it.
+// ufo is the policy of package tinyufo: the two queues of S3-FIFO, with a small queue whose size follows the hits, and
+// a contest by sketch between what leaves it and the next victim of main. doc.go has the whole of it.
 // The sketch, the adaptation and the queues have one owner; readers do no more than count a use up to 3.
-//
-//	0 <= hand <= len(main)
-//	len(main) + small.n() <= capacity after each insertion
-//	targetMin <= target <= targetMax
 type ufo struct {
 	capacity             int
 	target               int // entries that small strives for
@@ -49,8 +45,8 @@ const (
 	ufoTargetMax    = 0.80
 	ufoTargetGain   = 0.04 // of the capacity, for each e-fold of the ratio of densities
 	ufoTargetStep   = 0.10 // at most, of the capacity
-	ufoTargetEvery  = 4    // times the capacity: insertions
-	ufoPriorHits    = 4    // hits that are believed to be spread evenly over the capacity
+	ufoTargetEvery  = 1    // times the capacity: insertions
+	ufoPriorHits    = 0.5  // per place of either queue, so that few hits move little
 	ufoPeriodStart  = 10   // times the capacity: increments
 	ufoPeriodMin    = 2
 	ufoPeriodMax    = 16
@@ -65,7 +61,8 @@ const (
 func newUFO(capacity int) Policy {
 	share := func(part float64) int { return max(1, int(part*float64(capacity))) }
 	return &ufo{
-		capacity: capacity, target: share(ufoTargetStart), targetMin: share(ufoTargetMin), targetMax: share(ufoTargetMax),
+		capacity: capacity,
+		target:   share(ufoTargetStart), targetMin: share(ufoTargetMin), targetMax: share(ufoTargetMax),
 		small: ufoRing{entries: make([]ufoEntry, capacity+1)}, main: make([]ufoEntry, 0, capacity),
 		sketch: newSketch(max(ufoWordsMin, capacity+capacity/4)), rng: rand.New(rand.NewPCG(1, 1)),
 		period: ufoPeriodStart * capacity, cursor: math.MaxInt,
@@ -100,6 +97,10 @@ func (c *ufo) insert(key uint64) {
 		if len(c.main) < c.capacity-c.target { // main fills, or the target has shrunk
 			c.index.put(o.key, int32(len(c.main))<<1|1)
 			c.main = append(c.main, ufoEntry{key: o.key})
+			continue
+		}
+		if len(c.main) == 0 { // a capacity of 1 is all small
+			c.index.remove(o.key)
 			continue
 		}
 		c.contest(o)
@@ -169,8 +170,8 @@ func (c *ufo) removeMain(at int) {
 	c.looked = false
 }
 
-// look compares, over many visits of the hand, what the newcomers of the last lap earned with what older entries did. When
-// newcomers do nearly as well, popularity moves, and the sketch has to forget sooner.
+// look compares, over many visits of the hand, the uses of entries that came in the last lap with those of older ones.
+// When the newcomers have nearly as many, popularity moves, and the sketch has to forget sooner.
 func (c *ufo) look(e *ufoEntry) {
 	tally := &c.old
 	if e.young {
@@ -198,8 +199,8 @@ func (c *ufo) look(e *ufoEntry) {
 // adaptTarget moves places to the queue whose places had more hits.
 func (c *ufo) adaptTarget() {
 	size, small := float64(c.capacity), float64(c.target)
-	prior := ufoPriorHits / size
-	d := math.Log((float64(c.smallHits)/small + prior) / (float64(c.mainHits)/(size-small) + prior))
+	perSmall, perMain := float64(c.smallHits)/small, float64(c.mainHits)/max(1, size-small)
+	d := math.Log((perSmall + ufoPriorHits) / (perMain + ufoPriorHits))
 	step := int(math.Ceil(min(ufoTargetStep, ufoTargetGain*math.Abs(d)) * size))
 	if d < 0 {
 		step = -step

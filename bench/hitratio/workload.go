@@ -31,7 +31,8 @@ const (
 func Generated(seed uint64) []Workload {
 	var all []Workload
 	add := func(group, name, what string, s source, sizes ...int) {
-		all = append(all, Workload{name, what, group, sizes, func() ([]uint64, error) { return numbered(s(seed)), nil }})
+		keys := func() ([]uint64, error) { return numbered(s(seed)), nil }
+		all = append(all, Workload{name, what, group, sizes, keys})
 	}
 	for _, s := range []float64{0.7, 0.9, 1.0, 1.1, 1.2} {
 		add(GroupZipf, fmt.Sprintf("zipf-%.1f-10k", s), fmt.Sprintf("Zipf, exponent %.1f, 10 000 keys", s),
@@ -65,7 +66,8 @@ func Generated(seed uint64) []Workload {
 	add(GroupMix, "zipf+loop", "50 000 requests of Zipf 0.9 over 20 000 keys and of a loop over 3000 keys by turns",
 		turns(50_000, steady(20_000, 0.9, 300_000), loops(3000, 300_000)), 1000, 2500)
 	add(GroupMix, "drift+scan", "100 000 requests of popularity that rotates and of scans by turns",
-		turns(100_000, rotating(30_000, 0.9, 500_000, 10_000, 0.05), scans(30_000, 0.8, 500_000, 10_000, 3000)), 1500, 6000)
+		turns(100_000, rotating(30_000, 0.9, 500_000, 10_000, 0.05), scans(30_000, 0.8, 500_000, 10_000, 3000)),
+		1500, 6000)
 	return all
 }
 

@@ -25,7 +25,7 @@ func newHitratio() *cobra.Command {
 	var f hitratioFlags
 	c := &cobra.Command{
 		Use:   "hitratio",
-		Short: "Compare what caches hit: tinyufo's policy beside LRU, S3-FIFO, ARC, W-TinyLFU, otter, theine, ristretto",
+		Short: "Compare what caches hit: tinyufo's policy, LRU, S3-FIFO, ARC, W-TinyLFU, otter, theine, ristretto",
 		Args:  cobra.NoArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return runHitratio(c, f) },
 	}
@@ -44,7 +44,8 @@ func newHitratio() *cobra.Command {
 
 func runHitratio(c *cobra.Command, f hitratioFlags) error {
 	write, ok := map[string]func(*hitratio.Table, io.Writer) error{
-		"text": (*hitratio.Table).WriteText, "markdown": (*hitratio.Table).WriteMarkdown, "json": (*hitratio.Table).WriteJSON,
+		"text": (*hitratio.Table).WriteText, "markdown": (*hitratio.Table).WriteMarkdown,
+		"json": (*hitratio.Table).WriteJSON,
 	}[f.format]
 	if !ok {
 		return fmt.Errorf("--format: %q is none of text, markdown, json", f.format)

@@ -30,7 +30,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newLoad(), newMicro(), newHitratio(), newBystander(),
-		newScale(), newTrouble(), newOverload(), newH2Origin())
+	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newLoad(), newMicro(), newHitratio(),
+		newBystander(), newScale(), newTrouble(), newOverload(), newH2Origin())
 	return root
 }
