@@ -22,7 +22,8 @@ func newQuickCache(capacity int) Policy {
 	slots := 2*capacity + qcLists + 2
 	return &quickCache{
 		capacity: capacity, hotMax: max(1, capacity*97/100), ghostMax: capacity / 2,
-		links: newLinks(qcLists, 2*capacity), keys: make([]uint64, slots), uses: make([]uint8, slots), place: make([]uint8, slots),
+		links: newLinks(qcLists, 2*capacity), keys: make([]uint64, slots),
+		uses: make([]uint8, slots), place: make([]uint8, slots),
 	}
 }
 

@@ -45,6 +45,8 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/deployment.md", "FROM golang", "TestDockerfile looks at it"},
 	{"docs/deployment.md", "docker build", "needs docker"},
 	{"docs/filters.md", "[[routes]]\npattern = \"/*\"", "for examples/configured, whose test has such a file"},
+	{"docs/hit-ratio.md", "bin/edge-bench hitratio", "measures for minutes"},
+	{"docs/hit-ratio.md", "hit(e)", "pseudo code"},
 	{"docs/operations.md", `time=… level=INFO msg="configuration reloaded"`, "the log of a terminal"},
 	{"docs/operations.md", `{"time":"…","level":"ERROR","msg":"lines of the error log are missing"`,
 		"written when nobody reads the log"},
