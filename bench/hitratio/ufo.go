@@ -42,7 +42,7 @@ const (
 	ufoUsesMax      = 3
 	ufoTargetStart  = 0.05 // of the capacity
 	ufoTargetMin    = 0.01
-	ufoTargetMax    = 0.80
+	ufoTargetMax    = 0.90
 	ufoTargetGain   = 0.04 // of the capacity, for each e-fold of the ratio of densities
 	ufoTargetStep   = 0.10 // at most, of the capacity
 	ufoTargetEvery  = 1    // times the capacity: insertions
