@@ -18,6 +18,7 @@ func Makers() []Maker {
 		{"cf-tinyufo", "TinyUFO as Cloudflare made it", false, newCloudflareUFO},
 		{"lirs", "LIRS", false, newLIRS},
 		{"quick-cache", "the CLOCK-Pro of the Rust crate quick_cache", false, newQuickCache},
+		{"tinyufo", "package tinyufo, in as many shards as it chooses", true, newTinyUFO},
 		{"otter", "github.com/maypok86/otter/v2", true, newOtter},
 		{"theine", "github.com/Yiling-J/theine-go", true, newTheine},
 		{"ristretto", "github.com/dgraph-io/ristretto/v2", true, newRistretto},

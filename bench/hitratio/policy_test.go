@@ -2,9 +2,12 @@ package hitratio
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/edge-proxy/edge/tinyufo"
 )
 
 func TestMakers_neverHoldMoreThanTheirCapacity(t *testing.T) {
@@ -116,6 +119,33 @@ func TestUFO_hitRatios(t *testing.T) {
 		ratio := 100 * float64(Hits(context.Background(), newUFO(c.size), keys)) / float64(len(keys))
 		if ratio < c.least {
 			t.Errorf("%s@%d: %.2f %%, want %.1f", c.workload, c.size, ratio, c.least)
+		}
+	}
+}
+
+// Package tinyufo is what ufo simulates: over each workload they hit as often, but for what hashes of another seed
+// change in the sketch. Where two kinds of load take turns, that decides how soon the small queue follows.
+func TestTinyUFO_hitsAsOftenAsItsSimulator(t *testing.T) {
+	for _, w := range Generated(1) {
+		keys, err := w.Keys()
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = keys[:min(len(keys), 300_000)]
+		size := w.Sizes[0]
+		percent := func(p Policy) float64 {
+			return 100 * float64(Hits(context.Background(), p, keys)) / float64(len(keys))
+		}
+		shard := tinyufo.New(tinyufo.Options[uint64, uint64]{Entries: size, Shards: 1})
+		simulated, got := percent(newUFO(size)), percent(tinyufoCache{shard})
+		sharded := percent(newTinyUFO(size))
+		t.Logf("%s@%d: %.2f simulated, %.2f in one shard, %.2f", w.Name, size, simulated, got, sharded)
+		most := 0.6
+		if w.Group == GroupMix {
+			most = 6
+		}
+		if math.Abs(simulated-got) > most {
+			t.Errorf("%s@%d: %.2f %%, its simulator %.2f %%", w.Name, size, got, simulated)
 		}
 	}
 }

@@ -4,11 +4,29 @@ import (
 	"github.com/Yiling-J/theine-go"
 	"github.com/dgraph-io/ristretto/v2"
 	"github.com/maypok86/otter/v2"
+
+	"github.com/edge-proxy/edge/tinyufo"
 )
 
 // The caches below are what a program would use, with a key and a value of 8 bytes, driven as most programs do: get,
 // and set after a miss. Where a cache does its work on another goroutine, each set waits for it, so that a table does
 // not depend on how fast the machine is.
+
+type tinyufoCache struct {
+	cache *tinyufo.Cache[uint64, uint64]
+}
+
+func newTinyUFO(capacity int) Policy {
+	return tinyufoCache{tinyufo.New(tinyufo.Options[uint64, uint64]{Entries: capacity})}
+}
+
+func (c tinyufoCache) Access(key uint64) bool {
+	if _, ok := c.cache.Get(key); ok {
+		return true
+	}
+	c.cache.Set(key, key)
+	return false
+}
 
 // otterCache does its maintenance in the caller.
 type otterCache struct{ cache *otter.Cache[uint64, uint64] }
