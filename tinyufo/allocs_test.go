@@ -1,0 +1,58 @@
+//go:build !race && !invariants
+
+package tinyufo
+
+import (
+	"testing"
+	"time"
+)
+
+// allocations fails when f allocates another number of times on average.
+func allocations(t *testing.T, what string, want float64, f func()) {
+	t.Helper()
+	if got := testing.AllocsPerRun(2000, f); got != want {
+		t.Errorf("%s allocates %v times, not %v", what, got, want)
+	}
+}
+
+// A Set makes one entry, also one with a time to live and a weight: nothing else allocates.
+func TestAllocations(t *testing.T) {
+	clock := func() int64 { return 0 }
+	for name, o := range map[string]Options[string, int]{
+		"entries": {Entries: 1000},
+		"TTL":     {Entries: 1000, TTL: time.Hour, Clock: clock},
+		"TTI":     {Entries: 1000, TTI: time.Hour, Clock: clock},
+		"weight":  {Weight: 1000, Weigher: func(string, int) uint32 { return 1 }},
+		"OnEvict": {Entries: 1000, Stats: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			keys := make([]string, 4096)
+			for i := range keys {
+				keys[i] = string(rune('a'+i%26)) + string(rune('a'+i/26))
+			}
+			c := New(o)
+			for range 8 { // until the table, the nodes and the sketch are as large as they get
+				for i, k := range keys {
+					c.Set(k, i)
+				}
+			}
+			key, i := "cached", 0
+			c.Set(key, 1)
+			next := func() string { i++; return keys[i%len(keys)] }
+			allocations(t, "a hit", 0, func() { c.Get(key) })
+			allocations(t, "a miss", 0, func() { c.Get("missing") })
+			allocations(t, "Peek", 0, func() { c.Peek(key) })
+			allocations(t, "GetOrSet of a present key", 0, func() { c.GetOrSet(key, 1) })
+			allocations(t, "Load of a present key", 0, func() { _, _ = c.Load(t.Context(), key, nil) })
+			allocations(t, "Delete of a missing key", 0, func() { c.Delete("missing") })
+			allocations(t, "Set of a present key", 1, func() { c.Set(key, 2) })
+			allocations(t, "Swap", 1, func() { c.Swap(key, 2) })
+			allocations(t, "Compute", 1, func() { c.Compute(key, func(n int, _ bool) (int, Op) { return n + 1, Store }) })
+			allocations(t, "Set of a new key", 1, func() { c.Set(next(), 1) })
+			allocations(t, "Set and Delete", 1, func() { k := next(); c.Set(k, 1); c.Delete(k) })
+			if c.timed && c.tti == 0 {
+				allocations(t, "SetTTL", 1, func() { c.SetTTL(key, 2, time.Minute) })
+			}
+		})
+	}
+}
