@@ -11,10 +11,16 @@ type caused map[Cause]int
 
 func (n caused) evict(_, _ int, cause Cause) { n[cause]++ }
 
+// pass lets time pass, and what is due be done.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func TestTimes_TTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := make(caused)
-		c := New(Options[int, int]{Entries: 100, TTL: time.Minute, OnEvict: left.evict,
+		c := New(Options[int, int]{Entries: 100, TTL: time.Minute, OnEvict: left.evict, Resolution: time.Second,
 			TTLFunc: func(key, _ int) time.Duration { return time.Duration(key) * time.Second }})
 		defer c.Close()
 		c.Set(0, 1) // TTLFunc says nothing of it
@@ -22,26 +28,26 @@ func TestTimes_TTL(t *testing.T) {
 		c.Set(100, 1)
 		c.SetTTL(11, 1, time.Hour)
 		c.Set(30, 1)
-		time.Sleep(9 * time.Second)
+		pass(9 * time.Second)
 		for _, k := range []int{0, 10, 100, 11, 30} {
 			if _, ok := c.Get(k); !ok {
 				t.Errorf("%d expired early", k)
 			}
 		}
 		c.Set(30, 2) // lives from now
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if _, ok := c.Get(10); ok || left[Expired] != 1 || c.Len() != 4 {
 			t.Errorf("10 seconds have passed: %v, %d entries", left, c.Len())
 		}
-		time.Sleep(24 * time.Second)
+		pass(24 * time.Second)
 		if _, ok := c.Get(30); !ok {
 			t.Error("an entry expired with the one that it had replaced")
 		}
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		if _, ok := c.Peek(0); ok || c.Len() != 2 {
 			t.Errorf("65 seconds have passed: %d entries", c.Len())
 		}
-		time.Sleep(2 * time.Hour)
+		pass(61 * time.Minute)
 		if c.Len() != 0 || left[Expired] != 5 || len(left) != 1 {
 			t.Errorf("%d entries, %v", c.Len(), left)
 		}
@@ -52,7 +58,7 @@ func TestTimes_TTL(t *testing.T) {
 func TestTimes_SetTTLSoonerThanBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		left := make(caused)
-		c := New(Options[int, int]{Entries: 100, TTL: Forever, OnEvict: left.evict})
+		c := New(Options[int, int]{Entries: 100, TTL: Forever, OnEvict: left.evict, Resolution: time.Second})
 		defer c.Close()
 		c.Set(1, 1)
 		c.SetTTL(1, 2, time.Hour)
@@ -61,11 +67,11 @@ func TestTimes_SetTTLSoonerThanBefore(t *testing.T) {
 		c.SetTTL(2, 2, time.Hour)
 		c.SetTTL(3, 1, time.Minute)
 		c.Set(3, 2)
-		time.Sleep(61 * time.Second)
+		pass(61 * time.Second)
 		if _, ok := c.Get(1); ok || left[Expired] != 1 || c.Len() != 2 {
 			t.Errorf("a minute has passed: %v, %d entries", left, c.Len())
 		}
-		time.Sleep(2 * time.Hour)
+		pass(61 * time.Minute)
 		if _, ok := c.Get(3); !ok || c.Len() != 1 {
 			t.Errorf("%d entries", c.Len())
 		}
@@ -84,7 +90,7 @@ func TestTimes_TTI(t *testing.T) {
 		c.Set(2, 1)
 		c.Set(3, 1)
 		for range 10 {
-			time.Sleep(50 * time.Second)
+			pass(50 * time.Second)
 			if _, ok := c.Get(1); !ok {
 				t.Error("a used entry has expired")
 			}
@@ -95,7 +101,7 @@ func TestTimes_TTI(t *testing.T) {
 		if c.Len() != 2 {
 			t.Errorf("%d entries", c.Len())
 		}
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		if c.Len() != 0 {
 			t.Errorf("%d entries", c.Len())
 		}
@@ -108,7 +114,7 @@ func TestTimes_CloseStopsThem(t *testing.T) {
 		c.Set(1, 1)
 		c.Close()
 		c.Close()
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		if _, ok := c.Get(1); !ok {
 			t.Error("an entry expired after Close")
 		}
