@@ -10,10 +10,14 @@ require (
 	github.com/dgryski/go-jump v0.0.0-20170409065014-e1f439676b57
 	github.com/dgryski/go-rendezvous v0.0.0-20200823014737-9f7001d12a5f
 	github.com/edge-proxy/edge v0.0.0
+	github.com/elastic/go-freelru v0.16.0
 	github.com/golang/groupcache v0.0.0-20241129210726-2c02b8208cf8
+	github.com/hashicorp/golang-lru/v2 v2.0.7
 	github.com/jackc/puddle/v2 v2.2.3
 	github.com/kkdai/maglev v0.2.0
 	github.com/maypok86/otter/v2 v2.4.0
+	github.com/phuslu/lru v1.0.18
+	github.com/puzpuzpuz/xsync/v4 v4.5.0
 	github.com/serialx/hashring v0.0.0-20200727003509-22c0c7ab6b1b
 	github.com/valyala/fasthttp v1.74.0
 	golang.org/x/net v0.62.0

@@ -1,0 +1,325 @@
+package micro
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/warm"
+)
+
+const (
+	cacheTTL   = time.Hour // nothing expires while it is measured
+	cacheBatch = 4096      // operations that a goroutine takes over at once
+	cacheSmall = 65_536    // entries, where a million keys are asked for
+
+	valueBytes = 96 // of the caches of []byte: a class of the allocator, so that nothing is rounded up
+)
+
+const (
+	cacheReads   = "cache: hits"
+	cacheWrites  = "cache: get and set, set"
+	cacheMemory  = "cache: memory and garbage collection"
+	cacheCounted = "; wall time through the operations of all goroutines, with what the cache's own goroutines " +
+		"have left to do. cpu-ns/op is the processor time of the process"
+)
+
+// goroutines are how many work at once: one, two, and as many as there are processors.
+func goroutines() []int {
+	if n := runtime.GOMAXPROCS(0); n > 2 {
+		return []int{1, 2, n}
+	}
+	return []int{1, 2}
+}
+
+// cacheEntries come last of all: the cache that was filled last stays.
+var cacheEntries = slices.Concat(
+	hitEntries("100", fewNumbers, hashOfNumber, 0),
+	hitEntries("65536", someNumbers, hashOfNumber, 0),
+	hitEntries("65536-ttl", someNumbers, hashOfNumber, cacheTTL),
+	hitEntries("65536-string", someNames, hashOfString, 0),
+	hitEntries("1M", manyNumbers, hashOfNumber, 0),
+	mixedEntries("uint64", skewedNumbers, hashOfNumber),
+	mixedEntries("string", skewedNames, hashOfString),
+	newKeyEntries(),
+	presentKeyEntries("65536", someNumbers),
+	presentKeyEntries("1M", manyNumbers),
+	arrayHeapEntries(),
+	bytesHeapEntries(),
+)
+
+// cacheFamily has an entry for each maker, the first of which is ours. what is completed by what the maker says.
+func cacheFamily[K cacheKey, V any](group, name, what string, of []maker[K, V],
+	bench func(m maker[K, V], b *testing.B)) (entries []Entry) {
+	for i, m := range of {
+		e := Entry{Name: name + "/" + m.who, Group: group, What: m.about + ": " + what,
+			Bench: func(b *testing.B) { bench(m, b) }}
+		if i > 0 {
+			e.BaselineOf = name + "/" + of[0].who
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// crew names a number of goroutines.
+func crew(n int) string {
+	if n > 2 {
+		return "all"
+	}
+	return fmt.Sprint(n, "g")
+}
+
+// filled is the cache of the last benchmark. Package testing calls a benchmark several times, with more and more
+// operations: all of them find the cache that the first one has filled.
+var filled struct {
+	name  string
+	store any
+	close func()
+}
+
+// fillOnce returns the cache of a benchmark, made by fill.
+func fillOnce[K cacheKey, V any](b *testing.B, name string, fill func() *store[K, V]) *store[K, V] {
+	if filled.name != name || b.N == 1 {
+		if filled.close != nil {
+			filled.close()
+		}
+		filled.name, filled.store, filled.close = "", nil, nil
+		runtime.GC()
+		s := fill()
+		filled.name, filled.store, filled.close = name, s, s.close
+	}
+	return filled.store.(*store[K, V])
+}
+
+// inParallel does b.N operations on goroutines that take batches of them. work does n operations, of the given
+// goroutine, and says for how many of them something was so.
+func inParallel(b *testing.B, crew int, settle func(), work func(goroutine, n int) int) (sum int) {
+	var taken, total atomic.Int64
+	var wg sync.WaitGroup
+	b.ReportAllocs()
+	before := warm.CPUTime(b)
+	b.ResetTimer()
+	for g := range crew {
+		wg.Go(func() {
+			mine := 0
+			for {
+				begin := taken.Add(cacheBatch) - cacheBatch
+				if begin >= int64(b.N) {
+					break
+				}
+				mine += work(g, int(min(cacheBatch, int64(b.N)-begin)))
+			}
+			total.Add(int64(mine))
+		})
+	}
+	wg.Wait()
+	settle()
+	b.StopTimer()
+	b.ReportMetric(float64(warm.CPUTime(b)-before)/float64(b.N), "cpu-ns/op")
+	return int(total.Load())
+}
+
+// onRing calls visit with the next keys of each goroutine, which begin at different places of a ring.
+func onRing[K cacheKey](ring []K, crew int, visit func(keys []K) int) func(goroutine, n int) int {
+	type place struct {
+		at int
+		_  [56]byte // a cache line each
+	}
+	places := make([]place, crew)
+	for g := range places {
+		places[g].at = g * len(ring) / crew
+	}
+	return func(goroutine, n int) (sum int) {
+		p := &places[goroutine]
+		for n > 0 {
+			m := min(n, len(ring)-p.at)
+			sum += visit(ring[p.at : p.at+m])
+			n -= m
+			p.at = (p.at + m) % len(ring)
+		}
+		return sum
+	}
+}
+
+// room is a budget in which so many keys fit also when they are not spread evenly over shards.
+func room(keys int) int { return max(keys+keys/32, 4096) }
+
+func hitEntries[K cacheKey](name string, keys func() *keySet[K], hash func(K) uint32,
+	ttl time.Duration) (all []Entry) {
+	of := makers[K, uint64](hash)
+	what := "get of a present key, asked for by Zipf 1.0"
+	if ttl > 0 {
+		of = slices.DeleteFunc(of, func(m maker[K, uint64]) bool { return !m.timed })
+		what += ", with a time to live"
+	}
+	for _, n := range goroutines() {
+		family := "cache/hit-" + name + "-" + crew(n)
+		all = append(all, cacheFamily(cacheReads, family, what+cacheCounted, of,
+			func(m maker[K, uint64], b *testing.B) {
+				set := keys()
+				s := fillOnce(b, family+m.who, func() *store[K, uint64] {
+					s := m.open(b, room(len(set.keys)), ttl)
+					s.fill(b, set.keys, 1)
+					return s
+				})
+				hits := inParallel(b, n, s.settle, onRing(set.ring, n, s.get))
+				if hits < b.N-b.N/100 {
+					b.Fatalf("%d hits of %d", hits, b.N)
+				}
+			})...)
+	}
+	return all
+}
+
+// bounded are the makers of caches that evict.
+func bounded[K cacheKey, V any](of []maker[K, V]) []maker[K, V] {
+	return slices.DeleteFunc(of, func(m maker[K, V]) bool { return !m.bound })
+}
+
+func mixedEntries[K cacheKey](name string, keys func() *keySet[K], hash func(K) uint32) (all []Entry) {
+	for _, n := range goroutines()[1:] {
+		family := "cache/get-else-set-" + name + "-" + crew(n)
+		all = append(all, cacheFamily(cacheWrites, family, "get, and set after a miss; Zipf 1.03 over a million keys, "+
+			"65 536 entries. hit-% is the part of the gets that were hits"+cacheCounted,
+			bounded(makers[K, uint64](hash)), func(m maker[K, uint64], b *testing.B) {
+				set := keys()
+				visit := func(s *store[K, uint64]) func([]K) int {
+					return func(keys []K) int { return s.getElseSet(keys, 1) }
+				}
+				s := fillOnce(b, family+m.who, func() *store[K, uint64] {
+					s := m.open(b, cacheSmall, 0)
+					visit(s)(set.ring)
+					s.settle()
+					return s
+				})
+				hits := inParallel(b, n, s.settle, onRing(set.ring, n, visit(s)))
+				b.ReportMetric(100*float64(hits)/float64(b.N), "hit-%")
+			})...)
+	}
+	return all
+}
+
+// newKeys is how many keys newKeyEntries has used up: none comes twice.
+var newKeys atomic.Int64
+
+func newKeyEntries() (all []Entry) {
+	for _, n := range goroutines() {
+		family := "cache/set-new-" + crew(n)
+		all = append(all, cacheFamily(cacheWrites, family, "set of a key that was never there, in a full cache of a "+
+			"million entries. refused-% is the part that the cache said it would not take"+cacheCounted,
+			bounded(makers[uint64, uint64](hashOfNumber)), func(m maker[uint64, uint64], b *testing.B) {
+				s := fillOnce(b, family+m.who, func() *store[uint64, uint64] {
+					s := m.open(b, keysMany(), 0)
+					for begin := 0; begin < 2*keysMany(); begin += cacheBatch {
+						s.set(nextKeys(make([]uint64, cacheBatch)), 1)
+					}
+					s.settle()
+					return s
+				})
+				buffers := make([][]uint64, n)
+				for g := range buffers {
+					buffers[g] = make([]uint64, cacheBatch)
+				}
+				refused := inParallel(b, n, s.settle, func(g, n int) int {
+					return s.set(nextKeys(buffers[g][:n]), 1)
+				})
+				b.ReportMetric(100*float64(refused)/float64(b.N), "refused-%")
+			})...)
+	}
+	return all
+}
+
+// nextKeys fills keys with new ones.
+func nextKeys(keys []uint64) []uint64 {
+	first := int(newKeys.Add(int64(len(keys)))) - len(keys)
+	for i := range keys {
+		keys[i] = spread(1<<40 + first + i)
+	}
+	return keys
+}
+
+func presentKeyEntries(name string, keys func() *keySet[uint64]) (all []Entry) {
+	for _, n := range goroutines() {
+		family := "cache/set-present-" + name + "-" + crew(n)
+		all = append(all, cacheFamily(cacheWrites, family, "set of a present key, chosen by Zipf 1.0"+cacheCounted,
+			makers[uint64, uint64](hashOfNumber), func(m maker[uint64, uint64], b *testing.B) {
+				set := keys()
+				s := fillOnce(b, family+m.who, func() *store[uint64, uint64] {
+					s := m.open(b, room(len(set.keys)), 0)
+					s.fill(b, set.keys, 1)
+					return s
+				})
+				overwrite := func(keys []uint64) int { return s.set(keys, 2) }
+				refused := inParallel(b, n, s.settle, onRing(set.ring, n, overwrite))
+				b.ReportMetric(100*float64(refused)/float64(b.N), "refused-%")
+			})...)
+	}
+	return all
+}
+
+const heapWhat = "runtime.GC with a million entries. empty-gc-ns is the same without them, and over-payload-B the " +
+	"memory of an entry beyond its key and value"
+
+func arrayHeapEntries() []Entry {
+	return cacheFamily(cacheMemory, "cache/heap-array", "uint64 → [100]byte; "+heapWhat,
+		makers[uint64, [100]byte](hashOfNumber), func(m maker[uint64, [100]byte], b *testing.B) {
+			measureHeap(b, m, 8+100, func(s *store[uint64, [100]byte], i int) {
+				s.set([]uint64{spread(i)}, [100]byte{})
+			})
+		})
+}
+
+func bytesHeapEntries() []Entry {
+	return cacheFamily(cacheMemory, "cache/heap-bytes", "string of 16 bytes → []byte of 96; "+heapWhat,
+		makers[string, []byte](hashOfString), func(m maker[string, []byte], b *testing.B) {
+			names := names(keysMany())
+			measureHeap(b, m, 16+16+24+valueBytes, func(s *store[string, []byte], i int) {
+				s.set([]string{strings.Clone(names[i])}, make([]byte, valueBytes))
+			})
+		})
+}
+
+// measureHeap collects garbage, b.N times, with a million entries that set has set.
+func measureHeap[K cacheKey, V any](b *testing.B, m maker[K, V], payload int, set func(s *store[K, V], i int)) {
+	if filled.close != nil {
+		filled.close()
+	}
+	filled.name, filled.store, filled.close = "", nil, nil
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what the first one has found is freed by the second
+	runtime.ReadMemStats(&before)
+	const times = 3
+	begun := time.Now()
+	for range times {
+		runtime.GC()
+	}
+	empty := time.Since(begun) / times
+	s := m.open(b, room(keysMany()), 0)
+	defer s.close()
+	for i := range keysMany() {
+		if set(s, i); i%1024 == 0 {
+			s.settle()
+		}
+	}
+	s.settle()
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	entries := float64(s.entries())
+	if entries < 0.99*float64(keysMany()) {
+		b.Fatalf("%v entries", entries)
+	}
+	for b.Loop() {
+		runtime.GC()
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/entries-float64(payload), "over-payload-B")
+	b.ReportMetric(float64(empty), "empty-gc-ns")
+	runtime.KeepAlive(s)
+}

@@ -1,0 +1,343 @@
+package micro
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/Yiling-J/theine-go"
+	"github.com/dgraph-io/ristretto/v2"
+	"github.com/elastic/go-freelru"
+	hashicorp "github.com/hashicorp/golang-lru/v2"
+	"github.com/hashicorp/golang-lru/v2/expirable"
+	"github.com/maypok86/otter/v2"
+	phuslu "github.com/phuslu/lru"
+	"github.com/puzpuzpuz/xsync/v4"
+
+	"github.com/edge-proxy/edge/tinyufo"
+)
+
+// cacheKey are the keys that every cache here takes.
+type cacheKey interface{ uint64 | string }
+
+// store is a cache as loops of one kind of cache each, so that no call in them goes through an interface.
+type store[K cacheKey, V any] struct {
+	get        func(keys []K) (hits int)
+	set        func(keys []K, value V) (refused int)
+	getElseSet func(keys []K, value V) (hits int)
+	entries    func() int
+	settle     func() // waits until goroutines of the cache have done what is to be done; nil: there are none
+	close      func() // nil: nothing to close
+}
+
+// maker makes one kind of cache.
+type maker[K cacheKey, V any] struct {
+	who, about string
+	bound      bool // it evicts
+	timed      bool // it has times to live
+	make       func(entries int, ttl time.Duration) (*store[K, V], error)
+}
+
+// makers has tinyufo first. hash is for those that have no hash function of their own.
+func makers[K cacheKey, V any](hash func(K) uint32) []maker[K, V] {
+	return []maker[K, V]{
+		{"edge", "tinyufo", true, true, tinyufoStore[K, V]},
+		{"otter", "otter v2; maintenance on goroutines of its own", true, true, otterStore[K, V]},
+		{"theine", "theine; its policy runs on a goroutine of its own", true, true, theineStore[K, V]},
+		{"ristretto", "ristretto v2; its policy runs on a goroutine of its own, and drops sets that this has no time for",
+			true, true, ristrettoStore[K, V]},
+		{"golang-lru", "golang-lru v2, LRU under one mutex", true, true, hashicorpStore[K, V]},
+		{"phuslu", "phuslu/lru, LRU in shards with a mutex each", true, true, phusluStore[K, V]},
+		{"freelru", "elastic/go-freelru, LRU in shards with a mutex each", true, true,
+			func(entries int, ttl time.Duration) (*store[K, V], error) {
+				return freelruStore[K, V](entries, ttl, hash)
+			}},
+		{"xsync.Map", "xsync v4 Map, a map without a bound", false, false, xsyncStore[K, V]},
+		{"sync.Map", "sync.Map, a map without a bound", false, false, syncMapStore[K, V]},
+	}
+}
+
+func tinyufoStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K, V], error) {
+	c := tinyufo.New(tinyufo.Options[K, V]{Entries: entries, TTL: ttl})
+	return &store[K, V]{
+		get: func(keys []K) (hits int) {
+			for _, k := range keys {
+				if _, ok := c.Get(k); ok {
+					hits++
+				}
+			}
+			return hits
+		},
+		set: func(keys []K, value V) int {
+			for _, k := range keys {
+				c.Set(k, value)
+			}
+			return 0
+		},
+		getElseSet: func(keys []K, value V) (hits int) {
+			for _, k := range keys {
+				if _, ok := c.Get(k); ok {
+					hits++
+				} else {
+					c.Set(k, value)
+				}
+			}
+			return hits
+		},
+		entries: c.Len, close: c.Close,
+	}, nil
+}
+
+func otterStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K, V], error) {
+	o := otter.Options[K, V]{MaximumSize: entries}
+	if ttl > 0 {
+		o.ExpiryCalculator = otter.ExpiryWriting[K, V](ttl)
+	}
+	c, err := otter.New(&o)
+	if err != nil {
+		return nil, err
+	}
+	return &store[K, V]{
+		get: func(keys []K) (hits int) {
+			for _, k := range keys {
+				if _, ok := c.GetIfPresent(k); ok {
+					hits++
+				}
+			}
+			return hits
+		},
+		set: func(keys []K, value V) int {
+			for _, k := range keys {
+				c.Set(k, value)
+			}
+			return 0
+		},
+		getElseSet: func(keys []K, value V) (hits int) {
+			for _, k := range keys {
+				if _, ok := c.GetIfPresent(k); ok {
+					hits++
+				} else {
+					c.Set(k, value)
+				}
+			}
+			return hits
+		},
+		entries: c.EstimatedSize, settle: c.CleanUp, close: func() { c.StopAllGoroutines() },
+	}, nil
+}
+
+func theineStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K, V], error) {
+	c, err := theine.NewBuilder[K, V](int64(entries)).Build()
+	if err != nil {
+		return nil, err
+	}
+	return &store[K, V]{
+		get: func(keys []K) (hits int) {
+			for _, k := range keys {
+				if _, ok := c.Get(k); ok {
+					hits++
+				}
+			}
+			return hits
+		},
+		set: func(keys []K, value V) int {
+			for _, k := range keys {
+				c.SetWithTTL(k, value, 1, ttl)
+			}
+			return 0
+		},
+		getElseSet: func(keys []K, value V) (hits int) {
+			for _, k := range keys {
+				if _, ok := c.Get(k); ok {
+					hits++
+				} else {
+					c.SetWithTTL(k, value, 1, ttl)
+				}
+			}
+			return hits
+		},
+		entries: c.Len, settle: c.Wait, close: c.Close,
+	}, nil
+}
+
+func ristrettoStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K, V], error) {
+	c, err := ristretto.NewCache(&ristretto.Config[K, V]{
+		NumCounters: 10 * int64(entries), MaxCost: int64(entries), BufferItems: 64, IgnoreInternalCost: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &store[K, V]{
+		get: func(keys []K) (hits int) {
+			for _, k := range keys {
+				if _, ok := c.Get(k); ok {
+					hits++
+				}
+			}
+			return hits
+		},
+		set: func(keys []K, value V) (refused int) {
+			for _, k := range keys {
+				if !c.SetWithTTL(k, value, 1, ttl) {
+					refused++
+				}
+			}
+			return refused
+		},
+		getElseSet: func(keys []K, value V) (hits int) {
+			for _, k := range keys {
+				if _, ok := c.Get(k); ok {
+					hits++
+				} else {
+					c.SetWithTTL(k, value, 1, ttl)
+				}
+			}
+			return hits
+		},
+		entries: func() int { return int(c.MaxCost() - c.RemainingCost()) }, settle: c.Wait, close: c.Close,
+	}, nil
+}
+
+// hashicorpStore is lru.Cache, or expirable.LRU where there are times to live.
+func hashicorpStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K, V], error) {
+	if ttl > 0 {
+		c := expirable.NewLRU[K, V](entries, nil, ttl)
+		return lruStore(c.Get, c.Add, c.Len), nil
+	}
+	c, err := hashicorp.New[K, V](entries)
+	if err != nil {
+		return nil, err
+	}
+	return lruStore(c.Get, c.Add, c.Len), nil
+}
+
+// lruStore calls by way of functions: a nanosecond beside a mutex.
+func lruStore[K cacheKey, V any](get func(K) (V, bool), add func(K, V) bool, entries func() int) *store[K, V] {
+	return &store[K, V]{
+		get: func(keys []K) (hits int) {
+			for _, k := range keys {
+				if _, ok := get(k); ok {
+					hits++
+				}
+			}
+			return hits
+		},
+		set: func(keys []K, value V) int {
+			for _, k := range keys {
+				add(k, value)
+			}
+			return 0
+		},
+		getElseSet: func(keys []K, value V) (hits int) {
+			for _, k := range keys {
+				if _, ok := get(k); ok {
+					hits++
+				} else {
+					add(k, value)
+				}
+			}
+			return hits
+		},
+		entries: entries,
+	}
+}
+
+func phusluStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K, V], error) {
+	if ttl > 0 {
+		c := phuslu.NewTTLCache[K, V](entries)
+		add := func(k K, v V) bool { _, replaced := c.Set(k, v, ttl); return replaced }
+		return lruStore(c.Get, add, c.Len), nil
+	}
+	c := phuslu.NewLRUCache[K, V](entries)
+	return lruStore(c.Get, func(k K, v V) bool { _, replaced := c.Set(k, v); return replaced }, c.Len), nil
+}
+
+func freelruStore[K cacheKey, V any](entries int, ttl time.Duration, hash func(K) uint32) (*store[K, V], error) {
+	c, err := freelru.NewSharded[K, V](uint32(entries), hash)
+	if err != nil {
+		return nil, err
+	}
+	c.SetLifetime(ttl)
+	return lruStore(c.Get, c.Add, c.Len), nil
+}
+
+func xsyncStore[K cacheKey, V any](entries int, _ time.Duration) (*store[K, V], error) {
+	c := xsync.NewMap[K, V](xsync.WithPresize(entries))
+	return &store[K, V]{
+		get: func(keys []K) (hits int) {
+			for _, k := range keys {
+				if _, ok := c.Load(k); ok {
+					hits++
+				}
+			}
+			return hits
+		},
+		set: func(keys []K, value V) int {
+			for _, k := range keys {
+				c.Store(k, value)
+			}
+			return 0
+		},
+		entries: c.Size,
+	}, nil
+}
+
+func syncMapStore[K cacheKey, V any](int, time.Duration) (*store[K, V], error) {
+	c := new(sync.Map)
+	return &store[K, V]{
+		get: func(keys []K) (hits int) {
+			for _, k := range keys {
+				if _, ok := c.Load(k); ok {
+					hits++
+				}
+			}
+			return hits
+		},
+		set: func(keys []K, value V) int {
+			for _, k := range keys {
+				c.Store(k, value)
+			}
+			return 0
+		},
+		entries: func() (n int) {
+			c.Range(func(any, any) bool { n++; return true })
+			return n
+		},
+	}, nil
+}
+
+// open makes a cache or ends b.
+func (m *maker[K, V]) open(b *testing.B, entries int, ttl time.Duration) *store[K, V] {
+	s, err := m.make(entries, ttl)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if s.settle == nil {
+		s.settle = func() {}
+	}
+	if s.close == nil {
+		s.close = func() {}
+	}
+	return s
+}
+
+// fill sets keys until all of them are cached: some caches refuse a few when they have much to do.
+func (s *store[K, V]) fill(b *testing.B, keys []K, value V) {
+	left := keys
+	for range 100 {
+		s.set(left, value)
+		s.settle()
+		var missing []K
+		for i := range left {
+			if s.get(left[i:i+1]) == 0 {
+				missing = append(missing, left[i])
+			}
+		}
+		if left = missing; len(left) == 0 {
+			return
+		}
+	}
+	if len(left) > len(keys)/1000 {
+		b.Fatalf("%d of %d keys cannot be cached", len(left), len(keys))
+	}
+}
