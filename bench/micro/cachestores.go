@@ -44,7 +44,7 @@ func makers[K cacheKey, V any](hash func(K) uint32) []maker[K, V] {
 		{"edge", "tinyufo", true, true, tinyufoStore[K, V]},
 		{"otter", "otter v2; maintenance on goroutines of its own", true, true, otterStore[K, V]},
 		{"theine", "theine; its policy runs on a goroutine of its own", true, true, theineStore[K, V]},
-		{"ristretto", "ristretto v2; its policy runs on a goroutine of its own, and drops sets that this has no time for",
+		{"ristretto", "ristretto v2; its policy runs on a goroutine of its own; sets are dropped when it is late",
 			true, true, ristrettoStore[K, V]},
 		{"golang-lru", "golang-lru v2, LRU under one mutex", true, true, hashicorpStore[K, V]},
 		{"phuslu", "phuslu/lru, LRU in shards with a mutex each", true, true, phusluStore[K, V]},
