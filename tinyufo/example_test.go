@@ -86,15 +86,15 @@ func ExampleNew_pinned() {
 func ExampleNew_onEvict() {
 	files := tinyufo.New(tinyufo.Options[string, int]{
 		Entries:   10,
-		OnEvict:   func(name string, fd int, cause tinyufo.Cause) { fmt.Println("close", fd, "since", name, "is", cause) },
-		OnReplace: func(name string, fd int) { fmt.Println("close", fd) },
+		OnEvict:   func(name string, fd int, cause tinyufo.Cause) { fmt.Println("close", fd, cause) },
+		OnReplace: func(name string, fd int) { fmt.Println("close", fd, "replaced") },
 	})
 	files.Set("a.log", 3)
 	files.Set("a.log", 4)
 	files.Delete("a.log")
 	// Output:
-	// close 3
-	// close 4 since a.log is deleted
+	// close 3 replaced
+	// close 4 deleted
 }
 
 func ExampleCache_Get() {
