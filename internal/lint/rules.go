@@ -13,6 +13,7 @@ type rule struct {
 var rules = []rule{
 	{name: "syntax", tree: func(t *tree) []finding { return t.broken }},
 	{name: "arrows", source: checkArrows},
+	{name: "alone", source: checkAlone},
 	{name: "modules", source: checkModules},
 	{name: "codec", source: checkCodec},
 	{name: "clock", source: checkClock},
