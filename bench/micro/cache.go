@@ -156,6 +156,8 @@ func hitEntries[K cacheKey](name string, keys func() *keySet[K], hash func(K) ui
 	what := "get of a present key, asked for by Zipf 1.0"
 	if ttl > 0 {
 		of = slices.DeleteFunc(of, func(m maker[K, uint64]) bool { return !m.timed })
+		of = slices.Insert(of, 2, maker[K, uint64]{"otter-coarse", "otter v2 with its CoarseClock of 10 ms", true, true,
+			otterCoarse[K, uint64]})
 		what += ", with a time to live"
 	}
 	for _, n := range goroutines() {
