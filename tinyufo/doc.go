@@ -8,10 +8,11 @@
 //	user, err := c.Load(ctx, name, fetchUser)   // one call of fetchUser for all who wait
 //
 // A Cache is safe for any goroutine. Get takes no lock and never waits. A Set of a present key is one
-// compare-and-swap. A Set of another key locks one bucket for some tens of ns, and runs the policy of its shard
-// if nobody else does; if somebody does, it leaves the entry to him and returns. Delete waits for the policy of
-// its shard. Callbacks and loaders run with no lock held. There is a goroutine only if entries have times to
-// live and the cache no Clock; Close ends it.
+// compare-and-swap; if the weight is another or the time to live ends sooner, it then waits for the policy of
+// its shard. A Set of another key locks one bucket for some tens of ns, and runs the policy of its shard if
+// nobody else does; if another goroutine does, it leaves the entry to that one and returns. Delete waits for the
+// policy of its shard. OnEvict, OnReplace, loaders and the function of Compute run with no lock held. There is a
+// goroutine only if entries have times to live and the cache no Clock; Close ends it.
 //
 // Budgets are exact: the entries whose policy has run are never more than Options.Entries or heavier than
 // Options.Weight. While goroutines add entries to one shard at once, up to 64 of these wait for the policy and

@@ -20,7 +20,8 @@ type Options[K comparable, V any] struct {
 
 	// Weight is how much the entries may weigh together, as Weigher says. The cache gives each of its shards an
 	// equal part; an entry that is heavier than half of that is not taken in (see Cache.Set). A weight of 0
-	// pins an entry: it is never evicted, and is not counted.
+	// pins an entry: it is never evicted, and is not counted. Weigher must not use the cache: it may be called
+	// with a lock held, as may TTLFunc and Clock.
 	Weight  int64
 	Weigher func(K, V) uint32
 

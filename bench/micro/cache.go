@@ -218,7 +218,7 @@ func newKeyEntries() (all []Entry) {
 			bounded(makers[uint64, uint64](hashOfNumber)), func(m maker[uint64, uint64], b *testing.B) {
 				s := fillOnce(b, family+m.who, func() *store[uint64, uint64] {
 					s := m.open(b, keysMany(), 0)
-					for begin := 0; begin < 2*keysMany(); begin += cacheBatch {
+					for begin := 0; begin < keysMany()+keysMany()/4; begin += cacheBatch {
 						s.set(nextKeys(make([]uint64, cacheBatch)), 1)
 					}
 					s.settle()

@@ -343,15 +343,16 @@ func (s *store[K, V]) fill(b *testing.B, keys []K, value V) {
 	for range 100 {
 		s.set(left, value)
 		s.settle()
+		if s.get(left) == len(left) {
+			return
+		}
 		var missing []K
 		for i := range left {
 			if s.get(left[i:i+1]) == 0 {
 				missing = append(missing, left[i])
 			}
 		}
-		if left = missing; len(left) == 0 {
-			return
-		}
+		left = missing
 	}
 	if len(left) > len(keys)/1000 {
 		b.Fatalf("%d of %d keys cannot be cached", len(left), len(keys))
