@@ -1,7 +1,8 @@
 package micro
 
 import (
-	"fmt"
+	"encoding/binary"
+	"encoding/hex"
 	"hash/maphash"
 	"math"
 	"math/rand/v2"
@@ -51,13 +52,20 @@ func numbers(n int) []uint64 {
 func names(n int) []string {
 	var all strings.Builder
 	for i := range n {
-		_, _ = fmt.Fprintf(&all, "%016x", spread(i))
+		_, _ = all.WriteString(nameOf(i))
 	}
 	keys := make([]string, n)
 	for i := range keys {
 		keys[i] = all.String()[16*i : 16*i+16]
 	}
 	return keys
+}
+
+// nameOf is 16 digits, in memory of its own.
+func nameOf(i int) string {
+	var number [8]byte
+	binary.BigEndian.PutUint64(number[:], spread(i))
+	return hex.EncodeToString(number[:])
 }
 
 // keySet is a set of keys, and the order in which they are asked for. Immutable.
