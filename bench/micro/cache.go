@@ -2,6 +2,7 @@ package micro
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"sync"
@@ -124,15 +125,17 @@ func inParallel(b *testing.B, crew int, settle func(), work func(goroutine, n in
 	return int(total.Load())
 }
 
-// onRing calls visit with the next keys of each goroutine, which begin at different places of a ring.
+// onRing calls visit with the next keys of each goroutine. They begin at different places of a ring, and in each run at
+// others.
 func onRing[K cacheKey](ring []K, crew int, visit func(keys []K) int) func(goroutine, n int) int {
 	type place struct {
 		at int
 		_  [56]byte // a cache line each
 	}
 	places := make([]place, crew)
+	first := rand.IntN(len(ring))
 	for g := range places {
-		places[g].at = g * len(ring) / crew
+		places[g].at = (first + g*len(ring)/crew) % len(ring)
 	}
 	return func(goroutine, n int) (sum int) {
 		p := &places[goroutine]
@@ -195,7 +198,7 @@ func mixedEntries[K cacheKey](name string, keys func() *keySet[K], hash func(K) 
 				}
 				s := fillOnce(b, family+m.who, func() *store[K, uint64] {
 					s := m.open(b, cacheSmall, 0)
-					visit(s)(set.ring)
+					visit(s)(set.ring[:len(set.ring)/4])
 					s.settle()
 					return s
 				})
