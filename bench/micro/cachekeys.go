@@ -3,6 +3,7 @@ package micro
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"flag"
 	"hash/maphash"
 	"math"
 	"math/rand/v2"
@@ -19,9 +20,9 @@ const (
 	ringMixed = 1 << 23 // many more than are measured: keys that come again in the same order are easier to cache
 )
 
-// keysMany is a million, but for go test -short, which only looks whether everything runs.
+// keysMany is a million, but for a test that only looks whether everything runs.
 func keysMany() int {
-	if testing.Testing() && testing.Short() {
+	if testing.Testing() && flag.Lookup("test.bench").Value.String() == "" {
 		return 20_000
 	}
 	return 1_000_000
