@@ -58,8 +58,8 @@ type Options[K comparable, V any] struct {
 	// Stats makes Cache.Stats count hits and misses too, which costs about 5 ns each.
 	Stats bool
 
-	// Shards is in how many parts the policy works, a power of two. 0: four for each processor, but of 128
-	// entries at least.
+	// Shards is in how many parts the policy works, a power of two. 0: with Entries four for each processor, of 128
+	// entries at least; with Weight 8.
 	Shards int
 }
 
@@ -120,9 +120,21 @@ func (o *Options[K, V]) shards() int {
 	if o.Shards > 0 {
 		return o.Shards
 	}
+	if o.Weight > 0 {
+		return weightShards(o.Weight)
+	}
 	n := 1 << bits.Len(uint(4*runtime.GOMAXPROCS(0)-1))
-	budget := max(int64(o.Entries), o.Weight)
-	for n > 1 && budget/int64(n) < least {
+	for n > 1 && o.Entries/n < least {
+		n /= 2
+	}
+	return n
+}
+
+// weightShards is how many shards a budget of weight has. They are few on every machine, since none takes in an entry
+// that is heavier than half of its part: an eighth leaves room for one of a sixteenth of the budget.
+func weightShards(weight int64) int {
+	n := 8
+	for n > 1 && weight/int64(n) < 16 {
 		n /= 2
 	}
 	return n
