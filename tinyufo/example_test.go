@@ -1,7 +1,9 @@
 package tinyufo_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -543,4 +545,140 @@ func ExampleOp() {
 	// 0 false
 	// 1 true
 	// 0 false
+}
+
+// numbers turns an entry of an uint32 and a string into bytes and back.
+var numbers = tinyufo.Codec[uint32, string]{
+	Append: func(dst []byte, key uint32, value string) ([]byte, error) {
+		return append(binary.BigEndian.AppendUint32(dst, key), value...), nil
+	},
+	Parse: func(src []byte) (uint32, string, error) {
+		if len(src) < 4 {
+			return 0, "", errors.New("no key")
+		}
+		return binary.BigEndian.Uint32(src), string(src[4:]), nil
+	},
+}
+
+func ExampleCache_SaveTo() {
+	old := tinyufo.New(tinyufo.Options[uint32, string]{Entries: 100})
+	old.Set(7, "seven")
+	var file bytes.Buffer
+	if err := old.SaveTo(&file, numbers); err != nil {
+		panic(err)
+	}
+
+	// The next process.
+	cache := tinyufo.New(tinyufo.Options[uint32, string]{Entries: 100})
+	n, err := cache.LoadFrom(&file, numbers)
+	fmt.Println(n, err)
+	fmt.Println(cache.Get(7))
+	// Output:
+	// 1 <nil>
+	// seven true
+}
+
+func ExampleCache_LoadFrom() {
+	cache := tinyufo.New(tinyufo.Options[uint32, string]{Entries: 100})
+	_, err := cache.LoadFrom(bytes.NewReader([]byte("something else")), numbers)
+	fmt.Println(errors.Is(err, tinyufo.ErrFormat))
+	// Output:
+	// true
+}
+
+func ExampleNewBytes() {
+	pages, err := tinyufo.NewBytes(tinyufo.BytesOptions{Size: 64 << 20})
+	if err != nil {
+		panic(err) // the kernel has no memory for it
+	}
+	pages.Set([]byte("/index.html"), []byte("<h1>hello</h1>"))
+
+	var buffer []byte // used again and again
+	buffer, ok := pages.Get(buffer[:0], []byte("/index.html"))
+	fmt.Printf("%s %v\n", buffer, ok)
+	// Output:
+	// <h1>hello</h1> true
+}
+
+func ExampleBytes_Get() {
+	c := newBytes()
+	c.Set([]byte("name"), []byte("edge"))
+	greeting, ok := c.Get([]byte("hello "), []byte("name"))
+	fmt.Printf("%s %v\n", greeting, ok)
+	greeting, ok = c.Get([]byte("hello "), []byte("nobody"))
+	fmt.Printf("%q %v\n", greeting, ok)
+	// Output:
+	// hello edge true
+	// "hello " false
+}
+
+func ExampleBytes_Set() {
+	c := newBytes()
+	fmt.Println(c.Set([]byte("key"), []byte("value")))
+	fmt.Println(c.Set([]byte("key"), make([]byte, 1<<20))) // as large as the cache
+	_, ok := c.Get(nil, []byte("key"))
+	fmt.Println(ok)
+	// Output:
+	// true
+	// false
+	// false
+}
+
+func ExampleBytes_Delete() {
+	c := newBytes()
+	c.Set([]byte("key"), []byte("value"))
+	fmt.Println(c.Delete([]byte("key")), c.Delete([]byte("key")))
+	// Output:
+	// true false
+}
+
+func ExampleBytes_All() {
+	c := newBytes()
+	c.Set([]byte("a"), []byte("1"))
+	for key, value := range c.All() {
+		fmt.Printf("%s = %s\n", key, value)
+	}
+	// Output:
+	// a = 1
+}
+
+func ExampleBytes_Len() {
+	c := newBytes()
+	c.Set([]byte("a"), nil)
+	c.Set([]byte("b"), nil)
+	fmt.Println(c.Len())
+	// Output:
+	// 2
+}
+
+func ExampleBytes_Stats() {
+	c, err := tinyufo.NewBytes(tinyufo.BytesOptions{Size: 1 << 20, Stats: true})
+	if err != nil {
+		panic(err)
+	}
+	c.Set([]byte("a"), nil)
+	c.Get(nil, []byte("a"))
+	c.Get(nil, []byte("b"))
+	fmt.Println(c.Stats().Hits, c.Stats().Misses)
+	// Output:
+	// 1 1
+}
+
+func ExampleBytes_Close() {
+	c, err := tinyufo.NewBytes(tinyufo.BytesOptions{Size: 1 << 20, TTL: 60e9})
+	if err != nil {
+		panic(err)
+	}
+	defer c.Close() // ends the goroutine that keeps the time
+	fmt.Println(c.Set([]byte("a"), nil))
+	// Output:
+	// true
+}
+
+func newBytes() *tinyufo.Bytes {
+	c, err := tinyufo.NewBytes(tinyufo.BytesOptions{Size: 1 << 20})
+	if err != nil {
+		panic(err)
+	}
+	return c
 }

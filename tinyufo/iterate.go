@@ -75,7 +75,7 @@ func (c *Cache[K, V]) ordered(n int, order func(a, b ranked[K, V]) int) iter.Seq
 	return func(yield func(K, V) bool) {
 		all := c.rank()
 		slices.SortStableFunc(all, order)
-		for _, r := range all[:min(n, len(all))] {
+		for _, r := range all[:min(max(n, 0), len(all))] {
 			if c.alive(r.entry) && !yield(r.key, r.value) {
 				return
 			}
