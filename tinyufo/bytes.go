@@ -78,7 +78,7 @@ func NewBytes(o BytesOptions) (*Bytes, error) {
 	for i := range c.shards {
 		if err := c.shards[i].init(o.Size / int64(n)); err != nil {
 			for j := range i {
-				unmap(c.shards[j].memory)
+				unmapMemory(c.shards[j].memory)
 			}
 			return nil, err
 		}
@@ -89,7 +89,7 @@ func NewBytes(o BytesOptions) (*Bytes, error) {
 	}
 	runtime.AddCleanup(c, func(maps [][]byte) {
 		for _, m := range maps {
-			unmap(m)
+			unmapMemory(m)
 		}
 	}, maps)
 	if c.ttl > 0 && c.clock == nil {

@@ -1,9 +1,9 @@
 package tinyufo
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
-	"syscall"
 )
 
 // The logs of a shard, and the parts that they have of its bytes.
@@ -36,10 +36,9 @@ const indexFirst = 256
 
 func (s *bytesShard) init(size int64) error {
 	size &^= 7
-	memory, err := syscall.Mmap(-1, 0, int(size), syscall.PROT_READ|syscall.PROT_WRITE,
-		syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	memory, err := mapMemory(int(size))
 	if err != nil {
-		return &mapError{size, err}
+		return fmt.Errorf("tinyufo: %d bytes of memory for a cache of bytes: %w", size, err)
 	}
 	s.memory = memory
 	small := size / smallLogShare &^ 7
@@ -49,17 +48,6 @@ func (s *bytesShard) init(size int64) error {
 	s.useIndex(newIndex(indexFirst))
 	return nil
 }
-
-// mapError says that the kernel has not given the memory.
-type mapError struct {
-	size int64
-	err  error
-}
-
-func (e *mapError) Error() string { return "tinyufo: memory for a cache of bytes: " + e.err.Error() }
-func (e *mapError) Unwrap() error { return e.err }
-
-func unmap(memory []byte) { _ = syscall.Munmap(memory) } // it can only fail for what was not mapped
 
 func (s *bytesShard) useIndex(x *index) {
 	s.index.Store(x)

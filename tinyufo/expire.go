@@ -2,6 +2,7 @@ package tinyufo
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -9,6 +10,106 @@ const (
 	wheelStep  = 16  // timers that an insertion looks at
 	wheelSweep = 256 // timers that Expire looks at before it lets others have the shard
 )
+
+// times are the times to live of a cache's entries, and the time. Immutable but for the time.
+type times[K comparable, V any] struct {
+	timed                        bool // entries have times to live: each is a timed
+	clock                        func() int64
+	coarse                       atomic.Int64 // the time, when there is no clock; written by keepTime
+	ttl, tti, stale, negativeTTL time.Duration
+	ttlFunc                      func(K, V) time.Duration
+}
+
+func (t *times[K, V]) init(o *Options[K, V]) {
+	t.timed, t.clock, t.ttlFunc = o.timed(), o.Clock, o.TTLFunc
+	t.ttl, t.tti, t.stale, t.negativeTTL = o.TTL, o.TTI, o.Stale, o.Negative
+	if t.ttl == 0 {
+		t.ttl = Forever
+	}
+}
+
+// now is the time for entries to expire by.
+func (t *times[K, V]) now() int64 {
+	if t.clock != nil {
+		return t.clock()
+	}
+	return t.coarse.Load()
+}
+
+// expiry is the time at which an entry that is set now expires.
+func (t *times[K, V]) expiry(key K, value V, ttl time.Duration) int64 {
+	if ttl == 0 && t.ttlFunc != nil {
+		ttl = t.ttlFunc(key, value)
+	}
+	if ttl == 0 {
+		ttl = t.ttl
+	}
+	if t.tti > 0 {
+		ttl = min(ttl, t.tti)
+	}
+	return later(t.now(), ttl)
+}
+
+// later is a time after now, or never.
+func later(now int64, d time.Duration) int64 {
+	if int64(d) > never-now {
+		return never
+	}
+	return now + int64(d)
+}
+
+// fresh reports whether e may be returned, and counts the use for the time to live since the last one. Only for a
+// cache whose entries have times to live.
+func (t *times[K, V]) fresh(e *entry[K, V]) bool {
+	x := timedOf(e)
+	expiry, now := x.expiry.Load(), t.now()
+	if expiry <= now || x.negative {
+		return false
+	}
+	// A store for each hit would make readers of one key wait for each other: one in a 64th of the time is near
+	// enough.
+	if t.tti > 0 {
+		if moved := later(now, t.tti); moved-expiry > int64(t.tti)/64 {
+			x.expiry.CompareAndSwap(expiry, moved)
+		}
+	}
+	return true
+}
+
+// negative reports whether e only says that there is no value.
+func (t *times[K, V]) negative(e *entry[K, V]) bool { return t.timed && timedOf(e).negative }
+
+// alive reports whether e has a value that may be returned.
+func (t *times[K, V]) alive(e *entry[K, V]) bool {
+	if !t.timed {
+		return true
+	}
+	x := timedOf(e)
+	return !x.negative && x.expiry.Load() > t.now()
+}
+
+// left is the time that an entry has left, plus one; 0 when it lives for ever. ok is false when it has no value
+// any more.
+func (t *times[K, V]) left(e *entry[K, V]) (left uint64, ok bool) {
+	if !t.alive(e) {
+		return 0, false
+	}
+	if !t.timed {
+		return 0, true
+	}
+	expiry := timedOf(e).expiry.Load()
+	if expiry == never {
+		return 0, true
+	}
+	return uint64(max(expiry-t.now(), 0)) + 1, true
+}
+
+// makeNegative makes an entry that says that there is no value.
+func (t *times[K, V]) makeNegative(key K) *entry[K, V] {
+	x := &timed[K, V]{entry: entry[K, V]{key: key}, weight: 1, negative: true}
+	x.expiry.Store(later(t.now(), t.negativeTTL))
+	return &x.entry
+}
 
 // arm makes the wheel look at the entry of node i when it is to leave.
 func (s *shard[K, V]) arm(i uint32) {
