@@ -51,8 +51,8 @@ func (s *shard[K, V]) audit(t *testing.T) (weight int64) {
 			t.Errorf("node %d at %x is of another entry: %v", i, at, e)
 			continue
 		}
-		if s.weights != nil && timedOf(e).weight != s.weights[i] {
-			t.Errorf("node %d weighs %d, its entry %d", i, s.weights[i], timedOf(e).weight)
+		if s.weights != nil && heavyOf(e).weight != s.weights[i] {
+			t.Errorf("node %d weighs %d, its entry %d", i, s.weights[i], heavyOf(e).weight)
 		}
 		if at.queue() == inPinned {
 			pinned++

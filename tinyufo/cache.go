@@ -9,13 +9,13 @@ import (
 
 // Cache is a cache in memory with a budget. Safe for any goroutine. It must not be copied; New makes one.
 type Cache[K comparable, V any] struct {
-	table     sharedPointer[table[K, V]]
-	hasher    hasher[K]
-	plain     bool // neither timed nor weighed
-	plainHits bool // neither timed nor counted
-	mask      uint64
-	shards    []shard[K, V]
-	stats     *hitStats // nil when they are not counted
+	table  sharedPointer[table[K, V]]
+	hasher hasher[K]
+	plain  bool // neither timed nor weighed
+	hits   hitKind
+	mask   uint64
+	shards []shard[K, V]
+	stats  *hitStats // nil when they are not counted
 	times[K, V]
 
 	weighed bool
@@ -42,7 +42,7 @@ func New[K comparable, V any](o Options[K, V]) *Cache[K, V] {
 	if o.Stats {
 		c.stats = new(hitStats)
 	}
-	c.plainHits = !c.timed && !o.Stats
+	c.hits = o.hits()
 	c.table.Store(newTable[K, V](&c.hasher, int(float64(o.Entries)/loadMean)+1))
 	c.shards = make([]shard[K, V], n)
 	for i, capacity := range split(max(int64(o.Entries), o.Weight), n) {
@@ -81,7 +81,8 @@ func (c *Cache[K, V]) Get(key K) (value V, ok bool) {
 		for found := match(word, tags); found != 0; found &= found - 1 {
 			lane := laneOf(found)
 			if e := b.at(lane).Load(); e != nil && e.key == key {
-				if c.plainHits || c.hit(e) {
+				if c.hits == hitPlain ||
+					c.hits == hitCoarse && timedOf(e).expiry.Load() > c.coarse.Load() || c.hit(e) {
 					b.use(word, lane)
 					return e.value, true
 				}
@@ -90,6 +91,27 @@ func (c *Cache[K, V]) Get(key K) (value V, ok bool) {
 		}
 	}
 	return c.missed(t, hash, key)
+}
+
+// hitKind says what a hit has to look at beside the key.
+type hitKind uint8
+
+const (
+	hitPlain  hitKind = iota // nothing
+	hitCoarse                // the expiry, by the time that keepTime tells
+	hitOther                 // all that there is
+)
+
+func (o *Options[K, V]) hits() hitKind {
+	switch {
+	case o.Stats:
+		return hitOther
+	case !o.timed():
+		return hitPlain
+	case o.Clock == nil && o.TTI == 0:
+		return hitCoarse
+	}
+	return hitOther
 }
 
 // hit reports whether an entry that was found may be returned, and counts what is counted.
@@ -106,7 +128,7 @@ func (c *Cache[K, V]) hit(e *entry[K, V]) bool {
 func (c *Cache[K, V]) missed(t *table[K, V], hash uint64, key K) (value V, ok bool) {
 	for t = t.successor(uint32(hash)); t != nil; t = t.successor(uint32(hash)) {
 		if b, lane, e := t.inChain(uint32(hash), key); b != nil {
-			if !c.plainHits && !c.hit(e) {
+			if c.hits != hitPlain && !c.hit(e) {
 				return value, false
 			}
 			b.use(b.word.Load(), lane)
@@ -181,7 +203,7 @@ func (c *Cache[K, V]) replace(hash uint64, b *bucket[K, V], lane uint, old, e *e
 func (s *shard[K, V]) revise(old, e *entry[K, V], after *departures[K, V]) {
 	was, is := timedOf(old), timedOf(e)
 	sooner := s.cache.timed && is.expiry.Load() < was.expiry.Load()
-	if was.weight == is.weight && !sooner {
+	if !sooner && !(s.cache.weighed && heavyOf(old).weight != heavyOf(e).weight) {
 		return
 	}
 	s.mu.Lock()
@@ -189,7 +211,7 @@ func (s *shard[K, V]) revise(old, e *entry[K, V], after *departures[K, V]) {
 	// The node may stand for another key by now. What it is told is right for whichever entry it stands for.
 	if i := e.node; s.at[i] != removed && s.at[i].queue() != inNone {
 		if s.cache.weighed {
-			s.reweigh(i, timedOf(s.entryOf(i)).weight)
+			s.reweigh(i, heavyOf(s.entryOf(i)).weight)
 		}
 		if s.cache.timed {
 			s.arm(i)
@@ -201,7 +223,7 @@ func (s *shard[K, V]) revise(old, e *entry[K, V], after *departures[K, V]) {
 
 // tooHeavy reports whether e is not to be taken in.
 func (c *Cache[K, V]) tooHeavy(e *entry[K, V]) bool {
-	return c.weighed && int64(timedOf(e).weight) > c.heavy.Load()
+	return c.weighed && int64(heavyOf(e).weight) > c.heavy.Load()
 }
 
 // refuse removes the key of an entry that is too heavy, and returns its entry.

@@ -63,7 +63,7 @@ func later(now int64, d time.Duration) int64 {
 func (t *times[K, V]) fresh(e *entry[K, V]) bool {
 	x := timedOf(e)
 	expiry, now := x.expiry.Load(), t.now()
-	if expiry <= now || x.negative {
+	if expiry <= now {
 		return false
 	}
 	// A store for each hit would make readers of one key wait for each other: one in a 64th of the time is near
@@ -77,15 +77,14 @@ func (t *times[K, V]) fresh(e *entry[K, V]) bool {
 }
 
 // negative reports whether e only says that there is no value.
-func (t *times[K, V]) negative(e *entry[K, V]) bool { return t.timed && timedOf(e).negative }
+func (t *times[K, V]) negative(e *entry[K, V]) bool { return t.timed && timedOf(e).expiry.Load() < 0 }
 
 // alive reports whether e has a value that may be returned.
 func (t *times[K, V]) alive(e *entry[K, V]) bool {
 	if !t.timed {
 		return true
 	}
-	x := timedOf(e)
-	return !x.negative && x.expiry.Load() > t.now()
+	return timedOf(e).expiry.Load() > t.now()
 }
 
 // left is the time that an entry has left, plus one; 0 when it lives for ever. ok is false when it has no value
@@ -105,9 +104,9 @@ func (t *times[K, V]) left(e *entry[K, V]) (left uint64, ok bool) {
 }
 
 // makeNegative makes an entry that says that there is no value.
-func (t *times[K, V]) makeNegative(key K) *entry[K, V] {
-	x := &timed[K, V]{entry: entry[K, V]{key: key}, weight: 1, negative: true}
-	x.expiry.Store(later(t.now(), t.negativeTTL))
+func (t *times[K, V]) makeNegative(weighed bool, key K) *entry[K, V] {
+	x := makeTimed(weighed, key, *new(V))
+	x.expiry.Store(-later(t.now(), t.negativeTTL))
 	return &x.entry
 }
 
@@ -124,8 +123,11 @@ func (s *shard[K, V]) arm(i uint32) {
 func (s *shard[K, V]) dueOf(e *entry[K, V]) int64 {
 	x := timedOf(e)
 	expiry := x.expiry.Load()
-	if expiry == never || x.negative {
-		return expiry
+	switch {
+	case expiry == never:
+		return never
+	case expiry < 0:
+		return -expiry
 	}
 	return later(expiry, s.cache.stale)
 }

@@ -112,7 +112,7 @@ func (c *Cache[K, V]) finish(hash uint64, key K, l *call[V], value V, err error)
 	case err == nil:
 		e = c.makeEntry(key, value, 0)
 	case absent && c.negativeTTL > 0:
-		e = c.makeNegative(key)
+		e = c.makeNegative(c.weighed, key)
 	}
 	mu, calls := c.loads.stripe(hash)
 	var out departures[K, V]
@@ -147,9 +147,9 @@ func (c *Cache[K, V]) cached(hash uint64, key K) (value V, err error, ok, stale 
 		x, now := timedOf(e), c.now()
 		expiry := x.expiry.Load()
 		switch {
-		case x.negative && expiry > now:
+		case expiry < 0 && -expiry > now:
 			return value, ErrNotFound, true, false
-		case x.negative || expiry <= now && later(expiry, c.stale) <= now:
+		case expiry < 0 || expiry <= now && later(expiry, c.stale) <= now:
 			return value, nil, false, false
 		case expiry <= now:
 			stale = true

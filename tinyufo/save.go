@@ -105,7 +105,7 @@ func (c *Cache[K, V]) restore(key K, value V, ttl time.Duration, heat int) bool 
 	s.drain()
 	weight := int64(1)
 	if c.weighed {
-		weight = int64(timedOf(e).weight)
+		weight = int64(heavyOf(e).weight)
 	}
 	if s.small+s.main+weight > s.capacity {
 		s.unlock(nil)

@@ -166,7 +166,7 @@ func (s *shard[K, V]) admit(i, hash uint32) {
 	}
 	t := c.table.Load()
 	if c.weighed {
-		s.weights[i] = timedOf(s.entryOf(i)).weight
+		s.weights[i] = heavyOf(s.entryOf(i)).weight
 	}
 	s.enqueue(i)
 	if c.timed {

@@ -106,7 +106,7 @@ func (s *stress) run(o Options[uint64, uint64], goroutines, each int) {
 func (s *stress) checkBudget(budget int64) {
 	pinned, n := 0, int64(0)
 	for e := range s.c.entries() {
-		if s.c.weighed && timedOf(e).weight == 0 {
+		if s.c.weighed && heavyOf(e).weight == 0 {
 			pinned++
 		}
 		n++
