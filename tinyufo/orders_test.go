@@ -296,7 +296,7 @@ var (
 	apart   = Options[uint64, uint64]{Weight: 1000, Weigher: one, Shards: 4}
 	roomy   = Options[uint64, uint64]{Entries: 100, Shards: 1}
 	mortal  = Options[uint64, uint64]{Entries: 8, Shards: 1, TTL: 64 << 20, Clock: func() int64 { return 0 }}
-	heavy   = Options[uint64, uint64]{Weight: 24, Shards: 1,
+	tooMuch   = Options[uint64, uint64]{Weight: 24, Shards: 1,
 		Weigher: func(_, v uint64) uint32 { return uint32(v/100) * 7 % 14 }}
 )
 
@@ -318,7 +318,7 @@ var scenarios = map[string]scenario{
 		"set 3, set 4, set 5", "delete 2, delete 1", "set 1, delete 4"}},
 	"5 victim against replace": {tiny, "set 1, set 2", []string{
 		"set 3, set 4", "swap 1, swap 2", "swap 2, swap 1"}},
-	"5 weights against replace": {heavy, "set 1, set 2", []string{
+	"5 weights against replace": {tooMuch, "set 1, set 2", []string{
 		"set 1, set 2", "swap 1, set 3", "swap 2, delete 1"}},
 	"6 hits against the hand": {tiny, "set 1, set 2", []string{
 		"get 1, get 2, get 1", "get 1, get 2", "set 3, set 4, set 5"}},
