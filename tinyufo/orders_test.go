@@ -296,7 +296,7 @@ var (
 	apart   = Options[uint64, uint64]{Weight: 1000, Weigher: one, Shards: 4}
 	roomy   = Options[uint64, uint64]{Entries: 100, Shards: 1}
 	mortal  = Options[uint64, uint64]{Entries: 8, Shards: 1, TTL: 64 << 20, Clock: func() int64 { return 0 }}
-	tooMuch   = Options[uint64, uint64]{Weight: 24, Shards: 1,
+	tooMuch = Options[uint64, uint64]{Weight: 24, Shards: 1,
 		Weigher: func(_, v uint64) uint32 { return uint32(v/100) * 7 % 14 }}
 )
 
