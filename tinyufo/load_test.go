@@ -358,15 +358,15 @@ func TestLoad_callbacksUseTheCache(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o origin
 		var c *Cache[int, int]
-		evicted := 0
+		var evicted atomic.Int64
 		c = New(Options[int, int]{Weight: 4, Shards: 1, TTL: Forever,
 			Weigher: func(key, _ int) uint32 { c.Delete(key / 20 * 20); return 1 },
 			TTLFunc: func(key, _ int) time.Duration { c.Delete(key + 1); c.Get(key); return 0 },
 			OnEvict: func(key, _ int, _ Cause) {
-				if evicted++; evicted < 20 {
+				if n := evicted.Add(1); n < 20 {
 					_, _ = c.Load(t.Context(), key, o.load)
 					c.Delete(key)
-					c.Resize(4 + int64(evicted%2))
+					c.Resize(4 + n%2)
 				}
 			},
 			OnReplace: func(key, _ int) { c.Len(); c.Purge() },
@@ -381,7 +381,7 @@ func TestLoad_callbacksUseTheCache(t *testing.T) {
 				t.Error(found, err)
 			}
 		}
-		if evicted == 0 {
+		if evicted.Load() == 0 {
 			t.Error("nothing was evicted")
 		}
 		c.audit(t)
