@@ -209,7 +209,7 @@ func (s *shard[K, V]) revise(old, e *entry[K, V], after *departures[K, V]) {
 	s.mu.Lock()
 	s.drain()
 	// The node may stand for another key by now. What it is told is right for whichever entry it stands for.
-	if i := e.node; s.at[i] != removed && s.at[i].queue() != inNone {
+	if i := e.node; s.at[i].queue() != inNone {
 		if s.cache.weighed {
 			s.reweigh(i, heavyOf(s.entryOf(i)).weight)
 		}
@@ -230,7 +230,7 @@ func (c *Cache[K, V]) tooHeavy(e *entry[K, V]) bool {
 func (c *Cache[K, V]) refuse(hash uint64, e *entry[K, V], after *departures[K, V]) *entry[K, V] {
 	s := c.shardOf(hash)
 	s.mu.Lock()
-	old := s.remove(uint32(hash), e.key, nil, Deleted)
+	old := s.remove(uint32(hash), e.key, nil)
 	s.depart(e, TooHeavy)
 	s.unlock(after)
 	return old
@@ -251,7 +251,7 @@ func (c *Cache[K, V]) remove(hash uint64, key K, after *departures[K, V]) bool {
 	}
 	s := c.shardOf(hash)
 	s.mu.Lock()
-	e := s.remove(uint32(hash), key, nil, Deleted)
+	e := s.remove(uint32(hash), key, nil)
 	s.unlock(after)
 	return e != nil && c.alive(e)
 }

@@ -20,7 +20,7 @@ func (s *shard[K, V]) check() {
 	live := 0
 	for i := range s.at {
 		at := s.at[i]
-		if i < nodeMin || at == removed || at.queue() == inNone {
+		if i < nodeMin || at.queue() == inNone {
 			continue
 		}
 		live++

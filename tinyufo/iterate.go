@@ -93,7 +93,7 @@ func (c *Cache[K, V]) rank() (all []ranked[K, V]) {
 		s.drain()
 		for i := range s.at[nodeMin:] {
 			i := uint32(i + nodeMin)
-			if at := s.at[i]; at != removed && at.queue() != inNone {
+			if at := s.at[i]; at.queue() != inNone {
 				all = append(all, ranked[K, V]{s.entryOf(i), s.heat(i)})
 			}
 		}

@@ -107,7 +107,7 @@ func (c *Cache[K, V]) removeOnly(hash uint64, e *entry[K, V]) bool {
 	c.loads.forget(hash, e.key)
 	s := c.shardOf(hash)
 	s.mu.Lock()
-	removed := s.remove(uint32(hash), e.key, e, Deleted) != nil
+	removed := s.remove(uint32(hash), e.key, e) != nil
 	s.unlock(nil)
 	return removed
 }

@@ -59,7 +59,7 @@ type node struct {
 // entries is what the policy asks of the table, for the entry of a node.
 type entries interface {
 	lane(i uint32) (word *sharedWord, shift uint) // where its uses are counted
-	evict(i uint32, cause Cause)
+	evict(i uint32)
 }
 
 // policy decides which entries stay: TinyUFO with its two weak points mended. New entries go through a small
@@ -363,7 +363,7 @@ func (p *policy) look(v uint32, uses int) {
 
 // drop evicts the entry of a node in a queue.
 func (p *policy) drop(i uint32, of entries) {
-	of.evict(i, Evicted)
+	of.evict(i)
 	p.dequeue(i)
 	p.freeNode(i)
 }

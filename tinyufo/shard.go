@@ -229,8 +229,8 @@ func (s *shard[K, V]) drain() {
 	s.spare.Or(pending)
 }
 
-// remove takes the entry of key out, if it is only or only is nil. The caller holds mu.
-func (s *shard[K, V]) remove(hash uint32, key K, only *entry[K, V], cause Cause) *entry[K, V] {
+// remove deletes key, if its entry is only or only is nil. The caller holds mu.
+func (s *shard[K, V]) remove(hash uint32, key K, only *entry[K, V]) *entry[K, V] {
 	e := s.cache.table.Load().takeOutKey(hash, key, only)
 	if e == nil {
 		return nil
@@ -240,7 +240,7 @@ func (s *shard[K, V]) remove(hash uint32, key K, only *entry[K, V], cause Cause)
 	} else {
 		s.release(i)
 	}
-	s.depart(e, cause)
+	s.depart(e, Deleted)
 	return e
 }
 
@@ -275,10 +275,10 @@ func (r *residents[K, V]) lane(i uint32) (*sharedWord, uint) {
 	return &r.cache.table.Load().bucketAt(r.nodes[i].hash, at).word, at.lane()
 }
 
-func (r *residents[K, V]) evict(i uint32, cause Cause) {
+func (r *residents[K, V]) evict(i uint32) {
 	e := r.cache.table.Load().takeOut(r.nodes[i].hash, r.at[i])
 	if r.cache.timed {
 		r.wheel.Disarm(i)
 	}
-	(*shard[K, V])(r).depart(e, cause)
+	(*shard[K, V])(r).depart(e, Evicted)
 }

@@ -65,8 +65,11 @@ func newTable[K comparable, V any](h *hasher[K], buckets int) *table[K, V] {
 // home is the first bucket for a hash. The product keeps the order of hashes: a table of any length is filled
 // evenly, and in one of twice the length the hashes of a bucket are in two neighbours.
 func (t *table[K, V]) home(hash uint32) *bucket[K, V] {
-	return t.bucket(uint64(hash) * uint64(len(t.buckets)) >> 32)
+	return t.bucket(t.index(hash))
 }
+
+// index is the number of home.
+func (t *table[K, V]) index(hash uint32) uint64 { return uint64(hash) * uint64(len(t.buckets)) >> 32 }
 
 func (t *table[K, V]) bucket(i uint64) *bucket[K, V] {
 	// SAFETY: i < len(t.buckets), for home because hash < 2^32. Without the check of bounds a hit is 3 % cheaper.
@@ -176,7 +179,7 @@ func (t *table[K, V]) lockHome(hash uint32) (*table[K, V], *bucket[K, V]) {
 			return t, head
 		}
 		if head.word.Load()&moved == 0 {
-			t.move(uint64(hash)*uint64(len(t.buckets))>>32, next)
+			t.move(t.index(hash), next)
 		}
 		head.unlock()
 		t = next
@@ -305,12 +308,7 @@ func (t *table[K, V]) moveSome() *table[K, V] {
 		if i >= int64(len(t.buckets)) {
 			break
 		}
-		head := t.bucket(uint64(i))
-		head.lock()
-		if head.word.Load()&moved == 0 {
-			t.move(uint64(i), next)
-		}
-		head.unlock()
+		t.moveOnce(uint64(i), next)
 	}
 	if t.left.Load() == 0 {
 		return next
@@ -322,13 +320,18 @@ func (t *table[K, V]) moveSome() *table[K, V] {
 func (t *table[K, V]) finish() {
 	next := t.next.Load()
 	for i := range t.buckets {
-		head := &t.buckets[i]
-		head.lock()
-		if head.word.Load()&moved == 0 {
-			t.move(uint64(i), next)
-		}
-		head.unlock()
+		t.moveOnce(uint64(i), next)
 	}
+}
+
+// moveOnce moves the chain of bucket i to next unless it has moved.
+func (t *table[K, V]) moveOnce(i uint64, next *table[K, V]) {
+	head := t.bucket(i)
+	head.lock()
+	if head.word.Load()&moved == 0 {
+		t.move(i, next)
+	}
+	head.unlock()
 }
 
 // move moves the chain of bucket i, which the caller has locked, to next: each entry to the same lane and
