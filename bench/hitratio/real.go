@@ -48,17 +48,17 @@ func (c otterCache) Access(key uint64) bool {
 
 func (c otterCache) Close() { c.cache.StopAllGoroutines() }
 
-type theineCache struct{ cache *theine.Cache[uint64, uint64] }
-
-func newTheine(capacity int) Policy {
-	cache, err := theine.NewBuilder[uint64, uint64](int64(capacity)).Build()
-	if err != nil {
-		panic(err) // only for options that are not used here
+// waitingCache does its work on another goroutine. Each set waits for it.
+type waitingCache struct {
+	cache interface {
+		Get(key uint64) (uint64, bool)
+		Set(key, value uint64, cost int64) bool
+		Wait()
+		Close()
 	}
-	return theineCache{cache}
 }
 
-func (c theineCache) Access(key uint64) bool {
+func (c waitingCache) Access(key uint64) bool {
 	if _, ok := c.cache.Get(key); ok {
 		return true
 	}
@@ -67,13 +67,17 @@ func (c theineCache) Access(key uint64) bool {
 	return false
 }
 
-func (c theineCache) Close() { c.cache.Close() }
+func (c waitingCache) Close() { c.cache.Close() }
 
-// ristrettoCache has ten counters per entry, as its documentation asks for.
-type ristrettoCache struct {
-	cache *ristretto.Cache[uint64, uint64]
+func newTheine(capacity int) Policy {
+	cache, err := theine.NewBuilder[uint64, uint64](int64(capacity)).Build()
+	if err != nil {
+		panic(err) // only for options that are not used here
+	}
+	return waitingCache{cache}
 }
 
+// newRistretto gives it ten counters per entry, as its documentation asks for.
 func newRistretto(capacity int) Policy {
 	cache, err := ristretto.NewCache(&ristretto.Config[uint64, uint64]{
 		NumCounters: 10 * int64(capacity), MaxCost: int64(capacity), BufferItems: 64, IgnoreInternalCost: true,
@@ -81,16 +85,5 @@ func newRistretto(capacity int) Policy {
 	if err != nil {
 		panic(err) // only for options that are not used here
 	}
-	return ristrettoCache{cache}
+	return waitingCache{cache}
 }
-
-func (c ristrettoCache) Access(key uint64) bool {
-	if _, ok := c.cache.Get(key); ok {
-		return true
-	}
-	c.cache.Set(key, key, 1)
-	c.cache.Wait()
-	return false
-}
-
-func (c ristrettoCache) Close() { c.cache.Close() }
