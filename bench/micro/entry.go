@@ -24,7 +24,8 @@ type family []Entry
 func Entries() []Entry {
 	return slices.Concat(
 		parseEntries, writeEntries, chunkedEntries, timerEntries, poolEntries, seamEntries, mailboxEntries,
-		logEntries, warmEntries, echoEntries, hpackEntries, turnEntries, ketamaEntries, limitsEntries, cacheEntries,
+		logEntries, warmEntries, echoEntries, hpackEntries, turnEntries, turnSocketEntries,
+		ketamaEntries, limitsEntries, cacheEntries,
 	)
 }
 
