@@ -43,6 +43,8 @@ type Options[K comparable, V any] struct {
 
 	// OnEvict is called once for each entry that has left the cache, by the goroutine that made it leave, after
 	// that is visible and with no lock held. OnReplace is called for a value when another has taken its place.
+	// Either may use the cache. An OnEvict that sets a key each time it is called calls itself without end once
+	// the cache is full: each Set makes another entry leave.
 	OnEvict   func(K, V, Cause)
 	OnReplace func(K, V)
 
