@@ -97,7 +97,7 @@ func (c *Cache[K, V]) LoadFrom(r io.Reader, codec Codec[K, V]) (n int, err error
 func (c *Cache[K, V]) restore(key K, value V, ttl time.Duration, heat int) bool {
 	hash := c.hasher.of(key)
 	e := c.makeEntry(key, value, ttl)
-	if c.tooHeavy(e) {
+	if c.tooHeavy(e) || c.hasher.lost(key) {
 		return false
 	}
 	s := c.shardOf(hash)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"math"
 	"testing"
 	"time"
 )
@@ -126,4 +127,25 @@ func FuzzLoadFrom(f *testing.F) {
 			t.Errorf("%d entries, %d cached: %v", n, d.Len(), err)
 		}
 	})
+}
+
+func TestLoadFrom_passesOverNaN(t *testing.T) {
+	keys := []float64{1, 2, 3}
+	codec := Codec[float64, int]{
+		Append: func(dst []byte, _ float64, v int) ([]byte, error) { return append(dst, byte(v)), nil },
+		Parse:  func(src []byte) (float64, int, error) { return keys[src[0]], int(src[0]), nil },
+	}
+	c := New(Options[float64, int]{Entries: 10})
+	for i, k := range keys {
+		c.Set(k, i)
+	}
+	var b bytes.Buffer
+	if err := c.SaveTo(&b, codec); err != nil {
+		t.Fatal(err)
+	}
+	keys[1] = math.NaN()
+	d := New(Options[float64, int]{Entries: 10})
+	if n, err := d.LoadFrom(&b, codec); n != 2 || err != nil || d.Len() != 2 {
+		t.Errorf("%d entries taken in, %d cached, %v", n, d.Len(), err)
+	}
 }
