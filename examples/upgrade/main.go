@@ -53,7 +53,7 @@ func show(x *proxy.Exchange) proxy.Verdict {
 
 func main() { // upgrade 127.0.0.1:8080
 	chat := proxy.MustRoute("/echo", handler.FromHTTP(http.HandlerFunc(echo)))
-	chat.Tunnels.Protocols = []string{"echo"} // WebSocket is allowed without a word
+	chat.Tunnels.Protocols = []string{"echo"} // WebSocket needs no entry
 	events := proxy.MustRoute("/ticks/*", handler.FromHTTP(http.HandlerFunc(ticks)))
 	events.Filters = []*proxy.Filter{{Name: "show", Request: show}}
 	if err := edge.Serve(os.Args[1], chat, events); err != nil {
