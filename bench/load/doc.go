@@ -1,17 +1,26 @@
-// Package load asks an HTTP/1 server for one thing over and over, for machines that have no wrk.
+// Package load asks a server for one thing over and over, over HTTP/1, HTTP/2 or WebSocket, and measures how long that
+// takes.
 //
-// It is a closed loop: each connection sends a request (or a pipelined batch), reads the answers and
-// goes on. It reads only as much of an answer as its end takes. It costs more CPU than wrk does, on
-// its own core, so requests/s come out lower; the cost per request of the proxy is what is compared,
-// and that is measured elsewhere.
+// It is a few threads with many connections each, on the event loops of package engine and the codecs of packages h1
+// and h2. A thread of it costs no more for a request than one of wrk or h2load does, so that what is measured is the
+// server. It knows one request: it makes no sessions, follows no redirects and looks into no answer.
 //
-// An answer that is not 2xx, cannot be read or does not come within answerTimeout is an error: it is
-// counted, the first one is kept in words, and its connection is made anew. A pipelined batch counts
-// as many requests as it holds and has one latency.
+//	closed loop  each connection sends the next request when the answer has come: what the server can do
+//	open loop    requests have times of their own, Options.Rate of them a second, whatever the server does
 //
-// Life cycle: Run returns when its context ends or the duration has passed.
+// In an open loop latency counts from the time at which a request was to be sent. A server that stalls for 200 ms
+// delays all the requests of these 200 ms, and all of them are in the result. A closed loop sends none meanwhile and
+// sees one slow answer for each connection: that is coordinated omission (G. Tene, "How NOT to Measure Latency", 2015),
+// and nothing in its result can mend it. Requests that find every connection in use wait for one. Result.Late is how
+// late a request was sent, Result.Unsent how many never were.
 //
-// Threads and ownership: a goroutine per connection with a tally of its own; added up at the end.
+// Life cycle: Run connects, begins when each connection stands or has failed once, asks for Options.Duration, and waits
+// for the answers that are still to come, for Options.Timeout at the most. So Result.Requests is what a server counts
+// that answers everything. A connection that ends is made anew, after a pause where it brought nothing.
 //
-// Limits: latencies are kept one by one, eight bytes each.
+// Threads and ownership: a worker for each thread with its connections, counters and histogram, all owned by the
+// reactor it runs on and added up when the engine has stopped. Run is safe for any goroutine.
+//
+// Limits: a request that has no answer after Options.Timeout is given up and counted, and over HTTP/1 its connection is
+// closed. Latencies are kept to three digits (HdrHistogram), up to ten minutes.
 package load

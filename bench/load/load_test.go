@@ -1,102 +1,480 @@
 package load
 
 import (
-	"bufio"
 	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
+	"github.com/edge-proxy/edge/bench/origin"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-func TestRun_endsWithItsTime(t *testing.T) {
-	s := httptest.NewServer(http.NotFoundHandler())
-	defer s.Close()
-	r := Run(t.Context(), Options{
-		Addr: s.Listener.Addr().String(), Request: []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
-		Duration: 20 * time.Millisecond,
-	})
-	if r.Elapsed < 20*time.Millisecond {
-		t.Errorf("it took %v", r.Elapsed)
+// serve starts a server of HTTP/1 and HTTP/2, the latter by prior knowledge where it is not secure.
+func serve(t *testing.T, secure bool, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = log.New(io.Discard, "", 0) // refused handshakes are meant
+	if secure {
+		s.EnableHTTP2 = true
+		s.StartTLS()
+	} else {
+		s.Config.Protocols = new(http.Protocols)
+		s.Config.Protocols.SetHTTP1(true)
+		s.Config.Protocols.SetUnencryptedHTTP2(true)
+		s.Start()
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// against are options for a short load on s.
+func against(s *httptest.Server) Options {
+	o := Options{
+		Addr: s.Listener.Addr().String(), Connections: 4, Duration: 50 * time.Millisecond, Timeout: testutil.Patience,
+	}
+	if s.TLS != nil {
+		o.TLS = &tls.Config{RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs,
+			ServerName: "example.com"}
+	}
+	return o
+}
+
+func run(t *testing.T, o Options) *Result {
+	t.Helper()
+	r, err := Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// echo is a server of WebSockets, which counts messages and sends each back in pieces, with a PING before it.
+func echo(served *atomic.Uint64) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer func() { _ = c.CloseNow() }()
+		for {
+			kind, p, err := c.Read(r.Context())
+			if err != nil {
+				return
+			}
+			served.Add(1)
+			if served.Load()%5 == 1 {
+				pinged := make(chan error, 1)
+				go func() { pinged <- c.Ping(r.Context()) }()
+				go func() { <-pinged }()
+			}
+			out, err := c.Writer(r.Context(), kind)
+			if err != nil {
+				return
+			}
+			for piece := range slices.Chunk(p, 5000) { // each Write of more than the buffer holds is a frame
+				if _, err := out.Write(piece); err != nil {
+					return
+				}
+			}
+			if out.Close() != nil {
+				return
+			}
+		}
 	}
 }
 
-func TestRun_countsAnswers(t *testing.T) {
-	for name, set := range map[string]func(*Options){
-		"keep-alive": func(*Options) {},
-		"pipelined":  func(o *Options) { o.Pipeline = 4 },
-		"reconnect":  func(o *Options) { o.Reconnect = true },
-		"many":       func(o *Options) { o.Connections = 8 },
+func TestRun_countsWhatTheServerCounts(t *testing.T) {
+	large := strings.Repeat("x", 200<<10) // above every window
+	for name, c := range map[string]struct {
+		secure, ws bool
+		set        func(*Options)
+	}{
+		"h1":               {},
+		"h1, tls":          {secure: true},
+		"h1, pipelined":    {set: func(o *Options) { o.Depth = 4 }},
+		"h1, 2 threads":    {set: func(o *Options) { o.Threads, o.Connections = 2, 5 }},
+		"h1, body":         {set: func(o *Options) { o.Body = []byte(large) }},
+		"h1, HEAD":         {set: func(o *Options) { o.Method = "HEAD" }},
+		"h1, reconnect":    {set: func(o *Options) { o.Reconnect = true }},
+		"h1, TLS each":     {secure: true, set: func(o *Options) { o.Reconnect = true }},
+		"h1, close":        {set: func(o *Options) { o.Fields = []Field{{"Connection", "close"}} }},
+		"h1, large":        {set: func(o *Options) { o.Path = "/large" }},
+		"h1, rate":         {set: func(o *Options) { o.Rate = 2000 }},
+		"h1, close, rate":  {set: func(o *Options) { o.Rate, o.Fields = 500, []Field{{"Connection", "close"}} }},
+		"h1, each, rate":   {set: func(o *Options) { o.Rate, o.Reconnect = 500, true }},
+		"h2":               {set: func(o *Options) { o.Protocol, o.Depth = HTTP2, 8 }},
+		"h2, tls":          {secure: true, set: func(o *Options) { o.Protocol, o.Depth = HTTP2, 8 }},
+		"h2, body":         {set: func(o *Options) { o.Protocol, o.Depth, o.Body = HTTP2, 3, []byte(large) }},
+		"h2, HEAD":         {set: func(o *Options) { o.Protocol, o.Method = HTTP2, "HEAD" }},
+		"h2, large":        {set: func(o *Options) { o.Protocol, o.Depth, o.Path = HTTP2, 3, "/large" }},
+		"h2, rate":         {set: func(o *Options) { o.Protocol, o.Depth, o.Rate, o.Threads = HTTP2, 2, 2000, 2 }},
+		"ws":               {ws: true, set: func(o *Options) { o.Body = []byte("hello") }},
+		"ws, tls":          {ws: true, secure: true, set: func(o *Options) { o.Body = []byte("hello") }},
+		"ws, 126 bytes":    {ws: true, set: func(o *Options) { o.Body = []byte(large[:126]) }},
+		"ws, many frames":  {ws: true, set: func(o *Options) { o.Body = []byte(large[:30<<10]) }},
+		"ws, empty, rate":  {ws: true, set: func(o *Options) { o.Rate = 2000 }},
+		"ws, more threads": {ws: true, set: func(o *Options) { o.Threads = 9 }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var served atomic.Uint64
-			ctx, enough := context.WithCancel(t.Context())
-			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				_, _ = w.Write([]byte("hello"))
-				if served.Add(1) == 1000 { // of which each connection has got all but the last ones
-					enough()
+			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				n, err := io.Copy(io.Discard, r.Body)
+				if err != nil || n != r.ContentLength || r.Host != "a.test" || r.Header.Get("X-Who") != "load" {
+					t.Errorf("%v with %d of %d bytes, %v", r.Header, n, r.ContentLength, err)
 				}
-			}))
-			defer s.Close()
-			o := Options{
-				Addr:     s.Listener.Addr().String(),
-				Request:  []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
-				Duration: testutil.Patience,
+				served.Add(1)
+				if r.URL.Path == "/large" {
+					_, _ = io.WriteString(w, large)
+				}
+				_, _ = io.WriteString(w, "hello")
+			})
+			if c.ws {
+				h = echo(&served)
 			}
-			set(&o)
-			r := Run(ctx, o)
-			if r.Requests == 0 || r.Requests > served.Load() || r.Errors != 0 || r.P50 <= 0 || r.P99 < r.P50 {
-				t.Errorf("got %+v, the server counted %d", r, served.Load())
+			o := against(serve(t, c.secure, h))
+			o.Authority = "a.test"
+			o.Fields = []Field{}
+			if c.set != nil {
+				c.set(&o)
+			}
+			o.Fields = append(o.Fields, Field{"X-Who", "load"})
+			if c.ws {
+				o.Protocol = WebSocket
+			}
+			r := run(t, o)
+			wantStatus := r.Requests
+			if c.ws {
+				wantStatus = 0
+			}
+			if r.Requests == 0 || r.Requests != served.Load() || r.Failed() != 0 || r.Status.Success != wantStatus {
+				t.Errorf("the server counted %d, of the load there is %+v", served.Load(), r)
+			}
+			l := r.Latency
+			if l.P50 <= 0 || l.P50 > l.P99 || l.P99 > l.Max || l.Mean > l.Max || r.Elapsed < o.Duration {
+				t.Errorf("latencies %+v in %v", l, r.Elapsed)
+			}
+			if r.Opened != r.Reopened+uint64(o.Connections) || r.BytesIn == 0 || r.BytesOut == 0 {
+				t.Errorf("%+v", r)
 			}
 		})
 	}
 }
 
-func TestRun_countsErrors(t *testing.T) {
-	var served atomic.Uint64
-	ctx, enough := context.WithCancel(t.Context())
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(http.StatusNotFound)
-		if served.Add(1) == 3 {
-			enough()
-		}
-	}))
-	defer s.Close()
-	r := Run(ctx, Options{
-		Addr: s.Listener.Addr().String(), Request: []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
-		Duration: testutil.Patience,
-	})
-	if r.Requests != 0 || r.Errors == 0 || !strings.Contains(r.Failure, errStatus.Error()) {
-		t.Errorf("got %+v", r)
+func TestRun_keepsItsRate(t *testing.T) {
+	s := serve(t, false, http.NotFoundHandler())
+	o := against(s)
+	o.Rate, o.Duration, o.Threads = 500, 200*time.Millisecond, 2
+	r := run(t, o)
+	if r.Requests+r.Unsent != 100 || r.Requests == 0 || r.Status.ClientError != r.Requests || r.Failed() != r.Requests {
+		t.Errorf("%+v", r)
 	}
 }
 
-func TestReadAnswer(t *testing.T) {
-	for name, c := range map[string]struct {
-		wire    string
-		closing bool
-		fails   bool
-	}{
-		"length":           {wire: "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"},
-		"no body":          {wire: "HTTP/1.1 204 No Content\r\n\r\n"},
-		"chunked":          {wire: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"},
-		"close":            {wire: "HTTP/1.1 200 OK\r\nconnection: close\r\nContent-Length: 0\r\n\r\n", closing: true},
-		"error status":     {wire: "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", fails: true},
-		"cut":              {wire: "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi", fails: true},
-		"bad chunk size":   {wire: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxx\r\n", fails: true},
-		"length no number": {wire: "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", fails: true},
-	} {
-		in := bufio.NewReader(strings.NewReader(c.wire))
-		closing, err := readAnswer(in)
-		if (err != nil) != c.fails || closing != c.closing {
-			t.Errorf("%s: closing %v, %v", name, closing, err)
+// stalling answers at once but for one stall, of which every request that comes meanwhile sees the rest.
+func stalling(after uint64, stall time.Duration) http.Handler {
+	var served atomic.Uint64
+	over := make(chan struct{})
+	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		switch n := served.Add(1); {
+		case n == after:
+			<-time.After(stall)
+			close(over)
+		case n > after:
+			<-over
 		}
-		if !c.fails && in.Buffered() != 0 {
-			t.Errorf("%s: %d bytes left", name, in.Buffered())
+	})
+}
+
+// A server that stalls for 200 ms delays a fifth of the requests of a second, by 100 ms on average. The schedule of an
+// open loop does not wait for it, so the 99th percentile has to be near the whole stall, although there are but four
+// connections and so but four requests in progress.
+func TestRun_openLoopCountsWhatAStallDelays(t *testing.T) {
+	const stall = 200 * time.Millisecond
+	s := serve(t, false, stalling(300, stall))
+	o := against(s)
+	o.Rate, o.Duration = 1000, time.Second
+	r := run(t, o)
+	l := r.Latency
+	if l.P99 < 3*stall/4 || l.Max < 9*stall/10 || l.P90 < stall/4 {
+		t.Errorf("of a stall of %v this is seen: %+v", stall, l)
+	}
+	if r.Late < stall/2 || r.Requests+r.Unsent != 1000 {
+		t.Errorf("%+v", r)
+	}
+}
+
+// The same server in a closed loop: no more requests than connections see the stall. That is why no result of a closed
+// loop says anything of it.
+func TestRun_closedLoopDoesNotSeeAStall(t *testing.T) {
+	const stall = 200 * time.Millisecond
+	s := serve(t, false, stalling(300, stall))
+	o := against(s)
+	o.Duration = time.Second
+	p, err := o.plan(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, workers, err := p.start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Stop()
+	if err := p.await(t.Context(), workers); err != nil {
+		t.Fatal(err)
+	}
+	w := workers[0]
+	w.reactor.Post(&w.beginTask)
+	p.waitOver(t.Context(), workers)
+	e.Stop()
+	var slow int64
+	for _, b := range w.latencies.Distribution() {
+		if b.From >= int64(stall/2) {
+			slow += b.Count
+		}
+	}
+	if slow < 1 || w.requests < 300 {
+		t.Errorf("%d of %d requests were slow", slow, w.requests)
+	}
+	if r := sum(workers); r.Rate != 0 || r.Late != 0 || r.Unsent != 0 {
+		t.Errorf("a closed loop has no schedule: %+v", r)
+	}
+}
+
+func TestRun_countsUnsentRequests(t *testing.T) {
+	release := make(chan struct{})
+	s := serve(t, false, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	o := against(s)
+	o.Rate, o.Duration = 1000, 50*time.Millisecond
+	time.AfterFunc(2*o.Duration, func() { close(release) })
+	r := run(t, o)
+	if r.Requests != 4 || r.Unsent != 46 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestRun_givesUpWhatIsNotAnswered(t *testing.T) {
+	for name, set := range map[string]func(*Options){
+		"h1":        func(*Options) {},
+		"pipelined": func(o *Options) { o.Depth = 3 },
+		"each":      func(o *Options) { o.Reconnect = true },
+		"h2":        func(o *Options) { o.Protocol, o.Depth = HTTP2, 3 },
+		"ws":        func(o *Options) { o.Protocol = WebSocket },
+		"rate":      func(o *Options) { o.Rate = 100 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			release := make(chan struct{})
+			s := serve(t, false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Upgrade") != "" {
+					if c, err := websocket.Accept(w, r, nil); err == nil {
+						defer func() { _ = c.CloseNow() }()
+					}
+				}
+				<-release
+			}))
+			defer close(release)
+			o := against(s)
+			set(&o)
+			o.Timeout = 30 * time.Millisecond
+			r := run(t, o)
+			if r.Errors.Timeout < uint64(o.Connections) || r.Requests != 0 || r.Failure == "" {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+// A server that dies takes the requests in progress with it, and refuses all connections after that. Run ends in time.
+func TestRun_outlivesTheServer(t *testing.T) {
+	for name, set := range map[string]func(*Options){
+		"h1":   func(*Options) {},
+		"each": func(o *Options) { o.Reconnect = true },
+		"rate": func(o *Options) { o.Rate = 2000 },
+		"tls":  func(*Options) {},
+		"h2":   func(o *Options) { o.Protocol, o.Depth = HTTP2, 4 },
+		"ws":   func(o *Options) { o.Protocol = WebSocket },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var served atomic.Uint64
+			var s *httptest.Server
+			started := make(chan struct{})
+			die := func() {
+				<-started
+				if served.Load() == 50 {
+					_ = s.Listener.Close()
+				}
+				if served.Load() >= 50 {
+					s.CloseClientConnections()
+				}
+			}
+			h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				served.Add(1)
+				die()
+			})
+			if name == "ws" {
+				h = func(w http.ResponseWriter, r *http.Request) {
+					c, err := websocket.Accept(w, r, nil)
+					for err == nil {
+						var p []byte
+						if _, p, err = c.Read(r.Context()); err == nil {
+							err = c.Write(r.Context(), websocket.MessageBinary, p)
+						}
+						if served.Add(1) >= 50 {
+							<-started
+							_ = s.Listener.Close()
+							_ = c.CloseNow()
+						}
+					}
+				}
+			}
+			s = serve(t, name == "tls", h)
+			close(started)
+			o := against(s)
+			set(&o)
+			o.Duration = 150 * time.Millisecond
+			r := run(t, o)
+			if r.Errors.Connect == 0 || r.Requests == 0 || r.Failure == "" || r.Elapsed >= testutil.Patience {
+				t.Errorf("%+v", r)
+			}
+			if r.Requests > served.Load() {
+				t.Errorf("%d answers of a server that counted %d", r.Requests, served.Load())
+			}
+		})
+	}
+}
+
+func TestRun_tellsThatThereIsNoServer(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	for _, p := range []Protocol{HTTP1, HTTP2, WebSocket} {
+		r, err := Run(t.Context(), Options{Addr: l.Addr().String(), Protocol: p, Connections: 3, Threads: 2})
+		if err == nil || !strings.Contains(err.Error(), "refused") {
+			t.Errorf("%v: %+v, %v", p, r, err)
+		}
+	}
+}
+
+func TestRun_tellsWhatItMayNotAsk(t *testing.T) {
+	const addr = "127.0.0.1:1"
+	for name, o := range map[string]Options{
+		"messages":      {Addr: addr, Protocol: WebSocket, Depth: 2},
+		"reconnect, h2": {Addr: addr, Protocol: HTTP2, Reconnect: true},
+		"reconnect":     {Addr: addr, Depth: 2, Reconnect: true},
+		"method":        {Addr: addr, Method: "G T"},
+		"path":          {Addr: addr, Path: "/a b"},
+		"field":         {Addr: addr, Fields: []Field{{"A", "b\r\nc: d"}}},
+		"field name":    {Addr: addr, Fields: []Field{{"A ", "b"}}},
+		"address":       {Addr: "127.0.0.1"},
+		"port":          {Addr: "127.0.0.1:nosuch"},
+	} {
+		if r, err := Run(t.Context(), o); err == nil {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+// The wrong protocol is a failure to connect.
+func TestRun_tellsOfAnotherProtocol(t *testing.T) {
+	plain := serve(t, false, http.NotFoundHandler())
+	onlyH1 := httptest.NewUnstartedServer(http.NotFoundHandler())
+	onlyH1.Config.ErrorLog = log.New(io.Discard, "", 0)
+	onlyH1.StartTLS()
+	defer onlyH1.Close()
+	for name, c := range map[string]struct {
+		s   *httptest.Server
+		set func(*Options)
+		in  string
+	}{
+		"no TLS":       {plain, func(o *Options) { o.TLS = &tls.Config{InsecureSkipVerify: true} }, "TLS"},
+		"no HTTP/2":    {onlyH1, func(o *Options) { o.Protocol = HTTP2 }, ""},
+		"no WebSocket": {plain, func(o *Options) { o.Protocol = WebSocket }, "answered by 404"},
+		"certificate":  {onlyH1, func(o *Options) { o.TLS.ServerName = "b.test" }, "certificate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := against(c.s)
+			c.set(&o)
+			if r, err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), c.in) {
+				t.Errorf("%+v, %v", r, err)
+			}
+		})
+	}
+}
+
+// A server may end connections at any time between two requests.
+func TestRun_makesConnectionsAnew(t *testing.T) {
+	var served atomic.Uint64
+	s := serve(t, false, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if served.Add(1)%10 == 0 {
+			w.Header().Set("Connection", "close") // over HTTP/2 this is GOAWAY
+		}
+	}))
+	for _, p := range []Protocol{HTTP1, HTTP2} {
+		served.Store(0)
+		o := against(s)
+		o.Protocol = p
+		r := run(t, o)
+		if r.Requests != served.Load() || r.Failed() != 0 || r.Reopened == 0 {
+			t.Errorf("%v: the server counted %d, of the load there is %+v", p, served.Load(), r)
+		}
+	}
+}
+
+func TestRun_endsWithItsContext(t *testing.T) {
+	ctx, enough := context.WithCancel(t.Context())
+	var served atomic.Uint64
+	s := serve(t, false, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		if served.Add(1) == 100 {
+			enough()
+		}
+	}))
+	o := against(s)
+	o.Duration = time.Hour
+	if r, err := Run(ctx, o); err != nil || r.Requests != served.Load() || r.Requests < 100 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := Run(ctx, o); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+// A load that allocates for each request would measure its garbage collector.
+func TestRun_allocatesNothingForARequest(t *testing.T) {
+	s, err := origin.New("127.0.0.1:0", origin.NewCounter())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve() }()
+	defer func() {
+		s.Stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		s.Close()
+	}()
+	o := Options{Addr: s.Addr(), Path: "/small", Connections: 8, Duration: 300 * time.Millisecond}
+	for _, o.Depth = range []int{1, 4} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		r := run(t, o)
+		runtime.ReadMemStats(&after)
+		if each := float64(after.Mallocs-before.Mallocs) / float64(r.Requests); r.Failed() > 0 || each > 0.5 {
+			t.Errorf("%.2f allocations for each of %d requests, %+v", each, r.Requests, r.Errors)
 		}
 	}
 }

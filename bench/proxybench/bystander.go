@@ -145,10 +145,10 @@ func (o *BystanderOptions) measure(ctx context.Context, t Trouble) (r BystanderR
 	pids := processTree(p.process.cmd.Process.Pid)
 	var quiet, troubled [5][]float64 // p50, p99, rate, busy, acts
 	note := func(to *[5][]float64, s bystanderSample) {
-		for i, v := range []float64{float64(s.load.P50), float64(s.load.P99), s.rate, s.busy, s.acts} {
+		for i, v := range []float64{float64(s.load.Latency.P50), float64(s.load.Latency.P99), s.rate, s.busy, s.acts} {
 			to[i] = append(to[i], v)
 		}
-		r.Errors += s.load.Errors
+		r.Errors += s.load.Failed()
 	}
 	for range o.Rounds {
 		alone, err := run.bystand(ctx, p, pids, o.Window)
@@ -237,7 +237,7 @@ func bystanderConfig(p place, h2Origin bool) (name, text string) {
 
 // bystanderSample is one window of the bystanders.
 type bystanderSample struct {
-	load load.Result
+	load *load.Result
 	rate float64
 	busy float64
 	acts float64 // of trouble, a second

@@ -114,19 +114,6 @@ func FindScenarios(names []string) ([]Scenario, error) {
 	return pick(Scenarios, names, "scenario", func(s Scenario) string { return s.Name })
 }
 
-// request is s as it goes over the wire.
-func (s Scenario) request(host string) []byte {
-	b := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n", s.method(), s.Path, host)
-	for _, f := range s.Fields {
-		b = append(append(b, f...), "\r\n"...)
-	}
-	if s.Body > 0 {
-		b = fmt.Appendf(b, "Content-Length: %d\r\n", s.Body)
-	}
-	b = append(b, "\r\n"...)
-	return append(b, strings.Repeat("x", s.Body)...)
-}
-
 func (s Scenario) method() string {
 	if s.Body > 0 {
 		return "POST"

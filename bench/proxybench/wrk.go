@@ -2,6 +2,7 @@ package proxybench
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -145,9 +146,10 @@ func goLoadCommand(self string, s Scenario, addr string) []string {
 }
 
 // goLoadResult reads what our own generator prints.
-func goLoadResult(out string) (r load.Result, err error) {
-	if err := json.Unmarshal([]byte(out), &r); err != nil {
-		return r, fmt.Errorf("result of the load: %w", err)
+func goLoadResult(out string) (*load.Result, error) {
+	r := new(load.Result)
+	if err := json.Unmarshal([]byte(out), r); err != nil {
+		return nil, fmt.Errorf("result of the load: %w", err)
 	}
 	return r, nil
 }
@@ -157,13 +159,20 @@ func parseGoLoad(out string) (loadResult, error) {
 	if err != nil {
 		return loadResult{}, err
 	}
-	return loadResult{requests: r.Requests, p50: r.P50, p99: r.P99, errors: r.Errors, detail: r.Failure}, nil
+	return loadResult{
+		requests: r.Requests, p50: r.Latency.P50, p99: r.Latency.P99, errors: r.Failed(), detail: r.Failure,
+	}, nil
 }
 
 // RunLoad loads addr with our own generator until d has passed or ctx ends.
-func RunLoad(ctx context.Context, s Scenario, addr string, d time.Duration) load.Result {
-	return load.Run(ctx, load.Options{
-		Addr: addr, Request: s.request(addr), Pipeline: s.Pipeline,
-		Connections: s.Connections, Reconnect: s.Reconnect, Duration: d, TLS: tlsConfig(s),
-	})
+func RunLoad(ctx context.Context, s Scenario, addr string, d time.Duration) (*load.Result, error) {
+	o := load.Options{
+		Addr: addr, Method: s.method(), Path: s.Path, Body: bytes.Repeat([]byte("x"), s.Body), TLS: tlsConfig(s),
+		Connections: s.Connections, Depth: s.Pipeline, Reconnect: s.Reconnect, Duration: d,
+	}
+	for _, f := range s.Fields {
+		name, value, _ := strings.Cut(f, ":")
+		o.Fields = append(o.Fields, load.Field{Name: name, Value: strings.TrimSpace(value)})
+	}
+	return load.Run(ctx, o)
 }

@@ -110,13 +110,16 @@ func newLoad() *cobra.Command {
 			if secure {
 				s.Proto = proxybench.H1TLS
 			}
-			r := proxybench.RunLoad(c.Context(), s, addr, duration)
+			r, err := proxybench.RunLoad(c.Context(), s, addr, duration)
+			if err != nil {
+				return err
+			}
 			if asJSON {
 				return json.NewEncoder(c.OutOrStdout()).Encode(r)
 			}
-			_, err := fmt.Fprintf(c.OutOrStdout(), "%d requests in %v (%.0f/s), p50 %v, p99 %v, %d errors %s\n",
-				r.Requests, r.Elapsed.Round(time.Millisecond), float64(r.Requests)/r.Elapsed.Seconds(),
-				r.P50, r.P99, r.Errors, r.Failure)
+			_, err = fmt.Fprintf(c.OutOrStdout(), "%d requests in %v (%.0f/s), p50 %v, p99 %v, %d errors %s\n",
+				r.Requests, r.Elapsed.Round(time.Millisecond), r.PerSecond(), r.Latency.P50, r.Latency.P99, r.Failed(),
+				r.Failure)
 			return err
 		},
 	}

@@ -1,0 +1,163 @@
+package load
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/message"
+)
+
+// Protocol is what is spoken with the server.
+type Protocol uint8
+
+// The protocols. Each is spoken with TLS or without.
+const (
+	HTTP1     Protocol = iota
+	HTTP2              // without TLS by prior knowledge, else agreed upon by ALPN
+	WebSocket          // over HTTP/1: one message at a time, which the server echoes
+)
+
+// String names p.
+func (p Protocol) String() string { return [...]string{"HTTP/1.1", "HTTP/2", "WebSocket"}[p] }
+
+const (
+	timeoutDefault = 5 * time.Second
+	latencyMax     = 10 * time.Minute
+)
+
+// Field is a header field.
+type Field struct{ Name, Value string }
+
+// Options say which request is sent and how often.
+type Options struct {
+	Addr      string      // host:port
+	Authority string      // of the request; default: Addr
+	Protocol  Protocol    //
+	TLS       *tls.Config // nil: plain. Its NextProtos are set here
+
+	Method string // default GET, or POST with a Body
+	Path   string // with the query; default /
+	Fields []Field
+	Body   []byte // of the request, or the message of a WebSocket
+
+	Threads     int           // event loops; default 1
+	Connections int           // over all threads; default 1
+	Depth       int           // requests in progress on a connection: pipelined ones, or streams; default 1
+	Reconnect   bool          // a connection for each request; HTTP1 only
+	Rate        float64       // requests a second, over all threads; 0: as fast as they are answered
+	Duration    time.Duration // default 1 s
+	Timeout     time.Duration // for a connection, and for an answer; default 5 s
+}
+
+// plan is Options that hold, with what is made of them once. Immutable.
+type plan struct {
+	Options
+	to   netip.AddrPort
+	verb message.Verb
+	head message.Head // of a request over HTTP/2
+	wire []byte       // a request over HTTP/1, body included; of a WebSocket its beginning
+	ping []byte       // a message of a WebSocket as a frame
+}
+
+var (
+	errWebSocketDepth = errors.New("a WebSocket has one message in progress on each connection")
+	errReconnect      = errors.New("a connection for each request is for HTTP/1, one request at a time")
+	errField          = errors.New("malformed header field")
+	errTarget         = errors.New("malformed method or path")
+)
+
+func (o Options) plan(ctx context.Context) (*plan, error) {
+	o.Threads, o.Connections, o.Depth = max(o.Threads, 1), max(o.Connections, 1), max(o.Depth, 1)
+	o.Threads = min(o.Threads, o.Connections)
+	if o.Duration <= 0 {
+		o.Duration = time.Second
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = timeoutDefault
+	}
+	if o.Authority == "" {
+		o.Authority = o.Addr
+	}
+	if o.Path == "" {
+		o.Path = "/"
+	}
+	if o.Method == "" && len(o.Body) > 0 && o.Protocol != WebSocket {
+		o.Method = "POST"
+	} else if o.Method == "" {
+		o.Method = "GET"
+	}
+	switch {
+	case o.Protocol == WebSocket && o.Depth > 1:
+		return nil, errWebSocketDepth
+	case o.Reconnect && (o.Protocol != HTTP1 || o.Depth > 1):
+		return nil, errReconnect
+	case !message.ValidName(o.Method) || !message.ValidTarget([]byte(o.Path)):
+		return nil, fmt.Errorf("%w: %q %q", errTarget, o.Method, o.Path)
+	}
+	for _, f := range o.Fields {
+		if !message.ValidName(f.Name) || !message.ValidValue(f.Value) {
+			return nil, fmt.Errorf("%w: %q: %q", errField, f.Name, f.Value)
+		}
+	}
+	p := &plan{Options: o, verb: message.LookupVerb(o.Method)}
+	var err error
+	if p.to, err = resolve(ctx, o.Addr); err != nil {
+		return nil, err
+	}
+	p.write()
+	return p, nil
+}
+
+// resolve returns the first address of host:port.
+func resolve(ctx context.Context, addr string) (netip.AddrPort, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("address: %w", err)
+	}
+	n, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("address: %w", err)
+	}
+	found, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("address: %w", err)
+	}
+	return netip.AddrPortFrom(found[0].Unmap(), uint16(n)), nil
+}
+
+// write makes the request once, as it goes over the wire.
+func (p *plan) write() {
+	p.head.SetMethod(p.Method)
+	p.head.SetTarget(p.Path)
+	authority := p.Authority
+	var rest []byte
+	for _, f := range p.Fields {
+		if strings.EqualFold(f.Name, "host") {
+			authority = f.Value
+			continue
+		}
+		p.head.Add(f.Name, f.Value)
+		rest = fmt.Appendf(rest, "%s: %s\r\n", f.Name, f.Value)
+	}
+	p.head.SetAuthority(authority)
+	p.head.Length = int64(len(p.Body))
+	b := fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n", p.Method, p.Path, authority)
+	b = append(b, rest...)
+	if p.Protocol == WebSocket {
+		b = append(b, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"+
+			"Sec-WebSocket-Key: "+webSocketKey+"\r\n\r\n"...)
+		p.wire, p.ping = b, appendFrame(nil, opBinary, p.Body)
+		return
+	}
+	if len(p.Body) > 0 {
+		b = append(b, "Content-Length: "+strconv.Itoa(len(p.Body))+"\r\n"...)
+	}
+	p.wire = append(append(b, "\r\n"...), p.Body...)
+}
