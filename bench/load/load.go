@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -19,7 +20,7 @@ const lastAnswers = time.Second
 // option that makes no sense, or no connection at all. Everything else is in the Result.
 func Run(ctx context.Context, o Options) (*Result, error) {
 	p, err := o.plan(ctx)
-	if err != nil {
+	if err = errors.Join(err, ctx.Err()); err != nil {
 		return nil, err
 	}
 	e, workers, err := p.start()

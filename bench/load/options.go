@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -160,4 +161,41 @@ func (p *plan) write() {
 		b = append(b, "Content-Length: "+strconv.Itoa(len(p.Body))+"\r\n"...)
 	}
 	p.wire = append(append(b, "\r\n"...), p.Body...)
+}
+
+var (
+	errScheme = errors.New("want http://, https://, ws:// or wss://")
+	errHost   = errors.New("a URL without a host")
+)
+
+// FromURL returns options for u, an http, https, ws or wss URL. Certificates are not verified: what a client thinks of
+// them is not what is measured.
+func FromURL(u string) (Options, error) {
+	parsed, err := url.Parse(u)
+	if err != nil {
+		return Options{}, err
+	}
+	port := "80"
+	o := Options{Authority: parsed.Host, Path: parsed.RequestURI()}
+	switch parsed.Scheme {
+	case "http":
+	case "ws":
+		o.Protocol = WebSocket
+	case "https", "wss":
+		port = "443"
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, ServerName: parsed.Hostname()}
+		if parsed.Scheme == "wss" {
+			o.Protocol = WebSocket
+		}
+	default:
+		return o, fmt.Errorf("%q: %w", u, errScheme)
+	}
+	if parsed.Hostname() == "" {
+		return o, fmt.Errorf("%q: %w", u, errHost)
+	}
+	if p := parsed.Port(); p != "" {
+		port = p
+	}
+	o.Addr = net.JoinHostPort(parsed.Hostname(), port)
+	return o, nil
 }

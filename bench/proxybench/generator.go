@@ -28,18 +28,14 @@ func (g *generator) result(load *process) (loadResult, error) {
 	return g.parse(load.printed())
 }
 
-var errNoH2Load = errors.New("h2load is needed (Debian: nghttp2-client)")
-
 // generator chooses what makes the load of s.
 func (r *runner) generator(s Scenario, window time.Duration) (generator, error) {
 	switch {
-	case s.Proto.h2() && r.h2load == "":
-		return generator{}, errNoH2Load
-	case s.Proto.h2():
+	case s.Proto.h2() && r.h2load != "":
 		return generator{true, func(s Scenario, addr string) ([]string, error) {
 			return h2loadCommand(r.h2load, s, addr, s.settle()+window), nil
 		}, parseH2Load}, nil
-	case r.wrk == "" || s.Group != "":
+	case r.wrk == "" || s.Group != "" || s.Proto.h2():
 		return generator{false, func(s Scenario, addr string) ([]string, error) {
 			return goLoadCommand(r.options.Self, s, addr), nil
 		}, parseGoLoad}, nil

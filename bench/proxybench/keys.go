@@ -69,21 +69,11 @@ func writeKeys(dir string, generate func() (crypto.Signer, error)) (keyPair, err
 	return k, nil
 }
 
-// groups are the key exchanges by name.
-var groups = map[string]tls.CurveID{"X25519": tls.X25519, "X25519MLKEM768": tls.X25519MLKEM768}
-
-// tlsConfig is that of our own generator; nil for a plain scenario. It resumes no session: full handshakes are what
-// others cannot make.
-func tlsConfig(s Scenario) *tls.Config {
-	if !s.Proto.secure() {
-		return nil
-	}
-	c := &tls.Config{
+// full is of a client that resumes no session and does not know X25519MLKEM768.
+func full() *tls.Config {
+	return &tls.Config{
 		MinVersion:         tls.VersionTLS13,
 		InsecureSkipVerify: true, // what the client thinks of the certificate is not measured
+		CurvePreferences:   []tls.CurveID{tls.X25519},
 	}
-	if g, ok := groups[s.Group]; ok {
-		c.CurvePreferences = []tls.CurveID{g}
-	}
-	return c
 }

@@ -46,7 +46,7 @@ type runner struct {
 	options   Options
 	dir       string
 	wrk       string // path; empty: our own generator
-	h2load    string // path; empty: no scenarios of HTTP/2
+	h2load    string // path; empty: our own generator
 	keys      keyPair
 	origins   []*process
 	addresses []string          // of the origins
@@ -140,7 +140,7 @@ func (o Options) withDefaults() (Options, error) {
 
 func (r *runner) chooseLoad(ctx context.Context) error {
 	o := &r.options
-	r.report.Machine.Load = "edge-bench load"
+	r.report.Machine.Load = "edge-bench"
 	switch o.Load {
 	case loadAuto, loadWrk, loadGo:
 	default:
@@ -152,7 +152,7 @@ func (r *runner) chooseLoad(ctx context.Context) error {
 	if path, err := exec.LookPath("h2load"); err == nil {
 		r.h2load = path
 	} else {
-		r.note("h2load is not installed: nothing of HTTP/2 is measured")
+		r.note("h2load is not installed: HTTP/2 is loaded by edge-bench itself")
 	}
 	path, err := exec.LookPath("wrk")
 	if err != nil {

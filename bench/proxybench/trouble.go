@@ -76,11 +76,6 @@ func bigHeads(ctx context.Context, t Target) error {
 
 const answerWait = 5 * time.Second
 
-// full is a client configuration that resumes no session and accepts every certificate.
-func full() *tls.Config {
-	return tlsConfig(Scenario{Proto: H1TLS, Group: "X25519"})
-}
-
 func (t Target) shake() {
 	d := tls.Dialer{NetDialer: &net.Dialer{Timeout: answerWait}, Config: full()}
 	if c, err := d.Dial("tcp", t.Secure); err == nil {

@@ -2,9 +2,6 @@ package proxybench
 
 import (
 	"bufio"
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -15,6 +12,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/bench/load"
+	"github.com/edge-proxy/edge/bench/loadreport"
 )
 
 // Load generators.
@@ -129,15 +127,20 @@ func parseWrkTime(s string) (time.Duration, error) {
 // goLoadCommand is the command line of our own generator.
 func goLoadCommand(self string, s Scenario, addr string) []string {
 	argv := []string{
-		self, "load", "--addr", addr, "--path", s.Path, "-c", strconv.Itoa(s.Connections),
-		"-d", fmt.Sprintf("%ds", loadSeconds), "--pipeline", strconv.Itoa(max(s.Pipeline, 1)),
-		"--body", strconv.Itoa(s.Body), "--json",
+		self, s.url(addr), "-t1", "-c", strconv.Itoa(s.Connections), "-d", fmt.Sprintf("%ds", loadSeconds),
+		"--pipeline", strconv.Itoa(max(s.Pipeline, 1)), "--json",
+	}
+	if s.Body > 0 {
+		argv = append(argv, "--body-size", strconv.Itoa(s.Body))
 	}
 	if s.Reconnect {
 		argv = append(argv, "--reconnect")
 	}
-	if s.Proto.secure() {
-		argv = append(argv, "--tls", "--group", s.Group)
+	if s.Proto.h2() {
+		argv = append(argv, "--h2", "-m", strconv.Itoa(s.Streams))
+	}
+	if s.Group != "" {
+		argv = append(argv, "--group", s.Group)
 	}
 	for _, f := range s.Fields {
 		argv = append(argv, "-H", f)
@@ -147,11 +150,11 @@ func goLoadCommand(self string, s Scenario, addr string) []string {
 
 // goLoadResult reads what our own generator prints.
 func goLoadResult(out string) (*load.Result, error) {
-	r := new(load.Result)
-	if err := json.Unmarshal([]byte(out), r); err != nil {
-		return nil, fmt.Errorf("result of the load: %w", err)
+	r, err := loadreport.Read(strings.NewReader(out))
+	if err != nil {
+		return nil, fmt.Errorf("result of the load: %w: %.200q", err, out)
 	}
-	return r, nil
+	return r.Rows[0].Result, nil
 }
 
 func parseGoLoad(out string) (loadResult, error) {
@@ -162,17 +165,4 @@ func parseGoLoad(out string) (loadResult, error) {
 	return loadResult{
 		requests: r.Requests, p50: r.Latency.P50, p99: r.Latency.P99, errors: r.Failed(), detail: r.Failure,
 	}, nil
-}
-
-// RunLoad loads addr with our own generator until d has passed or ctx ends.
-func RunLoad(ctx context.Context, s Scenario, addr string, d time.Duration) (*load.Result, error) {
-	o := load.Options{
-		Addr: addr, Method: s.method(), Path: s.Path, Body: bytes.Repeat([]byte("x"), s.Body), TLS: tlsConfig(s),
-		Connections: s.Connections, Depth: s.Pipeline, Reconnect: s.Reconnect, Duration: d,
-	}
-	for _, f := range s.Fields {
-		name, value, _ := strings.Cut(f, ":")
-		o.Fields = append(o.Fields, load.Field{Name: name, Value: strings.TrimSpace(value)})
-	}
-	return load.Run(ctx, o)
 }

@@ -17,10 +17,33 @@ import (
 // their strokes do not scale.
 const plotWidth = 1000.0
 
+//go:embed frame.html
+var frameText string
+
 //go:embed page.html
 var pageText string
 
-var pageTemplate = template.Must(template.New("page").Parse(pageText))
+var (
+	frame        = template.Must(template.New("frame").Parse(frameText))
+	pageTemplate = template.Must(Frame().New("page").Parse(pageText))
+)
+
+// Frame returns what pages of this kind share: the templates "style", which takes nothing, and "machine", which takes a
+// MachineCard.
+func Frame() *template.Template { return template.Must(frame.Clone()) }
+
+// MachineCard is the part of a page that tells of the machine.
+type MachineCard struct {
+	Facts           []machine.Row
+	Mitigated, Open []machine.Mitigation
+}
+
+// CardOf tells of f.
+func CardOf(f *machine.Facts) MachineCard {
+	c := MachineCard{Facts: f.Rows()}
+	c.Mitigated, c.Open = f.Mitigated()
+	return c
+}
 
 // page is what page.html shows.
 type page struct {
@@ -28,9 +51,7 @@ type page struct {
 	Title      string
 	Version    string
 	Date       string
-	Facts      []machine.Row
-	Mitigated  []machine.Mitigation
-	Open       []machine.Mitigation
+	Card       MachineCard
 	Overview   []strip
 	Axis       []gridLine
 	Groups     []group
@@ -106,9 +127,8 @@ type changeRow struct {
 func (r *Report) WriteHTML(w io.Writer, c *Comparison) error {
 	p := page{
 		Report: r, Title: "edge-bench micro", Version: r.Machine.Version,
-		Date: r.Time.UTC().Format("2 January 2006, 15:04 UTC"), Facts: r.Machine.Rows(),
+		Date: r.Time.UTC().Format("2 January 2006, 15:04 UTC"), Card: CardOf(&r.Machine),
 	}
-	p.Mitigated, p.Open = r.Machine.Mitigated()
 	families := r.families()
 	p.Overview, p.Axis = overview(families)
 	for _, f := range families {

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -94,46 +92,5 @@ func newPeer() *cobra.Command {
 	}
 	c.Flags().StringVar(&listen, "listen", anyLoopbackPort, "address")
 	c.Flags().StringVar(&to, "origin", "", "address to proxy to")
-	return c
-}
-
-func newLoad() *cobra.Command {
-	var s proxybench.Scenario
-	var addr string
-	var duration time.Duration
-	var asJSON, secure bool
-	c := &cobra.Command{
-		Use:   "load",
-		Short: "Load an HTTP/1 server, for machines without wrk",
-		Args:  cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if secure {
-				s.Proto = proxybench.H1TLS
-			}
-			r, err := proxybench.RunLoad(c.Context(), s, addr, duration)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				return json.NewEncoder(c.OutOrStdout()).Encode(r)
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "%d requests in %v (%.0f/s), p50 %v, p99 %v, %d errors %s\n",
-				r.Requests, r.Elapsed.Round(time.Millisecond), r.PerSecond(), r.Latency.P50, r.Latency.P99, r.Failed(),
-				r.Failure)
-			return err
-		},
-	}
-	f := c.Flags()
-	f.StringVar(&addr, "addr", "127.0.0.1:8080", "server")
-	f.StringVar(&s.Path, "path", "/", "path")
-	f.IntVarP(&s.Connections, "connections", "c", 64, "connections")
-	f.IntVar(&s.Pipeline, "pipeline", 1, "requests sent at once")
-	f.IntVar(&s.Body, "body", 0, "bytes of a request body")
-	f.BoolVar(&s.Reconnect, "reconnect", false, "a connection per request")
-	f.StringArrayVarP(&s.Fields, "header", "H", nil, "header field")
-	f.BoolVar(&secure, "tls", false, "over TLS 1.3, without resumption")
-	f.StringVar(&s.Group, "group", "", "key exchange: X25519 or X25519MLKEM768 (default: as Go likes)")
-	f.DurationVarP(&duration, "duration", "d", time.Second, "how long")
-	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return c
 }

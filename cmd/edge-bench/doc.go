@@ -1,11 +1,11 @@
 // Command edge-bench measures: what a proxied request costs beside other proxies, and the processes
 // that this takes. Nothing of it is in edge, so that edge carries no other proxy with it.
 //
+//	edge-bench URL      load a URL, in a closed loop or an open one
 //	edge-bench proxy    compare edge with the relay floor and other proxies, CPU per request
 //	edge-bench origin   serve the static answers that they relay
 //	edge-bench floor    relay bytes and understand nothing
 //	edge-bench peer     run fasthttp or net/http as a proxy
-//	edge-bench load     load an HTTP/1 server, for machines without wrk
 //	edge-bench micro    measure the hot functions beside what else there is
 //	edge-bench hitratio compare what caches hit, with generated and recorded accesses
 //
@@ -16,5 +16,5 @@
 // is not installed is left out with a note.
 //
 // The command is thin: what it does lives in bench/proxybench, bench/origin, bench/floor, bench/load,
-// bench/micro, bench/hitratio.
+// bench/loadreport, bench/micro, bench/hitratio.
 package main

@@ -25,12 +25,12 @@ func main() {
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
-		Use:           "edge-bench",
-		Short:         "Measure what a proxied request costs",
+		Short:         "Measure what a proxied request costs, or load a URL",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newLoad(), newMicro(), newHitratio(),
+	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newMicro(), newHitratio(),
 		newBystander(), newScale(), newTrouble(), newOverload(), newH2Origin())
+	addURL(root)
 	return root
 }

@@ -8,7 +8,7 @@
 //	edge reload, edge stop  tells the process that serves the configuration; edge status finds it
 //	edge proxy              a proxy without a file: edge proxy --from :8080 --to localhost:3000
 //	edge serve-demo         an origin to try it with
-//	edge bench              measures: runs edge-bench, where it stands beside edge
+//	edge bench              measures, or loads a URL: runs edge-bench, where it stands beside edge
 //	edge completion SHELL   what a shell needs to complete all that
 //	edge version
 //

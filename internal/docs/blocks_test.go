@@ -39,6 +39,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/benchmarks.md", "bin/edge-bench bystander", "measures for minutes"},
 	{"docs/benchmarks.md", "bin/edge-bench scale", "measures for minutes"},
 	{"docs/benchmarks.md", "bin/edge-bench micro", "measures for minutes"},
+	{"docs/benchmarks.md", "bin/edge-bench http", "measures for a minute"},
 	{"docs/deployment.md", "useradd", "changes the machine"},
 	{"docs/deployment.md", "# /etc/systemd/system/edge.service", "TestUnit looks at it"},
 	{"docs/deployment.md", "systemctl daemon-reload", "needs systemd"},

@@ -1,0 +1,157 @@
+package loadreport
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/edge-proxy/edge/bench/load"
+	"github.com/edge-proxy/edge/bench/machine"
+)
+
+// Report is all that was measured by one command.
+type Report struct {
+	Time    time.Time     `json:"time"` // when it began
+	Machine machine.Facts `json:"machine"`
+	Command string        `json:"command"`         // line
+	What    string        `json:"what"`            // which requests, over how many connections
+	Notes   []string      `json:"notes,omitempty"` // what to know before one believes it
+	Rows    []Row         `json:"rows"`
+}
+
+// Row is one run.
+type Row struct {
+	Target  string       `json:"target"`            // what was asked
+	Percent int          `json:"percent,omitempty"` // of the rate of the closed loop; 0: none was known
+	Result  *load.Result `json:"result"`
+	// CPUPerRequest is the processor time of the target in µs, 0 where it is not known. Busy is the share of one
+	// processor.
+	CPUPerRequest float64 `json:"cpu_us_per_request,omitempty"`
+	Busy          float64 `json:"busy,omitempty"`
+}
+
+var errNoRows = errors.New("no rows in it: is it what edge-bench URL --json, or edge-bench self --json, has printed?")
+
+// Read takes back what WriteJSON wrote.
+func Read(in io.Reader) (*Report, error) {
+	r := new(Report)
+	if err := json.NewDecoder(in).Decode(r); err != nil {
+		return nil, err
+	}
+	if len(r.Rows) == 0 {
+		return nil, errNoRows
+	}
+	for i := range r.Rows {
+		if r.Rows[i].Result == nil {
+			return nil, fmt.Errorf("row %d has no result", i)
+		}
+	}
+	return r, nil
+}
+
+// WriteJSON writes everything.
+func (r *Report) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}
+
+// Load names the load of r.
+func (r *Row) Load() string {
+	switch {
+	case r.Result.Rate == 0:
+		return "closed loop"
+	case r.Percent > 0:
+		return fmt.Sprintf("open, %d %%", r.Percent)
+	}
+	return "open loop"
+}
+
+// key names r among the rows of its report, and in other ones.
+func (r *Row) key() string {
+	if r.Percent == 0 && r.Result.Rate > 0 {
+		return fmt.Sprintf("%s at %s/s", r.Target, count(r.Result.Rate))
+	}
+	return r.Target + ", " + r.Load()
+}
+
+// Change is how a row differs from the same one of another report.
+type Change struct {
+	Name     string
+	Old, New *Row
+}
+
+// Comparison is what changed from one report to another.
+type Comparison struct {
+	Old     *Report
+	Changes []Change
+	Notes   []string
+}
+
+// Compare tells what changed from old to r, in the rows that both have. Where both have but one these are compared.
+func (r *Report) Compare(old *Report) *Comparison {
+	c := &Comparison{Old: old}
+	before := make(map[string]*Row)
+	for i := range old.Rows {
+		before[old.Rows[i].key()] = &old.Rows[i]
+	}
+	for i := range r.Rows {
+		now := &r.Rows[i]
+		was := before[now.key()]
+		if len(r.Rows) == 1 && len(old.Rows) == 1 {
+			was = &old.Rows[0]
+		}
+		if was != nil {
+			c.Changes = append(c.Changes, Change{Name: now.key(), Old: was, New: now})
+		}
+	}
+	if len(c.Changes) == 0 {
+		c.Notes = append(c.Notes, "the reports have no row in common")
+	} else {
+		c.Notes = append(c.Notes, "one run beside one run: how much of a change is chance is not known")
+	}
+	if r.What != old.What {
+		c.Notes = append(c.Notes, "not the same load: "+old.What)
+	}
+	for _, d := range r.Machine.Differences(&old.Machine) {
+		c.Notes = append(c.Notes, "not the same machine: "+d)
+	}
+	return c
+}
+
+// since names the old report.
+func (c *Comparison) since() string {
+	name := c.Old.Machine.Version
+	if name == "" {
+		name = "an earlier report"
+	}
+	return name + c.Old.Time.UTC().Format(" of 2006-01-02 15:04")
+}
+
+// measure is one number of a row that is compared.
+type measure struct {
+	name string
+	of   func(r *Row) float64
+	text func(v float64) string
+}
+
+// measures are all that are compared.
+var measures = []measure{
+	{"requests/s", func(r *Row) float64 { return r.Result.PerSecond() }, count},
+	{"p50", func(r *Row) float64 { return float64(r.Result.Latency.P50) }, nanos},
+	{"p99", func(r *Row) float64 { return float64(r.Result.Latency.P99) }, nanos},
+	{"p99.9", func(r *Row) float64 { return float64(r.Result.Latency.P999) }, nanos},
+	{"CPU µs/request", func(r *Row) float64 { return r.CPUPerRequest },
+		func(v float64) string { return fmt.Sprintf("%.2f", v) }},
+}
+
+// text is how m changed, empty where either is not known.
+func (c *Change) text(m *measure) string {
+	was, now := m.of(c.Old), m.of(c.New)
+	if was == 0 || now == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s → %s  %+.1f %%", m.text(was), m.text(now), (now/was-1)*100)
+}

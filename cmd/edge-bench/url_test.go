@@ -1,0 +1,164 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/edge-proxy/edge/bench/loadreport"
+	"github.com/edge-proxy/edge/bench/proxybench"
+)
+
+// runURL runs edge-bench with args.
+func runURL(t *testing.T, args ...string) (out string, err error) {
+	t.Helper()
+	var stdout strings.Builder
+	root := newRoot()
+	root.SetOut(&stdout)
+	root.SetErr(io.Discard)
+	root.SetArgs(args)
+	err = root.ExecuteContext(t.Context())
+	return stdout.String(), err
+}
+
+// counting is a server that counts requests and keeps the last one.
+func counting(t *testing.T) (s *httptest.Server, served *atomic.Uint64, last *atomic.Pointer[http.Request]) {
+	t.Helper()
+	served, last = new(atomic.Uint64), new(atomic.Pointer[http.Request])
+	s = httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Header.Set("Body-Was", string(body))
+		last.Store(r)
+		served.Add(1)
+	}))
+	s.EnableHTTP2 = true
+	s.Config.Protocols = new(http.Protocols)
+	s.Config.Protocols.SetHTTP1(true)
+	s.Config.Protocols.SetHTTP2(true)
+	s.Config.Protocols.SetUnencryptedHTTP2(true)
+	t.Cleanup(s.Close)
+	return s, served, last
+}
+
+func TestURL_loadsWhatItIsTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		secure bool
+		args   []string
+		proto  string
+		method string
+		body   string
+	}{
+		"plain":     {proto: "HTTP/1.1", method: "GET"},
+		"tls":       {secure: true, proto: "HTTP/1.1", method: "GET", args: []string{"--group", "X25519"}},
+		"h2":        {args: []string{"--h2", "-m", "4"}, proto: "HTTP/2.0", method: "GET"},
+		"h2, tls":   {secure: true, args: []string{"--h2"}, proto: "HTTP/2.0", method: "GET"},
+		"body":      {args: []string{"--body", "hello"}, proto: "HTTP/1.1", method: "POST", body: "hello"},
+		"body size": {args: []string{"--body-size", "3", "-X", "PUT"}, proto: "HTTP/1.1", method: "PUT", body: "xxx"},
+		"pipelined": {args: []string{"-p", "4"}, proto: "HTTP/1.1", method: "GET"},
+		"rate":      {args: []string{"--rate", "0.4k"}, proto: "HTTP/1.1", method: "GET"},
+		"reconnect": {args: []string{"--reconnect"}, proto: "HTTP/1.1", method: "GET"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, served, last := counting(t)
+			if c.secure {
+				s.StartTLS()
+			} else {
+				s.Start()
+			}
+			args := []string{s.URL + "/p?q=1", "-c", "3", "-d", "30ms", "-t", "2", "-H", "A: b", "--json"}
+			out, err := runURL(t, append(args, c.args...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := loadreport.Read(strings.NewReader(out))
+			if err != nil {
+				t.Fatal(err, out)
+			}
+			got := r.Rows[0].Result
+			if got.Requests != served.Load() || got.Requests == 0 || got.Failed() != 0 ||
+				got.Rate > 0 != (name == "rate") {
+				t.Errorf("the server counted %d, of the load there is %+v", served.Load(), got)
+			}
+			if r.Machine.CPU.Threads == 0 || !strings.Contains(r.Command, "--header 'A: b'") {
+				t.Errorf("%+v", r)
+			}
+			l := last.Load()
+			if l.Proto != c.proto || l.Method != c.method || l.RequestURI != "/p?q=1" || l.Header.Get("A") != "b" ||
+				l.Header.Get("Body-Was") != c.body || "http://"+l.Host != s.URL && "https://"+l.Host != s.URL {
+				t.Errorf("the server was asked %+v", l)
+			}
+		})
+	}
+}
+
+func TestURL_printsComparesAndWritesAPage(t *testing.T) {
+	s, _, _ := counting(t)
+	s.Start()
+	dir := t.TempDir()
+	old, page := filepath.Join(dir, "old.json"), filepath.Join(dir, "out.html")
+	out, err := runURL(t, s.URL, "-c", "2", "-d", "20ms", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(old, []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err = runURL(t, s.URL, "-c", "2", "-d", "20ms", "--compare", old, "--report", page)
+	if err != nil || !strings.Contains(out, "2 connections") || !strings.Contains(out, "\ncompared with ") ||
+		!strings.Contains(out, "note: closed loop") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	b, err := os.ReadFile(page)
+	if err != nil || !strings.Contains(string(b), `id="changes"`) || !strings.Contains(string(b), "</html>") {
+		t.Errorf("%v\n%s", err, b)
+	}
+}
+
+func TestURL_refuses(t *testing.T) {
+	s, served, _ := counting(t)
+	s.Start()
+	for _, args := range [][]string{
+		{"ftp://a.test/"}, {"http:///"}, {"nosuch"}, {s.URL, "more"}, {s.URL, "--rate", "fast"},
+		{s.URL, "--rate", "-1"},
+		{s.URL, "--rate", "0"}, {s.URL, "--rate", "k"}, {s.URL, "--rate", "NaN"}, {s.URL, "-m", "2"},
+		{s.URL, "--h2", "-p", "2"}, {s.URL, "-H", "nothing"}, {s.URL, "--body", "a", "--body-size", "1"},
+		{s.URL, "--group", "X25519"}, {"https://a.test", "--group", "X1"}, {"ws://a.test", "--h2"},
+		{s.URL, "--compare", "/nosuch.json"}, {s.URL, "--compare", "/dev/null"},
+		{s.URL, "--report", "/nosuch/out.html"},
+		{s.URL, "-H", "A b: c"},
+	} {
+		if out, err := runURL(t, args...); err == nil {
+			t.Errorf("%v: no error, but %s", args, out)
+		}
+	}
+	if n := served.Load(); n != 0 {
+		t.Errorf("the server was asked %d times", n)
+	}
+}
+
+// The load of the other commands is this one where there is neither wrk nor h2load.
+func TestProxy_loadsByItself(t *testing.T) {
+	o, _ := options(t)
+	t.Setenv("PATH", t.TempDir())
+	o.Edge, o.Peers, o.Load = o.Self, []string{"edge"}, "auto"
+	o.Scenarios = []string{"browser", "upload", "close", "chunked", "pipeline16", "h2c", "tls", "tlsfull", "h2"}
+	report, err := proxybench.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range report.Scenarios {
+		for _, p := range s.Peers {
+			if len(p.Samples) == 0 || p.Errors != 0 || p.RequestsPerSecond <= 0 || p.P99 <= 0 {
+				t.Errorf("%s: %+v", s.Name, p)
+			}
+		}
+	}
+	if len(report.Scenarios) != len(o.Scenarios) {
+		t.Errorf("%d scenarios of %d", len(report.Scenarios), len(o.Scenarios))
+	}
+}
