@@ -7,7 +7,8 @@
 //
 //	/small    200, 128 bytes               /chunked  200, 16 KiB in 4 chunks
 //	/16k      200, 16 KiB                  /upload   (POST, PUT) reads the body, 200, 128 bytes
-//	/1m       200, 1 MiB                   else      404
+//	/1m       200, 1 MiB                   /ws       a WebSocket that echoes frames
+//	else      404
 //
 // Life cycle: New, Serve in one goroutine, Stop from any, Close when Serve has returned.
 //
@@ -15,6 +16,6 @@
 // counted in a Counter, a word of shared memory when it was opened on a file: so the process that
 // measures reads it without asking.
 //
-// Limits: a request head is at most headMax bytes; no more than that is kept of a connection that
-// does not read its answers.
+// Limits: a request head is at most headMax bytes, a message of a WebSocket messageMax; no more than that is kept
+// of a connection that does not read its answers.
 package origin

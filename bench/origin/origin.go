@@ -41,6 +41,7 @@ type conn struct {
 	canRead    bool
 	ended      bool // FIN or an error follows the bytes
 	closing    bool // an answer said Connection: close
+	echoes     bool // it is a WebSocket
 	skip       int
 	after      []byte
 	afterClose bool   // after says Connection: close
@@ -200,6 +201,17 @@ func (s *Server) read(c *conn) bool {
 func (s *Server) consume(c *conn, in []byte) bool {
 	s.batch = s.batch[:0]
 	for len(in) > 0 && !c.closing && len(c.owed) == 0 {
+		if c.echoes {
+			n, ok := s.echo(c, in)
+			if !ok {
+				return false
+			}
+			if n == 0 {
+				break
+			}
+			in = in[n:]
+			continue
+		}
 		if c.skip > 0 {
 			n := min(c.skip, len(in))
 			c.skip -= n
@@ -218,6 +230,11 @@ func (s *Server) consume(c *conn, in []byte) bool {
 			break
 		}
 		in = in[r.headLen:]
+		if r.key != nil {
+			s.batch = appendSwitch(s.batch, r.key)
+			c.echoes = true
+			continue
+		}
 		bytes := r.answer.keep
 		if r.close {
 			bytes = r.answer.close

@@ -3,6 +3,7 @@ package origin
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -220,5 +223,54 @@ func TestCounter_isSharedThroughItsFile(t *testing.T) {
 	}
 	if a.Close() != nil || b.Close() != nil {
 		t.Error("close failed")
+	}
+}
+
+// A client of others finds a WebSocket that echoes.
+func TestOrigin_echoesMessages(t *testing.T) {
+	s, counter := start(t)
+	c, _, err := websocket.Dial(t.Context(), "ws://"+s.Addr()+"/ws", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.CloseNow() }()
+	c.SetReadLimit(messageMax)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for i, n := range []int{0, 1, 125, 126, 1000, 65535, 65536} {
+		message := bytes.Repeat([]byte{byte(n), 'x', 'y'}, n/3+1)[:n]
+		if err := c.Write(ctx, websocket.MessageBinary, message); err != nil {
+			t.Fatal(err)
+		}
+		kind, back, err := c.Read(ctx)
+		if err != nil || kind != websocket.MessageBinary || !bytes.Equal(back, message) {
+			t.Fatalf("%d bytes came back of %d, %v", len(back), n, err)
+		}
+		if got := counter.Load(); got != uint64(i+1) {
+			t.Errorf("%d messages are counted of %d", got, i+1)
+		}
+	}
+	read := c.CloseRead(ctx)
+	if err := c.Ping(ctx); err != nil {
+		t.Error("PING:", err)
+	}
+	_ = c.Close(websocket.StatusNormalClosure, "")
+	<-read.Done()
+}
+
+// What is no frame of a client ends the connection.
+func TestOrigin_refusesFrames(t *testing.T) {
+	const hello = "GET /ws HTTP/1.1\r\nHost: a\r\nsec-websocket-key: a\r\n\r\n"
+	for _, frame := range []string{"\x82\x01a", "\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff1234"} {
+		s, counter := start(t)
+		c := dial(t, s)
+		for _, b := range []byte(hello + frame) { // in as many pieces as can be
+			if _, err := c.Write([]byte{b}); err != nil {
+				break
+			}
+		}
+		if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) || counter.Load() != 0 {
+			t.Errorf("%q: %v, %d are counted", frame, err, counter.Load())
+		}
 	}
 }

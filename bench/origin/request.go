@@ -25,6 +25,7 @@ type request struct {
 	bodyLen int
 	answer  *answer
 	close   bool
+	key     []byte // of a WebSocket that begins with it; nil for an ordinary request
 }
 
 var (
@@ -50,6 +51,9 @@ func (a *answers) readRequest(in []byte) request {
 	// Every proxy spells it one of two ways, and always with one space.
 	r.close = bytes.Contains(head, connectionClose) || bytes.HasSuffix(line, http10)
 	r.answer = a.byPath(path)
+	if string(path) == echoPath {
+		r.key = webSocketKey(head[len(line):])
+	}
 	if len(method) > 0 && method[0] == 'P' {
 		if !r.readFraming(head[len(line):]) {
 			r.answer, r.close = &a.refused, true
