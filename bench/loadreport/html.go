@@ -31,7 +31,7 @@ type page struct {
 	Table       [][]string
 	ByLoad      *plot // nil: no more than one rate
 	Curves      *plot
-	Closed      string // what to know of closed loops, where there is one
+	Know        []string // before one believes it
 	Changes     *changes
 }
 
@@ -61,6 +61,7 @@ type plot struct {
 type line struct {
 	Name  string
 	Class string // of the page's style: it tells the color
+	Faint float64
 	Path  string
 	Marks []mark
 }
@@ -81,12 +82,10 @@ func (r *Report) WriteHTML(w io.Writer, c *Comparison) error {
 	p := page{
 		Report: r, Title: "edge-bench", Date: r.Time.UTC().Format("2 January 2006, 15:04 UTC"),
 		Card: report.CardOf(&r.Machine), Columns: columns(), ByLoad: r.byLoad(), Curves: r.curves(),
+		Know: append(r.omission(), r.Notes...),
 	}
 	for i := range r.Rows {
 		p.Table = append(p.Table, r.Rows[i].cells())
-		if r.Rows[i].Result.Rate == 0 {
-			p.Closed = omission
-		}
 	}
 	if c != nil {
 		p.Changes = c.page()
@@ -142,9 +141,10 @@ func (r *Report) byLoad() *plot {
 	for v := 0.0; v <= most; v += step {
 		p.X = append(p.X, tick{round(v / most * 100), count(v)})
 	}
-	for t, target := range targets(open) {
+	names := targets(open)
+	for _, target := range names {
 		for _, q := range quantiles {
-			l := line{Name: target + " " + q.name, Class: class(t, q.name)}
+			l := line{Name: target + " " + q.name, Class: class(names, target, q.name), Faint: 1}
 			for _, row := range open {
 				if row.Target == target {
 					l.add(row.Result.Rate/most*plotSide, y.at(q.of(row)),
@@ -184,7 +184,12 @@ func (r *Report) curves() *plot {
 	}
 	names := targets(all)
 	for _, row := range all {
-		l := line{Name: row.key(), Class: class(slices.Index(names, row.Target), "p99")}
+		l := line{Name: row.key(), Class: class(names, row.Target, "p99"), Faint: 1}
+		if row.Percent > 0 {
+			l.Faint = 0.25 + 0.75*float64(row.Percent)/100
+		} else if row.Result.Rate == 0 && len(all) > 1 {
+			l.Class = class(names, row.Target, "closed")
+		}
 		for _, at := range row.Result.Latency.Curve {
 			if at.Share < 1 {
 				l.add(min(-math.Log10(1-at.Share)/nines, 1)*plotSide, y.at(at.Value),
@@ -207,13 +212,13 @@ func targets(rows []*Row) []string {
 	return names
 }
 
-// class is the color of target number t, and the stroke of a quantile.
-func class(t int, quantile string) string {
-	c := "a"
-	if t > 0 {
-		c = "b"
+// class is the color of a target, the last of which is what the report is about, and a stroke.
+func class(targets []string, target, stroke string) string {
+	c := "b"
+	if target == targets[len(targets)-1] {
+		c = "a"
 	}
-	return c + " " + strings.ReplaceAll(quantile, ".", "")
+	return c + " " + strings.ReplaceAll(stroke, ".", "")
 }
 
 func (l *line) add(x, y float64, tip string) {

@@ -11,10 +11,6 @@ import (
 	"github.com/edge-proxy/edge/bench/load"
 )
 
-// omission is what has to be known of the latencies of a closed loop.
-const omission = "closed loop: while the server stalls nothing is sent, so the latencies leave out what stalls do to " +
-	"others; --rate counts that"
-
 // WriteText writes the row of r in words, or a table when there are several.
 func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
@@ -24,11 +20,29 @@ func (r *Report) WriteText(w io.Writer) error {
 	} else {
 		r.writeTable(&b)
 	}
-	for _, note := range r.Notes {
+	for _, note := range append(r.omission(), r.Notes...) {
 		_, _ = fmt.Fprintf(&b, "note: %s\n", note)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// omission is what has to be known of the latencies of closed loops, where r has one.
+func (r *Report) omission() []string {
+	const note = "closed loop: while the server stalls nothing is sent, so the latencies leave out what stalls do to " +
+		"others; "
+	closed, instead := false, "--rate counts that"
+	for i := range r.Rows {
+		if r.Rows[i].Result.Rate == 0 {
+			closed = true
+		} else {
+			instead = "the open loops count that"
+		}
+	}
+	if !closed {
+		return nil
+	}
+	return []string{note + instead}
 }
 
 // write writes one row in words.
@@ -53,9 +67,6 @@ func (r *Row) write(b *strings.Builder) {
 	}
 	line("this side", "%.2f µs CPU a request, %.0f %% of a CPU",
 		s.CPU.Seconds()*1e6/max(float64(s.Requests), 1), 100*s.CPU.Seconds()/seconds)
-	if s.Rate == 0 {
-		_, _ = fmt.Fprintf(b, "note: %s\n", omission)
-	}
 }
 
 // writeTable writes a line for each row.

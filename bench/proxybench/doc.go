@@ -14,6 +14,8 @@
 // floor is more than a tenth off the median floor is measured again, and there are at most twice as
 // many rounds as asked for.
 //
+// Other runs use the same processes: RunScale, RunBystander, and RunSelf, which shows latency by load.
+//
 // Life cycle: Run starts origin and peers, waits until each answers, measures, prints, stops all.
 //
 // Threads and ownership: one goroutine measures; each child process has another that waits for it.

@@ -2,6 +2,7 @@
 // that this takes. Nothing of it is in edge, so that edge carries no other proxy with it.
 //
 //	edge-bench URL      load a URL, in a closed loop or an open one
+//	edge-bench self     what edge does on this machine: its rate, and latency by load
 //	edge-bench proxy    compare edge with the relay floor and other proxies, CPU per request
 //	edge-bench origin   serve the static answers that they relay
 //	edge-bench floor    relay bytes and understand nothing

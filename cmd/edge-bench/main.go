@@ -30,7 +30,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newMicro(), newHitratio(),
-		newBystander(), newScale(), newTrouble(), newOverload(), newH2Origin())
+		newBystander(), newScale(), newSelf(), newTrouble(), newOverload(), newH2Origin())
 	addURL(root)
 	return root
 }

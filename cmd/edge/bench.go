@@ -18,11 +18,12 @@ const benchName = "edge-bench"
 // since it imports none of the programs that it is measured beside.
 func newBench() *cobra.Command {
 	return &cobra.Command{
-		Use:   "bench URL | micro | proxy | ...",
+		Use:   "bench self | URL | micro | proxy | ...",
 		Short: "Measure edge beside others, or load a URL: runs edge-bench, the binary beside this one",
 		Long: "Measure edge beside others, or load a URL. All words go to edge-bench, the binary beside this one:\n" +
 			"\"edge bench --help\" lists its commands.",
 		Example: "  edge bench http://127.0.0.1:8080/ -c 100 -d 10s --rate 50k --report out.html\n" +
+			"  edge bench self h1 --report out.html\n" +
 			"  edge bench micro --run parse\n" +
 			"  edge bench proxy --peers edge,nginx",
 		DisableFlagParsing: true,

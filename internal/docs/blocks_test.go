@@ -40,6 +40,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/benchmarks.md", "bin/edge-bench scale", "measures for minutes"},
 	{"docs/benchmarks.md", "bin/edge-bench micro", "measures for minutes"},
 	{"docs/benchmarks.md", "bin/edge-bench http", "measures for a minute"},
+	{"docs/benchmarks.md", "bin/edge-bench self", "measures for minutes"},
 	{"docs/deployment.md", "useradd", "changes the machine"},
 	{"docs/deployment.md", "# /etc/systemd/system/edge.service", "TestUnit looks at it"},
 	{"docs/deployment.md", "systemctl daemon-reload", "needs systemd"},
