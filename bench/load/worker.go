@@ -158,7 +158,7 @@ func (w *worker) sendDue(r *engine.Reactor) {
 	w.sendPosted, w.wake = false, 0
 	for !w.stopping && w.free.n > 0 {
 		at := w.due(w.next)
-		if at >= w.ends {
+		if at >= w.ends || r.Now() >= w.ends {
 			return
 		}
 		if at > r.Now() {
