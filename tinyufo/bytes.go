@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"github.com/edge-proxy/edge/tinyufo/internal/bytelog"
 )
 
 // BytesOptions say how much a Bytes holds and for how long. Size is needed; the zero value of all else is good.
@@ -34,7 +36,6 @@ type BytesOptions struct {
 const (
 	shardBytesMin = 1 << 20 // what a shard has at least, unless it is the only one
 	sizeMin       = 16 << 10
-	keyMax        = 1<<16 - 1 // bytes
 )
 
 // Bytes is a cache of byte slices outside of the heap: the garbage collector sees some pointers for each shard,
@@ -48,7 +49,7 @@ const (
 type Bytes struct {
 	seed   maphash.Seed
 	mask   uint64
-	shards []bytesShard
+	shards []bytelog.Shard
 	ttl    time.Duration
 	clock  func() int64
 	coarse atomic.Int64
@@ -70,26 +71,26 @@ func NewBytes(o BytesOptions) (*Bytes, error) {
 	if n < 0 || n&(n-1) != 0 || o.Size/int64(n) < sizeMin {
 		panic("tinyufo: BytesOptions.Size is less than 16 KiB for each shard, or Shards not a power of two")
 	}
-	c := &Bytes{seed: maphash.MakeSeed(), mask: uint64(n - 1), shards: make([]bytesShard, n), ttl: o.TTL,
+	c := &Bytes{seed: maphash.MakeSeed(), mask: uint64(n - 1), shards: make([]bytelog.Shard, n), ttl: o.TTL,
 		clock: o.Clock, stop: func() {}}
 	if o.Stats {
 		c.stats = new(hitStats)
 	}
 	for i := range c.shards {
-		if err := c.shards[i].init(o.Size / int64(n)); err != nil {
+		if err := c.shards[i].Init(o.Size / int64(n)); err != nil {
 			for j := range i {
-				unmapMemory(c.shards[j].memory)
+				c.shards[j].Memory().Unmap()
 			}
 			return nil, err
 		}
 	}
-	maps := make([][]byte, n)
+	maps := make([]bytelog.Memory, n)
 	for i := range c.shards {
-		maps[i] = c.shards[i].memory
+		maps[i] = c.shards[i].Memory()
 	}
-	runtime.AddCleanup(c, func(maps [][]byte) {
+	runtime.AddCleanup(c, func(maps []bytelog.Memory) {
 		for _, m := range maps {
-			unmapMemory(m)
+			m.Unmap()
 		}
 	}, maps)
 	if c.ttl > 0 && c.clock == nil {
@@ -113,13 +114,13 @@ func (c *Bytes) now() uint32 {
 	return uint32(c.coarse.Load() >> granule)
 }
 
-func (c *Bytes) shardOf(hash uint64) *bytesShard { return &c.shards[hash>>32&c.mask] }
+func (c *Bytes) shardOf(hash uint64) *bytelog.Shard { return &c.shards[hash>>32&c.mask] }
 
 // Get appends the value of key to dst, and returns that. It takes no lock; it tries again when the entry was
 // moved while it was copied. key is borrowed until return.
 func (c *Bytes) Get(dst, key []byte) (value []byte, ok bool) {
 	hash := maphash.Bytes(c.seed, key)
-	value, expiry, ok := c.shardOf(hash).get(dst, hash, key)
+	value, expiry, ok := c.shardOf(hash).Get(dst, hash, key)
 	if ok && expiry != 0 && expiry <= c.now() {
 		value, ok = dst, false
 	}
@@ -139,26 +140,19 @@ func (c *Bytes) Get(dst, key []byte) (value []byte, ok bool) {
 // value.
 func (c *Bytes) Set(key, value []byte) bool {
 	hash := maphash.Bytes(c.seed, key)
-	s := c.shardOf(hash)
-	if len(key) > keyMax || recordSize(len(key), len(value)) > s.logs[inSmallLog].size/4 {
-		if len(key) <= keyMax {
-			s.delete(hash, key)
-		}
-		return false
-	}
 	var expiry uint32
 	if c.ttl > 0 {
 		expiry = max(1, c.now()+uint32((c.ttl+1<<granule-1)>>granule))
 	}
-	s.set(hash, key, value, expiry)
+	taken := c.shardOf(hash).Set(hash, key, value, expiry)
 	runtime.KeepAlive(c)
-	return true
+	return taken
 }
 
 // Delete removes key, and reports whether it was there.
 func (c *Bytes) Delete(key []byte) bool {
 	hash := maphash.Bytes(c.seed, key)
-	deleted := len(key) <= keyMax && c.shardOf(hash).delete(hash, key)
+	deleted := c.shardOf(hash).Delete(hash, key)
 	runtime.KeepAlive(c)
 	return deleted
 }
@@ -169,10 +163,8 @@ func (c *Bytes) Delete(key []byte) bool {
 func (c *Bytes) All() iter.Seq2[[]byte, []byte] {
 	return func(yield func(k, v []byte) bool) {
 		for i := range c.shards {
-			for log := range c.shards[i].logs {
-				if !c.shards[i].each(log, c.now(), yield) {
-					return
-				}
+			if !c.shards[i].Each(c.now(), yield) {
+				return
 			}
 		}
 		runtime.KeepAlive(c)
@@ -182,10 +174,7 @@ func (c *Bytes) All() iter.Seq2[[]byte, []byte] {
 // Len is the number of entries.
 func (c *Bytes) Len() (n int) {
 	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		n += s.live
-		s.mu.Unlock()
+		n += c.shards[i].Counts().Live
 	}
 	return n
 }
@@ -193,12 +182,10 @@ func (c *Bytes) Len() (n int) {
 // Stats returns the counts. Nothing is counted as expired: such an entry is dropped when the log comes to it.
 func (c *Bytes) Stats() (sum Stats) {
 	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		sum.Insertions += s.counts.Insertions
-		sum.Evictions += s.counts.Evictions
-		sum.Deletions += s.counts.Deletions
-		s.mu.Unlock()
+		counts := c.shards[i].Counts()
+		sum.Insertions += counts.Insertions
+		sum.Evictions += counts.Evictions
+		sum.Deletions += counts.Deletions
 	}
 	c.stats.add(&sum)
 	return sum

@@ -18,4 +18,3 @@ type (
 
 // check does something with -tags invariants only.
 func (s *shard[K, V]) check() {}
-func (s *bytesShard) check()  {}

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"iter"
 	"slices"
+
+	"github.com/edge-proxy/edge/tinyufo/internal/sketch"
 )
 
 // entries goes over all entries, chain by chain: those of a chain are gathered under its lock and yielded without.
@@ -105,9 +107,9 @@ func (c *Cache[K, V]) rank() (all []ranked[K, V]) {
 // heat is how much the entry of node i was used of late.
 func (s *shard[K, V]) heat(i uint32) int {
 	word, shift := (*residents[K, V])(s).lane(i)
-	heat := s.sketch.estimate(s.nodes[i].hash) + int(word.Load()>>shift&usesMax)
+	heat := s.sketch.Estimate(s.nodes[i].hash) + int(word.Load()>>shift&usesMax)
 	if s.at[i].queue() != inSmall {
-		heat += nibbleMax + usesMax + 1
+		heat += sketch.Max + usesMax + 1
 	}
 	return heat
 }

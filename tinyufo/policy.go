@@ -2,6 +2,8 @@ package tinyufo
 
 import (
 	"math"
+
+	"github.com/edge-proxy/edge/tinyufo/internal/sketch"
 )
 
 // The numbers are those of the lab, bench/hitratio: each may be changed by a fifth for less than 0.1 points of
@@ -96,7 +98,7 @@ type policy struct {
 	nodes   []node
 	at      []place
 	weights []uint32 // nil when each is 1
-	sketch  sketch
+	sketch  sketch.Sketch
 }
 
 // tally counts entries, and the hits that they had.
@@ -138,7 +140,7 @@ func (p *policy) entries() int {
 // setAges says how many counts for each entry the sketch takes until it halves them.
 func (p *policy) setAges(a float64) {
 	p.ages = min(max(a, ageLeast), ageMost)
-	p.sketch.period = int(p.ages * float64(p.entries()))
+	p.sketch.Period = int(p.ages * float64(p.entries()))
 }
 
 func (p *policy) setTarget(t float64) {
@@ -157,7 +159,7 @@ func (p *policy) extend(n int) {
 	for i := len(p.nodes) - 1; i >= first; i-- {
 		p.freeNode(uint32(i))
 	}
-	p.sketch.extend(len(p.nodes))
+	p.sketch.Extend(len(p.nodes))
 	p.setAges(p.ages)
 }
 
@@ -194,7 +196,7 @@ func (p *policy) link(i, next uint32) {
 // enqueue takes a new entry into small.
 func (p *policy) enqueue(i uint32) {
 	p.live++
-	p.sketch.add(p.nodes[i].hash, 1)
+	p.sketch.Add(p.nodes[i].hash, 1)
 	w := p.weight(i)
 	if w == 0 {
 		p.at[i] |= inPinned
@@ -257,7 +259,7 @@ func (p *policy) fetch(hash uint32, of entries) {
 	wordOld, _ := of.lane(p.nodes[smallEnd].next)
 	wordNext, _ := of.lane(hand)
 	p.fetched = wordOld.Load() ^ wordNext.Load() ^
-		p.sketch.peek(hash) ^ p.sketch.peek(old.hash) ^ p.sketch.peek(next.hash) ^
+		p.sketch.Peek(hash) ^ p.sketch.Peek(old.hash) ^ p.sketch.Peek(next.hash) ^
 		uint64(p.nodes[old.next].hash^p.nodes[next.next].hash^p.nodes[next.prev].hash)
 }
 
@@ -281,7 +283,7 @@ func (p *policy) promote(i uint32, of entries) {
 		uses := int(word.Load() >> shift & usesMax)
 		p.hitsSmall += uses
 		hash := p.nodes[i].hash
-		p.sketch.add(hash, uses)
+		p.sketch.Add(hash, uses)
 		for p.main > 0 && p.main > room {
 			v := p.victim(of)
 			if !p.beats(hash, p.nodes[v].hash, uses) {
@@ -306,8 +308,8 @@ func (p *policy) beats(hash, other uint32, uses int) bool {
 	if p.settled && uses == 0 {
 		need = 2
 	}
-	seen := p.sketch.estimate(hash)
-	return seen-p.sketch.estimate(other) >= need || seen >= warmEnough && p.roll()&mercy == 0
+	seen := p.sketch.Estimate(hash)
+	return seen-p.sketch.Estimate(other) >= need || seen >= warmEnough && p.roll()&mercy == 0
 }
 
 // victim is the first entry from the hand on that was not hit since the hand passed it. The hand stays. Main is
@@ -328,7 +330,7 @@ func (p *policy) victim(of entries) uint32 {
 			return v
 		}
 		p.hitsMain += uses
-		p.sketch.add(p.nodes[v].hash, 1)
+		p.sketch.Add(p.nodes[v].hash, 1)
 		word.Add(-(1 << shift)) // readers only add to it, and no other shard has this lane
 		p.hand, p.seen = p.nodes[v].next, false
 	}

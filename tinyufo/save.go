@@ -9,6 +9,8 @@ import (
 	"io"
 	"slices"
 	"time"
+
+	"github.com/edge-proxy/edge/tinyufo/internal/sketch"
 )
 
 // Codec turns an entry into bytes and back. Both functions are called by the goroutine of SaveTo or LoadFrom.
@@ -111,7 +113,7 @@ func (c *Cache[K, V]) restore(key K, value V, ttl time.Duration, heat int) bool 
 		s.unlock(nil)
 		return false
 	}
-	s.sketch.add(uint32(hash), min(heat, nibbleMax)-1)
+	s.sketch.Add(uint32(hash), min(heat, sketch.Max)-1)
 	return s.insertLocked(uint32(hash), e, nil)
 }
 

@@ -1,6 +1,8 @@
-package tinyufo
+package bytelog
 
 import "sync/atomic"
+
+const usesMax = 3 // the hits that a location counts
 
 // A location is one word of an index: where the entry of a hash is, and how often it was hit since the log came
 // to it.

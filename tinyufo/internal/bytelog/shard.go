@@ -1,9 +1,11 @@
-package tinyufo
+package bytelog
 
 import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/edge-proxy/edge/tinyufo/internal/sketch"
 )
 
 // The logs of a shard, and the parts that they have of its bytes.
@@ -12,29 +14,42 @@ const (
 	inMainLog  = 1
 
 	smallLogShare = 10 // one part in so many
+
+	ageCounts  = 10  // counts of the sketch for each entry, until all are halved
+	warmEnough = 6   // estimate from which an entry may come in although it lost
+	mercy      = 127 // one of 128 such entries does: nobody can keep main as it is by keeping it warm
 )
 
-// bytesShard is the part of a Bytes for some of the hashes.
-type bytesShard struct {
+// Shard is the part of a cache for some of the hashes. Init makes it ready. Safe for any goroutine.
+type Shard struct {
 	mu     sync.Mutex
 	index  atomic.Pointer[index] // read by anyone; replaced under mu
 	logs   [2]ring
-	memory []byte // of both logs, mapped
+	memory Memory // of both logs
 
 	// Guarded by mu.
-	live   int
-	sketch sketch
+	sketch sketch.Sketch
 	random uint64
 	moving []byte
-	counts Stats
+	counts Counts
 
 	_ [64]byte
+}
+
+// KeyMax is the size of the largest key, in bytes.
+const KeyMax = 1<<16 - 1
+
+// Counts are the entries that a shard has, and how they came and went since Init.
+type Counts struct {
+	Live                             int
+	Insertions, Evictions, Deletions uint64
 }
 
 // indexFirst is how many entries an index has room for in the beginning.
 const indexFirst = 256
 
-func (s *bytesShard) init(size int64) error {
+// Init maps size bytes for the logs. The error is the kernel's. Nobody uses the shard yet.
+func (s *Shard) Init(size int64) error {
 	size &^= 7
 	memory, err := mapMemory(int(size))
 	if err != nil {
@@ -49,14 +64,25 @@ func (s *bytesShard) init(size int64) error {
 	return nil
 }
 
-func (s *bytesShard) useIndex(x *index) {
-	s.index.Store(x)
-	s.sketch.extend(x.room() / 2) // half of what Cache has costs 0.2 points of hit ratio, and saves 5 bytes an entry
-	s.sketch.period = ageFirst * x.room()
+// Memory is what Init has mapped. The shard is not used any more when that is unmapped.
+func (s *Shard) Memory() Memory { return s.memory }
+
+// Counts returns the counts.
+func (s *Shard) Counts() Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.counts
 }
 
-// get appends the value of key to dst.
-func (s *bytesShard) get(dst []byte, hash uint64, key []byte) (value []byte, expiry uint32, ok bool) {
+func (s *Shard) useIndex(x *index) {
+	s.index.Store(x)
+	s.sketch.Extend(x.room() / 2) // half of what Cache has costs 0.2 points of hit ratio, and saves 5 bytes an entry
+	s.sketch.Period = ageCounts * x.room()
+}
+
+// Get appends the value of key to dst. It takes no lock, unless the entry is moved while it is copied. The expiry
+// is the one that Set was given: it is for the caller to look at.
+func (s *Shard) Get(dst []byte, hash uint64, key []byte) (value []byte, expiry uint32, ok bool) {
 	if raceDetector {
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -71,8 +97,8 @@ func (s *bytesShard) get(dst []byte, hash uint64, key []byte) (value []byte, exp
 	return value, expiry, found == readValue
 }
 
-// look is get without a lock. An entry that was changed while it was read is reported as such.
-func (s *bytesShard) look(dst []byte, hash uint64, key []byte) (value []byte, expiry uint32, found int) {
+// look is Get without a lock. An entry that was changed while it was read is reported as such.
+func (s *Shard) look(dst []byte, hash uint64, key []byte) (value []byte, expiry uint32, found int) {
 	x := s.index.Load()
 	home := x.home(hash)
 	for line := range uint64(2) {
@@ -98,7 +124,7 @@ func (s *bytesShard) look(dst []byte, hash uint64, key []byte) (value []byte, ex
 }
 
 // locate is the word of key, or nil. The caller holds mu, as for all that follows.
-func (s *bytesShard) locate(hash uint64, key []byte) *atomic.Uint64 {
+func (s *Shard) locate(hash uint64, key []byte) *atomic.Uint64 {
 	x := s.index.Load()
 	home := x.home(hash)
 	for line := range uint64(2) {
@@ -116,15 +142,21 @@ func (s *bytesShard) locate(hash uint64, key []byte) *atomic.Uint64 {
 	return nil
 }
 
-// set makes value the value of key. A present key stays in its log and keeps its uses.
-func (s *bytesShard) set(hash uint64, key, value []byte, expiry uint32) {
+// Set makes value the value of key. A present key stays in its log and keeps its uses. Set reports whether the
+// shard has taken the entry: it does not when the key is longer than KeyMax or the record larger than a quarter of
+// the small log; then key has no value.
+func (s *Shard) Set(hash uint64, key, value []byte, expiry uint32) bool {
+	log, n := inSmallLog, recordSize(len(key), len(value))
+	if len(key) > KeyMax || n > s.logs[inSmallLog].size/4 {
+		s.Delete(hash, key)
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	log, n := inSmallLog, recordSize(len(key), len(value))
 	if word := s.locate(hash, key); word != nil {
 		log = location(word.Load()).log()
 	} else {
-		s.sketch.add(uint32(hash), 1)
+		s.sketch.Add(uint32(hash), 1)
 	}
 	s.makeRoom(log, n)
 	offset, rec := s.logs[log].extend(n)
@@ -138,24 +170,26 @@ func (s *bytesShard) set(hash uint64, key, value []byte, expiry uint32) {
 	}
 	word.Store(uint64(locationOf(hash, uint64(uses), log, offset)))
 	s.check()
+	return true
 }
 
 // insert is the word for a key that is absent.
-func (s *bytesShard) insert(hash uint64) *atomic.Uint64 {
+func (s *Shard) insert(hash uint64) *atomic.Uint64 {
 	s.counts.Insertions++
-	if s.live >= s.index.Load().room() {
+	if s.counts.Live >= s.index.Load().room() {
 		s.grow()
 	}
 	word := s.index.Load().free(hash)
 	if word.Load() != 0 {
 		s.counts.Evictions++
-		s.live--
+		s.counts.Live--
 	}
-	s.live++
+	s.counts.Live++
 	return word
 }
 
-func (s *bytesShard) delete(hash uint64, key []byte) bool {
+// Delete removes key, and reports whether it was there.
+func (s *Shard) Delete(hash uint64, key []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	word := s.locate(hash, key)
@@ -163,13 +197,13 @@ func (s *bytesShard) delete(hash uint64, key []byte) bool {
 		return false
 	}
 	word.Store(0)
-	s.live--
+	s.counts.Live--
 	s.counts.Deletions++
 	return true
 }
 
 // makeRoom makes room for a record of n bytes in a log.
-func (s *bytesShard) makeRoom(log int, n uint64) {
+func (s *Shard) makeRoom(log int, n uint64) {
 	for !s.logs[log].fits(n) {
 		if log == inSmallLog {
 			s.promote()
@@ -181,7 +215,7 @@ func (s *bytesShard) makeRoom(log int, n uint64) {
 
 // promote copies the oldest of the small log to main if there is room, or if it is worth more than each entry
 // that it displaces, and drops it from the small log.
-func (s *bytesShard) promote() {
+func (s *Shard) promote() {
 	small, main := &s.logs[inSmallLog], &s.logs[inMainLog]
 	offset, rec, _ := small.first()
 	hash, n := rec.hash(), uint64(len(rec))
@@ -191,7 +225,7 @@ func (s *bytesShard) promote() {
 		return
 	}
 	if !main.fits(n) {
-		s.sketch.add(uint32(hash), location(word.Load()).uses())
+		s.sketch.Add(uint32(hash), location(word.Load()).uses())
 		for !main.fits(n) {
 			_, other, victim := s.victim(n)
 			if victim == nil {
@@ -210,9 +244,9 @@ func (s *bytesShard) promote() {
 	small.drop(rec)
 }
 
-func (s *bytesShard) beats(hash, other uint32) bool {
-	seen := s.sketch.estimate(hash)
-	if seen > s.sketch.estimate(other) {
+func (s *Shard) beats(hash, other uint32) bool {
+	seen := s.sketch.Estimate(hash)
+	if seen > s.sketch.Estimate(other) {
 		return true
 	}
 	s.random ^= s.random << 13
@@ -223,7 +257,7 @@ func (s *bytesShard) beats(hash, other uint32) bool {
 
 // victim is the oldest entry of main that was not hit since it was copied, with its word. Those before it that
 // were are copied to the beginning. It is nil when there is room for n bytes before there is one.
-func (s *bytesShard) victim(n uint64) (offset uint64, rec record, word *atomic.Uint64) {
+func (s *Shard) victim(n uint64) (offset uint64, rec record, word *atomic.Uint64) {
 	main := &s.logs[inMainLog]
 	for !main.fits(n) {
 		offset, rec, _ = main.first()
@@ -235,7 +269,7 @@ func (s *bytesShard) victim(n uint64) (offset uint64, rec record, word *atomic.U
 		case location(word.Load()).uses() == 0:
 			return offset, rec, word
 		default:
-			s.sketch.add(uint32(hash), 1)
+			s.sketch.Add(uint32(hash), 1)
 			s.again(rec, word)
 		}
 	}
@@ -244,7 +278,7 @@ func (s *bytesShard) victim(n uint64) (offset uint64, rec record, word *atomic.U
 
 // again copies the oldest record of main to main's beginning. Its own bytes are room enough, unless it does not fit
 // before the end of the ring: then the next ones are dropped.
-func (s *bytesShard) again(rec record, word *atomic.Uint64) {
+func (s *Shard) again(rec record, word *atomic.Uint64) {
 	main := &s.logs[inMainLog]
 	s.moving = append(s.moving[:0], rec...)
 	uses := location(word.Load()).uses()
@@ -265,16 +299,16 @@ func (s *bytesShard) again(rec record, word *atomic.Uint64) {
 }
 
 // evict drops the oldest record of a log, whose entry is in the index.
-func (s *bytesShard) evict(log int, rec record, word *atomic.Uint64) {
+func (s *Shard) evict(log int, rec record, word *atomic.Uint64) {
 	word.Store(0)
-	s.live--
+	s.counts.Live--
 	s.counts.Evictions++
 	s.logs[log].drop(rec)
 }
 
 // grow gives the shard an index of twice the size. Readers go on with the old one, which is complete; hits that
 // they count there are lost.
-func (s *bytesShard) grow() {
+func (s *Shard) grow() {
 	old := s.index.Load()
 	x := &index{lines: make([][8]atomic.Uint64, 2*len(old.lines))}
 	for i := range old.lines {
@@ -286,7 +320,7 @@ func (s *bytesShard) grow() {
 			log := &s.logs[l.log()]
 			word := x.free(log.at(log.full(l.offset())).hash())
 			if word.Load() != 0 {
-				s.live--
+				s.counts.Live--
 				s.counts.Evictions++
 			}
 			word.Store(uint64(l))
@@ -298,8 +332,19 @@ func (s *bytesShard) grow() {
 // eachStep is how many bytes of a log are copied under one hold of the mutex.
 const eachStep = 32 << 10
 
-// each yields copies of the entries of a log. It returns false when yield has.
-func (s *bytesShard) each(log int, now uint32, yield func(k, v []byte) bool) bool {
+// Each yields copies of the entries that have no expiry or a later one than now, a few under one hold of the
+// mutex. It returns false when yield has.
+func (s *Shard) Each(now uint32, yield func(k, v []byte) bool) bool {
+	for log := range s.logs {
+		if !s.eachOf(log, now, yield) {
+			return false
+		}
+	}
+	return true
+}
+
+// eachOf is Each for one log.
+func (s *Shard) eachOf(log int, now uint32, yield func(k, v []byte) bool) bool {
 	var found []record
 	for at, more := uint64(0), true; more; {
 		found = found[:0]

@@ -1,4 +1,4 @@
-package tinyufo
+package bytelog
 
 import (
 	"encoding/binary"

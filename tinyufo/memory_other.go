@@ -1,9 +1,0 @@
-//go:build !unix
-
-package tinyufo
-
-// mapMemory gets memory from the heap, where there is no mmap. The garbage collector does not look into it.
-func mapMemory(size int) ([]byte, error) { return make([]byte, size), nil }
-
-// unmapMemory leaves it to the garbage collector.
-func unmapMemory([]byte) {}
