@@ -2,7 +2,7 @@ package tinyufo
 
 import (
 	"context"
-	"hash/maphash"
+	"fmt"
 	"iter"
 	"math/bits"
 	"runtime"
@@ -14,11 +14,15 @@ import (
 
 // BytesOptions say how much a Bytes holds and for how long. Size is needed; the zero value of all else is good.
 type BytesOptions struct {
-	// Size is how many bytes the cache takes: keys, values and what is needed to find them. An entry costs 16
-	// bytes beside its key and value, and up to 7 to round it up; a hash table takes about a tenth of Size.
+	// Size is how many bytes the entries take: keys and values, with 8 bytes for each entry, 4 more if it expires, and
+	// up to 7 to round it up. It is never exceeded. What is needed to find entries and to choose those that stay
+	// comes on top: about 20 bytes for each entry; see Bytes.Memory. The kernel gives the memory when it is first
+	// used, in pages of 2 MB if it has such.
 	Size int64
 
-	// TTL is how long an entry may be returned after it was set, in steps of a quarter of a second; 0 is for ever.
+	// TTL is how long an entry may be returned after it was set, unless SetTTL says otherwise for one. 0 means that
+	// the cache has no times to live at all, Forever that only SetTTL gives some. Times are kept in steps of 2^28 ns,
+	// about 0.27 s: an entry is returned for up to three steps longer, and never for less.
 	TTL time.Duration
 
 	// Clock returns the time in ns of a monotonic clock, 0 or more. Nil: when there is a TTL, a goroutine keeps
@@ -36,6 +40,7 @@ type BytesOptions struct {
 const (
 	shardBytesMin = 1 << 20 // what a shard has at least, unless it is the only one
 	sizeMin       = 16 << 10
+	sizeMax       = bytelog.ShardMax // of a shard
 )
 
 // Bytes is a cache of byte slices outside of the heap: the garbage collector sees some pointers for each shard,
@@ -47,9 +52,7 @@ const (
 // more than what main would drop for it, in main to its beginning if it was hit meanwhile. The policy is
 // Cache's, but for the share of the small log, which is a tenth for good.
 type Bytes struct {
-	seed   maphash.Seed
-	mask   uint64
-	shards []bytelog.Shard
+	shards bytelog.Shards
 	ttl    time.Duration
 	clock  func() int64
 	coarse atomic.Int64
@@ -58,8 +61,8 @@ type Bytes struct {
 }
 
 // NewBytes makes a cache of byte slices, or returns the error of the kernel which has no memory for it. It
-// panics when Size is less than 16 KiB for each of the Shards. Its memory is given back when nothing refers to
-// it any more.
+// panics when Size is less than 16 KiB or more than 32 GiB for each of the Shards. Its memory is given back when
+// nothing refers to it any more.
 func NewBytes(o BytesOptions) (*Bytes, error) {
 	n := o.Shards
 	if n == 0 {
@@ -67,32 +70,23 @@ func NewBytes(o BytesOptions) (*Bytes, error) {
 		for n > 1 && o.Size/int64(n) < shardBytesMin {
 			n /= 2
 		}
+		for o.Size/int64(n) > sizeMax {
+			n *= 2
+		}
 	}
-	if n < 0 || n&(n-1) != 0 || o.Size/int64(n) < sizeMin {
-		panic("tinyufo: BytesOptions.Size is less than 16 KiB for each shard, or Shards not a power of two")
+	if n < 0 || n&(n-1) != 0 || o.TTL < 0 {
+		panic("tinyufo: BytesOptions.Shards is not a power of two, or TTL negative")
 	}
-	c := &Bytes{seed: maphash.MakeSeed(), mask: uint64(n - 1), shards: make([]bytelog.Shard, n), ttl: o.TTL,
-		clock: o.Clock, stop: func() {}}
+	if each := o.Size / int64(n); each < sizeMin || each > sizeMax {
+		panic("tinyufo: BytesOptions.Size is less than 16 KiB or more than 32 GiB for each shard")
+	}
+	c := &Bytes{ttl: o.TTL, clock: o.Clock, stop: func() {}}
 	if o.Stats {
 		c.stats = new(hitStats)
 	}
-	for i := range c.shards {
-		if err := c.shards[i].Init(o.Size / int64(n)); err != nil {
-			for j := range i {
-				c.shards[j].Memory().Unmap()
-			}
-			return nil, err
-		}
+	if err := c.shards.Open(o.Size, n); err != nil {
+		return nil, fmt.Errorf("tinyufo: %w", err)
 	}
-	maps := make([]bytelog.Memory, n)
-	for i := range c.shards {
-		maps[i] = c.shards[i].Memory()
-	}
-	runtime.AddCleanup(c, func(maps []bytelog.Memory) {
-		for _, m := range maps {
-			m.Unmap()
-		}
-	}, maps)
 	if c.ttl > 0 && c.clock == nil {
 		ctx, stop := context.WithCancel(context.Background())
 		c.stop = stop
@@ -114,17 +108,13 @@ func (c *Bytes) now() uint32 {
 	return uint32(c.coarse.Load() >> granule)
 }
 
-func (c *Bytes) shardOf(hash uint64) *bytelog.Shard { return &c.shards[hash>>32&c.mask] }
-
 // Get appends the value of key to dst, and returns that. It takes no lock; it tries again when the entry was
 // moved while it was copied. key is borrowed until return.
 func (c *Bytes) Get(dst, key []byte) (value []byte, ok bool) {
-	hash := maphash.Bytes(c.seed, key)
-	value, expiry, ok := c.shardOf(hash).Get(dst, hash, key)
-	if ok && expiry != 0 && expiry <= c.now() {
+	value, expiry, ok := c.shards.Get(dst, key)
+	if expiry != 0 && expiry <= c.now() {
 		value, ok = dst, false
 	}
-	runtime.KeepAlive(c) // the mapping lives as long as c
 	if c.stats != nil {
 		if ok {
 			c.stats.hit()
@@ -135,58 +125,58 @@ func (c *Bytes) Get(dst, key []byte) (value []byte, ok bool) {
 	return value, ok
 }
 
-// Set makes value the value of key. Both are copied. It reports whether the cache has taken it in: it does not
-// when the key is longer than 65535 bytes, or the entry larger than a fortieth of the shard; then key has no
-// value.
-func (c *Bytes) Set(key, value []byte) bool {
-	hash := maphash.Bytes(c.seed, key)
-	var expiry uint32
-	if c.ttl > 0 {
-		expiry = max(1, c.now()+uint32((c.ttl+1<<granule-1)>>granule))
+// Set makes value the value of key. Both are copied. It reports whether the cache has taken the entry; if not, key has
+// no value, and that is counted as a refusal. It does not take keys longer than 65535 bytes and entries larger than a
+// ninth of a shard. One larger than a fortieth of a shard, and not in the main log yet, is taken if it was seen
+// more often than what it would displace: try again when it is next asked for, and it will be.
+func (c *Bytes) Set(key, value []byte) bool { return c.shards.Set(key, value, c.expiry(c.ttl)) }
+
+// SetTTL is Set for an entry with a time to live of its own; one that is not positive deletes key. It panics when the
+// cache has no times to live: BytesOptions.TTL of Forever gives it such.
+func (c *Bytes) SetTTL(key, value []byte, ttl time.Duration) bool {
+	if c.ttl == 0 {
+		panic("tinyufo: SetTTL for a cache without BytesOptions.TTL (Forever is one)")
 	}
-	taken := c.shardOf(hash).Set(hash, key, value, expiry)
-	runtime.KeepAlive(c)
-	return taken
+	if ttl <= 0 {
+		c.Delete(key)
+		return false
+	}
+	return c.shards.Set(key, value, c.expiry(ttl))
+}
+
+// expiry is the step from which an entry that is set now is not returned any more, or 0.
+func (c *Bytes) expiry(ttl time.Duration) uint32 {
+	if ttl == 0 || ttl == Forever {
+		return 0
+	}
+	steps := uint64(c.now()) + (uint64(ttl)+1<<granule-1)>>granule + 1 // the present step is under way already
+	if c.clock == nil {
+		steps++ // and the next one may be, until the goroutine says so
+	}
+	return uint32(min(steps, 1<<32-1))
 }
 
 // Delete removes key, and reports whether it was there.
-func (c *Bytes) Delete(key []byte) bool {
-	hash := maphash.Bytes(c.seed, key)
-	deleted := c.shardOf(hash).Delete(hash, key)
-	runtime.KeepAlive(c)
-	return deleted
-}
+func (c *Bytes) Delete(key []byte) bool { return c.shards.Delete(key) }
 
 // All goes over copies of the keys and values, in no order and without a use of them. It locks a shard while it
 // copies a few of its entries. One that is cached all the while comes at least once; one that was moved
 // meanwhile may come twice.
 func (c *Bytes) All() iter.Seq2[[]byte, []byte] {
-	return func(yield func(k, v []byte) bool) {
-		for i := range c.shards {
-			if !c.shards[i].Each(c.now(), yield) {
-				return
-			}
-		}
-		runtime.KeepAlive(c)
-	}
+	return func(yield func(k, v []byte) bool) { c.shards.Each(c.now(), yield) }
 }
 
 // Len is the number of entries.
-func (c *Bytes) Len() (n int) {
-	for i := range c.shards {
-		n += c.shards[i].Counts().Live
-	}
-	return n
-}
+func (c *Bytes) Len() int { return c.shards.Counts().Live }
+
+// Memory is how many bytes the cache takes: those of BytesOptions.Size, and what is needed to find entries and to
+// choose those that stay.
+func (c *Bytes) Memory() int64 { return c.shards.Counts().Bytes }
 
 // Stats returns the counts. Nothing is counted as expired: such an entry is dropped when the log comes to it.
 func (c *Bytes) Stats() (sum Stats) {
-	for i := range c.shards {
-		counts := c.shards[i].Counts()
-		sum.Insertions += counts.Insertions
-		sum.Evictions += counts.Evictions
-		sum.Deletions += counts.Deletions
-	}
+	n := c.shards.Counts()
+	sum.Insertions, sum.Evictions, sum.Deletions, sum.Refusals = n.Insertions, n.Evictions, n.Deletions, n.Refusals
 	c.stats.add(&sum)
 	return sum
 }

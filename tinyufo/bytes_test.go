@@ -5,8 +5,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"sync"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -47,100 +48,6 @@ func version(key uint64, v []byte) (uint64, error) {
 
 func keyOf(k uint64) []byte { return fmt.Appendf(nil, "key-%d", k) }
 
-// TestBytes_isAMapThatForgets compares with a map: Get returns the value that was set last or none, and none for a
-// deleted key.
-func TestBytes_isAMapThatForgets(t *testing.T) {
-	for seed := range uint64(6) {
-		rng := rand.New(rand.NewPCG(seed, 2))
-		c := newBytes(t, BytesOptions{Size: 64 << 10, Shards: 1 << (seed % 3)})
-		model := make(map[uint64][]byte)
-		forgotten := make(map[uint64]bool)
-		for n := uint64(1); n < 60_000; n++ {
-			k := rng.Uint64N(500)
-			if rng.IntN(3) > 0 {
-				k = rng.Uint64N(50)
-			}
-			switch op := rng.IntN(10); {
-			case op < 5:
-				v, ok := c.Get([]byte("pre"), keyOf(k))
-				want, present := model[k]
-				if ok && (!present || forgotten[k] || string(v) != "pre"+string(want)) {
-					t.Fatalf("seed %d, %d: %x for %d, not %x (forgotten %v)", seed, n, v, k, want, forgotten[k])
-				}
-				if !ok && string(v) != "pre" {
-					t.Fatalf("a miss appends %q", v)
-				}
-				forgotten[k] = forgotten[k] || !ok
-			case op < 9:
-				model[k] = stamped(k, n, rng.IntN(300))
-				delete(forgotten, k)
-				if !c.Set(keyOf(k), model[k]) {
-					t.Fatal("not taken in")
-				}
-			default:
-				c.Delete(keyOf(k))
-				delete(model, k)
-			}
-		}
-		seen := make(map[string]bool)
-		for k, v := range c.All() {
-			seen[string(k)] = true
-			if got, ok := c.Get(nil, k); !ok || !bytes.Equal(got, v) {
-				t.Fatalf("All: %q is %x, Get says %x", k, v, got)
-			}
-		}
-		if len(seen) != c.Len() || c.Len() == 0 {
-			t.Errorf("All: %d entries of %d", len(seen), c.Len())
-		}
-		s := c.Stats()
-		if got := int(s.Insertions - s.Evictions - s.Deletions); got != c.Len() {
-			t.Errorf("%+v: %d entries", s, c.Len())
-		}
-	}
-}
-
-// Each key has one writer; a reader never sees its version go back, nor bytes of two values.
-func TestBytes_underConcurrency(t *testing.T) {
-	for _, size := range []int64{16 << 10, 128 << 10} {
-		c := newBytes(t, BytesOptions{Size: size, Shards: 1})
-		var wg sync.WaitGroup
-		for g := range uint64(4) {
-			wg.Go(func() {
-				rng := rand.New(rand.NewPCG(g, 3))
-				seen := make(map[uint64]uint64)
-				var buf []byte
-				for n := uint64(1); n < 40_000; n++ {
-					k := rng.Uint64N(200)
-					if g == 0 || rng.IntN(3) > 0 {
-						k &= 15
-					}
-					switch op := rng.IntN(20); {
-					case op < 15:
-						v, ok := c.Get(buf[:0], keyOf(k))
-						if !ok {
-							continue
-						}
-						buf = v
-						got, err := version(k, v)
-						if err != nil || got < seen[k] {
-							t.Errorf("%v, version %d after %d", err, got, seen[k])
-							return
-						}
-						seen[k] = got
-					case op < 19:
-						k = k&^3 | g
-						seen[k] = n
-						c.Set(keyOf(k), stamped(k, n, int(rng.Uint64N(200))))
-					default:
-						c.Delete(keyOf(k))
-					}
-				}
-			})
-		}
-		wg.Wait()
-	}
-}
-
 func TestBytes_TTL(t *testing.T) {
 	now := int64(1 << 40)
 	c := newBytes(t, BytesOptions{Size: 1 << 20, TTL: 10 * time.Second, Clock: func() int64 { return now }})
@@ -155,11 +62,68 @@ func TestBytes_TTL(t *testing.T) {
 	}
 }
 
+func TestBytes_SetTTL(t *testing.T) {
+	now := int64(1 << 40)
+	c := newBytes(t, BytesOptions{Size: 1 << 20, TTL: Forever, Clock: func() int64 { return now }})
+	c.Set([]byte("for ever"), []byte("v"))
+	c.SetTTL([]byte("an hour"), []byte("v"), time.Hour)
+	c.SetTTL([]byte("a ms"), []byte("v"), time.Millisecond)
+	for _, step := range []struct {
+		after time.Duration
+		want  string
+	}{{0, "for ever, an hour, a ms"}, {time.Millisecond, "for ever, an hour, a ms"}, {time.Second, "for ever, an hour"},
+		{time.Hour - time.Second, "for ever, an hour"}, {time.Hour + time.Second, "for ever"}} {
+		now = 1<<40 + int64(step.after)
+		var got []string
+		for _, k := range []string{"for ever", "an hour", "a ms"} {
+			if _, ok := c.Get(nil, []byte(k)); ok {
+				got = append(got, k)
+			}
+		}
+		if got := strings.Join(got, ", "); got != step.want {
+			t.Errorf("after %v: %s, want %s", step.after, got, step.want)
+		}
+	}
+	if c.SetTTL([]byte("for ever"), []byte("v"), 0) {
+		t.Error("took in what does not live")
+	}
+	if _, ok := c.Get(nil, []byte("for ever")); ok {
+		t.Error("a time of 0 leaves the entry")
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("SetTTL of a cache without times to live does not panic")
+		}
+	}()
+	newBytes(t, BytesOptions{Size: 1 << 20}).SetTTL([]byte("k"), nil, time.Second)
+}
+
+// The goroutine of a cache without a Clock keeps the time: no entry ends too soon, or much too late.
+func TestBytes_ownClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, err := NewBytes(BytesOptions{Size: 1 << 20, TTL: 10 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		time.Sleep(1900 * time.Millisecond)
+		c.Set([]byte("k"), []byte("v"))
+		time.Sleep(10 * time.Second)
+		if _, ok := c.Get(nil, []byte("k")); !ok {
+			t.Error("it ended too soon")
+		}
+		time.Sleep(time.Second)
+		if _, ok := c.Get(nil, []byte("k")); ok {
+			t.Error("it is returned for more than a second longer")
+		}
+	})
+}
+
 func TestBytes_whatItRefuses(t *testing.T) {
 	c := newBytes(t, BytesOptions{Size: 1 << 20, Shards: 1})
 	c.Set([]byte("k"), []byte("old"))
-	if c.Set([]byte("k"), make([]byte, 1<<20)) {
-		t.Error("took in a value as large as the cache")
+	if c.Set([]byte("k"), make([]byte, 1<<20)) || c.Set([]byte("k"), make([]byte, 1<<17)) {
+		t.Error("took in a value as large as an eighth of the cache")
 	}
 	if v, ok := c.Get(nil, []byte("k")); ok {
 		t.Errorf("a refused value leaves %q", v)
@@ -167,11 +131,68 @@ func TestBytes_whatItRefuses(t *testing.T) {
 	if c.Set(make([]byte, 1<<16), nil) || c.Delete(make([]byte, 1<<16)) {
 		t.Error("a key of 64 KiB")
 	}
-	for _, k := range []string{"", "\x00"} {
-		c.Set([]byte(k), nil)
-		if v, ok := c.Get(nil, []byte(k)); !ok || len(v) != 0 {
+	if s := c.Stats(); s.Refusals != 3 || s.Deletions != 1 || c.Len() != 0 {
+		t.Errorf("%+v", s)
+	}
+	for _, k := range []string{"", "\x00", "1234567", "12345678", "1234567890123456", "12345678901234567"} {
+		c.Set([]byte(k), []byte(k))
+		if v, ok := c.Get(nil, []byte(k)); !ok || string(v) != k {
 			t.Errorf("%q: %q %v", k, v, ok)
 		}
+	}
+}
+
+// An entry that is too large for the small log is taken into main if there is room, and refused if it is worth less
+// than what is there, until it was seen more often.
+func TestBytes_largeValues(t *testing.T) {
+	c := newBytes(t, BytesOptions{Size: 1 << 20, Shards: 1})
+	large := stamped(1, 1, 100_000)
+	if !c.Set([]byte("large"), large) {
+		t.Fatal("an empty cache refuses it")
+	}
+	if v, ok := c.Get(nil, []byte("large")); !ok || !bytes.Equal(v, large) {
+		t.Fatal("it is not what was set")
+	}
+	c.Delete([]byte("large"))
+	value := make([]byte, 100)
+	for range 4 {
+		for i := range uint64(8000) {
+			if _, ok := c.Get(nil, keyOf(i)); !ok {
+				c.Set(keyOf(i), value)
+			}
+		}
+	}
+	for n := 1; !c.Set([]byte("other"), large); n++ {
+		if _, ok := c.Get(nil, []byte("other")); ok {
+			t.Fatal("it was refused, and is there")
+		}
+		if n > 200 {
+			t.Fatalf("refused %d times: %+v", n, c.Stats())
+		}
+	}
+	if v, ok := c.Get(nil, []byte("other")); !ok || !bytes.Equal(v, large) {
+		t.Error("it is not what was set")
+	}
+	if c.Stats().Refusals == 0 {
+		t.Error("it was not refused once")
+	}
+}
+
+// What the cache takes beyond Size is little for each entry, and Memory tells it.
+func TestBytes_Memory(t *testing.T) {
+	const size, record = 16 << 20, 8 + 8 + 100 + 4
+	c := newBytes(t, BytesOptions{Size: size})
+	key, value := make([]byte, 8), make([]byte, 100)
+	for i := range uint64(size / record * 5 / 4) {
+		binary.LittleEndian.PutUint64(key, i)
+		c.Set(key, value)
+	}
+	if n := c.Len(); n < size/record*98/100 || n > size/record {
+		t.Errorf("%d entries of %d bytes", n, record)
+	}
+	over := float64(c.Memory())/float64(c.Len()) - 108
+	if over < 12 || over > 36 {
+		t.Errorf("%.1f bytes for an entry beyond key and value", over)
 	}
 }
 

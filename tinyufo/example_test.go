@@ -624,6 +624,25 @@ func ExampleBytes_Set() {
 	// false
 }
 
+func ExampleBytes_SetTTL() {
+	c, err := tinyufo.NewBytes(tinyufo.BytesOptions{Size: 1 << 20, TTL: tinyufo.Forever})
+	if err != nil {
+		panic(err)
+	}
+	defer c.Close()
+	fmt.Println(c.SetTTL([]byte("session"), []byte("token"), time.Hour))
+	// Output:
+	// true
+}
+
+func ExampleBytes_Memory() {
+	c := newBytes()
+	c.Set([]byte("name"), []byte("edge"))
+	fmt.Println(c.Memory() > 1<<20, c.Memory() < 2<<20)
+	// Output:
+	// true true
+}
+
 func ExampleBytes_Delete() {
 	c := newBytes()
 	c.Set([]byte("key"), []byte("value"))

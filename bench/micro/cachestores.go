@@ -26,8 +26,9 @@ type store[K cacheKey, V any] struct {
 	set        func(keys []K, value V) (refused int)
 	getElseSet func(keys []K, value V) (hits int)
 	entries    func() int
-	settle     func() // waits until goroutines of the cache have done what is to be done; nil: there are none
-	close      func() // nil: nothing to close
+	settle     func()     // waits until goroutines of the cache have done what is to be done; nil: there are none
+	close      func()     // nil: nothing to close
+	offHeap    func() int // memory in bytes that the cache has from the kernel; nil: none
 }
 
 // maker makes one kind of cache.

@@ -37,6 +37,8 @@ var moduleHomes = map[string][]string{
 	"github.com/phuslu/lru":                   {"bench"},
 	"github.com/elastic/go-freelru":           {"bench"},
 	"github.com/puzpuzpuz/xsync/v4":           {"bench"},
+	"github.com/VictoriaMetrics/fastcache":    {"bench"},
+	"github.com/coocood/freecache":            {"bench"},
 }
 
 // checkModules: a module of others is imported only where it is at home.

@@ -1,92 +1,139 @@
 package bytelog
 
-import "sync/atomic"
+import (
+	"math/bits"
+	"sync/atomic"
+)
 
 const usesMax = 3 // the hits that a location counts
 
 // A location is one word of an index: where the entry of a hash is, and how often it was hit since the log came
 // to it.
 //
-//	63…48 tag of the hash │ 47…46 uses │ 45 log │ 44…0 offset in the log / 8
+//	63…48 tag of the hash │ 47…46 uses │ 45…32 lap │ 31…0 position in the memory of the shard / 8
 //
-// Offsets grow for ever and begin at 8, so that no location is 0, an empty word. 2^48 bytes last for years of
-// writing 1 GB/s into one shard; after them offsets would be taken for older ones, and what is read is checked
-// in any case.
+// The lap says how often the log had come round when the record was written, from 1 on: what a reader has found
+// unchanged was not written anew meanwhile, unless it read while a log came round 16383 times.
 type location uint64
 
 const (
-	usesShift  = 46
-	logShift   = 45
-	offsetMask = 1<<logShift - 1
-	oneUse     = 1 << usesShift
+	tagShift  = 48
+	usesShift = 46
+	lapShift  = 32
+	lapMax    = 1<<(usesShift-lapShift) - 1
+	placeMask = 1<<usesShift - 1
+	oneUse    = 1 << usesShift
 )
 
-func locationOf(hash uint64, uses uint64, log int, offset uint64) location {
-	return location(hash&^(1<<48-1) | uses<<usesShift | uint64(log)<<logShift | offset>>3&offsetMask)
+// locationOf is the location of a hash whose entry is at a place, without uses. A place of 0 says that the entry is
+// being moved.
+func locationOf(hash uint64, place location) location {
+	return location(hash)>>tagShift<<tagShift | place
 }
 
-func (l location) uses() int      { return int(l >> usesShift & usesMax) }
-func (l location) log() int       { return int(l >> logShift & 1) }
-func (l location) offset() uint64 { return uint64(l&offsetMask) << 3 }
+func (l location) uses() int        { return int(l >> usesShift & usesMax) }
+func (l location) place() location  { return l & placeMask }
+func (l location) position() uint64 { return uint64(uint32(l)) << 3 }
 
-// sameTag reports whether l may be of a hash.
-func (l location) sameTag(hash uint64) bool { return l != 0 && (uint64(l)^hash)>>48 == 0 }
+// line is a cache line of an index: one word of tags and seven locations.
+//
+//	word 0: 63…56 how many entries of this line are in the other one │ 55…48 tag of word 7 │ … │ 7…0 tag of word 1
+//
+// A tag tells which locations to look at, in a few steps for all seven; it may be wrong, the location is not. An empty
+// location is 0. Written under the shard's mutex, but for the uses; read by anyone.
+type line [8]atomic.Uint64
 
-// samePlace reports whether both are of one entry at one place, whatever its uses.
-func (l location) samePlace(other location) bool { return (l^other)&^(usesMax<<usesShift) == 0 }
+const (
+	elsewhereShift = 56
+	lowBits        = 0x0001_0101_0101_0101
+	highBits       = 0x0080_8080_8080_8080
+)
 
-// index finds locations by hash: pairs of cache lines of eight words each. A hash has one pair, and goes into the
-// line of its own first. Written under the shard's mutex, but for the uses; read by anyone.
-type index struct {
-	lines [][8]atomic.Uint64
+// candidates has the highest bit of each byte whose tag may be that of the hash.
+func candidates(tags, hash uint64) uint64 {
+	x := tags ^ hash>>40&0xff*lowBits
+	return (x - lowBits) &^ x & highBits
 }
 
-// indexLoad is the part of the words that is in use when the index doubles, in sixteenths: one pair in 100 is
-// full then.
-const indexLoad = 9
+// wordOf is the number of the location of the lowest candidate. The mask is for the compiler.
+func wordOf(candidates uint64) int { return (bits.TrailingZeros64(candidates)>>3 + 1) & 7 }
+
+// slot is a place for a location. The zero value is none.
+type slot struct {
+	words *line
+	word  int
+}
+
+func (s slot) load() location   { return location(s.words[s.word].Load()) }
+func (s slot) store(l location) { s.words[s.word].Store(uint64(l)) }
+
+// index finds locations by hash. A hash has a pair of lines, and goes into its own first.
+type index struct{ lines []line }
+
+// indexLoad is how many of the 14 locations of a pair are in use on average when the index grows, in tenths. One entry
+// in 180 finds its pair full then.
+const indexLoad = 84
 
 func newIndex(entries int) *index {
-	n := (entries*16/indexLoad + 15) / 16 * 2
-	return &index{lines: make([][8]atomic.Uint64, max(2, n))}
+	return &index{lines: make([]line, 2*max(1, (entries*10+indexLoad-1)/indexLoad))}
 }
 
-// room is how many entries fit until the index should double.
-func (x *index) room() int { return len(x.lines) * 8 * indexLoad / 16 }
+// room is how many entries fit until the index should grow.
+func (x *index) room() int { return len(x.lines) / 2 * indexLoad / 10 }
 
 // home is the line of a hash; the other one of the pair is home^1.
 func (x *index) home(hash uint64) uint64 { return uint64(uint32(hash)) * uint64(len(x.lines)) >> 32 }
 
-// place is the word that is at a location.
-func (x *index) find(hash uint64, at location) *atomic.Uint64 {
+// find is the slot of a hash with a location for which is says yes. The caller holds the mutex, as for all that
+// follows.
+func (x *index) find(hash uint64, is func(location) bool) slot {
 	home := x.home(hash)
-	for line := range uint64(2) {
-		words := &x.lines[home^line]
-		for i := range words {
-			if location(words[i].Load()).samePlace(at) {
-				return &words[i]
+	for other := range uint64(2) {
+		words := &x.lines[home^other]
+		for m := candidates(words[0].Load(), hash); m != 0; m &= m - 1 {
+			at := slot{words, wordOf(m)}
+			if l := at.load(); l != 0 && (uint64(l)^hash)>>tagShift == 0 && is(l) {
+				return at
 			}
 		}
 	}
-	return nil
+	return slot{}
 }
 
-// free is a word for another location of a hash: an empty one, or the one with the fewest uses, whose entry is
-// forgotten.
-func (x *index) free(hash uint64) *atomic.Uint64 {
-	home := x.home(hash)
-	var worst *atomic.Uint64
-	least := usesMax + 1
-	for line := range uint64(2) {
-		words := &x.lines[home^line]
-		for i := range words {
-			l := location(words[i].Load())
+// free is a slot for another location of a hash: an empty one, or the one with the fewest uses.
+func (x *index) free(hash uint64) (worst slot) {
+	home, least := x.home(hash), usesMax+1
+	for other := range uint64(2) {
+		words := &x.lines[home^other]
+		for word := 1; word < len(words); word++ {
+			l := location(words[word].Load())
 			if l == 0 {
-				return &words[i]
+				return slot{words, word}
 			}
 			if uses := l.uses(); uses < least {
-				least, worst = uses, &words[i]
+				least, worst = uses, slot{words, word}
 			}
 		}
 	}
 	return worst
+}
+
+// add puts a location of a hash into an empty slot.
+func (x *index) add(at slot, hash uint64, l location) {
+	at.store(l)
+	shift := uint(at.word-1) * 8
+	tags := at.words[0].Load()
+	at.words[0].Store(tags&^(0xff<<shift) | hash>>40&0xff<<shift)
+	if own := &x.lines[x.home(hash)]; own != at.words {
+		own[0].Add(1 << elsewhereShift)
+	}
+}
+
+// remove empties a slot with a location of a hash.
+func (x *index) remove(at slot, hash uint64) {
+	at.words[at.word].Swap(0)
+	fence()
+	if own := &x.lines[x.home(hash)]; own != at.words {
+		own[0].Add(^uint64(1<<elsewhereShift - 1))
+	}
 }

@@ -4,14 +4,14 @@ package bytelog
 
 import "fmt"
 
-// linesMax bounds the shards that check themselves, one time in checkedEach that a Set ends: the walk is linear.
+// linesMax bounds the shards that check themselves, one time in checkedEach that a set ends: the walk is linear.
 const (
 	linesMax    = 512
 	checkedEach = 64
 )
 
-// check panics when the invariants of Shard do not hold, or those of its rings. The caller holds mu.
-func (s *Shard) check() {
+// check panics when the invariants of shard do not hold, or those of its index and rings. The caller holds mu.
+func (s *shard) check() {
 	x := s.index.Load()
 	if s.random++; len(x.lines) > linesMax || s.random%checkedEach != 0 {
 		return
@@ -19,19 +19,26 @@ func (s *Shard) check() {
 	for i := range s.logs {
 		s.logs[i].check()
 	}
-	live := 0
+	live, elsewhere := 0, make([]uint64, len(x.lines))
 	for i := range x.lines {
-		for j := range x.lines[i] {
-			l := location(x.lines[i][j].Load())
+		for word := 1; word < len(line{}); word++ {
+			l := (slot{&x.lines[i], word}).load()
 			if l == 0 {
 				continue
 			}
 			live++
-			log := &s.logs[l.log()]
-			at := log.full(l.offset())
-			if at < log.tail.Load() || at >= log.head || log.at(at).hash()>>48 != uint64(l)>>48 {
-				panic(fmt.Sprintf("tinyufo: location %x is not in log %d", l, l.log()))
+			hash := s.hasher.of(s.at(l).key())
+			if s.slotOf(hash, l.place()) != (slot{&x.lines[i], word}) || l.place() == 0 {
+				panic(fmt.Sprintf("tinyufo: location %x of hash %x is not found", l, hash))
 			}
+			if home := x.home(hash); home != uint64(i) {
+				elsewhere[home]++
+			}
+		}
+	}
+	for i := range x.lines {
+		if n := x.lines[i][0].Load() >> elsewhereShift; n != elsewhere[i] {
+			panic(fmt.Sprintf("tinyufo: %d entries of line %d are elsewhere, not %d", elsewhere[i], i, n))
 		}
 	}
 	if live != s.counts.Live {
@@ -41,11 +48,12 @@ func (s *Shard) check() {
 
 // check panics when the invariants of ring do not hold.
 func (r *ring) check() {
-	at, ok := r.tail.Load(), true
-	if at > r.head || r.head-at > r.size {
-		panic(fmt.Sprintf("tinyufo: tail %d, head %d of a ring of %d", at, r.head, r.size))
+	if r.tail > r.head || r.head-r.tail > r.size {
+		panic(fmt.Sprintf("tinyufo: tail %d, head %d of a ring of %d", r.tail, r.head, r.size))
 	}
-	for at, _, ok = r.first(); ok && at < r.head; {
+	_, _, ok := r.first()
+	at := r.tail
+	for ok && at < r.head {
 		at = r.after(at)
 	}
 	if ok && at != r.head {

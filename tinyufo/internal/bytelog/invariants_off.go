@@ -3,4 +3,4 @@
 package bytelog
 
 // check does something with -tags invariants only.
-func (s *Shard) check() {}
+func (s *shard) check() {}

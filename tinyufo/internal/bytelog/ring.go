@@ -6,57 +6,94 @@ import (
 	"sync/atomic"
 )
 
-// record is a header, a key and a value, rounded up to 8 bytes.
+// order is that of the machine: the memory is read by no other.
+var order = binary.NativeEndian
+
+// header is the first word of a record.
 //
-//	0…3 low bits of the hash │ 4…5 its tag │ 6…7 size of the key │ 8…11 size of the value │ 12…15 expiry │ key │ value
-type record []byte
+//	63…32 size of the value │ 16 an expiry follows │ 15…0 size of the key
+type header uint64
 
-const headerSize = 16
+const (
+	headerSize = 8
+	expirySize = 4 // bytes
+	expiryBit  = 16
+)
 
-var le = binary.LittleEndian
-
-// recordSize is the size of a record.
-func recordSize(key, value int) uint64 { return (headerSize + uint64(key) + uint64(value) + 7) &^ 7 }
-
-func (r record) put(hash uint64, key, value []byte, expiry uint32) {
-	le.PutUint32(r, uint32(hash))
-	le.PutUint16(r[4:], uint16(hash>>48))
-	le.PutUint16(r[6:], uint16(len(key)))
-	le.PutUint32(r[8:], uint32(len(value)))
-	le.PutUint32(r[12:], expiry)
-	copy(r[headerSize:], key)
-	copy(r[headerSize+len(key):], value)
+func headerOf(key, value int, expiry uint32) header {
+	h := header(value)<<32 | header(key)
+	if expiry != 0 {
+		h |= 1 << expiryBit
+	}
+	return h
 }
 
-// hash is what of the hash an index needs.
-func (r record) hash() uint64   { return uint64(le.Uint32(r)) | uint64(le.Uint16(r[4:]))<<48 }
-func (r record) keySize() int   { return int(le.Uint16(r[6:])) }
-func (r record) valueSize() int { return int(le.Uint32(r[8:])) }
-func (r record) expiry() uint32 { return le.Uint32(r[12:]) }
-func (r record) key() []byte    { return r[headerSize:][:r.keySize()] }
-func (r record) value() []byte  { return r[headerSize+r.keySize():][:r.valueSize()] }
+func (h header) keyAt() uint64     { return headerSize + uint64(h>>expiryBit&1)*expirySize }
+func (h header) keySize() uint64   { return uint64(uint16(h)) }
+func (h header) valueSize() uint64 { return uint64(h >> 32) }
+
+func (h header) valueAt() uint64 { return h.keyAt() + h.keySize() }
+
+// size is the size of the record.
+func (h header) size() uint64 { return (h.valueAt() + h.valueSize() + 7) &^ 7 }
+
+// record is a header, an expiry of four bytes if there is one, a key and a value, rounded up to 8 bytes.
+type record []byte
+
+func (r record) put(h header, key, value []byte, expiry uint32) {
+	order.PutUint64(r, uint64(h))
+	at := h.keyAt()
+	if expiry != 0 {
+		order.PutUint32(r[headerSize:], expiry)
+	}
+	copy(r[at:], key)
+	copy(r[at+uint64(len(key)):], value)
+}
+
+func (r record) header() header { return header(order.Uint64(r)) }
+
+func (r record) key() []byte {
+	h := r.header()
+	return r[h.keyAt():][:h.keySize()]
+}
+
+func (r record) value() []byte {
+	h := r.header()
+	return r[h.keyAt()+h.keySize():][:h.valueSize()]
+}
+
+// expiry is 0 when there is none.
+func (r record) expiry() uint32 {
+	if r.header().keyAt() == headerSize {
+		return 0
+	}
+	return order.Uint32(r[headerSize:])
+}
 
 // ring is a log of records in a ring of bytes. Offsets grow for ever; a record lies at its offset modulo the
-// size, in one piece. Written under the shard's mutex.
+// size, in one piece. Guarded by the shard's mutex.
 //
 //	tail <= head <= tail + len(bytes)
 //	the bytes from gap to gapEnd, before the beginning of the ring, are unused
+//	no location points to bytes outside of tail … head
 //
-// Readers may read a record while it is overwritten. They look at the tail when they have: it is moved past a
-// record before its bytes are written again.
+// Readers do not know of rings. They may read a record while it is overwritten, and look at its location when they
+// have: that is changed before the bytes are written again.
 type ring struct {
 	bytes       []byte
+	start       uint64 // of bytes, in the memory of the shard
 	size        uint64
-	tail        atomic.Uint64
-	head        uint64
+	tail, head  uint64
 	gap, gapEnd uint64
 }
 
-func (r *ring) init(bytes []byte) {
-	r.bytes, r.size = bytes, uint64(len(bytes))
-	r.head = 8 // so that no location is 0
-	r.tail.Store(8)
-	r.gap = 0
+func (r *ring) init(memory []byte, start, end uint64) {
+	*r = ring{bytes: memory[start:end:end], start: start, size: end - start}
+}
+
+// place is where the record at an offset is.
+func (r *ring) place(offset uint64) location {
+	return location((offset/r.size%lapMax+1)<<lapShift | (r.start+offset%r.size)>>3)
 }
 
 // next is where a record of n bytes begins when it is appended.
@@ -68,40 +105,37 @@ func (r *ring) next(n uint64) uint64 {
 }
 
 // fits reports whether there is room for a record of n bytes.
-func (r *ring) fits(n uint64) bool { return r.next(n)+n-r.tail.Load() <= r.size }
+func (r *ring) fits(n uint64) bool { return r.next(n)+n-r.tail <= r.size }
 
 // extend appends a record of n bytes, for which there is room, and returns it to be written.
-func (r *ring) extend(n uint64) (offset uint64, to record) {
-	offset = r.next(n)
+func (r *ring) extend(n uint64) (place location, to record) {
+	offset := r.next(n)
 	if offset != r.head {
 		r.gap, r.gapEnd = r.head, offset
 	}
 	r.head = offset + n
-	at := offset % r.size
-	return offset, record(r.bytes[at : at+n])
+	return r.place(offset), record(r.bytes[offset%r.size:][:n])
 }
 
 // first is the oldest record. ok is false when there is none.
-func (r *ring) first() (offset uint64, rec record, ok bool) {
-	offset = r.tail.Load()
-	if offset == r.gap && r.gap != r.gapEnd {
-		offset = r.gapEnd
-		r.tail.Store(offset)
+func (r *ring) first() (place location, rec record, ok bool) {
+	if r.tail == r.gap && r.gap != r.gapEnd {
+		r.tail = r.gapEnd
 	}
-	if offset == r.head {
+	if r.tail == r.head {
 		return 0, nil, false
 	}
-	return offset, r.at(offset), true
+	return r.place(r.tail), r.at(r.tail), true
 }
 
 // at is the record at an offset.
 func (r *ring) at(offset uint64) record {
 	rec := record(r.bytes[offset%r.size:])
-	return rec[:recordSize(rec.keySize(), rec.valueSize())]
+	return rec[:rec.header().size()]
 }
 
-// drop gives up the oldest record, which is rec.
-func (r *ring) drop(rec record) { r.tail.Add(uint64(len(rec))) }
+// drop gives up the oldest record, which is rec. No location points to it any more.
+func (r *ring) drop(rec record) { r.tail += uint64(len(rec)) }
 
 // after is the offset of the record after that at an offset.
 func (r *ring) after(offset uint64) uint64 {
@@ -112,47 +146,11 @@ func (r *ring) after(offset uint64) uint64 {
 	return offset
 }
 
-// full is the offset of which low are the 48 low bits. It is no more than 2^47 away from the tail.
-func (r *ring) full(low uint64) uint64 {
-	tail := r.tail.Load()
-	return tail + uint64(int64((low-tail)<<16)>>16)
-}
-
-// What a reader has found at a location.
-const (
-	readValue   = iota
-	readOther   // another key
-	readChanged // it was overwritten meanwhile, or perhaps was
-)
-
-// read appends the value at a location to dst, if the key is key. It may run while the ring is written.
-func (r *ring) read(dst []byte, low uint64, key []byte) (value []byte, expiry uint32, found int) {
-	offset := r.full(low)
-	at := offset % r.size
-	rec := record(r.bytes[at:])
-	if len(rec) < headerSize {
-		return dst, 0, readChanged
-	}
-	keySize, valueSize := rec.keySize(), rec.valueSize()
-	end := headerSize + keySize + valueSize
-	if end > len(rec) {
-		return dst, 0, readChanged
-	}
-	found = readOther
-	if keySize == len(key) && string(rec[headerSize:headerSize+keySize]) == string(key) {
-		found, expiry = readValue, rec.expiry()
-		value = append(dst, rec[headerSize+keySize:end]...)
-	}
-	loadsDone()
-	if int64(r.tail.Load()-offset) > 0 {
-		return dst, 0, readChanged
-	}
-	return value, expiry, found
-}
-
-// loadsDone returns when all loads before it are complete. Those of amd64 are in order, and sync/atomic's are
-// no barrier for the ones before them elsewhere: a locked operation is.
-func loadsDone() {
+// fence returns when the loads before it are complete, and keeps the stores after it from being seen before atomic
+// stores before it. Loads and stores of amd64 are in order, and its atomic stores are complete when the next one
+// begins. On others sync/atomic does not order the plain ones around it in that way: a locked operation between them
+// does.
+func fence() {
 	if runtime.GOARCH != "amd64" {
 		var word atomic.Uint32
 		word.Add(1)

@@ -1,33 +1,40 @@
 package bytelog
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/edge-proxy/edge/tinyufo/internal/sketch"
 )
 
-// The logs of a shard, and the parts that they have of its bytes.
 const (
 	inSmallLog = 0
 	inMainLog  = 1
 
-	smallLogShare = 10 // one part in so many
+	smallLogShare = 10 // one part in so many of a shard's bytes
+	smallLogLeast = 4  // so many records fit into the small log at least; larger ones go to main or nowhere
+	mainLogLeast  = 8  // the same of main
 
 	ageCounts  = 10  // counts of the sketch for each entry, until all are halved
 	warmEnough = 6   // estimate from which an entry may come in although it lost
 	mercy      = 127 // one of 128 such entries does: nobody can keep main as it is by keeping it warm
 )
 
-// Shard is the part of a cache for some of the hashes. Init makes it ready. Safe for any goroutine.
-type Shard struct {
-	mu     sync.Mutex
-	index  atomic.Pointer[index] // read by anyone; replaced under mu
-	logs   [2]ring
-	memory Memory // of both logs
+// shard is the part of a cache for some of the hashes. init makes it ready.
+type shard struct {
+	// Read by anyone, and written by init but for the index.
+	index  atomic.Pointer[index] // replaced under mu
+	base   unsafe.Pointer        // of memory. SAFETY: it refers to what memory refers to
+	size   uint64                // of memory
+	memory []byte                // of both logs
+	hasher *hasher
 
+	_ [8]byte // what writers write is in other cache lines
+
+	mu sync.Mutex
 	// Guarded by mu.
+	logs   [2]ring
 	sketch sketch.Sketch
 	random uint64
 	moving []byte
@@ -36,215 +43,211 @@ type Shard struct {
 	_ [64]byte
 }
 
-// KeyMax is the size of the largest key, in bytes.
-const KeyMax = 1<<16 - 1
+const (
+	// KeyMax is the size of the largest key, in bytes.
+	KeyMax = 1<<16 - 1
 
-// Counts are the entries that a shard has, and how they came and went since Init.
-type Counts struct {
-	Live                             int
-	Insertions, Evictions, Deletions uint64
-}
+	// ShardMax is the size of the largest shard: positions have 32 bits, in steps of 8 bytes.
+	ShardMax = 1 << 35
+)
 
 // indexFirst is how many entries an index has room for in the beginning.
 const indexFirst = 256
 
-// Init maps size bytes for the logs. The error is the kernel's. Nobody uses the shard yet.
-func (s *Shard) Init(size int64) error {
-	size &^= 7
-	memory, err := mapMemory(int(size))
-	if err != nil {
-		return fmt.Errorf("tinyufo: %d bytes of memory for a cache of bytes: %w", size, err)
-	}
-	s.memory = memory
+// init gives the shard memory for its logs, a multiple of 8 bytes.
+func (s *shard) init(memory []byte, hasher *hasher) {
+	// SAFETY: Shards.Get goes to positions below size only.
+	s.base, s.size = unsafe.Pointer(unsafe.SliceData(memory)), uint64(len(memory))
+	s.memory, s.hasher, s.random = memory, hasher, 1
+	size := uint64(len(memory))
 	small := size / smallLogShare &^ 7
-	s.logs[inSmallLog].init(memory[:small:small])
-	s.logs[inMainLog].init(memory[small:])
-	s.random = 1
+	s.logs[inSmallLog].init(memory, 0, small)
+	s.logs[inMainLog].init(memory, small, size)
 	s.useIndex(newIndex(indexFirst))
-	return nil
 }
 
-// Memory is what Init has mapped. The shard is not used any more when that is unmapped.
-func (s *Shard) Memory() Memory { return s.memory }
-
-// Counts returns the counts.
-func (s *Shard) Counts() Counts {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.counts
-}
-
-func (s *Shard) useIndex(x *index) {
+func (s *shard) useIndex(x *index) {
 	s.index.Store(x)
-	s.sketch.Extend(x.room() / 2) // half of what Cache has costs 0.2 points of hit ratio, and saves 5 bytes an entry
+	s.sketch.Extend(x.room() / 3) // a third of what Cache has: 3 to 7 bytes for each entry
 	s.sketch.Period = ageCounts * x.room()
 }
 
-// Get appends the value of key to dst. It takes no lock, unless the entry is moved while it is copied. The expiry
-// is the one that Set was given: it is for the caller to look at.
-func (s *Shard) Get(dst []byte, hash uint64, key []byte) (value []byte, expiry uint32, ok bool) {
-	if raceDetector {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-	}
-	value, expiry, found := s.look(dst, hash, key)
-	if found == readChanged {
-		// The entry has left, or is on its way to another place: its writer knows.
-		s.mu.Lock()
-		value, expiry, found = s.look(dst, hash, key)
-		s.mu.Unlock()
-	}
-	return value, expiry, found == readValue
-}
-
-// look is Get without a lock. An entry that was changed while it was read is reported as such.
-func (s *Shard) look(dst []byte, hash uint64, key []byte) (value []byte, expiry uint32, found int) {
-	x := s.index.Load()
-	home := x.home(hash)
-	for line := range uint64(2) {
-		words := &x.lines[home^line]
-		for i := range words {
-			l := location(words[i].Load())
-			if !l.sameTag(hash) {
-				continue
-			}
-			value, expiry, found = s.logs[l.log()].read(dst, l.offset(), key)
-			switch found {
-			case readValue:
-				if l.uses() < usesMax {
-					words[i].CompareAndSwap(uint64(l), uint64(l)+oneUse)
-				}
-				return value, expiry, found
-			case readChanged:
-				return dst, 0, found
-			}
-		}
-	}
-	return dst, 0, readOther
-}
-
-// locate is the word of key, or nil. The caller holds mu, as for all that follows.
-func (s *Shard) locate(hash uint64, key []byte) *atomic.Uint64 {
-	x := s.index.Load()
-	home := x.home(hash)
-	for line := range uint64(2) {
-		words := &x.lines[home^line]
-		for i := range words {
-			l := location(words[i].Load())
-			if l.sameTag(hash) {
-				log := &s.logs[l.log()]
-				if string(log.at(log.full(l.offset())).key()) == string(key) {
-					return &words[i]
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// Set makes value the value of key. A present key stays in its log and keeps its uses. Set reports whether the
-// shard has taken the entry: it does not when the key is longer than KeyMax or the record larger than a quarter of
-// the small log; then key has no value.
-func (s *Shard) Set(hash uint64, key, value []byte, expiry uint32) bool {
-	log, n := inSmallLog, recordSize(len(key), len(value))
-	if len(key) > KeyMax || n > s.logs[inSmallLog].size/4 {
-		s.Delete(hash, key)
-		return false
-	}
+// all are the counts and the memory.
+func (s *shard) all() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if word := s.locate(hash, key); word != nil {
-		log = location(word.Load()).log()
-	} else {
+	c := s.counts
+	c.Bytes = int64(len(s.memory)) + 64*int64(len(s.index.Load().lines)) + s.sketch.Bytes()
+	return c
+}
+
+// at is the record at a location. The caller holds mu, as for all that follows.
+func (s *shard) at(l location) record {
+	rec := record(s.memory[l.position():])
+	return rec[:rec.header().size()]
+}
+
+// logOf is the log of a location.
+func (s *shard) logOf(l location) int {
+	if l.position() < s.logs[inMainLog].start {
+		return inSmallLog
+	}
+	return inMainLog
+}
+
+// locate is the slot of key, or none.
+func (s *shard) locate(hash uint64, key []byte) slot {
+	return s.index.Load().find(hash, func(l location) bool { return string(s.at(l).key()) == string(key) })
+}
+
+// slotOf is the slot of the record of a hash at a place, or none when the record was replaced or deleted.
+func (s *shard) slotOf(hash uint64, place location) slot {
+	return s.index.Load().find(hash, func(l location) bool { return l.place() == place })
+}
+
+// set is Shards.Set.
+func (s *shard) set(hash uint64, key, value []byte, expiry uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.check()
+	at := slot{}
+	if len(key) <= KeyMax {
+		at = s.locate(hash, key)
+	}
+	log := inSmallLog
+	if at.words != nil {
+		log = s.logOf(at.load())
+	}
+	main := &s.logs[inMainLog]
+	if len(key) > KeyMax || uint64(len(value)) > main.size {
+		return s.refuse(at, hash)
+	}
+	h := headerOf(len(key), len(value), expiry)
+	n := h.size()
+	if n > main.size/mainLogLeast {
+		return s.refuse(at, hash)
+	}
+	if at.words == nil || log == inSmallLog && n > s.logs[inSmallLog].size/smallLogLeast {
 		s.sketch.Add(uint32(hash), 1)
 	}
-	s.makeRoom(log, n)
-	offset, rec := s.logs[log].extend(n)
-	rec.put(hash, key, value, expiry)
-	uses := 0
-	word := s.locate(hash, key) // once more: room may have been made at its cost
-	if word != nil {
-		uses = location(word.Load()).uses()
-	} else {
-		word = s.insert(hash)
+	switch {
+	case log == inMainLog || n <= s.logs[inSmallLog].size/smallLogLeast:
+		s.makeRoom(log, n)
+	case s.winRoom(uint32(hash), n):
+		log = inMainLog
+	default:
+		return s.refuse(s.locate(hash, key), hash)
 	}
-	word.Store(uint64(locationOf(hash, uint64(uses), log, offset)))
-	s.check()
+	place, rec := s.logs[log].extend(n)
+	rec.put(h, key, value, expiry)
+	s.point(hash, key, place)
 	return true
 }
 
-// insert is the word for a key that is absent.
-func (s *Shard) insert(hash uint64) *atomic.Uint64 {
+// point makes the index say that key is at a place. Its slot may have been emptied while room was made.
+func (s *shard) point(hash uint64, key []byte, place location) {
+	if at := s.locate(hash, key); at.words != nil {
+		at.store(locationOf(hash, place) | at.load()&(usesMax<<usesShift))
+		return
+	}
 	s.counts.Insertions++
 	if s.counts.Live >= s.index.Load().room() {
 		s.grow()
 	}
-	word := s.index.Load().free(hash)
-	if word.Load() != 0 {
+	s.counts.Live++
+	s.place(s.index.Load(), hash, locationOf(hash, place))
+}
+
+// place puts a location into an index. When the pair of lines is full, the entry with the fewest uses is forgotten.
+func (s *shard) place(x *index, hash uint64, l location) {
+	at := x.free(hash)
+	if other := at.load(); other != 0 {
+		x.remove(at, s.hasher.of(s.at(other).key()))
 		s.counts.Evictions++
 		s.counts.Live--
 	}
-	s.counts.Live++
-	return word
+	x.add(at, hash, l)
 }
 
-// Delete removes key, and reports whether it was there.
-func (s *Shard) Delete(hash uint64, key []byte) bool {
+// refuse is set for what is not taken in.
+func (s *shard) refuse(at slot, hash uint64) bool {
+	s.counts.Refusals++
+	if at.words != nil {
+		s.forget(at, hash)
+		s.counts.Deletions++
+	}
+	return false
+}
+
+// forget makes an entry absent. Its record is dropped when the log comes to it.
+func (s *shard) forget(at slot, hash uint64) {
+	s.index.Load().remove(at, hash)
+	s.counts.Live--
+}
+
+// delete is Shards.Delete.
+func (s *shard) delete(hash uint64, key []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	word := s.locate(hash, key)
-	if word == nil {
+	at := s.locate(hash, key)
+	if at.words == nil {
 		return false
 	}
-	word.Store(0)
-	s.counts.Live--
+	s.forget(at, hash)
 	s.counts.Deletions++
 	return true
 }
 
 // makeRoom makes room for a record of n bytes in a log.
-func (s *Shard) makeRoom(log int, n uint64) {
+func (s *shard) makeRoom(log int, n uint64) {
 	for !s.logs[log].fits(n) {
 		if log == inSmallLog {
 			s.promote()
-		} else if _, rec, word := s.victim(n); word != nil {
-			s.evict(inMainLog, rec, word)
+		} else if v := s.victim(n); v.at.words != nil {
+			s.evict(v)
 		}
 	}
 }
 
 // promote copies the oldest of the small log to main if there is room, or if it is worth more than each entry
 // that it displaces, and drops it from the small log.
-func (s *Shard) promote() {
-	small, main := &s.logs[inSmallLog], &s.logs[inMainLog]
-	offset, rec, _ := small.first()
-	hash, n := rec.hash(), uint64(len(rec))
-	word := s.index.Load().find(hash, locationOf(hash, 0, inSmallLog, offset))
-	if word == nil { // deleted or replaced
-		small.drop(rec)
+func (s *shard) promote() {
+	v := s.oldest(inSmallLog)
+	if v.at.words == nil {
+		s.logs[inSmallLog].drop(v.rec)
 		return
 	}
+	main, n := &s.logs[inMainLog], uint64(len(v.rec))
 	if !main.fits(n) {
-		s.sketch.Add(uint32(hash), location(word.Load()).uses())
-		for !main.fits(n) {
-			_, other, victim := s.victim(n)
-			if victim == nil {
-				continue
-			}
-			if !s.beats(uint32(hash), uint32(other.hash())) {
-				s.evict(inSmallLog, rec, word)
-				return
-			}
-			s.evict(inMainLog, other, victim)
+		s.sketch.Add(uint32(v.hash), v.at.load().uses())
+		if !s.winRoom(uint32(v.hash), n) {
+			s.evict(v)
+			return
 		}
 	}
-	to, copied := main.extend(n)
-	copy(copied, rec)
-	word.Store(uint64(locationOf(hash, 0, inMainLog, to)))
-	small.drop(rec)
+	place, copied := main.extend(n)
+	copy(copied, v.rec)
+	v.at.words[v.at.word].Swap(uint64(locationOf(v.hash, place)))
+	fence()
+	s.logs[inSmallLog].drop(v.rec)
 }
 
-func (s *Shard) beats(hash, other uint32) bool {
+// winRoom makes room for a record of n bytes in main as long as its hash was seen more often than what it displaces.
+func (s *shard) winRoom(hash uint32, n uint64) bool {
+	for !s.logs[inMainLog].fits(n) {
+		v := s.victim(n)
+		if v.at.words == nil {
+			continue
+		}
+		if !s.beats(hash, uint32(v.hash)) {
+			return false
+		}
+		s.evict(v)
+	}
+	return true
+}
+
+func (s *shard) beats(hash, other uint32) bool {
 	seen := s.sketch.Estimate(hash)
 	if seen > s.sketch.Estimate(other) {
 		return true
@@ -255,75 +258,82 @@ func (s *Shard) beats(hash, other uint32) bool {
 	return seen >= warmEnough && s.random&mercy == 0
 }
 
-// victim is the oldest entry of main that was not hit since it was copied, with its word. Those before it that
-// were are copied to the beginning. It is nil when there is room for n bytes before there is one.
-func (s *Shard) victim(n uint64) (offset uint64, rec record, word *atomic.Uint64) {
-	main := &s.logs[inMainLog]
-	for !main.fits(n) {
-		offset, rec, _ = main.first()
-		hash := rec.hash()
-		word = s.index.Load().find(hash, locationOf(hash, 0, inMainLog, offset))
-		switch {
-		case word == nil:
-			main.drop(rec)
-		case location(word.Load()).uses() == 0:
-			return offset, rec, word
+// aged is the oldest record of a log.
+type aged struct {
+	log  int
+	rec  record
+	hash uint64
+	at   slot // none: deleted or replaced
+}
+
+// oldest is the oldest record of a log that is not empty.
+func (s *shard) oldest(log int) aged {
+	place, rec, _ := s.logs[log].first()
+	hash := s.hasher.of(rec.key())
+	return aged{log, rec, hash, s.slotOf(hash, place)}
+}
+
+// victim is the oldest entry of main that was not hit since it was copied. Those before it that were are copied to the
+// beginning. It has no slot when there is room for n bytes before there is one.
+func (s *shard) victim(n uint64) aged {
+	for !s.logs[inMainLog].fits(n) {
+		switch v := s.oldest(inMainLog); {
+		case v.at.words == nil:
+			s.logs[inMainLog].drop(v.rec)
+		case v.at.load().uses() == 0:
+			return v
 		default:
-			s.sketch.Add(uint32(hash), 1)
-			s.again(rec, word)
+			s.sketch.Add(uint32(v.hash), 1)
+			s.again(v)
 		}
 	}
-	return 0, nil, nil
+	return aged{}
 }
 
 // again copies the oldest record of main to main's beginning. Its own bytes are room enough, unless it does not fit
-// before the end of the ring: then the next ones are dropped.
-func (s *Shard) again(rec record, word *atomic.Uint64) {
+// before the end of the ring: then the next ones are dropped. Readers of it wait for the mutex until it is copied.
+func (s *shard) again(v aged) {
 	main := &s.logs[inMainLog]
-	s.moving = append(s.moving[:0], rec...)
-	uses := location(word.Load()).uses()
-	main.drop(rec)
-	hash, n := record(s.moving).hash(), uint64(len(s.moving))
+	uses := v.at.load().uses() - 1
+	v.at.words[v.at.word].Swap(uint64(locationOf(v.hash, 0)))
+	fence()
+	s.moving = append(s.moving[:0], v.rec...)
+	main.drop(v.rec)
+	n := uint64(len(s.moving))
 	for !main.fits(n) {
-		offset, next, _ := main.first()
-		nextHash := next.hash()
-		if nextWord := s.index.Load().find(nextHash, locationOf(nextHash, 0, inMainLog, offset)); nextWord != nil {
-			s.evict(inMainLog, next, nextWord)
+		if next := s.oldest(inMainLog); next.at.words != nil {
+			s.evict(next)
 		} else {
-			main.drop(next)
+			main.drop(next.rec)
 		}
 	}
-	to, copied := main.extend(n)
+	place, copied := main.extend(n)
 	copy(copied, s.moving)
-	word.Store(uint64(locationOf(hash, uint64(uses-1), inMainLog, to)))
+	v.at.store(locationOf(v.hash, place) | location(uses)<<usesShift)
 }
 
 // evict drops the oldest record of a log, whose entry is in the index.
-func (s *Shard) evict(log int, rec record, word *atomic.Uint64) {
-	word.Store(0)
-	s.counts.Live--
+func (s *shard) evict(v aged) {
+	s.forget(v.at, v.hash)
 	s.counts.Evictions++
-	s.logs[log].drop(rec)
+	s.logs[v.log].drop(v.rec)
 }
 
-// grow gives the shard an index of twice the size. Readers go on with the old one, which is complete; hits that
-// they count there are lost.
-func (s *Shard) grow() {
+// grow gives the shard a larger index: twice as large at most, and less when the logs will be full before that many
+// entries are there. Readers go on with the old one, which is complete; hits that they count there are lost.
+func (s *shard) grow() {
 	old := s.index.Load()
-	x := &index{lines: make([][8]atomic.Uint64, 2*len(old.lines))}
+	room, used := float64(old.room()), 1.0
+	for i := range s.logs {
+		used += float64(s.logs[i].head - s.logs[i].tail)
+	}
+	expected := float64(s.counts.Live) * float64(len(s.memory)) / used * 33 / 32
+	x := newIndex(int(min(max(expected, room*9/8), 2*room)) + 1)
 	for i := range old.lines {
-		for j := range old.lines[i] {
-			l := location(old.lines[i][j].Load())
-			if l == 0 {
-				continue
+		for word := 1; word < len(line{}); word++ {
+			if l := (slot{&old.lines[i], word}).load(); l != 0 {
+				s.place(x, s.hasher.of(s.at(l).key()), l)
 			}
-			log := &s.logs[l.log()]
-			word := x.free(log.at(log.full(l.offset())).hash())
-			if word.Load() != 0 {
-				s.counts.Live--
-				s.counts.Evictions++
-			}
-			word.Store(uint64(l))
 		}
 	}
 	s.useIndex(x)
@@ -332,30 +342,27 @@ func (s *Shard) grow() {
 // eachStep is how many bytes of a log are copied under one hold of the mutex.
 const eachStep = 32 << 10
 
-// Each yields copies of the entries that have no expiry or a later one than now, a few under one hold of the
-// mutex. It returns false when yield has.
-func (s *Shard) Each(now uint32, yield func(k, v []byte) bool) bool {
+// yield is Shards.Each. It returns false when the function has.
+func (s *shard) yield(now uint32, yield func(k, v []byte) bool) bool {
 	for log := range s.logs {
-		if !s.eachOf(log, now, yield) {
+		if !s.eachOf(&s.logs[log], now, yield) {
 			return false
 		}
 	}
 	return true
 }
 
-// eachOf is Each for one log.
-func (s *Shard) eachOf(log int, now uint32, yield func(k, v []byte) bool) bool {
+// eachOf is yield for one log.
+func (s *shard) eachOf(r *ring, now uint32, yield func(k, v []byte) bool) bool {
 	var found []record
 	for at, more := uint64(0), true; more; {
 		found = found[:0]
 		s.mu.Lock()
-		r := &s.logs[log]
-		begin, _, ok := r.first()
-		at = max(at, begin)
+		_, _, ok := r.first()
+		at = max(at, r.tail)
 		for copied := 0; ok && at < r.head && copied < eachStep; at = r.after(at) {
 			rec := r.at(at)
-			hash := rec.hash()
-			live := s.index.Load().find(hash, locationOf(hash, 0, log, at)) != nil
+			live := s.slotOf(s.hasher.of(rec.key()), r.place(at)).words != nil
 			if live && (rec.expiry() == 0 || rec.expiry() > now) {
 				found = append(found, append(record(nil), rec...))
 			}

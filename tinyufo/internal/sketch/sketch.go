@@ -107,3 +107,6 @@ func (s *Sketch) age() {
 	}
 	s.aged = end
 }
+
+// Bytes is the memory of the counters.
+func (s *Sketch) Bytes() int64 { return int64(len(s.blocks)) * blockWords * 8 }
