@@ -374,7 +374,7 @@ func (s scenario) run(t *testing.T, seed uint64) {
 		p.ledger.clock = o.Clock
 	}
 	p.c = New(o)
-	p.c.hasher.word = seed
+	p.c.hasher.seeds[0] = seed
 	for i := range p.c.shards {
 		p.c.shards[i].random = seed | 1
 	}
