@@ -272,7 +272,7 @@ type residents[K comparable, V any] shard[K, V]
 
 func (r *residents[K, V]) lane(i uint32) (*sharedWord, uint) {
 	at := r.at[i]
-	return &r.cache.table.Load().bucketAt(r.nodes[i].hash, at).word, at.lane()
+	return &r.cache.table.Load().bucketAt(r.nodes[i].hash, at).word, usesAt(at.lane())
 }
 
 func (r *residents[K, V]) evict(i uint32) {

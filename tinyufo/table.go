@@ -9,10 +9,10 @@ import (
 const (
 	slotCount = 6 // with the word and the link: 64 bytes, one cache line
 
-	usesMax = 3 // the hits that a lane can count
+	usesMax = 3  // the hits that can be counted for a slot
+	usesBit = 48 // of a word, where those of the first slot are
 
 	lanes    = 0x0000_0101_0101_0101 // a one in each lane
-	tagMask  = 0xfc * lanes
 	tagFound = 0x80 * lanes
 
 	locked = 1 << 63 // somebody changes which keys the chain that begins here holds
@@ -30,14 +30,14 @@ const (
 	moveStep = 2
 )
 
-// bucket is one cache line. A lane of its word describes the slot of the same number.
+// bucket is one cache line. A lane of its word describes the slot of the same number, and so do two bits of uses.
 //
-//	word   63 locked │ 62 moved │ 47…40 lane 5 │ … │ 7…0 lane 0        lane: tag 6 │ uses 2
+//	word   63 locked │ 62 moved │ 59…58 uses 5 │ … │ 49…48 uses 0 │ 47…40 tag 5 │ … │ 7…0 tag 0
 //	slots  six entries
 //	next   the next bucket of the chain, or nil
 //
-// A tag is six bits of the hash, never zero: a lane whose tag is zero is that of an empty slot, where a late
-// reader may have left a use. Uses says how often readers have hit the entry since the policy last looked,
+// A tag is eight bits of the hash, never zero: a lane that is zero is that of an empty slot, for which a late
+// reader may have left a use. Uses say how often readers have hit the entry since the policy last looked,
 // three at most. locked and moved of the first bucket hold for its chain.
 type bucket[K comparable, V any] struct {
 	word sharedWord
@@ -79,18 +79,22 @@ func (t *table[K, V]) bucket(i uint64) *bucket[K, V] {
 
 // tagOf is the tag of a hash as it stands in a lane. Its bits are those that home needs last.
 func tagOf(hash uint32) uint64 {
-	tag := uint64(hash) & 0x3f
-	return (tag + (tag-1)>>63) << 2
+	tag := uint64(hash) & 0xff
+	return tag + (tag-1)>>63
 }
 
-// match has the top bit set in each lane of word whose tag is the one that each lane of tags has. No lane borrows
-// from the next: the two low bits are masked out, so that half of what is left is at most 0x7e.
+// match has the top bit set in each lane of word that equals the lane of tags. Above such a lane it may have one set
+// too that differs by one, because of a borrow: the lowest is always right, and any other is a slot to look into.
 func match(word, tags uint64) uint64 {
-	return (tagFound - ((word&tagMask)^tags)>>1) & tagFound
+	differ := word ^ tags
+	return (differ - lanes) &^ differ & tagFound
 }
 
 // laneOf is the lane of the lowest match, as the number of its first bit.
 func laneOf(found uint64) uint { return uint(bits.TrailingZeros64(found)) &^ 7 }
+
+// usesAt is the first bit of the uses of the slot of a lane.
+func usesAt(lane uint) uint { return usesBit + lane/4 }
 
 // at is the slot that a lane, given as the number of its first bit, describes.
 func (b *bucket[K, V]) at(lane uint) *sharedPointer[entry[K, V]] {
@@ -148,8 +152,8 @@ func (t *table[K, V]) successor(hash uint32) *table[K, V] {
 // use counts a hit of the entry in lane, where word is what the reader saw. It tries once: losing means that
 // another reader, or a writer, has changed the word of the bucket.
 func (b *bucket[K, V]) use(word uint64, lane uint) {
-	if word>>lane&usesMax != usesMax {
-		b.word.CompareAndSwap(word, word+1<<lane)
+	if at := usesAt(lane); word>>at&usesMax != usesMax {
+		b.word.CompareAndSwap(word, word+1<<at)
 	}
 }
 
@@ -280,7 +284,7 @@ func (t *table[K, V]) takeOutKey(hash uint32, key K, only *entry[K, V]) *entry[K
 // clear empties a slot of the chain that begins at head, and unlocks it.
 func (t *table[K, V]) clear(head, b *bucket[K, V], lane uint) *entry[K, V] {
 	e := b.at(lane).Swap(nil)
-	empty := uint64(0xff) << lane
+	empty := uint64(0xff)<<lane | usesMax<<usesAt(lane)
 	if b == head {
 		head.word.And(^(empty | locked))
 		return e
@@ -344,8 +348,8 @@ func (t *table[K, V]) move(i uint64, next *table[K, V]) {
 	for b := head; b != nil; b, depth = b.next.Load(), depth+1 {
 		word := b.word.Load()
 		for lane := uint(0); lane < 8*slotCount; lane += 8 {
-			state := word >> lane & 0xff
-			if state <= usesMax {
+			tag := word >> lane & 0xff
+			if tag == 0 {
 				continue
 			}
 			e := b.at(lane).Load()
@@ -357,7 +361,7 @@ func (t *table[K, V]) move(i uint64, next *table[K, V]) {
 				to = to.next.Load()
 			}
 			to.at(lane).Store(e)
-			to.word.Or(state << lane)
+			to.word.Or(tag<<lane | word>>usesAt(lane)&usesMax<<usesAt(lane))
 			for !b.at(lane).CompareAndSwap(e, nil) { // replaced meanwhile
 				e = b.at(lane).Load()
 				to.at(lane).Store(e)

@@ -1,6 +1,9 @@
 package tinyufo
 
-import "testing"
+import (
+	"math/rand/v2"
+	"testing"
+)
 
 // A use that is counted after its entry was removed stands in a lane without a tag.
 func TestTable_movesAChainWithALateUse(t *testing.T) {
@@ -29,9 +32,9 @@ func keysOf(c *Cache[int, int], n int, suits func(hash uint32) bool) (keys []int
 
 // Tags of 0 do not exist: the first and the last one are shared, or not, with others.
 func TestTable_tagsAtTheEnds(t *testing.T) {
-	for _, bits := range []uint32{0, 1, 2, 62, 63} {
+	for _, bits := range []uint32{0, 1, 2, 254, 255} {
 		c := New(Options[int, int]{Entries: 100, Shards: 1})
-		keys := keysOf(c, 20, func(hash uint32) bool { return hash&63 == bits })
+		keys := keysOf(c, 20, func(hash uint32) bool { return hash&255 == bits })
 		for i, k := range keys {
 			c.Set(k, i)
 			if v, ok := c.Get(k); v != i || !ok {
@@ -46,19 +49,29 @@ func TestTable_tagsAtTheEnds(t *testing.T) {
 		}
 		c.audit(t)
 	}
-	for word := range uint64(256) {
-		for tag := range uint64(64) {
-			want := uint64(0)
-			if word>>2 == tag {
-				want = 1
+}
+
+// What match finds is all that is there, and its lowest lane is right, whatever the word has above its lanes.
+func TestMatch(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 200_000 {
+		word, tag := rng.Uint64(), rng.Uint64N(256)
+		for lane := uint(0); lane < 8*slotCount; lane += 8 {
+			if rng.Uint64N(3) == 0 { // the tag, or what is next to it
+				word = word&^(0xff<<lane) | ((tag+rng.Uint64N(3)-1)&0xff)<<lane
 			}
-			for lane := range slotCount {
-				other := ^(word ^ 0xf0) & 0xff * lanes &^ (0xff << (8 * lane))
-				found := match(1<<63|other|word<<(8*lane), tag<<2*lanes)
-				if found>>(8*lane+7)&1 != want {
-					t.Fatalf("lane %d of tag %d, uses %d, found for tag %d: %x", lane, word>>2, word&3, tag, found)
-				}
+		}
+		found := match(word, tag*lanes)
+		first := true
+		for lane := uint(0); lane < 8*slotCount; lane += 8 {
+			is, was := word>>lane&0xff == tag, found>>(lane+7)&1 != 0
+			if is && !was || first && is != was {
+				t.Fatalf("tag %x in %x: found %x", tag, word, found)
 			}
+			first = first && !is
+		}
+		if found&^tagFound != 0 {
+			t.Fatalf("tag %x in %x: found %x beside the lanes", tag, word, found)
 		}
 	}
 }
