@@ -47,6 +47,7 @@ var cacheEntries = slices.Concat(
 	mixedEntries("uint64", skewedNumbers, hashOfNumber),
 	mixedEntries("string", skewedNames, hashOfString),
 	newKeyEntries(),
+	tailEntries(),
 	presentKeyEntries("65536", someNumbers),
 	presentKeyEntries("1M", manyNumbers),
 	arrayHeapEntries(),
@@ -218,14 +219,7 @@ func newKeyEntries() (all []Entry) {
 		all = append(all, cacheFamily(cacheWrites, family, "set of a key that was never there, in a full cache of a "+
 			"million entries. refused-% is the part that the cache said it would not take"+cacheCounted,
 			bounded(makers[uint64, uint64](hashOfNumber)), func(m maker[uint64, uint64], b *testing.B) {
-				s := fillOnce(b, family+m.who, func() *store[uint64, uint64] {
-					s := m.open(b, keysMany(), 0)
-					for begin := 0; begin < keysMany()+keysMany()/4; begin += cacheBatch {
-						s.set(nextKeys(make([]uint64, cacheBatch)), 1)
-					}
-					s.settle()
-					return s
-				})
+				s := fillOnce(b, family+m.who, func() *store[uint64, uint64] { return fullStore(b, m) })
 				buffers := make([][]uint64, n)
 				for g := range buffers {
 					buffers[g] = make([]uint64, cacheBatch)
@@ -237,6 +231,16 @@ func newKeyEntries() (all []Entry) {
 			})...)
 	}
 	return all
+}
+
+// fullStore is a cache of a million entries that has evicted some already.
+func fullStore(b *testing.B, m maker[uint64, uint64]) *store[uint64, uint64] {
+	s := m.open(b, keysMany(), 0)
+	for begin := 0; begin < keysMany()+keysMany()/4; begin += cacheBatch {
+		s.set(nextKeys(make([]uint64, cacheBatch)), 1)
+	}
+	s.settle()
+	return s
 }
 
 // nextKeys fills keys with new ones.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -56,7 +57,8 @@ type Ratio struct {
 	Q3     float64 `json:"q3"`
 }
 
-// SampleOf takes over a result; not ok is a benchmark that failed.
+// SampleOf takes over a result; not ok is a benchmark that failed. One that reports a ns/op of its own, such as a
+// percentile, is about that.
 func SampleOf(r testing.BenchmarkResult) (s Sample, ok bool) {
 	if r.N == 0 {
 		return Sample{}, false
@@ -64,6 +66,10 @@ func SampleOf(r testing.BenchmarkResult) (s Sample, ok bool) {
 	s = Sample{
 		N: r.N, NsPerOp: float64(r.T.Nanoseconds()) / float64(r.N),
 		Allocs: float64(r.AllocsPerOp()), Bytes: float64(r.AllocedBytesPerOp()), Extra: r.Extra,
+	}
+	if own, ok := r.Extra["ns/op"]; ok {
+		s.NsPerOp, s.Extra = own, maps.Clone(r.Extra)
+		delete(s.Extra, "ns/op")
 	}
 	if r.Bytes > 0 && r.T > 0 {
 		s.MBPerSec = float64(r.Bytes) * float64(r.N) / 1e6 / r.T.Seconds()

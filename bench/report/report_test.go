@@ -118,6 +118,15 @@ func TestSampleOf_failed(t *testing.T) {
 	}
 }
 
+// A benchmark may be about another time than the mean.
+func TestSampleOf_ownTime(t *testing.T) {
+	extra := map[string]float64{"ns/op": 7000, "p99-ns": 900}
+	s, ok := SampleOf(testing.BenchmarkResult{N: 4, T: 2 * time.Second, Extra: extra})
+	if !ok || s.NsPerOp != 7000 || len(s.Extra) != 1 || s.Extra["p99-ns"] != 900 || len(extra) != 2 {
+		t.Errorf("%+v of %v", s, extra)
+	}
+}
+
 func TestText_hasATableForEachGroup(t *testing.T) {
 	var b strings.Builder
 	if err := sampled().WriteText(&b); err != nil {
