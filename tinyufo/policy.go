@@ -14,10 +14,15 @@ const (
 	smallMost  = 0.90
 	stepMost   = 0.10
 	stepGain   = 0.04
+	stepPace   = 2   // mean entries by which small's share moves with an insertion: no insertion moves a whole step
 	hitsPrior  = 0.5 // hits for each entry that both queues are taken to have had: a few hits say little
 
 	warmEnough = 6   // estimate from which an entry may come in although it lost
 	mercy      = 127 // one of 128 such entries does: nobody can keep main as it is by keeping it warm
+
+	// reach is how many entries of main the hand looks at for one victim: where all were hit it would else go round
+	// the whole shard, for ms. The last one then stands in the contest as it is.
+	reach = 64
 
 	// A sketch that forgets late knows best what is popular all the time, one that forgets early what has
 	// become so. Which it is shows when the hand comes to entries of main for the first time: have they earned
@@ -78,6 +83,7 @@ type entries interface {
 //	live == the nodes in a queue or pinned
 type policy struct {
 	capacity, target int64 // weight in all; weight in small
+	goal             int64 // where target is on its way to
 	small, main      int64 // weight in each
 	live             int
 	hand             uint32
@@ -113,7 +119,7 @@ func (p *policy) init(capacity int64, nodes int, weighed bool, seed uint64) {
 	}
 	p.nodes[mainEnd] = node{next: mainEnd, prev: mainEnd}
 	p.extend(nodes)
-	p.target = -1
+	p.goal = -1
 	p.resize(capacity)
 	p.untilAdapt = p.entries()
 }
@@ -121,11 +127,12 @@ func (p *policy) init(capacity int64, nodes int, weighed bool, seed uint64) {
 // resize gives p another capacity, with the small queue's share of it as it was. Settle makes it hold.
 func (p *policy) resize(capacity int64) {
 	share := smallShare
-	if p.target >= 0 {
-		share = float64(p.target) / float64(p.capacity)
+	if p.goal >= 0 {
+		share = float64(p.goal) / float64(p.capacity)
 	}
 	p.capacity = capacity
-	p.setTarget(share * float64(capacity))
+	p.goal = p.within(share * float64(capacity))
+	p.target = p.goal
 	p.setAges(p.ages)
 }
 
@@ -143,9 +150,10 @@ func (p *policy) setAges(a float64) {
 	p.sketch.Period = int(p.ages * float64(p.entries()))
 }
 
-func (p *policy) setTarget(t float64) {
+// within is t as a target: within its bounds.
+func (p *policy) within(t float64) int64 {
 	c := float64(p.capacity)
-	p.target = max(1, int64(min(max(t, smallLeast*c), smallMost*c)))
+	return max(1, int64(min(max(t, smallLeast*c), smallMost*c)))
 }
 
 // extend makes n more nodes, and the sketch as large as there are nodes.
@@ -205,6 +213,10 @@ func (p *policy) enqueue(i uint32) {
 	p.link(i, smallEnd)
 	p.at[i] |= inSmall
 	p.small += w
+	if p.target != p.goal {
+		pace := max(1, stepPace*p.capacity/int64(p.entries()))
+		p.target += min(max(p.goal-p.target, -pace), pace)
+	}
 	if p.untilAdapt--; p.untilAdapt <= 0 {
 		p.adapt()
 	}
@@ -312,10 +324,10 @@ func (p *policy) beats(hash, other uint32, uses int) bool {
 	return seen-p.sketch.Estimate(other) >= need || seen >= warmEnough && p.roll()&mercy == 0
 }
 
-// victim is the first entry from the hand on that was not hit since the hand passed it. The hand stays. Main is
-// not empty.
+// victim is the first entry from the hand on that was not hit since the hand passed it, or one that was and lies
+// reach further. The hand stays. Main is not empty.
 func (p *policy) victim(of entries) uint32 {
-	for {
+	for range reach {
 		if p.hand == mainEnd {
 			p.hand = p.nodes[mainEnd].next
 		}
@@ -334,6 +346,10 @@ func (p *policy) victim(of entries) uint32 {
 		word.Add(-(1 << shift)) // readers only add to it, and no other shard has this lane
 		p.hand, p.seen = p.nodes[v].next, false
 	}
+	if p.hand == mainEnd {
+		p.hand = p.nodes[mainEnd].next
+	}
+	return p.hand
 }
 
 // look takes note of an entry of main that the hand has come to, and now and then draws the conclusion.
@@ -370,14 +386,14 @@ func (p *policy) drop(i uint32, of entries) {
 	p.freeNode(i)
 }
 
-// adapt moves the share of small towards the queue in which a place has earned more hits. It runs once for as many
+// adapt makes the share of small move towards the queue in which a place has earned more hits. It runs once for as many
 // insertions as there are entries.
 func (p *policy) adapt() {
 	p.untilAdapt = p.entries()
 	c, t := float64(p.capacity), float64(p.target)
 	each := float64(p.entries()) / c // entries for each unit of the capacity
 	d := math.Log((float64(p.hitsSmall)/(each*t) + hitsPrior) / (float64(p.hitsMain)/max(each*(c-t), 1) + hitsPrior))
-	p.setTarget(t + math.Copysign(math.Ceil(min(stepMost, stepGain*math.Abs(d))*c), d))
+	p.goal = p.within(t + math.Copysign(math.Ceil(min(stepMost, stepGain*math.Abs(d))*c), d))
 	p.hitsSmall, p.hitsMain = 0, 0
 	p.setAges(p.ages)
 }

@@ -26,10 +26,10 @@
 //	            }
 //	            every C insertions: adapt()
 //	victim()    from the hand on: at each entry that the hand comes to, look(v);
-//	            v.uses == 0: it is the victim, and the hand remains there
+//	            v.uses == 0, or 64 were passed: it is the victim, and the hand remains there
 //	            else: hits of main += v.uses; sketch.inc(v); v.uses--; hand++
 //	adapt()     d = ln((hits of small/T + 1/2) / (hits of main/(C-T) + 1/2)); both hits = 0
-//	            T += sign(d)·min(10 %, 4 %·|d|)·C, and 1 % <= T <= 90 % of C
+//	            T += sign(d)·min(10 %, 4 %·|d|)·C, by 2 an insertion, and 1 % <= T <= 90 % of C
 //	look(v)     count entries, uses, and those without uses, of young and of old entries apart; v is old from now on
 //	            after max(16, C/16) young ones, which starts the counts again:
 //	              settled = less than 1/12 of the old ones had no use

@@ -11,6 +11,7 @@ import (
 type ufo struct {
 	capacity             int
 	target               int // entries that small strives for
+	goal                 int // where target is on its way to
 	targetMin, targetMax int
 	index                index // slot<<1 of a ring position, slot<<1|1 of a place in main
 	small                ufoRing
@@ -46,6 +47,7 @@ const (
 	ufoTargetGain   = 0.04 // of the capacity, for each e-fold of the ratio of densities
 	ufoTargetStep   = 0.10 // at most, of the capacity
 	ufoTargetEvery  = 1    // times the capacity: insertions
+	ufoTargetPace   = 2    // entries at most by which the target moves with an insertion
 	ufoPriorHits    = 0.5  // per place of either queue, so that few hits move little
 	ufoPeriodStart  = 10   // times the capacity: increments
 	ufoPeriodMin    = 2
@@ -55,6 +57,7 @@ const (
 	ufoVisitsMin    = 16 // young entries that are compared with old ones, and at least 1/16 of the capacity
 	ufoWarm         = 6  // a frequency that may win by chance, against floods of chosen keys
 	ufoChance       = 128
+	ufoReach        = 64 // entries of main that the hand visits at most in search of a victim
 	ufoSettledParts = 12
 )
 
@@ -63,6 +66,7 @@ func newUFO(capacity int) Policy {
 	return &ufo{
 		capacity: capacity,
 		target:   share(ufoTargetStart), targetMin: share(ufoTargetMin), targetMax: share(ufoTargetMax),
+		goal:  share(ufoTargetStart),
 		small: ufoRing{entries: make([]ufoEntry, capacity+1)}, main: make([]ufoEntry, 0, capacity),
 		sketch: newSketch(max(ufoWordsMin, capacity+capacity/4)), rng: rand.New(rand.NewPCG(1, 1)),
 		period: ufoPeriodStart * capacity, cursor: math.MaxInt,
@@ -87,6 +91,7 @@ func (c *ufo) Access(key uint64) bool {
 
 func (c *ufo) insert(key uint64) {
 	c.count(key)
+	c.target += min(max(c.goal-c.target, -ufoTargetPace), ufoTargetPace)
 	c.index.put(key, c.small.push(ufoEntry{key: key})<<1)
 	for c.small.n() > c.target || c.small.n()+len(c.main) > c.capacity {
 		if c.small.n() <= c.target {
@@ -132,9 +137,10 @@ func (c *ufo) contest(o ufoEntry) {
 	c.advance()
 }
 
-// victim moves the hand to the next entry without uses, and takes one use of each that it passes.
+// victim moves the hand to the next entry without uses, but past no more than ufoReach others, and takes one use of
+// each that it passes.
 func (c *ufo) victim() int {
-	for {
+	for range ufoReach {
 		if c.hand == len(c.main) {
 			c.hand = 0
 		}
@@ -151,6 +157,10 @@ func (c *ufo) victim() int {
 		e.uses--
 		c.advance()
 	}
+	if c.hand == len(c.main) {
+		c.hand = 0
+	}
+	return c.hand
 }
 
 func (c *ufo) advance() {
@@ -205,7 +215,7 @@ func (c *ufo) adaptTarget() {
 	if d < 0 {
 		step = -step
 	}
-	c.target = min(c.targetMax, max(c.targetMin, c.target+step))
+	c.goal = min(c.targetMax, max(c.targetMin, c.target+step))
 	c.insertions, c.smallHits, c.mainHits = 0, 0, 0
 }
 
