@@ -35,6 +35,15 @@ const (
 	lookLeast = 16 // newcomers that are enough to tell
 	lookShare = 16 // and this part of the capacity
 	idleShare = 12 // main is settled when fewer than one in so many old entries were idle for a round
+
+	// When the load changes, main holds entries that nobody reads any more, and their counts are high. Probes find
+	// that out: contests that are remembered until the loser is inserted again. Was the winner not used till then,
+	// the contest was wrong. After wrongMost wrong ones in a row main is open: what leaves small comes in without
+	// winning, until so many have come or used entries were met as there are entries.
+	probesMost = 8
+	probeEach  = 16 // lost contests
+	wrongMost  = 5
+	openStep   = 0.05 // of the capacity, that small gains for each further wrong contest
 )
 
 // Nodes 0 and 1 are the ends of the queues.
@@ -74,7 +83,8 @@ type entries interface {
 // late stays (W-TinyLFU). Main is a CLOCK: an entry that was hit since the hand passed it is passed again. Hits
 // are counted in two bits by the readers, and poured into the sketch when an entry changes its place: a hit
 // costs no more than the two bits. How large the small queue is follows from where a place earns more hits, the
-// density of Caffeine's adaptive window. How soon the sketch forgets follows from how newcomers fare in main.
+// density of Caffeine's adaptive window. How soon the sketch forgets follows from how newcomers fare in main. When
+// losers of contests are asked for again before the winners are, main opens for a while: see the probes.
 //
 // Guarded by the mutex of its shard.
 //
@@ -98,6 +108,11 @@ type policy struct {
 	youngs  tally // what the hand has seen since ages was last changed
 	olds    tally
 	idle    int // of olds, those without a hit
+	probes  [probesMost]probe
+	lost    uint32 // contests, by the newcomer
+	passed  uint32 // used entries of main, by the hand
+	wrong   int    // probes in a row whose loser was asked for before the winner
+	open    int    // entries that main takes in although they lost
 	random  uint64
 	fetched uint64 // what fetch has read, so that it is read
 
@@ -109,6 +124,13 @@ type policy struct {
 
 // tally counts entries, and the hits that they had.
 type tally struct{ entries, hits int }
+
+// probe is a lost contest: the hash of the newcomer, and of the entry of main that stayed.
+type probe struct {
+	hash, other uint32
+	node        uint32 // of other, 0 for a probe that is free
+	passed      uint32 // as it was in the policy: unchanged while the hand has not left other because of a use
+}
 
 // init makes p ready for a capacity, and for so many nodes.
 func (p *policy) init(capacity int64, nodes int, weighed bool, seed uint64) {
@@ -299,6 +321,7 @@ func (p *policy) promote(i uint32, of entries) {
 		for p.main > 0 && p.main > room {
 			v := p.victim(of)
 			if !p.beats(hash, p.nodes[v].hash, uses) {
+				p.remember(hash, v, of)
 				p.drop(i, of)
 				return
 			}
@@ -321,7 +344,63 @@ func (p *policy) beats(hash, other uint32, uses int) bool {
 		need = 2
 	}
 	seen := p.sketch.Estimate(hash)
-	return seen-p.sketch.Estimate(other) >= need || seen >= warmEnough && p.roll()&mercy == 0
+	if seen-p.sketch.Estimate(other) >= need || seen >= warmEnough && p.roll()&mercy == 0 {
+		return true
+	}
+	if p.open == 0 {
+		return false
+	}
+	p.open--
+	return true
+}
+
+// probeOf is where a lost contest of a newcomer is remembered.
+func (p *policy) probeOf(hash uint32) *probe { return &p.probes[hash*0x9e3779b1>>(32-3)] }
+
+// remember takes one of so many lost contests as a probe.
+func (p *policy) remember(hash, v uint32, of entries) {
+	if p.lost++; p.lost%probeEach != 0 {
+		return
+	}
+	b := p.probeOf(hash)
+	if b.node != 0 {
+		idle, used := p.winner(b, of)
+		if idle {
+			return // it is not decided yet
+		}
+		if used {
+			p.wrong = 0
+		}
+	}
+	*b = probe{hash: hash, other: p.nodes[v].hash, node: v, passed: p.passed}
+}
+
+// winner reports whether the entry that stayed is in main unused, or is there and was used. Neither: it has left.
+func (p *policy) winner(b *probe, of entries) (idle, used bool) {
+	if p.at[b.node].queue() != inMain || p.nodes[b.node].hash != b.other {
+		return false, false
+	}
+	word, shift := of.lane(b.node)
+	idle = b.passed == p.passed && word.Load()>>shift&usesMax == 0
+	return idle, !idle
+}
+
+// judge closes the probe of a newcomer that is inserted again.
+func (p *policy) judge(hash uint32, of entries) {
+	b := p.probeOf(hash)
+	if b.node == 0 || b.hash != hash {
+		return
+	}
+	switch idle, used := p.winner(b, of); {
+	case used:
+		p.wrong = 0
+	case idle:
+		if p.wrong = min(p.wrong+1, wrongMost); p.wrong == wrongMost {
+			p.open = p.entries()
+			p.goal = p.within(float64(p.goal) + math.Ceil(openStep*float64(p.capacity)))
+		}
+	}
+	b.node = 0
 }
 
 // victim is the first entry from the hand on that was not hit since the hand passed it, or one that was and lies
@@ -345,6 +424,8 @@ func (p *policy) victim(of entries) uint32 {
 		p.sketch.Add(p.nodes[v].hash, 1)
 		word.Add(-(1 << shift)) // readers only add to it, and no other shard has this lane
 		p.hand, p.seen = p.nodes[v].next, false
+		p.passed++
+		p.open = max(0, p.open-1)
 	}
 	if p.hand == mainEnd {
 		p.hand = p.nodes[mainEnd].next

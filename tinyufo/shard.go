@@ -158,6 +158,7 @@ func (s *shard[K, V]) insertLocked(hash uint32, e *entry[K, V], after *departure
 func (s *shard[K, V]) admit(i, hash uint32) {
 	s.nodes[i].hash = hash
 	s.counts.Insertions++
+	s.judge(hash, (*residents[K, V])(s))
 	c := s.cache
 	if c.plain {
 		s.enqueue(i)

@@ -28,6 +28,20 @@ type ufo struct {
 	insertions          int // since the target was adapted
 	smallHits, mainHits int // poured from small and from main since then
 	young, old          ufoTally
+
+	// Probes tell when main holds what is not asked for any more.
+	probes [ufoProbes]ufoProbe
+	lost   int // contests of candidates
+	passed int // used entries of main, by the hand
+	wrong  int // probes in a row whose candidate came again before the entry that stayed was used
+	open   int // candidates that come into main although they lost
+}
+
+// ufoProbe is a lost contest that is remembered until its candidate is inserted again.
+type ufoProbe struct {
+	candidate, victim uint64
+	passed            int // as it was in ufo: unchanged while the hand has not left the victim because of a use
+	taken             bool
 }
 
 type ufoEntry struct {
@@ -59,6 +73,10 @@ const (
 	ufoChance       = 128
 	ufoReach        = 64 // entries of main that the hand visits at most in search of a victim
 	ufoSettledParts = 12
+	ufoProbes       = 8
+	ufoProbeEvery   = 16   // lost contests
+	ufoWrongRun     = 5    // wrong contests in a row that open main
+	ufoOpenStep     = 0.05 // of the capacity, for small, with each wrong contest from then on
 )
 
 func newUFO(capacity int) Policy {
@@ -90,6 +108,7 @@ func (c *ufo) Access(key uint64) bool {
 }
 
 func (c *ufo) insert(key uint64) {
+	c.judge(key)
 	c.count(key)
 	c.target += min(max(c.goal-c.target, -ufoTargetPace), ufoTargetPace)
 	c.index.put(key, c.small.push(ufoEntry{key: key})<<1)
@@ -127,9 +146,14 @@ func (c *ufo) contest(o ufoEntry) {
 	if c.settled && o.uses == 0 {
 		lead = 2
 	}
-	if f < c.sketch.frequency(victim.key)+lead && (f < ufoWarm || c.rng.Uint32()%ufoChance != 0) {
+	wins := f >= c.sketch.frequency(victim.key)+lead || f >= ufoWarm && c.rng.Uint32()%ufoChance == 0
+	if !wins && c.open == 0 {
+		c.remember(o.key, victim.key)
 		c.index.remove(o.key) // the victim remains under the hand
 		return
+	}
+	if !wins {
+		c.open--
 	}
 	c.index.remove(victim.key)
 	*victim = ufoEntry{key: o.key, young: true}
@@ -156,6 +180,8 @@ func (c *ufo) victim() int {
 		c.count(e.key)
 		e.uses--
 		c.advance()
+		c.passed++
+		c.open = max(0, c.open-1)
 	}
 	if c.hand == len(c.main) {
 		c.hand = 0
@@ -166,6 +192,55 @@ func (c *ufo) victim() int {
 func (c *ufo) advance() {
 	c.hand++
 	c.looked = false
+}
+
+func (c *ufo) probeOf(key uint64) *ufoProbe { return &c.probes[mix(key)>>40%ufoProbes] }
+
+// remember takes one of so many lost contests as a probe, unless the one in its place is not decided yet.
+func (c *ufo) remember(candidate, victim uint64) {
+	if c.lost++; c.lost%ufoProbeEvery != 0 {
+		return
+	}
+	p := c.probeOf(candidate)
+	if p.taken {
+		idle, used := c.winner(p)
+		if idle {
+			return
+		}
+		if used {
+			c.wrong = 0
+		}
+	}
+	*p = ufoProbe{candidate, victim, c.passed, true}
+}
+
+// winner reports whether the entry that stayed is in main unused, or is there and was used. Neither: it has left.
+func (c *ufo) winner(p *ufoProbe) (idle, used bool) {
+	at, ok := c.index.slot(p.victim)
+	if !ok || at&1 == 0 {
+		return false, false
+	}
+	idle = p.passed == c.passed && c.main[at>>1].uses == 0
+	return idle, !idle
+}
+
+// judge closes the probe of a candidate that is inserted again. Several in a row whose victim was not used till then
+// say that the sketch protects what is not asked for any more: main opens, and small grows.
+func (c *ufo) judge(key uint64) {
+	p := c.probeOf(key)
+	if !p.taken || p.candidate != key {
+		return
+	}
+	p.taken = false
+	switch idle, used := c.winner(p); {
+	case used:
+		c.wrong = 0
+	case idle:
+		if c.wrong = min(c.wrong+1, ufoWrongRun); c.wrong == ufoWrongRun {
+			c.open = c.capacity
+			c.goal = min(c.targetMax, c.goal+int(math.Ceil(ufoOpenStep*float64(c.capacity))))
+		}
+	}
 }
 
 // removeMain moves the last entry into the hole.
