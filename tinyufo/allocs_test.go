@@ -59,3 +59,35 @@ func TestAllocations(t *testing.T) {
 		})
 	}
 }
+
+func TestFlat_allocations(t *testing.T) {
+	clock := func() int64 { return 0 }
+	for name, o := range map[string]FlatOptions{
+		"entries": {Entries: 1000},
+		"TTL":     {Entries: 1000, TTL: time.Hour, Clock: clock, Stats: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := NewFlat[uint64, [100]byte](o)
+			i := uint64(0)
+			next := func() uint64 { i++; return i }
+			for range 2000 {
+				c.Set(next(), [100]byte{})
+			}
+			c.Set(1, [100]byte{1})
+			allocations(t, "a hit", 0, func() { c.Get(1) })
+			allocations(t, "a miss", 0, func() { c.Get(1 << 40) })
+			allocations(t, "Peek", 0, func() { c.Peek(1) })
+			allocations(t, "Set of a present key", 0, func() { c.Set(1, [100]byte{}) })
+			allocations(t, "Set of a new key", 0, func() { c.Set(next(), [100]byte{}) })
+			allocations(t, "Set and Delete", 0, func() { k := next(); c.Set(k, [100]byte{}); c.Delete(k) })
+			allocations(t, "GetOrSet", 0, func() { c.GetOrSet(next(), [100]byte{}) })
+			keep := func(old [100]byte, _ bool) ([100]byte, Op) { return old, Store }
+			allocations(t, "Compute", 0, func() { c.Compute(1, keep) })
+			wide := NewFlat[padded, padded](o)
+			allocations(t, "a struct", 0, func() { wide.Set(padded{a: 1}, padded{}); wide.Get(padded{a: 1}) })
+			if c.timed {
+				allocations(t, "SetTTL", 0, func() { c.SetTTL(1, [100]byte{}, time.Minute) })
+			}
+		})
+	}
+}

@@ -7,6 +7,10 @@
 //	user, ok := c.Get(name)
 //	user, err := c.Load(ctx, name, fetchUser)   // one call of fetchUser for all who wait
 //
+// Cache takes any types and returns the very value that was set. Flat is for types without pointers, and copies: it has
+// nothing for the garbage collector to look at, takes less memory and never allocates. Bytes is the same for byte
+// slices.
+//
 // A Cache is safe for any goroutine. Get takes no lock and never waits. A Set of a present key is one
 // compare-and-swap; if the weight is another or the time to live ends sooner, it then waits for the policy of
 // its shard. A Set of another key locks one bucket for some tens of ns, and runs the policy of its shard if
@@ -45,4 +49,10 @@
 //     the mover stores into the new slot until the old one is empty.
 //  8. Cells are handed over by their bits. A goroutine that makes a cell pending and cannot lock the mutex is seen by
 //     its holder, which looks at the bits after it has unlocked.
+//
+// Of Flat: all that changes does so under the mutex of a shard, in words that are stored and loaded atomically. An
+// entry is in the cache while its slot is live, and the index leads to it for all that time. A get that hits takes
+// effect when it looks at the slot for the second time, and finds the version of the first: key and value were both
+// there. One that misses has looked at all places of the key, or at a slot that was not live with it: then it was
+// absent.
 package tinyufo

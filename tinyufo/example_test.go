@@ -701,3 +701,136 @@ func newBytes() *tinyufo.Bytes {
 	}
 	return c
 }
+
+func ExampleNewFlat() {
+	type quote struct {
+		Bid, Ask float64
+		Volume   uint32
+	}
+	quotes := tinyufo.NewFlat[uint64, quote](tinyufo.FlatOptions{Entries: 100_000})
+
+	quotes.Set(7, quote{Bid: 99.5, Ask: 100, Volume: 20})
+	q, ok := quotes.Get(7)
+	fmt.Println(q, ok)
+	// Output:
+	// {99.5 100 20} true
+}
+
+func ExampleFlat_Get() {
+	c := tinyufo.NewFlat[int, [4]byte](tinyufo.FlatOptions{Entries: 100})
+	c.Set(1, [4]byte{127, 0, 0, 1})
+	address, ok := c.Get(1)
+	fmt.Println(address, ok)
+	// Output:
+	// [127 0 0 1] true
+}
+
+func ExampleFlat_Peek() {
+	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100, Stats: true})
+	c.Set(1, 10)
+	v, ok := c.Peek(1) // not a hit
+	fmt.Println(v, ok, c.Stats().Hits)
+	// Output:
+	// 10 true 0
+}
+
+func ExampleFlat_Set() {
+	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
+	c.Set(1, 10)
+	c.Set(1, 11)
+	fmt.Println(c.Get(1))
+	// Output:
+	// 11 true
+}
+
+func ExampleFlat_SetTTL() {
+	var now time.Duration
+	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100, TTL: tinyufo.Forever,
+		Clock: func() int64 { return int64(now) }})
+	c.Set(1, 10)
+	c.SetTTL(2, 20, time.Minute)
+	now = 2 * time.Minute
+	fmt.Println(c.Get(1))
+	fmt.Println(c.Get(2))
+	// Output:
+	// 10 true
+	// 0 false
+}
+
+func ExampleFlat_GetOrSet() {
+	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
+	fmt.Println(c.GetOrSet(1, 10))
+	fmt.Println(c.GetOrSet(1, 11))
+	// Output:
+	// 10 false
+	// 10 true
+}
+
+func ExampleFlat_Compute() {
+	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
+	count := func(old int, _ bool) (int, tinyufo.Op) { return old + 1, tinyufo.Store }
+	c.Compute(1, count)
+	fmt.Println(c.Compute(1, count))
+	// Output:
+	// 2 true
+}
+
+func ExampleFlat_Delete() {
+	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
+	c.Set(1, 10)
+	fmt.Println(c.Delete(1), c.Delete(1))
+	// Output:
+	// true false
+}
+
+func ExampleFlat_Purge() {
+	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
+	c.Set(1, 10)
+	c.Purge()
+	fmt.Println(c.Len())
+	// Output:
+	// 0
+}
+
+func ExampleFlat_All() {
+	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
+	for i := range 10 {
+		c.Set(i, i*i)
+	}
+	for k, v := range c.All() {
+		if v%2 == 1 {
+			c.Delete(k) // no lock is held
+		}
+	}
+	fmt.Println(c.Len())
+	// Output:
+	// 5
+}
+
+func ExampleFlat_Len() {
+	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100})
+	c.Set(1, 10)
+	c.Set(2, 20)
+	fmt.Println(c.Len())
+	// Output:
+	// 2
+}
+
+func ExampleFlat_Stats() {
+	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100, Stats: true})
+	c.Set(1, 10)
+	c.Get(1)
+	c.Get(2)
+	fmt.Printf("%.0f %%\n", 100*c.Stats().HitRatio())
+	// Output:
+	// 50 %
+}
+
+func ExampleFlat_Close() {
+	c := tinyufo.NewFlat[int, int](tinyufo.FlatOptions{Entries: 100, TTL: time.Minute})
+	defer c.Close() // ends the goroutine that keeps the time
+	c.Set(1, 10)
+	fmt.Println(c.Get(1))
+	// Output:
+	// 10 true
+}

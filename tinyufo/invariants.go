@@ -43,7 +43,7 @@ func (s *shard[K, V]) check() {
 }
 
 // checkQueue walks one queue both ways.
-func (s *shard[K, V]) checkQueue(end uint32, queue place) {
+func (s *policy) checkQueue(end uint32, queue place) {
 	var weight int64
 	for i := s.nodes[end].next; i != end; i = s.nodes[i].next {
 		weight += s.weight(i)
@@ -54,4 +54,33 @@ func (s *shard[K, V]) checkQueue(end uint32, queue place) {
 	if want := map[place]int64{inSmall: s.small, inMain: s.main}[queue]; weight != want {
 		panic(fmt.Sprintf("tinyufo: queue %x weighs %d, not %d", queue, weight, want))
 	}
+}
+
+// check panics when the invariants of policy do not hold, or those of flatShard. The caller holds mu.
+func (s *flatShard[K, V]) check() {
+	if len(s.nodes) > checkedMax || s.roll()%checkedEach != 0 {
+		return
+	}
+	live := 0
+	for i := uint32(nodeMin); i < uint32(len(s.nodes)); i++ {
+		isLive := s.slot(i).Load()&stateMask == slotLive
+		if in := s.at[i].queue() != inNone; in != isLive {
+			panic(fmt.Sprintf("tinyufo: node %d at %x, its slot is live: %v", i, s.at[i], isLive))
+		}
+		if !isLive {
+			continue
+		}
+		live++
+		hash, at := s.nodes[i].hash, s.at[i]
+		n := s.cache.index.bucketAt(hash, at).at(at.lane()).Load() & (1<<s.cache.index.bits - 1)
+		if n != s.first+i {
+			panic(fmt.Sprintf("tinyufo: node %d at %x is of slot %d, the index leads to %d", i, at, s.first+i, n))
+		}
+	}
+	if int64(live) != s.small+s.main || live != s.live || s.small+s.main > s.capacity {
+		panic(fmt.Sprintf("tinyufo: %d slots are live, small %d, main %d, live %d, capacity %d",
+			live, s.small, s.main, s.live, s.capacity))
+	}
+	s.checkQueue(smallEnd, inSmall)
+	s.checkQueue(mainEnd, inMain)
 }

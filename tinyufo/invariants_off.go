@@ -11,10 +11,12 @@ import (
 // that it chooses the order.
 type (
 	sharedWord           = atomic.Uint64
+	sharedHalf           = atomic.Uint32
 	sharedCount          = atomic.Int64
 	sharedPointer[T any] = atomic.Pointer[T]
 	mutex                = sync.Mutex
 )
 
 // check does something with -tags invariants only.
-func (s *shard[K, V]) check() {}
+func (s *shard[K, V]) check()     {}
+func (s *flatShard[K, V]) check() {}

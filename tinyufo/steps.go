@@ -34,6 +34,13 @@ func (w *sharedWord) Swap(v uint64) uint64 { step(); return w.word.Swap(v) }
 
 func (w *sharedWord) CompareAndSwap(old, v uint64) bool { step(); return w.word.CompareAndSwap(old, v) }
 
+// sharedHalf is an atomic.Uint32, step by step.
+type sharedHalf struct{ half atomic.Uint32 }
+
+func (h *sharedHalf) Load() uint32 { step(); return h.half.Load() }
+
+func (h *sharedHalf) Store(v uint32) { step(); h.half.Store(v) }
+
 // sharedCount is an atomic.Int64, step by step.
 type sharedCount struct{ count atomic.Int64 }
 

@@ -1,6 +1,7 @@
 package micro
 
 import (
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -39,8 +40,17 @@ type maker[K cacheKey, V any] struct {
 	make       func(entries int, ttl time.Duration) (*store[K, V], error)
 }
 
-// makers has tinyufo first. hash is for those that have no hash function of their own.
+// makers has tinyufo first. hash is for those that have no hash function of their own. Values of numbers have no
+// pointers here, so that Flat takes them.
 func makers[K cacheKey, V any](hash func(K) uint32) []maker[K, V] {
+	all := generalMakers[K, V](hash)
+	if _, isNumber := any(*new(K)).(uint64); isNumber {
+		all = slices.Insert(all, 1, maker[K, V]{"flat", "tinyufo.Flat, in arrays", true, true, flatStore[K, V]})
+	}
+	return all
+}
+
+func generalMakers[K cacheKey, V any](hash func(K) uint32) []maker[K, V] {
 	return []maker[K, V]{
 		{"edge", "tinyufo", true, true, tinyufoStore[K, V]},
 		{"otter", "otter v2; maintenance on goroutines of its own", true, true, otterStore[K, V]},
@@ -60,6 +70,37 @@ func makers[K cacheKey, V any](hash func(K) uint32) []maker[K, V] {
 
 func tinyufoStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K, V], error) {
 	c := tinyufo.New(tinyufo.Options[K, V]{Entries: entries, TTL: ttl})
+	return &store[K, V]{
+		get: func(keys []K) (hits int) {
+			for _, k := range keys {
+				if _, ok := c.Get(k); ok {
+					hits++
+				}
+			}
+			return hits
+		},
+		set: func(keys []K, value V) int {
+			for _, k := range keys {
+				c.Set(k, value)
+			}
+			return 0
+		},
+		getElseSet: func(keys []K, value V) (hits int) {
+			for _, k := range keys {
+				if _, ok := c.Get(k); ok {
+					hits++
+				} else {
+					c.Set(k, value)
+				}
+			}
+			return hits
+		},
+		entries: c.Len, close: c.Close,
+	}, nil
+}
+
+func flatStore[K cacheKey, V any](entries int, ttl time.Duration) (*store[K, V], error) {
+	c := tinyufo.NewFlat[K, V](tinyufo.FlatOptions{Entries: entries, TTL: ttl})
 	return &store[K, V]{
 		get: func(keys []K) (hits int) {
 			for _, k := range keys {

@@ -1,0 +1,147 @@
+//go:build invariants
+
+package tinyufo
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// flatValue has its number in all its words: those that are read in one piece differ when they are of two values.
+type flatValue [3]uint64
+
+// flatPlay is a Flat in which actors act, and what they saw.
+type flatPlay struct {
+	*testing.T
+	c      *Flat[uint64, flatValue]
+	clock  int // of events
+	serial uint64
+	events []event
+}
+
+func (p *flatPlay) tick() int {
+	p.clock++
+	return p.clock
+}
+
+// number is the number of a value that was found, 0 when none was.
+func (p *flatPlay) number(key uint64, v flatValue, ok bool) uint64 {
+	if !ok {
+		v = flatValue{}
+	}
+	if v[0] != v[1] || v[1] != v[2] || ok && v[0]%100 != key {
+		p.Errorf("%v for %d", v, key)
+	}
+	return v[0]
+}
+
+// do runs one operation, a word like "get 1", and adds it to the history.
+func (p *flatPlay) do(line string) {
+	name, arg, _ := strings.Cut(line, " ")
+	key, err := strconv.ParseUint(arg, 10, 64)
+	if err != nil {
+		panic(line)
+	}
+	p.serial++
+	n := p.serial*100 + key
+	v := flatValue{n, n, n}
+	e := event{key: key, name: name, began: p.tick()}
+	switch name {
+	case "get":
+		got, ok := p.c.Get(key)
+		e.got = p.number(key, got, ok)
+	case "all":
+		for k, v := range p.c.All() {
+			p.number(k, v, true)
+		}
+		return
+	case "purge":
+		p.c.Purge()
+		return
+	case "delete":
+		p.c.Delete(key)
+	case "set":
+		e.set = n
+		p.c.Set(key, v)
+	case "getOrSet":
+		e.set = n
+		if got, present := p.c.GetOrSet(key, v); present {
+			e.got = p.number(key, got, true)
+		}
+	case "compute", "computeAway":
+		op := Remove
+		if name == "compute" {
+			e.set, op = n, Store
+		}
+		p.c.Compute(key, func(old flatValue, ok bool) (flatValue, Op) { e.got = p.number(key, old, ok); return v, op })
+	default:
+		panic(line)
+	}
+	e.ended = p.tick()
+	p.events = append(p.events, e)
+}
+
+// flatScenarios are the meetings of a reader with each writer, and of writers with each other.
+var flatScenarios = map[string]struct {
+	entries int
+	before  string
+	actors  []string
+}{
+	"a reader, where a key goes and another comes": {2, "set 1", []string{
+		"get 1, get 2, get 1", "delete 1, set 2, set 1", "set 3, get 2"}},
+	"a reader, where a value changes": {2, "set 1", []string{
+		"get 1, get 1, get 1", "set 1, set 1", "compute 1, get 1"}},
+	"a key that goes and comes back to its slot": {8, "set 1", []string{
+		"delete 1, set 1, delete 1, set 1", "get 1, get 1, get 1, get 1", "get 1, get 1, get 1"}},
+	"two slots change places": {8, "set 1, set 2", []string{
+		"delete 1, delete 2, set 1, set 2", "get 1, get 2, get 1, get 2", "get 2, get 1, all 0"}},
+	"two add one key":     {8, "", []string{"set 1, get 1", "getOrSet 1, get 1", "getOrSet 1, compute 1, get 1"}},
+	"compute and compute": {8, "set 1", []string{"compute 1, computeAway 1", "compute 1, compute 1", "set 1, get 1"}},
+	"hits against the hand": {2, "set 1, set 2", []string{
+		"get 1, get 2, get 1", "get 1, get 2", "set 3, set 4, set 5"}},
+	"purge against all": {8, "set 1, set 2, set 3", []string{
+		"purge 0, set 4", "get 1, set 1, get 2", "all 0, get 3, delete 4"}},
+}
+
+func TestFlat_orders(t *testing.T) {
+	for name, s := range flatScenarios {
+		t.Run(name, func(t *testing.T) {
+			for seed := range uint64(orders()) {
+				p := &flatPlay{T: t, c: NewFlat[uint64, flatValue](FlatOptions{Entries: s.entries, Shards: 1})}
+				p.c.hasher.word = seed
+				p.c.shards[0].random = seed | 1
+				for _, line := range operations(s.before) {
+					p.do(line)
+				}
+				var actors []func()
+				for _, lines := range s.actors {
+					actors = append(actors, func() {
+						for _, line := range operations(lines) {
+							p.do(line)
+						}
+					})
+				}
+				act(seed, actors...)
+				p.check()
+				if t.Failed() {
+					t.Fatalf("seed %d", seed)
+				}
+			}
+		})
+	}
+}
+
+// check fails when the history is not that of a cache.
+func (p *flatPlay) check() {
+	byKey := make(map[uint64][]event)
+	for _, e := range p.events {
+		byKey[e.key] = append(byKey[e.key], e)
+	}
+	for _, events := range byKey {
+		if !linear(events, 0, 0) {
+			p.Errorf("no order of these is that of a cache: %v", events)
+		}
+	}
+	p.c.audit(p.T)
+}
