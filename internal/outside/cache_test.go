@@ -59,8 +59,18 @@ var forgetful = porcupine.Model{
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%v: %v", input, output) },
 }
 
+// cache is what Cache and Flat have in common.
+type cache interface {
+	Get(key uint64) (uint64, bool)
+	Set(key, value uint64)
+	Delete(key uint64) bool
+	GetOrSet(key, value uint64) (uint64, bool)
+	Compute(key uint64, f func(uint64, bool) (uint64, tinyufo.Op)) (uint64, bool)
+	Close()
+}
+
 // perform runs one operation.
-func perform(c *tinyufo.Cache[uint64, uint64], in call) (out found) {
+func perform(c cache, in call) (out found) {
 	switch in.op {
 	case "get":
 		out.value, _ = c.Get(in.key)
@@ -69,7 +79,13 @@ func perform(c *tinyufo.Cache[uint64, uint64], in call) (out found) {
 	case "delete":
 		out.had = c.Delete(in.key)
 	case "swap":
-		out.value, _ = c.Swap(in.key, in.value)
+		if s, ok := c.(interface {
+			Swap(k, v uint64) (uint64, bool)
+		}); ok {
+			out.value, _ = s.Swap(in.key, in.value)
+		} else {
+			c.Set(in.key, in.value)
+		}
 	case "getOrSet":
 		if v, present := c.GetOrSet(in.key, in.value); present {
 			out.value = v
@@ -92,7 +108,7 @@ func perform(c *tinyufo.Cache[uint64, uint64], in call) (out found) {
 var chances = []string{"get", "get", "get", "get", "set", "set", "delete", "swap", "getOrSet", "compute", "remove"}
 
 // record lets goroutines work on a few keys of a cache, while others add keys that evict these, and one resizes.
-func record(seed uint64, c *tinyufo.Cache[uint64, uint64], resize []int64) []porcupine.Operation {
+func record(seed uint64, c cache, resize []int64) []porcupine.Operation {
 	const clients, each, keys = 4, 150, 3
 	histories := make([][]porcupine.Operation, clients)
 	var clock, serial atomic.Int64
@@ -121,7 +137,7 @@ func record(seed uint64, c *tinyufo.Cache[uint64, uint64], resize []int64) []por
 		for k := uint64(keys); !done.Load(); k++ {
 			c.Set(k, k)
 			if n := len(resize); n > 0 && k%64 == 0 {
-				c.Resize(resize[k/64%uint64(n)])
+				c.(interface{ Resize(int64) }).Resize(resize[k/64%uint64(n)])
 			}
 		}
 	})
@@ -184,19 +200,34 @@ func TestCacheIsLinearizable(t *testing.T) {
 		"times":   {tinyufo.Options[uint64, uint64]{Entries: 8, Shards: 1, TTL: time.Millisecond}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			seed := uint64(0)
-			for began := time.Now(); time.Since(began) < budget; seed++ {
-				c := tinyufo.New(test.options)
-				history := record(seed, c, test.resize)
-				c.Close()
-				result, info := porcupine.CheckOperationsVerbose(forgetful, history, time.Minute)
-				if result == porcupine.Ok {
-					continue
-				}
-				file := cmp.Or(os.Getenv("EDGE_HISTORY"), t.TempDir()+"/history.html")
-				t.Fatalf("seed %d: %v; %s: %v", seed, result, file, porcupine.VisualizePath(forgetful, info, file))
-			}
-			t.Logf("%d histories", seed)
+			checkHistories(t, budget, test.resize, func() cache { return tinyufo.New(test.options) })
 		})
 	}
+	for name, o := range map[string]tinyufo.FlatOptions{
+		"flat, one":   {Entries: 1},
+		"flat, few":   {Entries: 4, Shards: 2},
+		"flat, all":   {Entries: 200, Shards: 1},
+		"flat, times": {Entries: 8, Shards: 1, TTL: time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			checkHistories(t, budget, nil, func() cache { return tinyufo.NewFlat[uint64, uint64](o) })
+		})
+	}
+}
+
+// checkHistories records histories of new caches for some time, and fails when one is not that of a cache.
+func checkHistories(t *testing.T, budget time.Duration, resize []int64, make func() cache) {
+	seed := uint64(0)
+	for began := time.Now(); time.Since(began) < budget; seed++ {
+		c := make()
+		history := record(seed, c, resize)
+		c.Close()
+		result, info := porcupine.CheckOperationsVerbose(forgetful, history, time.Minute)
+		if result == porcupine.Ok {
+			continue
+		}
+		file := cmp.Or(os.Getenv("EDGE_HISTORY"), t.TempDir()+"/history.html")
+		t.Fatalf("seed %d: %v; %s: %v", seed, result, file, porcupine.VisualizePath(forgetful, info, file))
+	}
+	t.Logf("%d histories", seed)
 }
