@@ -14,7 +14,7 @@ const (
 	passedShift = 48
 )
 
-// flatBucket is half a cache line. A lane of its word, as that of a bucket, describes the number of the same lane.
+// flatBucket is half a cache line. A lane of its word describes the number of the same lane.
 //
 //	word     63…48 passed │ 47…40 lane 5 │ … │ 7…0 lane 0        lane: tag 6 │ uses 2
 //	numbers  six: more bits of the hash │ slot
@@ -87,12 +87,25 @@ func (x *flatIndex) bucketAt(hash uint32, p place) *flatBucket {
 	return x.after(hash, p.depth())
 }
 
+// flatTag is the tag of a hash as it stands in a lane: six bits, never zero.
+func flatTag(hash uint32) uint64 {
+	tag := uint64(hash) & 0x3f
+	return (tag + (tag-1)>>63) << 2
+}
+
+// flatMatch has the top bit set in each lane of word whose tag is the one that each lane of tags has. No lane borrows
+// from the next: the two low bits are masked out, so that half of what remains is at most 0x7e.
+func flatMatch(word, tags uint64) uint64 {
+	const tagMask = 0xfc * lanes
+	return (tagFound - ((word&tagMask)^tags)>>1) & tagFound
+}
+
 // add leads a hash to a slot, from the first of its buckets from a depth on that has room. It fails when none has. The
 // state of its lane is a tag and uses.
 func (x *flatIndex) add(hash, number uint32, state uint64, from int) (p place, added bool) {
 	for depth := from; depth < depthMax; depth++ {
 		b := x.after(hash, depth)
-		empty := match(b.word.Load(), 0)
+		empty := flatMatch(b.word.Load(), 0)
 		if empty == 0 {
 			continue
 		}

@@ -109,7 +109,7 @@ func TestFlat_orders(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(orders()) {
 				p := &flatPlay{T: t, c: NewFlat[uint64, flatValue](FlatOptions{Entries: s.entries, Shards: 1})}
-				p.c.hasher.word = seed
+				p.c.hasher.seeds[0] = seed
 				p.c.shards[0].random = seed | 1
 				for _, line := range operations(s.before) {
 					p.do(line)

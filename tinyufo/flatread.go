@@ -30,10 +30,10 @@ func (c *Flat[K, V]) Get(key K) (value V, ok bool) {
 	// lookUp. With the calls of look a hit takes twice as many instructions, and among a million keys half as long
 	// again: the processor waits for fewer memory accesses at once.
 	k := *(*uint64)(unsafe.Pointer(&key)) // SAFETY: quick says that K is an integer of 8 bytes
-	hash := mix(k ^ c.hasher.word)
+	hash := c.hasher.word(key)
 	b := c.index.bucket(c.index.home(uint32(hash)))
 	word := b.word.Load()
-	for found := match(word, tagOf(uint32(hash))*lanes); found != 0; found &= found - 1 {
+	for found := flatMatch(word, flatTag(uint32(hash))*lanes); found != 0; found &= found - 1 {
 		lane := laneOf(found)
 		n := b.at(lane).Load() ^ c.index.mark(hash)
 		if n >= c.index.slots {
@@ -109,11 +109,11 @@ const (
 // true.
 func (c *Flat[K, V]) look(into *V, hash uint64, key K, now uint32, use bool) sight {
 	x := &c.index
-	mark, tags := x.mark(hash), tagOf(uint32(hash))*lanes
+	mark, tags := x.mark(hash), flatTag(uint32(hash))*lanes
 	for depth := 0; ; {
 		b := x.after(uint32(hash), depth)
 		word := b.word.Load()
-		for found := match(word, tags); found != 0; found &= found - 1 {
+		for found := flatMatch(word, tags); found != 0; found &= found - 1 {
 			lane := laneOf(found)
 			n := b.at(lane).Load() ^ mark
 			if n >= x.slots {

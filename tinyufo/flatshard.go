@@ -46,11 +46,11 @@ func (s *flatShard[K, V]) init(c *Flat[K, V], first uint32, capacity int64, seed
 // that follows.
 func (s *flatShard[K, V]) locate(hash uint64, key K) (i uint32, word uint64) {
 	x := &s.cache.index
-	mark, tags := x.mark(hash), tagOf(uint32(hash))*lanes
+	mark, tags := x.mark(hash), flatTag(uint32(hash))*lanes
 	for depth := 0; ; {
 		b := x.after(uint32(hash), depth)
 		state := b.word.Load()
-		for found := match(state, tags); found != 0; found &= found - 1 {
+		for found := flatMatch(state, tags); found != 0; found &= found - 1 {
 			n := b.at(laneOf(found)).Load() ^ mark
 			if n >= x.slots {
 				continue
@@ -107,6 +107,7 @@ func (s *flatShard[K, V]) insert(hash uint64, key K, value *V, expiry uint32) {
 		return
 	}
 	s.fetch(uint32(hash), s)
+	s.judge(uint32(hash), s)
 	i := s.takeNode()
 	slot := s.slot(i)
 	word := begun(slot.Load())
@@ -123,7 +124,7 @@ func (s *flatShard[K, V]) insert(hash uint64, key K, value *V, expiry uint32) {
 // lead makes the index lead a hash to a slot. If there is no room an entry moves to its other line, or leaves.
 func (s *flatShard[K, V]) lead(hash uint64, slot uint32) place {
 	h := uint32(hash)
-	x, number, tag := &s.cache.index, slot|s.cache.index.mark(hash), tagOf(h)
+	x, number, tag := &s.cache.index, slot|s.cache.index.mark(hash), flatTag(h)
 	at, added := x.add(h, number, tag, 0)
 	if !added {
 		s.makeRoom(h)

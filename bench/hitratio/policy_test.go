@@ -126,7 +126,9 @@ func TestUFO_hitRatios(t *testing.T) {
 }
 
 // Package tinyufo is what ufo simulates: over each workload they hit as often, but for what hashes of another seed
-// change in the sketch. Where two kinds of load take turns, that decides how soon the small queue follows.
+// change in the sketch, and in which lost contests are probes: five that look wrong by chance open main for a while,
+// which moves a small cache under Zipf by up to a point. Where two kinds of load take turns, hashes decide how soon the
+// small queue follows.
 func TestTinyUFO_hitsAsOftenAsItsSimulator(t *testing.T) {
 	for _, w := range Generated(1) {
 		keys, err := w.Keys()
@@ -142,7 +144,7 @@ func TestTinyUFO_hitsAsOftenAsItsSimulator(t *testing.T) {
 		simulated, got := percent(newUFO(size)), percent(tinyufoCache{shard})
 		sharded := percent(newTinyUFO(size))
 		t.Logf("%s@%d: %.2f simulated, %.2f in one shard, %.2f", w.Name, size, simulated, got, sharded)
-		most := 0.6
+		most := 1.6
 		if w.Group == GroupMix {
 			most = 6
 		}
