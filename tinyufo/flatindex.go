@@ -38,12 +38,16 @@ func (b *flatBucket) use(word uint64, lane uint) {
 	}
 }
 
+// passedNow is how many entries were placed further on. A reader that has not found its key asks after it has looked at
+// the lanes: the entry may have moved on since it loaded their tags, and another may have its lane.
+func (b *flatBucket) passedNow() uint64 { return b.word.Load() >> passedShift }
+
 // flatIndex finds slots by hash. Each shard has its part of the buckets, the hashes of which have the same first bits.
 // A hash has four buckets, in this order: its home, the other one in the same cache line, and the two of another line
 // of its part. Changed under the mutex of the shard, but for the uses; read by anyone.
 //
 // An entry only moves to a later one of its buckets, and is in both until it has moved. A reader looks at them in their
-// order, and so does not miss it.
+// order, and so does not miss it: as long as it is further on, passed of the buckets before it is not 0.
 type flatIndex struct {
 	buckets []flatBucket
 	bits    uint   // of a number, for the slot; those above are of the hash

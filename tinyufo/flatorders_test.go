@@ -145,3 +145,94 @@ func (p *flatPlay) check() {
 	}
 	p.c.audit(p.T)
 }
+
+// stepping calls during once, before step at of what f does with shared words, and reports whether f took so many.
+func stepping(at int, f, during func()) (met bool) {
+	n := 0
+	step := func() {
+		if n++; n == at {
+			met = true
+			beforeStep.Store(nil)
+			during()
+		}
+	}
+	beforeStep.Store(&step)
+	f()
+	beforeStep.Store(nil)
+	return met
+}
+
+// crowded is a cache in which every bucket of newcomer is full, and the keys that are cached. The first of them
+// moves to its other line when newcomer is set; before that, nothing has been placed after its bucket.
+func crowded(t *testing.T) (c *Flat[uint64, flatValue], keys []uint64, newcomer uint64) {
+	t.Helper()
+	c = NewFlat[uint64, flatValue](FlatOptions{Entries: 400, Shards: 1})
+	x := &c.index
+	bucketOf := func(key uint64, depth int) *flatBucket { return x.after(uint32(c.hasher.of(key)), depth) }
+	for bucketOf(newcomer, 0) == bucketOf(newcomer, 2) || bucketOf(newcomer, 1) == bucketOf(newcomer, 2) {
+		newcomer++
+	}
+	full := make(map[*flatBucket]bool)
+	for depth := range depthMax {
+		full[bucketOf(newcomer, depth)] = true
+	}
+	for depth := range depthMax {
+		for k, n := newcomer+1, 0; n < slotCount; k++ {
+			if bucketOf(k, 0) != bucketOf(newcomer, depth) || full[bucketOf(k, 2)] {
+				continue
+			}
+			c.Set(k, flatValue{k, k, k})
+			keys = append(keys, k)
+			n++
+		}
+	}
+	if word := bucketOf(keys[0], 0).word.Load(); word>>passedShift != 0 || c.Len() != len(keys) {
+		t.Fatalf("%d entries, the first bucket is %x", c.Len(), word)
+	}
+	return c, keys, newcomer
+}
+
+// An entry that moves while a reader looks for it is found, at whichever of its steps the reader is overtaken.
+func TestFlat_findsWhatMovesMeanwhile(t *testing.T) {
+	for name, get := range map[string]func(c *Flat[uint64, flatValue], key uint64) (flatValue, bool){
+		"Get":  (*Flat[uint64, flatValue]).Get,
+		"Peek": (*Flat[uint64, flatValue]).Peek,
+	} {
+		for at, met := 1, true; met; at++ {
+			c, keys, newcomer := crowded(t)
+			key := keys[0]
+			before := c.shards[0].at[nodeOf(c, key)].depth()
+			met = stepping(at, func() {
+				if v, ok := get(c, key); !ok || v[0] != key {
+					t.Errorf("%s, overtaken at step %d: %v %v", name, at, v, ok)
+				}
+			}, func() { c.Set(newcomer, flatValue{newcomer}) })
+			if met && c.shards[0].at[nodeOf(c, key)].depth() == before {
+				t.Fatal("the entry has not moved")
+			}
+			c.audit(t)
+		}
+	}
+}
+
+// Readers find all entries at each step of a writer that moves one of them, or wait for the writer.
+func TestFlat_findsWhatIsBeingMoved(t *testing.T) {
+	for at, met := 1, true; met; at++ {
+		c, keys, newcomer := crowded(t)
+		met = stepping(at, func() { c.Set(newcomer, flatValue{newcomer}) }, func() {
+			for _, key := range keys {
+				var v flatValue
+				if saw := c.look(&v, c.hasher.of(key), key, 0, false); saw != sawValue || v[0] != key {
+					t.Errorf("step %d: %v for %d, saw %d", at, v, key, saw)
+				}
+			}
+		})
+		c.audit(t)
+	}
+}
+
+// nodeOf is the node of a key that is cached.
+func nodeOf(c *Flat[uint64, flatValue], key uint64) uint32 {
+	i, _ := c.shards[0].locate(c.hasher.of(key), key)
+	return i
+}

@@ -1,6 +1,9 @@
 package tinyufo
 
-import "unsafe"
+import (
+	"encoding/binary"
+	"unsafe"
+)
 
 // lookTries is how often a reader looks at one slot, until it waits for the writer of it.
 const lookTries = 64
@@ -45,7 +48,8 @@ func (c *Flat[K, V]) Get(key K) (value V, ok bool) {
 			continue
 		}
 		if unsafe.Sizeof(value) == 8 {
-			*(*uint64)(unsafe.Pointer(&value)) = valueAt[K](slot).Load() // SAFETY: V has 8 bytes and no pointers
+			// SAFETY: V has 8 bytes and no pointers. They may lie at any address.
+			binary.NativeEndian.PutUint64((*[8]byte)(unsafe.Pointer(&value))[:], valueAt[K](slot).Load())
 		} else {
 			loadWords(&value, valueAt[K](slot), true, uint32(state>>tailShift))
 		}
@@ -56,7 +60,7 @@ func (c *Flat[K, V]) Get(key K) (value V, ok bool) {
 		b.use(word, lane)
 		return value, true
 	}
-	if word>>passedShift == 0 {
+	if b.passedNow() == 0 {
 		return value, false
 	}
 	return c.lookUp(hash, key)
@@ -127,7 +131,7 @@ func (c *Flat[K, V]) look(into *V, hash uint64, key K, now uint32, use bool) sig
 				return saw
 			}
 		}
-		if depth++; depth == depthMax || word>>passedShift == 0 {
+		if depth++; depth == depthMax || b.passedNow() == 0 {
 			return sawNothing
 		}
 	}
