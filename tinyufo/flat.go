@@ -42,13 +42,14 @@ type FlatOptions struct {
 type Flat[K comparable, V any] struct {
 	hasher hasher[K]
 	index  flatIndex
-	slots  []sharedWord
+	slots  []sharedWord // and one word: a pointer to a value without words, in the last slot, is one into the array
 	expiry []sharedHalf // of each slot, in granules, 0 for never; nil without times to live
 	shards []flatShard[K, V]
 	timed  bool
 	quick  bool // keys are integers of 8 bytes, and a hit neither calls a clock nor is counted
 	ttl    time.Duration
 	clock  func() int64
+	began  int64 // by clock: times are counted from there on, so that 32 bits of granules last for 36 years
 	coarse atomic.Int64
 	stats  *hitStats          // nil when they are not counted
 	stop   context.CancelFunc // ends the goroutine that keeps the time
@@ -61,6 +62,9 @@ func NewFlat[K comparable, V any](o FlatOptions) *Flat[K, V] {
 	mustBeFlat[V]("value")
 	same := Options[K, V]{Entries: o.Entries, TTL: o.TTL, Shards: o.Shards}
 	same.check()
+	if o.Entries > math.MaxInt32 {
+		panic("tinyufo: FlatOptions.Entries is more than two billion")
+	}
 	n := same.shards()
 	parts := split(int64(o.Entries), n)
 	slots := int(parts[0]) + 1 + nodeMin // of each shard
@@ -68,8 +72,11 @@ func NewFlat[K comparable, V any](o FlatOptions) *Flat[K, V] {
 		panic("tinyufo: FlatOptions.Entries is more than two billion")
 	}
 	c := &Flat[K, V]{hasher: newHasher[K](), timed: o.TTL > 0, ttl: o.TTL, clock: o.Clock, stop: func() {},
-		index: newFlatIndex(slots, n), slots: make([]sharedWord, n*slots*int(slotBytes[K, V]()/8))}
+		index: newFlatIndex(slots, n), slots: make([]sharedWord, n*slots*int(slotBytes[K, V]()/8)+1)}
 	if c.timed {
+		if c.clock != nil {
+			c.began = c.clock()
+		}
 		c.expiry = make([]sharedHalf, n*slots)
 	}
 	if o.Stats {
@@ -105,18 +112,18 @@ func (c *Flat[K, V]) lock(hash uint64) *flatShard[K, V] {
 	return s
 }
 
-// now is the time in ns; 0 in a cache without times to live.
+// now is the time since NewFlat in ns; 0 in a cache without times to live.
 func (c *Flat[K, V]) now() int64 {
 	switch {
 	case !c.timed:
 		return 0
 	case c.clock != nil:
-		return c.clock()
+		return max(0, c.clock()-c.began)
 	}
 	return c.coarse.Load()
 }
 
-func (c *Flat[K, V]) granules() uint32 { return uint32(c.now() >> granule) }
+func (c *Flat[K, V]) granules() uint32 { return uint32(min(c.now()>>granule, math.MaxUint32)) }
 
 // expiryOf is the granule from which on an entry with a time to live, which is set now, is not returned.
 func (c *Flat[K, V]) expiryOf(ttl time.Duration) uint32 {

@@ -205,12 +205,15 @@ func TestNewFlat_namesThePointer(t *testing.T) {
 		id    int
 		owner struct{ names [2]string }
 	}
+	huge, hugeShard := FlatOptions{Entries: math.MaxInt}, FlatOptions{Entries: math.MaxInt, Shards: 1}
 	for want, make := range map[string]func(){
 		"value without pointers, and *int is of type *int":   func() { NewFlat[int, *int](FlatOptions{Entries: 1}) },
 		"key without pointers, and string is of type string": func() { NewFlat[string, int](FlatOptions{Entries: 1}) },
 		"tinyufo.named.owner.names[0] is of type string":     func() { NewFlat[int, named](FlatOptions{Entries: 1}) },
 		"value without pointers, and interface {} is":        func() { NewFlat[int, any](FlatOptions{Entries: 1}) },
 		"Options need one of Entries and Weight":             func() { NewFlat[int, int](FlatOptions{}) },
+		"Entries is more than two billion":                   func() { NewFlat[int, int](huge) },
+		"more than two billion":                              func() { NewFlat[int, int](hugeShard) },
 	} {
 		func() {
 			defer func() {
@@ -440,6 +443,45 @@ func TestFlat_expires(t *testing.T) {
 				t.Error("what lives for ever is gone")
 			}
 		}
+	}
+}
+
+// A clock may count from 1970, and go on for longer than 32 bits of granules.
+func TestFlat_expiresByAnyClock(t *testing.T) {
+	for _, began := range []int64{0, 1.8e18, math.MaxInt64 - int64(time.Hour)} {
+		now := began
+		c := NewFlat[int, int](FlatOptions{Entries: 10, TTL: time.Second, Clock: func() int64 { return now }})
+		c.Set(1, 1)
+		if _, ok := c.Get(1); !ok {
+			t.Errorf("from %d: expired at once", began)
+		}
+		now += int64(2 * time.Second)
+		if _, ok := c.Get(1); ok {
+			t.Errorf("from %d: has not expired", began)
+		}
+		c.Set(1, 2)
+		if v, ok := c.Get(1); v != 2 || !ok {
+			t.Errorf("from %d: expired at once, later", began)
+		}
+		now = began - 1 // not monotonic, and yet nothing but late
+		if _, ok := c.Get(1); !ok {
+			t.Errorf("from %d: expired before it began", began)
+		}
+	}
+}
+
+// All that a reader may point to is in the array: even where the value of the last slot is in its word 0.
+func TestFlat_pointsIntoItsArray(t *testing.T) {
+	end := func(slots []sharedWord) uintptr {
+		return uintptr(unsafe.Pointer(unsafe.SliceData(slots))) + 8*uintptr(len(slots))
+	}
+	set := NewFlat[uint64, empty](FlatOptions{Entries: 5, Shards: 1})
+	if at := valueAt[uint64](set.slot(set.index.slots - 1)); uintptr(unsafe.Pointer(at)) >= end(set.slots) {
+		t.Error("the value of the last slot of a set is after the array")
+	}
+	flag := NewFlat[empty, bool](FlatOptions{Entries: 5, Shards: 1})
+	if at := keyAt(flag.slot(flag.index.slots - 1)); uintptr(unsafe.Pointer(at)) >= end(flag.slots) {
+		t.Error("the key of the last slot is after the array")
 	}
 }
 

@@ -22,8 +22,9 @@ func (c *Flat[K, V]) GetOrSet(key K, value V) (result V, present bool) {
 
 // Compute changes key as f says: f is given the value that key has, and returns what to do. It is atomic:
 // between f's call and the change nobody else has changed key, for else f is called again. So f should have no
-// effects of its own; it runs with no lock held. Compute returns the value that key has after it. The zero value
-// and false mean that it has none.
+// effects of its own. It runs with no lock held and may use the cache, but if it changes key each time it is called,
+// Compute never ends; if it panics, nothing has changed. Compute returns the value that key has after it. The zero
+// value and false mean that it has none.
 func (c *Flat[K, V]) Compute(key K, f func(old V, ok bool) (V, Op)) (value V, ok bool) {
 	hash := c.hasher.of(key)
 	for {
@@ -77,7 +78,7 @@ func (c *Flat[K, V]) Purge() {
 // is cached all the while comes once; a key that is removed and set again meanwhile may come twice, or not.
 func (c *Flat[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
-		now := uint32(c.now() >> granule)
+		now := c.granules()
 		for i := range c.shards {
 			s := &c.shards[i]
 			for i := uint32(nodeMin); i < uint32(len(s.nodes)); i++ {
