@@ -118,15 +118,16 @@ func (x *index) free(hash uint64) (worst slot) {
 	return worst
 }
 
-// add puts a location of a hash into an empty slot.
+// add puts a location of a hash into an empty slot. The location is the last thing that is written, as it is the first
+// that remove takes away: what one reader has found is found by all that begin later.
 func (x *index) add(at slot, hash uint64, l location) {
-	at.store(l)
-	shift := uint(at.word-1) * 8
-	tags := at.words[0].Load()
-	at.words[0].Store(tags&^(0xff<<shift) | hash>>40&0xff<<shift)
 	if own := &x.lines[x.home(hash)]; own != at.words {
 		own[0].Add(1 << elsewhereShift)
 	}
+	shift := uint(at.word-1) * 8
+	tags := at.words[0].Load()
+	at.words[0].Store(tags&^(0xff<<shift) | hash>>40&0xff<<shift)
+	at.store(l)
 }
 
 // remove empties a slot with a location of a hash.
