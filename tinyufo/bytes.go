@@ -25,8 +25,8 @@ type BytesOptions struct {
 	// about 0.27 s: an entry is returned for up to three steps longer, and never for less.
 	TTL time.Duration
 
-	// Clock returns the time in ns of a monotonic clock, 0 or more. Nil: when there is a TTL, a goroutine keeps
-	// the time until Close.
+	// Clock returns the time in ns of a monotonic clock, which may begin anywhere. Times are counted from that of
+	// NewBytes, for 36 years. Nil: when there is a TTL, a goroutine keeps the time until Close.
 	Clock func() int64
 
 	// Stats makes Bytes.Stats count hits and misses too.
@@ -55,6 +55,7 @@ type Bytes struct {
 	shards bytelog.Shards
 	ttl    time.Duration
 	clock  func() int64
+	began  int64 // the time of clock in NewBytes
 	coarse atomic.Int64
 	stats  *hitStats
 	stop   context.CancelFunc
@@ -87,7 +88,9 @@ func NewBytes(o BytesOptions) (*Bytes, error) {
 	if err := c.shards.Open(o.Size, n); err != nil {
 		return nil, fmt.Errorf("tinyufo: %w", err)
 	}
-	if c.ttl > 0 && c.clock == nil {
+	if c.clock != nil {
+		c.began = c.clock()
+	} else if c.ttl > 0 {
 		ctx, stop := context.WithCancel(context.Background())
 		c.stop = stop
 		go everyStep(ctx, 1<<granule, c.coarse.Store)
@@ -103,13 +106,13 @@ const granule = 28
 
 func (c *Bytes) now() uint32 {
 	if c.clock != nil {
-		return uint32(c.clock() >> granule)
+		return uint32(max(c.clock()-c.began, 0) >> granule)
 	}
 	return uint32(c.coarse.Load() >> granule)
 }
 
 // Get appends the value of key to dst, and returns that. It takes no lock; it tries again when the entry was
-// moved while it was copied. key is borrowed until return.
+// moved while it was copied. key is borrowed until return, and must not lie in dst's capacity.
 func (c *Bytes) Get(dst, key []byte) (value []byte, ok bool) {
 	value, expiry, ok := c.shards.Get(dst, key)
 	if expiry != 0 && expiry <= c.now() {
@@ -156,17 +159,20 @@ func (c *Bytes) expiry(ttl time.Duration) uint32 {
 	return uint32(min(steps, 1<<32-1))
 }
 
-// Delete removes key, and reports whether it was there.
-func (c *Bytes) Delete(key []byte) bool { return c.shards.Delete(key) }
-
-// All goes over copies of the keys and values, in no order and without a use of them. It locks a shard while it
-// copies a few of its entries. One that is cached all the while comes at least once; one that was moved
-// meanwhile may come twice.
-func (c *Bytes) All() iter.Seq2[[]byte, []byte] {
-	return func(yield func(k, v []byte) bool) { c.shards.Each(c.now(), yield) }
+// Delete removes key, and reports whether Get would have found it.
+func (c *Bytes) Delete(key []byte) bool {
+	expiry, ok := c.shards.Delete(key)
+	return ok && (expiry == 0 || expiry > c.now())
 }
 
-// Len is the number of entries.
+// All goes over copies of the keys and values, in no order and without a use of them. It locks a shard while it
+// copies a few of its entries, and more of them if others are added about as fast as that, so that it ends. One that is
+// cached all the while comes at least once; one that was moved or set meanwhile may come twice.
+func (c *Bytes) All() iter.Seq2[[]byte, []byte] {
+	return func(yield func(k, v []byte) bool) { c.shards.Each(c.now, yield) }
+}
+
+// Len is the number of entries, with those that have ended and were not dropped yet.
 func (c *Bytes) Len() int { return c.shards.Counts().Live }
 
 // Memory is how many bytes the cache takes: those of BytesOptions.Size, and what is needed to find entries and to

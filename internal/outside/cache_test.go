@@ -1,7 +1,9 @@
 package outside
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -59,15 +61,56 @@ var forgetful = porcupine.Model{
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%v: %v", input, output) },
 }
 
-// cache is what Cache and Flat have in common.
+// cache is what all of them have in common.
 type cache interface {
 	Get(key uint64) (uint64, bool)
 	Set(key, value uint64)
 	Delete(key uint64) bool
-	GetOrSet(key, value uint64) (uint64, bool)
-	Compute(key uint64, f func(uint64, bool) (uint64, tinyufo.Op)) (uint64, bool)
 	Close()
 }
+
+// computingCache is what Cache and Flat can do, too.
+type computingCache interface {
+	cache
+	GetOrSet(key, value uint64) (uint64, bool)
+	Compute(key uint64, f func(uint64, bool) (uint64, tinyufo.Op)) (uint64, bool)
+}
+
+// bytesCache is a Bytes with numbers for keys and values. Both have sizes that depend on them.
+type bytesCache struct{ *tinyufo.Bytes }
+
+func newBytesCache(o tinyufo.BytesOptions) cache {
+	c, err := tinyufo.NewBytes(o)
+	if err != nil {
+		panic(err)
+	}
+	return bytesCache{c}
+}
+
+// bytesOf is n, and then its lowest byte some times.
+func bytesOf(n uint64, more int) []byte {
+	return append(binary.LittleEndian.AppendUint64(nil, n), bytes.Repeat([]byte{byte(n)}, more)...)
+}
+
+func keyOf(key uint64) []byte { return bytesOf(key, int(key%12)) }
+
+func (c bytesCache) Get(key uint64) (uint64, bool) {
+	v, ok := c.Bytes.Get(nil, keyOf(key))
+	if !ok {
+		return 0, false
+	}
+	n := binary.LittleEndian.Uint64(v)
+	if !bytes.Equal(v, bytesOf(n, len(v)-8)) {
+		return 1<<64 - 1, true // nobody has set that
+	}
+	return n, true
+}
+
+func (c bytesCache) Set(key, value uint64) {
+	c.Bytes.Set(keyOf(key), bytesOf(value, int(value>>8%300)))
+}
+
+func (c bytesCache) Delete(key uint64) bool { return c.Bytes.Delete(keyOf(key)) }
 
 // perform runs one operation.
 func perform(c cache, in call) (out found) {
@@ -78,6 +121,15 @@ func perform(c cache, in call) (out found) {
 		c.Set(in.key, in.value)
 	case "delete":
 		out.had = c.Delete(in.key)
+	default:
+		out = compute(c.(computingCache), in)
+	}
+	return out
+}
+
+// compute runs one operation that not all caches have.
+func compute(c computingCache, in call) (out found) {
+	switch in.op {
 	case "swap":
 		if s, ok := c.(interface {
 			Swap(k, v uint64) (uint64, bool)
@@ -104,8 +156,10 @@ func perform(c cache, in call) (out found) {
 	return out
 }
 
-// chances is how often each operation comes.
+// chances is how often each operation comes. The last ones are for a computingCache.
 var chances = []string{"get", "get", "get", "get", "set", "set", "delete", "swap", "getOrSet", "compute", "remove"}
+
+const chancesOfAll = 7
 
 // record lets goroutines work on a few keys of a cache, while others add keys that evict these, and one resizes.
 func record(seed uint64, c cache, resize []int64) []porcupine.Operation {
@@ -114,11 +168,15 @@ func record(seed uint64, c cache, resize []int64) []porcupine.Operation {
 	var clock, serial atomic.Int64
 	var done atomic.Bool
 	var wg, others sync.WaitGroup
+	ops := chances
+	if _, ok := c.(computingCache); !ok {
+		ops = ops[:chancesOfAll]
+	}
 	for g := range clients {
 		rng := rand.New(rand.NewPCG(seed, uint64(g)))
 		wg.Go(func() {
 			for range each {
-				in := call{op: chances[rng.IntN(len(chances))], key: rng.Uint64N(keys)}
+				in := call{op: ops[rng.IntN(len(ops))], key: rng.Uint64N(keys)}
 				in.value = uint64(serial.Add(1))<<8 | in.key
 				if in.op == "remove" {
 					in.value = 0
@@ -211,6 +269,18 @@ func TestCacheIsLinearizable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			checkHistories(t, budget, nil, func() cache { return tinyufo.NewFlat[uint64, uint64](o) })
+		})
+	}
+	var now atomic.Int64
+	clock := func() int64 { return now.Add(1 << 21) } // it ends after some hundred operations
+	for name, o := range map[string]tinyufo.BytesOptions{
+		"bytes, small": {Size: 16 << 10, Shards: 1},
+		"bytes, two":   {Size: 64 << 10, Shards: 2},
+		"bytes, all":   {Size: 16 << 20, Shards: 1},
+		"bytes, times": {Size: 16 << 10, Shards: 1, TTL: 1, Clock: clock},
+	} {
+		t.Run(name, func(t *testing.T) {
+			checkHistories(t, budget, nil, func() cache { return newBytesCache(o) })
 		})
 	}
 }

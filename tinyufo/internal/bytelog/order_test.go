@@ -1,6 +1,8 @@
 package bytelog
 
 import (
+	"fmt"
+	"os"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -38,4 +40,56 @@ func TestIndex_whatIsSeenIsFound(t *testing.T) {
 		}
 		seen.Store(n)
 	}
+}
+
+// The copy of a record that moves inside main is counted as memory.
+func TestShards_countsTheMovingRecord(t *testing.T) {
+	var s Shards
+	if err := s.Open(1<<20, 1); err != nil {
+		t.Fatal(err)
+	}
+	before := s.Counts().Bytes
+	value := make([]byte, 100_000)
+	for n := byte(0); len(s.each[0].moving) == 0 && n < 200; n++ {
+		s.Set([]byte{n % 20}, value, 0)
+		s.Get(nil, []byte{0})
+	}
+	if more := s.Counts().Bytes - before; more < int64(len(value)) {
+		t.Errorf("%d bytes more, with a copy of %d", more, len(value))
+	}
+}
+
+// The memory goes back to the kernel when nothing refers to the shards any more.
+func TestShards_giveTheMemoryBack(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("reads /proc/self/statm")
+	}
+	const size, rounds = 256 << 20, 20
+	pages := func() (n int64) {
+		text, err := os.ReadFile("/proc/self/statm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fmt.Sscan(string(text), &n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := pages()
+	for range rounds {
+		var s Shards
+		if err := s.Open(size, 1); err != nil {
+			t.Fatal(err)
+		}
+		s.Set([]byte("key"), []byte("value"), 0)
+	}
+	limit := before + 2*size/int64(os.Getpagesize())
+	for range 10_000 {
+		runtime.GC() // cleanups run in a goroutine after that
+		if pages() < limit {
+			return
+		}
+		runtime.Gosched()
+	}
+	t.Errorf("%d pages of address space, %d before", pages(), before)
 }

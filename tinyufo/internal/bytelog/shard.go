@@ -37,7 +37,7 @@ type shard struct {
 	logs   [2]ring
 	sketch sketch.Sketch
 	random uint64
-	moving []byte
+	moving []byte // a copy of the record that again moves
 	counts Counts
 
 	_ [64]byte
@@ -77,7 +77,7 @@ func (s *shard) all() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.counts
-	c.Bytes = int64(len(s.memory)) + 64*int64(len(s.index.Load().lines)) + s.sketch.Bytes()
+	c.Bytes = int64(len(s.memory)) + 64*int64(len(s.index.Load().lines)) + s.sketch.Bytes() + int64(cap(s.moving))
 	return c
 }
 
@@ -186,16 +186,17 @@ func (s *shard) forget(at slot, hash uint64) {
 }
 
 // delete is Shards.Delete.
-func (s *shard) delete(hash uint64, key []byte) bool {
+func (s *shard) delete(hash uint64, key []byte) (expiry uint32, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := s.locate(hash, key)
 	if at.words == nil {
-		return false
+		return 0, false
 	}
+	expiry = s.at(at.load()).expiry()
 	s.forget(at, hash)
 	s.counts.Deletions++
-	return true
+	return expiry, true
 }
 
 // makeRoom makes room for a record of n bytes in a log.
@@ -339,11 +340,12 @@ func (s *shard) grow() {
 	s.useIndex(x)
 }
 
-// eachStep is how many bytes of a log are copied under one hold of the mutex.
+// eachStep is how many bytes of a log are copied under one hold of the mutex. It doubles with each hold that comes
+// after what was in the log first: a log that grows as fast as it is read has an end, too.
 const eachStep = 32 << 10
 
 // yield is Shards.Each. It returns false when the function has.
-func (s *shard) yield(now uint32, yield func(k, v []byte) bool) bool {
+func (s *shard) yield(now func() uint32, yield func(k, v []byte) bool) bool {
 	for log := range s.logs {
 		if !s.eachOf(&s.logs[log], now, yield) {
 			return false
@@ -353,17 +355,24 @@ func (s *shard) yield(now uint32, yield func(k, v []byte) bool) bool {
 }
 
 // eachOf is yield for one log.
-func (s *shard) eachOf(r *ring, now uint32, yield func(k, v []byte) bool) bool {
+func (s *shard) eachOf(r *ring, now func() uint32, yield func(k, v []byte) bool) bool {
 	var found []record
-	for at, more := uint64(0), true; more; {
+	s.mu.Lock()
+	end := r.head
+	s.mu.Unlock()
+	for at, step, more := uint64(0), eachStep, true; more; {
 		found = found[:0]
+		time := now() // not under the mutex: the caller's clock may use the cache
 		s.mu.Lock()
 		_, _, ok := r.first()
 		at = max(at, r.tail)
-		for copied := 0; ok && at < r.head && copied < eachStep; at = r.after(at) {
+		if at >= end {
+			step *= 2
+		}
+		for copied := 0; ok && at < r.head && copied < step; at = r.after(at) {
 			rec := r.at(at)
 			live := s.slotOf(s.hasher.of(rec.key()), r.place(at)).words != nil
-			if live && (rec.expiry() == 0 || rec.expiry() > now) {
+			if live && (rec.expiry() == 0 || rec.expiry() > time) {
 				found = append(found, append(record(nil), rec...))
 			}
 			copied += len(rec)

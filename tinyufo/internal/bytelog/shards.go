@@ -122,16 +122,16 @@ func (s *Shards) Set(key, value []byte, expiry uint32) bool {
 	return taken
 }
 
-// Delete removes key, and reports whether it was there.
-func (s *Shards) Delete(key []byte) bool {
+// Delete removes key, and reports whether it was there and with which expiry.
+func (s *Shards) Delete(key []byte) (expiry uint32, ok bool) {
 	hash := s.hasher.of(key)
-	deleted := s.of(hash).delete(hash, key)
+	expiry, ok = s.of(hash).delete(hash, key)
 	runtime.KeepAlive(s)
-	return deleted
+	return expiry, ok
 }
 
-// Each yields copies of the entries that have no expiry or a later one than now, a few under one hold of a mutex.
-func (s *Shards) Each(now uint32, yield func(k, v []byte) bool) {
+// Each yields copies of the entries that have no expiry or a later one than now says, a few under one hold of a mutex.
+func (s *Shards) Each(now func() uint32, yield func(k, v []byte) bool) {
 	for i := range s.each {
 		if !s.each[i].yield(now, yield) {
 			return
