@@ -108,10 +108,7 @@ func (c *Flat[K, V]) Stats() (sum Stats) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		sum.Insertions += s.counts.Insertions
-		sum.Evictions += s.counts.Evictions
-		sum.Expirations += s.counts.Expirations
-		sum.Deletions += s.counts.Deletions
+		sum.take(&s.counts)
 		s.unlock()
 	}
 	c.stats.add(&sum)

@@ -38,16 +38,21 @@ func (s *Stats) count(cause Cause) {
 	}
 }
 
+// take adds the counts of a shard.
+func (s *Stats) take(of *Stats) {
+	s.Insertions += of.Insertions
+	s.Evictions += of.Evictions
+	s.Expirations += of.Expirations
+	s.Deletions += of.Deletions
+	s.Refusals += of.Refusals
+}
+
 // Stats returns the counts.
 func (c *Cache[K, V]) Stats() (sum Stats) {
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()
-		sum.Insertions += s.counts.Insertions
-		sum.Evictions += s.counts.Evictions
-		sum.Expirations += s.counts.Expirations
-		sum.Deletions += s.counts.Deletions
-		sum.Refusals += s.counts.Refusals
+		sum.take(&s.counts)
 		s.unlock(nil)
 	}
 	sum.Loads, sum.LoadErrors = c.loads.done.Load(), c.loads.failed.Load()
