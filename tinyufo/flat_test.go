@@ -252,12 +252,13 @@ func TestFlat_fullBuckets(t *testing.T) {
 	c := NewFlat[int, int](FlatOptions{Entries: 300, Shards: 1})
 	x := &c.index
 	home := func(k, depth int) *flatBucket { return x.after(uint32(c.hasher.of(k)), depth) }
+	if home(0, 2) == home(0, 0) || home(0, 2) == home(0, 1) {
+		t.Skip("both lines of key 0 are one")
+	}
 	var keys []int
 	for k := 1; len(keys) < 100; k++ {
-		if home(k, 0) == home(0, 0) && home(k, 2) == home(0, 2) && home(0, 0) != home(0, 2) {
+		if home(k, 0) == home(0, 0) && home(k, 2) == home(0, 2) {
 			keys = append(keys, k)
-		} else if home(0, 0) == home(0, 2) {
-			t.Skip("a key with one line")
 		}
 	}
 	const fit = depthMax * slotCount
