@@ -1,12 +1,10 @@
 package tinyufo
 
 import (
-	"context"
 	"fmt"
 	"iter"
 	"math/bits"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"github.com/edge-proxy/edge/tinyufo/internal/bytelog"
@@ -52,13 +50,10 @@ const (
 // more than what main would drop for it, in main to its beginning if it was hit meanwhile. The policy is
 // Cache's, but for the share of the small log, which is a tenth for good.
 type Bytes struct {
+	stopwatch
 	shards bytelog.Shards
 	ttl    time.Duration
-	clock  func() int64
-	began  int64 // the time of clock in NewBytes
-	coarse atomic.Int64
 	stats  *hitStats
-	stop   context.CancelFunc
 }
 
 // NewBytes makes a cache of byte slices, or returns the error of the kernel which has no memory for it. It
@@ -81,41 +76,25 @@ func NewBytes(o BytesOptions) (*Bytes, error) {
 	if each := o.Size / int64(n); each < sizeMin || each > sizeMax {
 		panic("tinyufo: BytesOptions.Size is less than 16 KiB or more than 32 GiB for each shard")
 	}
-	c := &Bytes{ttl: o.TTL, clock: o.Clock, stop: func() {}}
+	c := &Bytes{ttl: o.TTL}
 	if o.Stats {
 		c.stats = new(hitStats)
 	}
 	if err := c.shards.Open(o.Size, n); err != nil {
 		return nil, fmt.Errorf("tinyufo: %w", err)
 	}
-	if c.clock != nil {
-		c.began = c.clock()
-	} else if c.ttl > 0 {
-		ctx, stop := context.WithCancel(context.Background())
-		c.stop = stop
-		go everyStep(ctx, 1<<granule, c.coarse.Store)
-	}
+	c.start(o.Clock, o.TTL > 0)
 	return c, nil
 }
 
 // Close ends the goroutine of a cache with a TTL and without a Clock. From then on nothing expires.
 func (c *Bytes) Close() { c.stop() }
 
-// granule is the step of expiry: 2^28 ns, so that 32 bits last for 36 years.
-const granule = 28
-
-func (c *Bytes) now() uint32 {
-	if c.clock != nil {
-		return uint32(max(c.clock()-c.began, 0) >> granule)
-	}
-	return uint32(c.coarse.Load() >> granule)
-}
-
 // Get appends the value of key to dst, and returns that. It takes no lock; it tries again when the entry was
 // moved while it was copied. key is borrowed until return, and must not lie in dst's capacity.
 func (c *Bytes) Get(dst, key []byte) (value []byte, ok bool) {
 	value, expiry, ok := c.shards.Get(dst, key)
-	if expiry != 0 && expiry <= c.now() {
+	if expiry != 0 && expiry <= c.granules() {
 		value, ok = dst, false
 	}
 	if c.stats != nil {
@@ -152,7 +131,7 @@ func (c *Bytes) expiry(ttl time.Duration) uint32 {
 	if ttl == 0 || ttl == Forever {
 		return 0
 	}
-	steps := uint64(c.now()) + (uint64(ttl)+1<<granule-1)>>granule + 1 // the present step is under way already
+	steps := uint64(c.granules()) + (uint64(ttl)+1<<granule-1)>>granule + 1 // the present step is under way already
 	if c.clock == nil {
 		steps++ // and the next one may be, until the goroutine says so
 	}
@@ -162,14 +141,14 @@ func (c *Bytes) expiry(ttl time.Duration) uint32 {
 // Delete removes key, and reports whether Get would have found it.
 func (c *Bytes) Delete(key []byte) bool {
 	expiry, ok := c.shards.Delete(key)
-	return ok && (expiry == 0 || expiry > c.now())
+	return ok && (expiry == 0 || expiry > c.granules())
 }
 
 // All goes over copies of the keys and values, in no order and without a use of them. It locks a shard while it
 // copies a few of its entries, and more of them if others are added about as fast as that, so that it ends. One that is
 // cached all the while comes at least once; one that was moved or set meanwhile may come twice.
 func (c *Bytes) All() iter.Seq2[[]byte, []byte] {
-	return func(yield func(k, v []byte) bool) { c.shards.Each(c.now, yield) }
+	return func(yield func(k, v []byte) bool) { c.shards.Each(c.granules, yield) }
 }
 
 // Len is the number of entries, with those that have ended and were not dropped yet.

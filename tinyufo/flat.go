@@ -1,10 +1,8 @@
 package tinyufo
 
 import (
-	"context"
 	"math"
 	"math/rand/v2"
-	"sync/atomic"
 	"time"
 )
 
@@ -48,11 +46,8 @@ type Flat[K comparable, V any] struct {
 	timed  bool
 	quick  bool // keys are integers of 8 bytes, and a hit neither calls a clock nor is counted
 	ttl    time.Duration
-	clock  func() int64
-	began  int64 // by clock: times are counted from there on, so that 32 bits of granules last for 36 years
-	coarse atomic.Int64
-	stats  *hitStats          // nil when they are not counted
-	stop   context.CancelFunc // ends the goroutine that keeps the time
+	stats  *hitStats // nil when they are not counted
+	stopwatch
 }
 
 // NewFlat makes a cache. It panics when K or V has pointers, and says where, or when the options contradict each other.
@@ -71,27 +66,22 @@ func NewFlat[K comparable, V any](o FlatOptions) *Flat[K, V] {
 	if int64(n)*int64(slots) > math.MaxInt32 {
 		panic("tinyufo: FlatOptions.Entries is more than two billion")
 	}
-	c := &Flat[K, V]{hasher: newHasher[K](), timed: o.TTL > 0, ttl: o.TTL, clock: o.Clock, stop: func() {},
+	c := &Flat[K, V]{hasher: newHasher[K](), timed: o.TTL > 0, ttl: o.TTL,
 		index: newFlatIndex(slots, n), slots: make([]sharedWord, n*slots*int(slotBytes[K, V]()/8)+1)}
 	if c.timed {
-		if c.clock != nil {
-			c.began = c.clock()
-		}
 		c.expiry = make([]sharedHalf, n*slots)
+	} else {
+		o.Clock = nil // nobody asks for the time
 	}
 	if o.Stats {
 		c.stats = new(hitStats)
 	}
-	c.quick = c.hasher.kind == hashWord && c.stats == nil && (c.clock == nil || !c.timed)
+	c.quick = c.hasher.kind == hashWord && c.stats == nil && o.Clock == nil
 	c.shards = make([]flatShard[K, V], n)
 	for i, capacity := range parts {
 		c.shards[i].init(c, uint32(i*slots), capacity, rand.Uint64())
 	}
-	if c.timed && c.clock == nil {
-		ctx, stop := context.WithCancel(context.Background())
-		c.stop = stop
-		go everyStep(ctx, 1<<granule, c.coarse.Store)
-	}
+	c.start(o.Clock, c.timed)
 	return c
 }
 
@@ -112,25 +102,12 @@ func (c *Flat[K, V]) lock(hash uint64) *flatShard[K, V] {
 	return s
 }
 
-// now is the time since NewFlat in ns; 0 in a cache without times to live.
-func (c *Flat[K, V]) now() int64 {
-	switch {
-	case !c.timed:
-		return 0
-	case c.clock != nil:
-		return max(0, c.clock()-c.began)
-	}
-	return c.coarse.Load()
-}
-
-func (c *Flat[K, V]) granules() uint32 { return uint32(min(c.now()>>granule, math.MaxUint32)) }
-
 // expiryOf is the granule from which on an entry with a time to live, which is set now, is not returned.
 func (c *Flat[K, V]) expiryOf(ttl time.Duration) uint32 {
 	if !c.timed {
 		return 0
 	}
-	at := later(c.now(), ttl) >> granule
+	at := later(c.elapsed(), ttl) >> granule
 	if at+2 > math.MaxUint32 {
 		return 0
 	}
