@@ -35,16 +35,7 @@ var echoEntries = []Entry{
 // echo measures a server, which serve starts and which ends with b.
 func echo(conns int, serve func(b *testing.B) (addr string)) func(b *testing.B) {
 	return func(b *testing.B) {
-		addr := serve(b)
-		clients := make([]net.Conn, conns)
-		for i := range clients {
-			c, err := net.Dial("tcp", addr)
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.Cleanup(func() { _ = c.Close() })
-			clients[i] = c
-		}
+		clients := dial(b, serve(b), conns)
 		question, answer := bytes.Repeat([]byte("x"), echoBytes), make([]byte, echoBytes)
 		all := func() {
 			for _, c := range clients {
@@ -71,6 +62,20 @@ func echo(conns int, serve func(b *testing.B) (addr string)) func(b *testing.B) 
 	}
 }
 
+// dial returns so many connections to addr, which end with b.
+func dial(b *testing.B, addr string, n int) []net.Conn {
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { _ = c.Close() })
+		conns[i] = c
+	}
+	return conns
+}
+
 type echoHandler struct{ engine.NopHandler }
 
 func (echoHandler) OnData(c *engine.Conn, in []byte) int {
@@ -81,13 +86,22 @@ func (echoHandler) OnData(c *engine.Conn, in []byte) int {
 }
 
 func serveEngine(b *testing.B) (addr string) {
-	e, err := engine.New(engine.Options{})
+	return serveOn(b, engine.Options{}, func(*engine.Engine) func(*engine.Conn) engine.Handler {
+		return func(*engine.Conn) engine.Handler { return echoHandler{} }
+	})
+}
+
+// serveOn starts an engine that hands its connections to what accept returns, and that ends with b.
+func serveOn(
+	b *testing.B, o engine.Options, accept func(e *engine.Engine) func(*engine.Conn) engine.Handler,
+) (addr string) {
+	e, err := engine.New(o)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(e.Stop)
 	any := poller.Addr{IP: netip.MustParseAddrPort(anyPort)}
-	l, err := e.Listen(engine.ListenOptions{Addr: any}, func(*engine.Conn) engine.Handler { return echoHandler{} })
+	l, err := e.Listen(engine.ListenOptions{Addr: any}, accept(e))
 	if err != nil {
 		b.Fatal(err)
 	}

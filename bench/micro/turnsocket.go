@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/netip"
 	"net/url"
 	"testing"
 
@@ -49,15 +48,9 @@ var turnSocketEntries = []Entry{
 // connections.
 func turnSocket(conns int, serve func(b *testing.B) (addr string)) func(b *testing.B) {
 	return func(b *testing.B) {
-		addr := serve(b)
-		clients, size := make([]net.Conn, conns), 0
-		for i := range clients {
-			c, err := net.Dial("tcp", addr)
-			if err != nil {
-				b.Fatal(err)
-			}
-			b.Cleanup(func() { _ = c.Close() })
-			clients[i], size = c, answerBytes(b, c)
+		clients, size := dial(b, serve(b), conns), 0
+		for _, c := range clients {
+			size = answerBytes(b, c) // and warm
 		}
 		requests := bytes.Repeat([]byte(turnSmall), turnBatch/conns)
 		answers := make([]byte, size*turnBatch/conns)
@@ -136,22 +129,13 @@ func (t *turnServer) OnHead(s session.Stream, h *message.Head, _ bool) {
 }
 
 func serveTurn(b *testing.B) (addr string) {
-	e, err := engine.New(engine.Options{Reactors: 1})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(e.Stop)
 	t := &turnServer{ok: []byte(turnBody)}
 	if err := t.table.Add(route.Rule{Path: "/"}, &message.Head{Status: 200, Length: int64(len(turnBody))}); err != nil {
 		b.Fatal(err)
 	}
-	any := poller.Addr{IP: netip.MustParseAddrPort(anyPort)}
-	l, err := e.Listen(engine.ListenOptions{Addr: any}, session.NewServer(e, t, session.ServerOptions{}).Accept)
-	if err != nil {
-		b.Fatal(err)
-	}
-	e.Start()
-	return l.Addr().String()
+	return serveOn(b, engine.Options{Reactors: 1}, func(e *engine.Engine) func(*engine.Conn) engine.Handler {
+		return session.NewServer(e, t, session.ServerOptions{}).Accept
+	})
 }
 
 func serveTurnFasthttp(b *testing.B) (addr string) {
