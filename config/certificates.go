@@ -17,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
 )
 
 // pairOf is a certificate of the configuration on its way through openFiles.
@@ -422,7 +423,7 @@ func (r *resolver) resolveCertificates() {
 		}
 		r.checkInternalCert(&e.Given, &e.Certificate)
 		for _, host := range e.Hosts {
-			if h, wrong, hint := parseRouteHost(host, ""); wrong != "" || h == "" {
+			if h, wrong, hint := value.ParseHost(host, ""); wrong != "" || h == "" {
 				r.rep.Errorf(e.At("hosts"), hint, "%s is not a host", syntax.Quote(host))
 			}
 		}

@@ -3,14 +3,13 @@ package config
 import (
 	"crypto/tls"
 	"io/fs"
-	"net/netip"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/route"
 )
 
@@ -19,6 +18,14 @@ type (
 	Report  = syntax.Report
 	Problem = syntax.Problem
 	Pos     = syntax.Pos
+)
+
+// The kinds of values that package value reads.
+type (
+	Address   = value.Address
+	Trusted   = value.Trusted
+	AccessLog = value.AccessLog
+	Header    = value.Header
 )
 
 // SeverityError is the severity of what keeps a configuration from loading.
@@ -127,22 +134,6 @@ type Account struct {
 	UID, GID int    // below 0: unchanged
 }
 
-// Trusted says which peers' forwarding fields are believed. The zero value trusts no peer.
-type Trusted struct {
-	Networks []netip.Prefix
-	Unix     bool // peers on Unix sockets
-}
-
-// Address is where a listener listens.
-type Address struct {
-	Network string // tcp: IPv4 and IPv6 in one socket; tcp4; tcp6: IPv6 alone; unix
-	Host    string // an IP address; empty with network tcp
-	Port    int    // 0: the kernel chooses
-	Path    string // of a Unix socket
-	Text    string // as written in the file
-	Pos     Pos
-}
-
 // Limits bound what one client can cost.
 type Limits struct {
 	HeaderSize        int64 // bytes of a request head
@@ -155,12 +146,6 @@ type Limits struct {
 	MinRate           int64         // bytes a second of a request body; 0: any
 	MaxAge            time.Duration // of a connection of HTTP/2 that takes requests; 0: any
 	HalfCloseWait     time.Duration // for an answer to begin after the client's FIN; 0: none; below 0: for ever
-}
-
-// AccessLog overrides the destination of the access log. The zero value overrides nothing.
-type AccessLog struct {
-	Off  bool
-	Path string
 }
 
 // Upstream is a named pool of backends.
@@ -193,7 +178,7 @@ type Backend struct {
 
 // String returns host:port, with brackets around an IPv6 address, or unix:path.
 func (b Backend) String() string {
-	return endpoint{b.Host, b.Port, b.Unix}.String()
+	return value.Endpoint{Host: b.Host, Port: b.Port, Unix: b.Unix}.String()
 }
 
 // Pool bounds the connections of an upstream. 0 of what has no default: no limit.
@@ -303,13 +288,6 @@ type Rewrite struct {
 	Path        string // a template (message.ParsePath); then the prefixes are empty
 }
 
-// Header is a field to set; an empty value removes it.
-type Header struct {
-	Name  string
-	Value string
-	Pos   Pos
-}
-
 // DestKind says what kind of destination a Dest is.
 type DestKind uint8
 
@@ -348,20 +326,6 @@ func (c *Config) Summary() string {
 	return "configuration OK: " + syntax.Plural(len(c.Listeners), "listener") + ", " +
 		syntax.Plural(entries, "route") + ", " +
 		syntax.Plural(len(c.Upstreams), "upstream") + c.certificateSummary(time.Now())
-}
-
-// endpoint is the address of a backend.
-type endpoint struct {
-	host string
-	port int
-	unix string
-}
-
-func (e endpoint) String() string {
-	if e.unix != "" {
-		return "unix:" + e.unix
-	}
-	return joinHostPort(e.host, strconv.Itoa(e.port))
 }
 
 // TLSMode says what a listener takes.

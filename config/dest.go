@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -78,7 +79,7 @@ func (r *resolver) inlineUpstream(text string, at syntax.Span) Dest {
 			return Dest{}
 		}
 		scheme = own
-		backends = append(backends, Backend{Host: e.host, Port: e.port, Unix: e.unix, Weight: 1, Pos: at.Pos()})
+		backends = append(backends, Backend{Host: e.Host, Port: e.Port, Unix: e.Unix, Weight: 1, Pos: at.Pos()})
 		names = append(names, scheme+e.String())
 	}
 	name := strings.Join(names, ", ")
@@ -103,7 +104,7 @@ const (
 
 // parseURL reads "host:port", "unix:/path", or "http://host", whose port is 80 when it has none. scheme is "https://"
 // or "h2c://" when s begins so.
-func parseURL(s string) (e endpoint, scheme, wrong, hint string) {
+func parseURL(s string) (e value.Endpoint, scheme, wrong, hint string) {
 	port, rest := ":80", ""
 	switch before, after, found := strings.Cut(s, "://"); {
 	case !found && s == "":
@@ -111,7 +112,7 @@ func parseURL(s string) (e endpoint, scheme, wrong, hint string) {
 	case !found && strings.ContainsRune(s, '/') && !strings.HasPrefix(s, "unix:"):
 		return e, "", syntax.Quote(s) + " is not an address", pathHint("", s)
 	case !found:
-		e, wrong, hint = parseEndpoint(s)
+		e, wrong, hint = value.ParseEndpoint(s)
 		return e, "", wrong, hint
 	case before == "http":
 		rest = after
@@ -126,10 +127,10 @@ func parseURL(s string) (e endpoint, scheme, wrong, hint string) {
 	if strings.ContainsAny(rest, "/?#@") {
 		return e, "", "a URL here is http://host:port, without a path", pathHint(cmp.Or(scheme, "http://"), rest)
 	}
-	if _, _, hasPort := splitHostPort(rest); !hasPort {
+	if _, _, hasPort := value.SplitHostPort(rest); !hasPort {
 		rest += port
 	}
-	e, wrong, hint = parseEndpoint(rest)
+	e, wrong, hint = value.ParseEndpoint(rest)
 	return e, scheme, wrong, hint
 }
 

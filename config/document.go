@@ -5,6 +5,7 @@ import (
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
 )
 
 // document is what the files say in the sections of this package, typed but not yet resolved: one entry for each table.
@@ -105,7 +106,7 @@ type upstreamEntry struct {
 // backendEntry is one of the backends of an [upstreams.NAME].
 type backendEntry struct {
 	schema.Given
-	address endpoint
+	address value.Endpoint
 	weight  int
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -101,7 +102,7 @@ func (p *ErrorPage) parse(d *schema.Decoder, n *syntax.Node, status string) bool
 		return ok && p.typed(d, n.Value)
 	}
 	fields := map[string]*string{"file": &p.File, "body": &p.Body, "type": &p.Type}
-	right := readFields(d, n, fields, "a page has %s, not %s", func(c *syntax.Node) (string, bool) {
+	right := value.ReadFields(d, n, fields, "a page has %s, not %s", func(c *syntax.Node) (string, bool) {
 		if c.Key == "body" && c.Kind == syntax.KindString { // of any text, in several lines
 			return c.Text, true
 		}

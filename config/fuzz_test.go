@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -22,32 +20,6 @@ func FuzzParse(f *testing.F) {
 		checkResult(t, "f.toml", text, c, rep)
 		if strings.ContainsAny(rendered(t, rep), "\x00\x1b\r") {
 			t.Errorf("control characters in the report")
-		}
-	})
-}
-
-// suggestion is a pattern in a hint.
-var suggestion = regexp.MustCompile(`(?:did you mean|write|^) ?("(?:[^"\\]|\\.)*")(?:\?| takes| and query)`)
-
-// What a hint suggests is a pattern that is taken.
-func FuzzParsePattern(f *testing.F) {
-	for _, s := range []string{
-		"~ \\.php$", "*.php", "a.test:80/*", "/api/*/x", "^/a$", "a.test/b*", "/a?b=c", "/a b%20c#d", "GET /x",
-		"[::1]:80/a", "= /x", "^~ /a/", "/u/{id}", "a.test/**", "http://a:1", "/ä", "//*", "=x", ":80", "/a/(.*)",
-		"[0]:0", "[::1]/a",
-	} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		_, wrong, hint := parsePattern(s)
-		if wrong == "" && hint != "" {
-			t.Errorf("%q is right and has the hint %s", s, hint)
-		}
-		for _, m := range suggestion.FindAllStringSubmatch(hint, -1) {
-			meant, err := strconv.Unquote(m[1])
-			if _, wrong, _ := parsePattern(meant); err == nil && wrong != "" && !strings.HasSuffix(meant, "…") {
-				t.Errorf("%q has the hint %s, which is wrong: %s", s, hint, wrong)
-			}
 		}
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/value"
 )
 
 func topSection() *schema.Section {
@@ -150,7 +151,7 @@ func logSection() *schema.Section {
 				Later: []string{"logfmt"}, Example: `"combined"`,
 				Into: schema.Into(func(e *logEntry) *string { return &e.Format }),
 				Doc:  "One JSON object a line, or the formats of Apache and nginx."},
-			{Path: "output", Type: typeLogOutput, Default: `["stdout"]`,
+			{Path: "output", Type: value.TypeLogOutput, Default: `["stdout"]`,
 				Example: `["stdout", "/var/log/edge/access.log"]`,
 				Into:    schema.Into(func(e *logEntry) *[]string { return &e.Output }),
 				Doc:     "`stdout`, `stderr` or paths. An empty list: no access log."},

@@ -13,6 +13,13 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
+// The types of keys about accounts and files. The comment after each is the Go type of its values.
+var (
+	typeAccount  = schema.Type{Name: "name or number", Parse: parseAccountValue} // string
+	typeFileMode = schema.Type{Name: "octal string", Parse: parseFileModeValue}  // fs.FileMode
+	typeOwner    = schema.Type{Name: "user:group", Parse: parseOwnerValue}       // Account
+)
+
 // Identity is the user, the group and the further groups of a process.
 type Identity struct {
 	UID, GID int   // below 0: unchanged

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/value"
 )
 
 func listenersSection() *schema.Section {
@@ -22,17 +23,17 @@ func listenersSection() *schema.Section {
 			{Path: "name", Type: schema.String, Example: `"web"`,
 				Into: schema.Into(func(e *listenerEntry) *string { return &e.Name }),
 				Doc:  "Its name in logs and metrics; the first address when there is none."},
-			{Path: "listen", Type: typeListen, Example: `[":80", "unix:/run/edge/web.sock"]`,
+			{Path: "listen", Type: value.TypeListen, Example: `[":80", "unix:/run/edge/web.sock"]`,
 				Into: schema.Into(func(e *listenerEntry) *[]Address { return &e.Addresses }),
 				Doc: "`:80` is IPv4 and IPv6 in one socket, `0.0.0.0:80` IPv4, `[::]:80` IPv6 alone, `unix:/path` a " +
 					"Unix socket. Port 0 is any free one."},
-			{Path: "access_log", Type: typeAccessLog, Example: `"/var/log/edge/web.log"`,
+			{Path: "access_log", Type: value.TypeAccessLog, Example: `"/var/log/edge/web.log"`,
 				Into: schema.Into(func(e *listenerEntry) *AccessLog { return &e.AccessLog }),
 				Doc:  "Where its requests are logged instead of `[log] output`; `false`: nowhere."},
 			{Path: "error_pages", Type: typeErrorPages, Example: `{ 503 = { body = "<h1>Back at ten</h1>" } }`,
 				Into: schema.Into(func(e *listenerEntry) *errorPages { return &e.errors }),
 				Doc:  "As at the top level, before those."},
-			{Path: "trusted_proxies", Type: typeNetworks, Example: `["10.0.0.0/8", "unix"]`,
+			{Path: "trusted_proxies", Type: value.TypeNetworks, Example: `["10.0.0.0/8", "unix"]`,
 				Into: schema.Into(func(e *listenerEntry) *Trusted { return &e.Trusted }),
 				Doc: "Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; " +
 					"`unix` is any on a Unix socket. What all others say there, and in [other fields]" +
@@ -54,7 +55,7 @@ func requestIDKeys() []*schema.Key {
 			Into: schema.Into(func(e *listenerEntry) *bool { return &e.RequestID.On }),
 			Doc: "Whether each request has its number in a field, for backends and in answers. It is the one of the " +
 				"access log and of error pages. With one of the keys below it, it has."},
-		{Path: "request_id.field", Type: typeFieldName, Default: `"X-Request-Id"`, Example: `"X-Correlation-Id"`,
+		{Path: "request_id.field", Type: value.TypeFieldName, Default: `"X-Request-Id"`, Example: `"X-Correlation-Id"`,
 			Into: schema.Into(func(e *listenerEntry) *string { return &e.RequestID.Field }),
 			Doc:  "The name of the field."},
 		{Path: "request_id.accept", Type: schema.Choice, Default: `"trusted"`,

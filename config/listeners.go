@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
 )
 
 // resolveListeners adds the listeners to the Config, in the order of the file, whichever way they are written.
@@ -64,7 +65,7 @@ type claim struct {
 func (r *resolver) claimAddresses(e *listenerEntry) {
 	for i := range e.Addresses {
 		a, at := &e.Addresses[i], e.addressAt(i)
-		for _, c := range a.claims() {
+		for _, c := range a.Claims() {
 			old, found := r.claimed[c]
 			if !found {
 				r.claimed[c] = claim{e, a.Text, at}
@@ -94,7 +95,7 @@ func warnOverlaps(r *resolver) {
 		for i := range e.Addresses {
 			a := &e.Addresses[i]
 			all := map[string]string{"tcp4": "0.0.0.0", "tcp6": "::"}[a.Network]
-			old, found := r.claimed[joinHostPort(all, strconv.Itoa(a.Port))]
+			old, found := r.claimed[value.JoinHostPort(all, strconv.Itoa(a.Port))]
 			if !found || old.by == e || a.Host == all {
 				continue
 			}
@@ -164,7 +165,7 @@ func (r *resolver) addListener() {
 	}
 	e := r.file.New("listeners").(*listenerEntry)
 	e.WebSocket, e.GRPC = r.doc.top.webSocket, r.doc.top.grpc
-	a, _, _ := parseListen(helloAddress)
+	a, _, _ := value.ParseListen(helloAddress)
 	a.Pos = Pos{File: r.file.Main.Name}
 	e.Name, e.Addresses, e.Pos = helloAddress, []Address{a}, a.Pos
 	r.c.Listeners = append(r.c.Listeners, e.Listener)

@@ -85,7 +85,7 @@ type resolver struct {
 	names    map[string]int          // the index of an upstream, by its name
 	named    map[string]syntax.Span  // where an upstream is first named, for hints
 	inline   map[string]int          // the index of an upstream that a dest spells out, by its backends
-	claimed  map[string]claim        // by what addresses occupy, see Address.claims
+	claimed  map[string]claim        // by what addresses occupy, see Address.Claims
 	patterns map[string]patternTaken // the first route with a pattern and conditions
 	filters  []string                // names of those that the program has
 	ageless  map[*schema.Given]bool  // entries that were reported to have hsts without max_age

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/route"
 )
 
@@ -48,7 +49,7 @@ func matchKeys() []*schema.Key {
 			Into: schema.Into(func(e *routeEntry) *[]string { return &e.Listeners }),
 			Doc: "Condition: the listeners that requests come by, by their names. Without it those of all listeners " +
 				"are taken, whatever the listeners ask of clients."},
-		{Path: "client_cert", Type: typeClientCert,
+		{Path: "client_cert", Type: value.TypeClientCert,
 			Example: `{ subject = "CN=admin,O=Example", san = "~^spiffe://" }`,
 			Into:    schema.Into(func(e *routeEntry) **route.ClientCert { return &e.ClientCert }),
 			Doc: "Condition: the client has shown a certificate that leads to an authority of `client_ca`, in this " +
@@ -56,14 +57,14 @@ func matchKeys() []*schema.Key {
 				"2253) and `san` (one of its names suffices) are equal, or found by the regular expression after a " +
 				"`~`. A name counts only as what its text tells: a DNS name with an `@` or a `:` is none. Each key " +
 				"of the table is a condition more."},
-		{Path: "methods", Type: typeMethods, Example: `["GET", "HEAD"]`,
+		{Path: "methods", Type: value.TypeMethods, Example: `["GET", "HEAD"]`,
 			Into: schema.Into(func(e *routeEntry) *[]string { return &e.Methods }),
 			Doc:  "Condition: the methods. CONNECT and TRACE are only taken where they are named, else answered 405."},
-		{Path: "header", Type: typeFields, Example: `{ X-Env = "prod", User-Agent = "~curl/[0-9]" }`,
+		{Path: "header", Type: value.TypeFields, Example: `{ X-Env = "prod", User-Agent = "~curl/[0-9]" }`,
 			Into: schema.Into(func(e *routeEntry) *[]route.Condition { return &e.Header }),
 			Doc: "Condition: a name alone is there (`header = \"X-Beta\"`); a value in a table is equal, or found by " +
 				"the regular expression (RE2) after a `~`. Of several fields of that name one suffices."},
-		{Path: "query", Type: typeParameters, Example: `{ version = "2" }`,
+		{Path: "query", Type: value.TypeParameters, Example: `{ version = "2" }`,
 			Into: schema.Into(func(e *routeEntry) *[]route.Condition { return &e.Query }),
 			Doc:  "Condition: parameters of the query, as for `header`; they are compared decoded."},
 		{Path: "weight", Type: schema.Int, Min: "0", Max: "65535", Example: "90",
@@ -129,22 +130,22 @@ func backendKeys() []*schema.Key {
 			Doc: "The backends speak gRPC: connections to them are HTTP/2, errors are a `grpc-status`, " +
 				"`grpc-timeout` bounds a request, and gRPC-Web is translated. A listener that says it means requests " +
 				"of type `application/grpc` alone."},
-		{Path: "upgrades", Type: typeUpgrades, Example: `["mqtt"]`,
+		{Path: "upgrades", Type: value.TypeUpgrades, Example: `["mqtt"]`,
 			Into: schema.Into(func(e *routeEntry) *[]string { return &e.Upgrades }),
 			Doc: "Further protocols that connections may turn into, by their names in `Upgrade`. HTTP/2 is none; " +
 				"`CONNECT` is a method (see `methods`)."},
-		{Path: "headers.request", Type: typeHeaders, Example: `{ X-Env = "prod", Cookie = "" }`,
+		{Path: "headers.request", Type: value.TypeHeaders, Example: `{ X-Env = "prod", Cookie = "" }`,
 			Into: schema.Into(func(e *routeEntry) *[]Header { return &e.RequestHeaders }),
 			Doc: "Fields to set in the request; an empty value removes the field. What the client says under that " +
 				"name is not sent on: in any case, with `_` for `-`, and in trailers. A value may have [variables]" +
 				"(#variables-of-fields)."},
-		{Path: "headers.response", Type: typeHeaders, Example: `{ Server = "" }`,
+		{Path: "headers.response", Type: value.TypeHeaders, Example: `{ Server = "" }`,
 			Into: schema.Into(func(e *routeEntry) *[]Header { return &e.ResponseHeaders }),
 			Doc:  "Fields to set in the answer, as in `headers.request`."},
 		{Path: "filters", Type: schema.Strings, Example: `["mine"]`,
 			Into: schema.Into(func(e *routeEntry) *[]string { return &e.Filters }),
 			Doc:  "Filters for its requests, after those of all requests, by the names that the program gives them."},
-		{Path: "access_log", Type: typeAccessLog, Example: "false",
+		{Path: "access_log", Type: value.TypeAccessLog, Example: "false",
 			Into: schema.Into(func(e *routeEntry) *AccessLog { return &e.AccessLog }),
 			Doc:  "Where its requests are logged instead of where the listener says; `false`: nowhere."},
 		{Path: "error_pages", Type: typeErrorPages, Example: `{ 5xx = ["down.html", "down.json"] }`,

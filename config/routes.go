@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/route"
 )
@@ -68,7 +69,7 @@ func patternName(e *routeEntry, p route.Pattern) string {
 	if e.pattern != "" {
 		return e.pattern
 	}
-	return patternText(p)
+	return value.PatternText(p)
 }
 
 // patternsOf returns what the route matches, one pattern for each of its hosts.
@@ -86,11 +87,11 @@ func (r *resolver) patternsOf(e *routeEntry) (all []route.Pattern, ok bool) {
 				return nil, false
 			}
 		}
-		p, wrong, hint := parsePattern(e.pattern)
+		p, wrong, hint := value.ParsePattern(e.pattern)
 		if wrong != "" {
 			r.rep.Errorf(e.At("pattern"), hint, "%s", wrong)
 		} else {
-			warnPatternVariables(r.rep, p.Path, e.At("pattern"))
+			value.WarnPatternVariables(r.rep, p.Path, e.At("pattern"))
 		}
 		return []route.Pattern{p}, wrong == ""
 	case !e.Has("host") && !e.Has("path"):
@@ -114,12 +115,12 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []route.Pattern, ok bool) {
 	base := route.Pattern{Path: "/"}
 	ok = true
 	if e.Has("path") {
-		p, wrong, hint := parsePath(e.path)
+		p, wrong, hint := value.ParsePath(e.path)
 		if wrong != "" {
 			r.rep.Errorf(e.At("path"), hint, "%s", wrong)
 			ok = false
 		} else {
-			warnPatternVariables(r.rep, p.Path, e.At("path"))
+			value.WarnPatternVariables(r.rep, p.Path, e.At("path"))
 		}
 		base = p
 	}
@@ -131,7 +132,7 @@ func (r *resolver) hostsAndPath(e *routeEntry) (all []route.Pattern, ok bool) {
 		return nil, false
 	}
 	for _, h := range e.hosts {
-		host, wrong, hint := parseRouteHost(h, "")
+		host, wrong, hint := value.ParseHost(h, "")
 		base.Host = host
 		if wrong != "" {
 			r.rep.Errorf(e.At("host"), hint, "%s", wrong)
@@ -190,7 +191,7 @@ func (r *resolver) warnShadowed(e *routeEntry, p route.Pattern) bool {
 		why += " and no weight"
 	}
 	r.rep.WarnConflictf(codeShadowedRoute, e.Node().Head, old.at, "%s: %s at %s has %s",
-		what, patternText(p), old.at.RelativeTo(e.Node().Head), why)
+		what, value.PatternText(p), old.at.RelativeTo(e.Node().Head), why)
 	return true
 }
 
@@ -203,7 +204,7 @@ func (r *resolver) resolveDest(e *routeEntry) {
 			first.RelativeTo(at))
 	case e.Has("redirect.to"):
 		if !e.Failed("redirect.to") && !e.Failed("redirect.status") {
-			warnForeignVariables(r.rep, e.KeyNode("redirect.to"), templateVariables())
+			value.WarnForeignVariables(r.rep, e.KeyNode("redirect.to"), value.TemplateVariables())
 			e.Dest = r.redirectTo(e.redirect, e.redirectStatus, e.At("redirect.to"))
 		}
 		if s := e.redirectStatus; !slices.Contains(redirectStatuses, s) && !e.Failed("redirect.status") {
@@ -220,7 +221,7 @@ func (r *resolver) resolveDest(e *routeEntry) {
 	case e.Has("dest") && !e.Failed("dest"):
 		e.Dest = r.parseDest(e.dest, e.At("dest"))
 		if e.Dest.Kind == DestRedirect {
-			warnForeignVariables(r.rep, e.KeyNode("dest"), templateVariables())
+			value.WarnForeignVariables(r.rep, e.KeyNode("dest"), value.TemplateVariables())
 		}
 	}
 }
@@ -267,7 +268,7 @@ func (r *resolver) checkRewrite(e *routeEntry) {
 			continue
 		}
 		at, text := e.At(path), e.Value(path).(string)
-		warnForeignVariables(r.rep, e.KeyNode(path), templateVariables())
+		value.WarnForeignVariables(r.rep, e.KeyNode(path), value.TemplateVariables())
 		_, err := message.ParsePath(text)
 		switch {
 		case name == "path" && err != nil:

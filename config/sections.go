@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/value"
 )
 
 // registered are the sections of other packages.
@@ -116,7 +117,6 @@ const (
 	codeUnusedCertificate  = "unused-certificate"
 	codeRedirectWithoutTLS = "redirect-without-tls"
 
-	codeForeignVariable      = "foreign-variable"
 	codeOverlappingListeners = "overlapping-listeners"
 	codeIgnoredFile          = "ignored-file"
 )
@@ -143,7 +143,7 @@ var codes = []schema.Code{
 	code(codeNoStaple, "The OCSP response is not stapled: it is too old, or about another certificate."),
 	code(codeUnguardedRoute, "A route, or the upstream `default`, is reached by a listener that demands certificates "+
 		"of clients and by another one that does not. `client_cert` and `listener` of a route say which is meant."),
-	code(codeForeignVariable,
+	code(value.CodeForeignVariable,
 		"A value has a variable of another program, such as `$host` of nginx, or a pattern has a "+
 			"parameter such as `:id`: it is sent or compared as it stands."),
 	code(codeOverlappingListeners, "An address of a listener is a part of one of another listener: the kernel gives "+

@@ -8,6 +8,7 @@ import (
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
 )
 
 func certificatesSection() *schema.Section {
@@ -150,7 +151,7 @@ func parseServerName(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, boo
 		d.Report.Errorf(n.Value, "", "%q must be a host name, not %s", n.Key, syntax.Quote(n.Text))
 		return "", false
 	}
-	return parseHostValue(d, k, n)
+	return value.TypeHost.Parse(d, k, n)
 }
 
 func parseTLSMode(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
 )
 
 func upstreamsSection() *schema.Section {
@@ -52,7 +53,7 @@ func poolKeys() []*schema.Key {
 			Into: schema.Into(func(e *upstreamEntry) *string { return &e.LoadBalancing }),
 			Doc: "How a backend is chosen. `round_robin` honours weights; `weighted` and `weighted_round_robin` are " +
 				"other names of it."},
-		{Path: "host", Type: typeHost, Default: `"keep"`, Example: `"backend"`,
+		{Path: "host", Type: value.TypeHost, Default: `"keep"`, Example: `"backend"`,
 			Into: schema.Into(func(e *upstreamEntry) *string { return &e.Host }),
 			Doc: "The Host that backends are sent: `keep` that of the client if it says one, `backend` their own " +
 				"address, or this one. `headers.request` of a route overrides it."},
@@ -170,8 +171,8 @@ func upstreamBackendsSection() *schema.Section {
 			return e
 		},
 		Keys: []*schema.Key{
-			{Path: "address", Type: typeEndpoint, Example: `"10.0.0.11:8080"`,
-				Into: schema.Into(func(e *backendEntry) *endpoint { return &e.address }),
+			{Path: "address", Type: value.TypeEndpoint, Example: `"10.0.0.11:8080"`,
+				Into: schema.Into(func(e *backendEntry) *value.Endpoint { return &e.address }),
 				Doc:  "A host name stands for all its addresses."},
 			{Path: "weight", Type: schema.Int, Default: "1", Min: "0", Max: "65535", Example: "3",
 				Into: schema.Into(func(e *backendEntry) *int { return &e.weight }),
@@ -190,8 +191,8 @@ func membersSection() *schema.Section {
 			{Path: "name", Type: schema.String, Example: `"backend1"`,
 				Into: schema.Into(func(e *memberEntry) *string { return &e.name }),
 				Doc:  "The upstream it forms with others of that name."},
-			{Path: "address", Type: typeEndpoint, Example: `"127.0.0.1:8080"`,
-				Into: schema.Into(func(e *memberEntry) *endpoint { return &e.address }),
+			{Path: "address", Type: value.TypeEndpoint, Example: `"127.0.0.1:8080"`,
+				Into: schema.Into(func(e *memberEntry) *value.Endpoint { return &e.address }),
 				Doc:  "A host name stands for all its addresses."},
 			{Path: "weight", Type: schema.Int, Default: "1", Min: "0", Max: "65535", Example: "2",
 				Into: schema.Into(func(e *memberEntry) *int { return &e.weight }),

@@ -77,7 +77,7 @@ func (u *Upstream) add(e *backendEntry) {
 	if e.weight == 0 && !e.Failed("weight") {
 		return
 	}
-	u.Backends = append(u.Backends, Backend{Host: e.address.host, Port: e.address.port, Unix: e.address.unix,
+	u.Backends = append(u.Backends, Backend{Host: e.address.Host, Port: e.address.Port, Unix: e.address.Unix,
 		Weight: e.weight, Pos: e.Node().Head.Pos()})
 }
 
@@ -90,7 +90,7 @@ func (r *resolver) requireAddress(e *backendEntry) {
 
 // requireServerName reports a backend whose certificate is to be verified and for which there is no name.
 func (r *resolver) requireServerName(e *backendEntry, u *Upstream) {
-	if e.address.unix != "" && u.TLS.On && u.TLS.Verify && u.TLS.SNI == "" {
+	if e.address.Unix != "" && u.TLS.On && u.TLS.Verify && u.TLS.SNI == "" {
 		r.rep.Errorf(e.At("address"), "add sni = \"host\" to its tls",
 			"the certificate of %s has to have a name, and a path is none", syntax.Quote(e.address.String()))
 	}

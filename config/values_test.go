@@ -4,45 +4,8 @@ import (
 	"strconv"
 	"testing"
 
-	"github.com/edge-proxy/edge/route"
+	"github.com/edge-proxy/edge/config/value"
 )
-
-func TestParseListen(t *testing.T) {
-	for text, want := range map[string]Address{
-		":80":            {Network: "tcp", Port: 80},
-		":0":             {Network: "tcp"},
-		"0.0.0.0:80":     {Network: "tcp4", Host: "0.0.0.0", Port: 80},
-		"[::]:80":        {Network: "tcp6", Host: "::", Port: 80},
-		"[0:0::1]:80":    {Network: "tcp6", Host: "::1", Port: 80},
-		"127.0.0.1:0":    {Network: "tcp4", Host: "127.0.0.1"},
-		"unix:/run/a":    {Network: "unix", Path: "/run/a"},
-		"":               {},
-		":":              {},
-		"80":             {},
-		":65536":         {},
-		":-1":            {},
-		":+1":            {},
-		"::80":           {},
-		"[127.0.0.1]:80": {},
-		"[::1]":          {},
-		"[::1]80":        {},
-		"[::1:80":        {},
-		"256.0.0.1:80":   {},
-		"example.com:80": {},
-		"unix:":          {},
-		"unix:@a":        {},
-		"tcp://:80":      {},
-	} {
-		got, wrong, _ := parseListen(text)
-		if wrong != "" {
-			got = Address{}
-		}
-		got.Text = ""
-		if got != want {
-			t.Errorf("parseListen(%q) = %+v %s, want %+v", text, got, wrong, want)
-		}
-	}
-}
 
 func TestParseURL(t *testing.T) {
 	for text, want := range map[string]string{
@@ -65,40 +28,8 @@ func TestParseURL(t *testing.T) {
 	}
 }
 
-func TestParsePattern(t *testing.T) {
-	for text, want := range map[string]route.Pattern{
-		"/":                    {Path: "/"},
-		"/*":                   {Path: "/"},
-		"=/":                   {Path: "/", Exact: true},
-		"/api":                 {Path: "/api", Exact: true},
-		"/api/":                {Path: "/api"},
-		"/api/*":               {Path: "/api"},
-		"=/api/":               {Path: "/api/", Exact: true},
-		"Example.COM/api/v1/*": {Host: "example.com", Path: "/api/v1"},
-		"example.com./":        {Host: "example.com", Path: "/"},
-		"example.com=/":        {Host: "example.com", Path: "/", Exact: true},
-		"[::1]/":               {Host: "[::1]", Path: "/"},
-		"10.0.0.1/":            {Host: "10.0.0.1", Path: "/"},
-		"*.Example.com/a":      {Host: "*.example.com", Path: "/a", Exact: true},
-	} {
-		got, wrong, _ := parsePattern(text)
-		if wrong != "" || got != want {
-			t.Errorf("parsePattern(%q) = %+v %s, want %+v", text, got, wrong, want)
-		}
-	}
-	for _, text := range []string{
-		"", "x", "example.com", "*/", "a.*.example/", "*.*.example/", "*.[::1]/", "*.example.com:80/",
-		"/a*", "//", "//*", "/a//", "/a//*", "a.b//", "/a/*/", "/a/**", "/*/a", "=/*a", "/a b", "/a?b", "/a#b", "/ä",
-		"ä.example/", "a..b/", "example.com:80/", "[::1/", "-/\x00", "http://a/", "=x", "==/",
-	} {
-		if got, wrong, _ := parsePattern(text); wrong == "" {
-			t.Errorf("parsePattern(%q) = %+v, want it refused", text, got)
-		}
-	}
-}
-
 func TestWarnForeignVariables(t *testing.T) {
-	for value, want := range map[string]int{
+	for sent, want := range map[string]int{
 		"$remote_addr $host": 2, "$1": 1, "a$host": 1, "%[src]": 1, "%{HTTP_HOST}e": 1, "{http.request.host}": 1,
 		"%REQ(:PATH)%": 1, "$TOKEN": 1, "Bearer ${SECRET}": 0, "100%": 0, "$": 0, "a$": 0, "$$": 0, "{tls_version}": 0,
 		"Basic dXNlcjpwYXNz": 0, "default-src 'self'; img-src *": 0, "%E2%82%AC": 0, "a%20b": 0, "max-age=60": 0,
@@ -106,13 +37,13 @@ func TestWarnForeignVariables(t *testing.T) {
 	} {
 		_, rep := environment.Parse("f.toml",
 			[]byte("http.listen = \":80\"\n[[routes]]\npath = \"/\"\ndest = \"h:1\"\n"+
-				"headers = { request = { X = "+strconv.Quote(value)+" } }\n"))
+				"headers = { request = { X = "+strconv.Quote(sent)+" } }\n"))
 		if !rep.OK() || len(rep.Warnings) != want {
-			t.Errorf("%s gives\n%swant %d warnings", value, rendered(t, rep), want)
+			t.Errorf("%s gives\n%swant %d warnings", sent, rendered(t, rep), want)
 		}
 		for _, p := range rep.Warnings {
-			if p.Code != codeForeignVariable || p.Hint == "" {
-				t.Errorf("%s: [%s] %s", value, p.Code, p.Hint)
+			if p.Code != value.CodeForeignVariable || p.Hint == "" {
+				t.Errorf("%s: [%s] %s", sent, p.Code, p.Hint)
 			}
 		}
 	}

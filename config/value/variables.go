@@ -1,4 +1,4 @@
-package config
+package value
 
 import (
 	"regexp"
@@ -9,26 +9,29 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
+// CodeForeignVariable is the code of the warnings about variables of other programs.
+const CodeForeignVariable = "foreign-variable"
+
 // variable is a variable in the value of a header, of this version or a later one.
 var variable = regexp.MustCompile(`\{[a-z][a-z0-9_]*\}`)
 
-// variables are those that a value may have.
-type variables struct {
+// Variables are those that a value may have.
+type Variables struct {
 	names []string
 	list  string // the hint that tells of all of them
 }
 
 // headerVariables are the variables of this version: facts of the request and of the client's connection.
-var headerVariables = variables{[]string{
+var headerVariables = Variables{[]string{
 	"request_id", "trace_id", "client_ip",
 	"tls_version", "tls_cipher", "tls_group", "sni", "alpn", "client_cert_subject", "client_cert_issuer",
 	"client_cert_serial", "client_cert_sans", "client_cert_sha256", "client_cert_verified",
 }, `docs/configuration.md lists them: "Variables of fields"`}
 
-// templateVariables returns those of redirects and rewrites.
-func templateVariables() variables {
+// TemplateVariables returns those of redirects and rewrites.
+func TemplateVariables() Variables {
 	names := message.TemplateVariables()
-	return variables{names, "there are {" + strings.Join(names, "}, {") + "}"}
+	return Variables{names, "there are {" + strings.Join(names, "}, {") + "}"}
 }
 
 // foreignVariable is a variable as nginx, HAProxy, Apache, Caddy or Envoy write it.
@@ -61,7 +64,7 @@ var sameVariables = []struct{ here, words string }{
 }
 
 // variableHint says what is written for a variable of another program where those of ours are known.
-func variableHint(name string, ours variables) string {
+func variableHint(name string, ours Variables) string {
 	name = strings.ToLower(name)
 	for _, row := range sameVariables {
 		if !slices.Contains(strings.Fields(row.words), name) {
@@ -87,9 +90,9 @@ func variableHint(name string, ours variables) string {
 	return ours.list
 }
 
-// warnForeignVariables warns of variables of other programs in the string n, which is sent as it stands. What ${…}
+// WarnForeignVariables warns of variables of other programs in the string n, which is sent as it stands. What ${…}
 // stands for is left alone: it may be a password with a dollar.
-func warnForeignVariables(rep *Report, n *syntax.Node, ours variables) {
+func WarnForeignVariables(rep *syntax.Report, n *syntax.Node, ours Variables) {
 	if n == nil || n.Expanded {
 		return
 	}
@@ -99,16 +102,16 @@ func warnForeignVariables(rep *Report, n *syntax.Node, ours variables) {
 		if match[1] != "" && name == strings.ToUpper(name) && strings.Trim(name, "0123456789") != "" {
 			hint = "the environment variable is written ${" + name + "}"
 		}
-		rep.Warnf(codeForeignVariable, n.Value, hint, "%s is no variable here: it is sent as it stands", match[0])
+		rep.Warnf(CodeForeignVariable, n.Value, hint, "%s is no variable here: it is sent as it stands", match[0])
 	}
 }
 
 // patternVariable is a part of a path as Express and others write parameters.
 var patternVariable = regexp.MustCompile(`^(.*)/(:[A-Za-z_]\w*)`)
 
-// warnPatternVariables warns of parameters in a path that is compared as it stands.
-func warnPatternVariables(rep *Report, path string, at syntax.Span) {
+// WarnPatternVariables warns of parameters in a path that is compared as it stands.
+func WarnPatternVariables(rep *syntax.Report, path string, at syntax.Span) {
 	if m := patternVariable.FindStringSubmatch(path); m != nil {
-		rep.Warnf(codeForeignVariable, at, openEnd(m[1]), "%q stands for itself: a pattern has no parameters", m[2])
+		rep.Warnf(CodeForeignVariable, at, openEnd(m[1]), "%q stands for itself: a pattern has no parameters", m[2])
 	}
 }

@@ -1,4 +1,4 @@
-package config
+package value
 
 import (
 	"maps"
@@ -15,12 +15,12 @@ import (
 
 // The types of the keys of conditions. The comment after each is the Go type of its values.
 var (
-	typeHost       = schema.Type{Name: "`\"keep\"`, `\"backend\"` or a host", Parse: parseHostValue} // string
-	typeNetworks   = schema.Type{Name: "network or list", Parse: parseNetworksValue}                 // Trusted
-	typeMethods    = schema.Type{Name: "method or list", Parse: parseMethodsValue}                   // []string
-	typeFields     = schema.Type{Name: "name, list or table", Parse: parseFieldsValue}               // []Condition
-	typeParameters = schema.Type{Name: "name, list or table", Parse: parseParametersValue}           // []Condition
-	typeClientCert = schema.Type{Name: "true or table", Parse: parseClientCert, Truth: true}         // *ClientCert
+	TypeHost       = schema.Type{Name: "`\"keep\"`, `\"backend\"` or a host", Parse: parseHostValue} // string
+	TypeNetworks   = schema.Type{Name: "network or list", Parse: parseNetworksValue}                 // Trusted
+	TypeMethods    = schema.Type{Name: "method or list", Parse: parseMethodsValue}                   // []string
+	TypeFields     = schema.Type{Name: "name, list or table", Parse: parseFieldsValue}               // []Condition
+	TypeParameters = schema.Type{Name: "name, list or table", Parse: parseParametersValue}           // []Condition
+	TypeClientCert = schema.Type{Name: "true or table", Parse: parseClientCert, Truth: true}         // *ClientCert
 )
 
 // conditionsMax bounds the conditions of one route: each costs every request that comes near it.
@@ -92,7 +92,7 @@ func parseClientCert(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, boo
 	}
 	fields := map[string]*string{"subject": &c.Subject, "issuer": &c.Issuer, "san": &c.SAN}
 	right := d.Filled(n)
-	right = readFields(d, n, fields, "a certificate has %s here, not %s", func(f *syntax.Node) (string, bool) {
+	right = ReadFields(d, n, fields, "a certificate has %s here, not %s", func(f *syntax.Node) (string, bool) {
 		s, ok := d.String(f, "a string")
 		if expr, found := strings.CutPrefix(s, "~"); found {
 			ok = expression(d, f, expr) && ok
@@ -102,8 +102,8 @@ func parseClientCert(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, boo
 	return c, right
 }
 
-// readFields reads the table n, which has no other keys than fields. wrong is the message about another key.
-func readFields(
+// ReadFields reads the table n, which has no other keys than fields. wrong is the message about another key.
+func ReadFields(
 	d *schema.Decoder, n *syntax.Node, fields map[string]*string, wrong string,
 	read func(*syntax.Node) (string, bool),
 ) (right bool) {
@@ -166,14 +166,14 @@ func parseHostValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool
 	}
 	host := s
 	if !strings.HasSuffix(s, "]") && strings.Contains(s, ":") {
-		e, wrong, hint := parseEndpoint(s)
-		if wrong != "" || e.unix != "" {
+		e, wrong, hint := ParseEndpoint(s)
+		if wrong != "" || e.Unix != "" {
 			d.Report.Errorf(n.Value, hint, "%s is not a host", syntax.Quote(s))
 			return s, false
 		}
 		return e.String(), true
 	}
-	if _, wrong, hint := parseRouteHost(host, ""); wrong != "" || strings.Contains(s, "*") {
+	if _, wrong, hint := ParseHost(host, ""); wrong != "" || strings.Contains(s, "*") {
 		if foreignVariable().MatchString(s) {
 			hint = `"keep" is the host that the client asked for, "backend" that of the backend`
 		}

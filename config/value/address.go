@@ -1,4 +1,4 @@
-package config
+package value
 
 import (
 	"cmp"
@@ -14,8 +14,8 @@ import (
 
 const unixPathMax = 107 // sockaddr_un holds 108 bytes with the final zero
 
-// parseListen reads ":80", "0.0.0.0:80", "[::]:80" or "unix:/path". wrong says what is wrong with it, else it is empty.
-func parseListen(s string) (a Address, wrong, hint string) {
+// ParseListen reads ":80", "0.0.0.0:80", "[::]:80" or "unix:/path". wrong says what is wrong with it, else it is empty.
+func ParseListen(s string) (a Address, wrong, hint string) {
 	a.Text = s
 	if p, found := strings.CutPrefix(s, "unix:"); found {
 		a.Network, a.Path = "unix", p
@@ -25,7 +25,7 @@ func parseListen(s string) (a Address, wrong, hint string) {
 	if scheme, rest, found := strings.Cut(s, "://"); found {
 		return a, syntax.Quote(scheme+"://") + " is not supported by this version", schemeHint(scheme, rest)
 	}
-	host, port, ok := splitHostPort(s)
+	host, port, ok := SplitHostPort(s)
 	if !ok {
 		wrong, hint = wrongListen(s)
 		return a, wrong, hint
@@ -85,7 +85,7 @@ func wrongListen(s string) (wrong, hint string) {
 // schemeHint returns the hint for a listener with a scheme.
 func schemeHint(scheme, rest string) string {
 	rest = strings.TrimSuffix(rest, "/")
-	if _, wrong, _ := parseListen(rest); wrong != "" || scheme == "udp" || scheme == "quic" {
+	if _, wrong, _ := ParseListen(rest); wrong != "" || scheme == "udp" || scheme == "quic" {
 		return "write an address such as \":80\""
 	}
 	hint := "write " + syntax.Quote(rest)
@@ -100,14 +100,14 @@ var namedPorts = map[string]string{"http": "80", "https": "443"}
 
 // portHint returns the hint for a port that is no number.
 func portHint(host, port string) string {
-	address := joinHostPort(host, port)
+	address := JoinHostPort(host, port)
 	if hint := syntax.VariableHint(address); hint != "" {
 		return hint
 	}
 	if number := namedPorts[strings.ToLower(port)]; number != "" {
-		return "write " + syntax.Quote(joinHostPort(host, number))
+		return "write " + syntax.Quote(JoinHostPort(host, number))
 	}
-	return "write one such as " + syntax.Quote(joinHostPort(host, "8080"))
+	return "write one such as " + syntax.Quote(JoinHostPort(host, "8080"))
 }
 
 // bracketed returns an IPv6 address with its port as it is written, port 80 when s has none; "" when s is neither.
@@ -115,17 +115,17 @@ func bracketed(s string) string {
 	if i := strings.LastIndexByte(s, ':'); i >= 0 {
 		_, err := strconv.ParseUint(s[i+1:], 10, 16)
 		if ip, wrong := netip.ParseAddr(s[:i]); err == nil && wrong == nil && ip.Is6() {
-			return joinHostPort(s[:i], s[i+1:])
+			return JoinHostPort(s[:i], s[i+1:])
 		}
 	}
 	if ip, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil && ip.Is6() {
-		return joinHostPort(ip.String(), "80")
+		return JoinHostPort(ip.String(), "80")
 	}
 	return ""
 }
 
-// claims returns what the address occupies: two addresses with a claim in common cannot both be bound.
-func (a *Address) claims() []string {
+// Claims returns what the address occupies: two addresses with a claim in common cannot both be bound.
+func (a *Address) Claims() []string {
 	port := strconv.Itoa(a.Port)
 	switch {
 	case a.Network == "unix":
@@ -135,13 +135,13 @@ func (a *Address) claims() []string {
 	case a.Network == "tcp":
 		return []string{"0.0.0.0:" + port, "[::]:" + port}
 	}
-	return []string{joinHostPort(a.Host, port)}
+	return []string{JoinHostPort(a.Host, port)}
 }
 
-// parseEndpoint reads "host:port" or "unix:/path".
-func parseEndpoint(s string) (e endpoint, wrong, hint string) {
+// ParseEndpoint reads "host:port" or "unix:/path".
+func ParseEndpoint(s string) (e Endpoint, wrong, hint string) {
 	if p, found := strings.CutPrefix(s, "unix:"); found {
-		e.unix = p
+		e.Unix = p
 		wrong, hint = wrongUnixPath(p)
 		return e, wrong, hint
 	}
@@ -151,12 +151,12 @@ func parseEndpoint(s string) (e endpoint, wrong, hint string) {
 		if scheme == "https" {
 			port, hint = ":443", ", and tls = true for all backends"
 		}
-		if _, _, ok := splitHostPort(rest); !ok {
+		if _, _, ok := SplitHostPort(rest); !ok {
 			rest += port
 		}
 		return e, "an address has no scheme such as " + syntax.Quote(scheme+"://"), "write " + syntax.Quote(rest) + hint
 	}
-	host, port, ok := splitHostPort(s)
+	host, port, ok := SplitHostPort(s)
 	if !ok {
 		wrong, hint = wrongEndpoint(s)
 		return e, wrong, hint
@@ -165,17 +165,17 @@ func parseEndpoint(s string) (e endpoint, wrong, hint string) {
 	if err != nil || n == 0 {
 		return e, "port " + syntax.Quote(port) + " is not a number from 1 to 65535", portHint(host, port)
 	}
-	e.port = int(n)
+	e.Port = int(n)
 	if ip, err := netip.ParseAddr(host); err == nil {
-		e.host = ip.String()
+		e.Host = ip.String()
 		return e, "", ""
 	}
 	if host == "" {
 		return e, syntax.Quote(s) + " has no host", "did you mean " + syntax.Quote("127.0.0.1"+s) + "?"
 	}
-	e.host = strings.ToLower(host)
-	if !route.ValidHost(e.host) {
-		return e, syntax.Quote(host) + " is not a host name", cmp.Or(syntax.VariableHint(s), hostHint(e.host))
+	e.Host = strings.ToLower(host)
+	if !route.ValidHost(e.Host) {
+		return e, syntax.Quote(host) + " is not a host name", cmp.Or(syntax.VariableHint(s), hostHint(e.Host))
 	}
 	return e, "", ""
 }
@@ -210,8 +210,8 @@ func wrongUnixPath(p string) (wrong, hint string) {
 	return "", ""
 }
 
-// splitHostPort cuts "host:port" and "[v6]:port". ok is false when there is no port, or a bare IPv6 address.
-func splitHostPort(s string) (host, port string, ok bool) {
+// SplitHostPort cuts "host:port" and "[v6]:port". ok is false when there is no port, or a bare IPv6 address.
+func SplitHostPort(s string) (host, port string, ok bool) {
 	i := strings.LastIndexByte(s, ':')
 	if i < 0 {
 		return s, "", false
@@ -225,7 +225,8 @@ func splitHostPort(s string) (host, port string, ok bool) {
 	return host, port, !strings.Contains(host, ":")
 }
 
-func joinHostPort(host, port string) string {
+// JoinHostPort returns host:port, with brackets around an IPv6 address.
+func JoinHostPort(host, port string) string {
 	if strings.Contains(host, ":") {
 		return "[" + host + "]:" + port
 	}

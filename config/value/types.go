@@ -1,4 +1,4 @@
-package config
+package value
 
 import (
 	"cmp"
@@ -10,17 +10,14 @@ import (
 	"github.com/edge-proxy/edge/message"
 )
 
-// The types of keys, beside those of package schema. The comment after each is the Go type of its values.
+// Types of keys, beside those of package schema. The comment after each is the Go type of its values.
 var (
-	typeUpgrades  = schema.Type{Name: "protocol or list", Parse: parseUpgradesValue}                   // []string
-	typeListen    = schema.Type{Name: "address or list", Parse: parseListenValue}                      // []Address
-	typeEndpoint  = schema.Type{Name: "host:port or unix:/path", Parse: parseEndpointValue}            // endpoint
-	typeHeaders   = schema.Type{Name: "table of strings", Parse: parseHeadersValue}                    // []Header
-	typeAccessLog = schema.Type{Name: "path or false", Parse: parseAccessLogValue, Truth: true}        // AccessLog
-	typeAccount   = schema.Type{Name: "name or number", Parse: parseAccountValue}                      // string
-	typeFileMode  = schema.Type{Name: "octal string", Parse: parseFileModeValue}                       // fs.FileMode
-	typeOwner     = schema.Type{Name: "user:group", Parse: parseOwnerValue}                            // Account
-	typeLogOutput = schema.Type{Name: "list of \"stdout\", \"stderr\", paths", Parse: parseLogOutputs} // []string
+	TypeUpgrades  = schema.Type{Name: "protocol or list", Parse: parseUpgradesValue}                   // []string
+	TypeListen    = schema.Type{Name: "address or list", Parse: parseListenValue}                      // []Address
+	TypeEndpoint  = schema.Type{Name: "host:port or unix:/path", Parse: parseEndpointValue}            // Endpoint
+	TypeHeaders   = schema.Type{Name: "table of strings", Parse: parseHeadersValue}                    // []Header
+	TypeAccessLog = schema.Type{Name: "path or false", Parse: parseAccessLogValue, Truth: true}        // AccessLog
+	TypeLogOutput = schema.Type{Name: "list of \"stdout\", \"stderr\", paths", Parse: parseLogOutputs} // []string
 )
 
 // parseUpgradesValue reads the names of protocols as Upgrade has them: RFC 9110 §7.8.
@@ -56,7 +53,7 @@ func parseListenValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bo
 	}
 	var all []Address
 	right := d.Each(n, "an address", func(c *syntax.Node, s string) bool {
-		a, wrong, hint := parseListen(s)
+		a, wrong, hint := ParseListen(s)
 		if wrong != "" {
 			d.Report.Errorf(c.Value, hint, "%s", wrong)
 			return false
@@ -73,7 +70,7 @@ func parseEndpointValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, 
 	if !ok {
 		return nil, false
 	}
-	e, wrong, hint := parseEndpoint(s)
+	e, wrong, hint := ParseEndpoint(s)
 	if wrong != "" {
 		d.Report.Errorf(n.Value, hint, "%s", wrong)
 	}
@@ -107,8 +104,8 @@ func parseLogOutputs(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, boo
 	return all, right
 }
 
-// typeFieldName is the name of a field that edge sets: string.
-var typeFieldName = schema.Type{Name: "name of a field", Parse: func(
+// TypeFieldName is the name of a field that edge sets: string.
+var TypeFieldName = schema.Type{Name: "name of a field", Parse: func(
 	d *schema.Decoder, _ *schema.Key, n *syntax.Node,
 ) (any, bool) {
 	name, ok := d.String(n, "the name of a field")
@@ -187,7 +184,7 @@ func header(d *schema.Decoder, n *syntax.Node, lower string) bool {
 			return false
 		}
 	}
-	warnForeignVariables(d.Report, n, headerVariables)
+	WarnForeignVariables(d.Report, n, headerVariables)
 	if strings.TrimSpace(n.Text) != n.Text {
 		d.Report.Errorf(n.Value, "did you mean "+syntax.Quote(strings.TrimSpace(n.Text))+"?",
 			"the value of a header neither begins nor ends with a blank")

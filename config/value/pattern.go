@@ -1,4 +1,4 @@
-package config
+package value
 
 import (
 	"errors"
@@ -10,16 +10,16 @@ import (
 	"github.com/edge-proxy/edge/route"
 )
 
-// patternText returns p as messages and names of routes have it.
-func patternText(p route.Pattern) string {
+// PatternText returns p as messages and names of routes have it.
+func PatternText(p route.Pattern) string {
 	if p.Exact && p.Host != "" && strings.HasSuffix(p.Path, "/") {
 		return p.Host + p.Path + " (exact)"
 	}
 	return p.String()
 }
 
-// parsePattern reads "host/path", "/path" or "=/". wrong says what is wrong with it, else it is empty.
-func parsePattern(s string) (p route.Pattern, wrong, hint string) {
+// ParsePattern reads "host/path", "/path" or "=/". wrong says what is wrong with it, else it is empty.
+func ParsePattern(s string) (p route.Pattern, wrong, hint string) {
 	if scheme, rest, found := strings.Cut(s, "://"); found {
 		return p, "a pattern has no scheme such as " + syntax.Quote(scheme+"://"), meantPattern(rest)
 	}
@@ -35,11 +35,11 @@ func parsePattern(s string) (p route.Pattern, wrong, hint string) {
 	if h, exact := strings.CutSuffix(host, "="); exact {
 		host, path = h, "="+path
 	}
-	if _, port, ok := splitHostPort(host); ok {
+	if _, port, ok := SplitHostPort(host); ok {
 		return p, route.ErrHostPort.Error(), meantPattern(strings.TrimSuffix(host, ":"+port) + path)
 	}
 	if host != "" {
-		if host, wrong, hint = parseRouteHost(host, path); wrong != "" {
+		if host, wrong, hint = ParseHost(host, path); wrong != "" {
 			return p, wrong, hint
 		}
 	}
@@ -51,7 +51,7 @@ func meantPattern(s string) string { return suggest(s, "did you mean "+syntax.Qu
 
 // suggest returns hint, which suggests the pattern s; when s is wrong too, it returns the hint for s.
 func suggest(s, hint string) string {
-	if _, wrong, other := parsePattern(s); wrong != "" {
+	if _, wrong, other := ParsePattern(s); wrong != "" {
 		return other
 	}
 	return hint
@@ -61,7 +61,7 @@ func suggest(s, hint string) string {
 func withoutPath(s string) (wrong, hint string) {
 	wrong = syntax.Quote(s) + " has no path"
 	above, wild := strings.CutPrefix(s, "*.")
-	switch _, port, hasPort := splitHostPort(s); {
+	switch _, port, hasPort := SplitHostPort(s); {
 	case s == "*":
 		return wrong, `did you mean "/*"?`
 	case hasPort:
@@ -146,8 +146,8 @@ func openEnd(dir string) string {
 		"; a part in the middle, or what it ends in, cannot be left open")
 }
 
-// parsePath reads a path without a host.
-func parsePath(s string) (p route.Pattern, wrong, hint string) {
+// ParsePath reads a path without a host.
+func ParsePath(s string) (p route.Pattern, wrong, hint string) {
 	if wrong, hint = otherLanguage(s); wrong != "" {
 		return p, wrong, hint
 	}
@@ -218,9 +218,9 @@ func sentHint(host, s string) string {
 	return meantPattern(host + strings.ReplaceAll((&url.URL{Path: before}).EscapedPath(), "%2A", "*"))
 }
 
-// parseRouteHost reads the host part of a pattern, as package route does, and explains what is wrong with it. A path is
+// ParseHost reads the host part of a pattern, as package route does, and explains what is wrong with it. A path is
 // what follows in the pattern; empty for a host alone.
-func parseRouteHost(s, path string) (host, wrong, hint string) {
+func ParseHost(s, path string) (host, wrong, hint string) {
 	host, err := route.ParseHost(s)
 	if err == nil {
 		return host, "", ""
@@ -229,7 +229,7 @@ func parseRouteHost(s, path string) (host, wrong, hint string) {
 	if above, wild := strings.CutPrefix(host, "*."); wild && !strings.ContainsAny(above, "*[") {
 		host = above
 	}
-	switch name, _, _ := splitHostPort(host); {
+	switch name, _, _ := SplitHostPort(host); {
 	case errors.Is(err, route.ErrHostStar) && host == "*":
 		hint = "leave the host out for any host"
 	case errors.Is(err, route.ErrHostStar):

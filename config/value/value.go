@@ -1,0 +1,52 @@
+package value
+
+import (
+	"net/netip"
+	"strconv"
+
+	"github.com/edge-proxy/edge/config/syntax"
+)
+
+// Trusted says which peers' forwarding fields are believed. The zero value trusts no peer.
+type Trusted struct {
+	Networks []netip.Prefix
+	Unix     bool // peers on Unix sockets
+}
+
+// Address is where a listener listens.
+type Address struct {
+	Network string // tcp: IPv4 and IPv6 in one socket; tcp4; tcp6: IPv6 alone; unix
+	Host    string // an IP address; empty with network tcp
+	Port    int    // 0: the kernel chooses
+	Path    string // of a Unix socket
+	Text    string // as written in the file
+	Pos     syntax.Pos
+}
+
+// Endpoint is the address of a backend.
+type Endpoint struct {
+	Host string // an IP address or a host name; empty for a Unix socket
+	Port int
+	Unix string // path of a Unix socket
+}
+
+// String returns host:port, with brackets around an IPv6 address, or unix:path.
+func (e Endpoint) String() string {
+	if e.Unix != "" {
+		return "unix:" + e.Unix
+	}
+	return JoinHostPort(e.Host, strconv.Itoa(e.Port))
+}
+
+// AccessLog overrides the destination of the access log. The zero value overrides nothing.
+type AccessLog struct {
+	Off  bool
+	Path string
+}
+
+// Header is a field to set; an empty value removes it.
+type Header struct {
+	Name  string
+	Value string
+	Pos   syntax.Pos
+}
