@@ -3,6 +3,14 @@ package balance
 // triedMax is more attempts than a request should ever make.
 const triedMax = 7
 
+// Request is what a Picker knows of the request that it chooses a backend for. The zero value is a request without a
+// key that was not tried. Owned by its caller.
+type Request struct {
+	Key    uint64 // requests of one key belong together: Method.Hash makes it. Methods that do not hash ignore it
+	Tunnel bool   // the request asks for a tunnel, which may last for hours
+	Tried  Tried  // where it has been
+}
+
 // Tried is the backends that a request was sent to: the last 7. The zero value is none. Owned by its request.
 type Tried struct {
 	added    uint16
@@ -22,7 +30,14 @@ func (t *Tried) Add(i int) {
 }
 
 // Has reports whether backend i is remembered.
-func (t *Tried) Has(i int) bool { return t.word(i/64)>>(i%64)&1 == 1 }
+func (t *Tried) Has(i int) bool {
+	for _, other := range t.backends[:t.Len()] {
+		if int(other) == i {
+			return true
+		}
+	}
+	return false
+}
 
 // Len is the number of backends remembered, twice if added twice.
 func (t *Tried) Len() int { return min(int(t.added), triedMax) }
@@ -30,15 +45,5 @@ func (t *Tried) Len() int { return min(int(t.added), triedMax) }
 // Reset forgets all.
 func (t *Tried) Reset() { *t = Tried{} }
 
-// word returns the bits of backends 64*word to 64*word+63. A nil t is none.
-func (t *Tried) word(word int) (bits uint64) {
-	if t == nil {
-		return 0
-	}
-	for _, i := range t.backends[:t.Len()] {
-		if int(i/64) == word {
-			bits |= 1 << (i % 64)
-		}
-	}
-	return bits
-}
+// none reports that no backend is remembered.
+func (t *Tried) none() bool { return t.added == 0 }

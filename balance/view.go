@@ -2,7 +2,8 @@ package balance
 
 import (
 	"fmt"
-	"slices"
+	"math/bits"
+	"sync"
 )
 
 const (
@@ -10,32 +11,58 @@ const (
 	weightMax   = 1<<16 - 1 // sums stay far from overflow
 )
 
-// View is the backends that a Picker chooses from: their weights, and which of them are open.
-// Immutable: when a backend opens, closes, comes or goes, another View takes its place.
+// Backend is what a View knows of a backend.
+type Backend struct {
+	Name   string // what methods that hash place it by; its address, as written
+	Weight int    // its share of the requests, up to 65535. 0: there is no backend of this index, or it is to get none
+}
+
+// View is the backends that a Picker chooses from: their weights, which of them are open, and how loaded they are.
+// Immutable, the loads aside: when a backend opens, closes, comes or goes, another View takes its place. What single
+// methods need of it is made once, when it is first asked for: see Method.Prepare.
+//
+//	order   the open backends of a weight above zero, by index
+//	turns   made by cycleOnce: a whole cycle of them, each as often as its weight says; nil where it would be too long
+//	table   made by aliasOnce: draws one of them by weight; nil where all weights are equal
 type View struct {
 	*layout
-	open []uint64 // bit set: may be picked
+	open  []uint64 // bit set: may be picked
+	order []uint16
+
+	cycleOnce sync.Once
+	turns     []uint16
+	aliasOnce sync.Once
+	table     []column
 }
 
-// layout holds the weights of the backends. Views that differ only in their open backends share one.
-// Immutable.
+// layout is the backends of a View, whether they are open or not. Views that differ only in that share one.
+// Immutable; the rings are made once, when they are first asked for.
 type layout struct {
-	weights  []int
+	backends []Backend
+	loads    *Loads
+	pages    []*page
 	total    int      // sum of the weights
+	placed   []uint16 // the backends of a weight above zero, by index
 	equal    bool     // all weights above zero are the same
 	eligible []uint64 // bit set: weight above zero
+
+	hashes hashes
 }
 
-// NewView makes a view of len(weights) backends, all open. A weight of 0 says that there is no backend of that index,
-// or that it is to get no request: it is never picked.
-// It panics when there are more than 65535 backends or a weight is negative or above 65535. weights is copied.
-func NewView(weights []int) *View {
-	if len(weights) > backendsMax {
-		panic(fmt.Sprintf("balance: %d backends", len(weights)))
+// NewView makes a view of backends, all open. Their load is kept in loads, which grows as needed; nil: in one of its
+// own. backends is copied. It panics when there are more than 65535, or a weight is negative or above 65535.
+func NewView(backends []Backend, loads *Loads) *View {
+	if len(backends) > backendsMax {
+		panic(fmt.Sprintf("balance: %d backends", len(backends)))
 	}
-	l := &layout{weights: slices.Clone(weights), equal: true, eligible: make([]uint64, (len(weights)+63)/64)}
+	if loads == nil {
+		loads = NewLoads()
+	}
+	l := &layout{backends: append([]Backend(nil), backends...), equal: true, loads: loads,
+		pages: loads.grow(len(backends)), eligible: make([]uint64, (len(backends)+63)/64)}
 	first := 0
-	for i, weight := range weights {
+	for i := range backends {
+		weight := backends[i].Weight
 		if weight < 0 || weight > weightMax {
 			panic(fmt.Sprintf("balance: weight %d", weight))
 		}
@@ -44,29 +71,92 @@ func NewView(weights []int) *View {
 		}
 		l.eligible[i/64] |= 1 << (i % 64)
 		l.total += weight
+		l.placed = append(l.placed, uint16(i))
 		if first == 0 {
 			first = weight
 		}
 		l.equal = l.equal && weight == first
+		loads.setWeight(i, weight)
 	}
-	return &View{l, l.eligible}
+	return newView(l, l.eligible)
+}
+
+// Weights makes a view of backends that have weights alone.
+func Weights(weights ...int) *View {
+	backends := make([]Backend, len(weights))
+	for i, weight := range weights {
+		backends[i].Weight = weight
+	}
+	return NewView(backends, nil)
+}
+
+func newView(l *layout, open []uint64) *View {
+	v := &View{layout: l, open: open}
+	for word, left := range open {
+		for ; left != 0; left &= left - 1 {
+			v.order = append(v.order, uint16(word*64+bits.TrailingZeros64(left)))
+		}
+	}
+	return v
 }
 
 // With returns the view that follows v when backend i opens or closes.
 func (v *View) With(i int, open bool) *View {
-	next := &View{v.layout, slices.Clone(v.open)}
-	bit := uint64(1) << (i % 64) & v.eligible[i/64]
-	if next.open[i/64] &^= bit; open {
-		next.open[i/64] |= bit
+	return v.Where(func(other int) bool { return other == i && open || other != i && v.Open(other) })
+}
+
+// Where returns the view that follows v when those backends are open for which open returns true, and no others.
+func (v *View) Where(open func(i int) bool) *View {
+	next := make([]uint64, len(v.open))
+	for i := range v.backends {
+		if v.eligible[i/64]>>(i%64)&1 == 1 && open(i) {
+			next[i/64] |= 1 << (i % 64)
+		}
 	}
-	return next
+	return newView(v.layout, next)
 }
 
 // Open reports whether backend i may be picked.
 func (v *View) Open(i int) bool { return v.open[i/64]>>(i%64)&1 == 1 }
 
 // Weight returns the weight of backend i.
-func (v *View) Weight(i int) int { return v.weights[i] }
+func (v *View) Weight(i int) int { return v.backends[i].Weight }
+
+// Name returns the name of backend i.
+func (v *View) Name(i int) string { return v.backends[i].Name }
 
 // Len returns the number of backends, whether open or not.
-func (v *View) Len() int { return len(v.weights) }
+func (v *View) Len() int { return len(v.backends) }
+
+// Count returns the number of backends that may be picked.
+func (v *View) Count() int { return len(v.order) }
+
+// OpenAt returns the index of the open backend of a place, from 0 to Count()-1.
+func (v *View) OpenAt(place int) int { return int(v.order[place]) }
+
+// cell returns the load of backend i.
+func (v *View) cell(i int) *cell { return &v.pages[i/pageSize][i%pageSize] }
+
+// may reports whether backend i may be picked for a request.
+func (v *View) may(i int, q *Request) bool { return v.Open(i) && !q.Tried.Has(i) }
+
+// anyOf returns the first open backend from a place of order on, around the end, that was not tried, or -1.
+func (v *View) anyOf(place int, q *Request) int {
+	for range v.order {
+		if i := int(v.order[place]); !q.Tried.Has(i) {
+			return i
+		}
+		if place++; place == len(v.order) {
+			place = 0
+		}
+	}
+	return -1
+}
+
+// gcd returns the greatest common divisor of a and b; one of them may be 0.
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}

@@ -1,0 +1,164 @@
+package balance
+
+// inflightMax keeps the cost of a backend within 64 bits: see Adaptive.
+const inflightMax = 1<<18 - 1
+
+// publishEvery is how many requests of a tick are held back at the most before the others hear of them.
+const publishEvery = 64
+
+// pending is what one reactor has not published of a backend yet.
+type pending struct {
+	inflight, tunnels int32
+	answers, failures uint16
+	micros            uint32 // the sum of the answers
+}
+
+// Local is what one reactor knows of the load of backends beyond what is published: plain memory, so that a request
+// costs no write that other cores wait for. Pickers see both.
+// Owned by its reactor.
+//
+//	i in dirty, once  <=>  a field of pending[i] is not zero, or was since the last Publish
+type Local struct {
+	loads   *Loads
+	pending []pending // by index; fills whole cache lines
+	dirty   []uint16
+	random  uint64
+	now     uint32 // ms, of the last Publish
+	entered int    // requests since then
+	marks   []uint64
+}
+
+// NewLocal makes the Local of one reactor. Its draws begin at seed: give each reactor another one.
+func NewLocal(l *Loads, seed uint64) *Local {
+	return &Local{loads: l, random: seed*0x9e3779b97f4a7c15 + 0x2545f4914f6cdd1d}
+}
+
+// Enter counts a request that is sent to backend i, or a tunnel. Each is to Leave.
+func (l *Local) Enter(i int, tunnel bool) {
+	p := l.at(i)
+	if tunnel {
+		p.tunnels++
+	} else {
+		p.inflight++
+	}
+	if l.entered++; l.entered == publishEvery {
+		l.Publish(l.now)
+	}
+}
+
+// Leave counts the end of what has entered.
+func (l *Local) Leave(i int, tunnel bool) {
+	p := l.at(i)
+	if tunnel {
+		p.tunnels--
+	} else {
+		p.inflight--
+	}
+}
+
+// Become counts a request of backend i as a tunnel from now on: the backend agreed to it.
+func (l *Local) Become(i int) {
+	p := l.at(i)
+	p.inflight--
+	p.tunnels++
+}
+
+// Answered counts an answer of backend i whose head came after so many microseconds.
+func (l *Local) Answered(i int, us uint32) {
+	p := l.at(i)
+	if p.micros > 1<<31 || p.answers == 1<<16-1 {
+		return // so many in one tick say enough
+	}
+	p.answers++
+	p.micros += min(us, latMax)
+}
+
+// Failed counts a failure of backend i: a connection refused or lost, an answer that came too late, or one that says
+// that the backend cannot serve. It counts as a very slow answer, so that a backend that fails fast draws nobody.
+func (l *Local) Failed(i int) {
+	if p := l.at(i); p.failures < 1<<16-1 {
+		p.failures++
+	}
+}
+
+// at returns what is pending of backend i, which will be published.
+func (l *Local) at(i int) *pending {
+	if i >= len(l.pending) {
+		l.grow(i + 1)
+	}
+	if word, bit := i/64, uint64(1)<<(i%64); l.marks[word]&bit == 0 {
+		l.marks[word] |= bit
+		l.dirty = append(l.dirty, uint16(i))
+	}
+	return &l.pending[i]
+}
+
+// grow makes room for n backends. It allocates, and does so seldom.
+func (l *Local) grow(n int) {
+	n = (n + pageSize - 1) / pageSize * pageSize
+	l.pending = append(make([]pending, 0, n), l.pending...)[:n]
+	l.marks = append(make([]uint64, 0, n/64), l.marks...)[:n/64]
+	l.dirty = append(make([]uint16, 0, n), l.dirty...)
+	l.loads.grow(n)
+}
+
+// Dirty reports whether there is something to publish.
+func (l *Local) Dirty() bool { return len(l.dirty) > 0 }
+
+// Publish tells the other reactors what has changed: call it at the end of every tick in which Dirty is true. now is
+// the time in milliseconds since any moment, the same one for all reactors. Totals that are a tick old are as good as
+// exact ones; those that are held back for some milliseconds are not.
+func (l *Local) Publish(now uint32) {
+	l.now, l.entered = now, 0
+	pages := *l.loads.pages.Load()
+	for _, i := range l.dirty {
+		c, p := &pages[i/pageSize][i%pageSize], &l.pending[i]
+		if p.inflight != 0 {
+			c.inflight.Add(p.inflight)
+		}
+		if p.tunnels != 0 {
+			c.tunnels.Add(p.tunnels)
+		}
+		if n := int(p.answers); n+int(p.failures) > 0 {
+			l.loads.fold(c, n, float64(p.micros)/float64(max(n, 1)), int(p.failures), now)
+		}
+		*p = pending{}
+		l.marks[i/64] &^= 1 << (i % 64)
+	}
+	l.dirty = l.dirty[:0]
+	l.loads.sweep(now)
+}
+
+// fit makes room for the backends of v, so that load need not look.
+func (l *Local) fit(v *View) {
+	if len(l.pending) < len(v.backends) {
+		l.grow(len(v.backends))
+	}
+}
+
+// load returns how much is under way at backend i of v, as this reactor knows it: for a tunnel, tunnels count too.
+func (l *Local) load(v *View, i int, tunnel bool) uint64 {
+	c, p := v.cell(i), &l.pending[i]
+	n := c.inflight.Load() + p.inflight
+	if tunnel {
+		n += c.tunnels.Load() + p.tunnels
+	}
+	// Totals are added up from parts that are read at different moments, so that one may seem to be below zero.
+	return uint64(min(max(n, 0), inflightMax))
+}
+
+// InFlight returns how much is under way at backend i of v, as this reactor knows it now. For a request that asks for a
+// tunnel, tunnels count too, so that a backend without tunnels is not flooded by all the requests because of it.
+func (l *Local) InFlight(v *View, i int, q *Request) int {
+	l.fit(v)
+	return int(l.load(v, i, q.Tunnel))
+}
+
+// Random returns 64 random bits (Steele, Lea and Flood, SplitMix64, 2014). They are no secret.
+func (l *Local) Random() uint64 {
+	l.random += 0x9e3779b97f4a7c15
+	x := l.random
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}

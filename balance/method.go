@@ -1,0 +1,108 @@
+package balance
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// Picker is a method of balancing at work: it chooses the backend that a request goes to. Each reactor has Pickers of
+// its own, so that a Picker needs no lock and may keep state. Owned by one goroutine.
+type Picker interface {
+	// Pick returns the index of a backend that is open in v and that q has not tried, or -1 when there is none. l is
+	// what the reactor knows of their load; it is nil for methods that do not look at it. Pick allocates nothing,
+	// unless backends have come or gone.
+	Pick(v *View, l *Local, q *Request) int
+}
+
+// Method is a way of balancing.
+// Immutable.
+type Method struct {
+	Name string // as configurations spell it
+
+	// New makes what picks on one of so many reactors.
+	New func(reactor, reactors int) Picker
+
+	// Hash makes the Request.Key of the bytes that belong together; nil: the method does not hash. key is borrowed until
+	// return.
+	Hash func(key []byte) uint64
+
+	// Prepare makes what picks need of a View, on the goroutine that made the View and before any reactor has it, since
+	// it may take milliseconds. nil: nothing. Without it the first pick pays.
+	Prepare func(v *View)
+}
+
+// The methods, by what they look at. Adaptive is the one to use where there is no reason for another.
+var (
+	// Turns alone.
+	RoundRobin = &Method{Name: "round_robin", New: func(reactor, reactors int) Picker {
+		return &Turns{part: float64(reactor) / float64(max(reactors, 1))}
+	}, Prepare: func(v *View) { v.cycle() }}
+	Random = &Method{Name: "random", New: one(pickRandom), Prepare: prepareDraws}
+
+	// Requests under way.
+	LeastConn = &Method{Name: "least_conn", New: one(pickLeast), Prepare: prepareDraws}
+	P2C       = &Method{Name: "p2c", New: one(pickOfTwo), Prepare: prepareDraws}
+
+	// Requests under way, and how fast the answers are.
+	Adaptive = &Method{Name: "adaptive", New: one(pickAdaptive), Prepare: prepareDraws}
+	PeakEWMA = &Method{Name: "peak_ewma", New: one(pickPeak), Prepare: func(v *View) {
+		v.loads.peaks.Store(true)
+		prepareDraws(v)
+	}}
+
+	// A key.
+	Ketama = &Method{Name: "ketama", New: newRinged, Hash: hashKetama, Prepare: func(v *View) { v.ring() }}
+	Maglev = &Method{Name: "maglev", New: newTabled, Hash: hashMaglev, Prepare: func(v *View) { v.maglev() }}
+	IPHash = &Method{Name: "ip_hash", New: newIPHashed, Hash: hashAddress}
+)
+
+// pickFunc is a Picker without a state of its own.
+type pickFunc func(v *View, l *Local, q *Request) int
+
+// Pick calls f.
+func (f pickFunc) Pick(v *View, l *Local, q *Request) int { return f(v, l, q) }
+
+// one makes f the Picker of every reactor.
+func one(f pickFunc) func(int, int) Picker { return func(int, int) Picker { return f } }
+
+func prepareDraws(v *View) { v.columns() }
+
+// methods is those that configurations may name.
+var methods = struct {
+	sync.Mutex
+	list []*Method // guarded by the Mutex
+}{list: []*Method{Adaptive, RoundRobin, Random, LeastConn, P2C, PeakEWMA, Ketama, Maglev, IPHash}}
+
+// Register adds a method of a program's own, for configurations to name. It panics when the name is taken, or when
+// there is no New. Safe for any goroutine.
+func Register(m *Method) {
+	methods.Lock()
+	defer methods.Unlock()
+	if m.Name == "" || m.New == nil || slices.ContainsFunc(methods.list, func(o *Method) bool { return o.Name == m.Name }) {
+		panic(fmt.Sprintf("balance: a method called %q cannot be registered", m.Name))
+	}
+	methods.list = append(methods.list, m)
+}
+
+// ByName returns the method of that name, or nil. Safe for any goroutine.
+func ByName(name string) *Method {
+	methods.Lock()
+	defer methods.Unlock()
+	for _, m := range methods.list {
+		if m.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// Names returns the names of all methods, the default one first. Safe for any goroutine.
+func Names() (names []string) {
+	methods.Lock()
+	defer methods.Unlock()
+	for _, m := range methods.list {
+		names = append(names, m.Name)
+	}
+	return names
+}
