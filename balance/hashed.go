@@ -74,6 +74,9 @@ func newRinged(reactor, reactors int) Picker {
 // Pick returns the backend of the key. Where that is closed or was tried, it does as nginx does: it takes the owner of
 // the first of the next 20 points that may be picked, else turns.
 func (p *ringed) Pick(v *View, l *Local, q *Request) int {
+	if !q.Keyed {
+		return p.turns.Pick(v, l, q)
+	}
 	at := v.ring().At(q.Key)
 	if at < 0 {
 		return -1
@@ -98,6 +101,9 @@ func newTabled(reactor, reactors int) Picker {
 // Pick returns the backend of the key. Where that is closed or was tried, the key is hashed again, so that the keys of
 // one backend go to all of the others.
 func (p *tabled) Pick(v *View, l *Local, q *Request) int {
+	if !q.Keyed {
+		return p.turns.Pick(v, l, q)
+	}
 	table, key := v.maglev(), q.Key
 	for range ketama.Tries + 1 {
 		at := table.At(key)
@@ -154,8 +160,8 @@ func newIPHashed(reactor, reactors int) Picker {
 // Pick returns the backend of the client's address as nginx's ip_hash does: a hash among the weights of all, open or
 // not, hashed again up to 20 times, else turns.
 func (p *addressed) Pick(v *View, l *Local, q *Request) int {
-	if v.total == 0 {
-		return -1
+	if v.total == 0 || !q.Keyed {
+		return p.turns.Pick(v, l, q)
 	}
 	factor, sum, h := q.Key>>16, q.Key&0xffff, uint64(addressFirst)
 	for range ketama.Tries + 1 {

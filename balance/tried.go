@@ -7,6 +7,7 @@ const triedMax = 7
 // key that was not tried. Owned by its caller.
 type Request struct {
 	Key    uint64 // requests of one key belong together: Method.Hash makes it. Methods that do not hash ignore it
+	Keyed  bool   // there is a key; without one, methods that hash take turns
 	Tunnel bool   // the request asks for a tunnel, which may last for hours
 	Tried  Tried  // where it has been
 }
