@@ -13,8 +13,12 @@ import (
 type Spec struct {
 	Address string        // host:port, IP:port or unix:/path
 	Weight  int           // its share of the requests, up to 65535; 0: 1
+	Tier    int           // it is picked where no member of a lower tier can be, 0 to 7
 	Addrs   []poller.Addr // what its name is known to resolve to when it joins; must not change afterwards
 }
+
+// tier returns the tier of b within bounds.
+func (b *Spec) tier() int { return min(max(b.Tier, 0), tiersMax-1) }
 
 // ID says which backend a Spec is about. Members of equal ID are the same one.
 type ID struct {
@@ -62,6 +66,8 @@ type Member struct {
 	id         ID
 	reasons    atomic.Uint32 // written with set.mu held
 	gone       bool          // guarded by set.mu
+	weight     int           // guarded by set.mu
+	tier       int           // guarded by set.mu
 }
 
 // ID returns the identity of m.

@@ -12,7 +12,7 @@ import (
 // A member is passed over when none of its addresses can be reached, and picked where nobody else is left.
 func TestMember_passedOver(t *testing.T) {
 	r, s := reactor(t), Of("10.0.0.1:80", "10.0.0.2:80")
-	v, first, other := s.View(1, nil), s.Members()[0], s.Members()[1]
+	v, first, other := s.View(1, balance.RoundRobin), s.Members()[0], s.Members()[1]
 	if !first.PassOver(addr(1)) || first.PassOver(addr(1)) || first.PassOver(addr(9)) {
 		t.Error("what is news?")
 	}
@@ -20,21 +20,21 @@ func TestMember_passedOver(t *testing.T) {
 		t.Error(first.Reasons())
 	}
 	for range 4 {
-		if m := v.Pick(r, 0, nil); m != other {
+		if m := v.Pick(r, nil); m != other {
 			t.Errorf("picked %v", m.Address())
 		}
 	}
-	var tried balance.Tried
-	tried.Add(other.Slot())
-	if m := v.Pick(r, 0, &tried); m != first {
+	var q balance.Request
+	q.Tried.Add(other.Slot())
+	if m := v.Pick(r, &q); m != first {
 		t.Error("the last one that is left is not picked")
 	}
 	other.Down(Health)
-	if m := v.Pick(r, 0, nil); m != first {
+	if m := v.Pick(r, nil); m != first {
 		t.Error("one that is passed over is worse than none")
 	}
 	first.Down(Operator)
-	if m := v.Pick(r, 0, nil); m != nil {
+	if m := v.Pick(r, nil); m != nil {
 		t.Error("picked against an operator's will")
 	}
 	first.Up(Operator)
@@ -46,7 +46,7 @@ func TestMember_passedOver(t *testing.T) {
 // Of several addresses those that can be reached are used, in turn.
 func TestMember_addressesPassedOver(t *testing.T) {
 	r, s := reactor(t), Of("name:80")
-	m, v := s.Members()[0], s.View(1, nil)
+	m, v := s.Members()[0], s.View(1, balance.RoundRobin)
 	m.SetAddrs([]poller.Addr{addr(1), addr(2), addr(3)})
 	turns := func(n int) (list []int) {
 		for range n {
@@ -85,7 +85,7 @@ func TestMember_reachProperty(t *testing.T) {
 	for seed := range uint64(100) {
 		rng := rand.New(rand.NewPCG(seed, 7))
 		s := Of("name:80")
-		m, v := s.Members()[0], s.View(1, nil)
+		m, v := s.Members()[0], s.View(1, balance.RoundRobin)
 		var addrs []poller.Addr
 		over := map[poller.Addr]bool{}
 		for range 200 {

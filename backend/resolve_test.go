@@ -3,6 +3,7 @@ package backend
 import (
 	"context"
 	"errors"
+	"github.com/edge-proxy/edge/balance"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -34,7 +35,7 @@ func lookups(t *testing.T, answers chan []string) Lookup {
 func TestResolve_followsNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, s := reactor(t), Of("one.example:80", "127.0.0.1:80")
-		v, one := s.View(1, nil), s.Members()[0]
+		v, one := s.View(1, balance.RoundRobin), s.Members()[0]
 		answers := make(chan []string, 1)
 		res := Resolve("service", s, lookups(t, answers))
 		defer func() {
@@ -56,7 +57,7 @@ func TestResolve_followsNames(t *testing.T) {
 			if got := len(*one.Addrs()); got != step.want {
 				t.Fatalf("%v: %d addresses, want %d", step.answer, got, step.want)
 			}
-			up := map[int]bool{v.Pick(r, 0, nil).Slot(): true, v.Pick(r, 0, nil).Slot(): true}
+			up := map[int]bool{v.Pick(r, nil).Slot(): true, v.Pick(r, nil).Slot(): true}
 			if up[0] != (step.want > 0) || !up[1] {
 				t.Fatalf("%v: picked %v", step.answer, up)
 			}

@@ -12,25 +12,38 @@ import (
 // slotsFree is how many slots are free before one is used again.
 const slotsFree = 8
 
+// tiersMax bounds the tiers of a set.
+const tiersMax = 8
+
 // Set is the members of a service.
 // Safe for any goroutine.
 type Set struct {
 	now       atomic.Pointer[state]
+	loads     *balance.Loads
+	local     atomic.Pointer[[]*load] // by Reactor.Index; written with mu held
 	mu        sync.Mutex
 	free      []int // slots whose members have gone, the longest ago first
 	followers []Follower
+	methods   []*balance.Method // of the views: what they need of a state is made with it
 }
 
 // state is a Set at one moment.
 // Immutable.
 //
-//	members[i] == nil  =>  the weight of i in view is 0
-//	view.Open(i)  <=>  members[i] != nil and there is no reason against it
-//	spare.Open(i)  <=>  members[i] != nil and there is no reason against it but Unreachable
+//	members[i] is of tier t  <=>  the weight of i in tiers[t] is above 0
 type state struct {
-	view    *balance.View
-	spare   *balance.View
+	tiers   []*tier
 	members []*Member // by slot
+}
+
+// tier is the members of a state that are picked before those of the next tier.
+// Immutable.
+//
+//	view.Open(i)  <=>  member i is of this tier and there is no reason against it
+//	spare.Open(i)  <=>  the same, but for Unreachable
+type tier struct {
+	view  *balance.View
+	spare *balance.View
 }
 
 // byID returns the members by their identity.
@@ -52,9 +65,9 @@ type Follower interface {
 
 // NewSet makes a set of backends. Those that need no resolving are up at once.
 func NewSet(backends ...Spec) *Set {
-	s := &Set{}
-	none := balance.NewView(nil)
-	s.now.Store(&state{view: none, spare: none})
+	s := &Set{loads: balance.NewLoads()}
+	s.now.Store(&state{})
+	s.local.Store(&[]*load{})
 	s.Update(backends)
 	return s
 }
@@ -96,7 +109,7 @@ func (s *Set) Update(backends []Spec) {
 	old := s.now.Load()
 	present := old.byID()
 	next := &state{members: make([]*Member, len(old.members), len(old.members)+len(backends))}
-	weights := make([]int, len(old.members), cap(next.members))
+	changed := false
 	copies := make(map[ID]int)
 	for _, b := range backends {
 		id := idOf(b.Address)
@@ -105,14 +118,20 @@ func (s *Set) Update(backends []Spec) {
 		id.Copy = n
 		m := present[id]
 		if m == nil {
-			m = s.join(id, b, len(weights))
-			if m.slot == len(weights) {
-				weights, next.members = append(weights, 0), append(next.members, nil)
+			m = s.join(id, b, len(next.members))
+			if m.slot == len(next.members) {
+				next.members = append(next.members, nil)
 			}
+			changed = true
 		}
-		next.members[m.slot], weights[m.slot] = m, max(b.Weight, 1)
+		next.members[m.slot] = m
+		weight, tier := max(b.Weight, 1), b.tier()
+		changed = changed || m.weight != weight || m.tier != tier
+		m.weight, m.tier = weight, tier
 	}
-	s.replace(old, next, weights)
+	if changed || len(backends) < len(present) {
+		s.replace(old, next)
+	}
 }
 
 // join makes a member, for a free slot or for the next one.
@@ -120,6 +139,7 @@ func (s *Set) join(id ID, b Spec, next int) *Member {
 	m := &Member{set: s, id: id, address: b.Address, slot: next}
 	if len(s.free) >= slotsFree {
 		m.slot, s.free = s.free[0], s.free[1:]
+		s.loads.Forget(m.slot)
 	}
 	addrs := b.Addrs
 	if id.Name == "" {
@@ -131,23 +151,11 @@ func (s *Set) join(id ID, b Spec, next int) *Member {
 	return m
 }
 
-// replace puts next, with weights, in the place of old, and tells the followers.
-func (s *Set) replace(old, next *state, weights []int) {
-	same := len(weights) == old.view.Len()
-	for i := 0; same && i < len(weights); i++ {
-		same = old.members[i] == next.members[i] && old.view.Weight(i) == weights[i]
-	}
-	if same {
-		return
-	}
-	next.view = balance.NewView(weights)
-	next.spare = next.view
+// replace puts next in the place of old, and tells the followers. mu is held.
+func (s *Set) replace(old, next *state) {
+	s.layOut(next)
 	for i, m := range next.members {
-		if m == nil {
-			continue
-		}
-		next.reopen(m)
-		if i < len(old.members) && old.members[i] == m {
+		if m == nil || i < len(old.members) && old.members[i] == m {
 			continue
 		}
 		for _, f := range s.followers {
@@ -167,22 +175,63 @@ func (s *Set) replace(old, next *state, weights []int) {
 	}
 }
 
-// reopen has m open or not, by its reasons. mu is held.
-func (s *Set) reopen(m *Member) {
-	next := *s.now.Load()
-	next.reopen(m)
-	s.now.Store(&next)
+// layOut makes the tiers of next of its members. mu is held.
+func (s *Set) layOut(next *state) {
+	var backends [tiersMax][]balance.Backend
+	for slot, m := range next.members {
+		if m == nil {
+			continue
+		}
+		for t := range m.tier + 1 {
+			if backends[t] == nil {
+				backends[t] = make([]balance.Backend, len(next.members))
+			}
+		}
+		backends[m.tier][slot] = balance.Backend{Name: m.address, Weight: m.weight}
+	}
+	for t := 0; t < tiersMax && backends[t] != nil; t++ {
+		all := balance.NewView(backends[t], s.loads)
+		one := &tier{view: all, spare: all}
+		one.open(next.members)
+		s.prepare(one)
+		next.tiers = append(next.tiers, one)
+	}
 }
 
-// reopen opens or closes m in the views of now, which is not in use yet.
-func (now *state) reopen(m *Member) {
-	reasons := m.Reasons()
-	if open := reasons == 0; open != now.view.Open(m.slot) {
-		now.view = now.view.With(m.slot, open)
+// open opens the members of t that serve.
+func (t *tier) open(members []*Member) {
+	t.view = t.view.Where(func(i int) bool { return members[i].Reasons() == 0 })
+	if t.spare = t.view; slices.ContainsFunc(members, func(m *Member) bool { return m != nil && m.Reasons() == Unreachable }) {
+		t.spare = t.view.Where(func(i int) bool { return members[i].Reasons()&^Unreachable == 0 })
 	}
-	if open := reasons&^Unreachable == 0; open != now.spare.Open(m.slot) {
-		now.spare = now.spare.With(m.slot, open)
+}
+
+// prepare has the methods make what they need of t, before a reactor picks from it. mu is held.
+func (s *Set) prepare(t *tier) {
+	for _, m := range s.methods {
+		m.Prepare(t.view)
+		if t.spare != t.view {
+			m.Prepare(t.spare)
+		}
 	}
+}
+
+// reopen has m open or not, by its reasons. mu is held.
+func (s *Set) reopen(m *Member) {
+	now := s.now.Load()
+	if m.tier >= len(now.tiers) || m.slot >= len(now.members) || now.members[m.slot] != m {
+		return // it is joining: its reasons are looked at when it has
+	}
+	t, reasons := now.tiers[m.tier], m.Reasons()
+	if t.view.Open(m.slot) == (reasons == 0) && t.spare.Open(m.slot) == (reasons&^Unreachable == 0) {
+		return
+	}
+	next := &state{tiers: slices.Clone(now.tiers), members: now.members}
+	one := *t
+	one.open(now.members)
+	s.prepare(&one)
+	next.tiers[m.tier] = &one
+	s.now.Store(next)
 }
 
 // Follow makes f hear of all members from now on, of those that there are already as of those that join.

@@ -26,7 +26,7 @@ func specs(addresses ...string) (list []Spec) {
 
 func TestMember_servesWhileNoReasonHolds(t *testing.T) {
 	s := Of("10.0.0.1:80")
-	m, v, r := s.Members()[0], s.View(1, nil), reactor(t)
+	m, v, r := s.Members()[0], s.View(1, balance.RoundRobin), reactor(t)
 	for _, step := range []struct {
 		change  func() bool
 		changed bool
@@ -43,7 +43,7 @@ func TestMember_servesWhileNoReasonHolds(t *testing.T) {
 		if changed := step.change(); changed != step.changed || m.Reasons() != step.reasons {
 			t.Fatalf("changed %v, reasons %b; want %v, %b", changed, m.Reasons(), step.changed, step.reasons)
 		}
-		if up := v.Pick(r, 0, nil) != nil; up != (step.reasons == 0) {
+		if up := v.Pick(r, nil) != nil; up != (step.reasons == 0) {
 			t.Fatalf("reasons %b: picked %v", step.reasons, up)
 		}
 	}
@@ -63,9 +63,9 @@ func TestMember_reasonsFromAnyGoroutine(t *testing.T) {
 			}
 		})
 		done.Go(func() {
-			v := s.View(1, nil)
+			v := s.View(1, balance.RoundRobin)
 			for range 100 {
-				v.Pick(r, 0, nil)
+				v.Pick(r, nil)
 			}
 		})
 	}
@@ -73,7 +73,7 @@ func TestMember_reasonsFromAnyGoroutine(t *testing.T) {
 	if sum := news[0] + news[1] + news[2] + news[3]; sum != 100 {
 		t.Fatalf("%d changes of 100 were news", sum)
 	}
-	if m := s.View(1, nil).Pick(r, 0, nil); m != nil {
+	if m := s.View(1, balance.RoundRobin).Pick(r, nil); m != nil {
 		t.Fatalf("backend %d is picked", m.Slot())
 	}
 	m := all[7]
@@ -183,7 +183,7 @@ func TestSet_property(t *testing.T) {
 	for seed := range uint64(200) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		s := NewSet()
-		views := []*View{s.View(1, nil), s.View(1, nil)}
+		views := []*View{s.View(1, balance.RoundRobin), s.View(1, balance.RoundRobin)}
 		var last []*Member
 		for range 100 {
 			switch rng.IntN(3) {
@@ -213,7 +213,7 @@ func TestSet_property(t *testing.T) {
 				}
 			}
 			s.check(t)
-			var tried balance.Tried
+			var q balance.Request
 			serves := 0
 			for _, m := range last {
 				if m.Reasons() == 0 {
@@ -221,12 +221,12 @@ func TestSet_property(t *testing.T) {
 				}
 			}
 			for range min(serves+1, 7) {
-				m := views[rng.IntN(2)].Pick(r, 0, &tried)
+				m := views[rng.IntN(2)].Pick(r, &q)
 				if (m != nil) != (serves > 0) || m != nil && (m.Reasons() != 0 || !slices.Contains(last, m)) {
 					t.Fatalf("seed %d: picked %v, %d are left", seed, m, serves)
 				}
 				if serves--; m != nil {
-					tried.Add(m.Slot())
+					q.Tried.Add(m.Slot())
 				}
 			}
 		}

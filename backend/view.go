@@ -5,50 +5,88 @@ import (
 	"github.com/edge-proxy/edge/engine"
 )
 
-// View is what a route picks from: the members of a Set in turns of its own, and the addresses of each in turns of its
-// own. Views of one Set share the members, their weights and which of them serve.
+// View is what a route picks from: the members of a Set by a method of balancing, in turns of its own, and the
+// addresses of each in turns of its own. Views of one Set share the members, their weights, which of them serve, and
+// what is known of their load.
 // Safe for any goroutine, except that its methods are for the reactor they are given.
 type View struct {
-	set   *Set
-	turns []*turns // by Reactor.Index
+	set    *Set
+	method *balance.Method
+	turns  []*turns // by Reactor.Index
 }
 
 // turns is whose turn it is on one reactor.
 // Owned by its reactor.
 type turns struct {
-	picker balance.Picker
-	next   []int // by slot: the address
+	pickers [tiersMax]balance.Picker
+	next    []int // by slot: the address
 }
 
-// View makes a View of s for so many reactors, whose turns begin anew. method makes what picks on each of them; nil: in
-// turns, by weight.
-func (s *Set) View(reactors int, method func(reactor int) balance.Picker) *View {
+// View makes a View of s for so many reactors, whose turns begin anew. method nil is balance.Adaptive.
+func (s *Set) View(reactors int, method *balance.Method) *View {
 	if method == nil {
-		method = func(reactor int) balance.Picker { return balance.NewRoundRobin(reactor) }
+		method = balance.Adaptive
 	}
-	v := &View{set: s}
+	v := &View{set: s, method: method}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.loadsFor(reactors)
+	s.use(method)
 	for i := range reactors {
-		t := &turns{picker: method(i)}
+		t := &turns{}
+		for k := range t.pickers {
+			t.pickers[k] = method.New(i, reactors)
+		}
 		t.grow(len(s.now.Load().members))
 		v.turns = append(v.turns, t)
 	}
 	return v
 }
 
-// Pick chooses a member that serves and was not tried, or else one that is Unreachable and was not; nil when there is
-// none. Requests of one key belong together, for methods that hash. On r only.
-func (v *View) Pick(r *engine.Reactor, key uint64, tried *balance.Tried) *Member {
+// use has what method needs made, of the state that is and of those to come. mu is held.
+func (s *Set) use(method *balance.Method) {
+	if method.Prepare == nil {
+		return
+	}
+	for _, m := range s.methods {
+		if m == method {
+			return
+		}
+	}
+	s.methods = append(s.methods, method)
+	for _, t := range s.now.Load().tiers {
+		s.prepare(t)
+	}
+}
+
+// unknown is a request of which nothing is known. Nothing writes to it.
+var unknown balance.Request
+
+// Method returns how v picks.
+func (v *View) Method() *balance.Method { return v.method }
+
+// Pick chooses a member that serves and was not tried, of the first tier that has one; or else one that is Unreachable
+// and was not tried; nil when there is none. A nil q is a request of which nothing is known. On r only.
+func (v *View) Pick(r *engine.Reactor, q *balance.Request) *Member {
 	r.MustOwn()
-	now := v.set.now.Load()
-	picker := v.turns[r.Index()].picker
-	i := picker.Pick(now.view, key, tried)
-	if i < 0 && now.spare != now.view {
-		i = picker.Pick(now.spare, key, tried)
+	if q == nil {
+		q = &unknown
 	}
-	if i < 0 {
-		return nil
+	now, turns, l := v.set.now.Load(), v.turns[r.Index()], &v.set.loadOn(r).Local
+	for t, one := range now.tiers {
+		if i := turns.pickers[t].Pick(one.view, l, q); i >= 0 {
+			return now.members[i]
+		}
 	}
-	return now.members[i]
+	for t, one := range now.tiers {
+		if one.spare == one.view {
+			continue
+		}
+		if i := turns.pickers[t].Pick(one.spare, l, q); i >= 0 {
+			return now.members[i]
+		}
+	}
+	return nil
 }
 
 // NextAddress chooses an address of m, each in turn but those that are passed over: an index of Addrs. On r only.

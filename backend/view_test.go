@@ -43,11 +43,11 @@ func TestView_turnsAreItsOwn(t *testing.T) {
 		{[]int{3, 1}, []int{0, 0, 1, 0, 0, 0}},
 	} {
 		s := weighted(c.weights...)
-		all := []*View{s.View(1, nil), s.View(1, nil), s.View(1, nil)}
+		all := []*View{s.View(1, balance.RoundRobin), s.View(1, balance.RoundRobin), s.View(1, balance.RoundRobin)}
 		got := make([][]int, len(all))
 		for range c.want {
 			for i, v := range all {
-				got[i] = append(got[i], v.Pick(r, 0, nil).Slot())
+				got[i] = append(got[i], v.Pick(r, nil).Slot())
 			}
 		}
 		for i := range got {
@@ -67,7 +67,7 @@ func TestView_turnsOfAddressesAreItsOwn(t *testing.T) {
 	}
 	m := s.Members()[0]
 	m.SetAddrs(addrs)
-	v, u := s.View(1, nil), s.View(1, nil)
+	v, u := s.View(1, balance.RoundRobin), s.View(1, balance.RoundRobin)
 	var own, others []int
 	for range 4 {
 		own = append(own, v.NextAddress(r, m))
@@ -85,15 +85,15 @@ func TestView_turnsOfAddressesAreItsOwn(t *testing.T) {
 // Which members serve is decided once for all views.
 func TestView_skipsWhatIsDown(t *testing.T) {
 	r, s := reactor(t), weighted(1, 1)
-	v := s.View(1, nil)
+	v := s.View(1, balance.RoundRobin)
 	s.Members()[0].Down(Health)
 	for range 3 {
-		if m := v.Pick(r, 0, nil); m.Slot() != 1 {
+		if m := v.Pick(r, nil); m.Slot() != 1 {
 			t.Errorf("backend %d, want 1", m.Slot())
 		}
 	}
 	s.Members()[1].Down(Operator)
-	if m := v.Pick(r, 0, nil); m != nil {
+	if m := v.Pick(r, nil); m != nil {
 		t.Errorf("backend %d, want none", m.Slot())
 	}
 }
@@ -101,8 +101,8 @@ func TestView_skipsWhatIsDown(t *testing.T) {
 // A pick and the choice of an address allocate nothing.
 func TestView_doesNotAllocate(t *testing.T) {
 	r, s := reactor(t), weighted(3, 1)
-	v := s.View(1, nil)
-	if n := testutil.Allocs(1000, func() { v.NextAddress(r, v.Pick(r, 0, nil)) }); n != 0 {
+	v := s.View(1, balance.RoundRobin)
+	if n := testutil.Allocs(1000, func() { v.NextAddress(r, v.Pick(r, nil)) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -110,10 +110,10 @@ func TestView_doesNotAllocate(t *testing.T) {
 // last is a method from outside of package balance: always the last one that is open.
 type last struct{ picks *int }
 
-func (p last) Pick(v *balance.View, key uint64, tried *balance.Tried) int {
+func (p last) Pick(v *balance.View, _ *balance.Local, q *balance.Request) int {
 	*p.picks++
 	for i := v.Len() - 1; i >= 0; i-- {
-		if v.Open(i) && !tried.Has(i) {
+		if v.Open(i) && !q.Tried.Has(i) {
 			return i
 		}
 	}
@@ -122,12 +122,12 @@ func (p last) Pick(v *balance.View, key uint64, tried *balance.Tried) int {
 
 func TestView_picksByAnyMethod(t *testing.T) {
 	r, s, picks := reactor(t), weighted(1, 1, 1), 0
-	v := s.View(1, func(int) balance.Picker { return last{&picks} })
-	var tried balance.Tried
+	v := s.View(1, &balance.Method{New: func(int, int) balance.Picker { return last{&picks} }})
+	var q balance.Request
 	var got []int
-	for m := v.Pick(r, 7, &tried); m != nil; m = v.Pick(r, 7, &tried) {
+	for m := v.Pick(r, &q); m != nil; m = v.Pick(r, &q) {
 		got = append(got, m.Slot())
-		tried.Add(m.Slot())
+		q.Tried.Add(m.Slot())
 	}
 	if !slices.Equal(got, []int{2, 1, 0}) || picks != 4 {
 		t.Errorf("%v by %d calls", got, picks)

@@ -34,17 +34,57 @@ type attempt struct {
 	nameHost bool            // the backend is to be sent its own address as Host
 	reused   bool            // the connection served others before
 
+	entered  bool // the backend counts the exchange
+	tunnels  bool // as a tunnel
+
 	connected int64 // reactor time, ns: the request was given to a connection, or that stood
+	sent      int64 // the last byte of its body was; 0: it has none, or not yet
 	firstByte int64
 }
 
 // drop forgets the stream: it is over.
 func (a *attempt) drop() { a.stream, a.conn = nil, nil }
 
+// enter has m, the backend that was chosen, count x instead of the one before.
+func (a *attempt) enter(x *Exchange, m *backend.Member) {
+	a.exit(x)
+	m.Enter(x.local.reactor, false)
+	a.backend, a.entered, a.sent = m, true, 0
+}
+
+// exit ends the count: the backend is through with the request, or the attempt has failed.
+func (a *attempt) exit(x *Exchange) {
+	if a.entered {
+		a.backend.Leave(x.local.reactor, a.tunnels)
+		a.entered, a.tunnels = false, false
+	}
+}
+
+// become has the backend count x as a tunnel: it may last for hours, and says nothing of how busy the backend is.
+func (a *attempt) become(x *Exchange) {
+	if a.entered && !a.tunnels {
+		a.backend.Become(x.local.reactor)
+		a.tunnels = true
+	}
+}
+
+// sample tells the backend how long the head of its answer took, or that it is a failure: the statuses that say that a
+// server cannot serve now. An answer that came before the whole request was sent says nothing about the backend.
+func (a *attempt) sample(x *Exchange) {
+	switch {
+	case a.backend == nil:
+	case x.Response.Status >= 502 && x.Response.Status <= 504:
+		a.backend.Failed(x.local.reactor)
+	case x.toUp.endSent:
+		a.backend.Answered(x.local.reactor, time.Duration(a.firstByte-max(a.connected, a.sent)))
+	}
+}
+
 // leave forgets what is known of the destination: it says nothing about another one.
 func (a *attempt) leave(x *Exchange) {
+	a.exit(x)
 	*a = attempt{fault: a.fault, cause: a.cause}
-	x.tried.Reset()
+	x.pick.Tried.Reset()
 	x.Request.Authority = x.filtered
 }
 
@@ -68,6 +108,7 @@ func (a *attempt) blame(x *Exchange, f *Fault, cause error) {
 	case m == nil || f.trouble == backend.NoTrouble:
 		return
 	}
+	m.Failed(x.local.reactor)
 	t, tell := m.Fail(f.trouble, f.Text, x.local.wallTime())
 	if !tell {
 		return

@@ -241,9 +241,9 @@ func TestChoose_within(t *testing.T) {
 // hashing is a method of balancing as an importer writes one: the key decides, and the next one where that was tried.
 type hashing struct{}
 
-func (hashing) Pick(v *balance.View, key uint64, tried *balance.Tried) int {
+func (hashing) Pick(v *balance.View, _ *balance.Local, q *balance.Request) int {
 	for k := range v.Len() {
-		if i := (int(key%uint64(v.Len())) + k) % v.Len(); v.Open(i) && !tried.Has(i) {
+		if i := (int(q.Key%uint64(v.Len())) + k) % v.Len(); v.Open(i) && !q.Tried.Has(i) {
 			return i
 		}
 	}
@@ -257,8 +257,10 @@ func TestChoose_picker(t *testing.T) {
 		set := backend.Of(named(t, "a"), named(t, "b"), "127.0.0.1:1")
 		u := upstream.New(e, upstream.Options{Name: "all", Backends: set})
 		return []proxy.Route{{To: proxy.To(u, &proxy.ToOptions{
-			Picker: func(int) balance.Picker { return hashing{} },
-			Key:    func(x *proxy.Exchange) uint64 { return maphash.Bytes(seed, x.Request.Path()) },
+			Method: &balance.Method{New: func(int, int) balance.Picker { return hashing{} }},
+			Key: func(x *proxy.Exchange) (uint64, bool) {
+				return maphash.Bytes(seed, x.Request.Path()), true
+			},
 		})}}
 	})
 	seen := map[string]int{}

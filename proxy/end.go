@@ -45,6 +45,7 @@ func (x *Exchange) finish() {
 	if m := x.try.backend; m != nil && m.Trouble() != backend.NoTrouble && x.fault == nil && x.try.firstByte > 0 {
 		x.try.praise(x)
 	}
+	x.try.exit(x)
 	if x.total != nil {
 		x.local.reactor.Disarm(x.total)
 	}
@@ -57,10 +58,15 @@ func (x *Exchange) finish() {
 	x.local.recycle(x)
 }
 
-// requestSent looks whether the backend is through with both messages.
+// requestSent looks whether the backend has the whole request, and whether it is through with both messages.
 func (x *Exchange) requestSent() {
-	if x.toUp.endSent && x.toDown.ended {
+	switch {
+	case !x.toUp.endSent:
+	case x.toDown.ended:
 		x.try.drop()
+		x.try.exit(x)
+	case x.try.sent == 0:
+		x.try.sent = x.local.reactor.Now()
 	}
 }
 

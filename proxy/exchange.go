@@ -96,7 +96,7 @@ type progress struct {
 	bodyIn   int64  // bytes of the request's body that came
 	interims int
 	status   int
-	tried    balance.Tried
+	pick     balance.Request // what a backend is chosen by, and those that were tried
 	step     step
 
 	rechosen  bool // SetDestination was called after the last attempt began

@@ -148,7 +148,7 @@ func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
 		}
 		a.aim = sameBackend
 		if x.refusals > 1 && u.Options().Backends.Len() > 1 {
-			x.tried.Add(a.backend.Slot())
+			x.pick.Tried.Add(a.backend.Slot())
 			a.aim = nextBackend
 		}
 		x.toUp.rewind()
@@ -228,7 +228,7 @@ func (a *attempt) next(x *Exchange) bool {
 		a.address, a.aim = a.backend.AddressAfter(a.address), nextAddress
 		return true
 	}
-	x.tried.Add(a.backend.Slot())
+	x.pick.Tried.Add(a.backend.Slot())
 	if x.retries >= u.Retries() {
 		return false
 	}

@@ -39,6 +39,7 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 	x.charge()
 	x.try.noteConnect(x)
 	x.try.firstByte = x.local.reactor.Now()
+	x.try.sample(x)
 	if x.local.debug {
 		x.try.trace(x, "an attempt is answered", "status", x.Response.Status)
 	}

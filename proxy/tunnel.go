@@ -127,6 +127,7 @@ func openTunnel(x *Exchange, h *message.Head) bool {
 		}
 	}
 	x.tunnel = true
+	x.try.become(x)
 	x.toUp.reset()
 	if x.total != nil {
 		x.local.reactor.Disarm(x.total)

@@ -14,23 +14,23 @@ import (
 // Immutable.
 type toUpstream struct {
 	upstream *upstream.Upstream
-	view     *backend.View // whose turns are taken
+	view     *backend.View // what is picked from
 	host     string        // see ToOptions
-	key      func(x *Exchange) uint64
+	key      func(x *Exchange) (key uint64, ok bool)
 	noVia    bool
 }
 
 // ToOptions say how To leads to an upstream. The zero value is good.
 type ToOptions struct {
-	// View is whose turns are taken, a view of the backends of the upstream; nil: that of the upstream, or one of its
-	// own with Picker.
+	// View is what is picked from, a view of the backends of the upstream; nil: that of the upstream, or one of its own
+	// with Method.
 	View *backend.View
-	// Picker makes what chooses the backend on each reactor, by its index; nil: in turns, by weight. View has one of
-	// its own.
-	Picker func(reactor int) balance.Picker
-	// Key returns what Picker hashes: requests of one key belong together. It runs for each attempt, on the reactor of
-	// x, and must return at once. nil: 0.
-	Key func(x *Exchange) uint64
+	// Method is how a backend is chosen; nil: as View does, or balance.Adaptive.
+	Method *balance.Method
+	// Key returns what a method that hashes chooses by: requests of one key belong together, and those of none, where
+	// ok is false, are balanced in turns. It runs for each attempt, on the reactor of x, and must return at once. Make
+	// it by the Hash of the method. nil: no request has one.
+	Key func(x *Exchange) (key uint64, ok bool)
 	// Host is the Host that the backends are sent: HostOfBackend, any other, or "" for that of the client, which is
 	// HostOfBackend where the client says none. One that a filter sets stays.
 	Host string
@@ -56,8 +56,8 @@ func To(u *upstream.Upstream, o *ToOptions) Destination {
 	switch {
 	case o.View != nil:
 		d.view = o.View
-	case o.Picker != nil:
-		d.view = u.Options().Backends.View(u.Reactors(), o.Picker)
+	case o.Method != nil:
+		d.view = u.Options().Backends.View(u.Reactors(), o.Method)
 	}
 	return d
 }
@@ -123,16 +123,18 @@ func (d *toUpstream) taken(x *Exchange, c *upstream.Conn, to session.Receiver) s
 
 // choose takes the next backend, and the next of its addresses. It reports whether there is one.
 func (d *toUpstream) choose(x *Exchange) bool {
-	r, a := x.local.reactor, &x.try
-	key := uint64(0)
+	r, a, q := x.local.reactor, &x.try, &x.pick
 	if d.key != nil {
-		key = d.key(x)
+		q.Key, q.Keyed = d.key(x)
 	}
-	next := d.view.Pick(r, key, &x.tried)
+	q.Tunnel = x.Request.Upgrade
+	a.exit(x)
+	next := d.view.Pick(r, q)
 	if next == nil {
 		return false
 	}
-	a.backend, a.address, a.refused = next, d.view.NextAddress(r, next), 0
+	a.enter(x, next)
+	a.address, a.refused = d.view.NextAddress(r, next), 0
 	return true
 }
 

@@ -46,7 +46,8 @@ type Local struct {
 	path  []byte
 	read  []byte // of path: see Read
 	of    *rules
-	turns []*balance.RoundRobin // by equals.split, for of
+	turns []*balance.Turns // by equals.split, for of
+	none  balance.Request
 }
 
 // pick returns the place of the rule of e whose turn it is.
@@ -61,12 +62,12 @@ func (l *Local) pick(e *equals, r *rules) int {
 // spread evenly.
 func (l *Local) next(e *equals, r *rules) int {
 	if l.of != r {
-		l.of, l.turns = r, make([]*balance.RoundRobin, r.splits)
+		l.of, l.turns = r, make([]*balance.Turns, r.splits)
 	}
 	if l.turns[e.split] == nil {
-		l.turns[e.split] = balance.NewRoundRobin(0)
+		l.turns[e.split] = &balance.Turns{}
 	}
-	return l.turns[e.split].Pick(e.shares, 0, nil)
+	return l.turns[e.split].Pick(e.shares, nil, &l.none)
 }
 
 // Read returns the path that rules saw in the last search where that is not how it came, else nil. Borrowed until the

@@ -174,7 +174,7 @@ func (r *rules) choose(c *choice, rule *Rule) error {
 	e.places = append(e.places, r.added)
 	e.weights = append(e.weights, rule.Weight)
 	if len(e.places) > 1 {
-		e.shares = balance.NewView(e.weights)
+		e.shares = balance.Weights(e.weights...)
 	}
 	r.added++
 	return nil

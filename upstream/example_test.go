@@ -57,7 +57,7 @@ func Example() {
 	status, done := make(chan int, 1), make(chan error, 1)
 	for range 2 {
 		e.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) { // all of an exchange is on one reactor
-			member := view.Pick(r, 0, nil)
+			member := view.Pick(r, nil)
 			c, err := u.Take(r, member, view.NextAddress(r, member), false, &upstream.Waiter{})
 			if err != nil {
 				done <- err

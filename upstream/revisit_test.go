@@ -25,7 +25,7 @@ func TestRevisit_untilItCanBeReached(t *testing.T) {
 		a := x.beginAt(dead)
 		x.run(func() bool { return a.reset && dead.Reasons() == backend.Unreachable })
 		for range 4 {
-			if m := x.u.View().Pick(x.reactor, 0, nil); m == dead {
+			if m := x.u.View().Pick(x.reactor, nil); m == dead {
 				t.Fatal("it is picked")
 			}
 		}

@@ -78,7 +78,7 @@ func (v *commune) begin(i int, after time.Duration, body int) *sharing {
 }
 
 func (x *sharing) take(fresh bool) {
-	c, err := x.v.u.Take(x.reactor, x.v.u.View().Pick(x.reactor, 0, nil), 0, fresh, &x.waiter)
+	c, err := x.v.u.Take(x.reactor, x.v.u.View().Pick(x.reactor, nil), 0, fresh, &x.waiter)
 	if err != upstream.ErrWait {
 		x.OnTaken(c, err)
 	}

@@ -212,7 +212,7 @@ func TestUpstream_leavesAddressesThatAreGone(t *testing.T) {
 		}
 		x.run(func() bool { return x.stats().Connections == 1 })
 		first(x.u).SetAddrs(nil)
-		if m := x.u.View().Pick(x.reactor, 0, nil); m != nil {
+		if m := x.u.View().Pick(x.reactor, nil); m != nil {
 			t.Fatal("a backend without an address is picked")
 		}
 		if _, err := x.u.Take(x.reactor, first(x.u), 0, false, &upstream.Waiter{}); err != upstream.ErrNoAddress {

@@ -30,9 +30,9 @@ func sharded() *edge.Server {
 
 func hashed(seed maphash.Seed, addresses []string) proxy.Destination {
 	to := edge.To(upstream.Options{Backends: backend.Of(addresses...)}, &proxy.ToOptions{
-		Picker: func(int) balance.Picker { return byKey{} },
-		Key: func(x *proxy.Exchange) uint64 { // a client stays with a backend while that serves
-			return maphash.Comparable(seed, x.ClientIP())
+		Method: &balance.Method{New: func(reactor, reactors int) balance.Picker { return byKey{} }},
+		Key: func(x *proxy.Exchange) (key uint64, ok bool) { // a client stays with a backend while that serves
+			return maphash.Comparable(seed, x.ClientIP()), true
 		},
 	})
 	return to
@@ -41,10 +41,10 @@ func hashed(seed maphash.Seed, addresses []string) proxy.Destination {
 // byKey goes from the backend that the key names to the next one that is open and was not tried.
 type byKey struct{}
 
-func (byKey) Pick(v *balance.View, key uint64, tried *balance.Tried) int {
+func (byKey) Pick(v *balance.View, l *balance.Local, q *balance.Request) int {
 	n := v.Len()
 	for i := range n {
-		if at := (int(key%uint64(n)) + i) % n; v.Open(at) && !tried.Has(at) {
+		if at := (int(q.Key%uint64(n)) + i) % n; v.Open(at) && !q.Tried.Has(at) {
 			return at
 		}
 	}

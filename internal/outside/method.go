@@ -6,9 +6,9 @@ import "github.com/edge-proxy/edge/balance"
 type First struct{}
 
 // Pick chooses the first open backend that was not tried.
-func (First) Pick(v *balance.View, _ uint64, tried *balance.Tried) int {
+func (First) Pick(v *balance.View, _ *balance.Local, q *balance.Request) int {
 	for i := range v.Len() {
-		if v.Open(i) && !tried.Has(i) {
+		if v.Open(i) && !q.Tried.Has(i) {
 			return i
 		}
 	}

@@ -33,7 +33,7 @@ func TestMethod(t *testing.T) {
 	}
 	set := backend.Of(one.Listener.Addr().String(), two.Listener.Addr().String())
 	u := upstream.New(e, upstream.Options{Backends: set})
-	view := set.View(1, func(int) balance.Picker { return First{} })
+	view := set.View(1, &balance.Method{New: func(int, int) balance.Picker { return First{} }})
 	routes, err := proxy.NewSnapshot([]proxy.Route{{To: proxy.To(u, &proxy.ToOptions{View: view})}}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,99 @@
+package backend
+
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/engine"
+)
+
+// load is what one reactor knows of the load of the members of a Set. It is published at the end of each tick in which
+// it has changed.
+// Owned by its reactor.
+type load struct {
+	balance.Local
+	publisher engine.Task
+	armed     bool // publisher is on its way
+}
+
+// loadsFor makes sure that there is a load for each of so many reactors. mu is held.
+func (s *Set) loadsFor(reactors int) {
+	list := append([]*load(nil), *s.local.Load()...)
+	for i := len(list); i < reactors; i++ {
+		l := &load{Local: *balance.NewLocal(s.loads, uint64(i)+1)}
+		l.publisher.Run = l.publish
+		list = append(list, l)
+	}
+	s.local.Store(&list)
+}
+
+// loadOn returns the load that r knows.
+func (s *Set) loadOn(r *engine.Reactor) *load { return (*s.local.Load())[r.Index()] }
+
+// publish tells the other reactors what has changed in this tick.
+func (l *load) publish(r *engine.Reactor) {
+	l.armed = false
+	l.Publish(uint32(r.Now() / int64(time.Millisecond)))
+}
+
+// changed has l published when the tick ends.
+func (l *load) changed(r *engine.Reactor) {
+	if !l.armed {
+		l.armed = true
+		r.Defer(&l.publisher)
+	}
+}
+
+// Enter counts a request that is sent to m, or a tunnel to it: each is to Leave on the same reactor. On r only, one of
+// those that a View of the set was made for.
+func (m *Member) Enter(r *engine.Reactor, tunnel bool) {
+	l := m.set.loadOn(r)
+	l.Enter(m.slot, tunnel)
+	l.changed(r)
+}
+
+// Leave counts the end of what has entered. On r only.
+func (m *Member) Leave(r *engine.Reactor, tunnel bool) {
+	l := m.set.loadOn(r)
+	l.Leave(m.slot, tunnel)
+	l.changed(r)
+}
+
+// Become counts a request that has entered as a tunnel: m has agreed to it. On r only.
+func (m *Member) Become(r *engine.Reactor) {
+	l := m.set.loadOn(r)
+	l.Become(m.slot)
+	l.changed(r)
+}
+
+// Answered counts an answer of m, whose head came d after the request was sent. On r only.
+func (m *Member) Answered(r *engine.Reactor, d time.Duration) {
+	l := m.set.loadOn(r)
+	l.Answered(m.slot, uint32(min(max(d.Microseconds(), 0), 1<<31)))
+	l.changed(r)
+}
+
+// Failed counts a failure that is m's: methods that look at latency send it less. On r only.
+func (m *Member) Failed(r *engine.Reactor) {
+	l := m.set.loadOn(r)
+	l.Failed(m.slot)
+	l.changed(r)
+}
+
+// InFlight returns how many requests are under way at m and how many tunnels to it are open, over all reactors and as
+// of the end of their last ticks.
+func (m *Member) InFlight() (requests, tunnels int) { return m.set.loads.InFlight(m.slot) }
+
+// Latency returns how long m takes to the head of an answer, as the weighted mean of the last answers, 0 when there was
+// none; and by how much it counts as slower than the others, 1 when it does not.
+func (m *Member) Latency() (d time.Duration, slow float64) {
+	us, slow := m.set.loads.Latency(m.slot)
+	return time.Duration(us) * time.Microsecond, slow
+}
+
+// AnsweredWithin reports whether m has answered a request, well or not, within the last d up to now, a time of its
+// reactors in ns.
+func (m *Member) AnsweredWithin(now int64, d time.Duration) bool {
+	at, ever := m.set.loads.AnsweredAt(m.slot)
+	return ever && uint32(now/int64(time.Millisecond))-at <= uint32(d.Milliseconds())
+}
