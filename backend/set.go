@@ -177,7 +177,7 @@ func (s *Set) replace(old, next *state) {
 
 // layOut makes the tiers of next of its members. mu is held.
 func (s *Set) layOut(next *state) {
-	var backends [tiersMax][]balance.Backend
+	backends := [tiersMax][]balance.Backend{make([]balance.Backend, len(next.members))}
 	for slot, m := range next.members {
 		if m == nil {
 			continue

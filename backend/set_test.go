@@ -103,7 +103,7 @@ func TestSet_update(t *testing.T) {
 	if after[0].Reasons() != Ejected || after[1].Reasons() != 0 || after[2].Reasons() != Names {
 		t.Error("reasons are lost")
 	}
-	if now := s.now.Load().view; now.Weight(2) != 5 || now.Open(0) || !now.Open(2) || now.Open(1) {
+	if now := s.now.Load().tiers[0].view; now.Weight(2) != 5 || now.Open(0) || !now.Open(2) || now.Open(1) {
 		t.Error("the view is not that of the members")
 	}
 	old := s.now.Load()
@@ -161,18 +161,22 @@ func (s *Set) check(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now.Load()
-	if n := now.view.Len(); n != len(now.members) {
-		t.Fatalf("%d members in %d places of the view", len(now.members), n)
-	}
+	var one *tier
 	for i, m := range now.members {
-		if (m == nil) != (now.view.Weight(i) == 0) || (m == nil) != slices.Contains(s.free, i) {
-			t.Fatalf("slot %d: weight %d, free slots %v, member %v", i, now.view.Weight(i), s.free, m)
+		if one = now.tiers[0]; m != nil {
+			one = now.tiers[m.tier]
 		}
-		if now.spare.Open(i) != (m != nil && m.Reasons()&^Unreachable == 0) {
-			t.Fatalf("slot %d: spare %v, member %v", i, now.spare.Open(i), m)
+		if n := one.view.Len(); n != len(now.members) {
+			t.Fatalf("%d members in %d places of the view", len(now.members), n)
 		}
-		if now.view.Open(i) != (m != nil && m.Reasons() == 0) || m != nil && (m.slot != i || m.gone) {
-			t.Fatalf("slot %d: open %v, member %v", i, now.view.Open(i), m)
+		if (m == nil) != (one.view.Weight(i) == 0) || (m == nil) != slices.Contains(s.free, i) {
+			t.Fatalf("slot %d: weight %d, free slots %v, member %v", i, one.view.Weight(i), s.free, m)
+		}
+		if one.spare.Open(i) != (m != nil && m.Reasons()&^Unreachable == 0) {
+			t.Fatalf("slot %d: spare %v, member %v", i, one.spare.Open(i), m)
+		}
+		if one.view.Open(i) != (m != nil && m.Reasons() == 0) || m != nil && (m.slot != i || m.gone) {
+			t.Fatalf("slot %d: open %v, member %v", i, one.view.Open(i), m)
 		}
 	}
 }

@@ -3,12 +3,13 @@ package balance
 // adaptiveDraws is how many backends Adaptive compares.
 const adaptiveDraws = 3
 
-// adaptiveCost is the requests under way and one more, over the weight, times how slow the backend is.
+// adaptiveCost is the requests under way and one more, times how slow the backend is, less one, over the weight: where
+// nothing is under way and no backend is slow, the costs are the same and the weights are the shares, as in loadCost.
 //
-//	inflight+1 ≤ 2^18    share ≤ 2^28    slow ≤ 2^18    their product < 2^64
+//	inflight+1 ≤ 2^18    slow ≤ 2^18    share ≤ 2^28    their product < 2^64
 func adaptiveCost(v *View, l *Local, i int, tunnel bool) uint64 {
 	c := v.cell(i)
-	return (l.load(v, i, tunnel) + 1) * uint64(c.share.Load()) * uint64(c.slow.Load())
+	return ((l.load(v, i, tunnel)+1)*uint64(c.slow.Load()) - slowOne) * uint64(c.share.Load())
 }
 
 // pickAdaptive draws three different backends by weight and takes the one of least cost; of four or fewer it looks at

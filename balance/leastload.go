@@ -29,9 +29,10 @@ func (v *View) again(l *Local, q *Request) int {
 	return v.anyOf(int(scale(uint32(l.Random()), uint32(len(v.order)))), q)
 }
 
-// loadCost is the requests under way and one more, over the weight.
+// loadCost is the requests under way over the weight. Where nothing is under way the costs are the same whatever the
+// weights, so that the first one drawn is taken: then the weights are the shares.
 func loadCost(v *View, l *Local, i int, tunnel bool) uint64 {
-	return (l.load(v, i, tunnel) + 1) * uint64(v.cell(i).share.Load())
+	return l.load(v, i, tunnel) * uint64(v.cell(i).share.Load())
 }
 
 // pickOfTwo draws two and takes the one with less under way (Mitzenmacher 2001).
@@ -63,15 +64,22 @@ func (v *View) leastOfDrawn(l *Local, q *Request, draws, scan int, c cost) int {
 	return best
 }
 
-// leastOfAll looks at all from a random place on, so that equal ones are chosen in equal parts.
+// leastOfAll looks at all. Of equal ones it takes the first one drawn, by weight, or else the first from a random place
+// on.
 func (v *View) leastOfAll(l *Local, q *Request, c cost) int {
 	l.fit(v)
 	n := len(v.order)
 	if n == 0 {
 		return -1
 	}
-	best, least := -1, ^uint64(0)
-	place := int(scale(uint32(l.Random()), uint32(n)))
+	word := l.Random()
+	best, least := v.draw(word), ^uint64(0)
+	if q.Tried.Has(best) {
+		best = -1
+	} else {
+		least = c(v, l, best, q.Tunnel)
+	}
+	place := int(scale(uint32(word), uint32(n)))
 	for range n {
 		i := int(v.order[place])
 		if at := c(v, l, i, q.Tunnel); at < least && !q.Tried.Has(i) {

@@ -34,8 +34,8 @@ type attempt struct {
 	nameHost bool            // the backend is to be sent its own address as Host
 	reused   bool            // the connection served others before
 
-	entered  bool // the backend counts the exchange
-	tunnels  bool // as a tunnel
+	entered bool // the backend counts the exchange
+	tunnels bool // as a tunnel
 
 	connected int64 // reactor time, ns: the request was given to a connection, or that stood
 	sent      int64 // the last byte of its body was; 0: it has none, or not yet

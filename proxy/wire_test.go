@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
@@ -767,7 +768,7 @@ func TestWire_weights(t *testing.T) {
 	}
 	o := upstream.Options{Backends: backend.NewSet(list...)}
 	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
-		return []proxy.Route{{To: proxy.To(upstream.New(e, o), nil)}}
+		return []proxy.Route{{To: proxy.To(upstream.New(e, o), &proxy.ToOptions{Method: balance.RoundRobin})}}
 	})
 	w := testutil.Dial(t, r.addr())
 	for range 80 {
