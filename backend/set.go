@@ -226,6 +226,10 @@ func (s *Set) reopen(m *Member) {
 	if t.view.Open(m.slot) == (reasons == 0) && t.spare.Open(m.slot) == (reasons&^Unreachable == 0) {
 		return
 	}
+	if !t.view.Open(m.slot) && reasons == 0 {
+		// Something has found that it serves again. How it answered before it was closed says nothing any more.
+		s.loads.Forget(m.slot)
+	}
 	next := &state{tiers: slices.Clone(now.tiers), members: now.members}
 	one := *t
 	one.open(now.members)

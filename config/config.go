@@ -153,10 +153,11 @@ type Upstream struct {
 	Name          string // for one that a dest spells out: that text
 	Inline        bool   // spelled out by a dest, without a table of its own
 	Backends      []Backend
-	LoadBalancing string // round_robin
-	Host          string // "keep" what the client sent, "backend", or a host
-	Protocol      string // h1, h2 or auto
-	Via           bool   // backends are told of edge
+	LoadBalancing string        // the name of a balance.Method
+	HashKey       value.HashKey `json:",omitzero"` // what a method that hashes chooses by; nothing: the address of the client
+	Host          string        // "keep" what the client sent, "backend", or a host
+	Protocol      string        // h1, h2 or auto
+	Via           bool          // backends are told of edge
 	TLS           UpstreamTLS
 	Pool          Pool
 	Timeouts      Timeouts
@@ -173,6 +174,7 @@ type Backend struct {
 	Port   int
 	Unix   string // path of a Unix socket
 	Weight int
+	Backup bool // it gets requests where no other backend can
 	Pos    Pos
 }
 
@@ -243,9 +245,10 @@ type Route struct {
 	Shadowed        bool              // an equal one comes first: it can never match
 	Dest            Dest
 	Rewrite         Rewrite
-	RewriteLocation bool   // name edge where the backend names itself
-	BufferRequest   int64  // bytes of a request body that are received before the backend is asked; 0: none
-	LoadBalancing   string // empty: as the upstream says
+	RewriteLocation bool          // name edge where the backend names itself
+	BufferRequest   int64         // bytes of a request body that are received before the backend is asked; 0: none
+	LoadBalancing   string        // empty: as the upstream says
+	HashKey         value.HashKey `json:",omitzero"` // nothing: as the upstream says
 	RequestHeaders  []Header
 	ResponseHeaders []Header
 	WebSocket       Switch   // whether a connection may become one

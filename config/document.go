@@ -108,6 +108,7 @@ type backendEntry struct {
 	schema.Given
 	address value.Endpoint
 	weight  int
+	backup  bool
 }
 
 // memberEntry is one [[load_balancing.backends]], which names the upstreams that it belongs to.

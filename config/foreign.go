@@ -24,7 +24,7 @@ const (
 	isTimeouts   = `is timeouts = { … } in [[routes]] or [upstreams.NAME], and limits = { … } in [http]`
 	isIdle       = `is limits = { idle_timeout = "60s" } in [http]`
 	isRetry      = `is retry = { attempts = 2 } in [upstreams.NAME]`
-	isBalancing  = `is load_balancing in [upstreams.NAME]; round_robin, which honours weights, is the only method yet`
+	isBalancing  = `is load_balancing in [upstreams.NAME]; adaptive, which honours weights, is the default`
 	isTrust      = `is trusted_proxies = ["10.0.0.0/8"] in [[listeners]]`
 	isStrip      = `is rewrite = { strip_prefix = "/old" } in [[routes]]`
 	isPath       = `is rewrite = { path = "/new{path}" } in [[routes]]`
@@ -108,7 +108,6 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", `is pool = { idle = 128 } in [upstreams.NAME]; connections are kept without it`, "keepalive"},
 	{"nginx", noHealth, "max_fails fail_timeout"},
 	{"nginx", `is pool = { max_per_backend = 100 } in [upstreams.NAME]`, "max_conns"},
-	{"nginx", `has nothing here yet: every backend of an upstream takes its share`, "backup"},
 	{"nginx", `is weight = 0`, "down"},
 	{"nginx", noSticky, "ip_hash"},
 	{"nginx", isBalancing, "least_conn random"},

@@ -25,7 +25,7 @@ func routesSection() *schema.Section {
 			"as the client sent it; " +
 			"where they do not, a less specific route may take it. What no route takes is answered 404.",
 		New:  schema.Make[routeEntry],
-		Keys: slices.Concat(matchKeys(), destKeys(), backendKeys(), timeoutKeys()),
+		Keys: slices.Concat(matchKeys(), destKeys(), routeBalancingKeys(), backendKeys(), timeoutKeys()),
 	}
 }
 
@@ -116,11 +116,6 @@ func destKeys() []*schema.Key {
 // backendKeys say how a route treats its backends.
 func backendKeys() []*schema.Key {
 	return []*schema.Key{
-		{Path: "load_balancing", Type: schema.Choice, Enum: []string{"round_robin"}, Synonyms: balancingSynonyms,
-			Dormant: dormantBalancing, Later: laterBalancing, Example: `"round_robin"`,
-			Into: schema.Into(func(e *routeEntry) *string { return &e.LoadBalancing }),
-			Doc: "Instead of what the upstream says. The route takes turns of its own among the backends, whatever " +
-				"other routes to the same upstream do; connections, limits and queues stay those of the upstream."},
 		{Path: "websocket", Type: schema.Bool, Example: "false",
 			Into: schema.Into(func(e *routeEntry) *bool { return &e.webSocket }),
 			Doc: "Connections may turn into WebSockets. With `false` such a request goes on as one without " +

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +39,10 @@ func (r *resolver) resolveRoutes() {
 		r.warnDroppedFields(e)
 		if e.Has("load_balancing") && e.Dest.Kind != DestUpstream {
 			r.rep.Errorf(e.Head("load_balancing"), "", "load_balancing is for what goes to a backend")
+		}
+		if e.Dest.Kind == DestUpstream && len(r.c.Upstreams) > 0 {
+			of := r.c.Upstreams[e.Dest.Upstream].LoadBalancing
+			r.resolveBalancing(&e.Given, cmp.Or(e.LoadBalancing, of), e.HashKey)
 		}
 		patterns, ok := r.patternsOf(e)
 		if e.Has("name") {

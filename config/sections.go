@@ -183,10 +183,10 @@ var laterKeys = map[string][]string{
 	"":          {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry", "dev"},
 	"global":    {"env_file"},
 	"listeners": {"proxy_protocol", "filters", "h3"},
-	"upstreams": {"health_check", "discover", "stale_ok", "hash_key", "sticky", "slow_start", "outlier",
+	"upstreams": {"health_check", "discover", "stale_ok", "sticky", "slow_start", "outlier",
 		"breaker"},
 	"upstreams.retry":    {"on", "budget", "per_try", "hedge_after"},
-	"upstreams.backends": {"zone", "backup"},
+	"upstreams.backends": {"zone"},
 	"routes":             {"when", "mirror", "cache", "compress"},
 	"log":                {"redact", "sample", "always"},
 }

@@ -16,7 +16,7 @@ func upstreamsSection() *schema.Section {
 		New: func(_ schema.Target, n *syntax.Node) schema.Target {
 			return &upstreamEntry{Upstream: Upstream{Name: n.Key}}
 		},
-		Keys: slices.Concat(poolKeys(), []*schema.Key{
+		Keys: slices.Concat(balancingKeys(), poolKeys(), []*schema.Key{
 			{Path: "tls", Type: typeSwitch, Example: "true",
 				Into: schema.Into(func(e *upstreamEntry) *bool { return &e.TLS.On }),
 				Doc: "Whether connections to the backends are secured. With one of the keys below it, they are; an " +
@@ -30,7 +30,7 @@ func upstreamDefaultsSection() *schema.Section {
 		Path: "upstream_defaults",
 		Doc:  "What an upstream does not say itself, for all of them.",
 		New:  schema.Make[upstreamEntry],
-		Keys: slices.Concat(poolKeys(), protocolKeys(), upstreamSocketKeys()),
+		Keys: slices.Concat(balancingKeys(), poolKeys(), protocolKeys(), upstreamSocketKeys()),
 	}
 	for _, k := range s.Keys {
 		switch k.Path {
@@ -48,11 +48,6 @@ func upstreamDefaultsSection() *schema.Section {
 // poolKeys are the keys that an upstream and the defaults of all upstreams share.
 func poolKeys() []*schema.Key {
 	return []*schema.Key{
-		{Path: "load_balancing", Type: schema.Choice, Default: `"round_robin"`, Enum: []string{"round_robin"},
-			Synonyms: balancingSynonyms, Dormant: dormantBalancing, Later: laterBalancing,
-			Into: schema.Into(func(e *upstreamEntry) *string { return &e.LoadBalancing }),
-			Doc: "How a backend is chosen. `round_robin` honours weights; `weighted` and `weighted_round_robin` are " +
-				"other names of it."},
 		{Path: "host", Type: value.TypeHost, Default: `"keep"`, Example: `"backend"`,
 			Into: schema.Into(func(e *upstreamEntry) *string { return &e.Host }),
 			Doc: "The Host that backends are sent: `keep` that of the client if it says one, `backend` their own " +
@@ -152,14 +147,6 @@ func upstreamSocketKeys() []*schema.Key {
 	}
 }
 
-// The words of load_balancing beside its choices.
-var (
-	balancingSynonyms = map[string]string{"weighted": "round_robin", "weighted_round_robin": "round_robin"}
-	dormantBalancing  = map[string]string{"least_conn": "round_robin", "least_connections": "round_robin"}
-	laterBalancing    = []string{"p2c", "peak_ewma", "adaptive", "ketama",
-		"consistent", "hash", "maglev", "random", "ip_hash"}
-)
-
 func upstreamBackendsSection() *schema.Section {
 	return &schema.Section{
 		Path: "upstreams.NAME.backends", Shape: schema.List, Bare: "address",
@@ -177,6 +164,7 @@ func upstreamBackendsSection() *schema.Section {
 			{Path: "weight", Type: schema.Int, Default: "1", Min: "0", Max: "65535", Example: "3",
 				Into: schema.Into(func(e *backendEntry) *int { return &e.weight }),
 				Doc:  "Its share of the requests. 0: none; an upstream whose backends all have it answers 503."},
+			backupKey(func(e *backendEntry) *bool { return &e.backup }),
 		},
 	}
 }
@@ -197,6 +185,7 @@ func membersSection() *schema.Section {
 			{Path: "weight", Type: schema.Int, Default: "1", Min: "0", Max: "65535", Example: "2",
 				Into: schema.Into(func(e *memberEntry) *int { return &e.weight }),
 				Doc:  "Its share of the requests. 0: none; an upstream whose backends all have it answers 503."},
+			backupKey(func(e *memberEntry) *bool { return &e.backup }),
 			{Path: "upstream", Type: schema.String, Example: `"api"`,
 				Into: schema.Into(func(e *memberEntry) *string { return &e.upstream }),
 				Doc:  "A further upstream it belongs to."},

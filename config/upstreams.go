@@ -14,6 +14,7 @@ func (r *resolver) resolveUpstreams() {
 		}
 		r.file.Fill(e)
 		r.resolveProtocol(e)
+		r.resolveBalancing(&e.Given, e.LoadBalancing, e.HashKey)
 		e.Features = r.features(e)
 		u := r.namedUpstream(e.Name, e.Node().Head)
 		pos := u.Pos
@@ -78,7 +79,7 @@ func (u *Upstream) add(e *backendEntry) {
 		return
 	}
 	u.Backends = append(u.Backends, Backend{Host: e.address.Host, Port: e.address.Port, Unix: e.address.Unix,
-		Weight: e.weight, Pos: e.Node().Head.Pos()})
+		Weight: e.weight, Backup: e.backup, Pos: e.Node().Head.Pos()})
 }
 
 // requireAddress reports a backend without an address.

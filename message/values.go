@@ -19,6 +19,12 @@ func (h *Head) All() iter.Seq2[[]byte, []byte] {
 // Parameter returns the first value of the query that is called name, decoded, as url.ParseQuery reads it: what that
 // refuses is passed over. It is "" where there is none, and then nothing is allocated.
 func (h *Head) Parameter(name string) string {
+	var room [64]byte
+	return string(h.AppendParameter(room[:0], name))
+}
+
+// AppendParameter is Parameter, but for where the value is: it is appended to dst.
+func (h *Head) AppendParameter(dst []byte, name string) []byte {
 	for query, more := h.Query(), true; more; {
 		var pair []byte
 		pair, query, more = bytes.Cut(query, []byte{'&'})
@@ -26,11 +32,11 @@ func (h *Head) Parameter(name string) string {
 		if len(pair) == 0 || !unescapesTo(key, name) || bytes.IndexByte(pair, ';') >= 0 {
 			continue
 		}
-		if text, ok := unescape(value); ok {
+		if text, ok := appendUnescaped(dst, value); ok {
 			return text
 		}
 	}
-	return ""
+	return dst
 }
 
 // unescapesTo reports whether b, a part of a query, stands for s.
@@ -46,20 +52,20 @@ func unescapesTo(b []byte, s string) bool {
 	return n == len(s)
 }
 
-// unescape returns what b, a part of a query, stands for. It reports false where a percent sign encodes nothing.
-func unescape(b []byte) (string, bool) {
+// appendUnescaped appends what b, a part of a query, stands for. It reports false where a percent sign encodes nothing.
+func appendUnescaped(dst, b []byte) ([]byte, bool) {
 	if bytes.IndexByte(b, '%') < 0 && bytes.IndexByte(b, '+') < 0 {
-		return string(b), true
+		return append(dst, b...), true
 	}
-	text := make([]byte, 0, len(b))
+	text := dst
 	for len(b) > 0 {
 		c, size, ok := unescapeByte(b)
 		if !ok {
-			return "", false
+			return dst, false
 		}
 		text, b = append(text, c), b[size:]
 	}
-	return string(text), true
+	return text, true
 }
 
 // unescapeByte decodes the first byte that b, of a query, stands for.
@@ -74,9 +80,12 @@ func unescapeByte(b []byte) (c byte, size int, ok bool) {
 // Cookie returns the value of the first cookie called name (RFC 6265 §4.2), without quotation marks around it, as
 // net/http reads it: a value that is malformed is passed over. It is "" where there is none, and then nothing is
 // allocated.
-func (h *Head) Cookie(name string) string {
+func (h *Head) Cookie(name string) string { return string(h.PeekCookie(name)) }
+
+// PeekCookie is Cookie, but for whose the value is. Borrowed.
+func (h *Head) PeekCookie(name string) []byte {
 	if !ValidName(name) {
-		return ""
+		return nil
 	}
 	for i := range h.Fields {
 		if f := &h.Fields[i]; f.ID != Cookie || f.Dropped() {
@@ -93,11 +102,11 @@ func (h *Head) Cookie(name string) string {
 				value = value[1 : n-1]
 			}
 			if validCookie(value) {
-				return string(value)
+				return value
 			}
 		}
 	}
-	return ""
+	return nil
 }
 
 // trimBlanks returns b without the blanks around it.

@@ -18,7 +18,7 @@ type generation struct {
 	config    *config.Config
 	services  map[string]*members // by the name of the upstream
 	upstreams map[upstream.Key]*upstream.Upstream
-	views     map[turns]*backend.View
+	views     map[choosing]*backend.View
 	listeners []*listener
 	sinks     map[string]*sink // by path
 	certs     *certs.Set
@@ -47,7 +47,7 @@ type build struct {
 func (s *Server) build(cfg *config.Config) *build {
 	return &build{server: s, trust: certs.StampsOf(trustFiles(cfg)), generation: generation{
 		config: cfg, services: make(map[string]*members), sinks: make(map[string]*sink),
-		upstreams: make(map[upstream.Key]*upstream.Upstream), views: make(map[turns]*backend.View),
+		upstreams: make(map[upstream.Key]*upstream.Upstream), views: make(map[choosing]*backend.View),
 	}}
 }
 

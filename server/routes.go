@@ -8,7 +8,6 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/proxy"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 //go:embed hello.html
@@ -153,30 +152,6 @@ func (b *build) toUpstream(r *proxy.Route, c *config.Route) error {
 		r.GRPCTo = b.destination(to, u, c)
 	}
 	return nil
-}
-
-// turns says which route takes turns of its own among the backends of an upstream.
-type turns struct {
-	upstream    *upstream.Upstream
-	route, host string
-}
-
-// destination leads to p, which was made of u: with turns of its own when c says how it balances. They go on when a
-// reload has the same route to the same pool.
-func (b *build) destination(p *upstream.Upstream, u *config.Upstream, c *config.Route) proxy.Destination {
-	if c.LoadBalancing == "" {
-		return proxy.To(p, &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via})
-	}
-	id := turns{p, c.Name, c.Host}
-	v := b.views[id]
-	if v == nil {
-		v = b.server.present.views[id]
-	}
-	if v == nil {
-		v = p.Options().Backends.View(len(b.server.engine.Reactors()), nil)
-	}
-	b.views[id] = v
-	return proxy.To(p, &proxy.ToOptions{View: v, Host: hostOf(u), NoVia: !u.Via})
 }
 
 // anyGRPC reports whether a listener passes gRPC.

@@ -37,6 +37,9 @@ func (b *build) members(u *config.Upstream) *members {
 	list := make([]backend.Spec, len(u.Backends))
 	for i, one := range u.Backends {
 		list[i] = backend.Spec{Address: one.String(), Weight: one.Weight}
+		if one.Backup {
+			list[i].Tier = 1
+		}
 	}
 	for _, one := range s.set.Unresolved(list) {
 		b.lookups.Go(func() { b.lookUp(one) })

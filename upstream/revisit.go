@@ -11,11 +11,13 @@ import (
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
-// How long an address is passed over before it is tried again: longer each time that this fails, and where the last
-// time is not long ago.
-const (
-	revisitFirst = 10 * time.Second
-	revisitLast  = 5 * time.Minute
+// periods are how long an address is passed over before it is tried again: first, then twice as long each time that
+// this fails, and where the last time is not long ago, up to last.
+type periods struct{ first, last time.Duration }
+
+var (
+	ofSilent  = periods{10 * time.Second, 5 * time.Minute}        // each try takes as long as a connection may
+	ofRefused = periods{500 * time.Millisecond, 10 * time.Second} // a try costs nothing, and a restart is over soon
 )
 
 // dialSlow is how long an exchange waits in vain for a connection, before it is given up, to be a sign that its address
@@ -32,28 +34,42 @@ type revisit struct {
 	member *backend.Member
 	peer   *peer
 	since  int64 // reactor time, ns
-	opened bool  // the visit that ends now has reached the address
+	again  periods
+	opened bool // the visit that ends now has reached the address
 	timer  engine.Timer
 }
 
-// countFailed counts a connection that was not established, and has its address passed over where finding that out took
-// long: an attempt that is refused at once costs nobody anything.
+// countFailed counts a connection that was not established, and has its address passed over where nobody listens there,
+// or where finding that out took long.
 func (c *Conn) countFailed(cause error) {
-	l := c.site.local
+	l, again := c.site.local, ofSilent
 	l.stats.DialFailed++
-	if !isUnreachable(cause, time.Duration(l.reactor.Now()-c.born)) || !c.site.member.PassOver(c.group.Key().addr) {
+	switch {
+	case isRefused(cause):
+		again = ofRefused
+	case !isUnreachable(cause, time.Duration(l.reactor.Now()-c.born)):
+		return
+	}
+	if !c.site.member.PassOver(c.group.Key().addr) {
 		return
 	}
 	l.stats.PassedOver++
-	v := &revisit{local: l, member: c.site.member, peer: c.group.Key(), since: l.reactor.Now()}
+	v := &revisit{local: l, member: c.site.member, peer: c.group.Key(), since: l.reactor.Now(), again: again}
 	if !v.peer.visited.CompareAndSwap(false, true) {
 		return
 	}
-	period := v.peer.nextPeriod(v.since)
-	slog.Warn("an address of a backend is passed over: no connection in time", "upstream", l.upstream.Name(),
-		"backend", v.member.Address(), "address", v.peer.addr.String(), "again_in", period.String())
+	period := v.peer.nextPeriod(v.since, again)
+	if again == ofSilent { // that connections are refused, the exchange tells
+		slog.Warn("an address of a backend is passed over: no connection in time", "upstream", l.upstream.Name(),
+			"backend", v.member.Address(), "address", v.peer.addr.String(), "again_in", period.String())
+	}
 	v.timer.Run = v.dial
 	v.arm()
+}
+
+// isRefused reports whether cause says that nobody listens at an address.
+func isRefused(cause error) bool {
+	return errors.Is(cause, syscall.ECONNREFUSED) || errors.Is(cause, syscall.ENOENT)
 }
 
 // isUnreachable reports whether cause, after that time, says that there is no way to an address. Given up by its
@@ -69,10 +85,10 @@ func isUnreachable(cause error, took time.Duration) bool {
 }
 
 // nextPeriod returns for how long p is to be passed over now.
-func (p *peer) nextPeriod(now int64) time.Duration {
-	period := revisitFirst
+func (p *peer) nextPeriod(now int64, again periods) time.Duration {
+	period := again.first
 	if last := time.Duration(p.period.Load()); last > 0 && now-p.readmitted.Load() < 2*int64(last) {
-		period = min(2*last, revisitLast)
+		period = min(max(2*last, again.first), again.last)
 	}
 	p.period.Store(int64(period))
 	return period
@@ -99,7 +115,7 @@ func (v *revisit) dial(r *engine.Reactor) {
 
 // wait waits for longer.
 func (v *revisit) wait() {
-	v.peer.period.Store(min(2*v.peer.period.Load(), int64(revisitLast)))
+	v.peer.period.Store(min(2*v.peer.period.Load(), int64(v.again.last)))
 	v.arm()
 }
 
@@ -116,7 +132,7 @@ func (v *revisit) end() {
 func (v *revisit) OnOpen(c *engine.Conn) {
 	now := v.local.reactor.Now()
 	v.peer.readmitted.Store(now)
-	if v.member.Readmit(v.peer.addr) {
+	if v.member.Readmit(v.peer.addr) && v.again == ofSilent {
 		slog.Info("an address of a backend can be reached again", "upstream", v.local.upstream.Name(),
 			"backend", v.member.Address(), "address", v.peer.addr.String(),
 			"after", time.Duration(now-v.since).Round(time.Millisecond).String())

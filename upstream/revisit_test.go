@@ -121,15 +121,21 @@ func TestRevisit_ofWhatFlaps(t *testing.T) {
 	})
 }
 
-// What refuses at once costs nobody anything, and is asked again each time.
-func TestRevisit_notOfWhatRefuses(t *testing.T) {
+// What refuses is asked again by a connection of its own after half a second, then after a second and after two.
+func TestRevisit_ofWhatRefuses(t *testing.T) {
 	sim.Run(t, 100, func(t testing.TB, w *sim.World) {
 		x := newWorld(t, w, upstream.Options{}, 1)
 		x.origins[0].Refuse(true)
 		a := x.begin()
 		x.run(func() bool { return a.reset })
-		if m := first(x.u); m.Reasons() != 0 {
+		m, begun := first(x.u), w.Now()
+		if m.Reasons() != backend.Unreachable {
 			t.Errorf("reasons %b", m.Reasons())
+		}
+		w.After(3*time.Second, func() { x.origins[0].Refuse(false) })
+		x.run(func() bool { return m.Reasons() == 0 })
+		if took := time.Duration(w.Now() - begun); took < 3400*time.Millisecond || took > 3700*time.Millisecond {
+			t.Errorf("it was passed over for %v", took)
 		}
 	})
 }

@@ -322,6 +322,6 @@ func TestUpstream_countsDialsThatFail(t *testing.T) {
 		r := x.begin()
 		x.run(func() bool { return r.reset })
 		x.run(func() bool { return x.stats().Connections == 0 })
-		x.want(upstream.Stats{Dialed: 1, DialFailed: 1})
+		x.want(upstream.Stats{Dialed: 1, DialFailed: 1, PassedOver: 1})
 	})
 }

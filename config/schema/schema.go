@@ -19,7 +19,6 @@ type Key struct {
 	Enum     []string          // the words that a choice allows
 	Words    []string          // words that stand for 0 beside numbers, for -1 beside durations
 	Synonyms map[string]string // other words for those of Enum
-	Dormant  map[string]string // words without a meaning yet, with the word that stands in for each: a warning
 	Later    []string          // words of later versions: an error of its own
 	Restart  bool              // a new value waits until the process starts again; in sections of shape One
 	Doc      string            // Markdown without bars

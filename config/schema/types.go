@@ -118,10 +118,6 @@ func parseChoice(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
 	if same, found := k.Synonyms[s]; found {
 		return same, ok
 	}
-	if instead, found := k.Dormant[s]; found && ok {
-		d.Report.Warnf(CodeNoEffect, n.Value, "", "%s = %q is %q in this version", n.Key, s, instead)
-		return instead, true
-	}
 	return s, ok && d.Choice(k, n, s)
 }
 

@@ -1,0 +1,74 @@
+package config
+
+import (
+	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/value"
+)
+
+// balancingSynonyms are other words for methods of balancing.
+var balancingSynonyms = map[string]string{
+	"weighted": "round_robin", "weighted_round_robin": "round_robin", "least_connections": "least_conn",
+	"hash": "ketama", "consistent": "ketama",
+}
+
+const balancingDoc = "`adaptive`: the least loaded of three that are drawn, where one that is slower than the others, or " +
+	"fails, counts as more loaded. `round_robin`: in turns, by weight, in nginx's order. `random`, `least_conn` (requests " +
+	"under way over the weight), `p2c` (the less loaded of two), `peak_ewma` (Finagle's). By a key, see `hash_key`: " +
+	"`ketama` (nginx's `hash … consistent`), `maglev`, `ip_hash` (nginx's). See [balancing](balancing.md)."
+
+// balancingKeys say how a backend is chosen, in an upstream and in the defaults of all of them.
+func balancingKeys() []*schema.Key {
+	return []*schema.Key{
+		{Path: "load_balancing", Type: schema.Choice, Default: `"adaptive"`, Enum: balance.Names(),
+			Synonyms: balancingSynonyms, Example: `"least_conn"`,
+			Into: schema.Into(func(e *upstreamEntry) *string { return &e.LoadBalancing }),
+			Doc:  "How a backend is chosen. " + balancingDoc},
+		{Path: "hash_key", Type: value.TypeHashKey, Example: `"header:X-User"`,
+			Into: schema.Into(func(e *upstreamEntry) *value.HashKey { return &e.HashKey }),
+			Doc: "What `ketama` and `maglev` choose by: requests with the same value go to the same backend. `client_ip` " +
+				"(the default), `path`, `uri` (with the query), `host`, `header:NAME`, `cookie:NAME`, `query:NAME`. " +
+				"Requests without a value are balanced in turns."},
+	}
+}
+
+// routeBalancingKeys say it for one route.
+func routeBalancingKeys() []*schema.Key {
+	return []*schema.Key{
+		{Path: "load_balancing", Type: schema.Choice, Enum: balance.Names(), Synonyms: balancingSynonyms,
+			Example: `"round_robin"`,
+			Into:    schema.Into(func(e *routeEntry) *string { return &e.LoadBalancing }),
+			Doc: "Instead of what the upstream says. The route takes turns of its own among the backends, whatever " +
+				"other routes to the same upstream do; connections, limits and queues stay those of the upstream."},
+		{Path: "hash_key", Type: value.TypeHashKey, Example: `"path"`,
+			Into: schema.Into(func(e *routeEntry) *value.HashKey { return &e.HashKey }),
+			Doc:  "Instead of what the upstream says."},
+	}
+}
+
+// backupKey says that a backend stands by.
+func backupKey[E any](of func(E) *bool) *schema.Key {
+	return &schema.Key{Path: "backup", Type: schema.Bool, Default: "false", Example: "true", Into: schema.Into(of),
+		Doc: "It gets requests only where no other backend can: all are down, or have been tried."}
+}
+
+// Hashes reports whether the method of that name chooses by a key.
+func Hashes(method string) bool {
+	m := balance.ByName(method)
+	return m != nil && m.Hash != nil
+}
+
+// resolveBalancing reports a key that has no effect, since the method does not look at one. given is the
+// entry of an upstream or of a route.
+func (r *resolver) resolveBalancing(given *schema.Given, method string, key value.HashKey) {
+	if !given.Has("hash_key") || given.Failed("hash_key") || given.Failed("load_balancing") || key.Of == "" {
+		return
+	}
+	hint := "add load_balancing = \"ketama\""
+	switch {
+	case method == "ip_hash" && key.Of != "client_ip":
+		r.rep.Errorf(given.At("hash_key"), hint, "ip_hash chooses by the address of the client alone")
+	case !Hashes(method):
+		r.rep.Warnf(schema.CodeNoEffect, given.At("hash_key"), hint, "load_balancing = %q does not look at a key", method)
+	}
+}

@@ -1,0 +1,66 @@
+package value
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/message"
+)
+
+// HashKey is what of a request decides which backend it goes to. The zero value is nothing that was said.
+type HashKey struct {
+	Of   string // client_ip, path, uri, host, header, cookie or query
+	Name string // of the header, cookie or parameter
+}
+
+// String returns k as it is written.
+func (k HashKey) String() string {
+	if k.Name != "" {
+		return k.Of + ":" + k.Name
+	}
+	return k.Of
+}
+
+// TypeHashKey is the type of keys that hold a HashKey.
+var TypeHashKey = schema.Type{Name: "part of a request", Parse: parseHashKey}
+
+var (
+	hashedWhole = []string{"client_ip", "path", "uri", "host"}
+	hashedNamed = []string{"header", "cookie", "query"}
+)
+
+// hashKeyHint lists what there is.
+const hashKeyHint = `write "client_ip", "path", "uri", "host", "header:NAME", "cookie:NAME" or "query:NAME"`
+
+// sameHashKeys are the words of nginx and HAProxy for them.
+var sameHashKeys = map[string]string{
+	"$remote_addr": "client_ip", "$binary_remote_addr": "client_ip", "$request_uri": "uri", "$uri": "path", "$host": "host",
+	"$http_host": "host", "src": "client_ip", "source": "client_ip", "url": "uri", "ip": "client_ip",
+}
+
+func parseHashKey(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	s, ok := d.String(n, "a part of a request")
+	if !ok || s == "" {
+		return HashKey{}, ok
+	}
+	of, name, named := strings.Cut(s, ":")
+	hint := hashKeyHint
+	switch {
+	case !named && slices.Contains(hashedWhole, s):
+		return HashKey{Of: s}, true
+	case named && slices.Contains(hashedNamed, of) && name != "" && (of == "query" || message.ValidName(name)):
+		return HashKey{Of: of, Name: name}, true
+	case sameHashKeys[s] != "":
+		hint = "write " + syntax.Quote(sameHashKeys[s])
+	case strings.HasPrefix(s, "$arg_"):
+		hint = "write " + syntax.Quote("query:"+s[len("$arg_"):])
+	case strings.HasPrefix(s, "$cookie_"):
+		hint = "write " + syntax.Quote("cookie:"+s[len("$cookie_"):])
+	case strings.HasPrefix(s, "$http_"):
+		hint = "write " + syntax.Quote("header:"+strings.ReplaceAll(s[len("$http_"):], "_", "-"))
+	}
+	d.Report.Errorf(n.Value, hint, "%s is no part of a request", syntax.Quote(s))
+	return HashKey{}, false
+}

@@ -1,0 +1,125 @@
+package server
+
+import (
+	"cmp"
+	"net/netip"
+
+	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// choosing says what chooses among the backends of an upstream. Routes that say nothing of their own share it.
+type choosing struct {
+	upstream    *upstream.Upstream
+	route, host string // of a route that has turns of its own
+	method      string
+}
+
+// destination leads to p, which was made of u, by the method of u or that of c. A reload that has the same goes on with
+// the turns where they were.
+func (b *build) destination(p *upstream.Upstream, u *config.Upstream, c *config.Route) proxy.Destination {
+	id := choosing{upstream: p, method: cmp.Or(c.LoadBalancing, u.LoadBalancing)}
+	if c.LoadBalancing != "" {
+		id.route, id.host = c.Name, c.Host
+	}
+	method := balance.ByName(id.method) // config knows the same names
+	v := b.views[id]
+	if v == nil {
+		v = b.server.present.views[id]
+	}
+	reactors := len(b.server.engine.Reactors())
+	if v == nil {
+		v = p.Options().Backends.View(reactors, method)
+	}
+	b.views[id] = v
+	o := &proxy.ToOptions{View: v, Host: hostOf(u), NoVia: !u.Via}
+	if method.Hash != nil {
+		o.Key = newKeys(reactors, method, cmp.Or(c.HashKey, u.HashKey)).of
+	}
+	return proxy.To(p, o)
+}
+
+// keys makes keys of requests for a method of balancing that hashes.
+// Immutable, the scratch aside.
+type keys struct {
+	hash    func(key []byte) uint64
+	from    func(dst []byte, x *proxy.Exchange) []byte // appends what is hashed
+	scratch []scratch                                  // by Reactor.Index: each is owned by its reactor
+}
+
+// scratch is where the bytes of a key are put together. It fills a cache line.
+type scratch struct {
+	bytes []byte
+	_     [40]byte
+}
+
+func newKeys(reactors int, method *balance.Method, key value.HashKey) *keys {
+	k := &keys{hash: method.Hash, scratch: make([]scratch, reactors)}
+	name := key.Name
+	switch key.Of {
+	case "path":
+		k.from = func(dst []byte, x *proxy.Exchange) []byte { return append(dst, x.Path()...) }
+	case "uri":
+		k.from = func(dst []byte, x *proxy.Exchange) []byte {
+			dst = append(dst, x.Path()...)
+			if query := x.Request.Query(); len(query) > 0 {
+				dst = append(append(dst, '?'), query...)
+			}
+			return dst
+		}
+	case "host":
+		k.from = func(dst []byte, x *proxy.Exchange) []byte {
+			return append(dst, x.Request.Bytes(x.Request.Authority)...)
+		}
+	case "header":
+		k.from = func(dst []byte, x *proxy.Exchange) []byte {
+			if i := x.Request.Find(name); i >= 0 {
+				dst = append(dst, x.Request.Value(i)...)
+			}
+			return dst
+		}
+	case "cookie":
+		k.from = func(dst []byte, x *proxy.Exchange) []byte { return append(dst, x.Request.PeekCookie(name)...) }
+	case "query":
+		k.from = func(dst []byte, x *proxy.Exchange) []byte { return x.Request.AppendParameter(dst, name) }
+	default:
+		k.from = appendClientIP
+		if method == balance.IPHash {
+			k.from = appendAddress
+		}
+	}
+	return k
+}
+
+// of returns the key of x. On the reactor of x.
+func (k *keys) of(x *proxy.Exchange) (key uint64, ok bool) {
+	s := &k.scratch[x.Reactor().Index()]
+	s.bytes = k.from(s.bytes[:0], x)
+	return k.hash(s.bytes), len(s.bytes) > 0
+}
+
+// appendClientIP appends the address of the client as text: what nginx has for $remote_addr.
+func appendClientIP(dst []byte, x *proxy.Exchange) []byte { return textOf(dst, x.ClientIP()) }
+
+func textOf(dst []byte, ip netip.Addr) []byte {
+	if !ip.IsValid() { // of a Unix socket
+		return dst
+	}
+	return ip.Unmap().WithZone("").AppendTo(dst)
+}
+
+// appendAddress appends the address of the client as bytes: what nginx's ip_hash looks at.
+func appendAddress(dst []byte, x *proxy.Exchange) []byte {
+	switch ip := x.ClientIP().Unmap(); {
+	case ip.Is4():
+		four := ip.As4()
+		return append(dst, four[:]...)
+	case ip.Is6():
+		six := ip.As16()
+		return append(dst, six[:]...)
+	}
+	return dst
+}
