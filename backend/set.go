@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -201,8 +202,25 @@ func (s *Set) layOut(next *state) {
 // open opens the members of t that serve.
 func (t *tier) open(members []*Member) {
 	t.view = t.view.Where(func(i int) bool { return members[i].Reasons() == 0 })
-	if t.spare = t.view; slices.ContainsFunc(members, func(m *Member) bool { return m != nil && m.Reasons() == Unreachable }) {
+	unreachable := func(m *Member) bool { return m != nil && m.Reasons() == Unreachable }
+	if t.spare = t.view; slices.ContainsFunc(members, unreachable) {
 		t.spare = t.view.Where(func(i int) bool { return members[i].Reasons()&^Unreachable == 0 })
+	}
+	t.check(members)
+}
+
+// check panics when an invariant of t does not hold.
+func (t *tier) check(members []*Member) {
+	if !invariant.On {
+		return
+	}
+	for i, m := range members {
+		if t.view.Weight(i) == 0 {
+			continue
+		}
+		reasons := m.Reasons()
+		invariant.That(t.view.Open(i) == (reasons == 0), "member %d is open against reasons %b", i, reasons)
+		invariant.That(t.spare.Open(i) == (reasons&^Unreachable == 0), "member %d is spare against reasons %b", i, reasons)
 	}
 }
 

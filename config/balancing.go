@@ -12,10 +12,10 @@ var balancingSynonyms = map[string]string{
 	"hash": "ketama", "consistent": "ketama",
 }
 
-const balancingDoc = "`adaptive`: the least loaded of three that are drawn, where one that is slower than the others, or " +
-	"fails, counts as more loaded. `round_robin`: in turns, by weight, in nginx's order. `random`, `least_conn` (requests " +
-	"under way over the weight), `p2c` (the less loaded of two), `peak_ewma` (Finagle's). By a key, see `hash_key`: " +
-	"`ketama` (nginx's `hash … consistent`), `maglev`, `ip_hash` (nginx's). See [balancing](balancing.md)."
+const balancingDoc = "`adaptive`: the least loaded of three that are drawn, where one that is slower than the " +
+	"others, or fails, counts as more loaded. `round_robin`: in turns, by weight, in nginx's order. `random`, `least_conn` " +
+	"(requests under way over the weight), `p2c` (the less loaded of two), `peak_ewma` (Finagle's). By a key, see " +
+	"`hash_key`: `ketama` (nginx's `hash … consistent`), `maglev`, `ip_hash` (nginx's). See [balancing](balancing.md)."
 
 // balancingKeys say how a backend is chosen, in an upstream and in the defaults of all of them.
 func balancingKeys() []*schema.Key {
@@ -26,9 +26,9 @@ func balancingKeys() []*schema.Key {
 			Doc:  "How a backend is chosen. " + balancingDoc},
 		{Path: "hash_key", Type: value.TypeHashKey, Example: `"header:X-User"`,
 			Into: schema.Into(func(e *upstreamEntry) *value.HashKey { return &e.HashKey }),
-			Doc: "What `ketama` and `maglev` choose by: requests with the same value go to the same backend. `client_ip` " +
-				"(the default), `path`, `uri` (with the query), `host`, `header:NAME`, `cookie:NAME`, `query:NAME`. " +
-				"Requests without a value are balanced in turns."},
+			Doc: "What `ketama` and `maglev` choose by: requests with the same value go to the same backend. " +
+				"`client_ip` (the default), `path`, `uri` (with the query), `host`, `header:NAME`, `cookie:NAME`, " +
+				"`query:NAME`. Requests without a value are balanced in turns."},
 	}
 }
 
@@ -58,9 +58,9 @@ func Hashes(method string) bool {
 	return m != nil && m.Hash != nil
 }
 
-// resolveBalancing reports a key that has no effect, since the method does not look at one. given is the
+// checkBalancing reports a key that has no effect, since the method does not look at one. given is the
 // entry of an upstream or of a route.
-func (r *resolver) resolveBalancing(given *schema.Given, method string, key value.HashKey) {
+func checkBalancing(r *resolver, given *schema.Given, method string, key value.HashKey) {
 	if !given.Has("hash_key") || given.Failed("hash_key") || given.Failed("load_balancing") || key.Of == "" {
 		return
 	}
@@ -69,6 +69,7 @@ func (r *resolver) resolveBalancing(given *schema.Given, method string, key valu
 	case method == "ip_hash" && key.Of != "client_ip":
 		r.rep.Errorf(given.At("hash_key"), hint, "ip_hash chooses by the address of the client alone")
 	case !Hashes(method):
-		r.rep.Warnf(schema.CodeNoEffect, given.At("hash_key"), hint, "load_balancing = %q does not look at a key", method)
+		r.rep.Warnf(schema.CodeNoEffect, given.At("hash_key"), hint, "load_balancing = %q does not look at a key",
+			method)
 	}
 }

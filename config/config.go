@@ -154,7 +154,7 @@ type Upstream struct {
 	Inline        bool   // spelled out by a dest, without a table of its own
 	Backends      []Backend
 	LoadBalancing string        // the name of a balance.Method
-	HashKey       value.HashKey `json:",omitzero"` // what a method that hashes chooses by; nothing: the address of the client
+	HashKey       value.HashKey `json:",omitzero"` // of a method that hashes
 	Host          string        // "keep" what the client sent, "backend", or a host
 	Protocol      string        // h1, h2 or auto
 	Via           bool          // backends are told of edge

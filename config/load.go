@@ -112,7 +112,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, filters []stri
 	checkFilters(r, &doc.all.Given, doc.all.filters)
 	r.warnWeakTLS(&doc.tls.Given, &doc.tls.shared)
 	r.resolveProtocol(doc.defaults)
-	r.resolveBalancing(&doc.defaults.Given, doc.defaults.LoadBalancing, doc.defaults.HashKey)
+	checkBalancing(r, &doc.defaults.Given, doc.defaults.LoadBalancing, doc.defaults.HashKey)
 	r.checkLoops()
 	warnNoLog(doc, r.rep)
 	r.resolveCertificates()

@@ -42,7 +42,7 @@ func (r *resolver) resolveRoutes() {
 		}
 		if e.Dest.Kind == DestUpstream && len(r.c.Upstreams) > 0 {
 			of := r.c.Upstreams[e.Dest.Upstream].LoadBalancing
-			r.resolveBalancing(&e.Given, cmp.Or(e.LoadBalancing, of), e.HashKey)
+			checkBalancing(r, &e.Given, cmp.Or(e.LoadBalancing, of), e.HashKey)
 		}
 		patterns, ok := r.patternsOf(e)
 		if e.Has("name") {

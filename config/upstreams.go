@@ -14,7 +14,7 @@ func (r *resolver) resolveUpstreams() {
 		}
 		r.file.Fill(e)
 		r.resolveProtocol(e)
-		r.resolveBalancing(&e.Given, e.LoadBalancing, e.HashKey)
+		checkBalancing(r, &e.Given, e.LoadBalancing, e.HashKey)
 		e.Features = r.features(e)
 		u := r.namedUpstream(e.Name, e.Node().Head)
 		pos := u.Pos

@@ -112,7 +112,8 @@ func TestApply_keepsConnectionsToBackendsThatStay(t *testing.T) {
 	two = "two.test:" + port // is up with the reload that adds it
 	file := func(backends string) string {
 		return quiet + "global.worker_threads = 1\nhttp = { name = \"web\", listen = \"127.0.0.1:0\" }\n" +
-			"upstreams.api = { load_balancing = \"round_robin\", backends = [" + backends + "] }\nroutes = [{ pattern = \"/*\", dest = \"api\" }]\n"
+			"upstreams.api = { load_balancing = \"round_robin\", backends = [" + backends + "] }\n" +
+			"routes = [{ pattern = \"/*\", dest = \"api\" }]\n"
 	}
 	s := serve(t, parse(t, file(fmt.Sprintf("{ address = %q }", one))), o)
 	get(t, s, "web", "/")

@@ -14,7 +14,8 @@ import (
 func TestRoutes_turnsOfTheirOwn(t *testing.T) {
 	one, conns := origin(t, "one")
 	two, others := origin(t, "two")
-	const file = "%sglobal.worker_threads = 1\nupstream_defaults.load_balancing = \"round_robin\"\n[http]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n" +
+	const file = "%sglobal.worker_threads = 1\n" +
+		"upstream_defaults.load_balancing = \"round_robin\"\n[http]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n" +
 		"[[load_balancing.backends]]\nname = \"api\"\naddress = %q\n" +
 		"[[load_balancing.backends]]\nname = \"api\"\naddress = %q\n" +
 		"[[proxy.rules]]\npath = \"/a/*\"\nupstream = \"api\"\n%s" +
@@ -65,7 +66,8 @@ func TestRoutes_weightOfNone(t *testing.T) {
 	file := func(weight int) string {
 		one, two := mirror(t, "one"), mirror(t, "two")
 		return fmt.Sprintf("%sglobal.worker_threads = 1\n[http]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n"+
-			"[upstreams]\ndefault.load_balancing = \"round_robin\"\ndefault.backends = [{ address = %q }, { address = %q, weight = %d }]\n"+
+			"[upstreams]\ndefault.load_balancing = \"round_robin\"\n"+
+			"default.backends = [{ address = %q }, { address = %q, weight = %d }]\n"+
 			"[[routes]]\npattern = \"/*\"\ndest = \"status:418\"\nweight = 0\n"+
 			"[[routes]]\npattern = \"/c/*\"\ndest = \"status:201\"\nweight = 1\n"+
 			"[[routes]]\npattern = \"/c/*\"\ndest = \"status:202\"\nweight = %d\n", quiet, one, two, weight, weight)

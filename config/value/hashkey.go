@@ -36,8 +36,8 @@ const hashKeyHint = `write "client_ip", "path", "uri", "host", "header:NAME", "c
 
 // sameHashKeys are the words of nginx and HAProxy for them.
 var sameHashKeys = map[string]string{
-	"$remote_addr": "client_ip", "$binary_remote_addr": "client_ip", "$request_uri": "uri", "$uri": "path", "$host": "host",
-	"$http_host": "host", "src": "client_ip", "source": "client_ip", "url": "uri", "ip": "client_ip",
+	"$remote_addr": "client_ip", "$binary_remote_addr": "client_ip", "$request_uri": "uri", "$uri": "path",
+	"$host": "host", "$http_host": "host", "src": "client_ip", "source": "client_ip", "url": "uri", "ip": "client_ip",
 }
 
 func parseHashKey(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
