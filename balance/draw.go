@@ -9,29 +9,49 @@ type column struct {
 	own, alias uint16
 }
 
-// columns returns what draws open backends by weight: nil where all weights are equal.
+// columns returns what draws open backends by weight: nil where all their weights are equal.
 func (v *View) columns() []column {
-	if v.equal {
-		return nil
+	if !v.hasTable.Load() {
+		v.makeTable()
 	}
-	v.aliasOnce.Do(v.fillColumns)
 	return v.table
 }
 
-// fillColumns makes the alias table: columns that are too low are filled up from one that is too high.
-func (v *View) fillColumns() {
-	n := uint64(len(v.order))
-	v.table = make([]column, n)
-	total := uint64(0)
-	for _, i := range v.order {
-		total += uint64(v.backends[i].Weight)
+// makeTable makes the alias tables, unless another goroutine has.
+func (v *View) makeTable() {
+	v.making.Lock()
+	defer v.making.Unlock()
+	if v.hasTable.Load() {
+		return
 	}
-	left := make([]uint64, n) // in 1/n of a weight: total fills a column
-	var low, high []int
+	weights := make([]uint64, len(v.order))
 	for k, i := range v.order {
-		left[k] = uint64(v.backends[i].Weight) * n
-		v.table[k] = column{1<<32 - 1, i, i}
-		if left[k] < total {
+		weights[k] = uint64(v.backends[i].Weight)
+	}
+	if len(weights) <= scanMax {
+		v.ranks = alias(orderWeights(weights), nil)
+	}
+	v.table = alias(weights, v.order)
+	v.hasTable.Store(true)
+}
+
+// alias returns an alias table of numbers, nil: of 0, 1, 2, …, by their weights: columns that are too low are filled up
+// from one that is too high. The sum of the weights times how many there are is below 2^64.
+func alias(weights []uint64, numbers []uint16) []column {
+	n := uint64(len(weights))
+	table, left := make([]column, n), make([]uint64, n) // left is in 1/n of a weight: total fills a column
+	total := uint64(0)
+	for _, weight := range weights {
+		total += weight
+	}
+	var low, high []int
+	for k, weight := range weights {
+		number := uint16(k)
+		if numbers != nil {
+			number = numbers[k]
+		}
+		table[k] = column{1<<32 - 1, number, number}
+		if left[k] = weight * n; left[k] < total {
 			low = append(low, k)
 		} else {
 			high = append(high, k)
@@ -41,24 +61,32 @@ func (v *View) fillColumns() {
 		from, to := high[len(high)-1], low[len(low)-1]
 		low = low[:len(low)-1]
 		threshold, _ := bits.Div64(left[to]>>32, left[to]<<32, total)
-		v.table[to].threshold, v.table[to].alias = uint32(threshold), v.order[from]
+		table[to].threshold, table[to].alias = uint32(threshold), table[from].own
 		if left[from] -= total - left[to]; left[from] < total {
 			high, low = high[:len(high)-1], append(low, from)
 		}
 	}
+	return table
 }
 
-// draw returns the open backend that a random word falls on, by weight.
-func (v *View) draw(word uint64) int {
-	hi, lo := bits.Mul64(word, uint64(len(v.order)))
-	if v.equal {
+// draw returns the open backend that a random word falls on, by weight. table is v.columns().
+func (v *View) draw(table []column, word uint64) int {
+	if table == nil {
+		hi, _ := bits.Mul64(word, uint64(len(v.order)))
 		return int(v.order[hi])
 	}
-	c := &v.columns()[hi]
-	if uint32(lo>>32) < c.threshold {
-		return int(c.own)
+	return drawn(table, word)
+}
+
+// drawn returns the number in a table that a random word falls on.
+func drawn(table []column, word uint64) int {
+	hi, lo := bits.Mul64(word, uint64(len(table)))
+	c := table[hi]
+	i := int(c.alias)
+	if own := int(c.own); uint32(lo>>32) < c.threshold {
+		i = own // without a branch, which would be mispredicted
 	}
-	return int(c.alias)
+	return i
 }
 
 // drawsMax is how many backends a method draws at the most.
@@ -74,15 +102,17 @@ func (v *View) drawDistinct(l *Local, into *[drawsMax]uint16, count int) int {
 		v.drawPlaces(l, into, count)
 		return count
 	}
-	found := 0
-	for range 3 * count {
-		i := uint16(v.draw(l.Random()))
-		if has(into[:found], i) {
-			continue
-		}
-		into[found] = i
-		if found++; found == count {
-			break
+	table, found := v.columns(), 0
+	for k := range count {
+		into[k] = uint16(v.draw(table, l.Random()))
+	}
+	for found < count && !has(into[:found], into[found]) {
+		found++
+	}
+	for tries := 2 * count; found < count && tries > 0; tries-- {
+		if i := uint16(v.draw(table, l.Random())); !has(into[:found], i) {
+			into[found] = i
+			found++
 		}
 	}
 	return found
@@ -98,34 +128,87 @@ func has(list []uint16, i uint16) bool {
 }
 
 // drawPlaces draws places of order without replacement: the k-th of what is left, where those before it are skipped in
-// ascending order.
+// ascending order. All come from one random word, of which each leaves the bits that it does not need.
 func (v *View) drawPlaces(l *Local, into *[drawsMax]uint16, count int) {
-	n := uint32(len(v.order))
-	word := l.Random()
-	a := scale(uint32(word), n)
-	b := scale(uint32(word>>32), n-1)
-	b += above(b, a)
-	into[0], into[1] = v.order[a], v.order[b]
+	n := uint64(len(v.order))
+	a, rest := bits.Mul64(l.Random(), n)
+	b, rest := bits.Mul64(rest, n-1)
+	after := above(b, a)
+	low := b ^ (a^b)&-after // the lower one of the two, and the other
+	high := (a ^ b ^ low) + after
+	into[0], into[1] = v.order[a], v.order[b+after]
 	if count == 2 {
 		return
 	}
-	word = l.Random()
-	c := scale(uint32(word), n-2)
-	c += above(c, min(a, b))
-	c += above(c, max(a, b))
-	if into[2] = v.order[c]; count == 3 {
-		return
-	}
+	c, _ := bits.Mul64(rest, n-2)
+	c += above(c, low)
+	c += above(c, high)
+	into[2] = v.order[c]
 	for found := 3; found < count; {
-		if i := v.order[scale(uint32(l.Random()), n)]; !has(into[:found], i) {
+		if i := v.order[scale(uint32(l.Random()), uint32(n))]; !has(into[:found], i) {
 			into[found] = i
 			found++
 		}
 	}
 }
 
+// orders has the marks of all orders of up to four: of n, the first n! of orders[n].
+var orders = func() (all [scanMax + 1][24]marks) {
+	for n, count := 1, 1; n <= scanMax; n++ {
+		for k := range count * n { // the last one is put in at each rank of each shorter order
+			rank, m := uint8(k%n), all[n-1][k/n]
+			for place := range n - 1 {
+				if m[place]>>placeBits >= rank {
+					m[place] += 1 << placeBits
+				}
+			}
+			m[n-1] = rank<<placeBits | uint8(n-1)
+			all[n][k] = m
+		}
+		count *= n
+	}
+	return all
+}()
+
+// factorials is how many orders there are.
+var factorials = [scanMax + 1]uint64{1, 1, 2, 6, 24}
+
+// drawOrder returns the marks of up to four open backends in a random order, by weight: of those that cost the same each
+// is chosen as often as its weight says. From a random place on, the one after a busy backend would be chosen twice as
+// often as others.
+func (v *View) drawOrder(l *Local) *marks {
+	n := len(v.order)
+	if v.equal {
+		k, _ := bits.Mul64(l.Random(), factorials[n])
+		return &orders[n][k]
+	}
+	v.columns()
+	return &orders[n][drawn(v.ranks, l.Random())]
+}
+
+// orderWeights returns how likely each of orders is when backends of these weights are drawn one after the other
+// without replacement, in 2^-48.
+func orderWeights(weights []uint64) []uint64 {
+	n := len(weights)
+	list := make([]uint64, factorials[n])
+	for k := range list {
+		var ranked [scanMax]float64
+		for place, m := range orders[n][k][:n] {
+			ranked[m>>placeBits] = float64(weights[place])
+		}
+		left, p := ranked[0]+ranked[1]+ranked[2]+ranked[3], float64(1<<48)
+		for _, weight := range ranked[:n] {
+			p *= weight / left
+			left -= weight
+		}
+		list[k] = uint64(p)
+	}
+	return list
+}
+
 // scale maps 32 random bits to 0…n-1 (Lemire 2019, without the rejection: a bias of n/2³²).
 func scale(word, n uint32) uint32 { return uint32(uint64(word) * uint64(n) >> 32) }
 
-// above returns 1 when x >= y, else 0, without a branch: it would be mispredicted half of the time.
-func above(x, y uint32) uint32 { return 1 - uint32((uint64(x)-uint64(y))>>63) }
+// above returns 1 when x is y or more, else 0, without a branch: it would be mispredicted half of the time. Both are less
+// than 2^63.
+func above(x, y uint64) uint64 { return 1 - (x-y)>>63 }

@@ -2,6 +2,7 @@ package balance
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/edge-proxy/edge/ketama"
@@ -16,6 +17,8 @@ type hashes struct {
 	ring      *ketama.Ring
 	tableOnce sync.Once
 	table     *ketama.Maglev
+	sumsOnce  sync.Once
+	sums      []uint32 // of the weights up to each of layout.placed
 }
 
 // ring returns nginx's ring of all backends, open or not: a key keeps its place on it when one of them is down.
@@ -47,15 +50,23 @@ func (l *layout) maglev() *ketama.Maglev {
 // servers returns the backends of a weight as package ketama has them. One of a name that another one has gets a name
 // of its own. Weights stay as they are written, since nginx has 160 points for each unit, unless there are too many.
 func (l *layout) servers() []ketama.Server {
-	seen := make(map[string]int)
+	taken := make(map[string]bool, len(l.placed))
+	for _, i := range l.placed {
+		taken[l.backends[i].Name] = true
+	}
+	again := make(map[string]int) // how often a name was used
 	list := make([]ketama.Server, len(l.placed))
 	for at, i := range l.placed {
 		b := &l.backends[i]
-		list[at] = ketama.Server{Name: b.Name, Weight: b.Weight}
-		if n := seen[b.Name]; n > 0 {
-			list[at].Name = fmt.Sprintf("%s#%d", b.Name, n)
+		name := b.Name
+		if again[b.Name]++; again[b.Name] > 1 {
+			for taken[name] {
+				name = fmt.Sprintf("%s#%d", b.Name, again[b.Name])
+				again[b.Name]++
+			}
+			taken[name] = true
 		}
-		seen[b.Name]++
+		list[at] = ketama.Server{Name: name, Weight: b.Weight}
 		if limit := pointsMax / 160; l.total > limit {
 			list[at].Weight = max(b.Weight*limit/l.total, 1)
 		}
@@ -68,7 +79,7 @@ func (l *layout) servers() []ketama.Server {
 type ringed struct{ turns Turns }
 
 func newRinged(reactor, reactors int) Picker {
-	return &ringed{Turns{part: float64(reactor) / float64(max(reactors, 1))}}
+	return &ringed{newTurns(reactor, reactors)}
 }
 
 // Pick returns the backend of the key. Where that is closed or was tried, it does as nginx does: it takes the owner of
@@ -95,7 +106,7 @@ func (p *ringed) Pick(v *View, l *Local, q *Request) int {
 type tabled struct{ turns Turns }
 
 func newTabled(reactor, reactors int) Picker {
-	return &tabled{Turns{part: float64(reactor) / float64(max(reactors, 1))}}
+	return &tabled{newTurns(reactor, reactors)}
 }
 
 // Pick returns the backend of the key. Where that is closed or was tried, the key is hashed again, so that the keys of
@@ -154,7 +165,7 @@ func hashAddress(address []byte) uint64 {
 type addressed struct{ turns Turns }
 
 func newIPHashed(reactor, reactors int) Picker {
-	return &addressed{Turns{part: float64(reactor) / float64(max(reactors, 1))}}
+	return &addressed{newTurns(reactor, reactors)}
 }
 
 // Pick returns the backend of the client's address as nginx's ip_hash does: a hash among the weights of all, open or
@@ -164,21 +175,30 @@ func (p *addressed) Pick(v *View, l *Local, q *Request) int {
 		return p.turns.Pick(v, l, q)
 	}
 	factor, sum, h := q.Key>>16, q.Key&0xffff, uint64(addressFirst)
-	for range ketama.Tries + 1 {
+	for range ketama.Tries + 1 + q.Tried.Len() { // nginx goes on after the one that it tried last
 		h = (h*factor + sum) % addressMod
-		if i := v.at(int(h % uint64(v.total))); v.may(i, q) {
+		if i := v.at(uint32(h % uint64(v.total))); v.may(i, q) {
 			return i
 		}
 	}
 	return p.turns.Pick(v, l, q)
 }
 
-// at returns the backend that a part of the sum of all weights falls on. It looks at each of them, as nginx does.
-func (l *layout) at(part int) int {
-	for _, i := range l.placed {
-		if part -= l.backends[i].Weight; part < 0 {
-			return int(i)
+// at returns the backend that a part of the sum of all weights falls on.
+func (l *layout) at(part uint32) int {
+	sums := l.sums()
+	at, _ := slices.BinarySearch(sums, part+1)
+	return int(l.placed[at])
+}
+
+// sums returns the sums of the weights up to each backend: nginx looks at all of them instead.
+func (l *layout) sums() []uint32 {
+	l.hashes.sumsOnce.Do(func() {
+		sum := uint32(0)
+		for _, i := range l.placed {
+			sum += uint32(l.backends[i].Weight)
+			l.hashes.sums = append(l.hashes.sums, sum)
 		}
-	}
-	return -1
+	})
+	return l.hashes.sums
 }

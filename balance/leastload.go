@@ -1,93 +1,139 @@
 package balance
 
-// scanMax is how many open backends a method looks at all of. With totals that are a tick old, looking at all of many
-// has every reactor send to the same one.
-const scanMax = 4
+import "math/bits"
 
-// cost is what a method compares: the least is chosen.
-type cost func(v *View, l *Local, i int, tunnel bool) uint64
+const (
+	scanMax      = 4  // open backends that a method looks at all of: see drawOrder
+	leastScanMax = 16 // the same for LeastConn, which promises the least of all where there are few
+)
 
-// pickRandom draws one, by weight.
-func pickRandom(v *View, l *Local, q *Request) int {
+// measure is what methods compare backends by, besides the requests under way at each and its weight.
+type measure uint8
+
+const (
+	byLoad   measure = iota // nothing else
+	bySlow                  // how slow it is
+	byPeak                  // the peaks of its latency
+	measures                // how many there are
+)
+
+// drawing is the Picker of Random.
+// Immutable.
+type drawing struct{}
+
+// Pick draws one, by weight.
+func (drawing) Pick(v *View, l *Local, q *Request) int {
 	if len(v.order) == 0 {
 		return -1
 	}
-	i := v.draw(l.Random())
-	if q.Tried.none() || !q.Tried.Has(i) {
-		return i
-	}
-	return v.again(l, q)
-}
-
-// again draws until there is one that was not tried; where luck is against it, it takes the next one in order.
-func (v *View) again(l *Local, q *Request) int {
+	table := v.columns()
+	i := v.draw(table, l.Random())
 	for range 4 {
-		if i := v.draw(l.Random()); !q.Tried.Has(i) {
+		if q.Tried.none() || !q.Tried.Has(i) {
 			return i
 		}
+		i = v.draw(table, l.Random())
 	}
 	return v.anyOf(int(scale(uint32(l.Random()), uint32(len(v.order)))), q)
 }
 
-// loadCost is the requests under way over the weight. Where nothing is under way the costs are the same whatever the
-// weights, so that the first one drawn is taken: then the weights are the shares.
-func loadCost(v *View, l *Local, i int, tunnel bool) uint64 {
-	return l.load(v, i, tunnel) * uint64(v.cell(i).share.Load())
+// comparing is the Picker of methods that draw some backends by weight and take the one of least cost. It looks at all
+// when there are no more than scan, which is 4 at least. With totals that are a tick old, looking at all of many has
+// every reactor send to the same one.
+// Immutable.
+type comparing struct {
+	by    measure
+	draws int
+	scan  int
 }
 
-// pickOfTwo draws two and takes the one with less under way (Mitzenmacher 2001).
-func pickOfTwo(v *View, l *Local, q *Request) int { return v.leastOfDrawn(l, q, 2, 1, loadCost) }
-
-// pickLeast takes the one with the least under way: of all up to 16, else of eight that it draws.
-func pickLeast(v *View, l *Local, q *Request) int {
-	return v.leastOfDrawn(l, q, drawsMax, 16, loadCost)
-}
-
-// leastOfDrawn draws so many and takes the one of least cost; it looks at all when there are no more than scan.
-func (v *View) leastOfDrawn(l *Local, q *Request, draws, scan int, c cost) int {
+// Pick implements Picker.
+func (p *comparing) Pick(v *View, l *Local, q *Request) int {
 	l.fit(v)
 	n := len(v.order)
-	if n <= scan || n <= draws {
-		return v.leastOfAll(l, q, c)
+	if n <= scanMax {
+		return v.least(l, q, v.order, v.drawOrder(l), p.by)
 	}
-	var drawn [drawsMax]uint16
-	found := v.drawDistinct(l, &drawn, draws)
+	if n <= p.scan {
+		return v.leastOfAll(l, q, p.by)
+	}
+	var list [drawsMax]uint16
+	return v.least(l, q, list[:v.drawDistinct(l, &list, p.draws)], &inOrder, p.by)
+}
+
+// Costs are compared with the mark of the backend in their low bits: the least of some numbers is found without a
+// branch, which would be mispredicted half of the time. A mark is a rank, by which equal costs are compared, and the
+// place of the backend in its list.
+const (
+	placeBits = 3 // up to drawsMax
+	markBits  = 5
+)
+
+// marks is a mark for each place of a list.
+type marks [drawsMax]uint8
+
+// least returns the backend of least cost of a list that was not tried, and looks at all when it is none of these.
+func (v *View) least(l *Local, q *Request, list []uint16, marked *marks, by measure) int {
+	if !q.Tried.none() || len(list) == 0 {
+		return v.leastUntried(l, q, list, by)
+	}
+	best, pages, pending, tunnel := ^uint64(0), v.pages, l.pending, q.Tunnel
+	for k := uint(0); k < uint(len(list)); k++ {
+		i := uint(list[k])
+		at := cost(&pages[i/pageSize][i%pageSize], &pending[i], tunnel, by)<<markBits | uint64(marked[k%drawsMax])
+		best = lesser(best, at)
+	}
+	return int(list[best&(drawsMax-1)])
+}
+
+// lesser is min without a branch, which in a loop the compiler makes of min.
+func lesser(a, b uint64) uint64 {
+	_, less := bits.Sub64(a, b, 0)
+	return b ^ (a^b)&-less
+}
+
+// leastUntried is least for a request that was tried.
+func (v *View) leastUntried(l *Local, q *Request, list []uint16, by measure) int {
 	best, least := -1, ^uint64(0)
-	for _, i := range drawn[:found] {
-		if at := c(v, l, int(i), q.Tunnel); at < least && !q.Tried.Has(int(i)) {
+	for _, i := range list {
+		if at := cost(v.cell(int(i)), &l.pending[i], q.Tunnel, by); at < least && !q.Tried.Has(int(i)) {
 			best, least = int(i), at
 		}
 	}
-	if best < 0 {
-		return v.leastOfAll(l, q, c) // all drawn were tried
+	if best < 0 && len(list) < len(v.order) {
+		return v.leastOfAll(l, q, by)
 	}
 	return best
 }
 
-// leastOfAll looks at all. Of equal ones it takes the first one drawn, by weight, or else the first from a random place
-// on.
-func (v *View) leastOfAll(l *Local, q *Request, c cost) int {
-	l.fit(v)
-	n := len(v.order)
-	if n == 0 {
-		return -1
-	}
-	word := l.Random()
-	best, least := v.draw(word), ^uint64(0)
-	if q.Tried.Has(best) {
-		best = -1
-	} else {
-		least = c(v, l, best, q.Tunnel)
-	}
-	place := int(scale(uint32(word), uint32(n)))
-	for range n {
-		i := int(v.order[place])
-		if at := c(v, l, i, q.Tunnel); at < least && !q.Tried.Has(i) {
-			best, least = i, at
+// leastOfAll looks at all that are open, and draws among those of the least cost, by weight.
+func (v *View) leastOfAll(l *Local, q *Request, by measure) int {
+	best, least, sum := -1, ^uint64(0), uint64(0)
+	for _, index := range v.order {
+		i := int(index)
+		at := cost(v.cell(i), &l.pending[i], q.Tunnel, by)
+		if at > least || q.Tried.Has(i) {
+			continue
 		}
-		if place++; place == n {
-			place = 0
+		if at < least {
+			least, sum = at, 0
+		}
+		weight := uint64(v.backends[i].Weight)
+		sum += weight
+		if part, _ := bits.Mul64(l.Random(), sum); part < weight {
+			best = i
 		}
 	}
 	return best
+}
+
+// inOrder has the first one of equals chosen.
+var inOrder = marks{0, 1, 2, 3, 4, 5, 6, 7}
+
+// cost returns what methods compare.
+//
+//	2^26 requests under way × 2^32 + 2^32 < 2^(64 - markBits)
+func cost(c *cell, p *pending, tunnel bool, by measure) uint64 {
+	by %= measures
+	return uint64(load(c, p, tunnel))*uint64(c.steps[by].Load()) + uint64(c.bases[by].Load())
 }

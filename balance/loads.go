@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 )
@@ -18,30 +19,74 @@ type cell struct {
 	tunnels  atomic.Int32  // tunnels that are open
 	sampled  atomic.Uint64 // latency and when: see sample
 	peak     atomic.Uint64 // the same, by its peaks; 0 unless Loads.peaks
-	share    atomic.Uint32 // shareOne / weight
 	slow     atomic.Uint32 // slowOne: not slow at all
-	_        [cacheLine - 32]byte
+
+	// What methods compare, by each measure: requests under way × steps + bases. See reckonSlow and reckonPeak.
+	steps, bases [measures]atomic.Uint32
+}
+
+// stepOne is the step of a backend of weight 1 by byLoad; that of another is stepOne / (weight × part). Where nothing is
+// under way and no backend is slow, all cost 0 whatever their weights: then draws decide, and weights are the shares.
+//
+//	16 ≤ steps[byLoad] ≤ 16 × stepOne
+const stepOne = 1 << 20
+
+// setStep notes the step by byLoad. The others follow.
+func (c *cell) setStep(step uint32) {
+	c.steps[byLoad].Store(step)
+	c.reckonSlow()
+}
+
+// reckonSlow works out the cost by bySlow, ((requests + 1) × slow - 1) × steps[byLoad], after one of these was written.
+// Two goroutines may do so at the same time: the one that stores last has seen both unchanged since.
+func (c *cell) reckonSlow() {
+	for {
+		step, slow := c.steps[byLoad].Load(), c.slow.Load()
+		slower := uint64(step) * uint64(slow) / slowOne
+		c.steps[bySlow].Store(uint32(min(slower, math.MaxUint32)))
+		c.bases[bySlow].Store(uint32(min(slower-uint64(step), math.MaxUint32)))
+		if c.steps[byLoad].Load() == step && c.slow.Load() == slow {
+			return
+		}
+	}
+}
+
+// reckonPeak works out the cost by byPeak, (requests × steps[byLoad] + stepOne) × us / peakScale, for a peak of so many
+// microseconds. Each sweep does so again.
+func (c *cell) reckonPeak(us float64) {
+	us = (us + 1) / peakScale
+	c.steps[byPeak].Store(uint32(max(1, min(us*float64(c.steps[byLoad].Load()), math.MaxUint32))))
+	c.bases[byPeak].Store(uint32(min(us*stepOne, math.MaxUint32)))
 }
 
 // cacheLine is the size of memory that two cores must not write at the same time.
 const cacheLine = 64
 
-// shareOne over the weight is what one request more adds to the cost of a backend.
-const shareOne = 1 << 24
-
 // Loads is how loaded the backends of a service are, by their index: what is under way at each and how fast it
 // answers, added up over all reactors. Each reactor has a Local and publishes what it knows at the end of every tick.
-// It outlives Views, and so do requests: an index is given to another backend only when nothing of the one before is
-// kept by it, except that requests under way there are counted until they end.
+// It outlives Views, and so do requests: those under way at an index that is given to another backend are counted there
+// until they end. Forget ends the rest.
 // Safe for any goroutine.
 type Loads struct {
 	pages  atomic.Pointer[[]*page]
-	mean   atomic.Uint64 // of all backends: µs << meanShift; 0: there was no answer yet
+	mean   atomic.Uint64 // of all backends: see average
 	slowed atomic.Int32  // backends whose slow is above slowOne
 	swept  atomic.Uint32 // ms: when the slowness of those that get no requests was worked out last
 	peaks  atomic.Bool   // some Picker wants cell.peak
 
-	mu sync.Mutex // grow
+	mu     sync.Mutex // held while pages, or steps by byLoad, are written
+	scales []scaling  // guarded by mu; by index
+}
+
+// scaling is the weight of a backend and the part of it that it takes.
+type scaling struct {
+	weight int
+	part   float64
+}
+
+// step returns what the step by byLoad is to be.
+func (s scaling) step() uint32 {
+	return uint32(min(stepOne/(float64(s.weight)*s.part)+0.5, 16*stepOne))
 }
 
 // NewLoads makes Loads of no backends. They grow with the Views that are made with them.
@@ -63,8 +108,10 @@ func (l *Loads) grow(n int) []*page {
 	for len(pages)*pageSize < n {
 		p := &page{}
 		for i := range p {
-			p[i].share.Store(shareOne)
 			p[i].slow.Store(slowOne)
+			p[i].setStep(stepOne)
+			p[i].reckonPeak(float64(l.Mean()))
+			l.scales = append(l.scales, scaling{1, 1})
 		}
 		pages = append(pages, p)
 	}
@@ -78,17 +125,30 @@ func (l *Loads) cell(i int) *cell {
 	return &pages[i/pageSize][i%pageSize]
 }
 
-// setWeight notes the weight of backend i, which is 1 or more.
-func (l *Loads) setWeight(i, weight int) { l.cell(i).share.Store(uint32(shareOne / weight)) }
-
-// Scale has backend i take only a part of its weight, 0 < part ≤ 1, with the methods that look at load: what starts
-// slowly has less of it. It holds until the next Scale, or until a View is made.
-func (l *Loads) Scale(i, weight int, part float64) {
-	l.cell(i).share.Store(uint32(min(shareOne/float64(weight)/part, 1<<28)))
+// setWeights notes the weights of backends, those of weight 0 aside.
+func (l *Loads) setWeights(backends []Backend) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range backends {
+		if weight := backends[i].Weight; weight > 0 {
+			l.scales[i].weight = weight
+			l.cell(i).setStep(l.scales[i].step())
+		}
+	}
 }
 
-// Forget forgets how fast backend i answers: another one has its index now.
+// Scale has backend i take only a part of its weight, 0 < part ≤ 1, with the methods that look at load: what starts
+// slowly has less of it. It holds until the next Scale or Forget.
+func (l *Loads) Scale(i int, part float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.scales[i].part = part
+	l.cell(i).setStep(l.scales[i].step())
+}
+
+// Forget forgets how fast backend i answers and how it was scaled: another one has its index now.
 func (l *Loads) Forget(i int) {
+	l.Scale(i, 1)
 	c := l.cell(i)
 	c.sampled.Store(0)
 	c.peak.Store(0)
@@ -99,7 +159,7 @@ func (l *Loads) Forget(i int) {
 // have not published yet is left out.
 func (l *Loads) InFlight(i int) (requests, tunnels int) {
 	c := l.cell(i)
-	return int(c.inflight.Load()), int(c.tunnels.Load())
+	return int(max(c.inflight.Load(), 0)), int(max(c.tunnels.Load(), 0))
 }
 
 // Latency returns how long backend i takes to the head of an answer, in µs, as the weighted mean of the last answers;
@@ -110,11 +170,18 @@ func (l *Loads) Latency(i int) (us int, slow float64) {
 }
 
 // Mean returns how long the backends take to the head of an answer, in µs; 0 when there was none.
-func (l *Loads) Mean() int { return int(l.mean.Load() >> meanShift) }
+func (l *Loads) Mean() int { return int(average(l.mean.Load()).us()) }
 
 // AnsweredAt returns when backend i answered last, in the milliseconds that Local.Publish is given, of which it has the
 // low 32 bits. ok is false when it never has.
 func (l *Loads) AnsweredAt(i int) (ms uint32, ok bool) {
 	s := sample(l.cell(i).sampled.Load())
 	return s.ms(), s != 0
+}
+
+// keepPeaks has the peaks of latencies kept from now on.
+func (l *Loads) keepPeaks() {
+	if !l.peaks.Load() {
+		l.peaks.Store(true)
+	}
 }

@@ -1,36 +1,45 @@
 package balance
 
-// inflightMax keeps the cost of a backend within 64 bits: see Adaptive.
-const inflightMax = 1<<18 - 1
+import (
+	"slices"
+
+	"github.com/edge-proxy/edge/internal/invariant"
+)
 
 // publishEvery is how many requests of a tick are held back at the most before the others hear of them.
 const publishEvery = 64
 
-// pending is what one reactor has not published of a backend yet.
+// pending is what one reactor has not published of a backend yet. Four fill a cache line.
 type pending struct {
 	inflight, tunnels int32
-	answers, failures uint16
 	micros            uint32 // the sum of the answers
+	answers           uint16
+	failures          uint8
+	dirty             bool // it is in Local.dirty
 }
 
 // Local is what one reactor knows of the load of backends beyond what is published: plain memory, so that a request
 // costs no write that other cores wait for. Pickers see both.
 // Owned by its reactor.
 //
-//	i in dirty, once  <=>  a field of pending[i] is not zero, or was since the last Publish
+//	i in dirty, once  <=>  pending[i].dirty
+//	!pending[i].dirty  =>  all of pending[i] is zero
 type Local struct {
 	loads   *Loads
 	pending []pending // by index; fills whole cache lines
 	dirty   []uint16
 	random  uint64
 	now     uint32 // ms, of the last Publish
+	clip    uint32 // µs: what a longer answer counts as in the mean
 	entered int    // requests since then
-	marks   []uint64
+	answers int    // since then
+	clipped uint64 // their sum in µs
+	_       [2*cacheLine - 112]byte
 }
 
 // NewLocal makes the Local of one reactor. Its draws begin at seed: give each reactor another one.
 func NewLocal(l *Loads, seed uint64) *Local {
-	return &Local{loads: l, random: seed*0x9e3779b97f4a7c15 + 0x2545f4914f6cdd1d}
+	return &Local{loads: l, clip: average(l.mean.Load()).clip(), random: seed*golden + 0x2545f4914f6cdd1d}
 }
 
 // Enter counts a request that is sent to backend i, or a tunnel. Each is to Leave.
@@ -71,12 +80,14 @@ func (l *Local) Answered(i int, us uint32) {
 	}
 	p.answers++
 	p.micros += min(us, latMax)
+	l.answers++
+	l.clipped += uint64(min(us, l.clip))
 }
 
 // Failed counts a failure of backend i: a connection refused or lost, an answer that came too late, or one that says
 // that the backend cannot serve. It counts as a very slow answer, so that a backend that fails fast draws nobody.
 func (l *Local) Failed(i int) {
-	if p := l.at(i); p.failures < 1<<16-1 {
+	if p := l.at(i); p.failures < 1<<8-1 {
 		p.failures++
 	}
 }
@@ -86,18 +97,18 @@ func (l *Local) at(i int) *pending {
 	if i >= len(l.pending) {
 		l.grow(i + 1)
 	}
-	if word, bit := i/64, uint64(1)<<(i%64); l.marks[word]&bit == 0 {
-		l.marks[word] |= bit
+	p := &l.pending[i]
+	if !p.dirty {
+		p.dirty = true
 		l.dirty = append(l.dirty, uint16(i))
 	}
-	return &l.pending[i]
+	return p
 }
 
 // grow makes room for n backends. It allocates, and does so seldom.
 func (l *Local) grow(n int) {
 	n = (n + pageSize - 1) / pageSize * pageSize
 	l.pending = append(make([]pending, 0, n), l.pending...)[:n]
-	l.marks = append(make([]uint64, 0, n/64), l.marks...)[:n/64]
 	l.dirty = append(make([]uint16, 0, n), l.dirty...)
 	l.loads.grow(n)
 }
@@ -109,7 +120,12 @@ func (l *Local) Dirty() bool { return len(l.dirty) > 0 }
 // the time in milliseconds since any moment, the same one for all reactors. Totals that are a tick old are as good as
 // exact ones; those that are held back for some milliseconds are not.
 func (l *Local) Publish(now uint32) {
+	if invariant.On {
+		l.check()
+	}
 	l.now, l.entered = now, 0
+	mean := l.loads.foldMean(l.answers, l.clipped)
+	l.answers, l.clipped, l.clip = 0, 0, mean.clip()
 	pages := *l.loads.pages.Load()
 	for _, i := range l.dirty {
 		c, p := &pages[i/pageSize][i%pageSize], &l.pending[i]
@@ -119,11 +135,10 @@ func (l *Local) Publish(now uint32) {
 		if p.tunnels != 0 {
 			c.tunnels.Add(p.tunnels)
 		}
-		if n := int(p.answers); n+int(p.failures) > 0 {
-			l.loads.fold(c, n, float64(p.micros)/float64(max(n, 1)), int(p.failures), now)
+		if n, failures := int(p.answers), int(p.failures); n+failures > 0 {
+			l.loads.fold(c, n, p.micros, failures, mean.us(), now)
 		}
 		*p = pending{}
-		l.marks[i/64] &^= 1 << (i % 64)
 	}
 	l.dirty = l.dirty[:0]
 	l.loads.sweep(now)
@@ -136,29 +151,43 @@ func (l *Local) fit(v *View) {
 	}
 }
 
-// load returns how much is under way at backend i of v, as this reactor knows it: for a tunnel, tunnels count too.
-func (l *Local) load(v *View, i int, tunnel bool) uint64 {
-	c, p := v.cell(i), &l.pending[i]
+// load returns how much is under way at the backend of c, as the reactor of p knows it: for a tunnel, tunnels count too.
+// Totals are added up from parts that are read at different moments, so that one may seem to be below zero.
+func load(c *cell, p *pending, tunnel bool) int32 {
 	n := c.inflight.Load() + p.inflight
 	if tunnel {
 		n += c.tunnels.Load() + p.tunnels
 	}
-	// Totals are added up from parts that are read at different moments, so that one may seem to be below zero.
-	return uint64(min(max(n, 0), inflightMax))
+	return max(n, 0)
 }
 
 // InFlight returns how much is under way at backend i of v, as this reactor knows it now. For a request that asks for a
 // tunnel, tunnels count too, so that a backend without tunnels is not flooded by all the requests because of it.
 func (l *Local) InFlight(v *View, i int, q *Request) int {
 	l.fit(v)
-	return int(l.load(v, i, q.Tunnel))
+	return int(load(v.cell(i), &l.pending[i], q.Tunnel))
 }
 
 // Random returns 64 random bits (Steele, Lea and Flood, SplitMix64, 2014). They are no secret.
 func (l *Local) Random() uint64 {
-	l.random += 0x9e3779b97f4a7c15
+	l.random += golden
 	x := l.random
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31
+}
+
+// check panics when the invariants of Local do not hold.
+func (l *Local) check() {
+	dirty := 0
+	for i := range l.pending {
+		if p := l.pending[i]; p.dirty {
+			dirty++
+		} else {
+			invariant.That(p == pending{}, "backend %d has %+v that nobody will publish", i, p)
+		}
+	}
+	slices.Sort(l.dirty)
+	listed := len(slices.Compact(slices.Clone(l.dirty)))
+	invariant.That(dirty == len(l.dirty) && dirty == listed, "%d are dirty, the list is %v", dirty, l.dirty)
 }

@@ -36,35 +36,31 @@ type Method struct {
 var (
 	// Turns alone.
 	RoundRobin = &Method{Name: "round_robin", New: func(reactor, reactors int) Picker {
-		return &Turns{part: float64(reactor) / float64(max(reactors, 1))}
+		t := newTurns(reactor, reactors)
+		return &t
 	}, Prepare: func(v *View) { v.cycle() }}
-	Random = &Method{Name: "random", New: one(pickRandom), Prepare: prepareDraws}
+	Random = &Method{Name: "random", New: one(drawing{}), Prepare: prepareDraws}
 
 	// Requests under way.
-	LeastConn = &Method{Name: "least_conn", New: one(pickLeast), Prepare: prepareDraws}
-	P2C       = &Method{Name: "p2c", New: one(pickOfTwo), Prepare: prepareDraws}
+	LeastConn = &Method{Name: "least_conn", New: one(&comparing{byLoad, drawsMax, leastScanMax}), Prepare: prepareDraws}
+	P2C       = &Method{Name: "p2c", New: one(&comparing{byLoad, 2, scanMax}), Prepare: prepareDraws}
 
 	// Requests under way, and how fast the answers are.
-	Adaptive = &Method{Name: "adaptive", New: one(pickAdaptive), Prepare: prepareDraws}
-	PeakEWMA = &Method{Name: "peak_ewma", New: one(pickPeak), Prepare: func(v *View) {
-		v.loads.peaks.Store(true)
+	Adaptive = &Method{Name: "adaptive", New: one(&comparing{bySlow, 3, scanMax}), Prepare: prepareDraws}
+	PeakEWMA = &Method{Name: "peak_ewma", New: one(&comparing{byPeak, 2, scanMax}), Prepare: func(v *View) {
+		v.loads.keepPeaks()
 		prepareDraws(v)
 	}}
 
 	// A key.
 	Ketama = &Method{Name: "ketama", New: newRinged, Hash: hashKetama, Prepare: func(v *View) { v.ring() }}
 	Maglev = &Method{Name: "maglev", New: newTabled, Hash: hashMaglev, Prepare: func(v *View) { v.maglev() }}
-	IPHash = &Method{Name: "ip_hash", New: newIPHashed, Hash: hashAddress}
+	IPHash = &Method{Name: "ip_hash", New: newIPHashed, Hash: hashAddress,
+		Prepare: func(v *View) { v.sums() }}
 )
 
-// pickFunc is a Picker without a state of its own.
-type pickFunc func(v *View, l *Local, q *Request) int
-
-// Pick calls f.
-func (f pickFunc) Pick(v *View, l *Local, q *Request) int { return f(v, l, q) }
-
-// one makes f the Picker of every reactor.
-func one(f pickFunc) func(int, int) Picker { return func(int, int) Picker { return f } }
+// one makes p, which has no state, the Picker of every reactor.
+func one(p Picker) func(int, int) Picker { return func(int, int) Picker { return p } }
 
 func prepareDraws(v *View) { v.columns() }
 

@@ -1,6 +1,10 @@
 package balance
 
-import "math"
+import (
+	"math"
+
+	"github.com/edge-proxy/edge/internal/invariant"
+)
 
 const (
 	cycleMax     = 4096    // turns in a cycle
@@ -11,18 +15,27 @@ const (
 const golden = 0x9e3779b97f4a7c15
 
 // Turns is the Picker of RoundRobin: each open backend as often as its weight says, in nginx's smooth order, where
-// heavy ones get no burst. It is fair over a cycle, the sum of the weights over their greatest common divisor. Where a
-// cycle would be longer than 4096 turns, backends are drawn by weight, with draws that are spread evenly instead of
-// random ones.
+// heavy ones get no burst; nginx itself leaves that order after a failure, when it lowers a weight for some time. It is
+// fair over a cycle, the sum of the weights over their greatest common divisor. Where a cycle would be longer than 4096
+// turns, backends are drawn by weight, with draws that are spread evenly instead of random ones. The zero value begins
+// with the first turn; RoundRobin.New has each reactor begin at another one.
 // Owned by one goroutine.
 //
-//	cursor < len(cycle) of the View that it is for
+//	cursor < len(cycle), unless that is nil: before the first pick
+//	reactor < reactors, or both are 0
 type Turns struct {
-	cycle  []uint16 // whose place cursor is
-	cursor int
-	part   float64 // of a cycle: where the first one begins
-	word   uint64
-	_      [cacheLine - 48]byte // Turns of two reactors are neighbours in memory: 9 ns a pick without this, 2.5 with
+	cycle    []uint16
+	cursor   int
+	reactor  int // of so many: the first cycle begins at this part of it
+	reactors int
+	word     uint64
+	_        [cacheLine - 56]byte // Turns of two reactors are neighbours in memory: 9 ns a pick without this, 2.5 with
+}
+
+// newTurns makes the Turns of one of so many reactors.
+func newTurns(reactor, reactors int) Turns {
+	reactors = max(reactors, 1)
+	return Turns{reactor: max(reactor, 0) % reactors, reactors: reactors}
 }
 
 // Pick implements Picker. l may be nil. It returns -1 when all open backends have been tried; the caller may pick again
@@ -50,11 +63,14 @@ func (t *Turns) Pick(v *View, _ *Local, q *Request) int {
 // follow goes on in another cycle at the same part of it. Each reactor begins in another part of the first one, so that
 // their first requests do not meet the same backend.
 func (t *Turns) follow(cycle []uint16) {
-	if n := len(t.cycle); n > 0 {
-		t.part = float64(t.cursor) / float64(n)
+	at, of := t.cursor, len(t.cycle)
+	if of == 0 {
+		at, of = t.reactor, max(t.reactors, 1)
 	}
-	t.cycle = cycle
-	t.cursor = min(int(t.part*float64(len(cycle))), len(cycle)-1)
+	t.cycle, t.cursor = cycle, at*len(cycle)/of
+	if invariant.On {
+		invariant.That(t.cursor < len(cycle), "turn %d of %d", t.cursor, len(cycle))
+	}
 }
 
 // spread draws by weight without a cycle.
@@ -64,28 +80,39 @@ func (t *Turns) spread(v *View, q *Request) int {
 		return -1
 	}
 	if t.word == 0 {
-		t.word = uint64(t.part * math.MaxInt64)
+		t.word = math.MaxUint64 / uint64(max(t.reactors, 1)) * uint64(t.reactor)
 	}
-	t.word += golden
-	i := v.draw(t.word)
-	if q.Tried.Has(i) {
-		return v.anyOf(int(scale(uint32(t.word>>32), uint32(n))), q)
+	table := v.columns()
+	for range 4 {
+		t.word += golden
+		if i := v.draw(table, t.word); !q.Tried.Has(i) {
+			return i
+		}
 	}
-	return i
+	return v.anyOf(int(scale(uint32(t.word>>32), uint32(n))), q)
 }
 
 // cycle returns the turns of the open backends, or nil where there would be too many.
 func (v *View) cycle() []uint16 {
-	if v.equal {
-		return v.order
+	if !v.hasTurns.Load() {
+		v.makeTurns()
 	}
-	v.cycleOnce.Do(func() { v.turns = v.makeCycle() })
 	return v.turns
 }
 
-// makeCycle lets nginx choose a whole cycle: each adds its weight to its credit, the one with most is chosen and pays
+// makeTurns makes the cycle, unless another goroutine has.
+func (v *View) makeTurns() {
+	v.making.Lock()
+	defer v.making.Unlock()
+	if !v.hasTurns.Load() {
+		v.turns = v.smooth()
+		v.hasTurns.Store(true)
+	}
+}
+
+// smooth lets nginx choose a whole cycle: each adds its weight to its credit, the one with most is chosen and pays
 // the sum of all weights.
-func (v *View) makeCycle() []uint16 {
+func (v *View) smooth() []uint16 {
 	total, divisor := 0, 0
 	for _, i := range v.order {
 		total += v.backends[i].Weight

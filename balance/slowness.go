@@ -7,14 +7,19 @@ const (
 	idleHalf  = 5000      // ms: a backend that is not asked is forgiven half of its slowness in this time
 	deadBand  = 2         // times the mean: a backend up to here is not slow, so that noise moves nothing
 	meanClip  = 8         // times the mean: a longer answer counts as this in the mean
+	meanOf    = 256       // answers, about: how long the mean remembers
 	faultMean = 10        // times the mean: what a failure counts as for the backend
 	faultMin  = 1_000_000 // µs: at least
 	latMax    = 1<<28 - 1 // µs: 268 s, the longest that a sample holds
-	slowOne   = 1 << 8
-	slowMax   = 1024 * slowOne
-	meanShift = 12   // so that a 256th of a microsecond is not lost
-	sweepMs   = 128  // how often the slowness of backends without answers is worked out again
-	peakHalf  = 6931 // ms: peaks fall by e in 10 s, as in Finagle
+	slowOne   = 1 << 8    // not slow
+	slowMax   = 1 << 18   // 1024 times slower
+	sweepMs   = 128       // how often the slowness of backends without answers is worked out again
+	peakHalf  = 6931      // ms: peaks fall by e in 10 s, as in Finagle
+	peakScale = 1 << 12   // µs: a peak of as much costs as much as byLoad
+	skewMax   = 1<<16 - 1 // ms: the times of two reactors differ by less
+	meanBits  = 52        // of an average that are the mean; the rest are the count
+	meanOne   = 1 << 12   // µs in them, so that a 256th of a microsecond is not lost
+	meanLeast = 1.0 / 16  // µs
 )
 
 // sample is a latency and when it was taken, in one word: racy by intent, since two reactors that fold their samples at
@@ -23,8 +28,9 @@ const (
 //	bits 63…32: µs << 4    bits 31…0: ms
 type sample uint64
 
+// newSample returns the sample of a latency. It is never 0, which stands for none.
 func newSample(us float64, ms uint32) sample {
-	return sample(uint64(min(us, latMax)*16)<<32) | sample(ms)
+	return max(sample(uint64(min(us, latMax)*16)<<32)|sample(ms), 1)
 }
 
 // us returns the latency in microseconds.
@@ -32,6 +38,39 @@ func (s sample) us() float64 { return float64(s>>32) / 16 }
 
 // ms returns the time of the last answer, in the low 32 bits of milliseconds.
 func (s sample) ms() uint32 { return uint32(s) }
+
+// average is the mean of the latencies of all backends, and how many answers it is of, up to 256. The zero average is
+// of none.
+//
+//	bits 63…52: answers    bits 51…0: µs × 4096
+type average uint64
+
+// us returns the mean in microseconds.
+func (a average) us() float64 { return float64(a&(1<<meanBits-1)) / meanOne }
+
+// clip returns what a longer answer counts as, in microseconds.
+func (a average) clip() uint32 {
+	if a == 0 {
+		return latMax
+	}
+	return uint32(min(meanClip*a.us(), latMax))
+}
+
+// with returns the average with n more answers that are sum microseconds together. The first ones have equal parts in
+// it; later each is a 256th.
+func (a average) with(n int, sum uint64) average {
+	count, mean := min(int(a>>meanBits)+n, meanOf), a.us()
+	mean += (float64(sum)/float64(n) - mean) * min(float64(n)/float64(count), 1)
+	return average(count)<<meanBits | average(max(mean, meanLeast)*meanOne)
+}
+
+// since returns how many milliseconds before now then was; 0 when it was after now on the clock of another reactor.
+func since(now, then uint32) uint32 {
+	if d := now - then; d <= math.MaxUint32-skewMax {
+		return d
+	}
+	return 0
+}
 
 // foldWeight is the weight of n samples that have one sixteenth each: 1−(15/16)^n.
 var foldWeight = func() (table [17]float64) {
@@ -57,38 +96,31 @@ func faded(idle, half uint32) float64 {
 	return 0
 }
 
-// fold adds n samples of a mean of us microseconds, and failures, to what is known of c.
-func (l *Loads) fold(c *cell, n int, us float64, failures int, now uint32) {
-	mean := float64(l.mean.Load()) / (1 << meanShift)
+// foldMean adds n answers of a sum of microseconds to the mean of all backends, and returns it.
+func (l *Loads) foldMean(n int, sum uint64) average {
+	a := average(l.mean.Load())
 	if n > 0 {
-		mean = l.foldMean(mean, us, n)
+		a = a.with(n, sum)
+		l.mean.Store(uint64(a))
 	}
-	if failures > 0 {
-		us = (us*float64(n) + max(faultMin, faultMean*mean)*float64(failures)) / float64(n+failures)
-		n += failures
-	}
-	old, lat, idle := sample(c.sampled.Load()), mean, uint32(idleHalf)
-	if old != 0 {
-		lat, idle = old.us(), now-old.ms()
-	}
-	w := max(foldWeight[min(n, 16)], min(float64(idle)/idleHalf, 0.5))
-	lat += (us - lat) * w
-	c.sampled.Store(uint64(max(newSample(lat, now), 1)))
-	l.setSlow(c, slowness(lat, mean, 0))
-	if l.peaks.Load() {
-		c.peak.Store(uint64(max(newSample(peaked(sample(c.peak.Load()), us, now), now), 1)))
-	}
+	return a
 }
 
-// foldMean adds n answers of a mean of us microseconds to the mean of all backends.
-func (l *Loads) foldMean(mean, us float64, n int) float64 {
-	if mean == 0 {
-		mean = us
-	} else {
-		mean += (min(us, meanClip*mean) - mean) * min(float64(n)/256, 0.5)
+// fold adds n answers of a sum of microseconds, and failures, to what is known of c. mean is that of all backends.
+func (l *Loads) fold(c *cell, n int, sum uint32, failures int, mean float64, now uint32) {
+	us := (float64(sum) + max(faultMin, faultMean*mean)*float64(failures)) / float64(n+failures)
+	old, lat, idle := sample(c.sampled.Load()), mean, uint32(idleHalf)
+	if old != 0 {
+		lat, idle = old.us(), since(now, old.ms())
 	}
-	l.mean.Store(uint64(max(mean, 1.0/16) * (1 << meanShift)))
-	return mean
+	lat += (us - lat) * max(foldWeight[min(n+failures, 16)], min(float64(idle)/idleHalf, 0.5))
+	c.sampled.Store(uint64(newSample(lat, now)))
+	l.setSlow(c, slowness(lat, mean, 0))
+	if l.peaks.Load() {
+		peak := peaked(sample(c.peak.Load()), us, now)
+		c.peak.Store(uint64(newSample(peak, now)))
+		c.reckonPeak(peak)
+	}
 }
 
 // slowness returns by how much a backend of latency lat is slower than the mean, when it has not answered for idle ms.
@@ -110,24 +142,41 @@ func (l *Loads) setSlow(c *cell, slow uint32) {
 	case old != slowOne && slow == slowOne:
 		l.slowed.Add(-1)
 	}
+	c.reckonSlow()
 }
 
-// sweep works out how slow backends are that get no answers: their slowness fades, so that they are asked again. One
-// reactor does it for all, every 128 ms, while there is a slow one.
+// sweep works out how slow backends are that get no answers: their slowness fades, so that they are asked again, and so
+// do their peaks. One reactor does it for all, every 128 ms, while there is something that fades.
 func (l *Loads) sweep(now uint32) {
-	last := l.swept.Load()
-	if l.slowed.Load() == 0 || now-last < sweepMs || !l.swept.CompareAndSwap(last, now) {
+	peaks := l.peaks.Load()
+	if l.slowed.Load() == 0 && !peaks {
 		return
 	}
-	mean := float64(l.mean.Load()) / (1 << meanShift)
+	last := l.swept.Load()
+	if since(now, last) < sweepMs || !l.swept.CompareAndSwap(last, now) {
+		return
+	}
+	mean := average(l.mean.Load()).us()
 	for _, p := range *l.pages.Load() {
 		for i := range p {
-			if c := &p[i]; c.slow.Load() != slowOne {
+			c := &p[i]
+			if c.slow.Load() != slowOne {
 				s := sample(c.sampled.Load())
-				l.setSlow(c, slowness(s.us(), mean, now-s.ms()))
+				l.setSlow(c, slowness(s.us(), mean, since(now, s.ms())))
+			}
+			if peaks {
+				c.reckonPeak(sample(c.peak.Load()).fadedPeak(mean, now))
 			}
 		}
 	}
+}
+
+// fadedPeak returns what is left of a peak, or the mean where there is none.
+func (s sample) fadedPeak(mean float64, now uint32) float64 {
+	if s == 0 {
+		return mean
+	}
+	return s.us() * faded(since(now, s.ms()), peakHalf)
 }
 
 // peaked returns the peak-sensitive latency: a longer answer than before counts at once, shorter ones by and by
@@ -137,6 +186,6 @@ func peaked(old sample, us float64, now uint32) float64 {
 	if old == 0 || us >= lat {
 		return us
 	}
-	w := faded(now-old.ms(), peakHalf)
+	w := faded(since(now, old.ms()), peakHalf)
 	return lat*w + us*(1-w)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -22,17 +23,23 @@ type Backend struct {
 // methods need of it is made once, when it is first asked for: see Method.Prepare.
 //
 //	order   the open backends of a weight above zero, by index
-//	turns   made by cycleOnce: a whole cycle of them, each as often as its weight says; nil where it would be too long
-//	table   made by aliasOnce: draws one of them by weight; nil where all weights are equal
+//	turns   a whole cycle of them, each as often as its weight says: order itself where all their weights are equal,
+//	        nil where it would be too long
+//	table   draws one of them by weight; nil where all their weights are equal
+//	ranks   draws one of orders, where there are up to four of different weights
 type View struct {
 	*layout
 	open  []uint64 // bit set: may be picked
 	order []uint16
+	pages []*page // of layout.loads
+	equal bool    // all weights of order are the same
 
-	cycleOnce sync.Once
-	turns     []uint16
-	aliasOnce sync.Once
-	table     []column
+	making   sync.Mutex // held while the tables are written
+	hasTurns atomic.Bool
+	hasTable atomic.Bool
+	turns    []uint16 // written before hasTurns is
+	table    []column // written before hasTable is
+	ranks    []column // like table
 }
 
 // layout is the backends of a View, whether they are open or not. Views that differ only in that share one.
@@ -40,10 +47,9 @@ type View struct {
 type layout struct {
 	backends []Backend
 	loads    *Loads
-	pages    []*page
+	pages    []*page  // as many as there are backends for
 	total    int      // sum of the weights
 	placed   []uint16 // the backends of a weight above zero, by index
-	equal    bool     // all weights above zero are the same
 	eligible []uint64 // bit set: weight above zero
 
 	hashes hashes
@@ -58,9 +64,8 @@ func NewView(backends []Backend, loads *Loads) *View {
 	if loads == nil {
 		loads = NewLoads()
 	}
-	l := &layout{backends: append([]Backend(nil), backends...), equal: true, loads: loads,
+	l := &layout{backends: append([]Backend(nil), backends...), loads: loads,
 		pages: loads.grow(len(backends)), eligible: make([]uint64, (len(backends)+63)/64)}
-	first := 0
 	for i := range backends {
 		weight := backends[i].Weight
 		if weight < 0 || weight > weightMax {
@@ -72,12 +77,8 @@ func NewView(backends []Backend, loads *Loads) *View {
 		l.eligible[i/64] |= 1 << (i % 64)
 		l.total += weight
 		l.placed = append(l.placed, uint16(i))
-		if first == 0 {
-			first = weight
-		}
-		l.equal = l.equal && weight == first
-		loads.setWeight(i, weight)
 	}
+	loads.setWeights(backends)
 	return newView(l, l.eligible)
 }
 
@@ -91,11 +92,22 @@ func Weights(weights ...int) *View {
 }
 
 func newView(l *layout, open []uint64) *View {
-	v := &View{layout: l, open: open}
+	count := 0
+	for _, word := range open {
+		count += bits.OnesCount64(word)
+	}
+	v := &View{layout: l, open: open, order: make([]uint16, 0, count), pages: l.pages, equal: true}
 	for word, left := range open {
 		for ; left != 0; left &= left - 1 {
-			v.order = append(v.order, uint16(word*64+bits.TrailingZeros64(left)))
+			i := word*64 + bits.TrailingZeros64(left)
+			v.order = append(v.order, uint16(i))
+			v.equal = v.equal && l.backends[i].Weight == l.backends[v.order[0]].Weight
 		}
+	}
+	if v.equal {
+		v.turns = v.order
+		v.hasTurns.Store(true)
+		v.hasTable.Store(true)
 	}
 	return v
 }
@@ -135,7 +147,7 @@ func (v *View) Count() int { return len(v.order) }
 func (v *View) OpenAt(place int) int { return int(v.order[place]) }
 
 // cell returns the load of backend i.
-func (v *View) cell(i int) *cell { return &v.pages[i/pageSize][i%pageSize] }
+func (v *View) cell(i int) *cell { return &v.pages[uint(i)/pageSize][uint(i)%pageSize] }
 
 // may reports whether backend i may be picked for a request.
 func (v *View) may(i int, q *Request) bool { return v.Open(i) && !q.Tried.Has(i) }
