@@ -220,7 +220,8 @@ func (t *tier) check(members []*Member) {
 		}
 		reasons := m.Reasons()
 		invariant.That(t.view.Open(i) == (reasons == 0), "member %d is open against reasons %b", i, reasons)
-		invariant.That(t.spare.Open(i) == (reasons&^Unreachable == 0), "member %d is spare against reasons %b", i, reasons)
+		spare := reasons&^Unreachable == 0
+		invariant.That(t.spare.Open(i) == spare, "member %d is spare against reasons %b", i, reasons)
 	}
 }
 

@@ -13,9 +13,10 @@ var balancingSynonyms = map[string]string{
 }
 
 const balancingDoc = "`adaptive`: the least loaded of three that are drawn, where one that is slower than the " +
-	"others, or fails, counts as more loaded. `round_robin`: in turns, by weight, in nginx's order. `random`, `least_conn` " +
-	"(requests under way over the weight), `p2c` (the less loaded of two), `peak_ewma` (Finagle's). By a key, see " +
-	"`hash_key`: `ketama` (nginx's `hash … consistent`), `maglev`, `ip_hash` (nginx's). See [balancing](balancing.md)."
+	"others, or fails, counts as more loaded. `round_robin`: in turns, by weight, in nginx's order. `random`, " +
+	"`least_conn` (requests under way over the weight), `p2c` (the less loaded of two), `peak_ewma` (Finagle's). By " +
+	"a key, see `hash_key`: `ketama` (nginx's `hash … consistent`), `maglev`, `ip_hash` (nginx's). See [balancing]" +
+	"(balancing.md)."
 
 // balancingKeys say how a backend is chosen, in an upstream and in the defaults of all of them.
 func balancingKeys() []*schema.Key {

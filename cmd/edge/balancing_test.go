@@ -68,7 +68,8 @@ func newPool(t *testing.T, weights []int, nginxMethod, edgeMethod string) *pool 
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Start(t, testutil.Command{Path: path, Args: []string{"-p", dir, "-c", config, "-e", "stderr"}}).WaitPort(p2)
+	nginx := testutil.Start(t, testutil.Command{Path: path, Args: []string{"-p", dir, "-c", config, "-e", "stderr"}})
+	nginx.WaitPort(p2)
 	e := runIn(t, folder(t, map[string]string{"edge.toml": fmt.Sprintf(
 		"[http]\nlisten = \"127.0.0.1:0\"\ntrusted_proxies = [\"127.0.0.0/8\"]\n[upstreams.u]\n%s\n"+
 			"backends = [%s]\n[[routes]]\npattern = \"/*\"\ndest = \"u\"\n", edgeMethod, backends.String())}),
@@ -122,13 +123,14 @@ func TestBalancing_keysGoWhereNginxSendsThem(t *testing.T) {
 	if os.Getenv("EDGE_SOAK_NGINX") != "" {
 		keys = 10_000
 	}
-	p := newPool(t, []int{1, 2, 1, 5, 3}, "hash $arg_k consistent;", "load_balancing = \"ketama\"\nhash_key = \"query:k\"")
+	p := newPool(t, []int{1, 2, 1, 5, 3},
+		"hash $arg_k consistent;", "load_balancing = \"ketama\"\nhash_key = \"query:k\"")
 	p.same(keys, "all up")
 	p.origins[3].Close()
 	p.same(keys, "one down")
 }
 
-// Each client goes to the backend that nginx chooses for it, by the network of an IPv4 address and by all of an IPv6 one.
+// Each client goes to the backend that nginx chooses for it: by the network of an IPv4 address, by all of an IPv6 one.
 func TestBalancing_clientsGoWhereNginxSendsThem(t *testing.T) {
 	p := newPool(t, []int{1, 2, 1, 5, 3}, "ip_hash;", `load_balancing = "ip_hash"`)
 	p.same(400, "all up")
