@@ -174,7 +174,7 @@ soak: build ## the full counts (about an hour on 2 processors): simulations from
 	part race env EDGE_SOAK=1 CGO_ENABLED=1 go test -race -tags invariants -count=$(REPEATS) -timeout 6h $(FLAGS) $(CORE); \
 	part battery env EDGE_SOAK=1 go test -count=$(REPEATS) -timeout 6h $(FLAGS) ./internal/battery; \
 	part interop env EDGE_SOAK=1 go test -C internal/interop -count=$(REPEATS) -timeout 6h $(FLAGS) .; \
-	part nginx env EDGE_SOAK_NGINX=1 go test -count=1 -run Nginx -timeout 1h $(FLAGS) ./ketama; \
+	part nginx env EDGE_SOAK_NGINX=1 go test -count=1 -run Nginx -timeout 1h $(FLAGS) ./ketama ./balance; \
 	part linear env EDGE_SOAK=1 CGO_ENABLED=1 go test -C internal/outside -race -count=1 -timeout 6h $(FLAGS) -run Linear .; \
 	part fuzz $$make fuzz FUZZTIME=$(SOAK_FUZZ); \
 	part load bin/edge-bench proxy --peers edge,edge+log --rounds 3

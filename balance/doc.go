@@ -10,7 +10,8 @@
 //	i := rr.Pick(view, nil, &q)                           -1 when none is open
 //	view = view.With(0, false)                            backend 0 is closed: another View
 //
-// A request that is tried again keeps in its Tried which backends it has been to, so that it goes to none of them twice.
+// A request that is tried again keeps in its Tried which backends it has been to, so that it goes to none of them
+// twice.
 //
 // # Load
 //

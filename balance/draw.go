@@ -2,8 +2,8 @@ package balance
 
 import "math/bits"
 
-// column is one column of an alias table (Walker 1977, Vose 1991): of the values that fall on it, those below threshold
-// are its own backend's, the others are alias's. Both are indices.
+// column is one column of an alias table (Walker 1977, Vose 1991): of the values that fall on it, those below
+// threshold are its own backend's, the others are alias's. Both are indices.
 type column struct {
 	threshold  uint32
 	own, alias uint16
@@ -35,8 +35,8 @@ func (v *View) makeTable() {
 	v.hasTable.Store(true)
 }
 
-// alias returns an alias table of numbers, nil: of 0, 1, 2, …, by their weights: columns that are too low are filled up
-// from one that is too high. The sum of the weights times how many there are is below 2^64.
+// alias returns an alias table of numbers, nil: of 0, 1, 2, …, by their weights: columns that are too low are
+// filled up from one that is too high. The sum of the weights times how many there are is below 2^64.
 func alias(weights []uint64, numbers []uint16) []column {
 	n := uint64(len(weights))
 	table, left := make([]column, n), make([]uint64, n) // left is in 1/n of a weight: total fills a column
@@ -89,14 +89,16 @@ func drawn(table []column, word uint64) int {
 	return i
 }
 
-// drawsMax is how many backends a method draws at the most.
-const drawsMax = 8
+const (
+	drawsMax   = 8  // backends that a method draws at the most
+	redrawsMax = 16 // draws more, where some were drawn twice
+)
 
-// drawDistinct draws so many different open backends, by weight: fewer than there are. It returns how many it found,
-// which is less only where a few backends have nearly all of the weight.
+// drawDistinct draws so many different open backends, by weight: fewer than there are. It returns how many it
+// found, which is less only where a few backends have nearly all of the weight.
 //
-// Distinct, since drawing with replacement sends a slow backend the square of its share: HAProxy's random(2) has one of
-// four slow ones get 10 % of the requests.
+// Distinct, since drawing with replacement sends a slow backend the square of its share: HAProxy's random(2)
+// has one of four slow ones get 10 % of the requests.
 func (v *View) drawDistinct(l *Local, into *[drawsMax]uint16, count int) int {
 	if v.equal {
 		v.drawPlaces(l, into, count)
@@ -109,7 +111,7 @@ func (v *View) drawDistinct(l *Local, into *[drawsMax]uint16, count int) int {
 	for found < count && !has(into[:found], into[found]) {
 		found++
 	}
-	for tries := 2 * count; found < count && tries > 0; tries-- {
+	for tries := redrawsMax; found < count && tries > 0; tries-- {
 		if i := uint16(v.draw(table, l.Random())); !has(into[:found], i) {
 			into[found] = i
 			found++
@@ -127,8 +129,9 @@ func has(list []uint16, i uint16) bool {
 	return false
 }
 
-// drawPlaces draws places of order without replacement: the k-th of what is left, where those before it are skipped in
-// ascending order. All come from one random word, of which each leaves the bits that it does not need.
+// drawPlaces draws places of order without replacement: the k-th of what is left, where those before it are
+// skipped in ascending order. All come from one random word, of which each leaves the bits that it does not
+// need.
 func (v *View) drawPlaces(l *Local, into *[drawsMax]uint16, count int) {
 	n := uint64(len(v.order))
 	a, rest := bits.Mul64(l.Random(), n)
@@ -173,9 +176,9 @@ var orders = func() (all [scanMax + 1][24]marks) {
 // factorials is how many orders there are.
 var factorials = [scanMax + 1]uint64{1, 1, 2, 6, 24}
 
-// drawOrder returns the marks of up to four open backends in a random order, by weight: of those that cost the same each
-// is chosen as often as its weight says. From a random place on, the one after a busy backend would be chosen twice as
-// often as others.
+// drawOrder returns the marks of up to four open backends in a random order, by weight: of those that cost the
+// same each is chosen as often as its weight says. From a random place on, the one after a busy backend would
+// be chosen twice as often as others.
 func (v *View) drawOrder(l *Local) *marks {
 	n := len(v.order)
 	if v.equal {
@@ -209,6 +212,6 @@ func orderWeights(weights []uint64) []uint64 {
 // scale maps 32 random bits to 0…n-1 (Lemire 2019, without the rejection: a bias of n/2³²).
 func scale(word, n uint32) uint32 { return uint32(uint64(word) * uint64(n) >> 32) }
 
-// above returns 1 when x is y or more, else 0, without a branch: it would be mispredicted half of the time. Both are less
-// than 2^63.
+// above returns 1 when x is y or more, else 0, without a branch: it would be mispredicted half of the time.
+// Both are less than 2^63.
 func above(x, y uint64) uint64 { return 1 - (x-y)>>63 }

@@ -11,10 +11,11 @@ const (
 type measure uint8
 
 const (
-	byLoad   measure = iota // nothing else
-	bySlow                  // how slow it is
-	byPeak                  // the peaks of its latency
-	measures                // how many there are
+	byLoad measure = iota // nothing else
+	bySlow                // how slow it is
+	byPeak                // the peaks of its latency
+	_
+	measures // a power of two, so that an index of it needs no check
 )
 
 // drawing is the Picker of Random.

@@ -11,9 +11,8 @@ const pageSize = 64
 
 type page [pageSize]cell
 
-// cell is the load of one backend, as far as the reactors have published it. It fills a cache line, since all reactors
-// write to it.
-// Safe for any goroutine.
+// cell is the load of one backend, as far as the reactors have published it. It fills a cache line, since all
+// reactors write to it. Safe for any goroutine.
 type cell struct {
 	inflight atomic.Int32  // requests, and streams of gRPC and events, that are under way
 	tunnels  atomic.Int32  // tunnels that are open
@@ -25,8 +24,9 @@ type cell struct {
 	steps, bases [measures]atomic.Uint32
 }
 
-// stepOne is the step of a backend of weight 1 by byLoad; that of another is stepOne / (weight × part). Where nothing is
-// under way and no backend is slow, all cost 0 whatever their weights: then draws decide, and weights are the shares.
+// stepOne is the step of a backend of weight 1 by byLoad; that of another is stepOne / (weight × part). Where
+// nothing is under way and no backend is slow, all cost 0 whatever their weights: then draws decide, and
+// weights are the shares.
 //
 //	16 ≤ steps[byLoad] ≤ 16 × stepOne
 const stepOne = 1 << 20
@@ -37,8 +37,8 @@ func (c *cell) setStep(step uint32) {
 	c.reckonSlow()
 }
 
-// reckonSlow works out the cost by bySlow, ((requests + 1) × slow - 1) × steps[byLoad], after one of these was written.
-// Two goroutines may do so at the same time: the one that stores last has seen both unchanged since.
+// reckonSlow works out the cost by bySlow, ((requests + 1) × slow - 1) × steps[byLoad], after one of these was
+// written. Two goroutines may do so at the same time: the one that stores last has seen both unchanged since.
 func (c *cell) reckonSlow() {
 	for {
 		step, slow := c.steps[byLoad].Load(), c.slow.Load()
@@ -51,11 +51,11 @@ func (c *cell) reckonSlow() {
 	}
 }
 
-// reckonPeak works out the cost by byPeak, (requests × steps[byLoad] + stepOne) × us / peakScale, for a peak of so many
-// microseconds. Each sweep does so again.
+// reckonPeak works out the cost by byPeak, (requests × steps[byLoad] + stepOne) × us / peakScale, for a peak of
+// so many microseconds. Each sweep does so again.
 func (c *cell) reckonPeak(us float64) {
 	us = (us + 1) / peakScale
-	c.steps[byPeak].Store(uint32(max(1, min(us*float64(c.steps[byLoad].Load()), math.MaxUint32))))
+	c.steps[byPeak].Store(uint32(max(1, min(us*float64(c.steps[byLoad].Load())+0.5, math.MaxUint32))))
 	c.bases[byPeak].Store(uint32(min(us*stepOne, math.MaxUint32)))
 }
 
@@ -63,10 +63,9 @@ func (c *cell) reckonPeak(us float64) {
 const cacheLine = 64
 
 // Loads is how loaded the backends of a service are, by their index: what is under way at each and how fast it
-// answers, added up over all reactors. Each reactor has a Local and publishes what it knows at the end of every tick.
-// It outlives Views, and so do requests: those under way at an index that is given to another backend are counted there
-// until they end. Forget ends the rest.
-// Safe for any goroutine.
+// answers, added up over all reactors. Each reactor has a Local and publishes what it knows at the end of every
+// tick. It outlives Views, and so do requests: those under way at an index that is given to another backend are
+// counted there until they end. Forget ends the rest. Safe for any goroutine.
 type Loads struct {
 	pages  atomic.Pointer[[]*page]
 	mean   atomic.Uint64 // of all backends: see average
@@ -162,7 +161,8 @@ func (l *Loads) InFlight(i int) (requests, tunnels int) {
 	return int(max(c.inflight.Load(), 0)), int(max(c.tunnels.Load(), 0))
 }
 
-// Latency returns how long backend i takes to the head of an answer, in µs, as the weighted mean of the last answers;
+// Latency returns how long backend i takes to the head of an answer, in µs, as the weighted mean of the last
+// answers;
 // 0 when there was none. slow is how much slower than the others it counts as, 1 when it does not.
 func (l *Loads) Latency(i int) (us int, slow float64) {
 	c := l.cell(i)
@@ -172,8 +172,8 @@ func (l *Loads) Latency(i int) (us int, slow float64) {
 // Mean returns how long the backends take to the head of an answer, in µs; 0 when there was none.
 func (l *Loads) Mean() int { return int(average(l.mean.Load()).us()) }
 
-// AnsweredAt returns when backend i answered last, in the milliseconds that Local.Publish is given, of which it has the
-// low 32 bits. ok is false when it never has.
+// AnsweredAt returns when backend i answered last, in the milliseconds that Local.Publish is given, of which it
+// has the low 32 bits. ok is false when it never has.
 func (l *Loads) AnsweredAt(i int) (ms uint32, ok bool) {
 	s := sample(l.cell(i).sampled.Load())
 	return s.ms(), s != 0

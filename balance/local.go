@@ -1,10 +1,6 @@
 package balance
 
-import (
-	"slices"
-
-	"github.com/edge-proxy/edge/internal/invariant"
-)
+import "github.com/edge-proxy/edge/internal/invariant"
 
 // publishEvery is how many requests of a tick are held back at the most before the others hear of them.
 const publishEvery = 64
@@ -29,12 +25,12 @@ type Local struct {
 	pending []pending // by index; fills whole cache lines
 	dirty   []uint16
 	random  uint64
-	now     uint32 // ms, of the last Publish
-	clip    uint32 // µs: what a longer answer counts as in the mean
-	entered int    // requests since then
-	answers int    // since then
-	clipped uint64 // their sum in µs
-	_       [2*cacheLine - 112]byte
+	now     uint32                 // ms, of the last Publish
+	clip    uint32                 // µs: what a longer answer counts as in the mean
+	entered int                    // requests since then
+	answers int                    // since then
+	clipped uint64                 // their sum in µs
+	_       [2*cacheLine - 96]byte // those of two reactors may be neighbours in memory
 }
 
 // NewLocal makes the Local of one reactor. Its draws begin at seed: give each reactor another one.
@@ -84,8 +80,9 @@ func (l *Local) Answered(i int, us uint32) {
 	l.clipped += uint64(min(us, l.clip))
 }
 
-// Failed counts a failure of backend i: a connection refused or lost, an answer that came too late, or one that says
-// that the backend cannot serve. It counts as a very slow answer, so that a backend that fails fast draws nobody.
+// Failed counts a failure of backend i: a connection refused or lost, an answer that came too late, or one that
+// says that the backend cannot serve. It counts as a very slow answer, so that a backend that fails fast draws
+// nobody.
 func (l *Local) Failed(i int) {
 	if p := l.at(i); p.failures < 1<<8-1 {
 		p.failures++
@@ -116,9 +113,9 @@ func (l *Local) grow(n int) {
 // Dirty reports whether there is something to publish.
 func (l *Local) Dirty() bool { return len(l.dirty) > 0 }
 
-// Publish tells the other reactors what has changed: call it at the end of every tick in which Dirty is true. now is
-// the time in milliseconds since any moment, the same one for all reactors. Totals that are a tick old are as good as
-// exact ones; those that are held back for some milliseconds are not.
+// Publish tells the other reactors what has changed: call it at the end of every tick in which Dirty is true.
+// now is the time in milliseconds since any moment, the same one for all reactors. Totals that are a tick old
+// are as good as exact ones; those that are held back for some milliseconds are not.
 func (l *Local) Publish(now uint32) {
 	if invariant.On {
 		l.check()
@@ -151,8 +148,9 @@ func (l *Local) fit(v *View) {
 	}
 }
 
-// load returns how much is under way at the backend of c, as the reactor of p knows it: for a tunnel, tunnels count too.
-// Totals are added up from parts that are read at different moments, so that one may seem to be below zero.
+// load returns how much is under way at the backend of c, as the reactor of p knows it: for a tunnel, tunnels
+// count too. Totals are added up from parts that are read at different moments, so that one may seem to be
+// below zero.
 func load(c *cell, p *pending, tunnel bool) int32 {
 	n := c.inflight.Load() + p.inflight
 	if tunnel {
@@ -161,8 +159,9 @@ func load(c *cell, p *pending, tunnel bool) int32 {
 	return max(n, 0)
 }
 
-// InFlight returns how much is under way at backend i of v, as this reactor knows it now. For a request that asks for a
-// tunnel, tunnels count too, so that a backend without tunnels is not flooded by all the requests because of it.
+// InFlight returns how much is under way at backend i of v, as this reactor knows it now. For a request that
+// asks for a tunnel, tunnels count too, so that a backend without tunnels is not flooded by all the requests
+// because of it.
 func (l *Local) InFlight(v *View, i int, q *Request) int {
 	l.fit(v)
 	return int(load(v.cell(i), &l.pending[i], q.Tunnel))
@@ -179,15 +178,24 @@ func (l *Local) Random() uint64 {
 
 // check panics when the invariants of Local do not hold.
 func (l *Local) check() {
-	dirty := 0
+	for _, i := range l.dirty {
+		p := &l.pending[i]
+		if !p.dirty {
+			invariant.That(false, "backend %d is listed twice, or has nothing to publish", i)
+		}
+		p.dirty = false
+	}
 	for i := range l.pending {
 		if p := l.pending[i]; p.dirty {
-			dirty++
-		} else {
-			invariant.That(p == pending{}, "backend %d has %+v that nobody will publish", i, p)
+			invariant.That(false, "backend %d is not listed, so that nobody will publish %+v", i, p)
 		}
 	}
-	slices.Sort(l.dirty)
-	listed := len(slices.Compact(slices.Clone(l.dirty)))
-	invariant.That(dirty == len(l.dirty) && dirty == listed, "%d are dirty, the list is %v", dirty, l.dirty)
+	for _, i := range l.dirty {
+		l.pending[i].dirty = true
+	}
+	for i := range l.pending {
+		if p := l.pending[i]; !p.dirty && p != (pending{}) {
+			invariant.That(false, "backend %d is not dirty, so that nobody will publish %+v", i, p)
+		}
+	}
 }

@@ -6,12 +6,12 @@ import (
 	"sync"
 )
 
-// Picker is a method of balancing at work: it chooses the backend that a request goes to. Each reactor has Pickers of
-// its own, so that a Picker needs no lock and may keep state. Owned by one goroutine.
+// Picker is a method of balancing at work: it chooses the backend that a request goes to. Each reactor has
+// Pickers of its own, so that a Picker needs no lock and may keep state. Owned by one goroutine.
 type Picker interface {
-	// Pick returns the index of a backend that is open in v and that q has not tried, or -1 when there is none. l is
-	// what the reactor knows of their load; it is nil for methods that do not look at it. Pick allocates nothing,
-	// unless backends have come or gone.
+	// Pick returns the index of a backend that is open in v and that q has not tried, or -1 when there is none.
+	// l is what the reactor knows of their load; it is nil for methods that do not look at it. Pick allocates
+	// nothing, unless backends have come or gone.
 	Pick(v *View, l *Local, q *Request) int
 }
 
@@ -23,12 +23,12 @@ type Method struct {
 	// New makes what picks on one of so many reactors.
 	New func(reactor, reactors int) Picker
 
-	// Hash makes the Request.Key of the bytes that belong together; nil: the method does not hash. key is borrowed until
-	// return.
+	// Hash makes the Request.Key of the bytes that belong together; nil: the method does not hash. key is
+	// borrowed until return.
 	Hash func(key []byte) uint64
 
-	// Prepare makes what picks need of a View, on the goroutine that made the View and before any reactor has it, since
-	// it may take milliseconds. nil: nothing. Without it the first pick pays.
+	// Prepare makes what picks need of a View, on the goroutine that made the View and before any reactor has
+	// it, since it may take milliseconds. nil: nothing. Without it the first pick pays.
 	Prepare func(v *View)
 }
 
@@ -75,7 +75,8 @@ var methods = struct {
 func Register(m *Method) {
 	methods.Lock()
 	defer methods.Unlock()
-	if m.Name == "" || m.New == nil || slices.ContainsFunc(methods.list, func(o *Method) bool { return o.Name == m.Name }) {
+	taken := slices.ContainsFunc(methods.list, func(o *Method) bool { return o.Name == m.Name })
+	if m.Name == "" || m.New == nil || taken {
 		panic(fmt.Sprintf("balance: a method called %q cannot be registered", m.Name))
 	}
 	methods.list = append(methods.list, m)

@@ -69,7 +69,14 @@ func (t *Turns) follow(cycle []uint16) {
 	}
 	t.cycle, t.cursor = cycle, at*len(cycle)/of
 	if invariant.On {
-		invariant.That(t.cursor < len(cycle), "turn %d of %d", t.cursor, len(cycle))
+		t.check()
+	}
+}
+
+// check panics when the invariants of Turns do not hold.
+func (t *Turns) check() {
+	if t.cursor < 0 || t.cursor >= len(t.cycle) || t.reactor > 0 && t.reactor >= t.reactors {
+		invariant.That(false, "turn %d of %d, reactor %d of %d", t.cursor, len(t.cycle), t.reactor, t.reactors)
 	}
 }
 

@@ -16,7 +16,7 @@ const (
 	sweepMs   = 128       // how often the slowness of backends without answers is worked out again
 	peakHalf  = 6931      // ms: peaks fall by e in 10 s, as in Finagle
 	peakScale = 1 << 12   // µs: a peak of as much costs as much as byLoad
-	skewMax   = 1<<16 - 1 // ms: the times of two reactors differ by less
+	skewMax   = 1<<12 - 1 // ms: the times of two reactors differ by less
 	meanBits  = 52        // of an average that are the mean; the rest are the count
 	meanOne   = 1 << 12   // µs in them, so that a 256th of a microsecond is not lost
 	meanLeast = 1.0 / 16  // µs

@@ -5,6 +5,8 @@ import (
 	"math/bits"
 	"sync"
 	"sync/atomic"
+
+	"github.com/edge-proxy/edge/internal/invariant"
 )
 
 const (
@@ -109,7 +111,25 @@ func newView(l *layout, open []uint64) *View {
 		v.hasTurns.Store(true)
 		v.hasTable.Store(true)
 	}
+	if invariant.On {
+		v.check()
+	}
 	return v
+}
+
+// check panics when the invariants of View do not hold.
+func (v *View) check() {
+	for k, i := range v.order {
+		if !v.Open(int(i)) || v.Weight(int(i)) == 0 || k > 0 && v.order[k-1] >= i {
+			invariant.That(false, "place %d is backend %d, open: %v", k, i, v.Open(int(i)))
+		}
+		if v.equal && v.Weight(int(i)) != v.Weight(int(v.order[0])) {
+			invariant.That(false, "backend %d has another weight", i)
+		}
+	}
+	if len(v.pages)*pageSize < len(v.backends) {
+		invariant.That(false, "%d pages of load for %d backends", len(v.pages), len(v.backends))
+	}
 }
 
 // With returns the view that follows v when backend i opens or closes.

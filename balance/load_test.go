@@ -1,0 +1,462 @@
+package balance
+
+import (
+	"math"
+	"math/rand/v2"
+	"sync"
+	"testing"
+)
+
+// Requests that are published and those that are not add up to those that have entered and not left, whichever reactor
+// counts them. A reactor sees all that is published and its own.
+func TestLocal_addsUp(t *testing.T) {
+	for seed := range uint64(100) {
+		rng := rand.New(rand.NewPCG(seed, 8))
+		n := 1 + rng.IntN(200)
+		v := NewView(fleet(n, false), nil)
+		locals := make([]*Local, 1+rng.IntN(4))
+		own := make([][][2]int, len(locals)) // not published: by reactor, backend and kind
+		published := make([][2]int, n)
+		for r := range locals {
+			locals[r], own[r] = NewLocal(v.loads, uint64(r)), make([][2]int, n)
+		}
+		entered := 0
+		for range 3000 {
+			r, i, tunnel := rng.IntN(len(locals)), rng.IntN(n), rng.IntN(2)
+			l := locals[r]
+			switch rng.IntN(8) {
+			case 0, 1, 2:
+				if l.entered == publishEvery-1 {
+					publishModel(own[r], published)
+					published[i][tunnel]++ // it is told with the others
+				} else {
+					own[r][i][tunnel]++
+				}
+				l.Enter(i, tunnel == 1)
+				entered++
+			case 3, 4:
+				l.Leave(i, tunnel == 1)
+				own[r][i][tunnel]--
+			case 5:
+				l.Become(i)
+				own[r][i][0]--
+				own[r][i][1]++
+			case 6:
+				l.Answered(i, rng.Uint32N(1<<20))
+			case 7:
+				if rng.IntN(10) == 0 {
+					l.Publish(uint32(entered))
+					publishModel(own[r], published)
+				}
+			}
+			sees(t, v, locals[r], i, published[i], own[r][i])
+		}
+		for r, l := range locals {
+			l.Publish(uint32(entered))
+			if publishModel(own[r], published); l.Dirty() {
+				t.Fatalf("seed %d: dirty after Publish", seed)
+			}
+		}
+		for i := range n {
+			sees(t, v, locals[0], i, published[i], [2]int{})
+		}
+	}
+}
+
+// publishModel moves what is a reactor's own to what is published.
+func publishModel(own, published [][2]int) {
+	for i := range own {
+		for kind := range own[i] {
+			published[i][kind] += own[i][kind]
+			own[i][kind] = 0
+		}
+	}
+}
+
+// sees compares what l and the Loads of v say of backend i with a model.
+func sees(t *testing.T, v *View, l *Local, i int, published, own [2]int) {
+	t.Helper()
+	requests, tunnels := v.loads.InFlight(i)
+	if requests != max(published[0], 0) || tunnels != max(published[1], 0) {
+		t.Fatalf("backend %d: %d requests and %d tunnels are published, not %v", i, requests, tunnels, published)
+	}
+	all := published[0] + own[0]
+	if n := l.InFlight(v, i, &Request{}); n != max(all, 0) {
+		t.Fatalf("backend %d: a request meets %d, not %d", i, n, all)
+	}
+	all += published[1] + own[1]
+	if n := l.InFlight(v, i, &Request{Tunnel: true}); n != max(all, 0) {
+		t.Fatalf("backend %d: a tunnel meets %d, not %d", i, n, all)
+	}
+}
+
+// Many reactors, whose Views change and grow: in the end all has left, and slow ones are counted right.
+func TestLoads_manyReactors(t *testing.T) {
+	loads := NewLoads()
+	var wg sync.WaitGroup
+	for r := range 8 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(r), 9))
+			l := NewLocal(loads, uint64(r))
+			methods := []Picker{Adaptive.New(r, 8), PeakEWMA.New(r, 8), LeastConn.New(r, 8)}
+			var under []int
+			for tick := range uint32(300) {
+				v := NewView(fleet(1+rng.IntN(200), true), loads)
+				v = v.Where(func(i int) bool { return i%3 != int(tick)%3 || i == 0 })
+				for range 20 {
+					i := methods[rng.IntN(3)].Pick(v, l, &Request{})
+					if under = append(under, i); i < 0 {
+						t.Error("none is picked")
+						return
+					}
+					l.Enter(i, false)
+					if l.Answered(i, rng.Uint32N(1000)); rng.IntN(10) == 0 {
+						l.Failed(i)
+					}
+				}
+				for len(under) > 50 {
+					l.Leave(under[0], false)
+					under = under[1:]
+				}
+				if l.Publish(tick*10 + uint32(rng.IntN(5))); rng.IntN(20) == 0 {
+					loads.Scale(0, 0.5)
+					loads.Forget(rng.IntN(v.Len()))
+				}
+			}
+			for _, i := range under {
+				l.Leave(i, false)
+			}
+			l.Publish(3000)
+		})
+	}
+	wg.Wait()
+	slowed := int32(0)
+	for _, p := range *loads.pages.Load() {
+		for i := range p {
+			c := &p[i]
+			if c.inflight.Load() != 0 || c.tunnels.Load() != 0 {
+				t.Errorf("%d requests and %d tunnels are left", c.inflight.Load(), c.tunnels.Load())
+			}
+			slow, step := uint64(c.slow.Load()), uint64(c.steps[byLoad].Load())
+			if slow != slowOne {
+				slowed++
+			}
+			if want := min(step*slow/slowOne, math.MaxUint32); uint64(c.steps[bySlow].Load()) != want {
+				t.Errorf("a step of %d, %d times slow, is %d", step, slow, c.steps[bySlow].Load())
+			}
+		}
+	}
+	if got := loads.slowed.Load(); got != slowed {
+		t.Errorf("%d backends are slow, %d are counted", slowed, got)
+	}
+}
+
+// floats is docs/balancing.md in floating point: what one reactor that answers one request a tick knows.
+type floats struct {
+	lat, peak, at []float64 // of each backend; at is when it answered last, in ms; below 0: never
+	mean          float64
+	answers       float64
+}
+
+func newFloats(n int) *floats {
+	m := &floats{lat: make([]float64, n), peak: make([]float64, n), at: make([]float64, n)}
+	for i := range m.at {
+		m.at[i] = -1
+	}
+	return m
+}
+
+func (m *floats) answered(i int, us, now float64) {
+	if m.answers++; m.answers == 1 {
+		m.mean = us
+	} else {
+		m.mean += (min(us, 8*m.mean) - m.mean) / min(m.answers, 256)
+	}
+	m.fold(i, us, now)
+}
+
+func (m *floats) failed(i int, now float64) { m.fold(i, max(1e6, 10*m.mean), now) }
+
+func (m *floats) fold(i int, us, now float64) {
+	if m.at[i] < 0 {
+		m.lat[i], m.peak[i] = m.mean+(us-m.mean)/2, us
+	} else {
+		idle := now - m.at[i]
+		m.lat[i] += (us - m.lat[i]) * min(max(idle/5000, 1.0/16), 0.5)
+		if w := math.Exp(-idle / 10_000); us >= m.peak[i] {
+			m.peak[i] = us
+		} else {
+			m.peak[i] = m.peak[i]*w + us*(1-w)
+		}
+	}
+	m.at[i] = now
+}
+
+func (m *floats) slow(i int, now float64) float64 {
+	if m.at[i] < 0 || m.mean == 0 || m.lat[i] <= 2*m.mean {
+		return 1
+	}
+	return max(1, min(m.lat[i]/m.mean, 1024)*math.Exp2(-(now-m.at[i])/5000))
+}
+
+// near reports whether got is within a part of want.
+func near(got, want, part float64) bool { return math.Abs(got-want) <= part*want+1.0/16 }
+
+// One reactor, one answer a tick: latencies, their mean, their peaks and slowness are those of the model.
+func TestLoads_followTheModel(t *testing.T) {
+	for seed := range uint64(50) {
+		rng := rand.New(rand.NewPCG(seed, 10))
+		n := 1 + rng.IntN(10)
+		v := NewView(fleet(n, false), nil)
+		v.loads.keepPeaks()
+		l, m := NewLocal(v.loads, 1), newFloats(n)
+		begin, now := rng.Uint32(), 0 // the clock may go around
+		for range 2000 {
+			now += rng.IntN(1 + 1<<rng.IntN(13))
+			i := rng.IntN(n)
+			if rng.IntN(20) == 0 {
+				l.Failed(i)
+				m.failed(i, float64(now))
+			} else {
+				us := math.Exp(rng.NormFloat64()+float64(i)) * 500
+				l.Answered(i, uint32(us))
+				m.answered(i, math.Floor(us), float64(now))
+			}
+			l.Publish(begin + uint32(now))
+			c, mean := v.cell(i), average(v.loads.mean.Load()).us()
+			lat, peak := sample(c.sampled.Load()).us(), sample(c.peak.Load()).us()
+			if !near(lat, m.lat[i], 1e-3) || !near(mean, m.mean, 1e-3) || !near(peak, m.peak[i], 0.1) {
+				t.Fatalf("seed %d: backend %d: latency %.2f, want %.2f; mean %.2f, want %.2f; peak %.2f, want %.2f",
+					seed, i, lat, m.lat[i], mean, m.mean, peak, m.peak[i])
+			}
+			m.lat[i], m.mean, m.peak[i] = lat, mean, peak // small differences are not to add up
+			if _, slow := v.loads.Latency(i); !near(slow, m.slow(i, float64(now)), 0.01) {
+				t.Fatalf("seed %d: backend %d is %.3f slow, want %.3f", seed, i, slow, m.slow(i, float64(now)))
+			}
+			if at, ok := v.loads.AnsweredAt(i); !ok || at != begin+uint32(now) {
+				t.Fatalf("seed %d: answered at %d, want %d", seed, at, begin+uint32(now))
+			}
+		}
+	}
+}
+
+// A slow backend that gets no requests is forgiven by half in 5 s: within 28 s when it was 50 times slower.
+func TestLoads_forgive(t *testing.T) {
+	for _, start := range []uint32{0, 1 << 31, math.MaxUint32 - 5000} {
+		v := Weights(1, 1)
+		l := NewLocal(v.loads, 1)
+		tick := func(now uint32, slow uint32) {
+			if l.Answered(0, 1000); slow > 0 {
+				l.Answered(1, slow)
+			}
+			l.Publish(start + now)
+		}
+		for k := range uint32(300) {
+			tick(k, 1000)
+		}
+		if _, slow := v.loads.Latency(1); slow != 1 {
+			t.Fatalf("%v slow and as fast as the other", slow)
+		}
+		for k := range uint32(100) {
+			tick(300+k, 50_000)
+		}
+		us, slow := v.loads.Latency(1)
+		if us < 45_000 || slow < 5 || slow > 50 {
+			t.Fatalf("after %d µs it is %v slow", us, slow)
+		}
+		lat, back := float64(us), uint32(0)
+		for now := uint32(400); now < 60_000; now += 50 {
+			tick(now, 0)
+			_, slow := v.loads.Latency(1)
+			want := max(1, lat/float64(v.loads.Mean())*math.Exp2(-float64(now-399)/5000))
+			if slow < want*0.99 || slow > want*1.15 { // it fades in steps of 9 %
+				t.Fatalf("after %d ms it is %.2f slow, want %.2f", now-399, slow, want)
+			}
+			if slow == 1 && back == 0 {
+				back = now
+			}
+		}
+		if back < 20_000 || back > 32_000 {
+			t.Errorf("forgiven after %d ms", back)
+		}
+		if v.loads.slowed.Load() != 0 {
+			t.Error("it still counts as slow")
+		}
+	}
+}
+
+// Reactors do not read their clocks at the same moment: one that is late takes nothing for 49 days old.
+func TestLoads_clocksDiffer(t *testing.T) {
+	v := Weights(1, 1, 1)
+	early, late := NewLocal(v.loads, 1), NewLocal(v.loads, 2)
+	for range 100 {
+		early.Answered(0, 1000)
+		early.Answered(1, 1000)
+	}
+	early.Publish(1000)
+	for range 10 {
+		early.Failed(2)
+		early.Publish(2000)
+	}
+	was, slow := v.loads.Latency(2)
+	late.Answered(2, 1000)
+	late.Publish(1990)
+	us, after := v.loads.Latency(2)
+	if lost := float64(was-us) / float64(was); lost < 0.05 || lost > 0.07 {
+		t.Errorf("one answer took %.3f of the latency, %d µs to %d", lost, was, us)
+	}
+	if late.Answered(0, 1000); slow < 100 || after < slow/2 {
+		t.Errorf("%v slow, then %v", slow, after)
+	}
+	late.Publish(1800)
+	if _, slow := v.loads.Latency(2); slow < after/2 {
+		t.Errorf("the sweep of a late reactor makes it %v slow", slow)
+	}
+}
+
+// Failures count as a second or ten times the mean, and do not enter the mean: a backend that fails fast gets nothing,
+// and where all fail nothing changes between them.
+func TestLoads_failures(t *testing.T) {
+	v := NewView(fleet(10, false), nil)
+	l, p := NewLocal(v.loads, 1), Adaptive.New(0, 1)
+	for now := range uint32(100) {
+		for i := range 10 {
+			if i == 3 {
+				l.Failed(i)
+			} else {
+				l.Answered(i, 200_000)
+			}
+		}
+		l.Publish(now)
+	}
+	if mean := v.loads.Mean(); mean < 190_000 || mean > 210_000 {
+		t.Errorf("failures enter the mean: %d µs", mean)
+	}
+	if us, slow := v.loads.Latency(3); us < 1_990_000 || slow < 9.9 || slow > 10.1 {
+		t.Errorf("it fails: %d µs, %v slow", us, slow)
+	}
+	for range 10_000 {
+		if p.Pick(v, l, &Request{}) == 3 {
+			t.Fatal("the one that fails is picked of ten without requests")
+		}
+	}
+	for now := range uint32(100) {
+		for i := range 10 {
+			l.Failed(i)
+		}
+		l.Publish(100 + now)
+	}
+	a, _ := v.loads.Latency(3)
+	if b, _ := v.loads.Latency(4); math.Abs(float64(a-b)) > 0.01*float64(a) {
+		t.Errorf("all fail: %d and %d µs", a, b)
+	}
+}
+
+// The cost that is worked out in whole numbers is that of docs/balancing.md.
+func TestCost_isTheRule(t *testing.T) {
+	rng := rand.New(rand.NewPCG(11, 11))
+	for range 5000 {
+		weight, part := 1+rng.IntN(1+rng.IntN(500)), max(0.1, rng.Float64())
+		loads := NewLoads()
+		v := NewView([]Backend{{Weight: weight}, {}}, loads)
+		loads.Scale(0, part)
+		l, c := NewLocal(loads, 1), v.cell(0)
+		n := rng.IntN(1 << rng.IntN(20))
+		c.inflight.Store(int32(n))
+		l.fit(v)
+		loads.setSlow(c, slowOne+rng.Uint32N(1<<rng.IntN(16)))
+		us := math.Exp(rng.Float64()*12) + 50
+		c.reckonPeak(us)
+		w, slow := float64(weight)*part, float64(c.slow.Load())/slowOne
+		for by, want := range []float64{
+			byLoad: float64(n) / w,
+			bySlow: (float64(n+1)*slow - 1) / w,
+			byPeak: (float64(n)/w + 1) * us / peakScale,
+		} {
+			got := float64(cost(c, &l.pending[0], false, measure(by))) / stepOne
+			if math.Abs(got-want) > 0.02*want+1e-5*float64(n+1) {
+				t.Fatalf("measure %d: weight %.2f, %d requests, %.2f slow, %.0f µs: cost %.5f, want %.5f",
+					by, w, n, slow, us, got, want)
+			}
+		}
+	}
+}
+
+// No cost, however slow the backend and however many requests it has, goes beyond the bits that are compared.
+func TestCost_doesNotOverflow(t *testing.T) {
+	loads := NewLoads()
+	v := Weights(1)
+	v = NewView([]Backend{{Weight: 1}}, loads)
+	loads.Scale(0, 1e-9)
+	c, l := v.cell(0), NewLocal(loads, 1)
+	l.fit(v)
+	loads.setSlow(c, slowMax)
+	c.reckonPeak(math.MaxFloat64)
+	last := [measures]uint64{}
+	for _, n := range []int32{0, 1, 1000, 1 << 20, 1<<26 - 1} {
+		c.inflight.Store(n)
+		for by := byLoad; by <= byPeak; by++ {
+			at := cost(c, &l.pending[0], false, by)
+			if at>>(64-markBits) != 0 || at < last[by] {
+				t.Errorf("%d requests by %d cost %#x", n, by, at)
+			}
+			last[by] = at
+		}
+	}
+}
+
+func TestAverage(t *testing.T) {
+	a := average(0)
+	if a.us() != 0 || a.clip() != latMax {
+		t.Errorf("none is %v µs, clipped at %d", a.us(), a.clip())
+	}
+	for n := 1; n <= 1000; n++ { // the mean of the first 256, then about that of the last 256
+		if a = a.with(1, uint64(n)); n <= meanOf && !near(a.us(), float64(n+1)/2, 0.001) {
+			t.Fatalf("the mean of 1 to %d is %v", n, a.us())
+		}
+	}
+	if a.us() < 740 || a.us() > 780 || int(a>>meanBits) != meanOf || a.clip() != uint32(8*a.us()) {
+		t.Errorf("%v of %d, clipped at %d", a.us(), a>>meanBits, a.clip())
+	}
+	if a = a.with(100_000, 100_000*5); !near(a.us(), 5, 0.001) {
+		t.Errorf("after a tick of 100 000 it is %v", a.us())
+	}
+	if a = average(0).with(1, 0); a == 0 || a.us() <= 0 {
+		t.Error("answers in no time count as none")
+	}
+	if a = average(0).with(3, 3*latMax); !near(a.us(), latMax, 0.001) {
+		t.Errorf("the longest is %v", a.us())
+	}
+}
+
+func TestSince(t *testing.T) {
+	for _, c := range []struct{ now, then, want uint32 }{
+		{5, 3, 2}, {3, 5, 0}, {0, 0, 0}, {2, math.MaxUint32 - 2, 5}, {math.MaxUint32, 2, 0}, {0, skewMax, 0},
+		{1 << 31, 0, 1 << 31}, {0, 1 << 31, 1 << 31},
+	} {
+		if got := since(c.now, c.then); got != c.want {
+			t.Errorf("%d is %d after %d, want %d", c.now, got, c.then, c.want)
+		}
+	}
+}
+
+// More answers in a tick than a count holds lose nothing but themselves.
+func TestLocal_muchInOneTick(t *testing.T) {
+	v := Weights(1)
+	l := NewLocal(v.loads, 1)
+	for range 200_000 {
+		l.Answered(0, 1000)
+		l.Failed(0)
+	}
+	l.Publish(1)
+	if us, _ := v.loads.Latency(0); v.loads.Mean() != 1000 || us < 1000 {
+		t.Errorf("mean %d, latency %d", v.loads.Mean(), us)
+	}
+	for range 200_000 {
+		l.Answered(0, math.MaxUint32)
+	}
+	l.Publish(2)
+	if us, _ := v.loads.Latency(0); us > latMax || us < latMax/4 || v.loads.Mean() > 8000 {
+		t.Errorf("mean %d, latency %d", v.loads.Mean(), us)
+	}
+}
