@@ -58,8 +58,34 @@ func (p *comparing) Pick(v *View, l *Local, q *Request) int {
 	if n <= p.scan {
 		return v.leastOfAll(l, q, p.by)
 	}
+	best := p.draw(v, l, q)
+	if p.by == bySlow {
+		for round := 0; best >= 0 && v.cell(best).slow.Load() >= useless && round < rounds; round++ {
+			best = v.better(l, q, best, p.draw(v, l, q))
+		}
+	}
+	return best
+}
+
+// Where half of a pool fails at once, an eighth of the requests draw three backends of that half. They draw again.
+const (
+	useless = 8 * slowOne // so slow is one that fails, or is stuck
+	rounds  = 8
+)
+
+// draw draws some backends and returns the best of these.
+func (p *comparing) draw(v *View, l *Local, q *Request) int {
 	var list [drawsMax]uint16
 	return v.least(l, q, list[:v.drawDistinct(l, &list, p.draws)], &inOrder, p.by)
+}
+
+// better returns the one of two backends that costs less by bySlow.
+func (v *View) better(l *Local, q *Request, a, b int) int {
+	x, y := v.cell(a), v.cell(b)
+	if cost(y, &l.pending[b], q.Tunnel, bySlow) < cost(x, &l.pending[a], q.Tunnel, bySlow) {
+		return b
+	}
+	return a
 }
 
 // Costs are compared with the mark of the backend in their low bits: the least of some numbers is found without a

@@ -33,9 +33,12 @@ type Local struct {
 	_       [2*cacheLine - 96]byte // those of two reactors may be neighbours in memory
 }
 
-// NewLocal makes the Local of one reactor. Its draws begin at seed: give each reactor another one.
+// NewLocal makes the Local of one reactor, whose draws follow from seed: give each reactor another one, such as its
+// number.
 func NewLocal(l *Loads, seed uint64) *Local {
-	return &Local{loads: l, clip: average(l.mean.Load()).clip(), random: seed*golden + 0x2545f4914f6cdd1d}
+	// All states of SplitMix64 are on one circle. Seeds that are not scattered over it would give reactors the same draws
+	// some steps apart, so that all of them choose among the same backends at about the same time.
+	return &Local{loads: l, clip: average(l.mean.Load()).clip(), random: scatter(seed + golden)}
 }
 
 // Enter counts a request that is sent to backend i, or a tunnel. Each is to Leave.
@@ -170,7 +173,11 @@ func (l *Local) InFlight(v *View, i int, q *Request) int {
 // Random returns 64 random bits (Steele, Lea and Flood, SplitMix64, 2014). They are no secret.
 func (l *Local) Random() uint64 {
 	l.random += golden
-	x := l.random
+	return scatter(l.random)
+}
+
+// scatter is the finalizer of SplitMix64.
+func scatter(x uint64) uint64 {
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31

@@ -7,6 +7,7 @@ const (
 	idleHalf  = 5000      // ms: a backend that is not asked is forgiven half of its slowness in this time
 	deadBand  = 2         // times the mean: a backend up to here is not slow, so that noise moves nothing
 	meanClip  = 8         // times the mean: a longer answer counts as this in the mean
+	latClip   = 8         // times the mean, or what is known of the backend: the longest that moves that
 	meanOf    = 256       // answers, about: how long the mean remembers
 	faultMean = 10        // times the mean: what a failure counts as for the backend
 	faultMin  = 1_000_000 // µs: at least
@@ -107,13 +108,22 @@ func (l *Loads) foldMean(n int, sum uint64) average {
 }
 
 // fold adds n answers of a sum of microseconds, and failures, to what is known of c. mean is that of all backends.
+//
+// One answer that is much longer than the others says little of its backend, since requests differ: all answers of a
+// tick raise lat by no more than one answer of eight times the mean does, which is half of the mean and within the dead
+// band. Where the answers of one tick after the other are long, lat grows by half with each.
 func (l *Loads) fold(c *cell, n int, sum uint32, failures int, mean float64, now uint32) {
 	us := (float64(sum) + max(faultMin, faultMean*mean)*float64(failures)) / float64(n+failures)
 	old, lat, idle := sample(c.sampled.Load()), mean, uint32(idleHalf)
 	if old != 0 {
 		lat, idle = old.us(), since(now, old.ms())
 	}
-	lat += (us - lat) * max(foldWeight[min(n+failures, 16)], min(float64(idle)/idleHalf, 0.5))
+	first := max(foldWeight[1], min(float64(idle)/idleHalf, 0.5))
+	step := (us - lat) * max(foldWeight[min(n+failures, 16)], first)
+	if failures == 0 {
+		step = min(step, (latClip*max(mean, lat)-lat)*first)
+	}
+	lat += step
 	c.sampled.Store(uint64(newSample(lat, now)))
 	l.setSlow(c, slowness(lat, mean, 0))
 	if l.peaks.Load() {
