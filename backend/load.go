@@ -31,18 +31,21 @@ func (s *Set) loadsFor(reactors int) {
 func (s *Set) loadOn(r *engine.Reactor) *load { return (*s.local.Load())[r.Index()] }
 
 // publish tells the other reactors what has changed in this tick.
-func (l *load) publish(r *engine.Reactor) {
+func (l *load) publish(*engine.Reactor) {
 	l.armed = false
-	l.Publish(uint32(r.Now() / int64(time.Millisecond)))
+	l.Publish()
 }
 
 // changed has l published when the tick ends.
 func (l *load) changed(r *engine.Reactor) {
-	if !l.armed {
+	if !l.armed && l.Dirty() {
 		l.armed = true
 		r.Defer(&l.publisher)
 	}
 }
+
+// msOf returns the time of r in milliseconds, of which the low 32 bits are enough.
+func msOf(r *engine.Reactor) uint32 { return uint32(r.Now() / int64(time.Millisecond)) }
 
 // Enter counts a request that is sent to m, or a tunnel to it: each is to Leave on the same reactor. On r only, one of
 // those that a View of the set was made for.
@@ -68,16 +71,12 @@ func (m *Member) Become(r *engine.Reactor) {
 
 // Answered counts an answer of m, whose head came d after the request was sent. On r only.
 func (m *Member) Answered(r *engine.Reactor, d time.Duration) {
-	l := m.set.loadOn(r)
-	l.Answered(m.slot, uint32(min(max(d.Microseconds(), 0), 1<<31)))
-	l.changed(r)
+	m.set.loadOn(r).Answered(m.slot, uint32(min(max(d.Microseconds(), 0), 1<<31)), msOf(r))
 }
 
 // Failed counts a failure that is m's: methods that look at latency send it less. On r only.
 func (m *Member) Failed(r *engine.Reactor) {
-	l := m.set.loadOn(r)
-	l.Failed(m.slot)
-	l.changed(r)
+	m.set.loadOn(r).Failed(m.slot, msOf(r))
 }
 
 // InFlight returns how many requests are under way at m and how many tunnels to it are open, over all reactors and as

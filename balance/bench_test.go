@@ -27,12 +27,12 @@ func busy(v *View, seed uint64) *Local {
 			for range rng.IntN(4) {
 				l.Enter(i, false)
 			}
-			l.Answered(i, 900+uint32(rng.IntN(200)))
+			l.Answered(i, 900+uint32(rng.IntN(200)), 1000)
 		}
 		if !l.Dirty() {
 			break
 		}
-		l.Publish(1000)
+		l.Publish()
 	}
 	return l
 }
@@ -87,11 +87,11 @@ func exchange(v *View, l *Local, p Picker, under *[16]int, now *uint32, q *Reque
 		}
 		i := p.Pick(v, l, q)
 		l.Enter(i, false)
-		l.Answered(i, 1000)
+		l.Answered(i, 1000, *now)
 		under[k] = i
 	}
 	*now++
-	l.Publish(*now)
+	l.Publish()
 }
 
 // BenchmarkExchange measures 16 requests at a time, so that one takes a 16th.

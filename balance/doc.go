@@ -22,9 +22,9 @@
 //	local := balance.NewLocal(loads, seed)                one per reactor
 //	i := adaptive.Pick(view, local, &q)
 //	local.Enter(i, false)                                 … the request is sent
-//	local.Answered(i, micros)                             … the head of its answer is here, or Failed(i)
+//	local.Answered(i, micros, now)                        … the head of its answer is here, or Failed(i, now)
 //	local.Leave(i, false)                                 … it is over
-//	local.Publish(now)                                    the tick is over
+//	local.Publish()                                       the tick is over
 //
 // A total that is a tick old is as good as an exact one, and a pick that writes nothing shared costs the same however
 // many reactors there are.

@@ -214,9 +214,9 @@ func TestLeast_drawsAmongEquals(t *testing.T) {
 					want[i] = float64(weight) / float64(total) * rounds
 				}
 			}
-			counts, q := make([]int, len(weights)), Request{}
+			counts, q, p := make([]int, len(weights)), Request{}, comparing{byLoad, drawsMax, leastScanMax}
 			for range rounds {
-				counts[LeastConn.New(0, 1).Pick(v, l, &q)]++
+				counts[p.Pick(v, l, &q)]++
 			}
 			fits(t, fmt.Sprintf("%v, busy %b", weights, busy), counts, want)
 		}

@@ -67,6 +67,29 @@ func (p *comparing) Pick(v *View, l *Local, q *Request) int {
 	return best
 }
 
+// turning is the Picker of methods that take turns while nothing is under way, and compare only where that does not tell
+// whom to take: the weights are the shares, to the request.
+// Owned by one goroutine.
+type turning struct {
+	turns Turns
+	busy  comparing
+}
+
+// inTurn makes such Pickers.
+func inTurn(busy comparing) func(int, int) Picker {
+	return func(reactor, reactors int) Picker { return &turning{newTurns(reactor, reactors), busy} }
+}
+
+// Pick takes the one whose turn it is, unless it has something to do or is slow.
+func (p *turning) Pick(v *View, l *Local, q *Request) int {
+	l.fit(v)
+	i := p.turns.Pick(v, nil, q)
+	if i < 0 || len(v.order) == 1 || cost(v.cell(i), &l.pending[i], q.Tunnel, p.busy.by) == 0 {
+		return i
+	}
+	return p.busy.Pick(v, l, q)
+}
+
 // Where half of a pool fails at once, an eighth of the requests draw three backends of that half. They draw again.
 const (
 	useless = 8 * slowOne // so slow is one that fails, or is stuck

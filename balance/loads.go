@@ -69,6 +69,7 @@ const cacheLine = 64
 type Loads struct {
 	pages  atomic.Pointer[[]*page]
 	mean   atomic.Uint64 // of all backends: see average
+	locals atomic.Int32  // reactors that have a Local
 	slowed atomic.Int32  // backends whose slow is above slowOne
 	swept  atomic.Uint32 // ms: when the slowness of those that get no requests was worked out last
 	peaks  atomic.Bool   // some Picker wants cell.peak
@@ -172,7 +173,7 @@ func (l *Loads) Latency(i int) (us int, slow float64) {
 // Mean returns how long the backends take to the head of an answer, in µs; 0 when there was none.
 func (l *Loads) Mean() int { return int(average(l.mean.Load()).us()) }
 
-// AnsweredAt returns when backend i answered last, in the milliseconds that Local.Publish is given, of which it
+// AnsweredAt returns when backend i answered last, in the milliseconds that Local.Answered is given, of which it
 // has the low 32 bits. ok is false when it never has.
 func (l *Loads) AnsweredAt(i int) (ms uint32, ok bool) {
 	s := sample(l.cell(i).sampled.Load())

@@ -42,11 +42,11 @@ var (
 	Random = &Method{Name: "random", New: one(drawing{}), Prepare: prepareDraws}
 
 	// Requests under way.
-	LeastConn = &Method{Name: "least_conn", New: one(&comparing{byLoad, drawsMax, leastScanMax}), Prepare: prepareDraws}
+	LeastConn = &Method{Name: "least_conn", New: inTurn(comparing{byLoad, drawsMax, leastScanMax}), Prepare: prepareBoth}
 	P2C       = &Method{Name: "p2c", New: one(&comparing{byLoad, 2, scanMax}), Prepare: prepareDraws}
 
 	// Requests under way, and how fast the answers are.
-	Adaptive = &Method{Name: "adaptive", New: one(&comparing{bySlow, 3, scanMax}), Prepare: prepareDraws}
+	Adaptive = &Method{Name: "adaptive", New: inTurn(comparing{bySlow, 3, scanMax}), Prepare: prepareBoth}
 	PeakEWMA = &Method{Name: "peak_ewma", New: one(&comparing{byPeak, 2, scanMax}), Prepare: func(v *View) {
 		v.loads.keepPeaks()
 		prepareDraws(v)
@@ -63,6 +63,11 @@ var (
 func one(p Picker) func(int, int) Picker { return func(int, int) Picker { return p } }
 
 func prepareDraws(v *View) { v.columns() }
+
+func prepareBoth(v *View) {
+	v.columns()
+	v.cycle()
+}
 
 // methods is those that configurations may name.
 var methods = struct {

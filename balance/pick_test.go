@@ -51,7 +51,7 @@ func TestPick_isOpenAndNotTried(t *testing.T) {
 					act(rng, l, i)
 				}
 				if rng.IntN(5) == 0 {
-					l.Publish(rng.Uint32N(1000))
+					l.Publish()
 				}
 			}
 		}
@@ -62,9 +62,9 @@ func TestPick_isOpenAndNotTried(t *testing.T) {
 func act(rng *rand.Rand, l *Local, i int) {
 	switch rng.IntN(5) {
 	case 0:
-		l.Answered(i, rng.Uint32())
+		l.Answered(i, rng.Uint32(), rng.Uint32N(1000))
 	case 1:
-		l.Failed(i)
+		l.Failed(i, rng.Uint32N(1000))
 	case 2:
 		l.Enter(i, rng.IntN(2) == 0)
 	case 3:
@@ -137,15 +137,15 @@ func TestPick_evensOutWhatIsUnderWay(t *testing.T) {
 // A backend without tunnels gets the next tunnel, but not all requests.
 func TestPick_tunnelsCountForTunnels(t *testing.T) {
 	v := Weights(1, 1)
-	l, p := NewLocal(v.loads, 4), LeastConn.New(0, 1)
+	l, p, tunnels := NewLocal(v.loads, 4), LeastConn.New(0, 1), LeastConn.New(0, 1)
 	for range 100 {
 		l.Enter(0, true)
 	}
-	l.Publish(1)
+	l.Publish()
 	counts := [2]int{}
 	for range 1000 {
 		counts[p.Pick(v, l, &Request{})]++
-		if i := p.Pick(v, l, &Request{Tunnel: true}); i != 1 {
+		if i := tunnels.Pick(v, l, &Request{Tunnel: true}); i != 1 {
 			t.Fatalf("a tunnel goes to backend %d", i)
 		}
 	}
@@ -172,7 +172,7 @@ func TestScale(t *testing.T) {
 				l.Leave(i, false)
 			}
 		}
-		l.Publish(1)
+		l.Publish()
 		return n
 	}
 	if n := under(); n[1] < 95 || n[1] > 105 {
@@ -201,13 +201,13 @@ func TestPick_doesNotAllocate(t *testing.T) {
 					q.Tried.Add(i)
 					l.Enter(i, false)
 					l.Become(i)
-					l.Answered(i, 1000)
-					l.Failed(i)
+					l.Answered(i, 1000, now)
+					l.Failed(i, now)
 					l.Leave(i, true)
 				}
 				v, next, now = next, v, now+100
 				q.Key += golden
-				l.Publish(now)
+				l.Publish()
 			}); a != 0 {
 				t.Errorf("%d backends: %v allocations", n, a)
 			}
@@ -240,5 +240,22 @@ func TestRegister_panics(t *testing.T) {
 	}
 	if ByName("some") != nil || ByName("p2c") != P2C || Names()[0] != "adaptive" {
 		t.Errorf("the methods are %v", Names())
+	}
+}
+
+// One request after the other meets the backends in turn, by weight: nothing is under way when the next one comes.
+func TestPick_oneAfterTheOther(t *testing.T) {
+	v := Weights(3, 7, 2, 11)
+	for _, m := range []*Method{Adaptive, LeastConn} {
+		l, p, turns, q := NewLocal(v.loads, 5), m.New(0, 1), RoundRobin.New(0, 1), Request{}
+		for k := range 100 {
+			i, want := p.Pick(v, l, &q), turns.Pick(v, nil, &q)
+			if i != want {
+				t.Fatalf("%s: request %d goes to backend %d, not %d", m.Name, k, i, want)
+			}
+			l.Enter(i, false)
+			l.Answered(i, 1000, uint32(k))
+			l.Leave(i, false)
+		}
 	}
 }
