@@ -58,10 +58,16 @@ func (x *Exchange) finish() {
 	x.local.recycle(x)
 }
 
-// requestSent looks whether the backend has the whole request, and whether it is through with both messages.
+// requestSent looks whether the backend has the whole request.
 func (x *Exchange) requestSent() {
+	if x.toUp.endSent {
+		x.requestWhole()
+	}
+}
+
+// requestWhole looks whether the backend is through with both messages.
+func (x *Exchange) requestWhole() {
 	switch {
-	case !x.toUp.endSent:
 	case x.toDown.ended:
 		x.try.drop()
 		x.try.exit(x)
