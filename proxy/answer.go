@@ -98,7 +98,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	if f := x.fault; f != nil {
 		x.proxy.addStatus(h, f.Token)
 		if f.allow {
-			h.AddID(message.Allow, "Allow", allowed)
+			h.AddID(message.Allow, "Allow", cmp.Or(x.allow, allowed))
 		}
 		h.Close = f.last && x.Request.Proto != message.HTTP20
 		if f.wait && !h.Has(message.RetryAfter) {
@@ -219,15 +219,19 @@ func (p *Proxy) Refusal(r *engine.Reactor, h *message.Head, cause error) []byte 
 // exchange, which has just ended, or of the record that Refused, which comes next, writes.
 func (s *Service) Refusal(r *engine.Reactor, h *message.Head, cause error) []byte {
 	l := s.proxy.local[r.Index()]
-	text := l.answered.text
-	if l.answered.cause != cause {
+	text, logged := l.answered.text, l.answered.cause == cause
+	if !logged {
 		l.ids[1]++
 		id := l.idOf(l.ids[1])
 		text = hex.EncodeToString(id[:])
-		l.refused = sessionRefusal{cause, id}
+		l.refused = sessionRefusal{cause: cause, id: id}
 	}
 	l.answered = sessionEnd{}
-	return s.proxy.refusal(r, h, cause, text, s.present().Pages)
+	body := s.proxy.refusal(r, h, cause, text, s.present().Pages)
+	if !logged && h.Verb != message.VerbHead {
+		l.refused.bytes = len(body)
+	}
+	return body
 }
 
 // refusalMax bounds a page of one's own in the answer to a request that the session refuses. It is written at once:

@@ -77,6 +77,7 @@ type progress struct {
 	ctx      context.Context
 	cancel   context.CancelFunc
 	refusal  *Fault // the request cannot be sent on
+	allow    string // for Allow, where the method is refused; "": see allowed
 	fault    *Fault // why the proxy answered, or cut the exchange off, of its own
 	lost     *Fault // the backend failed while a worker owned x
 

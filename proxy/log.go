@@ -122,7 +122,7 @@ func (l *local) logRefused(on *Listener, peer poller.Addr, status int, cause err
 		Proto: uint8(proto), Status: status, Reason: "client:" + cause.Error(),
 	}
 	if cause == l.refused.cause {
-		r.ID = l.refused.id
+		r.ID, r.BytesOut = l.refused.id, int64(l.refused.bytes)
 	}
 	l.refused = sessionRefusal{}
 	on.Log[l.reactor.Index()].Append(r)

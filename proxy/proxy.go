@@ -54,6 +54,7 @@ type local struct {
 type sessionRefusal struct {
 	cause error // why; nil: there is none
 	id    [16]byte
+	bytes int // of the body of its answer
 }
 
 // sessionEnd is an exchange that the session answers.

@@ -216,7 +216,27 @@ func (r *Route) check() error {
 	return r.Tunnels.check()
 }
 
-// allowed is what Allow says where the proxy answers for itself: RFC 9110 §10.2.1.
+// otherMethods returns the methods with which a route would take the request, which none takes; "": there are none.
+// That of findRoute must be the last search on the reactor.
+func otherMethods(x *Exchange) string {
+	l := x.local
+	l.page = x.snapshot.routes.AppendAllow(l.page[:0], &x.Request, (*arrival)(x), &l.routing)
+	return string(l.page)
+}
+
+// failRouteless answers a request that no route takes. RFC 9110 §15.5.6: where a route would take another method it is
+// 405, with these methods in Allow. CONNECT and TRACE, which a route has to name, are answered 405 in any case.
+func failRouteless(x *Exchange) {
+	f := faultNoRoute
+	if x.allow = otherMethods(x); x.allow != "" {
+		f = faultMethod
+	} else if v := x.Request.Verb; v == message.VerbConnect || v == message.VerbTrace {
+		f, x.allow = faultMethod, allowed
+	}
+	x.fail(f)
+}
+
+// allowed is what Allow says where no route says it: RFC 9110 §10.2.1.
 const allowed = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 // unusual chooses the route of a request that is CONNECT, OPTIONS or TRACE. It reports whether it answered instead.
@@ -232,11 +252,8 @@ func unusual(x *Exchange) bool {
 		return true
 	}
 	switch {
-	case x.route == nil && h.Verb == message.VerbOptions:
-		x.fail(faultNoRoute)
-		return true
-	case x.route == nil: // none that names the method
-		x.fail(faultMethod)
+	case x.route == nil:
+		failRouteless(x)
 		return true
 	case h.Verb == message.VerbConnect:
 		return false

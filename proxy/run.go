@@ -98,7 +98,7 @@ func chooseRoute(x *Exchange) bool {
 	} else if !findRoute(x) {
 		return false
 	} else if x.route == nil {
-		x.fail(faultNoRoute)
+		failRouteless(x)
 		return false
 	}
 	if x.route.GRPC.on(x.listener.GRPC) {

@@ -56,8 +56,12 @@ type rules struct {
 	hosts  map[string]*paths
 	below  map[string]*paths // by the end of the name, with its dot
 	any    paths             // for every host
-	added  int
-	splits int // how many equals are split by weight
+	splits int               // how many equals are split by weight
+
+	verbs   uint16   // that rules name in Methods: a bit for each message.Verb
+	methods []string // that they name and that have no Verb
+
+	given []Rule // all of them, for Explain
 }
 
 // paths are the rules of one host.
@@ -171,12 +175,13 @@ func (r *rules) choose(c *choice, rule *Rule) error {
 		e.split = r.splits
 		r.splits++
 	}
-	e.places = append(e.places, r.added)
+	r.noteMethods(&cond, rule)
+	e.places = append(e.places, len(r.given))
 	e.weights = append(e.weights, rule.Weight)
 	if len(e.places) > 1 {
 		e.shares = balance.Weights(e.weights...)
 	}
-	r.added++
+	r.given = append(r.given, *rule)
 	return nil
 }
 

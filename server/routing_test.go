@@ -287,6 +287,47 @@ dest = "status:200"
 	}
 }
 
+// RFC 9110 §15.5.6: where a route would take the request with another method, the answer is 405 and Allow names these
+// methods; where none would, it is 404.
+func TestErrors_otherMethods(t *testing.T) {
+	s := start(t, Options{}, quiet+`
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[[routes]]
+pattern = "/api/*"
+methods = ["PURGE", "GET", "POST"]
+dest = "status:200"
+[[routes]]
+pattern = "/api/*"
+methods = "PUT"
+header = "X-Beta"
+dest = "status:200"
+`)
+	url := urlOf(t, s, "web")
+	for _, c := range []struct {
+		method, path, field string
+		status              int
+		allow               string
+	}{
+		{"POST", "/api/x", "", 200, ""},
+		{"DELETE", "/api/x", "", 405, "GET, POST, PURGE"},
+		{"DELETE", "/%61pi/x", "X-Beta: 1", 405, "GET, POST, PUT, PURGE"},
+		{"HEAD", "/api", "", 405, "GET, POST, PURGE"},
+		{"OPTIONS", "/api", "", 405, "GET, POST, PURGE"},
+		{"TRACE", "/api", "", 405, "GET, POST, PURGE"},
+		{"BREW", "/api", "", 405, "GET, POST, PURGE"},
+		{"DELETE", "/apix", "", 404, ""},
+		{"OPTIONS", "/", "", 404, ""},
+		{"TRACE", "/", "", 405, "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"},
+	} {
+		resp := askFor(t, c.method, url+c.path, c.field)
+		if got := resp.Header.Get("Allow"); resp.StatusCode != c.status || got != c.allow {
+			t.Errorf("%s %s: %d, Allow: %q; want %d, %q", c.method, c.path, resp.StatusCode, got, c.status, c.allow)
+		}
+	}
+}
+
 func TestForwarding_byTrust(t *testing.T) {
 	dir := t.TempDir()
 	log := filepath.Join(dir, "access.log")

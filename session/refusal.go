@@ -10,8 +10,8 @@ import (
 // that is none have a status and no content, and so have those of HTTP/2, whose stream does not exist yet.
 type Refuser interface {
 	// Refusal makes the answer to a request that could not be decoded or did not come in time: it adds fields to h,
-	// which has the status, and returns the content. Framing and Connection are not its business. cause may be an
-	// *h1.Error. On r.
+	// which has the status, and VerbHead for a HEAD, whose answer goes without the content, and returns the content.
+	// Framing and Connection are not its business. cause may be an *h1.Error. On r.
 	Refusal(r *engine.Reactor, h *message.Head, cause error) []byte
 }
 
@@ -23,6 +23,9 @@ const refusalRoom = 512
 // On r.
 func AppendRefusal(dst []byte, by Refuser, r *engine.Reactor, status int, cause error, head bool) []byte {
 	h := message.Head{Status: uint16(status), Proto: message.HTTP11}
+	if head {
+		h.Verb = message.VerbHead
+	}
 	var content []byte
 	if by != nil {
 		content = by.Refusal(r, &h, cause)
