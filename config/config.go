@@ -46,6 +46,8 @@ type Config struct {
 
 	Filters  []string        `json:",omitempty"` // for all requests, by the names that the program has for them
 	Features []schema.Target `json:",omitempty"` // see Register
+
+	Places *Places `json:"-"` // where its values stand; nil: nobody asked
 }
 
 // Global holds what concerns the process as a whole.
@@ -265,6 +267,14 @@ type Route struct {
 	Features        []schema.Target `json:",omitempty"` // see Register
 	Entry           int             // number of the entry in the file, from 0
 	Pos             Pos
+}
+
+// Rule returns which requests the route takes.
+func (r *Route) Rule() route.Rule {
+	return route.Rule{
+		Host: r.Host, Path: r.Path, Exact: r.PathKind == PathExact, Methods: r.Methods,
+		Header: r.Header, Query: r.Query, Listeners: r.Listeners, ClientCert: r.ClientCert, Weight: r.Weight,
+	}
 }
 
 // TakesAll reports whether the route takes every request that no other one does.

@@ -20,6 +20,8 @@ type Options struct {
 	TextOnly bool
 	// Filters are the names of the filters that the program has. The binary edge has none.
 	Filters []string
+	// Places has the Config know where its values stand: see Config.Places. The text of the files is kept for it.
+	Places bool
 	// Ignored are files that the one to load was chosen from and that are not read: a warning each.
 	Ignored []string
 }
@@ -66,6 +68,9 @@ func (o Options) configOf(name string, file *schema.Document, now time.Time) (*C
 	rep.Finish(name, doc.top.allow)
 	if !rep.OK() {
 		return nil, rep
+	}
+	if o.Places {
+		c.Places = &Places{doc}
 	}
 	return c, rep
 }

@@ -141,12 +141,44 @@ func leadTo(d Destination) lead {
 		l.choose = d
 	case *toUpstream:
 		l.forwards, l.upgrades, l.noVia = true, true, d.noVia
+	case *shown:
+		l.forwards, l.upgrades, l.noVia = true, true, d.like.noVia
 	case Forwarder:
 		l.forwards, l.upgrades = true, true
 	case Upgrader:
 		l.upgrades = true
 	}
 	return l
+}
+
+// shown is a Destination that shows what it would send.
+// Immutable.
+type shown struct {
+	like    toUpstream
+	address string
+	secured bool
+	show    func(x *Exchange)
+}
+
+// Show sends nothing: show is given each exchange with its Request as To with o would send it to the backend at
+// address, over a connection that is secured or not. The answer is 204. show runs on the reactor of x and must return
+// at once. o may be nil; only Host and NoVia of it count.
+func Show(address string, secured bool, o *ToOptions, show func(x *Exchange)) Destination {
+	d := &shown{address: address, secured: secured, show: show}
+	if o != nil {
+		d.like.host, d.like.noVia = o.Host, o.NoVia
+	}
+	return d
+}
+
+// Open shows the request and answers.
+func (d *shown) Open(x *Exchange, _ session.Receiver) (session.Stream, error) {
+	d.like.setHost(x)
+	if x.try.nameHost {
+		x.Request.SetAuthority(hostOfAddress(d.address, d.secured))
+	}
+	d.show(x)
+	return nil, Respond(204, "")
 }
 
 // redirect is a Destination that sends the client elsewhere.

@@ -176,6 +176,13 @@ func findRoute(x *Exchange) bool {
 	return true
 }
 
+// ExplainRoutes returns what becomes of each route in the search for that of x, in the order in which the Snapshot has
+// them, and the path that they see: see route.Table.Explain. It is for filters of the phase BeforeRoute. It takes a
+// search for each part of each route, on the reactor of x: nothing for every request.
+func ExplainRoutes(x *Exchange) (all []route.Explained[*Route], path string, err error) {
+	return x.snapshot.routes.Explain(&x.Request, (*arrival)(x), x.listener.reading())
+}
+
 // arrival tells what the request of an Exchange came by. It is the Exchange, by conversion.
 type arrival Exchange
 

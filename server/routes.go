@@ -18,15 +18,8 @@ const htmlType = "text/html; charset=utf-8"
 // makeRoutes makes the upstreams and the routes of the configuration. It waits a moment for names of new upstreams.
 func (b *build) makeRoutes() error {
 	var routes []proxy.Route
-	list := b.config.Routes
-	if rest, needed := b.config.Rest(); needed {
-		list = append(slices.Clip(list), rest)
-	}
-	for i := range list {
-		if list[i].Off || list[i].Shadowed { // config has warned of a shadowed one
-			continue
-		}
-		r, err := b.route(&list[i])
+	for _, c := range served(b.config) {
+		r, err := b.route(c)
 		if err != nil {
 			return err
 		}
@@ -48,6 +41,19 @@ func (b *build) makeRoutes() error {
 		b.snapshot.Name(name, d)
 	}
 	return nil
+}
+
+// served returns the routes of c that take requests: what no other one takes has one, too.
+func served(c *config.Config) (list []*config.Route) {
+	for i := range c.Routes {
+		if r := &c.Routes[i]; !r.Off && !r.Shadowed { // config has warned of a shadowed one
+			list = append(list, r)
+		}
+	}
+	if rest, needed := c.Rest(); needed {
+		list = append(list, &rest)
+	}
+	return list
 }
 
 // namedUpstreams returns the destinations that filters of the program may choose by name: all upstreams.
@@ -81,10 +87,36 @@ func (b *build) filters(names []string) (list []*proxy.Filter, err error) {
 
 // route makes one route.
 func (b *build) route(c *config.Route) (r proxy.Route, err error) {
+	if r, err = baseRoute(c); err != nil {
+		return r, err
+	}
+	if c.Dest.Kind == config.DestUpstream {
+		if err := b.toUpstream(&r, c); err != nil {
+			return r, err
+		}
+	}
+	named, err := b.filters(c.Filters)
+	if err != nil {
+		return r, fmt.Errorf("route %s: %w", c.Name, err)
+	}
+	r.Filters = append(named, r.Filters...)
+	if r.Log, err = b.logsOfRoute(c); err != nil {
+		return r, err
+	}
+	r.Intercept = c.InterceptErrors
+	r.Pages, err = pagesOf(c.ErrorPages, nil)
+	return r, err
+}
+
+// baseRoute makes of a route what needs nothing that is open: without filters of the program, logs and pages. To is
+// nil where the route leads to an upstream.
+func baseRoute(c *config.Route) (r proxy.Route, err error) {
+	rule := c.Rule()
 	r = proxy.Route{
-		Name: c.Name, Host: c.Host, Path: c.Path, Exact: c.PathKind == config.PathExact, Methods: c.Methods,
-		Header: c.Header, Query: c.Query, Weight: c.Weight,
-		Listeners: c.Listeners, ClientCert: c.ClientCert, Timeout: c.Total, BufferRequest: int(c.BufferRequest),
+		Name: c.Name, Host: rule.Host, Path: rule.Path, Exact: rule.Exact, Methods: rule.Methods,
+		Header: rule.Header, Query: rule.Query, Weight: rule.Weight,
+		Listeners: rule.Listeners, ClientCert: rule.ClientCert,
+		Timeout: c.Total, BufferRequest: int(c.BufferRequest),
 		Tunnels: proxy.Tunnels{
 			WebSocket: proxy.Switch(c.WebSocket), Protocols: c.Upgrades,
 		},
@@ -94,10 +126,6 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 		r.Rewrite = &w
 	}
 	switch c.Dest.Kind {
-	case config.DestUpstream:
-		if err := b.toUpstream(&r, c); err != nil {
-			return r, err
-		}
 	case config.DestRedirect:
 		if r.To, err = proxy.Redirect(c.Dest.Location, c.Dest.Status); err != nil {
 			return r, fmt.Errorf("route %s: %w", c.Name, err)
@@ -111,21 +139,13 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	case config.DestHello:
 		r.To = proxy.Answer(200, htmlType, helloPage)
 	}
-	if r.Filters, err = b.filters(c.Filters); err != nil {
-		return r, fmt.Errorf("route %s: %w", c.Name, err)
-	}
 	if c.RewriteLocation {
 		r.Filters = append(r.Filters, proxy.RewriteLocation(r.Rewrite))
 	}
 	if len(c.RequestHeaders) > 0 || len(c.ResponseHeaders) > 0 {
 		r.Filters = append(r.Filters, proxy.SetFields(fields(c.RequestHeaders), fields(c.ResponseHeaders)))
 	}
-	if r.Log, err = b.logsOfRoute(c); err != nil {
-		return r, err
-	}
-	r.Intercept = c.InterceptErrors
-	r.Pages, err = pagesOf(c.ErrorPages, nil)
-	return r, err
+	return r, nil
 }
 
 // toUpstream makes the upstream of c the destination of r. A route of gRPC speaks HTTP/2 to its backends. Where the

@@ -24,17 +24,22 @@ func mirror(t *testing.T, name string) string {
 	t.Helper()
 	l := testutil.Listen(t)
 	h := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, "%s %s %s host=%s", name, r.Method, r.RequestURI, r.Host)
-		for _, f := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "Via"} {
-			if v := r.Header.Values(f); len(v) > 0 {
-				fmt.Fprintf(w, " %s=%s", f, strings.Join(v, "|"))
-			}
-		}
-		fmt.Fprintln(w)
+		fmt.Fprint(w, mirrored(name, r))
 	})}
 	go h.Serve(l) //nolint:errcheck // ends with the listener
 	t.Cleanup(func() { h.Close() })
 	return l.Addr().String()
+}
+
+// mirrored is what a mirror answers.
+func mirrored(name string, r *http.Request) string {
+	text := fmt.Sprintf("%s %s %s host=%s", name, r.Method, r.RequestURI, r.Host)
+	for _, f := range []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "Via"} {
+		if v := r.Header.Values(f); len(v) > 0 {
+			text += fmt.Sprintf(" %s=%s", f, strings.Join(v, "|"))
+		}
+	}
+	return text + "\n"
 }
 
 // direct is a client that follows no redirect and keeps no connection.

@@ -24,8 +24,10 @@ func complete(root *cobra.Command) {
 	none := cobra.FixedCompletions(nil, noFile)
 	values := map[string]cobra.CompletionFunc{
 		"conf": files, "set": completeKeys, "from": none, "to": none, "listen": none,
-		"tls":    cobra.FixedCompletions([]string{tlsInternal, tlsNone}, noFile),
-		"signal": cobra.FixedCompletions(letterWords, noFile),
+		"tls":     cobra.FixedCompletions([]string{tlsInternal, tlsNone}, noFile),
+		"signal":  cobra.FixedCompletions(letterWords, noFile),
+		"request": cobra.FixedCompletions([]string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}, noFile),
+		"header":  none, "client-ip": none,
 	}
 	for _, cmd := range append(root.Commands(), root) {
 		cmd.ValidArgsFunction = none

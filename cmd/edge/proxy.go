@@ -76,7 +76,7 @@ func runProxy(cmd *cobra.Command, from, to, secure string, stats bool) error {
 	text := fmt.Sprintf(proxyConfig, listener, hostFor(backends), strings.Join(backends, ","))
 	cfg, report := config.Parse("the command line", []byte(text))
 	if !report.OK() {
-		return usage{cmd, fmt.Errorf("%s", explain(&report.Errors[0]))}
+		return usage{cmd, fmt.Errorf("%s", aboutFlag(&report.Errors[0]))}
 	}
 	err := process.Run(cfg, process.Options{
 		Server: server.Options{Explain: true}, Version: programVersion(), Stats: stats,
@@ -141,8 +141,8 @@ func isPort(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// explain says what is wrong with a flag, by the line of proxyConfig: users never see that configuration.
-func explain(p *config.Problem) string {
+// aboutFlag says what is wrong with a flag, by the line of proxyConfig: users never see that configuration.
+func aboutFlag(p *config.Problem) string {
 	flag := "--to"
 	if p.Line == 3 {
 		flag = "--from"

@@ -39,7 +39,7 @@ var floors = [][]string{
 	{"admin"},
 	{"server/metrics"},
 	{"server"},
-	{"server/process"},
+	{"server/process", "server/explain"},
 	{"bench", "examples", "internal/battery", "internal/docs", "internal/interop", "internal/outside"},
 	{"cmd"},
 }

@@ -1,0 +1,204 @@
+package server
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/route"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+// DryRequest is a request for DryRun.
+type DryRequest struct {
+	Listener   *config.Listener // of the configuration: that it comes by
+	Wire       []byte           // its head, in HTTP/1.1 with the empty line at the end
+	Client     netip.AddrPort   // of the connection; invalid: it is a Unix socket
+	Secured    bool             // by TLS
+	ServerName string           // that its handshake asked for
+	Verified   bool             // the client has shown a certificate that leads to a trusted one
+}
+
+// DryResult is what becomes of a DryRequest.
+type DryResult struct {
+	Routes []route.Explained[*config.Route] // nil: it was answered before a route was looked for
+	Path   string                           // that the routes saw
+	Route  *config.Route                    // that takes it; nil: none
+	Sent   []byte                           // its head as it leaves for a backend, in HTTP/1.1; nil: edge answers
+	GRPC   bool                             // it goes to the backend as gRPC
+	Client netip.Addr                       // the client, as a trusted proxy names it; invalid: a Unix socket
+
+	Status int               // of the answer of edge's own; 0 where the request is sent
+	Fields map[string]string // of that answer, by their names
+	Reason string            // of its record in the access log; "": it is no failure
+	Text   string            // what it says of the failure: one sentence
+}
+
+// DryRun finds out what a server of cfg does with a request: the proxy takes it with the listeners and routes of cfg,
+// and nothing is sent. No address is opened, no backend looked up, no log written. The filters of a program do not run.
+// The error says what is wrong with cfg; a request that cannot be decoded is a result.
+func DryRun(cfg *config.Config, q *DryRequest) (*DryResult, error) {
+	e, err := engine.New(engine.Options{Reactors: 1})
+	if err != nil {
+		return nil, err
+	}
+	defer e.Stop()
+	run := &dryRun{request: q, routes: served(cfg)}
+	snapshot, err := run.snapshot(cfg)
+	if err != nil {
+		return nil, err
+	}
+	p := proxy.New(e, snapshot)
+	p.SetName(viaOf(cfg))
+	service := p.Service(proxyListener(q.Listener, []proxy.AccessLog{run}))
+	e.Start()
+	done := make(chan struct{})
+	e.Reactors()[0].Post(&engine.Task{Run: func(r *engine.Reactor) {
+		defer close(done)
+		run.take(r, service)
+	}})
+	<-done
+	if run.explainErr != nil {
+		return nil, run.explainErr
+	}
+	return &run.result, nil
+}
+
+// dryRun is the client of a DryRequest, its access log, and what it leads to.
+// Owned by the reactor between take and its end.
+type dryRun struct {
+	session.NopStream
+	request *DryRequest
+	routes  []*config.Route // as the snapshot has them
+	result  DryResult
+
+	explainErr error
+}
+
+// snapshot returns the routes, which lead to destinations that show what they would send.
+func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
+	var routes []proxy.Route
+	for _, c := range d.routes {
+		r, err := baseRoute(c)
+		if err != nil {
+			return nil, err
+		}
+		if c.Dest.Kind == config.DestUpstream {
+			u := &cfg.Upstreams[c.Dest.Upstream]
+			r.Timeout, r.GRPC = 0, proxy.Switch(c.GRPC)
+			r.To, r.GRPCTo = d.destination(u, false), d.destination(u, true)
+		}
+		routes = append(routes, r)
+	}
+	watch := &proxy.Filter{
+		Name:        "dry run",
+		BeforeRoute: func(x *proxy.Exchange) proxy.Verdict { return d.explain(x) },
+		Error: func(_ *proxy.Exchange, f *proxy.Failure) proxy.Verdict {
+			d.result.Text = f.Text
+			return proxy.Next
+		},
+	}
+	return proxy.NewSnapshot(routes, []*proxy.Filter{watch})
+}
+
+// destination shows what is sent to u.
+func (d *dryRun) destination(u *config.Upstream, grpc bool) proxy.Destination {
+	address := ""
+	if len(u.Backends) > 0 {
+		address = u.Backends[0].String()
+	}
+	return proxy.Show(address, u.TLS.On, &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via}, func(x *proxy.Exchange) {
+		d.result.Sent, d.result.GRPC = h1.AppendRequest(nil, &x.Request), grpc
+	})
+}
+
+// explain notes what becomes of the routes. What refuses the request then says itself why.
+func (d *dryRun) explain(x *proxy.Exchange) proxy.Verdict {
+	all, path, err := proxy.ExplainRoutes(x)
+	if err != nil {
+		return proxy.Next
+	}
+	d.result.Path = path
+	for i, one := range all {
+		d.result.Routes = append(d.result.Routes, route.Explained[*config.Route]{
+			Rule: one.Rule, Value: d.routes[i], Why: one.Why, Below: one.Below, Condition: one.Condition,
+			Weight: one.Weight, All: one.All,
+		})
+		if one.Why == route.Takes {
+			d.result.Route = d.routes[i]
+		}
+	}
+	return proxy.Next
+}
+
+// errParked is an answer that did not come at once, where nothing can keep it waiting.
+var errParked = errors.New("dry run: the request waits")
+
+// take gives the request to the proxy, as a session would.
+func (d *dryRun) take(r *engine.Reactor, service *proxy.Service) {
+	var decoder h1.Decoder
+	var h message.Head
+	limits := sessionOptions(d.request.Listener).Limits
+	decoder.InitRequests(&limits)
+	_, event, _, err := decoder.Next(slices.Clone(d.request.Wire), &h)
+	if err == nil && event&h1.HeadDone == 0 {
+		err = errParked
+	}
+	if err != nil {
+		d.refuse(r, service, err)
+		return
+	}
+	service.Accept(r, d).OnHead(d, &h, true)
+	if d.result.Sent == nil && d.result.Status == 0 {
+		d.explainErr = errParked
+	}
+}
+
+// refuse answers a request that cannot be decoded, as a session would.
+func (d *dryRun) refuse(r *engine.Reactor, service *proxy.Service, err error) {
+	status := 400
+	if malformed := (*h1.Error)(nil); errors.As(err, &malformed) {
+		status = malformed.Status
+	}
+	answer := message.Head{Status: uint16(status)}
+	service.Refusal(r, &answer, err)
+	_ = d.SendHead(&answer, true)
+	d.result.Text = err.Error()
+	service.Refused(r, d.Peer(), status, err)
+}
+
+// SendHead takes the answer. That of a request that would be sent says nothing.
+func (d *dryRun) SendHead(h *message.Head, _ bool) error {
+	if d.result.Sent != nil {
+		return nil
+	}
+	d.result.Status, d.result.Fields = int(h.Status), make(map[string]string)
+	for i := range h.Fields {
+		if !h.Fields[i].Dropped() {
+			d.result.Fields[string(h.Name(i))] = string(h.Value(i))
+		}
+	}
+	return nil
+}
+
+// Append takes the record of the access log.
+func (d *dryRun) Append(r *observe.Record) { d.result.Reason, d.result.Client = r.Reason, r.ClientIP }
+
+// Peer is the client.
+func (d *dryRun) Peer() poller.Addr { return poller.Addr{IP: d.request.Client} }
+
+// TLS tells of the connection of the client.
+func (d *dryRun) TLS() *tlsconn.Digest {
+	if !d.request.Secured {
+		return nil
+	}
+	return &tlsconn.Digest{ServerName: d.request.ServerName, Verified: d.request.Verified}
+}

@@ -1,0 +1,144 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/route"
+)
+
+// A dry run and a server agree on random requests to the file of the routing tests: the same backend gets the same
+// head, or the client gets the same answer.
+func TestDryRun_agreesWithAServer(t *testing.T) {
+	api, users := mirror(t, "api"), mirror(t, "users")
+	cfg := parse(t, "global.worker_threads = 2\n"+fmt.Sprintf(routingFile, api, users))
+	s := serve(t, cfg, Options{})
+	addr := strings.TrimPrefix(urlOf(t, s, "web"), "http://")
+	seed := rand.Uint64()
+	rng := rand.New(rand.NewPCG(seed, 3))
+	pick := func(from ...string) string { return from[rng.IntN(len(from))] }
+	sent, answered := 0, 0
+	for range 300 {
+		method := pick("GET", "GET", "POST", "PURGE", "TRACE", "OPTIONS", "BREW")
+		target := pick("/", "/v1/x", "/v1", "/find/it", "/find", "/moved/x", "/scheme", "/%66ind/a/../b",
+			"/v1/..%2fx", "/é", "*") + pick("", "", "?old=1", "?old=%31&x", "?a=b")
+		wire := method + " " + target + " HTTP/1.1\r\n" +
+			pick("", "Host: h\r\n", "Host: q.example.com\r\n", "Host: a.example.com:80\r\n",
+				"Host: c.a.example.com\r\n", "Host: b.a.example.com\r\n", "Host: old.example.com\r\n", "Host: h\r\n") +
+			pick("", "", "X-Rule: 1\r\n", "X-Beta: 1\r\nUser-Agent: curl\r\n") +
+			pick("", "X-Forwarded-For: 1.2.3.4\r\n", "X_Forwarded_For: 1\r\n") +
+			pick("", "Max-Forwards: 0\r\n", "Max-Forwards: x\r\n") +
+			pick("", "", "Content-Length: 0\r\n", "Via: "+strings.Repeat("1.1 edge, ", 9)+"x\r\n") + "\r\n"
+		got, err := DryRun(cfg, &DryRequest{
+			Listener: &cfg.Listeners[0], Wire: []byte(wire), Client: netip.MustParseAddrPort("127.0.0.1:1"),
+		})
+		if err != nil {
+			t.Fatalf("seed %d: %q: %v", seed, wire, err)
+		}
+		conn := testutil.Dial(t, addr)
+		conn.Send(wire)
+		resp, body := conn.ReadResponse(method)
+		conn.Close()
+		if got.Sent == nil {
+			answered++
+			wantSameAnswer(t, wire, got, resp)
+			continue
+		}
+		sent++
+		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(got.Sent)))
+		if err != nil {
+			t.Fatalf("seed %d: %q: %v", seed, got.Sent, err)
+		}
+		name := strings.Fields(body + " ?")[0]
+		if to := cfg.Upstreams[got.Route.Dest.Upstream].Name; name != to && !(to == "own" && name == "api") {
+			t.Errorf("seed %d: %q: sent to %s, dry run %s", seed, wire, name, to)
+		}
+		if want := mirrored(name, r); body != want {
+			t.Errorf("seed %d: %q: the backend got %q, dry run says %q", seed, wire, body, want)
+		}
+	}
+	if sent < 30 || answered < 30 {
+		t.Errorf("seed %d: %d sent, %d answered", seed, sent, answered)
+	}
+}
+
+func wantSameAnswer(t *testing.T, wire string, got *DryResult, resp *http.Response) {
+	t.Helper()
+	if got.Status != resp.StatusCode {
+		t.Errorf("%q: %d, dry run %d", wire, resp.StatusCode, got.Status)
+	}
+	for _, name := range []string{"Location", "Allow", "Proxy-Status"} {
+		if want := resp.Header.Get(name); got.Fields[name] != want {
+			t.Errorf("%q: %s %q, dry run %q", wire, name, want, got.Fields[name])
+		}
+	}
+	if failed := resp.Header.Get("Proxy-Status") != ""; failed != (got.Reason != "") || failed != (got.Text != "") {
+		t.Errorf("%q: failed %v, reason %q, %q", wire, failed, got.Reason, got.Text)
+	}
+}
+
+// What a listener asks of a request comes before the routes, and what is said of them tells which one took it.
+func TestDryRun_listenerAndRoutes(t *testing.T) {
+	cfg := parse(t, `
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+redirect_to_https = true
+trusted_proxies = ["10.0.0.0/8"]
+limits.body_size = "1k"
+[[listeners]]
+name = "inner"
+listen = "127.0.0.1:0"
+underscores = "refuse"
+[[routes]]
+pattern = "/a/*"
+listener = "inner"
+dest = "status:200"
+[[routes]]
+pattern = "/b/*"
+dest = "localhost:1"
+buffer_request = "1m"
+`)
+	client := netip.MustParseAddrPort("10.1.2.3:1")
+	for _, c := range []struct {
+		listener     int
+		fields, path string
+		status       int
+		reason, why  string
+	}{
+		{0, "", "/a/x", 308, "", ""},
+		{0, "X-Forwarded-Proto: https\r\n", "/a/x", 404, "edge:route", "listener path"},
+		{0, "X-Forwarded-Proto: https\r\nContent-Length: 2000\r\n", "/a", 413, "edge:request_body", ""},
+		{1, "", "/a/x", 200, "", "takes path"},
+		{1, "A_b: 1\r\n", "/a/x", 400, "client:underscore", ""},
+		{1, "Content-Length: 2000\r\n", "/b/x", 0, "", "path takes"},
+		{1, "Content-Length: 2000000\r\n", "/b/x", 413, "edge:request_body", "path takes"},
+	} {
+		wire := "POST " + c.path + " HTTP/1.1\r\nHost: h\r\n" + c.fields + "\r\n"
+		got, err := DryRun(cfg, &DryRequest{Listener: &cfg.Listeners[c.listener], Wire: []byte(wire), Client: client})
+		if err != nil {
+			t.Fatalf("%q: %v", wire, err)
+		}
+		why := ""
+		for _, e := range got.Routes {
+			why += " " + e.Why.String()
+			if (e.Why == route.Takes) != (e.Value == got.Route) {
+				t.Errorf("%q: route %s ended by %s", wire, e.Value.Name, e.Why)
+			}
+		}
+		if got.Status != c.status || got.Reason != c.reason || strings.TrimSpace(why) != c.why {
+			t.Errorf("%q: %d %q%q, want %d %q %q", wire, got.Status, got.Reason, why, c.status, c.reason, c.why)
+		}
+		sent := strings.Contains(string(got.Sent), "\r\nX-Forwarded-For: 10.1.2.3\r\n")
+		if sent != (c.status == 0) {
+			t.Errorf("%q: sent %q", wire, got.Sent)
+		}
+	}
+}

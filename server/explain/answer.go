@@ -1,0 +1,109 @@
+package explain
+
+import "net/netip"
+
+// Ask is a request that somebody wants explained.
+type Ask struct {
+	URL    string // "http://example.com/api?v=1"; without a scheme it is http; a path alone is asked of localhost
+	Method string // "": GET
+	Fields []string
+	Client netip.Addr // of the connection; invalid: 192.0.2.1, an address for documentation
+}
+
+// Answer is what becomes of a request.
+type Answer struct {
+	Request  Request   `json:"request"`
+	Listener *Listener `json:"listener"` // null: none takes it
+
+	OtherListeners []Other `json:"other_listeners"` // why each of them does not take it
+
+	Status int      `json:"status"` // of the answer of edge's own; 0: a backend answers
+	Reason string   `json:"reason"` // of that answer, as in the access log; "": it is no failure
+	Fields []string `json:"fields"` // of that answer: Allow, Location, Proxy-Status
+	Why    string   `json:"why"`    // a sentence about that answer; may be empty
+
+	Route       *Route  `json:"route"`        // null: none takes it, or it was answered before
+	OtherRoutes []Other `json:"other_routes"` // why each of them does not take it, the nearest first
+
+	Steps    []Step    `json:"steps"`    // what happens to it on the way, in this order
+	Upstream *Upstream `json:"upstream"` // null: edge answers
+	Sent     []string  `json:"sent"`     // the lines of the head that a backend gets
+	Settings []Setting `json:"settings"` // timeouts and limits that apply
+	Log      []string  `json:"access_log"`
+	Notes    []string  `json:"notes"` // what was assumed
+}
+
+// Request is the request as it was understood.
+type Request struct {
+	Method string `json:"method"`
+	Scheme string `json:"scheme"`
+	Host   string `json:"host"`
+	Target string `json:"target"`
+	Path   string `json:"path"` // as routes see it; "": it was answered before
+	Client string `json:"client"`
+}
+
+// Listener is the one that takes the request.
+type Listener struct {
+	Name    string `json:"name"`
+	At      string `json:"at"`      // "edge.toml:3"; "": no file names it
+	Address string `json:"address"` // the one of its addresses
+	TLS     string `json:"tls"`     // off, on or auto
+	SNI     string `json:"sni"`
+}
+
+// Route is the one that takes the request.
+type Route struct {
+	Name    string `json:"name"`
+	At      string `json:"at"`
+	Pattern string `json:"pattern"`
+	Weight  int    `json:"weight"` // of All requests that equal routes share; 0: it shares with none
+	All     int    `json:"all"`
+	Leads   string `json:"leads_to"` // "upstream api", "status 404", "redirect …", "hello page"
+}
+
+// Other is a listener or a route that does not take the request.
+type Other struct {
+	Name    string `json:"name"`
+	At      string `json:"at"`
+	Pattern string `json:"pattern,omitempty"` // of a route
+	Why     string `json:"why"`               // a word: see route.Why; of a listener scheme, port or address
+	Text    string `json:"text"`              // one sentence
+
+	near int // how near it came, for the order
+}
+
+// Step is something that happens to the request, or to its answer.
+type Step struct {
+	Phase string `json:"phase"` // listener, request, answer
+	Text  string `json:"text"`
+	At    string `json:"at"`
+}
+
+// Upstream is where the request goes.
+type Upstream struct {
+	Name     string    `json:"name"`
+	At       string    `json:"at"`
+	Method   string    `json:"method"`   // load_balancing
+	Protocol string    `json:"protocol"` // h1, h2 or auto
+	TLS      bool      `json:"tls"`
+	SNI      string    `json:"sni"` // "": the host of the backend
+	Verify   bool      `json:"verify"`
+	Backends []Backend `json:"backends"`
+}
+
+// Backend is one of an Upstream.
+type Backend struct {
+	Address string  `json:"address"`
+	At      string  `json:"at"`
+	Weight  int     `json:"weight"`
+	Odds    float64 `json:"odds"` // its share of the requests while all are up, 0 to 1
+}
+
+// Setting is the value of a key.
+type Setting struct {
+	Name  string `json:"name"`  // the key in its table
+	Value string `json:"value"` // for people
+	At    string `json:"at"`    // where it stands; "default"
+	Doc   string `json:"doc"`
+}

@@ -1,0 +1,225 @@
+package explain
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server"
+)
+
+// Explain says what a server of cfg does with a request. The error says what is wrong with what was asked. cfg is not
+// changed.
+func Explain(cfg *config.Config, ask *Ask) (*Answer, error) {
+	q, err := parse(ask)
+	if err != nil {
+		return nil, err
+	}
+	a := &Answer{
+		Request: q.Request, OtherListeners: []Other{}, Fields: []string{}, OtherRoutes: []Other{}, Steps: []Step{},
+		Sent: []string{}, Settings: []Setting{}, Log: []string{}, Notes: []string{},
+	}
+	in, others, note := q.choose(cfg)
+	a.OtherListeners = append(a.OtherListeners, others...)
+	if note != "" {
+		a.Notes = append(a.Notes, note)
+	}
+	if in.listener == nil {
+		a.Why = "no listener takes it: the connection is refused, or another program answers"
+		return a, nil
+	}
+	l := in.listener
+	a.Listener = &Listener{
+		Name: l.Name, At: at(l.Pos), Address: in.address.Text, TLS: l.TLS.String(), SNI: q.serverName(),
+	}
+	dry := &server.DryRequest{
+		Listener: l, Wire: q.wire(), Secured: q.Scheme == "https", ServerName: q.serverName(),
+		Verified: l.TLSOptions.ClientAuth == config.ClientAuthRequire && q.Scheme == "https",
+	}
+	if in.address.Network != "unix" {
+		dry.Client = netip.AddrPortFrom(q.client, 0)
+	}
+	if dry.Verified {
+		a.note("the listener demands a certificate: it is explained as if the client had shown a valid one")
+	}
+	if q.assumed && (len(l.Trusted.Networks) > 0 || l.Trusted.Unix) {
+		a.note("the client is taken for %s: --client-ip names another one", q.Client)
+	}
+	run, err := server.DryRun(cfg, dry)
+	if err != nil {
+		return nil, err
+	}
+	a.fill(cfg, q, l, run)
+	return a, nil
+}
+
+func (a *Answer) note(text string, values ...any) {
+	a.Notes = append(a.Notes, fmt.Sprintf(text, values...))
+}
+
+// fill says what came of the request.
+func (a *Answer) fill(cfg *config.Config, q *asked, l *config.Listener, run *server.DryResult) {
+	a.Request.Path = run.Path
+	if run.Client.IsValid() {
+		a.Request.Client = run.Client.String()
+	}
+	r := run.Route
+	if r != nil {
+		a.Route = routeOf(cfg, r, run)
+	}
+	a.OtherRoutes = otherRoutes(cfg, q, l, run)
+	a.Steps = stepsOf(cfg, l, r)
+	var u *config.Upstream
+	if run.Sent != nil {
+		u = &cfg.Upstreams[r.Dest.Upstream]
+		a.Upstream = upstreamOf(u, r, run.GRPC)
+		a.Sent = strings.Split(strings.TrimRight(string(run.Sent), "\r\n"), "\r\n")
+		a.protocols(q, l, r, run)
+		a.shape(u)
+	} else {
+		a.own(run)
+	}
+	a.Settings = settingsOf(cfg, l, r, u)
+	a.Log = logOf(cfg, l, r)
+}
+
+// own says what edge answers by itself.
+func (a *Answer) own(run *server.DryResult) {
+	a.Status, a.Reason = run.Status, run.Reason
+	for _, name := range []string{"Allow", "Location", "Proxy-Status", "Retry-After"} {
+		if value, found := run.Fields[name]; found {
+			a.Fields = append(a.Fields, name+": "+value)
+		}
+	}
+	routeless := run.Route == nil && run.Routes != nil && (a.Status == 404 || a.Status == 405)
+	switch {
+	case routeless && a.Status == 404:
+		a.Why = "no route takes it"
+	case routeless:
+		a.Why = "no route takes this method"
+	case run.Reason != "":
+		a.Why = run.Text
+	case run.Route != nil:
+		a.Why = "the route answers by itself"
+	default:
+		a.Why = "the listener answers, before a route is looked for"
+	}
+	if routeless && len(a.OtherRoutes) > 0 && a.OtherRoutes[0].near >= 0 {
+		o := a.OtherRoutes[0]
+		a.Why += "; the nearest is " + o.Name + in(o.At) + ": " + o.Text
+	}
+}
+
+// protocols notes what becomes of a request for a tunnel or of gRPC.
+func (a *Answer) protocols(q *asked, l *config.Listener, r *config.Route, run *server.DryResult) {
+	upgrade := q.field("Upgrade")
+	passed := strings.Contains(strings.ToLower(string(run.Sent)), "\r\nupgrade: ")
+	switch {
+	case upgrade != "" && passed:
+		a.note("the connection may become a tunnel: %s", upgrade)
+	case upgrade != "":
+		a.note("the upgrade to %s is not passed on: websocket and upgrades of route and listener say so", upgrade)
+	case r.WebSocket == config.Off || r.WebSocket == config.Unset && !l.WebSocket:
+		a.note("websocket = false: an upgrade would not be passed on")
+	}
+	switch {
+	case run.GRPC:
+		a.note("gRPC: connections to backends are HTTP/2, failures are a grpc-status")
+	case r.GRPC == config.On:
+		a.note("grpc = true: connections to backends are HTTP/2")
+	}
+}
+
+// shape makes the head what it is for the backends of u.
+func (a *Answer) shape(u *config.Upstream) {
+	if a.Upstream.Protocol == "h2" {
+		a.Sent[0] = strings.TrimSuffix(a.Sent[0], "1.1") + "2"
+	}
+	if u.Host == "backend" && len(u.Backends) > 1 {
+		a.note("each backend is sent its own address as Host")
+	}
+}
+
+// field returns the value of a field that was asked with, "" where there is none.
+func (q *asked) field(name string) string {
+	for _, f := range q.fields {
+		if n, value, _ := strings.Cut(f, ": "); strings.EqualFold(n, name) {
+			return value
+		}
+	}
+	return ""
+}
+
+func routeOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Route {
+	out := &Route{Name: r.Name, At: at(r.Pos), Pattern: patternOf(r)}
+	for i := range run.Routes {
+		if e := &run.Routes[i]; e.Value == r {
+			out.Weight, out.All = e.Weight, e.All
+		}
+	}
+	switch d := &r.Dest; d.Kind {
+	case config.DestUpstream:
+		out.Leads = "upstream " + cfg.Upstreams[d.Upstream].Name
+	case config.DestStatus:
+		out.Leads = fmt.Sprintf("status %d", d.Status)
+	case config.DestRedirect:
+		out.Leads = fmt.Sprintf("redirect %d to %s", cmp.Or(d.Status, 308), d.Location)
+	case config.DestHello:
+		out.Leads = "hello page"
+	}
+	return out
+}
+
+func upstreamOf(u *config.Upstream, r *config.Route, grpc bool) *Upstream {
+	out := &Upstream{
+		Name: u.Name, At: at(u.Pos), Method: cmp.Or(r.LoadBalancing, u.LoadBalancing), Protocol: u.Protocol,
+		TLS: u.TLS.On, SNI: u.TLS.SNI, Verify: u.TLS.Verify, Backends: []Backend{},
+	}
+	if grpc || r.GRPC == config.On {
+		out.Protocol = "h2"
+	}
+	var weights []int
+	for _, b := range u.Backends {
+		weights = append(weights, b.Weight)
+	}
+	shares := odds(weights)
+	for i, b := range u.Backends {
+		out.Backends = append(out.Backends, Backend{
+			Address: b.String(), At: at(b.Pos), Weight: b.Weight, Odds: shares[i],
+		})
+	}
+	return out
+}
+
+// logOf returns where the request is logged, and in which format.
+func logOf(cfg *config.Config, l *config.Listener, r *config.Route) []string {
+	by := l.AccessLog
+	if r != nil && r.AccessLog != (config.AccessLog{}) {
+		by = r.AccessLog
+	}
+	to := cfg.Log.Output
+	switch {
+	case by.Off:
+		return []string{}
+	case by.Path != "":
+		to = []string{by.Path}
+	}
+	out := []string{}
+	for _, path := range to {
+		out = append(out, cfg.Log.Format+" to "+path)
+	}
+	return out
+}
+
+// at returns a place as messages have it; "" where there is none.
+func at(p config.Pos) string {
+	if p.File == "" {
+		return ""
+	}
+	if p.Line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
+}

@@ -1,0 +1,195 @@
+package explain_test
+
+import (
+	"encoding/json"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/server/explain"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// answerOf explains a request to a file.
+func answerOf(t *testing.T, path string, ask explain.Ask) *explain.Answer {
+	t.Helper()
+	cfg, report := config.Options{TextOnly: true, Places: true}.Load(path)
+	if cfg == nil {
+		t.Fatalf("%s: %s", path, report.Errors[0].Error())
+	}
+	a, err := explain.Explain(cfg, &ask)
+	if err != nil {
+		t.Fatalf("%s: %v", ask.URL, err)
+	}
+	return a
+}
+
+func textOf(t *testing.T, a *explain.Answer) string {
+	t.Helper()
+	var out strings.Builder
+	if err := a.WriteText(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// wantLines reports parts of the text that are missing, where one blank stands for several.
+func wantLines(t *testing.T, what, text string, lines ...string) {
+	t.Helper()
+	have := "\n" + strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r == '\n' }), "\n") + "\n"
+	for strings.Contains(have, "  ") {
+		have = strings.ReplaceAll(have, "  ", " ")
+	}
+	for _, line := range lines {
+		if !strings.Contains(have, line) {
+			t.Errorf("%s: no %q in\n%s", what, line, text)
+		}
+	}
+}
+
+const shop = "testdata/shop.toml"
+
+func TestExplain(t *testing.T) {
+	client := netip.MustParseAddr("198.51.100.7")
+	upgrade := []string{"Upgrade: websocket", "Connection: Upgrade"}
+	for _, c := range []struct {
+		ask  explain.Ask
+		want []string
+	}{
+		{explain.Ask{URL: "https://shop.example/api/%75sers?x=1#top", Client: client}, []string{
+			"request GET https://shop.example/api/%75sers?x=1 from 198.51.100.7", "path /api/users, as routes see it",
+			"listener tls :8443 (testdata/shop.toml:", "route api shop.example/api/* (", ") -> upstream api",
+			"request: /api is taken off the path (", "request: the field X-Env is set to \"prod\" (",
+			"answer: the field Server is removed (", "answer: Strict-Transport-Security on secured connections (",
+			"upstream api (", "round_robin, h1", "75.0 % 10.0.0.11:8080, weight 3 (", "25.0 % 10.0.0.12:8080, weight 1",
+			"sent GET /users?x=1 HTTP/1.1\n", "\n Host: shop.example\n", "\n X-Forwarded-For: 198.51.100.7\n",
+			"\n X-Forwarded-Proto: https\n", "timeouts.connect 2s testdata/shop.toml:",
+			"timeouts.first_byte 1s testdata/",
+			"timeouts.read 1m default", "retry.attempts 0 testdata/", "log json to stdout",
+			"no listener has port 443: the request is explained as if it came to :8443",
+			"plain (testdata/shop.toml:1): it takes plain HTTP alone, and https was asked for",
+			"): it is for the method POST or PUT, not for GET", "): it asks for the field X-Beta with the value \"1\"",
+			"it asks for the field User-Agent with \"curl\" in its value",
+			"): it asks for the parameter debug in the query",
+			"): it is for the host admin.example, not for shop.example",
+			"): it is for hosts below wild.example, not for shop.example", "): its weight is 0",
+			"less specific than route api: that one names shop.example, this one any host",
+			"less specific than route api: that one names more of the path",
+			"it is for the path /exact alone, not for /api/users", "it asks for a certificate of the client",
+		}},
+		{explain.Ask{URL: "https://shop.example:8443/api", Method: "POST"}, []string{
+			"-> upstream users", "upstream users (", "round_robin, h2 over TLS as users.internal, not verified",
+			"sent POST /api HTTP/2\n", "less specific than route writes: that one has more conditions, 1 and not 0",
+		}},
+		{explain.Ask{URL: "https://shop.example:8443/api", Method: "PUT", Fields: []string{"X-Beta: 1"}}, []string{
+			"route writes", "both have as many conditions, and those of that one count for more",
+		}},
+		{explain.Ask{URL: "http://localhost:8080/"}, []string{
+			"listener plain :8080", "answer 308: the listener answers, before a route is looked for",
+			"\n Location: https://localhost:8443/\n",
+			"tls (testdata/shop.toml:7): it takes TLS alone, and http was asked",
+		}},
+		{explain.Ask{URL: "https://other.example:8443/"}, []string{
+			"answer 404 edge:route: no route takes it; the nearest is ",
+			"Proxy-Status: edge; error=destination_not_found",
+		}},
+		{explain.Ask{URL: "https://admin.example:8443/x", Method: "TRACE"}, []string{
+			"answer 405 edge:method: no route takes this method; the nearest is admin (",
+			": it does not name TRACE in methods, which has to be named", "Allow: GET, HEAD,",
+		}},
+		{explain.Ask{URL: "https://split.example:8443/"}, []string{
+			"90 of 100 requests",
+			": it is equal to route split.example/* and takes 10 of 100 of these requests, by its weight",
+		}},
+		{explain.Ask{URL: "https://admin.example:8443/x", Fields: []string{"Host: shop.example"}}, []string{
+			"request GET https://shop.example/x"}},
+		{explain.Ask{URL: "https://shop.example:8443/chat", Fields: upgrade}, []string{
+			"Upgrade: websocket", "the connection may become a tunnel: websocket"}},
+		{explain.Ask{URL: "https://shop.example:8443/quiet", Fields: upgrade}, []string{
+			"log none", "the upgrade to websocket is not passed on"}},
+		{explain.Ask{URL: "https://shop.example:8443/grpc.Service/Do", Method: "POST",
+			Fields: []string{"Content-Type: application/grpc", "TE: trailers"}}, []string{
+			"gRPC: connections to backends are HTTP/2", "sent POST /grpc.Service/Do HTTP/2\n"}},
+		{explain.Ask{URL: "https://shop.example:8443/..%2fx"}, []string{
+			"answer 400 client:path: The path can be read in two ways."}},
+		{explain.Ask{URL: "https://shop.example:8443/b ä"}, []string{"https://shop.example:8443/b%20%C3%A4"}},
+		{explain.Ask{URL: "http://shop.example:9/"}, []string{
+			"listener none: no listener takes it", "plain (testdata/shop.toml:1): its port is 8080, not 9"}},
+		{explain.Ask{URL: "https://192.0.2.9:9443/"}, []string{
+			"listener other 192.0.2.9:9443", "the listener demands a certificate"}},
+		{explain.Ask{URL: "https://192.0.2.8:9443/"}, []string{"its address is 192.0.2.9, not 192.0.2.8"}},
+		{explain.Ask{URL: "https://shop.example:8443/hop", Fields: []string{"Via: " + strings.Repeat("1.1 edge, ", 9)}},
+			[]string{"answer 508 edge:loop: The request goes in circles."}},
+	} {
+		wantLines(t, c.ask.Method+" "+c.ask.URL, textOf(t, answerOf(t, shop, c.ask)), c.want...)
+	}
+}
+
+// JSON keeps its names: programs read it.
+func TestAnswer_JSON(t *testing.T) {
+	for name, ask := range map[string]explain.Ask{
+		"taken": {URL: "https://shop.example/api/users?x=1"}, "routeless": {URL: "https://other.example:8443/"},
+	} {
+		got, err := json.MarshalIndent(answerOf(t, shop, ask), "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := "testdata/" + name + ".json"
+		if *update {
+			if err := os.WriteFile(path, append(got, '\n'), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(want) != string(got)+"\n" {
+			t.Errorf("%s is out of date (-update writes it):\n%s", path, got)
+		}
+	}
+}
+
+// The documented files of users of such proxies.
+func TestExplain_knownFiles(t *testing.T) {
+	dir := filepath.Join(testutil.Root(t), "config", "testdata", "valid")
+	for _, c := range []struct {
+		file, url, field string
+		want             []string
+	}{
+		{"pingora-tls-and-health.toml", "http://localhost:18080/api/x", "", []string{"route /api/*",
+			"-> upstream 127.0.0.1:18081", "100.0 % 127.0.0.1:18081", "X-Forwarded-For: 192.0.2.1"}},
+		{"pingora-tls-and-health.toml", "https://localhost:18080/x", "X-Forwarded-For: 1.2.3.4", []string{
+			"-> upstream 127.0.0.1:18082"}},
+		{"pingora-tls-and-health.toml", "http://localhost:18080/x", "", []string{"route default", "-> upstream default",
+			"66.7 % 127.0.0.1:18083, weight 2", "33.3 % 127.0.0.1:18084, weight 1"}},
+		{"http-and-https.toml", "http://a/api/x", "", []string{"-> upstream 127.0.0.1:18081"}},
+		{"http-and-https.toml", "https://a:18443/x", "", []string{"-> upstream 127.0.0.1:18082"}},
+		{"five-lines.yaml", "http://localhost:8080/", "", []string{"listener :8080", "-> hello page", "answer 200"}},
+	} {
+		ask := explain.Ask{URL: c.url}
+		if c.field != "" {
+			ask.Fields = []string{c.field}
+		}
+		wantLines(t, c.file+" "+c.url, textOf(t, answerOf(t, filepath.Join(dir, c.file), ask)), c.want...)
+	}
+}
+
+func TestExplain_refuses(t *testing.T) {
+	cfg, _ := config.Options{TextOnly: true}.Load(shop)
+	for _, ask := range []explain.Ask{
+		{URL: "ftp://a/"}, {URL: "http:///x"}, {URL: "http://a/", Method: "G T"},
+		{URL: "http://a/", Fields: []string{"X"}},
+		{URL: "http://a/", Fields: []string{"X Y: 1"}},
+	} {
+		if a, err := explain.Explain(cfg, &ask); err == nil {
+			t.Errorf("%+v: explained: %+v", ask, a)
+		}
+	}
+}

@@ -1,0 +1,189 @@
+package explain
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/config"
+)
+
+// steps collects what happens to a request on its way, in the order in which the proxy does it.
+type steps struct {
+	places *config.Places
+	list   []Step
+}
+
+// add adds a step about a key of a listener or a route.
+func (s *steps) add(phase string, of any, key, text string, values ...any) {
+	pos, _ := s.places.Of(of, key)
+	s.list = append(s.list, Step{Phase: phase, Text: fmt.Sprintf(text, values...), At: at(pos)})
+}
+
+// stepsOf returns what happens to a request that comes by l and is taken by r, which may be nil.
+func stepsOf(cfg *config.Config, l *config.Listener, r *config.Route) []Step {
+	s := &steps{places: cfg.Places, list: []Step{}}
+	s.listener(l)
+	if r != nil {
+		s.request(r)
+		s.answer(r)
+	}
+	if l.TLS != config.TLSOff && l.TLSOptions.HSTS.MaxAge >= 0 {
+		s.add("answer", l, "hsts.max_age", "Strict-Transport-Security on secured connections")
+	}
+	return s.list
+}
+
+// listener adds what the listener asks for, before a route is chosen.
+func (s *steps) listener(l *config.Listener) {
+	const phase = "listener"
+	if len(l.Trusted.Networks) > 0 || l.Trusted.Unix {
+		s.add(phase, l, "trusted_proxies", "forwarding fields are believed from trusted_proxies alone")
+	}
+	if l.TLS != config.TLSOff && l.TLSOptions.ClientAuth == config.ClientAuthRequire {
+		s.add(phase, l, "client_auth", "a client without a valid certificate is refused")
+	}
+	if _, given := s.places.Of(l, "underscores"); given {
+		s.add(phase, l, "underscores", "fields with _ in their names: %s", l.Underscores)
+	}
+	if l.TLS != config.TLSOff && l.TLSOptions.StrictSNI {
+		s.add(phase, l, "strict_sni", "a host that the handshake did not name is answered 421")
+	}
+	if l.RedirectToHTTPS {
+		s.add(phase, l, "redirect_to_https", "http is redirected to https, port %d", l.HTTPSPort)
+	}
+	if l.RequestID.On {
+		s.add(phase, l, "request_id", "the field %s has the number of the request", l.RequestID.Field)
+	}
+	if l.Traceparent {
+		s.add(phase, l, "traceparent", "a request without a trace begins one")
+	}
+	if n := l.Limits.BodySize; n > 0 {
+		s.add(phase, l, "limits.body_size", "a body above %s is answered 413", size(n))
+	}
+	if l.Paths != "matched" {
+		s.add(phase, l, "paths", "paths are %s", l.Paths)
+	}
+	if l.PathParameters != "keep" {
+		s.add(phase, l, "path_parameters", "parameters of paths: %s", l.PathParameters)
+	}
+}
+
+// request adds what the route does with the request.
+func (s *steps) request(r *config.Route) {
+	const phase = "request"
+	switch w := r.Rewrite; {
+	case w.Path != "":
+		s.add(phase, r, "rewrite.path", "the path becomes %s", w.Path)
+	case w.StripPrefix != "" && w.AddPrefix != "":
+		s.add(phase, r, "rewrite.strip_prefix", "%s at the begin of the path becomes %s", w.StripPrefix, w.AddPrefix)
+	case w.StripPrefix != "":
+		s.add(phase, r, "rewrite.strip_prefix", "%s is taken off the path", w.StripPrefix)
+	case w.AddPrefix != "":
+		s.add(phase, r, "rewrite.add_prefix", "%s is put before the path", w.AddPrefix)
+	}
+	if len(r.Filters) > 0 {
+		s.add(phase, r, "filters", "filters of the program: %s", strings.Join(r.Filters, ", "))
+	}
+	if r.BufferRequest > 0 {
+		s.add(phase, r, "buffer_request", "a body of up to %s is received whole first", size(r.BufferRequest))
+	}
+	s.fields(phase, r, "headers.request", r.RequestHeaders)
+}
+
+// answer adds what the route does with the answer.
+func (s *steps) answer(r *config.Route) {
+	const phase = "answer"
+	if r.RewriteLocation {
+		s.add(phase, r, "rewrite_location", "a Location that names the backend becomes a path here")
+	}
+	s.fields(phase, r, "headers.response", r.ResponseHeaders)
+	if r.InterceptErrors {
+		s.add(phase, r, "intercept_errors", "error_pages take the place of the backend's")
+	}
+}
+
+func (s *steps) fields(phase string, r *config.Route, key string, list []config.Header) {
+	for _, f := range list {
+		if f.Value == "" {
+			s.add(phase, r, key, "the field %s is removed", f.Name)
+		} else {
+			s.add(phase, r, key, "the field %s is set to %q", f.Name, f.Value)
+		}
+	}
+}
+
+// settingsOf returns the times and limits for a request that r sends to u, both of which may be nil.
+func settingsOf(cfg *config.Config, l *config.Listener, r *config.Route, u *config.Upstream) []Setting {
+	s := &settings{places: cfg.Places, list: []Setting{}}
+	s.add("limits.header_timeout", l, period(l.Limits.HeaderTimeout), "for the head to come")
+	s.add("limits.idle_timeout", l, period(l.Limits.IdleTimeout), "of the client's connection between two requests")
+	if u == nil {
+		return s.list
+	}
+	s.add("timeouts.connect", u, period(u.Timeouts.Connect), "for a connection, its handshake aside")
+	s.either("timeouts.first_byte", r, r.FirstByte, u, u.Timeouts.FirstByte, "until the answer begins")
+	s.either("timeouts.read", r, r.Read, u, u.Timeouts.Read, "between two pieces of the answer")
+	s.either("timeouts.total", r, r.Total, u, u.Timeouts.Total, "for all of it, tunnels aside")
+	s.add("timeouts.idle", r, period(r.TunnelIdle), "of a tunnel or gRPC call without a byte")
+	s.add("retry.attempts", u, fmt.Sprint(u.Retry.Attempts), "further attempts after the first")
+	s.add("retry.buffer", u, size(u.Retry.Buffer), "of a body kept for them")
+	if n := u.Pool.MaxPerBackend; n > 0 {
+		s.add("pool.max_per_backend", u, fmt.Sprint(n), "connections to one backend")
+		s.add("pool.queue", u, fmt.Sprint(u.Pool.Queue), "requests that may wait for one")
+		s.add("pool.queue_timeout", u, period(u.Pool.QueueTimeout), "for which they wait")
+	}
+	return s.list
+}
+
+// settings collects values of keys.
+type settings struct {
+	places *config.Places
+	list   []Setting
+}
+
+func (s *settings) add(key string, of any, value, doc string) {
+	from := "default"
+	if pos, given := s.places.Of(of, key); given {
+		from = at(pos)
+	}
+	s.list = append(s.list, Setting{Name: key, Value: value, At: from, Doc: doc})
+}
+
+// either adds a time of the route where it has one, else that of the upstream.
+func (s *settings) either(key string, r *config.Route, own time.Duration, u *config.Upstream, of time.Duration,
+	doc string) {
+	if own > 0 {
+		s.add(key, r, period(own), doc)
+		return
+	}
+	s.add(key, u, period(of), doc)
+}
+
+// period returns a duration as a file has it.
+func period(d time.Duration) string {
+	if d <= 0 {
+		return "none"
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// size returns a number of bytes as a file has it.
+func size(n int64) string {
+	for _, unit := range []struct {
+		bytes int64
+		name  string
+	}{{1 << 30, "g"}, {1 << 20, "m"}, {1 << 10, "k"}} {
+		if n >= unit.bytes && n%unit.bytes == 0 {
+			return fmt.Sprintf("%d%s", n/unit.bytes, unit.name)
+		}
+	}
+	return fmt.Sprint(n)
+}

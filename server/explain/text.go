@@ -1,0 +1,160 @@
+package explain
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+)
+
+// othersShown is how many routes that do not take the request are shown as text.
+const othersShown = 20
+
+// WriteText writes a for people, on a terminal.
+func (a *Answer) WriteText(w io.Writer) error {
+	var out bytes.Buffer
+	p := &printer{out: &out}
+	q := &a.Request
+	p.line("request", "%s %s://%s%s  from %s", q.Method, q.Scheme, q.Host, q.Target, q.Client)
+	if q.Path != "" && q.Path != cutQuery(q.Target) {
+		p.line("path", "%s, as routes see it", q.Path)
+	}
+	a.decision(p)
+	for i, s := range a.Steps {
+		p.line(label(i, "steps"), "%s: %s%s", s.Phase, s.Text, in(s.At))
+	}
+	a.backends(p)
+	for i, line := range a.Sent {
+		p.line(label(i, "sent"), "%s", line)
+	}
+	p.settings(a.Settings)
+	if a.Listener != nil {
+		p.line("log", "%s", cmp.Or(strings.Join(a.Log, ", "), "none"))
+	}
+	for i, n := range a.Notes {
+		p.line(label(i, "notes"), "%s", n)
+	}
+	a.others(p)
+	_, err := w.Write(out.Bytes())
+	return err
+}
+
+// decision says which listener and which route take the request, or what edge answers.
+func (a *Answer) decision(p *printer) {
+	if l := a.Listener; l != nil {
+		p.line("listener", "%s%s%s", l.Name, named(l.Address, l.Name), in(l.At))
+	} else {
+		p.line("listener", "none: %s", a.Why)
+	}
+	if r := a.Route; r != nil {
+		share := ""
+		if r.All > 0 {
+			share = fmt.Sprintf(", %d of %d requests", r.Weight, r.All)
+		}
+		p.line("route", "%s%s%s%s -> %s", r.Name, named(r.Pattern, r.Name), in(r.At), share, r.Leads)
+	}
+	if a.Status == 0 {
+		return
+	}
+	text := fmt.Sprint(a.Status)
+	if a.Reason != "" {
+		text += " " + a.Reason
+	}
+	if a.Why != "" {
+		text += ": " + a.Why
+	}
+	p.line("answer", "%s", text)
+	for _, f := range a.Fields {
+		p.line("", "%s", f)
+	}
+}
+
+// backends says where the request goes.
+func (a *Answer) backends(p *printer) {
+	u := a.Upstream
+	if u == nil {
+		return
+	}
+	how := u.Protocol
+	if u.TLS {
+		how += " over TLS"
+		if u.SNI != "" {
+			how += " as " + u.SNI
+		}
+		if !u.Verify {
+			how += ", not verified"
+		}
+	}
+	p.line("upstream", "%s%s: %s, %s", u.Name, in(u.At), u.Method, how)
+	for _, b := range u.Backends {
+		p.line("", "%5.1f %%  %s, weight %d%s", 100*b.Odds, b.Address, b.Weight, in(b.At))
+	}
+}
+
+// others says why the other listeners and routes do not take the request.
+func (a *Answer) others(p *printer) {
+	for _, list := range []struct {
+		title string
+		list  []Other
+	}{{"other listeners", a.OtherListeners}, {"other routes", a.OtherRoutes}} {
+		if len(list.list) == 0 {
+			continue
+		}
+		fmt.Fprintf(p.out, "\n%s\n", list.title)
+		for _, o := range list.list[:min(len(list.list), othersShown)] {
+			fmt.Fprintf(p.out, "  %s%s%s: %s\n", o.Name, named(o.Pattern, o.Name), in(o.At), o.Text)
+		}
+		if more := len(list.list) - othersShown; more > 0 {
+			fmt.Fprintf(p.out, "  and %d more: --json has all\n", more)
+		}
+	}
+}
+
+// printer writes lines with a label before them.
+type printer struct{ out *bytes.Buffer }
+
+func (p *printer) line(label, text string, values ...any) {
+	fmt.Fprintf(p.out, "%-9s %s\n", label, strings.TrimRight(fmt.Sprintf(text, values...), " "))
+}
+
+// settings writes times and limits in columns.
+func (p *printer) settings(list []Setting) {
+	var rows bytes.Buffer
+	t := tabwriter.NewWriter(&rows, 0, 0, 2, ' ', 0)
+	for i, s := range list {
+		fmt.Fprintf(t, "%-9s %s\t%s\t%s\t%s\n", label(i, "settings"), s.Name, s.Value, s.At, s.Doc)
+	}
+	_ = t.Flush() // into memory
+	p.out.Write(rows.Bytes())
+}
+
+// label returns title for the first of several lines.
+func label(i int, title string) string {
+	if i > 0 {
+		return ""
+	}
+	return title
+}
+
+// in returns a place for the end of a line.
+func in(at string) string {
+	if at == "" {
+		return ""
+	}
+	return " (" + at + ")"
+}
+
+// named returns text where it says more than the name before it, which may be text with a number.
+func named(text, name string) string {
+	if text == "" || strings.HasPrefix(name, text) {
+		return ""
+	}
+	return " " + text
+}
+
+func cutQuery(target string) string {
+	path, _, _ := strings.Cut(target, "?")
+	return path
+}
