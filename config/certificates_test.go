@@ -253,7 +253,7 @@ func TestLoad_warnsOfHostsAndCertificates(t *testing.T) {
 	ca.IssueTo(t, dir, "wild", nil, "*.w.test", "10.0.0.1", "::1")
 	const good, wild = "cert = \"good.pem\"\nkey = \"good.key\"\n", "cert = \"wild.pem\"\nkey = \"wild.key\"\n"
 	const https, http = "[https]\nname = \"s\"\nlisten = \":443\"\n", "[http]\nname = \"p\"\nlisten = \":80\"\n"
-	const more = "[[certificates]]\n"
+	const more, idle = "[[certificates]]\n", "allow = [\"idle-listener\"]\n"
 	route := func(host string, keys ...string) string {
 		return "[[routes]]\nhost = \"" + host + "\"\ndest = \"status:200\"\n" + strings.Join(keys, "\n") + "\n"
 	}
@@ -271,9 +271,9 @@ func TestLoad_warnsOfHostsAndCertificates(t *testing.T) {
 		{https + good + more + wild + route("good.example.org") +
 			"[upstreams.default]\nbackends = [{ address = \"h:1\" }]\n", ""},
 		{https + "cert = \"internal\"\n" + route("any.test"), ""},
-		{https + good + http + route("plain.test", `listener = "p"`), ""},
+		{idle + https + good + http + route("plain.test", `listener = "p"`), ""},
 		{https + good + http + route("plain.test"), `for "plain.test"`},
-		{https + good + route("off.test", "weight = 0"), ""},
+		{idle + https + good + route("off.test", "weight = 0"), ""},
 	} {
 		cfg, rep := loaded(t, dir, c.text)
 		if got := rendered(t, rep); cfg == nil || !strings.Contains(got, c.want) || c.want == "" && got != "" {

@@ -135,6 +135,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, filters []stri
 	r.resolveHTTPSPorts()
 	r.warnUnusedUpstreams()
 	r.warnUnguardedRoutes()
+	warnRoutes(r)
 	if doc.global.FIPS {
 		r.checkFIPS()
 	}

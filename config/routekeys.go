@@ -59,7 +59,8 @@ func matchKeys() []*schema.Key {
 				"of the table is a condition more."},
 		{Path: "methods", Type: value.TypeMethods, Example: `["GET", "HEAD"]`,
 			Into: schema.Into(func(e *routeEntry) *[]string { return &e.Methods }),
-			Doc:  "Condition: the methods. CONNECT and TRACE are only taken where they are named, else answered 405."},
+			Doc: "Condition: the methods. A request with another one is answered 405, unless another route takes it. " +
+				"CONNECT and TRACE are only taken where they are named."},
 		{Path: "header", Type: value.TypeFields, Example: `{ X-Env = "prod", User-Agent = "~curl/[0-9]" }`,
 			Into: schema.Into(func(e *routeEntry) *[]route.Condition { return &e.Header }),
 			Doc: "Condition: a name alone is there (`header = \"X-Beta\"`); a value in a table is equal, or found by " +

@@ -119,6 +119,10 @@ const (
 
 	codeOverlappingListeners = "overlapping-listeners"
 	codeIgnoredFile          = "ignored-file"
+	codeLoneWeight           = "lone-weight"
+	codeUnreachableRoute     = "unreachable-route"
+	codeIdleListener         = "idle-listener"
+	codeRedirectLoop         = "redirect-loop"
 )
 
 // codes lists all codes with what they mean, for the reference page and for allow.
@@ -127,7 +131,17 @@ var codes = []schema.Code{
 		"route either, it answers with the hello page."),
 	code(codeNoRoute, "There is a listener, but neither a route nor an upstream named `default`: every answer is 404."),
 	code(codeShadowedRoute, "Two routes have the same pattern and conditions, and not both a weight: "+
-		"the first one wins, the other can never match."),
+		"the first one wins, the other can never match. Or the conditions of another route with the same pattern hold "+
+		"whenever those of this one do, and it goes first: `header = \"X\"` goes before `header = { X = \"1\" }`, "+
+		"which has as many conditions."),
+	code(codeLoneWeight, "A `weight` above 1, and no other route with the same pattern and conditions: there is "+
+		"nothing to share. Often a pattern of a canary differs from that of its other half."),
+	code(codeUnreachableRoute, "The listeners that `listener` of a route names redirect every request to https."),
+	code(codeIdleListener, "No route takes requests of a listener, because `listener` of all routes names others, and "+
+		"there is no upstream `default`: every answer is 404."),
+	code(codeRedirectLoop, "A redirect leads to itself, perhaps by way of other routes or of `redirect_to_https`. One "+
+		"request of each route is followed, as long as it stays with the host that was asked for, or with hosts of "+
+		"routes, and with ports of listeners."),
 	code(codeUnusedUpstream, "No route goes to an upstream that has a table of its own, and it is not `default`."),
 	code(schema.CodeIgnoredKey, "The key means something to another server and nothing to this one, or "+
 		"nothing yet. It is a note, not a warning."),

@@ -173,3 +173,49 @@ func TestTable_appendAllow(t *testing.T) {
 		}
 	}
 }
+
+// A rule that another one hides never takes a request, and rules that look alike are told apart.
+func TestRule_hides(t *testing.T) {
+	seed := rand.Uint64()
+	rng := rand.New(rand.NewPCG(seed, 4))
+	listeners, hidden := []string{"one", "two", "three"}, 0
+	for range 60_000 {
+		a, b := randomRule(rng), randomRule(rng)
+		b.Host, b.Path, b.Exact = a.Host, a.Path, a.Exact
+		if !a.Hides(&b, listeners) {
+			continue
+		}
+		hidden++
+		table := tableOf(t, named{a, "a"}, named{b, "b"})
+		for range 10 {
+			h, from := randomRequest(rng), randomArrival(rng)
+			if found(table, h, from, &Local{}) == "b" {
+				t.Fatalf("seed %d: %+v is not hidden by %+v: %s %s", seed, b, a, h.MethodBytes(), h.Bytes(h.Target))
+			}
+		}
+	}
+	if hidden < 50 {
+		t.Errorf("seed %d: %d rules were hidden", seed, hidden)
+	}
+	for _, c := range []struct {
+		a, b Rule
+		want bool
+	}{
+		{Rule{Methods: []string{"DELETE", "GET"}}, Rule{Methods: []string{"GET"}}, true},
+		{Rule{Methods: []string{"GET", "PUT"}}, Rule{Methods: []string{"GET"}}, false}, // goes after it
+		{Rule{Header: []Condition{{"x", ""}}}, Rule{Header: []Condition{{"X", "1"}}}, true},
+		{Rule{Header: []Condition{{"X", "1"}}}, Rule{Header: []Condition{{"X", ""}}}, false},
+		{Rule{Listeners: listeners}, Rule{}, true},
+		{Rule{Listeners: listeners[:2]}, Rule{}, false},
+		{Rule{Listeners: []string{"one"}}, Rule{Methods: []string{"GET"}, Listeners: []string{"one"}}, false},
+		{Rule{Listeners: []string{"one"}}, Rule{Listeners: []string{"one"}}, false}, // equal
+		{Rule{Listeners: listeners}, Rule{Methods: []string{"TRACE"}}, false},
+		{Rule{Path: "/a", Listeners: listeners}, Rule{Path: "/a", Exact: true}, false},
+		{Rule{Query: []Condition{{"k", "~v"}}}, Rule{Query: []Condition{{"k", "v"}}}, false}, // goes after it
+		{Rule{ClientCert: &ClientCert{}, Listeners: listeners}, Rule{ClientCert: &ClientCert{SAN: "a"}}, true},
+	} {
+		if got := c.a.Hides(&c.b, listeners); got != c.want {
+			t.Errorf("%+v hides %+v: %v", c.a, c.b, got)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -118,4 +119,82 @@ func (r *Rule) Conditions() string {
 	}
 	slices.Sort(all)
 	return strings.Join(slices.Compact(all), " ")
+}
+
+// Hides reports whether r takes every request that other would take, and goes before it: other never takes one.
+// listeners are all that requests may come by. Only rules with the same pattern are compared: of any other two, the one
+// that names less has requests of its own.
+func (r *Rule) Hides(other *Rule, listeners []string) bool {
+	if r.Pattern() != other.Pattern() {
+		return false
+	}
+	mine, err := newConditions(r)
+	its, wrong := newConditions(other)
+	if err != nil || wrong != nil {
+		return false
+	}
+	first := equals{conditions: mine, key: r.Conditions()}
+	return first.before(&equals{conditions: its, key: other.Conditions()}) && r.impliedBy(other, listeners)
+}
+
+// impliedBy reports whether the conditions of r hold for every request for which those of other do. It may say false
+// where they do, for regular expressions.
+func (r *Rule) impliedBy(other *Rule, listeners []string) bool {
+	if len(r.Listeners) > 0 {
+		if len(other.Listeners) > 0 {
+			listeners = other.Listeners
+		}
+		if !within(listeners, r.Listeners) {
+			return false
+		}
+	}
+	switch {
+	case len(r.Methods) == 0:
+		if slices.Contains(other.Methods, "CONNECT") || slices.Contains(other.Methods, "TRACE") {
+			return false
+		}
+	case len(other.Methods) == 0 || !within(other.Methods, r.Methods):
+		return false
+	}
+	return r.ClientCert.impliedBy(other.ClientCert) && impliedAll(r.Header, other.Header, strings.EqualFold) &&
+		impliedAll(r.Query, other.Query, func(a, b string) bool { return a == b })
+}
+
+// within reports whether each of list is one of all.
+func within(list, all []string) bool {
+	return !slices.ContainsFunc(list, func(s string) bool { return !slices.Contains(all, s) })
+}
+
+func (c *ClientCert) impliedBy(other *ClientCert) bool {
+	switch {
+	case c == nil:
+		return true
+	case other == nil:
+		return false
+	}
+	return (c.Subject == "" || implied(c.Subject, other.Subject)) &&
+		(c.Issuer == "" || implied(c.Issuer, other.Issuer)) && (c.SAN == "" || implied(c.SAN, other.SAN))
+}
+
+func impliedAll(list, by []Condition, same func(a, b string) bool) bool {
+	for _, c := range list {
+		implies := func(d Condition) bool { return same(c.Name, d.Name) && implied(c.Value, d.Value) }
+		if !slices.ContainsFunc(by, implies) {
+			return false
+		}
+	}
+	return true
+}
+
+// implied reports whether a value that meets the condition by meets value, too.
+func implied(value, by string) bool {
+	if value == "" || value == by {
+		return true
+	}
+	expr, isExpr := strings.CutPrefix(value, "~")
+	if !isExpr || by == "" || strings.HasPrefix(by, "~") {
+		return false
+	}
+	found, err := regexp.MatchString(expr, by)
+	return err == nil && found
 }
