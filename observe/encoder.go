@@ -162,6 +162,10 @@ func appendJSONTraffic(dst []byte, r *Record) []byte {
 		dst = appendMillis(dst, r.T.Queue)
 		dst = append(dst, `,"connect":`...)
 		dst = appendMillis(dst, r.T.Connect)
+		if r.T.TLS > 0 {
+			dst = append(dst, `,"tls":`...)
+			dst = appendMillis(dst, r.T.TLS)
+		}
 		dst = append(dst, `,"first_byte":`...)
 	}
 	dst = appendMillis(dst, r.T.FirstByte)

@@ -135,6 +135,7 @@ type lineTimes struct {
 	Connect   float64 `json:"connect"`
 	FirstByte float64 `json:"first_byte"`
 	Body      float64 `json:"body"`
+	TLS       float64 `json:"tls,omitempty"`
 }
 
 // expected encodes r by encoding/json: the model of AppendJSON.
@@ -163,7 +164,8 @@ func expected(t testing.TB, r *Record) line {
 		Method: text(r.Method), Host: text(r.Host), Path: text(r.Path), Query: text(r.Query),
 		Route: text([]byte(r.Route)), Status: r.Status, Reason: text([]byte(r.Reason)),
 		BytesIn: r.BytesIn, BytesOut: r.BytesOut, Dur: millis(r.Dur),
-		T:        lineTimes{millis(r.T.Queue), millis(r.T.Connect), millis(r.T.FirstByte), millis(r.T.Body)},
+		T: lineTimes{millis(r.T.Queue), millis(r.T.Connect), millis(r.T.FirstByte), millis(r.T.Body),
+			millis(r.T.TLS)},
 		Upstream: text([]byte(r.Upstream)), Backend: text([]byte(r.Backend)),
 		Attempts: r.Attempts, Reused: r.Reused, UserAgent: text(r.UserAgent), Referer: text(r.Referer),
 	}
@@ -233,7 +235,7 @@ func FuzzEncoder_json(f *testing.F) {
 			Time: at, Listener: name, ClientIP: addr, ClientPort: uint16(n), Proto: uint8(n),
 			Method: agent, Host: path, Path: path, Query: agent, Route: name, Upstream: name, Backend: name,
 			Status: int(n), Reason: name, BytesIn: n, BytesOut: -n, Dur: n,
-			T: Timings{n / 3, n / 5, n / 7, n / 11}, Attempts: int(n), Reused: n%2 == 0,
+			T: Timings{n / 3, n / 5, n / 7, n / 11, n / 13}, Attempts: int(n), Reused: n%2 == 0,
 			UserAgent: agent, Referer: path, RequestID: path, TraceID: agent,
 		}
 		copy(r.ID[:], path)
@@ -260,7 +262,7 @@ func TestEncoder_longestRecordFits(t *testing.T) {
 		ClientIP:   netip.MustParseAddr("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
 		ClientPort: math.MaxUint16, Status: math.MinInt64, Attempts: math.MinInt64,
 		BytesIn: math.MinInt64, BytesOut: math.MinInt64, Dur: math.MaxInt64,
-		T: Timings{math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64},
+		T: Timings{math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64, math.MaxInt64},
 	}
 	checkJSON(t, r)
 	var e Encoder

@@ -29,6 +29,7 @@ type Timings struct {
 	Connect   int64 // dialling, handshake included; of all attempts
 	FirstByte int64 // from the request given to a connection that stands to the head of the answer
 	Body      int64 // from the first byte of the answer to its last
+	TLS       int64 // of Connect: handshakes
 }
 
 // Record is what the access log says about one exchange.

@@ -184,12 +184,13 @@ func (a *attempt) noteConnect(x *Exchange) {
 	if a.reused || a.conn == nil || a.firstByte > 0 {
 		return
 	}
-	at, stands := a.conn.ConnectedAt()
+	at, handshake, stands := a.conn.ConnectedAt()
 	if !stands {
 		at = x.local.reactor.Now()
 	}
 	if at > a.connected {
 		x.dialled += at - a.connected
+		x.secured += min(handshake, at-a.connected)
 		a.connected = at
 	}
 }

@@ -88,6 +88,7 @@ type progress struct {
 
 	waited   int64 // ns in which it had no connection
 	dialled  int64 // ns in which its connections were established, in vain or not
+	secured  int64 // of it: ns of TLS handshakes that succeeded
 	at       int   // the next filter of the step
 	retries  int
 	detours  int // how often SetDestination of ConnectFailed was followed

@@ -85,7 +85,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 	}
 	r.BytesIn, r.BytesOut = x.bodyIn, x.toDown.passed
 	r.Attempts, r.Reused = x.attempts, x.try.reused
-	r.T = observe.Timings{Queue: x.waited, Connect: x.dialled}
+	r.T = observe.Timings{Queue: x.waited, Connect: x.dialled, TLS: x.secured}
 	if a := &x.try; a.firstByte > 0 {
 		r.T.FirstByte = a.firstByte - a.connected
 		r.T.Body = l.reactor.Now() - a.firstByte

@@ -313,3 +313,24 @@ func TestSecured_limitBelowReactors(t *testing.T) {
 		}
 	}
 }
+
+// The handshake of a connection is a part of the time that it took to connect, for the request that it was made for.
+func TestLog_handshake(t *testing.T) {
+	for name, protocol := range map[string]upstream.Protocol{"tls h1": upstream.H1, "tls h1 h2 ": upstream.H2} {
+		v, kept := newVersioned(t, name, 0, nil), &keptLog{}
+		r := newWorkerRig(t, &proxy.Listener{}, kept, func(e *engine.Engine) proxy.Route {
+			return proxy.Route{To: proxy.To(upstream.New(e, upstream.Options{
+				Protocol: protocol, Backends: backend.Of(v.Listener.Addr().String()),
+				TLS: upstream.TLS{On: true, CA: v.authority(), ServerName: "example.com"},
+			}), nil)}
+		})
+		fetch(t, "GET", r.url+"/", "")
+		if first := kept.want(t, 1, 200, "").T; first.TLS <= 0 || first.TLS > first.Connect {
+			t.Errorf("%s: a handshake of %d ns, connected in %d", name, first.TLS, first.Connect)
+		}
+		fetch(t, "GET", r.url+"/", "")
+		if next := kept.want(t, 2, 200, ""); !next.Reused || next.T.TLS != 0 {
+			t.Errorf("%s: on a connection that stood: %+v", name, next.T)
+		}
+	}
+}

@@ -105,8 +105,8 @@ func (c *Client) Uses() int { return int(c.uses) }
 func (c *Client) Connected() bool { return c.connected }
 
 // ConnectedAt returns the reactor time at which the connection that c dialled was established, its handshake
-// included; 0 while it is not, and where c did not dial it.
-func (c *Client) ConnectedAt() int64 { return c.connectedAt }
+// included, and how long that handshake took; 0 while it is not, and where c did not dial it. In ns.
+func (c *Client) ConnectedAt() (at, handshake int64) { return c.connectedAt, handshakeTime(c.conn) }
 
 // Usable reports whether a request may be opened: no exchange is in progress, and the connection is quiet.
 func (c *Client) Usable() bool {

@@ -181,9 +181,21 @@ func (m *Mux) Uses() int { return int(m.uses) }
 // Connected reports whether the connection was ever established.
 func (m *Mux) Connected() bool { return m.connected }
 
-// ConnectedAt returns the reactor time at which the connection was established, its handshake included; 0 while it
-// is not.
-func (m *Mux) ConnectedAt() int64 { return m.connectedAt }
+// ConnectedAt returns the reactor time at which the connection was established, its handshake included, and how long
+// that handshake took; 0 while it is not. In ns.
+func (m *Mux) ConnectedAt() (at, handshake int64) { return m.connectedAt, handshakeTime(m.conn) }
+
+// handshakeTime returns how long the TLS handshake of c took; 0 without TLS, and before its end.
+func handshakeTime(c *engine.Conn) int64 {
+	if c == nil {
+		return 0
+	}
+	d := tlsconn.DigestOf(c)
+	if d == nil || d.Secured == 0 {
+		return 0
+	}
+	return d.Secured - d.Accepted
+}
 
 // H2Stats returns the counters of the codec. On m's reactor only.
 func (m *Mux) H2Stats() h2.Stats { return m.arena.Stats }

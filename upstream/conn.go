@@ -56,13 +56,15 @@ func (c *Conn) Open(r session.Receiver) session.Stream {
 // last.
 func (c *Conn) Reused() bool { return c.reused }
 
-// ConnectedAt returns the reactor time at which c was established, its handshake included, and whether it is. The time
-// is 0 when c came from another reactor.
-func (c *Conn) ConnectedAt() (at int64, established bool) {
+// ConnectedAt returns the reactor time at which c was established, its handshake included, how long that handshake
+// took, and whether c is established. The times are 0 when c came from another reactor.
+func (c *Conn) ConnectedAt() (at, handshake int64, established bool) {
 	if c.shared != nil {
-		return c.shared.mux.ConnectedAt(), c.shared.mux.Connected()
+		at, handshake = c.shared.mux.ConnectedAt()
+		return at, handshake, c.shared.mux.Connected()
 	}
-	return c.client.ConnectedAt(), c.client.Connected()
+	at, handshake = c.client.ConnectedAt()
+	return at, handshake, c.client.Connected()
 }
 
 // Shared reports whether other exchanges may use c at the same time. Then its backend may refuse one of them.
