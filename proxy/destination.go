@@ -155,16 +155,16 @@ func leadTo(d Destination) lead {
 // Immutable.
 type shown struct {
 	like    toUpstream
-	address string
 	secured bool
+	choose  func(x *Exchange) string
 	show    func(x *Exchange)
 }
 
-// Show sends nothing: show is given each exchange with its Request as To with o would send it to the backend at
-// address, over a connection that is secured or not. The answer is 204. show runs on the reactor of x and must return
-// at once. o may be nil; only Host and NoVia of it count.
-func Show(address string, secured bool, o *ToOptions, show func(x *Exchange)) Destination {
-	d := &shown{address: address, secured: secured, show: show}
+// Show sends nothing: show is given each exchange with its Request as To with o would send it to the backend at the
+// address that choose returns, over a connection that is secured or not. The answer is 204. Both run on the reactor of
+// x and must return at once. o may be nil; only Host and NoVia of it count.
+func Show(choose func(x *Exchange) string, secured bool, o *ToOptions, show func(x *Exchange)) Destination {
+	d := &shown{secured: secured, choose: choose, show: show}
 	if o != nil {
 		d.like.host, d.like.noVia = o.Host, o.NoVia
 	}
@@ -174,8 +174,8 @@ func Show(address string, secured bool, o *ToOptions, show func(x *Exchange)) De
 // Open shows the request and answers.
 func (d *shown) Open(x *Exchange, _ session.Receiver) (session.Stream, error) {
 	d.like.setHost(x)
-	if x.try.nameHost {
-		x.Request.SetAuthority(hostOfAddress(d.address, d.secured))
+	if address := d.choose(x); x.try.nameHost {
+		x.Request.SetAuthority(hostOfAddress(address, d.secured))
 	}
 	d.show(x)
 	return nil, Respond(204, "")

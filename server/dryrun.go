@@ -1,10 +1,12 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"net/netip"
 	"slices"
 
+	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
@@ -34,7 +36,12 @@ type DryResult struct {
 	Route  *config.Route                    // that takes it; nil: none
 	Sent   []byte                           // its head as it leaves for a backend, in HTTP/1.1; nil: edge answers
 	GRPC   bool                             // it goes to the backend as gRPC
-	Client netip.Addr                       // the client, as a trusted proxy names it; invalid: a Unix socket
+
+	// Backend is the index of the backend of its upstream that its key leads to while all are up; -1 where the method
+	// of balancing looks at no key, or the request has none.
+	Backend int
+
+	Client netip.Addr // the client, as a trusted proxy names it; invalid: a Unix socket
 
 	Status int               // of the answer of edge's own; 0 where the request is sent
 	Fields map[string]string // of that answer, by their names
@@ -51,7 +58,7 @@ func DryRun(cfg *config.Config, q *DryRequest) (*DryResult, error) {
 		return nil, err
 	}
 	defer e.Stop()
-	run := &dryRun{request: q, routes: served(cfg)}
+	run := &dryRun{request: q, routes: served(cfg), result: DryResult{Backend: -1}}
 	snapshot, err := run.snapshot(cfg)
 	if err != nil {
 		return nil, err
@@ -94,7 +101,7 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 		if c.Dest.Kind == config.DestUpstream {
 			u := &cfg.Upstreams[c.Dest.Upstream]
 			r.Timeout, r.GRPC = 0, proxy.Switch(c.GRPC)
-			r.To, r.GRPCTo = d.destination(u, false), d.destination(u, true)
+			r.To, r.GRPCTo = d.destination(u, c, false), d.destination(u, c, true)
 		}
 		routes = append(routes, r)
 	}
@@ -109,15 +116,58 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 	return proxy.NewSnapshot(routes, []*proxy.Filter{watch})
 }
 
-// destination shows what is sent to u.
-func (d *dryRun) destination(u *config.Upstream, grpc bool) proxy.Destination {
-	address := ""
-	if len(u.Backends) > 0 {
-		address = u.Backends[0].String()
+// destination shows what c sends to u.
+func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) proxy.Destination {
+	by := chooserOf(u, c)
+	choose := func(x *proxy.Exchange) string {
+		if d.result.Backend = by.pick(x); len(u.Backends) == 0 {
+			return ""
+		}
+		return u.Backends[max(d.result.Backend, 0)].String()
 	}
-	return proxy.Show(address, u.TLS.On, &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via}, func(x *proxy.Exchange) {
+	return proxy.Show(choose, u.TLS.On, &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via}, func(x *proxy.Exchange) {
 		d.result.Sent, d.result.GRPC = h1.AppendRequest(nil, &x.Request), grpc
 	})
+}
+
+// chooser picks by the key of a request, while all backends are up.
+// Owned by the reactor of the dry run.
+type chooser struct {
+	keys   *keys // nil: the method does not look at a key
+	picker balance.Picker
+	view   *balance.View
+}
+
+func chooserOf(u *config.Upstream, c *config.Route) chooser {
+	method := balance.ByName(cmp.Or(c.LoadBalancing, u.LoadBalancing))
+	if method.Hash == nil {
+		return chooser{}
+	}
+	var backends []balance.Backend
+	for _, b := range u.Backends {
+		one := balance.Backend{Name: b.String(), Weight: b.Weight}
+		if b.Backup {
+			one.Weight = 0
+		}
+		backends = append(backends, one)
+	}
+	by := chooser{newKeys(1, method, cmp.Or(c.HashKey, u.HashKey)), method.New(0, 1), balance.NewView(backends, nil)}
+	if method.Prepare != nil {
+		method.Prepare(by.view)
+	}
+	return by
+}
+
+// pick returns the index of the backend that the key of x leads to, -1 where there is no key.
+func (c *chooser) pick(x *proxy.Exchange) int {
+	if c.keys == nil {
+		return -1
+	}
+	key, ok := c.keys.of(x)
+	if !ok {
+		return -1
+	}
+	return c.picker.Pick(c.view, nil, &balance.Request{Key: key, Keyed: true})
 }
 
 // explain notes what becomes of the routes. What refuses the request then says itself why.

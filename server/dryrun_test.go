@@ -142,3 +142,42 @@ buffer_request = "1m"
 		}
 	}
 }
+
+// The backend that a dry run names for the key of a request is the one that a server sends it to.
+func TestDryRun_byKey(t *testing.T) {
+	for _, method := range []string{"ketama\"\nhash_key = \"query:id", "maglev\"\nhash_key = \"path", "ip_hash"} {
+		var backends []string
+		for i := range 4 {
+			backends = append(backends, fmt.Sprintf("{ address = %q, weight = %d }", mirror(t, fmt.Sprint(i)), 1+i%2))
+		}
+		backends = append(backends, `{ address = "127.0.0.1:1", backup = true }`)
+		cfg := parse(t, "global.worker_threads = 2\n"+quiet+`
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[upstreams.keyed]
+backends = [`+strings.Join(backends, ", ")+`]
+load_balancing = "`+method+`"
+[[routes]]
+pattern = "/*"
+dest = "keyed"
+`)
+		addr := strings.TrimPrefix(urlOf(t, serve(t, cfg, Options{}), "web"), "http://")
+		for i := range 20 {
+			wire := fmt.Sprintf("GET /%d?id=%d HTTP/1.1\r\nHost: h\r\n\r\n", i, i*i)
+			got, err := DryRun(cfg, &DryRequest{
+				Listener: &cfg.Listeners[0], Wire: []byte(wire), Client: netip.MustParseAddrPort("127.0.0.1:1"),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn := testutil.Dial(t, addr)
+			conn.Send(wire)
+			_, body := conn.ReadResponse("GET")
+			conn.Close()
+			if want, _, _ := strings.Cut(body, " "); fmt.Sprint(got.Backend) != want {
+				t.Errorf("%s: %q went to %s, dry run %d", method, wire, want, got.Backend)
+			}
+		}
+	}
+}

@@ -85,6 +85,7 @@ type Upstream struct {
 	Name     string    `json:"name"`
 	At       string    `json:"at"`
 	Method   string    `json:"method"`   // load_balancing
+	Key      string    `json:"key"`      // hash_key of a method that hashes
 	Protocol string    `json:"protocol"` // h1, h2 or auto
 	TLS      bool      `json:"tls"`
 	SNI      string    `json:"sni"` // "": the host of the backend
@@ -97,7 +98,8 @@ type Backend struct {
 	Address string  `json:"address"`
 	At      string  `json:"at"`
 	Weight  int     `json:"weight"`
-	Odds    float64 `json:"odds"` // its share of the requests while all are up, 0 to 1
+	Backup  bool    `json:"backup"`
+	Odds    float64 `json:"odds"` // its share of such requests while all are up and equally fast, 0 to 1
 }
 
 // Setting is the value of a key.

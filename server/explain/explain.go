@@ -74,10 +74,13 @@ func (a *Answer) fill(cfg *config.Config, q *asked, l *config.Listener, run *ser
 	var u *config.Upstream
 	if run.Sent != nil {
 		u = &cfg.Upstreams[r.Dest.Upstream]
-		a.Upstream = upstreamOf(u, r, run.GRPC)
+		a.Upstream = upstreamOf(u, r, run)
 		a.Sent = strings.Split(strings.TrimRight(string(run.Sent), "\r\n"), "\r\n")
 		a.protocols(q, l, r, run)
 		a.shape(u)
+		if a.Upstream.Key != "" && run.Backend < 0 {
+			a.note("the request has no %s, so it is balanced in turns", a.Upstream.Key)
+		}
 	} else {
 		a.own(run)
 	}
@@ -172,22 +175,21 @@ func routeOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Route 
 	return out
 }
 
-func upstreamOf(u *config.Upstream, r *config.Route, grpc bool) *Upstream {
+func upstreamOf(u *config.Upstream, r *config.Route, run *server.DryResult) *Upstream {
 	out := &Upstream{
 		Name: u.Name, At: at(u.Pos), Method: cmp.Or(r.LoadBalancing, u.LoadBalancing), Protocol: u.Protocol,
 		TLS: u.TLS.On, SNI: u.TLS.SNI, Verify: u.TLS.Verify, Backends: []Backend{},
 	}
-	if grpc || r.GRPC == config.On {
+	if run.GRPC || r.GRPC == config.On {
 		out.Protocol = "h2"
 	}
-	var weights []int
-	for _, b := range u.Backends {
-		weights = append(weights, b.Weight)
+	if config.Hashes(out.Method) {
+		out.Key = cmp.Or(cmp.Or(r.HashKey, u.HashKey).String(), "client_ip")
 	}
-	shares := odds(weights)
+	shares := odds(u.Backends, run.Backend)
 	for i, b := range u.Backends {
 		out.Backends = append(out.Backends, Backend{
-			Address: b.String(), At: at(b.Pos), Weight: b.Weight, Odds: shares[i],
+			Address: b.String(), At: at(b.Pos), Weight: b.Weight, Backup: b.Backup, Odds: shares[i],
 		})
 	}
 	return out

@@ -67,7 +67,7 @@ func TestExplain(t *testing.T) {
 			"listener tls :8443 (testdata/shop.toml:", "route api shop.example/api/* (", ") -> upstream api",
 			"request: /api is taken off the path (", "request: the field X-Env is set to \"prod\" (",
 			"answer: the field Server is removed (", "answer: Strict-Transport-Security on secured connections (",
-			"upstream api (", "round_robin, h1", "75.0 % 10.0.0.11:8080, weight 3 (", "25.0 % 10.0.0.12:8080, weight 1",
+			"upstream api (", "adaptive, h1", "75.0 % 10.0.0.11:8080, weight 3 (", "25.0 % 10.0.0.12:8080, weight 1",
 			"sent GET /users?x=1 HTTP/1.1\n", "\n Host: shop.example\n", "\n X-Forwarded-For: 198.51.100.7\n",
 			"\n X-Forwarded-Proto: https\n", "timeouts.connect 2s testdata/shop.toml:",
 			"timeouts.first_byte 1s testdata/",
@@ -84,7 +84,7 @@ func TestExplain(t *testing.T) {
 			"it is for the path /exact alone, not for /api/users", "it asks for a certificate of the client",
 		}},
 		{explain.Ask{URL: "https://shop.example:8443/api", Method: "POST"}, []string{
-			"-> upstream users", "upstream users (", "round_robin, h2 over TLS as users.internal, not verified",
+			"-> upstream users", "upstream users (", "adaptive, h2 over TLS as users.internal, not verified",
 			"sent POST /api HTTP/2\n", "less specific than route writes: that one has more conditions, 1 and not 0",
 		}},
 		{explain.Ask{URL: "https://shop.example:8443/api", Method: "PUT", Fields: []string{"X-Beta: 1"}}, []string{
@@ -124,6 +124,11 @@ func TestExplain(t *testing.T) {
 		{explain.Ask{URL: "https://192.0.2.9:9443/"}, []string{
 			"listener other 192.0.2.9:9443", "the listener demands a certificate"}},
 		{explain.Ask{URL: "https://192.0.2.8:9443/"}, []string{"its address is 192.0.2.9, not 192.0.2.8"}},
+		{explain.Ask{URL: "https://cache.example:8443/?id=1"}, []string{
+			"): ketama by query:id, h1", "100.0 % 10.0.2.1:80, weight 1", "0.0 % 10.0.2.9:80, weight 1, backup (",
+			"\n Host: 10.0.2.1\n"}},
+		{explain.Ask{URL: "https://cache.example:8443/"}, []string{
+			"33.3 % 10.0.2.1:80", "66.7 % 10.0.2.2:80", "the request has no query:id, so it is balanced in turns"}},
 		{explain.Ask{URL: "https://shop.example:8443/hop", Fields: []string{"Via: " + strings.Repeat("1.1 edge, ", 9)}},
 			[]string{"answer 508 edge:loop: The request goes in circles."}},
 	} {

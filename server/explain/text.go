@@ -87,9 +87,17 @@ func (a *Answer) backends(p *printer) {
 			how += ", not verified"
 		}
 	}
-	p.line("upstream", "%s%s: %s, %s", u.Name, in(u.At), u.Method, how)
+	by := u.Method
+	if u.Key != "" {
+		by += " by " + u.Key
+	}
+	p.line("upstream", "%s%s: %s, %s", u.Name, in(u.At), by, how)
 	for _, b := range u.Backends {
-		p.line("", "%5.1f %%  %s, weight %d%s", 100*b.Odds, b.Address, b.Weight, in(b.At))
+		role := ""
+		if b.Backup {
+			role = ", backup"
+		}
+		p.line("", "%5.1f %%  %s, weight %d%s%s", 100*b.Odds, b.Address, b.Weight, role, in(b.At))
 	}
 }
 
