@@ -51,6 +51,20 @@ const (
 	Unreachable                    // none of its addresses could be reached: see PassOver
 )
 
+// reasonNames are the words for the bits of a Reason.
+var reasonNames = [...]string{"dns", "checks", "ejected", "draining", "admin", "unreachable"}
+
+// String names the reasons of r, with a comma between two.
+func (r Reason) String() string {
+	var names []string
+	for i, name := range reasonNames {
+		if r>>i&1 == 1 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
 // Member is one backend of a Set.
 // Safe for any goroutine.
 //
@@ -68,6 +82,7 @@ type Member struct {
 	gone       bool          // guarded by set.mu
 	weight     int           // guarded by set.mu
 	tier       int           // guarded by set.mu
+	standings  []standing    // of the reasons that m has had; guarded by set.mu
 }
 
 // ID returns the identity of m.
@@ -86,27 +101,10 @@ func (m *Member) Addrs() *[]poller.Addr { return m.addrs.Load() }
 func (m *Member) Reasons() Reason { return Reason(m.reasons.Load()) }
 
 // Down adds a reason why m does not serve, and reports whether that is news.
-func (m *Member) Down(why Reason) (changed bool) {
-	m.set.mu.Lock()
-	defer m.set.mu.Unlock()
-	return m.mark(m.Reasons() | why)
-}
+func (m *Member) Down(reason Reason) (changed bool) { return m.Mark(reason, true, Why{}) }
 
 // Up takes a reason away, and reports whether that is news. m serves when none is left.
-func (m *Member) Up(why Reason) (changed bool) {
-	m.set.mu.Lock()
-	defer m.set.mu.Unlock()
-	return m.mark(m.Reasons() &^ why)
-}
-
-// mark makes reasons those of m. set.mu is held.
-func (m *Member) mark(reasons Reason) (changed bool) {
-	old := Reason(m.reasons.Swap(uint32(reasons)))
-	if old != reasons && !m.gone {
-		m.set.reopen(m)
-	}
-	return old != reasons
-}
+func (m *Member) Up(reason Reason) (changed bool) { return m.Mark(reason, false, Why{}) }
 
 // SetAddrs gives m, which has a name, its addresses; none means that it is down. addrs must not change afterwards.
 // The addresses of a member that has gone stay what they are.
@@ -122,8 +120,8 @@ func (m *Member) SetAddrs(addrs []poller.Addr) {
 		m.markReach()
 	}
 	if len(addrs) == 0 {
-		m.mark(m.Reasons() | Names)
+		m.mark(m.Reasons()|Names, Why{Word: "dns"})
 		return
 	}
-	m.mark(m.Reasons() &^ Names)
+	m.mark(m.Reasons()&^Names, Why{})
 }

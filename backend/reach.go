@@ -56,7 +56,7 @@ func (m *Member) markReach() {
 	if n := len(*m.Addrs()); n > 0 && m.reachable() == 0 {
 		reasons |= Unreachable
 	}
-	m.mark(reasons)
+	m.mark(reasons, Why{Word: "unreachable"})
 	m.check()
 }
 

@@ -26,6 +26,8 @@ type Set struct {
 	free      []int // slots whose members have gone, the longest ago first
 	followers []Follower
 	methods   []*balance.Method // of the views: what they need of a state is made with it
+	hooks     []*hook           // guarded by mu
+	joinWith  Reason            // of members that join; guarded by mu
 }
 
 // state is a Set at one moment.
@@ -146,8 +148,9 @@ func (s *Set) join(id ID, b Spec, next int) *Member {
 	if id.Name == "" {
 		addrs = []poller.Addr{id.Addr}
 	}
+	m.reasons.Store(uint32(s.joinWith))
 	if m.addrs.Store(&addrs); len(addrs) == 0 {
-		m.reasons.Store(uint32(Names))
+		m.reasons.Store(uint32(s.joinWith | Names))
 	}
 	return m
 }

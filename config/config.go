@@ -166,6 +166,7 @@ type Upstream struct {
 	Retry         Retry
 	UserTimeout   time.Duration   // of sent bytes; below 0: the kernel's
 	FastOpen      bool            // the first bytes leave with the SYN
+	HealthCheck   *HealthCheck    `json:",omitempty"` // nil: there is none
 	Features      []schema.Target `json:",omitempty"` // see Register
 	Pos           Pos
 }

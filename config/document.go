@@ -20,6 +20,7 @@ type document struct {
 	upstreams []*upstreamEntry
 	members   []*memberEntry // [[load_balancing.backends]]
 	routes    []*routeEntry
+	health    *healthEntry // [health_check]
 
 	certificates []*certificateEntry
 }
@@ -37,6 +38,7 @@ func documentOf(file *schema.Document) *document {
 		upstreams:    schema.All[*upstreamEntry](file.Entries("upstreams")),
 		members:      schema.All[*memberEntry](file.Entries("load_balancing.backends")),
 		routes:       schema.All[*routeEntry](file.Entries("routes")),
+		health:       schema.Only[*healthEntry](file.Entries("health_check")),
 		certificates: schema.All[*certificateEntry](file.Entries("certificates")),
 	}
 }
@@ -101,6 +103,7 @@ type upstreamEntry struct {
 	Upstream
 	backends []*backendEntry
 	alpn     []string
+	health   *healthEntry // nil: it has none
 }
 
 // backendEntry is one of the backends of an [upstreams.NAME].

@@ -38,7 +38,8 @@ const (
 	isThreads    = `is worker_threads = 4; without it there is one for each processor`
 	noFiles      = `has nothing here yet: edge serves no files; let a backend do it`
 	noScripts    = `has nothing here: backends speak HTTP; put a server that speaks FastCGI between`
-	noHealth     = `has nothing here yet: backends are not checked; one that does not answer is passed over`
+	isHealth     = `is [health_check] for all upstreams, or health_check = { … } in [upstreams.NAME]`
+	noEjection   = `has nothing here yet: requests that fail take no backend away; [health_check] asks them`
 	noSticky     = `has nothing here yet: backends take turns, whoever the client is`
 	noCompress   = `has nothing here yet: answers are not compressed`
 	noCache      = `has nothing here yet: answers are not kept`
@@ -106,7 +107,7 @@ var foreignWords = []struct{ of, here, words string }{
 		"client_header_buffer_size large_client_header_buffers"},
 	{"nginx", isIdle, "keepalive_timeout"},
 	{"nginx", `is pool = { idle = 128 } in [upstreams.NAME]; connections are kept without it`, "keepalive"},
-	{"nginx", noHealth, "max_fails fail_timeout"},
+	{"nginx", noEjection, "max_fails fail_timeout"},
 	{"nginx", `is pool = { max_per_backend = 100 } in [upstreams.NAME]`, "max_conns"},
 	{"nginx", `is weight = 0`, "down"},
 	{"nginx", noSticky, "ip_hash"},
@@ -146,7 +147,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"HAProxy", noStreams, "mode"},
 	{"HAProxy", isCondition, "acl"},
 	{"HAProxy", `has no switches of that kind here: kept connections and X-Forwarded-For need none`, "option"},
-	{"HAProxy", noHealth, "httpchk timeout_check http_check check inter"},
+	{"HAProxy", isHealth, "httpchk timeout_check http_check check inter"},
 	{"HAProxy", `has nothing to set here: backends are told by X-Forwarded-For`, "forwardfor"},
 	{"HAProxy", `is limits = { connections = 10000 } in [[listeners]]`, "maxconn"},
 	{"HAProxy", `is pool = { max_per_backend = 100 } in [upstreams.NAME]`, "upstreams.maxconn"},
@@ -186,7 +187,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Caddy", `is dest = "status:503" in [[routes]]`, "error"},
 	{"Caddy", isBalancing, "lb_policy"},
 	{"Caddy", isRetry, "lb_retries lb_try_duration"},
-	{"Caddy", noHealth, "health_uri health_path health_interval"},
+	{"Caddy", isHealth, "health_uri health_path health_interval"},
 	{"Caddy", isProtocol, "transport"},
 	{"Caddy", isVerify, "tls_insecure_skip_verify"},
 	{"Caddy", isSNI, "tls_server_name"},
@@ -218,7 +219,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Traefik", noAuth, "forwardauth"},
 	{"Traefik", isAccessLog, "accesslog"},
 	{"Traefik", isVerify, "serverstransport serverstransports insecureskipverify"},
-	{"Traefik", noHealth, "healthcheck"},
+	{"Traefik", isHealth, "healthcheck"},
 	{"Traefik", `is [[routes]] with pattern = "/ping" and dest = "status:200"`, "ping"},
 	{"Traefik", isTrust, "forwardedheaders trustedips"},
 	{"Traefik", `has nothing here yet: there is no dashboard`, "api"},
@@ -235,7 +236,7 @@ var foreignWords = []struct{ of, here, words string }{
 	{"Envoy", isPath, "prefix_rewrite"},
 	{"Envoy", `is host = "example.com" in [upstreams.NAME]`, "host_rewrite_literal"},
 	{"Envoy", isHost, "domains"},
-	{"Envoy", noHealth, "outlier_detection"},
+	{"Envoy", noEjection, "outlier_detection"},
 	{"Envoy", `is pool = { max_per_backend = 100 } in [upstreams.NAME]`, "circuit_breakers"},
 	{"Envoy", isRetry, "retry_policy"},
 	{"Envoy", `is dest = "status:200" in [[routes]]`, "direct_response"},

@@ -118,6 +118,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, filters []stri
 	r.warnWeakTLS(&doc.tls.Given, &doc.tls.shared)
 	r.resolveProtocol(doc.defaults)
 	checkBalancing(r, &doc.defaults.Given, doc.defaults.LoadBalancing, doc.defaults.HashKey)
+	resolveHealth(r)
 	r.checkLoops()
 	warnNoLog(doc, r.rep)
 	r.resolveCertificates()
@@ -128,6 +129,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, filters []stri
 	r.requireBackends()
 	r.resolveRoutes()
 	r.resolveFallback()
+	resolveChecks(r)
 	if len(doc.listeners) == 0 {
 		r.addListener()
 	}

@@ -45,6 +45,15 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 		}
 	case "upstreams.NAME.backends", "load_balancing.backends":
 		need("address", `"h:1"`)
+	case "upstreams.NAME.health_check":
+		before = "[upstreams.x]\nbackends = [{ address = \"h:1\" }]\n"
+		if k.Path == "timeout" {
+			need("interval", `"1h"`)
+		}
+	case "health_check":
+		if k.Path == "timeout" {
+			need("interval", `"1h"`)
+		}
 	case "routes":
 		before = "[upstreams.api]\nbackends = [{ address = \"h:1\" }]\n"
 		if k.Path == "listener" {
@@ -213,7 +222,12 @@ func TestSchema_foreignWords(t *testing.T) {
 		}
 		for _, s := range edge().Sections {
 			for _, k := range s.Keys {
-				if header == "" && (k.Path == name || slices.Contains(k.Aliases, "."+name)) {
+				if header != "" || k.Path != name && !slices.Contains(k.Aliases, "."+name) {
+					continue
+				}
+				table := strings.ReplaceAll(s.Title(), "NAME", "x")
+				_, rep := Parse("f", []byte(table+"\n"+strings.ToUpper(name)+" = 1\n"))
+				if want := "did you mean " + syntax.Quote(name) + "?"; !strings.Contains(rendered(t, rep), want) {
 					t.Errorf("%s is a key of %s, and its hint speaks of another program", name, s.Title())
 				}
 			}

@@ -24,8 +24,8 @@ func Register(sections ...*schema.Section) { registered = append(registered, sec
 var edge = sync.OnceValue(func() *schema.Schema {
 	return schema.New(slices.Concat([]*schema.Section{
 		topSection(), globalSection(), listenersSection(), tlsSection(), certificatesSection(), upstreamsSection(),
-		upstreamBackendsSection(), upstreamDefaultsSection(), membersSection(), defaultsSection(), routesSection(),
-		logSection(),
+		upstreamBackendsSection(), upstreamHealthSection(), upstreamDefaultsSection(), healthSection(),
+		membersSection(), defaultsSection(), routesSection(), logSection(),
 	}, registered), codes, reserved())
 })
 
@@ -187,17 +187,13 @@ var ignoredKeys = []string{
 // dormantKeys are keys of later versions at the top or in [global] that a file may have already. They get a note.
 var dormantKeys = []string{"upgrade_sock"}
 
-// dormantSections are sections of later versions that a file may have already. They get a warning: less is done than
-// the file asks for.
-var dormantSections = []string{"health_check"}
-
 // laterKeys are other names of later versions, by the path of their table. They are errors as any unknown key is, but
 // the hint is not a guess at a misspelling.
 var laterKeys = map[string][]string{
 	"":          {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry", "dev"},
 	"global":    {"env_file"},
 	"listeners": {"proxy_protocol", "filters", "h3"},
-	"upstreams": {"health_check", "discover", "stale_ok", "sticky", "slow_start", "outlier",
+	"upstreams": {"discover", "stale_ok", "sticky", "slow_start", "outlier",
 		"breaker"},
 	"upstreams.retry":    {"on", "budget", "per_try", "hedge_after"},
 	"upstreams.backends": {"zone"},
@@ -214,7 +210,7 @@ func reserved() schema.Reserved {
 		}
 	}
 	return schema.Reserved{
-		Ignored: ignoredKeys, Keys: dormantKeys, Sections: dormantSections, Later: later,
+		Ignored: ignoredKeys, Keys: dormantKeys, Later: later,
 		Words: foreignHints(), Foreign: foreignFile,
 	}
 }

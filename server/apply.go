@@ -104,7 +104,8 @@ func (s *Server) retire(old *generation) {
 	}
 	for name, of := range old.services {
 		if s.present.services[name] == nil {
-			of.names.Stop()
+			s.retiredChecks(name, of)
+			of.stop()
 		}
 	}
 	for path, k := range old.sinks {

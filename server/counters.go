@@ -28,6 +28,11 @@ func (s *Server) follow(g *generation) {
 	for _, l := range g.listeners {
 		s.counters.RegisterListener(l.name)
 	}
+	for name, of := range g.services {
+		if of.watch != nil {
+			s.counters.RegisterChecks(name)
+		}
+	}
 	for _, u := range g.upstreams {
 		s.counters.RegisterUpstream(u.Name(), u.Options().Protocol != upstream.H1)
 	}
@@ -56,6 +61,7 @@ func (s *Server) collect() {
 			now.FirstExpiry = at
 		}
 	}
+	addChecks(now, g.services)
 	now.Engine, now.TLS = s.engine.Stats(), s.secure.Stats()
 	for _, l := range g.listeners {
 		now.Listener(l.name).Conns += l.open.Conns()
@@ -77,6 +83,13 @@ func (s *Server) retired(listeners []*listener, upstreams []*upstream.Upstream) 
 			addUpstream(gone, r, u)
 		}
 	})
+	s.counters.Retire(gone)
+}
+
+// retiredChecks is retired for the checks of a service.
+func (s *Server) retiredChecks(name string, of *members) {
+	gone := metrics.NewSample()
+	addChecks(gone, map[string]*members{name: of})
 	s.counters.Retire(gone)
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/proxy"
@@ -35,9 +36,10 @@ type build struct {
 	generation
 	snapshot   *proxy.Snapshot
 	settings   []setting
-	prepared   func()   // the commit of Options.Prepare; nil: none
-	fresh      []func() // close what b opened
-	updates    []func() // give services their members
+	prepared   func()                     // the commit of Options.Prepare; nil: none
+	fresh      []func()                   // close what b opened
+	updates    []func()                   // give services their members
+	checks     map[string]*health.Options // of services, by the name of the upstream
 	lookups    sync.WaitGroup
 	tlsConfigs []*tls.Config // of the listeners
 	trust      certs.Stamps  // of the files of authorities, before they were read
@@ -45,10 +47,11 @@ type build struct {
 
 // build begins the generation of cfg.
 func (s *Server) build(cfg *config.Config) *build {
-	return &build{server: s, trust: certs.StampsOf(trustFiles(cfg)), generation: generation{
-		config: cfg, services: make(map[string]*members), sinks: make(map[string]*sink),
-		upstreams: make(map[upstream.Key]*upstream.Upstream), views: make(map[choosing]*backend.View),
-	}}
+	return &build{server: s, trust: certs.StampsOf(trustFiles(cfg)), checks: make(map[string]*health.Options),
+		generation: generation{
+			config: cfg, services: make(map[string]*members), sinks: make(map[string]*sink),
+			upstreams: make(map[upstream.Key]*upstream.Upstream), views: make(map[choosing]*backend.View),
+		}}
 }
 
 // prepare calls Options.Prepare.

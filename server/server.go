@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
@@ -61,8 +62,11 @@ type Server struct {
 	proxy   *proxy.Proxy
 	secure  *tlsconn.Handshaker
 	tickets *certs.Tickets
+	monitor *health.Monitor
 	trust   *certs.Follower // of the files of authorities
 	begun   *config.Config  // that New was given
+
+	instance uint64 // spreads the checks of several instances
 
 	counters   *metrics.Counters
 	handshakes []handshakes // by Reactor.Index
@@ -105,6 +109,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 		opts: o, begun: cfg, engine: e, proxy: proxy.New(e, empty), present: &generation{config: &config.Config{}},
 	}
 	s.proxy.SetName(viaOf(cfg))
+	s.monitor, s.instance = health.NewMonitor(e), instanceOf()
 	s.secure = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{
 		Max: cfg.TLS.Handshakes, Timeout: cfg.TLS.HandshakeTimeout,
 	})

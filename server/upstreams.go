@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/session"
@@ -19,8 +20,11 @@ const firstLookup = time.Second
 // members is the backends of an upstream of the configuration, and what resolves their names. It lives as long as some
 // generation has an upstream of that name; the pools of connections to them come and go with their options.
 type members struct {
-	set   *backend.Set
-	names *backend.Resolver // nil before the first commit
+	set     *backend.Set
+	names   *backend.Resolver // nil before the first commit
+	watch   *health.Watch     // nil: they are not checked
+	stopLog func()            // ends that changes are logged
+	counted health.Stats      // of checks that a reload turned off
 }
 
 // members returns the backends of u, which become those that u names with the commit of b: those of the running
@@ -32,6 +36,7 @@ func (b *build) members(u *config.Upstream) *members {
 	}
 	if s = b.server.present.services[u.Name]; s == nil {
 		s = &members{set: backend.NewSet()}
+		s.stopLog = backend.LogChanges(u.Name, s.set)
 	}
 	b.services[u.Name] = s
 	list := make([]backend.Spec, len(u.Backends))
@@ -45,7 +50,7 @@ func (b *build) members(u *config.Upstream) *members {
 		b.lookups.Go(func() { b.lookUp(one) })
 	}
 	b.updates = append(b.updates, func() {
-		s.set.Update(list)
+		s.update(b.server.monitor, list, b.checks[u.Name])
 		if s.names == nil {
 			s.names = backend.Resolve(u.Name, s.set, b.server.opts.Lookup)
 		}
@@ -69,6 +74,7 @@ func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (
 		return nil, err
 	}
 	o.Backends = b.members(u).set
+	b.check(u, &o, protocols[protocol])
 	o.Protocol, o.Client.TunnelIdle = protocols[protocol], c.TunnelIdle
 	if c.FirstByte > 0 {
 		o.Client.FirstByte = c.FirstByte

@@ -79,6 +79,26 @@ func (t *TLS) Check(address string) error {
 	return err
 }
 
+// ClientOptions returns how a connection to a backend at address is secured that offers protocols, the names of ALPN.
+// like is what it returned for another address, nil for none: what was read from t's texts is shared then.
+func (t *TLS) ClientOptions(
+	address string, like *tlsconn.ClientOptions, protocols ...string,
+) (*tlsconn.ClientOptions, error) {
+	if like == nil {
+		c, err := t.config(address)
+		if err != nil {
+			return nil, err
+		}
+		return offering(c, protocols...), nil
+	}
+	c := like.Config.Clone()
+	c.ServerName = t.nameFor(address)
+	if c.ServerName == "" && !t.Insecure {
+		return nil, errNoName
+	}
+	return offering(c, protocols...), nil
+}
+
 // config returns what crypto/tls needs for connections to address, but for the protocols and the session cache.
 func (t *TLS) config(address string) (*tls.Config, error) {
 	c := &tls.Config{

@@ -210,6 +210,9 @@ func (d *Decoder) unknownHint(n *syntax.Node, p *place) string {
 	if table, name, found := strings.Cut(n.Key, "."); found && p.has(table, name) {
 		return "write " + table + " = { " + name + " = … }"
 	}
+	if lower := strings.ToLower(n.Key); lower != n.Key && slices.Contains(p.names, lower) {
+		return "did you mean " + syntax.Quote(lower) + "?"
+	}
 	if hint := d.doc.schema.Reserved.word(n.Key, p.path); hint != "" {
 		return hint
 	}

@@ -47,6 +47,8 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/deployment.md", "FROM golang", "TestDockerfile looks at it"},
 	{"docs/deployment.md", "docker build", "needs docker"},
 	{"docs/filters.md", "[[routes]]\npattern = \"/*\"", "for examples/configured, whose test has such a file"},
+	{"docs/health.md", "level=WARN msg=backend_down", "the log of a terminal"},
+	{"docs/health.md", "            ┌──", "a drawing"},
 	{"docs/hit-ratio.md", "bin/edge-bench hitratio", "measures for minutes"},
 	{"docs/hit-ratio.md", "hit(e)", "pseudo code"},
 	{"docs/operations.md", `time=… level=INFO msg="configuration reloaded"`, "the log of a terminal"},

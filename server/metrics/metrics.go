@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/internal/tally"
@@ -30,6 +31,7 @@ type Sample struct {
 
 	listeners map[string]*Listener
 	upstreams map[string]*upstream.Stats
+	checks    map[string]*health.Stats
 }
 
 // Listener is what all addresses of one listener have counted.
@@ -41,7 +43,8 @@ type Listener struct {
 
 // NewSample makes one in which nothing was counted.
 func NewSample() *Sample {
-	return &Sample{listeners: make(map[string]*Listener), upstreams: make(map[string]*upstream.Stats)}
+	return &Sample{listeners: make(map[string]*Listener), upstreams: make(map[string]*upstream.Stats),
+		checks: make(map[string]*health.Stats)}
 }
 
 // Listener returns the counters of the listener with that name, to add to.
@@ -49,6 +52,9 @@ func (s *Sample) Listener(name string) *Listener { return entry(s.listeners, nam
 
 // Upstream returns the counters of the upstream with that name, to add to.
 func (s *Sample) Upstream(name string) *upstream.Stats { return entry(s.upstreams, name) }
+
+// AddChecks adds what was counted of the checks of the upstream with that name.
+func (s *Sample) AddChecks(name string, of health.Stats) { tally.Add(entry(s.checks, name), &of) }
 
 // entry returns the entry of m with that name, a new one if there is none.
 func entry[S any](m map[string]*S, name string) *S {
@@ -136,6 +142,7 @@ func (c *Counters) CountRotation() { c.rotations.Add(1) }
 func (c *Counters) Show(s *Sample) {
 	addAll(s.listeners, c.past.listeners)
 	addAll(s.upstreams, c.past.upstreams)
+	addAll(s.checks, c.past.checks)
 	c.shown.Store(s)
 }
 
@@ -143,6 +150,7 @@ func (c *Counters) Show(s *Sample) {
 func (c *Counters) Retire(s *Sample) {
 	addAll(c.past.listeners, s.listeners)
 	addAll(c.past.upstreams, s.upstreams)
+	addAll(c.past.checks, s.checks)
 }
 
 // first reports whether what has not been registered before.
@@ -179,6 +187,14 @@ func (c *Counters) RegisterUpstream(name string, mayH2 bool) {
 			}
 			return nil
 		})
+	}
+}
+
+// RegisterChecks lists the series of the checks of the upstream with that name.
+func (c *Counters) RegisterChecks(name string) {
+	if c.first("checks of " + name) {
+		labels := []observe.Label{{Name: "upstream", Value: name}}
+		register(c, checkRows(), labels, func(s *Sample) *health.Stats { return s.checks[name] })
 	}
 }
 

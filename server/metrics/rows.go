@@ -1,5 +1,11 @@
 package metrics
 
+import (
+	"strconv"
+
+	"github.com/edge-proxy/edge/backend/health"
+)
+
 // row is one series of the registry. One whose name ends in _total is a counter, any other a gauge.
 type row struct {
 	name  string
@@ -200,4 +206,25 @@ var upstreamH2Rows = []row{
 var certificateRows = []row{
 	{"edge_certificates", "", "Certificates", "Certificates in use."},
 	{"edge_certificate_first_expiry_timestamp_seconds", "", "FirstExpiry", "When the first certificate expires."},
+}
+
+// checkRows are read from a health.Stats.
+func checkRows() []row {
+	rows := []row{
+		{"edge_check_results_total", "result=passed", "Passed", "Checks of backends that have ended, by result."},
+	}
+	for i, word := range health.Words() {
+		rows = append(rows, row{"edge_check_results_total", "result=" + word, "Failed." + strconv.Itoa(i), ""})
+	}
+	return append(rows, []row{
+		{"edge_check_excused_total", "", "Excused",
+			"Checks without an answer in time that do not count: edge was late, or the backend answers clients."},
+		{"edge_check_doubted_total", "", "Doubted", "Verdicts that waited, since many backends failed together."},
+		{"edge_check_delayed_total", "", "Delayed", "Checks that waited, since too many others were connecting."},
+		{"edge_check_connections_total", "", "Fresh", "Connections of checks begun."},
+		{"edge_check_verdicts_total", "to=down", "Downs", "Backends that checks took down, or brought up."},
+		{"edge_check_verdicts_total", "to=up", "Ups", ""},
+		{"edge_check_backends", "state=up", "Members -Down", "Backends that are checked."},
+		{"edge_check_backends", "state=down", "Down", ""},
+	}...)
 }

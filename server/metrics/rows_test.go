@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/observe"
@@ -28,9 +29,9 @@ func numbers(s reflect.Value, f func(path string, v reflect.Value)) {
 	}
 }
 
-// checkRows fails unless every counter of an S is shown by one row, every gauge by one or more, and every row shows
+// showsEach fails unless every counter of an S is shown by one row, every gauge by one or more, and every row shows
 // something. elsewhere are the fields that no row shows, each with the reason.
-func checkRows[S any](t *testing.T, rows []row, elsewhere map[string]string) {
+func showsEach[S any](t *testing.T, rows []row, elsewhere map[string]string) {
 	t.Helper()
 	s := reflect.ValueOf(new(S)).Elem()
 	moved, found := make([]bool, len(rows)), make(map[string]bool)
@@ -74,23 +75,24 @@ func checkRows[S any](t *testing.T, rows []row, elsewhere map[string]string) {
 }
 
 func TestRows_showEveryCounter(t *testing.T) {
-	checkRows[engine.Stats](t, engineRows, map[string]string{
+	showsEach[engine.Stats](t, engineRows, map[string]string{
 		"Dialed": "edge_upstream_dials_total", "DialFailed": "edge_upstream_dials_failed_total",
 		"Left": "edge_upstream_given_total", "Adopted": "edge_upstream_given_total",
 		"Splices":     "edge_spliced_bytes_total says whether it pays",
 		"SlowestTick": "edge_loop_slowest_tick_seconds", "Conns": "edge_connections",
 	})
-	checkRows[proxy.Stats](t, proxyRows, map[string]string{
+	showsEach[proxy.Stats](t, proxyRows, map[string]string{
 		"Exchanges": "edge_listener_requests_total", "Answered.0": "no status begins with 0",
 	})
-	checkRows[tlsconn.Stats](t, tlsRows, map[string]string{
+	showsEach[tlsconn.Stats](t, tlsRows, map[string]string{
 		"Started": "what has an end is counted there", "Done": "edge_tls_handshakes_total",
 		"Computing": "edge_tls_handshakes_active less edge_tls_handshakes_queued",
 	})
-	checkRows[Listener](t, listenerRows, nil)
-	checkRows[h2.Stats](t, listenerH2Rows, nil)
-	checkRows[upstream.Stats](t, upstreamRows, nil)
-	checkRows[h2.Stats](t, upstreamH2Rows, map[string]string{"Refused": "backends open no streams"})
+	showsEach[Listener](t, listenerRows, nil)
+	showsEach[h2.Stats](t, listenerH2Rows, nil)
+	showsEach[upstream.Stats](t, upstreamRows, nil)
+	showsEach[health.Stats](t, checkRows(), nil)
+	showsEach[h2.Stats](t, upstreamH2Rows, map[string]string{"Refused": "backends open no streams"})
 }
 
 // Rows of one name have labels of one name, and the first says what they count.

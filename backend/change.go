@@ -1,0 +1,132 @@
+package backend
+
+import (
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// Why says what gave a Reason, or took it away.
+// Immutable.
+type Why struct {
+	Word  string      // one word for the log and for counters: "refused", "status"; "": nothing is known
+	Facts []slog.Attr // what it is seen by, for the log
+}
+
+// Change is one Reason that a member has got, or has no more.
+type Change struct {
+	Member  *Member
+	Reason  Reason
+	On      bool          // it has got it
+	Why     Why           // of the reason; when it is taken away, what gave it
+	Facts   []slog.Attr   // what took it away
+	Lasted  time.Duration // how long it was the other way; 0: since the member joined
+	Tier    int           // of the member
+	Open    int           // members of the set that serve now
+	Members int           // of the set
+}
+
+// standing is one reason against a member, or one that there was.
+type standing struct {
+	reason Reason
+	on     bool
+	why    Why
+	since  time.Time
+}
+
+// hook is what is called at each change.
+type hook struct{ call func(c *Change) }
+
+// OnChange has f told of each reason that a member of s gets or loses, once each, in their order. f must neither block
+// nor change the set. stop ends that.
+func (s *Set) OnChange(f func(c *Change)) (stop func()) {
+	h := &hook{f}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hooks = append(s.hooks, h)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.hooks = slices.DeleteFunc(s.hooks, func(other *hook) bool { return other == h })
+	}
+}
+
+// JoinWith gives each member that joins from now on a reason, which its writer takes away.
+func (s *Set) JoinWith(reason Reason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.joinWith = reason
+}
+
+// Mark adds a reason why m does not serve, or takes it away, and reports whether that is news. A
+// reason that m joined with is told when its writer first says why. Each reason is marked by one writer.
+func (m *Member) Mark(reason Reason, on bool, why Why) (changed bool) {
+	m.set.mu.Lock()
+	defer m.set.mu.Unlock()
+	next := m.Reasons() &^ reason
+	if on {
+		next |= reason
+	}
+	return m.mark(next, why)
+}
+
+// Why returns what gave m a reason that it has.
+func (m *Member) Why(reason Reason) Why {
+	m.set.mu.Lock()
+	defer m.set.mu.Unlock()
+	if i := m.standingOf(reason); i >= 0 && m.standings[i].on {
+		return m.standings[i].why
+	}
+	return Why{}
+}
+
+// standingOf returns the index of a reason in m.standings, or -1. set.mu is held.
+func (m *Member) standingOf(reason Reason) int {
+	return slices.IndexFunc(m.standings, func(s standing) bool { return s.reason == reason })
+}
+
+// mark makes reasons those of m, for why. set.mu is held.
+func (m *Member) mark(reasons Reason, why Why) (changed bool) {
+	old := Reason(m.reasons.Swap(uint32(reasons)))
+	if old != reasons && !m.gone {
+		m.set.reopen(m)
+	}
+	for bit := Reason(1); bit <= old|reasons && bit != 0; bit <<= 1 {
+		if on := reasons&bit != 0; on != (old&bit != 0) {
+			m.note(bit, on, why)
+		} else if i := m.standingOf(bit); on && why.Word != "" && (i < 0 || m.standings[i].why.Word == "") {
+			m.note(bit, true, why) // it joined with the reason, for which nothing was known yet
+		}
+	}
+	return old != reasons
+}
+
+// note remembers and tells that m has a reason, or has it no more. set.mu is held.
+func (m *Member) note(reason Reason, on bool, why Why) {
+	now := time.Now()
+	i := m.standingOf(reason)
+	if i < 0 {
+		i = len(m.standings)
+		m.standings = append(m.standings, standing{reason: reason, since: now})
+	}
+	s := &m.standings[i]
+	c := Change{Member: m, Reason: reason, On: on, Why: why, Facts: why.Facts, Lasted: now.Sub(s.since), Tier: m.tier}
+	if !on {
+		c.Why = s.why
+	}
+	s.on, s.why, s.since = on, c.Why, now
+	if m.gone || len(m.set.hooks) == 0 {
+		return
+	}
+	for _, other := range m.set.now.Load().members {
+		if other != nil {
+			c.Members++
+			if other.Reasons() == 0 {
+				c.Open++
+			}
+		}
+	}
+	for _, h := range m.set.hooks {
+		h.call(&c)
+	}
+}
