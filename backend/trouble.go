@@ -47,6 +47,19 @@ const (
 // Trouble returns the kind of trouble that m has, by one load.
 func (m *Member) Trouble() TroubleKind { return TroubleKind(m.troubles.kind.Load()) }
 
+// Refusing returns how many members of s could not be connected to when that was tried last, and how many there are.
+func (s *Set) Refusing() (refusing, members int) {
+	for _, m := range s.now.Load().members {
+		if m == nil {
+			continue
+		}
+		if members++; m.Trouble() == Connecting {
+			refusing++
+		}
+	}
+	return refusing, members
+}
+
 // Fail notes that m failed at a time. It returns the trouble that this is part of, and whether to tell of it: it has
 // begun, it has become another one, or it goes on for another minute.
 func (m *Member) Fail(kind TroubleKind, what string, at time.Time) (t Trouble, tell bool) {

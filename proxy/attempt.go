@@ -31,6 +31,7 @@ type attempt struct {
 	backend  *backend.Member // nil: none was chosen yet
 	address  int             // of the backend's
 	refused  int             // addresses of the backend that could not be connected to
+	pause    time.Duration   // before the next try
 	nameHost bool            // the backend is to be sent its own address as Host
 	reused   bool            // the connection served others before
 

@@ -92,6 +92,10 @@ func (x *Exchange) dropUp() {
 		x.waited += x.local.reactor.Now() - x.waiter.Since()
 		x.waiter.Cancel()
 	}
+	if x.pausing {
+		x.pausing = false
+		x.local.reactor.Disarm(x.pause)
+	}
 	if s := x.try.stream; s != nil {
 		x.try.noteConnect(x)
 		x.try.drop()

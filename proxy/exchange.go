@@ -52,6 +52,8 @@ type Exchange struct {
 	noted  []observe.Field // by LogField
 	total  *engine.Timer   // of Route.Timeout; nil until it is needed, then kept
 
+	pause *engine.Timer // before another attempt; nil until it is needed, then kept
+
 	started   int64        // reactor time, ns
 	target    message.Span // of the request as it came, for the log
 	authority message.Span // likewise
@@ -104,6 +106,7 @@ type progress struct {
 	rechosen  bool // SetDestination was called after the last attempt began
 	trusted   bool // the peer's forwarding fields are believed
 	parked    bool // waits for Resume
+	pausing   bool // pause runs
 	working   bool // a worker owns x
 	continued bool // the client has been told to go on
 	downGone  bool // the client's stream is over

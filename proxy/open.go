@@ -1,8 +1,14 @@
 package proxy
 
 import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/grpc"
+	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -61,12 +67,16 @@ func (x *Exchange) send(s session.Stream) {
 			s.Unhurry()
 		}
 	}
-	if t := &x.timeouts; t.FirstByte > 0 || t.Read > 0 {
+	bodyless := x.toUp.bodyless()
+	by := int64(0)
+	if u := x.try.up; u != nil && u.retry.PerTry > 0 && x.try.repeats(x, retry.Timeout) && (bodyless || x.toUp.keep > 0) {
+		by = x.try.connected + int64(u.retry.PerTry)
+	}
+	if t := &x.timeouts; by > 0 || t.FirstByte > 0 || t.Read > 0 {
 		if s, ok := s.(session.Patient); ok {
-			s.SetPatience(t.FirstByte, t.Read)
+			s.SetPatience(t.FirstByte, t.Read, by)
 		}
 	}
-	bodyless := x.toUp.bodyless()
 	if err := s.SendHead(&x.Request, bodyless); err != nil {
 		upError(x, err)
 		return
@@ -119,16 +129,14 @@ func answeredInstead(x *Exchange) bool {
 	return v.kind != next
 }
 
-// retry tries once more where that is safe: on another backend when there was no connection, on any connection when the
-// backend said that it did not process the request (RFC 9113 §8.7), and on a fresh connection when one of the pool died
-// before a byte of the answer, if the request may be repeated (RFC 9110 §9.2.2). All that if the request had no body
-// that is gone: none, or one that was kept whole. It reports false where x is left as it was, to be failed.
+// retry tries once more where that is safe, and the policy of the upstream wants it: what was not processed, because
+// there was no connection or the backend said so (RFC 9113 §8.7), and else what may be repeated (RFC 9110 §9.2.2). It
+// reports false where x is left as it was, to be failed.
 func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
 	a := &x.try
-	if a.up == nil || x.toUp.begun() && x.toUp.keep == 0 || x.interims > 0 {
+	if !x.repeatable() {
 		return false
 	}
-	u := a.up.upstream
 	a.fault, a.cause = f, cause
 	switch code {
 	case session.ConnectFailed, session.ConnectTimeout:
@@ -143,32 +151,109 @@ func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
 			return true
 		}
 	case session.Refused:
-		if x.refusals++; x.refusals > refusalsMax || u.Retries() == 0 {
+		if !a.afterRefusal(x) {
 			return false
 		}
-		a.aim = sameBackend
-		if x.refusals > 1 && u.Options().Backends.Len() > 1 {
-			x.pick.Tried.Add(a.backend.Slot())
-			a.aim = nextBackend
-		}
-		x.toUp.rewind()
-		x.local.stats.Retries++
 	case session.ConnectionLost:
-		if !a.reused || !x.Request.Verb.Idempotent() || !x.toUp.ended || x.retries >= u.Retries() {
+		if !a.afterLoss(x) {
 			return false
 		}
-		x.toUp.rewind()
-		x.retries++
-		x.local.stats.Retries++
-		a.aim = sameAddress
+	case session.Truncated, session.WentAway, session.Aborted:
+		if !a.repeats(x, retry.Reset) || !a.another(x, never, false) {
+			return false
+		}
+	case session.Timeout:
+		if !a.repeats(x, retry.Timeout) || !a.another(x, 0, false) {
+			return false
+		}
 	default:
 		return false
+	}
+	x.reopen()
+	return true
+}
+
+// repeatable reports whether the request could be sent once more: the client has seen nothing of an answer, and no part
+// of the body is gone.
+func (x *Exchange) repeatable() bool {
+	return x.try.up != nil && x.interims == 0 && (!x.toUp.begun() || x.toUp.keep > 0)
+}
+
+// reopen begins the next attempt, at what x.try aims at, after the pause that it wants.
+func (x *Exchange) reopen() {
+	x.toUp.rewind()
+	if d := x.try.pause; d > 0 {
+		x.try.pause = 0
+		if x.pause == nil {
+			x.pause = &engine.Timer{Run: func(*engine.Reactor) { x.endPause() }}
+		}
+		x.pausing = true
+		x.local.reactor.Arm(x.pause, x.local.reactor.Now()+int64(d))
+		return
 	}
 	if s := x.open(); s != nil {
 		x.send(s)
 	}
+}
+
+// endPause goes on after a pause.
+func (x *Exchange) endPause() {
+	defer x.rescue()
+	x.pausing = false
+	if s := x.open(); s != nil {
+		x.send(s)
+	}
+}
+
+// judge takes the head h of a final answer on s. It reports whether another attempt takes the place of the answer, and
+// has begun: no filter sees anything of one that is thrown away. A good one pays for retries.
+func (a *attempt) judge(x *Exchange, s session.Stream, h *message.Head, end bool) (replaced bool) {
+	if h.Status >= 400 || x.call.form != grpc.None {
+		return x.replaced(s, h, end)
+	}
+	if b := a.up.retry.Budget; b != nil {
+		b.Good(x.local.reactor.Index(), x.local.reactor.Now())
+	}
+	return false
+}
+
+// replaced is judge for an answer that may be a failure.
+func (x *Exchange) replaced(s session.Stream, h *message.Head, end bool) bool {
+	a := &x.try
+	p, r := a.up.retry, x.local.reactor
+	status, wanted := int(h.Status), false
+	failed := status >= 500 || status == 429
+	if x.call.form == grpc.None {
+		wanted = p.On.Status(status) && x.Request.Verb.Idempotent()
+	} else if status = grpc.StatusOfHead(h, end); status != 0 {
+		// To name a status of gRPC as a condition is to say that calls may be repeated: each is a POST.
+		wanted, failed = p.On.Call(status), grpc.Failed(status)
+	}
+	if p.Budget != nil && !failed {
+		p.Budget.Good(r.Index(), r.Now())
+	}
+	if !wanted || !x.repeatable() || x.retries >= a.up.upstream.Retries() {
+		return false
+	}
+	if !a.another(x, x.local.notBefore(h), false) {
+		return false
+	}
+	a.trace(x, "an answer is replaced by another attempt", "status", h.Status)
+	a.drop()
+	switch d, ok := s.(session.Discarder); {
+	case end && x.toUp.endSent: // the stream is over
+	case ok && h.Length <= discardMax:
+		d.Discard(discardMax)
+	default:
+		s.Reset(session.Cancelled)
+	}
+	x.reopen()
 	return true
 }
+
+// discardMax is how much of an answer that is thrown away is read, so that its connection can be used again: a
+// connection costs about as much as reading that.
+const discardMax = 64 << 10
 
 // upFailed ends an exchange whose destination is gone, as far as it still matters.
 func (x *Exchange) upFailed(f *Fault) {
@@ -217,25 +302,124 @@ func (t *takeSide) OnTaken(c *upstream.Conn, err error) {
 	}
 }
 
-// next aims at what may be tried next. It reports false where nothing is left.
+// next aims at what may be tried after a connection that was not made. It reports false where nothing is left.
 func (a *attempt) next(x *Exchange) bool {
 	if d, _ := x.lead().to.(*toUpstream); x.rechosen && d != a.up {
 		return a.turnAway(x)
 	}
-	u := a.up.upstream
 	a.refused++
 	if a.refused < min(a.backend.Reachable(), addressesMax) {
 		a.address, a.aim = a.backend.AddressAfter(a.address), nextAddress
 		return true
 	}
-	x.pick.Tried.Add(a.backend.Slot())
-	if x.retries >= u.Retries() {
+	u := a.up.upstream
+	if x.retries >= u.Retries() || !a.up.retry.On.Has(retry.Connect) {
+		x.pick.Tried.Add(a.backend.Slot())
 		return false
 	}
+	// Nothing was sent. While no more than half of the members refuse, the others get no more than would be theirs
+	// without those: that is no load that a budget has to bound.
+	refusing, members := u.Options().Backends.Refusing()
+	return a.another(x, never, 2*refusing <= members)
+}
+
+// afterRefusal aims at what may be tried after a backend said that it processed nothing: that backend once more, then
+// another one. The first refusal is free: the connection may have been ending, or may have got more exchanges than its
+// backend takes, before that said how many.
+func (a *attempt) afterRefusal(x *Exchange) bool {
+	u := a.up.upstream
+	if x.refusals++; x.refusals > refusalsMax || u.Retries() == 0 || !a.up.retry.On.Has(retry.RefusedStream) {
+		return false
+	}
+	if x.refusals > 1 && !a.pay(x) {
+		return false
+	}
+	a.aim = sameBackend
+	if x.refusals > 1 && u.Options().Backends.Len() > 1 {
+		x.pick.Tried.Add(a.backend.Slot())
+		a.aim = nextBackend
+	}
+	x.local.stats.Retries++
+	return true
+}
+
+// afterLoss aims at what may be tried after a connection was lost. One that had served before may have been closed while
+// the request was on its way, which says nothing of the backend: it is asked once more, on a fresh connection. That is
+// free, since a connection is lost but once.
+func (a *attempt) afterLoss(x *Exchange) bool {
+	if !a.repeats(x, retry.Reset) {
+		return false
+	}
+	if !a.reused {
+		return a.another(x, never, false)
+	}
+	a.aim = sameAddress
+	a.count(x)
+	return true
+}
+
+// repeats reports whether a request that may have been processed is worth another attempt after cause.
+func (a *attempt) repeats(x *Exchange, cause retry.Cause) bool {
+	return a.up.retry.On.Has(cause) && x.Request.Verb.Idempotent() && x.toUp.ended && x.retries < a.up.upstream.Retries()
+}
+
+// never as the pause of another says that no member is asked twice.
+const never = -1
+
+// another aims at a member that was not tried. Where there is none it aims at any one, after a pause of after or more,
+// unless that is never. It reports false where nothing is left, or where the budget is empty; free is without it.
+func (a *attempt) another(x *Exchange, after time.Duration, free bool) bool {
+	x.pick.Tried.Add(a.backend.Slot())
+	if !free && !a.pay(x) {
+		return false
+	}
+	switch {
+	case a.up.choose(x):
+		a.aim = sameBackend
+	case after == never || after > retry.PauseMax:
+		if b := a.up.retry.Budget; b != nil && !free {
+			b.Return()
+		}
+		return false
+	default:
+		x.pick.Tried.Reset()
+		a.aim, a.pause = nextBackend, max(after, retry.Pause(x.retries, rand.Uint64()))
+	}
+	a.count(x)
+	return true
+}
+
+// count counts a retry.
+func (a *attempt) count(x *Exchange) {
 	x.retries++
 	x.local.stats.Retries++
-	a.aim = nextBackend
-	return true
+}
+
+// pay takes a retry from the budget. It reports false where that is empty.
+func (a *attempt) pay(x *Exchange) bool {
+	b, r := a.up.retry.Budget, x.local.reactor
+	if b == nil || b.Take(r.Index(), r.Now()) {
+		return true
+	}
+	x.local.stats.RetriesDenied++
+	x.LogField("retry", "budget")
+	return false
+}
+
+// notBefore returns for how long the backend that answered with h wants no retry, 0 where it does not say.
+func (l *local) notBefore(h *message.Head) time.Duration {
+	if i := h.Find("Grpc-Retry-Pushback-Ms"); i >= 0 {
+		d, ok := retry.Pushback(h.Value(i))
+		if !ok {
+			return retry.PauseMax + 1
+		}
+		return d
+	}
+	if v := h.Peek(message.RetryAfter); v != nil {
+		d, _ := retry.After(v, l.wallTime())
+		return d
+	}
+	return 0
 }
 
 // detoursMax bounds how often the destination of an exchange is chosen anew.

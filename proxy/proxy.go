@@ -65,23 +65,24 @@ type sessionEnd struct {
 
 // Stats are the counters of a Proxy on one reactor, or of all.
 type Stats struct {
-	Exchanges    uint64
-	Answered     [6]uint64 // final answers by the first digit of their status
-	Own          uint64    // answers of the proxy's own, faults among them
-	Cut          uint64    // answers that were cut off because the backend failed after the head
-	ClientGone   uint64    // exchanges whose client left
-	Retries      uint64
-	LateResumes  uint64 // Resume of an exchange that was over or not parked
-	Panics       uint64 // filters and handlers that panicked
-	Shed         uint64 // refused under memory pressure or because the offload pool was full
-	TooLarge     uint64 // request bodies above the listener's limit
-	Tunnels      uint64 // exchanges that became tunnels
-	TunnelsIdle  uint64 // tunnels closed because nothing came through them
-	Expired      uint64 // exchanges that took longer than Route.Timeout
-	InterimsLost uint64 // 1xx heads above the limit of an exchange
-	Refused      uint64 // requests that the session refused
-	Loops        uint64 // requests that went in circles
-	Active       int
+	Exchanges     uint64
+	Answered      [6]uint64 // final answers by the first digit of their status
+	Own           uint64    // answers of the proxy's own, faults among them
+	Cut           uint64    // answers that were cut off because the backend failed after the head
+	ClientGone    uint64    // exchanges whose client left
+	Retries       uint64
+	RetriesDenied uint64 // that the budget of an upstream had nothing left for
+	LateResumes   uint64 // Resume of an exchange that was over or not parked
+	Panics        uint64 // filters and handlers that panicked
+	Shed          uint64 // refused under memory pressure or because the offload pool was full
+	TooLarge      uint64 // request bodies above the listener's limit
+	Tunnels       uint64 // exchanges that became tunnels
+	TunnelsIdle   uint64 // tunnels closed because nothing came through them
+	Expired       uint64 // exchanges that took longer than Route.Timeout
+	InterimsLost  uint64 // 1xx heads above the limit of an exchange
+	Refused       uint64 // requests that the session refused
+	Loops         uint64 // requests that went in circles
+	Active        int
 }
 
 // New makes a Proxy on the reactors of e that starts with s.

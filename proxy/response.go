@@ -18,10 +18,14 @@ const interimsMax = 8
 type upSide Exchange
 
 // OnHead takes the answer's head, or passes an interim one on.
-func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
+func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	x := (*Exchange)(u)
 	if invariant.On {
 		defer checkExchange(x)
+	}
+	final := h.Status >= 200 || h.Tunnel
+	if final && x.try.up != nil && x.try.judge(x, s, h, end) {
+		return
 	}
 	if x.toUp.keep > 0 {
 		x.toUp.forget()
@@ -31,7 +35,7 @@ func (u *upSide) OnHead(_ session.Stream, h *message.Head, end bool) {
 		if !openTunnel(x, h) {
 			return
 		}
-	case h.Status < 200:
+	case !final:
 		passInterim(x, h)
 		return
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -18,6 +19,7 @@ type toUpstream struct {
 	host     string        // see ToOptions
 	key      func(x *Exchange) (key uint64, ok bool)
 	noVia    bool
+	retry    *retry.Policy
 }
 
 // ToOptions say how To leads to an upstream. The zero value is good.
@@ -37,6 +39,9 @@ type ToOptions struct {
 	// NoVia keeps the proxy's Via from the backends, some of which answer otherwise where there is one: nginx does not
 	// compress then. Requests that go in circles are not found without it.
 	NoVia bool
+	// Retry says which failures are tried again; nil: retry.Default, with a budget of the destination's own. Those that
+	// lead to the same upstream share one.
+	Retry *retry.Policy
 }
 
 // HostOfBackend is the ToOptions.Host that stands for the address of the backend that is chosen.
@@ -49,8 +54,14 @@ func To(u *upstream.Upstream, o *ToOptions) Destination {
 		return d // Check says so
 	}
 	d.view = u.View()
+	if o == nil || o.Retry == nil {
+		d.retry = &retry.Policy{On: retry.Default(), Budget: retry.NewBudget(u.Reactors(), retry.RatioDefault)}
+	}
 	if o == nil {
 		return d
+	}
+	if o.Retry != nil {
+		d.retry = o.Retry
 	}
 	d.host, d.key, d.noVia = o.Host, o.Key, o.NoVia
 	switch {
@@ -112,7 +123,7 @@ func (d *toUpstream) taken(x *Exchange, c *upstream.Conn, to session.Receiver) s
 	s := c.Open(to)
 	a.conn, a.reused = c, c.Reused() // it tells of the exchange that Open began
 	// A body that is all here already could leave with the head, but a retry may need it: see relay.begun.
-	if !x.toUp.bodyless() && (c.Shared() || a.reused && x.Request.Verb.Idempotent()) {
+	if !x.toUp.bodyless() && (c.Shared() || x.Request.Verb.Idempotent()) {
 		x.toUp.keepUpTo(d.upstream.RetryBuffer(), x.Request.Length)
 	}
 	if a.nameHost {

@@ -50,6 +50,7 @@ type Client struct {
 	dec         h1.Decoder
 	body        bodyWriter
 	owed        int
+	discardLeft int // bytes of the answer that discarded still takes
 	uses        uint32
 	splice      *splice       // of answers; nil until there was one
 	connectedAt int64         // see ConnectedAt
@@ -158,11 +159,11 @@ func (c *Client) await() {
 	case c.tunnel, c.spliceWaits, c.conn.Congested():
 		c.conn.SetTimeout(c.between())
 	case c.awaits100:
-		c.conn.SetTimeout(c.toFirstByte(c.opts.FirstByte))
+		c.conn.SetTimeout(c.toFirstByte(c.opts.FirstByte, c.conn.Reactor().Now()))
 	case c.owed > 0, c.answer == answerDone, c.body.framing != ended && c.answer == noAnswer:
 		c.conn.SetTimeout(0) // the origin is not what the exchange waits for
 	case c.answer == noAnswer:
-		c.conn.SetTimeout(c.toFirstByte(c.opts.FirstByte))
+		c.conn.SetTimeout(c.toFirstByte(c.opts.FirstByte, c.conn.Reactor().Now()))
 	default:
 		c.conn.SetTimeout(c.between())
 	}
@@ -487,6 +488,41 @@ func (c *Client) Reset(Code) {
 	}
 	c.receiver = nil
 	c.conn.Close(engine.ErrClosed)
+}
+
+// discardTime is how long a connection may take for the next piece of an answer that is thrown away.
+const discardTime = time.Second
+
+// Discard makes c a Discarder. A request that is not sent whole cannot be taken back but with its connection.
+func (c *Client) Discard(limit int) {
+	c.mustOwn()
+	if c.receiver == nil {
+		return
+	}
+	if c.body.framing != ended || c.answer == noAnswer || c.tunnel {
+		c.Reset(Cancelled)
+		return
+	}
+	owed := c.owed
+	c.receiver, c.discardLeft = discarded{}, limit
+	c.patience = patience{between: discardTime}
+	c.Release(owed)
+}
+
+// discarded receives answers of Clients that nobody wants.
+type discarded struct{}
+
+func (discarded) OnHead(Stream, *message.Head, bool) {}
+func (discarded) OnTrailers(Stream, *message.Head)   {}
+func (discarded) OnSendable(Stream)                  {}
+func (discarded) OnReset(Stream, Code, error)        {}
+func (discarded) OnData(s Stream, p []byte, end bool) {
+	c := s.(*Client)
+	if c.discardLeft -= len(p); c.discardLeft < 0 {
+		c.Reset(Cancelled)
+		return
+	}
+	c.Release(len(p))
 }
 
 // Peer is the address of the origin.

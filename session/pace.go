@@ -50,22 +50,38 @@ type Unhurried interface {
 // Patient is a Stream to an origin whose exchange can have times of its own.
 type Patient interface {
 	// SetPatience sets what ClientOptions or MuxOptions say of FirstByte and BetweenBytes, for this exchange. 0: as
-	// they say. Before SendHead.
-	SetPatience(firstByte, between time.Duration)
+	// they say. by is the reactor time at which the head of the answer must be here, however long connecting took;
+	// 0: no such time. Before SendHead.
+	SetPatience(firstByte, between time.Duration, by int64)
 }
 
 // patience makes a stream a Patient. Owned by its stream.
-type patience struct{ firstByte, between time.Duration }
+type patience struct {
+	firstByte, between time.Duration
+	by                 int64
+}
 
 // SetPatience is that of Patient.
-func (p *patience) SetPatience(firstByte, between time.Duration) { *p = patience{firstByte, between} }
+func (p *patience) SetPatience(firstByte, between time.Duration, by int64) {
+	*p = patience{firstByte, between, by}
+}
 
-// toFirstByte returns the time to the first byte of the answer, where the options say d.
-func (p *patience) toFirstByte(d time.Duration) time.Duration {
-	if p.firstByte > 0 { // not cmp.Or, whose loop costs ten times as much
-		return p.firstByte
+// toFirstByte returns the time from now to the first byte of the answer, where the options say d.
+func (p *patience) toFirstByte(d time.Duration, now int64) time.Duration {
+	if d = orDefault(d); p.firstByte > 0 { // not cmp.Or, whose loop costs ten times as much
+		d = p.firstByte
 	}
-	return orDefault(d)
+	if p.by > 0 {
+		d = max(min(d, time.Duration(p.by-now)), 1)
+	}
+	return d
+}
+
+// Discarder is a Stream to an origin on which an answer can be given up without the connection being lost.
+type Discarder interface {
+	// Discard gives the answer up whose head has come. Up to limit bytes of its body are read and thrown away, for a
+	// second; then the connection can serve again. Otherwise it is Reset. No callback follows.
+	Discard(limit int)
 }
 
 // betweenBytes returns the time between two reads, where the options say d.

@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"upstream"},
 	{"backend/health"},
 	{"route"},
-	{"proxy/forwarding", "proxy/grpc", "proxy/page", "proxy/websocket"},
+	{"proxy/forwarding", "proxy/grpc", "proxy/page", "proxy/retry", "proxy/websocket"},
 	{"proxy"},
 	{"proxy/handler"},
 	{"."},

@@ -29,6 +29,7 @@ const (
 	Unimplemented   = 12
 	Internal        = 13
 	Unavailable     = 14
+	DataLoss        = 15
 	Unauthenticated = 16
 )
 
@@ -151,6 +152,30 @@ func StatusOf(status int) int {
 		return Cancelled
 	}
 	return Unknown
+}
+
+// StatusOfHead returns the status of a call whose answer begins with h: 0 where it may still be a good one. end says
+// that h is all of the answer.
+func StatusOfHead(h *message.Head, end bool) int {
+	if h.Status != 200 {
+		return StatusOf(int(h.Status))
+	}
+	if status, ok := Status(h); ok && end {
+		if status < 0 {
+			return Unknown
+		}
+		return status
+	}
+	return 0
+}
+
+// Failed reports whether a status says that the server failed, rather than the call.
+func Failed(status int) bool {
+	switch status {
+	case Unknown, Deadline, Exhausted, Internal, Unavailable, DataLoss:
+		return true
+	}
+	return false
 }
 
 // textMax bounds the part of a text that goes into grpc-message.

@@ -1,0 +1,28 @@
+// Package retry decides which failures of an attempt are worth another one, and how many attempts an upstream can
+// bear.
+//
+// It is pure: it knows no connection, no member and no clock. Package proxy tells it what happened, and when.
+//
+//	policy := retry.Policy{On: conditions, Budget: retry.NewBudget(reactors, 20)}
+//
+//	good answer ─► Budget.Good      pays a share of a retry in
+//	failure     ─► Conditions.Has, Status or Call ─► Budget.Take ─► another attempt, after Pause if need be
+//	                    │ no                             │ no
+//	                    └── the failure is the answer ◄──┘
+//
+// # The budget
+//
+// Retries multiply the load on a service that fails: with three retries a service that answers 503 to everything gets
+// four times its load, and stays down. The budget bounds that. Only good answers pay in, a fifth of a retry each by
+// default, and no more is kept than the good answers of the last second have paid, and three retries. A service that
+// fails as a whole is asked 1.2 times as often in the first second and hardly more often after it; one of many members
+// that fails has all its requests tried again.
+//
+// Good answers are counted by each reactor for itself and added to the sum every ten milliseconds, so that an answer
+// costs no write that other processors see. A retry looks at the sum.
+//
+// # Threads and ownership
+//
+// Conditions and Policy are values, immutable once used. A Budget is safe for any number of reactors; each calls Good
+// and Take with its own index.
+package retry
