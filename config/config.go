@@ -207,8 +207,11 @@ type Timeouts struct {
 
 // Retry says how a request is tried again.
 type Retry struct {
-	Attempts int   // further attempts after the first
-	Buffer   int64 // bytes of a body that are kept for them
+	Attempts int           // further attempts after the first
+	On       []string      // conditions, as retry.Parse reads them; nil: the default
+	Budget   int           // retries for 100 good answers; below 0: no limit
+	PerTry   time.Duration // of an attempt that another may follow; 0: no limit
+	Buffer   int64         // bytes of a body that are kept for them
 }
 
 // PathKind says how a route's path is compared.

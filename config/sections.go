@@ -195,7 +195,7 @@ var laterKeys = map[string][]string{
 	"listeners": {"proxy_protocol", "filters", "h3"},
 	"upstreams": {"discover", "stale_ok", "sticky", "slow_start", "outlier",
 		"breaker"},
-	"upstreams.retry":    {"on", "budget", "per_try", "hedge_after"},
+	"upstreams.retry":    {"hedge_after"},
 	"upstreams.backends": {"zone"},
 	"routes":             {"when", "mirror", "cache", "compress"},
 	"log":                {"redact", "sample", "always"},

@@ -16,7 +16,7 @@ func upstreamsSection() *schema.Section {
 		New: func(_ schema.Target, n *syntax.Node) schema.Target {
 			return &upstreamEntry{Upstream: Upstream{Name: n.Key}}
 		},
-		Keys: slices.Concat(balancingKeys(), poolKeys(), []*schema.Key{
+		Keys: slices.Concat(balancingKeys(), poolKeys(), resilienceKeys(), []*schema.Key{
 			{Path: "tls", Type: typeSwitch, Example: "true",
 				Into: schema.Into(func(e *upstreamEntry) *bool { return &e.TLS.On }),
 				Doc: "Whether connections to the backends are secured. With one of the keys below it, they are; an " +
@@ -30,7 +30,7 @@ func upstreamDefaultsSection() *schema.Section {
 		Path: "upstream_defaults",
 		Doc:  "What an upstream does not say itself, for all of them.",
 		New:  schema.Make[upstreamEntry],
-		Keys: slices.Concat(balancingKeys(), poolKeys(), protocolKeys(), upstreamSocketKeys()),
+		Keys: slices.Concat(balancingKeys(), poolKeys(), resilienceKeys(), protocolKeys(), upstreamSocketKeys()),
 	}
 	for _, k := range s.Keys {
 		switch k.Path {
@@ -92,13 +92,6 @@ func poolKeys() []*schema.Key {
 			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Timeouts.Total }),
 			Doc: "Time from the head of a request to the end of its answer, tunnels aside. Later is answered 504, " +
 				"or the answer is cut off. 0: no limit."},
-		{Path: "retry.attempts", Type: schema.Int, Default: "2", Min: "0", Max: "100", Example: "1",
-			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Retry.Attempts }),
-			Doc:  "Further attempts after the first, for what provably was not processed or may be sent twice."},
-		{Path: "retry.buffer", Type: schema.Size, Default: `"64k"`, Min: "0", Max: "16m", Example: `"1m"`,
-			Into: schema.Into(func(e *upstreamEntry) *int64 { return &e.Retry.Buffer }),
-			Doc: "Bytes of a request body that are kept until the answer begins, so that it can be sent again. A " +
-				"longer one is sent once. 0: none is kept."},
 	}
 }
 

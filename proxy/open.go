@@ -67,9 +67,8 @@ func (x *Exchange) send(s session.Stream) {
 			s.Unhurry()
 		}
 	}
-	bodyless := x.toUp.bodyless()
-	by := int64(0)
-	if u := x.try.up; u != nil && u.retry.PerTry > 0 && x.try.repeats(x, retry.Timeout) && (bodyless || x.toUp.keep > 0) {
+	bodyless, by := x.toUp.bodyless(), int64(0)
+	if u := x.try.up; u != nil && u.retry.PerTry > 0 && x.try.repeats(x, retry.Timeout) {
 		by = x.try.connected + int64(u.retry.PerTry)
 	}
 	if t := &x.timeouts; by > 0 || t.FirstByte > 0 || t.Read > 0 {
@@ -134,7 +133,7 @@ func answeredInstead(x *Exchange) bool {
 // reports false where x is left as it was, to be failed.
 func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
 	a := &x.try
-	if !x.repeatable() {
+	if !a.repeatable(x) {
 		return false
 	}
 	a.fault, a.cause = f, cause
@@ -175,8 +174,8 @@ func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
 
 // repeatable reports whether the request could be sent once more: the client has seen nothing of an answer, and no part
 // of the body is gone.
-func (x *Exchange) repeatable() bool {
-	return x.try.up != nil && x.interims == 0 && (!x.toUp.begun() || x.toUp.keep > 0)
+func (a *attempt) repeatable(x *Exchange) bool {
+	return a.up != nil && x.interims == 0 && (!x.toUp.begun() || x.toUp.keep > 0)
 }
 
 // reopen begins the next attempt, at what x.try aims at, after the pause that it wants.
@@ -209,7 +208,7 @@ func (x *Exchange) endPause() {
 // has begun: no filter sees anything of one that is thrown away. A good one pays for retries.
 func (a *attempt) judge(x *Exchange, s session.Stream, h *message.Head, end bool) (replaced bool) {
 	if h.Status >= 400 || x.call.form != grpc.None {
-		return x.replaced(s, h, end)
+		return a.replaced(x, s, h, end)
 	}
 	if b := a.up.retry.Budget; b != nil {
 		b.Good(x.local.reactor.Index(), x.local.reactor.Now())
@@ -218,8 +217,7 @@ func (a *attempt) judge(x *Exchange, s session.Stream, h *message.Head, end bool
 }
 
 // replaced is judge for an answer that may be a failure.
-func (x *Exchange) replaced(s session.Stream, h *message.Head, end bool) bool {
-	a := &x.try
+func (a *attempt) replaced(x *Exchange, s session.Stream, h *message.Head, end bool) bool {
 	p, r := a.up.retry, x.local.reactor
 	status, wanted := int(h.Status), false
 	failed := status >= 500 || status == 429
@@ -232,7 +230,7 @@ func (x *Exchange) replaced(s session.Stream, h *message.Head, end bool) bool {
 	if p.Budget != nil && !failed {
 		p.Budget.Good(r.Index(), r.Now())
 	}
-	if !wanted || !x.repeatable() || x.retries >= a.up.upstream.Retries() {
+	if !wanted || !a.repeatable(x) || x.retries >= a.up.upstream.Retries() {
 		return false
 	}
 	if !a.another(x, x.local.notBefore(h), false) {
@@ -343,9 +341,9 @@ func (a *attempt) afterRefusal(x *Exchange) bool {
 	return true
 }
 
-// afterLoss aims at what may be tried after a connection was lost. One that had served before may have been closed while
-// the request was on its way, which says nothing of the backend: it is asked once more, on a fresh connection. That is
-// free, since a connection is lost but once.
+// afterLoss aims at what may be tried after a connection was lost. One that had served before may have been closed
+// while the request was on its way, which says nothing of the backend: it is asked once more, on a fresh connection.
+// That is free, since a connection is lost but once.
 func (a *attempt) afterLoss(x *Exchange) bool {
 	if !a.repeats(x, retry.Reset) {
 		return false
@@ -360,7 +358,8 @@ func (a *attempt) afterLoss(x *Exchange) bool {
 
 // repeats reports whether a request that may have been processed is worth another attempt after cause.
 func (a *attempt) repeats(x *Exchange, cause retry.Cause) bool {
-	return a.up.retry.On.Has(cause) && x.Request.Verb.Idempotent() && x.toUp.ended && x.retries < a.up.upstream.Retries()
+	u := a.up
+	return u.retry.On.Has(cause) && x.Request.Verb.Idempotent() && x.toUp.ended && x.retries < u.upstream.Retries()
 }
 
 // never as the pause of another says that no member is asked twice.

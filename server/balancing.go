@@ -35,7 +35,8 @@ func (b *build) destination(p *upstream.Upstream, u *config.Upstream, c *config.
 		v = p.Options().Backends.View(reactors, method)
 	}
 	b.views[id] = v
-	o := &proxy.ToOptions{View: v, Host: hostOf(u), NoVia: !u.Via}
+	policy := b.services[u.Name].retry
+	o := &proxy.ToOptions{View: v, Host: hostOf(u), NoVia: !u.Via, Retry: &policy}
 	if method.Hash != nil {
 		o.Key = newKeys(reactors, method, cmp.Or(c.HashKey, u.HashKey)).of
 	}

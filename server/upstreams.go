@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -25,6 +27,30 @@ type members struct {
 	watch   *health.Watch     // nil: they are not checked
 	stopLog func()            // ends that changes are logged
 	counted health.Stats      // of checks that a reload turned off
+
+	retry retry.Policy // of the upstream as the last build had it; its budget lives on while its size stays the same
+	ratio int          // of that budget; 0: there was no build yet
+}
+
+// setRetry makes the policy for u, whose backends are m.
+func (m *members) setRetry(u *config.Upstream, reactors int) error {
+	p := retry.Policy{On: retry.Default(), PerTry: u.Retry.PerTry, Budget: m.retry.Budget}
+	if p.PerTry > 0 {
+		p.On = p.On.With(retry.Timeout)
+	}
+	if u.Retry.On != nil {
+		var err error
+		if p.On, err = retry.Parse(u.Retry.On...); err != nil {
+			return fmt.Errorf("upstream %s: retry.on: %w", u.Name, err)
+		}
+	}
+	if ratio := cmp.Or(u.Retry.Budget, retry.RatioDefault); m.ratio != ratio {
+		if m.ratio, p.Budget = ratio, nil; ratio > 0 {
+			p.Budget = retry.NewBudget(reactors, ratio)
+		}
+	}
+	m.retry = p
+	return nil
 }
 
 // members returns the backends of u, which become those that u names with the commit of b: those of the running
@@ -73,7 +99,11 @@ func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (
 	if err != nil {
 		return nil, err
 	}
-	o.Backends = b.members(u).set
+	m := b.members(u)
+	if err := m.setRetry(u, len(b.server.engine.Reactors())); err != nil {
+		return nil, err
+	}
+	o.Backends = m.set
 	b.check(u, &o, protocols[protocol])
 	o.Protocol, o.Client.TunnelIdle = protocols[protocol], c.TunnelIdle
 	if c.FirstByte > 0 {
@@ -105,6 +135,9 @@ func (b *build) upstreamOptions(u *config.Upstream) (upstream.Options, error) {
 		PerBackend: u.Pool.MaxPerBackend, Queue: orNone(u.Pool.Queue), QueueTimeout: u.Pool.QueueTimeout,
 		Retries: orNone(u.Retry.Attempts), RetryBuffer: orNone(int(u.Retry.Buffer)),
 		UserTimeout: u.UserTimeout, FastOpen: u.FastOpen,
+	}
+	if d := u.Retry.PerTry; d > 0 {
+		o.Connect = min(o.Connect, d)
 	}
 	if !u.TLS.On {
 		return o, nil

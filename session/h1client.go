@@ -271,13 +271,13 @@ func (c *Client) dispatch(ev h1.Event, body []byte) {
 		if c.head.Tunnel && !c.openTunnel() {
 			return
 		}
-		c.noteEnd(end)
+		c.answer.noteEnd(end)
 		r.OnHead(c, c.head, end)
 	case ev&h1.Trailers != 0:
-		c.noteEnd(end)
+		c.answer.noteEnd(end)
 		r.OnTrailers(c, c.head)
 	default:
-		c.noteEnd(end)
+		c.answer.noteEnd(end)
 		c.owed += len(body)
 		r.OnData(c, body, end)
 	}
@@ -286,9 +286,9 @@ func (c *Client) dispatch(ev h1.Event, body []byte) {
 }
 
 // noteEnd notes that the part of the answer that is delivered next is the last one.
-func (c *Client) noteEnd(end bool) {
+func (a *answerState) noteEnd(end bool) {
 	if end {
-		c.answer = answerDone
+		*a = answerDone
 	}
 }
 

@@ -1,6 +1,10 @@
 package retry
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"github.com/edge-proxy/edge/internal/invariant"
+)
 
 // whole is one retry in a Budget, which counts in thousandths.
 const whole = 1000
@@ -23,12 +27,11 @@ const (
 // Budget bounds the retries of an upstream, over all reactors.
 // Safe for any goroutine; the arguments reactor and now belong to the reactor that calls.
 //
-//	0 <= tokens <= limit(now of the last payment), in thousandths of a retry
-//	good[i] holds the answers of the slot of time that its upper half names
+//	tokens >= 0, in thousandths of a retry
 type Budget struct {
 	ratio  int64 // thousandths of a retry that a good answer pays
 	tokens atomic.Int64
-	good   [slotCount]atomic.Uint64 // slot of time << 32 | answers
+	good   [slotCount]atomic.Uint64 // number of a slot of time << 32 | the good answers in it
 	tills  []till
 }
 
@@ -87,6 +90,9 @@ func (b *Budget) Return() { b.tokens.Add(whole) }
 
 // pay adds what a reactor has counted.
 func (b *Budget) pay(t *till, now int64) {
+	if invariant.On {
+		defer b.check()
+	}
 	n := t.good
 	t.good, t.due = 0, now+payEvery
 	if now-t.last > second {
@@ -132,4 +138,10 @@ func (b *Budget) limit(now int64) int64 {
 		}
 	}
 	return sum*b.ratio + reserve*whole
+}
+
+// check panics when an invariant of b does not hold.
+func (b *Budget) check() {
+	n := b.tokens.Load()
+	invariant.That(n >= 0, "a budget of %d", n)
 }

@@ -2,6 +2,7 @@ package retry
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +56,15 @@ func Parse(words ...string) (Conditions, error) {
 		}
 	}
 	return c, nil
+}
+
+// Words returns words that Parse takes: the causes first.
+func Words() []string {
+	all := append(slices.Clone(causeNames[:]), "429", "500", "502", "503", "504", "5xx")
+	for _, name := range callNames[1:] {
+		all = append(all, "grpc:"+name)
+	}
+	return all
 }
 
 func (c *Conditions) add(word string) bool {

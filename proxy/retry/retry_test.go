@@ -80,7 +80,7 @@ func TestAfter(t *testing.T) {
 			t.Errorf("%q: %v %v", value, d, ok)
 		}
 	}
-	for value, want := range map[string]time.Duration{"250": 250 * time.Millisecond, "0": 0, "-1": -1, "": -1, "x": -1} {
+	for value, want := range map[string]time.Duration{"250": 250e6, "0": 0, "-1": -1, "": -1, "x": -1} {
 		if d, ok := retry.Pushback([]byte(value)); ok != (want >= 0) || ok && d != want {
 			t.Errorf("pushback %q: %v %v", value, d, ok)
 		}
@@ -120,8 +120,8 @@ func TestBudget_limits(t *testing.T) {
 	}
 }
 
-// Whatever happens when, a budget gives no more than the model: what was paid in, and no more at a time than 1.0 s of it
-// and the reserve.
+// Whatever happens when, a budget gives no more than the model: what was paid in, and no more at a time than a second
+// of it and the reserve.
 func TestBudget_property(t *testing.T) {
 	for seed := range uint64(300) {
 		rng := rand.New(rand.NewPCG(seed, 5))
@@ -192,8 +192,8 @@ func TestBudget_allocatesNothing(t *testing.T) {
 }
 
 // storm simulates clients that send rate requests a second to an upstream over some reactors, each request with up to
-// three retries, while its origin answers 503 from second 10 to second 20. It returns how much more the origin was asked
-// than without retries: over those ten seconds, and in the first of them.
+// three retries, while its origin answers 503 from second 10 to second 20. It returns how much more the origin was
+// asked than without retries: over those ten seconds, and in the first of them.
 func storm(rate, reactors int, latency int64, seed uint64) (all, first float64) {
 	type event struct{ at, try int64 }
 	rng := rand.New(rand.NewPCG(seed, 9))

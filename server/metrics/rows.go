@@ -69,7 +69,7 @@ var proxyRows = []row{
 	{"edge_clients_gone_total", "", "ClientGone", "Requests whose client left before the answer."},
 	{"edge_loops_detected_total", "", "Loops", "Requests in a loop of proxies."},
 	{"edge_retries_total", "", "Retries", "Further attempts of requests."},
-	{"edge_retries_denied_total", "", "RetriesDenied", "Retries not made because the budget of the upstream was empty."},
+	{"edge_retries_denied_total", "", "RetriesDenied", "Retries that the budget of an upstream was too small for."},
 	{"edge_bodies_too_large_total", "", "TooLarge", "Request bodies above limits.body_size."},
 	{"edge_requests_expired_total", "", "Expired", "Requests that took longer than timeouts.total."},
 	{"edge_tunnels_total", "", "Tunnels", "Requests that became tunnels."},
