@@ -29,8 +29,8 @@
 // # Failures
 //
 // Every failure is a Fault: an answer, a Proxy-Status field (RFC 9209) with its reason, and a defined fate of the
-// connection; docs/operations.md has the table. An exchange is tried again only where the origin has provably processed
-// nothing, or where a connection of the pool died under a request that is idempotent and whose body, if any, was kept.
+// connection; docs/operations.md has the table. An exchange is tried again by a retry.Policy: where the origin has
+// provably processed nothing, or where the request is idempotent, and its body, if any, was kept.
 //
 // # Limits
 //

@@ -6,11 +6,27 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"time"
 
 	"github.com/edge-proxy/edge"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/handler"
+	"github.com/edge-proxy/edge/proxy/retry"
+	"github.com/edge-proxy/edge/upstream"
 )
+
+// A destination with conditions, a time for each try and a budget of its own.
+func ExampleToOptions() {
+	_ = func(u *upstream.Upstream) (proxy.Destination, error) {
+		on, err := retry.Parse("connect", "reset", "503")
+		if err != nil {
+			return nil, err
+		}
+		return proxy.To(u, &proxy.ToOptions{Retry: &retry.Policy{
+			On: on, PerTry: 2 * time.Second, Budget: retry.NewBudget(u.Reactors(), retry.RatioDefault),
+		}}), nil
+	}
+}
 
 func Example() {
 	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
