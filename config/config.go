@@ -164,6 +164,7 @@ type Upstream struct {
 	Pool          Pool
 	Timeouts      Timeouts
 	Retry         Retry
+	Outlier       Outlier
 	UserTimeout   time.Duration   // of sent bytes; below 0: the kernel's
 	FastOpen      bool            // the first bytes leave with the SYN
 	HealthCheck   *HealthCheck    `json:",omitempty"` // nil: there is none
@@ -212,6 +213,15 @@ type Retry struct {
 	Budget   int           // retries for 100 good answers; below 0: no limit
 	PerTry   time.Duration // of an attempt that another may follow; 0: no limit
 	Buffer   int64         // bytes of a body that are kept for them
+}
+
+// Outlier says when backends are ejected that answer worse than the others.
+type Outlier struct {
+	On         bool
+	Errors     int           // failures in a row
+	Window     time.Duration // that is compared
+	Eject      time.Duration // the first ejection
+	MaxEjected int           // of 100 backends
 }
 
 // PathKind says how a route's path is compared.

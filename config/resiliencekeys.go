@@ -13,7 +13,8 @@ import (
 // Types of the keys below. The comment after each is the Go type of its values.
 var (
 	typeConditions = schema.Type{Name: "list of conditions", Parse: parseConditions} // []string
-	typePercent    = schema.Type{Name: "percentage or \"off\"", Parse: parsePercent} // int; below 0: off
+	typeBudget     = schema.Type{Name: "percentage or \"off\"", Parse: parseBudget}  // int; below 0: off
+	typePercent    = schema.Type{Name: "percentage", Parse: parsePercent}            // int
 )
 
 // resilienceKeys are the keys of an upstream about failures of its backends, and those of the defaults of all.
@@ -28,7 +29,7 @@ func resilienceKeys() []*schema.Key {
 				"time), statuses such as `503`, `5xx`, and `grpc:unavailable` and the like. What may have been " +
 				"processed is repeated only if its method is idempotent; a `grpc:` condition says that calls may " +
 				"be. Else `connect`, `refused_stream`, `reset`, and `timeout` where `per_try` is set."},
-		{Path: "retry.budget", Type: typePercent, Default: `"20%"`, Example: `"10%"`,
+		{Path: "retry.budget", Type: typeBudget, Default: `"20%"`, Example: `"10%"`,
 			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Retry.Budget }),
 			Doc: "How many retries there are for each good answer of the last second, beside three. Where none is " +
 				"left, the failure is the answer. `off`: any number."},
@@ -40,6 +41,21 @@ func resilienceKeys() []*schema.Key {
 			Into: schema.Into(func(e *upstreamEntry) *int64 { return &e.Retry.Buffer }),
 			Doc: "Bytes of a request body that are kept until the answer begins, so that it can be sent again. A " +
 				"longer one is sent once. 0: none is kept."},
+		{Path: "outlier.errors", Type: schema.Int, Default: "5", Min: "2", Max: "1000", Example: "10",
+			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Outlier.Errors }),
+			Doc: "Failures in a row after which a backend is ejected: no answer, or 502, 503 and 504 of more than " +
+				"one route or for a second. With any key of `outlier`, backends that answer much worse than the " +
+				"others are ejected too."},
+		{Path: "outlier.window", Type: schema.Duration, Default: `"10s"`, Min: "1s", Max: "10m", Example: `"30s"`,
+			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Outlier.Window }),
+			Doc:  "The time over which backends are compared."},
+		{Path: "outlier.eject", Type: schema.Duration, Default: `"30s"`, Min: "1s", Max: "1h", Example: `"1m"`,
+			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Outlier.Eject }),
+			Doc: "How long a backend is ejected; twice as long each time that it fails again, up to ten times, and " +
+				"up to a fifth less, at random."},
+		{Path: "outlier.max_ejected", Type: typePercent, Default: `"50%"`, Example: `"30%"`,
+			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Outlier.MaxEjected }),
+			Doc:  "How many of the backends are ejected at a time; one if that is less, but never the last one."},
 	}
 }
 
@@ -66,19 +82,24 @@ func parseConditions(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, boo
 	return all, right
 }
 
+// parseBudget reads "20%" or "off".
+func parseBudget(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindString && n.Text == "off" {
+		return -1, true
+	}
+	return parsePercent(d, k, n)
+}
+
 // parsePercent reads "20%".
-func parsePercent(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
-	s, ok := d.String(n, `a percentage such as "20%"`)
+func parsePercent(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
+	s, ok := d.String(n, "a percentage such as "+k.Default)
 	if !ok {
 		return nil, false
-	}
-	if s == "off" {
-		return -1, true
 	}
 	digits, percent := strings.CutSuffix(s, "%")
 	v, err := strconv.ParseUint(digits, 10, 8)
 	if err != nil || !percent || v < 1 || v > 100 {
-		d.Report.Errorf(n.Value, `write "20%" or "off"`, "%s is not a percentage from 1%% to 100%%", syntax.Quote(s))
+		d.Report.Errorf(n.Value, "write "+k.Default, "%s is not a percentage from 1%% to 100%%", syntax.Quote(s))
 		return nil, false
 	}
 	return int(v), true

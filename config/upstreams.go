@@ -15,6 +15,7 @@ func (r *resolver) resolveUpstreams() {
 		r.file.Fill(e)
 		r.resolveProtocol(e)
 		checkBalancing(r, &e.Given, e.LoadBalancing, e.HashKey)
+		e.Outlier.On = e.HasAny("outlier.") || r.doc.defaults.HasAny("outlier.")
 		e.Features = r.features(e)
 		u := r.namedUpstream(e.Name, e.Node().Head)
 		pos := u.Pos
@@ -69,6 +70,7 @@ func (r *resolver) namedUpstream(name string, at syntax.Span) *Upstream {
 func (r *resolver) newUpstream(name string, at syntax.Span) int {
 	u := r.doc.defaults.Upstream
 	u.Name, u.Pos = name, at.Pos()
+	u.Outlier.On = r.doc.defaults.HasAny("outlier.")
 	r.c.Upstreams = append(r.c.Upstreams, u)
 	return len(r.c.Upstreams) - 1
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -26,6 +27,7 @@ type attempt struct {
 	// Of To: where the request goes.
 	up       *toUpstream      // that was opened; nil: the destination is another one
 	conn     *upstream.Conn   // whose stream it is
+	shared   *upstream.Conn   // whose stream it was, where others used it too
 	receiver session.Receiver // gets the answer, once there is a connection
 	aim      aim
 	backend  *backend.Member // nil: none was chosen yet
@@ -44,7 +46,40 @@ type attempt struct {
 }
 
 // drop forgets the stream: it is over.
-func (a *attempt) drop() { a.stream, a.conn = nil, nil }
+func (a *attempt) drop() {
+	if a.conn != nil && a.conn.Shared() {
+		a.shared = a.conn
+	}
+	a.stream, a.conn = nil, nil
+}
+
+// reportFault tells the outliers of a backend that gave no answer, or not all of it. That a connection which had served
+// before is lost says nothing of the backend, and the exchanges that shared one are one failure.
+func (a *attempt) reportFault(x *Exchange, f *Fault, code session.Code) {
+	if a.up == nil || a.up.outliers == nil || a.backend == nil || f.trouble == backend.NoTrouble {
+		return
+	}
+	if code == session.ConnectionLost && a.reused && a.shared == nil {
+		return
+	}
+	failed := ejection.Failed{Fault: true}
+	if a.shared != nil && code != session.Timeout {
+		failed.Once = a.shared
+	}
+	a.up.outliers.Bad(x.local.reactor, a.backend, failed)
+}
+
+// reportAnswer tells the outliers of an answer of which the head has come. bad: it says that the backend cannot serve.
+func (a *attempt) reportAnswer(x *Exchange, bad bool) {
+	if a.up.outliers == nil {
+		return
+	}
+	if bad {
+		a.up.outliers.Bad(x.local.reactor, a.backend, ejection.Failed{Route: x.route.Name})
+		return
+	}
+	a.up.outliers.Good(x.local.reactor, a.backend)
+}
 
 // enter has m, the backend that was chosen, count x instead of the one before.
 func (a *attempt) enter(x *Exchange, m *backend.Member) {

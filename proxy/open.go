@@ -100,6 +100,7 @@ func (x *Exchange) again(cause error) bool {
 	a.fault, a.cause = faultOfDial(cause), cause
 	a.trace(x, "an attempt failed", "error", quoted(cause))
 	a.blame(x, a.fault, cause)
+	a.reportFault(x, a.fault, session.ConnectFailed)
 	if a.backend == nil || a.fault == faultLimit {
 		x.fail(a.fault)
 		return false
@@ -213,6 +214,7 @@ func (a *attempt) judge(x *Exchange, s session.Stream, h *message.Head, end bool
 	if b := a.up.retry.Budget; b != nil {
 		b.Good(x.local.reactor.Index(), x.local.reactor.Now())
 	}
+	a.reportAnswer(x, false)
 	return false
 }
 
@@ -220,13 +222,14 @@ func (a *attempt) judge(x *Exchange, s session.Stream, h *message.Head, end bool
 func (a *attempt) replaced(x *Exchange, s session.Stream, h *message.Head, end bool) bool {
 	p, r := a.up.retry, x.local.reactor
 	status, wanted := int(h.Status), false
-	failed := status >= 500 || status == 429
+	failed, bad := status >= 500 || status == 429, status >= 502 && status <= 504
 	if x.call.form == grpc.None {
 		wanted = p.On.Status(status) && x.Request.Verb.Idempotent()
 	} else if status = grpc.StatusOfHead(h, end); status != 0 {
 		// To name a status of gRPC as a condition is to say that calls may be repeated: each is a POST.
-		wanted, failed = p.On.Call(status), grpc.Failed(status)
+		wanted, failed, bad = p.On.Call(status), grpc.Failed(status), status == grpc.Unavailable
 	}
+	a.reportAnswer(x, bad)
 	if p.Budget != nil && !failed {
 		p.Budget.Good(r.Index(), r.Now())
 	}

@@ -189,6 +189,9 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	if connecting {
 		x.try.blame(x, f, cause)
 	}
+	if !x.tunnel && !x.toDown.ended {
+		x.try.reportFault(x, f, code)
+	}
 	if x.step == stepForward && x.retry(code, f, cause) {
 		return
 	}

@@ -379,7 +379,8 @@ func TestRetry_calls(t *testing.T) {
 		again                bool
 	}{
 		{"grpc:unavailable", "14", "", true}, {"grpc:unavailable", "14", "5", true},
-		{"grpc:unavailable", "14", "-1", false}, {"grpc:unavailable", "14", "60000", false}, {"grpc:unavailable", "13", "", false}, {"503", "14", "", false},
+		{"grpc:unavailable", "14", "-1", false}, {"grpc:unavailable", "14", "60000", false},
+		{"grpc:unavailable", "13", "", false}, {"503", "14", "", false},
 	} {
 		var asked atomic.Int32
 		origin := newFaulty(t, "h2", func(w http.ResponseWriter, r *http.Request) {

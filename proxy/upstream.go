@@ -20,6 +20,7 @@ type toUpstream struct {
 	key      func(x *Exchange) (key uint64, ok bool)
 	noVia    bool
 	retry    *retry.Policy
+	outliers *backend.Outliers // nil: nobody is told how the backends answer
 }
 
 // ToOptions say how To leads to an upstream. The zero value is good.
@@ -42,6 +43,9 @@ type ToOptions struct {
 	// Retry says which failures are tried again; nil: retry.Default, with a budget of the destination's own. Those that
 	// lead to the same upstream share one.
 	Retry *retry.Policy
+	// Outliers are told how the backends answer, and eject some; nil: nobody is told. Destinations that lead to the
+	// same members share them.
+	Outliers *backend.Outliers
 }
 
 // HostOfBackend is the ToOptions.Host that stands for the address of the backend that is chosen.
@@ -63,7 +67,7 @@ func To(u *upstream.Upstream, o *ToOptions) Destination {
 	if o.Retry != nil {
 		d.retry = o.Retry
 	}
-	d.host, d.key, d.noVia = o.Host, o.Key, o.NoVia
+	d.host, d.key, d.noVia, d.outliers = o.Host, o.Key, o.NoVia, o.Outliers
 	switch {
 	case o.View != nil:
 		d.view = o.View
@@ -121,7 +125,7 @@ func (d *toUpstream) Open(x *Exchange, to session.Receiver) (session.Stream, err
 func (d *toUpstream) taken(x *Exchange, c *upstream.Conn, to session.Receiver) session.Stream {
 	a := &x.try
 	s := c.Open(to)
-	a.conn, a.reused = c, c.Reused() // it tells of the exchange that Open began
+	a.conn, a.shared, a.reused = c, nil, c.Reused() // it tells of the exchange that Open began
 	// A body that is all here already could leave with the head, but a retry may need it: see relay.begun.
 	if !x.toUp.bodyless() && (c.Shared() || x.Request.Verb.Idempotent()) {
 		x.toUp.keepUpTo(d.upstream.RetryBuffer(), x.Request.Length)
@@ -141,6 +145,13 @@ func (d *toUpstream) choose(x *Exchange) bool {
 	q.Tunnel = x.Request.Upgrade
 	a.exit(x)
 	next := d.view.Pick(r, q)
+	if next != nil && d.outliers != nil && !d.outliers.Admits(r, next) {
+		// It is on trial. Where there is no other it gets the request.
+		q.Tried.Add(next.Slot())
+		if other := d.view.Pick(r, q); other != nil {
+			next = other
+		}
+	}
 	if next == nil {
 		return false
 	}

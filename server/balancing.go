@@ -35,8 +35,9 @@ func (b *build) destination(p *upstream.Upstream, u *config.Upstream, c *config.
 		v = p.Options().Backends.View(reactors, method)
 	}
 	b.views[id] = v
-	policy := b.services[u.Name].retry
-	o := &proxy.ToOptions{View: v, Host: hostOf(u), NoVia: !u.Via, Retry: &policy}
+	m := b.services[u.Name]
+	policy := m.retry
+	o := &proxy.ToOptions{View: v, Host: hostOf(u), NoVia: !u.Via, Retry: &policy, Outliers: m.outliers}
 	if method.Hash != nil {
 		o.Key = newKeys(reactors, method, cmp.Or(c.HashKey, u.HashKey)).of
 	}

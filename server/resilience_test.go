@@ -2,8 +2,10 @@ package server
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -80,7 +82,7 @@ func TestServer_retries(t *testing.T) {
 			t.Errorf("%s: %d, want %d", path, got, want)
 		}
 	}
-	for range 4 {
+	for range 3 {
 		ask("/both", 200)
 	}
 	asked.Store(0)
@@ -106,4 +108,55 @@ func TestServer_retries(t *testing.T) {
 		t.Errorf("a try took %v", took)
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, "edge_retries_denied_total") == 5 })
+}
+
+// A backend of three that answers 503 to everything is ejected, within a second, and gets no requests then; a reload
+// without ejection brings it back.
+func TestServer_ejects(t *testing.T) {
+	bad, asked := countingOrigin(t, sorry)
+	well := func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "well") }
+	one, _ := countingOrigin(t, well)
+	two, _ := countingOrigin(t, well)
+	const conf = quiet + `
+listeners = [{ listen = "127.0.0.1:0" }]
+[upstreams.all]
+backends = [{ address = %q }, { address = %q }, { address = %q }]
+%s
+[[routes]]
+pattern = "/*"
+dest = "all"
+[[routes]]
+pattern = "/too"
+dest = "all"
+`
+	var log testutil.Output
+	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
+	s := start(t, Options{}, conf, bad, one, two, `outlier = { errors = 5, eject = "1h" }`)
+	began := time.Now()
+	for i := 0; !strings.Contains(log.String(), "a backend is ejected"); i++ {
+		path := []string{"/", "/too"}[i/3%2]
+		statusOf(t, s, path)
+		if time.Since(began) > testutil.Patience {
+			t.Fatalf("it is not ejected after %d requests", i)
+		}
+	}
+	asked.Store(0)
+	for range 50 {
+		if status, _ := statusOf(t, s, "/"); status != 200 {
+			t.Errorf("%d", status)
+		}
+	}
+	if n := asked.Load(); n > 0 {
+		t.Errorf("it is asked %d times", n)
+	}
+	if text := log.String(); strings.Count(text, "is ejected") != 1 || !strings.Contains(text, "backend="+bad) {
+		t.Errorf("told:\n%s", text)
+	}
+	apply(t, s, conf, bad, one, two, "")
+	for range 10 {
+		statusOf(t, s, "/")
+	}
+	if asked.Load() == 0 {
+		t.Error("it does not come back")
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
@@ -30,6 +31,33 @@ type members struct {
 
 	retry retry.Policy // of the upstream as the last build had it; its budget lives on while its size stays the same
 	ratio int          // of that budget; 0: there was no build yet
+
+	outlier  config.Outlier    // that outliers were made with
+	outliers *backend.Outliers // of the last build; nil: no backend is ejected
+	watching *backend.Outliers // of the last commit
+}
+
+// setOutliers has the backends ejected as u says.
+func (m *members) setOutliers(u *config.Upstream, reactors int) {
+	if m.outlier == u.Outlier {
+		return
+	}
+	m.outlier, m.outliers = u.Outlier, nil
+	if o := u.Outlier; o.On {
+		m.outliers = backend.NewOutliers(u.Name, m.set, reactors, ejection.Options{
+			Errors: o.Errors, Window: o.Window, Eject: o.Eject, MaxEjected: o.MaxEjected,
+		})
+	}
+}
+
+// commitOutliers ends the ejections of the outliers that were replaced.
+func (m *members) commitOutliers() {
+	if old := m.watching; old != m.outliers {
+		m.watching = m.outliers
+		if old != nil {
+			old.Stop()
+		}
+	}
 }
 
 // setRetry makes the policy for u, whose backends are m.
@@ -77,6 +105,7 @@ func (b *build) members(u *config.Upstream) *members {
 	}
 	b.updates = append(b.updates, func() {
 		s.update(b.server.monitor, list, b.checks[u.Name])
+		s.commitOutliers()
 		if s.names == nil {
 			s.names = backend.Resolve(u.Name, s.set, b.server.opts.Lookup)
 		}
@@ -103,6 +132,7 @@ func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (
 	if err := m.setRetry(u, len(b.server.engine.Reactors())); err != nil {
 		return nil, err
 	}
+	m.setOutliers(u, len(b.server.engine.Reactors()))
 	o.Backends = m.set
 	b.check(u, &o, protocols[protocol])
 	o.Protocol, o.Client.TunnelIdle = protocols[protocol], c.TunnelIdle

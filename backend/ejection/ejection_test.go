@@ -1,0 +1,317 @@
+package ejection_test
+
+import (
+	"math/rand/v2"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/backend/ejection"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+const second = int64(time.Second)
+
+// service is members for a test.
+func service(n int) func() []ejection.Member {
+	list := make([]ejection.Member, n)
+	for i := range list {
+		list[i] = ejection.Member{Slot: i, Which: i, Open: true}
+	}
+	return func() []ejection.Member { return list }
+}
+
+// The rule finds a member by its failures beside those of the others, and never one that all resemble.
+func TestOutlier(t *testing.T) {
+	for _, c := range []struct {
+		n, failed, total, totalFailed int
+		want                          bool
+	}{
+		{n: 19, failed: 19, total: 1000, totalFailed: 19},
+		{n: 20, failed: 20, total: 1000, totalFailed: 20, want: true},
+		{n: 1000, failed: 0, total: 4000, totalFailed: 0},
+		{n: 1000, failed: 1000, total: 4000, totalFailed: 4000},
+		{n: 1000, failed: 100, total: 4000, totalFailed: 100, want: true},
+		{n: 1000, failed: 40, total: 100_000, totalFailed: 40},       // less than the margin
+		{n: 1000, failed: 300, total: 4000, totalFailed: 300 + 600},  // 30 % beside 20 %
+		{n: 1000, failed: 750, total: 4000, totalFailed: 750 + 1200}, // 75 % beside 40 %: not twice as many
+		{n: 1000, failed: 850, total: 4000, totalFailed: 850 + 1200, want: true},
+		{n: 1000, failed: 1000, total: 1000, totalFailed: 1000}, // nobody to compare it with
+	} {
+		if got := ejection.Outlier(c.n, c.failed, c.total, c.totalFailed); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+}
+
+// world is requests to a service whose members fail by chance.
+type world struct {
+	d       *ejection.Detector
+	rng     *rand.Rand
+	members int
+	now     int64
+	out     map[int]bool
+	actions []ejection.Action
+}
+
+func newWorld(members, reactors int, seed uint64) *world {
+	w := &world{rng: rand.New(rand.NewPCG(seed, 3)), members: members, now: 1000 * second, out: map[int]bool{}}
+	w.d = ejection.New(reactors, ejection.Options{Random: w.rng.Uint64}, service(members))
+	return w
+}
+
+func (w *world) do(all []ejection.Action) {
+	for _, a := range all {
+		if a.Eject {
+			w.out[a.Member.Slot] = true
+		} else {
+			delete(w.out, a.Member.Slot)
+		}
+	}
+	w.actions = append(w.actions, all...)
+}
+
+// request makes one, of which a share fails.
+func (w *world) request(slot, reactors int, fails float64) {
+	if w.out[slot] || !w.d.Admits(slot, w.now) {
+		return
+	}
+	r := w.rng.IntN(reactors)
+	if w.rng.Float64() >= fails {
+		w.do(w.d.Good(r, slot, w.now))
+		return
+	}
+	f := ejection.Failed{Fault: w.rng.IntN(2) == 0, Route: string(rune('a' + w.rng.IntN(3)))}
+	w.do(w.d.Bad(r, slot, f, w.now))
+}
+
+// run makes rate requests a second to each member for a time. fails is the share that fails of a member.
+func (w *world) run(seconds, rate, reactors int, fails func(slot int) float64) {
+	for range seconds * rate {
+		for slot := range w.members {
+			w.request(slot, reactors, fails(slot))
+		}
+		w.now += second / int64(rate)
+	}
+}
+
+// Members that are all alike are never ejected, whatever the share that fails of all. EDGE_SOAK=1 simulates ten hours
+// of each.
+func TestDetector_noise(t *testing.T) {
+	for _, c := range []struct {
+		members, rate, seconds int
+	}{{4, 20, 3600}, {10, 20, 1200}, {100, 10, 200}, {1000, 10, 25}} {
+		if os.Getenv("EDGE_SOAK") != "" {
+			c.seconds = 36_000
+		}
+		for _, fails := range []float64{0.1, 0.05, 0.01, 0.001, 0.0001} {
+			w := newWorld(c.members, 4, 1)
+			w.run(c.seconds, c.rate, 4, func(int) float64 { return fails })
+			if len(w.actions) > 0 {
+				t.Errorf("%+v, %g fail: %d ejections, %+v", c, fails, len(w.actions), w.actions[0])
+			}
+		}
+	}
+}
+
+// A member of whose requests 15 % fail, or more, is found within two windows.
+func TestDetector_finds(t *testing.T) {
+	for _, c := range []struct {
+		members, rate int
+		base, bad     float64
+	}{
+		{4, 20, 0.0001, 0.15}, {4, 20, 0, 0.3}, {10, 20, 0.001, 0.15}, {100, 100, 0.01, 0.15}, {100, 10, 0.001, 0.3},
+		{1000, 10, 0.0001, 0.3}, {10, 100, 0.05, 0.3}, {10, 20, 0.4, 0.95},
+	} {
+		found := 0
+		for seed := range uint64(10) {
+			w := newWorld(c.members, 4, seed)
+			fails := func(slot int) float64 {
+				if slot == 1 {
+					return c.bad
+				}
+				return c.base
+			}
+			w.run(10, c.rate, 4, func(int) float64 { return c.base })
+			w.run(20, c.rate, 4, fails)
+			if len(w.actions) > 0 && w.actions[0].Member.Slot == 1 {
+				found++
+			}
+		}
+		if found < 10 {
+			t.Errorf("%+v: found %d of 10 times", c, found)
+		}
+	}
+}
+
+// Five faults in a row eject at once, over all reactors; many requests of one connection count once, and a good
+// answer ends the row. Answers that say that the member cannot serve count if they are of more than a route or moment.
+func TestDetector_inARow(t *testing.T) {
+	fault := ejection.Failed{Fault: true}
+	for _, c := range []struct {
+		name   string
+		bad    func(i int) ejection.Failed
+		step   int64
+		goodAt int
+		want   int // after how many; 0: never
+	}{
+		{name: "faults", bad: func(int) ejection.Failed { return fault }, want: 5},
+		{name: "a good answer", bad: func(int) ejection.Failed { return fault }, goodAt: 4, want: 8},
+		{name: "one connection", bad: func(int) ejection.Failed { return ejection.Failed{Fault: true, Once: "c"} }},
+		{name: "one route, at once", bad: func(int) ejection.Failed { return ejection.Failed{Route: "a"} }},
+		{name: "one route, for a second", step: second / 4, want: 5,
+			bad: func(int) ejection.Failed { return ejection.Failed{Route: "a"} }},
+		{name: "routes", bad: func(i int) ejection.Failed { return ejection.Failed{Route: string(rune('a' + i%2))} }, want: 5},
+	} {
+		w := newWorld(4, 2, 1)
+		w.run(10, 100, 2, func(int) float64 { return 0 })
+		got := 0
+		for i := 1; i <= 15 && got == 0; i++ {
+			if i == c.goodAt {
+				w.do(w.d.Good(0, 1, w.now))
+				continue
+			}
+			w.do(w.d.Bad(i%2, 1, c.bad(i), w.now))
+			w.now += c.step
+			if len(w.actions) > 0 {
+				got = i
+			}
+		}
+		if c.goodAt > 0 && got > 0 {
+			got-- // the good one
+		}
+		if got != c.want {
+			t.Errorf("%s: ejected after %d, want %d", c.name, got, c.want)
+		}
+	}
+}
+
+// No more than the allowed part is ejected, and never the last one that serves.
+func TestDetector_maxEjected(t *testing.T) {
+	for members, want := range map[int]int{1: 0, 2: 1, 3: 1, 4: 2, 10: 5} {
+		w := newWorld(members, 1, 1)
+		w.run(10, 100, 1, func(int) float64 { return 0 })
+		for range 40 {
+			for slot := range members {
+				w.do(w.d.Bad(0, slot, ejection.Failed{Fault: true}, w.now))
+			}
+		}
+		if len(w.out) > want || members <= 4 && len(w.out) != want {
+			t.Errorf("%d of %d are ejected, want %d", len(w.out), members, want)
+		}
+	}
+	down := service(2)()
+	down[0].Open = false
+	d := ejection.New(1, ejection.Options{}, func() []ejection.Member { return down })
+	for range 50 {
+		if len(d.Bad(0, 1, ejection.Failed{Fault: true}, 5*second)) > 0 {
+			t.Fatal("the last one that serves is ejected")
+		}
+	}
+}
+
+// An ejected member comes back on trial, by 1, 2, 4, 8 and 16 requests, and stays out for twice as long when it fails.
+func TestDetector_trial(t *testing.T) {
+	w := newWorld(4, 1, 1)
+	fails := 1.0
+	of := func(slot int) float64 {
+		if slot == 1 {
+			return fails
+		}
+		return 0
+	}
+	w.run(10, 100, 1, func(int) float64 { return 0 })
+	w.run(120, 100, 1, of)
+	var lengths []time.Duration
+	for _, a := range w.actions {
+		if a.Member.Slot != 1 {
+			t.Fatalf("%+v", a)
+		}
+		if a.Eject {
+			lengths = append(lengths, a.For)
+		}
+	}
+	if len(lengths) != 3 {
+		t.Fatalf("%v", lengths)
+	}
+	for i, d := range lengths {
+		if most := 30 * time.Second << i; d > most || d < most*8/10 {
+			t.Errorf("ejection %d lasts %v", i, d)
+		}
+	}
+	fails = 0
+	w.run(130, 100, 1, of)
+	if len(w.out) > 0 {
+		t.Fatal("it does not come back")
+	}
+	// What it gets on trial.
+	w = newWorld(4, 1, 1)
+	w.run(10, 100, 1, func(int) float64 { return 0 })
+	for range 5 {
+		w.do(w.d.Bad(0, 1, ejection.Failed{Fault: true}, w.now))
+	}
+	for range 40 {
+		w.now += second
+		w.do(w.d.Good(0, 2, w.now))
+	}
+	for _, want := range []int{1, 2, 4, 8, 16} {
+		got := 0
+		for w.d.Admits(1, w.now) && got < 100 {
+			got++
+		}
+		if got != want {
+			t.Errorf("%d requests on trial, want %d", got, want)
+		}
+		w.do(w.d.Good(0, 1, w.now))
+	}
+	for range 100 {
+		if !w.d.Admits(1, w.now) {
+			t.Fatal("the trial does not end")
+		}
+	}
+}
+
+// A member that takes the slot of another one begins without its failures.
+func TestDetector_slotsAreUsedAgain(t *testing.T) {
+	list := service(4)()
+	d := ejection.New(1, ejection.Options{}, func() []ejection.Member { return list })
+	now := 100 * second
+	for i := range 400 {
+		d.Good(0, i%4, now)
+	}
+	for range 4 {
+		d.Bad(0, 1, ejection.Failed{Fault: true}, now)
+	}
+	list[1].Which = "another"
+	now += 2 * second
+	d.Good(0, 0, now)
+	if all := d.Bad(0, 1, ejection.Failed{Fault: true}, now); len(all) > 0 {
+		t.Errorf("%+v", all)
+	}
+}
+
+// A good outcome allocates nothing, and reactors may tell of them at the same time.
+func TestDetector_good(t *testing.T) {
+	w := newWorld(4, 2, 1)
+	w.run(5, 10, 2, func(int) float64 { return 0 })
+	if n := testutil.Allocs(1000, func() { w.d.Good(0, 2, w.now) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	done := make(chan bool)
+	for r := range 2 {
+		go func() {
+			for i := range int64(20_000) {
+				now := w.now + i*second/1000
+				slot := int(i % 4)
+				if i%50 == 0 {
+					w.d.Bad(r, slot, ejection.Failed{Fault: true}, now)
+				} else if w.d.Admits(slot, now) {
+					w.d.Good(r, slot, now)
+				}
+			}
+			done <- true
+		}()
+	}
+	<-done
+	<-done
+}
