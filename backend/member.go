@@ -15,6 +15,8 @@ type Spec struct {
 	Weight  int           // its share of the requests, up to 65535; 0: 1
 	Tier    int           // it is picked where no member of a lower tier can be, 0 to 7
 	Addrs   []poller.Addr // what its name is known to resolve to when it joins; must not change afterwards
+	Host    string        // host:port that Address, which has an IP, was found under; "": Address
+	Zone    string        // where it runs, as its source calls it; carried, not used yet
 }
 
 // tier returns the tier of b within bounds.
@@ -23,19 +25,22 @@ func (b *Spec) tier() int { return min(max(b.Tier, 0), tiersMax-1) }
 // ID says which backend a Spec is about. Members of equal ID are the same one.
 type ID struct {
 	Addr poller.Addr // of a backend that needs no resolving
-	Name string      // host:port of one that does
+	Name string      // host:port of one that does, or under which Addr was found
 	Copy int         // the first one in a list that names it several times has 0, the next one 1
 }
 
-// idOf returns the ID of the first backend at address.
-func idOf(address string) ID {
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		return ID{Addr: poller.Addr{Path: path}}
+// Resolves reports whether the addresses of the backend are found by its name.
+func (id *ID) Resolves() bool { return id.Addr == (poller.Addr{}) }
+
+// idOf returns the ID of the first backend that is like b.
+func idOf(b *Spec) ID {
+	if path, ok := strings.CutPrefix(b.Address, "unix:"); ok {
+		return ID{Addr: poller.Addr{Path: path}, Name: b.Host}
 	}
-	if ip, err := netip.ParseAddrPort(address); err == nil {
-		return ID{Addr: poller.Addr{IP: ip}}
+	if ip, err := netip.ParseAddrPort(b.Address); err == nil {
+		return ID{Addr: poller.Addr{IP: ip}, Name: b.Host}
 	}
-	return ID{Name: address}
+	return ID{Name: b.Address}
 }
 
 // Reason is why a member does not serve: a set of bits. Each has one writer.
@@ -90,6 +95,14 @@ func (m *Member) ID() ID { return m.id }
 
 // Address returns the address of m as it was first said.
 func (m *Member) Address() string { return m.address }
+
+// Host returns what m is called in HTTP and TLS: the host:port that it was found under, else its address.
+func (m *Member) Host() string {
+	if m.id.Name != "" {
+		return m.id.Name
+	}
+	return m.address
+}
 
 // Slot returns the number of m in its set, for tables and for balance.Tried. After m has gone, another member gets it.
 func (m *Member) Slot() int { return m.slot }

@@ -82,7 +82,7 @@ type following Resolver
 
 // Joined starts to resolve the name of m.
 func (f *following) Joined(m *Member) {
-	if m.id.Name == "" {
+	if !m.id.Resolves() {
 		return
 	}
 	r := (*Resolver)(f)

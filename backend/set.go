@@ -24,6 +24,7 @@ type Set struct {
 	local     atomic.Pointer[[]*load] // by Reactor.Index; written with mu held
 	mu        sync.Mutex
 	free      []int // slots whose members have gone, the longest ago first
+	parts     []part
 	followers []Follower
 	methods   []*balance.Method // of the views: what they need of a state is made with it
 	hooks     []*hook           // guarded by mu
@@ -94,7 +95,7 @@ func (s *Set) Members() []*Member {
 func (s *Set) Unresolved(backends []Spec) (list []*Spec) {
 	present := s.now.Load().byID()
 	for i := range backends {
-		if id := idOf(backends[i].Address); id.Name != "" && present[id] == nil {
+		if id := idOf(&backends[i]); id.Resolves() && present[id] == nil {
 			list = append(list, &backends[i])
 		}
 	}
@@ -104,39 +105,6 @@ func (s *Set) Unresolved(backends []Spec) (list []*Spec) {
 // Len returns the number of members.
 func (s *Set) Len() int { return len(s.Members()) }
 
-// Update makes backends the members. Those that were members before stay, with all that is kept for them, and with the
-// addresses that their names have; those that are not named any more go.
-func (s *Set) Update(backends []Spec) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old := s.now.Load()
-	present := old.byID()
-	next := &state{members: make([]*Member, len(old.members), len(old.members)+len(backends))}
-	changed := false
-	copies := make(map[ID]int)
-	for _, b := range backends {
-		id := idOf(b.Address)
-		n := copies[id]
-		copies[id]++
-		id.Copy = n
-		m := present[id]
-		if m == nil {
-			m = s.join(id, b, len(next.members))
-			if m.slot == len(next.members) {
-				next.members = append(next.members, nil)
-			}
-			changed = true
-		}
-		next.members[m.slot] = m
-		weight, tier := max(b.Weight, 1), b.tier()
-		changed = changed || m.weight != weight || m.tier != tier
-		m.weight, m.tier = weight, tier
-	}
-	if changed || len(backends) < len(present) {
-		s.replace(old, next)
-	}
-}
-
 // join makes a member, for a free slot or for the next one.
 func (s *Set) join(id ID, b Spec, next int) *Member {
 	m := &Member{set: s, id: id, address: b.Address, slot: next}
@@ -145,7 +113,7 @@ func (s *Set) join(id ID, b Spec, next int) *Member {
 		s.loads.Forget(m.slot)
 	}
 	addrs := b.Addrs
-	if id.Name == "" {
+	if !id.Resolves() {
 		addrs = []poller.Addr{id.Addr}
 	}
 	m.reasons.Store(uint32(s.joinWith))

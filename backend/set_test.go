@@ -125,6 +125,44 @@ func TestSet_update(t *testing.T) {
 	}
 }
 
+// Each source owns its part: an empty list of one takes nothing from another.
+func TestSet_sourcesOwnTheirParts(t *testing.T) {
+	s := Of("10.0.0.1:80")
+	static := s.Members()[0]
+	s.Apply("dns", []Spec{{Address: "10.0.0.2:80"}, {Address: "10.0.0.1:80", Weight: 9}})
+	if got := s.Members(); len(got) != 2 || got[0] != static || s.now.Load().tiers[0].view.Weight(0) != 1 {
+		t.Fatalf("%d members, weight %d", len(got), s.now.Load().tiers[0].view.Weight(0))
+	}
+	found := s.Members()[1]
+	s.Update(nil)
+	if got := s.Members(); len(got) != 2 || got[0] != static || s.now.Load().tiers[0].view.Weight(0) != 9 {
+		t.Errorf("a member that another source names went: %d members", len(got))
+	}
+	s.Update(specs("10.0.0.3:80"))
+	s.Apply("dns", nil)
+	s.Apply("never seen", nil)
+	if got := s.Members(); len(got) != 1 || got[0].Address() != "10.0.0.3:80" || !found.gone {
+		t.Errorf("%d members", len(got))
+	}
+	s.check(t)
+}
+
+// What a backend is called is a part of its identity: another name means other certificates.
+func TestSet_membersFoundUnderAName(t *testing.T) {
+	s := NewSet(Spec{Address: "10.0.0.1:80", Host: "one.example:80"})
+	m := s.Members()[0]
+	if m.Address() != "10.0.0.1:80" || m.Host() != "one.example:80" || m.Reasons() != 0 || m.id.Resolves() {
+		t.Errorf("%s, %s, reasons %b", m.Address(), m.Host(), m.Reasons())
+	}
+	s.Update([]Spec{{Address: "10.0.0.1:80", Host: "two.example:80"}})
+	if s.Members()[0] == m {
+		t.Error("another name is the same member")
+	}
+	if m := Of("10.0.0.1:80").Members()[0]; m.Host() != "10.0.0.1:80" {
+		t.Error(m.Host())
+	}
+}
+
 // A list may name a backend several times, and may spell it in several ways.
 func TestSet_identity(t *testing.T) {
 	s := Of("[0:0::1]:80", "a:80", "[::1]:80", "a:80")

@@ -131,7 +131,7 @@ func (d *toUpstream) taken(x *Exchange, c *upstream.Conn, to session.Receiver) s
 		x.toUp.keepUpTo(d.upstream.RetryBuffer(), x.Request.Length)
 	}
 	if a.nameHost {
-		x.Request.SetAuthority(hostOfAddress(a.backend.Address(), d.upstream.Options().TLS.On))
+		x.Request.SetAuthority(hostOfAddress(a.backend.Host(), d.upstream.Options().TLS.On))
 	}
 	return s
 }

@@ -42,7 +42,7 @@ type origin struct {
 // newOrigin makes the origin of m.
 func (u *Upstream) newOrigin(m *backend.Member) *origin {
 	return &origin{
-		member: m, limit: int64(max(u.opts.PerBackend, 0)), tls: u.tlsFor(m.Address()),
+		member: m, limit: int64(max(u.opts.PerBackend, 0)), tls: u.tlsFor(m.Host()),
 		sites: make([]*site, len(u.local)), oldest: newCensus(len(u.local)),
 	}
 }

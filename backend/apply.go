@@ -1,0 +1,73 @@
+package backend
+
+import "slices"
+
+// part is what one source says of the members of a Set.
+type part struct {
+	source string
+	list   []Spec // immutable
+}
+
+// Update makes backends the members that are named by hand: it is Apply of the source "".
+func (s *Set) Update(backends []Spec) { s.Apply("", backends) }
+
+// Apply makes list, which must not change afterwards, what source says of the members; none ends its part. What other
+// sources say stays. Those that were members before stay, with all that is kept for them, and with the addresses that
+// their names have; those that no source names any more go. A backend that several sources name is one member, as the
+// source "" says, else that which was applied first.
+func (s *Set) Apply(source string, list []Spec) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.IndexFunc(s.parts, func(p part) bool { return p.source == source })
+	switch {
+	case i < 0 && len(list) == 0:
+		return
+	case i < 0 && source == "":
+		s.parts = slices.Insert(s.parts, 0, part{source, list})
+	case i < 0:
+		s.parts = append(s.parts, part{source, list})
+	case len(list) == 0:
+		s.parts = slices.Delete(s.parts, i, i+1)
+	default:
+		s.parts[i].list = list
+	}
+	s.unite()
+}
+
+// unite makes the members those that the parts name. mu is held.
+func (s *Set) unite() {
+	old := s.now.Load()
+	present := old.byID()
+	next := &state{members: make([]*Member, len(old.members))}
+	changed := false
+	named := make(map[ID]bool, len(present))
+	for i := range s.parts {
+		copies := make(map[ID]int)
+		for k := range s.parts[i].list {
+			b := &s.parts[i].list[k]
+			id := idOf(b)
+			first := id
+			id.Copy = copies[first]
+			copies[first]++
+			if named[id] {
+				continue
+			}
+			named[id] = true
+			m := present[id]
+			if m == nil {
+				m = s.join(id, *b, len(next.members))
+				if m.slot == len(next.members) {
+					next.members = append(next.members, nil)
+				}
+				changed = true
+			}
+			next.members[m.slot] = m
+			weight, tier := max(b.Weight, 1), b.tier()
+			changed = changed || m.weight != weight || m.tier != tier
+			m.weight, m.tier = weight, tier
+		}
+	}
+	if changed || len(named) < len(present) {
+		s.replace(old, next)
+	}
+}
