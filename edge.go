@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
@@ -47,7 +48,7 @@ type Server struct {
 	proxy      *proxy.Proxy
 	handshaker *tlsconn.Handshaker // of all listeners; nil: none of them has TLS
 	listeners  []*engine.Listener
-	resolvers  []*backend.Resolver
+	resolvers  []*discovery.Resolver
 	log        *observe.Sink // nil without AccessLog
 	logs       []proxy.AccessLog
 }
@@ -317,7 +318,7 @@ func (s *Server) open(u *unbound) (proxy.Destination, error) {
 			return nil, fmt.Errorf("backend %q: %w", m.Address(), err)
 		}
 	}
-	s.resolvers = append(s.resolvers, backend.Resolve(up.Name(), set, nil))
+	s.resolvers = append(s.resolvers, discovery.ResolveNames(up.Name(), set, discovery.NamesBy(nil)))
 	return proxy.To(up, u.to), nil
 }
 

@@ -165,6 +165,7 @@ type Upstream struct {
 	Timeouts      Timeouts
 	Retry         Retry
 	Outlier       Outlier
+	Discovery     Discovery
 	UserTimeout   time.Duration   // of sent bytes; below 0: the kernel's
 	FastOpen      bool            // the first bytes leave with the SYN
 	HealthCheck   *HealthCheck    `json:",omitempty"` // nil: there is none

@@ -15,20 +15,20 @@ import (
 const namesInHint = 5
 
 // laterSchemes begin a dest of later versions.
-var laterSchemes = []string{"srv+dns://", "dns://", "static:"}
+var laterSchemes = []string{"static:"}
 
 // parseDest returns where a dest leads. It is the name of an upstream, else redirect:URL, status:404 or addresses.
 func (r *resolver) parseDest(text string, at syntax.Span) Dest {
 	if i, found := r.names[text]; found {
 		return Dest{Kind: DestUpstream, Upstream: i}
 	}
+	if isSource(r, text) {
+		return discoveredUpstream(r, text, at)
+	}
 	for _, scheme := range laterSchemes {
 		if strings.HasPrefix(text, scheme) {
-			hint := "write host:port: a name stands for all its addresses"
-			if scheme == "static:" {
-				hint = "edge serves no files: let a backend do it"
-			}
-			r.rep.Errorf(at, hint, "dest = %s: %q is not supported by this version", syntax.Quote(text), scheme)
+			r.rep.Errorf(at, "edge serves no files: let a backend do it",
+				"dest = %s: %q is not supported by this version", syntax.Quote(text), scheme)
 			return Dest{}
 		}
 	}

@@ -129,7 +129,6 @@ var foreignWords = []struct{ of, here, words string }{
 	{"nginx", isHTTP2, "http2"},
 	{"nginx", `has nothing here yet: HTTP/1 and HTTP/2 are served`, "http3"},
 	{"nginx", `is format = "combined" in [log]`, "log_format"},
-	{"nginx", `has nothing to set here: names are looked up again every 30 s`, "resolver"},
 	{"nginx", noAddresses, "deny"},
 	{"nginx", noRates, "limit_req limit_req_zone limit_conn limit_rate"},
 	{"nginx", noAuth, "auth_basic auth_basic_user_file auth_request"},

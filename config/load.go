@@ -22,6 +22,8 @@ type Options struct {
 	Filters []string
 	// Places has the Config know where its values stand: see Config.Places. The text of the files is kept for it.
 	Places bool
+	// Sources are the schemes of the sources of backends that the program has beside those of edge.
+	Sources []string
 	// Ignored are files that the one to load was chosen from and that are not read: a warning each.
 	Ignored []string
 }
@@ -63,7 +65,7 @@ func (o Options) configOf(name string, file *schema.Document, now time.Time) (*C
 	var c *Config
 	// With a part of the files left out, names would seem to be missing that are not.
 	if file.Whole && !rep.Full() {
-		c = resolve(file, doc, now, o.Filters)
+		c = resolve(file, doc, now, o)
 	}
 	rep.Finish(name, doc.top.allow)
 	if !rep.OK() {
@@ -93,14 +95,15 @@ type resolver struct {
 	claimed  map[string]claim        // by what addresses occupy, see Address.Claims
 	patterns map[string]patternTaken // the first route with a pattern and conditions
 	filters  []string                // names of those that the program has
+	sources  []string                // schemes of those that the program has
 	ageless  map[*schema.Given]bool  // entries that were reported to have hsts without max_age
 }
 
 // resolve checks the entries of file against each other and builds the Config, which is of use when the report has no
 // errors. Unless now is zero it opens the files that the configuration names.
-func resolve(file *schema.Document, doc *document, now time.Time, filters []string) *Config {
+func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Config {
 	r := &resolver{
-		rep: file.Report, file: file, doc: doc, c: &Config{}, now: now, filters: filters,
+		rep: file.Report, file: file, doc: doc, c: &Config{}, now: now, filters: o.Filters, sources: o.Sources,
 		names: make(map[string]int), ageless: make(map[*schema.Given]bool),
 		inline: make(map[string]int), named: make(map[string]syntax.Span),
 		claimed: make(map[string]claim), patterns: make(map[string]patternTaken),

@@ -193,7 +193,7 @@ var laterKeys = map[string][]string{
 	"":                   {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry", "dev"},
 	"global":             {"env_file"},
 	"listeners":          {"proxy_protocol", "filters", "h3"},
-	"upstreams":          {"discover", "stale_ok", "sticky", "slow_start", "breaker"},
+	"upstreams":          {"sticky", "slow_start", "breaker"},
 	"upstreams.retry":    {"hedge_after"},
 	"upstreams.backends": {"zone"},
 	"routes":             {"when", "mirror", "cache", "compress"},

@@ -21,7 +21,8 @@ func upstreamsSection() *schema.Section {
 				Into: schema.Into(func(e *upstreamEntry) *bool { return &e.TLS.On }),
 				Doc: "Whether connections to the backends are secured. With one of the keys below it, they are; an " +
 					"`https://` in `dest` does the same."},
-		}, protocolKeys(), upstreamSocketKeys()),
+			discoverKey(),
+		}, protocolKeys(), upstreamSocketKeys(), discoveryKeys()),
 	}
 }
 
@@ -30,7 +31,8 @@ func upstreamDefaultsSection() *schema.Section {
 		Path: "upstream_defaults",
 		Doc:  "What an upstream does not say itself, for all of them.",
 		New:  schema.Make[upstreamEntry],
-		Keys: slices.Concat(balancingKeys(), poolKeys(), resilienceKeys(), protocolKeys(), upstreamSocketKeys()),
+		Keys: slices.Concat(balancingKeys(), poolKeys(), resilienceKeys(), protocolKeys(), upstreamSocketKeys(),
+			discoveryKeys()),
 	}
 	for _, k := range s.Keys {
 		switch k.Path {

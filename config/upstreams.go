@@ -16,6 +16,7 @@ func (r *resolver) resolveUpstreams() {
 		r.resolveProtocol(e)
 		checkBalancing(r, &e.Given, e.LoadBalancing, e.HashKey)
 		e.Outlier.On = e.HasAny("outlier.") || r.doc.defaults.HasAny("outlier.")
+		checkSources(r, e)
 		e.Features = r.features(e)
 		u := r.namedUpstream(e.Name, e.Node().Head)
 		pos := u.Pos
@@ -105,7 +106,7 @@ func (r *resolver) requireBackends() {
 		list := e.Node().Child("backends")
 		// What is wrong with the list was reported.
 		wrong := e.HasUnknown() || list != nil && (list.Kind != syntax.KindList || len(list.Children) > 0)
-		if len(r.c.Upstreams[r.names[e.Name]].Backends) == 0 && !wrong {
+		if len(r.c.Upstreams[r.names[e.Name]].Backends) == 0 && !e.Has("discover") && !wrong {
 			r.rep.Errorf(e.Node().Head, `add backends = [{ address = "host:port" }]`,
 				"upstream %q has no backends", e.Name)
 		}

@@ -2,6 +2,7 @@
 // tests of this one build them, run them and ask them something.
 //
 //	configured    the edge program with a filter of one's own, named in a configuration
+//	discover      the edge program with a source of backends of one's own
 //	echo          a TCP server on package engine
 //	hello         an HTTP server on package session
 //	filter        a proxy with one filter

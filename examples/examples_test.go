@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -221,6 +222,40 @@ headers = { response = { X-A = "$1", X-B = "${file:word}" } }
 	p.WaitLine(`"msg":"listening"`)
 	p.Signal(syscall.SIGHUP)
 	p.WaitLine(`"msg":"configuration reloaded`)
+	p.Signal(os.Interrupt)
+	if code := p.Wait(testutil.Patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// Sockets that appear in the folder become backends, and go with their files.
+func TestDiscover(t *testing.T) {
+	dir := t.TempDir()
+	conf := "[http]\nlisten = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"sockets://" + dir + "/run\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "edge.toml"), []byte(conf), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./examples/discover"), Dir: dir})
+	url := "http://" + p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	p.WaitLine(`"msg":"discovery_failed"`)
+	if resp, _ := ask(t, "GET", url, "me"); resp.StatusCode != 503 {
+		t.Errorf("%s without a folder", resp.Status)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "run"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", filepath.Join(dir, "run", "app"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "app")
+	})}
+	go app.Serve(l) //nolint:errcheck // it ends with the listener
+	defer app.Close()
+	p.WaitLine(`"msg":"discovery_changed"`)
+	resp, body := ask(t, "GET", url, "me")
+	want(t, resp, body, 200, "app")
 	p.Signal(os.Interrupt)
 	if code := p.Wait(testutil.Patience); code != 0 {
 		t.Errorf("exit code %d", code)

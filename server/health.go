@@ -77,15 +77,6 @@ func (s *members) update(m *health.Monitor, list []backend.Spec, o *health.Optio
 	}
 }
 
-// stop ends what goes on about the members of s, which no generation has any more.
-func (s *members) stop() {
-	s.names.Stop()
-	s.stopLog()
-	if s.watch != nil {
-		s.watch.Stop()
-	}
-}
-
 // addChecks adds what the checks of services have counted to sum.
 func addChecks(sum *metrics.Sample, services map[string]*members) {
 	for name, s := range services {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
@@ -39,6 +40,8 @@ type Options struct {
 	Explain bool
 	// Filters are those that a configuration may name: in [defaults] for all requests, in a route for its own.
 	Filters map[string]*proxy.Filter
+	// Sources are kinds of sources of backends that a configuration may name by their schemes, in "discover".
+	Sources map[string]discovery.Maker
 	// StateDir is the folder for files that edge makes for itself; "": STATE_DIRECTORY, /var/lib/edge, or one in the
 	// home directory, as New finds them.
 	StateDir string
@@ -237,7 +240,7 @@ func (s *Server) Stop() error {
 		s.present.certs.Stop()
 	}
 	for _, of := range s.present.services {
-		of.names.Stop()
+		of.stop()
 	}
 	var errs []error
 	for _, k := range slices.AppendSeq(s.lingering, maps.Values(s.present.sinks)) {

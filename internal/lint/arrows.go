@@ -25,6 +25,8 @@ var floors = [][]string{
 	{"session"},
 	{"observe", "balance", "cache"},
 	{"backend"},
+	{"backend/discovery/dns", "backend/discovery/locator"},
+	{"backend/discovery"},
 	{"upstream"},
 	{"backend/health"},
 	{"route"},

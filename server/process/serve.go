@@ -16,7 +16,9 @@ import (
 // certificates and rights. It is for programs that have something to add, such as filters. The error says what is wrong
 // with the configuration, line by line, or is that of Run. Warnings are written to stderr.
 func Serve(path string, o server.Options) error {
-	reading := config.Options{Filters: slices.Sorted(maps.Keys(o.Filters))}
+	reading := config.Options{
+		Filters: slices.Sorted(maps.Keys(o.Filters)), Sources: slices.Sorted(maps.Keys(o.Sources)),
+	}
 	signals := NewSignals() // Run obeys a SIGHUP that comes while the files are read
 	cfg, report := reading.Load(path)
 	if !report.OK() {

@@ -1,0 +1,38 @@
+// Package discovery finds the backends of a service and gives them to a backend.Set.
+//
+// It opens no connection to a backend and checks none. It is not a registry either: nothing is kept beyond what a set
+// has. A Source says where backends are found; a Runner runs it and decides what of its answers becomes the members:
+//
+//	Source.Run, a goroutine ─► publish(list or error) ─► Runner: debounce, doubt, log ─► Set.Apply ─► members
+//	  dns, srv+dns, file, or one of the program             error: nothing changes
+//	                                                        no backend: believed later
+//
+// # What a Runner does
+//
+// Changes are applied 100 ms after the last one, a second after the first one at the latest; the very first answer at
+// once. The set compares by identity: a member that stays keeps its connections and counters. An error keeps the
+// members, for ever or for Options.StaleOK. "No backend" is believed after three such answers in a row or after
+// Options.EmptyAfter, at once with None. A source that returns or panics is run again after 1, 2, 4 … 30 s.
+//
+// What happens is logged as discovery_changed, discovery_failed, discovery_works_again, discovery_empty,
+// discovery_expired, discovery_left_out and discovery_panic, once for each change.
+//
+// # Names of single backends
+//
+// A Resolver keeps the addresses of members that are given by name. All the addresses of such a name are one member,
+// used in turn; dns:// makes each a member.
+//
+// # Life and threads
+//
+//	r := discovery.Start(…)   the source runs; what it finds is kept
+//	<-r.Ready()               it has answered or failed; nobody has to wait for that
+//	r.Join(set)               the set gets it, now and from now on
+//	r.Stop()                  the source has ended; the set keeps its members
+//
+// A Runner and a Resolver are safe for any goroutine. A source belongs to the goroutine of its Runner; a Resolver has
+// one goroutine for each name.
+//
+// # Limits
+//
+// 10 000 members of a source, 8 MiB of a file, 15 s for a look-up, TTLs of 1 s to 5 min.
+package discovery

@@ -1,0 +1,172 @@
+package discovery
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/discovery/dns"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/testutil/dnsserver"
+)
+
+// lookups answers look-ups of one.example by what is sent to it.
+func lookups(t *testing.T, answers chan []string) Lookup {
+	return func(_ context.Context, host string) ([]netip.Addr, error) {
+		if host != "one.example" {
+			t.Error(host)
+		}
+		var ips []netip.Addr
+		for _, s := range <-answers {
+			ips = append(ips, netip.MustParseAddr(s))
+		}
+		if ips == nil {
+			return nil, errors.New("no such host")
+		}
+		return ips, nil
+	}
+}
+
+// A name that does not resolve is a backend that is down; one that moves takes its backend along.
+func TestResolver_followsNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := backend.Of("one.example:80", "127.0.0.1:80")
+		one := s.Members()[0]
+		answers := make(chan []string, 1)
+		res := ResolveNames("service", s, NamesBy(lookups(t, answers)))
+		defer func() {
+			close(answers)
+			res.Stop()
+		}()
+		for _, step := range []struct {
+			answer []string
+			want   int
+			wait   time.Duration
+		}{
+			{nil, 0, 1200 * time.Millisecond},
+			{[]string{"10.0.0.2", "10.0.0.1", "10.0.0.2"}, 2, 27 * time.Second},
+			{nil, 2, 1200 * time.Millisecond}, // the last good answer is kept
+			{[]string{"10.0.0.3"}, 1, 27 * time.Second},
+		} {
+			answers <- step.answer
+			synctest.Wait()
+			if got := len(*one.Addrs()); got != step.want {
+				t.Fatalf("%v: %d addresses, want %d", step.answer, got, step.want)
+			}
+			if down := one.Reasons()&backend.Names != 0; down != (step.want == 0) {
+				t.Fatalf("%v: down %v", step.answer, down)
+			}
+			time.Sleep(step.wait)
+			synctest.Wait()
+		}
+	})
+}
+
+// A name is looked up again when its TTL is almost over, at random; failures are spaced out.
+func TestResolver_asksByTTL(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := dnsserver.New()
+		srv.Answer("one.example.", "A 100 10.0.0.1")
+		s := backend.Of("one.example:80")
+		res := ResolveNames("service", s, names(t, srv))
+		defer res.Stop()
+		asked := func() int { return srv.Asked("one.example. A") }
+		synctest.Wait()
+		time.Sleep(80 * time.Second)
+		if n := asked(); n != 1 {
+			t.Errorf("asked %d times within 80 s", n)
+		}
+		time.Sleep(11 * time.Second)
+		if n := asked(); n != 2 {
+			t.Errorf("asked %d times within 91 s", n)
+		}
+		srv.Fail("", dnsserver.ServFail)
+		time.Sleep(91 * time.Second)
+		before := asked()
+		time.Sleep(10 * time.Minute)
+		// Each look-up asks twice, once in 24 to 36 s.
+		if n := asked() - before; n < 2*16 || n > 2*28 {
+			t.Errorf("%d questions to a server that fails for 10 minutes", n)
+		}
+		if got := s.Members()[0]; len(*got.Addrs()) != 1 || got.Reasons() != 0 {
+			t.Errorf("%v, reasons %b", *got.Addrs(), got.Reasons())
+		}
+		srv.Fail("", dnsserver.None)
+		srv.Forget("one.example.") // an operator has named it: it is not gone because the name is
+		time.Sleep(time.Minute)
+		if got := s.Members()[0]; len(*got.Addrs()) != 1 {
+			t.Errorf("%v", *got.Addrs())
+		}
+		srv.Answer("one.example.", "A 100 10.0.0.2", "AAAA 100 ::2")
+		time.Sleep(time.Minute)
+		if got := s.Members()[0]; len(*got.Addrs()) != 2 {
+			t.Errorf("%v", *got.Addrs())
+		}
+		srv.Fail("one.example. AAAA", dnsserver.ServFail) // half of the answer keeps the other half
+		time.Sleep(2 * time.Minute)
+		if got := s.Members()[0]; len(*got.Addrs()) != 2 {
+			t.Errorf("%v", *got.Addrs())
+		}
+	})
+}
+
+// names are those of a server without sockets.
+func names(t *testing.T, srv *dnsserver.Server) Names {
+	dir := t.TempDir() // whose files are missing
+	return dns.New(dns.Options{ResolvConf: dir + "/resolv.conf", Hosts: dir + "/hosts", Exchange: srv.Exchange,
+		Servers: []netip.AddrPort{netip.MustParseAddrPort("192.0.2.53:53")}})
+}
+
+// Without names nothing is looked up; a name that joins is, until it goes.
+func TestResolver_namesThatComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, answers := backend.Of("127.0.0.1:80"), make(chan []string, 1)
+		res := ResolveNames("service", s, NamesBy(lookups(t, answers)))
+		if len(res.stop) != 0 {
+			t.Error("a goroutine without names")
+		}
+		answers <- []string{"10.0.0.1"}
+		s.Update([]backend.Spec{{Address: "one.example:80"}})
+		synctest.Wait()
+		one := s.Members()[0]
+		if got := *one.Addrs(); len(got) != 1 || one.Reasons() != 0 {
+			t.Errorf("%v, reasons %b", got, one.Reasons())
+		}
+		s.Update(nil)
+		time.Sleep(time.Hour) // no answer is left: a further look-up would not return
+		res.done.Wait()
+		res.Stop()
+	})
+}
+
+// A line of the log says which addresses a name stands for; not all of very many.
+func TestResolver_namesAddresses(t *testing.T) {
+	var log testutil.Output
+	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
+	synctest.Test(t, func(t *testing.T) {
+		s, answers := backend.Of("one.example:80"), make(chan []string, 1)
+		res := ResolveNames("service", s, NamesBy(lookups(t, answers)))
+		for _, answer := range [][]string{
+			{"10.0.0.1", "::1"},
+			strings.Fields("10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5 10.0.0.6 10.0.0.7 10.0.0.8 10.0.0.9 ::1"),
+		} {
+			answers <- answer
+			synctest.Wait()
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+		}
+		close(answers)
+		res.Stop()
+	})
+	for _, want := range []string{`addresses="[10.0.0.1 ::1]"`, `10.0.0.8 and 2 more]"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("%s is missing in\n%s", want, log.String())
+		}
+	}
+}

@@ -1,0 +1,393 @@
+package discovery
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/internal/invariant"
+)
+
+// How changes of a source become changes of a set.
+const (
+	debounce          = 100 * time.Millisecond // after the last change
+	debounceMax       = time.Second            // after the first one
+	emptyAnswers      = 3                      // empty answers in a row that are believed
+	emptyAfterDefault = 30 * time.Second       // after the first of fewer
+	membersMax        = 10000                  // of one source
+	weightMax         = 65535
+	namedMax          = 8 // addresses that a line of the log names
+)
+
+// Options describe a Runner.
+type Options struct {
+	Upstream   string         // what the log calls the service
+	Name       string         // what the log and the set call the source
+	Source     Source         // which is the Runner's alone
+	StaleOK    time.Duration  // how long members are kept while the source fails; 0 or less: for ever
+	EmptyAfter time.Duration  // how long they are kept while it finds none; 0: 30 s
+	Known      []backend.Spec // what the Runner before found, whose place in the set this one takes
+}
+
+// Runner runs a source and gives a set what it finds.
+// Safe for any goroutine.
+//
+//	waiting  <=>  pending is to be applied at some time
+//	emptyTimes > 0  =>  emptySince is the time of the first of them, and something is applied
+//	nothing is applied after Stop has returned
+type Runner struct {
+	opts   Options
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	ready  chan struct{} // closed after the first answer or failure
+
+	mu           sync.Mutex
+	set          *backend.Set   // nil before Join; guarded by mu, as all below
+	applied      []backend.Spec // what the set was given, or is to be given by Join
+	answered     bool           // ready is closed
+	pending      []backend.Spec
+	waiting      bool
+	firstChange  time.Time // of those that pending unites
+	lastChange   time.Time
+	emptyTimes   int
+	emptySince   time.Time
+	failingSince time.Time // zero: the source works
+	expired      bool      // what was applied was removed after StaleOK
+	published    int       // answers since Run was called
+	stopped      bool
+	timer        *time.Timer
+}
+
+// Start runs a source. What it finds is kept until Join.
+func Start(o Options) *Runner {
+	if o.EmptyAfter <= 0 {
+		o.EmptyAfter = emptyAfterDefault
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &Runner{opts: o, cancel: cancel, ready: make(chan struct{}), applied: o.Known}
+	r.timer = time.AfterFunc(time.Hour, r.onTime)
+	r.timer.Stop()
+	r.done.Go(func() { r.run(ctx) })
+	return r
+}
+
+// Ready returns what is closed when the source has found backends, or none, or has failed for the first time.
+func (r *Runner) Ready() <-chan struct{} { return r.ready }
+
+// Found returns what the source has found, as the set has it.
+func (r *Runner) Found() []backend.Spec {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.applied
+}
+
+// Join gives s what is found, now and from now on. It is called once.
+func (r *Runner) Join(s *backend.Set) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.set = s
+	if !r.stopped {
+		s.Apply(r.opts.Name, r.applied)
+	}
+}
+
+// Stop ends the source and waits for it. The set keeps what it has: Set.Apply with an empty list removes it.
+func (r *Runner) Stop() {
+	r.mu.Lock()
+	r.stopped = true
+	r.timer.Stop()
+	r.mu.Unlock()
+	r.cancel()
+	r.done.Wait()
+}
+
+// run calls Run of the source, again after it has failed.
+func (r *Runner) run(ctx context.Context) {
+	var wait backoff
+	for {
+		err := r.runOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = errEnded
+		}
+		r.publish(nil, err)
+		if r.worked() {
+			wait.reset()
+		}
+		if !sleep(ctx, wait.next()) {
+			return
+		}
+	}
+}
+
+// runOnce calls Run of the source. A panic of it is a failure: it must not end the proxy.
+func (r *Runner) runOnce(ctx context.Context) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the source panicked: %v", p)
+			slog.Error("discovery_panic", "upstream", r.opts.Upstream, "source", r.opts.Name, "panic", p,
+				"stack", string(debug.Stack()))
+		}
+	}()
+	return r.opts.Source.Run(ctx, r.publish)
+}
+
+var errEnded = errors.New("the source has ended")
+
+// worked reports whether there was an answer since it was called last.
+func (r *Runner) worked() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.published
+	r.published = 0
+	return n > 0
+}
+
+// publish takes what the source has found.
+func (r *Runner) publish(list []backend.Spec, err error) {
+	certain := errors.Is(err, None)
+	if err == nil {
+		list, err = r.clean(list)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.stopped {
+		return
+	}
+	now := time.Now()
+	switch {
+	case certain:
+		r.succeed()
+		r.change(nil, now)
+	case err != nil:
+		r.fail(err, now)
+	case len(list) == 0 && len(r.applied) > 0:
+		r.succeed()
+		r.findNone(now)
+	default:
+		r.succeed()
+		r.emptyTimes = 0
+		r.change(list, now)
+	}
+	if !r.answered {
+		r.answered = true
+		close(r.ready)
+	}
+	r.plan(now)
+}
+
+// clean returns list in order, without what cannot be a member. It is an error when nothing is left, or too much.
+func (r *Runner) clean(list []backend.Spec) ([]backend.Spec, error) {
+	if len(list) > membersMax {
+		return nil, fmt.Errorf("%d backends, more than %d", len(list), membersMax)
+	}
+	wrong := slices.IndexFunc(list, func(b backend.Spec) bool { return !usable(&b) })
+	left := slices.DeleteFunc(slices.Clone(list), func(b backend.Spec) bool { return !usable(&b) })
+	slices.SortStableFunc(left, func(a, b backend.Spec) int { return cmp.Compare(a.Address, b.Address) })
+	if wrong < 0 {
+		return left, nil
+	}
+	err := fmt.Errorf("%.100q with weight %d cannot be a backend", list[wrong].Address, list[wrong].Weight)
+	if len(left) == 0 {
+		return nil, err
+	}
+	slog.Warn("discovery_left_out", "upstream", r.opts.Upstream, "source", r.opts.Name,
+		"backends", len(list)-len(left), "error", err)
+	return left, nil
+}
+
+// usable reports whether b can be a member.
+func usable(b *backend.Spec) bool {
+	if b.Weight < 0 || b.Weight > weightMax {
+		return false
+	}
+	if path, ok := strings.CutPrefix(b.Address, "unix:"); ok {
+		return path != ""
+	}
+	host, port, err := net.SplitHostPort(b.Address)
+	if err != nil || host == "" {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
+}
+
+// fail notes that the source has failed. mu is held.
+func (r *Runner) fail(err error, now time.Time) {
+	if !r.failingSince.IsZero() {
+		return
+	}
+	r.failingSince = now
+	slog.Warn("discovery_failed", "upstream", r.opts.Upstream, "source", r.opts.Name, "error", err,
+		"members_kept", len(r.applied))
+}
+
+// succeed notes that the source has answered. mu is held.
+func (r *Runner) succeed() {
+	r.published++
+	if r.failingSince.IsZero() {
+		return
+	}
+	slog.Info("discovery_works_again", "upstream", r.opts.Upstream, "source", r.opts.Name,
+		"after", time.Since(r.failingSince).Round(time.Millisecond).String())
+	r.failingSince, r.expired = time.Time{}, false
+}
+
+// findNone notes an answer without backends while there are members. mu is held.
+func (r *Runner) findNone(now time.Time) {
+	if r.emptyTimes++; r.emptyTimes == 1 {
+		r.emptySince = now
+		slog.Warn("discovery_empty", "upstream", r.opts.Upstream, "source", r.opts.Name, "members_kept", len(r.applied),
+			"for", r.opts.EmptyAfter.String())
+	}
+	if r.emptyTimes >= emptyAnswers {
+		r.change(nil, now)
+	}
+}
+
+// change has list applied, soon. The first one is applied at once: a start waits for it. mu is held.
+func (r *Runner) change(list []backend.Spec, now time.Time) {
+	switch {
+	case slices.EqualFunc(list, r.applied, equal):
+		r.waiting, r.pending = false, nil
+		return
+	case !r.waiting:
+		r.firstChange = now
+	}
+	r.pending, r.waiting, r.lastChange = list, true, now
+	if len(r.applied) == 0 {
+		r.apply(list)
+	}
+}
+
+// equal reports whether two sources would say the same by a and b.
+func equal(a, b backend.Spec) bool {
+	return a.Address == b.Address && a.Weight == b.Weight && a.Host == b.Host && a.Zone == b.Zone && a.Tier == b.Tier &&
+		slices.Equal(a.Addrs, b.Addrs)
+}
+
+// apply gives the set a list. mu is held.
+func (r *Runner) apply(list []backend.Spec) {
+	added, removed := differences(r.applied, list)
+	level, event := slog.LevelInfo, "discovery_changed"
+	if len(removed) > len(r.applied)/2 {
+		level = slog.LevelWarn // more than half at one time: somebody should know
+	}
+	slog.Log(context.Background(), level, event, "upstream", r.opts.Upstream, "source", r.opts.Name,
+		"members", len(list), "added", short(added), "removed", short(removed))
+	r.applied, r.pending, r.waiting = list, nil, false
+	if len(list) == 0 {
+		r.emptyTimes = 0
+	}
+	if r.set != nil {
+		r.set.Apply(r.opts.Name, list)
+	}
+	r.check()
+}
+
+// check panics when an invariant of r does not hold. mu is held.
+func (r *Runner) check() {
+	if invariant.On {
+		invariant.That(!r.stopped, "applied after Stop")
+		invariant.That(r.emptyTimes == 0 || len(r.applied) > 0, "an empty answer that changes nothing is counted")
+		invariant.That(r.waiting || r.pending == nil, "a list that nobody waits for")
+	}
+}
+
+// due returns what is to be done next, and when: nil for nothing. mu is held.
+func (r *Runner) due() (at time.Time, do func()) {
+	plan := func(when time.Time, what func()) {
+		if do == nil || when.Before(at) {
+			at, do = when, what
+		}
+	}
+	if r.waiting {
+		when := r.lastChange.Add(debounce)
+		if last := r.firstChange.Add(debounceMax); last.Before(when) {
+			when = last
+		}
+		plan(when, func() { r.apply(r.pending) })
+	}
+	if r.emptyTimes > 0 {
+		plan(r.emptySince.Add(r.opts.EmptyAfter), func() { r.apply(nil) })
+	}
+	if !r.failingSince.IsZero() && r.opts.StaleOK > 0 && !r.expired && len(r.applied) > 0 {
+		plan(r.failingSince.Add(r.opts.StaleOK), r.expire)
+	}
+	return at, do
+}
+
+// expire removes the members of a source that fails for longer than is good. mu is held.
+func (r *Runner) expire() {
+	r.expired = true
+	slog.Warn("discovery_expired", "upstream", r.opts.Upstream, "source", r.opts.Name, "members", len(r.applied),
+		"after", r.opts.StaleOK.String())
+	r.apply(nil)
+}
+
+// plan does what is due and has the timer call for what comes next. mu is held.
+func (r *Runner) plan(now time.Time) {
+	for {
+		at, do := r.due()
+		switch {
+		case do == nil:
+			r.timer.Stop()
+			return
+		case at.After(now):
+			r.timer.Reset(at.Sub(now))
+			return
+		}
+		do()
+	}
+}
+
+// onTime runs on a goroutine of the timer.
+func (r *Runner) onTime() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.stopped {
+		r.plan(time.Now())
+	}
+}
+
+// differences returns the addresses that are in one list alone.
+func differences(old, next []backend.Spec) (added, removed []string) {
+	before := make(map[string]int, len(old))
+	for i := range old {
+		before[old[i].Address]++
+	}
+	for i := range next {
+		if a := next[i].Address; before[a] > 0 {
+			before[a]--
+		} else {
+			added = append(added, a)
+		}
+	}
+	for i := range old {
+		if a := old[i].Address; before[a] > 0 {
+			before[a]--
+			removed = append(removed, a)
+		}
+	}
+	return added, removed
+}
+
+// short names the first few of many addresses.
+func short(all []string) []string {
+	if more := len(all) - namedMax; more > 0 {
+		return append(slices.Clone(all[:namedMax]), fmt.Sprintf("and %d more", more))
+	}
+	return all
+}

@@ -1,0 +1,333 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/discovery"
+	"github.com/edge-proxy/edge/backend/discovery/locator"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/testutil/dnsserver"
+)
+
+// everywhere is a service at one port of all addresses of the machine. It answers with the address it was asked at.
+type everywhere struct {
+	port  uint16
+	conns sync.Map // *atomic.Int64 by address: how many connections were made
+	ended sync.Map // and how many have ended
+}
+
+func listenEverywhere(t *testing.T) *everywhere {
+	t.Helper()
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := &everywhere{port: uint16(l.Addr().(*net.TCPAddr).Port)}
+	h := &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			at, _, _ := net.SplitHostPort(r.Context().Value(http.LocalAddrContextKey).(net.Addr).String())
+			fmt.Fprintf(w, "%s for %s", at, r.Host)
+		}),
+		ConnState: func(c net.Conn, state http.ConnState) {
+			at, _, _ := net.SplitHostPort(c.LocalAddr().String())
+			switch state {
+			case http.StateNew:
+				count(&e.conns, at).Add(1)
+			case http.StateClosed:
+				count(&e.ended, at).Add(1)
+			}
+		},
+	}
+	go h.Serve(l) //nolint:errcheck // ends with the listener
+	t.Cleanup(func() { h.Close() })
+	return e
+}
+
+func count(m *sync.Map, at string) *atomic.Int64 {
+	n, _ := m.LoadOrStore(at, new(atomic.Int64))
+	return n.(*atomic.Int64)
+}
+
+// answerers returns the addresses that answer, and what they call the host.
+func answerers(t *testing.T, s *Server, path string) string {
+	t.Helper()
+	seen := map[string]bool{}
+	var all []string
+	for range 12 {
+		status, body := get(t, s, "web", path)
+		if status != 200 {
+			body = fmt.Sprint(status)
+		}
+		if !seen[body] {
+			seen[body] = true
+			all = append(all, body)
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, ", ")
+}
+
+// An upstream is what its names and files say, beside the backends that it names itself, through changes and reloads.
+func TestDiscovery_upstreamFollowsItsSources(t *testing.T) {
+	testutil.CheckLeaks(t)
+	e, dns := listenEverywhere(t), dnsserver.Start(t)
+	dns.Answer("web.test.", "A 1 127.0.0.11", "A 1 127.0.0.12")
+	dns.Answer("_http._tcp.test.", fmt.Sprintf("SRV 1 0 0 %d one.test.", e.port))
+	dns.Answer("one.test.", "A 1 127.0.0.21")
+	path := filepath.Join(t.TempDir(), "users.txt")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(fmt.Sprintf("127.0.0.31:%d\n", e.port))
+	file := func(discover string) string {
+		return quiet + fmt.Sprintf(`
+http = { name = "web", listen = "127.0.0.1:0" }
+upstream_defaults.resolver = %q
+[upstreams.api]
+backends = [{ address = "127.0.0.1:%d" }]
+discover = [%s]
+host = "backend"
+[[routes]]
+pattern = "/*"
+dest = "api"
+[[routes]]
+pattern = "/srv"
+dest = "srv+dns://_http._tcp.test"
+`, dns.Addr, e.port, discover)
+	}
+	all := fmt.Sprintf(`"dns://web.test:%d", "srv+dns://_http._tcp.test", "file://%s"`, e.port, path)
+	s := start(t, Options{}, "%s", file(all))
+	becomes := func(path, want string) {
+		t.Helper()
+		want = strings.ReplaceAll(want, "PORT", fmt.Sprint(e.port))
+		var got string
+		defer func() {
+			if t.Failed() {
+				t.Logf("%s, want %s", got, want)
+			}
+		}()
+		testutil.Eventually(t, testutil.Patience, func() bool { got = answerers(t, s, path); return got == want })
+	}
+	static, files := "127.0.0.1 for 127.0.0.1:PORT", "127.0.0.31 for 127.0.0.31:PORT"
+	srv := "127.0.0.21 for one.test:PORT"
+	if want := strings.ReplaceAll(srv, "PORT", fmt.Sprint(e.port)); !strings.HasPrefix(answerers(t, s, "/srv"),
+		"127.0.0.21 for 127.0.0.1:") || !strings.Contains(answerers(t, s, "/"), want) {
+		t.Errorf("at once: %s, %s", answerers(t, s, "/srv"), answerers(t, s, "/"))
+	}
+	becomes("/", static+", 127.0.0.11 for web.test:PORT, 127.0.0.12 for web.test:PORT, "+srv+", "+files)
+	dns.Answer("web.test.", "A 1 127.0.0.12", "A 1 127.0.0.13")
+	write(fmt.Sprintf("127.0.0.31:%d\n127.0.0.32:%[1]d\n", e.port))
+	files += ", 127.0.0.32 for 127.0.0.32:PORT"
+	becomes("/", static+", 127.0.0.12 for web.test:PORT, 127.0.0.13 for web.test:PORT, "+srv+", "+files)
+	dns.Fail("", dnsserver.ServFail)
+	apply(t, s, "%s", file(fmt.Sprintf(`"dns://web.test:%d", "file://%s"`, e.port, path)))
+	becomes("/", static+", 127.0.0.12 for web.test:PORT, 127.0.0.13 for web.test:PORT, "+files) // though DNS fails
+	apply(t, s, "%s", strings.Replace(file(fmt.Sprintf(`"dns://web.test:%d", "file://%s"`, e.port, path)),
+		"host =", "stale_ok = \"1s\"\nhost =", 1)) // what another runner found grows stale
+	becomes("/", static+", "+files)
+	dns.Fail("", dnsserver.None)
+	becomes("/", static+", 127.0.0.12 for web.test:PORT, 127.0.0.13 for web.test:PORT, "+files)
+	apply(t, s, "%s", strings.Replace(file(""), "discover = []\n", "", 1))
+	becomes("/", static)
+}
+
+// A start waits a second for DNS at most, and serves as soon as it answers.
+func TestDiscovery_startWithDeadDNS(t *testing.T) {
+	e, dns := listenEverywhere(t), dnsserver.Start(t)
+	dns.Fail("", dnsserver.Drop)
+	dns.Answer("web.test.", "A 1 127.0.0.11")
+	begun := time.Now()
+	s := start(t, Options{}, quiet+`
+http = { name = "web", listen = "127.0.0.1:0" }
+upstream_defaults.resolver = %q
+[upstreams.found]
+discover = ["dns://web.test:%[2]d", "srv+dns://web.test"]
+[upstreams.named]
+backends = [{ address = "web.test:%[2]d" }, { address = "other.test:%[2]d" }]
+[[routes]]
+pattern = "/*"
+dest = "found"
+[[routes]]
+pattern = "/named"
+dest = "named"
+`, dns.Addr, e.port)
+	if took := time.Since(begun); took > firstLookup+500*time.Millisecond {
+		t.Errorf("started after %s", took)
+	}
+	for _, path := range []string{"/", "/named"} {
+		if status, _ := get(t, s, "web", path); status != 503 {
+			t.Errorf("%s: status %d without DNS", path, status)
+		}
+	}
+	dns.Fail("", dnsserver.None)
+	for _, path := range []string{"/", "/named"} {
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			status, _ := get(t, s, "web", path)
+			return status == 200
+		}, path)
+	}
+}
+
+// changing is a source that adds and removes members.
+type changing struct {
+	port  uint16
+	stays []string
+	times *atomic.Int64
+}
+
+func (c *changing) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
+	rng := rand.New(rand.NewPCG(1, 2))
+	others := make([]bool, 200)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var list []backend.Spec
+		for _, at := range c.stays {
+			list = append(list, backend.Spec{Address: fmt.Sprintf("%s:%d", at, c.port)})
+		}
+		for i, in := range others {
+			if in {
+				list = append(list, backend.Spec{Address: fmt.Sprintf("127.0.2.%d:%d", i, c.port)})
+			}
+		}
+		publish(list, nil)
+		c.times.Add(1)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		i := rng.IntN(len(others))
+		others[i] = !others[i]
+	}
+}
+
+// While a hundred members come and go each second, no request fails, and those that stay keep their connections.
+func TestDiscovery_storm(t *testing.T) {
+	e, times := listenEverywhere(t), new(atomic.Int64)
+	stays := []string{"127.0.1.1", "127.0.1.2", "127.0.1.3"}
+	o := Options{Sources: map[string]discovery.Maker{"storm": func(l *locator.Locator) (discovery.Source, error) {
+		return &changing{e.port, stays, times}, nil
+	}}}
+	cfg, report := config.Options{Sources: []string{"storm"}}.Parse("test.toml", []byte(quiet+`
+global.worker_threads = 2
+http = { name = "web", listen = "127.0.0.1:0" }
+upstreams.api.discover = "storm://any"
+routes = [{ pattern = "/*", dest = "api" }]
+`))
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	s := serve(t, cfg, o)
+	var requests, toStay atomic.Int64
+	load := func(until int64) {
+		var clients sync.WaitGroup
+		for range 4 {
+			clients.Go(func() {
+				c := &http.Client{Transport: &http.Transport{}}
+				defer c.CloseIdleConnections()
+				for times.Load() < until {
+					resp, err := c.Get(urlOf(t, s, "web"))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					body, err := io.ReadAll(resp.Body)
+					resp.Body.Close()
+					if err != nil || resp.StatusCode != 200 {
+						t.Errorf("%d %q %v", resp.StatusCode, body, err)
+						return
+					}
+					requests.Add(1)
+					if strings.HasPrefix(string(body), "127.0.1.") {
+						toStay.Add(1)
+					}
+				}
+			})
+		}
+		clients.Wait()
+	}
+	load(100)
+	runtime.GC()
+	goroutines := runtime.NumGoroutine()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	load(100 + 300)
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	made, ended := int64(0), int64(0)
+	for _, at := range stays {
+		made, ended = made+count(&e.conns, at).Load(), ended+count(&e.ended, at).Load()
+	}
+	t.Logf("%d requests, %d to members that stay over %d connections, heap %d kB and then %d", requests.Load(),
+		toStay.Load(), made, before.HeapAlloc>>10, after.HeapAlloc>>10)
+	// Each of 4 clients may need a connection to each of them on each of 2 reactors, once.
+	if ended > 0 || made > int64(4*len(stays)*2) || toStay.Load() == 0 {
+		t.Errorf("%d requests to members that stay took %d connections, %d of which ended", toStay.Load(), made, ended)
+	}
+	if n := runtime.NumGoroutine(); n > goroutines+400 { // net/http has one for each idle connection
+		t.Errorf("%d goroutines, %d before", n, goroutines)
+	}
+	if after.HeapAlloc > before.HeapAlloc+16<<20 {
+		t.Errorf("%d bytes of heap, %d before", after.HeapAlloc, before.HeapAlloc)
+	}
+}
+
+// A source that the program does not have is an error of the configuration, and so is one that it cannot make.
+func TestDiscovery_sourcesThatAreNotThere(t *testing.T) {
+	text := "upstreams.api.discover = \"mine://x\"\nroutes = [{ pattern = \"/*\", dest = \"api\" }]\n"
+	_, report := config.Options{Sources: []string{"mines"}}.Parse("test.toml", []byte(text))
+	if report.OK() || !strings.Contains(report.Errors[0].Hint, `did you mean "mines"`) {
+		t.Errorf("%+v", report.Errors)
+	}
+	cfg, report := config.Options{Sources: []string{"mine"}}.Parse("test.toml", []byte(quiet+text))
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	for _, makers := range []map[string]discovery.Maker{
+		{"mine": func(*locator.Locator) (discovery.Source, error) { return nil, nil }},
+		{"mine": func(*locator.Locator) (discovery.Source, error) { return nil, os.ErrInvalid }},
+		{},
+	} {
+		if s, err := New(cfg, Options{Sources: makers}); err == nil || !strings.Contains(err.Error(), "upstream api") {
+			t.Errorf("%v, %v", s, err)
+		}
+	}
+}
+
+// Options.Lookup is asked for the names of sources as for those of backends.
+func TestDiscovery_byLookup(t *testing.T) {
+	e := listenEverywhere(t)
+	s := start(t, Options{Lookup: func(_ context.Context, host string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.41")}, nil
+	}}, quiet+`
+http = { name = "web", listen = "127.0.0.1:0" }
+routes = [{ pattern = "/*", dest = "dns://any.test:%d" }]
+`, e.port)
+	if got := answerers(t, s, "/"); !strings.HasPrefix(got, "127.0.0.41 for ") {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,160 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/discovery"
+	"github.com/edge-proxy/edge/backend/discovery/dns"
+	"github.com/edge-proxy/edge/backend/health"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/proxy/retry"
+)
+
+// firstLookup is how long a start or a reload waits for the names of new backends, and for sources that are new. A
+// backend whose name takes longer is down until it is resolved; one that is found later joins later.
+const firstLookup = time.Second
+
+// members is the backends of an upstream of the configuration, what resolves their names, and what finds further ones.
+// It lives as long as some generation has an upstream of that name; the pools of connections to them come and go with
+// their options.
+// Guarded by Server.mu.
+type members struct {
+	set      *backend.Set
+	servers  string                       // that names asks, as text
+	names    *discovery.Resolver          // nil before the first commit
+	discover config.Discovery             // that runners were made by
+	runners  map[string]*discovery.Runner // by the text of the source
+
+	watch   *health.Watch // nil: they are not checked
+	stopLog func()        // ends that changes are logged
+	counted health.Stats  // of checks that a reload turned off
+
+	retry retry.Policy // of the upstream as the last build had it; its budget lives on while its size stays the same
+	ratio int          // of that budget; 0: there was no build yet
+
+	outlier  config.Outlier    // that outliers were made with
+	outliers *backend.Outliers // of the last build; nil: no backend is ejected
+	watching *backend.Outliers // of the last commit
+}
+
+// stop ends what looks for backends and what watches over them: no generation has them any more.
+func (m *members) stop() {
+	m.names.Stop()
+	for _, r := range m.runners {
+		r.Stop()
+	}
+	m.stopLog()
+	if m.watch != nil {
+		m.watch.Stop()
+	}
+	if m.watching != nil {
+		m.watching.Stop()
+	}
+}
+
+// members returns the backends of u, which become those that u names with the commit of b: those of the running
+// generation, if it has an upstream of that name.
+func (b *build) members(u *config.Upstream) (*members, error) {
+	s := b.services[u.Name]
+	if s != nil {
+		return s, nil
+	}
+	if s = b.server.present.services[u.Name]; s == nil {
+		s = &members{set: backend.NewSet()}
+		s.stopLog = backend.LogChanges(u.Name, s.set)
+	}
+	names := b.namesBy(u.Discovery.Resolver)
+	update, err := b.discover(u, s, names)
+	if err != nil {
+		return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
+	}
+	b.services[u.Name] = s
+	list := make([]backend.Spec, len(u.Backends))
+	for i, one := range u.Backends {
+		list[i] = backend.Spec{Address: one.String(), Weight: one.Weight}
+		if one.Backup {
+			list[i].Tier = 1
+		}
+	}
+	for _, one := range s.set.Unresolved(list) {
+		b.lookups.Go(func() { lookUp(names, one) })
+	}
+	b.updates = append(b.updates, func() {
+		s.update(b.server.monitor, list, b.checks[u.Name])
+		s.commitOutliers()
+		servers := fmt.Sprint(u.Discovery.Resolver)
+		if s.names != nil && s.servers != servers {
+			s.names.Stop()
+			s.names = nil
+		}
+		if s.names == nil {
+			s.names, s.servers = discovery.ResolveNames(u.Name, s.set, names), servers
+		}
+		update()
+	})
+	return s, nil
+}
+
+// namesBy returns what looks names up by these servers; by none, as Options.Lookup or the machine does.
+func (b *build) namesBy(servers []netip.AddrPort) discovery.Names {
+	if len(servers) == 0 {
+		return discovery.NamesBy(b.server.opts.Lookup)
+	}
+	return dns.New(dns.Options{Servers: servers})
+}
+
+// lookUp resolves the name of a backend that is new: a reload must not swap in backends that are all down for a moment.
+func lookUp(names discovery.Names, one *backend.Spec) {
+	ctx, cancel := context.WithTimeout(context.Background(), firstLookup)
+	defer cancel()
+	one.Addrs, _ = discovery.Resolve(ctx, names, one.Address) // the Resolver tells of an error
+}
+
+// discover starts the sources of u that s does not run, and waits with the look-ups for their first answers. update
+// has the set follow them, and no others. Sources run on where nothing about them changes.
+func (b *build) discover(u *config.Upstream, s *members, names discovery.Names) (update func(), err error) {
+	if s.runners != nil && s.discover.Equal(&u.Discovery) {
+		return func() {}, nil
+	}
+	runners := make(map[string]*discovery.Runner, len(u.Discovery.Sources))
+	for _, text := range u.Discovery.Sources {
+		source, err := discovery.Open(text, discovery.Opening{Names: names, Makers: b.server.opts.Sources})
+		if err != nil {
+			return nil, err
+		}
+		o := discovery.Options{
+			Upstream: u.Name, Name: text, Source: source,
+			StaleOK: u.Discovery.StaleOK, EmptyAfter: u.Discovery.EmptyAfter,
+		}
+		if before := s.runners[text]; before != nil {
+			o.Known = before.Found()
+		}
+		r := discovery.Start(o)
+		runners[text] = r
+		b.fresh = append(b.fresh, r.Stop)
+		b.lookups.Go(func() {
+			select {
+			case <-r.Ready():
+			case <-time.After(firstLookup):
+			}
+		})
+	}
+	return func() {
+		for _, r := range s.runners {
+			r.Stop()
+		}
+		for _, r := range runners {
+			r.Join(s.set) // before others go: what both have found stays
+		}
+		for text := range s.runners {
+			if runners[text] == nil {
+				s.set.Apply(text, nil)
+			}
+		}
+		s.runners, s.discover = runners, u.Discovery
+	}, nil
+}

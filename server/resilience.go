@@ -1,0 +1,55 @@
+package server
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/ejection"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/proxy/retry"
+)
+
+// setOutliers has the backends ejected as u says.
+func (m *members) setOutliers(u *config.Upstream, reactors int) {
+	if m.outlier == u.Outlier {
+		return
+	}
+	m.outlier, m.outliers = u.Outlier, nil
+	if o := u.Outlier; o.On {
+		m.outliers = backend.NewOutliers(u.Name, m.set, reactors, ejection.Options{
+			Errors: o.Errors, Window: o.Window, Eject: o.Eject, MaxEjected: o.MaxEjected,
+		})
+	}
+}
+
+// commitOutliers ends the ejections of the outliers that were replaced.
+func (m *members) commitOutliers() {
+	if old := m.watching; old != m.outliers {
+		m.watching = m.outliers
+		if old != nil {
+			old.Stop()
+		}
+	}
+}
+
+// setRetry makes the policy for u, whose backends are m.
+func (m *members) setRetry(u *config.Upstream, reactors int) error {
+	p := retry.Policy{On: retry.Default(), PerTry: u.Retry.PerTry, Budget: m.retry.Budget}
+	if p.PerTry > 0 {
+		p.On = p.On.With(retry.Timeout)
+	}
+	if u.Retry.On != nil {
+		var err error
+		if p.On, err = retry.Parse(u.Retry.On...); err != nil {
+			return fmt.Errorf("upstream %s: retry.on: %w", u.Name, err)
+		}
+	}
+	if ratio := cmp.Or(u.Retry.Budget, retry.RatioDefault); m.ratio != ratio {
+		if m.ratio, p.Budget = ratio, nil; ratio > 0 {
+			p.Budget = retry.NewBudget(reactors, ratio)
+		}
+	}
+	m.retry = p
+	return nil
+}
