@@ -40,7 +40,8 @@ func discoverKey() *schema.Key {
 	return &schema.Key{Path: "discover", Type: typeSources, Example: `"srv+dns://users.service.consul"`,
 		Into: schema.Into(func(e *upstreamEntry) *[]string { return &e.Discovery.Sources }),
 		Doc: "Where backends are found, beside those of `backends`: `dns://host:port`, `srv+dns://name`, " +
-			"`file:///path`, up to four. See [discovery](discovery.md)."}
+			"`file:///path`, `etcd://…`, `k8s://…`, `docker://…`, `consul://…`, up to four. See " +
+			"[discovery](discovery.md)."}
 }
 
 // discoveryKeys are the keys about finding backends that an upstream and the defaults of all upstreams share.

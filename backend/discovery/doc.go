@@ -4,7 +4,7 @@
 // has. A Source says where backends are found; a Runner runs it and decides what of its answers becomes the members:
 //
 //	Source.Run, a goroutine ─► publish(list or error) ─► Runner: debounce, doubt, log ─► Set.Apply ─► members
-//	  dns, srv+dns, file, or one of the program             error: nothing changes
+//	  dns, file, etcd … or one of the program               error: nothing changes
 //	                                                        no backend: believed later
 //
 // # What a Runner does

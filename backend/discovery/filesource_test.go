@@ -98,6 +98,7 @@ func write(t *testing.T, path, text string, rename bool) {
 }
 
 func TestFile_isFollowed(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "users.txt")
 	write(t, path, "10.0.0.1:1\n", false)
 	set, r := follow(t, "file://"+path)
@@ -132,6 +133,7 @@ func TestFile_isFollowed(t *testing.T) {
 
 // Kubernetes changes the files of a ConfigMap by a symbolic link to a folder, which it renames.
 func TestFile_behindLinks(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "users.txt")
 	link := func(version string) {
@@ -158,6 +160,7 @@ func TestFile_behindLinks(t *testing.T) {
 
 // A folder that comes later, or is replaced, is found.
 func TestFile_folderThatComesLater(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "later")
 	path := filepath.Join(dir, "users.txt")
 	set, _ := follow(t, "file://"+path)
@@ -177,6 +180,7 @@ func TestFile_folderThatComesLater(t *testing.T) {
 }
 
 func TestFile_tooLarge(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "users.txt")
 	write(t, path, strings.Repeat("#", fileMax)+"\n", false)
 	if _, err := readFile(path); err != errFileSize {
@@ -186,6 +190,7 @@ func TestFile_tooLarge(t *testing.T) {
 
 // Stop ends a source that waits at once.
 func TestFile_stops(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "users.txt")
 	write(t, path, "10.0.0.1:1\n", false)
 	for range 20 {

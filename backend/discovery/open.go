@@ -1,7 +1,10 @@
 package discovery
 
 import (
+	"cmp"
 	"fmt"
+	"net/url"
+	"strconv"
 
 	"github.com/edge-proxy/edge/backend/discovery/locator"
 )
@@ -36,10 +39,46 @@ func Open(text string, o Opening) (Source, error) {
 		return &serviceSource{names: names, name: l.Host}, nil
 	case "file":
 		return &fileSource{path: l.Path}, nil
+	case "etcd":
+		return &etcdSource{bases: basesOf(l), prefix: l.Name, ca: l.Params.Get("ca")}, nil
+	case "consul":
+		return newConsul(l), nil
+	case "k8s":
+		return &kubeSource{namespace: l.Host, service: l.Name, port: l.PortName, api: l.Params.Get("api"),
+			ca: l.Params.Get("ca"), tokenFile: l.Params.Get("token_file")}, nil
+	case "docker":
+		port, _ := strconv.Atoi(l.Params.Get("port"))
+		return &dockerSource{label: l.Name, port: port, network: l.Params.Get("network"),
+			socket: cmp.Or(l.Params.Get("socket"), dockerSocket)}, nil
 	}
 	source, err := o.Makers[l.Scheme](l)
 	if err == nil && source == nil {
 		err = fmt.Errorf("%q: its maker made no source", text)
 	}
 	return source, err
+}
+
+// basesOf returns the servers of a registry as the begins of URLs. A file of authorities means TLS.
+func basesOf(l *locator.Locator) []string {
+	scheme := "http://"
+	if l.Params.Get("tls") == "true" || l.Params.Has("ca") && l.Params.Get("tls") != "false" {
+		scheme = "https://"
+	}
+	all := make([]string, len(l.Hosts))
+	for i, host := range l.Hosts {
+		all[i] = scheme + host
+	}
+	return all
+}
+
+// newConsul makes the source of a service of Consul. What the locator says beside is passed on.
+func newConsul(l *locator.Locator) *consulSource {
+	s := &consulSource{base: basesOf(l)[0], service: l.Name, params: url.Values{}, ca: l.Params.Get("ca"),
+		tokenFile: l.Params.Get("token_file")}
+	for _, name := range []string{"tag", "dc", "near"} {
+		if value := l.Params.Get(name); value != "" {
+			s.params.Set(name, value)
+		}
+	}
+	return s
 }

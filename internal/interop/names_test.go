@@ -144,7 +144,8 @@ zone "example" { type master; file %q; };
 	"unbound": func(t *testing.T) netip.AddrPort {
 		at, dir := freePort(t), t.TempDir()
 		text := fmt.Sprintf("server:\n interface: 127.0.0.1\n port: %d\n do-daemonize: no\n username: \"\"\n"+
-			" chroot: \"\"\n pidfile: \"\"\n directory: %q\n use-syslog: no\n local-zone: \"example.\" static\n", at.Port(), dir)
+			" chroot: \"\"\n pidfile: \"\"\n directory: %q\n use-syslog: no\n"+
+			" local-zone: \"example.\" static\n", at.Port(), dir)
 		for line := range strings.Lines(zoneText()) {
 			text += " local-data: '" + strings.TrimSpace(line) + "'\n"
 		}

@@ -6,6 +6,10 @@
 //	dns://HOST:PORT          each address of the host
 //	srv+dns://NAME           the SRV records of the name
 //	file:///PATH             the lines of a file
+//	etcd://HOST:PORT,…/PREFIX      the values of keys; ?tls=true&ca=/file
+//	consul://HOST:PORT/SERVICE     the instances that pass; ?tag=&dc=&near=&tls=&ca=&token_file=
+//	k8s://NAMESPACE/SERVICE:PORT   EndpointSlices; ?api=https://host:port&ca=&token_file=
+//	docker://LABEL=VALUE           containers; ?network=&port=&socket=
 //
 // A program may have schemes of its own, whose texts have the form scheme://host/path?name=value. What these parts mean
 // is up to the maker of the source; Parse only cuts the text.

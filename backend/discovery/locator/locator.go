@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"path"
 	"slices"
@@ -14,23 +15,36 @@ import (
 // Locator is such a text.
 // Immutable.
 type Locator struct {
-	Text   string // as it was written
-	Scheme string
-	Host   string     // of dns and srv+dns: a name; of others the part before the first slash
-	Port   uint16     // of dns
-	Path   string     // of file: the file; of others what begins with the first slash
-	Params url.Values // after "?"
+	Text     string // as it was written
+	Scheme   string
+	Host     string     // of dns and srv+dns: a name; of k8s: the namespace; else the part before the first slash
+	Hosts    []string   // of etcd and consul: host:port each
+	Name     string     // of etcd: the prefix of keys; of consul and k8s: the service; of docker: the label
+	Port     uint16     // of dns
+	PortName string     // of k8s: a name or a number; "": none is given
+	Path     string     // of file: the file; of others what begins with the first slash
+	Params   url.Values // after "?"
 }
 
 // Schemes are those of this package, in order.
-var Schemes = []string{"dns", "file", "srv+dns"}
+var Schemes = []string{"consul", "dns", "docker", "etcd", "file", "k8s", "srv+dns"}
+
+// params are the parameters that a scheme knows.
+var params = map[string][]string{
+	"consul": {"ca", "dc", "near", "tag", "tls", "token_file"},
+	"docker": {"network", "port", "socket"},
+	"etcd":   {"ca", "tls"},
+	"k8s":    {"api", "ca", "token_file"},
+}
 
 var (
 	errForm   = errors.New("it must be like scheme://where")
-	errPort   = errors.New("it needs a port from 1 to 65535: dns://host:port")
+	errPort   = errors.New("it needs a port from 1 to 65535, as in host:port")
+	errName   = errors.New("it needs what to look for after the host: /name")
+	errLabel  = errors.New("it needs a label, docker://name or docker://name=value")
 	errHost   = errors.New("it needs the name of a host")
 	errPath   = errors.New("it needs an absolute path: file:///path")
-	errExtra  = errors.New("it has more than a host and a port")
+	errExtra  = errors.New("it has more than can be meant")
 	errNoPort = errors.New("a service has no port: its SRV records say it; dns://host:port has one")
 )
 
@@ -66,21 +80,12 @@ func Parse(text string, own ...string) (*Locator, error) {
 
 // check looks into the text of a scheme of this package.
 func (l *Locator) check() error {
-	for name := range l.Params {
-		return fmt.Errorf("there is no parameter %q", name)
+	if err := l.checkParams(); err != nil {
+		return err
 	}
 	switch l.Scheme {
 	case "dns":
-		if l.Path != "" {
-			return errExtra
-		}
-		host, text, err := net.SplitHostPort(l.Host)
-		port, wrong := strconv.ParseUint(text, 10, 16)
-		if err != nil || wrong != nil || port == 0 {
-			return errPort
-		}
-		l.Host, l.Port = host, uint16(port)
-		return checkName(host)
+		return l.checkHostPort()
 	case "srv+dns":
 		if l.Path != "" {
 			return errExtra
@@ -89,11 +94,89 @@ func (l *Locator) check() error {
 			return errNoPort
 		}
 		return checkName(l.Host)
+	case "etcd", "consul":
+		return l.checkRegistry()
+	case "k8s":
+		l.Name, l.PortName, _ = strings.Cut(strings.TrimPrefix(l.Path, "/"), ":")
+		if strings.Contains(l.PortName, "/") {
+			return errExtra
+		}
+		return errors.Join(checkName(l.Host), checkName(l.Name))
+	case "docker":
+		if l.Name = l.Host; l.Name == "" || l.Path != "" {
+			return errLabel
+		}
+		return nil
 	}
 	if l.Host != "" || l.Path == "" || l.Path != path.Clean(l.Path) || l.Path == "/" {
 		return errPath
 	}
 	return nil
+}
+
+// checkParams reports parameters that the scheme does not know, or whose value is none.
+func (l *Locator) checkParams() error {
+	for name, values := range l.Params {
+		value := values[0]
+		wrong := value == "" || len(values) > 1
+		switch name {
+		case "ca", "token_file", "socket":
+			wrong = wrong || !path.IsAbs(value)
+		case "tls":
+			wrong = wrong || value != "true" && value != "false"
+		case "port":
+			n, err := strconv.ParseUint(value, 10, 16)
+			wrong = wrong || err != nil || n == 0
+		case "api":
+			u, err := url.Parse(value)
+			wrong = wrong || err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.Path != ""
+		}
+		switch {
+		case !slices.Contains(params[l.Scheme], name):
+			return fmt.Errorf("there is no parameter %q", name)
+		case wrong:
+			return fmt.Errorf("%q is no value of %q", value, name)
+		}
+	}
+	return nil
+}
+
+// checkHostPort reads host:port, and nothing else.
+func (l *Locator) checkHostPort() error {
+	if l.Path != "" {
+		return errExtra
+	}
+	host, port, err := hostPort(l.Host)
+	l.Host, l.Port = host, port
+	return err
+}
+
+// checkRegistry reads the servers of a registry and what is asked of them.
+func (l *Locator) checkRegistry() error {
+	l.Hosts, l.Name = strings.Split(l.Host, ","), strings.TrimPrefix(l.Path, "/")
+	for _, one := range l.Hosts {
+		host, _, err := hostPort(one)
+		if _, literal := netip.ParseAddr(host); err != nil && literal != nil {
+			return err
+		}
+	}
+	switch {
+	case l.Name == "":
+		return errName
+	case l.Scheme == "consul" && (len(l.Hosts) > 1 || strings.Contains(l.Name, "/")):
+		return errExtra
+	}
+	return nil
+}
+
+// hostPort cuts the name of a host, and a port.
+func hostPort(text string) (string, uint16, error) {
+	host, text, err := net.SplitHostPort(text)
+	port, wrong := strconv.ParseUint(text, 10, 16)
+	if err != nil || wrong != nil || port == 0 {
+		return "", 0, errPort
+	}
+	return host, uint16(port), checkName(host)
 }
 
 // checkName reports whether a name can be asked for: RFC 1035 §2.3.4, with the underscores of services (RFC 2782).

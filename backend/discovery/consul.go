@@ -1,0 +1,114 @@
+package discovery
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+)
+
+// Bounds of Consul's blocking queries.
+const (
+	consulWait  = 5 * time.Minute        // one query blocks so long, and up to a sixteenth longer, as Consul does it
+	consulPause = 100 * time.Millisecond // between two queries: an index may change all the time
+)
+
+// consulSource finds the instances of a service of Consul that pass their checks.
+// Owned by the goroutine of its Runner.
+type consulSource struct {
+	base, service string
+	params        url.Values // tag, dc, near
+	tokenFile, ca string
+}
+
+type consulEntry struct {
+	Node struct {
+		Address string
+	}
+	Service struct {
+		Address string
+		Port    int
+		Weights struct{ Passing int }
+		Meta    map[string]string
+	}
+}
+
+// Run asks with the index of the answer before, which Consul holds until something has changed.
+func (s *consulSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
+	r, err := newRemote([]string{s.base}, remoteOptions{ca: s.ca, wait: consulWait + consulWait/8})
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	r.token = func() (string, string, error) {
+		token, err := secretOf(s.tokenFile, "CONSUL_HTTP_TOKEN")
+		return "X-Consul-Token", token, err
+	}
+	index := uint64(0)
+	for {
+		q := url.Values{"passing": {"1"}}
+		for name, values := range s.params {
+			q[name] = values
+		}
+		if index > 0 {
+			q.Set("index", strconv.FormatUint(index, 10))
+			q.Set("wait", (consulWait - time.Duration(rand.Int64N(int64(consulWait/16)))).Round(time.Second).String())
+		}
+		var entries []consulEntry
+		field, err := r.call(ctx, "GET", "/v1/health/service/"+url.PathEscape(s.service)+"?"+q.Encode(), nil, &entries)
+		if err != nil {
+			return err
+		}
+		next, err := strconv.ParseUint(field("X-Consul-Index"), 10, 64)
+		switch {
+		case err != nil || next == 0 || next < index:
+			index = 0 // "reset the index to zero when it goes backwards": a restored snapshot, another leader
+		default:
+			index = next
+		}
+		publish(consulSpecs(entries), nil)
+		if !sleep(ctx, max(consulPause, pauseWithout(index))) {
+			return ctx.Err()
+		}
+	}
+}
+
+// pauseWithout returns how long to wait before a query that does not block.
+func pauseWithout(index uint64) time.Duration {
+	if index == 0 {
+		return time.Second
+	}
+	return 0
+}
+
+// consulSpecs are the backends of entries. The address of the service goes before that of its node.
+func consulSpecs(entries []consulEntry) []backend.Spec {
+	list := make([]backend.Spec, 0, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		host := e.Service.Address
+		if host == "" {
+			host = e.Node.Address
+		}
+		list = append(list, backend.Spec{
+			Address: net.JoinHostPort(host, strconv.Itoa(e.Service.Port)),
+			Weight:  max(0, e.Service.Weights.Passing), Zone: e.Service.Meta["zone"],
+		})
+	}
+	return list
+}
+
+// secretOf returns the text of a file, or of a variable of the environment where no file is named.
+func secretOf(file, variable string) (string, error) {
+	if file == "" {
+		return os.Getenv(variable), nil
+	}
+	text, err := os.ReadFile(file)
+	return strings.TrimSpace(string(text)), err
+}

@@ -1,0 +1,162 @@
+package discovery
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/edge-proxy/edge/backend"
+)
+
+// dockerSource finds the containers that have a label, by the API of Docker, which podman has too.
+// Owned by the goroutine of its Runner.
+type dockerSource struct {
+	label   string // name, or name=value
+	socket  string
+	network string // whose addresses count; "": the first one by name
+	port    int    // of the containers; 0: what they say, see dockerPort
+}
+
+type dockerContainer struct {
+	ID     string `json:"Id"`
+	State  string
+	Status string
+	Labels map[string]string
+	Ports  []struct {
+		PrivatePort int
+		Type        string
+	}
+	HostConfig      struct{ NetworkMode string }
+	NetworkSettings struct {
+		Networks map[string]struct {
+			IPAddress         string
+			GlobalIPv6Address string
+		}
+	}
+}
+
+// dockerSocket is where Docker listens. Podman's is /run/podman/podman.sock.
+const dockerSocket = "/var/run/docker.sock"
+
+// dockerEvents are the events after which containers are listed again.
+var dockerEvents = []string{"start", "die", "stop", "pause", "unpause", "kill", "destroy", "remove", "died",
+	"health_status", "connect", "disconnect"}
+
+// Run begins with the events, so that none is missed, and lists the containers now and after each of them.
+func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
+	r, err := newRemote([]string{"http://docker"}, remoteOptions{socket: s.socket})
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	events, err := r.open(ctx, "GET", "/events?"+filters(map[string][]string{"type": {"container", "network"}}), nil)
+	if err != nil {
+		return err
+	}
+	defer events.close()
+	query := "/containers/json?" + filters(map[string][]string{"label": {s.label}, "status": {"running"}})
+	for {
+		var all []dockerContainer
+		if _, err := r.call(ctx, "GET", query, nil, &all); err != nil {
+			return err
+		}
+		publish(s.specs(all))
+		for {
+			var e struct{ Action, Status string }
+			if err := events.next(&e); err != nil {
+				return fmt.Errorf("events: %w", err)
+			}
+			action, _, _ := strings.Cut(e.Action, ":")
+			if slices.Contains(dockerEvents, action) || slices.Contains(dockerEvents, e.Status) {
+				break
+			}
+		}
+	}
+}
+
+// filters is the parameter "filters" of a query.
+func filters(by map[string][]string) string {
+	text, _ := json.Marshal(by) // of strings, which cannot fail
+	return url.Values{"filters": {string(text)}}.Encode()
+}
+
+// specs are the backends of containers: an address in a network, with the port and the weight of their labels. A
+// container that is starting or unhealthy by a check of its own is none. The error says what is wrong with one when
+// none is left.
+func (s *dockerSource) specs(all []dockerContainer) ([]backend.Spec, error) {
+	var list []backend.Spec
+	var failed error
+	for i := range all {
+		c := &all[i]
+		if c.State != "" && c.State != "running" || strings.Contains(c.Status, "(unhealthy)") ||
+			strings.Contains(c.Status, "(health: starting)") || strings.Contains(c.Status, "(starting)") {
+			continue
+		}
+		host := s.addressOf(c)
+		port := dockerPort(c, s.port)
+		weight, err := strconv.Atoi(c.Labels["edge.weight"])
+		if c.Labels["edge.weight"] == "" {
+			weight, err = 1, nil
+		}
+		if host == "" || port == 0 || err != nil || weight < 1 || weight > weightMax {
+			failed = fmt.Errorf("container %.12s has no address, no port that is told, or a wrong weight", c.ID)
+			continue
+		}
+		list = append(list, backend.Spec{Address: net.JoinHostPort(host, strconv.Itoa(port)), Weight: weight,
+			Zone: c.Labels["edge.zone"]})
+	}
+	if len(list) == 0 {
+		return nil, failed
+	}
+	return list, nil
+}
+
+// addressOf returns the address of a container, "" for none.
+func (s *dockerSource) addressOf(c *dockerContainer) string {
+	if c.HostConfig.NetworkMode == "host" {
+		return "127.0.0.1"
+	}
+	names := make([]string, 0, len(c.NetworkSettings.Networks))
+	for name := range c.NetworkSettings.Networks {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		n := c.NetworkSettings.Networks[name]
+		switch {
+		case s.network != "" && name != s.network:
+		case n.IPAddress != "":
+			return n.IPAddress
+		case n.GlobalIPv6Address != "":
+			return n.GlobalIPv6Address
+		}
+	}
+	return ""
+}
+
+// dockerPort returns the port of a container: that of the source, of the label edge.port, or the only one that it
+// exposes; 0 for none.
+func dockerPort(c *dockerContainer, port int) int {
+	if text := c.Labels["edge.port"]; text != "" {
+		port, _ = strconv.Atoi(text)
+		return port
+	}
+	if port > 0 {
+		return port
+	}
+	for _, p := range c.Ports {
+		switch {
+		case p.Type != "tcp" && p.Type != "":
+		case port > 0 && port != p.PrivatePort:
+			return 0
+		default:
+			port = p.PrivatePort
+		}
+	}
+	return port
+}

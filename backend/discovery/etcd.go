@@ -1,0 +1,163 @@
+package discovery
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/edge-proxy/edge/backend"
+)
+
+// etcdSource finds the backends that the values of the keys with a prefix are, by the JSON gateway of etcd (3.4 on).
+// Owned by the goroutine of its Runner.
+type etcdSource struct {
+	bases  []string
+	prefix string
+	ca     string
+}
+
+// The messages of the gateway. Numbers of 64 bits are strings in them, bytes are base64.
+type (
+	etcdRange struct {
+		Key      []byte `json:"key"`
+		RangeEnd []byte `json:"range_end"`
+		Start    int64  `json:"start_revision,omitempty,string"`
+	}
+	etcdHeader struct {
+		Revision int64 `json:"revision,string"`
+	}
+	etcdPair struct {
+		Key   []byte `json:"key"`
+		Value []byte `json:"value"`
+	}
+	etcdFound struct {
+		Header etcdHeader `json:"header"`
+		Pairs  []etcdPair `json:"kvs"`
+	}
+	etcdEvents struct {
+		Result struct {
+			Canceled bool   `json:"canceled"`
+			Reason   string `json:"cancel_reason"`
+			Events   []struct {
+				Type string   `json:"type"` // "" is PUT
+				Pair etcdPair `json:"kv"`
+			} `json:"events"`
+		} `json:"result"`
+		Error *struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+)
+
+// Run reads the range and then watches it from the revision after. Whatever ends the watch, also that the revision was
+// compacted away, has the range read again.
+func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
+	r, err := newRemote(s.bases, remoteOptions{ca: s.ca})
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	of := etcdRange{Key: []byte(s.prefix), RangeEnd: prefixEnd(s.prefix)}
+	var found etcdFound
+	if _, err := r.call(ctx, "POST", "/v3/kv/range", of, &found); err != nil {
+		return err
+	}
+	values := make(map[string][]byte, len(found.Pairs))
+	for _, p := range found.Pairs {
+		values[string(p.Key)] = p.Value
+	}
+	publish(valuesOf(values))
+	of.Start = found.Header.Revision + 1
+	events, err := r.open(ctx, "POST", "/v3/watch", map[string]any{"create_request": of})
+	if err != nil {
+		return err
+	}
+	defer events.close()
+	for {
+		var e etcdEvents
+		if err := events.next(&e); err != nil {
+			return fmt.Errorf("watch: %w", err)
+		}
+		switch {
+		case e.Error != nil:
+			return fmt.Errorf("watch: %s", e.Error.Message)
+		case e.Result.Canceled:
+			return fmt.Errorf("watch: %s", e.Result.Reason)
+		case len(e.Result.Events) == 0:
+			continue // it begins, or goes on
+		}
+		for _, one := range e.Result.Events {
+			if one.Type == "DELETE" {
+				delete(values, string(one.Pair.Key))
+			} else {
+				values[string(one.Pair.Key)] = one.Pair.Value
+			}
+		}
+		publish(valuesOf(values))
+	}
+}
+
+// prefixEnd returns the first key after all that have a prefix.
+func prefixEnd(prefix string) []byte {
+	end := []byte(prefix)
+	for i := len(end) - 1; i >= 0; i-- {
+		if end[i] < 0xff {
+			end[i]++
+			return end[:i+1]
+		}
+	}
+	return []byte{0} // all keys
+}
+
+// valuesOf returns the backends that the values of keys are. A value that is none is left out, so that one writer does
+// not stop all others, unless there is no other.
+func valuesOf(values map[string][]byte) ([]backend.Spec, error) {
+	var list []backend.Spec
+	var failed error
+	for key, value := range values {
+		b, err := parseValue(value)
+		if err != nil {
+			failed = fmt.Errorf("key %q: %w", key, err)
+			continue
+		}
+		list = append(list, b)
+	}
+	if len(list) == 0 && failed != nil {
+		return nil, failed
+	}
+	return list, nil
+}
+
+// parseValue reads a backend as a line of a file, as an object of JSON, or as etcd's package naming/endpoints writes it
+// for gRPC, with "Addr".
+func parseValue(value []byte) (backend.Spec, error) {
+	text := strings.TrimSpace(string(value))
+	if !strings.HasPrefix(text, "{") {
+		f := strings.Fields(text)
+		if len(f) == 0 {
+			return backend.Spec{}, errNoBackend
+		}
+		b, err := parseLine(f)
+		if err == nil && !usable(&b) {
+			err = errNoBackend
+		}
+		return b, err
+	}
+	var of struct{ Addr string }
+	if json.Unmarshal(value, &of) == nil && of.Addr != "" {
+		b := backend.Spec{Address: of.Addr}
+		if usable(&b) {
+			return b, nil
+		}
+	}
+	list, err := parseJSON([]byte("[" + text + "]"))
+	if err == nil && len(list) != 1 {
+		err = errNoBackend
+	}
+	if err != nil {
+		return backend.Spec{}, errors.Join(errNoBackend, err)
+	}
+	return list[0], nil
+}
