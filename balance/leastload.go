@@ -51,6 +51,9 @@ type comparing struct {
 // Pick implements Picker.
 func (p *comparing) Pick(v *View, l *Local, q *Request) int {
 	l.fit(v)
+	if p.by == byPeak {
+		v.loads.keepPeaks()
+	}
 	n := len(v.order)
 	if n <= scanMax {
 		return v.least(l, q, v.order, v.drawOrder(l), p.by)

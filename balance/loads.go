@@ -31,12 +31,6 @@ type cell struct {
 //	16 ≤ steps[byLoad] ≤ 16 × stepOne
 const stepOne = 1 << 20
 
-// setStep notes the step by byLoad. The others follow.
-func (c *cell) setStep(step uint32) {
-	c.steps[byLoad].Store(step)
-	c.reckonSlow()
-}
-
 // reckonSlow works out the cost by bySlow, ((requests + 1) × slow - 1) × steps[byLoad], after one of these was
 // written. Two goroutines may do so at the same time: the one that stores last has seen both unchanged since.
 func (c *cell) reckonSlow() {
@@ -109,9 +103,8 @@ func (l *Loads) grow(n int) []*page {
 		p := &page{}
 		for i := range p {
 			p[i].slow.Store(slowOne)
-			p[i].setStep(stepOne)
-			p[i].reckonPeak(float64(l.Mean()))
 			l.scales = append(l.scales, scaling{1, 1})
+			l.weigh(&p[i], l.scales[len(l.scales)-1])
 		}
 		pages = append(pages, p)
 	}
@@ -132,9 +125,16 @@ func (l *Loads) setWeights(backends []Backend) {
 	for i := range backends {
 		if weight := backends[i].Weight; weight > 0 {
 			l.scales[i].weight = weight
-			l.cell(i).setStep(l.scales[i].step())
+			l.weigh(l.cell(i), l.scales[i])
 		}
 	}
+}
+
+// weigh notes how much a backend takes. mu is held.
+func (l *Loads) weigh(c *cell, s scaling) {
+	c.steps[byLoad].Store(s.step())
+	c.reckonSlow()
+	c.reckonPeak(sample(c.peak.Load()).fadedPeak(float64(l.Mean()), l.swept.Load()))
 }
 
 // Scale has backend i take only a part of its weight, 0 < part ≤ 1, with the methods that look at load: what starts
@@ -143,16 +143,16 @@ func (l *Loads) Scale(i int, part float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.scales[i].part = part
-	l.cell(i).setStep(l.scales[i].step())
+	l.weigh(l.cell(i), l.scales[i])
 }
 
 // Forget forgets how fast backend i answers and how it was scaled: another one has its index now.
 func (l *Loads) Forget(i int) {
-	l.Scale(i, 1)
 	c := l.cell(i)
 	c.sampled.Store(0)
 	c.peak.Store(0)
 	l.setSlow(c, slowOne)
+	l.Scale(i, 1)
 }
 
 // InFlight returns how many requests are under way at backend i, and how many tunnels to it are open. What reactors

@@ -134,6 +134,51 @@ func TestPick_evensOutWhatIsUnderWay(t *testing.T) {
 	}
 }
 
+// What answers slowly gets less, with the methods that look at it. Of two that take turns from the start none is slow
+// for Adaptive: no latency is more than twice the mean of both.
+func TestPick_avoidsTheSlow(t *testing.T) {
+	for _, m := range []*Method{Adaptive, PeakEWMA} {
+		for _, n := range []int{3, 4, 16, 100} {
+			v := NewView(fleet(n, false), nil)
+			l, p, q, counts := NewLocal(v.loads, 4), m.New(0, 1), Request{}, make([]int, n)
+			const ticks = 20_000
+			for now := range uint32(ticks) {
+				i := p.Pick(v, l, &q)
+				if counts[i]++; i == 0 {
+					l.Answered(i, 50_000, now)
+				} else {
+					l.Answered(i, 1000, now)
+				}
+				l.Publish()
+			}
+			if counts[0] > ticks/n/20 {
+				t.Errorf("%s: of %d the slow one gets %d requests of %d", m.Name, n, counts[0], ticks)
+			}
+		}
+	}
+}
+
+// A peak of latency counts with the weight, also when the weight changes after it.
+func TestPeakEWMA_weights(t *testing.T) {
+	v := NewView([]Backend{{Weight: 1}, {Weight: 1}}, nil)
+	l, p := NewLocal(v.loads, 4), PeakEWMA.New(0, 1)
+	p.Pick(v, l, &Request{})
+	for i, us := range []uint32{40_000, 20_000} {
+		l.Answered(i, us, 1)
+	}
+	l.fold(2)
+	v = NewView([]Backend{{Weight: 4}, {Weight: 1}}, v.loads)
+	counts := [2]int{}
+	for range 300 {
+		i := p.Pick(v, l, &Request{})
+		l.Enter(i, false)
+		counts[i]++
+	}
+	if counts[0] < 190 || counts[0] > 210 {
+		t.Errorf("four times the weight and half as fast: %v", counts)
+	}
+}
+
 // A backend without tunnels gets the next tunnel, but not all requests.
 func TestPick_tunnelsCountForTunnels(t *testing.T) {
 	v := Weights(1, 1)
