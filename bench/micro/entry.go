@@ -25,7 +25,7 @@ func Entries() []Entry {
 	return slices.Concat(
 		parseEntries, writeEntries, chunkedEntries, timerEntries, poolEntries, seamEntries, mailboxEntries,
 		logEntries, warmEntries, echoEntries, hpackEntries, turnEntries, turnSocketEntries,
-		ketamaEntries, limitsEntries, bytesEntries, cacheEntries,
+		ketamaEntries, balanceEntries, limitsEntries, bytesEntries, cacheEntries,
 	)
 }
 
