@@ -29,15 +29,15 @@ func (v *View) makeTable() {
 		weights[k] = uint64(v.backends[i].Weight)
 	}
 	if len(weights) <= scanMax {
-		v.ranks = alias(orderWeights(weights), nil)
+		v.ranks = alias(orderWeights(weights))
 	}
-	v.table = alias(weights, v.order)
+	v.table = alias(weights)
 	v.hasTable.Store(true)
 }
 
-// alias returns an alias table of numbers, nil: of 0, 1, 2, …, by their weights: columns that are too low are
-// filled up from one that is too high. The sum of the weights times how many there are is below 2^64.
-func alias(weights []uint64, numbers []uint16) []column {
+// alias returns an alias table of 0, 1, 2, … by their weights: columns that are too low are filled up from one that is
+// too high. The sum of the weights times how many there are is below 2^64.
+func alias(weights []uint64) []column {
 	n := uint64(len(weights))
 	table, left := make([]column, n), make([]uint64, n) // left is in 1/n of a weight: total fills a column
 	total := uint64(0)
@@ -46,11 +46,7 @@ func alias(weights []uint64, numbers []uint16) []column {
 	}
 	var low, high []int
 	for k, weight := range weights {
-		number := uint16(k)
-		if numbers != nil {
-			number = numbers[k]
-		}
-		table[k] = column{1<<32 - 1, number, number}
+		table[k] = column{1<<32 - 1, uint16(k), uint16(k)}
 		if left[k] = weight * n; left[k] < total {
 			low = append(low, k)
 		} else {
@@ -61,7 +57,7 @@ func alias(weights []uint64, numbers []uint16) []column {
 		from, to := high[len(high)-1], low[len(low)-1]
 		low = low[:len(low)-1]
 		threshold, _ := bits.Div64(left[to]>>32, left[to]<<32, total)
-		table[to].threshold, table[to].alias = uint32(threshold), table[from].own
+		table[to].threshold, table[to].alias = uint32(threshold), uint16(from)
 		if left[from] -= total - left[to]; left[from] < total {
 			high, low = high[:len(high)-1], append(low, from)
 		}
@@ -69,11 +65,11 @@ func alias(weights []uint64, numbers []uint16) []column {
 	return table
 }
 
-// draw returns the open backend that a random word falls on, by weight. table is v.columns().
+// draw returns the place of order that a random word falls on, by weight. table is v.columns().
 func (v *View) draw(table []column, word uint64) int {
 	if table == nil {
 		hi, _ := bits.Mul64(word, uint64(len(v.order)))
-		return int(v.order[hi])
+		return int(hi)
 	}
 	return drawn(table, word)
 }
@@ -81,12 +77,9 @@ func (v *View) draw(table []column, word uint64) int {
 // drawn returns the number in a table that a random word falls on.
 func drawn(table []column, word uint64) int {
 	hi, lo := bits.Mul64(word, uint64(len(table)))
-	c := table[hi]
-	i := int(c.alias)
-	if own := int(c.own); uint32(lo>>32) < c.threshold {
-		i = own // without a branch, which would be mispredicted
-	}
-	return i
+	c := &table[hi]
+	_, below := bits.Sub64(lo>>32, uint64(c.threshold), 0) // without a branch, which would be mispredicted
+	return int(c.alias ^ (c.alias^c.own)&-uint16(below))
 }
 
 const (
@@ -94,16 +87,12 @@ const (
 	redrawsMax = 16 // draws more, where some were drawn twice
 )
 
-// drawDistinct draws so many different open backends, by weight: fewer than there are. It returns how many it
-// found, which is less only where a few backends have nearly all of the weight.
+// drawDistinct draws so many different places of order, by weight: fewer than there are. It returns how many it found,
+// which is less only where a few backends have nearly all of the weight.
 //
-// Distinct, since drawing with replacement sends a slow backend the square of its share: HAProxy's random(2)
-// has one of four slow ones get 10 % of the requests.
+// Distinct, since drawing with replacement sends a slow backend the square of its share: HAProxy's random(2) has one of
+// four slow ones get 10 % of the requests.
 func (v *View) drawDistinct(l *Local, into *[drawsMax]uint16, count int) int {
-	if v.equal {
-		v.drawPlaces(l, into, count)
-		return count
-	}
 	table, found := v.columns(), 0
 	for k := range count {
 		into[k] = uint16(v.draw(table, l.Random()))
@@ -129,30 +118,20 @@ func has(list []uint16, i uint16) bool {
 	return false
 }
 
-// drawPlaces draws places of order without replacement: the k-th of what is left, where those before it are
-// skipped in ascending order. All come from one random word, of which each leaves the bits that it does not
-// need.
-func (v *View) drawPlaces(l *Local, into *[drawsMax]uint16, count int) {
+// drawPlaces draws three places of order without replacement, where all weights are equal: the k-th of what is left,
+// where those before it are skipped in ascending order. All come from one random word, of which each leaves the bits
+// that it does not need.
+func (v *View) drawPlaces(l *Local, into *[drawsMax]uint16) {
 	n := uint64(len(v.order))
 	a, rest := bits.Mul64(l.Random(), n)
 	b, rest := bits.Mul64(rest, n-1)
 	after := above(b, a)
 	low := b ^ (a^b)&-after // the lower one of the two, and the other
 	high := (a ^ b ^ low) + after
-	into[0], into[1] = v.order[a], v.order[b+after]
-	if count == 2 {
-		return
-	}
 	c, _ := bits.Mul64(rest, n-2)
 	c += above(c, low)
 	c += above(c, high)
-	into[2] = v.order[c]
-	for found := 3; found < count; {
-		if i := v.order[scale(uint32(l.Random()), uint32(n))]; !has(into[:found], i) {
-			into[found] = i
-			found++
-		}
-	}
+	into[0], into[1], into[2] = uint16(a), uint16(b+after), uint16(c)
 }
 
 // orders has the marks of all orders of up to four: of n, the first n! of orders[n].

@@ -28,51 +28,84 @@ func (drawing) Pick(v *View, l *Local, q *Request) int {
 		return -1
 	}
 	table := v.columns()
-	i := v.draw(table, l.Random())
+	i := int(v.order[v.draw(table, l.Random())])
 	for range 4 {
 		if q.Tried.none() || !q.Tried.Has(i) {
 			return i
 		}
-		i = v.draw(table, l.Random())
+		i = int(v.order[v.draw(table, l.Random())])
 	}
 	return v.anyOf(int(scale(uint32(l.Random()), uint32(len(v.order)))), q)
 }
 
-// comparing is the Picker of methods that draw some backends by weight and take the one of least cost. It looks at all
-// when there are no more than scan, which is 4 at least. With totals that are a tick old, looking at all of many has
-// every reactor send to the same one.
-// Immutable.
+// comparing is the Picker of methods that draw some backends by weight and take the one of least cost. It looks
+// at all when there are no more than scan, which is 4 at least. With totals that are a tick old, looking at all
+// of many has every reactor send to the same one. Immutable.
 type comparing struct {
 	by    measure
 	draws int
 	scan  int
 }
 
+// Where half of a pool fails at once, an eighth of the requests draw three backends of that half. They draw again.
+const (
+	useless = 8 * slowOne // so slow is one that fails, or is stuck
+	rounds  = 8
+)
+
 // Pick implements Picker.
 func (p *comparing) Pick(v *View, l *Local, q *Request) int {
-	l.fit(v)
-	if p.by == byPeak {
-		v.loads.keepPeaks()
-	}
-	n := len(v.order)
-	if n <= scanMax {
-		return v.least(l, q, v.order, v.drawOrder(l), p.by)
-	}
-	if n <= p.scan {
-		return v.leastOfAll(l, q, p.by)
-	}
-	best := p.draw(v, l, q)
-	if p.by == bySlow {
-		for round := 0; best >= 0 && v.cell(best).slow.Load() >= useless && round < rounds; round++ {
-			best = v.better(l, q, best, p.draw(v, l, q))
+	best := p.choose(v, l, q)
+	if p.by == bySlow && best >= 0 && len(v.order) > scanMax {
+		for round := 0; v.cell(best).slow.Load() >= useless && round < rounds; round++ {
+			best = v.better(l, q, best, p.choose(v, l, q))
 		}
 	}
 	return best
 }
 
-// turning is the Picker of methods that take turns while nothing is under way, and compare only where that does not tell
-// whom to take: the weights are the shares, to the request.
-// Owned by one goroutine.
+// choose is a pick of the least of one set of draws.
+func (p *comparing) choose(v *View, l *Local, q *Request) int {
+	l.fit(v)
+	if p.by == byPeak {
+		v.loads.keepPeaks()
+	}
+	var drawn [drawsMax]uint16
+	n := len(v.order)
+	list, marked := inOrder[:], &ranked
+	switch {
+	case n <= scanMax:
+		list, marked = list[:n], v.drawOrder(l)
+	case n <= p.scan:
+		return v.leastOfAll(l, q, p.by)
+	case v.equal && p.draws <= 3:
+		v.drawPlaces(l, &drawn)
+		list = drawn[:p.draws&3]
+	default:
+		list = drawn[:v.drawDistinct(l, &drawn, p.draws)]
+	}
+	if q.Tunnel || !q.Tried.none() || len(list) == 0 {
+		return v.leastUntried(l, q, list, p.by)
+	}
+	best, cells, order, pending, by := ^uint64(0), v.cells, v.order, l.pending, p.by
+	for k, place := range list {
+		at := cost(cells[place], &pending[order[place]], false, by)<<markBits | uint64(marked[uint(k)%drawsMax])
+		best = lesser(best, at)
+	}
+	return int(order[list[best%drawsMax]])
+}
+
+// better returns the one of two backends that costs less by bySlow.
+func (v *View) better(l *Local, q *Request, a, b int) int {
+	x, y := v.cell(a), v.cell(b)
+	if cost(y, &l.pending[b], q.Tunnel, bySlow) < cost(x, &l.pending[a], q.Tunnel, bySlow) {
+		return b
+	}
+	return a
+}
+
+// turning is the Picker of methods that take turns while nothing is under way, and compare only where that does
+// not tell whom to take: the weights are the shares, to the request. Owned by one goroutine.
 type turning struct {
 	turns Turns
 	busy  comparing
@@ -93,30 +126,9 @@ func (p *turning) Pick(v *View, l *Local, q *Request) int {
 	return p.busy.Pick(v, l, q)
 }
 
-// Where half of a pool fails at once, an eighth of the requests draw three backends of that half. They draw again.
-const (
-	useless = 8 * slowOne // so slow is one that fails, or is stuck
-	rounds  = 8
-)
-
-// draw draws some backends and returns the best of these.
-func (p *comparing) draw(v *View, l *Local, q *Request) int {
-	var list [drawsMax]uint16
-	return v.least(l, q, list[:v.drawDistinct(l, &list, p.draws)], &inOrder, p.by)
-}
-
-// better returns the one of two backends that costs less by bySlow.
-func (v *View) better(l *Local, q *Request, a, b int) int {
-	x, y := v.cell(a), v.cell(b)
-	if cost(y, &l.pending[b], q.Tunnel, bySlow) < cost(x, &l.pending[a], q.Tunnel, bySlow) {
-		return b
-	}
-	return a
-}
-
-// Costs are compared with the mark of the backend in their low bits: the least of some numbers is found without a
-// branch, which would be mispredicted half of the time. A mark is a rank, by which equal costs are compared, and the
-// place of the backend in its list.
+// Costs are compared with the mark of the backend in their low bits: the least of some numbers is found without
+// a branch, which would be mispredicted half of the time. A mark is a rank, by which equal costs are compared,
+// and the place of the backend in its list.
 const (
 	placeBits = 3 // up to drawsMax
 	markBits  = 5
@@ -125,32 +137,20 @@ const (
 // marks is a mark for each place of a list.
 type marks [drawsMax]uint8
 
-// least returns the backend of least cost of a list that was not tried, and looks at all when it is none of these.
-func (v *View) least(l *Local, q *Request, list []uint16, marked *marks, by measure) int {
-	if !q.Tried.none() || len(list) == 0 {
-		return v.leastUntried(l, q, list, by)
-	}
-	best, pages, pending, tunnel := ^uint64(0), v.pages, l.pending, q.Tunnel
-	for k := uint(0); k < uint(len(list)); k++ {
-		i := uint(list[k])
-		at := cost(&pages[i/pageSize][i%pageSize], &pending[i], tunnel, by)<<markBits | uint64(marked[k%drawsMax])
-		best = lesser(best, at)
-	}
-	return int(list[best&(drawsMax-1)])
-}
-
 // lesser is min without a branch, which in a loop the compiler makes of min.
 func lesser(a, b uint64) uint64 {
 	_, less := bits.Sub64(a, b, 0)
 	return b ^ (a^b)&-less
 }
 
-// leastUntried is least for a request that was tried.
+// leastUntried returns the backend of least cost, of those at some places of order, that a request may go to
+// that was tried, or asks for a tunnel. When all were tried it looks at all that are open.
 func (v *View) leastUntried(l *Local, q *Request, list []uint16, by measure) int {
 	best, least := -1, ^uint64(0)
-	for _, i := range list {
-		if at := cost(v.cell(int(i)), &l.pending[i], q.Tunnel, by); at < least && !q.Tried.Has(int(i)) {
-			best, least = int(i), at
+	for _, place := range list {
+		i := int(v.order[place])
+		if at := cost(v.cells[place], &l.pending[i], q.Tunnel, by); at < least && !q.Tried.Has(i) {
+			best, least = i, at
 		}
 	}
 	if best < 0 && len(list) < len(v.order) {
@@ -180,8 +180,11 @@ func (v *View) leastOfAll(l *Local, q *Request, by measure) int {
 	return best
 }
 
-// inOrder has the first one of equals chosen.
-var inOrder = marks{0, 1, 2, 3, 4, 5, 6, 7}
+// ranked has the first one of equals chosen, of places that inOrder is.
+var (
+	ranked  = marks{0, 1, 2, 3, 4, 5, 6, 7}
+	inOrder = [drawsMax]uint16{0, 1, 2, 3, 4, 5, 6, 7}
+)
 
 // cost returns what methods compare.
 //

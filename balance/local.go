@@ -21,10 +21,9 @@ type pending struct {
 // Local is what one reactor knows of the load of backends beyond what is published: plain memory, so that a request
 // costs no write that other cores wait for. Pickers see both.
 //
-// Requests under way are published at the end of each tick; where there is one reactor alone they are counted where
-// they would be published, and there is nothing to publish. Latencies are folded once in a millisecond: that is often
-// enough, and costs a busy reactor nothing.
-// Owned by its reactor.
+// Requests under way are published at the end of each tick; where there is one reactor alone they are counted
+// where they would be published, and there is nothing to publish. Latencies are folded once in a millisecond:
+// that is often enough, and costs a busy reactor nothing. Owned by its reactor.
 //
 //	i in dirty, once  <=>  pending[i].dirty      !dirty    =>  inflight and tunnels are zero
 //	i in sampled, once  <=>  pending[i].sampled  !sampled  =>  answers and micros are zero
@@ -46,8 +45,8 @@ type Local struct {
 // number.
 func NewLocal(l *Loads, seed uint64) *Local {
 	l.locals.Add(1)
-	// All states of SplitMix64 are on one circle. Seeds that are not scattered over it would give reactors the same draws
-	// some steps apart, so that all of them choose among the same backends at about the same time.
+	// All states of SplitMix64 are on one circle. Seeds that are not scattered over it would give reactors the
+	// same draws some steps apart, so that all of them choose among the same backends at about the same time.
 	return &Local{loads: l, clip: average(l.mean.Load()).clip(), random: scatter(seed + golden)}
 }
 
@@ -110,8 +109,8 @@ func (l *Local) count(i int, n int32, tunnel bool) {
 	}
 }
 
-// Answered counts an answer of backend i whose head came after so many microseconds. now is the time in milliseconds
-// since any moment, the same one for all reactors.
+// Answered counts an answer of backend i whose head came after so many microseconds. now is the time in
+// milliseconds since any moment, the same one for all reactors.
 func (l *Local) Answered(i int, us, now uint32) {
 	if i >= len(l.pending) {
 		l.grow(i + 1)
@@ -132,9 +131,9 @@ func (l *Local) Answered(i int, us, now uint32) {
 	}
 }
 
-// Failed counts a failure of backend i: a connection refused or lost, an answer that came too late, or one that says
-// that the backend cannot serve. It counts as a very slow answer, so that a backend that fails fast draws nobody. now is
-// that of Answered.
+// Failed counts a failure of backend i: a connection refused or lost, an answer that came too late, or one that
+// says that the backend cannot serve. It counts as a very slow answer, so that a backend that fails fast draws
+// nobody. now is that of Answered.
 func (l *Local) Failed(i int, now uint32) {
 	if i >= len(l.pending) {
 		l.grow(i + 1)
@@ -184,8 +183,8 @@ func (l *Local) grow(n int) {
 // Dirty reports whether there is something to publish.
 func (l *Local) Dirty() bool { return len(l.dirty) > 0 }
 
-// Publish tells the other reactors what is under way: call it at the end of every tick in which Dirty is true. Totals
-// that are a tick old are as good as exact ones; those that are held back for some milliseconds are not.
+// Publish tells the other reactors what is under way: call it at the end of every tick in which Dirty is true.
+// Totals that are a tick old are as good as exact ones; those that are held back for some milliseconds are not.
 func (l *Local) Publish() {
 	if invariant.On {
 		l.check()

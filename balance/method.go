@@ -32,8 +32,8 @@ type Method struct {
 	Prepare func(v *View)
 }
 
-// The methods of edge. Adaptive is the one to use where there is no reason for another. Those that look at load, and
-// Random, need a Local.
+// The methods of edge. Adaptive is the one to use where there is no reason for another. Those that look at
+// load, and Random, need a Local.
 var (
 	// RoundRobin takes turns, each backend as often as its weight says. See Turns.
 	RoundRobin = &Method{Name: "round_robin", New: newRoundRobin, Prepare: prepareTurns}
@@ -42,12 +42,14 @@ var (
 
 	// LeastConn takes the backend with the fewest requests under way for its weight, of all up to 16, else of 8
 	// draws, or in turns while there are none.
-	LeastConn = &Method{Name: "least_conn", New: inTurn(comparing{byLoad, drawsMax, leastScanMax}), Prepare: prepareBoth}
+	LeastConn = &Method{
+		Name: "least_conn", New: inTurn(comparing{byLoad, drawsMax, leastScanMax}), Prepare: prepareBoth,
+	}
 	// P2C takes the one of two draws that has fewer requests under way (Mitzenmacher 2001).
 	P2C = &Method{Name: "p2c", New: one(&comparing{byLoad, 2, scanMax}), Prepare: prepareDraws}
-	// Adaptive takes the one of three draws that has fewer requests under way for its weight and for how slow it is
-	// beside the others; of four or fewer it looks at all. A failure counts as a slow answer. While nothing is under way, it
-	// takes turns.
+	// Adaptive takes the one of three draws that has fewer requests under way for its weight and for how slow
+	// it is beside the others; of four or fewer it looks at all. A failure counts as a slow answer. While
+	// nothing is under way, it takes turns.
 	Adaptive = &Method{Name: "adaptive", New: inTurn(comparing{bySlow, 3, scanMax}), Prepare: prepareBoth}
 	// PeakEWMA takes the one of two draws with less under way times the peak of its latency (Finagle's PeakEwma). A
 	// backend that fails fast draws all requests; Adaptive has no such weakness.
@@ -55,7 +57,8 @@ var (
 
 	// Ketama takes the backend of the key on the ring of nginx's "hash … consistent".
 	Ketama = &Method{Name: "ketama", New: newRinged, Hash: hashKetama, Prepare: func(v *View) { v.ring() }}
-	// Maglev takes the backend of the key in a table (Eisenbud et al., NSDI 2016): more even than a ring, and faster.
+	// Maglev takes the backend of the key in a table (Eisenbud et al., NSDI 2016): more even than a ring, and
+	// faster.
 	Maglev = &Method{Name: "maglev", New: newTabled, Hash: hashMaglev, Prepare: func(v *View) { v.maglev() }}
 	// IPHash takes the backend of the key, which is the client's address in 4 or 16 bytes, as nginx's ip_hash does.
 	IPHash = &Method{Name: "ip_hash", New: newIPHashed, Hash: hashAddress, Prepare: func(v *View) { v.sums() }}

@@ -92,7 +92,7 @@ func (t *Turns) spread(v *View, q *Request) int {
 	table := v.columns()
 	for range 4 {
 		t.word += golden
-		if i := v.draw(table, t.word); !q.Tried.Has(i) {
+		if i := int(v.order[v.draw(table, t.word)]); !q.Tried.Has(i) {
 			return i
 		}
 	}

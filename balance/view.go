@@ -25,6 +25,7 @@ type Backend struct {
 // methods need of it is made once, when it is first asked for: see Method.Prepare.
 //
 //	order   the open backends of a weight above zero, by index
+//	cells   cells[k] is the load of order[k]
 //	turns   a whole cycle of them, each as often as its weight says: order itself where all their weights are equal,
 //	        nil where it would be too long
 //	table   draws one of them by weight; nil where all their weights are equal
@@ -33,8 +34,8 @@ type View struct {
 	*layout
 	open  []uint64 // bit set: may be picked
 	order []uint16
-	pages []*page // of layout.loads
-	equal bool    // all weights of order are the same
+	cells []*cell
+	equal bool // all weights of order are the same
 
 	making   sync.Mutex // held while the tables are written
 	hasTurns atomic.Bool
@@ -98,11 +99,12 @@ func newView(l *layout, open []uint64) *View {
 	for _, word := range open {
 		count += bits.OnesCount64(word)
 	}
-	v := &View{layout: l, open: open, order: make([]uint16, 0, count), pages: l.pages, equal: true}
+	v := &View{layout: l, open: open, equal: true,
+		order: make([]uint16, 0, count), cells: make([]*cell, 0, count)}
 	for word, left := range open {
 		for ; left != 0; left &= left - 1 {
 			i := word*64 + bits.TrailingZeros64(left)
-			v.order = append(v.order, uint16(i))
+			v.order, v.cells = append(v.order, uint16(i)), append(v.cells, v.cell(i))
 			v.equal = v.equal && l.backends[i].Weight == l.backends[v.order[0]].Weight
 		}
 	}
@@ -122,6 +124,9 @@ func (v *View) check() {
 	for k, i := range v.order {
 		if !v.Open(int(i)) || v.Weight(int(i)) == 0 || k > 0 && v.order[k-1] >= i {
 			invariant.That(false, "place %d is backend %d, open: %v", k, i, v.Open(int(i)))
+		}
+		if v.cells[k] != v.cell(int(i)) {
+			invariant.That(false, "place %d has the load of another backend than %d", k, i)
 		}
 		if v.equal && v.Weight(int(i)) != v.Weight(int(v.order[0])) {
 			invariant.That(false, "backend %d has another weight", i)

@@ -82,7 +82,7 @@ func pickBackend(b *testing.B, m *balance.Method, weights ...int) {
 			local.Enter(i, false)
 		}
 	}
-	local.Publish(1)
+	local.Publish()
 	p := m.New(0, 1)
 	m.Prepare(view)
 	var q balance.Request
@@ -115,10 +115,10 @@ func exchangeOf(loads *balance.Loads) func() {
 			local.Leave(under[k], false)
 			under[k] = p.Pick(view, local, &q)
 			local.Enter(under[k], false)
-			local.Answered(under[k], 1000)
+			local.Answered(under[k], 1000, now)
 		}
 		now++
-		local.Publish(now)
+		local.Publish()
 	}
 }
 
