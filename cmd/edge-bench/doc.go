@@ -9,6 +9,7 @@
 //	edge-bench peer     run fasthttp or net/http as a proxy
 //	edge-bench micro    measure the hot functions beside what else there is
 //	edge-bench hitratio compare what caches hit, with generated and recorded accesses
+//	edge-bench balance  simulate how requests are balanced, beside an ideal queue and other rules
 //
 // proxy starts the others as child processes, each pinned to a CPU, and stops them when it ends or
 // is interrupted: what was measured by then is printed.
@@ -17,5 +18,5 @@
 // is not installed is left out with a note.
 //
 // The command is thin: what it does lives in bench/proxybench, bench/origin, bench/floor, bench/load,
-// bench/loadreport, bench/micro, bench/hitratio.
+// bench/loadreport, bench/micro, bench/hitratio, bench/balance.
 package main

@@ -29,7 +29,7 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newMicro(), newHitratio(),
+	root.AddCommand(newProxy(), newOrigin(), newFloor(), newPeer(), newMicro(), newHitratio(), newBalance(),
 		newBystander(), newScale(), newSelf(), newTrouble(), newOverload(), newH2Origin())
 	addURL(root)
 	return root

@@ -1,0 +1,83 @@
+package balance
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	lb "github.com/edge-proxy/edge/balance"
+)
+
+// Keys is how a method that hashes distributes keys, and what it moves when one backend closes.
+type Keys struct {
+	Method    string  `json:"method"`
+	Members   int     `json:"members"`
+	Imbalance float64 `json:"imbalance"` // keys of the backend with the most, over the average
+	Needless  float64 `json:"needless"`  // part of the keys that moved though their backend is open
+	Spread    float64 `json:"spread"`    // backends that got keys of the closed one, as a part of those that are open
+	After     float64 `json:"after"`     // Imbalance among those that are open
+	Joined    float64 `json:"joined"`    // part of the keys that moved to another than the new one when one more joined
+}
+
+// keysCount is how many keys are looked at.
+const keysCount = 100_000
+
+// HashKeys measures the methods that hash, with pools of some sizes.
+func HashKeys(seed uint64) (list []Keys) {
+	for _, m := range []*lb.Method{lb.Ketama, lb.Maglev, lb.IPHash} {
+		for _, members := range []int{4, 10, 100} {
+			list = append(list, hashKeys(m, members, seed))
+		}
+	}
+	return list
+}
+
+func hashKeys(m *lb.Method, members int, seed uint64) Keys {
+	r := stream(seed, 5)
+	backends := make([]lb.Backend, members+1)
+	for i := range backends {
+		backends[i] = backend(i, 1)
+	}
+	all := lb.NewView(backends[:members], nil)
+	down := members / 2
+	less, more := all.With(down, false), lb.NewView(backends, nil)
+	picker := m.New(0, 1)
+	counts, after := make([]int, members), make([]int, members)
+	k := Keys{Method: m.Name, Members: members}
+	got := make(map[int]bool)
+	var key [4]byte
+	for range keysCount {
+		binary.BigEndian.PutUint32(key[:], r.Uint32())
+		q := lb.Request{Key: m.Hash(key[:]), Keyed: true}
+		from, to, joined := picker.Pick(all, nil, &q), picker.Pick(less, nil, &q), picker.Pick(more, nil, &q)
+		counts[from]++
+		after[to]++
+		if from == down {
+			got[to] = true
+		} else if from != to {
+			k.Needless += 1.0 / keysCount
+		}
+		if joined != from && joined != members {
+			k.Joined += 1.0 / keysCount
+		}
+	}
+	most, mostAfter := 0, 0
+	for i := range counts {
+		most, mostAfter = max(most, counts[i]), max(mostAfter, after[i])
+	}
+	k.Imbalance = float64(most) * float64(members) / keysCount
+	k.After = float64(mostAfter) * float64(members-1) / keysCount
+	k.Spread = float64(len(got)) / float64(members-1)
+	return k
+}
+
+func keysPart(list []Keys) part {
+	p := part{"methods that hash, 100 000 keys: one backend closes, or one joins",
+		[][]string{{"method", "n", "most keys, over the average", "one closed", "moved needlessly", "spread",
+			"moved by a join"}}}
+	percent := func(v float64) string { return fmt.Sprintf("%.2f %%", 100*v) }
+	for _, k := range list {
+		p.rows = append(p.rows, []string{k.Method, fmt.Sprint(k.Members), ratio(k.Imbalance), ratio(k.After),
+			percent(k.Needless), percent(k.Spread), percent(k.Joined)})
+	}
+	return p
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/bench/balance"
+)
+
+// runBalanceArgs runs the subcommand with args.
+func runBalanceArgs(t *testing.T, args ...string) (out, notes string, err error) {
+	t.Helper()
+	var stdout, stderr strings.Builder
+	root := newRoot()
+	root.SetOut(&stdout)
+	root.SetErr(&stderr)
+	root.SetArgs(append([]string{"balance"}, args...))
+	err = root.ExecuteContext(t.Context())
+	return stdout.String(), stderr.String(), err
+}
+
+func TestBalance_printsATableAndWritesAPage(t *testing.T) {
+	page, svg := filepath.Join(t.TempDir(), "a.html"), filepath.Join(t.TempDir(), "a.svg")
+	out, notes, err := runBalanceArgs(t, "--run", "^uniform 80", "--method", "adaptive,p2c-exact", "--members", "4",
+		"--reactors", "2", "--seeds", "1", "--scale", "0.01", "--report", page, "--svg", svg)
+	if err != nil || !strings.Contains(out, "p2c-exact") || !strings.Contains(out, "uniform 80 %") ||
+		notes != "uniform 80 %, 4 backends\n" {
+		t.Errorf("%v, %q\n%s", err, notes, out)
+	}
+	for name, begin := range map[string]string{page: "<!doctype html>", svg: "<svg"} {
+		if b, err := os.ReadFile(name); err != nil || !strings.HasPrefix(string(b), begin) {
+			t.Errorf("%s: %v\n%.200s", name, err, b)
+		}
+	}
+}
+
+func TestBalance_comparesWithAnEarlierRun(t *testing.T) {
+	old := filepath.Join(t.TempDir(), "old.json")
+	args := []string{"--quiet", "--run", "^uniform 80", "--members", "4", "--reactors", "1", "--seeds", "1", "--scale",
+		"0.01", "--method", "p2c"}
+	out, _, err := runBalanceArgs(t, append(args, "--format", "json")...)
+	if err != nil || !json.Valid([]byte(out)) {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	out = strings.Replace(out, `"p99": 1`, `"p99": 3`, 1) // as if it had been worse
+	if err := os.WriteFile(old, []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _, err = runBalanceArgs(t, append(args, "--compare", old)...)
+	if err != nil || !strings.Contains(out, "more: 1 cells; 0 are new, 0 gone") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestBalance_takesOnesOwnNumbers(t *testing.T) {
+	out, _, err := runBalanceArgs(t, "--quiet", "--load", "0.7", "--members", "6", "--workers", "2,8",
+		"--weights", "1,4", "--service", "exponential:40ms", "--slow", "1:10", "--fail", "1", "--pause", "100ms",
+		"--reactors", "8", "--seeds", "1", "--scale", "0.02", "--format", "json")
+	var table balance.Table
+	if err != nil || json.Unmarshal([]byte(out), &table) != nil || len(table.Cells) != 1 {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	want := "exponential:40ms, load 70 %, 1 of them 10 × slower, 1 of them fail, pauses of 100ms"
+	if c := table.Cells[0]; c.Members != 6 || c.Reactors != 8 || c.What != want || len(c.Methods) != 8 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestBalance_lists(t *testing.T) {
+	out, _, err := runBalanceArgs(t, "--list", "--run", "long polling$")
+	if err != nil || !strings.Contains(out, "method least-exact ") || strings.Count(out, "scenario ") != 1 {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestBalance_wrongFlags(t *testing.T) {
+	for _, args := range [][]string{
+		{"--method", "none"}, {"--run", "("}, {"--run", "^none$"}, {"--format", "xml"}, {"--seeds", "0"},
+		{"--reactors", "0"}, {"--members", "5000"}, {"--load", "1.2"}, {"--load", "0.5", "--service", "lognormal"},
+		{"--load", "0.5", "--service", "normal:10ms"}, {"--load", "0.5", "--slow", "4:10"},
+		{"--load", "0.5", "--slow", "x"}, {"--load", "0.5", "--fail", "4"}, {"--load", "0.5", "--workers", "0"},
+		{"--compare", filepath.Join(t.TempDir(), "none.json")},
+	} {
+		if _, _, err := runBalanceArgs(t, append(args, "--quiet", "--scale", "0.001")...); err == nil {
+			t.Errorf("%v: no error", args)
+		}
+	}
+}
