@@ -158,7 +158,7 @@ func TestLoads_manyReactors(t *testing.T) {
 // floats is docs/balancing.md in floating point: what one reactor that answers one request a tick knows.
 type floats struct {
 	lat, peak, at []float64 // of each backend; at is when it answered last, in ms; below 0: never
-	mean          float64
+	mean, square  float64
 	answers       float64
 }
 
@@ -172,9 +172,11 @@ func newFloats(n int) *floats {
 
 func (m *floats) answered(i int, us, now float64) {
 	if m.answers++; m.answers == 1 {
-		m.mean = us
+		m.mean, m.square = us, us*us
 	} else {
-		m.mean += (min(us, 8*m.mean) - m.mean) / min(m.answers, 256)
+		clipped := min(us, math.Floor(8*m.mean))
+		m.square += (clipped*clipped - m.square) / min(m.answers, 256)
+		m.mean += (clipped - m.mean) / min(m.answers, 256)
 	}
 	lat := m.mean
 	if m.at[i] >= 0 {
@@ -205,7 +207,7 @@ func (m *floats) fold(i int, us, clipped, now float64) {
 }
 
 func (m *floats) slow(i int, now float64) float64 {
-	if m.at[i] < 0 || m.mean == 0 || m.lat[i] <= 2*m.mean {
+	if m.at[i] < 0 || m.mean == 0 || m.lat[i] <= min(max(2, m.square/(m.mean*m.mean)), 5)*m.mean {
 		return 1
 	}
 	return max(1, min(m.lat[i]/m.mean, 1024)*math.Exp2(-(now-m.at[i])/5000))
@@ -240,7 +242,8 @@ func TestLoads_followTheModel(t *testing.T) {
 				t.Fatalf("seed %d: backend %d: latency %.2f, want %.2f; mean %.2f, want %.2f; peak %.2f, want %.2f",
 					seed, i, lat, m.lat[i], mean, m.mean, peak, m.peak[i])
 			}
-			m.lat[i], m.mean, m.peak[i] = lat, mean, peak // small differences are not to add up
+			// Small differences are not to add up.
+			m.lat[i], m.mean, m.peak[i], m.square = lat, mean, peak, math.Float64frombits(v.loads.square.Load())
 			if _, slow := v.loads.Latency(i); !near(slow, m.slow(i, float64(now)), 0.01) {
 				t.Fatalf("seed %d: backend %d is %.3f slow, want %.3f", seed, i, slow, m.slow(i, float64(now)))
 			}
@@ -465,5 +468,26 @@ func TestLocal_muchInOneMillisecond(t *testing.T) {
 	l.fold(3)
 	if us, _ := v.loads.Latency(0); us > latMax || us < 20_000 || v.loads.Mean() > 8000 {
 		t.Errorf("mean %d, latency %d", v.loads.Mean(), us)
+	}
+}
+
+// The more answers differ by themselves, the more a backend's must be longer before it counts as slow.
+func TestBand(t *testing.T) {
+	for _, c := range []struct{ mean, square, want float64 }{
+		{0, 0, 2}, {10, 100, 2}, {10, 200, 2}, {10, 270, 2.7}, {10, 500, 5}, {10, 1e6, 5},
+	} {
+		if got := band(c.mean, c.square); math.Abs(got-c.want) > 1e-9 {
+			t.Errorf("mean %v, mean square %v: %v, want %v", c.mean, c.square, got, c.want)
+		}
+	}
+	loads := NewLoads()
+	l := NewLocal(loads, 1)
+	for k := range 5000 { // nine of ten take 1 ms, the others 5: 1.4 on average
+		l.Answered(0, 1000+4000*uint32(min(k%10, 1)^1), uint32(k/3))
+	}
+	l.fold(5000)
+	mean, square := average(loads.mean.Load()).us(), math.Float64frombits(loads.square.Load())
+	if !near(mean, 1400, 0.05) || !near(square, 3.4e6, 0.1) {
+		t.Errorf("mean %.0f, mean square %.0f", mean, square)
 	}
 }

@@ -64,6 +64,7 @@ type Loads struct {
 	pages  atomic.Pointer[[]*page]
 	mean   atomic.Uint64 // of all backends: see average
 	locals atomic.Int32  // reactors that have a Local
+	square atomic.Uint64 // the mean of the squares of the latencies that mean is of: a float64, µs²
 	slowed atomic.Int32  // backends whose slow is above slowOne
 	swept  atomic.Uint32 // ms: when the slowness of those that get no requests was worked out last
 	peaks  atomic.Bool   // some Picker wants cell.peak

@@ -4,8 +4,9 @@ import "math"
 
 // The constants of slowness. See docs/adr/0012-adaptive-balancing.md for what they were measured against.
 const (
-	idleHalf  = 5000      // ms: a backend that is not asked is forgiven half of its slowness in this time
-	deadBand  = 2         // times the mean: a backend up to here is not slow, so that noise moves nothing
+	idleHalf  = 5000 // ms: a backend that is not asked is forgiven half of its slowness in this time
+	bandLeast = 2    // see band
+	bandMost  = 5
 	meanClip  = 8         // times the mean: a longer answer counts as this in the mean
 	latClip   = 8         // times the mean, or what is known of the backend: the longest that moves that
 	meanOf    = 256       // answers, about: how long the mean remembers
@@ -107,12 +108,40 @@ func (l *Loads) foldMean(n int, sum uint64) average {
 	return a
 }
 
-// fold adds n answers of a sum of microseconds, and failures, to what is known of c. mean is that of all backends.
+// foldBand adds the squares of the answers that mean has taken in, and returns how many times the mean the latency
+// of a backend may be that is not slow: see band.
+func (l *Loads) foldBand(n int, squares float64, mean average) float64 {
+	square := math.Float64frombits(l.square.Load())
+	if n > 0 {
+		square += (squares/float64(n) - square) * min(float64(n)/float64(mean>>meanBits), 1)
+		l.square.Store(math.Float64bits(square))
+	}
+	return band(mean.us(), square)
+}
+
+// band returns the mean of the squares of all latencies over the square of their mean, within limits: 1 where all
+// answers take the same time, 2 where times are exponential, 2.7 where they are lognormal with σ = 1, more where
+// some answers wait for an event. The more the answers of one backend differ by themselves, the less their average says
+// of it.
+func band(mean, square float64) float64 {
+	if mean == 0 {
+		return bandLeast
+	}
+	return min(max(bandLeast, square/(mean*mean)), bandMost)
+}
+
+// band is the function band of what is known.
+func (l *Loads) band() float64 {
+	return band(average(l.mean.Load()).us(), math.Float64frombits(l.square.Load()))
+}
+
+// fold adds n answers of a sum of microseconds, and failures, to what is known of c. mean and band are those of
+// all backends.
 //
 // One answer that is much longer than the others says little of its backend, since requests differ: all answers of a
 // tick raise lat by no more than one answer of eight times the mean does, which is half of the mean and within the dead
 // band. Where the answers of one tick after the other are long, lat grows by half with each.
-func (l *Loads) fold(c *cell, n int, sum uint32, failures int, mean float64, now uint32) {
+func (l *Loads) fold(c *cell, n int, sum uint32, failures int, mean, band float64, now uint32) {
 	us := (float64(sum) + max(faultMin, faultMean*mean)*float64(failures)) / float64(n+failures)
 	old, lat, idle := sample(c.sampled.Load()), mean, uint32(idleHalf)
 	if old != 0 {
@@ -125,7 +154,7 @@ func (l *Loads) fold(c *cell, n int, sum uint32, failures int, mean float64, now
 	}
 	lat += step
 	c.sampled.Store(uint64(newSample(lat, now)))
-	l.setSlow(c, slowness(lat, mean, 0))
+	l.setSlow(c, slowness(lat, mean, band, 0))
 	if l.peaks.Load() {
 		peak := peaked(sample(c.peak.Load()), us, now)
 		c.peak.Store(uint64(newSample(peak, now)))
@@ -133,9 +162,10 @@ func (l *Loads) fold(c *cell, n int, sum uint32, failures int, mean float64, now
 	}
 }
 
-// slowness returns by how much a backend of latency lat is slower than the mean, when it has not answered for idle ms.
-func slowness(lat, mean float64, idle uint32) uint32 {
-	if mean == 0 || lat <= deadBand*mean {
+// slowness returns by how much a backend of latency lat is slower than the mean, when it has not answered for idle
+// ms. Up to band times the mean it is not slow, so that noise moves nothing.
+func slowness(lat, mean, band float64, idle uint32) uint32 {
+	if mean == 0 || lat <= band*mean {
 		return slowOne
 	}
 	return uint32(max(slowOne, min(lat/mean*slowOne, slowMax)*faded(idle, idleHalf)))
@@ -167,12 +197,13 @@ func (l *Loads) sweep(now uint32) {
 		return
 	}
 	mean := average(l.mean.Load()).us()
+	band := l.band()
 	for _, p := range *l.pages.Load() {
 		for i := range p {
 			c := &p[i]
 			if c.slow.Load() != slowOne {
 				s := sample(c.sampled.Load())
-				l.setSlow(c, slowness(s.us(), mean, since(now, s.ms())))
+				l.setSlow(c, slowness(s.us(), mean, band, since(now, s.ms())))
 			}
 			if peaks {
 				c.reckonPeak(sample(c.peak.Load()).fadedPeak(mean, now))

@@ -28,6 +28,7 @@ func TestAdaptive_bounds(t *testing.T) {
 		{"one of 4 fails half", 4, 1.10, 0.005},
 		{"long tail", 12, 1.10, 0},
 		{"one 15 × slower at times", 12, 1.30, 1},
+		{"long polling", 4, 1.30, 0},
 	} {
 		adaptive, err := Find([]string{"adaptive"})
 		if err != nil {
