@@ -182,7 +182,7 @@ func (m *floats) answered(i int, us, now float64) {
 	if m.at[i] >= 0 {
 		lat = m.lat[i]
 	}
-	m.fold(i, us, min(us, 8*max(m.mean, lat)), now)
+	m.fold(i, us, min(us, max(8*m.mean, 3*lat)), now)
 }
 
 func (m *floats) failed(i int, now float64) {

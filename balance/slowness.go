@@ -8,7 +8,8 @@ const (
 	bandLeast = 2    // see band
 	bandMost  = 5
 	meanClip  = 8         // times the mean: a longer answer counts as this in the mean
-	latClip   = 8         // times the mean, or what is known of the backend: the longest that moves that
+	latClip   = 8         // times the mean: a longer answer counts as this in the latency of its backend,
+	latGrowth = 3         // or as this times what that is already
 	meanOf    = 256       // answers, about: how long the mean remembers
 	faultMean = 10        // times the mean: what a failure counts as for the backend
 	faultMin  = 1_000_000 // µs: at least
@@ -140,7 +141,8 @@ func (l *Loads) band() float64 {
 //
 // One answer that is much longer than the others says little of its backend, since requests differ: all answers of a
 // tick raise lat by no more than one answer of eight times the mean does, which is half of the mean and within the dead
-// band. Where the answers of one tick after the other are long, lat grows by half with each.
+// band. Where the answers of one tick after the other are long, lat grows by half of the mean with each, and once it
+// is high by an eighth of itself. Faster growth has a backend pay for a pause long after it: all that waited is late.
 func (l *Loads) fold(c *cell, n int, sum uint32, failures int, mean, band float64, now uint32) {
 	us := (float64(sum) + max(faultMin, faultMean*mean)*float64(failures)) / float64(n+failures)
 	old, lat, idle := sample(c.sampled.Load()), mean, uint32(idleHalf)
@@ -150,7 +152,7 @@ func (l *Loads) fold(c *cell, n int, sum uint32, failures int, mean, band float6
 	first := max(foldWeight[1], min(float64(idle)/idleHalf, 0.5))
 	step := (us - lat) * max(foldWeight[min(n+failures, 16)], first)
 	if failures == 0 {
-		step = min(step, (latClip*max(mean, lat)-lat)*first)
+		step = min(step, (max(latClip*mean, latGrowth*lat)-lat)*first)
 	}
 	lat += step
 	c.sampled.Store(uint64(newSample(lat, now)))
