@@ -158,7 +158,8 @@ func TestLoads_manyReactors(t *testing.T) {
 // floats is docs/balancing.md in floating point: what one reactor that answers one request a tick knows.
 type floats struct {
 	lat, peak, at []float64 // of each backend; at is when it answered last, in ms; below 0: never
-	mean, square  float64
+	mean          float64
+	pace, spread  float64
 	answers       float64
 }
 
@@ -172,45 +173,62 @@ func newFloats(n int) *floats {
 
 func (m *floats) answered(i int, us, now float64) {
 	if m.answers++; m.answers == 1 {
-		m.mean, m.square = us, us*us
+		m.mean = us
 	} else {
-		clipped := min(us, math.Floor(8*m.mean))
-		m.square += (clipped*clipped - m.square) / min(m.answers, 256)
-		m.mean += (clipped - m.mean) / min(m.answers, 256)
+		m.mean += (min(us, math.Floor(8*m.mean)) - m.mean) / min(m.answers, 256)
 	}
-	lat := m.mean
-	if m.at[i] >= 0 {
-		lat = m.lat[i]
+	lat := m.before(i)
+	if lat == 0 {
+		lat = us
 	}
-	m.fold(i, us, min(us, max(8*m.mean, 3*lat)), now)
+	m.fold(i, lat, us, min(us, max(8*m.mean, 3*lat)), now)
+	part := 1 / min(m.answers, 256)
+	m.pace += (1/m.lat[i] - m.pace) * part
+	r := min(us/lat, 8)
+	m.spread += ((r-1)*(r-1)/(1+1.0/31) - m.spread) * part
+}
+
+// before returns the latency of i as it was, or what is usual.
+func (m *floats) before(i int) float64 {
+	switch {
+	case m.at[i] >= 0:
+		return m.lat[i]
+	case m.pace > 0:
+		return 1 / m.pace
+	}
+	return 0
 }
 
 func (m *floats) failed(i int, now float64) {
-	us := max(1e6, 10*m.mean)
-	m.fold(i, us, us, now)
+	usual := 0.0
+	if m.pace > 0 {
+		usual = 1 / m.pace
+	}
+	us := max(1e6, 10*usual)
+	m.fold(i, m.before(i), us, max(us, min(16*m.before(i), 1024*usual)), now)
 }
 
-// fold takes an answer of us microseconds, which counts as clipped in the latency.
-func (m *floats) fold(i int, us, clipped, now float64) {
+// fold takes an answer of us microseconds, which counts as clipped in the latency, lat before.
+func (m *floats) fold(i int, lat, us, clipped, now float64) {
 	if m.at[i] < 0 {
-		m.lat[i], m.peak[i] = m.mean+(clipped-m.mean)/2, us
+		m.lat[i], m.peak[i] = lat+(clipped-lat)/2, us
 	} else {
 		idle := now - m.at[i]
-		m.lat[i] += (clipped - m.lat[i]) * min(max(idle/5000, 1.0/16), 0.5)
+		m.lat[i] += (clipped - lat) * min(max(idle/5000, 1.0/16), 0.5)
 		if w := math.Exp(-idle / 10_000); us >= m.peak[i] {
 			m.peak[i] = us
 		} else {
 			m.peak[i] = m.peak[i]*w + us*(1-w)
 		}
 	}
-	m.at[i] = now
+	m.lat[i], m.at[i] = min(m.lat[i], latMax), now
 }
 
 func (m *floats) slow(i int, now float64) float64 {
-	if m.at[i] < 0 || m.mean == 0 || m.lat[i] <= min(max(2, m.square/(m.mean*m.mean)), 5)*m.mean {
+	if band := min(max(bandLeast, 1+m.spread), bandMost); m.at[i] < 0 || m.pace == 0 || m.lat[i]*m.pace <= band {
 		return 1
 	}
-	return max(1, min(m.lat[i]/m.mean, 1024)*math.Exp2(-(now-m.at[i])/5000))
+	return max(1, min(m.lat[i]*m.pace, 1024)*math.Exp2(-(now-m.at[i])/5000))
 }
 
 // near reports whether got is within a part of want.
@@ -243,7 +261,8 @@ func TestLoads_followTheModel(t *testing.T) {
 					seed, i, lat, m.lat[i], mean, m.mean, peak, m.peak[i])
 			}
 			// Small differences are not to add up.
-			m.lat[i], m.mean, m.peak[i], m.square = lat, mean, peak, math.Float64frombits(v.loads.square.Load())
+			m.lat[i], m.mean, m.peak[i] = lat, mean, peak
+			m.pace, m.spread = math.Float64frombits(v.loads.pace.Load()), math.Float64frombits(v.loads.spread.Load())
 			if _, slow := v.loads.Latency(i); !near(slow, m.slow(i, float64(now)), 0.01) {
 				t.Fatalf("seed %d: backend %d is %.3f slow, want %.3f", seed, i, slow, m.slow(i, float64(now)))
 			}
@@ -282,7 +301,7 @@ func TestLoads_forgive(t *testing.T) {
 		for now := uint32(400); now < 60_000; now += 50 {
 			tick(now, 0)
 			_, slow := v.loads.Latency(1)
-			want := max(1, lat/float64(v.loads.Mean())*math.Exp2(-float64(now-399)/5000))
+			want := max(1, lat/v.loads.usual().us*math.Exp2(-float64(now-399)/5000))
 			if slow < want*0.99 || slow > want*1.15 { // it fades in steps of 9 %
 				t.Fatalf("after %d ms it is %.2f slow, want %.2f", now-399, slow, want)
 			}
@@ -326,7 +345,8 @@ func TestLoads_clocksDiffer(t *testing.T) {
 	}
 }
 
-// Failures count as a second or ten times the mean, and do not enter the mean: a backend that fails fast gets nothing,
+// Failures double the latency, by a second or ten times what is usual at least, and are not usual: a backend that fails
+// fast gets nothing,
 // and where all fail nothing changes between them.
 func TestLoads_failures(t *testing.T) {
 	v := NewView(fleet(10, false), nil)
@@ -344,7 +364,7 @@ func TestLoads_failures(t *testing.T) {
 	if mean := v.loads.Mean(); mean < 190_000 || mean > 210_000 {
 		t.Errorf("failures enter the mean: %d µs", mean)
 	}
-	if us, slow := v.loads.Latency(3); us < 1_990_000 || slow < 9.9 || slow > 10.1 {
+	if us, slow := v.loads.Latency(3); us < 100_000_000 || slow < 500 || slow > 1024 {
 		t.Errorf("it fails: %d µs, %v slow", us, slow)
 	}
 	for range 10_000 {
@@ -472,22 +492,44 @@ func TestLocal_muchInOneMillisecond(t *testing.T) {
 }
 
 // The more answers differ by themselves, the more a backend's must be longer before it counts as slow.
-func TestBand(t *testing.T) {
-	for _, c := range []struct{ mean, square, want float64 }{
-		{0, 0, 2}, {10, 100, 2}, {10, 200, 2}, {10, 270, 2.7}, {10, 500, 5}, {10, 1e6, 5},
+func TestUsual_band(t *testing.T) {
+	for _, c := range []struct {
+		what        string
+		answer      func(rng *rand.Rand) float64
+		least, most float64
+	}{
+		{"all take the same time", func(*rand.Rand) float64 { return 1000 }, bandLeast, bandLeast},
+		{"exponential", func(rng *rand.Rand) float64 { return rng.ExpFloat64() * 1000 }, bandLeast, 2.6},
+		{"lognormal", func(rng *rand.Rand) float64 { return math.Exp(rng.NormFloat64()) * 1000 }, 2.5, 3.6},
+		{"one of ten waits", func(rng *rand.Rand) float64 { return 1000 + 1e5*float64(max(rng.IntN(10), 8)-8) }, 4, bandMost},
 	} {
-		if got := band(c.mean, c.square); math.Abs(got-c.want) > 1e-9 {
-			t.Errorf("mean %v, mean square %v: %v, want %v", c.mean, c.square, got, c.want)
+		rng, loads := rand.New(rand.NewPCG(12, 12)), NewLoads()
+		l := NewLocal(loads, 1)
+		for now := range uint32(20_000) {
+			l.Answered(int(now%4), uint32(c.answer(rng))+1, now)
+		}
+		if got := loads.usual().band; got < c.least || got > c.most {
+			t.Errorf("%s: %.2f times, want %v to %v", c.what, got, c.least, c.most)
 		}
 	}
-	loads := NewLoads()
-	l := NewLocal(loads, 1)
-	for k := range 5000 { // nine of ten take 1 ms, the others 5: 1.4 on average
-		l.Answered(0, 1000+4000*uint32(min(k%10, 1)^1), uint32(k/3))
-	}
-	l.fold(5000)
-	mean, square := average(loads.mean.Load()).us(), math.Float64frombits(loads.square.Load())
-	if !near(mean, 1400, 0.05) || !near(square, 3.4e6, 0.1) {
-		t.Errorf("mean %.0f, mean square %.0f", mean, square)
+}
+
+// A slow backend is found among as few as two, also where requests come one at a time and it gets its turns at first.
+func TestUsual_oneOfTwoIsSlow(t *testing.T) {
+	for _, n := range []int{2, 3, 16} {
+		v := NewView(fleet(n, false), nil)
+		l, p, slow := NewLocal(v.loads, 1), Adaptive.New(0, 1), 0
+		for k := range 20_000 {
+			i, us := p.Pick(v, l, &Request{}), uint32(1000)
+			if i == 1 {
+				us, slow = 50_000, slow+1
+			}
+			l.Enter(i, false)
+			l.Answered(i, us, uint32(k))
+			l.Leave(i, false)
+		}
+		if slow > 200 {
+			t.Errorf("of %d backends the slow one got %d of 20000 requests", n, slow)
+		}
 	}
 }

@@ -64,7 +64,8 @@ type Loads struct {
 	pages  atomic.Pointer[[]*page]
 	mean   atomic.Uint64 // of all backends: see average
 	locals atomic.Int32  // reactors that have a Local
-	square atomic.Uint64 // the mean of the squares of the latencies that mean is of: a float64, µs²
+	pace   atomic.Uint64 // answers: the mean of 1/latency of their backends, in 1/µs; a float64, 0: none
+	spread atomic.Uint64 // answers: the mean of their squared distance to that latency, in squares of it; a float64
 	slowed atomic.Int32  // backends whose slow is above slowOne
 	swept  atomic.Uint32 // ms: when the slowness of those that get no requests was worked out last
 	peaks  atomic.Bool   // some Picker wants cell.peak

@@ -33,12 +33,12 @@ type Local struct {
 	dirty   []uint16
 	sampled []uint16
 	random  uint64
-	now     uint32  // ms, of the last fold
-	clip    uint32  // µs: what a longer answer counts as in the mean
-	entered int     // requests since the last Publish
-	answers int     // since the last fold
-	clipped uint64  // their sum in µs
-	squares float64 // the sum of their squares in µs²
+	now     uint32 // ms, of the last fold
+	clip    uint32 // µs: what a longer answer counts as in the mean
+	entered int    // requests since the last Publish
+	answers int    // since the last fold
+	clipped uint64 // their sum in µs
+	_       [2*cacheLine - 120]byte
 }
 
 // NewLocal makes the Local of one reactor, whose draws follow from seed: give each reactor another one, such as its
@@ -124,9 +124,7 @@ func (l *Local) Answered(i int, us, now uint32) {
 		p.answers++
 		p.micros += min(us, latMax)
 		l.answers++
-		us = min(us, l.clip)
-		l.clipped += uint64(us)
-		l.squares += float64(us) * float64(us)
+		l.clipped += uint64(min(us, l.clip))
 	}
 	if now != l.now {
 		l.fold(now)
@@ -141,7 +139,7 @@ func (l *Local) Failed(i int, now uint32) {
 		l.grow(i + 1)
 	}
 	l.fold(now)
-	l.loads.fold(l.loads.cell(i), 0, 0, 1, average(l.loads.mean.Load()).us(), l.loads.band(), now)
+	l.loads.fail(l.loads.cell(i), now)
 }
 
 // fold adds the answers to what is known of their backends.
@@ -150,11 +148,10 @@ func (l *Local) fold(now uint32) {
 		l.check()
 	}
 	mean := l.loads.foldMean(l.answers, l.clipped)
-	band := l.loads.foldBand(l.answers, l.squares, mean)
-	l.now, l.answers, l.clipped, l.squares, l.clip = now, 0, 0, 0, mean.clip()
+	l.now, l.answers, l.clipped, l.clip = now, 0, 0, mean.clip()
 	for _, i := range l.sampled {
 		p := &l.pending[i]
-		l.loads.fold(l.loads.cell(int(i)), int(p.answers), p.micros, 0, mean.us(), band, now)
+		l.loads.fold(l.loads.cell(int(i)), int(p.answers), p.micros, mean, now)
 		p.answers, p.micros, p.sampled = 0, 0, false
 	}
 	l.sampled = l.sampled[:0]

@@ -4,25 +4,26 @@ import "math"
 
 // The constants of slowness. See docs/adr/0012-adaptive-balancing.md for what they were measured against.
 const (
-	idleHalf  = 5000 // ms: a backend that is not asked is forgiven half of its slowness in this time
-	bandLeast = 2    // see band
-	bandMost  = 5
-	meanClip  = 8         // times the mean: a longer answer counts as this in the mean
-	latClip   = 8         // times the mean: a longer answer counts as this in the latency of its backend,
-	latGrowth = 3         // or as this times what that is already
-	meanOf    = 256       // answers, about: how long the mean remembers
-	faultMean = 10        // times the mean: what a failure counts as for the backend
-	faultMin  = 1_000_000 // µs: at least
-	latMax    = 1<<28 - 1 // µs: 268 s, the longest that a sample holds
-	slowOne   = 1 << 8    // not slow
-	slowMax   = 1 << 18   // 1024 times slower
-	sweepMs   = 128       // how often the slowness of backends without answers is worked out again
-	peakHalf  = 6931      // ms: peaks fall by e in 10 s, as in Finagle
-	peakScale = 1 << 12   // µs: a peak of as much costs as much as byLoad
-	skewMax   = 1<<12 - 1 // ms: the times of two reactors differ by less
-	meanBits  = 52        // of an average that are the mean; the rest are the count
-	meanOne   = 1 << 12   // µs in them, so that a 256th of a microsecond is not lost
-	meanLeast = 1.0 / 16  // µs
+	idleHalf    = 5000 // ms: a backend that is not asked is forgiven half of its slowness in this time
+	bandLeast   = 2.5  // see band
+	bandMost    = 5
+	meanClip    = 8         // times the mean: a longer answer counts as this in the mean
+	latClip     = 8         // times the mean: a longer answer counts as this in the latency of its backend,
+	latGrowth   = 3         // or as this times what that is already
+	meanOf      = 256       // answers, about: how long the mean remembers
+	faultMean   = 10        // times the mean: what a failure counts as for the backend
+	faultMin    = 1_000_000 // µs: at least
+	faultGrowth = 16        // times what is known of the backend: at least, up to slowMax
+	latMax      = 1<<28 - 1 // µs: 268 s, the longest that a sample holds
+	slowOne     = 1 << 8    // not slow
+	slowMax     = 1 << 18   // 1024 times slower
+	sweepMs     = 128       // how often the slowness of backends without answers is worked out again
+	peakHalf    = 6931      // ms: peaks fall by e in 10 s, as in Finagle
+	peakScale   = 1 << 12   // µs: a peak of as much costs as much as byLoad
+	skewMax     = 1<<12 - 1 // ms: the times of two reactors differ by less
+	meanBits    = 52        // of an average that are the mean; the rest are the count
+	meanOne     = 1 << 12   // µs in them, so that a 256th of a microsecond is not lost
+	meanLeast   = 1.0 / 16  // µs
 )
 
 // sample is a latency and when it was taken, in one word: racy by intent, since two reactors that fold their samples at
@@ -109,54 +110,80 @@ func (l *Loads) foldMean(n int, sum uint64) average {
 	return a
 }
 
-// foldBand adds the squares of the answers that mean has taken in, and returns how many times the mean the latency
-// of a backend may be that is not slow: see band.
-func (l *Loads) foldBand(n int, squares float64, mean average) float64 {
-	square := math.Float64frombits(l.square.Load())
-	if n > 0 {
-		square += (squares/float64(n) - square) * min(float64(n)/float64(mean>>meanBits), 1)
-		l.square.Store(math.Float64bits(square))
+// usual is what a backend's latency is compared with.
+type usual struct {
+	us   float64 // a usual latency; 0: there was no answer yet
+	band float64 // a backend is slow beyond so many times that
+}
+
+// usual returns what is known of all backends. The usual latency is the harmonic mean of those of the backends, by
+// answers: a backend that is slow adds nothing to it, be it one of two.
+func (l *Loads) usual() usual {
+	pace, spread := math.Float64frombits(l.pace.Load()), math.Float64frombits(l.spread.Load())
+	if pace == 0 {
+		return usual{band: bandLeast}
 	}
-	return band(mean.us(), square)
+	return usual{1 / pace, min(max(bandLeast, 1+spread), bandMost)}
 }
 
-// band returns the mean of the squares of all latencies over the square of their mean, within limits: 1 where all
-// answers take the same time, 2 where times are exponential, 2.7 where they are lognormal with σ = 1, more where
-// some answers wait for an event. The more the answers of one backend differ by themselves, the less their average says
-// of it.
-func band(mean, square float64) float64 {
-	if mean == 0 {
-		return bandLeast
+// learn adds n answers, of a mean that is r times the latency of their backend, to what is usual. lat is that latency
+// with them; part is what they count.
+//
+// The more the answers of one backend differ by themselves, the less their average says of it: the band is 1 plus the
+// square of their coefficient of variation. That is 1 where all take the same time, 2 where times are exponential, 2.7
+// where they are lognormal with σ = 1, more where some answers wait for an event. The mean of n answers is √n times
+// nearer to the latency than one is, which itself moves like the mean of 31.
+func (l *Loads) learn(n int, r, lat, part float64) {
+	pace, spread := math.Float64frombits(l.pace.Load()), math.Float64frombits(l.spread.Load())
+	if pace == 0 {
+		part = 1
 	}
-	return min(max(bandLeast, square/(mean*mean)), bandMost)
+	l.pace.Store(math.Float64bits(pace + (1/max(lat, meanLeast)-pace)*part))
+	square := (r - 1) * (r - 1) * float64(n) / (1 + float64(n)/31)
+	l.spread.Store(math.Float64bits(spread + (square-spread)*part))
 }
 
-// band is the function band of what is known.
-func (l *Loads) band() float64 {
-	return band(average(l.mean.Load()).us(), math.Float64frombits(l.square.Load()))
-}
-
-// fold adds n answers of a sum of microseconds, and failures, to what is known of c. mean and band are those of
-// all backends.
+// fold adds n answers of a sum of microseconds to what is known of c. mean is that of all backends.
 //
 // One answer that is much longer than the others says little of its backend, since requests differ: all answers of a
-// tick raise lat by no more than one answer of eight times the mean does, which is half of the mean and within the dead
-// band. Where the answers of one tick after the other are long, lat grows by half of the mean with each, and once it
-// is high by an eighth of itself. Faster growth has a backend pay for a pause long after it: all that waited is late.
-func (l *Loads) fold(c *cell, n int, sum uint32, failures int, mean, band float64, now uint32) {
-	us := (float64(sum) + max(faultMin, faultMean*mean)*float64(failures)) / float64(n+failures)
-	old, lat, idle := sample(c.sampled.Load()), mean, uint32(idleHalf)
+// millisecond raise lat by no more than one answer of eight times the mean does, which is half of the mean and within
+// the dead band. Where the answers of one millisecond after the other are long, lat grows by half of the mean with each,
+// and once it is high by an eighth of itself. Faster growth has a backend pay for a pause long after it: all that waited
+// is late.
+func (l *Loads) fold(c *cell, n int, sum uint32, mean average, now uint32) {
+	us := float64(sum) / float64(n)
+	old, lat, idle := sample(c.sampled.Load()), l.usual().us, uint32(idleHalf)
 	if old != 0 {
 		lat, idle = old.us(), since(now, old.ms())
+	} else if lat == 0 {
+		lat = us
 	}
+	r := min(us/max(lat, meanLeast), latClip)
 	first := max(foldWeight[1], min(float64(idle)/idleHalf, 0.5))
-	step := (us - lat) * max(foldWeight[min(n+failures, 16)], first)
-	if failures == 0 {
-		step = min(step, (max(latClip*mean, latGrowth*lat)-lat)*first)
+	lat += min((us-lat)*max(foldWeight[min(n, 16)], first), (max(latClip*mean.us(), latGrowth*lat)-lat)*first)
+	l.learn(n, r, lat, min(float64(n)/float64(mean>>meanBits), 1))
+	l.keep(c, lat, us, now)
+}
+
+// fail adds a failure to what is known of c. It is not usual, whatever the others do.
+func (l *Loads) fail(c *cell, now uint32) {
+	usual := l.usual().us
+	lat, idle := usual, uint32(idleHalf)
+	if old := sample(c.sampled.Load()); old != 0 {
+		lat, idle = old.us(), since(now, old.ms())
 	}
-	lat += step
+	// Failures in a row double lat: a backend that fails at once is idle, and must cost more than what is under way at
+	// each of the others.
+	fault := max(faultMin, faultMean*usual)
+	us := max(fault, min(faultGrowth*lat, slowMax/slowOne*usual))
+	l.keep(c, lat+(us-lat)*max(foldWeight[1], min(float64(idle)/idleHalf, 0.5)), fault, now)
+}
+
+// keep makes lat the latency of c, after an answer of us microseconds.
+func (l *Loads) keep(c *cell, lat, us float64, now uint32) {
+	lat = min(lat, latMax)
 	c.sampled.Store(uint64(newSample(lat, now)))
-	l.setSlow(c, slowness(lat, mean, band, 0))
+	l.setSlow(c, l.usual().slowness(lat, 0))
 	if l.peaks.Load() {
 		peak := peaked(sample(c.peak.Load()), us, now)
 		c.peak.Store(uint64(newSample(peak, now)))
@@ -164,13 +191,13 @@ func (l *Loads) fold(c *cell, n int, sum uint32, failures int, mean, band float6
 	}
 }
 
-// slowness returns by how much a backend of latency lat is slower than the mean, when it has not answered for idle
-// ms. Up to band times the mean it is not slow, so that noise moves nothing.
-func slowness(lat, mean, band float64, idle uint32) uint32 {
-	if mean == 0 || lat <= band*mean {
+// slowness returns by how much a backend of latency lat is slower than usual, when it has not answered for idle ms. Up
+// to band times the usual latency it is not slow, so that noise moves nothing.
+func (u usual) slowness(lat float64, idle uint32) uint32 {
+	if u.us == 0 || lat <= u.band*u.us {
 		return slowOne
 	}
-	return uint32(max(slowOne, min(lat/mean*slowOne, slowMax)*faded(idle, idleHalf)))
+	return uint32(max(slowOne, min(lat/u.us*slowOne, slowMax)*faded(idle, idleHalf)))
 }
 
 // setSlow notes how slow a backend is, and counts those that are.
@@ -199,13 +226,13 @@ func (l *Loads) sweep(now uint32) {
 		return
 	}
 	mean := average(l.mean.Load()).us()
-	band := l.band()
+	usual := l.usual()
 	for _, p := range *l.pages.Load() {
 		for i := range p {
 			c := &p[i]
 			if c.slow.Load() != slowOne {
 				s := sample(c.sampled.Load())
-				l.setSlow(c, slowness(s.us(), mean, band, since(now, s.ms())))
+				l.setSlow(c, usual.slowness(s.us(), since(now, s.ms())))
 			}
 			if peaks {
 				c.reckonPeak(sample(c.peak.Load()).fadedPeak(mean, now))
