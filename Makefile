@@ -175,6 +175,7 @@ soak: build ## the full counts (about an hour on 2 processors): simulations from
 	part battery env EDGE_SOAK=1 go test -count=$(REPEATS) -timeout 6h $(FLAGS) ./internal/battery; \
 	part interop env EDGE_SOAK=1 go test -C internal/interop -count=$(REPEATS) -timeout 6h $(FLAGS) .; \
 	part nginx env EDGE_SOAK_NGINX=1 go test -count=1 -run Nginx -timeout 1h $(FLAGS) ./ketama ./balance; \
+	part balance env EDGE_SOAK=1 go test -C bench -count=1 -timeout 2h $(FLAGS) -run Bars ./balance; \
 	part linear env EDGE_SOAK=1 CGO_ENABLED=1 go test -C internal/outside -race -count=1 -timeout 6h $(FLAGS) -run Linear .; \
 	part fuzz $$make fuzz FUZZTIME=$(SOAK_FUZZ); \
 	part load bin/edge-bench proxy --peers edge,edge+log --rounds 3
@@ -199,6 +200,10 @@ bench: ## what must be inlined, and Go benchmarks: BENCH=regexp COUNT=10 OUT=new
 .PHONY: bench-micro
 bench-micro: bin/edge-bench ## the hot functions beside their baselines, as ratios
 	bin/edge-bench micro $(FLAGS)
+
+.PHONY: bench-balance
+bench-balance: bin/edge-bench ## how requests are balanced, simulated beside an ideal queue and other rules
+	bin/edge-bench balance $(FLAGS)
 
 .PHONY: benchcmp
 benchcmp: ## benchstat of OLD=old.out and OUT=new.out

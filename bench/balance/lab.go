@@ -18,8 +18,8 @@ type Options struct {
 	Scenarios  []Scenario
 	Contenders []Contender
 	Members    []int         // pools of other sizes are left out; nil: none is
-	Reactors   []int         // nil: 1, 4, 16, 64
-	Seeds      int           // runs of each cell, each with other requests; 0: 3
+	Reactors   []int         // nil: 1, 16, 64
+	Seeds      int           // runs of each cell, each with other requests; 0: 2
 	Seed       uint64        // of the first; 0: 1
 	Scale      float64       // of the number of requests; 0: 1
 	Tick       time.Duration // from the first thing that a reactor has to publish to its publishing; 0: 200 µs
@@ -86,9 +86,9 @@ func (o Options) withDefaults() Options {
 		o.Contenders = Contenders()
 	}
 	if o.Reactors == nil {
-		o.Reactors = []int{1, 4, 16, 64}
+		o.Reactors = []int{1, 16, 64}
 	}
-	o.Seeds, o.Seed = cmp.Or(o.Seeds, 3), cmp.Or(o.Seed, 1)
+	o.Seeds, o.Seed = cmp.Or(o.Seeds, 2), cmp.Or(o.Seed, 1)
 	o.Scale, o.Tick = cmp.Or(o.Scale, 1), cmp.Or(o.Tick, 200*time.Microsecond)
 	o.Parallel = cmp.Or(o.Parallel, runtime.GOMAXPROCS(0))
 	return o

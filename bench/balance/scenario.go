@@ -32,8 +32,7 @@ type Scenario struct {
 	Troubles []Trouble
 	Polls    float64       // part of the requests that wait for an event, without a worker
 	PollWait time.Duration // how long these wait, exponential
-	Requests int           // at the least; 0: 200 000
-	Seconds  float64       // simulated at the least
+	Seconds  float64       // simulated at the least, unless these are too many requests
 }
 
 // Wave is a rate of requests that goes up and down. The zero value is a constant one.
@@ -118,13 +117,15 @@ func (s *Scenario) rate(members int) float64 {
 	return s.Load * float64(workers) / work
 }
 
+// The requests of a run.
+const (
+	requestsLeast = 120_000
+	requestsMost  = 400_000
+)
+
 // requests returns how many requests are simulated.
 func (s *Scenario) requests(members int, scale float64) int {
-	n := max(float64(s.Requests), s.rate(members)*s.Seconds)
-	if n == 0 {
-		n = 200_000
-	}
-	return int(n * scale)
+	return int(min(max(requestsLeast, s.rate(members)*s.Seconds), requestsMost) * scale)
 }
 
 // period returns the period of what happens, in seconds; 0 when nothing comes and goes.

@@ -63,7 +63,7 @@ func judged() []Scenario {
 		{Name: "cold join, slow start", What: "the same with 10 s of slow start", Load: 0.7, Seconds: 60,
 			Troubles: append(join[:2:2], Trouble{Kind: slowing, Period: 30, From: 10, For: 10})},
 		{Name: "recovery", What: "one backend is 50 × slower for 20 s of each minute", Load: 0.7, OfAll: true,
-			Troubles: []Trouble{{Kind: slower, Factor: 50, Period: 60, For: 20}}, Members: fours, Seconds: 360},
+			Troubles: []Trouble{{Kind: slower, Factor: 50, Period: 60, For: 20}}, Members: fours, Seconds: 300},
 		{Name: "stall of 2 s", What: "one backend stands still for 2 s of each 20 s", Load: 0.7,
 			Troubles: []Trouble{{Kind: stalled, Period: 20, From: 10, For: 2}}, Seconds: 40},
 		{Name: "mixed sizes", What: "one request of ten needs 82 ms, the others 2 ms", Load: 0.7,

@@ -35,6 +35,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"*/README.md", "go get github.com/edge-proxy/edge/", "needs a module; TestGet looks at it"},
 	{"*/README.md", "bin/edge-bench micro", "measures for minutes"},
 	{"docs/architecture.md", "1 wait    kernel.Wait(until the next timer)", "a drawing"},
+	{"docs/balancing-measured.md", "bin/edge-bench balance", "simulates for minutes"},
 	{"docs/benchmarks.md", "bin/edge-bench proxy", "measures for minutes"},
 	{"docs/benchmarks.md", "bin/edge-bench bystander", "measures for minutes"},
 	{"docs/benchmarks.md", "bin/edge-bench scale", "measures for minutes"},
