@@ -21,6 +21,10 @@
 // A member serves while no Reason against it holds. Each Reason has one writer, so that two writers never undo each
 // other's decision: a member that fails its checks and is drained serves again when neither holds.
 //
+// # Ejection
+//
+// Outliers write the Reason Ejected, by what the users of a Set report of their requests; package ejection decides.
+//
 // # Views
 //
 // A View is what a route picks from, with turns of its own: two routes to the same members do not disturb each other's

@@ -190,10 +190,11 @@ var dormantKeys = []string{"upgrade_sock"}
 // laterKeys are other names of later versions, by the path of their table. They are errors as any unknown key is, but
 // the hint is not a guess at a misspelling.
 var laterKeys = map[string][]string{
-	"":                   {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry", "dev"},
-	"global":             {"env_file"},
-	"listeners":          {"proxy_protocol", "filters", "h3"},
-	"upstreams":          {"sticky", "slow_start", "breaker"},
+	"":          {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry", "dev"},
+	"global":    {"env_file"},
+	"listeners": {"proxy_protocol", "filters", "h3"},
+	"upstreams": {"sticky", "slow_start",
+		"breaker"},
 	"upstreams.retry":    {"hedge_after"},
 	"upstreams.backends": {"zone"},
 	"routes":             {"when", "mirror", "cache", "compress"},

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/reference/hpack"
 	"github.com/edge-proxy/edge/internal/reference/http2"
@@ -164,7 +165,9 @@ func TestMultiplexed_refusedRequestsGoElsewhere(t *testing.T) {
 		Protocol: upstream.H2, Backends: backend.Of(busy.Addr().String(), idle.Addr().String()),
 	}
 	r := newRig(t, func(e *engine.Engine) []proxy.Route {
-		return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, o), nil)}}
+		return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, o), &proxy.ToOptions{
+			Method: balance.RoundRobin, Retry: on(t, "refused_stream"),
+		})}}
 	})
 	for range 4 {
 		if resp, got := fetch(t, "POST", r.url+"/", "x"); resp.StatusCode != 200 || got != "x" {

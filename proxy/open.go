@@ -188,6 +188,7 @@ func (x *Exchange) reopen() {
 			x.pause = &engine.Timer{Run: func(*engine.Reactor) { x.endPause() }}
 		}
 		x.pausing = true
+		x.try.exit(x)
 		x.local.reactor.Arm(x.pause, x.local.reactor.Now()+int64(d))
 		return
 	}
@@ -236,10 +237,12 @@ func (a *attempt) replaced(x *Exchange, s session.Stream, h *message.Head, end b
 	if !wanted || !a.repeatable(x) || x.retries >= a.up.upstream.Retries() {
 		return false
 	}
+	was := *a
 	if !a.another(x, x.local.notBefore(h), false) {
 		return false
 	}
-	a.trace(x, "an answer is replaced by another attempt", "status", h.Status)
+	was.backend.Failed(r)
+	was.trace(x, "an answer is replaced by another attempt", "status", h.Status)
 	a.drop()
 	switch d, ok := s.(session.Discarder); {
 	case end && x.toUp.endSent: // the stream is over

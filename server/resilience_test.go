@@ -31,6 +31,7 @@ func sorry(w http.ResponseWriter, _ *http.Request) {
 }
 
 const retriesConf = `
+upstream_defaults.load_balancing = "round_robin"
 listeners = [{ listen = "127.0.0.1:0" }]
 [upstreams.both]
 backends = [{ address = %[1]q }, { address = %[2]q }]
@@ -131,7 +132,8 @@ dest = "all"
 `
 	var log testutil.Output
 	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
-	s := start(t, Options{}, conf, bad, one, two, `outlier = { errors = 5, eject = "1h" }`)
+	s := start(t, Options{}, conf, bad, one, two, `load_balancing = "round_robin"
+outlier = { errors = 5, eject = "1h" }`)
 	began := time.Now()
 	for i := 0; !strings.Contains(log.String(), "a backend is ejected"); i++ {
 		path := []string{"/", "/too"}[i/3%2]
@@ -152,7 +154,7 @@ dest = "all"
 	if text := log.String(); strings.Count(text, "is ejected") != 1 || !strings.Contains(text, "backend="+bad) {
 		t.Errorf("told:\n%s", text)
 	}
-	apply(t, s, conf, bad, one, two, "")
+	apply(t, s, conf, bad, one, two, `load_balancing = "round_robin"`)
 	for range 10 {
 		statusOf(t, s, "/")
 	}

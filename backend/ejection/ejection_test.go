@@ -161,7 +161,8 @@ func TestDetector_inARow(t *testing.T) {
 		{name: "one route, at once", bad: func(int) ejection.Failed { return ejection.Failed{Route: "a"} }},
 		{name: "one route, for a second", step: second / 4, want: 5,
 			bad: func(int) ejection.Failed { return ejection.Failed{Route: "a"} }},
-		{name: "routes", bad: func(i int) ejection.Failed { return ejection.Failed{Route: string(rune('a' + i%2))} }, want: 5},
+		{name: "routes", want: 5,
+			bad: func(i int) ejection.Failed { return ejection.Failed{Route: string(rune('a' + i%2))} }},
 	} {
 		w := newWorld(4, 2, 1)
 		w.run(10, 100, 2, func(int) float64 { return 0 })

@@ -15,8 +15,8 @@ const (
 //
 // The evidence is the likelihood ratio of two shares against one (Wilks' G, halved), which a fair member exceeds about
 // once in 10^10 windows. It counts how uncertain both shares are. A test by the deviations of the member alone does
-// not: of four fair members with 5 % of failures it ejected 14 times an hour, of a thousand with 20 requests in a window
-// every few seconds, since two failures of twenty are many deviations of a share of 0.001.
+// not: of four fair members with 5 % of failures it ejected 14 times an hour, and of a thousand with 20 requests in a
+// window one every few seconds, since two failures of twenty are many deviations of a share of 0.001.
 func Outlier(n, failed, total, totalFailed int) bool {
 	if n < requestsLeast || failed == 0 {
 		return false
