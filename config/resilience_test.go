@@ -1,0 +1,38 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/config"
+)
+
+// What is wrong with a key of retry or outlier is said, with a value that would be right.
+func TestParse_resilienceMistakes(t *testing.T) {
+	for line, want := range map[string]string{
+		`retry.on = ["conect"]`:           `did you mean "connect"?`,
+		`retry.on = ["grpc:unavailible"]`: `did you mean "grpc:unavailable"?`,
+		`retry.on = [399]`:                `"399" is no condition of a retry`,
+		`retry.budget = "20"`:             `write "20%"`,
+		`retry.budget = "101%"`:           `not a percentage from 1% to 100%`,
+		`outlier.max_ejected = "off"`:     `write "50%"`,
+	} {
+		text := "upstream_defaults." + line + "\n"
+		_, report := config.Options{}.Parse("edge.toml", []byte(text))
+		var b strings.Builder
+		if err := report.Render(&b); err != nil {
+			t.Fatal(err)
+		}
+		if report.OK() || !strings.Contains(b.String(), want) {
+			t.Errorf("%s: %s", line, b.String())
+		}
+	}
+	for _, line := range []string{
+		`retry.on = [503, "5xx", "timeout", "grpc:aborted"]`, `retry.budget = "off"`, `retry.on = []`, `outlier.errors = 3`,
+	} {
+		c, report := config.Options{}.Parse("edge.toml", []byte("upstream_defaults."+line+"\n"))
+		if !report.OK() || c == nil {
+			t.Errorf("%s is refused", line)
+		}
+	}
+}
