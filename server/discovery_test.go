@@ -105,7 +105,7 @@ func TestDiscovery_upstreamFollowsItsSources(t *testing.T) {
 	file := func(discover string) string {
 		return quiet + fmt.Sprintf(`
 http = { name = "web", listen = "127.0.0.1:0" }
-upstream_defaults.resolver = %q
+upstream_defaults = { resolver = %q, load_balancing = "round_robin" }
 [upstreams.api]
 backends = [{ address = "127.0.0.1:%d" }]
 discover = [%s]
