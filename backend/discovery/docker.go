@@ -9,12 +9,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/edge-proxy/edge/backend"
 )
 
 // dockerSource finds the containers that have a label, by the API of Docker, which podman has too.
-// Owned by the goroutine of its Runner.
+// Owned by the goroutine of its Runner; one more reads the events.
 type dockerSource struct {
 	label   string // name, or name=value
 	socket  string
@@ -43,13 +45,55 @@ type dockerContainer struct {
 // dockerSocket is where Docker listens. Podman's is /run/podman/podman.sock.
 const dockerSocket = "/var/run/docker.sock"
 
+// How often containers are listed without an event, and how long an answer may take.
+const (
+	dockerSoon  = time.Second // after the first time
+	dockerAgain = 30 * time.Second
+)
+
 // dockerEvents are the events after which containers are listed again.
 var dockerEvents = []string{"start", "die", "stop", "pause", "unpause", "kill", "destroy", "remove", "died",
 	"health_status", "connect", "disconnect"}
 
-// Run begins with the events, so that none is missed, and lists the containers now and after each of them.
+// Run lists the containers at the start, after each event, and from time to time: the head of the stream of events may
+// come with the first of them (podman), so that nobody knows from when on they are told.
 func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
+	ctx, cancel := context.WithCancel(ctx)
 	r, err := newRemote([]string{"http://docker"}, remoteOptions{socket: s.socket})
+	if err != nil {
+		cancel()
+		return err
+	}
+	defer r.close()
+	news, ended := make(chan struct{}, 1), make(chan error, 1)
+	var following sync.WaitGroup
+	following.Go(func() { ended <- s.follow(ctx, news) })
+	defer following.Wait()
+	defer cancel()
+	again := dockerSoon
+	for {
+		var all []dockerContainer
+		query := "/containers/json?" + filters(map[string][]string{"label": {s.label}, "status": {"running"}})
+		if _, err := r.call(ctx, "GET", query, nil, &all); err != nil {
+			return err
+		}
+		publish(s.specs(all))
+		timer := time.NewTimer(again)
+		select {
+		case <-news:
+		case <-timer.C:
+			again = dockerAgain
+		case err := <-ended:
+			timer.Stop()
+			return err
+		}
+		timer.Stop()
+	}
+}
+
+// follow has news told of the events that matter, until the stream ends.
+func (s *dockerSource) follow(ctx context.Context, news chan<- struct{}) error {
+	r, err := newRemote([]string{"http://docker"}, remoteOptions{socket: s.socket, wait: never})
 	if err != nil {
 		return err
 	}
@@ -59,21 +103,16 @@ func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, err
 		return err
 	}
 	defer events.close()
-	query := "/containers/json?" + filters(map[string][]string{"label": {s.label}, "status": {"running"}})
 	for {
-		var all []dockerContainer
-		if _, err := r.call(ctx, "GET", query, nil, &all); err != nil {
-			return err
+		var e struct{ Action, Status string }
+		if err := events.next(&e); err != nil {
+			return fmt.Errorf("events: %w", err)
 		}
-		publish(s.specs(all))
-		for {
-			var e struct{ Action, Status string }
-			if err := events.next(&e); err != nil {
-				return fmt.Errorf("events: %w", err)
-			}
-			action, _, _ := strings.Cut(e.Action, ":")
-			if slices.Contains(dockerEvents, action) || slices.Contains(dockerEvents, e.Status) {
-				break
+		action, _, _ := strings.Cut(e.Action, ":")
+		if slices.Contains(dockerEvents, action) || slices.Contains(dockerEvents, e.Status) {
+			select {
+			case news <- struct{}{}:
+			default: // it is told already
 			}
 		}
 	}

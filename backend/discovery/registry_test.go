@@ -105,9 +105,11 @@ func (r *registry) handle(h http.HandlerFunc) http.Handler {
 
 // stream writes each change after a version as write says it, until the client or the registry ends it.
 func (r *registry) stream(w http.ResponseWriter, q *http.Request, after int64, write func(change) any) {
-	w.WriteHeader(http.StatusOK)
 	flush := w.(http.Flusher).Flush
-	flush()
+	if q.URL.Path != "/events" { // podman sends the head with the first event
+		w.WriteHeader(http.StatusOK)
+		flush()
+	}
 	r.mu.Lock()
 	cut := r.cut
 	r.mu.Unlock()
@@ -127,7 +129,9 @@ func (r *registry) stream(w http.ResponseWriter, q *http.Request, after int64, w
 				_ = json.NewEncoder(w).Encode(v)
 			}
 		}
-		flush()
+		if len(next) > 0 {
+			flush()
+		}
 		select {
 		case <-q.Context().Done():
 			return

@@ -36,8 +36,11 @@ type remote struct {
 type remoteOptions struct {
 	socket string        // the path of a Unix socket in the place of an address
 	ca     string        // a file of authorities; "": those of the system
-	wait   time.Duration // until the head of an answer; 0: registryAnswer
+	wait   time.Duration // until the head of an answer; 0: registryAnswer; never: as long as it takes
 }
+
+// never is no limit.
+const never = time.Duration(-1)
 
 // newRemote makes a remote. Nothing is asked before the first call.
 func newRemote(bases []string, o remoteOptions) (*remote, error) {
@@ -47,7 +50,10 @@ func newRemote(bases []string, o remoteOptions) (*remote, error) {
 		DialContext: dialer.DialContext, TLSHandshakeTimeout: registryConnect, ResponseHeaderTimeout: registryAnswer,
 		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 2, IdleConnTimeout: time.Minute,
 	}
-	if o.wait > 0 {
+	switch {
+	case o.wait == never:
+		t.ResponseHeaderTimeout = 0
+	case o.wait > 0:
 		t.ResponseHeaderTimeout = o.wait
 	}
 	if o.socket != "" {
