@@ -1,7 +1,7 @@
 package health
 
 import (
-	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/edge-proxy/edge/internal/invariant"
@@ -162,13 +162,19 @@ func (c *Check) needed(passed bool) int {
 	return c.rules.Fall
 }
 
-// count says how many results in a row there will be with one more that passes or not, of how many: "2/3".
-func (c *Check) count(passed bool) string {
+// streak is results in a row, of those that decide.
+type streak struct{ n, of int }
+
+// String returns "2/3".
+func (s streak) String() string { return strconv.Itoa(s.n) + "/" + strconv.Itoa(max(s.n, s.of)) }
+
+// streakWith returns the results in a row with one more that passes or not.
+func (c *Check) streakWith(passed bool) streak {
 	n := 1
 	if passed != c.up {
 		n += c.contrary
 	}
-	return fmt.Sprintf("%d/%d", n, max(n, c.needed(passed)))
+	return streak{n, c.needed(passed)}
 }
 
 // settle makes the member up or down.

@@ -230,11 +230,11 @@ func (p *probe) pass() {
 	p.uses++
 	now := p.local.reactor.Now()
 	took := now - p.began
-	count := p.check.count(true)
+	row := p.check.streakWith(true)
 	if p.settle(now, Result{Outcome: Passed, Began: p.began}) == Up {
 		p.watch.stats.ups.Add(1)
 		p.member.Mark(backend.Health, false, backend.Why{Facts: []slog.Attr{
-			slog.String("after", count), since("took", took),
+			slog.String("after", row.String()), since("took", took),
 		}})
 	}
 }
@@ -286,14 +286,14 @@ func (p *probe) fail(f finding) {
 	if r.Excused {
 		s.excused.Add(1)
 	}
-	count, decides := p.check.count(false), p.check.Contrary()+1 >= p.check.needed(false)
+	row := p.check.streakWith(false)
 	v := p.settle(now, r)
 	switch {
 	case v == Down:
 		s.downs.Add(1)
-		why := backend.Why{Word: words[f.word], Facts: f.facts(count, took, p.until-now)}
+		why := backend.Why{Word: words[f.word], Facts: f.facts(row, took, p.until-now)}
 		p.member.Mark(backend.Health, true, why)
-	case r.Doubted && !r.Excused && decides && p.check.IsUp():
+	case r.Doubted && !r.Excused && row.n >= row.of && p.check.IsUp():
 		s.doubted.Add(1)
 	}
 }
@@ -308,8 +308,8 @@ func (p *probe) isDoubted(now int64) bool {
 	return m.doubts(now)
 }
 
-// facts returns what the log says of f: after so many failures, and when the next check is.
-func (f *finding) facts(count string, took, next int64) []slog.Attr {
+// facts returns what the log says of f: after such a row of failures, and when the next check is.
+func (f *finding) facts(row streak, took, next int64) []slog.Attr {
 	attrs := make([]slog.Attr, 0, 5)
 	if f.expected != "" {
 		attrs = append(attrs, slog.String("expected", f.expected))
@@ -317,7 +317,7 @@ func (f *finding) facts(count string, took, next int64) []slog.Attr {
 	if f.got != "" {
 		attrs = append(attrs, slog.String("got", f.got))
 	}
-	return append(attrs, slog.String("after", count), since("took", took), since("next", next))
+	return append(attrs, slog.String("after", row.String()), since("took", took), since("next", next))
 }
 
 func since(key string, ns int64) slog.Attr {
