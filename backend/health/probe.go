@@ -232,10 +232,10 @@ func (p *probe) pass() {
 	took := now - p.began
 	row := p.check.streakWith(true)
 	if p.settle(now, Result{Outcome: Passed, Began: p.began}) == Up {
-		p.watch.stats.ups.Add(1)
 		p.member.Mark(backend.Health, false, backend.Why{Facts: []slog.Attr{
 			slog.String("after", row.String()), since("took", took),
 		}})
+		p.watch.stats.ups.Add(1)
 	}
 }
 
@@ -290,9 +290,9 @@ func (p *probe) fail(f finding) {
 	v := p.settle(now, r)
 	switch {
 	case v == Down:
-		s.downs.Add(1)
 		why := backend.Why{Word: words[f.word], Facts: f.facts(row, took, p.until-now)}
 		p.member.Mark(backend.Health, true, why)
+		s.downs.Add(1)
 	case r.Doubted && !r.Excused && row.n >= row.of && p.check.IsUp():
 		s.doubted.Add(1)
 	}
