@@ -45,7 +45,7 @@ type healthEntry struct {
 
 func healthSection() *schema.Section {
 	return &schema.Section{
-		Path: "health_check",
+		Path: "health_check", Switch: "enabled",
 		Doc: "How backends are asked whether they are well. The section turns checks on for all upstreams, those " +
 			"that a `dest` spells out among them, and says what an upstream does not say itself. See " +
 			"[health](health.md).",
@@ -56,9 +56,9 @@ func healthSection() *schema.Section {
 
 func upstreamHealthSection() *schema.Section {
 	return &schema.Section{
-		Path: "upstreams.NAME.health_check", Defaults: "health_check",
-		Doc: "How the backends of this upstream are asked. It turns checks on for them; `enabled = false` turns off " +
-			"those of `[health_check]`.",
+		Path: "upstreams.NAME.health_check", Defaults: "health_check", Switch: "enabled",
+		Doc: "How the backends of this upstream are asked. It turns checks on for them; `health_check = false` " +
+			"turns off those of `[health_check]`.",
 		New: func(parent schema.Target, _ *syntax.Node) schema.Target {
 			e := &healthEntry{}
 			parent.(*upstreamEntry).health = e

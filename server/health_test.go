@@ -119,7 +119,7 @@ func TestHealth_upstreamsOfTheirOwn(t *testing.T) {
 		"[[routes]]\npattern = \"/*\"\ndest = \"one\"\n[[routes]]\npattern = \"/2\"\ndest = \"two\"\n"+
 		"[[routes]]\npattern = \"/3\"\ndest = \"three\"\n"+
 		"[upstreams.one]\nbackends = [{ address = \""+one.address()+"\" }]\nhealth_check = { path = \"/none\" }\n"+
-		"[upstreams.two]\nbackends = [{ address = \""+two.address()+"\" }]\nhealth_check = { enabled = false }\n"+
+		"[upstreams.two]\nbackends = [{ address = \""+two.address()+"\" }]\nhealth_check = false\n"+
 		"[upstreams.three]\nbackends = [{ address = \""+three.address()+"\" }]\n"+checks)
 	testutil.Eventually(t, testutil.Patience, func() bool { return three.checks.Load() > 3 }, "three is checked")
 	testutil.Eventually(t, testutil.Patience, func() bool {

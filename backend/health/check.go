@@ -51,7 +51,7 @@ const (
 type Result struct {
 	Outcome Outcome
 	Began   int64 // when it began
-	Excused bool  // TimedOut, and the member may not be at fault: it counts neither way
+	Excused bool  // it failed, and the member may not be at fault: it counts neither way
 	Doubted bool  // at least half of all members fail: a verdict waits for one more result
 }
 

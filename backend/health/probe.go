@@ -195,7 +195,7 @@ func (p *probe) dial() {
 	a, ok := p.addressAt(p.address)
 	if !ok {
 		p.local.leavePlace()
-		p.fail(finding{word: dns, outcome: Failed})
+		p.fail(finding{word: dns, outcome: TimedOut, excused: true}) // its name is a reason already
 		return
 	}
 	l, err := p.plan.dial(p, a)
@@ -277,10 +277,10 @@ func (p *probe) fail(f finding) {
 	s.failed[f.word].Add(1)
 	p.drop()
 	p.address++
-	r := Result{Outcome: f.outcome, Began: p.began}
+	r := Result{Outcome: f.outcome, Began: p.began, Excused: f.excused}
 	if p.check.IsUp() {
 		// A member that answers clients is slow, not down; to close it would only move its load.
-		r.Excused = f.outcome == TimedOut && (f.excused || p.member.AnsweredWithin(now, p.plan.Rules.Interval))
+		r.Excused = f.excused || f.outcome == TimedOut && p.member.AnsweredWithin(now, p.plan.Rules.Interval)
 		r.Doubted = p.isDoubted(now)
 	}
 	if r.Excused {

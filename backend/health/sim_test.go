@@ -329,6 +329,26 @@ func TestWatch_follows(t *testing.T) {
 	})
 }
 
+// A member without an address is not down by its checks: when its name resolves it serves at once.
+func TestWatch_nameThatDoesNotResolve(t *testing.T) {
+	sim.Run(t, 20, func(t testing.TB, w *sim.World) {
+		x := newWorld(t, w, checked(), 1)
+		x.set.Update([]backend.Spec{{Address: addr(1).String()}, {Address: "api.test:80"}})
+		x.pass(time.Minute)
+		m := x.set.Members()[1]
+		if m.Reasons() != backend.Names {
+			t.Fatalf("down by %v", m.Reasons())
+		}
+		m.SetAddrs([]poller.Addr{addr(1)})
+		if m.Reasons() != 0 {
+			t.Errorf("down by %v", m.Reasons())
+		}
+		if s := x.watch.Stats(); s.FailedBy("dns") == 0 || s.Excused != s.FailedBy("dns") {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // A member that is to be checked before it serves is closed until its first check, which comes within a second.
 func TestWatch_checkedBeforeItServes(t *testing.T) {
 	sim.Run(t, 50, func(t testing.TB, w *sim.World) {

@@ -56,6 +56,8 @@ func (d *Decoder) member(n *syntax.Node, p *place, t Target, path string) {
 		t.base().store(d.Report, p.key, n, v, right)
 	case p.section != nil && p.shape == List:
 		d.entries(n, p, t, path)
+	case n.Kind == syntax.KindBool && p.section != nil && p.section.Switch != "":
+		d.member(n, p.children[p.section.Switch], d.doc.enter(p.section, t, n), path)
 	case n.Kind != syntax.KindTable:
 		d.reportNotTable(n, p, path)
 	case p.section != nil && p.shape == Named:

@@ -24,6 +24,7 @@ type pool struct {
 type check struct {
 	Given
 	path string
+	on   bool
 }
 
 // example is a schema with a section of each shape, and one inside the entries of another.
@@ -49,8 +50,12 @@ func example() *Schema {
 					doc.Report.Errorf(p.At("size"), "", "too large for this test")
 				}
 			}},
-		{Path: "pools.NAME.check", Doc: "Of one pool.", New: Make[check], Keys: []*Key{{Path: "path", Type: String,
-			Default: `"/"`, Doc: "What is asked for.", Into: Into(func(e *check) *string { return &e.path })}}},
+		{Path: "pools.NAME.check", Switch: "on", Doc: "Of one pool.", New: Make[check], Keys: []*Key{
+			{Path: "path", Type: String,
+				Default: `"/"`, Doc: "What is asked for.", Into: Into(func(e *check) *string { return &e.path })},
+			{Path: "on", Type: Bool, Default: "true", Doc: "Whether.",
+				Into: Into(func(e *check) *bool { return &e.on })},
+		}},
 		{Path: "pools", Extends: true, Doc: "More about pools.", New: Make[check], Keys: []*Key{{Path: "path",
 			Type: String, Doc: "What is asked for.", Into: Into(func(e *check) *string { return &e.path })}}},
 	}, nil, Reserved{
@@ -106,12 +111,29 @@ func TestDocument_resolvesEntriesInsideFirst(t *testing.T) {
 	}
 }
 
+// A section with a Switch may be given as true or false.
+func TestDocument_switchInPlaceOfATable(t *testing.T) {
+	pools, doc := resolved(t, "[pools.a]\ncheck = false\n[pools.b]\ncheck = true\n[pools.c]\ncheck.on = false\n")
+	if !doc.Report.OK() {
+		t.Fatal(doc.Report.Errors)
+	}
+	var got []string
+	for _, p := range pools {
+		c := Only[*check](Inside(p))
+		got = append(got, fmt.Sprint(c.on, c.Has("on")))
+	}
+	if want := "false true, true true, false true"; strings.Join(got, ", ") != want {
+		t.Errorf("got %v, want %s", got, want)
+	}
+}
+
 func TestDocument_reportsAtItsPlace(t *testing.T) {
 	for text, want := range map[string]string{
 		"[pools.a]\nsize = 9\n":       "f.toml:2:8: error: too large for this test",
 		"[pools.a]\nsise = 9\n":       `f.toml:2:1: error: unknown key "sise" in [pools.a]`,
 		"[pools.a]\nzone = 'b'\n":     `f.toml:2:1: error: "zone" in [pools.a] is not supported by this version`,
 		"[pools.a.check]\nsize = 3\n": `f.toml:2:1: error: unknown key "size" in [pools.a.check]`,
+		"[pools.a]\ncheck = 3\n":      `f.toml:2:9: error: "check" must be a table, this is a whole number`,
 		"[pools]\na = 3\n":            `f.toml:2:5: error: "a" must be a table, this is a whole number`,
 		"level = 'medium'\n":          `f.toml:1:9: error: "level" must be "low" or "high", not "medium"`,
 		"[pools.a]\nsize = 3\ncount = 4\n": "f.toml:3:1: error: " +
