@@ -501,7 +501,9 @@ func TestUsual_band(t *testing.T) {
 		{"all take the same time", func(*rand.Rand) float64 { return 1000 }, bandLeast, bandLeast},
 		{"exponential", func(rng *rand.Rand) float64 { return rng.ExpFloat64() * 1000 }, bandLeast, 2.6},
 		{"lognormal", func(rng *rand.Rand) float64 { return math.Exp(rng.NormFloat64()) * 1000 }, 2.5, 3.6},
-		{"one of ten waits", func(rng *rand.Rand) float64 { return 1000 + 1e5*float64(max(rng.IntN(10), 8)-8) }, 4, bandMost},
+		{"one of ten waits", func(rng *rand.Rand) float64 {
+			return 1000 + 1e5*float64(max(rng.IntN(10), 8)-8)
+		}, 4, bandMost},
 	} {
 		rng, loads := rand.New(rand.NewPCG(12, 12)), NewLoads()
 		l := NewLocal(loads, 1)

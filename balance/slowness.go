@@ -145,11 +145,11 @@ func (l *Loads) learn(n int, r, lat, part float64) {
 
 // fold adds n answers of a sum of microseconds to what is known of c. mean is that of all backends.
 //
-// One answer that is much longer than the others says little of its backend, since requests differ: all answers of a
-// millisecond raise lat by no more than one answer of eight times the mean does, which is half of the mean and within
-// the dead band. Where the answers of one millisecond after the other are long, lat grows by half of the mean with each,
-// and once it is high by an eighth of itself. Faster growth has a backend pay for a pause long after it: all that waited
-// is late.
+// One answer that is much longer than the others says little of its backend, since requests differ: all answers of
+// a millisecond raise lat by no more than one answer of eight times the mean does, which is half of the mean and
+// within the dead band. Where the answers of one millisecond after the other are long, lat grows by half of the mean
+// with each, and once it is high by an eighth of itself. Faster growth has a backend pay for a pause long after it:
+// all that waited is late.
 func (l *Loads) fold(c *cell, n int, sum uint32, mean average, now uint32) {
 	us := float64(sum) / float64(n)
 	old, lat, idle := sample(c.sampled.Load()), l.usual().us, uint32(idleHalf)

@@ -28,7 +28,8 @@ func TestParse_resilienceMistakes(t *testing.T) {
 		}
 	}
 	for _, line := range []string{
-		`retry.on = [503, "5xx", "timeout", "grpc:aborted"]`, `retry.budget = "off"`, `retry.on = []`, `outlier.errors = 3`,
+		`retry.on = [503, "5xx", "timeout", "grpc:aborted"]`, `retry.budget = "off"`, `retry.on = []`,
+		`outlier.errors = 3`,
 	} {
 		c, report := config.Options{}.Parse("edge.toml", []byte("upstream_defaults."+line+"\n"))
 		if !report.OK() || c == nil {

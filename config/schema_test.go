@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/config/foreign"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 )
@@ -200,7 +201,7 @@ func TestSchema_laterKeysAreUnknown(t *testing.T) {
 
 // Words of other programs have their hints, and none of them hides what edge itself has under that name.
 func TestSchema_foreignWords(t *testing.T) {
-	for word, says := range foreignHints() {
+	for word, says := range foreign.Hints() {
 		header, name := "", word
 		if table, below, found := strings.Cut(word, "."); found {
 			name = below

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/edge-proxy/edge/config/foreign"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
 )
@@ -211,6 +212,6 @@ func reserved() schema.Reserved {
 	}
 	return schema.Reserved{
 		Ignored: ignoredKeys, Keys: dormantKeys, Later: later,
-		Words: foreignHints(), Foreign: foreignFile,
+		Words: foreign.Hints(), Foreign: foreign.File,
 	}
 }

@@ -25,6 +25,7 @@ func TestAdaptive_bounds(t *testing.T) {
 		{"one of 4 fails fast", 4, 1.10, 0.005},
 		{"one of 4 fails fast", 100, 1.10, 0.005},
 		{"two of 4 fail fast", 100, 1.15, 0.005},
+		{"one fails, slow service", 4, 1.10, 0.005},
 		{"one of 4 fails half", 4, 1.10, 0.005},
 		{"long tail", 12, 1.10, 0},
 		{"one 15 × slower at times", 12, 1.30, 1},

@@ -36,7 +36,7 @@ var floors = [][]string{
 	{"."},
 	{"internal/warm"},
 	{"config/syntax"},
-	{"config/schema"},
+	{"config/schema", "config/foreign"},
 	{"config/value"},
 	{"config"},
 	{"admin"},

@@ -1,4 +1,4 @@
-package config
+package foreign
 
 import (
 	"regexp"
@@ -55,10 +55,10 @@ const (
 	noModes      = `has nothing to set here: edge looks at the machine itself`
 )
 
-// foreignWords are words of other programs and what each is here. They have hints of their own where edge has no such
+// words are words of other programs and what each is here. They have hints of their own where edge has no such
 // key: people bring them along. Of a word that several programs have the first one counts. A word with a table before
 // it is for that table.
-var foreignWords = []struct{ of, here, words string }{
+var words = []struct{ of, here, words string }{
 	{"nginx", `is dest = "http://host:port" in [[routes]]`, "proxy_pass"},
 	{"nginx", `is dest with grpc = true in [[routes]]`, "grpc_pass"},
 	{"nginx", isRoute, "location locations"},
@@ -264,10 +264,10 @@ var foreignWords = []struct{ of, here, words string }{
 	{"", noACME, "letsencrypt"},
 }
 
-// foreignHints returns what the hint for each of the words says after the word.
-func foreignHints() map[string]string {
+// Hints returns what the hint for each of the words says after the word.
+func Hints() map[string]string {
 	hints := make(map[string]string)
-	for _, row := range slices.Backward(foreignWords) {
+	for _, row := range slices.Backward(words) {
 		of := ""
 		if row.of != "" {
 			of = "of " + row.of + " "
@@ -355,8 +355,8 @@ routes:
     dest: "http://127.0.0.1:3000"`
 )
 
-// foreignFile recognises a file of another program and says so. root is nil when it could not be parsed.
-func foreignFile(src *syntax.Source, root *syntax.Node) (at syntax.Span, message, hint string) {
+// File recognises a file of another program and says so. root is nil when it could not be parsed.
+func File(src *syntax.Source, root *syntax.Node) (at syntax.Span, message, hint string) {
 	for _, p := range programs {
 		var found bool
 		if root != nil {
