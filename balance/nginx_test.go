@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -58,12 +57,7 @@ http {
 // many, one after the other.
 func ask(t *testing.T, method string, v *View, tries int) *oracle {
 	t.Helper()
-	path, err := exec.LookPath("nginx")
-	if err != nil {
-		if path, err = exec.LookPath("/usr/sbin/nginx"); err != nil {
-			t.Skip("nginx is not installed")
-		}
-	}
+	path := testutil.Nginx(t)
 	dir, err := os.MkdirTemp("", "balance") // that of the test may be too long for the path of a socket
 	if err != nil {
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package ketama
 import (
 	"bufio"
 	"fmt"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -75,7 +76,7 @@ func TestNginx_golden(t *testing.T) {
 }
 
 func writeGolden(t *testing.T) {
-	version, err := exec.Command(nginxPath(t), "-v").CombinedOutput()
+	version, err := exec.Command(testutil.Nginx(t), "-v").CombinedOutput()
 	if err != nil {
 		t.Fatal(err)
 	}

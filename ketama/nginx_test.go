@@ -11,7 +11,6 @@ import (
 	"net/netip"
 	"net/textproto"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -38,18 +37,6 @@ type upstream struct {
 	servers []Server
 	flags   map[int]string
 	tries   int // servers that a request is sent to, one after the other
-}
-
-// nginxPath returns where nginx is, and skips the test where it is not installed.
-func nginxPath(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	t.Skip("nginx is not installed; TestNginx_golden has its answers")
-	return ""
 }
 
 const nginxConfig = `
@@ -100,7 +87,8 @@ func ask(t *testing.T, u upstream) *oracle {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	testutil.Start(t, testutil.Command{Path: nginxPath(t), Args: []string{"-p", dir, "-c", config, "-e", "stderr"}})
+	path := testutil.Nginx(t)
+	testutil.Start(t, testutil.Command{Path: path, Args: []string{"-p", dir, "-c", config, "-e", "stderr"}})
 	o := &oracle{t: t, addresses: u.addresses(t)}
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		o.conn, err = net.Dial("unix", socket)

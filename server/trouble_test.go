@@ -3,7 +3,6 @@ package server
 import (
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,9 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -33,32 +30,6 @@ func onlyRecord(t *testing.T, path string, r any) {
 		text, _ := os.ReadFile(path)
 		return json.Unmarshal(text, r) == nil
 	}, "a line of the access log")
-}
-
-// silentPort returns an address at which connects are not answered: the queue of its socket is full.
-func silentPort(t *testing.T) string {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	local := &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
-	if err := errors.Join(syscall.Bind(fd, local), syscall.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
-	for { // until one is not answered
-		c, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
-		if err != nil {
-			return address
-		}
-		t.Cleanup(func() { c.Close() })
-	}
 }
 
 // speaking returns the address of a backend that answers each connection with a text.
@@ -188,7 +159,7 @@ func TestTrouble_isToldThoughARetryHidesIt(t *testing.T) {
 
 // A backend that does not answer a connection costs the first client its time, and is passed over then.
 func TestTrouble_isPassedOver(t *testing.T) {
-	silent := silentPort(t)
+	silent := testutil.Silent(t)
 	good := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	t.Cleanup(good.Close)
 	log := logged(t, 100)

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -267,13 +266,7 @@ func TestWatch_ownPort(t *testing.T) {
 
 // A process that is stopped accepts still, by its kernel: it is down because it does not answer.
 func TestWatch_nginxThatIsStopped(t *testing.T) {
-	nginx, err := exec.LookPath("nginx")
-	if err != nil {
-		nginx = "/usr/sbin/nginx"
-	}
-	if _, err := os.Stat(nginx); err != nil {
-		t.Skip("no nginx")
-	}
+	nginx := testutil.Nginx(t)
 	dir := t.TempDir()
 	address := testutil.FreeAddr(t)
 	conf := filepath.Join(dir, "nginx.conf")

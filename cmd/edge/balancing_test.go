@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,12 +44,7 @@ type pool struct {
 // newPool starts both with a method, as each of them spells it.
 func newPool(t *testing.T, weights []int, nginxMethod, edgeMethod string) *pool {
 	t.Helper()
-	path := "/usr/sbin/nginx"
-	if _, err := os.Stat(path); err != nil {
-		if path, err = exec.LookPath("nginx"); err != nil {
-			t.Skip("nginx is not installed")
-		}
-	}
+	path := testutil.Nginx(t)
 	p := &pool{t: t, client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 4}}, weights: weights}
 	t.Cleanup(p.client.CloseIdleConnections)
 	var servers, backends strings.Builder

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -14,13 +13,7 @@ import (
 // nginx starts an nginx that answers everything with a text, in one process.
 func nginx(t *testing.T, address, text string) *testutil.Process {
 	t.Helper()
-	path, err := exec.LookPath("nginx")
-	if err != nil {
-		path = "/usr/sbin/nginx"
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Skip("no nginx")
-	}
+	path := testutil.Nginx(t)
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "nginx.conf")
 	body := fmt.Sprintf("daemon off; master_process off; pid %[1]s/pid; error_log stderr;\nevents {}\n"+

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -24,33 +22,6 @@ func demoBackend(t *testing.T, address string) (p *testutil.Process, at string) 
 	p = testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
 		Args: []string{"serve-demo", "--listen", address}})
 	return p, p.WaitLine(`(127\.0\.0\.1:\d+)`)[1]
-}
-
-// unanswering returns an address at which connects are not answered, as where a firewall drops them: the queue of its
-// socket is full.
-func unanswering(t *testing.T) string {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	local := &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}
-	if err := errors.Join(syscall.Bind(fd, local), syscall.Listen(fd, 0)); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
-	for { // until one is not answered
-		c, err := net.DialTimeout("tcp", address, 200*time.Millisecond)
-		if err != nil {
-			return address
-		}
-		t.Cleanup(func() { c.Close() })
-	}
 }
 
 // getters are clients that make GETs until they are stopped.
@@ -185,7 +156,7 @@ func TestRun_backendsFail(t *testing.T) {
 		t.Run("firewalled, "+method, func(t *testing.T) {
 			_, at := start(t)
 			keys := keys + `timeouts = { connect = "500ms" }`
-			g := startGetters(inFrontOf(t, keys, append(at, unanswering(t))...), 4)
+			g := startGetters(inFrontOf(t, keys, append(at, testutil.Silent(t))...), 4)
 			g.more(t, 500)
 			g.end(t)
 		})
