@@ -5,7 +5,7 @@ import "math"
 // The constants of slowness. See docs/adr/0012-adaptive-balancing.md for what they were measured against.
 const (
 	idleHalf    = 5000 // ms: a backend that is not asked is forgiven half of its slowness in this time
-	bandLeast   = 2.5  // see band
+	bandLeast   = 2.8  // see band
 	bandMost    = 5
 	meanClip    = 8         // times the mean: a longer answer counts as this in the mean
 	latClip     = 8         // times the mean: a longer answer counts as this in the latency of its backend,
