@@ -50,6 +50,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/discovery.md", "# address [weight=N]", "a file of backends; the tests of its parser have such lines"},
 	{"docs/filters.md", "[[routes]]\npattern = \"/*\"", "for examples/configured, whose test has such a file"},
 	{"docs/health.md", "level=WARN msg=backend_down", "the log of a terminal"},
+	{"docs/resilience.md", "level=WARN msg=backend_down", "the log of a terminal"},
 	{"docs/health.md", "            ┌──", "a drawing"},
 	{"docs/hit-ratio.md", "bin/edge-bench hitratio", "measures for minutes"},
 	{"docs/hit-ratio.md", "hit(e)", "pseudo code"},
