@@ -1,17 +1,18 @@
 // Package backend keeps the members of a service: their addresses and weights, and which of them may be picked.
 //
 // It knows no HTTP and opens no connection: package upstream keeps connections to the members of a Set, and other
-// protocols can do the same. It finds out nothing about health either: whatever does says so by a Reason.
+// protocols can do the same. It looks no name up and checks no member: packages discovery and health do, and say so by
+// SetAddrs and by a Reason.
 //
 // # A set and its members
 //
-//	source ─► Set.Update ─► Member: ID, weight, addresses, reasons ─► state, immutable ─► View.Pick, on a reactor
+//	source ─► Set.Apply ──► Member: ID, weight, addresses, reasons ─► state, immutable ─► View.Pick, on a reactor
 //	names  ─► Member.SetAddrs ────────────────┘          ▲
 //	health, ejection, drain, operator ─► Down, Up ───────┘
 //
-// A source gives the whole list, again whenever it changes. A member whose ID is in the new list stays: what others
-// keep for it, connections and counters, stays with it, also when its weight changes. A Follower hears of members that
-// come and go.
+// A source gives its whole list, again whenever it changes; the members are those of all sources. A member whose ID is
+// in the new list stays: what others keep for it, connections and counters, stays with it, also when its weight
+// changes. A Follower is told of members that come and go.
 //
 // A member has a slot, a small number that Views, Tried and tables of reactors use. The slot of a member that has gone
 // is given to another one only after others have gone too: a request that is under way may still hold it in its Tried.
@@ -23,7 +24,7 @@
 //
 // # Ejection
 //
-// Outliers write the Reason Ejected, by what the users of a Set report of their requests; package ejection decides.
+// Outliers write the Reason Ejected. The users of a Set report to them how requests end; package ejection decides.
 //
 // # Views
 //
@@ -32,16 +33,16 @@
 //
 // # Names
 //
-// A member is an address or a host name with a port. A Resolver looks names up on ordinary goroutines and again from
-// time to time; a name stands for all its addresses, used in turn. A member whose name does not resolve is down by
-// Names, and comes back when it does.
+// A member is an address or a host name with a port. A name stands for all its addresses, used in turn; package
+// discovery keeps them by SetAddrs. A member whose name has no address is down by the Reason Names.
 //
 // # Threads and ownership
 //
-// Set, Member and Resolver are safe for any goroutine. One mutex orders the changes of a set; a pick takes no lock:
+// Set, Member and Outliers are safe for any goroutine. One mutex orders the changes of a set; a pick takes no lock:
 // it loads one pointer. A View's turns belong to one reactor each.
 //
 // # Limits
 //
-// 65535 members, weights up to 65535: a list that exceeds either panics. One goroutine for each name.
+// 65535 members, weights up to 65535: a list that exceeds either panics. Eight tiers; 64 addresses of a member can be
+// passed over.
 package backend

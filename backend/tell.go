@@ -14,8 +14,8 @@ const flapsMax = 6
 // flapWindow is the time in which they are counted.
 const flapWindow = time.Minute
 
-// told are the reasons whose changes are logged here. Package resolver and package upstream tell of the others, which
-// are about addresses, where they find them out.
+// told are the reasons whose changes are logged here. Packages discovery and upstream log the others, which are about
+// addresses.
 const told = Health | Ejected | Draining | Operator
 
 // teller logs what changes about the members of a set.

@@ -45,14 +45,15 @@ var (
 	LeastConn = &Method{
 		Name: "least_conn", New: inTurn(comparing{byLoad, drawsMax, leastScanMax}), Prepare: prepareBoth,
 	}
-	// P2C takes the one of two draws that has fewer requests under way (Mitzenmacher 2001).
+	// P2C takes the one of two draws that has fewer requests under way (Mitzenmacher 2001); of four or fewer it looks
+	// at all.
 	P2C = &Method{Name: "p2c", New: one(&comparing{byLoad, 2, scanMax}), Prepare: prepareDraws}
 	// Adaptive takes the one of three draws that has fewer requests under way for its weight and for how slow
 	// it is beside the others; of four or fewer it looks at all. A failure counts as a slow answer. While
 	// nothing is under way, it takes turns.
 	Adaptive = &Method{Name: "adaptive", New: inTurn(comparing{bySlow, 3, scanMax}), Prepare: prepareBoth}
-	// PeakEWMA takes the one of two draws with less under way times the peak of its latency (Finagle's PeakEwma). A
-	// backend that fails fast draws all requests; Adaptive has no such weakness.
+	// PeakEWMA takes the one of two draws with less under way times the peak of its latency (Finagle's PeakEwma); of
+	// four or fewer it looks at all. A backend that fails fast gets more than its share, as it does not with Adaptive.
 	PeakEWMA = &Method{Name: "peak_ewma", New: one(&comparing{byPeak, 2, scanMax}), Prepare: preparePeaks}
 
 	// Ketama takes the backend of the key on the ring of nginx's "hash … consistent".

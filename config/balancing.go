@@ -12,11 +12,10 @@ var balancingSynonyms = map[string]string{
 	"hash": "ketama", "consistent": "ketama",
 }
 
-const balancingDoc = "`adaptive`: the least loaded of three that are drawn, where one that is slower than the " +
-	"others, or fails, counts as more loaded. `round_robin`: in turns, by weight, in nginx's order. `random`, " +
-	"`least_conn` (requests under way over the weight), `p2c` (the less loaded of two), `peak_ewma` (Finagle's). By " +
-	"a key, see `hash_key`: `ketama` (nginx's `hash … consistent`), `maglev`, `ip_hash` (nginx's). See [balancing]" +
-	"(balancing.md)."
+const balancingDoc = "`adaptive`: the least loaded of three that are drawn; one that is slow or fails counts as more " +
+	"loaded. `round_robin`: in turns, by weight, in nginx's order. `random`; `least_conn` (requests under way over " +
+	"the weight); `p2c` (the less loaded of two that are drawn); `peak_ewma` (Finagle's). By a key, see `hash_key`: " +
+	"`ketama` (nginx's `hash … consistent`), `maglev`, `ip_hash` (nginx's). See [balancing](balancing.md)."
 
 // balancingKeys say how a backend is chosen, in an upstream and in the defaults of all of them.
 func balancingKeys() []*schema.Key {
@@ -39,18 +38,19 @@ func routeBalancingKeys() []*schema.Key {
 		{Path: "load_balancing", Type: schema.Choice, Enum: balance.Names(), Synonyms: balancingSynonyms,
 			Example: `"round_robin"`,
 			Into:    schema.Into(func(e *routeEntry) *string { return &e.LoadBalancing }),
-			Doc: "Instead of what the upstream says. The route takes turns of its own among the backends, whatever " +
-				"other routes to the same upstream do; connections, limits and queues stay those of the upstream."},
+			Doc: "Instead of `load_balancing` of the upstream. The route takes its own turns among the backends, " +
+				"whatever other routes to the upstream do. Connections, limits and queues stay those of the upstream."},
 		{Path: "hash_key", Type: value.TypeHashKey, Example: `"path"`,
 			Into: schema.Into(func(e *routeEntry) *value.HashKey { return &e.HashKey }),
-			Doc:  "Instead of what the upstream says."},
+			Doc:  "Instead of `hash_key` of the upstream."},
 	}
 }
 
 // backupKey says that a backend stands by.
 func backupKey[E any](of func(E) *bool) *schema.Key {
 	return &schema.Key{Path: "backup", Type: schema.Bool, Default: "false", Example: "true", Into: schema.Into(of),
-		Doc: "It gets requests only where no other backend can: all are down, or have been tried."}
+		Doc: "It gets a request only where no other backend can have it: each is down, or had an attempt of this " +
+			"request."}
 }
 
 // Hashes reports whether the method of that name chooses by a key.

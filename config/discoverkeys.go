@@ -53,11 +53,11 @@ func discoveryKeys() []*schema.Key {
 			Doc:  "How long backends that were found are kept while their source fails."},
 		{Path: "empty_after", Type: schema.Duration, Default: `"30s"`, Min: "1s", Max: "24h", Example: `"5s"`,
 			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Discovery.EmptyAfter }),
-			Doc: "How long they are kept while the source says that there are none. Three such answers in a row " +
-				"are believed sooner."},
+			Doc: "How long they are kept while the source answers that there are none. Three such answers in a " +
+				"row remove them sooner."},
 		{Path: "resolver", Type: typeResolver, Example: `["10.0.0.53", "10.0.0.54:5353"]`,
 			Into: schema.Into(func(e *upstreamEntry) *[]netip.AddrPort { return &e.Discovery.Resolver }),
-			Doc: "The DNS servers that are asked for names of backends, one after the other; else those of " +
+			Doc: "The DNS servers that are asked for names of backends, one after the other; without it those of " +
 				"`/etc/resolv.conf`."},
 	}
 }

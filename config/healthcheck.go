@@ -46,9 +46,8 @@ type healthEntry struct {
 func healthSection() *schema.Section {
 	return &schema.Section{
 		Path: "health_check", Switch: "enabled",
-		Doc: "How backends are asked whether they are well. The section turns checks on for all upstreams, those " +
-			"that a `dest` spells out among them, and says what an upstream does not say itself. See " +
-			"[health](health.md).",
+		Doc: "Checks of backends. The section turns them on for all upstreams, those that a `dest` spells out among " +
+			"them. Its keys are the defaults of `health_check` of an upstream. See [health](health.md).",
 		New:  schema.Make[healthEntry],
 		Keys: healthKeys(),
 	}
@@ -57,8 +56,8 @@ func healthSection() *schema.Section {
 func upstreamHealthSection() *schema.Section {
 	return &schema.Section{
 		Path: "upstreams.NAME.health_check", Defaults: "health_check", Switch: "enabled",
-		Doc: "How the backends of this upstream are asked. It turns checks on for them; `health_check = false` " +
-			"turns off those of `[health_check]`.",
+		Doc: "Checks of the backends of this upstream. The table turns them on; `health_check = false` turns off " +
+			"those of `[health_check]`.",
 		New: func(parent schema.Target, _ *syntax.Node) schema.Target {
 			e := &healthEntry{}
 			parent.(*upstreamEntry).health = e
@@ -73,27 +72,27 @@ func healthKeys() []*schema.Key {
 	return append([]*schema.Key{
 		{Path: "enabled", Type: schema.Bool, Default: "true", Example: "false",
 			Into: schema.Into(func(e *healthEntry) *bool { return &e.enabled }),
-			Doc:  "Whether backends are asked at all."},
+			Doc:  "Whether backends are checked."},
 		{Path: "type", Type: schema.Choice, Default: `"http"`, Enum: []string{"http", "tcp", "grpc"}, Example: `"grpc"`,
 			Later: []string{"agent"},
 			Into:  schema.Into(func(e *healthEntry) *string { return &e.Type }),
-			Doc: "What is asked: `http` a request, in the version of HTTP and with the TLS of the upstream; `tcp` a " +
-				"connection, and bytes on it; `grpc` the health service (`grpc.health.v1`)."},
+			Doc: "What a check does: `http` a request, in the version of HTTP and with the TLS of the upstream; " +
+				"`tcp` a connection, and bytes on it; `grpc` a call of the health service (`grpc.health.v1`)."},
 		{Path: "interval", Type: schema.Duration, Default: `"5s"`, Min: "10ms", Max: "1h", Example: `"10s"`,
 			Into: schema.Into(func(e *healthEntry) *time.Duration { return &e.Interval }),
-			Doc: "From the beginning of a check to that of the next one, of a backend that is up. Each is up to a " +
-				"tenth shorter, at random."},
+			Doc: "Time from the beginning of a check to that of the next one, while the backend is up. Each is up " +
+				"to a tenth shorter, at random."},
 		{Path: "fast_interval", Type: schema.Duration, Default: `"1s"`, Min: "10ms", Max: "1h", Example: `"500ms"`,
 			Into: schema.Into(func(e *healthEntry) *time.Duration { return &e.FastInterval }),
-			Doc: "The same from the first result that contradicts the state until `rise` or `fall` decide; " +
-				"`interval` where that is shorter."},
+			Doc: "The same after a result that contradicts the state, until `rise` or `fall` decide; `interval` " +
+				"where that is shorter."},
 		{Path: "down_interval", Type: schema.Duration, Default: `"0s"`, Min: "0s", Max: "1h", Example: `"10s"`,
 			Into: schema.Into(func(e *healthEntry) *time.Duration { return &e.DownInterval }),
-			Doc: "The same of a backend that is down. After 10 minutes it doubles with each check, up to a minute. " +
+			Doc: "The same while the backend is down. After 10 minutes it doubles with each check, up to a minute. " +
 				"0: as `interval`."},
 		{Path: "timeout", Type: schema.Duration, Default: `"1s"`, Min: "1ms", Max: "1h", Example: `"2s"`,
 			Into: schema.Into(func(e *healthEntry) *time.Duration { return &e.Timeout }),
-			Doc:  "Time for a check, from connecting to the end of what it looks at. At most `interval`."},
+			Doc:  "Time for a check, from connecting to the end of what it reads. At most `interval`."},
 		{Path: "rise", Type: schema.Int, Default: "2", Min: "1", Max: "1000", Example: "1",
 			Into: schema.Into(func(e *healthEntry) *int { return &e.Rise }),
 			Doc:  "Passed checks in a row after which a backend is up again."},
@@ -103,11 +102,11 @@ func healthKeys() []*schema.Key {
 		{Path: "start", Type: schema.Choice, Default: `"up"`, Enum: []string{"up", "down", "checked"},
 			Example: `"checked"`,
 			Into:    schema.Into(func(e *healthEntry) *string { return &e.Start }),
-			Doc: "What a backend is before its first check, the result of which decides: `up`; `checked` down, and " +
-				"checked within a second; `down` the same, but `rise` checks have to pass."},
+			Doc: "What a new backend is before its first check, which decides alone: `up`; `checked`: down, and " +
+				"checked within a second; `down`: the same, but `rise` checks have to pass."},
 		{Path: "port", Type: schema.Int, Default: "0", Min: "0", Max: "65535", Example: "8081",
 			Into: schema.Into(func(e *healthEntry) *int { return &e.Port }),
-			Doc:  "The port that is asked. 0: that of the backend."},
+			Doc:  "The port that checks connect to. 0: that of the backend."},
 	}, askedKeys()...)
 }
 
@@ -143,7 +142,7 @@ func askedKeys() []*schema.Key {
 			Doc:  "Of `tcp`: what has to come, anywhere in the first 64 KiB. Without it a connection is enough."},
 		{Path: "service", Type: schema.String, Example: `"orders.v1.Orders"`,
 			Into: schema.Into(func(e *healthEntry) *string { return &e.Service }),
-			Doc:  "Of `grpc`: the service whose status is asked for. Without it, that of the server."},
+			Doc:  "Of `grpc`: the service whose status is asked for. Without it, the status of the whole server."},
 	}
 }
 

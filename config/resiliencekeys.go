@@ -22,40 +22,41 @@ func resilienceKeys() []*schema.Key {
 	return []*schema.Key{
 		{Path: "retry.attempts", Type: schema.Int, Default: "2", Min: "0", Max: "100", Example: "1",
 			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Retry.Attempts }),
-			Doc:  "Further attempts after the first, for what provably was not processed or may be sent twice."},
+			Doc:  "Retries of one request: attempts after the first one. See [resilience](resilience.md)."},
 		{Path: "retry.on", Type: typeConditions, Example: `["connect", "refused_stream", "reset", "503"]`,
 			Into: schema.Into(func(e *upstreamEntry) *[]string { return &e.Retry.On }),
-			Doc: "What is tried again: `connect`, `refused_stream`, `reset` (no answer came), `timeout` (none in " +
-				"time), statuses such as `503`, `5xx`, and `grpc:unavailable` and the like. What may have been " +
-				"processed is repeated only if its method is idempotent; a `grpc:` condition says that calls may " +
-				"be. Else `connect`, `refused_stream`, `reset`, and `timeout` where `per_try` is set."},
+			Doc: "What is tried again: `connect`, `refused_stream`, `reset` (the connection was lost before an " +
+				"answer), `timeout` (no answer in time), statuses such as `503`, `5xx`, and `grpc:unavailable` and " +
+				"the like. What may have been processed is repeated only if its method is idempotent; a `grpc:` " +
+				"condition says that calls may be repeated. Without the key: `connect`, `refused_stream`, `reset`, " +
+				"and `timeout` where `per_try` is set."},
 		{Path: "retry.budget", Type: typeBudget, Default: `"20%"`, Example: `"10%"`,
 			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Retry.Budget }),
-			Doc: "How many retries there are for each good answer of the last second, beside three. Where none is " +
-				"left, the failure is the answer. `off`: any number."},
+			Doc: "How many retries each good answer adds to the budget, which begins with three. When it is empty, " +
+				"the client gets the failure. `off`: no bound."},
 		{Path: "retry.per_try", Type: schema.Duration, Default: `"0s"`, Min: "0s", Max: "24h", Example: `"5s"`,
 			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Retry.PerTry }),
-			Doc: "Time of one attempt, from connecting to the head of the answer, where another may follow. 0: " +
-				"`timeouts.connect` and `timeouts.first_byte` alone."},
+			Doc: "Time of one attempt, from connecting to the head of the answer, where a retry may follow. 0: no " +
+				"bound but `timeouts.connect` and `timeouts.first_byte`."},
 		{Path: "retry.buffer", Type: schema.Size, Default: `"64k"`, Min: "0", Max: "16m", Example: `"1m"`,
 			Into: schema.Into(func(e *upstreamEntry) *int64 { return &e.Retry.Buffer }),
 			Doc: "Bytes of a request body that are kept until the answer begins, so that it can be sent again. A " +
 				"longer one is sent once. 0: none is kept."},
 		{Path: "outlier.errors", Type: schema.Int, Default: "5", Min: "2", Max: "1000", Example: "10",
 			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Outlier.Errors }),
-			Doc: "Failures in a row after which a backend is ejected: no answer, or 502, 503 and 504 of more than " +
-				"one route or for a second. With any key of `outlier`, backends that answer much worse than the " +
-				"others are ejected too."},
+			Doc: "Failures in a row after which a backend is ejected: no answer; or 502, 503 and 504, from two " +
+				"routes or over a second. Any key of `outlier` turns ejection on, also of backends that answer " +
+				"much worse than the others."},
 		{Path: "outlier.window", Type: schema.Duration, Default: `"10s"`, Min: "1s", Max: "10m", Example: `"30s"`,
 			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Outlier.Window }),
 			Doc:  "The time over which backends are compared."},
 		{Path: "outlier.eject", Type: schema.Duration, Default: `"30s"`, Min: "1s", Max: "1h", Example: `"1m"`,
 			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Outlier.Eject }),
-			Doc: "How long a backend is ejected; twice as long each time that it fails again, up to ten times, and " +
-				"up to a fifth less, at random."},
+			Doc: "How long a backend is ejected, less up to a fifth at random; twice as long each time that it " +
+				"fails again, up to ten times as long."},
 		{Path: "outlier.max_ejected", Type: typePercent, Default: `"50%"`, Example: `"30%"`,
 			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Outlier.MaxEjected }),
-			Doc:  "How many of the backends are ejected at a time; one if that is less, but never the last one."},
+			Doc:  "How many of the backends are ejected at a time: at least one, but never the last that is up."},
 	}
 }
 

@@ -1,12 +1,12 @@
 // Package balance simulates how requests are balanced: the code of edge's package balance, beside models of what other
 // proxies do and an ideal that none can reach.
 //
-// It is not about speed and opens no connection. No retry, no health check and no ejection is simulated: a method is to
-// do well by itself.
+// It measures no speed of code and opens no connection. No retry, no check and no ejection is simulated: a method
+// has to do well alone.
 //
 // Run takes Scenarios and Contenders and returns a Table, which can be written as text, Markdown, JSON, SVG and a page.
-// `edge-bench balance` is that as a command. A run is one goroutine, and Run has as many in work as there are CPUs. The
-// same Options give the same Table on every machine of one architecture.
+// `edge-bench balance` is the command for it. A run is one goroutine; Run has as many at the same time as there are
+// CPUs. The same Options give the same Table on every machine of one architecture.
 //
 // # The model
 //
@@ -27,6 +27,6 @@
 //
 // # Groups of scenarios
 //
-// The constants of adaptive were chosen on "judged" and "failing", and after a look at "checked" and "limit". Nothing
-// was chosen by "held out".
+// The constants of adaptive were chosen on "judged" and "failing", and after a look at "checked" and "limit". By "held
+// out" one was chosen: how fast latency grows.
 package balance

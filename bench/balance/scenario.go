@@ -11,7 +11,7 @@ const (
 	GroupJudged  = "judged"   // what the bars are about
 	GroupFailing = "failing"  // backends that answer 503 at once
 	GroupChecked = "checked"  // held out at first; the clip of answers was chosen after a look at these
-	GroupHeldOut = "held out" // nothing was chosen by these
+	GroupHeldOut = "held out" // one constant was chosen by these: how fast latency grows
 	GroupLimit   = "limit"    // where adaptive is not the method to use
 	GroupOwn     = "own"      // a user's numbers
 )
