@@ -39,8 +39,9 @@ const (
 	noFiles      = `has nothing here yet: edge serves no files; let a backend do it`
 	noScripts    = `has nothing here: backends speak HTTP; put a server that speaks FastCGI between`
 	isHealth     = `is [health_check] for all upstreams, or health_check = { … } in [upstreams.NAME]`
-	noEjection   = `has nothing here yet: requests that fail take no backend away; [health_check] asks them`
-	noSticky     = `has nothing here yet: backends take turns, whoever the client is`
+	isEjection   = `is outlier = { errors = 5, eject = "30s" } in [upstreams.NAME]`
+	isIPHash     = `is load_balancing = "ip_hash" in [upstreams.NAME]`
+	noSticky     = `has nothing here yet: load_balancing = "ip_hash" chooses by address, "ketama" by hash_key`
 	noCompress   = `has nothing here yet: answers are not compressed`
 	noCache      = `has nothing here yet: answers are not kept`
 	noAuth       = `has nothing here yet: let the backend ask for passwords, or use client_ca in [https]`
@@ -49,7 +50,7 @@ const (
 	noStreams    = `has nothing here: only HTTP is served`
 	noBuffering  = `has nothing here: bodies go on as they come`
 	noACME       = `has nothing here yet: certificates come from files, or from cert = "internal"`
-	noLabels     = `has nothing here yet: backends stand in files`
+	isDiscover   = `is discover = "docker://label=value", "k8s://…" or another source in [upstreams.NAME]`
 	isPages      = `is error_pages = { 5xx = "/etc/edge/5xx.html" }, with intercept_errors for those of backends`
 	noMiddleware = `has nothing here: what a route does stands in it: headers, rewrite, redirect`
 	noModes      = `has nothing to set here: edge looks at the machine itself`
@@ -107,10 +108,10 @@ var words = []struct{ of, here, words string }{
 		"client_header_buffer_size large_client_header_buffers"},
 	{"nginx", isIdle, "keepalive_timeout"},
 	{"nginx", `is pool = { idle = 128 } in [upstreams.NAME]; connections are kept without it`, "keepalive"},
-	{"nginx", noEjection, "max_fails fail_timeout"},
+	{"nginx", isEjection, "max_fails fail_timeout"},
 	{"nginx", `is pool = { max_per_backend = 100 } in [upstreams.NAME]`, "max_conns"},
 	{"nginx", `is weight = 0`, "down"},
-	{"nginx", noSticky, "ip_hash"},
+	{"nginx", isIPHash, "ip_hash"},
 	{"nginx", isBalancing, "least_conn random"},
 	{"nginx", noCompress, "gzip gzip_types gzip_proxied gzip_vary brotli"},
 	{"nginx", `is tls = true with cert and key in [[listeners]], or [https]`, "ssl"},
@@ -205,7 +206,7 @@ var words = []struct{ of, here, words string }{
 	{"Traefik", `is pattern in [[routes]]: pattern = "example.com/api/*"`, "rule"},
 	{"Traefik", isBackend, "servers"},
 	{"Traefik", `is address = "host:port"`, "upstreams.backends.url"},
-	{"Traefik", noLabels, "providers"},
+	{"Traefik", isDiscover, "providers"},
 	{"Traefik", noACME, "certresolver cert_resolver certificatesresolvers"},
 	{"Traefik", `is host = "keep" or "backend" in [upstreams.NAME]`, "passhostheader"},
 	{"Traefik", `has nothing here: the most specific route wins`, "priority"},
@@ -224,7 +225,7 @@ var words = []struct{ of, here, words string }{
 	{"Traefik", `has nothing here yet: there is no dashboard`, "api"},
 	{"Traefik", noStreams, "tcp udp"},
 	{"Envoy", `is [[listeners]], [[routes]] and [upstreams.NAME] at the top of the file`, "static_resources"},
-	{"Envoy", noLabels, "dynamic_resources"},
+	{"Envoy", isDiscover, "dynamic_resources"},
 	{"Envoy", isUpstream, "clusters cluster"},
 	{"Envoy", isRoute, "virtual_hosts route_config"},
 	{"Envoy", `is [[listeners]] and [[routes]]`, "filter_chains"},
@@ -235,7 +236,7 @@ var words = []struct{ of, here, words string }{
 	{"Envoy", isPath, "prefix_rewrite"},
 	{"Envoy", `is host = "example.com" in [upstreams.NAME]`, "host_rewrite_literal"},
 	{"Envoy", isHost, "domains"},
-	{"Envoy", noEjection, "outlier_detection"},
+	{"Envoy", isEjection, "outlier_detection"},
 	{"Envoy", `is pool = { max_per_backend = 100 } in [upstreams.NAME]`, "circuit_breakers"},
 	{"Envoy", isRetry, "retry_policy"},
 	{"Envoy", `is dest = "status:200" in [[routes]]`, "direct_response"},
