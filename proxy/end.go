@@ -45,7 +45,6 @@ func (x *Exchange) finish() {
 	if m := x.try.backend; m != nil && m.Trouble() != backend.NoTrouble && x.fault == nil && x.try.firstByte > 0 {
 		x.try.praise(x)
 	}
-	x.try.exit(x)
 	if x.total != nil {
 		x.local.reactor.Disarm(x.total)
 	}
@@ -85,7 +84,7 @@ func discardBody(x *Exchange) {
 	}
 }
 
-// dropUp cancels the request in progress at the destination.
+// dropUp cancels the request in progress at the destination. The backend counts it no longer.
 func (x *Exchange) dropUp() {
 	x.tunnel = x.tunnel && x.answering
 	if x.waiter.Waiting() {
@@ -101,6 +100,7 @@ func (x *Exchange) dropUp() {
 		x.try.drop()
 		s.Reset(session.Cancelled)
 	}
+	x.try.exit(x)
 }
 
 // rescue ends x when code of the proxy's own panics where there is no connection that the reactor could close for it:

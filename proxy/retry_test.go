@@ -68,7 +68,7 @@ func retrying(t *testing.T, p *retry.Policy, o upstream.Options, filter *proxy.F
 }
 
 // on returns a policy with conditions and a budget that lasts.
-func on(t *testing.T, words ...string) *retry.Policy {
+func on(t testing.TB, words ...string) *retry.Policy {
 	t.Helper()
 	c, err := retry.Parse(words...)
 	if err != nil {

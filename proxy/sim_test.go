@@ -101,7 +101,7 @@ type exchange struct {
 func (x *exchange) request() []byte {
 	b := fmt.Appendf(nil, "%s /%d HTTP/1.1\r\nHost: sim\r\n", x.method, x.id)
 	switch body := pattern(x.id, x.up); {
-	case x.method != "POST":
+	case x.method != "POST" && x.method != "PUT":
 		b = append(b, "\r\n"...)
 	case x.chunked:
 		b = append(b, "Transfer-Encoding: chunked\r\n\r\n"...)
@@ -156,6 +156,7 @@ type tuning struct {
 	route    proxy.Route // but for its name and destination
 	kernel   func(k poller.Kernel) poller.Kernel
 	log      []proxy.AccessLog
+	to       *proxy.ToOptions
 }
 
 func newTunedSimulation(
@@ -193,7 +194,7 @@ func newTunedSimulation(
 		tuned.upstream(&o)
 	}
 	s.upstream = upstream.New(e, o)
-	tuned.route.Name, tuned.route.To = "all", proxy.To(s.upstream, nil)
+	tuned.route.Name, tuned.route.To = "all", proxy.To(s.upstream, tuned.to)
 	snapshot, err := proxy.NewSnapshot([]proxy.Route{tuned.route}, filters)
 	if err != nil {
 		t.Fatal(err)
@@ -327,6 +328,10 @@ func (s *simulation) judge(x *exchange, m *rawMessage) {
 		s.failed++
 		return
 	}
+	if strings.HasPrefix(x.origin, "503") && strings.HasPrefix(m.first, "HTTP/1.1 503 ") {
+		s.failed++
+		return
+	}
 	want := pattern(x.id+1, x.down)
 	if x.method == "HEAD" || x.origin == "204" {
 		want = nil
@@ -360,6 +365,10 @@ func (s *simulation) serve(p *sim.Peer) {
 			return
 		}
 		m, rest, ok := split(in, false, false)
+		if x := s.asked(in); !ok && x != nil && x.origin == "503 early" && len(in) > 100 && s.unavailable(p, x, func() {}) {
+			busy, early = true, true
+			return
+		}
 		if !ok {
 			return
 		}
@@ -368,7 +377,7 @@ func (s *simulation) serve(p *sim.Peer) {
 		if !bytes.Equal(m.body, pattern(x.id, x.up)) {
 			s.t.Fatalf("origin: request %d has %d bytes of body, want %d", x.id, len(m.body), x.up)
 		}
-		if x.tries++; x.tries > 1 && x.method == "POST" && x.up > 0 {
+		if x.tries++; x.tries > 1 && x.method == "POST" {
 			s.t.Fatalf("origin: request %d, which must not be repeated, came %d times", x.id, x.tries)
 		}
 		busy = true
@@ -404,6 +413,9 @@ func (s *simulation) asked(in []byte) *exchange {
 
 // act does what x wants of its origin.
 func (s *simulation) act(p *sim.Peer, x *exchange, done func()) {
+	if s.unavailable(p, x, done) {
+		return
+	}
 	part := func(n int) []byte { return s.answerBytes(x, "length")[:n] }
 	switch x.origin {
 	case "dies":
@@ -459,6 +471,8 @@ func (s *simulation) answerBytes(x *exchange, framing string) []byte {
 	body := pattern(x.id+1, x.down)
 	b := fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nX-Id: %d\r\n", x.id)
 	switch {
+	case strings.HasPrefix(framing, "503"):
+		return s.answerBytes(x, "length")
 	case framing == "204":
 		return fmt.Appendf(nil, "HTTP/1.1 204 No Content\r\nX-Id: %d\r\n\r\n", x.id)
 	case x.method == "HEAD" && framing == "close":
@@ -502,6 +516,18 @@ func (s *simulation) run() {
 		s.t.Fatalf("left behind: %d exchanges, descriptors %v, %d bytes\n%v",
 			s.active(), s.w.OpenSockets(), s.buffered(), err)
 	}
+	if err := s.w.Run(func() bool { return s.underWay() == 0 }, 1000); err != nil {
+		s.t.Fatalf("the backends count %d exchanges that are over", s.underWay())
+	}
+}
+
+// underWay returns what the backends count.
+func (s *simulation) underWay() (n int) {
+	for _, m := range s.upstream.Options().Backends.Members() {
+		requests, tunnels := m.InFlight()
+		n += requests + tunnels
+	}
+	return n
 }
 
 func (s *simulation) active() (n int) {

@@ -136,14 +136,14 @@ func (d *toUpstream) taken(x *Exchange, c *upstream.Conn, to session.Receiver) s
 	return s
 }
 
-// choose takes the next backend, and the next of its addresses. It reports whether there is one.
+// choose takes the next backend, and the next of its addresses. It reports whether there is one. Where there is none
+// the one before still counts x: its answer may be the one that the client gets.
 func (d *toUpstream) choose(x *Exchange) bool {
 	r, a, q := x.local.reactor, &x.try, &x.pick
 	if d.key != nil {
 		q.Key, q.Keyed = d.key(x)
 	}
 	q.Tunnel = x.Request.Upgrade
-	a.exit(x)
 	next := d.view.Pick(r, q)
 	if next != nil && d.outliers != nil && !d.outliers.Admits(r, next) {
 		// It is on trial. Where there is no other it gets the request.
