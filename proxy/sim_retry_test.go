@@ -169,3 +169,46 @@ func TestSim_answerOfTheLastMemberCounts(t *testing.T) {
 		x.play(1)
 	})
 }
+
+// An answer that is thrown away, and comes a byte at a time, does not keep the one connection to its backend for long.
+func TestSim_answerThatTricklesIsNotAwaited(t *testing.T) {
+	sim.Run(t, seeds(20), func(t testing.TB, w *sim.World) {
+		x := newScene(t, w, tuning{
+			upstream: func(o *upstream.Options) {
+				fewer(o, 1)
+				o.PerBackend, o.Queue, o.QueueTimeout = 1, 10, 10*time.Second
+			},
+			to: &proxy.ToOptions{Retry: on(t, "503")},
+		})
+		asked := 0
+		x.origins[0].Handle = func(p *sim.Peer) {
+			if asked++; asked > 1 {
+				p.Handle = func(p *sim.Peer) {
+					if strings.HasSuffix(string(p.Received()), "\r\n\r\n") {
+						p.SendString("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell")
+					}
+				}
+				return
+			}
+			var trickle func()
+			trickle = func() {
+				if !p.Closed() {
+					p.SendString("1\r\n.\r\n")
+					w.After(500*time.Millisecond, trickle)
+				}
+			}
+			p.Handle = func(*sim.Peer) {
+				if strings.HasSuffix(string(p.Received()), "\r\n\r\n") {
+					p.Handle = nil
+					p.SendString("HTTP/1.1 503 Service Unavailable\r\nTransfer-Encoding: chunked\r\n\r\n")
+					trickle()
+				}
+			}
+		}
+		x.sends(sceneGet)
+		x.answered("well")
+		if r := x.play(1)[0]; r.Status != 200 || r.Dur > int64(3*time.Second) {
+			t.Fatalf("status %d after %v", r.Status, time.Duration(r.Dur))
+		}
+	})
+}

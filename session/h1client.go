@@ -490,7 +490,8 @@ func (c *Client) Reset(Code) {
 	c.conn.Close(engine.ErrClosed)
 }
 
-// discardTime is how long a connection may take for the next piece of an answer that is thrown away.
+// discardTime is how long a connection may take for the next piece of an answer that is thrown away. The last piece of
+// all begins within that time.
 const discardTime = time.Second
 
 // Discard makes c a Discarder. A request that is not sent whole cannot be taken back but with its connection.
@@ -505,7 +506,7 @@ func (c *Client) Discard(limit int) {
 	}
 	owed := c.owed
 	c.receiver, c.discardLeft = discarded{}, limit
-	c.patience = patience{between: discardTime}
+	c.patience = patience{between: discardTime, by: c.conn.Reactor().Now() + int64(discardTime)}
 	c.Release(owed)
 }
 
@@ -518,7 +519,7 @@ func (discarded) OnSendable(Stream)                  {}
 func (discarded) OnReset(Stream, Code, error)        {}
 func (discarded) OnData(s Stream, p []byte, end bool) {
 	c := s.(*Client)
-	if c.discardLeft -= len(p); c.discardLeft < 0 {
+	if c.discardLeft -= len(p); c.discardLeft < 0 || c.conn.Reactor().Now() > c.by {
 		c.Reset(Cancelled)
 		return
 	}
