@@ -72,9 +72,7 @@ func (x *Exchange) send(s session.Stream) {
 		by = x.try.connected + int64(u.retry.PerTry)
 	}
 	if t := &x.timeouts; by > 0 || t.FirstByte > 0 || t.Read > 0 {
-		if s, ok := s.(session.Patient); ok {
-			s.SetPatience(t.FirstByte, t.Read, by)
-		}
+		x.setPatience(s, by)
 	}
 	if err := s.SendHead(&x.Request, bodyless); err != nil {
 		upError(x, err)
@@ -90,6 +88,13 @@ func (x *Exchange) send(s session.Stream) {
 	}
 	if !s.Congested() {
 		x.resumeUp()
+	}
+}
+
+// setPatience sets the times of an attempt on s, of which the answer is to begin by a reactor time; 0: at any.
+func (x *Exchange) setPatience(s session.Stream, by int64) {
+	if s, ok := s.(session.Patient); ok {
+		s.SetPatience(x.timeouts.FirstByte, x.timeouts.Read, by)
 	}
 }
 

@@ -126,6 +126,9 @@ func passInterim(x *Exchange, h *message.Head) {
 		x.local.stats.InterimsLost++
 		return
 	}
+	if u := x.try.up; x.interims == 0 && u != nil && u.retry.PerTry > 0 {
+		x.setPatience(x.try.stream, 0) // no other attempt follows this one any more
+	}
 	x.interims++
 	forwarding.DropHopByHop(h)
 	if err := x.down.SendHead(h, false); err != nil {

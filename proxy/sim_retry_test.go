@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/retry"
+	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -209,6 +210,28 @@ func TestSim_answerThatTricklesIsNotAwaited(t *testing.T) {
 		x.answered("well")
 		if r := x.play(1)[0]; r.Status != 200 || r.Dur > int64(3*time.Second) {
 			t.Fatalf("status %d after %v", r.Status, time.Duration(r.Dur))
+		}
+	})
+}
+
+// No attempt follows one whose interim answer the client has seen: per_try does not end it.
+func TestSim_perTryEndsWithAnInterimAnswer(t *testing.T) {
+	sim.Run(t, seeds(20), func(t testing.TB, w *sim.World) {
+		policy := on(t, "timeout")
+		policy.PerTry = time.Second
+		x := newScene(t, w, tuning{
+			upstream: func(o *upstream.Options) { o.Client = session.ClientOptions{FirstByte: 10 * time.Second} },
+			to:       &proxy.ToOptions{Retry: policy},
+		})
+		x.sends(sceneGet)
+		x.asked("\r\n\r\n")
+		x.answers("HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n")
+		x.answered("\r\n\r\n")
+		x.pass(3 * time.Second)
+		x.answers("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell")
+		x.answered("\r\n\r\nwell")
+		if r := x.play(1)[0]; r.Status != 200 {
+			t.Fatalf("status %d, %s", r.Status, r.Reason)
 		}
 	})
 }
