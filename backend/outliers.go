@@ -52,6 +52,14 @@ func (u *Outliers) Admits(r *engine.Reactor, m *Member) bool {
 	return u.found.Admits(m.Slot(), r.Now())
 }
 
+// LastResort lets members that are ejected serve again where no other one does. It reports whether there were any. On
+// r.
+func (u *Outliers) LastResort(r *engine.Reactor) bool {
+	all := u.found.LastResort(r.Now())
+	u.do(all)
+	return len(all) > 0
+}
+
 // Stop ends all ejections. What u is told afterwards has no effect: exchanges that began before may still report.
 func (u *Outliers) Stop() {
 	u.stopped.Store(true)

@@ -72,7 +72,7 @@ func (x *Exchange) send(s session.Stream) {
 		by = x.try.connected + int64(u.retry.PerTry)
 	}
 	if t := &x.timeouts; by > 0 || t.FirstByte > 0 || t.Read > 0 {
-		x.setPatience(s, by)
+		x.try.setPatience(x, s, by)
 	}
 	if err := s.SendHead(&x.Request, bodyless); err != nil {
 		upError(x, err)
@@ -92,7 +92,7 @@ func (x *Exchange) send(s session.Stream) {
 }
 
 // setPatience sets the times of an attempt on s, of which the answer is to begin by a reactor time; 0: at any.
-func (x *Exchange) setPatience(s session.Stream, by int64) {
+func (a *attempt) setPatience(x *Exchange, s session.Stream, by int64) {
 	if s, ok := s.(session.Patient); ok {
 		s.SetPatience(x.timeouts.FirstByte, x.timeouts.Read, by)
 	}

@@ -127,7 +127,7 @@ func passInterim(x *Exchange, h *message.Head) {
 		return
 	}
 	if u := x.try.up; x.interims == 0 && u != nil && u.retry.PerTry > 0 {
-		x.setPatience(x.try.stream, 0) // no other attempt follows this one any more
+		x.try.setPatience(x, x.try.stream, 0) // no other attempt follows this one any more
 	}
 	x.interims++
 	forwarding.DropHopByHop(h)

@@ -18,7 +18,9 @@ import (
 )
 
 // unavailableOrigins answer 503 now and then: shortly, at length, without an end, and before the request is whole.
-var unavailableOrigins = []string{"503", "503 long", "503 chunked", "503 close", "503 endless", "503 early", "503 later"}
+var unavailableOrigins = []string{
+	"503", "503 long", "503 chunked", "503 close", "503 endless", "503 early", "503 later",
+}
 
 // unavailable plays an origin that cannot serve x now. It reports false where it serves it all the same.
 func (s *simulation) unavailable(p *sim.Peer, x *exchange, done func()) bool {

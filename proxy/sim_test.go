@@ -365,7 +365,8 @@ func (s *simulation) serve(p *sim.Peer) {
 			return
 		}
 		m, rest, ok := split(in, false, false)
-		if x := s.asked(in); !ok && x != nil && x.origin == "503 early" && len(in) > 100 && s.unavailable(p, x, func() {}) {
+		if x := s.asked(in); !ok && x != nil && x.origin == "503 early" && len(in) > 100 &&
+			s.unavailable(p, x, func() {}) {
 			busy, early = true, true
 			return
 		}

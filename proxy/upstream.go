@@ -145,6 +145,9 @@ func (d *toUpstream) choose(x *Exchange) bool {
 	}
 	q.Tunnel = x.Request.Upgrade
 	next := d.view.Pick(r, q)
+	if d.outliers != nil && (next == nil || next.Reasons() != 0) && d.outliers.LastResort(r) {
+		next = d.view.Pick(r, q)
+	}
 	if next != nil && d.outliers != nil && !d.outliers.Admits(r, next) {
 		// It is on trial. Where there is no other it gets the request.
 		q.Tried.Add(next.Slot())

@@ -1,6 +1,7 @@
 package ejection
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -342,15 +343,45 @@ func (d *Detector) compare(now int64) (all []Action) {
 		switch {
 		case r == nil:
 		case r.ejected && now >= r.until:
-			r.ejected, r.reopened, r.trial, r.granted = false, now, 1, 0
-			r.onTrial.Store(true)
-			r.alert.Store(true)
-			all = append(all, Action{Member: Member{Slot: slot, Which: r.which}})
+			all = append(all, r.reopen(slot, now))
 		case !r.ejected:
 			c := r.requests()
 			if Outlier(int(c.n), int(c.failed), int(total.n), int(total.failed)) {
 				all = d.eject(all, slot, Ratio, now)
 			}
+		}
+	}
+	return all
+}
+
+// reopen puts r, which is ejected, on trial. mu is held.
+func (r *record) reopen(slot int, now int64) Action {
+	r.ejected, r.reopened, r.trial, r.granted = false, now, 1, 0
+	r.onTrial.Store(true)
+	r.alert.Store(true)
+	return Action{Member: Member{Slot: slot, Which: r.which}}
+}
+
+// LastResort puts the ejected members on trial where no other one serves: those that did have gone, or fail their
+// checks, and then any of these is better than none. It returns what is to be done.
+func (d *Detector) LastResort(now int64) (all []Action) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	records := *d.records.Load()
+	ejected := func(m Member) bool {
+		return m.Slot < len(records) && records[m.Slot] != nil && records[m.Slot].which == m.Which &&
+			records[m.Slot].ejected
+	}
+	if !slices.ContainsFunc(records, func(r *record) bool { return r != nil && r.ejected }) {
+		return nil
+	}
+	members := d.list()
+	if slices.ContainsFunc(members, func(m Member) bool { return m.Open && !ejected(m) }) {
+		return nil
+	}
+	for _, m := range members {
+		if m.Open {
+			all = append(all, records[m.Slot].reopen(m.Slot, now))
 		}
 	}
 	return all

@@ -1,0 +1,35 @@
+package proxy_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/ejection"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/retry"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// Retries by status, a time of each try, a budget and outliers cost an exchange that goes well nothing of that either.
+func TestProxy_warmResilienceAllocatesNothing(t *testing.T) {
+	policy := on(t, "connect", "reset", "timeout", "5xx")
+	policy.PerTry, policy.Budget = time.Second, retry.NewBudget(1, 20)
+	g := warm.NewRouted(t, warm.Browser, &proxy.Listener{}, func(origin *upstream.Upstream) []proxy.Route {
+		return []proxy.Route{{To: proxy.To(origin, &proxy.ToOptions{
+			Retry: policy, Outliers: backend.NewOutliers("warm", origin.Options().Backends, 1, ejection.Options{}),
+		})}}
+	})
+	if !strings.HasPrefix(g.First, "HTTP/1.1 200 OK\r\n") {
+		t.Fatalf("got %q", g.First)
+	}
+	before, trips := g.Loop.Calls(), g.Trips
+	allocs := testutil.Allocs(1000, g.Exchange)
+	c := g.Loop.Calls().Minus(before)
+	if n := g.Trips - trips; allocs != 0 || c.IO() != 4*n {
+		t.Errorf("%v allocations, %d exchanges with %+v", allocs, n, c)
+	}
+}
