@@ -66,10 +66,10 @@ func (x *exchange) begin(p *probe, s session.Stream) {
 // userAgent is what requests of checks say of themselves, unless their fields say otherwise.
 const userAgent = "edge-health"
 
-// hostOf returns what Host says where the options do not: the address as the member was given.
+// hostOf returns what Host says where the options do not: what the member is called in HTTP.
 func hostOf(p *probe) string {
 	if m := p.member; len(m.ID().Addr.Path) == 0 {
-		return m.Address()
+		return m.Host()
 	}
 	return "localhost"
 }

@@ -19,7 +19,7 @@ func (o *plan) dial(p *probe, to poller.Addr) (link, error) {
 	var co *tlsconn.ClientOptions
 	if o.TLS.On {
 		var err error
-		if co, err = o.secure(p.member.Address()); err != nil {
+		if co, err = o.secure(p.member.Host()); err != nil {
 			return nil, err
 		}
 	}

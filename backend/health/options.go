@@ -37,7 +37,7 @@ type Options struct {
 
 	Method   string // HTTP; "": GET
 	Path     string // HTTP; "": /
-	Host     string // HTTP and GRPC; "": the address of the member
+	Host     string // HTTP and GRPC; "": what Member.Host says
 	Fields   []Field
 	Statuses []Statuses // that pass; none: 200 to 299
 	Body     string     // that the answer has to have in its first 64 KiB; "": any

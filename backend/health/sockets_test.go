@@ -37,6 +37,11 @@ func lively() health.Options {
 // running checks the member at an address on real sockets.
 func running(t *testing.T, address string, o health.Options) (*backend.Set, *health.Watch) {
 	t.Helper()
+	return watching(t, backend.Spec{Address: address}, o)
+}
+
+func watching(t *testing.T, one backend.Spec, o health.Options) (*backend.Set, *health.Watch) {
+	t.Helper()
 	e, err := engine.New(engine.Options{Reactors: 2})
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +49,7 @@ func running(t *testing.T, address string, o health.Options) (*backend.Set, *hea
 	o.Handshaker = tlsconn.NewHandshaker(e, tlsconn.HandshakerOptions{})
 	e.Start()
 	t.Cleanup(e.Stop)
-	set := backend.Of(address)
+	set := backend.NewSet(one)
 	w := health.NewMonitor(e).Watch(set, o)
 	t.Cleanup(w.Stop)
 	return set, w
@@ -293,4 +298,25 @@ func TestWatch_nginxThatIsStopped(t *testing.T) {
 	}
 	p.Signal(syscall.SIGCONT)
 	testutil.Eventually(t, testutil.Patience, func() bool { return m.Reasons() == 0 }, "it is up")
+}
+
+// A member that was found under a name is checked by that name, as requests name it: in the handshake and in Host.
+func TestChecks_memberFoundUnderAName(t *testing.T) {
+	for _, protocol := range []upstream.Protocol{upstream.H1, upstream.H2, upstream.Auto} {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.TLS.ServerName != "example.com" || r.Host != "example.com:8443" {
+				w.WriteHeader(http.StatusMisdirectedRequest)
+			}
+		}))
+		s.EnableHTTP2 = true
+		s.StartTLS()
+		t.Cleanup(s.Close)
+		o := lively()
+		o.Protocol, o.TLS.On = protocol, true
+		o.TLS.CA = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))
+		set, w := watching(t, backend.Spec{Address: s.Listener.Addr().String(), Host: "example.com:8443"}, o)
+		if got := outcome(t, set, w); got != "" {
+			t.Errorf("protocol %v: the checks fail: %s", protocol, got)
+		}
+	}
 }
