@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/backend"
 )
@@ -50,13 +53,20 @@ func (s *fileSource) Run(ctx context.Context, publish func([]backend.Spec, error
 	}
 }
 
-// readFile reads a file, up to fileMax.
+// errNoFile says that a path leads to what may keep a reader waiting.
+var errNoFile = errors.New("it is not a regular file")
+
+// readFile reads a file, up to fileMax. It never waits for a writer, as a reader of a pipe does: Runner.Stop waits for
+// its source.
 func readFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // it was only read
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, cmp.Or(err, errNoFile)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, fileMax+1))
 	if err == nil && len(text) > fileMax {
 		err = errFileSize

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -214,4 +216,23 @@ func FuzzParseFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A pipe that nobody writes to is refused: it keeps neither the first answer waiting nor Stop.
+func TestFile_pipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "list")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := Start(Options{Upstream: "u", Name: "file://" + path, Source: &fileSource{path: path}})
+	select {
+	case <-r.Ready():
+	case <-time.After(testutil.Patience):
+		w, err := os.OpenFile(path, os.O_WRONLY, 0) // lets the reader go on, so that Stop ends
+		if err == nil {
+			defer w.Close()
+		}
+		t.Error("it waits for somebody to write")
+	}
+	r.Stop()
 }
