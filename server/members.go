@@ -11,7 +11,6 @@ import (
 	"github.com/edge-proxy/edge/backend/discovery/dns"
 	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/proxy/retry"
 )
 
 // firstLookup is how long a start or a reload waits for the names of new backends, and for sources that are new. A
@@ -33,11 +32,7 @@ type members struct {
 	stopLog func()        // ends that changes are logged
 	counted health.Stats  // of checks that a reload turned off
 
-	retry retry.Policy // of the upstream as the last build had it; its budget lives on while its size stays the same
-	ratio int          // of that budget; 0: there was no build yet
-
-	outlier  config.Outlier    // that outliers were made with
-	outliers *backend.Outliers // of the last build; nil: no backend is ejected
+	resilience
 	watching *backend.Outliers // of the last commit
 }
 
@@ -73,6 +68,8 @@ func (b *build) members(u *config.Upstream) (*members, error) {
 		return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
 	}
 	b.services[u.Name] = s
+	before := s.resilience
+	b.fresh = append(b.fresh, func() { s.resilience = before })
 	list := make([]backend.Spec, len(u.Backends))
 	for i, one := range u.Backends {
 		list[i] = backend.Spec{Address: one.String(), Weight: one.Weight}

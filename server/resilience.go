@@ -10,6 +10,16 @@ import (
 	"github.com/edge-proxy/edge/proxy/retry"
 )
 
+// resilience is what an upstream has for failures, as the last build had it; undo of a build puts back the one before.
+// Guarded by Server.mu.
+type resilience struct {
+	retry retry.Policy // its budget lives on while its size stays the same
+	ratio int          // of that budget; 0: there was no build yet
+
+	outlier  config.Outlier    // that outliers were made with
+	outliers *backend.Outliers // nil: no backend is ejected
+}
+
 // setOutliers has the backends ejected as u says.
 func (m *members) setOutliers(u *config.Upstream, reactors int) {
 	if m.outlier == u.Outlier {

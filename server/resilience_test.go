@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -153,6 +154,20 @@ outlier = { errors = 5, eject = "1h" }`)
 	}
 	if text := log.String(); strings.Count(text, "is ejected") != 1 || !strings.Contains(text, "backend="+bad) {
 		t.Errorf("told:\n%s", text)
+	}
+	wrong := fmt.Sprintf(conf, bad, one, two, `load_balancing = "round_robin"
+outlier = { errors = 7 }`) + "[[listeners]]\nlisten = \"192.0.2.1:1\"\n"
+	wrong = strings.Replace(wrong, `listeners = [{ listen = "127.0.0.1:0" }]`, "", 1)
+	if _, err := s.Apply(parse(t, "global.worker_threads = 2\n"+wrong)); err == nil {
+		t.Fatal("an address of another machine is listened on")
+	}
+	apply(t, s, conf, bad, one, two, `load_balancing = "round_robin"
+outlier = { errors = 5, eject = "1h" }`)
+	for range 20 {
+		statusOf(t, s, "/")
+	}
+	if n := asked.Load(); n > 0 {
+		t.Errorf("after a reload that failed and one that changes nothing, it is asked %d times", n)
 	}
 	apply(t, s, conf, bad, one, two, `load_balancing = "round_robin"`)
 	for range 10 {
