@@ -16,6 +16,8 @@ func (s *Set) Update(backends []Spec) { s.Apply("", backends) }
 // their names have; those that no source names any more go. A backend that several sources name is one member, as the
 // source "" says, else that which was applied first.
 func (s *Set) Apply(source string, list []Spec) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := slices.IndexFunc(s.parts, func(p part) bool { return p.source == source })
@@ -34,7 +36,7 @@ func (s *Set) Apply(source string, list []Spec) {
 	s.unite()
 }
 
-// unite makes the members those that the parts name. mu is held.
+// unite makes the members those that the parts name. applying and mu are held; mu is free for a while.
 func (s *Set) unite() {
 	old := s.now.Load()
 	present := old.byID()

@@ -53,6 +53,8 @@ func (s *Set) OnChange(f func(c *Change)) (stop func()) {
 
 // JoinWith gives each member that joins from now on a reason, which its writer takes away.
 func (s *Set) JoinWith(reason Reason) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.joinWith = reason

@@ -22,6 +22,7 @@ type Set struct {
 	now       atomic.Pointer[state]
 	loads     *balance.Loads
 	local     atomic.Pointer[[]*load] // by Reactor.Index; written with mu held
+	applying  sync.Mutex              // held while members come and go; before mu, which is free while tiers are made
 	mu        sync.Mutex
 	free      []int // slots whose members have gone, the longest ago first
 	parts     []part
@@ -123,7 +124,7 @@ func (s *Set) join(id ID, b Spec, next int) *Member {
 	return m
 }
 
-// replace puts next in the place of old, and tells the followers. mu is held.
+// replace puts next in the place of old, and tells the followers. applying and mu are held; mu is free for a while.
 func (s *Set) replace(old, next *state) {
 	s.layOut(next)
 	for i, m := range next.members {
@@ -147,7 +148,8 @@ func (s *Set) replace(old, next *state) {
 	}
 }
 
-// layOut makes the tiers of next of its members. mu is held.
+// layOut makes the tiers of next of its members. applying and mu are held. The table or ring of a method may take a
+// second, for which reactors must not wait: mu is free meanwhile.
 func (s *Set) layOut(next *state) {
 	backends := [tiersMax][]balance.Backend{make([]balance.Backend, len(next.members))}
 	for slot, m := range next.members {
@@ -163,10 +165,19 @@ func (s *Set) layOut(next *state) {
 	}
 	for t := 0; t < tiersMax && backends[t] != nil; t++ {
 		all := balance.NewView(backends[t], s.loads)
-		one := &tier{view: all, spare: all}
+		next.tiers = append(next.tiers, &tier{view: all, spare: all})
+	}
+	methods := slices.Clone(s.methods)
+	s.mu.Unlock()
+	for _, one := range next.tiers {
+		for _, m := range methods {
+			m.Prepare(one.view) // what is made belongs to all views of these backends
+		}
+	}
+	s.mu.Lock()
+	for _, one := range next.tiers {
 		one.open(next.members)
 		s.prepare(one)
-		next.tiers = append(next.tiers, one)
 	}
 }
 
