@@ -53,13 +53,18 @@ func (a *attempt) drop() {
 	a.stream, a.conn = nil, nil
 }
 
-// reportFault tells the outliers of a backend that gave no answer, or not all of it. That a connection which had served
-// before is lost says nothing of the backend, and the exchanges that shared one are one failure.
+// reportFault counts a failure of a backend that gave no answer, or not all of it, whether a retry hides it or not.
+// That a connection which had served before is lost says nothing of the backend, and for the outliers the exchanges
+// that shared one are one failure.
 func (a *attempt) reportFault(x *Exchange, f *Fault, code session.Code) {
-	if a.up == nil || a.up.outliers == nil || a.backend == nil || f.trouble == backend.NoTrouble {
+	if a.backend == nil || f.trouble == backend.NoTrouble || f == faultPorts || f == faultDescriptors {
 		return
 	}
 	if code == session.ConnectionLost && a.reused && a.shared == nil {
+		return
+	}
+	a.backend.Failed(x.local.reactor)
+	if a.up.outliers == nil {
 		return
 	}
 	failed := ejection.Failed{Fault: true}
@@ -144,7 +149,6 @@ func (a *attempt) blame(x *Exchange, f *Fault, cause error) {
 	case m == nil || f.trouble == backend.NoTrouble:
 		return
 	}
-	m.Failed(x.local.reactor)
 	t, tell := m.Fail(f.trouble, f.Text, x.local.wallTime())
 	if !tell {
 		return

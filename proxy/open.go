@@ -102,7 +102,7 @@ func (a *attempt) setPatience(x *Exchange, s session.Stream, by int64) {
 // then other backends, as many as the upstream allows. Where nothing is left it fails x and reports false.
 func (x *Exchange) again(cause error) bool {
 	a := &x.try
-	a.fault, a.cause = faultOfDial(cause), cause
+	a.fault, a.cause, a.shared = faultOfDial(cause), cause, nil // no connection is shared with the attempt before
 	a.trace(x, "an attempt failed", "error", quoted(cause))
 	a.blame(x, a.fault, cause)
 	a.reportFault(x, a.fault, session.ConnectFailed)
@@ -187,6 +187,7 @@ func (a *attempt) repeatable(x *Exchange) bool {
 // reopen begins the next attempt, at what x.try aims at, after the pause that it wants.
 func (x *Exchange) reopen() {
 	x.toUp.rewind()
+	x.try.sent = 0
 	if d := x.try.pause; d > 0 {
 		x.try.pause = 0
 		if x.pause == nil {

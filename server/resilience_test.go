@@ -177,3 +177,49 @@ outlier = { errors = 5, eject = "1h" }`)
 		t.Error("it does not come back")
 	}
 }
+
+// Where the checks of all others fail, a backend that is ejected gets the requests: it may serve by now.
+func TestServer_ejectedBackendServesWhereNoOtherDoes(t *testing.T) {
+	var well, ill atomic.Bool
+	bad, _ := countingOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		if !well.Load() && r.URL.Path != "/healthz" {
+			sorry(w, r)
+		}
+	})
+	other, _ := countingOrigin(t, func(w http.ResponseWriter, r *http.Request) {
+		if ill.Load() && r.URL.Path == "/healthz" {
+			sorry(w, r)
+		}
+	})
+	var log testutil.Output
+	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
+	s := start(t, Options{}, quiet+`
+listeners = [{ listen = "127.0.0.1:0" }]
+`+checks+`
+[upstreams.all]
+load_balancing = "round_robin"
+backends = [{ address = %q }, { address = %q }]
+outlier = { errors = 2, eject = "1h" }
+[[routes]]
+pattern = "/*"
+dest = "all"
+[[routes]]
+pattern = "/too"
+dest = "all"
+`, bad, other)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		statusOf(t, s, "/")
+		statusOf(t, s, "/too")
+		return strings.Contains(log.String(), "a backend is ejected")
+	}, "it is ejected")
+	well.Store(true)
+	ill.Store(true)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		return strings.Contains(log.String(), "reason=status")
+	}, "the other is down")
+	for range 20 {
+		if status, _ := statusOf(t, s, "/"); status != 200 {
+			t.Fatalf("%d, though a backend serves", status)
+		}
+	}
+}
