@@ -82,7 +82,7 @@ test: deps ## everything that must pass, each once and short (a few minutes)
 	for step in fmt vet unit race arm64 fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
 		if ! $(MAKE) --no-print-directory $$step FLAGS='-short -timeout=40m' \
-			FUZZTIME=5000x FUZZFLAGS=-fuzzminimizetime=20x; then \
+			FUZZTIME=3000x FUZZFLAGS=-fuzzminimizetime=20x; then \
 			printf '%b\n=== FAILED: make %s\n' "$$summary" $$step; exit 1; \
 		fi; \
 		summary+="\n  ok  $$(printf '%-12s %4d s' $$step $$((SECONDS - from)))"; \

@@ -18,8 +18,12 @@ func each(t *testing.T, f func(t *testing.T, m *Method)) {
 // Whatever goes up and down and has been tried, a pick is open and was not tried, and there is one whenever one
 // is left.
 func TestPick_isOpenAndNotTried(t *testing.T) {
+	seeds := uint64(60)
+	if testing.Short() {
+		seeds = 15
+	}
 	each(t, func(t *testing.T, m *Method) {
-		for seed := range uint64(60) {
+		for seed := range seeds {
 			rng := rand.New(rand.NewPCG(seed, 7))
 			v, _ := randomView(rng, []int{3, 6, 20, 140}[rng.IntN(4)])
 			if m == Ketama && v.total > 1000 {

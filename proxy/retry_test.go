@@ -284,6 +284,9 @@ func TestRetry_lostConnections(t *testing.T) {
 func TestRetry_perTry(t *testing.T) {
 	const perTry = 250 * time.Millisecond
 	for _, protocol := range []string{"h1", "h2"} {
+		if testing.Short() && protocol == "h1" {
+			continue
+		}
 		leave := make(chan struct{})
 		slow := newFaulty(t, protocol, func(_ http.ResponseWriter, r *http.Request) {
 			select {

@@ -123,7 +123,7 @@ func (v *takeOver) move() {
 // takeOverSeeds is how many seeds each of these runs.
 func takeOverSeeds() int {
 	if testing.Short() {
-		return 150
+		return 100
 	}
 	return 500
 }
