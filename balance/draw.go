@@ -1,6 +1,9 @@
 package balance
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+)
 
 // column is one column of an alias table (Walker 1977, Vose 1991): of the values that fall on it, those below
 // threshold are its own backend's, the others are alias's. Both are indices.
@@ -97,25 +100,16 @@ func (v *View) drawDistinct(l *Local, into *[drawsMax]uint16, count int) int {
 	for k := range count {
 		into[k] = uint16(v.draw(table, l.Random()))
 	}
-	for found < count && !has(into[:found], into[found]) {
+	for found < count && !slices.Contains(into[:found], into[found]) {
 		found++
 	}
 	for tries := redrawsMax; found < count && tries > 0; tries-- {
-		if i := uint16(v.draw(table, l.Random())); !has(into[:found], i) {
+		if i := uint16(v.draw(table, l.Random())); !slices.Contains(into[:found], i) {
 			into[found] = i
 			found++
 		}
 	}
 	return found
-}
-
-func has(list []uint16, i uint16) bool {
-	for _, other := range list {
-		if other == i {
-			return true
-		}
-	}
-	return false
 }
 
 // drawPlaces draws three places of order without replacement, where all weights are equal: the k-th of what is left,

@@ -159,7 +159,7 @@ func TestDrawDistinct_isDistinct(t *testing.T) {
 				t.Fatalf("seed %d: %d of %d drawn", seed, found, count)
 			}
 			for k, place := range into[:found] {
-				if int(place) >= len(open) || has(into[:k], place) {
+				if int(place) >= len(open) || slices.Contains(into[:k], place) {
 					t.Fatalf("seed %d: drew %v of %d", seed, into[:found], len(open))
 				}
 			}

@@ -57,7 +57,7 @@ func (a *attempt) drop() {
 // That a connection which had served before is lost says nothing of the backend, and for the outliers the exchanges
 // that shared one are one failure.
 func (a *attempt) reportFault(x *Exchange, f *Fault, code session.Code) {
-	if a.backend == nil || f.trouble == backend.NoTrouble || f == faultPorts || f == faultDescriptors {
+	if a.backend == nil || f.trouble == backend.NoTrouble {
 		return
 	}
 	if code == session.ConnectionLost && a.reused && a.shared == nil {
