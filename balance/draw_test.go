@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // fits fails the test when counts are too far from what is expected of them: chi-square, by Wilson and
@@ -192,6 +194,7 @@ func TestOrders(t *testing.T) {
 
 // Of backends of the same cost each is chosen as often as its weight says, whatever the others cost.
 func TestLeast_drawsAmongEquals(t *testing.T) {
+	testutil.OnlyPlain(t)
 	const rounds = 60_000
 	for _, weights := range [][]int{
 		{1, 1}, {1, 1, 1, 1}, {4, 3, 2, 1}, {9, 1}, {weightMax, 1, 30000}, {1, 2, 3, 4, 5, 6, 7},

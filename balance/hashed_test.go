@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/ketama"
 )
 
@@ -123,6 +124,7 @@ func TestHashed_withoutAKey(t *testing.T) {
 // Names that are there twice, or look as if, and weights whose ring would be too large, make no panic; each backend
 // gets its share.
 func TestHashed_oddBackends(t *testing.T) {
+	testutil.OnlyPlain(t)
 	for name, backends := range map[string][]Backend{
 		"no names":          {{Weight: 1}, {Weight: 1}, {Weight: 1}},
 		"the same name":     {{"a", 1}, {"a", 1}, {"a#2", 1}, {"a", 1}, {"a#3", 1}, {"a#2", 1}},

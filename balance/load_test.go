@@ -5,12 +5,14 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // Requests that are published and those that are not add up to those that have entered and not left, whichever reactor
 // counts them. A reactor sees all that is published and its own.
 func TestLocal_addsUp(t *testing.T) {
-	for seed := range uint64(100) {
+	for seed := range uint64(testutil.Rounds(100)) {
 		rng := rand.New(rand.NewPCG(seed, 8))
 		n := 1 + rng.IntN(200)
 		v := NewView(fleet(n, false), nil)
@@ -103,7 +105,7 @@ func TestLoads_manyReactors(t *testing.T) {
 			l := NewLocal(loads, uint64(r))
 			methods := []Picker{Adaptive.New(r, 8), PeakEWMA.New(r, 8), LeastConn.New(r, 8)}
 			var under []int
-			for tick := range uint32(300) {
+			for tick := range uint32(testutil.Rounds(300)) {
 				now := tick*10 + rng.Uint32N(5)
 				v := NewView(fleet(1+rng.IntN(200), true), loads)
 				v = v.Where(func(i int) bool { return i%3 != int(tick)%3 || i == 0 })
@@ -236,7 +238,7 @@ func near(got, want, part float64) bool { return math.Abs(got-want) <= part*want
 
 // One reactor, one answer a tick: latencies, their mean, their peaks and slowness are those of the model.
 func TestLoads_followTheModel(t *testing.T) {
-	for seed := range uint64(50) {
+	for seed := range uint64(testutil.Rounds(50)) {
 		rng := rand.New(rand.NewPCG(seed, 10))
 		n := 1 + rng.IntN(10)
 		v := NewView(fleet(n, false), nil)
@@ -386,7 +388,7 @@ func TestLoads_failures(t *testing.T) {
 // The cost that is worked out in whole numbers is that of docs/balancing.md.
 func TestCost_isTheRule(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 11))
-	for range 5000 {
+	for range testutil.Rounds(5000) {
 		weight, part := 1+rng.IntN(1+rng.IntN(500)), max(0.1, rng.Float64())
 		loads := NewLoads()
 		v := NewView([]Backend{{Weight: weight}, {}}, loads)

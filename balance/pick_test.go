@@ -18,10 +18,7 @@ func each(t *testing.T, f func(t *testing.T, m *Method)) {
 // Whatever goes up and down and has been tried, a pick is open and was not tried, and there is one whenever one
 // is left.
 func TestPick_isOpenAndNotTried(t *testing.T) {
-	seeds := uint64(60)
-	if testing.Short() {
-		seeds = 15
-	}
+	seeds := uint64(testutil.Rounds(60))
 	each(t, func(t *testing.T, m *Method) {
 		for seed := range seeds {
 			rng := rand.New(rand.NewPCG(seed, 7))
@@ -141,6 +138,7 @@ func TestPick_evensOutWhatIsUnderWay(t *testing.T) {
 // What answers slowly gets less, with the methods that look at it. Of two that take turns from the start none is slow
 // for Adaptive: no latency is more than twice the mean of both.
 func TestPick_avoidsTheSlow(t *testing.T) {
+	testutil.OnlyPlain(t)
 	for _, m := range []*Method{Adaptive, PeakEWMA} {
 		for _, n := range []int{3, 4, 16, 100} {
 			v := NewView(fleet(n, false), nil)
@@ -235,6 +233,7 @@ func TestScale(t *testing.T) {
 
 // A pick of a warm Picker and all that a Local counts allocate nothing, whatever View it is.
 func TestPick_doesNotAllocate(t *testing.T) {
+	testutil.OnlyPlain(t)
 	each(t, func(t *testing.T, m *Method) {
 		for _, n := range []int{3, 12, 40} {
 			v := NewView(fleet(n, n != 12), nil)

@@ -15,6 +15,7 @@ import (
 
 // An idle keep-alive connection costs its Conn, its session and its slot, and no buffer.
 func TestProxy_idleConnectionTakesLessThan900Bytes(t *testing.T) {
+	testutil.OnlyPlain(t)
 	const conns, most = 9000, 900
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < 2*conns+200 {

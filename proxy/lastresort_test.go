@@ -18,6 +18,7 @@ import (
 
 // An ejected member serves again once no other one does: nobody would end its ejection, since that takes requests.
 func TestOutliers_lastResort(t *testing.T) {
+	testutil.OnlyPlain(t)
 	for name, gone := range map[string]func(set *backend.Set, other *backend.Member, well string){
 		"down": func(_ *backend.Set, other *backend.Member, _ string) { other.Down(backend.Operator) },
 		"removed": func(set *backend.Set, _ *backend.Member, left string) {

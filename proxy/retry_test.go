@@ -282,6 +282,7 @@ func TestRetry_lostConnections(t *testing.T) {
 // A member that takes requests and does not answer is given up after the time of a try. The last try has all the time
 // that an answer has.
 func TestRetry_perTry(t *testing.T) {
+	testutil.OnlyPlain(t)
 	const perTry = 250 * time.Millisecond
 	for _, protocol := range []string{"h1", "h2"} {
 		if testing.Short() && protocol == "h1" {

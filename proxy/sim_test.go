@@ -13,7 +13,6 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/sim"
-	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/session"
@@ -665,10 +664,7 @@ func TestSim_connectTimeoutIs504(t *testing.T) {
 
 // seeds is how many a test runs: fewer where only the build is looked at.
 func seeds(n int) int {
-	switch {
-	case testing.Short() && testutil.RaceOn:
-		return n / 20
-	case testing.Short():
+	if testing.Short() {
 		return n / 10
 	}
 	return n

@@ -98,6 +98,7 @@ func TestSplice_bodiesOfBothDirections(t *testing.T) {
 }
 
 func TestSplice_off(t *testing.T) {
+	testutil.OnlyPlain(t)
 	if n := exchangeNoise(t, testutil.Listen(t), -1); n != 0 {
 		t.Errorf("%d bytes were spliced", n)
 	}

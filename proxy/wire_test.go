@@ -387,6 +387,7 @@ func kernelHolds(t *testing.T) int64 {
 }
 
 func TestWire_backPressure(t *testing.T) {
+	testutil.OnlyPlain(t)
 	size := 2*kernelHolds(t) + 16<<20
 	t.Run("slow client", func(t *testing.T) {
 		for _, framing := range []string{fmt.Sprintf("Content-Length: %d", size), "Connection: close"} {

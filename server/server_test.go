@@ -369,6 +369,7 @@ func TestStart_addressOfAnotherServer(t *testing.T) {
 }
 
 func TestStart_bothFamiliesOnAPort(t *testing.T) {
+	testutil.OnlyPlain(t)
 	const file = quiet + "http.listen = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
 	var s *Server
 	for range 5 { // a free port may be lost to somebody else

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // modelledBytes is a Bytes beside a map. The cache may forget an entry at any time, and never finds it again.
@@ -115,7 +117,7 @@ func TestBytes_isAMapThatForgets(t *testing.T) {
 	for seed := range uint64(8) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		m := newModelledBytes(t, byte(seed))
-		for range 40_000 {
+		for range testutil.Rounds(40_000) {
 			k := rng.Uint64N(500)
 			if rng.IntN(3) > 0 {
 				k = rng.Uint64N(50)

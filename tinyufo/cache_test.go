@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func TestCache_keepsTheBudget(t *testing.T) {
@@ -95,6 +97,7 @@ func TestCache_underConcurrency(t *testing.T) {
 }
 
 func TestCache_growsByWeight(t *testing.T) {
+	testutil.OnlyPlain(t)
 	c := New(Options[int, int]{Weight: 1 << 20, Weigher: func(int, int) uint32 { return 1 }})
 	for i := range 300_000 {
 		c.Set(i, i)

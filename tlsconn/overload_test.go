@@ -274,8 +274,9 @@ var (
 // What is offered above capacity is refused before it is computed, and what was computed is brought to its end: as much
 // is done as can be, whatever is asked.
 func TestOverload(t *testing.T) {
+	testutil.OnlyPlain(t)
 	loads := []float64{1.1, 1.5, 4}
-	if testutil.RaceOn || testing.Short() { // cryptography is dear, with the detector above all
+	if testutil.RaceOn || testing.Short() { // cryptography is dear
 		loads = loads[1:2]
 	}
 	for _, c := range []struct {
@@ -309,6 +310,7 @@ func TestOverload(t *testing.T) {
 
 // Below capacity nobody notices, with the limits that there are by default.
 func TestOverload_below(t *testing.T) {
+	testutil.OnlyPlain(t)
 	v := newOverload(t, tlsconn.HandshakerOptions{})
 	s := v.clients()
 	v.offer(s, 0.9*capacity, 3*time.Second)
@@ -321,6 +323,7 @@ func TestOverload_below(t *testing.T) {
 
 // Those that never answer cost what others do, and no more: they have the share that their number gives them.
 func TestOverload_bareHellos(t *testing.T) {
+	testutil.OnlyPlain(t)
 	roomy := crowding
 	roomy.Max = 40 // each of them keeps its place for patience, whether it answers or not
 	for _, o := range []tlsconn.HandshakerOptions{roomy, lateness} {
@@ -338,6 +341,7 @@ func TestOverload_bareHellos(t *testing.T) {
 
 // Those that say nothing have no share at all.
 func TestOverload_silent(t *testing.T) {
+	testutil.OnlyPlain(t)
 	v := newOverload(t, crowding)
 	s := v.clients()
 	v.offer(s, capacity/2, 4*time.Second)
@@ -413,6 +417,7 @@ func TestOverload_answeredStays(t *testing.T) {
 
 // A flood of clients does not keep those that are in from their backends.
 func TestOverload_oursFirst(t *testing.T) {
+	testutil.OnlyPlain(t)
 	for _, o := range []tlsconn.HandshakerOptions{crowding, lateness} {
 		v := newOverload(t, o)
 		s, flood := v.backends(), v.clients()

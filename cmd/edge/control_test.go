@@ -295,6 +295,7 @@ func TestRun_firstAndLastLine(t *testing.T) {
 		"debug": {[]string{"run", file, "--set", "log_level=debug"}, `"msg":"stopped",.*"counters":\{`},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // the end takes more than a second
 			p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: c.args})
 			p.WaitLine(fmt.Sprintf(`"msg":"starting","version":"dev","configuration":"%s","pid":%d\}$`, file, p.PID()))
 			answers(t, "http://"+p.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]+"/x")
@@ -325,17 +326,20 @@ func TestRun_fewDescriptors(t *testing.T) {
 		{"2000", "limits.connections = 900", ""},
 		{"2000", "limits.connections = 100000", `"limit":2000,"wanted":200064,"try":"LimitNOFILE=262144 `},
 	} {
-		text := "[[listeners]]\nlisten = \"127.0.0.1:0\"\n" + c.connections +
-			"\n[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n"
-		const script = `ulimit -n "$0" && exec "$1" run "$2"`
-		p := testutil.Start(t, testutil.Command{Path: "/bin/sh", Args: []string{"-c", script, c.limit,
-			testutil.Binary(t, "./cmd/edge"), write(t, "%s", text)}})
-		p.WaitLine(`"msg":"listening"`)
-		p.Stop()
-		if got := strings.Contains(p.Output(), "few file descriptors"); got != (c.want != "") ||
-			!strings.Contains(p.Output(), c.want) {
-			t.Errorf("%+v:\n%s", c, p.Output())
-		}
+		t.Run(c.limit+" "+c.connections, func(t *testing.T) {
+			t.Parallel() // the end takes more than a second
+			text := "[[listeners]]\nlisten = \"127.0.0.1:0\"\n" + c.connections +
+				"\n[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n"
+			const script = `ulimit -n "$0" && exec "$1" run "$2"`
+			p := testutil.Start(t, testutil.Command{Path: "/bin/sh", Args: []string{"-c", script, c.limit,
+				testutil.Binary(t, "./cmd/edge"), write(t, "%s", text)}})
+			p.WaitLine(`"msg":"listening"`)
+			p.Stop()
+			if got := strings.Contains(p.Output(), "few file descriptors"); got != (c.want != "") ||
+				!strings.Contains(p.Output(), c.want) {
+				t.Errorf("%+v:\n%s", c, p.Output())
+			}
+		})
 	}
 }
 

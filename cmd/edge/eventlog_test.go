@@ -203,6 +203,7 @@ func TestRun_failsThoughNobodyReadsWhy(t *testing.T) {
 		"file": "htp.listen = 1\n", "address": fmt.Sprintf("http.listen = %q\n", taken),
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // it waits for some seconds
 			_, w := smallPipe(t)
 			fill(t, w)
 			p := testutil.Start(t, testutil.Command{
