@@ -22,6 +22,11 @@
 // A member serves while no Reason against it holds. Each Reason has one writer, so that two writers never undo each
 // other's decision: a member that fails its checks and is drained serves again when neither holds.
 //
+// # Parts
+//
+// A member that serves may take only a part of its weight: while it starts slowly, as the Policy of the Set says, or
+// because it says so itself by PartAgent. Turns and draws go by what is left, keys do not.
+//
 // # Ejection
 //
 // Outliers write the Reason Ejected. The users of a Set report to them how requests end; package ejection decides.

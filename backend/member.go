@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/edge-proxy/edge/poller"
 )
@@ -87,6 +88,8 @@ type Member struct {
 	gone       bool          // guarded by set.mu
 	weight     int           // guarded by set.mu
 	tier       int           // guarded by set.mu
+	parts      parts         // of its weight that it takes; guarded by set.mu
+	started    time.Time     // when it began to take more and more; zero: it does not; guarded by set.mu
 	standings  []standing    // of the reasons that m has had; guarded by set.mu
 }
 

@@ -30,6 +30,8 @@ type Set struct {
 	methods   []*balance.Method // of the views: what they need of a state is made with it
 	hooks     []*hook           // guarded by mu
 	joinWith  Reason            // of members that join; guarded by mu
+	policy    Policy            // guarded by mu
+	pace      pace              // guarded by mu
 }
 
 // state is a Set at one moment.
@@ -41,14 +43,16 @@ type state struct {
 	members []*Member // by slot
 }
 
-// tier is the members of a state that are picked before those of the next tier.
+// tier is the members of a state that are picked before those of the next tier. Turns and draws of its views go by the
+// weights of the members times the parts that they take.
 // Immutable.
 //
 //	view.Open(i)  <=>  member i is of this tier and there is no reason against it
 //	spare.Open(i)  <=>  the same, but for Unreachable
 type tier struct {
-	view  *balance.View
-	spare *balance.View
+	number int
+	view   *balance.View
+	spare  *balance.View
 }
 
 // byID returns the members by their identity.
@@ -108,7 +112,7 @@ func (s *Set) Len() int { return len(s.Members()) }
 
 // join makes a member, for a free slot or for the next one.
 func (s *Set) join(id ID, b Spec, next int) *Member {
-	m := &Member{set: s, id: id, address: b.Address, slot: next}
+	m := &Member{set: s, id: id, address: b.Address, slot: next, parts: whole}
 	if len(s.free) >= slotsFree {
 		m.slot, s.free = s.free[0], s.free[1:]
 		s.loads.Forget(m.slot)
@@ -126,9 +130,9 @@ func (s *Set) join(id ID, b Spec, next int) *Member {
 
 // replace puts next in the place of old, and tells the followers. applying and mu are held; mu is free for a while.
 func (s *Set) replace(old, next *state) {
-	s.layOut(next)
+	s.layOut(old, next)
 	for i, m := range next.members {
-		if m == nil || i < len(old.members) && old.members[i] == m {
+		if !joins(old, m, i) {
 			continue
 		}
 		for _, f := range s.followers {
@@ -141,6 +145,7 @@ func (s *Set) replace(old, next *state) {
 			continue
 		}
 		m.gone = true
+		s.endStart(m)
 		s.free = append(s.free, i)
 		for _, f := range s.followers {
 			f.Left(m)
@@ -148,9 +153,14 @@ func (s *Set) replace(old, next *state) {
 	}
 }
 
+// joins reports whether m, which has slot i, is no member yet.
+func joins(old *state, m *Member, i int) bool {
+	return m != nil && (i >= len(old.members) || old.members[i] != m)
+}
+
 // layOut makes the tiers of next of its members. applying and mu are held. The table or ring of a method may take a
 // second, for which reactors must not wait: mu is free meanwhile.
-func (s *Set) layOut(next *state) {
+func (s *Set) layOut(old, next *state) {
 	backends := [tiersMax][]balance.Backend{make([]balance.Backend, len(next.members))}
 	for slot, m := range next.members {
 		if m == nil {
@@ -165,7 +175,7 @@ func (s *Set) layOut(next *state) {
 	}
 	for t := 0; t < tiersMax && backends[t] != nil; t++ {
 		all := balance.NewView(backends[t], s.loads)
-		next.tiers = append(next.tiers, &tier{view: all, spare: all})
+		next.tiers = append(next.tiers, &tier{number: t, view: all, spare: all})
 	}
 	methods := slices.Clone(s.methods)
 	s.mu.Unlock()
@@ -175,15 +185,21 @@ func (s *Set) layOut(next *state) {
 		}
 	}
 	s.mu.Lock()
+	for i, m := range next.members {
+		if joins(old, m, i) && m.Reasons() == 0 && m.tier < len(old.tiers) && old.tiers[m.tier].view.Count() > 0 {
+			s.start(m)
+		}
+	}
 	for _, one := range next.tiers {
-		one.open(next.members)
+		s.open(one, next.members)
 		s.prepare(one)
 	}
 }
 
-// open opens the members of t that serve.
-func (t *tier) open(members []*Member) {
-	t.view = t.view.Where(func(i int) bool { return members[i].Reasons() == 0 })
+// open opens the members of t that serve. mu is held.
+func (s *Set) open(t *tier, members []*Member) {
+	s.endCrowdedStart(t.number, members)
+	t.view = t.view.Where(func(i int) bool { return members[i].Reasons() == 0 }).Weighing(weightsOf(t.number, members))
 	unreachable := func(m *Member) bool { return m != nil && m.Reasons() == Unreachable }
 	if t.spare = t.view; slices.ContainsFunc(members, unreachable) {
 		t.spare = t.view.Where(func(i int) bool { return members[i].Reasons()&^Unreachable == 0 })
@@ -230,12 +246,30 @@ func (s *Set) reopen(m *Member) {
 	if !t.view.Open(m.slot) && reasons == 0 {
 		// Something has found that it serves again. How it answered before it was closed says nothing any more.
 		s.loads.Forget(m.slot)
+		s.scale(m)
 	}
+	switch serves := reasons == 0; {
+	case !serves:
+		s.endStart(m)
+	case !t.view.Open(m.slot) && t.view.Count() > 0:
+		s.start(m)
+	}
+	s.renew(1 << m.tier)
+}
+
+// renew makes tiers anew, a set of bits, since members have opened or closed, or take other parts. mu is held.
+func (s *Set) renew(tiers uint8) {
+	now := s.now.Load()
 	next := &state{tiers: slices.Clone(now.tiers), members: now.members}
-	one := *t
-	one.open(now.members)
-	s.prepare(&one)
-	next.tiers[m.tier] = &one
+	for i, t := range now.tiers {
+		if tiers>>i&1 == 0 {
+			continue
+		}
+		one := *t
+		s.open(&one, now.members)
+		s.prepare(&one)
+		next.tiers[i] = &one
+	}
 	s.now.Store(next)
 }
 

@@ -29,7 +29,7 @@ func (v *View) makeTable() {
 	}
 	weights := make([]uint64, len(v.order))
 	for k, i := range v.order {
-		weights[k] = uint64(v.backends[i].Weight)
+		weights[k] = uint64(v.weights[i])
 	}
 	if len(weights) <= scanMax {
 		v.ranks = alias(orderWeights(weights))

@@ -171,7 +171,7 @@ func (v *View) leastOfAll(l *Local, q *Request, by measure) int {
 		if at < least {
 			least, sum = at, 0
 		}
-		weight := uint64(v.backends[i].Weight)
+		weight := uint64(v.weights[i])
 		sum += weight
 		if part, _ := bits.Mul64(l.Random(), sum); part < weight {
 			best = i

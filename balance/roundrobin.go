@@ -122,8 +122,8 @@ func (v *View) makeTurns() {
 func (v *View) smooth() []uint16 {
 	total, divisor := 0, 0
 	for _, i := range v.order {
-		total += v.backends[i].Weight
-		divisor = gcd(v.backends[i].Weight, divisor)
+		total += int(v.weights[i])
+		divisor = gcd(int(v.weights[i]), divisor)
 	}
 	if divisor == 0 || total/divisor > cycleMax || total/divisor*len(v.order) > cycleWorkMax {
 		return nil
@@ -132,7 +132,7 @@ func (v *View) smooth() []uint16 {
 	for turn := range cycle {
 		best := 0
 		for k, i := range v.order {
-			if credit[k] += v.backends[i].Weight; credit[k] > credit[best] {
+			if credit[k] += int(v.weights[i]); credit[k] > credit[best] {
 				best = k
 			}
 		}

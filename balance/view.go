@@ -24,7 +24,7 @@ type Backend struct {
 // Immutable, the loads aside: when a backend opens, closes, comes or goes, another View takes its place. What single
 // methods need of it is made once, when it is first asked for: see Method.Prepare.
 //
-//	order   the open backends of a weight above zero, by index
+//	order   the open backends of a weight above zero in weights, by index
 //	cells   cells[k] is the load of order[k]
 //	turns   a whole cycle of them, each as often as its weight says: order itself where all their weights are equal,
 //	        nil where it would be too long
@@ -32,10 +32,11 @@ type Backend struct {
 //	ranks   draws one of orders, where there are up to four of different weights
 type View struct {
 	*layout
-	open  []uint64 // bit set: may be picked
-	order []uint16
-	cells []*cell
-	equal bool // all weights of order are the same
+	open    []uint64 // bit set: may be picked
+	weights []uint32 // by index, for turns and draws: those of the backends unless Weighing said otherwise
+	order   []uint16
+	cells   []*cell
+	equal   bool // all weights of order are the same
 
 	making   sync.Mutex // held while the tables are written
 	hasTurns atomic.Bool
@@ -49,6 +50,7 @@ type View struct {
 // Immutable; the rings are made once, when they are first asked for.
 type layout struct {
 	backends []Backend
+	own      []uint32 // the weights of backends
 	loads    *Loads
 	pages    []*page  // as many as there are backends for
 	total    int      // sum of the weights
@@ -67,7 +69,7 @@ func NewView(backends []Backend, loads *Loads) *View {
 	if loads == nil {
 		loads = NewLoads()
 	}
-	l := &layout{backends: append([]Backend(nil), backends...), loads: loads,
+	l := &layout{backends: append([]Backend(nil), backends...), own: make([]uint32, len(backends)), loads: loads,
 		pages: loads.grow(len(backends)), eligible: make([]uint64, (len(backends)+63)/64)}
 	for i := range backends {
 		weight := backends[i].Weight
@@ -78,11 +80,12 @@ func NewView(backends []Backend, loads *Loads) *View {
 			continue
 		}
 		l.eligible[i/64] |= 1 << (i % 64)
+		l.own[i] = uint32(weight)
 		l.total += weight
 		l.placed = append(l.placed, uint16(i))
 	}
 	loads.setWeights(backends)
-	return newView(l, l.eligible)
+	return newView(l, l.eligible, l.own)
 }
 
 // Weights makes a view of backends that have weights alone.
@@ -94,18 +97,21 @@ func Weights(weights ...int) *View {
 	return NewView(backends, nil)
 }
 
-func newView(l *layout, open []uint64) *View {
+func newView(l *layout, open []uint64, weights []uint32) *View {
 	count := 0
 	for _, word := range open {
 		count += bits.OnesCount64(word)
 	}
-	v := &View{layout: l, open: open, equal: true,
+	v := &View{layout: l, open: open, weights: weights, equal: true,
 		order: make([]uint16, 0, count), cells: make([]*cell, 0, count)}
 	for word, left := range open {
 		for ; left != 0; left &= left - 1 {
 			i := word*64 + bits.TrailingZeros64(left)
+			if weights[i] == 0 {
+				continue
+			}
 			v.order, v.cells = append(v.order, uint16(i)), append(v.cells, v.cell(i))
-			v.equal = v.equal && l.backends[i].Weight == l.backends[v.order[0]].Weight
+			v.equal = v.equal && weights[i] == weights[v.order[0]]
 		}
 	}
 	if v.equal {
@@ -122,13 +128,13 @@ func newView(l *layout, open []uint64) *View {
 // check panics when the invariants of View do not hold.
 func (v *View) check() {
 	for k, i := range v.order {
-		if !v.Open(int(i)) || v.Weight(int(i)) == 0 || k > 0 && v.order[k-1] >= i {
+		if !v.Open(int(i)) || v.weights[i] == 0 || k > 0 && v.order[k-1] >= i {
 			invariant.That(false, "place %d is backend %d, open: %v", k, i, v.Open(int(i)))
 		}
 		if v.cells[k] != v.cell(int(i)) {
 			invariant.That(false, "place %d has the load of another backend than %d", k, i)
 		}
-		if v.equal && v.Weight(int(i)) != v.Weight(int(v.order[0])) {
+		if v.equal && v.weights[i] != v.weights[v.order[0]] {
 			invariant.That(false, "backend %d has another weight", i)
 		}
 	}
@@ -150,13 +156,29 @@ func (v *View) Where(open func(i int) bool) *View {
 			next[i/64] |= 1 << (i % 64)
 		}
 	}
-	return newView(v.layout, next)
+	return newView(v.layout, next, v.weights)
+}
+
+// Weighing returns the view that follows v when turns and draws go by weights, by index, instead of by those of the
+// backends; nil: by these. An open backend of weight 0 gets only the requests whose key leads to it: methods that hash
+// go by the weights of the backends themselves, so that no key moves. weights must not change afterwards. It panics
+// when they are not as many as backends.
+func (v *View) Weighing(weights []uint32) *View {
+	if weights == nil {
+		if weights = v.own; len(v.own) == 0 || &v.weights[0] == &v.own[0] {
+			return v
+		}
+	}
+	if len(weights) != len(v.backends) {
+		panic(fmt.Sprintf("balance: %d weights for %d backends", len(weights), len(v.backends)))
+	}
+	return newView(v.layout, v.open, weights)
 }
 
 // Open reports whether backend i may be picked.
 func (v *View) Open(i int) bool { return v.open[i/64]>>(i%64)&1 == 1 }
 
-// Weight returns the weight of backend i.
+// Weight returns the weight of backend i itself, whatever Weighing said.
 func (v *View) Weight(i int) int { return v.backends[i].Weight }
 
 // Name returns the name of backend i.
@@ -165,10 +187,10 @@ func (v *View) Name(i int) string { return v.backends[i].Name }
 // Len returns the number of backends, whether open or not.
 func (v *View) Len() int { return len(v.backends) }
 
-// Count returns the number of backends that may be picked.
+// Count returns the number of backends that turns and draws choose from: the open ones that have a weight.
 func (v *View) Count() int { return len(v.order) }
 
-// OpenAt returns the index of the open backend of a place, from 0 to Count()-1.
+// OpenAt returns the index of the one of them of a place, from 0 to Count()-1.
 func (v *View) OpenAt(place int) int { return int(v.order[place]) }
 
 // cell returns the load of backend i.

@@ -140,3 +140,42 @@ func TestTried_remembersTheLast(t *testing.T) {
 		t.Fatal("remembers after Reset")
 	}
 }
+
+// Draws and turns go by other weights, keys by those of the backends.
+func TestView_weighing(t *testing.T) {
+	const rounds = 100_000
+	v := Weights(1, 5, 2, 0, 1)
+	other := v.Weighing([]uint32{30, 0, 10, 7, 60}).With(4, false).With(4, true)
+	if other.Count() != 3 || other.Weight(1) != 5 || !other.Open(1) || other.Open(3) {
+		t.Fatalf("%d backends have a weight", other.Count())
+	}
+	for _, m := range []*Method{RoundRobin, Random, LeastConn, P2C, Adaptive, PeakEWMA} {
+		l, p, q := NewLocal(v.loads, 4), m.New(0, 1), Request{}
+		counts := make([]int, 5)
+		for range rounds {
+			counts[p.Pick(other, l, &q)]++
+		}
+		fits(t, m.Name, []int{counts[0], counts[2], counts[4]}, []float64{.3 * rounds, .1 * rounds, .6 * rounds})
+		if counts[1]+counts[3] > 0 {
+			t.Errorf("%s picks a backend of weight 0: %v", m.Name, counts)
+		}
+	}
+	for _, m := range []*Method{Ketama, Maglev, IPHash} {
+		p := m.New(0, 1)
+		for key := range uint64(1000) {
+			q := Request{Key: key<<16 | key, Keyed: true}
+			if a, b := p.Pick(v, nil, &q), p.Pick(other, nil, &q); a != b {
+				t.Fatalf("%s: key %d is that of backend %d, and of %d by other weights", m.Name, key, a, b)
+			}
+		}
+	}
+	if v.Weighing(nil) != v || other.Weighing(nil).Count() != 4 {
+		t.Error("the weights of the backends do not come back")
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("too few weights")
+		}
+	}()
+	v.Weighing([]uint32{1})
+}

@@ -1,6 +1,8 @@
 package config
 
 import (
+	"time"
+
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/value"
@@ -29,6 +31,11 @@ func balancingKeys() []*schema.Key {
 			Doc: "What `ketama` and `maglev` choose by: requests with the same value go to the same backend. " +
 				"`client_ip` (the default), `path`, `uri` (with the query), `host`, `header:NAME`, `cookie:NAME`, " +
 				"`query:NAME`. Requests without a value are balanced in turns."},
+		{Path: "slow_start", Type: schema.Duration, Default: `"0s"`, Min: "0s", Max: "24h", Example: `"20s"`,
+			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.SlowStart }),
+			Doc: "How long a backend that is up again, or new while others are up, takes to get all of its requests. " +
+				"It begins with a tenth. 0: it gets them at once. Requests with a `hash_key` go where they belong, " +
+				"whatever this says. See [slow start](balancing.md#slow-start)."},
 	}
 }
 
@@ -51,6 +58,18 @@ func backupKey[E any](of func(E) *bool) *schema.Key {
 	return &schema.Key{Path: "backup", Type: schema.Bool, Default: "false", Example: "true", Into: schema.Into(of),
 		Doc: "It gets a request only where no other backend can have it: each is down, or had an attempt of this " +
 			"request."}
+}
+
+// checkSlowStart reports a slow start that has no effect, since the method goes by a key.
+func checkSlowStart(r *resolver, e *upstreamEntry) {
+	if e.SlowStart > 0 && Hashes(e.LoadBalancing) && !e.Failed("slow_start") && !e.Failed("load_balancing") {
+		at := e.At("load_balancing")
+		if e.Has("slow_start") {
+			at = e.At("slow_start")
+		}
+		r.rep.Warnf(schema.CodeNoEffect, at, "", "slow_start moves no key: load_balancing = %q goes by keys alone",
+			e.LoadBalancing)
+	}
 }
 
 // Hashes reports whether the method of that name chooses by a key.

@@ -157,6 +157,7 @@ type Upstream struct {
 	Backends      []Backend
 	LoadBalancing string        // the name of a balance.Method
 	HashKey       value.HashKey `json:",omitzero"` // of a method that hashes
+	SlowStart     time.Duration `json:",omitzero"` // of a backend that serves again; 0: it gets its requests at once
 	Host          string        // "keep" what the client sent, "backend", or a host
 	Protocol      string        // h1, h2 or auto
 	Via           bool          // backends are told of edge

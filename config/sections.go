@@ -194,7 +194,7 @@ var laterKeys = map[string][]string{
 	"":          {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry", "dev"},
 	"global":    {"env_file"},
 	"listeners": {"proxy_protocol", "filters", "h3"},
-	"upstreams": {"sticky", "slow_start",
+	"upstreams": {"sticky",
 		"breaker"},
 	"upstreams.retry":    {"hedge_after"},
 	"upstreams.backends": {"zone"},

@@ -15,6 +15,9 @@ func (r *resolver) resolveUpstreams() {
 		r.file.Fill(e)
 		r.resolveProtocol(e)
 		checkBalancing(r, &e.Given, e.LoadBalancing, e.HashKey)
+		if e.Has("slow_start") || e.Has("load_balancing") {
+			checkSlowStart(r, e)
+		}
 		e.Outlier.On = e.HasAny("outlier.") || r.doc.defaults.HasAny("outlier.")
 		checkSources(r, e)
 		e.Features = r.features(e)

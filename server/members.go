@@ -80,7 +80,9 @@ func (b *build) members(u *config.Upstream) (*members, error) {
 	for _, one := range s.set.Unresolved(list) {
 		b.lookups.Go(func() { lookUp(names, one) })
 	}
+	policy := backend.Policy{SlowStart: u.SlowStart}
 	b.updates = append(b.updates, func() {
+		s.set.SetPolicy(policy)
 		s.update(b.server.monitor, list, b.checks[u.Name])
 		s.commitOutliers()
 		servers := fmt.Sprint(u.Discovery.Resolver)

@@ -128,6 +128,9 @@ func settingsOf(cfg *config.Config, l *config.Listener, r *config.Route, u *conf
 	s.add("timeouts.idle", r, period(r.TunnelIdle), "of a tunnel or gRPC call without a byte")
 	s.add("retry.attempts", u, fmt.Sprint(u.Retry.Attempts), "further attempts after the first")
 	s.add("retry.buffer", u, size(u.Retry.Buffer), "of a body kept for them")
+	if u.SlowStart > 0 {
+		s.add("slow_start", u, period(u.SlowStart), "in which a backend that is up again gets more and more")
+	}
 	if n := u.Pool.MaxPerBackend; n > 0 {
 		s.add("pool.max_per_backend", u, fmt.Sprint(n), "connections to one backend")
 		s.add("pool.queue", u, fmt.Sprint(u.Pool.Queue), "requests that may wait for one")
