@@ -1,11 +1,16 @@
 package config
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
+	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/message"
 )
 
 // balancingSynonyms are other words for methods of balancing.
@@ -36,7 +41,116 @@ func balancingKeys() []*schema.Key {
 			Doc: "How long a backend that is up again, or new while others are up, takes to get all of its requests. " +
 				"It begins with a tenth. 0: it gets them at once. Requests with a `hash_key` go where they belong, " +
 				"whatever this says. See [slow start](balancing.md#slow-start)."},
+		{Path: "sticky.cookie", Type: typeCookieName, Example: `"edge_sid"`,
+			Into: schema.Into(func(e *upstreamEntry) *string { return &e.Sticky.Cookie }),
+			Doc: "The name of a cookie that keeps a client at its backend, whatever `load_balancing` says, while " +
+				"that is up. `\"\"`: none. See [balancing](balancing.md#sticky-cookies)."},
+		{Path: "sticky.ttl", Type: schema.Duration, Default: `"1h"`, Min: "1m", Max: "8760h", Example: `"24h"`,
+			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Sticky.TTL }),
+			Doc:  "How long a client keeps the cookie (`Max-Age`). It is renewed when less than half of it is left."},
+		{Path: "sticky.secret", Type: typeSecrets, Example: `"pH2bQ0mS6kX4vT8wZ1rY3nL7"`,
+			Into: schema.Into(func(e *upstreamEntry) *[]string { return &e.Sticky.Secrets }),
+			Doc: "What the cookie is signed with, 16 bytes or more; or a list of two, of which the first signs and " +
+				"both are believed; usually `${file:/run/secrets/edge-sticky}`. Without it each start of a process " +
+				"draws one, which no other instance knows."},
 	}
+}
+
+// The types of the keys of sticky. The comment after each is the Go type of its values.
+var (
+	typeCookieName = schema.Type{Name: "name of a cookie", Parse: parseCookieName}   // string
+	typeSecrets    = schema.Type{Name: "secret or list of two", Parse: parseSecrets} // []string
+)
+
+func parseCookieName(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindString && n.Text == "" {
+		return "", true // not that of the defaults
+	}
+	s, ok := d.String(n, "the name of a cookie")
+	if ok && !message.ValidName(s) {
+		d.Report.Errorf(n.Value, `a name has letters, digits, "_" and "-"`, "%s is not the name of a cookie",
+			syntax.Quote(s))
+		return nil, false
+	}
+	return s, ok
+}
+
+// parseSecrets reads secrets, and repeats none of them.
+func parseSecrets(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	var all []string
+	right := d.Each(n, "a secret", func(c *syntax.Node, s string) bool {
+		switch {
+		case len(s) < sticky.SecretMin:
+			d.Report.Errorf(c.Value, "make one with openssl rand -base64 32",
+				"a secret has %d bytes or more, this has %d", sticky.SecretMin, len(s))
+			return false
+		case slices.Contains(all, s):
+			d.Report.Errorf(c.Value, "", "this secret is there already")
+			return false
+		case len(all) == sticky.SecretsMax:
+			d.Report.Errorf(c.Value, "the first signs, the second is believed until its cookies have ended",
+				"there are %d secrets at most", sticky.SecretsMax)
+			return false
+		}
+		all = append(all, s)
+		return true
+	})
+	return all, right && d.Filled(n)
+}
+
+// checkSticky warns of keys of sticky that have no cookie.
+func checkSticky(r *resolver, e *upstreamEntry) {
+	if e.Sticky.Cookie != "" || e.Failed("sticky.cookie") {
+		return
+	}
+	for _, key := range []string{"sticky.ttl", "sticky.secret"} {
+		if e.Has(key) && !e.Failed(key) {
+			r.rep.Warnf(schema.CodeNoEffect, e.Head(key), `add cookie = "edge_sid" to sticky`,
+				"no cookie keeps the clients of upstream %q at their backends", e.Name)
+			return
+		}
+	}
+}
+
+// warnSharedCookies warns of cookies by which a client that asks for one host is kept in two upstreams: each of them
+// replaces the cookie of the other one.
+func warnSharedCookies(r *resolver) {
+	if !r.rep.OK() {
+		return
+	}
+	type place struct{ host, cookie string }
+	first := make(map[place]*Upstream)
+	for i := range r.c.Routes {
+		one := &r.c.Routes[i]
+		if one.Dest.Kind != DestUpstream || one.Off || one.Shadowed {
+			continue
+		}
+		u := &r.c.Upstreams[one.Dest.Upstream]
+		name := u.Sticky.Cookie
+		if name == "" {
+			continue
+		}
+		at := place{one.Host, name}
+		other := cmp.Or(first[at], first[place{"", name}])
+		if first[at] == nil {
+			first[at] = u
+		}
+		if other == nil || other == u {
+			continue
+		}
+		r.rep.Warnf(codeSharedCookie, madeAt(r, u), "give one of them another name of a cookie",
+			"upstream %q and upstream %q both set the cookie %q: a client of both loses its backend each time",
+			other.Name, u.Name, name)
+		return
+	}
+}
+
+// madeAt returns where u is made.
+func madeAt(r *resolver, u *Upstream) syntax.Span {
+	if at, named := r.named[u.Name]; named {
+		return at
+	}
+	return r.doc.defaults.Head("sticky.cookie") // a dest that spells an upstream out has no other cookie
 }
 
 // routeBalancingKeys say it for one route.

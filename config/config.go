@@ -158,6 +158,7 @@ type Upstream struct {
 	LoadBalancing string        // the name of a balance.Method
 	HashKey       value.HashKey `json:",omitzero"` // of a method that hashes
 	SlowStart     time.Duration `json:",omitzero"` // of a backend that serves again; 0: it gets its requests at once
+	Sticky        Sticky        `json:",omitzero"`
 	Host          string        // "keep" what the client sent, "backend", or a host
 	Protocol      string        // h1, h2 or auto
 	Via           bool          // backends are told of edge
@@ -172,6 +173,13 @@ type Upstream struct {
 	HealthCheck   *HealthCheck    `json:",omitempty"` // nil: there is none
 	Features      []schema.Target `json:",omitempty"` // see Register
 	Pos           Pos
+}
+
+// Sticky says how clients are kept at the backends of an upstream.
+type Sticky struct {
+	Cookie  string        // its name; empty: they are not kept
+	TTL     time.Duration // of the cookie
+	Secrets []string      `json:"-"` // the first signs, all verify; none: the process draws one
 }
 
 // Backend is one address of an upstream. A host name stands for all its addresses and is not resolved here.

@@ -141,6 +141,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.warnUnusedUpstreams()
 	r.warnUnguardedRoutes()
 	warnRoutes(r)
+	warnSharedCookies(r)
 	if doc.global.FIPS {
 		r.checkFIPS()
 	}

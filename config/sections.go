@@ -124,6 +124,7 @@ const (
 	codeUnreachableRoute     = "unreachable-route"
 	codeIdleListener         = "idle-listener"
 	codeRedirectLoop         = "redirect-loop"
+	codeSharedCookie         = "shared-cookie"
 )
 
 // codes lists all codes with what they mean, for the reference page and for allow.
@@ -143,6 +144,8 @@ var codes = []schema.Code{
 	code(codeRedirectLoop, "A redirect leads to itself, perhaps by way of other routes or of `redirect_to_https`. One "+
 		"request of each route is followed, as long as it stays with the host that was asked for, or with hosts of "+
 		"routes, and with ports of listeners."),
+	code(codeSharedCookie, "Routes for one host lead to two upstreams that have the same `sticky.cookie`: each of "+
+		"them replaces the cookie of the other one."),
 	code(codeUnusedUpstream, "No route goes to an upstream that has a table of its own, and it is not `default`."),
 	code(schema.CodeIgnoredKey, "The key means something to another server and nothing to this one, or "+
 		"nothing yet. It is a note, not a warning."),
@@ -191,11 +194,11 @@ var dormantKeys = []string{"upgrade_sock"}
 // laterKeys are other names of later versions, by the path of their table. They are errors as any unknown key is, but
 // the hint is not a guess at a misspelling.
 var laterKeys = map[string][]string{
-	"":          {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry", "dev"},
-	"global":    {"env_file"},
-	"listeners": {"proxy_protocol", "filters", "h3"},
-	"upstreams": {"sticky",
-		"breaker"},
+	"": {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry",
+		"dev"},
+	"global":             {"env_file"},
+	"listeners":          {"proxy_protocol", "filters", "h3"},
+	"upstreams":          {"breaker"},
 	"upstreams.retry":    {"hedge_after"},
 	"upstreams.backends": {"zone"},
 	"routes":             {"when", "mirror", "cache", "compress"},

@@ -18,6 +18,7 @@ func (r *resolver) resolveUpstreams() {
 		if e.Has("slow_start") || e.Has("load_balancing") {
 			checkSlowStart(r, e)
 		}
+		checkSticky(r, e)
 		e.Outlier.On = e.HasAny("outlier.") || r.doc.defaults.HasAny("outlier.")
 		checkSources(r, e)
 		e.Features = r.features(e)

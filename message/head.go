@@ -237,6 +237,16 @@ func (h *Head) AddID(id Name, name, value string) {
 	})
 }
 
+// AddBytes is AddID for a value that is put together elsewhere. value is borrowed until return.
+func (h *Head) AddBytes(id Name, name string, value []byte) {
+	at := uint32(len(h.Base))
+	h.Base = append(append(append(append(h.Base, name...), ": "...), value...), "\r\n"...)
+	h.Fields = append(h.Fields, Field{
+		NameAt: at, NameLen: uint16(len(name)), ID: id,
+		ValueAt: at + uint32(len(name)) + 2, ValueLen: uint32(len(value)),
+	})
+}
+
 // Set deletes every field called name, see Del, and appends one.
 func (h *Head) Set(name, value string) {
 	h.Del(name)

@@ -296,3 +296,15 @@ func TestPercent_comesBack(t *testing.T) {
 		}
 	}
 }
+
+// A field that is put together elsewhere stands as one that is a text does, and what it was made of may change.
+func TestHead_AddBytes(t *testing.T) {
+	var a, b Head
+	value := []byte("x=1; Path=/")
+	a.AddID(SetCookie, "Set-Cookie", string(value))
+	b.AddBytes(SetCookie, "Set-Cookie", value)
+	clear(value)
+	if string(a.Base) != string(b.Base) || a.Fields[0] != b.Fields[0] || b.Get("set-cookie") != "x=1; Path=/" {
+		t.Errorf("%q and %q, %+v and %+v", a.Base, b.Base, a.Fields, b.Fields)
+	}
+}

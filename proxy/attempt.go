@@ -37,6 +37,8 @@ type attempt struct {
 	nameHost bool            // the backend is to be sent its own address as Host
 	reused   bool            // the connection served others before
 
+	newCookie bool // the answer gives the client the cookie of the backend
+
 	entered bool // the backend counts the exchange
 	tunnels bool // as a tunnel
 

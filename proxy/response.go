@@ -64,6 +64,9 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	if x.forwards {
 		forwarding.Response(&x.Response, x.proxy.name, x.listener.NoVia)
 	}
+	if x.try.newCookie {
+		x.try.up.setCookie(x)
+	}
 	if list := x.route.chain.upstreamResponse; len(list) > 0 && !tell(x, list, func(f onExchange) { f(x) }) {
 		x.fail(FaultInternal)
 		return

@@ -5,7 +5,10 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
@@ -21,6 +24,7 @@ type toUpstream struct {
 	noVia    bool
 	retry    *retry.Policy
 	outliers *backend.Outliers // nil: nobody is told how the backends answer
+	sticky   *sticky.Cookie    // nil: no client is kept at a backend
 }
 
 // ToOptions say how To leads to an upstream. The zero value is good.
@@ -46,6 +50,9 @@ type ToOptions struct {
 	// Outliers are told how the backends answer, and eject some; nil: nobody is told. Destinations that lead to the
 	// same members share them.
 	Outliers *backend.Outliers
+	// Sticky keeps clients at backends by a cookie, which has to be made of the backends of the upstream; nil: none
+	// does. Destinations that lead to the same backends share it.
+	Sticky *sticky.Cookie
 }
 
 // HostOfBackend is the ToOptions.Host that stands for the address of the backend that is chosen.
@@ -67,7 +74,7 @@ func To(u *upstream.Upstream, o *ToOptions) Destination {
 	if o.Retry != nil {
 		d.retry = o.Retry
 	}
-	d.host, d.key, d.noVia, d.outliers = o.Host, o.Key, o.NoVia, o.Outliers
+	d.host, d.key, d.noVia, d.outliers, d.sticky = o.Host, o.Key, o.NoVia, o.Outliers, o.Sticky
 	switch {
 	case o.View != nil:
 		d.view = o.View
@@ -77,12 +84,18 @@ func To(u *upstream.Upstream, o *ToOptions) Destination {
 	return d
 }
 
-var errNoUpstream = errors.New("the upstream of To is nil")
+var (
+	errNoUpstream   = errors.New("the upstream of To is nil")
+	errOthersSticky = errors.New("the Sticky of To was made of other backends than those of its upstream")
+)
 
-// Check refuses To without an upstream.
+// Check refuses To without an upstream, or with the cookie of another one.
 func (d *toUpstream) Check() error {
-	if d.upstream == nil {
+	switch {
+	case d.upstream == nil:
 		return errNoUpstream
+	case d.sticky != nil && d.sticky.Set() != d.upstream.Options().Backends:
+		return errOthersSticky
 	}
 	return nil
 }
@@ -144,9 +157,14 @@ func (d *toUpstream) choose(x *Exchange) bool {
 		q.Key, q.Keyed = d.key(x)
 	}
 	q.Tunnel = x.Request.Upgrade
-	next := d.view.Pick(r, q)
-	if d.outliers != nil && (next == nil || next.Reasons() != 0) && d.outliers.LastResort(r) {
-		next = d.view.Pick(r, q)
+	var own *backend.Member // of the client, by its cookie
+	renew := false
+	if d.sticky != nil {
+		own, renew = d.ownMember(x)
+	}
+	next := own
+	if next == nil {
+		next = d.pick(r, q)
 	}
 	if next != nil && d.outliers != nil && !d.outliers.Admits(r, next) {
 		// It is on trial. Where there is no other it gets the request.
@@ -159,8 +177,40 @@ func (d *toUpstream) choose(x *Exchange) bool {
 		return false
 	}
 	a.enter(x, next)
+	a.newCookie = d.sticky != nil && (next != own || renew)
 	a.address, a.refused = d.view.NextAddress(r, next), 0
 	return true
+}
+
+// pick picks a backend that was not tried, one that is ejected where no other one is left.
+func (d *toUpstream) pick(r *engine.Reactor, q *balance.Request) *backend.Member {
+	next := d.view.Pick(r, q)
+	if d.outliers != nil && (next == nil || next.Reasons() != 0) && d.outliers.LastResort(r) {
+		next = d.view.Pick(r, q)
+	}
+	return next
+}
+
+// ownMember returns the backend that the cookie of the client names, nil where x cannot go there, and whether the
+// cookie is to be renewed.
+func (d *toUpstream) ownMember(x *Exchange) (m *backend.Member, renew bool) {
+	value := x.Request.PeekCookie(d.sticky.Name())
+	if value == nil {
+		return nil, false
+	}
+	if m, renew = d.sticky.Find(value, x.local.wallTime()); m == nil || x.pick.Tried.Has(m.Slot()) {
+		return nil, false
+	}
+	return m, renew
+}
+
+// setCookie has the client come back to the backend that answers.
+func (d *toUpstream) setCookie(x *Exchange) {
+	l := x.local
+	l.page = d.sticky.Append(l.page[:0], x.try.backend, x.Scheme() == "https", l.wallTime())
+	if len(l.page) > 0 {
+		x.Response.AddBytes(message.SetCookie, "Set-Cookie", l.page)
+	}
 }
 
 // setHost decides about Host when the filters have run. One that they have set stays.

@@ -2,8 +2,11 @@ package server
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
+	"slices"
 
+	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/value"
@@ -37,11 +40,58 @@ func (b *build) destination(p *upstream.Upstream, u *config.Upstream, c *config.
 	b.views[id] = v
 	m := b.services[u.Name]
 	policy := m.retry
-	o := &proxy.ToOptions{View: v, Host: hostOf(u), NoVia: !u.Via, Retry: &policy, Outliers: m.outliers}
+	o := &proxy.ToOptions{
+		View: v, Host: hostOf(u), NoVia: !u.Via, Retry: &policy, Outliers: m.outliers, Sticky: m.cookie,
+	}
 	if method.Hash != nil {
 		o.Key = newKeys(reactors, method, cmp.Or(c.HashKey, u.HashKey)).of
 	}
 	return proxy.To(p, o)
+}
+
+// sticking is the cookie that keeps clients at the backends of an upstream, as the last build had it; undo of a build
+// puts back the one before.
+// Guarded by Server.mu.
+type sticking struct {
+	of     config.Sticky  // that cookie was made by
+	cookie *sticky.Cookie // nil: no client is kept
+}
+
+// setCookie has clients kept at the backends m of u as u says. undo ends what it made.
+func (m *members) setCookie(u *config.Upstream, drawn string) (undo func(), err error) {
+	was, c := m.sticking.of, u.Sticky
+	if was.Cookie == c.Cookie && (c.Cookie == "" || was.TTL == c.TTL && slices.Equal(was.Secrets, c.Secrets)) {
+		return func() {}, nil
+	}
+	before := m.sticking
+	m.sticking = sticking{of: c}
+	if c.Cookie == "" {
+		return func() { m.sticking = before }, nil
+	}
+	o := sticky.Options{Service: u.Name, Name: c.Cookie, TTL: c.TTL, Secrets: c.Secrets}
+	if len(o.Secrets) == 0 {
+		o.Secrets = []string{drawn}
+	}
+	made, err := sticky.New(m.set, o)
+	if err != nil {
+		m.sticking = before
+		return nil, fmt.Errorf("upstream %s: %w", u.Name, err)
+	}
+	m.sticking.cookie = made
+	return func() {
+		m.sticking = before
+		made.Stop()
+	}, nil
+}
+
+// commitCookie ends the cookie that was replaced.
+func (m *members) commitCookie() {
+	if old := m.current; old != m.cookie {
+		m.current = m.cookie
+		if old != nil {
+			old.Stop()
+		}
+	}
 }
 
 // keys makes keys of requests for a method of balancing that hashes.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"time"
 
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
@@ -37,9 +40,10 @@ type DryResult struct {
 	Sent   []byte                           // its head as it leaves for a backend, in HTTP/1.1; nil: edge answers
 	GRPC   bool                             // it goes to the backend as gRPC
 
-	// Backend is the index of the backend of its upstream that its key leads to while all are up; -1 where the method
-	// of balancing looks at no key, or the request has none.
+	// Backend is the index of the backend of its upstream that its cookie or its key leads to while all are up; -1
+	// where neither does.
 	Backend int
+	Cookie  CookieVerdict // of the cookie that keeps clients at backends
 
 	Client netip.Addr // the client, as a trusted proxy names it; invalid: a Unix socket
 
@@ -48,6 +52,17 @@ type DryResult struct {
 	Reason string            // of its record in the access log; "": it is no failure
 	Text   string            // what it says of the failure: one sentence
 }
+
+// CookieVerdict says what a request with the cookie of a sticky upstream is worth.
+type CookieVerdict uint8
+
+// The verdicts.
+const (
+	CookieNone    CookieVerdict = iota // the request has none, or the upstream sets none
+	CookieGood                         // it names DryResult.Backend
+	CookieBad                          // it has ended, or names none of the backends, or is not signed by a secret here
+	CookieUnknown                      // it is signed by a secret that a process drew
+)
 
 // DryRun finds out what a server of cfg does with a request: the proxy takes it with the listeners and routes of cfg,
 // and nothing is sent. No address is opened, no backend looked up, no log written. The filters of a program do not run.
@@ -120,7 +135,7 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) proxy.Destination {
 	by := chooserOf(u, c)
 	choose := func(x *proxy.Exchange) string {
-		if d.result.Backend = by.pick(x); len(u.Backends) == 0 {
+		if d.result.Backend, d.result.Cookie = by.pick(x); len(u.Backends) == 0 {
 			return ""
 		}
 		return u.Backends[max(d.result.Backend, 0)].String()
@@ -130,18 +145,31 @@ func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) pro
 	})
 }
 
-// chooser picks by the key of a request, while all backends are up.
+// chooser picks by the cookie and the key of a request, while all backends are up.
 // Owned by the reactor of the dry run.
 type chooser struct {
+	cookie string         // its name; "": there is none
+	sticky *sticky.Cookie // nil: the process draws the secret
+
 	keys   *keys // nil: the method does not look at a key
 	picker balance.Picker
 	view   *balance.View
 }
 
-func chooserOf(u *config.Upstream, c *config.Route) chooser {
+func chooserOf(u *config.Upstream, c *config.Route) (by chooser) {
+	by.cookie = u.Sticky.Cookie
+	if s := u.Sticky; s.Cookie != "" && len(s.Secrets) > 0 {
+		var all []backend.Spec
+		for _, b := range u.Backends {
+			somewhere := []poller.Addr{{IP: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}} // of a name
+			all = append(all, backend.Spec{Address: b.String(), Addrs: somewhere})
+		}
+		o := sticky.Options{Service: u.Name, Name: s.Cookie, TTL: s.TTL, Secrets: s.Secrets}
+		by.sticky, _ = sticky.New(backend.NewSet(all...), o) // config has checked them
+	}
 	method := balance.ByName(cmp.Or(c.LoadBalancing, u.LoadBalancing))
 	if method.Hash == nil {
-		return chooser{}
+		return by
 	}
 	var backends []balance.Backend
 	for _, b := range u.Backends {
@@ -151,23 +179,33 @@ func chooserOf(u *config.Upstream, c *config.Route) chooser {
 		}
 		backends = append(backends, one)
 	}
-	by := chooser{newKeys(1, method, cmp.Or(c.HashKey, u.HashKey)), method.New(0, 1), balance.NewView(backends, nil)}
+	by.keys, by.picker = newKeys(1, method, cmp.Or(c.HashKey, u.HashKey)), method.New(0, 1)
+	by.view = balance.NewView(backends, nil)
 	if method.Prepare != nil {
 		method.Prepare(by.view)
 	}
 	return by
 }
 
-// pick returns the index of the backend that the key of x leads to, -1 where there is no key.
-func (c *chooser) pick(x *proxy.Exchange) int {
+// pick returns the index of the backend that the cookie of x leads to, else its key; -1 where neither does.
+func (c *chooser) pick(x *proxy.Exchange) (index int, said CookieVerdict) {
+	if value := x.Request.PeekCookie(c.cookie); value != nil {
+		if said = CookieUnknown; c.sticky != nil {
+			m, _ := c.sticky.Find(value, time.Now())
+			if m != nil {
+				return m.Slot(), CookieGood
+			}
+			said = CookieBad
+		}
+	}
 	if c.keys == nil {
-		return -1
+		return -1, said
 	}
 	key, ok := c.keys.of(x)
 	if !ok {
-		return -1
+		return -1, said
 	}
-	return c.picker.Pick(c.view, nil, &balance.Request{Key: key, Keyed: true})
+	return c.picker.Pick(c.view, nil, &balance.Request{Key: key, Keyed: true}), said
 }
 
 // explain notes what becomes of the routes. What refuses the request then says itself why.

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/backend/discovery/dns"
 	"github.com/edge-proxy/edge/backend/health"
+	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/config"
 )
 
@@ -34,6 +35,9 @@ type members struct {
 
 	resilience
 	watching *backend.Outliers // of the last commit
+
+	sticking
+	current *sticky.Cookie // of the last commit
 }
 
 // stop ends what looks for backends and what watches over them: no generation has them any more.
@@ -48,6 +52,9 @@ func (m *members) stop() {
 	}
 	if m.watching != nil {
 		m.watching.Stop()
+	}
+	if m.current != nil {
+		m.current.Stop()
 	}
 }
 
@@ -70,6 +77,11 @@ func (b *build) members(u *config.Upstream) (*members, error) {
 	b.services[u.Name] = s
 	before := s.resilience
 	b.fresh = append(b.fresh, func() { s.resilience = before })
+	undo, err := s.setCookie(u, b.server.drawn)
+	if err != nil {
+		return nil, err
+	}
+	b.fresh = append(b.fresh, undo)
 	list := make([]backend.Spec, len(u.Backends))
 	for i, one := range u.Backends {
 		list[i] = backend.Spec{Address: one.String(), Weight: one.Weight}
@@ -85,6 +97,7 @@ func (b *build) members(u *config.Upstream) (*members, error) {
 		s.set.SetPolicy(policy)
 		s.update(b.server.monitor, list, b.checks[u.Name])
 		s.commitOutliers()
+		s.commitCookie()
 		servers := fmt.Sprint(u.Discovery.Resolver)
 		if s.names != nil && s.servers != servers {
 			s.names.Stop()

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	cryptorand "crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -70,6 +71,7 @@ type Server struct {
 	begun   *config.Config  // that New was given
 
 	instance uint64 // spreads the checks of several instances
+	drawn    string // the secret of sticky cookies for which the configuration has none
 
 	counters   *metrics.Counters
 	handshakes []handshakes // by Reactor.Index
@@ -110,6 +112,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: o, begun: cfg, engine: e, proxy: proxy.New(e, empty), present: &generation{config: &config.Config{}},
+		drawn: cryptorand.Text(),
 	}
 	s.proxy.SetName(viaOf(cfg))
 	s.monitor, s.instance = health.NewMonitor(e), instanceOf()

@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"session"},
 	{"observe", "balance", "cache"},
 	{"backend"},
-	{"backend/discovery/dns", "backend/discovery/locator"},
+	{"backend/discovery/dns", "backend/discovery/locator", "backend/sticky"},
 	{"backend/discovery"},
 	{"upstream"},
 	{"backend/health"},

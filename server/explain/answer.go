@@ -86,6 +86,7 @@ type Upstream struct {
 	At       string    `json:"at"`
 	Method   string    `json:"method"`   // load_balancing
 	Key      string    `json:"key"`      // hash_key of a method that hashes
+	Sticky   string    `json:"sticky"`   // the cookie that keeps clients at backends; "": none
 	Protocol string    `json:"protocol"` // h1, h2 or auto
 	TLS      bool      `json:"tls"`
 	SNI      string    `json:"sni"` // "": the host of the backend

@@ -78,6 +78,7 @@ func (a *Answer) fill(cfg *config.Config, q *asked, l *config.Listener, run *ser
 		a.Sent = strings.Split(strings.TrimRight(string(run.Sent), "\r\n"), "\r\n")
 		a.protocols(q, l, r, run)
 		a.shape(u)
+		a.sticky(u, run)
 		if a.Upstream.Key != "" && run.Backend < 0 {
 			a.note("the request has no %s, so it is balanced in turns", a.Upstream.Key)
 		}
@@ -145,6 +146,20 @@ func (a *Answer) shape(u *config.Upstream) {
 	}
 }
 
+// sticky says what the cookie of u is worth that the request has.
+func (a *Answer) sticky(u *config.Upstream, run *server.DryResult) {
+	name := u.Sticky.Cookie
+	switch run.Cookie {
+	case server.CookieGood:
+		a.note("the cookie %s keeps the client at %s", name, u.Backends[run.Backend].String())
+	case server.CookieBad:
+		a.note("the cookie %s is not believed: it has ended, it names no backend that there is, or another secret "+
+			"signed it", name)
+	case server.CookieUnknown:
+		a.note("the process that made the cookie %s knows its backend: there is no secret in the configuration", name)
+	}
+}
+
 // field returns the value of a field that was asked with, "" where there is none.
 func (q *asked) field(name string) string {
 	for _, f := range q.fields {
@@ -178,7 +193,7 @@ func routeOf(cfg *config.Config, r *config.Route, run *server.DryResult) *Route 
 func upstreamOf(u *config.Upstream, r *config.Route, run *server.DryResult) *Upstream {
 	out := &Upstream{
 		Name: u.Name, At: at(u.Pos), Method: cmp.Or(r.LoadBalancing, u.LoadBalancing), Protocol: u.Protocol,
-		TLS: u.TLS.On, SNI: u.TLS.SNI, Verify: u.TLS.Verify, Backends: []Backend{},
+		TLS: u.TLS.On, SNI: u.TLS.SNI, Verify: u.TLS.Verify, Backends: []Backend{}, Sticky: u.Sticky.Cookie,
 	}
 	if run.GRPC || r.GRPC == config.On {
 		out.Protocol = "h2"

@@ -8,7 +8,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/server/explain"
@@ -133,6 +136,41 @@ func TestExplain(t *testing.T) {
 			[]string{"answer 508 edge:loop: The request goes in circles."}},
 	} {
 		wantLines(t, c.ask.Method+" "+c.ask.URL, textOf(t, answerOf(t, shop, c.ask)), c.want...)
+	}
+}
+
+// A cookie that keeps its client at a backend is believed as a server believes it, where the secret is in the file.
+func TestExplain_sticky(t *testing.T) {
+	const text = "http.listen = \":8080\"\n[upstreams.api]\n" +
+		"backends = [{ address = \"10.0.0.11:8080\" }, { address = \"api.internal:8080\" }]\n" +
+		"[[routes]]\npattern = \"/*\"\ndest = \"api\"\n"
+	const secret = "a secret of 26 characters."
+	set := backend.Of("10.0.0.11:8080", "api.internal:8080")
+	c, err := sticky.New(set, sticky.Options{Service: "api", Secrets: []string{secret}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := func(i int, at time.Time) string {
+		field := string(c.Append(nil, set.Members()[i], false, at))
+		return "Cookie: a=b; " + strings.Split(field, ";")[0]
+	}
+	now := time.Now()
+	for _, one := range []struct{ keys, field, want string }{
+		{"", "X: y", "adaptive, sticky by edge_sid, h1"},
+		{"", "X: y", "sticky.ttl 1h default of the cookie edge_sid"},
+		{"", value(1, now), "the process that made the cookie edge_sid knows its backend"},
+		{", secret = \"" + secret + "\"", value(0, now), "\n 100.0 % 10.0.0.11:8080"},
+		{", secret = \"" + secret + "\"", value(1, now), "the cookie edge_sid keeps the client at api.internal:8080"},
+		{", secret = \"" + secret + "\"", value(1, now.Add(-2*time.Hour)), "the cookie edge_sid is not believed"},
+		{", secret = \"another " + secret + "\"", value(1, now), "the cookie edge_sid is not believed"},
+	} {
+		path := filepath.Join(t.TempDir(), "edge.toml")
+		whole := strings.Replace(text, "[[routes]]", "sticky = { cookie = \"edge_sid\""+one.keys+" }\n[[routes]]", 1)
+		if err := os.WriteFile(path, []byte(whole), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ask := explain.Ask{URL: "http://localhost:8080/", Fields: []string{one.field}}
+		wantLines(t, one.field, textOf(t, answerOf(t, path, ask)), one.want)
 	}
 }
 

@@ -131,6 +131,9 @@ func settingsOf(cfg *config.Config, l *config.Listener, r *config.Route, u *conf
 	if u.SlowStart > 0 {
 		s.add("slow_start", u, period(u.SlowStart), "in which a backend that is up again gets more and more")
 	}
+	if u.Sticky.Cookie != "" {
+		s.add("sticky.ttl", u, period(u.Sticky.TTL), "of the cookie "+u.Sticky.Cookie)
+	}
 	if n := u.Pool.MaxPerBackend; n > 0 {
 		s.add("pool.max_per_backend", u, fmt.Sprint(n), "connections to one backend")
 		s.add("pool.queue", u, fmt.Sprint(u.Pool.Queue), "requests that may wait for one")

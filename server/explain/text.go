@@ -91,6 +91,9 @@ func (a *Answer) backends(p *printer) {
 	if u.Key != "" {
 		by += " by " + u.Key
 	}
+	if u.Sticky != "" {
+		by += ", sticky by " + u.Sticky
+	}
 	p.line("upstream", "%s%s: %s, %s", u.Name, in(u.At), by, how)
 	for _, b := range u.Backends {
 		role := ""
