@@ -85,6 +85,7 @@ type Member struct {
 	address    string
 	id         ID
 	reasons    atomic.Uint32 // written with set.mu held
+	checked    atomic.Bool   // it has passed a check since it was ejected
 	gone       bool          // guarded by set.mu
 	weight     int           // guarded by set.mu
 	tier       int           // guarded by set.mu
@@ -121,6 +122,13 @@ func (m *Member) Down(reason Reason) (changed bool) { return m.Mark(reason, true
 
 // Up takes a reason away, and reports whether that is news. m serves when none is left.
 func (m *Member) Up(reason Reason) (changed bool) { return m.Mark(reason, false, Why{}) }
+
+// PassedCheck notes that m has passed a check, which says that an ejection because it could not be reached may end.
+func (m *Member) PassedCheck() {
+	if m.Reasons()&Ejected != 0 {
+		m.checked.Store(true)
+	}
+}
 
 // SetAddrs gives m, which has a name, its addresses; none means that it is down. addrs must not change afterwards.
 // The addresses of a member that has gone stay what they are.

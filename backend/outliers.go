@@ -14,15 +14,15 @@ import (
 // writer of the Reason Ejected.
 // Safe for any goroutine, except that methods that take a reactor are for that one.
 type Outliers struct {
-	set     *Set
-	service string
-	found   *ejection.Detector
-	stopped atomic.Bool
+	set       *Set
+	found     *ejection.Detector
+	ejections atomic.Uint64
+	stopped   atomic.Bool
 }
 
-// NewOutliers makes Outliers for the members of s, which the log calls by the name of the service.
-func NewOutliers(service string, s *Set, reactors int, o ejection.Options) *Outliers {
-	u := &Outliers{set: s, service: service}
+// NewOutliers makes Outliers for the members of s. The log has a line about each ejection where LogChanges writes one.
+func NewOutliers(s *Set, reactors int, o ejection.Options) *Outliers {
+	u := &Outliers{set: s}
 	o.Random = rand.Uint64
 	u.found = ejection.New(reactors, o, u.list)
 	return u
@@ -30,27 +30,44 @@ func NewOutliers(service string, s *Set, reactors int, o ejection.Options) *Outl
 
 func (u *Outliers) list() (all []ejection.Member) {
 	for _, m := range u.set.Members() {
-		all = append(all, ejection.Member{Slot: m.Slot(), Which: m, Open: m.Reasons()&^Ejected == 0})
+		all = append(all, ejection.Member{
+			Slot: m.Slot(), Which: m, Open: m.Reasons()&^Ejected == 0, Checked: m.checked.Load(),
+		})
 	}
 	return all
 }
 
 // Good reports that m answered, and that the answer is no failure of m. On r.
 func (u *Outliers) Good(r *engine.Reactor, m *Member) {
-	if all := u.found.Good(r.Index(), m.Slot(), r.Now()); all != nil {
+	if !u.set.has(m) {
+		return
+	}
+	if all := u.found.Good(r.Index(), m.Slot(), m, r.Now()); all != nil {
 		u.do(all)
 	}
 }
 
 // Bad reports a failure of m. On r.
 func (u *Outliers) Bad(r *engine.Reactor, m *Member, f ejection.Failed) {
-	u.do(u.found.Bad(r.Index(), m.Slot(), f, r.Now()))
+	if u.set.has(m) {
+		u.do(u.found.Bad(r.Index(), m.Slot(), m, f, r.Now()))
+	}
 }
 
-// Admits reports whether m may get a request: one that was ejected gets few at first. On r.
-func (u *Outliers) Admits(r *engine.Reactor, m *Member) bool {
-	return u.found.Admits(m.Slot(), r.Now())
+// Trying reports whether any member is on trial after an ejection: then Admit is to be asked. It is one load.
+func (u *Outliers) Trying() bool { return u.found.Trying() }
+
+// Admit says whether m may get a request: one that is on trial gets few at a time, but this one where must is set. Any
+// goroutine.
+func (u *Outliers) Admit(m *Member, must bool) ejection.Admission {
+	return u.found.Admit(m.Slot(), m, must)
 }
+
+// Leave notes the end of a request that Admit has counted. Any goroutine.
+func (u *Outliers) Leave(m *Member) { u.found.Leave(m.Slot(), m) }
+
+// Ejections returns how many there were.
+func (u *Outliers) Ejections() uint64 { return u.ejections.Load() }
 
 // LastResort lets members that are ejected serve again where no other one does. It reports whether there were any. On
 // r.
@@ -64,7 +81,7 @@ func (u *Outliers) LastResort(r *engine.Reactor) bool {
 func (u *Outliers) Stop() {
 	u.stopped.Store(true)
 	for _, m := range u.set.Members() {
-		m.Up(Ejected)
+		m.Mark(Ejected, false, Why{Facts: []slog.Attr{slog.String("by", "ejection is off")}})
 	}
 }
 
@@ -73,19 +90,20 @@ func (u *Outliers) do(all []ejection.Action) {
 	for _, a := range all {
 		m := a.Member.Which.(*Member)
 		if !a.Eject {
-			if m.Up(Ejected) {
-				slog.Info("an ejected backend is on trial", "upstream", u.service, "backend", m.Address())
-			}
+			m.Mark(Ejected, false, Why{Facts: []slog.Attr{slog.Bool("trial", true)}})
 			continue
 		}
-		news := m.Down(Ejected)
+		m.checked.Store(false)
+		news := m.Mark(Ejected, true, Why{Word: a.Cause.String(), Facts: []slog.Attr{
+			slog.Int("failed", a.Failed), slog.Int("of", a.Asked),
+			slog.String("for", a.For.Round(time.Second).String()),
+		}})
 		if u.stopped.Load() { // maybe after Stop was at m
 			m.Up(Ejected)
 			continue
 		}
 		if news {
-			slog.Warn("a backend is ejected", "upstream", u.service, "backend", m.Address(), "reason", a.Cause.String(),
-				"failed", a.Failed, "of", a.Asked, "for", a.For.Round(time.Second).String())
+			u.ejections.Add(1)
 		}
 	}
 }

@@ -107,6 +107,12 @@ func (s *Set) Unresolved(backends []Spec) (list []*Spec) {
 	return list
 }
 
+// has reports whether m is a member still.
+func (s *Set) has(m *Member) bool {
+	members := s.now.Load().members
+	return m.slot < len(members) && members[m.slot] == m
+}
+
 // Len returns the number of members.
 func (s *Set) Len() int { return len(s.Members()) }
 

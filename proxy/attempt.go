@@ -39,8 +39,7 @@ type attempt struct {
 
 	newCookie bool // the answer gives the client the cookie of the backend
 
-	entered bool // the backend counts the exchange
-	tunnels bool // as a tunnel
+	counted counted // how the backend counts the exchange
 
 	connected int64 // reactor time, ns: the request was given to a connection, or that stood
 	sent      int64 // the last byte of its body was; 0: it has none, or not yet
@@ -88,26 +87,50 @@ func (a *attempt) reportAnswer(x *Exchange, bad bool) {
 	a.up.outliers.Good(x.local.reactor, a.backend)
 }
 
+// counted says how a backend counts an exchange: nothing, or asRequest or asTunnel, and maybe onTrial.
+type counted uint8
+
+const (
+	asRequest counted = 1 << iota
+	asTunnel
+	onTrial // the outliers count it, too: the backend was ejected before
+)
+
 // enter has m, the backend that was chosen, count x instead of the one before.
 func (a *attempt) enter(x *Exchange, m *backend.Member) {
 	a.exit(x)
 	m.Enter(x.local.reactor, false)
-	a.backend, a.entered, a.sent = m, true, 0
+	a.backend, a.counted, a.sent = m, asRequest, 0
 }
 
 // exit ends the count: the backend is through with the request, or the attempt has failed.
 func (a *attempt) exit(x *Exchange) {
-	if a.entered {
-		a.backend.Leave(x.local.reactor, a.tunnels)
-		a.entered, a.tunnels = false, false
+	switch a.counted {
+	case 0:
+	case asRequest:
+		a.backend.Leave(x.local.reactor, false)
+		a.counted = 0
+	default:
+		a.backend.Leave(x.local.reactor, a.counted&asTunnel != 0)
+		a.leaveTrial()
+		a.counted = 0
+	}
+}
+
+// leaveTrial ends the count of the outliers, if they count x.
+func (a *attempt) leaveTrial() {
+	if a.counted&onTrial != 0 {
+		a.counted &^= onTrial
+		a.up.outliers.Leave(a.backend)
 	}
 }
 
 // become has the backend count x as a tunnel: it may last for hours, and says nothing of how busy the backend is.
 func (a *attempt) become(x *Exchange) {
-	if a.entered && !a.tunnels {
+	if a.counted&asRequest != 0 {
 		a.backend.Become(x.local.reactor)
-		a.tunnels = true
+		a.leaveTrial()
+		a.counted = asTunnel
 	}
 }
 

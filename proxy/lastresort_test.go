@@ -41,7 +41,7 @@ func TestOutliers_lastResort(t *testing.T) {
 				return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, upstream.Options{Backends: set}),
 					&proxy.ToOptions{
 						Method:   balance.RoundRobin,
-						Outliers: backend.NewOutliers("all", set, 1, ejection.Options{Errors: 1, Eject: time.Hour}),
+						Outliers: backend.NewOutliers(set, 1, ejection.Options{Errors: 1, Eject: time.Hour}),
 					})}}
 			})
 			first, second := set.Members()[0], set.Members()[1]
@@ -62,5 +62,64 @@ func TestOutliers_lastResort(t *testing.T) {
 				t.Errorf("it was asked %d times", n)
 			}
 		})
+	}
+}
+
+// A member that was ejected gets one request at first, no other one while it is under way, and then twice as many at a
+// time after each that went well.
+func TestOutliers_trial(t *testing.T) {
+	var well atomic.Bool
+	var underWay atomic.Int32
+	gate := make(chan struct{})
+	t.Cleanup(func() { close(gate) })
+	bad := newFaulty(t, "h1", func(w http.ResponseWriter, r *http.Request) {
+		if !well.Load() {
+			panic(http.ErrAbortHandler) // faults in a row eject at once
+		}
+		underWay.Add(1)
+		<-gate
+		underWay.Add(-1)
+		wellAnswering(w, r)
+	})
+	good := newFaulty(t, "h1", wellAnswering)
+	set := backend.Of(bad.address, good.address)
+	outliers := backend.NewOutliers(set, 1, ejection.Options{Errors: 1, Eject: time.Millisecond})
+	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
+		return []proxy.Route{{Name: "all", To: proxy.To(upstream.New(e, upstream.Options{Backends: set}),
+			&proxy.ToOptions{Method: balance.RoundRobin, Outliers: outliers})}}
+	})
+	first := set.Members()[0]
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		fetch(t, "GET", r.url+"/", "")
+		return first.Reasons() == backend.Ejected
+	})
+	well.Store(true)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		fetch(t, "GET", r.url+"/", "")
+		return outliers.Trying()
+	})
+	var answered atomic.Int32
+	send := func(n int) {
+		for range n {
+			go func() {
+				fetch(t, "GET", r.url+"/", "")
+				answered.Add(1)
+			}()
+		}
+	}
+	// By turns half of the requests would go there. The two that go well double what it may have twice.
+	for _, c := range []struct{ sent, there int32 }{{10, 1}, {10, 2}, {30, 8}, {60, 30}} {
+		answered.Store(0)
+		send(int(c.sent))
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			return answered.Load() == c.sent-c.there && underWay.Load() == c.there
+		}, "all but %d of %d requests are answered", c.there, c.sent)
+		for range c.there {
+			gate <- struct{}{}
+		}
+		testutil.Eventually(t, testutil.Patience, func() bool { return answered.Load() == c.sent })
+	}
+	if outliers.Trying() || outliers.Ejections() != 1 {
+		t.Errorf("%d ejections, on trial: %v", outliers.Ejections(), outliers.Trying())
 	}
 }

@@ -105,7 +105,7 @@ func TestSim_retries(t *testing.T) {
 			o.QueueTimeout = 50 * time.Millisecond
 			to.Method = method
 			if rng.IntN(2) == 0 {
-				to.Outliers = backend.NewOutliers("sim", o.Backends, reactors, ejection.Options{
+				to.Outliers = backend.NewOutliers(o.Backends, reactors, ejection.Options{
 					Errors: 1 + rng.IntN(4), Window: 50 * time.Millisecond, Eject: 20 * time.Millisecond,
 				})
 			}

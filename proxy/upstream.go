@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
@@ -166,17 +167,14 @@ func (d *toUpstream) choose(x *Exchange) bool {
 	if next == nil {
 		next = d.pick(r, q)
 	}
-	if next != nil && d.outliers != nil && !d.outliers.Admits(r, next) {
-		// It is on trial. Where there is no other it gets the request.
-		q.Tried.Add(next.Slot())
-		if other := d.view.Pick(r, q); other != nil {
-			next = other
-		}
-	}
 	if next == nil {
 		return false
 	}
-	a.enter(x, next)
+	if d.outliers == nil || !d.outliers.Trying() {
+		a.enter(x, next)
+	} else {
+		next = d.enterTrial(x, next)
+	}
 	a.newCookie = d.sticky != nil && (next != own || renew)
 	a.address, a.refused = d.view.NextAddress(r, next), 0
 	return true
@@ -187,6 +185,36 @@ func (d *toUpstream) pick(r *engine.Reactor, q *balance.Request) *backend.Member
 	next := d.view.Pick(r, q)
 	if d.outliers != nil && (next == nil || next.Reasons() != 0) && d.outliers.LastResort(r) {
 		next = d.view.Pick(r, q)
+	}
+	return next
+}
+
+// passesMax bounds how many members that are on trial a request passes by: a Request remembers seven that were tried.
+const passesMax = 4
+
+// enterTrial has next count x, or another member where next is on trial and has as many requests as it may. Where there
+// is no other, next gets one more. It returns the member.
+func (d *toUpstream) enterTrial(x *Exchange, next *backend.Member) *backend.Member {
+	q := &x.pick
+	how := d.outliers.Admit(next, false)
+	for range passesMax {
+		if how != ejection.Refused {
+			break
+		}
+		q.Tried.Add(next.Slot())
+		other := d.view.Pick(x.local.reactor, q)
+		if other == nil || other.Reasons() != 0 { // one that cannot be reached is no better
+			break
+		}
+		next = other
+		how = d.outliers.Admit(next, false)
+	}
+	if how == ejection.Refused {
+		how = d.outliers.Admit(next, true)
+	}
+	x.try.enter(x, next)
+	if how == ejection.Counted {
+		x.try.counted |= onTrial
 	}
 	return next
 }

@@ -20,7 +20,7 @@ func TestProxy_warmResilienceAllocatesNothing(t *testing.T) {
 	policy.PerTry, policy.Budget = time.Second, retry.NewBudget(1, 20)
 	g := warm.NewRouted(t, warm.Browser, &proxy.Listener{}, func(origin *upstream.Upstream) []proxy.Route {
 		return []proxy.Route{{To: proxy.To(origin, &proxy.ToOptions{
-			Retry: policy, Outliers: backend.NewOutliers("warm", origin.Options().Backends, 1, ejection.Options{}),
+			Retry: policy, Outliers: backend.NewOutliers(origin.Options().Backends, 1, ejection.Options{}),
 		})}}
 	})
 	if !strings.HasPrefix(g.First, "HTTP/1.1 200 OK\r\n") {

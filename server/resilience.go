@@ -27,7 +27,7 @@ func (m *members) setOutliers(u *config.Upstream, reactors int) {
 	}
 	m.outlier, m.outliers = u.Outlier, nil
 	if o := u.Outlier; o.On {
-		m.outliers = backend.NewOutliers(u.Name, m.set, reactors, ejection.Options{
+		m.outliers = backend.NewOutliers(m.set, reactors, ejection.Options{
 			Errors: o.Errors, Window: o.Window, Eject: o.Eject, MaxEjected: o.MaxEjected,
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -136,7 +137,7 @@ dest = "all"
 	s := start(t, Options{}, conf, bad, one, two, `load_balancing = "round_robin"
 outlier = { errors = 5, eject = "1h" }`)
 	began := time.Now()
-	for i := 0; !strings.Contains(log.String(), "a backend is ejected"); i++ {
+	for i := 0; !strings.Contains(log.String(), "reason=ejected_"); i++ {
 		path := []string{"/", "/too"}[i/3%2]
 		statusOf(t, s, path)
 		if time.Since(began) > testutil.Patience {
@@ -152,7 +153,9 @@ outlier = { errors = 5, eject = "1h" }`)
 	if n := asked.Load(); n > 0 {
 		t.Errorf("it is asked %d times", n)
 	}
-	if text := log.String(); strings.Count(text, "is ejected") != 1 || !strings.Contains(text, "backend="+bad) {
+	line := regexp.MustCompile(`(?m)^.*msg=backend_down upstream=all backend=` + regexp.QuoteMeta(bad) +
+		` tier=0 reason=ejected_\w+ failed=\d+ of=\d+ for=\S+ open=2/3$`)
+	if text := log.String(); strings.Count(text, "eject") != 1 || !line.MatchString(text) {
 		t.Errorf("told:\n%s", text)
 	}
 	wrong := fmt.Sprintf(conf, bad, one, two, `load_balancing = "round_robin"
@@ -210,7 +213,7 @@ dest = "all"
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		statusOf(t, s, "/")
 		statusOf(t, s, "/too")
-		return strings.Contains(log.String(), "a backend is ejected")
+		return strings.Contains(log.String(), "reason=ejected_")
 	}, "it is ejected")
 	well.Store(true)
 	ill.Store(true)
@@ -222,4 +225,39 @@ dest = "all"
 			t.Fatalf("%d, though a backend serves", status)
 		}
 	}
+}
+
+// Once it can be reached again, an ejected backend whose checks pass serves long before its ejection would end.
+func TestServer_checkEndsAnEjection(t *testing.T) {
+	var well atomic.Bool
+	bad, asked := countingOrigin(t, func(_ http.ResponseWriter, r *http.Request) {
+		if !well.Load() && r.URL.Path != "/healthz" {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	other, _ := countingOrigin(t, func(http.ResponseWriter, *http.Request) {})
+	var log testutil.Output
+	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
+	const conf = quiet + `
+listeners = [{ listen = "127.0.0.1:0" }]
+[upstreams.all]
+load_balancing = "round_robin"
+backends = [{ address = %[1]q }, { address = %[2]q }]
+outlier = { errors = 2, eject = "1h" }
+health_check = { path = "/healthz", interval = "300ms", fast_interval = "10ms", timeout = "300ms" }
+[[routes]]
+pattern = "/*"
+dest = "all"
+`
+	s := start(t, Options{}, conf, bad, other)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		statusOf(t, s, "/")
+		return strings.Contains(log.String(), "reason=ejected_faults")
+	}, "it is ejected")
+	well.Store(true)
+	asked.Store(0)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		statusOf(t, s, "/")
+		return strings.Contains(log.String(), "reason=ejected_faults trial=true was_down=") && asked.Load() > 50
+	}, "it serves again")
 }

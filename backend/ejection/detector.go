@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/edge-proxy/edge/internal/invariant"
 )
 
 // Options say when members are ejected. The zero value is good. Immutable once used.
@@ -18,10 +20,9 @@ type Options struct {
 
 // Limits of Options.
 const (
-	buckets       = 10 // of a window
-	longerMost    = 10 // how many times as long as the first an ejection can be
-	trialWhole    = 16 // so many requests on trial that go well end it
-	trialPatience = 5 * time.Second
+	buckets    = 10 // of a window
+	longerMost = 10 // how many times as long as the first an ejection can be
+	trialWhole = 16 // so many requests at once on trial, and one more that goes well ends it
 )
 
 // Cause is why a member is ejected.
@@ -45,6 +46,9 @@ type Member struct {
 	Slot  int
 	Which any  // tells apart members that have the same slot one after the other; comparable
 	Open  bool // nothing but an ejection keeps it from serving
+
+	// Checked says that it has passed a check since it was ejected, which ends an ejection for faults.
+	Checked bool
 }
 
 // Action is what is to be done with a member.
@@ -64,13 +68,18 @@ type Failed struct {
 	Route string // whose request it was
 }
 
-// Detector finds the members that are to be ejected.
+// Detector finds the members that are to be ejected. Its methods name a member by its slot and by what tells it apart
+// from others in that slot: what comes late of one that has gone does not count for its successor.
 // Safe for any goroutine; the arguments reactor and now belong to the reactor that calls.
+//
+//	trials is the number of records that are on trial
 type Detector struct {
 	opts    Options
+	every   int64 // between two comparisons: a second, or a window that is shorter
 	list    func() []Member
 	locals  []local
 	records atomic.Pointer[[]*record] // by slot; written with mu held
+	trials  atomic.Int32              // records that are on trial; written with mu held
 
 	mu        sync.Mutex
 	bucket    int64 // number of the bucket that is filled, guarded by mu
@@ -80,7 +89,7 @@ type Detector struct {
 // local is what one reactor has counted since it told the others.
 // Owned by its reactor.
 type local struct {
-	counts []count // by slot
+	counts []tally // by slot
 	dirty  []int
 	due    int64    // when it tells the others
 	_      [72]byte // those of two reactors are neighbours in memory
@@ -89,27 +98,38 @@ type local struct {
 // count is requests and how many of them failed.
 type count struct{ n, failed uint32 }
 
-// record is what is known of a member over all reactors.
-// Safe for any goroutine: alert is atomic, the rest is guarded by Detector.mu.
-type record struct {
-	alert   atomic.Bool // a good outcome ends something, or it is on trial
-	onTrial atomic.Bool
+// tally is a count of the requests to one member.
+// Owned by its reactor.
+type tally struct {
+	count
+	of *record // of the member that the first one was for
+}
 
-	which     any
-	window    [buckets]count
-	faults    int // in a row
-	failures  int // in a row
-	since     int64
-	route     string
-	manifold  bool // the failures in a row are of several routes
-	once      any
-	ejected   bool
-	until     int64
-	reopened  int64
-	longer    int // how many times as long as the first the last ejection was; 0: there was none
-	trial     int // requests that may be sent until one of them went well, at first 1
-	granted   int // how many were
-	grantedAt int64
+// record is what is known of a member over all reactors.
+// Safe for any goroutine: alert is atomic, which never changes, the rest is guarded by Detector.mu.
+//
+//	0 <= underWay
+//	onTrial  =>  not ejected
+type record struct {
+	alert atomic.Bool // a good outcome ends something, or it is on trial
+
+	which    any
+	window   [buckets]count
+	faults   int // in a row
+	failures int // in a row
+	since    int64
+	route    string
+	manifold bool // the failures in a row are of several routes
+	once     any
+	ejected  bool
+	onTrial  bool
+	until    int64
+	reopened int64
+	longer   int  // how many times as long as the first the last ejection was; 0: there was none
+	faulty   bool // the ejection is for a fault
+	checked  bool // it has passed a check since
+	trial    int  // requests that may be under way at once, at first 1
+	underWay int  // requests that Admit has counted; those of a trial before are among them
 }
 
 // New makes a Detector for so many reactors. list returns the members that there are; it is called once a second, and
@@ -130,17 +150,17 @@ func New(reactors int, o Options, list func() []Member) *Detector {
 	if o.Random == nil {
 		o.Random = func() uint64 { return 0 }
 	}
-	d := &Detector{opts: o, list: list, locals: make([]local, reactors)}
+	d := &Detector{opts: o, every: int64(min(time.Second, o.Window)), list: list, locals: make([]local, reactors)}
 	d.records.Store(&[]*record{})
 	return d
 }
 
 // Good notes a request of the member in slot that went well. It returns what is to be done, mostly nothing.
-func (d *Detector) Good(reactor, slot int, now int64) []Action {
-	l := &d.locals[reactor]
-	l.at(slot).n++
-	if r := d.record(slot); r != nil && r.alert.Load() {
-		d.wentWell(r)
+func (d *Detector) Good(reactor, slot int, which any, now int64) []Action {
+	l, r := &d.locals[reactor], d.record(slot)
+	l.at(slot, r).n++
+	if r != nil && r.alert.Load() {
+		d.wentWell(r, which)
 	}
 	if now < l.due {
 		return nil
@@ -149,43 +169,70 @@ func (d *Detector) Good(reactor, slot int, now int64) []Action {
 }
 
 // Bad notes a request of the member in slot that failed. It returns what is to be done.
-func (d *Detector) Bad(reactor, slot int, f Failed, now int64) []Action {
+func (d *Detector) Bad(reactor, slot int, which any, f Failed, now int64) []Action {
 	l := &d.locals[reactor]
-	c := l.at(slot)
+	c := l.at(slot, d.record(slot))
 	c.n++
 	c.failed++
 	all := d.tell(l, now)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if r := d.record(slot); r != nil && !r.ejected {
+	if r := d.record(slot); r == nil || r.which != which {
+		d.follow() // the member is new, or it has gone
+	}
+	if r := d.record(slot); r != nil && r.which == which && !r.ejected {
 		all = d.inARow(r, slot, f, now, all)
 	}
 	return all
 }
 
-// Admits reports whether the member in slot may get a request: one that is on trial gets few.
-func (d *Detector) Admits(slot int, now int64) bool {
-	r := d.record(slot)
-	if r == nil || !r.onTrial.Load() {
-		return true
-	}
+// Trying reports whether any member is on trial: then Admit says which requests it may get.
+func (d *Detector) Trying() bool { return d.trials.Load() > 0 }
+
+// Admission is what Admit says.
+type Admission uint8
+
+// The admissions.
+const (
+	Free    Admission = iota // the member is not on trial
+	Counted                  // it gets the request, whose end Leave is to be told
+	Refused                  // it has as many requests as it may
+)
+
+// Admit says whether the member in slot may get a request: one that is on trial gets few at a time. It gets it anyway
+// where must is set.
+func (d *Detector) Admit(slot int, which any, must bool) Admission {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if r.granted >= r.trial && now-r.grantedAt < int64(trialPatience) {
-		return false
+	r := d.record(slot)
+	switch {
+	case r == nil || r.which != which || !r.onTrial:
+		return Free
+	case r.underWay >= r.trial && !must:
+		return Refused
 	}
-	r.granted++
-	r.grantedAt = now
-	return true
+	r.underWay++
+	return Counted
 }
 
-// at returns the counts of a member.
-func (l *local) at(slot int) *count {
+// Leave notes the end of a request that Admit has counted.
+func (d *Detector) Leave(slot int, which any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r := d.record(slot); r != nil && r.which == which {
+		r.underWay--
+		r.check()
+	}
+}
+
+// at returns the counts of a member, whose record is r.
+func (l *local) at(slot int, r *record) *tally {
 	if slot >= len(l.counts) {
-		l.counts = append(l.counts, make([]count, slot+16-len(l.counts))...)
+		l.counts = append(l.counts, make([]tally, slot+16-len(l.counts))...)
 	}
 	c := &l.counts[slot]
 	if c.n == 0 {
+		c.of = r
 		l.dirty = append(l.dirty, slot)
 	}
 	return c
@@ -199,26 +246,37 @@ func (d *Detector) record(slot int) *record {
 }
 
 // wentWell ends what failures in a row there were, and goes on with a trial.
-func (d *Detector) wentWell(r *record) {
+func (d *Detector) wentWell(r *record, which any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if r.which != which {
+		return
+	}
 	r.faults, r.failures, r.once = 0, 0, nil
-	if !r.onTrial.Load() {
+	if !r.onTrial {
 		r.alert.Store(false)
 		return
 	}
 	if r.trial *= 2; r.trial > trialWhole {
-		r.onTrial.Store(false)
+		d.endTrial(r)
 		r.alert.Store(false)
 	}
-	r.granted = 0
+}
+
+// endTrial ends the trial of r, if it is on one. mu is held.
+func (d *Detector) endTrial(r *record) {
+	if r.onTrial {
+		r.onTrial = false
+		d.trials.Add(-1)
+	}
+	d.check()
 }
 
 // inARow notes a failure and returns all and the ejection for too many in a row. mu is held.
 func (d *Detector) inARow(r *record, slot int, f Failed, now int64, all []Action) []Action {
 	r.alert.Store(true)
-	if r.onTrial.Load() {
-		return d.eject(all, slot, Trial, now)
+	if r.onTrial {
+		return d.eject(all, slot, Trial, f.Fault, now)
 	}
 	if f.Once != nil && f.Once == r.once {
 		return all
@@ -239,9 +297,9 @@ func (d *Detector) inARow(r *record, slot int, f Failed, now int64, all []Action
 	}
 	switch {
 	case r.faults == row:
-		return d.eject(all, slot, Faults, now)
+		return d.eject(all, slot, Faults, true, now)
 	case r.manifold || now-r.since >= int64(time.Second):
-		return d.eject(all, slot, Failures, now)
+		return d.eject(all, slot, Failures, false, now)
 	}
 	return all
 }
@@ -263,7 +321,7 @@ func (d *Detector) others(r *record) float64 {
 func (d *Detector) tell(l *local, now int64) (all []Action) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.evaluated == 0 || now-d.evaluated >= int64(time.Second) {
+	if d.evaluated == 0 || now-d.evaluated >= d.every {
 		d.follow()
 	}
 	d.advance(now)
@@ -271,16 +329,17 @@ func (d *Detector) tell(l *local, now int64) (all []Action) {
 	stale := now-l.due > int64(d.opts.Window)
 	for _, slot := range l.dirty {
 		c := &l.counts[slot]
-		if slot < len(records) && records[slot] != nil && !records[slot].ejected && !stale {
-			b := &records[slot].window[d.bucket%buckets]
+		// Another member may have the slot by now.
+		if r := c.of; r != nil && slot < len(records) && records[slot] == r && !r.ejected && !stale {
+			b := &r.window[d.bucket%buckets]
 			b.n += c.n
 			b.failed += c.failed
 		}
-		*c = count{}
+		*c = tally{}
 	}
 	l.dirty = l.dirty[:0]
-	l.due = now + int64(time.Second)
-	if now-d.evaluated < int64(time.Second) {
+	l.due = now + d.every
+	if now-d.evaluated < d.every {
 		return nil
 	}
 	d.evaluated = now
@@ -295,13 +354,42 @@ func (d *Detector) follow() {
 		for m.Slot >= len(next) {
 			next = append(next, nil)
 		}
-		if m.Slot < len(old) && old[m.Slot] != nil && old[m.Slot].which == m.Which {
-			next[m.Slot] = old[m.Slot]
+		if m.Slot >= len(old) || old[m.Slot] == nil || old[m.Slot].which != m.Which {
+			next[m.Slot] = &record{which: m.Which}
 			continue
 		}
-		next[m.Slot] = &record{which: m.Which}
+		next[m.Slot] = old[m.Slot]
+		next[m.Slot].checked = m.Checked
+	}
+	trials := int32(0)
+	for _, r := range next {
+		if r != nil && r.onTrial {
+			trials++
+		}
 	}
 	d.records.Store(&next)
+	d.trials.Store(trials)
+	d.check()
+}
+
+// check panics when an invariant of d does not hold. mu is held.
+func (d *Detector) check() {
+	if !invariant.On {
+		return
+	}
+	trials := int32(0)
+	for _, r := range *d.records.Load() {
+		if r != nil && r.onTrial {
+			trials++
+		}
+	}
+	invariant.That(trials == d.trials.Load(), "%d are on trial, %d are counted", trials, d.trials.Load())
+}
+
+// check panics when an invariant of r does not hold. Detector.mu is held.
+func (r *record) check() {
+	invariant.That(r.underWay >= 0, "%d requests on trial are under way", r.underWay)
+	invariant.That(!r.onTrial || !r.ejected, "a member is ejected and on trial")
 }
 
 // advance empties the buckets that are older than the window. mu is held.
@@ -342,12 +430,12 @@ func (d *Detector) compare(now int64) (all []Action) {
 	for slot, r := range records {
 		switch {
 		case r == nil:
-		case r.ejected && now >= r.until:
-			all = append(all, r.reopen(slot, now))
+		case r.ejected && (now >= r.until || r.faulty && r.checked):
+			all = append(all, d.reopen(r, slot, now))
 		case !r.ejected:
 			c := r.requests()
 			if Outlier(int(c.n), int(c.failed), int(total.n), int(total.failed)) {
-				all = d.eject(all, slot, Ratio, now)
+				all = d.eject(all, slot, Ratio, false, now)
 			}
 		}
 	}
@@ -355,10 +443,12 @@ func (d *Detector) compare(now int64) (all []Action) {
 }
 
 // reopen puts r, which is ejected, on trial. mu is held.
-func (r *record) reopen(slot int, now int64) Action {
-	r.ejected, r.reopened, r.trial, r.granted = false, now, 1, 0
-	r.onTrial.Store(true)
+func (d *Detector) reopen(r *record, slot int, now int64) Action {
+	r.ejected, r.onTrial, r.reopened, r.trial = false, true, now, 1
+	d.trials.Add(1)
 	r.alert.Store(true)
+	r.check()
+	d.check()
 	return Action{Member: Member{Slot: slot, Which: r.which}}
 }
 
@@ -381,14 +471,15 @@ func (d *Detector) LastResort(now int64) (all []Action) {
 	}
 	for _, m := range members {
 		if m.Open {
-			all = append(all, records[m.Slot].reopen(m.Slot, now))
+			all = append(all, d.reopen(records[m.Slot], m.Slot, now))
 		}
 	}
 	return all
 }
 
-// eject returns all and the ejection of a member, unless too many are ejected or it is the last one. mu is held.
-func (d *Detector) eject(all []Action, slot int, why Cause, now int64) []Action {
+// eject returns all and the ejection of a member, unless too many are ejected or it is the last one. fault says that
+// it is for one. mu is held.
+func (d *Detector) eject(all []Action, slot int, why Cause, fault bool, now int64) []Action {
 	records := *d.records.Load()
 	members, ejected, others := 0, 0, 0
 	for _, m := range d.list() {
@@ -416,10 +507,10 @@ func (d *Detector) eject(all []Action, slot int, why Cause, now int64) []Action 
 	c := r.requests()
 	length := time.Duration(r.longer) * d.opts.Eject
 	length -= time.Duration(d.opts.Random() % uint64(length/5+1))
-	r.ejected, r.until = true, now+int64(length)
+	d.endTrial(r)
+	r.ejected, r.until, r.faulty, r.checked = true, now+int64(length), fault, false
 	r.window = [buckets]count{}
 	r.faults, r.failures, r.once = 0, 0, nil
-	r.onTrial.Store(false)
 	r.alert.Store(false)
 	return append(all, Action{Member: Member{Slot: slot, Which: r.which}, Eject: true, Cause: why, For: length,
 		Failed: int(c.failed), Asked: int(c.n)})

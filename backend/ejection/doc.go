@@ -6,8 +6,10 @@
 //
 //	outcome ─► counts of the reactor ─ each second ─► buckets of ten windows ─► Outlier, against all other members
 //	   └─ failures in a row, over all reactors ──────────────────────────────┴─► Action: eject
-//	open ─► ejected ─ time is over ─► on trial: 1 request, 2, 4, 8, 16 while they go well ─► open
+//	open ─► ejected ─ time is over ─► on trial: 1 request at once, 2, 4, 8, 16 while they go well ─► open
 //	            ▲──────────────────────────┘ one fails: ejected for twice as long
+//
+// A trial is what others call half open. An ejection for a fault ends sooner where the member passes a check.
 //
 // # What ejects
 //

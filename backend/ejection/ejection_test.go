@@ -73,16 +73,22 @@ func (w *world) do(all []ejection.Action) {
 
 // request makes one, of which a share fails.
 func (w *world) request(slot, reactors int, fails float64) {
-	if w.out[slot] || !w.d.Admits(slot, w.now) {
+	if w.out[slot] {
 		return
+	}
+	switch w.d.Admit(slot, slot, false) {
+	case ejection.Refused:
+		return
+	case ejection.Counted:
+		defer w.d.Leave(slot, slot)
 	}
 	r := w.rng.IntN(reactors)
 	if w.rng.Float64() >= fails {
-		w.do(w.d.Good(r, slot, w.now))
+		w.do(w.d.Good(r, slot, slot, w.now))
 		return
 	}
 	f := ejection.Failed{Fault: w.rng.IntN(2) == 0, Route: string(rune('a' + w.rng.IntN(3)))}
-	w.do(w.d.Bad(r, slot, f, w.now))
+	w.do(w.d.Bad(r, slot, slot, f, w.now))
 }
 
 // run makes rate requests a second to each member for a time. fails is the share that fails of a member.
@@ -169,10 +175,10 @@ func TestDetector_inARow(t *testing.T) {
 		got := 0
 		for i := 1; i <= 15 && got == 0; i++ {
 			if i == c.goodAt {
-				w.do(w.d.Good(0, 1, w.now))
+				w.do(w.d.Good(0, 1, 1, w.now))
 				continue
 			}
-			w.do(w.d.Bad(i%2, 1, c.bad(i), w.now))
+			w.do(w.d.Bad(i%2, 1, 1, c.bad(i), w.now))
 			w.now += c.step
 			if len(w.actions) > 0 {
 				got = i
@@ -194,7 +200,7 @@ func TestDetector_maxEjected(t *testing.T) {
 		w.run(10, 100, 1, func(int) float64 { return 0 })
 		for range 40 {
 			for slot := range members {
-				w.do(w.d.Bad(0, slot, ejection.Failed{Fault: true}, w.now))
+				w.do(w.d.Bad(0, slot, slot, ejection.Failed{Fault: true}, w.now))
 			}
 		}
 		if len(w.out) > want || members <= 4 && len(w.out) != want {
@@ -205,13 +211,14 @@ func TestDetector_maxEjected(t *testing.T) {
 	down[0].Open = false
 	d := ejection.New(1, ejection.Options{}, func() []ejection.Member { return down })
 	for range 50 {
-		if len(d.Bad(0, 1, ejection.Failed{Fault: true}, 5*second)) > 0 {
+		if len(d.Bad(0, 1, 1, ejection.Failed{Fault: true}, 5*second)) > 0 {
 			t.Fatal("the last one that serves is ejected")
 		}
 	}
 }
 
-// An ejected member comes back on trial, by 1, 2, 4, 8 and 16 requests, and stays out for twice as long when it fails.
+// An ejected member comes back on trial, by 1, 2, 4, 8 and 16 requests at once, and stays out for twice as long when it
+// fails.
 func TestDetector_trial(t *testing.T) {
 	w := newWorld(4, 1, 1)
 	fails := 1.0
@@ -249,44 +256,174 @@ func TestDetector_trial(t *testing.T) {
 	w = newWorld(4, 1, 1)
 	w.run(10, 100, 1, func(int) float64 { return 0 })
 	for range 5 {
-		w.do(w.d.Bad(0, 1, ejection.Failed{Fault: true}, w.now))
+		w.do(w.d.Bad(0, 1, 1, ejection.Failed{Fault: true}, w.now))
 	}
 	for range 40 {
 		w.now += second
-		w.do(w.d.Good(0, 2, w.now))
+		w.do(w.d.Good(0, 2, 2, w.now))
 	}
+	underWay := 0
 	for _, want := range []int{1, 2, 4, 8, 16} {
-		got := 0
-		for w.d.Admits(1, w.now) && got < 100 {
-			got++
+		for range 100 {
+			if w.d.Admit(1, 1, false) == ejection.Counted {
+				underWay++
+			}
 		}
-		if got != want {
-			t.Errorf("%d requests on trial, want %d", got, want)
+		if underWay != want || !w.d.Trying() {
+			t.Errorf("%d requests on trial, want %d", underWay, want)
 		}
-		w.do(w.d.Good(0, 1, w.now))
+		w.d.Leave(1, 1)
+		underWay--
+		if got := w.d.Admit(1, 1, false); got != ejection.Counted {
+			t.Errorf("after one of %d has ended the next one is %d", want, got)
+		}
+		underWay++
+		if got := w.d.Admit(1, 1, false); got != ejection.Refused {
+			t.Errorf("one more than %d is %d", want, got)
+		}
+		w.do(w.d.Good(0, 1, 1, w.now))
 	}
-	for range 100 {
-		if !w.d.Admits(1, w.now) {
-			t.Fatal("the trial does not end")
+	if w.d.Trying() || w.d.Admit(1, 1, false) != ejection.Free {
+		t.Error("the trial does not end")
+	}
+}
+
+// onTrial is a world in which member 1 is on trial.
+func onTrial(t *testing.T) *world {
+	w := newWorld(4, 1, 1)
+	w.run(10, 100, 1, func(int) float64 { return 0 })
+	for range 5 {
+		w.do(w.d.Bad(0, 1, 1, ejection.Failed{Fault: true}, w.now))
+	}
+	for range 40 {
+		w.now += second
+		w.do(w.d.Good(0, 2, 2, w.now))
+	}
+	if len(w.actions) != 2 || !w.d.Trying() {
+		t.Fatalf("%+v", w.actions)
+	}
+	return w
+}
+
+// What is under way at a member that fails on trial counts in its next trial, too. One that must get a request, since
+// there is no other, gets more than it may.
+func TestDetector_trialCountsWhatIsUnderWay(t *testing.T) {
+	w := onTrial(t)
+	admit := func(must bool, want ejection.Admission) {
+		t.Helper()
+		if got := w.d.Admit(1, 1, must); got != want {
+			t.Errorf("%d, want %d", got, want)
+		}
+	}
+	admit(false, ejection.Counted)
+	admit(true, ejection.Counted)
+	admit(false, ejection.Refused)
+	w.do(w.d.Bad(0, 1, 1, ejection.Failed{Fault: true}, w.now))
+	if w.d.Trying() || !w.out[1] {
+		t.Fatal("it is not ejected again")
+	}
+	for range 60 {
+		w.now += second
+		w.do(w.d.Good(0, 2, 2, w.now))
+	}
+	admit(false, ejection.Refused)
+	w.d.Leave(1, 1)
+	admit(false, ejection.Refused)
+	w.d.Leave(1, 1)
+	admit(false, ejection.Counted)
+}
+
+// A check that passes ends an ejection for faults, and no other one.
+func TestDetector_checkEndsAnEjection(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		bad  func(i int) ejection.Failed
+		want bool
+	}{
+		{"faults", func(int) ejection.Failed { return ejection.Failed{Fault: true} }, true},
+		{"answers", func(i int) ejection.Failed { return ejection.Failed{Route: string(rune('a' + i))} }, false},
+	} {
+		list := service(4)()
+		d := ejection.New(1, ejection.Options{}, func() []ejection.Member { return list })
+		now := 100 * second
+		for i := range 4000 {
+			d.Good(0, i%4, i%4, now)
+			now += second / 100
+		}
+		ejected := false
+		for i := range 5 {
+			for _, a := range d.Bad(0, 1, 1, c.bad(i), now) {
+				ejected = a.Eject
+			}
+		}
+		if !ejected {
+			t.Fatalf("%s: it is not ejected", c.name)
+		}
+		now += 2 * second
+		if all := d.Good(0, 0, 0, now); len(all) > 0 {
+			t.Errorf("%s: before a check: %+v", c.name, all)
+		}
+		list[1].Checked = true
+		now += 2 * second
+		if all := d.Good(0, 0, 0, now); (len(all) == 1 && !all[0].Eject) != c.want || d.Trying() != c.want {
+			t.Errorf("%s: %+v", c.name, all)
 		}
 	}
 }
 
-// A member that takes the slot of another one begins without its failures.
+// A member that takes the slot of another one begins without its failures, and what comes late of the other one does
+// not count for it.
 func TestDetector_slotsAreUsedAgain(t *testing.T) {
 	list := service(4)()
-	d := ejection.New(1, ejection.Options{}, func() []ejection.Member { return list })
+	d := ejection.New(2, ejection.Options{}, func() []ejection.Member { return list })
 	now := 100 * second
+	fault := ejection.Failed{Fault: true}
 	for i := range 400 {
-		d.Good(0, i%4, now)
+		d.Good(0, i%4, i%4, now)
 	}
 	for range 4 {
-		d.Bad(0, 1, ejection.Failed{Fault: true}, now)
+		d.Bad(0, 1, 1, fault, now)
+	}
+	list[1].Which = "another"
+	if all := d.Bad(0, 1, "another", fault, now); len(all) > 0 {
+		t.Errorf("failures of the one before: %+v", all)
+	}
+	for range 20 {
+		if all := d.Bad(0, 1, 1, fault, now); len(all) > 0 {
+			t.Errorf("late failures of the one before: %+v", all)
+		}
+	}
+	d.Good(0, 1, 1, now) // of the one before: it ends no row
+	for i := range 4 {
+		if all := d.Bad(0, 1, "another", fault, now); (len(all) == 1) != (i == 3) {
+			t.Errorf("after %d of its own: %+v", i+2, all)
+		}
+	}
+}
+
+// What a reactor has counted of a member that has gone since does not count for its successor.
+func TestDetector_countsOfTheOneBefore(t *testing.T) {
+	list := service(4)()
+	d := ejection.New(2, ejection.Options{Errors: 1000}, func() []ejection.Member { return list })
+	now := 100 * second
+	for r := range 2 {
+		for i := range 400 {
+			d.Good(r, i%4, i%4, now)
+		}
+	}
+	// Reactor 1 has told all within this second, and keeps what comes now.
+	for range 100 {
+		d.Good(1, 1, 1, now)
 	}
 	list[1].Which = "another"
 	now += 2 * second
-	d.Good(0, 0, now)
-	if all := d.Bad(0, 1, ejection.Failed{Fault: true}, now); len(all) > 0 {
+	d.Good(0, 0, 0, now) // learns of it
+	d.Good(1, 0, 0, now) // tells what was kept
+	for range 19 {
+		d.Bad(0, 1, "another", ejection.Failed{}, now)
+	}
+	now += 2 * second
+	if all := d.Bad(0, 1, "another", ejection.Failed{}, now); len(all) != 1 || all[0].Asked != 20 {
 		t.Errorf("%+v", all)
 	}
 }
@@ -295,7 +432,7 @@ func TestDetector_slotsAreUsedAgain(t *testing.T) {
 func TestDetector_good(t *testing.T) {
 	w := newWorld(4, 2, 1)
 	w.run(5, 10, 2, func(int) float64 { return 0 })
-	if n := testutil.Allocs(1000, func() { w.d.Good(0, 2, w.now) }); n != 0 {
+	if n := testutil.Allocs(1000, func() { w.d.Good(0, 2, 2, w.now) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 	done := make(chan bool)
@@ -305,9 +442,12 @@ func TestDetector_good(t *testing.T) {
 				now := w.now + i*second/1000
 				slot := int(i % 4)
 				if i%50 == 0 {
-					w.d.Bad(r, slot, ejection.Failed{Fault: true}, now)
-				} else if w.d.Admits(slot, now) {
-					w.d.Good(r, slot, now)
+					w.d.Bad(r, slot, slot, ejection.Failed{Fault: true}, now)
+				} else if a := w.d.Admit(slot, slot, false); a != ejection.Refused {
+					w.d.Good(r, slot, slot, now)
+					if a == ejection.Counted {
+						w.d.Leave(slot, slot)
+					}
 				}
 			}
 			done <- true

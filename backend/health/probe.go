@@ -227,6 +227,7 @@ func (p *probe) pass() {
 		return
 	}
 	p.watch.stats.passed.Add(1)
+	p.member.PassedCheck()
 	p.uses++
 	now := p.local.reactor.Now()
 	took := now - p.began
