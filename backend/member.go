@@ -108,6 +108,13 @@ func (m *Member) Host() string {
 	return m.address
 }
 
+// Weight returns the share of the requests that m is to get.
+func (m *Member) Weight() int {
+	m.set.mu.Lock()
+	defer m.set.mu.Unlock()
+	return m.weight
+}
+
 // Slot returns the number of m in its set, for tables and for balance.Tried. After m has gone, another member gets it.
 func (m *Member) Slot() int { return m.slot }
 

@@ -16,7 +16,7 @@ import (
 type Outliers struct {
 	set       *Set
 	found     *ejection.Detector
-	ejections atomic.Uint64
+	ejections [len(ejection.Counts{})]atomic.Uint64
 	stopped   atomic.Bool
 }
 
@@ -67,7 +67,12 @@ func (u *Outliers) Admit(m *Member, must bool) ejection.Admission {
 func (u *Outliers) Leave(m *Member) { u.found.Leave(m.Slot(), m) }
 
 // Ejections returns how many there were.
-func (u *Outliers) Ejections() uint64 { return u.ejections.Load() }
+func (u *Outliers) Ejections() (counts ejection.Counts) {
+	for i := range u.ejections {
+		counts[i] = u.ejections[i].Load()
+	}
+	return counts
+}
 
 // LastResort lets members that are ejected serve again where no other one does. It reports whether there were any. On
 // r.
@@ -103,7 +108,7 @@ func (u *Outliers) do(all []ejection.Action) {
 			continue
 		}
 		if news {
-			u.ejections.Add(1)
+			u.ejections[a.Cause].Add(1)
 		}
 	}
 }

@@ -69,8 +69,8 @@ func TestOutliers_log(t *testing.T) {
 	for range 7 {
 		u.Bad(r, s.Members()[0], ejection.Failed{Fault: true})
 	}
-	if n := u.Ejections(); n != 1 || s.Members()[0].Reasons() != Ejected {
-		t.Fatalf("%d ejections", n)
+	if n := u.Ejections(); n != (ejection.Counts{ejection.Faults: 1}) || s.Members()[0].Reasons() != Ejected {
+		t.Fatalf("ejections: %v", n)
 	}
 	u.Stop()
 	if s.Members()[0].Reasons() != 0 {

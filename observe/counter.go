@@ -66,7 +66,8 @@ type Registry struct {
 type family struct {
 	name, help string
 	kind       Kind
-	series     map[string]*series // by key(labels)
+	series     map[string]*series                                 // by key(labels)
+	gauges     []func(yield func(value float64, labels ...Label)) // of series that come and go
 }
 
 type series struct {
@@ -93,11 +94,18 @@ func (r *Registry) Gauge(name, help string, read func() float64, labels ...Label
 	r.add(KindGauge, name, help, labels, read)
 }
 
-func (r *Registry) add(kind Kind, name, help string, labels []Label, read func() float64) {
-	labels = slices.SortedFunc(slices.Values(labels), func(a, b Label) int { return cmp.Compare(a.Name, b.Name) })
-	mustBeNames(name, labels)
+// Gauges registers values of things that come and go: each yields those that there are when it is asked. Values of the
+// same labels are added up, as are those beyond the limit. each must be safe for any goroutine.
+func (r *Registry) Gauges(name, help string, each func(yield func(value float64, labels ...Label))) {
+	mustBeNames(name, nil)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	f := r.family(KindGauge, name, help)
+	f.gauges = append(f.gauges, each)
+}
+
+// family returns the family of that name, a new one if there is none. r.mu is held.
+func (r *Registry) family(kind Kind, name, help string) *family {
 	f := r.families[name]
 	if f == nil {
 		f = &family{name: name, help: help, kind: kind, series: make(map[string]*series)}
@@ -109,11 +117,23 @@ func (r *Registry) add(kind Kind, name, help string, labels []Label, read func()
 	if f.kind != kind {
 		panic("observe: " + name + " is registered as a counter and as a gauge")
 	}
+	return f
+}
+
+// sorted returns a copy of labels by their names.
+func sorted(labels []Label) []Label {
+	return slices.SortedFunc(slices.Values(labels), func(a, b Label) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+func (r *Registry) add(kind Kind, name, help string, labels []Label, read func() float64) {
+	labels = sorted(labels)
+	mustBeNames(name, labels)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.family(kind, name, help)
 	s := f.series[key(labels)]
 	if s == nil && r.count >= seriesMax {
-		for i := range labels {
-			labels[i].Value = "other"
-		}
+		makeOther(labels)
 		s = f.series[key(labels)]
 	}
 	if s == nil {
@@ -122,6 +142,35 @@ func (r *Registry) add(kind Kind, name, help string, labels []Label, read func()
 		r.count++
 	}
 	s.read = append(s.read, read)
+}
+
+// makeOther makes labels those of what has no series of its own.
+func makeOther(labels []Label) {
+	for i := range labels {
+		labels[i].Value = "other"
+	}
+}
+
+// present returns the series of f.gauges that there are, up to seriesMax and one for those beyond.
+func (f *family) present() map[string]*series {
+	all := make(map[string]*series)
+	for _, each := range f.gauges {
+		each(func(value float64, labels ...Label) {
+			labels = sorted(labels)
+			mustBeNames(f.name, labels)
+			s := all[key(labels)]
+			if s == nil && len(all) >= seriesMax {
+				makeOther(labels)
+				s = all[key(labels)]
+			}
+			if s == nil {
+				s = &series{labels: labels, key: key(labels)}
+				all[s.key] = s
+			}
+			s.read = append(s.read, func() float64 { return value })
+		})
+	}
+	return all
 }
 
 // Each calls yield for every series, ordered by name, then by labels. Values are read one after
@@ -135,12 +184,21 @@ func (r *Registry) Each(yield func(Sample)) {
 	}
 	r.mu.Lock()
 	rows := make([]row, 0, r.count)
+	var changing []family
 	for _, f := range r.families {
 		for _, s := range f.series {
 			rows = append(rows, row{f, s.labels, s.key, s.read})
 		}
+		if f.gauges != nil {
+			changing = append(changing, *f)
+		}
 	}
 	r.mu.Unlock()
+	for i := range changing {
+		for _, s := range changing[i].present() {
+			rows = append(rows, row{&changing[i], s.labels, s.key, s.read})
+		}
+	}
 	slices.SortFunc(rows, func(a, b row) int {
 		return cmp.Or(cmp.Compare(a.f.name, b.f.name), cmp.Compare(a.key, b.key))
 	})

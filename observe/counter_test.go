@@ -67,13 +67,46 @@ func TestRegistry_tooManySeriesBecomeOther(t *testing.T) {
 	}
 }
 
+// Gauges of things that come and go are there while the things are; beyond the limit they are added up.
+func TestRegistry_gaugesComeAndGo(t *testing.T) {
+	var r Registry
+	present := []string{"b", "a", "b"}
+	r.Gauge("edge_a", "A.", func() float64 { return 7 })
+	r.Gauge("edge_c", "C.", func() float64 { return 8 })
+	r.Gauges("edge_b", "B.", func(yield func(value float64, labels ...Label)) {
+		for i, name := range present {
+			yield(float64(i+1), Label{"of", "x"}, Label{"name", name})
+		}
+	})
+	want := "edge_a 7 1\nedge_b{name=\"a\",of=\"x\"} 2 1\nedge_b{name=\"b\",of=\"x\"} 4 1\nedge_c 8 1\n"
+	if got := listing(&r); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	present = nil
+	if got := listing(&r); got != "edge_a 7 1\nedge_c 8 1\n" {
+		t.Errorf("got\n%s", got)
+	}
+	for i := range seriesMax + 50 {
+		present = append(present, fmt.Sprint(i))
+	}
+	if got := listing(&r); strings.Count(got, "\n") != seriesMax+1+2 ||
+		!strings.Contains(got, fmt.Sprintf("\nedge_b{name=\"other\",of=\"other\"} %d 1\n", 50*seriesMax+50*51/2)) {
+		t.Errorf("%d lines", strings.Count(got, "\n"))
+	}
+}
+
 func TestRegistry_refusesBadNames(t *testing.T) {
 	for name, register := range map[string]func(r *Registry){
-		"empty name":      func(r *Registry) { r.Counter("", "") },
-		"digit first":     func(r *Registry) { r.Counter("1a", "") },
-		"dash":            func(r *Registry) { r.Counter("a-b", "") },
-		"label":           func(r *Registry) { r.Counter("a", "", Label{"b c", ""}) },
-		"label twice":     func(r *Registry) { r.Counter("a", "", Label{"b", "1"}, Label{"b", "2"}) },
+		"empty name":       func(r *Registry) { r.Counter("", "") },
+		"digit first":      func(r *Registry) { r.Counter("1a", "") },
+		"dash":             func(r *Registry) { r.Counter("a-b", "") },
+		"label":            func(r *Registry) { r.Counter("a", "", Label{"b c", ""}) },
+		"label twice":      func(r *Registry) { r.Counter("a", "", Label{"b", "1"}, Label{"b", "2"}) },
+		"counter & gauges": func(r *Registry) { r.Counter("a", ""); r.Gauges("a", "", nil) },
+		"bad label later": func(r *Registry) {
+			r.Gauges("a", "", func(yield func(value float64, labels ...Label)) { yield(1, Label{"b c", ""}) })
+			listing(r)
+		},
 		"counter & gauge": func(r *Registry) { r.Counter("a", ""); r.Gauge("a", "", nil) },
 	} {
 		t.Run(name, func(t *testing.T) {

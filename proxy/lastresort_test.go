@@ -119,7 +119,7 @@ func TestOutliers_trial(t *testing.T) {
 		}
 		testutil.Eventually(t, testutil.Patience, func() bool { return answered.Load() == c.sent })
 	}
-	if outliers.Trying() || outliers.Ejections() != 1 {
-		t.Errorf("%d ejections, on trial: %v", outliers.Ejections(), outliers.Trying())
+	if outliers.Trying() || outliers.Ejections() != (ejection.Counts{ejection.Faults: 1}) {
+		t.Errorf("ejections: %v, on trial: %v", outliers.Ejections(), outliers.Trying())
 	}
 }

@@ -104,7 +104,7 @@ func (s *Server) retire(old *generation) {
 	}
 	for name, of := range old.services {
 		if s.present.services[name] == nil {
-			s.retiredChecks(name, of)
+			s.retiredService(name, of)
 			of.stop()
 		}
 	}

@@ -32,6 +32,9 @@ func (s *Server) follow(g *generation) {
 		if of.watch != nil {
 			s.counters.RegisterChecks(name)
 		}
+		if of.watching != nil {
+			s.counters.RegisterEjections(name)
+		}
 	}
 	for _, u := range g.upstreams {
 		s.counters.RegisterUpstream(u.Name(), u.Options().Protocol != upstream.H1)
@@ -61,7 +64,12 @@ func (s *Server) collect() {
 			now.FirstExpiry = at
 		}
 	}
-	addChecks(now, g.services)
+	addServices(now, g.services)
+	for name, of := range g.services {
+		for _, m := range of.set.Members() {
+			now.AddBackend(name, m.Address(), m.Reasons() == 0, float64(m.Weight()))
+		}
+	}
 	now.Engine, now.TLS = s.engine.Stats(), s.secure.Stats()
 	for _, l := range g.listeners {
 		now.Listener(l.name).Conns += l.open.Conns()
@@ -86,10 +94,10 @@ func (s *Server) retired(listeners []*listener, upstreams []*upstream.Upstream) 
 	s.counters.Retire(gone)
 }
 
-// retiredChecks is retired for the checks of a service.
-func (s *Server) retiredChecks(name string, of *members) {
+// retiredService is retired for the checks and ejections of a service.
+func (s *Server) retiredService(name string, of *members) {
 	gone := metrics.NewSample()
-	addChecks(gone, map[string]*members{name: of})
+	addServices(gone, map[string]*members{name: of})
 	s.counters.Retire(gone)
 }
 

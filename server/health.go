@@ -77,9 +77,10 @@ func (s *members) update(m *health.Monitor, list []backend.Spec, o *health.Optio
 	}
 }
 
-// addChecks adds what the checks of services have counted to sum.
-func addChecks(sum *metrics.Sample, services map[string]*members) {
+// addServices adds what the checks and ejections of services have counted to sum.
+func addServices(sum *metrics.Sample, services map[string]*members) {
 	for name, s := range services {
+		s.addEjections(&sum.Service(name).Ejections)
 		sum.AddChecks(name, s.counted)
 		if s.watch != nil {
 			sum.AddChecks(name, s.watch.Stats())

@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/backend/discovery/dns"
+	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/config"
@@ -34,7 +35,8 @@ type members struct {
 	counted health.Stats  // of checks that a reload turned off
 
 	resilience
-	watching *backend.Outliers // of the last commit
+	watching  *backend.Outliers // of the last commit
+	ejections ejection.Counts   // of those before
 
 	sticking
 	current *sticky.Cookie // of the last commit

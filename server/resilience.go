@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/proxy/retry"
 )
 
@@ -18,6 +19,15 @@ type resilience struct {
 
 	outlier  config.Outlier    // that outliers were made with
 	outliers *backend.Outliers // nil: no backend is ejected
+}
+
+// addEjections adds what of ejects.
+func (m *members) addEjections(sum *ejection.Counts) {
+	tally.AddCounters(sum, &m.ejections)
+	if m.watching != nil {
+		n := m.watching.Ejections()
+		tally.AddCounters(sum, &n)
+	}
 }
 
 // setOutliers has the backends ejected as u says.
@@ -39,6 +49,8 @@ func (m *members) commitOutliers() {
 		m.watching = m.outliers
 		if old != nil {
 			old.Stop()
+			n := old.Ejections()
+			tally.AddCounters(&m.ejections, &n)
 		}
 	}
 }

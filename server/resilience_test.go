@@ -113,6 +113,18 @@ func TestServer_retries(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, "edge_retries_denied_total") == 5 })
 }
 
+// wantGauges fails unless so many backends of the upstream all are up, of so much weight, after so many ejections.
+func wantGauges(t *testing.T, s *Server, up, weight, ejections float64) {
+	t.Helper()
+	for name, want := range map[string]float64{
+		"edge_backend_up": up, "edge_backend_weight": weight, "edge_ejections_total": ejections,
+	} {
+		if got := counter(s, name, "all"); got != want {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+}
+
 // A backend of three that answers 503 to everything is ejected, within a second, and gets no requests then; a reload
 // without ejection brings it back.
 func TestServer_ejects(t *testing.T) {
@@ -136,14 +148,13 @@ dest = "all"
 	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
 	s := start(t, Options{}, conf, bad, one, two, `load_balancing = "round_robin"
 outlier = { errors = 5, eject = "1h" }`)
-	began := time.Now()
-	for i := 0; !strings.Contains(log.String(), "reason=ejected_"); i++ {
-		path := []string{"/", "/too"}[i/3%2]
-		statusOf(t, s, path)
-		if time.Since(began) > testutil.Patience {
-			t.Fatalf("it is not ejected after %d requests", i)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		for i := range 6 {
+			statusOf(t, s, []string{"/", "/too"}[i/3%2])
 		}
-	}
+		return strings.Contains(log.String(), "reason=ejected_")
+	}, "it is ejected")
+	wantGauges(t, s, 2, 3, 1)
 	asked.Store(0)
 	for range 50 {
 		if status, _ := statusOf(t, s, "/"); status != 200 {
@@ -179,6 +190,9 @@ outlier = { errors = 5, eject = "1h" }`)
 	if asked.Load() == 0 {
 		t.Error("it does not come back")
 	}
+	wantGauges(t, s, 3, 3, 1)
+	apply(t, s, "%s%s", quiet, all200)
+	wantGauges(t, s, 0, 0, 1)
 }
 
 // Where the checks of all others fail, a backend that is ejected gets the requests: it may serve by now.

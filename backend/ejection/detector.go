@@ -38,6 +38,9 @@ const (
 
 var causeNames = [...]string{"ejected_ratio", "ejected_faults", "ejected_failures", "ejected_on_trial"}
 
+// Counts is how many ejections there were, by Cause.
+type Counts [len(causeNames)]uint64
+
 // String returns the reason as logs have it.
 func (c Cause) String() string { return causeNames[c] }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
@@ -32,6 +33,44 @@ type Sample struct {
 	listeners map[string]*Listener
 	upstreams map[string]*upstream.Stats
 	checks    map[string]*health.Stats
+	services  map[string]*Service
+	backends  map[string][]backend
+}
+
+// Service is what was counted of the backends of one upstream together.
+type Service struct{ Ejections ejection.Counts }
+
+// backend is what is known of one backend.
+type backend struct {
+	address string
+	up      bool
+	weight  float64
+}
+
+// backendsMax bounds the backends of one upstream that have series of their own.
+const backendsMax = 1000
+
+// others is what those beyond are called together: no backend has this address.
+const others = "other"
+
+// AddBackend adds a backend that the upstream with that name has, and the share of the requests that it is to get.
+// Those beyond the thousandth are added up.
+func (s *Sample) AddBackend(name, address string, up bool, weight float64) {
+	s.backends[name] = append(s.backends[name], backend{address, up, weight})
+}
+
+// eachBackend yields what value says of each backend in s.
+func (s *Sample) eachBackend(value func(b *backend) float64, yield func(value float64, labels ...observe.Label)) {
+	for name, all := range s.backends {
+		for i := range all {
+			b := &all[i]
+			label := observe.Label{Name: "backend", Value: b.address}
+			if i >= backendsMax {
+				label.Value = others
+			}
+			yield(value(b), observe.Label{Name: "upstream", Value: name}, label)
+		}
+	}
 }
 
 // Listener is what all addresses of one listener have counted.
@@ -44,7 +83,8 @@ type Listener struct {
 // NewSample makes one in which nothing was counted.
 func NewSample() *Sample {
 	return &Sample{listeners: make(map[string]*Listener), upstreams: make(map[string]*upstream.Stats),
-		checks: make(map[string]*health.Stats)}
+		checks: make(map[string]*health.Stats), services: make(map[string]*Service),
+		backends: make(map[string][]backend)}
 }
 
 // Listener returns the counters of the listener with that name, to add to.
@@ -52,6 +92,9 @@ func (s *Sample) Listener(name string) *Listener { return entry(s.listeners, nam
 
 // Upstream returns the counters of the upstream with that name, to add to.
 func (s *Sample) Upstream(name string) *upstream.Stats { return entry(s.upstreams, name) }
+
+// Service returns what is known of the backends of the upstream with that name, to add to.
+func (s *Sample) Service(name string) *Service { return entry(s.services, name) }
 
 // AddChecks adds what was counted of the checks of the upstream with that name.
 func (s *Sample) AddChecks(name string, of health.Stats) { tally.Add(entry(s.checks, name), &of) }
@@ -115,6 +158,19 @@ func New(reactors int) *Counters {
 			}
 			return 0
 		})
+	r.Gauges("edge_backend_up", "1: the backend gets requests; 0: there is a reason against it.",
+		func(yield func(value float64, labels ...observe.Label)) {
+			c.shown.Load().eachBackend(func(b *backend) float64 {
+				if b.up {
+					return 1
+				}
+				return 0
+			}, yield)
+		})
+	r.Gauges("edge_backend_weight", "The share of the requests that the backend is to get while it is up.",
+		func(yield func(value float64, labels ...observe.Label)) {
+			c.shown.Load().eachBackend(func(b *backend) float64 { return b.weight }, yield)
+		})
 	c.certificates = c.outcomes("edge_certificate_changes_total", "Changes of the files of certificates.")
 	c.rotations = r.Counter("edge_tls_ticket_rotations_total", "Changes of the keys of session tickets.")
 	c.reloads = c.outcomes("edge_config_reloads_total", "Reloads of the configuration.")
@@ -143,6 +199,7 @@ func (c *Counters) Show(s *Sample) {
 	addAll(s.listeners, c.past.listeners)
 	addAll(s.upstreams, c.past.upstreams)
 	addAll(s.checks, c.past.checks)
+	addAll(s.services, c.past.services)
 	c.shown.Store(s)
 }
 
@@ -151,6 +208,7 @@ func (c *Counters) Retire(s *Sample) {
 	addAll(c.past.listeners, s.listeners)
 	addAll(c.past.upstreams, s.upstreams)
 	addAll(c.past.checks, s.checks)
+	addAll(c.past.services, s.services)
 }
 
 // first reports whether what has not been registered before.
@@ -195,6 +253,14 @@ func (c *Counters) RegisterChecks(name string) {
 	if c.first("checks of " + name) {
 		labels := []observe.Label{{Name: "upstream", Value: name}}
 		register(c, checkRows(), labels, func(s *Sample) *health.Stats { return s.checks[name] })
+	}
+}
+
+// RegisterEjections lists the series of the ejections of the upstream with that name.
+func (c *Counters) RegisterEjections(name string) {
+	if c.first("ejections of " + name) {
+		labels := []observe.Label{{Name: "upstream", Value: name}}
+		register(c, ejectionRows(), labels, func(s *Sample) *Service { return s.services[name] })
 	}
 }
 

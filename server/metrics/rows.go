@@ -2,7 +2,9 @@ package metrics
 
 import (
 	"strconv"
+	"strings"
 
+	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/health"
 )
 
@@ -207,6 +209,17 @@ var upstreamH2Rows = []row{
 var certificateRows = []row{
 	{"edge_certificates", "", "Certificates", "Certificates in use."},
 	{"edge_certificate_first_expiry_timestamp_seconds", "", "FirstExpiry", "When the first certificate expires."},
+}
+
+// ejectionRows are read from a Service.
+func ejectionRows() (rows []row) {
+	for i := range (ejection.Counts{}) {
+		reason := strings.TrimPrefix(ejection.Cause(i).String(), "ejected_")
+		rows = append(rows, row{
+			"edge_ejections_total", "reason=" + reason, "Ejections." + strconv.Itoa(i), "Backends ejected.",
+		})
+	}
+	return rows
 }
 
 // checkRows are read from a health.Stats.

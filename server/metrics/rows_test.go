@@ -1,9 +1,11 @@
 package metrics
 
 import (
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/edge-proxy/edge/backend/health"
@@ -92,6 +94,7 @@ func TestRows_showEveryCounter(t *testing.T) {
 	showsEach[h2.Stats](t, listenerH2Rows, nil)
 	showsEach[upstream.Stats](t, upstreamRows, nil)
 	showsEach[health.Stats](t, checkRows(), nil)
+	showsEach[Service](t, ejectionRows(), nil)
 	showsEach[h2.Stats](t, upstreamH2Rows, map[string]string{"Refused": "backends open no streams"})
 }
 
@@ -99,7 +102,7 @@ func TestRows_showEveryCounter(t *testing.T) {
 func TestRows_familiesAgree(t *testing.T) {
 	help, label := make(map[string]string), make(map[string]string)
 	for _, r := range slices.Concat(engineRows, proxyRows, tlsRows, handshakeRows(), certificateRows, listenerRows,
-		listenerH2Rows, upstreamRows, upstreamH2Rows) {
+		listenerH2Rows, upstreamRows, upstreamH2Rows, checkRows(), ejectionRows()) {
 		name := ""
 		for _, l := range r.labels() {
 			name += l.Name + " "
@@ -153,4 +156,43 @@ func TestCounters_retire(t *testing.T) {
 	check(1, 0, 3, 4, 0, 6)
 	c.Show(fill(NewSample()))
 	check(2, 2, 6, 8, 5, 12)
+}
+
+// Each backend has a line while it is there, up to a thousand of an upstream; the rest have one together.
+func TestCounters_backends(t *testing.T) {
+	c := New(1)
+	lines := func() (all map[string]float64) {
+		all = make(map[string]float64)
+		c.Registry.Each(func(s observe.Sample) {
+			if strings.HasPrefix(s.Name, "edge_backend_") {
+				all[strings.TrimPrefix(s.Name, "edge_backend_")+" "+s.Labels[1].Value+" "+s.Labels[0].Value] = s.Value
+			}
+		})
+		return all
+	}
+	s := NewSample()
+	s.AddBackend("api", "a:1", true, 2)
+	s.AddBackend("api", "b:1", false, 3)
+	s.AddBackend("web", "a:1", true, 0.5)
+	c.Show(s)
+	want := map[string]float64{
+		"up api a:1": 1, "up api b:1": 0, "up web a:1": 1,
+		"weight api a:1": 2, "weight api b:1": 3, "weight web a:1": 0.5,
+	}
+	if got := lines(); !maps.Equal(got, want) {
+		t.Errorf("%v", got)
+	}
+	s = NewSample()
+	for i := range backendsMax + 20 {
+		s.AddBackend("api", strconv.Itoa(i), i%2 == 0, 4)
+	}
+	c.Show(s)
+	got := lines()
+	if len(got) != 2*(backendsMax+1) || got["up api other"] != 10 || got["weight api other"] != 80 {
+		t.Errorf("%d lines, others: up %v, weight %v", len(got), got["up api other"], got["weight api other"])
+	}
+	c.Show(NewSample())
+	if got := lines(); len(got) != 0 {
+		t.Errorf("without backends: %v", got)
+	}
 }

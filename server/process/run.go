@@ -162,7 +162,8 @@ type totals struct{ *observe.Registry }
 func (t totals) LogValue() slog.Value {
 	var attrs []slog.Attr
 	t.Each(func(s observe.Sample) {
-		if s.Value == 0 || strings.HasSuffix(s.Name, "_timestamp_seconds") {
+		isState := strings.HasSuffix(s.Name, "_timestamp_seconds") || strings.HasPrefix(s.Name, "edge_backend_")
+		if s.Value == 0 || isState {
 			return
 		}
 		name := strings.TrimPrefix(s.Name, "edge_")
