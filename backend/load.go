@@ -76,7 +76,12 @@ func (m *Member) Answered(r *engine.Reactor, d time.Duration) {
 
 // Failed counts a failure that is m's: methods that look at latency send it less. On r only.
 func (m *Member) Failed(r *engine.Reactor) {
-	m.set.loadOn(r).Failed(m.slot, msOf(r))
+	if at, ever := m.set.loads.AnsweredAt(m.slot); ever && moment(at)|everBit != moment(m.faultAt.Load()) {
+		m.answeredAt.Store(uint64(at) | everBit) // the failure takes its place
+	}
+	now := msOf(r)
+	m.faultAt.Store(uint64(now) | everBit)
+	m.set.loadOn(r).Failed(m.slot, now)
 }
 
 // InFlight returns how many requests are under way at m and how many tunnels to it are open, over all reactors and as
@@ -90,9 +95,30 @@ func (m *Member) Latency() (d time.Duration, slow float64) {
 	return time.Duration(us) * time.Microsecond, slow
 }
 
-// AnsweredWithin reports whether m has answered a request, well or not, within the last d up to now, a time of its
-// reactors in ns.
-func (m *Member) AnsweredWithin(now int64, d time.Duration) bool {
+// moment is a time in milliseconds, of which the low 32 bits are known, with everBit; 0: never.
+type moment uint64
+
+const everBit = 1 << 32
+
+// within reports whether m was within the last d up to now, in ns.
+func (m moment) within(now int64, d time.Duration) bool {
+	return m != 0 && uint32(now/int64(time.Millisecond))-uint32(m) <= uint32(d.Milliseconds())
+}
+
+// answered returns when m answered last otherwise than by a failure.
+func (m *Member) answered() moment {
 	at, ever := m.set.loads.AnsweredAt(m.slot)
-	return ever && uint32(now/int64(time.Millisecond))-at <= uint32(d.Milliseconds())
+	if last := moment(at) | everBit; ever && last != moment(m.faultAt.Load()) {
+		return last
+	}
+	return moment(m.answeredAt.Load())
+}
+
+// AnsweredWithin reports whether m has answered a request, otherwise than by a failure, within the last d up to now, a
+// time of its reactors in ns.
+func (m *Member) AnsweredWithin(now int64, d time.Duration) bool { return m.answered().within(now, d) }
+
+// ServedWithin reports whether m has answered requests within the last d up to now, and none of them failed.
+func (m *Member) ServedWithin(now int64, d time.Duration) bool {
+	return m.AnsweredWithin(now, d) && !moment(m.faultAt.Load()).within(now, d)
 }

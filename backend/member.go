@@ -86,6 +86,8 @@ type Member struct {
 	id         ID
 	reasons    atomic.Uint32 // written with set.mu held
 	checked    atomic.Bool   // it has passed a check since it was ejected
+	faultAt    atomic.Uint64 // a moment: of the last failure
+	answeredAt atomic.Uint64 // a moment: of the last answer before that
 	gone       bool          // guarded by set.mu
 	weight     int           // guarded by set.mu
 	tier       int           // guarded by set.mu

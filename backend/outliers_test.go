@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -91,5 +92,39 @@ func TestOutliers_log(t *testing.T) {
 	m := s.Members()[1]
 	if n := testutil.Allocs(1000, func() { u.Good(r, m) }); n > 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// A failure is no answer, and does not hide the one before it.
+func TestMember_answeredWithin(t *testing.T) {
+	r, s := reactor(t), Of("10.0.0.1:80")
+	s.View(1, nil)
+	m, now := s.Members()[0], r.Now()
+	at := func(d time.Duration) int64 { return now + int64(d) }
+	want := func(what string, answered, served bool) {
+		t.Helper()
+		if got := m.AnsweredWithin(at(time.Second), 5*time.Second); got != answered {
+			t.Errorf("%s: answered: %v", what, got)
+		}
+		if got := m.ServedWithin(at(time.Second), 5*time.Second); got != served {
+			t.Errorf("%s: served: %v", what, got)
+		}
+	}
+	want("nothing", false, false)
+	m.Failed(r)
+	want("a failure", false, false)
+	m.Answered(r, time.Millisecond)
+	m.Answered(r, time.Millisecond)
+	want("an answer in the same millisecond", false, false)
+	m = Of("10.0.0.1:80").Members()[0]
+	m.set.View(1, nil)
+	m.Answered(r, time.Millisecond)
+	want("an answer", true, true)
+	for range 3 {
+		m.Failed(r)
+		want("and a failure", true, false)
+	}
+	if m.AnsweredWithin(at(6*time.Second), 5*time.Second) {
+		t.Error("an old answer counts")
 	}
 }

@@ -22,6 +22,8 @@ type HealthCheck struct {
 	Rise, Fall   int
 	Start        string // up, down or checked: before the first check
 	Port         int    // 0: that of the backend
+	// PassiveCounts has requests that are answered take the place of checks.
+	PassiveCounts bool `json:",omitempty"`
 
 	Method, Path   string
 	Host           string        // empty: the address of the backend
@@ -107,6 +109,10 @@ func healthKeys() []*schema.Key {
 		{Path: "port", Type: schema.Int, Default: "0", Min: "0", Max: "65535", Example: "8081",
 			Into: schema.Into(func(e *healthEntry) *int { return &e.Port }),
 			Doc:  "The port that checks connect to. 0: that of the backend."},
+		{Path: "passive_counts", Type: schema.Bool, Default: "false", Example: "true",
+			Into: schema.Into(func(e *healthEntry) *bool { return &e.PassiveCounts }),
+			Doc: "Whether requests take the place of checks: a backend that is up, has answered requests within " +
+				"`interval` and failed none of them is not checked."},
 	}, askedKeys()...)
 }
 

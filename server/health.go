@@ -37,6 +37,7 @@ func (b *build) check(u *config.Upstream, o *upstream.Options, protocol upstream
 	}
 	check := &health.Options{
 		Name: u.Name, Instance: b.server.instance, Timeout: c.Timeout, Kind: checkKinds[c.Type], Port: c.Port,
+		Passive: c.PassiveCounts,
 		Rules: health.Rules{
 			Interval: c.Interval, Fast: c.FastInterval, Down: c.DownInterval, Rise: c.Rise, Fall: c.Fall,
 			Start: checkStarts[c.Start],

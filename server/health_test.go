@@ -142,3 +142,14 @@ func TestHealth_checkedBeforeItServes(t *testing.T) {
 	one.ill.Store(false)
 	testutil.Eventually(t, 10*time.Second, func() bool { return answersOf(t, s, 1)["one"] == 1 }, "it serves")
 }
+
+// With passive_counts a backend that answers requests is not checked.
+func TestHealth_passiveCounts(t *testing.T) {
+	one := newCheckedOrigin(t, "one")
+	s := start(t, Options{}, "%s", quiet+"[http]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n"+
+		"[[routes]]\npattern = \"/*\"\ndest = \""+one.address()+"\"\n"+checks+"passive_counts = true\n")
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		statusOf(t, s, "/")
+		return counter(s, "edge_check_replaced_total") > 1
+	}, "checks are left out")
+}

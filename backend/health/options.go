@@ -30,6 +30,9 @@ type Options struct {
 	Timeout  time.Duration // of one check, from the connection to the whole answer
 	Kind     Kind
 	Port     int // of the checks; 0: that of the member
+	// Passive has requests take the place of checks: a member that serves, has answered some within the interval and
+	// failed none is not checked.
+	Passive bool
 
 	Protocol   upstream.Protocol // HTTP alone; GRPC is HTTP/2
 	TLS        upstream.TLS

@@ -125,7 +125,12 @@ func (p *probe) drop() {
 func (p *probe) due(r *engine.Reactor) {
 	switch p.state {
 	case resting:
-		p.begin(r.Now())
+		if now := r.Now(); p.isReplaced(now) {
+			p.watch.stats.replaced.Add(1)
+			p.settle(now, Result{Outcome: Passed, Began: now})
+		} else {
+			p.begin(now)
+		}
 	case asking:
 		// A reactor that is late may have the answer in a socket that it has not come to read.
 		late := r.Now()-p.until > int64(p.plan.Timeout)/4
@@ -135,6 +140,12 @@ func (p *probe) due(r *engine.Reactor) {
 		}
 		p.fail(finding{word: w, outcome: TimedOut, excused: late})
 	}
+}
+
+// isReplaced reports whether requests have found out what the check would.
+func (p *probe) isReplaced(now int64) bool {
+	return p.plan.Passive && p.check.IsUp() && p.check.Contrary() == 0 &&
+		p.member.ServedWithin(now, p.plan.Rules.Interval)
 }
 
 // begin begins a check: on the connection that there is, or on a new one.

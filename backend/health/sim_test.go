@@ -283,6 +283,82 @@ func TestWatch_excusesAMemberThatAnswersClients(t *testing.T) {
 	})
 }
 
+// failClient has a request of a client to m fail.
+func (x *world) failClient(m *backend.Member) {
+	x.set.View(1, nil)
+	x.reactor.Post(&engine.Task{Run: func(r *engine.Reactor) { m.Failed(r) }})
+	x.pass(time.Millisecond)
+}
+
+// A member whose requests fail does not answer clients: it is declared down when its checks are not answered either.
+func TestWatch_doesNotExcuseFailedRequests(t *testing.T) {
+	sim.Run(t, 20, func(t testing.TB, w *sim.World) {
+		x := newWorld(t, w, checked(), 1)
+		m := x.set.Members()[0]
+		x.answerClient(m)
+		x.pass(6 * time.Second)
+		x.origins[0].Ignore(true)
+		for _, p := range x.origins[0].Accepted() {
+			p.StopReading()
+		}
+		for begun := w.Now(); w.Now() < begun+int64(20*time.Second); {
+			x.failClient(m)
+			x.pass(time.Second)
+		}
+		if s := x.watch.Stats(); !x.down(0) || s.Excused > 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// Where requests count, a member that answers them is not checked. After one that failed, or after an interval without
+// any, it is.
+func TestWatch_requestsTakeThePlaceOfChecks(t *testing.T) {
+	sim.Run(t, 20, func(t testing.TB, w *sim.World) {
+		o := checked()
+		o.Passive = true
+		x := newWorld(t, w, o, 1)
+		m := x.set.Members()[0]
+		answered := func(d time.Duration) {
+			for end := w.Now() + int64(d); w.Now() < end; {
+				x.answerClient(m)
+				x.pass(time.Second)
+			}
+		}
+		answered(6 * time.Second)
+		asked := x.asked
+		answered(time.Minute)
+		if s := x.watch.Stats(); x.asked > asked || s.Replaced < 11 {
+			t.Errorf("asked %d times, then %d: %+v", asked, x.asked, s)
+		}
+		x.failClient(m)
+		answered(5 * time.Second)
+		if x.asked != asked+1 {
+			t.Errorf("after a failure asked %d times, want 1", x.asked-asked)
+		}
+		answered(time.Minute)
+		if x.asked > asked+1 {
+			t.Errorf("long after a failure asked %d times", x.asked-asked)
+		}
+		x.pass(11 * time.Second)
+		if x.asked < asked+2 {
+			t.Error("without requests it is not checked")
+		}
+		x.origins[0].Refuse(true)
+		for _, p := range x.origins[0].Accepted() {
+			p.Reset()
+		}
+		x.run("it is down", func() bool { return x.down(0) })
+		replaced := x.watch.Stats().Replaced
+		x.answerClient(m)
+		x.origins[0].Refuse(false)
+		x.run("it is up again", func() bool { return !x.down(0) })
+		if n := x.watch.Stats().Replaced - replaced; n != 0 {
+			t.Errorf("%d checks of a member that is down were left out", n)
+		}
+	})
+}
+
 // A refusal counts although the member answers clients: nobody can connect to it any more.
 func TestWatch_doesNotExcuseARefusal(t *testing.T) {
 	sim.Run(t, 20, func(t testing.TB, w *sim.World) {

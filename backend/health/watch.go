@@ -143,10 +143,12 @@ type Stats struct {
 	Failed  [len(words)]uint64 // by the word of the reason: see Words
 	Excused uint64             // checks without an answer in time, for which the member may not be at fault
 	Doubted uint64             // verdicts that waited, since many members failed together
-	Delayed uint64             // checks that waited for a place to connect
-	Fresh   uint64             // connections
-	Downs   uint64             // verdicts
-	Ups     uint64
+	// Replaced is how many checks were left out, since requests had found out what they would have.
+	Replaced uint64
+	Delayed  uint64 // checks that waited for a place to connect
+	Fresh    uint64 // connections
+	Downs    uint64 // verdicts
+	Ups      uint64
 
 	Members int64 // that are checked
 	Down    int64 // that are down because of their checks
@@ -162,7 +164,7 @@ func (s *Stats) FailedBy(word string) uint64 {
 
 // counters are what a Watch counts. Safe for any goroutine.
 type counters struct {
-	passed, excused, doubted, delayed, fresh, downs, ups atomic.Uint64
+	passed, excused, doubted, replaced, delayed, fresh, downs, ups atomic.Uint64
 
 	failed [len(words)]atomic.Uint64
 }
@@ -172,7 +174,7 @@ func (w *Watch) Stats() Stats {
 	c := &w.stats
 	s := Stats{
 		Passed: c.passed.Load(), Excused: c.excused.Load(), Doubted: c.doubted.Load(), Delayed: c.delayed.Load(),
-		Fresh: c.fresh.Load(), Downs: c.downs.Load(), Ups: c.ups.Load(),
+		Replaced: c.replaced.Load(), Fresh: c.fresh.Load(), Downs: c.downs.Load(), Ups: c.ups.Load(),
 	}
 	for i := range words {
 		s.Failed[i] = c.failed[i].Load()

@@ -234,6 +234,7 @@ func checkRows() []row {
 		{"edge_check_excused_total", "", "Excused",
 			"Checks without an answer in time that do not count: edge was late, or the backend answers clients."},
 		{"edge_check_doubted_total", "", "Doubted", "Verdicts that waited, since many backends failed together."},
+		{"edge_check_replaced_total", "", "Replaced", "Checks left out, since requests were answered: passive_counts."},
 		{"edge_check_delayed_total", "", "Delayed", "Checks that waited, since too many others were connecting."},
 		{"edge_check_connections_total", "", "Fresh", "Connections of checks begun."},
 		{"edge_check_verdicts_total", "to=down", "Downs", "Backends that checks took down, or brought up."},
