@@ -44,6 +44,8 @@ type Config struct {
 	ErrorPages   []ErrorPage `json:",omitempty"` // where neither the route nor the listener has one
 	Fallback     Dest        // where a request goes that no route takes: the upstream "default", the hello page, or 404
 
+	Registrations []Registration `json:",omitempty"` // of [register]
+
 	Filters  []string        `json:",omitempty"` // for all requests, by the names that the program has for them
 	Features []schema.Target `json:",omitempty"` // see Register
 

@@ -22,7 +22,8 @@ type document struct {
 	routes    []*routeEntry
 	health    *healthEntry // [health_check]
 
-	certificates []*certificateEntry
+	certificates  []*certificateEntry
+	registrations []*registerEntry
 }
 
 // documentOf sorts the entries of file by their sections.
@@ -40,6 +41,8 @@ func documentOf(file *schema.Document) *document {
 		routes:       schema.All[*routeEntry](file.Entries("routes")),
 		health:       schema.Only[*healthEntry](file.Entries("health_check")),
 		certificates: schema.All[*certificateEntry](file.Entries("certificates")),
+
+		registrations: schema.All[*registerEntry](file.Entries("register")),
 	}
 }
 

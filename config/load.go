@@ -24,6 +24,8 @@ type Options struct {
 	Places bool
 	// Sources are the schemes of the sources of backends that the program has beside those of edge.
 	Sources []string
+	// Registries are the schemes of the registries that the program has beside those of edge, for [register].
+	Registries []string
 	// Ignored are files that the one to load was chosen from and that are not read: a warning each.
 	Ignored []string
 }
@@ -84,19 +86,20 @@ const (
 
 // resolver turns entries into the Config: names become indices, entries get their defaults.
 type resolver struct {
-	rep      *Report
-	file     *schema.Document
-	doc      *document // the entries of file
-	c        *Config
-	now      time.Time               // against which certificates are valid; zero: no file that is named is opened
-	names    map[string]int          // the index of an upstream, by its name
-	named    map[string]syntax.Span  // where an upstream is first named, for hints
-	inline   map[string]int          // the index of an upstream that a dest spells out, by its backends
-	claimed  map[string]claim        // by what addresses occupy, see Address.Claims
-	patterns map[string]patternTaken // the first route with a pattern and conditions
-	filters  []string                // names of those that the program has
-	sources  []string                // schemes of those that the program has
-	ageless  map[*schema.Given]bool  // entries that were reported to have hsts without max_age
+	rep        *Report
+	file       *schema.Document
+	doc        *document // the entries of file
+	c          *Config
+	now        time.Time               // against which certificates are valid; zero: no file that is named is opened
+	names      map[string]int          // the index of an upstream, by its name
+	named      map[string]syntax.Span  // where an upstream is first named, for hints
+	inline     map[string]int          // the index of an upstream that a dest spells out, by its backends
+	claimed    map[string]claim        // by what addresses occupy, see Address.Claims
+	patterns   map[string]patternTaken // the first route with a pattern and conditions
+	filters    []string                // names of those that the program has
+	sources    []string                // schemes of those that the program has
+	registries []string                // schemes of those that the program has
+	ageless    map[*schema.Given]bool  // entries that were reported to have hsts without max_age
 }
 
 // resolve checks the entries of file against each other and builds the Config, which is of use when the report has no
@@ -104,7 +107,8 @@ type resolver struct {
 func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Config {
 	r := &resolver{
 		rep: file.Report, file: file, doc: doc, c: &Config{}, now: now, filters: o.Filters, sources: o.Sources,
-		names: make(map[string]int), ageless: make(map[*schema.Given]bool),
+		registries: o.Registries,
+		names:      make(map[string]int), ageless: make(map[*schema.Given]bool),
 		inline: make(map[string]int), named: make(map[string]syntax.Span),
 		claimed: make(map[string]claim), patterns: make(map[string]patternTaken),
 	}
@@ -136,6 +140,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	if len(doc.listeners) == 0 {
 		r.addListener()
 	}
+	resolveRegistrations(r)
 	r.warnUnusedTLS()
 	r.resolveHTTPSPorts()
 	r.warnUnusedUpstreams()

@@ -55,6 +55,11 @@ func fileWith(s *schema.Section, k *schema.Key, value string) string {
 		if k.Path == "timeout" {
 			need("interval", `"1h"`)
 		}
+	case "register":
+		need("to", `"consul://127.0.0.1:8500/users"`)
+		if k.Path == "listener" {
+			before = "[[listeners]]\nname = \"internal\"\nlisten = \":80\"\n"
+		}
 	case "routes":
 		before = "[upstreams.api]\nbackends = [{ address = \"h:1\" }]\n"
 		if k.Path == "listener" {

@@ -26,7 +26,7 @@ var edge = sync.OnceValue(func() *schema.Schema {
 	return schema.New(slices.Concat([]*schema.Section{
 		topSection(), globalSection(), listenersSection(), tlsSection(), certificatesSection(), upstreamsSection(),
 		upstreamBackendsSection(), upstreamHealthSection(), upstreamDefaultsSection(), healthSection(),
-		membersSection(), defaultsSection(), routesSection(), logSection(),
+		membersSection(), defaultsSection(), routesSection(), registerSection(), logSection(),
 	}, registered), codes, reserved())
 })
 

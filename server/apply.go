@@ -40,12 +40,15 @@ func (s *Server) replace(cfg *config.Config, listen bool) error {
 	b := s.build(cfg)
 	err := errors.Join(b.openLogs(), b.prepare(), b.openCertificates(), b.makeRoutes())
 	if err == nil && listen {
-		err = b.openListeners()
+		if err = b.openListeners(); err == nil {
+			err = b.makeRegistrations()
+		}
 	}
 	if err != nil {
 		b.undo()
 		return err
 	}
+	s.withdrawOthers(b)
 	s.commit(b)
 	return nil
 }
@@ -72,6 +75,9 @@ func (s *Server) commit(b *build) {
 		b.prepared()
 	}
 	s.follow(&b.generation)
+	if s.state == serving {
+		s.announce()
+	}
 	s.retire(old)
 }
 

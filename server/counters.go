@@ -70,6 +70,7 @@ func (s *Server) collect() {
 			now.AddBackend(name, m.Address(), m.Reasons() == 0, float64(m.Weight()))
 		}
 	}
+	s.addRegistrations(&now.Registrations)
 	now.Engine, now.TLS = s.engine.Stats(), s.secure.Stats()
 	for _, l := range g.listeners {
 		now.Listener(l.name).Conns += l.open.Conns()

@@ -115,6 +115,9 @@ func entries(c *config.Config) []entry {
 		r.Dest.Upstream, r.Entry = 0, 0
 		all = append(all, entry{"route", name, routeEntry{r, to}})
 	}
+	for _, r := range c.Registrations {
+		all = append(all, entry{"register", strings.TrimSpace(r.To + " " + r.Name), r})
+	}
 	for _, f := range c.Features {
 		all = append(all, entry{schema.SectionOf(f).Path, "", f})
 	}

@@ -24,6 +24,8 @@ type generation struct {
 	sinks     map[string]*sink // by path
 	certs     *certs.Set
 	authority string // the file of the internal authority; "": no certificate is of it
+
+	registrations map[registered]*registration // nil before there are listeners
 }
 
 // build is a generation in the making. It keeps what it opened, so that undo can close it.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend/discovery"
+	"github.com/edge-proxy/edge/backend/discovery/register"
 	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
@@ -43,6 +44,8 @@ type Options struct {
 	Filters map[string]*proxy.Filter
 	// Sources are kinds of sources of backends that a configuration may name by their schemes, in "discover".
 	Sources map[string]discovery.Maker
+	// Registries are kinds of registries that a configuration may name by their schemes, in [register].
+	Registries map[string]register.Maker
 	// StateDir is the folder for files that edge makes for itself; "": STATE_DIRECTORY, /var/lib/edge, or one in the
 	// home directory, as New finds them.
 	StateDir string
@@ -69,6 +72,10 @@ type Server struct {
 	monitor *health.Monitor
 	trust   *certs.Follower // of the files of authorities
 	begun   *config.Config  // that New was given
+
+	registered register.Tally
+	stopping   chan struct{} // closed by Stop
+	stopOnce   sync.Once
 
 	instance uint64 // spreads the checks of several instances
 	drawn    string // the secret of sticky cookies for which the configuration has none
@@ -112,7 +119,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: o, begun: cfg, engine: e, proxy: proxy.New(e, empty), present: &generation{config: &config.Config{}},
-		drawn: cryptorand.Text(),
+		drawn: cryptorand.Text(), stopping: make(chan struct{}),
 	}
 	s.proxy.SetName(viaOf(cfg))
 	s.monitor, s.instance = health.NewMonitor(e), instanceOf()
@@ -163,6 +170,7 @@ func (s *Server) Start() error {
 	}
 	s.state = serving
 	s.engine.Start()
+	s.announce()
 	return nil
 }
 
@@ -213,19 +221,23 @@ func (s *Server) AuthorityPath() string {
 // Conns returns how many connections of clients are open.
 func (s *Server) Conns() int { return s.engine.Conns() }
 
-// Drain stops accepting and waits until open connections have ended, at most for grace. It reports whether none was
-// left. Stop, from another goroutine, cuts it short.
+// Drain withdraws what is registered, and waits until others have heard of it. Then it stops accepting and waits until
+// open connections have ended, at most for grace. It reports whether none was left. Stop, from another goroutine, cuts
+// it short.
 func (s *Server) Drain(grace time.Duration) bool {
 	s.mu.Lock()
 	if s.state == serving {
 		s.state = draining
 	}
 	s.mu.Unlock()
+	s.withdraw(s.takeRegistrations(), true)
 	return s.engine.Drain(grace)
 }
 
 // Stop closes what is open, ends the reactors and writes the access logs to their end. A second call does nothing.
 func (s *Server) Stop() error {
+	s.stopOnce.Do(func() { close(s.stopping) })
+	s.withdraw(s.takeRegistrations(), false)
 	s.trust.Stop() // without mu, which trustChanged takes
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -5,12 +5,11 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/url"
-	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/discovery/remote"
 )
 
 // Bounds of Consul's blocking queries.
@@ -41,13 +40,13 @@ type consulEntry struct {
 
 // Run asks with the index of the answer before, which Consul holds until something has changed.
 func (s *consulSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
-	r, err := newRemote([]string{s.base}, remoteOptions{ca: s.ca, wait: consulWait + consulWait/8})
+	r, err := remote.New([]string{s.base}, remote.Options{Agent: agent, CA: s.ca, Wait: consulWait + consulWait/8})
 	if err != nil {
 		return err
 	}
-	defer r.close()
-	r.token = func() (string, string, error) {
-		token, err := secretOf(s.tokenFile, "CONSUL_HTTP_TOKEN")
+	defer r.Close()
+	r.Token = func() (string, string, error) {
+		token, err := remote.Secret(s.tokenFile, "CONSUL_HTTP_TOKEN")
 		return "X-Consul-Token", token, err
 	}
 	index := uint64(0)
@@ -61,7 +60,7 @@ func (s *consulSource) Run(ctx context.Context, publish func([]backend.Spec, err
 			q.Set("wait", (consulWait - time.Duration(rand.Int64N(int64(consulWait/16)))).Round(time.Second).String())
 		}
 		var entries []consulEntry
-		field, err := r.call(ctx, "GET", "/v1/health/service/"+url.PathEscape(s.service)+"?"+q.Encode(), nil, &entries)
+		field, err := r.Call(ctx, "GET", "/v1/health/service/"+url.PathEscape(s.service)+"?"+q.Encode(), nil, &entries)
 		if err != nil {
 			return err
 		}
@@ -102,13 +101,4 @@ func consulSpecs(entries []consulEntry) []backend.Spec {
 		})
 	}
 	return list
-}
-
-// secretOf returns the text of a file, or of a variable of the environment where no file is named.
-func secretOf(file, variable string) (string, error) {
-	if file == "" {
-		return os.Getenv(variable), nil
-	}
-	text, err := os.ReadFile(file)
-	return strings.TrimSpace(string(text)), err
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/discovery/remote"
 )
 
 // dockerSource finds the containers that have a label, by the API of Docker, which podman has too.
@@ -59,12 +60,12 @@ var dockerEvents = []string{"start", "die", "stop", "pause", "unpause", "kill", 
 // come with the first of them (podman), so that nobody knows from when on they are told.
 func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
 	ctx, cancel := context.WithCancel(ctx)
-	r, err := newRemote([]string{"http://docker"}, remoteOptions{socket: s.socket})
+	r, err := remote.New([]string{"http://docker"}, remote.Options{Agent: agent, Socket: s.socket})
 	if err != nil {
 		cancel()
 		return err
 	}
-	defer r.close()
+	defer r.Close()
 	news, ended := make(chan struct{}, 1), make(chan error, 1)
 	var following sync.WaitGroup
 	following.Go(func() { ended <- s.follow(ctx, news) })
@@ -74,7 +75,7 @@ func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, err
 	for {
 		var all []dockerContainer
 		query := "/containers/json?" + filters(map[string][]string{"label": {s.label}, "status": {"running"}})
-		if _, err := r.call(ctx, "GET", query, nil, &all); err != nil {
+		if _, err := r.Call(ctx, "GET", query, nil, &all); err != nil {
 			return err
 		}
 		publish(s.specs(all))
@@ -93,19 +94,19 @@ func (s *dockerSource) Run(ctx context.Context, publish func([]backend.Spec, err
 
 // follow has news told of the events that matter, until the stream ends.
 func (s *dockerSource) follow(ctx context.Context, news chan<- struct{}) error {
-	r, err := newRemote([]string{"http://docker"}, remoteOptions{socket: s.socket, wait: never})
+	r, err := remote.New([]string{"http://docker"}, remote.Options{Agent: agent, Socket: s.socket, Wait: remote.Never})
 	if err != nil {
 		return err
 	}
-	defer r.close()
-	events, err := r.open(ctx, "GET", "/events?"+filters(map[string][]string{"type": {"container", "network"}}), nil)
+	defer r.Close()
+	events, err := r.Open(ctx, "GET", "/events?"+filters(map[string][]string{"type": {"container", "network"}}), nil)
 	if err != nil {
 		return err
 	}
-	defer events.close()
+	defer events.Close()
 	for {
 		var e struct{ Action, Status string }
-		if err := events.next(&e); err != nil {
+		if err := events.Next(&e); err != nil {
 			return fmt.Errorf("events: %w", err)
 		}
 		action, _, _ := strings.Cut(e.Action, ":")

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/discovery/remote"
 )
 
 // etcdSource finds the backends that the values of the keys with a prefix are, by the JSON gateway of etcd (3.4 on).
@@ -54,14 +55,14 @@ type (
 // Run reads the range and then watches it from the revision after. Whatever ends the watch, also that the revision was
 // compacted away, has the range read again.
 func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
-	r, err := newRemote(s.bases, remoteOptions{ca: s.ca})
+	r, err := remote.New(s.bases, remote.Options{Agent: agent, CA: s.ca})
 	if err != nil {
 		return err
 	}
-	defer r.close()
+	defer r.Close()
 	of := etcdRange{Key: []byte(s.prefix), RangeEnd: prefixEnd(s.prefix)}
 	var found etcdFound
-	if _, err := r.call(ctx, "POST", "/v3/kv/range", of, &found); err != nil {
+	if _, err := r.Call(ctx, "POST", "/v3/kv/range", of, &found); err != nil {
 		return err
 	}
 	values := make(map[string][]byte, len(found.Pairs))
@@ -70,14 +71,14 @@ func (s *etcdSource) Run(ctx context.Context, publish func([]backend.Spec, error
 	}
 	publish(valuesOf(values))
 	of.Start = found.Header.Revision + 1
-	events, err := r.open(ctx, "POST", "/v3/watch", map[string]any{"create_request": of})
+	events, err := r.Open(ctx, "POST", "/v3/watch", map[string]any{"create_request": of})
 	if err != nil {
 		return err
 	}
-	defer events.close()
+	defer events.Close()
 	for {
 		var e etcdEvents
-		if err := events.next(&e); err != nil {
+		if err := events.Next(&e); err != nil {
 			return fmt.Errorf("watch: %w", err)
 		}
 		switch {

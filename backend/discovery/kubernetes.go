@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/discovery/remote"
 )
 
 // How a Kubernetes API server is asked.
@@ -85,12 +86,12 @@ func (s *kubeSource) Run(ctx context.Context, publish func([]backend.Spec, error
 	if err != nil {
 		return err
 	}
-	defer r.close()
+	defer r.Close()
 	var wait backoff
 	for {
 		begun := time.Now()
-		var status *statusError
-		if err := s.listAndWatch(ctx, r, publish); !errors.As(err, &status) || status.code != statusGone {
+		var status *remote.StatusError
+		if err := s.listAndWatch(ctx, r, publish); !errors.As(err, &status) || status.Code != statusGone {
 			return err
 		}
 		if time.Since(begun) > kubeWatch {
@@ -103,7 +104,7 @@ func (s *kubeSource) Run(ctx context.Context, publish func([]backend.Spec, error
 }
 
 // listAndWatch ends with an error. A watch that ended is begun again where it was.
-func (s *kubeSource) listAndWatch(ctx context.Context, r *remote, publish func([]backend.Spec, error)) error {
+func (s *kubeSource) listAndWatch(ctx context.Context, r *remote.Client, publish func([]backend.Spec, error)) error {
 	query := url.Values{"labelSelector": {"kubernetes.io/service-name=" + s.service}}
 	where := "/apis/discovery.k8s.io/v1/namespaces/" + url.PathEscape(s.namespace) + "/endpointslices?"
 	slices, version, err := listSlices(ctx, r, where, query)
@@ -120,13 +121,13 @@ func (s *kubeSource) listAndWatch(ctx context.Context, r *remote, publish func([
 	for {
 		query.Set("resourceVersion", version)
 		query.Set("timeoutSeconds", strconv.Itoa(int((kubeWatch + rand.N(kubeWatch)).Seconds())))
-		events, err := r.open(ctx, "GET", where+query.Encode(), nil)
+		events, err := r.Open(ctx, "GET", where+query.Encode(), nil)
 		if err != nil {
 			return err
 		}
 		begun := time.Now()
 		n, err := s.follow(events, slices, &version, tell)
-		events.close()
+		events.Close()
 		if err != nil {
 			return err
 		}
@@ -137,7 +138,7 @@ func (s *kubeSource) listAndWatch(ctx context.Context, r *remote, publish func([
 }
 
 // connect finds the server, and the rights that the pod has there.
-func (s *kubeSource) connect() (*remote, error) {
+func (s *kubeSource) connect() (*remote.Client, error) {
 	api, ca, tokenFile := s.api, s.ca, s.tokenFile
 	if api == "" {
 		host, port := os.Getenv("KUBERNETES_SERVICE_HOST"), os.Getenv("KUBERNETES_SERVICE_PORT")
@@ -152,17 +153,17 @@ func (s *kubeSource) connect() (*remote, error) {
 			tokenFile = path.Join(kubeFolder, "token")
 		}
 	}
-	r, err := newRemote([]string{api}, remoteOptions{ca: ca})
+	r, err := remote.New([]string{api}, remote.Options{Agent: agent, CA: ca})
 	if err != nil || tokenFile == "" {
 		return r, err
 	}
 	var token string
 	var read time.Time
-	r.token = func() (string, string, error) {
+	r.Token = func() (string, string, error) {
 		if time.Since(read) < kubeToken {
 			return "Authorization", token, nil
 		}
-		text, err := secretOf(tokenFile, "") // it is replaced before it ends
+		text, err := remote.Secret(tokenFile, "") // it is replaced before it ends
 		token, read = "Bearer "+text, time.Now()
 		return "Authorization", token, err
 	}
@@ -170,7 +171,8 @@ func (s *kubeSource) connect() (*remote, error) {
 }
 
 // listSlices returns all slices by name, and the version to watch from.
-func listSlices(ctx context.Context, r *remote, where string, query url.Values) (map[string]*kubeSlice, string, error) {
+func listSlices(ctx context.Context, r *remote.Client, where string, query url.Values) (
+	map[string]*kubeSlice, string, error) {
 	slices := make(map[string]*kubeSlice)
 	page := url.Values{"limit": {kubePage}}
 	for name, values := range query {
@@ -178,7 +180,7 @@ func listSlices(ctx context.Context, r *remote, where string, query url.Values) 
 	}
 	for {
 		var list kubeList
-		if _, err := r.call(ctx, "GET", where+page.Encode(), nil, &list); err != nil {
+		if _, err := r.Call(ctx, "GET", where+page.Encode(), nil, &list); err != nil {
 			return nil, "", err
 		}
 		for i := range list.Items {
@@ -193,11 +195,11 @@ func listSlices(ctx context.Context, r *remote, where string, query url.Values) 
 
 // follow takes events until the watch ends. It returns how many there were. The end is no error, unless the version is
 // forgotten.
-func (s *kubeSource) follow(events *stream, slices map[string]*kubeSlice, version *string, tell func()) (
+func (s *kubeSource) follow(events *remote.Stream, slices map[string]*kubeSlice, version *string, tell func()) (
 	n int, err error) {
 	for ; ; n++ {
 		var e kubeEvent
-		if err := events.next(&e); err != nil {
+		if err := events.Next(&e); err != nil {
 			return n, nil // the server ends a watch when it likes
 		}
 		if e.Type == "ERROR" {
@@ -205,7 +207,7 @@ func (s *kubeSource) follow(events *stream, slices map[string]*kubeSlice, versio
 			if err := json.Unmarshal(e.Object, &status); err != nil {
 				return n, err
 			}
-			return n, &statusError{status.Code, status.Message}
+			return n, &remote.StatusError{Code: status.Code, Text: status.Message}
 		}
 		var slice kubeSlice
 		if err := json.Unmarshal(e.Object, &slice); err != nil {

@@ -7,7 +7,11 @@ import (
 	"strconv"
 
 	"github.com/edge-proxy/edge/backend/discovery/locator"
+	"github.com/edge-proxy/edge/backend/discovery/remote"
 )
+
+// agent is what registries know edge by.
+const agent = "edge-discovery"
 
 // Maker makes a source of a program's own kind. It must return at once, and open nothing.
 type Maker func(l *locator.Locator) (Source, error)
@@ -40,7 +44,7 @@ func Open(text string, o Opening) (Source, error) {
 	case "file":
 		return &fileSource{path: l.Path}, nil
 	case "etcd":
-		return &etcdSource{bases: basesOf(l), prefix: l.Name, ca: l.Params.Get("ca")}, nil
+		return &etcdSource{bases: remote.Bases(l), prefix: l.Name, ca: l.Params.Get("ca")}, nil
 	case "consul":
 		return newConsul(l), nil
 	case "k8s":
@@ -58,22 +62,9 @@ func Open(text string, o Opening) (Source, error) {
 	return source, err
 }
 
-// basesOf returns the servers of a registry as the begins of URLs. A file of authorities means TLS.
-func basesOf(l *locator.Locator) []string {
-	scheme := "http://"
-	if l.Params.Get("tls") == "true" || l.Params.Has("ca") && l.Params.Get("tls") != "false" {
-		scheme = "https://"
-	}
-	all := make([]string, len(l.Hosts))
-	for i, host := range l.Hosts {
-		all[i] = scheme + host
-	}
-	return all
-}
-
 // newConsul makes the source of a service of Consul. What the locator says beside is passed on.
 func newConsul(l *locator.Locator) *consulSource {
-	s := &consulSource{base: basesOf(l)[0], service: l.Name, params: url.Values{}, ca: l.Params.Get("ca"),
+	s := &consulSource{base: remote.Bases(l)[0], service: l.Name, params: url.Values{}, ca: l.Params.Get("ca"),
 		tokenFile: l.Params.Get("token_file")}
 	for _, name := range []string{"tag", "dc", "near"} {
 		if value := l.Params.Get(name); value != "" {

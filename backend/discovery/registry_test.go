@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -596,38 +595,5 @@ func TestDocker_portsAndAddresses(t *testing.T) {
 		if got := describe((&dockerSource{}).specs([]dockerContainer{c})); got != tc.want {
 			t.Errorf("%s: %s, want %s", tc.text, got, tc.want)
 		}
-	}
-}
-
-// An answer without an end is a failure, not memory.
-func TestRemote_bounds(t *testing.T) {
-	t.Parallel()
-	at := serve(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
-		piece := []byte(strings.Repeat(" ", 1<<16))
-		for q.Context().Err() == nil {
-			if _, err := w.Write(piece); err != nil {
-				return
-			}
-		}
-	}))
-	r, err := newRemote([]string{"http://" + at}, remoteOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.close()
-	var to any
-	if _, err := r.call(t.Context(), "GET", "/", nil, &to); err != errLong {
-		t.Error(err)
-	}
-	s, err := r.open(t.Context(), "GET", "/", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.close()
-	if err := s.next(&to); err != errLong {
-		t.Error(err)
-	}
-	if _, err := newRemote(nil, remoteOptions{ca: filepath.Join(t.TempDir(), "missing")}); !os.IsNotExist(err) {
-		t.Error(err)
 	}
 }

@@ -77,6 +77,10 @@ func (d *Decoder) member(n *syntax.Node, p *place, t Target, path string) {
 
 // entries decodes a list of tables.
 func (d *Decoder) entries(n *syntax.Node, p *place, t Target, path string) {
+	if n.Kind == syntax.KindTable && p.section.Single {
+		d.table(n, p, d.doc.enter(p.section, t, n), path)
+		return
+	}
 	if n.Kind == syntax.KindTable && n.Origin == syntax.OriginHeader {
 		d.Report.Errorf(n.Head, "write "+syntax.Quote("[["+path+"]]"), "[%s] is one entry of a list", path)
 		return

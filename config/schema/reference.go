@@ -42,6 +42,9 @@ func (s *Section) describe(b *strings.Builder) {
 	for _, a := range s.Aliases {
 		fmt.Fprintf(b, "\nAlso written `%s`: %s.\n", titleOf(a.Path, a.Shape), a.Doc)
 	}
+	if s.Single {
+		fmt.Fprintf(b, "\nA single one may be written `[%s]`.\n", s.Path)
+	}
 	if s.Top {
 		b.WriteString("\nThese keys may stand at the top of the file as well.\n")
 	}

@@ -48,6 +48,7 @@ type Section struct {
 	Aliases  []Alias
 	Top      bool   // its keys may stand at the top of the file as well
 	Merges   bool   // entries of a list that have the same name in several files are one
+	Single   bool   // a table, [path], is a list with one entry; of shape List
 	Bare     string // the key that is meant by a string in place of an entry
 	Switch   string // the key that true or false stand for in place of the table; of shape One
 	Extends  bool   // its keys stand among those of another section with this path; New is called when one is given

@@ -48,6 +48,7 @@ func etcdAt(t *testing.T) string {
 // etcdCall posts to the JSON gateway.
 func etcdCall(t *testing.T, at, path string, body map[string]any) (answer struct {
 	Header struct{ Revision string }
+	Count  string // "" is none
 }) {
 	t.Helper()
 	text, err := json.Marshal(body)
@@ -70,6 +71,7 @@ func etcdCall(t *testing.T, at, path string, body map[string]any) (answer struct
 
 // What is put, removed, compacted and leased in etcd is seen.
 func TestDiscovery_etcd(t *testing.T) {
+	t.Parallel()
 	at := etcdAt(t)
 	put := func(key, value string, lease string) string {
 		t.Helper()

@@ -27,6 +27,8 @@ type Sample struct {
 	Handshakes Handshakes
 	Proxy      proxy.Stats
 
+	Registrations Registrations
+
 	Certificates int
 	FirstExpiry  int64 // Unix seconds; 0: there is no certificate
 
@@ -71,6 +73,12 @@ func (s *Sample) eachBackend(value func(b *backend) float64, yield func(value fl
 			yield(value(b), observe.Label{Name: "upstream", Value: name}, label)
 		}
 	}
+}
+
+// Registrations is what others find of the process, and what was counted of that.
+type Registrations struct {
+	Known, Unknown int // now
+	Puts, Failures uint64
 }
 
 // Listener is what all addresses of one listener have counted.
@@ -147,6 +155,7 @@ func New(reactors int) *Counters {
 	register(c, proxyRows, nil, func(s *Sample) *proxy.Stats { return &s.Proxy })
 	register(c, tlsRows, nil, func(s *Sample) *tlsconn.Stats { return &s.TLS })
 	register(c, handshakeRows(), nil, func(s *Sample) *Handshakes { return &s.Handshakes })
+	register(c, registrationRows, nil, func(s *Sample) *Registrations { return &s.Registrations })
 	register(c, certificateRows, nil, func(s *Sample) *Sample { return s })
 	r.Gauge("edge_loop_slowest_tick_seconds", "The longest turn of an event loop so far.",
 		func() float64 { return time.Duration(c.shown.Load().Engine.SlowestTick).Seconds() })

@@ -222,6 +222,15 @@ func ejectionRows() (rows []row) {
 	return rows
 }
 
+// registrationRows are read from a Registrations.
+var registrationRows = []row{
+	{"edge_register_puts_total", "result=success", "Puts -Failures",
+		"Entries of [register] put into a registry, or renewed."},
+	{"edge_register_puts_total", "result=failure", "Failures", ""},
+	{"edge_registrations", "state=known", "Known", "Entries of [register], by whether others find them."},
+	{"edge_registrations", "state=unknown", "Unknown", ""},
+}
+
 // checkRows are read from a health.Stats.
 func checkRows() []row {
 	rows := []row{

@@ -1,4 +1,5 @@
-// Package locator reads the texts that say where the backends of a service are found: "srv+dns://users.example".
+// Package locator reads the texts that say where the backends of a service are found: "srv+dns://users.example". Some
+// of them also say where an instance of a service is registered.
 //
 // It is text alone: nothing is opened and nothing is asked. A configuration checks a text by it, and package discovery
 // makes the source. It knows no system, so that a configuration can be checked on any.

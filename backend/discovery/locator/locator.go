@@ -45,6 +45,7 @@ var (
 	errHost   = errors.New("it needs the name of a host")
 	errPath   = errors.New("it needs an absolute path: file:///path")
 	errExtra  = errors.New("it has more than can be meant")
+	errAgent  = errors.New("an instance is registered with the agent that is named: dc and near are for finding alone")
 	errNoPort = errors.New("a service has no port: its SRV records say it; dns://host:port has one")
 )
 
@@ -76,6 +77,24 @@ func Parse(text string, own ...string) (*Locator, error) {
 		return nil, fmt.Errorf("%q: %w", text, err)
 	}
 	return l, nil
+}
+
+// Registries are the schemes of this package that say where an instance of a service can be registered, in order.
+var Registries = []string{"consul", "etcd", "file"}
+
+// ParseRegistry is Parse for a text that says where an instance is registered.
+func ParseRegistry(text string, own ...string) (*Locator, error) {
+	scheme, _, ok := strings.Cut(text, "://")
+	all := slices.Concat(Registries, own)
+	if scheme = strings.ToLower(scheme); ok && !slices.Contains(all, scheme) {
+		slices.Sort(all)
+		return nil, fmt.Errorf("%q: nothing is registered by %q; there are %s", text, scheme, strings.Join(all, ", "))
+	}
+	l, err := Parse(text, own...)
+	if err == nil && scheme == "consul" && (l.Params.Has("dc") || l.Params.Has("near")) {
+		return nil, fmt.Errorf("%q: %w", text, errAgent)
+	}
+	return l, err
 }
 
 // check looks into the text of a scheme of this package.

@@ -1,0 +1,238 @@
+package register
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/discovery"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// open opens the registry of a text.
+func open(t *testing.T, text string) Registry {
+	t.Helper()
+	g, err := Open(text, Opening{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// put puts an entry.
+func put(t *testing.T, g Registry, e Entry) string {
+	t.Helper()
+	e = e.filled()
+	at, err := g.Put(t.Context(), &e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+func withdraw(t *testing.T, g Registry) {
+	t.Helper()
+	if err := g.Withdraw(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// found returns what package discovery finds where a text says, as soon as it finds it.
+func found(t *testing.T, text string) (all []string) {
+	t.Helper()
+	source, err := discovery.Open(text, discovery.Opening{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), testutil.Patience)
+	defer cancel()
+	_ = source.Run(ctx, func(list []backend.Spec, err error) {
+		if err != nil && ctx.Err() == nil {
+			t.Errorf("%s: %v", text, err)
+		}
+		if ctx.Err() == nil {
+			for _, b := range list {
+				all = append(all, strings.TrimSpace(fmt.Sprint(b.Address, " ", b.Weight, " ", b.Zone)))
+			}
+		}
+		cancel()
+	})
+	slices.Sort(all)
+	return all
+}
+
+// lines returns the lines of a file, with "OWNER" and "TIME" for what is another one each time.
+func lines(t *testing.T, path string) []string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := regexp.MustCompile(`by [0-9a-f]{16} until \S+`).ReplaceAllString(string(text), "by OWNER until TIME")
+	if s == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(s, "\n"), "\n")
+}
+
+func TestFile_linesOfOthersStay(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	text := "file://" + path
+	if err := os.WriteFile(path, []byte("# ours\n10.0.0.9:80 # by hand\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	want := func(all ...string) {
+		t.Helper()
+		all = append([]string{"# ours", "10.0.0.9:80 # by hand"}, all...)
+		if got := lines(t, path); !slices.Equal(got, all) {
+			t.Errorf("%q, want %q", got, all)
+		}
+	}
+	one, two, next := open(t, text), open(t, text), open(t, text)
+	if at := put(t, one, Entry{Address: ":8080", Weight: 3, Zone: "b"}); at != "127.0.0.1:8080" {
+		t.Errorf("registered at %s", at)
+	}
+	put(t, two, Entry{Name: "two", Address: "unix:/run/two"})
+	const first = "127.0.0.1:8080 weight=3 zone=b # registered 127.0.0.1:8080 by OWNER until TIME"
+	const second = "unix:/run/two # registered two by OWNER until TIME"
+	want(first, second)
+	if got := found(t, text); !slices.Equal(got, []string{"10.0.0.9:80 0", "127.0.0.1:8080 3 b", "unix:/run/two 0"}) {
+		t.Errorf("found %q", got)
+	}
+	put(t, next, Entry{Address: "127.0.0.1:8080"}) // another process at the same address
+	const third = "127.0.0.1:8080 # registered 127.0.0.1:8080 by OWNER until TIME"
+	want(third, second)
+	withdraw(t, one)
+	want(third, second)
+	withdraw(t, next)
+	withdraw(t, two)
+	want()
+	withdraw(t, open(t, text)) // which has put nothing
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o640 {
+		t.Error(info.Mode(), err)
+	}
+	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 1 {
+		t.Error(files, err)
+	}
+}
+
+// What a process that has died has registered is taken out by the next one that writes.
+func TestFile_deadLinesAreTakenOut(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	synctest.Test(t, func(t *testing.T) {
+		dead, lives := open(t, "file://"+path), open(t, "file://"+path)
+		put(t, dead, Entry{Name: "dead", Address: "10.0.0.1:1", TTL: 10 * time.Second})
+		put(t, lives, Entry{Name: "lives", Address: "10.0.0.1:2", TTL: 10 * time.Second})
+		time.Sleep(9 * time.Second)
+		put(t, lives, Entry{Name: "lives", Address: "10.0.0.1:2", TTL: 10 * time.Second})
+		if got := lines(t, path); len(got) != 2 {
+			t.Errorf("%q", got)
+		}
+		time.Sleep(2 * time.Second)
+		put(t, lives, Entry{Name: "lives", Address: "10.0.0.1:2", TTL: 10 * time.Second})
+		if got := lines(t, path); !slices.Equal(got, []string{"10.0.0.1:2 # registered lives by OWNER until TIME"}) {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// Processes that write at one time do not lose lines of each other, and no reader sees half of a file.
+func TestFile_manyWriters(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	const writers, times = 8, 20
+	var all sync.WaitGroup
+	stop := make(chan struct{})
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			text, err := os.ReadFile(path)
+			if err != nil && !errors.Is(err, os.ErrNotExist) || len(text) > 0 && text[len(text)-1] != '\n' {
+				t.Errorf("%q, %v", text, err)
+				return
+			}
+		}
+	})
+	for i := range writers {
+		all.Go(func() {
+			g := open(t, "file://"+path)
+			e := Entry{Name: fmt.Sprint("n", i), Address: fmt.Sprint("10.0.0.1:", 100+i)}.filled()
+			for range times {
+				if _, err := g.Put(t.Context(), &e); err != nil {
+					t.Error(err)
+				}
+			}
+			if i%2 == 1 {
+				if err := g.Withdraw(t.Context()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	close(stop)
+	reader.Wait()
+	if got := lines(t, path); len(got) != writers/2 {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestFile_cannotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	list := filepath.Join(dir, "list.json")
+	if err := os.WriteFile(list, []byte(` ["10.0.0.1:1"]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	folder, err := lock(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := Entry{Address: ":80"}.filled()
+	if _, err := open(t, "file://"+dir+"/any").Put(ended, &e); !errors.Is(err, context.Canceled) {
+		t.Errorf("while another process writes: %v", err)
+	}
+	_ = folder.Close()
+	for path, want := range map[string]string{
+		list: "JSON", dir + "/missing/users": "no such file", dir: "not a regular file",
+	} {
+		if _, err := open(t, "file://"+path).Put(t.Context(), &e); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
+
+// FuzzMark: whatever a file has in it, lines that were not registered stay as they are.
+func FuzzMark(f *testing.F) {
+	f.Add("10.0.0.1:1 # registered a by b until 2026-01-31T12:00:15Z")
+	f.Add("10.0.0.1:1 weight=3 # registered a by b until then\n\n# x")
+	f.Fuzz(func(t *testing.T, text string) {
+		before := strings.Split(text, "\n")
+		after := replaced(before, "new", func(m *mark) bool { return m.name == "a" })
+		kept := slices.DeleteFunc(slices.Clone(before), func(line string) bool { return markOf(line) != nil })
+		of := slices.DeleteFunc(slices.Clone(after), func(line string) bool { return markOf(line) != nil })
+		if i := slices.Index(of, "new"); i < 0 || len(of) != len(kept)+1 {
+			t.Fatalf("%q became %q", before, after)
+		}
+		of = slices.DeleteFunc(of, func(line string) bool { return line == "new" })
+		kept = slices.DeleteFunc(kept, func(line string) bool { return line == "new" })
+		if !slices.Equal(of, kept) {
+			t.Fatalf("%q became %q", before, after)
+		}
+	})
+}

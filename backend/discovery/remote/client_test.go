@@ -1,0 +1,54 @@
+package remote
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// serve runs a registry until the test ends.
+func serve(t *testing.T, h http.Handler) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(func() {
+		s.CloseClientConnections()
+		s.Close()
+	})
+	return s.Listener.Addr().String()
+}
+
+// An answer without an end is a failure, not memory.
+func TestClient_bounds(t *testing.T) {
+	t.Parallel()
+	at := serve(t, http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		piece := []byte(strings.Repeat(" ", 1<<16))
+		for q.Context().Err() == nil {
+			if _, err := w.Write(piece); err != nil {
+				return
+			}
+		}
+	}))
+	r, err := New([]string{"http://" + at}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var to any
+	if _, err := r.Call(t.Context(), "GET", "/", nil, &to); err != ErrLong {
+		t.Error(err)
+	}
+	s, err := r.Open(t.Context(), "GET", "/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if err := s.Next(&to); err != ErrLong {
+		t.Error(err)
+	}
+	if _, err := New(nil, Options{CA: filepath.Join(t.TempDir(), "missing")}); !os.IsNotExist(err) {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,79 @@
+package interop
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/discovery"
+	"github.com/edge-proxy/edge/backend/discovery/register"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// What is registered in etcd is found there: it is renewed, put again after somebody has removed it, left to the
+// process that comes after, withdrawn, and gone after its TTL when nobody renews it.
+func TestRegister_etcd(t *testing.T) {
+	t.Parallel()
+	at := etcdAt(t)
+	text := "etcd://" + at + "/users/"
+	source, err := discovery.Open(text, discovery.Opening{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, r := backend.NewSet(), discovery.Start(discovery.Options{Upstream: "users", Name: "etcd", Source: source})
+	defer r.Stop()
+	r.Join(set)
+	becomes := func(want string) {
+		t.Helper()
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			var all []string
+			for _, m := range set.Members() {
+				all = append(all, m.Address())
+			}
+			slices.Sort(all)
+			return strings.Join(all, " ") == want
+		}, want)
+	}
+	open := func() register.Registry {
+		t.Helper()
+		g, err := register.Open(text, register.Opening{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	dead := register.Entry{Address: "10.0.0.1:9", Weight: 1, TTL: 2 * time.Second}
+	if _, err := open().Put(t.Context(), &dead); err != nil { // once, as a process that dies afterwards
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	begin := func(e register.Entry) *register.Registration {
+		return register.Start(register.Options{To: text, Registry: open(), Entry: e})
+	}
+	one := begin(register.Entry{Address: ":80", TTL: 2 * time.Second})
+	two := begin(register.Entry{Name: "two", Address: "10.0.0.1:2", Weight: 3, Zone: "b", TTL: 3 * time.Second})
+	becomes("10.0.0.1:2 10.0.0.1:9 127.0.0.1:80")
+	etcdCall(t, at, "/v3/kv/deleterange", map[string]any{"key": []byte("users/two")})
+	becomes("10.0.0.1:9 127.0.0.1:80")
+	becomes("10.0.0.1:2 10.0.0.1:9 127.0.0.1:80")
+	becomes("10.0.0.1:2 127.0.0.1:80") // the others are renewed
+	if took := time.Since(begun); took < 2*time.Second {
+		t.Errorf("expired after %s", took)
+	}
+	next := begin(register.Entry{Name: "two", Address: "10.0.0.1:3", TTL: time.Minute})
+	becomes("10.0.0.1:3 127.0.0.1:80")
+	two.Withdraw(context.Background())
+	one.Update(register.Entry{Address: ":80", Zone: "c", TTL: time.Minute})
+	if !one.Withdraw(context.Background()) {
+		t.Error("it was not known")
+	}
+	becomes("10.0.0.1:3")
+	next.Withdraw(context.Background())
+	left := etcdCall(t, at, "/v3/kv/range", map[string]any{"key": []byte("users/"), "range_end": []byte("users0")})
+	if left.Count != "" {
+		t.Errorf("%s keys are left", left.Count)
+	}
+}
