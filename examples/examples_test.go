@@ -8,9 +8,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -293,4 +296,99 @@ func TestUpgrade(t *testing.T) {
 	p.WaitLine(`X-Shown: (yes)`)
 	w.Close()
 	stop(t, p)
+}
+
+// Three services register themselves and find each other through edge. An instance is killed, one is stopped and one is
+// added while clients ask, and no request fails.
+func TestServices(t *testing.T) {
+	t.Run("file", func(t *testing.T) {
+		t.Parallel()
+		runServices(t, "file://"+t.TempDir())
+	})
+	t.Run("etcd", func(t *testing.T) {
+		t.Parallel()
+		etcd, err := exec.LookPath("etcd")
+		if err != nil {
+			t.Skip("etcd is not installed")
+		}
+		client, peer := "http://"+testutil.FreeAddr(t), "http://"+testutil.FreeAddr(t)
+		p := testutil.Start(t, testutil.Command{Path: etcd, Args: []string{
+			"--data-dir", t.TempDir(), "--listen-client-urls", client, "--advertise-client-urls", client,
+			"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "default=" + peer,
+		}})
+		at := strings.TrimPrefix(client, "http://")
+		p.WaitPort(at)
+		runServices(t, "etcd://"+at+"/demo")
+	})
+}
+
+func runServices(t *testing.T, registry string) {
+	edge := testutil.Start(t, testutil.Command{
+		Path: testutil.Binary(t, "./cmd/edge"), Dir: filepath.Join(testutil.Root(t), "examples", "services"),
+		Args: []string{"run", "--set", "log.output=[]", "-c", "edge.toml"},
+		Env:  []string{"LISTEN=127.0.0.1:0", "REGISTRY=" + registry},
+	})
+	url := "http://" + edge.WaitLine(`"msg":"listening".*"address":"([^"]+)"`)[1]
+	begin := func(name string) *testutil.Process {
+		t.Helper()
+		p := testutil.Start(t, testutil.Command{
+			Path: testutil.Binary(t, "./examples/services"),
+			Args: []string{"-name", name, "-registry", registry, "-edge", url, "-linger", "300ms"},
+		})
+		at := p.WaitLine(`listening on (\S+)`)[1]
+		edge.WaitLine(`discovery_changed.*"added":\[[^]]*"` + regexp.QuoteMeta(at) + `"`)
+		return p
+	}
+	shop, prices := begin("shop"), begin("prices")
+	begin("prices")
+	begin("shop")
+	stock := begin("stock")
+	var asked, failed atomic.Int64
+	var clients sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		clients.Go(func() {
+			c := &http.Client{Transport: &http.Transport{}}
+			defer c.CloseIdleConnections()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				resp, err := c.Get(url + "/shop/tea")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				body, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				asked.Add(1)
+				if err != nil || resp.StatusCode != 200 || string(body) != "tea costs 3 €, 3 left" {
+					failed.Add(1)
+					t.Errorf("%s %q, %v", resp.Status, body, err)
+					return
+				}
+			}
+		})
+	}
+	more := func() {
+		t.Helper()
+		before := asked.Load()
+		testutil.Eventually(t, testutil.Patience, func() bool { return failed.Load() > 0 || asked.Load() > before+50 })
+	}
+	more()
+	prices.Signal(os.Kill)
+	more()
+	shop.Signal(os.Kill)
+	more()
+	begin("stock")
+	if code := stock.Stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	begin("shop")
+	more()
+	close(stop)
+	clients.Wait()
+	t.Logf("%d requests, %d failed", asked.Load(), failed.Load())
 }

@@ -48,6 +48,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/deployment.md", "FROM golang", "TestDockerfile looks at it"},
 	{"docs/deployment.md", "docker build", "needs docker"},
 	{"docs/discovery.md", "# address [weight=N]", "a file of backends; the tests of its parser have such lines"},
+	{"docs/discovery.md", "edge run -c examples/services/edge.toml", "needs etcd; examples_test.go does the same"},
 	{"docs/filters.md", "[[routes]]\npattern = \"/*\"", "for examples/configured, whose test has such a file"},
 	{"docs/health.md", "level=WARN msg=backend_down", "the log of a terminal"},
 	{"docs/resilience.md", "level=WARN msg=backend_down", "the log of a terminal"},
