@@ -157,6 +157,8 @@ type Upstream struct {
 	Name          string // for one that a dest spells out: that text
 	Inline        bool   // spelled out by a dest, without a table of its own
 	Backends      []Backend
+	Template      string        `json:",omitempty"` // of a dest with variables: target.ParseTemplate; no Backends
+	Allow         []string      `json:",omitempty"` // where that may lead (target.ParseList)
 	LoadBalancing string        // the name of a balance.Method
 	HashKey       value.HashKey `json:",omitzero"` // of a method that hashes
 	SlowStart     time.Duration `json:",omitzero"` // of a backend that serves again; 0: it gets its requests at once

@@ -2,14 +2,17 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"sort"
 	"strconv"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/route/target"
 )
 
 const namesInHint = 5
@@ -94,6 +97,76 @@ func (r *resolver) inlineUpstream(text string, at syntax.Span) Dest {
 		}
 	}
 	return Dest{Kind: DestUpstream, Upstream: i}
+}
+
+// namesItself reports whether a dest has variables, so that each request names its own.
+func namesItself(text string) bool {
+	return target.HasVariables(text) && !strings.HasPrefix(text, "redirect:")
+}
+
+// namedByRequests returns the upstream of a dest with variables: one for all with the same list of what is allowed.
+func namedByRequests(r *resolver, e *routeEntry) Dest {
+	at := e.At("dest")
+	t, err := target.ParseTemplate(e.dest)
+	if err != nil {
+		hint := cmp.Or(syntax.VariableHint(e.dest), `write one such as "http://{header:X-Tenant}.svc.internal:8080"`)
+		r.rep.Errorf(at, hint, "dest = %s: %v", syntax.Quote(e.dest), err)
+		return Dest{}
+	}
+	if len(e.allow) == 0 {
+		if !e.Failed("allow_dest") {
+			r.rep.Errorf(at, "add allow_dest = ["+syntax.Quote(target.Suggest(t))+"]",
+				"dest = %s: a request names where it goes, and nothing says where it may", syntax.Quote(e.dest))
+		}
+		return Dest{}
+	}
+	l, err := target.ParseList(e.allow...)
+	if wrong := (*target.EntryError)(nil); errors.As(err, &wrong) {
+		r.rep.Errorf(e.ElementAt("allow_dest", wrong.Index, len(e.allow)), wrong.Hint, "%s: %s",
+			syntax.Quote(wrong.Entry), wrong.Wrong)
+		return Dest{}
+	} else if err != nil {
+		r.rep.Errorf(e.At("allow_dest"), "", "allow_dest: %v", err)
+		return Dest{}
+	}
+	scheme, port := t.Fixed()
+	if !l.Reaches(scheme, port) {
+		r.rep.Errorf(e.At("allow_dest"), "add "+syntax.Quote(target.Suggest(t)),
+			"nothing in it is where dest = %s can lead", syntax.Quote(e.dest))
+		return Dest{}
+	}
+	name := e.dest
+	key := name + "\n" + strings.Join(e.allow, "\n")
+	i, found := r.inline[key]
+	if !found {
+		for taken := range r.inline {
+			if strings.HasPrefix(taken, e.dest+"\n") { // the names of upstreams differ
+				name = e.dest + " -> " + strings.Join(e.allow, ", ")
+			}
+		}
+		i = r.newUpstream(name, at)
+		r.inline[key] = i
+		u := &r.c.Upstreams[i]
+		u.Inline, u.Template, u.Allow = true, e.dest, e.allow
+		u.TLS.On = l.Reaches("https", 0) && (scheme == "" || scheme == "https")
+	}
+	return Dest{Kind: DestUpstream, Upstream: i}
+}
+
+// warnPointlessAllow warns of allow_dest where requests do not name where they go, and of keys that mean nothing where
+// they do.
+func warnPointlessAllow(r *resolver, e *routeEntry) {
+	if !namesItself(e.dest) {
+		if e.Has("allow_dest") {
+			r.rep.Warnf(schema.CodeNoEffect, e.Head("allow_dest"), "", "dest has no variables: it leads to one place")
+		}
+		return
+	}
+	for _, path := range []string{"load_balancing", "hash_key"} {
+		if e.Has(path) {
+			r.rep.Warnf(schema.CodeNoEffect, e.Head(path), "", "%q is for upstreams: dest has variables", path)
+		}
+	}
 }
 
 // The schemes of backends, beside http:// and none at all.

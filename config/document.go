@@ -133,6 +133,7 @@ type routeEntry struct {
 	hosts     []string
 	path      string
 	dest      string
+	allow     []string         // where a dest with variables may lead
 	on        []*listenerEntry // those whose requests it may take
 
 	errors         errorPages

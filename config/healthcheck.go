@@ -236,6 +236,9 @@ func resolveChecks(r *resolver) {
 	}
 	for i := range r.c.Upstreams {
 		u := &r.c.Upstreams[i]
+		if u.Template != "" {
+			continue // its backends come and go with requests
+		}
 		u.HealthCheck = healthOf(r, u, own[u.Name])
 	}
 }

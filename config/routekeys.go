@@ -81,7 +81,16 @@ func destKeys() []*schema.Key {
 		{Path: "dest", Type: schema.String, Example: `"api"`, Aliases: []string{".upstream"},
 			Into: schema.Into(func(e *routeEntry) *string { return &e.dest }),
 			Doc: "An upstream, `host:port` (several with commas between), `http://host:port`, `https://host:port`, " +
-				"`h2c://host:port` (HTTP/2 without TLS), `unix:/path`, `redirect:URL` or `status:404`."},
+				"`h2c://host:port` (HTTP/2 without TLS), `unix:/path`, `redirect:URL` or `status:404`. With " +
+				"variables each request names its own: `{host}`, `{host:N}` (the Nth label), `{path:N}` (the Nth " +
+				"segment), `{header:NAME}`, `{cookie:NAME}`, `{query:NAME}`; see `allow_dest`."},
+		{Path: "allow_dest", Type: schema.Strings, Example: `["http://*.svc.internal:8080", "10.0.0.0/8"]`,
+			Into: schema.Into(func(e *routeEntry) *[]string { return &e.allow }),
+			Doc: "Where a `dest` with variables may lead; all else is answered 403. `http://name:port`; " +
+				"`http://*.name:port` for the names below; ports are one, `8000-8999`, several with commas, `*`, or " +
+				"the usual one; `http://10.0.0.0/8:port` for addresses that requests name. A network alone says that " +
+				"the names may have addresses in it: without it they have to be on the public Internet. See " +
+				"[discovery](discovery.md#destinations-that-requests-name)."},
 		{Path: "redirect.to", Type: schema.String, Example: `"https://example.com{path}"`,
 			Into: schema.Into(func(e *routeEntry) *string { return &e.redirect }),
 			Doc: "Instead of `dest`: where the client is sent. `{path}`, `{query}`, `{host}`, `{scheme}` and " +

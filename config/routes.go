@@ -36,6 +36,7 @@ func (r *resolver) resolveRoutes() {
 		r.resolveDest(e)
 		r.checkRewrite(e)
 		r.warnPointlessKeys(e)
+		warnPointlessAllow(r, e)
 		r.warnDroppedFields(e)
 		if e.Has("load_balancing") && e.Dest.Kind != DestUpstream {
 			r.rep.Errorf(e.Head("load_balancing"), "", "load_balancing is for what goes to a backend")
@@ -223,6 +224,9 @@ func (r *resolver) resolveDest(e *routeEntry) {
 		r.rep.Errorf(e.At("redirect.status"), `add to = "https://example.com{path}"`, "this redirect leads nowhere")
 	case e.Lacks("dest"):
 		r.rep.Errorf(e.Node().Head, `add dest = "host:port", or the name of an upstream`, "this route has no dest")
+	case e.Has("dest") && !e.Failed("dest") && namesItself(e.dest):
+		e.Dest = namedByRequests(r, e)
+		return
 	case e.Has("dest") && !e.Failed("dest"):
 		e.Dest = r.parseDest(e.dest, e.At("dest"))
 		if e.Dest.Kind == DestRedirect {

@@ -66,6 +66,7 @@ func (s *Server) commit(b *build) {
 		set.listener.apply(&set)
 	}
 	s.present = &b.generation
+	s.own.use(s.present.listeners)
 	if old.certs != nil {
 		old.certs.Stop()
 	}
@@ -107,6 +108,12 @@ func (s *Server) retire(old *generation) {
 	}
 	for _, u := range upstreams {
 		u.Close()
+	}
+	for key, d := range old.destinations {
+		if s.present.destinations[key] == nil {
+			s.retiredDestinations(key.name, d)
+			d.Close()
+		}
 	}
 	for name, of := range old.services {
 		if s.present.services[name] == nil {

@@ -4,6 +4,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
@@ -36,6 +37,9 @@ func (s *Server) follow(g *generation) {
 			s.counters.RegisterEjections(name)
 		}
 	}
+	for key := range g.destinations {
+		s.counters.RegisterDynamic(key.name)
+	}
 	for _, u := range g.upstreams {
 		s.counters.RegisterUpstream(u.Name(), u.Options().Protocol != upstream.H1)
 	}
@@ -56,6 +60,9 @@ func (s *Server) collect() {
 		addListeners(now, r, s.closing)
 		for _, u := range g.upstreams {
 			addUpstream(now, r, u)
+		}
+		for key, d := range g.destinations {
+			addDestinations(now, r, key.name, d)
 		}
 	})
 	for _, c := range g.certs.Certificates() {
@@ -92,6 +99,16 @@ func (s *Server) retired(listeners []*listener, upstreams []*upstream.Upstream) 
 			addUpstream(gone, r, u)
 		}
 	})
+	s.counters.Retire(gone)
+}
+
+// retiredDestinations is retired for those of a dest with variables.
+func (s *Server) retiredDestinations(name string, d *dynamic.Destinations) {
+	if s.state != serving {
+		return
+	}
+	gone := metrics.NewSample()
+	s.onReactors(func(r *engine.Reactor) { addDestinations(gone, r, name, d) })
 	s.counters.Retire(gone)
 }
 

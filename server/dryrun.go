@@ -17,7 +17,9 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/route"
+	"github.com/edge-proxy/edge/route/target"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -44,6 +46,10 @@ type DryResult struct {
 	// where neither does.
 	Backend int
 	Cookie  CookieVerdict // of the cookie that keeps clients at backends
+
+	// Dest is where the request says it goes, where dest has variables: "http://host:port", or the text that is none.
+	// DestRefused is why it may not, "" when it may: then the addresses of the name are judged when they are looked up.
+	Dest, DestRefused string
 
 	Client netip.Addr // the client, as a trusted proxy names it; invalid: a Unix socket
 
@@ -116,7 +122,15 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 		if c.Dest.Kind == config.DestUpstream {
 			u := &cfg.Upstreams[c.Dest.Upstream]
 			r.Timeout, r.GRPC = 0, proxy.Switch(c.GRPC)
-			r.To, r.GRPCTo = d.destination(u, c, false), d.destination(u, c, true)
+			if u.Template != "" {
+				rules, err := dryRulesOf(u)
+				if err != nil {
+					return nil, err
+				}
+				r.To, r.GRPCTo = d.named(rules, u, false), d.named(rules, u, true)
+			} else {
+				r.To, r.GRPCTo = d.destination(u, c, false), d.destination(u, c, true)
+			}
 		}
 		routes = append(routes, r)
 	}
@@ -142,6 +156,39 @@ func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) pro
 	}
 	return proxy.Show(choose, u.TLS.On, &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via}, func(x *proxy.Exchange) {
 		d.result.Sent, d.result.GRPC = h1.AppendRequest(nil, &x.Request), grpc
+	})
+}
+
+// dryRules are the rules of a dest with variables.
+type dryRules struct {
+	template *target.Template
+	list     *target.List
+}
+
+func dryRulesOf(u *config.Upstream) (r dryRules, err error) {
+	r.template, r.list, err = rulesOf(u)
+	return r, err
+}
+
+// named shows what is sent to the destination that a request names, or refuses it. No name is looked up.
+func (d *dryRun) named(rules dryRules, u *config.Upstream, grpc bool) proxy.Destination {
+	return proxy.DestinationFunc(func(x *proxy.Exchange) proxy.Destination {
+		text := string(rules.template.Append(nil, &x.Request, x.Path()))
+		to, err := target.Parse(text)
+		if err == nil {
+			text = to.String()
+			err = rules.list.Check(&to)
+		}
+		d.result.Dest = text
+		if err != nil {
+			d.result.DestRefused = err.Error()
+			return dynamic.Refused
+		}
+		choose := func(*proxy.Exchange) string { return to.Address() }
+		o := &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via}
+		return proxy.Show(choose, to.Scheme == target.HTTPS, o, func(x *proxy.Exchange) {
+			d.result.Sent, d.result.GRPC = h1.AppendRequest(nil, &x.Request), grpc
+		})
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -20,10 +21,12 @@ type generation struct {
 	services  map[string]*members // by the name of the upstream
 	upstreams map[upstream.Key]*upstream.Upstream
 	views     map[choosing]*backend.View
-	listeners []*listener
-	sinks     map[string]*sink // by path
-	certs     *certs.Set
-	authority string // the file of the internal authority; "": no certificate is of it
+
+	destinations map[dynamicKey]*dynamic.Destinations // of each dest with variables
+	listeners    []*listener
+	sinks        map[string]*sink // by path
+	certs        *certs.Set
+	authority    string // the file of the internal authority; "": no certificate is of it
 
 	registrations map[registered]*registration // nil before there are listeners
 }
@@ -53,6 +56,7 @@ func (s *Server) build(cfg *config.Config) *build {
 		generation: generation{
 			config: cfg, services: make(map[string]*members), sinks: make(map[string]*sink),
 			upstreams: make(map[upstream.Key]*upstream.Upstream), views: make(map[choosing]*backend.View),
+			destinations: make(map[dynamicKey]*dynamic.Destinations),
 		}}
 }
 

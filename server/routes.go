@@ -56,7 +56,7 @@ func served(c *config.Config) (list []*config.Route) {
 	return list
 }
 
-// namedUpstreams returns the destinations that filters of the program may choose by name: all upstreams.
+// namedUpstreams returns the destinations that filters of the program may choose by name: the upstreams.
 func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
 	if len(b.server.opts.Filters) == 0 {
 		return nil, nil
@@ -64,6 +64,9 @@ func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
 	named := make(map[string]proxy.Destination)
 	for i := range b.config.Upstreams {
 		u, none := &b.config.Upstreams[i], &config.Route{}
+		if u.Template != "" {
+			continue // requests of its routes alone are asked where they lead
+		}
 		p, err := b.upstream(u, none, u.Protocol)
 		if err != nil {
 			return nil, err
@@ -152,6 +155,9 @@ func baseRoute(c *config.Route) (r proxy.Route, err error) {
 // listener decides whether there is gRPC, only requests of that type do.
 func (b *build) toUpstream(r *proxy.Route, c *config.Route) error {
 	u := &b.config.Upstreams[c.Dest.Upstream]
+	if u.Template != "" {
+		return b.dynamic(r, c, u)
+	}
 	protocol := u.Protocol
 	if c.GRPC == config.On {
 		protocol = "h2"

@@ -80,6 +80,8 @@ type Server struct {
 	instance uint64 // spreads the checks of several instances
 	drawn    string // the secret of sticky cookies for which the configuration has none
 
+	own ownAddresses
+
 	counters   *metrics.Counters
 	handshakes []handshakes // by Reactor.Index
 
@@ -253,6 +255,9 @@ func (s *Server) Stop() error {
 	s.tickets.Stop()
 	if s.present.certs != nil {
 		s.present.certs.Stop()
+	}
+	for _, d := range s.present.destinations {
+		d.Close()
 	}
 	for _, of := range s.present.services {
 		of.stop()

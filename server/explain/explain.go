@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/route/target"
 	"github.com/edge-proxy/edge/server"
 )
 
@@ -79,6 +80,10 @@ func (a *Answer) fill(cfg *config.Config, q *asked, l *config.Listener, run *ser
 		a.protocols(q, l, r, run)
 		a.shape(u)
 		a.sticky(u, run)
+		if run.Dest != "" {
+			a.note("the request leads to %s, which allow_dest lists: the addresses of a name are judged when they are "+
+				"looked up", run.Dest)
+		}
 		if a.Upstream.Key != "" && run.Backend < 0 {
 			a.note("the request has no %s, so it is balanced in turns", a.Upstream.Key)
 		}
@@ -103,6 +108,8 @@ func (a *Answer) own(run *server.DryResult) {
 		a.Why = "no route takes it"
 	case routeless:
 		a.Why = "no route takes this method"
+	case run.DestRefused != "":
+		a.Why = fmt.Sprintf("%q is not allowed: %s", run.Dest, run.DestRefused)
 	case run.Reason != "":
 		a.Why = run.Text
 	case run.Route != nil:
@@ -200,6 +207,13 @@ func upstreamOf(u *config.Upstream, r *config.Route, run *server.DryResult) *Ups
 	}
 	if config.Hashes(out.Method) {
 		out.Key = cmp.Or(cmp.Or(r.HashKey, u.HashKey).String(), "client_ip")
+	}
+	if to, err := target.Parse(run.Dest); run.Dest != "" && err == nil {
+		out.TLS = to.Scheme == target.HTTPS
+		if to.Scheme == target.H2C {
+			out.Protocol = "h2"
+		}
+		out.Backends = append(out.Backends, Backend{Address: to.Address(), Weight: 1, Odds: 1})
 	}
 	shares := odds(u.Backends, run.Backend)
 	for i, b := range u.Backends {

@@ -56,6 +56,22 @@ func wantLines(t *testing.T, what, text string, lines ...string) {
 	}
 }
 
+// A destination that the request names is shown, or why it may not lead there.
+func TestExplain_dynamic(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	text := "http.listen = \":80\"\n[[routes]]\npattern = \"/*\"\n" +
+		"dest = \"https://{header:X-Tenant}.svc.internal\"\nallow_dest = \"https://*.svc.internal\"\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := answerOf(t, path, explain.Ask{URL: "http://localhost/", Fields: []string{"X-Tenant: Acme"}})
+	wantLines(t, "listed", textOf(t, a), "acme.svc.internal:443, weight 1", "over TLS",
+		"leads to https://acme.svc.internal:443, which allow_dest lists")
+	a = answerOf(t, path, explain.Ask{URL: "http://localhost/", Fields: []string{"X-Tenant: a/b"}})
+	wantLines(t, "not listed", textOf(t, a), "403 edge:dest_not_allowed",
+		`"https://a/b.svc.internal" is not allowed: its host is neither`)
+}
+
 const shop = "testdata/shop.toml"
 
 func TestExplain(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
@@ -37,6 +38,7 @@ type Sample struct {
 	checks    map[string]*health.Stats
 	services  map[string]*Service
 	backends  map[string][]backend
+	dynamic   map[string]*dynamic.Stats
 }
 
 // Service is what was counted of the backends of one upstream together.
@@ -92,7 +94,7 @@ type Listener struct {
 func NewSample() *Sample {
 	return &Sample{listeners: make(map[string]*Listener), upstreams: make(map[string]*upstream.Stats),
 		checks: make(map[string]*health.Stats), services: make(map[string]*Service),
-		backends: make(map[string][]backend)}
+		backends: make(map[string][]backend), dynamic: make(map[string]*dynamic.Stats)}
 }
 
 // Listener returns the counters of the listener with that name, to add to.
@@ -103,6 +105,13 @@ func (s *Sample) Upstream(name string) *upstream.Stats { return entry(s.upstream
 
 // Service returns what is known of the backends of the upstream with that name, to add to.
 func (s *Sample) Service(name string) *Service { return entry(s.services, name) }
+
+// AddDynamic adds what was counted of the upstream with that name, whose destinations requests name.
+func (s *Sample) AddDynamic(name string, of dynamic.Stats) {
+	tally.Add(s.Upstream(name), &of.Upstream)
+	of.Upstream = upstream.Stats{}
+	tally.Add(entry(s.dynamic, name), &of)
+}
 
 // AddChecks adds what was counted of the checks of the upstream with that name.
 func (s *Sample) AddChecks(name string, of health.Stats) { tally.Add(entry(s.checks, name), &of) }
@@ -209,6 +218,7 @@ func (c *Counters) Show(s *Sample) {
 	addAll(s.upstreams, c.past.upstreams)
 	addAll(s.checks, c.past.checks)
 	addAll(s.services, c.past.services)
+	addAll(s.dynamic, c.past.dynamic)
 	c.shown.Store(s)
 }
 
@@ -218,6 +228,7 @@ func (c *Counters) Retire(s *Sample) {
 	addAll(c.past.upstreams, s.upstreams)
 	addAll(c.past.checks, s.checks)
 	addAll(c.past.services, s.services)
+	addAll(c.past.dynamic, s.dynamic)
 }
 
 // first reports whether what has not been registered before.
@@ -270,6 +281,15 @@ func (c *Counters) RegisterEjections(name string) {
 	if c.first("ejections of " + name) {
 		labels := []observe.Label{{Name: "upstream", Value: name}}
 		register(c, ejectionRows(), labels, func(s *Sample) *Service { return s.services[name] })
+	}
+}
+
+// RegisterDynamic lists the series of the upstream with that name, whose destinations requests name.
+func (c *Counters) RegisterDynamic(name string) {
+	c.RegisterUpstream(name, true)
+	if c.first("destinations of " + name) {
+		labels := []observe.Label{{Name: "upstream", Value: name}}
+		register(c, dynamicRows, labels, func(s *Sample) *dynamic.Stats { return s.dynamic[name] })
 	}
 }
 

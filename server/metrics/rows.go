@@ -231,6 +231,21 @@ var registrationRows = []row{
 	{"edge_registrations", "state=unknown", "Unknown", ""},
 }
 
+// dynamicRows are read from a dynamic.Stats.
+var dynamicRows = []row{
+	{"edge_dest_refused_total", "why=malformed", "Refused.0", "Requests refused because of where they were to lead."},
+	{"edge_dest_refused_total", "why=unlisted", "Refused.1", ""},
+	{"edge_dest_refused_total", "why=address", "Refused.2", ""},
+	{"edge_dest_refused_total", "why=own_listener", "Refused.3", ""},
+	{"edge_dest_unresolved_total", "", "Unresolved", "Requests whose destination has no address."},
+	{"edge_dest_waited_total", "", "Waited", "Requests that waited for the addresses of their destination."},
+	{"edge_dest_shed_total", "", "Shed", "Requests refused because too many names are looked up."},
+	{"edge_dest_lookups_total", "", "Lookups", "Look-ups of destinations."},
+	{"edge_dest_evicted_total", "", "Evicted", "Destinations forgotten for others."},
+
+	{"edge_dest_known", "", "Destinations", "Destinations known, those that lead nowhere among them."},
+}
+
 // checkRows are read from a health.Stats.
 func checkRows() []row {
 	rows := []row{

@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -95,6 +96,7 @@ func TestRows_showEveryCounter(t *testing.T) {
 	showsEach[upstream.Stats](t, upstreamRows, nil)
 	showsEach[health.Stats](t, checkRows(), nil)
 	showsEach[Service](t, ejectionRows(), nil)
+	showsEach[dynamic.Stats](t, dynamicRows, nil)
 	showsEach[h2.Stats](t, upstreamH2Rows, map[string]string{"Refused": "backends open no streams"})
 }
 
@@ -102,7 +104,7 @@ func TestRows_showEveryCounter(t *testing.T) {
 func TestRows_familiesAgree(t *testing.T) {
 	help, label := make(map[string]string), make(map[string]string)
 	for _, r := range slices.Concat(engineRows, proxyRows, tlsRows, handshakeRows(), certificateRows, listenerRows,
-		listenerH2Rows, upstreamRows, upstreamH2Rows, checkRows(), ejectionRows()) {
+		listenerH2Rows, upstreamRows, upstreamH2Rows, checkRows(), ejectionRows(), dynamicRows) {
 		name := ""
 		for _, l := range r.labels() {
 			name += l.Name + " "

@@ -1,0 +1,186 @@
+package server
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/dynamic"
+	"github.com/edge-proxy/edge/proxy/retry"
+	"github.com/edge-proxy/edge/route/target"
+	"github.com/edge-proxy/edge/server/metrics"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// dynamicKey identifies the destinations of a dest with variables: a reload keeps those of equal key.
+type dynamicKey struct {
+	name            string // of the upstream
+	upstream        upstream.Key
+	template, allow string
+	servers         string // that names are asked of
+	host            string
+	noVia, grpc     bool
+	retry           retry.Policy
+}
+
+// idleShare is how many destinations share the idle connections that an upstream may keep.
+const idleShare = 64
+
+// dynamic has r lead where each request says, as u allows.
+func (b *build) dynamic(r *proxy.Route, c *config.Route, u *config.Upstream) error {
+	o, err := b.upstreamOptions(u)
+	if err != nil {
+		return err
+	}
+	of, err := b.members(u) // none: it has the policy of retries
+	if err != nil {
+		return err
+	}
+	if err := of.setRetry(u, len(b.server.engine.Reactors())); err != nil {
+		return err
+	}
+	o.Protocol, o.Client.TunnelIdle = protocols[u.Protocol], c.TunnelIdle
+	if c.GRPC == config.On {
+		o.Protocol = upstream.H2
+	}
+	if c.FirstByte > 0 {
+		o.Client.FirstByte = c.FirstByte
+	}
+	if c.Read > 0 {
+		o.Client.BetweenBytes = c.Read
+	}
+	if o.Idle > 0 {
+		o.Idle = max(1, o.Idle/idleShare)
+	}
+	o.Handshaker = b.server.secure
+	r.GRPC = proxy.Switch(c.GRPC)
+	key := dynamicKey{
+		name: u.Name, upstream: o.Key(), template: u.Template, allow: strings.Join(u.Allow, "\n"), host: hostOf(u),
+		noVia:   !u.Via,
+		servers: fmt.Sprint(u.Discovery.Resolver), retry: of.retry,
+		grpc: r.GRPC == proxy.On || r.GRPC == proxy.ByListener && b.anyGRPC(),
+	}
+	d := b.destinations[key]
+	if d == nil {
+		d = b.server.present.destinations[key]
+	}
+	if d == nil {
+		if d, err = b.newDestinations(u, o, &key); err != nil {
+			return err
+		}
+		b.fresh = append(b.fresh, d.Close)
+	}
+	b.destinations[key] = d
+	if r.Timeout == 0 {
+		r.Timeout = u.Timeouts.Total
+	}
+	d.Lead(r)
+	return nil
+}
+
+// newDestinations makes the destinations of a key.
+func (b *build) newDestinations(u *config.Upstream, o upstream.Options, key *dynamicKey) (*dynamic.Destinations,
+	error) {
+	t, l, err := rulesOf(u)
+	if err != nil {
+		return nil, err
+	}
+	policy := key.retry
+	return dynamic.New(b.server.engine, dynamic.Options{
+		Template: t, Allow: l, Upstream: o, GRPC: key.grpc, Names: b.namesBy(u.Discovery.Resolver),
+		To:  proxy.ToOptions{Host: key.host, NoVia: key.noVia, Retry: &policy},
+		Own: b.server.own.listensAt,
+	}), nil
+}
+
+// rulesOf returns what u says of where requests may lead.
+func rulesOf(u *config.Upstream) (*target.Template, *target.List, error) {
+	t, err := target.ParseTemplate(u.Template)
+	if err != nil {
+		return nil, nil, fmt.Errorf("dest %s: %w", u.Template, err)
+	}
+	l, err := target.ParseList(u.Allow...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("allow_dest: %w", err)
+	}
+	return t, l, nil
+}
+
+// addDestinations adds what d has counted on r to sum.
+func addDestinations(sum *metrics.Sample, r *engine.Reactor, name string, d *dynamic.Destinations) {
+	sum.AddDynamic(name, d.Stats(r))
+}
+
+// ownAddresses are the addresses at which the listeners of a Server listen.
+// Safe for any goroutine.
+type ownAddresses struct {
+	listening atomic.Pointer[[]netip.AddrPort]
+
+	mu     sync.Mutex
+	looked time.Time    // guarded by mu
+	host   []netip.Addr // those of the machine; guarded by mu
+}
+
+// hostEvery is how often the addresses of the machine are looked at.
+const hostEvery = 5 * time.Second
+
+// use makes the addresses of these listeners the ones.
+func (o *ownAddresses) use(listeners []*listener) {
+	var all []netip.AddrPort
+	for _, l := range listeners {
+		if at := l.open.Addr(); !at.IsUnix() {
+			all = append(all, netip.AddrPortFrom(at.IP.Addr().Unmap().WithZone(""), at.IP.Port()))
+		}
+	}
+	o.listening.Store(&all)
+}
+
+// listensAt reports whether what is sent to an address comes to a listener. One for all addresses has each of the
+// machine's, of either version of IP. It may block for as long as the kernel takes to name them.
+func (o *ownAddresses) listensAt(at netip.AddrPort) bool {
+	all := o.listening.Load()
+	if all == nil {
+		return false
+	}
+	ip := at.Addr().Unmap().WithZone("")
+	for _, own := range *all {
+		if own.Port() == at.Port() && (own.Addr() == ip || own.Addr().IsUnspecified() && o.isHost(ip)) {
+			return true
+		}
+	}
+	return false
+}
+
+// isHost reports whether ip is an address of this machine. Where they cannot be found out, any may be.
+func (o *ownAddresses) isHost(ip netip.Addr) bool {
+	if ip.IsLoopback() || ip.IsUnspecified() {
+		return true
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if now := time.Now(); o.looked.IsZero() || now.Sub(o.looked) >= hostEvery {
+		list, err := net.InterfaceAddrs()
+		if err != nil {
+			return true
+		}
+		o.looked, o.host = now, o.host[:0]
+		for _, one := range list {
+			if p, err := netip.ParsePrefix(one.String()); err == nil {
+				o.host = append(o.host, p.Addr().Unmap().WithZone(""))
+			}
+		}
+	}
+	for _, one := range o.host {
+		if one == ip {
+			return true
+		}
+	}
+	return false
+}
