@@ -45,6 +45,13 @@ func TestLead(t *testing.T) {
 		g.request("b.test:"+port)); resp.StatusCode != 200 || body != "second shop.example" {
 		t.Errorf("by HTTP/2: %d %q", resp.StatusCode, body)
 	}
+	for contentType, protocol := range map[string]string{"application/grpc": "HTTP/2.0", "text/plain": "HTTP/1.1"} {
+		req := g.request("b.test:" + port)
+		req.Header.Set("Content-Type", contentType)
+		if resp, _ := testutil.Do(t, h2, req); resp.Header.Get("X-Protocol") != protocol {
+			t.Errorf("%s goes by %s", contentType, resp.Header.Get("X-Protocol"))
+		}
+	}
 	if s := g.stats(); s.Lookups != 4 || s.Destinations != 4 || s.Upstream.Taken == 0 {
 		t.Errorf("%+v", s)
 	}

@@ -168,6 +168,7 @@ func origin(t testing.TB, address, name string) (port string) {
 			http.Redirect(w, r, to, http.StatusFound)
 			return
 		}
+		w.Header().Set("X-Protocol", r.Proto)
 		fmt.Fprintf(w, "%s %s", name, r.Host)
 	}))
 	s.Listener.Close() //nolint:errcheck // it is not used
