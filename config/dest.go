@@ -148,6 +148,7 @@ func namedByRequests(r *resolver, e *routeEntry) Dest {
 		r.inline[key] = i
 		u := &r.c.Upstreams[i]
 		u.Inline, u.Template, u.Allow = true, e.dest, e.allow
+		u.SlowStart, u.Sticky, u.Outlier.On = 0, Sticky{}, false // each destination is a backend of its own
 		u.TLS.On = l.Reaches("https", 0) && (scheme == "" || scheme == "https")
 	}
 	return Dest{Kind: DestUpstream, Upstream: i}
