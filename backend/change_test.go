@@ -81,6 +81,32 @@ func TestSet_changesInOrder(t *testing.T) {
 	all.Wait()
 }
 
+func TestLogChanges_panic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log testutil.Output
+		testutil.EventLog(t, slog.NewTextHandler(&log, nil))
+		s := Of("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
+		s.SetPolicy(Policy{Panic: 0.5})
+		stop := LogChanges("api", s)
+		all := s.Members()
+		all[0].Down(Health)
+		all[1].Down(Health)
+		time.Sleep(time.Minute)
+		all[1].Up(Health)
+		stop()
+		all[1].Down(Health)
+		text := log.Take()
+		for _, want := range []string{
+			"level=WARN msg=backends_panic upstream=api open=1/3 what=",
+			"backends_panic_over upstream=api open=2/3 was_panicking=1m0s",
+		} {
+			if strings.Count(text, want) != 1 {
+				t.Errorf("%q is not once in %s", want, text)
+			}
+		}
+	})
+}
+
 // A member that changes again and again has a line for each of its first changes in a minute, then one a minute.
 func TestLogChanges_flapping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -27,6 +27,11 @@
 // A member that serves may take only a part of its weight: while it starts slowly, as the Policy of the Set says, or
 // because it says so itself by PartAgent. Turns and draws go by what is left, keys do not.
 //
+// # Tiers
+//
+// Members of a further tier are for requests that no member before them can have. By Policy, tiers share the requests
+// while too few members of the first one serve, and members that do not serve are picked while most do not: a panic.
+//
 // # Ejection
 //
 // Outliers write the Reason Ejected. The users of a Set report to them how requests end; package ejection decides.

@@ -9,6 +9,16 @@ type Policy struct {
 	// its tier serve; 0: it gets them at once. It begins with a tenth of its weight. Where the members that start have
 	// more than half of the weight of those that serve, all of them get all. Methods that hash do not look at it.
 	SlowStart time.Duration
+
+	// Spill has the tiers share the requests while less than 5/7 of the weight of the first one serves: what a tier
+	// cannot carry goes to the next. Without it a tier gets requests where no member of the tiers before it can.
+	Spill bool
+
+	// Panic is the part of the weight of a tier, 0 to 1, below which its members are picked whether they serve or not:
+	// those that do could hardly carry all requests, and the checks may be wrong. It does not hold while the other
+	// tiers can carry them. Members that are drained, that an operator has taken out or that have no address are not
+	// picked. Further attempts of a request go to members that serve, as long as there are some. 0: never.
+	Panic float64
 }
 
 // SetPolicy has s go by p from now on. Members that start slowly go on as p says.
@@ -19,14 +29,8 @@ func (s *Set) SetPolicy(p Policy) {
 		return
 	}
 	s.policy = p
-	if s.policy.SlowStart > 0 {
-		return
+	for p.SlowStart <= 0 && len(s.pace.starting) > 0 {
+		s.endStart(s.pace.starting[0])
 	}
-	tiers := uint8(0)
-	for len(s.pace.starting) > 0 {
-		m := s.pace.starting[0]
-		s.endStart(m)
-		tiers |= 1 << m.tier
-	}
-	s.renew(tiers)
+	s.renew(1<<tiersMax - 1)
 }

@@ -29,6 +29,8 @@ type Set struct {
 	followers []Follower
 	methods   []*balance.Method // of the views: what they need of a state is made with it
 	hooks     []*hook           // guarded by mu
+	alarms    []*alarm          // guarded by mu
+	panics    panics            // guarded by mu
 	joinWith  Reason            // of members that join; guarded by mu
 	policy    Policy            // guarded by mu
 	pace      pace              // guarded by mu
@@ -41,6 +43,7 @@ type Set struct {
 type state struct {
 	tiers   []*tier
 	members []*Member // by slot
+	order
 }
 
 // tier is the members of a state that are picked before those of the next tier. Turns and draws of its views go by the
@@ -49,10 +52,12 @@ type state struct {
 //
 //	view.Open(i)  <=>  member i is of this tier and there is no reason against it
 //	spare.Open(i)  <=>  the same, but for Unreachable
+//	panic.Open(i)  <=>  the same, but for what may be a mistake; panic is nil unless Policy.Panic says so
 type tier struct {
 	number int
 	view   *balance.View
 	spare  *balance.View
+	panic  *balance.View
 }
 
 // byID returns the members by their identity.
@@ -137,6 +142,7 @@ func (s *Set) join(id ID, b Spec, next int) *Member {
 // replace puts next in the place of old, and tells the followers. applying and mu are held; mu is free for a while.
 func (s *Set) replace(old, next *state) {
 	s.layOut(old, next)
+	s.arrange(next)
 	for i, m := range next.members {
 		if !joins(old, m, i) {
 			continue
@@ -198,7 +204,6 @@ func (s *Set) layOut(old, next *state) {
 	}
 	for _, one := range next.tiers {
 		s.open(one, next.members)
-		s.prepare(one)
 	}
 }
 
@@ -209,6 +214,9 @@ func (s *Set) open(t *tier, members []*Member) {
 	unreachable := func(m *Member) bool { return m != nil && m.Reasons() == Unreachable }
 	if t.spare = t.view; slices.ContainsFunc(members, unreachable) {
 		t.spare = t.view.Where(func(i int) bool { return members[i].Reasons()&^Unreachable == 0 })
+	}
+	if t.panic = nil; s.policy.Panic > 0 {
+		t.panic = t.view.Where(func(i int) bool { return members[i].Reasons()&^mistakable == 0 })
 	}
 	t.check(members)
 }
@@ -226,16 +234,8 @@ func (t *tier) check(members []*Member) {
 		invariant.That(t.view.Open(i) == (reasons == 0), "member %d is open against reasons %b", i, reasons)
 		spare := reasons&^Unreachable == 0
 		invariant.That(t.spare.Open(i) == spare, "member %d is spare against reasons %b", i, reasons)
-	}
-}
-
-// prepare has the methods make what they need of t, before a reactor picks from it. mu is held.
-func (s *Set) prepare(t *tier) {
-	for _, m := range s.methods {
-		m.Prepare(t.view)
-		if t.spare != t.view {
-			m.Prepare(t.spare)
-		}
+		maybe := reasons&^mistakable == 0
+		invariant.That(t.panic == nil || t.panic.Open(i) == maybe, "member %d panics against reasons %b", i, reasons)
 	}
 }
 
@@ -246,7 +246,8 @@ func (s *Set) reopen(m *Member) {
 		return // it is joining: its reasons are looked at when it has
 	}
 	t, reasons := now.tiers[m.tier], m.Reasons()
-	if t.view.Open(m.slot) == (reasons == 0) && t.spare.Open(m.slot) == (reasons&^Unreachable == 0) {
+	same := t.view.Open(m.slot) == (reasons == 0) && t.spare.Open(m.slot) == (reasons&^Unreachable == 0)
+	if same && !s.policy.Spill && s.policy.Panic == 0 { // these look at what drains, too
 		return
 	}
 	if !t.view.Open(m.slot) && reasons == 0 {
@@ -273,9 +274,9 @@ func (s *Set) renew(tiers uint8) {
 		}
 		one := *t
 		s.open(&one, now.members)
-		s.prepare(&one)
 		next.tiers[i] = &one
 	}
+	s.arrange(next)
 	s.now.Store(next)
 }
 

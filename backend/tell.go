@@ -34,13 +34,15 @@ type flapping struct {
 }
 
 // LogChanges logs each change of the members of s once, as backend_down and backend_up; of a member that changes again
-// and again one backend_flapping a minute. The log calls s service. stop ends that.
+// and again one backend_flapping a minute. Panics are logged as backends_panic and backends_panic_over. The log calls s
+// service. stop ends that.
 func LogChanges(service string, s *Set) (stop func()) {
 	t := &teller{service: service, flaps: make(map[*Member]*flapping)}
 	s.Follow((*forgetting)(t))
-	end := s.OnChange(t.change)
+	end, endPanics := s.OnChange(t.change), s.OnPanic(t.panic)
 	return func() {
 		end()
+		endPanics()
 		s.Unfollow((*forgetting)(t))
 	}
 }
@@ -94,7 +96,32 @@ func (t *teller) change(c *Change) {
 	slog.LogAttrs(context.Background(), level, event, attrs...)
 }
 
-// count counts a change of m. It returns how many there were in this minute and whether to tell of it.
+// panic logs p, which is counted as the changes of a member are.
+func (t *teller) panic(p *Panic) {
+	n, tell := t.count(nil, time.Now())
+	if !tell {
+		return
+	}
+	level, event, was := slog.LevelWarn, "backends_panic", "was_well"
+	if !p.On {
+		level, event, was = slog.LevelInfo, "backends_panic_over", "was_panicking"
+	}
+	attrs := []slog.Attr{
+		slog.String("upstream", t.service), slog.String("open", fmt.Sprintf("%d/%d", p.Open, p.Members)),
+	}
+	if p.On {
+		attrs = append(attrs, slog.String("what", "too few backends serve: requests go to those that do not, too"))
+	}
+	if p.Lasted > 0 {
+		attrs = append(attrs, slog.String(was, p.Lasted.Round(time.Millisecond).String()))
+	}
+	if n > flapsMax {
+		attrs = append(attrs, slog.Int("changes", n))
+	}
+	slog.LogAttrs(context.Background(), level, event, attrs...)
+}
+
+// count counts a change of m, nil for panics. It returns how many there were in this minute and whether to tell of it.
 func (t *teller) count(m *Member, now time.Time) (n int, tell bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -19,7 +19,8 @@ type View struct {
 // Owned by its reactor.
 type turns struct {
 	pickers [tiersMax]balance.Picker
-	next    []int // by slot: the address
+	next    []int  // by slot: the address
+	spill   uint64 // which tier is first for the next request
 }
 
 // View makes a View of s for so many reactors, whose turns begin anew. method nil is balance.Adaptive.
@@ -33,7 +34,7 @@ func (s *Set) View(reactors int, method *balance.Method) *View {
 	s.loadsFor(reactors)
 	s.use(method)
 	for i := range reactors {
-		t := &turns{}
+		t := &turns{spill: uint64(i) << 32}
 		for k := range t.pickers {
 			t.pickers[k] = method.New(i, reactors)
 		}
@@ -54,9 +55,7 @@ func (s *Set) use(method *balance.Method) {
 		}
 	}
 	s.methods = append(s.methods, method)
-	for _, t := range s.now.Load().tiers {
-		s.prepare(t)
-	}
+	s.prepare(&s.now.Load().order)
 }
 
 // unknown is a request of which nothing is known. Nothing writes to it.
@@ -66,28 +65,31 @@ var unknown balance.Request
 func (v *View) Method() *balance.Method { return v.method }
 
 // Pick chooses a member that serves and was not tried, of the first tier that has one; or else one that is Unreachable
-// and was not tried; nil when there is none. A nil q is a request of which nothing is known. On r only.
+// and was not tried; nil when there is none. The Policy of the set may have it begin with another tier, or choose
+// members that do not serve. A nil q is a request of which nothing is known. On r only.
 func (v *View) Pick(r *engine.Reactor, q *balance.Request) *Member {
 	r.MustOwn()
 	if q == nil {
 		q = &unknown
 	}
 	now, turns, l := v.set.now.Load(), v.turns[r.Index()], &v.set.loadOn(r).Local
-	for t, one := range now.tiers {
-		if i := turns.pickers[t].Pick(one.view, l, q); i >= 0 {
+	if now.leads != nil && (!now.panicking || q.Tried.Len() == 0) {
+		s := now.lead(turns, q)
+		if i := turns.pickers[s.tier].Pick(s.view, l, q); i >= 0 {
 			return now.members[i]
 		}
 	}
-	for t, one := range now.tiers {
-		if one.spare == one.view {
-			continue
-		}
-		if i := turns.pickers[t].Pick(one.spare, l, q); i >= 0 {
+	for k := range now.stages {
+		s := &now.stages[k]
+		if i := turns.pickers[s.tier].Pick(s.view, l, q); i >= 0 {
 			return now.members[i]
 		}
 	}
 	return nil
 }
+
+// Panics reports whether v picks members that do not serve, beside those that do: see Policy.Panic.
+func (v *View) Panics() bool { return v.set.now.Load().panicking }
 
 // NextAddress chooses an address of m, each in turn but those that are passed over: an index of Addrs. On r only.
 func (v *View) NextAddress(r *engine.Reactor, m *Member) int {

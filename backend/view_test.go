@@ -100,10 +100,12 @@ func TestView_skipsWhatIsDown(t *testing.T) {
 
 // A pick and the choice of an address allocate nothing.
 func TestView_doesNotAllocate(t *testing.T) {
-	r, s := reactor(t), weighted(3, 1)
-	v := s.View(1, balance.RoundRobin)
-	if n := testutil.Allocs(1000, func() { v.NextAddress(r, v.Pick(r, nil)) }); n != 0 {
-		t.Errorf("%v allocations", n)
+	r := reactor(t)
+	for _, s := range []*Set{weighted(3, 1), tiered(Policy{Spill: true, Panic: .5}, []int{4, 4}, []int{3, 3})} {
+		v := s.View(1, balance.RoundRobin)
+		if n := testutil.Allocs(1000, func() { v.NextAddress(r, v.Pick(r, nil)) }); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
 	}
 }
 
@@ -131,5 +133,22 @@ func TestView_picksByAnyMethod(t *testing.T) {
 	}
 	if !slices.Equal(got, []int{2, 1, 0}) || picks != 4 {
 		t.Errorf("%v by %d calls", got, picks)
+	}
+}
+
+// A pick where there is one tier, and where tiers share the requests.
+func BenchmarkView_pick(b *testing.B) {
+	r := reactor(b)
+	for name, s := range map[string]*Set{
+		"one": weighted(1, 1, 1, 1), "spill": tiered(Policy{Spill: true}, []int{4, 4}, []int{2, 0}),
+	} {
+		v := s.View(1, balance.RoundRobin)
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			var q balance.Request
+			for b.Loop() {
+				v.Pick(r, &q)
+			}
+		})
 	}
 }

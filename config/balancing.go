@@ -36,6 +36,16 @@ func balancingKeys() []*schema.Key {
 			Doc: "What `ketama` and `maglev` choose by: requests with the same value go to the same backend. " +
 				"`client_ip` (the default), `path`, `uri` (with the query), `host`, `header:NAME`, `cookie:NAME`, " +
 				"`query:NAME`. Requests without a value are balanced in turns."},
+		{Path: "spill", Type: schema.Bool, Default: "false", Example: "true",
+			Into: schema.Into(func(e *upstreamEntry) *bool { return &e.Spill }),
+			Doc: "Whether backups, and further tiers, get a part of the requests while less than 5/7 of the weight " +
+				"of the tier before is up. Without it they get requests where no backend of that can have them. See " +
+				"[tiers](balancing.md#backups-and-tiers)."},
+		{Path: "panic", Type: typeShare, Default: "0", Example: `"50%"`,
+			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Panic }),
+			Doc: "When less than this part of the weight of a tier is up, and other tiers cannot help, all of its " +
+				"backends get requests, also those that fail their checks: the checks may be wrong, and the few " +
+				"that are up would be overloaded. 0: never. See [panic](balancing.md#panic)."},
 		{Path: "slow_start", Type: schema.Duration, Default: `"0s"`, Min: "0s", Max: "24h", Example: `"20s"`,
 			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.SlowStart }),
 			Doc: "How long a backend that is up again, or new while others are up, takes to get all of its requests. " +
@@ -164,6 +174,28 @@ func routeBalancingKeys() []*schema.Key {
 		{Path: "hash_key", Type: value.TypeHashKey, Example: `"path"`,
 			Into: schema.Into(func(e *routeEntry) *value.HashKey { return &e.HashKey }),
 			Doc:  "Instead of `hash_key` of the upstream."},
+	}
+}
+
+// The tiers of backends.
+const (
+	backupTier = 1 // of a backup
+	tierMost   = 7
+)
+
+// tierKey says in which order backends are used.
+func tierKey[E any](of func(E) *int) *schema.Key {
+	return &schema.Key{Path: "tier", Type: schema.Int, Default: "0", Min: "0", Max: "7", Example: "2",
+		Into: schema.Into(of),
+		Doc: "It gets a request only where no backend of a lower tier can have it, or as `spill` says. " +
+			"`backup = true` is tier 1."}
+}
+
+// checkTier reports a backup that is not of the tier of backups.
+func checkTier(r *resolver, e *backendEntry) {
+	if e.backup && e.Has("tier") && e.tier != backupTier && !e.Failed("tier") {
+		at, first := e.At("tier"), e.At("backup")
+		r.rep.Conflictf(at, first, "keep one of them", "backup at %s is tier 1", first.RelativeTo(at))
 	}
 }
 

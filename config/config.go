@@ -161,6 +161,8 @@ type Upstream struct {
 	Allow         []string      `json:",omitempty"` // where that may lead (target.ParseList)
 	LoadBalancing string        // the name of a balance.Method
 	HashKey       value.HashKey `json:",omitzero"` // of a method that hashes
+	Spill         bool          `json:",omitzero"` // tiers share the requests while not enough of the first one is up
+	Panic         int           `json:",omitzero"` // of 100: fewer that are up have all get requests; 0: never
 	SlowStart     time.Duration `json:",omitzero"` // of a backend that serves again; 0: it gets its requests at once
 	Sticky        Sticky        `json:",omitzero"`
 	Host          string        // "keep" what the client sent, "backend", or a host
@@ -192,8 +194,18 @@ type Backend struct {
 	Port   int
 	Unix   string // path of a Unix socket
 	Weight int
-	Backup bool // it gets requests where no other backend can
+	Backup bool // it gets requests where no other backend can: it is of tier 1
+	Tier   int  `json:",omitzero"` // one of the next tier gets requests where none of this one can
 	Pos    Pos
+}
+
+// FirstTier returns the least tier of a backend of u.
+func (u *Upstream) FirstTier() int {
+	first := tierMost
+	for i := range u.Backends {
+		first = min(first, u.Backends[i].Tier)
+	}
+	return first
 }
 
 // String returns host:port, with brackets around an IPv6 address, or unix:path.

@@ -115,6 +115,7 @@ type backendEntry struct {
 	address value.Endpoint
 	weight  int
 	backup  bool
+	tier    int
 }
 
 // memberEntry is one [[load_balancing.backends]], which names the upstreams that it belongs to.

@@ -15,6 +15,7 @@ var (
 	typeConditions = schema.Type{Name: "list of conditions", Parse: parseConditions} // []string
 	typeBudget     = schema.Type{Name: "percentage or \"off\"", Parse: parseBudget}  // int; below 0: off
 	typePercent    = schema.Type{Name: "percentage", Parse: parsePercent}            // int
+	typeShare      = schema.Type{Name: "percentage or 0", Parse: parseShare}         // int
 )
 
 // resilienceKeys are the keys of an upstream about failures of its backends, and those of the defaults of all.
@@ -89,6 +90,18 @@ func parseBudget(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 		return -1, true
 	}
 	return parsePercent(d, k, n)
+}
+
+// parseShare reads a percentage, or a 0.
+func parseShare(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
+	if n.Text == "0" || n.Text == "0%" {
+		return 0, true
+	}
+	if n.Kind != syntax.KindString {
+		d.Report.Errorf(n.Value, "write "+k.Example, "%q must be a percentage, or 0", n.Key)
+		return nil, false
+	}
+	return parsePercent(d, &schema.Key{Default: k.Example}, n)
 }
 
 // parsePercent reads "20%".

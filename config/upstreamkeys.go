@@ -160,6 +160,7 @@ func upstreamBackendsSection() *schema.Section {
 				Into: schema.Into(func(e *backendEntry) *int { return &e.weight }),
 				Doc:  "Its share of the requests. 0: none; an upstream whose backends all have it answers 503."},
 			backupKey(func(e *backendEntry) *bool { return &e.backup }),
+			tierKey(func(e *backendEntry) *int { return &e.tier }),
 		},
 	}
 }
@@ -181,6 +182,7 @@ func membersSection() *schema.Section {
 				Into: schema.Into(func(e *memberEntry) *int { return &e.weight }),
 				Doc:  "Its share of the requests. 0: none; an upstream whose backends all have it answers 503."},
 			backupKey(func(e *memberEntry) *bool { return &e.backup }),
+			tierKey(func(e *memberEntry) *int { return &e.tier }),
 			{Path: "upstream", Type: schema.String, Example: `"api"`,
 				Into: schema.Into(func(e *memberEntry) *string { return &e.upstream }),
 				Doc:  "A further upstream it belongs to."},

@@ -29,6 +29,7 @@ func (r *resolver) resolveUpstreams() {
 		for _, b := range e.backends {
 			r.file.Fill(b)
 			r.requireAddress(b)
+			checkTier(r, b)
 			r.requireServerName(b, u)
 			u.add(b)
 		}
@@ -40,6 +41,7 @@ func (r *resolver) resolveMembers() {
 	for _, e := range r.doc.members {
 		r.file.Fill(e)
 		r.requireAddress(&e.backendEntry)
+		checkTier(r, &e.backendEntry)
 		names := []string{e.name, e.upstream}
 		if !e.Has("upstream") {
 			names[1] = defaultUpstream
@@ -85,8 +87,12 @@ func (u *Upstream) add(e *backendEntry) {
 	if e.weight == 0 && !e.Failed("weight") {
 		return
 	}
-	u.Backends = append(u.Backends, Backend{Host: e.address.Host, Port: e.address.Port, Unix: e.address.Unix,
-		Weight: e.weight, Backup: e.backup, Pos: e.Node().Head.Pos()})
+	b := Backend{Host: e.address.Host, Port: e.address.Port, Unix: e.address.Unix, Weight: e.weight, Backup: e.backup,
+		Tier: e.tier, Pos: e.Node().Head.Pos()}
+	if b.Backup && b.Tier == 0 {
+		b.Tier = backupTier
+	}
+	u.Backends = append(u.Backends, b)
 }
 
 // requireAddress reports a backend without an address.

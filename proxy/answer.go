@@ -96,7 +96,11 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	}
 	h.Length = int64(len(body))
 	if f := x.fault; f != nil {
-		x.proxy.addStatus(h, f.Token)
+		details := ""
+		if up := x.try.up; up != nil && up.view.Panics() {
+			details = `; details="panic"` // RFC 9209 §2.1.5: backends that fail their checks get requests
+		}
+		x.proxy.addStatus(h, f.Token, details)
 		if f.allow {
 			h.AddID(message.Allow, "Allow", cmp.Or(x.allow, allowed))
 		}
@@ -251,7 +255,7 @@ func (p *Proxy) refusal(r *engine.Reactor, h *message.Head, cause error, id stri
 		contentType, body = page.Append(nil, &f, nil)
 	}
 	h.AddID(message.ContentType, "Content-Type", contentType)
-	p.addStatus(h, token)
+	p.addStatus(h, token, "")
 	p.local[r.Index()].addDate(h)
 	return body
 }
@@ -264,9 +268,9 @@ func (p *Proxy) PlainOnTLS(r *engine.Reactor) []byte {
 	return session.AppendRefusal(nil, p, r, 400, errPlainOnTLS, false)
 }
 
-// addStatus adds why the proxy answers of its own: an error of RFC 9209.
-func (p *Proxy) addStatus(h *message.Head, token string) {
-	h.AddID(message.ProxyStatus, "Proxy-Status", p.name.String()+"; error="+token)
+// addStatus adds why the proxy answers of its own: an error of RFC 9209, and further parameters.
+func (p *Proxy) addStatus(h *message.Head, token, more string) {
+	h.AddID(message.ProxyStatus, "Proxy-Status", p.name.String()+"; error="+token+more)
 }
 
 const plainText = "text/plain; charset=utf-8"

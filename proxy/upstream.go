@@ -183,7 +183,8 @@ func (d *toUpstream) choose(x *Exchange) bool {
 // pick picks a backend that was not tried, one that is ejected where no other one is left.
 func (d *toUpstream) pick(r *engine.Reactor, q *balance.Request) *backend.Member {
 	next := d.view.Pick(r, q)
-	if d.outliers != nil && (next == nil || next.Reasons() != 0) && d.outliers.LastResort(r) {
+	none := next == nil || next.Reasons() == backend.Unreachable // in a panic ejected ones are picked anyway
+	if d.outliers != nil && none && d.outliers.LastResort(r) {
 		next = d.view.Pick(r, q)
 	}
 	return next

@@ -36,6 +36,7 @@ func (s *Server) follow(g *generation) {
 		if of.watching != nil {
 			s.counters.RegisterEjections(name)
 		}
+		s.counters.RegisterMembers(name)
 	}
 	for key := range g.destinations {
 		s.counters.RegisterDynamic(key.name)

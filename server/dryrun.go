@@ -221,7 +221,7 @@ func chooserOf(u *config.Upstream, c *config.Route) (by chooser) {
 	var backends []balance.Backend
 	for _, b := range u.Backends {
 		one := balance.Backend{Name: b.String(), Weight: b.Weight}
-		if b.Backup {
+		if b.Tier > u.FirstTier() {
 			one.Weight = 0
 		}
 		backends = append(backends, one)

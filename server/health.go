@@ -82,6 +82,7 @@ func (s *members) update(m *health.Monitor, list []backend.Spec, o *health.Optio
 func addServices(sum *metrics.Sample, services map[string]*members) {
 	for name, s := range services {
 		s.addEjections(&sum.Service(name).Ejections)
+		sum.AddMembers(name, s.set.Stats())
 		sum.AddChecks(name, s.counted)
 		if s.watch != nil {
 			sum.AddChecks(name, s.watch.Stats())

@@ -86,15 +86,12 @@ func (b *build) members(u *config.Upstream) (*members, error) {
 	b.fresh = append(b.fresh, undo)
 	list := make([]backend.Spec, len(u.Backends))
 	for i, one := range u.Backends {
-		list[i] = backend.Spec{Address: one.String(), Weight: one.Weight}
-		if one.Backup {
-			list[i].Tier = 1
-		}
+		list[i] = backend.Spec{Address: one.String(), Weight: one.Weight, Tier: one.Tier}
 	}
 	for _, one := range s.set.Unresolved(list) {
 		b.lookups.Go(func() { lookUp(names, one) })
 	}
-	policy := backend.Policy{SlowStart: u.SlowStart}
+	policy := backend.Policy{SlowStart: u.SlowStart, Spill: u.Spill, Panic: float64(u.Panic) / 100}
 	b.updates = append(b.updates, func() {
 		s.set.SetPolicy(policy)
 		s.update(b.server.monitor, list, b.checks[u.Name])

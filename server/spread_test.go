@@ -2,7 +2,12 @@ package server
 
 import (
 	"fmt"
+	"net"
+	"net/http"
+	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/backend"
 )
 
 // A backend that a reload adds beside another one gets few requests at first, and all of them once that is off.
@@ -36,6 +41,82 @@ func TestUpstream_slowStart(t *testing.T) {
 		}
 		if seconds != step.want {
 			t.Errorf("%d of 18 requests for the second backend, not %d, with\n%s", seconds, step.want, step.file)
+		}
+	}
+}
+
+// Where all checks fail, requests are answered if the configuration says so, and nobody is kept in the dark about it.
+func TestUpstream_panic(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	well, dead := mirror(t, "well"), closed.Addr().String()
+	file := func(keys, backend string) string {
+		return fmt.Sprintf("%shttp = { name = \"web\", listen = \"127.0.0.1:0\" }\n[upstreams.default]\n%s"+
+			"backends = [{ address = %q }]\n"+
+			"health_check = { path = \"/\", interval = \"1h\", expected_status = 599, start = \"down\" }\n",
+			quiet, keys, backend)
+	}
+	var s *Server
+	for _, c := range []struct {
+		keys, backend string
+		status        int
+		details       string
+		panics        float64
+	}{
+		{"", well, 503, "edge; error=destination_unavailable", 0},
+		{"panic = \"50%\"\n", well, 200, "", 1},
+		{"panic = \"50%\"\n", dead, 502, "edge; error=connection_refused; details=\"panic\"", 1},
+		{"panic = 0\n", well, 503, "edge; error=destination_unavailable", 0},
+	} {
+		conf := parse(t, file(c.keys, c.backend))
+		if s == nil {
+			s = serve(t, conf, Options{})
+		} else if _, err := s.Apply(conf); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.Get(urlOf(t, s, "web"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := resp.Header.Get("Proxy-Status"); resp.StatusCode != c.status || got != c.details {
+			t.Errorf("%s: %d %q", c.keys, resp.StatusCode, got)
+		}
+		if got := counter(s, "edge_upstream_panic", "default"); got != c.panics {
+			t.Errorf("%s: edge_upstream_panic is %g", c.keys, got)
+		}
+	}
+}
+
+// Backups help the others where that is wanted.
+func TestUpstream_spill(t *testing.T) {
+	first, backup := mirror(t, "first"), mirror(t, "backup")
+	file := func(keys string) string {
+		text := quiet + "global.worker_threads = 1\nhttp = { name = \"web\", listen = \"127.0.0.1:0\" }\n" +
+			"[upstreams.default]\nload_balancing = \"round_robin\"\n" + keys + "backends = [{ address = %q }, " +
+			"{ address = \"127.0.0.9:1\" }, { address = %q, backup = true }, { address = \"[::9]:1\", tier = 2 }]\n"
+		return fmt.Sprintf(text, first, backup)
+	}
+	s := serve(t, parse(t, file("")), Options{})
+	for _, c := range []struct {
+		keys string
+		want int
+	}{{"", 0}, {"spill = true\n", 30}} {
+		if _, err := s.Apply(parse(t, file(c.keys))); err != nil {
+			t.Fatal(err)
+		}
+		s.present.services["default"].set.Members()[1].Down(backend.Ejected) // of the two, one is ejected: 70 % remain
+		got := 0
+		for range 100 {
+			if _, body := get(t, s, "web", "/"); strings.HasPrefix(body, "backup") {
+				got++
+			}
+		}
+		if got < c.want-1 || got > c.want+1 {
+			t.Errorf("%q: %d of 100 requests go to the backup", c.keys, got)
 		}
 	}
 }

@@ -100,6 +100,7 @@ type Backend struct {
 	At      string  `json:"at"`
 	Weight  int     `json:"weight"`
 	Backup  bool    `json:"backup"`
+	Tier    int     `json:"tier"`
 	Odds    float64 `json:"odds"` // its share of such requests while all are up and equally fast, 0 to 1
 }
 

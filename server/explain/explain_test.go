@@ -190,6 +190,20 @@ func TestExplain_sticky(t *testing.T) {
 	}
 }
 
+// Backends of further tiers get nothing while all are up, unless there are no others.
+func TestExplain_tiers(t *testing.T) {
+	text := "http.listen = \":8080\"\n[[routes]]\npattern = \"/*\"\ndest = \"api\"\n[upstreams.api]\n" +
+		"spill = true\npanic = \"40%\"\nslow_start = \"20s\"\nbackends = [{ address = \"10.0.0.1:80\", tier = 3 }, " +
+		"{ address = \"10.0.0.2:80\", weight = 3, tier = 2 }, { address = \"10.0.0.3:80\", tier = 2 }]\n"
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantLines(t, text, textOf(t, answerOf(t, path, explain.Ask{URL: "http://localhost:8080/"})),
+		" 0.0 % 10.0.0.1:80, weight 1, tier 3", "75.0 % 10.0.0.2:80, weight 3, tier 2", "25.0 % 10.0.0.3:80",
+		" spill true ", " panic 40% ", " slow_start 20s ")
+}
+
 // JSON keeps its names: programs read it.
 func TestAnswer_JSON(t *testing.T) {
 	for name, ask := range map[string]explain.Ask{

@@ -131,6 +131,12 @@ func settingsOf(cfg *config.Config, l *config.Listener, r *config.Route, u *conf
 	if u.SlowStart > 0 {
 		s.add("slow_start", u, period(u.SlowStart), "in which a backend that is up again gets more and more")
 	}
+	if u.Spill {
+		s.add("spill", u, "true", "backups share the requests while less than 5/7 of the others are up")
+	}
+	if u.Panic > 0 {
+		s.add("panic", u, fmt.Sprintf("%d%%", u.Panic), "while fewer are up, backends that are down get requests too")
+	}
 	if u.Sticky.Cookie != "" {
 		s.add("sticky.ttl", u, period(u.Sticky.TTL), "of the cookie "+u.Sticky.Cookie)
 	}

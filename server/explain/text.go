@@ -99,6 +99,8 @@ func (a *Answer) backends(p *printer) {
 		role := ""
 		if b.Backup {
 			role = ", backup"
+		} else if b.Tier > 0 {
+			role = fmt.Sprintf(", tier %d", b.Tier)
 		}
 		p.line("", "%5.1f %%  %s, weight %d%s%s", 100*b.Odds, b.Address, b.Weight, role, in(b.At))
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/engine"
@@ -37,15 +38,16 @@ type Sample struct {
 	upstreams map[string]*upstream.Stats
 	checks    map[string]*health.Stats
 	services  map[string]*Service
-	backends  map[string][]backend
+	backends  map[string][]member
+	members   map[string]*backend.Stats
 	dynamic   map[string]*dynamic.Stats
 }
 
 // Service is what was counted of the backends of one upstream together.
 type Service struct{ Ejections ejection.Counts }
 
-// backend is what is known of one backend.
-type backend struct {
+// member is what is known of one backend.
+type member struct {
 	address string
 	up      bool
 	weight  float64
@@ -60,11 +62,11 @@ const others = "other"
 // AddBackend adds a backend that the upstream with that name has, and the share of the requests that it is to get.
 // Those beyond the thousandth are added up.
 func (s *Sample) AddBackend(name, address string, up bool, weight float64) {
-	s.backends[name] = append(s.backends[name], backend{address, up, weight})
+	s.backends[name] = append(s.backends[name], member{address, up, weight})
 }
 
 // eachBackend yields what value says of each backend in s.
-func (s *Sample) eachBackend(value func(b *backend) float64, yield func(value float64, labels ...observe.Label)) {
+func (s *Sample) eachBackend(value func(b *member) float64, yield func(value float64, labels ...observe.Label)) {
 	for name, all := range s.backends {
 		for i := range all {
 			b := &all[i]
@@ -94,7 +96,8 @@ type Listener struct {
 func NewSample() *Sample {
 	return &Sample{listeners: make(map[string]*Listener), upstreams: make(map[string]*upstream.Stats),
 		checks: make(map[string]*health.Stats), services: make(map[string]*Service),
-		backends: make(map[string][]backend), dynamic: make(map[string]*dynamic.Stats)}
+		backends: make(map[string][]member), dynamic: make(map[string]*dynamic.Stats),
+		members: make(map[string]*backend.Stats)}
 }
 
 // Listener returns the counters of the listener with that name, to add to.
@@ -112,6 +115,9 @@ func (s *Sample) AddDynamic(name string, of dynamic.Stats) {
 	of.Upstream = upstream.Stats{}
 	tally.Add(entry(s.dynamic, name), &of)
 }
+
+// AddMembers adds what was counted of the backends of the upstream with that name.
+func (s *Sample) AddMembers(name string, of backend.Stats) { tally.Add(entry(s.members, name), &of) }
 
 // AddChecks adds what was counted of the checks of the upstream with that name.
 func (s *Sample) AddChecks(name string, of health.Stats) { tally.Add(entry(s.checks, name), &of) }
@@ -178,7 +184,7 @@ func New(reactors int) *Counters {
 		})
 	r.Gauges("edge_backend_up", "1: the backend gets requests; 0: there is a reason against it.",
 		func(yield func(value float64, labels ...observe.Label)) {
-			c.shown.Load().eachBackend(func(b *backend) float64 {
+			c.shown.Load().eachBackend(func(b *member) float64 {
 				if b.up {
 					return 1
 				}
@@ -187,7 +193,7 @@ func New(reactors int) *Counters {
 		})
 	r.Gauges("edge_backend_weight", "The share of the requests that the backend is to get while it is up.",
 		func(yield func(value float64, labels ...observe.Label)) {
-			c.shown.Load().eachBackend(func(b *backend) float64 { return b.weight }, yield)
+			c.shown.Load().eachBackend(func(b *member) float64 { return b.weight }, yield)
 		})
 	c.certificates = c.outcomes("edge_certificate_changes_total", "Changes of the files of certificates.")
 	c.rotations = r.Counter("edge_tls_ticket_rotations_total", "Changes of the keys of session tickets.")
@@ -219,6 +225,7 @@ func (c *Counters) Show(s *Sample) {
 	addAll(s.checks, c.past.checks)
 	addAll(s.services, c.past.services)
 	addAll(s.dynamic, c.past.dynamic)
+	addAll(s.members, c.past.members)
 	c.shown.Store(s)
 }
 
@@ -229,6 +236,7 @@ func (c *Counters) Retire(s *Sample) {
 	addAll(c.past.checks, s.checks)
 	addAll(c.past.services, s.services)
 	addAll(c.past.dynamic, s.dynamic)
+	addAll(c.past.members, s.members)
 }
 
 // first reports whether what has not been registered before.
@@ -290,6 +298,14 @@ func (c *Counters) RegisterDynamic(name string) {
 	if c.first("destinations of " + name) {
 		labels := []observe.Label{{Name: "upstream", Value: name}}
 		register(c, dynamicRows, labels, func(s *Sample) *dynamic.Stats { return s.dynamic[name] })
+	}
+}
+
+// RegisterMembers lists the series of the backends of the upstream with that name.
+func (c *Counters) RegisterMembers(name string) {
+	if c.first("members of " + name) {
+		labels := []observe.Label{{Name: "upstream", Value: name}}
+		register(c, memberRows, labels, func(s *Sample) *backend.Stats { return s.members[name] })
 	}
 }
 

@@ -246,6 +246,12 @@ var dynamicRows = []row{
 	{"edge_dest_known", "", "Destinations", "Destinations known, those that lead nowhere among them."},
 }
 
+// memberRows are read from a backend.Stats.
+var memberRows = []row{
+	{"edge_upstream_panics_total", "", "Panics", "Times too few backends served, and others got requests too: panic."},
+	{"edge_upstream_panic", "", "Panicking", "1 while that lasts."},
+}
+
 // checkRows are read from a health.Stats.
 func checkRows() []row {
 	rows := []row{
