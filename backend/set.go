@@ -41,9 +41,9 @@ type Set struct {
 //
 //	members[i] is of tier t  <=>  the weight of i in tiers[t] is above 0
 type state struct {
-	tiers   []*tier
-	members []*Member // by slot
 	order
+	members []*Member // by slot
+	tiers   []*tier
 }
 
 // tier is the members of a state that are picked before those of the next tier. Turns and draws of its views go by the

@@ -73,17 +73,27 @@ func (v *View) Pick(r *engine.Reactor, q *balance.Request) *Member {
 		q = &unknown
 	}
 	now, turns, l := v.set.now.Load(), v.turns[r.Index()], &v.set.loadOn(r).Local
-	if now.leads != nil && (!now.panicking || q.Tried.Len() == 0) {
-		s := now.lead(turns, q)
+	if now.leads != nil {
+		if m := now.pickLed(turns, l, q); m != nil {
+			return m
+		}
+	}
+	for _, s := range now.stages {
 		if i := turns.pickers[s.tier].Pick(s.view, l, q); i >= 0 {
 			return now.members[i]
 		}
 	}
-	for k := range now.stages {
-		s := &now.stages[k]
-		if i := turns.pickers[s.tier].Pick(s.view, l, q); i >= 0 {
-			return now.members[i]
-		}
+	return nil
+}
+
+// pickLed picks from the lead of q; nil: that has nobody for it.
+func (now *state) pickLed(turns *turns, l *balance.Local, q *balance.Request) *Member {
+	if now.panicking && q.Tried.Len() > 0 {
+		return nil
+	}
+	s := now.lead(turns, q)
+	if i := turns.pickers[s.tier].Pick(s.view, l, q); i >= 0 {
+		return now.members[i]
 	}
 	return nil
 }
