@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/internal/sim"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
 )
 
 // After a moment with many exchanges few are kept, which count as such, and under pressure none.
@@ -75,5 +76,44 @@ func TestExchange_chargesWhatItsHeadsHold(t *testing.T) {
 	x.local.recycle(x)
 	if n := l.reactor.Stats(); n.BufBytes != 0 || n.BufKept != 0 {
 		t.Errorf("%d and %d bytes are counted of a large one that ended", n.BufBytes, n.BufKept)
+	}
+}
+
+// deadStream takes a body of three bytes, and then it is over.
+type deadStream struct {
+	session.NopStream
+	left int
+}
+
+// SendData takes what is left.
+func (s *deadStream) SendData(p []byte, _ bool) (int, error) {
+	if len(p) > s.left {
+		return 0, session.ErrDead
+	}
+	s.left -= len(p)
+	return len(p), nil
+}
+
+// A piece of a body that meets a stream which has ended, and has not said so yet, is sent again with those before.
+func TestRelay_keepsWhatADeadStreamIsSent(t *testing.T) {
+	e, err := engine.New(engine.Options{
+		Reactors: 1, Kernel: func(int) (poller.Kernel, error) { return sim.NewLoop(), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := relay{reactor: e.Reactors()[0]}
+	l.keepUpTo(100, message.LengthUnknown)
+	to := &deadStream{left: 3}
+	if err := l.push(session.NopStream{}, to, []byte("one"), 3, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.push(session.NopStream{}, to, []byte("two"), 3, true); err != session.ErrDead {
+		t.Fatal(err)
+	}
+	l.check()
+	l.rewind()
+	if string(l.held) != "onetwo" || !l.ended || l.endSent {
+		t.Fatalf("%q is sent again, ended: %v", l.held, l.ended)
 	}
 }

@@ -103,6 +103,7 @@ func (l *relay) push(from, to session.Stream, p []byte, in int, end bool) error 
 	}
 	n, err := to.SendData(p, end && l.trailers == nil)
 	if err != nil {
+		l.hold(p) // what to had before may be sent again: then p comes after it
 		return err
 	}
 	l.pass(p[:n])
