@@ -95,6 +95,16 @@ func (m *Member) Latency() (d time.Duration, slow float64) {
 	return time.Duration(us) * time.Microsecond, slow
 }
 
+// SameTier reports whether m and other are members of the same tier.
+func (m *Member) SameTier(other *Member) bool {
+	for _, t := range m.set.now.Load().tiers {
+		if v := t.view; m.slot < v.Len() && v.Weight(m.slot) > 0 {
+			return other.slot < v.Len() && v.Weight(other.slot) > 0
+		}
+	}
+	return false
+}
+
 // moment is a time in milliseconds, of which the low 32 bits are known, with everBit; 0: never.
 type moment uint64
 

@@ -74,6 +74,9 @@ func (u *Outliers) Ejections() (counts ejection.Counts) {
 	return counts
 }
 
+// OnTrial reports whether m was ejected and gets few requests. On any reactor.
+func (u *Outliers) OnTrial(m *Member) bool { return u.found.OnTrial(m.Slot(), m) }
+
 // LastResort lets members that are ejected serve again where no other one does. It reports whether there were any. On
 // r.
 func (u *Outliers) LastResort(r *engine.Reactor) bool {

@@ -238,6 +238,7 @@ type Retry struct {
 	On       []string      // conditions, as retry.Parse reads them; nil: the default
 	Budget   int           // retries for 100 good answers; below 0: no limit
 	PerTry   time.Duration // of an attempt that another may follow; 0: no limit
+	Hedge    time.Duration // after which a request without an answer goes to another backend too; 0: it does not
 	Buffer   int64         // bytes of a body that are kept for them
 }
 

@@ -16,6 +16,8 @@ func TestParse_resilienceMistakes(t *testing.T) {
 		`retry.budget = "20"`:             `write "20%"`,
 		`retry.budget = "101%"`:           `not a percentage from 1% to 100%`,
 		`outlier.max_ejected = "off"`:     `write "50%"`,
+		`retry.hedge_after = "off"`:       `write it as "250ms"`,
+		`retry.hedge_after = "2m"`:        `between 0s and 1m`,
 	} {
 		text := "upstream_defaults." + line + "\n"
 		_, report := config.Options{}.Parse("edge.toml", []byte(text))
@@ -29,7 +31,7 @@ func TestParse_resilienceMistakes(t *testing.T) {
 	}
 	for _, line := range []string{
 		`retry.on = [503, "5xx", "timeout", "grpc:aborted"]`, `retry.budget = "off"`, `retry.on = []`,
-		`outlier.errors = 3`,
+		`outlier.errors = 3`, `retry.hedge_after = ""`, `retry.hedge_after = "0s"`, `retry.hedge_after = "50ms"`,
 	} {
 		c, report := config.Options{}.Parse("edge.toml", []byte("upstream_defaults."+line+"\n"))
 		if !report.OK() || c == nil {

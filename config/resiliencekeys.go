@@ -16,6 +16,7 @@ var (
 	typeBudget     = schema.Type{Name: "percentage or \"off\"", Parse: parseBudget}  // int; below 0: off
 	typePercent    = schema.Type{Name: "percentage", Parse: parsePercent}            // int
 	typeShare      = schema.Type{Name: "percentage or 0", Parse: parseShare}         // int
+	typeHedge      = schema.Type{Name: "time", Parse: parseHedge, Number: schema.Duration.Number}
 )
 
 // resilienceKeys are the keys of an upstream about failures of its backends, and those of the defaults of all.
@@ -39,6 +40,12 @@ func resilienceKeys() []*schema.Key {
 			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Retry.PerTry }),
 			Doc: "Time of one attempt, from connecting to the head of the answer, where a retry may follow. 0: no " +
 				"bound but `timeouts.connect` and `timeouts.first_byte`."},
+		{Path: "retry.hedge_after", Type: typeHedge, Default: `""`, Min: "0s", Max: "1m",
+			Example: `"50ms"`,
+			Into:    schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Retry.Hedge }),
+			Doc: "A request without an answer after this time, and after the time that 95 of 100 answers take, is " +
+				"sent to another backend as well; the first answer is taken. Only requests that may be repeated, " +
+				"and at most 5 for each 100 good answers. Over HTTP/1 each costs a connection. Empty or 0: none is."},
 		{Path: "retry.buffer", Type: schema.Size, Default: `"64k"`, Min: "0", Max: "16m", Example: `"1m"`,
 			Into: schema.Into(func(e *upstreamEntry) *int64 { return &e.Retry.Buffer }),
 			Doc: "Bytes of a request body that are kept until the answer begins, so that it can be sent again. A " +
@@ -102,6 +109,14 @@ func parseShare(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 		return nil, false
 	}
 	return parsePercent(d, &schema.Key{Default: k.Example}, n)
+}
+
+// parseHedge reads a time, or "" for none.
+func parseHedge(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindString && n.Text == "" {
+		return time.Duration(0), true
+	}
+	return schema.Duration.Parse(d, k, n)
 }
 
 // parsePercent reads "20%".

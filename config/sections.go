@@ -199,7 +199,6 @@ var laterKeys = map[string][]string{
 	"global":             {"env_file"},
 	"listeners":          {"proxy_protocol", "filters", "h3"},
 	"upstreams":          {"breaker"},
-	"upstreams.retry":    {"hedge_after"},
 	"upstreams.backends": {"zone"},
 	"routes":             {"when", "mirror", "cache", "compress"},
 	"log":                {"redact", "sample", "always"},

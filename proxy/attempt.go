@@ -37,6 +37,7 @@ type attempt struct {
 	nameHost bool            // the backend is to be sent its own address as Host
 	reused   bool            // the connection served others before
 
+	own       bool // the cookie of the client names the backend
 	newCookie bool // the answer gives the client the cookie of the backend
 
 	counted counted // how the backend counts the exchange

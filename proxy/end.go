@@ -91,9 +91,8 @@ func (x *Exchange) dropUp() {
 		x.waited += x.local.reactor.Now() - x.waiter.Since()
 		x.waiter.Cancel()
 	}
-	if x.pausing {
-		x.pausing = false
-		x.local.reactor.Disarm(x.pause)
+	if x.aside != 0 {
+		stopAside(x)
 	}
 	if s := x.try.stream; s != nil {
 		x.try.noteConnect(x)
@@ -101,6 +100,25 @@ func (x *Exchange) dropUp() {
 		s.Reset(session.Cancelled)
 	}
 	x.try.exit(x)
+}
+
+// aside is what goes on beside the attempt of an exchange, or in its place: a set of bits.
+type aside uint8
+
+const (
+	pausing aside = 1 << iota // Exchange.pause runs
+	hedging                   // Exchange.hedge is not at rest
+)
+
+// stopAside ends what goes on beside the attempt.
+func stopAside(x *Exchange) {
+	if x.aside&pausing != 0 {
+		x.local.reactor.Disarm(x.pause)
+	}
+	if x.aside&hedging != 0 {
+		x.hedge.cancel()
+	}
+	x.aside = 0
 }
 
 // rescue ends x when code of the proxy's own panics where there is no connection that the reactor could close for it:

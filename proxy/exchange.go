@@ -53,6 +53,7 @@ type Exchange struct {
 	total  *engine.Timer   // of Route.Timeout; nil until it is needed, then kept
 
 	pause *engine.Timer // before another attempt; nil until it is needed, then kept
+	hedge *hedge        // nil until it is needed, then kept
 
 	started   int64        // reactor time, ns
 	target    message.Span // of the request as it came, for the log
@@ -102,11 +103,11 @@ type progress struct {
 	status   int
 	pick     balance.Request // what a backend is chosen by, and those that were tried
 	step     step
+	aside    aside
 
 	rechosen  bool // SetDestination was called after the last attempt began
 	trusted   bool // the peer's forwarding fields are believed
 	parked    bool // waits for Resume
-	pausing   bool // pause runs
 	working   bool // a worker owns x
 	continued bool // the client has been told to go on
 	downGone  bool // the client's stream is over
@@ -427,12 +428,16 @@ func checkExchange(x *Exchange) {
 	invariant.That(x.answering || !x.toDown.begun() && !x.toDown.endSent, "a body without a head was sent")
 	x.toUp.check()
 	x.toDown.check()
+	if x.hedge != nil {
+		x.hedge.check()
+	}
 }
 
 // checkFree panics when x, which is to be used, is in use or has something of an Exchange that is over.
 func checkFree(x *Exchange) {
 	invariant.That(x.gen.Load()&1 == 0, "an exchange in use is given away")
-	clean := !x.answering && x.step == stepBeforeRoute && x.down == nil && x.try.stream == nil && !x.waiter.Waiting()
+	clean := !x.answering && x.step == stepBeforeRoute && x.down == nil && x.try.stream == nil && !x.waiter.Waiting() &&
+		x.aside == 0
 	invariant.That(clean, "a free exchange is in step %d", x.step)
 	checkExchange(x)
 }

@@ -25,7 +25,11 @@ func (x *Exchange) open() session.Stream {
 		var err error
 		x.rechosen = false
 		if d, ours := x.lead().to.(*toUpstream); ours {
-			s, err = d.Open(x, (*upSide)(x))
+			if d.hedge == nil {
+				s, err = d.Open(x, (*upSide)(x))
+			} else {
+				s, err = d.Open(x, raced(x, d))
+			}
 		} else {
 			s, err = openGuarded(x, x.lead().to)
 		}
@@ -68,8 +72,8 @@ func (x *Exchange) send(s session.Stream) {
 		}
 	}
 	bodyless, by := x.toUp.bodyless(), int64(0)
-	if u := x.try.up; u != nil && u.retry.PerTry > 0 && x.try.repeats(x, retry.Timeout) {
-		by = x.try.connected + int64(u.retry.PerTry)
+	if u := x.try.up; u != nil && u.perTry > 0 {
+		by = x.try.patientTill(x)
 	}
 	if t := &x.timeouts; by > 0 || t.FirstByte > 0 || t.Read > 0 {
 		x.try.setPatience(x, s, by)
@@ -91,6 +95,15 @@ func (x *Exchange) send(s session.Stream) {
 	}
 }
 
+// patientTill returns the reactor time by which the answer to an attempt that begins now is to begin, 0: at any. It is
+// bounded where another attempt may follow.
+func (a *attempt) patientTill(x *Exchange) int64 {
+	if !a.repeats(x, retry.Timeout) {
+		return 0
+	}
+	return a.connected + int64(a.up.perTry)
+}
+
 // setPatience sets the times of an attempt on s, of which the answer is to begin by a reactor time; 0: at any.
 func (a *attempt) setPatience(x *Exchange, s session.Stream, by int64) {
 	if s, ok := s.(session.Patient); ok {
@@ -106,6 +119,9 @@ func (x *Exchange) again(cause error) bool {
 	a.trace(x, "an attempt failed", "error", quoted(cause))
 	a.blame(x, a.fault, cause)
 	a.reportFault(x, a.fault, session.ConnectFailed)
+	if x.aside&hedging != 0 && x.hedge.takesOver(a.fault, cause) {
+		return false
+	}
 	if a.backend == nil || a.fault == faultLimit {
 		x.fail(a.fault)
 		return false
@@ -193,7 +209,7 @@ func (x *Exchange) reopen() {
 		if x.pause == nil {
 			x.pause = &engine.Timer{Run: func(*engine.Reactor) { x.endPause() }}
 		}
-		x.pausing = true
+		x.aside |= pausing
 		x.try.exit(x)
 		x.local.reactor.Arm(x.pause, x.local.reactor.Now()+int64(d))
 		return
@@ -206,7 +222,7 @@ func (x *Exchange) reopen() {
 // endPause goes on after a pause.
 func (x *Exchange) endPause() {
 	defer x.rescue()
-	x.pausing = false
+	x.aside &^= pausing
 	if s := x.open(); s != nil {
 		x.send(s)
 	}
@@ -228,19 +244,12 @@ func (a *attempt) judge(x *Exchange, s session.Stream, h *message.Head, end bool
 // replaced is judge for an answer that may be a failure.
 func (a *attempt) replaced(x *Exchange, s session.Stream, h *message.Head, end bool) bool {
 	p, r := a.up.retry, x.local.reactor
-	status, wanted := int(h.Status), false
-	failed, bad := status >= 500 || status == 429, status >= 502 && status <= 504
-	if x.call.form == grpc.None {
-		wanted = p.On.Status(status) && x.Request.Verb.Idempotent()
-	} else if status = grpc.StatusOfHead(h, end); status != 0 {
-		// To name a status of gRPC as a condition is to say that calls may be repeated: each is a POST.
-		wanted, failed, bad = p.On.Call(status), grpc.Failed(status), status == grpc.Unavailable
-	}
-	a.reportAnswer(x, bad)
-	if p.Budget != nil && !failed {
+	is := a.assess(x, h, end)
+	a.reportAnswer(x, is.bad)
+	if p.Budget != nil && !is.failure {
 		p.Budget.Good(r.Index(), r.Now())
 	}
-	if !wanted || !a.repeatable(x) || x.retries >= a.up.upstream.Retries() {
+	if !is.repeated || !a.repeatable(x) || x.retries >= a.up.upstream.Retries() {
 		return false
 	}
 	was := *a
@@ -250,15 +259,40 @@ func (a *attempt) replaced(x *Exchange, s session.Stream, h *message.Head, end b
 	was.backend.Failed(r)
 	was.trace(x, "an answer is replaced by another attempt", "status", h.Status)
 	a.drop()
+	throwAway(s, h, end && x.toUp.endSent)
+	x.reopen()
+	return true
+}
+
+// assessment is what an answer says by its head.
+type assessment struct {
+	failure  bool // it is one
+	bad      bool // it says that the backend cannot serve
+	repeated bool // the conditions of the upstream have the request tried again
+}
+
+// assess returns what the head h of a final answer says. end says that it is nothing else.
+func (a *attempt) assess(x *Exchange, h *message.Head, end bool) (is assessment) {
+	on, status := &a.up.retry.On, int(h.Status)
+	is.failure, is.bad = status >= 500 || status == 429, status >= 502 && status <= 504
+	if x.call.form == grpc.None {
+		is.repeated = on.Status(status) && x.Request.Verb.Idempotent()
+	} else if status = grpc.StatusOfHead(h, end); status != 0 {
+		// To name a status of gRPC as a condition is to say that calls may be repeated: each is a POST.
+		is = assessment{failure: grpc.Failed(status), bad: status == grpc.Unavailable, repeated: on.Call(status)}
+	}
+	return is
+}
+
+// throwAway gives up an answer whose head h has come on s. over: nothing of the exchange is left.
+func throwAway(s session.Stream, h *message.Head, over bool) {
 	switch d, ok := s.(session.Discarder); {
-	case end && x.toUp.endSent: // the stream is over
+	case over:
 	case ok && h.Length <= discardMax:
 		d.Discard(discardMax)
 	default:
 		s.Reset(session.Cancelled)
 	}
-	x.reopen()
-	return true
 }
 
 // discardMax is how much of an answer that is thrown away is read, so that its connection can be used again: a

@@ -72,6 +72,7 @@ type Stats struct {
 	ClientGone    uint64    // exchanges whose client left
 	Retries       uint64
 	RetriesDenied uint64 // that the budget of an upstream had nothing left for
+	Hedges        Hedges
 	LateResumes   uint64 // Resume of an exchange that was over or not parked
 	Panics        uint64 // filters and handlers that panicked
 	Shed          uint64 // refused under memory pressure or because the offload pool was full
@@ -83,6 +84,16 @@ type Stats struct {
 	Refused       uint64 // requests that the session refused
 	Loops         uint64 // requests that went in circles
 	Active        int
+}
+
+// Hedges are the counters of second attempts that were made while the first one waited: see retry.Hedge.
+type Hedges struct {
+	Won       uint64 // the second one answered first, or the first one failed
+	Lost      uint64 // the first one answered first
+	Failed    uint64 // the second one failed first
+	Cancelled uint64 // the exchange ended before either
+	Denied    uint64 // that were not made: the budget of hedges had nothing left
+	Closed    uint64 // connections that were closed to take back the request that was not needed: those of HTTP/1
 }
 
 // New makes a Proxy on the reactors of e that starts with s.

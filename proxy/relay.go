@@ -181,6 +181,14 @@ func (l *relay) rewind() {
 	l.count()
 }
 
+// takeBack makes what was passed after the first n bytes, all of which were kept, wait to be passed once more.
+func (l *relay) takeBack(n int) {
+	if l.begun() {
+		l.hold(l.kept[n:])
+		l.kept, l.passed, l.endSent = l.kept[:n], int64(n), false
+	}
+}
+
 // sendTrailers ends the message with what the source ended it with. They wait for room: see Congested.
 func (l *relay) sendTrailers(to session.Stream) error {
 	if to.Congested() {

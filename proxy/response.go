@@ -129,7 +129,7 @@ func passInterim(x *Exchange, h *message.Head) {
 		x.local.stats.InterimsLost++
 		return
 	}
-	if u := x.try.up; x.interims == 0 && u != nil && u.retry.PerTry > 0 {
+	if u := x.try.up; x.interims == 0 && u != nil && u.perTry > 0 {
 		x.try.setPatience(x, x.try.stream, 0) // no other attempt follows this one any more
 	}
 	x.interims++

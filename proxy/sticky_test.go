@@ -17,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -196,6 +197,37 @@ func TestSticky_retried(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A new client whose request a second backend answers sooner stays there. One that belongs to a backend waits for it.
+func TestSticky_hedged(t *testing.T) {
+	slow := newFaulty(t, "h1", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Cookie") == "" {
+			<-r.Context().Done()
+			return
+		}
+		<-time.After(50 * time.Millisecond) // ten times what a hedge waits
+		telling("slow")(w, r)
+	})
+	quick := newFaulty(t, "h1", telling("quick"))
+	policy := on(t, "connect")
+	policy.Hedge = &retry.Hedge{After: 5 * time.Millisecond}
+	k := keepClients(t, upstream.Options{}, proxy.Off, proxy.ToOptions{Retry: policy}, slow.address, quick.address)
+	for range 2 { // the first pick is the slow one once
+		resp, body := testutil.Get(t, http.DefaultClient, k.url)
+		if body != "quick" || len(resp.Cookies()) != 1 {
+			t.Fatalf("%q with %q", body, resp.Cookies())
+		}
+		m, _ := k.cookie.Find([]byte(resp.Cookies()[0].Value), time.Now())
+		if m == nil || m.Address() != quick.address {
+			t.Errorf("the cookie is that of %v", m)
+		}
+	}
+	own := string(k.cookie.Append(nil, k.set.Members()[0], false, time.Now()))
+	resp, body := testutil.Do(t, http.DefaultClient, newGet(t, k.url, []string{"Cookie", strings.Split(own, ";")[0]}))
+	if body != "slow" || len(resp.Cookies()) > 0 {
+		t.Errorf("%q with %q for a client of the slow one", body, resp.Cookies())
 	}
 }
 

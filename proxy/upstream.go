@@ -3,6 +3,7 @@ package proxy
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/ejection"
@@ -24,6 +25,8 @@ type toUpstream struct {
 	key      func(x *Exchange) (key uint64, ok bool)
 	noVia    bool
 	retry    *retry.Policy
+	perTry   time.Duration     // that of retry
+	hedge    *retry.Hedge      // likewise
 	outliers *backend.Outliers // nil: nobody is told how the backends answer
 	sticky   *sticky.Cookie    // nil: no client is kept at a backend
 }
@@ -75,6 +78,7 @@ func To(u *upstream.Upstream, o *ToOptions) Destination {
 	if o.Retry != nil {
 		d.retry = o.Retry
 	}
+	d.perTry, d.hedge = d.retry.PerTry, d.retry.Hedge
 	d.host, d.key, d.noVia, d.outliers, d.sticky = o.Host, o.Key, o.NoVia, o.Outliers, o.Sticky
 	switch {
 	case o.View != nil:
@@ -175,7 +179,10 @@ func (d *toUpstream) choose(x *Exchange) bool {
 	} else {
 		next = d.enterTrial(x, next)
 	}
-	a.newCookie = d.sticky != nil && (next != own || renew)
+	if d.sticky != nil {
+		a.own = next == own
+		a.newCookie = !a.own || renew
+	}
 	a.address, a.refused = d.view.NextAddress(r, next), 0
 	return true
 }

@@ -14,10 +14,12 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// Retries by status, a time of each try, a budget and outliers cost an exchange that goes well nothing of that either.
+// Retries by status, a time of each try, a budget, hedging and outliers cost an exchange that goes well nothing of that
+// either.
 func TestProxy_warmResilienceAllocatesNothing(t *testing.T) {
 	policy := on(t, "connect", "reset", "timeout", "5xx")
 	policy.PerTry, policy.Budget = time.Second, retry.NewBudget(1, 20)
+	policy.Hedge = retry.NewHedge(1, time.Second)
 	g := warm.NewRouted(t, warm.Browser, &proxy.Listener{}, func(origin *upstream.Upstream) []proxy.Route {
 		return []proxy.Route{{To: proxy.To(origin, &proxy.ToOptions{
 			Retry: policy, Outliers: backend.NewOutliers(origin.Options().Backends, 1, ejection.Options{}),

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"fmt"
+	"time"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/ejection"
@@ -16,6 +17,7 @@ import (
 type resilience struct {
 	retry retry.Policy // its budget lives on while its size stays the same
 	ratio int          // of that budget; 0: there was no build yet
+	hedge *retry.Hedge // that was last used: what it knows lives on
 
 	outlier  config.Outlier    // that outliers were made with
 	outliers *backend.Outliers // nil: no backend is ejected
@@ -72,6 +74,23 @@ func (m *members) setRetry(u *config.Upstream, reactors int) error {
 			p.Budget = retry.NewBudget(reactors, ratio)
 		}
 	}
+	p.Hedge = m.hedging(u.Retry.Hedge, reactors)
 	m.retry = p
 	return nil
+}
+
+// hedging returns how requests are hedged that wait for so long; nil: they are not. The budget, and what is known of
+// the answers, are those of before.
+func (m *members) hedging(after time.Duration, reactors int) *retry.Hedge {
+	switch {
+	case after == 0:
+		return nil
+	case m.hedge == nil:
+		m.hedge = retry.NewHedge(reactors, after)
+	case m.hedge.After != after:
+		h := *m.hedge
+		h.After = after
+		m.hedge = &h
+	}
+	return m.hedge
 }

@@ -126,6 +126,7 @@ func (w *Waiter) leave() {
 	if w.queued {
 		w.queued = false
 		s.origin.waiting.Add(-1)
+		l.upstream.queued.Add(-1)
 		s.tellOldest()
 	}
 	w.check()

@@ -173,6 +173,7 @@ func (s *site) enqueueForSlot(w *Waiter) (*Conn, error) {
 		return nil, ErrQueueFull
 	}
 	l.stats.Queued++
+	l.upstream.queued.Add(1)
 	w.queued = true
 	if w.local == nil {
 		s.enqueue(w)

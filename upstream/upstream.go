@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
@@ -36,6 +37,7 @@ type Upstream struct {
 	mu      sync.Mutex
 	origins map[*backend.Member]*origin // guarded by mu
 	closed  bool                        // guarded by mu
+	queued  atomic.Int64                // exchanges that wait for a slot of any member
 }
 
 // local is what one reactor keeps.
@@ -145,6 +147,9 @@ func (u *Upstream) Open(m *backend.Member) int {
 	}
 	return 0
 }
+
+// Queued returns how many exchanges wait on all reactors because of Options.PerBackend. Safe for any goroutine.
+func (u *Upstream) Queued() int { return int(u.queued.Load()) }
 
 // Close closes idle connections and keeps none any more; exchanges in progress go on. On each reactor by a task.
 func (u *Upstream) Close() {

@@ -218,6 +218,17 @@ func (d *Detector) Admit(slot int, which any, must bool) Admission {
 	return Counted
 }
 
+// OnTrial reports whether the member in slot gets few requests.
+func (d *Detector) OnTrial(slot int, which any) bool {
+	if !d.Trying() {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := d.record(slot)
+	return r != nil && r.which == which && r.onTrial
+}
+
 // Leave notes the end of a request that Admit has counted.
 func (d *Detector) Leave(slot int, which any) {
 	d.mu.Lock()

@@ -122,9 +122,13 @@ func (c *Conditions) Call(status int) bool {
 	return status > 0 && status < len(callNames) && c.calls>>status&1 == 1
 }
 
+// Calls reports whether some status of gRPC is a condition: that says that calls may be repeated.
+func (c *Conditions) Calls() bool { return c.calls != 0 }
+
 // Policy says when an exchange with an upstream is tried again. Immutable once used.
 type Policy struct {
 	On     Conditions
 	PerTry time.Duration // of an attempt that another may follow, up to the head of its answer; 0: no limit
 	Budget *Budget       // nil: there is no limit
+	Hedge  *Hedge        // of requests that wait for an answer; nil: none is
 }

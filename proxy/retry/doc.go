@@ -21,8 +21,14 @@
 // Good answers are counted by each reactor for itself and added to the sum every ten milliseconds, so that an answer
 // costs no write that other processors see. A retry looks at the sum.
 //
+// # Hedges
+//
+// A request that waits for the answer of one member may be sent to another one as well: no earlier than Hedge.Delay,
+// which is longer than 95 of 100 answers took. Heads keeps their times of the last ten seconds in a histogram whose
+// buckets are an eighth wide; each reactor adds what it has counted every 100 ms, and looks as often.
+//
 // # Threads and ownership
 //
-// Conditions and Policy are values, immutable once used. A Budget is safe for any number of reactors; each calls Good
-// and Take with its own index.
+// Conditions, Policy and Hedge are values, immutable once used. A Budget and Heads are safe for any number of reactors;
+// each calls their methods with its own index.
 package retry

@@ -1,7 +1,9 @@
 package retry_test
 
 import (
+	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -251,5 +253,107 @@ func TestBudget_retryStorm(t *testing.T) {
 			}
 			t.Logf("%+v: %.3f of the load, %.2f in the first second", c, all, first)
 		}
+	}
+}
+
+// Heads knows how long 95 of 100 answers take at the most, by an eighth, over all reactors. It forgets old ones.
+func TestHeads(t *testing.T) {
+	h := retry.NewHeads(3)
+	now := int64(100e9)
+	if d := h.Usual(0, now); d != 0 {
+		t.Fatalf("%v of no answers", d)
+	}
+	for range 19 {
+		h.Add(1, time.Second, now)
+	}
+	if d := h.Usual(1, now+1); d != 0 {
+		t.Fatalf("%v of 19 answers", d)
+	}
+	for seed := range uint64(200) {
+		rng := rand.New(rand.NewPCG(seed, 3))
+		now += 20e9
+		all := make([]time.Duration, 20+rng.IntN(2000))
+		scale := float64(time.Microsecond) * math.Exp(rng.Float64()*14)
+		for i := range all {
+			all[i] = time.Duration(scale * rng.ExpFloat64())
+			now += int64(rng.IntN(4e6))
+			h.Add(rng.IntN(3), all[i], now)
+		}
+		now += 100e6
+		for r := range 3 {
+			h.Add(r, all[0], now) // what it has counted is told
+		}
+		all = append(all, all[0], all[0], all[0])
+		slices.Sort(all)
+		want := all[int(float64(len(all))*0.95)]
+		got := h.Usual(rng.IntN(3), now)
+		if got < want || float64(got) > float64(want)*1.126+float64(2*time.Microsecond) {
+			t.Fatalf("seed %d: %v, want %v", seed, got, want)
+		}
+	}
+	if d := h.Usual(0, now+13e9); d != 0 {
+		t.Errorf("%v of answers long ago", d)
+	}
+}
+
+// Times beyond the histogram count as its longest.
+func TestHeads_bounds(t *testing.T) {
+	h := retry.NewHeads(1)
+	for range 20 {
+		h.Add(0, 10*time.Hour, 1e9)
+		h.Add(0, -time.Second, 1e9)
+	}
+	if d := h.Usual(0, 1e9); d < 268*time.Second || d > 300*time.Second {
+		t.Error(d)
+	}
+}
+
+func TestHedge_delay(t *testing.T) {
+	h := retry.NewHedge(1, 50*time.Millisecond)
+	if d := h.Delay(0, 1e9); d != 50*time.Millisecond {
+		t.Errorf("%v before there was an answer", d)
+	}
+	for range 100 {
+		h.Heads.Add(0, 200*time.Millisecond, 2e9)
+	}
+	if d := h.Delay(0, 2e9); d < 200*time.Millisecond || d > 226*time.Millisecond {
+		t.Errorf("%v where answers take 200 ms", d)
+	}
+	if d := (&retry.Hedge{}).Delay(0, 2e9); d != time.Millisecond {
+		t.Errorf("%v without a time", d)
+	}
+}
+
+// Reactors that add and look at the same time lose no more than what they add while a slot begins.
+func TestHeads_concurrent(t *testing.T) {
+	const reactors = 4
+	h := retry.NewHeads(reactors)
+	var wait sync.WaitGroup
+	for r := range reactors {
+		wait.Go(func() {
+			for i := range int64(20_000) {
+				now := 1e9 + i*1e6
+				h.Add(r, time.Duration(1+i%100)*time.Millisecond, now)
+				if d := h.Usual(r, now); d > 113*time.Millisecond {
+					t.Errorf("%v where no answer takes longer than 100 ms", d)
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if d := h.Usual(0, 21e9); d < 90*time.Millisecond {
+		t.Error(d)
+	}
+}
+
+func TestHeads_allocatesNothing(t *testing.T) {
+	h, now := retry.NewHedge(1, time.Millisecond), int64(1e9)
+	if n := testutil.Allocs(1000, func() {
+		now += 20e6
+		h.Heads.Add(0, time.Millisecond, now)
+		h.Delay(0, now)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }

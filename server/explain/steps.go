@@ -127,6 +127,7 @@ func settingsOf(cfg *config.Config, l *config.Listener, r *config.Route, u *conf
 	s.either("timeouts.total", r, r.Total, u, u.Timeouts.Total, "for all of it, tunnels aside")
 	s.add("timeouts.idle", r, period(r.TunnelIdle), "of a tunnel or gRPC call without a byte")
 	s.add("retry.attempts", u, fmt.Sprint(u.Retry.Attempts), "further attempts after the first")
+	s.add("retry.hedge_after", u, period(u.Retry.Hedge), "until a request goes to another backend as well")
 	s.add("retry.buffer", u, size(u.Retry.Buffer), "of a body kept for them")
 	if u.SlowStart > 0 {
 		s.add("slow_start", u, period(u.SlowStart), "in which a backend that is up again gets more and more")

@@ -28,6 +28,8 @@ func numbers(s reflect.Value, f func(path string, v reflect.Value)) {
 			for i := range v.Len() {
 				f(field.Name+"."+strconv.Itoa(i), v.Index(i))
 			}
+		case v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[h2.Stats](): // which has rows of its own
+			numbers(v, func(path string, v reflect.Value) { f(field.Name+"."+path, v) })
 		}
 	}
 }
