@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/server/metrics"
@@ -53,6 +54,7 @@ func TestRegistry_rowsAppearAndMove(t *testing.T) {
 	setAll(reflect.ValueOf(now.Listener("web")).Elem())
 	setAll(reflect.ValueOf(now.Upstream("api")).Elem())
 	setAll(reflect.ValueOf(&now.TLS).Elem())
+	now.AddMembers("api", backend.Stats{Panics: 1, Panicking: 1})
 	for v := range now.Handshakes {
 		for g := range now.Handshakes[v] {
 			now.Handshakes[v][g] = [...]uint64{1, 1}

@@ -85,7 +85,7 @@ dest = "api"
 				}
 			}
 			down := socketOptions(t, conn.LocalAddr().String(), false, unix.TCP_USER_TIMEOUT)
-			if !slices.Equal(down, []int{c.down}) {
+			if !slices.Contains(down, c.down) { // a socket of an earlier test may have been to the same address
 				t.Errorf("towards the client: %v ms, want %d", down, c.down)
 			}
 			if up := socketOptions(t, addr, false, unix.TCP_USER_TIMEOUT); !slices.Contains(up, c.up) {
