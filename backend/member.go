@@ -55,10 +55,12 @@ const (
 	Draining                       // it is to get no new requests and ends those it has
 	Operator                       // an operator said so
 	Unreachable                    // none of its addresses could be reached: see PassOver
+	Agent                          // its agent said so
+	AgentDrain                     // its agent said that it is to get no new requests, as Draining
 )
 
 // reasonNames are the words for the bits of a Reason.
-var reasonNames = [...]string{"dns", "checks", "ejected", "draining", "admin", "unreachable"}
+var reasonNames = [...]string{"dns", "checks", "ejected", "draining", "admin", "unreachable", "agent", "agent_drain"}
 
 // String names the reasons of r, with a comma between two.
 func (r Reason) String() string {

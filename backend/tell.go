@@ -16,7 +16,7 @@ const flapWindow = time.Minute
 
 // told are the reasons whose changes are logged here. Packages discovery and upstream log the others, which are about
 // addresses.
-const told = Health | Ejected | Draining | Operator
+const told = Health | Ejected | Draining | Operator | Agent | AgentDrain
 
 // teller logs what changes about the members of a set.
 // Guarded by mu.

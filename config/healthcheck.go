@@ -14,7 +14,7 @@ import (
 
 // HealthCheck says how the backends of an upstream are checked.
 type HealthCheck struct {
-	Type         string // http, tcp or grpc
+	Type         string // http, tcp, grpc, or agent: nothing but what Agent says
 	Interval     time.Duration
 	FastInterval time.Duration // from the first contrary result until it is decided
 	DownInterval time.Duration // of a backend that is down
@@ -32,6 +32,15 @@ type HealthCheck struct {
 	Body           string        `json:",omitempty"` // that the answer has to hold
 	Send, Expect   string        `json:",omitempty"` // of a check by TCP; bytes
 	Service        string        `json:",omitempty"` // of a check by gRPC
+
+	Agent HealthAgent `json:",omitzero"` // that runs beside each backend
+}
+
+// HealthAgent says how the agent of a backend is asked.
+type HealthAgent struct {
+	Port     int // 0: there is none
+	Interval time.Duration
+	Send     string `json:",omitempty"` // bytes
 }
 
 // StatusRange is a range of statuses, both ends included.
@@ -75,11 +84,12 @@ func healthKeys() []*schema.Key {
 		{Path: "enabled", Type: schema.Bool, Default: "true", Example: "false",
 			Into: schema.Into(func(e *healthEntry) *bool { return &e.enabled }),
 			Doc:  "Whether backends are checked."},
-		{Path: "type", Type: schema.Choice, Default: `"http"`, Enum: []string{"http", "tcp", "grpc"}, Example: `"grpc"`,
-			Later: []string{"agent"},
-			Into:  schema.Into(func(e *healthEntry) *string { return &e.Type }),
+		{Path: "type", Type: schema.Choice, Default: `"http"`, Enum: []string{"http", "tcp", "grpc", "agent"},
+			Example: `"grpc"`,
+			Into:    schema.Into(func(e *healthEntry) *string { return &e.Type }),
 			Doc: "What a check does: `http` a request, in the version of HTTP and with the TLS of the upstream; " +
-				"`tcp` a connection, and bytes on it; `grpc` a call of the health service (`grpc.health.v1`)."},
+				"`tcp` a connection, and bytes on it; `grpc` a call of the health service (`grpc.health.v1`); " +
+				"`agent` nothing but what `agent` says."},
 		{Path: "interval", Type: schema.Duration, Default: `"5s"`, Min: "10ms", Max: "1h", Example: `"10s"`,
 			Into: schema.Into(func(e *healthEntry) *time.Duration { return &e.Interval }),
 			Doc: "Time from the beginning of a check to that of the next one, while the backend is up. Each is up " +
@@ -113,6 +123,16 @@ func healthKeys() []*schema.Key {
 			Into: schema.Into(func(e *healthEntry) *bool { return &e.PassiveCounts }),
 			Doc: "Whether requests take the place of checks: a backend that is up, has answered requests within " +
 				"`interval` and failed none of them is not checked."},
+		{Path: "agent.port", Type: schema.Int, Default: "0", Min: "0", Max: "65535", Example: "9777",
+			Into: schema.Into(func(e *healthEntry) *int { return &e.Agent.Port }),
+			Doc: "Where an agent beside each backend listens, which says in a line what the backend is to get: " +
+				"`75%`, `drain`, `maint`, `down`, `up`, `ready`. 0: there is none. See [agents](health.md#agents)."},
+		{Path: "agent.interval", Type: schema.Duration, Default: `"0s"`, Min: "0s", Max: "1h", Example: `"2s"`,
+			Into: schema.Into(func(e *healthEntry) *time.Duration { return &e.Agent.Interval }),
+			Doc:  "Time from asking an agent to asking it again. It has `timeout` to answer. 0: as `interval`."},
+		{Path: "agent.send", Type: typeBytes, Example: `"api\n"`,
+			Into: schema.Into(func(e *healthEntry) *string { return &e.Agent.Send }),
+			Doc:  "What an agent is sent first, as text, or as `hex:` and hexadecimal digits."},
 	}, askedKeys()...)
 }
 
@@ -278,6 +298,7 @@ func finishHealth(r *resolver, e *healthEntry) {
 		}
 		e.Timeout = e.Interval
 	}
+	finishAgent(r, e)
 	e.FastInterval = min(e.FastInterval, e.Interval)
 	if e.DownInterval == 0 {
 		e.DownInterval = e.Interval
@@ -294,12 +315,38 @@ func finishHealth(r *resolver, e *healthEntry) {
 	warnIdleHealthKeys(r, e)
 }
 
+// finishAgent checks and completes what e says of an agent.
+func finishAgent(r *resolver, e *healthEntry) {
+	a := &e.Agent
+	if a.Interval == 0 && a.Port > 0 {
+		a.Interval = e.Interval
+	}
+	if a.Port > 0 || e == r.doc.health && e.Node() == nil || e.Failed("agent.port") {
+		return
+	}
+	switch {
+	case e.Type == "agent" && e.Has("type"):
+		r.rep.Errorf(e.At("type"), "write agent = { port = 9777 }", "there is no port of an agent")
+	case e.HasAny("agent.") && e.Lacks("agent.port"):
+		for _, key := range []string{"agent.interval", "agent.send"} {
+			if e.Has(key) {
+				r.rep.Warnf(schema.CodeNoEffect, e.Head(key), "write agent = { port = 9777 }",
+					"there is no port of an agent")
+			}
+		}
+	}
+}
+
 // warnIdleHealthKeys warns of keys that mean nothing for the type of e.
 func warnIdleHealthKeys(r *resolver, e *healthEntry) {
 	idle := map[string][]string{
 		"http": {"send", "expect", "service"},
 		"tcp":  {"path", "method", "host", "headers", "expected_status", "body", "service"},
 		"grpc": {"path", "method", "expected_status", "body", "send", "expect"},
+		"agent": {
+			"path", "method", "host", "headers", "expected_status", "body", "send", "expect", "service", "port",
+			"fast_interval", "down_interval", "rise", "fall", "start", "passive_counts",
+		},
 	}
 	for _, key := range idle[e.Type] {
 		if e.Has(key) && e != r.doc.health {

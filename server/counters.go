@@ -30,8 +30,11 @@ func (s *Server) follow(g *generation) {
 		s.counters.RegisterListener(l.name)
 	}
 	for name, of := range g.services {
-		if of.watch != nil {
+		if of.checks.watch != nil {
 			s.counters.RegisterChecks(name)
+		}
+		if of.agents.watch != nil {
+			s.counters.RegisterAgents(name)
 		}
 		if of.watching != nil {
 			s.counters.RegisterEjections(name)
@@ -75,7 +78,7 @@ func (s *Server) collect() {
 	addServices(now, g.services)
 	for name, of := range g.services {
 		for _, m := range of.set.Members() {
-			now.AddBackend(name, m.Address(), m.Reasons() == 0, float64(m.Weight()))
+			now.AddBackend(name, m.Address(), m.Reasons() == 0, float64(m.Weight())*m.Part())
 		}
 	}
 	s.addRegistrations(&now.Registrations)

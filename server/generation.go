@@ -45,6 +45,7 @@ type build struct {
 	fresh      []func()                   // close what b opened
 	updates    []func()                   // give services their members
 	checks     map[string]*health.Options // of services, by the name of the upstream
+	agents     map[string]*health.Options // the same
 	lookups    sync.WaitGroup
 	tlsConfigs []*tls.Config // of the listeners
 	trust      certs.Stamps  // of the files of authorities, before they were read
@@ -53,6 +54,7 @@ type build struct {
 // build begins the generation of cfg.
 func (s *Server) build(cfg *config.Config) *build {
 	return &build{server: s, trust: certs.StampsOf(trustFiles(cfg)), checks: make(map[string]*health.Options),
+		agents: make(map[string]*health.Options),
 		generation: generation{
 			config: cfg, services: make(map[string]*members), sinks: make(map[string]*sink),
 			upstreams: make(map[upstream.Key]*upstream.Upstream), views: make(map[choosing]*backend.View),

@@ -19,10 +19,27 @@ var (
 	}
 )
 
+// checking is how the backends of an upstream are checked; nil: they are not.
+type checking struct {
+	check, agent *health.Options
+}
+
 // check has the backends of u checked with the commit of b, over connections as o describes them.
 func (b *build) check(u *config.Upstream, o *upstream.Options, protocol upstream.Protocol) {
 	c := u.HealthCheck
 	if c == nil {
+		return
+	}
+	if c.Agent.Port > 0 {
+		b.agents[u.Name] = &health.Options{
+			Name: u.Name, Instance: b.server.instance, Timeout: min(c.Timeout, c.Agent.Interval), Kind: health.Agent,
+			Port: c.Agent.Port, Send: c.Agent.Send,
+			Rules: health.Rules{
+				Interval: c.Agent.Interval, Fast: c.Agent.Interval, Down: c.Agent.Interval, Rise: 1, Fall: 1,
+			},
+		}
+	}
+	if c.Type == "agent" {
 		return
 	}
 	if asked := b.checks[u.Name]; asked != nil {
@@ -55,27 +72,63 @@ func (b *build) check(u *config.Upstream, o *upstream.Options, protocol upstream
 	b.checks[u.Name] = check
 }
 
-// update makes list the backends, and has them checked as o says; nil: not at all.
-func (s *members) update(m *health.Monitor, list []backend.Spec, o *health.Options) {
+// update makes list the backends, and has them checked as c says.
+func (s *members) update(m *health.Monitor, list []backend.Spec, c checking) {
 	var closed backend.Reason
-	if o != nil && o.Rules.Start != health.StartUp {
+	if o := c.check; o != nil && o.Rules.Start != health.StartUp {
 		closed = backend.Health
 	}
 	s.set.JoinWith(closed)
-	if o == nil && s.watch != nil {
-		past := s.watch.Stats()
-		tally.AddCounters(&s.counted, &past)
-		s.watch.Stop()
-		s.watch = nil
-	}
+	s.checks.end(c.check)
+	s.agents.end(c.agent)
 	s.set.Update(list)
+	s.checks.begin(m, s.set, c.check)
+	s.agents.begin(m, s.set, c.agent)
+}
+
+// watched is a Watch over the backends of an upstream that a reload may end.
+// Guarded by Server.mu.
+type watched struct {
+	watch *health.Watch // nil: there is none
+	past  health.Stats  // what those that have ended have counted
+}
+
+// end ends the Watch where there is to be none.
+func (w *watched) end(o *health.Options) {
+	if o == nil && w.watch != nil {
+		past := w.watch.Stats()
+		tally.AddCounters(&w.past, &past)
+		w.watch.Stop()
+		w.watch = nil
+	}
+}
+
+// begin begins one as o says, or changes the one that there is.
+func (w *watched) begin(m *health.Monitor, set *backend.Set, o *health.Options) {
 	switch {
 	case o == nil:
-	case s.watch == nil:
-		s.watch = m.Watch(s.set, *o)
+	case w.watch == nil:
+		w.watch = m.Watch(set, *o)
 	default:
-		s.watch.Change(*o)
+		w.watch.Change(*o)
 	}
+}
+
+// stop ends the Watch for good.
+func (w *watched) stop() {
+	if w.watch != nil {
+		w.watch.Stop()
+	}
+}
+
+// stats returns what was counted so far.
+func (w *watched) stats() health.Stats {
+	sum := w.past
+	if w.watch != nil {
+		now := w.watch.Stats()
+		tally.Add(&sum, &now)
+	}
+	return sum
 }
 
 // addServices adds what the checks and ejections of services have counted to sum.
@@ -83,10 +136,8 @@ func addServices(sum *metrics.Sample, services map[string]*members) {
 	for name, s := range services {
 		s.addEjections(&sum.Service(name).Ejections)
 		sum.AddMembers(name, s.set.Stats())
-		sum.AddChecks(name, s.counted)
-		if s.watch != nil {
-			sum.AddChecks(name, s.watch.Stats())
-		}
+		sum.AddChecks(name, s.checks.stats())
+		sum.AddAgents(name, s.agents.stats())
 	}
 }
 

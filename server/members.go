@@ -10,7 +10,6 @@ import (
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/backend/discovery/dns"
 	"github.com/edge-proxy/edge/backend/ejection"
-	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/config"
 )
@@ -30,9 +29,8 @@ type members struct {
 	discover config.Discovery             // that runners were made by
 	runners  map[string]*discovery.Runner // by the text of the source
 
-	watch   *health.Watch // nil: they are not checked
-	stopLog func()        // ends that changes are logged
-	counted health.Stats  // of checks that a reload turned off
+	checks, agents watched
+	stopLog        func() // ends that changes are logged
 
 	resilience
 	watching  *backend.Outliers // of the last commit
@@ -49,9 +47,8 @@ func (m *members) stop() {
 		r.Stop()
 	}
 	m.stopLog()
-	if m.watch != nil {
-		m.watch.Stop()
-	}
+	m.checks.stop()
+	m.agents.stop()
 	if m.watching != nil {
 		m.watching.Stop()
 	}
@@ -94,7 +91,7 @@ func (b *build) members(u *config.Upstream) (*members, error) {
 	policy := backend.Policy{SlowStart: u.SlowStart, Spill: u.Spill, Panic: float64(u.Panic) / 100}
 	b.updates = append(b.updates, func() {
 		s.set.SetPolicy(policy)
-		s.update(b.server.monitor, list, b.checks[u.Name])
+		s.update(b.server.monitor, list, checking{b.checks[u.Name], b.agents[u.Name]})
 		s.commitOutliers()
 		s.commitCookie()
 		servers := fmt.Sprint(u.Discovery.Resolver)

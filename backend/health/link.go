@@ -24,7 +24,7 @@ func (o *plan) dial(p *probe, to poller.Addr) (link, error) {
 		}
 	}
 	switch {
-	case o.Kind == TCP:
+	case o.Kind == TCP || o.Kind == Agent:
 		return o.dialRaw(p, to, &d, co)
 	case o.Protocol == upstream.H2:
 		return o.dialH2(p, to, &d, co)

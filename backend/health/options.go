@@ -16,9 +16,10 @@ type Kind uint8
 
 // The kinds.
 const (
-	HTTP Kind = iota // a request, whose status and body are looked at
-	TCP              // a connection; with Options.Expect, bytes on it
-	GRPC             // grpc.health.v1.Health/Check
+	HTTP  Kind = iota // a request, whose status and body are looked at
+	TCP               // a connection; with Options.Expect, bytes on it
+	GRPC              // grpc.health.v1.Health/Check
+	Agent             // a line of an agent, which says what the member is to get; it passes and fails no check
 )
 
 // Options say how the members of one set are checked. The zero value of what has a default stands for it.
@@ -45,7 +46,7 @@ type Options struct {
 	Statuses []Statuses // that pass; none: 200 to 299
 	Body     string     // that the answer has to have in its first 64 KiB; "": any
 
-	Send   string // TCP: what is sent first
+	Send   string // TCP and Agent: what is sent first
 	Expect string // TCP: what has to come, anywhere in the first 64 KiB; "": nothing
 	// Service is the name that GRPC asks for; "": the server as a whole.
 	Service string
@@ -76,6 +77,9 @@ func (o Options) withDefaults() *Options {
 	}
 	if o.Kind == GRPC {
 		o.Protocol = upstream.H2
+	}
+	if o.Kind == Agent {
+		o.TLS = upstream.TLS{}
 	}
 	if o.Protocol == upstream.Auto && !o.TLS.On {
 		o.Protocol = upstream.H1
@@ -109,7 +113,7 @@ func (o *Options) expected() string {
 // protocols returns what the handshake offers.
 func (o *Options) protocols() []string {
 	switch {
-	case o.Kind == TCP:
+	case o.Kind == TCP || o.Kind == Agent:
 		return nil
 	case o.Protocol == upstream.H2:
 		return []string{"h2"}

@@ -39,6 +39,10 @@ type probe struct {
 	uses    uint16
 	state   state
 	retried bool // the check has tried a second connection
+
+	// Of Agent.
+	stance stance
+	mute   bool // it did not answer last
 }
 
 // state says what a probe does.
@@ -289,6 +293,10 @@ func (p *probe) fail(f finding) {
 	s.failed[f.word].Add(1)
 	p.drop()
 	p.address++
+	if p.plan.Kind == Agent {
+		p.notHeard(f)
+		return
+	}
 	r := Result{Outcome: f.outcome, Began: p.began, Excused: f.excused}
 	if p.check.IsUp() {
 		// A member that answers clients is slow, not down; to close it would only move its load.

@@ -55,7 +55,7 @@ func (l *rawLink) OnOpen(c *engine.Conn) {
 			return
 		}
 	}
-	if p.plan.Expect == "" {
+	if p.plan.Expect == "" && p.plan.Kind == TCP {
 		l.pass(c)
 	}
 }
@@ -67,6 +67,13 @@ func (l *rawLink) OnData(c *engine.Conn, in []byte) int {
 		return len(in)
 	}
 	l.asks = bodyTimeout
+	if p.plan.Kind == Agent {
+		l.seen = append(l.seen, in[:min(len(in), lineMax-len(l.seen))]...)
+		if end := bytes.IndexAny(l.seen, "\r\n"); end >= 0 || len(l.seen) == lineMax {
+			l.hear(c, end)
+		}
+		return len(in)
+	}
 	l.seen = append(l.seen, in[:min(len(in), bodyMax-len(l.seen))]...)
 	switch {
 	case bytes.Contains(l.seen, []byte(p.plan.Expect)):
@@ -77,8 +84,25 @@ func (l *rawLink) OnData(c *engine.Conn, in []byte) int {
 	return len(in)
 }
 
+// hear tells the line that has come, which ends with the connection where end is below 0.
+func (l *rawLink) hear(c *engine.Conn, end int) {
+	if p := l.probe; p != nil {
+		l.probe, p.link = nil, nil
+		line := l.seen
+		if end >= 0 {
+			line = line[:end]
+		}
+		c.Close(nil)
+		p.heard(line)
+	}
+}
+
 // OnEOF ends what comes.
 func (l *rawLink) OnEOF(c *engine.Conn) {
+	if p := l.probe; p != nil && p.plan.Kind == Agent {
+		l.hear(c, -1)
+		return
+	}
 	l.failExpect()
 	c.Close(nil)
 }

@@ -89,7 +89,11 @@ func (w *Watch) end(m *backend.Member, serves bool) {
 	w.monitor.members.Add(-1)
 	p.local.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
 		p.end()
-		if serves {
+		switch {
+		case !serves:
+		case p.plan.Kind == Agent:
+			forgetAgent(m)
+		default:
 			m.Mark(backend.Health, false, backend.Why{Facts: []slog.Attr{slog.String("by", "checks are off")}})
 		}
 	}})

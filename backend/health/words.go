@@ -28,6 +28,7 @@ const (
 	grpcStatus                 // the health service does not say SERVING
 	dns                        // there is no address
 	noResource                 // this host could not ask
+	agentWord                  // an agent says nothing that is known
 )
 
 // words are the texts, for the log and for counters.
@@ -35,6 +36,7 @@ var words = [...]string{
 	refused: "refused", connectTimeout: "connect_timeout", connectError: "connect", tlsError: "tls",
 	headTimeout: "head_timeout", bodyTimeout: "body_timeout", reset: "reset", protocolError: "protocol",
 	status: "status", body: "body", grpcStatus: "grpc", dns: "dns", noResource: "local",
+	agentWord: "agent",
 }
 
 // gotMax is how many bytes of what a peer sent the log quotes.

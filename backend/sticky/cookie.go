@@ -101,9 +101,9 @@ func (c *Cookie) Name() string { return c.name }
 func (c *Cookie) Set() *backend.Set { return c.set }
 
 // Find returns the member that the value of a client's cookie names, if it may have the requests of its clients: it
-// serves, or nothing but Draining is against it. renew says that the client is to get another cookie of it soon; those
-// of a member that is draining are not renewed, so that it has no clients left when they end. value is borrowed until
-// return.
+// serves, or nothing but Draining or AgentDrain is against it. renew says that the client is to get another cookie of
+// it soon; those of a member that is draining are not renewed, so that it has no clients left when they end. value is
+// borrowed until return.
 func (c *Cookie) Find(value []byte, now time.Time) (m *backend.Member, renew bool) {
 	tag, left, ok := c.keys.Verify(value, now)
 	if !ok {
@@ -114,11 +114,11 @@ func (c *Cookie) Find(value []byte, now time.Time) (m *backend.Member, renew boo
 		return nil, false
 	}
 	m = found.(*backend.Member)
-	switch m.Reasons() {
-	case 0:
+	switch reasons := m.Reasons(); {
+	case reasons == 0:
 		// More is left than a new one has where the time to live was shortened.
 		return m, left < c.ttl/2 || left > c.ttl+time.Minute
-	case backend.Draining:
+	case reasons&^(backend.Draining|backend.AgentDrain) == 0:
 		return m, false
 	}
 	return nil, false

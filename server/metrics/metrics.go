@@ -37,6 +37,7 @@ type Sample struct {
 	listeners map[string]*Listener
 	upstreams map[string]*upstream.Stats
 	checks    map[string]*health.Stats
+	agents    map[string]*health.Stats
 	services  map[string]*Service
 	backends  map[string][]member
 	members   map[string]*backend.Stats
@@ -95,9 +96,9 @@ type Listener struct {
 // NewSample makes one in which nothing was counted.
 func NewSample() *Sample {
 	return &Sample{listeners: make(map[string]*Listener), upstreams: make(map[string]*upstream.Stats),
-		checks: make(map[string]*health.Stats), services: make(map[string]*Service),
-		backends: make(map[string][]member), dynamic: make(map[string]*dynamic.Stats),
-		members: make(map[string]*backend.Stats)}
+		checks: make(map[string]*health.Stats), agents: make(map[string]*health.Stats),
+		services: make(map[string]*Service), backends: make(map[string][]member),
+		dynamic: make(map[string]*dynamic.Stats), members: make(map[string]*backend.Stats)}
 }
 
 // Listener returns the counters of the listener with that name, to add to.
@@ -121,6 +122,9 @@ func (s *Sample) AddMembers(name string, of backend.Stats) { tally.Add(entry(s.m
 
 // AddChecks adds what was counted of the checks of the upstream with that name.
 func (s *Sample) AddChecks(name string, of health.Stats) { tally.Add(entry(s.checks, name), &of) }
+
+// AddAgents adds what was counted of the agents of the upstream with that name.
+func (s *Sample) AddAgents(name string, of health.Stats) { tally.Add(entry(s.agents, name), &of) }
 
 // entry returns the entry of m with that name, a new one if there is none.
 func entry[S any](m map[string]*S, name string) *S {
@@ -223,6 +227,7 @@ func (c *Counters) Show(s *Sample) {
 	addAll(s.listeners, c.past.listeners)
 	addAll(s.upstreams, c.past.upstreams)
 	addAll(s.checks, c.past.checks)
+	addAll(s.agents, c.past.agents)
 	addAll(s.services, c.past.services)
 	addAll(s.dynamic, c.past.dynamic)
 	addAll(s.members, c.past.members)
@@ -234,6 +239,7 @@ func (c *Counters) Retire(s *Sample) {
 	addAll(c.past.listeners, s.listeners)
 	addAll(c.past.upstreams, s.upstreams)
 	addAll(c.past.checks, s.checks)
+	addAll(c.past.agents, s.agents)
 	addAll(c.past.services, s.services)
 	addAll(c.past.dynamic, s.dynamic)
 	addAll(c.past.members, s.members)
@@ -281,6 +287,14 @@ func (c *Counters) RegisterChecks(name string) {
 	if c.first("checks of " + name) {
 		labels := []observe.Label{{Name: "upstream", Value: name}}
 		register(c, checkRows(), labels, func(s *Sample) *health.Stats { return s.checks[name] })
+	}
+}
+
+// RegisterAgents lists the series of the agents of the upstream with that name.
+func (c *Counters) RegisterAgents(name string) {
+	if c.first("agents of " + name) {
+		labels := []observe.Label{{Name: "upstream", Value: name}}
+		register(c, agentRows(), labels, func(s *Sample) *health.Stats { return s.agents[name] })
 	}
 }
 

@@ -260,14 +260,23 @@ var memberRows = []row{
 	{"edge_upstream_panic", "", "Panicking", "1 while that lasts."},
 }
 
+// resultRows are the rows of a series with the results of a health.Stats.
+func resultRows(name, help string) []row {
+	rows := []row{{name, "result=passed", "Passed", help}}
+	for i, word := range health.Words() {
+		rows = append(rows, row{name, "result=" + word, "Failed." + strconv.Itoa(i), ""})
+	}
+	return rows
+}
+
+// agentRows are read from a health.Stats.
+func agentRows() []row {
+	return resultRows("edge_agent_results_total", "Agents of backends asked, by result.")
+}
+
 // checkRows are read from a health.Stats.
 func checkRows() []row {
-	rows := []row{
-		{"edge_check_results_total", "result=passed", "Passed", "Checks of backends that have ended, by result."},
-	}
-	for i, word := range health.Words() {
-		rows = append(rows, row{"edge_check_results_total", "result=" + word, "Failed." + strconv.Itoa(i), ""})
-	}
+	rows := resultRows("edge_check_results_total", "Checks of backends that have ended, by result.")
 	return append(rows, []row{
 		{"edge_check_excused_total", "", "Excused",
 			"Checks without an answer in time that do not count: edge was late, or the backend answers clients."},

@@ -97,6 +97,12 @@ func TestRows_showEveryCounter(t *testing.T) {
 	showsEach[h2.Stats](t, listenerH2Rows, nil)
 	showsEach[upstream.Stats](t, upstreamRows, nil)
 	showsEach[health.Stats](t, checkRows(), nil)
+	const noCheck = "agents decide nothing that checks do"
+	showsEach[health.Stats](t, agentRows(), map[string]string{
+		"Excused": noCheck, "Doubted": noCheck, "Replaced": noCheck, "Downs": noCheck, "Ups": noCheck, "Down": noCheck,
+		"Delayed": "edge_agent_results_total says how many are asked", "Members": "edge_backend_up",
+		"Fresh": "each is asked over a connection of its own",
+	})
 	showsEach[Service](t, ejectionRows(), nil)
 	showsEach[dynamic.Stats](t, dynamicRows, nil)
 	showsEach[h2.Stats](t, upstreamH2Rows, map[string]string{"Refused": "backends open no streams"})
@@ -106,7 +112,7 @@ func TestRows_showEveryCounter(t *testing.T) {
 func TestRows_familiesAgree(t *testing.T) {
 	help, label := make(map[string]string), make(map[string]string)
 	for _, r := range slices.Concat(engineRows, proxyRows, tlsRows, handshakeRows(), certificateRows, listenerRows,
-		listenerH2Rows, upstreamRows, upstreamH2Rows, checkRows(), ejectionRows(), dynamicRows) {
+		listenerH2Rows, upstreamRows, upstreamH2Rows, checkRows(), agentRows(), ejectionRows(), dynamicRows) {
 		name := ""
 		for _, l := range r.labels() {
 			name += l.Name + " "
