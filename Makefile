@@ -182,6 +182,15 @@ soak: build ## the full counts (about an hour on 2 processors): simulations from
 	part fuzz $$make fuzz FUZZTIME=$(SOAK_FUZZ); \
 	part load bin/edge-bench proxy --peers edge,edge+log --rounds 3
 
+# The module internal/kube is the API server alone. Its first build takes minutes and 2 GB of Go's cache.
+.PHONY: nightly
+nightly: ## discovery with a real API server of Kubernetes, built from its modules; installs etcd-server (Debian)
+	$(call apt,etcd:etcd-server,etcd)
+	CGO_ENABLED=0 go build -C internal/kube -trimpath -buildvcs=false -ldflags '-s -w' \
+		-o $(CURDIR)/bin/kube-apiserver k8s.io/kubernetes/cmd/kube-apiserver
+	EDGE_KUBE=$(CURDIR)/bin/kube-apiserver go test -C internal/interop -count=1 -timeout 30m $(FLAGS) \
+		-run TestDiscovery_kubernetes -v .
+
 # Installs what the machine lacks (Debian, npm); skips what cannot be had. Without a package go test prints the summary.
 .PHONY: interop-apps
 interop-apps: ## edge in front of Express, Django, docker-registry, git, Prometheus, Vite, grpc-go, nginx, http.server

@@ -9,7 +9,8 @@
 //	grpc-go ── h2c, TLS ────────► edge ── h2 ──► grpc-go's test server, h2c and TLS
 //	coder, gorilla ── h1, h2 ───► edge ── h1, h2 ──► a WebSocket server that echoes
 //	the resolver ── UDP, TCP ───► miekg/dns, dnsmasq, unbound, BIND; those of Debian where they are installed
-//	discovery ── HTTP ──────────► etcd of Debian where it is installed
+//	discovery ── HTTP ──────────► etcd of Debian where it is installed; in make nightly Kubernetes' API server
+//	registration ── HTTP ───────► etcd of Debian
 //
 // Code that ends its process on a failure runs in a process of its own: the binary of the tests, started again with a
 // name in EDGE_INTEROP.
