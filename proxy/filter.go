@@ -95,10 +95,11 @@ type Filter struct {
 	Request func(x *Exchange) Verdict
 	// UpstreamRequest runs once, before the head is sent on for the first time.
 	UpstreamRequest func(x *Exchange)
-	// ConnectFailed runs when a connection to a backend failed, before another is tried. After Respond none is.
+	// ConnectFailed runs when a connection to a backend failed, before another is tried. After Respond none is. Where
+	// two attempts are made at a time (retry.Hedge), and the other one goes on, it does not run.
 	ConnectFailed func(x *Exchange, f *Failure) Verdict
 	// Connected runs when a backend has been given the head: on a connection of the pool, or a fresh one that may
-	// still be connecting.
+	// still be connecting. The second one of two attempts at a time is not told of.
 	Connected func(x *Exchange)
 	// RequestBody gets the body in pieces; what it passes to Emit goes on. in is borrowed until return.
 	RequestBody func(x *Exchange, in []byte, end bool) Verdict

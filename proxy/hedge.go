@@ -120,9 +120,9 @@ func (g *hedge) fire(*engine.Reactor) {
 }
 
 // due returns when the second attempt may be made, and whether it may at all. A backend that has not got all of the
-// request keeps nobody waiting.
+// request keeps nobody waiting; one that may never get it is looked at more and more seldom.
 func (g *hedge) due() (at int64, possible bool) {
-	x, l := g.x, &g.x.toUp
+	x, l, now := g.x, &g.x.toUp, g.x.local.reactor.Now()
 	switch {
 	case x.attempts != 1 || x.step != stepForward || x.interims > 0 || x.try.backend == nil || l.trailers != nil:
 		return 0, false
@@ -131,7 +131,7 @@ func (g *hedge) due() (at int64, possible bool) {
 	case l.begun() && l.keep == 0:
 		return 0, false
 	case !l.endSent:
-		return x.local.reactor.Now() + int64(g.delay), true
+		return now + max(int64(g.delay), (now-g.first)/4), true
 	}
 	return x.try.sent + int64(g.delay), true
 }
