@@ -130,28 +130,30 @@ func warnSharedCookies(r *resolver) {
 	}
 	type place struct{ host, cookie string }
 	first := make(map[place]*Upstream)
+	shares := func(host string, u *Upstream) bool {
+		at := place{host, u.Sticky.Cookie}
+		other := cmp.Or(first[at], first[place{"", at.cookie}])
+		if first[at] == nil {
+			first[at] = u
+		}
+		if at.cookie == "" || other == nil || other == u {
+			return false
+		}
+		r.rep.Warnf(codeSharedCookie, madeAt(r, u), "give one of them another name of a cookie",
+			"upstream %q and upstream %q both set the cookie %q: a client of both loses its backend each time",
+			other.Name, u.Name, at.cookie)
+		return true
+	}
 	for i := range r.c.Routes {
 		one := &r.c.Routes[i]
 		if one.Dest.Kind != DestUpstream || one.Off || one.Shadowed {
 			continue
 		}
-		u := &r.c.Upstreams[one.Dest.Upstream]
-		name := u.Sticky.Cookie
-		if name == "" {
-			continue
+		for u := &r.c.Upstreams[one.Dest.Upstream]; u != nil; u = r.c.Upstream(u.Failover) {
+			if shares(one.Host, u) {
+				return
+			}
 		}
-		at := place{one.Host, name}
-		other := cmp.Or(first[at], first[place{"", name}])
-		if first[at] == nil {
-			first[at] = u
-		}
-		if other == nil || other == u {
-			continue
-		}
-		r.rep.Warnf(codeSharedCookie, madeAt(r, u), "give one of them another name of a cookie",
-			"upstream %q and upstream %q both set the cookie %q: a client of both loses its backend each time",
-			other.Name, u.Name, name)
-		return
 	}
 }
 

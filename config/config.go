@@ -165,6 +165,7 @@ type Upstream struct {
 	Panic         int           `json:",omitzero"` // of 100: fewer that are up have all get requests; 0: never
 	SlowStart     time.Duration `json:",omitzero"` // of a backend that serves again; 0: it gets its requests at once
 	Sticky        Sticky        `json:",omitzero"`
+	Failover      string        `json:",omitempty"` // the name of the upstream that takes what no backend here can
 	Host          string        // "keep" what the client sent, "backend", or a host
 	Protocol      string        // h1, h2 or auto
 	Via           bool          // backends are told of edge
@@ -186,6 +187,16 @@ type Sticky struct {
 	Cookie  string        // its name; empty: they are not kept
 	TTL     time.Duration // of the cookie
 	Secrets []string      `json:"-"` // the first signs, all verify; none: the process draws one
+}
+
+// Upstream returns the upstream of that name, or nil.
+func (c *Config) Upstream(name string) *Upstream {
+	for i := range c.Upstreams {
+		if u := &c.Upstreams[i]; u.Name == name {
+			return u
+		}
+	}
+	return nil
 }
 
 // Backend is one address of an upstream. A host name stands for all its addresses and is not resolved here.

@@ -134,6 +134,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.resolveUpstreams()
 	r.resolveMembers()
 	r.requireBackends()
+	resolveFailovers(r)
 	r.resolveRoutes()
 	r.resolveFallback()
 	resolveChecks(r)

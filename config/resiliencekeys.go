@@ -68,6 +68,65 @@ func resilienceKeys() []*schema.Key {
 	}
 }
 
+// failoverKey is the key of an upstream that says where its requests go when its backends are gone.
+func failoverKey() *schema.Key {
+	return &schema.Key{Path: "failover", Type: schema.String, Example: `"10.0.9.1:8080"`,
+		Into: schema.Into(func(e *upstreamEntry) *string { return &e.Failover }),
+		Doc: "The upstream, or addresses as in `dest`, for requests that no backend of this upstream can take. See " +
+			"[resilience](resilience.md#failover)."}
+}
+
+// resolveFailovers finds the upstreams that others fail over to. One that comes back to where it began is refused:
+// requests would go in circles.
+func resolveFailovers(r *resolver) {
+	next := make(map[string]*upstreamEntry) // by the name of the upstream: the entry that it fails over to
+	for _, e := range r.doc.upstreams {
+		if e.Failover == "" || e.Failed("failover") {
+			continue
+		}
+		at, to := e.At("failover"), r.parseDest(e.Failover, e.At("failover"))
+		if to.Kind != DestUpstream {
+			r.rep.Errorf(at, "write the name of an upstream, or addresses",
+				"failover leads to an upstream alone, not to %s", syntax.Quote(e.Failover))
+			continue
+		}
+		if !r.rep.OK() {
+			continue // it may be none
+		}
+		name := r.c.Upstreams[to.Upstream].Name
+		r.c.Upstreams[r.names[e.Name]].Failover = name
+		for _, other := range r.doc.upstreams {
+			if other.Name == name {
+				next[e.Name] = other
+			}
+		}
+	}
+	reportCircle(r, next)
+}
+
+// reportCircle reports the first circle of failovers, at its last entry in the file.
+func reportCircle(r *resolver, next map[string]*upstreamEntry) {
+	for i := len(r.doc.upstreams) - 1; i >= 0; i-- {
+		first := r.doc.upstreams[i]
+		path, seen := first.Name, map[string]bool{}
+		for e := next[first.Name]; e != nil && !seen[e.Name]; e = next[e.Name] {
+			path += " -> " + e.Name
+			if e != first {
+				seen[e.Name] = true
+				continue
+			}
+			if next[first.Name] == first {
+				r.rep.Errorf(first.At("failover"), "name another one", "upstream %q fails over to itself", first.Name)
+				return
+			}
+			at, back := first.At("failover"), next[first.Name].At("failover")
+			r.rep.Conflictf(at, back, "leave one of them out", "failovers form a circle: %s; that of %q is at %s", path,
+				next[first.Name].Name, back.RelativeTo(at))
+			return
+		}
+	}
+}
+
 // parseConditions reads a list of conditions of retries. A status may be a number.
 func parseConditions(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	all := []string{}

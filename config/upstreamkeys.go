@@ -21,7 +21,7 @@ func upstreamsSection() *schema.Section {
 				Into: schema.Into(func(e *upstreamEntry) *bool { return &e.TLS.On }),
 				Doc: "Whether connections to the backends are secured. With one of the keys below it, they are; an " +
 					"`https://` in `dest` does the same."},
-			discoverKey(),
+			discoverKey(), failoverKey(),
 		}, protocolKeys(), upstreamSocketKeys(), discoveryKeys()),
 	}
 }

@@ -164,8 +164,11 @@ func (r *resolver) warnUnusedUpstreams() {
 	}
 	used := make(map[string]bool)
 	use := func(d Dest) {
-		if d.Kind == DestUpstream {
-			used[r.c.Upstreams[d.Upstream].Name] = true
+		if d.Kind != DestUpstream {
+			return
+		}
+		for u := &r.c.Upstreams[d.Upstream]; u != nil; u = r.c.Upstream(u.Failover) {
+			used[u.Name] = true
 		}
 	}
 	use(r.c.Fallback)

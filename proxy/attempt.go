@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/ejection"
+	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -151,7 +152,7 @@ func (a *attempt) sample(x *Exchange) {
 func (a *attempt) leave(x *Exchange) {
 	a.exit(x)
 	*a = attempt{fault: a.fault, cause: a.cause}
-	x.pick.Tried.Reset()
+	x.pick = balance.Request{}
 	x.Request.Authority = x.filtered
 }
 

@@ -41,6 +41,9 @@ func (x *Exchange) open() session.Stream {
 			x.respond(err)
 			return nil
 		case *Fault:
+			if x.try.failOver(x) {
+				continue
+			}
 			x.fail(err)
 			return nil
 		}
@@ -129,7 +132,7 @@ func (x *Exchange) again(cause error) bool {
 	if answeredInstead(x) {
 		return false
 	}
-	if !a.next(x) {
+	if !a.next(x) && !a.failOver(x) {
 		x.fail(a.fault)
 		return false
 	}
@@ -164,7 +167,7 @@ func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
 		if answeredInstead(x) {
 			return true
 		}
-		if !a.next(x) {
+		if !a.next(x) && !a.failOver(x) {
 			if a.fault == f {
 				return false
 			}
@@ -172,19 +175,19 @@ func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
 			return true
 		}
 	case session.Refused:
-		if !a.afterRefusal(x) {
+		if !a.afterRefusal(x) && !a.failOver(x) {
 			return false
 		}
 	case session.ConnectionLost:
-		if !a.afterLoss(x) {
+		if !a.afterLoss(x) && !a.failOverAfter(x, retry.Reset) {
 			return false
 		}
 	case session.Truncated, session.WentAway, session.Aborted:
-		if !a.repeats(x, retry.Reset) || !a.another(x, never, false) {
+		if (!a.repeats(x, retry.Reset) || !a.another(x, never, false)) && !a.failOverAfter(x, retry.Reset) {
 			return false
 		}
 	case session.Timeout:
-		if !a.repeats(x, retry.Timeout) || !a.another(x, 0, false) {
+		if (!a.repeats(x, retry.Timeout) || !a.another(x, 0, false)) && !a.failOverAfter(x, retry.Timeout) {
 			return false
 		}
 	default:
@@ -404,8 +407,33 @@ func (a *attempt) afterLoss(x *Exchange) bool {
 
 // repeats reports whether a request that may have been processed is worth another attempt after cause.
 func (a *attempt) repeats(x *Exchange, cause retry.Cause) bool {
-	u := a.up
-	return u.retry.On.Has(cause) && x.Request.Verb.Idempotent() && x.toUp.ended && x.retries < u.upstream.Retries()
+	return a.mayRepeat(x, cause) && x.retries < a.up.upstream.Retries()
+}
+
+// mayRepeat is repeats, however many attempts there were.
+func (a *attempt) mayRepeat(x *Exchange, cause retry.Cause) bool {
+	return a.up.retry.On.Has(cause) && x.Request.Verb.Idempotent() && x.toUp.ended
+}
+
+// failOver leaves an upstream none of whose backends can take x for its failover, where x has attempts of their own. It
+// is for what was not processed. It reports false where there is no failover.
+func (a *attempt) failOver(x *Exchange) bool {
+	if a.up == nil || a.up.failover == nil {
+		return false
+	}
+	a.trace(x, "the upstream fails over")
+	x.SetDestination(a.up.failover)
+	if !a.turnAway(x) {
+		return false
+	}
+	x.retries, x.refusals = 0, 0
+	x.local.stats.Failovers++
+	return true
+}
+
+// failOverAfter is failOver for what may have been processed.
+func (a *attempt) failOverAfter(x *Exchange, cause retry.Cause) bool {
+	return a.up.failover != nil && a.mayRepeat(x, cause) && a.failOver(x)
 }
 
 // never as the pause of another says that no member is asked twice.

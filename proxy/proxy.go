@@ -73,6 +73,7 @@ type Stats struct {
 	Retries       uint64
 	RetriesDenied uint64 // that the budget of an upstream had nothing left for
 	Hedges        Hedges
+	Failovers     uint64 // requests that an upstream left to its failover
 	LateResumes   uint64 // Resume of an exchange that was over or not parked
 	Panics        uint64 // filters and handlers that panicked
 	Shed          uint64 // refused under memory pressure or because the offload pool was full

@@ -82,6 +82,7 @@ func (r *rig) stats() (sum proxy.Stats) {
 		sum.Cut += s.Cut
 		sum.ClientGone += s.ClientGone
 		sum.Retries += s.Retries
+		sum.Failovers += s.Failovers
 		sum.LateResumes += s.LateResumes
 		sum.Panics += s.Panics
 		sum.Shed += s.Shed

@@ -29,6 +29,7 @@ type toUpstream struct {
 	hedge    *retry.Hedge      // likewise
 	outliers *backend.Outliers // nil: nobody is told how the backends answer
 	sticky   *sticky.Cookie    // nil: no client is kept at a backend
+	failover Destination       // of what no backend here could take; nil: that fails
 }
 
 // ToOptions say how To leads to an upstream. The zero value is good.
@@ -57,6 +58,11 @@ type ToOptions struct {
 	// Sticky keeps clients at backends by a cookie, which has to be made of the backends of the upstream; nil: none
 	// does. Destinations that lead to the same backends share it.
 	Sticky *sticky.Cookie
+	// Failover gets the requests that no backend of the upstream can take: none serves, or none of the attempts may
+	// have been processed, or else Retry allows that another one follows. What a backend has answered stays the answer,
+	// and requests that wait in vain for a connection of a limited number fail. Via is that of this destination. nil:
+	// they fail. A chain of failovers is followed for up to 8 of them.
+	Failover Destination
 }
 
 // HostOfBackend is the ToOptions.Host that stands for the address of the backend that is chosen.
@@ -80,6 +86,7 @@ func To(u *upstream.Upstream, o *ToOptions) Destination {
 	}
 	d.perTry, d.hedge = d.retry.PerTry, d.retry.Hedge
 	d.host, d.key, d.noVia, d.outliers, d.sticky = o.Host, o.Key, o.NoVia, o.Outliers, o.Sticky
+	d.failover = o.Failover
 	switch {
 	case o.View != nil:
 		d.view = o.View
@@ -101,6 +108,9 @@ func (d *toUpstream) Check() error {
 		return errNoUpstream
 	case d.sticky != nil && d.sticky.Set() != d.upstream.Options().Backends:
 		return errOthersSticky
+	}
+	if c, ok := d.failover.(Checked); ok {
+		return c.Check()
 	}
 	return nil
 }

@@ -21,9 +21,33 @@ type choosing struct {
 	method      string
 }
 
+// leadTo leads to u as c uses it, or to its failover, which has a method and keys of its own. Calls of gRPC go to both
+// over HTTP/2.
+func (b *build) leadTo(u *config.Upstream, c *config.Route, grpc bool) (proxy.Destination, error) {
+	protocol := u.Protocol
+	if grpc {
+		protocol = "h2"
+	}
+	p, err := b.upstream(u, c, protocol)
+	if err != nil {
+		return nil, err
+	}
+	var failover proxy.Destination
+	if other := b.config.Upstream(u.Failover); other != nil { // config has seen to it that they make no circle
+		as := *c
+		as.LoadBalancing, as.HashKey = "", value.HashKey{}
+		if failover, err = b.leadTo(other, &as, grpc); err != nil {
+			return nil, err
+		}
+	}
+	return b.destination(p, u, c, failover), nil
+}
+
 // destination leads to p, which was made of u, by the method of u or that of c. A reload that has the same goes on with
 // the turns where they were.
-func (b *build) destination(p *upstream.Upstream, u *config.Upstream, c *config.Route) proxy.Destination {
+func (b *build) destination(
+	p *upstream.Upstream, u *config.Upstream, c *config.Route, failover proxy.Destination,
+) proxy.Destination {
 	id := choosing{upstream: p, method: cmp.Or(c.LoadBalancing, u.LoadBalancing)}
 	if c.LoadBalancing != "" {
 		id.route, id.host = c.Name, c.Host
@@ -42,6 +66,7 @@ func (b *build) destination(p *upstream.Upstream, u *config.Upstream, c *config.
 	policy := m.retry
 	o := &proxy.ToOptions{
 		View: v, Host: hostOf(u), NoVia: !u.Via, Retry: &policy, Outliers: m.outliers, Sticky: m.cookie,
+		Failover: failover,
 	}
 	if method.Hash != nil {
 		o.Key = newKeys(reactors, method, cmp.Or(c.HashKey, u.HashKey)).of

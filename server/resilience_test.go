@@ -275,3 +275,67 @@ dest = "all"
 		return strings.Contains(log.String(), "reason=ejected_faults trial=true was_down=") && asked.Load() > 50
 	}, "it serves again")
 }
+
+// The failover of an upstream is asked as its own keys say, over its own protocol, for requests and for calls of gRPC,
+// and a reload changes it.
+func TestServer_failover(t *testing.T) {
+	gone := testutil.Listen(t)
+	gone.Close()
+	telling := func(name string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
+			w.Header().Set("X-From", fmt.Sprint(name, " ", r.Host, " ", r.Proto))
+			w.Header().Set("Grpc-Status", "0")
+		}
+	}
+	two := httptest.NewUnstartedServer(telling("h2"))
+	two.Config.Protocols = new(http.Protocols)
+	two.Config.Protocols.SetUnencryptedHTTP2(true)
+	two.Start()
+	t.Cleanup(two.Close)
+	one, _ := countingOrigin(t, telling("h1"))
+	conf := func(failover string) string {
+		return fmt.Sprintf(quiet+`
+listeners = [{ name = "web", listen = "127.0.0.1:0", grpc = true }]
+[upstreams.first]
+backends = [{ address = %q }]
+host = "first.test"
+load_balancing = "round_robin"
+failover = %q
+[upstreams.two]
+backends = [{ address = %q }]
+protocol = "h2"
+host = "two.test"
+load_balancing = "maglev"
+[[routes]]
+pattern = "/*"
+dest = "first"
+load_balancing = "random"
+timeouts = { first_byte = "5s" }
+`, gone.Addr(), failover, two.Listener.Addr())
+	}
+	s := start(t, Options{}, "%s", conf("two"))
+	from := func(contentType string) string {
+		resp, err := http.Post(urlOf(t, s, "web")+"/a.B/C", contentType, strings.NewReader("\x00\x00\x00\x00\x00"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.Header.Get("X-From")
+	}
+	for _, contentType := range []string{"text/plain", "application/grpc"} {
+		if got := from(contentType); got != "h2 two.test HTTP/2.0" {
+			t.Errorf("%s is answered by %q", contentType, got)
+		}
+	}
+	if n := counter(s, "edge_failovers_total"); n != 2 {
+		t.Errorf("%v failovers are counted", n)
+	}
+	if _, err := s.Apply(parse(t, conf(one))); err != nil {
+		t.Fatal(err)
+	}
+	if got := from("text/plain"); !strings.HasPrefix(got, "h1 127.0.0.1:") || !strings.HasSuffix(got, " HTTP/1.1") {
+		t.Errorf("after a reload %q answers", got)
+	}
+}

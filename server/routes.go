@@ -63,15 +63,13 @@ func (b *build) namedUpstreams() (map[string]proxy.Destination, error) {
 	}
 	named := make(map[string]proxy.Destination)
 	for i := range b.config.Upstreams {
-		u, none := &b.config.Upstreams[i], &config.Route{}
+		u, err := &b.config.Upstreams[i], error(nil)
 		if u.Template != "" {
 			continue // requests of its routes alone are asked where they lead
 		}
-		p, err := b.upstream(u, none, u.Protocol)
-		if err != nil {
+		if named[u.Name], err = b.leadTo(u, &config.Route{}, false); err != nil {
 			return nil, err
 		}
-		named[u.Name] = b.destination(p, u, none)
 	}
 	return named, nil
 }
@@ -153,31 +151,22 @@ func baseRoute(c *config.Route) (r proxy.Route, err error) {
 
 // toUpstream makes the upstream of c the destination of r. A route of gRPC speaks HTTP/2 to its backends. Where the
 // listener decides whether there is gRPC, only requests of that type do.
-func (b *build) toUpstream(r *proxy.Route, c *config.Route) error {
+func (b *build) toUpstream(r *proxy.Route, c *config.Route) (err error) {
 	u := &b.config.Upstreams[c.Dest.Upstream]
 	if u.Template != "" {
 		return b.dynamic(r, c, u)
 	}
-	protocol := u.Protocol
-	if c.GRPC == config.On {
-		protocol = "h2"
-	}
-	to, err := b.upstream(u, c, protocol)
-	if err != nil {
+	if r.To, err = b.leadTo(u, c, c.GRPC == config.On); err != nil {
 		return err
 	}
-	r.To = b.destination(to, u, c)
 	if r.Timeout == 0 {
 		r.Timeout = u.Timeouts.Total
 	}
 	r.GRPC = proxy.Switch(c.GRPC)
-	if (r.GRPC == proxy.On || r.GRPC == proxy.ByListener && b.anyGRPC()) && protocol != "h2" {
-		if to, err = b.upstream(u, c, "h2"); err != nil {
-			return err
-		}
-		r.GRPCTo = b.destination(to, u, c)
+	if r.GRPC == proxy.ByListener && b.anyGRPC() && (u.Protocol != "h2" || u.Failover != "") {
+		r.GRPCTo, err = b.leadTo(u, c, true)
 	}
-	return nil
+	return err
 }
 
 // anyGRPC reports whether a listener passes gRPC.

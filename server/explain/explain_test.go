@@ -155,6 +155,19 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// The settings say where requests go when the backends are gone.
+func TestExplain_failover(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	text := "http.listen = \":8080\"\n[upstreams.here]\nbackends = [{ address = \"10.0.0.11:8080\" }]\n" +
+		"failover = \"there\"\n[upstreams.there]\nbackends = [{ address = \"10.9.0.11:8080\" }]\n" +
+		"[[routes]]\npattern = \"/*\"\ndest = \"here\"\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantLines(t, "failover", textOf(t, answerOf(t, path, explain.Ask{URL: "http://localhost:8080/"})),
+		" failover there "+path+":4 for requests that no backend of the upstream can take")
+}
+
 // A cookie that keeps its client at a backend is believed as a server believes it, where the secret is in the file.
 func TestExplain_sticky(t *testing.T) {
 	const text = "http.listen = \":8080\"\n[upstreams.api]\n" +

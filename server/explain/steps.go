@@ -138,6 +138,9 @@ func settingsOf(cfg *config.Config, l *config.Listener, r *config.Route, u *conf
 	if u.Panic > 0 {
 		s.add("panic", u, fmt.Sprintf("%d%%", u.Panic), "while fewer are up, backends that are down get requests too")
 	}
+	if u.Failover != "" {
+		s.add("failover", u, u.Failover, "for requests that no backend of the upstream can take")
+	}
 	if u.Sticky.Cookie != "" {
 		s.add("sticky.ttl", u, period(u.Sticky.TTL), "of the cookie "+u.Sticky.Cookie)
 	}

@@ -71,6 +71,7 @@ var proxyRows = []row{
 	{"edge_clients_gone_total", "", "ClientGone", "Requests whose client left before the answer."},
 	{"edge_loops_detected_total", "", "Loops", "Requests in a loop of proxies."},
 	{"edge_retries_total", "", "Retries", "Further attempts of requests."},
+	{"edge_failovers_total", "", "Failovers", "Requests that went to the failover of their upstream."},
 	{"edge_retries_denied_total", "", "RetriesDenied", "Retries that the budget of an upstream was too small for."},
 	{"edge_hedges_total", "result=won", "Hedges.Won",
 		"Requests sent to a second backend because the first one did not answer in time."},
