@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -137,12 +138,12 @@ func TestFailover_ofItsOwn(t *testing.T) {
 	}
 	home, away := newFaulty(t, "h1", host("home")), newFaulty(t, "h1", host("away"))
 	set, refused := backend.Of(home.address), []string{refusing(t), refusing(t)}
-	keyed := 0
+	var keyed atomic.Int32
 	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
 		second := proxy.To(upstream.New(e, upstream.Options{Name: "second", Backends: backend.Of(
 			refused[0], refused[1], away.address)}), &proxy.ToOptions{
 			Host: proxy.HostOfBackend, Method: balance.RoundRobin,
-			Key: func(*proxy.Exchange) (uint64, bool) { keyed++; return 1, true },
+			Key: func(*proxy.Exchange) (uint64, bool) { keyed.Add(1); return 1, true },
 		})
 		first := proxy.To(upstream.New(e, upstream.Options{Name: "first", Backends: set}),
 			&proxy.ToOptions{Host: "first.test", Failover: second})
@@ -158,7 +159,7 @@ func TestFailover_ofItsOwn(t *testing.T) {
 		}
 		set.Members()[0].Up(backend.Health)
 	}
-	if keyed == 0 {
+	if keyed.Load() == 0 {
 		t.Error("the keys of the failover were not asked for")
 	}
 }
