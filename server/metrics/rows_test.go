@@ -104,7 +104,11 @@ func TestRows_showEveryCounter(t *testing.T) {
 		"Fresh": "each is asked over a connection of its own",
 	})
 	showsEach[Service](t, ejectionRows(), nil)
-	showsEach[dynamic.Stats](t, dynamicRows, nil)
+	connections := make(map[string]string)
+	numbers(reflect.ValueOf(new(upstream.Stats)).Elem(), func(name string, _ reflect.Value) {
+		connections["Upstream."+name] = "shown as those of an upstream"
+	})
+	showsEach[dynamic.Stats](t, dynamicRows, connections)
 	showsEach[h2.Stats](t, upstreamH2Rows, map[string]string{"Refused": "backends open no streams"})
 }
 
