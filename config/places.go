@@ -1,6 +1,10 @@
 package config
 
-import "github.com/edge-proxy/edge/config/schema"
+import (
+	"strings"
+
+	"github.com/edge-proxy/edge/config/schema"
+)
 
 // Places knows which keys the files gave, and where. Options.Places asks for it.
 // Immutable.
@@ -28,14 +32,27 @@ func (p *Places) Of(of any, path string) (at Pos, given bool) {
 		}
 		return placeOf(&p.doc.tls.Given, path)
 	case *Upstream:
-		for _, e := range p.doc.upstreams {
-			if e.Name == of.Name && e.Has(path) {
-				return placeOf(&e.Given, path)
-			}
-		}
-		return placeOf(&p.doc.defaults.Given, path)
+		return p.ofUpstream(of, path)
 	}
 	return Pos{}, false
+}
+
+// ofUpstream is Of for an upstream, whose keys may stand among the defaults of all.
+func (p *Places) ofUpstream(u *Upstream, path string) (at Pos, given bool) {
+	check, isCheck := strings.CutPrefix(path, "health_check.")
+	for _, e := range p.doc.upstreams {
+		switch {
+		case e.Name != u.Name:
+		case !isCheck && e.Has(path):
+			return placeOf(&e.Given, path)
+		case isCheck && e.health != nil && e.health.Has(check):
+			return placeOf(&e.health.Given, check)
+		}
+	}
+	if isCheck {
+		return placeOf(&p.doc.health.Given, check)
+	}
+	return placeOf(&p.doc.defaults.Given, path)
 }
 
 // Log returns where the files gave a key of [log]; false where its value is the default.

@@ -3,6 +3,7 @@ package explain_test
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -276,6 +277,71 @@ func TestExplain_refuses(t *testing.T) {
 	} {
 		if a, err := explain.Explain(cfg, &ask); err == nil {
 			t.Errorf("%+v: explained: %+v", ask, a)
+		}
+	}
+}
+
+// What is tried again, ejected, checked and discovered is told with its place; of many backends the text has some.
+func TestExplain_resilience(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "edge.toml")
+	var many strings.Builder
+	for i := range 50 {
+		fmt.Fprintf(&many, "{ address = \"10.0.0.%d:80\" },", i)
+	}
+	if err := os.WriteFile(file, []byte(`listeners = [{ listen = ":8080" }]
+[health_check]
+path = "/healthz"
+[upstream_defaults]
+retry.budget = "off"
+[upstreams.found]
+discover = ["dns://api.internal:80", "file:///etc/edge/api.txt"]
+stale_ok = "10m"
+health_check = { interval = "2s", agent = { port = 9777 } }
+outlier = { errors = 7 }
+retry = { per_try = "2s" }
+[upstreams.calls]
+backends = [{ address = "10.0.0.1:80" }]
+health_check = { type = "grpc", service = "orders" }
+retry = { on = ["503", "reset"] }
+[upstreams.alone]
+backends = [`+many.String()+`]
+health_check = false
+retry.attempts = 0
+[[routes]]
+pattern = "/found"
+dest = "found"
+[[routes]]
+pattern = "/calls"
+dest = "calls"
+[[routes]]
+pattern = "/alone"
+dest = "alone"
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string][]string{
+		"/found": {
+			"\n retry.on connect refused_stream reset timeout default ", " retry.budget off " + file + ":5 ",
+			" retry.per_try 2s " + file + ":11 ", " outlier.errors 7 " + file + ":10 ", " outlier.max_ejected 50% default ",
+			" health_check.path GET /healthz " + file + ":3 ", " health_check.interval 2s " + file + ":9 ",
+			" health_check.agent.port 9777 " + file + ":9 ", " health_check.agent.interval 2s default ",
+			" discover dns://api.internal:80 file:///etc/edge/api.txt " + file + ":7 ", " stale_ok 10m " + file + ":8 ",
+		},
+		"/calls": {
+			" retry.on 503 reset " + file + ":15 ", " health_check.type grpc " + file + ":14 ",
+			" health_check.service orders " + file + ":14 ", " health_check.fall 3 default ",
+		},
+		"/alone": {"\n 2.0 % 10.0.0.19:80, weight 1 ", "\n and 30 more: --json has all\n", " retry.attempts 0 "},
+	} {
+		text := textOf(t, answerOf(t, file, explain.Ask{URL: "http://localhost:8080" + path}))
+		wantLines(t, path, text, want...)
+		for _, key := range []string{"outlier.", "discover", "agent."} {
+			if path != "/found" && strings.Contains(text, key) {
+				t.Errorf("%s: %s in\n%s", path, key, text)
+			}
+		}
+		if path == "/alone" && strings.Contains(text, "health_check") {
+			t.Errorf("it is not checked:\n%s", text)
 		}
 	}
 }

@@ -1,11 +1,13 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/proxy/retry"
 )
 
 // steps collects what happens to a request on its way, in the order in which the proxy does it.
@@ -126,9 +128,10 @@ func settingsOf(cfg *config.Config, l *config.Listener, r *config.Route, u *conf
 	s.either("timeouts.read", r, r.Read, u, u.Timeouts.Read, "between two pieces of the answer")
 	s.either("timeouts.total", r, r.Total, u, u.Timeouts.Total, "for all of it, tunnels aside")
 	s.add("timeouts.idle", r, period(r.TunnelIdle), "of a tunnel or gRPC call without a byte")
-	s.add("retry.attempts", u, fmt.Sprint(u.Retry.Attempts), "further attempts after the first")
-	s.add("retry.hedge_after", u, period(u.Retry.Hedge), "until a request goes to another backend as well")
-	s.add("retry.buffer", u, size(u.Retry.Buffer), "of a body kept for them")
+	s.retries(u)
+	s.outliers(u)
+	s.checks(u)
+	s.discovery(u)
 	if u.SlowStart > 0 {
 		s.add("slow_start", u, period(u.SlowStart), "in which a backend that is up again gets more and more")
 	}
@@ -156,6 +159,86 @@ func settingsOf(cfg *config.Config, l *config.Listener, r *config.Route, u *conf
 type settings struct {
 	places *config.Places
 	list   []Setting
+}
+
+// retries adds what is tried again.
+func (s *settings) retries(u *config.Upstream) {
+	r := &u.Retry
+	s.add("retry.attempts", u, fmt.Sprint(r.Attempts), "further attempts after the first")
+	if r.Hedge > 0 {
+		s.add("retry.hedge_after", u, period(r.Hedge), "until a request goes to another backend as well")
+		if r.Attempts == 0 {
+			s.add("retry.buffer", u, size(r.Buffer), "of a body kept for that")
+		}
+	}
+	if r.Attempts == 0 {
+		return
+	}
+	on, budget := strings.Join(r.On, " "), "off"
+	if r.On == nil {
+		if on = "connect refused_stream reset"; r.PerTry > 0 {
+			on += " timeout"
+		}
+	}
+	if r.Budget >= 0 {
+		budget = fmt.Sprintf("%d%%", cmp.Or(r.Budget, retry.RatioDefault))
+	}
+	s.add("retry.on", u, on, "what is tried again")
+	s.add("retry.budget", u, budget, "of the good answers may be tried again")
+	s.add("retry.per_try", u, period(r.PerTry), "of an attempt that another may follow")
+	s.add("retry.buffer", u, size(r.Buffer), "of a body kept for them")
+}
+
+// outliers adds when backends are ejected.
+func (s *settings) outliers(u *config.Upstream) {
+	o := &u.Outlier
+	if !o.On {
+		return
+	}
+	s.add("outlier.errors", u, fmt.Sprint(o.Errors), "failures in a row after which a backend is ejected")
+	s.add("outlier.window", u, period(o.Window), "over which backends are compared")
+	s.add("outlier.eject", u, period(o.Eject), "of the first ejection")
+	s.add("outlier.max_ejected", u, fmt.Sprintf("%d%%", o.MaxEjected), "of the backends at a time")
+}
+
+// checks adds how backends are checked.
+func (s *settings) checks(u *config.Upstream) {
+	c := u.HealthCheck
+	if c == nil {
+		return
+	}
+	s.add("health_check.type", u, c.Type, "of the checks of backends")
+	if c.Type != "agent" {
+		switch {
+		case c.Type == "http":
+			s.add("health_check.path", u, c.Method+" "+c.Path, "is what a check asks for")
+		case c.Type == "grpc" && c.Service != "":
+			s.add("health_check.service", u, c.Service, "is what a check asks for")
+		}
+		s.add("health_check.interval", u, period(c.Interval), "between two checks")
+		s.add("health_check.timeout", u, period(c.Timeout), "for each")
+		s.add("health_check.fall", u, fmt.Sprint(c.Fall), "failed ones in a row take a backend down")
+		s.add("health_check.rise", u, fmt.Sprint(c.Rise), "passed ones in a row bring it back")
+	}
+	if c.Agent.Port > 0 {
+		s.add("health_check.agent.port", u, fmt.Sprint(c.Agent.Port), "of the agents beside backends")
+		s.add("health_check.agent.interval", u, period(c.Agent.Interval), "between two questions to each")
+	}
+}
+
+// discovery adds where further backends come from: no file has those.
+func (s *settings) discovery(u *config.Upstream) {
+	d := &u.Discovery
+	if len(d.Sources) == 0 {
+		return
+	}
+	s.add("discover", u, strings.Join(d.Sources, " "), "finds backends; they are not listed here")
+	stale := period(d.StaleOK)
+	if d.StaleOK < 0 {
+		stale = "forever"
+	}
+	s.add("stale_ok", u, stale, "for which backends stay while their source fails")
+	s.add("empty_after", u, period(d.EmptyAfter), "for which they stay while it finds none")
 }
 
 func (s *settings) add(key string, of any, value, doc string) {

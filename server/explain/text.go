@@ -71,6 +71,9 @@ func (a *Answer) decision(p *printer) {
 	}
 }
 
+// backendsShown bounds the backends that the text has, those that may get the request first.
+const backendsShown = 20
+
 // backends says where the request goes.
 func (a *Answer) backends(p *printer) {
 	u := a.Upstream
@@ -95,7 +98,13 @@ func (a *Answer) backends(p *printer) {
 		by += ", sticky by " + u.Sticky
 	}
 	p.line("upstream", "%s%s: %s, %s", u.Name, in(u.At), by, how)
+	shown, left := 0, 0
 	for _, b := range u.Backends {
+		if shown == backendsShown || b.Odds == 0 && len(u.Backends) > backendsShown {
+			left++
+			continue
+		}
+		shown++
 		role := ""
 		if b.Backup {
 			role = ", backup"
@@ -103,6 +112,9 @@ func (a *Answer) backends(p *printer) {
 			role = fmt.Sprintf(", tier %d", b.Tier)
 		}
 		p.line("", "%5.1f %%  %s, weight %d%s%s", 100*b.Odds, b.Address, b.Weight, role, in(b.At))
+	}
+	if left > 0 {
+		p.line("", "and %d more: --json has all", left)
 	}
 }
 
