@@ -296,6 +296,65 @@ routes = [{ pattern = "/*", dest = "api" }]
 	}
 }
 
+// counted is a source of one backend, which counts how often it is run.
+type counted struct {
+	address string
+	runs    *atomic.Int64
+}
+
+func (c *counted) Run(ctx context.Context, publish func([]backend.Spec, error)) error {
+	c.runs.Add(1)
+	publish([]backend.Spec{{Address: c.address}}, nil)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A reload that adds or removes a source lets the others run on; one that changes a key about all of them does not.
+func TestDiscovery_sourcesRunOn(t *testing.T) {
+	testutil.CheckLeaks(t)
+	e, runs := listenEverywhere(t), map[string]*atomic.Int64{"127.0.3.1": {}, "127.0.3.2": {}, "127.0.3.3": {}}
+	o := Options{Sources: map[string]discovery.Maker{"at": func(l *locator.Locator) (discovery.Source, error) {
+		return &counted{fmt.Sprintf("%s:%d", l.Host, e.port), runs[l.Host]}, nil
+	}}}
+	read := func(keys string) *config.Config {
+		t.Helper()
+		cfg, report := config.Options{Sources: []string{"at"}}.Parse("test.toml", []byte(quiet+`
+global.worker_threads = 2
+http = { name = "web", listen = "127.0.0.1:0" }
+routes = [{ pattern = "/*", dest = "api" }]
+[upstreams.api]
+load_balancing = "round_robin"
+`+keys))
+		if !report.OK() {
+			t.Fatal(report.Errors)
+		}
+		return cfg
+	}
+	s := serve(t, read(`discover = ["at://127.0.3.1", "at://127.0.3.2"]`), o)
+	for _, step := range []struct {
+		keys string
+		want string // addresses, each with how often its source was run
+	}{
+		{`discover = ["at://127.0.3.1", "at://127.0.3.2"]`, "127.0.3.1 1, 127.0.3.2 1"},
+		{`discover = ["at://127.0.3.3", "at://127.0.3.1", "at://127.0.3.2"]`, "127.0.3.1 1, 127.0.3.2 1, 127.0.3.3 1"},
+		{`discover = ["at://127.0.3.3", "at://127.0.3.1"]`, "127.0.3.1 1, 127.0.3.3 1"},
+		{`discover = ["at://127.0.3.2", "at://127.0.3.1"]`, "127.0.3.1 1, 127.0.3.2 2"},
+		{"stale_ok = \"1m\"\ndiscover = [\"at://127.0.3.1\", \"at://127.0.3.2\"]", "127.0.3.1 2, 127.0.3.2 3"},
+	} {
+		if _, err := s.Apply(read(step.keys)); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for one := range strings.SplitSeq(answerers(t, s, "/"), ", ") {
+			at, _, _ := strings.Cut(one, " ")
+			got = append(got, fmt.Sprint(at, " ", runs[at].Load()))
+		}
+		if all := strings.Join(got, ", "); all != step.want {
+			t.Errorf("%s: %s, want %s", step.keys, all, step.want)
+		}
+	}
+}
+
 // A source that the program does not have is an error of the configuration, and so is one that it cannot make.
 func TestDiscovery_sourcesThatAreNotThere(t *testing.T) {
 	text := "upstreams.api.discover = \"mine://x\"\nroutes = [{ pattern = \"/*\", dest = \"api\" }]\n"

@@ -123,13 +123,17 @@ func lookUp(names discovery.Names, one *backend.Spec) {
 }
 
 // discover starts the sources of u that s does not run, and waits with the look-ups for their first answers. update
-// has the set follow them, and no others. Sources run on where nothing about them changes.
+// has the set follow them, and no others. Sources that are still named run on, unless a key about all of them changes.
 func (b *build) discover(u *config.Upstream, s *members, names discovery.Names) (update func(), err error) {
-	if s.runners != nil && s.discover.Equal(&u.Discovery) {
-		return func() {}, nil
-	}
+	before := s.discover
+	before.Sources = u.Discovery.Sources
+	runOn := s.runners != nil && before.Equal(&u.Discovery)
 	runners := make(map[string]*discovery.Runner, len(u.Discovery.Sources))
 	for _, text := range u.Discovery.Sources {
+		if runOn && s.runners[text] != nil {
+			runners[text] = s.runners[text]
+			continue
+		}
 		source, err := discovery.Open(text, discovery.Opening{Names: names, Makers: b.server.opts.Sources})
 		if err != nil {
 			return nil, err
@@ -152,11 +156,15 @@ func (b *build) discover(u *config.Upstream, s *members, names discovery.Names) 
 		})
 	}
 	return func() {
-		for _, r := range s.runners {
-			r.Stop()
+		for text, r := range s.runners {
+			if runners[text] != r {
+				r.Stop()
+			}
 		}
-		for _, r := range runners {
-			r.Join(s.set) // before others go: what both have found stays
+		for text, r := range runners {
+			if s.runners[text] != r {
+				r.Join(s.set) // before others go: what both have found stays
+			}
 		}
 		for text := range s.runners {
 			if runners[text] == nil {
