@@ -27,6 +27,9 @@ func (m *Member) PassesOver(addr poller.Addr) bool {
 	return !m.gone && i >= 0 && i < reachMax && m.passedOver.Load()>>i&1 == 1
 }
 
+// PassedOver reports whether the address of index i is passed over. Another goroutine may change that at any moment.
+func (m *Member) PassedOver(i int) bool { return i < reachMax && m.passedOver.Load()>>i&1 == 1 }
+
 func (m *Member) setReach(addr poller.Addr, over bool) (news bool) {
 	m.set.mu.Lock()
 	defer m.set.mu.Unlock()

@@ -157,6 +157,9 @@ func (c *Conn) release() {
 	r.wheel.Disarm(&c.timer)
 	if d := c.dialing; d != nil {
 		r.Disarm(&d.retry)
+		if d.race != nil {
+			d.race.stop()
+		}
 		c.dialing = nil
 	}
 	c.releaseKept()

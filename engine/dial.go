@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"cmp"
 	"syscall"
 	"time"
 
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -16,14 +18,26 @@ const (
 // connectTimeout is the default of DialOptions.Timeout.
 const connectTimeout = 5 * time.Second
 
+// staggerDefault is the Connection Attempt Delay of RFC 8305 §8.
+const staggerDefault = 250 * time.Millisecond
+
 // DialOptions describe how to connect. The zero value is good.
 type DialOptions struct {
 	Timeout time.Duration         // to connect; 0: 5 s
 	Socket  poller.ConnectOptions // for the socket
+
+	// Others are tried as well where the address that is dialled is slow or fails: each Stagger after the one before
+	// it, 0 for 250 ms, or when that one fails. The first that is established is the connection; the others are closed.
+	Others  []poller.Addr
+	Stagger time.Duration
+	// Decided is told which address it is, and which were tried before it: failed has the error of each, nil where it
+	// was only slower. Before OnOpen; nil: nobody is told. Both lists are borrowed until return.
+	Decided func(established poller.Addr, slower []poller.Addr, failed []error)
 }
 
 // dialing is what a Conn remembers while it connects.
 type dialing struct {
+	race  *race // nil: there is one address
 	retry Timer // a Unix socket with a full backlog; see redial
 	wait  int64
 	opts  poller.ConnectOptions
@@ -46,7 +60,13 @@ func (r *Reactor) Dial(to poller.Addr, h Handler, o *DialOptions) (*Conn, error)
 	}
 	c := r.newConn(poller.NoFD, to)
 	c.handler, c.dialing = h, d
-	if err := c.connect(); err != nil {
+	var err error
+	if o != nil && len(o.Others) > 0 {
+		err = beginRace(c, to, o)
+	} else {
+		err = c.connect()
+	}
+	if err != nil {
 		r.stats.DialFailed++
 		r.freeSlot(c.slot)
 		c.state = closed
@@ -120,4 +140,144 @@ func (c *Conn) finishConnect() bool {
 		c.makeDirty()
 	}
 	return true
+}
+
+// race is the attempts of a Conn that connects to one of several addresses (RFC 8305 §5). Each attempt is a Conn of its
+// own; the first one that is established gives its descriptor to the Conn that was dialled, and the others are closed.
+// Owned by its Conn's reactor.
+//
+//	Dial ─► attempt 1 ──stagger, or its failure──► attempt 2 ─► … ─► established: adopt ─► OnOpen
+//	                                                             └─► all have failed ─► OnClose
+//
+//	over => attempts == nil
+//	not over => conn has no descriptor: it is connecting, or was closed a moment ago
+type race struct {
+	conn     *Conn
+	rest     []poller.Addr // not tried yet
+	attempts []*attempt    // under way
+	stagger  int64
+	next     Timer
+	opts     DialOptions // of an attempt
+	decided  func(established poller.Addr, slower []poller.Addr, failed []error)
+	slower   []poller.Addr // that were tried, in their order
+	failed   []error       // by place in slower; nil: it has not failed yet
+	cause    error         // of the first failure
+	over     bool
+}
+
+// attempt is one address that is tried.
+// Owned by its race.
+type attempt struct {
+	NopHandler
+	race *race
+	conn *Conn
+	to   poller.Addr
+	turn int // its place in race.slower
+}
+
+// beginRace has c connect to one of several addresses. An error says that every one has failed at once.
+func beginRace(c *Conn, to poller.Addr, o *DialOptions) error {
+	a := &race{
+		conn: c, rest: append([]poller.Addr{to}, o.Others...), decided: o.Decided,
+		stagger: int64(cmp.Or(o.Stagger, staggerDefault)), opts: DialOptions{Timeout: o.Timeout, Socket: o.Socket},
+	}
+	c.dialing.race = a
+	a.next.Run = func(*Reactor) { a.start() }
+	if !a.start() {
+		a.over = true
+		return a.cause
+	}
+	return nil
+}
+
+// start tries the next address, or the one after it where that fails at once. It reports whether an attempt is under
+// way.
+func (a *race) start() bool {
+	r := a.conn.reactor
+	for len(a.rest) > 0 && !a.over {
+		one := &attempt{race: a, to: a.rest[0], turn: len(a.slower)}
+		a.rest = a.rest[1:]
+		a.slower, a.failed = append(a.slower, one.to), append(a.failed, nil)
+		conn, err := r.Dial(one.to, one, &a.opts)
+		if err != nil {
+			a.note(one, err)
+			continue
+		}
+		one.conn = conn
+		a.attempts = append(a.attempts, one)
+		if len(a.rest) > 0 {
+			r.Arm(&a.next, r.now+a.stagger)
+		}
+		return true
+	}
+	return len(a.attempts) > 0
+}
+
+// check panics when an invariant of a does not hold.
+func (a *race) check() {
+	if invariant.On {
+		invariant.That(!a.over || a.attempts == nil, "%d attempts after a race", len(a.attempts))
+		invariant.That(a.over || a.conn.fd == poller.NoFD, "a race goes on, and its conn has a descriptor")
+	}
+}
+
+// note remembers that an attempt has failed.
+func (a *race) note(one *attempt, err error) {
+	a.failed[one.turn] = err
+	if a.cause == nil {
+		a.cause = err
+	}
+}
+
+// OnOpen ends the race: the Conn that was dialled gets the descriptor, which the kernel tells of under its name from
+// now on. What the kernel has told already it tells again.
+func (one *attempt) OnOpen(c *Conn) {
+	a, r := one.race, c.reactor
+	to := a.conn
+	if a.over || to.state != connecting {
+		c.Close(ErrClosed)
+		return
+	}
+	a.check()
+	r.kernel.Del(c.fd)
+	to.fd, c.fd = c.fd, poller.NoFD
+	to.peer, to.can = one.to, 0
+	a.stop()
+	if e := r.kernel.Add(to.fd, to.token()); e != 0 {
+		to.drop(e)
+		return
+	}
+	if a.decided != nil {
+		a.decided(one.to, a.slower[:one.turn], a.failed[:one.turn])
+	}
+}
+
+// OnClose goes on with the next address at once, or fails where there is none.
+func (one *attempt) OnClose(_ *Conn, cause error) {
+	a := one.race
+	if a.over {
+		return
+	}
+	a.note(one, cause)
+	for i, other := range a.attempts {
+		if other == one {
+			a.attempts = append(a.attempts[:i], a.attempts[i+1:]...)
+			break
+		}
+	}
+	if !a.start() {
+		a.stop()
+		a.conn.drop(a.cause)
+	}
+	a.check()
+}
+
+// stop ends the race: what is under way is closed.
+func (a *race) stop() {
+	a.over = true
+	a.conn.reactor.Disarm(&a.next)
+	for _, one := range a.attempts {
+		one.conn.Close(ErrClosed)
+	}
+	a.attempts = nil
 }

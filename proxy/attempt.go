@@ -207,7 +207,9 @@ const trySocket = "the file is there and nobody listens: does the process that m
 // praise notes that the backend serves, where it was in a trouble that this ends.
 func (a *attempt) praise(x *Exchange) {
 	m := a.backend
-	if addrs := *m.Addrs(); a.address < len(addrs) {
+	if a.conn != nil { // it may have been dialled at another address: see Happy Eyeballs in package upstream
+		m.Readmit(a.conn.At())
+	} else if addrs := *m.Addrs(); a.address < len(addrs) && m.Reachable() == len(addrs) {
 		m.Readmit(addrs[a.address])
 	}
 	if t, told := m.Recover(); told {
@@ -228,6 +230,9 @@ func (a *attempt) trace(x *Exchange, what string, details ...any) {
 
 // addr returns the address that the attempt was made at.
 func (a *attempt) addr() string {
+	if a.conn != nil {
+		return a.conn.At().String()
+	}
 	if addrs := *a.backend.Addrs(); a.address < len(addrs) {
 		return addrs[a.address].String()
 	}

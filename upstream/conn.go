@@ -186,7 +186,7 @@ func (c *Conn) usable() bool {
 // dialHTTP1 opens a connection of g. It takes over one slot.
 func (s *site) dialHTTP1(g *group) (*Conn, error) {
 	c := s.newConn(g)
-	if err := s.connect(g, &c.client, H1); err != nil {
+	if err := s.connect(c, &c.client, H1); err != nil {
 		return nil, s.failDial(err)
 	}
 	s.local.countDialed()
@@ -200,16 +200,16 @@ type dialer interface {
 	) error
 }
 
-// connect dials the peer of g. Where connections are secured the handshake offers p.
-func (s *site) connect(g *group, d dialer, p Protocol) error {
-	l, to, secure := s.local, g.Key().addr, s.origin.tls
+// connect dials the peer of c. Where connections are secured the handshake offers p.
+func (s *site) connect(c *Conn, d dialer, p Protocol) error {
+	l, to, secure := s.local, c.group.Key().addr, s.origin.tls
 	switch {
 	case secure == nil:
-		return d.Dial(l.reactor, to, &l.options)
+		return d.Dial(l.reactor, to, c.dialOptions(true))
 	case secure.err != nil:
 		return secure.err
 	}
-	return d.DialTLS(l.reactor, to, &l.options, secure.handshaker, secure.offers[p])
+	return d.DialTLS(l.reactor, to, c.dialOptions(true), secure.handshaker, secure.offers[p])
 }
 
 // countDialed counts a connection that is being opened.

@@ -26,6 +26,8 @@ type origin struct {
 	sites  []*site    // by reactor, which makes its own
 	oldest census     // by reactor: since when the first exchange waits there for a slot
 
+	decided atomic.Int64 // reactor time at which one family was found faster than the other; 0: never
+
 	mu    sync.Mutex
 	addrs *[]poller.Addr // guarded by mu: the addresses that peers are for
 	peers []*peer        // guarded by mu

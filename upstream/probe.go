@@ -22,7 +22,8 @@ func (t *sharedSet) probe() error {
 	p.link.Init(p)
 	err := secure.err
 	if err == nil {
-		err = p.link.Dial(l.reactor, t.group.Key().addr, &l.options, secure.handshaker, secure.offers[Auto])
+		to, o := t.group.Key().addr, p.conn.dialOptions(false)
+		err = p.link.Dial(l.reactor, to, o, secure.handshaker, secure.offers[Auto])
 	}
 	if err != nil {
 		return s.failDial(err)

@@ -50,11 +50,17 @@ func (c *Conn) countFailed(cause error) {
 	case !isUnreachable(cause, time.Duration(l.reactor.Now()-c.born)):
 		return
 	}
-	if !c.site.member.PassOver(c.group.Key().addr) {
+	c.site.passOver(c.group.Key(), again)
+}
+
+// passOver has the address p passed over.
+func (s *site) passOver(p *peer, again periods) {
+	l := s.local
+	if !s.member.PassOver(p.addr) {
 		return
 	}
 	l.stats.PassedOver++
-	v := &revisit{local: l, member: c.site.member, peer: c.group.Key(), since: l.reactor.Now(), again: again}
+	v := &revisit{local: l, member: s.member, peer: p, since: l.reactor.Now(), again: again}
 	if !v.peer.visited.CompareAndSwap(false, true) {
 		return
 	}

@@ -60,7 +60,7 @@ func (t *sharedSet) dial() (*Conn, error) {
 	s := t.site
 	c := s.newConn(t.group)
 	m := s.local.newShared(c)
-	if err := s.connect(t.group, &m.mux, H2); err != nil {
+	if err := s.connect(c, &m.mux, H2); err != nil {
 		return nil, s.failDial(err)
 	}
 	s.local.countDialed()
