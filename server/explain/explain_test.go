@@ -322,7 +322,8 @@ dest = "alone"
 	for path, want := range map[string][]string{
 		"/found": {
 			"\n retry.on connect refused_stream reset timeout default ", " retry.budget off " + file + ":5 ",
-			" retry.per_try 2s " + file + ":11 ", " outlier.errors 7 " + file + ":10 ", " outlier.max_ejected 50% default ",
+			" retry.per_try 2s " + file + ":11 ", " outlier.errors 7 " + file + ":10 ",
+			" outlier.max_ejected 50% default ",
 			" health_check.path GET /healthz " + file + ":3 ", " health_check.interval 2s " + file + ":9 ",
 			" health_check.agent.port 9777 " + file + ":9 ", " health_check.agent.interval 2s default ",
 			" discover dns://api.internal:80 file:///etc/edge/api.txt " + file + ":7 ", " stale_ok 10m " + file + ":8 ",
