@@ -29,6 +29,7 @@ type hedge struct {
 	timer  engine.Timer    // runs while armed
 	waiter upstream.Waiter // its place while there is no connection
 	try    attempt         // the second one, while out
+	up     *toUpstream     // that the first attempt is at, while armed
 	state  hedgeState
 	sent   bool          // the second attempt has the whole request
 	passed int           // bytes of the body that its stream took
@@ -65,7 +66,7 @@ func raced(x *Exchange, d *toUpstream) session.Receiver {
 		x.hedge = g
 	}
 	now := x.local.reactor.Now()
-	g.first, g.delay = now, d.hedge.Delay(x.local.reactor.Index(), now)
+	g.up, g.first, g.delay = d, now, d.hedge.Delay(x.local.reactor.Index(), now)
 	g.arm(now + int64(g.delay))
 	return (*racedSide)(x)
 }
@@ -124,6 +125,8 @@ func (g *hedge) fire(*engine.Reactor) {
 func (g *hedge) due() (at int64, possible bool) {
 	x, l, now := g.x, &g.x.toUp, g.x.local.reactor.Now()
 	switch {
+	case x.try.up != g.up: // a failover took x over before there was an attempt
+		return 0, false
 	case x.attempts != 1 || x.step != stepForward || x.interims > 0 || x.try.backend == nil || l.trailers != nil:
 		return 0, false
 	case l.bodyless():
