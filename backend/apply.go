@@ -42,7 +42,35 @@ func (s *Set) unite() {
 	present := old.byID()
 	next := &state{members: make([]*Member, len(old.members))}
 	changed := false
-	named := make(map[ID]bool, len(present))
+	list := s.choose(s.named())
+	for _, c := range list {
+		m := present[c.id]
+		if m == nil {
+			m = s.join(c.id, *c.Spec, len(next.members))
+			if m.slot == len(next.members) {
+				next.members = append(next.members, nil)
+			}
+			changed = true
+		}
+		next.members[m.slot] = m
+		weight, tier := max(c.Weight, 1), c.tier()
+		changed = changed || m.weight != weight || m.tier != tier || m.zone != c.Zone
+		m.weight, m.tier, m.zone = weight, tier, c.Zone
+	}
+	if changed || len(list) < len(present) {
+		s.replace(old, next)
+	}
+}
+
+// candidate is a backend that may be a member.
+type candidate struct {
+	*Spec
+	id ID
+}
+
+// named returns the backends that the parts name, each once. mu is held.
+func (s *Set) named() (list []candidate) {
+	seen := make(map[ID]bool)
 	for i := range s.parts {
 		copies := make(map[ID]int)
 		for k := range s.parts[i].list {
@@ -51,25 +79,11 @@ func (s *Set) unite() {
 			first := id
 			id.Copy = copies[first]
 			copies[first]++
-			if named[id] {
-				continue
+			if !seen[id] {
+				seen[id] = true
+				list = append(list, candidate{b, id})
 			}
-			named[id] = true
-			m := present[id]
-			if m == nil {
-				m = s.join(id, *b, len(next.members))
-				if m.slot == len(next.members) {
-					next.members = append(next.members, nil)
-				}
-				changed = true
-			}
-			next.members[m.slot] = m
-			weight, tier := max(b.Weight, 1), b.tier()
-			changed = changed || m.weight != weight || m.tier != tier
-			m.weight, m.tier = weight, tier
 		}
 	}
-	if changed || len(named) < len(present) {
-		s.replace(old, next)
-	}
+	return list
 }

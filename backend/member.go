@@ -17,7 +17,7 @@ type Spec struct {
 	Tier    int           // it is picked where no member of a lower tier can be, 0 to 7
 	Addrs   []poller.Addr // what its name is known to resolve to when it joins; must not change afterwards
 	Host    string        // host:port that Address, which has an IP, was found under; "": Address
-	Zone    string        // where it runs, as its source calls it; carried, not used yet
+	Zone    string        // where it runs, as its source calls it; "": nobody knows
 }
 
 // tier returns the tier of b within bounds.
@@ -93,6 +93,7 @@ type Member struct {
 	gone       bool          // guarded by set.mu
 	weight     int           // guarded by set.mu
 	tier       int           // guarded by set.mu
+	zone       string        // guarded by set.mu
 	parts      parts         // of its weight that it takes; guarded by set.mu
 	started    time.Time     // when it began to take more and more; zero: it does not; guarded by set.mu
 	standings  []standing    // of the reasons that m has had; guarded by set.mu

@@ -56,7 +56,7 @@ func tiered(p Policy, tiers, down []int) *Set {
 }
 
 func TestView_spills(t *testing.T) {
-	const picks = 100_000
+	const picks = 30_000
 	s := tiered(Policy{Spill: true}, []int{10, 4, 3}, []int{5, 2, 0}) // 70 %, 30 %, 0 %
 	r := reactor(t)
 	for _, method := range []*balance.Method{balance.RoundRobin, balance.Adaptive, balance.Maglev} {
@@ -69,8 +69,12 @@ func TestView_spills(t *testing.T) {
 				t.Fatalf("%s: picks what is down", method.Name)
 			}
 		}
+		off := 0.01
+		if method.Hash != nil {
+			off = 0.03 // keys are as random as they are
+		}
 		for tier, want := range []float64{0.7, 0.3, 0} {
-			if math.Abs(got[tier]-want) > 0.01*want {
+			if math.Abs(got[tier]-want) > off*want {
 				t.Errorf("%s: tier %d gets %.4f, not %.2f", method.Name, tier, got[tier], want)
 			}
 		}

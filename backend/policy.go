@@ -19,16 +19,31 @@ type Policy struct {
 	// tiers can carry them. Members that are drained, that an operator has taken out or that have no address are not
 	// picked. Further attempts of a request go to members that serve, as long as there are some. 0: never.
 	Panic float64
+
+	// Zones says whether members in Zone, where this process runs, are preferred to others. A Zone "" is unknown: then
+	// Zones means nothing.
+	Zones Zones
+	Zone  string
+
+	// ZoneShare is the part of all requests to the service, from 0 to 1, that processes in Zone get; 0: as many as
+	// those of any other zone.
+	ZoneShare float64
+
+	// Subset has this process use some of the members alone. Others are no members.
+	Subset Subset
 }
 
 // SetPolicy has s go by p from now on. Members that start slowly go on as p says.
 func (s *Set) SetPolicy(p Policy) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.policy == p {
 		return
 	}
 	s.policy = p
+	s.unite()
 	for p.SlowStart <= 0 && len(s.pace.starting) > 0 {
 		s.endStart(s.pace.starting[0])
 	}

@@ -32,7 +32,8 @@ type Set struct {
 	alarms    []*alarm          // guarded by mu
 	panics    panics            // guarded by mu
 	joinWith  Reason            // of members that join; guarded by mu
-	policy    Policy            // guarded by mu
+	policy    Policy            // written with applying held, too; guarded by mu
+	indices   [tiersMax][]ID    // of members and others, for subsets; guarded by mu
 	pace      pace              // guarded by mu
 }
 
@@ -210,6 +211,7 @@ func (s *Set) layOut(old, next *state) {
 // open opens the members of t that serve. mu is held.
 func (s *Set) open(t *tier, members []*Member) {
 	s.endCrowdedStart(t.number, members)
+	s.placeZones(t.number, members)
 	t.view = t.view.Where(func(i int) bool { return members[i].Reasons() == 0 }).Weighing(weightsOf(t.number, members))
 	unreachable := func(m *Member) bool { return m != nil && m.Reasons() == Unreachable }
 	if t.spare = t.view; slices.ContainsFunc(members, unreachable) {

@@ -181,6 +181,18 @@ func (v *View) Open(i int) bool { return v.open[i/64]>>(i%64)&1 == 1 }
 // Weight returns the weight of backend i itself, whatever Weighing said.
 func (v *View) Weight(i int) int { return v.backends[i].Weight }
 
+// Share returns the part of the requests that turns give backend i, from 0 to 1.
+func (v *View) Share(i int) float64 {
+	sum := 0.0
+	for _, k := range v.order {
+		sum += float64(v.weights[k])
+	}
+	if !v.Open(i) || sum == 0 {
+		return 0
+	}
+	return float64(v.weights[i]) / sum
+}
+
 // Name returns the name of backend i.
 func (v *View) Name(i int) string { return v.backends[i].Name }
 

@@ -169,6 +169,9 @@ func TestView_weighing(t *testing.T) {
 			}
 		}
 	}
+	if other.Share(4) != 0.6 || other.Share(1) != 0 || other.With(4, false).Share(0) != 0.75 {
+		t.Errorf("shares %g, %g", other.Share(4), other.Share(1))
+	}
 	if v.Weighing(nil) != v || other.Weighing(nil).Count() != 4 {
 		t.Error("the weights of the backends do not come back")
 	}

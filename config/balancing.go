@@ -36,33 +36,6 @@ func balancingKeys() []*schema.Key {
 			Doc: "What `ketama` and `maglev` choose by: requests with the same value go to the same backend. " +
 				"`client_ip` (the default), `path`, `uri` (with the query), `host`, `header:NAME`, `cookie:NAME`, " +
 				"`query:NAME`. Requests without a value are balanced in turns."},
-		{Path: "spill", Type: schema.Bool, Default: "false", Example: "true",
-			Into: schema.Into(func(e *upstreamEntry) *bool { return &e.Spill }),
-			Doc: "Whether backups, and further tiers, get a part of the requests while less than 5/7 of the weight " +
-				"of the tier before is up. Without it they get requests where no backend of that can have them. See " +
-				"[tiers](balancing.md#backups-and-tiers)."},
-		{Path: "panic", Type: typeShare, Default: "0", Example: `"50%"`,
-			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Panic }),
-			Doc: "When less than this part of the weight of a tier is up, and other tiers cannot help, all of its " +
-				"backends get requests, also those that fail their checks: the checks may be wrong, and the few " +
-				"that are up would be overloaded. 0: never. See [panic](balancing.md#panic)."},
-		{Path: "slow_start", Type: schema.Duration, Default: `"0s"`, Min: "0s", Max: "24h", Example: `"20s"`,
-			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.SlowStart }),
-			Doc: "How long a backend that is up again, or new while others are up, takes to get all of its requests. " +
-				"It begins with a tenth. 0: it gets them at once. Requests with a `hash_key` go where they belong, " +
-				"whatever this says. See [slow start](balancing.md#slow-start)."},
-		{Path: "sticky.cookie", Type: typeCookieName, Example: `"edge_sid"`,
-			Into: schema.Into(func(e *upstreamEntry) *string { return &e.Sticky.Cookie }),
-			Doc: "The name of a cookie that keeps a client at its backend, whatever `load_balancing` says, while " +
-				"that is up. `\"\"`: none. See [balancing](balancing.md#sticky-cookies)."},
-		{Path: "sticky.ttl", Type: schema.Duration, Default: `"1h"`, Min: "1m", Max: "8760h", Example: `"24h"`,
-			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Sticky.TTL }),
-			Doc:  "How long a client keeps the cookie (`Max-Age`). It is renewed when less than half of it is left."},
-		{Path: "sticky.secret", Type: typeSecrets, Example: `"pH2bQ0mS6kX4vT8wZ1rY3nL7"`,
-			Into: schema.Into(func(e *upstreamEntry) *[]string { return &e.Sticky.Secrets }),
-			Doc: "What the cookie is signed with, 16 bytes or more; or a list of two, of which the first signs and " +
-				"both are believed; usually `${file:/run/secrets/edge-sticky}`. Without it each start of a process " +
-				"draws one, which no other instance knows."},
 	}
 }
 
@@ -165,6 +138,60 @@ func madeAt(r *resolver, u *Upstream) syntax.Span {
 	return r.doc.defaults.Head("sticky.cookie") // a dest that spells an upstream out has no other cookie
 }
 
+// spreadKeys say which backends a method chooses from, and how these share the requests.
+func spreadKeys() []*schema.Key {
+	return []*schema.Key{
+		{Path: "spill", Type: schema.Bool, Default: "false", Example: "true",
+			Into: schema.Into(func(e *upstreamEntry) *bool { return &e.Spill }),
+			Doc: "Whether backups, and further tiers, get a part of the requests while less than 5/7 of the weight " +
+				"of the tier before is up. Without it they get requests where no backend of that can have them. See " +
+				"[tiers](balancing.md#backups-and-tiers)."},
+		{Path: "panic", Type: typeShare, Default: "0", Example: `"50%"`,
+			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Panic }),
+			Doc: "When less than this part of the weight of a tier is up, and other tiers cannot help, all of its " +
+				"backends get requests, also those that fail their checks: the checks may be wrong, and the few " +
+				"that are up would be overloaded. 0: never. See [panic](balancing.md#panic)."},
+		{Path: "slow_start", Type: schema.Duration, Default: `"0s"`, Min: "0s", Max: "24h", Example: `"20s"`,
+			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.SlowStart }),
+			Doc: "How long a backend that is up again, or new while others are up, takes to get all of its requests. " +
+				"It begins with a tenth. 0: it gets them at once. Requests with a `hash_key` go where they belong, " +
+				"whatever this says. See [slow start](balancing.md#slow-start)."},
+		{Path: "sticky.cookie", Type: typeCookieName, Example: `"edge_sid"`,
+			Into: schema.Into(func(e *upstreamEntry) *string { return &e.Sticky.Cookie }),
+			Doc: "The name of a cookie that keeps a client at its backend, whatever `load_balancing` says, while " +
+				"that is up. `\"\"`: none. See [balancing](balancing.md#sticky-cookies)."},
+		{Path: "sticky.ttl", Type: schema.Duration, Default: `"1h"`, Min: "1m", Max: "8760h", Example: `"24h"`,
+			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Sticky.TTL }),
+			Doc:  "How long a client keeps the cookie (`Max-Age`). It is renewed when less than half of it is left."},
+		{Path: "sticky.secret", Type: typeSecrets, Example: `"pH2bQ0mS6kX4vT8wZ1rY3nL7"`,
+			Into: schema.Into(func(e *upstreamEntry) *[]string { return &e.Sticky.Secrets }),
+			Doc: "What the cookie is signed with, 16 bytes or more; or a list of two, of which the first signs and " +
+				"both are believed; usually `${file:/run/secrets/edge-sticky}`. Without it each start of a process " +
+				"draws one, which no other instance knows."},
+		{Path: "zones", Type: schema.Choice, Enum: []string{"off", "prefer", "only"},
+			Example: `"prefer"`,
+			Into:    schema.Into(func(e *upstreamEntry) *string { return &e.Zones }),
+			Doc: "`prefer`: backends whose `zone` is that of `[global]` get all requests that they can carry, those " +
+				"of other zones the rest. `only`: the others are not used. `off`, as without the key: any get " +
+				"requests. See [zones](balancing.md#zones)."},
+		{Path: "zone_share", Type: typePercent, Example: `"50%"`,
+			Into: schema.Into(func(e *upstreamEntry) *int { return &e.ZoneShare }),
+			Doc: "The part of all requests to the upstream that processes in this zone get. Without it, all zones " +
+				"of backends get as many."},
+		{Path: "subset.size", Type: schema.Int, Default: "0", Min: "0", Max: "65535", Example: "20",
+			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Subset.Size }),
+			Doc: "How many backends of each tier this process uses, where there are many processes and backends. " +
+				"0: all. See [subsets](balancing.md#subsets)."},
+		{Path: "subset.index", Type: schema.Int, Min: "0", Max: "1000000", Example: "3",
+			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Subset.Index }),
+			Doc: "The number of this process, from 0 on. Without it the host name decides, and the backends are in " +
+				"subsets less evenly."},
+		{Path: "subset.of", Type: schema.Int, Min: "1", Max: "1000000", Example: "40",
+			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Subset.Of }),
+			Doc:  "How many processes there are."},
+	}
+}
+
 // routeBalancingKeys say it for one route.
 func routeBalancingKeys() []*schema.Key {
 	return []*schema.Key{
@@ -177,6 +204,12 @@ func routeBalancingKeys() []*schema.Key {
 			Into: schema.Into(func(e *routeEntry) *value.HashKey { return &e.HashKey }),
 			Doc:  "Instead of `hash_key` of the upstream."},
 	}
+}
+
+// zoneKey says where backends run.
+func zoneKey[E any](of func(E) *string) *schema.Key {
+	return &schema.Key{Path: "zone", Type: schema.String, Example: `"b"`, Into: schema.Into(of),
+		Doc: "Where it runs: see `zones`."}
 }
 
 // The tiers of backends.
@@ -217,6 +250,47 @@ func checkSlowStart(r *resolver, e *upstreamEntry) {
 		}
 		r.rep.Warnf(schema.CodeNoEffect, at, "", "slow_start moves no key: load_balancing = %q goes by keys alone",
 			e.LoadBalancing)
+	}
+}
+
+// checkSpread reports keys of upstreams about zones and subsets that do not go together.
+func checkSpread(r *resolver) {
+	for _, e := range append([]*upstreamEntry{r.doc.defaults}, r.doc.upstreams...) {
+		if e.Has("zones") && e.Zones != "off" && r.c.Global.Zone == "" && !e.Failed("zones") {
+			r.rep.Warnf(schema.CodeNoEffect, e.At("zones"), `add zone = "…" to [global]`,
+				"where this process runs is not known, so zones mean nothing")
+		}
+		if e.Has("zone_share") && e.Zones != "prefer" && !e.Failed("zones") {
+			r.rep.Warnf(schema.CodeNoEffect, e.At("zone_share"), `add zones = "prefer"`, "no zone is preferred")
+		}
+		if e.HasAny("subset.") {
+			checkSubset(r, e)
+		}
+	}
+}
+
+// checkSubset reports what is wrong with the subset of e.
+func checkSubset(r *resolver, e *upstreamEntry) {
+	s := &e.Subset
+	least := 200 / max(100-e.Panic, 1) // where one that is down is no panic
+	switch {
+	case e.Failed("subset.size") || e.Failed("subset.index") || e.Failed("subset.of"):
+	case s.Size == 0:
+		if !e.Has("subset.size") {
+			r.rep.Warnf(schema.CodeNoEffect, e.Node().Head, "add size", "a subset without a size is all backends")
+		}
+	case e.Has("subset.index") && s.Of == 0:
+		r.rep.Errorf(e.At("subset.index"), "add of", "of how many processes is this one number %d?", s.Index)
+	case e.Has("subset.index") && s.Index >= s.Of:
+		r.rep.Errorf(e.At("subset.index"), "the first one is 0", "%d processes have no number %d", s.Of, s.Index)
+	case e.Has("subset.of") && !e.Has("subset.index"):
+		r.rep.Errorf(e.At("subset.of"), "add index", "this process has no number")
+	case s.Size < least:
+		r.rep.Warnf(codeSmallSubset, e.At("subset.size"), "",
+			"where one backend of %d is down, too few are left: at least %d should be used", s.Size, least)
+	case s.Of > 0 && s.Size*s.Of < len(e.backends):
+		r.rep.Warnf(codeSmallSubset, e.At("subset.size"), "",
+			"%d subsets of %d are fewer than %d backends: some get no requests", s.Of, s.Size, len(e.backends))
 	}
 }
 

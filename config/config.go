@@ -68,6 +68,7 @@ type Global struct {
 	Splice          int64         // bytes to come of a body from which they are spliced; 0: never
 	CAFile          string        // the authorities of backends; empty: those of the system
 	FIPS            bool
+	Zone            string `json:",omitzero"` // where the process runs; "": nobody knows
 
 	WorkingDirectory string // absolute; empty: where the process was started
 	User, Group      string // names or numbers; empty: those that started it
@@ -162,6 +163,9 @@ type Upstream struct {
 	LoadBalancing string        // the name of a balance.Method
 	HashKey       value.HashKey `json:",omitzero"` // of a method that hashes
 	Spill         bool          `json:",omitzero"` // tiers share the requests while not enough of the first one is up
+	Zones         string        `json:",omitzero"` // off, prefer or only; "": off
+	ZoneShare     int           `json:",omitzero"` // of 100 requests that processes in Global.Zone get; 0: as any zone
+	Subset        Subset        `json:",omitzero"`
 	Panic         int           `json:",omitzero"` // of 100: fewer that are up have all get requests; 0: never
 	SlowStart     time.Duration `json:",omitzero"` // of a backend that serves again; 0: it gets its requests at once
 	Sticky        Sticky        `json:",omitzero"`
@@ -205,9 +209,16 @@ type Backend struct {
 	Port   int
 	Unix   string // path of a Unix socket
 	Weight int
-	Backup bool // it gets requests where no other backend can: it is of tier 1
-	Tier   int  `json:",omitzero"` // one of the next tier gets requests where none of this one can
+	Backup bool   // it gets requests where no other backend can: it is of tier 1
+	Tier   int    `json:",omitzero"` // one of the next tier gets requests where none of this one can
+	Zone   string `json:",omitzero"` // where it runs; "": nobody knows
 	Pos    Pos
+}
+
+// Subset says that a process uses some of the backends alone. The zero value: all.
+type Subset struct {
+	Size      int // how many of each tier; 0: all
+	Index, Of int // the number of the process among so many; Of 0: it has none
 }
 
 // FirstTier returns the least tier of a backend of u.

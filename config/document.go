@@ -116,6 +116,7 @@ type backendEntry struct {
 	weight  int
 	backup  bool
 	tier    int
+	zone    string
 }
 
 // memberEntry is one [[load_balancing.backends]], which names the upstreams that it belongs to.

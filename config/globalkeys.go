@@ -66,6 +66,10 @@ func globalSection() *schema.Section {
 				Into: schema.Into(func(e *globalEntry) *string { return &e.Via }),
 				Doc: "Its name in `Via` and `Proxy-Status`. A request that came through that name more than 8 " +
 					"times goes in circles and is answered 508. `unique`: `edge-` and a random number."},
+			{Path: "zone", Type: schema.String, Example: `"eu-1a"`,
+				Into: schema.Into(func(e *globalEntry) *string { return &e.Zone }),
+				Doc: "Where the process runs, as the backends call their zones: see `zones` of upstreams. " +
+					"`${EDGE_ZONE}` takes it from the environment."},
 			{Path: "pid_file", Type: schema.String, Example: `"/run/edge/edge.pid"`, Restart: true,
 				Into: schema.Into(func(e *globalEntry) *string { return &e.PIDFile }),
 				Doc:  "Where the process writes its id. None is written without it."},

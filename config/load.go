@@ -148,6 +148,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.warnUnguardedRoutes()
 	warnRoutes(r)
 	warnSharedCookies(r)
+	checkSpread(r)
 	if doc.global.FIPS {
 		r.checkFIPS()
 	}

@@ -125,6 +125,7 @@ const (
 	codeIdleListener         = "idle-listener"
 	codeRedirectLoop         = "redirect-loop"
 	codeSharedCookie         = "shared-cookie"
+	codeSmallSubset          = "small-subset"
 )
 
 // codes lists all codes with what they mean, for the reference page and for allow.
@@ -146,6 +147,8 @@ var codes = []schema.Code{
 		"routes, and with ports of listeners."),
 	code(codeSharedCookie, "Routes for one host lead to two upstreams that have the same `sticky.cookie`: each of "+
 		"them replaces the cookie of the other one."),
+	code(codeSmallSubset, "`subset` leaves a process so few backends that one more which is down is too many, or the "+
+		"subsets of all processes together have fewer backends than there are."),
 	code(codeUnusedUpstream, "No route goes to an upstream that has a table of its own, and it is not `default`."),
 	code(schema.CodeIgnoredKey, "The key means something to another server and nothing to this one, or "+
 		"nothing yet. It is a note, not a warning."),
@@ -196,12 +199,11 @@ var dormantKeys = []string{"upgrade_sock"}
 var laterKeys = map[string][]string{
 	"": {"acme", "admin", "filters", "services", "cache", "cluster", "metrics", "tracing", "sentry",
 		"dev"},
-	"global":             {"env_file"},
-	"listeners":          {"proxy_protocol", "filters", "h3"},
-	"upstreams":          {"breaker"},
-	"upstreams.backends": {"zone"},
-	"routes":             {"when", "mirror", "cache", "compress"},
-	"log":                {"redact", "sample", "always"},
+	"global":    {"env_file"},
+	"listeners": {"proxy_protocol", "filters", "h3"},
+	"upstreams": {"breaker"},
+	"routes":    {"when", "mirror", "cache", "compress"},
+	"log":       {"redact", "sample", "always"},
 }
 
 // reserved returns the names without a meaning. Those for upstreams are those for their defaults too.

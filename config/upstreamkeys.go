@@ -16,7 +16,7 @@ func upstreamsSection() *schema.Section {
 		New: func(_ schema.Target, n *syntax.Node) schema.Target {
 			return &upstreamEntry{Upstream: Upstream{Name: n.Key}}
 		},
-		Keys: slices.Concat(balancingKeys(), poolKeys(), resilienceKeys(), []*schema.Key{
+		Keys: slices.Concat(balancingKeys(), spreadKeys(), poolKeys(), resilienceKeys(), []*schema.Key{
 			{Path: "tls", Type: typeSwitch, Example: "true",
 				Into: schema.Into(func(e *upstreamEntry) *bool { return &e.TLS.On }),
 				Doc: "Whether connections to the backends are secured. With one of the keys below it, they are; an " +
@@ -31,8 +31,8 @@ func upstreamDefaultsSection() *schema.Section {
 		Path: "upstream_defaults",
 		Doc:  "What an upstream does not say itself, for all of them.",
 		New:  schema.Make[upstreamEntry],
-		Keys: slices.Concat(balancingKeys(), poolKeys(), resilienceKeys(), protocolKeys(), upstreamSocketKeys(),
-			discoveryKeys()),
+		Keys: slices.Concat(balancingKeys(), spreadKeys(), poolKeys(), resilienceKeys(), protocolKeys(),
+			upstreamSocketKeys(), discoveryKeys()),
 	}
 	for _, k := range s.Keys {
 		switch k.Path {
@@ -161,6 +161,7 @@ func upstreamBackendsSection() *schema.Section {
 				Doc:  "Its share of the requests. 0: none; an upstream whose backends all have it answers 503."},
 			backupKey(func(e *backendEntry) *bool { return &e.backup }),
 			tierKey(func(e *backendEntry) *int { return &e.tier }),
+			zoneKey(func(e *backendEntry) *string { return &e.zone }),
 		},
 	}
 }
@@ -183,6 +184,7 @@ func membersSection() *schema.Section {
 				Doc:  "Its share of the requests. 0: none; an upstream whose backends all have it answers 503."},
 			backupKey(func(e *memberEntry) *bool { return &e.backup }),
 			tierKey(func(e *memberEntry) *int { return &e.tier }),
+			zoneKey(func(e *memberEntry) *string { return &e.zone }),
 			{Path: "upstream", Type: schema.String, Example: `"api"`,
 				Into: schema.Into(func(e *memberEntry) *string { return &e.upstream }),
 				Doc:  "A further upstream it belongs to."},

@@ -88,7 +88,7 @@ func (u *Upstream) add(e *backendEntry) {
 		return
 	}
 	b := Backend{Host: e.address.Host, Port: e.address.Port, Unix: e.address.Unix, Weight: e.weight, Backup: e.backup,
-		Tier: e.tier, Pos: e.Node().Head.Pos()}
+		Tier: e.tier, Zone: e.zone, Pos: e.Node().Head.Pos()}
 	if b.Backup && b.Tier == 0 {
 		b.Tier = backupTier
 	}

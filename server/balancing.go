@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/config"
@@ -116,6 +117,18 @@ func (m *members) commitCookie() {
 		if old != nil {
 			old.Stop()
 		}
+	}
+}
+
+// zoneModes are the words of the key "zones".
+var zoneModes = map[string]backend.Zones{"prefer": backend.ZonesPrefer, "only": backend.ZonesOnly}
+
+// policyOf says how the backends of u share the requests of this instance, which runs in zone.
+func policyOf(u *config.Upstream, zone string, instance uint64) backend.Policy {
+	return backend.Policy{
+		SlowStart: u.SlowStart, Spill: u.Spill, Panic: float64(u.Panic) / 100,
+		Zones: zoneModes[u.Zones], Zone: zone, ZoneShare: float64(u.ZoneShare) / 100,
+		Subset: backend.Subset{Size: u.Subset.Size, Index: u.Subset.Index, Of: u.Subset.Of, Instance: instance},
 	}
 }
 

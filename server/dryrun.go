@@ -51,6 +51,10 @@ type DryResult struct {
 	// DestRefused is why it may not, "" when it may: then the addresses of the name are judged when they are looked up.
 	Dest, DestRefused string
 
+	// Shares is the part of the requests that each backend of its upstream gets from this instance while all are up and
+	// equally fast, and neither a cookie nor a key decides.
+	Shares []float64
+
 	Client netip.Addr // the client, as a trusted proxy names it; invalid: a Unix socket
 
 	Status int               // of the answer of edge's own; 0 where the request is sent
@@ -79,7 +83,7 @@ func DryRun(cfg *config.Config, q *DryRequest) (*DryResult, error) {
 		return nil, err
 	}
 	defer e.Stop()
-	run := &dryRun{request: q, routes: served(cfg), result: DryResult{Backend: -1}}
+	run := &dryRun{request: q, routes: served(cfg), zone: cfg.Global.Zone, result: DryResult{Backend: -1}}
 	snapshot, err := run.snapshot(cfg)
 	if err != nil {
 		return nil, err
@@ -106,6 +110,7 @@ type dryRun struct {
 	session.NopStream
 	request *DryRequest
 	routes  []*config.Route // as the snapshot has them
+	zone    string          // where the process runs
 	result  DryResult
 
 	explainErr error
@@ -147,7 +152,8 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 
 // destination shows what c sends to u.
 func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) proxy.Destination {
-	by := chooserOf(u, c)
+	set, index := d.membersOf(u)
+	by := chooserOf(u, c, set, index)
 	choose := func(x *proxy.Exchange) string {
 		if d.result.Backend, d.result.Cookie = by.pick(x); len(u.Backends) == 0 {
 			return ""
@@ -156,6 +162,10 @@ func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) pro
 	}
 	return proxy.Show(choose, u.TLS.On, &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via}, func(x *proxy.Exchange) {
 		d.result.Sent, d.result.GRPC = h1.AppendRequest(nil, &x.Request), grpc
+		d.result.Shares = make([]float64, len(u.Backends))
+		for slot, share := range set.Shares() {
+			d.result.Shares[index[slot]] = share
+		}
 	})
 }
 
@@ -192,6 +202,26 @@ func (d *dryRun) named(rules dryRules, u *config.Upstream, grpc bool) proxy.Dest
 	})
 }
 
+// membersOf makes a set of the backends of u that this instance uses, as if all were up. index has their indices in u
+// by slot.
+func (d *dryRun) membersOf(u *config.Upstream) (set *backend.Set, index []int) {
+	set = backend.NewSet()
+	set.SetPolicy(policyOf(u, d.zone, instanceOf()))
+	somewhere := []poller.Addr{{IP: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}} // of a name
+	list := specsOf(u)
+	for i := range list {
+		list[i].Addrs = somewhere
+	}
+	set.Update(list)
+	all := set.Members()
+	for i := range list {
+		if len(index) < len(all) && all[len(index)].Address() == list[i].Address {
+			index = append(index, i)
+		}
+	}
+	return set, index
+}
+
 // chooser picks by the cookie and the key of a request, while all backends are up.
 // Owned by the reactor of the dry run.
 type chooser struct {
@@ -201,30 +231,24 @@ type chooser struct {
 	keys   *keys // nil: the method does not look at a key
 	picker balance.Picker
 	view   *balance.View
+	index  []int // of backends, by the slots of their set
 }
 
-func chooserOf(u *config.Upstream, c *config.Route) (by chooser) {
-	by.cookie = u.Sticky.Cookie
+func chooserOf(u *config.Upstream, c *config.Route, set *backend.Set, index []int) (by chooser) {
+	by.cookie, by.index = u.Sticky.Cookie, index
 	if s := u.Sticky; s.Cookie != "" && len(s.Secrets) > 0 {
-		var all []backend.Spec
-		for _, b := range u.Backends {
-			somewhere := []poller.Addr{{IP: netip.AddrPortFrom(netip.IPv4Unspecified(), 0)}} // of a name
-			all = append(all, backend.Spec{Address: b.String(), Addrs: somewhere})
-		}
 		o := sticky.Options{Service: u.Name, Name: s.Cookie, TTL: s.TTL, Secrets: s.Secrets}
-		by.sticky, _ = sticky.New(backend.NewSet(all...), o) // config has checked them
+		by.sticky, _ = sticky.New(set, o) // config has checked them
 	}
 	method := balance.ByName(cmp.Or(c.LoadBalancing, u.LoadBalancing))
 	if method.Hash == nil {
 		return by
 	}
-	var backends []balance.Backend
-	for _, b := range u.Backends {
-		one := balance.Backend{Name: b.String(), Weight: b.Weight}
-		if b.Tier > u.FirstTier() {
-			one.Weight = 0
+	backends, first := make([]balance.Backend, len(u.Backends)), u.FirstTier()
+	for _, i := range index {
+		if b := &u.Backends[i]; b.Tier == first {
+			backends[i] = balance.Backend{Name: b.String(), Weight: b.Weight}
 		}
-		backends = append(backends, one)
 	}
 	by.keys, by.picker = newKeys(1, method, cmp.Or(c.HashKey, u.HashKey)), method.New(0, 1)
 	by.view = balance.NewView(backends, nil)
@@ -240,7 +264,7 @@ func (c *chooser) pick(x *proxy.Exchange) (index int, said CookieVerdict) {
 		if said = CookieUnknown; c.sticky != nil {
 			m, _ := c.sticky.Find(value, time.Now())
 			if m != nil {
-				return m.Slot(), CookieGood
+				return c.index[m.Slot()], CookieGood
 			}
 			said = CookieBad
 		}

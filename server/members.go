@@ -81,14 +81,11 @@ func (b *build) members(u *config.Upstream) (*members, error) {
 		return nil, err
 	}
 	b.fresh = append(b.fresh, undo)
-	list := make([]backend.Spec, len(u.Backends))
-	for i, one := range u.Backends {
-		list[i] = backend.Spec{Address: one.String(), Weight: one.Weight, Tier: one.Tier}
-	}
+	list := specsOf(u)
 	for _, one := range s.set.Unresolved(list) {
 		b.lookups.Go(func() { lookUp(names, one) })
 	}
-	policy := backend.Policy{SlowStart: u.SlowStart, Spill: u.Spill, Panic: float64(u.Panic) / 100}
+	policy := policyOf(u, b.config.Global.Zone, b.server.instance)
 	b.updates = append(b.updates, func() {
 		s.set.SetPolicy(policy)
 		s.update(b.server.monitor, list, checking{b.checks[u.Name], b.agents[u.Name]})
@@ -105,6 +102,15 @@ func (b *build) members(u *config.Upstream) (*members, error) {
 		update()
 	})
 	return s, nil
+}
+
+// specsOf returns the backends of u.
+func specsOf(u *config.Upstream) []backend.Spec {
+	list := make([]backend.Spec, len(u.Backends))
+	for i, one := range u.Backends {
+		list[i] = backend.Spec{Address: one.String(), Weight: one.Weight, Tier: one.Tier, Zone: one.Zone}
+	}
+	return list
 }
 
 // namesBy returns what looks names up by these servers; by none, as Options.Lookup or the machine does.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -117,6 +118,48 @@ func TestUpstream_spill(t *testing.T) {
 		}
 		if got < c.want-1 || got > c.want+1 {
 			t.Errorf("%q: %d of 100 requests go to the backup", c.keys, got)
+		}
+	}
+}
+
+// Requests stay in the zone of the process where they can, and a subset leaves the others out.
+func TestUpstream_zonesAndSubsets(t *testing.T) {
+	var all []string
+	for i := range 4 {
+		all = append(all, mirror(t, fmt.Sprint("n", i)))
+	}
+	file := func(keys string) string {
+		text := quiet + "global.worker_threads = 1\nglobal.zone = \"a\"\n" +
+			"http = { name = \"web\", listen = \"127.0.0.1:0\" }\n" +
+			"[upstreams.default]\nload_balancing = \"round_robin\"\n" + keys + "backends = ["
+		for i, address := range all {
+			text += fmt.Sprintf("{ address = %q, zone = %q }, ", address, string("aabb"[i]))
+		}
+		return text + "]\n"
+	}
+	s := serve(t, parse(t, file("")), Options{})
+	for _, c := range []struct{ keys, want string }{
+		{"", "n0 n1 n2 n3"},
+		{"zones = \"prefer\"\n", "n0 n1"},
+		{"zones = \"only\"\n", "n0 n1"},
+		{"zones = \"off\"\nsubset = { size = 3 }\n", "3 of them"},
+		{"zones = \"only\"\nsubset = { size = 1, index = 0, of = 2 }\n", "1 of them"},
+		{"", "n0 n1 n2 n3"},
+	} {
+		if _, err := s.Apply(parse(t, file(c.keys))); err != nil {
+			t.Fatal(err)
+		}
+		var seen []string
+		for range 12 {
+			_, body := get(t, s, "web", "/")
+			name, _, _ := strings.Cut(body, " ")
+			if !slices.Contains(seen, name) {
+				seen = append(seen, name)
+			}
+		}
+		slices.Sort(seen)
+		if got := strings.Join(seen, " "); got != c.want && fmt.Sprint(len(seen), " of them") != c.want {
+			t.Errorf("%q: answered by %s, want %s", c.keys, got, c.want)
 		}
 	}
 }

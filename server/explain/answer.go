@@ -101,6 +101,7 @@ type Backend struct {
 	Weight  int     `json:"weight"`
 	Backup  bool    `json:"backup"`
 	Tier    int     `json:"tier"`
+	Zone    string  `json:"zone"`
 	Odds    float64 `json:"odds"` // its share of such requests while all are up and equally fast, 0 to 1
 }
 

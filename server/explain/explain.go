@@ -215,10 +215,11 @@ func upstreamOf(u *config.Upstream, r *config.Route, run *server.DryResult) *Ups
 		}
 		out.Backends = append(out.Backends, Backend{Address: to.Address(), Weight: 1, Odds: 1})
 	}
-	shares := odds(u, run.Backend)
+	shares := odds(u, run)
 	for i, b := range u.Backends {
 		out.Backends = append(out.Backends, Backend{
-			Address: b.String(), At: at(b.Pos), Weight: b.Weight, Backup: b.Backup, Tier: b.Tier, Odds: shares[i],
+			Address: b.String(), At: at(b.Pos), Weight: b.Weight, Backup: b.Backup, Tier: b.Tier, Zone: b.Zone,
+			Odds: shares[i],
 		})
 	}
 	return out

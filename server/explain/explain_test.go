@@ -218,6 +218,36 @@ func TestExplain_tiers(t *testing.T) {
 		" spill true ", " panic 40% ", " slow_start 20s ")
 }
 
+// Zones and subsets are part of the odds.
+func TestExplain_zones(t *testing.T) {
+	for _, c := range []struct {
+		keys string
+		want []string
+	}{
+		{"", []string{"20.0 % 10.0.0.1:80, weight 1, zone a", "20.0 % 10.0.0.5:80, weight 1, zone b"}},
+		{`zones = "prefer"`, []string{
+			"40.0 % 10.0.0.1:80", "40.0 % 10.0.0.2:80", "6.7 % 10.0.0.3:80", " zones prefer "}},
+		{`zones = "prefer", zone_share = "40%"`, []string{"50.0 % 10.0.0.1:80", "0.0 % 10.0.0.3:80"}},
+		{`zones = "only"`, []string{"50.0 % 10.0.0.2:80", "0.0 % 10.0.0.4:80"}},
+		{`subset = { size = 2, index = 0, of = 3 }`,
+			[]string{"50.0 % 10.0.0.1:80", "50.0 % 10.0.0.5:80", " subset.size 2 "}},
+		{`load_balancing = "ketama", zones = "prefer"`, []string{"100.0 % 10.0.0."}},
+		{`load_balancing = "ketama", zones = "only"`, []string{"100.0 % 10.0.0.2:80"}},
+	} {
+		text := "global.zone = \"a\"\nhttp.listen = \":8080\"\n[[routes]]\npattern = \"/*\"\ndest = \"api\"\n" +
+			"[upstreams]\napi = { " + strings.TrimPrefix(c.keys+", ", ", ") + "backends = ["
+		for i := range 5 {
+			text += fmt.Sprintf("{ address = \"10.0.0.%d:80\", zone = %q }, ", i+1, string("aabbb"[i]))
+		}
+		path := filepath.Join(t.TempDir(), "edge.toml")
+		if err := os.WriteFile(path, []byte(text+"] }\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ask := explain.Ask{URL: "http://localhost:8080/"}
+		wantLines(t, c.keys, textOf(t, answerOf(t, path, ask)), c.want...)
+	}
+}
+
 // JSON keeps its names: programs read it.
 func TestAnswer_JSON(t *testing.T) {
 	for name, ask := range map[string]explain.Ask{

@@ -1,26 +1,18 @@
 package explain
 
-import "github.com/edge-proxy/edge/config"
+import (
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server"
+)
 
-// odds returns the share of the requests that each backend of u gets while all are up and equally fast. chosen is the
-// one that the cookie or the key of the request leads to: it gets all of them. Without one, -1, the weights are the
-// shares, whatever the method; backends of further tiers get none.
-func odds(u *config.Upstream, chosen int) []float64 {
+// odds returns the share of the requests that each backend of u gets while all are up and equally fast. The one that
+// the cookie or the key of the request leads to gets all of them. Where there is none, weights, tiers, zones and
+// subsets decide, whatever the method.
+func odds(u *config.Upstream, run *server.DryResult) []float64 {
+	if run.Backend < 0 {
+		return run.Shares
+	}
 	shares := make([]float64, len(u.Backends))
-	if chosen >= 0 {
-		shares[chosen] = 1
-		return shares
-	}
-	all, first := 0, u.FirstTier()
-	for _, b := range u.Backends {
-		if b.Tier == first {
-			all += b.Weight
-		}
-	}
-	for i, b := range u.Backends {
-		if b.Tier == first {
-			shares[i] = float64(b.Weight) / float64(all)
-		}
-	}
+	shares[run.Backend] = 1
 	return shares
 }

@@ -135,6 +135,12 @@ func settingsOf(cfg *config.Config, l *config.Listener, r *config.Route, u *conf
 	if u.SlowStart > 0 {
 		s.add("slow_start", u, period(u.SlowStart), "in which a backend that is up again gets more and more")
 	}
+	if u.Zones != "" && u.Zones != "off" && cfg.Global.Zone != "" {
+		s.add("zones", u, u.Zones, "this process runs in zone "+cfg.Global.Zone)
+	}
+	if u.Subset.Size > 0 {
+		s.add("subset.size", u, fmt.Sprint(u.Subset.Size), "backends of each tier that this process uses")
+	}
 	if u.Spill {
 		s.add("spill", u, "true", "backups share the requests while less than 5/7 of the others are up")
 	}

@@ -111,6 +111,9 @@ func (a *Answer) backends(p *printer) {
 		} else if b.Tier > 0 {
 			role = fmt.Sprintf(", tier %d", b.Tier)
 		}
+		if b.Zone != "" {
+			role += ", zone " + b.Zone
+		}
 		p.line("", "%5.1f %%  %s, weight %d%s%s", 100*b.Odds, b.Address, b.Weight, role, in(b.At))
 	}
 	if left > 0 {
