@@ -91,6 +91,7 @@ func TestAgent_saysWhatItsBackendGets(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		return strings.Contains(log.String(), "does not answer: what it said last holds\" upstream=api")
 	})
+	a.answer(t, "nonsense\n")
 	want("nonsense\n", 0, 100)
 	if n := counter(s, "edge_agent_results_total", "api", "agent"); n == 0 {
 		t.Error("nonsense is not counted")
