@@ -28,7 +28,7 @@ access_log = %[4]q
 [upstreams.both]
 backends = [{ address = %[1]q }, { address = %[2]q }]
 protocol = %[3]q
-retry = { hedge_after = "20ms", on = ["connect", "grpc:unavailable"] }
+retry = { hedge_after = "100ms", on = ["connect", "grpc:unavailable"] }
 [[routes]]
 pattern = "/*"
 dest = "both"
@@ -106,14 +106,15 @@ func TestServer_hedges(t *testing.T) {
 					break
 				}
 			}
-			won := counter(s, "edge_hedges_total", "won")
-			if won == 0 || counter(s, "edge_hedges_total") != won {
-				t.Errorf("%v of %v won", won, counter(s, "edge_hedges_total"))
+			// The backend that answers may take too long now and then: then the other one is asked in vain.
+			won, all := counter(s, "edge_hedges_total", "won"), counter(s, "edge_hedges_total")
+			if lost := counter(s, "edge_hedges_total", "lost"); won == 0 || won+lost != all {
+				t.Errorf("of %v %v won and %v lost", all, won, lost)
 			}
-			testutil.Eventually(t, testutil.Patience, func() bool { return float64(left.Load()) == won })
+			testutil.Eventually(t, testutil.Patience, func() bool { return float64(left.Load()) == all })
 			closed := 0.0
 			if c.version == "h1" {
-				closed = won
+				closed = all
 			} else if conns.Load() > 2 { // of two event loops
 				t.Errorf("%d connections", conns.Load())
 			}
@@ -154,8 +155,7 @@ http {
 }
 `
 
-// A process that is stopped takes connections and requests, and answers nothing. The first requests do not wait for it,
-// and when the budget is empty per_try helps the others.
+// A process that is stopped takes connections and requests, and answers nothing: the other one answers.
 func TestServer_hedgesNginxThatIsStopped(t *testing.T) {
 	path := testutil.Nginx(t)
 	var addresses []any
@@ -173,26 +173,27 @@ func TestServer_hedgesNginxThatIsStopped(t *testing.T) {
 	s := start(t, Options{}, quiet+`
 listeners = [{ listen = "127.0.0.1:0" }]
 [upstreams.both]
+load_balancing = "round_robin"
 backends = [{ address = %q }, { address = %q }]
-retry = { hedge_after = "20ms", per_try = "200ms" }
+retry = { hedge_after = "50ms" }
 [[routes]]
 pattern = "/*"
 dest = "both"
 `, addresses...)
-	for range 20 {
+	ask := func() {
+		t.Helper()
 		if status, _ := statusOf(t, s, "/"); status != 200 {
 			t.Fatal(status)
 		}
+	}
+	for range 4 { // so few that nothing is known of what is usual
+		ask()
 	}
 	all[0].Signal(syscall.SIGSTOP)
-	for range 40 {
-		if status, _ := statusOf(t, s, "/"); status != 200 {
-			t.Fatal(status)
-		}
-	}
-	if counter(s, "edge_hedges_total", "won") == 0 {
-		t.Error("no request was hedged")
-	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		ask()
+		return counter(s, "edge_hedges_total", "won") == 2
+	}, "requests are hedged")
 	all[0].Signal(syscall.SIGCONT)
 }
 
@@ -205,12 +206,12 @@ listeners = [{ listen = "127.0.0.1:0" }]
 [upstreams.both]
 load_balancing = "round_robin"
 backends = [{ address = %q }, { address = %q }]
-retry = { hedge_after = %q, per_try = "100ms" }
+retry = { hedge_after = %q, per_try = "250ms" }
 [[routes]]
 pattern = "/*"
 dest = "both"
 `
-	s := start(t, Options{}, conf, stuck, well, "20ms")
+	s := start(t, Options{}, conf, stuck, well, "60ms")
 	ask := func(times int) {
 		t.Helper()
 		for range times {
@@ -223,7 +224,7 @@ dest = "both"
 		ask(1)
 		return counter(s, "edge_hedges_total") == 2
 	})
-	apply(t, s, conf, stuck, well, "10ms")
+	apply(t, s, conf, stuck, well, "50ms")
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		ask(1)
 		return counter(s, "edge_hedges_denied_total") > 0
