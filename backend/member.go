@@ -97,6 +97,7 @@ type Member struct {
 	parts      parts         // of its weight that it takes; guarded by set.mu
 	started    time.Time     // when it began to take more and more; zero: it does not; guarded by set.mu
 	standings  []standing    // of the reasons that m has had; guarded by set.mu
+	places     *places
 }
 
 // ID returns the identity of m.

@@ -124,7 +124,7 @@ func (s *Set) Len() int { return len(s.Members()) }
 
 // join makes a member, for a free slot or for the next one.
 func (s *Set) join(id ID, b Spec, next int) *Member {
-	m := &Member{set: s, id: id, address: b.Address, slot: next, parts: whole}
+	m := &Member{set: s, id: id, address: b.Address, slot: next, parts: whole, places: new(places)}
 	if len(s.free) >= slotsFree {
 		m.slot, s.free = s.free[0], s.free[1:]
 		s.loads.Forget(m.slot)

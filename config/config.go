@@ -178,6 +178,7 @@ type Upstream struct {
 	Timeouts      Timeouts
 	Retry         Retry
 	Outlier       Outlier
+	Breaker       Breaker
 	Discovery     Discovery
 	UserTimeout   time.Duration   // of sent bytes; below 0: the kernel's
 	FastOpen      bool            // the first bytes leave with the SYN
@@ -273,6 +274,13 @@ type Outlier struct {
 	MaxEjected int           // of 100 backends
 }
 
+// Breaker bounds what is under way at backends. 0: no limit. Those of connections and of the line are in Pool.
+type Breaker struct {
+	MaxRequests int  // at one backend
+	MaxRetries  int  // at all of them
+	Adaptive    bool // a limit of requests at all of them is found by their latency
+}
+
 // PathKind says how a route's path is compared.
 type PathKind uint8
 
@@ -306,6 +314,7 @@ type Route struct {
 	Listeners       []string          // names of those that the request may have come by; empty: all
 	ClientCert      *route.ClientCert // what the client has to have shown; nil: anything or nothing
 	Weight          int               // among equal routes; 0: none was given
+	Priority        int               // 0 goes first, 3 last; 1 is usual
 	Off             bool              // its weight was given as 0: it takes no request
 	Shadowed        bool              // an equal one comes first: it can never match
 	Dest            Dest
@@ -354,7 +363,7 @@ func (c *Config) Rest() (rest Route, needed bool) {
 		return Route{}, false
 	}
 	idle := edge().Section("routes").Default("timeouts.idle").(time.Duration)
-	return Route{Name: "default", Path: "/", Dest: f, TunnelIdle: idle}, true
+	return Route{Name: "default", Path: "/", Dest: f, Priority: 1, TunnelIdle: idle}, true
 }
 
 // Rewrite changes the path that a backend sees. The zero value changes nothing.

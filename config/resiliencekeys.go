@@ -50,6 +50,18 @@ func resilienceKeys() []*schema.Key {
 			Into: schema.Into(func(e *upstreamEntry) *int64 { return &e.Retry.Buffer }),
 			Doc: "Bytes of a request body that are kept until the answer begins, so that it can be sent again. A " +
 				"longer one is sent once. 0: none is kept."},
+		{Path: "breaker.max_requests", Type: schema.Int, Default: "0", Min: "0", Max: "1000000", Example: "2000",
+			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Breaker.MaxRequests }),
+			Doc: "Requests under way at one backend, for the whole process, those of tunnels aside. One that is full " +
+				"is passed over; where all are, further requests wait. 0: no limit. See [overload](overload.md)."},
+		{Path: "breaker.max_retries", Type: schema.Int, Default: "0", Min: "0", Max: "1000000", Example: "20",
+			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Breaker.MaxRetries }),
+			Doc: "Requests that are tried again and under way, at all backends together. Others get the failure. 0: " +
+				"no limit but `retry.budget`."},
+		{Path: "breaker.adaptive", Type: schema.Bool, Default: "false", Example: "true",
+			Into: schema.Into(func(e *upstreamEntry) *bool { return &e.Breaker.Adaptive }),
+			Doc: "Find by latency how many requests all backends together take at a time, and let [further ones]" +
+				"(overload.md#the-adaptive-limit) wait."},
 		{Path: "outlier.errors", Type: schema.Int, Default: "5", Min: "2", Max: "1000", Example: "10",
 			Into: schema.Into(func(e *upstreamEntry) *int { return &e.Outlier.Errors }),
 			Doc: "Failures in a row after which a backend is ejected: no answer; or 502, 503 and 504, from two " +

@@ -24,8 +24,9 @@ func routesSection() *schema.Section {
 			"Conditions (`listener`, `client_cert`, `methods`, `header`, `query`) all have to hold, for the request " +
 			"as the client sent it; " +
 			"where they do not, a less specific route may take it. What no route takes is answered 404.",
-		New:  schema.Make[routeEntry],
-		Keys: slices.Concat(matchKeys(), destKeys(), routeBalancingKeys(), backendKeys(), timeoutKeys()),
+		New: schema.Make[routeEntry],
+		Keys: slices.Concat(matchKeys(), destKeys(), routeBalancingKeys(), backendKeys(), timeoutKeys(),
+			[]*schema.Key{priorityKey()}),
 	}
 }
 
@@ -73,6 +74,14 @@ func matchKeys() []*schema.Key {
 			Doc: "Its share of the requests among routes that are equal in pattern and conditions. 0: none, as if " +
 				"the route were not there."},
 	}
+}
+
+// priorityKey says which requests go first where there is not room for all.
+func priorityKey() *schema.Key {
+	return &schema.Key{Path: "priority", Type: schema.Int, Default: "1", Min: "0", Max: "3", Example: "0",
+		Into: schema.Into(func(e *routeEntry) *int { return &e.Priority }),
+		Doc: "Which of the requests that wait because of `breaker` go first: 0 before 1, and so on. Those of 2 and 3 " +
+			"[wait sooner](overload.md#priorities)."}
 }
 
 // destKeys say what a route does.

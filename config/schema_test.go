@@ -156,7 +156,9 @@ func TestSchema_aliasesReachTheirKey(t *testing.T) {
 		}
 		for _, a := range k.Aliases {
 			text := a + " = " + value + "\n"
-			if name, sameLevel := strings.CutPrefix(a, "."); sameLevel {
+			if path, inside := strings.CutPrefix(a, ".."); inside {
+				text = strings.Replace(fileWith(s, k, value), k.Path+" =", path+" =", 1)
+			} else if name, sameLevel := strings.CutPrefix(a, "."); sameLevel {
 				text = strings.Replace(fileWith(s, k, value), k.Path+" =", k.Path[:strings.LastIndexByte(k.Path,
 					'.')+1]+name+" =", 1)
 			}
@@ -176,7 +178,7 @@ func TestSchema_aliasesReachTheirKey(t *testing.T) {
 				}
 				return false
 			}
-			if !slices.ContainsFunc([]string{"", "global", "upstream_defaults", "routes", "listeners",
+			if !slices.ContainsFunc([]string{"", "global", "upstreams", "upstream_defaults", "routes", "listeners",
 				"certificates"}, reached) {
 				t.Errorf("%s does not reach %s", text, k.Path)
 			}

@@ -201,7 +201,6 @@ var laterKeys = map[string][]string{
 		"dev"},
 	"global":    {"env_file"},
 	"listeners": {"proxy_protocol", "filters", "h3"},
-	"upstreams": {"breaker"},
 	"routes":    {"when", "mirror", "cache", "compress"},
 	"log":       {"redact", "sample", "always"},
 }

@@ -9,6 +9,7 @@
 //	LocalInFlight, SharedInFlight    how many at once for each key: Enter gives a Guard, Leave ends it
 //	LocalRate, SharedRate            events of each key in a sliding window
 //	LocalEstimator, SharedEstimator  events of each key since the start
+//	Concurrency                      how many requests a service takes at a time, by their latency
 //	TopK, SpaceSaving                the keys with the most events
 //
 // A key is given by its hash. All hashes that are compared or merged are of one Hasher, whose seed is secret: so no

@@ -48,6 +48,13 @@ func checkPrints(b [bucketCells]uint64) {
 	}
 }
 
+// check panics when the invariants of Concurrency do not hold.
+func (c *Concurrency) check() {
+	if !(c.limit >= concurrencyLeast) || !(c.floor >= 0) {
+		panic(fmt.Sprintf("limits: a limit of %v with a floor of %v ns", c.limit, c.floor))
+	}
+}
+
 // check panics when the invariants of LocalEstimator do not hold.
 func (e *LocalEstimator) check() {
 	if len(e.columns) > columnsCheckedMax {

@@ -22,6 +22,12 @@ func (x *Exchange) fail(f *Fault) {
 	switch f {
 	case FaultOverload, faultDescriptors:
 		x.local.stats.Shed++
+	case faultRequests:
+		x.local.stats.ShedRequests++
+	case faultConcurrency:
+		x.local.stats.ShedAdaptive++
+	case faultPending:
+		x.local.stats.ShedPending++
 	case faultTooLarge:
 		x.local.stats.TooLarge++
 	case faultLoop:
@@ -33,7 +39,7 @@ func (x *Exchange) fail(f *Fault) {
 		if own := ask(x, list, f); own.final() {
 			v = own
 		} else if own.kind != next {
-			x.fault = faultFilter // a failure of filters, so that none is asked about it
+			x.fault, x.detail = faultFilter, "" // a failure of filters, so that none is asked about it
 			v = RespondPage(faultFilter.Status)
 		}
 	}
@@ -96,9 +102,9 @@ func (x *Exchange) ownAnswer(v Verdict) {
 	}
 	h.Length = int64(len(body))
 	if f := x.fault; f != nil {
-		details := ""
-		if up := x.try.up; up != nil && up.view.Panics() {
-			details = `; details="panic"` // RFC 9209 §2.1.5: backends that fail their checks get requests
+		details := x.detail
+		if up := x.try.up; up != nil && up.view.Panics() && details == "" {
+			details = "panic" // RFC 9209 §2.1.5: backends that fail their checks get requests
 		}
 		x.proxy.addStatus(h, f.Token, details)
 		if f.allow {
@@ -106,7 +112,7 @@ func (x *Exchange) ownAnswer(v Verdict) {
 		}
 		h.Close = f.last && x.Request.Proto != message.HTTP20
 		if f.wait && !h.Has(message.RetryAfter) {
-			h.AddID(message.RetryAfter, "Retry-After", "1")
+			h.AddID(message.RetryAfter, "Retry-After", f.after())
 		}
 	}
 	x.toDown.reset()
@@ -268,9 +274,13 @@ func (p *Proxy) PlainOnTLS(r *engine.Reactor) []byte {
 	return session.AppendRefusal(nil, p, r, 400, errPlainOnTLS, false)
 }
 
-// addStatus adds why the proxy answers of its own: an error of RFC 9209, and further parameters.
-func (p *Proxy) addStatus(h *message.Head, token, more string) {
-	h.AddID(message.ProxyStatus, "Proxy-Status", p.name.String()+"; error="+token+more)
+// addStatus adds why the proxy answers of its own: an error of RFC 9209, and what details say about it.
+func (p *Proxy) addStatus(h *message.Head, token, details string) {
+	value := p.name.String() + "; error=" + token
+	if details != "" {
+		value += `; details="` + details + `"`
+	}
+	h.AddID(message.ProxyStatus, "Proxy-Status", value)
 }
 
 const plainText = "text/plain; charset=utf-8"

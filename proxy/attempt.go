@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/session"
@@ -41,7 +43,9 @@ type attempt struct {
 	own       bool // the cookie of the client names the backend
 	newCookie bool // the answer gives the client the cookie of the backend
 
-	counted counted // how the backend counts the exchange
+	counted counted            // how the backend counts the exchange
+	full    bool               // no backend was chosen, since none has room
+	limited *admission.Limiter // it holds a place at the backend; nil: none
 
 	connected int64 // reactor time, ns: the request was given to a connection, or that stood
 	sent      int64 // the last byte of its body was; 0: it has none, or not yet
@@ -67,6 +71,9 @@ func (a *attempt) reportFault(x *Exchange, f *Fault, code session.Code) {
 		return
 	}
 	a.backend.Failed(x.local.reactor)
+	if a.limited != nil && code == session.Timeout {
+		a.limited.Answered(x.local.reactor, time.Duration(x.local.reactor.Now()-max(a.connected, a.sent)))
+	}
 	if a.up.outliers == nil {
 		return
 	}
@@ -103,12 +110,16 @@ func (a *attempt) enter(x *Exchange, m *backend.Member) {
 	a.exit(x)
 	m.Enter(x.local.reactor, false)
 	a.backend, a.counted, a.sent = m, asRequest, 0
+	if a.limited = a.up.limits; a.limited != nil {
+		a.limited.Enter(x.local.reactor)
+	}
 }
 
 // exit ends the count: the backend is through with the request, or the attempt has failed.
 func (a *attempt) exit(x *Exchange) {
 	switch a.counted {
 	case 0:
+		return
 	case asRequest:
 		a.backend.Leave(x.local.reactor, false)
 		a.counted = 0
@@ -116,6 +127,9 @@ func (a *attempt) exit(x *Exchange) {
 		a.backend.Leave(x.local.reactor, a.counted&asTunnel != 0)
 		a.leaveTrial()
 		a.counted = 0
+	}
+	if a.limited != nil {
+		a.leavePlace(x)
 	}
 }
 
@@ -127,12 +141,35 @@ func (a *attempt) leaveTrial() {
 	}
 }
 
+// limitReached names the limit for which there was no connection, "" where it is none.
+func (a *attempt) limitReached(cause error) string {
+	switch {
+	case a.up == nil: // a destination of another package
+	case cause == upstream.ErrQueueFull:
+		return fmt.Sprintf("max_pending %d", a.up.upstream.Pending())
+	case cause == upstream.ErrQueueTimeout:
+		return fmt.Sprintf("max_connections %d", a.up.upstream.Options().PerBackend)
+	}
+	return ""
+}
+
+// leavePlace gives the place at the backend back, where it holds one.
+func (a *attempt) leavePlace(x *Exchange) {
+	if l := a.limited; l != nil {
+		a.limited = nil
+		l.Leave(x.local.reactor, a.backend)
+	}
+}
+
 // become has the backend count x as a tunnel: it may last for hours, and says nothing of how busy the backend is.
 func (a *attempt) become(x *Exchange) {
 	if a.counted&asRequest != 0 {
 		a.backend.Become(x.local.reactor)
 		a.leaveTrial()
 		a.counted = asTunnel
+		if a.limited != nil {
+			a.leavePlace(x)
+		}
 	}
 }
 
@@ -144,13 +181,21 @@ func (a *attempt) sample(x *Exchange) {
 	case x.Response.Status >= 502 && x.Response.Status <= 504:
 		a.backend.Failed(x.local.reactor)
 	case x.toUp.endSent:
-		a.backend.Answered(x.local.reactor, time.Duration(a.firstByte-max(a.connected, a.sent)))
+		took := time.Duration(a.firstByte - max(a.connected, a.sent))
+		a.backend.Answered(x.local.reactor, took)
+		if a.limited != nil && x.Response.Status < 500 { // a failure may take no time
+			a.limited.Answered(x.local.reactor, took)
+		}
 	}
 }
 
 // leave forgets what is known of the destination: it says nothing about another one.
 func (a *attempt) leave(x *Exchange) {
 	a.exit(x)
+	if x.retrying {
+		a.up.limits.EndRetry()
+		x.retrying = false
+	}
 	*a = attempt{fault: a.fault, cause: a.cause}
 	x.pick = balance.Request{}
 	x.Request.Authority = x.filtered

@@ -41,6 +41,9 @@ func (x *Exchange) answerSent() {
 // finish writes the log record and frees x. The client's stream may serve the next request already.
 func (x *Exchange) finish() {
 	x.dropUp()
+	if x.retrying {
+		x.try.up.limits.EndRetry()
+	}
 	x.downGone = true
 	if m := x.try.backend; m != nil && m.Trouble() != backend.NoTrouble && x.fault == nil && x.try.firstByte > 0 {
 		x.try.praise(x)
@@ -90,6 +93,10 @@ func (x *Exchange) dropUp() {
 	if x.waiter.Waiting() {
 		x.waited += x.local.reactor.Now() - x.waiter.Since()
 		x.waiter.Cancel()
+	}
+	if x.place != nil && x.place.Waiting() {
+		x.waited += x.local.reactor.Now() - x.place.Since()
+		x.place.Cancel()
 	}
 	if x.aside != 0 {
 		stopAside(x)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
@@ -52,8 +53,9 @@ type Exchange struct {
 	noted  []observe.Field // by LogField
 	total  *engine.Timer   // of Route.Timeout; nil until it is needed, then kept
 
-	pause *engine.Timer // before another attempt; nil until it is needed, then kept
-	hedge *hedge        // nil until it is needed, then kept
+	pause *engine.Timer     // before another attempt; nil until it is needed, then kept
+	hedge *hedge            // nil until it is needed, then kept
+	place *admission.Waiter // in the line for a backend that has room; nil until it is needed, then kept
 
 	started   int64        // reactor time, ns
 	target    message.Span // of the request as it came, for the log
@@ -82,6 +84,7 @@ type progress struct {
 	refusal  *Fault // the request cannot be sent on
 	allow    string // for Allow, where the method is refused; "": see allowed
 	fault    *Fault // why the proxy answered, or cut the exchange off, of its own
+	detail   string // of fault, for Proxy-Status; "": none
 	lost     *Fault // the backend failed while a worker owned x
 
 	origin  *origin  // of the request, while a worker owns x
@@ -115,6 +118,7 @@ type progress struct {
 	answering bool
 	hostSet   bool // a filter has set the Host that is sent on
 	forwards  bool // the request was made one that is sent on: see Forwarder
+	retrying  bool // it is counted as a retry that is under way
 	tunnel    bool // the answer made a tunnel of the exchange: see openTunnel
 }
 

@@ -3,6 +3,7 @@ package proxy
 import (
 	"crypto/tls"
 	"errors"
+	"math/rand/v2"
 	"syscall"
 
 	"github.com/edge-proxy/edge/backend"
@@ -24,6 +25,7 @@ type Fault struct {
 	Silent bool   // there is no answer: the client's stream is reset
 
 	wait  bool // Retry-After: 1
+	apart bool // from 1 to 3 at random, so that clients that were refused together do not come back together
 	allow bool // Allow
 	call  int  // status of gRPC; 0: what callStatus says
 	last  bool // no further request of the connection is read, where it carries one after another
@@ -34,6 +36,14 @@ type Fault struct {
 
 // Error returns the text of the answer.
 func (f *Fault) Error() string { return f.Text }
+
+// after returns the Retry-After of the answer, in seconds.
+func (f *Fault) after() string {
+	if f.apart {
+		return []string{"1", "2", "3"}[rand.IntN(3)]
+	}
+	return "1"
+}
 
 var (
 	faultNoRoute = &Fault{
@@ -150,6 +160,18 @@ var (
 	faultLimit = &Fault{
 		Status: 503, Token: "connection_limit_reached", Reason: "edge:backend_limit",
 		Text: "The backend has as many connections as it may.", wait: true,
+	}
+	faultRequests = &Fault{
+		Status: 503, Token: "connection_limit_reached", Reason: "edge:max_requests",
+		Text: "The backends have as many requests as they may.", wait: true, apart: true,
+	}
+	faultConcurrency = &Fault{
+		Status: 503, Token: "connection_limit_reached", Reason: "edge:concurrency",
+		Text: "The backends take no more requests at present.", wait: true, apart: true,
+	}
+	faultPending = &Fault{
+		Status: 503, Token: "connection_limit_reached", Reason: "edge:max_pending",
+		Text: "Too many requests wait for a backend.", wait: true, apart: true,
 	}
 	faultConnectTimeout = &Fault{
 		Status: 504, Token: "connection_timeout", Reason: "backend:connect",

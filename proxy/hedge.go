@@ -115,6 +115,9 @@ func (g *hedge) fire(*engine.Reactor) {
 	if b != nil && !b.Take(r.Index(), r.Now()) {
 		x.local.stats.Hedges.Denied++
 		x.LogField("hedge", "budget")
+		if x.try.up.limits != nil {
+			m.Release()
+		}
 		return
 	}
 	g.open(m)
@@ -145,7 +148,7 @@ func (g *hedge) due() (at int64, possible bool) {
 func (g *hedge) choose() *backend.Member {
 	x, r := g.x, g.x.local.reactor
 	d, first := x.try.up, x.try.backend
-	if x.try.own || d.upstream.Queued() > 0 {
+	if x.try.own || d.upstream.Queued() > 0 || d.limits != nil && !d.limits.Admits(r, x.route.Class, false) {
 		return nil
 	}
 	x.pick.Tried.Add(first.Slot())
@@ -156,7 +159,10 @@ func (g *hedge) choose() *backend.Member {
 	if _, slow := m.Latency(); slow > 1 {
 		return nil
 	}
-	return m
+	if d.limits != nil && !d.limits.Hold(m) {
+		return nil
+	}
+	return m // with a place where there are limits
 }
 
 // open begins the second attempt, at m. It never waits for a slot.

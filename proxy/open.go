@@ -126,6 +126,7 @@ func (x *Exchange) again(cause error) bool {
 		return false
 	}
 	if a.backend == nil || a.fault == faultLimit {
+		x.detail = a.limitReached(cause)
 		x.fail(a.fault)
 		return false
 	}
@@ -378,7 +379,7 @@ func (a *attempt) afterRefusal(x *Exchange) bool {
 	if x.refusals++; x.refusals > refusalsMax || u.Retries() == 0 || !a.up.retry.On.Has(retry.RefusedStream) {
 		return false
 	}
-	if x.refusals > 1 && !a.pay(x) {
+	if !a.mayRetry(x) || x.refusals > 1 && !a.pay(x) {
 		return false
 	}
 	a.aim = sameBackend
@@ -399,6 +400,9 @@ func (a *attempt) afterLoss(x *Exchange) bool {
 	}
 	if !a.reused {
 		return a.another(x, never, false)
+	}
+	if !a.mayRetry(x) {
+		return false
 	}
 	a.aim = sameAddress
 	a.count(x)
@@ -443,7 +447,7 @@ const never = -1
 // unless that is never. It reports false where nothing is left, or where the budget is empty; free is without it.
 func (a *attempt) another(x *Exchange, after time.Duration, free bool) bool {
 	x.pick.Tried.Add(a.backend.Slot())
-	if !free && !a.pay(x) {
+	if !a.mayRetry(x) || !free && !a.pay(x) {
 		return false
 	}
 	switch {
@@ -466,6 +470,18 @@ func (a *attempt) another(x *Exchange, after time.Duration, free bool) bool {
 func (a *attempt) count(x *Exchange) {
 	x.retries++
 	x.local.stats.Retries++
+}
+
+// mayRetry has x counted among the retries that are under way, until it ends. It reports false where there are as many
+// as there may be.
+func (a *attempt) mayRetry(x *Exchange) bool {
+	if a.up.limits == nil || x.retrying {
+		return true
+	}
+	if x.retrying = a.up.limits.TakeRetry(x.local.reactor); !x.retrying {
+		x.LogField("retry", "max_retries")
+	}
+	return x.retrying
 }
 
 // pay takes a retry from the budget. It reports false where that is empty.

@@ -77,6 +77,9 @@ type Stats struct {
 	LateResumes   uint64 // Resume of an exchange that was over or not parked
 	Panics        uint64 // filters and handlers that panicked
 	Shed          uint64 // refused under memory pressure or because the offload pool was full
+	ShedRequests  uint64 // refused because backends had as many requests as they may
+	ShedAdaptive  uint64 // refused because backends take no more at present
+	ShedPending   uint64 // refused because too many waited for a backend
 	TooLarge      uint64 // request bodies above the listener's limit
 	Tunnels       uint64 // exchanges that became tunnels
 	TunnelsIdle   uint64 // tunnels closed because nothing came through them

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/route"
@@ -24,6 +25,7 @@ type Route struct {
 	Methods []string          // nil: all but CONNECT and TRACE, which have to be named
 	Header  []route.Condition // every one has to hold, for the head as it came
 	Query   []route.Condition // likewise
+	Class   admission.Class   // what it is served before and after where there is not room for all: see ToOptions
 	Weight  int               // its share of the requests that other routes would take just as well
 	Rewrite *Rewrite          // nil: the target is sent on as it came
 	To      Destination

@@ -2,14 +2,17 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/sticky"
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
@@ -25,11 +28,12 @@ type toUpstream struct {
 	key      func(x *Exchange) (key uint64, ok bool)
 	noVia    bool
 	retry    *retry.Policy
-	perTry   time.Duration     // that of retry
-	hedge    *retry.Hedge      // likewise
-	outliers *backend.Outliers // nil: nobody is told how the backends answer
-	sticky   *sticky.Cookie    // nil: no client is kept at a backend
-	failover Destination       // of what no backend here could take; nil: that fails
+	perTry   time.Duration      // that of retry
+	hedge    *retry.Hedge       // likewise
+	outliers *backend.Outliers  // nil: nobody is told how the backends answer
+	sticky   *sticky.Cookie     // nil: no client is kept at a backend
+	failover Destination        // of what no backend here could take; nil: that fails
+	limits   *admission.Limiter // nil: the requests under way have none
 }
 
 // ToOptions say how To leads to an upstream. The zero value is good.
@@ -63,6 +67,8 @@ type ToOptions struct {
 	// and requests that wait in vain for a connection of a limited number fail. Via is that of this destination. nil:
 	// they fail. A chain of failovers is followed for up to 8 of them.
 	Failover Destination
+	// Limits bound the requests under way; nil: nothing does. Destinations that lead to the same members share them.
+	Limits *admission.Limiter
 }
 
 // HostOfBackend is the ToOptions.Host that stands for the address of the backend that is chosen.
@@ -87,6 +93,7 @@ func To(u *upstream.Upstream, o *ToOptions) Destination {
 	d.perTry, d.hedge = d.retry.PerTry, d.retry.Hedge
 	d.host, d.key, d.noVia, d.outliers, d.sticky = o.Host, o.Key, o.NoVia, o.Outliers, o.Sticky
 	d.failover = o.Failover
+	d.limits = o.Limits
 	switch {
 	case o.View != nil:
 		d.view = o.View
@@ -132,11 +139,20 @@ func (d *toUpstream) Open(x *Exchange, to session.Receiver) (session.Stream, err
 		d.setHost(x)
 	}
 	if a.aim == nextBackend && !d.choose(x) {
+		if a.full {
+			return nil, d.await(x, to)
+		}
 		if a.fault != nil {
 			return nil, a.fault
 		}
 		return nil, faultNoBackend
 	}
+	return d.connect(x, to)
+}
+
+// connect takes a connection to the backend that was chosen.
+func (d *toUpstream) connect(x *Exchange, to session.Receiver) (session.Stream, error) {
+	a := &x.try
 	x.waiter.Upgrade = x.Request.Upgrade
 	c, err := d.upstream.Take(x.local.reactor, a.backend, a.address, a.aim == sameAddress, &x.waiter)
 	switch err {
@@ -178,7 +194,9 @@ func (d *toUpstream) choose(x *Exchange) bool {
 		own, renew = d.ownMember(x)
 	}
 	next := own
-	if next == nil {
+	if d.limits != nil {
+		next = d.pickWithin(x, own)
+	} else if next == nil {
 		next = d.pick(r, q)
 	}
 	if next == nil {
@@ -195,6 +213,124 @@ func (d *toUpstream) choose(x *Exchange) bool {
 	}
 	a.address, a.refused = d.view.NextAddress(r, next), 0
 	return true
+}
+
+// roomPicks bounds how many backends are picked one after the other until one has room. Then each is looked at.
+const roomPicks = 4
+
+// pickWithin returns a backend that has room for x, of which x has a place then; nil where there is none, or where
+// others wait that came before x. own is asked first, if there is one. What is full was not tried: it may have room
+// when x is tried again.
+func (d *toUpstream) pickWithin(x *Exchange, own *backend.Member) *backend.Member {
+	r, a, l := x.local.reactor, &x.try, d.limits
+	inLine := x.place != nil && x.place.Waiting()
+	if a.full = !l.Admits(r, x.route.Class, inLine); a.full {
+		return nil
+	}
+	next := own
+	if next == nil {
+		next = d.pick(r, &x.pick)
+	}
+	if next == nil || l.Hold(next) {
+		return next
+	}
+	skip := x.pick
+	for range roomPicks {
+		skip.Tried.Add(next.Slot())
+		if next = d.view.Pick(r, &skip); next == nil || next.Reasons() != 0 {
+			break // those that are left cannot be reached
+		}
+		if l.Hold(next) {
+			return next
+		}
+	}
+	next = d.view.Find(r, &x.pick, l.Hold)
+	a.full = next == nil
+	return next
+}
+
+// await has x wait for a backend that has room.
+func (d *toUpstream) await(x *Exchange, to session.Receiver) error {
+	if x.place == nil {
+		x.place = new(admission.Waiter)
+		x.place.Init((*placeSide)(x))
+	}
+	x.try.receiver = to
+	x.try.exit(x)
+	if err := d.limits.Wait(x.local.reactor, x.place, x.route.Class); err != nil {
+		return refused(x, err)
+	}
+	return ErrPending
+}
+
+// placeSide is an Exchange as the Asker of its place in the line.
+type placeSide Exchange
+
+// Choose chooses a backend, as Open would.
+func (p *placeSide) Choose() admission.Choice {
+	x := (*Exchange)(p)
+	switch {
+	case x.try.up.choose(x):
+		x.try.aim = sameBackend
+		return admission.Chosen
+	case x.try.full:
+		return admission.Full
+	}
+	return admission.Nobody
+}
+
+// OnTurn goes on with the backend that was chosen.
+func (p *placeSide) OnTurn() {
+	x := (*Exchange)(p)
+	if invariant.On {
+		defer checkExchange(x)
+	}
+	defer x.rescue()
+	a := &x.try
+	x.waited += x.local.reactor.Now() - x.place.Since()
+	if a.aim == nextBackend { // none serves any more
+		x.attempts--
+		if s := x.open(); s != nil {
+			x.send(s)
+		}
+		return
+	}
+	switch s, err := a.up.connect(x, a.receiver); {
+	case err == nil:
+		x.send(s)
+	case err == ErrPending:
+	case x.again(err):
+		if s = x.open(); s != nil {
+			x.send(s)
+		}
+	}
+}
+
+// OnRefused ends x, which has waited in vain.
+func (p *placeSide) OnRefused(err error) {
+	x := (*Exchange)(p)
+	defer x.rescue()
+	x.waited += x.local.reactor.Now() - x.place.Since()
+	x.attempts-- // of the one that did not come about
+	x.fail(refused(x, err))
+}
+
+// refused returns the failure of x, for which no backend has room: that of the attempt before, where there was one.
+func refused(x *Exchange, err error) *Fault {
+	if f := x.try.fault; f != nil {
+		return f
+	}
+	o := x.try.up.limits.Options()
+	if err == admission.ErrLineFull {
+		x.detail = fmt.Sprintf("max_pending %d", o.Pending)
+		return faultPending
+	}
+	if now, limit := x.try.up.limits.Concurrency(); o.Adaptive && (o.Requests == 0 || now >= limit*2/3) {
+		x.detail = fmt.Sprintf("concurrency %d/%d", now, limit)
+		return faultConcurrency
+	}
+	x.detail = fmt.Sprintf("max_requests %d", o.Requests)
+	return faultRequests
 }
 
 // pick picks a backend that was not tried, one that is ejected where no other one is left.
@@ -223,6 +359,12 @@ func (d *toUpstream) enterTrial(x *Exchange, next *backend.Member) *backend.Memb
 		other := d.view.Pick(x.local.reactor, q)
 		if other == nil || other.Reasons() != 0 { // one that cannot be reached is no better
 			break
+		}
+		if d.limits != nil {
+			if !d.limits.Hold(other) {
+				break
+			}
+			next.Release()
 		}
 		next = other
 		how = d.outliers.Admit(next, false)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/warm"
@@ -14,8 +15,8 @@ import (
 	"github.com/edge-proxy/edge/upstream"
 )
 
-// Retries by status, a time of each try, a budget, hedging and outliers cost an exchange that goes well nothing of that
-// either.
+// Retries by status, a time of each try, a budget, hedging, outliers and limits cost an exchange that goes well
+// neither an allocation nor a call.
 func TestProxy_warmResilienceAllocatesNothing(t *testing.T) {
 	policy := on(t, "connect", "reset", "timeout", "5xx")
 	policy.PerTry, policy.Budget = time.Second, retry.NewBudget(1, 20)
@@ -23,6 +24,7 @@ func TestProxy_warmResilienceAllocatesNothing(t *testing.T) {
 	g := warm.NewRouted(t, warm.Browser, &proxy.Listener{}, func(origin *upstream.Upstream) []proxy.Route {
 		return []proxy.Route{{To: proxy.To(origin, &proxy.ToOptions{
 			Retry: policy, Outliers: backend.NewOutliers(origin.Options().Backends, 1, ejection.Options{}),
+			Limits: admission.New(1, admission.Options{Requests: 1, Retries: 1}),
 		})}}
 	})
 	if !strings.HasPrefix(g.First, "HTTP/1.1 200 OK\r\n") {
@@ -33,5 +35,18 @@ func TestProxy_warmResilienceAllocatesNothing(t *testing.T) {
 	c := g.Loop.Calls().Minus(before)
 	if n := g.Trips - trips; allocs != 0 || c.IO() != 4*n {
 		t.Errorf("%v allocations, %d exchanges with %+v", allocs, n, c)
+	}
+}
+
+// What limits of requests cost an exchange, beside BenchmarkProxy_warm.
+func BenchmarkProxy_warmLimits(b *testing.B) {
+	g := warm.NewRouted(b, warm.Small, &proxy.Listener{}, func(origin *upstream.Upstream) []proxy.Route {
+		return []proxy.Route{{Name: "all", To: proxy.To(origin, &proxy.ToOptions{
+			Limits: admission.New(1, admission.Options{Requests: 100, Adaptive: true}),
+		})}}
+	})
+	b.ReportAllocs()
+	for b.Loop() {
+		g.Exchange()
 	}
 }

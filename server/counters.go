@@ -39,6 +39,9 @@ func (s *Server) follow(g *generation) {
 		if of.watching != nil {
 			s.counters.RegisterEjections(name)
 		}
+		if of.limits != nil {
+			s.counters.RegisterLimits(name)
+		}
 		s.counters.RegisterMembers(name)
 	}
 	for key := range g.destinations {
@@ -68,6 +71,7 @@ func (s *Server) collect() {
 		for key, d := range g.destinations {
 			addDestinations(now, r, key.name, d)
 		}
+		addLimits(now, r, g.services)
 	})
 	for _, c := range g.certs.Certificates() {
 		now.Certificates++
@@ -119,8 +123,22 @@ func (s *Server) retiredDestinations(name string, d *dynamic.Destinations) {
 // retiredService is retired for the checks and ejections of a service.
 func (s *Server) retiredService(name string, of *members) {
 	gone := metrics.NewSample()
-	addServices(gone, map[string]*members{name: of})
+	one := map[string]*members{name: of}
+	addServices(gone, one)
+	if of.limits != nil && s.state == serving {
+		s.onReactors(func(r *engine.Reactor) { addLimits(gone, r, one) })
+	}
 	s.counters.Retire(gone)
+}
+
+// addLimits adds what the limits of services have counted on r to sum.
+func addLimits(sum *metrics.Sample, r *engine.Reactor, services map[string]*members) {
+	for name, of := range services {
+		if of.limits != nil {
+			st := of.limits.Stats(r)
+			tally.Add(sum.Limits(name), &st)
+		}
+	}
 }
 
 // onReactors calls f on each reactor, one after the other, and waits.

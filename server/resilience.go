@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/tally"
@@ -21,6 +22,32 @@ type resilience struct {
 
 	outlier  config.Outlier    // that outliers were made with
 	outliers *backend.Outliers // nil: no backend is ejected
+
+	limits  *admission.Limiter // nil: there never were any; it lives as long as the upstream
+	limited bool               // it has limits
+}
+
+// setLimits bounds what is under way at the backends as u says, with the commit of b.
+func (b *build) setLimits(m *members, u *config.Upstream) {
+	o := admission.Options{
+		Requests: u.Breaker.MaxRequests, Retries: u.Breaker.MaxRetries,
+		Pending: orNone(u.Pool.Queue), Wait: u.Pool.QueueTimeout, Adaptive: u.Breaker.Adaptive,
+	}
+	m.limited = u.Breaker != config.Breaker{}
+	switch {
+	case m.limits != nil:
+		b.updates = append(b.updates, func() { m.limits.Change(o) })
+	case m.limited:
+		m.limits = admission.New(len(b.server.engine.Reactors()), o)
+	}
+}
+
+// limiter returns what bounds requests to the backends; nil: nothing does.
+func (m *members) limiter() *admission.Limiter {
+	if !m.limited {
+		return nil
+	}
+	return m.limits
 }
 
 // addEjections adds what of ejects.

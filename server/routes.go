@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/proxy"
@@ -109,13 +110,16 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	return r, err
 }
 
+// classes are those of requests, by the priority of their route.
+var classes = [...]admission.Class{admission.First, admission.Usual, admission.Later, admission.Last}
+
 // baseRoute makes of a route what needs nothing that is open: without filters of the program, logs and pages. To is
 // nil where the route leads to an upstream.
 func baseRoute(c *config.Route) (r proxy.Route, err error) {
 	rule := c.Rule()
 	r = proxy.Route{
 		Name: c.Name, Host: rule.Host, Path: rule.Path, Exact: rule.Exact, Methods: rule.Methods,
-		Header: rule.Header, Query: rule.Query, Weight: rule.Weight,
+		Header: rule.Header, Query: rule.Query, Weight: rule.Weight, Class: classes[c.Priority],
 		Listeners: rule.Listeners, ClientCert: rule.ClientCert,
 		Timeout: c.Total, BufferRequest: int(c.BufferRequest),
 		Tunnels: proxy.Tunnels{

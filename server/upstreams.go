@@ -25,6 +25,7 @@ func (b *build) upstream(u *config.Upstream, c *config.Route, protocol string) (
 		return nil, err
 	}
 	of.setOutliers(u, len(b.server.engine.Reactors()))
+	b.setLimits(of, u)
 	o.Backends = of.set
 	b.check(u, &o, protocols[protocol])
 	o.Protocol, o.Client.TunnelIdle = protocols[protocol], c.TunnelIdle

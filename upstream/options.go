@@ -83,6 +83,9 @@ func (u *Upstream) Retries() int { return orDefault(u.opts.Retries, retriesDefau
 // RetryBuffer returns how many bytes of a request's body are kept for another attempt.
 func (u *Upstream) RetryBuffer() int { return orDefault(u.opts.RetryBuffer, retryBufferDefault) }
 
+// Pending returns how many exchanges may wait for one backend because of Options.PerBackend.
+func (u *Upstream) Pending() int { return int(u.queue) }
+
 func (u *Upstream) queueTimeout() time.Duration {
 	if u.opts.QueueTimeout == 0 {
 		return queueTimeoutDefault

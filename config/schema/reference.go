@@ -84,9 +84,9 @@ func (k *Key) meaning() string {
 	if len(k.Aliases) > 0 {
 		var names []string
 		for _, a := range k.Aliases {
-			name, sameLevel := strings.CutPrefix(a, ".")
+			name := strings.TrimLeft(a, ".")
 			where := ""
-			if !sameLevel {
+			if name == a {
 				where = " (top level)"
 			}
 			names = append(names, code(name)+where)

@@ -23,7 +23,7 @@ type Key struct {
 	Restart  bool              // a new value waits until the process starts again; in sections of shape One
 	Doc      string            // Markdown without bars
 	Example  string            // a value, as a file would write it
-	Aliases  []string          // ".name" stands beside the key; "a.b" and "a" begin at the top of the file
+	Aliases  []string          // ".name" is beside the key, "..a.b" in its section, "a.b" and "a" at the top
 	Into     Field             // the field of the target that the value is for
 
 	section *Section
@@ -277,7 +277,9 @@ func addAliases(root *place, s *Section) {
 			root.aliasTo(k.Path, k)
 		}
 		for _, a := range k.Aliases {
-			if name, beside := strings.CutPrefix(a, "."); beside {
+			if path, inside := strings.CutPrefix(a, ".."); inside {
+				home.aliasTo(path, k)
+			} else if name, beside := strings.CutPrefix(a, "."); beside {
 				home.aliasTo(levelOf(k.Path)+name, k)
 			} else {
 				root.aliasTo(a, k)

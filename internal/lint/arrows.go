@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"session"},
 	{"observe", "balance", "cache"},
 	{"backend"},
-	{"backend/discovery/dns", "backend/discovery/locator", "backend/sticky"},
+	{"backend/admission", "backend/discovery/dns", "backend/discovery/locator", "backend/sticky"},
 	{"backend/discovery/remote"},
 	{"backend/discovery"},
 	{"backend/discovery/register"},

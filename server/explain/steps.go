@@ -153,12 +153,31 @@ func settingsOf(cfg *config.Config, l *config.Listener, r *config.Route, u *conf
 	if u.Sticky.Cookie != "" {
 		s.add("sticky.ttl", u, period(u.Sticky.TTL), "of the cookie "+u.Sticky.Cookie)
 	}
+	s.limits(r, u)
+	return s.list
+}
+
+// limits adds what bounds the requests of r to u that are under way.
+func (s *settings) limits(r *config.Route, u *config.Upstream) {
 	if n := u.Pool.MaxPerBackend; n > 0 {
 		s.add("pool.max_per_backend", u, fmt.Sprint(n), "connections to one backend")
-		s.add("pool.queue", u, fmt.Sprint(u.Pool.Queue), "requests that may wait for one")
+	}
+	if n := u.Breaker.MaxRequests; n > 0 {
+		s.add("breaker.max_requests", u, fmt.Sprint(n), "requests under way at one backend")
+	}
+	if n := u.Breaker.MaxRetries; n > 0 {
+		s.add("breaker.max_retries", u, fmt.Sprint(n), "retries under way at all backends")
+	}
+	if u.Breaker.Adaptive {
+		s.add("breaker.adaptive", u, "true", "a limit of requests under way is found by their latency")
+	}
+	if b := &u.Breaker; b.MaxRequests > 0 || b.Adaptive {
+		s.add("priority", r, fmt.Sprint(r.Priority), "of 0 to 3: what waits for room is served in this order")
+	}
+	if u.Pool.MaxPerBackend > 0 || u.Breaker.MaxRequests > 0 || u.Breaker.Adaptive {
+		s.add("pool.queue", u, fmt.Sprint(u.Pool.Queue), "requests that may wait")
 		s.add("pool.queue_timeout", u, period(u.Pool.QueueTimeout), "for which they wait")
 	}
-	return s.list
 }
 
 // settings collects values of keys.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/engine"
@@ -42,6 +43,7 @@ type Sample struct {
 	backends  map[string][]member
 	members   map[string]*backend.Stats
 	dynamic   map[string]*dynamic.Stats
+	limits    map[string]*admission.Stats
 }
 
 // Service is what was counted of the backends of one upstream together.
@@ -98,7 +100,8 @@ func NewSample() *Sample {
 	return &Sample{listeners: make(map[string]*Listener), upstreams: make(map[string]*upstream.Stats),
 		checks: make(map[string]*health.Stats), agents: make(map[string]*health.Stats),
 		services: make(map[string]*Service), backends: make(map[string][]member),
-		dynamic: make(map[string]*dynamic.Stats), members: make(map[string]*backend.Stats)}
+		dynamic: make(map[string]*dynamic.Stats), members: make(map[string]*backend.Stats),
+		limits: make(map[string]*admission.Stats)}
 }
 
 // Listener returns the counters of the listener with that name, to add to.
@@ -119,6 +122,9 @@ func (s *Sample) AddDynamic(name string, of dynamic.Stats) {
 
 // AddMembers adds what was counted of the backends of the upstream with that name.
 func (s *Sample) AddMembers(name string, of backend.Stats) { tally.Add(entry(s.members, name), &of) }
+
+// Limits returns the counters of the limits of the upstream with that name, to add to.
+func (s *Sample) Limits(name string) *admission.Stats { return entry(s.limits, name) }
 
 // AddChecks adds what was counted of the checks of the upstream with that name.
 func (s *Sample) AddChecks(name string, of health.Stats) { tally.Add(entry(s.checks, name), &of) }
@@ -231,6 +237,7 @@ func (c *Counters) Show(s *Sample) {
 	addAll(s.services, c.past.services)
 	addAll(s.dynamic, c.past.dynamic)
 	addAll(s.members, c.past.members)
+	addAll(s.limits, c.past.limits)
 	c.shown.Store(s)
 }
 
@@ -243,6 +250,7 @@ func (c *Counters) Retire(s *Sample) {
 	addAll(c.past.services, s.services)
 	addAll(c.past.dynamic, s.dynamic)
 	addAll(c.past.members, s.members)
+	addAll(c.past.limits, s.limits)
 }
 
 // first reports whether what has not been registered before.
@@ -279,6 +287,14 @@ func (c *Counters) RegisterUpstream(name string, mayH2 bool) {
 			}
 			return nil
 		})
+	}
+}
+
+// RegisterLimits lists the series of the limits of the upstream with that name.
+func (c *Counters) RegisterLimits(name string) {
+	if c.first("limits of " + name) {
+		labels := []observe.Label{{Name: "upstream", Value: name}}
+		register(c, limitRows, labels, func(s *Sample) *admission.Stats { return s.limits[name] })
 	}
 }
 

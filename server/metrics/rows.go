@@ -89,6 +89,9 @@ var proxyRows = []row{
 	{"edge_late_resumes_total", "", "LateResumes", "Parked requests resumed after their end."},
 	{"edge_panics_total", "in=filter", "Panics", ""},
 	{"edge_shed_total", "reason=requests", "Shed", ""},
+	{"edge_shed_total", "reason=max_requests", "ShedRequests", ""},
+	{"edge_shed_total", "reason=max_pending", "ShedPending", ""},
+	{"edge_shed_total", "reason=concurrency", "ShedAdaptive", ""},
 
 	{"edge_requests_active", "", "Active", "Requests in progress."},
 }
@@ -273,6 +276,19 @@ func resultRows(name, help string) []row {
 // agentRows are read from a health.Stats.
 func agentRows() []row {
 	return resultRows("edge_agent_results_total", "Agents of backends asked, by result.")
+}
+
+// limitRows are read from an admission.Stats.
+var limitRows = []row{
+	{"edge_breaker_queued_total", "", "Queued", "Requests that waited because of breaker."},
+	{"edge_breaker_refused_total", "limit=max_pending", "Full", "Requests answered 503 because of breaker."},
+	{"edge_breaker_refused_total", "limit=queue_timeout", "Expired", ""},
+	{"edge_breaker_retries_denied_total", "", "Retries", "Retries not made because of breaker.max_retries."},
+
+	{"edge_breaker_requests", "", "Total", "Requests under way at the backends of an upstream with breaker."},
+	{"edge_breaker_limit", "", "Limit", "The limit of these that breaker.adaptive has found."},
+	{"edge_breaker_waiting", "", "Waiting", "Requests that wait because of breaker."},
+	{"edge_breaker_open", "", "Open", "1: requests wait because of breaker, or were refused within the last second."},
 }
 
 // checkRows are read from a health.Stats.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/backend/health"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
@@ -109,6 +110,7 @@ func TestRows_showEveryCounter(t *testing.T) {
 		connections["Upstream."+name] = "shown as those of an upstream"
 	})
 	showsEach[dynamic.Stats](t, dynamicRows, connections)
+	showsEach[admission.Stats](t, limitRows, nil)
 	showsEach[h2.Stats](t, upstreamH2Rows, map[string]string{"Refused": "backends open no streams"})
 }
 
@@ -116,7 +118,8 @@ func TestRows_showEveryCounter(t *testing.T) {
 func TestRows_familiesAgree(t *testing.T) {
 	help, label := make(map[string]string), make(map[string]string)
 	for _, r := range slices.Concat(engineRows, proxyRows, tlsRows, handshakeRows(), certificateRows, listenerRows,
-		listenerH2Rows, upstreamRows, upstreamH2Rows, checkRows(), agentRows(), ejectionRows(), dynamicRows) {
+		listenerH2Rows, upstreamRows, upstreamH2Rows, checkRows(), agentRows(), ejectionRows(), dynamicRows,
+		limitRows) {
 		name := ""
 		for _, l := range r.labels() {
 			name += l.Name + " "

@@ -1,0 +1,68 @@
+package backend
+
+import (
+	"sync/atomic"
+
+	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
+)
+
+// places counts the requests under way at a member whose number is limited. It is alone on its cache lines, since all
+// reactors write it with every request, and read what else a Member has. Safe for any goroutine.
+type places struct {
+	held atomic.Int64
+	_    [120]byte
+}
+
+// Hold takes one of so many places at m for a request, 0: of any number, and reports whether one was free. Each is to
+// Release. Safe for any goroutine.
+func (m *Member) Hold(limit int) bool {
+	held := &m.places.held
+	if limit == 0 {
+		held.Add(1)
+		return true
+	}
+	for {
+		n := held.Load()
+		if n >= int64(limit) {
+			return false
+		}
+		if held.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// Release gives a place back. Safe for any goroutine.
+func (m *Member) Release() {
+	n := m.places.held.Add(-1)
+	if invariant.On {
+		invariant.That(n >= 0, "%s has %d requests", m.address, n)
+	}
+}
+
+// Held returns how many places at m are taken. Safe for any goroutine.
+func (m *Member) Held() int { return int(m.places.held.Load()) }
+
+// Find returns a member that serves, was not tried, and for which ok returns true, of the first tier that has one; nil
+// when there is none. It looks at all members one after the other, from a random one on: for when picks have failed. On
+// r only.
+func (v *View) Find(r *engine.Reactor, q *balance.Request, ok func(m *Member) bool) *Member {
+	r.MustOwn()
+	now, l := v.set.now.Load(), &v.set.loadOn(r).Local
+	for _, one := range now.tiers {
+		n := one.view.Count()
+		if n == 0 {
+			continue
+		}
+		from := int(l.Random() % uint64(n))
+		for k := range n {
+			i := one.view.OpenAt((from + k) % n)
+			if m := now.members[i]; !q.Tried.Has(i) && ok(m) {
+				return m
+			}
+		}
+	}
+	return nil
+}
