@@ -117,17 +117,18 @@ func (a *attempt) enter(x *Exchange, m *backend.Member) {
 
 // exit ends the count: the backend is through with the request, or the attempt has failed.
 func (a *attempt) exit(x *Exchange) {
-	switch a.counted {
-	case 0:
-		return
-	case asRequest:
-		a.backend.Leave(x.local.reactor, false)
-		a.counted = 0
-	default:
-		a.backend.Leave(x.local.reactor, a.counted&asTunnel != 0)
-		a.leaveTrial()
-		a.counted = 0
+	if a.counted != 0 {
+		a.leaveCounts(x)
 	}
+}
+
+// leaveCounts ends all counts of x.
+func (a *attempt) leaveCounts(x *Exchange) {
+	a.backend.Leave(x.local.reactor, a.counted&asTunnel != 0)
+	if a.counted&onTrial != 0 {
+		a.leaveTrial()
+	}
+	a.counted = 0
 	if a.limited != nil {
 		a.leavePlace(x)
 	}

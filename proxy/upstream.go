@@ -197,7 +197,9 @@ func (d *toUpstream) choose(x *Exchange) bool {
 	if d.limits != nil {
 		next = d.pickWithin(x, own)
 	} else if next == nil {
-		next = d.pick(r, q)
+		if next = d.view.Pick(r, q); d.outliers != nil {
+			next = d.orEjected(r, q, next)
+		}
 	}
 	if next == nil {
 		return false
@@ -229,7 +231,9 @@ func (d *toUpstream) pickWithin(x *Exchange, own *backend.Member) *backend.Membe
 	}
 	next := own
 	if next == nil {
-		next = d.pick(r, &x.pick)
+		if next = d.view.Pick(r, &x.pick); d.outliers != nil {
+			next = d.orEjected(r, &x.pick, next)
+		}
 	}
 	if next == nil || l.Hold(next) {
 		return next
@@ -333,12 +337,11 @@ func refused(x *Exchange, err error) *Fault {
 	return faultRequests
 }
 
-// pick picks a backend that was not tried, one that is ejected where no other one is left.
-func (d *toUpstream) pick(r *engine.Reactor, q *balance.Request) *backend.Member {
-	next := d.view.Pick(r, q)
+// orEjected returns next, which was picked, or one that is ejected where no other one is left.
+func (d *toUpstream) orEjected(r *engine.Reactor, q *balance.Request, next *backend.Member) *backend.Member {
 	none := next == nil || next.Reasons() == backend.Unreachable // in a panic ejected ones are picked anyway
-	if d.outliers != nil && none && d.outliers.LastResort(r) {
-		next = d.view.Pick(r, q)
+	if none && d.outliers.LastResort(r) {
+		return d.view.Pick(r, q)
 	}
 	return next
 }
