@@ -56,3 +56,37 @@ func TestSet_marksWhileTablesAreMade(t *testing.T) {
 		t.Error("the tiers are not open as the marks say")
 	}
 }
+
+// A member that moves to another tier while a method makes its table is closed in the tier that it is in still.
+func TestSet_marksWhileAMemberMoves(t *testing.T) {
+	for _, to := range []int{1, 2} { // a tier that there is already, and one that there is not yet
+		var moving atomic.Pointer[Member]
+		method := *balance.RoundRobin
+		method.Prepare = func(*balance.View) {
+			if m := moving.Swap(nil); m != nil {
+				m.Down(Health) // nothing waits for the table
+			}
+		}
+		s, r := NewSet(Spec{Address: "10.0.0.1:80"}, Spec{Address: "10.0.0.2:80"},
+			Spec{Address: "10.0.0.3:80", Tier: 1}), reactor(t)
+		v, m := s.View(1, &method), s.Members()[0]
+		made := method.Prepare
+		method.Prepare = func(view *balance.View) {
+			down := moving.Load() != nil
+			if made(view); !down {
+				return
+			}
+			for range 4 {
+				if v.Pick(r, nil) == m {
+					t.Errorf("to tier %d: a member that is down is picked from the tier that it leaves", to)
+				}
+			}
+		}
+		moving.Store(m)
+		s.Update([]Spec{{Address: "10.0.0.1:80", Tier: to}, {Address: "10.0.0.2:80"},
+			{Address: "10.0.0.3:80", Tier: 1}})
+		if now := s.now.Load(); moving.Load() != nil || now.tiers[to].view.Open(m.slot) {
+			t.Errorf("to tier %d: it is open in its new tier", to)
+		}
+	}
+}

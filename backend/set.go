@@ -72,6 +72,12 @@ func (now *state) byID() map[ID]*Member {
 	return all
 }
 
+// tierOf returns the tier that m, a member of now, is of. While tables are made, m.tier is the next one already.
+func (now *state) tierOf(m *Member) *tier {
+	i := slices.IndexFunc(now.tiers, func(t *tier) bool { return t.view.Weight(m.slot) > 0 })
+	return now.tiers[i]
+}
+
 // Follower hears of the members of a Set. Its methods must not change the Set.
 type Follower interface {
 	Joined(m *Member) // before m can be picked
@@ -243,11 +249,10 @@ func (t *tier) check(members []*Member) {
 
 // reopen has m open or not, by its reasons. mu is held.
 func (s *Set) reopen(m *Member) {
-	now := s.now.Load()
-	if m.tier >= len(now.tiers) || m.slot >= len(now.members) || now.members[m.slot] != m {
+	if !s.has(m) {
 		return // it is joining: its reasons are looked at when it has
 	}
-	t, reasons := now.tiers[m.tier], m.Reasons()
+	t, reasons := s.now.Load().tierOf(m), m.Reasons()
 	same := t.view.Open(m.slot) == (reasons == 0) && t.spare.Open(m.slot) == (reasons&^Unreachable == 0)
 	if same && !s.policy.Spill && s.policy.Panic == 0 { // these look at what drains, too
 		return
@@ -263,7 +268,7 @@ func (s *Set) reopen(m *Member) {
 	case !t.view.Open(m.slot) && t.view.Count() > 0:
 		s.start(m)
 	}
-	s.renew(1 << m.tier)
+	s.renew(1 << t.number)
 }
 
 // renew makes tiers anew, a set of bits, since members have opened or closed, or take other parts. mu is held.
