@@ -103,12 +103,22 @@ func (s *Set) endStart(m *Member) {
 	if m.started.IsZero() {
 		return
 	}
-	m.started = time.Time{}
-	m.parts[partStart] = 1
-	s.pace.starting = slices.DeleteFunc(s.pace.starting, func(other *Member) bool { return other == m })
-	if !m.gone {
-		s.scale(m)
-	}
+	s.endStarts(func(other *Member) bool { return other == m })
+}
+
+// endStarts does so with those that start slowly for which ends returns true. mu is held.
+func (s *Set) endStarts(ends func(m *Member) bool) {
+	s.pace.starting = slices.DeleteFunc(s.pace.starting, func(m *Member) bool {
+		if !ends(m) {
+			return false
+		}
+		m.started = time.Time{}
+		m.parts[partStart] = 1
+		if !m.gone {
+			s.scale(m)
+		}
+		return true
+	})
 }
 
 // endCrowdedStart ends the slow start of a tier in which those that start have more than half of the weight: the others
@@ -129,11 +139,7 @@ func (s *Set) endCrowdedStart(tier int, members []*Member) {
 	if 2*starting <= open {
 		return
 	}
-	for _, m := range slices.Clone(s.pace.starting) {
-		if m.tier == tier {
-			s.endStart(m)
-		}
-	}
+	s.endStarts(func(m *Member) bool { return m.tier == tier })
 }
 
 // arm has keepPace called at a time, or before. mu is held.
@@ -193,19 +199,17 @@ func (s *Set) checkPace() {
 func (s *Set) stepStarts(now time.Time) {
 	p := &s.pace
 	p.step = now.Add(s.startStep())
-	for _, m := range slices.Clone(p.starting) {
+	s.endStarts(func(m *Member) (ends bool) {
 		steps := math.Floor(startSteps * float64(now.Sub(m.started)) / float64(s.policy.SlowStart))
-		before := turnPart(m.parts[partStart])
-		if steps >= startSteps {
-			s.endStart(m)
-		} else {
-			m.parts[partStart] = max(startLeast, steps/startSteps)
-			s.scale(m)
-		}
-		if turnPart(m.parts[partStart]) != before {
+		part := min(max(startLeast, steps/startSteps), 1)
+		if turnPart(part) != turnPart(m.parts[partStart]) {
 			p.stale |= 1 << m.tier
 		}
-	}
+		if m.parts[partStart] = part; steps < startSteps {
+			s.scale(m)
+		}
+		return steps >= startSteps
+	})
 }
 
 // scale has the methods that look at load know the part that m takes. mu is held.
@@ -247,9 +251,14 @@ const (
 
 // integers returns weights in the proportions of shares. Above 0 stays above 0.
 func integers(shares []float64) []uint32 {
-	weights := make([]uint32, len(shares))
+	const off = 1e-6
+	weights, odd := make([]uint32, len(shares)), 0
 	for factor := 1.0; factor <= factorMost; factor++ {
-		if multiply(weights, shares, factor, 1e-6) {
+		// Of thousands, one share may need a factor that there is not: it alone is tried with all of them.
+		if x := shares[odd] * factor; math.Abs(x-math.Round(x)) > off {
+			continue
+		}
+		if odd = multiply(weights, shares, factor, off); odd < 0 {
 			return weights
 		}
 	}
@@ -257,16 +266,17 @@ func integers(shares []float64) []uint32 {
 	return weights
 }
 
-// multiply makes weights the shares times a factor. It reports whether none is further than that from an integer.
-func multiply(weights []uint32, shares []float64, factor, off float64) (exact bool) {
+// multiply makes weights the shares times a factor. It returns the index of the first that is further than that from an
+// integer, where it ends, else -1.
+func multiply(weights []uint32, shares []float64, factor, off float64) (odd int) {
 	for i, share := range shares {
 		x := share * factor
 		if weights[i] = uint32(x + 0.5); share > 0 && weights[i] == 0 {
 			weights[i] = 1
 		}
 		if math.Abs(float64(weights[i])-x) > off {
-			return false
+			return i
 		}
 	}
-	return true
+	return -1
 }

@@ -44,8 +44,8 @@ func (s *Set) SetPolicy(p Policy) {
 	}
 	s.policy = p
 	s.unite()
-	for p.SlowStart <= 0 && len(s.pace.starting) > 0 {
-		s.endStart(s.pace.starting[0])
+	if p.SlowStart <= 0 {
+		s.endStarts(func(*Member) bool { return true })
 	}
 	s.renew(1<<tiersMax - 1)
 }
