@@ -93,6 +93,9 @@ func (s *Set) arrange(next *state) {
 	for t, one := range next.tiers {
 		if o.panicking && h.panics(t, s.policy.Panic) {
 			o.stages = append(o.stages, stage{t, one.panic})
+			if unweighted(one.panic) {
+				o.stages = append(o.stages, stage{t, one.panic.Weighing(nil)})
+			}
 		}
 	}
 	s.prepare(o)
@@ -146,6 +149,9 @@ func (t *tierHealth) part() float64 {
 	return float64(t.open) / float64(t.all)
 }
 
+// counts reports whether m counts among the members of its tier: it does unless it is drained.
+func (m *Member) counts() bool { return m.Reasons()&^mistakable&^Names == 0 }
+
 // healths are those of all tiers.
 type healths []tierHealth
 
@@ -153,7 +159,7 @@ type healths []tierHealth
 func healthOf(now *state) healths {
 	h := make(healths, len(now.tiers))
 	for i, m := range now.members {
-		if m == nil || m.Reasons()&^mistakable&^Names != 0 {
+		if m == nil || !m.counts() {
 			continue
 		}
 		for t, one := range now.tiers {

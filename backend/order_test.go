@@ -192,6 +192,49 @@ func TestView_panicsWithinReason(t *testing.T) {
 	}
 }
 
+// A panic is over all zones, also where one of them does not serve at all, and for members that take no part of their
+// weight where there are no others. Those that are drained get nothing.
+func TestView_panicsInAllZones(t *testing.T) {
+	p, r := Policy{Panic: 0.5, Zones: ZonesPrefer, Zone: "a"}, reactor(t)
+	s := zoned(p, 4, 4)
+	all := s.Members()
+	for _, m := range all[2:] {
+		m.Down(Health) // 2 of 8 serve, both in zone a
+	}
+	all[6].Down(AgentDrain)
+	all[7].Down(Draining)
+	for _, method := range []*balance.Method{balance.RoundRobin, balance.Random, balance.Adaptive, balance.Maglev} {
+		v := s.View(1, method)
+		got := make([]float64, len(all))
+		for k := range 12_000 {
+			q := balance.Request{Key: keyOf(method, k), Keyed: method.Hash != nil}
+			got[v.Pick(r, &q).Slot()] += 1. / 12_000
+		}
+		if !near(got, []float64{1. / 6, 1. / 6, 1. / 6, 1. / 6, 1. / 6, 1. / 6, 0, 0}, 0.02) {
+			t.Errorf("%s: shares %.3f", method.Name, got)
+		}
+	}
+	if all[2].Up(Health); all[3].Up(Health) { // 4 of 6: no panic any more
+		if got := s.Shares(); !near(got, []float64{.25, .25, .25, .25, 0, 0, 0, 0}, 1e-9) {
+			t.Errorf("shares %.3f after the panic", got)
+		}
+	}
+}
+
+func TestView_panicsWhereNoneTakesAPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, r := tiered(Policy{Panic: 0.5}, []int{3}, []int{3}), reactor(t)
+		for _, m := range s.Members() {
+			m.SetPart(PartAgent, 0)
+		}
+		time.Sleep(renewalPause)
+		synctest.Wait()
+		if m := s.View(1, nil).Pick(r, nil); m == nil {
+			t.Error("nothing is picked")
+		}
+	})
+}
+
 func TestSet_onPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := tiered(Policy{Panic: 0.5}, []int{3}, []int{0})

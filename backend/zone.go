@@ -17,19 +17,24 @@ const localLeast = 2
 func (s *Set) placeZones(tier int, members []*Member) {
 	var parts map[string]float64
 	if s.policy.Zones == ZonesPrefer && s.policy.Zone != "" {
-		weights, local := make(map[string]float64), 0
+		weights, local, open, all := make(map[string]float64), 0, 0, 0
 		for _, m := range members {
 			if m == nil {
 				continue
 			}
 			weights[m.zone] += 0 // a zone without members has clients
+			if m.tier == tier && m.counts() {
+				all += m.weight
+			}
 			if m.tier == tier && m.Reasons() == 0 {
+				open += m.weight
 				if weights[m.zone] += float64(m.weight); m.zone == s.policy.Zone {
 					local++
 				}
 			}
 		}
-		if local >= localLeast {
+		// In a panic all members get requests, also where a whole zone does not serve.
+		if local >= localLeast && float64(open) >= s.policy.Panic*float64(all) {
 			parts = zoneParts(weights, s.policy.Zone, s.policy.ZoneShare)
 		}
 	}
