@@ -75,10 +75,16 @@ func (p *probe) heard(line []byte) {
 	p.settle(now, Result{Outcome: Passed, Began: p.began})
 	p.stance = next
 	why := backend.Why{Word: words[agentWord], Facts: []slog.Attr{slog.String("got", quote(line))}}
-	p.member.Mark(backend.Agent, next.maint || next.down, why)
-	p.member.Mark(backend.AgentDrain, next.drain, why)
 	if part >= 0 {
-		p.member.SetPart(backend.PartAgent, part)
+		p.member.SetPart(backend.PartAgent, part) // before it serves by the one that it had
+	}
+	out := next.maint || next.down
+	if out {
+		p.member.Mark(backend.Agent, true, why)
+	}
+	p.member.Mark(backend.AgentDrain, next.drain, why)
+	if !out { // from maint to drain it serves at no moment
+		p.member.Mark(backend.Agent, false, why)
 	}
 }
 
