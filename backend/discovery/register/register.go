@@ -2,6 +2,7 @@ package register
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -31,7 +32,8 @@ type Registry interface {
 	// sooner after an error, and when another e is to be known in the place of this one. It returns at what address
 	// others find e. It must return when ctx ends.
 	Put(ctx context.Context, e *Entry) (address string, err error)
-	// Withdraw takes back what Put has made known. What another process has put in its place stays.
+	// Withdraw takes back what Put has made known. What another process has put in its place stays. It must return when
+	// ctx ends.
 	Withdraw(ctx context.Context) error
 }
 
@@ -52,6 +54,8 @@ const (
 	putMax     = 5 * time.Second // of one call of Put
 	renewals   = 3               // in the time to live of an entry
 	backoffMin = time.Second     // between tries, after the first failure
+
+	endMax = 100 * time.Millisecond // that a registry has to return, once it is told to
 )
 
 // Registration keeps an Entry known until it is withdrawn.
@@ -60,8 +64,9 @@ type Registration struct {
 	opts    Options
 	cancel  context.CancelFunc
 	done    sync.WaitGroup
-	changed chan struct{} // holds one, when there is another entry
-	once    sync.Once     // of Withdraw
+	changed chan struct{}  // holds one, when there is another entry
+	once    sync.Once      // of Withdraw
+	end     sync.WaitGroup // of what Withdraw has begun; a registry that hangs is not waited for
 
 	mu      sync.Mutex
 	entry   Entry     // guarded by mu
@@ -105,26 +110,61 @@ func (r *Registration) Update(e Entry) {
 func (r *Registration) Known() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.knownAt.IsZero() && (r.failing.IsZero() || time.Since(r.knownAt) < r.entry.TTL)
+	return !r.knownAt.IsZero() && time.Since(r.knownAt) < r.entry.TTL
 }
 
 // Withdraw takes the entry back and ends the Registration. It reports whether others may have found the entry until
-// now. What it cannot take back before ctx ends expires by itself. A second call does nothing.
+// now. What it cannot take back before ctx ends expires by itself: it returns a moment after that, also where the
+// registry does not. A second call does nothing.
 func (r *Registration) Withdraw(ctx context.Context) (found bool) {
 	r.once.Do(func() {
 		r.cancel()
-		r.done.Wait()
-		found = r.Known()
-		err := r.opts.Registry.Withdraw(ctx)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if name := r.entry.Called(r.knownBy); err != nil {
-			slog.Warn("withdraw_failed", "registry", r.opts.To, "name", name, "error", err)
-		} else if found {
-			slog.Info("withdrawn", "registry", r.opts.To, "name", name, "address", r.knownBy)
+		ended := make(chan struct{})
+		r.end.Go(func() {
+			defer close(ended)
+			r.done.Wait()
+			r.takeBack(ctx)
+		})
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			r.await(ended)
 		}
+		found = r.Known()
 	})
 	return found
+}
+
+// await waits a moment for a registry that has been told to end. One of a program may not heed that.
+func (r *Registration) await(ended <-chan struct{}) {
+	t := time.NewTimer(endMax)
+	defer t.Stop()
+	select {
+	case <-ended:
+	case <-t.C:
+		slog.Warn("withdraw_failed", "registry", r.opts.To, "name", r.name(), "error", errHangs)
+	}
+}
+
+var errHangs = errors.New("the registry does not return")
+
+// takeBack calls Withdraw of the registry. A panic of it is a failure, as in put.
+func (r *Registration) takeBack(ctx context.Context) {
+	err := r.survive(func() error { return r.opts.Registry.Withdraw(ctx) })
+	if err != nil {
+		slog.Warn("withdraw_failed", "registry", r.opts.To, "name", r.name(), "error", err)
+	} else if r.Known() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		slog.Info("withdrawn", "registry", r.opts.To, "name", r.entry.Called(r.knownBy), "address", r.knownBy)
+	}
+}
+
+// name returns what the log calls the entry.
+func (r *Registration) name() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.entry.Called(r.knownBy)
 }
 
 // Called returns the name of e, which is address where it has none.
@@ -147,10 +187,9 @@ func (r *Registration) run(ctx context.Context) {
 		r.mu.Unlock()
 		begun := time.Now()
 		address, err := r.put(ctx, &e)
-		if ctx.Err() != nil {
-			return
+		if ctx.Err() == nil || err == nil { // else its end may be all that went wrong
+			r.tell(&e, address, begun, err)
 		}
-		r.tell(&e, address, begun, err)
 		pause := jittered(e.TTL / renewals)
 		if failures++; err == nil {
 			failures = 0
@@ -164,23 +203,35 @@ func (r *Registration) run(ctx context.Context) {
 		case <-next.C:
 		}
 		next.Stop()
+		if ctx.Err() != nil {
+			return
+		}
 	}
 }
 
 // jittered returns d, or up to a fifth less: many processes that began at one time must not come together.
 func jittered(d time.Duration) time.Duration { return d - rand.N(d/5+1) }
 
-// put calls Put. A panic of it is a failure: it must not end the proxy.
+// put calls Put.
 func (r *Registration) put(ctx context.Context, e *Entry) (address string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, putMax)
+	defer cancel()
+	err = r.survive(func() (err error) {
+		address, err = r.opts.Registry.Put(ctx, e)
+		return err
+	})
+	return address, err
+}
+
+// survive calls the registry. A panic of it is a failure: it must not end the proxy.
+func (r *Registration) survive(call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("the registry panicked: %v", p)
 			slog.Error("register_panic", "registry", r.opts.To, "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, putMax)
-	defer cancel()
-	return r.opts.Registry.Put(ctx, e)
+	return call()
 }
 
 // tell notes and logs what became of a call of Put.

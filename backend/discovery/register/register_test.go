@@ -75,7 +75,12 @@ func run(t *testing.T, e Entry, test func(t *testing.T, r *Registration, n *note
 		test(t, r, n, tally)
 		r.Withdraw(t.Context())
 	})
-	for line := range strings.Lines(out.String()) {
+	return eventsOf(out.String())
+}
+
+// eventsOf returns the events of a log, without their times and levels.
+func eventsOf(text string) (events []string) {
+	for line := range strings.Lines(text) {
 		_, line, _ = strings.Cut(strings.TrimSpace(line), "msg=")
 		events = append(events, line)
 	}
@@ -199,6 +204,78 @@ func TestRegistration_survivesItsRegistry(t *testing.T) {
 		!strings.Contains(events[2], `panic=oh`) {
 		t.Errorf("logged %q", events)
 	}
+}
+
+// A registry that heeds no context, or panics, holds up no withdrawal for longer than it may take. What it has done by
+// then counts.
+func TestRegistration_registryThatDoesNotReturn(t *testing.T) {
+	const most = 2 * time.Second
+	for what, c := range map[string]struct {
+		put, withdraw bool // hangs
+		found         bool
+		events        []string
+	}{
+		"the first Put": {true, false, false, []string{"withdraw_failed registry=here name=:80 error=" + notReturned}},
+		"Withdraw": {false, true, true, []string{
+			"registered registry=here name=10.0.0.1:80 address=10.0.0.1:80 ttl=15s",
+			"withdraw_failed registry=here name=10.0.0.1:80 error=" + notReturned}},
+	} {
+		var out bytes.Buffer
+		testutil.EventLog(t, slog.NewTextHandler(&out, nil))
+		synctest.Test(t, func(t *testing.T) {
+			released := make(chan struct{})
+			deaf := func(context.Context) error { <-released; return errors.New("late") }
+			n := &noted{begun: time.Now(), does: works}
+			if c.put {
+				n.told(deaf)
+			}
+			r := Start(Options{To: "here", Registry: n, Entry: Entry{Address: ":80"}})
+			synctest.Wait()
+			if c.withdraw {
+				n.told(deaf)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), most)
+			defer cancel()
+			begun := time.Now()
+			if found := r.Withdraw(ctx); found != c.found {
+				t.Errorf("%s: found: %v", what, found)
+			}
+			if took := time.Since(begun); took != most+endMax {
+				t.Errorf("%s: withdrawn after %s", what, took)
+			}
+			if got := eventsOf(out.String()); !slices.Equal(got, c.events) {
+				t.Errorf("%s: logged %q", what, got)
+			}
+			close(released)
+		})
+	}
+	events := run(t, Entry{Address: ":80"}, func(t *testing.T, r *Registration, n *noted, _ *Tally) {
+		n.told(panics)
+		if !r.Withdraw(t.Context()) {
+			t.Error("not found")
+		}
+	})
+	if len(events) != 3 || !strings.Contains(events[1], "panic=oh") ||
+		!strings.HasPrefix(events[2], "withdraw_failed") {
+		t.Errorf("logged %q", events)
+	}
+}
+
+const notReturned = `"the registry does not return"`
+
+// A Put that succeeds while the end begins counts: others may have found what it made known.
+func TestRegistration_endsDuringTheFirstPut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &noted{begun: time.Now()}
+		n.told(func(ctx context.Context) error { <-ctx.Done(); return nil })
+		testutil.EventLog(t, slog.DiscardHandler)
+		r := Start(Options{To: "here", Registry: n, Entry: Entry{Address: ":80"}})
+		synctest.Wait()
+		n.told(works)
+		if !r.Withdraw(t.Context()) || !slices.Equal(n.calls, []string{"put :80", "withdraw"}) {
+			t.Errorf("found: %v, calls: %q", r.Known(), n.calls)
+		}
+	})
 }
 
 func TestOpen(t *testing.T) {
