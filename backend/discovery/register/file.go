@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,7 +29,8 @@ import (
 type fileRegistry struct {
 	path  string
 	owner string
-	put   bool // a line may be there
+	put   bool   // a line may be there
+	line  string // the last one, up to its comment: another one is put though a later process has the name
 }
 
 const (
@@ -49,8 +51,9 @@ func newOwner() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Put writes the line, in the place of one that has the same name. A port alone is one of 127.0.0.1: a file is for the
-// programs of one machine.
+// Put writes the line, in the place of one that has the same name. A line that it has written before does not take the
+// place of one that a later process has written since. A port alone is one of 127.0.0.1: a file is for the programs of
+// one machine.
 func (g *fileRegistry) Put(ctx context.Context, e *Entry) (string, error) {
 	address := e.Address
 	if strings.HasPrefix(address, ":") {
@@ -64,13 +67,30 @@ func (g *fileRegistry) Put(ctx context.Context, e *Entry) (string, error) {
 		words = append(words, "zone="+e.Zone)
 	}
 	name := e.Called(address)
+	line := strings.Join(words, " ")
+	renewed := line == g.line
 	until := time.Now().Add(e.TTL).UTC().Format(time.RFC3339)
 	words = append(words, "# registered", name, "by", g.owner, "until", until)
 	g.put = true
 	err := g.rewrite(ctx, func(lines []string) []string {
+		if renewed && g.isTaken(lines, name) {
+			return lines
+		}
 		return replaced(lines, strings.Join(words, " "), func(m *mark) bool { return m.name == name })
 	})
+	if err == nil {
+		g.line = line
+	}
 	return address, err
+}
+
+// isTaken reports whether another process has a name in lines that has not ended.
+func (g *fileRegistry) isTaken(lines []string, name string) bool {
+	now := time.Now()
+	return slices.ContainsFunc(lines, func(one string) bool {
+		m := markOf(one)
+		return m != nil && m.name == name && m.owner != g.owner && m.until.After(now)
+	})
 }
 
 // Withdraw takes the line out.

@@ -126,6 +126,37 @@ func TestFile_linesOfOthersStay(t *testing.T) {
 	}
 }
 
+// A process that takes the name of another one keeps it while that one still runs, as when one restarts. When the later
+// one has died the name is free again.
+func TestFile_laterProcessHasTheName(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	synctest.Test(t, func(t *testing.T) {
+		before, after := open(t, "file://"+path), open(t, "file://"+path)
+		want := func(address string) {
+			t.Helper()
+			if got := lines(t, path); !slices.Equal(got, []string{address + " # registered a by OWNER until TIME"}) {
+				t.Errorf("%q, want %s", got, address)
+			}
+		}
+		old, next := Entry{Name: "a", Address: "10.0.0.1:1"}, Entry{Name: "a", Address: "10.0.0.1:2"}
+		put(t, before, old)
+		put(t, after, next)
+		put(t, before, old) // it renews
+		want("10.0.0.1:2")
+		put(t, after, next)
+		withdraw(t, before)
+		want("10.0.0.1:2")
+		time.Sleep(TTL + time.Second)
+		put(t, before, old)
+		want("10.0.0.1:1")
+		put(t, after, next) // it comes back late: the name is taken
+		want("10.0.0.1:1")
+		time.Sleep(TTL + time.Second)
+		put(t, after, next)
+		want("10.0.0.1:2")
+	})
+}
+
 // What a process that has died has registered is taken out by the next one that writes.
 func TestFile_deadLinesAreTakenOut(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "users")
