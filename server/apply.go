@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -59,6 +60,7 @@ func (s *Server) commit(b *build) {
 	for _, update := range b.updates {
 		update()
 	}
+	s.own.use(b.listeners) // before a request can ask for them
 	s.proxy.Swap(b.snapshot)
 	s.tickets.Use(b.tlsConfigs)
 	s.tickets.Every(b.config.TLS.TicketRotation)
@@ -66,7 +68,6 @@ func (s *Server) commit(b *build) {
 		set.listener.apply(&set)
 	}
 	s.present = &b.generation
-	s.own.use(s.present.listeners)
 	if old.certs != nil {
 		old.certs.Stop()
 	}
@@ -112,7 +113,8 @@ func (s *Server) retire(old *generation) {
 	for key, d := range old.destinations {
 		if s.present.destinations[key] == nil {
 			s.retiredDestinations(key.name, d)
-			d.Close()
+			d.Retire()
+			s.looking = append(slices.DeleteFunc(s.looking, (*dynamic.Destinations).Quiet), d)
 		}
 	}
 	for name, of := range old.services {

@@ -22,6 +22,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -89,8 +90,9 @@ type Server struct {
 	state   state       // guarded by mu
 	present *generation // guarded by mu
 
-	lingering []*sink     // that a reload took away, until they are closed; guarded by mu
-	closing   []*listener // that a reload took away, until their sockets are closed; guarded by mu
+	lingering []*sink                 // that a reload took away, until they are closed; guarded by mu
+	closing   []*listener             // that a reload took away, until their sockets are closed; guarded by mu
+	looking   []*dynamic.Destinations // that a reload took away, which may still look names up; guarded by mu
 }
 
 type state uint8
@@ -256,7 +258,7 @@ func (s *Server) Stop() error {
 	if s.present.certs != nil {
 		s.present.certs.Stop()
 	}
-	for _, d := range s.present.destinations {
+	for _, d := range slices.AppendSeq(s.looking, maps.Values(s.present.destinations)) {
 		d.Close()
 	}
 	for _, of := range s.present.services {

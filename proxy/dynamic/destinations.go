@@ -68,7 +68,7 @@ type Destinations struct {
 	mu      sync.Mutex
 	all     map[string]*destination // by canonical form; guarded by mu
 	looking int                     // look-ups under way; guarded by mu
-	closed  bool                    // guarded by mu
+	retired bool                    // guarded by mu
 }
 
 // local is what one reactor knows.

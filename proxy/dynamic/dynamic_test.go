@@ -208,11 +208,13 @@ func TestLookup_isShared(t *testing.T) {
 
 // The 257th look-up at one time is refused, and so is what comes after Close.
 func TestLookup_bounds(t *testing.T) {
-	release := make(chan struct{})
+	released := make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
 	g := newRig(t, func(context.Context, string) (dns.Answer, error) {
-		<-release
+		<-released
 		return dns.Answer{}, errors.New("SERVFAIL")
 	}, local, nil)
+	t.Cleanup(release) // when the test fails, too
 	var done sync.WaitGroup
 	for i := range 256 {
 		done.Go(func() {
@@ -221,11 +223,11 @@ func TestLookup_bounds(t *testing.T) {
 			}
 		})
 	}
-	testutil.Eventually(t, testutil.Patience, func() bool { return g.stats().Waited == 256 })
+	testutil.Eventually(t, testutil.Patience, func() bool { return g.stats().Lookups == 256 })
 	if status, _ := g.ask("b.test:80"); status != 503 || g.records.last() != "edge:shed" {
 		t.Errorf("%d %s", status, g.records.last())
 	}
-	close(release)
+	release()
 	done.Wait()
 	g.to.Close()
 	if status, _ := g.ask("c.test:80"); status != 503 {
@@ -234,6 +236,37 @@ func TestLookup_bounds(t *testing.T) {
 	if s := g.stats(); s.Shed != 2 || s.Unresolved != 256 || s.Destinations != 0 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// While there are too many look-ups, a destination that was looked up keeps its answer, as when its look-up fails.
+func TestLookup_floodSparesWhatIsKnown(t *testing.T) {
+	released := make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
+	g := newRig(t, func(_ context.Context, host string) (dns.Answer, error) {
+		if host == "a.test." {
+			return answer(time.Second, "127.0.0.1"), nil
+		}
+		<-released
+		return dns.Answer{}, errors.New("SERVFAIL")
+	}, local, nil)
+	t.Cleanup(release)
+	port := origin(t, "127.0.0.1:0", "a")
+	if status, _ := g.ask("a.test:" + port); status != 200 {
+		t.Fatal(status)
+	}
+	var done sync.WaitGroup
+	for i := range 256 {
+		done.Go(func() { g.ask(fmt.Sprintf("b%d.test:80", i)) })
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return g.stats().Lookups == 257 })
+	end := time.Now().Add(1200 * time.Millisecond) // its TTL is 1 s
+	for time.Now().Before(end) && !t.Failed() {
+		if status, _ := g.ask("a.test:" + port); status != 200 {
+			t.Errorf("%d %s", status, g.records.last())
+		}
+	}
+	release()
+	done.Wait()
 }
 
 // Close ends look-ups, and the requests that wait for them.
@@ -258,6 +291,40 @@ func TestClose(t *testing.T) {
 	if status := <-answered; status != 502 {
 		t.Errorf("%d", status)
 	}
+}
+
+// A reload ends no look-up that a request waits for, and that request goes on. The end of the process does.
+func TestRetire_requestsGoOn(t *testing.T) {
+	release := make(chan struct{})
+	var asked atomic.Int64
+	g := newRig(t, func(ctx context.Context, _ string) (dns.Answer, error) {
+		asked.Add(1)
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return answer(time.Hour, "127.0.0.1"), ctx.Err()
+	}, local, nil)
+	port := origin(t, "127.0.0.1:0", "a")
+	var done sync.WaitGroup
+	for range 5 {
+		done.Go(func() {
+			if status, _ := g.ask("a.test:" + port); status != 200 {
+				t.Errorf("%d %s", status, g.records.last())
+			}
+		})
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return g.stats().Waited == 5 })
+	g.to.Retire()
+	close(release)
+	done.Wait()
+	if status, _ := g.ask("a.test:" + port); status != 200 || asked.Load() != 2 {
+		t.Errorf("later: %d, %d look-ups", status, asked.Load())
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		s := g.stats()
+		return s.Upstream.Connections == 0 && s.Destinations == 0
+	})
 }
 
 // A name that is not there, or whose servers fail, is answered 502 and not asked for again at once.
@@ -323,15 +390,32 @@ func TestMax_leastRecentlyUsedLeaves(t *testing.T) {
 	}
 }
 
+// A destination that leaves while requests are on their way to it takes them all the same.
+func TestMax_requestsGoOn(t *testing.T) {
+	g := newRig(t, at("127.0.0.1"), local, func(o *dynamic.Options) { o.Max = 1 })
+	port := origin(t, "127.0.0.1:0", "a")
+	var done sync.WaitGroup
+	for c := range 8 {
+		done.Go(func() {
+			for range 20 {
+				if status, _ := g.ask(fmt.Sprintf("n%d.test:%s", c, port)); status != 200 {
+					t.Errorf("%d %s", status, g.records.last())
+				}
+			}
+		})
+	}
+	done.Wait()
+}
+
 // Thousands of names come and go: what is kept is bounded, and nothing is left at the end (newRig looks).
 func TestChurn(t *testing.T) {
 	const clients = 8
 	names, most := 5000, 1024
-	if testutil.RaceOn {
-		names, most = 1200, 256
+	if testutil.RaceOn || testing.Short() {
+		names, most = 300, 64
 	}
 	g := newRig(t, at("127.0.0.1"), local, func(o *dynamic.Options) {
-		if o.GRPC = false; testutil.RaceOn {
+		if o.GRPC = false; most != 1024 { // else it is the default
 			o.Max = most
 		}
 	})

@@ -50,6 +50,7 @@ func (d *Destinations) join(w waiting, now int64) {
 		one.waiting = append(one.waiting, w)
 		d.mu.Unlock()
 		return
+	case a != nil && a.good && now < a.stale: // others that flood the look-ups take nothing away from what is known
 	default:
 		one = d.shed
 	}
@@ -77,7 +78,7 @@ func (d *Destinations) look(one *destination, now int64) bool {
 	switch {
 	case one.looking:
 		return true
-	case d.closed || d.looking >= lookupsMax:
+	case d.ctx.Err() != nil || d.looking >= lookupsMax:
 		return false
 	}
 	d.looking++
@@ -104,7 +105,7 @@ func (d *Destinations) resolve(one *destination, asked int64) {
 	list := one.waiting
 	one.waiting = nil
 	switch {
-	case d.closed:
+	case d.retired:
 		d.leave(one)
 	case before == nil || before.good != a.good:
 		d.makeRoom(one, now)
@@ -305,16 +306,36 @@ func (d *Destinations) leave(one *destination) {
 	})
 }
 
-// Close ends look-ups and closes the connections that no request uses. Requests that come later are answered 503.
-func (d *Destinations) Close() {
+// Retire closes the connections that no request uses, and those of others once they have been used. Requests that are
+// on their way here go on, and their look-ups too.
+func (d *Destinations) Retire() {
 	d.mu.Lock()
-	d.closed = true
+	defer d.mu.Unlock()
+	d.retire()
+}
+
+// retire is Retire. mu is held.
+func (d *Destinations) retire() {
+	d.retired = true
 	for _, one := range d.all {
 		if !one.looking {
 			d.leave(one)
 		}
 	}
+}
+
+// Quiet reports whether no look-up is under way.
+func (d *Destinations) Quiet() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.looking == 0
+}
+
+// Close is Retire, and ends look-ups: requests that wait for one are answered 502, and those that come later 503.
+func (d *Destinations) Close() {
+	d.mu.Lock()
+	d.retire()
+	d.cancel() // with mu, so that none begins while it waits for all
 	d.mu.Unlock()
-	d.cancel()
 	d.running.Wait()
 }
