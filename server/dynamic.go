@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ type dynamicKey struct {
 	upstream        upstream.Key
 	template, allow string
 	servers         string // that names are asked of
+	own             string // where listeners listen: what was judged before one came may lead to it
 	host            string
 	noVia, grpc     bool
 	retry           retry.Policy
@@ -65,6 +67,7 @@ func (b *build) dynamic(r *proxy.Route, c *config.Route, u *config.Upstream) err
 		name: u.Name, upstream: o.Key(), template: u.Template, allow: strings.Join(u.Allow, "\n"), host: hostOf(u),
 		noVia:   !u.Via,
 		servers: fmt.Sprint(u.Discovery.Resolver), retry: of.retry,
+		own:  b.listening(),
 		grpc: r.GRPC == proxy.On || r.GRPC == proxy.ByListener && b.anyGRPC(),
 	}
 	d := b.destinations[key]
@@ -98,6 +101,18 @@ func (b *build) newDestinations(u *config.Upstream, o upstream.Options, key *dyn
 		To:  proxy.ToOptions{Host: key.host, NoVia: key.noVia, Retry: &policy},
 		Own: b.server.own.listensAt,
 	}), nil
+}
+
+// listening returns the addresses of listeners as the configuration has them: none is open yet.
+func (b *build) listening() string {
+	var all []string
+	for i := range b.config.Listeners {
+		for _, a := range b.config.Listeners[i].Addresses {
+			all = append(all, keyOf(&a))
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
 }
 
 // rulesOf returns what u says of where requests may lead.
@@ -150,8 +165,9 @@ func (o *ownAddresses) listensAt(at netip.AddrPort) bool {
 		return false
 	}
 	ip := at.Addr().Unmap().WithZone("")
+	here := ip.IsUnspecified() // connect(2) takes it for an address of this machine
 	for _, own := range *all {
-		if own.Port() == at.Port() && (own.Addr() == ip || own.Addr().IsUnspecified() && o.isHost(ip)) {
+		if own.Port() == at.Port() && (here || own.Addr() == ip || own.Addr().IsUnspecified() && o.isHost(ip)) {
 			return true
 		}
 	}

@@ -114,7 +114,8 @@ listen = ":0"
 [[routes]]
 pattern = "/*"
 dest = "{header:X-To}"
-allow_dest = ["http://*.test:*", "http://own.test:*", "http://127.0.0.0/8:*", "127.0.0.0/8", "::1"]
+allow_dest = ["http://*.test:*", "http://own.test:*", "http://127.0.0.0/8:*", "127.0.0.0/8", "::1",
+	"http://0.0.0.0:*", "http://[::]:*", "http://[::1]:*"]
 [[routes]]
 pattern = "/secret"
 dest = "status:200"
@@ -127,7 +128,9 @@ dest = "status:200"
 	refused := 0.0
 	for _, to := range []string{
 		"own.test" + port("web"), "127.0.0.1" + port("web"), "own.test" + port("all"), "any.test" + port("all"),
-		"six.test" + port("all"), "127.0.0.1" + port("all"),
+		"six.test" + port("all"), "127.0.0.1" + port("all"), "0.0.0.0" + port("web"), "0.0.0.0" + port("all"),
+		"[::]" + port("web"), "[::]" + port("all"), "[::ffff:127.0.0.1]" + port("web"), "[::ffff:0:0]" + port("web"),
+		"[0:0::1]" + port("all"), "[::ffff:7f00:1]" + port("all"), "OWN.test." + port("web"),
 	} {
 		req, err := http.NewRequest("GET", url+"/x", nil)
 		if err != nil {
@@ -138,6 +141,42 @@ dest = "status:200"
 		if refused++; resp.StatusCode != 403 || counter(s, "edge_dest_refused_total", "own_listener") != refused {
 			t.Errorf("%s: %d", to, resp.StatusCode)
 		}
+	}
+}
+
+// A destination that was judged before a reload opens a listener there is refused after that.
+func TestDynamic_listenerComesLater(t *testing.T) {
+	testutil.EventLog(t, slog.DiscardHandler)
+	at := testutil.FreeAddr(t)
+	file := func(more string) string {
+		return quiet + more + `
+http = { name = "web", listen = "127.0.0.1:0" }
+[[routes]]
+pattern = "/*"
+dest = "{header:X-To}"
+allow_dest = "http://127.0.0.0/8:*"
+[[routes]]
+pattern = "/secret"
+dest = "status:200"
+`
+	}
+	s := start(t, Options{}, "%s", file(""))
+	ask := func() int {
+		t.Helper()
+		req, err := http.NewRequest("GET", urlOf(t, s, "web")+"/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-To", at)
+		resp, _ := testutil.Do(t, &http.Client{Timeout: testutil.Patience}, req)
+		return resp.StatusCode
+	}
+	if status := ask(); status != 502 && status != 503 {
+		t.Errorf("%d before", status)
+	}
+	apply(t, s, "%s", file(`listeners = [{ name = "later", listen = "`+at+`" }]`))
+	if status := ask(); status != 403 || counter(s, "edge_dest_refused_total", "own_listener") != 1 {
+		t.Errorf("%d after", status)
 	}
 }
 
