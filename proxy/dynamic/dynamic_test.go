@@ -318,7 +318,7 @@ func TestRetire_requestsGoOn(t *testing.T) {
 	g.to.Retire()
 	close(release)
 	done.Wait()
-	if status, _ := g.ask("a.test:" + port); status != 200 || asked.Load() != 2 {
+	if status, _ := g.ask("a.test:" + port); status != 200 || asked.Load() < 2 {
 		t.Errorf("later: %d, %d look-ups", status, asked.Load())
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool {
