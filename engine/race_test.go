@@ -228,3 +228,41 @@ func TestDial_othersSimulated(t *testing.T) {
 		e.Stop()
 	}
 }
+
+// The end of the engine while addresses are tried leaves nothing, and is told once.
+func TestDial_othersStopped(t *testing.T) {
+	for seed := range uint64(200) {
+		w := sim.NewWorld(seed)
+		rng := w.Rand()
+		w.Net.DelayMax = time.Duration(1+rng.IntN(300)) * time.Millisecond
+		e, err := engine.New(engine.Options{
+			Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := e.Reactors()[0]
+		w.Add(r)
+		var doors []poller.Addr
+		for i := range 4 {
+			l := w.Serve(poller.Addr{IP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(1 + i)}), 80)})
+			l.Ignore(rng.IntN(2) == 0)
+			doors = append(doors, l.Addr())
+		}
+		h := &racing{opened: make(chan poller.Addr, 2), closed: make(chan error, 2)}
+		r.Post(&engine.Task{Run: func(r *engine.Reactor) {
+			o := &engine.DialOptions{Stagger: 10 * time.Millisecond, Others: doors[1:]}
+			if _, err := r.Dial(doors[0], h, o); err != nil && err != engine.ErrStopped {
+				t.Error(err)
+			}
+		}})
+		for range rng.IntN(30) {
+			w.Step()
+		}
+		e.Stop()
+		if n := len(w.OpenSockets()); n != 0 || len(h.closed) > 1 || len(h.opened) > 1 ||
+			len(h.opened) == 1 && len(h.closed) != 1 {
+			t.Errorf("seed %d: %d sockets are open, %d opened, %d closed", seed, n, len(h.opened), len(h.closed))
+		}
+	}
+}
