@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -35,7 +36,7 @@ func balancingKeys() []*schema.Key {
 			Into: schema.Into(func(e *upstreamEntry) *value.HashKey { return &e.HashKey }),
 			Doc: "What `ketama` and `maglev` choose by: requests with the same value go to the same backend. " +
 				"`client_ip` (the default), `path`, `uri` (with the query), `host`, `header:NAME`, `cookie:NAME`, " +
-				"`query:NAME`. Requests without a value are balanced in turns."},
+				"`query:NAME`. Requests without a value are balanced in turns. `\"\"` is the default."},
 	}
 }
 
@@ -243,13 +244,15 @@ func backupKey[E any](of func(E) *bool) *schema.Key {
 
 // checkSlowStart reports a slow start that has no effect, since the method goes by a key.
 func checkSlowStart(r *resolver, e *upstreamEntry) {
-	if e.SlowStart > 0 && Hashes(e.LoadBalancing) && !e.Failed("slow_start") && !e.Failed("load_balancing") {
-		at := e.At("load_balancing")
-		if e.Has("slow_start") {
-			at = e.At("slow_start")
+	if e.SlowStart <= 0 || !Hashes(e.LoadBalancing) || e.Failed("slow_start") || e.Failed("load_balancing") {
+		return
+	}
+	for _, path := range []string{"slow_start", "load_balancing"} {
+		if e.Has(path) { // else both are in [upstream_defaults], which is checked like an upstream
+			r.rep.Warnf(schema.CodeNoEffect, e.At(path), "",
+				"slow_start moves no key: load_balancing = %q goes by keys alone", e.LoadBalancing)
+			return
 		}
-		r.rep.Warnf(schema.CodeNoEffect, at, "", "slow_start moves no key: load_balancing = %q goes by keys alone",
-			e.LoadBalancing)
 	}
 }
 
@@ -259,6 +262,8 @@ func checkSpread(r *resolver) {
 		if e.Has("zones") && e.Zones != "off" && r.c.Global.Zone == "" && !e.Failed("zones") {
 			r.rep.Warnf(schema.CodeNoEffect, e.At("zones"), `add zone = "…" to [global]`,
 				"where this process runs is not known, so zones mean nothing")
+		} else if e.Has("zones") && e.Zones != "off" && !e.Failed("zones") && e != r.doc.defaults {
+			checkZones(r, e)
 		}
 		if e.Has("zone_share") && e.Zones != "prefer" && !e.Failed("zones") {
 			r.rep.Warnf(schema.CodeNoEffect, e.At("zone_share"), `add zones = "prefer"`, "no zone is preferred")
@@ -269,27 +274,67 @@ func checkSpread(r *resolver) {
 	}
 }
 
-// checkSubset reports what is wrong with the subset of e.
+// checkZones reports an upstream that has too few backends in the zone of this process. What sources find is not known.
+func checkZones(r *resolver, e *upstreamEntry) {
+	near := 0
+	for _, b := range e.backends {
+		if b.Failed("zone") {
+			return
+		}
+		if b.zone == r.c.Global.Zone {
+			near++
+		}
+	}
+	zone := syntax.Quote(r.c.Global.Zone)
+	switch {
+	case len(e.backends) == 0 || len(e.Discovery.Sources) > 0 || e.Failed("discover") || e.Failed("backends"):
+	case e.Zones == "only" && near == 0:
+		r.rep.Warnf(schema.CodeNoEffect, e.At("zones"), "add zone = "+zone+" to the backends that run there",
+			"no backend is in zone %s, where this process runs: requests are answered 503", zone)
+	case e.Zones == "prefer" && near < zoneLeast:
+		r.rep.Warnf(schema.CodeNoEffect, e.At("zones"), "add zone = "+zone+" to the backends that run there",
+			"zones mean nothing where fewer than %d backends are in zone %s", zoneLeast, zone)
+	}
+}
+
+// zoneLeast is how many backends of the own zone have to be up before they are preferred.
+const zoneLeast = 2
+
+// checkSubset reports what is wrong with the subset of e, whose keys may stand in [upstream_defaults] too.
 func checkSubset(r *resolver, e *upstreamEntry) {
 	s := &e.Subset
+	at := func(path string) syntax.Span {
+		switch path = "subset." + path; {
+		case e.Has(path):
+			return e.At(path)
+		case r.doc.defaults.Has(path):
+			return r.doc.defaults.At(path)
+		}
+		return syntax.Span{}
+	}
+	has := func(path string) bool { return at(path) != syntax.Span{} }
+	failed := func(path string) bool { return e.Failed("subset."+path) || r.doc.defaults.Failed("subset."+path) }
 	least := 200 / max(100-e.Panic, 1) // where one that is down is no panic
 	switch {
-	case e.Failed("subset.size") || e.Failed("subset.index") || e.Failed("subset.of"):
+	case failed("size") || failed("index") || failed("of"):
+	case s.Size == 0 && !has("size") && has("index"):
+		r.rep.Warnf(schema.CodeNoEffect, at("index"), "add size = 20", "a subset without a size is all backends")
+	case s.Size == 0 && !has("size"):
+		r.rep.Warnf(schema.CodeNoEffect, at("of"), "add size = 20", "a subset without a size is all backends")
 	case s.Size == 0:
-		if !e.Has("subset.size") {
-			r.rep.Warnf(schema.CodeNoEffect, e.Node().Head, "add size", "a subset without a size is all backends")
-		}
-	case e.Has("subset.index") && s.Of == 0:
-		r.rep.Errorf(e.At("subset.index"), "add of", "of how many processes is this one number %d?", s.Index)
-	case e.Has("subset.index") && s.Index >= s.Of:
-		r.rep.Errorf(e.At("subset.index"), "the first one is 0", "%d processes have no number %d", s.Of, s.Index)
-	case e.Has("subset.of") && !e.Has("subset.index"):
-		r.rep.Errorf(e.At("subset.of"), "add index", "this process has no number")
+	case has("index") && s.Of == 0:
+		r.rep.Errorf(at("index"), "add of", "of how many processes is this one number %d?", s.Index)
+	case has("index") && s.Index >= s.Of:
+		r.rep.Errorf(at("index"), fmt.Sprintf("the last one of %d is %d", s.Of, s.Of-1),
+			"no process has the number %d: the first one is 0", s.Index)
+	case has("of") && !has("index"):
+		r.rep.Errorf(at("of"), "add index", "this process has no number")
+	case s.Size < least && !e.Has("subset.size"): // [upstream_defaults] has the warning
 	case s.Size < least:
-		r.rep.Warnf(codeSmallSubset, e.At("subset.size"), "",
-			"where one backend of %d is down, too few are left: at least %d should be used", s.Size, least)
+		r.rep.Warnf(codeSmallSubset, at("size"), "",
+			"with a subset of %d, too few are left where one is down: at least %d should be used", s.Size, least)
 	case s.Of > 0 && s.Size*s.Of < len(e.backends):
-		r.rep.Warnf(codeSmallSubset, e.At("subset.size"), "",
+		r.rep.Warnf(codeSmallSubset, at("size"), "",
 			"%d subsets of %d are fewer than %d backends: some get no requests", s.Of, s.Size, len(e.backends))
 	}
 }

@@ -158,8 +158,9 @@ func namedByRequests(r *resolver, e *routeEntry) Dest {
 // they do.
 func warnPointlessAllow(r *resolver, e *routeEntry) {
 	if !namesItself(e.dest) {
-		if e.Has("allow_dest") {
-			r.rep.Warnf(schema.CodeNoEffect, e.Head("allow_dest"), "", "dest has no variables: it leads to one place")
+		if e.Has("allow_dest") && !strings.Contains(e.dest, "$") {
+			r.rep.Warnf(schema.CodeNoEffect, e.Head("allow_dest"), "leave it out",
+				"dest has no variables: it leads to one place")
 		}
 		return
 	}

@@ -175,11 +175,11 @@ func parseShare(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 	if n.Text == "0" || n.Text == "0%" {
 		return 0, true
 	}
-	if n.Kind != syntax.KindString {
+	if n.Kind != syntax.KindString && n.Kind != syntax.KindInt {
 		d.Report.Errorf(n.Value, "write "+k.Example, "%q must be a percentage, or 0", n.Key)
 		return nil, false
 	}
-	return parsePercent(d, &schema.Key{Default: k.Example}, n)
+	return parsePercent(d, k, n)
 }
 
 // parseHedge reads a time, or "" for none.
@@ -192,14 +192,22 @@ func parseHedge(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 
 // parsePercent reads "20%".
 func parsePercent(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
-	s, ok := d.String(n, "a percentage such as "+k.Default)
+	if n.Kind == syntax.KindInt {
+		d.Report.Errorf(n.Value, "write "+syntax.Quote(n.Text+"%"), "%q is a percentage, which ends with %%", n.Key)
+		return nil, false
+	}
+	sample := k.Default
+	if !strings.HasSuffix(sample, `%"`) {
+		sample = k.Example
+	}
+	s, ok := d.String(n, "a percentage such as "+sample)
 	if !ok {
 		return nil, false
 	}
 	digits, percent := strings.CutSuffix(s, "%")
 	v, err := strconv.ParseUint(digits, 10, 8)
 	if err != nil || !percent || v < 1 || v > 100 {
-		d.Report.Errorf(n.Value, "write "+k.Default, "%s is not a percentage from 1%% to 100%%", syntax.Quote(s))
+		d.Report.Errorf(n.Value, "write "+sample, "%s is not a percentage from 1%% to 100%%", syntax.Quote(s))
 		return nil, false
 	}
 	return int(v), true

@@ -156,8 +156,25 @@ func (d *Decoder) reportNotTable(n *syntax.Node, p *place, path string) {
 		hint = "write " + syntax.Quote("["+path+".NAME]")
 	case n.Origin == syntax.OriginList:
 		hint = "write " + syntax.Quote("["+path+"]")
+	case n.Kind == syntax.KindBool && !n.Truth:
+		hint = "leave it out"
+	case !colon:
+		hint = p.sample(n.Key)
 	}
 	d.Report.Errorf(n.Value, hint, "%q must be a table, this is %s", n.Key, n.Kind.Noun())
+}
+
+// sample returns the hint that shows the table at p with one of its keys, or "". An alias is not shown.
+func (p *place) sample(table string) string {
+	if p.section != nil {
+		return ""
+	}
+	for _, name := range p.names {
+		if k := p.children[name].key; k != nil && k.Example != "" && strings.HasSuffix(k.Path, table+"."+name) {
+			return "write " + table + " = { " + name + " = " + k.Example + " }"
+		}
+	}
+	return ""
 }
 
 // reportUnknown reports a key that the table at p does not have, with the best hint there is.
@@ -219,14 +236,15 @@ func (d *Decoder) unknownHint(n *syntax.Node, p *place) string {
 	if lower := strings.ToLower(n.Key); lower != n.Key && slices.Contains(p.names, lower) {
 		return "did you mean " + syntax.Quote(lower) + "?"
 	}
-	if hint := d.doc.schema.Reserved.word(n.Key, p.path); hint != "" {
+	near, homes := syntax.Nearest(n.Key, p.names), d.doc.schema.homesOf(n.Key)
+	slip := near != "" && syntax.Distance(strings.ToLower(n.Key), near) == 1
+	if hint := d.doc.schema.Reserved.word(n.Key, p.path); hint != "" && (!slip || near != n.Key+"s") {
 		return hint
 	}
-	near, homes := syntax.Nearest(n.Key, p.names), d.doc.schema.homesOf(n.Key)
-	switch slip := near != "" && syntax.Distance(strings.ToLower(n.Key), near) == 1; {
+	switch {
 	case near != "" && (slip || len(homes) == 0):
 		return "did you mean " + syntax.Quote(near) + "?"
-	case len(homes) > 0:
+	case len(homes) > 0 && (p.section != nil || len(p.names) > 8 || len(homes) < 3):
 		return "this belongs to " + syntax.OneOf(homes)
 	case len(p.names) > 0 && len(p.names) <= 8:
 		return "known here: " + strings.Join(slices.Sorted(slices.Values(p.names)), ", ")

@@ -2,8 +2,10 @@ package schema
 
 import (
 	"cmp"
+	"maps"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,6 +116,10 @@ func parseStrings(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
 }
 
 func parseChoice(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
+	if n.Kind != syntax.KindString && !slices.Contains(k.Enum, n.Text) && k.Synonyms[n.Text] == "" {
+		d.WrongKind(n, syntax.Alternatives(k.Enum), k.leaveOut())
+		return "", false
+	}
 	s, ok := d.String(n, syntax.Alternatives(k.Enum))
 	if same, found := k.Synonyms[s]; found {
 		return same, ok
@@ -148,6 +154,11 @@ func (d *Decoder) Choice(k *Key, n *syntax.Node, s string) bool {
 	for _, e := range k.Enum {
 		if hint == "" && len(e) > 3 && strings.HasPrefix(strings.ToLower(s), e) { // "warning"
 			hint = "did you mean " + syntax.Quote(e) + "?"
+		}
+	}
+	for _, word := range slices.Sorted(maps.Keys(k.Synonyms)) {
+		if hint == "" && strings.HasPrefix(strings.ToLower(s), word) { // "consistent_hash"
+			hint = "did you mean " + syntax.Quote(k.Synonyms[word]) + "?"
 		}
 	}
 	if hint == "" && !strings.Contains(s, " ") {

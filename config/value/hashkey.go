@@ -41,9 +41,12 @@ var sameHashKeys = map[string]string{
 }
 
 func parseHashKey(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindString && n.Text == "" {
+		return HashKey{}, true // as without the key
+	}
 	s, ok := d.String(n, "a part of a request")
-	if !ok || s == "" {
-		return HashKey{}, ok
+	if !ok {
+		return HashKey{}, false
 	}
 	of, name, named := strings.Cut(s, ":")
 	hint := hashKeyHint

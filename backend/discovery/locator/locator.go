@@ -44,6 +44,7 @@ var (
 	errLabel  = errors.New("it needs a label, docker://name or docker://name=value")
 	errHost   = errors.New("it needs the name of a host")
 	errPath   = errors.New("it needs an absolute path: file:///path")
+	errKube   = errors.New("it must be like k8s://namespace/service:port")
 	errExtra  = errors.New("it has more than can be meant")
 	errAgent  = errors.New("an instance is registered with the agent that is named: dc and near are for finding alone")
 	errNoPort = errors.New("a service has no port: its SRV records say it; dns://host:port has one")
@@ -120,7 +121,10 @@ func (l *Locator) check() error {
 		if strings.Contains(l.PortName, "/") {
 			return errExtra
 		}
-		return errors.Join(checkName(l.Host), checkName(l.Name))
+		if checkName(l.Host) != nil || checkName(l.Name) != nil {
+			return errKube
+		}
+		return nil
 	case "docker":
 		if l.Name = l.Host; l.Name == "" || l.Path != "" {
 			return errLabel
