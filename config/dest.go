@@ -65,6 +65,9 @@ func (r *resolver) parseDest(text string, at syntax.Span) Dest {
 	return r.inlineUpstream(text, at)
 }
 
+// nginxVariables are variables of nginx that a dest has by another name.
+var nginxVariables = strings.NewReplacer("$http_host", "{host}", "$host", "{host}")
+
 // inlineUpstream returns the upstream of a dest that spells out its backends: one for all dests with the same ones.
 func (r *resolver) inlineUpstream(text string, at syntax.Span) Dest {
 	var backends []Backend
@@ -78,6 +81,9 @@ func (r *resolver) inlineUpstream(text string, at syntax.Span) Dest {
 				" before each, or one upstream for each protocol"
 		}
 		if wrong != "" {
+			if meant := nginxVariables.Replace(text); meant != text {
+				hint = "write " + syntax.Quote(meant) + ", and say in allow_dest where it may lead"
+			}
 			r.rep.Errorf(at, hint, "dest = %s: %s", syntax.Quote(text), wrong)
 			return Dest{}
 		}
@@ -152,6 +158,17 @@ func namedByRequests(r *resolver, e *routeEntry) Dest {
 		u.TLS.On = l.Reaches("https", 0) && (scheme == "" || scheme == "https")
 	}
 	return Dest{Kind: DestUpstream, Upstream: i}
+}
+
+// warnPointlessPriority warns of a priority where no request waits because of a limit.
+func warnPointlessPriority(r *resolver, e *routeEntry) {
+	if !e.Has("priority") || e.Failed("priority") || e.Dest.Kind != DestUpstream || len(r.c.Upstreams) == 0 {
+		return
+	}
+	if b := r.c.Upstreams[e.Dest.Upstream].Breaker; b.MaxRequests == 0 && !b.Adaptive {
+		r.rep.Warnf(schema.CodeNoEffect, e.Head("priority"), "add breaker = { max_requests = 200 } to the upstream",
+			"no request waits by its priority: the upstream has no limit of requests")
+	}
 }
 
 // warnPointlessAllow warns of allow_dest where requests do not name where they go, and of keys that mean nothing where

@@ -37,6 +37,7 @@ func (r *resolver) resolveRoutes() {
 		r.checkRewrite(e)
 		r.warnPointlessKeys(e)
 		warnPointlessAllow(r, e)
+		warnPointlessPriority(r, e)
 		r.warnDroppedFields(e)
 		if e.Has("load_balancing") && e.Dest.Kind != DestUpstream {
 			r.rep.Errorf(e.Head("load_balancing"), "", "load_balancing is for what goes to a backend")
