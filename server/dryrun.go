@@ -54,6 +54,7 @@ type DryResult struct {
 	// Shares is the part of the requests that each backend of its upstream gets from this instance while all are up and
 	// equally fast, and neither a cookie nor a key decides.
 	Shares []float64
+	Unused []bool // says of each backend whether this instance does not use it: it is in another zone or subset
 
 	Client netip.Addr // the client, as a trusted proxy names it; invalid: a Unix socket
 
@@ -153,6 +154,10 @@ func (d *dryRun) snapshot(cfg *config.Config) (*proxy.Snapshot, error) {
 // destination shows what c sends to u.
 func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) proxy.Destination {
 	set, index := d.membersOf(u)
+	// All have the weight 0, or are in other zones.
+	if len(index) == 0 && len(u.Discovery.Sources) == 0 && u.Failover == "" {
+		return proxy.DestinationFunc(func(*proxy.Exchange) proxy.Destination { return nil })
+	}
 	by := chooserOf(u, c, set, index)
 	choose := func(x *proxy.Exchange) string {
 		if d.result.Backend, d.result.Cookie = by.pick(x); len(u.Backends) == 0 {
@@ -162,7 +167,10 @@ func (d *dryRun) destination(u *config.Upstream, c *config.Route, grpc bool) pro
 	}
 	return proxy.Show(choose, u.TLS.On, &proxy.ToOptions{Host: hostOf(u), NoVia: !u.Via}, func(x *proxy.Exchange) {
 		d.result.Sent, d.result.GRPC = h1.AppendRequest(nil, &x.Request), grpc
-		d.result.Shares = make([]float64, len(u.Backends))
+		d.result.Shares, d.result.Unused = make([]float64, len(u.Backends)), make([]bool, len(u.Backends))
+		for i := range d.result.Unused {
+			d.result.Unused[i] = !slices.Contains(index, i)
+		}
 		for slot, share := range set.Shares() {
 			d.result.Shares[index[slot]] = share
 		}

@@ -102,7 +102,8 @@ type Backend struct {
 	Backup  bool    `json:"backup"`
 	Tier    int     `json:"tier"`
 	Zone    string  `json:"zone"`
-	Odds    float64 `json:"odds"` // its share of such requests while all are up and equally fast, 0 to 1
+	Unused  bool    `json:"unused"` // in another zone or subset than this process uses
+	Odds    float64 `json:"odds"`   // its share of such requests while all are up and equally fast, 0 to 1
 }
 
 // Setting is the value of a key.

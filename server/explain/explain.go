@@ -219,7 +219,7 @@ func upstreamOf(u *config.Upstream, r *config.Route, run *server.DryResult) *Ups
 	for i, b := range u.Backends {
 		out.Backends = append(out.Backends, Backend{
 			Address: b.String(), At: at(b.Pos), Weight: b.Weight, Backup: b.Backup, Tier: b.Tier, Zone: b.Zone,
-			Odds: shares[i],
+			Unused: run.Unused[i], Odds: shares[i],
 		})
 	}
 	return out

@@ -229,9 +229,10 @@ func TestExplain_zones(t *testing.T) {
 		{`zones = "prefer"`, []string{
 			"40.0 % 10.0.0.1:80", "40.0 % 10.0.0.2:80", "6.7 % 10.0.0.3:80", " zones prefer "}},
 		{`zones = "prefer", zone_share = "40%"`, []string{"50.0 % 10.0.0.1:80", "0.0 % 10.0.0.3:80"}},
-		{`zones = "only"`, []string{"50.0 % 10.0.0.2:80", "0.0 % 10.0.0.4:80"}},
+		{`zones = "only"`, []string{"50.0 % 10.0.0.2:80", "0.0 % 10.0.0.4:80, weight 1, zone b, not used"}},
 		{`subset = { size = 2, index = 0, of = 3 }`,
-			[]string{"50.0 % 10.0.0.1:80", "50.0 % 10.0.0.5:80", " subset.size 2 "}},
+			[]string{"50.0 % 10.0.0.1:80", "50.0 % 10.0.0.5:80, weight 1, zone b (",
+				"0.0 % 10.0.0.2:80, weight 1, zone a, not used", " subset.size 2 "}},
 		{`load_balancing = "ketama", zones = "prefer"`, []string{"100.0 % 10.0.0."}},
 		{`load_balancing = "ketama", zones = "only"`, []string{"100.0 % 10.0.0.2:80"}},
 	} {
@@ -246,6 +247,22 @@ func TestExplain_zones(t *testing.T) {
 		}
 		ask := explain.Ask{URL: "http://localhost:8080/"}
 		wantLines(t, c.keys, textOf(t, answerOf(t, path, ask)), c.want...)
+	}
+}
+
+// Where this process uses no backend at all, the answer is that of the proxy.
+func TestExplain_noBackend(t *testing.T) {
+	for _, backends := range []string{
+		`{ address = "10.0.0.1:80", zone = "b" }], zones = "only"`, `{ address = "10.0.0.1:80", weight = 0 }]`,
+	} {
+		path := filepath.Join(t.TempDir(), "edge.toml")
+		text := "global.zone = \"a\"\nhttp.listen = \":8080\"\n[[routes]]\npattern = \"/*\"\ndest = \"api\"\n" +
+			"[upstreams]\napi = { backends = [" + backends + " }\n"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ask := explain.Ask{URL: "http://localhost:8080/"}
+		wantLines(t, backends, textOf(t, answerOf(t, path, ask)), "answer 503 edge:no_backend")
 	}
 }
 

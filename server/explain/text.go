@@ -114,6 +114,9 @@ func (a *Answer) backends(p *printer) {
 		if b.Zone != "" {
 			role += ", zone " + b.Zone
 		}
+		if b.Unused {
+			role += ", not used"
+		}
 		p.line("", "%5.1f %%  %s, weight %d%s%s", 100*b.Odds, b.Address, b.Weight, role, in(b.At))
 	}
 	if left > 0 {
