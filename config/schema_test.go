@@ -210,14 +210,16 @@ func TestSchema_laterKeysAreUnknown(t *testing.T) {
 func TestSchema_foreignWords(t *testing.T) {
 	for word, says := range foreign.Hints() {
 		header, name := "", word
-		if table, below, found := strings.Cut(word, "."); found {
-			name = below
+		if dot := strings.LastIndexByte(word, '.'); dot >= 0 {
+			name = word[dot+1:]
 			header = map[string]string{
 				"upstreams": "[upstreams.x]\n", "routes": "[[routes]]\n", "listeners": "[[listeners]]\n",
-				"upstreams.backends": "[[upstreams.x.backends]]\n",
-			}[table]
-			if table == "upstreams" && strings.HasPrefix(below, "backends.") {
-				name, header = below[len("backends."):], "[[upstreams.x.backends]]\n"
+				"upstreams.backends": "[[upstreams.x.backends]]\n", "upstreams.sticky": "[upstreams.x.sticky]\n",
+				"upstreams.health_check": "[upstreams.x]\nbackends = [{ address = \"h:1\" }]\n" +
+					"[upstreams.x.health_check]\n",
+			}[word[:dot]]
+			if header == "" {
+				header = "[" + word[:dot] + "]\n"
 			}
 		}
 		_, rep := Parse("f", []byte(header+strings.ToUpper(name)+" = 1\n"))

@@ -150,15 +150,15 @@ func (d *Decoder) Choice(k *Key, n *syntax.Node, s string) bool {
 			return false
 		}
 	}
+	near := syntax.Nearest(s, k.Enum)
 	hint := syntax.DidYouMean(s, k.Enum)
+	if near != "" && syntax.Distance(strings.ToLower(s), near) > 1 {
+		hint = cmp.Or(k.synonymIn(s), hint)
+	}
+	hint = cmp.Or(hint, k.synonymIn(s))
 	for _, e := range k.Enum {
 		if hint == "" && len(e) > 3 && strings.HasPrefix(strings.ToLower(s), e) { // "warning"
 			hint = "did you mean " + syntax.Quote(e) + "?"
-		}
-	}
-	for _, word := range slices.Sorted(maps.Keys(k.Synonyms)) {
-		if hint == "" && strings.HasPrefix(strings.ToLower(s), word) { // "consistent_hash"
-			hint = "did you mean " + syntax.Quote(k.Synonyms[word]) + "?"
 		}
 	}
 	if hint == "" && !strings.Contains(s, " ") {
@@ -167,6 +167,16 @@ func (d *Decoder) Choice(k *Key, n *syntax.Node, s string) bool {
 	hint = cmp.Or(hint, k.leaveOut())
 	d.Report.Errorf(n.Value, hint, "%q must be %s, not %s", n.Key, syntax.Alternatives(k.Enum), syntax.Quote(s))
 	return false
+}
+
+// synonymIn returns the hint for a text that has another word for one of Enum as a part of it, or "": "ring_hash".
+func (k *Key) synonymIn(s string) string {
+	for _, word := range slices.Sorted(maps.Keys(k.Synonyms)) {
+		if strings.Contains(strings.ToLower(s), word) {
+			return "did you mean " + syntax.Quote(k.Synonyms[word]) + "?"
+		}
+	}
+	return ""
 }
 
 // word reports whether n is one of the words that the key allows in place of a number.
@@ -316,7 +326,11 @@ func parseBool(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
 	if n.Kind == syntax.KindString {
 		d.Report.Errorf(n.Value, syntax.TruthHint(n.Text), "%q must be true or false, this is a string", n.Key)
 	} else if n.Kind != syntax.KindBool {
-		d.WrongKind(n, "true or false", "")
+		hint := ""
+		if n.Kind == syntax.KindInt {
+			hint = syntax.TruthHint(n.Text)
+		}
+		d.WrongKind(n, "true or false", hint)
 	}
 	return n.Truth, n.Kind == syntax.KindBool
 }

@@ -109,9 +109,9 @@ func OneOf(words []string) string {
 // TruthHint returns the hint for a word that other formats take for true or false, or "".
 func TruthHint(word string) string {
 	switch strings.ToLower(word) {
-	case "true", "yes", "on":
+	case "true", "yes", "on", "1":
 		return "write true"
-	case "false", "no", "off":
+	case "false", "no", "off", "0":
 		return "write false"
 	}
 	return ""
