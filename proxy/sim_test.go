@@ -95,10 +95,11 @@ type exchange struct {
 	up, down int    // sizes of the bodies
 	origin   string // what the origin does
 	tries    int    // how often an origin saw it
+	fields   string // of the head, further ones
 }
 
 func (x *exchange) request() []byte {
-	b := fmt.Appendf(nil, "%s /%d HTTP/1.1\r\nHost: sim\r\n", x.method, x.id)
+	b := fmt.Appendf(nil, "%s /%d HTTP/1.1\r\nHost: sim\r\n%s", x.method, x.id, x.fields)
 	switch body := pattern(x.id, x.up); {
 	case x.method != "POST" && x.method != "PUT":
 		b = append(b, "\r\n"...)
@@ -142,6 +143,7 @@ type simClient struct {
 	unsent  []*exchange
 	in      []byte
 	over    bool
+	tunnel  bool // the last answer has made one of the connection
 }
 
 func newSimulation(t testing.TB, w *sim.World, reactors int, filters ...*proxy.Filter) *simulation {
@@ -277,7 +279,7 @@ func (s *simulation) send(c *simClient) {
 
 // look takes the answers that have come.
 func (s *simulation) look(c *simClient) {
-	if c.over {
+	if c.over || c.tunnel && !c.peer.Closed() {
 		return
 	}
 	c.in = append(c.in, c.peer.Take()...)
@@ -288,6 +290,15 @@ func (s *simulation) look(c *simClient) {
 			break
 		}
 		c.in = rest
+		if strings.HasPrefix(m.first, "HTTP/1.1 101 ") && x.origin == "tunnel" {
+			c.tunnel = true
+			s.w.After(time.Duration(s.w.Rand().IntN(50))*time.Millisecond, func() {
+				if !c.over {
+					s.hangUp(c)
+				}
+			})
+			return
+		}
 		if strings.HasPrefix(m.first, "HTTP/1.1 1") {
 			continue
 		}
@@ -430,6 +441,9 @@ func (s *simulation) act(p *sim.Peer, x *exchange, done func()) {
 		p.Send(b[:len(b)-min(1, x.down)])
 		p.Close()
 	case "silent":
+	case "tunnel":
+		p.SendString("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+		s.w.After(time.Duration(s.w.Rand().IntN(50))*time.Millisecond, p.Reset)
 	case "late":
 		s.w.After(time.Duration(s.w.Rand().IntN(50))*time.Millisecond, func() { s.answer(p, x, "length", done) })
 	case "then closes":

@@ -292,11 +292,8 @@ func (p *placeSide) OnTurn() {
 	defer x.rescue()
 	a := &x.try
 	x.waited += x.local.reactor.Now() - x.place.Since()
-	if a.aim == nextBackend { // none serves any more
-		x.attempts--
-		if s := x.open(); s != nil {
-			x.send(s)
-		}
+	if a.aim == nextBackend {
+		noneLeft(x)
 		return
 	}
 	switch s, err := a.up.connect(x, a.receiver); {
@@ -307,6 +304,23 @@ func (p *placeSide) OnTurn() {
 		if s = x.open(); s != nil {
 			x.send(s)
 		}
+	}
+}
+
+// noneLeft goes on with x, which has waited for room at backends none of which serves any more. To open its destination
+// once more would put x at the end of the line as long as others wait there, which would follow it for ever.
+func noneLeft(x *Exchange) {
+	f := x.try.fault
+	if f == nil {
+		f = faultNoBackend
+	}
+	x.attempts-- // of the one that did not come about
+	if !x.try.failOver(x) {
+		x.fail(f)
+		return
+	}
+	if s := x.open(); s != nil {
+		x.send(s)
 	}
 }
 
