@@ -130,6 +130,8 @@ func (g *hedge) due() (at int64, possible bool) {
 	switch {
 	case x.try.up != g.up: // a failover took x over before there was an attempt
 		return 0, false
+	case x.aside&pausing != 0: // the first attempt is over
+		return 0, false
 	case x.attempts != 1 || x.step != stepForward || x.interims > 0 || x.try.backend == nil || l.trailers != nil:
 		return 0, false
 	case l.bodyless():

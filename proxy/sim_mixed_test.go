@@ -280,3 +280,30 @@ func TestSim_nobodyIsWaitedFor(t *testing.T) {
 		x.play(1 + len(others))
 	})
 }
+
+// While an attempt waits to be repeated it is not hedged: the retry would forget the hedge.
+func TestSim_noHedgeWhileARetryWaits(t *testing.T) {
+	sim.Run(t, seeds(20), func(t testing.TB, w *sim.World) {
+		policy := on(t, "timeout")
+		policy.PerTry = 20 * time.Millisecond
+		policy.Hedge = &retry.Hedge{After: time.Duration(22+w.Rand().IntN(30)) * time.Millisecond}
+		to := &proxy.ToOptions{Retry: policy, Method: balance.RoundRobin}
+		x := newScene(t, w, tuning{to: to, upstream: func(o *upstream.Options) {
+			fewer(o, 2)
+			o.Retries = 2
+		}})
+		members := x.upstream.Options().Backends.Members()
+		for _, l := range x.origins {
+			l.Handle = func(p *sim.Peer) {
+				p.Handle = func(*sim.Peer) {}
+			}
+		}
+		members[1].Down(backend.Draining)
+		x.sends(sceneGet)
+		x.until(func() bool { return x.proxy.Stats(x.engine.Reactors()[0]).Retries > 0 })
+		x.do(func() { members[1].Up(backend.Draining) })
+		x.until(func() bool { return strings.HasPrefix(string(x.client.Received()), "HTTP/1.1 504 ") })
+		x.until(func() bool { return x.underWay() == 0 })
+		x.play(1)
+	})
+}
