@@ -447,7 +447,12 @@ const never = -1
 // unless that is never. It reports false where nothing is left, or where the budget is empty; free is without it.
 func (a *attempt) another(x *Exchange, after time.Duration, free bool) bool {
 	x.pick.Tried.Add(a.backend.Slot())
-	if !a.mayRetry(x) || !free && !a.pay(x) {
+	before := x.retrying
+	if !a.mayRetry(x) {
+		return false
+	}
+	if !free && !a.pay(x) {
+		a.endRetry(x, before)
 		return false
 	}
 	switch {
@@ -457,6 +462,7 @@ func (a *attempt) another(x *Exchange, after time.Duration, free bool) bool {
 		if b := a.up.retry.Budget; b != nil && !free {
 			b.Return()
 		}
+		a.endRetry(x, before)
 		return false
 	default:
 		x.pick.Tried.Reset()
@@ -482,6 +488,14 @@ func (a *attempt) mayRetry(x *Exchange) bool {
 		x.LogField("retry", "max_retries")
 	}
 	return x.retrying
+}
+
+// endRetry takes back that x is counted as a retry, unless it was before: the retry is not made after all.
+func (a *attempt) endRetry(x *Exchange, before bool) {
+	if x.retrying && !before {
+		a.up.limits.EndRetry()
+		x.retrying = false
+	}
 }
 
 // pay takes a retry from the budget. It reports false where that is empty.

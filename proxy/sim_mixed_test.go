@@ -307,3 +307,28 @@ func TestSim_noHedgeWhileARetryWaits(t *testing.T) {
 		x.play(1)
 	})
 }
+
+// A retry that is not made is not counted while the answer that it was to replace lasts.
+func TestSim_retryThatIsNotMadeCountsNowhere(t *testing.T) {
+	sim.Run(t, seeds(20), func(t testing.TB, w *sim.World) {
+		limits := admission.New(1, admission.Options{Retries: 1})
+		to := &proxy.ToOptions{Retry: on(t, "503"), Limits: limits}
+		to.Retry.Budget = retry.NewBudget(1, 20)
+		for to.Retry.Budget.Take(0, w.Now()) {
+		}
+		x := newScene(t, w, tuning{to: to, upstream: func(o *upstream.Options) { fewer(o, 1) }})
+		x.sends(sceneGet)
+		x.asked("\r\n\r\n")
+		x.answers("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 10\r\n\r\nhello")
+		x.answered("hello")
+		x.do(func() {
+			if !limits.TakeRetry(x.engine.Reactors()[0]) {
+				t.Fatal("a retry that was not made is counted")
+			}
+			limits.EndRetry()
+		})
+		x.answers("hello")
+		x.answered("hellohello")
+		x.play(1)
+	})
+}
