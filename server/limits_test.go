@@ -1,6 +1,7 @@
 package server
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -170,7 +171,9 @@ func TestServer_limitsRetries(t *testing.T) {
 	}
 }
 
+// adaptiveConf has one event loop: several may go beyond the limit by what they have not told each other yet.
 const adaptiveConf = `
+global.worker_threads = 1
 listeners = [{ name = "web", listen = "127.0.0.1:0" }]
 [upstreams.api]
 backends = [{ address = %[1]q }]
@@ -200,7 +203,7 @@ dest = "impatient"
 // usual ones, all of the first, which also pass those that wait.
 func TestServer_shedsByPriority(t *testing.T) {
 	h, other := newHolding(t), newHolding(t)
-	s := start(t, Options{}, quiet+adaptiveConf, h.address, other.address)
+	s := serve(t, parse(t, fmt.Sprintf(quiet+adaptiveConf, h.address, other.address)), Options{})
 	url := urlOf(t, s, "web")
 	var all sync.WaitGroup
 	ask := func(path string, n int) {
