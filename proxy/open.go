@@ -379,7 +379,12 @@ func (a *attempt) afterRefusal(x *Exchange) bool {
 	if x.refusals++; x.refusals > refusalsMax || u.Retries() == 0 || !a.up.retry.On.Has(retry.RefusedStream) {
 		return false
 	}
-	if !a.mayRetry(x) || x.refusals > 1 && !a.pay(x) {
+	before := x.retrying
+	if !a.mayRetry(x) {
+		return false
+	}
+	if x.refusals > 1 && !a.pay(x) {
+		a.endRetry(x, before)
 		return false
 	}
 	a.aim = sameBackend

@@ -273,6 +273,7 @@ type placeSide Exchange
 // Choose chooses a backend, as Open would.
 func (p *placeSide) Choose() admission.Choice {
 	x := (*Exchange)(p)
+	defer x.rescue() // of a key or a method of the program's own
 	switch {
 	case x.try.up.choose(x):
 		x.try.aim = sameBackend
