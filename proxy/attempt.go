@@ -125,19 +125,14 @@ func (a *attempt) exit(x *Exchange) {
 // leaveCounts ends all counts of x.
 func (a *attempt) leaveCounts(x *Exchange) {
 	a.backend.Leave(x.local.reactor, a.counted&asTunnel != 0)
-	if a.counted&onTrial != 0 {
-		a.leaveTrial()
-	}
+	a.leaveTrial()
 	a.counted = 0
-	if a.limited != nil {
-		a.leavePlace(x)
-	}
+	a.leavePlace(x)
 }
 
-// leaveTrial ends the count of the outliers, if they count x.
+// leaveTrial ends the count of the outliers, if they count x. The caller sets counted anew.
 func (a *attempt) leaveTrial() {
 	if a.counted&onTrial != 0 {
-		a.counted &^= onTrial
 		a.up.outliers.Leave(a.backend)
 	}
 }
@@ -168,9 +163,7 @@ func (a *attempt) become(x *Exchange) {
 		a.backend.Become(x.local.reactor)
 		a.leaveTrial()
 		a.counted = asTunnel
-		if a.limited != nil {
-			a.leavePlace(x)
-		}
+		a.leavePlace(x)
 	}
 }
 
