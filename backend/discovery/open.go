@@ -3,7 +3,9 @@ package discovery
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/edge-proxy/edge/backend/discovery/locator"
@@ -24,11 +26,7 @@ type Opening struct {
 
 // Open makes the source that a text names: see package locator. Nothing is asked before it runs.
 func Open(text string, o Opening) (Source, error) {
-	own := make([]string, 0, len(o.Makers))
-	for scheme := range o.Makers {
-		own = append(own, scheme)
-	}
-	l, err := locator.Parse(text, own...)
+	l, err := locator.Parse(text, slices.Collect(maps.Keys(o.Makers))...)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,8 @@ package register
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/edge-proxy/edge/backend/discovery/locator"
 	"github.com/edge-proxy/edge/backend/discovery/remote"
@@ -21,11 +23,7 @@ type Opening struct {
 // Open makes the registry that a text names: see package locator. Nothing is asked before the first Put. Each
 // Registration needs one of its own.
 func Open(text string, o Opening) (Registry, error) {
-	own := make([]string, 0, len(o.Makers))
-	for scheme := range o.Makers {
-		own = append(own, scheme)
-	}
-	l, err := locator.ParseRegistry(text, own...)
+	l, err := locator.ParseRegistry(text, slices.Collect(maps.Keys(o.Makers))...)
 	if err != nil {
 		return nil, err
 	}
