@@ -522,15 +522,7 @@ func TestSim_hedgesInAnyOrder(t *testing.T) {
 				x.method = "PUT"
 			}
 		}
-		for _, c := range s.clients {
-			if rng.IntN(4) == 0 {
-				w.After(time.Duration(rng.IntN(100))*time.Millisecond, func() {
-					if c.peer != nil && !c.over {
-						s.hangUp(c)
-					}
-				})
-			}
-		}
+		s.someLeave(4, 100)
 		s.run()
 		for _, r := range s.engine.Reactors() {
 			h := s.proxy.Stats(r).Hedges

@@ -109,21 +109,15 @@ func newMixed(t testing.TB, w *sim.World) *mixed {
 	return s
 }
 
-// drawClients says which clients end by a tunnel, and which leave early.
+// drawClients says which clients end by a tunnel, and has some leave early.
 func (s *mixed) drawClients(intN func(int) int) {
 	for _, c := range s.clients {
 		if x := c.waiting[len(c.waiting)-1]; x.method == "GET" && intN(2) == 0 {
 			x.origin = "tunnel"
 			x.fields += "Connection: Upgrade\r\nUpgrade: websocket\r\n"
 		}
-		if intN(3) == 0 {
-			s.w.After(time.Duration(intN(200))*time.Millisecond, func() {
-				if c.peer != nil && !c.over {
-					s.hangUp(c)
-				}
-			})
-		}
 	}
+	s.someLeave(3, 200)
 }
 
 // options draws how one of the two upstreams is led to.

@@ -126,15 +126,7 @@ func TestSim_retries(t *testing.T) {
 				x.method = "PUT"
 			}
 		}
-		for _, c := range s.clients {
-			if rng.IntN(3) == 0 {
-				w.After(time.Duration(rng.IntN(200))*time.Millisecond, func() {
-					if c.peer != nil && !c.over {
-						s.hangUp(c)
-					}
-				})
-			}
-		}
+		s.someLeave(3, 200)
 		s.run()
 		for _, r := range s.engine.Reactors() {
 			retries += int(s.proxy.Stats(r).Retries)

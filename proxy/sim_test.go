@@ -322,6 +322,19 @@ func (s *simulation) look(c *simClient) {
 	}
 }
 
+// someLeave has each client hang up at a moment of the next so many ms, by a chance of one in oneIn.
+func (s *simulation) someLeave(oneIn, within int) {
+	for _, c := range s.clients {
+		if s.w.Rand().IntN(oneIn) == 0 {
+			s.w.After(time.Duration(s.w.Rand().IntN(within))*time.Millisecond, func() {
+				if c.peer != nil && !c.over {
+					s.hangUp(c)
+				}
+			})
+		}
+	}
+}
+
 func (s *simulation) hangUp(c *simClient) {
 	c.over = true
 	s.failed += len(c.waiting)

@@ -98,20 +98,6 @@ func (v *takeOver) finish() upstream.Stats {
 	return all
 }
 
-// leave has some clients go away before their answers have come.
-func (v *takeOver) leave() {
-	for _, c := range v.clients {
-		if v.w.Rand().IntN(3) > 0 {
-			continue
-		}
-		v.w.After(time.Duration(v.w.Rand().IntN(40))*time.Millisecond, func() {
-			if c.peer != nil && !c.over {
-				v.hangUp(c)
-			}
-		})
-	}
-}
-
 // move changes the addresses of the first backend now and then, and what was there before is as good as the new.
 func (v *takeOver) move() {
 	a, b, first := v.origins[0].Addr(), v.origins[2].Addr(), v.options.Backends.Members()[0]
@@ -136,7 +122,7 @@ func TestSim_takeOver(t *testing.T) {
 		v.plan(6, 6, goodOrigins)
 		gone := w.Rand().IntN(3) == 0
 		if gone {
-			v.leave()
+			v.someLeave(3, 40)
 		}
 		st := v.finish()
 		if v.failed > 0 && !gone {
@@ -169,7 +155,7 @@ func TestSim_takeOverFailuresAreClean(t *testing.T) {
 			v.census.limit += len(v.origins) // what finds out whether an address can be reached again carries nothing
 		}
 		v.plan(6, 6, badOrigins)
-		v.leave()
+		v.someLeave(3, 40)
 		if w.Rand().IntN(2) == 0 {
 			v.move()
 		}
