@@ -163,6 +163,7 @@ func FuzzReference_blocks(f *testing.F) {
 	}
 	f.Add(block, []byte("\x82\xbe\xbf\xc0"))
 	f.Add([]byte("\x3f\xe1\x1f\x20\x82\x86\x84\xbe"), []byte("\x0f\x11\x81\xff"))
+	f.Add(block, []byte("\x3f\xe1\x1f\x20\x82")) // two changes of the size of a table that is not empty
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		x, y := hpack.NewDecoder(4096, nil), refhpack.NewDecoder(4096)
 		var d ours.Decoder
@@ -174,6 +175,9 @@ func FuzzReference_blocks(f *testing.F) {
 			}
 			want, wantErr := x.DecodeFull(block)
 			got, gotErr := y.DecodeFull(block)
+			if wantErr != nil && gotErr == nil && err == nil && changesOfSize(block) > 1 {
+				return
+			}
 			if (wantErr != nil) != (gotErr != nil) || (wantErr != nil) != (err != nil) {
 				t.Fatalf("%x: x/net %v, reference %v, edge %v", block, wantErr, gotErr, err)
 			}
@@ -192,6 +196,18 @@ func FuzzReference_blocks(f *testing.F) {
 			}
 		}
 	})
+}
+
+// changesOfSize returns how many changes of the table's size the block begins with.
+func changesOfSize(block []byte) (n int) {
+	for len(block) > 0 && block[0]&0xe0 == 0x20 {
+		long := block[0]&0x1f == 0x1f
+		for block = block[1:]; long && len(block) > 0; block = block[1:] {
+			long = block[0]&0x80 != 0
+		}
+		n++
+	}
+	return n
 }
 
 func decode(d *ours.Decoder, block []byte) (string, error) {
