@@ -135,7 +135,7 @@ func (x *Exchange) sendResponse() {
 		x.fail(faultUnswitched)
 		return
 	}
-	x.status = int(h.Status)
+	x.status = h.Status
 	if !h.Has(message.Date) { // RFC 9110 §6.6.1: a proxy that forwards a message without a Date adds one
 		x.local.addDate(h)
 	}

@@ -32,13 +32,13 @@ type attempt struct {
 	conn     *upstream.Conn   // whose stream it is
 	shared   *upstream.Conn   // whose stream it was, where others used it too
 	receiver session.Receiver // gets the answer, once there is a connection
+	backend  *backend.Member  // nil: none was chosen yet
+	address  int              // of the backend's
+	pause    time.Duration    // before the next try
 	aim      aim
-	backend  *backend.Member // nil: none was chosen yet
-	address  int             // of the backend's
-	refused  int             // addresses of the backend that could not be connected to
-	pause    time.Duration   // before the next try
-	nameHost bool            // the backend is to be sent its own address as Host
-	reused   bool            // the connection served others before
+	refused  uint8 // addresses of the backend that could not be connected to
+	nameHost bool  // the backend is to be sent its own address as Host
+	reused   bool  // the connection served others before
 
 	own       bool // the cookie of the client names the backend
 	newCookie bool // the answer gives the client the cookie of the backend

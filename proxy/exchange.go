@@ -92,19 +92,19 @@ type progress struct {
 
 	read message.Span // of routed, the path as the route saw it; empty: nobody has asked
 
-	waited   int64 // ns in which it had no connection
-	dialled  int64 // ns in which its connections were established, in vain or not
-	secured  int64 // of it: ns of TLS handshakes that succeeded
-	at       int   // the next filter of the step
-	retries  int
-	detours  int // how often SetDestination of ConnectFailed was followed
-	refusals int // of backends that did not process the request, and said so
-	attempts int
-	number   uint64 // 0 until it is asked for
-	bodyIn   int64  // bytes of the request's body that came
-	interims int
-	status   int
+	waited   int64           // ns in which it had no connection
+	dialled  int64           // ns in which its connections were established, in vain or not
+	secured  int64           // of it: ns of TLS handshakes that succeeded
+	number   uint64          // 0 until it is asked for
+	bodyIn   int64           // bytes of the request's body that came
 	pick     balance.Request // what a backend is chosen by, and those that were tried
+	at       int             // the next filter of the step
+	retries  int
+	attempts int32
+	status   uint16
+	detours  uint8 // how often SetDestination of ConnectFailed was followed
+	refusals uint8 // of backends that did not process the request, and said so
+	interims uint8
 	step     step
 	aside    aside
 
@@ -182,13 +182,13 @@ func (x *Exchange) Path() []byte {
 // Status returns the status of the final answer, from UpstreamResponse on that of Response; 0 while there is none.
 func (x *Exchange) Status() int {
 	if x.status > 0 {
-		return x.status
+		return int(x.status)
 	}
 	return int(x.Response.Status)
 }
 
 // Attempts returns how many backends or connections were tried.
-func (x *Exchange) Attempts() int { return x.attempts }
+func (x *Exchange) Attempts() int { return int(x.attempts) }
 
 // Backend returns the address of the backend that answers, "" while there is none.
 func (x *Exchange) Backend() string {

@@ -76,7 +76,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 			r.Upstream, r.Backend = d.upstream.Name(), x.Backend()
 		}
 	}
-	r.Status, r.Reason = x.status, ""
+	r.Status, r.Reason = int(x.status), ""
 	if f := x.fault; f != nil {
 		r.Reason = f.Reason
 		if x.status == 0 {
@@ -84,7 +84,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 		}
 	}
 	r.BytesIn, r.BytesOut = x.bodyIn, x.toDown.passed
-	r.Attempts, r.Reused = x.attempts, x.try.reused
+	r.Attempts, r.Reused = int(x.attempts), x.try.reused
 	r.T = observe.Timings{Queue: x.waited, Connect: x.dialled, TLS: x.secured}
 	if a := &x.try; a.firstByte > 0 {
 		r.T.FirstByte = a.firstByte - a.connected

@@ -356,7 +356,7 @@ func (a *attempt) next(x *Exchange) bool {
 		return a.turnAway(x)
 	}
 	a.refused++
-	if a.refused < min(a.backend.Reachable(), addressesMax) {
+	if int(a.refused) < min(a.backend.Reachable(), addressesMax) {
 		a.address, a.aim = a.backend.AddressAfter(a.address), nextAddress
 		return true
 	}

@@ -116,7 +116,7 @@ var ofBody = []string{
 }
 
 func passInterim(x *Exchange, h *message.Head) {
-	most := interimsMax
+	most := uint8(interimsMax)
 	if h.Status == 100 {
 		x.continued = true
 	} else if x.Request.Continue && !x.continued {
