@@ -10,6 +10,9 @@ import (
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -304,4 +307,111 @@ func (a *attempt) noteConnect(x *Exchange) {
 		x.secured += min(handshake, at-a.connected)
 		a.connected = at
 	}
+}
+
+// clocked is what Exchange.clock runs for: one thing at a time.
+const clocked = pausing | timed
+
+// setClock has the clock of x run until a reactor time, for what is one of clocked.
+func (x *Exchange) setClock(at int64, what aside) {
+	if x.clock == nil {
+		x.clock = &engine.Timer{Run: x.ring}
+	}
+	x.aside = x.aside&^clocked | what
+	x.local.reactor.Arm(x.clock, at)
+}
+
+// stopClock stops the clock, where it runs.
+func (x *Exchange) stopClock() {
+	if x.aside&clocked != 0 {
+		x.aside &^= clocked
+		x.local.reactor.Disarm(x.clock)
+	}
+}
+
+// ring begins an attempt after its pause, or ends one that has taken too long.
+func (x *Exchange) ring(*engine.Reactor) {
+	if invariant.On {
+		defer checkExchange(x)
+	}
+	defer x.rescue()
+	paused := x.aside&pausing != 0
+	x.aside &^= clocked
+	if paused {
+		x.openAndSend()
+	} else {
+		x.try.tooLong(x)
+	}
+}
+
+// bound bounds the time of an attempt that began at a reactor time, where another one may follow.
+func (a *attempt) bound(x *Exchange, began int64) {
+	if u := a.up; u.perTry > 0 && (x.retries < u.upstream.Retries() || u.failover != nil) {
+		x.setClock(began+int64(u.perTry), timed)
+	}
+}
+
+// tooLong ends an attempt of which no head has come in its time, where another one can follow: else it goes on, for it
+// may still be answered.
+func (a *attempt) tooLong(x *Exchange) {
+	raced := x.aside&hedging != 0 && x.hedge.state == hedgeOut
+	code, cause := session.Timeout, engine.ErrTimeout
+	if a.connecting() {
+		code, cause = session.ConnectTimeout, engine.ErrConnectTimeout
+	} else if !x.toUp.ended { // it is the client that keeps the backend waiting
+		a.bound(x, x.local.reactor.Now())
+		return
+	}
+	if !raced && !a.followed(x, code) {
+		return
+	}
+	switch s := a.stream; {
+	case s == nil && x.waiter.Waiting():
+		x.waiter.Cancel()
+		(*takeSide)(x).OnTaken(nil, cause)
+	case s == nil:
+		x.hedge.waiter.Cancel()
+		x.hedge.OnTaken(nil, cause)
+	default:
+		a.noteConnect(x)
+		a.drop()
+		s.Reset(session.Cancelled)
+		if raced {
+			(*racedSide)(x).OnReset(s, code, cause)
+		} else {
+			(*upSide)(x).OnReset(s, code, cause)
+		}
+	}
+}
+
+// connecting reports whether the attempt has no connection that stands.
+func (a *attempt) connecting() bool {
+	if a.conn == nil {
+		return true
+	}
+	_, _, stands := a.conn.ConnectedAt()
+	return !stands
+}
+
+// followed reports whether another attempt could follow one that ends by code, a timeout. What is taken for it is given
+// back: the end of the attempt takes it.
+func (a *attempt) followed(x *Exchange, code session.Code) bool {
+	switch {
+	case x.step != stepForward || !a.repeatable(x):
+		return false
+	case code == session.ConnectTimeout:
+		return a.up.retry.On.Has(retry.Connect)
+	case a.up.failover != nil && a.mayRepeat(x, retry.Timeout):
+		return true
+	}
+	before := x.retrying
+	if !a.repeats(x, retry.Timeout) || !a.mayRetry(x) {
+		return false
+	}
+	paid := a.pay(x)
+	a.endRetry(x, before)
+	if b := a.up.retry.Budget; paid && b != nil {
+		b.Return()
+	}
+	return paid
 }

@@ -113,15 +113,14 @@ func (x *Exchange) dropUp() {
 type aside uint8
 
 const (
-	pausing aside = 1 << iota // Exchange.pause runs
+	pausing aside = 1 << iota // Exchange.clock runs until the next attempt
+	timed                     // Exchange.clock runs until the attempt has taken too long
 	hedging                   // Exchange.hedge is not at rest
 )
 
 // stopAside ends what goes on beside the attempt.
 func stopAside(x *Exchange) {
-	if x.aside&pausing != 0 {
-		x.local.reactor.Disarm(x.pause)
-	}
+	x.stopClock()
 	if x.aside&hedging != 0 {
 		x.hedge.cancel()
 	}

@@ -53,7 +53,7 @@ type Exchange struct {
 	noted  []observe.Field // by LogField
 	total  *engine.Timer   // of Route.Timeout; nil until it is needed, then kept
 
-	pause *engine.Timer     // before another attempt; nil until it is needed, then kept
+	clock *engine.Timer     // of the attempt: see setClock; nil until it is needed, then kept
 	hedge *hedge            // nil until it is needed, then kept
 	place *admission.Waiter // in the line for a backend that has room; nil until it is needed, then kept
 
@@ -430,6 +430,8 @@ func checkExchange(x *Exchange) {
 	}
 	invariant.That(!x.answering || x.status > 0 && x.step == stepDone, "answering with %d in step %d", x.status, x.step)
 	invariant.That(x.answering || !x.toDown.begun() && !x.toDown.endSent, "a body without a head was sent")
+	invariant.That(x.aside&timed == 0 || x.try.stream != nil || x.waiter.Waiting() || x.aside&hedging != 0,
+		"nothing is to take too long in step %d", x.step)
 	x.toUp.check()
 	x.toDown.check()
 	if x.hedge != nil {

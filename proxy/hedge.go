@@ -238,11 +238,7 @@ func (g *hedge) send(c *upstream.Conn) {
 			s.Unhurry()
 		}
 	}
-	by := int64(0)
-	if a.up.perTry > 0 {
-		by = a.patientTill(x)
-	}
-	a.setPatience(x, s, by)
+	setPatience(x, s)
 	g.sent = !x.toUp.begun()
 	if err := s.SendHead(&x.Request, g.sent); err != nil {
 		g.refuse(err)
@@ -373,6 +369,7 @@ func (g *hedge) adopt() {
 	if !g.sent {
 		x.toUp.takeBack(g.passed)
 	}
+	x.try.bound(x, g.second)
 	x.local.stats.Hedges.Won++
 	x.LogField("hedge", "won")
 }
@@ -484,6 +481,7 @@ func (u *racedSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	out := g.state == hedgeOut
 	switch {
 	case h.Status < 200 && out: // the body is kept for the second one
+		x.stopClock()
 		passInterim(x, h)
 		return
 	case h.Status < 200:

@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/grpc"
@@ -74,12 +73,9 @@ func (x *Exchange) send(s session.Stream) {
 			s.Unhurry()
 		}
 	}
-	bodyless, by := x.toUp.bodyless(), int64(0)
-	if u := x.try.up; u != nil && u.perTry > 0 {
-		by = x.try.patientTill(x)
-	}
-	if t := &x.timeouts; by > 0 || t.FirstByte > 0 || t.Read > 0 {
-		x.try.setPatience(x, s, by)
+	bodyless := x.toUp.bodyless()
+	if t := &x.timeouts; t.FirstByte > 0 || t.Read > 0 {
+		setPatience(x, s)
 	}
 	if err := s.SendHead(&x.Request, bodyless); err != nil {
 		upError(x, err)
@@ -98,25 +94,17 @@ func (x *Exchange) send(s session.Stream) {
 	}
 }
 
-// patientTill returns the reactor time by which the answer to an attempt that begins now is to begin, 0: at any. It is
-// bounded where another attempt may follow.
-func (a *attempt) patientTill(x *Exchange) int64 {
-	if !a.repeats(x, retry.Timeout) {
-		return 0
-	}
-	return a.connected + int64(a.up.perTry)
-}
-
-// setPatience sets the times of an attempt on s, of which the answer is to begin by a reactor time; 0: at any.
-func (a *attempt) setPatience(x *Exchange, s session.Stream, by int64) {
+// setPatience sets the times of an attempt on s.
+func setPatience(x *Exchange, s session.Stream) {
 	if s, ok := s.(session.Patient); ok {
-		s.SetPatience(x.timeouts.FirstByte, x.timeouts.Read, by)
+		s.SetPatience(x.timeouts.FirstByte, x.timeouts.Read)
 	}
 }
 
 // again notes that a backend could not be connected to, and aims at what may be tried next: its other addresses first,
 // then other backends, as many as the upstream allows. Where nothing is left it fails x and reports false.
 func (x *Exchange) again(cause error) bool {
+	x.stopClock()
 	a := &x.try
 	a.fault, a.cause, a.shared = faultOfDial(cause), cause, nil // no connection is shared with the attempt before
 	a.trace(x, "an attempt failed", "error", quoted(cause))
@@ -210,23 +198,15 @@ func (x *Exchange) reopen() {
 	x.try.sent = 0
 	if d := x.try.pause; d > 0 {
 		x.try.pause = 0
-		if x.pause == nil {
-			x.pause = &engine.Timer{Run: func(*engine.Reactor) { x.endPause() }}
-		}
-		x.aside |= pausing
 		x.try.exit(x)
-		x.local.reactor.Arm(x.pause, x.local.reactor.Now()+int64(d))
+		x.setClock(x.local.reactor.Now()+int64(d), pausing)
 		return
 	}
-	if s := x.open(); s != nil {
-		x.send(s)
-	}
+	x.openAndSend()
 }
 
-// endPause goes on after a pause.
-func (x *Exchange) endPause() {
-	defer x.rescue()
-	x.aside &^= pausing
+// openAndSend begins an attempt at what x.try aims at.
+func (x *Exchange) openAndSend() {
 	if s := x.open(); s != nil {
 		x.send(s)
 	}

@@ -23,6 +23,7 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	if invariant.On {
 		defer checkExchange(x)
 	}
+	x.stopClock()
 	final := h.Status >= 200 || h.Tunnel
 	if final && x.try.up != nil && x.try.judge(x, s, h, end) {
 		return
@@ -129,9 +130,6 @@ func passInterim(x *Exchange, h *message.Head) {
 		x.local.stats.InterimsLost++
 		return
 	}
-	if u := x.try.up; x.interims == 0 && u != nil && u.perTry > 0 {
-		x.try.setPatience(x, x.try.stream, 0) // no other attempt follows this one any more
-	}
 	x.interims++
 	forwarding.DropHopByHop(h)
 	if err := x.down.SendHead(h, false); err != nil {
@@ -180,6 +178,7 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 		defer checkExchange(x)
 	}
 	defer x.rescue()
+	x.stopClock()
 	x.try.noteConnect(x)
 	x.try.drop()
 	if cause == engine.ErrStopped { // it is not the backend that ended it

@@ -335,6 +335,35 @@ func TestRetry_perTry(t *testing.T) {
 	}
 }
 
+// A member that takes connections and says nothing in the handshake of TLS is given up after the time of a try,
+// whatever the method: nothing was sent to it.
+func TestRetry_perTryOfHandshakes(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	good := httptest.NewUnstartedServer(http.HandlerFunc(wellAnswering))
+	good.EnableHTTP2 = true
+	good.StartTLS()
+	defer good.Close()
+	for _, protocol := range []upstream.Protocol{upstream.H1, upstream.H2, upstream.Auto} {
+		p := on(t, "connect", "timeout")
+		p.PerTry = 100 * time.Millisecond
+		o := upstream.Options{Protocol: protocol, TLS: upstream.TLS{On: true, Insecure: true}, Connect: time.Minute}
+		r := retrying(t, p, o, nil, silent.Addr().String(), good.Listener.Addr().String())
+		start := time.Now()
+		for _, method := range []string{"GET", "POST", "GET", "POST"} {
+			if resp, _ := fetch(t, method, r.url+"/", "x"); resp.StatusCode != 200 {
+				t.Errorf("protocol %d: %s got %d", protocol, method, resp.StatusCode)
+			}
+		}
+		if took := time.Since(start); took < p.PerTry || took >= o.Connect {
+			t.Errorf("protocol %d: four requests took %v", protocol, took)
+		}
+	}
+}
+
 // What the client has seen is not taken back: an answer after an interim one that was passed on stands.
 func TestRetry_notAfterAnInterimAnswer(t *testing.T) {
 	bad := newFaulty(t, "h1", func(w http.ResponseWriter, _ *http.Request) {

@@ -229,3 +229,34 @@ func TestSim_perTryEndsWithAnInterimAnswer(t *testing.T) {
 		}
 	})
 }
+
+// An attempt that no other one may follow, since the budget is empty or all retries are used up, is not ended by
+// per_try: it may still be answered.
+func TestSim_perTryWithNothingToFollow(t *testing.T) {
+	sim.Run(t, seeds(20), func(t testing.TB, w *sim.World) {
+		policy := on(t, "timeout")
+		policy.PerTry = time.Second
+		policy.Budget = retry.NewBudget(1, 20)
+		for policy.Budget.Take(0, 0) {
+		}
+		retries := w.Rand().IntN(2)
+		x := newScene(t, w, tuning{
+			upstream: func(o *upstream.Options) {
+				o.Client = session.ClientOptions{FirstByte: 10 * time.Second}
+				o.Retries = []int{-1, 2}[retries]
+			},
+			to: &proxy.ToOptions{Retry: policy},
+		})
+		x.sends(sceneGet)
+		x.asked("\r\n\r\n")
+		x.pass(5 * time.Second)
+		x.answers("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nwell")
+		x.answered("\r\n\r\nwell")
+		if r := x.play(1)[0]; r.Status != 200 || r.Attempts != 1 {
+			t.Fatalf("status %d, %s, %d attempts", r.Status, r.Reason, r.Attempts)
+		}
+		if n := x.proxy.Stats(x.engine.Reactors()[0]).RetriesDenied; n != uint64(retries) {
+			t.Fatalf("%d retries denied", n)
+		}
+	})
+}

@@ -160,6 +160,9 @@ func (d *toUpstream) connect(x *Exchange, to session.Receiver) (session.Stream, 
 		return d.taken(x, c, to), nil
 	case upstream.ErrWait: // OnTaken goes on
 		a.receiver = to
+		if !x.waiter.Queued() {
+			a.bound(x, x.local.reactor.Now())
+		}
 		return nil, ErrPending
 	}
 	return nil, err
@@ -170,6 +173,9 @@ func (d *toUpstream) taken(x *Exchange, c *upstream.Conn, to session.Receiver) s
 	a := &x.try
 	s := c.Open(to)
 	a.conn, a.shared, a.reused = c, nil, c.Reused() // it tells of the exchange that Open began
+	if d.perTry > 0 && x.aside&timed == 0 {
+		a.bound(x, x.local.reactor.Now())
+	}
 	// A body that is all here already could leave with the head, but a retry may need it: see relay.begun.
 	if !x.toUp.bodyless() && (c.Shared() || x.Request.Verb.Idempotent()) {
 		x.toUp.keepUpTo(d.upstream.RetryBuffer(), x.Request.Length)

@@ -50,7 +50,8 @@ type Client struct {
 	dec         h1.Decoder
 	body        bodyWriter
 	owed        int
-	discardLeft int // bytes of the answer that discarded still takes
+	discardLeft int   // bytes of the answer that discarded still takes
+	discardTill int64 // reactor time
 	uses        uint32
 	splice      *splice       // of answers; nil until there was one
 	connectedAt int64         // see ConnectedAt
@@ -159,11 +160,11 @@ func (c *Client) await() {
 	case c.tunnel, c.spliceWaits, c.conn.Congested():
 		c.conn.SetTimeout(c.between())
 	case c.awaits100:
-		c.conn.SetTimeout(c.toFirstByte(c.opts.FirstByte, c.conn.Reactor().Now()))
+		c.conn.SetTimeout(c.toFirstByte(c.opts.FirstByte))
 	case c.owed > 0, c.answer == answerDone, c.body.framing != ended && c.answer == noAnswer:
 		c.conn.SetTimeout(0) // the origin is not what the exchange waits for
 	case c.answer == noAnswer:
-		c.conn.SetTimeout(c.toFirstByte(c.opts.FirstByte, c.conn.Reactor().Now()))
+		c.conn.SetTimeout(c.toFirstByte(c.opts.FirstByte))
 	default:
 		c.conn.SetTimeout(c.between())
 	}
@@ -506,7 +507,7 @@ func (c *Client) Discard(limit int) {
 	}
 	owed := c.owed
 	c.receiver, c.discardLeft = discarded{}, limit
-	c.patience = patience{between: discardTime, by: c.conn.Reactor().Now() + int64(discardTime)}
+	c.patience.between, c.discardTill = discardTime, c.conn.Reactor().Now()+int64(discardTime)
 	c.Release(owed)
 }
 
@@ -519,7 +520,7 @@ func (discarded) OnSendable(Stream)                  {}
 func (discarded) OnReset(Stream, Code, error)        {}
 func (discarded) OnData(s Stream, p []byte, end bool) {
 	c := s.(*Client)
-	if c.discardLeft -= len(p); c.discardLeft < 0 || c.conn.Reactor().Now() > c.by {
+	if c.discardLeft -= len(p); c.discardLeft < 0 || c.conn.Reactor().Now() > c.discardTill {
 		c.Reset(Cancelled)
 		return
 	}

@@ -50,31 +50,22 @@ type Unhurried interface {
 // Patient is a Stream to an origin whose exchange can have times of its own.
 type Patient interface {
 	// SetPatience sets what ClientOptions or MuxOptions say of FirstByte and BetweenBytes, for this exchange. 0: as
-	// they say. by is the reactor time at which the head of the answer must be here, however long connecting took;
-	// 0: no such time. Before SendHead.
-	SetPatience(firstByte, between time.Duration, by int64)
+	// they say. Before SendHead.
+	SetPatience(firstByte, between time.Duration)
 }
 
 // patience makes a stream a Patient. Owned by its stream.
-type patience struct {
-	firstByte, between time.Duration
-	by                 int64
-}
+type patience struct{ firstByte, between time.Duration }
 
 // SetPatience is that of Patient.
-func (p *patience) SetPatience(firstByte, between time.Duration, by int64) {
-	*p = patience{firstByte, between, by}
-}
+func (p *patience) SetPatience(firstByte, between time.Duration) { *p = patience{firstByte, between} }
 
-// toFirstByte returns the time from now to the first byte of the answer, where the options say d.
-func (p *patience) toFirstByte(d time.Duration, now int64) time.Duration {
-	if d = orDefault(d); p.firstByte > 0 { // not cmp.Or, whose loop costs ten times as much
-		d = p.firstByte
+// toFirstByte returns the time to the first byte of the answer, where the options say d.
+func (p *patience) toFirstByte(d time.Duration) time.Duration {
+	if p.firstByte > 0 { // not cmp.Or, whose loop costs ten times as much
+		return p.firstByte
 	}
-	if p.by > 0 {
-		d = max(min(d, time.Duration(p.by-now)), 1)
-	}
-	return d
+	return orDefault(d)
 }
 
 // Discarder is a Stream to an origin on which an answer can be given up without the connection being lost.

@@ -54,6 +54,9 @@ func (w *Waiter) Init(t Taker) { *w = Waiter{taker: t} }
 // Waiting reports whether OnTaken is to come.
 func (w *Waiter) Waiting() bool { return w.local != nil }
 
+// Queued reports whether it waits for a slot, which is no fault of the backend's: others have them all.
+func (w *Waiter) Queued() bool { return w.queued }
+
 // Since returns the reactor time at which the present wait began, or the last one.
 func (w *Waiter) Since() int64 { return w.since }
 
