@@ -116,8 +116,8 @@ func (l *Loads) grow(n int) []*page {
 
 // cell returns the load of backend i, which there is.
 func (l *Loads) cell(i int) *cell {
-	pages := *l.pages.Load()
-	return &pages[i/pageSize][i%pageSize]
+	pages, k := *l.pages.Load(), uint(i) // without a sign, division is a shift
+	return &pages[k/pageSize][k%pageSize]
 }
 
 // setWeights notes the weights of backends, those of weight 0 aside.

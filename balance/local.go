@@ -101,8 +101,7 @@ func (l *Local) count(i int, n int32, tunnel bool) {
 	if i >= len(l.pending) {
 		l.grow(i + 1)
 	}
-	c := l.loads.cell(i)
-	if tunnel {
+	if c := l.loads.cell(i); tunnel {
 		c.tunnels.Add(n)
 	} else {
 		c.inflight.Add(n)

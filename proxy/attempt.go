@@ -45,6 +45,7 @@ type attempt struct {
 
 	own       bool // the cookie of the client names the backend
 	newCookie bool // the answer gives the client the cookie of the backend
+	bad       bool // the head of the answer says that the backend cannot serve
 
 	counted counted            // how the backend counts the exchange
 	full    bool               // no backend was chosen, since none has room
@@ -170,12 +171,12 @@ func (a *attempt) become(x *Exchange) {
 	}
 }
 
-// sample tells the backend how long the head of its answer took, or that it is a failure: the statuses that say that a
-// server cannot serve now. An answer that came before the whole request was sent says nothing about the backend.
+// sample tells the backend how long the head of its answer took, or that it is a failure. An answer that came before
+// the whole request was sent says nothing about the backend.
 func (a *attempt) sample(x *Exchange) {
 	switch {
 	case a.backend == nil:
-	case x.Response.Status >= 502 && x.Response.Status <= 504:
+	case a.bad:
 		a.backend.Failed(x.local.reactor)
 	case x.toUp.endSent:
 		took := time.Duration(a.firstByte - max(a.connected, a.sent))
@@ -313,9 +314,9 @@ func (a *attempt) noteConnect(x *Exchange) {
 const clocked = pausing | timed
 
 // setClock has the clock of x run until a reactor time, for what is one of clocked.
-func (x *Exchange) setClock(at int64, what aside) {
+func setClock(x *Exchange, at int64, what aside) {
 	if x.clock == nil {
-		x.clock = &engine.Timer{Run: x.ring}
+		x.clock = &engine.Timer{Run: func(*engine.Reactor) { ring(x) }}
 	}
 	x.aside = x.aside&^clocked | what
 	x.local.reactor.Arm(x.clock, at)
@@ -330,7 +331,7 @@ func (x *Exchange) stopClock() {
 }
 
 // ring begins an attempt after its pause, or ends one that has taken too long.
-func (x *Exchange) ring(*engine.Reactor) {
+func ring(x *Exchange) {
 	if invariant.On {
 		defer checkExchange(x)
 	}
@@ -338,7 +339,7 @@ func (x *Exchange) ring(*engine.Reactor) {
 	paused := x.aside&pausing != 0
 	x.aside &^= clocked
 	if paused {
-		x.openAndSend()
+		openAndSend(x)
 	} else {
 		x.try.tooLong(x)
 	}
@@ -347,7 +348,7 @@ func (x *Exchange) ring(*engine.Reactor) {
 // bound bounds the time of an attempt that began at a reactor time, where another one may follow.
 func (a *attempt) bound(x *Exchange, began int64) {
 	if u := a.up; u.perTry > 0 && (x.retries < u.upstream.Retries() || u.failover != nil) {
-		x.setClock(began+int64(u.perTry), timed)
+		setClock(x, began+int64(u.perTry), timed)
 	}
 }
 

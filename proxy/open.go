@@ -195,18 +195,18 @@ func (a *attempt) repeatable(x *Exchange) bool {
 // reopen begins the next attempt, at what x.try aims at, after the pause that it wants.
 func (x *Exchange) reopen() {
 	x.toUp.rewind()
-	x.try.sent = 0
+	x.try.sent, x.try.bad = 0, false
 	if d := x.try.pause; d > 0 {
 		x.try.pause = 0
 		x.try.exit(x)
-		x.setClock(x.local.reactor.Now()+int64(d), pausing)
+		setClock(x, x.local.reactor.Now()+int64(d), pausing)
 		return
 	}
-	x.openAndSend()
+	openAndSend(x)
 }
 
 // openAndSend begins an attempt at what x.try aims at.
-func (x *Exchange) openAndSend() {
+func openAndSend(x *Exchange) {
 	if s := x.open(); s != nil {
 		x.send(s)
 	}
@@ -229,6 +229,7 @@ func (a *attempt) judge(x *Exchange, s session.Stream, h *message.Head, end bool
 func (a *attempt) replaced(x *Exchange, s session.Stream, h *message.Head, end bool) bool {
 	p, r := a.up.retry, x.local.reactor
 	is := a.assess(x, h, end)
+	a.bad = is.bad
 	a.reportAnswer(x, is.bad)
 	if p.Budget != nil && !is.failure {
 		p.Budget.Good(r.Index(), r.Now())

@@ -23,7 +23,9 @@ func (u *upSide) OnHead(s session.Stream, h *message.Head, end bool) {
 	if invariant.On {
 		defer checkExchange(x)
 	}
-	x.stopClock()
+	if x.aside != 0 {
+		x.stopClock()
+	}
 	final := h.Status >= 200 || h.Tunnel
 	if final && x.try.up != nil && x.try.judge(x, s, h, end) {
 		return

@@ -440,3 +440,29 @@ func TestRetry_calls(t *testing.T) {
 		}
 	}
 }
+
+// A backend that fails calls of gRPC at once does not draw more of them.
+func TestRetry_callsThatFailFast(t *testing.T) {
+	answering := func(status string) *faulty {
+		return newFaulty(t, "h2", func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", "application/grpc")
+			w.Header().Set("Grpc-Status", status)
+		})
+	}
+	bad, good := answering("14"), answering("0")
+	o := upstream.Options{Protocol: upstream.H2, Backends: backend.Of(bad.address, good.address)}
+	r := newRigWith(t, engine.Options{Reactors: 1}, func(e *engine.Engine) []proxy.Route {
+		return []proxy.Route{{Name: "all", GRPC: proxy.On, To: proxy.To(upstream.New(e, o), nil)}}
+	})
+	for range 100 {
+		resp, err := http.Post(r.url+"/a.B/C", "application/grpc", strings.NewReader("\x00\x00\x00\x00\x00"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	if n := bad.asked.Load(); n == 0 || n > 20 {
+		t.Errorf("the one that fails got %d of 100 calls", n)
+	}
+}

@@ -308,9 +308,7 @@ func (p *placeSide) OnTurn() {
 		x.send(s)
 	case err == ErrPending:
 	case x.again(err):
-		if s = x.open(); s != nil {
-			x.send(s)
-		}
+		openAndSend(x)
 	}
 }
 
@@ -326,9 +324,7 @@ func noneLeft(x *Exchange) {
 		x.fail(f)
 		return
 	}
-	if s := x.open(); s != nil {
-		x.send(s)
-	}
+	openAndSend(x)
 }
 
 // OnRefused ends x, which has waited in vain.

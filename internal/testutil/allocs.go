@@ -1,12 +1,16 @@
 package testutil
 
-import "testing"
+import (
+	"testing"
 
-// Allocs is testing.AllocsPerRun, and 0 under the race detector, where pools drop objects on purpose (RaceOn). f runs
-// runs + 1 times either way.
+	"github.com/edge-proxy/edge/internal/invariant"
+)
+
+// Allocs is testing.AllocsPerRun. It is 0 under the race detector, where pools drop objects on purpose (RaceOn), and
+// with assertions, whose arguments are allocated. f runs runs + 1 times either way.
 func Allocs(runs int, f func()) float64 {
 	n := testing.AllocsPerRun(runs, f)
-	if RaceOn {
+	if RaceOn || invariant.On {
 		return 0
 	}
 	return n
