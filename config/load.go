@@ -126,6 +126,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	r.resolveProtocol(doc.defaults)
 	checkBalancing(r, &doc.defaults.Given, doc.defaults.LoadBalancing, doc.defaults.HashKey)
 	checkSlowStart(r, doc.defaults)
+	checkHedge(r, doc.defaults)
 	resolveHealth(r)
 	r.checkLoops()
 	warnNoLog(doc, r.rep)

@@ -29,6 +29,11 @@ func TestParse_resilienceMistakes(t *testing.T) {
 			t.Errorf("%s: %s", line, b.String())
 		}
 	}
+	both := "upstream_defaults.retry = { hedge_after = \"2s\", per_try = \"2s\" }\n"
+	_, report := config.Options{}.Parse("edge.toml", []byte(both))
+	if !report.OK() || !strings.Contains(string(report.JSON()), "per_try ends its first attempt after 2s") {
+		t.Errorf("hedging after the time of a try: %s", report.JSON())
+	}
 	for _, line := range []string{
 		`retry.on = [503, "5xx", "timeout", "grpc:aborted"]`, `retry.budget = "off"`, `retry.on = []`,
 		`outlier.errors = 3`, `retry.hedge_after = ""`, `retry.hedge_after = "0s"`, `retry.hedge_after = "50ms"`,

@@ -139,6 +139,20 @@ func reportCircle(r *resolver, next map[string]*upstreamEntry) {
 	}
 }
 
+// checkHedge reports hedging that begins when per_try has ended the first attempt.
+func checkHedge(r *resolver, e *upstreamEntry) {
+	if e.Retry.PerTry == 0 || e.Retry.Hedge < e.Retry.PerTry || e.Failed("retry.per_try") {
+		return
+	}
+	for _, path := range []string{"retry.hedge_after", "retry.per_try"} {
+		if e.Has(path) { // else both are in [upstream_defaults], which is checked like an upstream
+			r.rep.Warnf(schema.CodeNoEffect, e.At(path), "make hedge_after shorter than per_try",
+				"no request is hedged after %v: per_try ends its first attempt after %v", e.Retry.Hedge, e.Retry.PerTry)
+			return
+		}
+	}
+}
+
 // parseConditions reads a list of conditions of retries. A status may be a number.
 func parseConditions(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	all := []string{}

@@ -17,6 +17,7 @@ func (r *resolver) resolveUpstreams() {
 		checkBalancing(r, &e.Given, e.LoadBalancing, e.HashKey)
 		if e.Has("slow_start") || e.Has("load_balancing") {
 			checkSlowStart(r, e)
+			checkHedge(r, e)
 		}
 		checkSticky(r, e)
 		e.Outlier.On = e.HasAny("outlier.") || r.doc.defaults.HasAny("outlier.")
