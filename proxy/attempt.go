@@ -194,6 +194,7 @@ func (a *attempt) leave(x *Exchange) {
 		a.up.limits.EndRetry()
 		x.retrying = false
 	}
+	x.stopClock() // of a Destination that has opened this one and gave it up
 	*a = attempt{fault: a.fault, cause: a.cause}
 	x.pick = balance.Request{}
 	x.Request.Authority = x.filtered
@@ -352,26 +353,44 @@ func (a *attempt) bound(x *Exchange, began int64) {
 	}
 }
 
+// boundFromTurn is bound for an attempt that has waited at w: for a slot it waits for other requests, not for its
+// backend.
+func (a *attempt) boundFromTurn(x *Exchange, w *upstream.Waiter) {
+	if x.aside&timed != 0 && w.Turn() > w.Since() {
+		a.bound(x, w.Turn())
+	}
+}
+
 // tooLong ends an attempt of which no head has come in its time, where another one can follow: else it goes on, for it
 // may still be answered.
 func (a *attempt) tooLong(x *Exchange) {
-	raced := x.aside&hedging != 0 && x.hedge.state == hedgeOut
+	now, w := x.local.reactor.Now(), waiterOf(x)
 	code, cause := session.Timeout, engine.ErrTimeout
-	if a.connecting() {
-		code, cause = session.ConnectTimeout, engine.ErrConnectTimeout
-	} else if !x.toUp.ended { // it is the client that keeps the backend waiting
-		a.bound(x, x.local.reactor.Now())
+	switch {
+	case w != nil && w.Queued():
+		a.bound(x, now)
+		return
+	case w != nil && now < w.Turn()+int64(a.up.perTry):
+		a.bound(x, w.Turn())
+		return
+	case a.connecting():
+		if code, cause = session.ConnectTimeout, engine.ErrConnectTimeout; !a.followed(x, code) {
+			a.bound(x, now) // it may have a connection then, and be followed as one of which no answer comes
+			return
+		}
+	case !x.toUp.ended: // it is the client that keeps the backend waiting
+		a.bound(x, now)
+		return
+	case !a.followed(x, code):
 		return
 	}
-	if !raced && !a.followed(x, code) {
-		return
-	}
+	raced := hedged(x)
 	switch s := a.stream; {
-	case s == nil && x.waiter.Waiting():
-		x.waiter.Cancel()
+	case w == &x.waiter:
+		w.Cancel()
 		(*takeSide)(x).OnTaken(nil, cause)
-	case s == nil:
-		x.hedge.waiter.Cancel()
+	case w != nil:
+		w.Cancel()
 		x.hedge.OnTaken(nil, cause)
 	default:
 		a.noteConnect(x)
@@ -385,6 +404,17 @@ func (a *attempt) tooLong(x *Exchange) {
 	}
 }
 
+// waiterOf returns the place at which the attempt waits for its connection; nil: it has one.
+func waiterOf(x *Exchange) *upstream.Waiter {
+	switch {
+	case x.try.stream != nil:
+		return nil
+	case x.waiter.Waiting():
+		return &x.waiter
+	}
+	return &x.hedge.waiter // it was adopted
+}
+
 // connecting reports whether the attempt has no connection that stands.
 func (a *attempt) connecting() bool {
 	if a.conn == nil {
@@ -394,24 +424,61 @@ func (a *attempt) connecting() bool {
 	return !stands
 }
 
-// followed reports whether another attempt could follow one that ends by code, a timeout. What is taken for it is given
-// back: the end of the attempt takes it.
+// followed reports whether another attempt follows one that ends by code, a timeout, or is under way already.
 func (a *attempt) followed(x *Exchange, code session.Code) bool {
-	switch {
+	on := &a.up.retry.On
+	switch unsent := code == session.ConnectTimeout; {
+	case hedged(x):
+		return unsent && on.Has(retry.Connect) || !unsent && on.Has(retry.Timeout)
 	case x.step != stepForward || !a.repeatable(x):
 		return false
-	case code == session.ConnectTimeout:
-		return a.up.retry.On.Has(retry.Connect)
-	case a.up.failover != nil && a.mayRepeat(x, retry.Timeout):
-		return true
-	}
-	before := x.retrying
-	if !a.repeats(x, retry.Timeout) || !a.mayRetry(x) {
+	case unsent:
+		return a.followedUnsent(x)
+	case !a.mayRepeat(x, retry.Timeout):
 		return false
 	}
-	paid := a.pay(x)
+	return a.up.failover != nil || x.retries < a.up.upstream.Retries() && a.affords(x, false)
+}
+
+// followedUnsent is followed for an attempt that has no connection.
+func (a *attempt) followedUnsent(x *Exchange) bool {
+	switch {
+	case a.up.failover != nil:
+		return true
+	case !a.up.retry.On.Has(retry.Connect):
+		return false
+	case int(a.refused)+1 < min(a.backend.Reachable(), addressesMax):
+		return true
+	case x.retries >= a.up.upstream.Retries() || !a.anotherMember(x):
+		return false
+	}
+	refusing, members := a.up.upstream.Options().Backends.Refusing()
+	if a.backend.Trouble() != backend.Connecting {
+		refusing++ // as it will
+	}
+	return a.affords(x, freeToMove(refusing, members))
+}
+
+// anotherMember reports whether a member was not tried that serves and has room.
+func (a *attempt) anotherMember(x *Exchange) bool {
+	d, r, q := a.up, x.local.reactor, x.pick
+	q.Tried.Add(a.backend.Slot())
+	if d.limits != nil && !d.limits.Admits(r, x.route.Class, false) {
+		return false
+	}
+	return d.view.Find(r, &q, func(m *backend.Member) bool { return d.limits == nil || d.limits.Room(m) }) != nil
+}
+
+// affords reports whether the budget and the limit of retries allow one more; free is without the budget. What is taken
+// for it is given back: the end of the attempt takes it.
+func (a *attempt) affords(x *Exchange, free bool) bool {
+	before := x.retrying
+	if !a.mayRetry(x) {
+		return false
+	}
+	paid := free || a.pay(x)
 	a.endRetry(x, before)
-	if b := a.up.retry.Budget; paid && b != nil {
+	if b := a.up.retry.Budget; paid && !free && b != nil {
 		b.Return()
 	}
 	return paid

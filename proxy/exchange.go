@@ -430,7 +430,8 @@ func checkExchange(x *Exchange) {
 	}
 	invariant.That(!x.answering || x.status > 0 && x.step == stepDone, "answering with %d in step %d", x.status, x.step)
 	invariant.That(x.answering || !x.toDown.begun() && !x.toDown.endSent, "a body without a head was sent")
-	invariant.That(x.aside&timed == 0 || x.try.stream != nil || x.waiter.Waiting() || x.aside&hedging != 0,
+	adopted := x.aside&hedging != 0 && x.hedge.state == hedgeAdopted
+	invariant.That(x.aside&timed == 0 || x.try.stream != nil || x.waiter.Waiting() || adopted,
 		"nothing is to take too long in step %d", x.step)
 	x.toUp.check()
 	x.toDown.check()

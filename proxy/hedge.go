@@ -77,6 +77,9 @@ func (g *hedge) arm(at int64) {
 	g.x.local.reactor.Arm(&g.timer, at)
 }
 
+// hedged reports whether a second attempt is under way beside the first one.
+func hedged(x *Exchange) bool { return x.aside&hedging != 0 && x.hedge.state == hedgeOut }
+
 // enter changes the state.
 func (g *hedge) enter(s hedgeState) {
 	g.state = s
@@ -216,6 +219,7 @@ func (g *hedge) OnTaken(c *upstream.Conn, err error) {
 	var s session.Stream
 	switch {
 	case err == nil:
+		x.try.boundFromTurn(x, &g.waiter)
 		s = x.try.up.taken(x, c, g)
 	case x.again(err):
 		s = x.open()

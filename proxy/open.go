@@ -322,6 +322,7 @@ func (t *takeSide) OnTaken(c *upstream.Conn, err error) {
 	var s session.Stream
 	switch {
 	case err == nil:
+		x.try.boundFromTurn(x, &x.waiter)
 		s = x.try.up.taken(x, c, x.try.receiver)
 	case x.again(err):
 		s = x.open()
@@ -346,11 +347,14 @@ func (a *attempt) next(x *Exchange) bool {
 		x.pick.Tried.Add(a.backend.Slot())
 		return false
 	}
-	// Nothing was sent. While no more than half of the members refuse, the others get no more than would be theirs
-	// without those: that is no load that a budget has to bound.
 	refusing, members := u.Options().Backends.Refusing()
-	return a.another(x, never, 2*refusing <= members)
+	return a.another(x, never, freeToMove(refusing, members))
 }
+
+// freeToMove reports whether requests that could not be sent to the members that refuse go to others without a budget.
+// Nothing was sent. While no more than half of the members refuse, the others get no more than would be theirs without
+// those: that is no load that a budget has to bound.
+func freeToMove(refusing, members int) bool { return 2*refusing <= members }
 
 // afterRefusal aims at what may be tried after a backend said that it processed nothing: that backend once more, then
 // another one. The first refusal is free: the connection may have been ending, or may have got more exchanges than its
@@ -471,7 +475,7 @@ func (a *attempt) mayRetry(x *Exchange) bool {
 		return true
 	}
 	if x.retrying = a.up.limits.TakeRetry(x.local.reactor); !x.retrying {
-		x.LogField("retry", "max_retries")
+		noteDenied(x, "max_retries")
 	}
 	return x.retrying
 }
@@ -491,8 +495,18 @@ func (a *attempt) pay(x *Exchange) bool {
 		return true
 	}
 	x.local.stats.RetriesDenied++
-	x.LogField("retry", "budget")
+	noteDenied(x, "budget")
 	return false
+}
+
+// noteDenied has the record say, once, why there was no retry: an attempt that went on for that may fail later.
+func noteDenied(x *Exchange, why string) {
+	for i := range x.noted {
+		if x.noted[i].Name == "retry" {
+			return
+		}
+	}
+	x.LogField("retry", why)
 }
 
 // notBefore returns for how long the backend that answered with h wants no retry, 0 where it does not say.

@@ -160,9 +160,7 @@ func (d *toUpstream) connect(x *Exchange, to session.Receiver) (session.Stream, 
 		return d.taken(x, c, to), nil
 	case upstream.ErrWait: // OnTaken goes on
 		a.receiver = to
-		if !x.waiter.Queued() {
-			a.bound(x, x.local.reactor.Now())
-		}
+		a.bound(x, x.local.reactor.Now())
 		return nil, ErrPending
 	}
 	return nil, err

@@ -30,10 +30,6 @@ type Taker interface {
 //	queued  =>  its origin's waiting counts it
 //	local == nil  =>  letter == nil, awaits == nil and !queued
 type Waiter struct {
-	// Upgrade says that the exchange asks for an upgrade. Where the handshake tells the protocol it gets HTTP/1 then,
-	// unless the backend is known to take upgrades on HTTP/2. Set before Take.
-	Upgrade bool
-
 	taker   Taker
 	local   *local
 	site    *site
@@ -42,10 +38,15 @@ type Waiter struct {
 	place   list.Node[Waiter]
 	timer   engine.Timer
 	since   int64
+	turn    int64 // see Turn
 	address int
 	fresh   bool
 	queued  bool // it waits for a slot
 	h1Only  bool // HTTP/2 will not do
+
+	// Upgrade says that the exchange asks for an upgrade. Where the handshake tells the protocol it gets HTTP/1 then,
+	// unless the backend is known to take upgrades on HTTP/2. Set before Take.
+	Upgrade bool
 }
 
 // Init makes w ready for t.
@@ -59,6 +60,10 @@ func (w *Waiter) Queued() bool { return w.queued }
 
 // Since returns the reactor time at which the present wait began, or the last one.
 func (w *Waiter) Since() int64 { return w.since }
+
+// Turn returns the reactor time at which the present wait, or the last one, was over as one for a slot: from then on it
+// is the backend that is waited for. Since, where it never was one; meaningless while Queued.
+func (w *Waiter) Turn() int64 { return w.turn }
 
 // Cancel makes OnTaken not come. What was on its way to w goes to others.
 func (w *Waiter) Cancel() {
@@ -127,7 +132,7 @@ func (w *Waiter) leave() {
 		l.reactor.Disarm(&w.timer)
 	}
 	if w.queued {
-		w.queued = false
+		w.queued, w.turn = false, l.reactor.Now()
 		s.origin.waiting.Add(-1)
 		l.upstream.queued.Add(-1)
 		s.tellOldest()

@@ -49,6 +49,7 @@ func (u *Upstream) Take(r *engine.Reactor, m *backend.Member, address int, fresh
 	}
 	w.site, w.address, w.fresh, w.h1Only = s, address, fresh, h1Only
 	w.since = max(l.reactor.Now(), 1)
+	w.turn = w.since
 	if !fresh && u.movable && s.ask(w, false) {
 		s.enqueue(w)
 		w.arm(giveWait)

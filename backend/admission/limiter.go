@@ -130,6 +130,12 @@ func (l *Limiter) Admits(r *engine.Reactor, c Class, waits bool) bool {
 // Hold takes a place at m, and reports whether there was one. Each is to Enter and to Leave.
 func (l *Limiter) Hold(m *backend.Member) bool { return m.Hold(l.opts.Load().Requests) }
 
+// Room reports whether a place is free at m.
+func (l *Limiter) Room(m *backend.Member) bool {
+	most := l.opts.Load().Requests
+	return most == 0 || m.Held() < most
+}
+
 // Leave gives a place at m back. On r.
 func (l *Limiter) Leave(r *engine.Reactor, m *backend.Member) {
 	m.Release()

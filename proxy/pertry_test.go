@@ -1,0 +1,179 @@
+package proxy_test
+
+import (
+	"crypto/tls"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/balance"
+	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/retry"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/upstream"
+)
+
+// slowHandshakes returns the address of a server of TLS whose handshakes take that long at the least.
+func slowHandshakes(t *testing.T, d time.Duration, h http.HandlerFunc) string {
+	s := httptest.NewUnstartedServer(h)
+	s.EnableHTTP2 = true
+	s.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		<-time.After(d)
+		return nil, nil
+	}}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+var everyProtocol = []upstream.Protocol{upstream.H1, upstream.H2, upstream.Auto}
+
+func securedBy(p upstream.Protocol) upstream.Options {
+	return upstream.Options{Protocol: p, TLS: upstream.TLS{On: true, Insecure: true}}
+}
+
+// An attempt whose handshake takes longer than per_try goes on where there is no other member.
+func TestPerTry_handshakeWithTheOnlyMember(t *testing.T) {
+	p := on(t, "connect", "timeout")
+	p.PerTry = 30 * time.Millisecond
+	slow := slowHandshakes(t, 4*p.PerTry, wellAnswering)
+	for _, protocol := range everyProtocol {
+		r := retrying(t, p, securedBy(protocol), nil, slow)
+		for _, method := range []string{"POST", "GET"} {
+			if resp, _ := fetch(t, method, r.url+"/", "x"); resp.StatusCode != 200 {
+				t.Errorf("protocol %d: %s got %d", protocol, method, resp.StatusCode)
+			}
+		}
+	}
+}
+
+// An attempt that went on, since nothing may follow one without a connection, is bounded when it has one.
+func TestPerTry_answerAfterASlowHandshake(t *testing.T) {
+	p := on(t, "timeout")
+	p.PerTry = 30 * time.Millisecond
+	leave := make(chan struct{})
+	defer close(leave)
+	hangs := slowHandshakes(t, 4*p.PerTry, func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-r.Context().Done():
+		case <-leave:
+		}
+	})
+	good := slowHandshakes(t, 0, wellAnswering)
+	for _, protocol := range everyProtocol {
+		o := securedBy(protocol)
+		o.Client = session.ClientOptions{FirstByte: 10 * time.Second}
+		o.Retries = 100 // on a machine that is busy the good one may need longer as well
+		r := retrying(t, p, o, nil, hangs, good)
+		start := time.Now()
+		for range 2 {
+			if resp, _ := fetch(t, "GET", r.url+"/", ""); resp.StatusCode != 200 {
+				t.Errorf("protocol %d: %d", protocol, resp.StatusCode)
+			}
+		}
+		if took := time.Since(start); took < 4*p.PerTry || took >= o.Client.FirstByte {
+			t.Errorf("protocol %d: %v", protocol, took)
+		}
+	}
+}
+
+// The wait for a connection of a limited number is not part of an attempt, also where another reactor was asked for
+// one before.
+func TestSim_perTryIsWithoutTheWaitForASlot(t *testing.T) {
+	const clients, rounds, takes = 8, 3, 200 * time.Millisecond
+	sim.Run(t, seeds(50), func(t testing.TB, w *sim.World) {
+		policy := on(t, "connect", "timeout")
+		policy.PerTry = takes + takes/2
+		to := &proxy.ToOptions{Retry: policy}
+		s := newTunedSimulation(t, w, 2, tuning{to: to, upstream: func(o *upstream.Options) {
+			fewer(o, 1)
+			o.PerBackend, o.QueueTimeout, o.Connect, o.Retries = 1, time.Minute, time.Minute, 2
+		}})
+		asked := 0
+		s.origins[0].Handle = func(p *sim.Peer) {
+			p.Handle = func(*sim.Peer) {
+				if strings.HasSuffix(string(p.Take()), "\r\n\r\n") {
+					asked++
+					w.After(takes, func() { p.SendString(hedgeWell) })
+				}
+			}
+		}
+		var all []*sim.Peer
+		for range clients {
+			all = append(all, w.Dial(s.addr))
+		}
+		for round := range rounds {
+			for _, c := range all {
+				c.SendString(sceneGet)
+			}
+			answered := func() bool {
+				for _, c := range all {
+					if strings.Count(string(c.Received()), "HTTP/1.1 200 OK") != round+1 {
+						return false
+					}
+				}
+				return true
+			}
+			if err := w.Run(answered, 1_000_000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if asked != clients*rounds {
+			t.Fatalf("the origin was asked %d times", asked)
+		}
+	})
+}
+
+// A first attempt is not given up for a second one that is under way where per_try is no condition of a retry.
+func TestSim_perTryOfTheFirstIsNoCondition(t *testing.T) {
+	sim.Run(t, seeds(20), func(t testing.TB, w *sim.World) {
+		condition := w.Rand().IntN(2) == 0
+		x := newHedgeScene(t, w, func(p *retry.Policy, _ *upstream.Options) {
+			if p.PerTry = 2 * hedgeAfter; condition {
+				p.On = p.On.With(retry.Timeout)
+			}
+		})
+		x.sends(sceneGet)
+		x.waits(2)
+		if condition {
+			x.cut(1)
+			x.says(2, hedgeWell)
+		} else {
+			x.pass(4 * hedgeAfter)
+			x.says(1, hedgeWell)
+		}
+		x.answered("well")
+		if r := x.play(1)[0]; r.Status != 200 || r.Attempts != 2 {
+			t.Fatalf("status %d, %d attempts", r.Status, r.Attempts)
+		}
+	})
+}
+
+// An attempt that per_try did not end for want of budget, and that fails later, says so once.
+func TestSim_perTryDeniedIsSaidOnce(t *testing.T) {
+	sim.Run(t, seeds(20), func(t testing.TB, w *sim.World) {
+		policy := on(t, "timeout", "reset")
+		policy.PerTry = 50 * time.Millisecond
+		policy.Budget = retry.NewBudget(1, 20)
+		for policy.Budget.Take(0, 0) {
+		}
+		x := newScene(t, w, tuning{to: &proxy.ToOptions{Retry: policy, Method: balance.RoundRobin}})
+		x.sends(sceneGet)
+		x.asked("\r\n\r\n")
+		x.pass(2 * policy.PerTry)
+		x.do(func() { x.origin.Reset() })
+		r := x.play(1)[0]
+		said := 0
+		for _, f := range r.Fields {
+			if f.Name == "retry" {
+				said++
+			}
+		}
+		if r.Status != 502 || said != 1 {
+			t.Fatalf("status %d, said %d times", r.Status, said)
+		}
+	})
+}
