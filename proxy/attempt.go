@@ -311,8 +311,8 @@ func (a *attempt) noteConnect(x *Exchange) {
 	}
 }
 
-// clocked is what Exchange.clock runs for: one thing at a time.
-const clocked = pausing | timed
+// clocked is what Exchange.clock runs for: one thing at a time, and overdue beside timed.
+const clocked = pausing | timed | overdue
 
 // setClock has the clock of x run until a reactor time, for what is one of clocked.
 func setClock(x *Exchange, at int64, what aside) {
@@ -337,12 +337,12 @@ func ring(x *Exchange) {
 		defer checkExchange(x)
 	}
 	defer x.rescue()
-	paused := x.aside&pausing != 0
+	was := x.aside
 	x.aside &^= clocked
-	if paused {
+	if was&pausing != 0 {
 		openAndSend(x)
 	} else {
-		x.try.tooLong(x)
+		x.try.tooLong(x, was&overdue != 0)
 	}
 }
 
@@ -362,8 +362,8 @@ func (a *attempt) boundFromTurn(x *Exchange, w *upstream.Waiter) {
 }
 
 // tooLong ends an attempt of which no head has come in its time, where another one can follow: else it goes on, for it
-// may still be answered.
-func (a *attempt) tooLong(x *Exchange) {
+// may still be answered. One that went on without a connection, again, has its time once more from when it has one.
+func (a *attempt) tooLong(x *Exchange, again bool) {
 	now, w := x.local.reactor.Now(), waiterOf(x)
 	code, cause := session.Timeout, engine.ErrTimeout
 	switch {
@@ -375,9 +375,13 @@ func (a *attempt) tooLong(x *Exchange) {
 		return
 	case a.connecting():
 		if code, cause = session.ConnectTimeout, engine.ErrConnectTimeout; !a.followed(x, code) {
-			a.bound(x, now) // it may have a connection then, and be followed as one of which no answer comes
+			a.bound(x, now)
+			x.aside |= overdue
 			return
 		}
+	case again && now < a.standsSince()+int64(a.up.perTry):
+		a.bound(x, a.standsSince())
+		return
 	case !x.toUp.ended: // it is the client that keeps the backend waiting
 		a.bound(x, now)
 		return
@@ -422,6 +426,12 @@ func (a *attempt) connecting() bool {
 	}
 	_, _, stands := a.conn.ConnectedAt()
 	return !stands
+}
+
+// standsSince returns since when the attempt has a connection that stands.
+func (a *attempt) standsSince() int64 {
+	at, _, _ := a.conn.ConnectedAt()
+	return max(at, a.connected)
 }
 
 // followed reports whether another attempt follows one that ends by code, a timeout, or is under way already.

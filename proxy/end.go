@@ -115,6 +115,7 @@ type aside uint8
 const (
 	pausing aside = 1 << iota // Exchange.clock runs until the next attempt
 	timed                     // Exchange.clock runs until the attempt has taken too long
+	overdue                   // beside timed: it had taken too long before, and had no connection
 	hedging                   // Exchange.hedge is not at rest
 )
 

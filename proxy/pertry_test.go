@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,6 +78,22 @@ func TestPerTry_answerAfterASlowHandshake(t *testing.T) {
 		if took := time.Since(start); took < 4*p.PerTry || took >= o.Client.FirstByte {
 			t.Errorf("protocol %d: %v", protocol, took)
 		}
+	}
+}
+
+// The answer to an attempt that went on without a connection has the time of a try from when there is one.
+func TestPerTry_fromTheEndOfASlowHandshake(t *testing.T) {
+	p := on(t, "timeout")
+	p.PerTry = 400 * time.Millisecond
+	var asked atomic.Int32
+	slow := slowHandshakes(t, p.PerTry*19/10, func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		<-time.After(p.PerTry / 2)
+		wellAnswering(w, r)
+	})
+	r := retrying(t, p, securedBy(upstream.H1), nil, slow)
+	if resp, _ := fetch(t, "GET", r.url+"/", ""); resp.StatusCode != 200 || asked.Load() != 1 {
+		t.Errorf("%d after %d attempts", resp.StatusCode, asked.Load())
 	}
 }
 
