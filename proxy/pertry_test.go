@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/internal/sim"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
@@ -94,6 +95,38 @@ func TestPerTry_fromTheEndOfASlowHandshake(t *testing.T) {
 	r := retrying(t, p, securedBy(upstream.H1), nil, slow)
 	if resp, _ := fetch(t, "GET", r.url+"/", ""); resp.StatusCode != 200 || asked.Load() != 1 {
 		t.Errorf("%d after %d attempts", resp.StatusCode, asked.Load())
+	}
+}
+
+// What is given up before the connection stands that others share is not sent on it later: it was sent elsewhere.
+func TestPerTry_givenUpIsNotSent(t *testing.T) {
+	p := on(t, "connect")
+	p.PerTry = 50 * time.Millisecond
+	var posts, gets atomic.Int32
+	counting := func(gets *atomic.Int32) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == "POST" {
+				posts.Add(1)
+			} else {
+				gets.Add(1)
+			}
+			wellAnswering(w, r)
+		}
+	}
+	slow, good := slowHandshakes(t, 4*p.PerTry, counting(&gets)), slowHandshakes(t, 0, counting(new(atomic.Int32)))
+	r := retrying(t, p, securedBy(upstream.H2), nil, slow, good)
+	bodies := []string{"", "x"}
+	for _, body := range bodies {
+		if resp, _ := fetch(t, "POST", r.url+"/", body); resp.StatusCode != 200 {
+			t.Errorf("%d", resp.StatusCode)
+		}
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		fetch(t, "GET", r.url+"/", "")
+		return gets.Load() > 0 // on the same connection, after all that was sent before
+	})
+	if n := posts.Load(); int(n) != len(bodies) {
+		t.Errorf("%d requests came %d times", len(bodies), n)
 	}
 }
 

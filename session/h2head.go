@@ -92,16 +92,18 @@ func (s *h2Stream) request(h *message.Head, end bool) error {
 		s.framing = untilClose
 	}
 	s.awaits100 = h.Continue && !end
-	if h.Upgrade && !s.link.codec.ExtendedConnect() && !s.link.end.settingsKnown() {
-		s.awaitSettings(h)
+	// What is queued before the connection stands leaves when it does, a request that was taken back by then, too.
+	unsettled := h.Upgrade && !s.link.codec.ExtendedConnect() && !s.link.end.settingsKnown()
+	if unsettled || !s.link.connected {
+		s.postponeHead(h)
 		return nil
 	}
 	s.send(h, end)
 	return nil
 }
 
-// awaitSettings keeps the head of a request until SETTINGS come.
-func (s *h2Stream) awaitSettings(h *message.Head) {
+// postponeHead keeps the head of a request until the connection stands, or SETTINGS come.
+func (s *h2Stream) postponeHead(h *message.Head) {
 	s.pendingHead = copyHead(h)
 	s.link.end.await(s)
 }
@@ -117,7 +119,7 @@ func (s *h2Stream) send(h *message.Head, end bool) {
 			s.link.end.await(s)
 		}
 	case h2.ErrUnsettled:
-		s.awaitSettings(h)
+		s.postponeHead(h)
 	case ErrHeadSize:
 		s.failLater(HeadSize, err)
 	case h2.ErrNoExtendedConnect:
@@ -129,9 +131,12 @@ func (s *h2Stream) send(h *message.Head, end bool) {
 	}
 }
 
-// sendPending sends a head that waited for SETTINGS, and asks for the body.
+// sendPending sends a head that waited, and asks for the body.
 func (s *h2Stream) sendPending() {
 	h := s.pendingHead
+	if h.Upgrade && !s.link.codec.ExtendedConnect() && !s.link.end.settingsKnown() {
+		return // the connection stands, and SETTINGS have not come
+	}
 	s.pendingHead = nil
 	if s.send(h, s.framing == ended); s.todo == nothing && s.framing != ended {
 		s.unblock()

@@ -244,6 +244,9 @@ func (m *Mux) OnOpen(c *engine.Conn) {
 	m.connected, m.connectedAt = true, c.Reactor().Now()
 	for _, s := range m.live {
 		m.await(s)
+		if s.pendingHead != nil && s.todo == nothing {
+			s.postpone(toSendHead)
+		}
 	}
 	m.batch()
 }

@@ -18,14 +18,14 @@ import (
 //	endSent              END_STREAM left; framing == ended: our side said so
 //	endDelivered => endReceived, but for a request that asks for a tunnel: to the receiver it ends with its head
 //	blocked == byQueue   it counts in link.queueBlocked
-//	pendingHead != nil   the head waits for SETTINGS, and so does what comes after it
+//	pendingHead != nil   the head waits for the connection or for SETTINGS, and so does what comes after it
 type h2Stream struct {
 	link        *link
 	codec       *h2.Stream
 	receiver    Receiver
 	next        *h2Stream     // in a streamPool
 	earlyBytes  []byte        // of a server: arrived before the tunnel opened
-	pendingHead *message.Head // of a client: waits for SETTINGS
+	pendingHead *message.Head // of a client: waits for the connection, or for SETTINGS
 	cause       error         // for todo == toFail
 	deadline    int64         // time of the reactor, 0: none
 	blockedAt   int64         // when it was blocked last
@@ -68,7 +68,7 @@ const (
 	nothing    todo = iota
 	toFail          // it failed inside a method
 	toDeliver       // bytes came before the tunnel opened
-	toSendHead      // the head waited for SETTINGS
+	toSendHead      // the head waited
 )
 
 // Sizes of what is queued in one piece.
