@@ -183,6 +183,10 @@ func (m *floats) answered(i int, us, now float64) {
 	if lat == 0 {
 		lat = us
 	}
+	if m.at[i] >= 0 && m.isSlow(i) { // what it was forgiven is not taken back
+		lat = min(lat, max(us, m.slow(i, now)/m.pace))
+		m.lat[i] = lat
+	}
 	m.fold(i, lat, us, min(us, max(8*m.mean, 3*lat)), now)
 	part := 1 / min(m.answers, 256)
 	m.pace += (1/m.lat[i] - m.pace) * part
@@ -227,10 +231,14 @@ func (m *floats) fold(i int, lat, us, clipped, now float64) {
 }
 
 func (m *floats) slow(i int, now float64) float64 {
-	if band := min(max(bandLeast, 1+m.spread), bandMost); m.at[i] < 0 || m.pace == 0 || m.lat[i]*m.pace <= band {
+	if m.at[i] < 0 || !m.isSlow(i) {
 		return 1
 	}
-	return max(1, min(m.lat[i]*m.pace, 1024)*math.Exp2(-(now-m.at[i])/5000))
+	return max(1, min(m.lat[i]*m.pace, 1024)*math.Exp2(-math.Floor((now-m.at[i])/625)/8))
+}
+
+func (m *floats) isSlow(i int) bool {
+	return m.pace > 0 && m.lat[i]*m.pace > min(max(bandLeast, 1+m.spread), bandMost)
 }
 
 // near reports whether got is within a part of want.
@@ -329,8 +337,8 @@ func TestLoads_clocksDiffer(t *testing.T) {
 		early.Answered(1, 1000, 1000)
 	}
 	early.fold(1000)
-	for range 10 {
-		early.Failed(2, 2000)
+	for now := range uint32(10) {
+		early.Failed(2, 1991+now)
 	}
 	was, slow := v.loads.Latency(2)
 	late.Answered(2, 1000, 1990)
@@ -382,6 +390,71 @@ func TestLoads_failures(t *testing.T) {
 	a, _ := v.loads.Latency(3)
 	if b, _ := v.loads.Latency(4); math.Abs(float64(a-b)) > 0.01*float64(a) {
 		t.Errorf("all fail: %d and %d µs", a, b)
+	}
+}
+
+// All that is under way at a process that ends fails at once. That is one failure: the backend may be back as soon as
+// it was gone, and is asked.
+func TestLoads_failuresAtOnce(t *testing.T) {
+	v := Weights(1, 1)
+	l := NewLocal(v.loads, 1)
+	for now := range uint32(300) {
+		l.Answered(0, 20_000, now)
+		l.Answered(1, 20_000, now)
+		l.fold(now)
+	}
+	for range 1000 {
+		l.Failed(1, 300)
+	}
+	if _, slow := v.loads.Latency(1); slow <= 1 || slow > 10 {
+		t.Errorf("%v slow after 1000 failures in a millisecond", slow)
+	}
+	for now := range uint32(100) {
+		l.Failed(1, 301+now)
+	}
+	if _, slow := v.loads.Latency(1); slow < 1000 {
+		t.Errorf("%v slow after failures in a row", slow)
+	}
+}
+
+// A backend that has failed for long is asked when its slowness has faded. When it is well then, it has its share from
+// then on, and does not wait as long once more for each answer.
+func TestLoads_aGoodAnswerKeepsWhatWasForgiven(t *testing.T) {
+	v := Weights(1, 1)
+	l := NewLocal(v.loads, 1)
+	tick := func(now uint32) {
+		l.Answered(0, 20_000, now)
+		l.fold(now)
+	}
+	for now := range uint32(300) {
+		l.Answered(1, 20_000, now)
+		tick(now)
+	}
+	for now := range uint32(20) {
+		l.Failed(1, 300+now)
+	}
+	now := uint32(320)
+	slowness := func() float64 {
+		_, slow := v.loads.Latency(1)
+		return slow
+	}
+	for ; slowness() > 10; now += 50 {
+		tick(now)
+	}
+	if now < 25_000 || now > 40_000 {
+		t.Errorf("10 slow after %d ms", now)
+	}
+	l.Answered(1, 20_000, now)
+	tick(now)
+	tick(now + 1)
+	if slow := slowness(); slow > 6 {
+		t.Errorf("%v slow after a good answer", slow)
+	}
+	// One that is slow still is as slow as it is.
+	l.Answered(1, 800_000, now+5000)
+	tick(now + 5001)
+	if slow := slowness(); slow < 4 {
+		t.Errorf("%v slow after a slow answer", slow)
 	}
 }
 

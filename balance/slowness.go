@@ -150,11 +150,18 @@ func (l *Loads) learn(n int, r, lat, part float64) {
 // within the dead band. Where the answers of one millisecond after the other are long, lat grows by half of the mean
 // with each, and once it is high by an eighth of itself. Faster growth has a backend pay for a pause long after it:
 // all that waited is late.
+//
+// A backend that was not asked was forgiven a part of its slowness. An answer that is no slower than the rest does not
+// take that back: one that was 1000 times slower would need minutes for its share, half a minute for each answer.
 func (l *Loads) fold(c *cell, n int, sum uint32, mean average, now uint32) {
 	us := float64(sum) / float64(n)
-	old, lat, idle := sample(c.sampled.Load()), l.usual().us, uint32(idleHalf)
+	usual := l.usual()
+	old, lat, idle := sample(c.sampled.Load()), usual.us, uint32(idleHalf)
 	if old != 0 {
 		lat, idle = old.us(), since(now, old.ms())
+		if usual.tells(lat) {
+			lat = min(lat, max(us, usual.forgiven(lat, idle)))
+		}
 	} else if lat == 0 {
 		lat = us
 	}
@@ -167,10 +174,13 @@ func (l *Loads) fold(c *cell, n int, sum uint32, mean average, now uint32) {
 
 // fail adds a failure to what is known of c. It is not usual, whatever the others do.
 func (l *Loads) fail(c *cell, now uint32) {
-	usual := l.usual().us
-	lat, idle := usual, uint32(idleHalf)
+	u := l.usual()
+	usual, lat, idle := u.us, u.us, uint32(idleHalf)
 	if old := sample(c.sampled.Load()); old != 0 {
 		lat, idle = old.us(), since(now, old.ms())
+		if old.ms() == now && u.tells(lat) {
+			return // a process that ends fails all that is under way, which says no more than one failure does
+		}
 	}
 	// Failures in a row double lat: a backend that fails at once is idle, and must cost more than what is under way at
 	// each of the others.
@@ -194,10 +204,18 @@ func (l *Loads) keep(c *cell, lat, us float64, now uint32) {
 // slowness returns by how much a backend of latency lat is slower than usual, when it has not answered for idle ms. Up
 // to band times the usual latency it is not slow, so that noise moves nothing.
 func (u usual) slowness(lat float64, idle uint32) uint32 {
-	if u.us == 0 || lat <= u.band*u.us {
+	if !u.tells(lat) {
 		return slowOne
 	}
-	return uint32(max(slowOne, min(lat/u.us*slowOne, slowMax)*faded(idle, idleHalf)))
+	return uint32(max(slowOne, u.forgiven(lat, idle)/u.us*slowOne))
+}
+
+// tells reports whether lat is beyond the band: noise is not.
+func (u usual) tells(lat float64) bool { return u.us > 0 && lat > u.band*u.us }
+
+// forgiven returns what is left of a latency that is slow, after idle ms without an answer: as much as usual at least.
+func (u usual) forgiven(lat float64, idle uint32) float64 {
+	return max(u.us, min(lat, slowMax/slowOne*u.us)*faded(idle, idleHalf))
 }
 
 // setSlow notes how slow a backend is, and counts those that are.

@@ -22,7 +22,13 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
-func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }
+func TestMain(m *testing.M) {
+	if address := os.Getenv(originEnv); address != "" {
+		fmt.Println(serveOrigin(address))
+		os.Exit(1)
+	}
+	os.Exit(testutil.Main(m))
+}
 
 // edge runs the binary to its end.
 func edge(t *testing.T, args ...string) (code int, out string) {

@@ -1,6 +1,6 @@
 // Package testutil is shared by the tests over real sockets and real processes.
 //
-// It has eight parts:
+// It has nine parts:
 //
 //   - Eventually waits for a condition with a deadline, since tests do not sleep;
 //   - Listen, ListenUnix and FreeAddr give addresses of their own, since tests fix no port;
@@ -9,6 +9,7 @@
 //   - Authority issues certificates;
 //   - Allocs counts allocations;
 //   - EventLog gives a test the events of its process;
+//   - Silent and Firewall are addresses that do not answer;
 //   - Process is a binary of this module, built once per test run, started, watched, stopped.
 //
 // It is not a mock of anything: the scripted kernel for tests without sockets is internal/sim.
