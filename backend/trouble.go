@@ -60,6 +60,22 @@ func (s *Set) Refusing() (refusing, members int) {
 	return refusing, members
 }
 
+// Down returns how many members of s are down, those that drain aside, and how many members there are.
+func (s *Set) Down() (down, members int) {
+	for _, m := range s.now.Load().members {
+		if m == nil {
+			continue
+		}
+		if members++; m.IsDown() {
+			down++
+		}
+	}
+	return down, members
+}
+
+// IsDown reports whether there is a reason against m other than that it drains, by one load.
+func (m *Member) IsDown() bool { return m.Reasons()&^(Draining|AgentDrain) != 0 }
+
 // Fail notes that m failed at a time. It returns the trouble that this is part of, and whether to tell of it: it has
 // begun, it has become another one, or it goes on for another minute.
 func (m *Member) Fail(kind TroubleKind, what string, at time.Time) (t Trouble, tell bool) {

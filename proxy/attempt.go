@@ -488,8 +488,8 @@ func (a *attempt) affords(x *Exchange, free bool) bool {
 	}
 	paid := free || a.pay(x)
 	a.endRetry(x, before)
-	if b := a.up.retry.Budget; paid && !free && b != nil {
-		b.Return()
+	if paid && !free {
+		a.repay()
 	}
 	return paid
 }

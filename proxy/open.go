@@ -449,8 +449,8 @@ func (a *attempt) another(x *Exchange, after time.Duration, free bool) bool {
 	case a.up.choose(x):
 		a.aim = sameBackend
 	case after == never || after > retry.PauseMax:
-		if b := a.up.retry.Budget; b != nil && !free {
-			b.Return()
+		if !free {
+			a.repay()
 		}
 		a.endRetry(x, before)
 		return false
@@ -491,7 +491,7 @@ func (a *attempt) endRetry(x *Exchange, before bool) {
 // pay takes a retry from the budget. It reports false where that is empty.
 func (a *attempt) pay(x *Exchange) bool {
 	b, r := a.up.retry.Budget, x.local.reactor
-	if b == nil || b.Take(r.Index(), r.Now()) {
+	if b == nil || a.moves() || b.Take(r.Index(), r.Now()) {
 		return true
 	}
 	x.local.stats.RetriesDenied++
@@ -507,6 +507,24 @@ func noteDenied(x *Exchange, why string) {
 		}
 	}
 	x.LogField("retry", why)
+}
+
+// repay gives back what pay took, for a retry that is not made.
+func (a *attempt) repay() {
+	if b := a.up.retry.Budget; b != nil && !a.moves() {
+		b.Return()
+	}
+}
+
+// moves reports whether the member is down by now, while no more than half of all are. Then its retries are free: what
+// was under way there goes to the others once, and they get no more than would be theirs without it. A member that
+// hangs may have had more than a budget bears, and no good answer pays while all clients wait for it.
+func (a *attempt) moves() bool {
+	if !a.backend.IsDown() {
+		return false
+	}
+	down, members := a.up.upstream.Options().Backends.Down()
+	return freeToMove(down, members)
 }
 
 // notBefore returns for how long the backend that answered with h wants no retry, 0 where it does not say.

@@ -206,13 +206,13 @@ func (f *faulty) felt(wait time.Duration) {
 }
 
 // within ends the load. In a long run no request has taken longer than wait, and one try as long as the longest of the
-// quiet ones, and 5 ms.
+// quiet ones, and half of wait, for a machine that does other things: none has waited twice.
 func (f *faulty) within(quiet times, wait time.Duration) {
 	f.t.Helper()
 	f.end(f.t)
 	f.t.Logf("with all backends up: %v", quiet)
 	try, all := quiet[len(quiet)-1], f.took(0, f.count())
-	if longest := all[len(all)-1]; f.long && longest > wait+try+5*time.Millisecond {
+	if longest := all[len(all)-1]; f.long && longest > wait+try+wait/2 {
 		f.t.Errorf("the longest took %v, want %v and a try, which took %v", longest, wait, try)
 	}
 }
@@ -302,23 +302,23 @@ func TestRun_backendsFail(t *testing.T) {
 			// By turns a third of the requests goes to the stopped one until it is ejected: more than a budget bears.
 			perTry += "outlier = { errors = 5 }\n"
 		}
-		for what, fail := range map[string]func(o *testOrigin, on bool){
-			"stopped": func(o *testOrigin, on bool) {
-				o.Signal(map[bool]os.Signal{true: syscall.SIGSTOP, false: syscall.SIGCONT}[on])
-			},
-			"firewalled": func(o *testOrigin, on bool) { o.drop(on) },
-		} {
-			t.Run(what+name, func(t *testing.T) {
+		stop := func(o *testOrigin, on bool) {
+			o.Signal(map[bool]os.Signal{true: syscall.SIGSTOP, false: syscall.SIGCONT}[on])
+		}
+		for _, c := range []struct {
+			what string
+			fail func(o *testOrigin, on bool)
+		}{{"stopped", stop}, {"firewalled", (*testOrigin).drop}} {
+			t.Run(c.what+name, func(t *testing.T) {
 				f := startFaulty(t, perTry)
 				quiet := f.more(100, 4000)
-				fail(f.all[1], true)
+				c.fail(f.all[1], true)
 				f.more(100, 10_000)
 				f.felt(wait)
-				fail(f.all[1], false)
+				c.fail(f.all[1], false)
 				f.more(100, 2000)
 				f.within(f.took(0, quiet), wait)
-				n := f.waiting(wait)
-				t.Logf("at the most %d requests waited at that one", n)
+				f.t.Logf("at the most %d requests waited at that one", f.waiting(wait))
 			})
 		}
 		if c.method != "adaptive" {
