@@ -149,28 +149,73 @@ func padding(i int) padded {
 	return padded{a: uint8(i), b: uint32(i) << 20, c: i%2 == 1, d: float64(i) / 3}
 }
 
+// One pair of types for each way to hash and to lay out a slot, as the compiler spends half a second on a Flat of one
+// more pair: TestSlot_types has the others.
 func TestFlat_types(t *testing.T) {
-	flatWork(t, number[int8], number[uint8])
-	flatWork(t, number[int16], array[[1]byte])
+	flatWork(t, number[int], number[int])
 	flatWork(t, number[int32], array[[2]byte])
-	flatWork(t, number[uint32], array[id])
-	flatWork(t, number[int], array[[4]byte])
-	flatWork(t, number[uint64], array[[5]byte])
-	flatWork(t, number[float32], array[[6]byte])
-	flatWork(t, number[float64], array[[7]byte])
-	flatWork(t, array[[2]byte], array[[8]byte])
-	flatWork(t, array[id], array[[9]byte])
-	flatWork(t, array[[4]byte], array[[12]byte])
-	flatWork(t, array[[5]byte], array[[13]byte])
-	flatWork(t, array[[7]byte], array[[100]byte])
-	flatWork(t, array[[9]byte], number[float64])
-	flatWork(t, number[uint64], widest)
+	flatWork(t, number[float64], number[int])
+	flatWork(t, number[uint64], array[[100]byte])
+	flatWork(t, array[id], array[[13]byte])
 	flatWork(t, widest, padding)
 	flatWork(t, padding, func(int) empty { return empty{} })
-	flatWork(t, func(i int) bool { return i%2 == 1 }, func(i int) complex128 { return complex(float64(i), 1) })
-	flatWork(t, func(int) empty { return empty{} }, number[uint64])
-	flatWork(t, func(i int) [0]*int { return [0]*int{} }, number[uint64])
-	flatWork(t, func(i int) [2]padded { return [2]padded{padding(i), padding(-i)} }, number[int32])
+	flatWork(t, func(int) empty { return empty{} }, func(i int) bool { return i%2 == 1 })
+}
+
+// slotWorks writes keys and values of two types to a slot and reads them again. The words around it stay.
+func slotWorks[K, V comparable](t *testing.T, key func(i int) K, value func(i int) V) {
+	t.Helper()
+	mustBeFlat[K]("key")
+	mustBeFlat[V]("value")
+	const guard = 0x5a5a_5a5a_5a5a_5a5a
+	words := make([]sharedWord, slotBytes[K, V]()/8+2)
+	for i := range 120 {
+		for j := range words {
+			words[j].Store(guard)
+		}
+		k, v, slot := key(i), value(i), &words[1]
+		storeWords(keyAt(slot), &k, false)
+		tail := storeWords(valueAt[K](slot), &v, true)
+		var gotKey K
+		var got V
+		loadWords(&gotKey, keyAt(slot), false, 0)
+		loadWords(&got, valueAt[K](slot), true, tail)
+		if gotKey != k || got != v || !equalsKey(slot, k) {
+			t.Errorf("%v to %v became %v to %v", k, v, gotKey, got)
+		}
+		if next := key(i + 1); equalsKey(slot, next) != (next == k) {
+			t.Errorf("%v is taken for %v", k, next)
+		}
+		for _, j := range []int{0, 1, len(words) - 1} {
+			if word := words[j].Load(); word != guard {
+				t.Errorf("%T to %T: word %d of %d became %x", k, v, j-1, len(words)-2, word)
+			}
+		}
+	}
+}
+
+func TestSlot_types(t *testing.T) {
+	slotWorks(t, number[int8], number[uint8])
+	slotWorks(t, number[int16], array[[1]byte])
+	slotWorks(t, number[int32], array[[2]byte])
+	slotWorks(t, number[uint32], array[id])
+	slotWorks(t, number[int], array[[4]byte])
+	slotWorks(t, number[uint64], array[[5]byte])
+	slotWorks(t, number[float32], array[[6]byte])
+	slotWorks(t, number[float64], array[[7]byte])
+	slotWorks(t, array[[2]byte], array[[8]byte])
+	slotWorks(t, array[id], array[[9]byte])
+	slotWorks(t, array[[4]byte], array[[12]byte])
+	slotWorks(t, array[[5]byte], array[[13]byte])
+	slotWorks(t, array[[7]byte], array[[100]byte])
+	slotWorks(t, array[[9]byte], number[float64])
+	slotWorks(t, number[uint64], widest)
+	slotWorks(t, widest, padding)
+	slotWorks(t, padding, func(int) empty { return empty{} })
+	slotWorks(t, func(i int) bool { return i%2 == 1 }, func(i int) complex128 { return complex(float64(i), 1) })
+	slotWorks(t, func(int) empty { return empty{} }, number[uint64])
+	slotWorks(t, func(i int) [0]*int { return [0]*int{} }, number[uint64])
+	slotWorks(t, func(i int) [2]padded { return [2]padded{padding(i), padding(-i)} }, number[int32])
 }
 
 // What == does not look at is no part of a key.

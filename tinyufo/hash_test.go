@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+	"unsafe"
 )
 
 // spreads fails when the hashes of 4096 keys are worse in any part that is used than random numbers are once in 10^6
@@ -64,6 +66,61 @@ func TestHasher_spreads(t *testing.T) {
 			})
 		}
 	}
+}
+
+// hashes fails unless keys of one type have hashes of their own, of the kind that fits the type.
+func hashes[K comparable](t *testing.T, kind hashKind, key func(i int) K) {
+	t.Helper()
+	h := newHasher[K]()
+	if h.kind != kind {
+		t.Errorf("%T is of kind %d, not %d", key(0), h.kind, kind)
+	}
+	keys := make(map[uint64]K)
+	for i := range 100 {
+		k := key(i)
+		hash := h.of(k)
+		if other, ok := keys[hash]; ok && other != k {
+			t.Errorf("%v and %v have one hash", k, other)
+		}
+		if again := h.of(key(i)); again != hash || h.lost(k) {
+			t.Errorf("%v has the hashes %x and %x", k, hash, again)
+		}
+		keys[hash] = k
+	}
+}
+
+func TestHasher_types(t *testing.T) {
+	hashes(t, hashComparable, func(i int) bool { return i%2 == 1 })
+	hashes(t, hashComparable, func(i int) int8 { return int8(i) })
+	hashes(t, hashComparable, func(i int) uint8 { return uint8(i) })
+	hashes(t, hashComparable, func(i int) int16 { return int16(i) << 8 })
+	hashes(t, hashComparable, func(i int) uint16 { return uint16(i) })
+	hashes(t, hashHalf, func(i int) int32 { return -int32(i) })
+	hashes(t, hashHalf, func(i int) uint32 { return uint32(i) << 20 })
+	hashes(t, hashWord, func(i int) int64 { return int64(i) << 40 })
+	hashes(t, hashWord, func(i int) uint64 { return uint64(i) })
+	hashes(t, hashWord, func(i int) time.Duration { return time.Duration(i) })
+	natural := hashWord
+	if unsafe.Sizeof(uintptr(0)) == 4 {
+		natural = hashHalf
+	}
+	hashes(t, natural, func(i int) int { return -i })
+	hashes(t, natural, func(i int) uint { return uint(i) })
+	hashes(t, natural, func(i int) uintptr { return uintptr(i) })
+	hashes(t, hashString, func(i int) string { return fmt.Sprint(i) })
+	hashes(t, hashString, func(i int) word { return word(fmt.Sprint(i)) })
+	hashes(t, hashComparable, func(i int) float32 { return float32(i) })
+	hashes(t, hashComparable, func(i int) float64 { return float64(i) / 3 })
+	hashes(t, hashComparable, func(i int) complex128 { return complex(float64(i), 1) })
+	hashes(t, hashComparable, func(i int) [3]uint16 { return [3]uint16{1, uint16(i), 2} })
+	hashes(t, hashComparable, func(i int) [2]uint64 { return [2]uint64{1, uint64(i)} }) // as large as a string
+	hashes(t, hashComparable, func(i int) [2]string { return [2]string{"a", fmt.Sprint(i)} })
+	hashes(t, hashComparable, func(i int) pair { return pair{int8(i), fmt.Sprint(i)} })
+	hashes(t, hashComparable, func(int) struct{} { return struct{}{} })
+	hashes(t, hashComparable, func(int) [0]int { return [0]int{} })
+	hashes(t, hashComparable, anyKey)
+	hashes(t, hashComparable, func(i int) *int { return &pointers[i] })
+	hashes(t, hashComparable, func(i int) chan int { return channels[i] })
 }
 
 // Two strings of up to shortMost bytes that differ in one byte differ in their ends.
