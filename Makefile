@@ -75,14 +75,15 @@ clean: ## remove what these targets made
 # Fuzzing here is counted, not timed: before Go 1.27 a run that ends by time may fail with
 # "context deadline exceeded" on a busy machine (go.dev/issue/75804). Go spends up to a minute on making each input
 # smaller that reaches new code; here it gets 20 tries. The 10 minutes that go test gives a package are few on a slow
-# machine: they are there to end what hangs.
+# machine: they are there to end what hangs. What vet has found is not looked for again by go test. Two packages for
+# each processor are tested at a time, since many tests wait for a clock or a process rather than compute.
 .PHONY: test
 test: deps ## everything that must pass, each once and short (a few minutes)
 	@begun=$$SECONDS; summary=; \
 	for step in fmt vet unit race arm64 fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
-		if ! $(MAKE) --no-print-directory $$step FLAGS='-short -timeout=40m' \
-			FUZZTIME=3000x FUZZFLAGS=-fuzzminimizetime=20x; then \
+		if ! $(MAKE) --no-print-directory $$step FLAGS="-short -timeout=40m -vet=off -p=$$((2 * $$(nproc)))" \
+			FUZZTIME=3000x FUZZFLAGS=-test.fuzzminimizetime=20x; then \
 			printf '%b\n=== FAILED: make %s\n' "$$summary" $$step; exit 1; \
 		fi; \
 		summary+="\n  ok  $$(printf '%-12s %4d s' $$step $$((SECONDS - from)))"; \
@@ -93,13 +94,13 @@ test: deps ## everything that must pass, each once and short (a few minutes)
 fmt: ## fail when gofmt would change a file
 	@files=$$(gofmt -l .); [ -z "$$files" ] || { echo "gofmt -w these:"; echo "$$files"; exit 1; }
 
+# The race detector is on because the target race builds with it: nothing is compiled for vet alone.
 .PHONY: vet
-vet: ## go vet, with and without -tags invariants, and of what is portable for darwin
+vet: ## go vet of all modules, and of the core with the tags of make race
 	go vet ./...
 	@$(call each,go vet ./...)
 	go vet -C internal/interop -tags apps ./apps
-	go vet -tags invariants $(CORE)
-	GOOS=darwin CGO_ENABLED=0 go vet $(PORTABLE)
+	CGO_ENABLED=1 go vet -race -tags invariants $(CORE)
 
 .PHONY: lint
 lint: ## the rules of internal/lint
@@ -118,11 +119,17 @@ race: ## the tests of the core under the race detector, with the assertions of t
 invariants: ## the tests of the core with assertions and poisoned buffers
 	go test -tags invariants $(FLAGS) $(CORE)
 
+# Types are checked for arm64 and darwin by TestTypes_elsewhere of internal/lint, in all packages and their tests.
 .PHONY: arm64
-arm64: ## build and vet for arm64
+arm64: ## the edge binary for arm64
+	GOARCH=arm64 CGO_ENABLED=0 go build -buildvcs=false -o /dev/null ./cmd/edge
+
+.PHONY: others
+others: ## build and vet all modules for arm64, and vet what is portable for darwin
 	GOARCH=arm64 CGO_ENABLED=0 go build -buildvcs=false ./...
 	GOARCH=arm64 CGO_ENABLED=0 go vet ./...
 	@$(call each,GOARCH=arm64 CGO_ENABLED=0 go vet ./...)
+	GOOS=darwin CGO_ENABLED=0 go vet $(PORTABLE)
 
 # An emulated processor runs what needs no more of the kernel than memory and time; epoll and sockets under
 # qemu-user would test qemu.
@@ -136,14 +143,19 @@ test-arm64: ## the tests of what is portable on an emulated arm64; installs qemu
 fuzz: ## each fuzz target for FUZZTIME=30s
 	@$(MAKE) --no-print-directory -j2 -Otarget $(addprefix fuzz-in/,$(call dirs,^func Fuzz))
 
-# A run that ends by time may fail with "context deadline exceeded", though nothing was found: see above.
+# One binary has all targets of a folder; go test would link one for each of them. Inputs that reach new code are kept
+# where go test keeps them. A run that ends by time may fail with "context deadline exceeded", though nothing was found:
+# see above.
 fuzz-in/%:
-	@log=$$(mktemp); trap 'rm -f $$log' EXIT; \
-	targets=$$(go test -C $* -list '^Fuzz' .); \
-	for target in $$(grep '^Fuzz' <<<"$$targets"); do \
+	@dir=$$(mktemp -d); trap 'rm -rf $$dir' EXIT; \
+	go test -C $* -c -vet=off -fuzz=Fuzz -o $$dir/fuzz.test .; \
+	cache=$$(go env GOCACHE)/fuzz/$$(go list -C $* .); \
+	cd $*; \
+	for target in $$($$dir/fuzz.test -test.list '^Fuzz'); do \
 		echo "fuzz $* $$target $(FUZZTIME)"; \
-		go test -C $* -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $(FUZZFLAGS) . 2>&1 | tee $$log || \
-			{ grep -q 'context deadline exceeded' $$log && ! grep -q 'Failing input' $$log; } || exit 1; \
+		$$dir/fuzz.test -test.run '^$$' -test.fuzz "^$$target\$$" -test.fuzztime $(FUZZTIME) \
+			-test.fuzzcachedir $$cache $(FUZZFLAGS) 2>&1 | tee $$dir/log || \
+			{ grep -q 'context deadline exceeded' $$dir/log && ! grep -q 'Failing input' $$dir/log; } || exit 1; \
 	done
 
 .PHONY: sim
@@ -171,6 +183,7 @@ soak: build ## the full counts (about an hour on 2 processors): simulations from
 		echo "=== soak: $$name took $$((SECONDS - began)) s"; }; \
 	trap 'echo "soak: SOAK_SEED=$$seed, $$((SECONDS - from)) s"' EXIT; \
 	make="$(MAKE) --no-print-directory"; \
+	part others $$make others; \
 	part take-over $$make sim-takeover SIM_FIRST=$$seed; \
 	part simulations $$make sim SIM_FIRST=$$seed; \
 	part race env EDGE_SOAK=1 CGO_ENABLED=1 go test -race -tags invariants -count=$(REPEATS) -timeout 6h $(FLAGS) $(CORE); \

@@ -17,7 +17,8 @@
 //
 // It is a module of its own, so that programs that import edge do not get these projects into their module graph.
 //
-// The folder apps has edge in front of applications; it is a package with a build tag of its own.
+// The folder apps has edge in front of applications; it is a package with a build tag of its own. The folder reference
+// compares codecs with golang.org/x/net.
 //
 // # Limits
 //

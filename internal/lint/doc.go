@@ -21,7 +21,9 @@
 // holds what is true. What is checked is the working tree, committed or not; directories
 // named testdata, bin and dist, and those with a leading dot, are left alone.
 //
-// Files are parsed once per test run and shared; nothing is type-checked, so the whole takes
+// Files are parsed once per test run and shared; nothing is type-checked for a rule, so they take
 // about a second, and a package that does not compile yet is checked all the same. The price:
 // rules know names, not types. A rule asks for "time.Now" by the import's name in that file.
+//
+// TestTypes_elsewhere is no rule: it type-checks what is built for arm64 and for darwin.
 package lint
