@@ -42,6 +42,9 @@ PORTABLE = $(shell go list -e -f '{{.ImportPath}} {{join .Deps " "}}' ./... | gr
 # rules about text, programs, and tests of the binary, which is built without either.
 CORE = $(shell go list ./... | grep -vE '/(internal/(lint|battery|docs)|examples|cmd)(/|$$)')
 
+# The packages whose tests wait the longest. They begin first, and the rest has the processors meanwhile.
+SLOW := ./server ./proxy ./cmd/edge
+
 # $(call dirs,PATTERN) lists the packages whose tests match a pattern.
 dirs = $(shell grep -rlE --include='*_test.go' '$(1)' . | xargs -r -n 1 dirname | sort -u)
 
@@ -75,14 +78,14 @@ clean: ## remove what these targets made
 # Fuzzing here is counted, not timed: before Go 1.27 a run that ends by time may fail with
 # "context deadline exceeded" on a busy machine (go.dev/issue/75804). Go spends up to a minute on making each input
 # smaller that reaches new code; here it gets 20 tries. The 10 minutes that go test gives a package are few on a slow
-# machine: they are there to end what hangs. What vet has found is not looked for again by go test. Two packages for
-# each processor are tested at a time, since many tests wait for a clock or a process rather than compute.
+# machine: they are there to end what hangs. What vet has looked for go test does not. One package more than
+# there are processors is tested at a time, since many tests wait for a clock or a process rather than compute.
 .PHONY: test
 test: deps ## everything that must pass, each once and short (a few minutes)
 	@begun=$$SECONDS; summary=; \
 	for step in fmt vet unit race arm64 fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
-		if ! $(MAKE) --no-print-directory $$step FLAGS="-short -timeout=40m -vet=off -p=$$((2 * $$(nproc)))" \
+		if ! $(MAKE) --no-print-directory $$step FLAGS="-short -timeout=40m -vet=off -p=$$(($$(nproc) + 1))" \
 			FUZZTIME=3000x FUZZFLAGS=-test.fuzzminimizetime=20x; then \
 			printf '%b\n=== FAILED: make %s\n' "$$summary" $$step; exit 1; \
 		fi; \
@@ -106,14 +109,21 @@ vet: ## go vet of all modules, and of the core with the tags of make race
 lint: ## the rules of internal/lint
 	go test -count=1 ./internal/lint
 
+# The modules are tested one after the other, beside edge's own packages.
 .PHONY: unit
 unit: ## go test ./... in all modules
-	go test $(FLAGS) ./...
-	@$(call each,go test $(FLAGS) ./...)
+	@$(MAKE) --no-print-directory -j2 -Oline $(addprefix unit-in/,edge $(MODULES))
+
+.PHONY: unit-in/edge
+unit-in/edge:
+	go test $(FLAGS) $(SLOW) ./...
+
+unit-in/%:
+	go test -C $* $(FLAGS) ./...
 
 .PHONY: race
 race: ## the tests of the core under the race detector, with the assertions of the next target
-	CGO_ENABLED=1 go test -race -tags invariants $(FLAGS) $(CORE)
+	CGO_ENABLED=1 go test -race -tags invariants $(FLAGS) $(filter-out ./cmd/%,$(SLOW)) $(CORE)
 
 .PHONY: invariants
 invariants: ## the tests of the core with assertions and poisoned buffers

@@ -127,6 +127,7 @@ func successive(weights []int, rank int) []float64 {
 
 // Draws are those of successive draws without replacement, by weight, at each rank.
 func TestDrawDistinct_drawsByWeight(t *testing.T) {
+	testutil.OnlyPlain(t)
 	const rounds = 200_000
 	for _, weights := range [][]int{
 		{1, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, {5, 4, 3, 2, 1}, {2, 2, 2, 2, 2, 1},

@@ -100,6 +100,7 @@ func TestPick_triesEachOnce(t *testing.T) {
 // Each method spreads requests that all take the same by weight: those that look at load when nothing is under
 // way too.
 func TestPick_sharesByWeight(t *testing.T) {
+	testutil.OnlyPlain(t)
 	const rounds = 100_000
 	for _, m := range []*Method{RoundRobin, Random, LeastConn, P2C, Adaptive, PeakEWMA} {
 		for _, weights := range [][]int{{1, 1, 1, 1}, {3, 1}, {4, 3, 2, 1}} {

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // picksOf returns the next n picks of a request that was not tried.
@@ -77,7 +79,7 @@ func smoothly(weights []int, down []bool, n int) (chosen []int) {
 
 // The order is nginx's, also with some down, and each reactor begins at its part of the cycle.
 func TestTurns_areThoseOfNginx(t *testing.T) {
-	for seed := range uint64(1000) {
+	for seed := range uint64(testutil.RaceRounds(1000)) {
 		rng := rand.New(rand.NewPCG(seed, 2))
 		weights, down := make([]int, 1+rng.IntN(40)), make([]bool, 40)
 		most := 1 + rng.IntN(60)
@@ -128,7 +130,7 @@ func TestTurns_tryEachOnce(t *testing.T) {
 // When backends come, go or change their weight, turns go on at the same part of a cycle: each gets its share from the
 // first cycle on.
 func TestTurns_goOnWhenWeightsChange(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(testutil.RaceRounds(300)) {
 		rng := rand.New(rand.NewPCG(seed, 3))
 		p := RoundRobin.New(rng.IntN(5), 5).(*Turns)
 		for range 10 {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func TestLoad_include(t *testing.T) {
@@ -109,6 +110,7 @@ func TestLoad_expandsFiles(t *testing.T) {
 
 // No message may show what a variable stands for, whichever key it is given to, whole or in a part.
 func TestParse_hidesSecrets(t *testing.T) {
+	testutil.OnlyPlain(t)
 	const secret = "Zq7-Hidden.Word9"
 	eachKey(t, func(t *testing.T, s *schema.Section, k *schema.Key) {
 		for _, form := range []string{`"${S}"`, `"a${S}:b"`, `["${S}", "${S}", 5]`,

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // mistake is something that people write and that is not right, with the report they get.
@@ -90,6 +92,7 @@ func (m *mistake) allowAll(t *testing.T, rep *Report) {
 
 // Each mistake that is refused has a hint how to mend it, and none is accepted in silence.
 func TestMistakes(t *testing.T) {
+	testutil.OnlyPlain(t)
 	const hintedMin, allMin = 100, 108
 	all, hinted := 0, 0
 	for _, path := range files(t, "mistakes") {

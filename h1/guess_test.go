@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -22,6 +23,7 @@ func parsed(before, line string) (got string) {
 
 // The names that lie in the table from the head before are a guess: they never decide what a line is.
 func TestDecoder_headBeforeChangesNothing(t *testing.T) {
+	testutil.OnlyPlain(t)
 	var lines []string
 	for n := message.Host + 1; n < message.NameCount; n++ {
 		name := n.String()

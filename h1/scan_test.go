@@ -3,10 +3,13 @@ package h1
 import (
 	"math/rand/v2"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // Each scan stops where a loop over the bytes stops, for every byte at every place among all kinds of neighbours.
 func TestScan_agreesWithBytes(t *testing.T) {
+	testutil.OnlyPlain(t)
 	scans := []struct {
 		name string
 		scan func([]byte, int) int

@@ -14,6 +14,8 @@ import (
 	"sort"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // model is a ring in the plainest way: nginx's own steps over hash/crc32.
@@ -136,7 +138,7 @@ func TestRing_withAndWithoutAreNew(t *testing.T) {
 		rng := rand.New(rand.NewPCG(uint64(o.Points), uint64(o.Layout)))
 		spare := random(rng, 40, o.Layout)
 		r := ring(t, nil, o)
-		for range 150 {
+		for range testutil.RaceRounds(150) {
 			r = changed(t, rng, r, spare)
 			if want := ring(t, r.servers, o); !reflect.DeepEqual(r, want) {
 				t.Fatalf("%+v of %v differs from New", o, r.servers)
@@ -246,7 +248,7 @@ func TestRing_serverWithOnePoint(t *testing.T) {
 // the circle is that of newCircle.
 func TestCircle_changesAmongTies(t *testing.T) {
 	rng := rand.New(rand.NewPCG(6, 28))
-	for range 3000 {
+	for range testutil.RaceRounds(3000) {
 		var points [][]uint32 // of each server
 		var priority []int    // of each server: the lower one has the point
 		var c circle[uint32]
@@ -307,7 +309,7 @@ func TestPicker_wayOfAKey(t *testing.T) {
 			if p.Len() != n || n > 0 && p.Server(n-1) != servers[n-1] {
 				t.Fatalf("%s: %d servers", kind, p.Len())
 			}
-			for range 30 {
+			for range testutil.RaceRounds(30) {
 				wayOf(t, kind, p, fmt.Appendf(nil, "key-%x", rng.Uint64()))
 			}
 		}

@@ -96,7 +96,7 @@ func TestRing64_withAndWithoutAreNew(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 64))
 	spare := random(rng, 40, Nginx)
 	r := ring64(t, nil)
-	for range 150 {
+	for range testutil.RaceRounds(150) {
 		s := spare[rng.IntN(len(spare))]
 		if r.indexOf(s.Name) >= 0 {
 			r = r.Without(s.Name)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // highestOf returns the k keys with the most events, and the count of the last of them.
@@ -39,6 +41,7 @@ func recall(items []Item[uint64], counts map[uint64]uint64, k int) float64 {
 
 // At least 99 of 100, as in the paper's evaluation (Gong et al. 2018, §6), on streams from hardly skewed to skewed.
 func TestTopK_findsTheMostFrequentKeys(t *testing.T) {
+	testutil.OnlyPlain(t)
 	const k = 100
 	events := 1_000_000
 	if testing.Short() {

@@ -454,7 +454,7 @@ func TestSink_noWakeUpIsLost(t *testing.T) {
 	r := s.Ring()
 	line := append(bytes.Repeat([]byte{'x'}, ringBytesMin/4), '\n')
 	deadline := time.NewTimer(testutil.Patience)
-	for i := range 20_000 {
+	for i := range testutil.RaceRounds(20_000) {
 		deadline.Reset(testutil.Patience)
 		if !r.Write(line) {
 			t.Fatalf("round %d: no room", i)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -25,6 +26,7 @@ func ends(t *testing.T, all []Explained[string], name string) Explained[string] 
 // just where another one is said to have come first, and then that one wins against it; one that does not fit takes it
 // once the part that is named is taken away.
 func TestTable_explainAgreesWithFind(t *testing.T) {
+	testutil.OnlyPlain(t)
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 2))
 	reasons := map[Why]int{}

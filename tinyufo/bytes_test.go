@@ -180,6 +180,7 @@ func TestBytes_largeValues(t *testing.T) {
 
 // What the cache takes beyond Size is little for each entry, and Memory tells it.
 func TestBytes_Memory(t *testing.T) {
+	testutil.OnlyPlain(t)
 	const size, record = 16 << 20, 8 + 8 + 100 + 4
 	c := newBytes(t, BytesOptions{Size: size})
 	key, value := make([]byte, 8), make([]byte, 100)

@@ -371,6 +371,7 @@ func TestFlat_movesToMakeRoom(t *testing.T) {
 
 // A cache of common load seldom has full buckets: what they evict was not the policy's choice.
 func TestFlat_seldomHasFullBuckets(t *testing.T) {
+	testutil.OnlyPlain(t)
 	const entries = 200_000
 	c := NewFlat[int, empty](FlatOptions{Entries: entries, Shards: 1})
 	rng := rand.New(rand.NewPCG(1, 4))
@@ -384,6 +385,7 @@ func TestFlat_seldomHasFullBuckets(t *testing.T) {
 
 // The policy is Cache's, with half of its sketch.
 func TestFlat_hitsAsCacheDoes(t *testing.T) {
+	testutil.OnlyPlain(t)
 	const entries, keys = 5000, 100_000
 	zipf := rand.NewZipf(rand.New(rand.NewPCG(3, 3)), 1.05, 1, keys-1)
 	c := New(Options[uint64, uint64]{Entries: entries, Shards: 4})

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // spreads fails when the hashes of 4096 keys are worse in any part that is used than random numbers are once in 10^6
@@ -49,6 +51,7 @@ func spreads[K comparable](t *testing.T, what string, key func(i int) K) {
 }
 
 func TestHasher_spreads(t *testing.T) {
+	testutil.OnlyPlain(t)
 	spreads(t, "numbers", func(i int) int { return i })
 	spreads(t, "high numbers", func(i int) uint64 { return uint64(i) << 52 })
 	spreads(t, "numbers of 4 bytes", func(i int) int32 { return int32(i) << 20 })

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"unsafe"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // In any order of writes the census finds what a walk over all numbers finds.
@@ -65,7 +67,7 @@ func TestCensus_noNumberIsLost(t *testing.T) {
 	})
 	defer reader.Wait()
 	defer over.Store(true)
-	for range 60000 {
+	for range testutil.RaceRounds(60_000) {
 		p.idle.mark(1, 0)
 		p.idle.mark(1, 1)
 		for past := searches.Load(); searches.Load() < past+2; { // the one that is going on may miss it

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend/admission"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/limits"
 )
 
@@ -412,6 +413,7 @@ func (s *scenario) faster(pace float64) {
 // The limit that is found keeps a service useful whatever happens to it, and refuses nobody where there is no need. The
 // bars are those of EDGE_SOAK=1; where all happens five times as fast there is some slack.
 func TestConcurrency_overload(t *testing.T) {
+	testutil.OnlyPlain(t)
 	slack := 0.0
 	if pace() > 1 {
 		slack = 0.1

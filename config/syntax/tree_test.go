@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func TestParseTOML_spans(t *testing.T) {
@@ -111,6 +113,7 @@ func TestParseTree_refusesOtherEncodings(t *testing.T) {
 }
 
 func TestParseYAML_limits(t *testing.T) {
+	testutil.OnlyPlain(t)
 	deep := strings.Repeat("[", 5000) + strings.Repeat("]", 5000)
 	wide := "a: &a [1]\nb: [" + strings.Repeat("*a,", 200_000) + "]\n"
 	for _, text := range []string{"a: " + deep, deep, wide, strings.Repeat("- ", 9000), strings.Repeat("? ", 9000)} {

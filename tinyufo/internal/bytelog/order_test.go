@@ -6,18 +6,21 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // An entry that one reader has found is found by all that begin later: its location is the last thing that is written.
 // The entry is added to the other line of its pair, so that its own line has to tell that.
 func TestIndex_whatIsSeenIsFound(t *testing.T) {
 	const hash = 0x1234_5600_0000_0000
+	rounds := int64(testutil.RaceRounds(20_000))
 	x := newIndex(1)
 	own := &x.lines[x.home(hash)]
 	at := slot{&x.lines[x.home(hash)^1], 3}
 	var round, seen atomic.Int64
 	go func() {
-		for n := int64(1); n <= 20_000; n++ {
+		for n := int64(1); n <= rounds; n++ {
 			x.add(at, hash, locationOf(hash, location(n)))
 			round.Store(n)
 			for seen.Load() != n {
@@ -28,7 +31,7 @@ func TestIndex_whatIsSeenIsFound(t *testing.T) {
 			x.remove(at, hash^0xff<<40)
 		}
 	}()
-	for n := int64(1); n <= 20_000; n++ {
+	for n := int64(1); n <= rounds; n++ {
 		for spins := 1; at.load().place() != location(n); spins++ {
 			if spins%1000 == 0 {
 				runtime.Gosched()
