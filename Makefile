@@ -129,7 +129,7 @@ race: ## the tests of the core under the race detector, with the assertions of t
 invariants: ## the tests of the core with assertions and poisoned buffers
 	go test -tags invariants $(FLAGS) $(CORE)
 
-# Types are checked for arm64 and darwin by TestTypes_elsewhere of internal/lint, in all packages and their tests.
+# Types are checked for arm64 and darwin by internal/lint/elsewhere, in all packages and their tests.
 .PHONY: arm64
 arm64: ## the edge binary for arm64
 	GOARCH=arm64 CGO_ENABLED=0 go build -buildvcs=false -o /dev/null ./cmd/edge

@@ -25,5 +25,5 @@
 // about a second, and a package that does not compile yet is checked all the same. The price:
 // rules know names, not types. A rule asks for "time.Now" by the import's name in that file.
 //
-// TestTypes_elsewhere is no rule: it type-checks what is built for arm64 and for darwin.
+// The folder elsewhere has no rules: it type-checks what is built for arm64 and for darwin.
 package lint
