@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -18,7 +19,7 @@ import (
 // Bounds of the search for the process that has an address.
 const (
 	holderTime = 3 * time.Second
-	tableMax   = 8 << 20 // bytes of a table of sockets; a larger one is not searched
+	tableMax   = 8 << 20 // bytes of a table of sockets that are searched
 )
 
 var (
@@ -84,18 +85,19 @@ func listeningInodes(proc string, a poller.Addr) (inodes []string) {
 	return inodes
 }
 
-// socketTable returns the fields of the lines of a table below /proc/net, without its head; none where it is unreadable
-// or is larger than tableMax.
+// socketTable returns the fields of the lines of a table below /proc/net, without its head; none where it cannot be
+// read. Of a table larger than tableMax it has what comes first: of TCP that is the sockets that listen.
 func socketTable(path string) (lines [][]string) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	text, err := io.ReadAll(io.LimitReader(f, tableMax+1))
-	if err != nil || len(text) > tableMax {
+	text, err := io.ReadAll(io.LimitReader(f, tableMax))
+	if err != nil {
 		return nil
 	}
+	text = text[:bytes.LastIndexByte(text, '\n')+1]
 	for line := range strings.Lines(string(text)) {
 		lines = append(lines, strings.Fields(line))
 	}
