@@ -54,7 +54,9 @@ func TestRetry_whatWasUnderWayAtOneThatIsDown(t *testing.T) {
 					}
 				})
 			}
-			testutil.Eventually(t, testutil.Patience, func() bool { return underWay.Load() == requests/3 })
+			testutil.Eventually(t, testutil.Patience, func() bool {
+				return underWay.Load() == requests/3 && good.asked.Load()+other.asked.Load() == requests-requests/3
+			})
 			for i, m := range set.Members() {
 				if c.reasons[i] != 0 {
 					m.Down(c.reasons[i])
