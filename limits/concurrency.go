@@ -26,8 +26,9 @@ const (
 // While nothing is held back it learns the floor, the latency without a queue, and keeps the limit well above what is
 // under way: so it does not hold back before there is a queue. While something is held back, Little's law says how many
 // requests are in work, under way × floor / latency; what is above stands in a queue inside the service. The limit goes
-// down where that queue is long for the work, and up where it is short. To know the floor while it holds back, it goes
-// below the requests in work for two windows from time to time: then the queue is empty, and the latency is the floor.
+// down where that queue is long for the work, and up where it is short, unless far fewer requests are under way: then
+// another limit holds them back. To know the floor while it holds back, it goes below the requests in work for two
+// windows from time to time: then the queue is empty, and the latency is the floor.
 //
 // The queue by latency is that of TCP Vegas (Brakmo and Peterson 1995). That the limit doubles at first while that
 // brings more answers, and that the floor is measured while less is under way, is from BBR (Cardwell and others 2016).
@@ -123,7 +124,7 @@ func (c *Concurrency) hold(now int64, rtt float64, w *Window) {
 	switch queue := w.InFlight - bdp; {
 	case queue > most*bdp+3:
 		c.limit = max(0.9*c.limit, 1.2*bdp+3)
-	case queue < most/2*bdp+3:
+	case queue < most/2*bdp+3 && c.limit < 2*float64(w.Most)+concurrencyStart: // else something else holds back
 		c.limit += max(1, c.limit/20)
 	}
 	c.limit = max(c.limit, concurrencyLeast)

@@ -53,6 +53,19 @@ func TestConcurrency_findsTheWorkers(t *testing.T) {
 	}
 }
 
+// Where another limit holds requests back, below what the service takes, the limit stays within reach of what is under
+// way: it would grow for ever, and be no bound when the other one is lifted.
+func TestConcurrency_underAnotherLimit(t *testing.T) {
+	c := limits.NewConcurrency()
+	s, others := service{64, 10 * ms}, 40
+	for i := range 5000 {
+		c.Update(int64(i)*int64(100*ms), s.window(min(c.Limit(), others), true))
+		if c.Limit() > 3*others || c.Limit() < 4 {
+			t.Fatalf("window %d: limit %d where another one holds at %d", i, c.Limit(), others)
+		}
+	}
+}
+
 // While nothing is held back, the limit stays above what is under way, so that nothing will be, and falls slowly to
 // three times of it.
 func TestConcurrency_staysAbove(t *testing.T) {
