@@ -48,11 +48,30 @@ const (
 //	m in starting, once  <=>  m.started is not zero
 //	starting or stale  =>  due is not zero
 type pace struct {
-	starting []*Member   // those whose started is not zero
-	step     time.Time   // when they take their next step
-	stale    uint8       // tiers in which parts have changed: a set of bits
-	timer    *time.Timer // calls Set.keepPace; nil: never armed
-	due      time.Time   // when it does; zero: it does not
+	starting []*Member        // those whose started is not zero
+	step     time.Time        // when they take their next step
+	stale    uint8            // tiers in which parts have changed: a set of bits
+	timer    *time.Timer      // calls Set.keepPace; nil: never armed
+	due      time.Time        // when it does; zero: it does not
+	clock    func() time.Time // of a simulation; nil: that of the system
+}
+
+// Simulate has s go by clock, not by the time of the system, in all that its Policy does by and by. s arms no timer
+// then: keep does what has become due, and is to be called whenever time has passed. It is for simulations and benches,
+// which call it before anything else uses s.
+func (s *Set) Simulate(clock func() time.Time) (keep func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pace.clock = clock
+	return s.keepPace
+}
+
+// time returns the time that slow starts go by. mu is held.
+func (p *pace) time() time.Time {
+	if p.clock != nil {
+		return p.clock()
+	}
+	return time.Now()
 }
 
 // SetPart has m take a part of its weight, from 0 to 1, until the next call for the same of; parts for several of them
@@ -69,7 +88,7 @@ func (m *Member) SetPart(of PartOf, part float64) (changed bool) {
 	m.parts[of] = part
 	s.scale(m)
 	s.pace.stale |= 1 << m.tier
-	s.arm(time.Now().Add(renewalPause))
+	s.arm(s.pace.time().Add(renewalPause))
 	return true
 }
 
@@ -85,7 +104,7 @@ func (s *Set) start(m *Member) {
 	if s.policy.SlowStart <= 0 || !m.started.IsZero() {
 		return
 	}
-	m.started = time.Now()
+	m.started = s.pace.time()
 	m.parts[partStart] = startLeast
 	s.pace.starting = append(s.pace.starting, m)
 	s.scale(m)
@@ -149,6 +168,9 @@ func (s *Set) arm(at time.Time) {
 		return
 	}
 	p.due = at
+	if p.clock != nil {
+		return // the simulation calls keepPace
+	}
 	if p.timer == nil {
 		p.timer = time.AfterFunc(time.Until(at), s.keepPace)
 		return
@@ -161,7 +183,7 @@ func (s *Set) keepPace() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := &s.pace
-	now := time.Now()
+	now := p.time()
 	if p.due.IsZero() || now.Before(p.due) {
 		return // it was armed again meanwhile
 	}

@@ -163,6 +163,33 @@ func TestSet_slowStart(t *testing.T) {
 	})
 }
 
+// A Set that is simulated goes by the clock it is given: the time of the system passes without an effect.
+func TestSet_simulate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Unix(1000, 0)
+		s := Of("10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80")
+		keep := s.Simulate(func() time.Time { return now })
+		s.SetPolicy(Policy{SlowStart: 20 * time.Second})
+		m := s.Members()[0]
+		m.Down(Health)
+		m.Up(Health)
+		m.SetPart(PartAgent, 0.5)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if m.Part() != 0.05 {
+			t.Fatalf("it takes %g by the time of the system", m.Part())
+		}
+		for _, part := range []float64{0.125, 0.25, 0.375, 0.5} {
+			now = now.Add(5 * time.Second)
+			keep()
+			if got, want := shares(s, 0, balance.RoundRobin, 2400)[0], part/(2+part); m.Part() != part ||
+				math.Abs(got-want) > 0.001 {
+				t.Errorf("it takes %g and gets %.3f, not %g and %.3f", m.Part(), got, part, want)
+			}
+		}
+	})
+}
+
 func TestSet_slowStartBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := slowly(1, 1)

@@ -260,8 +260,8 @@ func TestLimiter_prioritiesUnderOverload(t *testing.T) {
 			t.Logf("%-24s priority %d, load %3.0f %%: %6.2f %% in time, %6.2f %% refused, %.2f %% late", c.name, i,
 				100*c.loads[i], 100*float64(f.good)/all, 100*float64(f.refused)/all, 100*float64(f.late)/all)
 			if float64(f.good) < c.least[i]*all {
-				t.Errorf("%s: of priority %d, %.2f %% are served in time, want %.0f", c.name, i, 100*float64(f.good)/all,
-					100*c.least[i])
+				t.Errorf("%s: of priority %d, %.2f %% are served in time, want %.0f", c.name, i,
+					100*float64(f.good)/all, 100*c.least[i])
 			}
 		}
 		possible := float64(s.to-s.from) / 1e9 * float64(s.workers) / s.mean

@@ -33,7 +33,7 @@ func Contenders() []Contender {
 			peer: func(p *proxied, seed uint64) lb.Picker { return newTwo(p, seed, true) }},
 		{Name: "least-exact", What: "model: the least of all, exact totals (nginx least_conn with a zone)",
 			peer: func(p *proxied, _ uint64) lb.Picker {
-				return &least{totals: totals{p}, credit: make([]int, len(p.members))}
+				return &least{totals: totals{p.exact}, credit: make([]int, len(p.members))}
 			}},
 		{Name: "random-2", What: "model: two draws that may be the same, exact totals (HAProxy random; Envoy " +
 			"least request with equal weights)",
@@ -59,12 +59,12 @@ func Find(names []string) ([]Contender, error) {
 }
 
 // totals is what the models of peers choose by.
-type totals struct{ p *proxied }
+type totals struct{ exact []int32 }
 
 // less reports whether backend i has less under way than j, for its weight, with so many more at each.
-func (t totals) less(i, j int, more int32) bool {
-	a, b := int64(t.p.exact[i]+more), int64(t.p.exact[j]+more)
-	return a*int64(t.p.view.Weight(j)) < b*int64(t.p.view.Weight(i))
+func (t totals) less(v *lb.View, i, j int, more int32) bool {
+	a, b := int64(t.exact[i]+more), int64(t.exact[j]+more)
+	return a*int64(v.Weight(j)) < b*int64(v.Weight(i))
 }
 
 // two is the model of methods that draw two.
@@ -72,10 +72,11 @@ type two struct {
 	totals
 	chance   *rand.Rand
 	distinct bool
+	equal    bool // all weights are
 }
 
 func newTwo(p *proxied, seed uint64, distinct bool) *two {
-	return &two{totals{p}, stream(seed, 4), distinct}
+	return &two{totals{p.exact}, stream(seed, 4), distinct, p.Weights[0] == 1 && len(p.Weights) == 1}
 }
 
 // draw returns an open backend, by weight.
@@ -94,9 +95,8 @@ func (t *two) draw(v *lb.View) int {
 
 // Pick implements balance.Picker.
 func (t *two) Pick(v *lb.View, _ *lb.Local, _ *lb.Request) int {
-	equal := t.p.Weights[0] == 1 && len(t.p.Weights) == 1
 	draw := func() int {
-		if equal {
+		if t.equal {
 			return v.OpenAt(t.chance.IntN(v.Count()))
 		}
 		return t.draw(v)
@@ -105,7 +105,7 @@ func (t *two) Pick(v *lb.View, _ *lb.Local, _ *lb.Request) int {
 	for t.distinct && i == j && v.Count() > 1 {
 		j = draw()
 	}
-	if t.less(j, i, 1) {
+	if t.less(v, j, i, 1) {
 		return j
 	}
 	return i
@@ -121,14 +121,14 @@ type least struct {
 func (l *least) Pick(v *lb.View, _ *lb.Local, _ *lb.Request) int {
 	best := v.OpenAt(0)
 	for k := 1; k < v.Count(); k++ {
-		if i := v.OpenAt(k); l.less(i, best, 0) {
+		if i := v.OpenAt(k); l.less(v, i, best, 0) {
 			best = i
 		}
 	}
 	chosen, sum := -1, 0
 	for k := range v.Count() {
 		i := v.OpenAt(k)
-		if l.less(best, i, 0) {
+		if l.less(v, best, i, 0) {
 			continue
 		}
 		sum += v.Weight(i)

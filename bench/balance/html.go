@@ -97,19 +97,44 @@ func (t *Table) card(c *Cell) card {
 		if f.Share > 0 {
 			b.Note += fmt.Sprintf("; %.2f %% to where the trouble is", 100*f.Share)
 		}
+		b.Note += f.policyNote()
 		if f.Failed > 0 {
 			b.Note += fmt.Sprintf("; %.2f %% failed", 100*f.Failed)
 		}
 		d.Bars = append(d.Bars, b)
 	}
-	if c.Period > 0 {
-		d.Plots = append(d.Plots, template.HTML(seriesSVG(c, t.Methods[:min(len(t.Methods), 5)],
-			"requests that the first backend gets, over its fair share", func(p Point) float64 { return p.Share })))
-		if c.Members <= 64 {
-			d.Plots = append(d.Plots, template.HTML(seriesSVG(c, t.Methods[:min(len(t.Methods), 5)],
-				"under way at the first backend, over the average of the others",
-				func(p Point) float64 { return p.InFlight })))
-		}
-	}
+	d.Plots = plots(c, t.Methods[:min(len(t.Methods), 5)])
 	return d
+}
+
+// policyNote says what zones and hedges do.
+func (f *Figures) policyNote() (note string) {
+	if c := f.Crossing; c != nil {
+		note = fmt.Sprintf("; %.1f %% leave their zone, by the rule %.1f %%", 100*c.Is, 100*c.Rule)
+	}
+	if h := f.Hedges; h != nil {
+		note += fmt.Sprintf("; p99.9 %.0f ms, %.2f %% hedged, %.2f %% late without budget, %.1f %% of the work in vain",
+			f.P999Ms, 100*h.Sent, 100*h.Denied, 100*h.Wasted)
+	}
+	return note
+}
+
+// plots draws what comes and goes in a cell.
+func plots(c *Cell, methods []string) (list []template.HTML) {
+	if c.Period == 0 {
+		return nil
+	}
+	add := func(title string, most float64, of func(Point) float64) {
+		list = append(list, template.HTML(seriesSVG(c, methods, title, most, of)))
+	}
+	add("requests that the first backend gets, over its fair share", seriesMax,
+		func(p Point) float64 { return p.Share })
+	if c.Members <= 64 {
+		add("under way at the first backend, over the average of the others", seriesMax,
+			func(p Point) float64 { return p.InFlight })
+	}
+	if c.Methods[0].Crossing != nil {
+		add("part of the requests that leaves its zone", 1, func(p Point) float64 { return p.Crossing })
+	}
+	return list
 }

@@ -2,6 +2,7 @@ package balance
 
 // ideal is what no proxy can reach: one line of requests before all backends, which gives each of them to a backend
 // with an idle worker, to the fastest of these, and never to one that fails, stands still, or is 5 × slower or more.
+// No request of it hangs.
 type ideal struct {
 	*world
 	line delay // of requests, in the order in which they came
@@ -69,11 +70,11 @@ func (d *ideal) idle() int {
 		if m.busy >= m.workers || m.paused(d.now) {
 			continue
 		}
-		factor, fails, closes := d.trouble(d.turn)
-		if fails > 0 || closes || factor >= least {
+		now := d.trouble(d.turn)
+		if now.fails > 0 || now.closed || now.factor >= least {
 			continue
 		}
-		if best, least = d.turn, factor; factor == 1 {
+		if best, least = d.turn, now.factor; least == 1 {
 			break
 		}
 	}

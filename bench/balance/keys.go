@@ -35,7 +35,7 @@ func hashKeys(m *lb.Method, members int, seed uint64) Keys {
 	r := stream(seed, 5)
 	backends := make([]lb.Backend, members+1)
 	for i := range backends {
-		backends[i] = backend(i, 1)
+		backends[i] = hashed(i)
 	}
 	all := lb.NewView(backends[:members], nil)
 	down := members / 2

@@ -35,21 +35,27 @@ type Result struct {
 	Picks          []int   // by backend
 	Imbalance      float64 // the most that was under way at one of the well backends for its weight, over the average
 	Series         []Point
+	Crossing       *Crossing // nil: there are no zones
+	Hedges         *Hedges   // nil: no request is hedged
 }
 
 // Figures is a cell for one method: averages over the seeds, of ratios geometric ones.
 type Figures struct {
-	Method    string  `json:"method"`
-	P50       float64 `json:"p50"` // over the ideal's
-	P99       float64 `json:"p99"`
-	P999      float64 `json:"p99_9"`
-	P99Low    float64 `json:"p99_low"` // of the seeds, the least and the most
-	P99High   float64 `json:"p99_high"`
-	P99Ms     float64 `json:"p99_ms"`
-	Failed    float64 `json:"failed"`    // part of the requests
-	Share     float64 `json:"share"`     // part of the requests that went where the trouble is
-	Imbalance float64 `json:"imbalance"` // see Result
-	Series    []Point `json:"series,omitempty"`
+	Method    string    `json:"method"`
+	P50       float64   `json:"p50"` // over the ideal's
+	P99       float64   `json:"p99"`
+	P999      float64   `json:"p99_9"`
+	P99Low    float64   `json:"p99_low"` // of the seeds, the least and the most
+	P99High   float64   `json:"p99_high"`
+	P99Ms     float64   `json:"p99_ms"`
+	P999Ms    float64   `json:"p99_9_ms"`
+	Failed    float64   `json:"failed"`          // part of the requests
+	Share     float64   `json:"share"`           // part of the requests that went where the trouble is
+	Imbalance float64   `json:"imbalance"`       // see Result
+	Crowd     float64   `json:"crowd,omitempty"` // the highest Point.InFlight
+	Crossing  *Crossing `json:"crossing,omitempty"`
+	Hedges    *Hedges   `json:"hedges,omitempty"`
+	Series    []Point   `json:"series,omitempty"`
 }
 
 // Cell is a scenario with a pool of a size and so many reactors.
@@ -63,6 +69,7 @@ type Cell struct {
 	IdealP50 float64   `json:"ideal_p50_ms"`
 	IdealP99 float64   `json:"ideal_p99_ms"`
 	Period   float64   `json:"period_s,omitempty"`
+	Hangs    bool      `json:"hangs,omitempty"` // requests do, of a backend
 	Methods  []Figures `json:"methods"`
 }
 
@@ -171,7 +178,7 @@ func (o *Options) simulate(ctx context.Context, s *Scenario, members int) []Cell
 		c := Cell{Scenario: s.Name, Group: s.Group, What: s.What, Members: members, Reactors: reactors,
 			Requests: requests,
 			IdealP50: mean(ideals, func(r *Result) float64 { return r.P50 }),
-			IdealP99: mean(ideals, func(r *Result) float64 { return r.P99 }), Period: s.period()}
+			IdealP99: mean(ideals, func(r *Result) float64 { return r.P99 }), Period: s.period(), Hangs: s.hangs()}
 		for i := range o.Contenders {
 			c.Methods = append(c.Methods, figures(&o.Contenders[i], runs[r][i], ideals, s.troubled(members)))
 		}
@@ -184,6 +191,7 @@ func (o *Options) simulate(ctx context.Context, s *Scenario, members int) []Cell
 func figures(c *Contender, runs, ideals []*Result, troubled int) Figures {
 	f := Figures{Method: c.Name, P99Low: math.Inf(1),
 		P99Ms:     mean(runs, func(r *Result) float64 { return r.P99 }),
+		P999Ms:    mean(runs, func(r *Result) float64 { return r.P999 }),
 		Imbalance: mean(runs, func(r *Result) float64 { return r.Imbalance })}
 	logs := [3]float64{}
 	for k, r := range runs {
@@ -205,6 +213,10 @@ func figures(c *Contender, runs, ideals []*Result, troubled int) Figures {
 	n := float64(len(runs))
 	f.P50, f.P99, f.P999 = math.Exp(logs[0]/n), math.Exp(logs[1]/n), math.Exp(logs[2]/n)
 	f.Series = averageSeries(runs)
+	for _, p := range f.Series {
+		f.Crowd = max(f.Crowd, p.InFlight)
+	}
+	f.Crossing, f.Hedges = averageCrossing(runs), averageHedges(runs)
 	return f
 }
 
@@ -217,6 +229,7 @@ func averageSeries(runs []*Result) []Point {
 		for i, p := range r.Series {
 			list[i].Share += p.Share / float64(len(runs))
 			list[i].InFlight += p.InFlight / float64(len(runs))
+			list[i].Crossing += p.Crossing / float64(len(runs))
 		}
 	}
 	return list

@@ -1,77 +1,64 @@
 package balance
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	lb "github.com/edge-proxy/edge/balance"
 )
 
-// proxied is a proxy of several reactors before the backends: the code of package balance, or a Peer.
+// proxied is the edges before the backends, one where there are no zones: their code, or that code with the model of
+// a Peer as its method.
 type proxied struct {
 	*world
-	view     *lb.View
-	loads    *lb.Loads
-	reactors []reactor
-	exact    []int32 // requests under way, by backend: what no reactor knows, except in the models of peers
+	edges    []*edge
+	reactors []*reactor // of all edges
+	exact    []int32    // requests under way, by backend: what no reactor knows, except in the models of peers
 	flushes  delay
+	late     heap // requests that may be hedged
+	hedges   hedges
+	work     int64 // that all requests need
 	chance   *rand.Rand
 	tick     int64
 	check    int64 // when the state of backends is looked at next
-	closed   []bool
-	part     []float64
 	series   series
 }
 
-// reactor is one of the proxy's.
-type reactor struct {
-	local  *lb.Local
-	picker lb.Picker
-	due    bool   // it will publish at the end of this tick
-	now    uint32 // ms, when the tick began: it reads the clock once
-}
-
-// checkEvery is how often the proxy looks at what Troubles say of members that join.
+// checkEvery is how often the proxy looks at what Troubles say of members that join, and goes on with slow starts.
 const checkEvery = int64(50 * time.Millisecond)
 
-// run simulates s with a method.
+// run simulates s with a method. It cannot fail: an engine that is never started needs nothing of the system.
 func run(s *Scenario, m *Contender, members, reactors, requests int, tick time.Duration, seed uint64) *Result {
-	p := &proxied{world: newWorld(s, members, requests, seed), loads: lb.NewLoads(), tick: int64(tick),
-		exact: make([]int32, members), chance: stream(seed, 3),
-		closed: make([]bool, members), part: make([]float64, members), series: newSeries(s, members)}
-	backends := make([]lb.Backend, members)
-	for i := range backends {
-		backends[i] = backend(i, s.Weights[i%len(s.Weights)])
-		p.part[i] = 1
+	p := &proxied{world: newWorld(s, members, requests, seed), tick: int64(tick),
+		exact: make([]int32, members), chance: stream(seed, 3), series: newSeries(s, members)}
+	method := m.Method
+	if m.peer != nil {
+		peer := m.peer(p, seed)
+		method = &lb.Method{Name: m.Name, New: func(int, int) lb.Picker { return peer }}
 	}
-	p.view = lb.NewView(backends, p.loads)
-	if m.Method != nil && m.Method.Prepare != nil {
-		m.Method.Prepare(p.view)
-	}
-	var peer lb.Picker
-	if m.Method == nil {
-		peer = m.peer(p, seed)
-	}
-	for r := range reactors {
-		p.reactors = append(p.reactors, reactor{lb.NewLocal(p.loads, seed*1000+uint64(r)), peer, false, 0})
-		if m.Method != nil {
-			p.reactors[r].picker = m.Method.New(r, reactors)
+	places := s.places()
+	for i := range places {
+		e, err := newEdge(p.world, &places[i], m, reactors, len(p.reactors))
+		if err != nil {
+			panic(err)
 		}
+		defer e.engine.Stop()
+		e.view = e.set.View(reactors, method)
+		p.edges, p.reactors = append(p.edges, e), append(p.reactors, e.reactors...)
 	}
 	p.loop()
-	p.result.Series = p.series.points()
+	p.result.Series, p.result.Crossing = p.series.points(), p.crossing()
+	if s.Policy.HedgeAfter > 0 && m.peer == nil {
+		p.result.Hedges = p.hedges.part(requests, p.work)
+	}
 	return p.finish()
-}
-
-// backend is the one of an index.
-func backend(i, weight int) lb.Backend {
-	return lb.Backend{Name: fmt.Sprintf("10.0.%d.%d:8080", i/250, i%250+1), Weight: weight}
 }
 
 func (p *proxied) loop() {
 	for {
-		at := min(p.arrivals.next, p.toBackend.at(), p.finished.at(), p.awake.at(), p.toProxy.at(), p.flushes.at())
+		at := min(p.arrivals.next, p.toBackend.at(), p.finished.at(), p.awake.at(), p.toProxy.at(), p.flushes.at(),
+			p.late.at())
 		if at == endOfTime {
 			return
 		}
@@ -86,71 +73,90 @@ func (p *proxied) loop() {
 		case p.toBackend.at():
 			p.arrived(p.toBackend.pop())
 		case p.flushes.at():
-			r := &p.reactors[p.flushes.pop()]
-			r.due = false
-			r.local.Publish()
+			p.reactors[p.flushes.pop()].end()
+		case p.late.at():
+			p.fire(p.late.pop())
 		default:
 			p.pick()
 		}
 	}
 }
 
+// of returns what has q.
+func (p *proxied) of(q *request) (*edge, *reactor) {
+	return p.edges[int(q.reactor)/(len(p.reactors)/len(p.edges))], p.reactors[q.reactor]
+}
+
 // pick sends the request that has come to a backend.
 func (p *proxied) pick() {
-	if len(p.Troubles) > 0 && p.now >= p.check {
+	if p.now >= p.check {
 		p.look()
 	}
 	id := p.take()
-	at := p.chance.IntN(len(p.reactors))
-	r := &p.reactors[at]
-	i := r.picker.Pick(p.view, r.local, &lb.Request{})
-	p.requests[id].backend, p.requests[id].reactor = int32(i), int32(at)
-	p.series.add(p.now, i, p.exact)
-	r.local.Enter(i, false)
+	q := &p.requests[id]
+	q.reactor = int32(p.reactorOf())
+	e, r := p.of(q)
+	p.begin(r)
+	q.backend = int32(e.view.Pick(r.Reactor, nil).Slot())
+	p.work += q.demand
+	crosses := false
+	if p.Zones != nil {
+		e.rule.add(int(q.backend))
+		crosses = p.zone(int(q.backend), len(p.members)).Name != e.zone
+	}
+	p.series.add(p.now, int(q.backend), crosses, p.exact)
+	if e.hedge != nil && q.wait == 0 {
+		p.arm(e, r, id)
+	}
+	p.send(e, r, id)
+}
+
+// reactorOf draws the reactor that a request comes to: its edge by the part of the requests that come there.
+func (p *proxied) reactorOf() int {
+	if len(p.edges) == 1 {
+		return p.chance.IntN(len(p.reactors))
+	}
+	k, part := 0, p.chance.Float64()
+	for part -= p.Zones[k].Requests; part >= 0 && k < len(p.edges)-1; part -= p.Zones[k].Requests {
+		k++
+	}
+	each := len(p.reactors) / len(p.edges)
+	return k*each + p.chance.IntN(each)
+}
+
+// send sends an attempt on its way.
+func (p *proxied) send(e *edge, r *reactor, id int32) {
+	i := p.requests[id].backend
+	e.members[i].Enter(r.Reactor, false)
 	p.exact[i]++
 	p.toBackend.push(p.now+way, id)
-	p.dirty(at)
 }
 
-// dirty has a reactor publish at the end of its tick.
-func (p *proxied) dirty(at int) {
-	if r := &p.reactors[at]; !r.due {
-		r.due, r.now = true, uint32(p.now/1e6)
-		p.flushes.push(p.now+p.tick, int32(at))
+// begin has r in a tick, at the end of which it publishes.
+func (p *proxied) begin(r *reactor) {
+	if r.begin(p.now) {
+		p.flushes.push(p.now+p.tick, int32(r.number))
 	}
 }
 
-// look tells the proxy of members that leave and join.
+// look tells the edges of members that leave and join, and has them go on with what takes time.
 func (p *proxied) look() {
 	p.check = p.now + checkEvery
-	for k := range p.Troubles {
-		t := &p.Troubles[k]
-		first, last := t.hits(len(p.members))
-		for i := first; i < last; i++ {
-			switch active := t.active(p.now); {
-			case t.Kind == closed && active != p.closed[i]:
-				p.closed[i] = active
-				p.view = p.view.With(i, !active)
-				if !active {
-					p.loads.Forget(i)
-				}
-			case t.Kind == slowing:
-				p.raise(t, i, active)
+	for _, e := range p.edges {
+		for k := range p.Troubles {
+			t := &p.Troubles[k]
+			if t.Kind != closed {
+				continue
+			}
+			first, last := t.hits(len(p.members))
+			for _, m := range e.members[first:last] {
+				m.Mark(backend.Health, t.active(p.now), backend.Why{})
 			}
 		}
-	}
-}
-
-// raise is slow start: a backend has a tenth of its weight when it joins, then more, in 32 steps.
-func (p *proxied) raise(t *Trouble, i int, active bool) {
-	part := 1.0
-	if active {
-		since := float64(p.now%int64(t.Period*1e9))/1e9 - t.From
-		part = max(0.1, float64(int(since/t.For*32))/32)
-	}
-	if part != p.part[i] {
-		p.part[i] = part
-		p.loads.Scale(i, part)
+		e.keep()
+		if p.Zones != nil {
+			e.rule.look(e.set.Shares())
+		}
 	}
 }
 
@@ -159,12 +165,16 @@ func (p *proxied) arrived(id int32) {
 	r := &p.requests[id]
 	i := int(r.backend)
 	m := &p.members[i]
-	switch _, fails, _ := p.trouble(i); {
-	case fails == 1 || fails > 0 && p.chance.Float64() < fails:
+	switch now := p.trouble(i); {
+	case r.over && p.Stops:
+		p.leave(id)
+	case now.fails == 1 || now.fails > 0 && p.chance.Float64() < now.fails:
 		r.failed = true
 		p.awake.push(p.now+failsIn, id)
 	case r.wait > 0:
 		p.awake.push(p.now+r.wait, id)
+	case now.hangs > 0 && p.chance.Float64() < now.hangs:
+		p.awake.push(p.now+now.hang+r.demand, id)
 	case m.busy < m.workers:
 		p.start(i, id)
 	default:
@@ -174,33 +184,65 @@ func (p *proxied) arrived(id int32) {
 
 // done has a backend answer, and begin with the next one in its line.
 func (p *proxied) done(id int32) {
-	i := int(p.requests[id].backend)
-	m := &p.members[i]
-	m.busy--
+	q := &p.requests[id]
+	q.works = false
 	p.toProxy.push(p.now+way, id)
-	if m.next == len(m.line) {
+	if q.stopped {
 		return
 	}
-	next := m.line[m.next]
-	if m.next++; m.next > 1<<10 && m.next*2 > len(m.line) {
-		m.line = m.line[:copy(m.line, m.line[m.next:])]
-		m.next = 0
+	if q.over {
+		p.hedges.wasted += p.now - q.began
 	}
-	p.start(i, next)
+	p.release(int(q.backend))
+}
+
+// release has backend i begin with the next one in its line: a worker has nothing to do.
+func (p *proxied) release(i int) {
+	m := &p.members[i]
+	m.busy--
+	for m.next < len(m.line) && m.busy < m.workers {
+		next := m.line[m.next]
+		if m.next++; m.next > 1<<10 && m.next*2 > len(m.line) {
+			m.line = m.line[:copy(m.line, m.line[m.next:])]
+			m.next = 0
+		}
+		if p.Stops && p.requests[next].over {
+			p.leave(next)
+			continue
+		}
+		p.start(i, next)
+	}
 }
 
 // answered tells the reactor of an answer.
 func (p *proxied) answered(id int32) {
-	r := &p.requests[id]
-	p.dirty(int(r.reactor))
-	i, local, now := int(r.backend), p.reactors[r.reactor].local, p.reactors[r.reactor].now
-	if r.failed {
-		local.Failed(i, now)
-	} else {
-		local.Answered(i, uint32(min((p.now-r.picked)/1000, 1<<32-1)), now)
+	q := &p.requests[id]
+	if q.over { // it was taken back
+		p.leave(id)
+		return
 	}
-	local.Leave(i, false)
-	p.exact[i]--
-	p.record(r)
+	e, r := p.of(q)
+	p.begin(r)
+	member := e.members[q.backend]
+	if q.failed {
+		member.Failed(r.Reactor)
+	} else {
+		member.Answered(r.Reactor, time.Duration(p.now-q.picked))
+	}
+	member.Leave(r.Reactor, false)
+	p.exact[q.backend]--
+	if e.hedge != nil && q.wait == 0 {
+		p.settle(e, r, q)
+	}
+	p.record(q)
+	p.leave(id)
+}
+
+// leave gives the place of an attempt back, unless its timer runs.
+func (p *proxied) leave(id int32) {
+	if q := &p.requests[id]; q.armed {
+		q.over = true
+		return
+	}
 	p.free = append(p.free, id)
 }

@@ -1,6 +1,7 @@
 package balance
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -39,7 +40,8 @@ type Summary struct {
 // Summaries returns one line for each group, method, size and number of reactors, those of all sizes and numbers first.
 func (t *Table) Summaries() []Summary {
 	var all []Summary
-	for _, group := range []string{GroupJudged, GroupFailing, GroupChecked, GroupHeldOut, GroupLimit, GroupOwn} {
+	for _, group := range []string{GroupJudged, GroupFailing, GroupChecked, GroupHeldOut, GroupLimit, GroupPolicy,
+		GroupOwn} {
 		sizes, reactors := []int{0}, []int{0}
 		for i := range t.Cells {
 			if c := &t.Cells[i]; c.Group == group {
@@ -208,10 +210,60 @@ func (t *Table) parts() []part {
 	if len(shares.rows) > 1 {
 		parts = append(parts, shares)
 	}
-	parts = append(parts, balance)
+	parts = append(append(parts, balance), t.policyParts()...)
 	if len(t.Keys) > 0 {
 		parts = append(parts, keysPart(t.Keys))
 	}
+	return parts
+}
+
+// policyParts is the tables of what comes and goes, of zones and of hedges: those that have a cell.
+func (t *Table) policyParts() (parts []part) {
+	add := func(title string, of func(c *Cell, f *Figures) string) {
+		p := part{title, [][]string{append([]string{"scenario", "n", "R"}, t.Methods...)}}
+		for i := range t.Cells {
+			c := &t.Cells[i]
+			row, any := []string{c.Scenario, fmt.Sprint(c.Members), fmt.Sprint(c.Reactors)}, false
+			for k := range c.Methods {
+				text := of(c, &c.Methods[k])
+				any = any || text != ""
+				row = append(row, cmp.Or(text, "–"))
+			}
+			if any {
+				p.rows = append(p.rows, row)
+			}
+		}
+		if len(p.rows) > 1 {
+			parts = append(parts, p)
+		}
+	}
+	add("most under way at the first backend in a sixtieth of a period, over the average of the others",
+		func(c *Cell, f *Figures) string {
+			if f.Crowd == 0 {
+				return ""
+			}
+			return ratio(f.Crowd)
+		})
+	add("of the requests, in per cent: leave their zone · would by the rule · went to another zone than by the rule",
+		func(c *Cell, f *Figures) string {
+			if f.Crossing == nil {
+				return ""
+			}
+			return fmt.Sprintf("%.1f · %.1f · %.1f", 100*f.Crossing.Is, 100*f.Crossing.Rule, 100*f.Crossing.Other)
+		})
+	add("p99.9 in ms, where a backend hangs or requests are hedged", func(c *Cell, f *Figures) string {
+		if !c.Hangs && f.Hedges == nil {
+			return ""
+		}
+		return fmt.Sprintf("%.0f", f.P999Ms)
+	})
+	add("of the requests, in per cent: hedged · late without budget · work of workers in vain",
+		func(c *Cell, f *Figures) string {
+			if f.Hedges == nil {
+				return ""
+			}
+			return fmt.Sprintf("%.2f · %.2f · %.1f", 100*f.Hedges.Sent, 100*f.Hedges.Denied, 100*f.Hedges.Wasted)
+		})
 	return parts
 }
 

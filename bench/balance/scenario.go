@@ -3,6 +3,7 @@ package balance
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -13,6 +14,7 @@ const (
 	GroupChecked = "checked"  // held out at first; the clip of answers was chosen after a look at these
 	GroupHeldOut = "held out" // one constant was chosen by these: how fast latency grows
 	GroupLimit   = "limit"    // where adaptive is not the method to use
+	GroupPolicy  = "policy"   // zones, slow start and hedging, beside the same without
 	GroupOwn     = "own"      // a user's numbers
 )
 
@@ -33,6 +35,9 @@ type Scenario struct {
 	Polls    float64       // part of the requests that wait for an event, without a worker
 	PollWait time.Duration // how long these wait, exponential
 	Seconds  float64       // simulated at the least, unless these are too many requests
+	Zones    []Zone        // each with an edge of its own; nil: one edge, and no zones
+	Policy   Policy
+	Stops    bool // a backend does not go on with a request that is taken back
 }
 
 // Wave is a rate of requests that goes up and down. The zero value is a constant one.
@@ -58,11 +63,12 @@ func (w Wave) at(ns int64) float64 {
 // The kinds of trouble.
 const (
 	slower  = "slower"  // requests take Factor times as long
+	warming = "warming" // the same, and Factor falls to 1 evenly in For seconds
 	failing = "failing" // 503 after 0.1 ms, to a part Factor of the requests, or to all when it is 0
 	stalled = "stalled" // no worker does anything
 	pausing = "pausing" // stalled for For seconds at random moments, Every seconds apart on average
+	hanging = "hanging" // a part Factor of the requests takes For seconds more and needs no worker; it lasts
 	closed  = "closed"  // the proxy has been told that it is not there
-	slowing = "warming" // the proxy raises its weight from a tenth to all of it: slow start
 )
 
 // Trouble is what happens to Count of the backends, or to a Part of them, one at least.
@@ -89,6 +95,11 @@ func (t *Trouble) active(ns int64) bool {
 	}
 	at := math.Mod(float64(ns)/1e9, t.Period)
 	return at >= t.From && at < t.From+t.For
+}
+
+// part returns how much of For has passed at a time at which it is active.
+func (t *Trouble) part(ns int64) float64 {
+	return (math.Mod(float64(ns)/1e9, t.Period) - t.From) / t.For
 }
 
 // troubled returns how many backends something happens to.
@@ -136,6 +147,11 @@ func (s *Scenario) period() float64 {
 		}
 	}
 	return 0
+}
+
+// hangs reports whether requests of a backend do.
+func (s *Scenario) hangs() bool {
+	return slices.ContainsFunc(s.Troubles, func(t Trouble) bool { return t.Kind == hanging })
 }
 
 // pauses returns when a backend does nothing, in order, up to a time.

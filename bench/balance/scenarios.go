@@ -1,6 +1,9 @@
 package balance
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 var (
 	small  = []int{4, 100}
@@ -32,10 +35,11 @@ func usually(list []Scenario) []Scenario {
 	return list
 }
 
-// Scenarios returns what the bars of the project are about, backends that fail, what was held out, and long polling.
+// Scenarios returns what the bars of the project are about, backends that fail, what was held out, long polling, and
+// what policies do.
 func Scenarios() []Scenario {
 	list := append(judged(), failures()...)
-	return usually(append(append(append(list, checked()...), heldOut()...), limits()...))
+	return usually(slices.Concat(list, checked(), heldOut(), limits(), policies()))
 }
 
 // judged is the scenarios that the constants of adaptive were chosen on.
@@ -61,7 +65,7 @@ func judged() []Scenario {
 		{Name: "cold join", What: "a backend joins each 30 s and is 5 × slower for 5 s", Load: 0.7,
 			Troubles: join, Seconds: 60},
 		{Name: "cold join, slow start", What: "the same with 10 s of slow start", Load: 0.7, Seconds: 60,
-			Troubles: append(join[:2:2], Trouble{Kind: slowing, Period: 30, From: 10, For: 10})},
+			Troubles: join, Policy: Policy{SlowStart: 10 * time.Second}},
 		{Name: "recovery", What: "one backend is 50 × slower for 20 s of each minute", Load: 0.7, OfAll: true,
 			Troubles: []Trouble{{Kind: slower, Factor: 50, Period: 60, For: 20}}, Members: fours, Seconds: 300},
 		{Name: "stall of 2 s", What: "one backend stands still for 2 s of each 20 s", Load: 0.7,

@@ -7,6 +7,7 @@ const seriesPoints = 60
 type Point struct {
 	Share    float64 // of the requests that the first backend got, over its fair share
 	InFlight float64 // requests under way there, over the average of the others
+	Crossing float64 `json:",omitempty"` // part of the requests that leave their zone
 }
 
 // series collects Points.
@@ -14,6 +15,7 @@ type series struct {
 	period      int64 // ns; 0: nothing comes and goes
 	members     int
 	all, first  [seriesPoints]int
+	crossing    [seriesPoints]int
 	here, there [seriesPoints]float64 // in flight at the first backend, and at all others
 }
 
@@ -21,8 +23,8 @@ func newSeries(s *Scenario, members int) series {
 	return series{period: int64(s.period() * 1e9), members: members}
 }
 
-// add counts a request that is sent to backend i.
-func (s *series) add(now int64, i int, exact []int32) {
+// add counts a request that is sent to backend i, which may be in another zone.
+func (s *series) add(now int64, i int, crosses bool, exact []int32) {
 	if s.period == 0 {
 		return
 	}
@@ -30,6 +32,9 @@ func (s *series) add(now int64, i int, exact []int32) {
 	s.all[at]++
 	if i == 0 {
 		s.first[at]++
+	}
+	if crosses {
+		s.crossing[at]++
 	}
 	if s.members > 64 {
 		return // to add up all of them for each request would take longer than the rest
@@ -49,6 +54,7 @@ func (s *series) points() []Point {
 	list := make([]Point, seriesPoints)
 	for i := range list {
 		list[i].Share = float64(s.first[i]) * float64(s.members) / float64(max(s.all[i], 1))
+		list[i].Crossing = float64(s.crossing[i]) / float64(max(s.all[i], 1))
 		if s.there[i] > 0 {
 			list[i].InFlight = s.here[i] * float64(s.members-1) / s.there[i]
 		}

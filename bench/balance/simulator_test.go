@@ -183,3 +183,45 @@ func TestHashKeys_movesNoKeyNeedlessly(t *testing.T) {
 		}
 	}
 }
+
+// A slow start of the real Set goes by the simulated time: its member has no part that lasts longer or less.
+func TestRun_slowStartTakesItsTime(t *testing.T) {
+	methods, err := Find([]string{"round_robin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := one(t, "back cold, slow start") // away from second 0 to 10 of 40, all of its weight from 20 on
+	table := simulate(t, Options{Scenarios: []Scenario{s}, Contenders: methods, Members: []int{4}, Reactors: []int{2},
+		Seeds: 1, Scale: 0.8})
+	for k, p := range table.Cells[0].Methods[0].Series {
+		at, want := (float64(k)+0.5)*40/seriesPoints, 1.0
+		switch {
+		case at < 10:
+			want = 0
+		case at < 20:
+			part := max(math.Floor((at-10)/10*8), 1) / 8 // turns follow in eighths
+			want = 4 * part / (3 + part)
+		}
+		if math.Abs(p.Share-want) > 0.12 {
+			t.Errorf("second %.1f: %.2f of its share, not %.2f", at, p.Share, want)
+		}
+	}
+}
+
+func TestScenario_zones(t *testing.T) {
+	s := one(t, "3 zones, off")
+	var names []string
+	for i := range 12 {
+		names = append(names, s.zone(i, 12).Name)
+	}
+	if got := strings.Join(names, ""); got != "aaaaaabbbbcc" {
+		t.Errorf("zones %s", got)
+	}
+	parts, requests := 0.0, 0.0
+	for _, z := range s.Zones {
+		parts, requests = parts+z.Part, requests+z.Requests
+	}
+	if math.Abs(parts-1) > 1e-9 || math.Abs(requests-1) > 1e-9 {
+		t.Errorf("%v of the backends, %v of the requests", parts, requests)
+	}
+}

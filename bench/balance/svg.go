@@ -92,17 +92,19 @@ const (
 	seriesWidth, seriesHeight = 620, 200
 	seriesLeft, seriesBottom  = 40, 24
 	seriesMax                 = 2.5 // times the fair share
+	seriesSteps               = 5   // of the scale
 )
 
-// seriesSVG draws a part of the Points of some methods over the period of a cell.
-func seriesSVG(c *Cell, methods []string, title string, of func(Point) float64) string {
+// seriesSVG draws a part of the Points of some methods over the period of a cell, on a scale up to most.
+func seriesSVG(c *Cell, methods []string, title string, most float64, of func(Point) float64) string {
 	var b strings.Builder
 	height := seriesHeight + seriesBottom + 40
 	fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" style="height:auto">`+
 		"<title>%s</title>%s\n", seriesLeft+seriesWidth+120, height, html.EscapeString(title), svgStyle)
 	fmt.Fprintf(&b, `<text class="t" x="4" y="18">%s</text>`+"\n", html.EscapeString(title))
-	y := func(v float64) float64 { return 30 + seriesHeight*(1-min(v, seriesMax)/seriesMax) }
-	for v := 0.0; v <= seriesMax; v += 0.5 {
+	y := func(v float64) float64 { return 30 + seriesHeight*(1-min(v, most)/most) }
+	for k := range seriesSteps + 1 {
+		v := most * float64(k) / seriesSteps
 		fmt.Fprintf(&b, `<line class="g" x1="%d" y1="%.1f" x2="%d" y2="%.1f"/>`+
 			`<text class="s" x="4" y="%.1f">%g</text>`+"\n",
 			seriesLeft, y(v), seriesLeft+seriesWidth, y(v), y(v)+4, v)

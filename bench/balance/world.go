@@ -13,15 +13,28 @@ const (
 	endOfTime = int64(1) << 62
 )
 
-// request is one that is under way. It lives in world.requests, and its place is used again.
+// request is one that is under way, or an attempt of one that has two. It lives in world.requests, and its place is
+// used again.
 type request struct {
-	picked  int64 // when the proxy has it
+	came    int64 // when the proxy has it
+	picked  int64 // when the attempt began
 	demand  int64 // how long a worker needs for it, ns
 	wait    int64 // how long it waits for an event, without a worker
+	delay   int64 // after which it may be hedged
+	began   int64 // when a worker began with it
 	backend int32
 	reactor int32
+	twin    int32 // its other attempt, which is under way; or none
 	failed  bool
+	armed   bool // it is looked at once more after delay, and keeps its place until then
+	over    bool // there is an answer to it, or to its twin
+	second  bool // it is the second attempt
+	works   bool // a worker has begun with it
+	stopped bool // and has ended before its time
 }
+
+// none is the twin of a request that has no other attempt.
+const none = int32(-1)
 
 // member is a backend: workers with a line of requests before them.
 type member struct {
@@ -137,22 +150,34 @@ func newWorld(s *Scenario, members, requests int, seed uint64) *world {
 
 // take returns a request that has just come.
 func (w *world) take() int32 {
-	var id int32
-	if n := len(w.free); n > 0 {
-		id, w.free = w.free[n-1], w.free[:n-1]
-	} else {
-		id = int32(len(w.requests))
-		w.requests = append(w.requests, request{})
-	}
+	id := w.place()
 	w.requests[id] = w.arrivals.request()
-	w.requests[id].picked = w.now
+	w.requests[id].came, w.requests[id].picked = w.now, w.now
 	return id
 }
 
-// trouble returns what is wrong with backend i now: how much slower it is, which part of its requests fails, and
-// whether it is closed.
-func (w *world) trouble(i int) (factor, fails float64, closes bool) {
-	factor = 1
+// place returns where a request may live. It may move the others.
+func (w *world) place() (id int32) {
+	if n := len(w.free); n > 0 {
+		id, w.free = w.free[n-1], w.free[:n-1]
+		return id
+	}
+	w.requests = append(w.requests, request{})
+	return int32(len(w.requests) - 1)
+}
+
+// wrong is what is wrong with a backend.
+type wrong struct {
+	factor float64 // how much slower it is
+	fails  float64 // part of its requests
+	hangs  float64 // part of its requests that takes hang longer
+	hang   int64
+	closed bool
+}
+
+// trouble returns what is wrong with backend i now.
+func (w *world) trouble(i int) (now wrong) {
+	now.factor = 1
 	for k := range w.Troubles {
 		t := &w.Troubles[k]
 		if first, last := t.hits(len(w.members)); i < first || i >= last || !t.active(w.now) {
@@ -160,22 +185,26 @@ func (w *world) trouble(i int) (factor, fails float64, closes bool) {
 		}
 		switch t.Kind {
 		case slower:
-			factor *= t.Factor
+			now.factor *= t.Factor
+		case warming:
+			now.factor *= t.Factor - (t.Factor-1)*t.part(w.now)
 		case failing:
-			fails = cmp.Or(t.Factor, 1)
+			now.fails = cmp.Or(t.Factor, 1)
+		case hanging:
+			now.hangs, now.hang = t.Factor, int64(t.For*1e9)
 		case closed:
-			closes = true
+			now.closed = true
 		}
 	}
-	return factor, fails, closes
+	return now
 }
 
 // start has a worker of backend i begin with a request.
 func (w *world) start(i int, id int32) {
 	m := &w.members[i]
 	m.busy++
-	factor, _, _ := w.trouble(i)
-	w.finished.push(m.end(w.now, int64(float64(w.requests[id].demand)*factor)), id)
+	w.requests[id].works, w.requests[id].began = true, w.now
+	w.finished.push(m.end(w.now, int64(float64(w.requests[id].demand)*w.trouble(i).factor)), id)
 }
 
 // paused reports whether m stands still, at a time that is not before that of the last call.
@@ -205,14 +234,13 @@ func (m *member) end(now, d int64) int64 {
 
 // record counts an answer that the proxy has got.
 func (w *world) record(r *request) {
-	took := w.now - r.picked
 	w.result.Picks[r.backend]++
-	w.spent[r.backend] += took
+	w.spent[r.backend] += w.now - r.picked
 	switch {
 	case r.failed:
 		w.result.Failed++
 	case r.wait == 0:
-		w.seen.add(took)
+		w.seen.add(w.now - r.came)
 	}
 }
 
@@ -253,7 +281,7 @@ func newArrivals(s *Scenario, members, requests int, seed uint64) arrivals {
 
 // request returns the one that has come, and sets out for the next.
 func (a *arrivals) request() request {
-	r := request{demand: a.nextDemand, wait: a.nextWait}
+	r := request{demand: a.nextDemand, wait: a.nextWait, twin: none}
 	a.advance()
 	return r
 }

@@ -38,6 +38,7 @@ func newBalance() *cobra.Command {
 		Example: "  edge-bench balance --report out.html\n" +
 			"  edge-bench balance --run 'slower|pauses' --members 4 --reactors 16\n" +
 			"  edge-bench balance --load 0.7 --members 12 --workers 8 --service lognormal:40ms:1.2 --slow 1:10\n" +
+			"  edge-bench balance --load 0.6 --zones 6,4,2 --leave 3\n" +
 			"  edge-bench balance --format json > old.json; edge-bench balance --compare old.json",
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return runBalance(c, f) },
@@ -65,6 +66,14 @@ func newBalance() *cobra.Command {
 	flags.StringVar(&f.own.Slow, "slow", "", "own: so many backends are so many times slower: 1:10")
 	flags.IntVar(&f.own.Fail, "fail", 0, "own: so many backends answer 503 at once")
 	flags.DurationVar(&f.own.Pause, "pause", 0, "own: backends stand still for so long, once in 20 times of it")
+	flags.StringVar(&f.own.Leave, "leave", "", "own: so many backends are away for 10 s of each 30 s, and so many "+
+		"times slower at first for so long: 1 or 1:10:5s")
+	flags.StringVar(&f.own.Hang, "hang", "", "own: one backend keeps a part of its requests waiting: 0.01:500ms")
+	flags.DurationVar(&f.own.SlowStart, "slow-start", 0, "own: slow_start of the upstream, beside the same without")
+	flags.IntSliceVar(&f.own.Zones, "zones", nil, "own: backends of each zone, with zones = prefer, and without")
+	flags.IntSliceVar(&f.own.ZoneShare, "zone-share", nil,
+		"own: per cent of the requests in each zone (default: equal)")
+	flags.DurationVar(&f.own.HedgeAfter, "hedge-after", 0, "own: retry.hedge_after, beside the same without")
 	return c
 }
 

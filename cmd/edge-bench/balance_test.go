@@ -69,10 +69,47 @@ func TestBalance_takesOnesOwnNumbers(t *testing.T) {
 	}
 }
 
+func TestBalance_takesOnesOwnPolicy(t *testing.T) {
+	out, _, err := runBalanceArgs(t, "--quiet", "--load", "0.6", "--zones", "6,4,2", "--zone-share", "50,30,20",
+		"--leave", "3:10:5s", "--hang", "0.01:500ms", "--slow-start", "10s", "--hedge-after", "60ms", "--reactors", "2",
+		"--seeds", "1", "--scale", "0.05", "--method", "adaptive,p2c-exact", "--format", "json")
+	var table balance.Table
+	if err != nil || json.Unmarshal([]byte(out), &table) != nil || len(table.Cells) != 2 {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	what := "lognormal:10ms:1, load 60 %, zones of [6 4 2] backends, 3 of them away for 10 s of each 30 s, then 10 × " +
+		"slower, less and less for 5s, one of them keeps 1 % of its requests waiting for 500ms"
+	policy := ", slow_start = 10s, zones = prefer, zone_share, hedge_after = 60ms"
+	without, with := table.Cells[0], table.Cells[1]
+	if without.Scenario != "own, without" || without.What != what || with.What != what+policy || with.Members != 12 {
+		t.Errorf("%+v\n%+v", without, with)
+	}
+	if f := without.Methods[0]; f.Hedges != nil || f.Crossing.Is < 0.5 {
+		t.Errorf("%+v", f)
+	}
+	if f := with.Methods[0]; f.Hedges == nil || f.Hedges.Sent == 0 || f.Crossing.Is > 0.3 {
+		t.Errorf("%+v", f)
+	}
+}
+
 func TestBalance_lists(t *testing.T) {
 	out, _, err := runBalanceArgs(t, "--list", "--run", "long polling$")
 	if err != nil || !strings.Contains(out, "method least-exact ") || strings.Count(out, "scenario ") != 1 {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func TestBalance_wrongPolicies(t *testing.T) {
+	for _, args := range [][]string{
+		{"--leave", "4"}, {"--leave", "1:10"}, {"--leave", "1:1:5s"}, {"--leave", "1:10:25s"}, {"--leave", "x"},
+		{"--hang", "500ms"}, {"--hang", "1.5:1s"}, {"--hang", "0.1:x"}, {"--zones", "3,0"},
+		{"--zones", "3,3", "--members", "6"}, {"--zones", "3,3", "--zone-share", "50"}, {"--zone-share", "100"},
+		{"--zones", "3,3", "--zone-share", "50,60"}, {"--zones", "3,3", "--zone-share", "100,0"},
+		{"--slow-start", "-1s"}, {"--hedge-after", "-1s"},
+	} {
+		if _, _, err := runBalanceArgs(t, append(args, "--load", "0.5", "--quiet", "--scale", "0.001")...); err == nil {
+			t.Errorf("%v: no error", args)
+		}
 	}
 }
 
