@@ -243,7 +243,9 @@ func (p *probe) pass() {
 	}
 	p.watch.stats.passed.Add(1)
 	p.member.PassedCheck()
-	p.uses++
+	if p.uses++; p.uses == 1 && p.link != nil { // the address takes connections, whatever those of clients found before
+		p.member.Readmit(p.link.to())
+	}
 	now := p.local.reactor.Now()
 	took := now - p.began
 	row := p.check.streakWith(true)

@@ -228,6 +228,27 @@ func TestWatch_boundsThoseThatConnect(t *testing.T) {
 	})
 }
 
+// An address that is passed over is used again when a check on a fresh connection to it has passed. One on a connection
+// that stood before says nothing of others.
+func TestWatch_readmitsAddresses(t *testing.T) {
+	sim.Run(t, 20, func(t testing.TB, w *sim.World) {
+		x := newWorld(t, w, checked(), 1)
+		m := x.set.Members()[0]
+		x.run("it was asked", func() bool { return x.asked > 1 })
+		addr := (*m.Addrs())[0]
+		m.PassOver(addr)
+		asked := x.asked
+		x.run("it was asked on the same connection", func() bool { return x.asked > asked+1 })
+		if !m.PassesOver(addr) {
+			t.Fatal("readmitted without a connection")
+		}
+		for _, p := range x.origins[0].Accepted() {
+			p.Reset()
+		}
+		x.run("it is used again", func() bool { return !m.PassesOver(addr) })
+	})
+}
+
 // When many fail together, the verdict waits for one result more; when it stays so, they are down.
 func TestWatch_doubtsThatAllFail(t *testing.T) {
 	sim.Run(t, 20, func(t testing.TB, w *sim.World) {
