@@ -165,6 +165,7 @@ type faulty struct {
 	t    *testing.T
 	long bool
 	all  []*testOrigin
+	try  time.Duration // that a backend takes to answer
 }
 
 // startFaulty starts all of it with the keys of the upstream, and further addresses of backends.
@@ -176,13 +177,14 @@ func startFaulty(t *testing.T, keys string, further ...string) *faulty {
 		o := startOrigin(t, testutil.FreeAddr(t))
 		f.all, at = append(f.all, o), append(at, o.at)
 	}
-	clients, tryTime := 12, 10 // a backend takes so many milliseconds to answer
+	clients := 12
+	f.try = 10 * time.Millisecond
 	if f.long {
-		clients, tryTime = 40, 20
+		clients, f.try = 40, 20*time.Millisecond
 	} else {
 		t.Parallel() // a short run is held to no times, and has the processor wait most of the time
 	}
-	f.getters = startGetters(fmt.Sprintf("%s?%d", inFrontOf(t, keys, at...), tryTime), clients)
+	f.getters = startGetters(fmt.Sprintf("%s?%d", inFrontOf(t, keys, at...), f.try.Milliseconds()), clients)
 	return f
 }
 
@@ -217,8 +219,8 @@ func (f *faulty) within(quiet times, wait time.Duration) {
 	}
 }
 
-// killedSeldom kills a backend once in 10 000 requests: 999 of 1000 of them take no longer than without, by 5 ms. The
-// machine has other things to do: the median of five times counts.
+// killedSeldom kills a backend once in 10 000 requests. 14 were under way there, so that 999 of 1000 take one more try
+// than without and 5 ms, at the most. The machine has other things to do: the median of five times counts.
 func (f *faulty) killedSeldom() {
 	f.t.Helper()
 	var longer []time.Duration
@@ -233,7 +235,7 @@ func (f *faulty) killedSeldom() {
 		longer = append(longer, after.late()-before.late())
 	}
 	slices.Sort(longer)
-	if longer[2] > 5*time.Millisecond {
+	if longer[2] > f.try+5*time.Millisecond {
 		f.t.Errorf("99.9 %% take longer by %v", longer)
 	}
 }
