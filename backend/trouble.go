@@ -49,28 +49,23 @@ func (m *Member) Trouble() TroubleKind { return TroubleKind(m.troubles.kind.Load
 
 // Refusing returns how many members of s could not be connected to when that was tried last, and how many there are.
 func (s *Set) Refusing() (refusing, members int) {
-	for _, m := range s.now.Load().members {
-		if m == nil {
-			continue
-		}
-		if members++; m.Trouble() == Connecting {
-			refusing++
-		}
-	}
-	return refusing, members
+	return s.count(func(m *Member) bool { return m.Trouble() == Connecting })
 }
 
 // Down returns how many members of s are down, those that drain aside, and how many members there are.
-func (s *Set) Down() (down, members int) {
+func (s *Set) Down() (down, members int) { return s.count((*Member).IsDown) }
+
+// count returns how many members of s are as is says, and how many there are.
+func (s *Set) count(is func(*Member) bool) (n, members int) {
 	for _, m := range s.now.Load().members {
 		if m == nil {
 			continue
 		}
-		if members++; m.IsDown() {
-			down++
+		if members++; is(m) {
+			n++
 		}
 	}
-	return down, members
+	return n, members
 }
 
 // IsDown reports whether there is a reason against m other than that it drains, by one load.

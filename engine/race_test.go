@@ -146,23 +146,29 @@ func TestDial_othersGivenUp(t *testing.T) {
 	testutil.Eventually(t, testutil.Patience, func() bool { return e.Conns() == 0 })
 }
 
+// oneReactor returns an engine of one reactor in a simulated world.
+func oneReactor(t *testing.T, seed uint64) (*sim.World, *engine.Engine) {
+	w := sim.NewWorld(seed)
+	e, err := engine.New(engine.Options{
+		Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Add(e.Reactors()[0])
+	return w, e
+}
+
 // Over many seeds: whatever the addresses do, and whenever the connection is given up, it is opened at one that
 // answers, as soon as the addresses before it have had their time, or it is closed once; and nothing else stays open.
 func TestDial_othersSimulated(t *testing.T) {
 	const stagger = 250 * time.Millisecond
 	for seed := range uint64(400) {
-		w := sim.NewWorld(seed)
+		w, e := oneReactor(t, seed)
+		r := e.Reactors()[0]
 		rng := w.Rand()
 		w.Net.DelayMax = time.Duration(1+rng.IntN(40)) * time.Millisecond
 		w.Faults.ConnectUnreachable = float64(rng.IntN(2)) * 0.2
-		e, err := engine.New(engine.Options{
-			Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := e.Reactors()[0]
-		w.Add(r)
 		var doors []*sim.Listener
 		live := -1 // the first that answers
 		for i := range 2 + rng.IntN(3) {
@@ -232,17 +238,10 @@ func TestDial_othersSimulated(t *testing.T) {
 // The end of the engine while addresses are tried leaves nothing, and is told once.
 func TestDial_othersStopped(t *testing.T) {
 	for seed := range uint64(200) {
-		w := sim.NewWorld(seed)
+		w, e := oneReactor(t, seed)
+		r := e.Reactors()[0]
 		rng := w.Rand()
 		w.Net.DelayMax = time.Duration(1+rng.IntN(300)) * time.Millisecond
-		e, err := engine.New(engine.Options{
-			Reactors: 1, Kernel: func(i int) (poller.Kernel, error) { return w.Kernel(i), nil },
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := e.Reactors()[0]
-		w.Add(r)
 		var doors []poller.Addr
 		for i := range 4 {
 			l := w.Serve(poller.Addr{IP: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(1 + i)}), 80)})

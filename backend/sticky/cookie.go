@@ -114,11 +114,11 @@ func (c *Cookie) Find(value []byte, now time.Time) (m *backend.Member, renew boo
 		return nil, false
 	}
 	m = found.(*backend.Member)
-	switch reasons := m.Reasons(); {
-	case reasons == 0:
+	switch {
+	case m.Reasons() == 0:
 		// More is left than a new one has where the time to live was shortened.
 		return m, left < c.ttl/2 || left > c.ttl+time.Minute
-	case reasons&^(backend.Draining|backend.AgentDrain) == 0:
+	case !m.IsDown(): // it drains
 		return m, false
 	}
 	return nil, false

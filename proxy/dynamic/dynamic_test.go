@@ -167,19 +167,24 @@ func TestRebinding(t *testing.T) {
 		"the connections to the address of before are closed")
 }
 
-// Requests for one new name wait for one look-up.
-func TestLookup_isShared(t *testing.T) {
-	port := origin(t, "127.0.0.1:0", "a")
-	var asked atomic.Int64
-	release := make(chan struct{})
-	g := newRig(t, func(ctx context.Context, _ string) (dns.Answer, error) {
+// answeredAt returns a resolver that answers when release is closed. It counts what it is asked.
+func answeredAt(release <-chan struct{}, asked *atomic.Int64) fakeNames {
+	return func(ctx context.Context, _ string) (dns.Answer, error) {
 		asked.Add(1)
 		select {
 		case <-release:
 		case <-ctx.Done():
 		}
 		return answer(time.Hour, "127.0.0.1"), ctx.Err()
-	}, local, nil)
+	}
+}
+
+// Requests for one new name wait for one look-up.
+func TestLookup_isShared(t *testing.T) {
+	port := origin(t, "127.0.0.1:0", "a")
+	var asked atomic.Int64
+	release := make(chan struct{})
+	g := newRig(t, answeredAt(release, &asked), local, nil)
 	var done sync.WaitGroup
 	for range 20 {
 		done.Go(func() {
@@ -297,14 +302,7 @@ func TestClose(t *testing.T) {
 func TestRetire_requestsGoOn(t *testing.T) {
 	release := make(chan struct{})
 	var asked atomic.Int64
-	g := newRig(t, func(ctx context.Context, _ string) (dns.Answer, error) {
-		asked.Add(1)
-		select {
-		case <-release:
-		case <-ctx.Done():
-		}
-		return answer(time.Hour, "127.0.0.1"), ctx.Err()
-	}, local, nil)
+	g := newRig(t, answeredAt(release, &asked), local, nil)
 	port := origin(t, "127.0.0.1:0", "a")
 	var done sync.WaitGroup
 	for range 5 {
