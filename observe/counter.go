@@ -3,6 +3,7 @@ package observe
 import (
 	"cmp"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -16,10 +17,11 @@ const seriesMax = 10_000
 // Kind says how a value changes.
 type Kind uint8
 
-// A counter only grows, a gauge goes up and down.
+// A counter only grows, a gauge goes up and down. A histogram is several counters; a Registry has none.
 const (
 	KindCounter Kind = iota
 	KindGauge
+	KindHistogram
 )
 
 // Label is one dimension of a series. Its values are few.
@@ -60,19 +62,24 @@ func (c *Counter) Load() uint64 { return c.v.Load() }
 type Registry struct {
 	mu       sync.Mutex
 	families map[string]*family
-	count    int // series in all families
+	order    []*family // all of them by name; nil: it is to be made again
+	count    int       // series in all families
 }
 
+// family is all series of one name. Guarded by Registry.mu.
 type family struct {
 	name, help string
 	kind       Kind
 	series     map[string]*series                                 // by key(labels)
-	gauges     []func(yield func(value float64, labels ...Label)) // of series that come and go
+	order      []*series                                          // all of them by key; nil: it is to be made again
+	changing   []func(yield func(value float64, labels ...Label)) // series that come and go
 }
 
+// series is guarded by Registry.mu, but for read, of which copies may be called.
 type series struct {
 	labels []Label
 	key    string
+	line   []byte // of an Exposition
 	read   []func() float64
 }
 
@@ -101,7 +108,16 @@ func (r *Registry) Gauges(name, help string, each func(yield func(value float64,
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	f := r.family(KindGauge, name, help)
-	f.gauges = append(f.gauges, each)
+	f.changing = append(f.changing, each)
+}
+
+// Counters is Gauges for counters. What they yield must not fall while a series is there.
+func (r *Registry) Counters(name, help string, each func(yield func(value float64, labels ...Label))) {
+	mustBeNames(name, nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.family(KindCounter, name, help)
+	f.changing = append(f.changing, each)
 }
 
 // family returns the family of that name, a new one if there is none. r.mu is held.
@@ -113,6 +129,7 @@ func (r *Registry) family(kind Kind, name, help string) *family {
 			r.families = make(map[string]*family)
 		}
 		r.families[name] = f
+		r.order = nil
 	}
 	if f.kind != kind {
 		panic("observe: " + name + " is registered as a counter and as a gauge")
@@ -137,8 +154,9 @@ func (r *Registry) add(kind Kind, name, help string, labels []Label, read func()
 		s = f.series[key(labels)]
 	}
 	if s == nil {
-		s = &series{labels: labels, key: key(labels)}
+		s = newSeries(name, labels)
 		f.series[s.key] = s
+		f.order = nil
 		r.count++
 	}
 	s.read = append(s.read, read)
@@ -151,10 +169,14 @@ func makeOther(labels []Label) {
 	}
 }
 
-// present returns the series of f.gauges that there are, up to seriesMax and one for those beyond.
+func newSeries(name string, labels []Label) *series {
+	return &series{labels: labels, key: key(labels), line: AppendLine(nil, name, labels...)}
+}
+
+// present returns the series of f.changing that there are, up to seriesMax and one for those beyond.
 func (f *family) present() map[string]*series {
 	all := make(map[string]*series)
-	for _, each := range f.gauges {
+	for _, each := range f.changing {
 		each(func(value float64, labels ...Label) {
 			labels = sorted(labels)
 			mustBeNames(f.name, labels)
@@ -164,7 +186,7 @@ func (f *family) present() map[string]*series {
 				s = all[key(labels)]
 			}
 			if s == nil {
-				s = &series{labels: labels, key: key(labels)}
+				s = newSeries(f.name, labels)
 				all[s.key] = s
 			}
 			s.read = append(s.read, func() float64 { return value })
@@ -189,7 +211,7 @@ func (r *Registry) Each(yield func(Sample)) {
 		for _, s := range f.series {
 			rows = append(rows, row{f, s.labels, s.key, s.read})
 		}
-		if f.gauges != nil {
+		if f.changing != nil {
 			changing = append(changing, *f)
 		}
 	}
@@ -209,6 +231,40 @@ func (r *Registry) Each(yield func(Sample)) {
 		}
 		yield(Sample{Name: w.f.name, Help: w.f.help, Kind: w.f.kind, Labels: w.labels, Value: sum})
 	}
+}
+
+// AppendTo appends every family, in the order of Each, to a page. What reads the values is called while the registry is
+// locked: it must not register anything.
+func (r *Registry) AppendTo(e *Exposition) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.order == nil {
+		r.order = slices.SortedFunc(maps.Values(r.families),
+			func(a, b *family) int { return cmp.Compare(a.name, b.name) })
+	}
+	for _, f := range r.order {
+		if f.order == nil {
+			f.order = byKey(f.series)
+		}
+		list := f.order
+		if f.changing != nil {
+			list = slices.Concat(list, byKey(f.present()))
+		}
+		if len(list) > 0 {
+			e.Family(f.name, f.help, f.kind)
+		}
+		for _, s := range list {
+			sum := 0.0
+			for _, read := range s.read {
+				sum += read()
+			}
+			e.Value(s.line, sum)
+		}
+	}
+}
+
+func byKey(all map[string]*series) []*series {
+	return slices.SortedFunc(maps.Values(all), func(a, b *series) int { return cmp.Compare(a.key, b.key) })
 }
 
 // LogValue shows the registry as one group for slog.

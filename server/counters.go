@@ -1,6 +1,8 @@
 package server
 
 import (
+	"net/http"
+
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/observe"
@@ -17,6 +19,10 @@ func (s *Server) Registry() *observe.Registry {
 	s.collect()
 	return &s.counters.Registry
 }
+
+// Metrics returns the counters as a handler of HTTP: pages that Prometheus reads. It answers any path. Safe for any
+// goroutine, also when the Server has ended.
+func (s *Server) Metrics() http.Handler { return s.pages }
 
 // CountFailedReload counts a reload whose configuration never came to Apply.
 func (s *Server) CountFailedReload() { s.counters.CountReload(false) }

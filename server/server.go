@@ -84,6 +84,7 @@ type Server struct {
 	own ownAddresses
 
 	counters   *metrics.Counters
+	pages      *metrics.Pages
 	handshakes []handshakes // by Reactor.Index
 
 	mu      sync.Mutex
@@ -132,6 +133,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	})
 	s.handshakes = make([]handshakes, len(e.Reactors()))
 	s.counters = metrics.New(len(e.Reactors()))
+	s.pages = metrics.NewPages(func() { s.Registry() }, s.counters.Registry.AppendTo)
 	s.tickets = certs.NewTickets(o.TicketKeys, s.counters.CountRotation)
 	s.trust = certs.Follow(watchEvery, s.trustChanged)
 	if err := s.replace(cfg, false); err != nil {
