@@ -194,8 +194,11 @@ type Sticky struct {
 	Secrets []string      `json:"-"` // the first signs, all verify; none: the process draws one
 }
 
-// Upstream returns the upstream of that name, or nil.
+// Upstream returns the upstream of that name, or nil. No upstream has the name "".
 func (c *Config) Upstream(name string) *Upstream {
+	if name == "" {
+		return nil
+	}
 	for i := range c.Upstreams {
 		if u := &c.Upstreams[i]; u.Name == name {
 			return u

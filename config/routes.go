@@ -17,6 +17,7 @@ import (
 func (r *resolver) resolveRoutes() {
 	inOrder(r.doc.routes)
 	names, made := make(map[string]syntax.Span), make(map[string]int)
+	r.c.Routes = slices.Grow(r.c.Routes, len(r.doc.routes)) // a Route is large, and there may be thousands
 	for i, e := range r.doc.routes {
 		r.file.Fill(e)
 		e.Entry, e.Pos = i, e.Node().Head.Pos()

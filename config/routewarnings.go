@@ -145,6 +145,10 @@ func (a arrives) CertificateNames() (subject, issuer string, sans []string, ok b
 // warnRedirectLoops warns of redirects that lead back to where they were asked, perhaps by way of others. One request
 // of each route is followed; where it leaves the listeners and the hosts of the file, nothing is known.
 func warnRedirectLoops(r *resolver) {
+	redirects := func(one Route) bool { return one.Dest.Kind == DestRedirect }
+	if !slices.ContainsFunc(r.c.Routes, redirects) {
+		return // most files: a table of thousands of routes costs as much as the one that serves them
+	}
 	var table route.Table[*Route]
 	for _, one := range live(r.c) {
 		if table.Add(one.Rule(), one) != nil {

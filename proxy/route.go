@@ -97,6 +97,7 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 		return nil, err
 	}
 	s := &Snapshot{chain: compose(filters)}
+	s.routes.Grow(len(routes))
 	for i := range routes {
 		r := routes[i]
 		if err := s.add(&r, filters); err != nil {

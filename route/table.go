@@ -27,6 +27,11 @@ func (t *Table[T]) Add(r Rule, value T) error {
 	return nil
 }
 
+// Grow makes room for n more rules.
+func (t *Table[T]) Grow(n int) {
+	t.rules.given, t.values = slices.Grow(t.rules.given, n), slices.Grow(t.values, n)
+}
+
 // Find returns what the most specific rule that takes h leads to, the zero value where none does. l.Read tells which
 // path the rules saw. The error is ErrPath, ErrParameters, or nil.
 func (t *Table[T]) Find(h *message.Head, from Arrival, how Reading, l *Local) (value T, err error) {

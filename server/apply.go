@@ -12,11 +12,14 @@ import (
 
 // Apply makes cfg the present configuration. What is equal in both goes on undisturbed: listening sockets, connections
 // to backends, log files. Requests in progress end with the routes that they began with. After an error nothing has
-// changed.
+// changed. Drain and Stop cut short an Apply that waits until others have heard of a registration that cfg does not
+// have.
 func (s *Server) Apply(cfg *config.Config) (Diff, error) {
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == draining || s.state == stopped {
+	if s.isEnding() {
 		return Diff{}, errEnding
 	}
 	diff := diffOf(s.present.config, cfg)
@@ -29,6 +32,16 @@ func (s *Server) Apply(cfg *config.Config) (Diff, error) {
 	return diff, nil
 }
 
+// isEnding reports whether Drain or Stop was called.
+func (s *Server) isEnding() bool {
+	select {
+	case <-s.ending:
+		return true
+	default:
+		return false
+	}
+}
+
 // inForce reports whether a key that waits for a restart has in cfg the value that New was given: then it was changed
 // back and waits no more.
 func (s *Server) inForce(key string, cfg *config.Config) bool {
@@ -36,7 +49,7 @@ func (s *Server) inForce(key string, cfg *config.Config) bool {
 }
 
 // replace makes the generation of cfg, with its listeners or without, and puts it in the place of the present one.
-// s.mu is held.
+// s.applying and s.mu are held; s.mu is released while others hear of what is withdrawn.
 func (s *Server) replace(cfg *config.Config, listen bool) error {
 	b := s.build(cfg)
 	err := errors.Join(b.openLogs(), b.prepare(), b.openCertificates(), b.makeRoutes())
@@ -45,11 +58,13 @@ func (s *Server) replace(cfg *config.Config, listen bool) error {
 			err = b.makeRegistrations()
 		}
 	}
+	if err == nil {
+		err = s.withdrawOthers(b)
+	}
 	if err != nil {
 		b.undo()
 		return err
 	}
-	s.withdrawOthers(b)
 	s.commit(b)
 	return nil
 }

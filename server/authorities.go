@@ -7,6 +7,8 @@ import (
 // trustChanged applies the present configuration again after files of authorities have changed. What does not depend on
 // them goes on. It reports whether they could be read; until then the generation before stays. It is for certs.Follow.
 func (s *Server) trustChanged(paths []string, again bool) bool {
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != serving {

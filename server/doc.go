@@ -27,7 +27,8 @@
 //
 // # Threads and ownership
 //
-// A Server is safe for any goroutine; one mutex orders Start, Apply, Reopen and Stop. Requests never take it.
+// A Server is safe for any goroutine. One mutex orders Start, Apply and Stop, another one guards what they change and
+// is free while an Apply waits for registries. Requests take neither.
 //
 // # Counters
 //

@@ -97,15 +97,26 @@ func (s *Server) announce() {
 }
 
 // withdrawOthers takes back what b does not register, before anything that serves it goes. It lasts as long as others
-// need to hear of it: a reload that takes away a registration takes that long. s.mu is held.
-func (s *Server) withdrawOthers(b *build) {
+// need to hear of it: a reload that takes away a registration takes that long. s.applying and s.mu are held; s.mu is
+// released meanwhile. It fails when the Server begins to end in that time.
+func (s *Server) withdrawOthers(b *build) error {
 	var gone []*registration
 	for place, r := range s.present.registrations {
 		if b.registrations[place] == nil {
 			gone = append(gone, r)
+			delete(s.present.registrations, place)
 		}
 	}
-	s.withdraw(gone, true)
+	if len(gone) == 0 {
+		return nil
+	}
+	s.mu.Unlock()
+	s.withdraw(gone, s.ending)
+	s.mu.Lock()
+	if s.isEnding() {
+		return errEnding
+	}
+	return nil
 }
 
 // takeRegistrations returns what is registered, for withdraw, and forgets it.
@@ -120,8 +131,8 @@ func (s *Server) takeRegistrations() []*registration {
 	return all
 }
 
-// withdraw takes registrations back. If linger, it waits until others have heard of it; Stop cuts that short.
-func (s *Server) withdraw(all []*registration, linger bool) {
+// withdraw takes registrations back, and waits until others have heard of it or cut is closed.
+func (s *Server) withdraw(all []*registration, cut <-chan struct{}) {
 	all = slices.DeleteFunc(all, func(r *registration) bool { return r.running == nil })
 	ctx, cancel := context.WithTimeout(context.Background(), withdrawMax)
 	defer cancel()
@@ -133,7 +144,7 @@ func (s *Server) withdraw(all []*registration, linger bool) {
 	each.Wait()
 	wait := time.Duration(0)
 	for i, r := range all {
-		if found[i] && linger {
+		if found[i] {
 			wait = max(wait, r.linger)
 		}
 	}
@@ -144,7 +155,7 @@ func (s *Server) withdraw(all []*registration, linger bool) {
 	defer t.Stop()
 	select {
 	case <-t.C:
-	case <-s.stopping:
+	case <-cut:
 	}
 }
 

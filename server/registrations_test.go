@@ -186,6 +186,32 @@ func TestRegistrations_linger(t *testing.T) {
 	}
 }
 
+// While a reload waits until others have heard of a withdrawal, the Server counts and drains: that ends the reload, and
+// nothing has changed.
+func TestRegistrations_drainDuringAReload(t *testing.T) {
+	s, a := startAsked(t, "1m")
+	next := parse(t, quiet+`http = { name = "other", listen = "127.0.0.1:0" }`)
+	var failed error
+	var reload sync.WaitGroup
+	reload.Go(func() { _, failed = s.Apply(next) })
+	<-a.withdrawn
+	if n := counter(s, "edge_registrations", "known"); n != 0 {
+		t.Errorf("%v are known while the reload waits", n)
+	}
+	if status := answerAt("http://" + a.at()); status != 200 {
+		t.Errorf("status %d while the reload waits", status)
+	}
+	if at := s.Addresses(); len(at) != 1 || at[0].Listener != "web" {
+		t.Errorf("serves at %v while the reload waits", at)
+	}
+	if !s.Drain(testutil.Patience) {
+		t.Error("not drained")
+	}
+	if reload.Wait(); !errors.Is(failed, errEnding) {
+		t.Errorf("the reload: %v", failed)
+	}
+}
+
 // A reload that takes the listener away too has it accept until others have heard of it.
 func TestRegistrations_reloadWithdrawsFirst(t *testing.T) {
 	s, a := startAsked(t, "1ms")

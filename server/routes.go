@@ -18,8 +18,9 @@ const htmlType = "text/html; charset=utf-8"
 
 // makeRoutes makes the upstreams and the routes of the configuration. It waits a moment for names of new upstreams.
 func (b *build) makeRoutes() error {
-	var routes []proxy.Route
-	for _, c := range served(b.config) {
+	list := served(b.config)
+	routes := make([]proxy.Route, 0, len(list)) // a Route is large, and there may be thousands
+	for _, c := range list {
 		r, err := b.route(c)
 		if err != nil {
 			return err

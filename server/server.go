@@ -75,6 +75,8 @@ type Server struct {
 	begun   *config.Config  // that New was given
 
 	registered register.Tally
+	ending     chan struct{} // closed by Drain and Stop
+	endOnce    sync.Once
 	stopping   chan struct{} // closed by Stop
 	stopOnce   sync.Once
 
@@ -86,6 +88,10 @@ type Server struct {
 	counters   *metrics.Counters
 	pages      *metrics.Pages
 	handshakes []handshakes // by Reactor.Index
+
+	// applying orders what replaces the present generation, and is taken before mu. mu is free while a reload waits
+	// for registries: others count, look and end meanwhile.
+	applying sync.Mutex
 
 	mu      sync.Mutex
 	state   state       // guarded by mu
@@ -124,7 +130,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: o, begun: cfg, engine: e, proxy: proxy.New(e, empty), present: &generation{config: &config.Config{}},
-		drawn: cryptorand.Text(), stopping: make(chan struct{}),
+		drawn: cryptorand.Text(), stopping: make(chan struct{}), ending: make(chan struct{}),
 	}
 	s.proxy.SetName(viaOf(cfg))
 	s.monitor, s.instance = health.NewMonitor(e), instanceOf()
@@ -160,6 +166,8 @@ func viaOf(cfg *config.Config) string {
 // Listen opens the listeners. Connections wait in the kernel until Start. When one cannot be opened, none is;
 // Stop is still to be called.
 func (s *Server) Listen() error {
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.listen()
@@ -167,6 +175,8 @@ func (s *Server) Listen() error {
 
 // Start serves. It opens the listeners unless Listen has.
 func (s *Server) Start() error {
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state != listening {
@@ -180,7 +190,7 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// listen is Listen. s.mu is held.
+// listen is Listen. s.applying and s.mu are held.
 func (s *Server) listen() error {
 	if s.state != made {
 		return errBegun
@@ -231,20 +241,24 @@ func (s *Server) Conns() int { return s.engine.Conns() }
 // open connections have ended, at most for grace. It reports whether none was left. Stop, from another goroutine, cuts
 // it short.
 func (s *Server) Drain(grace time.Duration) bool {
+	s.endOnce.Do(func() { close(s.ending) }) // a reload gives up
 	s.mu.Lock()
 	if s.state == serving {
 		s.state = draining
 	}
 	s.mu.Unlock()
-	s.withdraw(s.takeRegistrations(), true)
+	s.withdraw(s.takeRegistrations(), s.stopping)
 	return s.engine.Drain(grace)
 }
 
 // Stop closes what is open, ends the reactors and writes the access logs to their end. A second call does nothing.
 func (s *Server) Stop() error {
+	s.endOnce.Do(func() { close(s.ending) })
 	s.stopOnce.Do(func() { close(s.stopping) })
-	s.withdraw(s.takeRegistrations(), false)
-	s.trust.Stop() // without mu, which trustChanged takes
+	s.withdraw(s.takeRegistrations(), s.stopping)
+	s.trust.Stop() // without applying and mu, which trustChanged takes
+	s.applying.Lock()
+	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == stopped {

@@ -89,3 +89,29 @@ func FuzzParsePattern(f *testing.F) {
 		}
 	})
 }
+
+// What plainPattern lets pass unread is in no language of another program.
+func TestPlainPattern_agrees(t *testing.T) {
+	const letters = "aZ0/-_.*+^~$\\"
+	plain := 0
+	var every func(s string, more int)
+	every = func(s string, more int) {
+		if plainPattern(s) {
+			plain++
+			for _, expr := range []func() *regexp.Regexp{
+				patternMethod, patternRule, patternModifier, patternParameter, patternExpr,
+			} {
+				if expr().MatchString(s) {
+					t.Errorf("%q matches %s", s, expr())
+				}
+			}
+		}
+		for i := 0; more > 0 && i < len(letters); i++ {
+			every(s+letters[i:i+1], more-1)
+		}
+	}
+	every("", 4)
+	if plain < 1000 {
+		t.Errorf("only %d texts are plain", plain)
+	}
+}

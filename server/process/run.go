@@ -92,7 +92,7 @@ func Run(cfg *config.Config, o Options) error {
 		return err
 	}
 	events.register(s.Registry())
-	p := running{server: s, events: events, signals: o.Signals, load: o.Load, pid: pid, cfg: cfg}
+	p := running{server: s, events: events, signals: o.Signals, reloads: newReloads(s, cfg, &o), pid: pid}
 	if err := p.start(id, parent, o.Started); err != nil {
 		_ = s.Stop() // the first error is the one to report
 		return err
@@ -129,7 +129,7 @@ func tellEnd(r *observe.Registry, served time.Duration, all bool) {
 
 // start makes the server serve, calls started and tells parent. Either may be nil.
 func (p *running) start(id *identity, parent *os.File, started func(s *server.Server)) error {
-	s, g := p.server, &p.cfg.Global
+	s, g := p.server, &p.reloads.config().Global
 	spareProcessor(s.Reactors(), g.Park == "syscall" || g.Pin)
 	if err := s.Listen(); err != nil {
 		return err
@@ -146,8 +146,8 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if fips140.Enabled() {
 		slog.Info("cryptography by FIPS 140-3", "module", tlsconn.ProviderName())
 	}
-	p.tellAddresses()
-	warnDescriptors(p.cfg)
+	tellAddresses(s)
+	warnDescriptors(p.reloads.config())
 	if started != nil {
 		p.events.sync() // it may print
 		started(s)
