@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -94,4 +95,45 @@ func goroutine() *string {
 	begin = begin[:runtime.Stack(begin, false)]
 	id, _, _ := strings.Cut(string(begin), " [")
 	return &id
+}
+
+// Pulse tells whether all reactors go through their ticks, for a watchdog outside of the process.
+// Owned by one goroutine, not a reactor's.
+type Pulse struct {
+	engine *Engine
+	asked  []question // by Reactor.Index
+}
+
+// question is one that a reactor has yet to answer, or has answered.
+type question struct {
+	task Task
+	open atomic.Bool // set by the Pulse before it posts the task, cleared by the task
+}
+
+// NewPulse returns a Pulse of e.
+func (e *Engine) NewPulse() *Pulse {
+	p := &Pulse{engine: e, asked: make([]question, len(e.reactors))}
+	for i := range p.asked {
+		q := &p.asked[i]
+		q.task.Run = func(*Reactor) { q.open.Store(false) }
+	}
+	return p
+}
+
+// Beat reports whether every reactor has gone on since the call before, and asks all that have. It does not wait. It is
+// false until the reactors run.
+func (p *Pulse) Beat() bool {
+	if !p.engine.started.Load() {
+		return false
+	}
+	all := true
+	for i := range p.asked {
+		if p.asked[i].open.Load() { // its task is still in the mailbox
+			all = false
+			continue
+		}
+		p.asked[i].open.Store(true)
+		p.engine.reactors[i].Post(&p.asked[i].task)
+	}
+	return all
 }

@@ -114,3 +114,36 @@ func TestWatchdog_blamesNoCallbackForABusyMachine(t *testing.T) {
 		t.Errorf("got %s", line)
 	}
 }
+
+// A reactor that hangs is noticed at the second question, and its answer counts again once it goes on.
+func TestPulse(t *testing.T) {
+	e, err := New(Options{Reactors: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := e.NewPulse()
+	if p.Beat() {
+		t.Fatal("it beats before the reactors run")
+	}
+	e.Start()
+	defer e.Stop()
+	for range 3 {
+		testutil.Eventually(t, testutil.Patience, p.Beat, "idle reactors go on")
+	}
+	block, begun := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(block) })
+	defer release()
+	e.reactors[1].Post(&Task{Run: func(*Reactor) { close(begun); hang(block) }})
+	<-begun
+	p.Beat() // it may have answered the question before
+	for range 1000 {
+		if p.Beat() {
+			t.Fatal("it beats while a reactor hangs")
+		}
+	}
+	release()
+	testutil.Eventually(t, testutil.Patience, p.Beat, "both go on")
+	if n := testutil.Allocs(100, func() { p.Beat() }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

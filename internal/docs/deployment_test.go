@@ -57,7 +57,8 @@ func TestUnit(t *testing.T) {
 		}
 	}
 	for key, want := range map[string]string{
-		"Service.Type": "exec", "Service.LimitNOFILE": "1048576", "Service.ProtectSystem": "strict",
+		"Service.Type": "notify", "Service.NotifyAccess": "main", "Service.WatchdogSec": "30",
+		"Service.LimitNOFILE": "1048576", "Service.ProtectSystem": "strict",
 		"Service.AmbientCapabilities": "CAP_NET_BIND_SERVICE", "Service.StateDirectory": "edge",
 		"Service.Restart": "on-failure", "Install.WantedBy": "multi-user.target",
 	} {

@@ -45,6 +45,7 @@ var floors = [][]string{
 	{"admin"},
 	{"server/metrics"},
 	{"server"},
+	{"server/process/notify"},
 	{"server/process", "server/explain"},
 	{"bench", "examples", "internal/battery", "internal/docs", "internal/interop", "internal/outside"},
 	{"cmd"},

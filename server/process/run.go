@@ -49,6 +49,12 @@ type Options struct {
 //	SIGINT             end at once
 //	SIGUSR2, SIGPWR    nothing, and the event log says so; SIGWINCH too, in a process without a terminal
 func Run(cfg *config.Config, o Options) error {
+	told := newSupervision()
+	return told.failed(run(cfg, o, told))
+}
+
+// run is Run, and tells told how far it is.
+func run(cfg *config.Config, o Options, told *supervision) error {
 	if cfg.Global.FIPS {
 		if err := enterFIPS(); err != nil {
 			return err
@@ -92,12 +98,15 @@ func Run(cfg *config.Config, o Options) error {
 		return err
 	}
 	events.register(s.Registry())
-	p := running{server: s, events: events, signals: o.Signals, reloads: newReloads(s, cfg, &o), pid: pid}
+	p := running{
+		server: s, events: events, signals: o.Signals, reloads: newReloads(s, cfg, &o), pid: pid, supervision: told,
+	}
 	if err := p.start(id, parent, o.Started); err != nil {
 		_ = s.Stop() // the first error is the one to report
 		return err
 	}
 	p.serve()
+	told.ending()
 	err = s.Stop()
 	tellEnd(s.Registry(), time.Since(begun), o.Stats || slog.Default().Enabled(context.Background(), slog.LevelDebug))
 	return err
@@ -152,7 +161,11 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 		p.events.sync() // it may print
 		started(s)
 	}
-	return release(parent, p.events)
+	if err := release(parent, p.events); err != nil {
+		return err
+	}
+	p.supervision.serving(s)
+	return nil
 }
 
 // totals logs a registry in one line.

@@ -12,11 +12,12 @@ import (
 // running is a Server with the parts of the process around it.
 // Owned by the goroutine of Run.
 type running struct {
-	server  *server.Server
-	events  *eventLog
-	signals *Signals
-	reloads *reloads
-	pid     *pidFile
+	server      *server.Server
+	events      *eventLog
+	signals     *Signals
+	reloads     *reloads
+	pid         *pidFile
+	supervision *supervision
 }
 
 // serve obeys signals until one of them ends the process.
@@ -24,7 +25,7 @@ func (p *running) serve() {
 	for {
 		sig := p.signals.next(nil)
 		if sig == syscall.SIGHUP {
-			sig = p.reload()
+			sig = p.tellReload(p.reload)
 		}
 		switch sig {
 		case nil:
@@ -54,6 +55,7 @@ func (p *running) drain(sig os.Signal) {
 	grace := g.GracePeriod + g.ShutdownTimeout
 	slog.Info("draining", "signal", sig.String(), "connections", p.server.Conns(), "grace_period", grace.String())
 	p.pid.release()
+	p.supervision.draining(grace)
 	whole, done := false, make(chan struct{})
 	go func() {
 		whole = p.server.Drain(grace)

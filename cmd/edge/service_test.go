@@ -1,0 +1,114 @@
+package main
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// supervisor is what systemd is to a service of Type=notify: the reader of NOTIFY_SOCKET.
+type supervisor struct {
+	t    *testing.T
+	conn *net.UnixConn
+	env  string
+}
+
+func newSupervisor(t *testing.T) *supervisor {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &supervisor{t, conn, "NOTIFY_SOCKET=" + path}
+}
+
+// next returns the next datagram.
+func (m *supervisor) next() string {
+	m.t.Helper()
+	if err := m.conn.SetReadDeadline(time.Now().Add(testutil.Patience)); err != nil {
+		m.t.Fatal(err)
+	}
+	text := make([]byte, 4096)
+	n, err := m.conn.Read(text)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return string(text[:n])
+}
+
+// want wants the next datagram to match a pattern, repeated statuses aside.
+func (m *supervisor) want(pattern string) {
+	m.t.Helper()
+	for {
+		got := m.next()
+		if ok, _ := regexp.MatchString("^"+pattern+"\n$", got); ok {
+			return
+		}
+		if !strings.HasPrefix(got, "STATUS=") {
+			m.t.Fatalf("got %q, want %q", got, pattern)
+		}
+	}
+}
+
+// The whole life of a service of Type=notify-reload: ready when it listens, and not before; each reload has its answer,
+// one that fails too; the end has more time as long as it makes progress.
+func TestRun_notify(t *testing.T) {
+	m := newSupervisor(t)
+	file := filepath.Join(t.TempDir(), "edge.toml")
+	write := func(text string) {
+		text = "http.listen = \"127.0.0.1:0\"\ngrace_period = \"20s\"\n" + text
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("")
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file},
+		Env: []string{m.env}})
+	m.want(`READY=1\nSTATUS=serving 0 connections on 1 address`)
+	addr := p.WaitLine(`"msg":"listening".*"address":"([^"]*)"`)[1]
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	write("routes = [{ pattern = \"/*\", dest = \"status:204\" }]\n")
+	p.Signal(syscall.SIGHUP)
+	m.want(`RELOADING=1\nMONOTONIC_USEC=\d+\nSTATUS=reading the configuration again`)
+	m.want(`READY=1\nSTATUS=serving \d connections? on 1 address, 1 reload`)
+	write("certifcate = 1\n")
+	p.Signal(syscall.SIGHUP)
+	m.want(`RELOADING=1\nMONOTONIC_USEC=\d+\nSTATUS=reading the configuration again`)
+	m.want(`READY=1\nSTATUS=serving .*1 reload; the last reload failed, see the error log`)
+	p.Signal(syscall.SIGTERM)
+	m.want(`STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000\nSTATUS=draining: .*`)
+	m.want(`STATUS=draining: 1 connection left, cut in \d+s\nEXTEND_TIMEOUT_USEC=15000000`)
+	m.want(`STATUS=draining: 1 connection left, cut in \d+s\nEXTEND_TIMEOUT_USEC=15000000`)
+	p.Signal(syscall.SIGTERM)
+	m.want(`STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000\nSTATUS=closing connections and logs`)
+	if code := p.Wait(testutil.Patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// A start that fails says why, and never that it is ready.
+func TestRun_notifyFailedStart(t *testing.T) {
+	m := newSupervisor(t)
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Env: []string{m.env},
+		Args: []string{"run", "--set", "http.listen=192.0.2.1:0"}})
+	if got := m.next(); !strings.HasPrefix(got, "STATUS=") || !strings.Contains(got, "192.0.2.1") ||
+		!strings.HasSuffix(got, "\nERRNO=99\n") {
+		t.Errorf("%q", got)
+	}
+	if code := p.Wait(testutil.Patience); code != exitError {
+		t.Errorf("exit code %d", code)
+	}
+}

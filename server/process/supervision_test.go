@@ -1,0 +1,135 @@
+package process
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/server"
+)
+
+// supervisor is the other end of NOTIFY_SOCKET.
+type supervisor struct {
+	t    *testing.T
+	conn *net.UnixConn
+}
+
+func newSupervisor(t *testing.T) *supervisor {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	t.Setenv("NOTIFY_SOCKET", path)
+	t.Setenv("WATCHDOG_PID", "")
+	return &supervisor{t, conn}
+}
+
+// hear returns the next datagram; "" when none comes within a time.
+func (m *supervisor) hear(within time.Duration) string {
+	m.t.Helper()
+	if err := m.conn.SetReadDeadline(time.Now().Add(within)); err != nil {
+		m.t.Fatal(err)
+	}
+	text := make([]byte, 4096)
+	n, err := m.conn.Read(text)
+	if err != nil {
+		return ""
+	}
+	return string(text[:n])
+}
+
+// until returns the first datagram that has a text in it.
+func (m *supervisor) until(text string) string {
+	m.t.Helper()
+	for {
+		switch got := m.hear(testutil.Patience); {
+		case got == "":
+			m.t.Fatalf("no %q is heard", text)
+		case strings.Contains(got, text):
+			return got
+		}
+	}
+}
+
+// A reactor that hangs ends the signs of life, whatever the other goroutines of the process do.
+func TestSupervision_watchdogNeedsTheReactors(t *testing.T) {
+	testutil.EventLog(t, slog.DiscardHandler)
+	m := newSupervisor(t)
+	t.Setenv("WATCHDOG_USEC", "200000")
+	block, begun := make(chan struct{}), make(chan struct{})
+	file := filepath.Join(t.TempDir(), "edge.toml")
+	const text = "http.listen = \"127.0.0.1:0\"\ndefaults.filters = [\"hang\"]\nworker_threads = 2\n" +
+		"[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, report := config.Options{Filters: []string{"hang"}}.Load(file)
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	s, err := server.New(cfg, server.Options{Filters: map[string]*proxy.Filter{"hang": {
+		Request: func(*proxy.Exchange) proxy.Verdict {
+			close(begun)
+			<-block
+			return proxy.Next
+		},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop() //nolint:errcheck // there are no logs
+	p := newSupervision()
+	p.serving(s)
+	if got := m.hear(testutil.Patience); !strings.HasPrefix(got, "READY=1\nSTATUS=serving 0 connections on 1 address") {
+		t.Fatalf("%q", got)
+	}
+	m.until("WATCHDOG=1")
+	m.until("WATCHDOG=1")
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		_, _ = testutil.Get(t, http.DefaultClient, "http://"+s.Addresses()[0].Addr.String())
+	}()
+	<-begun
+	for begin := time.Now(); time.Since(begin) < 600*time.Millisecond; { // three times as long as the supervisor waits
+		at := time.Now()
+		got := m.hear(200 * time.Millisecond)
+		if strings.Contains(got, "WATCHDOG=1") && at.Sub(begin) > 200*time.Millisecond {
+			t.Fatal("a sign of life while a reactor hangs")
+		}
+	}
+	close(block)
+	m.until("WATCHDOG=1")
+	<-answered
+	p.handOver(4711)
+	if got := m.until("MAINPID="); got != "MAINPID=4711\n" {
+		t.Errorf("%q", got)
+	}
+	p.draining(time.Second) // of this process alone: the service goes on
+	p.reloaded(true)
+	p.takeBack(s)
+	if got := m.hear(testutil.Patience); got != fmt.Sprintf("MAINPID=%d\n", os.Getpid()) {
+		t.Errorf("%q", got)
+	}
+	m.until("READY=1")
+	m.until("WATCHDOG=1")
+	p.ending()
+	if got := m.until("STOPPING=1"); !strings.Contains(got, "EXTEND_TIMEOUT_USEC=") {
+		t.Errorf("%q", got)
+	}
+}
