@@ -9,7 +9,10 @@ SHELL       := /bin/bash
 TLS     ?= go
 ENV     := $(if $(filter boring,$(TLS)),GOEXPERIMENT=boringcrypto CGO_ENABLED=1,CGO_ENABLED=0)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-BUILD   := $(ENV) go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
+INTO    := github.com/edge-proxy/edge/internal/build
+BUILD   := $(ENV) go build -trimpath -buildvcs=false \
+	-ldflags '-s -w -X $(INTO).version=$(VERSION) -X $(INTO).commit=$(COMMIT)'
 SUDO    := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PREFIX  ?= /usr/local
 

@@ -14,9 +14,6 @@ import (
 	"github.com/edge-proxy/edge/server"
 )
 
-// version is set by the linker, in releases.
-var version string
-
 // stderr is where edge prints for people. A pipe that is not read keeps edge neither from serving nor from ending.
 var stderr = observe.NewBounded(os.Stderr, 2*time.Second)
 

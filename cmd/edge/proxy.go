@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process"
 )
@@ -79,7 +80,7 @@ func runProxy(cmd *cobra.Command, from, to, secure string, stats bool) error {
 		return usage{cmd, fmt.Errorf("%s", aboutFlag(&report.Errors[0]))}
 	}
 	err := process.Run(cfg, process.Options{
-		Server: server.Options{Explain: true}, Version: programVersion(), Stats: stats,
+		Server: server.Options{Explain: true}, Version: build.Version(), Stats: stats,
 		Started: func(s *server.Server) {
 			url := ""
 			for _, a := range s.Addresses() {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process"
 )
@@ -49,7 +50,7 @@ func runConfig(from sources, stats bool) error {
 	}
 	o := process.Options{
 		Started: func(s *server.Server) { sayHello(s, cfg) }, Signals: signals, Stats: stats,
-		Version: programVersion(),
+		Version: build.Version(),
 	}
 	if path != "" {
 		var err error

@@ -4,50 +4,12 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
+	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/tlsconn"
 )
-
-// programVersion returns the version of the program: the linker's, else that of the module as "go install" knows it,
-// else the commit that "go build" found.
-func programVersion() string {
-	if version != "" {
-		return version
-	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return unknownVersion
-	}
-	return versionOf(info)
-}
-
-const (
-	unknownVersion = "dev"
-	revisionShown  = 12 // characters, as many as in the versions that Go makes of commits
-)
-
-// versionOf returns the version that the go command has noted in a binary.
-func versionOf(info *debug.BuildInfo) string {
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	set := make(map[string]string)
-	for _, s := range info.Settings {
-		set[s.Key] = s.Value
-	}
-	revision := set["vcs.revision"]
-	if revision == "" {
-		return unknownVersion
-	}
-	v := unknownVersion + "-" + revision[:min(len(revision), revisionShown)]
-	if set["vcs.modified"] == "true" {
-		v += "-dirty"
-	}
-	return v
-}
 
 func newVersion() *cobra.Command {
 	var asJSON bool
@@ -67,12 +29,21 @@ func printVersion(w io.Writer, asJSON bool) error {
 		buffers, text = "kept", "each TLS connection keeps its buffers: edge is not tested with this Go"
 	}
 	if asJSON {
+		own, err := build.Own()
+		if err != nil {
+			return fmt.Errorf("read the program: %w", err)
+		}
 		return printJSON(w, map[string]string{
-			"version": programVersion(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
+			"version": own.Version, "commit": own.Commit, "sha256": own.Sum,
+			"go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
 			"tls": tlsconn.ProviderName(), "tls_buffers": buffers,
 		})
 	}
-	_, err := fmt.Fprintf(w, "edge %s (%s %s/%s, TLS by %s)\n%s\n",
-		programVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH, tlsconn.ProviderName(), text)
+	commit := ""
+	if c := build.Commit(); c != "" {
+		commit = "commit " + c + ", "
+	}
+	_, err := fmt.Fprintf(w, "edge %s (%s%s %s/%s, TLS by %s)\n%s\n",
+		build.Version(), commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, tlsconn.ProviderName(), text)
 	return err
 }

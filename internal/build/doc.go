@@ -1,0 +1,19 @@
+// Package build says which build of the program runs: its version, its commit, and the SHA-256 of its file.
+//
+// It is not about the machine or the Go release: cmd/edge prints those beside it.
+//
+// The version and the commit come from the linker in releases and in what make builds:
+//
+//	go build -ldflags "-X github.com/edge-proxy/edge/internal/build.version=1.2.3
+//	                   -X github.com/edge-proxy/edge/internal/build.commit=0123456789abcdef…"
+//
+// Without these, Version returns what the go command has noted: the version of the module, else its commit.
+//
+// Two files are the same build where their sums are equal. Go's own build ID is no help, since releases are linked with
+// Two files are the same build where their sums are equal. Go's build ID is no help, since releases are linked with
+// has the version of its last commit.
+//
+// # Threads
+//
+// All functions are safe for any goroutine. Own and Sum read a file of about 13 MB, so they do not belong on a reactor.
+package build
