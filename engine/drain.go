@@ -33,25 +33,26 @@ func (e *Engine) Draining() bool { return e.draining.Load() }
 func (e *Engine) Drain(grace time.Duration) bool {
 	e.draining.Store(true)
 	e.mu.Lock()
-	listeners := slices.Clone(e.listeners)
+	// Those that are suspended are another process's by now.
+	listeners := slices.DeleteFunc(slices.Clone(e.listeners), func(l *Listener) bool { return l.paused.Load() })
 	e.mu.Unlock()
 	begun := time.Now()
 	for _, l := range listeners {
 		l.close(min(unlistenTime, grace/2))
 	}
-	return e.each((*Reactor).beginDrain) && e.drained(listeners, begun.Add(grace-grace/10)) ||
+	return e.each((*Reactor).beginDrain) && e.drained(listeners, begun.Add(grace-grace/10)) || e.Draining() &&
 		e.each(func(r *Reactor) { r.closeIdle(grace / 10) }) && e.drained(listeners, begun.Add(grace))
 }
 
-// drained waits until no listener and no accepted connection is left, or until the time is up. It reports which. A
-// connection is counted before its listener has closed.
+// drained waits until no listener and no accepted connection is left, until the time is up, or until Resume. It reports
+// whether none is left. A connection is counted before its listener has closed.
 func (e *Engine) drained(listeners []*Listener, until time.Time) bool {
 	open := func() bool {
 		return slices.ContainsFunc(listeners, func(l *Listener) bool { return !l.Closed() }) || e.Conns() > 0
 	}
 	for pause := time.Millisecond; open(); pause = min(2*pause, 50*time.Millisecond) {
 		left := time.Until(until)
-		if left <= 0 {
+		if left <= 0 || !e.Draining() {
 			return false
 		}
 		time.Sleep(min(pause, left))

@@ -169,14 +169,31 @@ func (e *Engine) each(f func(*Reactor)) bool {
 	return true
 }
 
+// together runs f on all reactors at the same time and waits for all. It returns what f did, joined.
+func (e *Engine) together(f func(*Reactor) error) error {
+	waits := make([]func() error, len(e.reactors))
+	for i, r := range e.reactors {
+		waits[i] = ask(r, func() error { return f(r) })
+	}
+	errs := make([]error, len(waits))
+	for i, wait := range waits {
+		errs[i] = wait()
+	}
+	return errors.Join(errs...)
+}
+
 // call runs f on r and waits for it; in place while the reactors do not run yet. Not for reactors.
-func (r *Reactor) call(f func() error) error {
+func (r *Reactor) call(f func() error) error { return ask(r, f)() }
+
+// ask begins a call of r; the function that it returns waits for the end.
+func ask(r *Reactor, f func() error) (wait func() error) {
 	switch {
 	case r.engine.started.Load():
 	case r.engine.stopped.Load():
-		return ErrStopped
+		return func() error { return ErrStopped }
 	default:
-		return f()
+		err := f()
+		return func() error { return err }
 	}
 	answer := make(chan error, 1)
 	r.Post(&Task{Run: func(*Reactor) {
@@ -188,15 +205,17 @@ func (r *Reactor) call(f func() error) error {
 			err = f()
 		}
 	}})
-	select {
-	case err := <-answer:
-		return err
-	case <-r.done:
-	}
-	select {
-	case err := <-answer:
-		return err
-	default:
-		return ErrStopped
+	return func() error {
+		select {
+		case err := <-answer:
+			return err
+		case <-r.done:
+		}
+		select {
+		case err := <-answer:
+			return err
+		default:
+			return ErrStopped
+		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/edge-proxy/edge/poller"
 )
 
+var errNoSockets = errors.New("there are no sockets to adopt")
+
 // acceptPause is how long a reactor that ran out of descriptors, memory or places waits before it accepts again.
 const acceptPause = 20 * time.Millisecond
 
@@ -34,6 +36,8 @@ type ListenOptions struct {
 	// Share lets others listen on Addr as well, in this process or in another one of the same user: the kernel spreads
 	// the connections over all. Without it an address that is taken is refused, with EADDRINUSE.
 	Share bool
+	// Suspended begins without accepting: see Engine.Resume.
+	Suspended bool
 }
 
 // Listener is an address that an Engine accepts connections on: one socket for each reactor where the kernel can spread
@@ -48,19 +52,24 @@ type Listener struct {
 	shared   bool // each reactor has a socket; set by Listen
 	connsMax atomic.Int64
 	closed   atomic.Bool  // Close was called
+	paused   atomic.Bool  // Suspend was called: another process may accept by the same sockets
+	adopted  bool         // its sockets are of another process; set by Adopt
 	sockets  atomic.Int32 // that listen; those that are about to close count
+	opened   atomic.Int32 // sockets so far
 
 	_     [128]byte // every reactor writes conns and reads the rest; processors fetch cache lines by twos
 	conns atomic.Int64
 	_     [120]byte
 }
 
-// acceptor is a Listener's socket on one reactor.
+// acceptor is one of a Listener's sockets, on the reactor that accepts by it.
 // Owned by its reactor.
 type acceptor struct {
 	listener   *Listener
 	fd         poller.FD
 	slot       uint32
+	index      int      // in the group of the listener's sockets
+	suspended  bool     // the kernel does not watch fd: see Engine.Suspend
 	ready      bool     // connections may be waiting
 	searching  bool     // an idleSearch has not come back
 	placeFound bool     // it closed an idle connection
@@ -81,8 +90,7 @@ func (l *Listener) Conns() int { return int(l.conns.Load()) }
 // the reactor that will own it, and returns its handler; nil closes the connection. Safe for any goroutine but a
 // reactor's.
 func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener, error) {
-	l := &Listener{engine: e, opts: o, addr: o.Addr, accept: accept}
-	l.SetConnsMax(o.ConnsMax)
+	l := e.newListener(o, accept)
 	l.shared = (len(e.reactors) > 1 || o.Share) && !o.Addr.IsUnix()
 	exclusive, err := e.mayTake(&o)
 	if err != nil {
@@ -103,10 +111,54 @@ func (e *Engine) Listen(o ListenOptions, accept func(*Conn) Handler) (*Listener,
 			return nil, err
 		}
 	}
+	e.remember(l)
+	return l, nil
+}
+
+// Adopt is Listen for sockets that listen on one address already: those of another process, or of systemd. It takes
+// all of them over, with o's options but for Share and V6Only, which were settled when they were bound; o.Addr is not
+// looked at. Socket i belongs to reactor i modulo the number of reactors. Where there are fewer sockets than reactors,
+// those that have one accept for the others; unless o.Suspended says that another process may take the sockets back,
+// the others open one each: see Join. After an error the sockets are closed. Safe for any goroutine but a reactor's.
+func (e *Engine) Adopt(sockets []poller.FD, o ListenOptions, accept func(*Conn) Handler) (*Listener, error) {
+	l := e.newListener(o, accept)
+	l.adopted = true
+	for i, fd := range sockets {
+		r := e.reactors[i%len(e.reactors)]
+		if err := r.call(func() error { return l.adopt(r, fd) }); err != nil {
+			r.call(func() error { //nolint:errcheck // ErrStopped: the process ends
+				for _, fd := range sockets[i:] {
+					r.kernel.Close(fd)
+				}
+				return nil
+			})
+			e.Abandon(l)
+			return nil, err
+		}
+	}
+	if len(sockets) == 0 {
+		return nil, fmt.Errorf("listen %s: %w", o.Addr, errNoSockets)
+	}
+	l.shared = len(e.reactors) > 1 && !l.addr.IsUnix()
+	e.remember(l)
+	if !o.Suspended {
+		e.Join(l)
+	}
+	return l, nil
+}
+
+func (e *Engine) newListener(o ListenOptions, accept func(*Conn) Handler) *Listener {
+	l := &Listener{engine: e, opts: o, addr: o.Addr, accept: accept}
+	l.SetConnsMax(o.ConnsMax)
+	l.paused.Store(o.Suspended)
+	return l
+}
+
+// remember has mayTake and Drain know l.
+func (e *Engine) remember(l *Listener) {
 	e.mu.Lock()
 	e.listeners = append(slices.DeleteFunc(e.listeners, (*Listener).Closed), l)
 	e.mu.Unlock()
-	return l, nil
 }
 
 // mayTake returns an error where a Listener of e is open on the address of o. exclusive says that nobody
@@ -138,25 +190,53 @@ func (l *Listener) sharers() []*Reactor {
 	return l.engine.reactors[:1]
 }
 
-// listen opens r's socket of l. exclusive says that nobody may have its address yet.
-func (r *Reactor) listen(l *Listener, exclusive bool) error {
-	fd, addr, err := r.kernel.Listen(l.addr, &poller.ListenOptions{
+// kernelOptions returns the options of a socket of l. exclusive says that nobody may have its address yet.
+func (l *Listener) kernelOptions(exclusive bool) *poller.ListenOptions {
+	return &poller.ListenOptions{
 		Backlog: l.opts.Backlog, ReusePort: l.shared, Exclusive: exclusive, DeferAccept: l.opts.DeferAccept,
 		V6Only: l.opts.V6Only, FastOpen: l.opts.FastOpen, UserTimeout: l.opts.UserTimeout,
-	})
+	}
+}
+
+// listen opens r's socket of l. exclusive says that nobody may have its address yet.
+func (r *Reactor) listen(l *Listener, exclusive bool) error {
+	fd, addr, err := r.kernel.Listen(l.addr, l.kernelOptions(exclusive))
 	if err != nil {
 		return err
 	}
 	if l.addr != addr { // only the first socket has a port to choose; others may read it by now
 		l.addr = addr
 	}
+	return l.acceptBy(r, fd)
+}
+
+// adopt makes fd, which listens already, a socket of l on r.
+func (l *Listener) adopt(r *Reactor, fd poller.FD) error {
+	addr, err := r.kernel.Adopt(fd, l.kernelOptions(false))
+	if err != nil {
+		return err
+	}
+	if l.sockets.Load() == 0 {
+		l.addr = addr
+	} else if l.addr != addr {
+		return fmt.Errorf("adopt descriptor %d: it is bound to %s and not to %s", fd, addr, l.addr)
+	}
+	return l.acceptBy(r, fd)
+}
+
+// acceptBy makes fd an acceptor of r. After an error fd is closed, unless it was adopted.
+func (l *Listener) acceptBy(r *Reactor, fd poller.FD) error {
 	i, gen := r.takeSlot()
-	a := &acceptor{listener: l, fd: fd, slot: i}
+	a := &acceptor{listener: l, fd: fd, slot: i, index: int(l.opened.Add(1)), suspended: l.paused.Load()}
 	r.slots[i].accept = a
-	if e := r.kernel.Add(fd, poller.MakeToken(gen, i)); e != 0 {
-		r.freeSlot(i)
-		r.kernel.Close(fd)
-		return e
+	if !a.suspended {
+		if e := r.kernel.Add(fd, poller.MakeToken(gen, i)); e != 0 {
+			r.freeSlot(i)
+			if !l.adopted {
+				r.kernel.Close(fd)
+			}
+			return e
+		}
 	}
 	r.acceptors = append(r.acceptors, a)
 	l.sockets.Add(1)
@@ -166,7 +246,7 @@ func (r *Reactor) listen(l *Listener, exclusive bool) error {
 func (r *Reactor) acceptAll() {
 	r.acceptAny = false
 	for _, a := range r.acceptors {
-		if a.ready && !r.acceptFrom(a) {
+		if a.ready && !a.suspended && !r.acceptFrom(a) {
 			r.acceptAny = true
 		}
 	}

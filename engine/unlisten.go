@@ -1,6 +1,10 @@
 package engine
 
 import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -57,44 +61,69 @@ func (l *Listener) Reopen() (ok bool) {
 	if !l.closed.Load() || l.addr.IsUnix() {
 		return false
 	}
-	for _, r := range l.sharers() {
+	for _, r := range l.engine.reactors {
 		r.call(func() error { ok = r.relisten(l) || ok; return nil }) //nolint:errcheck // ErrStopped: ok stays as it is
 	}
 	if !ok {
 		return false
 	}
 	l.closed.Store(false)
-	for _, r := range l.sharers() {
-		r.call(func() error { //nolint:errcheck // where a socket was closed and none can be opened, the others serve
-			if r.acceptorOf(l) == nil {
-				return r.listen(l, false)
+	l.engine.Join(l)
+	return true
+}
+
+// Join opens a socket on each reactor that has none of an open listener of all. It is for
+// listeners of Adopt, once no other process may take their sockets back: what waits in a socket that this process alone
+// has is lost with it. Where it is refused, the other reactors go on to accept for that one. Safe for any goroutine but
+// a reactor's.
+func (e *Engine) Join(all ...*Listener) {
+	all = slices.DeleteFunc(slices.Clone(all), func(l *Listener) bool { return l.closed.Load() })
+	for few := range slices.Chunk(all, joinsPerTask) {
+		e.together(func(r *Reactor) error { //nolint:errcheck // see above
+			for _, l := range few {
+				if !slices.Contains(l.sharers(), r) || len(r.acceptorsOf(l)) > 0 {
+					continue
+				}
+				if err := r.listen(l, false); err != nil {
+					slog.Debug("reactor shares a socket", "reactor", r.index, "address", l.addr.String(), "reason", err)
+				}
 			}
 			return nil
 		})
 	}
-	return true
 }
 
-func (r *Reactor) acceptorOf(l *Listener) *acceptor {
+// joinsPerTask bounds the sockets that a reactor opens in one task: each takes some 20 µs.
+const joinsPerTask = 32
+
+// acceptorsOf returns the acceptors that r has of l, in a list of its own.
+func (r *Reactor) acceptorsOf(l *Listener) (of []*acceptor) {
 	for _, a := range r.acceptors {
 		if a.listener == l {
-			return a
+			of = append(of, a)
 		}
 	}
-	return nil
+	return of
 }
 
-// unlisten begins to close the socket of l.
+// unlisten begins to close the sockets of l.
 func (r *Reactor) unlisten(l *Listener, within time.Duration) {
-	a := r.acceptorOf(l)
-	if a == nil {
-		return
+	for _, a := range r.acceptorsOf(l) {
+		if a.suspended { // another process has it: its clients are not to notice
+			a.abandon(r)
+		} else {
+			a.unlisten(r, within)
+		}
 	}
+}
+
+// unlisten begins to close a's socket.
+func (a *acceptor) unlisten(r *Reactor, within time.Duration) {
 	now := r.kernel.Now() // where a simulation drives the reactor r.now may be old
 	a.end.begun, a.end.grace, a.end.by = true, min(handshakeTime, within/4), now+2*int64(within)
 	a.ready, r.acceptAny = true, true // accepting may have been paused
 	a.end.timer.Run = a.takeNoMore
-	if !l.opts.DeferAccept || l.addr.IsUnix() {
+	if l := a.listener; !l.opts.DeferAccept || l.addr.IsUnix() {
 		a.takeNoMore(r)
 		return
 	}
@@ -102,20 +131,19 @@ func (r *Reactor) unlisten(l *Listener, within time.Duration) {
 	r.Arm(&a.end.timer, now+int64(within-a.end.grace))
 }
 
-// relisten takes unlisten back.
+// relisten takes unlisten back. It reports whether r has a socket of l.
 func (r *Reactor) relisten(l *Listener) bool {
-	a := r.acceptorOf(l)
-	if a == nil {
-		return false
+	of := r.acceptorsOf(l)
+	for _, a := range of {
+		r.Disarm(&a.end.timer)
+		a.end.begun = false
+		if l.opts.DeferAccept {
+			r.kernel.SetIntake(a.fd, poller.IntakeSpeaking)
+		} else {
+			r.kernel.SetIntake(a.fd, poller.IntakeAll)
+		}
 	}
-	r.Disarm(&a.end.timer)
-	a.end.begun = false
-	if l.opts.DeferAccept {
-		r.kernel.SetIntake(a.fd, poller.IntakeSpeaking)
-	} else {
-		r.kernel.SetIntake(a.fd, poller.IntakeAll)
-	}
-	return true
+	return len(of) > 0
 }
 
 // takeNoMore keeps new clients away from a's socket.
@@ -139,6 +167,11 @@ func (a *acceptor) close(r *Reactor) {
 		r.Arm(&a.end.timer, r.now+int64(acceptPause))
 		return
 	}
+	a.leave(r)
+}
+
+// leave closes a's socket and takes a off r.
+func (a *acceptor) leave(r *Reactor) {
 	r.closeAcceptor(a)
 	r.acceptors = slices.DeleteFunc(r.acceptors, func(o *acceptor) bool { return o == a })
 }
@@ -155,4 +188,134 @@ func (r *Reactor) closeAcceptor(a *acceptor) {
 	r.kernel.Close(a.fd)
 	r.freeSlot(a.slot)
 	a.listener.sockets.Add(-1)
+}
+
+// Suspend has no reactor accept by the sockets of all any more, when it returns. They stay open, and what connects
+// waits in the kernel, or is accepted by another process that has the same sockets. Listeners that close are left
+// alone. Drain leaves suspended listeners alone too. Safe for any goroutine but a reactor's.
+func (e *Engine) Suspend(all ...*Listener) {
+	for _, l := range all {
+		l.paused.Store(true)
+	}
+	e.onSockets(all, func(a *acceptor, r *Reactor) error { a.suspend(r); return nil }) //nolint:errcheck // see Stop
+}
+
+// Resume takes Suspend back: the sockets of all get the options of their listeners again, which another process may
+// have changed, and what waits is accepted. A Drain that is under way ends early, and Draining is false. An error says
+// of which sockets that failed, which stay suspended. Safe for any goroutine but a reactor's.
+func (e *Engine) Resume(all ...*Listener) error {
+	e.draining.Store(false)
+	for _, l := range all {
+		l.paused.Store(false)
+	}
+	return e.onSockets(all, (*acceptor).resume)
+}
+
+// Abandon closes the sockets of all at once, without a moment for clients that are about to connect: another process
+// has the same sockets and serves them. Open connections are not touched. Safe for any goroutine but a reactor's.
+func (e *Engine) Abandon(all ...*Listener) {
+	for _, l := range all {
+		l.closed.Store(true)
+	}
+	e.onSockets(all, func(a *acceptor, r *Reactor) error { a.abandon(r); return nil }) //nolint:errcheck // see Stop
+}
+
+// Duplicate returns second descriptors of the sockets of each listener, in the order of their group. The caller closes
+// them. Safe for any goroutine but a reactor's.
+func (e *Engine) Duplicate(all ...*Listener) ([][]poller.FD, error) {
+	type copied struct {
+		of *acceptor
+		fd poller.FD
+	}
+	copies := make([][]copied, len(e.reactors)) // by Reactor.Index
+	err := e.onSockets(all, func(a *acceptor, r *Reactor) error {
+		fd, errno := r.kernel.Duplicate(a.fd)
+		if errno != 0 {
+			return fmt.Errorf("socket %d of %s: %w", a.index, a.listener.addr, errno)
+		}
+		copies[r.index] = append(copies[r.index], copied{a, fd})
+		return nil
+	})
+	every := slices.Concat(copies...)
+	if err != nil {
+		r := e.reactors[0]
+		r.call(func() error { //nolint:errcheck // ErrStopped: the process ends
+			for _, c := range every {
+				r.kernel.Close(c.fd)
+			}
+			return nil
+		})
+		return nil, err
+	}
+	slices.SortFunc(every, func(a, b copied) int { return cmp.Compare(a.of.index, b.of.index) })
+	sockets := make(map[*Listener][]poller.FD, len(all))
+	for _, c := range every {
+		sockets[c.of.listener] = append(sockets[c.of.listener], c.fd)
+	}
+	groups := make([][]poller.FD, len(all))
+	for i, l := range all {
+		groups[i] = sockets[l]
+	}
+	return groups, nil
+}
+
+// onSockets runs f for the sockets of all: in one task for each reactor, since each would wait for a tick.
+func (e *Engine) onSockets(all []*Listener, f func(*acceptor, *Reactor) error) error {
+	chosen := make(map[*Listener]bool, len(all))
+	for _, l := range all {
+		chosen[l] = true
+	}
+	return e.together(func(r *Reactor) error {
+		var errs []error
+		for _, a := range slices.Clone(r.acceptors) {
+			if chosen[a.listener] {
+				errs = append(errs, f(a, r))
+			}
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// suspend takes a's socket out of the kernel's set.
+func (a *acceptor) suspend(r *Reactor) {
+	if a.suspended || a.end.begun {
+		return
+	}
+	a.suspended = true
+	a.placePending(r)
+	r.kernel.Del(a.fd)
+}
+
+// resume takes suspend back.
+func (a *acceptor) resume(r *Reactor) error {
+	if !a.suspended {
+		return nil
+	}
+	_, err := r.kernel.Adopt(a.fd, a.listener.kernelOptions(false))
+	if err == nil {
+		if e := r.kernel.Add(a.fd, poller.MakeToken(r.slots[a.slot].gen, a.slot)); e != 0 {
+			err = e
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("listen %s: %w", a.listener.addr, err)
+	}
+	a.suspended = false
+	return nil
+}
+
+// abandon closes a's socket, which another process has.
+func (a *acceptor) abandon(r *Reactor) {
+	a.placePending(r)
+	a.leave(r)
+}
+
+// placePending gives the connection that waits for a place one above the limit: nobody else has it.
+func (a *acceptor) placePending(r *Reactor) {
+	if g := a.pending; g != nil {
+		a.pending = nil
+		a.listener.conns.Add(1)
+		r.stats.Accepted++
+		r.place(a.listener, g.fd, g.peer)
+	}
 }

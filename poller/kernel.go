@@ -124,6 +124,14 @@ type Kernel interface {
 	// Listen opens a listening socket. The address it got (port 0 has been replaced) is returned. The error is
 	// ErrNoReusePort where the system refuses ReusePort.
 	Listen(a Addr, o *ListenOptions) (FD, Addr, error)
+	// Adopt takes over a descriptor that this Kernel did not give out: of another process, or of another engine. It is
+	// made non-blocking and is closed on exec. With o it is a listening socket: it gets o's options again, but for
+	// ReusePort, Exclusive and V6Only, which were settled when it was bound, and its address is returned. With nil it
+	// is a connection, and the address of the peer is returned. After an error it is still open and the caller's.
+	Adopt(fd FD, o *ListenOptions) (Addr, error)
+	// Duplicate returns a second descriptor of what fd stands for. It is closed on its own, and what both stand for
+	// ends with the last one.
+	Duplicate(fd FD) (FD, syscall.Errno)
 	// Accept takes the next waiting connection: non-blocking, with the address of the peer.
 	Accept(l FD) (FD, Addr, syscall.Errno)
 	// SetIntake changes which connections l takes, as far as the system can. With IntakeBegun no new client comes:

@@ -103,11 +103,7 @@ func (k *Epoll) bindAndListen(fd FD, a Addr, family int, o *ListenOptions) error
 				return fmt.Errorf("%w: %w", ErrNoReusePort, err)
 			}
 		}
-		// As in Connect: neither can fail, and neither is needed.
-		unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_KEEPALIVE, flag(!o.NoKeepAlive)) //nolint:errcheck
-		unix.SetsockoptInt(s, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)                    //nolint:errcheck
-		userTimeout.set(s, milliseconds(o.UserTimeout))
-		notSent.set(s, NotSent)
+		o.set(s)
 		if o.DeferAccept {
 			deferAccept.set(s, 1)
 		}
@@ -123,11 +119,23 @@ func (k *Epoll) bindAndListen(fd FD, a Addr, family int, o *ListenOptions) error
 	if err := unix.Bind(s, a.sockaddr()); err != nil {
 		return err
 	}
-	backlog := o.Backlog
-	if backlog == 0 {
-		backlog = backlogDefault
+	return unix.Listen(s, o.backlog())
+}
+
+// set gives the TCP socket s the options of o that accepted connections inherit.
+func (o *ListenOptions) set(s int) {
+	// As in Connect: neither can fail, and neither is needed.
+	unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_KEEPALIVE, flag(!o.NoKeepAlive)) //nolint:errcheck
+	unix.SetsockoptInt(s, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)                    //nolint:errcheck
+	userTimeout.set(s, milliseconds(o.UserTimeout))
+	notSent.set(s, NotSent)
+}
+
+func (o *ListenOptions) backlog() int {
+	if o.Backlog == 0 {
+		return backlogDefault
 	}
-	return unix.Listen(s, backlog)
+	return o.Backlog
 }
 
 // vacant returns an error where a socket listens on a. With SO_REUSEPORT the kernel would let another process of the
@@ -253,6 +261,10 @@ func (k *Epoll) LocalAddr(fd FD) Addr {
 	if err != nil {
 		return Addr{}
 	}
+	return addrOf(sa)
+}
+
+func addrOf(sa unix.Sockaddr) Addr {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return Addr{IP: netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))}

@@ -195,6 +195,56 @@ var conformance = []struct {
 		s.kernel().Add(fd, 2)
 		s.ready("add", rd|wr)
 	}},
+	{"a listening socket has two descriptors, and ends with the last", true, true, func(s *script) {
+		l, a := s.listen(poller.ListenOptions{})
+		k := s.kernel()
+		again, errno := k.Duplicate(l)
+		if errno != 0 {
+			s.t.Fatal(errno)
+		}
+		if at, err := k.Adopt(again, &poller.ListenOptions{}); err != nil || at != a {
+			s.t.Fatalf("adopted at %v: %v; it is at %v", at, err, a)
+		}
+		k.Del(l)
+		k.Close(l)
+		s.dial(a)
+		s.settle(1, 0)
+		if errno := k.Add(again, 3); errno != 0 {
+			s.t.Fatal(errno)
+		}
+		s.want("the other descriptor", s.settle(3, rd), 3, rd)
+		if _, _, errno := k.Accept(again); errno != 0 {
+			s.t.Fatal(errno)
+		}
+		k.Close(again)
+		l, _, err := k.Listen(a, &poller.ListenOptions{})
+		if err != nil {
+			s.t.Fatal("it still listens: ", err)
+		}
+		k.Close(l)
+	}},
+	{"a connection is adopted with its peer and what it has not read", true, true, func(s *script) {
+		fd, r := s.added()
+		k := s.kernel()
+		r.send("hello")
+		s.ready("bytes", rd|wr)
+		k.Del(fd)
+		if peer, err := k.Adopt(fd, nil); err != nil || !s.unix && peer.IP.Port() == 0 {
+			s.t.Fatalf("adopted from %v: %v", peer, err)
+		}
+		k.Add(fd, 2)
+		s.ready("add", rd|wr)
+		s.read(fd, 9, 5, 0)
+	}},
+	{"a connection that was reset is not adopted", true, false, func(s *script) {
+		fd, r := s.added()
+		r.reset()
+		s.ready("reset", rdhup|broken)
+		s.kernel().Del(fd)
+		if _, err := s.kernel().Adopt(fd, nil); err == nil {
+			s.t.Fatal("adopted")
+		}
+	}},
 	{"close silences", true, true, func(s *script) {
 		fd, r := s.added()
 		r.send("hello")

@@ -113,9 +113,54 @@ func (k *Kernel) Listen(a poller.Addr, o *poller.ListenOptions) (poller.FD, poll
 	if errno := k.w.bind(d); errno != 0 {
 		return poller.NoFD, a, os.NewSyscallError("bind", errno)
 	}
-	d.file = k.w.open(&file{door: d})
-	k.w.trace.add(k, "listen", d.file.fd, 0, 0)
-	return d.file.fd, d.addr, nil
+	f := k.w.open(&file{door: d})
+	d.files = append(d.files, f)
+	k.w.trace.add(k, "listen", f.fd, 0, 0)
+	return f.fd, d.addr, nil
+}
+
+// Adopt takes over a descriptor that a kernel of the same World gave out, and that none watches.
+func (k *Kernel) Adopt(fd poller.FD, o *poller.ListenOptions) (poller.Addr, error) {
+	k.calls.Adopt++
+	k.w.trace.add(k, "adopt", fd, 0, 0)
+	f := k.file(fd, "adopt")
+	switch {
+	case f == nil:
+		return poller.Addr{}, os.NewSyscallError("adopt", syscall.EBADF)
+	case f.watcher != nil:
+		k.w.misuse("fd %d is adopted while a reactor watches it", fd)
+	case (f.door != nil) != (o != nil):
+		return poller.Addr{}, os.NewSyscallError("adopt", syscall.EINVAL)
+	}
+	if f.door == nil {
+		if f.end.dead || f.end.connecting {
+			return poller.Addr{}, os.NewSyscallError("getpeername", syscall.ENOTCONN)
+		}
+		return f.end.remote, nil
+	}
+	d := f.door
+	d.opts.DeferAccept, d.mute = o.DeferAccept, false
+	if d.opts.Backlog = o.Backlog; d.opts.Backlog == 0 {
+		d.opts.Backlog = backlogDefault
+	}
+	return d.addr, nil
+}
+
+// Duplicate returns a second descriptor of a listening socket.
+func (k *Kernel) Duplicate(fd poller.FD) (poller.FD, syscall.Errno) {
+	k.calls.Duplicate++
+	f := k.file(fd, "dup")
+	switch {
+	case f == nil:
+		return poller.NoFD, syscall.EBADF
+	case f.door == nil:
+		k.w.misuse("a second descriptor of fd %d, which does not listen", fd)
+		return poller.NoFD, syscall.EINVAL
+	}
+	again := k.w.open(&file{door: f.door})
+	f.door.files = append(f.door.files, again)
+	k.w.trace.add(k, "dup", fd, int(again.fd), 0)
+	return again.fd, 0
 }
 
 // Accept takes the next waiting connection.
@@ -357,7 +402,7 @@ func (k *Kernel) release(fd poller.FD, call string) *end {
 	k.w.files[fd] = nil
 	switch {
 	case f.door != nil:
-		f.door.close()
+		f.door.release(f)
 		return nil
 	case f.pipe != nil:
 		return nil

@@ -49,12 +49,12 @@ const backlogDefault = 4096
 // deferTime is after how long a deferred connection is handed over although nothing came.
 const deferTime = time.Second
 
-// door is a listening socket, of a reactor (file) or of the test (origin).
+// door is a listening socket, of reactors (files) or of the test (origin).
 type door struct {
 	w       *World
 	addr    poller.Addr
 	opts    poller.ListenOptions
-	file    *file
+	files   []*file // its descriptors; it closes with the last one
 	origin  *Listener
 	waiting []*end
 	refuses bool
@@ -79,12 +79,22 @@ func (d *door) offer(s *end) {
 }
 
 func (d *door) queue(s *end) {
-	if d.file == nil {
+	if len(d.files) == 0 {
 		s.abort()
 		return
 	}
 	d.waiting = append(d.waiting, s)
-	d.file.edge()
+	for _, f := range d.files {
+		f.edge()
+	}
+}
+
+// release takes one of d's descriptors away.
+func (d *door) release(f *file) {
+	d.files = slices.DeleteFunc(d.files, func(o *file) bool { return o == f })
+	if len(d.files) == 0 {
+		d.close()
+	}
 }
 
 func (d *door) take() *end {
@@ -95,7 +105,7 @@ func (d *door) take() *end {
 
 // close takes d out of the World. Connections that still wait are reset, as Linux does.
 func (d *door) close() {
-	d.file = nil
+	d.files = nil
 	d.w.doors = slices.DeleteFunc(d.w.doors, func(o *door) bool { return o == d })
 	for _, s := range d.waiting {
 		s.abort()

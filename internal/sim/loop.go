@@ -176,6 +176,21 @@ func (l *Loop) Listen(a poller.Addr, _ *poller.ListenOptions) (poller.FD, poller
 	return s.fd, a, nil
 }
 
+// Adopt returns the address of a socket that another reactor of l has let go.
+func (l *Loop) Adopt(fd poller.FD, o *poller.ListenOptions) (poller.Addr, error) {
+	l.calls.Adopt++
+	if o != nil {
+		return l.socks[fd].local, nil
+	}
+	return l.socks[fd].remote, nil
+}
+
+// Duplicate says that there is no descriptor left.
+func (l *Loop) Duplicate(poller.FD) (poller.FD, syscall.Errno) {
+	l.calls.Duplicate++
+	return poller.NoFD, syscall.EMFILE
+}
+
 // Accept takes the next connection that was offered.
 func (l *Loop) Accept(fd poller.FD) (poller.FD, poller.Addr, syscall.Errno) {
 	l.calls.Accept++

@@ -13,7 +13,7 @@ import (
 type Calls struct {
 	Now, Wait, Wake, Listen, Accept, Connect, SockError, LocalAddr int
 	Read, Write, Writev, Add, Del, CloseWrite, Close, Reset        int
-	Pipe, Splice, SetIntake                                        int
+	Pipe, Splice, SetIntake, Adopt, Duplicate                      int
 }
 
 // Minus returns what was called since before.
@@ -26,7 +26,8 @@ func (c Calls) Minus(before Calls) Calls {
 		Add: c.Add - before.Add, Del: c.Del - before.Del,
 		CloseWrite: c.CloseWrite - before.CloseWrite, Close: c.Close - before.Close, Reset: c.Reset - before.Reset,
 		Pipe: c.Pipe - before.Pipe, Splice: c.Splice - before.Splice,
-		SetIntake: c.SetIntake - before.SetIntake,
+		SetIntake: c.SetIntake - before.SetIntake, Adopt: c.Adopt - before.Adopt,
+		Duplicate: c.Duplicate - before.Duplicate,
 	}
 }
 
