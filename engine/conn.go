@@ -85,6 +85,7 @@ const (
 	unwatched                    // accepted a moment ago and not registered with the kernel yet
 	reaping                      // OnClose was called
 	resetting                    // close(2) is to send RST
+	givable                      // it goes to another process once nothing of it is known here: see Give
 )
 
 // Conn is one connection.

@@ -74,7 +74,8 @@ type Engine struct {
 	started   atomic.Bool
 	stopped   atomic.Bool
 	draining  atomic.Bool
-	ended     chan struct{} // closed when Stop is done
+	giving    atomic.Pointer[Giving] // nil: connections stay
+	ended     chan struct{}          // closed when Stop is done
 	mu        sync.Mutex
 	listeners []*Listener // guarded by mu
 	watch     watchdog

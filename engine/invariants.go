@@ -45,6 +45,7 @@ func (r *Reactor) check() {
 	}
 	r.bufs.check(held)
 	r.relief.check(len(r.slots))
+	r.giver.check(len(r.slots))
 	if r.share < r.engine.budget.floor {
 		invariant.That(false, "share %d, floor %d", r.share, r.engine.budget.floor)
 	}
@@ -182,6 +183,11 @@ func (s *relief) check(slots int) {
 	invariant.That(0 <= s.round && s.round <= len(reliefAges), "round %d of a search", s.round)
 	invariant.That(s.left == 0 || s.round > 0, "%d slots are left of no round", s.left)
 	invariant.That(0 <= s.hand && s.hand < max(slots, 1), "slot %d of %d is searched", s.hand, slots)
+}
+
+// check panics when the invariants of giver do not hold, with so many slots.
+func (v *giver) check(slots int) {
+	invariant.That(v == nil || 0 <= v.left && v.left <= slots, "slots are left of a walk that are none")
 }
 
 // checkBudget panics when the invariants of budget do not hold. The caller owns every reactor.

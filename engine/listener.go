@@ -368,7 +368,7 @@ func (r *Reactor) adopt(l *Listener, fd poller.FD, peer poller.Addr) {
 	c.flags |= unwatched
 	r.fresh = append(r.fresh, c)
 	c.can = poller.CanRead | poller.CanWrite
-	if h := l.ask(c); h != nil {
+	if h := l.ask(c, l.accept); h != nil {
 		c.handler = h
 		r.makeReady(c)
 		return
@@ -400,13 +400,13 @@ func (r *Reactor) watchFresh() {
 	r.fresh, r.lived = r.fresh[:left], left
 }
 
-// ask calls the accept function of l. A panic costs this connection only, not those that are accepted after it.
-func (l *Listener) ask(c *Conn) (h Handler) {
+// ask calls accept. A panic costs this connection only, not those that are accepted after it.
+func (l *Listener) ask(c *Conn, accept func(*Conn) Handler) (h Handler) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.reactor.Panicked(p)
 			h = nil
 		}
 	}()
-	return l.accept(c)
+	return accept(c)
 }

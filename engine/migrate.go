@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/edge-proxy/edge/poller"
 )
@@ -76,3 +78,254 @@ func (r *Reactor) probe(fd poller.FD) error {
 
 // Discard closes m.
 func (r *Reactor) Discard(m Moved) { r.kernel.Close(m.fd) }
+
+// Progress is what a process has to know of a connection that it takes over between two messages.
+type Progress struct {
+	Requests uint32        // so far
+	Idle     time.Duration // since the last answer was sent, or since the connection opened
+}
+
+// Releaser is a Handler whose connection may go on in another process.
+type Releaser interface {
+	// OnRelease reports whether c may go now, with no more known of it than p. With true it is the last event: OnClose
+	// does not come. Nothing is queued then and no byte is kept. Runs on c's reactor.
+	OnRelease(c *Conn) (p Progress, ok bool)
+}
+
+// Given is a connection on its way to another process: a descriptor that no kernel watches.
+// Owned by its holder, which sends it away and closes it, or passes it to Listener.Receive.
+type Given struct {
+	FD       poller.FD
+	Listener *Listener // that accepted it
+	Progress Progress
+}
+
+// GiveMax is the most connections of one batch: as many descriptors as one message takes (SCM_MAX_FD). It also bounds
+// what one tick of a reactor takes out of the kernel's set.
+const GiveMax = 253
+
+// Bounds of a walk of a giver.
+const (
+	givePerTick = 2048                   // slots
+	giveAgain   = 100 * time.Millisecond // between two walks
+)
+
+// Giving is the time in which an engine gives away the connections of suspended listeners.
+// Safe for any goroutine but a reactor's.
+type Giving struct {
+	engine *Engine
+	take   func([]Given)
+	credit atomic.Int64 // connections that may go now; below 0 for a moment
+}
+
+// giver walks over the connections of one reactor and gives those that may go. A connection that is busy goes at the
+// first flush after which it may.
+// Owned by its reactor.
+//
+//	walk ─► 2048 slots or 253 connections ─► walk, in the next tick ─► … ─► timer, or More ─► walk
+//	             └──────────────► batch ─► take        flush ─► batch, at the end of the tick ─► take
+//
+//	0 <= left <= slots, which never become fewer
+type giver struct {
+	of      *Giving
+	at      int  // the slot that the walk looked at last
+	left    int  // slots that are left of this walk
+	walking bool // walk was posted and has not begun
+	sending bool // send was deferred and has not begun
+	batch   []Given
+	walk    Task
+	send    Task
+	again   Timer
+}
+
+// Give begins to give connections away, of handlers that are Releasers and without a Layer: now where they are idle,
+// else each at its next message boundary. take is called on reactors with at most GiveMax of them, which it owns, and
+// must not wait. At most credit connections go; More allows more. It ends with End or Resume. One Giving at a time.
+// Safe for any goroutine but a reactor's.
+func (e *Engine) Give(credit int, take func([]Given)) *Giving {
+	g := &Giving{engine: e, take: take}
+	g.credit.Store(int64(credit))
+	e.giving.Store(g)
+	e.together(func(r *Reactor) error { //nolint:errcheck // ErrStopped: there are no connections
+		v := &giver{of: g}
+		v.walk.Run, v.send.Run, v.again.Run = v.runWalk, v.runSend, v.runAgain
+		r.giver = v
+		v.goOn(r)
+		return nil
+	})
+	return g
+}
+
+// More allows n connections more to go.
+func (g *Giving) More(n int) {
+	if before := g.credit.Add(int64(n)) - int64(n); before > 0 {
+		return // nobody waits for credit
+	}
+	for _, r := range g.engine.reactors {
+		r.Post(&Task{Run: func(r *Reactor) {
+			if v := r.giver; v != nil && v.of == g {
+				v.goOn(r)
+			}
+		}})
+	}
+}
+
+// End lets the other connections stay. When it returns take is not called any more.
+func (g *Giving) End() {
+	g.engine.giving.CompareAndSwap(g, nil)
+	g.engine.together(func(r *Reactor) error { //nolint:errcheck // ErrStopped: there are no connections
+		if v := r.giver; v != nil && v.of == g {
+			v.runSend(r)
+			r.Disarm(&v.again)
+			r.giver = nil
+		}
+		return nil
+	})
+}
+
+// Gives reports whether c will go to another process at its next message boundary, so that its answer need not say
+// that it closes although the engine drains.
+func Gives(c *Conn) bool {
+	return c.layer == nil && c.reactor.engine.giving.Load() != nil && c.listener != nil && c.listener.paused.Load()
+}
+
+// step walks on, in the next tick.
+func (v *giver) step(r *Reactor) {
+	if !v.walking {
+		v.walking = true
+		r.Post(&v.walk)
+	}
+}
+
+// runWalk is the task of a walk.
+func (v *giver) runWalk(r *Reactor) {
+	v.walking = false
+	if r.giver != v {
+		return
+	}
+	for n := 0; n < givePerTick && v.left > 0 && len(v.batch) < GiveMax && v.of.credit.Load() > 0; n++ {
+		v.left--
+		if v.at++; v.at >= len(r.slots) {
+			v.at = 0
+		}
+		c := r.slots[v.at].conn
+		if c == nil || !Gives(c) {
+			continue
+		}
+		if _, ok := c.handler.(Releaser); ok {
+			c.flags |= givable
+			v.offer(c)
+		}
+	}
+	v.runSend(r)
+	if v.left > 0 && v.of.credit.Load() > 0 {
+		v.step(r)
+		return
+	}
+	r.Arm(&v.again, r.now+int64(giveAgain))
+}
+
+// goOn walks on, or again where the last walk has ended.
+func (v *giver) goOn(r *Reactor) {
+	if v.left == 0 {
+		v.left = len(r.slots)
+	}
+	v.step(r)
+}
+
+// runAgain begins a walk, for connections that could not go and are not flushed any more, and for those that another
+// reactor has passed on meanwhile.
+func (v *giver) runAgain(r *Reactor) {
+	v.left = len(r.slots)
+	v.step(r)
+}
+
+// runSend is the task that passes a batch on.
+func (v *giver) runSend(*Reactor) {
+	v.sending = false
+	if len(v.batch) > 0 {
+		batch := v.batch
+		v.batch = nil
+		v.of.take(batch)
+	}
+}
+
+// flushed gives c away, whose queue is empty, if this is a message boundary. v is nil once Giving has ended.
+func (v *giver) flushed(c *Conn) {
+	if v == nil {
+		c.flags &^= givable
+		return
+	}
+	if len(v.batch) < GiveMax {
+		v.offer(c)
+	}
+	if len(v.batch) > 0 && !v.sending {
+		v.sending = true
+		c.reactor.Defer(&v.send)
+	}
+}
+
+// offer takes c off its reactor if it may go. Afterwards c is closed for all its methods. Unread bytes in the kernel
+// travel with the socket.
+func (v *giver) offer(c *Conn) {
+	const busy = openDue | timedOut | eof | finDue | finSent
+	if c.state != open || c.queued > 0 || c.in != nil || c.layer != nil || c.flags&busy != 0 ||
+		c.can&poller.Broken != 0 || c.splices != nil && (c.splices.in != nil || c.splices.out != nil) {
+		return
+	}
+	if v.of.credit.Add(-1) < 0 {
+		v.of.credit.Add(1)
+		return
+	}
+	r := c.reactor
+	h, ok := c.handler.(Releaser)
+	var p Progress
+	if ok {
+		r.current = c // it is closed if h panics
+		p, ok = h.OnRelease(c)
+		r.current = nil
+	}
+	if !ok {
+		v.of.credit.Add(1)
+		return
+	}
+	v.batch = append(v.batch, Given{FD: c.fd, Listener: c.listener, Progress: p})
+	r.kernel.Del(c.fd)
+	c.fd = poller.NoFD
+	c.handler = NopHandler{}
+	c.drop(nil)
+	r.stats.Released++
+}
+
+// Receive makes fd, a connection that another process gave away, one of r that l accepted, above ConnsMax. accept
+// returns its handler, and is called when the connection is open already: OnOpen does not come. The error is
+// ErrStopped, or says that the connection has ended; then fd is closed. On r only.
+func (l *Listener) Receive(r *Reactor, fd poller.FD, accept func(*Conn) Handler) error {
+	r.MustOwn()
+	if r.stopping {
+		r.kernel.Close(fd)
+		return ErrStopped
+	}
+	peer, err := r.kernel.Adopt(fd, nil)
+	if err != nil {
+		r.kernel.Close(fd)
+		return err
+	}
+	c := r.newConn(fd, peer)
+	c.flags &^= openDue
+	c.listener = l
+	c.state = open
+	c.can = poller.CanWrite // what the peer sent is reported when it is watched
+	l.conns.Add(1)
+	r.load.Add(1)
+	r.stats.Received++
+	if h := l.ask(c, accept); h != nil {
+		c.handler = h
+		c.flags |= unwatched
+		c.watch()
+		return nil
+	}
+	c.handler = NopHandler{}
+	c.drop(nil)
+	return nil
+}

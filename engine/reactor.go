@@ -87,6 +87,7 @@ type Reactor struct {
 	slack     int64    // total below which a part of share is given back, -1: never
 	shrunk    int64    // when free buffers were halved last
 	relief    relief
+	giver     *giver // nil: connections stay
 	acceptors []*acceptor
 	acceptAny bool // an acceptor may have connections waiting
 	walked    int  // the slot at which longestIdle goes on

@@ -15,6 +15,8 @@ type Stats struct {
 	Closed       uint64
 	Left         uint64 // connections that another reactor was given; Closed too
 	Adopted      uint64 // connections taken over from another reactor
+	Released     uint64 // connections given to another process; Closed too
+	Received     uint64 // connections taken over from another process
 	BytesIn      uint64
 	BytesOut     uint64
 	BytesSpliced uint64 // of BytesIn, the bytes that the kernel moved by splicing

@@ -201,10 +201,13 @@ func (e *Engine) Suspend(all ...*Listener) {
 }
 
 // Resume takes Suspend back: the sockets of all get the options of their listeners again, which another process may
-// have changed, and what waits is accepted. A Drain that is under way ends early, and Draining is false. An error says
-// of which sockets that failed, which stay suspended. Safe for any goroutine but a reactor's.
+// have changed, and what waits is accepted. A Drain that is under way ends early, and Draining is false. Giving ends.
+// An error says of which sockets that failed, which stay suspended. Safe for any goroutine but a reactor's.
 func (e *Engine) Resume(all ...*Listener) error {
 	e.draining.Store(false)
+	if g := e.giving.Load(); g != nil {
+		g.End()
+	}
 	for _, l := range all {
 		l.paused.Store(false)
 	}

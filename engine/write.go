@@ -81,8 +81,8 @@ func (c *Conn) Write(p []byte) error {
 	if len(p) >= largeWrite && c.state == open && c.can&poller.CanWrite != 0 {
 		n := c.send(p)
 		p = p[n:]
-		if c.flags&congested != 0 {
-			c.makeDirty() // the queue may have fallen below its low mark just now
+		if c.flags&(congested|givable) != 0 {
+			c.makeDirty() // the queue may have fallen below its low mark just now, or c may go
 		}
 		if len(p) == 0 || c.state > open || c.flags&finSent != 0 {
 			return nil
@@ -252,8 +252,11 @@ func (c *Conn) flush() {
 	switch {
 	case c.state == closing:
 		c.sent()
+	case c.flags&(finDue|givable) == 0: // nearly always
 	case c.flags&(finDue|finSent) == finDue:
 		c.sendFIN()
+	case c.flags&finDue == 0:
+		c.reactor.giver.flushed(c)
 	}
 }
 

@@ -431,8 +431,9 @@ func (s *h1Server) SendHead(h *message.Head, end bool) error {
 		return nil
 	}
 	s.frame(h, end)
-	s.closeAfter = s.closeAfter || h.Close || s.conn.Reactor().Engine().Draining() ||
-		!s.requestDone && s.closesEarly(h, end) || s.tunnel != noTunnel && s.mustCloseAfterRefusal()
+	s.closeAfter = s.closeAfter || h.Close ||
+		s.conn.Reactor().Engine().Draining() && !engine.Gives(s.conn) || !s.requestDone && s.closesEarly(h, end) ||
+		s.tunnel != noTunnel && mustCloseAfterRefusal(s)
 	if s.peerFIN {
 		s.conn.SetTimeout(0)
 	}
@@ -453,7 +454,7 @@ func (s *h1Server) SendHead(h *message.Head, end bool) error {
 
 // mustCloseAfterRefusal reports whether the connection has to end after an answer that refuses a tunnel: bytes that the
 // client sent for the tunnel must not be taken for a request.
-func (s *h1Server) mustCloseAfterRefusal() bool {
+func mustCloseAfterRefusal(s *h1Server) bool {
 	return s.verb == message.VerbConnect || s.earlyBytes || s.conn.Unread()
 }
 

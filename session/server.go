@@ -1,6 +1,8 @@
 package session
 
 import (
+	"time"
+
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
@@ -59,6 +61,33 @@ func (s *Server) Accept(c *engine.Conn) engine.Handler {
 		return (*sniffer)(h)
 	}
 	return h
+}
+
+// Receive makes the handler of a connection of HTTP/1 without TLS that another process gave away between two requests:
+// see engine.Listener.Receive. It goes on with what is left of the idle timeout and of RequestsMax.
+func (s *Server) Receive(c *engine.Conn, p engine.Progress) engine.Handler {
+	if p.Requests == 0 { // the first bytes decide the version
+		h := s.Accept(c)
+		h.OnOpen(c)
+		return h
+	}
+	h := &h1Server{server: s, conn: c, requests: p.Requests}
+	h.dec.InitRequests(&s.opts.Limits)
+	c.SetTimeout(max(s.opts.IdleTimeout-p.Idle, time.Millisecond))
+	return h
+}
+
+// OnRelease lets the connection go to another process between two requests.
+func (s *h1Server) OnRelease(c *engine.Conn) (p engine.Progress, ok bool) {
+	if !s.Idle() || s.discarding || s.backlog || s.peerFIN {
+		return p, false
+	}
+	return engine.Progress{Requests: s.requests, Idle: time.Duration(c.Reactor().Now() - s.IdleSince(c))}, true
+}
+
+// OnRelease lets a connection go that has sent nothing.
+func (s *sniffer) OnRelease(c *engine.Conn) (p engine.Progress, ok bool) {
+	return (*h1Server)(s).OnRelease(c)
 }
 
 // Stats returns the counters on r. On r only.
