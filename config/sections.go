@@ -97,6 +97,98 @@ func (l *Listener) RestartKeys(next *Listener) []string {
 	return edge().Section("listeners").RestartKeys(&listenerEntry{Listener: *l}, &listenerEntry{Listener: *next})
 }
 
+// ChangedKeys returns the keys whose values differ between two entries, by their names in the section. So do the
+// methods of that name of the other kinds of entries.
+func (l *Listener) ChangedKeys(next *Listener) []string {
+	of := func(l *Listener) schema.Target {
+		e := &listenerEntry{Listener: *l, errors: errorPages{pages: l.ErrorPages}}
+		if l.Certificate != nil {
+			e.own = *l.Certificate
+		}
+		return e
+	}
+	return changedKeys("listeners", of(l), of(next), l.Features, next.Features)
+}
+
+// ChangedKeys is as that of Listener.
+func (g *Global) ChangedKeys(next *Global) []string {
+	return changedKeys("global", &globalEntry{Global: *g}, &globalEntry{Global: *next}, nil, nil)
+}
+
+// ChangedKeys is as that of Listener.
+func (l *Log) ChangedKeys(next *Log) []string {
+	return changedKeys("log", &logEntry{Log: *l}, &logEntry{Log: *next}, nil, nil)
+}
+
+// ChangedKeys is as that of Listener. Keys that listeners have too differ there.
+func (t *TLS) ChangedKeys(next *TLS) []string {
+	return changedKeys("tls", &tlsEntry{TLS: *t}, &tlsEntry{TLS: *next}, nil, nil)
+}
+
+// ChangedKeys is as that of Listener.
+func (c *Certificate) ChangedKeys(next *Certificate) []string {
+	return changedKeys("certificates", &certificateEntry{Certificate: *c}, &certificateEntry{Certificate: *next},
+		nil, nil)
+}
+
+// ChangedKeys is as that of Listener.
+func (r *Registration) ChangedKeys(next *Registration) []string {
+	return changedKeys("register", &registerEntry{Registration: *r}, &registerEntry{Registration: *next}, nil, nil)
+}
+
+// ChangedKeys is as that of Listener. A table inside is one key: "backends", "health_check".
+func (u *Upstream) ChangedKeys(next *Upstream) []string {
+	keys := changedKeys("upstreams", &upstreamEntry{Upstream: *u}, &upstreamEntry{Upstream: *next}, u.Features,
+		next.Features)
+	if !schema.Equal(u.Backends, next.Backends) {
+		keys = append(keys, "backends")
+	}
+	if !schema.Equal(u.HealthCheck, next.HealthCheck) {
+		keys = append(keys, "health_check")
+	}
+	return keys
+}
+
+// ChangedKeys is as that of Listener, without "dest". A pattern is told as host and path.
+func (r *Route) ChangedKeys(next *Route) []string {
+	of := func(r *Route) schema.Target {
+		return &routeEntry{
+			Route: *r, hosts: []string{r.Host}, path: r.PathKind.String() + r.Path,
+			errors: errorPages{pages: r.ErrorPages}, redirect: r.Dest.Location, redirectStatus: r.Dest.Status,
+		}
+	}
+	keys := changedKeys("routes", of(r), of(next), r.Features, next.Features)
+	for _, s := range []struct {
+		key     string
+		differs bool
+	}{{"websocket", r.WebSocket != next.WebSocket}, {"grpc", r.GRPC != next.GRPC}} {
+		if s.differs {
+			keys = append(keys, s.key)
+		}
+	}
+	return keys
+}
+
+// changedKeys compares two entries of a section and those of other packages inside them.
+func changedKeys(section string, old, next schema.Target, inOld, inNext []schema.Target) []string {
+	keys := edge().Section(section).ChangedKeys(old, next)
+	inside := make(map[*schema.Section]schema.Target)
+	for _, f := range inOld {
+		inside[schema.SectionOf(f)] = f
+	}
+	for _, f := range inNext {
+		s := schema.SectionOf(f)
+		if was := inside[s]; was == nil || len(s.ChangedKeys(was, f)) > 0 {
+			keys = append(keys, s.Name())
+		}
+		delete(inside, s)
+	}
+	for s := range inside {
+		keys = append(keys, s.Name())
+	}
+	return keys
+}
+
 // The codes of warnings and notes. They are stable: files name them in allow.
 const (
 	codeNoListener     = "no-listener"

@@ -6,9 +6,14 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/proxy/dynamic"
+	"github.com/edge-proxy/edge/server/changes"
 	"github.com/edge-proxy/edge/upstream"
 )
+
+// Diff is what a reload changes.
+type Diff = changes.Diff
 
 // Apply makes cfg the present configuration. What is equal in both goes on undisturbed: listening sockets, connections
 // to backends, log files. Requests in progress end with the routes that they began with. After an error nothing has
@@ -22,14 +27,86 @@ func (s *Server) Apply(cfg *config.Config) (Diff, error) {
 	if s.isEnding() {
 		return Diff{}, errEnding
 	}
-	diff := diffOf(s.present.config, cfg)
-	diff.Restart = slices.DeleteFunc(diff.Restart, func(key string) bool { return s.inForce(key, cfg) })
+	diff := s.diff(cfg)
 	err := s.replace(cfg, s.state != made)
 	s.counters.CountReload(err == nil)
 	if err != nil {
 		return Diff{}, err
 	}
 	return diff, nil
+}
+
+// Plan returns what Apply of cfg would change, and how many connections are open that it touches. Nothing is opened:
+// Apply may fail nevertheless, because of an address or a file.
+func (s *Server) Plan(cfg *config.Config) Diff {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	diff := s.diff(cfg)
+	touches := func(e changes.Entry) bool { return e.Touches != nil }
+	if s.state != serving || !slices.ContainsFunc(diff.Entries, touches) {
+		return diff
+	}
+	pools := s.connsOfPools()
+	for i := range diff.Entries {
+		e := &diff.Entries[i]
+		for j := range e.Touches {
+			t, n := &e.Touches[j], 0
+			switch {
+			case t.Connections == changes.OfClients:
+				n = s.connsOfClients(e)
+			case e.Kind != "upstream":
+				continue // all pools, or one that several routes have in common
+			case t.Connections == changes.IdleBackends:
+				n = pools[e.Name].idle
+			default:
+				n = pools[e.Name].busy
+			}
+			t.Open = &n
+		}
+	}
+	return diff
+}
+
+// diff compares the present configuration with cfg. s.mu is held.
+func (s *Server) diff(cfg *config.Config) Diff {
+	diff := changes.Of(s.present.config, cfg)
+	diff.Restart = slices.DeleteFunc(diff.Restart, func(key string) bool { return s.inForce(key, cfg) })
+	return diff
+}
+
+// connsOfClients returns how many connections the addresses have that close with e. s.mu is held.
+func (s *Server) connsOfClients(e *changes.Entry) (n int) {
+	for i := range s.present.config.Listeners {
+		c := &s.present.config.Listeners[i]
+		for j := range c.Addresses {
+			if c.Name != e.Name || !slices.Contains(e.Details, "- "+c.Addresses[j].Text) {
+				continue
+			}
+			for _, l := range s.present.listeners {
+				if l.title == nameAt(c, &c.Addresses[j]) && strings.HasPrefix(l.key, keyOf(&c.Addresses[j])+"#") {
+					n += l.open.Conns()
+				}
+			}
+		}
+	}
+	return n
+}
+
+// poolConns counts connections to backends.
+type poolConns struct{ idle, busy int }
+
+// connsOfPools returns the connections to backends by the name of the upstream. s.mu is held.
+func (s *Server) connsOfPools() map[string]poolConns {
+	all := make(map[string]poolConns)
+	s.onReactors(func(r *engine.Reactor) {
+		for _, u := range s.present.upstreams {
+			st, of := u.Stats(r), all[u.Name()]
+			of.idle += int(st.Idle)
+			of.busy += int(st.Connections - st.Idle)
+			all[u.Name()] = of
+		}
+	})
+	return all
 }
 
 // isEnding reports whether Drain or Stop was called.
@@ -45,7 +122,7 @@ func (s *Server) isEnding() bool {
 // inForce reports whether a key that waits for a restart has in cfg the value that New was given: then it was changed
 // back and waits no more.
 func (s *Server) inForce(key string, cfg *config.Config) bool {
-	return !strings.HasPrefix(key, socketPrefix) && !slices.Contains(config.RestartKeys(s.begun, cfg), key)
+	return !changes.OfSockets(key) && !slices.Contains(config.RestartKeys(s.begun, cfg), key)
 }
 
 // replace makes the generation of cfg, with its listeners or without, and puts it in the place of the present one.

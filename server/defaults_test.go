@@ -17,6 +17,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/server/changes"
 )
 
 // The options of the packages below have defaults of their own, for programs that import them. A field that the
@@ -127,7 +128,7 @@ func TestDiff_restartAsTheReferenceSays(t *testing.T) {
 			waiting++
 			want = []string{strings.TrimPrefix(section+"."+row[1], "global.")}
 		}
-		if d := diffOf(was, next); !slices.Equal(d.Restart, want) {
+		if d := changes.Of(was, next); !slices.Equal(d.Restart, want) {
 			t.Errorf("%s = %s in [%s]: %v wait for a restart, want %v", row[1], example[1], section, d.Restart, want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/server/changes"
 )
 
 type quota struct {
@@ -28,7 +29,7 @@ func TestDiff_featuresOfOtherPackages(t *testing.T) {
 			t.Fatal(rep.Errors)
 		}
 		if i > 0 {
-			if d := diffOf(last, c); slices.Equal(d.Changed, []string{"quota"}) != (i == 2) {
+			if d := changes.Of(last, c); slices.Equal(d.Changed, []string{"quota"}) != (i == 2) {
 				t.Errorf("%q: %+v", text, d)
 			}
 		}
@@ -45,10 +46,10 @@ func TestDiff_certificatesOfOneFile(t *testing.T) {
 		}
 		return c
 	}
-	if d := diffOf(of("a", "b"), of("a", "b")); len(d.Added)+len(d.Changed)+len(d.Removed) != 0 {
+	if d := changes.Of(of("a", "b"), of("a", "b")); len(d.Added)+len(d.Changed)+len(d.Removed) != 0 {
 		t.Errorf("nothing has changed: %+v", d)
 	}
-	d := diffOf(of("a", "b"), of("a", "c"))
+	d := changes.Of(of("a", "b"), of("a", "c"))
 	if len(d.Added)+len(d.Removed) != 0 || !slices.Equal(d.Changed, []string{"certificate a.pem #2"}) {
 		t.Errorf("one has changed: %+v", d)
 	}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"testing"
+
+	"github.com/edge-proxy/edge/server/changes"
 )
 
 func TestServer_everyWayToSleep(t *testing.T) {
@@ -34,7 +36,7 @@ func TestServer_everyWayToSleep(t *testing.T) {
 
 func TestDiff_parkAndPinNeedARestart(t *testing.T) {
 	const listen = "http.listen = \":80\"\n"
-	d := diffOf(parse(t, listen), parse(t, "global.park = \"spin\"\nglobal.pin = true\n"+listen))
+	d := changes.Of(parse(t, listen), parse(t, "global.park = \"spin\"\nglobal.pin = true\n"+listen))
 	if !slices.Equal(d.Restart, []string{"park", "pin"}) {
 		t.Errorf("needs a restart: %v", d.Restart)
 	}

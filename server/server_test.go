@@ -19,6 +19,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/server/changes"
 )
 
 // quiet keeps the access log out of the output of the tests.
@@ -599,13 +600,13 @@ func TestDiff_placesInTheFileDoNotCount(t *testing.T) {
 	old := parse(t, "http.listen = \":80\"\n"+route)
 	next := parse(t, "# a comment more\nupstreams.aaa.backends = [{ address = \"10.0.0.2:80\" }]\n"+
 		"http.listen = \":80\"\n"+route)
-	d := diffOf(old, next)
+	d := changes.Of(old, next)
 	if len(d.Changed)+len(d.Removed)+len(d.Restart) > 0 || !slices.Equal(d.Added, []string{"upstream aaa"}) {
 		t.Errorf("the changes are %+v", d)
 	}
 	next = parse(t, "threads = 3\npid_file = \"/run/e.pid\"\nuser = 7\n"+
 		"http.listen = \":80\"\nhttp.limits.connections = 4\n"+route)
-	if d := diffOf(old, next); len(d.Restart) != 3 {
+	if d := changes.Of(old, next); len(d.Restart) != 3 {
 		t.Errorf("what needs a restart: %v", d.Restart)
 	}
 }

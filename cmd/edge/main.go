@@ -104,8 +104,8 @@ func newRoot() *cobra.Command {
 	f.StringVarP(&given.signal, "signal", "s", "",
 		"tell the running process this `word`, as nginx does: "+strings.Join(letterWords, ", "))
 	_ = f.MarkHidden("v")
-	root.AddCommand(newRun(), newCheck(), newExplain(), newReload(), newStop(), newStatus(), newProxy(), newDemo(),
-		newBench(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newExplain(), newDiff(), newReload(), newStop(), newStatus(),
+		newProxy(), newDemo(), newBench(), newVersion())
 	complete(root)
 	return root
 }

@@ -128,6 +128,19 @@ func (s *Section) RestartKeys(old, next Target) []string {
 	return names
 }
 
+// Name returns the last part of the path of s: what its table is called inside another one.
+func (s *Section) Name() string { return s.Path[strings.LastIndexByte(s.Path, '.')+1:] }
+
+// ChangedKeys returns the keys whose fields differ between two targets of section s, by their paths inside it.
+func (s *Section) ChangedKeys(old, next Target) (paths []string) {
+	for _, k := range s.Keys {
+		if !Equal(k.Into.get(old), k.Into.get(next)) {
+			paths = append(paths, k.Path)
+		}
+	}
+	return paths
+}
+
 // Detach drops the tree of the file from entries that are resolved.
 func Detach(entries []Target) {
 	for _, t := range entries {
@@ -143,3 +156,48 @@ func SectionOf(t Target) *Section { return t.base().section }
 // Inside returns the entries of other sections directly inside t, in the order of the file. Those at the top of a file
 // are inside the entry of the section with the path "".
 func Inside(t Target) []Target { return t.base().inside }
+
+// Equal reports whether two values of one type are equal, wherever in a file they were written: places and entries'
+// memory of the file do not count.
+func Equal(a, b any) bool { return equal(reflect.ValueOf(a), reflect.ValueOf(b)) }
+
+func equal(a, b reflect.Value) bool {
+	if t := a.Type(); t == reflect.TypeFor[syntax.Pos]() || t == reflect.TypeFor[Given]() {
+		return true
+	}
+	switch a.Kind() {
+	case reflect.Interface:
+		if a.IsNil() || b.IsNil() {
+			return a.IsNil() && b.IsNil()
+		}
+		return a.Elem().Type() == b.Elem().Type() && equal(a.Elem(), b.Elem())
+	case reflect.Struct:
+		for i := range a.NumField() {
+			if !equal(a.Field(i), b.Field(i)) {
+				return false
+			}
+		}
+		return true
+	case reflect.Pointer:
+		return a.IsNil() && b.IsNil() || !a.IsNil() && !b.IsNil() && equal(a.Elem(), b.Elem())
+	case reflect.Slice:
+		if a.Len() != b.Len() {
+			return false
+		}
+		for i := range a.Len() {
+			if !equal(a.Index(i), b.Index(i)) {
+				return false
+			}
+		}
+		return true
+	}
+	if a.Kind() == reflect.Map {
+		for _, key := range a.MapKeys() {
+			if other := b.MapIndex(key); !other.IsValid() || !equal(a.MapIndex(key), other) {
+				return false
+			}
+		}
+		return a.Len() == b.Len()
+	}
+	return a.Equal(b)
+}

@@ -59,6 +59,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/operations.md", `{"time":"…","level":"ERROR","msg":"lines of the error log are missing"`,
 		"written when nobody reads the log"},
 	{"docs/operations.md", "/var/log/edge/*.log {", "a file of logrotate"},
+	{"docs/operations.md", "~ listener web: listen", "of two files; TestDiff_files runs the command"},
 	{"docs/operations.md", `time=… level=INFO msg="certificate changed"`, "the log of a terminal"},
 	{"docs/operations.md", `level=WARN msg="a backend fails"`, "the log of a terminal"},
 	{"docs/operations.md", "source <(edge completion bash)", "needs shells with their completion"},

@@ -44,7 +44,7 @@ var floors = [][]string{
 	{"config/value"},
 	{"config"},
 	{"admin"},
-	{"server/metrics"},
+	{"server/metrics", "server/changes"},
 	{"server"},
 	{"server/process/notify"},
 	{"server/process", "server/explain"},

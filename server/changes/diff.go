@@ -1,0 +1,163 @@
+package changes
+
+import (
+	"log/slog"
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
+)
+
+// Diff is what a reload changes: "listener web", "route api", "upstream users", "log", "global".
+type Diff struct {
+	Added   []string `json:"added,omitempty"`
+	Removed []string `json:"removed,omitempty"`
+	Changed []string `json:"changed,omitempty"`
+	Restart []string `json:"restart,omitempty"` // keys whose new value waits for a restart
+	Entries []Entry  `json:"entries,omitempty"` // the same as Added, Removed and Changed, with more about each
+}
+
+// Action says what becomes of an entry.
+type Action string
+
+// The actions.
+const (
+	Added   Action = "added"
+	Removed Action = "removed"
+	Changed Action = "changed"
+)
+
+// Sign returns "+", "-" or "~".
+func (a Action) Sign() string { return map[Action]string{Added: "+", Removed: "-", Changed: "~"}[a] }
+
+// Entry is a part of a configuration that a reload adds, removes or changes.
+type Entry struct {
+	Action  Action   `json:"action"`
+	Kind    string   `json:"kind"`              // listener, route, upstream, …
+	Name    string   `json:"name,omitempty"`    // in it
+	Keys    []string `json:"keys,omitempty"`    // that differ, by their paths inside the entry
+	Details []string `json:"details,omitempty"` // addresses and backends: "+ 10.0.0.1:80"
+	Touches []Touch  `json:"touches,omitempty"` // connections; none: all go on undisturbed
+}
+
+// Title returns the kind and the name.
+func (e *Entry) Title() string { return titleOf(e.Kind, e.Name) }
+
+func titleOf(kind, name string) string {
+	if name == "" {
+		return kind
+	}
+	return kind + " " + name
+}
+
+// Effect is what becomes of connections.
+type Effect string
+
+// The effects.
+const (
+	Undisturbed Effect = "undisturbed" // they are served to their end, though nothing new comes to their address
+	Drained     Effect = "drained"     // what is under way runs to its end, and nothing new begins
+	Closed      Effect = "closed"
+)
+
+// Touch is what becomes of some connections.
+type Touch struct {
+	Connections string `json:"connections"` // which ones: "of clients", "to backends, idle", "to backends, busy"
+	Effect      Effect `json:"effect"`
+	Open        *int   `json:"open,omitempty"` // how many are open now; nil: nobody counted them
+}
+
+// The connections of a Touch.
+const (
+	OfClients    = "of clients"
+	IdleBackends = "to backends, idle"
+	BusyBackends = "to backends, busy"
+)
+
+// Empty reports whether nothing changes.
+func (d *Diff) Empty() bool {
+	return len(d.Added)+len(d.Removed)+len(d.Changed)+len(d.Restart) == 0
+}
+
+// Listeners reports whether a listener is among what changes.
+func (d *Diff) Listeners() bool {
+	return slices.ContainsFunc(d.Entries, func(e Entry) bool { return e.Kind == "listener" })
+}
+
+// LogValue shows what changes as attributes of a line of the event log.
+func (d Diff) LogValue() slog.Value {
+	var attrs []slog.Attr
+	for _, list := range []struct {
+		name  string
+		items []string
+	}{{"added", d.Added}, {"removed", d.Removed}, {"changed", d.Changed}, {"restart", d.Restart}} {
+		if len(list.items) > 0 {
+			attrs = append(attrs, slog.Any(list.name, list.items))
+		}
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// Of compares two configurations.
+func Of(old, next *config.Config) Diff {
+	var d Diff
+	before, after := partsOf(old), partsOf(next)
+	seen := make(map[[2]string]any, len(before))
+	for _, p := range before {
+		seen[[2]string{p.kind, p.name}] = p.value
+	}
+	c := comparison{old: old, next: next, addresses: [2]map[address]bool{addressesOf(old), addressesOf(next)}}
+	for _, p := range after {
+		id := [2]string{p.kind, p.name}
+		was, found := seen[id]
+		delete(seen, id)
+		switch {
+		case !found:
+			d.Added = append(d.Added, p.title())
+			d.Entries = append(d.Entries, c.added(&p))
+		case !schema.Equal(was, p.value):
+			d.Changed = append(d.Changed, p.title())
+			d.Entries = append(d.Entries, c.changed(&p, was))
+		}
+	}
+	for _, p := range before {
+		if _, left := seen[[2]string{p.kind, p.name}]; left {
+			d.Removed = append(d.Removed, p.title())
+			d.Entries = append(d.Entries, c.removed(&p))
+		}
+	}
+	d.Restart = append(config.RestartKeys(old, next), socketKeys(old, next)...)
+	return d
+}
+
+// socketPrefix begins the names of socketKeys.
+const socketPrefix = "listeners."
+
+// OfSockets reports whether a key of Diff.Restart is one of a listener whose sockets stay open.
+func OfSockets(key string) bool { return strings.HasPrefix(key, socketPrefix) }
+
+// socketKeys returns the keys that wait for a restart because they belong to sockets that stay open: those of addresses
+// that both configurations listen on.
+func socketKeys(old, next *config.Config) (keys []string) {
+	opened := make(map[address]*config.Listener)
+	for i := range old.Listeners {
+		for _, a := range old.Listeners[i].Addresses {
+			opened[addressOf(&a)] = &old.Listeners[i]
+		}
+	}
+	for i := range next.Listeners {
+		for _, a := range next.Listeners[i].Addresses {
+			was := opened[addressOf(&a)]
+			if was == nil {
+				continue
+			}
+			for _, key := range was.RestartKeys(&next.Listeners[i]) {
+				if !slices.Contains(keys, key) {
+					keys = append(keys, key)
+				}
+			}
+		}
+	}
+	return keys
+}

@@ -1,0 +1,291 @@
+package changes
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
+)
+
+// part is a named part of a configuration.
+type part struct {
+	kind, name string
+	value      any // a pointer to what the configuration has of it
+}
+
+func (p *part) title() string { return titleOf(p.kind, p.name) }
+
+// routePart is a route with its destination by name: its index says nothing in another configuration, and neither does
+// the number of its entry.
+type routePart struct {
+	of *config.Route // without Dest.Upstream and Entry
+	to string
+}
+
+// partsOf returns the parts of c, in the order of its fields.
+func partsOf(c *config.Config) []part {
+	all := make([]part, 0, 8+len(c.Certificates)+len(c.Listeners)+len(c.Upstreams)+len(c.Routes))
+	all = append(all, part{"global", "", &c.Global}, part{"log", "", &c.Log}, part{"tls", "", &c.TLS},
+		part{"filters", "", &c.Filters})
+	if len(c.ErrorPages) > 0 {
+		all = append(all, part{"error_pages", "", &c.ErrorPages})
+	}
+	for i := range c.Certificates {
+		all = append(all, part{"certificate", c.Certificates[i].Cert, &c.Certificates[i]})
+	}
+	for i := range c.Listeners {
+		all = append(all, part{"listener", c.Listeners[i].Name, &c.Listeners[i]})
+	}
+	for i := range c.Upstreams {
+		all = append(all, part{"upstream", c.Upstreams[i].Name, &c.Upstreams[i]})
+	}
+	for i := range c.Routes {
+		all = append(all, partOfRoute(c, &c.Routes[i]))
+	}
+	for i := range c.Registrations {
+		r := &c.Registrations[i]
+		all = append(all, part{"register", strings.TrimSpace(r.To + " " + r.Name), r})
+	}
+	for _, f := range c.Features {
+		all = append(all, part{schema.SectionOf(f).Path, "", f})
+	}
+	number(all)
+	return all
+}
+
+func partOfRoute(c *config.Config, r *config.Route) part {
+	one, name := *r, r.Name
+	if r.Host != "" && r.Name != "" {
+		name += " (" + r.Host + ")"
+	}
+	one.Dest.Upstream, one.Entry = 0, 0
+	return part{"route", name, &routePart{&one, destOf(c, r)}}
+}
+
+// destOf returns where a route leads to as text.
+func destOf(c *config.Config, r *config.Route) string {
+	switch r.Dest.Kind {
+	case config.DestUpstream:
+		return c.Upstreams[r.Dest.Upstream].Name
+	case config.DestStatus:
+		return "status:" + strconv.Itoa(r.Dest.Status)
+	}
+	return r.Dest.Kind.String()
+}
+
+// number makes equal names different: those of certificates in one file.
+func number(all []part) {
+	times := make(map[[2]string]int, len(all))
+	for i := range all {
+		id := [2]string{all[i].kind, all[i].name}
+		if times[id]++; times[id] > 1 {
+			all[i].name += " #" + strconv.Itoa(times[id])
+		}
+	}
+}
+
+// address is one address that a listener has.
+type address struct {
+	network, host, path string
+	port                int
+}
+
+func addressOf(a *config.Address) address { return address{a.Network, a.Host, a.Path, a.Port} }
+
+func addressesOf(c *config.Config) map[address]bool {
+	all := make(map[address]bool)
+	for i := range c.Listeners {
+		for _, a := range c.Listeners[i].Addresses {
+			all[addressOf(&a)] = true
+		}
+	}
+	return all
+}
+
+// comparison adds to the parts that differ what that means.
+type comparison struct {
+	old, next *config.Config
+	addresses [2]map[address]bool // of old and next
+}
+
+// added describes a part that old does not have.
+func (c *comparison) added(p *part) Entry {
+	e := Entry{Action: Added, Kind: p.kind, Name: p.name}
+	switch v := p.value.(type) {
+	case *config.Listener:
+		c.listener(&e, nil, v)
+	case *config.Upstream:
+		addBackends(&e, nil, v)
+	case *routePart:
+		e.Details = []string{"dest " + v.to}
+	}
+	return e
+}
+
+// removed describes a part that next does not have.
+func (c *comparison) removed(p *part) Entry {
+	e := Entry{Action: Removed, Kind: p.kind, Name: p.name}
+	switch v := p.value.(type) {
+	case *config.Listener:
+		c.listener(&e, v, nil)
+	case *config.Upstream:
+		addBackends(&e, v, nil)
+		e.touchPool()
+	}
+	return e
+}
+
+// changed describes a part that differs from what it was.
+func (c *comparison) changed(p *part, was any) Entry {
+	e := Entry{Action: Changed, Kind: p.kind, Name: p.name}
+	switch v := p.value.(type) {
+	case *config.Global:
+		e.Keys = was.(*config.Global).ChangedKeys(v)
+		if slices.Contains(e.Keys, "ca_file") && c.anyTrustsAll() {
+			e.touchPool()
+		}
+	case *config.Log:
+		e.Keys = was.(*config.Log).ChangedKeys(v)
+	case *config.TLS:
+		e.Keys = was.(*config.TLS).ChangedKeys(v)
+	case *config.Certificate:
+		e.Keys = was.(*config.Certificate).ChangedKeys(v)
+	case *config.Listener:
+		e.Keys = was.(*config.Listener).ChangedKeys(v)
+		c.listener(&e, was.(*config.Listener), v)
+	case *config.Upstream:
+		c.upstream(&e, was.(*config.Upstream), v)
+	case *routePart:
+		c.route(&e, was.(*routePart), v)
+	case *config.Registration:
+		e.Keys = was.(*config.Registration).ChangedKeys(v)
+	case schema.Target:
+		e.Keys = schema.SectionOf(v).ChangedKeys(was.(schema.Target), v)
+	}
+	return e
+}
+
+// anyTrustsAll reports whether an upstream takes its authorities from ca_file of [global].
+func (c *comparison) anyTrustsAll() bool {
+	return slices.ContainsFunc(c.old.Upstreams, func(u config.Upstream) bool { return u.TLS.On && u.TLS.CA == "" })
+}
+
+// listener says which addresses of a listener open and close.
+func (c *comparison) listener(e *Entry, old, next *config.Listener) {
+	for sign, l := range map[string]*config.Listener{"+": next, "-": old} {
+		if l == nil {
+			continue
+		}
+		other := c.addresses[0]
+		if sign == "-" {
+			other = c.addresses[1]
+		}
+		for i := range l.Addresses {
+			if a := &l.Addresses[i]; !other[addressOf(a)] {
+				e.Details = append(e.Details, sign+" "+a.Text)
+			}
+		}
+	}
+	slices.Sort(e.Details)
+	if slices.ContainsFunc(e.Details, func(one string) bool { return one[0] == '-' }) {
+		e.Touches = append(e.Touches, Touch{Connections: OfClients, Effect: Undisturbed})
+	}
+}
+
+// upstream describes how an upstream differs.
+func (c *comparison) upstream(e *Entry, old, next *config.Upstream) {
+	e.Keys = old.ChangedKeys(next)
+	gone := addBackends(e, old, next)
+	if gone || connectTime(old) != connectTime(next) || slices.ContainsFunc(e.Keys, replacesPool) {
+		e.touchPool()
+	}
+}
+
+// connectTime returns how long a connection to a backend of u may take.
+func connectTime(u *config.Upstream) time.Duration {
+	if d := u.Retry.PerTry; d > 0 {
+		return min(d, u.Timeouts.Connect)
+	}
+	return u.Timeouts.Connect
+}
+
+// route describes how a route differs.
+func (c *comparison) route(e *Entry, old, next *routePart) {
+	e.Keys = old.of.ChangedKeys(next.of)
+	if old.to != next.to {
+		e.Keys = append(e.Keys, "dest")
+		e.Details = append(e.Details, "- dest "+old.to, "+ dest "+next.to)
+	} else if old.of.Dest != next.of.Dest {
+		e.Keys = append(e.Keys, "dest")
+	}
+	slices.Sort(e.Keys)
+	if e.Keys = slices.Compact(e.Keys); slices.ContainsFunc(e.Keys, ofOwnPool) {
+		e.touchPool()
+	}
+}
+
+// touchPool says that connections to backends end: those that are idle at once.
+func (e *Entry) touchPool() {
+	e.Touches = append(e.Touches, Touch{Connections: IdleBackends, Effect: Closed},
+		Touch{Connections: BusyBackends, Effect: Drained})
+}
+
+// replacesPool reports whether a key of an upstream is among the options of its pool of connections. A pool with other
+// options is another one.
+func replacesPool(key string) bool {
+	switch key {
+	case "timeouts.first_byte", "timeouts.read", "retry.attempts", "retry.buffer", "user_timeout", "fast_open",
+		"protocol":
+		return true
+	}
+	return strings.HasPrefix(key, "pool.") || key == "tls" || strings.HasPrefix(key, "tls.")
+}
+
+// ofOwnPool reports whether a route with another value of a key has a pool of connections of its own.
+func ofOwnPool(key string) bool {
+	switch key {
+	case "timeouts.first_byte", "timeouts.read", "timeouts.idle", "grpc":
+		return true
+	}
+	return false
+}
+
+// addBackends says which backends of an upstream come, go and change, and reports whether one goes.
+func addBackends(e *Entry, old, next *config.Upstream) (gone bool) {
+	before := make(map[string]config.Backend)
+	if old != nil {
+		for _, one := range old.Backends {
+			one.Pos = config.Pos{}
+			before[one.String()] = one
+		}
+	}
+	if next != nil {
+		for _, one := range next.Backends {
+			one.Pos = config.Pos{}
+			was, found := before[one.String()]
+			delete(before, one.String())
+			switch {
+			case !found:
+				e.Details = append(e.Details, "+ backend "+one.String())
+			case was.Weight != one.Weight:
+				weights := fmt.Sprintf(" weight %d to %d", was.Weight, one.Weight)
+				e.Details = append(e.Details, "~ backend "+one.String()+weights)
+			case was != one:
+				e.Details = append(e.Details, "~ backend "+one.String())
+			}
+		}
+	}
+	if old != nil {
+		for i := range old.Backends {
+			if name := old.Backends[i].String(); before[name].String() == name {
+				e.Details = append(e.Details, "- backend "+name)
+				gone = true
+			}
+		}
+	}
+	return gone
+}
