@@ -1,8 +1,17 @@
 package engine
 
 import (
+	"cmp"
+	"math/rand/v2"
 	"slices"
 	"time"
+)
+
+// How the connections that a drain has left are ended.
+const (
+	partShare  = 3 // the last third of grace is for it
+	partReach  = 8 // its last eighth is for the peers to take what is sent last
+	partsATick = 64
 )
 
 // Idler is a Handler that knows when its connection is between two messages.
@@ -11,9 +20,16 @@ type Idler interface {
 	Idle() bool
 }
 
+// Parter is an Idler that ends its connection itself in a drain. Those of other Idlers are closed.
+type Parter interface {
+	Idler
+	// OnPart ends c, which is idle. Its peer may be about to send: see Conn.Close. Runs on c's reactor.
+	OnPart(c *Conn)
+}
+
 // Drainer is a Handler that is told when the end of a drain is near.
 type Drainer interface {
-	// OnDrain says that c is cut after left if it is open then. Runs on c's reactor.
+	// OnDrain says that c is cut after left if it is open then. It may come again. Runs on c's reactor.
 	OnDrain(c *Conn, left time.Duration)
 }
 
@@ -28,20 +44,21 @@ func (e *Engine) Draining() bool { return e.draining.Load() }
 
 // Drain closes the listeners, as Close does and in half of grace at most. Then it waits until they and all accepted
 // connections are closed, at most for grace, and reports whether none is left. Handlers see Draining and close their
-// connections after the present message. Connections that are idle are closed in the last tenth of grace; what is open
-// after that is closed by Stop. Safe for any goroutine but a reactor's.
+// connections after the present message. What is still open in the last third of grace, each connection at a random
+// moment of its own, is ended if it is idle, and told the time that is left if it is not. What is open after that is
+// closed by Stop. Safe for any goroutine but a reactor's.
 func (e *Engine) Drain(grace time.Duration) bool {
 	e.draining.Store(true)
 	e.mu.Lock()
 	// Those that are suspended are another process's by now.
 	listeners := slices.DeleteFunc(slices.Clone(e.listeners), func(l *Listener) bool { return l.paused.Load() })
 	e.mu.Unlock()
-	begun := time.Now()
+	end := time.Now().Add(grace)
 	for _, l := range listeners {
 		l.close(min(unlistenTime, grace/2))
 	}
-	return e.each((*Reactor).beginDrain) && e.drained(listeners, begun.Add(grace-grace/10)) || e.Draining() &&
-		e.each(func(r *Reactor) { r.closeIdle(grace / 10) }) && e.drained(listeners, begun.Add(grace))
+	return e.each((*Reactor).beginDrain) && e.drained(listeners, end.Add(-grace/partShare)) || e.Draining() &&
+		e.each(func(r *Reactor) { r.beginParting(time.Until(end)) }) && e.drained(listeners, end)
 }
 
 // drained waits until no listener and no accepted connection is left, until the time is up, or until Resume. It reports
@@ -73,19 +90,78 @@ func (r *Reactor) beginDrain() {
 	}
 }
 
-// closeIdle closes idle connections and tells each Drainer that left is left.
-func (r *Reactor) closeIdle(left time.Duration) {
+// parting ends the connections that a drain has left. What is idle by then has been so for most of the drain, so no
+// moment is better than another: docs/adr/0017. Spread out, their clients do not all come back at once.
+// Owned by its reactor.
+//
+//	moments is sorted by at, the last one first
+type parting struct {
+	timer   Timer
+	moments []moment
+	end     int64
+}
+
+// moment is when one connection is ended.
+type moment struct {
+	at int64
+	of Ref
+}
+
+// beginParting draws a moment within left for each accepted connection, and tells each Drainer.
+func (r *Reactor) beginParting(left time.Duration) {
+	left = max(left, partReach)
+	p := &parting{end: r.now + int64(left)}
+	p.timer.Run = p.part
 	for i := range r.slots {
 		c := r.slots[i].conn
 		if c == nil || c.listener == nil {
 			continue
 		}
-		if h, ok := c.handler.(Idler); ok && h.Idle() {
-			c.Close(nil)
-			continue
-		}
+		p.moments = append(p.moments, moment{r.now + rand.Int64N(int64(left-left/partReach)), c.Ref()})
 		if h, ok := c.handler.(Drainer); ok {
 			h.OnDrain(c, left)
 		}
+	}
+	slices.SortFunc(p.moments, func(a, b moment) int { return cmp.Compare(b.at, a.at) })
+	p.arm(r)
+}
+
+// arm has the next moment come.
+func (p *parting) arm(r *Reactor) {
+	if n := len(p.moments); n > 0 {
+		r.Arm(&p.timer, p.moments[n-1].at)
+	}
+}
+
+// part ends the connections whose moments have come.
+func (p *parting) part(r *Reactor) {
+	for n := 0; n < partsATick && len(p.moments) > 0; n++ {
+		next := p.moments[len(p.moments)-1]
+		if next.at > r.now {
+			break
+		}
+		p.moments = p.moments[:len(p.moments)-1]
+		if c := next.of.Conn(); c != nil && r.engine.Draining() {
+			r.current = c
+			part(c, time.Duration(max(0, p.end-r.now)))
+			r.current = nil
+		}
+	}
+	p.arm(r)
+}
+
+// part ends c if it is idle. If a message is under way it is left alone: the answer says that the connection closes. A
+// tunnel is told what is left; it may have begun since the others were told.
+func part(c *Conn, left time.Duration) {
+	if h, ok := c.handler.(Idler); ok && h.Idle() && c.Quiet() {
+		if h, ok := c.handler.(Parter); ok {
+			h.OnPart(c)
+			return
+		}
+		c.Close(nil)
+		return
+	}
+	if h, ok := c.handler.(Drainer); ok {
+		h.OnDrain(c, left)
 	}
 }

@@ -75,3 +75,29 @@ func (e *Engine) Stats() Stats {
 	sum.OffloadPanics = e.offload.panics.Load()
 	return sum
 }
+
+// surveySlots is how many slots a Survey looks at in one tick.
+const surveySlots = 4096
+
+// Survey calls f for each accepted connection that is open, with its Handler, on its reactor, one reactor after the
+// other. It returns when f has seen all, or the Engine has stopped. f must return at once. Not for reactors.
+func (e *Engine) Survey(f func(c *Conn, h Handler)) {
+	for _, r := range e.reactors {
+		for from, more := 0, true; more; from += surveySlots {
+			if r.call(func() error { more = survey(r, from, f); return nil }) != nil {
+				return
+			}
+		}
+	}
+}
+
+// survey is Survey for the slots of one tick. It reports whether there are more.
+func survey(r *Reactor, from int, f func(c *Conn, h Handler)) (more bool) {
+	to := min(from+surveySlots, len(r.slots))
+	for i := from; i < to; i++ {
+		if c := r.slots[i].conn; c != nil && c.listener != nil && c.state < closed {
+			f(c, c.handler)
+		}
+	}
+	return to < len(r.slots)
+}

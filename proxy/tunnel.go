@@ -151,3 +151,12 @@ func (d *downSide) OnTunnelDrain(s session.Stream) {
 		s.SendData(websocket.GoingAway, true) //nolint:errcheck // it is the last word
 	}
 }
+
+// RouteOf returns the name of the route that the exchange of r, an exchange of this package, takes; "": it has none
+// yet, or r is none. On the reactor of the exchange only.
+func RouteOf(r session.Receiver) string {
+	if d, ok := r.(*downSide); ok && d.route != nil {
+		return d.route.Name
+	}
+	return ""
+}

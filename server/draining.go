@@ -1,6 +1,94 @@
 package server
 
-import "github.com/edge-proxy/edge/engine"
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/session"
+)
 
 // NewPulse returns what tells whether all reactors of s go through their ticks.
 func (s *Server) NewPulse() *engine.Pulse { return s.engine.NewPulse() }
+
+// Draining is what a drain waits for: the connections of clients, each counted once.
+type Draining struct {
+	Idle    int            // of HTTP/1, between two requests, and those that have sent nothing yet
+	Busy    int            // of HTTP/1, with a request
+	H2      int            // of HTTP/2, with requests or without
+	Tunnels int            // of HTTP/1, that became tunnels
+	Other   int            // TLS handshakes
+	Routes  map[string]int // how many tunnels each route has, those over HTTP/2 too
+}
+
+// Draining returns what a drain waits for now, or would wait for. It asks every reactor, so it is not for reactors, and
+// takes as long as the slowest of them. After Stop there is nothing.
+func (s *Server) Draining() Draining {
+	d := Draining{Routes: make(map[string]int)}
+	s.engine.Survey(func(_ *engine.Conn, h engine.Handler) {
+		exchanges, tunnels := 0, 0
+		kind := session.Exchanges(h, func(r session.Receiver, tunnel bool) {
+			exchanges++
+			if tunnel {
+				tunnels++
+				d.Routes[proxy.RouteOf(r)]++
+			}
+		})
+		switch {
+		case kind == session.KindOther:
+			d.Other++
+		case kind == session.KindH2:
+			d.H2++
+		case tunnels > 0:
+			d.Tunnels++
+		case exchanges > 0:
+			d.Busy++
+		default:
+			d.Idle++
+		}
+	})
+	return d
+}
+
+// String lists what there is: "3 idle, 1 tunnel (chat 1)"; "none".
+func (d Draining) String() string {
+	var parts []string
+	add := func(n int, what string) {
+		if n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	add(d.Idle, "idle")
+	add(d.Busy, "busy")
+	add(d.H2, "of HTTP/2")
+	add(d.Tunnels, "with tunnels")
+	add(d.Other, "in handshakes")
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// routesNamed is how many routes with tunnels are named at most.
+const routesNamed = 5
+
+// TunnelRoutes lists the routes with most tunnels, and how many each has: "chat 12, feed 3 and 2 more routes"; "":
+// there are no tunnels.
+func (d Draining) TunnelRoutes() string {
+	names := slices.SortedFunc(maps.Keys(d.Routes), func(a, b string) int {
+		return cmp.Or(cmp.Compare(d.Routes[b], d.Routes[a]), cmp.Compare(a, b))
+	})
+	var parts []string
+	for _, name := range names[:min(len(names), routesNamed)] {
+		parts = append(parts, fmt.Sprintf("%s %d", cmp.Or(name, "(no route)"), d.Routes[name]))
+	}
+	text := strings.Join(parts, ", ")
+	if more := len(names) - routesNamed; more > 0 {
+		text += fmt.Sprintf(" and %d more routes", more)
+	}
+	return text
+}

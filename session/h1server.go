@@ -73,6 +73,13 @@ func (s *h1Server) IdleSince(c *engine.Conn) int64 {
 // OnYield ends an idle connection.
 func (s *h1Server) OnYield(c *engine.Conn) { c.Finish() }
 
+// OnPart ends an idle connection of a process that drains. A request that is on the way is thrown away: its client sees
+// the end of the connection and no answer, so it asks again.
+func (s *h1Server) OnPart(c *engine.Conn) {
+	s.server.local[c.Reactor().Index()].stats.DrainedIdle++
+	c.Close(nil)
+}
+
 // OnData decodes what came: heads, body bytes and trailers. Bytes of a request that must wait stay unread.
 func (s *h1Server) OnData(c *engine.Conn, in []byte) (used int) {
 	if invariant.On {
@@ -343,7 +350,8 @@ func (s *h1Server) OnTimeout(c *engine.Conn) {
 	stats := &s.server.local[c.Reactor().Index()].stats
 	switch {
 	case s.tunnel == tunnelOpen: // see OnDrain
-		s.drainTunnel()
+		stats.DrainedTunnels++
+		partTunnel(s)
 		s.fail(Cancelled, nil)
 		c.Close(nil)
 	case s.receiver != nil && s.owesBody():

@@ -95,8 +95,8 @@ func (s *h1Server) OnDrain(c *engine.Conn, left time.Duration) {
 	}
 }
 
-// drainTunnel lets the receiver of a tunnel send what it sends last.
-func (s *h1Server) drainTunnel() {
+// partTunnel lets the receiver of a tunnel send what it sends last.
+func partTunnel(s *h1Server) {
 	if p, ok := s.receiver.(TunnelDrainer); ok {
 		s.inCallback = true
 		p.OnTunnelDrain(s)

@@ -125,6 +125,7 @@ func (h *h2Server) begin(cs *h2.Stream, end bool) *h2Stream {
 // are owed it has to do nothing.
 func (h *h2Server) await(s *h2Stream) {
 	switch {
+	case s.drainEnds: // the end of the drain is sooner than any other deadline
 	case s.tunnel == tunnelOpen && s.blocked == unblocked:
 		s.until(0)
 	case s.blocked != unblocked:
@@ -147,6 +148,7 @@ func (h *h2Server) expired(s *h2Stream) {
 	stats := h.stats()
 	switch {
 	case s.drainEnds:
+		stats.DrainedTunnels++
 		s.drainTunnel()
 	case s.blocked != unblocked:
 		stats.Timeouts++
@@ -257,6 +259,14 @@ func (h *h2Server) OnYield(c *engine.Conn) {
 	h.idleUntil = c.Reactor().Now()
 	h.batch()
 	c.Finish()
+}
+
+// OnPart ends an idle connection whose client has not closed it after GOAWAY.
+func (h *h2Server) OnPart(c *engine.Conn) {
+	h.stats().DrainedH2++
+	h.idleUntil = c.Reactor().Now()
+	h.batch()
+	c.Close(nil)
 }
 
 // OnDrainBegin sends GOAWAY at once, so that idle clients get it too.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -170,7 +171,8 @@ func TestServer_h2cDrainsAnIdleConnectionAtOnce(t *testing.T) {
 	}
 }
 
-// A drain says GOAWAY at once, leaves a tunnel open, and ends it when its time is nearly up.
+// A drain says GOAWAY at once, leaves a tunnel open, and ends it when its time is nearly up, also one that is busy to
+// the end.
 func TestServer_h2cDrainEndsTunnelsLast(t *testing.T) {
 	for grace := 2 * time.Second; ; grace *= 2 { // a machine that stands still for long needs a longer one
 		kinds := drainTunnel(t, grace)
@@ -194,14 +196,17 @@ func drainTunnel(t *testing.T, grace time.Duration) (kinds []byte) {
 		t.Fatal(err)
 	}
 	defer c.Close()
+	_ = c.SetReadDeadline(time.Now().Add(3 * grace))
 	hello := frame(frame([]byte(preface), frameSettings, 0, 0, ""), frameSettings, flagAck, 0, "")
 	if _, err := c.Write(append(hello, ask(1, false, blockConnect)...)); err != nil {
 		t.Fatal(err)
 	}
 	var drain sync.WaitGroup
+	pause := time.NewTicker(20 * time.Millisecond)
+	defer pause.Stop()
 	for got := bufio.NewReader(c); ; {
 		h := make([]byte, 9)
-		if _, err := io.ReadFull(got, h); err == io.EOF {
+		if _, err := io.ReadFull(got, h); err == io.EOF || errors.Is(err, os.ErrDeadlineExceeded) {
 			c.Close()
 			drain.Wait()
 			return kinds
@@ -213,8 +218,9 @@ func drainTunnel(t *testing.T, grace time.Duration) (kinds []byte) {
 		}
 		switch kinds = append(kinds, h[3]); h[3] {
 		case frameHeaders:
-			drain.Go(func() { e.Drain(grace) }) // to whose last part there is a tenth: not for certain in time
-		case frameGoAway:
+			drain.Go(func() { e.Drain(grace) }) // to whose last part there is a third: not for certain in time
+		case frameGoAway, frameData:
+			<-pause.C
 			// Where it comes too late for that, nobody is there any more: the frames tell.
 			_, _ = c.Write(frame(nil, frameData, 0, 1, "still there"))
 		}

@@ -95,3 +95,36 @@ func (s *Server) Stats(r *engine.Reactor) ServerStats { return s.local[r.Index()
 
 // H2Stats returns the counters of the codec of HTTP/2 on r, abuse among them. On r only.
 func (s *Server) H2Stats(r *engine.Reactor) h2.Stats { return s.local[r.Index()].arena.Stats }
+
+// Kind is what a connection of a client is at the moment.
+type Kind uint8
+
+// The kinds of connections of clients.
+const (
+	KindOther Kind = iota // no session has it yet: a TLS handshake
+	KindNew               // it has sent nothing that tells the version of HTTP
+	KindH1
+	KindH2
+)
+
+// Exchanges returns of what kind the accepted connection with the handler h is, and calls f for each exchange that is
+// under way there. On its reactor only.
+func Exchanges(h engine.Handler, f func(r Receiver, tunnel bool)) Kind {
+	switch h := h.(type) {
+	case *sniffer:
+		return KindNew
+	case *h1Server:
+		if h.receiver != nil {
+			f(h.receiver, h.tunnel == tunnelOpen)
+		}
+		return KindH1
+	case *h2Server:
+		for _, s := range h.live {
+			if s.receiver != nil {
+				f(s.receiver, s.tunnel == tunnelOpen)
+			}
+		}
+		return KindH2
+	}
+	return KindOther
+}

@@ -60,4 +60,8 @@ type ServerStats struct {
 	H2         uint64 // connections that spoke HTTP/2
 	Shed       uint64 // HTTP/2 streams refused under memory pressure
 	GivenUp    uint64 // exchanges given up under memory pressure, since the client kept them waiting
+
+	DrainedIdle    uint64 // idle HTTP/1 connections ended late in a drain
+	DrainedH2      uint64 // HTTP/2 connections without an exchange ended late in a drain
+	DrainedTunnels uint64 // tunnels ended late in a drain
 }

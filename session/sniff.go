@@ -55,3 +55,6 @@ func (s *sniffer) IdleSince(c *engine.Conn) int64 { return (*h1Server)(s).IdleSi
 
 // OnYield ends a connection that has sent nothing.
 func (s *sniffer) OnYield(c *engine.Conn) { c.Finish() }
+
+// OnPart ends a connection that has sent nothing.
+func (s *sniffer) OnPart(c *engine.Conn) { (*h1Server)(s).OnPart(c) }

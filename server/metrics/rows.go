@@ -126,6 +126,10 @@ var listenerRows = []row{
 	{"edge_listener_h2_shed_total", "", "Shed", "Streams of HTTP/2 refused because memory is short."},
 	{"edge_listener_given_up_total", "", "GivenUp",
 		"Requests that waited for their client, given up because memory is short."},
+	{"edge_drain_closed_total", "kind=idle", "DrainedIdle",
+		"Connections and tunnels that the last third of a drain has ended."},
+	{"edge_drain_closed_total", "kind=h2", "DrainedH2", ""},
+	{"edge_drain_closed_total", "kind=tunnel", "DrainedTunnels", ""},
 
 	{"edge_connections", "", "Conns", "Connections of clients open."},
 }

@@ -53,7 +53,8 @@ func (p *running) reopen() {
 func (p *running) drain(sig os.Signal) {
 	g := &p.reloads.config().Global
 	grace := g.GracePeriod + g.ShutdownTimeout
-	slog.Info("draining", "signal", sig.String(), "connections", p.server.Conns(), "grace_period", grace.String())
+	slog.Info("draining", p.left("signal", sig.String(), "connections", p.server.Conns(),
+		"grace_period", grace.String())...)
 	p.pid.release()
 	p.supervision.draining(grace)
 	whole, done := false, make(chan struct{})
@@ -68,14 +69,24 @@ func (p *running) drain(sig os.Signal) {
 		case next == syscall.SIGHUP:
 			slog.Warn("no reload while draining")
 		case next != nil:
-			slog.Warn("draining cut short", "signal", next.String(), "connections_cut", p.server.Conns())
+			slog.Warn("draining cut short", p.left("signal", next.String(), "connections_cut", p.server.Conns())...)
 			return
 		case whole:
 			slog.Info("drained")
 			return
 		default:
-			slog.Warn("grace period over", "connections_cut", p.server.Conns())
+			slog.Warn("grace period over", p.left("connections_cut", p.server.Conns())...)
 			return
 		}
 	}
+}
+
+// left adds to attributes what kinds of connections are left, and which routes hold tunnels.
+func (p *running) left(attrs ...any) []any {
+	d := p.server.Draining()
+	attrs = append(attrs, "left", d.String())
+	if routes := d.TunnelRoutes(); routes != "" {
+		attrs = append(attrs, "tunnels", routes)
+	}
+	return attrs
 }

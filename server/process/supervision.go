@@ -176,7 +176,8 @@ func (f phase) pause(watchdog time.Duration) time.Duration {
 func (f phase) status(s *server.Server) string {
 	conns := counted(s.Conns(), "connection")
 	if !f.until.IsZero() {
-		return fmt.Sprintf("draining: %s left, cut in %s", conns, max(0, time.Until(f.until)).Round(time.Second))
+		cut := max(0, time.Until(f.until)).Round(time.Second)
+		return fmt.Sprintf("draining: %s left (%v), cut in %s", conns, s.Draining(), cut)
 	}
 	text := fmt.Sprintf("serving %s on %s", conns, counted(f.addresses, "address"))
 	if f.reloads > 0 {
