@@ -90,8 +90,8 @@ func TestRun_notify(t *testing.T) {
 	m.want(`READY=1\nSTATUS=serving .*1 reload; the last reload failed, see the error log`)
 	p.Signal(syscall.SIGTERM)
 	m.want(`STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000\nSTATUS=draining: .*`)
-	m.want(`STATUS=draining: 1 connection left, cut in \d+s\nEXTEND_TIMEOUT_USEC=15000000`)
-	m.want(`STATUS=draining: 1 connection left, cut in \d+s\nEXTEND_TIMEOUT_USEC=15000000`)
+	m.want(`STATUS=draining: 1 connection left \(1 idle\), cut in \d+s\nEXTEND_TIMEOUT_USEC=15000000`)
+	m.want(`STATUS=draining: 1 connection left \(1 idle\), cut in \d+s\nEXTEND_TIMEOUT_USEC=15000000`)
 	p.Signal(syscall.SIGTERM)
 	m.want(`STOPPING=1\nEXTEND_TIMEOUT_USEC=15000000\nSTATUS=closing connections and logs`)
 	if code := p.Wait(testutil.Patience); code != 0 {
