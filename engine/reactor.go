@@ -195,7 +195,9 @@ func (r *Reactor) Tick() {
 		// A handler panicked: its connection is closed and the tick goes on.
 	}
 	r.worked = r.kernel.Now()
-	if d := r.worked - r.now; d > slowTick {
+	d := r.worked - r.now
+	r.stats.Busy += uint64(d)
+	if d > slowTick {
 		r.stats.SlowTicks++
 		r.stats.SlowestTick = max(r.stats.SlowestTick, d)
 	}

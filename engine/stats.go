@@ -39,6 +39,7 @@ type Stats struct {
 	PipesRefused uint64 // splices that found no pipe
 	GivenUp      uint64 // closing connections that were cut under memory pressure, since their peers took nothing
 	SlowTicks    uint64 // ticks longer than 10 ms
+	Busy         uint64 // ns of wall time in ticks, without waiting
 	SlowestTick  int64  `tally:"max"` // ns
 
 	OffloadRefused uint64 // jobs refused because the pool was full; of the whole Engine
@@ -71,8 +72,7 @@ func (e *Engine) Stats() Stats {
 			return nil
 		})
 	}
-	sum.OffloadRefused = e.offload.refused.Load()
-	sum.OffloadPanics = e.offload.panics.Load()
+	sum.OffloadRefused, sum.OffloadPanics = e.OffloadStats()
 	return sum
 }
 
@@ -100,4 +100,10 @@ func survey(r *Reactor, from int, f func(c *Conn, h Handler)) (more bool) {
 		}
 	}
 	return to < len(r.slots)
+}
+
+// OffloadStats returns the counters of the pool, OffloadRefused and OffloadPanics of Stats: no reactor has them. Safe
+// for any goroutine.
+func (e *Engine) OffloadStats() (refused, panics uint64) {
+	return e.offload.refused.Load(), e.offload.panics.Load()
 }

@@ -63,6 +63,7 @@ type Registry struct {
 	mu       sync.Mutex
 	families map[string]*family
 	order    []*family // all of them by name; nil: it is to be made again
+	sources  []Source
 	count    int       // series in all families
 }
 
@@ -118,6 +119,22 @@ func (r *Registry) Counters(name, help string, each func(yield func(value float6
 	defer r.mu.Unlock()
 	f := r.family(KindCounter, name, help)
 	f.changing = append(f.changing, each)
+}
+
+// Source has families that a Registry only passes on, after its own: what changes by itself, or has histograms. Their
+// names are none of the Registry's. Safe for any goroutine.
+type Source interface {
+	// Each yields the counters and gauges, with labels sorted by name.
+	Each(yield func(Sample))
+	// AppendTo appends the families to a page.
+	AppendTo(e *Exposition)
+}
+
+// Attach adds a Source.
+func (r *Registry) Attach(s Source) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sources = append(r.sources, s)
 }
 
 // family returns the family of that name, a new one if there is none. r.mu is held.
@@ -195,7 +212,7 @@ func (f *family) present() map[string]*series {
 	return all
 }
 
-// Each calls yield for every series, ordered by name, then by labels. Values are read one after
+// Each calls yield for every series, ordered by name, then by labels, those of Sources last. Values are read one after
 // the other, not at one moment.
 func (r *Registry) Each(yield func(Sample)) {
 	type row struct {
@@ -206,6 +223,7 @@ func (r *Registry) Each(yield func(Sample)) {
 	}
 	r.mu.Lock()
 	rows := make([]row, 0, r.count)
+	sources := r.sources
 	var changing []family
 	for _, f := range r.families {
 		for _, s := range f.series {
@@ -230,6 +248,9 @@ func (r *Registry) Each(yield func(Sample)) {
 			sum += read()
 		}
 		yield(Sample{Name: w.f.name, Help: w.f.help, Kind: w.f.kind, Labels: w.labels, Value: sum})
+	}
+	for _, s := range sources {
+		s.Each(yield)
 	}
 }
 
@@ -260,6 +281,9 @@ func (r *Registry) AppendTo(e *Exposition) {
 			}
 			e.Value(s.line, sum)
 		}
+	}
+	for _, s := range r.sources {
+		s.AppendTo(e)
 	}
 }
 

@@ -55,6 +55,9 @@ func (x *Exchange) finish() {
 		x.local.stats.Answered[x.status/100%6]++
 	}
 	if x.snapshot != nil {
+		if x.listener.Meter != nil {
+			x.local.count(x)
+		}
 		x.local.logExchange(x)
 	}
 	x.local.recycle(x)

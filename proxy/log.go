@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -76,13 +77,7 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 			r.Upstream, r.Backend = d.upstream.Name(), x.Backend()
 		}
 	}
-	r.Status, r.Reason = int(x.status), ""
-	if f := x.fault; f != nil {
-		r.Reason = f.Reason
-		if x.status == 0 {
-			r.Status = f.Status
-		}
-	}
+	r.Status, r.Reason = statusOf(x)
 	r.BytesIn, r.BytesOut = x.bodyIn, x.toDown.passed
 	r.Attempts, r.Reused = int(x.attempts), x.try.reused
 	r.T = observe.Timings{Queue: x.waited, Connect: x.dialled, TLS: x.secured}
@@ -104,6 +99,53 @@ func logTLS(r *observe.Record, d *tlsconn.Digest) {
 	r.TLSVersion, r.TLSGroup, r.SNI, r.ClientCert = d.VersionName(), d.GroupName(), d.ServerName, ""
 	if c := d.PeerCertificate(); c != nil {
 		r.ClientCert = c.Subject
+	}
+}
+
+// statusOf returns the status of x and its fault: that of the answer that was sent, or would have been.
+func statusOf(x *Exchange) (status int, reason string) {
+	status = int(x.status)
+	if f := x.fault; f != nil {
+		reason = f.Reason
+		if x.status == 0 {
+			status = f.Status
+		}
+	}
+	return status, reason
+}
+
+// count counts x for its route and its upstream, by the times and the status that its log record has.
+func (l *local) count(x *Exchange) {
+	by, index, now := x.listener.Meter, l.reactor.Index(), l.reactor.Now()
+	m := by.Unrouted()
+	if x.route != nil && x.route.Meter != nil {
+		m = x.route.Meter
+	}
+	dur := now - x.started
+	status, _ := statusOf(x)
+	if x.tunnel {
+		dur = meter.Untimed
+	}
+	m.Count(index, by, x.Request.Verb, status, dur)
+	a := &x.try
+	if a.up == nil || a.up.meter == nil {
+		return
+	}
+	u := a.up.meter
+	if x.waited > 0 {
+		u.Observe(index, meter.Queue, x.waited)
+	}
+	if x.dialled > 0 {
+		u.Observe(index, meter.Connect, x.dialled)
+	}
+	if x.secured > 0 {
+		u.Observe(index, meter.TLS, x.secured)
+	}
+	if a.firstByte > 0 {
+		u.Observe(index, meter.FirstByte, a.firstByte-a.connected)
+		if dur != meter.Untimed {
+			u.Observe(index, meter.Body, now-a.firstByte)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy/forwarding"
+	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
@@ -134,6 +135,7 @@ type Listener struct {
 	Name      string
 	BodyMax   int64             // largest request body; 0: no limit
 	Log       []AccessLog       // by Reactor.Index; nil: no log
+	Meter     *meter.Listener   // its requests are counted, for each route; nil: they are not
 	Trusted   *forwarding.Trust // peers whose forwarding fields are believed; nil: nobody
 	Forwarded bool              // write Forwarded (RFC 7239) beside X-Forwarded-*
 	Paths     route.Paths       // how the paths of requests are read; the zero value is the safe way

@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/route"
 )
@@ -44,6 +45,8 @@ type Route struct {
 	BufferRequest int
 
 	Log []AccessLog // by Reactor.Index; nil: the listener's
+
+	Meter *meter.Route // counts its requests, where Listener.Meter is set; nil: as those that no route takes
 
 	Pages     *page.Set // in place of the proxy's own for failures, before those of the listener; nil: none
 	Intercept bool      // pages take the place of what comes from To with their statuses too

@@ -14,6 +14,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
@@ -34,6 +35,7 @@ type toUpstream struct {
 	sticky   *sticky.Cookie     // nil: no client is kept at a backend
 	failover Destination        // of what no backend here could take; nil: that fails
 	limits   *admission.Limiter // nil: the requests under way have none
+	meter    *meter.Upstream    // nil: nothing counts how long its requests take
 }
 
 // ToOptions say how To leads to an upstream. The zero value is good.
@@ -59,6 +61,8 @@ type ToOptions struct {
 	// Outliers are told how the backends answer, and eject some; nil: nobody is told. Destinations that lead to the
 	// same members share them.
 	Outliers *backend.Outliers
+	// Meter counts how long the parts of its requests take, where Listener.Meter is set; nil: nothing does.
+	Meter *meter.Upstream
 	// Sticky keeps clients at backends by a cookie, which has to be made of the backends of the upstream; nil: none
 	// does. Destinations that lead to the same backends share it.
 	Sticky *sticky.Cookie
@@ -94,6 +98,7 @@ func To(u *upstream.Upstream, o *ToOptions) Destination {
 	d.host, d.key, d.noVia, d.outliers, d.sticky = o.Host, o.Key, o.NoVia, o.Outliers, o.Sticky
 	d.failover = o.Failover
 	d.limits = o.Limits
+	d.meter = o.Meter
 	switch {
 	case o.View != nil:
 		d.view = o.View

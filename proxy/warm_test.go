@@ -11,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/forwarding"
+	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/upstream"
 )
@@ -106,3 +107,34 @@ func TestProxy_warmLogAllocatesNothing(t *testing.T) {
 type dropped struct{}
 
 func (dropped) Append(*observe.Record) {}
+
+// metered are a listener and a way to the origin whose requests are counted by route and by upstream.
+func metered() (on *proxy.Listener, routes func(*upstream.Upstream) []proxy.Route) {
+	m := meter.New(1, meter.ByClass)
+	on = &proxy.Listener{Meter: m.Listener(0, m.Route(false))}
+	return on, func(origin *upstream.Upstream) []proxy.Route {
+		to := proxy.To(origin, &proxy.ToOptions{Meter: m.Upstream()})
+		return []proxy.Route{{Name: "all", To: to, Meter: m.Route(false)}}
+	}
+}
+
+// Counting by route and by upstream allocates nothing.
+func TestProxy_warmMetersAllocateNothing(t *testing.T) {
+	on, routes := metered()
+	g := warm.NewRouted(t, warm.Small, on, routes)
+	if allocs := testutil.Allocs(1000, g.Exchange); allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
+// Counting by route and by upstream, to be compared with BenchmarkProxy_warm.
+func BenchmarkProxy_warmMetered(b *testing.B) {
+	on, routes := metered()
+	g := warm.NewRouted(b, warm.Small, on, routes)
+	b.ReportAllocs()
+	start := warm.CPUTime(b)
+	for b.Loop() {
+		g.Exchange()
+	}
+	b.ReportMetric(float64(warm.CPUTime(b)-start)/float64(b.N), "cpu-ns/op")
+}

@@ -9,7 +9,6 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/server/changes"
-	"github.com/edge-proxy/edge/upstream"
 )
 
 // Diff is what a reload changes.
@@ -169,6 +168,7 @@ func (s *Server) commit(b *build) {
 		b.prepared()
 	}
 	s.follow(&b.generation)
+	s.traffic.Use(b.config)
 	if s.state == serving {
 		s.announce()
 	}
@@ -183,28 +183,20 @@ func (s *Server) retire(old *generation) {
 			listeners = append(listeners, l)
 		}
 	}
-	var upstreams []*upstream.Upstream
-	for key, u := range old.upstreams {
-		if s.present.upstreams[key] == nil {
-			upstreams = append(upstreams, u)
-		}
-	}
 	s.forgetClosed()
-	if len(upstreams) > 0 {
-		s.retired(nil, upstreams)
-	}
 	for _, l := range listeners {
 		if next := s.present.named(l.name); next != nil {
 			l.service.Follow(next.service) // routes and logs know listeners by name: next's guards hold for l too
 		}
 		s.closeListener(l)
 	}
-	for _, u := range upstreams {
-		u.Close()
+	for key, u := range old.upstreams {
+		if s.present.upstreams[key] == nil {
+			u.Close()
+		}
 	}
 	for key, d := range old.destinations {
 		if s.present.destinations[key] == nil {
-			s.retiredDestinations(key.name, d)
 			d.Retire()
 			s.looking = append(slices.DeleteFunc(s.looking, (*dynamic.Destinations).Quiet), d)
 		}

@@ -67,7 +67,7 @@ func (b *build) destination(
 	policy := m.retry
 	o := &proxy.ToOptions{
 		View: v, Host: hostOf(u), NoVia: !u.Via, Retry: &policy, Outliers: m.outliers, Sticky: m.cookie,
-		Failover: failover, Limits: m.limiter(),
+		Failover: failover, Limits: m.limiter(), Meter: b.server.traffic.Upstream(u.Name),
 	}
 	if method.Hash != nil {
 		o.Key = newKeys(reactors, method, cmp.Or(c.HashKey, u.HashKey)).of

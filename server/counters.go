@@ -2,10 +2,13 @@ package server
 
 import (
 	"net/http"
+	"sync"
+	"time"
 
+	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/internal/tally"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -13,10 +16,9 @@ import (
 )
 
 // Registry returns the counters as they are now. Its values change with the next call. It may be given more series.
+// A reload that is under way delays it no longer than a moment, and a reactor that is stuck not above 100 ms.
 func (s *Server) Registry() *observe.Registry {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.collect()
+	s.gather(false)
 	return &s.counters.Registry
 }
 
@@ -27,8 +29,134 @@ func (s *Server) Metrics() http.Handler { return s.pages }
 // CountFailedReload counts a reload whose configuration never came to Apply.
 func (s *Server) CountFailedReload() { s.counters.CountReload(false) }
 
-// follow registers what g has and no generation before it had. s.mu is held.
+// ledger is what has counters, in this generation and in those before.
+// Safe for any goroutine.
+type ledger struct {
+	round    sync.Mutex        // held while reactors are asked
+	gatherer *metrics.Gatherer // guarded by round
+	loops    []metrics.Loop    // by Reactor.Index; guarded by round
+
+	mu      sync.Mutex
+	open    bool              // reactors answer; guarded by mu, as all below
+	rounds  int               // that have begun
+	entries map[any]*counting // by what counts
+	ports   map[string][]port // by the name of the listener
+	static  *metrics.Sample   // what no reactor counts, as it was when a reload last let it be looked at
+	waiting bool              // a timer will gather, to be rid of entries that are over
+}
+
+func (l *ledger) init(reactors []*engine.Reactor, t *metrics.Traffic) {
+	l.gatherer, l.loops = metrics.NewGatherer(reactors, t.Meters()), make([]metrics.Loop, len(reactors))
+	l.entries, l.static = make(map[any]*counting), metrics.NewSample()
+}
+
+// port is a listener for the number of its connections.
+type port interface{ Conns() int }
+
+// counting is one thing that counts on each reactor. Guarded by ledger.mu.
+type counting struct {
+	metrics.Part
+	over func(counted *metrics.Sample) bool // nothing uses it any more; nil: it is as soon as it is not in use
+	used bool                               // by the present generation
+	left int                                // the round after which it was not
+}
+
+// overEvery is how often it is looked whether what a reload took away is over.
+const overEvery = time.Minute
+
+// follow has the ledger follow what g has, and registers what no generation before it had. s.mu is held.
 func (s *Server) follow(g *generation) {
+	l := &s.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.register(g)
+	for _, e := range l.entries {
+		if e.used {
+			e.used, e.left = false, l.rounds
+		}
+	}
+	l.use(s.proxy, func() metrics.Part {
+		return metrics.NewPart(s.Reactors(), s.proxy.Stats, func(n *metrics.Sample) *proxy.Stats { return &n.Proxy })
+	}, nil)
+	l.use(s.engine, func() metrics.Part {
+		return metrics.NewPart(s.Reactors(), (*engine.Reactor).Stats,
+			func(n *metrics.Sample) *engine.Stats { return &n.Engine })
+	}, nil)
+	l.use(s.secure, func() metrics.Part {
+		return metrics.NewPart(s.Reactors(),
+			func(r *engine.Reactor) metrics.Handshakes { return s.handshakes[r.Index()].Handshakes },
+			func(n *metrics.Sample) *metrics.Handshakes { return &n.Handshakes })
+	}, nil)
+	l.ports = make(map[string][]port)
+	for _, one := range g.listeners {
+		l.ports[one.name] = append(l.ports[one.name], one.open)
+		s.followListener(one)
+	}
+	for _, u := range g.upstreams {
+		s.followUpstream(u)
+	}
+	for key, d := range g.destinations {
+		s.followDestinations(key.name, d)
+	}
+	for name, of := range g.services {
+		if of.limits != nil {
+			s.followLimits(name, of.limits)
+		}
+	}
+	l.endSoon(s)
+}
+
+// use has l follow what counts, under a key of its own. l.mu is held.
+func (l *ledger) use(key any, part func() metrics.Part, over func(*metrics.Sample) bool) {
+	e := l.entries[key]
+	if e == nil {
+		e = &counting{Part: part(), over: over}
+		l.entries[key] = e
+	}
+	e.used = true
+}
+
+// followListener follows the sessions of a listener. ledger.mu is held.
+func (s *Server) followListener(one *listener) {
+	name, open := one.name, one.open
+	over := func(*metrics.Sample) bool { return open.Closed() && open.Conns() == 0 }
+	for _, sessions := range one.sessions {
+		s.ledger.use(sessions, func() metrics.Part {
+			return metrics.NewPart(s.Reactors(), func(r *engine.Reactor) metrics.Sessions {
+				return metrics.Sessions{ServerStats: sessions.Stats(r), Codec: sessions.H2Stats(r)}
+			}, func(n *metrics.Sample) *metrics.Sessions { return &n.Listener(name).Sessions })
+		}, over)
+	}
+}
+
+// followUpstream follows an upstream until its connections have ended. ledger.mu is held.
+func (s *Server) followUpstream(u *upstream.Upstream) {
+	s.ledger.use(u, func() metrics.Part {
+		return metrics.NewPart(s.Reactors(), u.Stats,
+			func(n *metrics.Sample) *upstream.Stats { return n.Upstream(u.Name()) })
+	}, func(n *metrics.Sample) bool { return idle(n.Upstream(u.Name())) })
+}
+
+func idle(u *upstream.Stats) bool { return u.Connections == 0 && u.Waiting == 0 }
+
+// followDestinations follows the destinations of a dest with variables. ledger.mu is held.
+func (s *Server) followDestinations(name string, d *dynamic.Destinations) {
+	s.ledger.use(d, func() metrics.Part {
+		return metrics.NewPart(s.Reactors(), d.Stats,
+			func(n *metrics.Sample) *dynamic.Stats { return n.Dynamic(name) })
+	}, func(n *metrics.Sample) bool { return d.Quiet() && idle(&n.Dynamic(name).Upstream) })
+}
+
+// followLimits follows the limits of a service. ledger.mu is held.
+func (s *Server) followLimits(name string, of *admission.Limiter) {
+	s.ledger.use(of, func() metrics.Part {
+		return metrics.NewPart(s.Reactors(), of.Stats,
+			func(n *metrics.Sample) *admission.Stats { return n.Limits(name) })
+	}, func(n *metrics.Sample) bool { return n.Limits(name).Total == 0 && n.Limits(name).Waiting == 0 })
+}
+
+// register registers what g has and no generation before it had. ledger.mu is held.
+func (s *Server) register(g *generation) {
 	for _, k := range g.sinks {
 		s.counters.RegisterOutput(k.path, k.sink)
 	}
@@ -58,32 +186,64 @@ func (s *Server) follow(g *generation) {
 	}
 }
 
-// collect copies out what every reactor has counted, while reactors run. s.mu is held.
-func (s *Server) collect() {
-	if s.state != serving && s.state != draining {
+// gather brings the counters up to date, while reactors run. held says that s.mu is held by the caller. Else a reload
+// may hold it for as long as names are looked up: then what s.mu guards is shown as it was.
+func (s *Server) gather(held bool) {
+	l := &s.ledger
+	l.round.Lock()
+	defer l.round.Unlock()
+	l.mu.Lock()
+	if !l.open {
+		l.mu.Unlock()
 		return
 	}
-	s.forgetClosed()
+	parts := make([]metrics.Part, 0, len(l.entries))
+	for _, e := range l.entries {
+		parts = append(parts, e.Part)
+	}
+	l.rounds++
+	l.mu.Unlock()
+	l.gatherer.Gather(parts, s.traffic.Add, l.loops)
+
+	looked := (*metrics.Sample)(nil)
+	if held || s.mu.TryLock() {
+		looked = s.look()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if looked != nil {
+		l.static = looked
+		if !held {
+			s.mu.Unlock() // not before: what a reload takes away then must not be shown from looked
+		}
+	}
+	s.show()
+}
+
+// show shows what was gathered. ledger.mu and round are held.
+func (s *Server) show() {
+	l := &s.ledger
+	l.end(s.counters)
+	now := l.static.Clone()
+	for _, e := range l.entries {
+		e.AddTo(now)
+	}
+	for name, all := range l.ports {
+		for _, one := range all {
+			now.Listener(name).Conns += one.Conns()
+		}
+	}
+	now.Engine.OffloadRefused, now.Engine.OffloadPanics = s.engine.OffloadStats()
+	now.TLS = s.secure.Stats()
+	now.Loops = append([]metrics.Loop(nil), l.loops...)
+	s.counters.Show(now)
+}
+
+// look returns what no reactor counts. s.mu is held.
+func (s *Server) look() *metrics.Sample {
 	now, g := metrics.NewSample(), s.present
-	s.onReactors(func(r *engine.Reactor) {
-		of := s.proxy.Stats(r)
-		tally.Add(&now.Proxy, &of)
-		tally.Add(&now.Handshakes, &s.handshakes[r.Index()].Handshakes)
-		addListeners(now, r, g.listeners)
-		addListeners(now, r, s.closing)
-		for _, u := range g.upstreams {
-			addUpstream(now, r, u)
-		}
-		for key, d := range g.destinations {
-			addDestinations(now, r, key.name, d)
-		}
-		addLimits(now, r, g.services)
-	})
 	for _, c := range g.certs.Certificates() {
-		now.Certificates++
-		if at := c.Leaf.NotAfter.Unix(); now.FirstExpiry == 0 || at < now.FirstExpiry {
-			now.FirstExpiry = at
-		}
+		now.AddCertificate(c.Subject(), c.Leaf.NotAfter.Unix())
 	}
 	addServices(now, g.services)
 	for name, of := range g.services {
@@ -92,57 +252,47 @@ func (s *Server) collect() {
 		}
 	}
 	s.addRegistrations(&now.Registrations)
-	now.Engine, now.TLS = s.engine.Stats(), s.secure.Stats()
-	for _, l := range g.listeners {
-		now.Listener(l.name).Conns += l.open.Conns()
-	}
-	s.counters.Show(now)
+	return now
 }
 
-// retired remembers what listeners and upstreams, which a reload takes away, have counted so far: a counter never
-// falls. What their last connections count afterwards is lost: of a listener those that are open when its sockets have
-// closed. s.mu is held.
-func (s *Server) retired(listeners []*listener, upstreams []*upstream.Upstream) {
-	if s.state != serving {
-		return
-	}
-	gone := metrics.NewSample()
-	s.onReactors(func(r *engine.Reactor) {
-		addListeners(gone, r, listeners)
-		for _, u := range upstreams {
-			addUpstream(gone, r, u)
+// end remembers what things that are over have counted, and follows them no more. ledger.mu and round are held.
+func (l *ledger) end(c *metrics.Counters) {
+	for _, loop := range l.loops {
+		if loop.Stale {
+			return // what it has counted is not known
 		}
-	})
-	s.counters.Retire(gone)
+	}
+	for key, e := range l.entries {
+		if e.used || e.left >= l.rounds { // it was in use when this round began
+			continue
+		}
+		counted := metrics.NewSample()
+		e.AddTo(counted)
+		if e.over == nil || e.over(counted) {
+			c.Retire(counted)
+			delete(l.entries, key)
+		}
+	}
 }
 
-// retiredDestinations is retired for those of a dest with variables.
-func (s *Server) retiredDestinations(name string, d *dynamic.Destinations) {
-	if s.state != serving {
+// endSoon looks again, some time later, whether what is not in use any more is over: a process may have no Prometheus
+// that asks. ledger.mu is held.
+func (l *ledger) endSoon(s *Server) {
+	if l.waiting {
 		return
 	}
-	gone := metrics.NewSample()
-	s.onReactors(func(r *engine.Reactor) { addDestinations(gone, r, name, d) })
-	s.counters.Retire(gone)
-}
-
-// retiredService is retired for the checks and ejections of a service.
-func (s *Server) retiredService(name string, of *members) {
-	gone := metrics.NewSample()
-	one := map[string]*members{name: of}
-	addServices(gone, one)
-	if of.limits != nil && s.state == serving {
-		s.onReactors(func(r *engine.Reactor) { addLimits(gone, r, one) })
-	}
-	s.counters.Retire(gone)
-}
-
-// addLimits adds what the limits of services have counted on r to sum.
-func addLimits(sum *metrics.Sample, r *engine.Reactor, services map[string]*members) {
-	for name, of := range services {
-		if of.limits != nil {
-			st := of.limits.Stats(r)
-			tally.Add(sum.Limits(name), &st)
+	for _, e := range l.entries {
+		if !e.used {
+			l.waiting = true
+			time.AfterFunc(overEvery, func() {
+				s.gather(false)
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				if l.waiting = false; l.open {
+					l.endSoon(s)
+				}
+			})
+			return
 		}
 	}
 }
@@ -159,22 +309,23 @@ func (s *Server) onReactors(f func(r *engine.Reactor)) {
 	}
 }
 
-// addListeners adds what listeners have counted on r to sum.
-func addListeners(sum *metrics.Sample, r *engine.Reactor, listeners []*listener) {
-	for _, l := range listeners {
-		to := sum.Listener(l.name)
-		for _, one := range l.sessions {
-			st, codec := one.Stats(r), one.H2Stats(r)
-			tally.Add(&to.ServerStats, &st)
-			tally.Add(&to.Codec, &codec)
-		}
-	}
+// answers says whether reactors answer.
+func (l *ledger) answers(yes bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open = yes
 }
 
-// addUpstream adds what u has counted on r to sum.
-func addUpstream(sum *metrics.Sample, r *engine.Reactor, u *upstream.Upstream) {
-	st := u.Stats(r)
-	tally.Add(sum.Upstream(u.Name()), &st)
+// retiredService remembers what the checks and ejections of a service have counted, which a reload takes away: a
+// counter never falls. s.mu is held.
+func (s *Server) retiredService(name string, of *members) {
+	l := &s.ledger
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	gone := metrics.NewSample()
+	addServices(gone, map[string]*members{name: of})
+	s.counters.Retire(gone)
+	l.static.Forget(name)
 }
 
 // handshakes is what one reactor has counted of them. Owned by its reactor.

@@ -11,12 +11,10 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/dynamic"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/route/target"
-	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/upstream"
 )
 
@@ -98,7 +96,8 @@ func (b *build) newDestinations(u *config.Upstream, o upstream.Options, key *dyn
 	policy := key.retry
 	return dynamic.New(b.server.engine, dynamic.Options{
 		Template: t, Allow: l, Upstream: o, GRPC: key.grpc, Names: b.namesBy(u.Discovery.Resolver),
-		To:  proxy.ToOptions{Host: key.host, NoVia: key.noVia, Retry: &policy},
+		To: proxy.ToOptions{Host: key.host, NoVia: key.noVia, Retry: &policy,
+			Meter: b.server.traffic.Upstream(u.Name)},
 		Own: b.server.own.listensAt,
 	}), nil
 }
@@ -126,11 +125,6 @@ func rulesOf(u *config.Upstream) (*target.Template, *target.List, error) {
 		return nil, nil, fmt.Errorf("allow_dest: %w", err)
 	}
 	return t, l, nil
-}
-
-// addDestinations adds what d has counted on r to sum.
-func addDestinations(sum *metrics.Sample, r *engine.Reactor, name string, d *dynamic.Destinations) {
-	sum.AddDynamic(name, d.Stats(r))
 }
 
 // ownAddresses are the addresses at which the listeners of a Server listen.

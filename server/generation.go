@@ -48,6 +48,7 @@ type build struct {
 	agents     map[string]*health.Options // the same
 	lookups    sync.WaitGroup
 	tlsConfigs []*tls.Config // of the listeners
+	untimed    bool          // there are too many routes to count how long the requests of each take
 	trust      certs.Stamps  // of the files of authorities, before they were read
 }
 

@@ -55,12 +55,13 @@ type setting struct {
 
 // apply puts s in place: the limits of connections for new ones, the rest for new requests.
 func (l *listener) apply(s *setting) {
+	renamed := l.name != s.name // what connections have counted stays that of the name before
 	l.name, l.title, l.secured = s.name, s.title, s.secure != nil
 	l.service.Use(s.requests)
 	if l.open != nil {
 		l.open.SetConnsMax(s.connsMax)
 	}
-	if len(l.sessions) == 0 || l.opts != s.opts {
+	if len(l.sessions) == 0 || l.opts != s.opts || renamed {
 		l.opts = s.opts
 		l.sessions = append(l.sessions, session.NewServer(s.server.engine, l.service, s.opts))
 	}
@@ -97,6 +98,7 @@ func (b *build) openListeners() error {
 		}
 		opts := sessionOptions(c)
 		requests := proxyListener(c, logs)
+		requests.Meter = b.server.traffic.Listener(c.Name)
 		if requests.Pages, err = pagesOf(c.ErrorPages, pages); err != nil {
 			return fmt.Errorf("listener %s: %w", c.Name, err)
 		}
@@ -248,17 +250,7 @@ func (l *listener) removeFile() {
 
 // forgetClosed removes listeners from s.closing that have closed or were taken back. s.mu is held.
 func (s *Server) forgetClosed() {
-	var closed []*listener
-	s.closing = slices.DeleteFunc(s.closing, func(l *listener) bool {
-		back := s.present.listens(l)
-		if !back && l.open.Closed() {
-			closed = append(closed, l)
-		}
-		return back || l.open.Closed()
-	})
-	if len(closed) > 0 {
-		s.retired(closed, nil)
-	}
+	s.closing = slices.DeleteFunc(s.closing, func(l *listener) bool { return s.present.listens(l) || l.open.Closed() })
 }
 
 // closingListener returns the listener of an address while it closes, or nil. s.mu is held.

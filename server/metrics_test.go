@@ -1,9 +1,18 @@
 package server
 
 import (
+	"fmt"
+	"io"
+	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/observe"
 )
 
 // scrape returns the page of metrics as a Prometheus on this machine gets it.
@@ -37,4 +46,127 @@ dest = "status:200"
 		t.Error(err)
 	}
 	scrape(t, s) // still tells
+}
+
+// values are the numbers of a page, by line.
+func values(t *testing.T, page string) map[string]float64 {
+	t.Helper()
+	all := make(map[string]float64)
+	for line := range strings.Lines(page) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		i := strings.LastIndexByte(line, ' ')
+		v, err := strconv.ParseFloat(strings.TrimSpace(line[i+1:]), 64)
+		if _, twice := all[line[:i]]; err != nil || twice {
+			t.Fatalf("line %q: %v, the second time: %v", line, err, twice)
+		}
+		all[line[:i]] = v
+	}
+	return all
+}
+
+// reloaded is a configuration with one of each.
+func reloaded(listener, route, upstream, addr, more string) string {
+	return fmt.Sprintf(`
+[[listeners]]
+name = %q
+listen = "127.0.0.1:0"
+[[routes]]
+name = %q
+pattern = "/*"
+dest = %q
+[upstreams.%s]
+backends = [{ address = %q }]
+%s`, listener, route, upstream, upstream, addr, more)
+}
+
+// Whatever reloads take away, no counter falls: neither while requests run, nor when the last of them have ended.
+func TestServer_countersNeverFall(t *testing.T) {
+	one, _ := origin(t, "one")
+	two, _ := origin(t, "two")
+	configs := []string{
+		reloaded("web", "a", "api", one, ""),
+		reloaded("web", "b", "api", two, "health_check.interval = \"1s\"\n"),
+		reloaded("renamed", "a", "other", one, "breaker.max_requests = 100\n"),
+	}
+	s := start(t, Options{}, quiet+"%s", configs[0])
+	url := urlOf(t, s, "web")
+	var asked atomic.Int64
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for range 4 {
+		clients.Go(func() {
+			c := &http.Client{Transport: &http.Transport{}}
+			defer c.CloseIdleConnections()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if resp, err := c.Get(url); err == nil {
+					_, _ = io.Copy(io.Discard, resp.Body)
+					resp.Body.Close()
+					asked.Add(1)
+				}
+			}
+		})
+	}
+	before := make(map[string]float64)
+	look := func(when string) map[string]float64 {
+		s.gather(false)
+		var e observe.Exposition
+		s.counters.Registry.AppendTo(&e)
+		now := values(t, string(e.Bytes()))
+		for line, v := range before {
+			name, _, _ := strings.Cut(line, "{")
+			counts := strings.HasSuffix(name, "_total") || strings.HasSuffix(name, "_bucket")
+			if counts && now[line] < v {
+				t.Errorf("%s: %s fell from %v to %v", when, line, v, now[line])
+			}
+		}
+		before = now
+		return now
+	}
+	for i := range 12 {
+		apply(t, s, quiet+"%s", configs[i%len(configs)])
+		for range 5 {
+			look(fmt.Sprintf("reload %d", i))
+		}
+	}
+	close(stop)
+	clients.Wait()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		sum := 0.0
+		for line, v := range look("after the load") {
+			if strings.HasPrefix(line, "edge_requests_total{") {
+				sum += v
+			}
+		}
+		return int64(sum) == asked.Load()
+	}, "each request is counted once")
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	for _, e := range s.ledger.entries {
+		if !e.used && e.left < s.ledger.rounds-2 && e.over == nil {
+			t.Error("what is over is followed still")
+		}
+	}
+}
+
+// A reload that waits for names delays nobody who reads the metrics.
+func TestServer_metricsWhileAReloadLasts(t *testing.T) {
+	s := start(t, Options{}, quiet+"http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"")
+	before := values(t, scrape(t, s))
+	s.mu.Lock() // as a reload has it
+	defer s.mu.Unlock()
+	s.gather(false)
+	var e observe.Exposition
+	s.counters.Registry.AppendTo(&e)
+	after := values(t, string(e.Bytes()))
+	const ticks = "edge_loop_ticks_total"
+	if after[ticks] <= before[ticks] || len(after) != len(before) {
+		t.Errorf("%v ticks and %d lines, before %v and %d", after[ticks], len(after), before[ticks], len(before))
+	}
 }

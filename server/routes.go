@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/metering"
 	"github.com/edge-proxy/edge/h1"
 	"github.com/edge-proxy/edge/proxy"
 )
@@ -20,6 +21,7 @@ const htmlType = "text/html; charset=utf-8"
 func (b *build) makeRoutes() error {
 	list := served(b.config)
 	routes := make([]proxy.Route, 0, len(list)) // a Route is large, and there may be thousands
+	b.untimed = metering.Untimed(len(list), metering.SectionOf(b.config).SeriesMax)
 	for _, c := range list {
 		r, err := b.route(c)
 		if err != nil {
@@ -106,6 +108,7 @@ func (b *build) route(c *config.Route) (r proxy.Route, err error) {
 	if r.Log, err = b.logsOfRoute(c); err != nil {
 		return r, err
 	}
+	r.Meter = b.server.traffic.Route(c.Name, b.untimed)
 	r.Intercept = c.InterceptErrors
 	r.Pages, err = pagesOf(c.ErrorPages, nil)
 	return r, err

@@ -87,6 +87,8 @@ type Server struct {
 
 	counters   *metrics.Counters
 	pages      *metrics.Pages
+	ledger     ledger
+	traffic    *metrics.Traffic
 	handshakes []handshakes // by Reactor.Index
 
 	// applying orders what replaces the present generation, and is taken before mu. mu is free while a reload waits
@@ -139,7 +141,10 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	})
 	s.handshakes = make([]handshakes, len(e.Reactors()))
 	s.counters = metrics.New(len(e.Reactors()))
-	s.pages = metrics.NewPages(func() { s.Registry() }, s.counters.Registry.AppendTo)
+	s.pages = metrics.NewPages(func() { s.gather(false) }, s.counters.Registry.AppendTo)
+	s.traffic = metrics.NewTraffic(len(e.Reactors()), cfg)
+	s.counters.Registry.Attach(s.traffic)
+	s.ledger.init(e.Reactors(), s.traffic)
 	s.tickets = certs.NewTickets(o.TicketKeys, s.counters.CountRotation)
 	s.trust = certs.Follow(watchEvery, s.trustChanged)
 	if err := s.replace(cfg, false); err != nil {
@@ -186,6 +191,7 @@ func (s *Server) Start() error {
 	}
 	s.state = serving
 	s.engine.Start()
+	s.ledger.answers(true)
 	s.announce()
 	return nil
 }
@@ -264,7 +270,8 @@ func (s *Server) Stop() error {
 	if s.state == stopped {
 		return nil
 	}
-	s.collect()
+	s.gather(true)
+	s.ledger.answers(false)
 	s.state = stopped
 	s.engine.Stop()
 	for _, l := range s.present.listeners {

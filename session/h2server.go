@@ -63,6 +63,7 @@ func (s *Server) newH2(c *engine.Conn) *h2Server {
 	}
 	h.start(c, h2.Server, codec)
 	local.stats.H2++
+	local.stats.H2Open++
 	return h
 }
 
@@ -291,4 +292,7 @@ func (h *h2Server) OnEOF(c *engine.Conn) {
 }
 
 // OnClose resets the exchanges that were in progress.
-func (h *h2Server) OnClose(_ *engine.Conn, cause error) { h.failAll(ConnectionLost, cause) }
+func (h *h2Server) OnClose(_ *engine.Conn, cause error) {
+	h.stats().H2Open--
+	h.failAll(ConnectionLost, cause)
+}

@@ -59,6 +59,7 @@ type ServerStats struct {
 	Tunnels    uint64 // connections, or streams, that became tunnels
 	H2         uint64 // connections that spoke HTTP/2
 	Shed       uint64 // HTTP/2 streams refused under memory pressure
+	H2Open     int    // connections that speak HTTP/2 now
 	GivenUp    uint64 // exchanges given up under memory pressure, since the client kept them waiting
 
 	DrainedIdle    uint64 // idle HTTP/1 connections ended late in a drain

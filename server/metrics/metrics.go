@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"strconv"
 	"strings"
@@ -33,7 +34,10 @@ type Sample struct {
 	Registrations Registrations
 
 	Certificates int
-	FirstExpiry  int64 // Unix seconds; 0: there is no certificate
+	FirstExpiry  int64  // Unix seconds; 0: there is no certificate
+	Loops        []Loop // by Reactor.Index
+
+	expiries map[string]int64 // Unix seconds, by the name of the certificate; of the first one of that name
 
 	listeners map[string]*Listener
 	upstreams map[string]*upstream.Stats
@@ -90,9 +94,14 @@ type Registrations struct {
 
 // Listener is what all addresses of one listener have counted.
 type Listener struct {
+	Sessions
+	Conns int // open now
+}
+
+// Sessions is what a session.Server has counted.
+type Sessions struct {
 	session.ServerStats
 	Codec h2.Stats
-	Conns int // open now
 }
 
 // NewSample makes one in which nothing was counted.
@@ -101,7 +110,7 @@ func NewSample() *Sample {
 		checks: make(map[string]*health.Stats), agents: make(map[string]*health.Stats),
 		services: make(map[string]*Service), backends: make(map[string][]member),
 		dynamic: make(map[string]*dynamic.Stats), members: make(map[string]*backend.Stats),
-		limits: make(map[string]*admission.Stats)}
+		limits: make(map[string]*admission.Stats), expiries: make(map[string]int64)}
 }
 
 // Listener returns the counters of the listener with that name, to add to.
@@ -113,11 +122,46 @@ func (s *Sample) Upstream(name string) *upstream.Stats { return entry(s.upstream
 // Service returns what is known of the backends of the upstream with that name, to add to.
 func (s *Sample) Service(name string) *Service { return entry(s.services, name) }
 
-// AddDynamic adds what was counted of the upstream with that name, whose destinations requests name.
-func (s *Sample) AddDynamic(name string, of dynamic.Stats) {
-	tally.Add(s.Upstream(name), &of.Upstream)
-	of.Upstream = upstream.Stats{}
-	tally.Add(entry(s.dynamic, name), &of)
+// Dynamic returns the counters of the upstream with that name, whose destinations requests name, to add to. Their
+// connections are shown as those of an upstream.
+func (s *Sample) Dynamic(name string) *dynamic.Stats { return entry(s.dynamic, name) }
+
+// AddCertificate adds a certificate, and when it expires, as Unix seconds.
+func (s *Sample) AddCertificate(name string, expires int64) {
+	s.Certificates++
+	if s.FirstExpiry == 0 || expires < s.FirstExpiry {
+		s.FirstExpiry = expires
+	}
+	if first, known := s.expiries[name]; !known || expires < first {
+		s.expiries[name] = expires
+	}
+}
+
+// Forget removes what is known of the checks and backends of the upstream with that name.
+func (s *Sample) Forget(name string) {
+	delete(s.checks, name)
+	delete(s.agents, name)
+	delete(s.services, name)
+	delete(s.members, name)
+	delete(s.backends, name)
+}
+
+// Clone returns a copy of what no reactor counts.
+func (s *Sample) Clone() *Sample {
+	c := NewSample()
+	c.Registrations, c.Certificates, c.FirstExpiry = s.Registrations, s.Certificates, s.FirstExpiry
+	c.expiries, c.backends = maps.Clone(s.expiries), maps.Clone(s.backends)
+	copyAll(c.checks, s.checks)
+	copyAll(c.agents, s.agents)
+	copyAll(c.services, s.services)
+	copyAll(c.members, s.members)
+	return c
+}
+
+func copyAll[S any](to, from map[string]*S) {
+	for name, s := range from {
+		*entry(to, name) = *s
+	}
 }
 
 // AddMembers adds what was counted of the backends of the upstream with that name.
@@ -205,6 +249,16 @@ func New(reactors int) *Counters {
 		func(yield func(value float64, labels ...observe.Label)) {
 			c.shown.Load().eachBackend(func(b *member) float64 { return b.weight }, yield)
 		})
+	r.Gauges("edge_certificate_not_after_timestamp_seconds", "When a certificate in use expires.",
+		func(yield func(value float64, labels ...observe.Label)) {
+			for name, at := range c.shown.Load().expiries {
+				yield(float64(at), observe.Label{Name: "name", Value: name})
+			}
+		})
+	c.registerLoops()
+	registerProgram(r)
+	r.Gauge("edge_config_version", "How many configurations were applied, the first one among them.",
+		func() float64 { return float64(1 + c.reloads[true].Load()) })
 	c.certificates = c.outcomes("edge_certificate_changes_total", "Changes of the files of certificates.")
 	c.rotations = r.Counter("edge_tls_ticket_rotations_total", "Changes of the keys of session tickets.")
 	c.reloads = c.outcomes("edge_config_reloads_total", "Reloads of the configuration.")
@@ -212,6 +266,28 @@ func New(reactors int) *Counters {
 		func() float64 { return float64(c.applied.Load()) / 1e9 })
 	c.applied.Store(time.Now().UnixNano())
 	return c
+}
+
+// registerLoops lists what is known of each event loop.
+func (c *Counters) registerLoops() {
+	each := func(name, help string, value func(l *Loop) float64) {
+		c.Registry.Gauges(name, help, func(yield func(value float64, labels ...observe.Label)) {
+			for i, l := range c.shown.Load().Loops {
+				yield(value(&l), observe.Label{Name: "loop", Value: strconv.Itoa(i)})
+			}
+		})
+	}
+	each("edge_loop_busy_ratio", "The part of the time since the last look in which an event loop did not wait.",
+		func(l *Loop) float64 { return l.Busy })
+	each("edge_loop_lag_seconds", "How long the last task that an event loop was given for these numbers waited.",
+		func(l *Loop) float64 { return l.Lag.Seconds() })
+	each("edge_loop_stale", "1: the event loop did not answer within 100 ms, and what it counts is shown as it was.",
+		func(l *Loop) float64 {
+			if l.Stale {
+				return 1
+			}
+			return 0
+		})
 }
 
 // CountReload counts a reload of the configuration, also one that has changed nothing because of an error.
@@ -238,6 +314,13 @@ func (c *Counters) Show(s *Sample) {
 	addAll(s.dynamic, c.past.dynamic)
 	addAll(s.members, c.past.members)
 	addAll(s.limits, c.past.limits)
+	for name, of := range s.dynamic {
+		tally.Add(s.Upstream(name), &of.Upstream)
+		of.Upstream = upstream.Stats{}
+	}
+	for _, l := range s.listeners {
+		l.Conns = max(l.Conns, l.H2Open) // they are not counted at one moment
+	}
 	c.shown.Store(s)
 }
 

@@ -60,11 +60,6 @@ var engineRows = []row{
 
 // proxyRows are read from a proxy.Stats.
 var proxyRows = []row{
-	{"edge_requests_total", "code=1xx", "Answered.1", "Requests answered."},
-	{"edge_requests_total", "code=2xx", "Answered.2", ""},
-	{"edge_requests_total", "code=3xx", "Answered.3", ""},
-	{"edge_requests_total", "code=4xx", "Answered.4", ""},
-	{"edge_requests_total", "code=5xx", "Answered.5", ""},
 	{"edge_requests_refused_total", "", "Refused", "Requests refused because they could not be read."},
 	{"edge_answers_own_total", "", "Own", "Answers of the proxy's own, errors among them."},
 	{"edge_answers_cut_total", "", "Cut", "Answers cut off because the backend failed after the head."},
@@ -131,7 +126,9 @@ var listenerRows = []row{
 	{"edge_drain_closed_total", "kind=h2", "DrainedH2", ""},
 	{"edge_drain_closed_total", "kind=tunnel", "DrainedTunnels", ""},
 
-	{"edge_connections", "", "Conns", "Connections of clients open."},
+	{"edge_connections", "proto=h1", "Conns -H2Open",
+		"Connections of clients open; those that have not said yet what they speak are among h1."},
+	{"edge_connections", "proto=h2", "H2Open", ""},
 }
 
 // upstreamRows are read from an upstream.Stats.

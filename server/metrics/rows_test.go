@@ -85,10 +85,11 @@ func TestRows_showEveryCounter(t *testing.T) {
 		"Dialed": "edge_upstream_dials_total", "DialFailed": "edge_upstream_dials_failed_total",
 		"Left": "edge_upstream_given_total", "Adopted": "edge_upstream_given_total",
 		"Splices":     "edge_spliced_bytes_total says whether it pays",
-		"SlowestTick": "edge_loop_slowest_tick_seconds", "Conns": "edge_connections",
+		"SlowestTick": "edge_loop_slowest_tick_seconds", "Conns": "edge_connections", "Busy": "edge_loop_busy_ratio",
 	})
 	showsEach[proxy.Stats](t, proxyRows, map[string]string{
-		"Exchanges": "edge_listener_requests_total", "Answered.0": "no status begins with 0",
+		"Exchanges": "edge_listener_requests_total", "Answered.0": "edge_requests_total", "Answered.1": "the same",
+		"Answered.2": "the same", "Answered.3": "the same", "Answered.4": "the same", "Answered.5": "the same",
 	})
 	showsEach[tlsconn.Stats](t, tlsRows, map[string]string{
 		"Started": "what has an end is counted there", "Done": "edge_tls_handshakes_total",

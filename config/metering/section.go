@@ -1,0 +1,74 @@
+package metering
+
+import (
+	"fmt"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
+)
+
+// Section is [metrics] of a configuration.
+// Immutable after the configuration was read.
+type Section struct {
+	schema.Given
+	SeriesMax int    // lines of routes and upstreams
+	Codes     string // "class" or "exact"
+}
+
+// DurationLines is how many lines a histogram has: its buckets, sum and count.
+const DurationLines = 17
+
+// linesPerRoute is how many lines a route is reckoned to have: a histogram, and a few methods and statuses.
+const linesPerRoute = DurationLines + 8
+
+// Untimed reports whether that number of routes is too large for most series, so that durations are counted for
+// upstreams alone.
+func Untimed(routes, most int) bool { return routes*linesPerRoute > most }
+
+const seriesMaxDefault = 100_000
+
+// CodeUntimedRoutes is the code of the warning that there are too many routes for series_max.
+const CodeUntimedRoutes = "untimed-routes"
+
+var section = &schema.Section{
+	Path: "metrics", Doc: "What `/metrics` shows: see [metrics](metrics.md).", New: schema.Make[Section],
+	Keys: []*schema.Key{
+		{Path: "codes", Type: schema.Choice, Enum: []string{"class", "exact"}, Default: `"class"`, Restart: true,
+			Doc: "How `edge_requests_total` tells statuses apart: by class, `2xx`, or each, `200`. Statuses that are " +
+				"not registered with IANA are `other`.",
+			Into: schema.Into(func(s *Section) *string { return &s.Codes })},
+		{Path: "series_max", Type: schema.Int, Min: "1000", Max: "10000000", Default: "100000",
+			Doc: "How many series the requests of routes and upstreams may have. What has no room is counted as that " +
+				"of the route `other`. Above a 25th of it, routes have no durations: those of upstreams stay.",
+			Into: schema.Into(func(s *Section) *int { return &s.SeriesMax })},
+	},
+	Codes: []schema.Code{{Name: CodeUntimedRoutes, Doc: "There are so many routes that `metrics.series_max` leaves " +
+		"no room for the durations of the requests of each: they are counted for upstreams alone."}},
+	Resolve: func(doc *schema.Document, t schema.Target) { t.(*Section).warn(doc) },
+}
+
+// warn warns where there are more routes than have durations, at series_max or the last route.
+func (s *Section) warn(doc *schema.Document) {
+	routes := doc.Entries("routes")
+	n := len(routes)
+	if !Untimed(n, s.SeriesMax) {
+		return
+	}
+	at := routes[n-1].(interface{ Node() *syntax.Node }).Node().Value
+	if s.Has("series_max") {
+		at = s.At("series_max")
+	}
+	doc.Report.Warnf(CodeUntimedRoutes, at, fmt.Sprintf("series_max = %d", n*linesPerRoute),
+		"[metrics] has room for %d series: of %d routes no durations are counted", s.SeriesMax, n)
+}
+
+func init() { config.Register(section) }
+
+// SectionOf returns what c says, or would say by default where it was not read from a file.
+func SectionOf(c *config.Config) *Section {
+	if s := schema.Only[*Section](c.Features); s != nil {
+		return s
+	}
+	return &Section{SeriesMax: seriesMaxDefault, Codes: "class"}
+}

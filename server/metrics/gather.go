@@ -1,0 +1,174 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/tally"
+	"github.com/edge-proxy/edge/proxy/meter"
+)
+
+// patience is how long a round waits for reactors. One that takes longer is in a turn that it does not end: what it
+// counted before stands in for it.
+const patience = 100 * time.Millisecond
+
+// What a reactor copies in one turn, so that no turn lasts longer than some 20 µs: it goes on in the next one.
+const (
+	partsPerTurn  = 32
+	routesPerTurn = 256
+)
+
+// Part is something that each reactor counts for itself: a listener, an upstream, the engine. A Gatherer has each
+// reactor copy it out.
+type Part interface {
+	copyOut(r *engine.Reactor)
+	keep(reactor int)
+	// AddTo adds what was copied out last to a sample. For the owner of the Gatherer.
+	AddTo(s *Sample)
+}
+
+// part is a Part of a struct of counters.
+type part[S any] struct {
+	read  func(r *engine.Reactor) S
+	into  func(s *Sample) *S
+	taken []S // by Reactor.Index: written by that reactor, read when it is done
+	kept  []S // by Reactor.Index: what was taken last. Guarded by the owner of the Gatherer
+}
+
+// NewPart makes a Part. read runs on each of that number of reactors, and what it returns is added to what into returns
+// of a Sample.
+func NewPart[S any](reactors int, read func(r *engine.Reactor) S, into func(s *Sample) *S) Part {
+	return &part[S]{read, into, make([]S, reactors), make([]S, reactors)}
+}
+
+func (p *part[S]) copyOut(r *engine.Reactor) { p.taken[r.Index()] = p.read(r) }
+
+func (p *part[S]) keep(reactor int) { p.kept[reactor] = p.taken[reactor] }
+
+func (p *part[S]) AddTo(s *Sample) {
+	to := p.into(s)
+	for i := range p.kept {
+		tally.Add(to, &p.kept[i])
+	}
+}
+
+// Gatherer copies out what reactors count, while they run. All are asked at once. One goroutine at a time.
+type Gatherer struct {
+	meters *meter.Meters
+	probes []*probe
+	timer  *time.Timer
+}
+
+// probe asks one reactor. It belongs to the reactor from when it is posted until done has a value, and else to the
+// Gatherer.
+type probe struct {
+	task    engine.Task
+	reactor *engine.Reactor
+	meters  *meter.Meters
+	parts   []Part
+	at      int // of parts: those before are copied
+	deltas  []meter.Delta
+	posted  time.Time
+	lag     time.Duration // from posted to when the reactor took the task
+	busy    uint64        // of the reactor then
+	fresh   bool          // the first turn of a round is to come
+	done    chan struct{} // with room for one
+	pending bool          // done will have a value. Of the Gatherer
+}
+
+// Loop is what a Gatherer has found of a reactor.
+type Loop struct {
+	Lag   time.Duration // that a task waited, of the last one that ran
+	Busy  float64       // the part of the time that it was busy, between the last two rounds
+	Stale bool          // it has not answered in time: what is known of it is old
+
+	busy  uint64    // ns, up to asked
+	asked time.Time // zero: never
+}
+
+// note notes that the reactor answered a question of that time, after it was busy for so many ns in all.
+func (l *Loop) note(p *probe) {
+	l.Lag = p.lag
+	at := p.posted.Add(p.lag)
+	if passed := at.Sub(l.asked); !l.asked.IsZero() && passed > 0 {
+		l.Busy = min(1, float64(p.busy-l.busy)/float64(passed))
+	}
+	l.busy, l.asked = p.busy, at
+}
+
+// NewGatherer makes a Gatherer for reactors whose routes m counts.
+func NewGatherer(reactors []*engine.Reactor, m *meter.Meters) *Gatherer {
+	g := &Gatherer{meters: m, timer: time.NewTimer(0)}
+	for _, r := range reactors {
+		p := &probe{reactor: r, meters: m, done: make(chan struct{}, 1)}
+		p.task.Run = p.run
+		g.probes = append(g.probes, p)
+	}
+	return g
+}
+
+// Gather has every reactor copy the parts out, and what routes and upstreams have counted, which add is given. It waits
+// 100 ms at most and writes what it found of each reactor to loops.
+func (g *Gatherer) Gather(parts []Part, add func([]meter.Delta), loops []Loop) {
+	for _, p := range g.probes {
+		if !p.pending {
+			p.pending, p.fresh = true, true
+			p.parts, p.at, p.deltas, p.posted = parts, 0, p.deltas[:0], time.Now()
+			p.reactor.Post(&p.task)
+		}
+	}
+	g.timer.Reset(patience)
+	late := false
+	for i, p := range g.probes {
+		loops[i].Stale = !p.wait(g.timer.C, &late)
+		if loops[i].Stale {
+			continue
+		}
+		p.pending = false
+		for _, one := range p.parts {
+			one.keep(i)
+		}
+		add(p.deltas)
+		loops[i].note(p)
+	}
+	g.timer.Stop()
+}
+
+// wait waits until p is done, or time has run out, which late says for those that come after.
+func (p *probe) wait(timeout <-chan time.Time, late *bool) (done bool) {
+	if *late {
+		select {
+		case <-p.done:
+			return true
+		default:
+			return false
+		}
+	}
+	select {
+	case <-p.done:
+		return true
+	case <-timeout:
+		*late = true
+	}
+	return p.wait(nil, late)
+}
+
+// run copies a part of it all out, and goes on in the next turn of the reactor.
+func (p *probe) run(r *engine.Reactor) {
+	if p.fresh {
+		p.fresh, p.lag, p.busy = false, time.Since(p.posted), r.Stats().Busy
+	}
+	end := min(p.at+partsPerTurn, len(p.parts))
+	for ; p.at < end; p.at++ {
+		p.parts[p.at].copyOut(r)
+	}
+	done := false
+	if p.at == len(p.parts) {
+		p.deltas, done = p.meters.Take(r.Index(), p.deltas, routesPerTurn)
+	}
+	if !done {
+		r.Post(&p.task)
+		return
+	}
+	p.done <- struct{}{}
+}
