@@ -20,6 +20,8 @@ type row struct {
 var engineRows = []row{
 	{"edge_connections_total", "", "Accepted", "Connections of clients accepted."},
 	{"edge_connections_handed_off_total", "", "HandedOff", "Connections given to an event loop with fewer of them."},
+	{"edge_connections_released_total", "", "Released", "Connections given to another process."},
+	{"edge_connections_received_total", "", "Received", "Connections taken over from another process."},
 	{"edge_connections_closed_total", "", "Closed", "Connections closed, those to backends among them."},
 	{"edge_connections_rejected_total", "reason=unread_bytes", "ReadFull",
 		"Connections closed because a limit was hit."},
