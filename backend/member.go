@@ -121,6 +121,13 @@ func (m *Member) Weight() int {
 	return m.weight
 }
 
+// Place returns the tier that m is of, and the zone where it runs, "" when nobody knows.
+func (m *Member) Place() (tier int, zone string) {
+	m.set.mu.Lock()
+	defer m.set.mu.Unlock()
+	return m.tier, m.zone
+}
+
 // Slot returns the number of m in its set, for tables and for balance.Tried. After m has gone, another member gets it.
 func (m *Member) Slot() int { return m.slot }
 

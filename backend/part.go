@@ -13,9 +13,10 @@ type PartOf uint8
 
 // What takes parts of weights, beside the slow start of Policy.
 const (
-	partStart PartOf = iota // slow start
-	partZone                // its zone; the largest one of a tier is 1
-	PartAgent               // what the backend says of itself
+	partStart    PartOf = iota // slow start
+	partZone                   // its zone; the largest one of a tier is 1
+	PartAgent                  // what the backend says of itself
+	PartOperator               // what an operator says
 	partCount
 )
 
@@ -23,7 +24,7 @@ const (
 type parts [partCount]float64
 
 // whole is the parts of a member that takes all of its weight.
-var whole = parts{1, 1, 1}
+var whole = parts{1, 1, 1, 1}
 
 // product returns the part that is left of all.
 func (p *parts) product() float64 {

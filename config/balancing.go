@@ -164,7 +164,7 @@ func spreadKeys() []*schema.Key {
 		{Path: "sticky.ttl", Type: schema.Duration, Default: `"1h"`, Min: "1m", Max: "8760h", Example: `"24h"`,
 			Into: schema.Into(func(e *upstreamEntry) *time.Duration { return &e.Sticky.TTL }),
 			Doc:  "How long a client keeps the cookie (`Max-Age`). It is renewed when less than half of it is left."},
-		{Path: "sticky.secret", Type: typeSecrets, Example: `"pH2bQ0mS6kX4vT8wZ1rY3nL7"`,
+		{Path: "sticky.secret", Type: typeSecrets, Secret: true, Example: `"pH2bQ0mS6kX4vT8wZ1rY3nL7"`,
 			Into: schema.Into(func(e *upstreamEntry) *[]string { return &e.Sticky.Secrets }),
 			Doc: "What the cookie is signed with, 16 bytes or more; or a list of two, of which the first signs and " +
 				"both are believed; usually `${file:/run/secrets/edge-sticky}`. Without it each start of a process " +

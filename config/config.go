@@ -49,7 +49,8 @@ type Config struct {
 	Filters  []string        `json:",omitempty"` // for all requests, by the names that the program has for them
 	Features []schema.Target `json:",omitempty"` // see Register
 
-	Places *Places `json:"-"` // where its values stand; nil: nobody asked
+	Places  *Places `json:"-"` // where its values stand; nil: nobody asked
+	Written []byte  `json:"-"` // what the files say, as schema.Document.Written has it; nil: nobody asked
 }
 
 // Global holds what concerns the process as a whole.

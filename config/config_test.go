@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the golden files and the reference page anew")
+var update = flag.Bool("update", false, "write the golden files anew")
 
 // golden compares got with the file at path, or writes it.
 func golden(t *testing.T, path string, got []byte) {
@@ -109,14 +109,6 @@ func TestParse_valid(t *testing.T) {
 		got := c.Summary() + "\n" + rendered(t, rep) + string(text) + "\n"
 		golden(t, goldenOf(path), []byte(got))
 	})
-}
-
-func TestReference_isUpToDate(t *testing.T) {
-	var b bytes.Buffer
-	if err := Reference(&b); err != nil {
-		t.Fatal(err)
-	}
-	golden(t, filepath.Join("..", "docs", "configuration.md"), b.Bytes())
 }
 
 func TestLoad_reportsUnreadableFile(t *testing.T) {

@@ -130,7 +130,7 @@ func healthKeys() []*schema.Key {
 		{Path: "agent.interval", Type: schema.Duration, Default: `"0s"`, Min: "0s", Max: "1h", Example: `"2s"`,
 			Into: schema.Into(func(e *healthEntry) *time.Duration { return &e.Agent.Interval }),
 			Doc:  "Time from asking an agent to asking it again. It has `timeout` to answer. 0: as `interval`."},
-		{Path: "agent.send", Type: typeBytes, Example: `"api\n"`,
+		{Path: "agent.send", Type: typeBytes, Secret: true, Example: `"api\n"`,
 			Into: schema.Into(func(e *healthEntry) *string { return &e.Agent.Send }),
 			Doc:  "What an agent is sent first, as text, or as `hex:` and hexadecimal digits."},
 	}, askedKeys()...)
@@ -160,7 +160,7 @@ func askedKeys() []*schema.Key {
 		{Path: "body", Type: schema.String, Example: `"alive"`,
 			Into: schema.Into(func(e *healthEntry) *string { return &e.Body }),
 			Doc:  "Of `http`: text that has to be in the first 64 KiB of the answer."},
-		{Path: "send", Type: typeBytes, Example: `"PING\r\n"`,
+		{Path: "send", Type: typeBytes, Secret: true, Example: `"PING\r\n"`,
 			Into: schema.Into(func(e *healthEntry) *string { return &e.Send }),
 			Doc:  "Of `tcp`: what is sent first, as text, or as `hex:` and hexadecimal digits."},
 		{Path: "expect", Type: typeBytes, Example: `"+PONG"`,

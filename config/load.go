@@ -22,6 +22,8 @@ type Options struct {
 	Filters []string
 	// Places has the Config know where its values stand: see Config.Places. The text of the files is kept for it.
 	Places bool
+	// Written has the Config keep what the files say, without their secrets: see Config.Written.
+	Written bool
 	// Sources are the schemes of the sources of backends that the program has beside those of edge.
 	Sources []string
 	// Registries are the schemes of the registries that the program has beside those of edge, for [register].
@@ -75,6 +77,9 @@ func (o Options) configOf(name string, file *schema.Document, now time.Time) (*C
 	}
 	if o.Places {
 		c.Places = &Places{doc}
+	}
+	if o.Written {
+		c.Written = file.Written()
 	}
 	return c, rep
 }

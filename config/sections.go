@@ -289,8 +289,7 @@ var dormantKeys = []string{"upgrade_sock"}
 // laterKeys are other names of later versions, by the path of their table. They are errors as any unknown key is, but
 // the hint is not a guess at a misspelling.
 var laterKeys = map[string][]string{
-	"": {"acme", "admin", "filters", "services", "cache", "cluster", "tracing", "sentry",
-		"dev"},
+	"":          {"acme", "filters", "services", "cache", "cluster", "tracing", "sentry", "dev"},
 	"global":    {"env_file"},
 	"listeners": {"proxy_protocol", "filters", "h3"},
 	"routes":    {"when", "mirror", "cache", "compress"},

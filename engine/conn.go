@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/edge-proxy/edge/poller"
@@ -290,6 +291,14 @@ func (c *Conn) Ref() Ref { return Ref{c.reactor, c.slot, c.gen} }
 
 // Reactor returns where the Conn lives; nil for the zero Ref.
 func (f Ref) Reactor() *Reactor { return f.reactor }
+
+// String names the Conn for people, as "reactor-slot-generation".
+func (f Ref) String() string {
+	if f.reactor == nil {
+		return "none"
+	}
+	return strconv.Itoa(f.reactor.index) + "-" + strconv.Itoa(int(f.slot)) + "-" + strconv.Itoa(int(f.gen))
+}
 
 // Conn returns the Conn, or nil when it has been closed. On its reactor only.
 func (f Ref) Conn() *Conn {

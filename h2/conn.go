@@ -375,3 +375,6 @@ func (c *Conn) tellFault() Event {
 	c.flag |= faultTold
 	return Event{Kind: Fault, Code: c.fault.Code, Err: c.fault}
 }
+
+// Opened returns how many streams the peer of a server has opened so far.
+func Opened(c *Conn) int { return int(c.lastPeer+1) / 2 }

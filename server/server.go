@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
 	"github.com/edge-proxy/edge/backend/discovery/register"
 	"github.com/edge-proxy/edge/backend/health"
@@ -33,6 +34,8 @@ const readMax = 1<<20 + 64<<10
 var (
 	errBegun  = errors.New("the server listens already, or has ended")
 	errEnding = errors.New("the process is ending")
+
+	errNotServing = errors.New("the process does not serve yet")
 )
 
 // Options are what a Server needs in addition to its configuration. The zero value is good.
@@ -238,6 +241,52 @@ func (s *Server) AuthorityPath() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.present.authority
+}
+
+// Parts are what a Server consists of at a moment. It is for those that look at them.
+type Parts struct {
+	Engine       *engine.Engine
+	Config       *config.Config
+	Backends     map[string]*backend.Set // by the name of the upstream
+	Certificates *certs.Set              // of listeners; nil: there are none
+	Listeners    []Part
+}
+
+// Part is one address of a Server.
+type Part struct {
+	Title string // as in Address
+	Open  *engine.Listener
+	TLS   bool
+}
+
+// Parts returns what s consists of now.
+func (s *Server) Parts() *Parts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := &Parts{Engine: s.engine, Config: s.present.config, Certificates: s.present.certs,
+		Backends: make(map[string]*backend.Set, len(s.present.services))}
+	for name, of := range s.present.services {
+		p.Backends[name] = of.set
+	}
+	for _, l := range s.present.listeners {
+		if l.open != nil {
+			p.Listeners = append(p.Listeners, Part{l.title, l.open, l.secured})
+		}
+	}
+	return p
+}
+
+// Ready returns why s is not ready for requests; nil: it is.
+func (s *Server) Ready() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch s.state {
+	case serving:
+		return nil
+	case draining, stopped:
+		return errEnding
+	}
+	return errNotServing
 }
 
 // Conns returns how many connections of clients are open.

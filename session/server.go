@@ -128,3 +128,28 @@ func Exchanges(h engine.Handler, f func(r Receiver, tunnel bool)) Kind {
 	}
 	return KindOther
 }
+
+// Activity is what a connection of a Server does at a moment.
+type Activity struct {
+	Proto    message.Proto
+	Requests int  // begun so far
+	Streams  int  // of HTTP/2, open
+	Idle     bool // it is between two requests
+	Tunnel   bool // of HTTP/1: it has become one
+}
+
+// ActivityOf returns what a connection with the handler h does; false where h is none of a Server. On the reactor of
+// the connection.
+func ActivityOf(h engine.Handler) (a Activity, known bool) {
+	switch h := h.(type) {
+	case *sniffer:
+		return Activity{Proto: message.HTTP11, Idle: true}, true
+	case *h1Server:
+		return Activity{Proto: message.HTTP11, Requests: int(h.requests), Idle: h.Idle(),
+			Tunnel: h.tunnel == tunnelOpen}, true
+	case *h2Server:
+		return Activity{Proto: message.HTTP20, Requests: h2.Opened(&h.codec), Streams: len(h.live),
+			Idle: h.Idle()}, true
+	}
+	return Activity{}, false
+}

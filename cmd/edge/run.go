@@ -41,6 +41,7 @@ func statsFlag(f *pflag.FlagSet, stats *bool) {
 func runConfig(from sources, stats bool) error {
 	signals := process.NewSignals() // Run obeys a SIGHUP that comes while the files are read
 	path, ignored := from.locate()
+	from.written = true
 	cfg, report := from.load(path, ignored)
 	if !process.Detached() || !report.OK() {
 		_ = report.Render(stderr) // a warning that cannot be printed does not keep edge from serving

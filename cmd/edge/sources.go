@@ -31,6 +31,7 @@ type sources struct {
 	daemon   bool
 	textOnly bool // certificates are not opened
 	places   bool // the configuration knows where its values stand
+	written  bool // the configuration keeps what the files say
 }
 
 func (s *sources) flags(f *pflag.FlagSet) {
@@ -83,7 +84,8 @@ func (s *sources) locate() (path string, ignored []string) {
 // load reads the file at path and what the command line sets, and warns of the ignored ones. Without a file it is the
 // configuration of the hello page.
 func (s *sources) load(path string, ignored []string) (*config.Config, *config.Report) {
-	o := config.Options{Set: s.set, Dir: s.dir, Ignored: ignored, TextOnly: s.textOnly, Places: s.places}
+	o := config.Options{Set: s.set, Dir: s.dir, Ignored: ignored, TextOnly: s.textOnly, Places: s.places,
+		Written: s.written}
 	if s.daemon {
 		o.Set = append(slices.Clip(o.Set), "daemon=true")
 	}

@@ -10,6 +10,7 @@ type Document struct {
 	Whole  bool           // nothing was left out; otherwise names may seem to be missing that are not
 
 	schema  *Schema
+	root    *syntax.Node // the merged tree; nil when there is none
 	entries map[*Section][]Target
 }
 

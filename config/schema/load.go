@@ -80,6 +80,7 @@ func (l *loader) finish() *Document {
 	for _, text := range l.options.Set {
 		l.override(text)
 	}
+	l.doc.root = l.root
 	l.doc.decode(l.root)
 	return l.doc
 }

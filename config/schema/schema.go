@@ -3,6 +3,7 @@ package schema
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -21,6 +22,7 @@ type Key struct {
 	Synonyms map[string]string // other words for those of Enum
 	Later    []string          // words of later versions: an error of its own
 	Restart  bool              // a new value waits until the process starts again; in sections of shape One
+	Secret   bool              // Document.Written hides its values
 	Doc      string            // Markdown without bars
 	Example  string            // a value, as a file would write it
 	Aliases  []string          // ".name" is beside the key, "..a.b" in its section, "a.b" and "a" at the top
@@ -55,7 +57,8 @@ type Section struct {
 	Defaults string // the path of a section of shape One whose values stand in for those that an entry lacks
 	Doc      string
 	Keys     []*Key
-	Codes    []Code // of the warnings and notes that Resolve reports
+	Later    []string // names of later versions among its keys: an error of its own
+	Codes    []Code   // of the warnings and notes that Resolve reports
 
 	// New makes the target of an entry. parent is the entry around it; at the top of a file that of the section "".
 	// n is its table, nil for an entry without one.
@@ -125,6 +128,9 @@ type Schema struct {
 // New returns the schema of these sections, in the order of the reference page. It panics when a row is wrong or two
 // sections want the same place: a mistake in the program, which any test of it finds.
 func New(sections []*Section, codes []Code, reserved Reserved) *Schema {
+	later := make(map[string][]string)
+	maps.Copy(later, reserved.Later)
+	reserved.Later = later
 	s := &Schema{Sections: sections, Codes: slices.Clip(codes), Reserved: reserved, root: &place{}}
 	for _, section := range sections {
 		at := s.root.walk(section.Path)
@@ -144,6 +150,9 @@ func New(sections []*Section, codes []Code, reserved Reserved) *Schema {
 			at.walk(k.Path).key = k
 		}
 		s.Codes = append(s.Codes, section.Codes...)
+		if len(section.Later) > 0 {
+			later[section.Path] = slices.Concat(later[section.Path], section.Later)
+		}
 	}
 	if s.root.section == nil {
 		panic("schema: there is no section for the top of a file")

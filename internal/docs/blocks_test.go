@@ -34,6 +34,7 @@ var languages = []string{"go", "toml", "yaml", "sh", "console", "text", "ini", "
 var exceptions = []struct{ page, begins, reason string }{
 	{"*/README.md", "go get github.com/edge-proxy/edge/", "needs a module; TestGet looks at it"},
 	{"*/README.md", "bin/edge-bench micro", "measures for minutes"},
+	{"docs/admin.md", "curl --unix-socket", "needs /run/edge; tests of cmd/edge ask in this way"},
 	{"docs/architecture.md", "1 wait    kernel.Wait(until the next timer)", "a drawing"},
 	{"docs/balancing-measured.md", "bin/edge-bench balance", "simulates for minutes"},
 	{"docs/benchmarks.md", "bin/edge-bench proxy", "measures for minutes"},

@@ -33,7 +33,8 @@ const (
 //
 // Safe for any goroutine.
 type eventLog struct {
-	level slog.LevelVar
+	level slog.LevelVar // as levels says
+	levels
 	is    fileInfo                      // of the first output: later ones get lines of the same form
 	lines atomic.Pointer[observe.Lines] // of out
 	last  *observe.Bounded              // stderr, for lines after out is closed
@@ -129,13 +130,6 @@ func (e *eventLog) Write(line []byte) (int, error) {
 
 // Stat returns the FileInfo of the first output: a terminal gets text.
 func (e *eventLog) Stat() (fs.FileInfo, error) { return e.is.Stat() }
-
-func (e *eventLog) setLevel(level string) {
-	var l slog.Level
-	if l.UnmarshalText([]byte(level)) == nil {
-		e.level.Set(l)
-	}
-}
 
 // notice makes the line that says how many are missing. It is an observe.Options.Notice.
 func (e *eventLog) notice(dropped, refused uint64, err error) []byte {

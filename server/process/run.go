@@ -92,7 +92,9 @@ func run(cfg *config.Config, o Options, told *supervision) error {
 	begun := time.Now()
 	tellStart(&o)
 	limitMemory(cfg.Global.MemoryLimit)
-	o.Server.Owner, o.Server.Prepare = id.owner(), events.prepare
+	adm := newAdministration(&o, id, events)
+	defer adm.surfaces.Stop()
+	o.Server.Owner, o.Server.Prepare = id.owner(), both(events.prepare, adm.prepare)
 	s, err := server.New(cfg, o.Server)
 	if err != nil {
 		return err
@@ -100,6 +102,7 @@ func run(cfg *config.Config, o Options, told *supervision) error {
 	events.register(s.Registry())
 	p := running{
 		server: s, events: events, signals: o.Signals, reloads: newReloads(s, cfg, &o), pid: pid, supervision: told,
+		admin: adm,
 	}
 	if err := p.start(id, parent, o.Started); err != nil {
 		_ = s.Stop() // the first error is the one to report
@@ -156,6 +159,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 		slog.Info("cryptography by FIPS 140-3", "module", tlsconn.ProviderName())
 	}
 	tellAddresses(s)
+	p.admin.serve(s, p.reloads)
 	warnDescriptors(p.reloads.config())
 	if started != nil {
 		p.events.sync() // it may print

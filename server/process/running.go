@@ -18,6 +18,7 @@ type running struct {
 	reloads     *reloads
 	pid         *pidFile
 	supervision *supervision
+	admin       *administration
 }
 
 // serve obeys signals until one of them ends the process.
@@ -57,6 +58,7 @@ func (p *running) drain(sig os.Signal) {
 		"grace_period", grace.String())...)
 	p.pid.release()
 	p.supervision.draining(grace)
+	p.admin.draining.Store(true)
 	whole, done := false, make(chan struct{})
 	go func() {
 		whole = p.server.Drain(grace)

@@ -18,7 +18,7 @@ import (
 func Serve(path string, o server.Options) error {
 	reading := config.Options{
 		Filters: slices.Sorted(maps.Keys(o.Filters)), Sources: slices.Sorted(maps.Keys(o.Sources)),
-		Registries: slices.Sorted(maps.Keys(o.Registries)),
+		Registries: slices.Sorted(maps.Keys(o.Registries)), Written: true,
 	}
 	signals := NewSignals() // Run obeys a SIGHUP that comes while the files are read
 	cfg, report := reading.Load(path)

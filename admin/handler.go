@@ -1,0 +1,254 @@
+package admin
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+)
+
+const (
+	bodyMost  = 1 << 20
+	heavyMost = 4       // expensive calls at a time
+	chunkSize = 8 << 10 // of a streamed answer
+)
+
+// call is one request that is answered with JSON.
+// Owned by the goroutine of the request.
+type call struct {
+	process Process
+	request *http.Request
+	writer  http.ResponseWriter
+	status  int // of an answer that is no error
+}
+
+// body reads the body into v, which stays as it is without a body. nil is for a request without one.
+func (c *call) body(v any) error {
+	d := json.NewDecoder(http.MaxBytesReader(c.writer, c.request.Body, bodyMost))
+	d.DisallowUnknownFields()
+	if v == nil {
+		v = &struct{}{}
+	}
+	err := d.Decode(v)
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err == nil {
+		if _, err = d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		}
+		err = errors.New("something follows the value")
+	}
+	if errors.As(err, new(*http.MaxBytesError)) {
+		return err
+	}
+	return fmt.Errorf("%w: the body: %w", ErrInvalid, err)
+}
+
+// routes makes the mux of the endpoints.
+func (s *Surfaces) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for i := range Endpoints {
+		e := &Endpoints[i]
+		if e.Pattern == metricsPath {
+			continue // its path is a key of the configuration
+		}
+		mux.HandleFunc(e.Method+" "+e.Pattern, func(w http.ResponseWriter, r *http.Request) { s.run(e, w, r) })
+	}
+	return mux
+}
+
+// metricsPath is the path of the metrics unless the configuration has another one.
+const metricsPath = "/metrics"
+
+// find returns the endpoint of a request; nil: there is none.
+func (s *Surfaces) find(p *policy, r *http.Request) *Endpoint {
+	if r.URL.Path == p.metrics {
+		return s.byPattern["GET "+metricsPath]
+	}
+	_, pattern := s.mux.Handler(r)
+	return s.byPattern[pattern]
+}
+
+// ServeHTTP of a surface answers one request, in the order of checks that the package documentation has.
+func (f *surface) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	p := f.policy.Load()
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if err := p.guard(f, r); err != nil {
+		writeProblem(w, err)
+		return
+	}
+	who := p.rightsOf(f, r)
+	e := f.all.find(p, r)
+	switch {
+	case e != nil && f.probes && e.Needs > MayProbe, e != nil && e.Profile && !p.pprof, e == nil && f.probes:
+		writeProblem(w, fmt.Errorf("%w: %s", ErrUnknown, r.URL.Path))
+	case e == nil && who.rights < MayRead:
+		writeProblem(w, who.refusal(MayRead))
+	case e == nil: // the mux answers 404, or 405 with Allow
+		f.all.serveUnknown(w, r)
+	case who.rights < e.Needs:
+		writeProblem(w, who.refusal(e.Needs))
+	case e.Method != http.MethodGet && !isJSON(r):
+		writeProblem(w, &problem{http.StatusUnsupportedMediaType, "content-type",
+			"a change has Content-Type: application/json, so that no web page can ask for it"})
+	case e.Pattern == metricsPath:
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			writeProblem(w, &problem{http.StatusMethodNotAllowed, "method", r.Method + " is not allowed here"})
+			return
+		}
+		f.all.run(e, w, r)
+	default:
+		f.audited(who, e, w, r)
+	}
+}
+
+// audited serves a request, and logs a change with who asked for it.
+func (f *surface) audited(who *client, e *Endpoint, w http.ResponseWriter, r *http.Request) {
+	if e.Method == http.MethodGet {
+		f.all.mux.ServeHTTP(w, r)
+		return
+	}
+	noted := &statusWriter{ResponseWriter: w}
+	f.all.mux.ServeHTTP(noted, r)
+	slog.Info("admin: change", append([]any{"method", r.Method, "path", r.URL.Path, "status", noted.status},
+		who.attrs()...)...)
+}
+
+// run serves e.
+func (s *Surfaces) run(e *Endpoint, w http.ResponseWriter, r *http.Request) {
+	if e.Heavy {
+		select {
+		case s.heavy <- struct{}{}:
+			defer func() { <-s.heavy }()
+		default:
+			w.Header().Set("Retry-After", "1")
+			writeProblem(w, &problem{http.StatusServiceUnavailable, "busy",
+				fmt.Sprintf("%d expensive calls run already", heavyMost)})
+			return
+		}
+	}
+	if e.serve != nil {
+		e.serve(s, w, r)
+		return
+	}
+	c := call{process: s.process, request: r, writer: w, status: http.StatusOK}
+	answer, err := e.answer(&c)
+	if err != nil {
+		writeProblem(w, err)
+		return
+	}
+	writeAnswer(w, c.status, answer)
+}
+
+// serveUnknown answers a request without an endpoint as the mux does, by JSON.
+func (s *Surfaces) serveUnknown(w http.ResponseWriter, r *http.Request) {
+	noted := &statusWriter{ResponseWriter: w, dropBody: true}
+	s.mux.ServeHTTP(noted, r)
+	if noted.status == http.StatusMethodNotAllowed {
+		writeProblem(w, &problem{http.StatusMethodNotAllowed, "method",
+			r.Method + " is not allowed here, but " + w.Header().Get("Allow")})
+		return
+	}
+	writeProblem(w, fmt.Errorf("%w: %s", ErrUnknown, r.URL.Path))
+}
+
+// statusWriter remembers the status.
+// Owned by the goroutine of the request.
+type statusWriter struct {
+	http.ResponseWriter
+	status   int
+	dropBody bool // nothing is written but header fields
+}
+
+// WriteHeader remembers the status.
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	if !w.dropBody {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+// Write writes the body.
+func (w *statusWriter) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	if w.dropBody {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// isJSON reports whether the body of r is said to be JSON.
+func isJSON(r *http.Request) bool {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return err == nil && kind == "application/json"
+}
+
+// itemized is an answer that is written item by item.
+type itemized interface {
+	writeTo(w *bufio.Writer) error
+}
+
+// writeTo writes l item by item, so that the whole text is never in memory.
+func (l *List[T]) writeTo(w *bufio.Writer) error {
+	_, _ = w.WriteString(`{"items":[`)
+	for i := range l.Items {
+		if i > 0 {
+			_ = w.WriteByte(',')
+		}
+		text, err := json.Marshal(&l.Items[i])
+		if err != nil {
+			return err
+		}
+		_, _ = w.Write(text)
+	}
+	_ = w.WriteByte(']')
+	if l.Next != "" {
+		text, err := json.Marshal(l.Next)
+		if err != nil {
+			return err
+		}
+		_, _ = w.WriteString(`,"next":`)
+		_, _ = w.Write(text)
+	}
+	_, _ = w.WriteString("}\n")
+	return w.Flush()
+}
+
+// writeAnswer writes v as JSON. An error means that the client has gone.
+func writeAnswer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if list, ok := v.(itemized); ok {
+		_ = list.writeTo(bufio.NewWriterSize(w, chunkSize))
+		return
+	}
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+// writeProblem answers with an error.
+func writeProblem(w http.ResponseWriter, err error) {
+	status, code := statusOf(err)
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="edge"`)
+	}
+	w.Header().Del("Content-Length")
+	writeAnswer(w, status, &Problem{err.Error(), code})
+}
+
+// writeText answers with text.
+func writeText(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, text)
+}

@@ -1,0 +1,66 @@
+package admin
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+var update = flag.Bool("update", false, "write the table of docs/admin.md anew")
+
+// The marks around the table in the page.
+const (
+	tableBegin = "<!-- endpoints: go test ./admin -update -->\n"
+	tableEnd   = "<!-- end of endpoints -->\n"
+)
+
+func TestReference_isUpToDate(t *testing.T) {
+	path := filepath.Join(testutil.Root(t), "docs", "admin.md")
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, begun := strings.Cut(string(page), tableBegin)
+	_, after, ended := strings.Cut(rest, tableEnd)
+	if !begun || !ended {
+		t.Fatalf("%s has no table of endpoints", path)
+	}
+	var b bytes.Buffer
+	if err := Reference(&b); err != nil {
+		t.Fatal(err)
+	}
+	want := before + tableBegin + b.String() + tableEnd + after
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if want != string(page) {
+		t.Errorf("%s is out of date: go test ./admin -update writes its table", path)
+	}
+}
+
+// Each row of the table is whole.
+func TestEndpoints_areWhole(t *testing.T) {
+	ids := make(map[string]bool)
+	for i := range Endpoints {
+		e := &Endpoints[i]
+		if (e.answer == nil) == (e.serve == nil) || e.Doc == "" || e.Needs == MayNothing || ids[e.ID()] {
+			t.Errorf("%s %s: answers in no way or in two, has no doc or no rights, or an ID twice: %s",
+				e.Method, e.Pattern, e.ID())
+		}
+		if (e.Method == "GET") == (e.Needs == MayChange) && !e.Profile {
+			t.Errorf("%s %s needs the right to %s", e.Method, e.Pattern, e.Needs)
+		}
+		if e.answer != nil && e.Out == nil {
+			t.Errorf("%s %s does not say what it answers", e.Method, e.Pattern)
+		}
+		ids[e.ID()] = true
+	}
+}

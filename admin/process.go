@@ -1,0 +1,81 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+)
+
+// Process is what the surface asks of the process that it belongs to. Safe for any goroutine but a reactor's. An answer
+// belongs to the caller.
+type Process interface {
+	// Status says how the process does.
+	Status() *Status
+	// Configuration returns the configuration in force, without its secrets. ErrNoText: its text is not kept.
+	Configuration() (*Configuration, error)
+	// Routes returns the routes, in the order of the files.
+	Routes() []Route
+	// Upstreams returns the upstreams with their backends, by name.
+	Upstreams() []Upstream
+	// ChangeBackend does what an operator asks of a backend, and returns how it stands then. ErrUnknown: there is none.
+	ChangeBackend(upstream, backend string, change *BackendChange) (*Backend, error)
+	// Connections returns the connections after a cursor, "" for the first ones, that keep returns true for, at most n.
+	// next is the cursor of the following ones; "" at the end. keep is called on reactors.
+	Connections(ctx context.Context, cursor string, n int, keep func(c *Connection) bool) (
+		list []Connection, next string, err error)
+	// Certificates returns the certificates of listeners.
+	Certificates() []Certificate
+	// Reload reads the configuration again and applies it. An error means that it was not even read.
+	Reload(ctx context.Context) (*Reloaded, error)
+	// Stop begins to end the process.
+	Stop(now bool) (*Stopping, error)
+	// SetLogLevel has the error log say more or less for a time.
+	SetLogLevel(level string, d time.Duration) (*LogLevel, error)
+	// Ready returns why the process is not ready for requests; nil: it is.
+	Ready() error
+	// Metrics serves the counters.
+	Metrics() http.Handler
+}
+
+// What a Process answers with. Other errors are faults of the process: 500.
+var (
+	ErrUnknown  = errors.New("there is no such thing")                                                           // 404
+	ErrNoText   = errors.New("the process was not started from files, so there is no text of its configuration") // 404
+	ErrConflict = errors.New("not now")                                                                          // 409
+	ErrInvalid  = errors.New("this cannot be")                                                                   // 400
+)
+
+// problem is an error with its status and its word for programs.
+// Immutable.
+type problem struct {
+	status int
+	code   string
+	text   string
+}
+
+// Error returns the text.
+func (p *problem) Error() string { return p.text }
+
+// statusOf returns the status and the word for an error.
+func statusOf(err error) (status int, code string) {
+	var p *problem
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &p):
+		return p.status, p.code
+	case errors.As(err, &large):
+		return http.StatusRequestEntityTooLarge, "too-large"
+	case errors.Is(err, ErrUnknown):
+		return http.StatusNotFound, "unknown"
+	case errors.Is(err, ErrNoText):
+		return http.StatusNotFound, "no-text"
+	case errors.Is(err, ErrConflict):
+		return http.StatusConflict, "conflict"
+	case errors.Is(err, ErrInvalid):
+		return http.StatusBadRequest, "invalid"
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return http.StatusServiceUnavailable, "timeout"
+	}
+	return http.StatusInternalServerError, "fault"
+}

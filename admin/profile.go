@@ -1,0 +1,83 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"runtime/pprof"
+	"runtime/trace"
+	"strconv"
+	"time"
+)
+
+// The time of a profile over a time, in seconds. Package net/http/pprof is not used, since it registers itself with the
+// server that a program may have for other things.
+const (
+	profileTime = 30
+	profileMost = 60
+)
+
+// serveProfile writes a profile of the runtime.
+func serveProfile(_ *Surfaces, w http.ResponseWriter, r *http.Request) {
+	seconds, err := numberOf(r, "seconds", profileTime, profileMost)
+	if err == nil {
+		var debug int
+		if debug, err = numberOf(r, "debug", 0, 2); err == nil {
+			err = writeProfile(w, r, time.Duration(seconds)*time.Second, debug)
+		}
+	}
+	if err != nil {
+		writeProblem(w, err)
+	}
+}
+
+// writeProfile writes the profile that r names. After an error nothing is written.
+func writeProfile(w http.ResponseWriter, r *http.Request, d time.Duration, debug int) error {
+	name := r.PathValue("profile")
+	measured, kind := pprof.Lookup(name), "application/octet-stream"
+	if measured != nil && debug > 0 {
+		kind = "text/plain; charset=utf-8"
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(d + writeTime))
+	switch {
+	case name == "profile":
+		if err := pprof.StartCPUProfile(w); err != nil {
+			return fmt.Errorf("%w: %w", ErrConflict, err)
+		}
+		wait(r.Context(), d)
+		pprof.StopCPUProfile()
+	case name == "trace":
+		if err := trace.Start(w); err != nil {
+			return fmt.Errorf("%w: %w", ErrConflict, err)
+		}
+		wait(r.Context(), d)
+		trace.Stop()
+	case measured == nil:
+		return fmt.Errorf("%w: a profile %q", ErrUnknown, name)
+	default:
+		_ = measured.WriteTo(w, debug) // the client has gone
+	}
+	return nil
+}
+
+// numberOf returns a parameter of the query, preset without one.
+func numberOf(r *http.Request, name string, preset, most int) (int, error) {
+	text := r.URL.Query().Get(name)
+	if text == "" {
+		return preset, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > most {
+		return 0, fmt.Errorf("%w: %s is a number up to %d", ErrInvalid, name, most)
+	}
+	return n, nil
+}
+
+// wait waits for d, or until ctx ends.
+func wait(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	<-ctx.Done()
+}

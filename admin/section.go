@@ -1,0 +1,224 @@
+package admin
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/config/value"
+)
+
+// Settings is the section [admin].
+// Immutable after the configuration was read.
+type Settings struct {
+	schema.Given
+	Listen   Listen
+	Token    string
+	ClientCA string
+	Cert     string
+	Key      string
+	Read     string
+	Writable bool
+	Names    []string
+	Pprof    bool
+	Metrics  string
+}
+
+// MetricsSettings is what the section [metrics] says of its address.
+// Immutable after the configuration was read.
+type MetricsSettings struct {
+	schema.Given
+	Listen Listen
+	Names  []string
+}
+
+// Listen is where a surface listens.
+type Listen struct {
+	Off       bool
+	Addresses []value.Address // none and not Off: the default
+}
+
+// The codes of warnings.
+const codeNoToken = "admin-without-token"
+
+// tokenLeast is the length of 16 random bytes in base64: 128 bits.
+const tokenLeast = 22
+
+// typeListen reads addresses, "off" or false.
+var typeListen = schema.Type{Name: "address, list or false", Truth: true, Parse: parseListen}
+
+// typePath reads the path of a URL.
+var typePath = schema.Type{Name: "path", Parse: parsePath}
+
+// typeNames reads names of hosts.
+var typeNames = schema.Type{Name: "host or list", Parse: parseNames}
+
+func init() { config.Register(adminSection(), metricsSection()) }
+
+func adminSection() *schema.Section {
+	return &schema.Section{
+		Path: "admin", New: schema.Make[Settings], Resolve: resolve, Later: []string{"dashboard"},
+		Doc: "The address at which operators, and the commands of `edge`, see and change the running process: " +
+			"see [admin](admin.md).",
+		Codes: []schema.Code{{Name: codeNoToken, Doc: "`[admin]` listens on TCP and has neither `token` nor " +
+			"`client_ca`: there is nothing but `/livez`, `/readyz` and the metrics."}},
+		Keys: []*schema.Key{
+			{Path: "listen", Type: typeListen, Example: `"unix:/run/edge/admin.sock"`,
+				Into: schema.Into(func(e *Settings) *Listen { return &e.Listen }),
+				Doc: "Where it listens; `false` or `\"off\"`: nowhere. Without the key it is `admin.sock` in the " +
+					"folder that `RUNTIME_DIRECTORY` names, else in `/run/edge`, where that folder is there and the " +
+					"process may write it. An address that is not a loopback one needs `cert`, and `token` or " +
+					"`client_ca`."},
+			{Path: "token", Type: schema.String, Example: `"${file:/run/secrets/edge_admin}"`, Secret: true,
+				Into: schema.Into(func(e *Settings) *string { return &e.Token }),
+				Doc: "What clients over TCP have to show, as `Authorization: Bearer TOKEN`; 22 characters or more. " +
+					"A reload changes it."},
+			{Path: "client_ca", Type: schema.String, Example: `"/etc/edge/operators.pem"`,
+				Into: schema.Into(func(e *Settings) *string { return &e.ClientCA }),
+				Doc:  "Authorities of client certificates, one of which takes the place of the token."},
+			{Path: "cert", Type: schema.String, Example: `"/etc/edge/tls/admin.pem"`,
+				Into: schema.Into(func(e *Settings) *string { return &e.Cert }),
+				Doc:  "The certificate over TCP, which is TLS then. A reload reads it again."},
+			{Path: "key", Type: schema.String, Example: `"/etc/edge/tls/admin.key"`,
+				Into: schema.Into(func(e *Settings) *string { return &e.Key }),
+				Doc:  "Its private key; without it, the key is in the file of the certificate."},
+			{Path: "read", Type: schema.Choice, Default: `"group"`, Enum: []string{"group", "all"}, Example: `"all"`,
+				Into: schema.Into(func(e *Settings) *string { return &e.Read }),
+				Doc: "Which users of the machine may read by a Unix socket: those that may change things (root, the " +
+					"user of the process and its group), or all."},
+			{Path: "writable", Type: schema.Bool, Default: "false", Example: "true",
+				Into: schema.Into(func(e *Settings) *bool { return &e.Writable }),
+				Doc:  "Whether clients over TCP may change things. By a Unix socket it depends on the user alone."},
+			{Path: "names", Type: typeNames, Example: `["edge.example.com"]`,
+				Into: schema.Into(func(e *Settings) *[]string { return &e.Names }),
+				Doc: "Hosts that clients over TCP may ask for, beside IP addresses, `localhost` and the name of the " +
+					"machine: a web page whose name was made to lead here is refused."},
+			{Path: "pprof", Type: schema.Bool, Default: "false", Example: "true",
+				Into: schema.Into(func(e *Settings) *bool { return &e.Pprof }),
+				Doc:  "Whether those that may change things get profiles of the Go runtime."},
+			{Path: "metrics", Type: typePath, Default: `"/metrics"`, Example: `"/stats"`,
+				Into: schema.Into(func(e *Settings) *string { return &e.Metrics }),
+				Doc:  "The path of the metrics."},
+		},
+	}
+}
+
+func metricsSection() *schema.Section {
+	return &schema.Section{
+		Path: "metrics", New: schema.Make[MetricsSettings], Later: []string{"hosts"},
+		Doc: "Counters for Prometheus.",
+		Keys: []*schema.Key{
+			{Path: "listen", Type: typeListen, Example: `":9145"`,
+				Into: schema.Into(func(e *MetricsSettings) *Listen { return &e.Listen }),
+				Doc: "An address with `/metrics`, `/livez` and `/readyz` alone, for anyone. Without it they are at " +
+					"the address of `[admin]`."},
+			{Path: "names", Type: typeNames, Example: `["edge.example.com"]`,
+				Into: schema.Into(func(e *MetricsSettings) *[]string { return &e.Names }),
+				Doc: "Hosts that clients may ask for, beside IP addresses, `localhost`, names without a dot and the " +
+					"name of the machine."},
+		},
+	}
+}
+
+func parseListen(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
+	if n.Kind == syntax.KindBool && !n.Truth || n.Kind == syntax.KindString && n.Text == "off" {
+		return Listen{Off: true}, true
+	}
+	if n.Kind == syntax.KindBool {
+		d.Report.Errorf(n.Value, `write an address such as "unix:/run/edge/admin.sock"`, "%q takes an address or false",
+			n.Key)
+		return nil, false
+	}
+	v, right := value.TypeListen.Parse(d, k, n)
+	list, _ := v.([]value.Address)
+	return Listen{Addresses: list}, right
+}
+
+func parsePath(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	s, ok := d.String(n, "a path")
+	if ok && (!strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?#%{} ") || strings.HasPrefix(s, "/v1/")) {
+		d.Report.Errorf(n.Value, `write one such as "/metrics"`, "%s is not a path for metrics", syntax.Quote(s))
+		return "", false
+	}
+	return s, ok
+}
+
+func parseNames(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	var all []string
+	right := d.Each(n, "a host", func(c *syntax.Node, s string) bool {
+		name := hostOf(s)
+		if name == "" || strings.Contains(s, ":") {
+			d.Report.Errorf(c.Value, "it has neither scheme nor port", "%s is not the name of a host", syntax.Quote(s))
+			return false
+		}
+		all = append(all, name)
+		return true
+	})
+	return all, right
+}
+
+// resolve checks [admin] as a whole.
+func resolve(doc *schema.Document, t schema.Target) {
+	e := t.(*Settings)
+	if e.Token != "" && len(e.Token) < tokenLeast {
+		doc.Report.Errorf(e.At("token"), "openssl rand -hex 16 makes one",
+			"the token has %d characters, %d are the least", len(e.Token), tokenLeast)
+	}
+	for _, alone := range []string{"key", "client_ca"} {
+		if e.Has(alone) && e.Lacks("cert") {
+			doc.Report.Errorf(e.Head(alone), "add cert, the certificate of this address", "%q has no meaning "+
+				"without \"cert\"",
+				alone)
+		}
+	}
+	known := e.Token != "" || e.ClientCA != "" || e.Failed("token") || e.Failed("client_ca")
+	for i := range e.Listen.Addresses {
+		a := &e.Listen.Addresses[i]
+		at := e.ElementAt("listen", i, len(e.Listen.Addresses))
+		switch {
+		case a.Network == "unix":
+		case !isLoopback(a) && !known:
+			doc.Report.Errorf(at, "add token and cert to [admin], or listen on \"unix:/run/edge/admin.sock\"",
+				"%s is not a loopback address: anyone who reaches it could change the process", syntax.Quote(a.Text))
+		case !isLoopback(a) && e.Lacks("cert"):
+			doc.Report.Errorf(at, "add cert to [admin], or listen on \"unix:/run/edge/admin.sock\"",
+				"%s is not a loopback address: without TLS the token could be read on the way", syntax.Quote(a.Text))
+		case !known:
+			doc.Report.Warnf(codeNoToken, at, "add token to [admin]: openssl rand -hex 16 makes one",
+				"without a token %s has nothing but /livez, /readyz and the metrics", syntax.Quote(a.Text))
+		}
+	}
+}
+
+// isLoopback reports whether a is reached from this machine alone.
+func isLoopback(a *value.Address) bool {
+	ip, err := netip.ParseAddr(a.Host)
+	return err == nil && ip.IsLoopback()
+}
+
+// settingsOf returns what cfg says of the surfaces.
+func settingsOf(cfg *config.Config) (*Settings, *MetricsSettings) {
+	a, m := schema.Only[*Settings](cfg.Features), schema.Only[*MetricsSettings](cfg.Features)
+	if a == nil {
+		a = &Settings{Read: "group", Metrics: metricsPath}
+	}
+	if m == nil {
+		m = &MetricsSettings{}
+	}
+	return a, m
+}
+
+// String returns the addresses as a file has them.
+func (l Listen) String() string {
+	if l.Off {
+		return "off"
+	}
+	texts := make([]string, len(l.Addresses))
+	for i := range l.Addresses {
+		texts[i] = l.Addresses[i].Text
+	}
+	return fmt.Sprint(texts)
+}

@@ -1,0 +1,399 @@
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/certs"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/value"
+)
+
+// Bounds of a surface.
+const (
+	connsMost = 64
+	headTime  = 5 * time.Second
+	idleTime  = 30 * time.Second
+	writeTime = 30 * time.Second // of an answer
+	headBytes = 32 << 10
+	stopTime  = time.Second // for answers that are under way at the end
+)
+
+// Options say how surfaces are opened. The zero value is good.
+type Options struct {
+	UID, GID int    // that Unix sockets are given to; 0 or below: they stay the process's
+	Version  string // for the OpenAPI document
+}
+
+// Surfaces are the addresses of one process: those of [admin] and that of [metrics].
+// Safe for any goroutine.
+type Surfaces struct {
+	process   Process
+	options   Options
+	mux       *http.ServeMux
+	byPattern map[string]*Endpoint
+	heavy     chan struct{} // holds one element for each expensive call that runs
+	machine   string        // the name of the machine, in lower case
+
+	mu      sync.Mutex
+	open    []*surface // guarded by mu
+	told    string     // why there is no surface, as it was logged last; guarded by mu
+	started bool       // guarded by mu
+	stopped bool       // guarded by mu
+}
+
+// surface is one address.
+// Safe for any goroutine.
+type surface struct {
+	all      *Surfaces
+	key      string // of its address
+	text     string // as the file has it
+	section  string // admin or metrics
+	unix     bool
+	probes   bool // [metrics]: for probes alone
+	listener net.Listener
+	file     *socketFile // of a Unix socket; nil: none
+	policy   atomic.Pointer[policy]
+	server   *http.Server
+	bound    *bounded      // nil before Start
+	done     chan struct{} // closed when the server has ended; nil before Start
+}
+
+// New makes surfaces without an address.
+func New(p Process, o Options) *Surfaces {
+	s := &Surfaces{process: p, options: o, byPattern: make(map[string]*Endpoint), heavy: make(chan struct{}, heavyMost)}
+	for i := range Endpoints {
+		e := &Endpoints[i]
+		s.byPattern[e.Method+" "+e.Pattern] = e
+	}
+	s.mux = s.routes()
+	if name, err := os.Hostname(); err == nil {
+		s.machine = hostOf(name)
+	}
+	return s
+}
+
+// Prepare opens the addresses that cfg names and s does not have. commit makes them those of s, with what cfg says of
+// all, and closes the others; undo closes those that were opened. One of the two is called next.
+func (s *Surfaces) Prepare(cfg *config.Config) (commit, undo func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := &building{all: s, policies: make(map[*surface]*policy)}
+	undo = func() {
+		for _, f := range b.fresh {
+			f.closeSocket()
+		}
+	}
+	if err := b.build(cfg); err != nil {
+		undo()
+		return nil, nil, err
+	}
+	return func() { s.commit(b) }, undo, nil
+}
+
+// building is the surfaces of the next configuration.
+type building struct {
+	all      *Surfaces
+	list     []*surface
+	fresh    []*surface // of list, those that were opened for it
+	policies map[*surface]*policy
+}
+
+// build opens what cfg names. all.mu is held.
+func (b *building) build(cfg *config.Config) error {
+	a, m := settingsOf(cfg)
+	p, err := b.all.policyOf(a)
+	if err != nil {
+		return fmt.Errorf("[admin]: %w", err)
+	}
+	addresses := a.Listen.Addresses
+	if len(addresses) == 0 && !a.Listen.Off {
+		if err := b.addDefault(p); err != nil {
+			b.all.tellNone(err)
+		}
+	}
+	for i := range addresses {
+		own := *p
+		own.anyProbes = addresses[i].Network != "unix" && isLoopback(&addresses[i])
+		if err := b.add(&addresses[i], "admin", &own); err != nil {
+			return err
+		}
+	}
+	probes := &policy{names: slices.Concat(m.Names, []string{b.all.machine}), metrics: metricsPath, anyProbes: true}
+	for i := range m.Listen.Addresses {
+		if err := b.add(&m.Listen.Addresses[i], "metrics", probes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addDefault adds the address that a process has whose configuration names none; nothing where there is no folder for
+// it. An error is one of the address.
+func (b *building) addDefault(p *policy) error {
+	path := DefaultSocket()
+	if path != "" {
+		return b.add(&value.Address{Network: "unix", Path: path, Text: "unix:" + path}, "admin", p)
+	}
+	for _, f := range b.all.open { // the process has given up the right to make it
+		if f.section == "admin" && strings.HasSuffix(f.text, "/"+socketName) && f.unix {
+			b.list = append(b.list, f)
+			b.policies[f] = p
+		}
+	}
+	return nil
+}
+
+// tellNone logs once why there is no surface. mu is held.
+func (s *Surfaces) tellNone(err error) {
+	if text := err.Error(); s.told != text {
+		s.told = text
+		slog.Info("no admin surface", "error", text, "try", "[admin] listen names an address, false turns it off")
+	}
+}
+
+// DefaultSocket returns the path of the socket of a process whose configuration names no address; "": there is none.
+func DefaultSocket() string {
+	dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":")
+	if dir == "" {
+		dir = RuntimeFolder
+	}
+	if !usable(dir) {
+		return ""
+	}
+	return dir + "/" + socketName
+}
+
+// RuntimeFolder is where the socket is looked for that no configuration names.
+const RuntimeFolder = "/run/edge"
+
+const socketName = "admin.sock"
+
+// policyOf reads the files that a names.
+func (s *Surfaces) policyOf(a *Settings) (*policy, error) {
+	p := &policy{names: slices.Concat(a.Names, []string{s.machine}), readAll: a.Read == "all", writable: a.Writable,
+		pprof: a.Pprof, metrics: a.Metrics, verifies: a.ClientCA != ""}
+	if a.Token != "" {
+		p.token, p.tokens = a.Token, append(p.tokens, sha256.Sum256([]byte(a.Token)))
+	}
+	if a.Cert == "" {
+		return p, nil
+	}
+	key := a.Key
+	if key == "" {
+		key = a.Cert
+	}
+	pair, err := tls.LoadX509KeyPair(a.Cert, key)
+	if err != nil {
+		return nil, fmt.Errorf("cert: %w", err)
+	}
+	p.tls = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12,
+		NextProtos: []string{"http/1.1"}}
+	if p.verifies {
+		var pool *x509.CertPool
+		if pool, err = certs.Authorities(a.ClientCA); err != nil {
+			return nil, fmt.Errorf("client_ca: %w", err)
+		}
+		p.tls.ClientCAs, p.tls.ClientAuth = pool, tls.VerifyClientCertIfGiven
+	}
+	return p, nil
+}
+
+// add adds an address, the socket of which s may have already.
+func (b *building) add(a *value.Address, section string, p *policy) error {
+	key := section + " " + a.Network + " " + a.Host + " " + strconv.Itoa(a.Port) + a.Path
+	for _, f := range b.all.open {
+		if f.key == key && !slices.Contains(b.list, f) {
+			b.list = append(b.list, f)
+			b.policies[f] = p
+			return nil
+		}
+	}
+	f := &surface{all: b.all, key: key, text: a.Text, section: section, unix: a.Network == "unix",
+		probes: section == "metrics"}
+	if err := f.listen(a, b.all.options, p); err != nil {
+		return fmt.Errorf("[%s] listen: %s: %w", section, a.Text, err)
+	}
+	f.policy.Store(p)
+	b.list, b.fresh = append(b.list, f), append(b.fresh, f)
+	b.policies[f] = p
+	return nil
+}
+
+// commit puts b in place.
+func (s *Surfaces) commit(b *building) {
+	s.mu.Lock()
+	old := s.open
+	s.open = b.list
+	for f, p := range b.policies {
+		f.policy.Store(p)
+		if f.file != nil {
+			f.file.open(p.readAll)
+		}
+	}
+	started := s.started && !s.stopped
+	if started {
+		for _, f := range b.fresh {
+			f.start()
+		}
+	}
+	s.mu.Unlock()
+	for _, f := range old {
+		if !slices.Contains(b.list, f) {
+			go f.stop() // the request that asked for the reload may be one of f's
+		}
+	}
+}
+
+// Start serves what is open, and from then on what Prepare opens.
+func (s *Surfaces) Start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started = true
+	for _, f := range s.open {
+		f.start()
+	}
+}
+
+// Stop ends all surfaces. Answers that are under way have a second.
+func (s *Surfaces) Stop() {
+	s.mu.Lock()
+	open := s.open
+	s.open, s.stopped = nil, true
+	s.mu.Unlock()
+	var ended sync.WaitGroup
+	for _, f := range open {
+		ended.Go(f.stop)
+	}
+	ended.Wait()
+}
+
+// Addresses returns where s listens, as files have it; of a port 0 the one that the kernel chose.
+func (s *Surfaces) Addresses() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := []string{}
+	for _, f := range s.open {
+		if f.section == "admin" {
+			all = append(all, f.address())
+		}
+	}
+	return all
+}
+
+// Listening returns the addresses of all surfaces by their sections.
+func (s *Surfaces) Listening() (all [][2]string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range s.open {
+		all = append(all, [2]string{f.section, f.address()})
+	}
+	return all
+}
+
+// address returns where f listens.
+func (f *surface) address() string {
+	if f.unix {
+		return f.text
+	}
+	return f.listener.Addr().String()
+}
+
+// listen opens the socket.
+func (f *surface) listen(a *value.Address, o Options, p *policy) (err error) {
+	if f.unix {
+		f.listener, f.file, err = listenUnix(a.Path, o.UID, o.GID)
+		return err
+	}
+	scheme := "http"
+	if p.tls != nil {
+		scheme = "https"
+	}
+	f.listener, err = listenTCP(a.Network, value.JoinHostPort(a.Host, strconv.Itoa(a.Port)), scheme, p.token)
+	return err
+}
+
+// start serves. all.mu is held.
+func (f *surface) start() {
+	f.done = make(chan struct{})
+	f.server = &http.Server{
+		Handler: f, ReadHeaderTimeout: headTime, ReadTimeout: headTime + writeTime, IdleTimeout: idleTime,
+		WriteTimeout: writeTime, MaxHeaderBytes: headBytes, ErrorLog: slog.NewLogLogger(quiet{}, slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if held, ok := c.(*heldConn); ok {
+				return context.WithValue(ctx, peerKey{}, peerOf(held.Conn))
+			}
+			return ctx
+		},
+	}
+	f.bound = &bounded{Listener: f.listener, room: make(chan struct{}, connsMost), closed: make(chan struct{})}
+	go f.serve(&secured{f.bound, f})
+}
+
+// secured puts TLS on connections where the configuration in force has a certificate.
+// Safe for any goroutine.
+type secured struct {
+	net.Listener
+	surface *surface
+}
+
+// Accept waits for a connection.
+func (s *secured) Accept() (net.Conn, error) {
+	c, err := s.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	if config := s.surface.policy.Load().tls; config != nil && !s.surface.unix {
+		return tls.Server(c, config), nil
+	}
+	return c, nil
+}
+
+// serve serves until stop.
+func (f *surface) serve(l net.Listener) {
+	defer close(f.done)
+	if err := f.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		slog.Error("an admin surface ended", "address", f.text, "error", err)
+	}
+}
+
+// stop ends f.
+func (f *surface) stop() {
+	f.file.remove()
+	if f.done == nil {
+		f.closeSocket()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+	defer cancel()
+	if f.server.Shutdown(ctx) != nil {
+		_ = f.server.Close()
+	}
+	<-f.done
+}
+
+// closeSocket closes a surface that has not begun to serve.
+func (f *surface) closeSocket() {
+	f.file.remove()
+	_ = f.listener.Close()
+}
+
+// quiet drops what net/http says of single connections.
+type quiet struct{ slog.Handler }
+
+// Enabled reports that nothing is logged.
+func (quiet) Enabled(context.Context, slog.Level) bool { return false }

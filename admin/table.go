@@ -1,0 +1,238 @@
+package admin
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// Rights say what a client may do. Each includes those before it.
+type Rights uint8
+
+// The rights.
+const (
+	MayNothing Rights = iota
+	MayProbe          // ask whether the process lives and is ready, and for its metrics
+	MayRead           // see what runs
+	MayChange         // everything
+)
+
+// String returns the word for the rights in the documentation.
+func (r Rights) String() string { return [...]string{"nothing", "probe", "read", "change"}[r] }
+
+// Param is a parameter of a query.
+type Param struct{ Name, Doc string }
+
+// Endpoint is one operation: a row of the table that routes, documentation and commands are made from.
+// Immutable.
+type Endpoint struct {
+	Method  string
+	Pattern string // as http.ServeMux has it, without the method
+	Command string // the command of edge that asks for it; "": none
+	Doc     string // Markdown; the first sentence is the help of the command
+	Needs   Rights
+	Heavy   bool // few at a time
+	Profile bool // with [admin] pprof alone
+	Query   []Param
+	In      any // a value of the type of the body; nil: it has none
+	Out     any // a value of the type of the answer; nil: it is text
+
+	answer func(c *call) (any, error)                                // nil: serve writes the answer
+	serve  func(s *Surfaces, w http.ResponseWriter, r *http.Request) // nil: answer does
+}
+
+// ID names the endpoint in the OpenAPI document: "getStatus".
+func (e *Endpoint) ID() string { return operationID(e.Method, e.Pattern) }
+
+const (
+	pageMost    = 1000             // connections in one answer
+	logTime     = 10 * time.Minute // of a level without a time
+	logTimeMost = 24 * time.Hour
+)
+
+// Endpoints are all operations of the API, in the order of the documentation.
+var Endpoints []Endpoint
+
+func init() { Endpoints = slices.Concat(probes(), reads(), changes()) } // below: the document is made from it
+
+// probes are the endpoints for programs that watch over the process.
+func probes() []Endpoint {
+	return []Endpoint{
+		{Method: "GET", Pattern: "/livez", Needs: MayProbe, Command: "status --live",
+			Doc:   "Say that the process lives: 200 and `ok`.",
+			serve: func(_ *Surfaces, w http.ResponseWriter, _ *http.Request) { writeText(w, http.StatusOK, "ok\n") }},
+		{Method: "GET", Pattern: "/readyz", Needs: MayProbe,
+			Doc: "Say whether the process takes requests: 200 and `ok`, or 503 and the reason while it starts or " +
+				"drains.",
+			serve: (*Surfaces).serveReady},
+		{Method: "GET", Pattern: "/metrics", Needs: MayProbe,
+			Doc:   "Counters for Prometheus. The path is `metrics` of `[admin]`.",
+			serve: func(s *Surfaces, w http.ResponseWriter, r *http.Request) { s.process.Metrics().ServeHTTP(w, r) }},
+	}
+}
+
+// reads are the endpoints that show what runs.
+func reads() []Endpoint {
+	return []Endpoint{
+		{Method: "GET", Pattern: "/v1/status", Needs: MayRead, Command: "status", Out: Status{},
+			Doc:    "Say how the process does: version, configuration, connections, listeners, upstreams.",
+			answer: func(c *call) (any, error) { return c.process.Status(), nil }},
+		{Method: "GET", Pattern: "/v1/config", Needs: MayRead, Heavy: true, Out: Configuration{},
+			Doc: "The configuration in force, all files merged. Secrets are hidden; `${NAME}` and `${file:…}` are " +
+				"shown as they are written.",
+			answer: func(c *call) (any, error) { return c.process.Configuration() }},
+		{Method: "GET", Pattern: "/v1/routes", Needs: MayRead, Heavy: true, Command: "routes", Out: List[Route]{},
+			Doc:    "List the routes, in the order of the files. `edge explain` says which one takes a request.",
+			answer: func(c *call) (any, error) { return &List[Route]{Items: c.process.Routes()}, nil }},
+		{Method: "GET", Pattern: "/v1/upstreams", Needs: MayRead, Heavy: true, Command: "upstreams",
+			Out:    List[Upstream]{},
+			Doc:    "List the upstreams with their backends: which serve, why others do not, what is under way.",
+			answer: func(c *call) (any, error) { return &List[Upstream]{Items: c.process.Upstreams()}, nil }},
+		{Method: "GET", Pattern: "/v1/connections", Needs: MayRead, Heavy: true, Command: "conns",
+			Out: List[Connection]{},
+			Query: []Param{
+				{"filter", "Which ones, as in `host == \"example.com\" && requests > 10`."},
+				{"limit", "How many, 1000 at most; none: 1000."},
+				{"cursor", "`next` of the page before."}},
+			Doc:    "List the connections of clients, a page at a time.",
+			answer: listConnections},
+		{Method: "GET", Pattern: "/v1/certificates", Needs: MayRead, Command: "certs", Out: List[Certificate]{},
+			Doc:    "List the certificates that handshakes present, and when they expire.",
+			answer: func(c *call) (any, error) { return &List[Certificate]{Items: c.process.Certificates()}, nil }},
+		{Method: "GET", Pattern: "/v1/openapi.json", Needs: MayRead, Doc: "This API as an OpenAPI 3.1 document.",
+			serve: func(_ *Surfaces, w http.ResponseWriter, _ *http.Request) { writeDocument(w) }},
+		{Method: "GET", Pattern: "/debug/pprof/{profile}", Needs: MayChange, Heavy: true, Profile: true,
+			Query: []Param{
+				{"seconds", "How long to measure, for `profile` and `trace`, 60 at most; none: 30."},
+				{"debug", "1 or 2: text, where the profile has a form for people."}},
+			Doc: "Profiles of the Go runtime for `go tool pprof`: `profile`, `heap`, `allocs`, `goroutine`, " +
+				"`block`, `mutex`, `trace`. With `pprof = true` alone.",
+			serve: serveProfile},
+	}
+}
+
+// changes are the endpoints that change what runs.
+func changes() []Endpoint {
+	return []Endpoint{
+		{Method: "PATCH", Pattern: "/v1/upstreams/{upstream}/backends/{backend}", Needs: MayChange, Command: "drain",
+			In: BackendChange{}, Out: Backend{},
+			Doc: "Drain a backend, take it out, have it serve again, or change the part of its weight, for a time. " +
+				"`draining` ends what is under way and keeps clients that a sticky cookie holds; `down` takes no " +
+				"request at all. A `/` in a name is written `%2F`. What was asked for holds until it is taken back, " +
+				"the backend leaves the configuration, or the process ends.",
+			answer: changeBackend},
+		{Method: "POST", Pattern: "/v1/reload", Needs: MayChange, Heavy: true, Command: "reload", Out: Reloaded{},
+			Doc: "Read the configuration again and apply it. With errors nothing changes: the answer says what is " +
+				"wrong, with status 422.",
+			answer: reload},
+		{Method: "POST", Pattern: "/v1/stop", Needs: MayChange, Command: "stop", In: Stop{}, Out: Stopping{},
+			Doc: "End the process: requests may take `grace_period`, or are cut with `now`. The answer comes at " +
+				"once, with status 202.",
+			answer: stop},
+		{Method: "PUT", Pattern: "/v1/log", Needs: MayChange, Command: "log", In: LogChange{}, Out: LogLevel{},
+			Doc: "Have the error log say more or less for a time, 10 minutes unless `for` says otherwise, 24 " +
+				"hours at most.",
+			answer: changeLog},
+	}
+}
+
+// Find returns the endpoint of a command, or nil.
+func Find(command string) *Endpoint {
+	for i := range Endpoints {
+		if e := &Endpoints[i]; e.Command == command {
+			return e
+		}
+	}
+	return nil
+}
+
+// changeBackend answers a PATCH of a backend.
+func changeBackend(c *call) (any, error) {
+	var change BackendChange
+	if err := c.body(&change); err != nil {
+		return nil, err
+	}
+	switch change.State {
+	case "", BackendServing, BackendDraining, BackendDown:
+	default:
+		return nil, fmt.Errorf("%w: state is serving, draining or down, not %q", ErrInvalid, change.State)
+	}
+	if share := change.Share; share != nil && !(*share >= 0 && *share <= 1) {
+		return nil, fmt.Errorf("%w: share is a number from 0 to 1", ErrInvalid)
+	}
+	if change.State == "" && change.Share == nil {
+		return nil, fmt.Errorf("%w: give state or share", ErrInvalid)
+	}
+	return c.process.ChangeBackend(c.request.PathValue("upstream"), c.request.PathValue("backend"), &change)
+}
+
+// listConnections answers with a page of connections.
+func listConnections(c *call) (any, error) {
+	q := c.request.URL.Query()
+	keep, err := ParseFilter(q.Get("filter"))
+	if err != nil {
+		return nil, err
+	}
+	n := pageMost
+	if text := q.Get("limit"); text != "" {
+		if n, err = strconv.Atoi(text); err != nil || n < 1 || n > pageMost {
+			return nil, fmt.Errorf("%w: limit is a number from 1 to %d", ErrInvalid, pageMost)
+		}
+	}
+	list, next, err := c.process.Connections(c.request.Context(), q.Get("cursor"), n, keep)
+	return &List[Connection]{list, next}, err
+}
+
+// reload answers with what a reload has done.
+func reload(c *call) (any, error) {
+	if err := c.body(nil); err != nil {
+		return nil, err
+	}
+	done, err := c.process.Reload(c.request.Context())
+	if err == nil && !done.Applied {
+		c.status = http.StatusUnprocessableEntity
+	}
+	return done, err
+}
+
+// stop answers before the process ends.
+func stop(c *call) (any, error) {
+	var ask Stop
+	if err := c.body(&ask); err != nil {
+		return nil, err
+	}
+	c.status = http.StatusAccepted
+	return c.process.Stop(ask.Now)
+}
+
+// changeLog answers with the level that holds now.
+func changeLog(c *call) (any, error) {
+	var ask LogChange
+	if err := c.body(&ask); err != nil {
+		return nil, err
+	}
+	d := time.Duration(ask.For)
+	switch ask.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		return nil, fmt.Errorf("%w: level is debug, info, warn or error, not %q", ErrInvalid, ask.Level)
+	}
+	if d < 0 || d > logTimeMost {
+		return nil, fmt.Errorf("%w: for is 24h at most", ErrInvalid)
+	}
+	if d == 0 {
+		d = logTime
+	}
+	return c.process.SetLogLevel(ask.Level, d)
+}
+
+// serveReady says whether the process takes requests.
+func (s *Surfaces) serveReady(w http.ResponseWriter, _ *http.Request) {
+	if err := s.process.Ready(); err != nil {
+		writeText(w, http.StatusServiceUnavailable, err.Error()+"\n")
+		return
+	}
+	writeText(w, http.StatusOK, "ok\n")
+}

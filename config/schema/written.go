@@ -1,0 +1,194 @@
+package schema
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
+)
+
+// Hidden stands for a secret in what Written returns.
+const Hidden = "(hidden)"
+
+// Written returns what the files say, merged, as an object of JSON in the order of the files. Values of keys that are
+// secret are hidden, as are passwords in URLs, fields that carry credentials, and keys that no section has. A ${…}
+// stands as it is written: a secret that is quoted by one is not shown.
+func (doc *Document) Written() []byte {
+	w := writer{}
+	if doc.root == nil {
+		return []byte("{}")
+	}
+	w.table(doc.root, doc.schema.root, false)
+	return w.out.Bytes()
+}
+
+// writer renders a tree without its secrets.
+// Owned by its goroutine.
+type writer struct{ out bytes.Buffer }
+
+// table renders n, which stands at p; nil: below a value, where keys are names that the user has chosen.
+func (w *writer) table(n *syntax.Node, p *place, hide bool) {
+	w.out.WriteByte('{')
+	for i, c := range n.Children {
+		if i > 0 {
+			w.out.WriteByte(',')
+		}
+		w.text(c.Key)
+		w.out.WriteByte(':')
+		switch at := childOf(p, c.Key); {
+		case p == nil:
+			w.value(c, nil, hide || namesSecret(c.Key))
+		case at == nil:
+			w.value(c, nil, true)
+		default:
+			w.value(c, at, hide)
+		}
+	}
+	w.out.WriteByte('}')
+}
+
+// childOf returns the place of a key; nil below values.
+func childOf(p *place, key string) *place {
+	if p == nil {
+		return nil
+	}
+	return p.children[key]
+}
+
+// value renders n, which stands at p.
+func (w *writer) value(n *syntax.Node, p *place, hide bool) {
+	isKey := p != nil && p.key != nil && (p.children == nil || n.Kind != syntax.KindTable)
+	if isKey {
+		hide, p = hide || p.key.Secret, nil
+	}
+	switch n.Kind {
+	case syntax.KindTable:
+		if p != nil && p.section != nil && p.shape == Named {
+			w.named(n, p, hide)
+			return
+		}
+		w.table(n, p, hide)
+	case syntax.KindList:
+		w.out.WriteByte('[')
+		for i, c := range n.Children {
+			if i > 0 {
+				w.out.WriteByte(',')
+			}
+			w.value(c, p, hide)
+		}
+		w.out.WriteByte(']')
+	default:
+		w.scalar(n, hide)
+	}
+}
+
+// named renders the entries of a section of that shape, whose names are no keys.
+func (w *writer) named(n *syntax.Node, p *place, hide bool) {
+	w.out.WriteByte('{')
+	for i, c := range n.Children {
+		if i > 0 {
+			w.out.WriteByte(',')
+		}
+		w.text(c.Key)
+		w.out.WriteByte(':')
+		if c.Kind == syntax.KindTable {
+			w.table(c, p, hide)
+		} else {
+			w.value(c, nil, true)
+		}
+	}
+	w.out.WriteByte('}')
+}
+
+// scalar renders a string, a number, a boolean or a date.
+func (w *writer) scalar(n *syntax.Node, hide bool) {
+	switch {
+	case n.Expanded:
+		raw := unquoted(n)
+		if hide && !reference.MatchString(raw) {
+			raw = Hidden
+		}
+		w.text(withoutCredentials(raw))
+	case n.Kind == syntax.KindNull:
+		w.out.WriteString("null")
+	case hide:
+		w.text(Hidden)
+	case n.Kind == syntax.KindBool:
+		w.any(n.Truth)
+	case n.Kind == syntax.KindInt:
+		w.any(n.Integer)
+	case n.Kind == syntax.KindFloat:
+		w.any(n.Fraction)
+	default:
+		w.text(withoutCredentials(n.Text))
+	}
+}
+
+func (w *writer) text(s string) { w.any(s) }
+
+// any writes a value of Go, none of which fails.
+func (w *writer) any(v any) {
+	e := json.NewEncoder(&w.out)
+	e.SetEscapeHTML(false)
+	if e.Encode(v) != nil {
+		w.out.WriteString("null")
+		return
+	}
+	w.out.Truncate(w.out.Len() - 1) // the line end
+}
+
+// reference matches a string that is one ${…} and nothing else, without a default, which could be a secret.
+var reference = regexp.MustCompile(`^\$\{(?:file:[^}]*|\w+)\}$`)
+
+// unquoted returns a string as the file has it, without its quotes.
+func unquoted(n *syntax.Node) string {
+	at := n.Value
+	if !at.IsValid() || at.From < 0 || at.To > len(at.Source.Text) || at.From >= at.To {
+		return Hidden
+	}
+	raw := strings.TrimSpace(string(at.Source.Text[at.From:at.To]))
+	for _, quote := range []string{`"""`, "'''", `"`, "'"} {
+		if len(raw) >= 2*len(quote) && strings.HasPrefix(raw, quote) && strings.HasSuffix(raw, quote) {
+			return raw[len(quote) : len(raw)-len(quote)]
+		}
+	}
+	return raw
+}
+
+var (
+	userinfo   = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s"'@]*@`)
+	credential = regexp.MustCompile(`(?i)([?&;][\w.-]*(?:token|passw(?:or)?d|secret|api[_-]?key)=)[^&;#\s"']*`)
+	preset     = regexp.MustCompile(`\$\{(\w+):-[^}]*\}`)
+)
+
+// withoutCredentials hides the user and the password in URLs, parameters that are called as credentials are, and the
+// default of a variable.
+func withoutCredentials(s string) string {
+	if strings.Contains(s, "@") {
+		s = userinfo.ReplaceAllString(s, "${1}"+Hidden+"@")
+	}
+	if strings.Contains(s, "=") {
+		s = credential.ReplaceAllString(s, "${1}"+Hidden)
+	}
+	if strings.Contains(s, ":-") {
+		s = preset.ReplaceAllString(s, "$${${1}:-"+Hidden+"}")
+	}
+	return s
+}
+
+// secretNames are parts of the names of fields that carry credentials.
+var secretNames = []string{"authorization", "cookie", "token", "secret", "passw", "api-key", "apikey", "api_key",
+	"access-key", "signature", "credential"}
+
+// namesSecret reports whether a name that the user has chosen, as that of a field, is one for credentials.
+func namesSecret(name string) bool {
+	name = strings.ToLower(name)
+	for _, part := range secretNames {
+		if strings.Contains(name, part) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,36 @@
+package docs
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	_ "github.com/edge-proxy/edge/admin" // it registers its sections
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+var update = flag.Bool("update", false, "write the pages anew that are made from code")
+
+// docs/configuration.md is made from the rows of all sections, those of other packages than config included.
+func TestReference_isUpToDate(t *testing.T) {
+	var b bytes.Buffer
+	if err := config.Reference(&b); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(testutil.Root(t), "docs", "configuration.md")
+	if *update {
+		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, b.Bytes()) {
+		t.Errorf("%s is out of date: go test ./internal/docs -run Reference -update writes it", path)
+	}
+}

@@ -1,0 +1,140 @@
+package inspect
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/session"
+	"github.com/edge-proxy/edge/tlsconn"
+)
+
+const (
+	lookedAt = 256             // slots in one task on a reactor
+	lookTime = 2 * time.Second // for a reactor to answer
+)
+
+// sighted is one connection as its reactor has seen it.
+type sighted struct {
+	ref      engine.Ref
+	listener *engine.Listener
+	client   poller.Addr
+	digest   *tlsconn.Digest // nil: it is plain, or its handshake goes on
+	activity session.Activity
+	known    bool // by the session; else it is in its handshake
+	queued   int
+}
+
+// Connections returns the connections of clients after a cursor for which keep returns true, at most n. A cursor is
+// that of an answer before, or "". Each reactor looks at a few of its connections at a time.
+func (v *Inspector) Connections(ctx context.Context, cursor string, n int, keep func(c *admin.Connection) bool) (
+	list []admin.Connection, next string, err error,
+) {
+	parts := v.server.Parts()
+	titles := make(map[*engine.Listener]string)
+	for _, l := range parts.Listeners {
+		titles[l.Open] = l.Title
+	}
+	reactors := parts.Engine.Reactors()
+	at, from, offset, err := parseCursor(cursor, len(reactors))
+	if err != nil {
+		return nil, "", err
+	}
+	list = []admin.Connection{}
+	for at < len(reactors) {
+		seen, slot, err := look(ctx, reactors[at], from)
+		if err != nil {
+			return nil, "", err
+		}
+		for i := min(offset, len(seen)); i < len(seen); i++ {
+			c := describe(&seen[i], titles)
+			if !keep(&c) {
+				continue
+			}
+			if len(list) == n {
+				return list, fmt.Sprintf("%d.%d.%d", at, from, i), nil
+			}
+			list = append(list, c)
+		}
+		if from, offset = slot, 0; slot == 0 {
+			at++
+		}
+	}
+	return list, "", nil
+}
+
+// parseCursor reads the number of a reactor, of a slot, and of connections after it to leave out.
+func parseCursor(text string, reactors int) (at, slot, offset int, err error) {
+	if text == "" {
+		return 0, 0, 0, nil
+	}
+	parts := strings.Split(text, ".")
+	numbers := make([]uint64, 3)
+	for i := range parts {
+		if i < len(numbers) && err == nil {
+			numbers[i], err = strconv.ParseUint(parts[i], 10, 31)
+		}
+	}
+	if err != nil || len(parts) != len(numbers) || int(numbers[0]) >= reactors {
+		return 0, 0, 0, fmt.Errorf("%w: the cursor is none of this API", admin.ErrInvalid)
+	}
+	return int(numbers[0]), int(numbers[1]), int(numbers[2]), nil
+}
+
+// look has r tell of its connections from a slot on. next is the slot to go on with; 0: there are no more.
+func look(ctx context.Context, r *engine.Reactor, from int) (seen []sighted, next int, err error) {
+	type answer struct {
+		seen []sighted
+		next int
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	answered := make(chan answer, 1)
+	r.Post(&engine.Task{Run: func(r *engine.Reactor) {
+		a := answer{}
+		a.next = engine.Accepted(r, from, lookedAt, func(c *engine.Conn, l *engine.Listener, h engine.Handler) {
+			one := sighted{ref: c.Ref(), listener: l, client: c.Peer(), digest: tlsconn.DigestOf(c), queued: c.Queued()}
+			one.activity, one.known = session.ActivityOf(h)
+			a.seen = append(a.seen, one)
+		})
+		answered <- a
+	}})
+	select {
+	case a := <-answered:
+		return a.seen, a.next, nil
+	case <-ctx.Done():
+		return nil, 0, fmt.Errorf("event loop %d: %w", r.Index(), context.Cause(ctx))
+	}
+}
+
+// describe says what a connection does.
+func describe(c *sighted, titles map[*engine.Listener]string) admin.Connection {
+	one := admin.Connection{ID: c.ref.String(), Listener: titles[c.listener], Client: c.client.String(),
+		Reactor: c.ref.Reactor().Index(), Protocol: "handshake", State: "active", Queued: c.queued}
+	if d := c.digest; d != nil {
+		one.TLS, one.Host = tls.VersionName(d.Version), d.ServerName
+	}
+	if !c.known {
+		return one
+	}
+	one.Requests, one.Streams = uint64(c.activity.Requests), c.activity.Streams
+	switch {
+	case c.activity.Tunnel:
+		one.Protocol = "tunnel"
+	case c.activity.Proto == message.HTTP20:
+		one.Protocol = "h2"
+	default:
+		one.Protocol = "h1"
+	}
+	if c.activity.Idle {
+		one.State = "idle"
+	}
+	return one
+}

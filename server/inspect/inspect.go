@@ -1,0 +1,172 @@
+package inspect
+
+import (
+	"cmp"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/certs"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server"
+)
+
+// Inspector sees what a Server has, and keeps what operators have asked of its backends.
+// Safe for any goroutine but a reactor's.
+type Inspector struct {
+	server *server.Server
+	asked  asked
+}
+
+// New returns an Inspector of s.
+func New(s *server.Server) *Inspector { return &Inspector{server: s} }
+
+// Listeners returns the addresses that are served.
+func (v *Inspector) Listeners() []admin.Listener {
+	all := []admin.Listener{}
+	for _, l := range v.server.Parts().Listeners {
+		all = append(all, admin.Listener{Name: l.Title, Address: l.Open.Addr().String(), TLS: l.TLS,
+			Connections: l.Open.Conns()})
+	}
+	return all
+}
+
+// Routes returns the routes of the present configuration, in the order of the files.
+func (v *Inspector) Routes() []admin.Route {
+	c := v.server.Parts().Config
+	all := make([]admin.Route, len(c.Routes))
+	for i := range c.Routes {
+		r := &c.Routes[i]
+		all[i] = admin.Route{Name: r.Name, Host: r.Host, Path: r.Path, Match: r.PathKind.String(), Methods: r.Methods,
+			Listeners: r.Listeners, Kind: r.Dest.Kind.String(), To: destOf(c, &r.Dest), Weight: r.Weight}
+		switch {
+		case r.Off:
+			all[i].Unused = "its weight is 0"
+		case r.Shadowed:
+			all[i].Unused = "an equal route comes first"
+		}
+	}
+	return all
+}
+
+// destOf says where a route leads.
+func destOf(c *config.Config, d *config.Dest) string {
+	switch d.Kind {
+	case config.DestUpstream:
+		return c.Upstreams[d.Upstream].Name
+	case config.DestRedirect:
+		return d.Location
+	case config.DestStatus:
+		return strconv.Itoa(d.Status)
+	}
+	return "the hello page"
+}
+
+// Upstreams returns the upstreams with their backends, by name.
+func (v *Inspector) Upstreams() []admin.Upstream {
+	parts := v.server.Parts()
+	all := make([]admin.Upstream, 0, len(parts.Backends))
+	for _, name := range slices.Sorted(maps.Keys(parts.Backends)) {
+		one := admin.Upstream{Name: name, Backends: []admin.Backend{}}
+		if u := parts.Config.Upstream(name); u != nil {
+			one.Method = u.LoadBalancing
+		}
+		for _, m := range parts.Backends[name].Members() {
+			one.Backends = append(one.Backends, v.backend(m))
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// States returns how many backends of each upstream serve, by name.
+func (v *Inspector) States() []admin.UpstreamState {
+	parts := v.server.Parts()
+	all := make([]admin.UpstreamState, 0, len(parts.Backends))
+	for _, name := range slices.Sorted(maps.Keys(parts.Backends)) {
+		one := admin.UpstreamState{Name: name}
+		for _, m := range parts.Backends[name].Members() {
+			if one.Backends++; m.Reasons() == 0 {
+				one.Serving++
+			}
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// backend says how m stands.
+func (v *Inspector) backend(m *backend.Member) admin.Backend {
+	b := admin.Backend{Address: m.Address(), State: admin.BackendServing, Weight: m.Weight(), Share: m.Part()}
+	b.Tier, b.Zone = m.Place()
+	b.Requests, b.Tunnels = m.InFlight()
+	latency, _ := m.Latency()
+	b.Latency = admin.Duration(latency.Round(time.Microsecond))
+	reasons := m.Reasons()
+	for bit := backend.Reason(1); bit <= reasons; bit <<= 1 {
+		if reasons&bit != 0 {
+			b.Reasons = append(b.Reasons, admin.Reason{Name: bit.String(), Cause: m.Why(bit).Word})
+		}
+	}
+	switch {
+	case reasons == 0:
+	case reasons&^(backend.Draining|backend.AgentDrain) == 0:
+		b.State = admin.BackendDraining
+	default:
+		b.State = admin.BackendDown
+	}
+	b.Until = v.asked.until(m)
+	return b
+}
+
+// ChangeBackend does what an operator asks of a backend of an upstream, which is named by its address. It holds as long
+// as the backend is a member of the upstream, over reloads. An error wraps admin.ErrUnknown.
+func (v *Inspector) ChangeBackend(upstream, address string, change *admin.BackendChange) (*admin.Backend, error) {
+	set := v.server.Parts().Backends[upstream]
+	if set == nil {
+		return nil, fmt.Errorf("%w: an upstream %q", admin.ErrUnknown, upstream)
+	}
+	var found *backend.Member
+	for _, m := range set.Members() {
+		if m.Address() == address {
+			v.asked.change(m, change) // one that is named twice has several
+			found = m
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("%w: a backend %q of %s", admin.ErrUnknown, address, upstream)
+	}
+	b := v.backend(found)
+	return &b, nil
+}
+
+// Certificates returns the certificates of listeners, by their subjects.
+func (v *Inspector) Certificates() []admin.Certificate {
+	all := []admin.Certificate{}
+	set := v.server.Parts().Certificates
+	if set == nil {
+		return all
+	}
+	now := time.Now()
+	for _, c := range set.Certificates() {
+		key := c.KeyID()
+		one := admin.Certificate{Subject: c.Subject(), Hosts: c.Hosts, Issuer: c.Leaf.Issuer.String(),
+			Serial: c.Leaf.SerialNumber.Text(16), From: c.Leaf.NotBefore, Until: c.Leaf.NotAfter,
+			State: certificateStates[c.State(now)], KeyID: hex.EncodeToString(key[:])}
+		if c.StapleErr != nil {
+			one.Staple = c.StapleErr.Error()
+		}
+		all = append(all, one)
+	}
+	slices.SortStableFunc(all, func(a, b admin.Certificate) int { return cmp.Compare(a.Subject, b.Subject) })
+	return all
+}
+
+var certificateStates = map[certs.State]string{
+	certs.Valid: "valid", certs.Expiring: "expiring", certs.Expired: "expired", certs.NotYetValid: "early",
+}

@@ -1,0 +1,231 @@
+package inspect
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/backend"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/server"
+)
+
+// start serves a configuration until the test ends.
+func start(t *testing.T, text string) (*server.Server, *Inspector) {
+	t.Helper()
+	cfg, rep := config.Parse("edge.toml", []byte("worker_threads = 2\n"+text))
+	if !rep.OK() {
+		t.Fatal(rep.Errors[0].Error())
+	}
+	s, err := server.New(cfg, server.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Stop() })
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return s, New(s)
+}
+
+// origin answers each request with its own address.
+func origin(t *testing.T) string {
+	t.Helper()
+	l := testutil.Serve(t, func(c net.Conn) {
+		defer c.Close()
+		in := bufio.NewReader(c)
+		for {
+			req, err := http.ReadRequest(in)
+			if err != nil {
+				return
+			}
+			_, _ = io.Copy(io.Discard, req.Body)
+			text := c.LocalAddr().String()
+			fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
+		}
+	})
+	return l.Addr().String()
+}
+
+// served asks for so many answers, and returns which backends they were of.
+func served(t *testing.T, url string, n int) map[string]int {
+	t.Helper()
+	by := make(map[string]int)
+	for range n {
+		_, body := testutil.Get(t, http.DefaultClient, url)
+		by[body]++
+	}
+	return by
+}
+
+func TestInspector_drainsAndEnables(t *testing.T) {
+	first, second := origin(t), origin(t)
+	s, v := start(t, `
+[http]
+listen = "127.0.0.1:0"
+[[routes]]
+name = "all"
+pattern = "/*"
+dest = "api"
+[upstreams.api]
+load_balancing = "round_robin"
+backends = [ { address = "`+first+`", weight = 2 }, { address = "`+second+`" } ]
+`)
+	url := "http://" + s.Addresses()[0].Addr.String()
+	change := func(c admin.BackendChange) *admin.Backend {
+		t.Helper()
+		b, err := v.ChangeBackend("api", first, &c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	b := change(admin.BackendChange{State: admin.BackendDraining})
+	if b.State != admin.BackendDraining || b.Until != nil || fmt.Sprint(b.Reasons) != "[{draining operator}]" {
+		t.Errorf("%+v", b)
+	}
+	if by := served(t, url, 6); by[second] != 6 {
+		t.Errorf("while the first one drains: %v", by)
+	}
+	if st := v.States(); len(st) != 1 || st[0] != (admin.UpstreamState{Name: "api", Serving: 1, Backends: 2}) {
+		t.Errorf("%+v", st)
+	}
+	if b := change(admin.BackendChange{State: admin.BackendDown}); b.State != admin.BackendDown {
+		t.Errorf("%+v", b)
+	}
+	if b := change(admin.BackendChange{State: admin.BackendServing}); b.State != admin.BackendServing || b.Weight != 2 {
+		t.Errorf("%+v", b)
+	}
+	if by := served(t, url, 6); by[first] != 4 {
+		t.Errorf("after it was enabled: %v", by)
+	}
+	half := 0.5
+	b = change(admin.BackendChange{Share: &half, For: admin.Duration(time.Hour)})
+	if b.Share != 0.5 || b.Until == nil {
+		t.Errorf("%+v", b)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		by := served(t, url, 2)
+		return by[first] == 1
+	}, "half of its weight is as much as the other one has")
+	change(admin.BackendChange{State: admin.BackendDraining, For: admin.Duration(time.Millisecond)})
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		b := v.Upstreams()[0].Backends[0]
+		return b.State == admin.BackendServing && b.Until == nil && b.Share == 1
+	}, "the drain ends by itself")
+
+	for _, c := range [][2]string{{"none", first}, {"api", "127.0.0.1:1"}} {
+		if _, err := v.ChangeBackend(c[0], c[1], &admin.BackendChange{}); !errors.Is(err, admin.ErrUnknown) {
+			t.Errorf("%v: %v", c, err)
+		}
+	}
+	if r := v.Routes(); len(r) != 1 || r[0].To != "api" || r[0].Kind != "upstream" || r[0].Match != "prefix" {
+		t.Errorf("%+v", r)
+	}
+}
+
+// What an operator has asked for does not disturb other reasons, and a later request takes the place of the end of an
+// earlier one.
+func TestAsked_change(t *testing.T) {
+	set := backend.Of("127.0.0.1:1")
+	m := set.Members()[0]
+	m.Down(backend.Health)
+	var a asked
+	a.change(m, &admin.BackendChange{State: admin.BackendDraining, For: admin.Duration(time.Hour)})
+	first := a.until(m)
+	a.change(m, &admin.BackendChange{State: admin.BackendDown})
+	if a.until(m) != nil || first == nil || m.Reasons() != backend.Health|backend.Operator {
+		t.Errorf("%v %v %s", first, a.until(m), m.Reasons())
+	}
+	a.change(m, &admin.BackendChange{State: admin.BackendServing, For: admin.Duration(time.Hour)})
+	if a.until(m) != nil || m.Reasons() != backend.Health || m.Part() != 1 {
+		t.Errorf("%v %s", a.until(m), m.Reasons())
+	}
+}
+
+func TestInspector_connections(t *testing.T) {
+	s, v := start(t, `
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+protocols = ["h1", "h2"]
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+`)
+	addr := s.Addresses()[0].Addr.String()
+	const open = 600 // more than one task looks at
+	for range open {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	}
+	h2c := testutil.H2C(t)
+	testutil.Get(t, h2c, "http://"+addr+"/")
+	testutil.Get(t, h2c, "http://"+addr+"/")
+	all := func(*admin.Connection) bool { return true }
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		begun := func(c *admin.Connection) bool { return c.Requests > 0 }
+		list, _, err := v.Connections(context.Background(), "", 1000, begun)
+		return err == nil && len(list) == open+1
+	}, "all are listed")
+
+	seen, pages, cursor := make(map[string]int), 0, ""
+	for {
+		list, next, err := v.Connections(context.Background(), cursor, 100, all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range list {
+			seen[c.ID]++
+		}
+		if pages++; next == "" {
+			break
+		}
+		if len(list) != 100 {
+			t.Errorf("page %d has %d connections and is not the last one", pages, len(list))
+		}
+		cursor = next
+	}
+	if len(seen) != open+1 || pages != 7 {
+		t.Errorf("%d connections on %d pages", len(seen), pages)
+	}
+	keep, err := admin.ParseFilter(`protocol == h2 && requests >= 2 && state == "idle" && listener == web`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, next, err := v.Connections(context.Background(), "", 1000, keep)
+	if err != nil || next != "" || len(list) != 1 || list[0].Streams != 0 || list[0].TLS != "" {
+		t.Errorf("%+v %q %v", list, next, err)
+	}
+	if l := v.Listeners(); len(l) != 1 || l[0].Connections != open+1 || l[0].Name != "web" {
+		t.Errorf("%+v", l)
+	}
+	for _, bad := range []string{"x", "0.0", "9.0.0", "0.-1.0", "0.0.0.0", "0.99999999999.0"} {
+		if _, _, err := v.Connections(context.Background(), bad, 1, all); !errors.Is(err, admin.ErrInvalid) {
+			t.Errorf("cursor %q: %v", bad, err)
+		}
+	}
+}
+
+// An event loop that does not answer costs the caller its time, and nothing else.
+func TestInspector_connectionsOfAStoppedServer(t *testing.T) {
+	s, v := start(t, "[http]\nlisten = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:204\"\n")
+	_ = s.Stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, _, err := v.Connections(ctx, "", 1, nil); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}

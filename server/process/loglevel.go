@@ -1,0 +1,72 @@
+package process
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// levels is which level of the event log holds: that of the configuration, or another one for a time.
+// Guarded by mu.
+type levels struct {
+	mu    sync.Mutex
+	usual string      // of the configuration
+	other string      // for a time; "": none
+	until time.Time   // when other ends
+	timer *time.Timer // ends it; nil: there is none
+}
+
+// setLevel makes level that of the configuration. Where another one holds for a time, it goes on to.
+func (e *eventLog) setLevel(level string) {
+	l := &e.levels
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.usual = level
+	e.useLevel()
+}
+
+// setLevelFor has another level hold for a time.
+func (e *eventLog) setLevelFor(level string, d time.Duration) {
+	l := &e.levels
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.other, l.until = level, time.Now().Add(d)
+	var own *time.Timer
+	own = time.AfterFunc(d, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.timer == own { // nothing else was asked since
+			l.other, l.timer = "", nil
+			e.useLevel()
+		}
+	})
+	l.timer = own
+	e.useLevel()
+}
+
+// useLevel has the level hold that is due. levels.mu is held.
+func (e *eventLog) useLevel() {
+	text := e.levels.usual
+	if e.levels.other != "" {
+		text = e.levels.other
+	}
+	var level slog.Level
+	if level.UnmarshalText([]byte(text)) == nil {
+		e.level.Set(level)
+	}
+}
+
+// present returns the level that holds; until is when that of the configuration does again, nil: it does.
+func (e *eventLog) present() (level string, until *time.Time) {
+	l := &e.levels
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.other == "" {
+		return l.usual, nil
+	}
+	at := l.until
+	return l.other, &at
+}
