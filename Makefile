@@ -9,6 +9,7 @@ SHELL       := /bin/bash
 TLS     ?= go
 ENV     := $(if $(filter boring,$(TLS)),GOEXPERIMENT=boringcrypto CGO_ENABLED=1,CGO_ENABLED=0)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+EPOCH   := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
 COMMIT  := $(shell git rev-parse HEAD 2>/dev/null)
 INTO    := github.com/edge-proxy/edge/internal/build
 BUILD   := $(ENV) go build -trimpath -buildvcs=false \
@@ -39,11 +40,11 @@ each = for dir in $(MODULES); do echo "in $$dir: $(1)"; (cd $$dir && $(1)) || ex
 
 # The packages that know no descriptor: they are for every system that Go has.
 PORTABLE = $(shell go list -e -f '{{.ImportPath}} {{join .Deps " "}}' ./... | grep -vE 'edge/poller|x/sys/unix' | \
-	cut -d ' ' -f 1 | grep -vE '/(internal|examples|cmd)(/|$$)')
+	cut -d ' ' -f 1 | grep -vE '/(internal|examples|cmd|packaging)(/|$$)')
 
 # The packages with reactor code and concurrency, for -race and -tags invariants. The rest is
 # rules about text, programs, and tests of the binary, which is built without either.
-CORE = $(shell go list ./... | grep -vE '/(internal/(lint|battery|docs)|examples|cmd)(/|$$)')
+CORE = $(shell go list ./... | grep -vE '/(internal/(lint|battery|docs)|examples|cmd|packaging)(/|$$)')
 
 # The packages whose tests wait the longest. They begin first, and the rest has the processors meanwhile.
 SLOW := ./server ./proxy ./cmd/edge
@@ -73,9 +74,23 @@ bin/edge-bench:
 install: build ## both binaries into PREFIX=/usr/local, below DESTDIR
 	install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' bin/edge bin/edge-bench
 
+.PHONY: packages-deps
+packages-deps: ## install what the tests of units, image and packages need (Debian)
+	$(call apt,bwrap:bubblewrap nsenter:util-linux curl:curl systemd-analyze:systemd perl:perl-base mandoc:mandoc,)
+
 .PHONY: clean
 clean: ## remove what these targets made
 	rm -rf bin dist *.out
+
+##@ Release
+.PHONY: dist
+dist: ## dist/: archives for amd64 and arm64, SBOMs, SHA256SUMS; VERSION=1.2.3, SOURCE_DATE_EPOCH
+	rm -rf dist
+	go run ./packaging/dist -version '$(VERSION)' -commit '$(COMMIT)' -epoch '$(EPOCH)' -out dist
+
+.PHONY: dist-check
+dist-check: ## that make dist makes the same bytes from two folders with two caches (minutes)
+	EDGE_SOAK=1 go test -count=1 -timeout 30m $(FLAGS) -run Release_reproducible -v ./packaging/dist
 
 ##@ Test
 # Fuzzing here is counted, not timed: before Go 1.27 a run that ends by time may fail with
@@ -203,6 +218,7 @@ soak: build ## the full counts (about an hour on 2 processors): simulations from
 	part battery env EDGE_SOAK=1 go test -count=$(REPEATS) -timeout 6h $(FLAGS) ./internal/battery; \
 	part failures env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -run 'backendsFail|retryStorm' ./cmd/edge; \
 	part interop env EDGE_SOAK=1 go test -C internal/interop -count=$(REPEATS) -timeout 6h $(FLAGS) .; \
+	part dist $$make dist-check; \
 	part nginx env EDGE_SOAK_NGINX=1 go test -count=1 -run Nginx -timeout 1h $(FLAGS) ./ketama ./balance; \
 	part balance env EDGE_SOAK=1 go test -C bench -count=1 -timeout 2h $(FLAGS) -run Bars ./balance; \
 	part linear env EDGE_SOAK=1 CGO_ENABLED=1 go test -C internal/outside -race -count=1 -timeout 6h $(FLAGS) -run Linear .; \

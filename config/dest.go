@@ -20,7 +20,11 @@ const namesInHint = 5
 // laterSchemes begin a dest of later versions.
 var laterSchemes = []string{"static:"}
 
-// parseDest returns where a dest leads. It is the name of an upstream, else redirect:URL, status:404 or addresses.
+// destHello is the dest of the hello page, unless an upstream has that name.
+const destHello = "hello"
+
+// parseDest returns where a dest leads. It is the name of an upstream, else redirect:URL, status:404, hello, or
+// addresses.
 func (r *resolver) parseDest(text string, at syntax.Span) Dest {
 	if i, found := r.names[text]; found {
 		return Dest{Kind: DestUpstream, Upstream: i}
@@ -57,6 +61,9 @@ func (r *resolver) parseDest(text string, at syntax.Span) Dest {
 			}
 			return Dest{Kind: DestUpstream, Upstream: i}
 		}
+	}
+	if text == destHello {
+		return Dest{Kind: DestHello}
 	}
 	if !strings.ContainsAny(text, ":,/") {
 		r.rep.Errorf(at, r.upstreamHint(text, at), "upstream %s does not exist", syntax.Quote(text))

@@ -90,9 +90,10 @@ func destKeys() []*schema.Key {
 		{Path: "dest", Type: schema.String, Example: `"api"`, Aliases: []string{".upstream"},
 			Into: schema.Into(func(e *routeEntry) *string { return &e.dest }),
 			Doc: "An upstream, `host:port` (several with commas between), `http://host:port`, `https://host:port`, " +
-				"`h2c://host:port` (HTTP/2 without TLS), `unix:/path`, `redirect:URL` or `status:404`. With " +
-				"variables each request names its own: `{host}`, `{host:N}` (the Nth label), `{path:N}` (the Nth " +
-				"segment), `{header:NAME}`, `{cookie:NAME}`, `{query:NAME}`; see `allow_dest`."},
+				"`h2c://host:port` (HTTP/2 without TLS), `unix:/path`, `redirect:URL`, `status:404`, or " +
+				"`hello` (the page of a first start). With variables each request names its own: `{host}`, " +
+				"`{host:N}` (the Nth label), `{path:N}` (the Nth segment), `{header:NAME}`, `{cookie:NAME}`, " +
+				"`{query:NAME}`; see `allow_dest`."},
 		{Path: "allow_dest", Type: schema.Strings, Example: `["http://*.svc.internal:8080", "10.0.0.0/8"]`,
 			Into: schema.Into(func(e *routeEntry) *[]string { return &e.allow }),
 			Doc: "Where a `dest` with variables may lead; all else is answered 403. `http://name:port`; " +

@@ -9,8 +9,8 @@
 //
 // Without these, Version returns what the go command has noted: the version of the module, else its commit.
 //
-// Two files are the same build where their sums are equal. Go's own build ID is no help, since releases are linked with
-// Two files are the same build where their sums are equal. Go's build ID is no help, since releases are linked with
+// Two files are the same build where their sums are equal. Go's build ID is no help, since releases are linked with an
+// empty one, so that each machine makes the same file. The version alone is no help either: a build of a changed tree
 // has the version of its last commit.
 //
 // # Threads

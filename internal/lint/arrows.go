@@ -49,7 +49,8 @@ var floors = [][]string{
 	{"server"},
 	{"server/process/notify", "server/inspect"},
 	{"server/process", "server/explain"},
-	{"bench", "examples", "internal/battery", "internal/docs", "internal/interop", "internal/outside"},
+	{"bench", "examples", "internal/battery", "internal/docs", "internal/interop", "internal/outside",
+		"packaging"},
 	{"cmd"},
 }
 

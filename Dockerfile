@@ -1,0 +1,19 @@
+# docker build --build-arg VERSION="$(git describe --tags --always)" --build-arg COMMIT="$(git rev-parse HEAD)" -t edge .
+FROM golang:1.26 AS build
+ARG VERSION=dev
+ARG COMMIT=
+WORKDIR /src
+COPY . .
+RUN make bin/edge VERSION="$VERSION" COMMIT="$COMMIT" && mkdir /empty
+
+FROM scratch
+COPY --from=build /src/bin/edge /usr/local/bin/edge
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /src/packaging/docker/edge.toml /etc/edge/edge.toml
+COPY --from=build --chown=65532:65532 /empty /var/lib/edge
+COPY --from=build --chown=65532:65532 /empty /run/edge
+USER 65532:65532
+ENV STATE_DIRECTORY=/var/lib/edge
+EXPOSE 80 443
+ENTRYPOINT ["/usr/local/bin/edge"]
+CMD ["run", "-c", "/etc/edge/edge.toml"]
