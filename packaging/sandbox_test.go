@@ -169,7 +169,7 @@ func TestUnit_sandbox(t *testing.T) {
 	command := strings.Fields(u["Service.ExecStart"][0])
 	command[0] = "/run/program/edge"
 	s := startSandbox(t, options, command, u.filter(t))
-	s.process.WaitLine(`serving|listening`)
+	s.process.WaitLine(`"listening".*:443`)
 
 	for name, want := range map[string]string{
 		"NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0000000000000400", "CapBnd": "0000000000000400",
