@@ -74,10 +74,6 @@ bin/edge-bench:
 install: build ## both binaries into PREFIX=/usr/local, below DESTDIR
 	install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' bin/edge bin/edge-bench
 
-.PHONY: packages-deps
-packages-deps: ## install what the tests of units, image and packages need (Debian)
-	$(call apt,bwrap:bubblewrap nsenter:util-linux curl:curl systemd-analyze:systemd perl:perl-base mandoc:mandoc,)
-
 .PHONY: clean
 clean: ## remove what these targets made
 	rm -rf bin dist *.out
@@ -87,6 +83,25 @@ clean: ## remove what these targets made
 dist: ## dist/: archives for amd64 and arm64, SBOMs, SHA256SUMS; VERSION=1.2.3, SOURCE_DATE_EPOCH
 	rm -rf dist
 	go run ./packaging/dist -version '$(VERSION)' -commit '$(COMMIT)' -epoch '$(EPOCH)' -out dist
+
+# The packages hold what the archives hold. The module packaging/deb is not in MODULES: make test does without nfpm.
+.PHONY: packages
+packages: dist packages-deps ## make dist, and packages for deb and rpm of it
+	for archive in dist/*.tar.gz; do \
+		go run -C packaging/deb . -archive $(CURDIR)/$$archive -out $(CURDIR)/dist; \
+		packaging/rpm/build.sh $$archive dist; \
+	done
+	go run ./packaging/dist -sums -out dist
+
+.PHONY: packages-check
+packages-check: packages-deps ## installs, starts, updates and removes both packages on an overlay of this machine, as root
+	cd packaging/deb && go vet . && go test $(FLAGS) .
+	EDGE_PACKAGES=1 go test -count=1 -timeout 20m $(FLAGS) -v ./packaging
+
+.PHONY: packages-deps
+packages-deps: ## install what the tests of units, image and packages need, and rpmbuild (Debian)
+	$(call apt,bwrap:bubblewrap nsenter:util-linux ip:iproute2 curl:curl systemd-analyze:systemd perl:perl-base \
+		mandoc:mandoc rpmbuild:rpm,)
 
 .PHONY: dist-check
 dist-check: ## that make dist makes the same bytes from two folders with two caches (minutes)
@@ -219,6 +234,7 @@ soak: build ## the full counts (about an hour on 2 processors): simulations from
 	part failures env EDGE_SOAK=1 go test -count=1 -timeout 1h $(FLAGS) -run 'backendsFail|retryStorm' ./cmd/edge; \
 	part interop env EDGE_SOAK=1 go test -C internal/interop -count=$(REPEATS) -timeout 6h $(FLAGS) .; \
 	part dist $$make dist-check; \
+	part packages $$make packages-check; \
 	part nginx env EDGE_SOAK_NGINX=1 go test -count=1 -run Nginx -timeout 1h $(FLAGS) ./ketama ./balance; \
 	part balance env EDGE_SOAK=1 go test -C bench -count=1 -timeout 2h $(FLAGS) -run Bars ./balance; \
 	part linear env EDGE_SOAK=1 CGO_ENABLED=1 go test -C internal/outside -race -count=1 -timeout 6h $(FLAGS) -run Linear .; \

@@ -5,6 +5,9 @@
 //	systemd/          the unit
 //	man/              the manual page, written by the tests of cmd/edge from the commands
 //	dist/             the program that makes the archives of a release
+//	deb/, rpm/        what makes packages of these archives
+//	scripts/          what both packages do when they are installed and removed
+//	docker/           the configuration in the image of the Dockerfile, and an example for compose
 //
 // The tests are about what these files do: a real edge runs under the restrictions of the unit, as an ordinary user,
 // with a file system that it cannot write and a filter of system calls. systemd itself is not there: bubblewrap

@@ -21,6 +21,7 @@ var moduleHomes = map[string][]string{
 	"github.com/cloudwego/netpoll":            {"bench"},
 	"github.com/jackc/puddle/v2":              {"bench"},
 	"github.com/vbauerster/mpb/v8":            {"cmd/edge-bench"},
+	"github.com/goreleaser/nfpm/v2":           {"packaging/deb"},
 	"github.com/HdrHistogram/hdrhistogram-go": {"bench"},
 	"golang.org/x/perf":                       {"bench"},
 	"github.com/valyala/bytebufferpool":       {"bench"},

@@ -1,0 +1,219 @@
+package packaging
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// onMachine runs a script as root on a copy of this machine: an overlay of its root, of which nothing is kept, with
+// processes and a network of its own. The files of the folder pkg are in /pkg. It returns the output.
+func onMachine(t *testing.T, pkg, script string) string {
+	t.Helper()
+	for _, name := range []string{"unshare", "chroot", "ip", "setpriv", "curl"} {
+		tool(t, name)
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root may mount a copy of this machine")
+	}
+	const begin = `mount -t tmpfs none "$1"; cd "$1"; mkdir upper work root
+mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
+mount -t proc proc root/proc; mount --bind /dev root/dev; mkdir -p root/pkg; cp -a "$2"/. root/pkg/
+ip link set lo up; rm -rf root/run/systemd
+exec chroot root /bin/sh -eu -c "$3"`
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "/bin/sh", "-eu",
+		"-c", begin, "sh", t.TempDir(), pkg, script)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return string(out)
+}
+
+// releases makes packages of two versions of this tree, 1.2.3 and 1.2.4, by the commands of make, and returns their
+// folder.
+func releases(t *testing.T) string {
+	t.Helper()
+	if os.Getenv("EDGE_PACKAGES") == "" {
+		t.Skip("links edge twice and copies the machine: EDGE_PACKAGES=1, or make packages-check")
+	}
+	dir, root := t.TempDir(), testutil.Root(t)
+	for _, version := range []string{"1.2.3", "1.2.4"} {
+		command(t, root, "go", "run", "./packaging/dist", "-version", version, "-arch", "amd64", "-epoch", "1767225600",
+			"-out", dir)
+	}
+	return dir
+}
+
+func command(t *testing.T, dir string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%q: %v\n%s", args, err, out)
+	}
+}
+
+// served starts edge as the unit does, asks it, and ends it. The lines are those of the unit: systemd is not there.
+func served(t *testing.T) string {
+	t.Helper()
+	u := readUnit(t, unitFile)
+	start, reload := u["Service.ExecStart"][0], u["Service.ExecReload"][0]
+	return `
+install -d -o edge -g edge -m 750 /run/edge
+export STATE_DIRECTORY=/var/lib/edge
+as="setpriv --reuid edge --regid edge --init-groups --inh-caps=+net_bind_service --ambient-caps=+net_bind_service"
+$as --no-new-privs ` + start + ` >/tmp/edge.log 2>&1 &
+ask() {
+	curl -sSk --noproxy '*' --retry 50 --retry-delay 1 --retry-connrefused --max-time 60 "$1" | grep -o '<html' ||
+		{ cat /tmp/edge.log; exit 1; }
+}
+ask http://127.0.0.1/
+ask https://127.0.0.1/
+edge status -c /etc/edge/edge.toml
+$as --no-new-privs ` + reload + `
+edge stop -c /etc/edge/edge.toml
+wait $!
+grep -q '"status":200' /var/log/edge/access.log
+rm /tmp/edge.log
+`
+}
+
+// rights prints the owners and rights of what a package has installed.
+const rights = `stat -c '%n %U:%G %a' /etc/edge /etc/edge/edge.toml /etc/edge/tls /var/lib/edge /var/log/edge \
+	/usr/bin/edge`
+
+var wantRights = []string{
+	"/etc/edge root:edge 750", "/etc/edge/edge.toml root:edge 640", "/etc/edge/tls root:edge 750",
+	"/var/lib/edge edge:edge 750", "/var/log/edge edge:edge 750", "/usr/bin/edge root:root 755",
+}
+
+// A package for Debian is installed, serves as the user that it makes, is updated without touching a changed
+// configuration, removed, and purged.
+func TestDeb(t *testing.T) {
+	tool(t, "dpkg")
+	dir := releases(t)
+	packages := func(out string) {
+		for _, version := range []string{"1.2.3", "1.2.4"} {
+			command(t, "deb", "go", "run", ".", "-archive", filepath.Join(dir, "edge-"+version+"-linux-amd64.tar.gz"),
+				"-out", out)
+		}
+	}
+	packages(dir)
+	out := onMachine(t, dir, `
+dpkg -i /pkg/edge_1.2.3_amd64.deb
+`+rights+`
+getent passwd edge
+edge version
+zcat /usr/share/man/man1/edge.1.gz | grep -c 'edge run'
+dpkg --verify edge
+`+served(t)+`
+echo '# mine' >>/etc/edge/edge.toml
+dpkg -i /pkg/edge_1.2.4_amd64.deb
+edge version
+tail -n 1 /etc/edge/edge.toml
+stat -c 'updated %U:%G %a' /etc/edge/edge.toml
+dpkg -r edge
+test ! -e /usr/bin/edge && test ! -e /usr/lib/systemd/system/edge.service && test -s /etc/edge/edge.toml
+dpkg -P edge
+test ! -e /etc/edge/edge.toml && test ! -e /var/lib/edge && test ! -e /var/log/edge
+echo "all done"
+`)
+	hasLines(t, out, slices.Concat(wantRights, []string{"edge 1.2.3 (", "edge 1.2.4 (", "# mine",
+		"updated root:edge 640", "all done"}))
+
+	again := t.TempDir()
+	packages(again)
+	sameBytes(t, filepath.Join(dir, "edge_1.2.3_amd64.deb"), filepath.Join(again, "edge_1.2.3_amd64.deb"))
+}
+
+// The same for the package of rpm, which is installed without its dependencies: those of a Debian machine are not
+// rpm's.
+func TestRPM(t *testing.T) {
+	tool(t, "rpmbuild")
+	tool(t, "rpm")
+	dir := releases(t)
+	packages := func(out string) {
+		for _, version := range []string{"1.2.3", "1.2.4"} {
+			command(t, "rpm", "./build.sh", filepath.Join(dir, "edge-"+version+"-linux-amd64.tar.gz"), out)
+		}
+	}
+	packages(dir)
+	out := onMachine(t, dir, `
+rpm --initdb
+rpm -i --nodeps /pkg/edge-1.2.3-1.x86_64.rpm
+`+rights+`
+edge version
+rpm -q --configfiles edge
+`+served(t)+`
+echo '# mine' >>/etc/edge/edge.toml
+rpm -U --nodeps /pkg/edge-1.2.4-1.x86_64.rpm
+edge version
+tail -n 1 /etc/edge/edge.toml
+stat -c 'updated %U:%G %a' /etc/edge/edge.toml
+rpm -e --nodeps edge
+test ! -e /usr/bin/edge && test ! -e /usr/lib/systemd/system/edge.service
+ls /etc/edge
+echo "all done"
+`)
+	hasLines(t, out, slices.Concat(wantRights, []string{"edge 1.2.3 (", "edge 1.2.4 (", "# mine",
+		"updated root:edge 640", "edge.toml.rpmsave", "all done"}))
+
+	again := t.TempDir()
+	packages(again)
+	sameBytes(t, filepath.Join(dir, "edge-1.2.3-1.x86_64.rpm"), filepath.Join(again, "edge-1.2.3-1.x86_64.rpm"))
+}
+
+// hasLines fails unless out has a line that begins with each of want, in any order.
+func hasLines(t *testing.T, out string, want []string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains("\n"+out, "\n"+w) {
+			t.Errorf("no line %q", w)
+		}
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}
+
+func sameBytes(t *testing.T, a, b string) {
+	t.Helper()
+	one, err := os.ReadFile(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	two, err := os.ReadFile(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(one, two) {
+		t.Errorf("%s is not the same when it is made again", filepath.Base(a))
+	}
+}
+
+// The scripts of packages are what a shell of POSIX takes.
+func TestScripts(t *testing.T) {
+	scripts, err := filepath.Glob("scripts/*.sh")
+	if err != nil || len(scripts) != 3 {
+		t.Fatal(scripts, err)
+	}
+	for _, s := range scripts {
+		if out, err := exec.Command("sh", "-n", s).CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", s, err, out)
+		}
+	}
+	if out, err := exec.Command("bash", "-n", "rpm/build.sh").CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
