@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -145,11 +147,40 @@ func (s *sandbox) status(name string) string {
 	return string(m[1])
 }
 
+// listenNotify listens as systemd does for a unit of Type=notify. What it returns waits for a message with a line.
+func listenNotify(t *testing.T, path string) func(line string) {
+	t.Helper()
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	if err := os.Chmod(path, 0o777); err != nil { //nolint:gosec // the sandbox is of another user
+		t.Fatal(err)
+	}
+	return func(line string) {
+		t.Helper()
+		if err := conn.SetReadDeadline(time.Now().Add(testutil.Patience)); err != nil {
+			t.Fatal(err)
+		}
+		for buf := make([]byte, 4096); ; {
+			n, err := conn.Read(buf)
+			if err != nil {
+				t.Fatalf("no %s: %v", line, err)
+			}
+			if slices.Contains(strings.Split(string(buf[:n]), "\n"), line) {
+				return
+			}
+		}
+	}
+}
+
 // An edge that is restricted as the unit says serves, makes its state, logs, reloads and ends.
 func TestUnit_sandbox(t *testing.T) {
 	u := readUnit(t, unitFile)
 	state, logs, run := ofOrdinary(t), ofOrdinary(t), ofOrdinary(t)
-	conf := openDir(t)
+	conf, notify := openDir(t), ofOrdinary(t)
+	heard := listenNotify(t, filepath.Join(notify, "socket"))
 	text, err := os.ReadFile("edge.toml")
 	if err != nil {
 		t.Fatal(err)
@@ -163,13 +194,14 @@ func TestUnit_sandbox(t *testing.T) {
 	writeConf(string(text))
 	options := []string{"--ro-bind", "/", "/", "--tmpfs", "/dev", "--dev-bind", "/dev/null", "/dev/null",
 		"--tmpfs", "/tmp", "--tmpfs", "/run", "--tmpfs", "/etc", "--tmpfs", "/var", "--ro-bind", conf, "/etc/edge",
-		"--bind", run, "/run/edge", "--bind", state, "/var/lib/edge", "--bind", logs, "/var/log/edge",
-		"--ro-bind", program(t), "/run/program/edge", "--remount-ro", "/run", "--remount-ro", "/etc",
-		"--remount-ro", "/var", "--setenv", "STATE_DIRECTORY", "/var/lib/edge"}
+		"--bind", run, "/run/edge", "--bind", notify, "/run/notify", "--bind", state, "/var/lib/edge",
+		"--bind", logs, "/var/log/edge", "--ro-bind", program(t), "/run/program/edge",
+		"--remount-ro", "/run", "--remount-ro", "/etc", "--remount-ro", "/var",
+		"--setenv", "STATE_DIRECTORY", "/var/lib/edge", "--setenv", "NOTIFY_SOCKET", "/run/notify/socket"}
 	command := strings.Fields(u["Service.ExecStart"][0])
 	command[0] = "/run/program/edge"
 	s := startSandbox(t, options, command, u.filter(t))
-	s.process.WaitLine(`"listening".*:443`)
+	heard("READY=1")
 
 	for name, want := range map[string]string{
 		"NoNewPrivs": "1", "Seccomp": "2", "CapEff": "0000000000000400", "CapBnd": "0000000000000400",
@@ -205,6 +237,7 @@ func TestUnit_sandbox(t *testing.T) {
 	if err := unix.Kill(s.pid(), unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	heard("STOPPING=1")
 	if code := s.process.Wait(testutil.Patience); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

@@ -61,6 +61,7 @@ func tool(t *testing.T, name string) string {
 func TestUnit_commands(t *testing.T) {
 	u := readUnit(t, unitFile)
 	for key, want := range map[string]string{
+		"Service.Type": "notify", "Service.NotifyAccess": "main", "Service.WatchdogSec": "30",
 		"Service.User": "edge", "Service.LimitNOFILE": "1048576", "Service.ProtectSystem": "strict",
 		"Service.AmbientCapabilities": "CAP_NET_BIND_SERVICE", "Service.CapabilityBoundingSet": "CAP_NET_BIND_SERVICE",
 		"Service.StateDirectory": "edge", "Service.Restart": "on-failure", "Install.WantedBy": "multi-user.target",
@@ -108,6 +109,15 @@ func TestUnit_verify(t *testing.T) {
 	}
 	if err != nil && len(out) == 0 {
 		t.Error(err)
+	}
+}
+
+// The drop-in for notify-reload makes systemd send SIGHUP, which the unit's own command would do a second time.
+func TestUnit_dropIn(t *testing.T) {
+	u := readUnit(t, "systemd/notify-reload.conf")
+	kind, reload := u["Service.Type"], u["Service.ExecReload"]
+	if !slices.Equal(kind, []string{"notify-reload"}) || !slices.Equal(reload, []string{""}) {
+		t.Errorf("%q", u)
 	}
 }
 

@@ -138,6 +138,7 @@ var places = map[string]string{
 	"/usr/share/doc/edge/changelog.gz":               "docs/CHANGELOG.md",
 	"/usr/share/doc/edge/configuration.md":           "docs/configuration.md",
 	"/usr/share/doc/edge/deployment.md":              "docs/deployment.md",
+	"/usr/share/doc/edge/notify-reload.conf":         "systemd/notify-reload.conf",
 	"/usr/share/doc/edge/operations.md":              "docs/operations.md",
 }
 

@@ -43,14 +43,15 @@ type file struct {
 
 // taken are files of the sources, by their places in an archive.
 var taken = map[string]string{
-	"LICENSE":               "LICENSE",
-	"edge.toml":             "packaging/edge.toml",
-	"edge.1":                "packaging/man/edge.1",
-	"systemd/edge.service":  "packaging/systemd/edge.service",
-	"docs/CHANGELOG.md":     "CHANGELOG.md",
-	"docs/configuration.md": "docs/configuration.md",
-	"docs/deployment.md":    "docs/deployment.md",
-	"docs/operations.md":    "docs/operations.md",
+	"LICENSE":                    "LICENSE",
+	"edge.toml":                  "packaging/edge.toml",
+	"edge.1":                     "packaging/man/edge.1",
+	"systemd/edge.service":       "packaging/systemd/edge.service",
+	"systemd/notify-reload.conf": "packaging/systemd/notify-reload.conf",
+	"docs/CHANGELOG.md":          "CHANGELOG.md",
+	"docs/configuration.md":      "docs/configuration.md",
+	"docs/deployment.md":         "docs/deployment.md",
+	"docs/operations.md":         "docs/operations.md",
 }
 
 // completions are the files that shells look for, by the words of edge completion.
