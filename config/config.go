@@ -13,6 +13,9 @@ import (
 	"github.com/edge-proxy/edge/route"
 )
 
+// Files are the texts that a configuration was read from.
+type Files = schema.Files
+
 // What Load and Parse return of package syntax.
 type (
 	Report  = syntax.Report
@@ -74,6 +77,10 @@ type Global struct {
 	WorkingDirectory string // absolute; empty: where the process was started
 	User, Group      string // names or numbers; empty: those that started it
 	Daemon           bool   // serve in the background
+
+	Watch       bool   `json:"-"` // reload when the files change
+	Versions    int    `json:"-"` // of the configuration that are kept for a rollback
+	VersionsDir string `json:"-"` // where; "": see the process
 }
 
 // FromWorkingDirectory returns where the process finds the file at path: a relative path begins at WorkingDirectory.

@@ -100,7 +100,7 @@ func globalSection() *schema.Section {
 				Into: schema.Into(func(e *globalEntry) *bool { return &e.FIPS }),
 				Doc: "Nothing but what FIPS 140-3 approves: the process starts itself again with that mode of Go's " +
 					"cryptographic module before it listens, and what is not approved is an error."},
-		}, processKeys()),
+		}, reloadKeys(), processKeys()),
 	}
 }
 
@@ -121,6 +121,25 @@ func loopKeys() []*schema.Key {
 			Into: schema.Into(func(e *globalEntry) *bool { return &e.Pin }),
 			Doc: "Each event loop stays on one processor of those the process may use; with `park` at `auto` it " +
 				"sleeps as with `syscall`."},
+	}
+}
+
+// reloadKeys are the keys of [global] about reloads.
+func reloadKeys() []*schema.Key {
+	return []*schema.Key{
+		{Path: "watch", Type: schema.Bool, Default: "false", Example: "true",
+			Into: schema.Into(func(e *globalEntry) *bool { return &e.Watch }),
+			Doc: "Reload when a file of the configuration changes, as `edge run --watch` does. See " +
+				"[watching the files](operations.md#watching-the-files)."},
+		{Path: "versions", Type: schema.Int, Default: "10", Min: "0", Max: "1000", Example: "50",
+			Into: schema.Into(func(e *globalEntry) *int { return &e.Versions }),
+			Doc: "How many configurations that were applied are kept, for a [rollback](operations.md#rollback): at " +
+				"most 32 MiB of text. 0: none."},
+		{Path: "versions_dir", Type: schema.String, Example: `"/var/lib/edge/versions"`, Restart: true,
+			Into: schema.Into(func(e *globalEntry) *string { return &e.VersionsDir }),
+			Doc: "The folder where they outlive the process, readable by its user alone. Without it that is " +
+				"`versions` in the folder that systemd names by `STATE_DIRECTORY`; where there is none, they are " +
+				"kept in memory."},
 	}
 }
 

@@ -28,6 +28,10 @@ type Options struct {
 	Sources []string
 	// Registries are the schemes of the registries that the program has beside those of edge, for [register].
 	Registries []string
+	// Kept are the texts of an earlier Load, to be read in place of the disk: Load gets their Main.
+	Kept *Files
+	// Record is filled in with the files that Load reads, also when they have errors. nil: their texts are not kept.
+	Record *Files
 	// Ignored are files that the one to load was chosen from and that are not read: a warning each.
 	Ignored []string
 }
@@ -55,7 +59,7 @@ func (o Options) Parse(name string, src []byte) (*Config, *Report) {
 }
 
 func (o Options) reading() schema.Options {
-	return schema.Options{Set: o.Set, LookupEnv: o.LookupEnv, Dir: o.Dir}
+	return schema.Options{Set: o.Set, LookupEnv: o.LookupEnv, Dir: o.Dir, Kept: o.Kept, Record: o.Record}
 }
 
 // configOf gives the files, the first of which is called name, their meaning.

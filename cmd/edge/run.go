@@ -23,12 +23,13 @@ func newRun() *cobra.Command {
 			"file it answers with a hello page on :8080.\n\nSIGHUP reads the files again, SIGUSR1 opens the logs " +
 			"again, SIGTERM and SIGQUIT let requests end within grace_period, SIGINT stops at once.",
 		Example: "  edge run\n  edge run edge.toml\n  edge run -d -c /etc/edge/edge.toml\n" +
-			"  edge run edge.toml --set http.listen=:8081",
+			"  edge run edge.toml --watch\n  edge run edge.toml --set http.listen=:8081",
 		Args: from.argument,
 		RunE: func(*cobra.Command, []string) error { return runConfig(from, stats) },
 	}
 	from.flags(cmd.Flags())
 	daemonFlag(cmd.Flags(), &from.daemon)
+	cmd.Flags().BoolVar(&from.watch, "watch", false, "reload when a file changes, and print what that changes")
 	statsFlag(cmd.Flags(), &stats)
 	return cmd
 }
@@ -42,6 +43,8 @@ func runConfig(from sources, stats bool) error {
 	signals := process.NewSignals() // Run obeys a SIGHUP that comes while the files are read
 	path, ignored := from.locate()
 	from.written = true
+	files := &config.Files{}
+	from.reading.Record = files
 	cfg, report := from.load(path, ignored)
 	if !process.Detached() || !report.OK() {
 		_ = report.Render(stderr) // a warning that cannot be printed does not keep edge from serving
@@ -53,14 +56,39 @@ func runConfig(from sources, stats bool) error {
 		Started: func(s *server.Server) { sayHello(s, cfg) }, Signals: signals, Stats: stats,
 		Version: build.Version(),
 	}
+	if path == "" && from.watch {
+		fmt.Fprintln(stderr, "edge: there is no configuration file yet, so --watch has nothing to watch")
+	}
 	if path != "" {
 		var err error
 		if from.dir, o.File, err = process.ReloadFrom(cfg, path); err != nil {
 			return err
 		}
-		o.Load = func() (*config.Config, *config.Report) { return from.load(o.File, nil) }
+		o.Files = files
+		o.Load = func(r process.Reading) (*config.Config, *config.Report) {
+			again := from
+			again.reading = r
+			if r.Kept != nil {
+				return again.load(r.Kept.Main, nil)
+			}
+			return again.load(o.File, nil)
+		}
+		if from.watch {
+			o.Watched = printWatched
+		}
 	}
 	return process.Run(cfg, o)
+}
+
+// printWatched prints what a change of the files has changed.
+func printWatched(report *config.Report, diff *server.Diff, err error) {
+	_ = report.Render(stderr)
+	if err != nil {
+		fmt.Fprintln(stderr, "edge: the files have changed, and nothing else:", err)
+		return
+	}
+	fmt.Fprintln(stderr, "edge: the files have changed:")
+	_ = diff.Render(stderr)
 }
 
 // sayHello prints where the hello page is, for a first start without a configuration.

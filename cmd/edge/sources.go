@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server/process"
 )
 
 // folders and names are where a configuration is looked for when none is given.
@@ -28,7 +29,10 @@ type sources struct {
 	set  []string
 	dir  string // where the process was started, when it has left that folder; else ""
 
+	reading process.Reading // texts in place of the disk, and where to keep what is read
+
 	daemon   bool
+	watch    bool
 	textOnly bool // certificates are not opened
 	places   bool // the configuration knows where its values stand
 	written  bool // the configuration keeps what the files say
@@ -85,9 +89,12 @@ func (s *sources) locate() (path string, ignored []string) {
 // configuration of the hello page.
 func (s *sources) load(path string, ignored []string) (*config.Config, *config.Report) {
 	o := config.Options{Set: s.set, Dir: s.dir, Ignored: ignored, TextOnly: s.textOnly, Places: s.places,
-		Written: s.written}
+		Written: s.written, Kept: s.reading.Kept, Record: s.reading.Record}
 	if s.daemon {
 		o.Set = append(slices.Clip(o.Set), "daemon=true")
+	}
+	if s.watch {
+		o.Set = append(slices.Clip(o.Set), "watch=true")
 	}
 	if path == "" {
 		return o.Parse("(no file)", []byte("allow = [\"no-listener\"]"))

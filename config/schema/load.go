@@ -27,12 +27,19 @@ type Options struct {
 	LookupEnv func(name string) (value string, found bool)
 	// Dir is where a relative path of ${file:…} begins; "": the working directory.
 	Dir string
+	// Kept are texts to read in place of the disk: Load gets their Main. ${file:…} is read from the disk even so.
+	Kept *Files
+	// Record is filled in with what Load reads, also when it finds errors. nil: nothing is kept.
+	Record *Files
 }
 
 // Load reads the file at path and those it includes.
 func (s *Schema) Load(path string, o Options) *Document {
 	l := s.newLoader(o)
 	l.onDisk = true
+	if o.Record != nil {
+		*o.Record = Files{Main: absolute(path)}
+	}
 	l.file(path, syntax.Span{})
 	return l.finish()
 }
@@ -91,7 +98,7 @@ func (l *loader) file(path string, at syntax.Span) {
 		l.fault(at, "more than %d files", filesMax)
 		return
 	}
-	real := realPath(path)
+	real := l.realPath(path)
 	if at.IsValid() && slices.Contains(l.open, real) {
 		l.doc.Whole = false
 		l.rep.Errorf(at, "leave it out", "%s includes itself", syntax.QuotePath(path))
@@ -100,11 +107,7 @@ func (l *loader) file(path string, at syntax.Span) {
 	if l.done[real] {
 		return
 	}
-	read := syntax.ReadFile
-	if at.IsValid() { // what a pattern finds may be a pipe
-		read = syntax.ReadRegular
-	}
-	text, err := read(path, fileBytesMax-l.bytes, errLarge)
+	text, err := l.read(path, real, at.IsValid())
 	if err != nil {
 		what := "cannot read"
 		if at.IsValid() {
@@ -126,7 +129,12 @@ func (l *loader) text(name string, text []byte) {
 	l.bytes += len(text)
 	tree, whole := l.tree(src)
 	l.doc.Whole = l.doc.Whole && whole
-	syntax.Expand(tree, l.rep, l.options.LookupEnv, l.options.Dir)
+	quoted := syntax.Expand(tree, l.rep, l.options.LookupEnv, l.options.Dir)
+	if r := l.options.Record; r != nil {
+		for _, path := range quoted {
+			r.Quoted = append(r.Quoted, absolute(path))
+		}
+	}
 	more := tree.Remove(IncludeKey)
 	if l.root == nil {
 		l.doc.Main, l.root = src, tree
@@ -181,29 +189,36 @@ func (l *loader) pattern(n *syntax.Node, pattern, folder string) bool {
 	if !filepath.IsAbs(pattern) && folder != "." {
 		full = filepath.Join(escapeGlob(folder), pattern)
 	}
-	paths, err := filepath.Glob(full)
+	paths, err := l.glob(full)
 	if err != nil {
 		l.rep.Errorf(n.Value, "", "%s is not a pattern of file names", syntax.Quote(pattern))
 		return false
 	}
-	single := !strings.ContainsAny(pattern, `*?[`)
-	if single && len(paths) == 0 {
+	if !isPattern(pattern) && len(paths) == 0 {
 		l.rep.Errorf(n.Value, "a path begins at the folder of this file", "cannot read %s: no such file or directory",
 			syntax.QuotePath(full))
 		return false
 	}
-	found := false
 	for _, path := range paths {
-		if !single && skipped(path, pattern) {
-			continue
-		}
-		found = true
 		l.file(path, n.Value)
 	}
-	if !found {
+	if len(paths) == 0 {
 		l.rep.Notef(CodeEmptyInclude, n.Value, "no file matches %s", syntax.Quote(pattern))
 	}
 	return true
+}
+
+// isPattern reports whether a text of include may stand for several files. What escapeGlob has escaped does not count.
+func isPattern(s string) bool {
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '*', '?', '[':
+			return true
+		case '\\':
+			i++
+		}
+	}
+	return false
 }
 
 // skipped reports whether a path that matches a pattern is not meant by it: a folder, or a hidden file, as editors and

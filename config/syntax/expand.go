@@ -12,9 +12,11 @@ const expansionBytesMax = 64 << 10 // of a file that a string quotes; certificat
 // Expand replaces ${NAME}, ${NAME:-default} and ${file:/path} in every string below root. $${ stands for ${.
 // lookup finds variables. A relative path begins at dir, or at the working directory when dir is empty.
 // A string that cannot be expanded is reported, and becomes KindLost so that it is reported once.
-func Expand(root *Node, rep *Report, lookup func(name string) (string, bool), dir string) {
+// It returns the paths of the files that it has opened, or tried to.
+func Expand(root *Node, rep *Report, lookup func(name string) (string, bool), dir string) (files []string) {
 	e := expander{rep: rep, lookup: lookup, dir: dir}
 	e.tree(root)
+	return e.files
 }
 
 // expander is one run of Expand.
@@ -22,6 +24,7 @@ type expander struct {
 	rep    *Report
 	lookup func(name string) (string, bool)
 	dir    string
+	files  []string // that were opened
 }
 
 func (e *expander) tree(n *Node) {
@@ -122,6 +125,7 @@ func (e *expander) file(path string) (value, wrong, hint string) {
 	if !filepath.IsAbs(path) {
 		from = filepath.Join(e.dir, path)
 	}
+	e.files = append(e.files, from)
 	text, err := ReadRegular(from, expansionBytesMax, errTooLong)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {

@@ -174,7 +174,7 @@ func (a *administration) Reload(context.Context) (*admin.Reloaded, error) {
 	if a.draining.Load() {
 		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, errDrains)
 	}
-	o := a.parts.Load().reloads.again()
+	o := a.parts.Load().reloads.again("api")
 	if errors.Is(o.Err, errNoFile) {
 		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, errNoFile)
 	}

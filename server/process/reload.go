@@ -11,27 +11,35 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process/versions"
 )
 
-// reloads replaces the configuration of a Server that runs, one at a time.
+// reloads replaces the configuration of a Server that runs, one at a time, and keeps the texts of those before.
 // Safe for any goroutine but a reactor's.
 //
-//	SIGHUP, API ──► again ──► load ──► findings ──► server.Apply ──► present
-//	                            │ errors                │ error
-//	                            └───────────────────────┴──► nothing has changed
+//	SIGHUP, API ──► again ─────┐
+//	the files change ──► look ─┼─► load ──► findings ──► server.Apply ──► present, store
+//	rollback ──► kept texts ───┘     │ errors                │ error
+//	                                 └───────────────────────┴──► nothing has changed
 type reloads struct {
-	server *server.Server
-	load   func() (*config.Config, *config.Report) // nil: there is no file to read
+	server  *server.Server
+	events  *eventLog
+	load    func(r Reading) (*config.Config, *config.Report) // nil: there is no file to read
+	watched func(report *config.Report, diff *server.Diff, err error)
 
-	mu      sync.Mutex                    // one at a time
+	mu      sync.Mutex
 	present atomic.Pointer[config.Config] // stored under mu
+	files   *config.Files                 // those of present; nil: unknown; guarded by mu
+	store   *versions.Store               // nil before begin, and where files are unknown; guarded by mu
+	watch   watch                         // guarded by mu
 }
 
 // outcome is what has become of a reload.
 type outcome struct {
-	Report *config.Report // about the files; nil: none was read
-	Diff   server.Diff    // what has changed, where Err is nil
-	Err    error          // why nothing has changed; nil: it was applied
+	Report  *config.Report // about the files; nil: none was read
+	Diff    server.Diff    // what has changed, where Err is nil
+	Err     error          // why nothing has changed; nil: it was applied
+	Version int            // of the configuration in force; 0: versions are not kept
 }
 
 var (
@@ -39,8 +47,8 @@ var (
 	errInvalid = errors.New("the configuration has errors")
 )
 
-func newReloads(s *server.Server, cfg *config.Config, o *Options) *reloads {
-	r := &reloads{server: s, load: o.Load}
+func newReloads(s *server.Server, events *eventLog, cfg *config.Config, o *Options) *reloads {
+	r := &reloads{server: s, events: events, load: o.Load, watched: o.Watched, files: o.Files}
 	r.present.Store(cfg)
 	return r
 }
@@ -48,26 +56,37 @@ func newReloads(s *server.Server, cfg *config.Config, o *Options) *reloads {
 // config returns the present configuration.
 func (r *reloads) config() *config.Config { return r.present.Load() }
 
-// again reads the configuration again and applies it, and logs what has become of it.
-func (r *reloads) again() *outcome {
+// again reads the configuration again and applies it, and logs what has become of it. cause is kept with the version:
+// one word for what asked for it.
+func (r *reloads) again(cause string) *outcome {
 	if r.load == nil {
 		slog.Warn("nothing to reload: there is no configuration file")
 		return &outcome{Err: errNoFile}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	cfg, report := r.load()
-	return r.apply(cfg, report)
+	return r.read(cause)
 }
 
-// apply logs the findings about cfg and makes it the present configuration unless it has errors. r.mu is held.
-func (r *reloads) apply(cfg *config.Config, report *config.Report) *outcome {
+// read reads the files and applies what they say. r.mu is held.
+func (r *reloads) read(cause string) *outcome {
+	files, before := &config.Files{}, r.watch.look()
+	cfg, report := r.load(Reading{Record: files})
+	if r.files != nil {
+		r.watch.use(files, cfg, before)
+	}
+	return r.apply(cfg, report, files, cause)
+}
+
+// apply logs the findings about cfg and makes it the present configuration unless it has errors. files are its texts.
+// r.mu is held.
+func (r *reloads) apply(cfg *config.Config, report *config.Report, files *config.Files, cause string) *outcome {
 	for _, list := range [][]config.Problem{report.Errors, report.Warnings} {
 		for i := range list {
 			tell(&list[i])
 		}
 	}
-	o := &outcome{Report: report}
+	o := &outcome{Report: report, Version: r.version()}
 	if !report.OK() {
 		r.server.CountFailedReload()
 		slog.Error("reload failed, nothing has changed", "errors", len(report.Errors)+report.More)
@@ -86,6 +105,9 @@ func (r *reloads) apply(cfg *config.Config, report *config.Report) *outcome {
 	}
 	r.present.Store(cfg)
 	r.tell(&o.Diff)
+	r.keep(files, cause)
+	o.Version = r.version()
+	r.watch.set(cfg.Global.Watch && r.files != nil, r.look)
 	return o
 }
 
@@ -130,7 +152,7 @@ func tell(problem *config.Problem) {
 func (p *running) reload() (end os.Signal) {
 	done := make(chan struct{})
 	go func() {
-		p.reloads.again()
+		p.reloads.again("signal")
 		close(done)
 	}()
 	select {

@@ -24,8 +24,14 @@ import (
 type Options struct {
 	// Server is for server.New. Run sets Owner and Prepare.
 	Server server.Options
-	// Load reads the configuration again, for SIGHUP; nil: there is no file to read.
-	Load func() (*config.Config, *config.Report)
+	// Load reads the configuration again, for SIGHUP, or reads kept texts; nil: there is no file to read.
+	Load func(r Reading) (*config.Config, *config.Report)
+	// Files are those that the configuration was read from; nil: it cannot be told whether they change, and there is
+	// no rollback to them.
+	Files *config.Files
+	// Watched is called after a change of the files was noticed and read: with what is wrong with them, what has
+	// changed, or why nothing has. nil: the event log alone says so.
+	Watched func(report *config.Report, diff *server.Diff, err error)
 	// Started is called when s serves.
 	Started func(s *server.Server)
 	// Version and File are for the first line of the event log: which program serves, and by which configuration; "":
@@ -37,6 +43,9 @@ type Options struct {
 	// makes its own.
 	Signals *Signals
 }
+
+// Reading is for config.Options: which texts to read, and where to keep what was read. Either may be nil.
+type Reading struct{ Kept, Record *config.Files }
 
 // Run serves cfg until a signal ends it: it is the whole life of the process. The error says why it could not
 // start, or what it could not finish. With fips = true the process begins again, unless it began with that mode
@@ -101,9 +110,11 @@ func run(cfg *config.Config, o Options, told *supervision) error {
 	}
 	events.register(s.Registry())
 	p := running{
-		server: s, events: events, signals: o.Signals, reloads: newReloads(s, cfg, &o), pid: pid, supervision: told,
-		admin: adm,
+		server: s, events: events, signals: o.Signals, reloads: newReloads(s, events, cfg, &o), pid: pid,
+		supervision: told,
+		admin:       adm,
 	}
+	defer p.reloads.stop()
 	if err := p.start(id, parent, o.Started); err != nil {
 		_ = s.Stop() // the first error is the one to report
 		return err
@@ -165,6 +176,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 		p.events.sync() // it may print
 		started(s)
 	}
+	p.reloads.begin()
 	if err := release(parent, p.events); err != nil {
 		return err
 	}

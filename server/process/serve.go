@@ -21,6 +21,8 @@ func Serve(path string, o server.Options) error {
 		Registries: slices.Sorted(maps.Keys(o.Registries)), Written: true,
 	}
 	signals := NewSignals() // Run obeys a SIGHUP that comes while the files are read
+	files := &config.Files{}
+	reading.Record = files
 	cfg, report := reading.Load(path)
 	if !report.OK() {
 		var text strings.Builder
@@ -34,8 +36,15 @@ func Serve(path string, o server.Options) error {
 	if reading.Dir, path, err = ReloadFrom(cfg, path); err != nil {
 		return err
 	}
-	load := func() (*config.Config, *config.Report) { return reading.Load(path) }
-	return Run(cfg, Options{Server: o, Load: load, Signals: signals, File: path})
+	load := func(r Reading) (*config.Config, *config.Report) {
+		again := reading
+		again.Kept, again.Record = r.Kept, r.Record
+		if r.Kept != nil {
+			return again.Load(r.Kept.Main)
+		}
+		return again.Load(path)
+	}
+	return Run(cfg, Options{Server: o, Load: load, Files: files, Signals: signals, File: path})
 }
 
 // ReloadFrom returns where a reload finds the files that cfg was read from, by path: file stands for path, and dir is

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+const watchedFile = "include = [\"conf.d/*.toml\"]\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\nname = \"one\"\n" +
+	"pattern = \"%s\"\ndest = \"status:404\"\n"
+
+// edge run --watch applies what an editor writes, prints what that changes, and goes on with what it has where the file
+// is wrong.
+func TestRun_watch(t *testing.T) {
+	file := write(t, watchedFile, "/a")
+	p := testutil.Start(t, testutil.Command{
+		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "--watch", "-c", "edge.toml"},
+		Dir: filepath.Dir(file),
+	})
+	p.WaitLine(`"msg":"listening"`)
+	save := func(text string) { // as editors do
+		t.Helper()
+		if err := os.WriteFile(file+"~", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(file+"~", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(fmt.Sprintf(watchedFile, "/b"))
+	p.WaitLine(`^~ route one: path$`)
+	p.WaitLine(`^connections of clients: none is closed$`)
+	save("htp.listen = 1\n")
+	p.WaitLine(`edge\.toml:1:1: error: `)
+	p.WaitLine(`the files have changed, and nothing else: the configuration has errors`)
+	save(fmt.Sprintf(watchedFile, "/b"))
+	p.WaitLine(`^nothing changes$`)
+	if err := os.Mkdir(filepath.Join(filepath.Dir(file), "conf.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	more := filepath.Join(filepath.Dir(file), "conf.d", "more.toml")
+	const part = "watch = false\nroutes = [{ name = \"two\", pattern = \"/c\", dest = \"status:410\" }]\n"
+	if err := os.WriteFile(more, []byte(part), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.WaitLine(`^\+ route two$`)
+	if n := strings.Count(p.Output(), "the files have changed"); n != 4 {
+		t.Errorf("told %d times:\n%s", n, p.Output())
+	}
+	if code := p.Stop(); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+}
+
+// watch = true in the file does the same, without a word on the terminal, until the file says otherwise.
+func TestRun_watchByTheFile(t *testing.T) {
+	e := start(t, "watch = true\nworking_directory = %q\n"+watchedFile, t.TempDir(), "/a")
+	text, err := os.ReadFile(e.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(e.file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(strings.Replace(string(text), "/a", "/b", 1))
+	e.WaitLine(`"changed":\["route one"\]`)
+	put(strings.Replace(string(text), "watch = true", "watch = false", 1))
+	e.WaitLine(`"changed":\["global","route one"\]`)
+	put(string(text))
+	e.change(t, "%s", text)
+	e.WaitLine(`"msg":"configuration reloaded","changes":{"changed":\["global"\]}`)
+	if strings.Contains(e.Output(), "the files have changed") {
+		t.Errorf("it prints:\n%s", e.Output())
+	}
+}

@@ -1,0 +1,106 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server/process/versions"
+)
+
+// versionBytes are kept of texts of configurations.
+const versionBytes = 32 << 20
+
+var errNoVersions = errors.New("no versions are kept: the process was not started from files, or versions = 0")
+
+// begin keeps the configuration that the process has started with, and begins to watch its files. The process has the
+// rights that it will keep.
+func (r *reloads) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.files == nil || r.load == nil {
+		return
+	}
+	cfg := r.config()
+	var err error
+	o := versions.Options{Dir: versionsDir(&cfg.Global), Most: cfg.Global.Versions, Bytes: versionBytes}
+	if o.Most == 0 {
+		o.Dir = ""
+	}
+	if r.store, err = versions.Open(o); err != nil {
+		slog.Warn("versions of the configuration cannot be read", "folder", o.Dir, "error", err)
+	}
+	r.watch.use(r.files, cfg, view{})
+	r.keep(r.files, "start")
+	r.watch.set(cfg.Global.Watch, r.look)
+}
+
+// versionsDir returns the folder for versions; "": there is none.
+func versionsDir(g *config.Global) string {
+	if g.VersionsDir != "" {
+		return g.VersionsDir
+	}
+	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
+		return filepath.Join(dir, "versions")
+	}
+	return ""
+}
+
+// keep keeps files as the version in force. r.mu is held.
+func (r *reloads) keep(files *config.Files, cause string) {
+	if r.files == nil || r.store == nil {
+		return
+	}
+	r.files = files
+	r.store.Limit(r.config().Global.Versions, versionBytes)
+	if _, err := r.store.Add(files, cause, time.Now()); err != nil {
+		slog.Warn("a version of the configuration was not written, and will not outlive the process", "error", err)
+	}
+}
+
+// version returns the number of the version in force; 0: none is kept. r.mu is held.
+func (r *reloads) version() int {
+	if r.store == nil {
+		return 0
+	}
+	return r.store.Present()
+}
+
+// versions returns what is kept, the oldest first, and the number of the version in force.
+func (r *reloads) versions() (list []versions.Version, present int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.store == nil {
+		return nil, 0
+	}
+	return r.store.List(), r.store.Present()
+}
+
+// rollback applies the texts of a version; 0: of the one before that in force. They become a version of their own.
+// differs reports whether the files on the disk say otherwise: the next reload applies those.
+func (r *reloads) rollback(number int, cause string) (o *outcome, differs bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.store == nil || r.config().Global.Versions == 0 {
+		return &outcome{Err: errNoVersions}, false
+	}
+	v, err := r.store.Find(number)
+	if err != nil {
+		return &outcome{Err: err, Version: r.version()}, false
+	}
+	cfg, report := r.load(Reading{Kept: v.Files})
+	o = r.apply(cfg, report, v.Files, fmt.Sprintf("%s to version %d", cause, v.Number))
+	if o.Err != nil {
+		return o, false
+	}
+	if differs = !v.Files.Unchanged(); differs {
+		slog.Warn("rolled back: the files on the disk differ, and the next reload applies them",
+			"version", v.Number, "applied", v.At.Format(time.RFC3339), "file", v.Files.Main)
+	}
+	return o, differs
+}

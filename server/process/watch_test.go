@@ -1,0 +1,143 @@
+package process
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/config"
+)
+
+// put writes a file, and the folders above it.
+func put(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func try(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+const (
+	watchedMain = "include = [\"conf.d/*.toml\"]\nvia = \"${file:secret}\"\nerror_pages.404 = \"FOLDER/404.html\"\n" +
+		"http.listen = \":80\"\n"
+	watchedPart = "[[routes]]\npattern = \"/*\"\ndest = \"status:404\"\n"
+)
+
+// watchedFolder makes a configuration as Kubernetes mounts one: each name leads through the link ..data. It returns the
+// watch of it, and what reads it again.
+func watchedFolder(t *testing.T) (dir string, w *watch, read func()) {
+	t.Helper()
+	dir = t.TempDir()
+	put(t, dir+"/..1/edge.toml", strings.ReplaceAll(watchedMain, "FOLDER", dir))
+	put(t, dir+"/conf.d/a.toml", watchedPart)
+	put(t, dir+"/secret", "one")
+	put(t, dir+"/404.html", "gone")
+	try(t, os.Symlink("..1", dir+"/..data"))
+	try(t, os.Symlink("..data/edge.toml", dir+"/edge.toml"))
+	w = &watch{}
+	read = func() {
+		before := w.look()
+		files := &config.Files{}
+		cfg, _ := config.Options{Record: files, Dir: dir}.Load(dir + "/edge.toml")
+		w.use(files, cfg, before)
+	}
+	read()
+	if len(w.files.Texts) != 2 || len(w.pages) != 1 {
+		t.Fatalf("%+v %q", w.files, w.pages)
+	}
+	return dir, w, read
+}
+
+// A change is told once, when two looks have seen the same.
+func TestWatch_tellsChanges(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, dir string){
+		"the same size": func(t *testing.T, dir string) {
+			put(t, dir+"/conf.d/a.toml", strings.Replace(watchedPart, "404", "405", 1))
+		},
+		"another size":          func(t *testing.T, dir string) { put(t, dir+"/..1/edge.toml", watchedMain+"\n") },
+		"a quoted file":         func(t *testing.T, dir string) { put(t, dir+"/secret", "two") },
+		"a page":                func(t *testing.T, dir string) { put(t, dir+"/404.html", "lost") },
+		"one more file":         func(t *testing.T, dir string) { put(t, dir+"/conf.d/b.toml", "") },
+		"one file less":         func(t *testing.T, dir string) { try(t, os.Remove(dir+"/conf.d/a.toml")) },
+		"the main file is gone": func(t *testing.T, dir string) { try(t, os.Remove(dir+"/..1/edge.toml")) },
+		"an editor renames": func(t *testing.T, dir string) {
+			put(t, dir+"/conf.d/.a.toml.swp", watchedPart)
+			try(t, os.Rename(dir+"/conf.d/.a.toml.swp", dir+"/conf.d/a.toml"))
+		},
+		"Kubernetes": func(t *testing.T, dir string) {
+			put(t, dir+"/..2/edge.toml", watchedMain)
+			try(t, os.Symlink("..2", dir+"/..data_tmp"))
+			try(t, os.Rename(dir+"/..data_tmp", dir+"/..data"))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, w, read := watchedFolder(t)
+			if w.changed() || w.changed() {
+				t.Fatal("a change before there is one")
+			}
+			change(t, dir)
+			if first, second := w.changed(), w.changed(); first || !second {
+				t.Errorf("the first look: %v, the second one: %v", first, second)
+			}
+			read()
+			if w.changed() || w.changed() {
+				t.Error("the change is told twice")
+			}
+		})
+	}
+}
+
+// A file that is written again and again is read when it rests.
+func TestWatch_waitsForTheEnd(t *testing.T) {
+	dir, w, _ := watchedFolder(t)
+	for i := range 5 {
+		put(t, dir+"/secret", watchedPart[:i])
+		if w.changed() {
+			t.Fatalf("told after write %d", i)
+		}
+	}
+	if !w.changed() {
+		t.Error("not told at the end")
+	}
+}
+
+// What changes while the files are read is one more change: in a file that was watched, and in one that is new.
+func TestWatch_changesDuringAReading(t *testing.T) {
+	for _, path := range []string{"/secret", "/conf.d/b.toml"} {
+		dir, w, _ := watchedFolder(t)
+		put(t, dir+"/conf.d/b.toml", "# one\n")
+		w.changed()
+		if !w.changed() {
+			t.Fatal("not told")
+		}
+		before, files := w.look(), &config.Files{}
+		cfg, _ := config.Options{Record: files, Dir: dir}.Load(dir + "/edge.toml")
+		put(t, dir+path, "# two")
+		w.use(files, cfg, before)
+		w.changed()
+		if !w.changed() {
+			t.Errorf("%s has changed after it was read, and that is not told", path)
+		}
+	}
+}
+
+// A touched file, or a hidden one that an editor leaves, is no reason to read a folder again and again.
+func TestWatch_hiddenFiles(t *testing.T) {
+	dir, w, _ := watchedFolder(t)
+	put(t, dir+"/conf.d/.a.toml.swp", "x")
+	put(t, dir+"/conf.d/notes.txt", "x")
+	try(t, os.Mkdir(dir+"/conf.d/folder.toml", 0o700))
+	if w.changed() || w.changed() {
+		t.Error("told")
+	}
+}
