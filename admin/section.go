@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config"
+	_ "github.com/edge-proxy/edge/config/metering" // [metrics] is its section, which this package extends
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
@@ -108,8 +109,8 @@ func adminSection() *schema.Section {
 
 func metricsSection() *schema.Section {
 	return &schema.Section{
-		Path: "metrics", New: schema.Make[MetricsSettings], Later: []string{"hosts"},
-		Doc: "Counters for Prometheus.",
+		Path: "metrics", Extends: true, New: schema.Make[MetricsSettings], Later: []string{"hosts"},
+		Doc: "Where they are to be had.",
 		Keys: []*schema.Key{
 			{Path: "listen", Type: typeListen, Example: `":9145"`,
 				Into: schema.Into(func(e *MetricsSettings) *Listen { return &e.Listen }),

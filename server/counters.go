@@ -90,17 +90,17 @@ func (s *Server) follow(g *generation) {
 	l.ports = make(map[string][]port)
 	for _, one := range g.listeners {
 		l.ports[one.name] = append(l.ports[one.name], one.open)
-		s.followListener(one)
+		l.followListener(one)
 	}
 	for _, u := range g.upstreams {
-		s.followUpstream(u)
+		l.followUpstream(u)
 	}
 	for key, d := range g.destinations {
-		s.followDestinations(key.name, d)
+		l.followDestinations(key.name, d)
 	}
 	for name, of := range g.services {
 		if of.limits != nil {
-			s.followLimits(name, of.limits)
+			l.followLimits(name, of.limits)
 		}
 	}
 	l.endSoon(s)
@@ -116,41 +116,41 @@ func (l *ledger) use(key any, part func() metrics.Part, over func(*metrics.Sampl
 	e.used = true
 }
 
-// followListener follows the sessions of a listener. ledger.mu is held.
-func (s *Server) followListener(one *listener) {
+// followListener follows the sessions of a listener. l.mu is held.
+func (l *ledger) followListener(one *listener) {
 	name, open := one.name, one.open
 	over := func(*metrics.Sample) bool { return open.Closed() && open.Conns() == 0 }
 	for _, sessions := range one.sessions {
-		s.ledger.use(sessions, func() metrics.Part {
-			return metrics.NewPart(s.Reactors(), func(r *engine.Reactor) metrics.Sessions {
+		l.use(sessions, func() metrics.Part {
+			return metrics.NewPart(len(l.loops), func(r *engine.Reactor) metrics.Sessions {
 				return metrics.Sessions{ServerStats: sessions.Stats(r), Codec: sessions.H2Stats(r)}
 			}, func(n *metrics.Sample) *metrics.Sessions { return &n.Listener(name).Sessions })
 		}, over)
 	}
 }
 
-// followUpstream follows an upstream until its connections have ended. ledger.mu is held.
-func (s *Server) followUpstream(u *upstream.Upstream) {
-	s.ledger.use(u, func() metrics.Part {
-		return metrics.NewPart(s.Reactors(), u.Stats,
+// followUpstream follows an upstream until its connections have ended. l.mu is held.
+func (l *ledger) followUpstream(u *upstream.Upstream) {
+	l.use(u, func() metrics.Part {
+		return metrics.NewPart(len(l.loops), u.Stats,
 			func(n *metrics.Sample) *upstream.Stats { return n.Upstream(u.Name()) })
 	}, func(n *metrics.Sample) bool { return idle(n.Upstream(u.Name())) })
 }
 
 func idle(u *upstream.Stats) bool { return u.Connections == 0 && u.Waiting == 0 }
 
-// followDestinations follows the destinations of a dest with variables. ledger.mu is held.
-func (s *Server) followDestinations(name string, d *dynamic.Destinations) {
-	s.ledger.use(d, func() metrics.Part {
-		return metrics.NewPart(s.Reactors(), d.Stats,
+// followDestinations follows the destinations of a dest with variables. l.mu is held.
+func (l *ledger) followDestinations(name string, d *dynamic.Destinations) {
+	l.use(d, func() metrics.Part {
+		return metrics.NewPart(len(l.loops), d.Stats,
 			func(n *metrics.Sample) *dynamic.Stats { return n.Dynamic(name) })
 	}, func(n *metrics.Sample) bool { return d.Quiet() && idle(&n.Dynamic(name).Upstream) })
 }
 
-// followLimits follows the limits of a service. ledger.mu is held.
-func (s *Server) followLimits(name string, of *admission.Limiter) {
-	s.ledger.use(of, func() metrics.Part {
-		return metrics.NewPart(s.Reactors(), of.Stats,
+// followLimits follows the limits of a service. l.mu is held.
+func (l *ledger) followLimits(name string, of *admission.Limiter) {
+	l.use(of, func() metrics.Part {
+		return metrics.NewPart(len(l.loops), of.Stats,
 			func(n *metrics.Sample) *admission.Stats { return n.Limits(name) })
 	}, func(n *metrics.Sample) bool { return n.Limits(name).Total == 0 && n.Limits(name).Waiting == 0 })
 }
