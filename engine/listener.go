@@ -38,6 +38,9 @@ type ListenOptions struct {
 	Share bool
 	// Suspended begins without accepting: see Engine.Resume.
 	Suspended bool
+	// Held is for sockets of Adopt that another process keeps for as long as it likes, as systemd does: Close does no
+	// more than Abandon.
+	Held bool
 }
 
 // Listener is an address that an Engine accepts connections on: one socket for each reactor where the kernel can spread
@@ -79,6 +82,9 @@ type acceptor struct {
 
 // Addr returns the address; port 0 has been replaced by the port that the kernel chose.
 func (l *Listener) Addr() poller.Addr { return l.addr }
+
+// Suspended reports whether Engine.Suspend was called, or ListenOptions.Suspended was set, and Engine.Resume was not.
+func (l *Listener) Suspended() bool { return l.paused.Load() }
 
 // SetConnsMax changes ListenOptions.ConnsMax. Connections above it that are open stay.
 func (l *Listener) SetConnsMax(n int) { l.connsMax.Store(int64(n)) }

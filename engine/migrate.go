@@ -297,18 +297,38 @@ func (v *giver) offer(c *Conn) {
 	r.stats.Released++
 }
 
+// Feed has l accept fd, a connection that did not come by its sockets, above ConnsMax. After an error fd is closed. On
+// r only.
+func (l *Listener) Feed(r *Reactor, fd poller.FD) error {
+	peer, err := l.take(r, fd)
+	if err != nil {
+		return err
+	}
+	r.adopt(l, fd, peer)
+	return nil
+}
+
+// take counts fd, which is to be a connection of l on r.
+func (l *Listener) take(r *Reactor, fd poller.FD) (peer poller.Addr, err error) {
+	r.MustOwn()
+	if err = ErrStopped; !r.stopping {
+		peer, err = r.kernel.Adopt(fd, nil)
+	}
+	if err != nil {
+		r.kernel.Close(fd)
+		return peer, err
+	}
+	l.conns.Add(1)
+	r.load.Add(1)
+	return peer, nil
+}
+
 // Receive makes fd, a connection that another process gave away, one of r that l accepted, above ConnsMax. accept
 // returns its handler, and is called when the connection is open already: OnOpen does not come. The error is
 // ErrStopped, or says that the connection has ended; then fd is closed. On r only.
 func (l *Listener) Receive(r *Reactor, fd poller.FD, accept func(*Conn) Handler) error {
-	r.MustOwn()
-	if r.stopping {
-		r.kernel.Close(fd)
-		return ErrStopped
-	}
-	peer, err := r.kernel.Adopt(fd, nil)
+	peer, err := l.take(r, fd)
 	if err != nil {
-		r.kernel.Close(fd)
 		return err
 	}
 	c := r.newConn(fd, peer)
@@ -316,8 +336,6 @@ func (l *Listener) Receive(r *Reactor, fd poller.FD, accept func(*Conn) Handler)
 	c.listener = l
 	c.state = open
 	c.can = poller.CanWrite // what the peer sent is reported when it is watched
-	l.conns.Add(1)
-	r.load.Add(1)
 	r.stats.Received++
 	if h := l.ask(c, accept); h != nil {
 		c.handler = h

@@ -38,7 +38,7 @@ type unlistening struct {
 // Close ends l so that each connected client is served: l accepts for a while longer, above ConnsMax and under
 // pressure as well, and then the sockets are closed. That takes 1.2 s with DeferAccept and 200 ms without. A Unix
 // socket is closed at once; its file stays until the next Listen replaces it. Close does not wait, see Closed. Open
-// connections are not touched.
+// connections are not touched. Suspended listeners are abandoned.
 // Safe for any goroutine but a reactor's.
 func (l *Listener) Close() { l.close(unlistenTime) }
 
@@ -109,7 +109,7 @@ func (r *Reactor) acceptorsOf(l *Listener) (of []*acceptor) {
 // unlisten begins to close the sockets of l.
 func (r *Reactor) unlisten(l *Listener, within time.Duration) {
 	for _, a := range r.acceptorsOf(l) {
-		if a.suspended { // another process has it: its clients are not to notice
+		if a.suspended || l.opts.Held { // another process has it: its clients are not to notice
 			a.abandon(r)
 		} else {
 			a.unlisten(r, within)

@@ -140,3 +140,28 @@ func TestV6Only(t *testing.T) {
 		t.Error("a socket of IPv4 is one of IPv6")
 	}
 }
+
+// A socket of Multipath TCP, as programs in Go open them, lacks options that other sockets have: these keep them.
+func TestEpoll_adoptMultipath(t *testing.T) {
+	k := newEpoll(t, poller.ParkAuto)
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer unix.Close(s)
+	if err := unix.Bind(s, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	o := &poller.ListenOptions{UserTimeout: 2 * time.Second, DeferAccept: true, FastOpen: 7}
+	if _, err := k.Adopt(poller.FD(s), o); err != nil {
+		t.Fatal(err)
+	}
+	fd, _, err := k.Listen(anyPort, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close(fd)
+	if got := option(t, fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT); got != 2000 {
+		t.Errorf("user timeout is %d, want 2000", got)
+	}
+}

@@ -47,7 +47,9 @@ func (n *nicety) set(s, value int) {
 	}
 	switch unix.SetsockoptInt(s, unix.IPPROTO_TCP, n.name, value) {
 	case unix.ENOPROTOOPT, unix.EOPNOTSUPP:
-		n.missing.Store(true)
+		// A socket that was adopted may be one of Multipath TCP, which has fewer options.
+		protocol, err := unix.GetsockoptInt(s, unix.SOL_SOCKET, unix.SO_PROTOCOL)
+		n.missing.Store(err != nil || protocol == unix.IPPROTO_TCP)
 	}
 }
 

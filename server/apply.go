@@ -26,6 +26,9 @@ func (s *Server) Apply(cfg *config.Config) (Diff, error) {
 	if s.isEnding() {
 		return Diff{}, errEnding
 	}
+	if s.handover.suspended {
+		return Diff{}, errSuspended
+	}
 	diff := s.diff(cfg)
 	err := s.replace(cfg, s.state != made)
 	s.counters.CountReload(err == nil)

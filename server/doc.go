@@ -25,6 +25,11 @@
 // Limits of a listener hold for connections that are accepted after the change. Worker threads and the memory limit do
 // not change at run time. What follows the configuration outside the Server takes part by Options.Prepare.
 //
+// # Handover
+//
+// Another process may take over the listening sockets and the connections: see Handover and Options.Adopt. The old
+// Server keeps its descriptors until Abandon, so that Resume takes everything back when the new process dies.
+//
 // # Threads and ownership
 //
 // A Server is safe for any goroutine. One mutex orders Start, Apply and Stop, another one guards what they change and

@@ -29,6 +29,8 @@ type listener struct {
 	key     string // of its address
 	open    *engine.Listener
 	sockets engine.ListenOptions // of its sockets, without Addr and ConnsMax
+	anyPort bool                 // the kernel chose the port
+	isHeld  bool                 // its sockets are of systemd
 	file    *socketFile          // of a Unix socket; nil: none, or it was removed; guarded by Server.mu
 
 	begin    atomic.Pointer[func(c *engine.Conn) engine.Handler] // for new connections
@@ -200,6 +202,7 @@ func (b *build) open(key string, a *config.Address, set *setting) (*listener, er
 	l := b.server.closingListener(key)
 	if l == nil {
 		l = &listener{key: key, service: b.server.proxy.Service(set.requests)}
+		l.anyPort = a.Network != "unix" && a.Port == 0
 		l.apply(set)
 	}
 	b.fresh = append(b.fresh, func() { b.server.closeListener(l) })
@@ -207,11 +210,16 @@ func (b *build) open(key string, a *config.Address, set *setting) (*listener, er
 		return l, nil
 	}
 	o := sockets
-	o.ConnsMax = set.connsMax
+	o.ConnsMax, o.Suspended = set.connsMax, b.server.handover.suspended
+	adopted, err := b.server.handover.adopt(l, a, o)
+	if adopted || err != nil {
+		l.sockets = sockets
+		return l, l.giveFile(set, err)
+	}
 	var open *engine.Listener
-	var err error
 	for _, addr := range addrsOf(a) {
 		o.Addr = addr
+		o.Share = b.server.handover.hasPort(addr)
 		if open, err = b.listen(o, l); err == nil || !noIPv6(err) {
 			break
 		}
@@ -223,10 +231,16 @@ func (b *build) open(key string, a *config.Address, set *setting) (*listener, er
 	if a.Network != "unix" {
 		return l, nil
 	}
-	if l.file, err = openSocketFile(a.Path); err != nil {
-		return nil, err
+	l.file, err = openSocketFile(a.Path)
+	return l, l.giveFile(set, err)
+}
+
+// giveFile gives the file of a Unix socket its owner and its mode, unless there is none, or an error.
+func (l *listener) giveFile(set *setting, err error) error {
+	if err != nil || l.file == nil {
+		return err
 	}
-	return l, l.file.give(b.server.socketRights(set.config))
+	return l.file.give(set.server.socketRights(set.config))
 }
 
 // closeListener begins to close l. Its sockets accept for another moment, see engine.Listener.Close, and a reload that
@@ -242,9 +256,14 @@ func (s *Server) closeListener(l *listener) {
 	}
 }
 
-// removeFile removes the file of a Unix socket that has closed, or is about to. Server.mu is held.
+// removeFile removes the file of a Unix socket that has closed, or is about to, unless another process has the socket.
+// Server.mu is held.
 func (l *listener) removeFile() {
-	l.file.remove()
+	if l.file != nil && l.open.Suspended() {
+		l.file.close()
+	} else {
+		l.file.remove()
+	}
 	l.file = nil
 }
 

@@ -55,6 +55,11 @@ type Options struct {
 	StateDir string
 	// Owner owns the files that edge makes for itself; nil: the user and the group of the process.
 	Owner *Owner
+	// Adopt are listening sockets that exist already, each with its descriptor: those of another process, see
+	// Handover.Sockets, or of systemd. Listen takes over those that the configuration names; Claims says which.
+	Adopt []Socket
+	// Suspended has Start run everything but accept no connection and announce nothing, before Resume does.
+	Suspended bool
 	// TicketKeys are the first keys of session tickets, those of another process; none: new ones are made.
 	TicketKeys [][32]byte
 	// Prepare is called for each generation, with its configuration, and builds what follows it outside the Server.
@@ -104,6 +109,7 @@ type Server struct {
 
 	lingering []*sink                 // that a reload took away, until they are closed; guarded by mu
 	closing   []*listener             // that a reload took away, until their sockets are closed; guarded by mu
+	handover  Handover                // guarded by mu
 	looking   []*dynamic.Destinations // that a reload took away, which may still look names up; guarded by mu
 }
 
@@ -150,6 +156,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	s.ledger.init(e.Reactors(), s.traffic)
 	s.tickets = certs.NewTickets(o.TicketKeys, s.counters.CountRotation)
 	s.trust = certs.Follow(watchEvery, s.trustChanged)
+	s.handover.begin(s)
 	if err := s.replace(cfg, false); err != nil {
 		s.trust.Stop()
 		e.Stop()
@@ -195,7 +202,9 @@ func (s *Server) Start() error {
 	s.state = serving
 	s.engine.Start()
 	s.ledger.answers(true)
-	s.announce()
+	if !s.handover.suspended {
+		s.announce()
+	}
 	return nil
 }
 
@@ -282,6 +291,9 @@ func (s *Server) Ready() error {
 	defer s.mu.Unlock()
 	switch s.state {
 	case serving:
+		if s.handover.suspended {
+			return errSuspended
+		}
 		return nil
 	case draining, stopped:
 		return errEnding
@@ -292,17 +304,29 @@ func (s *Server) Ready() error {
 // Conns returns how many connections of clients are open.
 func (s *Server) Conns() int { return s.engine.Conns() }
 
+// atOnce is closed.
+var atOnce = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
 // Drain withdraws what is registered, and waits until others have heard of it. Then it stops accepting and waits until
 // open connections have ended, at most for grace. It reports whether none was left. Stop, from another goroutine, cuts
 // it short.
 func (s *Server) Drain(grace time.Duration) bool {
-	s.endOnce.Do(func() { close(s.ending) }) // a reload gives up
 	s.mu.Lock()
 	if s.state == serving {
 		s.state = draining
 	}
+	cut := s.stopping
+	if s.handover.suspended { // another process serves: nobody has to hear of anything, and Resume may take this back
+		cut = atOnce
+	} else {
+		s.endOnce.Do(func() { close(s.ending) }) // a reload gives up
+	}
 	s.mu.Unlock()
-	s.withdraw(s.takeRegistrations(), s.stopping)
+	s.withdraw(s.takeRegistrations(), cut)
 	return s.engine.Drain(grace)
 }
 
@@ -324,7 +348,9 @@ func (s *Server) Stop() error {
 	s.state = stopped
 	s.engine.Stop()
 	for _, l := range s.present.listeners {
-		l.removeFile()
+		if l.open != nil {
+			l.removeFile()
+		}
 	}
 	s.tickets.Stop()
 	if s.present.certs != nil {

@@ -38,6 +38,32 @@ func openSocketFile(path string) (*socketFile, error) {
 	return f, nil
 }
 
+// adoptSocketFile returns the file at path if it is still the one that id names.
+func adoptSocketFile(path string, id FileID) (*socketFile, error) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	f := &socketFile{path, fd}
+	if f.id() != id {
+		f.close()
+		return nil, errOtherSocket
+	}
+	return f, nil
+}
+
+// id names the file of f as long as f is open; the zero FileID for nil.
+func (f *socketFile) id() FileID {
+	if f == nil {
+		return FileID{}
+	}
+	at, err := f.stat()
+	if err != nil {
+		return FileID{}
+	}
+	return FileID{uint64(at.Dev), at.Ino}
+}
+
 // socketRights returns the owner and the mode of the Unix sockets of c; nil and 0: they stay as they are.
 func (s *Server) socketRights(c *config.Listener) (*Owner, fs.FileMode) {
 	owner := s.opts.Owner
@@ -59,7 +85,7 @@ func (f *socketFile) give(owner *Owner, mode fs.FileMode) error {
 			return fmt.Errorf("give %s to user %d, group %d: %w", f.path, owner.UID, owner.GID, err)
 		}
 	}
-	if mode == 0 {
+	if mode == 0 || fs.FileMode(at.Mode)&fs.ModePerm == mode {
 		return nil
 	}
 	// fchmod(2) takes no descriptor of O_PATH; its link in /proc leads to the same file.

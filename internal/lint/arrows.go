@@ -45,7 +45,7 @@ var floors = [][]string{
 	{"config"},
 	{"config/metering"},
 	{"admin"},
-	{"server/metrics", "server/changes"},
+	{"server/metrics", "server/changes", "server/selfcheck"},
 	{"server"},
 	{"server/process/notify", "server/process/versions", "server/inspect"},
 	{"server/process", "server/explain"},

@@ -1,0 +1,510 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/server/selfcheck"
+)
+
+var (
+	errSuspended  = errors.New("listening sockets are being handed over to another process, or by it")
+	errApplying  = errors.New("a configuration is being applied")
+)
+
+// Socket is a listening socket of stream connections that goes from process to process. A configuration claims it by
+// its address and V6Only, never by its name.
+type Socket struct {
+	Address  string `json:"address"` // as getsockname(2) has it: host:port, or unix:/path
+	V6Only   bool   `json:"v6only,omitempty"`
+	Index    int    `json:"index"` // among the sockets of the address
+	Purpose  string `json:"purpose"`
+	Listener string `json:"listener,omitempty"` // its name
+	AnyPort  bool   `json:"any_port,omitempty"` // the configuration says port 0
+	Held     bool   `json:"held,omitempty"`     // by systemd, which opened it: see engine.ListenOptions
+	File     FileID `json:"file,omitzero"`      // of a Unix socket that edge has made
+	FD       int    `json:"-"`
+}
+
+// PurposeHTTP is the Purpose of sockets that a Server listens on.
+const PurposeHTTP = "http"
+
+// FileID names a file as long as somebody has it open.
+type FileID struct {
+	Dev uint64 `json:"dev"`
+	Ino uint64 `json:"ino"`
+}
+
+// SocketOf describes a listening socket by its descriptor alone, as systemd hands it over: it is Held.
+func SocketOf(fd int) (Socket, error) {
+	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return Socket{}, fmt.Errorf("descriptor %d: %w", fd, err)
+	}
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil || kind != unix.SOCK_STREAM || on == 0 {
+		return Socket{}, fmt.Errorf("descriptor %d: it is no socket that listens for connections", fd)
+	}
+	addr := (*poller.Epoll)(nil).LocalAddr(poller.FD(fd))
+	only := poller.V6Only(poller.FD(fd))
+	return Socket{Address: addr.String(), V6Only: only, Purpose: PurposeHTTP, Held: true, FD: fd}, nil
+}
+
+// Handover is how a Server gives its sockets and connections to another process, or takes them over. Both run this
+// package, each with its own Handover; how they talk is not its business.
+// Safe for any goroutine. Its fields are guarded by Server.mu.
+//
+//	old: Sockets ─► Suspend ─► Give, Next, Took … ─► Abandon        Resume takes all back, at any time before Abandon
+//	new: Options.Adopt, Suspended ─► Start, SelfCheck, Claims ─► Resume ─► Receive … ─► Join
+type Handover struct {
+	server    *Server
+	adoptable []Socket    // Options.Adopt
+	claims    []*listener // by index in adoptable; nil: not claimed
+	offered   []*listener // by index in what Sockets returned last
+	suspended bool        // nothing is accepted before Resume
+	next      int         // the reactor that is given a connection next
+}
+
+// Handover returns the one of s.
+func (s *Server) Handover() *Handover { return &s.handover }
+
+func (h *Handover) begin(s *Server) {
+	h.server, h.adoptable, h.suspended = s, s.opts.Adopt, s.opts.Suspended
+	h.claims = make([]*listener, len(h.adoptable))
+}
+
+// hasPort reports whether a socket that may be adopted has the port of a: then the kernel decides what goes together.
+func (h *Handover) hasPort(a poller.Addr) bool {
+	return !a.IsUnix() && a.IP.Port() != 0 && slices.ContainsFunc(h.adoptable, func(s Socket) bool {
+		at, err := netip.ParseAddrPort(s.Address)
+		return err == nil && at.Port() == a.IP.Port()
+	})
+}
+
+// adopt has l listen on the sockets that exist of a, if there are any.
+func (h *Handover) adopt(l *listener, a *config.Address, o engine.ListenOptions) (adopted bool, err error) {
+	group := h.group(a)
+	if len(group) == 0 {
+		return false, nil
+	}
+	first := h.adoptable[group[0]]
+	if first.File != (FileID{}) {
+		if l.file, err = adoptSocketFile(a.Path, first.File); err != nil {
+			slog.Warn("the file of a Unix socket is another one by now, and made anew", "path", a.Path, "reason", err)
+			return false, nil
+		}
+	}
+	var fds []poller.FD
+	for _, i := range group {
+		fds = append(fds, poller.FD(h.adoptable[i].FD))
+		h.claims[i] = l
+	}
+	o.Held, l.isHeld = first.Held, first.Held
+	l.open, err = h.server.engine.Adopt(fds, o, l.accept)
+	return true, err
+}
+
+// group returns the indexes of the sockets that a claims, in the order of their group.
+func (h *Handover) group(a *config.Address) (group []int) {
+	for _, addr := range addrsOf(a) {
+		address := ""
+		for i, s := range h.adoptable {
+			free := h.claims[i] == nil && s.Purpose == PurposeHTTP && (address == "" || s.Address == address)
+			if free && s.serves(a, addr) {
+				address = s.Address
+				group = append(group, i)
+			}
+		}
+		if len(group) > 0 {
+			slices.SortFunc(group, func(i, j int) int { return h.adoptable[i].Index - h.adoptable[j].Index })
+			return group
+		}
+	}
+	return nil
+}
+
+// serves reports whether s is a socket of the address a, of which addr is tried.
+func (s *Socket) serves(a *config.Address, addr poller.Addr) bool {
+	if addr.IsUnix() {
+		return s.Address == addr.String()
+	}
+	at, err := netip.ParseAddrPort(s.Address)
+	if err != nil || at.Addr().WithZone("") != addr.IP.Addr().WithZone("") {
+		return false
+	}
+	if addr.IP.Port() == 0 {
+		if !s.AnyPort {
+			return false
+		}
+	} else if s.AnyPort || at.Port() != addr.IP.Port() {
+		return false
+	}
+	// Any other address of IPv6 takes no IPv4, whatever the option says.
+	return !at.Addr().Is6() || !at.Addr().IsUnspecified() || s.V6Only == (a.Network == "tcp6")
+}
+
+// Claims returns which of Options.Adopt the Server listens on, after Listen. The descriptors of the others are still
+// the caller's.
+func (h *Handover) Claims() []bool {
+	s := h.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	claims := make([]bool, len(h.claims))
+	for i, l := range h.claims {
+		claims[i] = l != nil
+	}
+	return claims
+}
+
+// Sockets returns the sockets that the Server listens on, for Options.Adopt of another process, with second
+// descriptors, which the caller closes. Other methods name a socket by its index here.
+func (h *Handover) Sockets() ([]Socket, error) {
+	s := h.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != serving {
+		return nil, errNotServing
+	}
+	open := opened(s.present.listeners)
+	groups, err := s.engine.Duplicate(open...)
+	if err != nil {
+		return nil, err
+	}
+	var all []Socket
+	h.offered = nil
+	for i, l := range s.present.listeners {
+		for n, fd := range groups[i] {
+			all = append(all, Socket{
+				Address: open[i].Addr().String(), V6Only: poller.V6Only(fd), Index: n, Purpose: PurposeHTTP,
+				Listener: l.name, AnyPort: l.anyPort, Held: l.isHeld, File: l.file.id(), FD: int(fd),
+			})
+			h.offered = append(h.offered, l)
+		}
+	}
+	return all, nil
+}
+
+func opened(all []*listener) (open []*engine.Listener) {
+	for _, l := range all {
+		open = append(open, l.open)
+	}
+	return open
+}
+
+// Suspend has nothing accepted any more, when it returns, by the sockets that another process claims: see Sockets. They
+// stay open. Until Resume no configuration is applied. It fails while one is.
+func (h *Handover) Suspend(claimed []int) error {
+	s := h.server
+	if !s.applying.TryLock() {
+		return errApplying
+	}
+	defer s.applying.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state != serving && s.state != draining {
+		return errNotServing
+	}
+	h.suspended = true
+	s.engine.Suspend(opened(h.of(claimed))...)
+	return nil
+}
+
+// of returns the listeners of sockets by their indexes in what Sockets returned.
+func (h *Handover) of(sockets []int) (all []*listener) {
+	for _, i := range sockets {
+		if i >= 0 && i < len(h.offered) && !slices.Contains(all, h.offered[i]) {
+			all = append(all, h.offered[i])
+		}
+	}
+	return all
+}
+
+// CloseOthers closes the addresses that are not suspended, as a reload does: no other process serves them.
+func (h *Handover) CloseOthers() {
+	s := h.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.present.listeners {
+		if !l.open.Suspended() {
+			s.closeListener(l)
+		}
+	}
+}
+
+// Abandon closes sockets of another process, by their indexes in what Sockets returned: that process has closed them
+// too, or they are not to be taken back any more. Those of one address go together.
+func (h *Handover) Abandon(sockets []int) {
+	s := h.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := h.of(sockets)
+	for _, l := range all {
+		l.removeFile() // which it does not where l is suspended
+	}
+	s.engine.Abandon(opened(all)...)
+}
+
+// Resume accepts: for the first time after Options.Suspended, else again after Suspend, whatever was begun meanwhile.
+// The error names addresses that could not be taken back; the others are served.
+func (h *Handover) Resume() error {
+	s := h.server
+	s.applying.Lock()
+	defer s.applying.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == draining && h.suspended {
+		s.state = serving
+	}
+	if s.state != serving {
+		return errNotServing
+	}
+	h.suspended = false
+	var lost []error
+	for _, l := range s.closing {
+		if s.present.listens(l) && !l.open.Reopen() {
+			lost = append(lost, fmt.Errorf("listen %s: it is closed already", l.open.Addr()))
+		}
+	}
+	lost = append(lost, s.engine.Resume(opened(s.present.listeners)...))
+	if s.present.registrations == nil { // Drain has withdrawn them
+		lost = append(lost, s.replace(s.present.config, true))
+	} else {
+		s.announce()
+	}
+	return errors.Join(lost...)
+}
+
+// Join opens further sockets for reactors that have none of an adopted address: see engine.Engine.Join. It is called
+// when no other process takes sockets back any more.
+func (h *Handover) Join() {
+	s := h.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.state == serving {
+		s.engine.Join(opened(s.present.listeners)...)
+	}
+}
+
+// Given is a connection of HTTP/1 without TLS on its way to another process, between two requests.
+type Given struct {
+	FD       int
+	Socket   int           // one of its listener, by its index in what Sockets returned
+	Requests uint32        // so far
+	Idle     time.Duration // since its last answer
+}
+
+// Giving collects connections that leave for another process.
+// Safe for any goroutine.
+type Giving struct {
+	engine *engine.Giving
+	socket map[*engine.Listener]int
+	ready  chan struct{} // holds one while there may be some
+
+	mu    sync.Mutex
+	queue []Given // guarded by mu
+}
+
+// Give begins to let connections go whose listeners are suspended: see engine.Engine.Give. At most credit go at once;
+// each one that Took counts lets another one go.
+func (h *Handover) Give(credit int) *Giving {
+	s := h.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g := &Giving{socket: make(map[*engine.Listener]int), ready: make(chan struct{}, 1)}
+	for i, l := range h.offered {
+		if _, ok := g.socket[l.open]; !ok {
+			g.socket[l.open] = i
+		}
+	}
+	g.engine = s.engine.Give(credit, g.put)
+	return g
+}
+
+// put runs on reactors. mu is held for as long as it takes to copy some entries, and only while a process is replaced.
+func (g *Giving) put(batch []engine.Given) {
+	g.mu.Lock()
+	for _, c := range batch {
+		i, ok := g.socket[c.Listener]
+		if !ok {
+			i = -1
+		}
+		g.queue = append(g.queue, Given{int(c.FD), i, c.Progress.Requests, c.Progress.Idle})
+	}
+	g.mu.Unlock()
+	select {
+	case g.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Next waits for connections and returns at most engine.GiveMax of them: the caller owns their descriptors. The error
+// is that of ctx.
+func (g *Giving) Next(ctx context.Context) ([]Given, error) {
+	for {
+		g.mu.Lock()
+		n := min(len(g.queue), engine.GiveMax)
+		batch := slices.Clone(g.queue[:n])
+		g.queue = slices.Delete(g.queue, 0, n)
+		g.mu.Unlock()
+		if n > 0 {
+			return batch, nil
+		}
+		select {
+		case <-g.ready:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Took says that the other process has n connections, so that n more may go.
+func (g *Giving) Took(n int) { g.engine.More(n) }
+
+// End lets the other connections stay. It returns those that Next has not.
+func (g *Giving) End() []Given {
+	g.engine.End()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	left := g.queue
+	g.queue = nil
+	return left
+}
+
+// Receive serves connections that another process gave away; Given.Socket is an index in Options.Adopt. It returns how
+// many those are whose address is served; the others are closed.
+func (h *Handover) Receive(batch []Given) int {
+	s := h.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return h.receive(batch, h.claims)
+}
+
+// TakeBack is Receive for what this Server has given itself: Given.Socket is an index in what Sockets returned.
+func (h *Handover) TakeBack(batch []Given) int {
+	s := h.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return h.receive(batch, h.offered)
+}
+
+// receive passes connections to the reactors, in one task for each. Server.mu is held.
+func (h *Handover) receive(batch []Given, listeners []*listener) (n int) {
+	reactors := h.server.engine.Reactors()
+	shares := make([][]func(*engine.Reactor), len(reactors))
+	for _, g := range batch {
+		if g.Socket < 0 || g.Socket >= len(listeners) || listeners[g.Socket] == nil {
+			unix.Close(g.FD) //nolint:errcheck // nothing was written to it
+			continue
+		}
+		l, p := listeners[g.Socket], engine.Progress{Requests: g.Requests, Idle: g.Idle}
+		speak := l.sessions[len(l.sessions)-1].Receive
+		accept := func(c *engine.Conn) engine.Handler { return speak(c, p) }
+		i := h.next % len(reactors)
+		h.next++
+		shares[i] = append(shares[i], func(r *engine.Reactor) {
+			l.open.Receive(r, poller.FD(g.FD), accept) //nolint:errcheck // its client has left
+		})
+		n++
+	}
+	for i, share := range shares {
+		if len(share) > 0 {
+			reactors[i].Post(&engine.Task{Run: func(r *engine.Reactor) {
+				for _, receive := range share {
+					receive(r)
+				}
+			}})
+		}
+	}
+	return n
+}
+
+// SelfCheck asks each listener over a socketpair whether it serves, see package selfcheck, and wants that no handler
+// has panicked. The Server must have been started. It shows in access logs as OPTIONS *, from a Unix socket.
+func (h *Handover) SelfCheck(ctx context.Context) error {
+	s := h.server
+	s.mu.Lock()
+	if s.state != serving {
+		s.mu.Unlock()
+		return errNotServing
+	}
+	type probe struct {
+		title  string
+		listen *engine.Listener
+		ask    func(net.Conn) error
+	}
+	var probes []probe
+	for i := range s.present.listeners {
+		l := s.present.listeners[i]
+		probes = append(probes, probe{l.title, l.open, l.probe()})
+	}
+	s.mu.Unlock()
+	for i, p := range probes {
+		if err := check(ctx, s.engine, i, p.listen, p.ask); err != nil {
+			return fmt.Errorf("self-check: listener %s: %w", p.title, err)
+		}
+	}
+	if n := s.engine.Stats().Panics; n > 0 {
+		return fmt.Errorf("self-check: %d handlers panicked", n)
+	}
+	return nil
+}
+
+// probe returns what a self-check asks l. Server.mu is held.
+func (l *listener) probe() func(net.Conn) error {
+	var protocols []string
+	if l.opts.H2C {
+		protocols = append(protocols, "h2")
+	}
+	if !l.opts.NoH1 {
+		protocols = append(protocols, "http/1.1")
+	}
+	switch {
+	case l.secured:
+		return func(c net.Conn) error { return selfcheck.TLS(c, protocols) }
+	case l.opts.NoH1:
+		return selfcheck.H2C
+	}
+	return selfcheck.H1
+}
+
+// checkMax is for one listener.
+const checkMax = 5 * time.Second
+
+// check feeds a connection to l, on reactor i or the one after it in turn, and asks.
+func check(ctx context.Context, e *engine.Engine, i int, l *engine.Listener, ask func(net.Conn) error) error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socketpair: %w", err)
+	}
+	f := os.NewFile(uintptr(pair[0]), "self-check")
+	c, err := net.FileConn(f)
+	f.Close() //nolint:errcheck // c is another descriptor
+	if err != nil {
+		unix.Close(pair[1]) //nolint:errcheck // unused
+		return err
+	}
+	defer c.Close() //nolint:errcheck // it was read
+	until := time.Now().Add(checkMax)
+	if at, ok := ctx.Deadline(); ok && at.Before(until) {
+		until = at
+	}
+	c.SetDeadline(until) //nolint:errcheck // it is open
+	reactors := e.Reactors()
+	reactors[i%len(reactors)].Post(&engine.Task{Run: func(r *engine.Reactor) {
+		l.Feed(r, poller.FD(pair[1])) //nolint:errcheck // then there is no answer
+	}})
+	return ask(c)
+}

@@ -1,0 +1,627 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/backend/discovery/locator"
+	"github.com/edge-proxy/edge/backend/discovery/register"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// successor makes a Server that adopts the sockets of old and accepts nothing yet.
+func successor(t *testing.T, old *Server, text string) (*Server, []Socket) {
+	t.Helper()
+	sockets, err := old.Handover().Sockets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, parse(t, text), Options{Adopt: sockets, Suspended: true, TicketKeys: old.TicketKeys()})
+	for i, claimed := range s.Handover().Claims() {
+		if !claimed {
+			unix.Close(sockets[i].FD)
+		}
+	}
+	return s, sockets
+}
+
+func claimed(s *Server) (indexes []int) {
+	for i, is := range s.Handover().Claims() {
+		if is {
+			indexes = append(indexes, i)
+		}
+	}
+	return indexes
+}
+
+// pass has next accept in the place of old.
+func pass(t *testing.T, old, next *Server) {
+	t.Helper()
+	if err := old.Handover().Suspend(claimed(next)); err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Handover().Resume(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// moving passes connections on until the test says so.
+type moving struct {
+	giving *Giving
+	stop   context.CancelFunc
+	done   sync.WaitGroup
+	moved  atomic.Int64
+}
+
+func move(old, next *Server) *moving {
+	m := &moving{giving: old.Handover().Give(500)}
+	ctx, stop := context.WithCancel(context.Background())
+	m.stop = stop
+	m.done.Go(func() {
+		for {
+			batch, err := m.giving.Next(ctx)
+			if err != nil {
+				return
+			}
+			m.moved.Add(int64(next.Handover().Receive(batch)))
+			m.giving.Took(len(batch))
+		}
+	})
+	return m
+}
+
+func (m *moving) end() {
+	m.stop()
+	m.done.Wait()
+}
+
+// patron is a client that keeps one connection and counts those that it had to open.
+type patron struct {
+	client *http.Client
+	url    string
+	dials  atomic.Int64
+	asked  atomic.Int64
+	failed atomic.Pointer[string]
+}
+
+func newPatron(t *testing.T, url, network, address string) *patron {
+	p := &patron{url: url}
+	tr := &http.Transport{
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, MaxIdleConnsPerHost: 1,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			p.dials.Add(1)
+			return new(net.Dialer).DialContext(ctx, network, address)
+		},
+	}
+	p.client = &http.Client{Transport: tr}
+	t.Cleanup(tr.CloseIdleConnections)
+	return p
+}
+
+func (p *patron) ask() error {
+	p.asked.Add(1)
+	answer, err := p.client.Get(p.url)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		return err
+	}
+	if answer.StatusCode != 200 {
+		return fmt.Errorf("%s", answer.Status)
+	}
+	return nil
+}
+
+// keepAsking asks until ctx ends.
+func (p *patron) keepAsking(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := p.ask(); err != nil {
+			text := err.Error()
+			p.failed.Store(&text)
+			return
+		}
+	}
+}
+
+const handed = quiet + `
+worker_threads = %d
+[http]
+name = "web"
+listen = ["127.0.0.1:0", %q, "unix:%s"]
+[https]
+name = "secure"
+listen = "127.0.0.1:0"
+cert = %q
+key = %q
+[upstreams.api]
+backends = [{ address = %q }]
+[[routes]]
+pattern = "/*"
+dest = "api"
+`
+
+// handedOver is a configuration with a port that the kernel chooses, a given one, a Unix socket and TLS.
+func handedOver(t *testing.T) (text func(reactors int) string, path string) {
+	addr, _ := origin(t, "one")
+	path = testutil.SocketPath(t)
+	dir := t.TempDir()
+	testutil.NewAuthority(t).IssueTo(t, dir, "pair", nil, "localhost")
+	cert, key := filepath.Join(dir, "pair.pem"), filepath.Join(dir, "pair.key")
+	given := testutil.FreeAddr(t)
+	return func(reactors int) string { return fmt.Sprintf(handed, reactors, given, path, cert, key, addr) }, path
+}
+
+// patrons returns so many clients of each address.
+func patrons(t *testing.T, s *Server, each int) (all []*patron) {
+	for _, a := range s.Addresses() {
+		for range each {
+			switch {
+			case a.TLS:
+				all = append(all, newPatron(t, "https://localhost/x", "tcp", a.Addr.String()))
+			case a.Addr.IsUnix():
+				all = append(all, newPatron(t, "http://localhost/x", "unix", a.Addr.Path))
+			default:
+				all = append(all, newPatron(t, "http://localhost/x", "tcp", a.Addr.String()))
+			}
+		}
+	}
+	return all
+}
+
+// Processes replace each other under load, with other numbers of reactors: no request fails, and a client without TLS
+// keeps its connection.
+func TestHandover_clientsNoticeNothing(t *testing.T) {
+	text, path := handedOver(t)
+	old := serve(t, parse(t, text(1)), Options{})
+	all := patrons(t, old, 4)
+	ctx, stop := context.WithCancel(context.Background())
+	var asking sync.WaitGroup
+	for _, p := range all {
+		asking.Go(func() { p.keepAsking(ctx) })
+	}
+	progress := func() {
+		t.Helper()
+		for _, p := range all {
+			before := p.asked.Load()
+			testutil.Eventually(t, testutil.Patience, func() bool {
+				return p.asked.Load() > before+3 || p.failed.Load() != nil
+			})
+		}
+	}
+	rounds, moved := []int{2, 1, 4}, int64(0)
+	if testutil.RaceOn {
+		rounds = rounds[:2]
+	}
+	for _, reactors := range rounds {
+		progress()
+		next, _ := successor(t, old, text(reactors))
+		if err := next.Handover().SelfCheck(ctx); err != nil {
+			t.Fatal(err)
+		}
+		pass(t, old, next)
+		m := move(old, next)
+		if !old.Drain(testutil.Patience) {
+			t.Error("not drained")
+		}
+		m.end()
+		moved += m.moved.Load()
+		old.Handover().Abandon(claimed(next))
+		if err := old.Stop(); err != nil {
+			t.Error(err)
+		}
+		next.Handover().Join()
+		progress()
+		old = next
+	}
+	stop()
+	asking.Wait()
+	for _, p := range all {
+		if text := p.failed.Load(); text != nil {
+			t.Errorf("%s: %s after %d requests", p.url, *text, p.asked.Load())
+		}
+		if n := p.dials.Load(); strings.HasPrefix(p.url, "http:") && n != 1 {
+			t.Errorf("%s: %d connections", p.url, n)
+		}
+	}
+	t.Logf("%d connections of %d clients moved in %d rounds", moved, len(all), len(rounds))
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
+	}
+	_ = old.Stop()
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the last one leaves its socket file")
+	}
+}
+
+// Where the new process ends, the old one takes its sockets and connections back, and drains no more.
+func TestHandover_takenBack(t *testing.T) {
+	text, path := handedOver(t)
+	old := serve(t, parse(t, text(2)), Options{})
+	plain := newPatron(t, "http://localhost/x", "tcp", old.Addresses()[1].Addr.String())
+	local := newPatron(t, "http://localhost/x", "unix", path)
+	for _, p := range []*patron{plain, local} {
+		if err := p.ask(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next, _ := successor(t, old, text(1))
+	if err := old.Handover().Suspend(claimed(next)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.Apply(parse(t, text(2))); err == nil {
+		t.Error("a configuration was applied meanwhile")
+	}
+	giving := old.Handover().Give(1)
+	over := make(chan bool)
+	go func() { over <- old.Drain(time.Minute) }()
+	ctx, stop := context.WithTimeout(context.Background(), testutil.Patience)
+	defer stop()
+	sent, err := giving.Next(ctx)
+	if err != nil || len(sent) != 1 {
+		t.Fatalf("%d given: %v", len(sent), err)
+	}
+	_ = next.Stop()
+	if left := giving.End(); len(left) != 0 {
+		t.Errorf("%d given, 1 allowed", 1+len(left))
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return old.engine.Draining() })
+	if err := old.Handover().Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if <-over {
+		t.Error("drained, with open connections")
+	}
+	if n := old.Handover().TakeBack(sent); n != 1 {
+		t.Errorf("%d taken back", n)
+	}
+	for _, p := range []*patron{plain, local} {
+		if err := p.ask(); err != nil || p.dials.Load() != 1 {
+			t.Errorf("%v; %d connections", err, p.dials.Load())
+		}
+	}
+	if err := newPatron(t, "http://localhost/x", "unix", path).ask(); err != nil {
+		t.Error(err)
+	}
+	if _, err := old.Apply(parse(t, text(2))); err != nil {
+		t.Error(err)
+	}
+}
+
+// An address that the new configuration does not name stays with the old process, which closes it as a reload does.
+func TestHandover_unclaimed(t *testing.T) {
+	first, second := testutil.FreeAddr(t), testutil.FreeAddr(t)
+	const file = quiet + "http = { name = \"web\", listen = %s }\n" + all200
+	old := serve(t, parse(t, fmt.Sprintf(file, fmt.Sprintf("[%q, %q]", first, second))), Options{})
+	next, sockets := successor(t, old, fmt.Sprintf(file, fmt.Sprintf("%q", second)))
+	for i, is := range next.Handover().Claims() {
+		if is != (sockets[i].Address == second) {
+			t.Errorf("%s is claimed: %v", sockets[i].Address, is)
+		}
+	}
+	pass(t, old, next)
+	for _, a := range []string{first, second} {
+		if err := newPatron(t, "http://"+a, "tcp", a).ask(); err != nil {
+			t.Error(err)
+		}
+	}
+	old.Handover().CloseOthers()
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		c, err := net.Dial("tcp", first)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	if err := newPatron(t, "http://"+second, "tcp", second).ask(); err != nil {
+		t.Error(err)
+	}
+	old.Handover().Abandon(claimed(next))
+	_ = old.Stop()
+	if err := newPatron(t, "http://"+second, "tcp", second).ask(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The requests of a connection go on being counted in the new process.
+func TestHandover_requestsSoFar(t *testing.T) {
+	const file = quiet + `
+http = { name = "web", listen = "127.0.0.1:0", limits.keepalive_requests = 3 }
+routes = [{ pattern = "/*", dest = "status:200" }]
+`
+	old := serve(t, parse(t, file), Options{})
+	p := newPatron(t, "http://localhost/", "tcp", old.Addresses()[0].Addr.String())
+	for range 2 {
+		if err := p.ask(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	next, _ := successor(t, old, file)
+	pass(t, old, next)
+	m := move(old, next)
+	defer m.end()
+	testutil.Eventually(t, testutil.Patience, func() bool { return next.Conns() == 1 })
+	answer, err := p.client.Get(p.url)
+	if err != nil || !answer.Close || p.dials.Load() != 1 {
+		t.Fatalf("%+v: %v, %d connections", answer, err, p.dials.Load())
+	}
+	answer.Body.Close()
+}
+
+// Before Resume a new process runs and accepts nothing; what connects waits.
+func TestHandover_suspendedStart(t *testing.T) {
+	const file = quiet + "http = { name = \"web\", listen = %q }\n" + all200
+	a := testutil.FreeAddr(t)
+	s := serve(t, parse(t, fmt.Sprintf(file, a)), Options{Suspended: true})
+	if err := s.Handover().SelfCheck(t.Context()); err != nil {
+		t.Error(err)
+	}
+	p := newPatron(t, "http://"+a, "tcp", a)
+	answered := make(chan error, 1)
+	go func() { answered <- p.ask() }()
+	testutil.Eventually(t, testutil.Patience, func() bool { return p.dials.Load() == 1 })
+	if n := s.Conns(); n != 0 {
+		t.Errorf("%d connections before Resume", n)
+	}
+	if err := s.Handover().Resume(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}
+
+// A Unix socket whose file is another one by now is made anew, and no process removes the file of another one.
+func TestHandover_unixFile(t *testing.T) {
+	const file = quiet + "http = { name = \"web\", listen = \"unix:%s\" }\n" + all200
+	path := testutil.SocketPath(t)
+	ask := func() error { return newPatron(t, "http://localhost", "unix", path).ask() }
+	text := fmt.Sprintf(file, path)
+	old := serve(t, parse(t, text), Options{})
+	refused, _ := successor(t, old, text)
+	_ = refused.Stop() // before it served
+	if err := ask(); err != nil {
+		t.Fatalf("after one that ended early: %v", err)
+	}
+	os.Remove(path)
+	next, sockets := successor(t, old, text)
+	if is := next.Handover().Claims(); len(is) != 1 || is[0] || sockets[0].File == (FileID{}) {
+		t.Fatalf("claims %v of %+v", is, sockets)
+	}
+	pass(t, old, next)
+	old.Handover().CloseOthers()
+	_ = old.Stop()
+	if err := ask(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Sockets of systemd are adopted by their addresses alone, and closing them leaves them as they were.
+func TestHandover_socketActivation(t *testing.T) {
+	const file = quiet + "http = { name = \"web\", listen = [%q, \"unix:%s\"] }\n" + all200
+	path := testutil.SocketPath(t)
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	local, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close()
+	address := tcp.Addr().String()
+	for range 2 {
+		var sockets []Socket
+		for _, l := range []interface{ File() (*os.File, error) }{local.(*net.UnixListener), tcp.(*net.TCPListener)} {
+			f, err := l.File()
+			if err != nil {
+				t.Fatal(err)
+			}
+			fd, err := unix.Dup(int(f.Fd()))
+			f.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			socket, err := SocketOf(fd)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sockets = append(sockets, socket)
+		}
+		cfg := parse(t, "global.worker_threads = 3\n"+fmt.Sprintf(file, address, path))
+		s := serve(t, cfg, Options{Adopt: sockets})
+		if slices.Contains(s.Handover().Claims(), false) {
+			t.Fatalf("claims %v of %+v", s.Handover().Claims(), sockets)
+		}
+		for range 10 {
+			for _, p := range []*patron{
+				newPatron(t, "http://"+address, "tcp", address), newPatron(t, "http://localhost", "unix", path),
+			} {
+				if err := p.ask(); err != nil {
+					t.Fatal(err)
+				}
+				p.client.CloseIdleConnections()
+			}
+		}
+		s.Drain(testutil.Patience)
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+	}
+	c, err := net.DialTimeout("tcp", address, testutil.Patience)
+	if err != nil {
+		t.Fatal("systemd could not start it again: ", err)
+	}
+	c.Close()
+	if _, err := SocketOf(1 << 20); err == nil {
+		t.Error("a descriptor that is none is a socket")
+	}
+}
+
+// A socket is claimed by its address and by what it takes, never by its name.
+func TestHandover_claims(t *testing.T) {
+	for _, c := range []struct {
+		socket Socket
+		listen string
+		want   bool
+	}{
+		{Socket{Address: "127.0.0.1:8080"}, "127.0.0.1:8080", true},
+		{Socket{Address: "127.0.0.1:8080"}, "127.0.0.1:8081", false},
+		{Socket{Address: "127.0.0.1:8080", AnyPort: true}, "127.0.0.1:0", true},
+		{Socket{Address: "127.0.0.1:8080"}, "127.0.0.1:0", false},
+		{Socket{Address: "127.0.0.1:8080", AnyPort: true}, "127.0.0.1:8080", false},
+		{Socket{Address: "127.0.0.2:8080", AnyPort: true}, "127.0.0.1:0", false},
+		{Socket{Address: "[::]:8080"}, ":8080", true},
+		{Socket{Address: "0.0.0.0:8080"}, ":8080", true},
+		{Socket{Address: "[::]:8080", V6Only: true}, ":8080", false},
+		{Socket{Address: "[::]:8080", V6Only: true}, "[::]:8080", true},
+		{Socket{Address: "[::1]:8080", V6Only: true}, "[::1]:8080", true},
+		{Socket{Address: "[::1]:8080"}, "[::1]:8080", true},
+		{Socket{Address: "unix:/run/a"}, "unix:/run/a", true},
+		{Socket{Address: "unix:/run/a"}, "unix:/run/b", false},
+		{Socket{Address: "unix:/run/a"}, "127.0.0.1:8080", false},
+		{Socket{Address: "nonsense"}, "127.0.0.1:8080", false},
+	} {
+		c.socket.Purpose, c.socket.Listener = PurposeHTTP, "other"
+		cfg := parse(t, fmt.Sprintf(quiet+"http.listen = %q\n", c.listen))
+		h := Handover{adoptable: []Socket{c.socket}, claims: make([]*listener, 1)}
+		if got := len(h.group(&cfg.Listeners[0].Addresses[0])) == 1; got != c.want {
+			t.Errorf("%+v is claimed by %s: %v", c.socket, c.listen, got)
+		}
+	}
+}
+
+// Every kind of listener is asked, and a backend that is down or a strict rule fails no self-check.
+func TestHandover_selfCheck(t *testing.T) {
+	ca, dir := testutil.NewAuthority(t), t.TempDir()
+	ca.Write(t, filepath.Join(dir, "ca.pem"))
+	ca.IssueTo(t, dir, "pair", nil, "example.org")
+	pair := fmt.Sprintf("cert = %q\nkey = %q\n", filepath.Join(dir, "pair.pem"), filepath.Join(dir, "pair.key"))
+	s := start(t, Options{}, "%s", quiet+`
+[http]
+listen = ["127.0.0.1:0", "unix:`+testutil.SocketPath(t)+`"]
+[upstreams.api]
+backends = [{ address = "127.0.0.1:1" }]
+[[routes]]
+pattern = "/*"
+dest = "api"
+[[listeners]]
+name = "redirect"
+listen = "127.0.0.1:0"
+redirect_to_https = true
+[[listeners]]
+name = "h2c"
+listen = "127.0.0.1:0"
+protocols = ["h2"]
+[[listeners]]
+name = "both"
+listen = "127.0.0.1:0"
+protocols = ["h1", "h2"]
+[[listeners]]
+name = "auto"
+listen = "127.0.0.1:0"
+tls = "auto"
+`+pair+`
+[[listeners]]
+name = "mutual"
+listen = "127.0.0.1:0"
+tls = true
+client_auth = "require"
+client_ca = "`+filepath.Join(dir, "ca.pem")+`"
+`+pair+`
+[[listeners]]
+name = "strict"
+listen = "127.0.0.1:0"
+tls = true
+protocols = ["h1"]
+strict_sni = true
+`+pair)
+	for range 2 {
+		if err := s.Handover().SelfCheck(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return s.Conns() == 0 })
+	stopped := start(t, Options{}, "%s", quiet+all200)
+	_ = stopped.Stop()
+	if err := stopped.Handover().SelfCheck(t.Context()); err == nil {
+		t.Error("what has ended serves")
+	}
+}
+
+// A reactor that hangs fails the self-check in time.
+func TestHandover_selfCheckOfAReactorThatHangs(t *testing.T) {
+	s := start(t, Options{}, "%s", quiet+"http.listen = \"127.0.0.1:0\"\n"+all200)
+	hangs := make(chan struct{})
+	s.engine.Reactors()[0].Post(&engine.Task{Run: func(*engine.Reactor) { <-hangs }})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := s.Handover().SelfCheck(ctx)
+	close(hangs)
+	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:0") {
+		t.Error(err)
+	}
+}
+
+// noted is a registry that counts.
+type noted struct{ puts, withdrawals atomic.Int64 }
+
+func (n *noted) Put(_ context.Context, e *register.Entry) (string, error) {
+	n.puts.Add(1)
+	return e.Address, nil
+}
+
+func (n *noted) Withdraw(context.Context) error {
+	n.withdrawals.Add(1)
+	return nil
+}
+
+// Registrations that a drain has withdrawn are made again when the new process ends. That drain does not wait for
+// others to hear of it, since another process serves them.
+func TestHandover_registersAgain(t *testing.T) {
+	registry := &noted{}
+	cfg, report := config.Options{Registries: []string{"noted"}}.Parse("test.toml", []byte(quiet+
+		`http = { name = "web", listen = "127.0.0.1:0" }
+routes = [{ pattern = "/*", dest = "status:200" }]
+register = { to = "noted://x", linger = "1m" }`))
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	s := serve(t, cfg, Options{Registries: map[string]register.Maker{
+		"noted": func(*locator.Locator) (register.Registry, error) { return registry, nil },
+	}})
+	testutil.Eventually(t, testutil.Patience, func() bool { return registry.puts.Load() == 1 })
+	if _, err := s.Handover().Sockets(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Handover().Suspend([]int{0, 1, 99}); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if !s.Drain(testutil.Patience) || registry.withdrawals.Load() != 1 || time.Since(begun) > testutil.Patience {
+		t.Errorf("%d withdrawals, %v", registry.withdrawals.Load(), time.Since(begun))
+	}
+	if err := s.Handover().Resume(); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return registry.puts.Load() == 2 })
+	get(t, s, "web", "/")
+}
