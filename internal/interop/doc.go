@@ -11,6 +11,7 @@
 //	the resolver ── UDP, TCP ───► miekg/dns, dnsmasq, unbound, BIND; those of Debian where they are installed
 //	discovery ── HTTP ──────────► etcd of Debian where it is installed; in make nightly Kubernetes' API server
 //	registration ── HTTP ───────► etcd of Debian
+//	Prometheus of Debian, promtool, the parser of its libraries ── HTTP ──► the metrics of a server
 //
 // Code that ends its process on a failure runs in a process of its own: the binary of the tests, started again with a
 // name in EDGE_INTEROP.
