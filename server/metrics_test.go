@@ -11,8 +11,13 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/internal/warm"
+	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
+	"github.com/edge-proxy/edge/proxy/meter"
 )
 
 // scrape returns the page of metrics as a Prometheus on this machine gets it.
@@ -115,10 +120,7 @@ func TestServer_countersNeverFall(t *testing.T) {
 	}
 	before := make(map[string]float64)
 	look := func(when string) map[string]float64 {
-		s.gather(false)
-		var e observe.Exposition
-		s.counters.Registry.AppendTo(&e)
-		now := values(t, string(e.Bytes()))
+		now := values(t, scrapeNow(s))
 		for line, v := range before {
 			name, _, _ := strings.Cut(line, "{")
 			counts := strings.HasSuffix(name, "_total") || strings.HasSuffix(name, "_bucket")
@@ -161,12 +163,106 @@ func TestServer_metricsWhileAReloadLasts(t *testing.T) {
 	before := values(t, scrape(t, s))
 	s.mu.Lock() // as a reload has it
 	defer s.mu.Unlock()
-	s.gather(false)
-	var e observe.Exposition
-	s.counters.Registry.AppendTo(&e)
-	after := values(t, string(e.Bytes()))
+	after := values(t, scrapeNow(s))
 	const ticks = "edge_loop_ticks_total"
 	if after[ticks] <= before[ticks] || len(after) != len(before) {
 		t.Errorf("%v ticks and %d lines, before %v and %d", after[ticks], len(after), before[ticks], len(before))
 	}
+}
+
+// Names that clients make up are no labels: neither hosts nor paths nor methods add a line.
+func TestServer_madeUpNamesAddNothing(t *testing.T) {
+	s := start(t, Options{}, quiet+`
+[[listeners]]
+name = "web"
+listen = "127.0.0.1:0"
+[[routes]]
+name = "all"
+host = "*.test"
+methods = ["GET", "MADE", "X-1", "X-2"]
+dest = "status:204"
+`)
+	c := &http.Client{Transport: &http.Transport{}}
+	defer c.CloseIdleConnections()
+	url := urlOf(t, s, "web")
+	ask := func(method, host, path string) {
+		r, err := http.NewRequest(method, url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = host
+		resp, err := c.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	lines := func() int { return len(values(t, scrapeNow(s))) }
+	for _, method := range []string{"GET", "MADE"} {
+		ask(method, "a.test", "/")
+		ask(method, "a.elsewhere", "/")
+	}
+	before := lines()
+	for i := range 3000 {
+		method, domain := [...]string{"GET", "X-1", "X-2"}[i%3], [...]string{"test", "elsewhere"}[i%2]
+		ask(method, fmt.Sprintf("h%d.%s", i, domain), fmt.Sprintf("/p%d?q=%d", i, i))
+	}
+	if after := lines(); after != before {
+		t.Errorf("%d lines, then %d", before, after)
+	}
+	if n := counter(s, "edge_requests_total"); n != 3004 {
+		t.Errorf("%v requests", n)
+	}
+}
+
+// scrapeNow returns a page of what is counted now, whatever others were given before.
+func scrapeNow(s *Server) string {
+	s.gather(false)
+	var e observe.Exposition
+	s.counters.Registry.AppendTo(&e)
+	return string(e.Bytes())
+}
+
+// What a page costs all goroutines together, event loops among them, when each of 1 000 routes had requests.
+func BenchmarkServer_page1000Routes(b *testing.B) {
+	var text strings.Builder
+	text.WriteString(quiet + "global.worker_threads = 2\nhttp.listen = \"127.0.0.1:0\"\n")
+	for i := range 1000 {
+		fmt.Fprintf(&text, "[[routes]]\nname = \"route-%d\"\npattern = \"/r%d\"\ndest = \"status:204\"\n", i, i)
+	}
+	cfg, rep := config.Parse("test.toml", []byte(text.String()))
+	if !rep.OK() {
+		b.Fatal(rep.Errors)
+	}
+	s, err := New(cfg, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Stop() //nolint:errcheck // it logs to nowhere
+	if err := s.Start(); err != nil {
+		b.Fatal(err)
+	}
+	by := s.traffic.Listener("http")
+	var all []*meter.Route
+	for i := range 1000 {
+		all = append(all, s.traffic.Route(fmt.Sprintf("route-%d", i), false))
+	}
+	var e observe.Exposition
+	spent := int64(0)
+	for b.Loop() {
+		s.onReactors(func(r *engine.Reactor) {
+			for i, one := range all {
+				for _, status := range [...]int{200, 304, 404, 503} {
+					one.Count(r.Index(), by, message.VerbGet, status, int64(i)*1e6)
+				}
+			}
+		})
+		began := warm.CPUTime(b)
+		s.gather(false)
+		e.Reset(observe.OpenMetrics)
+		s.counters.Registry.AppendTo(&e)
+		spent += warm.CPUTime(b) - began
+	}
+	b.ReportMetric(float64(spent)/float64(b.N)/1e6, "cpu-ms/page")
+	b.ReportMetric(float64(len(e.Bytes())), "B/page")
 }
