@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"syscall"
@@ -8,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/server/process"
@@ -24,53 +27,64 @@ func (c *control) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&c.pidFile, "pid-file", "", "the pid `file`, instead of that of the configuration")
 }
 
-const findsText = "The process is found by the pid_file of the configuration, which is looked for as edge run does it."
+const findsText = asksText + " Where there is no admin surface the process is found by the pid_file of the " +
+	"configuration."
 
 func newReload() *cobra.Command {
-	var c control
+	var a asking
 	cmd := &cobra.Command{
 		Use:   "reload [FILE]",
 		Short: "Check the configuration and let the running process apply it",
-		Long: "Check the configuration and let the running process apply it, by SIGHUP. With errors nothing is " +
-			"sent, and the exit code is 1. What was applied is in the error log of the process.\n\n" + findsText,
-		Args: c.argument,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.reload(cmd.OutOrStdout(), cmd.ErrOrStderr()) },
+		Long: "Check the configuration and let the running process apply it. With errors nothing changes, and the " +
+			"exit code is 1. Without an admin surface it is done by SIGHUP: what was applied is in the error log of " +
+			"the process then.\n\n" + findsText,
+		Args: a.argument,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.reload(cmd.OutOrStdout(), cmd.ErrOrStderr()) },
 	}
-	c.flags(cmd)
+	a.flags(cmd)
 	return cmd
 }
 
 func newStop() *cobra.Command {
-	var c control
+	var a asking
 	var now bool
 	cmd := &cobra.Command{
 		Use:   "stop [FILE]",
 		Short: "End the running process and wait until it has ended",
-		Long: "End the running process by SIGTERM and wait until it has ended: requests may take grace_period. " +
-			"--now cuts them, by SIGINT.\n\n" + findsText,
-		Args: c.argument,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.stop(cmd.OutOrStdout(), now) },
+		Long: "End the running process and wait until it has ended: requests may take grace_period, --now cuts them. " +
+			"It is done by SIGTERM or SIGINT where the pid_file names the process, else over the admin surface.\n\n" +
+			findsText,
+		Args: a.argument,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.stop(cmd.OutOrStdout(), now) },
 	}
-	c.flags(cmd)
+	a.flags(cmd)
 	cmd.Flags().BoolVar(&now, "now", false, "cut requests that are in progress")
 	return cmd
 }
 
 func newStatus() *cobra.Command {
-	var c control
-	var asJSON bool
+	var a asking
+	var live bool
 	cmd := &cobra.Command{
 		Use:   "status [FILE]",
-		Short: "Say whether it runs, as which process and since when",
-		Long: "Say whether it runs, as which process and since when.\n\nExit codes: 0 it runs, 1 it does not, or " +
-			"nobody can tell.\n\n" + findsText,
-		Args: c.argument,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.status(cmd.OutOrStdout(), asJSON) },
+		Short: "Say whether it runs, since when and how it does",
+		Long: "Say whether it runs, since when and how it does. Without an admin surface it is known that it " +
+			"runs.\n\nExit codes: 0 it runs, 1 it does not, or nobody can tell. --live prints nothing, for checks " +
+			"of containers.\n\n" + findsText,
+		Args: a.argument,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if live {
+				return a.live()
+			}
+			return a.status(cmd.OutOrStdout())
+		},
 	}
-	c.flags(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
+	a.flags(cmd)
+	cmd.Flags().BoolVar(&live, "live", false, "tell by the exit code alone")
 	return cmd
 }
+
+var errNoPIDFile = errors.New("no pid_file")
 
 // find returns the running process and its configuration. The certificates of that are not looked at: a user that ends
 // a process may have no right to read them.
@@ -102,27 +116,38 @@ func (c *control) instance(cfg *config.Config, path string) (*process.Instance, 
 	}
 	pidFile := cfg.Global.PIDFile
 	if pidFile == "" {
-		return nil, fmt.Errorf("%s has no pid_file, which names the process: for the next start add pid_file = "+
-			"\"/run/edge.pid\"; for now find it by pgrep -a edge, and use kill -HUP, kill -TERM", path)
+		return nil, fmt.Errorf("%s has %w, which names the process: for the next start add pid_file = "+
+			"\"/run/edge.pid\"; for now find it by pgrep -a edge, and use kill -HUP, kill -TERM", path, errNoPIDFile)
 	}
 	return process.Find(cfg.Global.FromWorkingDirectory(pidFile))
 }
 
-// reload checks the configuration and sends SIGHUP to the process that its pid_file names.
-func (c *control) reload(out, problems io.Writer) error {
-	path, ignored := c.locate()
-	if path == "" {
-		return errNoFile
+// reload checks the configuration, unless the process may be on another machine, and has the process apply it.
+func (a *asking) reload(out, problems io.Writer) error {
+	path, ignored := a.locate()
+	var cfg *config.Config
+	if !a.elsewhere() {
+		if path == "" {
+			return errNoFile
+		}
+		var report *config.Report
+		cfg, report = a.load(path, ignored)
+		if err := report.Render(problems); err != nil {
+			return err
+		}
+		if !report.OK() {
+			fmt.Fprintln(problems, "edge: the configuration has errors, so the process was told nothing")
+			return exit(exitError)
+		}
 	}
-	cfg, report := c.load(path, ignored)
-	if err := report.Render(problems); err != nil {
+	client, err := a.clientFor(path, cfg)
+	if err == nil {
+		err = a.reloadBy(client, out, problems)
+	}
+	if !isUnknown(err) || cfg == nil {
 		return err
 	}
-	if !report.OK() {
-		fmt.Fprintln(problems, "edge: the configuration has errors, so the process was told nothing")
-		return exit(exitError)
-	}
-	i, err := c.instance(cfg, path)
+	i, err := a.instance(cfg, path)
 	if err != nil {
 		return err
 	}
@@ -134,62 +159,111 @@ func (c *control) reload(out, problems io.Writer) error {
 	return err
 }
 
+// reloadBy has the process of client apply its configuration.
+func (a *asking) reloadBy(client *admin.Client, out, problems io.Writer) error {
+	var done admin.Reloaded
+	if err := client.Do(context.Background(), "POST", "/v1/reload", nil, &done); err != nil {
+		return err
+	}
+	if a.json {
+		if err := printJSON(out, &done); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !done.Applied:
+		if !a.json {
+			printFindings(problems, done.Findings)
+			fmt.Fprintln(problems, "edge: nothing has changed:", firstOf(done.Error, "the configuration has errors"))
+			for _, line := range done.Try {
+				fmt.Fprintln(problems, "     ", line)
+			}
+		}
+		return exit(exitError)
+	case a.json:
+		return nil
+	}
+	fmt.Fprintf(out, "edge: the configuration was applied, version %d\n", done.Version)
+	for _, part := range []struct {
+		mark string
+		list []string
+	}{{"+", done.Added}, {"-", done.Removed}, {"~", done.Changed}, {"after a restart:", done.Restart}} {
+		for _, item := range part.list {
+			fmt.Fprintf(out, "  %s %s\n", part.mark, item)
+		}
+	}
+	return nil
+}
+
+// isUnknown reports whether an error says that there is no admin surface that answers.
+func isUnknown(err error) bool {
+	return errors.Is(err, errNoSurface) || errors.Is(err, admin.ErrNoAnswer)
+}
+
 const (
 	stopMargin = 5 * time.Second // beyond grace_period, for logs and sockets
 	stopPause  = 20 * time.Millisecond
 )
 
 // stop ends the process and waits.
-func (c *control) stop(out io.Writer, now bool) error {
-	i, cfg, err := c.find()
+func (a *asking) stop(out io.Writer, now bool) error {
+	var i *process.Instance
+	var cfg *config.Config
+	err := errNoSurface
+	if !a.elsewhere() {
+		i, cfg, err = a.find()
+	}
 	if err != nil {
-		return err
+		client, unknown := a.client()
+		if unknown == nil {
+			unknown = stopBy(client, out, now)
+		}
+		if isUnknown(unknown) && !a.elsewhere() {
+			return err // about the pid file
+		}
+		return unknown
 	}
 	grace := cfg.Global.GracePeriod + cfg.Global.ShutdownTimeout
 	sig, text := syscall.SIGTERM, fmt.Sprintf("lets requests end, within %v", grace)
 	if now {
 		sig, text, grace = syscall.SIGINT, "cuts what is in progress", 0
 	}
-	begun := time.Now()
 	if err := i.Signal(sig); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "edge: process %d %s\n", i.PID, text)
-	for !i.Ended() {
+	return awaitEnd(out, i.PID, text, grace, i.Ended)
+}
+
+// stopBy ends the process of client and waits until it answers no more.
+func stopBy(client *admin.Client, out io.Writer, now bool) error {
+	var s admin.Stopping
+	if err := client.Do(context.Background(), "POST", "/v1/stop", &admin.Stop{Now: now}, &s); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("lets requests end, within %v", time.Duration(s.Grace))
+	if now {
+		text = "cuts what is in progress"
+	}
+	return awaitEnd(out, s.PID, text, time.Duration(s.Grace), func() bool {
+		var st admin.Status
+		err := client.Do(context.Background(), "GET", "/v1/status", nil, &st)
+		return err != nil || st.PID != s.PID
+	})
+}
+
+// awaitEnd waits until a process has ended that was told to.
+func awaitEnd(out io.Writer, pid int, text string, grace time.Duration, ended func() bool) error {
+	begun := time.Now()
+	fmt.Fprintf(out, "edge: process %d %s\n", pid, text)
+	for !ended() {
 		if time.Since(begun) > grace+stopMargin {
 			return fmt.Errorf("process %d runs after %v still: edge stop --now cuts what is in progress, "+
-				"kill -KILL %[1]d ends it without its last lines", i.PID, time.Since(begun).Round(time.Second))
+				"kill -KILL %[1]d ends it without its last lines", pid, time.Since(begun).Round(time.Second))
 		}
 		time.Sleep(stopPause)
 	}
 	took := time.Since(begun).Round(100 * time.Millisecond)
-	_, err = fmt.Fprintf(out, "edge: process %d has ended, after %v\n", i.PID, took)
-	return err
-}
-
-// status prints whether the process runs.
-func (c *control) status(out io.Writer, asJSON bool) error {
-	i, _, err := c.find()
-	if asJSON {
-		found := map[string]any{"running": err == nil}
-		if err != nil {
-			found["reason"] = err.Error()
-		} else {
-			found["pid"], found["since"] = i.PID, i.Since.UTC().Format(time.RFC3339)
-		}
-		if failed := printJSON(out, found); failed != nil {
-			return failed
-		}
-		if err != nil {
-			return exit(exitError)
-		}
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(out, "edge: runs as process %d since %s (%v)\n", i.PID, i.Since.Format(time.DateTime),
-		time.Since(i.Since).Round(time.Second))
+	_, err := fmt.Fprintf(out, "edge: process %d has ended, after %v\n", pid, took)
 	return err
 }
 
@@ -198,7 +272,7 @@ var letterWords = []string{"reload", "stop", "quit", "reopen", "test"}
 
 // sendLetter does what -s asks for, with the words of nginx: there "stop" is fast and "quit" graceful.
 func sendLetter(out, problems io.Writer, from sources, word string) error {
-	c := control{sources: from}
+	c := asking{control: control{sources: from}}
 	switch word {
 	case "reload":
 		return c.reload(out, problems)

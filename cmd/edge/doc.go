@@ -7,6 +7,7 @@
 //	edge check F            reads F, says what is wrong with it, starts nothing
 //	edge explain URL        says what becomes of a request, and why
 //	edge reload, edge stop  tells the process that serves the configuration; edge status finds it
+//	edge routes, upstreams, conns, certs, drain, enable, log: ask it over its admin surface
 //	edge proxy              a proxy without a file: edge proxy --from :8080 --to localhost:3000
 //	edge serve-demo         an origin to try it with
 //	edge bench              measures, or loads a URL: runs edge-bench, where it stands beside edge

@@ -106,6 +106,7 @@ func newRoot() *cobra.Command {
 	_ = f.MarkHidden("v")
 	root.AddCommand(newRun(), newCheck(), newExplain(), newDiff(), newReload(), newStop(), newStatus(),
 		newProxy(), newDemo(), newBench(), newVersion())
+	root.AddCommand(adminCommands()...)
 	complete(root)
 	return root
 }

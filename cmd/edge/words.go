@@ -22,7 +22,6 @@ var otherWords = map[string]string{
 	"lint":          "edge check",
 	"ps":            "edge status",
 	"why":           "edge explain URL",
-	"routes":        "edge explain URL",
 	"reverse-proxy": "edge proxy --from :8080 --to localhost:3000",
 }
 

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// operated is a configuration with an admin surface, two upstreams and no pid file.
+const operated = `
+[admin]
+listen = ["unix:%s", "127.0.0.1:0"]
+token = "0123456789abcdef0123456789abcdef"
+writable = true
+[http]
+listen = "127.0.0.1:0"
+[[routes]]
+name = "api"
+pattern = "api.example/*"
+dest = "api"
+[[routes]]
+name = "rest"
+pattern = "/*"
+dest = "status:204"
+[upstreams.api]
+backends = [ { address = "127.0.0.1:1" }, { address = "127.0.0.1:2", weight = 3 } ]
+`
+
+// Each command does with the process what it says, and prints it for people and for programs.
+func TestOperate(t *testing.T) {
+	socket := testutil.SocketPath(t)
+	e := start(t, operated, socket)
+	e.WaitLine(`"section":"admin"`)
+	c, err := net.Dial("tcp", e.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	pid := strconv.Itoa(e.PID())
+	for _, s := range []struct{ args, want string }{
+		{"status", "runs as process " + pid + " since"},
+		{"status", "api: 2 of 2 backends serve"},
+		{"status --json", `"state": "serving"`},
+		{"routes", "api api.example /* api"},
+		{"routes", "rest * /* 204"},
+		{"upstreams", "api 127.0.0.1:2 serving 3 0"},
+		{"upstreams --json", `"address": "127.0.0.1:2"`},
+		{"conns", "h1 idle 1 0 - -"},
+		{"conns --json --filter requests>5", `"items": []`},
+		{"certs", "CERTIFICATE HOSTS STATE EXPIRES"},
+		{"drain api/127.0.0.1:2 --for 1h", "draining 3 0 0s draining (operator) until"},
+		{"status", "api: 1 of 2 backends serve"},
+		{"drain 127.0.0.1:2 --down", "down 3 0 0s admin (operator)"},
+		{"enable api/127.0.0.1:2 --share 50", "serving 3 × 50% 0"},
+		{"enable api/127.0.0.1:2", "serving 3 0"},
+		{"log debug --for 1h", "the level debug until"},
+		{"status", "log debug until"},
+		{"reload", "the configuration was applied, version 2"},
+		{"reload --json", `"version": 3`},
+		{"status", "version 3, applied"},
+		{"status --live", ""},
+	} {
+		code, out := e.tell(t, strings.Fields(s.args)...)
+		if code != 0 || !strings.Contains(strings.Join(strings.Fields(out), " "), s.want) {
+			t.Errorf("%s: %d, want %q:\n%s", s.args, code, s.want, out)
+		}
+	}
+	for args, want := range map[string]string{
+		"drain api/127.0.0.1:3": "there is no backend", "conns --filter x==1": "there is no field",
+		"log loud": "level is debug", "enable": "takes UPSTREAM/BACKEND",
+	} {
+		if code, out := e.tell(t, strings.Fields(args)...); code == 0 || !strings.Contains(out, want) {
+			t.Errorf("%s: %d, want %q:\n%s", args, code, want, out)
+		}
+	}
+	if code, out := e.tell(t, "stop"); code != 0 || !strings.Contains(out, pid+" has ended") {
+		t.Errorf("stop: %d %s", code, out)
+	}
+	if code := e.Wait(testutil.Patience); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+	e.WaitLine(`"admin: change","method":"POST","path":"/v1/stop","status":202,"uid":` + strconv.Itoa(os.Geteuid()))
+	if _, err := os.Stat(socket); err == nil {
+		t.Error("the socket stays")
+	}
+	for _, args := range []string{"status", "routes", "stop", "status --live", "reload"} {
+		code, out := e.tell(t, strings.Fields(args)...)
+		if code != 1 || !strings.Contains(out, "edge answers at unix:") &&
+			!strings.Contains(out, "has no pid_file") {
+			t.Errorf("%s after the end: %d %s", args, code, out)
+		}
+	}
+}
+
+// A reload that fails says why, changes nothing, and the surface moves with one that does not.
+func TestOperate_reload(t *testing.T) {
+	first, second := testutil.SocketPath(t), testutil.SocketPath(t)
+	e := start(t, operated, first)
+	taken := testutil.Listen(t).Addr().String()
+	text := strings.Replace(fmt.Sprintf(operated, second), `listen = "127.0.0.1:0"`, `listen = "`+taken+`"`, 1)
+	if err := os.WriteFile(e.file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out := e.tell(t, "reload", "--admin", "unix:"+first)
+	if code != 1 || !strings.Contains(out, "nothing has changed") || !strings.Contains(out, taken) {
+		t.Errorf("a taken address: %d %s", code, out)
+	}
+	if _, err := os.Stat(second); err == nil {
+		t.Error("its surface has moved")
+	}
+	if err := os.WriteFile(e.file, []byte("htp = 1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out = e.tell(t, "reload", "--admin", "unix:"+first)
+	if code != 1 || !strings.Contains(out, "edge.toml:1:1") || !strings.Contains(out, "did you mean") {
+		t.Errorf("a wrong file: %d %s", code, out)
+	}
+	if err := os.WriteFile(e.file, fmt.Appendf(nil, operated, second), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out = e.tell(t, "reload", "--admin", "unix:"+first)
+	if code != 0 || !strings.Contains(out, "version 2") || !strings.Contains(out, "~ admin") {
+		t.Errorf("another socket: %d %s", code, out)
+	}
+	if code, out := e.tell(t, "status"); code != 0 || !strings.Contains(out, second) {
+		t.Errorf("status there: %d %s", code, out)
+	}
+	code, out = e.tell(t, "status", "--admin", "unix:"+first)
+	if code != 1 || !strings.Contains(out, "no edge answers") {
+		t.Errorf("status where it was: %d %s", code, out)
+	}
+}
+
+// Over TCP a command shows the token, that of the environment before that of the configuration.
+func TestOperate_overTCP(t *testing.T) {
+	e := start(t, operated, testutil.SocketPath(t))
+	at := e.WaitLine(`"section":"admin","address":"(127[^"]+)"`)[1]
+	if code, out := e.tell(t, "status", "--admin", at); code != 0 || !strings.Contains(out, at) {
+		t.Errorf("%d %s", code, out)
+	}
+	run := func(env string, args ...string) (int, string) {
+		cmd := exec.Command(testutil.Binary(t, "./cmd/edge"), args...)
+		cmd.Dir, cmd.Env = t.TempDir(), append(os.Environ(), "EDGE_ADMIN=http://"+at, env)
+		out, _ := cmd.CombinedOutput()
+		return cmd.ProcessState.ExitCode(), string(out)
+	}
+	if code, out := run("EDGE_ADMIN_TOKEN=0123456789abcdef0123456789abcdef", "upstreams"); code != 0 {
+		t.Errorf("%d %s", code, out)
+	}
+	if code, out := run("X=1", "upstreams"); code != 1 || !strings.Contains(out, "show the token of [admin]") {
+		t.Errorf("without a token: %d %s", code, out)
+	}
+	if code, out := run("X=1", "status", "--live"); code != 0 {
+		t.Errorf("--live: %d %s", code, out)
+	}
+	if code, out := run("EDGE_ADMIN_TOKEN=0123456789abcdef0123456789abcdef", "stop", "--now"); code != 0 {
+		t.Errorf("stop: %d %s", code, out)
+	}
+	e.Wait(testutil.Patience)
+	e.WaitLine(`"msg":"admin: change",.*"client":"127`)
+}
+
+// The surface answers while the process drains: it is not ready then, says how many connections are left, and takes
+// no reload. The next process takes its address.
+func TestOperate_whileItDrains(t *testing.T) {
+	socket := testutil.SocketPath(t)
+	e := start(t, "grace_period = \"20s\"\n"+operated, socket)
+	c, err := net.Dial("tcp", e.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := e.tell(t, "status", "--json"); code != 0 || !strings.Contains(out, `"connections": 1`) {
+		t.Errorf("%d %s", code, out)
+	}
+	e.Signal(syscall.SIGTERM)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		code, out := e.tell(t, "status", "--json")
+		return code == 0 && strings.Contains(out, `"state": "draining"`)
+	}, "it drains")
+	if code, out := e.tell(t, "reload"); code != 1 || !strings.Contains(out, "drains") {
+		t.Errorf("reload: %d %s", code, out)
+	}
+	next := start(t, operated, socket)
+	if code, out := next.tell(t, "status"); code != 0 || !strings.Contains(out, strconv.Itoa(next.PID())) {
+		t.Errorf("the next process: %d %s", code, out)
+	}
+	e.Signal(syscall.SIGINT)
+	e.Wait(testutil.Patience)
+	if code, out := next.tell(t, "status", "--live"); code != 0 {
+		t.Errorf("after the end of the first one: %d %s", code, out)
+	}
+	code, out := next.tell(t, "run", "-c", next.file)
+	if code != 1 || !strings.Contains(out, "another process serves") {
+		t.Errorf("a third one: %d %s", code, out)
+	}
+}

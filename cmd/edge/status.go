@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/edge-proxy/edge/admin"
+)
+
+// live returns an error unless the process answers, or its pid file names one that runs.
+func (a *asking) live() error {
+	client, err := a.client()
+	if err == nil {
+		err = client.Do(context.Background(), "GET", "/livez", nil, nil)
+	}
+	if isUnknown(err) && !a.elsewhere() {
+		if _, _, found := a.find(); found == nil {
+			return nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("not live: %w", err)
+	}
+	return nil
+}
+
+// status prints whether the process runs, and how it does where it says so.
+func (a *asking) status(out io.Writer) error {
+	client, err := a.client()
+	var st admin.Status
+	if err == nil {
+		err = client.Do(context.Background(), "GET", "/v1/status", nil, &st)
+	}
+	switch {
+	case err == nil && a.json:
+		return printStatusJSON(out, &st)
+	case err == nil:
+		return printStatus(out, &st)
+	case a.elsewhere(), !isUnknown(err):
+		return a.notRunning(out, err)
+	}
+	i, _, found := a.find()
+	if found != nil {
+		if errors.Is(err, admin.ErrNoAnswer) && errors.Is(found, errNoPIDFile) {
+			found = err
+		}
+		return a.notRunning(out, found)
+	}
+	if a.json {
+		return printJSON(out, map[string]any{
+			"running": true, "pid": i.PID, "since": i.Since.UTC().Format(time.RFC3339),
+		})
+	}
+	_, err = fmt.Fprintln(out, runsText(i.PID, i.Since))
+	return err
+}
+
+// runsText is the first line about a process.
+func runsText(pid int, since time.Time) string {
+	return fmt.Sprintf("edge: runs as process %d since %s (%v)", pid, since.Local().Format(time.DateTime),
+		time.Since(since).Round(time.Second))
+}
+
+// notRunning tells that no process was found.
+func (a *asking) notRunning(out io.Writer, why error) error {
+	if !a.json {
+		return why
+	}
+	if err := printJSON(out, map[string]any{"running": false, "reason": why.Error()}); err != nil {
+		return err
+	}
+	return exit(exitError)
+}
+
+// printStatusJSON prints what the process says, with what is said of one that has no admin surface.
+func printStatusJSON(out io.Writer, st *admin.Status) error {
+	text, err := json.Marshal(st)
+	if err != nil {
+		return err
+	}
+	all := map[string]any{}
+	if err := json.Unmarshal(text, &all); err != nil {
+		return err
+	}
+	all["running"], all["since"] = true, st.Started.UTC().Format(time.RFC3339)
+	return printJSON(out, all)
+}
+
+// printStatus prints what the process says, for people.
+func printStatus(w io.Writer, st *admin.Status) error {
+	fmt.Fprintln(w, runsText(st.PID, st.Started))
+	fmt.Fprintf(w, "  version        %s, %d event loops, %s\n", firstOf(st.Version, "unknown"), st.Reactors, st.State)
+	c := &st.Configuration
+	fmt.Fprintf(w, "  configuration  %s, version %d, applied %s\n", firstOf(c.File, "no file"), c.Version,
+		c.Applied.Local().Format(time.DateTime))
+	fmt.Fprintf(w, "  connections    %d\n", st.Connections)
+	for i := range st.Listeners {
+		l := &st.Listeners[i]
+		kind := "http"
+		if l.TLS {
+			kind = "https"
+		}
+		fmt.Fprintf(w, "  listener       %s at %s, %s, %d open\n", l.Name, l.Address, kind, l.Connections)
+	}
+	for _, u := range st.Upstreams {
+		fmt.Fprintf(w, "  upstream       %s: %d of %d backends serve\n", u.Name, u.Serving, u.Backends)
+	}
+	if st.Log.Until != nil {
+		fmt.Fprintf(w, "  log            %s until %s\n", st.Log.Level, st.Log.Until.Local().Format(time.TimeOnly))
+	}
+	for _, at := range st.Admin {
+		if _, err := fmt.Fprintf(w, "  admin          %s\n", at); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server/process"
+)
+
+// asking is how a command finds the admin surface of the running process.
+type asking struct {
+	control
+	address string // of --admin
+	json    bool
+}
+
+const asksText = "The process is asked over its admin surface. It is found by --admin, else by EDGE_ADMIN, else by " +
+	"[admin] listen of the configuration, which is looked for as edge run does it, else at /run/edge/admin.sock. " +
+	"Over TCP the token is that of EDGE_ADMIN_TOKEN, else that of the configuration."
+
+func (a *asking) flags(cmd *cobra.Command) {
+	a.control.flags(cmd)
+	adminFlag(cmd, &a.address)
+	cmd.Flags().BoolVar(&a.json, "json", false, "print the answer as JSON")
+}
+
+func adminFlag(cmd *cobra.Command, address *string) {
+	cmd.Flags().StringVar(address, "admin", "", "the `address` of the admin surface: unix:/path, host:port or "+
+		"https://host:port")
+}
+
+// elsewhere reports whether the process is named by its admin surface alone: it may be on another machine.
+func (a *asking) elsewhere() bool { return a.address != "" || os.Getenv("EDGE_ADMIN") != "" }
+
+// errNoSurface says that a process is not found by an admin surface: there may be one with a pid file.
+var errNoSurface = errors.New("no admin surface is known: add [admin] listen to the configuration, or give --admin")
+
+// client returns a client of the process. It was not asked yet. It wraps errNoSurface where only the pid file can
+// lead to the process.
+func (a *asking) client() (*admin.Client, error) {
+	path, ignored := a.locate()
+	from := a.sources
+	from.textOnly = true
+	var cfg *config.Config
+	if path != "" {
+		cfg, _ = from.load(path, ignored)
+	}
+	return a.clientFor(path, cfg)
+}
+
+// clientFor is client where the configuration at path was read; nil: it has errors, or there is none.
+func (a *asking) clientFor(path string, cfg *config.Config) (*admin.Client, error) {
+	if address := firstOf(a.address, os.Getenv("EDGE_ADMIN")); address != "" {
+		t := admin.Target{Address: address, Token: os.Getenv("EDGE_ADMIN_TOKEN")}
+		if cfg != nil && t.Token == "" {
+			t.Token, t.Trust = admin.CredentialsOf(cfg)
+		}
+		return admin.NewClient(t)
+	}
+	if path != "" && cfg == nil && a.conf != "" {
+		return nil, fmt.Errorf("%s has errors, so its admin surface is not known: edge check %[1]s shows them, "+
+			"--admin names the surface: %w", path, errNoSurface)
+	}
+	if cfg != nil {
+		t, given, off := admin.TargetOf(cfg)
+		switch {
+		case off:
+			return nil, errNoSurface
+		case given:
+			t.Token = firstOf(os.Getenv("EDGE_ADMIN_TOKEN"), t.Token)
+			return admin.NewClient(t)
+		}
+	}
+	if a.pidFile != "" {
+		return nil, errNoSurface
+	}
+	return usual(path, cfg)
+}
+
+// usual returns a client of the usual socket, if it is the process of cfg that serves there: the file, or the pid file,
+// says so. path is the file, "": there is none.
+func usual(path string, cfg *config.Config) (*admin.Client, error) {
+	socket := filepath.Join(admin.RuntimeFolder, "admin.sock")
+	if _, err := os.Stat(socket); errors.Is(err, fs.ErrNotExist) {
+		return nil, errNoSurface
+	}
+	c, err := admin.NewClient(admin.Target{Address: "unix:" + socket})
+	if err != nil || path == "" {
+		return c, err
+	}
+	var st admin.Status
+	if err := c.Do(context.Background(), "GET", "/v1/status", nil, &st); err != nil {
+		if errors.Is(err, admin.ErrNoAnswer) {
+			return nil, errNoSurface
+		}
+		return nil, err
+	}
+	if cfg != nil && cfg.Global.PIDFile != "" {
+		if i, err := process.Find(cfg.Global.FromWorkingDirectory(cfg.Global.PIDFile)); err == nil && i.PID == st.PID {
+			return c, nil
+		}
+		return nil, errNoSurface
+	}
+	if full, err := filepath.Abs(path); err == nil && full == st.Configuration.File {
+		return c, nil
+	}
+	return nil, fmt.Errorf("the process %d at %s serves %s, not %s: %w", st.PID, socket,
+		firstOf(st.Configuration.File, "no file"), path, errNoSurface)
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// ask asks an operation. Where there is no surface the error says so.
+func (a *asking) ask(method, path string, in, out any) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	return c.Do(context.Background(), method, path, in, out)
+}
