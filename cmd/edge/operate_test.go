@@ -76,6 +76,11 @@ func TestOperate(t *testing.T) {
 			t.Errorf("%s: %d, want %q:\n%s", s.args, code, s.want, out)
 		}
 	}
+	out, err := exec.Command("curl", "-sS", "--unix-socket", socket, "http://edge/v1/config").CombinedOutput()
+	if text := string(out); err != nil || strings.Contains(text, "0123456789abcdef") ||
+		!strings.Contains(text, `"token":"(hidden)"`) || !strings.Contains(text, `"weight":3`) {
+		t.Errorf("/v1/config: %v %s", err, text)
+	}
 	for args, want := range map[string]string{
 		"drain api/127.0.0.1:3": "there is no backend", "conns --filter x==1": "there is no field",
 		"log loud": "level is debug", "enable": "takes UPSTREAM/BACKEND",

@@ -12,6 +12,7 @@
 //	discovery ── HTTP ──────────► etcd of Debian where it is installed; in make nightly Kubernetes' API server
 //	registration ── HTTP ───────► etcd of Debian
 //	Prometheus of Debian, promtool, the parser of its libraries ── HTTP ──► the metrics of a server
+//	kin-openapi ── answers ─────► the admin surface, by its own OpenAPI document
 //
 // Code that ends its process on a failure runs in a process of its own: the binary of the tests, started again with a
 // name in EDGE_INTEROP.
