@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,8 +146,7 @@ func (b *building) build(cfg *config.Config) error {
 // addDefault adds the address that a process has whose configuration names none; nothing where there is no folder for
 // it. An error is one of the address.
 func (b *building) addDefault(p *policy) error {
-	path := DefaultSocket()
-	if path != "" {
+	if path := DefaultSocket(); usable(filepath.Dir(path)) {
 		return b.add(&value.Address{Network: "unix", Path: path, Text: "unix:" + path}, "admin", p)
 	}
 	for _, f := range b.all.open { // the process has given up the right to make it
@@ -166,22 +166,20 @@ func (s *Surfaces) tellNone(err error) {
 	}
 }
 
-// DefaultSocket returns the path of the socket of a process whose configuration names no address; "": there is none.
+// DefaultSocket returns the path of the socket of a process whose configuration names no address: in the folder of
+// RUNTIME_DIRECTORY, which systemd sets, else in /run/edge.
 func DefaultSocket() string {
 	dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":")
 	if dir == "" {
-		dir = RuntimeFolder
+		dir = runtimeFolder
 	}
-	if !usable(dir) {
-		return ""
-	}
-	return dir + "/" + socketName
+	return filepath.Join(dir, socketName)
 }
 
-// RuntimeFolder is where the socket is looked for that no configuration names.
-const RuntimeFolder = "/run/edge"
-
-const socketName = "admin.sock"
+const (
+	runtimeFolder = "/run/edge"
+	socketName    = "admin.sock"
+)
 
 // policyOf reads the files that a names.
 func (s *Surfaces) policyOf(a *Settings) (*policy, error) {

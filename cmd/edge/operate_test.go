@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -89,6 +90,7 @@ func TestOperate(t *testing.T) {
 			t.Errorf("%s: %d, want %q:\n%s", args, code, want, out)
 		}
 	}
+	c.Close() // it would be waited for
 	if code, out := e.tell(t, "stop"); code != 0 || !strings.Contains(out, pid+" has ended") {
 		t.Errorf("stop: %d %s", code, out)
 	}
@@ -213,5 +215,39 @@ func TestOperate_whileItDrains(t *testing.T) {
 	code, out := next.tell(t, "run", "-c", next.file)
 	if code != 1 || !strings.Contains(out, "another process serves") {
 		t.Errorf("a third one: %d %s", code, out)
+	}
+}
+
+// Without [admin] the socket is in the runtime folder. A second process goes without, and no command takes one process
+// for the other.
+func TestOperate_defaultSocket(t *testing.T) {
+	dir := filepath.Dir(testutil.SocketPath(t))
+	t.Setenv("RUNTIME_DIRECTORY", dir+":/elsewhere")
+	first := start(t, oneRoute, "/one")
+	if code, out := first.tell(t, "routes"); code != 0 || !strings.Contains(out, "/one") {
+		t.Errorf("%d %s", code, out)
+	}
+	second := start(t, oneRoute, "/two")
+	second.WaitLine(`"msg":"no admin surface","error":".*another process serves there`)
+	if code, out := second.tell(t, "routes"); code != 1 || !strings.Contains(out, fmt.Sprint("process ", first.PID())) {
+		t.Errorf("of the second one: %d %s", code, out)
+	}
+	if code, out := second.tell(t, "reload"); code != 1 || !strings.Contains(out, "has no pid_file") {
+		t.Errorf("reload of the second one: %d %s", code, out)
+	}
+	if code, out := in(t, t.TempDir(), "status"); code != 0 || !strings.Contains(out, fmt.Sprint(first.PID())) {
+		t.Errorf("without a configuration: %d %s", code, out)
+	}
+	third := start(t, controlled, "/three")
+	if code, out := third.tell(t, "status"); code != 0 || !strings.Contains(out, fmt.Sprint("process ", third.PID())) {
+		t.Errorf("by the pid file: %d %s", code, out)
+	}
+	first.Stop()
+	if _, err := os.Stat(filepath.Join(dir, "admin.sock")); err == nil {
+		t.Error("the socket stays")
+	}
+	fourth := start(t, "admin.listen = false\n"+oneRoute, "/four")
+	if code, out := fourth.tell(t, "upstreams"); code != 1 || !strings.Contains(out, "no admin surface is known") {
+		t.Errorf("turned off: %d %s", code, out)
 	}
 }

@@ -88,7 +88,7 @@ func (a *asking) clientFor(path string, cfg *config.Config) (*admin.Client, erro
 // usual returns a client of the usual socket, if it is the process of cfg that serves there: the file, or the pid file,
 // says so. path is the file, "": there is none.
 func usual(path string, cfg *config.Config) (*admin.Client, error) {
-	socket := filepath.Join(admin.RuntimeFolder, "admin.sock")
+	socket := admin.DefaultSocket()
 	if _, err := os.Stat(socket); errors.Is(err, fs.ErrNotExist) {
 		return nil, errNoSurface
 	}

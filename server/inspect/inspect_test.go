@@ -71,6 +71,7 @@ func TestInspector_drainsAndEnables(t *testing.T) {
 	s, v := start(t, `
 [http]
 listen = "127.0.0.1:0"
+access_log = false
 [[routes]]
 name = "all"
 pattern = "/*"
@@ -156,6 +157,7 @@ func TestInspector_connections(t *testing.T) {
 [[listeners]]
 name = "web"
 listen = "127.0.0.1:0"
+access_log = false
 protocols = ["h1", "h2"]
 [[routes]]
 pattern = "/*"
