@@ -8,6 +8,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/server/changes"
 )
 
 // Duration is a time span in JSON: "10m", "1h30m", or a number of seconds.
@@ -181,6 +182,8 @@ type Reloaded struct {
 	Removed  []string         `json:"removed,omitempty"`
 	Changed  []string         `json:"changed,omitempty"`
 	Restart  []string         `json:"restart,omitempty" doc:"Keys that take effect after a restart."`
+	Entries  []changes.Entry  `json:"entries,omitempty" doc:"What was added, removed and changed, and how."`
+	Differs  bool             `json:"differs,omitempty" doc:"After a rollback: the files say otherwise."`
 }
 
 // Stop asks the process to end.

@@ -28,6 +28,12 @@ type Process interface {
 	Certificates() []Certificate
 	// Reload reads the configuration again and applies it. An error means that it was not even read.
 	Reload(ctx context.Context) (*Reloaded, error)
+	// Plan reads the configuration, and says what a reload would change.
+	Plan() (*Plan, error)
+	// Versions returns the configurations that are kept, the oldest first.
+	Versions() []Version
+	// Rollback applies a version again; 0: the one before. ErrNoVersion: there is none.
+	Rollback(version int) (*Reloaded, error)
 	// Stop begins to end the process.
 	Stop(now bool) (*Stopping, error)
 	// SetLogLevel has the error log say more or less for a time.

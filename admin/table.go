@@ -55,7 +55,8 @@ const (
 // Endpoints are all operations of the API, in the order of the documentation.
 var Endpoints []Endpoint
 
-func init() { Endpoints = slices.Concat(probes(), reads(), changes()) } // below: the document is made from it
+// The document is made from Endpoints, by one of them.
+func init() { Endpoints = slices.Concat(probes(), reads(), writes(), reloadEndpoints()) }
 
 // probes are the endpoints for programs that watch over the process.
 func probes() []Endpoint {
@@ -113,8 +114,8 @@ func reads() []Endpoint {
 	}
 }
 
-// changes are the endpoints that change what runs.
-func changes() []Endpoint {
+// writes are the endpoints that change what runs.
+func writes() []Endpoint {
 	return []Endpoint{
 		{Method: "PATCH", Pattern: "/v1/upstreams/{upstream}/backends/{backend}", Needs: MayChange, Command: "drain",
 			In: BackendChange{}, Out: Backend{},

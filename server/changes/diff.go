@@ -14,8 +14,8 @@ type Diff struct {
 	Added   []string `json:"added,omitempty"`
 	Removed []string `json:"removed,omitempty"`
 	Changed []string `json:"changed,omitempty"`
-	Restart []string `json:"restart,omitempty"` // keys whose new value waits for a restart
-	Entries []Entry  `json:"entries,omitempty"` // the same as Added, Removed and Changed, with more about each
+	Restart []string `json:"restart,omitempty" doc:"Keys that take effect after a restart or an upgrade."`
+	Entries []Entry  `json:"entries,omitempty" doc:"What is added, removed and changed, with more about each."`
 }
 
 // Action says what becomes of an entry.
@@ -33,12 +33,12 @@ func (a Action) Sign() string { return map[Action]string{Added: "+", Removed: "-
 
 // Entry is a part of a configuration that a reload adds, removes or changes.
 type Entry struct {
-	Action  Action   `json:"action"`
-	Kind    string   `json:"kind"`              // listener, route, upstream, …
-	Name    string   `json:"name,omitempty"`    // in it
-	Keys    []string `json:"keys,omitempty"`    // that differ, by their paths inside the entry
-	Details []string `json:"details,omitempty"` // addresses and backends: "+ 10.0.0.1:80"
-	Touches []Touch  `json:"touches,omitempty"` // connections; none: all go on undisturbed
+	Action  Action   `json:"action" enum:"added,removed,changed"`
+	Kind    string   `json:"kind" doc:"listener, route, upstream, …"`
+	Name    string   `json:"name,omitempty"`
+	Keys    []string `json:"keys,omitempty" doc:"That differ, by their paths inside the entry."`
+	Details []string `json:"details,omitempty" doc:"Addresses and backends, as in: + backend 10.0.0.1:80."`
+	Touches []Touch  `json:"touches,omitempty" doc:"Connections; none: all go on undisturbed."`
 }
 
 // Title returns the kind and the name.
@@ -63,9 +63,9 @@ const (
 
 // Touch is what becomes of some connections.
 type Touch struct {
-	Connections string `json:"connections"` // which ones: "of clients", "to backends, idle", "to backends, busy"
-	Effect      Effect `json:"effect"`
-	Open        *int   `json:"open,omitempty"` // how many are open now; nil: nobody counted them
+	Connections string `json:"connections" doc:"of clients; to backends, idle; to backends, busy."`
+	Effect      Effect `json:"effect" enum:"undisturbed,drained,closed"`
+	Open        *int   `json:"open,omitempty" doc:"How many are open now; none: they were not counted."`
 }
 
 // The connections of a Touch.

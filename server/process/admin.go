@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +10,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -134,7 +134,11 @@ func (a *administration) Status() *admin.Status {
 func (a *administration) inForce() admin.InForce {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return admin.InForce{File: a.file, Version: a.number, Applied: a.applied}
+	in := admin.InForce{File: a.file, Version: a.number, Applied: a.applied}
+	if p := a.parts.Load(); p != nil {
+		in.Version = cmp.Or(p.reloads.version(), in.Version)
+	}
+	return in
 }
 
 // Configuration is for admin.Process.
@@ -174,14 +178,18 @@ func (a *administration) Reload(context.Context) (*admin.Reloaded, error) {
 	if a.draining.Load() {
 		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, errDrains)
 	}
-	o := a.parts.Load().reloads.again("api")
+	return a.reloaded(a.parts.Load().reloads.again("api"))
+}
+
+// reloaded returns what a reload has done, for the API.
+func (a *administration) reloaded(o *outcome) (*admin.Reloaded, error) {
 	if errors.Is(o.Err, errNoFile) {
 		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, errNoFile)
 	}
-	done := &admin.Reloaded{Applied: o.Err == nil, Version: a.inForce().Version,
+	done := &admin.Reloaded{Applied: o.Err == nil, Version: a.inForce().Version, Entries: o.Diff.Entries,
 		Added: o.Diff.Added, Removed: o.Diff.Removed, Changed: o.Diff.Changed, Restart: o.Diff.Restart}
 	if o.Report != nil {
-		done.Findings = slices.Concat(o.Report.Errors, o.Report.Warnings, o.Report.Notes)
+		done.Findings = findings(o.Report)
 	}
 	if o.Err != nil && !errors.Is(o.Err, errInvalid) {
 		done.Error = o.Err.Error()

@@ -28,10 +28,10 @@ type reloads struct {
 	watched func(report *config.Report, diff *server.Diff, err error)
 
 	mu      sync.Mutex
-	present atomic.Pointer[config.Config] // stored under mu
-	files   *config.Files                 // those of present; nil: unknown; guarded by mu
-	store   *versions.Store               // nil before begin, and where files are unknown; guarded by mu
-	watch   watch                         // guarded by mu
+	present atomic.Pointer[config.Config]  // stored under mu
+	files   *config.Files                  // those of present; nil: unknown; guarded by mu
+	store   atomic.Pointer[versions.Store] // nil before begin, and where files are unknown; stored under mu
+	watch   watch                          // guarded by mu
 }
 
 // outcome is what has become of a reload.

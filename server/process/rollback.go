@@ -27,14 +27,15 @@ func (r *reloads) begin() {
 		return
 	}
 	cfg := r.config()
-	var err error
 	o := versions.Options{Dir: versionsDir(&cfg.Global), Most: cfg.Global.Versions, Bytes: versionBytes}
 	if o.Most == 0 {
 		o.Dir = ""
 	}
-	if r.store, err = versions.Open(o); err != nil {
+	store, err := versions.Open(o)
+	if err != nil {
 		slog.Warn("versions of the configuration cannot be read", "folder", o.Dir, "error", err)
 	}
+	r.store.Store(store)
 	r.watch.use(r.files, cfg, view{})
 	r.keep(r.files, "start")
 	r.watch.set(cfg.Global.Watch, r.look)
@@ -53,32 +54,31 @@ func versionsDir(g *config.Global) string {
 
 // keep keeps files as the version in force. r.mu is held.
 func (r *reloads) keep(files *config.Files, cause string) {
-	if r.files == nil || r.store == nil {
+	store := r.store.Load()
+	if r.files == nil || store == nil {
 		return
 	}
 	r.files = files
-	r.store.Limit(r.config().Global.Versions, versionBytes)
-	if _, err := r.store.Add(files, cause, time.Now()); err != nil {
+	store.Limit(r.config().Global.Versions, versionBytes)
+	if _, err := store.Add(files, cause, time.Now()); err != nil {
 		slog.Warn("a version of the configuration was not written, and will not outlive the process", "error", err)
 	}
 }
 
-// version returns the number of the version in force; 0: none is kept. r.mu is held.
+// version returns the number of the version in force; 0: none is kept. It waits for no reload.
 func (r *reloads) version() int {
-	if r.store == nil {
-		return 0
+	if store := r.store.Load(); store != nil {
+		return store.Present()
 	}
-	return r.store.Present()
+	return 0
 }
 
-// versions returns what is kept, the oldest first, and the number of the version in force.
+// versions returns what is kept, the oldest first, and the number of the version in force. It waits for no reload.
 func (r *reloads) versions() (list []versions.Version, present int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.store == nil {
-		return nil, 0
+	if store := r.store.Load(); store != nil {
+		return store.List(), store.Present()
 	}
-	return r.store.List(), r.store.Present()
+	return nil, 0
 }
 
 // rollback applies the texts of a version; 0: of the one before that in force. They become a version of their own.
@@ -86,10 +86,11 @@ func (r *reloads) versions() (list []versions.Version, present int) {
 func (r *reloads) rollback(number int, cause string) (o *outcome, differs bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.store == nil || r.config().Global.Versions == 0 {
+	store := r.store.Load()
+	if store == nil || r.config().Global.Versions == 0 {
 		return &outcome{Err: errNoVersions}, false
 	}
-	v, err := r.store.Find(number)
+	v, err := store.Find(number)
 	if err != nil {
 		return &outcome{Err: err, Version: r.version()}, false
 	}
