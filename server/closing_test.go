@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -26,15 +27,22 @@ type visitors struct {
 	fault   atomic.Value // of the last one that was cut
 }
 
-func visit(network, addr string, n int) *visitors {
+// visit begins with n visitors that ask at once, and as many that are silent at first, for up to lateMost.
+func visit(network, addr string, n int, lateMost time.Duration) *visitors {
 	ctx, stop := context.WithCancel(context.Background())
 	v := &visitors{stop: stop}
-	for range n {
+	for i := range 2 * n {
+		if i >= n && lateMost == 0 {
+			break
+		}
 		v.clients.Go(func() {
 			for ctx.Err() == nil {
 				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 				if err != nil {
 					continue // nobody listens
+				}
+				if i >= n {
+					<-time.After(rand.N(lateMost))
 				}
 				if _, err := askOnce(conn, ""); err != nil {
 					v.fault.Store(err)
@@ -86,12 +94,12 @@ pattern = "/*"
 dest = "status:200"
 `
 
-// A reload drops an address, and another one adds it again: at once, while the sockets close, and after that. Nobody
-// that was connected is turned away.
+// A reload drops an address, and another one adds it again: at once, while the sockets close, and after that. No client
+// that was connected is turned away, whether it speaks at once or late.
 func TestApply_dropsAndAddsAnAddressUnderClients(t *testing.T) {
-	times, clients := 8, 16
+	times, clients, servedLeast := 8, 16, int64(0)
 	if os.Getenv("EDGE_SOAK") != "" {
-		times, clients = 200, 32
+		times, clients, servedLeast = 200, 32, 100_000
 	}
 	for _, network := range []string{"tcp", "unix"} {
 		t.Run(network, func(t *testing.T) {
@@ -103,8 +111,8 @@ func TestApply_dropsAndAddsAnAddressUnderClients(t *testing.T) {
 			}
 			with := fmt.Sprintf("[[listeners]]\nname = \"goes\"\nlisten = %q\n", listen+addr)
 			s := start(t, Options{}, closingFile, with)
-			v := visit(network, addr, clients)
-			for i := range times {
+			v := visit(network, addr, clients, 900*time.Millisecond)
+			for i := 0; i < times || v.served.Load() < servedLeast; i++ {
 				served := v.served.Load()
 				testutil.Eventually(t, testutil.Patience, func() bool { return v.served.Load() > served+20 })
 				apply(t, s, closingFile, "")
@@ -168,7 +176,7 @@ const drainFile = "%s[http]\nlisten = %q\n[[routes]]\npattern = \"/*\"\ndest = \
 func TestDrain_servesThoseThatConnectMeanwhile(t *testing.T) {
 	addr := testutil.FreeAddr(t)
 	s := start(t, Options{}, drainFile, quiet, addr)
-	v := visit("tcp", addr, 8)
+	v := visit("tcp", addr, 8, 0)
 	testutil.Eventually(t, testutil.Patience, func() bool { return v.served.Load() > 100 })
 	silent, err := net.Dial("tcp", addr)
 	if err != nil {

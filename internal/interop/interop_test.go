@@ -33,6 +33,7 @@ func soak() bool { return os.Getenv("EDGE_SOAK") != "" }
 // edge is a running proxy with a plain and a TLS listener, both for HTTP/1 and HTTP/2, and one for HTTP/2 alone.
 type edge struct {
 	*testutil.Process
+	file, common       string // the configuration, and what startEdge puts before more
 	plain, h2c, secure string
 	ca                 string         // file with the authority of its certificate
 	pool               *x509.CertPool // the same
@@ -43,7 +44,7 @@ func startEdge(t *testing.T, format string, args ...any) *edge {
 	t.Helper()
 	keys := newKeys(t)
 	file := filepath.Join(t.TempDir(), "edge.toml")
-	text := fmt.Sprintf(`
+	common := fmt.Sprintf(`
 [[listeners]]
 name = "plain"
 listen = "127.0.0.1:0"
@@ -66,11 +67,11 @@ key = %q
 
 [log]
 output = []
-`, keys.cert, keys.key) + fmt.Sprintf(format, args...)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+`, keys.cert, keys.key)
+	if err := os.WriteFile(file, fmt.Appendf([]byte(common), format, args...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e := &edge{ca: keys.ca, pool: keys.pool, Process: testutil.Start(t, testutil.Command{
+	e := &edge{file: file, common: common, ca: keys.ca, pool: keys.pool, Process: testutil.Start(t, testutil.Command{
 		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file},
 	})}
 	e.plain = e.WaitLine(`"msg":"listening".*"listener":"plain".*"address":"([^"]+)"`)[1]
