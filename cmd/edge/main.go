@@ -80,6 +80,7 @@ func startError(err error) string {
 type rootFlags struct {
 	conf, signal                string
 	test, daemon, version, oldV bool
+	supervise                   bool
 }
 
 func newRoot() *cobra.Command {
@@ -98,6 +99,7 @@ func newRoot() *cobra.Command {
 	f := root.Flags()
 	confFlag(f, &given.conf)
 	daemonFlag(f, &given.daemon)
+	superviseFlag(f, &given.supervise)
 	f.BoolVarP(&given.test, "test", "t", false, "check the configuration and exit, like \"edge check\"")
 	f.BoolVarP(&given.version, "version", "V", false, "print the version")
 	f.BoolVarP(&given.oldV, "v", "v", false, "")
@@ -121,6 +123,9 @@ func (f *rootFlags) run(cmd *cobra.Command) error {
 		return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), checkOptions{sources: from})
 	case f.signal != "":
 		return sendLetter(cmd.OutOrStdout(), cmd.ErrOrStderr(), from, f.signal)
+	}
+	if f.supervise {
+		return supervised(from)
 	}
 	return runConfig(from, false)
 }

@@ -1,8 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -11,11 +15,12 @@ import (
 	"github.com/edge-proxy/edge/internal/build"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process"
+	"github.com/edge-proxy/edge/server/process/supervise"
 )
 
 func newRun() *cobra.Command {
 	var from sources
-	var stats bool
+	var stats, asParent bool
 	cmd := &cobra.Command{
 		Use:   "run [FILE]",
 		Short: "Serve what the configuration says",
@@ -25,17 +30,43 @@ func newRun() *cobra.Command {
 		Example: "  edge run\n  edge run edge.toml\n  edge run -d -c /etc/edge/edge.toml\n" +
 			"  edge run edge.toml --watch\n  edge run edge.toml --set http.listen=:8081",
 		Args: from.argument,
-		RunE: func(*cobra.Command, []string) error { return runConfig(from, stats) },
+		RunE: func(*cobra.Command, []string) error {
+			if asParent {
+				return supervised(from)
+			}
+			return runConfig(from, stats)
+		},
 	}
 	from.flags(cmd.Flags())
 	daemonFlag(cmd.Flags(), &from.daemon)
 	cmd.Flags().BoolVar(&from.watch, "watch", false, "reload when a file changes, and print what that changes")
 	statsFlag(cmd.Flags(), &stats)
+	superviseFlag(cmd.Flags(), &asParent)
 	return cmd
 }
 
 func statsFlag(f *pflag.FlagSet, stats *bool) {
 	f.BoolVar(stats, "stats", false, "log all counters at the end")
+}
+
+func superviseFlag(f *pflag.FlagSet, supervise *bool) {
+	f.BoolVar(supervise, "supervise", false,
+		"start edge as a child, hand signals on to it and collect orphans: for process 1 of a container")
+}
+
+// supervised runs edge as a child.
+func supervised(from sources) error {
+	if from.daemon {
+		return usage{nil, errors.New("--supervise stays in the foreground, --daemon does not: leave one of them out")}
+	}
+	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(arg string) bool {
+		return arg == "--supervise" || strings.HasPrefix(arg, "--supervise=")
+	})
+	code, err := supervise.Run(args)
+	if err != nil {
+		return err
+	}
+	return exit(code)
 }
 
 // runConfig serves until a signal comes.

@@ -47,7 +47,7 @@ var floors = [][]string{
 	{"admin"},
 	{"server/metrics", "server/selfcheck"},
 	{"server"},
-	{"server/process/notify", "server/process/versions", "server/inspect"},
+	{"server/process/notify", "server/process/versions", "server/inspect", "server/process/supervise"},
 	{"server/process", "server/explain"},
 	{"bench", "examples", "internal/battery", "internal/docs", "internal/interop", "internal/outside",
 		"packaging"},

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// The parent hands on a reload and the end, takes little memory, and has the exit code of the service.
+func TestRun_supervise(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "edge.toml")
+	write := func(status int) {
+		text := fmt.Sprintf("http.listen = \"127.0.0.1:0\"\ngrace_period = \"1s\"\n"+
+			"routes = [{ pattern = \"/*\", dest = \"status:%d\" }]\n", status)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(204)
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"),
+		Args: []string{"run", "--supervise", "-c", file}})
+	url := "http://" + p.WaitLine(`"msg":"listening".*"address":"([^"]*)"`)[1]
+	write(404)
+	p.Signal(syscall.SIGHUP)
+	p.WaitLine("configuration reloaded")
+	if r, _ := testutil.Get(t, http.DefaultClient, url); r.StatusCode != 404 {
+		t.Error(r.StatusCode)
+	}
+	if kib := resident(t, p.PID()); kib > 6<<10 && !testutil.RaceOn {
+		t.Errorf("the parent has %d KiB of resident memory", kib)
+	}
+	if code := p.Stop(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if !strings.Contains(p.Output(), `"msg":"stopped"`) {
+		t.Error("the service did not end by itself")
+	}
+	for args, want := range map[string]int{
+		"run --supervise -c /none.toml": exitError, "--supervise -d": exitUsage, "run -d --supervise": exitUsage,
+	} {
+		p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Args: strings.Fields(args)})
+		if code := p.Wait(testutil.Patience); code != want {
+			t.Errorf("edge %s ends with %d, want %d", args, code, want)
+		}
+	}
+}
+
+// resident returns the resident memory of a process, in KiB.
+func resident(t *testing.T, pid int) int {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`VmRSS:\s+(\d+) kB`).FindSubmatch(text)
+	if m == nil {
+		t.Fatalf("%s", text)
+	}
+	kib, _ := strconv.Atoi(string(m[1]))
+	return kib
+}
+
+// As process 1 of its own namespace it works as in a container: there a signal that is not handled does nothing, and
+// what loses its parent is its child.
+func TestRun_superviseAsProcess1(t *testing.T) {
+	unshare := []string{"unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"}
+	if os.Geteuid() != 0 {
+		unshare = append(unshare, "--map-root-user")
+	}
+	if out, err := exec.Command(unshare[0], append(unshare[1:], "true")...).CombinedOutput(); err != nil {
+		t.Skipf("no namespaces here: %v %s", err, out)
+	}
+	path, err := exec.LookPath(unshare[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := testutil.Start(t, testutil.Command{Path: path, Args: append(unshare[1:],
+		testutil.Binary(t, "./cmd/edge"), "run", "--supervise", "--set", "http.listen=127.0.0.1:0")})
+	p.WaitLine(`"msg":"listening"`)
+	children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", p.PID(), p.PID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := strconv.Atoi(strings.TrimSpace(string(children)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(first, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.WaitLine(`"msg":"stopped"`)
+	if code := p.Wait(testutil.Patience); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// Go takes the soft limit of descriptors back for its children, and each edge raises its own again.
+func TestRun_superviseKeepsDescriptors(t *testing.T) {
+	p := testutil.Start(t, testutil.Command{Path: "/bin/sh", Args: []string{"-c",
+		`ulimit -Hn 2000 && ulimit -Sn 300 && exec "$0" run --supervise --set http.listen=127.0.0.1:0`,
+		testutil.Binary(t, "./cmd/edge")}})
+	pid := p.WaitLine(`"msg":"starting".*"pid":(\d+)`)[1]
+	p.WaitLine(`"msg":"listening"`)
+	limits, err := os.ReadFile("/proc/" + pid + "/limits")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`Max open files +2000 +2000`).Match(limits) {
+		t.Errorf("%s", limits)
+	}
+	p.WaitLine(`"msg":"few file descriptors.*"limit":2000`)
+}
