@@ -44,6 +44,8 @@ var floors = [][]string{
 	{"config/value"},
 	{"config"},
 	{"config/metering", "server/changes"},
+	{"config/import/plan"},
+	{"config/import"},
 	{"admin"},
 	{"server/metrics", "server/selfcheck"},
 	{"server"},

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// migrated is the example of docs/migrating.md: the text before "becomes", and the one after it.
+func migrated(t *testing.T) (from, to string) {
+	page, err := os.ReadFile(filepath.Join(testutil.Root(t), "docs", "migrating.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)```ini\n(.*?)```\n\nbecomes\n\n```toml\n(.*?)```").FindSubmatch(page)
+	if m == nil {
+		t.Fatal("the page has no example")
+	}
+	return string(m[1]), string(m[2])
+}
+
+func TestImport_doesWhatThePageSays(t *testing.T) {
+	from, to := migrated(t)
+	file := filepath.Join(t.TempDir(), "site.conf")
+	if err := os.WriteFile(file, []byte(from), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	result := filepath.Join(t.TempDir(), "edge.toml")
+	code, out := edge(t, "import", "nginx", file, "-o", result)
+	text, err := os.ReadFile(result)
+	if err != nil || code != 0 || string(text) != to {
+		t.Errorf("exit %d, %v:\n%s%s", code, err, out, text)
+	}
+	if code, out := edge(t, "check", "--strict", result); code != 0 {
+		t.Errorf("edge check: exit %d:\n%s", code, out)
+	}
+	code, out = edge(t, "import", "nginx", file, "-o", result)
+	if code != exitError || !strings.Contains(out, "exists") {
+		t.Errorf("a file that is there: exit %d:\n%s", code, out)
+	}
+}
+
+func TestImport_listsWhatIsLost(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nginx.conf")
+	text := "user nobody-here;\nhttp {\n  server {\n    listen 443 ssl;\n    ssl_certificate no.pem;\n" +
+		"    ssl_certificate_key no.key;\n    gzip on;\n    include missing.conf;\n    return 301 https://a.test/;\n" +
+		"  }\n}\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out := edge(t, "import", "nginx", file, "--json")
+	var got imported
+	if err := json.Unmarshal([]byte(out), &got); err != nil || code != exitWarnings {
+		t.Fatalf("exit %d, %v:\n%s", code, err, out)
+	}
+	lost := map[int]bool{}
+	for _, f := range got.Findings {
+		lost[f.Line] = lost[f.Line] || f.Lost
+	}
+	for _, line := range []int{1, 5, 7, 8} {
+		if !lost[line] {
+			t.Errorf("line %d is not among the losses: %s", line, out)
+		}
+	}
+	if !strings.Contains(got.Config, `cert             = "internal"`) || strings.Contains(got.Config, "nobody-here") {
+		t.Error(got.Config)
+	}
+}
+
+func TestImport_usage(t *testing.T) {
+	for _, args := range [][]string{{}, {"nginx"}, {"apache", "f"}, {"nginx", "a", "b"}} {
+		if code, out := edge(t, append([]string{"import"}, args...)...); code != exitUsage {
+			t.Errorf("%q: exit %d:\n%s", args, code, out)
+		}
+	}
+	code, out := edge(t, "import", "nginx", "/no/such/file")
+	if code != exitError || !strings.Contains(out, "/no/such/file") {
+		t.Errorf("exit %d:\n%s", code, out)
+	}
+}

@@ -1,0 +1,485 @@
+package importer_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	importer "github.com/edge-proxy/edge/config/import"
+	"github.com/edge-proxy/edge/config/import/plan"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// dialect is how the files of a program are run in a test.
+type dialect struct {
+	program string
+	pattern string                                   // of its files in testdata
+	listen  *regexp.Regexp                           // the last group is a port to listen on
+	backend *regexp.Regexp                           // the last group is the address of a backend
+	files   *regexp.Regexp                           // the last group is a file that has to be there
+	paths   *regexp.Regexp                           // the last group is a path of requests
+	hosts   *regexp.Regexp                           // the last group is names of hosts
+	start   func(t *testing.T, dir, text string)     // runs the program with a text
+	own     func(r *http.Response, body string) bool // whether an answer is one of the program's own
+}
+
+// requestsMax is how many requests each file is asked with.
+const requestsMax = 30
+
+// side is one of the two programs.
+type side struct {
+	ports   map[string]string // the port of the file: the one in this test
+	origins map[string]string // the backend of the file: the one in this test
+}
+
+// request is a request that both programs get.
+type request struct {
+	port, method, host, path string
+	secure                   bool
+	header                   http.Header
+	body                     string
+}
+
+func (r *request) String() string {
+	scheme := "http"
+	if r.secure {
+		scheme = "https"
+	}
+	return fmt.Sprintf("%s %s://%s:%s%s", r.method, scheme, r.host, r.port, r.path)
+}
+
+// fieldsOfEdge are those that edge sends to backends without being told: docs/migrating.md.
+var fieldsOfEdge = []string{"Via", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host"}
+
+// echo is an origin that answers with the head that it got.
+func echo(t *testing.T, secure bool) string {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("X-Origin", "yes")
+		if strings.Contains(r.URL.Path, "redirect") {
+			scheme := "http://"
+			if r.TLS != nil {
+				scheme = "https://"
+			}
+			w.Header().Set("Location", scheme+r.Host+"/led/here?x=1")
+			w.WriteHeader(http.StatusFound)
+		}
+		fmt.Fprintf(w, "%s %s\nHost: %s\n", r.Method, r.RequestURI, r.Host)
+		for _, name := range slices.Sorted(maps.Keys(r.Header)) {
+			if name != "Connection" {
+				fmt.Fprintf(w, "%s: %s\n", name, strings.Join(r.Header[name], ", "))
+			}
+		}
+		fmt.Fprintf(w, "\n%d bytes: %s\n", len(body), body)
+	})
+	s := httptest.NewUnstartedServer(handler)
+	if secure {
+		s.StartTLS()
+	} else {
+		s.Start()
+	}
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return s.Listener.Addr().String()
+}
+
+// replaceLast replaces the last group of each match.
+func replaceLast(re *regexp.Regexp, text string, f func(match, group string) string) string {
+	var b strings.Builder
+	at := 0
+	for _, m := range re.FindAllStringSubmatchIndex(text, -1) {
+		from, to := m[len(m)-2], m[len(m)-1]
+		b.WriteString(text[at:from] + f(text[m[0]:m[1]], text[from:to]))
+		at = to
+	}
+	return b.String() + text[at:]
+}
+
+// freePort returns a port that nobody listens on.
+func freePort(t *testing.T) string {
+	_, port, err := net.SplitHostPort(testutil.FreeAddr(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// compare imports every file of a program, compares the result with the golden file, and the answers of edge with those
+// of the program.
+func compare(t *testing.T, d *dialect) {
+	files, err := filepath.Glob(filepath.Join("testdata", d.program, d.pattern))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := imported(t, d, file, string(text))
+			got += "\n# Answers that differ:\n"
+			for _, line := range d.answers(t, file, string(text)) {
+				got += "# " + line + "\n"
+			}
+			golden := strings.TrimSuffix(file, filepath.Ext(file)) + ".golden"
+			if *update {
+				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("%s:\n%s", golden, difference(string(want), got))
+			}
+		})
+	}
+}
+
+// difference shows the lines that are in one of two texts alone.
+func difference(want, got string) string {
+	var b strings.Builder
+	has := func(text, line string) bool { return strings.Contains("\n"+text, "\n"+line+"\n") }
+	for line := range strings.Lines(want) {
+		if !has(got, strings.TrimSuffix(line, "\n")) {
+			b.WriteString("- " + line)
+		}
+	}
+	for line := range strings.Lines(got) {
+		if !has(want, strings.TrimSuffix(line, "\n")) {
+			b.WriteString("+ " + line)
+		}
+	}
+	return b.String()
+}
+
+// imported returns the text and the findings for a file, and checks that each of its lines is in one of them.
+func imported(t *testing.T, d *dialect, file, text string) string {
+	p, err := importer.Import(d.program, file, &plan.Reader{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	result := string(p.Text(plan.TextOnly))
+	if report := plan.TextOnly([]byte(result)); !report.OK() {
+		t.Error(report.Errors)
+	}
+	named := map[int]bool{}
+	for _, f := range p.Findings() {
+		if f.File == filepath.Base(file) {
+			named[f.Line] = true
+		}
+	}
+	for _, at := range p.Carried() {
+		if at.File == filepath.Base(file) {
+			named[at.Line] = true
+		}
+	}
+	for i, line := range strings.Split(text, "\n") {
+		line, _, _ = strings.Cut(line, "#")
+		if word := strings.Trim(line, " \t{}"); word != "" && !named[i+1] && !structural.MatchString(word) {
+			t.Errorf("%s:%d: neither in the result nor among the findings: %s", file, i+1, line)
+		}
+	}
+	var b strings.Builder
+	b.WriteString(result + "\n# Findings:\n")
+	for _, f := range p.Findings() {
+		b.WriteString("# " + f.String() + "\n")
+	}
+	return b.String()
+}
+
+// structural are lines that say nothing but what comes next.
+var structural = regexp.MustCompile(`^(http|server|events|'|defaults|global|frontend|backend|listen|[a-z.-]+$)`)
+
+// answers returns the requests to which both programs answer otherwise, each with what is not the same.
+func (d *dialect) answers(t *testing.T, file, text string) (differ []string) {
+	dir := t.TempDir()
+	testutil.NewAuthority(t).IssueTo(t, dir, "pair", nil, "example.com")
+	text = strings.ReplaceAll(text, "/var/log/nginx/", dir+"/")
+	origins := map[string]string{}
+	there, here := &side{map[string]string{}, origins}, &side{map[string]string{}, origins}
+	own, ours := filepath.Join(dir, "there"), filepath.Join(dir, "here")
+	d.copyFiles(t, there, file, text, dir, own)
+	d.copyFiles(t, here, file, text, dir, ours)
+
+	d.start(t, own, d.moved(t, there, text, dir))
+	d.startEdge(t, ours, d.moved(t, here, text, dir))
+	for _, s := range []*side{there, here} {
+		for _, port := range s.ports {
+			testutil.Eventually(t, testutil.Patience, func() bool {
+				c, err := net.Dial("tcp", "127.0.0.1:"+port)
+				if err == nil {
+					c.Close()
+				}
+				return err == nil
+			}, "listens on "+port)
+		}
+	}
+	for _, r := range d.requests(file, text) {
+		if what := unlike(there.ask(t, r), here.ask(t, r), there, here); what != "" {
+			differ = append(differ, r.String()+": "+what)
+		}
+	}
+	return differ
+}
+
+// moved returns a text with the ports, backends and certificates of this test.
+func (d *dialect) moved(t *testing.T, s *side, text, dir string) string {
+	text = replaceLast(d.backend, text, func(match, address string) string {
+		if s.origins[address] == "" {
+			secure := strings.HasPrefix(match, "proxy_pass https") || strings.Contains(address, "8443")
+			s.origins[address] = echo(t, secure)
+		}
+		return s.origins[address]
+	})
+	text = constantPort.ReplaceAllStringFunc(text, func(string) string {
+		if s.origins["constant"] == "" {
+			s.origins["constant"] = echo(t, false)
+		}
+		address := s.origins["constant"]
+		return "set $upstream_port " + address[strings.LastIndexByte(address, ':')+1:]
+	})
+	text = replaceLast(d.files, text, func(match, _ string) string {
+		if strings.Contains(match, "_key") {
+			return filepath.Join(dir, "pair.key")
+		}
+		return filepath.Join(dir, "pair.pem")
+	})
+	return replaceLast(d.listen, text, func(_, port string) string {
+		if s.ports[port] == "" {
+			s.ports[port] = freePort(t)
+		}
+		return s.ports[port]
+	})
+}
+
+// copyFiles copies what the files of a test include.
+func (d *dialect) copyFiles(t *testing.T, s *side, file, text, dir, to string) {
+	if err := os.CopyFS(to, os.DirFS(filepath.Dir(file))); err != nil {
+		t.Fatal(err)
+	}
+	included, err := filepath.Glob(filepath.Join(to, "conf.d", "*"))
+	if err != nil || !strings.Contains(text, "include conf.d") {
+		return
+	}
+	for _, path := range included {
+		more, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path, []byte(d.moved(t, s, string(more), dir)), 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// startEdge imports a text, checks the result and serves it.
+func (d *dialect) startEdge(t *testing.T, dir, text string) {
+	path, result := filepath.Join(dir, "main.conf"), filepath.Join(dir, "edge.toml")
+	if err := os.WriteFile(path, []byte(withoutUser.ReplaceAllString(text, "")), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	edge := testutil.Binary(t, "./cmd/edge")
+	out, err := exec.Command(edge, "import", d.program, path, "-o", result).CombinedOutput()
+	if code := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &code) || code.ExitCode() != 2) {
+		t.Fatalf("edge import: %v\n%s", err, out)
+	}
+	if out, err := exec.Command(edge, "check", result).CombinedOutput(); err != nil {
+		t.Fatalf("edge check: %v\n%s", err, out)
+	}
+	testutil.Start(t, testutil.Command{Path: edge, Args: []string{"run", "-c", result}, Dir: dir})
+}
+
+var constantPort = regexp.MustCompile(`set \$upstream_port \d+`)
+
+var withoutUser = regexp.MustCompile(`(?m)^\s*(user|pid|error_log)\s[^;]*;`)
+
+// answered is an answer.
+type answered struct {
+	status   int
+	location string
+	body     string
+	origin   bool // it is one of the origin
+	own      bool // the text in it is one of the program's own
+}
+
+// ask sends a request to one of the programs.
+func (s *side) ask(t *testing.T, r *request) (a answered) {
+	t.Helper()
+	address := "127.0.0.1:" + s.ports[r.port]
+	dialer := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
+	}
+	transport := &http.Transport{DialContext: dialer, DisableCompression: true,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: r.host}}
+	defer transport.CloseIdleConnections()
+	asIs := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c := &http.Client{Transport: transport, Timeout: testutil.Patience / 6, CheckRedirect: asIs}
+	scheme := "http"
+	if r.secure {
+		scheme = "https"
+	}
+	asked := scheme + "://" + r.host + r.path
+	req, err := http.NewRequestWithContext(t.Context(), r.method, asked, strings.NewReader(r.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = r.header.Clone()
+	if r.port != "80" && r.port != "443" {
+		req.Host = r.host + ":" + s.ports[r.port]
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		return answered{status: -1, body: "no answer"}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(r, err)
+	}
+	a = answered{status: resp.StatusCode, body: string(body), origin: resp.Header.Get("X-Origin") != ""}
+	a.own = len(body) == 0 || bytes.Contains(body, []byte("<center>nginx")) ||
+		bytes.Contains(body, []byte("<html><body><h1>"))
+	if to := resp.Header.Get("Location"); to != "" {
+		full, err := req.URL.Parse(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, port := range s.ports {
+			full.Host = strings.TrimSuffix(full.Host, ":"+port)
+		}
+		a.location = (&url.URL{Scheme: full.Scheme, Host: full.Host, Path: full.Path, RawQuery: full.RawQuery}).String()
+	}
+	return a
+}
+
+// unlike says what is not the same in two answers: of the program, and of edge.
+func unlike(a, b answered, there, here *side) string {
+	switch {
+	case a.status != b.status:
+		return fmt.Sprintf("%d there, %d here", a.status, b.status)
+	case a.location != b.location:
+		return fmt.Sprintf("Location %q there, %q here", a.location, b.location)
+	case a.origin != b.origin:
+		return fmt.Sprintf("answered by the backend: %t there, %t here", a.origin, b.origin)
+	case !a.origin:
+		if !a.own && a.body != b.body {
+			return fmt.Sprintf("body %q there, %q here", a.body, b.body)
+		}
+		return ""
+	}
+	one, two := strings.Split(ported(a.body, there), "\n"), strings.Split(ported(b.body, here), "\n")
+	var lines []string
+	for _, line := range one {
+		if !slices.Contains(two, line) {
+			lines = append(lines, "- "+shown(line))
+		}
+	}
+	for _, line := range two {
+		name, _, _ := strings.Cut(line, ":")
+		added := slices.Contains(fieldsOfEdge, name) && !strings.Contains(a.body, "\n"+name+":")
+		if !slices.Contains(one, line) && !added {
+			lines = append(lines, "+ "+shown(line))
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
+// shown returns a line of what the origin got without what is not the same in each run.
+func shown(line string) string {
+	if name, _, field := strings.Cut(line, ": "); field && name == "X-Request-Start" {
+		return name
+	}
+	return line
+}
+
+// ported returns what the origin got with the ports of the file.
+func ported(body string, s *side) string {
+	for address, test := range s.origins {
+		body = strings.ReplaceAll(body, test, address)
+	}
+	for port, test := range s.ports {
+		body = strings.ReplaceAll(body, ":"+test, ":"+port)
+		body = strings.ReplaceAll(body, "Port: "+test, "Port: "+port)
+	}
+	return body
+}
+
+// requests returns what both programs are asked: hosts and paths of the file, and others that are near to them.
+func (d *dialect) requests(file, text string) (list []*request) {
+	more, _ := filepath.Glob(filepath.Join(filepath.Dir(file), "conf.d", "*"+filepath.Ext(file)))
+	for _, name := range more {
+		if strings.Contains(text, "include conf.d") {
+			included, _ := os.ReadFile(name)
+			text += string(included)
+		}
+	}
+	hosts := []string{"unknown.test"}
+	for _, m := range d.hosts.FindAllStringSubmatch(text, -1) {
+		for _, name := range strings.Fields(m[len(m)-1]) {
+			name = strings.Replace(strings.Trim(name, "_"), "*", "any", 1)
+			if name = strings.Trim(name, "."); name != "" && !slices.Contains(hosts, name) {
+				hosts = append([]string{name}, hosts...)
+			}
+		}
+	}
+	paths := []string{"/", "/x/y?a=1&b=%20c", "/index.html"}
+	for _, m := range d.paths.FindAllStringSubmatch(text, -1) {
+		p := m[len(m)-1]
+		dir := strings.TrimSuffix(p, "/")
+		for _, more := range []string{p, dir + "/redirect", dir + "/b/c.png?q=1", dir, dir + "x", dir + "/"} {
+			if strings.HasPrefix(more, "/") && !slices.Contains(paths, more) {
+				paths = append(paths, more)
+			}
+		}
+	}
+	var ports []string
+	secure := map[string]bool{}
+	for _, m := range d.listen.FindAllStringSubmatch(text, -1) {
+		if port := m[len(m)-1]; !slices.Contains(ports, port) {
+			ports = append(ports, port)
+			secure[port] = strings.HasSuffix(port, "443")
+		}
+	}
+	for i := 0; len(list) < requestsMax; i++ {
+		// Each path is asked for on each port and, in turns, of each host.
+		r := &request{port: ports[i%len(ports)], path: paths[i/len(ports)%len(paths)], method: "GET",
+			host: hosts[(i/len(ports)+i/len(ports)/len(paths))%len(hosts)]}
+		r.secure = secure[r.port]
+		r.header = http.Header{"User-Agent": {"curl/8.0"}, "Accept": {"*/*"}, "X-Sent": {"a, b"}}
+		switch i % 10 {
+		case 3:
+			r.method, r.body = "POST", "name=value"
+		case 5:
+			r.method = "HEAD"
+		case 7:
+			r.method = "DELETE"
+			r.header.Set("X-Beta", "yes")
+		}
+		list = append(list, r)
+	}
+	return list
+}

@@ -1,0 +1,235 @@
+package nginx
+
+import (
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/import/plan"
+)
+
+// guards are directives that let some requests through and refuse others, which this version of edge cannot.
+var guards = []string{"auth_basic", "auth_request", "auth_jwt", "allow", "deny", "satisfy", "secure_link",
+	"valid_referers", "access_by_lua_block", "access_by_lua_file"}
+
+// contentOf returns the routes of a location, for the path "/*".
+func (im *importer) contentOf(s *server, l *location, all []*location) []*route {
+	p := im.rewritePhase(s, l.scope, l)
+	for i, r := range p.parts {
+		p.parts[i] = r
+		if below, _ := strings.CutSuffix(r.path, "/*"); !strings.HasPrefix(below+"/", l.path) {
+			im.Lose(r.from[0], "a rewrite for "+r.path, "it is not below its location")
+			p.parts[i] = nil
+		}
+	}
+	parts := slices.DeleteFunc(p.parts, func(r *route) bool { return r == nil })
+	whole := p.whole
+	if whole == nil {
+		whole = im.guarded(s, l, all, p.inner)
+	}
+	if d := l.scope.own("limit_except"); d != nil {
+		p.conditions = append(p.conditions, im.exceptMethods(d))
+	}
+	whole.from = append([]plan.Place{l.d.at}, whole.from...)
+	im.responseFields(l.scope, whole)
+	if d := l.scope.own("access_log"); d != nil && !hasVariables(d.arg(0)) {
+		whole.set("access_log", logTarget(d), d.at)
+	}
+	return append(withConditions([]*route{whole.on("/*")}, p.conditions), parts...)
+}
+
+// exceptMethods translates limit_except: other methods than those that it names are refused. What is inside says to
+// whom; edge refuses them to all.
+func (im *importer) exceptMethods(d *directive) condition {
+	c := condition{negative: true, methods: slices.Clone(d.args), answer: answer("403", d.at)}
+	if slices.Contains(c.methods, "GET") && !slices.Contains(c.methods, "HEAD") {
+		c.methods = append(c.methods, "HEAD")
+	}
+	for _, inner := range d.block {
+		inner.used = true
+		if inner.name != "deny" || inner.arg(0) != "all" {
+			im.Lose(inner.at, inner.text(), "not available in this version: the other methods are refused to all")
+		}
+		c.answer.from = append(c.answer.from, inner.at)
+	}
+	return c
+}
+
+// guarded returns the route of what a location contains, unless requests have to pass something that edge does not
+// have: then it stays closed.
+func (im *importer) guarded(s *server, l *location, all []*location, inner []rewriting) *route {
+	if d := l.scope.own("internal"); d != nil {
+		return answer("404", d.at)
+	}
+	deny := l.scope.all("deny")
+	allow := l.scope.all("allow")
+	if len(deny) > 0 && len(allow) == 0 && deny[0].arg(0) == "all" {
+		return answer("403", deny[0].at)
+	}
+	for _, name := range guards {
+		d := l.scope.get(name)
+		if d == nil || d.arg(0) == "off" || name == "allow" && len(deny) == 0 ||
+			name == "allow" && d.arg(0) == "all" || name == "deny" && allOpen(allow) {
+			continue
+		}
+		for _, more := range append(allow, deny...) {
+			im.Lose(more.at, more.text(),
+				"not available in this version: routes do not look at addresses of clients")
+		}
+		if name != "allow" && name != "deny" {
+			im.Lose(d.at, d.text(),
+				"not available in this version: the route is closed until you guard it otherwise")
+		}
+		markAll(d)
+		r := im.content(s, l, all, inner)
+		closed := answer("403", d.at)
+		closed.from, closed.proxied = append(closed.from, r.from...), r.proxied
+		if dest := r.dest(); dest != "" {
+			closed.comments = append(closed.comments, "closed, since "+d.name+" is not available; dest was "+dest)
+		}
+		return closed
+	}
+	return im.content(s, l, all, inner)
+}
+
+// allOpen reports whether the first allow lets everybody in.
+func allOpen(allow []*directive) bool { return len(allow) > 0 && allow[0].arg(0) == "all" }
+
+// dest returns where a route leads, as it stands in the result.
+func (r *route) dest() string {
+	for _, k := range r.keys {
+		if k.name == "dest" {
+			return k.value
+		}
+	}
+	return ""
+}
+
+// scripts are directives that ask a server which does not speak HTTP.
+var scripts = []string{"fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass", "content_by_lua_block",
+	"content_by_lua_file", "js_content", "stub_status", "dav_methods", "mirror"}
+
+// content returns the route to what makes the answers of a location.
+func (im *importer) content(s *server, l *location, all []*location, inner []rewriting) *route {
+	if d := l.scope.own("proxy_pass"); d != nil {
+		return im.proxy(s, l, d, inner)
+	}
+	if d := l.scope.own("grpc_pass"); d != nil {
+		return im.proxy(s, l, d, inner)
+	}
+	for _, name := range scripts {
+		if d := l.scope.own(name); d != nil {
+			im.Lose(d.at, d.text(), "backends speak HTTP; such requests are answered 503")
+			return answer("503", d.at)
+		}
+	}
+	return im.files(s, l, all, inner)
+}
+
+// files returns the route of a location that serves files. edge serves none: the answer is 404, or that of the last
+// resort that try_files names.
+func (im *importer) files(s *server, l *location, all []*location, inner []rewriting) *route {
+	if d := l.scope.get("try_files"); d != nil && len(d.args) > 1 {
+		last := d.args[len(d.args)-1]
+		for _, o := range all {
+			if o.mark == "@" && o.path == last {
+				im.Lose(d.at, d.text(), "edge serves no files: all requests go to location "+last)
+				named := *l
+				named.scope = &scope{outer: l.scope, block: o.d, constants: o.scope.constants}
+				r := im.content(s, &named, nil, inner)
+				r.from = append(r.from, d.at, o.d.at)
+				return r
+			}
+		}
+		if status, found := strings.CutPrefix(last, "="); found {
+			im.Lose(d.at, d.text(), "edge serves no files: all such requests are answered "+status)
+			if n, err := strconv.Atoi(status); err == nil && n >= 200 && n < 600 {
+				return answer(status, d.at)
+			}
+		}
+		im.Lose(d.at, d.text(), "edge serves no files: such requests are answered 404")
+	}
+	for _, name := range []string{"root", "alias", "index", "autoindex"} {
+		if d := l.scope.get(name); d != nil {
+			im.Lose(d.at, d.text(), "edge serves no files: such requests are answered 404")
+		}
+	}
+	if l.d.name == "location" && len(inner) > 0 {
+		im.Lose(inner[0].at, "rewrite", "nothing of the location goes to a backend")
+	}
+	return answer("404", l.d.at)
+}
+
+// responseFields writes the fields of answers.
+func (im *importer) responseFields(at *scope, r *route) {
+	var fields []plan.Field
+	var places []plan.Place
+	add := func(name, value string, d *directive) {
+		if slices.ContainsFunc(fields, func(f plan.Field) bool { return strings.EqualFold(f.Name, name) }) {
+			im.Lose(d.at, d.text(), "one field of a name can be set")
+			return
+		}
+		fields = append(fields, plan.Field{Name: name, Value: value})
+		places = append(places, d.at)
+	}
+	for _, d := range at.all("add_header") {
+		value, unknown := translate(expand(d.arg(1), at.constants), factNames)
+		switch {
+		case unknown != "":
+			im.Lose(d.at, d.text(), "fields of answers have no "+unknown)
+		case strings.EqualFold(d.arg(0), "Content-Type"):
+			im.Note(d.at, d.text(), "edge says the type of its own answers itself")
+		case value == "":
+		default:
+			if d.arg(2) != "always" {
+				im.Note(d.at, d.text(), "edge sets it in every answer, nginx in 2xx and 3xx alone")
+			}
+			add(d.arg(0), value, d)
+		}
+	}
+	for _, d := range at.all("proxy_hide_header") {
+		add(d.arg(0), "", d)
+	}
+	if len(fields) > 0 {
+		r.set("headers.response", plan.Table(fields), places[0])
+		r.from = append(r.from, places[1:]...)
+	}
+}
+
+// errorPages writes the pages of error_page that are files.
+func (im *importer) errorPages(s *server, l *location, r *route) {
+	var fields []plan.Field
+	var at plan.Place
+	for _, d := range l.scope.all("error_page") {
+		file := ""
+		uri := d.arg(len(d.args) - 1)
+		eachLocation(s.d, func(loc *directive) {
+			if slices.Contains(loc.args, uri) || slices.Contains(loc.args, "="+uri) {
+				inside := s.scope.inner(loc)
+				if root, _, ok := inside.value("root"); ok && !hasVariables(root) {
+					file = filepath.Join(root, uri)
+				}
+			}
+		})
+		if root, _, ok := s.scope.value("root"); file == "" && ok && !hasVariables(root) {
+			file = filepath.Join(root, uri)
+		}
+		named := len(d.args) > 2 && strings.HasPrefix(d.args[len(d.args)-2], "=")
+		if file == "" || named || !strings.HasPrefix(uri, "/") {
+			im.Lose(d.at, d.text(), "error pages are files with names that stand there")
+			continue
+		}
+		for _, code := range d.args[:len(d.args)-1] {
+			fields = append(fields, plan.Field{Name: code, Value: file})
+		}
+		at = d.at
+		r.from = append(r.from, d.at)
+	}
+	if len(fields) > 0 {
+		r.set("error_pages", plan.Table(fields), at)
+	}
+	if d := l.scope.get("proxy_intercept_errors"); d != nil && d.arg(0) == "on" {
+		r.set("intercept_errors", "true", d.at)
+	}
+}

@@ -1,0 +1,20 @@
+// Package plan is what the importers of all programs write: blocks of edge.toml whose lines know where they come from,
+// and findings about what was not carried.
+//
+// It is not a parser of any file: packages nginx, haproxy, caddy and traefik read, each in its own language, and fill a
+// Plan. A Block is a table of edge.toml, a key in it a line.
+//
+//	file of another ── nginx, ──► Plan ── Text ──► edge.toml, which config.Parse takes
+//	program            haproxy …   │                 ▲ │ a line that it does not take is removed
+//	                               └► findings ◄─────┴─┘ and becomes a finding
+//
+// Text asks a Check for what is wrong with the text, removes the lines that are, and asks again. Each round removes one
+// at least, and the empty file is right. So a result always loads, whatever an importer made of its file.
+//
+// A finding is Lost where the result does something else than the file said, and a Note where nothing had to be written
+// or where a reader has to know more. One line of a file may have several.
+//
+// A Plan belongs to one goroutine. A Check is called from it.
+//
+// Limits: files of at most 16 MiB together, and 4096 of them (Reader).
+package plan
