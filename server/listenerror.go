@@ -12,6 +12,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/server/holder"
 )
 
 // ListenError says why an address of a listener cannot be opened.
@@ -88,16 +89,16 @@ func portRight(port uint16) []string {
 
 // whoHolds names the process that listens on an address, or the command that does.
 func whoHolds(proc string, a poller.Addr, command string) string {
-	h, err := holderOf(proc, a)
+	h, err := holder.Of(proc, a)
 	switch {
-	case errors.Is(err, errNoHolder):
+	case errors.Is(err, holder.ErrNone):
 		return "no process listens on it by now, try again; else " + command + " lists them"
 	case err != nil:
 		return err.Error() + ": sudo " + command + " names it"
-	case h.pid == os.Getpid():
+	case h.PID == os.Getpid():
 		return "this process listens there, on an address that overlaps it: a restart opens it"
 	}
-	return fmt.Sprintf("%s, process %d, listens there", h.name, h.pid)
+	return fmt.Sprintf("%s, process %d, listens there", h.Name, h.PID)
 }
 
 // socketWayOut is wayOut for a Unix socket.

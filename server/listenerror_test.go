@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -11,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -58,22 +56,6 @@ func fakeProc(t *testing.T) string {
 	return proc
 }
 
-// Of a table that is too large its first lines are searched: the kernel begins with the sockets that listen, and
-// connections that have ended may follow by the ten thousands.
-func TestSocketTable_isBounded(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "tcp")
-	line := "1: " + strings.Repeat("x", 1020) + "\n"
-	for _, lines := range []int{1, tableMax/len(line) + 10} {
-		if err := os.WriteFile(path, []byte(tableHead+strings.Repeat(line, lines)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		want := min(lines, (tableMax-len(tableHead))/len(line))
-		if got := socketTable(path); len(got) != want || len(got[want-1]) != 2 {
-			t.Errorf("%d of %d lines, want %d", len(got), lines, want)
-		}
-	}
-}
-
 func TestWayOut(t *testing.T) {
 	proc := fakeProc(t)
 	dir := t.TempDir()
@@ -113,33 +95,5 @@ func TestWayOut(t *testing.T) {
 		if !strings.Contains(got, c.want) || c.want == "" && got != "" {
 			t.Errorf("%v %v: %q, want %q", c.addr, c.err, got, c.want)
 		}
-	}
-}
-
-// The tables of the kernel are read as it writes them.
-func TestHolderOf_thisProcess(t *testing.T) {
-	for _, network := range []string{"tcp4", "tcp6", "unix"} {
-		var l net.Listener
-		var err error
-		switch network {
-		case "unix":
-			l = testutil.ListenUnix(t)
-		case "tcp6":
-			if l, err = net.Listen(network, "[::1]:0"); err != nil {
-				continue // a machine without IPv6
-			}
-			defer l.Close()
-		default:
-			l = testutil.Listen(t)
-		}
-		a := poller.Addr{Path: l.Addr().String()}
-		if network != "unix" {
-			a = poller.Addr{IP: l.Addr().(*net.TCPAddr).AddrPort()}
-		}
-		// The kernel may leave a line out while other sockets come and go.
-		testutil.Eventually(t, testutil.Patience, func() bool {
-			h, err := holderOf("/proc", a)
-			return err == nil && h.pid == os.Getpid() && h.name != ""
-		}, network+" socket's process")
 	}
 }

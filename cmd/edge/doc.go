@@ -9,6 +9,7 @@
 //	edge reload, edge stop  tells the process that serves the configuration; edge status finds it
 //	edge routes, upstreams, conns, certs, drain, enable, log: ask it over its admin surface
 //	edge proxy              a proxy without a file: edge proxy --from :8080 --to localhost:3000
+//	edge doctor             says what is wrong with the machine, and which line mends it
 //	edge serve-demo         an origin to try it with
 //	edge bench              measures, or loads a URL: runs edge-bench, where it stands beside edge
 //	edge completion SHELL   what a shell needs to complete all that

@@ -107,7 +107,7 @@ func newRoot() *cobra.Command {
 		"tell the running process this `word`, as nginx does: "+strings.Join(letterWords, ", "))
 	_ = f.MarkHidden("v")
 	root.AddCommand(newRun(), newCheck(), newExplain(), newDiff(), newReload(), newStop(), newStatus(),
-		newProxy(), newImport(), newDemo(), newBench(), newVersion())
+		newProxy(), newImport(), newDemo(), newBench(), newDoctor(), newVersion())
 	root.AddCommand(adminCommands()...)
 	complete(root)
 	return root

@@ -14,6 +14,23 @@ import (
 // unlimited is where limits begin that are none: version 1 says so by a number near the largest.
 const unlimited = math.MaxInt64 / 2
 
+// Text returns the file of a controller ("cpu", "memory", "pids") in the cgroup of the process, or in the nearest one
+// above it that has such a file, in a system whose files are root; "" where none has.
+func Text(root fs.FS, controller, file string) (text string) {
+	walk(root, controller, func(dir string, _ bool) {
+		if b, err := fs.ReadFile(root, path.Join(dir, file)); err == nil && text == "" {
+			text = string(b)
+		}
+	})
+	return text
+}
+
+// MemoryIn is Memory in a system whose files are root.
+func MemoryIn(root fs.FS) int64 { return memory(root) }
+
+// CPUsIn is CPUs in a system whose files are root.
+func CPUsIn(root fs.FS) float64 { return cpus(root) }
+
 // Memory returns how many bytes the process may have: the least limit of its cgroup and of those above it, in either
 // version; 0 when there is none.
 func Memory() int64 { return memory(os.DirFS("/")) }

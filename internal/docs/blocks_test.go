@@ -47,6 +47,8 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/deployment.md", "docker build", "needs docker"},
 	{"docs/discovery.md", "# address [weight=N]", "a file of backends; the tests of its parser have such lines"},
 	{"docs/discovery.md", "edge run -c examples/services/edge.toml", "needs etcd; examples_test.go does the same"},
+	{"docs/doctor.md", "edge doctor", "finds what is wrong with this machine; doctor_test.go runs it"},
+	{"docs/doctor.md", "warning  descriptors", "of another machine"},
 	{"docs/filters.md", "[[routes]]\npattern = \"/*\"", "for examples/configured, whose test has such a file"},
 	{"docs/health.md", "level=WARN msg=backend_down", "the log of a terminal"},
 	{"docs/resilience.md", "level=WARN msg=backend_down", "the log of a terminal"},

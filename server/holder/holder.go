@@ -1,10 +1,11 @@
-package server
+package holder
 
 import (
 	"bytes"
 	"encoding/hex"
 	"errors"
 	"io"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -18,47 +19,74 @@ import (
 
 // Bounds of the search for the process that has an address.
 const (
-	holderTime = 3 * time.Second
+	searchTime = 3 * time.Second
 	tableMax   = 8 << 20 // bytes of a table of sockets that are searched
 )
 
+// Errors of Of.
 var (
-	errNoHolder     = errors.New("no socket listens on that address now")
-	errHolderHidden = errors.New("no process of this user listens there, so it is another user's")
+	ErrNone   = errors.New("no socket listens on that address now")
+	ErrHidden = errors.New("no process of this user listens there, so it is another user's")
 )
 
-// holder is a process that listens on an address.
-type holder struct {
-	pid  int
-	name string
+// Process is a process that listens on an address.
+type Process struct {
+	PID  int
+	Name string // as ps shows it
 }
 
-// holderOf finds the process that listens on an address, in the folder proc, which is /proc. Only root sees whose the
-// sockets of other users are.
-func holderOf(proc string, a poller.Addr) (holder, error) {
+// Of finds a process that listens on an address, in the folder proc, which is /proc. Only root sees whose the sockets
+// of other users are: ErrHidden.
+func Of(proc string, a poller.Addr) (Process, error) {
+	found, sockets := search(proc, a, 1)
+	switch {
+	case sockets == 0:
+		return Process{}, ErrNone
+	case len(found) == 0:
+		return Process{}, ErrHidden
+	}
+	return found[0], nil
+}
+
+// All finds all processes that listen on an address, and reports whether there are sockets of processes that this user
+// does not see.
+func All(proc string, a poller.Addr) (found []Process, hidden bool) {
+	found, sockets := search(proc, a, math.MaxInt)
+	return found, sockets > 0 && len(found) == 0
+}
+
+// search finds up to most processes, and how many sockets listen.
+func search(proc string, a poller.Addr, most int) (found []Process, sockets int) {
 	inodes := listeningInodes(proc, a)
 	if len(inodes) == 0 {
-		return holder{}, errNoHolder
+		return nil, 0
 	}
 	begun := time.Now()
 	processes, _ := filepath.Glob(filepath.Join(proc, "[0-9]*"))
 	for _, dir := range processes {
-		fds, _ := os.ReadDir(filepath.Join(dir, "fd"))
-		for _, fd := range fds {
-			to, _ := os.Readlink(filepath.Join(dir, "fd", fd.Name()))
-			inode, isSocket := strings.CutPrefix(to, "socket:[")
-			if !isSocket || !slices.Contains(inodes, strings.TrimSuffix(inode, "]")) {
-				continue
-			}
+		if holds(dir, inodes) {
 			pid, _ := strconv.Atoi(filepath.Base(dir))
 			name, _ := os.ReadFile(filepath.Join(dir, "comm"))
-			return holder{pid, strings.TrimSpace(string(name))}, nil
+			found = append(found, Process{pid, strings.TrimSpace(string(name))})
 		}
-		if time.Since(begun) > holderTime {
+		if len(found) == most || time.Since(begun) > searchTime {
 			break
 		}
 	}
-	return holder{}, errHolderHidden
+	return found, len(inodes)
+}
+
+// holds reports whether the process of a folder of /proc has one of these sockets.
+func holds(dir string, inodes []string) bool {
+	fds, _ := os.ReadDir(filepath.Join(dir, "fd"))
+	for _, fd := range fds {
+		to, _ := os.Readlink(filepath.Join(dir, "fd", fd.Name()))
+		inode, isSocket := strings.CutPrefix(to, "socket:[")
+		if isSocket && slices.Contains(inodes, strings.TrimSuffix(inode, "]")) {
+			return true
+		}
+	}
+	return false
 }
 
 // listeningInodes returns the inodes of sockets that listen on an address, or on one that overlaps it.

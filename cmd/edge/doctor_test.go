@@ -1,0 +1,102 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/server/doctor"
+)
+
+// found runs edge doctor --json in the folder of a configuration and returns its exit code and what it says by check.
+func found(t *testing.T, dir string) (code int, all map[string]doctor.Finding) {
+	t.Helper()
+	code, out := in(t, dir, "doctor", "--json")
+	var r doctor.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Checks != len(doctor.Names()) {
+		t.Fatalf("%v: %s", err, out)
+	}
+	all = map[string]doctor.Finding{}
+	for _, f := range r.Findings {
+		all[f.Check] = f
+	}
+	return code, all
+}
+
+// A process of another program on an address of the configuration is named, and ends it with 1. The process that serves
+// the configuration is none.
+func TestDoctor_sockets(t *testing.T) {
+	e := start(t, controlled, "/one")
+	if _, all := found(t, filepath.Dir(e.file)); all["sockets"].What != "" {
+		t.Errorf("the process that serves: %+v", all["sockets"])
+	}
+	dir := t.TempDir()
+	taken := testutil.Listen(t).Addr().String()
+	text := fmt.Sprintf("[http]\nlisten = %q\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n", taken)
+	if err := os.WriteFile(filepath.Join(dir, "edge.toml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The kernel may leave a line of its table out while other sockets come and go.
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		code, all := found(t, dir)
+		f := all["sockets"]
+		return code == 1 && f.Level == doctor.Error && strings.Contains(f.What, taken) &&
+			len(f.Fix) == 1 && f.Fix[0] == "kill "+strconv.Itoa(os.Getpid())
+	}, "the process of this test is named")
+	if code, out := in(t, dir, "doctor"); code != 1 || !strings.Contains(out, "error    sockets") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
+// A configuration with errors is not looked at further.
+func TestDoctor_wrongFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "edge.toml"), []byte("lisen = 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out := in(t, dir, "doctor"); code != 1 || !strings.Contains(out, "lisen") {
+		t.Errorf("%d %s", code, out)
+	}
+}
+
+// A process that serves on after its program was replaced is told.
+func TestDoctor_binary(t *testing.T) {
+	program, err := os.ReadFile(testutil.Binary(t, "./cmd/edge"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	own := filepath.Join(dir, "edge")
+	if err := os.WriteFile(own, program, 0o700); err != nil { //nolint:gosec // it is run
+		t.Fatal(err)
+	}
+	const text = "pid_file = \"edge.pid\"\n[http]\nlisten = \"127.0.0.1:0\"\n" +
+		"[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
+	if err := os.WriteFile(filepath.Join(dir, "edge.toml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := testutil.Start(t, testutil.Command{Path: own, Args: []string{"run"}, Dir: dir})
+	p.WaitLine(`"msg":"listening"`)
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		code, _ := in(t, dir, "status")
+		return code == 0
+	}, "it runs")
+	if _, all := found(t, dir); all["binary"].What != "" {
+		t.Errorf("%+v", all["binary"])
+	}
+	if err := os.Remove(own); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(own, append(program, 0), 0o700); err != nil { //nolint:gosec // it is run
+		t.Fatal(err)
+	}
+	_, all := found(t, dir)
+	if want := fmt.Sprintf("process %d runs the program", p.PID()); !strings.Contains(all["binary"].What, want) {
+		t.Errorf("%+v", all["binary"])
+	}
+}

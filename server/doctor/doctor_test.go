@@ -1,0 +1,361 @@
+package doctor
+
+import (
+	"bytes"
+	"errors"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/config"
+)
+
+// machine is a Host made of values. The zero value of a field is good; files are below root.
+type machine struct {
+	root          string
+	env           map[string]string
+	hard          uint64
+	uid, cpus     int
+	release       string
+	unsynced      bool
+	bytes, inodes float64
+	refused       map[string]error
+	took          time.Duration
+	unknown       bool // no name is
+	now           time.Time
+}
+
+func (m *machine) Path(name string) string                     { return filepath.Join(m.root, name) }
+func (m *machine) Getenv(name string) string                   { return m.env[name] }
+func (m *machine) Descriptors() (soft, hard uint64, err error) { return m.hard, m.hard, nil }
+func (m *machine) UID() int                                    { return m.uid }
+func (m *machine) CPUs() int                                   { return m.cpus }
+func (m *machine) Release() string                             { return m.release }
+func (m *machine) Now() time.Time                              { return m.now }
+func (m *machine) Synchronised() (bool, error)                 { return !m.unsynced, nil }
+func (m *machine) Probe(call string) error                     { return m.refused[call] }
+func (m *machine) Addresses() ([]netip.Addr, error) {
+	return []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.7")}, nil
+}
+func (m *machine) Space(string) (bytes, inodes float64, err error) { return m.bytes, m.inodes, nil }
+
+func (m *machine) LookUp(string) (time.Duration, error) {
+	if m.unknown {
+		return 0, errors.New("no such host")
+	}
+	return m.took, nil
+}
+
+func (m *machine) Sum(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	return string(b), err
+}
+
+// good are files of a machine that nothing is wrong with.
+var good = map[string]string{
+	"/proc/sys/net/core/somaxconn":                                       "16384",
+	"/proc/sys/net/ipv4/tcp_max_syn_backlog":                             "16384",
+	"/proc/sys/net/ipv4/tcp_syncookies":                                  "1",
+	"/proc/sys/net/ipv4/tcp_abort_on_overflow":                           "0",
+	"/proc/sys/net/ipv4/ip_local_port_range":                             "1024\t65535",
+	"/proc/sys/net/ipv4/ip_unprivileged_port_start":                      "1024",
+	"/proc/sys/net/netfilter/nf_conntrack_count":                         "10",
+	"/proc/sys/net/netfilter/nf_conntrack_max":                           "262144",
+	"/proc/sys/fs/nr_open":                                               "1048576",
+	"/proc/self/cgroup":                                                  "0::/edge\n",
+	"/sys/fs/cgroup/edge/cpu.max":                                        "max 100000",
+	"/sys/fs/cgroup/edge/cpu.stat":                                       "usage_usec 1\nnr_throttled 0\n",
+	"/sys/fs/cgroup/edge/memory.max":                                     "max",
+	"/sys/fs/cgroup/edge/memory.events":                                  "low 0\nhigh 0\noom_kill 0\n",
+	"/sys/fs/cgroup/edge/pids.max":                                       "4096",
+	"/sys/kernel/mm/transparent_hugepage/enabled":                        "always [madvise] never",
+	"/sys/devices/system/clocksource/clocksource0/current_clocksource":   "kvm-clock",
+	"/sys/devices/system/clocksource/clocksource0/available_clocksource": "kvm-clock tsc acpi_pm",
+}
+
+const (
+	plainFile = "[http]\nlisten = \"192.0.2.7:8080\"\n[[routes]]\npattern = \"/*\"\ndest = \"app.example:3000\"\n"
+	tcpHead   = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	// 192.0.2.7:8080 listens.
+	tcpOurs = tcpHead + "   0: 070200C0:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 77 1 0 100\n"
+)
+
+// Each row is one thing that is wrong with a machine; what is found is that alone, with a line that mends it.
+func TestExamine(t *testing.T) {
+	holds := func(name, state string) map[string]string {
+		return map[string]string{"/proc/net/tcp": tcpOurs, "/proc/812/comm": name + "\n",
+			"/proc/812/fd/3 ->": "socket:[77]", "/proc/812/status": "Name:\t" + name + "\nState:\t" + state + "\n"}
+	}
+	file := func(name, text string) map[string]string { return map[string]string{name: text} }
+	container := func(files map[string]string) map[string]string {
+		all := map[string]string{"/.dockerenv": ""}
+		maps.Copy(all, files)
+		return all
+	}
+	quota := map[string]string{"/sys/fs/cgroup/edge/cpu.max": "150000 100000"}
+	somaxconn := file("/proc/sys/net/core/somaxconn", "128")
+	for _, c := range []struct {
+		name    string
+		files   map[string]string
+		change  func(*machine)
+		config  string
+		running int
+		level   Level // "": nothing is found
+		check   string
+		what    string
+		fix     string
+	}{
+		{name: "good"},
+		{name: "good, serving", files: holds("edge", "S (sleeping)"), running: 812},
+		{name: "no /proc at all", change: func(m *machine) { m.root = "/nowhere" }},
+		{name: "old kernel", change: func(m *machine) { m.release = "4.4.0-1" },
+			level: Warning, check: "kernel", what: "older than 4.18", fix: "5.14"},
+		{name: "kernel of a while ago", change: func(m *machine) { m.release = "5.10.0" },
+			level: Note, check: "kernel", what: "older than 5.14", fix: "5.14"},
+		{name: "strange kernel", change: func(m *machine) { m.release = "unknown" }},
+		{name: "seccomp", change: func(m *machine) { m.refused = map[string]error{"splice": unix.EPERM} },
+			level: Warning, check: "calls", what: "splice(2)", fix: "SystemCallFilter=@system-service"},
+		{name: "few files", change: func(m *machine) { m.hard = 1024 },
+			level: Warning, check: "descriptors", what: "1024 files; ", fix: "LimitNOFILE=1048576"},
+		{name: "few files in a container", change: func(m *machine) { m.hard = 1024 }, files: container(nil),
+			level: Warning, check: "descriptors", what: "1024 files; ", fix: "docker run --ulimit nofile=1048576"},
+		{name: "few files of the machine", change: func(m *machine) { m.hard = 1024 },
+			files: file("/proc/sys/fs/nr_open", "65536"),
+			level: Warning, check: "descriptors", fix: "sysctl -w fs.nr_open=1048576"},
+		{name: "short queue", files: somaxconn,
+			level: Warning, check: "backlog", what: "is 128", fix: "sysctl -w net.core.somaxconn=16384"},
+		{name: "short queue in docker", files: container(somaxconn),
+			level: Warning, check: "backlog", fix: `docker run --sysctl net.core.somaxconn="16384"`},
+		{name: "short queue in kubernetes", files: somaxconn,
+			change: func(m *machine) { m.env = map[string]string{"KUBERNETES_SERVICE_HOST": "10.0.0.1"} },
+			level:  Warning, check: "backlog", fix: `sysctls: [{name: net.core.somaxconn, value: "16384"}]`},
+		{name: "short queue of SYNs", files: file("/proc/sys/net/ipv4/tcp_max_syn_backlog", "2048"),
+			level: Warning, check: "backlog", what: "2048", fix: "tcp_max_syn_backlog=16384"},
+		{name: "no cookies", files: file("/proc/sys/net/ipv4/tcp_syncookies", "0"),
+			level: Warning, check: "syn", fix: "tcp_syncookies=1"},
+		{name: "resets", files: file("/proc/sys/net/ipv4/tcp_abort_on_overflow", "1"),
+			level: Warning, check: "syn", fix: "tcp_abort_on_overflow=0"},
+		{name: "few ports", files: file("/proc/sys/net/ipv4/ip_local_port_range", "50000 60000"),
+			level: Warning, check: "ports", what: "10001 ports", fix: `net.ipv4.ip_local_port_range="1024 65535"`},
+		{name: "full table", files: file("/proc/sys/net/netfilter/nf_conntrack_count", "262000"),
+			level: Warning, check: "conntrack", what: "262000 connections of 262144", fix: "nf_conntrack_max=1048576"},
+		{name: "full table in a container",
+			files: container(file("/proc/sys/net/netfilter/nf_conntrack_count", "262000")),
+			level: Warning, check: "conntrack", fix: "not in the container: sysctl -w net.netfilter"},
+		{name: "port of root", config: strings.Replace(plainFile, ":8080", ":80", 1),
+			level: Error, check: "rights", what: "user 1000 may not listen on port 80", fix: "AmbientCapabilities="},
+		{name: "port of root, by a capability", config: strings.Replace(plainFile, ":8080", ":80", 1),
+			files: file("/proc/self/status", "Name:\tedge\nCapEff:\t0000000000000400\n")},
+		{name: "port of root, by root", config: strings.Replace(plainFile, ":8080", ":80", 1),
+			change: func(m *machine) { m.uid = 0 }},
+		{name: "port for all", config: strings.Replace(plainFile, ":8080", ":80", 1),
+			files: file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0")},
+		{name: "address of another machine", config: strings.Replace(plainFile, "192.0.2.7", "192.0.2.8", 1),
+			level: Error, check: "address", what: "192.0.2.8:8080: no interface", fix: "ip address add 192.0.2.8"},
+		{name: "address that may come", config: strings.Replace(plainFile, "192.0.2.7", "192.0.2.8", 1),
+			files: file("/proc/sys/net/ipv4/ip_nonlocal_bind", "1")},
+		{name: "no IPv6", config: strings.Replace(plainFile, "192.0.2.7", "[::]", 1),
+			files: file("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1"),
+			level: Error, check: "address", what: "IPv6 is off", fix: "disable_ipv6=0"},
+		{name: "taken", files: holds("nginx", "S (sleeping)"),
+			level: Error, check: "sockets", what: "nginx, process 812, listens there", fix: "kill 812"},
+		{name: "stopped", files: holds("edge", "T (stopped)"), running: 900,
+			level: Error, check: "sockets", what: "is stopped", fix: "kill -CONT 812"},
+		{name: "another edge", files: holds("edge", "S (sleeping)"), running: 900,
+			level: Warning, check: "sockets", what: "another edge, process 812", fix: "kill 812"},
+		{name: "edge without a pid file", files: holds("edge", "S (sleeping)"),
+			level: Note, check: "sockets", what: "listens there already"},
+		{name: "another user", files: file("/proc/net/tcp", tcpOurs),
+			level: Note, check: "sockets", what: "another user", fix: "sudo ss -ltnp 'sport = :8080'"},
+		{name: "small quota", files: quota, config: "[global]\nworker_threads = 2\n" + plainFile,
+			level: Warning, check: "cpu", what: "2 event loops have a quota of 1.5 CPUs", fix: "CPUQuota=200%"},
+		{name: "quota, and loops by it", files: quota},
+		{name: "throttled", files: file("/sys/fs/cgroup/edge/cpu.stat", "nr_throttled 31\n"),
+			level: Note, check: "cpu", what: "31 times", fix: "CPUQuota="},
+		{name: "little memory", files: file("/sys/fs/cgroup/edge/memory.max", "67108864"),
+			level: Warning, check: "memory", what: "64 MiB; 4 event loops want 128", fix: "MemoryMax=128M"},
+		{name: "memory was short", files: file("/sys/fs/cgroup/edge/memory.events", "high 3\n"),
+			level: Note, check: "memory", what: "high 3", fix: "memory_limit"},
+		{name: "few threads", files: file("/sys/fs/cgroup/edge/pids.max", "20"),
+			level: Warning, check: "tasks", what: "20 threads", fix: "TasksMax=256"},
+		{name: "huge pages", files: file("/sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never"),
+			level: Note, check: "thp", fix: "echo madvise > /sys/kernel"},
+		{name: "slow clock", files: file("/sys/devices/system/clocksource/clocksource0/current_clocksource", "acpi_pm"),
+			level: Warning, check: "clock", what: "acpi_pm", fix: "echo tsc > /sys/devices"},
+		{name: "clock of its own", change: func(m *machine) { m.unsynced = true },
+			level: Note, check: "clock", fix: "timedatectl set-ntp true"},
+		{name: "slow resolver", change: func(m *machine) { m.took = 1500 * time.Millisecond },
+			level: Warning, check: "resolver", what: "app.example took 1.5s", fix: "resolv.conf"},
+		{name: "no resolver", change: func(m *machine) { m.unknown = true },
+			level: Warning, check: "resolver", what: "no such host", fix: "getent ahosts app.example"},
+		{name: "SELinux", files: file("/sys/fs/selinux/enforce", "1"),
+			level: Note, check: "labels", what: "port 8080", fix: "semanage port -a -t http_port_t -p tcp 8080"},
+		{name: "AppArmor", files: file("/proc/900/attr/apparmor/current", "usr.bin.edge (enforce)"), running: 900,
+			level: Note, check: "labels", what: "usr.bin.edge", fix: "journalctl"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18.44-1", bytes: 1,
+				inodes: 1, now: time.Now()}
+			m.lay(t, good)
+			m.lay(t, c.files)
+			if c.change != nil {
+				c.change(m)
+			}
+			text := c.config
+			if text == "" {
+				text = plainFile
+			}
+			r := Examine(m, parse(t, text), c.running)
+			if c.level == "" {
+				if len(r.Findings) > 0 {
+					t.Errorf("%+v", r.Findings)
+				}
+				return
+			}
+			if len(r.Findings) != 1 {
+				t.Fatalf("%+v", r.Findings)
+			}
+			f := r.Findings[0]
+			if f.Level != c.level || f.Check != c.check || !strings.Contains(f.What, c.what) ||
+				!strings.Contains(strings.Join(f.Fix, "\n"), c.fix) {
+				t.Errorf("%+v", f)
+			}
+			if r.OK() != (c.level != Error) {
+				t.Errorf("OK is %v", r.OK())
+			}
+		})
+	}
+}
+
+// lay makes files. A name that ends with "->" is a link to the text.
+func (m *machine) lay(t *testing.T, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		name, link := strings.CutSuffix(name, " ->")
+		path := m.Path(name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // of a test
+			t.Fatal(err)
+		}
+		var err error
+		if link {
+			err = os.Symlink(text, path)
+		} else {
+			err = os.WriteFile(path, []byte(text), 0o644) //nolint:gosec // of a test
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func parse(t *testing.T, text string) *config.Config {
+	t.Helper()
+	c, report := config.Parse("edge.toml", []byte(text))
+	if !report.OK() {
+		t.Fatalf("%+v", report.Errors)
+	}
+	return c
+}
+
+// What is wrong with files: certificates, keys, folders of logs, disks, the program.
+func TestExamine_files(t *testing.T) {
+	m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 0, cpus: 4, release: "6.18", bytes: 0.01, inodes: 0.02,
+		now: time.Now()}
+	m.lay(t, good)
+	m.lay(t, map[string]string{"/etc/a.key": "k", "/etc/b.pem": "k", "/var/log/mine/x": "", "/srv/logs/x": "",
+		"/opt/edge": "v2"})
+	if err := os.Chmod(m.Path("/srv/logs"), 0o777); err != nil { //nolint:gosec // that is what is found
+		t.Fatal(err)
+	}
+	if err := os.Chmod(m.Path("/etc/b.pem"), 0o640); err != nil { //nolint:gosec // of a test
+		t.Fatal(err)
+	}
+	m.lay(t, map[string]string{"/old": "v1"})
+	if err := os.MkdirAll(m.Path("/proc/900"), 0o755); err != nil { //nolint:gosec // of a test
+		t.Fatal(err)
+	}
+	if err := os.Symlink(m.Path("/old"), m.Path("/proc/900/exe")); err != nil {
+		t.Fatal(err)
+	}
+	m.lay(t, map[string]string{m.Path("/old"): "v2"}) // the file that has the name by now
+	c := parse(t, plainFile)
+	c.Log.Output = []string{"/var/log/mine/access.log", "stdout"}
+	c.Global.ErrorLog = "/srv/logs/error.log"
+	c.Certificates = []config.Certificate{
+		{Cert: "/etc/a.pem", Key: "/etc/a.key", NotAfter: m.now.Add(-50 * time.Hour)},
+		{Cert: "/etc/b.pem", NotAfter: m.now.Add(25 * time.Hour)},
+		{Cert: "/etc/b.pem", NotAfter: m.now.Add(25 * time.Hour)},
+		{Cert: config.InternalCert},
+	}
+	r := Examine(m, c, 900)
+	var out bytes.Buffer
+	if err := r.Render(&out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"error    certificate  /etc/a.pem has expired 2 days ago",
+		"warning  certificate  /etc/b.pem expires in 1 day",
+		"warning  certificate  /etc/a.key has the rights -rw-r--r--: every user can read the key",
+		"chmod o= /etc/a.key",
+		"warning  logs         /srv/logs, a folder of logs, may be written by every user",
+		"warning  disk         1 % of the disk of /var/log/mine is free",
+		"warning  disk         2 % of the inodes of /srv/logs are free",
+		"warning  disk         1 % of the disk of /var/lib/edge is free",
+		"note     binary       process 900 runs the program that ",
+		"21 checks: 1 error, 9 warnings, 1 note\n",
+	} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(out.String())
+	}
+	if !slices.IsSortedFunc(r.Findings, func(a, b Finding) int {
+		return slices.Index(levels, a.Level) - slices.Index(levels, b.Level)
+	}) {
+		t.Error("the worst is not first")
+	}
+}
+
+// The real machine can be looked at, whatever is found.
+func TestSystem(t *testing.T) {
+	r := Examine(System{}, parse(t, strings.Replace(plainFile, "app.example", "127.0.0.1", 1)), os.Getpid())
+	for _, f := range r.Findings {
+		if f.What == "" || !slices.Contains(Names(), f.Check) {
+			t.Errorf("%+v", f)
+		}
+	}
+	if (System{}).Release() == "" || (System{}).CPUs() == 0 {
+		t.Error("no kernel, or no CPU")
+	}
+	if err := (System{}).Probe("splice"); err != nil && !errors.Is(err, unix.EPERM) {
+		t.Error(err)
+	}
+	if err := (System{}).Probe("none"); err == nil {
+		t.Error("no error for a probe that does not exist")
+	}
+	if bytes, inodes, err := (System{}).Space("/"); err != nil || bytes < 0 || bytes > 1 || inodes < 0 || inodes > 1 {
+		t.Errorf("%v, %v, %v", bytes, inodes, err)
+	}
+}
+
+// The page says what each check looks for.
+func TestNames_documented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/doctor.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range Names() {
+		if !bytes.Contains(page, []byte("\n| `"+name+"` |")) {
+			t.Errorf("docs/doctor.md has no %s", name)
+		}
+	}
+}

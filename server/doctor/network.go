@@ -1,0 +1,171 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/server/holder"
+)
+
+// each calls f for each address of TCP that a listener has.
+func (e *exam) each(f func(a *config.Address)) {
+	for i := range e.config.Listeners {
+		for j := range e.config.Listeners[i].Addresses {
+			if a := &e.config.Listeners[i].Addresses[j]; a.Network != "unix" && a.Port != 0 {
+				f(a)
+			}
+		}
+	}
+}
+
+// addrOf returns an address as the tables of the kernel have it.
+func addrOf(a *config.Address) poller.Addr {
+	ip, err := netip.ParseAddr(a.Host)
+	if err != nil {
+		ip = netip.IPv6Unspecified() // network tcp: all addresses of both families
+	}
+	return poller.Addr{IP: netip.AddrPortFrom(ip, uint16(a.Port))}
+}
+
+const (
+	portsOfRoot = 1024 // below it
+	bindBit     = 10   // CAP_NET_BIND_SERVICE in the sets of capabilities
+)
+
+// rights: a port that only root may listen on, as the user that runs this command.
+func (e *exam) rights() {
+	first, known := e.sysctl("net.ipv4.ip_unprivileged_port_start")
+	if !known {
+		first = portsOfRoot
+	}
+	if e.UID() == 0 || e.running != 0 || e.canBind() {
+		return
+	}
+	var ports []string
+	e.each(func(a *config.Address) {
+		if p := strconv.Itoa(a.Port); int64(a.Port) < first && !slices.Contains(ports, p) {
+			ports = append(ports, p)
+		}
+	})
+	if len(ports) == 0 {
+		return
+	}
+	fix := append([]string{"AmbientCapabilities=CAP_NET_BIND_SERVICE in the unit of systemd",
+		"setcap cap_net_bind_service=+ep /usr/bin/edge      (lost when the file is replaced)"},
+		e.set("net.ipv4.ip_unprivileged_port_start", "0")...)
+	e.find(Error, fix, "user %d may not listen on port %s", e.UID(), strings.Join(ports, ", "))
+}
+
+// canBind reports whether this process may listen on all ports.
+func (e *exam) canBind() bool {
+	for line := range strings.Lines(e.text("/proc/self/status")) {
+		if set, found := strings.CutPrefix(line, "CapEff:"); found {
+			bits, err := strconv.ParseUint(strings.TrimSpace(set), 16, 64)
+			return err == nil && bits>>bindBit&1 == 1
+		}
+	}
+	return false
+}
+
+// addresses: those that no interface has, and IPv6 where it is off.
+func (e *exam) addresses() {
+	own, err := e.Addresses()
+	anyAddress, _ := e.sysctl("net.ipv4.ip_nonlocal_bind")
+	off, _ := e.sysctl("net.ipv6.conf.all.disable_ipv6")
+	e.each(func(a *config.Address) {
+		ip := addrOf(a).IP.Addr()
+		if a.Network == "tcp6" && off != 0 {
+			e.find(Error, e.set("net.ipv6.conf.all.disable_ipv6", "0"), "%s: %s: IPv6 is off on this machine", a.Pos,
+				a.Text)
+			return
+		}
+		if err != nil || a.Network == "tcp" || ip.IsUnspecified() || ip.IsLoopback() || anyAddress != 0 ||
+			slices.ContainsFunc(own, func(o netip.Addr) bool { return o.WithZone("") == ip.WithZone("") }) {
+			return
+		}
+		fix := append(e.set("net.ipv4.ip_nonlocal_bind", "1"), fmt.Sprintf("ip address add %s dev DEVICE", ip))
+		e.find(Error, fix, "%s: %s: no interface has this address", a.Pos, a.Text)
+	})
+}
+
+// sockets: other processes that listen on our addresses. One in our group of SO_REUSEPORT takes its share of the
+// connections, and keeps them waiting when it is stopped.
+func (e *exam) sockets() {
+	said := map[int]bool{}
+	e.each(func(a *config.Address) {
+		found, hidden := holder.All(e.Path("/proc"), addrOf(a))
+		if hidden && e.running == 0 && e.UID() != 0 {
+			e.find(Note, []string{fmt.Sprintf("sudo ss -ltnp 'sport = :%d'", a.Port)},
+				"%s: %s: a process of another user listens there", a.Pos, a.Text)
+		}
+		for _, p := range found {
+			if p.PID == e.running || said[p.PID] {
+				continue
+			}
+			said[p.PID] = true
+			e.other(a, p)
+		}
+	})
+}
+
+// other says what a process does on address a that is not the one that serves the configuration.
+func (e *exam) other(a *config.Address, p holder.Process) {
+	stopped := strings.Contains(e.text(fmt.Sprintf("/proc/%d/status", p.PID)), "State:\tT")
+	kill := []string{fmt.Sprintf("kill %d", p.PID)}
+	switch {
+	case stopped:
+		e.find(Error, []string{fmt.Sprintf("kill -CONT %d", p.PID), fmt.Sprintf("kill -KILL %d", p.PID)},
+			"%s: %s: %s, process %d, listens there and is stopped: its share of the connections waits", a.Pos, a.Text,
+			p.Name, p.PID)
+	case e.running != 0 && p.Name == "edge":
+		e.find(Warning, kill, "%s: %s: another edge, process %d, listens there too and gets a part of the "+
+			"connections: one that drains ends by itself", a.Pos, a.Text, p.PID)
+	case p.Name == "edge":
+		e.find(Note, nil, "%s: %s: edge, process %d, listens there already; its pid_file is not that of this "+
+			"configuration", a.Pos, a.Text, p.PID)
+	default:
+		e.find(Error, kill, "%s: %s: %s, process %d, listens there", a.Pos, a.Text, p.Name, p.PID)
+	}
+}
+
+const (
+	lookUpSlow = time.Second
+	lookUpsMax = 5 // names that are looked up
+)
+
+// resolver: how long the names of backends take.
+func (e *exam) resolver() {
+	var names []string
+	for i := range e.config.Upstreams {
+		for _, b := range e.config.Upstreams[i].Backends {
+			_, err := netip.ParseAddr(b.Host)
+			if err != nil && b.Host != "" && len(names) < lookUpsMax && !slices.Contains(names, b.Host) {
+				names = append(names, b.Host)
+			}
+		}
+	}
+	for _, name := range names {
+		switch took, err := e.LookUp(name); {
+		case err != nil:
+			e.find(Warning, []string{"getent ahosts " + name}, "no address for the backend %s: %v", name, cause(err))
+		case took > lookUpSlow:
+			e.find(Warning, []string{"options timeout:1 attempts:2 in /etc/resolv.conf, or a nearer nameserver"},
+				"the look-up of the backend %s took %v", name, took.Round(time.Millisecond))
+		}
+	}
+}
+
+// cause returns what is at the bottom of an error.
+func cause(err error) error {
+	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
+		err = inner
+	}
+	return err
+}
