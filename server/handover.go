@@ -21,7 +21,7 @@ import (
 )
 
 var (
-	errSuspended  = errors.New("listening sockets are being handed over to another process, or by it")
+	errSuspended = errors.New("listening sockets are being handed over to another process, or by it")
 	errApplying  = errors.New("a configuration is being applied")
 )
 

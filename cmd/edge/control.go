@@ -165,8 +165,13 @@ func (a *asking) reloadBy(client *admin.Client, out, problems io.Writer) error {
 	if err := client.Do(context.Background(), "POST", "/v1/reload", nil, &done); err != nil {
 		return err
 	}
+	return a.printReloaded(out, problems, &done)
+}
+
+// printReloaded prints what a reload has done.
+func (a *asking) printReloaded(out, problems io.Writer, done *admin.Reloaded) error {
 	if a.json {
-		if err := printJSON(out, &done); err != nil {
+		if err := printJSON(out, done); err != nil {
 			return err
 		}
 	}

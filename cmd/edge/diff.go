@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
+	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server/changes"
 )
@@ -13,42 +16,84 @@ import (
 // exitDiffers is the exit code of edge diff where something changes.
 const exitDiffers = 3
 
-// diffOptions are the flags of edge diff.
-type diffOptions struct {
-	set  []string
-	json bool
-}
-
 func newDiff() *cobra.Command {
-	var o diffOptions
+	var a asking
+	var old string
 	cmd := &cobra.Command{
-		Use:   "diff OLD NEW",
+		Use:   "diff [FILE | OLD NEW]",
 		Short: "Say what a reload would change, and which connections it touches",
-		Long: "Say what a reload from one configuration file to another would change: entries that are added (+), " +
-			"removed (-) and changed (~), by which keys, and which connections that touches. Values are not shown. " +
-			"Nothing is opened but the files.\n\n" +
-			"Exit codes: 0 nothing changes, 3 something does, 1 a file has errors.",
-		Example: "  edge diff /etc/edge/edge.toml edge.toml",
+		Long: "Say what a reload would change: entries that are added (+), removed (-) and changed (~), by which " +
+			"keys, and which connections that touches. Values are not shown. The running process compares what it " +
+			"serves with its files. With two files, the first one is compared with the second one, and no process " +
+			"is asked.\n\nExit codes: 0 nothing changes, 3 something does, 1 a file has errors, or there is no " +
+			"process.\n\n" + asksText,
+		Example: "  edge diff\n  edge diff /etc/edge/edge.toml new.toml",
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return usage{cmd, fmt.Errorf("%s takes two files, got %d", cmd.CommandPath(), len(args))}
+			if len(args) == 2 && a.conf == "" {
+				old, a.conf = args[0], args[1]
+				return nil
 			}
-			return nil
+			return a.argument(cmd, args)
 		},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			return o.files(cmd.OutOrStdout(), cmd.ErrOrStderr(), args[0], args[1])
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if old != "" {
+				return a.diffFiles(cmd.OutOrStdout(), cmd.ErrOrStderr(), old, a.conf)
+			}
+			return a.diff(cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
-	cmd.Flags().StringArrayVar(&o.set, "set", nil, "`key=value` that beats both files; repeatable")
-	cmd.Flags().BoolVar(&o.json, "json", false, "print JSON, see docs/operations.md")
+	a.flags(cmd)
 	return cmd
 }
 
-// files compares two files.
-func (o *diffOptions) files(out, problems io.Writer, old, next string) error {
+// diff asks the process what a reload would change.
+func (a *asking) diff(out, problems io.Writer) error {
+	c, err := a.client()
+	if err != nil {
+		return err
+	}
+	if err := a.servesFile(c); err != nil {
+		return err
+	}
+	var plan admin.Plan
+	if err := c.Do(context.Background(), "GET", "/v1/diff", nil, &plan); err != nil {
+		return err
+	}
+	if plan.Applicable {
+		return a.printDiff(out, &plan.Diff)
+	}
+	if a.json {
+		err = printJSON(out, &plan)
+	} else {
+		printFindings(problems, plan.Findings)
+	}
+	if err != nil {
+		return err
+	}
+	return exit(exitError)
+}
+
+// servesFile returns an error where a file was named that the process of c does not serve.
+func (a *asking) servesFile(c *admin.Client) error {
+	if a.conf == "" {
+		return nil
+	}
+	var st admin.Status
+	if err := c.Do(context.Background(), "GET", "/v1/status", nil, &st); err != nil {
+		return err
+	}
+	if full, err := filepath.Abs(a.conf); err != nil || full != st.Configuration.File {
+		return fmt.Errorf("the process %d serves %s, not %s: edge diff OLD NEW compares two files", st.PID,
+			firstOf(st.Configuration.File, "no file"), a.conf)
+	}
+	return nil
+}
+
+// diffFiles compares two files.
+func (a *asking) diffFiles(out, problems io.Writer, old, next string) error {
 	var both [2]*config.Config
 	for i, path := range []string{old, next} {
-		from := sources{set: o.set, textOnly: true}
+		from := sources{set: a.set, textOnly: true}
 		cfg, report := from.load(path, nil)
 		if !report.OK() {
 			if err := report.Render(problems); err != nil {
@@ -59,13 +104,13 @@ func (o *diffOptions) files(out, problems io.Writer, old, next string) error {
 		both[i] = cfg
 	}
 	d := changes.Of(both[0], both[1])
-	return o.print(out, &d)
+	return a.printDiff(out, &d)
 }
 
-// print prints d, and returns the exit code.
-func (o *diffOptions) print(out io.Writer, d *changes.Diff) error {
+// printDiff prints d, and returns the exit code.
+func (a *asking) printDiff(out io.Writer, d *changes.Diff) error {
 	var err error
-	if o.json {
+	if a.json {
 		err = printJSON(out, d)
 	} else {
 		err = d.Render(out)

@@ -35,7 +35,8 @@ func TestDiff_files(t *testing.T) {
 		{"a.toml d.toml --set worker_threads=2", 3, []string{"~ route r: priority"}},
 		{"a.toml wrong.toml", 1, []string{"wrong.toml:1:1: error"}},
 		{"a.toml missing.toml", 1, []string{"missing.toml"}},
-		{"a.toml", 2, []string{"takes two files, got 1"}},
+		{"a.toml b.toml d.toml", 2, []string{"takes one file"}},
+		{"a.toml", 1, []string{"no admin surface is known"}},
 	} {
 		code, out := in(t, dir, append([]string{"diff"}, strings.Fields(c.args)...)...)
 		if code != c.code {

@@ -106,7 +106,7 @@ func newRoot() *cobra.Command {
 	f.StringVarP(&given.signal, "signal", "s", "",
 		"tell the running process this `word`, as nginx does: "+strings.Join(letterWords, ", "))
 	_ = f.MarkHidden("v")
-	root.AddCommand(newRun(), newCheck(), newExplain(), newDiff(), newReload(), newStop(), newStatus(),
+	root.AddCommand(newRun(), newCheck(), newExplain(), newDiff(), newReload(), newRollback(), newStop(), newStatus(),
 		newProxy(), newImport(), newDemo(), newBench(), newDoctor(), newVersion())
 	root.AddCommand(adminCommands()...)
 	complete(root)

@@ -63,20 +63,42 @@ func numbersOf(t *testing.T, socket string) (all []string) {
 	return all
 }
 
+func putFile(t *testing.T, path, format string, args ...any) {
+	t.Helper()
+	if err := os.WriteFile(path, fmt.Appendf(nil, format, args...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// commandsOfRollback tries commands while version 3 is in force, and r.toml is wrong.
+func commandsOfRollback(t *testing.T, dir, socket string) {
+	t.Helper()
+	for args, c := range map[string]struct {
+		code int
+		said string
+	}{
+		"rollback --list": {0, "3 *"}, "rollback --list --json": {0, `"in_force": true`},
+		"rollback 99": {1, "no such version is kept: 99"}, "rollback x": {2, "takes the number of a version"},
+		"rollback --list 1": {2, "takes one version"},
+		"diff":              {1, "r.toml:1:5: error"}, "diff --json": {1, `"applicable": false`},
+		"diff r.toml":    {1, "serves " + filepath.Join(dir, "edge.toml") + ", not r.toml"},
+		"diff edge.toml": {1, "r.toml:1:5: error"},
+	} {
+		all := append(strings.Fields(args), "--admin", "unix:"+socket)
+		if code, out := in(t, dir, all...); code != c.code || !strings.Contains(out, c.said) {
+			t.Errorf("%s: %d %s", args, code, out)
+		}
+	}
+}
+
 // A rollback applies the texts of before, of all files, says that the disk differs, and is there after a restart.
 func TestRollback_process(t *testing.T) {
 	socket, dir := testutil.SocketPath(t), t.TempDir()
 	file, part := filepath.Join(dir, "edge.toml"), filepath.Join(dir, "r.toml")
-	put := func(path, format string, args ...any) {
-		t.Helper()
-		if err := os.WriteFile(path, fmt.Appendf(nil, format, args...), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 	const route = "[[routes]]\nname = \"r\"\npattern = \"%s\"\ndest = \"status:410\"\n"
-	put(file, "versions_dir = %q\nadmin = { listen = %q, writable = true }\ninclude = \"r.toml\"\n"+
+	putFile(t, file, "versions_dir = %q\nadmin = { listen = %q, writable = true }\ninclude = \"r.toml\"\n"+
 		"http.listen = \"127.0.0.1:0\"\n", filepath.Join(dir, "versions"), "unix:"+socket)
-	put(part, route, "/a")
+	putFile(t, part, route, "/a")
 	run := func() *testutil.Process {
 		p := testutil.Start(t, testutil.Command{
 			Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run"}, Dir: dir})
@@ -84,7 +106,7 @@ func TestRollback_process(t *testing.T) {
 		return p
 	}
 	p := run()
-	put(part, route, "/b")
+	putFile(t, part, route, "/b")
 	var plan admin.Plan
 	if status := askAdmin(t, socket, "GET", "/v1/diff", "", &plan); status != 200 ||
 		strings.Join(plan.Changed, " ") != "route r" || len(plan.Entries) != 1 {
@@ -97,7 +119,7 @@ func TestRollback_process(t *testing.T) {
 	if status := askAdmin(t, socket, "POST", "/v1/reload", "", &done); status != 200 || done.Version != 2 {
 		t.Errorf("reload: %d %+v", status, done)
 	}
-	put(part, "wrong")
+	putFile(t, part, "wrong")
 	if status := askAdmin(t, socket, "GET", "/v1/diff", "", &plan); status != 422 || len(plan.Findings) == 0 {
 		t.Errorf("diff with a wrong file: %d %+v", status, plan)
 	}
@@ -111,14 +133,18 @@ func TestRollback_process(t *testing.T) {
 	if askAdmin(t, socket, "GET", "/v1/routes", "", &routes); routes.Items[0].Path != "/a" {
 		t.Errorf("%+v", routes)
 	}
-	want := "1 start, 2 api, 3 rollback to version 1*"
+	commandsOfRollback(t, dir, socket)
+	putFile(t, part, route, "/d")
+	code, out := in(t, dir, "diff", "--admin", "unix:"+socket)
+	if code != 3 || !strings.Contains(out, "~ route r: path") {
+		t.Errorf("diff: %d %s", code, out)
+	}
+	const want = "1 start, 2 api, 3 rollback to version 1*"
 	if got := strings.Join(numbersOf(t, socket), ", "); got != want {
 		t.Errorf("kept: %s, want %s", got, want)
 	}
-	if code := p.Stop(); code != 0 {
-		t.Errorf("it ended with %d", code)
-	}
-	put(part, route, "/c")
+	p.Stop()
+	putFile(t, part, route, "/c")
 	p = run()
 	done = admin.Reloaded{}
 	status := askAdmin(t, socket, "POST", "/v1/rollback", `{"version":2}`, &done)
@@ -128,8 +154,12 @@ func TestRollback_process(t *testing.T) {
 	if askAdmin(t, socket, "GET", "/v1/routes", "", &routes); routes.Items[0].Path != "/b" {
 		t.Errorf("%+v", routes)
 	}
+	if code, out := in(t, dir, "rollback", "--admin", "unix:"+socket); code != 0 ||
+		!strings.Contains(out, "version 6") || !strings.Contains(out, "~ route r") || strings.Contains(out, "differ") {
+		t.Errorf("rollback: %d %s", code, out)
+	}
 	if got := strings.Join(numbersOf(t, socket), ", "); got != strings.TrimSuffix(want, "*")+
-		", 4 start, 5 rollback to version 2*" {
+		", 4 start, 5 rollback to version 2, 6 rollback to version 4*" {
 		t.Errorf("kept: %s", got)
 	}
 }

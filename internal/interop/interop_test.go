@@ -33,7 +33,7 @@ func soak() bool { return os.Getenv("EDGE_SOAK") != "" }
 // edge is a running proxy with a plain and a TLS listener, both for HTTP/1 and HTTP/2, and one for HTTP/2 alone.
 type edge struct {
 	*testutil.Process
-	file, common       string // the configuration, and what startEdge puts before more
+	file, listeners    string // the configuration, and what startEdge puts before more
 	plain, h2c, secure string
 	ca                 string         // file with the authority of its certificate
 	pool               *x509.CertPool // the same
@@ -44,7 +44,7 @@ func startEdge(t *testing.T, format string, args ...any) *edge {
 	t.Helper()
 	keys := newKeys(t)
 	file := filepath.Join(t.TempDir(), "edge.toml")
-	common := fmt.Sprintf(`
+	listeners := fmt.Sprintf(`
 [[listeners]]
 name = "plain"
 listen = "127.0.0.1:0"
@@ -68,12 +68,13 @@ key = %q
 [log]
 output = []
 `, keys.cert, keys.key)
-	if err := os.WriteFile(file, fmt.Appendf([]byte(common), format, args...), 0o600); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf([]byte(listeners), format, args...), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e := &edge{file: file, common: common, ca: keys.ca, pool: keys.pool, Process: testutil.Start(t, testutil.Command{
+	e := &edge{file: file, listeners: listeners, ca: keys.ca, pool: keys.pool}
+	e.Process = testutil.Start(t, testutil.Command{
 		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "-c", file},
-	})}
+	})
 	e.plain = e.WaitLine(`"msg":"listening".*"listener":"plain".*"address":"([^"]+)"`)[1]
 	e.h2c = e.WaitLine(`"msg":"listening".*"listener":"h2c".*"address":"([^"]+)"`)[1]
 	e.secure = e.WaitLine(`"msg":"listening".*"listener":"secure".*"address":"([^"]+)"`)[1]

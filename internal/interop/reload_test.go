@@ -78,7 +78,7 @@ func (c *crowd) ask(n int, url string, client func() *http.Client) {
 				if i%4 == 3 {
 					method, body = "POST", strings.Repeat("x", 1<<10)
 				}
-				req, err := http.NewRequestWithContext(context.WithoutCancel(c.end), method, url, strings.NewReader(body))
+				req, err := http.NewRequest(method, url, strings.NewReader(body))
 				if err != nil {
 					panic(err)
 				}
@@ -89,7 +89,8 @@ func (c *crowd) ask(n int, url string, client func() *http.Client) {
 				}
 				text, err := io.ReadAll(resp.Body)
 				resp.Body.Close()
-				if want := fmt.Sprintln("well", len(body)); err != nil || resp.StatusCode != 200 || string(text) != want {
+				want := fmt.Sprintln("well", len(body))
+				if err != nil || resp.StatusCode != 200 || string(text) != want {
 					c.fail("%s %s: %d %q %v", method, url, resp.StatusCode, text, err)
 					return
 				}
@@ -170,7 +171,7 @@ func TestReload_underLoad(t *testing.T) {
 	beforeFDs, beforeRSS := 0, 0
 	for i := 1; i <= reloads && c.failed.Load() == 0; i++ {
 		served := c.served.Load()
-		text := e.common + reloading(i, a, b)
+		text := e.listeners + reloading(i, a, b)
 		if err := os.WriteFile(e.file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

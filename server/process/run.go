@@ -169,6 +169,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if fips140.Enabled() {
 		slog.Info("cryptography by FIPS 140-3", "module", tlsconn.ProviderName())
 	}
+	p.reloads.begin() // before the first request for a rollback
 	tellAddresses(s)
 	p.admin.serve(s, p.reloads)
 	warnDescriptors(p.reloads.config())
@@ -176,7 +177,6 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 		p.events.sync() // it may print
 		started(s)
 	}
-	p.reloads.begin()
 	if err := release(parent, p.events); err != nil {
 		return err
 	}
