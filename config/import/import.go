@@ -4,13 +4,15 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/edge-proxy/edge/config/import/haproxy"
 	"github.com/edge-proxy/edge/config/import/nginx"
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
 // readers read a file of a program, by its name.
 var readers = map[string]func(path string, read *plan.Reader) (*plan.Plan, error){
-	"nginx": nginx.Import,
+	"haproxy": haproxy.Import,
+	"nginx":   nginx.Import,
 }
 
 // Programs returns the names of the programs whose files can be read.
