@@ -15,37 +15,56 @@ import (
 )
 
 func newProxy() *cobra.Command {
-	var from, to, secure string
-	var stats bool
+	var o proxyOptions
 	cmd := &cobra.Command{
-		Use:   "proxy --from :8080 --to host:port[,host:port] [--tls internal]",
+		Use:   "proxy --from :8080 --to host:port[,host:port] [--tls internal] [--save edge.toml]",
 		Short: "Put a proxy in front of a service, without a configuration",
 		Long: "Put a proxy in front of a service, without a configuration. Each request is a line on stdout, each " +
 			"failure is explained on stderr.\n\n--tls internal makes an authority on this machine, for " +
 			"development, and a certificate for this machine's names; a client that trusts its file, which is named " +
-			"at the start, sees no warning.",
+			"at the start, sees no warning.\n\n--save writes the configuration of what runs, with comments: a " +
+			"beginning to change. edge run -c FILE does the same.",
 		Example: "  edge proxy --from :8080 --to localhost:3000\n  edge proxy --to 10.0.0.1:80,10.0.0.2:80\n" +
-			"  edge proxy --from :8443 --to localhost:3000 --tls internal\n  edge proxy --to https://example.org",
+			"  edge proxy --from :8443 --to localhost:3000 --tls internal\n  edge proxy --to https://example.org\n" +
+			"  edge proxy --to localhost:3000 --save edge.toml",
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runProxy(cmd, from, to, secure, stats) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
-	cmd.Flags().StringVar(&from, "from", ":8080", "`address` to listen on")
-	cmd.Flags().StringVar(&to, "to", "",
+	cmd.Flags().StringVar(&o.from, "from", ":8080", "`address` to listen on")
+	cmd.Flags().StringVar(&o.to, "to", "",
 		"`backends`: host:port, https://host:port or unix:/path, several with commas between")
-	cmd.Flags().StringVar(&secure, "tls", tlsNone,
+	cmd.Flags().StringVar(&o.secure, "tls", tlsNone,
 		"the certificate that clients see: `internal`, one of this machine's; off, plain HTTP")
-	statsFlag(cmd.Flags(), &stats)
+	cmd.Flags().StringVar(&o.save, "save", "", "write the configuration to this `file`, which must not be there yet")
+	statsFlag(cmd.Flags(), &o.stats)
 	return cmd
 }
 
+// proxyOptions are the flags of edge proxy.
+type proxyOptions struct {
+	from, to, secure, save string
+	stats                  bool
+}
+
 // proxyConfig is the configuration that the flags stand for. A person at a terminal does not wait long for the end.
-const proxyConfig = `grace_period = "5s"
-log.format = "common"
+const proxyConfig = `# Written by edge proxy --save. edge run -c FILE does the same; edge check FILE says what is wrong with it.
+
+[global]
+grace_period = "5s" # how long open requests may take when edge is asked to stop
+
+[log]
+format = "common" # a line for each request on stdout; "json" and "combined" are the other formats
+
+# Where clients connect.
 %s
-upstream_defaults.host = %q
+
+[upstream_defaults]
+host = %q # the Host that backends get: "keep" is that of the client, "backend" their own name
+
+# Every request goes to these backends. A route with the pattern "/api/*" beside this one would take a part of them.
 [[routes]]
 pattern = "/*"
-dest = %q
+dest    = %q
 `
 
 // Values of --tls.
@@ -55,22 +74,23 @@ const (
 	tlsAuto     = "auto" // refused: it needs ACME
 )
 
-func runProxy(cmd *cobra.Command, from, to, secure string, stats bool) error {
-	if to == "" {
+// run serves until a signal comes.
+func (o *proxyOptions) run(cmd *cobra.Command) error {
+	if o.to == "" {
 		return usage{cmd, errors.New("edge proxy needs --to host:port")}
 	}
-	listener := fmt.Sprintf("http.listen = %q", local4(from))
-	switch secure {
+	listener := fmt.Sprintf("[http]\nlisten = %q", local4(o.from))
+	switch o.secure {
 	case tlsNone:
 	case tlsInternal:
-		listener = fmt.Sprintf("https = { listen = %q, cert = %q }", local4(from), config.InternalCert)
+		listener = fmt.Sprintf("[https]\nlisten = %q\ncert   = %q", local4(o.from), config.InternalCert)
 	case tlsAuto:
 		return usage{cmd, errors.New("--tls auto is not supported by this version: it comes with ACME; " +
 			"--tls internal makes a certificate on this machine")}
 	default:
-		return usage{cmd, fmt.Errorf("--tls is %q or %q, not %q", tlsInternal, tlsNone, secure)}
+		return usage{cmd, fmt.Errorf("--tls is %q or %q, not %q", tlsInternal, tlsNone, o.secure)}
 	}
-	backends := strings.Split(to, ",")
+	backends := strings.Split(o.to, ",")
 	for i, b := range backends {
 		backends[i] = local(strings.TrimSpace(b))
 	}
@@ -79,8 +99,13 @@ func runProxy(cmd *cobra.Command, from, to, secure string, stats bool) error {
 	if !report.OK() {
 		return usage{cmd, fmt.Errorf("%s", aboutFlag(&report.Errors[0]))}
 	}
+	if o.save != "" {
+		if err := writeNew(o.save, []byte(text)); err != nil {
+			return err
+		}
+	}
 	err := process.Run(cfg, process.Options{
-		Server: server.Options{Explain: true}, Version: build.Version(), Stats: stats,
+		Server: server.Options{Explain: true}, Version: build.Version(), Stats: o.stats,
 		Started: func(s *server.Server) {
 			url := ""
 			for _, a := range s.Addresses() {
@@ -142,10 +167,10 @@ func isPort(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// aboutFlag says what is wrong with a flag, by the line of proxyConfig: users never see that configuration.
+// aboutFlag says what is wrong with a flag, by the line of proxyConfig, which a user has not seen then.
 func aboutFlag(p *config.Problem) string {
 	flag := "--to"
-	if p.Line == 3 {
+	if p.Line <= strings.Count(proxyConfig[:strings.Index(proxyConfig, "[upstream_defaults]")], "\n") {
 		flag = "--from"
 	}
 	if p.Hint == "" {
