@@ -47,7 +47,7 @@ type proxyOptions struct {
 }
 
 // proxyConfig is the configuration that the flags stand for. A person at a terminal does not wait long for the end.
-const proxyConfig = `# Written by edge proxy --save. edge run -c FILE does the same; edge check FILE says what is wrong with it.
+const proxyConfig = `# Written by edge proxy --save. edge run -c FILE does the same.
 
 [global]
 grace_period = "5s" # how long open requests may take when edge is asked to stop
