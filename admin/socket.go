@@ -25,10 +25,11 @@ type socketFile struct {
 	dev, ino uint64
 }
 
-// listenUnix makes a socket at path, which is owned by uid and gid where they are above 0. It is made under another
+// listenUnix makes a socket at path, which is owned by o.UID and o.GID where they are above 0; with replaces in the
+// place of another process's. It is made under another
 // name and renamed, so that the path leads to a socket at any moment. One that a dead process has left is replaced.
-func listenUnix(path string, uid, gid int) (net.Listener, *socketFile, error) {
-	if err := vacantPath(path); err != nil {
+func listenUnix(path string, o Options, replaces bool) (net.Listener, *socketFile, error) {
+	if err := vacantPath(path); err != nil && (!replaces || !errors.Is(err, errTaken)) {
 		return nil, nil, err
 	}
 	hidden := filepath.Join(filepath.Dir(path), "."+strconv.Itoa(os.Getpid())) // no longer than most names
@@ -42,7 +43,7 @@ func listenUnix(path string, uid, gid int) (net.Listener, *socketFile, error) {
 		return nil, nil, fmt.Errorf("%w%s", err, folderHint(path, err))
 	}
 	l.SetUnlinkOnClose(false)
-	file, err := placeSocket(hidden, path, uid, gid)
+	file, err := placeSocket(hidden, path, o.UID, o.GID)
 	if err != nil {
 		_ = os.Remove(hidden)
 		_ = l.Close()

@@ -91,9 +91,19 @@ func New(p Process, o Options) *Surfaces {
 // Prepare opens the addresses that cfg names and s does not have. commit makes them those of s, with what cfg says of
 // all, and closes the others; undo closes those that were opened. One of the two is called next.
 func (s *Surfaces) Prepare(cfg *config.Config) (commit, undo func(), err error) {
+	return s.prepare(cfg, false)
+}
+
+// Replace is Prepare for a process that takes the place of another one: addresses that this one serves are taken from
+// it. The path of a Unix socket leads to the new one at once.
+func (s *Surfaces) Replace(cfg *config.Config) (commit, undo func(), err error) {
+	return s.prepare(cfg, true)
+}
+
+func (s *Surfaces) prepare(cfg *config.Config, replaces bool) (commit, undo func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := &building{all: s, policies: make(map[*surface]*policy)}
+	b := &building{all: s, policies: make(map[*surface]*policy), replaces: replaces}
 	undo = func() {
 		for _, f := range b.fresh {
 			f.closeSocket()
@@ -112,6 +122,7 @@ type building struct {
 	list     []*surface
 	fresh    []*surface // of list, those that were opened for it
 	policies map[*surface]*policy
+	replaces bool // another process may serve at the addresses
 }
 
 // build opens what cfg names. all.mu is held.
@@ -223,7 +234,7 @@ func (b *building) add(a *value.Address, section string, p *policy) error {
 	}
 	f := &surface{all: b.all, key: key, text: a.Text, section: section, unix: a.Network == "unix",
 		probes: section == "metrics"}
-	if err := f.listen(a, b.all.options, p); err != nil {
+	if err := f.listen(a, b, p); err != nil {
 		return fmt.Errorf("[%s] listen: %s: %w", section, a.Text, err)
 	}
 	f.policy.Store(p)
@@ -270,8 +281,16 @@ func (s *Surfaces) Start() {
 // Stop ends all surfaces. Answers that are under way have a second.
 func (s *Surfaces) Stop() {
 	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	s.Leave()
+}
+
+// Leave ends the present surfaces, as Stop does: another process serves their addresses. Replace opens them again.
+func (s *Surfaces) Leave() {
+	s.mu.Lock()
 	open := s.open
-	s.open, s.stopped = nil, true
+	s.open = nil
 	s.mu.Unlock()
 	var ended sync.WaitGroup
 	for _, f := range open {
@@ -312,16 +331,17 @@ func (f *surface) address() string {
 }
 
 // listen opens the socket.
-func (f *surface) listen(a *value.Address, o Options, p *policy) (err error) {
+func (f *surface) listen(a *value.Address, b *building, p *policy) (err error) {
 	if f.unix {
-		f.listener, f.file, err = listenUnix(a.Path, o.UID, o.GID)
+		f.listener, f.file, err = listenUnix(a.Path, b.all.options, b.replaces)
 		return err
 	}
 	scheme := "http"
 	if p.tls != nil {
 		scheme = "https"
 	}
-	f.listener, err = listenTCP(a.Network, value.JoinHostPort(a.Host, strconv.Itoa(a.Port)), scheme, p.token)
+	f.listener, err = listenTCP(a.Network, value.JoinHostPort(a.Host, strconv.Itoa(a.Port)), scheme, p.token,
+		b.replaces)
 	return err
 }
 

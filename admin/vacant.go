@@ -61,9 +61,10 @@ func vacant(network, address, scheme, token string) error {
 	return nil
 }
 
-// listenTCP opens an address. Where a process drains that listens there still, it stays open for that one too.
-func listenTCP(network, address, scheme, token string) (net.Listener, error) {
-	if host, port, err := net.SplitHostPort(address); err == nil && port != "0" {
+// listenTCP opens an address. With replaces it is one of the process that this one takes over from.
+// Where a process drains that listens there still, it stays open for that one too.
+func listenTCP(network, address, scheme, token string, replaces bool) (net.Listener, error) {
+	if host, port, err := net.SplitHostPort(address); err == nil && port != "0" && !replaces {
 		if host == "" || net.ParseIP(host).IsUnspecified() {
 			host = "localhost"
 		}

@@ -74,6 +74,10 @@ type Global struct {
 	FIPS            bool
 	Zone            string `json:",omitzero"` // where the process runs; "": nobody knows
 
+	UpgradeSock     string        `json:",omitzero"` // where a new process finds this one; "": nowhere
+	UpgradeTimeout  time.Duration `json:"-"`         // until a new process is ready
+	UpgradeOnReload bool          `json:",omitzero"` // a reload upgrades when the binary has changed
+
 	WorkingDirectory string // absolute; empty: where the process was started
 	User, Group      string // names or numbers; empty: those that started it
 	Daemon           bool   // serve in the background

@@ -150,6 +150,18 @@ func processKeys() []*schema.Key {
 			Into: schema.Into(func(e *globalEntry) *string { return &e.WorkingDirectory }),
 			Doc: "The folder that the process works in, an absolute path: where relative ones begin. Without it that " +
 				"is the folder in which it was started."},
+		{Path: "upgrade_sock", Type: schema.String, Example: `"/run/edge/upgrade.sock"`, Restart: true,
+			Into: schema.Into(func(e *globalEntry) *string { return &e.UpgradeSock }),
+			Doc: "A Unix socket at which `edge upgrade` and `edge run --upgrade` find the process. None is made " +
+				"without it; SIGUSR2 upgrades all the same. See [upgrades](upgrade.md)."},
+		{Path: "upgrade_timeout", Type: schema.Duration, Default: `"60s"`, Min: "1s", Max: "1h", Example: `"5m"`,
+			Into: schema.Into(func(e *globalEntry) *time.Duration { return &e.UpgradeTimeout }),
+			Doc: "How long a new process may take until it is ready. After that it is ended, and the old one serves " +
+				"on."},
+		{Path: "upgrade_on_reload", Type: schema.Bool, Default: "false", Example: "true",
+			Into: schema.Into(func(e *globalEntry) *bool { return &e.UpgradeOnReload }),
+			Doc: "SIGHUP upgrades instead of reading the configuration again, when the file of the program is " +
+				"another one than the one that runs."},
 		{Path: "user", Type: typeAccount, Example: `"www-data"`, Restart: true,
 			Into: schema.Into(func(e *globalEntry) *string { return &e.User }),
 			Doc: "The user that a process started by root becomes before it accepts a connection, by name or " +

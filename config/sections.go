@@ -283,9 +283,6 @@ var ignoredKeys = []string{
 	"version", "work_stealing", "listener_tasks_per_fd", "max_blocking_threads", "upstream_connect_offload_*",
 }
 
-// dormantKeys are keys of later versions at the top or in [global] that a file may have already. They get a note.
-var dormantKeys = []string{"upgrade_sock"}
-
 // laterKeys are other names of later versions, by the path of their table. They are errors as any unknown key is, but
 // the hint is not a guess at a misspelling.
 var laterKeys = map[string][]string{
@@ -305,7 +302,7 @@ func reserved() schema.Reserved {
 		}
 	}
 	return schema.Reserved{
-		Ignored: ignoredKeys, Keys: dormantKeys, Later: later,
+		Ignored: ignoredKeys, Later: later,
 		Words: foreign.Hints(), Foreign: foreign.File,
 	}
 }

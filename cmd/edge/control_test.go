@@ -236,13 +236,19 @@ func TestPIDFile_whileAnotherDrains(t *testing.T) {
 func TestRun_upgradeSignal(t *testing.T) {
 	e, _ := hanging(t, "1h")
 	e.Signal(syscall.SIGUSR2)
-	e.WaitLine(`"level":"WARN","msg":"SIGUSR2 does nothing`)
-	e.Signal(syscall.SIGTERM)
-	e.WaitLine(`"msg":"draining"`)
+	e.WaitLine(`"msg":"upgrading","program":".*edge"`)
+	next, err := strconv.Atoi(e.WaitLine(`"msg":"upgraded: the new process serves, this one drains","pid":(\d+)`)[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Kill(next, syscall.SIGKILL) })
 	e.Signal(syscall.SIGUSR2)
-	e.WaitLine(`(?s)"msg":"draining".*SIGUSR2 does nothing`)
+	e.WaitLine(`"msg":"no upgrade","error":"an upgrade is under way"`)
 	e.Signal(syscall.SIGPWR)
-	e.WaitLine(`(?s)"msg":"draining".*a signal that does nothing","signal":"power failure"`)
+	e.WaitLine(`a signal that does nothing","signal":"power failure"`)
+	e.Signal(syscall.SIGQUIT)
+	e.WaitLine(`"msg":"draining cut short"`)
+	e.Wait(testutil.Patience)
 }
 
 // A process without a terminal is not told of its window: somebody means to end it.

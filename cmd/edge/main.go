@@ -78,9 +78,9 @@ func startError(err error) string {
 
 // rootFlags are the flags that edge has without a command.
 type rootFlags struct {
-	conf, signal                string
-	test, daemon, version, oldV bool
-	supervise                   bool
+	conf, signal                         string
+	test, daemon, upgrade, version, oldV bool
+	supervise                            bool
 }
 
 func newRoot() *cobra.Command {
@@ -100,14 +100,15 @@ func newRoot() *cobra.Command {
 	confFlag(f, &given.conf)
 	daemonFlag(f, &given.daemon)
 	superviseFlag(f, &given.supervise)
+	upgradeFlag(f, &given.upgrade)
 	f.BoolVarP(&given.test, "test", "t", false, "check the configuration and exit, like \"edge check\"")
 	f.BoolVarP(&given.version, "version", "V", false, "print the version")
 	f.BoolVarP(&given.oldV, "v", "v", false, "")
 	f.StringVarP(&given.signal, "signal", "s", "",
 		"tell the running process this `word`, as nginx does: "+strings.Join(letterWords, ", "))
 	_ = f.MarkHidden("v")
-	root.AddCommand(newRun(), newCheck(), newExplain(), newDiff(), newReload(), newRollback(), newStop(), newStatus(),
-		newProxy(), newImport(), newDemo(), newBench(), newDoctor(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newExplain(), newDiff(), newReload(), newRollback(), newUpgrade(), newStop(),
+		newStatus(), newProxy(), newImport(), newDemo(), newBench(), newDoctor(), newVersion())
 	root.AddCommand(adminCommands()...)
 	complete(root)
 	return root
@@ -115,7 +116,7 @@ func newRoot() *cobra.Command {
 
 // run does what the flags say.
 func (f *rootFlags) run(cmd *cobra.Command) error {
-	from := sources{conf: f.conf, daemon: f.daemon}
+	from := sources{conf: f.conf, daemon: f.daemon, upgrade: f.upgrade}
 	switch {
 	case f.version || f.oldV:
 		return printVersion(cmd.OutOrStdout(), false)

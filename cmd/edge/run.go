@@ -26,7 +26,8 @@ func newRun() *cobra.Command {
 		Short: "Serve what the configuration says",
 		Long: "Serve what the configuration says, in the foreground unless -d or daemon = true is given. Without a " +
 			"file it answers with a hello page on :8080.\n\nSIGHUP reads the files again, SIGUSR1 opens the logs " +
-			"again, SIGTERM and SIGQUIT let requests end within grace_period, SIGINT stops at once.",
+			"again, SIGUSR2 hands over to a new process, SIGTERM lets requests end within grace_period, SIGINT stops " +
+			"at once. SIGQUIT is SIGTERM, or with upgrade_sock waits for a process with --upgrade.",
 		Example: "  edge run\n  edge run edge.toml\n  edge run -d -c /etc/edge/edge.toml\n" +
 			"  edge run edge.toml --watch\n  edge run edge.toml --set http.listen=:8081",
 		Args: from.argument,
@@ -39,6 +40,7 @@ func newRun() *cobra.Command {
 	}
 	from.flags(cmd.Flags())
 	daemonFlag(cmd.Flags(), &from.daemon)
+	upgradeFlag(cmd.Flags(), &from.upgrade)
 	cmd.Flags().BoolVar(&from.watch, "watch", false, "reload when a file changes, and print what that changes")
 	statsFlag(cmd.Flags(), &stats)
 	superviseFlag(cmd.Flags(), &asParent)
@@ -85,7 +87,7 @@ func runConfig(from sources, stats bool) error {
 	}
 	o := process.Options{
 		Started: func(s *server.Server) { sayHello(s, cfg) }, Signals: signals, Stats: stats,
-		Version: build.Version(),
+		Version: build.Version(), Upgrade: from.upgrade,
 	}
 	if path == "" && from.watch {
 		fmt.Fprintln(stderr, "edge: there is no configuration file yet, so --watch has nothing to watch")
@@ -95,7 +97,7 @@ func runConfig(from sources, stats bool) error {
 		if from.dir, o.File, err = process.ReloadFrom(cfg, path); err != nil {
 			return err
 		}
-		o.Files = files
+		o.Files, o.Check = files, from.checkArguments(path)
 		o.Load = func(r process.Reading) (*config.Config, *config.Report) {
 			again := from
 			again.reading = r
@@ -109,6 +111,15 @@ func runConfig(from sources, stats bool) error {
 		}
 	}
 	return process.Run(cfg, o)
+}
+
+// checkArguments returns the arguments with which a program checks the same configuration.
+func (s *sources) checkArguments(path string) []string {
+	args := []string{"check", "--json", "-c", path}
+	for _, set := range s.set {
+		args = append(args, "--set", set)
+	}
+	return args
 }
 
 // printWatched prints what a change of the files has changed.

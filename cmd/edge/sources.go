@@ -33,6 +33,7 @@ type sources struct {
 
 	daemon   bool
 	watch    bool
+	upgrade  bool // take over from the process that listens at upgrade_sock
 	textOnly bool // certificates are not opened
 	places   bool // the configuration knows where its values stand
 	written  bool // the configuration keeps what the files say

@@ -17,7 +17,6 @@ var otherWords = map[string]string{
 	"quit":          "edge stop",
 	"kill":          "edge stop --now",
 	"reopen":        "edge -s reopen",
-	"upgrade":       "edge stop && edge run -d: this version cannot hand its sockets to a new binary",
 	"configtest":    "edge check",
 	"lint":          "edge check",
 	"ps":            "edge status",
@@ -48,8 +47,6 @@ func noArguments(cmd *cobra.Command, args []string) error {
 var otherFlags = map[string]string{
 	"--config":    "-c FILE",
 	"-f":          "-c FILE",
-	"-u":          "edge stop, and start the new one at once: it waits for the addresses",
-	"--upgrade":   "edge stop, and start the new one at once: it waits for the addresses",
 	"--reload":    "edge reload",
 	"--stop":      "edge stop",
 	"--log-level": "edge run --set log_level=debug",

@@ -23,7 +23,11 @@ func (s *Schema) Reference(w io.Writer, introduction string) error {
 		}
 		fmt.Fprintf(&b, "\n`%s`", k)
 	}
-	b.WriteString(".\n\nThe same goes for `" + strings.Join(s.Reserved.Keys, "`, `") + "`, which will have a meaning.")
+	b.WriteString(".")
+	if len(s.Reserved.Keys) > 0 {
+		b.WriteString("\n\nThe same goes for `" + strings.Join(s.Reserved.Keys, "`, `") +
+			"`, which will have a meaning.")
+	}
 	b.WriteString("\n\n## Warnings and notes\n\n`allow = [\"code\"]` silences them.\n\n" +
 		"| code | meaning |\n|---|---|\n")
 	for _, c := range s.Codes {

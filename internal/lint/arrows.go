@@ -50,6 +50,8 @@ var floors = [][]string{
 	{"server/metrics", "server/selfcheck", "server/holder"},
 	{"server"},
 	{"server/process/notify", "server/process/versions", "server/inspect", "server/process/supervise"},
+	{"server/process/upgrade"},
+	{"server/process/handover"},
 	{"server/process", "server/doctor", "server/explain"},
 	{"bench", "examples", "internal/battery", "internal/docs", "internal/interop", "internal/outside",
 		"packaging"},

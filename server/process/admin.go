@@ -35,6 +35,7 @@ type administration struct {
 
 	parts    atomic.Pointer[parts] // nil before serve
 	draining atomic.Bool
+	waits    atomic.Bool // the addresses are another process's still: see take
 
 	mu      sync.Mutex
 	number  int       // of the configuration in force; guarded by mu
@@ -70,9 +71,11 @@ func newAdministration(o *Options, id *identity, events *eventLog) *administrati
 
 // prepare is a server.Options.Prepare: it opens the addresses of a configuration.
 func (a *administration) prepare(cfg *config.Config) (commit, undo func(), err error) {
-	put, undo, err := a.surfaces.Prepare(cfg)
-	if err != nil {
-		return nil, nil, err
+	put, undo := func() {}, func() {}
+	if !a.waits.Load() {
+		if put, undo, err = a.surfaces.Prepare(cfg); err != nil {
+			return nil, nil, err
+		}
 	}
 	return func() {
 		put()
@@ -82,6 +85,19 @@ func (a *administration) prepare(cfg *config.Config) (commit, undo func(), err e
 			a.number++
 		}
 	}, undo, nil
+}
+
+// take takes the addresses of cfg from the process that serves them, or takes them back.
+func (a *administration) take(cfg *config.Config) error {
+	a.waits.Store(false)
+	a.draining.Store(false)
+	a.surfaces.Leave()
+	put, _, err := a.surfaces.Replace(cfg)
+	if err != nil {
+		return fmt.Errorf("admin surface: %w", err)
+	}
+	put()
+	return nil
 }
 
 // both has two parts of the process follow a configuration.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -84,6 +85,54 @@ func (p *pidFile) take() error {
 		return errPIDFileMoved
 	}
 	return nil
+}
+
+// replace puts a file of this process in the place of that of the process before, whose copy is before; nil: it gave
+// none. In a folder that this process may not write it writes its number into that one.
+func (p *pidFile) replace(before *os.File) error {
+	if p.path == "" {
+		return nil
+	}
+	hidden := filepath.Join(filepath.Dir(p.path), fmt.Sprintf(".%s.%d", filepath.Base(p.path), os.Getpid()))
+	_ = os.Remove(hidden) // of a process that was killed and had this number
+	f, err := safeopen.Open(hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		if before == nil {
+			return fmt.Errorf("pid_file: %w", err)
+		}
+		p.file = before // with its lock
+		if !p.inPlace() {
+			p.file = nil
+			return fmt.Errorf("pid_file: %w", err)
+		}
+		return p.write()
+	}
+	p.file = f
+	err = p.lock()
+	if err == nil {
+		err = p.write()
+	}
+	if err == nil {
+		err = os.Rename(hidden, p.path)
+	}
+	if err != nil {
+		_ = os.Remove(hidden)
+		return fmt.Errorf("pid_file: %w", err)
+	}
+	return nil
+}
+
+// restore makes the file that of this process again, after another one had taken it and has ended.
+func (p *pidFile) restore() error {
+	if p.file == nil {
+		return nil
+	}
+	if p.inPlace() {
+		return p.write()
+	}
+	_ = p.file.Close() // nobody finds it any more
+	p.file = nil
+	return p.replace(nil)
 }
 
 // write writes the number of the process.

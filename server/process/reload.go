@@ -27,6 +27,8 @@ type reloads struct {
 	load    func(r Reading) (*config.Config, *config.Report) // nil: there is no file to read
 	watched func(report *config.Report, diff *server.Diff, err error)
 
+	upgrades *upgrades // nil before they are there
+
 	mu      sync.Mutex
 	present atomic.Pointer[config.Config]  // stored under mu
 	files   *config.Files                  // those of present; nil: unknown; guarded by mu
@@ -91,6 +93,11 @@ func (r *reloads) apply(cfg *config.Config, report *config.Report, files *config
 		r.server.CountFailedReload()
 		slog.Error("reload failed, nothing has changed", "errors", len(report.Errors)+report.More)
 		o.Err = errInvalid
+		return o
+	}
+	if r.upgrades.busy() {
+		slog.Error("reload failed, nothing has changed", "error", errUnderWay)
+		o.Err = errUnderWay
 		return o
 	}
 	o.Diff, o.Err = r.server.Apply(cfg)

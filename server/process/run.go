@@ -37,6 +37,11 @@ type Options struct {
 	// Version and File are for the first line of the event log: which program serves, and by which configuration; "":
 	// none.
 	Version, File string
+	// Upgrade takes over from the process that listens at upgrade_sock.
+	Upgrade bool
+	// Check are arguments with which this program checks its configuration and prints findings as edge check --json
+	// does; none: it cannot. A program is asked before an upgrade starts it.
+	Check []string
 	// Stats logs all counters at the end, as the log level debug does.
 	Stats bool
 	// Signals are those that the caller has heard since before it had a configuration. Run takes them over; nil: it
@@ -54,16 +59,18 @@ type Reading struct{ Kept, Record *config.Files }
 //
 //	SIGHUP             read the configuration again and apply it
 //	SIGUSR1            open the log files again
-//	SIGTERM, SIGQUIT   accept nothing new, let requests end within grace_period, end; a second one ends at once
+//	SIGUSR2            start the program again and hand over to it; with upgrade_on_reload SIGHUP too, if it changed
+//	SIGTERM            accept nothing new, let requests end within grace_period, end; a second one ends at once
+//	SIGQUIT            with upgrade_sock, expect a process that takes over; else as SIGTERM
 //	SIGINT             end at once
-//	SIGUSR2, SIGPWR    nothing, and the event log says so; SIGWINCH too, in a process without a terminal
+//	SIGPWR             nothing, and the event log says so; SIGWINCH too, in a process without a terminal
 func Run(cfg *config.Config, o Options) error {
 	told := newSupervision()
 	return told.failed(run(cfg, o, told))
 }
 
 // run is Run, and tells told how far it is.
-func run(cfg *config.Config, o Options, told *supervision) error {
+func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	if cfg.Global.FIPS {
 		if err := enterFIPS(); err != nil {
 			return err
@@ -73,14 +80,23 @@ func run(cfg *config.Config, o Options, told *supervision) error {
 	if err != nil {
 		return err
 	}
-	if cfg.Global.Daemon && parent == nil {
+	if cfg.Global.Daemon && parent == nil && !succeeds() {
 		return detach()
+	}
+	prog, err := startedAs(o.Version)
+	if err != nil {
+		return err
 	}
 	id, err := enter(&cfg.Global)
 	if err != nil {
 		return err
 	}
-	pid, err := takePIDFile(cfg.Global.PIDFile)
+	before, err := takeOver(cfg, o.Upgrade, prog)
+	if err != nil {
+		return err
+	}
+	defer func() { before.refuse(err) }()
+	pid, err := before.takePIDFile(cfg.Global.PIDFile)
 	if err != nil {
 		return err
 	}
@@ -102,8 +118,10 @@ func run(cfg *config.Config, o Options, told *supervision) error {
 	tellStart(&o)
 	limitMemory(cfg.Global.MemoryLimit)
 	adm := newAdministration(&o, id, events)
+	adm.waits.Store(before != nil)
 	defer adm.surfaces.Stop()
 	o.Server.Owner, o.Server.Prepare = id.owner(), both(events.prepare, adm.prepare)
+	before.inherit(&o.Server)
 	s, err := server.New(cfg, o.Server)
 	if err != nil {
 		return err
@@ -115,6 +133,10 @@ func run(cfg *config.Config, o Options, told *supervision) error {
 		admin:       adm,
 	}
 	defer p.reloads.stop()
+	if err := p.prepareUpgrades(prog, before, o.Check); err != nil {
+		return err
+	}
+	defer p.doorway.close()
 	if err := p.start(id, parent, o.Started); err != nil {
 		_ = s.Stop() // the first error is the one to report
 		return err
@@ -157,13 +179,19 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if err := s.Listen(); err != nil {
 		return err
 	}
-	if err := p.pid.write(); err != nil {
+	if err := p.takeNames(); err != nil {
 		return err
 	}
 	if err := id.become(s.AuthorityPath()); err != nil {
 		return err
 	}
+	if err := p.openDoorway(); err != nil {
+		return err
+	}
 	if err := s.Start(); err != nil {
+		return err
+	}
+	if err := p.succeed(); err != nil {
 		return err
 	}
 	if fips140.Enabled() {
@@ -177,7 +205,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 		p.events.sync() // it may print
 		started(s)
 	}
-	if err := release(parent, p.events); err != nil {
+	if err := p.leaveTerminal(parent); err != nil {
 		return err
 	}
 	p.supervision.serving(s)

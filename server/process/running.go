@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"syscall"
+	"time"
 
 	"github.com/edge-proxy/edge/server"
 )
@@ -19,25 +20,37 @@ type running struct {
 	pid         *pidFile
 	supervision *supervision
 	admin       *administration
+	upgrades    *upgrades
+	doorway     *doorway
 }
 
 // serve obeys signals until one of them ends the process.
 func (p *running) serve() {
 	for {
-		sig := p.signals.next(nil)
-		if sig == syscall.SIGHUP {
+		sig := p.signals.next(p.upgrades.wake)
+		if sig == syscall.SIGHUP && !p.renewsBy(sig) {
 			sig = p.tellReload(p.reload)
 		}
 		switch sig {
 		case nil:
+			if p.takeTurns() {
+				return
+			}
+		case syscall.SIGHUP:
+		case syscall.SIGUSR2:
+			p.upgrade()
 		case syscall.SIGUSR1:
 			p.reopen()
 		case syscall.SIGINT:
 			slog.Info("stopping at once", "signal", sig.String(), "connections", p.server.Conns())
 			return
 		default:
-			p.drain(sig)
-			return
+			if sig == syscall.SIGQUIT && p.expectSuccessor() {
+				continue
+			}
+			if p.leave(sig) {
+				return
+			}
 		}
 	}
 }
@@ -59,9 +72,11 @@ func (p *running) drain(sig os.Signal) {
 	p.pid.release()
 	p.supervision.draining(grace)
 	p.admin.draining.Store(true)
-	whole, done := false, make(chan struct{})
+	whole, done, cut, begun := false, make(chan struct{}), make(chan struct{}), time.Now()
+	defer close(cut)
 	go func() {
 		whole = p.server.Drain(grace)
+		p.upgrades.before.wait(grace-time.Since(begun), cut)
 		close(done)
 	}()
 	for {
@@ -70,6 +85,8 @@ func (p *running) drain(sig os.Signal) {
 			p.reopen()
 		case next == syscall.SIGHUP:
 			slog.Warn("no reload while draining")
+		case next == syscall.SIGUSR2:
+			slog.Warn("no upgrade while draining")
 		case next != nil:
 			slog.Warn("draining cut short", p.left("signal", next.String(), "connections_cut", p.server.Conns())...)
 			return

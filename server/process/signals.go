@@ -14,6 +14,7 @@ type Signals struct {
 	ends    chan os.Signal // the first one begins to drain, the second one ends the process
 	reloads chan os.Signal
 	reopens chan os.Signal
+	renews  chan os.Signal // to upgrade
 	others  chan os.Signal // that mean something to other servers, and nothing here
 }
 
@@ -23,7 +24,8 @@ func NewSignals() *Signals {
 	s := newSignals()
 	signal.Notify(s.reloads, syscall.SIGHUP)
 	signal.Notify(s.reopens, syscall.SIGUSR1)
-	signal.Notify(s.others, syscall.SIGUSR2, syscall.SIGPWR)
+	signal.Notify(s.renews, syscall.SIGUSR2)
+	signal.Notify(s.others, syscall.SIGPWR)
 	if tty, err := os.Open("/dev/tty"); err == nil {
 		_ = tty.Close() // it sends SIGWINCH whenever its window changes
 	} else {
@@ -34,19 +36,19 @@ func NewSignals() *Signals {
 
 func newSignals() *Signals {
 	one := func() chan os.Signal { return make(chan os.Signal, 1) }
-	return &Signals{ends: make(chan os.Signal, 2), reloads: one(), reopens: one(), others: one()}
+	return &Signals{ends: make(chan os.Signal, 2), reloads: one(), reopens: one(), renews: one(), others: one()}
 }
 
 func (s *Signals) hearEnds() { signal.Notify(s.ends, syscall.SIGTERM, syscall.SIGQUIT, syscall.SIGINT) }
 
 func (s *Signals) stop() {
-	for _, c := range []chan os.Signal{s.ends, s.reloads, s.reopens, s.others} {
+	for _, c := range []chan os.Signal{s.ends, s.reloads, s.reopens, s.renews, s.others} {
 		signal.Stop(c)
 	}
 }
 
 // next waits for a signal and returns one to end before others. It tells of those that do nothing, and waits on. It
-// returns nil after done is closed.
+// returns nil when done is closed or has an element.
 func (s *Signals) next(done <-chan struct{}) os.Signal {
 	for {
 		select {
@@ -61,6 +63,8 @@ func (s *Signals) next(done <-chan struct{}) os.Signal {
 			return sig
 		case sig := <-s.reopens:
 			return sig
+		case sig := <-s.renews:
+			return sig
 		case sig := <-s.others:
 			tellIgnored(sig)
 		case <-done:
@@ -69,14 +73,9 @@ func (s *Signals) next(done <-chan struct{}) os.Signal {
 	}
 }
 
-// tellIgnored answers a signal that does nothing here: SIGUSR2 starts the new binary of other servers, SIGWINCH and
-// SIGPWR end some of them, and are what their containers are stopped by.
+// tellIgnored answers a signal that does nothing here: SIGWINCH and SIGPWR end some other servers, and are what their
+// containers are stopped by.
 func tellIgnored(sig os.Signal) {
-	if sig == syscall.SIGUSR2 {
-		slog.Warn("SIGUSR2 does nothing: this version cannot hand its sockets to a new binary",
-			"try", "SIGTERM, and start the new one at once: it waits for the addresses while this process drains")
-		return
-	}
 	slog.Warn("a signal that does nothing", "signal", sig.String(),
 		"try", "SIGTERM drains and ends, SIGINT ends at once")
 }

@@ -16,7 +16,8 @@ func TestSignals_toEndComeFirst(t *testing.T) {
 	testutil.EventLog(t, slog.NewTextHandler(&said, nil))
 	for range 100 {
 		s := newSignals()
-		s.others <- syscall.SIGUSR2
+		s.others <- syscall.SIGWINCH
+		s.renews <- syscall.SIGUSR2
 		s.reopens <- syscall.SIGUSR1
 		s.reloads <- syscall.SIGHUP
 		s.ends <- syscall.SIGTERM
@@ -30,17 +31,17 @@ func TestSignals_toEndComeFirst(t *testing.T) {
 			t.Fatal(log)
 		}
 		done, last := make(chan struct{}), make(chan os.Signal)
-		seen := map[os.Signal]bool{s.next(done): true, s.next(done): true}
-		if !seen[syscall.SIGHUP] || !seen[syscall.SIGUSR1] {
+		seen := map[os.Signal]bool{s.next(done): true, s.next(done): true, s.next(done): true}
+		if !seen[syscall.SIGHUP] || !seen[syscall.SIGUSR1] || !seen[syscall.SIGUSR2] {
 			t.Fatal(seen)
 		}
 		go func() { last <- s.next(done) }()
-		s.others <- syscall.SIGPWR // there is room for it once SIGUSR2 was heard
+		s.others <- syscall.SIGPWR // there is room for it once SIGWINCH was heard
 		close(done)
 		if sig := <-last; sig != nil {
 			t.Fatal(sig)
 		}
-		if log := said.Take(); !strings.Contains(log, "SIGUSR2 does nothing") {
+		if log := said.Take(); !strings.Contains(log, "window changed") {
 			t.Fatal(log)
 		}
 	}

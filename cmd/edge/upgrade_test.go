@@ -1,0 +1,571 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// service is edge with its successors.
+type service struct {
+	*testutil.Process // the first one; the others write to its output
+	t                 *testing.T
+	dir, bin          string
+	addrs             []string // of listeners
+}
+
+// serviceText is a configuration with plain listeners; %s is the list of addresses.
+const serviceText = `pid_file = "edge.pid"
+upgrade_sock = "upgrade.sock"
+grace_period = "5s"
+threads = %d
+log.output = ["access.log"]
+%s
+[[listeners]]
+name = "plain"
+listen = [%s]
+[[routes]]
+pattern = "/*"
+dest = "status:200"
+`
+
+// serve starts edge with listeners on n addresses. more stands in [global].
+func serve(t *testing.T, n int, more string, env ...string) *service {
+	t.Helper()
+	s := &service{t: t, dir: t.TempDir(), bin: testutil.Binary(t, "./cmd/edge")}
+	for range n {
+		s.addrs = append(s.addrs, testutil.FreeAddr(t))
+	}
+	s.configure(1, more)
+	s.begin(env...)
+	return s
+}
+
+func (s *service) begin(env ...string) {
+	s.t.Helper()
+	s.Process = testutil.Start(s.t, testutil.Command{
+		Path: s.bin, Args: []string{"run", "-c", "edge.toml"}, Dir: s.dir, Env: env,
+	})
+	s.t.Cleanup(func() {
+		if pid := s.serving(); pid != s.PID() && pid > 0 {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	})
+	s.WaitLine(`"msg":"listening"`)
+}
+
+// configure writes the configuration.
+func (s *service) configure(threads int, more string) {
+	s.t.Helper()
+	text := fmt.Sprintf(serviceText, threads, more, `"`+strings.Join(s.addrs, `", "`)+`"`)
+	if err := os.WriteFile(filepath.Join(s.dir, "edge.toml"), []byte(text), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// serving returns the process that the pid file names, 0 for none.
+func (s *service) serving() int {
+	text, _ := os.ReadFile(filepath.Join(s.dir, "edge.pid"))
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+	return pid
+}
+
+// upgrade runs edge upgrade.
+func (s *service) upgrade(args ...string) (code int, out string) {
+	s.t.Helper()
+	return in(s.t, s.dir, append([]string{"upgrade"}, args...)...)
+}
+
+// mustUpgrade upgrades, and returns the process that serves.
+func (s *service) mustUpgrade(args ...string) int {
+	s.t.Helper()
+	before := s.serving()
+	code, out := s.upgrade(args...)
+	pid := s.serving()
+	if code != 0 || pid == before || !strings.Contains(out, fmt.Sprintf("upgraded: process %d serves", pid)) {
+		s.t.Fatalf("%d, process %d after %d: %s", code, pid, before, out)
+	}
+	return pid
+}
+
+// answers asks once over a new connection.
+func (s *service) answers() error {
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: testutil.Patience}
+	resp, err := c.Get("http://" + s.addrs[0] + "/")
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return errors.New(resp.Status)
+	}
+	return nil
+}
+
+// load asks until it is stopped, as several kinds of clients do.
+type load struct {
+	t       *testing.T
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wait    sync.WaitGroup
+	asked   atomic.Int64
+	failed  atomic.Int64
+	moved   atomic.Int64 // connections that had to be opened again
+	kept    atomic.Int64 // that lasted
+	slowest atomic.Int64 // nanoseconds
+	first   atomic.Pointer[error]
+}
+
+func newLoad(t *testing.T) *load {
+	l := &load{t: t}
+	l.ctx, l.cancel = context.WithCancel(t.Context())
+	return l
+}
+
+// each runs ask, which pauses for so long, again and again on n goroutines.
+func (l *load) each(n int, pause time.Duration, ask func() error) {
+	for range n {
+		l.wait.Go(func() {
+			for l.ctx.Err() == nil {
+				begun := time.Now()
+				err := ask()
+				l.asked.Add(1)
+				for took := int64(time.Since(begun) - pause); ; {
+					slowest := l.slowest.Load()
+					if took <= slowest || l.slowest.CompareAndSwap(slowest, took) {
+						break
+					}
+				}
+				if err != nil {
+					l.failed.Add(1)
+					l.first.CompareAndSwap(nil, &err)
+				}
+			}
+		})
+	}
+}
+
+// stop ends the load and reports what failed.
+func (l *load) stop() {
+	l.t.Helper()
+	l.cancel()
+	l.wait.Wait()
+	if n := l.failed.Load(); n > 0 {
+		l.t.Errorf("%d of %d requests failed, first: %v", n, l.asked.Load(), *l.first.Load())
+	}
+	if l.asked.Load() == 0 {
+		l.t.Error("nobody asked")
+	}
+}
+
+// keepAlive has n clients, each of which asks over one connection for as long as that is open.
+func (l *load) keepAlive(n int, addr func(i int) string) {
+	for i := range n {
+		l.wait.Go(func() {
+			var c net.Conn
+			var r *bufio.Reader
+			for l.ctx.Err() == nil {
+				if c == nil {
+					var err error
+					if c, err = net.Dial("tcp", addr(i)); err != nil {
+						l.fail(err)
+						return
+					}
+					r = bufio.NewReader(c)
+				}
+				closes, err := askOnce(c, r)
+				l.asked.Add(1)
+				if err != nil {
+					l.fail(err)
+					return
+				}
+				if closes {
+					c.Close()
+					c = nil
+					l.moved.Add(1)
+				}
+			}
+			if c != nil {
+				c.Close()
+				l.kept.Add(1)
+			}
+		})
+	}
+}
+
+func (l *load) fail(err error) {
+	l.failed.Add(1)
+	l.asked.Add(1)
+	l.first.CompareAndSwap(nil, &err)
+}
+
+// askOnce sends a request over c and reports whether the answer says that c closes.
+func askOnce(c net.Conn, r *bufio.Reader) (closes bool, err error) {
+	_ = c.SetDeadline(time.Now().Add(testutil.Patience))
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		return false, err
+	}
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil {
+		return false, err
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return false, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return false, errors.New(resp.Status)
+	}
+	return resp.Close, nil
+}
+
+// fresh asks over a new connection each time.
+func (l *load) fresh(n int, addr func() string) {
+	l.each(n, 0, func() error { return askFresh(l.ctx, addr(), 0) })
+}
+
+// late connects, and speaks only after a while: with TCP_DEFER_ACCEPT such a connection waits in the kernel.
+func (l *load) late(n int, addr func() string, after time.Duration) {
+	l.each(n, after, func() error { return askFresh(l.ctx, addr(), after) })
+}
+
+func askFresh(ctx context.Context, addr string, after time.Duration) error {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if after > 0 {
+		select {
+		case <-time.After(after):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	_, err = askOnce(c, bufio.NewReader(c))
+	return err
+}
+
+// slowestMax is how long a request may take during upgrades, where a test looks at times.
+const slowestMax = 250 * time.Millisecond
+
+// Upgrades with any change of the number of event loops lose no request of any client, and plain clients keep their
+// connections. EDGE_SOAK=1 does 50 of them, with 300 listeners.
+func TestUpgrade_underLoad(t *testing.T) {
+	rounds, listeners, clients := 3, 8, 8
+	if os.Getenv("EDGE_SOAK") != "" {
+		rounds, listeners, clients = 50, 300, 64
+	}
+	s := serve(t, listeners, "")
+	l := newLoad(t)
+	var turn atomic.Int64
+	addr := func() string { return s.addrs[int(turn.Add(1))%len(s.addrs)] }
+	l.keepAlive(clients, func(i int) string { return s.addrs[i%len(s.addrs)] })
+	l.fresh(4, addr)
+	l.late(clients, addr, 300*time.Millisecond)
+	for round := range rounds {
+		s.configure([]int{2, 1, 4, 1}[round%4], "")
+		s.mustUpgrade()
+	}
+	l.stop()
+	t.Logf("%d requests over %d upgrades, %d of %d connections moved, slowest %v", l.asked.Load(), rounds,
+		l.moved.Load(), clients, time.Duration(l.slowest.Load()))
+	if os.Getenv("EDGE_SOAK") != "" && l.slowest.Load() > int64(slowestMax) {
+		t.Errorf("the slowest request took %v", time.Duration(l.slowest.Load()))
+	}
+	if l.moved.Load() > int64(clients*rounds/10) {
+		t.Errorf("%d keep-alive connections were closed by %d upgrades", l.moved.Load(), rounds)
+	}
+}
+
+// Clients of TLS, by HTTP/1 and HTTP/2, lose no request, and resume their sessions with the new process.
+func TestUpgrade_keepsTLS(t *testing.T) {
+	dir := t.TempDir()
+	authority := testutil.NewAuthority(t)
+	authority.IssueTo(t, dir, "site", nil, "127.0.0.1")
+	secure := testutil.FreeAddr(t)
+	s := serve(t, 1, fmt.Sprintf("https = { listen = %q, cert = %q, key = %q }", secure,
+		filepath.Join(dir, "site.pem"), filepath.Join(dir, "site.key")))
+	l := newLoad(t)
+	cache := tls.NewLRUClientSessionCache(8)
+	for _, h2 := range []bool{false, true} {
+		tr := &http.Transport{
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ClientSessionCache: cache},
+			ForceAttemptHTTP2: h2,
+		}
+		t.Cleanup(tr.CloseIdleConnections)
+		c := &http.Client{Transport: tr, Timeout: testutil.Patience}
+		l.each(4, 0, func() error {
+			resp, err := c.Get("https://" + secure + "/")
+			if err != nil {
+				return err
+			}
+			_, err = io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if err == nil && (resp.ProtoMajor == 2) != h2 {
+				err = errors.New(resp.Proto)
+			}
+			return err
+		})
+	}
+	resumed := func() bool {
+		c, err := tls.Dial("tcp", secure, &tls.Config{InsecureSkipVerify: true, ClientSessionCache: cache})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := askOnce(c, bufio.NewReader(c)); err != nil { // it brings the ticket
+			t.Fatal(err)
+		}
+		return c.ConnectionState().DidResume
+	}
+	resumed()
+	for range 3 {
+		s.mustUpgrade()
+		if !resumed() {
+			t.Error("a session was not resumed after the upgrade")
+		}
+	}
+	l.stop()
+}
+
+// script writes a program that checks as edge does, and does something else for other commands.
+func script(t *testing.T, s *service, otherwise string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "new edge")
+	text := "#!/bin/sh\nif [ \"$1\" = check ]; then exec " + s.bin + " \"$@\"; fi\n" + otherwise + "\n"
+	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Whatever is wrong with the new program: the old process goes on, loses nothing and says why.
+func TestUpgrade_toBadPrograms(t *testing.T) {
+	s := serve(t, 2, `upgrade_timeout = "1s"`)
+	l := newLoad(t)
+	l.keepAlive(4, func(int) string { return s.addrs[0] })
+	l.fresh(2, func() string { return s.addrs[1] })
+	dir := t.TempDir()
+	put := func(name string, mode os.FileMode, text []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, text, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	whole, err := os.ReadFile(s.bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign := append([]byte(nil), whole[:4096]...)
+	foreign[18] = 0xf3 // e_machine: RISC-V
+	for _, c := range []struct{ name, bin, want string }{
+		{"missing", filepath.Join(dir, "none"), "no such file"},
+		{"a folder", dir, "is a folder"},
+		{"a device", os.DevNull, "not a regular file"},
+		{"not executable", put("plain", 0o600, whole[:100]), "chmod +x"},
+		{"of another processor", put("foreign", 0o700, foreign), "for another processor, or not whole"},
+		{"half written", put("half", 0o700, whole[:3000]), "not whole"},
+		{"empty", put("empty", 0o700, nil), "for another processor, or not whole"},
+		{"another program", "/bin/false", "exit status 1"},
+		{"a script that checks nothing", put("script", 0o700, []byte("#!/bin/sh\nexit 3\n")), "exit status 3"},
+		{"it crashes", script(t, s, "kill -SEGV $$"), "segmentation fault"},
+		{"it ends at once", script(t, s, "exit 0"), "has ended before it served (exit status 0)"},
+		{"it hangs", script(t, s, "exec sleep 60"), "does not answer"},
+		{"too few descriptors", script(t, s, "ulimit -n 40; exec "+s.bin+" \"$@\""), "RLIMIT_NOFILE"},
+		{"it cannot open its log", script(t, s, "exec "+s.bin+" run -c edge.toml --set error_log=/"),
+			"refuses: "},
+		{"another configuration", script(t, s, "exec "+s.bin+" run -c none.toml"),
+			"has ended before it served (exit status 1)"},
+	} {
+		before := s.serving()
+		code, out := s.upgrade(c.bin)
+		if code != 1 || !strings.Contains(out, c.want) || !strings.Contains(out, "the old process serves on") {
+			t.Errorf("%s: %d %s", c.name, code, out)
+		}
+		if s.serving() != before {
+			t.Errorf("%s: process %d serves", c.name, s.serving())
+		}
+	}
+	if n := strings.Count(s.Output(), "upgrade failed, this process serves on"); n < 14 {
+		t.Errorf("%d lines in the error log say why:\n%s", n, s.Output())
+	}
+	l.stop()
+	if l.moved.Load() > 0 {
+		t.Errorf("%d connections were closed", l.moved.Load())
+	}
+	s.mustUpgrade() // a good one still works
+}
+
+// What is wrong with the configuration is found before anything is started.
+func TestUpgrade_wrongConfiguration(t *testing.T) {
+	s := serve(t, 1, "")
+	s.configure(1, "htp = 1")
+	code, out := s.upgrade()
+	if code != 1 || !strings.Contains(out, "has errors") {
+		t.Errorf("the command: %d %s", code, out)
+	}
+	s.Signal(syscall.SIGUSR2)
+	s.WaitLine(`"msg":"upgrade failed, this process serves on","error":".*edge.toml:6: .*htp`)
+	if err := s.answers(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The program that is put in the place of the old one is the new one: by SIGUSR2, by SIGHUP where that is asked for,
+// and by a link.
+func TestUpgrade_changedProgram(t *testing.T) {
+	s := &service{t: t, dir: t.TempDir()}
+	versions := t.TempDir()
+	whole, err := os.ReadFile(testutil.Binary(t, "./cmd/edge"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range []string{"2.0.0", "3.0.0"} { // what stands after the end of a program is not looked at
+		if err := os.WriteFile(filepath.Join(versions, v), append(whole, make([]byte, i)...), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runs := func(version string) func() bool {
+		return func() bool {
+			exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", s.serving()))
+			return filepath.Base(exe) == version
+		}
+	}
+	s.bin = filepath.Join(s.dir, "edge")
+	link := func(v string) {
+		next := s.bin + ".next"
+		if err := errors.Join(os.Symlink(filepath.Join(versions, v), next), os.Rename(next, s.bin)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("2.0.0")
+	s.addrs = []string{testutil.FreeAddr(t)}
+	s.configure(1, "upgrade_on_reload = true")
+	s.begin()
+	s.Signal(syscall.SIGHUP)
+	s.WaitLine(`"msg":"configuration reloaded, nothing has changed"`)
+	link("3.0.0")
+	s.Signal(syscall.SIGHUP)
+	testutil.Eventually(t, testutil.Patience, runs("3.0.0"), "the new program serves")
+	s.Wait(testutil.Patience)
+	link("2.0.0")
+	pid := s.serving()
+	if err := syscall.Kill(pid, syscall.SIGUSR2); err != nil || pid == s.PID() {
+		t.Fatal(pid, err)
+	}
+	testutil.Eventually(t, testutil.Patience, runs("2.0.0"), "the program before serves again")
+	if err := s.answers(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Pingora's way: a process with --upgrade takes over, before or after SIGQUIT.
+func TestUpgrade_byNewProcess(t *testing.T) {
+	s := serve(t, 1, "")
+	s.Signal(syscall.SIGQUIT)
+	s.WaitLine(`"msg":"SIGQUIT: waiting for a process that takes over"`)
+	next := testutil.Start(t, testutil.Command{
+		Path: s.bin, Args: []string{"run", "--upgrade", "-c", "edge.toml"}, Dir: s.dir,
+	})
+	next.WaitLine(`"msg":"upgrade complete`)
+	if code := s.Wait(testutil.Patience); code != 0 {
+		t.Errorf("the old one ended with %d", code)
+	}
+	if s.serving() != next.PID() {
+		t.Errorf("process %d serves, not %d", s.serving(), next.PID())
+	}
+	third := testutil.Start(t, testutil.Command{
+		Path: s.bin, Args: []string{"-u", "-c", "edge.toml"}, Dir: s.dir,
+	})
+	third.WaitLine(`"msg":"upgrade complete`)
+	next.Wait(testutil.Patience)
+	if err := s.answers(); err != nil {
+		t.Error(err)
+	}
+	third.Stop()
+	code, out := in(t, s.dir, "run", "-u", "-c", "edge.toml")
+	if code != 1 || !strings.Contains(out, "start edge without it") {
+		t.Errorf("--upgrade with nobody there: %d %s", code, out)
+	}
+	if code, out := s.upgrade(); code != 1 || !strings.Contains(out, "no edge runs that can be upgraded") {
+		t.Errorf("upgrade with nobody there: %d %s", code, out)
+	}
+}
+
+// SIGQUIT without a process that takes over: it serves on, and says so. The second one of the lines takes five seconds.
+func TestUpgrade_quitWithoutTaker(t *testing.T) {
+	if os.Getenv("EDGE_SOAK") == "" {
+		t.Skip("EDGE_SOAK=1 waits five seconds")
+	}
+	s := serve(t, 1, "")
+	s.Signal(syscall.SIGQUIT)
+	s.WaitLine(`"msg":"SIGQUIT: no process has come to take over, so this one serves on"`)
+	if err := s.answers(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The new process is killed while the old one drains: that one takes back sockets, connections and names.
+func TestUpgrade_takenBack(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(begun)
+		<-end
+	}))
+	defer origin.Close()
+	finish := sync.OnceFunc(func() { close(end) })
+	defer finish()
+	s := serve(t, 1, fmt.Sprintf("[[routes]]\npattern = \"/slow\"\ndest = %q\n", origin.URL))
+	hold, err := net.Dial("tcp", s.addrs[0]) // an unfinished request keeps the old process
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Close()
+	fmt.Fprint(hold, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-begun
+	for range 3 {
+		pid := s.mustUpgrade()
+		s.WaitLine(`"msg":"upgraded: the new process serves, this one drains","pid":` + strconv.Itoa(pid))
+		s.Signal(syscall.SIGHUP) // both are refused
+		s.Signal(syscall.SIGUSR2)
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		back := func() bool { return s.serving() == s.PID() }
+		testutil.Eventually(t, testutil.Patience, back, "the pid file names the old one")
+		if err := s.answers(); err != nil {
+			t.Error(err)
+		}
+		if code, out := in(t, s.dir, "status"); code != 0 {
+			t.Errorf("status: %s", out)
+		}
+	}
+	s.WaitLine(`"msg":"no reload during an upgrade"`)
+	s.WaitLine(`"msg":"no upgrade","error":"an upgrade is under way"`)
+	finish()
+	if resp, err := http.ReadResponse(bufio.NewReader(hold), nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("the unfinished request: %v %v", resp, err)
+	}
+	hold.Close()
+	if code := s.Stop(); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+}

@@ -1,0 +1,56 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/edge-proxy/edge/server/process/handover"
+	"github.com/edge-proxy/edge/server/process/upgrade"
+)
+
+var errNoAnswer = errors.New("the process has ended before it answered: its error log says why")
+
+// Upgrade asks the process that listens at socket, its upgrade_sock, to hand over to the program bin, an absolute
+// path; "": to the one that it was started with, as its file is now. told hears of each step. It returns the id of
+// the process that serves then; the error says why the old one serves on, or cannot be asked.
+func Upgrade(socket, bin string, told func(step string)) (pid int, err error) {
+	c, p, err := handover.Dial(socket)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return 0, fmt.Errorf("no edge runs that can be upgraded: there is no %s", socket)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return 0, fmt.Errorf("no edge runs: %s was left by one that has ended without removing it", socket)
+	case errors.Is(err, os.ErrPermission):
+		return 0, fmt.Errorf("%w: only root and the user that edge runs as may upgrade it", err)
+	case err != nil:
+		return 0, err
+	}
+	defer c.Close()
+	defer p.Close()
+	ask := upgrade.Frame{Version: upgrade.VersionMin, Type: upgrade.Ask, Body: upgrade.AskBody{Binary: bin}}
+	if err := c.Send(&ask, nil); err != nil {
+		return 0, err
+	}
+	for {
+		message, fds, err := c.Receive(time.Time{})
+		handover.CloseAll(fds)
+		if err != nil {
+			return 0, errNoAnswer
+		}
+		f, err := upgrade.Parse(message)
+		if err != nil {
+			return 0, err
+		}
+		switch b := f.Body.(type) {
+		case upgrade.WorkingBody:
+			told(b.Step)
+		case upgrade.ServingBody:
+			return b.PID, nil
+		case upgrade.RefuseBody:
+			return 0, errors.New(b.Reason)
+		}
+	}
+}

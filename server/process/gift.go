@@ -1,0 +1,195 @@
+package process
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process/handover"
+	"github.com/edge-proxy/edge/server/process/upgrade"
+)
+
+// offer is what this process has to hand over. Owned by its attempt.
+type offer struct {
+	terms    upgrade.OfferBody
+	manifest *os.File
+	secrets  *os.File
+	sockets  []int // copies
+	timeout  time.Duration
+	grace    time.Duration
+	server   *server.Server
+	names    func(mine bool) // takes the names back, or gives them up
+}
+
+func (o *offer) files() []int { return []int{int(o.manifest.Fd()), int(o.secrets.Fd())} }
+
+func (o *offer) close() {
+	_ = o.manifest.Close()
+	_ = o.secrets.Close()
+	handover.CloseAll(o.sockets)
+}
+
+// gift gives sockets and connections to the new process: a handover.Giver. Its methods are called by the goroutine of
+// the attempt; a goroutine of its own gives after Yield.
+//
+//	server.Giving ─► feed ─► batches ─► OldSide
+type gift struct {
+	attempt *attempt
+	offer   *offer
+	batches chan []handover.Conn
+	over    chan struct{} // closed when nothing more is to be given
+	stop    func()        // closes over
+
+	resumed atomic.Bool
+	left    []handover.Conn // that were not given; of the goroutine that gives
+	pid     int             // of the new process; 0 before Yield
+	drained chan struct{}   // closed when the goroutine has ended; nil: there is none
+	whole   bool            // nothing had to be cut, after drained
+	begun   time.Time
+}
+
+// giveCredit is how many connections are on their way at once.
+const giveCredit = 4 * upgrade.FilesMax
+
+func newGift(a *attempt, o *offer) *gift {
+	g := &gift{
+		attempt: a, offer: o, batches: make(chan []handover.Conn), over: make(chan struct{}),
+	}
+	g.stop = sync.OnceFunc(func() { close(g.over) })
+	return g
+}
+
+// Suspend is for handover.Giver.
+func (g *gift) Suspend(claims []int) {
+	if err := g.offer.server.Handover().Suspend(claims); err != nil {
+		slog.Error("sockets that cannot be handed over", "error", err) // it stops
+	}
+}
+
+// Yield is for handover.Giver.
+func (g *gift) Yield(pid int) {
+	g.pid, g.begun, g.drained = pid, time.Now(), make(chan struct{})
+	g.offer.names(false)
+	slog.Info("upgraded: the new process serves, this one drains", "pid", pid, "connections", g.offer.server.Conns(),
+		"took", time.Since(g.attempt.begun).Round(time.Millisecond).String())
+	g.attempt.of.add(turn{pid: pid})
+	g.attempt.answer(upgrade.Frame{Type: upgrade.Serving, Body: upgrade.ServingBody{PID: pid}})
+	go g.give()
+}
+
+// give gives until nothing is left, or until Resume.
+func (g *gift) give() {
+	defer close(g.drained)
+	h := g.offer.server.Handover()
+	h.CloseOthers()
+	giving := h.Give(giveCredit)
+	ctx, cancel := context.WithCancel(context.Background())
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		for {
+			batch, err := giving.Next(ctx)
+			if err != nil {
+				return
+			}
+			g.put(connsOf(batch))
+			giving.Took(len(batch))
+		}
+	}()
+	g.whole = g.offer.server.Drain(g.offer.grace)
+	last := connsOf(giving.End())
+	cancel()
+	patience := time.AfterFunc(feedTime, g.stop)
+	defer patience.Stop()
+	<-fed
+	for batch := range slices.Chunk(last, upgrade.FilesMax) {
+		g.put(batch)
+	}
+	if g.resumed.Load() {
+		takeBack(h, g.left)
+		return
+	}
+	for _, c := range g.left {
+		handover.CloseAll([]int{c.FD})
+	}
+	close(g.batches)
+}
+
+// put passes a batch on, unless nothing more is to be given.
+func (g *gift) put(batch []handover.Conn) {
+	select {
+	case g.batches <- batch:
+	case <-g.over:
+		g.left = append(g.left, batch...)
+	}
+}
+
+// feedTime is how long a new process may take for the last batches after grace_period.
+const feedTime = 10 * time.Second
+
+// Batches is for handover.Giver.
+func (g *gift) Batches() <-chan []handover.Conn { return g.batches }
+
+// Left is for handover.Giver.
+func (g *gift) Left() upgrade.DrainBody {
+	return upgrade.DrainBody{
+		Left: map[string]int{"connections": g.offer.server.Conns()}, Before: g.attempt.of.before.draining(),
+	}
+}
+
+// Keep is for handover.Giver.
+func (g *gift) Keep(conns []handover.Conn) { takeBack(g.offer.server.Handover(), conns) }
+
+// CloseSocket is for handover.Giver.
+func (g *gift) CloseSocket(socket int) { g.offer.server.Handover().Abandon([]int{socket}) }
+
+// Kill is for handover.Giver.
+func (g *gift) Kill() { g.attempt.kill() }
+
+// Resume is for handover.Giver.
+func (g *gift) Resume(conns []handover.Conn, why error) {
+	h := g.offer.server.Handover()
+	g.resumed.Store(true)
+	g.stop()
+	if err := h.Resume(); err != nil {
+		slog.Error("sockets that cannot be taken back", "error", err)
+	}
+	takeBack(h, conns)
+	if g.pid == 0 {
+		g.offer.names(true) // it may have taken them before it said that it serves
+		return
+	}
+	for given := false; !given; {
+		select {
+		case <-g.drained:
+			given = true
+		case <-time.After(resumePause): // the drain may have begun after Resume
+			_ = h.Resume() // it was reported above
+		}
+	}
+	g.offer.names(true)
+	g.attempt.of.add(turn{pid: os.Getpid(), err: why})
+}
+
+const resumePause = 20 * time.Millisecond
+
+// ended is called after the hand-over, which failed with err, or did not.
+func (g *gift) ended(err error) {
+	g.stop()
+	if g.drained == nil {
+		return
+	}
+	<-g.drained
+	switch {
+	case err != nil:
+	case g.whole:
+		slog.Info("drained", "took", time.Since(g.begun).Round(time.Millisecond).String())
+	default:
+		slog.Warn("grace period over", "connections_cut", g.offer.server.Conns())
+	}
+}

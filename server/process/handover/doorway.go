@@ -1,0 +1,159 @@
+package handover
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Doorway is the socket at upgrade_sock, where a new process finds the running one. Safe for any goroutine.
+type Doorway struct {
+	listener *net.UnixListener
+	path     string
+	id       fileID
+}
+
+// fileID tells files apart, also after they were renamed.
+type fileID struct{ dev, ino uint64 }
+
+// TakenError says that another process listens at the path of a Doorway.
+type TakenError struct{ Path string }
+
+// Error is for the interface.
+func (e TakenError) Error() string {
+	return fmt.Sprintf("%s: another process listens there: edge runs already, or upgrade_sock is that of another one",
+		e.Path)
+}
+
+const doorwayBacklog = 8
+
+// OpenDoorway listens at path, with the mode 0600. The socket appears there by a rename, so at no time is there none,
+// or one that others may use. What a process that has ended left there is replaced; a file of another kind never.
+// Unless replace is given, it returns a TakenError where a process listens; with replace the name becomes this one's.
+func OpenDoorway(path string, replace bool) (*Doorway, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	switch at, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, err
+	case at.Mode().Type() != fs.ModeSocket:
+		return nil, fmt.Errorf("%s is a file, not a socket: it is not replaced", path)
+	case !replace && listens(path):
+		return nil, TakenError{path}
+	}
+	d := &Doorway{path: path}
+	// Two processes never have the same number; one that was killed may have left a file.
+	hidden := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d", filepath.Base(path), os.Getpid()))
+	_ = os.Remove(hidden)
+	if err := d.bind(hidden); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(hidden, path); err != nil {
+		_ = d.listener.Close()
+		_ = os.Remove(hidden)
+		return nil, err
+	}
+	return d, nil
+}
+
+// bind makes the socket at hidden. Before listen(2) nobody can connect, so that nobody does with another mode.
+func (d *Doorway) bind(hidden string) error {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return os.NewSyscallError("socket", err)
+	}
+	f := os.NewFile(uintptr(fd), hidden)
+	defer f.Close() // FileListener has a copy
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: hidden}); err != nil {
+		return fmt.Errorf("bind %s: %w", hidden, err)
+	}
+	err = os.Chmod(hidden, 0o600)
+	if err == nil {
+		err = os.NewSyscallError("listen", unix.Listen(fd, doorwayBacklog))
+	}
+	if err == nil {
+		d.id, err = idOf(hidden)
+	}
+	var l net.Listener
+	if err == nil {
+		l, err = net.FileListener(f)
+	}
+	if err != nil {
+		_ = os.Remove(hidden)
+		return err
+	}
+	d.listener = l.(*net.UnixListener) // of an AF_UNIX socket it is
+	return nil
+}
+
+// listens reports whether a process accepts connections at path.
+func listens(path string) bool {
+	c, err := net.Dial("unixpacket", path)
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
+// Accept waits for a new process. One of another user is refused, which is an error of that process alone;
+// net.ErrClosed is the end.
+func (d *Doorway) Accept() (*Channel, *Peer, error) {
+	conn, err := d.listener.AcceptUnix()
+	if err != nil {
+		return nil, nil, err
+	}
+	return introduced(conn)
+}
+
+// Dial connects to the running process at path.
+func Dial(path string) (*Channel, *Peer, error) {
+	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		return nil, nil, err
+	}
+	return introduced(conn)
+}
+
+func introduced(conn *net.UnixConn) (*Channel, *Peer, error) {
+	c := channelOf(conn)
+	p, err := peerOf(c)
+	if err != nil {
+		c.Close()
+		return nil, nil, err
+	}
+	return c, p, nil
+}
+
+// Close stops listening. It removes the file unless another process has taken the name.
+func (d *Doorway) Close() {
+	if d == nil {
+		return
+	}
+	if id, err := idOf(d.path); err == nil && id == d.id {
+		_ = os.Remove(d.path)
+	}
+	_ = d.listener.Close()
+}
+
+// InPlace reports whether the path leads to this socket.
+func (d *Doorway) InPlace() bool {
+	id, err := idOf(d.path)
+	return err == nil && id == d.id
+}
+
+func idOf(path string) (fileID, error) {
+	var at unix.Stat_t
+	if err := unix.Lstat(path, &at); err != nil {
+		return fileID{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	return fileID{uint64(at.Dev), at.Ino}, nil
+}

@@ -1,0 +1,209 @@
+package process
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/edge-proxy/edge/server/process/handover"
+	"github.com/edge-proxy/edge/server/process/upgrade"
+)
+
+// takerTime is how long SIGQUIT waits for a process that takes over.
+const takerTime = 5 * time.Second
+
+// prepareUpgrades makes what an upgrade needs of p. before is nil in a process that takes over from none.
+func (p *running) prepareUpgrades(prog *program, before *successor, check []string) (err error) {
+	p.upgrades = newUpgrades(prog, check)
+	p.upgrades.before, p.upgrades.open = before, p.openOffer
+	p.reloads.upgrades = p.upgrades
+	p.doorway, err = newDoorway(p.reloads.config().Global.UpgradeSock, p.upgrades)
+	return err
+}
+
+// takeNames writes the pid file. In a process that takes over that comes later.
+func (p *running) takeNames() error {
+	if p.upgrades.before != nil {
+		return nil
+	}
+	return p.pid.write()
+}
+
+// openDoorway opens upgrade_sock, as the user that the process has become. In a process that takes over that comes
+// later.
+func (p *running) openDoorway() error {
+	if p.upgrades.before != nil {
+		return nil
+	}
+	return wrapped("upgrade_sock", p.doorway.listen(false))
+}
+
+// succeed takes over from the process before, if there is one: it returns when this one accepts.
+func (p *running) succeed() error {
+	n := p.upgrades.before
+	if n == nil {
+		return nil
+	}
+	n.side.Step("self-check")
+	if err := selfCheck(p.server.Handover()); err != nil {
+		return err
+	}
+	if err := n.side.Ready(claimsOf(p.server.Handover(), n.legacy), &taker{p}); err != nil {
+		return err
+	}
+	go func() {
+		n.tellEnd()
+		p.server.Handover().Join() // nobody takes the sockets back any more
+	}()
+	return nil
+}
+
+// taker is this process while it takes over: a handover.Taker.
+type taker struct{ p *running }
+
+// Accept is for handover.Taker.
+func (t *taker) Accept() error { return t.p.server.Handover().Resume() }
+
+// TakeNames is for handover.Taker. Without its names the process serves all the same.
+func (t *taker) TakeNames() {
+	err := errors.Join(t.p.pid.replace(t.p.upgrades.before.pidFile()),
+		wrapped("upgrade_sock", t.p.doorway.listen(true)), t.p.admin.take(t.p.reloads.config()))
+	if err != nil {
+		slog.Error("upgraded, but this process is not found by its name", "error", err)
+	}
+}
+
+// Receive is for handover.Taker.
+func (t *taker) Receive(conns []handover.Conn) { t.p.server.Handover().Receive(givenOf(conns)) }
+
+// names gives the names up, or takes them back.
+func (p *running) names(mine bool) {
+	if !mine {
+		p.admin.draining.Store(true)
+		p.admin.surfaces.Leave()
+		p.doorway.close()
+		return
+	}
+	err := errors.Join(p.pid.restore(), wrapped("upgrade_sock", p.doorway.restore()),
+		p.admin.take(p.reloads.config()))
+	if err != nil {
+		slog.Error("this process serves again, but is not found by its name", "error", err)
+	}
+}
+
+// renewsBy reports whether a signal to reload is one to upgrade, and then begins that.
+func (p *running) renewsBy(sig os.Signal) bool {
+	if p.upgrades.busy() {
+		slog.Warn("no reload during an upgrade", "signal", sig.String())
+		return true
+	}
+	if !p.reloads.config().Global.UpgradeOnReload {
+		return false
+	}
+	changed, err := p.upgrades.program.changed()
+	if err != nil {
+		slog.Warn("nobody knows whether the program has changed, so the configuration is read again", "error", err)
+	}
+	if changed {
+		p.upgrade()
+	}
+	return changed
+}
+
+// leaveTerminal leaves the terminal and tells the parent that the process serves, where one waits.
+func (p *running) leaveTerminal(parent *os.File) error {
+	if p.upgrades.before != nil && p.reloads.config().Global.Daemon && parent == nil {
+		return p.events.detach() // the process before had no terminal either
+	}
+	return release(parent, p.events)
+}
+
+// upgrade starts the program again.
+func (p *running) upgrade() {
+	if err := p.upgrades.begin("", nil); err != nil {
+		slog.Error("no upgrade", "error", err)
+	}
+}
+
+// takeTurns follows what upgrades have changed. It reports whether this process has nothing left to do.
+func (p *running) takeTurns() (ends bool) {
+	for {
+		t, ok := p.upgrades.next()
+		switch {
+		case !ok:
+			return false
+		case t.over:
+			return true
+		case t.err == nil:
+			p.supervision.handOver(t.pid)
+		default:
+			p.supervision.takeBack(p.server)
+			slog.Error("the new process has ended, and this one serves again", "error", t.err)
+		}
+	}
+}
+
+// expectSuccessor waits for a process that takes over, after SIGQUIT. It reports false where none can come.
+func (p *running) expectSuccessor() bool {
+	if p.doorway.path == "" {
+		return false
+	}
+	if p.upgrades.busy() {
+		slog.Info("SIGQUIT: a process takes over already")
+		return true
+	}
+	slog.Info("SIGQUIT: waiting for a process that takes over", "within", takerTime.String())
+	asked := time.Now()
+	time.AfterFunc(takerTime, func() {
+		if !p.upgrades.busy() && !p.upgrades.begunSince(asked) {
+			slog.Warn("SIGQUIT: no process has come to take over, so this one serves on",
+				"try", "edge run --upgrade takes over; SIGTERM drains and ends")
+		}
+	})
+	return true
+}
+
+// leave ends an upgrade that is under way, and drains. It reports false where the new process serves by then: this one
+// drains already.
+func (p *running) leave(sig os.Signal) bool {
+	drains := p.upgrades.handing()
+	p.upgrades.block(errDraining)
+	if p.upgrades.handing() {
+		if drains {
+			slog.Warn("draining cut short", "signal", sig.String(), "connections_cut", p.server.Conns())
+			return true
+		}
+		slog.Info("the new process serves by now, and this one drains already", "signal", sig.String())
+		return false
+	}
+	p.doorway.close()
+	p.drain(sig)
+	return true
+}
+
+// openOffer returns what there is to hand over.
+func (p *running) openOffer() (*offer, error) {
+	sockets, fds, err := socketsOf(p.server.Handover())
+	if err != nil {
+		return nil, err
+	}
+	o := &offer{
+		sockets: fds, timeout: p.reloads.config().Global.UpgradeTimeout, server: p.server, names: p.names,
+		grace: p.reloads.config().Global.GracePeriod + p.reloads.config().Global.ShutdownTimeout,
+		terms: upgrade.OfferBody{Give: upgrade.GiveIdle, Sockets: len(fds), Conns: p.server.Conns(),
+			Files: []string{upgrade.ManifestFile, upgrade.SecretsFile}},
+	}
+	var secrets upgrade.Secrets
+	for _, k := range p.server.TicketKeys() {
+		secrets.TicketKeys = append(secrets.TicketKeys, k[:])
+	}
+	if o.manifest, err = handover.WriteMemory(upgrade.ManifestFile, upgrade.Manifest{Sockets: sockets}); err == nil {
+		o.secrets, err = handover.WriteMemory(upgrade.SecretsFile, &secrets)
+	}
+	if err != nil {
+		o.close()
+		return nil, err
+	}
+	return o, nil
+}

@@ -1,0 +1,317 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/edge-proxy/edge/server/process/handover"
+	"github.com/edge-proxy/edge/server/process/upgrade"
+)
+
+// upgrades are the attempts of this process to hand over to a new one, one at a time. Safe for any goroutine.
+//
+//	SIGUSR2, edge upgrade ─► begin ─► check ─► start ─┐
+//	edge run --upgrade ─► doorway ───────────────────┴─► OldSide ─► SERVING ─► yielded ─► BYE: the process ends
+//	                                                        └────────── it failed ──────► this process serves on
+type upgrades struct {
+	program *program
+	check   []string // arguments by which a program checks the configuration; none: it cannot
+	before  *successor
+	open    func() (*offer, error) // what there is to hand over
+
+	wake chan struct{} // has an element when turns were added
+
+	mu      sync.Mutex
+	present *attempt  // nil: none is under way; guarded by mu
+	blocked error     // why there will be none any more; nil: there may be; guarded by mu
+	turns   []turn    // that the goroutine of Run has not seen; guarded by mu
+	taken   time.Time // when the last attempt began; guarded by mu
+	handed  bool      // the new process serves; guarded by mu
+}
+
+// turn is a change of which process serves, for the goroutine of Run.
+type turn struct {
+	pid  int   // of the process that serves
+	over bool  // nothing is left here: this process ends
+	err  error // why this process serves again
+}
+
+// attempt is one attempt. Its fields are of the goroutine that makes it.
+type attempt struct {
+	of      *upgrades
+	begun   time.Time
+	context context.Context // cancelled with the reason
+	cancel  context.CancelCauseFunc
+	told    func(upgrade.Frame) // what the one that asked for it hears; nil: nobody did
+	kill    func()              // ends the new process
+	gift    *gift               // nil before GO
+	over    chan struct{}       // closed at the end
+}
+
+var (
+	errUnderWay = errors.New("an upgrade is under way")
+	errFirst    = errors.New("this process is the first one of its container (PID 1), which ends with it: start edge " +
+		"with --supervise, or replace the container")
+	errDraining = errors.New("this process drains")
+	errEnds     = errors.New("the process before ends: it was told to")
+)
+
+// drainingMax is how many processes of earlier upgrades may drain while another upgrade begins.
+const drainingMax = 2
+
+func newUpgrades(p *program, check []string) *upgrades {
+	return &upgrades{program: p, check: check, wake: make(chan struct{}, 1)}
+}
+
+// begin starts the program bin, "" for that of this process, and hands over to it. It returns at once; told hears of
+// the progress. The error says why nothing begins.
+func (u *upgrades) begin(bin string, told func(upgrade.Frame)) error {
+	if os.Getpid() == 1 {
+		return errFirst
+	}
+	a, err := u.reserve(told)
+	if err != nil {
+		return err
+	}
+	if bin == "" {
+		bin = u.program.path
+	}
+	slog.Info("upgrading", "program", bin)
+	go func() { a.end(a.start(bin)) }()
+	return nil
+}
+
+// accept hands over to a process that has connected, and has said first.
+func (u *upgrades) accept(c *handover.Channel, p *handover.Peer, first []byte) {
+	a, err := u.reserve(nil)
+	if err == nil {
+		err = strangeGroup(p.PID)
+		if err != nil {
+			u.release(a)
+		}
+	}
+	if err != nil {
+		_ = c.Send(&upgrade.Frame{Version: upgrade.VersionMin, Type: upgrade.Refuse,
+			Body: upgrade.RefuseBody{Reason: err.Error()}}, nil)
+		c.Close()
+		slog.Warn("no upgrade for a process that asks to take over", "pid", p.PID, "error", err)
+		return
+	}
+	slog.Info("upgrading: a new process takes over", "pid", p.PID)
+	a.kill = func() { _ = p.Kill() } // it may have ended
+	a.end(a.handOver(c, first))
+}
+
+// reserve makes an attempt unless there must be none.
+func (u *upgrades) reserve(told func(upgrade.Frame)) (*attempt, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.present != nil {
+		return nil, errUnderWay
+	}
+	if u.blocked != nil {
+		return nil, u.blocked
+	}
+	if n := u.before.draining(); n >= drainingMax {
+		return nil, fmt.Errorf("%d processes drain still: wait, or end the oldest one by SIGINT", n)
+	}
+	a := &attempt{of: u, begun: time.Now(), told: told, over: make(chan struct{})}
+	a.context, a.cancel = context.WithCancelCause(context.Background())
+	u.present, u.taken = a, a.begun
+	return a, nil
+}
+
+// release lets the next attempt begin.
+func (u *upgrades) release(a *attempt) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.present = nil
+	a.cancel(nil)
+	close(a.over)
+}
+
+// block keeps attempts from beginning and ends the one that is under way, unless the new process serves by then. It
+// returns when that is decided.
+func (u *upgrades) block(why error) {
+	u.mu.Lock()
+	u.blocked = why
+	a := u.present
+	u.mu.Unlock()
+	if a == nil {
+		return
+	}
+	a.cancel(errors.Join(errEnds, why))
+	select {
+	case <-a.over:
+	case <-time.After(cancelTime): // it has sent GO
+	}
+}
+
+// cancelTime is how long an attempt may take to end when it is cancelled.
+const cancelTime = 3 * time.Second
+
+// busy reports whether an attempt is under way.
+func (u *upgrades) busy() bool {
+	if u == nil {
+		return false
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.present != nil
+}
+
+// handing reports whether the new process serves, and this one drains.
+func (u *upgrades) handing() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.handed
+}
+
+// begunSince reports whether an attempt has begun since then.
+func (u *upgrades) begunSince(t time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.taken.After(t)
+}
+
+// add has the goroutine of Run see t.
+func (u *upgrades) add(t turn) {
+	u.mu.Lock()
+	u.handed = t.err == nil
+	u.turns = append(u.turns, t)
+	u.mu.Unlock()
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next returns the oldest turn that was not seen yet.
+func (u *upgrades) next() (t turn, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.turns) == 0 {
+		return turn{}, false
+	}
+	t, u.turns = u.turns[0], u.turns[1:]
+	return t, true
+}
+
+// start checks bin, starts it and hands over to it.
+func (a *attempt) start(bin string) error {
+	u := a.of
+	a.tell("checking the configuration with " + bin)
+	if err := u.program.check(a.context, bin, u.check); err != nil {
+		return err
+	}
+	ours, theirs, err := handover.Pair()
+	if err != nil {
+		return err
+	}
+	cmd := u.program.command(context.Background(), bin, u.program.args...)
+	cmd.Env = append(cmd.Env, upgradeVariable+"=3")
+	cmd.ExtraFiles = append(cmd.ExtraFiles, theirs)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	a.tell("starting it")
+	err = cmd.Start()
+	_ = theirs.Close() // now only the child has that end
+	if err != nil {
+		ours.Close()
+		return explainStart(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	a.kill = func() { _ = cmd.Process.Kill() } // it may have ended
+	if err = a.handOver(ours, nil); err == nil {
+		return nil
+	}
+	select {
+	case how := <-ended:
+		if how != nil {
+			return fmt.Errorf("%w (%w)", err, how)
+		}
+		return fmt.Errorf("%w (exit status 0)", err)
+	case <-time.After(exitTime):
+		a.kill()
+		return err
+	}
+}
+
+// exitTime is how long a new process that has closed its channel may take to end.
+const exitTime = 5 * time.Second
+
+// handOver hands over to the process at the other end of c, which it takes over.
+func (a *attempt) handOver(c *handover.Channel, first []byte) error {
+	o, err := a.of.open()
+	if err != nil {
+		c.Close()
+		return err
+	}
+	defer o.close()
+	cancel := make(chan error, 1)
+	stop := context.AfterFunc(a.context, func() { cancel <- context.Cause(a.context) })
+	defer stop()
+	o.terms.Before = a.of.before.draining()
+	a.gift = newGift(a, o)
+	times := upgrade.DefaultTimes
+	times.Ready = o.timeout
+	// The new process begins with reading the configuration, too.
+	times.Hello = max(min(times.Hello, o.timeout), 2*time.Since(a.begun))
+	side := handover.OldSide{
+		Channel: c, Offer: o.terms, Files: o.files(), Sockets: o.sockets, Giver: a.gift, Cancel: cancel, Times: times,
+		Told: a.tell, First: first,
+	}
+	err = side.Run()
+	a.gift.ended(err)
+	return err
+}
+
+// end tells how it went.
+func (a *attempt) end(err error) {
+	u := a.of
+	if err != nil {
+		slog.Error("upgrade failed, this process serves on", "error", err)
+		a.answer(upgrade.Frame{Type: upgrade.Refuse, Body: upgrade.RefuseBody{Reason: err.Error()}})
+	}
+	u.release(a)
+	if err == nil {
+		u.add(turn{over: true})
+	}
+}
+
+// tell says how far it is.
+func (a *attempt) tell(step string) {
+	slog.Debug("upgrading", "step", step)
+	a.answer(upgrade.Frame{Type: upgrade.Working, Body: upgrade.WorkingBody{Step: step}})
+}
+
+func (a *attempt) answer(f upgrade.Frame) {
+	if a.told != nil {
+		f.Version = upgrade.VersionMin
+		a.told(f)
+	}
+}
+
+// strangeGroup returns an error where systemd would not believe that process pid is the main process of the service:
+// it has to be in the same control group.
+func strangeGroup(pid int) error {
+	if os.Getenv("NOTIFY_SOCKET") == "" {
+		return nil
+	}
+	ours, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil
+	}
+	theirs, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil || string(ours) == string(theirs) {
+		return nil
+	}
+	return fmt.Errorf("it is in the control group %s, and systemd would take the service for ended: edge upgrade "+
+		"starts the new process in the right one", strings.TrimSpace(string(theirs)))
+}
