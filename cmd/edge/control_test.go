@@ -248,7 +248,6 @@ func TestRun_upgradeSignal(t *testing.T) {
 	e.WaitLine(`a signal that does nothing","signal":"power failure"`)
 	e.Signal(syscall.SIGQUIT)
 	e.WaitLine(`"msg":"draining cut short"`)
-	e.Wait(testutil.Patience)
 }
 
 // A process without a terminal is not told of its window: somebody means to end it.

@@ -14,7 +14,7 @@ import (
 
 // doorway is the socket at upgrade_sock, where new processes and edge upgrade find this one. Safe for any goroutine.
 type doorway struct {
-	path     string // absolute; "": there is none
+	path     string // as the configuration has it; "": there is none
 	upgrades *upgrades
 
 	mu   sync.Mutex
@@ -26,16 +26,6 @@ const (
 	doorwayMax   = 4                      // connections at once
 	doorwayPause = 100 * time.Millisecond // after an error
 )
-
-func newDoorway(path string, u *upgrades) (*doorway, error) {
-	d := &doorway{upgrades: u}
-	if path == "" {
-		return d, nil
-	}
-	var err error
-	d.path, err = filepath.Abs(path)
-	return d, err
-}
 
 // listen opens the socket; with replace in the place of another process's.
 func (d *doorway) listen(replace bool) error {

@@ -30,6 +30,7 @@ type program struct {
 	dir     string
 	version string
 	present func() (string, error) // sum of the file that runs, computed once
+	err     error                  // why it cannot be started again; nil: it can
 }
 
 // upgradeVariable gives a new process the descriptor of its channel to the running one. It is removed before another
@@ -42,15 +43,9 @@ var ownVariables = []string{
 }
 
 // startedAs returns how this process was started. It is called before the process changes its folder.
-func startedAs(version string) (*program, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return nil, err
-	}
-	path, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
+func startedAs(version string) *program {
+	dir, errDir := os.Getwd()
+	path, errPath := os.Executable()
 	// The name by which it was started leads to the next version when that is put in its place, also where it is a
 	// link.
 	if named, err := exec.LookPath(os.Args[0]); err == nil {
@@ -59,10 +54,11 @@ func startedAs(version string) (*program, error) {
 		}
 	}
 	return &program{
+		err:  errors.Join(errDir, errPath),
 		path: path, args: os.Args[1:], dir: dir, version: version,
 		env:     slices.DeleteFunc(os.Environ(), meantForThis),
 		present: sync.OnceValues(func() (string, error) { return sumOf("/proc/self/exe") }),
-	}, nil
+	}
 }
 
 func meantForThis(variable string) bool {
@@ -129,7 +125,7 @@ var errCheckHangs = fmt.Errorf("it does not answer within %v", checkTime)
 // check has the program bin look at the configuration with args, and returns what it finds wrong. No args: the program
 // has no command for it.
 func (p *program) check(ctx context.Context, bin string, args []string) error {
-	if err := startable(bin); err != nil {
+	if err := errors.Join(p.err, startable(bin)); err != nil {
 		return err
 	}
 	if len(args) == 0 {

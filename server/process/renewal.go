@@ -14,12 +14,11 @@ import (
 const takerTime = 5 * time.Second
 
 // prepareUpgrades makes what an upgrade needs of p. before is nil in a process that takes over from none.
-func (p *running) prepareUpgrades(prog *program, before *successor, check []string) (err error) {
+func (p *running) prepareUpgrades(prog *program, before *successor, check []string) {
 	p.upgrades = newUpgrades(prog, check)
 	p.upgrades.before, p.upgrades.open = before, p.openOffer
 	p.reloads.upgrades = p.upgrades
-	p.doorway, err = newDoorway(p.reloads.config().Global.UpgradeSock, p.upgrades)
-	return err
+	p.doorway = &doorway{path: p.reloads.config().Global.UpgradeSock, upgrades: p.upgrades}
 }
 
 // takeNames writes the pid file. In a process that takes over that comes later.

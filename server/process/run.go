@@ -83,23 +83,16 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	if cfg.Global.Daemon && parent == nil && !succeeds() {
 		return detach()
 	}
-	prog, err := startedAs(o.Version)
-	if err != nil {
-		return err
-	}
+	prog := startedAs(o.Version)
 	id, err := enter(&cfg.Global)
 	if err != nil {
 		return err
 	}
-	before, err := takeOver(cfg, o.Upgrade, prog)
+	before, pid, err := takeOver(cfg, o.Upgrade, prog)
 	if err != nil {
 		return err
 	}
 	defer func() { before.refuse(err) }()
-	pid, err := before.takePIDFile(cfg.Global.PIDFile)
-	if err != nil {
-		return err
-	}
 	defer pid.remove()
 	signal.Ignore(syscall.SIGPIPE) // when the reader of a log goes away, the write fails and the process goes on
 	if o.Signals == nil {
@@ -133,9 +126,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 		admin:       adm,
 	}
 	defer p.reloads.stop()
-	if err := p.prepareUpgrades(prog, before, o.Check); err != nil {
-		return err
-	}
+	p.prepareUpgrades(prog, before, o.Check)
 	defer p.doorway.close()
 	if err := p.start(id, parent, o.Started); err != nil {
 		_ = s.Stop() // the first error is the one to report

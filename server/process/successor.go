@@ -36,11 +36,15 @@ var (
 func succeeds() bool { return os.Getenv(upgradeVariable) != "" }
 
 // takeOver begins to take over from the process that has started this one or, with ask, from the one at upgrade_sock.
-// It returns nil where neither is to be.
-func takeOver(cfg *config.Config, ask bool, p *program) (*successor, error) {
+// It returns nil where neither is to be, and takes the pid file then; otherwise that comes later.
+func takeOver(cfg *config.Config, ask bool, p *program) (*successor, *pidFile, error) {
 	c, err := channelBefore(cfg, ask)
-	if c == nil || err != nil {
-		return nil, err
+	if err != nil {
+		return nil, nil, err
+	}
+	if c == nil {
+		pid, err := takePIDFile(cfg.Global.PIDFile)
+		return nil, pid, err
 	}
 	side := handover.Join(c, upgrade.HelloBody{
 		Build: p.build(), PID: os.Getpid(), Free: freeDescriptors(),
@@ -48,10 +52,10 @@ func takeOver(cfg *config.Config, ask bool, p *program) (*successor, error) {
 	}, upgrade.Times{})
 	legacy, err := side.Inherit()
 	if err != nil {
-		return nil, fmt.Errorf("upgrade: %w", err)
+		return nil, nil, fmt.Errorf("upgrade: %w", err)
 	}
 	side.Step("loading the configuration")
-	return &successor{side, legacy}, nil
+	return &successor{side, legacy}, &pidFile{path: cfg.Global.PIDFile}, nil
 }
 
 func cmpOr(a, b int) int {
@@ -127,14 +131,6 @@ func (n *successor) inherit(o *server.Options) {
 	}
 	o.TicketKeys = n.ticketKeys()
 	o.Adopt, o.Suspended = adoptable(n.legacy), true
-}
-
-// takePIDFile is takePIDFile for a process that serves at once. One that takes over has the file later.
-func (n *successor) takePIDFile(path string) (*pidFile, error) {
-	if n == nil {
-		return takePIDFile(path)
-	}
-	return &pidFile{path: path}, nil
 }
 
 // pidFile returns the pid file of the process before; nil: it sent none.
