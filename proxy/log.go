@@ -127,6 +127,7 @@ func (l *local) count(x *Exchange) {
 		dur = meter.Untimed
 	}
 	m.Count(index, by, x.Request.Verb, status, dur)
+	by.CountHost(index, x.Request.Bytes(x.authority), status)
 	a := &x.try
 	if a.up == nil || a.up.meter == nil {
 		return

@@ -204,6 +204,7 @@ func (s *Server) gather(held bool) {
 	l.rounds++
 	l.mu.Unlock()
 	l.gatherer.Gather(parts, s.traffic.Add, l.loops)
+	s.traffic.Settle()
 
 	looked := (*metrics.Sample)(nil)
 	if held || s.mu.TryLock() {

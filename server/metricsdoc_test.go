@@ -32,6 +32,7 @@ func everyMetric(t *testing.T) map[string]metric {
 	addr, _ := origin(t, "one")
 	s := start(t, Options{StateDir: t.TempDir()}, `
 log.output = [%q]
+metrics.hosts = 10
 [[listeners]]
 name = "web"
 listen = "127.0.0.1:0"

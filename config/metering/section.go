@@ -14,6 +14,7 @@ type Section struct {
 	schema.Given
 	SeriesMax int    // lines of routes and upstreams
 	Codes     string // "class" or "exact"
+	Hosts     int    // that are counted each for itself, beside those of the configuration; 0: none is
 }
 
 // DurationLines is how many lines a histogram has: its buckets, sum and count.
@@ -38,6 +39,10 @@ var section = &schema.Section{
 			Doc: "How `edge_requests_total` tells statuses apart: by class, `2xx`, or each, `200`. Statuses that are " +
 				"not registered with IANA are `other`.",
 			Into: schema.Into(func(s *Section) *string { return &s.Codes })},
+		{Path: "hosts", Type: schema.Int, Min: "0", Max: "10000", Default: "0", Restart: true, Example: "200",
+			Doc: "How many hosts have counters of their own, `edge_host_requests_total`, beside those that routes " +
+				"name: those that are asked for most. All others are the host `other`. 0: no hosts are counted.",
+			Into: schema.Into(func(s *Section) *int { return &s.Hosts })},
 		{Path: "series_max", Type: schema.Int, Min: "1000", Max: "10000000", Default: "100000",
 			Doc: "How many series the requests of routes and upstreams may have. What has no room is counted as that " +
 				"of the route `other`. Above a 25th of it, routes have no durations: those of upstreams stay.",

@@ -18,7 +18,7 @@ const (
 
 // Delta is how much something was counted since the last Take.
 type Delta struct {
-	Of  int32 // the Number of a Route, which is above 0, or of an Upstream, which is below
+	Of  int32 // the Number of a Route, which is above 0, or of an Upstream, which is below; 0: see Host
 	key uint32
 	N   uint64
 }
@@ -44,6 +44,7 @@ type Meters struct {
 	statuses *Statuses
 	routes   atomic.Int32 // the largest Number of a Route
 	ups      atomic.Int32 // the least one of an Upstream
+	hosts    *Hosts       // nil: hosts are not counted
 	local    []shelf      // by Reactor.Index
 }
 
@@ -80,7 +81,11 @@ func (m *Meters) Take(reactor int, into []Delta, n int) (all []Delta, done bool)
 		into = l.walked[l.at].take(reactor, into)
 		l.at++
 	}
-	return into, l.at == len(l.walked)
+	done = l.at == len(l.walked)
+	if done && m.hosts != nil {
+		into = m.hosts.take(reactor, into)
+	}
+	return into, done
 }
 
 // Listener is where requests came in, and those of them that no route took.
@@ -88,11 +93,20 @@ func (m *Meters) Take(reactor int, into []Delta, n int) (all []Delta, done bool)
 type Listener struct {
 	row      int
 	unrouted *Route
+	hosts    *Hosts
 }
 
 // Listener makes one with that number, from 0. The requests that no route takes are counted by unrouted.
 func (m *Meters) Listener(number int, unrouted *Route) *Listener {
-	return &Listener{number * Methods, unrouted}
+	return &Listener{number * Methods, unrouted, m.hosts}
+}
+
+// CountHost counts a request for authority that ended with a status, where hosts are counted. On the reactor with that
+// index.
+func (l *Listener) CountHost(reactor int, authority []byte, status int) {
+	if l.hosts != nil {
+		l.hosts.count(reactor, authority, status)
+	}
 }
 
 // Unrouted returns what counts the requests that no route takes.

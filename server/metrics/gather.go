@@ -109,7 +109,7 @@ func NewGatherer(reactors []*engine.Reactor, m *meter.Meters) *Gatherer {
 
 // Gather has every reactor copy the parts out, and what routes and upstreams have counted, which add is given. It waits
 // 100 ms at most and writes what it found of each reactor to loops.
-func (g *Gatherer) Gather(parts []Part, add func([]meter.Delta), loops []Loop) {
+func (g *Gatherer) Gather(parts []Part, add func(reactor int, all []meter.Delta), loops []Loop) {
 	for _, p := range g.probes {
 		if !p.pending {
 			p.pending, p.fresh = true, true
@@ -128,7 +128,7 @@ func (g *Gatherer) Gather(parts []Part, add func([]meter.Delta), loops []Loop) {
 		for _, one := range p.parts {
 			one.keep(i)
 		}
-		add(p.deltas)
+		add(i, p.deltas)
 		loops[i].note(p)
 	}
 	g.timer.Stop()

@@ -41,7 +41,7 @@ func gatherer(t *testing.T, parts int) *gathering {
 
 // gather returns the sum of all parts.
 func (g *gathering) gather() proxy.Stats {
-	g.Gather(g.parts, func(all []meter.Delta) { g.took = append(g.took, all...) }, g.loops)
+	g.Gather(g.parts, func(_ int, all []meter.Delta) { g.took = append(g.took, all...) }, g.loops)
 	s := NewSample()
 	for _, p := range g.parts {
 		p.AddTo(s)

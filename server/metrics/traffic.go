@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +43,7 @@ type Traffic struct {
 	byUp      map[int32]*upstreamTotal  // by number
 	order     []*routeTotal             // in which they came
 	upOrder   []*upstreamTotal          // in which they came
+	hosts     *hosts                    // nil: they are not counted
 	now       func() time.Time
 }
 
@@ -106,6 +108,9 @@ func NewTraffic(reactors int, c *config.Config) *Traffic {
 		routes:    make(map[string]*routeTotal),
 		upstreams: make(map[string]*upstreamTotal), byRoute: make(map[int32]*routeTotal),
 		byUp: make(map[int32]*upstreamTotal), now: time.Now,
+	}
+	if section.Hosts > 0 {
+		t.hosts = newHosts(t.meters, section.Hosts)
 	}
 	t.route("", true)
 	t.route(others, true)
@@ -203,6 +208,9 @@ func (t *Traffic) Use(c *config.Config) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.hosts != nil {
+		t.hosts.use(hostsOf(c))
+	}
 	t.most = metering.SectionOf(c).SeriesMax
 	for name, r := range t.routes {
 		t.mark(&r.gone, routes[name])
@@ -210,6 +218,18 @@ func (t *Traffic) Use(c *config.Config) {
 	for name, u := range t.upstreams {
 		t.mark(&u.gone, upstreams[name])
 	}
+}
+
+// hostsOf returns the hosts that routes name, without those that stand for several.
+func hostsOf(c *config.Config) map[string]bool {
+	all := make(map[string]bool)
+	for i := range c.Routes {
+		host := strings.ToLower(c.Routes[i].Rule().Host)
+		if host != "" && !strings.ContainsRune(host, '*') {
+			all[host] = true
+		}
+	}
+	return all
 }
 
 // mark notes whether something is in use.
@@ -222,12 +242,19 @@ func (t *Traffic) mark(gone *time.Time, used bool) {
 	}
 }
 
-// Add adds what was counted.
-func (t *Traffic) Add(all []meter.Delta) {
+// Add adds what was counted on a reactor. Not while a Take is under way there.
+func (t *Traffic) Add(reactor int, all []meter.Delta) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.hosts != nil {
+		t.hosts.rank(reactor)
+	}
 	for i := range all {
 		d := &all[i]
+		if id, class, ok := d.Host(); ok {
+			t.hosts.add(id, class, d.N, t.now())
+			continue
+		}
 		if u := t.byUp[d.Of]; u != nil {
 			p, key := d.Phase()
 			u.phases[p].Merge(key, d.N)
@@ -244,6 +271,15 @@ func (t *Traffic) Add(all []meter.Delta) {
 		}
 		listener, method, column := d.Requests()
 		t.count(r, place{listener, column, method}, d.N)
+	}
+}
+
+// Settle ends a round in which reactors were asked: hosts that are asked for most get series of their own.
+func (t *Traffic) Settle() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.hosts != nil {
+		t.hosts.settle(t.now())
 	}
 }
 
@@ -349,6 +385,9 @@ func (t *Traffic) AppendTo(e *observe.Exposition) {
 		for i := range r.requests {
 			e.Count(r.requests[i].line, r.requests[i].n)
 		}
+	}
+	if t.hosts != nil {
+		t.hosts.appendTo(e)
 	}
 	e.Family(durationName, durationHelp, observe.KindHistogram)
 	for _, r := range t.order {

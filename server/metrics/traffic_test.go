@@ -38,8 +38,9 @@ func with(section metering.Section, names ...string) *config.Config {
 func gathered(t *Traffic) *Traffic {
 	for reactor := range 2 {
 		all, _ := t.meters.Take(reactor, nil, 1000)
-		t.Add(all)
+		t.Add(reactor, all)
 	}
+	t.Settle()
 	return t
 }
 
