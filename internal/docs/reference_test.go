@@ -10,6 +10,7 @@ import (
 	_ "github.com/edge-proxy/edge/admin" // it registers its sections
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
+	_ "github.com/edge-proxy/edge/server/process/rotate" // likewise
 )
 
 var update = flag.Bool("update", false, "write the pages anew that are made from code")

@@ -132,8 +132,10 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 		_ = s.Stop() // the first error is the one to report
 		return err
 	}
+	logs := beginRotation(&p)
 	p.serve()
 	told.ending()
+	logs.end()
 	err = s.Stop()
 	tellEnd(s.Registry(), time.Since(begun), o.Stats || slog.Default().Enabled(context.Background(), slog.LevelDebug))
 	return err

@@ -1,0 +1,23 @@
+// Package rotate renames logs that have become large or old, compresses what was renamed, and removes the oldest.
+//
+// It is not an output: it knows paths and files, not what writes there. The writers go on with the renamed file until
+// they are told to open the path again, so no line is lost between.
+//
+//	Look: access.log ──rename──► access.log.20261122T060000.000Z        the caller has writers open access.log again
+//	Settle: where no writer could, the name is given back
+//	Tidy: access.log.20261122T060000.000Z ──► ….gz, the oldest beyond keep and keep_for are removed
+//
+// # Configuration
+//
+// The keys of [log] that begin with rotate are this package's: Of returns them.
+//
+// # Threads and ownership
+//
+// A Rotator belongs to one goroutine. Tidy may run on another one, once at a time: it looks only at files that have
+// been renamed. Compressing takes a fifth of one processor at most.
+//
+// # Failures
+//
+// A folder that is gone, or in which the process may not rename, leaves the log as it is; Look returns the error of
+// each path once a minute. What a process that was killed has left half compressed is removed, and compressed again.
+package rotate
