@@ -18,6 +18,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/server/changes"
+	_ "github.com/edge-proxy/edge/server/process/rotate" // it registers keys of [log]
 )
 
 // The options of the packages below have defaults of their own, for programs that import them. A field that the
