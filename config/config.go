@@ -85,6 +85,15 @@ type Global struct {
 	Watch       bool   `json:"-"` // reload when the files change
 	Versions    int    `json:"-"` // of the configuration that are kept for a rollback
 	VersionsDir string `json:"-"` // where; "": see the process
+
+	Rollback Rollback `json:"-"`
+}
+
+// Rollback says when a reload is taken back.
+type Rollback struct {
+	Errors   int           // more of 100 requests of a route fail; 0: never
+	Within   time.Duration // after the reload
+	Requests int           // of the route at least
 }
 
 // FromWorkingDirectory returns where the process finds the file at path: a relative path begins at WorkingDirectory.

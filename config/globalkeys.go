@@ -140,6 +140,16 @@ func reloadKeys() []*schema.Key {
 			Doc: "The folder where they outlive the process, readable by its user alone. Without it that is " +
 				"`versions` in the folder that systemd names by `STATE_DIRECTORY`; where there is none, they are " +
 				"kept in memory."},
+		{Path: "rollback.errors", Type: typePercent, Example: `"20%"`,
+			Into: schema.Into(func(e *globalEntry) *int { return &e.Rollback.Errors }),
+			Doc: "A reload is taken back when more of the requests of a route than that are answered with a status " +
+				"of 500 or more, and were not before. Without it none is. See [rollback](operations.md#rollback)."},
+		{Path: "rollback.within", Type: schema.Duration, Default: `"30s"`, Min: "1s", Max: "1h", Example: `"2m"`,
+			Into: schema.Into(func(e *globalEntry) *time.Duration { return &e.Rollback.Within }),
+			Doc:  "How long after a reload."},
+		{Path: "rollback.requests", Type: schema.Int, Default: "20", Min: "1", Max: "1000000", Example: "100",
+			Into: schema.Into(func(e *globalEntry) *int { return &e.Rollback.Requests }),
+			Doc:  "Fewer requests of a route say nothing."},
 	}
 }
 

@@ -26,6 +26,12 @@ func (s *Server) Registry() *observe.Registry {
 // goroutine, also when the Server has ended.
 func (s *Server) Metrics() http.Handler { return s.pages }
 
+// Outcomes returns what became of the requests so far, by the name of the route: "" is what no route took.
+func (s *Server) Outcomes() map[string]metrics.Outcomes {
+	s.gather(false)
+	return s.traffic.Outcomes()
+}
+
 // CountFailedReload counts a reload whose configuration never came to Apply.
 func (s *Server) CountFailedReload() { s.counters.CountReload(false) }
 

@@ -163,3 +163,29 @@ func TestRollback_process(t *testing.T) {
 		t.Errorf("kept: %s", got)
 	}
 }
+
+// A reload after which a route fails is taken back, and the log says why. One after which it goes on well is not.
+func TestRollback_automatic(t *testing.T) {
+	const file = "global.rollback = { errors = \"20%%\", requests = 10 }\nhttp.listen = \"127.0.0.1:0\"\n[[routes]]\n" +
+		"name = \"shop\"\npattern = \"/*\"\ndest = \"%s\"\n"
+	e := start(t, file, "status:200")
+	c := client(t)
+	ask := func(want int) {
+		t.Helper()
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			resp, _ := testutil.Get(t, c, "http://"+e.addr+"/")
+			return resp.StatusCode == want
+		})
+		for range 20 {
+			testutil.Get(t, c, "http://"+e.addr+"/")
+		}
+	}
+	ask(200)
+	e.change(t, file, "status:404")
+	ask(404)
+	e.change(t, file, "status:503")
+	ask(503)
+	e.WaitLine(`a route fails since the reload.*"route":"shop","requests":2\d,"failed":"\d+%","version":2`)
+	e.WaitLine(`the files on the disk differ`)
+	ask(404)
+}

@@ -193,6 +193,34 @@ func (t *Traffic) upstream(name string) *upstreamTotal {
 	return u
 }
 
+// Outcomes is what became of the requests of a route.
+type Outcomes struct {
+	Requests, Failed uint64 // those with a status of 500 or more
+}
+
+// Since returns what came after earlier.
+func (o Outcomes) Since(earlier Outcomes) Outcomes {
+	return Outcomes{o.Requests - min(o.Requests, earlier.Requests), o.Failed - min(o.Failed, earlier.Failed)}
+}
+
+// Outcomes returns what was added so far, by the name of the route: "" is what no route took.
+func (t *Traffic) Outcomes() map[string]Outcomes {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	all := make(map[string]Outcomes, len(t.routes))
+	for name, r := range t.routes {
+		var o Outcomes
+		for i := range r.requests {
+			o.Requests += r.requests[i].n
+			if strings.HasPrefix(t.meters.Statuses().Labels[r.requests[i].place.column], "5") {
+				o.Failed += r.requests[i].n
+			}
+		}
+		all[name] = o
+	}
+	return all
+}
+
 // Use says that c is the configuration from now on. The series of routes and upstreams that it has not stay for an
 // hour.
 func (t *Traffic) Use(c *config.Config) {

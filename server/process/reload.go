@@ -11,6 +11,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/server/process/versions"
 )
 
@@ -34,6 +35,9 @@ type reloads struct {
 	files   *config.Files                  // those of present; nil: unknown; guarded by mu
 	store   atomic.Pointer[versions.Store] // nil before begin, and where files are unknown; stored under mu
 	watch   watch                          // guarded by mu
+
+	guard    *guard                      // of the last reload; nil: none; guarded by mu
+	outcomes map[string]metrics.Outcomes // of requests at the last reload; nil: nobody asked; guarded by mu
 }
 
 // outcome is what has become of a reload.
@@ -112,8 +116,10 @@ func (r *reloads) apply(cfg *config.Config, report *config.Report, files *config
 	}
 	r.present.Store(cfg)
 	r.tell(&o.Diff)
+	before := o.Version
 	r.keep(files, cause)
 	o.Version = r.version()
+	r.watchOver(cfg, before)
 	r.watch.set(cfg.Global.Watch && r.files != nil, r.look)
 	return o
 }

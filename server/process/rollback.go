@@ -88,6 +88,11 @@ func (r *reloads) versions() (list []versions.Version, present int) {
 func (r *reloads) rollback(number int, cause string) (o *outcome, differs bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.rollbackTo(number, cause)
+}
+
+// rollbackTo is rollback. r.mu is held.
+func (r *reloads) rollbackTo(number int, cause string) (o *outcome, differs bool) {
 	store := r.store.Load()
 	if store == nil || r.config().Global.Versions == 0 {
 		return &outcome{Err: errNoVersions}, false
@@ -101,6 +106,7 @@ func (r *reloads) rollback(number int, cause string) (o *outcome, differs bool) 
 	if o.Err != nil {
 		return o, false
 	}
+	r.guard = nil // what takes something back is not taken back itself
 	if differs = !v.Files.Unchanged(); differs {
 		slog.Warn("rolled back: the files on the disk differ, and the next reload applies them",
 			"version", v.Number, "applied", v.At.Format(time.RFC3339), "file", v.Files.Main)
