@@ -50,6 +50,10 @@ var referenceIntro string
 // Reference writes the reference page of all keys in Markdown.
 func Reference(w io.Writer) error { return edge().Reference(w, referenceIntro) }
 
+// JSONSchema writes all keys as a JSON Schema (draft 7), for editors of TOML, YAML and JSON. It takes every right
+// configuration; some wrong ones too, since only Load knows all rules.
+func JSONSchema(w io.Writer) error { return edge().JSONSchema(w, "edge.toml") }
+
 // Keys returns the keys that stand in a table of their own, or at the top of a file, as Options.Set takes them:
 // "http.listen", "log_level".
 func Keys() (all []string) {

@@ -22,8 +22,8 @@ func newProxy() *cobra.Command {
 		Long: "Put a proxy in front of a service, without a configuration. Each request is a line on stdout, each " +
 			"failure is explained on stderr.\n\n--tls internal makes an authority on this machine, for " +
 			"development, and a certificate for this machine's names; a client that trusts its file, which is named " +
-			"at the start, sees no warning.\n\n--save writes the configuration of what runs, with comments: a " +
-			"beginning to change. edge run -c FILE does the same.",
+			"at the start, sees no warning.\n\n--save writes the configuration of what runs, with comments. " +
+			"edge run -c FILE does the same.",
 		Example: "  edge proxy --from :8080 --to localhost:3000\n  edge proxy --to 10.0.0.1:80,10.0.0.2:80\n" +
 			"  edge proxy --from :8443 --to localhost:3000 --tls internal\n  edge proxy --to https://example.org\n" +
 			"  edge proxy --to localhost:3000 --save edge.toml",
@@ -47,7 +47,8 @@ type proxyOptions struct {
 }
 
 // proxyConfig is the configuration that the flags stand for. A person at a terminal does not wait long for the end.
-const proxyConfig = `# Written by edge proxy --save. edge run -c FILE does the same.
+const proxyConfig = `# Written by edge proxy --save: edge run -c FILE does the same.
+# docs/configuration.md has all keys; edge check FILE says what is wrong with one.
 
 [global]
 grace_period = "5s" # how long open requests may take when edge is asked to stop

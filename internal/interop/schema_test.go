@@ -1,0 +1,74 @@
+package interop
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// compiled returns what edge schema prints, compiled by a validator that others wrote. That takes the schema for one of
+// draft 7, or the test fails.
+func compiled(t *testing.T) *jsonschema.Schema {
+	out, err := exec.Command(testutil.Binary(t, "./cmd/edge"), "schema").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("edge.schema.json", document); err != nil {
+		t.Fatal(err)
+	}
+	return c.MustCompile("edge.schema.json")
+}
+
+// The schema for editors takes every configuration of the tests that loads.
+func TestSchema_takesWhatLoads(t *testing.T) {
+	schema := compiled(t)
+	files, err := filepath.Glob(filepath.Join(testutil.Root(t), "config", "testdata", "valid", "*.toml"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var v map[string]any
+		if err := toml.Unmarshal(text, &v); err != nil {
+			t.Fatal(file, err)
+		}
+		if err := schema.Validate(any(v)); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+// It refuses what an editor has to find.
+func TestSchema_refusesWhatIsWrong(t *testing.T) {
+	schema := compiled(t)
+	for _, text := range []string{
+		"lisen = 1", "[http]\nlistn = \":80\"", "[global]\nlog_level = \"loud\"", "[global]\nworker_threads = 0",
+		"[[routes]]\npatern = \"/*\"", "[upstreams.a]\nload_balancing = \"best\"", "routes = \"x\"",
+		"[upstreams.a.pool]\nidle = \"many\"",
+	} {
+		var v map[string]any
+		if err := toml.Unmarshal([]byte(text), &v); err != nil {
+			t.Fatal(text, err)
+		}
+		err := schema.Validate(any(v))
+		if err == nil || !strings.Contains(err.Error(), "edge.schema.json") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
