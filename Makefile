@@ -98,6 +98,10 @@ packages-check: packages-deps ## installs, starts, updates and removes both pack
 	cd packaging/deb && go vet . && go test $(FLAGS) .
 	EDGE_PACKAGES=1 go test -count=1 -timeout 20m $(FLAGS) -v ./packaging
 
+.PHONY: helm-check
+helm-check: ## renders the Helm chart and reads it into the types of Kubernetes (compiles for minutes at first)
+	cd packaging/helm/check && go vet . && go test -count=1 -timeout 20m $(FLAGS) .
+
 .PHONY: packages-deps
 packages-deps: ## install what the tests of units, image and packages need, and rpmbuild (Debian)
 	$(call apt,bwrap:bubblewrap nsenter:util-linux ip:iproute2 curl:curl systemd-analyze:systemd perl:perl-base \
@@ -235,6 +239,7 @@ soak: build ## the full counts (about an hour on 2 processors): simulations from
 	part interop env EDGE_SOAK=1 go test -C internal/interop -count=$(REPEATS) -timeout 6h $(FLAGS) .; \
 	part dist $$make dist-check; \
 	part packages $$make packages-check; \
+	part helm $$make helm-check; \
 	part nginx env EDGE_SOAK_NGINX=1 go test -count=1 -run Nginx -timeout 1h $(FLAGS) ./ketama ./balance; \
 	part balance env EDGE_SOAK=1 go test -C bench -count=1 -timeout 2h $(FLAGS) -run Bars ./balance; \
 	part linear env EDGE_SOAK=1 CGO_ENABLED=1 go test -C internal/outside -race -count=1 -timeout 6h $(FLAGS) -run Linear .; \

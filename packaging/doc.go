@@ -7,6 +7,7 @@
 //	dist/             the program that makes the archives of a release
 //	deb/, rpm/        what makes packages of these archives
 //	scripts/          what both packages do when they are installed and removed
+//	helm/, kubernetes/ the chart, and plain manifests that are made of it
 //	docker/           the configuration in the image of the Dockerfile, and an example for compose
 //
 // The tests are about what these files do: a real edge runs under the restrictions of the unit, as an ordinary user,

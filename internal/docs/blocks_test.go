@@ -45,6 +45,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/benchmarks.md", "bin/edge-bench self", "measures for minutes"},
 	{"docs/deployment.md", "install -m 755 edge", "changes the machine"},
 	{"docs/deployment.md", "docker build", "needs docker"},
+	{"docs/deployment.md", "helm install", "needs a cluster"},
 	{"docs/discovery.md", "# address [weight=N]", "a file of backends; the tests of its parser have such lines"},
 	{"docs/discovery.md", "edge run -c examples/services/edge.toml", "needs etcd; examples_test.go does the same"},
 	{"docs/doctor.md", "edge doctor", "finds what is wrong with this machine; doctor_test.go runs it"},
