@@ -48,14 +48,14 @@ func (s *Server) Plan(cfg *config.Config) Diff {
 	if s.state != serving || !slices.ContainsFunc(diff.Entries, touches) {
 		return diff
 	}
-	pools := s.connsOfPools()
+	pools := connsOfPools(s)
 	for i := range diff.Entries {
 		e := &diff.Entries[i]
 		for j := range e.Touches {
 			t, n := &e.Touches[j], 0
 			switch {
 			case t.Connections == changes.OfClients:
-				n = s.connsOfClients(e)
+				n = connsOfClients(s, e)
 			case e.Kind != "upstream":
 				continue // all pools, or one that several routes have in common
 			case t.Connections == changes.IdleBackends:
@@ -77,7 +77,7 @@ func (s *Server) diff(cfg *config.Config) Diff {
 }
 
 // connsOfClients returns how many connections the addresses have that close with e. s.mu is held.
-func (s *Server) connsOfClients(e *changes.Entry) (n int) {
+func connsOfClients(s *Server, e *changes.Entry) (n int) {
 	for i := range s.present.config.Listeners {
 		c := &s.present.config.Listeners[i]
 		for j := range c.Addresses {
@@ -98,7 +98,7 @@ func (s *Server) connsOfClients(e *changes.Entry) (n int) {
 type poolConns struct{ idle, busy int }
 
 // connsOfPools returns the connections to backends by the name of the upstream. s.mu is held.
-func (s *Server) connsOfPools() map[string]poolConns {
+func connsOfPools(s *Server) map[string]poolConns {
 	all := make(map[string]poolConns)
 	s.onReactors(func(r *engine.Reactor) {
 		for _, u := range s.present.upstreams {

@@ -13,7 +13,7 @@ import (
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/syntax"
-	"github.com/edge-proxy/edge/server/process"
+	"github.com/edge-proxy/edge/server/process/pidfile"
 )
 
 // control finds the process that serves a configuration, by its pid file.
@@ -88,10 +88,10 @@ var errNoPIDFile = errors.New("no pid_file")
 
 // find returns the running process and its configuration. The certificates of that are not looked at: a user that ends
 // a process may have no right to read them.
-func (c *control) find() (*process.Instance, *config.Config, error) {
+func (c *control) find() (*pidfile.Instance, *config.Config, error) {
 	if c.pidFile != "" {
 		cfg, _ := config.Parse("(no file)", nil)
-		i, err := process.Find(c.pidFile)
+		i, err := pidfile.Find(c.pidFile)
 		return i, cfg, err
 	}
 	path, ignored := c.locate()
@@ -110,16 +110,16 @@ func (c *control) find() (*process.Instance, *config.Config, error) {
 }
 
 // instance returns the running process of cfg, which was read from path: the one of --pid-file, if that was given.
-func (c *control) instance(cfg *config.Config, path string) (*process.Instance, error) {
+func (c *control) instance(cfg *config.Config, path string) (*pidfile.Instance, error) {
 	if c.pidFile != "" {
-		return process.Find(c.pidFile)
+		return pidfile.Find(c.pidFile)
 	}
 	pidFile := cfg.Global.PIDFile
 	if pidFile == "" {
 		return nil, fmt.Errorf("%s has %w, which names the process: for the next start add pid_file = "+
 			"\"/run/edge.pid\"; for now find it by pgrep -a edge, and use kill -HUP, kill -TERM", path, errNoPIDFile)
 	}
-	return process.Find(cfg.Global.FromWorkingDirectory(pidFile))
+	return pidfile.Find(cfg.Global.FromWorkingDirectory(pidFile))
 }
 
 // reload checks the configuration, unless the process may be on another machine, and has the process apply it.
@@ -212,7 +212,7 @@ const (
 
 // stop ends the process and waits.
 func (a *asking) stop(out io.Writer, now bool) error {
-	var i *process.Instance
+	var i *pidfile.Instance
 	var cfg *config.Config
 	err := errNoSurface
 	if !a.elsewhere() {

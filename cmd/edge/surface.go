@@ -12,7 +12,7 @@ import (
 
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/server/process"
+	"github.com/edge-proxy/edge/server/process/pidfile"
 )
 
 // asking is how a command finds the admin surface of the running process.
@@ -104,7 +104,7 @@ func usual(path string, cfg *config.Config) (*admin.Client, error) {
 		return nil, err
 	}
 	if cfg != nil && cfg.Global.PIDFile != "" {
-		if i, err := process.Find(cfg.Global.FromWorkingDirectory(cfg.Global.PIDFile)); err == nil && i.PID == st.PID {
+		if i, err := pidfile.Find(cfg.Global.FromWorkingDirectory(cfg.Global.PIDFile)); err == nil && i.PID == st.PID {
 			return c, nil
 		}
 		return nil, errNoSurface

@@ -13,6 +13,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server/process"
+	"github.com/edge-proxy/edge/server/process/pidfile"
 )
 
 func newUpgrade() *cobra.Command {
@@ -123,7 +124,7 @@ func (c *control) renewBySignal(g config.Global, bin string, step func(text stri
 			"find it by pgrep -a edge, and use kill -USR2")
 	}
 	file = g.FromWorkingDirectory(file)
-	old, err := process.Find(file)
+	old, err := pidfile.Find(file)
 	if err != nil {
 		return 0, err
 	}
@@ -133,7 +134,7 @@ func (c *control) renewBySignal(g config.Global, bin string, step func(text stri
 	step(fmt.Sprintf("process %d starts the new program", old.PID))
 	limit := g.UpgradeTimeout + stopMargin
 	for begun := time.Now(); time.Since(begun) < limit; time.Sleep(renewPause) {
-		if now, err := process.Find(file); err == nil && now.PID != old.PID {
+		if now, err := pidfile.Find(file); err == nil && now.PID != old.PID {
 			return now.PID, nil
 		}
 	}

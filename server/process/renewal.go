@@ -26,7 +26,7 @@ func (p *running) takeNames() error {
 	if p.upgrades.before != nil {
 		return nil
 	}
-	return p.pid.write()
+	return p.pid.Write()
 }
 
 // openDoorway opens upgrade_sock, as the user that the process has become. In a process that takes over that comes
@@ -66,7 +66,7 @@ func (t *taker) Accept() error { return t.p.server.Handover().Resume() }
 
 // TakeNames is for handover.Taker. Without its names the process serves all the same.
 func (t *taker) TakeNames() {
-	err := errors.Join(t.p.pid.replace(t.p.upgrades.before.pidFile()),
+	err := errors.Join(t.p.pid.Replace(t.p.upgrades.before.pidFile()),
 		wrapped("upgrade_sock", t.p.doorway.listen(true)), t.p.admin.take(t.p.reloads.config()))
 	if err != nil {
 		slog.Error("upgraded, but this process is not found by its name", "error", err)
@@ -84,7 +84,7 @@ func (p *running) names(mine bool) {
 		p.doorway.close()
 		return
 	}
-	err := errors.Join(p.pid.restore(), wrapped("upgrade_sock", p.doorway.restore()),
+	err := errors.Join(p.pid.Restore(), wrapped("upgrade_sock", p.doorway.restore()),
 		p.admin.take(p.reloads.config()))
 	if err != nil {
 		slog.Error("this process serves again, but is not found by its name", "error", err)

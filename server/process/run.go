@@ -93,7 +93,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 		return err
 	}
 	defer func() { before.refuse(err) }()
-	defer pid.remove()
+	defer pid.Remove()
 	signal.Ignore(syscall.SIGPIPE) // when the reader of a log goes away, the write fails and the process goes on
 	if o.Signals == nil {
 		o.Signals = NewSignals()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process/pidfile"
 )
 
 // running is a Server with the parts of the process around it.
@@ -17,7 +18,7 @@ type running struct {
 	events      *eventLog
 	signals     *Signals
 	reloads     *reloads
-	pid         *pidFile
+	pid         *pidfile.File
 	supervision *supervision
 	admin       *administration
 	upgrades    *upgrades
@@ -69,7 +70,7 @@ func (p *running) drain(sig os.Signal) {
 	grace := g.GracePeriod + g.ShutdownTimeout
 	slog.Info("draining", p.left("signal", sig.String(), "connections", p.server.Conns(),
 		"grace_period", grace.String())...)
-	p.pid.release()
+	p.pid.Release()
 	p.supervision.draining(grace)
 	p.admin.draining.Store(true)
 	whole, done, cut, begun := false, make(chan struct{}), make(chan struct{}), time.Now()

@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process/handover"
+	"github.com/edge-proxy/edge/server/process/pidfile"
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
 
@@ -37,13 +38,13 @@ func succeeds() bool { return os.Getenv(upgradeVariable) != "" }
 
 // takeOver begins to take over from the process that has started this one or, with ask, from the one at upgrade_sock.
 // It returns nil where neither is to be, and takes the pid file then; otherwise that comes later.
-func takeOver(cfg *config.Config, ask bool, p *program) (*successor, *pidFile, error) {
+func takeOver(cfg *config.Config, ask bool, p *program) (*successor, *pidfile.File, error) {
 	c, err := channelBefore(cfg, ask)
 	if err != nil {
 		return nil, nil, err
 	}
 	if c == nil {
-		pid, err := takePIDFile(cfg.Global.PIDFile)
+		pid, err := pidfile.Take(cfg.Global.PIDFile)
 		return nil, pid, err
 	}
 	side := handover.Join(c, upgrade.HelloBody{
@@ -55,7 +56,7 @@ func takeOver(cfg *config.Config, ask bool, p *program) (*successor, *pidFile, e
 		return nil, nil, fmt.Errorf("upgrade: %w", err)
 	}
 	side.Step("loading the configuration")
-	return &successor{side, legacy}, &pidFile{path: cfg.Global.PIDFile}, nil
+	return &successor{side, legacy}, pidfile.Inherited(cfg.Global.PIDFile), nil
 }
 
 func cmpOr(a, b int) int {

@@ -1,4 +1,4 @@
-package process
+package pidfile
 
 import (
 	"cmp"
@@ -15,13 +15,13 @@ import (
 	"github.com/edge-proxy/edge/internal/safeopen"
 )
 
-// pidFile is the file that holds the number of the process. The process has it open until its end, which tells it from
+// File is the file that holds the number of the process. The process has it open until its end, which tells it from
 // another one that has its number by chance, see Find. Until it drains it holds it by flock(2) too: the lock, and not
 // the number in it, says that it is taken. So what a process that was killed has left is nobody's.
 //
 //	take ── locked ──► write ── serving ──► release ── draining ──► remove
 //	                                           └── from now on the next process may take it: then remove leaves it
-type pidFile struct {
+type File struct {
 	path string
 	file *os.File // nil: there is none
 }
@@ -38,17 +38,17 @@ var (
 	errNoPIDFile    = errors.New("is not a regular file")
 )
 
-// takePIDFile locks the file at path; "": there is none. It fails where another process serves by that file.
-func takePIDFile(path string) (*pidFile, error) {
+// Take locks the file at path; "": there is none. It fails where another process serves by that file.
+func Take(path string) (*File, error) {
 	if path == "" {
-		return &pidFile{}, nil
+		return &File{}, nil
 	}
 	for try := 1; ; try++ {
 		f, err := safeopen.Open(path, os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
 			return nil, fmt.Errorf("pid_file: %w", err)
 		}
-		p := &pidFile{path, f}
+		p := &File{path, f}
 		if err = p.take(); err == nil {
 			return p, nil
 		}
@@ -59,6 +59,9 @@ func takePIDFile(path string) (*pidFile, error) {
 	}
 }
 
+// Inherited returns the file at path of a process that another one hands it to, by Replace. "": there is none.
+func Inherited(path string) *File { return &File{path: path} }
+
 // heldError says that another process has the pid file.
 type heldError struct{ number string }
 
@@ -68,7 +71,7 @@ func (e heldError) Error() string {
 }
 
 // take locks the file.
-func (p *pidFile) take() error {
+func (p *File) take() error {
 	if at, err := p.file.Stat(); err != nil || !at.Mode().IsRegular() {
 		return errors.Join(err, errNoPIDFile)
 	}
@@ -87,9 +90,9 @@ func (p *pidFile) take() error {
 	return nil
 }
 
-// replace puts a file of this process in the place of that of the process before, whose copy is before; nil: it gave
+// Replace puts a file of this process in the place of that of the process before, whose copy is before; nil: it gave
 // none. In a folder that this process may not write it writes its number into that one.
-func (p *pidFile) replace(before *os.File) error {
+func (p *File) Replace(before *os.File) error {
 	if p.path == "" {
 		return nil
 	}
@@ -105,12 +108,12 @@ func (p *pidFile) replace(before *os.File) error {
 			p.file = nil
 			return fmt.Errorf("pid_file: %w", err)
 		}
-		return p.write()
+		return p.Write()
 	}
 	p.file = f
 	err = p.lock()
 	if err == nil {
-		err = p.write()
+		err = p.Write()
 	}
 	if err == nil {
 		err = os.Rename(hidden, p.path)
@@ -122,21 +125,21 @@ func (p *pidFile) replace(before *os.File) error {
 	return nil
 }
 
-// restore makes the file that of this process again, after another one had taken it and has ended.
-func (p *pidFile) restore() error {
+// Restore makes the file that of this process again, after another one had taken it and has ended.
+func (p *File) Restore() error {
 	if p.file == nil {
 		return nil
 	}
 	if p.inPlace() {
-		return p.write()
+		return p.Write()
 	}
 	_ = p.file.Close() // nobody finds it any more
 	p.file = nil
-	return p.replace(nil)
+	return p.Replace(nil)
 }
 
-// write writes the number of the process.
-func (p *pidFile) write() error {
+// Write writes the number of the process.
+func (p *File) Write() error {
 	if p.file == nil {
 		return nil
 	}
@@ -150,16 +153,16 @@ func (p *pidFile) write() error {
 	return nil
 }
 
-// release lets the next process take the file, while this one drains.
-func (p *pidFile) release() {
+// Release lets the next process take the file, while this one drains.
+func (p *File) Release() {
 	if p.file != nil {
 		_ = flock(p.file, syscall.LOCK_UN)
 	}
 }
 
-// remove removes the file unless it is another process's by now. Where the process may not write the folder any more
+// Remove removes the file unless it is another process's by now. Where the process may not write the folder any more
 // it empties the file.
-func (p *pidFile) remove() {
+func (p *File) Remove() {
 	if p.file == nil {
 		return
 	}
@@ -176,7 +179,7 @@ func (p *pidFile) remove() {
 }
 
 // lock locks the file, and waits for those that only look.
-func (p *pidFile) lock() error {
+func (p *File) lock() error {
 	begun := time.Now()
 	for {
 		err := flock(p.file, syscall.LOCK_EX)
@@ -188,7 +191,7 @@ func (p *pidFile) lock() error {
 }
 
 // inPlace reports whether the path leads to the file that is open.
-func (p *pidFile) inPlace() bool {
+func (p *File) inPlace() bool {
 	now, err := os.Stat(p.path)
 	if err != nil {
 		return false

@@ -1,4 +1,4 @@
-package process
+package pidfile
 
 import (
 	"errors"
@@ -16,12 +16,12 @@ func TestPIDFile_oneAtATime(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pid")
 	for range 5 {
 		var all sync.WaitGroup
-		var taken atomic.Pointer[pidFile]
+		var taken atomic.Pointer[File]
 		for range 8 {
 			all.Go(func() {
-				p, err := takePIDFile(path)
+				p, err := Take(path)
 				switch {
-				case err == nil && p.write() != nil:
+				case err == nil && p.Write() != nil:
 					t.Error("it cannot be written")
 				case err == nil && taken.Swap(p) != nil:
 					t.Error("two have it")
@@ -40,7 +40,7 @@ func TestPIDFile_oneAtATime(t *testing.T) {
 		if err != nil || i.PID != os.Getpid() || i.Ended() {
 			t.Errorf("found %v %v", i, err)
 		}
-		p.remove()
+		p.Remove()
 		if _, err := os.Stat(path); err == nil {
 			t.Fatal("it is still there")
 		}
@@ -57,7 +57,7 @@ func TestPIDFile_refuses(t *testing.T) {
 		pipe: "not a regular file", os.DevNull: "not a regular file", dir: "pid_file: ",
 		filepath.Join(dir, "none", "pid"): "no such file",
 	} {
-		if _, err := takePIDFile(path); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Take(path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
 	}
@@ -66,8 +66,8 @@ func TestPIDFile_refuses(t *testing.T) {
 // A file that a script has removed or replaced is not the process's to remove.
 func TestPIDFile_replaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pid")
-	p, err := takePIDFile(path)
-	if err != nil || p.write() != nil {
+	p, err := Take(path)
+	if err != nil || p.Write() != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path+".new", []byte("1\n"), 0o600); err != nil {
@@ -76,7 +76,7 @@ func TestPIDFile_replaced(t *testing.T) {
 	if err := os.Rename(path+".new", path); err != nil {
 		t.Fatal(err)
 	}
-	p.remove()
+	p.Remove()
 	if text, err := os.ReadFile(path); err != nil || string(text) != "1\n" {
 		t.Errorf("%q %v", text, err)
 	}
@@ -85,18 +85,18 @@ func TestPIDFile_replaced(t *testing.T) {
 // A process that looks whether the file is taken does not keep it from being removed.
 func TestPIDFile_lookedAtMeanwhile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pid")
-	p, err := takePIDFile(path)
-	if err != nil || p.write() != nil {
+	p, err := Take(path)
+	if err != nil || p.Write() != nil {
 		t.Fatal(err)
 	}
-	p.release()
+	p.Release()
 	looks, err := os.Open(path)
 	if err != nil || flock(looks, syscall.LOCK_SH) != nil {
 		t.Fatal(err)
 	}
 	removed := make(chan struct{})
 	go func() {
-		p.remove()
+		p.Remove()
 		close(removed)
 	}()
 	_ = looks.Close()
