@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -572,5 +573,48 @@ func TestUpgrade_takenBack(t *testing.T) {
 	hold.Close()
 	if code := s.Stop(); code != 0 {
 		t.Errorf("it ended with %d", code)
+	}
+}
+
+// One of the two is killed at a drawn moment, from when the new process has the sockets: the other one serves, by the
+// names of both. EDGE_SOAK=1 does it a hundred times.
+func TestUpgrade_killed(t *testing.T) {
+	rounds := 4
+	if os.Getenv("EDGE_SOAK") != "" {
+		rounds = 100
+	}
+	end := make(chan struct{})
+	origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-end }))
+	defer origin.Close()
+	defer close(end)
+	for round := range rounds {
+		s := serve(t, 2, fmt.Sprintf("[[routes]]\npattern = \"/slow\"\ndest = %q\n", origin.URL))
+		hold, err := net.Dial("tcp", s.addrs[0]) // the request keeps the old process until the end
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hold.Close()
+		fmt.Fprint(hold, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+		s.Signal(syscall.SIGUSR2)
+		next, err := strconv.Atoi(s.WaitLine(`(?s)"msg":"upgrading".*"msg":"starting".*?"pid":(\d+)`)[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		dead, lives := s.PID(), next
+		if round%2 == 0 {
+			dead, lives = next, s.PID()
+		}
+		<-time.After(time.Duration(rand.IntN(30_000)) * time.Microsecond)
+		if err := syscall.Kill(dead, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		named := func() bool { return s.serving() == lives }
+		testutil.Eventually(t, testutil.Patience, named, "round %d: the pid file names process %d", round, lives)
+		for range 4 {
+			if err := s.answers(); err != nil {
+				t.Errorf("round %d: %v", round, err)
+			}
+		}
+		s.end()
 	}
 }
