@@ -65,7 +65,7 @@ const (
 // InForce is the configuration that holds.
 type InForce struct {
 	File    string    `json:"file,omitempty" doc:"The file it was read from; none: the process has no file."`
-	Version int       `json:"version" doc:"1 since the start, one more with each reload."`
+	Version int       `json:"version" doc:"1 since the start; files that have changed get the next one."`
 	Applied time.Time `json:"applied"`
 }
 

@@ -67,9 +67,7 @@ func TestOperate(t *testing.T) {
 		{"enable api/127.0.0.1:2", "serving 3 0"},
 		{"log debug --for 1h", "the level debug until"},
 		{"status", "log debug until"},
-		{"reload", "the configuration was applied, version 2"},
-		{"reload --json", `"version": 3`},
-		{"status", "version 3, applied"},
+		{"reload", "the configuration was applied, version 1"}, // it is the same one
 		{"status --live", ""},
 	} {
 		code, out := e.tell(t, strings.Fields(s.args)...)
@@ -88,6 +86,15 @@ func TestOperate(t *testing.T) {
 	} {
 		if code, out := e.tell(t, strings.Fields(args)...); code == 0 || !strings.Contains(out, want) {
 			t.Errorf("%s: %d, want %q:\n%s", args, code, want, out)
+		}
+	}
+	more := fmt.Appendf(nil, operated+"[[routes]]\npattern = \"/more\"\ndest = \"status:200\"\n", socket)
+	if err := os.WriteFile(e.file, more, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range [][2]string{{"reload --json", `"version": 2`}, {"status", "version 2, applied"}} {
+		if code, out := e.tell(t, strings.Fields(s[0])...); code != 0 || !strings.Contains(out, s[1]) {
+			t.Errorf("%s after a change: %d, want %q:\n%s", s[0], code, s[1], out)
 		}
 	}
 	c.Close() // it would be waited for
