@@ -125,11 +125,12 @@ func (f *front) listeners() {
 
 // limits writes the times of a listener.
 func (f *front) limits(b *plan.Block) {
-	for word, key := range map[string]string{"http-request": "limits.header_timeout",
-		"http-keep-alive": "limits.idle_timeout"} {
-		if l := f.s.find("timeout", word); l != nil {
+	for _, row := range []struct{ word, key string }{
+		{"http-request", "limits.header_timeout"}, {"http-keep-alive", "limits.idle_timeout"},
+	} {
+		if l := f.s.find("timeout", row.word); l != nil {
 			if d, ok := parseTime(l.word(2)); ok {
-				b.Set(key, plan.Duration(d), l.at)
+				b.Set(row.key, plan.Duration(d), l.at)
 			}
 		}
 	}
