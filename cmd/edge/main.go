@@ -110,7 +110,6 @@ func newRoot() *cobra.Command {
 	root.AddCommand(newRun(), newCheck(), newExplain(), newDiff(), newReload(), newRollback(), newUpgrade(), newStop(),
 		newStatus(), newProxy(), newImport(), newSchema(), newDemo(), newBench(), newDoctor(), newVersion())
 	root.AddCommand(adminCommands()...)
-	root.AddCommand(adminCommands()...)
 	complete(root)
 	return root
 }
