@@ -26,6 +26,7 @@ type image struct {
 	env        []string
 	ports      []string
 	entry, cmd []string
+	health     []string
 }
 
 func readDockerfile(t *testing.T) image {
@@ -68,6 +69,9 @@ func readDockerfile(t *testing.T) image {
 			i.env = append(i.env, rest)
 		case "EXPOSE":
 			i.ports = strings.Fields(rest)
+		case "HEALTHCHECK":
+			_, rest, _ = strings.Cut(rest, " CMD ")
+			i.health = list()
 		case "ENTRYPOINT":
 			i.entry = list()
 		case "CMD":
@@ -186,6 +190,9 @@ func TestImage(t *testing.T) {
 		if status, body := s.get(url); status != "200" || !strings.Contains(body, "<html") {
 			t.Errorf("%s: %s %s", url, status, body)
 		}
+	}
+	if !slices.Equal(i.health, append(slices.Clone(i.entry), "status", "--live")) {
+		t.Errorf("HEALTHCHECK %q", i.health)
 	}
 	if uid := s.status("Uid"); os.Geteuid() == 0 && !strings.HasPrefix(uid, "65532\t65532\t65532\t65532") {
 		t.Errorf("it runs as %s", uid)
