@@ -4,6 +4,6 @@ if [ -d /run/systemd/system ]; then
 	if [ "$1" = new ]; then
 		systemctl enable --now edge.service || echo "edge: it did not start: journalctl -u edge says why"
 	elif systemctl --quiet is-active edge.service; then
-		echo "edge: the program of before still serves; systemctl restart edge starts the new one"
+		echo "edge: the program of before still serves; edge upgrade starts the new one and loses no request"
 	fi
 fi

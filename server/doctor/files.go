@@ -152,7 +152,7 @@ func (e *exam) binary() {
 		return
 	}
 	if now, err := e.Sum(e.Path(to)); err == nil && now != runs {
-		e.find(Note, []string{"systemctl restart edge"}, "process %d runs the program that %s was before an update",
+		e.find(Note, []string{"edge upgrade"}, "process %d runs the program that %s was before an update",
 			e.running, to)
 	}
 }
