@@ -71,8 +71,12 @@ func (s *service) begin(env ...string) {
 
 // end kills all processes of s: those that a test leaves hold the pipe to it.
 func (s *service) end() {
+	pids := []int{s.serving()}
 	for _, m := range regexp.MustCompile(`"pid":(\d+)`).FindAllStringSubmatch(s.Output(), -1) {
 		pid, _ := strconv.Atoi(m[1])
+		pids = append(pids, pid)
+	}
+	for _, pid := range pids {
 		if dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid)); err == nil && strings.HasPrefix(dir, s.dir) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
