@@ -17,6 +17,7 @@ import (
 	"github.com/edge-proxy/edge/internal/cgroup"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process/rotate"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -132,10 +133,10 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 		_ = s.Stop() // the first error is the one to report
 		return err
 	}
-	logs := beginRotation(&p)
+	logs := rotate.Begin(rotate.Logs{Config: p.reloads.config, Files: logFiles, Reopen: p.reopenLogs})
 	p.serve()
 	told.ending()
-	logs.end()
+	logs.End()
 	err = s.Stop()
 	tellEnd(s.Registry(), time.Since(begun), o.Stats || slog.Default().Enabled(context.Background(), slog.LevelDebug))
 	return err
