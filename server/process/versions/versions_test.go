@@ -177,7 +177,7 @@ func TestStore_badFolder(t *testing.T) {
 
 // Whatever is added and limited: the bounds hold, numbers rise, the newest stays, the folder has what the Store has.
 func TestStore_againstItsBounds(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(10) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		o := Options{Dir: t.TempDir(), Most: 1 + r.IntN(5), Bytes: 1 + r.IntN(50)}
 		s := open(t, o)
