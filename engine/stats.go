@@ -79,27 +79,19 @@ func (e *Engine) Stats() Stats {
 // surveySlots is how many slots a Survey looks at in one tick.
 const surveySlots = 4096
 
-// Survey calls f for each accepted connection that is open, with its Handler, on its reactor, one reactor after the
-// other. It returns when f has seen all, or the Engine has stopped. f must return at once. Not for reactors.
+// Survey calls f for each connection that was accepted and is open, with its Handler, on its reactor, one reactor after
+// the other. It returns when f has seen all, or the Engine has stopped. f must return at once. Not for reactors.
 func (e *Engine) Survey(f func(c *Conn, h Handler)) {
 	for _, r := range e.reactors {
-		for from, more := 0, true; more; from += surveySlots {
-			if r.call(func() error { more = survey(r, from, f); return nil }) != nil {
+		for next, more := 0, true; more; more = next > 0 {
+			if r.call(func() error {
+				next = Accepted(r, next, surveySlots, func(c *Conn, _ *Listener, h Handler) { f(c, h) })
+				return nil
+			}) != nil {
 				return
 			}
 		}
 	}
-}
-
-// survey is Survey for the slots of one tick. It reports whether there are more.
-func survey(r *Reactor, from int, f func(c *Conn, h Handler)) (more bool) {
-	to := min(from+surveySlots, len(r.slots))
-	for i := from; i < to; i++ {
-		if c := r.slots[i].conn; c != nil && c.listener != nil && c.state < closed {
-			f(c, c.handler)
-		}
-	}
-	return to < len(r.slots)
 }
 
 // OffloadStats returns the counters of the pool, OffloadRefused and OffloadPanics of Stats: no reactor has them. Safe
