@@ -22,6 +22,7 @@ func release() {
 	}
 	defer maps.Close() //nolint:errcheck // it was read
 	var from, to uintptr
+	var clean [][]byte
 	for lines := bufio.NewScanner(maps); lines.Scan(); {
 		line := lines.Text()
 		if f, t, ok := readOnly(line); ok {
@@ -34,9 +35,11 @@ func release() {
 		if to > from {
 			// SAFETY: the kernel has just named the mapping, and nothing of it differs from its file: a page that is
 			// dropped has the same bytes when it is read again. The program's file is mapped until its end.
-			pages := unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&from))), to-from)
-			_ = unix.Madvise(pages, unix.MADV_DONTNEED)
+			clean = append(clean, unsafe.Slice((*byte)(*(*unsafe.Pointer)(unsafe.Pointer(&from))), to-from))
 		}
+	}
+	for _, pages := range clean { // at the end: reading the list needs most of them
+		_ = unix.Madvise(pages, unix.MADV_DONTNEED)
 	}
 }
 
