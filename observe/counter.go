@@ -64,7 +64,7 @@ type Registry struct {
 	families map[string]*family
 	order    []*family // all of them by name; nil: it is to be made again
 	sources  []Source
-	count    int       // series in all families
+	count    int // series in all families
 }
 
 // family is all series of one name. Guarded by Registry.mu.

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,7 +50,7 @@ func takeOver(cfg *config.Config, ask bool, p *program) (*successor, *pidfile.Fi
 	}
 	side := handover.Join(c, upgrade.HelloBody{
 		Build: p.build(), PID: os.Getpid(), Free: freeDescriptors(),
-		Reactors: cmpOr(cfg.Global.WorkerThreads, runtime.GOMAXPROCS(0)),
+		Reactors: cmp.Or(cfg.Global.WorkerThreads, runtime.GOMAXPROCS(0)),
 	}, upgrade.Times{})
 	legacy, err := side.Inherit()
 	if err != nil {
@@ -57,13 +58,6 @@ func takeOver(cfg *config.Config, ask bool, p *program) (*successor, *pidfile.Fi
 	}
 	side.Step("loading the configuration")
 	return &successor{side, legacy}, pidfile.Inherited(cfg.Global.PIDFile), nil
-}
-
-func cmpOr(a, b int) int {
-	if a != 0 {
-		return a
-	}
-	return b
 }
 
 // channelBefore returns the channel to the process before; nil: there is none to be.
