@@ -118,7 +118,7 @@ func TestRun_superviseKeepsDescriptors(t *testing.T) {
 		t.Errorf("%s", limits)
 	}
 	p.WaitLine(`"msg":"few file descriptors.*"limit":(999|1000)`)
-	if code := p.Stop(); code != 0 { // killed, the parent would leave its child behind
+	if code := p.Stop(); code != 0 { // killed, the parent would leave its child running
 		t.Errorf("exit code %d", code)
 	}
 }
