@@ -19,14 +19,22 @@ type offer struct {
 	terms    upgrade.OfferBody
 	manifest *os.File
 	secrets  *os.File
-	sockets  []int // copies
+	pid      *os.File // the pid file, which stays with this process; nil: there is none
+	sockets  []int    // copies
 	timeout  time.Duration
 	grace    time.Duration
 	server   *server.Server
 	names    func(mine bool) // takes the names back, or gives them up
 }
 
-func (o *offer) files() []int { return []int{int(o.manifest.Fd()), int(o.secrets.Fd())} }
+// files returns what o.terms.Files names.
+func (o *offer) files() []int {
+	fds := []int{int(o.manifest.Fd()), int(o.secrets.Fd())}
+	if o.pid != nil {
+		fds = append(fds, int(o.pid.Fd()))
+	}
+	return fds
+}
 
 func (o *offer) close() {
 	_ = o.manifest.Close()

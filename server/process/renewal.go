@@ -193,6 +193,9 @@ func (p *running) openOffer() (*offer, error) {
 		terms: upgrade.OfferBody{Give: upgrade.GiveIdle, Sockets: len(fds), Conns: p.server.Conns(),
 			Files: []string{upgrade.ManifestFile, upgrade.SecretsFile}},
 	}
+	if o.pid = p.pid.Descriptor(); o.pid != nil {
+		o.terms.Files = append(o.terms.Files, pidFileName)
+	}
 	var secrets upgrade.Secrets
 	for _, k := range p.server.TicketKeys() {
 		secrets.TicketKeys = append(secrets.TicketKeys, k[:])

@@ -91,8 +91,13 @@ func (p *File) take() error {
 }
 
 // Replace puts a file of this process in the place of that of the process before, whose copy is before; nil: it gave
-// none. In a folder that this process may not write it writes its number into that one.
+// none. In a folder that this process may not write it writes its number into that one. It takes over before.
 func (p *File) Replace(before *os.File) error {
+	defer func() {
+		if before != nil && p.file != before {
+			_ = before.Close()
+		}
+	}()
 	if p.path == "" {
 		return nil
 	}
@@ -124,6 +129,9 @@ func (p *File) Replace(before *os.File) error {
 	}
 	return nil
 }
+
+// Descriptor returns the open file, for the process that this one hands it to; nil: there is none. It stays p's.
+func (p *File) Descriptor() *os.File { return p.file }
 
 // Restore makes the file that of this process again, after another one had taken it and has ended.
 func (p *File) Restore() error {

@@ -2,6 +2,7 @@ package pidfile
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,4 +105,51 @@ func TestPIDFile_lookedAtMeanwhile(t *testing.T) {
 	if _, err := os.Stat(path); err == nil {
 		t.Error("it is still there")
 	}
+}
+
+// In a folder where it can make no file, a process writes into that of the process before, which does not remove it
+// then.
+func TestPIDFile_handedOver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pid")
+	before, err := Take(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied, err := syscall.Dup(int(before.Descriptor().Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Root may write any folder: what keeps it from making its file is one with that name.
+	hidden := fmt.Sprintf("%s/.pid.%d", filepath.Dir(path), os.Getpid())
+	if err := os.MkdirAll(hidden+"/full", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	p := Inherited(path)
+	if err := p.Replace(os.NewFile(uintptr(copied), path)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, fmt.Appendf(nil, "%d\n", os.Getpid()+1), 0o600); err != nil { // as of another process
+		t.Fatal(err)
+	}
+	before.Remove()
+	if _, err := os.Stat(path); err != nil {
+		t.Fatal("the process before has removed it: ", err)
+	}
+	if err := p.Write(); err != nil {
+		t.Fatal(err)
+	}
+	if p.Remove(); !errors.Is(statOf(path), os.ErrNotExist) {
+		t.Error("it is still there")
+	}
+	if err := os.WriteFile(path, []byte("1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if p = Inherited(path); p.Replace(nil) == nil {
+		t.Error("nothing was handed over, and the file was replaced")
+	}
+}
+
+func statOf(path string) error {
+	_, err := os.Stat(path)
+	return err
 }
