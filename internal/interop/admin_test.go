@@ -76,7 +76,9 @@ backends = [ { address = "127.0.0.1:1", weight = 2, zone = "a" }, { address = "1
 		{"PATCH", "/v1/upstreams/none/backends/127.0.0.1:1", `{"state":"serving"}`, 404},
 		{"PUT", "/v1/log", `{"level":"debug","for":"1h"}`, 200}, {"PUT", "/v1/log", `{"level":"none"}`, 400},
 		{"GET", "/v1/status", "", 200},
-		{"POST", "/v1/reload", "", 200}, {"POST", "/v1/stop", `{"now":true}`, 202},
+		{"GET", "/v1/diff", "", 200}, {"GET", "/v1/versions", "", 200}, {"POST", "/v1/reload", "", 200},
+		{"POST", "/v1/rollback", `{"version":99}`, 404}, {"POST", "/v1/rollback", `{"version":1}`, 200},
+		{"POST", "/v1/stop", `{"now":true}`, 202},
 	} {
 		req, err := http.NewRequest(c.method, "http://edge"+c.path, strings.NewReader(c.body))
 		if err != nil {

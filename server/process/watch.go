@@ -1,13 +1,14 @@
 package process
 
 import (
+	"errors"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 const (
@@ -57,11 +58,14 @@ func (w *watch) use(files *config.Files, cfg *config.Config, before view) {
 	}
 }
 
-// isText reports whether a file holds a text.
+// isText reports whether a file holds a text. What is not a regular file is not read a second time: a pipe would have
+// nothing more, or hold up the process.
 func isText(path string, text []byte) bool {
-	now, err := os.ReadFile(path)
-	return err == nil && string(now) == string(text)
+	now, err := syntax.ReadRegular(path, len(text), errLonger)
+	return errors.Is(err, syntax.ErrNotRegular) || err == nil && string(now) == string(text)
 }
+
+var errLonger = errors.New("the file is longer")
 
 // look returns what the files look like now.
 func (w *watch) look() view {
