@@ -58,6 +58,7 @@ func Run(args []string) (code int, err error) {
 		case sig := <-signals:
 			if sig != syscall.SIGCHLD {
 				_ = syscall.Kill(s.main, sig.(syscall.Signal)) // ESRCH: its end is about to be collected
+				release()
 				continue
 			}
 			s.reap()
