@@ -17,6 +17,7 @@ import (
 
 // No line is lost or written twice while logs are rotated, SIGUSR1 and reloads in between, and both logs in one file.
 func TestRun_rotatesLogs(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	file, log := filepath.Join(dir, "edge.toml"), filepath.Join(dir, "edge.log")
 	text := fmt.Sprintf("http.listen = \"127.0.0.1:0\"\ngrace_period = \"1s\"\nerror_log = %q\n"+

@@ -62,6 +62,7 @@ func (m *supervisor) want(pattern string) {
 // The whole life of a service of Type=notify-reload: ready when it listens, and not before; each reload has its answer,
 // one that fails too; the end has more time as long as it makes progress.
 func TestRun_notify(t *testing.T) {
+	t.Parallel()
 	m := newSupervisor(t)
 	file := filepath.Join(t.TempDir(), "edge.toml")
 	write := func(text string) {

@@ -17,6 +17,7 @@ import (
 
 // The parent hands on a reload and the end, takes little memory, and has the exit code of the service.
 func TestRun_supervise(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "edge.toml")
 	write := func(status int) {
 		text := fmt.Sprintf("http.listen = \"127.0.0.1:0\"\ngrace_period = \"1s\"\n"+
@@ -73,6 +74,7 @@ func resident(t *testing.T, pid int) int {
 // As process 1 of its own namespace it works as in a container: there a signal that is not handled does nothing, and
 // what loses its parent is its child.
 func TestRun_superviseAsProcess1(t *testing.T) {
+	t.Parallel()
 	unshare := []string{"unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"}
 	if os.Geteuid() != 0 {
 		unshare = append(unshare, "--map-root-user")
@@ -106,6 +108,7 @@ func TestRun_superviseAsProcess1(t *testing.T) {
 
 // Go takes the soft limit of descriptors back for its children, and each edge raises its own again.
 func TestRun_superviseKeepsDescriptors(t *testing.T) {
+	t.Parallel()
 	p := testutil.Start(t, testutil.Command{Path: "/bin/sh", Args: []string{"-c",
 		`ulimit -Sn 300 && ulimit -Hn 1000 && exec "$0" run --supervise --set http.listen=127.0.0.1:0`,
 		testutil.Binary(t, "./cmd/edge")}})

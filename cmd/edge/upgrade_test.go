@@ -280,6 +280,7 @@ const slowestMax = 250 * time.Millisecond
 // Upgrades with any change of the number of event loops lose no request of any client, and plain clients keep their
 // connections. EDGE_SOAK=1 does 50 of them, with 300 listeners.
 func TestUpgrade_underLoad(t *testing.T) {
+	t.Parallel()
 	rounds, listeners, clients := 3, 8, 8
 	if os.Getenv("EDGE_SOAK") != "" {
 		rounds, listeners, clients = 50, 300, 64
@@ -308,6 +309,7 @@ func TestUpgrade_underLoad(t *testing.T) {
 
 // Clients of TLS, by HTTP/1 and HTTP/2, lose no request, and resume their sessions with the new process.
 func TestUpgrade_keepsTLS(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	authority := testutil.NewAuthority(t)
 	authority.IssueTo(t, dir, "site", nil, "127.0.0.1")
@@ -370,6 +372,7 @@ func script(t *testing.T, s *service, otherwise string) string {
 
 // Whatever is wrong with the new program: the old process goes on, loses nothing and says why.
 func TestUpgrade_toBadPrograms(t *testing.T) {
+	t.Parallel()
 	s := serve(t, 2, `upgrade_timeout = "1s"`)
 	l := newLoad(t)
 	l.keepAlive(4, func(int) string { return s.addrs[0] })
@@ -426,6 +429,7 @@ func TestUpgrade_toBadPrograms(t *testing.T) {
 
 // What is wrong with the configuration is found before anything is started.
 func TestUpgrade_wrongConfiguration(t *testing.T) {
+	t.Parallel()
 	s := serve(t, 1, "")
 	s.configure(1, "htp = 1")
 	code, out := s.upgrade()
@@ -442,6 +446,7 @@ func TestUpgrade_wrongConfiguration(t *testing.T) {
 // The program that is put in the place of the old one is the new one: by SIGUSR2, by SIGHUP where that is asked for,
 // and by a link.
 func TestUpgrade_changedProgram(t *testing.T) {
+	t.Parallel()
 	s := &service{t: t, dir: t.TempDir()}
 	versions := t.TempDir()
 	whole, err := os.ReadFile(testutil.Binary(t, "./cmd/edge"))
@@ -489,6 +494,7 @@ func TestUpgrade_changedProgram(t *testing.T) {
 
 // Pingora's way: a process with --upgrade takes over, before or after SIGQUIT.
 func TestUpgrade_byNewProcess(t *testing.T) {
+	t.Parallel()
 	s := serve(t, 1, "")
 	s.Signal(syscall.SIGQUIT)
 	s.WaitLine(`"msg":"SIGQUIT: waiting for a process that takes over"`)
@@ -522,6 +528,7 @@ func TestUpgrade_byNewProcess(t *testing.T) {
 
 // SIGQUIT without a process that takes over: it serves on, and says so. The second one of the lines takes five seconds.
 func TestUpgrade_quitWithoutTaker(t *testing.T) {
+	t.Parallel()
 	if os.Getenv("EDGE_SOAK") == "" {
 		t.Skip("EDGE_SOAK=1 waits five seconds")
 	}
@@ -535,6 +542,7 @@ func TestUpgrade_quitWithoutTaker(t *testing.T) {
 
 // The new process is killed while the old one drains: that one takes back sockets, connections and names.
 func TestUpgrade_takenBack(t *testing.T) {
+	t.Parallel()
 	begun, end := make(chan struct{}), make(chan struct{})
 	origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		close(begun)
@@ -583,6 +591,7 @@ func TestUpgrade_takenBack(t *testing.T) {
 // One of the two is killed at a drawn moment, from when the new process has the sockets: the other one serves, by the
 // names of both. EDGE_SOAK=1 does it a hundred times.
 func TestUpgrade_killed(t *testing.T) {
+	t.Parallel()
 	rounds := 4
 	if os.Getenv("EDGE_SOAK") != "" {
 		rounds = 100

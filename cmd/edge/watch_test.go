@@ -16,6 +16,7 @@ const watchedFile = "include = [\"conf.d/*.toml\"]\nhttp.listen = \"127.0.0.1:0\
 // edge run --watch applies what an editor writes, prints what that changes, and goes on with what it has where the file
 // is wrong.
 func TestRun_watch(t *testing.T) {
+	t.Parallel()
 	file := write(t, watchedFile, "/a")
 	p := testutil.Start(t, testutil.Command{
 		Path: testutil.Binary(t, "./cmd/edge"), Args: []string{"run", "--watch", "-c", "edge.toml"},

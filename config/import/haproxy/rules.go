@@ -17,9 +17,9 @@ func (f *front) requestRules(s *section) (closed *line) {
 		if words[0] == "http-request" && l.word(1) == "redirect" {
 			words = words[1:]
 		}
-		cond := slices.IndexFunc(words, func(w string) bool { return w == "if" || w == "unless" })
+		cond := 1 + slices.IndexFunc(words[1:], func(w string) bool { return w == "if" || w == "unless" })
 		tests, known := []test{{}}, true
-		if cond >= 0 {
+		if cond > 0 {
 			tests, known = f.condition(words[cond+1:])
 			if words[cond] == "unless" {
 				known = known && len(tests) == 1 && tests[0].only()
