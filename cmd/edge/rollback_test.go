@@ -93,7 +93,6 @@ func commandsOfRollback(t *testing.T, dir, socket string) {
 
 // A rollback applies the texts of before, of all files, says that the disk differs, and is there after a restart.
 func TestRollback_process(t *testing.T) {
-	t.Parallel()
 	socket, dir := testutil.SocketPath(t), t.TempDir()
 	file, part := filepath.Join(dir, "edge.toml"), filepath.Join(dir, "r.toml")
 	const route = "[[routes]]\nname = \"r\"\npattern = \"%s\"\ndest = \"status:410\"\n"
