@@ -47,9 +47,18 @@ func (e *Engine) Draining() bool { return e.draining.Load() }
 // connections after the present message. What is still open in the last third of grace, each connection at a random
 // moment of its own, is ended if it is idle, and told the time that is left if it is not. What is open after that is
 // closed by Stop. Safe for any goroutine but a reactor's.
-func (e *Engine) Drain(grace time.Duration) bool {
+func (e *Engine) Drain(grace time.Duration) bool { return e.drain(grace, false) }
+
+// DrainSuspended is Drain after Suspend. It does nothing and reports false where Resume came first, however close.
+func (e *Engine) DrainSuspended(grace time.Duration) bool { return e.drain(grace, true) }
+
+func (e *Engine) drain(grace time.Duration, suspended bool) bool {
+	e.mu.Lock() // so that a Resume comes before all of this or after it
+	if suspended && !e.suspended {
+		e.mu.Unlock()
+		return false
+	}
 	e.draining.Store(true)
-	e.mu.Lock()
 	// Those that are suspended are another process's by now.
 	listeners := slices.DeleteFunc(slices.Clone(e.listeners), func(l *Listener) bool { return l.paused.Load() })
 	e.mu.Unlock()

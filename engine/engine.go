@@ -78,6 +78,7 @@ type Engine struct {
 	ended     chan struct{}          // closed when Stop is done
 	mu        sync.Mutex
 	listeners []*Listener // guarded by mu
+	suspended bool        // Suspend was called, and Resume was not after it; guarded by mu
 	watch     watchdog
 }
 

@@ -194,9 +194,12 @@ func (r *Reactor) closeAcceptor(a *acceptor) {
 // waits in the kernel, or is accepted by another process that has the same sockets. Listeners that close are left
 // alone. Drain leaves suspended listeners alone too. Safe for any goroutine but a reactor's.
 func (e *Engine) Suspend(all ...*Listener) {
+	e.mu.Lock()
+	e.suspended = true
 	for _, l := range all {
 		l.paused.Store(true)
 	}
+	e.mu.Unlock()
 	e.onSockets(all, func(a *acceptor, r *Reactor) error { a.suspend(r); return nil }) //nolint:errcheck // see Stop
 }
 
@@ -204,13 +207,16 @@ func (e *Engine) Suspend(all ...*Listener) {
 // have changed, and what waits is accepted. A Drain that is under way ends early, and Draining is false. Giving ends.
 // An error says of which sockets that failed, which stay suspended. Safe for any goroutine but a reactor's.
 func (e *Engine) Resume(all ...*Listener) error {
-	e.draining.Store(false)
 	if g := e.giving.Load(); g != nil {
 		g.End()
 	}
+	e.mu.Lock()
+	e.suspended = false
+	e.draining.Store(false)
 	for _, l := range all {
 		l.paused.Store(false)
 	}
+	e.mu.Unlock()
 	return e.onSockets(all, (*acceptor).resume)
 }
 

@@ -232,11 +232,33 @@ func (h *Handover) of(sockets []int) (all []*listener) {
 	return all
 }
 
-// CloseOthers closes the addresses that are not suspended, as a reload does: no other process serves them.
+// Drain is Server.Drain after Suspend: another process serves, so nobody has to hear that registrations are withdrawn.
+// Resume ends it, and Drain reports false; where Resume came first it does nothing.
+func (h *Handover) Drain(grace time.Duration) bool {
+	s := h.server
+	s.mu.Lock()
+	if !h.suspended {
+		s.mu.Unlock()
+		return false
+	}
+	if s.state == serving {
+		s.state = draining
+	}
+	registrations := s.present.takeRegistrations()
+	s.mu.Unlock()
+	s.withdraw(registrations, atOnce)
+	return s.engine.DrainSuspended(grace)
+}
+
+// CloseOthers closes the addresses that are not suspended, as a reload does: no other process serves them. After Resume
+// it does nothing.
 func (h *Handover) CloseOthers() {
 	s := h.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !h.suspended {
+		return
+	}
 	for _, l := range s.present.listeners {
 		if !l.open.Suspended() {
 			s.closeListener(l)

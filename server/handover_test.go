@@ -289,6 +289,10 @@ func TestHandover_takenBack(t *testing.T) {
 	if <-over {
 		t.Error("drained, with open connections")
 	}
+	old.Handover().CloseOthers() // what begins too late changes nothing
+	if old.Handover().Drain(time.Minute) {
+		t.Error("drained, after Resume")
+	}
 	if n := old.Handover().TakeBack(sent); n != 1 {
 		t.Errorf("%d taken back", n)
 	}

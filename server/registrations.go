@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -123,11 +124,13 @@ func (s *Server) withdrawOthers(b *build) error {
 func (s *Server) takeRegistrations() []*registration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []*registration
-	for _, r := range s.present.registrations {
-		all = append(all, r)
-	}
-	s.present.registrations = nil
+	return s.present.takeRegistrations()
+}
+
+// takeRegistrations is that of Server. Server.mu is held.
+func (g *generation) takeRegistrations() []*registration {
+	all := slices.Collect(maps.Values(g.registrations))
+	g.registrations = nil
 	return all
 }
 

@@ -316,17 +316,16 @@ var atOnce = func() chan struct{} {
 // it short.
 func (s *Server) Drain(grace time.Duration) bool {
 	s.mu.Lock()
+	if s.handover.suspended {
+		s.mu.Unlock()
+		return s.handover.Drain(grace)
+	}
 	if s.state == serving {
 		s.state = draining
 	}
-	cut := s.stopping
-	if s.handover.suspended { // another process serves: nobody has to hear of anything, and Resume may take this back
-		cut = atOnce
-	} else {
-		s.endOnce.Do(func() { close(s.ending) }) // a reload gives up
-	}
+	s.endOnce.Do(func() { close(s.ending) }) // a reload gives up
 	s.mu.Unlock()
-	s.withdraw(s.takeRegistrations(), cut)
+	s.withdraw(s.takeRegistrations(), s.stopping)
 	return s.engine.Drain(grace)
 }
 

@@ -109,7 +109,7 @@ func (g *gift) give() {
 			giving.Took(len(batch))
 		}
 	}()
-	g.whole = g.offer.server.Drain(g.offer.grace)
+	g.whole = h.Drain(g.offer.grace)
 	last := connsOf(giving.End())
 	cancel()
 	patience := time.AfterFunc(feedTime, g.stop)
@@ -172,19 +172,10 @@ func (g *gift) Resume(conns []handover.Conn, why error) {
 		g.offer.names(true) // it may have taken them before it said that it serves
 		return
 	}
-	for given := false; !given; {
-		select {
-		case <-g.drained:
-			given = true
-		case <-time.After(resumePause): // the drain may have begun after Resume
-			_ = h.Resume() // it was reported above
-		}
-	}
+	<-g.drained
 	g.offer.names(true)
 	g.attempt.of.add(turn{pid: os.Getpid(), err: why})
 }
-
-const resumePause = 20 * time.Millisecond
 
 // ended is called after the hand-over, which failed with err, or did not.
 func (g *gift) ended(err error) {
