@@ -34,20 +34,27 @@ dest = "status:204"
 backends = [ { address = "127.0.0.1:1" }, { address = "127.0.0.1:2", weight = 3 } ]
 `
 
+// idleClient opens a connection to addr, has one request answered, and keeps the connection until the test ends.
+func idleClient(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // Each command does with the process what it says, and prints it for people and for programs.
 func TestOperate(t *testing.T) {
 	socket := testutil.SocketPath(t)
 	e := start(t, operated, socket)
 	e.WaitLine(`"section":"admin"`)
-	c, err := net.Dial("tcp", e.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	if _, err := c.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
+	c := idleClient(t, e.addr)
 	pid := strconv.Itoa(e.PID())
 	for _, s := range []struct{ args, want string }{
 		{"status", "runs as process " + pid + " since"},
@@ -190,15 +197,7 @@ func TestOperate_overTCP(t *testing.T) {
 func TestOperate_whileItDrains(t *testing.T) {
 	socket := testutil.SocketPath(t)
 	e := start(t, "grace_period = \"20s\"\n"+operated, socket)
-	c, err := net.Dial("tcp", e.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-	if _, err := c.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
+	idleClient(t, e.addr)
 	if code, out := e.tell(t, "status", "--json"); code != 0 || !strings.Contains(out, `"connections": 1`) {
 		t.Errorf("%d %s", code, out)
 	}

@@ -8,41 +8,31 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 // supervisor is what systemd is to a service of Type=notify: the reader of NOTIFY_SOCKET.
 type supervisor struct {
-	t    *testing.T
-	conn *net.UnixConn
-	env  string
+	t      *testing.T
+	socket *testutil.NotifySocket
+	env    string
 }
 
 func newSupervisor(t *testing.T) *supervisor {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "notify")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return &supervisor{t, conn, "NOTIFY_SOCKET=" + path}
+	socket := testutil.ListenNotify(t)
+	return &supervisor{t, socket, "NOTIFY_SOCKET=" + socket.Path}
 }
 
 // next returns the next datagram.
 func (m *supervisor) next() string {
 	m.t.Helper()
-	if err := m.conn.SetReadDeadline(time.Now().Add(testutil.Patience)); err != nil {
-		m.t.Fatal(err)
+	text := m.socket.Next(testutil.Patience)
+	if text == "" {
+		m.t.Fatal("nothing is heard")
 	}
-	text := make([]byte, 4096)
-	n, err := m.conn.Read(text)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	return string(text[:n])
+	return text
 }
 
 // want wants the next datagram to match a pattern, repeated statuses aside.

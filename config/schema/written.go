@@ -30,13 +30,7 @@ type writer struct{ out bytes.Buffer }
 
 // table renders n, which stands at p; nil: below a value, where keys are names that the user has chosen.
 func (w *writer) table(n *syntax.Node, p *place, hide bool) {
-	w.out.WriteByte('{')
-	for i, c := range n.Children {
-		if i > 0 {
-			w.out.WriteByte(',')
-		}
-		w.text(c.Key)
-		w.out.WriteByte(':')
+	w.object(n, func(c *syntax.Node) {
 		switch at := childOf(p, c.Key); {
 		case p == nil:
 			w.value(c, nil, hide || namesSecret(c.Key))
@@ -45,8 +39,7 @@ func (w *writer) table(n *syntax.Node, p *place, hide bool) {
 		default:
 			w.value(c, at, hide)
 		}
-	}
-	w.out.WriteByte('}')
+	})
 }
 
 // childOf returns the place of a key; nil below values.
@@ -86,6 +79,17 @@ func (w *writer) value(n *syntax.Node, p *place, hide bool) {
 
 // named renders the entries of a section of that shape, whose names are no keys.
 func (w *writer) named(n *syntax.Node, p *place, hide bool) {
+	w.object(n, func(c *syntax.Node) {
+		if c.Kind == syntax.KindTable {
+			w.table(c, p, hide)
+		} else {
+			w.value(c, nil, true)
+		}
+	})
+}
+
+// object renders the keys of n, and their values by value.
+func (w *writer) object(n *syntax.Node, value func(c *syntax.Node)) {
 	w.out.WriteByte('{')
 	for i, c := range n.Children {
 		if i > 0 {
@@ -93,11 +97,7 @@ func (w *writer) named(n *syntax.Node, p *place, hide bool) {
 		}
 		w.text(c.Key)
 		w.out.WriteByte(':')
-		if c.Kind == syntax.KindTable {
-			w.table(c, p, hide)
-		} else {
-			w.value(c, nil, true)
-		}
+		value(c)
 	}
 	w.out.WriteByte('}')
 }

@@ -3,7 +3,6 @@ package process
 import (
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,35 +18,22 @@ import (
 
 // supervisor is the other end of NOTIFY_SOCKET.
 type supervisor struct {
-	t    *testing.T
-	conn *net.UnixConn
+	t      *testing.T
+	socket *testutil.NotifySocket
 }
 
 func newSupervisor(t *testing.T) *supervisor {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "notify")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	t.Setenv("NOTIFY_SOCKET", path)
+	socket := testutil.ListenNotify(t)
+	t.Setenv("NOTIFY_SOCKET", socket.Path)
 	t.Setenv("WATCHDOG_PID", "")
-	return &supervisor{t, conn}
+	return &supervisor{t, socket}
 }
 
 // hear returns the next datagram; "" when none comes within a time.
 func (m *supervisor) hear(within time.Duration) string {
 	m.t.Helper()
-	if err := m.conn.SetReadDeadline(time.Now().Add(within)); err != nil {
-		m.t.Fatal(err)
-	}
-	text := make([]byte, 4096)
-	n, err := m.conn.Read(text)
-	if err != nil {
-		return ""
-	}
-	return string(text[:n])
+	return m.socket.Next(within)
 }
 
 // until returns the first datagram that has a text in it.
