@@ -7,6 +7,7 @@ import (
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/proxy/grpc"
+	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
@@ -172,11 +173,13 @@ func (x *Exchange) retry(code session.Code, f *Fault, cause error) bool {
 			return false
 		}
 	case session.Truncated, session.WentAway, session.Aborted:
-		if (!a.repeats(x, retry.Reset) || !a.another(x, never, false)) && !a.failOverAfter(x, retry.Reset) {
+		if (!a.repeats(x, retry.Reset) || !a.another(x, meter.AfterReset, never, false)) &&
+			!a.failOverAfter(x, retry.Reset) {
 			return false
 		}
 	case session.Timeout:
-		if (!a.repeats(x, retry.Timeout) || !a.another(x, 0, false)) && !a.failOverAfter(x, retry.Timeout) {
+		if (!a.repeats(x, retry.Timeout) || !a.another(x, meter.AfterTimeout, 0, false)) &&
+			!a.failOverAfter(x, retry.Timeout) {
 			return false
 		}
 	default:
@@ -238,7 +241,7 @@ func (a *attempt) replaced(x *Exchange, s session.Stream, h *message.Head, end b
 		return false
 	}
 	was := *a
-	if !a.another(x, x.local.notBefore(h), false) {
+	if !a.another(x, reasonOf(x, int(h.Status)), x.local.notBefore(h), false) {
 		return false
 	}
 	was.backend.Failed(r)
@@ -267,6 +270,17 @@ func (a *attempt) assess(x *Exchange, h *message.Head, end bool) (is assessment)
 		is = assessment{failure: grpc.Failed(status), bad: status == grpc.Unavailable, repeated: on.Call(status)}
 	}
 	return is
+}
+
+// reasonOf returns why x is tried again after an answer with status.
+func reasonOf(x *Exchange, status int) meter.Retry {
+	switch {
+	case x.call.form != grpc.None:
+		return meter.AfterGRPC
+	case status < 500:
+		return meter.After4xx
+	}
+	return meter.After5xx
 }
 
 // throwAway gives up an answer whose head h has come on s. over: nothing of the exchange is left.
@@ -348,7 +362,7 @@ func (a *attempt) next(x *Exchange) bool {
 		return false
 	}
 	refusing, members := u.Options().Backends.Refusing()
-	return a.another(x, never, freeToMove(refusing, members))
+	return a.another(x, meter.AfterConnect, never, freeToMove(refusing, members))
 }
 
 // freeToMove reports whether requests that could not be sent to the members that refuse go to others without a budget.
@@ -377,7 +391,7 @@ func (a *attempt) afterRefusal(x *Exchange) bool {
 		x.pick.Tried.Add(a.backend.Slot())
 		a.aim = nextBackend
 	}
-	x.local.stats.Retries++
+	a.count(x, meter.AfterRefusedStream)
 	return true
 }
 
@@ -389,13 +403,14 @@ func (a *attempt) afterLoss(x *Exchange) bool {
 		return false
 	}
 	if !a.reused {
-		return a.another(x, never, false)
+		return a.another(x, meter.AfterReset, never, false)
 	}
 	if !a.mayRetry(x) {
 		return false
 	}
 	a.aim = sameAddress
-	a.count(x)
+	x.retries++
+	a.count(x, meter.AfterReset)
 	return true
 }
 
@@ -433,9 +448,10 @@ func (a *attempt) failOverAfter(x *Exchange, cause retry.Cause) bool {
 // never as the pause of another says that no member is asked twice.
 const never = -1
 
-// another aims at a member that was not tried. Where there is none it aims at any one, after a pause of after or more,
-// unless that is never. It reports false where nothing is left, or where the budget is empty; free is without it.
-func (a *attempt) another(x *Exchange, after time.Duration, free bool) bool {
+// another aims at a member that was not tried, because of why. Where there is none it aims at any one, after a pause of
+// after or more, unless that is never. It reports false where nothing is left, or where the budget is empty; free is
+// without it.
+func (a *attempt) another(x *Exchange, why meter.Retry, after time.Duration, free bool) bool {
 	x.pick.Tried.Add(a.backend.Slot())
 	before := x.retrying
 	if !a.mayRetry(x) {
@@ -458,14 +474,17 @@ func (a *attempt) another(x *Exchange, after time.Duration, free bool) bool {
 		x.pick.Tried.Reset()
 		a.aim, a.pause = nextBackend, max(after, retry.Pause(x.retries, rand.Uint64()))
 	}
-	a.count(x)
+	x.retries++
+	a.count(x, why)
 	return true
 }
 
 // count counts a retry.
-func (a *attempt) count(x *Exchange) {
-	x.retries++
+func (a *attempt) count(x *Exchange, why meter.Retry) {
 	x.local.stats.Retries++
+	if m := a.up.meter; m != nil {
+		m.CountRetry(x.local.reactor.Index(), why)
+	}
 }
 
 // mayRetry has x counted among the retries that are under way, until it ends. It reports false where there are as many

@@ -111,6 +111,12 @@ func TestServer_retries(t *testing.T) {
 		t.Errorf("a try took %v", took)
 	}
 	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, "edge_retries_denied_total") == 5 })
+	if n := counter(s, "edge_retries_total", "timeout"); n < 1 || n > 2 {
+		t.Errorf("%v retries after a try that took too long", n)
+	}
+	if n := counter(s, "edge_retries_total", "5xx"); n < 3+9 {
+		t.Errorf("%v retries after an answer", n)
+	}
 }
 
 // wantGauges fails unless so many backends of the upstream all are up, of so much weight, after so many ejections.

@@ -210,18 +210,18 @@ const (
 // Phases is how many there are.
 const Phases = int(phases)
 
-// Upstream counts durations of the requests of an upstream. Each reactor counts for itself.
+// Upstream counts durations of the requests of an upstream, and its retries. Each reactor counts for itself.
 type Upstream struct {
 	Number int32
 	meters *Meters
 	local  []upstreamLocal // by Reactor.Index
 }
 
-// upstreamLocal is what an upstream has counted on one reactor. Owned by its reactor.
+// upstreamLocal is what an upstream has counted on one reactor. Owned by its reactor. It fills whole cache lines.
 type upstreamLocal struct {
 	touched bool // as that of a routeLocal
 	phases  [Phases]Histogram
-	_       [56]byte
+	retries [Retries]uint64
 }
 
 // Upstream makes a counter with a number of its own.
@@ -251,5 +251,5 @@ func (u *Upstream) take(reactor int, into []Delta) []Delta {
 	for p := range l.phases {
 		into = l.phases[p].take(into, u.Number, uint32(p)*keysPerHistogram)
 	}
-	return into
+	return u.takeRetries(reactor, into)
 }

@@ -72,6 +72,7 @@ type model struct {
 	want, got map[cell]uint64
 	times     [2]Histogram // wanted, got
 	phases    [2]Histogram
+	retries   [2][Retries]uint64
 }
 
 // take takes at most n routes and upstreams.
@@ -79,7 +80,10 @@ func (m *model) take(reactor, n int) (done bool) {
 	all, done := m.m.Take(reactor, nil, n)
 	for _, d := range all {
 		key, timed := d.Duration()
+		why, again := d.Retry()
 		switch p, inPhase := d.Phase(); {
+		case d.Of == m.up.Number && again:
+			m.retries[1][why] += d.N
 		case d.Of == m.up.Number && p == Body:
 			m.phases[1].Merge(inPhase, d.N)
 		case d.Of == m.up.Number:
@@ -109,6 +113,11 @@ func (m *model) count(r *Route, reactor, listener int) {
 	if rand.IntN(10) == 0 {
 		m.up.Observe(reactor, Body, ns)
 		m.phases[0].observe(ns)
+	}
+	if rand.IntN(10) == 0 {
+		why := rand.IntN(Retries)
+		m.up.CountRetry(reactor, Retry(why))
+		m.retries[0][why]++
 	}
 }
 
@@ -145,8 +154,8 @@ func TestMeters_takeEverythingOnce(t *testing.T) {
 				t.Errorf("%+v: %d, want %d", c, m.got[c], n)
 			}
 		}
-		if m.times[0] != m.times[1] || m.phases[0] != m.phases[1] {
-			t.Errorf("durations, wanted and got: %v; phases %v", m.times, m.phases)
+		if m.times[0] != m.times[1] || m.phases[0] != m.phases[1] || m.retries[0] != m.retries[1] {
+			t.Errorf("durations, wanted and got: %v; phases %v; retries %v", m.times, m.phases, m.retries)
 		}
 	}
 }

@@ -67,7 +67,6 @@ var proxyRows = []row{
 	{"edge_answers_cut_total", "", "Cut", "Answers cut off because the backend failed after the head."},
 	{"edge_clients_gone_total", "", "ClientGone", "Requests whose client left before the answer."},
 	{"edge_loops_detected_total", "", "Loops", "Requests in a loop of proxies."},
-	{"edge_retries_total", "", "Retries", "Further attempts of requests."},
 	{"edge_failovers_total", "", "Failovers", "Requests that went to the failover of their upstream."},
 	{"edge_retries_denied_total", "", "RetriesDenied", "Retries that the budget of an upstream was too small for."},
 	{"edge_hedges_total", "result=won", "Hedges.Won",

@@ -90,6 +90,7 @@ func TestRows_showEveryCounter(t *testing.T) {
 	showsEach[proxy.Stats](t, proxyRows, map[string]string{
 		"Exchanges": "edge_listener_requests_total", "Answered.0": "edge_requests_total", "Answered.1": "the same",
 		"Answered.2": "the same", "Answered.3": "the same", "Answered.4": "the same", "Answered.5": "the same",
+		"Retries": "edge_retries_total",
 	})
 	showsEach[tlsconn.Stats](t, tlsRows, map[string]string{
 		"Started": "what has an end is counted there", "Done": "edge_tls_handshakes_total",

@@ -17,7 +17,10 @@ import (
 // end by themselves.
 const goneFor = time.Hour
 
-const durationLines = metering.DurationLines
+const (
+	durationLines = metering.DurationLines
+	upstreamLines = meter.Phases*durationLines + meter.Retries
+)
 
 // statuses are the words of the key "codes".
 var statuses = map[string]*meter.Statuses{"class": meter.ByClass, "exact": meter.Exact}
@@ -72,10 +75,12 @@ type requestLine struct {
 
 // upstreamTotal is what the requests of upstreams of one name have added up to.
 type upstreamTotal struct {
-	meter  *meter.Upstream
-	phases [meter.Phases]meter.Histogram
-	lines  [meter.Phases]*observe.HistogramLines
-	gone   time.Time // as of a routeTotal
+	meter      *meter.Upstream
+	phases     [meter.Phases]meter.Histogram
+	lines      [meter.Phases]*observe.HistogramLines
+	retries    [meter.Retries]uint64
+	retryLines [meter.Retries][]byte
+	gone       time.Time // as of a routeTotal
 }
 
 const (
@@ -85,6 +90,8 @@ const (
 	durationHelp = "Time from the head of a request to the end of its answer, without tunnels."
 	upstreamName = "edge_upstream_duration_seconds"
 	upstreamHelp = "Time that requests spent with backends, by phase."
+	retriesName  = "edge_retries_total"
+	retriesHelp  = "Further attempts of requests, by what made them necessary."
 )
 
 // bounds are those of all histograms.
@@ -98,6 +105,11 @@ var bounds = func() []string {
 
 var phaseLabels = [meter.Phases]string{
 	meter.Queue: "queue", meter.Connect: "connect", meter.TLS: "tls", meter.FirstByte: "first_byte", meter.Body: "body",
+}
+
+var retryLabels = [meter.Retries]string{
+	meter.AfterConnect: "connect", meter.AfterRefusedStream: "refused_stream", meter.AfterReset: "reset",
+	meter.AfterTimeout: "timeout", meter.After4xx: "4xx", meter.After5xx: "5xx", meter.AfterGRPC: "grpc",
 }
 
 // NewTraffic makes Traffic for a proxy with that number of reactors, as c says.
@@ -177,7 +189,7 @@ func (t *Traffic) Upstream(name string) *meter.Upstream {
 // one. t.mu is held.
 func (t *Traffic) upstream(name string) *upstreamTotal {
 	u := t.upstreams[name]
-	if u == nil && name != others && t.lines+meter.Phases*durationLines > t.most {
+	if u == nil && name != others && t.lines+upstreamLines > t.most {
 		return t.upstreams[others]
 	}
 	if u == nil {
@@ -186,7 +198,11 @@ func (t *Traffic) upstream(name string) *upstreamTotal {
 			u.lines[p] = observe.NewHistogramLines(upstreamName, bounds,
 				observe.Label{Name: "upstream", Value: name}, observe.Label{Name: "phase", Value: phase})
 		}
-		t.lines += len(u.lines) * durationLines
+		for why, reason := range retryLabels {
+			u.retryLines[why] = observe.AppendLine(nil, retriesName,
+				observe.Label{Name: "upstream", Value: name}, observe.Label{Name: "reason", Value: reason})
+		}
+		t.lines += upstreamLines
 		t.upstreams[name], t.byUp[u.meter.Number] = u, u
 		t.upOrder = append(t.upOrder, u)
 	}
@@ -284,8 +300,7 @@ func (t *Traffic) Add(reactor int, all []meter.Delta) {
 			continue
 		}
 		if u := t.byUp[d.Of]; u != nil {
-			p, key := d.Phase()
-			u.phases[p].Merge(key, d.N)
+			u.add(d)
 			continue
 		}
 		r := t.byRoute[d.Of]
@@ -300,6 +315,16 @@ func (t *Traffic) Add(reactor int, all []meter.Delta) {
 		listener, method, column := d.Requests()
 		t.count(r, place{listener, column, method}, d.N)
 	}
+}
+
+// add adds what was counted on a reactor.
+func (u *upstreamTotal) add(d *meter.Delta) {
+	if why, ok := d.Retry(); ok {
+		u.retries[why] += d.N
+		return
+	}
+	p, key := d.Phase()
+	u.phases[p].Merge(key, d.N)
 }
 
 // Settle ends a round in which reactors were asked: hosts that are asked for most get series of their own.
@@ -381,13 +406,16 @@ func (t *Traffic) forget() {
 		for p := range u.phases {
 			t.upstreams[others].phases[p].Add(&u.phases[p])
 		}
+		for why, n := range u.retries {
+			t.upstreams[others].retries[why] += n
+		}
 		delete(t.byUp, u.meter.Number)
 		for name, other := range t.upstreams {
 			if other == u {
 				delete(t.upstreams, name)
 			}
 		}
-		t.lines -= len(u.lines) * durationLines
+		t.lines -= upstreamLines
 		return true
 	})
 }
@@ -431,9 +459,18 @@ func (t *Traffic) AppendTo(e *observe.Exposition) {
 			}
 		}
 	}
+	e.Family(retriesName, retriesHelp, observe.KindCounter)
+	for _, u := range t.upOrder {
+		for why, n := range u.retries {
+			if n > 0 || u.gone.IsZero() {
+				e.Count(u.retryLines[why], n)
+			}
+		}
+	}
 }
 
-// Each yields the requests by code, of all routes together: observe.Source. It is for logs.
+// Each yields the requests by code, of all routes together, and the retries by reason, of all upstreams:
+// observe.Source. It is for logs.
 func (t *Traffic) Each(yield func(observe.Sample)) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -447,5 +484,15 @@ func (t *Traffic) Each(yield func(observe.Sample)) {
 	for i, n := range sums {
 		yield(observe.Sample{Name: requestsName, Help: requestsHelp, Kind: observe.KindCounter,
 			Labels: []observe.Label{{Name: "code", Value: codes[i]}}, Value: float64(n)})
+	}
+	var again [meter.Retries]uint64
+	for _, u := range t.upOrder {
+		for why, n := range u.retries {
+			again[why] += n
+		}
+	}
+	for why, n := range again {
+		yield(observe.Sample{Name: retriesName, Help: retriesHelp, Kind: observe.KindCounter,
+			Labels: []observe.Label{{Name: "reason", Value: retryLabels[why]}}, Value: float64(n)})
 	}
 }

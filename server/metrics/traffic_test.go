@@ -58,7 +58,11 @@ func lines(t *Traffic, prefix string) (all []string) {
 
 // total is the sum of edge_requests_total.
 func total(t *Traffic) (n float64) {
-	t.Each(func(s observe.Sample) { n += s.Value })
+	t.Each(func(s observe.Sample) {
+		if s.Name == requestsName {
+			n += s.Value
+		}
+	})
 	return n
 }
 
@@ -73,6 +77,8 @@ func TestTraffic_page(t *testing.T) {
 	tr.Route("a", false).Count(1, web, message.VerbOther, 503, meter.Untimed)
 	web.Unrouted().Count(1, web, message.VerbPost, 404, 0)
 	tr.Upstream("a").Observe(0, meter.FirstByte, int64(time.Second))
+	tr.Upstream("a").CountRetry(0, meter.After5xx)
+	tr.Upstream("a").CountRetry(1, meter.After5xx)
 	var e observe.Exposition
 	gathered(tr).AppendTo(&e)
 	want := `# HELP edge_requests_total Requests answered, or given up; route is empty where none took them.
@@ -95,6 +101,7 @@ edge_request_duration_seconds_bucket{route="a",le="0.0025"} 1
 		`edge_request_duration_seconds_count{route="a"} 2`,
 		`edge_upstream_duration_seconds_bucket{upstream="a",phase="first_byte",le="0.5"} 0`,
 		`edge_upstream_duration_seconds_bucket{upstream="a",phase="first_byte",le="1.0"} 1`,
+		`edge_retries_total{upstream="a",reason="5xx"} 2`,
 	} {
 		if got := lines(tr, want); len(got) != 1 || got[0] != want {
 			t.Errorf("want %s, got %v", want, got)
