@@ -47,10 +47,15 @@ type hostsLocal struct {
 	counts []uint64                    // by place and class
 	rank   *limits.SpaceSaving[[]byte] // of hosts that are not admitted
 	ranked *limits.SpaceSaving[[]byte] // rank as of the last Take that was done; read when no Take is under way
+	seen   []uint32                    // halves of hashes of hosts that are not admitted, the last one of each place
 	round  uint32                      // of Hosts.rounds
 	name   [hostMax]byte               // a host in lower case
 	_      [64]byte
 }
+
+// seenPlaces is how many hosts a reactor knows to have seen. One that has a thousandth of the requests is found there
+// three times in four in a flood of made-up hosts.
+const seenPlaces = 4096
 
 // hostClasses is how many classes of statuses are told apart for a host.
 const hostClasses = 6
@@ -68,6 +73,7 @@ func (m *Meters) CountHosts(ranked int) *Hosts {
 		l.table = h.next.Load()
 		l.counts = make([]uint64, hostClasses)
 		l.rank = limits.NewSpaceSaving(ranked, bytes.Clone)
+		l.seen = make([]uint32, seenPlaces)
 	}
 	m.hosts = h
 	return h
@@ -88,8 +94,9 @@ func (h *Hosts) Ranked(reactor int, into []limits.Item[[]byte]) []limits.Item[[]
 	return into
 }
 
-// count counts a request for authority that ended with a status. On the reactor with that index. A host that is new,
-// and is not admitted, is copied: in a flood of made-up hosts that is an allocation for each.
+// count counts a request for authority that ended with a status. On the reactor with that index. A host that is not
+// admitted is ranked from its second request on, which has to come before too many others: the name of one that is
+// ranked anew is copied, and a flood of made-up hosts is not to make an allocation of each.
 func (h *Hosts) count(reactor int, authority []byte, status int) {
 	l := &h.local[reactor]
 	place, class := 0, 0
@@ -100,7 +107,12 @@ func (h *Hosts) count(reactor int, authority []byte, status int) {
 		if p, admitted := l.table.places[string(name)]; admitted {
 			place = p
 		} else {
-			l.rank.Add(h.hasher.Bytes(name), name, 1)
+			hash := h.hasher.Bytes(name)
+			if seen := &l.seen[hash%seenPlaces]; *seen == uint32(hash>>32) {
+				l.rank.Add(hash, name, 1)
+			} else {
+				*seen = uint32(hash >> 32)
+			}
 		}
 	}
 	l.counts[place*hostClasses+class]++

@@ -147,4 +147,14 @@ func TestHosts_countingAllocatesNothing(t *testing.T) {
 	if n := testutil.Allocs(1000, func() { web.CountHost(0, known, 200) }); n != 0 {
 		t.Errorf("%v allocations for a host that is ranked", n)
 	}
+	madeUp, i := []byte("h000000.test"), 0
+	if n := testutil.Allocs(100_000, func() {
+		i++
+		for at, rest := 6, i; at > 0; at, rest = at-1, rest/10 {
+			madeUp[at] = '0' + byte(rest%10)
+		}
+		web.CountHost(0, madeUp, 200)
+	}); n != 0 {
+		t.Errorf("%v allocations for a host that is asked for once", n)
+	}
 }
