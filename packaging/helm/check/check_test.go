@@ -93,7 +93,7 @@ var cases = map[string]values{
 	"daemon set": {"kind": "DaemonSet", "ports": values{"http": 80, "https": 443},
 		"nodeSelector": values{"edge": "yes"}, "tolerations": []any{values{"operator": "Exists"}}},
 	"everything": {
-		"autoscaling": values{"enabled": true}, "serviceMonitor": values{"enabled": true},
+		"autoscaling": values{"enabled": true, "targetConnections": 20_000}, "serviceMonitor": values{"enabled": true},
 		"networkPolicy": values{"enabled": true}, "tlsSecrets": []any{"example-org"},
 		"imagePullSecrets": []any{values{"name": "registry"}}, "image": values{"tag": "1.2.3"},
 		"service": values{"annotations": values{"a.example/b": "c"}}, "ports": values{"http": 80, "https": 443},
@@ -133,8 +133,12 @@ func TestChart(t *testing.T) {
 					selectors = append(selectors, o.Spec.Selector.MatchLabels)
 				case "HorizontalPodAutoscaler":
 					o := object[autoscaling.HorizontalPodAutoscaler](t, doc)
-					if o.Spec.ScaleTargetRef.Name != "web" {
-						t.Errorf("%+v", o.Spec.ScaleTargetRef)
+					if o.Spec.ScaleTargetRef.Name != "web" || len(o.Spec.Metrics) != 2 {
+						t.Errorf("%+v", o.Spec)
+					}
+					pods := o.Spec.Metrics[1].Pods
+					if pods == nil || pods.Metric.Name != "edge_connections" || pods.Target.AverageValue.Value() != 20_000 {
+						t.Errorf("%+v", o.Spec.Metrics)
 					}
 				case "NetworkPolicy":
 					o := object[networking.NetworkPolicy](t, doc)
