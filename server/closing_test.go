@@ -39,7 +39,8 @@ func visit(network, addr string, n int, lateMost time.Duration) *visitors {
 			for ctx.Err() == nil {
 				conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 				if err != nil {
-					continue // nobody listens
+					<-time.After(rand.N(2 * time.Millisecond)) // nobody listens
+					continue
 				}
 				if i >= n {
 					<-time.After(rand.N(lateMost))
@@ -112,6 +113,7 @@ func TestApply_dropsAndAddsAnAddressUnderClients(t *testing.T) {
 			with := fmt.Sprintf("[[listeners]]\nname = \"goes\"\nlisten = %q\n", listen+addr)
 			s := start(t, Options{}, closingFile, with)
 			v := visit(network, addr, clients, 900*time.Millisecond)
+			begun, reloads := time.Now(), 0
 			for i := 0; i < times || v.served.Load() < servedLeast; i++ {
 				served := v.served.Load()
 				testutil.Eventually(t, testutil.Patience, func() bool { return v.served.Load() > served+20 })
@@ -125,8 +127,10 @@ func TestApply_dropsAndAddsAnAddressUnderClients(t *testing.T) {
 					})
 				}
 				apply(t, s, closingFile, with)
+				reloads += 2
 			}
 			v.leave(t)
+			t.Logf("%d served over %d reloads in %v, %d cut", v.served.Load(), reloads, time.Since(begun), v.cut.Load())
 			n := counter(s, "edge_listener_requests_total", "goes")
 			if served := float64(v.served.Load()); n > served || n < served-float64(times*clients) {
 				t.Errorf("%v requests counted, %v served", n, served)
