@@ -27,6 +27,10 @@ func TestMain(m *testing.M) {
 		fmt.Println(serveOrigin(address))
 		os.Exit(1)
 	}
+	if socket := os.Getenv(middleEnv); socket != "" {
+		fmt.Fprintln(os.Stderr, becomeEdge(socket))
+		os.Exit(1)
+	}
 	os.Exit(testutil.Main(m))
 }
 
