@@ -45,7 +45,8 @@ func (o *offer) close() {
 // gift gives sockets and connections to the new process: a handover.Giver. Its methods are called by the goroutine of
 // the attempt; a goroutine of its own gives after Yield.
 //
-//	server.Giving ─► feed ─► batches ─► OldSide
+//	server.Giving ─► feed ─► batches ─► OldSide ─► Owned
+//	                                       └─────► Keep: they drain here
 type gift struct {
 	attempt *attempt
 	offer   *offer
@@ -53,6 +54,10 @@ type gift struct {
 	over    chan struct{} // closed when nothing more is to be given
 	stop    func()        // closes over
 
+	giving  *server.Giving // nil: connections are not handed over, or before Yield
+	flying  atomic.Int64   // connections in batches, which are neither Owned nor kept
+	landed  chan struct{}  // has an element after flying became fewer
+	kept    atomic.Bool    // since the last look some came back
 	resumed atomic.Bool
 	left    []handover.Conn // that were not given; of the goroutine that gives
 	pid     int             // of the new process; 0 before Yield
@@ -67,6 +72,7 @@ const giveCredit = 4 * upgrade.FilesMax
 func newGift(a *attempt, o *offer) *gift {
 	g := &gift{
 		attempt: a, offer: o, batches: make(chan []handover.Conn), over: make(chan struct{}),
+		landed: make(chan struct{}, 1),
 	}
 	g.stop = sync.OnceFunc(func() { close(g.over) })
 	return g
@@ -80,43 +86,46 @@ func (g *gift) Suspend(claims []int) {
 }
 
 // Yield is for handover.Giver.
-func (g *gift) Yield(pid int) {
+func (g *gift) Yield(pid int, give bool) {
 	g.pid, g.begun, g.drained = pid, time.Now(), make(chan struct{})
 	g.offer.names(false)
 	slog.Info("upgraded: the new process serves, this one drains", "pid", pid, "connections", g.offer.server.Conns(),
 		"took", time.Since(g.attempt.begun).Round(time.Millisecond).String())
 	g.attempt.of.add(turn{pid: pid})
 	g.attempt.answer(upgrade.Frame{Type: upgrade.Serving, Body: upgrade.ServingBody{PID: pid}})
+	if give {
+		g.giving = g.offer.server.Handover().Give(giveCredit)
+	} else {
+		slog.Warn("upgraded: the new process may open too few files for the connections, which drain", "pid", pid)
+	}
 	go g.give()
 }
 
-// give gives until nothing is left, or until Resume.
+// give gives until nothing is left, or until Resume. What comes back from the new process drains here.
 func (g *gift) give() {
 	defer close(g.drained)
 	h := g.offer.server.Handover()
 	h.CloseOthers()
-	giving := h.Give(giveCredit)
 	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
 	fed := make(chan struct{})
 	go func() {
 		defer close(fed)
-		for {
-			batch, err := giving.Next(ctx)
-			if err != nil {
-				return
-			}
-			g.put(connsOf(batch))
-			giving.Took(len(batch))
-		}
+		g.feed(ctx)
 	}()
-	g.whole = h.Drain(g.offer.grace)
-	last := connsOf(giving.End())
-	cancel()
-	patience := time.AfterFunc(feedTime, g.stop)
-	defer patience.Stop()
-	<-fed
-	for batch := range slices.Chunk(last, upgrade.FilesMax) {
-		g.put(batch)
+	end := g.begun.Add(g.offer.grace)
+	for again := true; again; {
+		g.whole = h.Drain(time.Until(end))
+		last := g.endGiving()
+		cancel()
+		patience := time.AfterFunc(feedTime, g.stop)
+		<-fed
+		for batch := range slices.Chunk(last, upgrade.FilesMax) {
+			g.put(batch)
+		}
+		g.settle()
+		patience.Stop()
+		again = g.kept.Swap(false) && g.whole && !g.resumed.Load()
 	}
 	if g.resumed.Load() {
 		takeBack(h, g.left)
@@ -128,11 +137,56 @@ func (g *gift) give() {
 	close(g.batches)
 }
 
+// feed passes on what the Server gives, until it is cancelled.
+func (g *gift) feed(ctx context.Context) {
+	if g.giving == nil {
+		return
+	}
+	for {
+		batch, err := g.giving.Next(ctx)
+		if err != nil {
+			return
+		}
+		g.put(connsOf(batch))
+		g.giving.Took(len(batch))
+	}
+}
+
+// endGiving lets the other connections stay. It returns those that nobody else will pass on. It may come again.
+func (g *gift) endGiving() []handover.Conn {
+	if g.giving == nil {
+		return nil
+	}
+	return connsOf(g.giving.End())
+}
+
+// settle waits until no connection is under way, or nothing more is to be given.
+func (g *gift) settle() {
+	for g.flying.Load() > 0 {
+		select {
+		case <-g.landed:
+		case <-g.over:
+			return
+		}
+	}
+}
+
+// land says that n connections are not under way any more.
+func (g *gift) land(n int) {
+	g.flying.Add(int64(-n))
+	select {
+	case g.landed <- struct{}{}:
+	default:
+	}
+}
+
 // put passes a batch on, unless nothing more is to be given.
 func (g *gift) put(batch []handover.Conn) {
+	g.flying.Add(int64(len(batch))) // first: they may land at once
 	select {
 	case g.batches <- batch:
 	case <-g.over:
+		g.flying.Add(int64(-len(batch)))
 		g.left = append(g.left, batch...)
 	}
 }
@@ -150,8 +204,20 @@ func (g *gift) Left() upgrade.DrainBody {
 	}
 }
 
+// Owned is for handover.Giver.
+func (g *gift) Owned(n int) { g.land(n) }
+
 // Keep is for handover.Giver.
-func (g *gift) Keep(conns []handover.Conn) { takeBack(g.offer.server.Handover(), conns) }
+func (g *gift) Keep(conns []handover.Conn) {
+	if !g.kept.Load() {
+		slog.Warn("connections do not fit into the new process, and drain here", "connections", len(conns))
+	}
+	h := g.offer.server.Handover()
+	takeBack(h, g.endGiving())
+	takeBack(h, conns)
+	g.kept.Store(true) // give looks after they have landed
+	g.land(len(conns))
+}
 
 // CloseSocket is for handover.Giver.
 func (g *gift) CloseSocket(socket int) { g.offer.server.Handover().Abandon([]int{socket}) }

@@ -380,7 +380,8 @@ func (s *side) did() string {
 }
 
 func (s *side) Suspend(claims []int)           { s.note("suspend %d", len(claims)) }
-func (s *side) Yield(pid int)                  { s.note("yield to %d", pid) }
+func (s *side) Yield(pid int, _ bool)          { s.note("yield to %d", pid) }
+func (s *side) Owned(int)                      {}
 func (s *side) Batches() <-chan []Conn         { return s.idle }
 func (s *side) Left() upgrade.DrainBody        { return upgrade.DrainBody{Before: 7} }
 func (s *side) Keep(conns []Conn)              { s.note("keep %d", len(conns)) }

@@ -20,14 +20,16 @@ type Conn struct {
 type Giver interface {
 	// Suspend stops accepting on the sockets of the manifest with these numbers.
 	Suspend(claims []int)
-	// Yield gives up the names and begins to give and to drain: the process with this number serves.
-	Yield(pid int)
+	// Yield gives up the names and begins to drain: the process with this number serves. With give it begins to give.
+	Yield(pid int, give bool)
 	// Batches returns where connections come from after Yield, up to upgrade.FilesMax at once; it is closed when none
 	// is left and none will be.
 	Batches() <-chan []Conn
 	// Left returns what is left.
 	Left() upgrade.DrainBody
-	// Keep takes back connections that could not be given.
+	// Owned says that the new process has so many connections more.
+	Owned(n int)
+	// Keep takes back connections that could not be given, and gives no more: there is no room for them.
 	Keep(conns []Conn)
 	// CloseSocket closes the copy of a socket that the new process has closed.
 	CloseSocket(socket int)
@@ -177,13 +179,14 @@ func (s *OldSide) do(actions []upgrade.Action) {
 		case upgrade.Suspend:
 			s.Giver.Suspend(a.Claims)
 		case upgrade.Yield:
-			s.Giver.Yield(s.machine.Hello().PID)
+			s.Giver.Yield(s.machine.Hello().PID, s.machine.Gives())
 		case upgrade.Release:
 			conns := s.batches[a.Batch]
 			delete(s.batches, a.Batch)
 			for _, c := range conns[:a.Count] {
 				CloseAll([]int{c.FD})
 			}
+			s.Giver.Owned(a.Count)
 			if a.Count < len(conns) {
 				s.Giver.Keep(conns[a.Count:])
 			}

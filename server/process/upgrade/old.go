@@ -196,9 +196,12 @@ func (o *Old) onRefuse(why error) []Action {
 	return nil
 }
 
+// Gives reports whether connections are handed over, too: the new process has had room for all of them so far.
+func (o *Old) Gives() bool { return o.offer.Give == GiveIdle }
+
 // Room reports how many batches may be given now.
 func (o *Old) Room() int {
-	if o.state != yielded || o.offer.Give != GiveIdle {
+	if o.state != yielded || !o.Gives() {
 		return 0
 	}
 	return windowMax - len(o.unowned)
