@@ -203,3 +203,49 @@ func lastLine(text string) string {
 	text = strings.TrimSpace(text)
 	return text[strings.LastIndexByte(text, '\n')+1:]
 }
+
+// With a full disk the new process takes over all the same: its number comes into the pid file, and what cannot be
+// written is said.
+func TestUpgrade_diskFull(t *testing.T) {
+	t.Parallel()
+	slow(t)
+	if os.Getuid() != 0 {
+		t.Skip("only root mounts a small file system")
+	}
+	disk := t.TempDir()
+	if err := unix.Mount("none", disk, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skip("no file system can be mounted here: ", err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
+	s := &service{t: t, dir: disk, bin: testutil.Binary(t, "./cmd/edge")}
+	s.addrs = []string{testutil.FreeAddr(t)}
+	s.configure(1, `error_log = "error.log"
+versions_dir = "versions"`)
+	s.Process = testutil.Start(t, testutil.Command{Path: s.bin, Args: []string{"run", "-c", "edge.toml"}, Dir: disk})
+	t.Cleanup(s.end)
+	testutil.Eventually(t, testutil.Patience, func() bool { return s.answers() == nil && s.serving() > 0 })
+	l := newLoad(t)
+	l.keepAlive(4, func(int) string { return s.addrs[0] })
+	l.fresh(2, func() string { return s.addrs[0] })
+	full, err := os.Create(filepath.Join(disk, "full"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for block := make([]byte, 4096); err == nil; {
+		_, err = full.Write(block)
+	}
+	full.Close()
+	for range 2 {
+		s.mustUpgrade()
+		if code, out := in(t, disk, "status"); code != 0 {
+			t.Errorf("status: %s", out)
+		}
+	}
+	l.stop()
+	if l.moved.Load() > 0 {
+		t.Errorf("%d connections were closed", l.moved.Load())
+	}
+	if code, out := in(t, disk, "stop"); code != 0 {
+		t.Errorf("stop: %s", out)
+	}
+}

@@ -91,29 +91,41 @@ func (p *File) take() error {
 }
 
 // Replace puts a file of this process in the place of that of the process before, whose copy is before; nil: it gave
-// none. In a folder that this process may not write it writes its number into that one. It takes over before.
+// none. In a folder that this process may not write, or on a full disk, it writes its number into that one. It takes
+// over before.
 func (p *File) Replace(before *os.File) error {
-	defer func() {
-		if before != nil && p.file != before {
-			_ = before.Close()
-		}
-	}()
 	if p.path == "" {
+		closeUnused(before)
 		return nil
 	}
+	err := p.place()
+	if err == nil || before == nil {
+		closeUnused(before)
+		return err
+	}
+	p.file = before // with its lock
+	if !p.inPlace() {
+		p.file = nil
+		closeUnused(before)
+		return err
+	}
+	return p.Write()
+}
+
+// closeUnused closes the file of the process before; nil: there is none.
+func closeUnused(before *os.File) {
+	if before != nil {
+		_ = before.Close()
+	}
+}
+
+// place puts a new file in its place, or leaves all as it was.
+func (p *File) place() error {
 	hidden := filepath.Join(filepath.Dir(p.path), fmt.Sprintf(".%s.%d", filepath.Base(p.path), os.Getpid()))
 	_ = os.Remove(hidden) // of a process that was killed and had this number
 	f, err := safeopen.Open(hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
-		if before == nil {
-			return fmt.Errorf("pid_file: %w", err)
-		}
-		p.file = before // with its lock
-		if !p.inPlace() {
-			p.file = nil
-			return fmt.Errorf("pid_file: %w", err)
-		}
-		return p.Write()
+		return fmt.Errorf("pid_file: %w", err)
 	}
 	p.file = f
 	err = p.lock()
@@ -125,6 +137,8 @@ func (p *File) Replace(before *os.File) error {
 	}
 	if err != nil {
 		_ = os.Remove(hidden)
+		_ = f.Close()
+		p.file = nil
 		return fmt.Errorf("pid_file: %w", err)
 	}
 	return nil
@@ -143,17 +157,27 @@ func (p *File) Restore() error {
 	}
 	_ = p.file.Close() // nobody finds it any more
 	p.file = nil
-	return p.Replace(nil)
+	err := p.place()
+	if err == nil {
+		return nil
+	}
+	left, taken := Take(p.path) // what the other one has left has room for a number
+	if taken != nil {
+		return err
+	}
+	p.file = left.file
+	return p.Write()
 }
 
-// Write writes the number of the process.
+// Write writes the number of the process, over the one before: on a full disk what is given back is not had again.
 func (p *File) Write() error {
 	if p.file == nil {
 		return nil
 	}
-	err := p.file.Truncate(0)
+	text := strconv.Itoa(os.Getpid()) + "\n" // a reader takes the first line
+	_, err := p.file.WriteAt([]byte(text), 0)
 	if err == nil {
-		_, err = p.file.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+		err = p.file.Truncate(int64(len(text)))
 	}
 	if err != nil {
 		return fmt.Errorf("pid_file: %w", err)
