@@ -78,9 +78,10 @@ type Global struct {
 	UpgradeTimeout  time.Duration `json:"-"`         // until a new process is ready
 	UpgradeOnReload bool          `json:",omitzero"` // a reload upgrades when the binary has changed
 
-	WorkingDirectory string // absolute; empty: where the process was started
-	User, Group      string // names or numbers; empty: those that started it
-	Daemon           bool   // serve in the background
+	WorkingDirectory string   // absolute; empty: where the process was started
+	User, Group      string   // names or numbers; empty: those that started it
+	Daemon           bool     // serve in the background
+	Lockdown         Lockdown `json:",omitzero"`
 
 	Watch       bool   `json:"-"` // reload when the files change
 	Versions    int    `json:"-"` // of the configuration that are kept for a rollback

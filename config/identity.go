@@ -20,6 +20,9 @@ var (
 	typeOwner    = schema.Type{Name: "user:group", Parse: parseOwnerValue}       // Account
 )
 
+// typeLockdown reads a Lockdown.
+var typeLockdown = schema.Type{Name: "`true`, `false` or `\"strict\"`", Parse: parseLockdown, Truth: true}
+
 // Identity is the user, the group and the further groups of a process.
 type Identity struct {
 	UID, GID int   // below 0: unchanged
@@ -127,6 +130,39 @@ func accounts(path string) (names []string) {
 		}
 	}
 	return names
+}
+
+// Lockdown says whether a process gives up what it does not need.
+type Lockdown uint8
+
+// The values of Lockdown.
+const (
+	LockdownOff    Lockdown = iota
+	LockdownOn              // as far as the kernel goes
+	LockdownStrict          // all of it, or the process does not start
+)
+
+// String returns "false", "true" or "strict".
+func (l Lockdown) String() string { return [...]string{"false", "true", "strict"}[l] }
+
+// MarshalText makes the value readable in JSON.
+func (l Lockdown) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+func parseLockdown(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
+	switch {
+	case n.Kind == syntax.KindBool && n.Truth:
+		return LockdownOn, true
+	case n.Kind == syntax.KindBool:
+		return LockdownOff, true
+	case n.Kind == syntax.KindString && n.Text == "strict":
+		return LockdownStrict, true
+	case n.Kind == syntax.KindString:
+		d.Report.Errorf(n.Value, syntax.DidYouMean(n.Text, []string{"strict"}),
+			"%q must be true, false or \"strict\", not %s", n.Key, syntax.Quote(n.Text))
+		return LockdownOff, false
+	}
+	d.WrongKind(n, `true, false or "strict"`, "")
+	return LockdownOff, false
 }
 
 func parseAccountValue(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {

@@ -95,7 +95,7 @@ func (b *build) internal() (a *certs.Authority, names []string, err error) {
 	if o.Owner != nil {
 		owner = *o.Owner
 	}
-	if a, err = certs.OpenAuthority(filepath.Join(o.StateDir, "internal"), owner.UID, owner.GID); err != nil {
+	if a, err = certs.OpenAuthority(filepath.Join(o.StateDir, AuthorityFolder), owner.UID, owner.GID); err != nil {
 		return nil, nil, err
 	}
 	if a.Made {
@@ -108,9 +108,12 @@ func (b *build) internal() (a *certs.Authority, names []string, err error) {
 
 var errNoState = errors.New("internal authority: there is no folder to keep it in: set STATE_DIRECTORY, or HOME")
 
-// stateDir returns the folder for files that edge makes for itself as a user: the one that systemd gives it, else a
+// AuthorityFolder is where in Options.StateDir the internal authority is.
+const AuthorityFolder = "internal"
+
+// StateDir returns the folder for files that edge makes for itself as a user: the one that systemd gives it, else a
 // usual one. It is never below /tmp: there another user could make the folder first, and would know the keys.
-func stateDir(uid int) (string, error) {
+func StateDir(uid int) (string, error) {
 	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
 		return dir, nil
 	}

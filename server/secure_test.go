@@ -182,7 +182,7 @@ func TestStateDir(t *testing.T) {
 		t.Setenv("STATE_DIRECTORY", c.state)
 		t.Setenv("XDG_STATE_HOME", c.data)
 		t.Setenv("HOME", c.home)
-		got, err := stateDir(c.uid)
+		got, err := StateDir(c.uid)
 		if got != c.want || (err == nil) != (c.want != "") || err != nil && !errors.Is(err, errNoState) {
 			t.Errorf("%+v: %q, %v", c, got, err)
 		}

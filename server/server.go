@@ -133,7 +133,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 		return nil, err
 	}
 	if o.StateDir == "" {
-		o.StateDir, _ = stateDir(os.Getuid()) // only an internal authority needs one
+		o.StateDir, _ = StateDir(os.Getuid()) // only an internal authority needs one
 	}
 	empty, err := proxy.NewSnapshot(nil, nil)
 	if err != nil {

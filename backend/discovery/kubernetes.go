@@ -17,9 +17,11 @@ import (
 	"github.com/edge-proxy/edge/backend/discovery/remote"
 )
 
+// KubeFolder is where a pod finds token, ca.crt and namespace.
+const KubeFolder = "/var/run/secrets/kubernetes.io/serviceaccount"
+
 // How a Kubernetes API server is asked.
 const (
-	kubeFolder = "/var/run/secrets/kubernetes.io/serviceaccount" // of a pod: token, ca.crt, namespace
 	kubePage   = "500"                                           // slices of one answer
 	kubeWatch  = 5 * time.Minute                                 // a watch lasts so long, and up to twice that
 	kubeToken  = time.Minute                                     // a token is read again
@@ -147,10 +149,10 @@ func (s *kubeSource) connect() (*remote.Client, error) {
 		}
 		api = "https://" + net.JoinHostPort(host, port)
 		if ca == "" {
-			ca = path.Join(kubeFolder, "ca.crt")
+			ca = path.Join(KubeFolder, "ca.crt")
 		}
 		if tokenFile == "" {
-			tokenFile = path.Join(kubeFolder, "token")
+			tokenFile = path.Join(KubeFolder, "token")
 		}
 	}
 	r, err := remote.New([]string{api}, remote.Options{Agent: agent, CA: ca})

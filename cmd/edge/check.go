@@ -5,10 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process/lockdown"
+	"github.com/edge-proxy/edge/server/process/versions"
 )
 
 // checkOptions are the flags of edge check.
@@ -42,9 +46,20 @@ func check(out, problems io.Writer, o checkOptions) error {
 	if path == "" {
 		return errNoFile
 	}
+	files := &config.Files{}
+	o.reading.Record = files
 	cfg, report := o.load(path, ignored)
+	limits, err := lockdownOf(cfg, report, files)
+	if err != nil {
+		return err
+	}
 	if err := show(out, problems, o, cfg, report); err != nil {
 		return err
+	}
+	if !o.json && report.OK() {
+		for _, line := range limits {
+			fmt.Fprintln(out, "locked down it may "+line)
+		}
 	}
 	switch {
 	case !report.OK():
@@ -53,6 +68,30 @@ func check(out, problems io.Writer, o checkOptions) error {
 		return exit(exitWarnings)
 	}
 	return nil
+}
+
+// lockdownOf returns what a process that is locked down could reach; nothing where cfg asks for no lockdown. When an
+// upgrade checks a program by this command, the command is locked down itself: what is out of reach is an error then.
+func lockdownOf(cfg *config.Config, report *config.Report, files *config.Files) ([]string, error) {
+	lock, err := lockdown.Inherited()
+	if err != nil {
+		return nil, err
+	}
+	if lock == nil && (!report.OK() || cfg.Global.Lockdown == config.LockdownOff) {
+		return nil, nil
+	}
+	var needs *lockdown.Needs
+	if report.OK() {
+		program, _ := os.Executable()             // "": it cannot be started again
+		state, _ := server.StateDir(os.Geteuid()) // "": only an internal authority needs one
+		needs = lockdown.Of(lockdown.Options{Config: cfg, Files: files, Program: program, StateDir: state,
+			Versions: versions.Dir(&cfg.Global)})
+	}
+	if lock != nil {
+		lock.Judge(report, needs, true)
+		return nil, nil
+	}
+	return needs.Rules().Lines(), nil
 }
 
 // show prints the report, and a summary of a configuration that has no errors.

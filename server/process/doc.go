@@ -6,12 +6,13 @@
 //
 // # Life cycle
 //
-//	Run ─► fips ─► daemon ─► pid file ─► event log ─► server.New ─► Listen ─► user ─► Start ─► signals ─► Stop
-//	         │        │
+//	Run ─► fips ─► daemon ─► pid file ─► event log ─► server.New ─► Listen ─┐
+//	         │        │              ┌──────────────────────────────────────┘
+//	         │        │              └► user ─► lockdown ─► Start ─► signals ─► Stop
 //	         └────────┴── begins the program again, which comes this far by itself
 //
 // What only root may open is open after Listen, and the first connection is accepted after Start. Between the two
-// the process becomes the user that the configuration names.
+// the process becomes the user that the configuration names, and gives up what it will not need (package lockdown).
 //
 // # Threads and ownership
 //

@@ -30,6 +30,7 @@ type program struct {
 	dir     string
 	version string
 	present func() (string, error) // sum of the file that runs, computed once
+	locked  bool                   // lockdown says which programs can be started; written before serving
 	err     error                  // why it cannot be started again; nil: it can
 }
 
@@ -144,7 +145,7 @@ func (p *program) check(ctx context.Context, bin string, args []string) error {
 	if err == nil {
 		return nil
 	}
-	what := fmt.Errorf("%s %s: %w", bin, strings.Join(args, " "), explainStart(err))
+	what := fmt.Errorf("%s %s: %w", bin, strings.Join(args, " "), p.explainStart(err))
 	var report struct{ Errors []checkFinding }
 	if json.Unmarshal(out.Bytes(), &report) == nil && len(report.Errors) > 0 {
 		return fmt.Errorf("%w: %s", what, &report.Errors[0])
@@ -187,8 +188,10 @@ func startable(bin string) error {
 }
 
 // explainStart adds to an error of exec what it usually means.
-func explainStart(err error) error {
+func (p *program) explainStart(err error) error {
 	switch {
+	case errors.Is(err, syscall.EACCES) && p.locked:
+		return fmt.Errorf("%w: lockdown does not let the process start it: edge run --upgrade is not limited", err)
 	case errors.Is(err, syscall.ENOEXEC), errors.Is(err, syscall.EIO):
 		return fmt.Errorf("%w: it is for another processor, or not whole", err)
 	case errors.Is(err, syscall.ETXTBSY):

@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/metrics"
+	"github.com/edge-proxy/edge/server/process/lockdown"
 	"github.com/edge-proxy/edge/server/process/versions"
 )
 
@@ -28,7 +29,9 @@ type reloads struct {
 	load    func(r Reading) (*config.Config, *config.Report) // nil: there is no file to read
 	watched func(report *config.Report, diff *server.Diff, err error)
 
-	upgrades *upgrades // nil before they are there
+	upgrades *upgrades      // nil before they are there
+	stateDir string         // of server.Options
+	lock     *lockdown.Lock // what the process may reach; nil: anything; set before the first reload
 
 	mu      sync.Mutex
 	present atomic.Pointer[config.Config]  // stored under mu
@@ -55,6 +58,9 @@ var (
 
 func newReloads(s *server.Server, events *eventLog, cfg *config.Config, o *Options) *reloads {
 	r := &reloads{server: s, events: events, load: o.Load, watched: o.Watched, files: o.Files}
+	if r.stateDir = o.Server.StateDir; r.stateDir == "" {
+		r.stateDir, _ = server.StateDir(os.Getuid()) // only an internal authority needs one
+	}
 	r.present.Store(cfg)
 	return r
 }
@@ -87,6 +93,7 @@ func (r *reloads) read(cause string) *outcome {
 // apply logs the findings about cfg and makes it the present configuration unless it has errors. files are its texts.
 // r.mu is held.
 func (r *reloads) apply(cfg *config.Config, report *config.Report, files *config.Files, cause string) *outcome {
+	r.checkReach(cfg, report, files)
 	for _, list := range [][]config.Problem{report.Errors, report.Warnings} {
 		for i := range list {
 			tell(&list[i])

@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/admin"
@@ -29,7 +26,7 @@ func (r *reloads) begin() {
 		return
 	}
 	cfg := r.config()
-	o := versions.Options{Dir: versionsDir(&cfg.Global), Most: cfg.Global.Versions, Bytes: versionBytes}
+	o := versions.Options{Dir: versions.Dir(&cfg.Global), Most: cfg.Global.Versions, Bytes: versionBytes}
 	if o.Most == 0 {
 		o.Dir = ""
 	}
@@ -41,17 +38,6 @@ func (r *reloads) begin() {
 	r.watch.use(r.files, cfg, view{})
 	r.keep(r.files, "start")
 	r.watch.set(cfg.Global.Watch, r.look)
-}
-
-// versionsDir returns the folder for versions; "": there is none.
-func versionsDir(g *config.Global) string {
-	if g.VersionsDir != "" {
-		return g.VersionsDir
-	}
-	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
-		return filepath.Join(dir, "versions")
-	}
-	return ""
 }
 
 // keep keeps files as the version in force. r.mu is held.
@@ -120,7 +106,9 @@ func (a *administration) Plan() (*admin.Plan, error) {
 	if p.reloads.load == nil {
 		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, errNoFile)
 	}
-	cfg, report := p.reloads.load(Reading{})
+	files := &config.Files{}
+	cfg, report := p.reloads.load(Reading{Record: files})
+	p.reloads.checkReach(cfg, report, files)
 	plan := &admin.Plan{Applicable: report.OK(), Findings: findings(report)}
 	if plan.Applicable {
 		plan.Diff = p.server.Plan(cfg)

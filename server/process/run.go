@@ -182,6 +182,9 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if err := p.openDoorway(); err != nil {
 		return err
 	}
+	if err := p.lockDown(); err != nil {
+		return err
+	}
 	if err := s.Start(); err != nil {
 		return err
 	}

@@ -223,7 +223,7 @@ func (a *attempt) start(bin string) error {
 	_ = theirs.Close() // now only the child has that end
 	if err != nil {
 		ours.Close()
-		return explainStart(err)
+		return u.program.explainStart(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()

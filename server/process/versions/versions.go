@@ -49,11 +49,24 @@ const (
 	suffix      = ".version.json"
 	fileMost    = 64 << 20 // bytes of a file of a version: base64 of 16 MiB of texts, and more
 	numbersTry  = 100      // that another process may take meanwhile
-	folderMode  = 0o700
 	versionMode = 0o600
 )
 
+// FolderMode is what others may do with the folder of versions: nothing.
+const FolderMode = 0o700
+
 var errShape = errors.New("it is not a version of a configuration, or not whole")
+
+// Dir returns the folder for versions of a process; "": there is none.
+func Dir(g *config.Global) string {
+	if g.VersionsDir != "" {
+		return g.VersionsDir
+	}
+	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
+		return filepath.Join(dir, "versions")
+	}
+	return ""
+}
 
 // Open returns a Store with the versions that the folder has. The error says what was passed over, or why versions
 // will not outlive the process; the Store is of use even so.
@@ -62,7 +75,7 @@ func Open(o Options) (*Store, error) {
 	if o.Dir == "" {
 		return s, nil
 	}
-	if err := os.MkdirAll(o.Dir, folderMode); err != nil {
+	if err := os.MkdirAll(o.Dir, FolderMode); err != nil {
 		s.options.Dir = ""
 		return s, err
 	}

@@ -1,0 +1,279 @@
+package lockdown
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/backend/discovery"
+	"github.com/edge-proxy/edge/backend/discovery/locator"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/server"
+)
+
+// Access is what is done with a path.
+type Access uint8
+
+// The kinds of access. Each one includes those before it, but Execute includes Read alone.
+const (
+	Read    Access = iota // a file is read, or replaced by another one that is read
+	Write                 // a file is made, renamed, written and removed
+	Execute               // a program is started
+)
+
+// String returns "read", "write" or "execute".
+func (a Access) String() string { return [...]string{"read", "write", "execute"}[a] }
+
+// Need is a file or a port that a configuration names.
+type Need struct {
+	Key    string     // that names it, for messages
+	Pos    config.Pos // where; zero: nobody knows
+	Path   string     // absolute; "": it is a port
+	Access Access
+	Port   int
+	Later  bool // its key takes effect by a restart or an upgrade alone
+	Folder bool // Path is a folder
+}
+
+// Needs is what a process needs to serve a configuration, to read it again and to start the next process.
+type Needs struct {
+	list []Need
+	base *config.Global
+	main string // the file of the configuration
+}
+
+// Options say what a process runs. Config is needed.
+type Options struct {
+	Config   *config.Config
+	Files    *config.Files // that Config was read from; nil: none
+	Program  string        // its file, absolute; "": it is never started again
+	StateDir string        // server.Options.StateDir; "": there is none
+	Versions string        // the folder of package versions; "": there is none
+}
+
+// Of returns what a process needs.
+func Of(o Options) *Needs {
+	n := &Needs{base: &o.Config.Global}
+	n.addSystem()
+	if o.Files != nil {
+		n.main = o.Files.Main
+	}
+	n.addFiles(o.Files)
+	n.addProcess(&o)
+	n.addListeners(&o)
+	n.addUpstreams(o.Config)
+	n.addAdmin(o.Config)
+	for _, path := range o.Config.PageFiles() {
+		n.read("error_pages", config.Pos{}, path)
+	}
+	if o.Program != "" {
+		n.add(Need{Key: "program", Path: o.Program, Access: Execute, Later: true})
+	}
+	return n
+}
+
+// Bind adds a TCP port at which a listener listens.
+func (n *Needs) Bind(listener string, port int) { n.add(Need{Key: "listener " + listener, Port: port}) }
+
+func (n *Needs) add(need Need) {
+	if need.Path == "" && need.Port < 0 {
+		return
+	}
+	if need.Path != "" {
+		path, err := filepath.Abs(n.base.FromWorkingDirectory(need.Path))
+		if err != nil {
+			return // there is no working directory, so nothing can be opened by this path
+		}
+		need.Path, need.Port = path, -1
+	}
+	if !slices.Contains(n.list, need) {
+		n.list = append(n.list, need)
+	}
+}
+
+func (n *Needs) read(key string, pos config.Pos, path string) {
+	if path != "" {
+		n.add(Need{Key: key, Pos: pos, Path: path})
+	}
+}
+
+func (n *Needs) write(key string, pos config.Pos, path string, later bool) {
+	if path != "" && path != "stdout" && path != "stderr" {
+		n.add(Need{Key: key, Pos: pos, Path: path, Access: Write, Later: later})
+	}
+}
+
+// systemFiles are what Go's packages and edge read wherever they run: names and addresses, accounts, time zones,
+// authorities, and what the kernel says of the process, its memory and its processors.
+var systemFiles = []string{
+	"/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/services", "/etc/protocols", "/etc/gai.conf",
+	"/etc/host.conf", "/etc/passwd", "/etc/group", "/etc/localtime", "/etc/mime.types",
+}
+
+// systemFolders are read as a whole. Landlock keeps a process from what others have in /proc: it may trace none that
+// is not limited as it is.
+var systemFolders = []string{
+	"/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
+	"/usr/share/zoneinfo", "/proc", "/sys/fs/cgroup", "/sys/kernel/mm/transparent_hugepage", "/sys/devices/system/cpu",
+}
+
+func (n *Needs) addSystem() {
+	for _, path := range systemFiles {
+		n.read("system", config.Pos{}, path)
+	}
+	n.read("SSL_CERT_FILE", config.Pos{}, os.Getenv("SSL_CERT_FILE"))
+	folders := slices.Concat(systemFolders, filepath.SplitList(os.Getenv("SSL_CERT_DIR")))
+	for _, path := range folders {
+		n.add(Need{Key: "system", Path: path, Folder: true})
+	}
+	n.write("system", config.Pos{}, os.DevNull, false)
+	n.read("system", config.Pos{}, "/dev/urandom")
+}
+
+// addFiles adds the files of the configuration, and the folders in which patterns look for more.
+func (n *Needs) addFiles(f *config.Files) {
+	if f == nil {
+		return
+	}
+	for i := range f.Texts {
+		n.read("include", config.Pos{}, f.Texts[i].Path)
+		n.read("include", config.Pos{}, f.Texts[i].Real)
+	}
+	for _, path := range f.Quoted {
+		n.read("${file:…}", config.Pos{}, path)
+	}
+	for i := range f.Globs {
+		dir := f.Globs[i].Pattern
+		for strings.ContainsAny(dir, `*?[\`) {
+			dir = filepath.Dir(dir)
+		}
+		n.add(Need{Key: "include", Path: dir, Folder: true})
+	}
+}
+
+// addProcess adds what [global] and [log] name.
+func (n *Needs) addProcess(o *Options) {
+	g, none := &o.Config.Global, config.Pos{}
+	n.write("error_log", none, g.ErrorLog, false)
+	for _, path := range o.Config.Log.Output {
+		n.write("log.output", none, path, false)
+	}
+	n.write("pid_file", none, g.PIDFile, true)
+	n.write("upgrade_sock", none, g.UpgradeSock, true)
+	n.read("ca_file", none, g.CAFile)
+	if o.Versions != "" && g.Versions > 0 {
+		n.add(Need{Key: "versions_dir", Path: o.Versions, Access: Write, Folder: true, Later: true})
+	}
+	if g.WorkingDirectory != "" {
+		n.add(Need{Key: "working_directory", Path: g.WorkingDirectory, Folder: true, Later: true})
+	}
+}
+
+// addListeners adds ports, Unix sockets, certificates and logs of listeners and routes.
+func (n *Needs) addListeners(o *Options) {
+	c, internal := o.Config, false
+	pair := func(key string, p *config.Certificate, pos config.Pos) {
+		if p.Cert == config.InternalCert {
+			internal = true
+			return
+		}
+		for _, path := range []string{p.Cert, p.Key, p.OCSP} {
+			n.read(key, pos, path)
+		}
+	}
+	for i := range c.Certificates {
+		pair("certificates", &c.Certificates[i], c.Certificates[i].Pos)
+	}
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		for j := range l.Addresses {
+			n.address("listener "+l.Name, &l.Addresses[j])
+		}
+		if l.Certificate != nil {
+			pair("listener "+l.Name, l.Certificate, l.Pos)
+		}
+		n.read("client_ca", l.Pos, l.TLSOptions.ClientCA)
+		n.write("access_log", l.Pos, l.AccessLog.Path, false)
+	}
+	for i := range c.Routes {
+		n.write("access_log", c.Routes[i].Pos, c.Routes[i].AccessLog.Path, false)
+	}
+	if internal && o.StateDir != "" {
+		n.add(Need{Key: "cert = \"internal\"", Path: filepath.Join(o.StateDir, server.AuthorityFolder), Access: Write,
+			Folder: true})
+	}
+}
+
+// address adds what listening at a needs: its port, or the folder where its socket is made.
+func (n *Needs) address(key string, a *value.Address) {
+	if a.Network == "unix" {
+		n.write(key, a.Pos, a.Path, false)
+		return
+	}
+	n.add(Need{Key: key, Pos: a.Pos, Port: a.Port})
+}
+
+// addUpstreams adds what connections to backends, discovery and registration read and write.
+func (n *Needs) addUpstreams(c *config.Config) {
+	for i := range c.Upstreams {
+		u := &c.Upstreams[i]
+		for _, path := range []string{u.TLS.CA, u.TLS.Cert, u.TLS.Key} {
+			n.read("upstream "+u.Name, u.Pos, path)
+		}
+		for _, text := range u.Discovery.Sources {
+			n.source("upstream "+u.Name, u.Pos, text)
+		}
+	}
+	for i := range c.Registrations {
+		r := &c.Registrations[i]
+		n.source("register", r.Pos, r.To)
+		if at, err := locator.ParseRegistry(r.To); err == nil && at.Scheme == "file" {
+			n.write("register", r.Pos, at.Path, false)
+		}
+	}
+}
+
+// source adds the files that a source or a registry reads. A scheme of the program's own is not looked into.
+func (n *Needs) source(key string, pos config.Pos, text string) {
+	at, err := locator.Parse(text)
+	if err != nil {
+		return
+	}
+	if at.Scheme == "file" {
+		n.read(key, pos, at.Path)
+	}
+	if at.Scheme == "k8s" {
+		n.add(Need{Key: key, Pos: pos, Path: discovery.KubeFolder, Folder: true})
+	}
+	for _, name := range []string{"ca", "token_file"} {
+		n.read(key, pos, at.Params.Get(name))
+	}
+}
+
+// addAdmin adds the addresses and certificates of [admin] and [metrics].
+func (n *Needs) addAdmin(c *config.Config) {
+	a := schema.Only[*admin.Settings](c.Features)
+	if a == nil {
+		a = &admin.Settings{}
+	}
+	for i := range a.Listen.Addresses {
+		n.address("admin.listen", &a.Listen.Addresses[i])
+	}
+	if socket := admin.DefaultSocket(); !a.Listen.Off && len(a.Listen.Addresses) == 0 {
+		if at, err := os.Stat(filepath.Dir(socket)); err == nil && at.IsDir() {
+			n.write("admin.listen", config.Pos{}, socket, false)
+		}
+	}
+	for _, path := range []string{a.Cert, a.Key, a.ClientCA} {
+		n.read("admin", config.Pos{}, path)
+	}
+	if m := schema.Only[*admin.MetricsSettings](c.Features); m != nil {
+		for i := range m.Listen.Addresses {
+			n.address("metrics.listen", &m.Listen.Addresses[i])
+		}
+	}
+}
