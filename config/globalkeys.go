@@ -183,7 +183,8 @@ func processKeys() []*schema.Key {
 			Into: schema.Into(func(e *globalEntry) *Lockdown { return &e.Lockdown }),
 			Doc: "Before it serves, the process gives up what it does not need of files, ports and system calls, by " +
 				"Landlock, seccomp and no_new_privs. `true`: as far as the kernel goes, with a warning of what it " +
-				"cannot do; `\"strict\"`: all of it, or the process does not start. See [lockdown](operations.md#lockdown)."},
+				"cannot do; `\"strict\"`: all of it, or the process does not start. See " +
+				"[lockdown](operations.md#lockdown)."},
 		{Path: "daemon", Type: schema.Bool, Default: "false", Example: "true", Restart: true,
 			Into: schema.Into(func(e *globalEntry) *bool { return &e.Daemon }),
 			Doc: "Serve in the background, like `edge -d`: the command ends when the process serves, and says what " +

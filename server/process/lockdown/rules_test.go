@@ -1,0 +1,199 @@
+package lockdown
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
+)
+
+// tree makes files, and folders of the names that end with a slash.
+func tree(t *testing.T, names ...string) string {
+	t.Helper()
+	dir := realPath(t.TempDir())
+	for _, name := range names {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(name, "/") {
+			if err := os.MkdirAll(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		} else if err := os.WriteFile(path, nil, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// needsOf returns what a configuration needs whose text has DIR for dir. The files it names are not opened.
+func needsOf(t *testing.T, dir, text string) *Needs {
+	t.Helper()
+	text = strings.ReplaceAll(text, "DIR", dir)
+	main := filepath.Join(dir, "conf", "edge.toml")
+	c, report := config.Options{TextOnly: true}.Parse(main, []byte(text))
+	if !report.OK() {
+		t.Fatal(report.Errors[0].Error())
+	}
+	return Of(Options{Config: c, Program: filepath.Join(dir, "bin", "edge"), StateDir: filepath.Join(dir, "state"),
+		Files: &config.Files{Main: main, Texts: []schema.Text{{Path: main, Real: main}}}})
+}
+
+// own returns what of paths is below dir, without it.
+func own(dir string, paths []string) (names []string) {
+	for _, path := range paths {
+		if name, found := strings.CutPrefix(path, dir+"/"); found {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+const everything = `
+error_log = "DIR/log/error.log"
+pid_file = "DIR/run/edge.pid"
+ca_file = "DIR/ca/all.pem"
+log.output = ["stdout", "DIR/access/access.log"]
+error_pages = { 404 = "DIR/pages/404.html" }
+[admin]
+listen = ["unix:DIR/admin/admin.sock", "127.0.0.1:9000"]
+token = "0123456789012345678901234567"
+[metrics]
+listen = "127.0.0.1:9145"
+[[certificates]]
+cert = "DIR/certs/a.pem"
+key = "DIR/keys/a.key"
+[[listeners]]
+name = "web"
+listen = ["127.0.0.1:8080", "unix:DIR/web/web.sock"]
+[[listeners]]
+name = "secure"
+listen = ":8443"
+tls = true
+[upstreams.u]
+discover = "file://DIR/found/list"
+tls = { ca = "DIR/uca/ca.pem" }
+[[register]]
+to = "file://DIR/told/list"
+listener = "web"
+[[routes]]
+pattern = "/*"
+dest = "u"
+access_log = "DIR/route/a.log"
+`
+
+func TestNeeds_Rules(t *testing.T) {
+	dir := tree(t, "conf/edge.toml", "log/", "run/", "ca/", "access/", "pages/404.html", "admin/", "certs/", "keys/",
+		"web/", "found/", "uca/", "told/", "route/", "bin/edge", "bin/edge-1.2", "state/internal/", "other/x")
+	n := needsOf(t, dir, everything)
+	r := n.Rules()
+	for _, c := range []struct {
+		what      string
+		got, want []string
+	}{
+		{"read", own(dir, r.Read), strings.Fields("bin ca certs conf found keys pages told uca")},
+		{"write", own(dir, r.Write), strings.Fields("access admin log route run told web")},
+		{"execute", own(dir, r.Execute), []string{"bin"}},
+	} {
+		if !slices.Equal(c.got, c.want) {
+			t.Errorf("%s: %q, want %q", c.what, c.got, c.want)
+		}
+	}
+	if want := []int{8080, 8443, 9000, 9145}; !slices.Equal(r.Ports, want) {
+		t.Errorf("ports: %d, want %d", r.Ports, want)
+	}
+	for _, path := range []string{"/etc/hosts", "/proc"} {
+		if exists(path) && !slices.Contains(r.Read, realPath(path)) {
+			t.Errorf("%s is not read", path)
+		}
+	}
+	if slices.Contains(r.Read, "/etc") || slices.Contains(r.Read, "/") {
+		t.Errorf("a folder that much else is in: %q", r.Read)
+	}
+	lines := strings.Join(r.Lines(), "\n")
+	for _, want := range []string{"bind TCP ports: 8080, 8443, 9000, 9145", "execute: " + dir + "/bin", "write: "} {
+		if !strings.Contains(lines, want) {
+			t.Errorf("no %q in %s", want, lines)
+		}
+	}
+}
+
+// Programs of other names in its folder keep it from being opened.
+func TestRules_program(t *testing.T) {
+	dir := tree(t, "bin/edge", "bin/sh", "alone/edge", "alone/README/x")
+	if err := os.Symlink(filepath.Join(dir, "alone", "edge"), filepath.Join(dir, "bin", "link")); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{"bin/edge": "bin/edge", "alone/edge": "alone/edge"} {
+		r := &Rules{}
+		r.program(filepath.Join(dir, path))
+		if got := own(dir, outermost(r.Execute)); !slices.Equal(got, []string{want}) {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "alone", "README")); err != nil {
+		t.Fatal(err)
+	}
+	r := &Rules{}
+	r.program(filepath.Join(dir, "alone", "edge"))
+	if got := own(dir, outermost(r.Execute)); !slices.Equal(got, []string{"alone"}) {
+		t.Errorf("alone: %q", got)
+	}
+}
+
+func TestLock_Judge(t *testing.T) {
+	dir := tree(t, "conf/edge.toml", "log/", "run/", "certs/", "new/", "bin/edge")
+	const before = `
+error_log = "DIR/log/error.log"
+pid_file = "DIR/run/edge.pid"
+[[certificates]]
+cert = "DIR/certs/a.pem"
+[[listeners]]
+listen = "127.0.0.1:8443"
+tls = true
+[[routes]]
+pattern = "/*"
+dest = "status:204"
+`
+	all := &Lock{Rules: needsOf(t, dir, before).Rules(), ABI: abiPorts, Calls: true}
+	for _, c := range []struct {
+		name, from, to string
+		lock           *Lock
+		upgrade        bool
+		want           string // "": nothing is wrong
+	}{
+		{"the same", "", "", all, true, ""},
+		{"a file beside one", "a.pem", "b.pem", all, true, ""},
+		{"a certificate", "certs/a.pem", "new/a.pem", all, false,
+			"edge.toml:4:1: error: certificates: lockdown does not let the process read " + dir + "/new/a.pem"},
+		{"a port", "8443", "8444", all, false,
+			"edge.toml:7:10: error: listener 127.0.0.1:8444: lockdown does not let the process bind port 8444"},
+		{"a log", "log/error.log", "new/error.log", all, false,
+			"edge.toml: error: error_log: lockdown does not let the process write " + dir + "/new/error.log"},
+		{"a key that waits", "run/edge.pid", "new/edge.pid", all, false, ""},
+		{"the same in an upgrade", "run/edge.pid", "new/edge.pid", all, true,
+			"pid_file: lockdown does not let the process write"},
+		{"a port of an older kernel", "8443", "8444", &Lock{Rules: all.Rules, ABI: 1, Calls: true}, true, ""},
+		{"no Landlock", "certs/a.pem", "new/a.pem", &Lock{Rules: all.Rules, Calls: true}, true, ""},
+	} {
+		report := &config.Report{}
+		c.lock.Judge(report, needsOf(t, dir, strings.Replace(before, c.from, c.to, 1)), c.upgrade)
+		switch {
+		case c.want == "" && !report.OK():
+			t.Errorf("%s: %v", c.name, report.Errors)
+		case c.want != "" && (len(report.Errors) != 1 || !strings.Contains(report.Errors[0].Error(), c.want)):
+			t.Errorf("%s: %v, want %q", c.name, report.Errors, c.want)
+		case c.want != "" && report.Errors[0].Hint != Hint:
+			t.Errorf("%s: hint %q", c.name, report.Errors[0].Hint)
+		}
+	}
+	denied := &config.Report{Errors: []config.Problem{{Message: "cannot read \"x\": permission denied"}}}
+	if all.Judge(denied, nil, false); !strings.Contains(denied.Errors[0].Hint, Hint) {
+		t.Errorf("%+v", denied.Errors)
+	}
+}
