@@ -5,17 +5,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
 func TestMain(m *testing.M) { os.Exit(testutil.Main(m)) }
 
 const (
-	unitFile  = "systemd/edge.service"
-	installed = "/usr/bin/edge" // where packages have the program
+	unitFile   = "systemd/edge.service"
+	socketFile = "systemd/edge.socket"
+	installed  = "/usr/bin/edge" // where packages have the program
 )
 
 // unit has the values of a unit's keys, by section and key: "Service.User".
@@ -89,26 +92,64 @@ func TestUnit_commands(t *testing.T) {
 	}
 }
 
-// systemd understands each line of the unit.
+// systemd understands each line of the units.
 func TestUnit_verify(t *testing.T) {
-	analyze := tool(t, "systemd-analyze")
-	text, err := os.ReadFile(unitFile)
-	if err != nil {
-		t.Fatal(err)
+	analyze, dir := tool(t, "systemd-analyze"), t.TempDir()
+	args := []string{"verify", "--man=no"}
+	for _, file := range []string{unitFile, socketFile} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, filepath.Base(file))
+		here := strings.ReplaceAll(string(text), installed, testutil.Binary(t, "./cmd/edge"))
+		if err := os.WriteFile(path, []byte(here), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		args = append(args, path)
 	}
-	path := filepath.Join(t.TempDir(), "edge.service")
-	here := strings.ReplaceAll(string(text), installed, testutil.Binary(t, "./cmd/edge"))
-	if err := os.WriteFile(path, []byte(here), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command(analyze, "verify", "--man=no", path).CombinedOutput()
+	out, err := exec.Command(analyze, args...).CombinedOutput()
 	for line := range strings.Lines(string(out)) {
-		if strings.Contains(line, "edge.service") { // the rest is about units of the machine
+		if strings.Contains(line, "edge.s") { // the rest is about units of the machine
 			t.Error(line)
 		}
 	}
 	if err != nil && len(out) == 0 {
 		t.Error(err)
+	}
+}
+
+// The sockets of the unit are those of the listeners in the configuration of packages, and nothing starts them unasked.
+func TestUnit_sockets(t *testing.T) {
+	u := readUnit(t, socketFile)
+	stdout := []string{"log.output=stdout"} // the folder of its log is one of the package
+	cfg, report := config.Options{Set: stdout}.Load("edge.toml")
+	if !report.OK() {
+		t.Fatalf("%+v", report.Errors)
+	}
+	var want []string
+	for i := range cfg.Listeners {
+		for _, a := range cfg.Listeners[i].Addresses {
+			if a.Network != "tcp" {
+				t.Errorf("%s is not an address for IPv4 and IPv6", a.Text)
+			}
+			want = append(want, strconv.Itoa(a.Port))
+		}
+	}
+	if got := u["Socket.ListenStream"]; !slices.Equal(got, want) {
+		t.Errorf("ListenStream=%q, and listeners have %q", got, want)
+	}
+	for key, want := range map[string][]string{
+		"Socket.BindIPv6Only": {"both"}, "Socket.Accept": nil, "Socket.FileDescriptorName": nil,
+		"Install.WantedBy": {"sockets.target"},
+	} {
+		if !slices.Equal(u[key], want) {
+			t.Errorf("%s=%q, want %q", key, u[key], want)
+		}
+	}
+	service := readUnit(t, unitFile)
+	if list := append(service["Service.Sockets"], service["Unit.Requires"]...); len(list) > 0 {
+		t.Errorf("the service wants %q", list)
 	}
 }
 

@@ -26,15 +26,16 @@ var (
 )
 
 // Socket is a listening socket of stream connections that goes from process to process. A configuration claims it by
-// its address and V6Only, never by its name.
+// its address and V6Only, never by its name. Where a Held one has the name of a listener, though, an address that this
+// listener does not have is an error.
 type Socket struct {
 	Address  string `json:"address"` // as getsockname(2) has it: host:port, or unix:/path
 	V6Only   bool   `json:"v6only,omitempty"`
 	Index    int    `json:"index"` // among the sockets of the address
 	Purpose  string `json:"purpose"`
-	Listener string `json:"listener,omitempty"` // its name
+	Listener string `json:"listener,omitempty"` // its name; of a Held one the name that the supervisor has given it
 	AnyPort  bool   `json:"any_port,omitempty"` // the configuration says port 0
-	Held     bool   `json:"held,omitempty"`     // by systemd, which opened it: see engine.ListenOptions
+	Held     bool   `json:"held,omitempty"`     // by systemd, which opened it: see Options.Adopt
 	File     FileID `json:"file,omitzero"`      // of a Unix socket that edge has made
 	FD       int    `json:"-"`
 }
@@ -48,21 +49,6 @@ type FileID struct {
 	Ino uint64 `json:"ino"`
 }
 
-// SocketOf describes a listening socket by its descriptor alone, as systemd hands it over: it is Held.
-func SocketOf(fd int) (Socket, error) {
-	on, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
-	if err != nil {
-		return Socket{}, fmt.Errorf("descriptor %d: %w", fd, err)
-	}
-	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	if err != nil || kind != unix.SOCK_STREAM || on == 0 {
-		return Socket{}, fmt.Errorf("descriptor %d: it is no socket that listens for connections", fd)
-	}
-	addr := (*poller.Epoll)(nil).LocalAddr(poller.FD(fd))
-	only := poller.V6Only(poller.FD(fd))
-	return Socket{Address: addr.String(), V6Only: only, Purpose: PurposeHTTP, Held: true, FD: fd}, nil
-}
-
 // Handover is how a Server gives its sockets and connections to another process, or takes them over. Both run this
 // package, each with its own Handover; how they talk is not its business.
 // Safe for any goroutine. Its fields are guarded by Server.mu.
@@ -72,8 +58,8 @@ func SocketOf(fd int) (Socket, error) {
 type Handover struct {
 	server    *Server
 	adoptable []Socket    // Options.Adopt
-	claims    []*listener // by index in adoptable; nil: not claimed
-	offered   []*listener // by index in what Sockets returned last
+	claims    []*listener // by index in adoptable; nil: not claimed; one that has closed has no claim to a held one
+	offered   []*listener // by index in what Sockets returned last; nil: a held one that no listener has
 	suspended bool        // nothing is accepted before Resume
 	next      int         // the reactor that is given a connection next
 }
@@ -109,10 +95,21 @@ func (h *Handover) adopt(l *listener, a *config.Address, o engine.ListenOptions)
 	}
 	var fds []poller.FD
 	for _, i := range group {
-		fds = append(fds, poller.FD(h.adoptable[i].FD))
+		fd, err := h.descriptor(i)
+		if err != nil {
+			for _, fd := range fds {
+				unix.Close(int(fd)) //nolint:errcheck // nothing was written to it
+			}
+			return false, err
+		}
+		fds = append(fds, fd)
+	}
+	for _, i := range group {
 		h.claims[i] = l
 	}
-	o.Held, l.isHeld = first.Held, first.Held
+	if o.Held, l.isHeld = first.Held, first.Held; l.isHeld {
+		l.heldName = first.Listener
+	}
 	l.open, err = h.server.engine.Adopt(fds, o, l.accept)
 	return true, err
 }
@@ -122,14 +119,14 @@ func (h *Handover) group(a *config.Address) (group []int) {
 	for _, addr := range addrsOf(a) {
 		address := ""
 		for i, s := range h.adoptable {
-			free := h.claims[i] == nil && s.Purpose == PurposeHTTP && (address == "" || s.Address == address)
+			free := h.isFree(i) && s.Purpose == PurposeHTTP && (address == "" || s.Address == address)
 			if free && s.serves(a, addr) {
 				address = s.Address
 				group = append(group, i)
 			}
 		}
 		if len(group) > 0 {
-			slices.SortFunc(group, func(i, j int) int { return h.adoptable[i].Index - h.adoptable[j].Index })
+			slices.SortStableFunc(group, func(i, j int) int { return h.adoptable[i].Index - h.adoptable[j].Index })
 			return group
 		}
 	}
@@ -164,7 +161,7 @@ func (h *Handover) Claims() []bool {
 	defer s.mu.Unlock()
 	claims := make([]bool, len(h.claims))
 	for i, l := range h.claims {
-		claims[i] = l != nil
+		claims[i] = l != nil && !h.isFree(i)
 	}
 	return claims
 }
@@ -186,15 +183,25 @@ func (h *Handover) Sockets() ([]Socket, error) {
 	var all []Socket
 	h.offered = nil
 	for i, l := range s.present.listeners {
+		name := l.name
+		if l.isHeld {
+			name = l.heldName
+		}
 		for n, fd := range groups[i] {
 			all = append(all, Socket{
 				Address: open[i].Addr().String(), V6Only: poller.V6Only(fd), Index: n, Purpose: PurposeHTTP,
-				Listener: l.name, AnyPort: l.anyPort, Held: l.isHeld, File: l.file.id(), FD: int(fd),
+				Listener: name, AnyPort: l.anyPort, Held: l.isHeld, File: l.file.id(), FD: int(fd),
 			})
 			h.offered = append(h.offered, l)
 		}
 	}
-	return all, nil
+	idle, err := h.idleSockets()
+	if err != nil {
+		closeSockets(all)
+		return nil, err
+	}
+	h.offered = append(h.offered, make([]*listener, len(idle))...)
+	return append(all, idle...), nil
 }
 
 func opened(all []*listener) (open []*engine.Listener) {
@@ -225,7 +232,7 @@ func (h *Handover) Suspend(claimed []int) error {
 // of returns the listeners of sockets by their indexes in what Sockets returned.
 func (h *Handover) of(sockets []int) (all []*listener) {
 	for _, i := range sockets {
-		if i >= 0 && i < len(h.offered) && !slices.Contains(all, h.offered[i]) {
+		if i >= 0 && i < len(h.offered) && h.offered[i] != nil && !slices.Contains(all, h.offered[i]) {
 			all = append(all, h.offered[i])
 		}
 	}
@@ -347,6 +354,9 @@ func (h *Handover) Give(credit int) *Giving {
 	defer s.mu.Unlock()
 	g := &Giving{socket: make(map[*engine.Listener]int), ready: make(chan struct{}, 1)}
 	for i, l := range h.offered {
+		if l == nil {
+			continue
+		}
 		if _, ok := g.socket[l.open]; !ok {
 			g.socket[l.open] = i
 		}

@@ -444,6 +444,7 @@ func TestHandover_socketActivation(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			defer unix.Close(fd)
 			socket, err := SocketOf(fd)
 			if err != nil {
 				t.Fatal(err)

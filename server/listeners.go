@@ -26,12 +26,13 @@ import (
 //
 //	kernel ─► engine.Listener ─► tlsconn, session (for new connections) ─► proxy.Service (for new requests)
 type listener struct {
-	key     string // of its address
-	open    *engine.Listener
-	sockets engine.ListenOptions // of its sockets, without Addr and ConnsMax
-	anyPort bool                 // the kernel chose the port
-	isHeld  bool                 // its sockets are of systemd
-	file    *socketFile          // of a Unix socket; nil: none, or it was removed; guarded by Server.mu
+	key      string // of its address
+	open     *engine.Listener
+	sockets  engine.ListenOptions // of its sockets, without Addr and ConnsMax
+	anyPort  bool                 // the kernel chose the port
+	isHeld   bool                 // its sockets are of a supervisor
+	file     *socketFile          // of a Unix socket; nil: none, or it was removed; guarded by Server.mu
+	heldName string               // that the supervisor has given them
 
 	begin    atomic.Pointer[func(c *engine.Conn) engine.Handler] // for new connections
 	service  *proxy.Service
@@ -85,6 +86,9 @@ func (b *build) openListeners() error {
 	}
 	pages, err := pagesOf(b.config.ErrorPages, nil)
 	if err != nil {
+		return err
+	}
+	if err := b.server.handover.checkNames(b.config); err != nil {
 		return err
 	}
 	times := make(map[string]int)

@@ -31,6 +31,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, becomeEdge(socket))
 		os.Exit(1)
 	}
+	if os.Getenv(activateEnv) != "" {
+		fmt.Println(activate())
+		os.Exit(1)
+	}
 	os.Exit(testutil.Main(m))
 }
 

@@ -57,6 +57,8 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/hit-ratio.md", "bin/edge-bench hitratio", "measures for minutes"},
 	{"docs/hit-ratio.md", "hit(e)", "pseudo code"},
 	{"docs/migrating.md", "$ edge import nginx /etc/nginx/nginx.conf", "a file of the reader; TestImport has another"},
+	{"docs/deployment.md", "systemctl edit edge.socket", "needs systemd; TestUnit_sockets reads the unit"},
+	{"docs/deployment.md", "[Service]\nAmbientCapabilities=\n", "a drop-in of systemd"},
 	{"docs/migrating.md", "upstream api {", "TestImport_doesWhatThePageSays imports it"},
 	{"docs/operations.md", `time=… level=INFO msg="configuration reloaded"`, "the log of a terminal"},
 	{"docs/operations.md", `{"time":"…","level":"ERROR","msg":"lines of the error log are missing"`,

@@ -47,7 +47,7 @@ var floors = [][]string{
 	{"config/import/plan"},
 	{"config/import"},
 	{"admin"},
-	{"server/process/rotate"},
+	{"server/process/rotate", "server/process/activation"},
 	{"server/metrics", "server/selfcheck", "server/holder"},
 	{"server"},
 	{"server/process/notify", "server/process/versions", "server/inspect", "server/process/supervise",

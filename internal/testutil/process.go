@@ -20,7 +20,8 @@ type Command struct {
 	Env  []string // added to the environment of the test
 	Dir  string   // empty: a directory of its own, removed when the test ends
 
-	Stderr *os.File // where its stderr goes, unrecorded; nil: recorded
+	Stderr *os.File   // where its stderr goes, unrecorded; nil: recorded
+	Files  []*os.File // its descriptors from 3 on
 }
 
 // Process is a running binary with its output recorded. It is killed when the test ends, and its
@@ -47,7 +48,7 @@ func Start(t testing.TB, c Command) *Process {
 		p.cmd.Dir = t.TempDir()
 	}
 	p.cmd.Env = append(os.Environ(), c.Env...)
-	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.ExtraFiles = &p.out, &p.out, c.Files
 	if c.Stderr != nil {
 		p.cmd.Stderr = c.Stderr
 	}

@@ -130,6 +130,7 @@ var places = map[string]string{
 	"/usr/bin/edge":                                  "edge",
 	"/etc/edge/edge.toml":                            "edge.toml",
 	"/usr/lib/systemd/system/edge.service":           "systemd/edge.service",
+	"/usr/lib/systemd/system/edge.socket":            "systemd/edge.socket",
 	"/usr/share/man/man1/edge.1.gz":                  "edge.1",
 	"/usr/share/bash-completion/completions/edge":    "completions/edge",
 	"/usr/share/zsh/vendor-completions/_edge":        "completions/_edge",

@@ -106,7 +106,7 @@ func TestArchive(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"edge", "edge.toml", "edge.1", "LICENSE", "systemd/edge.service", "completions/_edge",
+		"edge", "edge.toml", "edge.1", "LICENSE", "systemd/edge.service", "systemd/edge.socket", "completions/_edge",
 	} {
 		if !slices.Contains(names, "edge-1.2.3/"+want) {
 			t.Errorf("no %s in %q", want, names)

@@ -47,6 +47,7 @@ var taken = map[string]string{
 	"edge.toml":                  "packaging/edge.toml",
 	"edge.1":                     "packaging/man/edge.1",
 	"systemd/edge.service":       "packaging/systemd/edge.service",
+	"systemd/edge.socket":        "packaging/systemd/edge.socket",
 	"systemd/notify-reload.conf": "packaging/systemd/notify-reload.conf",
 	"docs/CHANGELOG.md":          "CHANGELOG.md",
 	"docs/configuration.md":      "docs/configuration.md",

@@ -48,13 +48,14 @@ func adoptable(legacy *handover.Inheritance) (all []server.Socket) {
 }
 
 // claimsOf returns the numbers of the sockets that the Server listens on, and closes the others: these stay with the
-// process before, which closes them as a reload does.
+// process before, which closes them as a reload does. Those of a supervisor stay open: a reload may name their
+// addresses.
 func claimsOf(h *server.Handover, legacy *handover.Inheritance) []int {
 	claims := []int{}
 	for i, claimed := range h.Claims() {
 		if claimed {
 			claims = append(claims, i)
-		} else {
+		} else if !legacy.Manifest.Sockets[i].Held {
 			handover.CloseAll(legacy.Sockets[i : i+1])
 		}
 	}

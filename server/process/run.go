@@ -56,7 +56,8 @@ type Reading struct{ Kept, Record *config.Files }
 // Run serves cfg until a signal ends it: it is the whole life of the process. The error says why it could not
 // start, or what it could not finish. With fips = true the process begins again, unless it began with that mode
 // on. With daemon = true it starts the program once more and returns when that process serves; when that process
-// ended instead, the error is an *exec.ExitError.
+// ended instead, the error is an *exec.ExitError. Listening sockets that a supervisor hands on as sd_listen_fds(3) says
+// are those of listeners with their addresses.
 //
 //	SIGHUP             read the configuration again and apply it
 //	SIGUSR1            open the log files again
@@ -77,7 +78,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 			return err
 		}
 	}
-	parent, err := waitingParent()
+	parent, given, err := handedOver(&cfg.Global, o.Upgrade)
 	if err != nil {
 		return err
 	}
@@ -115,7 +116,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	adm.waits.Store(before != nil)
 	defer adm.surfaces.Stop()
 	o.Server.Owner, o.Server.Prepare = id.owner(), both(events.prepare, adm.prepare)
-	before.inherit(&o.Server)
+	before.inherit(&o.Server, given)
 	s, err := server.New(cfg, o.Server)
 	if err != nil {
 		return err
@@ -140,6 +141,15 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	err = s.Stop()
 	tellEnd(s.Registry(), time.Since(begun), o.Stats || slog.Default().Enabled(context.Background(), slog.LevelDebug))
 	return err
+}
+
+// handedOver returns what other processes have opened for this one: the pipe to a parent that waits, or nil, and
+// sockets.
+func handedOver(g *config.Global, upgrades bool) (parent *os.File, given *supplied, err error) {
+	if parent, err = waitingParent(); err == nil {
+		given, err = takeSupplied(g, upgrades)
+	}
+	return parent, given, err
 }
 
 // tellStart logs the first line.
@@ -173,6 +183,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if err := s.Listen(); err != nil {
 		return err
 	}
+	tellIdle(s)
 	if err := p.takeNames(); err != nil {
 		return err
 	}

@@ -119,9 +119,10 @@ func (n *successor) ticketKeys() (keys [][32]byte) {
 	return keys
 }
 
-// inherit has a Server take over sockets and keys.
-func (n *successor) inherit(o *server.Options) {
+// inherit has a Server take over sockets and keys; where there is no process before, sockets of a supervisor.
+func (n *successor) inherit(o *server.Options, given *supplied) {
 	if n == nil {
+		given.give(o)
 		return
 	}
 	o.TicketKeys = n.ticketKeys()

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/server/process/activation"
 )
 
 // handedOn are the signals that the service gets.
@@ -47,7 +49,11 @@ func Run(args []string) (code int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("supervise: %w", err)
 	}
-	pid, err := begin(args, told.environment())
+	sockets, variables, err := activation.HandOn()
+	if err != nil && !errors.Is(err, activation.ErrOther) {
+		return 0, fmt.Errorf("supervise: %w", err)
+	}
+	pid, err := begin(args, append(told.environment(), variables...), sockets)
 	if err != nil {
 		return 0, fmt.Errorf("supervise: %w", err)
 	}
@@ -76,14 +82,19 @@ func Run(args []string) (code int, err error) {
 	}
 }
 
-// begin starts the program that runs now.
-func begin(args, env []string) (pid int, err error) {
+// begin starts the program that runs now, with sockets of the supervisor of this process, which it closes.
+func begin(args, env []string, sockets []*os.File) (pid int, err error) {
+	defer func() {
+		for _, f := range sockets {
+			_ = f.Close() // the service has it
+		}
+	}()
 	path, err := os.Executable()
 	if err != nil {
 		return 0, err
 	}
 	p, err := os.StartProcess(path, append([]string{os.Args[0]}, args...), &os.ProcAttr{
-		Env: env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
+		Env: env, Files: append([]*os.File{os.Stdin, os.Stdout, os.Stderr}, sockets...),
 	})
 	if err != nil {
 		return 0, err

@@ -1,0 +1,71 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process/activation"
+)
+
+// supplied are listening sockets that the supervisor of the process has opened for it. Owned by the goroutine of Run.
+//
+//	systemd, edge.socket ── descriptors, LISTEN_… ──► takeSupplied ──► server.Options.Adopt ──► Listen, tellIdle
+type supplied struct {
+	sockets []server.Socket
+	ignored error // why there are variables and no sockets; nil: there are none either
+}
+
+var (
+	errSuppliedDaemon = errors.New("daemon = true, or -d, and sockets of a supervisor do not go together: the " +
+		"process that the supervisor has started would end, and the sockets with it. Leave daemon out: the " +
+		"supervisor keeps the process in the background")
+	errSuppliedTwice = errors.New("--upgrade takes the sockets of the running process, and the supervisor hands " +
+		"on others: leave one of them out. edge upgrade takes sockets of the supervisor along")
+)
+
+// takeSupplied takes over what the environment says that the supervisor has opened. It comes after the process may have
+// begun anew, for FIPS, and before it starts another one.
+func takeSupplied(g *config.Global, upgrades bool) (*supplied, error) {
+	list, err := activation.Take()
+	if errors.Is(err, activation.ErrOther) {
+		return &supplied{ignored: err}, nil
+	}
+	s := &supplied{}
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("sockets of the supervisor: %w", err)
+	case len(list) > 0 && g.Daemon:
+		return nil, errSuppliedDaemon
+	case len(list) > 0 && upgrades:
+		return nil, errSuppliedTwice
+	}
+	for _, d := range list {
+		socket, err := server.SocketOf(d.FD)
+		if err != nil {
+			return nil, fmt.Errorf("sockets of the supervisor: %q: %w", d.Name, err)
+		}
+		socket.Listener = d.Name
+		s.sockets = append(s.sockets, socket)
+	}
+	return s, nil
+}
+
+// give has a Server take the sockets over.
+func (s *supplied) give(o *server.Options) {
+	if s.ignored != nil {
+		slog.Warn("sockets of a supervisor are ignored", "reason", s.ignored,
+			"try", "start edge itself and not by a shell, or exec edge in the shell")
+	}
+	o.Adopt = append(o.Adopt, s.sockets...)
+}
+
+// tellIdle logs which sockets of the supervisor no listener has.
+func tellIdle(s *server.Server) {
+	for _, one := range s.Handover().Idle() {
+		slog.Warn("a socket of the supervisor has no listener: clients connect to it and wait", "address", one.Address,
+			"name", one.Name, "try", one.Try)
+	}
+}
