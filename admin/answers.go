@@ -50,6 +50,15 @@ type Status struct {
 	Listeners     []Listener      `json:"listeners"`
 	Upstreams     []UpstreamState `json:"upstreams" doc:"How many backends of each upstream serve."`
 	Admin         []string        `json:"admin" doc:"The addresses of this API."`
+	Foreign       []ForeignSocket `json:"foreign" doc:"Sockets of other processes at addresses of this one."`
+}
+
+// ForeignSocket is a listening socket of another process, which gets a part of the connections to an address.
+type ForeignSocket struct {
+	Address string `json:"address"`
+	PID     int    `json:"pid,omitempty" doc:"Of the process; none: the user of this one does not see it."`
+	Name    string `json:"name,omitempty" doc:"Of the program of the process."`
+	Stopped bool   `json:"stopped" doc:"By a signal or a debugger: connections that it gets wait."`
 }
 
 // State is what a process does.

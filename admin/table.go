@@ -78,7 +78,8 @@ func probes() []Endpoint {
 func reads() []Endpoint {
 	return []Endpoint{
 		{Method: "GET", Pattern: "/v1/status", Needs: MayRead, Command: "status", Out: Status{},
-			Doc:    "Say how the process does: version, configuration, connections, listeners, upstreams.",
+			Doc: "Say how the process does: version, configuration, connections, listeners, upstreams, and sockets " +
+				"of other processes at its addresses.",
 			answer: func(c *call) (any, error) { return c.process.Status(), nil }},
 		{Method: "GET", Pattern: "/v1/config", Needs: MayRead, Heavy: true, Out: Configuration{},
 			Doc: "The configuration in force, all files merged. Secrets are hidden; `${NAME}` and `${file:…}` are " +

@@ -89,6 +89,9 @@ func (l *Listener) Suspended() bool { return l.paused.Load() }
 // SetConnsMax changes ListenOptions.ConnsMax. Connections above it that are open stay.
 func (l *Listener) SetConnsMax(n int) { l.connsMax.Store(int64(n)) }
 
+// Sockets returns how many of its sockets listen.
+func (l *Listener) Sockets() int { return int(l.sockets.Load()) }
+
 // Conns returns how many connections that came by l are open.
 func (l *Listener) Conns() int { return int(l.conns.Load()) }
 

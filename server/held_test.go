@@ -27,8 +27,8 @@ func TestHandover_checkNames(t *testing.T) {
 				`name has :8080, unix:/run/web`},
 		{Socket{Listener: "web", Address: "127.0.0.1:8081"}, `listener web: the socket "web" of the supervisor is ` +
 			`127.0.0.1:8081, and`},
-		{Socket{Listener: "api", Address: "unix:/run/web"}, `the socket "api" of the supervisor is unix:/run/web, and ` +
-			`the listener of that name has 127.0.0.1:8081`},
+		{Socket{Listener: "api", Address: "unix:/run/web"}, `the socket "api" of the supervisor is unix:/run/web, ` +
+			`and the listener of that name has 127.0.0.1:8081`},
 	} {
 		held := c.socket
 		held.Held = true
@@ -55,8 +55,8 @@ func TestSocket_wayIn(t *testing.T) {
 		socket Socket
 		want   string
 	}{
-		{Socket{Address: "[::]:8080", V6Only: true}, `the listener at :8080 has the port and not the address: listen = ` +
-			`"[::]:8080" there`},
+		{Socket{Address: "[::]:8080", V6Only: true}, `the listener at :8080 has the port and not the address: ` +
+			`listen = "[::]:8080" there`},
 		{Socket{Address: "[::]:81"}, `a listener with listen = ":81", or`},
 		{Socket{Address: "[::]:81", V6Only: true}, `a listener with listen = "[::]:81", or`},
 		{Socket{Address: "unix:/run/other"}, `a listener with listen = "unix:/run/other", or`},

@@ -265,9 +265,10 @@ type Parts struct {
 
 // Part is one address of a Server.
 type Part struct {
-	Title string // as in Address
-	Open  *engine.Listener
-	TLS   bool
+	Title  string // as in Address
+	Open   *engine.Listener
+	TLS    bool
+	V6Only bool // it takes no IPv4
 }
 
 // Parts returns what s consists of now.
@@ -281,7 +282,7 @@ func (s *Server) Parts() *Parts {
 	}
 	for _, l := range s.present.listeners {
 		if l.open != nil {
-			p.Listeners = append(p.Listeners, Part{l.title, l.open, l.secured})
+			p.Listeners = append(p.Listeners, Part{l.title, l.open, l.secured, l.sockets.V6Only})
 		}
 	}
 	return p

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -59,6 +61,24 @@ func (u *units) add(name string, l interface{ File() (*os.File, error) }) {
 func (u *units) tcp(name, address string) string {
 	u.t.Helper()
 	l, err := net.Listen("tcp", address)
+	if err != nil {
+		u.t.Fatal(err)
+	}
+	defer l.Close()
+	u.add(name, l.(*net.TCPListener))
+	return l.Addr().String()
+}
+
+// shared is tcp for an address that others may have too.
+func (u *units) shared(name, address string) string {
+	u.t.Helper()
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
+		failed := raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+		})
+		return errors.Join(failed, err)
+	}}
+	l, err := config.Listen(u.t.Context(), "tcp", address)
 	if err != nil {
 		u.t.Fatal(err)
 	}
@@ -267,21 +287,9 @@ func TestRun_socketActivationOfLowPort(t *testing.T) {
 func TestRun_socketActivationSupervised(t *testing.T) {
 	t.Parallel()
 	u := &units{t: t}
-	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (err error) {
-		failed := raw.Control(func(fd uintptr) {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-		})
-		return errors.Join(failed, err)
-	}}
 	address := "127.0.0.1:0"
 	for range 3 {
-		l, err := config.Listen(t.Context(), "tcp", address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		address = l.Addr().String()
-		u.add("web", l.(*net.TCPListener))
-		l.Close()
+		address = u.shared("web", address)
 	}
 	dir := t.TempDir()
 	u.configure(dir, fmt.Sprintf("threads = 2\n[[listeners]]\nname = \"web\"\nlisten = %q\n", address))
@@ -362,6 +370,38 @@ func TestRun_socketActivationRefused(t *testing.T) {
 				t.Errorf("it does not say %q", c.want)
 			}
 		})
+	}
+}
+
+// A process that listens at an address of edge, and is stopped, is named by edge status; edge's own sockets are not.
+func TestStatus_foreign(t *testing.T) {
+	t.Parallel()
+	address, dir := testutil.FreeAddr(t), t.TempDir()
+	u := &units{t: t}
+	u.configure(dir, fmt.Sprintf("threads = 2\nadmin.listen = \"unix:admin.sock\"\nhttp.listen = %q\n", address))
+	p := testutil.Start(t, testutil.Command{Path: testutil.Binary(t, "./cmd/edge"), Dir: dir,
+		Args: []string{"run", "-c", "edge.toml"}})
+	p.WaitLine(`"msg":"listening".*"section":"admin"`)
+	u.shared("", address)
+	other := testutil.Start(t, testutil.Command{Path: "/bin/sleep", Args: []string{"1000"}, Files: u.files})
+	for _, f := range u.files {
+		f.Close()
+	}
+	other.Signal(syscall.SIGSTOP)
+	want := fmt.Sprintf("sleep, process %d, listens on %s too and gets a part of the connections, which wait: it is "+
+		"stopped: kill -CONT %[1]d, or kill -KILL %[1]d", other.PID(), address)
+	var out string
+	testutil.Eventually(t, testutil.Patience, func() bool { // what was found before holds for 5 s
+		_, out = in(t, dir, "status")
+		return strings.Count(out, "  foreign  ") == 1 && strings.Contains(out, want)
+	}, "named")
+	if t.Failed() {
+		t.Log(out)
+	}
+	var st admin.Status
+	if _, out := in(t, dir, "status", "--json"); json.Unmarshal([]byte(out), &st) != nil || len(st.Foreign) != 1 ||
+		st.Foreign[0] != (admin.ForeignSocket{Address: address, PID: other.PID(), Name: "sleep", Stopped: true}) {
+		t.Errorf("%s", out)
 	}
 }
 

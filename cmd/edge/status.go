@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/edge-proxy/edge/admin"
@@ -109,6 +110,9 @@ func printStatus(w io.Writer, st *admin.Status) error {
 	for _, u := range st.Upstreams {
 		fmt.Fprintf(w, "  upstream       %s: %d of %d backends serve\n", u.Name, u.Serving, u.Backends)
 	}
+	for i := range st.Foreign {
+		fmt.Fprintf(w, "  foreign        %s\n", foreignText(&st.Foreign[i]))
+	}
 	if st.Log.Until != nil {
 		fmt.Fprintf(w, "  log            %s until %s\n", st.Log.Level, st.Log.Until.Local().Format(time.TimeOnly))
 	}
@@ -118,4 +122,21 @@ func printStatus(w io.Writer, st *admin.Status) error {
 		}
 	}
 	return nil
+}
+
+// foreignText says what a socket of another process does, and what to do.
+func foreignText(f *admin.ForeignSocket) string {
+	who := "a process that this user does not see"
+	if f.PID != 0 {
+		who = fmt.Sprintf("%s, process %d,", f.Name, f.PID)
+	}
+	text := fmt.Sprintf("%s listens on %s too and gets a part of the connections", who, f.Address)
+	switch {
+	case f.Stopped:
+		return fmt.Sprintf("%s, which wait: it is stopped: kill -CONT %d, or kill -KILL %[2]d", text, f.PID)
+	case f.PID == 0:
+		_, port, _ := strings.Cut(f.Address[strings.LastIndexByte(f.Address, ']')+1:], ":")
+		return fmt.Sprintf("%s: sudo ss -ltnp 'sport = :%s' names it", text, port)
+	}
+	return fmt.Sprintf("%s: kill %d ends it", text, f.PID)
 }

@@ -93,6 +93,10 @@ func TestExamine(t *testing.T) {
 		return map[string]string{"/proc/net/tcp": tcpOurs, "/proc/812/comm": name + "\n",
 			"/proc/812/fd/3 ->": "socket:[77]", "/proc/812/status": "Name:\t" + name + "\nState:\t" + state + "\n"}
 	}
+	with := func(files map[string]string, name, text string) map[string]string {
+		files[name] = text
+		return files
+	}
 	file := func(name, text string) map[string]string { return map[string]string{name: text} }
 	container := func(files map[string]string) map[string]string {
 		all := map[string]string{"/.dockerenv": ""}
@@ -114,6 +118,8 @@ func TestExamine(t *testing.T) {
 	}{
 		{name: "good"},
 		{name: "good, serving", files: holds("edge", "S (sleeping)"), running: 812},
+		{name: "a supervisor has our socket too", files: with(holds("systemd", "S (sleeping)"),
+			"/proc/900/fd/5 ->", "socket:[77]"), running: 900},
 		{name: "no /proc at all", change: func(m *machine) { m.root = "/nowhere" }},
 		{name: "old kernel", change: func(m *machine) { m.release = "4.4.0-1" },
 			level: Warning, check: "kernel", what: "older than 4.18", fix: "5.14"},
@@ -172,6 +178,9 @@ func TestExamine(t *testing.T) {
 			level: Warning, check: "sockets", what: "another edge, process 812", fix: "kill 812"},
 		{name: "edge without a pid file", files: holds("edge", "S (sleeping)"),
 			level: Note, check: "sockets", what: "listens there already"},
+		{name: "a unit of a socket", files: map[string]string{"/proc/net/tcp": tcpOurs, "/proc/1/comm": "systemd\n",
+			"/proc/1/fd/40 ->": "socket:[77]"},
+			level: Note, check: "sockets", what: "systemd, process 1, has opened it"},
 		{name: "another user", files: file("/proc/net/tcp", tcpOurs),
 			level: Note, check: "sockets", what: "another user", fix: "sudo ss -ltnp 'sport = :8080'"},
 		{name: "small quota", files: quota, config: "[global]\nworker_threads = 2\n" + plainFile,

@@ -100,7 +100,7 @@ func (e *exam) addresses() {
 func (e *exam) sockets() {
 	said := map[int]bool{}
 	e.each(func(a *config.Address) {
-		found, hidden := holder.All(e.Path("/proc"), addrOf(a))
+		found, hidden := holder.All(e.Path("/proc"), addrOf(a), e.running)
 		if hidden && e.running == 0 && e.UID() != 0 {
 			e.find(Note, []string{fmt.Sprintf("sudo ss -ltnp 'sport = :%d'", a.Port)},
 				"%s: %s: a process of another user listens there", a.Pos, a.Text)
@@ -117,10 +117,12 @@ func (e *exam) sockets() {
 
 // other says what a process does on address a that is not the one that serves the configuration.
 func (e *exam) other(a *config.Address, p holder.Process) {
-	stopped := strings.Contains(e.text(fmt.Sprintf("/proc/%d/status", p.PID)), "State:\tT")
 	kill := []string{fmt.Sprintf("kill %d", p.PID)}
 	switch {
-	case stopped:
+	case p.PID == 1 && e.running == 0:
+		e.find(Note, nil, "%s: %s: %s, process 1, has opened it: a unit of a socket gives it to the service that it "+
+			"is for", a.Pos, a.Text, p.Name)
+	case p.Stopped:
 		e.find(Error, []string{fmt.Sprintf("kill -CONT %d", p.PID), fmt.Sprintf("kill -KILL %d", p.PID)},
 			"%s: %s: %s, process %d, listens there and is stopped: its share of the connections waits", a.Pos, a.Text,
 			p.Name, p.PID)

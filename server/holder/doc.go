@@ -1,12 +1,13 @@
 // Package holder finds the processes that listen on an address, to name them where that address is wanted: in the error
-// of a listener, and by edge doctor.
+// of a listener, by edge doctor, and by edge status where others share the addresses of the process.
 //
 // It is not for listening or connecting: it reads /proc/net/tcp, tcp6 and unix for sockets, and /proc/PID/fd for the
 // processes that have them open. Without /proc nothing is found.
 //
 // # Limits
 //
-// A search ends after 3 s, and reads the first 8 MiB of a table: the kernel begins with the sockets that listen.
+// A search ends after 3 s, and reads the first 8 MiB of a table. Of TCP it reads no further than the sockets that
+// listen, which come first.
 //
 // Sockets of other network namespaces are not seen, those of other users only by root.
 //

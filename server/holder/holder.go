@@ -1,6 +1,7 @@
 package holder
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/hex"
 	"errors"
@@ -31,14 +32,15 @@ var (
 
 // Process is a process that listens on an address.
 type Process struct {
-	PID  int
-	Name string // as ps shows it
+	PID     int
+	Name    string // as ps shows it
+	Stopped bool   // by a signal or a debugger: what connects to its sockets waits
 }
 
 // Of finds a process that listens on an address, in the folder proc, which is /proc. Only root sees whose the sockets
 // of other users are: ErrHidden.
 func Of(proc string, a poller.Addr) (Process, error) {
-	found, sockets := search(proc, a, 1)
+	found, sockets := search(proc, listeningInodes(proc, a), 1)
 	switch {
 	case sockets == 0:
 		return Process{}, ErrNone
@@ -48,16 +50,22 @@ func Of(proc string, a poller.Addr) (Process, error) {
 	return found[0], nil
 }
 
-// All finds all processes that listen on an address, and reports whether there are sockets of processes that this user
-// does not see.
-func All(proc string, a poller.Addr) (found []Process, hidden bool) {
-	found, sockets := search(proc, a, math.MaxInt)
+// All finds all processes that listen on an address, and reports whether there are sockets of processes that this
+// user does not see. Sockets that the process own has open as well are left out: its supervisor may have them, or the process
+// of before an upgrade. 0: there is none.
+func All(proc string, a poller.Addr, own int) (found []Process, hidden bool) {
+	inodes := listeningInodes(proc, a)
+	if own != 0 && len(inodes) > 0 {
+		has := map[string]bool{}
+		openSockets(processDir(proc, own), func(inode string) { has[inode] = true })
+		inodes = slices.DeleteFunc(inodes, func(inode string) bool { return has[inode] })
+	}
+	found, sockets := search(proc, inodes, math.MaxInt)
 	return found, sockets > 0 && len(found) == 0
 }
 
-// search finds up to most processes, and how many sockets listen.
-func search(proc string, a poller.Addr, most int) (found []Process, sockets int) {
-	inodes := listeningInodes(proc, a)
+// search finds up to most processes that have sockets open, and returns how many sockets these are.
+func search(proc string, inodes []string, most int) (found []Process, sockets int) {
 	if len(inodes) == 0 {
 		return nil, 0
 	}
@@ -65,9 +73,7 @@ func search(proc string, a poller.Addr, most int) (found []Process, sockets int)
 	processes, _ := filepath.Glob(filepath.Join(proc, "[0-9]*"))
 	for _, dir := range processes {
 		if holds(dir, inodes) {
-			pid, _ := strconv.Atoi(filepath.Base(dir))
-			name, _ := os.ReadFile(filepath.Join(dir, "comm"))
-			found = append(found, Process{pid, strings.TrimSpace(string(name))})
+			found = append(found, processOf(dir))
 		}
 		if len(found) == most || time.Since(begun) > searchTime {
 			break
@@ -76,17 +82,42 @@ func search(proc string, a poller.Addr, most int) (found []Process, sockets int)
 	return found, len(inodes)
 }
 
+func processDir(proc string, pid int) string { return filepath.Join(proc, strconv.Itoa(pid)) }
+
+// processOf describes the process of a folder of /proc.
+func processOf(dir string) Process {
+	pid, _ := strconv.Atoi(filepath.Base(dir))
+	name, _ := os.ReadFile(filepath.Join(dir, "comm"))
+	status, _ := os.ReadFile(filepath.Join(dir, "status"))
+	state := bytes.ToUpper(bytes.TrimSpace(line(status, "State:")))
+	return Process{pid, strings.TrimSpace(string(name)), bytes.HasPrefix(state, []byte("T"))}
+}
+
+// line returns the rest of the line that begins with a name.
+func line(text []byte, name string) []byte {
+	for l := range bytes.Lines(text) {
+		if rest, found := bytes.CutPrefix(l, []byte(name)); found {
+			return rest
+		}
+	}
+	return nil
+}
+
 // holds reports whether the process of a folder of /proc has one of these sockets.
-func holds(dir string, inodes []string) bool {
+func holds(dir string, inodes []string) (found bool) {
+	openSockets(dir, func(inode string) { found = found || slices.Contains(inodes, inode) })
+	return found
+}
+
+// openSockets calls f for each socket that the process of a folder of /proc has open.
+func openSockets(dir string, f func(inode string)) {
 	fds, _ := os.ReadDir(filepath.Join(dir, "fd"))
 	for _, fd := range fds {
 		to, _ := os.Readlink(filepath.Join(dir, "fd", fd.Name()))
-		inode, isSocket := strings.CutPrefix(to, "socket:[")
-		if isSocket && slices.Contains(inodes, strings.TrimSuffix(inode, "]")) {
-			return true
+		if inode, isSocket := strings.CutPrefix(to, "socket:["); isSocket {
+			f(strings.TrimSuffix(inode, "]"))
 		}
 	}
-	return false
 }
 
 // listeningInodes returns the inodes of sockets that listen on an address, or on one that overlaps it.
@@ -99,22 +130,48 @@ func listeningInodes(proc string, a poller.Addr) (inodes []string) {
 		}
 		return inodes
 	}
-	const listens = "0A"
-	for _, table := range []string{"tcp", "tcp6"} {
-		for _, f := range socketTable(filepath.Join(proc, "net", table)) {
-			if len(f) < 10 || f[3] != listens { // sl local remote st queues tr retrnsmt uid timeout inode
-				continue
-			}
-			if b, ok := socketAddr(f[1]); ok && b.Port() == a.IP.Port() && overlap(a.IP.Addr(), b.Addr()) {
-				inodes = append(inodes, f[9])
-			}
+	for _, s := range listening(proc) {
+		if s.at.Port() == a.IP.Port() && overlap(a.IP.Addr(), s.at.Addr()) {
+			inodes = append(inodes, s.inode)
 		}
 	}
 	return inodes
 }
 
+// socket is one of TCP that listens.
+type socket struct {
+	at    netip.AddrPort
+	inode string
+}
+
+// listening returns the sockets of TCP that listen. The kernel has them at the beginning of its tables, so no more is
+// read: connections may follow by the ten thousands.
+func listening(proc string) (all []socket) {
+	for _, table := range []string{"tcp", "tcp6"} {
+		f, err := os.Open(filepath.Join(proc, "net", table))
+		if err != nil {
+			continue
+		}
+		lines := bufio.NewScanner(io.LimitReader(f, tableMax))
+		for lines.Scan() {
+			f := strings.Fields(lines.Text()) // sl local remote st queues tr retrnsmt uid timeout inode
+			if len(f) < 10 || f[0] == "sl" {
+				continue
+			}
+			if f[3] != "0A" {
+				break
+			}
+			if at, ok := socketAddr(f[1]); ok {
+				all = append(all, socket{at, f[9]})
+			}
+		}
+		f.Close() //nolint:errcheck // it was only read
+	}
+	return all
+}
+
 // socketTable returns the fields of the lines of a table below /proc/net, without its head; none where it cannot be
-// read. Of a table larger than tableMax it has what comes first: of TCP that is the sockets that listen.
+// read. Of a table larger than tableMax it has what comes first.
 func socketTable(path string) (lines [][]string) {
 	f, err := os.Open(path)
 	if err != nil {

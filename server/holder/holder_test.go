@@ -59,16 +59,11 @@ func TestOf_thisProcess(t *testing.T) {
 	}
 }
 
-// Two processes of one group are both found, the second one by a socket of its own.
-func TestAll(t *testing.T) {
-	proc := t.TempDir()
-	lines := tableHead +
-		"0: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 11 1\n" +
-		"1: 00000000:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 12 1\n" +
-		"2: 00000000:0051 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 13 1\n"
-	for name, text := range map[string]string{
-		"net/tcp": lines, "7/comm": "edge\n", "8/comm": "edge\n", "9/comm": "sh\n",
-	} {
+// procOf makes a folder like /proc: of files by their names, and of the sockets that processes have open.
+func procOf(t *testing.T, files, sockets map[string]string) (proc string) {
+	t.Helper()
+	proc = t.TempDir()
+	for name, text := range files {
 		path := filepath.Join(proc, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
@@ -77,23 +72,106 @@ func TestAll(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for dir, inode := range map[string]string{"7": "11", "8": "12", "9": "99"} {
-		if err := os.Mkdir(filepath.Join(proc, dir, "fd"), 0o700); err != nil {
+	for pid, list := range sockets {
+		dir := filepath.Join(proc, pid, "fd")
+		if err := os.MkdirAll(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Symlink("socket:["+inode+"]", filepath.Join(proc, dir, "fd", "3")); err != nil {
-			t.Fatal(err)
+		for _, inode := range strings.Fields(list) {
+			if err := os.Symlink("socket:["+inode+"]", filepath.Join(dir, inode)); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
+	return proc
+}
+
+// entry is a line of /proc/net/tcp or tcp6.
+func entry(local, state, inode string) string {
+	return "0: " + local + " 00000000:0000 " + state + " 00000000:00000000 00:00000000 00000000 0 0 " + inode + " 1\n"
+}
+
+const (
+	listens, connected = "0A", "01"
+	any4, any6         = "00000000", "00000000000000000000000000000000"
+)
+
+// Two processes of one group are both found, the second one by a socket of its own; what the process itself has open as
+// well is not.
+func TestAll(t *testing.T) {
+	proc := procOf(t, map[string]string{
+		"net/tcp": tableHead + entry(any4+":0050", listens, "11") + entry(any4+":0050", listens, "12") +
+			entry(any4+":0051", listens, "13"),
+		"7/comm": "edge\n", "8/comm": "edge\n", "9/comm": "sh\n", "8/status": "Name:\tedge\nState:\tT (stopped)\n",
+		"1/comm": "systemd\n",
+	}, map[string]string{"1": "11", "7": "11", "8": "12", "9": "99"})
 	at := func(text string) poller.Addr { return poller.Addr{IP: netip.MustParseAddrPort(text)} }
-	found, hidden := All(proc, at("0.0.0.0:80"))
-	if !slices.Equal(found, []Process{{7, "edge"}, {8, "edge"}}) || hidden {
+	found, hidden := All(proc, at("0.0.0.0:80"), 0)
+	if !slices.Equal(found, []Process{{1, "systemd", false}, {7, "edge", false}, {8, "edge", true}}) || hidden {
 		t.Errorf("%v, hidden %v", found, hidden)
 	}
-	if found, hidden = All(proc, at("0.0.0.0:81")); len(found) != 0 || !hidden {
+	if found, hidden = All(proc, at("0.0.0.0:80"), 7); !slices.Equal(found, []Process{{8, "edge", true}}) || hidden {
 		t.Errorf("%v, hidden %v", found, hidden)
 	}
-	if found, hidden = All(proc, at("0.0.0.0:82")); len(found) != 0 || hidden {
+	if found, hidden = All(proc, at("0.0.0.0:81"), 7); len(found) != 0 || !hidden {
 		t.Errorf("%v, hidden %v", found, hidden)
+	}
+	if found, hidden = All(proc, at("0.0.0.0:82"), 0); len(found) != 0 || hidden {
+		t.Errorf("%v, hidden %v", found, hidden)
+	}
+}
+
+// Sockets of others are those that get connections to our addresses and that we have not open.
+func TestOthers(t *testing.T) {
+	own := func(text string, v6only bool) Own { return Own{netip.MustParseAddrPort(text), v6only, 1} }
+	at := netip.MustParseAddrPort
+	local := "0100007F"
+	for _, c := range []struct {
+		name      string
+		tcp, tcp6 string
+		own       []Own
+		sockets   map[string]string
+		want      []Foreign
+	}{
+		{name: "nothing", own: []Own{own("0.0.0.0:80", false)}},
+		{name: "ours alone", tcp: entry(any4+":0050", listens, "11"), own: []Own{own("0.0.0.0:80", false)}},
+		{name: "another port", tcp: entry(any4+":0050", listens, "11") + entry(any4+":0051", listens, "12"),
+			own: []Own{own("0.0.0.0:80", false)}, sockets: map[string]string{"7": "11", "8": "12"}},
+		{name: "in our group", tcp: entry(any4+":0050", listens, "11") + entry(any4+":0050", listens, "12"),
+			own: []Own{own("0.0.0.0:80", false)}, sockets: map[string]string{"7": "11", "8": "12"},
+			want: []Foreign{{at("0.0.0.0:80"), Process{8, "sh", true}}}},
+		{name: "two processes have it", tcp: entry(any4+":0050", listens, "11") + entry(any4+":0050", listens, "12"),
+			own: []Own{own("0.0.0.0:80", false)}, sockets: map[string]string{"7": "11", "8": "12", "9": "12"},
+			want: []Foreign{{at("0.0.0.0:80"), Process{8, "sh", true}}, {at("0.0.0.0:80"), Process{PID: 9}}}},
+		{name: "the supervisor has ours too", tcp: entry(any4+":0050", listens, "11") +
+			entry(any4+":0050", listens, "12"), own: []Own{own("0.0.0.0:80", false)},
+			sockets: map[string]string{"1": "11 12", "7": "11 12"}},
+		{name: "nobody sees whose", tcp: entry(any4+":0050", listens, "11") + entry(any4+":0050", listens, "12") +
+			entry(any4+":0050", listens, "13"), own: []Own{own("0.0.0.0:80", false)},
+			sockets: map[string]string{"7": "11"}, want: []Foreign{{At: at("0.0.0.0:80")}}},
+		{name: "IPv4 for our IPv6", tcp: entry(local+":0050", listens, "12"), tcp6: entry(any6+":0050", listens, "11"),
+			own: []Own{own("[::]:80", false)}, sockets: map[string]string{"7": "11", "8": "12"},
+			want: []Foreign{{at("127.0.0.1:80"), Process{8, "sh", true}}}},
+		{name: "IPv4 and IPv6 alone", tcp: entry(any4+":0050", listens, "12"), tcp6: entry(any6+":0050", listens, "11"),
+			own: []Own{own("[::]:80", true)}, sockets: map[string]string{"7": "11", "8": "12"}},
+		{name: "IPv6 for our IPv4", tcp: entry(any4+":0050", listens, "11"), tcp6: entry(any6+":0050", listens, "12"),
+			own: []Own{own("0.0.0.0:80", false)}, sockets: map[string]string{"7": "11", "8": "12"}},
+		{name: "all addresses, and ours is one", tcp: entry(local+":0050", listens, "11") +
+			entry(any4+":0050", listens, "12"), own: []Own{own("127.0.0.1:80", false)},
+			sockets: map[string]string{"7": "11", "8": "12"}},
+		{name: "after the first connection nothing listens", tcp: entry(any4+":0050", listens, "11") +
+			entry(any4+":0050", connected, "13") + entry(any4+":0050", listens, "12"),
+			own: []Own{own("0.0.0.0:80", false)}, sockets: map[string]string{"7": "11", "8": "12 13"}},
+	} {
+		proc := procOf(t, map[string]string{
+			"net/tcp": tableHead + c.tcp, "net/tcp6": tableHead + c.tcp6, "8/comm": "sh\n",
+			"8/status": "State:\tt (tracing stop)\n",
+		}, c.sockets)
+		if got := Others(proc, 7, c.own); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+	}
+	if got := Others("/nowhere", 7, []Own{own("0.0.0.0:80", false)}); got != nil {
+		t.Errorf("without /proc: %+v", got)
 	}
 }

@@ -21,6 +21,8 @@ import (
 type Inspector struct {
 	server *server.Server
 	asked  asked
+
+	foreign foreign
 }
 
 // New returns an Inspector of s.

@@ -137,7 +137,8 @@ func (a *administration) Status() *admin.Status {
 	st := &admin.Status{Version: a.version, PID: os.Getpid(), Started: a.begun, State: admin.Serving,
 		Reactors: p.server.Reactors(), Connections: p.server.Conns(), Configuration: a.inForce(),
 		Log:       admin.LogLevel{Level: level, Until: until},
-		Listeners: p.inspect.Listeners(), Upstreams: p.inspect.States(), Admin: a.surfaces.Addresses()}
+		Listeners: p.inspect.Listeners(), Upstreams: p.inspect.States(), Admin: a.surfaces.Addresses(),
+		Foreign: p.inspect.Foreign()}
 	if a.draining.Load() {
 		st.State = admin.Draining
 	} else if p.server.Ready() != nil {
