@@ -33,6 +33,8 @@ func complete(root *cobra.Command) {
 		cmd.ValidArgsFunction = none
 		if strings.HasSuffix(cmd.Use, "[FILE]") {
 			cmd.ValidArgsFunction = files
+		} else if strings.HasSuffix(cmd.Use, "[FILE...]") { // of edge fmt
+			cmd.ValidArgsFunction = cobra.FixedCompletions([]string{"toml"}, cobra.ShellCompDirectiveFilterFileExt)
 		}
 		for name, f := range values {
 			if cmd.Flags().Lookup(name) != nil {

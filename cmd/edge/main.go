@@ -108,7 +108,7 @@ func newRoot() *cobra.Command {
 		"tell the running process this `word`, as nginx does: "+strings.Join(letterWords, ", "))
 	_ = f.MarkHidden("v")
 	root.AddCommand(newRun(), newCheck(), newExplain(), newDiff(), newReload(), newRollback(), newUpgrade(), newStop(),
-		newStatus(), newProxy(), newImport(), newSchema(), newDemo(), newBench(), newDoctor(), newVersion())
+		newStatus(), newProxy(), newImport(), newFmt(), newSchema(), newDemo(), newBench(), newDoctor(), newVersion())
 	root.AddCommand(adminCommands()...)
 	complete(root)
 	return root

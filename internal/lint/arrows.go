@@ -40,7 +40,7 @@ var floors = [][]string{
 	{"."},
 	{"internal/warm"},
 	{"config/syntax"},
-	{"config/schema", "config/foreign"},
+	{"config/schema", "config/foreign", "config/format"},
 	{"config/value"},
 	{"config"},
 	{"config/metering", "server/changes"},
