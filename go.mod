@@ -3,6 +3,7 @@ module github.com/edge-proxy/edge
 go 1.26.0
 
 require (
+	github.com/klauspost/compress v1.20.0
 	github.com/pelletier/go-toml/v2 v2.4.3
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.9

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/edge-proxy/edge/internal/testutil"
 )
@@ -39,7 +40,7 @@ func TestRun_rotatesLogs(t *testing.T) {
 		}
 		p.Signal([]syscall.Signal{syscall.SIGUSR1, syscall.SIGHUP}[round])
 		testutil.Eventually(t, testutil.Patience, func() bool {
-			all, _ := filepath.Glob(log + ".*.gz")
+			all, _ := filepath.Glob(log + ".*.zst")
 			return len(all) > round
 		}, "the log is rotated and compressed")
 	}
@@ -74,8 +75,8 @@ func allLines(t *testing.T, log string) string {
 			t.Fatal(err)
 		}
 		var from io.Reader = bytes.NewReader(text)
-		if strings.HasSuffix(name, ".gz") {
-			if from, err = gzip.NewReader(from); err != nil {
+		if strings.HasSuffix(name, ".zst") {
+			if from, err = zstd.NewReader(from); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -116,6 +117,9 @@ func parseStrings(d *Decoder, _ *Key, n *syntax.Node) (any, bool) {
 }
 
 func parseChoice(d *Decoder, k *Key, n *syntax.Node) (any, bool) {
+	if same := k.Synonyms[strconv.FormatBool(n.Truth)]; same != "" && n.Kind == syntax.KindBool {
+		return same, true
+	}
 	if n.Kind != syntax.KindString && !slices.Contains(k.Enum, n.Text) && k.Synonyms[n.Text] == "" {
 		d.WrongKind(n, syntax.Alternatives(k.Enum), k.leaveOut())
 		return "", false

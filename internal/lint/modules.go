@@ -15,6 +15,7 @@ var moduleHomes = map[string][]string{
 	"golang.org/x/time":                       {"bench"},
 	"github.com/pelletier/go-toml/v2":         {"config/syntax"},
 	"go.yaml.in/yaml/v3":                      {"config/syntax"},
+	"github.com/klauspost/compress":           {"server/process/rotate"},
 	"github.com/spf13/cobra":                  {"cmd"},
 	"github.com/spf13/pflag":                  {"cmd"},
 	"github.com/valyala/fasthttp":             {"bench"},

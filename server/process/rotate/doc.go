@@ -5,7 +5,7 @@
 //
 //	Look: access.log ──rename──► access.log.20261122T060000.000Z        the caller has writers open access.log again
 //	Settle: where no writer could, the name is given back
-//	Tidy: access.log.20261122T060000.000Z ──► ….gz, the oldest beyond keep and keep_for are removed
+//	Tidy: the oldest beyond keep and keep_for are removed, access.log.20261122T060000.000Z ──► ….zst or ….gz
 //
 // # Configuration
 //
@@ -18,6 +18,8 @@
 //
 // # Failures
 //
-// A folder that is gone, or in which the process may not rename, leaves the log as it is; Look returns the error of
-// each path once a minute. What a process that was killed has left half compressed is removed, and compressed again.
+// A folder in which the process may not rename leaves the log as it is; Look returns the error of each path once a
+// minute. A folder that is gone has nothing to rename or to compress. On a full disk the oldest files are removed
+// first; what there is no room to compress stays whole, for the next Tidy. What a process that was killed has left half
+// compressed is removed, and compressed again.
 package rotate

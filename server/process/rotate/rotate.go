@@ -79,7 +79,11 @@ func rename(path string, now time.Time) (to string, err error) {
 	for {
 		to = path + "." + now.UTC().Format(stamp)
 		if err = os.Link(path, to); err == nil { // unlike rename(2) it replaces nothing
-			return to, os.Remove(path)
+			if err = os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				_ = os.Remove(to) // else each look would leave another name
+				return "", err
+			}
+			return to, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
 			break
@@ -108,7 +112,7 @@ func (m *Moved) Settle() error {
 type rotated struct {
 	path   string
 	at     time.Time
-	ending string // "", ".gz", ".gz.tmp"
+	ending ending
 }
 
 // rotatedOf lists the files that the log at path was renamed to, the newest first.
@@ -126,8 +130,7 @@ func rotatedOf(path string) ([]rotated, error) {
 		}
 		rest := name[len(before):]
 		at, err := time.Parse(stamp, rest[:len(stamp)])
-		ending := rest[len(stamp):]
-		if err == nil && (ending == "" || ending == ".gz" || ending == ".gz.tmp") {
+		if ending, known := endingOf(rest[len(stamp):]); err == nil && known {
 			all = append(all, rotated{filepath.Join(filepath.Dir(path), name), at, ending})
 		}
 	}

@@ -3,14 +3,23 @@ package rotate
 import (
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/edge-proxy/edge/config"
 )
 
 var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -128,8 +137,14 @@ func TestRotator_LookAtOddPaths(t *testing.T) {
 	}
 }
 
-// The newest are kept, as many as they may be and as long, each whole under one name.
+// The newest are kept, as many as they may be and as long, each whole under one name and however it is compressed.
 func TestTidy(t *testing.T) {
+	for word, c := range compressors {
+		t.Run(word, func(t *testing.T) { tidies(t, word, c.ending) })
+	}
+}
+
+func tidies(t *testing.T, word, ending string) {
 	path := log(t, 1, noon)
 	for i := range 6 {
 		name := path + "." + noon.Add(time.Duration(i)*time.Hour).Format(stamp)
@@ -137,40 +152,211 @@ func TestTidy(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, other := range []string{".gz", ".20261122T120000.000Z.bak", ".20261122T170000.000Z.gz.tmp", ".1"} {
+	for _, other := range []string{".gz", ".20261122T120000.000Z.bak", ".20261122T170000.000Z.gz.tmp", ".1",
+		".20261122T170000.000Z.zst.tmp", ".20261122T170000.000Z.tmp", ".20261122T110000.000Z.gz",
+		".20261122T110000.001Z.zst"} {
 		if err := os.WriteFile(path+other, nil, 0o640); err != nil {
 			t.Fatal(err)
 		}
 	}
-	others := []string{"access.log", "access.log.1", "access.log.20261122T120000.000Z.bak"}
-	p := &Policy{Keep: 4, KeepFor: 3 * time.Hour, Compress: "gzip"}
+	p := &Policy{Keep: 4, KeepFor: 3 * time.Hour, Compress: word}
 	for range 2 {
 		if err := Tidy(context.Background(), p, path, noon.Add(5*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
-		want := append(slices.Clone(others), "access.log.20261122T140000.000Z.gz", "access.log.20261122T150000.000Z.gz",
-			"access.log.20261122T160000.000Z.gz", "access.log.20261122T170000.000Z.gz", "access.log.gz")
+		want := []string{"access.log", "access.log.1", "access.log.20261122T120000.000Z.bak",
+			"access.log.20261122T140000.000Z" + ending, "access.log.20261122T150000.000Z" + ending,
+			"access.log.20261122T160000.000Z" + ending, "access.log.20261122T170000.000Z" + ending,
+			"access.log.20261122T170000.000Z.tmp", "access.log.gz"}
+		slices.Sort(want)
 		if got := names(t, path); !slices.Equal(got, want) {
 			t.Fatalf("got  %v\nwant %v", got, want)
 		}
 	}
-	f, err := os.Open(path + ".20261122T150000.000Z.gz")
+	name := path + ".20261122T150000.000Z" + ending
+	if text := contentOf(t, name); text != "lines of 3" {
+		t.Errorf("%q", text)
+	}
+	if at, err := os.Stat(name); err != nil || at.Mode().Perm() != 0o640 {
+		t.Error(at.Mode(), err)
+	}
+}
+
+// contentOf returns what a compressed file holds: by the program of that name where there is one.
+func contentOf(t *testing.T, path string) string {
+	t.Helper()
+	f, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	z, err := gzip.NewReader(f)
+	var from io.Reader
+	if strings.HasSuffix(path, ".gz") {
+		from, err = gzip.NewReader(f)
+	} else if program, missing := exec.LookPath("zstd"); missing == nil {
+		text, err := exec.Command(program, "-dc", path).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	} else {
+		from, err = zstd.NewReader(f)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text, err := io.ReadAll(z); err != nil || string(text) != "lines of 3" {
-		t.Errorf("%q %v", text, err)
+	text, err := io.ReadAll(from)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if at, _ := f.Stat(); at.Mode().Perm() != 0o640 {
-		t.Error(at.Mode())
+	return string(text)
+}
+
+// true and false are words of compress too, and another one is an error that names those that there are.
+func TestOf_compress(t *testing.T) {
+	for text, want := range map[string]string{
+		`keep = 3`: "zstd", `compress = false`: "none", `compress = true`: "zstd", `compress = "off"`: "none",
+		`compress = "gz"`: "gzip", `compress = "zstd"`: "zstd",
+	} {
+		c, rep := config.Parse("edge.toml", []byte("log.rotate = { "+text+" }"))
+		if !rep.OK() || Of(c).Compress != want {
+			t.Errorf("%s: %v, want %s", text, rep.Errors, want)
+		}
 	}
-	if err := Tidy(context.Background(), p, filepath.Join(t.TempDir(), "gone", "log"), noon); err != nil {
+	_, rep := config.Parse("edge.toml", []byte("log.rotate.compress = \"xz\""))
+	if rep.OK() || !strings.Contains(rep.Errors[0].Message, `"zstd", "gzip" or "none"`) {
+		t.Error(rep.Errors)
+	}
+}
+
+// A log of several pieces comes out as it went in.
+func TestCompressor_longText(t *testing.T) {
+	text := accessLog(3*pieceBytes + 1000)
+	for word, c := range compressors {
+		name := filepath.Join(t.TempDir(), word)
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.compress(context.Background(), name); err != nil {
+			t.Fatal(err)
+		}
+		if got := contentOf(t, name+c.ending); got != string(text) {
+			t.Errorf("%s: %d bytes of %d", word, len(got), len(text))
+		}
+	}
+}
+
+// A folder that is removed while its logs are rotated is an error once, and none to tidy up.
+func TestRotate_folderRemoved(t *testing.T) {
+	path := log(t, 100, noon)
+	r, p := NewRotator(), &Policy{Size: 10, Compress: "zstd"}
+	moved, err := r.Look(p, []string{path}, noon)
+	if err != nil || len(moved) != 1 {
+		t.Fatal(moved, err)
+	}
+	if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+		t.Fatal(err)
+	}
+	if err := moved[0].Settle(); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("a log without a name:", err)
+	}
+	if err := Tidy(context.Background(), p, path, noon); err != nil {
 		t.Error(err)
+	}
+	if err := compressors["zstd"].compress(context.Background(), moved[0].To); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if moved, err := r.Look(p, []string{path}, noon.Add(time.Hour)); len(moved) > 0 || err != nil {
+		t.Error(moved, err)
+	}
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, make([]byte, 100), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if moved, err := r.Look(p, []string{path}, noon.Add(time.Hour)); len(moved) != 1 || err != nil {
+		t.Error("the folder is there again:", moved, err)
+	}
+}
+
+// smallDisk is the folder of a file system of 256 KiB, in the process that a test starts for itself.
+var smallDisk = os.Getenv("EDGE_TEST_SMALL_DISK")
+
+// On a full disk a log is renamed all the same, the oldest are removed first, nothing half is left, and what could not
+// be compressed is compressed when there is room.
+func TestRotate_fullDisk(t *testing.T) {
+	if smallDisk == "" {
+		onSmallDisk(t)
+		return
+	}
+	path := filepath.Join(smallDisk, "access.log")
+	random := make([]byte, 64<<10) // which no compressor makes smaller
+	rand.NewChaCha8([32]byte{}).Read(random)
+	for i := range 2 {
+		name := path + "." + noon.Add(time.Duration(i)*time.Hour).Format(stamp)
+		if err := os.WriteFile(name, random, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = f.Write(random[:4096])
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal("the disk is not full:", err)
+	}
+	p := &Policy{Size: 10, Compress: "zstd", Keep: 3}
+	moved, err := NewRotator().Look(p, []string{path}, noon.Add(2*time.Hour))
+	if err != nil || len(moved) != 1 {
+		t.Fatal(moved, err)
+	}
+	before := names(t, path)
+	if err := Tidy(context.Background(), p, path, noon.Add(2*time.Hour)); !errors.Is(err, syscall.ENOSPC) ||
+		strings.Count(err.Error(), "\n") > 0 {
+		t.Error("it is said once that the disk is full:", err)
+	}
+	if got := names(t, path); !slices.Equal(got, before) || len(got) != 3 {
+		t.Errorf("before %v\nafter  %v", before, got)
+	}
+	if err := f.Close(); err != nil { // as the writer does when it opens the path again
+		t.Fatal(err)
+	}
+	p.Keep = 2
+	if err := Tidy(context.Background(), p, path, noon.Add(2*time.Hour)); err != nil {
+		t.Error("the oldest makes room:", err)
+	}
+	want := []string{"access.log.20261122T130000.000Z.zst", "access.log.20261122T140000.000Z.zst"}
+	if got := names(t, path); !slices.Equal(got, want) {
+		t.Error(got)
+	}
+}
+
+// onSmallDisk runs the test again in a process with a small disk.
+func onSmallDisk(t *testing.T) {
+	t.Helper()
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		t.Skip(err)
+	}
+	args := []string{"--mount"}
+	if os.Geteuid() != 0 {
+		args = append(args, "--map-root-user")
+	}
+	if out, err := exec.Command(unshare, append(args, "true")...).CombinedOutput(); err != nil {
+		t.Skipf("no mounts here: %s", out)
+	}
+	dir := t.TempDir()
+	cmd := exec.Command(unshare, append(args, "sh", "-ec",
+		`mount -t tmpfs -o size=256k none "$EDGE_TEST_SMALL_DISK"; exec "$0" -test.run "^$1\$" -test.v`,
+		os.Args[0], t.Name())...)
+	cmd.Env = append(os.Environ(), "EDGE_TEST_SMALL_DISK="+dir)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -15,7 +15,7 @@ type Policy struct {
 	Every    time.Duration // 0: of any age
 	Keep     int           // rotated files of each log; 0: all
 	KeepFor  time.Duration // 0: for ever
-	Compress string        // "gzip" or "none"
+	Compress string        // "zstd", "gzip" or "none"
 }
 
 var section = &schema.Section{
@@ -36,10 +36,12 @@ var section = &schema.Section{
 		{Path: "rotate.keep_for", Type: schema.Duration, Min: "1h", Max: "87600h", Example: `"30d"`,
 			Into: schema.Into(func(p *Policy) *time.Duration { return &p.KeepFor }),
 			Doc:  "How long they are kept."},
-		{Path: "rotate.compress", Type: schema.Choice, Default: `"gzip"`, Enum: []string{"gzip", "none"},
-			Later: []string{"zstd"}, Synonyms: map[string]string{"off": "none", "gz": "gzip"}, Example: `"none"`,
-			Into: schema.Into(func(p *Policy) *string { return &p.Compress }),
-			Doc:  "Whether renamed files are compressed."},
+		{Path: "rotate.compress", Type: schema.Choice, Default: `"zstd"`, Enum: []string{"zstd", "gzip", "none"},
+			Synonyms: map[string]string{"off": "none", "false": "none", "true": "zstd", "gz": "gzip", "zst": "zstd"},
+			Example:  `"gzip"`,
+			Into:     schema.Into(func(p *Policy) *string { return &p.Compress }),
+			Doc: "How renamed files are compressed. `zstd` takes less time and room than `gzip`; `none`, or `false`, " +
+				"leaves them as they are. Files of both kinds are kept and removed, whatever this says now."},
 	},
 }
 

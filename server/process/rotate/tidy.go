@@ -1,7 +1,6 @@
 package rotate
 
 import (
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -19,22 +18,21 @@ const (
 	pauseShare = 4         // pauses are so many times as long: event loops have the processor meanwhile
 )
 
-// Tidy compresses what the log at path was renamed to, unless p says that it stays as it is, and removes what is beyond
-// p.Keep and p.KeepFor. It returns early, and leaves no half of a file, when ctx ends.
+// Tidy removes what is beyond p.Keep and p.KeepFor of what the log at path was renamed to, then compresses the rest,
+// unless p says that it stays as it is: on a full disk the one makes room for the other. It returns early, and leaves
+// no half of a file, when ctx ends. What others have removed meanwhile, with its folder or without, is no error.
 func Tidy(ctx context.Context, p *Policy, path string, now time.Time) error {
 	all, err := rotatedOf(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // the folder is gone
-	}
 	if err != nil {
-		return fmt.Errorf("rotate: %w", err)
+		return wrapped(err)
 	}
 	var errs []error
+	var whole []string // the ones to compress, the newest first
 	kept := 0
 	var last time.Time
 	for _, f := range all {
-		if f.ending == ".gz.tmp" {
-			errs = append(errs, os.Remove(f.path))
+		if f.ending.half {
+			errs = append(errs, wrapped(os.Remove(f.path)))
 			continue
 		}
 		if !f.at.Equal(last) { // what was compressed and could not be removed counts once
@@ -43,19 +41,35 @@ func Tidy(ctx context.Context, p *Policy, path string, now time.Time) error {
 		}
 		switch {
 		case p.Keep > 0 && kept > p.Keep, p.KeepFor > 0 && now.Sub(f.at) > p.KeepFor:
-			errs = append(errs, os.Remove(f.path))
-		case f.ending == "" && p.Compress == "gzip":
-			errs = append(errs, compress(ctx, f.path))
+			errs = append(errs, wrapped(os.Remove(f.path)))
+		case f.ending.compressor == "":
+			whole = append(whole, f.path)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("rotate: %w", err)
+	c := compressors[p.Compress]
+	if c == nil {
+		whole = nil
 	}
-	return nil
+	for _, path := range whole {
+		err := c.compress(ctx, path)
+		errs = append(errs, wrapped(err))
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			break // there is no room for the others either
+		}
+	}
+	return errors.Join(errs...)
 }
 
-// compress makes path.gz of path. Until it is whole it has another name.
-func compress(ctx context.Context, path string) (err error) {
+// wrapped says that an error is of this package. That a file or its folder is not there any more is none.
+func wrapped(err error) error {
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fmt.Errorf("rotate: %w", err)
+}
+
+// compress makes path.gz, or the like, of path. Until it is whole it has another name.
+func (c *compressor) compress(ctx context.Context, path string) (err error) {
 	from, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
@@ -65,16 +79,16 @@ func compress(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	half := path + ".gz.tmp"
+	half := path + c.ending + halfEnding
 	to, err := safeopen.Open(half, os.O_WRONLY|os.O_CREATE|os.O_EXCL, at.Mode().Perm())
 	if err != nil {
 		return err
 	}
-	if err = pour(ctx, to, from); err == nil {
+	if err = c.pour(ctx, to, from); err == nil {
 		err = errors.Join(to.Chmod(at.Mode().Perm()), grown(from, at))
 	}
 	if err = errors.Join(err, to.Close()); err == nil {
-		err = os.Rename(half, path+".gz")
+		err = os.Rename(half, path+c.ending)
 	}
 	if err == nil {
 		return os.Remove(path)
@@ -99,8 +113,8 @@ func grown(f *os.File, was fs.FileInfo) error {
 }
 
 // pour compresses from into to, with pauses.
-func pour(ctx context.Context, to io.Writer, from io.Reader) error {
-	z, err := gzip.NewWriterLevel(to, gzip.BestSpeed)
+func (c *compressor) pour(ctx context.Context, to io.Writer, from io.Reader) error {
+	z, err := c.open(to)
 	if err != nil {
 		return err
 	}
