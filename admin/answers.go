@@ -76,6 +76,7 @@ type InForce struct {
 	File    string    `json:"file,omitempty" doc:"The file it was read from; none: the process has no file."`
 	Version int       `json:"version" doc:"1 since the start; files that have changed get the next one."`
 	Applied time.Time `json:"applied"`
+	Differs bool      `json:"differs,omitempty" doc:"The files say otherwise."`
 }
 
 // Listener is one address that is served.
@@ -192,7 +193,8 @@ type Reloaded struct {
 	Changed  []string         `json:"changed,omitempty"`
 	Restart  []string         `json:"restart,omitempty" doc:"Keys that take effect after a restart."`
 	Entries  []changes.Entry  `json:"entries,omitempty" doc:"What was added, removed and changed, and how."`
-	Differs  bool             `json:"differs,omitempty" doc:"After a rollback: the files say otherwise."`
+	Differs  bool             `json:"differs,omitempty" doc:"The files say otherwise: the next reload applies those."`
+	DryRun   bool             `json:"dry_run,omitempty" doc:"It is what would change: nothing was applied."`
 }
 
 // Stop asks the process to end.

@@ -36,6 +36,12 @@ type client struct {
 	guest  bool   // it has shown nothing: a token may help
 }
 
+// clientKey is the key of the client in the context of a request that changes something.
+type clientKey struct{}
+
+// owns reports whether c is root or the user of the process, by a Unix socket.
+func (c *client) owns() bool { return c != nil && c.peer != nil && c.peer.owns() }
+
 // refusal is the answer to a request that needs more rights.
 func (c *client) refusal(needs Rights) error {
 	status, code := http.StatusForbidden, "forbidden"

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,8 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"slices"
+	"strings"
 )
 
 const (
@@ -21,6 +24,7 @@ const (
 // Owned by the goroutine of the request.
 type call struct {
 	process Process
+	client  *client // nil: of an endpoint that changes nothing
 	request *http.Request
 	writer  http.ResponseWriter
 	status  int // of an answer that is no error
@@ -94,9 +98,9 @@ func (f *surface) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.all.serveUnknown(w, r)
 	case who.rights < e.Needs:
 		writeProblem(w, who.refusal(e.Needs))
-	case e.Method != http.MethodGet && !isJSON(r):
+	case e.Method != http.MethodGet && !slices.Contains(e.types(), contentType(r)):
 		writeProblem(w, &problem{http.StatusUnsupportedMediaType, "content-type",
-			"a change has Content-Type: application/json, so that no web page can ask for it"})
+			"this has Content-Type: " + strings.Join(e.types(), " or ") + ", so that no web page can ask for it"})
 	case e.Pattern == metricsPath:
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
@@ -116,9 +120,12 @@ func (f *surface) audited(who *client, e *Endpoint, w http.ResponseWriter, r *ht
 		return
 	}
 	noted := &statusWriter{ResponseWriter: w}
-	f.all.mux.ServeHTTP(noted, r)
-	slog.Info("admin: change", append([]any{"method", r.Method, "path", r.URL.Path, "status", noted.status},
-		who.attrs()...)...)
+	f.all.mux.ServeHTTP(noted, r.WithContext(context.WithValue(r.Context(), clientKey{}, who)))
+	what := "admin: change"
+	if dryRun(r) {
+		what = "admin: dry run"
+	}
+	slog.Info(what, append([]any{"method", r.Method, "path", r.URL.Path, "status", noted.status}, who.attrs()...)...)
 }
 
 // run serves e.
@@ -139,6 +146,7 @@ func (s *Surfaces) run(e *Endpoint, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := call{process: s.process, request: r, writer: w, status: http.StatusOK}
+	c.client, _ = r.Context().Value(clientKey{}).(*client)
 	answer, err := e.answer(&c)
 	if err != nil {
 		writeProblem(w, err)
@@ -188,10 +196,13 @@ func (w *statusWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// isJSON reports whether the body of r is said to be JSON.
-func isJSON(r *http.Request) bool {
+// contentType returns the media type of the body without its parameters; "": none, or one that is malformed.
+func contentType(r *http.Request) string {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	return err == nil && kind == "application/json"
+	if err != nil {
+		return ""
+	}
+	return kind
 }
 
 // itemized is an answer that is written item by item.

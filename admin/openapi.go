@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/edge-proxy/edge/config"
 )
 
 // object is an object of JSON.
@@ -68,14 +70,29 @@ func (d *describer) operation(e *Endpoint) object {
 	if params := parameters(e); len(params) > 0 {
 		o["parameters"] = params
 	}
-	if e.In != nil {
+	switch {
+	case e.In != nil:
 		o["requestBody"] = object{"content": object{
 			"application/json": object{"schema": d.refer(reflect.TypeOf(e.In))}}}
+	case len(e.Types) > 0:
+		o["requestBody"] = object{"required": true, "content": textsOf(e.Types)}
 	}
 	return o
 }
 
-// parameters describes those of path and query.
+// textsOf describes a body that is text of one of some types.
+func textsOf(types []string) object {
+	content := object{}
+	for _, t := range types {
+		content[t] = object{"schema": object{"type": "string"}}
+		if t == "application/json" {
+			content[t] = object{"schema": object{"type": "object"}}
+		}
+	}
+	return content
+}
+
+// parameters describes those of the path, the query and the head.
 func parameters(e *Endpoint) (all []any) {
 	for _, part := range strings.Split(e.Pattern, "/") {
 		if strings.HasPrefix(part, "{") {
@@ -85,6 +102,10 @@ func parameters(e *Endpoint) (all []any) {
 	}
 	for _, p := range e.Query {
 		all = append(all, object{"name": p.Name, "in": "query", "description": p.Doc,
+			"schema": object{"type": "string"}})
+	}
+	for _, p := range e.Fields {
+		all = append(all, object{"name": p.Name, "in": "header", "description": p.Doc,
 			"schema": object{"type": "string"}})
 	}
 	return all
@@ -108,10 +129,11 @@ func (d *describer) responses(e *Endpoint) object {
 	}
 	all := object{status: good, "default": object{"description": "It failed.", "content": object{
 		"application/json": object{"schema": d.refer(reflect.TypeFor[Problem]())}}}}
-	switch e.Pattern {
-	case "/v1/reload":
-		all["422"] = object{"description": "The files are wrong, and nothing has changed.", "content": good["content"]}
-	case "/readyz":
+	switch e.Method + " " + e.Pattern {
+	case "POST /v1/reload", "PUT /v1/config":
+		all["422"] = object{"description": "The configuration is wrong, and nothing has changed.",
+			"content": good["content"]}
+	case "GET /readyz":
 		all["503"] = object{"description": "It is not ready.", "content": good["content"]}
 	}
 	return all
@@ -189,8 +211,12 @@ func anys(list []string) []any {
 	return all
 }
 
-// schemaName names a type: Route, RouteList.
+// schemaName names a type: Route, RouteList. What is found in a configuration is a Finding, since an answer that is an
+// error has the name Problem.
 func schemaName(t reflect.Type) string {
+	if t == reflect.TypeFor[config.Problem]() {
+		return "Finding"
+	}
 	name := t.Name()
 	if element, found := strings.CutPrefix(name, "List["); found {
 		return strings.TrimSuffix(element[strings.LastIndexByte(element, '.')+1:], "]") + "List"

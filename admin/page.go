@@ -20,6 +20,9 @@ func Reference(w io.Writer) error {
 		for _, q := range e.Query {
 			doc += fmt.Sprintf(" `%s`: %s", q.Name, lowerFirst(q.Doc))
 		}
+		for _, f := range e.Fields {
+			doc += fmt.Sprintf(" `%s`: %s", f.Name, lowerFirst(f.Doc))
+		}
 		fmt.Fprintf(&b, "| `%s %s` | %s | %s | %s |\n", e.Method, e.Pattern, e.Needs, command,
 			strings.ReplaceAll(doc, "|", `\|`))
 	}

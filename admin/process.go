@@ -30,6 +30,9 @@ type Process interface {
 	Reload(ctx context.Context) (*Reloaded, error)
 	// Plan reads the configuration, and says what a reload would change.
 	Plan() (*Plan, error)
+	// Configure applies a configuration that a client has sent, or says what that would change. ErrStale: the client
+	// knows an earlier one.
+	Configure(s *Submission) (*Reloaded, error)
 	// Versions returns the configurations that are kept, the oldest first.
 	Versions() []Version
 	// Rollback applies a version again; 0: the one before. ErrNoVersion: there is none.
@@ -49,6 +52,7 @@ var (
 	ErrUnknown  = errors.New("there is no such thing")                                                           // 404
 	ErrNoText   = errors.New("the process was not started from files, so there is no text of its configuration") // 404
 	ErrConflict = errors.New("not now")                                                                          // 409
+	ErrStale    = errors.New("the configuration has changed meanwhile")                                          // 412
 	ErrInvalid  = errors.New("this cannot be")                                                                   // 400
 )
 
@@ -78,6 +82,8 @@ func statusOf(err error) (status int, code string) {
 		return http.StatusNotFound, "no-text"
 	case errors.Is(err, ErrConflict):
 		return http.StatusConflict, "conflict"
+	case errors.Is(err, ErrStale):
+		return http.StatusPreconditionFailed, "stale"
 	case errors.Is(err, ErrInvalid):
 		return http.StatusBadRequest, "invalid"
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

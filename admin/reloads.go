@@ -24,7 +24,7 @@ type Plan struct {
 type Version struct {
 	Version int       `json:"version" doc:"Its number. A reload of the same texts keeps it."`
 	Applied time.Time `json:"applied"`
-	Cause   string    `json:"cause" doc:"What asked for it: start, signal, api, watch, or rollback to version N."`
+	Cause   string    `json:"cause" doc:"What asked for it: start, signal, api, watch, sent, or rollback to version N."`
 	Files   []string  `json:"files" doc:"Whose texts are kept."`
 	Bytes   int       `json:"bytes" doc:"Of the texts."`
 	InForce bool      `json:"in_force,omitempty"`

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server/changes"
@@ -11,6 +12,23 @@ func (f *fake) Plan() (*Plan, error) {
 	return &Plan{Applicable: true, Diff: changes.Diff{Changed: []string{"route a"}, Entries: []changes.Entry{
 		{Action: changes.Changed, Kind: "route", Name: "a", Keys: []string{"dest"}}}},
 		Findings: []config.Problem{}}, nil
+}
+
+// Configure takes what begins with "right", while version 3 is in force.
+func (f *fake) Configure(s *Submission) (*Reloaded, error) {
+	if s.Match != nil && !s.Match(3) {
+		return nil, fmt.Errorf("%w: version 3 is in force", ErrStale)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.sent = append(f.sent, *s)
+	if !strings.HasPrefix(string(s.Text), "right") {
+		return &Reloaded{Version: 3, Findings: []config.Problem{{Message: "wrong"}}}, nil
+	}
+	if s.DryRun {
+		return &Reloaded{Version: 3, DryRun: true}, nil
+	}
+	return &Reloaded{Version: 4, Applied: true}, nil
 }
 
 func (f *fake) Versions() []Version { return []Version{{Version: 1, Cause: "start"}} }

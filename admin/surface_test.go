@@ -29,12 +29,19 @@ type fake struct {
 	stops  []bool
 	levels []string
 	asked  []BackendChange
+	sent   []Submission
+	stored *Configuration // nil: there is no text
 }
 
 func (f *fake) Status() *Status {
 	return &Status{State: Serving, Listeners: []Listener{}, Admin: []string{}}
 }
-func (f *fake) Configuration() (*Configuration, error) { return nil, ErrNoText }
+func (f *fake) Configuration() (*Configuration, error) {
+	if f.stored == nil {
+		return nil, ErrNoText
+	}
+	return f.stored, nil
+}
 func (f *fake) Routes() []Route {
 	if f.wait != nil {
 		<-f.wait

@@ -36,11 +36,21 @@ type Endpoint struct {
 	Heavy   bool // few at a time
 	Profile bool // with [admin] pprof alone
 	Query   []Param
-	In      any // a value of the type of the body; nil: it has none
-	Out     any // a value of the type of the answer; nil: it is text
+	Fields  []Param  // header fields
+	Types   []string // of the body, as Content-Type has them; none: application/json
+	In      any      // a value of the type of the body; nil: it has none
+	Out     any      // a value of the type of the answer; nil: it is text
 
 	answer func(c *call) (any, error)                                // nil: serve writes the answer
 	serve  func(s *Surfaces, w http.ResponseWriter, r *http.Request) // nil: answer does
+}
+
+// types returns what the body may be. None is one that a form of a web page can have (Fetch, "CORS-safelisted").
+func (e *Endpoint) types() []string {
+	if len(e.Types) > 0 {
+		return e.Types
+	}
+	return []string{"application/json"}
 }
 
 // ID names the endpoint in the OpenAPI document: "getStatus".
@@ -56,7 +66,9 @@ const (
 var Endpoints []Endpoint
 
 // The document is made from Endpoints, by one of them.
-func init() { Endpoints = slices.Concat(probes(), reads(), writes(), reloadEndpoints()) }
+func init() {
+	Endpoints = slices.Concat(probes(), reads(), writes(), reloadEndpoints(), configurationEndpoints())
+}
 
 // probes are the endpoints for programs that watch over the process.
 func probes() []Endpoint {
@@ -84,7 +96,7 @@ func reads() []Endpoint {
 		{Method: "GET", Pattern: "/v1/config", Needs: MayRead, Heavy: true, Out: Configuration{},
 			Doc: "The configuration in force, all files merged. Secrets are hidden; `${NAME}` and `${file:…}` are " +
 				"shown as they are written.",
-			answer: func(c *call) (any, error) { return c.process.Configuration() }},
+			answer: showConfiguration},
 		{Method: "GET", Pattern: "/v1/routes", Needs: MayRead, Heavy: true, Command: "routes", Out: List[Route]{},
 			Doc:    "List the routes, in the order of the files. `edge explain` says which one takes a request.",
 			answer: func(c *call) (any, error) { return &List[Route]{Items: c.process.Routes()}, nil }},

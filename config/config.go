@@ -16,6 +16,13 @@ import (
 // Files are the texts that a configuration was read from.
 type Files = schema.Files
 
+// What a client may write that sends a configuration.
+type (
+	Sent    = schema.Sent
+	Naming  = schema.Naming
+	Namings = schema.Namings
+)
+
 // What Load and Parse return of package syntax.
 type (
 	Report  = syntax.Report
@@ -53,6 +60,7 @@ type Config struct {
 	Features []schema.Target `json:",omitempty"` // see Register
 
 	Places  *Places `json:"-"` // where its values stand; nil: nobody asked
+	Namings Namings `json:"-"` // what the files name of this machine
 	Written []byte  `json:"-"` // what the files say, as schema.Document.Written has it; nil: nobody asked
 }
 

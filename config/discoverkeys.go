@@ -38,7 +38,7 @@ var (
 
 // discoverKey is the key of an upstream that says where it finds backends.
 func discoverKey() *schema.Key {
-	return &schema.Key{Path: "discover", Type: typeSources, Example: `"srv+dns://users.service.consul"`,
+	return &schema.Key{Path: "discover", Type: typeSources, Local: true, Example: `"srv+dns://users.service.consul"`,
 		Into: schema.Into(func(e *upstreamEntry) *[]string { return &e.Discovery.Sources }),
 		Doc: "Where backends are found, beside those of `backends`: `dns://host:port`, `srv+dns://name`, " +
 			"`file:///path`, `etcd://…`, `k8s://…`, `docker://…`, `consul://…`, up to four. See " +
@@ -174,7 +174,7 @@ func registerSection() *schema.Section {
 
 func registerKeys() []*schema.Key {
 	return []*schema.Key{
-		{Path: "to", Type: schema.String, Example: `"etcd://10.0.0.5:2379/users/"`,
+		{Path: "to", Type: schema.String, Local: true, Example: `"etcd://10.0.0.5:2379/users/"`,
 			Into: schema.Into(func(e *registerEntry) *string { return &e.To }),
 			Doc: "Where others look: `etcd://host:port,host:port/prefix`, `consul://host:port/service` or " +
 				"`file:///path`, as in `discover`."},

@@ -27,8 +27,9 @@ func topSection() *schema.Section {
 			{Path: "grpc", Type: schema.Bool, Default: "false", Example: "true", Aliases: []string{"proxy.grpc"},
 				Into: schema.Into(func(e *topEntry) *bool { return &e.grpc }),
 				Doc:  "What listeners do that do not say it themselves."},
-			{Path: "error_pages", Type: typeErrorPages, Example: `{ 404 = "404.html", 5xx = "/etc/edge/5xx.html" }`,
-				Into: schema.Into(func(e *topEntry) *errorPages { return &e.errors }),
+			{Path: "error_pages", Type: typeErrorPages, Local: true,
+				Example: `{ 404 = "404.html", 5xx = "/etc/edge/5xx.html" }`,
+				Into:    schema.Into(func(e *topEntry) *errorPages { return &e.errors }),
 				Doc: "Bodies of answers to failures, by status (400 to 599) or class (`4xx`, `5xx`): the path of a " +
 					"file, a table with `file` or `body` and, where the extension does not say it, `type`; or a list " +
 					"of them in several types, of which each client gets the one that it prefers. See [Error pages]" +
@@ -70,10 +71,11 @@ func globalSection() *schema.Section {
 				Into: schema.Into(func(e *globalEntry) *string { return &e.Zone }),
 				Doc: "Where the process runs, as the backends call their zones: see `zones` of upstreams. " +
 					"`${EDGE_ZONE}` takes it from the environment."},
-			{Path: "pid_file", Type: schema.String, Example: `"/run/edge/edge.pid"`, Restart: true,
+			{Path: "pid_file", Type: schema.String, Local: true, Example: `"/run/edge/edge.pid"`, Restart: true,
 				Into: schema.Into(func(e *globalEntry) *string { return &e.PIDFile }),
 				Doc:  "Where the process writes its id. None is written without it."},
-			{Path: "error_log", Type: schema.String, Default: `"stderr"`, Example: `"/var/log/edge/error.log"`,
+			{Path: "error_log", Type: schema.String, Local: true,
+				Default: `"stderr"`, Example: `"/var/log/edge/error.log"`,
 				Into: schema.Into(func(e *globalEntry) *string { return &e.ErrorLog }),
 				Doc:  "`stderr` or a path."},
 			{Path: "grace_period", Type: schema.Duration, Default: `"30s"`, Min: "0s", Max: "24h", Example: `"1m"`,
@@ -93,7 +95,7 @@ func globalSection() *schema.Section {
 				Into: schema.Into(func(e *globalEntry) *int64 { return &e.Splice }),
 				Doc: "Bytes of a body to come from which they go from socket to socket inside the kernel, where both " +
 					"are plain; tunnels too, once they are busy. `off`: never."},
-			{Path: "ca_file", Type: schema.String, Example: `"/etc/edge/tls/ca.pem"`,
+			{Path: "ca_file", Type: schema.String, Local: true, Example: `"/etc/edge/tls/ca.pem"`,
 				Into: schema.Into(func(e *globalEntry) *string { return &e.CAFile }),
 				Doc:  "The authorities of backends, in PEM, for upstreams that name none; else those of the system."},
 			{Path: "fips", Type: schema.Bool, Default: "false", Example: "true", Restart: true,
@@ -135,7 +137,7 @@ func reloadKeys() []*schema.Key {
 			Into: schema.Into(func(e *globalEntry) *int { return &e.Versions }),
 			Doc: "How many configurations that were applied are kept, for a [rollback](operations.md#rollback): at " +
 				"most 32 MiB of text. 0: none."},
-		{Path: "versions_dir", Type: schema.String, Example: `"/var/lib/edge/versions"`, Restart: true,
+		{Path: "versions_dir", Type: schema.String, Local: true, Example: `"/var/lib/edge/versions"`, Restart: true,
 			Into: schema.Into(func(e *globalEntry) *string { return &e.VersionsDir }),
 			Doc: "The folder where they outlive the process, readable by its user alone. Without it that is " +
 				"`versions` in the folder that systemd names by `STATE_DIRECTORY`; where there is none, they are " +
@@ -156,11 +158,11 @@ func reloadKeys() []*schema.Key {
 // processKeys are the keys of [global] about the process before it serves.
 func processKeys() []*schema.Key {
 	return []*schema.Key{
-		{Path: "working_directory", Type: schema.Folder, Example: `"/var/lib/edge"`, Restart: true,
+		{Path: "working_directory", Type: schema.Folder, Local: true, Example: `"/var/lib/edge"`, Restart: true,
 			Into: schema.Into(func(e *globalEntry) *string { return &e.WorkingDirectory }),
 			Doc: "The folder that the process works in, an absolute path: where relative ones begin. Without it that " +
 				"is the folder in which it was started."},
-		{Path: "upgrade_sock", Type: schema.String, Example: `"/run/edge/upgrade.sock"`, Restart: true,
+		{Path: "upgrade_sock", Type: schema.String, Local: true, Example: `"/run/edge/upgrade.sock"`, Restart: true,
 			Into: schema.Into(func(e *globalEntry) *string { return &e.UpgradeSock }),
 			Doc: "A Unix socket at which `edge upgrade` and `edge run --upgrade` find the process. None is made " +
 				"without it; SIGUSR2 upgrades all the same. See [upgrades](upgrade.md)."},
@@ -202,7 +204,7 @@ func logSection() *schema.Section {
 				Later: []string{"logfmt"}, Example: `"combined"`,
 				Into: schema.Into(func(e *logEntry) *string { return &e.Format }),
 				Doc:  "One JSON object a line, or the formats of Apache and nginx."},
-			{Path: "output", Type: value.TypeLogOutput, Default: `["stdout"]`,
+			{Path: "output", Type: value.TypeLogOutput, Local: true, Default: `["stdout"]`,
 				Example: `["stdout", "/var/log/edge/access.log"]`,
 				Into:    schema.Into(func(e *logEntry) *[]string { return &e.Output }),
 				Doc:     "`stdout`, `stderr` or paths. An empty list: no access log."},

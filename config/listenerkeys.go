@@ -27,12 +27,13 @@ func listenersSection() *schema.Section {
 				Into: schema.Into(func(e *listenerEntry) *[]Address { return &e.Addresses }),
 				Doc: "`:80` is IPv4 and IPv6 in one socket, `0.0.0.0:80` IPv4, `[::]:80` IPv6 alone, `unix:/path` a " +
 					"Unix socket. Port 0 is any free one."},
-			{Path: "access_log", Type: value.TypeAccessLog, Example: `"/var/log/edge/web.log"`,
+			{Path: "access_log", Type: value.TypeAccessLog, Local: true, Example: `"/var/log/edge/web.log"`,
 				Into: schema.Into(func(e *listenerEntry) *AccessLog { return &e.AccessLog }),
 				Doc:  "Where its requests are logged instead of `[log] output`; `false`: nowhere."},
-			{Path: "error_pages", Type: typeErrorPages, Example: `{ 503 = { body = "<h1>Back at ten</h1>" } }`,
-				Into: schema.Into(func(e *listenerEntry) *errorPages { return &e.errors }),
-				Doc:  "As at the top level, before those."},
+			{Path: "error_pages", Type: typeErrorPages, Local: true,
+				Example: `{ 503 = { body = "<h1>Back at ten</h1>" } }`,
+				Into:    schema.Into(func(e *listenerEntry) *errorPages { return &e.errors }),
+				Doc:     "As at the top level, before those."},
 			{Path: "trusted_proxies", Type: value.TypeNetworks, Example: `["10.0.0.0/8", "unix"]`,
 				Into: schema.Into(func(e *listenerEntry) *Trusted { return &e.Trusted }),
 				Doc: "Peers whose `X-Forwarded-*` and `Forwarded` fields are believed and added to, by address; " +

@@ -32,6 +32,8 @@ type Options struct {
 	Kept *Files
 	// Record is filled in with the files that Load reads, also when they have errors. nil: their texts are not kept.
 	Record *Files
+	// Sent is for the text of a client, which is in Kept; nil: it is of files.
+	Sent *Sent
 	// Ignored are files that the one to load was chosen from and that are not read: a warning each.
 	Ignored []string
 }
@@ -59,7 +61,8 @@ func (o Options) Parse(name string, src []byte) (*Config, *Report) {
 }
 
 func (o Options) reading() schema.Options {
-	return schema.Options{Set: o.Set, LookupEnv: o.LookupEnv, Dir: o.Dir, Kept: o.Kept, Record: o.Record}
+	return schema.Options{Set: o.Set, LookupEnv: o.LookupEnv, Dir: o.Dir, Kept: o.Kept, Record: o.Record,
+		Sent: o.Sent}
 }
 
 // configOf gives the files, the first of which is called name, their meaning.
@@ -85,6 +88,7 @@ func (o Options) configOf(name string, file *schema.Document, now time.Time) (*C
 	if o.Written {
 		c.Written = file.Written()
 	}
+	c.Namings = file.Namings
 	return c, rep
 }
 

@@ -32,17 +32,17 @@ func certificatesSection() *schema.Section {
 // pairKeys name the files of a certificate, of its own table or of a listener.
 func pairKeys() []*schema.Key {
 	return []*schema.Key{
-		{Path: "cert", Type: schema.String, Example: `"/etc/edge/tls/example.pem"`,
+		{Path: "cert", Type: schema.String, Local: true, Example: `"/etc/edge/tls/example.pem"`,
 			Aliases: []string{".ssl_certificate"},
 			Into:    schema.Into(func(e paired) *string { return &e.pair().Cert }),
 			Doc: "The certificate in PEM, followed by those of its authorities. `internal`: one of an authority that " +
 				"this machine makes for itself, for development."},
-		{Path: "key", Type: schema.String, Example: `"/etc/edge/tls/example.key"`,
+		{Path: "key", Type: schema.String, Local: true, Example: `"/etc/edge/tls/example.key"`,
 			Aliases: []string{".ssl_certificate_key"},
 			Into:    schema.Into(func(e paired) *string { return &e.pair().Key }),
 			Doc: "Its private key in PEM, without a password. Without it, the key is " +
 				"in the file of the certificate."},
-		{Path: "ocsp", Type: schema.String, Example: `"/etc/edge/tls/example.ocsp"`,
+		{Path: "ocsp", Type: schema.String, Local: true, Example: `"/etc/edge/tls/example.ocsp"`,
 			Into: schema.Into(func(e paired) *string { return &e.pair().OCSP }),
 			Doc: "A response of its authority in DER, which is stapled as long as it is good and in time. The " +
 				"program that fetches it writes it here again."},
@@ -100,7 +100,7 @@ func tlsKeys() []*schema.Key {
 			Doc: "Whether clients show a certificate. `request`: they are asked, and one that comes is verified when " +
 				"there is a `client_ca`. `require`: the handshake fails without, and a request on a connection that " +
 				"was made otherwise is answered 421. With a `client_ca` it is `require`, otherwise `none`."},
-		{Path: "client_ca", Type: schema.Optional, Example: `"/etc/edge/tls/clients.pem"`,
+		{Path: "client_ca", Type: schema.Optional, Local: true, Example: `"/etc/edge/tls/clients.pem"`,
 			Into: schema.Into(func(e secured) *string { return &e.options().ClientCA }),
 			Doc: "The authorities of client certificates in PEM. Empty: none. The file is watched, and so are those " +
 				"of `ca`, `cert` and `key` of upstreams, and `ca_file`: new connections go by what they say now."},

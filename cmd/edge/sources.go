@@ -90,7 +90,7 @@ func (s *sources) locate() (path string, ignored []string) {
 // configuration of the hello page.
 func (s *sources) load(path string, ignored []string) (*config.Config, *config.Report) {
 	o := config.Options{Set: s.set, Dir: s.dir, Ignored: ignored, TextOnly: s.textOnly, Places: s.places,
-		Written: s.written, Kept: s.reading.Kept, Record: s.reading.Record}
+		Written: s.written, Kept: s.reading.Kept, Record: s.reading.Record, Sent: s.reading.Sent}
 	if s.daemon {
 		o.Set = append(slices.Clip(o.Set), "daemon=true")
 	}

@@ -98,6 +98,9 @@ func printStatus(w io.Writer, st *admin.Status) error {
 	c := &st.Configuration
 	fmt.Fprintf(w, "  configuration  %s, version %d, applied %s\n", firstOf(c.File, "no file"), c.Version,
 		c.Applied.Local().Format(time.DateTime))
+	if c.Differs {
+		fmt.Fprintf(w, "  %-15sthe files say otherwise: edge diff shows how, the next reload applies them\n", "")
+	}
 	fmt.Fprintf(w, "  connections    %d\n", st.Connections)
 	for i := range st.Listeners {
 		l := &st.Listeners[i]

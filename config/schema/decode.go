@@ -51,6 +51,7 @@ func (d *Decoder) member(n *syntax.Node, p *place, t Target, path string) {
 			t.base().store(d.Report, p.key, n, nil, false)
 			return
 		}
+		d.note(p.key, n)
 		p.key.convertExpanded(n)
 		v, right := p.key.Type.Parse(d, p.key, n)
 		t.base().store(d.Report, p.key, n, v, right)

@@ -9,14 +9,17 @@ type Document struct {
 	Main   *syntax.Source // the first file; nil when it could not be read
 	Whole  bool           // nothing was left out; otherwise names may seem to be missing that are not
 
+	Namings Namings // of files and other things of this machine
+
 	schema  *Schema
+	sent    *Sent        // nil: users of this machine have written the files
 	root    *syntax.Node // the merged tree; nil when there is none
 	entries map[*Section][]Target
 }
 
 // newDocument returns a document with the entries that exist without a table.
 func (s *Schema) newDocument(rep *syntax.Report) *Document {
-	doc := &Document{Report: rep, schema: s, entries: make(map[*Section][]Target)}
+	doc := &Document{Report: rep, schema: s, entries: make(map[*Section][]Target), Namings: make(Namings)}
 	top := doc.enter(s.root.section, nil, nil)
 	for _, section := range s.Sections {
 		if section.Shape == One && !section.inside {

@@ -29,6 +29,8 @@ type Options struct {
 	Dir string
 	// Kept are texts to read in place of the disk: Load gets their Main. ${file:…} is read from the disk even so.
 	Kept *Files
+	// Sent is for the text of a client, which is in Kept; nil: it is of files.
+	Sent *Sent
 	// Record is filled in with what Load reads, also when it finds errors. nil: nothing is kept.
 	Record *Files
 }
@@ -75,7 +77,7 @@ func (s *Schema) newLoader(o Options) *loader {
 	}
 	rep := &syntax.Report{}
 	doc := s.newDocument(rep)
-	doc.Whole = true
+	doc.Whole, doc.sent = true, o.Sent
 	return &loader{options: o, schema: s, doc: doc, rep: rep, done: make(map[string]bool)}
 }
 
@@ -129,6 +131,9 @@ func (l *loader) text(name string, text []byte) {
 	l.bytes += len(text)
 	tree, whole := l.tree(src)
 	l.doc.Whole = l.doc.Whole && whole
+	if sent := l.options.Sent; sent != nil && sent.Known != nil {
+		l.refuseQuotes(tree)
+	}
 	quoted := syntax.Expand(tree, l.rep, l.options.LookupEnv, l.options.Dir)
 	if r := l.options.Record; r != nil {
 		for _, path := range quoted {
@@ -168,7 +173,7 @@ func (l *loader) tree(src *syntax.Source) (root *syntax.Node, whole bool) {
 
 // include reads the files that the value n of the key names, relative to folder.
 func (l *loader) include(n *syntax.Node, folder string) {
-	if !l.onDisk {
+	if !l.onDisk || l.options.Sent != nil {
 		l.fault(n.Head, "a configuration that is not a file cannot include others")
 		return
 	}

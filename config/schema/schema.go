@@ -23,6 +23,7 @@ type Key struct {
 	Later    []string          // words of later versions: an error of its own
 	Restart  bool              // a new value waits until the process starts again; in sections of shape One
 	Secret   bool              // Document.Written hides its values
+	Local    bool              // its texts name something of this machine, such as files: see Sent
 	Doc      string            // Markdown without bars
 	Example  string            // a value, as a file would write it
 	Aliases  []string          // ".name" is beside the key, "..a.b" in its section, "a.b" and "a" at the top

@@ -154,6 +154,7 @@ func (a *administration) inForce() admin.InForce {
 	in := admin.InForce{File: a.file, Version: a.number, Applied: a.applied}
 	if p := a.parts.Load(); p != nil {
 		in.Version = cmp.Or(p.reloads.version(), in.Version)
+		in.Differs = p.reloads.differs.Load()
 	}
 	return in
 }

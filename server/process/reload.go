@@ -21,7 +21,8 @@ import (
 //
 //	SIGHUP, API ──► again ─────┐
 //	the files change ──► look ─┼─► load ──► findings ──► server.Apply ──► present, store
-//	rollback ──► kept texts ───┘     │ errors                │ error
+//	rollback ──► kept texts ───┤     │ errors                │ error
+//	PUT ──► sent text ─────────┘     │                       │
 //	                                 └───────────────────────┴──► nothing has changed
 type reloads struct {
 	server  *server.Server
@@ -38,6 +39,7 @@ type reloads struct {
 	files   *config.Files                  // those of present; nil: unknown; guarded by mu
 	store   atomic.Pointer[versions.Store] // nil before begin, and where files are unknown; stored under mu
 	watch   watch                          // guarded by mu
+	differs atomic.Bool                    // the files on the disk say otherwise; stored under mu
 
 	guard    *guard                      // of the last reload; nil: none; guarded by mu
 	outcomes map[string]metrics.Outcomes // of requests at the last reload; nil: nobody asked; guarded by mu
@@ -87,7 +89,11 @@ func (r *reloads) read(cause string) *outcome {
 	if r.files != nil {
 		r.watch.use(files, cfg, before)
 	}
-	return r.apply(cfg, report, files, cause)
+	o := r.apply(cfg, report, files, cause)
+	if o.Err == nil {
+		r.differs.Store(false)
+	}
+	return o
 }
 
 // apply logs the findings about cfg and makes it the present configuration unless it has errors. files are its texts.

@@ -93,7 +93,9 @@ func (r *reloads) rollbackTo(number int, cause string) (o *outcome, differs bool
 		return o, false
 	}
 	r.guard = nil // what takes something back is not taken back itself
-	if differs = !v.Files.Unchanged(); differs {
+	differs = !v.Files.Unchanged()
+	r.differs.Store(differs)
+	if differs {
 		slog.Warn("rolled back: the files on the disk differ, and the next reload applies them",
 			"version", v.Number, "applied", v.At.Format(time.RFC3339), "file", v.Files.Main)
 	}

@@ -50,8 +50,12 @@ type Options struct {
 	Signals *Signals
 }
 
-// Reading is for config.Options: which texts to read, and where to keep what was read. Either may be nil.
-type Reading struct{ Kept, Record *config.Files }
+// Reading is for config.Options: which texts to read, where to keep what was read, and what a client may write that has
+// sent them. Each may be nil.
+type Reading struct {
+	Kept, Record *config.Files
+	Sent         *config.Sent
+}
 
 // Run serves cfg until a signal ends it: it is the whole life of the process. The error says why it could not
 // start, or what it could not finish. With fips = true the process begins again, unless it began with that mode

@@ -38,7 +38,7 @@ func Serve(path string, o server.Options) error {
 	}
 	load := func(r Reading) (*config.Config, *config.Report) {
 		again := reading
-		again.Kept, again.Record = r.Kept, r.Record
+		again.Kept, again.Record, again.Sent = r.Kept, r.Record, r.Sent
 		if r.Kept != nil {
 			return again.Load(r.Kept.Main)
 		}

@@ -1,0 +1,79 @@
+package schema
+
+import (
+	"strings"
+
+	"github.com/edge-proxy/edge/config/syntax"
+)
+
+// Sent says that a client has sent the text of a configuration. Such a text includes no files, and has no value that
+// Document.Written has hidden: the client has read it there, and the secret would be lost.
+// Immutable.
+type Sent struct {
+	// Known are what the text may name on this machine. Then it quotes neither ${NAME} nor ${file:…}: what a variable
+	// or a file holds could be had by way of a field or a page. nil is for a client that may read the files of the
+	// process anyway: nothing is refused.
+	Known Namings
+}
+
+// Naming is a text by which a key names something of this machine: a file, a Unix socket, a source of backends, of
+// which some use credentials of the machine.
+type Naming struct {
+	Key  string // with the path of its section
+	Text string
+}
+
+// Namings are those of a configuration.
+type Namings map[Naming]bool
+
+// localMarks begin texts that name something of this machine, whatever their key.
+var localMarks = []string{"unix:", "file:"}
+
+// notNames are texts at keys of files that stand for no file.
+var notNames = map[string]bool{"internal": true, "stdout": true, "stderr": true, "off": true}
+
+// note notes what the value n of k names on this machine, and reports what the client that has sent it may not write.
+func (d *Decoder) note(k *Key, n *syntax.Node) {
+	for _, c := range n.Children {
+		d.note(k, c)
+	}
+	if n.Kind != syntax.KindString {
+		return
+	}
+	doc := d.doc
+	local := k.Local && !notNames[n.Text]
+	for _, mark := range localMarks {
+		local = local || strings.Contains(n.Text, mark)
+	}
+	as := Naming{syntax.JoinKey(k.section.Path, k.Path), n.Text}
+	if local {
+		doc.Namings[as] = true
+	}
+	switch sent := doc.sent; {
+	case sent == nil:
+	case strings.Contains(n.Text, Hidden):
+		doc.refuse(n, "write the value, or quote a file as ${file:/path}", "%s stands for a secret that was hidden",
+			syntax.Quote(Hidden))
+	case local && sent.Known != nil && !sent.Known[as]:
+		doc.refuse(n, "root and the user of the process may send it over the Unix socket of [admin]",
+			"this client may not name %s at %q: the configuration in force does not", syntax.Quote(n.Text), as.Key)
+	}
+}
+
+// refuse reports a value that a client may not send. No file is looked at then.
+func (doc *Document) refuse(n *syntax.Node, hint, format string, args ...any) {
+	doc.Whole = false
+	doc.Report.Errorf(n.Value, hint, format, args...)
+}
+
+// refuseQuotes reports what a text quotes that a client has sent.
+func (l *loader) refuseQuotes(n *syntax.Node) {
+	if n.Kind == syntax.KindString && strings.Contains(strings.ReplaceAll(n.Text, "$${", ""), "${") {
+		l.doc.refuse(n, "a literal ${ is written $${; root and the user of the process may send it over the Unix "+
+			"socket of [admin]", "this client may quote neither ${NAME} nor ${file:…}")
+		n.Kind = syntax.KindLost
+	}
+	for _, c := range n.Children {
+		l.refuseQuotes(c)
+	}
+}

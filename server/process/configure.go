@@ -1,0 +1,89 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
+)
+
+// bodyName is the name of a text that a client has sent, in messages. Its folder is that of the file in whose place it
+// is: relative paths lead to the same files.
+const bodyName = "(body)."
+
+// configure applies the text that a client has sent. It is kept as a version, and written nowhere. version returns the
+// number in force. The error says why it was not even read.
+func (r *reloads) configure(s *admin.Submission, version func() int) (*outcome, error) {
+	if r.load == nil {
+		return nil, errNoFile
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := version(); s.Match != nil && !s.Match(now) {
+		return nil, fmt.Errorf("%w: version %d is in force", admin.ErrStale, now)
+	}
+	folder := ""
+	if on := r.watch.files; on != nil {
+		folder = filepath.Dir(on.Main)
+	}
+	name, err := filepath.Abs(filepath.Join(folder, bodyName+s.Format))
+	if err != nil {
+		return nil, err
+	}
+	files := &config.Files{Main: name, Texts: []schema.Text{{Path: name, Real: name, Text: s.Text}}}
+	sent := &config.Sent{}
+	if !s.Owner {
+		sent.Known = config.Namings{} // nil would let it name anything
+		if known := r.config().Namings; known != nil {
+			sent.Known = known
+		}
+	}
+	cfg, report := r.load(Reading{Kept: files, Sent: sent})
+	if s.DryRun {
+		o := &outcome{Report: report, Version: r.version(), Err: errInvalid}
+		if report.OK() {
+			o.Diff, o.Err = r.server.Plan(cfg), nil
+		}
+		return o, nil
+	}
+	o := r.apply(cfg, report, files, "sent")
+	if o.Err != nil {
+		return o, nil
+	}
+	if on := r.watch.files; on == nil || len(on.Texts) != 1 || string(on.Texts[0].Text) != string(s.Text) ||
+		!on.Unchanged() {
+		r.differs.Store(true)
+		slog.Warn("a client has sent this configuration: the files differ, and the next reload, upgrade or start "+
+			"applies those", "version", o.Version)
+	} else {
+		r.differs.Store(false)
+	}
+	return o, nil
+}
+
+// Configure is for admin.Process.
+func (a *administration) Configure(s *admin.Submission) (*admin.Reloaded, error) {
+	if a.draining.Load() {
+		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, errDrains)
+	}
+	r := a.parts.Load().reloads
+	o, err := r.configure(s, func() int { return a.inForce().Version })
+	if errors.Is(err, errNoFile) {
+		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	done, err := a.reloaded(o)
+	if err == nil {
+		done.Differs = r.differs.Load()
+		if s.DryRun {
+			done.DryRun, done.Applied, done.Differs = o.Err == nil, false, false
+		}
+	}
+	return done, err
+}
