@@ -22,10 +22,10 @@ const KubeFolder = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 // How a Kubernetes API server is asked.
 const (
-	kubePage   = "500"                                           // slices of one answer
-	kubeWatch  = 5 * time.Minute                                 // a watch lasts so long, and up to twice that
-	kubeToken  = time.Minute                                     // a token is read again
-	statusGone = 410                                             // the version is forgotten
+	kubePage   = "500"           // slices of one answer
+	kubeWatch  = 5 * time.Minute // a watch lasts so long, and up to twice that
+	kubeToken  = time.Minute     // a token is read again
+	statusGone = 410             // the version is forgotten
 )
 
 // kubeSource finds the endpoints of a service of Kubernetes: its EndpointSlices, listed and watched.

@@ -367,8 +367,8 @@ func TestLockdown_strict(t *testing.T) {
 func TestCheck_lockdown(t *testing.T) {
 	l := newLocked(t, testutil.Binary(t, "./cmd/edge"), "true")
 	code, out := in(t, l.dir, "check", "-c", "conf/edge.toml")
-	for _, want := range []string{"configuration OK", "locked down it may read: ", l.dir + "/certs", "locked down it may " +
-		"write: ", l.dir + "/log, " + l.dir + "/run", "locked down it may bind TCP ports: "} {
+	for _, want := range []string{"configuration OK", "locked down it may read: ", l.dir + "/certs",
+		"locked down it may write: ", l.dir + "/log, " + l.dir + "/run", "locked down it may bind TCP ports: "} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("%d, no %q in %s", code, want, out)
 		}

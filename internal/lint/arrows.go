@@ -51,7 +51,7 @@ var floors = [][]string{
 	{"server/metrics", "server/selfcheck", "server/holder"},
 	{"server"},
 	{"server/process/notify", "server/process/versions", "server/inspect", "server/process/supervise",
-		"server/process/pidfile", "server/process/lockdown"},
+		"server/process/pidfile", "server/process/lockdown", "server/process/fips"},
 	{"server/process/upgrade"},
 	{"server/process/handover"},
 	{"server/process", "server/doctor", "server/explain"},

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/fips140"
+	"fmt"
 	"log/slog"
+	"math/bits"
 	"os"
 	"os/signal"
 	"runtime"
@@ -17,6 +19,7 @@ import (
 	"github.com/edge-proxy/edge/internal/cgroup"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/server"
+	"github.com/edge-proxy/edge/server/process/fips"
 	"github.com/edge-proxy/edge/server/process/rotate"
 	"github.com/edge-proxy/edge/tlsconn"
 )
@@ -78,7 +81,7 @@ func Run(cfg *config.Config, o Options) error {
 // run is Run, and tells told how far it is.
 func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	if cfg.Global.FIPS {
-		if err := enterFIPS(); err != nil {
+		if err := fips.Enter(); err != nil {
 			return err
 		}
 	}
@@ -262,4 +265,24 @@ func limitMemory(limit int64) {
 	if limit > 0 {
 		debug.SetMemoryLimit(limit)
 	}
+}
+
+// descriptorsAdvised is advised at least, where they are too few.
+const descriptorsAdvised = 1 << 16
+
+// warnDescriptors logs that there are too few file descriptors for cfg. Go has raised the soft limit to the hard one
+// when the process began.
+func warnDescriptors(cfg *config.Config) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return
+	}
+	needed := server.Descriptors(cfg)
+	if limit.Cur >= needed {
+		return
+	}
+	advised := max(descriptorsAdvised, uint64(1)<<bits.Len64(needed-1))
+	slog.Warn("few file descriptors: connections will have to wait or be closed", "limit", limit.Cur, "wanted", needed,
+		"try", fmt.Sprintf("LimitNOFILE=%d in its unit of systemd, ulimit -n %[1]d in a shell, --ulimit nofile=%[1]d "+
+			"of docker run", advised))
 }

@@ -137,7 +137,8 @@ func TestChart(t *testing.T) {
 						t.Errorf("%+v", o.Spec)
 					}
 					pods := o.Spec.Metrics[1].Pods
-					if pods == nil || pods.Metric.Name != "edge_connections" || pods.Target.AverageValue.Value() != 20_000 {
+					if pods == nil || pods.Metric.Name != "edge_connections" ||
+						pods.Target.AverageValue.Value() != 20_000 {
 						t.Errorf("%+v", o.Spec.Metrics)
 					}
 				case "NetworkPolicy":

@@ -172,7 +172,8 @@ func TestRules_Enforce(t *testing.T) {
 			return a.name == part[0]
 		})
 		want := held[attempts[i].by]
-		if attempts[i].by == "files" && !held["files"] || attempts[i].name == "start a file in memory" && !sealsMemory() {
+		if attempts[i].by == "files" && !held["files"] ||
+			attempts[i].name == "start a file in memory" && !sealsMemory() {
 			continue // the build, or the kernel, cannot do it
 		}
 		if (part[1] == "true") != want {
