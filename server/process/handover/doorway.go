@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/internal/safeopen"
 )
 
 // Doorway is the socket at upgrade_sock, where a new process finds the running one. Safe for any goroutine.
@@ -50,9 +52,8 @@ func OpenDoorway(path string, replace bool) (*Doorway, error) {
 		return nil, TakenError{path}
 	}
 	d := &Doorway{path: path}
-	// Two processes never have the same number; one that was killed may have left a file.
-	hidden := filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d", filepath.Base(path), os.Getpid()))
-	_ = os.Remove(hidden)
+	safeopen.RemoveHidden(path)
+	hidden := safeopen.Hidden(path)
 	if err := d.bind(hidden); err != nil {
 		return nil, err
 	}

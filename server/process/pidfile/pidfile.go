@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -50,6 +49,7 @@ func Take(path string) (*File, error) {
 		}
 		p := &File{path, f}
 		if err = p.take(); err == nil {
+			safeopen.RemoveHidden(path)
 			return p, nil
 		}
 		_ = f.Close()
@@ -121,8 +121,8 @@ func closeUnused(before *os.File) {
 
 // place puts a new file in its place, or leaves all as it was.
 func (p *File) place() error {
-	hidden := filepath.Join(filepath.Dir(p.path), fmt.Sprintf(".%s.%d", filepath.Base(p.path), os.Getpid()))
-	_ = os.Remove(hidden) // of a process that was killed and had this number
+	safeopen.RemoveHidden(p.path)
+	hidden := safeopen.Hidden(p.path)
 	f, err := safeopen.Open(hidden, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return fmt.Errorf("pid_file: %w", err)
