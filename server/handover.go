@@ -421,7 +421,7 @@ func (h *Handover) Receive(batch []Given) int {
 	s := h.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return h.receive(batch, h.claims)
+	return h.receive(batch, h.claims, receivesPerTick)
 }
 
 // TakeBack is Receive for what this Server has given itself: Given.Socket is an index in what Sockets returned.
@@ -429,11 +429,33 @@ func (h *Handover) TakeBack(batch []Given) int {
 	s := h.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return h.receive(batch, h.offered)
+	return h.receive(batch, h.offered, len(batch))
 }
 
-// receive passes connections to the reactors, in one task for each. Server.mu is held.
-func (h *Handover) receive(batch []Given, listeners []*listener) (n int) {
+// receivesPerTick bounds the connections of one batch that a reactor takes in one tick: each takes it some 5 µs, and
+// four batches may be under way.
+const receivesPerTick = 64
+
+// arrivals are connections for one reactor. Owned by it once posted.
+type arrivals struct {
+	task    engine.Task
+	each    []func(*engine.Reactor)
+	perTick int
+}
+
+// run takes some, and the others in the next ticks.
+func (a *arrivals) run(r *engine.Reactor) {
+	n := min(len(a.each), a.perTick)
+	for _, receive := range a.each[:n] {
+		receive(r)
+	}
+	if a.each = a.each[n:]; len(a.each) > 0 {
+		r.Post(&a.task)
+	}
+}
+
+// receive passes connections to the reactors, which take perTick of them in a tick. Server.mu is held.
+func (h *Handover) receive(batch []Given, listeners []*listener, perTick int) (n int) {
 	reactors := h.server.engine.Reactors()
 	shares := make([][]func(*engine.Reactor), len(reactors))
 	for _, g := range batch {
@@ -453,11 +475,9 @@ func (h *Handover) receive(batch []Given, listeners []*listener) (n int) {
 	}
 	for i, share := range shares {
 		if len(share) > 0 {
-			reactors[i].Post(&engine.Task{Run: func(r *engine.Reactor) {
-				for _, receive := range share {
-					receive(r)
-				}
-			}})
+			a := &arrivals{each: share, perTick: perTick}
+			a.task.Run = a.run
+			reactors[i].Post(&a.task)
 		}
 	}
 	return n

@@ -369,6 +369,42 @@ routes = [{ pattern = "/*", dest = "status:200" }]
 	answer.Body.Close()
 }
 
+// A reactor takes a large batch of connections in several ticks: its clients do not wait for all of them.
+func TestHandover_receivesInTurns(t *testing.T) {
+	const file = quiet + "http = { name = \"web\", listen = \"127.0.0.1:0\" }\nglobal.threads = 1\n" + all200
+	old := serve(t, parse(t, file), Options{})
+	next, _ := successor(t, old, file)
+	pass(t, old, next)
+	var batch []Given
+	for range 3 * receivesPerTick {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(pair[0]) })
+		batch = append(batch, Given{FD: pair[1]})
+	}
+	most, before, done := 0, 0, make(chan struct{})
+	look := &engine.Task{}
+	look.Run = func(r *engine.Reactor) {
+		now := next.Conns()
+		most, before = max(most, now-before), now
+		if now == len(batch) {
+			close(done)
+			return
+		}
+		r.Post(look)
+	}
+	next.engine.Reactors()[0].Post(look)
+	if n := next.Handover().Receive(batch); n != len(batch) {
+		t.Errorf("%d of %d received", n, len(batch))
+	}
+	<-done
+	if most > receivesPerTick {
+		t.Errorf("%d in one tick", most)
+	}
+}
+
 // Before Resume a new process runs and accepts nothing; what connects waits.
 func TestHandover_suspendedStart(t *testing.T) {
 	const file = quiet + "http = { name = \"web\", listen = %q }\n" + all200
