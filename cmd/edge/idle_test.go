@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// The bars of moving idleConns connections, on a machine that has time for it.
+const (
+	idleConns   = 10_000
+	moveTimeMax = 200 * time.Millisecond
+	moveTickMax = 5 * time.Millisecond
+)
+
+// Ten thousand idle connections go to the new process, each with its socket, and no turn of an event loop takes long
+// for it. EDGE_SOAK=1 does it; EDGE_QUIET=1 says that the machine has nothing else to do, so that the times count.
+func TestUpgrade_manyIdle(t *testing.T) {
+	slow(t)
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur < idleConns*3/2 {
+		t.Skipf("%d connections and their copies need more descriptors than %d", idleConns, limit.Cur)
+	}
+	s := &service{t: t, dir: t.TempDir(), bin: testutil.Binary(t, "./cmd/edge"), addrs: []string{testutil.FreeAddr(t)}}
+	metrics := testutil.FreeAddr(t)
+	s.configure(2, fmt.Sprintf("log_level = \"debug\"\n[metrics]\nlisten = %q\n", metrics))
+	s.begin()
+	for round := range 3 {
+		idle := idlers(t, s.addrs[0], idleConns)
+		before := slowestTick(t, metrics)
+		s.mustUpgrade()
+		ended := func() bool { return strings.Count(s.Output(), `"msg":"stopped"`) > round }
+		testutil.Eventually(t, testutil.Patience, ended, "the old one has ended")
+		after := slowestTick(t, metrics)
+		idle.check(t, nil)
+		for _, c := range idle {
+			c.Close()
+		}
+		took, err := time.ParseDuration(last(t, s.Output(), `"msg":"drained","took":"([^"]+)"`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		old := seconds(t, last(t, s.Output(), `"loop_slowest_tick_seconds[^"]*":([0-9.e-]+)`))
+		t.Logf("moved in %v; slowest turn of the old process %v before and %v after it, of the new one %v", took,
+			before, old, after)
+		if os.Getenv("EDGE_QUIET") == "" {
+			continue
+		}
+		if took > moveTimeMax || old > max(before, moveTickMax) || after > moveTickMax {
+			t.Errorf("more than %v and %v", moveTimeMax, moveTickMax)
+		}
+	}
+}
+
+// slowestTick asks the metrics at addr.
+func slowestTick(t *testing.T, addr string) time.Duration {
+	t.Helper()
+	_, text := testutil.Get(t, client(t), "http://"+addr+"/metrics")
+	return seconds(t, last(t, text, `(?m)^edge_loop_slowest_tick_seconds\S* (\S+)`))
+}
+
+func seconds(t *testing.T, text string) time.Duration {
+	t.Helper()
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(n * float64(time.Second)).Round(time.Microsecond)
+}
+
+// last returns what the group of a pattern was the last time.
+func last(t *testing.T, text, pattern string) string {
+	t.Helper()
+	all := regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1)
+	if len(all) == 0 {
+		t.Fatalf("no %s in %s", pattern, text)
+	}
+	return all[len(all)-1][1]
+}
