@@ -232,6 +232,9 @@ func operationID(method, pattern string) string {
 			words = append(words, string(unicode.ToUpper(rune(part[0])))+part[1:])
 		}
 	}
+	if strings.HasSuffix(pattern, "/{id}") {
+		words = append(words, "ByID") // another one lists them
+	}
 	return strings.Join(words, "")
 }
 

@@ -24,6 +24,8 @@ type Process interface {
 	// next is the cursor of the following ones; "" at the end. keep is called on reactors.
 	Connections(ctx context.Context, cursor string, n int, keep func(c *Connection) bool) (
 		list []Connection, next string, err error)
+	// Requests returns requests that are remembered. ErrUnknown: none is, or not the one that q asks for.
+	Requests(ctx context.Context, q *RequestQuery) ([]Request, error)
 	// Certificates returns the certificates of listeners.
 	Certificates() []Certificate
 	// Reload reads the configuration again and applies it. An error means that it was not even read.

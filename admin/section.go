@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/edge-proxy/edge/config"
 	_ "github.com/edge-proxy/edge/config/metering" // [metrics] is its section, which this package extends
@@ -26,6 +27,8 @@ type Settings struct {
 	Names    []string
 	Pprof    bool
 	Metrics  string
+	Why      int
+	WhySlow  time.Duration
 }
 
 // MetricsSettings is what the section [metrics] says of its address.
@@ -103,6 +106,13 @@ func adminSection() *schema.Section {
 			{Path: "metrics", Type: typePath, Default: `"/metrics"`, Example: `"/stats"`,
 				Into: schema.Into(func(e *Settings) *string { return &e.Metrics }),
 				Doc:  "The path of the metrics."},
+			{Path: "why", Type: schema.Int, Default: "4096", Min: "0", Max: "65536", Example: "1024",
+				Into: schema.Into(func(e *Settings) *int { return &e.Why }),
+				Doc: "How many requests each event loop remembers for `edge why`: so many of all, and so many of " +
+					"those that failed, were tried again or were slow. 256 bytes each; 0: none."},
+			{Path: "why_slow", Type: schema.Duration, Default: `"1s"`, Min: "1ms", Max: "1h", Example: `"300ms"`,
+				Into: schema.Into(func(e *Settings) *time.Duration { return &e.WhySlow }),
+				Doc:  "Requests are slow whose answers begin after this time, or later."},
 		},
 	}
 }
@@ -204,12 +214,24 @@ func isLoopback(a *value.Address) bool {
 func settingsOf(cfg *config.Config) (*Settings, *MetricsSettings) {
 	a, m := schema.Only[*Settings](cfg.Features), schema.Only[*MetricsSettings](cfg.Features)
 	if a == nil {
-		a = &Settings{Read: "group", Metrics: metricsPath}
+		a = &Settings{Read: "group", Metrics: metricsPath, Why: whyDefault, WhySlow: whySlowDefault}
 	}
 	if m == nil {
 		m = &MetricsSettings{}
 	}
 	return a, m
+}
+
+// What is remembered of requests by a process without [admin].
+const (
+	whyDefault     = 4096
+	whySlowDefault = time.Second
+)
+
+// Remembered returns how many requests each event loop is to remember, and from which time on they are slow.
+func Remembered(cfg *config.Config) (n int, slow time.Duration) {
+	a, _ := settingsOf(cfg)
+	return a.Why, a.WhySlow
 }
 
 // String returns the addresses as a file has them.

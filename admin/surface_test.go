@@ -69,6 +69,12 @@ func (f *fake) Connections(
 	}
 	return list, cursor + "next", nil
 }
+func (f *fake) Requests(_ context.Context, q *RequestQuery) ([]Request, error) {
+	if q.ID == "none" {
+		return nil, ErrUnknown
+	}
+	return []Request{{ID: q.ID, Attempts: q.Most, Own: q.All}}, nil
+}
 func (f *fake) Certificates() []Certificate               { return nil }
 func (f *fake) Reload(context.Context) (*Reloaded, error) { return &Reloaded{Error: "wrong"}, nil }
 func (f *fake) Stop(now bool) (*Stopping, error) {

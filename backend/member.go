@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 )
 
@@ -98,6 +99,7 @@ type Member struct {
 	started    time.Time     // when it began to take more and more; zero: it does not; guarded by set.mu
 	standings  []standing    // of the reasons that m has had; guarded by set.mu
 	places     *places
+	tag        observe.Tag
 }
 
 // ID returns the identity of m.
@@ -113,6 +115,9 @@ func (m *Member) Host() string {
 	}
 	return m.address
 }
+
+// TagOf returns the tag of the address of m.
+func TagOf(m *Member) *observe.Tag { return &m.tag }
 
 // Weight returns the share of the requests that m is to get.
 func (m *Member) Weight() int {

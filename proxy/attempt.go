@@ -12,6 +12,7 @@ import (
 	"github.com/edge-proxy/edge/balance"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/proxy/recent"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/upstream"
@@ -49,6 +50,7 @@ type attempt struct {
 
 	counted counted            // how the backend counts the exchange
 	full    bool               // no backend was chosen, since none has room
+	whole   recent.Span        // from the head of the request to the end of the answer; 0: not yet, or nobody asks
 	limited *admission.Limiter // it holds a place at the backend; nil: none
 
 	connected int64 // reactor time, ns: the request was given to a connection, or that stood

@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/internal/invariant"
+	"github.com/edge-proxy/edge/proxy/recent"
 	"github.com/edge-proxy/edge/session"
 )
 
@@ -59,6 +60,9 @@ func (x *Exchange) finish() {
 			x.local.count(x)
 		}
 		x.local.logExchange(x)
+		if x.local.rings != nil {
+			x.local.remember(x)
+		}
 	}
 	x.local.recycle(x)
 }
@@ -74,6 +78,9 @@ func (x *Exchange) requestSent() {
 func (x *Exchange) requestWhole() {
 	switch {
 	case x.toDown.ended:
+		if x.local.rings != nil && x.try.whole == 0 {
+			x.try.whole = recent.Bounded(x.local.reactor.Now() - x.started)
+		}
 		x.try.drop()
 		x.try.exit(x)
 	case x.try.sent == 0:

@@ -56,6 +56,7 @@ type Exchange struct {
 	clock *engine.Timer     // of the attempt: see setClock; nil until it is needed, then kept
 	hedge *hedge            // nil until it is needed, then kept
 	place *admission.Waiter // in the line for a backend that has room; nil until it is needed, then kept
+	past  *past             // of attempts that failed; nil until it is needed, then kept
 
 	started   int64        // reactor time, ns
 	target    message.Span // of the request as it came, for the log
@@ -305,6 +306,9 @@ func (x *Exchange) reset() {
 	}
 	if x.socket.asked {
 		x.socket = socket{}
+	}
+	if x.past != nil {
+		*x.past = past{}
 	}
 	x.progress = progress{}
 }

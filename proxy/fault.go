@@ -4,11 +4,13 @@ import (
 	"crypto/tls"
 	"errors"
 	"math/rand/v2"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/proxy/grpc"
+	"github.com/edge-proxy/edge/proxy/recent"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 	"github.com/edge-proxy/edge/upstream"
@@ -32,10 +34,21 @@ type Fault struct {
 
 	trouble backend.TroubleKind // of the backend that it says something about
 	try     string              // what to look at first, for the log
+	number  uint32              // of its recent.Reason; 0: nobody has asked
 }
 
 // Error returns the text of the answer.
 func (f *Fault) Error() string { return f.Text }
+
+// reason returns the number of the recent.Reason that f is. Safe for any goroutine.
+func (f *Fault) reason() uint8 {
+	n := atomic.LoadUint32(&f.number)
+	if n == 0 {
+		n = uint32(recent.NumberOf(recent.Reason{Word: f.Reason, Text: f.Text, Try: f.try}))
+		atomic.StoreUint32(&f.number, n)
+	}
+	return uint8(n)
+}
 
 // after returns the Retry-After of the answer, in seconds.
 func (f *Fault) after() string {

@@ -295,6 +295,7 @@ func (a *attempt) fail(x *Exchange, code session.Code, cause error) *Fault {
 		a.blame(x, f, cause)
 	}
 	a.reportFault(x, f, code)
+	a.note(x, f, 0)
 	return f
 }
 
@@ -411,6 +412,7 @@ func (g *hedge) giveUp(a *attempt, s session.Stream, h *message.Head, end, sent 
 	a.reportAnswer(x, is.bad)
 	a.backend.Failed(x.local.reactor)
 	a.trace(x, "an answer is replaced by another attempt", "status", h.Status)
+	a.note(x, nil, int(h.Status))
 	a.drop()
 	throwAway(s, h, end && sent)
 	return true

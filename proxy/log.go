@@ -2,13 +2,18 @@ package proxy
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"time"
 
+	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
+	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/proxy/meter"
+	"github.com/edge-proxy/edge/proxy/recent"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -150,14 +155,181 @@ func (l *local) count(x *Exchange) {
 	}
 }
 
+// past is what attempts that failed leave for what is remembered of their exchange.
+type past struct {
+	first  recent.Try
+	lookup int64 // ns
+}
+
+// note notes that a has ended without the answer of x: by a failure, or with a status for which another attempt is
+// made.
+func (a *attempt) note(x *Exchange, f *Fault, status int) {
+	if x.local.rings == nil || a.backend == nil {
+		return
+	}
+	if x.past == nil {
+		x.past = new(past)
+	}
+	if x.past.first.Backend != 0 {
+		return
+	}
+	how := recent.StatusOutcome(status)
+	if f != nil {
+		how = f.reason()
+	}
+	m, after := a.backend, time.Duration(x.local.reactor.Now()-x.started)
+	x.past.first = recent.MakeTry(backend.TagOf(m).Of(m.Address()), how, after)
+}
+
+// LookedUp notes for how long x waited until the name of its destination was looked up. On the reactor of x.
+func LookedUp(x *Exchange, d time.Duration) {
+	if x.local.rings == nil || d <= 0 {
+		return
+	}
+	if x.past == nil {
+		x.past = new(past)
+	}
+	if x.past.lookup == 0 {
+		x.past.lookup = int64(d)
+	}
+}
+
+// remember writes what is remembered of x, which is over. All of the record is written: it was another request's.
+func (l *local) remember(x *Exchange) {
+	r, a, now := l.rings.Next(), &x.try, l.reactor.Now()
+	if x.number == 0 {
+		numberOf(x)
+	}
+	r.ID, r.Given, r.Began = x.number, 0, x.started
+	if len(x.given) > 0 {
+		r.Given = recent.HashOf(x.given)
+	}
+	r.Queue, r.Lookup, r.Connect, r.TLS = 0, 0, 0, 0
+	if x.waited|x.dialled|x.secured != 0 {
+		r.Queue, r.Connect, r.TLS = recent.Bounded(x.waited), recent.Bounded(x.dialled), recent.Bounded(x.secured)
+	}
+	r.Sent, r.FirstByte, r.LastByte = 0, 0, a.whole
+	if span := now - x.started; uint64(span) <= recent.SpanMax {
+		r.End = recent.SpanOf(span)
+		if a.firstByte > 0 {
+			r.FirstByte = recent.SpanOf(a.firstByte - x.started)
+		}
+		if a.connected > 0 {
+			r.Sent = recent.SpanOf(max(a.connected, a.sent) - x.started)
+		}
+	} else {
+		rememberLong(x, r, now)
+	}
+	r.BytesIn, r.BytesOut = uint64(x.bodyIn), uint64(x.toDown.passed)
+	if r.Listener = x.listener.tag.Given(); r.Listener == 0 {
+		r.Listener = x.listener.tag.Of(x.listener.Name)
+	}
+	r.Route, r.Upstream = 0, 0
+	if on := x.route; on != nil {
+		if r.Route = on.tag.Given(); r.Route == 0 {
+			r.Route = on.tag.Of(on.Name)
+		}
+	}
+	if to := a.up; to != nil {
+		if r.Upstream = to.tag.Given(); r.Upstream == 0 {
+			r.Upstream = to.tag.Of(to.upstream.Name())
+		}
+	}
+	r.Tries = [2]recent.Try{}
+	if m := a.backend; m != nil && x.attempts > 0 {
+		if r.Tries[1].Backend = backend.TagOf(m).Given(); r.Tries[1].Backend == 0 {
+			r.Tries[1].Backend = backend.TagOf(m).Of(m.Address())
+		}
+	}
+	if x.client.IsValid() {
+		r.SetClient(x.client, 0)
+	} else {
+		peer := x.down.Peer()
+		r.SetClient(peer.IP.Addr(), peer.IP.Port())
+	}
+	r.Generation, r.Proto = uint16(x.snapshot.number), uint8(x.Request.Proto)
+	l.rings.Put(l.rememberEnd(x, r))
+}
+
+// rememberLong writes the times of x, which took more than an hour until now.
+func rememberLong(x *Exchange, r *recent.Record, now int64) {
+	a := &x.try
+	r.End = recent.Bounded(now - x.started)
+	if a.firstByte > 0 {
+		r.FirstByte = recent.Bounded(a.firstByte - x.started)
+	}
+	if a.connected > 0 {
+		r.Sent = recent.Bounded(max(a.connected, a.sent) - x.started)
+	}
+}
+
+// rememberEnd writes into r, which has its times, how x ended. It reports whether that is bad.
+func (l *local) rememberEnd(x *Exchange, r *recent.Record) (bad bool) {
+	r.Status, r.Reason, r.Call, r.Flags = x.status, 0, 0, 0
+	r.Attempts = uint8(min(x.attempts, 255))
+	bad = x.status >= 500 || x.attempts > 1 || l.rings.Slow(r)
+	if x.digest != nil {
+		r.Flags = recent.Secured
+	}
+	if x.try.reused {
+		r.Flags |= recent.Reused
+	}
+	if x.tunnel {
+		r.Flags |= recent.Tunnel
+	}
+	if x.try.firstByte == 0 && x.status > 0 {
+		r.Flags |= recent.Own
+	}
+	if len(x.noted) > 0 {
+		r.Flags |= notedFlags(x)
+	}
+	if f := x.fault; f != nil {
+		r.Reason = f.reason()
+		if x.status == 0 {
+			r.Status = uint16(f.Status)
+		}
+		bad = bad || r.Status >= 499 || x.status < 400 && !x.tunnel // the answer was cut off
+	}
+	if x.call.known {
+		r.Call = uint8(min(x.call.status, 254)) + 1
+		bad = bad || grpc.Failed(x.call.status)
+	}
+	if x.past != nil {
+		r.Tries[0], r.Lookup = x.past.first, recent.Bounded(x.past.lookup)
+	}
+	return bad
+}
+
+// notedFlags returns what the fields of the log record of x say.
+func notedFlags(x *Exchange) (f recent.Flags) {
+	for i := range x.noted {
+		switch n := &x.noted[i]; {
+		case n.Name == "retry":
+			f |= recent.Denied
+		case n.Name == "hedge" && n.Value != "budget":
+			if f |= recent.Hedged; n.Value == "won" {
+				f |= recent.HedgeWon
+			}
+		}
+	}
+	return f
+}
+
 // logRefused writes the record of a request that could not be decoded: little is known of it.
 func (l *local) logRefused(on *Listener, peer poller.Addr, status int, cause error) {
-	if on.Log == nil {
+	if on.Log == nil && l.rings == nil {
 		return
 	}
 	proto := message.HTTP11
 	if malformed := (*h2.Error)(nil); errors.As(cause, &malformed) {
 		proto = message.HTTP20
+	}
+	if l.rings != nil {
+		l.rememberRefused(on, peer, status, proto, cause)
+	}
+	if on.Log == nil {
+		l.refused = sessionRefusal{}
+		return
 	}
 	r := l.takeRecord()
 	*r = observe.Record{
@@ -170,4 +342,22 @@ func (l *local) logRefused(on *Listener, peer poller.Addr, status int, cause err
 	l.refused = sessionRefusal{}
 	on.Log[l.reactor.Index()].Append(r)
 	l.record = r
+}
+
+// reasonRefused is that of each request that could not be decoded: there are more causes than reasons.
+var reasonRefused = recent.Reason{Word: "client:request", Text: "What came is no request, or came too slowly.",
+	Try: "the access log says what was wrong with it"}
+
+// rememberRefused remembers a request that could not be decoded.
+func (l *local) rememberRefused(on *Listener, peer poller.Addr, status int, proto message.Proto, cause error) {
+	r := l.rings.Next()
+	*r = recent.Record{
+		Began: l.reactor.Now(), Listener: on.tag.Of(on.Name), Proto: uint8(proto), Status: uint16(status),
+		Flags: recent.Refused | recent.Own, Reason: recent.NumberOf(reasonRefused),
+	}
+	r.SetClient(peer.IP.Addr(), peer.IP.Port())
+	if cause == l.refused.cause {
+		r.ID, r.BytesOut = binary.BigEndian.Uint64(l.refused.id[8:]), uint64(l.refused.bytes)
+	}
+	l.rings.Put(status >= 500)
 }

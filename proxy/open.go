@@ -111,6 +111,7 @@ func (x *Exchange) again(cause error) bool {
 	a.trace(x, "an attempt failed", "error", quoted(cause))
 	a.blame(x, a.fault, cause)
 	a.reportFault(x, a.fault, session.ConnectFailed)
+	a.note(x, a.fault, 0)
 	if x.aside&hedging != 0 && x.hedge.takesOver(a.fault, cause) {
 		return false
 	}
@@ -246,6 +247,7 @@ func (a *attempt) replaced(x *Exchange, s session.Stream, h *message.Head, end b
 	}
 	was.backend.Failed(r)
 	was.trace(x, "an answer is replaced by another attempt", "status", h.Status)
+	was.note(x, nil, int(h.Status))
 	a.drop()
 	throwAway(s, h, end && x.toUp.endSent)
 	x.reopen()

@@ -3,6 +3,7 @@ package proxy
 import (
 	"math/rand/v2"
 	"sync/atomic"
+	"time"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
@@ -10,6 +11,7 @@ import (
 	"github.com/edge-proxy/edge/proxy/forwarding"
 	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/page"
+	"github.com/edge-proxy/edge/proxy/recent"
 	"github.com/edge-proxy/edge/route"
 	"github.com/edge-proxy/edge/session"
 )
@@ -35,6 +37,7 @@ type local struct {
 	record  *observe.Record // filled for each exchange: too large for the stack of every one; nil while one is in use
 
 	routing route.Local
+	rings   *recent.Rings // of requests that have ended; nil: none is remembered
 
 	emitted, input []byte // what body filters put out, and what the next one of them is given
 	page           []byte // where bodies of the proxy's own are made
@@ -126,6 +129,43 @@ func (p *Proxy) Stats(r *engine.Reactor) Stats {
 	return s
 }
 
+// Generation returns the number of the present Snapshot.
+func (p *Proxy) Generation() uint32 { return p.snapshot.Load().number }
+
+// Remember has each reactor remember its last requests: n of all, and n of those that failed, were tried again, or
+// waited for the head of their answer for slow or longer. 0: none, and those that were remembered are forgotten.
+func (p *Proxy) Remember(n int, slow time.Duration) {
+	for _, l := range p.local {
+		var fresh *recent.Rings
+		if n > 0 {
+			fresh = recent.New(n, slow)
+		}
+		l.reactor.Post(&engine.Task{Run: func(*engine.Reactor) {
+			if l.rings != nil && fresh != nil {
+				fresh.Take(l.rings)
+			}
+			l.rings = fresh
+		}})
+	}
+}
+
+// Recent returns n of the requests that r remembers, bad ones or any, the last one first, which were remembered before
+// the one that stands for before: recent.Newest, or Next of another page. on is false where none are. On r.
+func (p *Proxy) Recent(r *engine.Reactor, bad bool, before uint64, n int) (page recent.Page, on bool) {
+	l := p.local[r.Index()]
+	page.Prefix = l.ids[0]
+	if l.rings == nil {
+		return page, false
+	}
+	l.now()
+	page.Room = l.rings.Len()
+	page.Records, page.Next = l.rings.AppendTo(make([]recent.Record, 0, n), bad, before, n)
+	for i := range page.Records {
+		page.Records[i].Began += l.wall
+	}
+	return page, true
+}
+
 // Listener is what the proxy has to know of where a request came in. The zero value is good.
 //
 // StrictSNI and ClientCert guard every request of the listener, whatever its connections may be: one on a connection
@@ -161,6 +201,7 @@ type Listener struct {
 	guards  []guard
 	answers []onExchange // for the final head of an answer, before it is sent
 	bodyMax int64
+	tag     observe.Tag
 }
 
 // Service is a session.Service of a Proxy: the requests of one listener, whose configuration may change.

@@ -198,6 +198,7 @@ func (u *upSide) OnReset(_ session.Stream, code session.Code, cause error) {
 	}
 	if !x.tunnel && !x.toDown.ended {
 		x.try.reportFault(x, f, code)
+		x.try.note(x, f, 0)
 	}
 	if x.step == stepForward && x.retry(code, f, cause) {
 		return

@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/page"
 	"github.com/edge-proxy/edge/route"
@@ -54,6 +56,7 @@ type Route struct {
 	chain          *chain
 	rest           int  // where in a path {rest} begins
 	lead, grpcLead lead // of To and GRPCTo
+	tag            observe.Tag
 }
 
 // NewRoute makes a Route of a pattern such as "api.example.com/v1/*", as a configuration has it: see
@@ -84,7 +87,14 @@ type Snapshot struct {
 	routes route.Table[*Route]
 	chain  *chain
 	named  map[string]Destination // for Named; nil: none
+	number uint32                 // how many there are in this process, when it was made
 }
+
+// snapshots is how many were made.
+var snapshots atomic.Uint32
+
+// Number returns the number of s, which no other Snapshot of this process has.
+func (s *Snapshot) Number() uint32 { return s.number }
 
 // Name gives d a name by which filters choose it: see Named. To be called before s is used.
 func (s *Snapshot) Name(name string, d Destination) {
@@ -99,7 +109,7 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 	if err := checkFilters(filters); err != nil {
 		return nil, err
 	}
-	s := &Snapshot{chain: compose(filters)}
+	s := &Snapshot{chain: compose(filters), number: snapshots.Add(1)}
 	s.routes.Grow(len(routes))
 	for i := range routes {
 		r := routes[i]

@@ -14,6 +14,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
+	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/session"
@@ -36,6 +37,7 @@ type toUpstream struct {
 	failover Destination        // of what no backend here could take; nil: that fails
 	limits   *admission.Limiter // nil: the requests under way have none
 	meter    *meter.Upstream    // nil: nothing counts how long its requests take
+	tag      observe.Tag        // of the upstream
 }
 
 // ToOptions say how To leads to an upstream. The zero value is good.

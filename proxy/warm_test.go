@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -131,6 +132,33 @@ func TestProxy_warmMetersAllocateNothing(t *testing.T) {
 func BenchmarkProxy_warmMetered(b *testing.B) {
 	on, routes := metered()
 	g := warm.NewRouted(b, warm.Small, on, routes)
+	b.ReportAllocs()
+	start := warm.CPUTime(b)
+	for b.Loop() {
+		g.Exchange()
+	}
+	b.ReportMetric(float64(warm.CPUTime(b)-start)/float64(b.N), "cpu-ns/op")
+}
+
+// remembering has a rig remember its requests.
+func remembering(t testing.TB, request string) *warm.Rig {
+	g := warm.New(t, request, &proxy.Listener{})
+	g.Proxy.Remember(4096, time.Second)
+	g.Exchange()
+	return g
+}
+
+// To remember a request allocates nothing.
+func TestProxy_warmRememberedAllocatesNothing(t *testing.T) {
+	g := remembering(t, warm.Small)
+	if allocs := testutil.Allocs(1000, g.Exchange); allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
+// Remembering each request, to be compared with BenchmarkProxy_warm.
+func BenchmarkProxy_warmRemembered(b *testing.B) {
+	g := remembering(b, warm.Small)
 	b.ReportAllocs()
 	start := warm.CPUTime(b)
 	for b.Loop() {

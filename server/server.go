@@ -257,6 +257,7 @@ func (s *Server) AuthorityPath() string {
 // Parts are what a Server consists of at a moment. It is for those that look at them.
 type Parts struct {
 	Engine       *engine.Engine
+	Proxy        *proxy.Proxy
 	Config       *config.Config
 	Backends     map[string]*backend.Set // by the name of the upstream
 	Certificates *certs.Set              // of listeners; nil: there are none
@@ -275,7 +276,7 @@ type Part struct {
 func (s *Server) Parts() *Parts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &Parts{Engine: s.engine, Config: s.present.config, Certificates: s.present.certs,
+	p := &Parts{Engine: s.engine, Proxy: s.proxy, Config: s.present.config, Certificates: s.present.certs,
 		Backends: make(map[string]*backend.Set, len(s.present.services))}
 	for name, of := range s.present.services {
 		p.Backends[name] = of.set

@@ -20,7 +20,8 @@ import (
 func adminCommands() []*cobra.Command {
 	return []*cobra.Command{
 		newList("routes", "/v1/routes", printRoutes), newList("upstreams", "/v1/upstreams", printUpstreams),
-		newList("certs", "/v1/certificates", printCertificates), newConns(), newDrain(), newEnable(), newLog(),
+		newList("certs", "/v1/certificates", printCertificates), newConns(), newWhy(), newDrain(),
+		newEnable(), newLog(),
 	}
 }
 

@@ -20,7 +20,6 @@ var otherWords = map[string]string{
 	"configtest":    "edge check",
 	"lint":          "edge check",
 	"ps":            "edge status",
-	"why":           "edge explain URL",
 	"reverse-proxy": "edge proxy --from :8080 --to localhost:3000",
 }
 

@@ -67,6 +67,7 @@ var exceptions = []struct{ page, begins, reason string }{
 	{"docs/operations.md", "~ listener web: listen", "of two files; TestDiff_files runs the command"},
 	{"docs/operations.md", `time=… level=INFO msg="certificate changed"`, "the log of a terminal"},
 	{"docs/operations.md", `level=WARN msg="a backend fails"`, "the log of a terminal"},
+	{"docs/operations.md", "$ edge why fcff", "of a request on another machine; TestWhy runs the command"},
 	{"docs/operations.md", "source <(edge completion bash)", "needs shells with their completion"},
 	{"docs/quick-start.md", `time=… level=WARN msg="a backend fails"`, "the log of a terminal"},
 	{"docs/tls.md", "openssl ocsp", "asks a server of the authority"},

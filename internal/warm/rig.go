@@ -50,6 +50,7 @@ type Rig struct {
 	Loop  *sim.Loop
 	Trips int    // exchanges so far
 	First string // what the client got first
+	Proxy *proxy.Proxy
 
 	reactor  *engine.Reactor
 	down, up poller.FD
@@ -106,7 +107,8 @@ func (g *Rig) build(
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := session.NewServer(e, proxy.New(e, s).Service(on), o)
+	g.Proxy = proxy.New(e, s)
+	server := session.NewServer(e, g.Proxy.Service(on), o)
 	addr := poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:80")}
 	if _, err := e.Listen(engine.ListenOptions{Addr: addr}, secure(e, server.Accept)); err != nil {
 		t.Fatal(err)

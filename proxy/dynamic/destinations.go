@@ -99,7 +99,8 @@ type destination struct {
 	asked  atomic.Bool            // its look-up is asked for, while its answer is used
 	left   atomic.Bool            // it is in Destinations.all no more; written with Destinations.mu held
 
-	is *destination // of a ticket, once its request goes on; immutable then
+	is    *destination // of a ticket, once its request goes on; immutable then
+	since int64        // of a ticket: reactor time from which on its request waits; immutable
 
 	looking bool      // guarded by Destinations.mu
 	waiting []waiting // guarded by Destinations.mu
@@ -208,6 +209,7 @@ func (d *Destinations) find(x *proxy.Exchange) proxy.Verdict {
 // running, and a reactor must not wait for that.
 func (d *Destinations) wait(x *proxy.Exchange, l *local, ticket *destination) proxy.Verdict {
 	ref, now := x.Ref(), x.Reactor().Now()
+	ticket.since = now
 	d.chosen.Set(x, ticket)
 	if !d.offload(x.Reactor(), func() { d.join(waiting{ref, ticket}, now) }) {
 		ticket.is = d.shed
@@ -232,6 +234,7 @@ func (d *Destinations) of(x *proxy.Exchange, call bool) proxy.Destination {
 	}
 	l := d.local[x.Reactor().Index()]
 	if one.is != nil {
+		proxy.LookedUp(x, time.Duration(x.Reactor().Now()-one.since))
 		one = one.is
 		l.remember(one)
 	}

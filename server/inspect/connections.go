@@ -94,23 +94,28 @@ func look(ctx context.Context, r *engine.Reactor, from int) (seen []sighted, nex
 		seen []sighted
 		next int
 	}
-	ctx, cancel := context.WithTimeout(ctx, lookTime)
-	defer cancel()
-	answered := make(chan answer, 1)
-	r.Post(&engine.Task{Run: func(r *engine.Reactor) {
-		a := answer{}
+	a, err := ask(ctx, r, func(r *engine.Reactor) (a answer) {
 		a.next = engine.Accepted(r, from, lookedAt, func(c *engine.Conn, l *engine.Listener, h engine.Handler) {
 			one := sighted{ref: c.Ref(), listener: l, client: c.Peer(), digest: tlsconn.DigestOf(c), queued: c.Queued()}
 			one.activity, one.known = session.ActivityOf(h)
 			a.seen = append(a.seen, one)
 		})
-		answered <- a
-	}})
+		return a
+	})
+	return a.seen, a.next, err
+}
+
+// ask has f answer on r, and waits for that.
+func ask[T any](ctx context.Context, r *engine.Reactor, f func(r *engine.Reactor) T) (a T, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	answered := make(chan T, 1)
+	r.Post(&engine.Task{Run: func(r *engine.Reactor) { answered <- f(r) }})
 	select {
-	case a := <-answered:
-		return a.seen, a.next, nil
+	case a = <-answered:
+		return a, nil
 	case <-ctx.Done():
-		return nil, 0, fmt.Errorf("event loop %d: %w", r.Index(), context.Cause(ctx))
+		return a, fmt.Errorf("event loop %d: %w", r.Index(), context.Cause(ctx))
 	}
 }
 

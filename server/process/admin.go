@@ -17,6 +17,7 @@ import (
 
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/inspect"
 )
@@ -40,7 +41,19 @@ type administration struct {
 	mu      sync.Mutex
 	number  int       // of the configuration in force; guarded by mu
 	applied time.Time // guarded by mu
+
+	generations []generation // the last ones, the present one at the end; guarded by mu
 }
+
+// generation is one set of routes that requests were served by.
+type generation struct {
+	snapshot uint32 // proxy.Snapshot.Number
+	number   int    // of the configuration, where versions are not kept
+	applied  time.Time
+}
+
+// generationsKept bounds those that are remembered.
+const generationsKept = 256
 
 // parts is what there is once the Server was made.
 // Immutable.
@@ -48,6 +61,7 @@ type parts struct {
 	server  *server.Server
 	inspect *inspect.Inspector
 	reloads *reloads
+	proxy   *proxy.Proxy
 }
 
 var (
@@ -81,10 +95,55 @@ func (a *administration) prepare(cfg *config.Config) (commit, undo func(), err e
 		put()
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		if a.applied = time.Now(); a.parts.Load() != nil {
+		a.applied = time.Now()
+		if p := a.parts.Load(); p != nil {
 			a.number++
+			a.follow(p)
+			a.remember(p, cfg)
 		}
 	}, undo, nil
+}
+
+// follow notes the routes that requests are served by from now on. a.mu is held.
+func (a *administration) follow(p *parts) {
+	if len(a.generations) == generationsKept {
+		a.generations = a.generations[1:]
+	}
+	a.generations = append(a.generations, generation{p.proxy.Generation(), a.number, a.applied})
+}
+
+// remember has the event loops remember requests as cfg says, where somebody can ask for them.
+func (a *administration) remember(p *parts, cfg *config.Config) {
+	n, slow := admin.Remembered(cfg)
+	if len(a.surfaces.Addresses()) == 0 {
+		n = 0
+	}
+	p.proxy.Remember(n, slow)
+}
+
+// versionOf returns the version of the configuration that has a snapshot, of whose number the last bits are given; 0:
+// it is not known.
+func (a *administration) versionOf(snapshot uint16) int {
+	list, _ := a.parts.Load().reloads.versions()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := len(a.generations) - 1; i >= 0; i-- {
+		g := &a.generations[i]
+		switch {
+		case uint16(g.snapshot) != snapshot:
+			continue
+		case len(list) == 0:
+			return g.number
+		case i == len(a.generations)-1:
+			return list[len(list)-1].Number
+		}
+		for j := len(list) - 1; j >= 0; j-- { // a version is kept as soon as it was applied
+			if list[j].At.Before(a.generations[i+1].applied) {
+				return list[j].Number
+			}
+		}
+	}
+	return 0
 }
 
 // take takes the addresses of cfg from the process that serves them, or takes them back.
@@ -97,6 +156,9 @@ func (a *administration) take(cfg *config.Config) error {
 		return fmt.Errorf("admin surface: %w", err)
 	}
 	put()
+	if p := a.parts.Load(); p != nil {
+		a.remember(p, cfg)
+	}
 	return nil
 }
 
@@ -120,10 +182,13 @@ func both(
 
 // serve begins to answer.
 func (a *administration) serve(s *server.Server, r *reloads) {
+	p := &parts{s, inspect.New(s), r, s.Parts().Proxy}
 	a.mu.Lock()
 	a.number = 1
+	a.follow(p)
 	a.mu.Unlock()
-	a.parts.Store(&parts{s, inspect.New(s), r})
+	a.parts.Store(p)
+	a.remember(p, r.config())
 	a.surfaces.Start()
 	for _, at := range a.surfaces.Listening() {
 		slog.Info("listening", "section", at[0], "address", at[1])
@@ -184,6 +249,11 @@ func (a *administration) Connections(
 	ctx context.Context, cursor string, n int, keep func(c *admin.Connection) bool,
 ) ([]admin.Connection, string, error) {
 	return a.parts.Load().inspect.Connections(ctx, cursor, n, keep)
+}
+
+// Requests is for admin.Process.
+func (a *administration) Requests(ctx context.Context, q *admin.RequestQuery) ([]admin.Request, error) {
+	return a.parts.Load().inspect.Requests(ctx, q, a.versionOf)
 }
 
 // Certificates is for admin.Process.

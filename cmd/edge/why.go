@@ -1,0 +1,167 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/edge-proxy/edge/admin"
+)
+
+// newWhy makes the command that says what became of requests.
+func newWhy() *cobra.Command {
+	var a asking
+	var all bool
+	var limit int
+	cmd := &cobra.Command{
+		Use: "why [ID]", Short: "Say what became of a request, and what took its time",
+		Long: "Say what became of a request that has ended: its attempts, the parts of its time, who ended it and " +
+			"the likely reason. ID is its number, as in the access log, on error pages and in X-Request-Id. Without " +
+			"ID the last requests are listed that failed, were tried again or were slow. The process remembers as " +
+			"many as [admin] why says.\n\n" + asksText,
+		Example: "  edge why 5f0c9a1be2d34f7799d7e4c1a0b3f2e8\n  edge why --limit 50\n  edge why --all --json",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 || len(args) == 1 && args[0] == "" {
+				return usage{cmd, fmt.Errorf("%s takes the number of one request", cmd.CommandPath())}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return a.why(cmd.OutOrStdout(), args[0])
+			}
+			return a.whyList(cmd.OutOrStdout(), all, limit)
+		},
+	}
+	a.flags(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "list also those that ended well and soon")
+	cmd.Flags().IntVar(&limit, "limit", 20, "list so many at most, up to 1000")
+	return cmd
+}
+
+// why prints what became of the requests with a number.
+func (a *asking) why(out io.Writer, id string) error {
+	var list admin.List[admin.Request]
+	if err := a.ask("GET", admin.RequestPath(id), nil, &list); err != nil {
+		return err
+	}
+	return a.show(out, &list, func(w io.Writer) {
+		for i := range list.Items {
+			if i > 0 {
+				fmt.Fprintln(w)
+			}
+			printRequest(w, &list.Items[i])
+		}
+	})
+}
+
+// whyList prints the last requests.
+func (a *asking) whyList(out io.Writer, all bool, limit int) error {
+	q := url.Values{"limit": {strconv.Itoa(limit)}, "all": {strconv.FormatBool(all)}}
+	var list admin.List[admin.Request]
+	if err := a.ask("GET", "/v1/requests?"+q.Encode(), nil, &list); err != nil {
+		return err
+	}
+	if len(list.Items) == 0 && !a.json {
+		_, err := fmt.Fprintln(out, "edge: no request has failed, was tried again or was slow; --all lists the others")
+		return err
+	}
+	return a.show(out, &list, func(w io.Writer) { printRequests(w, list.Items) })
+}
+
+func printRequests(w io.Writer, list []admin.Request) {
+	fmt.Fprintln(w, "ID\tBEGAN\tTOOK\tSTATUS\tREASON\tROUTE\tBACKEND\tATTEMPTS\tCLIENT")
+	for i := range list {
+		r := &list[i]
+		backend := "-"
+		if n := len(r.Tries); n > 0 {
+			backend = r.Tries[n-1].Backend
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\n", firstOf(r.ID, "-"), clock(r.Began), took(r.Took),
+			r.Status, firstOf(r.Reason, "-"), firstOf(r.Route, "-"), backend, r.Attempts, r.Client)
+	}
+}
+
+// clock writes a time of this day or another one, with milliseconds.
+func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }
+
+// took writes a time so that a person reads it.
+func took(d admin.Duration) string {
+	t := time.Duration(d)
+	switch {
+	case t >= time.Second:
+		return t.Round(10 * time.Millisecond).String()
+	case t >= time.Millisecond:
+		return t.Round(10 * time.Microsecond).String()
+	}
+	return t.String()
+}
+
+// printRequest prints what became of r as a timeline.
+func printRequest(w io.Writer, r *admin.Request) {
+	line := func(name, format string, values ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", values...) }
+	line("request", "%s", firstOf(r.ID, "-"))
+	line("began", "%s, took %s", clock(r.Began), took(r.Took))
+	secured := ""
+	if r.TLS {
+		secured = " over TLS"
+	}
+	line("client", "%s, %s%s, listener %s", firstOf(r.Client, "-"), r.Protocol, secured, r.Listener)
+	if r.Route != "" {
+		line("route", "%s", r.Route)
+	}
+	if r.Upstream != "" {
+		line("upstream", "%s", r.Upstream)
+	}
+	if r.Version > 0 {
+		line("version", "%d of the configuration", r.Version)
+	}
+	for i := range r.Tries {
+		t := &r.Tries[i]
+		if i > 0 && t.Attempt > 2 {
+			line("", "%d more attempts", t.Attempt-2)
+		}
+		line(fmt.Sprintf("attempt %d", t.Attempt), "%s: %s, %s after the beginning%s", t.Backend, t.Outcome,
+			took(t.After), reusedText(r, i))
+	}
+	for _, p := range r.Phases {
+		if p.At > 0 || p.Name == "end" {
+			line(phaseNames[p.Name], "at %s (+%s)", took(p.At), took(p.Took))
+		} else {
+			line(phaseNames[p.Name], "%s", took(p.Took))
+		}
+	}
+	line("body", "%d bytes in, %d bytes out", r.BytesIn, r.BytesOut)
+	status := strconv.Itoa(r.Status)
+	if r.Call != nil {
+		status += fmt.Sprintf(", gRPC %d", *r.Call)
+	}
+	if r.Own {
+		status += ", by edge itself"
+	}
+	line("status", "%s", status)
+	if r.EndedBy != "" {
+		line("ended by", "%s (%s)", r.EndedBy, r.Reason)
+	}
+	line("why", "%s", r.Explained)
+	if r.Try != "" {
+		line("try", "%s", r.Try)
+	}
+}
+
+// reusedText says that the last attempt had a connection that had served before.
+func reusedText(r *admin.Request, i int) string {
+	if r.Reused && i == len(r.Tries)-1 {
+		return ", on a connection that had served before"
+	}
+	return ""
+}
+
+var phaseNames = map[string]string{
+	"queue": "in queue", "dns": "name look-up", "connect": "connecting", "tls": "of it TLS", "sent": "sent",
+	"first_byte": "first byte", "last_byte": "last byte", "end": "end",
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// remembering is a configuration with an admin surface, a backend that serves and two upstreams with one that refuses.
+const remembering = `
+[admin]
+listen = "unix:%s"
+why_slow = "1h"
+[http]
+listen = "127.0.0.1:0"
+request_id = true
+[[routes]]
+name = "half"
+pattern = "/half"
+dest = "half"
+[[routes]]
+name = "dead"
+pattern = "/dead"
+dest = "dead"
+[[routes]]
+name = "rest"
+pattern = "/*"
+dest = "status:204"
+[upstreams.half]
+load_balancing = "round_robin"
+backends = [ { address = "%[2]s" }, { address = "%[3]s" } ]
+[upstreams.dead]
+backends = [ { address = "%[2]s" } ]
+`
+
+// edge why tells of a request what the process knows, and lists those that were bad.
+func TestWhy(t *testing.T) {
+	refuses, backend := testutil.FreeAddr(t), startOrigin(t, "127.0.0.1:0").at
+	e := start(t, remembering, testutil.SocketPath(t), refuses, backend)
+	e.WaitLine(`"section":"admin"`)
+	c := client(t)
+	ask := func(path string) (id string) {
+		t.Helper()
+		resp, _ := testutil.Get(t, c, "http://"+e.addr+path)
+		return resp.Header.Get("X-Request-Id")
+	}
+	why := func(args ...string) string {
+		t.Helper()
+		_, out := e.tell(t, append([]string{"why"}, args...)...)
+		return strings.Join(strings.Fields(out), " ")
+	}
+	if out := why(); out != "edge: no request has failed, was tried again or was slow; --all lists the others" {
+		t.Error(out)
+	}
+	dead, well := ask("/dead"), ask("/well")
+	twice := ask("/half")
+	if out := why(); !strings.Contains(out, twice) { // the other backend had its turn
+		twice = ask("/half")
+	}
+	for _, s := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{dead}, []string{"request " + dead, "HTTP/1.1, listener", "route dead", "upstream dead",
+			"version 1 of the configuration", "attempt 1 " + refuses + ": backend:connect",
+			"status 502, by edge itself", "ended by backend (backend:connect)",
+			"why The backend refused the connection: " + refuses, "try does it run, and listen there?"}},
+		{[]string{twice}, []string{"attempt 1 " + refuses + ": backend:connect", "attempt 2 " + backend + ": answered",
+			"first byte at", "status 200", "The first of 2 attempts failed: " + refuses}},
+		{[]string{well}, []string{"route rest", "status 204, by edge itself", "The route answers 204 by itself"}},
+		{[]string{well, "--json"}, []string{`"id": "` + well + `"`, `"status": 204`}},
+		{nil, []string{dead, twice, "backend:connect dead " + refuses + " 1 127.0.0.1:"}},
+		{[]string{"--all", "--limit", "1"}, []string{"200 - half " + backend}},
+		{[]string{"nothing"}, []string{`no request "nothing" is remembered`}},
+		{[]string{"--limit", "0"}, []string{"limit is a number from 1 to 1000"}},
+		{[]string{"a", "b"}, []string{"takes the number of one request"}},
+	} {
+		out := why(s.args...)
+		for _, want := range s.want {
+			if !strings.Contains(out, want) {
+				t.Errorf("why %v: want %q:\n%s", s.args, want, out)
+			}
+		}
+	}
+	if out := why(); strings.Contains(out, well) {
+		t.Errorf("what went well is among the others: %s", out)
+	}
+	if code := e.Stop(); code != 0 {
+		t.Error("exit code " + strconv.Itoa(code))
+	}
+}
