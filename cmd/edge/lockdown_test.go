@@ -24,6 +24,7 @@ type locked struct {
 	pki         *testutil.Authority
 	plain, tls  string // addresses
 	origin      string
+	filters     string // of seccomp that the first process had
 	mode, route string // of the configuration
 	more        string // at its end
 }
@@ -200,10 +201,13 @@ func (l *locked) needsFiles() {
 	}
 }
 
-// hasMarks checks that every thread of the process has the marks of a lockdown.
+// hasMarks checks that every thread of the process has the marks of a lockdown, and that an upgrade adds none.
 func (l *locked) hasMarks() {
 	l.t.Helper()
-	for field, want := range map[string]string{"NoNewPrivs": "1", "Seccomp": "2", "Seccomp_filters": "1"} {
+	if l.filters == "" {
+		l.filters = threadsOf(l.t, l.serving(), "Seccomp_filters")[0]
+	}
+	for field, want := range map[string]string{"NoNewPrivs": "1", "Seccomp": "2", "Seccomp_filters": l.filters} {
 		for _, got := range threadsOf(l.t, l.serving(), field) {
 			if got != want {
 				l.t.Errorf("%s of a thread: %s, want %s", field, got, want)

@@ -197,10 +197,10 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if err := id.become(s.AuthorityPath()); err != nil {
 		return err
 	}
-	if err := p.openDoorway(); err != nil {
+	if err := p.lockDown(); err != nil {
 		return err
 	}
-	if err := p.lockDown(); err != nil {
+	if err := p.openDoorway(); err != nil {
 		return err
 	}
 	if err := s.Start(); err != nil {

@@ -168,9 +168,6 @@ func (n *Needs) addProcess(o *Options) {
 	if o.Versions != "" && g.Versions > 0 {
 		n.add(Need{Key: "versions_dir", Path: o.Versions, Access: Write, Folder: true, Later: true})
 	}
-	if g.WorkingDirectory != "" {
-		n.add(Need{Key: "working_directory", Path: g.WorkingDirectory, Folder: true, Later: true})
-	}
 }
 
 // addListeners adds ports, Unix sockets, certificates and logs of listeners and routes.

@@ -49,12 +49,14 @@ func (n *Needs) Rules() *Rules {
 // opened returns the paths to open for a need: of a file its folder, and that of the file to which a link leads.
 func (n *Need) opened() (paths []string) {
 	at, err := os.Stat(n.Path)
-	special := err == nil && !at.IsDir() && !at.Mode().IsRegular() && at.Mode()&fs.ModeSocket == 0
+	alone := err == nil && !at.IsDir() && !at.Mode().IsRegular() && at.Mode()&fs.ModeSocket == 0 ||
+		below(n.Path, []string{"/dev", "/proc"})
 	for _, path := range []string{n.Path, realPath(n.Path)} {
-		if !n.Folder && !special && (n.Access == Write || !shared(filepath.Dir(path))) {
-			path = filepath.Dir(path)
+		dir := filepath.Dir(path)
+		if !n.Folder && !alone && dir != "/" && (n.Access == Write || !shared(dir)) {
+			path = dir
 		}
-		if path = realPath(path); exists(path) && !slices.Contains(paths, path) {
+		if path = realPath(path); path != "/" && exists(path) && !slices.Contains(paths, path) {
 			paths = append(paths, path)
 		}
 	}

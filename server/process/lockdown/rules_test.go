@@ -197,3 +197,33 @@ dest = "status:204"
 		t.Errorf("%+v", denied.Errors)
 	}
 }
+
+// Of a file its folder is opened, and that of the file to which a link leads, but no folder that much else is in.
+func TestNeed_opened(t *testing.T) {
+	dir := tree(t, "live/", "archive/cert1.pem", "log/")
+	if err := os.Symlink("../archive/cert1.pem", filepath.Join(dir, "live", "cert.pem")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		need Need
+		want []string
+	}{
+		{Need{Path: dir + "/live/cert.pem"}, []string{dir + "/live", dir + "/archive"}},
+		{Need{Path: dir + "/live/later.pem"}, []string{dir + "/live"}},
+		{Need{Path: dir + "/log/a.log", Access: Write}, []string{dir + "/log"}},
+		{Need{Path: dir + "/missing/a.log", Access: Write}, nil},
+		{Need{Path: "/missing.pem"}, nil},
+		{Need{Path: "/missing.log", Access: Write}, nil},
+		{Need{Path: "/", Folder: true}, nil},
+		{Need{Path: os.DevNull, Access: Write}, []string{os.DevNull}},
+		{Need{Path: "/etc/passwd"}, []string{"/etc/passwd"}},
+	} {
+		if got := c.need.opened(); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", c.need.Path, got, c.want)
+		}
+	}
+	stdout := Need{Path: "/dev/stdout", Access: Write}
+	if got := stdout.opened(); slices.Contains(got, "/dev") {
+		t.Errorf("%q", got)
+	}
+}
