@@ -68,7 +68,7 @@ func (r *reloads) enforce(wanted config.Lockdown) (*lockdown.Lock, error) {
 // needs returns what this process needs to serve cfg, which was read from files.
 func (r *reloads) needs(cfg *config.Config, files *config.Files) *lockdown.Needs {
 	return lockdown.Of(lockdown.Options{Config: cfg, Files: files, Program: r.upgrades.program.path,
-		StateDir: r.stateDir, Versions: versions.Dir(&cfg.Global)})
+		StateDir: r.stateDir, Versions: versions.Dir(&cfg.Global), InPlace: true})
 }
 
 // checkReach adds to the report what the lock keeps the process from, of what cfg names.

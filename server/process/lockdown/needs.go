@@ -42,8 +42,8 @@ type Need struct {
 // Needs is what a process needs to serve a configuration, to read it again and to start the next process.
 type Needs struct {
 	list []Need
-	base *config.Global
-	main string // the file of the configuration
+	dir  func(path string) string // where a relative path leads
+	main string                   // the file of the configuration
 }
 
 // Options say what a process runs. Config is needed.
@@ -53,11 +53,15 @@ type Options struct {
 	Program  string        // its file, absolute; "": it is never started again
 	StateDir string        // server.Options.StateDir; "": there is none
 	Versions string        // the folder of package versions; "": there is none
+	InPlace  bool          // this process serves: it is in its working directory already, and a reload moves it nowhere
 }
 
 // Of returns what a process needs.
 func Of(o Options) *Needs {
-	n := &Needs{base: &o.Config.Global}
+	n := &Needs{dir: o.Config.Global.FromWorkingDirectory}
+	if o.InPlace {
+		n.dir = func(path string) string { return path }
+	}
 	n.addSystem()
 	if o.Files != nil {
 		n.main = o.Files.Main
@@ -84,7 +88,7 @@ func (n *Needs) add(need Need) {
 		return
 	}
 	if need.Path != "" {
-		path, err := filepath.Abs(n.base.FromWorkingDirectory(need.Path))
+		path, err := filepath.Abs(n.dir(need.Path))
 		if err != nil {
 			return // there is no working directory, so nothing can be opened by this path
 		}
@@ -132,6 +136,7 @@ func (n *Needs) addSystem() {
 	}
 	n.write("system", config.Pos{}, os.DevNull, false)
 	n.read("system", config.Pos{}, "/dev/urandom")
+	n.read("system", config.Pos{}, "/dev/tty") // only to see whether there is one
 }
 
 // addFiles adds the files of the configuration, and the folders in which patterns look for more.

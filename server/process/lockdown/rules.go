@@ -48,12 +48,9 @@ func (n *Needs) Rules() *Rules {
 
 // opened returns the paths to open for a need: of a file its folder, and that of the file to which a link leads.
 func (n *Need) opened() (paths []string) {
-	at, err := os.Stat(n.Path)
-	alone := err == nil && !at.IsDir() && !at.Mode().IsRegular() && at.Mode()&fs.ModeSocket == 0 ||
-		below(n.Path, []string{"/dev", "/proc"})
 	for _, path := range []string{n.Path, realPath(n.Path)} {
 		dir := filepath.Dir(path)
-		if !n.Folder && !alone && dir != "/" && (n.Access == Write || !shared(dir)) {
+		if !n.Folder && !device(path) && dir != "/" && (n.Access == Write || !shared(dir)) {
 			path = dir
 		}
 		if path = realPath(path); path != "/" && exists(path) && !slices.Contains(paths, path) {
@@ -61,6 +58,12 @@ func (n *Need) opened() (paths []string) {
 		}
 	}
 	return paths
+}
+
+// device reports whether a path is that of a device or a pipe, or is where the kernel shows some: it is not replaced.
+func device(path string) bool {
+	at, err := os.Lstat(path)
+	return err == nil && at.Mode()&(fs.ModeDevice|fs.ModeNamedPipe) != 0 || below(path, []string{"/dev", "/proc"})
 }
 
 // shared reports whether a folder is the root or one in it, such as /etc: much else is there.
@@ -86,7 +89,11 @@ func ownFolder(dir, name string) bool {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
 		at, failed := e.Info()
-		if failed != nil || at.IsDir() || at.Mode()&0o111 != 0 && !strings.HasPrefix(e.Name(), name) {
+		switch {
+		case failed != nil, at.IsDir():
+			return false
+		case !at.Mode().IsRegular() && at.Mode()&fs.ModeSymlink == 0: // a socket, which has these bits too
+		case at.Mode()&0o111 != 0 && !strings.HasPrefix(e.Name(), name):
 			return false
 		}
 	}

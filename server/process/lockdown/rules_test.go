@@ -201,6 +201,9 @@ dest = "status:204"
 // Of a file its folder is opened, and that of the file to which a link leads, but no folder that much else is in.
 func TestNeed_opened(t *testing.T) {
 	dir := tree(t, "live/", "archive/cert1.pem", "log/")
+	if err := os.Symlink("/dev/full", filepath.Join(dir, "log", "full.log")); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Symlink("../archive/cert1.pem", filepath.Join(dir, "live", "cert.pem")); err != nil {
 		t.Fatal(err)
 	}
@@ -211,6 +214,7 @@ func TestNeed_opened(t *testing.T) {
 		{Need{Path: dir + "/live/cert.pem"}, []string{dir + "/live", dir + "/archive"}},
 		{Need{Path: dir + "/live/later.pem"}, []string{dir + "/live"}},
 		{Need{Path: dir + "/log/a.log", Access: Write}, []string{dir + "/log"}},
+		{Need{Path: dir + "/log/full.log", Access: Write}, []string{dir + "/log", "/dev/full"}},
 		{Need{Path: dir + "/missing/a.log", Access: Write}, nil},
 		{Need{Path: "/missing.pem"}, nil},
 		{Need{Path: "/missing.log", Access: Write}, nil},
