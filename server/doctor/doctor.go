@@ -40,6 +40,8 @@ type Host interface {
 	Probe(call string) error
 	// LookUp returns how long the look-up of a name took.
 	LookUp(name string) (time.Duration, error)
+	// HasACL reports whether a file has more rights than its mode shows.
+	HasACL(path string) bool
 	// Sum returns what tells two program files apart.
 	Sum(path string) (string, error)
 }
@@ -105,7 +107,8 @@ func (r *Report) Render(w io.Writer) error {
 type exam struct {
 	Host
 	config  *config.Config
-	running int // the process that serves config; 0: none is known
+	running int  // the process that serves config; 0: none is known
+	shared  bool // sockets has found a process that shares an address of config
 	check   string
 	report  *Report
 }
@@ -125,6 +128,7 @@ var checks = []struct {
 	{"rights", (*exam).rights},
 	{"address", (*exam).addresses},
 	{"sockets", (*exam).sockets},
+	{"migration", (*exam).migration},
 	{"cpu", (*exam).cpu},
 	{"memory", (*exam).memory},
 	{"tasks", (*exam).tasks},
@@ -135,6 +139,8 @@ var checks = []struct {
 	{"disk", (*exam).disk},
 	{"labels", (*exam).labels},
 	{"binary", (*exam).binary},
+	{"generations", (*exam).generations},
+	{"pid_file", (*exam).pidFile},
 	{"resolver", (*exam).resolver},
 }
 

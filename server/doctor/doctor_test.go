@@ -3,9 +3,11 @@ package doctor
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,6 +31,7 @@ type machine struct {
 	refused       map[string]error
 	took          time.Duration
 	unknown       bool // no name is
+	acl           bool // of all files
 	now           time.Time
 }
 
@@ -44,6 +47,7 @@ func (m *machine) Probe(call string) error                     { return m.refuse
 func (m *machine) Addresses() ([]netip.Addr, error) {
 	return []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("192.0.2.7")}, nil
 }
+func (m *machine) HasACL(string) bool                              { return m.acl }
 func (m *machine) Space(string) (bytes, inodes float64, err error) { return m.bytes, m.inodes, nil }
 
 func (m *machine) LookUp(string) (time.Duration, error) {
@@ -81,6 +85,8 @@ var good = map[string]string{
 }
 
 const (
+	conntrackHead = "entries  invalid insert_failed drop\n"
+
 	plainFile = "[http]\nlisten = \"192.0.2.7:8080\"\n[[routes]]\npattern = \"/*\"\ndest = \"app.example:3000\"\n"
 	tcpHead   = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 	// 192.0.2.7:8080 listens.
@@ -96,6 +102,10 @@ func TestExamine(t *testing.T) {
 	with := func(files map[string]string, name, text string) map[string]string {
 		files[name] = text
 		return files
+	}
+	generation := func(parent, arguments string) map[string]string {
+		return map[string]string{"/proc/900/comm": "edge\n", "/proc/900/status": "Name:\tedge\nPPid:\t812\n",
+			"/proc/812/comm": parent + "\n", "/proc/812/status": "PPid:\t1\n", "/proc/812/cmdline": arguments}
 	}
 	file := func(name, text string) map[string]string { return map[string]string{name: text} }
 	container := func(files map[string]string) map[string]string {
@@ -183,6 +193,15 @@ func TestExamine(t *testing.T) {
 			level: Note, check: "sockets", what: "systemd, process 1, has opened it"},
 		{name: "another user", files: file("/proc/net/tcp", tcpOurs),
 			level: Note, check: "sockets", what: "another user", fix: "sudo ss -ltnp 'sport = :8080'"},
+		{name: "dropped", files: file("/proc/net/stat/nf_conntrack", conntrackHead+"0a 00 00 02\n0a 00 00 10\n"),
+			level: Note, check: "conntrack", what: "dropped 18 packets", fix: "nf_conntrack_max=1048576"},
+		{name: "tracked as others", files: file("/proc/net/stat/nf_conntrack", conntrackHead+"0a 00 03 00\n"),
+			level: Note, check: "conntrack", what: "dropped 3 packets of new connections", fix: "notrack"},
+		{name: "nothing dropped", files: file("/proc/net/stat/nf_conntrack", conntrackHead+"0a ff 00 00\nx\n")},
+		{name: "draining", files: generation("edge", "edge\x00run\x00"), running: 900,
+			level: Note, check: "generations", what: "process 812, of before an upgrade, drains", fix: "kill 812"},
+		{name: "below --supervise", files: generation("edge", "edge\x00run\x00--supervise\x00"), running: 900},
+		{name: "started by a shell", files: generation("bash", "bash\x00"), running: 900},
 		{name: "small quota", files: quota, config: "[global]\nworker_threads = 2\n" + plainFile,
 			level: Warning, check: "cpu", what: "2 event loops have a quota of 1.5 CPUs", fix: "CPUQuota=200%"},
 		{name: "quota, and loops by it", files: quota},
@@ -318,7 +337,7 @@ func TestExamine_files(t *testing.T) {
 		"warning  disk         2 % of the inodes of /srv/logs are free",
 		"warning  disk         1 % of the disk of /var/lib/edge is free",
 		"note     binary       process 900 runs the program that ",
-		"21 checks: 1 error, 9 warnings, 1 note\n",
+		"24 checks: 1 error, 9 warnings, 1 note\n",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q", want)
@@ -365,6 +384,106 @@ func TestNames_documented(t *testing.T) {
 	for _, name := range Names() {
 		if !bytes.Contains(page, []byte("\n| `"+name+"` |")) {
 			t.Errorf("docs/doctor.md has no %s", name)
+		}
+	}
+}
+
+// Another process that shares an address makes the setting matter that saves the clients of its socket.
+func TestExamine_migration(t *testing.T) {
+	for value, want := range map[string]int{"0": 1, "1": 0} {
+		for running, more := range map[int]int{900: want, 0: 0} {
+			m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18", bytes: 1, inodes: 1}
+			m.lay(t, good)
+			m.lay(t, map[string]string{"/proc/sys/net/ipv4/tcp_migrate_req": value, "/proc/net/tcp": tcpOurs,
+				"/proc/812/comm": "edge\n", "/proc/812/fd/3 ->": "socket:[77]"})
+			r := Examine(m, parse(t, plainFile), running)
+			got := 0
+			for _, f := range r.Findings {
+				if f.Check == "migration" && f.Level == Note && f.Fix[0] == "sysctl -w net.ipv4.tcp_migrate_req=1" {
+					got++
+				}
+			}
+			if got != more {
+				t.Errorf("%s, running %d: %+v", value, running, r.Findings)
+			}
+		}
+	}
+}
+
+// A pid file is stale when its process has ended, and not while it runs.
+func TestExamine_pidFile(t *testing.T) {
+	ended := exec.Command("true")
+	if err := ended.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		fmt.Sprint(ended.Process.Pid): "which has ended without removing it",
+		fmt.Sprint(os.Getppid()):      "is an old file, and process",
+		"":                            "",
+		"x":                           "",
+	} {
+		m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18", bytes: 1, inodes: 1}
+		m.lay(t, good)
+		m.lay(t, map[string]string{"/run/edge.pid": text})
+		c := parse(t, plainFile)
+		c.Global.PIDFile = "/run/edge.pid"
+		r := Examine(m, c, 0)
+		switch {
+		case want == "" && len(r.Findings) == 0:
+		case want == "", len(r.Findings) != 1, r.Findings[0].Check != "pid_file", r.Findings[0].Level != Note,
+			!strings.Contains(r.Findings[0].What, want):
+			t.Errorf("%q: %+v, want %q", text, r.Findings, want)
+		}
+		if r := Examine(m, c, os.Getpid()); len(r.Findings) != 0 {
+			t.Errorf("%q, running: %+v", text, r.Findings)
+		}
+	}
+}
+
+// Keys are read by the rights of the user that the process has become, and of the folders above them.
+func TestExamine_keysOfTheUser(t *testing.T) {
+	me := os.Getgid()
+	const stranger, other = 54321, 54322
+	for _, c := range []struct {
+		name        string
+		folder, key os.FileMode
+		uid         int
+		groups      string
+		acl         bool
+		want        string // what the finding says; "": there is none
+	}{
+		{"may read", 0o755, 0o644, stranger, "", false, ""},
+		{"of root", 0o755, 0o600, stranger, "", false, "because of the rights of /etc/tls/a.key"},
+		{"closed folder", 0o700, 0o644, stranger, "", false, "because of the rights of /etc/tls:"},
+		{"by its group", 0o710, 0o640, stranger, fmt.Sprint(other, " ", me), false, ""},
+		{"by no group", 0o711, 0o640, stranger, fmt.Sprint(other), false, "user 54321 cannot read /etc/tls/a.key, the " +
+			"key of"},
+		{"with ACLs", 0o755, 0o600, stranger, "", true, ""},
+		{"root", 0o700, 0o600, 0, "", false, ""},
+		{"the user of the command", 0o700, 0o600, 1000, "", false, ""},
+	} {
+		m := &machine{root: t.TempDir(), hard: 1 << 20, uid: 1000, cpus: 4, release: "6.18", bytes: 1, inodes: 1,
+			acl: c.acl}
+		m.lay(t, good)
+		m.lay(t, map[string]string{"/etc/tls/a.key": "k", "/proc/900/status": fmt.Sprintf(
+			"Name:\tedge\nUid:\t0\t%d\t0\t0\nGid:\t0\t%d\t0\t0\nGroups:\t%s \n", c.uid, other, c.groups)})
+		for path, mode := range map[string]os.FileMode{"/": 0o755, "/etc": 0o755, "/etc/tls/a.key": c.key,
+			"/etc/tls": c.folder} {
+			if err := os.Chmod(m.Path(path), mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cfg := parse(t, plainFile)
+		cfg.Certificates = []config.Certificate{{Cert: "/etc/tls/a.pem", Key: "/etc/tls/a.key"}}
+		var got []string
+		for _, f := range Examine(m, cfg, 900).Findings {
+			if f.Check == "certificate" && f.Level == Warning && strings.Contains(f.What, "cannot read") {
+				got = append(got, f.What)
+			}
+		}
+		if want := c.want != ""; len(got) > 1 || want != (len(got) == 1) ||
+			!strings.Contains(strings.Join(got, ""), c.want) {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
 }

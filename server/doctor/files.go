@@ -15,7 +15,8 @@ import (
 
 const expiresSoon = 14 * 24 * time.Hour
 
-// certificates: those that have expired or soon will, and keys that every user of the machine can read.
+// certificates: those that have expired or soon will, keys that every user of the machine can read, and keys that the
+// user of the process cannot.
 func (e *exam) certificates() {
 	all := make([]*config.Certificate, 0, len(e.config.Certificates)+len(e.config.Listeners))
 	for i := range e.config.Certificates {
@@ -48,6 +49,7 @@ func (e *exam) certificates() {
 			e.find(Warning, []string{"chmod o= " + key}, "%s has the rights %v: every user can read the key", key,
 				at.Mode().Perm())
 		}
+		e.keyRights(c.Cert, key)
 	}
 }
 

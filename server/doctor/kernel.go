@@ -124,9 +124,44 @@ func (e *exam) conntrack() {
 	most, ok2 := e.sysctl("net.netfilter.nf_conntrack_max")
 	if ok1 && ok2 && most > 0 && float64(count) > conntrackFull*float64(most) {
 		fix := e.set("net.netfilter.nf_conntrack_max", strconv.FormatInt(4*most, 10))
-		e.find(Warning, append(fix, "or no tracking: nft add rule inet raw prerouting tcp dport { 80, 443 } notrack"),
+		e.find(Warning, append(fix, noTracking),
 			"the firewall tracks %d connections of %d at most; above that it drops packets", count, most)
 	}
+	lost := e.trackingLosses()
+	if lost["drop"] > 0 {
+		fix := e.set("net.netfilter.nf_conntrack_max", strconv.FormatInt(max(4*most, conntrackAdvised), 10))
+		e.find(Note, append(fix, noTracking), "the firewall has dropped %d packets since the machine started, because "+
+			"it could not track their connections: conntrack -S shows whether they become more", lost["drop"])
+	}
+	if lost["insert_failed"] > 0 {
+		e.find(Note, []string{noTracking}, "the firewall has dropped %d packets of new connections since the machine "+
+			"started, because others were tracked as the same: conntrack -S shows whether they become more",
+			lost["insert_failed"])
+	}
+}
+
+const (
+	noTracking       = "or no tracking: nft add rule inet raw prerouting tcp dport { 80, 443 } notrack"
+	conntrackAdvised = 1 << 20
+)
+
+// trackingLosses adds up the counters of the firewall, of which each processor has a line, by their names.
+func (e *exam) trackingLosses() map[string]uint64 {
+	all := map[string]uint64{}
+	var names []string
+	for line := range strings.Lines(e.text("/proc/net/stat/nf_conntrack")) {
+		fields := strings.Fields(line)
+		if names == nil {
+			names = fields
+			continue
+		}
+		for i, text := range fields {
+			if n, err := strconv.ParseUint(text, 16, 64); err == nil && i < len(names) {
+				all[names[i]] += n
+			}
+		}
+	}
+	return all
 }
 
 const (

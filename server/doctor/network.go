@@ -110,9 +110,19 @@ func (e *exam) sockets() {
 				continue
 			}
 			said[p.PID] = true
+			e.shared = e.shared || e.running != 0
 			e.other(a, p)
 		}
 	})
+}
+
+// migration: without it a process that closes its socket of a group resets the clients that wait there. edge does not
+// need it for its own sockets, which accept until nobody waits; others in the group may.
+func (e *exam) migration() {
+	if on, known := e.sysctl("net.ipv4.tcp_migrate_req"); known && on == 0 && e.shared {
+		e.find(Note, e.set("net.ipv4.tcp_migrate_req", "1"), "net.ipv4.tcp_migrate_req is 0: when the other process "+
+			"at an address of edge ends, clients that wait at its socket are reset")
+	}
 }
 
 // other says what a process does on address a that is not the one that serves the configuration.

@@ -118,5 +118,11 @@ func (System) LookUp(name string) (time.Duration, error) {
 	return time.Since(begun), err
 }
 
+// HasACL looks for an attribute of POSIX ACLs.
+func (System) HasACL(path string) bool {
+	n, err := unix.Getxattr(path, "system.posix_acl_access", nil)
+	return err == nil && n > 0
+}
+
 // Sum is build.Sum.
 func (System) Sum(path string) (string, error) { return build.Sum(path) }

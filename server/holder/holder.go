@@ -50,8 +50,8 @@ func Of(proc string, a poller.Addr) (Process, error) {
 	return found[0], nil
 }
 
-// All finds all processes that listen on an address, and reports whether there are sockets of processes that this
-// user does not see. Sockets that the process own has open as well are left out: its supervisor may have them, or the
+// All finds all processes that listen on an address, and reports whether there are sockets of processes that this user
+// does not see. Sockets that the process own has open as well are left out: its supervisor may have them, or the
 // process of before an upgrade. 0: there is none.
 func All(proc string, a poller.Addr, own int) (found []Process, hidden bool) {
 	inodes := listeningInodes(proc, a)

@@ -19,6 +19,12 @@ type Instance struct {
 	process *os.Process
 }
 
+// StaleError says that the process is gone which a pid file names.
+type StaleError struct{ text string }
+
+// Error says which one, and what became of it.
+func (e *StaleError) Error() string { return e.text }
+
 // Find returns the process that the pid file at path names: the one that has the file open. The number in it is not
 // believed: the process may have been killed and another one have its number, or the number may be one of another
 // container.
@@ -61,12 +67,13 @@ func Find(path string) (*Instance, error) {
 		return nil, fmt.Errorf("%s is of a process that is %d where it runs, and not here: run this command in its "+
 			"container, or as root", path, pid)
 	case errors.Is(err, fs.ErrNotExist), i.Ended():
-		return nil, fmt.Errorf("no edge runs: %s was left by process %d, which has ended without removing it",
-			path, pid)
+		return nil, &StaleError{fmt.Sprintf("no edge runs: %s was left by process %d, which has ended without "+
+			"removing it", path, pid)}
 	case err != nil:
 		return nil, err
 	}
-	return nil, fmt.Errorf("no edge runs: %s is an old file, and process %d is %s by now", path, pid, i.name())
+	return nil, &StaleError{fmt.Sprintf("no edge runs: %s is an old file, and process %d is %s by now", path, pid,
+		i.name())}
 }
 
 // isLocked reports whether a process that serves holds the pid file f.

@@ -1,0 +1,145 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server/process/pidfile"
+)
+
+// pidFile: one that a process has left which was killed. The next start replaces it; scripts may believe it.
+func (e *exam) pidFile() {
+	path := e.config.Global.FromWorkingDirectory(e.config.Global.PIDFile)
+	if e.running != 0 || e.config.Global.PIDFile == "" {
+		return
+	}
+	_, err := pidfile.Find(e.Path(path))
+	if stale := (*pidfile.StaleError)(nil); errors.As(err, &stale) {
+		e.find(Note, []string{"rm " + path + ", or the next start replaces it"}, "%v", err)
+	}
+}
+
+const generationsMax = 8 // that are looked for; edge has at most two that drain
+
+// generations: processes of before an upgrade, which drain. Each one is the parent of the next.
+func (e *exam) generations() {
+	pid, name := e.running, e.comm(e.running)
+	for range generationsMax {
+		parent, err := strconv.Atoi(e.status(pid, "PPid"))
+		if err != nil || parent <= 1 || name == "" || e.comm(parent) != name || e.supervises(parent) {
+			return
+		}
+		e.find(Note, []string{fmt.Sprintf("kill %d ends it at once, and cuts its connections", parent)},
+			"process %d, of before an upgrade, drains: it ends when its connections have, or grace_period is over",
+			parent)
+		pid = parent
+	}
+}
+
+// supervises reports whether a process is the parent that --supervise asks for.
+func (e *exam) supervises(pid int) bool {
+	for _, arg := range strings.Split(e.text(fmt.Sprintf("/proc/%d/cmdline", pid)), "\x00") {
+		if arg == "--supervise" || strings.HasPrefix(arg, "--supervise=") {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *exam) comm(pid int) string { return e.text(fmt.Sprintf("/proc/%d/comm", pid)) }
+
+// status returns a line of the status of a process; "" where there is none.
+func (e *exam) status(pid int, name string) string {
+	for line := range strings.Lines(e.text(fmt.Sprintf("/proc/%d/status", pid))) {
+		if rest, found := strings.CutPrefix(line, name+":"); found {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return ""
+}
+
+// keyReader returns the user that reads keys again after the start: that of the running process, else what user names;
+// nil: nobody knows, or it is root or the user of this command, whose look at the files edge check has had.
+func (e *exam) keyReader() *config.Identity {
+	id := &config.Identity{UID: -1, GID: -1}
+	if uids := strings.Fields(e.status(e.running, "Uid")); e.running != 0 && len(uids) == 4 {
+		gids := strings.Fields(e.status(e.running, "Gid"))
+		if len(gids) != 4 {
+			return nil
+		}
+		id.UID, _ = strconv.Atoi(uids[1]) // the effective one
+		id.GID, _ = strconv.Atoi(gids[1])
+		for _, text := range strings.Fields(e.status(e.running, "Groups")) {
+			if gid, err := strconv.Atoi(text); err == nil {
+				id.Groups = append(id.Groups, gid)
+			}
+		}
+	} else if named, err := e.config.Global.Identity(); err == nil && named != nil {
+		id = named
+	}
+	if id.UID <= 0 || id.UID == e.UID() {
+		return nil
+	}
+	return id
+}
+
+// unreadable returns what keeps a user from reading a file, by the rights of the file and of the folders above it; "":
+// nothing, or nobody knows. Lists of rights (ACLs) are not looked at where a file has some.
+func (e *exam) unreadable(id *config.Identity, path string) string {
+	const read, search = 4, 1
+	if !filepath.IsAbs(path) {
+		return ""
+	}
+	wanted := fs.FileMode(read)
+	for at := path; ; at = filepath.Dir(at) {
+		info, err := os.Stat(e.Path(at))
+		if err != nil {
+			return ""
+		}
+		file, ok := info.Sys().(*syscall.Stat_t)
+		if !ok || e.HasACL(e.Path(at)) {
+			return ""
+		}
+		bits := info.Mode().Perm()
+		switch gid := int(file.Gid); {
+		case int(file.Uid) == id.UID:
+			bits >>= 6
+		case gid == id.GID || slices.Contains(id.Groups, gid):
+			bits >>= 3
+		}
+		if bits&wanted == 0 {
+			return at
+		}
+		if at == "/" {
+			return ""
+		}
+		wanted = search
+	}
+}
+
+// keyRights: keys that the user of the process cannot read. Root reads them at the start, the user at a reload, at an
+// upgrade and when they are renewed.
+func (e *exam) keyRights(cert, key string) {
+	id := e.keyReader()
+	if id == nil {
+		return
+	}
+	at := e.unreadable(id, key)
+	if at == "" {
+		return
+	}
+	fix := []string{fmt.Sprintf("chgrp %d %s && chmod g+r %[2]s", id.GID, key)}
+	if at != key {
+		fix = []string{fmt.Sprintf("chgrp %d %s && chmod g+x %[2]s", id.GID, at)}
+	}
+	e.find(Warning, fix, "user %d cannot read %s, the key of %s, because of the rights of %s: reloads that read it "+
+		"again fail, and so do upgrades", id.UID, key, cert, at)
+}
