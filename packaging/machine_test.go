@@ -91,11 +91,12 @@ rm /tmp/edge.log
 
 // rights prints the owners and rights of what a package has installed.
 const rights = `stat -c '%n %U:%G %a' /etc/edge /etc/edge/edge.toml /etc/edge/tls /var/lib/edge /var/log/edge \
-	/usr/bin/edge`
+	/usr/bin/edge /usr/lib/systemd/system/edge.socket`
 
 var wantRights = []string{
 	"/etc/edge root:edge 750", "/etc/edge/edge.toml root:edge 640", "/etc/edge/tls root:edge 750",
 	"/var/lib/edge edge:edge 750", "/var/log/edge edge:edge 750", "/usr/bin/edge root:root 755",
+	"/usr/lib/systemd/system/edge.socket root:root 644",
 }
 
 // A package for Debian is installed, serves as the user that it makes, is updated without touching a changed

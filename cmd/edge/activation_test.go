@@ -150,8 +150,8 @@ func (a *activated) listen(addresses ...string) {
 func (a *activated) reload(addresses ...string) {
 	a.t.Helper()
 	a.listen(addresses...)
-	if code, out := in(a.t, a.dir, "reload"); code != 0 {
-		a.t.Fatal(out)
+	if err := syscall.Kill(a.serving(), syscall.SIGHUP); err != nil {
+		a.t.Fatal(err)
 	}
 	a.reloads++
 	testutil.Eventually(a.t, testutil.Patience, func() bool {
@@ -192,7 +192,7 @@ func (a *activated) changes() {
 	}
 	a.asks("tcp", a.other)
 	a.asks("unix", a.path)
-	a.reload(web)
+	a.reload(web, "unix:"+a.path)
 }
 
 // Sockets of a supervisor serve, over reloads that leave and name their addresses, over an upgrade and over a restart,
@@ -214,6 +214,7 @@ func TestRun_socketActivation(t *testing.T) {
 	a.asks("unix", path)
 	a.changes()
 	a.mustUpgrade()
+	a.asks("unix", path)
 	a.changes() // of the new process
 	a.mustUpgrade()
 	a.asks("tcp", web)

@@ -456,8 +456,8 @@ func TestExamine_keysOfTheUser(t *testing.T) {
 		{"of root", 0o755, 0o600, stranger, "", false, "because of the rights of /etc/tls/a.key"},
 		{"closed folder", 0o700, 0o644, stranger, "", false, "because of the rights of /etc/tls:"},
 		{"by its group", 0o710, 0o640, stranger, fmt.Sprint(other, " ", me), false, ""},
-		{"by no group", 0o711, 0o640, stranger, fmt.Sprint(other), false, "user 54321 cannot read /etc/tls/a.key, the " +
-			"key of"},
+		{"by no group", 0o711, 0o640, stranger, fmt.Sprint(other), false, "user 54321 cannot read /etc/tls/a.key, " +
+			"the key of"},
 		{"with ACLs", 0o755, 0o600, stranger, "", true, ""},
 		{"root", 0o700, 0o600, 0, "", false, ""},
 		{"the user of the command", 0o700, 0o600, 1000, "", false, ""},
