@@ -67,7 +67,8 @@ var Endpoints []Endpoint
 
 // The document is made from Endpoints, by one of them.
 func init() {
-	Endpoints = slices.Concat(probes(), reads(), requestEndpoints(), writes(), reloadEndpoints(), configurationEndpoints())
+	Endpoints = slices.Concat(probes(), reads(), requestEndpoints(), writes(), reloadEndpoints(),
+		configurationEndpoints())
 }
 
 // probes are the endpoints for programs that watch over the process.
