@@ -102,6 +102,12 @@ packages-check: packages-deps ## installs, starts, updates and removes both pack
 helm-check: ## renders the Helm chart and reads it into the types of Kubernetes (compiles for minutes at first)
 	cd packaging/helm/check && go vet . && go test -count=1 -timeout 20m $(FLAGS) .
 
+# The module internal/caddy is Caddy alone. Its first build takes minutes.
+.PHONY: import-check
+import-check: ## compares the answers of Caddy with those of what edge import makes of Caddyfiles (compiles for minutes at first)
+	CGO_ENABLED=0 go build -C internal/caddy -o $(CURDIR)/bin/caddy github.com/caddyserver/caddy/v2/cmd/caddy
+	EDGE_CADDY=$(CURDIR)/bin/caddy go test -count=1 -timeout 10m $(FLAGS) -run Caddy ./config/import
+
 .PHONY: packages-deps
 packages-deps: ## install what the tests of units, image and packages need, and rpmbuild (Debian)
 	$(call apt,bwrap:bubblewrap nsenter:util-linux ip:iproute2 curl:curl systemd-analyze:systemd perl:perl-base \
@@ -241,6 +247,7 @@ soak: build ## the full counts (about an hour on 2 processors): simulations from
 	part dist $$make dist-check; \
 	part packages $$make packages-check; \
 	part helm $$make helm-check; \
+	part import $$make import-check; \
 	part nginx env EDGE_SOAK_NGINX=1 go test -count=1 -run Nginx -timeout 1h $(FLAGS) ./ketama ./balance; \
 	part balance env EDGE_SOAK=1 go test -C bench -count=1 -timeout 2h $(FLAGS) -run Bars ./balance; \
 	part linear env EDGE_SOAK=1 CGO_ENABLED=1 go test -C internal/outside -race -count=1 -timeout 6h $(FLAGS) -run Linear .; \

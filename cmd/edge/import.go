@@ -32,7 +32,8 @@ func newImport() *cobra.Command {
 			"line, and so is what a reader has to know.\n\nThe result is always one that edge check takes. " +
 			"A route whose guards could not be carried answers 403.\n\n" +
 			"Exit codes: 0 all is carried, 1 the file cannot be read, 2 something is not carried.",
-		Example: "  edge import nginx /etc/nginx/nginx.conf -o edge.toml",
+		Example: "  edge import nginx /etc/nginx/nginx.conf -o edge.toml\n" +
+			"  edge import caddy /etc/caddy/Caddyfile -o edge.toml",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return usage{cmd, errors.New("edge import takes a program and a file: edge import nginx nginx.conf")}

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/edge-proxy/edge/config/import/caddy"
 	"github.com/edge-proxy/edge/config/import/haproxy"
 	"github.com/edge-proxy/edge/config/import/nginx"
 	"github.com/edge-proxy/edge/config/import/plan"
@@ -11,6 +12,7 @@ import (
 
 // readers read a file of a program, by its name.
 var readers = map[string]func(path string, read *plan.Reader) (*plan.Plan, error){
+	"caddy":   caddy.Import,
 	"haproxy": haproxy.Import,
 	"nginx":   nginx.Import,
 }

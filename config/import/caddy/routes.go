@@ -1,0 +1,429 @@
+package caddy
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/import/plan"
+)
+
+// route is a [[routes]] before it is known for which hosts and listeners it stands.
+type route struct {
+	region  region
+	methods []string
+	atoms   []*atom
+	out     outcome
+}
+
+// id returns what the route takes and does.
+func (r *route) id() string {
+	return fmt.Sprint(r.region, r.methods, conditionsID(r.atoms), "\n", r.out.whole())
+}
+
+// conditionsID names a set of conditions.
+func conditionsID(list []*atom) string {
+	var b strings.Builder
+	for _, a := range list {
+		fmt.Fprintf(&b, "%#v;", a.list)
+	}
+	return b.String()
+}
+
+// served are the routes for some hosts at some listeners.
+type served struct {
+	listeners []*listener
+	hosts     []string // one "" is any
+	routes    []*route
+	id        string
+}
+
+// route walks all sites and writes the routes.
+func (im *importer) route() {
+	var all []*served
+	var open []*listener
+	for _, l := range im.listeners {
+		if l.forward {
+			continue
+		}
+		open = append(open, l)
+		for _, s := range im.served(l) {
+			same := slices.IndexFunc(all, func(o *served) bool {
+				return o.id == s.id && slices.Equal(o.hosts, s.hosts)
+			})
+			if same >= 0 {
+				all[same].listeners = append(all[same].listeners, l)
+				continue
+			}
+			all = append(all, s)
+		}
+	}
+	for _, s := range all {
+		for _, r := range s.routes {
+			im.write(s, r, len(s.listeners) == len(open))
+		}
+	}
+}
+
+// served returns the routes of a listener.
+func (im *importer) served(l *listener) (all []*served) {
+	var hosts []string
+	add := func(p place) {
+		if !slices.Contains(hosts, p.host) {
+			hosts = append(hosts, p.host)
+		}
+	}
+	for _, p := range l.places {
+		add(p)
+	}
+	for _, secure := range im.listeners {
+		for _, p := range secure.places {
+			if p.host != "" && secure.tls && im.led(l, p.host) == secure {
+				add(p)
+			}
+		}
+	}
+	if im.led(l, "") != nil {
+		add(place{})
+	}
+	named := len(hosts)
+	for i := 0; i < len(hosts); i++ {
+		routes := im.routes(l, hosts[i], &hosts)
+		id := ""
+		for _, r := range routes {
+			id += r.id() + "\n"
+		}
+		same := slices.IndexFunc(all, func(o *served) bool { return o.id == id && o.hosts[0] != "" && hosts[i] != "" })
+		switch {
+		case same >= 0 && i >= named && slices.ContainsFunc(all[same].hosts, func(h string) bool {
+			return h != hosts[i] && covers(h, hosts[i])
+		}):
+		case same >= 0:
+			all[same].hosts = append(all[same].hosts, hosts[i])
+		default:
+			all = append(all, &served{[]*listener{l}, []string{hosts[i]}, routes, id})
+		}
+	}
+	return all
+}
+
+// routes returns the routes for a host: those of each region that are not the routes of the one around it.
+func (im *importer) routes(l *listener, host string, hosts *[]string) (list []*route) {
+	v := &survey{regions: []region{{"/", true}}, hosts: hosts, lost: map[*atom]bool{}}
+	found := map[region][]*route{}
+	for i := 0; i < len(v.regions); i++ {
+		found[v.regions[i]] = im.cells(l, host, v.regions[i], v)
+	}
+	slices.SortStableFunc(v.regions, func(a, b region) int {
+		if a.prefix != b.prefix { // the narrowest region around an exact path is known before it
+			if a.prefix {
+				return -1
+			}
+			return 1
+		}
+		return len(a.path) - len(b.path)
+	})
+	var kept []region
+	for _, r := range v.regions {
+		var around *region
+		for i, o := range kept {
+			if r.within(o) && (around == nil || len(o.path) > len(around.path)) {
+				around = &kept[i]
+			}
+		}
+		if around == nil || !sameRoutes(found[*around], found[r]) {
+			kept = append(kept, r)
+			list = append(list, found[r]...)
+			continue
+		}
+		for i, o := range found[*around] { // the lines of what is not written are those of what stands for it
+			o.out.from = append(o.out.from, found[r][i].out.from...)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b *route) int { return strings.Compare(b.region.path, a.region.path) })
+	return list
+}
+
+// sameRoutes reports whether the routes of a region do for one inside of it what its own do.
+func sameRoutes(outer, inner []*route) bool {
+	return slices.EqualFunc(outer, inner, func(o, i *route) bool {
+		return slices.Equal(o.methods, i.methods) && slices.Equal(o.atoms, i.atoms) && o.out.id() == i.out.id() &&
+			(o.out.dest == "" || sameMove(o, i))
+	})
+}
+
+// sameMove reports whether the path that o makes of a path of i is the one that i makes.
+func sameMove(o, i *route) bool {
+	if o.out.query != i.out.query {
+		return false
+	}
+	if !o.out.rest {
+		return !i.out.rest && o.out.cur == i.out.cur
+	}
+	below, found := strings.CutPrefix(i.region.path, o.region.path)
+	if !found { // /api of /api/*
+		return i.out.cur == i.region.path && o.out.cur == o.region.path || o.out.cur == "/" && i.out.cur == "/"
+	}
+	return i.out.rest == i.region.prefix && i.out.cur == o.out.cur+below
+}
+
+// class is a class of requests for a host and a region: those that fulfil a set of conditions, with a method or with
+// one that no matcher names.
+type class struct {
+	mask   int // of conditions
+	method string
+}
+
+// cells are all classes of a region, with how walks for them end.
+type cells struct {
+	atoms   []*atom
+	methods []string
+	ends    map[class]outcome
+}
+
+// cells walks a region once for each class of requests that its directives tell apart, and returns a route for
+// each class that does not end as all those do that have one condition less. In edge the route goes first that has
+// the most conditions of those that hold, so that the others need none.
+func (im *importer) cells(l *listener, host string, r region, v *survey) (list []*route) {
+	c := &cells{methods: []string{""}, ends: map[class]outcome{}}
+	for im.explore(c, l, host, r, v) {
+		clear(c.ends)
+	}
+	for mask := range 1 << len(c.atoms) {
+		from := len(list)
+		for _, method := range c.methods {
+			end, valid := c.ends[class{mask, method}]
+			if !valid || !c.needed(class{mask, method}, end.whole()) {
+				continue
+			}
+			same := slices.IndexFunc(list[from:], func(o *route) bool {
+				return method != "" && o.methods != nil && o.out.whole() == end.whole()
+			})
+			if same >= 0 {
+				list[from+same].methods = append(list[from+same].methods, method)
+				continue
+			}
+			one := &route{region: r, atoms: subset(c.atoms, mask), out: end}
+			if method != "" {
+				one.methods = []string{method}
+			}
+			list = append(list, one)
+		}
+	}
+	return list
+}
+
+// explore walks all classes that are known so far, and reports whether there are more.
+func (im *importer) explore(c *cells, l *listener, host string, r region, v *survey) (more bool) {
+	for mask := range 1 << len(c.atoms) {
+		set := subset(c.atoms, mask)
+		if contradicts(set, c.atoms) {
+			continue
+		}
+		for _, method := range c.methods {
+			w := &walk{im: im, on: l, host: host, region: r, survey: v, set: set, method: method}
+			c.ends[class{mask, method}] = w.careful()
+			if im.steps > stepsMax {
+				continue
+			}
+			for _, a := range w.asked {
+				more = v.takeCondition(a, &c.atoms) || more
+			}
+			for _, m := range w.methods {
+				if !slices.Contains(c.methods, m) && len(c.methods) <= methodsMax {
+					c.methods = append(c.methods, m)
+					more = true
+				}
+			}
+			if more {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// needed reports whether a class ends otherwise than one of those that have one condition less.
+func (c *cells) needed(of class, end string) bool {
+	if of == (class{}) {
+		return true
+	}
+	differs := func(o class) bool {
+		less, valid := c.ends[o]
+		return !valid || less.whole() != end
+	}
+	if of.method != "" && differs(class{of.mask, ""}) {
+		return true
+	}
+	for i := range c.atoms {
+		if of.mask>>i&1 == 1 && differs(class{of.mask &^ (1 << i), of.method}) {
+			return true
+		}
+	}
+	return false
+}
+
+// takeCondition adds a condition to those of a region and reports whether it is new. One that routes cannot have
+// beside the others is lost.
+func (v *survey) takeCondition(a *atom, atoms *[]*atom) bool {
+	if slices.Contains(*atoms, a) || v.lost[a] {
+		return false
+	}
+	if len(*atoms) >= atomsMax || slices.ContainsFunc(*atoms, func(o *atom) bool { return a.to(o) == tangled }) {
+		v.lost[a] = true
+		return true
+	}
+	*atoms = append(*atoms, a)
+	return true
+}
+
+// subset returns the conditions of a mask.
+func subset(atoms []*atom, mask int) (list []*atom) {
+	for i, a := range atoms {
+		if mask>>i&1 == 1 {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// contradicts reports whether no request fulfils the conditions of a set and none of the others.
+func contradicts(set, all []*atom) bool {
+	var list []condition
+	for i, a := range set {
+		if slices.ContainsFunc(set[:i], func(o *atom) bool { return a.to(o) == opposite }) {
+			return true
+		}
+		list = append(list, a.list...)
+	}
+	return slices.ContainsFunc(all, func(a *atom) bool { return !slices.Contains(set, a) && a.within(list) })
+}
+
+// careful walks with tests that are not known taken as ones that do not hold. Where a request would be refused if
+// one of them held, the route is closed.
+func (w *walk) careful() outcome {
+	fresh := *w
+	end := w.start()
+	for i, t := range w.unknowns {
+		if end.denies || i >= atomsMax {
+			break
+		}
+		other := fresh
+		other.assumed = t
+		if o := other.start(); o.denies {
+			w.closed(&directive{name: t.what})
+			w.out.from = append(w.out.from, o.from...)
+			w.out.settings = slices.DeleteFunc(w.out.settings, func(s setting) bool {
+				return s.name == "headers.request"
+			})
+			end = w.out
+		}
+	}
+	return end
+}
+
+// sent returns a path of the file as requests have it: Caddy compares decoded ones.
+func sent(path string) string {
+	if plain, err := url.PathUnescape(path); err == nil {
+		return strings.ReplaceAll((&url.URL{Path: plain}).EscapedPath(), "%2A", "*")
+	}
+	return path
+}
+
+// write writes a route. everywhere is whether it stands for all listeners.
+func (im *importer) write(s *served, r *route, everywhere bool) {
+	o := &r.out
+	b := im.Add("[[routes]]", o.from...)
+	for _, text := range o.comments {
+		b.Comment(text)
+	}
+	none := plan.Place{}
+	if s.hosts[0] != "" {
+		b.Set("host", plan.Strings(s.hosts...), none)
+	}
+	b.Set("path", plan.String(r.region.pattern()), none)
+	if !everywhere {
+		names := make([]string, len(s.listeners))
+		for i, l := range s.listeners {
+			names[i] = l.name
+		}
+		b.Set("listener", plan.Strings(names...), none)
+	}
+	if len(r.methods) > 0 {
+		b.Set("methods", plan.List(r.methods...), none)
+	}
+	for _, kind := range []string{"header", "query"} {
+		var list []plan.Field
+		for _, a := range r.atoms {
+			for _, c := range a.list {
+				f := plan.Field{Name: c.name, Value: c.value}
+				if c.query == (kind == "query") && !slices.Contains(list, f) {
+					list = append(list, f)
+				}
+			}
+		}
+		if len(list) > 0 {
+			b.Set(kind, conditionTable(list), none)
+		}
+	}
+	at := none
+	if len(o.from) > 0 {
+		at = o.from[len(o.from)-1]
+	}
+	switch {
+	case o.dest != "":
+		b.Set("dest", plan.String(o.dest), at)
+		im.writeMove(b, r, at)
+	case o.to != "":
+		b.Set("redirect", "{ to = "+plan.String(o.to)+", status = "+strconv.Itoa(o.status)+" }", at)
+	default:
+		b.Set("dest", plan.String("status:"+strconv.Itoa(o.status)), at)
+	}
+	for _, k := range o.settings {
+		b.Set(k.name, k.value, k.at)
+	}
+}
+
+// conditionTable returns conditions on fields or parameters. One that has to be there has a value that all have.
+func conditionTable(list []plan.Field) string {
+	if len(list) == 1 && list[0].Value == "" {
+		return plan.String(list[0].Name)
+	}
+	for i := range list {
+		if list[i].Value == "" {
+			list[i].Value = "~"
+		}
+	}
+	return plan.Table(list)
+}
+
+// writeMove writes what becomes of the path.
+func (im *importer) writeMove(b *plan.Block, r *route, at plan.Place) {
+	o := &r.out
+	from, to := r.region.path, o.cur
+	switch {
+	case from == to && o.query == "" && o.rest == r.region.prefix:
+	case !o.rest || o.query != "":
+		path := templateText(sent(to))
+		if o.rest {
+			path = templateText(sent(strings.TrimSuffix(to, "/"))) + "{rest}"
+		}
+		b.Set("rewrite.path", plan.String(path+o.query), at)
+	case !strings.HasSuffix(to, "/"):
+		im.Lose(at, "the path "+to+"… of requests for "+r.region.pattern(), "a path is put together of whole segments")
+	default:
+		if strip := strings.TrimSuffix(sent(from), "/"); strip != "" {
+			b.Set("rewrite.strip_prefix", plan.String(strip), at)
+		}
+		if add := strings.TrimSuffix(sent(to), "/"); add != "" {
+			b.Set("rewrite.add_prefix", plan.String(add), at)
+		}
+	}
+}
+
+// templateText returns a path as a template has it.
+func templateText(path string) string {
+	return strings.NewReplacer("{", "%7B", "}", "%7D").Replace(path)
+}

@@ -1,0 +1,376 @@
+package caddy
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/import/plan"
+)
+
+// region is a class of paths: one path, or all that begin with it and that no narrower region has.
+type region struct {
+	path   string // of a prefix it ends with "/"
+	prefix bool
+}
+
+// pattern returns the region as a route has it.
+func (r region) pattern() string {
+	path := sent(r.path)
+	switch {
+	case r.prefix:
+		return strings.TrimSuffix(path, "/") + "/*"
+	case strings.HasSuffix(path, "/") || strings.HasSuffix(path, "*"):
+		return "=" + path
+	}
+	return path
+}
+
+// within reports whether r is inside another region.
+func (r region) within(outer region) bool {
+	if r == outer || !outer.prefix {
+		return false
+	}
+	return strings.HasPrefix(r.path, outer.path) || !r.prefix && r.path+"/" == outer.path
+}
+
+// Limits of what is walked, for all of a file and for each host and path.
+const (
+	stepsMax   = 200000
+	regionsMax = 200
+	hostsMax   = 200
+	atomsMax   = 4
+	methodsMax = 8
+)
+
+// survey is what walks of one host have found that has to be walked too.
+type survey struct {
+	regions []region
+	hosts   *[]string
+	lost    map[*atom]bool // conditions that routes cannot have beside others
+}
+
+// want adds a region, unless it is there.
+func (v *survey) want(r region) {
+	if !slices.Contains(v.regions, r) && len(v.regions) < regionsMax && !strings.Contains(r.path, "//") {
+		v.regions = append(v.regions, r)
+	}
+}
+
+// walk is one way through the directives of a site, for requests of one host and region, where some conditions hold.
+//
+//	the path is cur, and with rest what the request has beyond region
+type walk struct {
+	im     *importer
+	on     *listener
+	host   string // "": any that no place names
+	region region
+	survey *survey
+
+	set     []*atom // conditions that hold
+	method  string  // "": one that no matcher names
+	assumed *test   // the one test not known that is taken to hold
+
+	asked    []*atom // conditions that were looked at
+	methods  []string
+	unknowns []*test
+
+	site    *site
+	cur     string
+	rest    bool
+	query   string // "": that of the request; else "?…"
+	ended   bool
+	out     outcome
+	guard   *directive // what requests have to pass that edge does not have
+	replies []field
+	asks    []field
+	logging string
+}
+
+// field is a field that is set, or removed where the value is empty.
+type field struct {
+	name, value string
+	at          plan.Place
+}
+
+// setField sets a field, in place of one of that name.
+func setField(list []field, f field) []field {
+	list = slices.DeleteFunc(slices.Clone(list), func(o field) bool { return strings.EqualFold(o.name, f.name) })
+	return append(list, f)
+}
+
+// run walks the steps of a list, and reports whether the request was answered. Of the steps of a group, the first
+// runs whose test holds.
+func (w *walk) run(list []*step) bool {
+	groups := map[string]bool{}
+	for _, s := range list {
+		if w.im.steps++; w.im.steps > stepsMax {
+			w.im.Lose(plan.Place{File: w.im.File, Line: 1}, "some directives", "there are too many conditions")
+			return true
+		}
+		if s.group != "" && groups[s.group] || s.when != nil && !s.when.holds(w) {
+			continue
+		}
+		groups[s.group] = s.group != ""
+		w.out.from = append(w.out.from, s.d.at)
+		if s.when != nil && s.when.at.Line > 0 {
+			w.out.from = append(w.out.from, s.when.at)
+		}
+		if s.do != nil && s.do(w) || w.run(s.inner) {
+			return true
+		}
+	}
+	return false
+}
+
+// assume returns what a test that is not known is taken for.
+func (w *walk) assume(t *test) bool {
+	if !slices.Contains(w.unknowns, t) {
+		w.unknowns = append(w.unknowns, t)
+	}
+	why := t.text
+	switch {
+	case t.kind == testAtom:
+		why = "routes do not have this condition beside the others"
+	case t.kind != testUnknown:
+		why = "routes compare paths by their beginnings"
+	}
+	w.im.Lose(t.at, t.what, why)
+	return t == w.assumed
+}
+
+// matchHost reports whether the host is that of a test. One that is a part of the hosts walked for is walked later.
+func (w *walk) matchHost(t *test) bool {
+	switch {
+	case t.text == w.host || t.text == "*" || w.host != "" && covers(t.text, w.host):
+		return true
+	case w.host != "" && !covers(w.host, t.text):
+		return false
+	}
+	if !slices.Contains(*w.survey.hosts, t.text) && len(*w.survey.hosts) < hostsMax {
+		*w.survey.hosts = append(*w.survey.hosts, t.text)
+	}
+	return false
+}
+
+func (w *walk) matchMethod(t *test) bool {
+	for _, m := range t.list {
+		if !slices.Contains(w.methods, m) && len(w.methods) < methodsMax {
+			w.methods = append(w.methods, m)
+		}
+	}
+	return slices.Contains(t.list, w.method)
+}
+
+func (w *walk) matchAtom(t *test) bool {
+	if w.survey.lost[t.atom] {
+		return w.assume(t)
+	}
+	if !slices.Contains(w.asked, t.atom) {
+		w.asked = append(w.asked, t.atom)
+	}
+	return slices.Contains(w.set, t.atom)
+}
+
+// matchPath reports whether the path is like a pattern. Where only some paths of the region are, these are walked
+// later.
+func (w *walk) matchPath(t *test) bool {
+	w.noteCase(t)
+	if !w.rest {
+		return globMatches(t.text, w.cur)
+	}
+	before, star := strings.CutSuffix(t.text, "*")
+	literal, _, _ := strings.Cut(t.text, "*")
+	if at := strings.IndexAny(literal, "?[\\"); at >= 0 {
+		literal = literal[:at]
+	}
+	switch {
+	case t.text == "*" || star && literal == before && hasPrefixFold(w.cur, before):
+		return true
+	case strings.HasPrefix(t.text, "*"):
+		return w.assume(t)
+	case !hasPrefixFold(literal, w.cur) && !hasPrefixFold(w.cur, literal):
+		return false
+	case literal != before: // a star or another sign inside
+		return w.assume(t)
+	case len(literal) < len(w.cur):
+		return false
+	}
+	path := w.region.path + literal[len(w.cur):]
+	below, slash := strings.CutSuffix(path, "/")
+	switch {
+	case !star:
+		w.survey.want(region{path: path})
+	case slash:
+		w.survey.want(region{path: below})
+		w.survey.want(region{path: path, prefix: true})
+	default:
+		w.survey.want(region{path: path})
+		w.survey.want(region{path: path + "/", prefix: true})
+		w.im.Lose(t.at, t.what+" for paths such as "+path+"x",
+			"edge compares whole segments: "+sent(path)+"/* takes "+sent(path)+" and all below it")
+	}
+	return false
+}
+
+// noteCase says once that edge compares paths as they stand.
+func (w *walk) noteCase(t *test) {
+	if !w.im.cased && strings.ToLower(t.text) != strings.ToUpper(t.text) {
+		w.im.cased = true
+		w.im.Note(t.at, t.what, "Caddy compares paths in any case, edge as they stand: /API is not /api")
+	}
+}
+
+// hasPrefixFold is strings.HasPrefix in any case.
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// plainExpr are regular expressions that are a path, or a text that paths begin with.
+var plainExpr = regexp.MustCompile(`^\^(/(?:[A-Za-z0-9_/~-]|\\[./-])*)(\$|/?\.\*\$?|/?\(\.\*\)\$?|)$`)
+
+func (w *walk) matchExpression(t *test) bool {
+	if !w.rest {
+		return t.expr.MatchString(w.cur)
+	}
+	m := plainExpr.FindStringSubmatch(t.expr.String())
+	if m == nil {
+		return w.assume(t)
+	}
+	path := strings.ReplaceAll(m[1], `\`, "")
+	if m[2] != "$" {
+		if strings.HasPrefix(m[2], "/") {
+			path = strings.TrimSuffix(path, "/") + "/"
+		}
+		path += "*"
+	}
+	return w.matchPath(&test{kind: testPath, text: path, at: t.at, what: t.what})
+}
+
+// outcome is how a walk ended. Two walks whose outcomes have the same id do the same with a request.
+type outcome struct {
+	dest     string // where a request goes; "": status or redirect
+	to       string // of a redirect
+	status   int
+	settings []setting
+	from     []plan.Place
+	comments []string
+	denies   bool
+
+	cur   string // the path of requests for dest
+	rest  bool
+	query string
+}
+
+// setting is a line of a route.
+type setting struct {
+	name, value string
+	at          plan.Place
+}
+
+// id returns what an outcome does, but for the paths of requests.
+func (o *outcome) id() string {
+	var b strings.Builder
+	fmt.Fprint(&b, o.dest, "\n", o.to, "\n", o.status, "\n", strings.Join(o.comments, " "))
+	for _, s := range o.settings {
+		b.WriteString("\n" + s.name + "=" + s.value)
+	}
+	return b.String()
+}
+
+// whole returns the id with the path.
+func (o *outcome) whole() string {
+	if o.dest == "" {
+		return o.id()
+	}
+	return fmt.Sprint(o.id(), "\n", o.cur, o.rest, o.query)
+}
+
+// answer ends a walk with a status.
+func (w *walk) answer(status int) bool {
+	w.out.status = status
+	w.out.denies = status >= 400
+	return true
+}
+
+// start walks the site of a host, and returns how that ended.
+func (w *walk) start() outcome {
+	w.cur, w.rest = w.region.path, w.region.prefix
+	answered := false
+	for _, p := range w.on.places {
+		if w.host == "" && p.host != "" || !covers(p.host, w.host) {
+			continue
+		}
+		if p.path != "" && p.path != "/" && !w.matchPath(&test{text: p.path, at: p.site.d.at, what: p.path}) {
+			continue
+		}
+		if to := w.im.led(w.on, w.host); to != nil && p.host == "" && w.host != "" {
+			break
+		}
+		w.site = p.site
+		w.out.from = append(w.out.from, p.site.d.at)
+		answered = w.run(p.site.steps)
+		break
+	}
+	if to := w.im.led(w.on, w.host); w.site == nil && to != nil {
+		w.out.from = append(w.out.from, to.at...)
+		w.out.to, w.out.status, answered = "https://{host}{path}", 308, true
+		if to.port != w.im.options.httpsPort || to.port != "443" {
+			w.out.to = "https://{host}:" + to.port + "{path}"
+		}
+	}
+	if !answered {
+		w.answer(200)
+	}
+	w.finish()
+	return w.out
+}
+
+// finish adds to the outcome what directives before the last one said.
+func (w *walk) finish() {
+	o := &w.out
+	o.cur, o.rest, o.query = w.cur, w.rest, w.query
+	set := func(name, value string, at plan.Place) { o.settings = append(o.settings, setting{name, value, at}) }
+	if w.guard != nil && !o.denies {
+		w.closed(w.guard)
+	}
+	for _, list := range []struct {
+		name   string
+		fields []field
+	}{{"headers.request", w.asks}, {"headers.response", w.replies}} {
+		if len(list.fields) == 0 || list.name == "headers.request" && o.dest == "" {
+			continue
+		}
+		table := make([]plan.Field, len(list.fields))
+		for i, f := range list.fields {
+			table[i] = plan.Field{Name: f.name, Value: f.value}
+			o.from = append(o.from, f.at)
+		}
+		set(list.name, plan.Table(table), list.fields[0].at)
+	}
+	if w.site != nil {
+		w.addPages()
+		if w.logging == "" {
+			w.logging = w.site.log
+			o.from = append(o.from, w.site.logAt...)
+		}
+	}
+	if w.logging != "" {
+		set("access_log", w.logging, plan.Place{})
+	}
+}
+
+// closed makes the outcome one that refuses requests, because of a guard that edge does not have.
+func (w *walk) closed(d *directive) {
+	what := w.out.dest
+	switch {
+	case what == "" && w.out.to != "":
+		what = "redirect:" + w.out.to
+	case what == "":
+		what = fmt.Sprint("status:", w.out.status)
+	}
+	w.out.comments = append(w.out.comments, "closed, since "+d.name+" is not available; dest was "+what)
+	w.out.dest, w.out.to = "", ""
+	w.answer(403)
+}

@@ -1,0 +1,138 @@
+package importer_test
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	importer "github.com/edge-proxy/edge/config/import"
+	"github.com/edge-proxy/edge/config/import/plan"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// caddyOf is how Caddyfiles are run by a binary.
+func caddyOf(binary string) *dialect {
+	return &dialect{
+		program: "caddy", pattern: "[0-9]*.caddy",
+		listen:  regexp.MustCompile(`(?m)(?:^:|https?_port )(\d+)`),
+		backend: regexp.MustCompile(`(127\.0\.0\.1:\d+)`),
+		files:   regexp.MustCompile(`\s(site\w*\.pem)`),
+		paths:   regexp.MustCompile(`(?:^|\s)(/[a-z0-9][^\s*{?]*)[\s*]`),
+		hosts:   regexp.MustCompile(`(?m)(?:^(?:http://)?|host )((?:[a-z*]+\.)+(?:com|test)(?:,? [a-z.]+)*)`),
+		start: func(t *testing.T, dir, text string) {
+			path := filepath.Join(dir, "Caddyfile")
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			p := testutil.Start(t, testutil.Command{Path: binary, Dir: dir,
+				Env:  []string{"HOME=" + dir, "XDG_DATA_HOME=" + dir, "XDG_CONFIG_HOME=" + dir},
+				Args: []string{"run", "--adapter", "caddyfile", "--config", path}})
+			for _, site := range secureSite.FindAllStringSubmatch(text, -1) {
+				for _, host := range strings.Split(site[1], ", ") {
+					if !strings.Contains(site[2], "tls /") { // it has a file
+						p.WaitLine(`obtained successfully","identifier":"` + regexp.QuoteMeta(host))
+					}
+				}
+			}
+		},
+	}
+}
+
+// Every file of testdata/caddy becomes what its golden file says.
+func TestCaddy_becomes(t *testing.T) {
+	for _, file := range caddyfiles(t) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, strings.TrimSuffix(file, ".caddy")+".golden", imported(t, caddyOf(""), file, string(text)))
+		})
+	}
+}
+
+func caddyfiles(t *testing.T) []string {
+	files, err := filepath.Glob(filepath.Join("testdata", "caddy", "[0-9]*.caddy"))
+	if err != nil || len(files) < 12 {
+		t.Fatal(files, err)
+	}
+	return files
+}
+
+// Every file of testdata/caddy does here what Caddy does with it, but for what is listed beside it. Caddy is built by
+// make import-check.
+func TestCaddy_answersAreTheSame(t *testing.T) {
+	binary := os.Getenv("EDGE_CADDY")
+	if binary == "" {
+		t.Skip("make import-check builds Caddy and runs this")
+	}
+	for _, file := range caddyfiles(t) {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, err := importer.Import("caddy", file, &plan.Reader{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, line := range caddyOf(binary).answers(t, file, withPorts(string(text))) {
+				got += line + "\n"
+				if because(line, p.Findings()) == "" {
+					t.Errorf("no finding tells of it: %s", line)
+				}
+			}
+			golden(t, strings.TrimSuffix(file, ".caddy")+".answers", got)
+		})
+	}
+}
+
+// because returns the finding that tells of an answer that is not the same, or "".
+func because(line string, findings []plan.Finding) string {
+	for _, reason := range reasons {
+		for _, f := range findings {
+			if reason.differs.MatchString(line) && reason.finding.MatchString(f.String()) {
+				return f.String()
+			}
+		}
+	}
+	return ""
+}
+
+// reasons are what may differ in an answer, by the finding that tells of it.
+var reasons = []struct{ differs, finding *regexp.Regexp }{
+	{regexp.MustCompile(`(-1|200) there, 404 here`), regexp.MustCompile(`note: hosts that no site of `)},
+	{regexp.MustCompile(`body ".*" there, "200 OK`), regexp.MustCompile(`not carried: respond .*have no text`)},
+	{regexp.MustCompile(`/(secret|v1)x: `), regexp.MustCompile(`not carried: .*/(secret|v1)\*? for paths such as `)},
+	{regexp.MustCompile(`/php/.*: 502 there, 503 here`), regexp.MustCompile(`not carried: php_fastcgi`)},
+	{regexp.MustCompile(`/admin/.*: 401 there, 403 here`), regexp.MustCompile(`not carried: basic_auth`)},
+	{regexp.MustCompile(`/sso/.*: [23]0. there, 403 here`), regexp.MustCompile(`not carried: forward_auth`)},
+	{regexp.MustCompile(`-1 there, 403 here`), regexp.MustCompile(`not carried: abort`)},
+	{regexp.MustCompile(`[23]0. there, 403 here`), regexp.MustCompile(`not carried: path \*/`)},
+}
+
+var (
+	secureSite = regexp.MustCompile(`(?m)^([a-z*]+\.[a-z.]+(?:, [a-z.]+)*) \{\n(.*)$`)
+	options    = regexp.MustCompile(`^\{\n`)
+)
+
+// withPorts names the ports of a Caddyfile that are usual ones, so that a test has others, and asks no authority.
+func withPorts(text string) string {
+	more := "\tadmin off\n\tskip_install_trust\n\tlocal_certs\n"
+	secure := secureSite.MatchString(text)
+	if (secure || strings.Contains(text, "\nhttp://") || strings.HasPrefix(text, "http://")) &&
+		!strings.Contains(text, "http_port") {
+		more += "\thttp_port 80\n"
+	}
+	if secure {
+		more += "\thttps_port 443\n"
+	}
+	if options.MatchString(text) {
+		return options.ReplaceAllString(strings.Replace(text, "\tadmin off\n", "", 1), "{\n"+more)
+	}
+	return "{\n" + more + "}\n" + text
+}
