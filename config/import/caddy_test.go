@@ -20,7 +20,8 @@ func caddyOf(binary string) *dialect {
 		backend: regexp.MustCompile(`(127\.0\.0\.1:\d+)`),
 		files:   regexp.MustCompile(`\s(site\w*\.pem)`),
 		paths:   regexp.MustCompile(`(?:^|\s)(/[a-z0-9][^\s*{?]*)[\s*]`),
-		hosts:   regexp.MustCompile(`(?m)(?:^(?:http://)?|host )((?:[a-z*]+\.)+(?:com|test)(?:,? [a-z.]+)*)`),
+		hosts:   regexp.MustCompile(`(?m)(?:^(?:http://)?|host )((?:[a-z*]+\.)+(?:com|test)(?:,? [a-z]+\.[a-z.]+)*)`),
+		fields:  regexp.MustCompile(`^(X-|Cache|Strict|Referrer|Access)`),
 		start: func(t *testing.T, dir, text string) {
 			path := filepath.Join(dir, "Caddyfile")
 			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -31,7 +32,7 @@ func caddyOf(binary string) *dialect {
 				Args: []string{"run", "--adapter", "caddyfile", "--config", path}})
 			for _, site := range secureSite.FindAllStringSubmatch(text, -1) {
 				for _, host := range strings.Split(site[1], ", ") {
-					if !strings.Contains(site[2], "tls /") { // it has a file
+					if !strings.Contains(site[2], "tls /") && !strings.HasPrefix(host, "http:") { // tls /… has a file
 						p.WaitLine(`obtained successfully","identifier":"` + regexp.QuoteMeta(host))
 					}
 				}
@@ -112,11 +113,12 @@ var reasons = []struct{ differs, finding *regexp.Regexp }{
 	{regexp.MustCompile(`/admin/.*: 401 there, 403 here`), regexp.MustCompile(`not carried: basic_auth`)},
 	{regexp.MustCompile(`/sso/.*: [23]0. there, 403 here`), regexp.MustCompile(`not carried: forward_auth`)},
 	{regexp.MustCompile(`-1 there, 403 here`), regexp.MustCompile(`not carried: abort`)},
+	{regexp.MustCompile(`//admin.*-1 there, 403 here`), regexp.MustCompile(`: client_auth`)},
 	{regexp.MustCompile(`[23]0. there, 403 here`), regexp.MustCompile(`not carried: path \*/`)},
 }
 
 var (
-	secureSite = regexp.MustCompile(`(?m)^([a-z*]+\.[a-z.]+(?:, [a-z.]+)*) \{\n(.*)$`)
+	secureSite = regexp.MustCompile(`(?m)^([a-z*]+\.[a-z.]+(?:, [a-z.:/]+)*) \{\n(.*)$`)
 	options    = regexp.MustCompile(`^\{\n`)
 )
 

@@ -41,6 +41,7 @@ type dialect struct {
 	hosts   *regexp.Regexp                           // the last group is names of hosts
 	start   func(t *testing.T, dir, text string)     // runs the program with a text
 	own     func(r *http.Response, body string) bool // whether an answer is one of the program's own
+	fields  *regexp.Regexp                           // fields of answers that are compared; nil: Location alone
 }
 
 // requestsMax is how many requests each file is asked with.
@@ -250,7 +251,12 @@ func (d *dialect) answers(t *testing.T, file, text string) (differ []string) {
 		}
 	}
 	for _, r := range d.requests(file, text) {
-		if what := unlike(there.ask(t, r), here.ask(t, r), there, here); what != "" {
+		a, b := there.ask(t, r), here.ask(t, r)
+		what := unlike(a, b, there, here)
+		if what == "" && d.fields != nil {
+			what = unlikeFields(d.fields, a.fields, b.fields)
+		}
+		if what != "" {
 			differ = append(differ, r.String()+": "+what)
 		}
 	}
@@ -341,6 +347,7 @@ type answered struct {
 	body     string
 	origin   bool // it is one of the origin
 	own      bool // the text in it is one of the program's own
+	fields   http.Header
 }
 
 // ask sends a request to one of the programs.
@@ -377,7 +384,8 @@ func (s *side) ask(t *testing.T, r *request) (a answered) {
 	if err != nil {
 		t.Fatal(r, err)
 	}
-	a = answered{status: resp.StatusCode, body: string(body), origin: resp.Header.Get("X-Origin") != ""}
+	a = answered{status: resp.StatusCode, body: string(body), origin: resp.Header.Get("X-Origin") != "",
+		fields: resp.Header}
 	a.own = len(body) == 0 || bytes.Contains(body, []byte("<center>nginx")) ||
 		bytes.Contains(body, []byte("<html><body><h1>"))
 	if to := resp.Header.Get("Location"); to != "" {
@@ -420,6 +428,22 @@ func unlike(a, b answered, there, here *side) string {
 		added := slices.Contains(fieldsOfEdge, name) && !strings.Contains(a.body, "\n"+name+":")
 		if !slices.Contains(one, line) && !added {
 			lines = append(lines, "+ "+shown(line))
+		}
+	}
+	return strings.Join(lines, "; ")
+}
+
+// unlikeFields says which fields that are compared are not the same in two answers.
+func unlikeFields(compared *regexp.Regexp, a, b http.Header) string {
+	var lines []string
+	for _, name := range slices.Sorted(maps.Keys(a)) {
+		if compared.MatchString(name) && !slices.Equal(a[name], b[name]) {
+			lines = append(lines, fmt.Sprintf("%s %q there, %q here", name, a[name], b[name]))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(b)) {
+		if compared.MatchString(name) && a[name] == nil {
+			lines = append(lines, fmt.Sprintf("%s not there, %q here", name, b[name]))
 		}
 	}
 	return strings.Join(lines, "; ")

@@ -3,6 +3,7 @@ package importer_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -38,8 +39,34 @@ func FuzzImport(f *testing.F) {
 			"location = { } location { } }",
 		"server { add_header; add_header A; proxy_set_header; error_page; error_page 404; try_files; auth_basic; }",
 	} {
-		f.Add(0, []byte(text))
-		f.Add(1, []byte(text))
+		for program := range importer.Programs() {
+			f.Add(program, []byte(text))
+		}
+	}
+	for _, text := range []string{
+		"", "}", "{", "{\n}", "{}", ":80 {", "a.test {\n}}\n", "import f", "import *.caddy", ":80\nimport f\n",
+		"(a) {\nimport a\n}\n:80\nimport a\n",
+		"(a) {\n{block}\n{args[:]} {args[0:9]} {args.0}\n}\n:80 {\nimport a 1 2 {\nrespond 2\n}\n}\n",
+		":80\nrespond <<A\n  x\n A\n", ":80\nrespond <<A", ":80\nrespond \"a\\\"b\n", ":80\nrespond `a",
+		"\"\" {\n}", ", {\n}", ":99999\n", "http://:0\n", "ftp://a\n", "[::1]:80\n", "*.*.test\n",
+		"a.test/x/*\n", "{$A:{$B}}\n", "a\\\nb\n",
+		"{\norder respond first\norder x before y\norder\nhttp_port a\nservers {\ntimeouts {\n" +
+			"idle -1\n}\n}\n}\n:80\n",
+		":80 {\n@\n@a\n@b {\n}\n@c not\n@d not not path\n@e path\n@f header\n@g query =\n@h method\n" +
+			"@i path_regexp (\nrespond @a\nrespond @b\nrespond @c\nrespond @d\nrespond @e\n" +
+			"respond @f\nrespond @g\nrespond @h\nrespond @i\n}\n",
+		":80 {\nreverse_proxy\nreverse_proxy :\nreverse_proxy a:1-9 {\nlb_policy\nhealth_uri\n" +
+			"header_up\ntransport\n}\n}\n",
+		":80 {\nredir\nrespond\nerror\nheader\nheader -\nrewrite\nuri\nhandle\nhandle_path\nroute\n" +
+			"root\nhandle_errors {\n}\n}\n",
+		":80 {\nhandle_path /a* {\nuri strip_prefix /b\nrewrite /c{uri}\nredir /x{path}\n}\n" +
+			"rewrite * ?\nuri replace / \\\n}\n",
+		":80 {\nrespond @x 200\n@x {\nheader A b\nheader A c*\nheader !A\nquery a=1 a=2 b=*\n" +
+			"method A B C D E F G H I J\n}\n}\n",
+		"a, b {\ntls x y {\nclient_auth {\n}\nprotocols\n}\nbind \nlog {\noutput\n}\n}\nhttp://b {\n" +
+			"bind unix/x\n}\n",
+	} {
+		f.Add(slices.Index(importer.Programs(), "caddy"), []byte(text))
 	}
 	f.Fuzz(func(t *testing.T, program int, text []byte) {
 		programs := importer.Programs()

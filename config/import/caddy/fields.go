@@ -167,14 +167,14 @@ func (w *walk) stripPrefix(prefix string, d *directive) {
 type errorPage struct {
 	codes []string // "404", "5xx"
 	value string   // as error_pages has it
-	at    plan.Place
+	at    []plan.Place
 }
 
 // errorHandlers reads handle_errors of a site: pages that are texts, or files with names that stand there.
 func (im *importer) errorHandlers(s *site) (pages []errorPage) {
 	for _, d := range named(s.d.block, "handle_errors") {
 		d.used = true
-		p := errorPage{codes: d.args, at: d.at}
+		p := errorPage{codes: d.args, at: places(nil, d)}
 		if len(p.codes) == 0 {
 			p.codes = []string{"4xx", "5xx"}
 		}
@@ -195,7 +195,7 @@ func (im *importer) errorHandlers(s *site) (pages []errorPage) {
 				file = args[0]
 			case c.name == "file_server" && folder != "" && file != "" && path.IsAbs(folder):
 				p.value = plan.String(path.Join(folder, file))
-			case c.name == "respond" && len(args) > 0 && len(c.block) == 0 && args[0][0] != '@':
+			case c.name == "respond" && len(args) > 0 && len(c.block) == 0 && !strings.HasPrefix(args[0], "@"):
 				im.errorText(&p, c, args)
 			default:
 				im.lose(c, "error pages are texts, or files with names that stand there")
@@ -245,8 +245,8 @@ func (w *walk) addPages() {
 			}
 			done[code] = true
 		}
-		at = p.at
-		o.from = append(o.from, p.at)
+		at = p.at[0]
+		o.from = append(o.from, p.at...)
 	}
 	if len(parts) > 0 {
 		o.settings = append(o.settings, setting{"error_pages", "{ " + strings.Join(parts, ", ") + " }", at})

@@ -11,6 +11,7 @@ import (
 // importer turns the tree of a file into a plan. Owned by one goroutine.
 type importer struct {
 	*plan.Plan
+	read      *plan.Reader
 	options   options
 	sites     []*site
 	listeners []*listener
@@ -31,7 +32,7 @@ func Import(path string, read *plan.Reader) (*plan.Plan, error) {
 		return nil, err
 	}
 	im := &importer{
-		Plan: p, order: slices.Clone(defaultOrder), atoms: map[string]*atom{}, names: map[string]bool{},
+		Plan: p, read: read, order: slices.Clone(defaultOrder), atoms: map[string]*atom{}, names: map[string]bool{},
 		made: map[string]string{},
 	}
 	im.readOptions(parse.global)
@@ -117,8 +118,9 @@ var unneededOptions = map[string]string{
 }
 
 const (
-	acmeOnly  = "not needed: this version has no ACME"
-	adminOnly = "nothing to write: edge has an address for operators of its own, see [admin]"
+	asListeners = "nothing to write: the listeners are as it says"
+	acmeOnly    = "not needed: this version has no ACME"
+	adminOnly   = "nothing to write: edge has an address for operators of its own, see [admin]"
 )
 
 // readOptions reads what stands before the sites.
@@ -130,15 +132,19 @@ func (im *importer) readOptions(list []*directive) {
 		switch d.name {
 		case "http_port":
 			im.options.httpPort = d.arg(0)
+			im.Note(d.at, d.text(), asListeners)
 		case "https_port":
 			im.options.httpsPort = d.arg(0)
+			im.Note(d.at, d.text(), asListeners)
 		case "default_bind":
 			im.options.bind = d.args
+			im.Note(d.at, d.text(), asListeners)
 		case "auto_https":
 			im.options.auto = d.arg(0)
-			im.Note(d.at, d.text(), "nothing to write: listeners and redirects are as it says")
+			im.Note(d.at, d.text(), asListeners)
 		case "local_certs":
 			im.options.local = true
+			im.Note(d.at, d.text(), asListeners)
 		case "debug":
 			global.Set("log_level", `"debug"`, d.at)
 		case "grace_period", "shutdown_delay":

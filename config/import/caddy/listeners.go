@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"crypto/x509"
 	"net/netip"
 	"slices"
 	"strings"
@@ -112,6 +113,15 @@ func (im *importer) clientAuth(s *site, d *directive) {
 	}
 	if s.clients.auth == "" {
 		s.clients.auth = "require"
+	}
+	mode := d.child("mode")
+	if verified := mode == nil || mode.arg(0) != "require" && mode.arg(0) != "request"; !verified {
+		return
+	}
+	if text, err := im.read.Read(s.clients.ca); err != nil || !x509.NewCertPool().AppendCertsFromPEM(text) {
+		// Without its authorities edge would take any certificate.
+		im.Lose(d.at, d.text(), "the authorities are not in one file that can be read: the site is closed")
+		s.guard = d
 	}
 }
 
@@ -286,29 +296,45 @@ func (im *importer) secure(b *plan.Block, l *listener) {
 	im.clientsOf(b, l)
 }
 
-// clientsOf writes what clients have to show. Where the sites of a listener differ, all clients have to show what
-// one of them asks for: none becomes open.
+// clientsOf writes what clients have to show. Where not all sites of a listener ask for a certificate, routes do.
 func (im *importer) clientsOf(b *plan.Block, l *listener) {
+	var first *site
 	for _, p := range l.places {
 		c := &p.site.clients
-		if c.auth == "" {
-			continue
+		switch {
+		case c.auth == "" || p.site.guard != nil:
+			l.mixed = true
+		case first == nil:
+			first = p.site
+		case c.ca != first.clients.ca:
+			im.Lose(c.at[0], "client_auth", "a listener has the authorities of one site: this one is closed")
+			p.site.guard = &directive{name: "client_auth", at: c.at[0]}
+		default:
+			l.mixed = l.mixed || c.auth != first.clients.auth
 		}
-		auth := c.auth
-		for _, o := range l.places {
-			if o.site.clients.auth != c.auth || o.site.clients.ca != c.ca {
-				im.Lose(c.at[0], "client_auth", "a listener asks all of its clients alike, those of other sites too")
-			}
-			if o.site.clients.auth == "require" {
-				auth = "require"
-			}
+		if p.site.guard == nil {
+			b.From(c.at...)
 		}
-		b.Set("client_auth", plan.String(auth), c.at[0])
-		if c.ca != "" {
-			b.Set("client_ca", plan.String(c.ca), c.at[0])
-		}
-		b.From(c.at...)
+	}
+	if first == nil {
 		return
+	}
+	auth := first.clients.auth
+	if l.mixed {
+		auth = "request"
+	}
+	if l.mixed && first.clients.ca == "" {
+		im.Lose(first.clients.at[0], "client_auth", "routes ask for certificates that are verified: the site is closed")
+		first.guard = &directive{name: "client_auth", at: first.clients.at[0]}
+	}
+	if l.mixed {
+		im.Note(first.clients.at[0], "client_auth",
+			"Caddy refuses a handshake without a certificate, edge the request: 403")
+	}
+	b.Set("strict_sni", "true", plan.Place{}) // as in Caddy, where a site asks for certificates
+	b.Set("client_auth", plan.String(auth), first.clients.at[0])
+	if first.clients.ca != "" {
+		b.Set("client_ca", plan.String(first.clients.ca), first.clients.at[0])
 	}
 }
 

@@ -31,7 +31,7 @@ func (d *directive) text() string {
 
 // arg returns the argument i, or "".
 func (d *directive) arg(i int) string {
-	if i < len(d.args) {
+	if i >= 0 && i < len(d.args) {
 		return d.args[i]
 	}
 	return ""

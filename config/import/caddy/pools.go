@@ -120,6 +120,7 @@ func (p *pool) healthOption(d *directive) {
 		var fields []plan.Field
 		for _, c := range d.block {
 			c.used = true
+			p.from = append(p.from, c.at)
 			if strings.EqualFold(c.name, "Host") {
 				key("host", plan.String(c.arg(0)))
 				continue
@@ -149,6 +150,7 @@ func (p *pool) transport(d *directive) {
 	}
 	for _, c := range d.block {
 		c.used = true
+		p.from = append(p.from, c.at)
 		if name := transportTimes[c.name]; name != "" {
 			if t, ok := parseTime(c.arg(0)); ok && t > 0 {
 				p.set(name, plan.Duration(t), c.at)

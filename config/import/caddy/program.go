@@ -99,8 +99,17 @@ func (im *importer) namedMatcher(d *directive) *test {
 		lines = []*directive{one}
 	}
 	t := im.matcherSet(lines)
-	t.at, t.what = d.at, d.name
+	t.at, t.what, t.lines = d.at, d.name, places(nil, d)
 	return t
+}
+
+// places adds the lines of a directive to a list.
+func places(list []plan.Place, d *directive) []plan.Place {
+	list = append(list, d.at)
+	for _, c := range d.block {
+		list = places(list, c)
+	}
+	return list
 }
 
 // step translates one directive.
@@ -174,7 +183,7 @@ func onlyPath(t *test) string {
 		if part.kind == testPath {
 			paths++
 			text = part.text
-		} else if part.kind == testAny && part.parts[0].kind == testPath {
+		} else if part.kind == testAny && len(part.parts) > 0 && part.parts[0].kind == testPath {
 			return ""
 		}
 	}
@@ -355,8 +364,8 @@ func (w *walk) page(d *directive, status int, body string) {
 	text, unknown := translate(body, pageNames)
 	switch {
 	case body == "":
-		if status >= 400 {
-			w.im.Note(d.at, d.text(), "the body is edge's page of "+strconv.Itoa(status))
+		if status != 204 && status != 304 {
+			w.im.Note(d.at, d.text(), emptyAnswer)
 		}
 	case status < 400:
 		w.im.Lose(d.at, d.text(), "answers of edge that are no failures have no text: it sends "+strconv.Itoa(status))

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -15,6 +16,7 @@ type route struct {
 	region  region
 	methods []string
 	atoms   []*atom
+	mask    int // of atoms, among those of the region
 	out     outcome
 }
 
@@ -63,6 +65,11 @@ func (im *importer) route() {
 	for _, s := range all {
 		for _, r := range s.routes {
 			im.write(s, r, len(s.listeners) == len(open))
+			if r.out.certified && r.region == (region{"/", true}) && r.mask == 0 && r.methods == nil {
+				other := *r
+				other.out = outcome{status: 403, from: r.out.from}
+				im.write(s, &other, len(s.listeners) == len(open))
+			}
 		}
 	}
 }
@@ -183,36 +190,81 @@ type cells struct {
 	ends    map[class]outcome
 }
 
-// cells walks a region once for each class of requests that its directives tell apart, and returns a route for
-// each class that does not end as all those do that have one condition less. In edge the route goes first that has
-// the most conditions of those that hold, so that the others need none.
+// cells walks a region once for each class of requests that its directives tell apart, and returns the routes for them.
+// In edge the route goes first that has the most conditions of those that hold: a class needs none of its own where
+// the routes that would take its requests end as it does.
 func (im *importer) cells(l *listener, host string, r region, v *survey) (list []*route) {
 	c := &cells{methods: []string{""}, ends: map[class]outcome{}}
 	for im.explore(c, l, host, r, v) {
 		clear(c.ends)
 	}
-	for mask := range 1 << len(c.atoms) {
-		from := len(list)
-		for _, method := range c.methods {
-			end, valid := c.ends[class{mask, method}]
-			if !valid || !c.needed(class{mask, method}, end.whole()) {
-				continue
-			}
-			same := slices.IndexFunc(list[from:], func(o *route) bool {
-				return method != "" && o.methods != nil && o.out.whole() == end.whole()
+	for _, of := range c.classes() {
+		end := c.ends[of]
+		if !c.needed(list, of, end.whole()) {
+			continue
+		}
+		one := &route{region: r, atoms: subset(c.atoms, of.mask), out: end, mask: of.mask}
+		if of.method != "" {
+			one.methods = []string{of.method}
+			same := slices.IndexFunc(list, func(o *route) bool {
+				return o.mask == of.mask && o.methods != nil && o.out.whole() == end.whole()
 			})
 			if same >= 0 {
-				list[from+same].methods = append(list[from+same].methods, method)
+				list[same].methods = append(list[same].methods, of.method)
 				continue
 			}
-			one := &route{region: r, atoms: subset(c.atoms, mask), out: end}
-			if method != "" {
-				one.methods = []string{method}
-			}
-			list = append(list, one)
 		}
+		list = append(list, one)
 	}
 	return list
+}
+
+// classes returns all classes, those with fewer conditions first.
+func (c *cells) classes() (list []class) {
+	for mask := range 1 << len(c.atoms) {
+		for _, method := range c.methods {
+			if _, valid := c.ends[class{mask, method}]; valid {
+				list = append(list, class{mask, method})
+			}
+		}
+	}
+	slices.SortStableFunc(list, func(a, b class) int {
+		conditions := func(of class) int { return count(subset(c.atoms, of.mask), of.method != "") }
+		return cmp.Compare(conditions(a), conditions(b))
+	})
+	return list
+}
+
+// count returns how many conditions a route has.
+func count(atoms []*atom, methods bool) int {
+	all := map[condition]bool{}
+	for _, a := range atoms {
+		for _, c := range a.list {
+			all[c] = true
+		}
+	}
+	if methods {
+		return len(all) + 1
+	}
+	return len(all)
+}
+
+// needed reports whether of the routes that take requests of a class one with the most conditions ends otherwise.
+func (c *cells) needed(list []*route, of class, end string) bool {
+	most, same := -1, false
+	for _, r := range list {
+		if r.mask&^of.mask != 0 || r.methods != nil && !slices.Contains(r.methods, of.method) {
+			continue
+		}
+		n := count(r.atoms, r.methods != nil)
+		if n > most {
+			most, same = n, true
+		}
+		if n == most {
+			same = same && r.out.whole() == end
+		}
+	}
+	return !same
 }
 
 // explore walks all classes that are known so far, and reports whether there are more.
@@ -240,26 +292,6 @@ func (im *importer) explore(c *cells, l *listener, host string, r region, v *sur
 			if more {
 				return true
 			}
-		}
-	}
-	return false
-}
-
-// needed reports whether a class ends otherwise than one of those that have one condition less.
-func (c *cells) needed(of class, end string) bool {
-	if of == (class{}) {
-		return true
-	}
-	differs := func(o class) bool {
-		less, valid := c.ends[o]
-		return !valid || less.whole() != end
-	}
-	if of.method != "" && differs(class{of.mask, ""}) {
-		return true
-	}
-	for i := range c.atoms {
-		if of.mask>>i&1 == 1 && differs(class{of.mask &^ (1 << i), of.method}) {
-			return true
 		}
 	}
 	return false
@@ -351,6 +383,9 @@ func (im *importer) write(s *served, r *route, everywhere bool) {
 		}
 		b.Set("listener", plan.Strings(names...), none)
 	}
+	if o.certified {
+		b.Set("client_cert", "true", none)
+	}
 	if len(r.methods) > 0 {
 		b.Set("methods", plan.List(r.methods...), none)
 	}
@@ -413,6 +448,8 @@ func (im *importer) writeMove(b *plan.Block, r *route, at plan.Place) {
 		b.Set("rewrite.path", plan.String(path+o.query), at)
 	case !strings.HasSuffix(to, "/"):
 		im.Lose(at, "the path "+to+"… of requests for "+r.region.pattern(), "a path is put together of whole segments")
+	case strings.HasSuffix(to, from):
+		b.Set("rewrite.add_prefix", plan.String(sent(strings.TrimSuffix(to, from))), at)
 	default:
 		if strip := strings.TrimSuffix(sent(from), "/"); strip != "" {
 			b.Set("rewrite.strip_prefix", plan.String(strip), at)

@@ -21,6 +21,7 @@ type site struct {
 	log   string // where its requests are logged, as access_log has it; "": as the listener says
 	logAt []plan.Place
 	bind  []string
+	guard *directive // what its requests have to pass that edge does not have
 
 	certificate certificate
 	clients     clients
@@ -43,6 +44,7 @@ type listener struct {
 	places  []place
 	at      []plan.Place
 	forward bool // every request is led to https
+	mixed   bool // some of its sites ask clients for certificates
 }
 
 // place is one address of a site at a listener.

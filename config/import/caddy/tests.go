@@ -21,6 +21,7 @@ type test struct {
 	atom  *atom          // testAtom
 	at    plan.Place
 	what  string // as a finding names it
+	lines []plan.Place
 }
 
 // testKind is what a test looks at.

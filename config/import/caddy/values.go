@@ -81,7 +81,26 @@ func translate(s string, known map[string]string) (text, unknown string) {
 var factNames = map[string]string{
 	"remote_host": "{client_ip}", "client_ip": "{client_ip}", "uuid": "{request_id}",
 	"tls_client_subject": "{client_cert_subject}", "tls_client_issuer": "{client_cert_issuer}",
-	"tls_client_fingerprint": "{client_cert_sha256}",
+	"tls_client_fingerprint": "{client_cert_sha256}", "scheme": schemeMark, "host": hostMark,
+}
+
+// Marks in the value of a field stand for what is known of a route: its scheme, and its host where that is one.
+const (
+	schemeMark = "\x01"
+	hostMark   = "\x02"
+)
+
+// withRoute returns the value of a field for the requests that w stands for.
+func (w *walk) withRoute(f field) (string, bool) {
+	scheme := "http"
+	if w.on.tls {
+		scheme = "https"
+	}
+	if strings.Contains(f.value, hostMark) && (w.host == "" || strings.Contains(w.host, "*")) {
+		w.im.Lose(f.at, f.name, "fields have no {host} where a route is for several")
+		return "", false
+	}
+	return strings.NewReplacer(schemeMark, scheme, hostMark, w.host).Replace(f.value), true
 }
 
 // pageNames are the variables of error pages, by the placeholders of Caddy.

@@ -114,8 +114,8 @@ func (w *walk) run(list []*step) bool {
 		}
 		groups[s.group] = s.group != ""
 		w.out.from = append(w.out.from, s.d.at)
-		if s.when != nil && s.when.at.Line > 0 {
-			w.out.from = append(w.out.from, s.when.at)
+		if s.when != nil {
+			w.out.from = append(w.out.from, s.when.lines...)
 		}
 		if s.do != nil && s.do(w) || w.run(s.inner) {
 			return true
@@ -257,6 +257,8 @@ type outcome struct {
 	from     []plan.Place
 	comments []string
 	denies   bool
+	// certified: clients have to show a certificate, which not all sites of the listener ask for.
+	certified bool
 
 	cur   string // the path of requests for dest
 	rest  bool
@@ -272,7 +274,7 @@ type setting struct {
 // id returns what an outcome does, but for the paths of requests.
 func (o *outcome) id() string {
 	var b strings.Builder
-	fmt.Fprint(&b, o.dest, "\n", o.to, "\n", o.status, "\n", strings.Join(o.comments, " "))
+	fmt.Fprint(&b, o.certified, o.dest, "\n", o.to, "\n", o.status, "\n", strings.Join(o.comments, " "))
 	for _, s := range o.settings {
 		b.WriteString("\n" + s.name + "=" + s.value)
 	}
@@ -308,8 +310,9 @@ func (w *walk) start() outcome {
 		if to := w.im.led(w.on, w.host); to != nil && p.host == "" && w.host != "" {
 			break
 		}
-		w.site = p.site
+		w.site, w.guard = p.site, p.site.guard
 		w.out.from = append(w.out.from, p.site.d.at)
+		w.out.certified = w.on.mixed && p.site.clients.auth == "require" && p.site.guard == nil
 		answered = w.run(p.site.steps)
 		break
 	}
@@ -322,10 +325,16 @@ func (w *walk) start() outcome {
 	}
 	if !answered {
 		w.answer(200)
+		if w.site != nil {
+			w.im.Note(w.site.d.at, "paths that no directive answers", emptyAnswer)
+		}
 	}
 	w.finish()
 	return w.out
 }
+
+// emptyAnswer is why an answer without a text differs.
+const emptyAnswer = "Caddy's answer is empty; that of edge is a line of text, with the same status"
 
 // finish adds to the outcome what directives before the last one said.
 func (w *walk) finish() {
@@ -342,10 +351,15 @@ func (w *walk) finish() {
 		if len(list.fields) == 0 || list.name == "headers.request" && o.dest == "" {
 			continue
 		}
-		table := make([]plan.Field, len(list.fields))
-		for i, f := range list.fields {
-			table[i] = plan.Field{Name: f.name, Value: f.value}
+		var table []plan.Field
+		for _, f := range list.fields {
 			o.from = append(o.from, f.at)
+			if value, known := w.withRoute(f); known {
+				table = append(table, plan.Field{Name: f.name, Value: value})
+			}
+		}
+		if len(table) == 0 {
+			continue
 		}
 		set(list.name, plan.Table(table), list.fields[0].at)
 	}
