@@ -30,7 +30,9 @@ func complete(root *cobra.Command) {
 		"header":  none, "client-ip": none,
 	}
 	for _, cmd := range append(root.Commands(), root) {
-		cmd.ValidArgsFunction = none
+		if cmd.ValidArgsFunction == nil {
+			cmd.ValidArgsFunction = none
+		}
 		if strings.HasSuffix(cmd.Use, "[FILE]") {
 			cmd.ValidArgsFunction = files
 		} else if strings.HasSuffix(cmd.Use, "[FILE...]") { // of edge fmt

@@ -17,6 +17,7 @@ func TestCompletion_values(t *testing.T) {
 		"run --set http.lis": "http.listen= " + keys, "run --set log_l": "log_level= " + keys,
 		"check --set global.pid": "global.pid_file= " + keys, "run --set routes": keys, "version ": words,
 		"fmt ": "toml " + files, "fmt -c ": "toml yaml yml json " + files,
+		"import ": "caddy haproxy nginx pingora traefik " + words,
 	} {
 		if code, out := edge(t, append([]string{"__complete"}, strings.Split(args, " ")...)...); code != 0 ||
 			!strings.HasPrefix(strings.Join(strings.Fields(out), " "), want+" Completion") {

@@ -18,14 +18,15 @@ import (
 
 // importOptions are the flags of edge import.
 type importOptions struct {
-	program, file, out string
-	json               bool
+	program, out string
+	files        []string
+	json         bool
 }
 
 func newImport() *cobra.Command {
 	var o importOptions
 	cmd := &cobra.Command{
-		Use:   "import " + strings.Join(importer.Programs(), "|") + " FILE",
+		Use:   "import " + strings.Join(importer.Programs(), "|") + " FILE...",
 		Short: "Turn the configuration of another program into one of edge",
 		Long: "Turn the configuration of another program into one of edge, which is printed or written to a file. " +
 			"Each block names the lines that it comes from. What is not carried is listed on stderr, line by " +
@@ -33,16 +34,23 @@ func newImport() *cobra.Command {
 			"A route whose guards could not be carried answers 403.\n\n" +
 			"Exit codes: 0 all is carried, 1 the file cannot be read, 2 something is not carried.",
 		Example: "  edge import nginx /etc/nginx/nginx.conf -o edge.toml\n" +
-			"  edge import caddy /etc/caddy/Caddyfile -o edge.toml",
+			"  edge import caddy /etc/caddy/Caddyfile -o edge.toml\n" +
+			"  edge import traefik traefik.yml dynamic.yml -o edge.toml",
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				return importer.Programs(), cobra.ShellCompDirectiveNoFileComp
+			}
+			return nil, cobra.ShellCompDirectiveDefault
+		},
 		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 2 {
+			if len(args) < 2 || len(args) > 2 && !importer.Several(args[0]) {
 				return usage{cmd, errors.New("edge import takes a program and a file: edge import nginx nginx.conf")}
 			}
 			if !slices.Contains(importer.Programs(), args[0]) {
 				known := strings.Join(importer.Programs(), ", ")
 				return usage{cmd, fmt.Errorf("edge imports files of %s, not of %q", known, args[0])}
 			}
-			o.program, o.file = args[0], args[1]
+			o.program, o.files = args[0], args[1:]
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.OutOrStdout(), cmd.ErrOrStderr()) },
@@ -69,7 +77,7 @@ type importedFinding struct {
 
 // run reads, writes, and returns the exit code.
 func (o *importOptions) run(out, problems io.Writer) error {
-	p, err := importer.Import(o.program, o.file, &plan.Reader{})
+	p, err := importer.Import(o.program, o.files[0], &plan.Reader{}, o.files[1:]...)
 	if err != nil {
 		return err
 	}

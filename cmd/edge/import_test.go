@@ -85,6 +85,32 @@ func TestImport_usage(t *testing.T) {
 	}
 }
 
+// Files of Traefik that do not name each other are one configuration.
+func TestImport_severalFiles(t *testing.T) {
+	dir := t.TempDir()
+	var files []string
+	for name, text := range map[string]string{
+		"traefik.yml": "entryPoints:\n  web:\n    address: \":8081\"\n",
+		"routes.toml": "[http.routers.a]\nrule = \"Host(`a.test`)\"\nservice = \"a\"\n" +
+			"[[http.services.a.loadBalancer.servers]]\nurl = \"http://127.0.0.1:3000\"\n",
+	} {
+		files = append(files, filepath.Join(dir, name))
+		if err := os.WriteFile(files[len(files)-1], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	result := filepath.Join(dir, "edge.toml")
+	code, out := edge(t, append([]string{"import", "traefik", "-o", result}, files...)...)
+	text, err := os.ReadFile(result)
+	got := string(text)
+	if err != nil || code != 0 || !strings.Contains(got, "a.test") || !strings.Contains(got, ":8081") {
+		t.Errorf("exit %d, %v:\n%s%s", code, err, out, text)
+	}
+	if code, out := edge(t, "check", result); code != 0 {
+		t.Errorf("edge check: exit %d:\n%s", code, out)
+	}
+}
+
 // What edge proxy --save writes loads, and serves as edge proxy does.
 func TestProxy_savesWhatItDoes(t *testing.T) {
 	address, up := testutil.FreeAddr(t), origin(t)

@@ -134,6 +134,12 @@ func (b *Block) SetOr(name, value, other string, at Place) {
 	b.keys = append(b.keys, key{name, value, at, other})
 }
 
+// Replace is Set, for a line that says more than the one called old, which it takes the place of where that is there.
+func (b *Block) Replace(old, name, value string, at Place) {
+	b.keys = slices.DeleteFunc(b.keys, func(k key) bool { return k.name == old })
+	b.Set(name, value, at)
+}
+
 // Has reports whether the block has a line of that name.
 func (b *Block) Has(name string) bool {
 	return slices.ContainsFunc(b.keys, func(k key) bool { return k.name == name })

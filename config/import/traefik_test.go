@@ -1,0 +1,262 @@
+package importer_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	importer "github.com/edge-proxy/edge/config/import"
+	"github.com/edge-proxy/edge/config/import/plan"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// traefikSets returns the folders of testdata/traefik, and the file of each that is named on the command line.
+func traefikSets(t *testing.T) map[string]string {
+	sets := map[string]string{}
+	for _, name := range []string{"traefik.yml", "traefik.toml", "docker-compose.yml"} {
+		files, err := filepath.Glob(filepath.Join("testdata", "traefik", "*", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			sets[filepath.Base(filepath.Dir(f))] = f
+		}
+	}
+	if len(sets) < 10 {
+		t.Fatalf("%d sets of files", len(sets))
+	}
+	return sets
+}
+
+// Every set of files of testdata/traefik has the result and the findings of its golden file, each of its lines is in
+// one of them, and edge answers as its table says.
+func TestTraefik(t *testing.T) {
+	for name, file := range traefikSets(t) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, err := importer.Import("traefik", file, &plan.Reader{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			result := string(p.Text(plan.TextOnly))
+			if report := plan.TextOnly([]byte(result)); !report.OK() {
+				t.Error(report.Errors)
+			}
+			got := result + "\n# Findings:\n"
+			for _, f := range p.Findings() {
+				got += "# " + f.String() + "\n"
+			}
+			golden(t, filepath.Join(filepath.Dir(file), "golden"), got)
+			everyLine(t, file, p)
+			table, err := os.ReadFile(filepath.Join(filepath.Dir(file), "answers.txt"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ports := serve(t, result)
+			for line := range strings.Lines(string(table)) {
+				if got, want := askLine(t, line, ports); got != want {
+					t.Errorf("%s\tgot  %s\n\twant %s", line, got, want)
+				}
+			}
+		})
+	}
+}
+
+// golden compares a text with that of a file.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s:\n%s", file, difference(string(want), got))
+	}
+}
+
+// onlyNames are lines that say nothing but what comes next.
+var onlyNames = regexp.MustCompile(`^\s*(-\s*)?[\w."@-]*:?$|^\s*\[+[\w.-]+\]+$`)
+
+// everyLine checks that each line of the files of a set is in the result or among the findings.
+func everyLine(t *testing.T, file string, p *plan.Plan) {
+	if strings.HasSuffix(file, "compose.yml") {
+		return // most of it is not for Traefik
+	}
+	named := map[string]bool{}
+	for _, f := range p.Findings() {
+		named[f.Place.String()] = true
+	}
+	for _, at := range p.Carried() {
+		named[at.String()] = true
+	}
+	files, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*.[ty]*ml"))
+	more, wrong := filepath.Glob(filepath.Join(filepath.Dir(file), "conf.d", "[^t]*.[ty]*ml"))
+	if err != nil || wrong != nil {
+		t.Fatal(err, wrong)
+	}
+	for _, f := range append(files, more...) {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(string(text), "\n") {
+			bare, _, _ := strings.Cut(line, "# ")
+			at := plan.Place{File: filepath.Base(f), Line: i + 1}
+			if !onlyNames.MatchString(bare) && !named[at.String()] {
+				t.Errorf("%s: neither in the result nor among the findings: %s", at, line)
+			}
+		}
+	}
+}
+
+// origins are backends that answer with what they got, by the address that the file has.
+var origins = struct {
+	sync.Mutex
+	byName map[string]string
+}{byName: map[string]string{}}
+
+// originOf returns the address of the backend that stands for one of a file.
+func originOf(name string) string {
+	origins.Lock()
+	defer origins.Unlock()
+	if origins.byName[name] == "" {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h := w.Header()
+			h.Set("X-Origin", name)
+			h.Set("X-Target", r.RequestURI)
+			h.Set("X-Got-Host", r.Host)
+			for field, values := range r.Header {
+				h.Set("X-Got-"+field, strings.Join(values, ", "))
+			}
+		}))
+		origins.byName[name] = s.Listener.Addr().String()
+	}
+	return origins.byName[name]
+}
+
+var (
+	listenLine  = regexp.MustCompile(`(?m)^(listen\s+= )"(.*:(\d+))"$`)
+	addressPart = regexp.MustCompile(`(address = )"([^"]+)"`)
+	pairLine    = regexp.MustCompile(`(?m)^(key|client_ca|error_log|output)\s+=.*\n`)
+	certLine    = regexp.MustCompile(`(?m)^(cert\s+= ).*$`)
+)
+
+// serve runs edge with a result of an import, and returns its ports by those of the file.
+func serve(t *testing.T, result string) map[string]string {
+	ports := map[string]string{}
+	result = pairLine.ReplaceAllString(certLine.ReplaceAllString(result, `$1"internal"`), "")
+	result = addressPart.ReplaceAllStringFunc(result, func(s string) string {
+		m := addressPart.FindStringSubmatch(s)
+		return m[1] + `"` + originOf(m[2]) + `"`
+	})
+	result = listenLine.ReplaceAllStringFunc(result, func(s string) string {
+		m := listenLine.FindStringSubmatch(s)
+		ports[m[3]] = freePort(t)
+		return m[1] + `"127.0.0.1:` + ports[m[3]] + `"`
+	})
+	dir := t.TempDir()
+	path := filepath.Join(dir, "edge.toml")
+	if err := os.WriteFile(path, []byte(result), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	edge := testutil.Binary(t, "./cmd/edge")
+	testutil.Start(t, testutil.Command{Path: edge, Args: []string{"run", "-c", path}, Dir: dir})
+	for _, port := range ports {
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			c, err := net.Dial("tcp", "127.0.0.1:"+port)
+			if err == nil {
+				c.Close()
+			}
+			return err == nil
+		}, "listens on "+port)
+	}
+	return ports
+}
+
+// askLine sends the request of a line of a table, and returns the answer in its words, and what the line says:
+//
+//	GET http://a.test/x X-Beta=yes => 127.0.0.1:3001 /x > X-Env=prod < X-Served-By=edge
+//	GET http://b.test/x => 308 https://b.test/x
+//
+// ">" is a field that the backend gets, "<" one of the answer; "_" stands for a blank.
+func askLine(t *testing.T, line string, ports map[string]string) (got, want string) {
+	t.Helper()
+	asked, want, ok := strings.Cut(strings.TrimSpace(line), " => ")
+	words := strings.Fields(asked)
+	if !ok || len(words) < 2 {
+		t.Fatal(line)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), words[0], words[1], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("User-Agent", "test")
+	for _, field := range words[2:] {
+		name, value, _ := strings.Cut(field, "=")
+		req.Header.Set(name, value)
+	}
+	port := req.URL.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[req.URL.Scheme]
+	}
+	address := "127.0.0.1:" + ports[port]
+	transport := &http.Transport{DisableCompression: true,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true, ServerName: req.URL.Hostname()},
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
+		}}
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return err.Error(), want
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	return answerWords(resp, want, ports), want
+}
+
+// answerWords returns an answer in the words of a table, with the fields that want has.
+func answerWords(resp *http.Response, want string, ports map[string]string) string {
+	name := resp.Header.Get("X-Origin")
+	status := fmt.Sprint(resp.StatusCode)
+	if name == "" {
+		to := resp.Header.Get("Location")
+		for _, port := range ports {
+			to = strings.Replace(to, ":"+port, "", 1)
+		}
+		return strings.TrimSpace(status + " " + to)
+	}
+	got := name + " " + resp.Header.Get("X-Target")
+	words := strings.Fields(want)
+	for i := 2; i+1 < len(words); i += 2 {
+		field, _, _ := strings.Cut(words[i+1], "=")
+		value := resp.Header.Get(field)
+		if words[i] == ">" {
+			value = resp.Header.Get("X-Got-" + field)
+			for file, test := range origins.byName {
+				if value == test {
+					value = file
+				}
+			}
+		}
+		got += " " + words[i] + " " + field + "=" + strings.ReplaceAll(value, " ", "_")
+	}
+	return got
+}
