@@ -19,7 +19,11 @@ func FuzzImport(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		for _, file := range files {
+		more, err := filepath.Glob(filepath.Join("testdata", program, "*", "*.*ml"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range append(files, more...) {
 			if text, err := os.ReadFile(file); err == nil && !strings.HasSuffix(file, ".golden") {
 				f.Add(i, text)
 			}

@@ -72,6 +72,7 @@ var ignored = map[string]string{
 	"version":               "edge has one format",
 	"work_stealing":         "each connection stays with one event loop",
 	"listener_tasks_per_fd": "each event loop accepts",
+	"daemon_wait_for_ready": "edge -d ends when the process serves, always",
 	"max_blocking_threads":  "event loops do not block",
 }
 
@@ -80,7 +81,6 @@ var losses = map[string]string{
 	"client_bind_to_ipv4":       "connections to backends have the address that the system chooses",
 	"client_bind_to_ipv6":       "connections to backends have the address that the system chooses",
 	"upstream_debug_ssl_keylog": "edge writes no secrets of connections",
-	"daemon_wait_for_ready":     "edge -d ends when the process serves, always",
 }
 
 // top translates a key at the top of the file.
@@ -94,6 +94,9 @@ func (im *importer) top(n *syntax.Node) {
 		im.Note(place(n), words(n), "nothing to write: "+ignored[key])
 	case strings.HasPrefix(key, "upstream_connect_offload_"):
 		im.Note(place(n), words(n), "nothing to write: connecting does not block an event loop")
+	case losses[key] != "" && (n.Kind == syntax.KindBool && !n.Truth ||
+		n.Kind == syntax.KindList && len(n.Children) == 0):
+		im.Note(place(n), words(n), "nothing to write: it asks for nothing")
 	case losses[key] != "":
 		im.Lose(place(n), words(n), losses[key])
 	case key == "global" && n.Kind == syntax.KindTable:

@@ -62,9 +62,6 @@ func (im *importer) entry(header string, n *syntax.Node, names map[string]string
 // listener writes [network], [http] or [https].
 func (im *importer) listener(n *syntax.Node) {
 	b := im.entry("[[listeners]]", n, renamed)
-	if !b.Has("name") {
-		b.Set("name", plan.String(n.Key), plan.Place{})
-	}
 	if b.Has("tls") {
 		return
 	}

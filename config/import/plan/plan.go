@@ -259,6 +259,9 @@ func (p *Plan) write() (text []byte, lines []line) {
 func (p *Plan) inOrder() []*Block {
 	list := slices.Clone(p.blocks)
 	rank := func(b *Block) int {
+		if b.header == "" {
+			return -1 // after a table its keys would be those of the table
+		}
 		return slices.IndexFunc(order, func(begin string) bool { return strings.HasPrefix(b.header, begin) })
 	}
 	slices.SortStableFunc(list, func(a, b *Block) int { return cmp.Compare(rank(a), rank(b)) })

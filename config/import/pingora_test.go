@@ -1,0 +1,77 @@
+package importer_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/config"
+	importer "github.com/edge-proxy/edge/config/import"
+	"github.com/edge-proxy/edge/config/import/plan"
+)
+
+// Every file of testdata/pingora has the result and the findings of its golden file, and means to edge what the result
+// means, but for keys that are lost.
+func TestPingora(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join("testdata", "pingora", "[0-9]*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, file := range files {
+		if strings.HasSuffix(file, ".golden") {
+			continue
+		}
+		count++
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := importer.Import("pingora", file, &plan.Reader{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		result := p.Text(plan.TextOnly)
+		got := string(result) + "\n# Findings:\n"
+		lost := map[string]bool{"client_bind_to_ipv6": true, "upstream_debug_ssl_keylog": true,
+			"daemon_wait_for_ready": true} // edge itself does not accept these
+		for _, f := range p.Findings() {
+			got += "# " + f.String() + "\n"
+			if f.Lost {
+				lost[strings.TrimSuffix(strings.Fields(f.What)[0], ":")] = true
+			}
+		}
+		golden(t, strings.TrimSuffix(file, filepath.Ext(file))+".golden", got)
+		var kept []string
+		for line := range strings.Lines(string(text)) {
+			if key, _, _ := strings.Cut(line, ":"); !lost[key] && !strings.HasPrefix(line, "  - 10.") {
+				kept = append(kept, line)
+			}
+		}
+		before := meaning(t, file, []byte(strings.Join(kept, "")))
+		if after := meaning(t, "edge.toml", result); before != after {
+			t.Errorf("%s: other than the file\n%s", file, difference(before, after))
+		}
+	}
+	if count < 5 {
+		t.Errorf("%d files", count)
+	}
+}
+
+// meaning is what a file means to edge: its listeners, upstreams, routes and keys of the process.
+func meaning(t *testing.T, file string, text []byte) string {
+	t.Helper()
+	c, report := config.Parse(filepath.Base(file), text)
+	if !report.OK() {
+		t.Fatal(file, report.Errors)
+	}
+	all, err := json.MarshalIndent(map[string]any{"listeners": c.Listeners, "upstreams": c.Upstreams,
+		"routes": c.Routes, "global": c.Global, "log": c.Log}, "", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return regexp.MustCompile(`(?m)^.*"(file|line|column)":.*\n`).ReplaceAllString(string(all)+"\n", "")
+}
