@@ -158,11 +158,13 @@ func rankPath(a, b string) int {
 }
 
 // cellsMax is how many tests the rules of an entry point may make together.
-const cellsMax = 4000
+const cellsMax = 8000
 
-// close returns tests and all that several of them ask together. whole is false where there are too many.
+// closeTests returns tests and all that several of them ask together. whole is false where these are too many; the
+// tests themselves are there.
 func closeTests(tests []test) (cells []test, whole bool) {
 	seen := map[string]bool{}
+	whole = true
 	for _, t := range tests {
 		if seen[t.key()] {
 			continue
@@ -171,16 +173,17 @@ func closeTests(tests []test) (cells []test, whole bool) {
 		more := []test{t}
 		for _, c := range cells {
 			both, ok := c.and(t)
-			if !ok || seen[both.key()] {
+			switch {
+			case !ok || seen[both.key()]:
 				continue
-			}
-			if len(cells)+len(more) >= cellsMax {
-				return append(cells, more...), false
+			case len(cells)+len(more) >= cellsMax:
+				whole = false
+				continue
 			}
 			seen[both.key()] = true
 			more = append(more, both)
 		}
 		cells = append(cells, more...)
 	}
-	return cells, true
+	return cells, whole
 }

@@ -25,6 +25,6 @@
 //
 // Import may be called from any goroutine; what it returns belongs to the caller.
 //
-// Limits: 4000 cells of an entry point, 256 ways to meet a rule, 100 middlewares of a router, those of package syntax
+// Limits: 8000 cells of an entry point, 256 ways to meet a rule, 100 middlewares of a router, those of package syntax
 // and of plan.Reader.
 package traefik

@@ -231,7 +231,7 @@ func (im *importer) leftOver() {
 			why := "nothing to write"
 			path := strings.ToLower(n.path)
 			if strings.HasPrefix(path, "http.") && !strings.HasPrefix(path, "http.mid") {
-				why = "nothing of it is in the result: others take its requests, or a part of it is lost"
+				why = "it has no route of its own: others answer its requests alike, or a part of it is lost"
 			}
 			im.Note(n.at, n.path, why)
 		})

@@ -106,7 +106,7 @@ func (im *importer) sort(e *entry) {
 
 // router reads a router and adds it to its entry points.
 func (im *importer) router(res *resource) {
-	r := &router{resource: res, secure: res.has("tls")}
+	r := &router{resource: res, secure: res.has("tls"), from: []plan.Place{res.where("tls")}}
 	res.get("tls").get("domains")
 	rule := res.get("rule")
 	if t := res.get("tls"); t != nil && !t.branch() {

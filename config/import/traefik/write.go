@@ -195,7 +195,11 @@ func (im *importer) route(w *written, listed bool) {
 			}
 		}
 		for _, f := range slices.Concat(d.keys, w.keys) {
-			b.Set(f.Name, f.Value, none)
+			other := ""
+			if f.Name == "dest" {
+				other = `"status:503"` // without it, a less specific route would take the requests
+			}
+			b.SetOr(f.Name, f.Value, other, none)
 		}
 	}
 }
