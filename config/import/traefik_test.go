@@ -72,23 +72,6 @@ func TestTraefik(t *testing.T) {
 	}
 }
 
-// golden compares a text with that of a file.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s:\n%s", file, difference(string(want), got))
-	}
-}
-
 // onlyNames are lines that say nothing but what comes next.
 var onlyNames = regexp.MustCompile(`^\s*(-\s*)?[\w."@-]*:?$|^\s*\[+[\w.-]+\]+$`)
 
