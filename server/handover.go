@@ -166,8 +166,8 @@ func (h *Handover) Claims() []bool {
 	return claims
 }
 
-// Sockets returns the sockets that the Server listens on, for Options.Adopt of another process, with second
-// descriptors, which the caller closes. Other methods name a socket by its index here.
+// Sockets returns the sockets that the Server listens on, and the Held ones that no listener has, for Options.Adopt of
+// another process, with second descriptors, which the caller closes. Other methods name a socket by its index here.
 func (h *Handover) Sockets() ([]Socket, error) {
 	s := h.server
 	s.mu.Lock()
@@ -195,13 +195,13 @@ func (h *Handover) Sockets() ([]Socket, error) {
 			h.offered = append(h.offered, l)
 		}
 	}
-	idle, err := h.idleSockets()
+	spare, err := h.unclaimedSockets()
 	if err != nil {
 		closeSockets(all)
 		return nil, err
 	}
-	h.offered = append(h.offered, make([]*listener, len(idle))...)
-	return append(all, idle...), nil
+	h.offered = append(h.offered, make([]*listener, len(spare))...)
+	return append(all, spare...), nil
 }
 
 func opened(all []*listener) (open []*engine.Listener) {

@@ -69,16 +69,16 @@ func (h *Handover) isFree(i int) bool {
 	return l == nil || h.adoptable[i].Held && (l.open == nil || l.open.Closed())
 }
 
-// descriptor returns what the engine is to take over of socket i.
+// descriptor returns the one that the engine is to take over for socket i.
 func (h *Handover) descriptor(i int) (poller.FD, error) {
 	s := &h.adoptable[i]
 	if !s.Held {
 		return poller.FD(s.FD), nil
 	}
-	return second(s)
+	return secondDescriptor(s)
 }
 
-func second(s *Socket) (poller.FD, error) {
+func secondDescriptor(s *Socket) (poller.FD, error) {
 	fd, err := unix.FcntlInt(uintptr(s.FD), unix.F_DUPFD_CLOEXEC, 0)
 	if err != nil {
 		return poller.NoFD, fmt.Errorf("socket %s: %w", s.Address, err)
@@ -151,21 +151,21 @@ func (s *Socket) listen() string {
 	return s.Address
 }
 
-// Idle is a socket of Options.Adopt that is Held and that no listener has.
-type Idle struct {
+// Unclaimed is a socket of Options.Adopt that is Held and that no listener has.
+type Unclaimed struct {
 	Name    string // that its supervisor has given it
 	Address string
 	Try     string // how a listener gets it
 }
 
-// Idle returns held sockets that no listener has: clients connect to them, and wait.
-func (h *Handover) Idle() (all []Idle) {
+// Unclaimed returns held sockets that no listener has: clients connect to them, and wait.
+func (h *Handover) Unclaimed() (all []Unclaimed) {
 	s := h.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range h.adoptable {
 		if one := &h.adoptable[i]; one.Held && h.isFree(i) {
-			all = append(all, Idle{one.Listener, one.title(), one.wayIn(s.present.config)})
+			all = append(all, Unclaimed{one.Listener, one.title(), one.wayIn(s.present.config)})
 		}
 	}
 	return all
@@ -186,14 +186,14 @@ func (s *Socket) wayIn(c *config.Config) string {
 	return fmt.Sprintf("a listener with listen = %q, or the unit of the socket without this one", s.listen())
 }
 
-// idleSockets returns what Sockets has of them, with second descriptors. Server.mu is held.
-func (h *Handover) idleSockets() (all []Socket, err error) {
+// unclaimedSockets returns the held sockets that no listener has, with second descriptors. Server.mu is held.
+func (h *Handover) unclaimedSockets() (all []Socket, err error) {
 	for i := range h.adoptable {
 		if !h.adoptable[i].Held || !h.isFree(i) {
 			continue
 		}
 		s := h.adoptable[i]
-		fd, err := second(&h.adoptable[i])
+		fd, err := secondDescriptor(&h.adoptable[i])
 		if err != nil {
 			closeSockets(all)
 			return nil, err

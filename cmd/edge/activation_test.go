@@ -60,7 +60,12 @@ func (u *units) add(name string, l interface{ File() (*os.File, error) }) {
 // tcp opens a socket and returns its address.
 func (u *units) tcp(name, address string) string {
 	u.t.Helper()
-	l, err := net.Listen("tcp", address)
+	var l net.Listener
+	var err error
+	testutil.Eventually(u.t, testutil.Patience, func() bool { // a process that starts has what was open, for a moment
+		l, err = net.Listen("tcp", address)
+		return !errors.Is(err, syscall.EADDRINUSE)
+	}, "free")
 	if err != nil {
 		u.t.Fatal(err)
 	}
@@ -293,7 +298,7 @@ func TestRun_socketActivationSupervised(t *testing.T) {
 		address = u.shared("web", address)
 	}
 	dir := t.TempDir()
-	u.configure(dir, fmt.Sprintf("threads = 2\n[[listeners]]\nname = \"web\"\nlisten = %q\n", address))
+	u.configure(dir, fmt.Sprintf("threads = 2\nfips = true\n[[listeners]]\nname = \"web\"\nlisten = %q\n", address))
 	p := testutil.Start(t, u.command("own", dir, "run", "--supervise", "-c", "edge.toml"))
 	p.WaitLine(`"msg":"listening"`)
 	for range 30 {

@@ -85,7 +85,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 			return err
 		}
 	}
-	parent, given, err := handedOver(&cfg.Global, o.Upgrade)
+	parent, given, err := openedByOthers(&cfg.Global, o.Upgrade)
 	if err != nil {
 		return err
 	}
@@ -150,9 +150,9 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	return err
 }
 
-// handedOver returns what other processes have opened for this one: the pipe to a parent that waits, or nil, and
+// openedByOthers returns what other processes have opened for this one: the pipe to a parent that waits, or nil, and
 // sockets.
-func handedOver(g *config.Global, upgrades bool) (parent *os.File, given *supplied, err error) {
+func openedByOthers(g *config.Global, upgrades bool) (parent *os.File, given *supplied, err error) {
 	if parent, err = waitingParent(); err == nil {
 		given, err = takeSupplied(g, upgrades)
 	}
@@ -190,7 +190,7 @@ func (p *running) start(id *identity, parent *os.File, started func(s *server.Se
 	if err := s.Listen(); err != nil {
 		return err
 	}
-	tellIdle(s)
+	tellUnclaimed(s)
 	if err := p.takeNames(); err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 
 // supplied are listening sockets that the supervisor of the process has opened for it. Owned by the goroutine of Run.
 //
-//	systemd, edge.socket ── descriptors, LISTEN_… ──► takeSupplied ──► server.Options.Adopt ──► Listen, tellIdle
+//	systemd, edge.socket ── descriptors, LISTEN_… ──► takeSupplied ──► server.Options.Adopt ──► Listen, tellUnclaimed
 type supplied struct {
 	sockets []server.Socket
 	ignored error // why there are variables and no sockets; nil: there are none either
@@ -62,9 +62,9 @@ func (s *supplied) give(o *server.Options) {
 	o.Adopt = append(o.Adopt, s.sockets...)
 }
 
-// tellIdle logs which sockets of the supervisor no listener has.
-func tellIdle(s *server.Server) {
-	for _, one := range s.Handover().Idle() {
+// tellUnclaimed logs which sockets of the supervisor no listener has.
+func tellUnclaimed(s *server.Server) {
+	for _, one := range s.Handover().Unclaimed() {
 		slog.Warn("a socket of the supervisor has no listener: clients connect to it and wait", "address", one.Address,
 			"name", one.Name, "try", one.Try)
 	}
