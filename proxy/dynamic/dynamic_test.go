@@ -18,9 +18,11 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend/discovery/dns"
+	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/testutil/dnsserver"
 	"github.com/edge-proxy/edge/proxy/dynamic"
+	"github.com/edge-proxy/edge/proxy/recent"
 )
 
 func TestLead(t *testing.T) {
@@ -503,5 +505,37 @@ func TestKnown_allocatesNothing(t *testing.T) {
 	}
 	if n := testutil.Allocs(200, once); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// What is remembered of a request says how long it waited for a look-up: the second one finds an answer.
+func TestLookup_isRemembered(t *testing.T) {
+	const takes = 10 * time.Millisecond
+	g := newRig(t, func(context.Context, string) (dns.Answer, error) {
+		<-time.After(takes)
+		return answer(time.Hour, "127.0.0.1"), nil
+	}, local, nil)
+	g.proxy.Remember(8, time.Hour)
+	port := origin(t, "127.0.0.1:0", "well")
+	for range 2 {
+		if status, body := g.ask("a.test:" + port); status != 200 {
+			t.Fatalf("%d %q", status, body)
+		}
+	}
+	waited, all := 0, 0
+	for _, r := range g.engine.Reactors() {
+		pages := make(chan recent.Page, 1)
+		r.Post(&engine.Task{Run: func(r *engine.Reactor) {
+			page, _ := g.proxy.Recent(r, false, recent.Newest, 8)
+			pages <- page
+		}})
+		for _, one := range (<-pages).Records {
+			if all++; one.Lookup.Duration() >= takes-time.Microsecond && one.Lookup <= one.Sent {
+				waited++
+			}
+		}
+	}
+	if all != 2 || waited < 1 {
+		t.Errorf("of %d requests %d waited", all, waited)
 	}
 }

@@ -29,6 +29,7 @@ import (
 type rig struct {
 	t       testing.TB
 	engine  *engine.Engine
+	proxy   *proxy.Proxy
 	to      *dynamic.Destinations
 	url     string
 	client  *http.Client
@@ -69,7 +70,8 @@ func newRig(t testing.TB, names fakeNames, allow []string, change func(*dynamic.
 	if err != nil {
 		t.Fatal(err)
 	}
-	service := proxy.New(g.engine, s).Service(&proxy.Listener{Log: []proxy.AccessLog{&g.records, &g.records}})
+	g.proxy = proxy.New(g.engine, s)
+	service := g.proxy.Service(&proxy.Listener{Log: []proxy.AccessLog{&g.records, &g.records}})
 	srv := session.NewServer(g.engine, service, session.ServerOptions{H2C: true})
 	l, err := g.engine.Listen(engine.ListenOptions{
 		Addr: poller.Addr{IP: netip.MustParseAddrPort("127.0.0.1:0")},
