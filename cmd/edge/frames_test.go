@@ -264,7 +264,10 @@ func (k *killing) on(f *frameAt) {
 func dieAt(t *testing.T, d death, rng *rand.Rand) {
 	k := &killing{death: d, middle: newMiddle(t), origin: newHolding(t), rng: rng, dead: make(chan map[int]bool, 1)}
 	k.text = fmt.Sprintf("[[routes]]\npattern = \"/slow\"\ndest = %q\n", k.origin.URL)
-	k.service = serve(t, 2, k.text, k.middle.env...)
+	k.service = prepare(t, 2)
+	k.grace = "5m" // the slow request ends by itself
+	k.configure(1, k.text)
+	k.begin(k.middle.env...)
 	k.middle.follow(k.on)
 	slow, err := net.Dial("tcp", k.addrs[0]) // the request keeps the old process
 	if err != nil {
@@ -403,7 +406,7 @@ func (all idling) check(t *testing.T, had map[int]bool) (lost int) {
 
 // drop has the new process reload without the second address, and the old one hear of it.
 func (m *middle) drop(s *service, next int, more string) {
-	only := &service{t: s.t, dir: s.dir, addrs: s.addrs[:1]}
+	only := &service{t: s.t, dir: s.dir, addrs: s.addrs[:1], grace: s.grace}
 	only.configure(1, more)
 	_ = syscall.Kill(next, syscall.SIGHUP)
 	s.WaitLine(`"msg":"configuration reloaded"`)

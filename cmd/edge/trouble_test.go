@@ -93,7 +93,10 @@ func TestUpgrade_descriptorsDoNotFit(t *testing.T) {
 	for _, at := range []upgrade.Type{upgrade.Offer, upgrade.Sockets, upgrade.Give} {
 		t.Run(at.String(), func(t *testing.T) {
 			m := newMiddle(t)
-			s := serve(t, 8, "", m.env...)
+			s := prepare(t, 8)
+			s.grace = "5m"
+			s.configure(1, "")
+			s.begin(m.env...)
 			sent, took := 0, make(chan [2]int, 1) // of how many connections how many arrived
 			m.follow(func(f *frameAt) {
 				switch body := f.Body.(type) {
@@ -139,7 +142,10 @@ func TestUpgrade_descriptorsDoNotFit(t *testing.T) {
 // A new process that may open half of what the old one has open gets the sockets alone; connections drain.
 func TestUpgrade_halfTheDescriptors(t *testing.T) {
 	t.Parallel()
-	s := serve(t, 1, "")
+	s := prepare(t, 1)
+	s.grace = "5m" // no connection is closed before it is asked
+	s.configure(1, "")
+	s.begin()
 	idle := idlers(t, s.addrs[0], 100)
 	code, out := s.upgrade(script(t, s, "ulimit -n 100; exec "+s.bin+" \"$@\""))
 	if code != 0 {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -31,12 +32,13 @@ type service struct {
 	t                 *testing.T
 	dir, bin          string
 	addrs             []string // of listeners
+	grace             string   // "": 5s
 }
 
 // serviceText is a configuration with plain listeners; %s is the list of addresses.
 const serviceText = `pid_file = "edge.pid"
 upgrade_sock = "upgrade.sock"
-grace_period = "5s"
+grace_period = %q
 threads = %d
 log.output = ["access.log"]
 %s
@@ -51,12 +53,19 @@ dest = "status:200"
 // serve starts edge with listeners on n addresses. more stands in [global].
 func serve(t *testing.T, n int, more string, env ...string) *service {
 	t.Helper()
+	s := prepare(t, n)
+	s.configure(1, more)
+	s.begin(env...)
+	return s
+}
+
+// prepare returns what configure and begin need.
+func prepare(t *testing.T, n int) *service {
+	t.Helper()
 	s := &service{t: t, dir: t.TempDir(), bin: testutil.Binary(t, "./cmd/edge")}
 	for range n {
 		s.addrs = append(s.addrs, testutil.FreeAddr(t))
 	}
-	s.configure(1, more)
-	s.begin(env...)
 	return s
 }
 
@@ -86,7 +95,7 @@ func (s *service) end() {
 // configure writes the configuration.
 func (s *service) configure(threads int, more string) {
 	s.t.Helper()
-	text := fmt.Sprintf(serviceText, threads, more, `"`+strings.Join(s.addrs, `", "`)+`"`)
+	text := fmt.Sprintf(serviceText, cmp.Or(s.grace, "5s"), threads, more, `"`+strings.Join(s.addrs, `", "`)+`"`)
 	if err := os.WriteFile(filepath.Join(s.dir, "edge.toml"), []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
