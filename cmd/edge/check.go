@@ -27,7 +27,8 @@ func newCheck() *cobra.Command {
 		Use:     "check [FILE]",
 		Aliases: []string{"validate", "test"},
 		Short:   "Read the configuration and say what is wrong with it",
-		Long: "Read the configuration and say what is wrong with it. Nothing is started and no address is opened.\n\n" +
+		Long: "Read the configuration and say what is wrong with it. Nothing is started and no address is opened. " +
+			"Where the configuration has lockdown, it lists what the process may reach then.\n\n" +
 			"Exit codes: 0 it is right, 1 it has errors, 2 it has warnings and --strict was given.",
 		Args: o.argument,
 		RunE: func(cmd *cobra.Command, _ []string) error { return check(cmd.OutOrStdout(), cmd.ErrOrStderr(), o) },

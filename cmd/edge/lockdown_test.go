@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -174,7 +175,12 @@ func staticEdge(t *testing.T) string {
 	if testing.Short() {
 		t.Skip("links a binary of its own")
 	}
-	bin := filepath.Join(t.TempDir(), "edge")
+	static.Lock()
+	defer static.Unlock()
+	bin := testutil.Binary(t, "./cmd/edge") + "-static" // in the same folder, which goes with it
+	if _, err := os.Stat(bin); err == nil {
+		return bin
+	}
 	build := exec.Command("go", "build", "-buildvcs=false", "-o", bin, "./cmd/edge")
 	build.Dir, build.Env = testutil.Root(t), append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -182,6 +188,9 @@ func staticEdge(t *testing.T) string {
 	}
 	return bin
 }
+
+// static is held while the binary is linked.
+var static sync.Mutex
 
 // limited returns what the error log says is limited.
 func (l *locked) limited() string {
@@ -250,12 +259,11 @@ func (l *locked) goesOn() {
 	l.configure()
 	l.reload(`"msg":"configuration reloaded"`)
 	l.serves()
-	if code, out := in(l.t, l.path("conf"), "stop"); code != 0 {
-		l.t.Errorf("stop: %d %s", code, out)
-	}
+	l.signal(syscall.SIGINT, `"msg":"stopped"`)
 }
 
 func TestLockdown_goesOn(t *testing.T) {
+	t.Parallel()
 	l := newLocked(t, testutil.Binary(t, "./cmd/edge"), "true")
 	l.start()
 	if got := l.limited(); !strings.Contains(got, "system calls") {
@@ -265,6 +273,7 @@ func TestLockdown_goesOn(t *testing.T) {
 }
 
 func TestLockdown_goesOnWithoutCgo(t *testing.T) {
+	t.Parallel()
 	l := newLocked(t, staticEdge(t), "true")
 	l.start()
 	l.needsFiles()
@@ -273,6 +282,7 @@ func TestLockdown_goesOnWithoutCgo(t *testing.T) {
 
 // What is out of reach is refused with its place, before anything changes.
 func TestLockdown_outOfReach(t *testing.T) {
+	t.Parallel()
 	bin := staticEdge(t)
 	l := newLocked(t, bin, `"strict"`)
 	probe := newLocked(t, bin, "true")
@@ -322,6 +332,7 @@ func TestLockdown_outOfReach(t *testing.T) {
 
 // A process that was started from outside is not limited by the one before: it locks itself down anew.
 func TestLockdown_upgradeFromOutside(t *testing.T) {
+	t.Parallel()
 	l := newLocked(t, staticEdge(t), "true")
 	l.start()
 	l.needsFiles()
@@ -348,6 +359,7 @@ func TestLockdown_upgradeFromOutside(t *testing.T) {
 
 // With "strict" a process that cannot be limited as a whole does not start: a build with cgo is one.
 func TestLockdown_strict(t *testing.T) {
+	t.Parallel()
 	bin := testutil.Binary(t, "./cmd/edge")
 	about, err := buildinfo.ReadFile(bin)
 	if err != nil {
@@ -369,6 +381,7 @@ func TestLockdown_strict(t *testing.T) {
 }
 
 func TestCheck_lockdown(t *testing.T) {
+	t.Parallel()
 	l := newLocked(t, testutil.Binary(t, "./cmd/edge"), "true")
 	code, out := in(t, l.dir, "check", "-c", "conf/edge.toml")
 	for _, want := range []string{"configuration OK", "locked down it may read: ", l.dir + "/certs",

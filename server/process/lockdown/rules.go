@@ -26,14 +26,14 @@ type Rules struct {
 
 // Rules returns what has to be reached for n. What is not there yet cannot be: Landlock knows files that exist.
 func (n *Needs) Rules() *Rules {
-	r := &Rules{}
+	r, program := &Rules{}, ""
 	for i := range n.list {
 		need := &n.list[i]
 		switch {
 		case need.Path == "":
 			r.Ports = append(r.Ports, need.Port)
 		case need.Access == Execute:
-			r.program(need.Path)
+			program = need.Path
 		case need.Access == Write:
 			r.Write = append(r.Write, need.opened()...)
 		default:
@@ -42,6 +42,9 @@ func (n *Needs) Rules() *Rules {
 	}
 	slices.Sort(r.Ports)
 	r.Ports = slices.Compact(r.Ports)
+	if program != "" {
+		r.program(program)
+	}
 	r.Read, r.Write, r.Execute = outermost(r.Read), outermost(r.Write), outermost(r.Execute)
 	return r
 }
@@ -70,10 +73,12 @@ func device(path string) bool {
 func shared(dir string) bool { return strings.Count(filepath.Clean(dir), "/") < 2 }
 
 // program opens the folder of a program, so that the next version can be put there, where that folder has programs of
-// no other name; otherwise the file that it is now.
+// no other name, and the process can make none there; otherwise the file that it is now. That file cannot be written
+// while it runs.
 func (r *Rules) program(path string) {
 	for _, file := range []string{path, realPath(path)} {
-		if dir := realPath(filepath.Dir(file)); !shared(dir) && ownFolder(dir, filepath.Base(path)) {
+		dir := realPath(filepath.Dir(file))
+		if !shared(dir) && !below(dir, r.Write) && ownFolder(dir, filepath.Base(path)) {
 			file = dir
 		}
 		if file = realPath(file); exists(file) {

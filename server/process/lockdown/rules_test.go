@@ -1,6 +1,7 @@
 package lockdown
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -144,6 +145,11 @@ func TestRules_program(t *testing.T) {
 	if got := own(dir, outermost(r.Execute)); !slices.Equal(got, []string{"alone"}) {
 		t.Errorf("alone: %q", got)
 	}
+	r = &Rules{Write: []string{dir}}
+	r.program(filepath.Join(dir, "alone", "edge"))
+	if got := own(dir, outermost(r.Execute)); !slices.Equal(got, []string{"alone/edge"}) {
+		t.Errorf("where the process may write: %q", got)
+	}
 }
 
 func TestLock_Judge(t *testing.T) {
@@ -229,5 +235,25 @@ func TestNeed_opened(t *testing.T) {
 	stdout := Need{Path: "/dev/stdout", Access: Write}
 	if got := stdout.opened(); slices.Contains(got, "/dev") {
 		t.Errorf("%q", got)
+	}
+}
+
+// A relative path begins at working_directory, or where the process is already.
+func TestOf_relative(t *testing.T) {
+	dir := tree(t, "place/log/")
+	c, report := config.Options{TextOnly: true}.Parse("edge.toml",
+		fmt.Appendf(nil, "working_directory = %q\nerror_log = \"log/error.log\"\n", dir+"/place"))
+	if !report.OK() {
+		t.Fatal(report.Errors[0].Error())
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for inPlace, want := range map[bool]string{false: dir + "/place/log/error.log", true: here + "/log/error.log"} {
+		n := Of(Options{Config: c, InPlace: inPlace})
+		if !slices.ContainsFunc(n.list, func(need Need) bool { return need.Path == want }) {
+			t.Errorf("in place %t: %+v", inPlace, n.list)
+		}
 	}
 }
