@@ -204,3 +204,60 @@ func TestFmt_formOfImport(t *testing.T) {
 		t.Errorf("exit %d: %s%s", code, out, problems)
 	}
 }
+
+// --canonical compares whole configurations: the files of -c together, a named file by itself.
+func TestFmt_canonical(t *testing.T) {
+	files := map[string]string{
+		"edge.toml":     "include = ['conf.d/*']\nthreads = 2\n[http]\nlisten = ':1'\n",
+		"conf.d/a.toml": "[[proxy.rules]]\npath = '/'\nupstream = 'api'\n",
+		"conf.d/b.yaml": "upstreams:\n  api:\n    backends: [{address: 'h:1'}]\n",
+		"auto.toml":     "[network]\nlisten = ':1'\ncert = 'a'\nclient_ca = 'b'\n",
+		"spread.toml":   "include = ['more.toml']\n[http]\nlisten = ':1'\n", "more.toml": "http.name = 'web'\n",
+	}
+	want := map[string]string{
+		"edge.toml":     "include = [\"conf.d/*\"]\n\n[global]\nworker_threads = 2\n\n[[listeners]]\nlisten = \":1\"\n",
+		"conf.d/a.toml": "[[routes]]\npath = \"/\"\ndest = \"api\"\n",
+	}
+	dir := folder(t, files)
+	unchanged := func(names ...string) {
+		t.Helper()
+		for _, name := range names {
+			if textOf(t, filepath.Join(dir, name)) != files[name] {
+				t.Error(name, "has changed")
+			}
+		}
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"conf.d/a.toml"}, "conf.d/a.toml is no configuration by itself"},
+		{[]string{"auto.toml"}, "auto.toml has no canonical form: "},
+		{[]string{"-c", "spread.toml"}, "has no canonical form"},
+	} {
+		code, out, problems := edgeIn(t, dir, "", append([]string{"fmt", "--canonical"}, c.args...)...)
+		if code != 1 || out != "" || !strings.Contains(problems, c.want) {
+			t.Errorf("%q: exit %d: %s%s", c.args, code, out, problems)
+		}
+	}
+	unchanged("conf.d/a.toml", "auto.toml", "spread.toml", "more.toml")
+	if code, out, _ := edgeIn(t, dir, "", "fmt", "--canonical", "--check"); code != 1 ||
+		out != "edge.toml\nconf.d/a.toml\n" {
+		t.Errorf("--check: exit %d: %s", code, out)
+	}
+	unchanged("edge.toml", "conf.d/a.toml")
+	if code, out, problems := edgeIn(t, dir, "", "fmt", "--canonical"); code != 0 ||
+		out != "edge.toml\nconf.d/a.toml\n" {
+		t.Errorf("exit %d: %s%s", code, out, problems)
+	}
+	for name, text := range want {
+		if got := textOf(t, filepath.Join(dir, name)); got != text {
+			t.Errorf("%s:\n%s", name, got)
+		}
+	}
+	unchanged("conf.d/b.yaml")
+	if code, out, _ := edgeIn(t, dir, "threads = 2\n", "fmt", "--canonical"); code != 0 ||
+		out != "[global]\nworker_threads = 2\n" {
+		t.Errorf("stdin: exit %d: %s", code, out)
+	}
+}

@@ -1,7 +1,7 @@
 // Package format writes the text of a TOML file as edge fmt does: one form for what may be written in several.
 //
-// It is not a parser of values: package syntax has that, and is asked before and after. A text that it refuses is not
-// formatted, and a result whose tree is not that of the text is not returned: what a file means never changes.
+// It is not a parser of values, and knows no section: package syntax is asked before and after. A text that it refuses
+// is not formatted, and a result whose tree is not that of the text is not returned: what a file means never changes.
 //
 //	text -- scan.go, --> statements -- layout.go, --> lines -- write.go, --> text
 //	        checked by   in the order   spaces,                aligned
@@ -20,7 +20,13 @@
 //
 // Formatting a result again changes nothing.
 //
-// Life cycle: TOML is a function of its input, for any goroutine.
+// Canonical gives keys and tables the canonical names of a schema as well. It cuts the statements into blocks, one for
+// each header, renames and moves them, and leaves it to its caller to load both texts and compare.
+//
+//	blocks -- canonical.go, --> blocks -- rename.go, --> blocks -- group.go, --> statements -- as above
+//	          tables                      keys                     entries of lists
+//
+// Life cycle: TOML and Canonical are functions of their input, for any goroutine.
 //
 // Limits: those of package syntax.
 package format

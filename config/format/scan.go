@@ -16,6 +16,7 @@ type statement struct {
 	key    []string // as they are written: bare or with quotes
 	value  *value   // nil: a header or a comment
 	note   string   // the comment at its end, or the comment that it is
+	at     int      // where it begins in the text
 }
 
 // value is a scalar, or a list or inline table with its elements.
@@ -41,7 +42,7 @@ func (s *scanner) statements() (all []statement) {
 		if s.at >= len(s.text) || s.failed {
 			return all
 		}
-		st := statement{gap: gap}
+		st := statement{gap: gap, at: s.at}
 		switch s.peek() {
 		case '#':
 			st.note = s.comment()
@@ -204,7 +205,7 @@ func (s *scanner) bracketed(end byte) *value {
 	for {
 		ends := s.lineEnds()
 		v.broken = v.broken || ends > 0
-		st := statement{gap: ends > 1 && len(v.elements) > 0, joined: ends == 0}
+		st := statement{gap: ends > 1 && len(v.elements) > 0, joined: ends == 0, at: s.at}
 		switch c := s.peek(); {
 		case s.failed || c == 0:
 			s.failed = true

@@ -60,6 +60,7 @@ type Section struct {
 	Keys     []*Key
 	Later    []string // names of later versions among its keys: an error of its own
 	Codes    []Code   // of the warnings and notes that Resolve reports
+	Groups   *Groups  // its entries are another way to write lists inside entries of another section
 
 	// New makes the target of an entry. parent is the entry around it; at the top of a file that of the section "".
 	// n is its table, nil for an entry without one.
@@ -75,6 +76,15 @@ type Alias struct {
 	Path  string
 	Shape Shape
 	Doc   string
+	Adds  string // what an entry there says without a word: "tls = true", unless it has that key
+	With  string // the key without which Adds does not hold; "": it holds for all
+}
+
+// Groups says into which lists the entries of a section belong.
+type Groups struct {
+	Into      string   // the section with the lists: "upstreams.NAME.backends"
+	By        []string // the keys whose values are names of entries around such lists; one entry may belong to several
+	Otherwise []string // the names where one of By is missing; "": none
 }
 
 // Title returns the section as a file writes its header.
