@@ -73,6 +73,27 @@ func TestImport_listsWhatIsLost(t *testing.T) {
 	}
 }
 
+func TestImport_caddy(t *testing.T) {
+	dir := t.TempDir()
+	for _, test := range []struct {
+		text string
+		code int
+		has  string
+	}{
+		{":8080\nreverse_proxy {$NO_SUCH_BACKEND:localhost:3000}\n", 0, `dest = "http://localhost:3000"`},
+		{":8080\nencode gzip\nreverse_proxy localhost:3000\n", exitWarnings, "Caddyfile:2: not carried: encode gzip"},
+	} {
+		file := filepath.Join(dir, "Caddyfile")
+		if err := os.WriteFile(file, []byte(test.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code, out := edge(t, "import", "caddy", file)
+		if code != test.code || !strings.Contains(out, test.has) {
+			t.Errorf("%q: exit %d:\n%s", test.text, code, out)
+		}
+	}
+}
+
 func TestImport_usage(t *testing.T) {
 	for _, args := range [][]string{{}, {"nginx"}, {"apache", "f"}, {"nginx", "a", "b"}} {
 		if code, out := edge(t, append([]string{"import"}, args...)...); code != exitUsage {

@@ -139,8 +139,8 @@ func (im *importer) step(sc *scope, d *directive) []*step {
 		default:
 			s.path = name
 			s.when = &test{kind: testPath, text: name, what: d.text(), at: d.at}
-			if strings.Contains(name, "{") {
-				s.when = unknown(d, "conditions have no variables")
+			if strings.ContainsAny(name, "{%") {
+				s.when = unknown(d, noVariables)
 			}
 		}
 	}
@@ -154,10 +154,25 @@ func (im *importer) step(sc *scope, d *directive) []*step {
 	}
 	if container {
 		s.inner = im.compile(&scope{outer: sc, site: sc.site}, d.block, d.name != "route")
-		return []*step{s}
+	} else {
+		s.do = build(im, sc, bare)
 	}
-	s.do = build(im, sc, bare)
+	if s.path != "" && strings.ToLower(s.path) != strings.ToUpper(s.path) && s.refuses() {
+		im.Lose(d.at, "other cases of the path of "+d.text(),
+			"Caddy compares paths in any case, edge as they stand: what it refuses there passes here")
+	}
 	return []*step{s}
+}
+
+// refuses reports whether a step, or one inside it, keeps requests from a backend.
+func (s *step) refuses() bool {
+	switch s.d.name {
+	case "basic_auth", "basicauth", "forward_auth", "abort":
+		return true
+	case "respond", "error":
+		return slices.ContainsFunc(s.d.args, func(arg string) bool { return arg == "401" || arg == "403" })
+	}
+	return slices.ContainsFunc(s.inner, (*step).refuses)
 }
 
 // takesMatcher reports whether the first argument of a directive is a matcher.

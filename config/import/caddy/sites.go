@@ -20,8 +20,10 @@ type site struct {
 	pages []errorPage
 	log   string // where its requests are logged, as access_log has it; "": as the listener says
 	logAt []plan.Place
-	bind  []string
 	guard *directive // what its requests have to pass that edge does not have
+
+	bind   []string
+	bindAt plan.Place
 
 	certificate certificate
 	clients     clients
@@ -61,7 +63,7 @@ func (im *importer) addSite(d *directive) {
 	for _, c := range d.block {
 		if c.name == "bind" {
 			c.used = true
-			s.bind = c.args
+			s.bind, s.bindAt = c.args, c.at
 		}
 	}
 	im.readTLS(s)
@@ -196,7 +198,7 @@ func (im *importer) addPlace(byAddress map[string]*listener, bind string, s *sit
 	}
 	l.places = append(l.places, place{s, a})
 	if !slices.Contains(l.at, s.d.at) {
-		l.at = append(l.at, s.d.at)
+		l.at = append(l.at, s.d.at, s.bindAt)
 	}
 }
 

@@ -250,13 +250,15 @@ func (im *importer) unknownBlock(d *directive, why string) *test {
 func (im *importer) each(d *directive, f func(string) *test) (list []*test) {
 	for _, s := range d.args {
 		t := f(s)
-		if strings.Contains(s, "{") {
-			t = unknown(d, "conditions have no variables")
+		if strings.ContainsAny(s, "{%") {
+			t = unknown(d, noVariables)
 		}
 		list = append(list, t)
 	}
 	return list
 }
+
+const noVariables = "conditions have no variables, and compare decoded paths"
 
 // notMatcher reads not, with a matcher after it or several in braces.
 func (im *importer) notMatcher(d *directive) *test {

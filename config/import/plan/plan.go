@@ -172,6 +172,9 @@ func (p *Plan) Text(check Check) []byte {
 	}
 }
 
+// conditions are the keys of routes without which they would take more requests than were meant.
+var conditions = []string{"host", "path", "listener", "client_cert", "methods", "header", "query"}
+
 // repair removes what a report complains of: lines, and blocks that are wrong without one of their lines being so. It
 // removes one at least.
 func (p *Plan) repair(report *config.Report, lines []line) {
@@ -187,6 +190,12 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 	}
 	var kept []*Block
 	for _, b := range p.blocks {
+		for i, k := range b.keys {
+			why, found := refused[line{b, i}]
+			if found && b.header == "[[routes]]" && slices.Contains(conditions, k.name) {
+				refused[line{b, -1}] = k.name + " = " + k.value + ": " + why
+			}
+		}
 		if why, found := refused[line{b, -1}]; found {
 			at := Place{File: p.File}
 			if len(b.from) > 0 {
