@@ -147,7 +147,12 @@ func (s *Surfaces) run(e *Endpoint, w http.ResponseWriter, r *http.Request) {
 	}
 	c := call{process: s.process, request: r, writer: w, status: http.StatusOK}
 	c.client, _ = r.Context().Value(clientKey{}).(*client)
+	end := func() {}
+	if e.Slow {
+		end = unbounded(w)
+	}
 	answer, err := e.answer(&c)
+	end()
 	if err != nil {
 		writeProblem(w, err)
 		return
@@ -184,6 +189,9 @@ func (w *statusWriter) WriteHeader(status int) {
 		w.ResponseWriter.WriteHeader(status)
 	}
 }
+
+// Unwrap is for http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // Write writes the body.
 func (w *statusWriter) Write(p []byte) (int, error) {

@@ -130,6 +130,8 @@ func (d *describer) responses(e *Endpoint) object {
 	all := object{status: good, "default": object{"description": "It failed.", "content": object{
 		"application/json": object{"schema": d.refer(reflect.TypeFor[Problem]())}}}}
 	switch e.Method + " " + e.Pattern {
+	case "POST /v1/upgrade":
+		all["422"] = object{"description": "The process goes on.", "content": good["content"]}
 	case "POST /v1/reload", "PUT /v1/config":
 		all["422"] = object{"description": "The configuration is wrong, and nothing has changed.",
 			"content": good["content"]}

@@ -39,6 +39,9 @@ type Process interface {
 	Versions() []Version
 	// Rollback applies a version again; 0: the one before. ErrNoVersion: there is none.
 	Rollback(version int) (*Reloaded, error)
+	// Upgrade hands over to a new process, and returns when that serves, or this one goes on. The end of ctx ends the
+	// wait, but not the upgrade. An error says why nothing has begun.
+	Upgrade(ctx context.Context, ask *Upgrade) (*Upgraded, error)
 	// Stop begins to end the process.
 	Stop(now bool) (*Stopping, error)
 	// SetLogLevel has the error log say more or less for a time.

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -29,6 +30,17 @@ func (f *fake) Configure(s *Submission) (*Reloaded, error) {
 		return &Reloaded{Version: 3, DryRun: true}, nil
 	}
 	return &Reloaded{Version: 4, Applied: true}, nil
+}
+
+// Upgrade takes each program but "/wrong" and "/busy".
+func (f *fake) Upgrade(_ context.Context, ask *Upgrade) (*Upgraded, error) {
+	switch ask.Binary {
+	case "/busy":
+		return nil, fmt.Errorf("%w: an upgrade is under way", ErrConflict)
+	case "/wrong":
+		return &Upgraded{PID: 1, Reason: "wrong", Steps: []string{}}, nil
+	}
+	return &Upgraded{Upgraded: true, PID: 2, Steps: []string{"x"}}, nil
 }
 
 func (f *fake) Versions() []Version { return []Version{{Version: 1, Cause: "start"}} }

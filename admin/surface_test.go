@@ -237,6 +237,8 @@ func TestSurface_tcp(t *testing.T) {
 		{"POST", base + "/v1/reload", change, `{"x":1}`, 400, "invalid"},
 		{"POST", base + "/v1/stop", change + "; charset=utf-8", `{"now":true}`, 202, ""},
 		{"POST", base + "/v1/stop", change, `{"now":1}`, 400, "invalid"},
+		{"POST", base + "/v1/upgrade", change, `{"now":true}`, 200, ""},
+		{"POST", base + "/v1/upgrade", change, `{"binary":"/bin/sh"}`, 403, "forbidden"}, // with the token
 		{"POST", base + "/v1/stop", change, `{} {}`, 400, "invalid"},
 		{"POST", base + "/v1/stop", change, `{"x":"` + strings.Repeat("x", bodyMost) + `"}`, 413, "too-large"},
 		{"POST", base + "/v1/stop", asJSON, "{}", 401, "unauthorized"},
@@ -317,6 +319,10 @@ func TestSurface_unix(t *testing.T) {
 	ask(t, c, &one{"GET", "http://a/v1/status", "Origin: http://a", "", 403, "origin"})
 	ask(t, c, &one{"GET", "http://a/v1/status", "Sec-Fetch-Site: cross-site", "", 403, "fetch-site"})
 	ask(t, c, &one{"POST", "http://a/v1/stop", asJSON, "", 202, ""})
+	ask(t, c, &one{"POST", "http://a/v1/upgrade", asJSON, `{"binary":"/right"}`, 200, ""})
+	ask(t, c, &one{"POST", "http://a/v1/upgrade", asJSON, `{"binary":"right"}`, 400, "invalid"})
+	ask(t, c, &one{"POST", "http://a/v1/upgrade", asJSON, `{"binary":"/wrong"}`, 422, ""})
+	ask(t, c, &one{"POST", "http://a/v1/upgrade", asJSON, `{"binary":"/busy"}`, 409, "conflict"})
 	want := fmt.Sprintf("method=POST path=/v1/stop status=202 uid=%d pid=%d", os.Geteuid(), os.Getpid())
 	if !strings.Contains(said.String(), want) {
 		t.Errorf("%q is not in %s", want, said.String())

@@ -34,6 +34,7 @@ type Endpoint struct {
 	Doc     string // Markdown; the first sentence is the help of the command
 	Needs   Rights
 	Heavy   bool // few at a time
+	Slow    bool // the answer may take longer than others
 	Profile bool // with [admin] pprof alone
 	Query   []Param
 	Fields  []Param  // header fields
@@ -68,7 +69,7 @@ var Endpoints []Endpoint
 // The document is made from Endpoints, by one of them.
 func init() {
 	Endpoints = slices.Concat(probes(), reads(), requestEndpoints(), writes(), reloadEndpoints(),
-		configurationEndpoints())
+		configurationEndpoints(), upgradeEndpoints())
 }
 
 // probes are the endpoints for programs that watch over the process.

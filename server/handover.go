@@ -57,11 +57,12 @@ type FileID struct {
 //	new: Options.Adopt, Suspended ─► Start, SelfCheck, Claims ─► Resume ─► Receive … ─► Join
 type Handover struct {
 	server    *Server
-	adoptable []Socket    // Options.Adopt
-	claims    []*listener // by index in adoptable; nil: not claimed; one that has closed has no claim to a held one
-	offered   []*listener // by index in what Sockets returned last; nil: a held one that no listener has
-	suspended bool        // nothing is accepted before Resume
-	next      int         // the reactor that is given a connection next
+	adoptable []Socket         // Options.Adopt
+	claims    []*listener      // by index in adoptable; nil: not claimed; one that has closed has no claim to a held one
+	offered   []*listener      // by index in what Sockets returned last; nil: a held one that no listener has
+	dropped   func(socket int) // see OnDrop; nil: nobody asked
+	suspended bool             // nothing is accepted before Resume
+	next      int              // the reactor that is given a connection next
 }
 
 // Handover returns the one of s.
@@ -164,6 +165,27 @@ func (h *Handover) Claims() []bool {
 		claims[i] = l != nil && !h.isFree(i)
 	}
 	return claims
+}
+
+// OnDrop has tell called when the Server closes an address that it has adopted: with each of its sockets, by the index
+// in Options.Adopt. While another process has a copy of a socket, the kernel puts connections into its queue, and
+// nobody takes them from there. tell must neither wait nor call the Server.
+func (h *Handover) OnDrop(tell func(socket int)) {
+	h.server.mu.Lock()
+	defer h.server.mu.Unlock()
+	h.dropped = tell
+}
+
+// drop tells that l closes. Server.mu is held.
+func (h *Handover) drop(l *listener) {
+	if h.dropped == nil {
+		return
+	}
+	for i, claimed := range h.claims {
+		if claimed == l {
+			h.dropped(i)
+		}
+	}
 }
 
 // Sockets returns the sockets that the Server listens on, and the Held ones that no listener has, for Options.Adopt of
@@ -282,6 +304,7 @@ func (h *Handover) Abandon(sockets []int) {
 	all := h.of(sockets)
 	for _, l := range all {
 		l.removeFile() // which it does not where l is suspended
+		h.drop(l)      // the process before this one may have a copy, too
 	}
 	s.engine.Abandon(opened(all)...)
 }

@@ -255,6 +255,7 @@ func (s *Server) closeListener(l *listener) {
 	}
 	l.open.Close()
 	l.removeFile()
+	s.handover.drop(l)
 	if !slices.Contains(s.closing, l) {
 		s.closing = append(s.closing, l)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,23 +12,24 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/server/process"
 	"github.com/edge-proxy/edge/server/process/pidfile"
 )
 
 func newUpgrade() *cobra.Command {
-	var c control
-	var asJSON bool
+	var a asking
+	var ask admin.Upgrade
 	cmd := &cobra.Command{
 		Use:   "upgrade [BIN]",
 		Short: "Have the running process hand over to a new program, and wait until that serves",
 		Long: "Have the running process hand over to the program BIN, or to the one it was started with as its file " +
 			"is now, and wait until the new process serves. No connection is refused and no request is lost. When " +
 			"the new program cannot serve, the old process goes on as if nothing had happened.\n\nThe process is " +
-			"found by upgrade_sock of the configuration, which is looked for as edge run does it; without that key " +
-			"by pid_file, and then it is told by SIGUSR2.\n\nExit codes: 0 the new process serves, 1 the old one " +
-			"goes on.",
+			"asked by upgrade_sock of the configuration, which is looked for as edge run does it; without that key, " +
+			"and with --admin, over its admin surface; where there is none, it is found by pid_file and told by " +
+			"SIGUSR2.\n\nExit codes: 0 the new process serves, 1 the old one goes on.",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usage{cmd, fmt.Errorf("%s takes one program, got %q and %q", cmd.CommandPath(), args[0],
@@ -36,18 +38,17 @@ func newUpgrade() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			bin := ""
 			if len(args) > 0 {
 				var err error
-				if bin, err = filepath.Abs(args[0]); err != nil {
+				if ask.Binary, err = filepath.Abs(args[0]); err != nil {
 					return err
 				}
 			}
-			return c.upgrade(cmd.OutOrStdout(), bin, asJSON)
+			return a.upgrade(cmd.OutOrStdout(), &ask)
 		},
 	}
-	c.flags(cmd)
-	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
+	a.flags(cmd)
+	cmd.Flags().BoolVar(&ask.Now, "now", false, "where processes of two earlier upgrades drain, end the older one")
 	return cmd
 }
 
@@ -56,13 +57,13 @@ func upgradeFlag(f *pflag.FlagSet, upgrade *bool) {
 }
 
 // upgrade asks the running process, and prints what it says.
-func (c *control) upgrade(out io.Writer, bin string, asJSON bool) error {
+func (a *asking) upgrade(out io.Writer, ask *admin.Upgrade) error {
 	step := func(text string) { fmt.Fprintln(out, "edge:", text) }
-	if asJSON {
+	if a.json {
 		step = func(string) {}
 	}
-	pid, err := c.renew(bin, step)
-	if asJSON {
+	pid, err := a.renew(ask, step)
+	if a.json {
 		done := map[string]any{"upgraded": err == nil}
 		if err != nil {
 			done["reason"] = err.Error()
@@ -84,43 +85,73 @@ func (c *control) upgrade(out io.Writer, bin string, asJSON bool) error {
 	return err
 }
 
-var errBinNeedsSocket = errors.New("the configuration has no upgrade_sock, by which a program is named: put the new " +
-	"one in the place of the old one, and type edge upgrade without it")
+var errNeedsAnswer = errors.New("the configuration has no upgrade_sock, and there is no admin surface: a signal " +
+	"names no program and ends no process. Put the new program in the place of the old one, and type edge upgrade")
 
-// renew upgrades by upgrade_sock, else by a signal.
-func (c *control) renew(bin string, step func(text string)) (pid int, err error) {
-	if c.pidFile != "" {
-		return c.renewBySignal(config.Global{}, bin, step)
+// renew upgrades by upgrade_sock, else over the admin surface, else by a signal.
+func (a *asking) renew(ask *admin.Upgrade, step func(text string)) (pid int, err error) {
+	if a.elsewhere() {
+		client, err := a.client()
+		if err != nil {
+			return 0, err
+		}
+		return renewBy(client, ask, step)
 	}
-	path, ignored := c.locate()
+	if a.pidFile != "" {
+		return a.renewBySignal(config.Global{}, ask, step)
+	}
+	path, ignored := a.locate()
 	if path == "" {
 		return 0, errNoFile
 	}
-	from := c.sources
+	from := a.sources
 	from.textOnly = true
 	cfg, report := from.load(path, ignored)
 	if !report.OK() {
 		return 0, fmt.Errorf("%s has errors: edge check %[1]s shows them", path)
 	}
-	if cfg.Global.UpgradeSock == "" {
-		return c.renewBySignal(cfg.Global, bin, step)
+	if socket := cfg.Global.UpgradeSock; socket != "" {
+		return process.Upgrade(cfg.Global.FromWorkingDirectory(socket), ask.Binary, ask.Now, step)
 	}
-	return process.Upgrade(cfg.Global.FromWorkingDirectory(cfg.Global.UpgradeSock), bin, step)
+	client, err := a.clientFor(path, cfg)
+	if err == nil {
+		pid, err = renewBy(client, ask, step)
+	}
+	if isUnknown(err) {
+		return a.renewBySignal(cfg.Global, ask, step)
+	}
+	return pid, err
+}
+
+// renewBy upgrades the process of client. It prints the steps when all is over: the answer comes in one piece.
+func renewBy(client *admin.Client, ask *admin.Upgrade, step func(text string)) (pid int, err error) {
+	step("asking at " + client.Address() + ", which takes as long as the new process needs")
+	var done admin.Upgraded
+	if err := client.Patient().Do(context.Background(), "POST", "/v1/upgrade", ask, &done); err != nil {
+		return 0, err
+	}
+	for _, text := range done.Steps {
+		step(text)
+	}
+	if !done.Upgraded {
+		return 0, errors.New(done.Reason)
+	}
+	return done.PID, nil
 }
 
 const renewPause = 50 * time.Millisecond
 
 // renewBySignal upgrades by SIGUSR2. Only the pid file tells that it is done.
-func (c *control) renewBySignal(g config.Global, bin string, step func(text string)) (pid int, err error) {
-	if bin != "" {
-		return 0, errBinNeedsSocket
+func (a *asking) renewBySignal(g config.Global, ask *admin.Upgrade, step func(text string)) (pid int, err error) {
+	if *ask != (admin.Upgrade{}) {
+		return 0, errNeedsAnswer
 	}
-	file := c.pidFile
+	file := a.pidFile
 	if file == "" {
 		file = g.PIDFile
 	}
 	if file == "" {
-		return 0, errors.New("the configuration has neither upgrade_sock nor pid_file, which lead to the process: " +
+		return 0, errors.New("the configuration has neither upgrade_sock nor pid_file nor [admin], which lead to it: " +
 			"find it by pgrep -a edge, and use kill -USR2")
 	}
 	file = g.FromWorkingDirectory(file)

@@ -80,6 +80,7 @@ backends = [ { address = "127.0.0.1:1", weight = 2, zone = "a" }, { address = "1
 		{"POST", "/v1/rollback", `{"version":99}`, 404}, {"POST", "/v1/rollback", `{"version":1}`, 200},
 		{"PUT", "/v1/config?dry_run=1", `{"http":{"listen":"127.0.0.1:0"}}`, 200},
 		{"PUT", "/v1/config?dry_run=1", `{"htp":1}`, 422}, {"PUT", "/v1/config", `{"htp":1}`, 428},
+		{"POST", "/v1/upgrade", `{"binary":"/bin/false"}`, 422}, {"POST", "/v1/upgrade", `{"binary":"x"}`, 400},
 		{"POST", "/v1/stop", `{"now":true}`, 202},
 	} {
 		req, err := http.NewRequest(c.method, "http://edge"+c.path, strings.NewReader(c.body))

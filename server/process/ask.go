@@ -14,9 +14,10 @@ import (
 var errNoAnswer = errors.New("the process has ended before it answered: its error log says why")
 
 // Upgrade asks the process that listens at socket, its upgrade_sock, to hand over to the program bin, an absolute
-// path; "": to the one that it was started with, as its file is now. told hears of each step. It returns the id of
-// the process that serves then; the error says why the old one serves on, or cannot be asked.
-func Upgrade(socket, bin string, told func(step string)) (pid int, err error) {
+// path; "": to the one that it was started with, as its file is now. Where processes of too many earlier upgrades
+// drain, the oldest one ends with now. told hears of each step. It returns the id of the process that serves then; the
+// error says why the old one serves on, or cannot be asked.
+func Upgrade(socket, bin string, now bool, told func(step string)) (pid int, err error) {
 	c, p, err := handover.Dial(socket)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -30,7 +31,7 @@ func Upgrade(socket, bin string, told func(step string)) (pid int, err error) {
 	}
 	defer c.Close()
 	defer p.Close()
-	ask := upgrade.Frame{Version: upgrade.VersionMin, Type: upgrade.Ask, Body: upgrade.AskBody{Binary: bin}}
+	ask := upgrade.Frame{Version: upgrade.VersionMin, Type: upgrade.Ask, Body: upgrade.AskBody{Binary: bin, Now: now}}
 	if err := c.Send(&ask, nil); err != nil {
 		return 0, err
 	}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -119,15 +118,12 @@ func (d *doorway) ask(c *handover.Channel, p *handover.Peer, b upgrade.AskBody) 
 	steps := make(chan upgrade.Frame, 1)
 	gone := make(chan struct{})
 	defer close(gone)
-	err := errRelative
-	if b.Binary == "" || filepath.IsAbs(b.Binary) {
-		err = d.upgrades.begin(b.Binary, func(f upgrade.Frame) {
-			select {
-			case steps <- f:
-			case <-gone:
-			}
-		})
-	}
+	err := d.upgrades.begin(b, func(f upgrade.Frame) {
+		select {
+		case steps <- f:
+		case <-gone:
+		}
+	})
 	if err != nil {
 		_ = c.Send(&upgrade.Frame{Version: upgrade.VersionMin, Type: upgrade.Refuse,
 			Body: upgrade.RefuseBody{Reason: err.Error()}}, nil)

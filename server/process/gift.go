@@ -39,7 +39,13 @@ func (o *offer) files() []int {
 func (o *offer) close() {
 	_ = o.manifest.Close()
 	_ = o.secrets.Close()
+	o.closeCopies()
+}
+
+// closeCopies closes the copies of sockets, which the new process has.
+func (o *offer) closeCopies() {
 	handover.CloseAll(o.sockets)
+	o.sockets = nil
 }
 
 // gift gives sockets and connections to the new process: a handover.Giver. Its methods are called by the goroutine of
@@ -59,6 +65,7 @@ type gift struct {
 	landed  chan struct{}  // has an element after flying became fewer
 	kept    atomic.Bool    // since the last look some came back
 	resumed atomic.Bool
+	taken   chan struct{}   // closed by Resume
 	left    []handover.Conn // that were not given; of the goroutine that gives
 	pid     int             // of the new process; 0 before Yield
 	drained chan struct{}   // closed when the goroutine has ended; nil: there is none
@@ -73,6 +80,7 @@ func newGift(a *attempt, o *offer) *gift {
 	g := &gift{
 		attempt: a, offer: o, batches: make(chan []handover.Conn), over: make(chan struct{}),
 		landed: make(chan struct{}, 1),
+		taken:  make(chan struct{}),
 	}
 	g.stop = sync.OnceFunc(func() { close(g.over) })
 	return g
@@ -80,6 +88,7 @@ func newGift(a *attempt, o *offer) *gift {
 
 // Suspend is for handover.Giver.
 func (g *gift) Suspend(claims []int) {
+	g.offer.closeCopies() // or a socket that the new process drops would stay open by one of them
 	if err := g.offer.server.Handover().Suspend(claims); err != nil {
 		slog.Error("sockets that cannot be handed over", "error", err) // it stops
 	}
@@ -88,16 +97,18 @@ func (g *gift) Suspend(claims []int) {
 // Yield is for handover.Giver.
 func (g *gift) Yield(pid int, give bool) {
 	g.pid, g.begun, g.drained = pid, time.Now(), make(chan struct{})
+	// The admin surface, which names ends, waits for its answers.
+	g.attempt.answer(upgrade.Frame{Type: upgrade.Serving, Body: upgrade.ServingBody{PID: pid}})
 	g.offer.names(false)
 	slog.Info("upgraded: the new process serves, this one drains", "pid", pid, "connections", g.offer.server.Conns(),
 		"took", time.Since(g.attempt.begun).Round(time.Millisecond).String())
 	g.attempt.of.add(turn{pid: pid})
-	g.attempt.answer(upgrade.Frame{Type: upgrade.Serving, Body: upgrade.ServingBody{PID: pid}})
 	if give {
 		g.giving = g.offer.server.Handover().Give(giveCredit)
 	} else {
 		slog.Warn("upgraded: the new process may open too few files for the connections, which drain", "pid", pid)
 	}
+	g.attempt.of.before.passed(true)
 	go g.give()
 }
 
@@ -125,8 +136,10 @@ func (g *gift) give() {
 		}
 		g.settle()
 		patience.Stop()
-		again = g.kept.Swap(false) && g.whole && !g.resumed.Load()
+		again = g.kept.Swap(false) || g.awaitBefore()
+		again = again && g.whole && !g.resumed.Load()
 	}
+	g.awaitBefore()
 	if g.resumed.Load() {
 		takeBack(h, g.left)
 		return
@@ -180,6 +193,22 @@ func (g *gift) land(n int) {
 	}
 }
 
+// awaitBefore waits for the end of the process before, which would take back sockets at the end of this one, and whose
+// end the new process may ask for over this one alone. It reports whether it waited: there may be connections that the
+// process before has given meanwhile.
+func (g *gift) awaitBefore() (waited bool) {
+	before := g.attempt.of.before
+	if before.draining() == 0 {
+		return false
+	}
+	slog.Info("drained, and waiting for the process before")
+	select {
+	case <-before.side.Done():
+	case <-g.taken:
+	}
+	return true
+}
+
 // put passes a batch on, unless nothing more is to be given.
 func (g *gift) put(batch []handover.Conn) {
 	g.flying.Add(int64(len(batch))) // first: they may land at once
@@ -222,6 +251,18 @@ func (g *gift) Keep(conns []handover.Conn) {
 // CloseSocket is for handover.Giver.
 func (g *gift) CloseSocket(socket int) { g.offer.server.Handover().Abandon([]int{socket}) }
 
+// EndDraining is for handover.Giver.
+func (g *gift) EndDraining(before int) {
+	u := g.attempt.of
+	switch {
+	case before == 0:
+		slog.Warn("the new process asks this one to end, for a further upgrade")
+		u.end()
+	case u.before.draining() >= before:
+		u.before.side.Cut(before - 1)
+	}
+}
+
 // Kill is for handover.Giver.
 func (g *gift) Kill() { g.attempt.kill() }
 
@@ -229,6 +270,7 @@ func (g *gift) Kill() { g.attempt.kill() }
 func (g *gift) Resume(conns []handover.Conn, why error) {
 	h := g.offer.server.Handover()
 	g.resumed.Store(true)
+	close(g.taken)
 	g.stop()
 	if err := h.Resume(); err != nil {
 		slog.Error("sockets that cannot be taken back", "error", err)
@@ -238,6 +280,7 @@ func (g *gift) Resume(conns []handover.Conn, why error) {
 		g.offer.names(true) // it may have taken them before it said that it serves
 		return
 	}
+	g.attempt.of.before.passed(false)
 	<-g.drained
 	g.offer.names(true)
 	g.attempt.of.add(turn{pid: os.Getpid(), err: why})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/edge-proxy/edge/server/process/handover"
@@ -17,6 +18,12 @@ const takerTime = 5 * time.Second
 func (p *running) prepareUpgrades(prog *program, before *successor, check []string) {
 	p.upgrades = newUpgrades(prog, check)
 	p.upgrades.before, p.upgrades.open = before, p.openOffer
+	p.upgrades.end = func() {
+		select {
+		case p.signals.ends <- syscall.SIGINT:
+		default: // two are on their way already
+		}
+	}
 	p.reloads.upgrades = p.upgrades
 	p.doorway = &doorway{path: p.reloads.config().Global.UpgradeSock, upgrades: p.upgrades}
 }
@@ -51,6 +58,8 @@ func (p *running) succeed() error {
 	if err := n.side.Ready(claimsOf(p.server.Handover(), n.legacy), &taker{p}); err != nil {
 		return err
 	}
+	// It is told on a goroutine of its own: the side may wait for the Server meanwhile, to have connections received.
+	p.server.Handover().OnDrop(func(socket int) { go n.side.Dropped(socket) })
 	go func() {
 		n.tellEnd()
 		p.server.Handover().Join() // nobody takes the sockets back any more
@@ -120,7 +129,7 @@ func (p *running) leaveTerminal(parent *os.File) error {
 
 // upgrade starts the program again.
 func (p *running) upgrade() {
-	if err := p.upgrades.begin("", nil); err != nil {
+	if err := p.upgrades.begin(upgrade.AskBody{}, nil); err != nil {
 		slog.Error("no upgrade", "error", err)
 	}
 }

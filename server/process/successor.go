@@ -160,6 +160,48 @@ func (n *successor) draining() int {
 	}
 }
 
+// passed says whether a further process has taken over from this one.
+func (n *successor) passed(passed bool) {
+	if n != nil {
+		n.side.Passed(passed)
+	}
+}
+
+// connections returns how many the process before has left, as it last said.
+func (n *successor) connections() (open int) {
+	if n == nil {
+		return 0
+	}
+	for _, kind := range n.side.Left().Left {
+		open += kind
+	}
+	return open
+}
+
+const (
+	roomTime  = 5 * time.Second
+	roomPause = 20 * time.Millisecond
+)
+
+var errNoRoom = fmt.Errorf("the oldest of the processes that drain was asked to end, and drains still after %v: "+
+	"end it by SIGINT", roomTime)
+
+// makeRoom ends the oldest process that drains where there are drainingMax, and waits for its end.
+func (n *successor) makeRoom() error {
+	all := n.draining()
+	if all < drainingMax {
+		return nil
+	}
+	slog.Warn("ending the oldest process that drains, for an upgrade")
+	n.side.Cut(all - 1)
+	for begun := time.Now(); n.draining() >= drainingMax; time.Sleep(roomPause) {
+		if time.Since(begun) > roomTime {
+			return errNoRoom
+		}
+	}
+	return nil
+}
+
 // wait waits for the end of the process before, at most for limit, or until stop is closed. A supervisor such as
 // systemd ends it together with this one.
 func (n *successor) wait(limit time.Duration, stop <-chan struct{}) {

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/server/process/handover"
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
@@ -24,6 +26,7 @@ type upgrades struct {
 	check   []string // arguments by which a program checks the configuration; none: it cannot
 	before  *successor
 	open    func() (*offer, error) // what there is to hand over
+	end     func()                 // has the goroutine of Run end this process at once
 
 	wake chan struct{} // has an element when turns were added
 
@@ -69,11 +72,20 @@ func newUpgrades(p *program, check []string) *upgrades {
 	return &upgrades{program: p, check: check, wake: make(chan struct{}, 1)}
 }
 
-// begin starts the program bin, "" for that of this process, and hands over to it. It returns at once; told hears of
-// the progress. The error says why nothing begins.
-func (u *upgrades) begin(bin string, told func(upgrade.Frame)) error {
-	if os.Getpid() == 1 {
+// begin starts the program that ask names, "" for that of this process, and hands over to it. It returns when that has
+// begun; told hears of the progress. The error says why nothing begins.
+func (u *upgrades) begin(ask upgrade.AskBody, told func(upgrade.Frame)) error {
+	bin := ask.Binary
+	switch {
+	case os.Getpid() == 1:
 		return errFirst
+	case bin != "" && !filepath.IsAbs(bin):
+		return errRelative
+	}
+	if ask.Now {
+		if err := u.before.makeRoom(); err != nil {
+			return err
+		}
 	}
 	a, err := u.reserve(told)
 	if err != nil {
@@ -85,6 +97,42 @@ func (u *upgrades) begin(bin string, told func(upgrade.Frame)) error {
 	slog.Info("upgrading", "program", bin)
 	go func() { a.end(a.start(bin)) }()
 	return nil
+}
+
+// Upgrade is for admin.Process.
+func (a *administration) Upgrade(ctx context.Context, ask *admin.Upgrade) (*admin.Upgraded, error) {
+	steps, gone := make(chan upgrade.Frame, 1), make(chan struct{})
+	defer close(gone)
+	err := a.parts.Load().reloads.upgrades.begin(upgrade.AskBody{Binary: ask.Binary, Now: ask.Now},
+		func(f upgrade.Frame) {
+			select {
+			case steps <- f:
+			case <-gone:
+			}
+		})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, err)
+	}
+	done := &admin.Upgraded{PID: os.Getpid(), Steps: []string{}}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case f := <-steps:
+			switch b := f.Body.(type) {
+			case upgrade.WorkingBody:
+				if n := len(done.Steps); n == 0 || done.Steps[n-1] != b.Step { // each is told once a second
+					done.Steps = append(done.Steps, b.Step)
+				}
+			case upgrade.ServingBody:
+				done.Upgraded, done.PID = true, b.PID
+				return done, nil
+			case upgrade.RefuseBody:
+				done.Reason = b.Reason
+				return done, nil
+			}
+		}
+	}
 }
 
 // accept hands over to a process that has connected, and has said first.
@@ -119,7 +167,8 @@ func (u *upgrades) reserve(told func(upgrade.Frame)) (*attempt, error) {
 		return nil, u.blocked
 	}
 	if n := u.before.draining(); n >= drainingMax {
-		return nil, fmt.Errorf("%d processes drain still: wait, or end the oldest one by SIGINT", n)
+		return nil, fmt.Errorf("%d processes of earlier upgrades drain still, the last one with %d connections: wait, "+
+			"or have edge upgrade --now end the oldest one", n, u.before.connections())
 	}
 	a := &attempt{of: u, begun: time.Now(), told: told, over: make(chan struct{})}
 	a.context, a.cancel = context.WithCancelCause(context.Background())

@@ -386,6 +386,7 @@ func (s *side) Batches() <-chan []Conn         { return s.idle }
 func (s *side) Left() upgrade.DrainBody        { return upgrade.DrainBody{Before: 7} }
 func (s *side) Keep(conns []Conn)              { s.note("keep %d", len(conns)) }
 func (s *side) CloseSocket(socket int)         { s.note("close %d", socket) }
+func (s *side) EndDraining(before int)         { s.note("end %d", before) }
 func (s *side) Kill()                          { s.note("kill"); s.killed() }
 func (s *side) Resume(conns []Conn, why error) { s.note("resume"); s.back = conns }
 func (s *side) Accept() error                  { s.note("accept"); return s.refuses }

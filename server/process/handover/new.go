@@ -37,6 +37,8 @@ type NewSide struct {
 	loaded  chan loaded
 	steps   chan string
 	drops   chan int
+	cuts    chan int
+	passes  chan bool
 	arrived chan struct{} // closed when the inheritance is there, or err
 	accepts chan struct{} // closed when it accepts, or err
 	done    chan struct{} // closed when nothing more comes
@@ -60,7 +62,8 @@ type loaded struct {
 // Join says HELLO to the process at the other end of c, which it takes over.
 func Join(c *Channel, hello upgrade.HelloBody, times upgrade.Times) *NewSide {
 	s := &NewSide{
-		channel: c, loaded: make(chan loaded), steps: make(chan string), drops: make(chan int),
+		channel: c, loaded: make(chan loaded), steps: make(chan string), drops: make(chan int), cuts: make(chan int),
+		passes:  make(chan bool),
 		arrived: make(chan struct{}), accepts: make(chan struct{}), done: make(chan struct{}),
 	}
 	var do []upgrade.Action
@@ -108,6 +111,22 @@ func (s *NewSide) decide(l loaded) error {
 func (s *NewSide) Dropped(socket int) {
 	select {
 	case s.drops <- socket:
+	case <-s.done:
+	}
+}
+
+// Cut has a process end that drains: the one before where before is 0, else the one that many before that.
+func (s *NewSide) Cut(before int) {
+	select {
+	case s.cuts <- before:
+	case <-s.done:
+	}
+}
+
+// Passed says whether a further process has taken over from this one.
+func (s *NewSide) Passed(passed bool) {
+	select {
+	case s.passes <- passed:
 	case <-s.done:
 	}
 }
@@ -171,6 +190,10 @@ func (s *NewSide) run(begin []upgrade.Action) {
 			}
 		case socket := <-s.drops:
 			s.do(s.machine.Dropped(socket), nil)
+		case before := <-s.cuts:
+			s.do(s.machine.Cut(before), nil)
+		case passed := <-s.passes:
+			s.do(s.machine.Passed(passed), nil)
 		}
 	}
 }

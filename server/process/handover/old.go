@@ -33,6 +33,8 @@ type Giver interface {
 	Keep(conns []Conn)
 	// CloseSocket closes the copy of a socket that the new process has closed.
 	CloseSocket(socket int)
+	// EndDraining ends a process that drains: this one where before is 0, else the one that many before it.
+	EndDraining(before int)
 	// Kill ends the new process.
 	Kill()
 	// Resume accepts again on all sockets and takes connections back: the new process has ended.
@@ -44,7 +46,7 @@ type OldSide struct {
 	Channel *Channel
 	Offer   upgrade.OfferBody
 	Files   []int // descriptors of Offer.Files
-	Sockets []int // descriptors in the order of the manifest
+	Sockets []int // descriptors in the order of the manifest, for as long as Giver.Suspend was not called
 	Giver   Giver
 	Cancel  <-chan error  // why this process wants no upgrade any more; nil: none comes
 	Times   upgrade.Times // zero: upgrade.DefaultTimes
@@ -192,6 +194,8 @@ func (s *OldSide) do(actions []upgrade.Action) {
 			}
 		case upgrade.CloseSocket:
 			s.Giver.CloseSocket(a.Socket)
+		case upgrade.EndDraining:
+			s.Giver.EndDraining(a.Before)
 		case upgrade.Kill:
 			s.Giver.Kill()
 		case upgrade.Resume:

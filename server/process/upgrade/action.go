@@ -19,6 +19,8 @@ const (
 	Release
 	// CloseSocket (old) closes the copy of Socket, which the new process has closed.
 	CloseSocket
+	// EndDraining (old) ends a process that drains: this one where Before is 0, else one of those before it.
+	EndDraining
 	// Kill (old) ends the new process by SIGKILL. The end of the channel follows.
 	Kill
 	// Yield (old) gives up the names, such as pid_file, and begins to give connections and to drain.
@@ -47,6 +49,7 @@ type Action struct {
 	Count   int       // of Release
 	Batches []uint32  // of Resume, ascending
 	Socket  int       // of CloseSocket
+	Before  int       // of EndDraining
 	Given   *GiveBody // of Receive
 	Err     error     // of Abort and Finish; of Resume and Kill: why
 }

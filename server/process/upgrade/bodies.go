@@ -123,7 +123,18 @@ type WorkingBody struct {
 
 // AskBody is the body of ASK.
 type AskBody struct {
-	Binary string `json:"binary"` // an absolute path; "": the one of the running process
+	Binary string `json:"binary"`        // an absolute path; "": the one of the running process
+	Now    bool   `json:"now,omitempty"` // where too many processes drain, end the oldest one
+}
+
+// CutBody is the body of CUT.
+type CutBody struct {
+	Before int `json:"before"` // 0: the receiver; 1: the process before it, and so on
+}
+
+// PassBody is the body of PASS.
+type PassBody struct {
+	Passed bool `json:"passed"` // false: the sender serves again
 }
 
 // RefuseBody is the body of REFUSE.

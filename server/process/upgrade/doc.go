@@ -12,6 +12,8 @@
 //	 │ ◄──────────── SERVING ───────────────────── │  it accepts; pid_file and the other names are its own now
 //	 │ ───────────── GIVE n ─────────────────────► │  idle connections, up to 253
 //	 │ ◄──────────── OWN n, DROP i ─────────────── │  only now the old one closes its copies of them
+//	 │ ◄──────────── PASS ──────────────────────── │  a further process serves, which has the sockets too
+//	 │ ◄──────────── CUT ───────────────────────── │  a further upgrade is not to wait for what drains
 //	 │ ───────────── DRAIN, BYE ─────────────────► │  nothing is left
 //
 // # What holds at every step

@@ -40,6 +40,8 @@ const (
 	Working                 // new: not ready yet
 	Refuse                  // either: no, and why
 	Ask                     // a command: upgrade, and tell by WORKING, then by SERVING or REFUSE
+	Cut                     // new: end one of the processes that drain
+	Pass                    // new: a further process serves by now
 )
 
 // must marks a type that the receiver has to know.
@@ -48,7 +50,7 @@ const must Type = 0x8000
 var typeNames = [...]string{
 	Hello: "HELLO", Offer: "OFFER", Sockets: "SOCKETS", Ready: "READY", Go: "GO", Serving: "SERVING", Give: "GIVE",
 	Own: "OWN", Drop: "DROP", Drain: "DRAIN", Bye: "BYE", Working: "WORKING", Refuse: "REFUSE",
-	Ask: "ASK",
+	Ask: "ASK", Cut: "CUT", Pass: "PASS",
 }
 
 // String returns the name of the type.
@@ -167,6 +169,10 @@ func (f *Frame) parseBody(text []byte) (err error) {
 		f.Body, err = bodyOf[RefuseBody](text)
 	case Ask:
 		f.Body, err = bodyOf[AskBody](text)
+	case Cut:
+		f.Body, err = bodyOf[CutBody](text)
+	case Pass:
+		f.Body, err = bodyOf[PassBody](text)
 	}
 	return err
 }

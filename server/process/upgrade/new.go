@@ -228,6 +228,24 @@ func (n *New) Dropped(socket int) []Action {
 	return []Action{n.send(Drop, 0, DropBody{socket})}
 }
 
+// Cut says that a process which drains is to end at once: the old one where before is 0, else the one that many before
+// it.
+func (n *New) Cut(before int) []Action {
+	if n.state != serving {
+		return nil
+	}
+	return []Action{n.send(Cut, 0, CutBody{before})}
+}
+
+// Passed says whether a further process has taken over from this one: then the old one has nothing to take back at its
+// end.
+func (n *New) Passed(passed bool) []Action {
+	if n.state != serving {
+		return nil
+	}
+	return []Action{n.send(Pass, 0, PassBody{passed})}
+}
+
 // Tick is called at Deadline.
 func (n *New) Tick(now time.Time) []Action {
 	if n.until.IsZero() || now.Before(n.until) {

@@ -12,7 +12,7 @@ import (
 // Old is the side of the process that hands over. Owned by one goroutine.
 //
 //	awaitsHello ─► awaitsReady ─► awaitsServing ─► yielded ─► finished
-//	     │              │              │              │ end: Resume
+//	     │              │              │              │ end: Resume, unless a further process serves
 //	     │              │              ├── end: Resume, finished
 //	     └──────────────┴─── time-out: ┴─► killing ── end ─► finished, after Resume where GO was sent
 //
@@ -25,6 +25,7 @@ type Old struct {
 	until   time.Time // of the state; zero: none
 	silence time.Time // when the new process has said nothing for too long; zero: no limit
 	gone    bool
+	passed  bool // a further process serves, so nothing is taken back from this one
 	claims  []int
 	given   uint32   // number of the last GIVE
 	counts  []int    // of the batches of unowned
@@ -113,6 +114,12 @@ func (o *Old) Receive(message []byte, now time.Time) []Action {
 		if o.gone && o.state != finished && body.Socket >= 0 && body.Socket < o.offer.Sockets {
 			return []Action{{Do: CloseSocket, Socket: body.Socket}}
 		}
+	case CutBody:
+		if o.state == yielded && body.Before >= 0 {
+			return []Action{{Do: EndDraining, Before: body.Before}}
+		}
+	case PassBody:
+		o.passed = o.state == yielded && body.Passed
 	case RefuseBody:
 		return o.onRefuse(errors.New(body.Reason))
 	}
@@ -296,9 +303,21 @@ func (o *Old) End() []Action {
 	if !o.gone {
 		return o.finish(why)
 	}
+	if o.passed {
+		return append(o.keepUnowned(), o.finish(nil)...)
+	}
 	back := Action{Do: Resume, Batches: o.unowned, Err: why}
 	o.unowned, o.counts = nil, nil
 	return append([]Action{back}, o.finish(why)...)
+}
+
+// keepUnowned has this process serve the connections that the new one has not confirmed: it has not read from them.
+func (o *Old) keepUnowned() (do []Action) {
+	for _, number := range o.unowned {
+		do = append(do, Action{Do: Release, Batch: number})
+	}
+	o.unowned, o.counts = nil, nil
+	return do
 }
 
 // giveUp tells the new process that it is not wanted, and ends it: without REFUSE it would take the end of the channel

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,9 @@ var examples = map[string]Frame{
 	"11-bye":     {1, Bye, 0, ByeBody{}},
 	"12-working": {1, Working, 0, WorkingBody{"self-check"}},
 	"13-refuse":  {1, Refuse, 0, RefuseBody{"edge.toml:3:1: unknown key"}},
-	"14-ask":     {1, Ask, 0, AskBody{"/opt/edge-1.3/edge"}},
+	"14-ask":     {1, Ask, 0, AskBody{"/opt/edge-1.3/edge", false}},
+	"15-cut":     {1, Cut, 0, CutBody{1}},
+	"16-pass":    {1, Pass, 0, PassBody{true}},
 }
 
 // The bytes of a version never change: processes of two versions of edge speak it with each other.
@@ -296,6 +299,50 @@ func TestOld_cancelled(t *testing.T) {
 	o := yieldedOld(t)
 	if do := o.Cancel(errTest); do != nil {
 		t.Errorf("after GO: %v", do)
+	}
+}
+
+// The new process ends after a further one has taken over from it: the old one takes nothing back but connections that
+// nobody has read from, unless the new one serves again by then.
+func TestOld_passed(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		passed []bool
+		want   []Verb
+	}{
+		{"a further process serves", []bool{true}, []Verb{Release, Finish}},
+		{"it has ended", []bool{true, false}, []Verb{Resume, Finish}},
+		{"there is none", nil, []Verb{Resume, Finish}},
+	} {
+		o := yieldedOld(t)
+		o.Give(GiveBody{Kind: KindH1, Listeners: []int{0}, Requests: []uint32{0}, Ages: []int64{0}})
+		for _, passed := range c.passed {
+			m, _ := Append(nil, &Frame{1, Pass, 0, PassBody{passed}})
+			if do := o.Receive(m, time.Unix(1, 0)); do != nil {
+				t.Errorf("%s: %v", c.name, do)
+			}
+		}
+		var got []Verb
+		for _, a := range o.End() {
+			got = append(got, a.Do)
+			if a.Do == Finish && (a.Err == nil) != (c.want[0] == Release) || a.Do == Release && a.Count != 0 {
+				t.Errorf("%s: %+v", c.name, a)
+			}
+		}
+		if !slices.Equal(got, c.want) || o.Unowned() != 0 {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// CUT reaches the machine of a process that drains, and no other one.
+func TestOld_cut(t *testing.T) {
+	m, _ := Append(nil, &Frame{1, Cut, 0, CutBody{1}})
+	if do := yieldedOld(t).Receive(m, time.Unix(1, 0)); len(do) != 1 || do[0].Do != EndDraining || do[0].Before != 1 {
+		t.Errorf("%v", do)
+	}
+	if do := BeginOld(Times{}, OfferBody{}, time.Unix(1, 0)).Receive(m, time.Unix(1, 0)); do != nil {
+		t.Errorf("before it drains: %v", do)
 	}
 }
 

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// slowOrigin answers when it is told to: finish has each request answered.
+func slowOrigin(t *testing.T) (url string, begun <-chan struct{}, finish func()) {
+	t.Helper()
+	asked, end := make(chan struct{}, 8), make(chan struct{})
+	origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-end
+	}))
+	finish = sync.OnceFunc(func() { close(end) })
+	t.Cleanup(func() { finish(); origin.Close() })
+	return origin.URL, asked, finish
+}
+
+// hold begins a request that lasts until the origin answers: its process drains for as long.
+func hold(t *testing.T, addr string, begun <-chan struct{}) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	fmt.Fprint(c, "GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+	<-begun
+	return c
+}
+
+// lives reports whether a process has not ended. One that nobody has waited for is a zombie: it has.
+func lives(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, state, _ := strings.Cut(string(text), ") ")
+	return !strings.HasPrefix(state, "Z")
+}
+
+// slowRoute leads /slow to an origin.
+const slowRoute = "[[routes]]\npattern = \"/slow\"\ndest = %q\n"
+
+// While processes of two upgrades drain, a third one is refused, and --now ends the older of the two. The other one
+// goes on with its request.
+func TestUpgrade_now(t *testing.T) {
+	t.Parallel()
+	origin, begun, finish := slowOrigin(t)
+	s := serve(t, 1, "shutdown_timeout = \"1m\"\n"+fmt.Sprintf(slowRoute, origin))
+	first := hold(t, s.addrs[0], begun)
+	oldest := s.PID()
+	middle := s.mustUpgrade()
+	second := hold(t, s.addrs[0], begun)
+	s.mustUpgrade()
+	said := func() string {
+		_, out := s.upgrade()
+		return out
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		return strings.Contains(said(), "2 processes of earlier upgrades drain still, the last one with 1 connections")
+	}, "a third upgrade is refused")
+	if !lives(oldest) || !lives(middle) {
+		t.Fatal("one that drains has ended by itself")
+	}
+	s.mustUpgrade("--now")
+	testutil.Eventually(t, testutil.Patience, func() bool { return !lives(oldest) }, "the oldest one has ended")
+	if !lives(middle) {
+		t.Error("the other one has ended, too")
+	}
+	if _, err := http.ReadResponse(bufio.NewReader(first), nil); err == nil {
+		t.Error("the request of the oldest process was answered")
+	}
+	finish()
+	if resp, err := http.ReadResponse(bufio.NewReader(second), nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("the request of the other process: %v %v", resp, err)
+	}
+	if err := s.answers(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The new process drops an address by a reload while the old one drains: that one closes its copies of the sockets, so
+// that nobody waits in a queue that no process looks at, and the address can be had again.
+func TestUpgrade_dropsSockets(t *testing.T) {
+	t.Parallel()
+	origin, begun, finish := slowOrigin(t)
+	more := "shutdown_timeout = \"1m\"\n" + fmt.Sprintf(slowRoute, origin)
+	s := serve(t, 2, more)
+	held := hold(t, s.addrs[0], begun)
+	old := s.PID()
+	s.mustUpgrade()
+	again := hold(t, s.addrs[0], begun) // keeps the second one
+	middle := s.serving()
+	pid := s.mustUpgrade()
+	addrs := s.addrs
+	for _, text := range []string{"dropped", "named again"} {
+		s.addrs = addrs[:1]
+		s.configure(1, more)
+		if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			c, err := net.Dial("tcp", addrs[1])
+			if err == nil {
+				c.Close()
+			}
+			return errors.Is(err, syscall.ECONNREFUSED)
+		}, "%s: nobody listens at the address", text)
+		s.addrs = addrs
+		s.configure(1, more)
+		if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		testutil.Eventually(t, testutil.Patience, func() bool {
+			return askFresh(t.Context(), addrs[1], 0) == nil
+		}, "%s: the address is served again", text)
+	}
+	if !lives(old) || !lives(middle) {
+		t.Error("one that drains has ended by itself")
+	}
+	finish()
+	for _, c := range []net.Conn{held, again} {
+		if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("a request of a process that drains: %v %v", resp, err)
+		}
+	}
+}
+
+// adminText is a configuration with an admin surface and without upgrade_sock.
+const adminText = `pid_file = "edge.pid"
+[admin]
+listen = ["unix:%s", "%s"]
+token = "0123456789abcdef0123456789abcdef"
+writable = true
+[http]
+listen = "%s"
+[[routes]]
+pattern = "/*"
+dest = "status:200"
+`
+
+// An upgrade is asked for over the admin surface, which answers before the process gives it up. Over TCP no program can
+// be named.
+func TestUpgrade_overAdmin(t *testing.T) {
+	t.Parallel()
+	socket, tcp := testutil.SocketPath(t), testutil.FreeAddr(t)
+	s := &service{t: t, dir: t.TempDir(), bin: testutil.Binary(t, "./cmd/edge")}
+	s.addrs = []string{testutil.FreeAddr(t)}
+	putFile(t, filepath.Join(s.dir, "edge.toml"), adminText, socket, tcp, s.addrs[0])
+	s.begin()
+	s.WaitLine(`"section":"admin"`)
+	l := newLoad(t)
+	l.keepAlive(2, func(int) string { return s.addrs[0] })
+	pid := s.mustUpgrade()
+	if code, out := s.upgrade("--admin", tcp); code != 0 || !strings.Contains(out, "edge: it is ready") {
+		t.Errorf("over TCP: %d %s", code, out)
+	}
+	if s.serving() == pid {
+		t.Error("the process is the same one")
+	}
+	if code, out := s.upgrade("--admin", tcp, s.bin); code != 1 || !strings.Contains(out, "binary is taken from root") {
+		t.Errorf("a program over TCP: %d %s", code, out)
+	}
+	if code, out := s.upgrade("/bin/false"); code != 1 || !strings.Contains(out, "exit status 1") {
+		t.Errorf("a program that is none: %d %s", code, out)
+	}
+	pid = s.mustUpgrade(s.bin)
+	var done admin.Upgraded
+	bad := fmt.Sprintf(`{"binary":%q}`, script(t, s, "exit 3"))
+	status := askAdmin(t, socket, "POST", "/v1/upgrade", bad, &done)
+	if status != 422 || done.Upgraded || done.PID != pid || !strings.Contains(done.Reason, "exit status 3") ||
+		len(done.Steps) < 2 {
+		t.Errorf("a bad program: %d %+v", status, done)
+	}
+	slow := script(t, s, "sleep 1; exit 3")
+	answered := make(chan int, 1)
+	go func() {
+		ask := fmt.Sprintf(`{"binary":%q}`, slow)
+		answered <- askAdmin(t, socket, "POST", "/v1/upgrade", ask, &admin.Upgraded{})
+	}()
+	s.WaitLine(`"msg":"upgrading","program":` + regexp.QuoteMeta(strconv.Quote(slow)))
+	if status := askAdmin(t, socket, "POST", "/v1/upgrade", "", nil); status != 409 {
+		t.Errorf("while one is under way: %d", status)
+	}
+	if status := <-answered; status != 422 {
+		t.Errorf("a slow program: %d", status)
+	}
+	l.stop()
+	if err := s.answers(); err != nil {
+		t.Error(err)
+	}
+	if pid := strconv.Itoa(s.serving()); !strings.Contains(s.Output(), "\"upgraded: the new process serves, "+
+		"this one drains\",\"pid\":"+pid) {
+		t.Errorf("process %s is not that of the last upgrade", pid)
+	}
+}
+
+// The middle one of three processes has nothing left while the oldest one drains. It waits for that one, which takes
+// nothing back, not even when the middle one is killed.
+func TestUpgrade_middleEndsFirst(t *testing.T) {
+	t.Parallel()
+	for _, killed := range []bool{false, true} {
+		origin, begun, finish := slowOrigin(t)
+		s := serve(t, 1, "shutdown_timeout = \"1m\"\n"+fmt.Sprintf(slowRoute, origin))
+		held := hold(t, s.addrs[0], begun)
+		middle := s.mustUpgrade()
+		pid := s.mustUpgrade()
+		s.WaitLine(`"msg":"drained, and waiting for the process before"`)
+		if killed {
+			if err := syscall.Kill(middle, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			testutil.Eventually(t, testutil.Patience, func() bool { return !lives(middle) }, "the middle one has ended")
+		}
+		for range 3 {
+			if err := s.answers(); err != nil {
+				t.Error(err)
+			}
+		}
+		finish()
+		if resp, err := http.ReadResponse(bufio.NewReader(held), nil); err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("killed %v: the request of the oldest process: %v %v", killed, resp, err)
+		}
+		held.Close()
+		testutil.Eventually(t, testutil.Patience, func() bool { return !lives(s.PID()) && !lives(middle) },
+			"killed %v: both have ended", killed)
+		if s.serving() != pid || strings.Contains(s.Output(), "serves again") {
+			t.Errorf("killed %v: process %d serves, not %d", killed, s.serving(), pid)
+		}
+	}
+}
