@@ -3,6 +3,7 @@ package admin
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // bounded is a listener that has so many connections open at one time. It takes no further one from the kernel until
@@ -13,6 +14,7 @@ type bounded struct {
 	room   chan struct{} // holds one element for each connection
 	closed chan struct{}
 	once   sync.Once
+	open   *atomic.Int64 // counts connections
 }
 
 // Accept waits for room, then for a connection.
@@ -27,6 +29,7 @@ func (b *bounded) Accept() (net.Conn, error) {
 		<-b.room
 		return nil, err
 	}
+	b.open.Add(1)
 	return &heldConn{Conn: c, from: b}, nil
 }
 
@@ -46,6 +49,9 @@ type heldConn struct {
 // Close closes the connection.
 func (c *heldConn) Close() error {
 	err := c.Conn.Close()
-	c.once.Do(func() { <-c.from.room })
+	c.once.Do(func() {
+		c.from.open.Add(-1)
+		<-c.from.room
+	})
 	return err
 }

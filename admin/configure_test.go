@@ -1,12 +1,14 @@
 package admin
 
 import (
+	"fmt"
 	"log/slog"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/edge-proxy/edge/internal/testutil"
+	"github.com/edge-proxy/edge/observe"
 )
 
 // A configuration is taken from a client that says what it replaces, in one of three types, none of which a web page
@@ -56,6 +58,7 @@ func TestConfigure(t *testing.T) {
 	if got := strings.Join(taken, ", "); got != "right 1 toml, right 2 yaml, right 3 json, right 4 toml, right 5 toml" {
 		t.Errorf("applied: %s", got)
 	}
+	checkCounters(t, s)
 	for _, want := range []string{
 		"\"admin: change\" method=PUT path=/v1/config status=200",
 		"\"admin: dry run\" method=PUT path=/v1/config status=200",
@@ -63,6 +66,29 @@ func TestConfigure(t *testing.T) {
 	} {
 		if !strings.Contains(said.String(), want) {
 			t.Errorf("%q is not in %s", want, said.String())
+		}
+	}
+}
+
+// checkCounters checks what was counted of the requests of TestConfigure, and one of an unknown method more.
+func checkCounters(t *testing.T, s *Surfaces) {
+	t.Helper()
+	c := over(t, "tcp", s.Addresses()[0])
+	ask(t, c, &one{"BREW", "http://127.0.0.1/livez", "", "", 401, "unauthorized"})
+	r := &observe.Registry{}
+	s.Register(r)
+	got := make(map[string]float64)
+	testutil.Eventually(t, testutil.Patience, func() bool { // a client has its answer before it is counted
+		r.Each(func(m observe.Sample) { got[fmt.Sprint(m.Name, m.Labels)] = m.Value })
+		return got["edge_admin_requests_total[{code 401} {method other}]"] == 1
+	})
+	for name, want := range map[string]float64{
+		"edge_admin_requests_total[{code 200} {method PUT}]": 6,
+		"edge_admin_requests_total[{code 412} {method PUT}]": 3,
+		"edge_admin_requests_total[{code 415} {method PUT}]": 3,
+	} {
+		if got[name] != want {
+			t.Errorf("%s %v, want %v", name, got[name], want)
 		}
 	}
 }

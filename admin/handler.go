@@ -78,8 +78,15 @@ func (s *Surfaces) find(p *policy, r *http.Request) *Endpoint {
 	return s.byPattern[pattern]
 }
 
-// ServeHTTP of a surface answers one request, in the order of checks that the package documentation has.
+// ServeHTTP of a surface answers one request, and counts it.
 func (f *surface) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	noted := &statusWriter{ResponseWriter: w}
+	f.serveChecked(noted, r)
+	f.all.counters.count(r.Method, noted.status)
+}
+
+// serveChecked answers one request, in the order of checks that the package documentation has.
+func (f *surface) serveChecked(w *statusWriter, r *http.Request) {
 	p := f.policy.Load()
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -114,18 +121,17 @@ func (f *surface) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // audited serves a request, and logs a change with who asked for it.
-func (f *surface) audited(who *client, e *Endpoint, w http.ResponseWriter, r *http.Request) {
+func (f *surface) audited(who *client, e *Endpoint, w *statusWriter, r *http.Request) {
 	if e.Method == http.MethodGet {
 		f.all.mux.ServeHTTP(w, r)
 		return
 	}
-	noted := &statusWriter{ResponseWriter: w}
-	f.all.mux.ServeHTTP(noted, r.WithContext(context.WithValue(r.Context(), clientKey{}, who)))
+	f.all.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), clientKey{}, who)))
 	what := "admin: change"
 	if dryRun(r) {
 		what = "admin: dry run"
 	}
-	slog.Info(what, append([]any{"method", r.Method, "path", r.URL.Path, "status", noted.status}, who.attrs()...)...)
+	slog.Info(what, append([]any{"method", r.Method, "path", r.URL.Path, "status", w.status}, who.attrs()...)...)
 }
 
 // run serves e.

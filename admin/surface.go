@@ -50,6 +50,9 @@ type Surfaces struct {
 	heavy     chan struct{} // holds one element for each expensive call that runs
 	machine   string        // the name of the machine, in lower case
 
+	counters    counters
+	connections atomic.Int64 // open
+
 	mu      sync.Mutex
 	open    []*surface // guarded by mu
 	told    string     // why there is no surface, as it was logged last; guarded by mu
@@ -358,7 +361,8 @@ func (f *surface) start() {
 			return ctx
 		},
 	}
-	f.bound = &bounded{Listener: f.listener, room: make(chan struct{}, connsMost), closed: make(chan struct{})}
+	f.bound = &bounded{Listener: f.listener, room: make(chan struct{}, connsMost),
+		closed: make(chan struct{}), open: &f.all.connections}
 	go f.serve(&secured{f.bound, f})
 }
 

@@ -484,6 +484,8 @@ func TestSurface_connectionLimit(t *testing.T) {
 	}
 	f := s.open[0]
 	testutil.Eventually(t, testutil.Patience, func() bool { return len(f.bound.room) == connsMost }, "all are held")
+	counted := func() bool { return s.connections.Load() == connsMost }
+	testutil.Eventually(t, testutil.Patience, counted, "all are counted")
 	answered := make(chan error, 1)
 	c := over(t, "unix", path)
 	go func() {

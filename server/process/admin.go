@@ -189,6 +189,7 @@ func (a *administration) serve(s *server.Server, r *reloads) {
 	a.mu.Unlock()
 	a.parts.Store(p)
 	a.remember(p, r.config())
+	a.surfaces.Register(s.Registry())
 	a.surfaces.Start()
 	for _, at := range a.surfaces.Listening() {
 		slog.Info("listening", "section", at[0], "address", at[1])
