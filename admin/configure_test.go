@@ -43,6 +43,7 @@ func TestConfigure(t *testing.T) {
 		{"PUT", at, token + match + "; Content-Type: application/json", "right 3", 200, ""},
 		{"PUT", at, token + toml + "; If-Match: \"1\", \"3\"", "right 4", 200, ""},
 		{"PUT", at, token + toml + "; If-Match: *", "right 5", 200, ""},
+		{"POST", "http://127.0.0.1/v1/stop?dry_run=1", token + "; " + asJSON, "", 202, ""}, // which has no such thing
 	} {
 		ask(t, c, &o)
 	}
@@ -63,6 +64,7 @@ func TestConfigure(t *testing.T) {
 		"\"admin: change\" method=PUT path=/v1/config status=200",
 		"\"admin: dry run\" method=PUT path=/v1/config status=200",
 		"\"admin: change\" method=PUT path=/v1/config status=412",
+		"\"admin: change\" method=POST path=/v1/stop status=202",
 	} {
 		if !strings.Contains(said.String(), want) {
 			t.Errorf("%q is not in %s", want, said.String())

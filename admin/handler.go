@@ -128,7 +128,7 @@ func (f *surface) audited(who *client, e *Endpoint, w *statusWriter, r *http.Req
 	}
 	f.all.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), clientKey{}, who)))
 	what := "admin: change"
-	if dryRun(r) {
+	if e.takes("dry_run") && dryRun(r) {
 		what = "admin: dry run"
 	}
 	slog.Info(what, append([]any{"method", r.Method, "path", r.URL.Path, "status", w.status}, who.attrs()...)...)

@@ -46,6 +46,11 @@ type Endpoint struct {
 	serve  func(s *Surfaces, w http.ResponseWriter, r *http.Request) // nil: answer does
 }
 
+// takes reports whether e has a parameter of that name in its query.
+func (e *Endpoint) takes(name string) bool {
+	return slices.ContainsFunc(e.Query, func(p Param) bool { return p.Name == name })
+}
+
 // types returns what the body may be. None is one that a form of a web page can have (Fetch, "CORS-safelisted").
 func (e *Endpoint) types() []string {
 	if len(e.Types) > 0 {

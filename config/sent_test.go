@@ -41,6 +41,12 @@ func TestLoad_sent(t *testing.T) {
 		{"known", base + "dest = \"unix:/run/app.sock\"\nerror_pages = { 5xx = \"" + page + "\" }\n", "", ""},
 		{"a page", base + "dest = \"status:503\"\nerror_pages = { 503 = \"" + other + "\" }\n",
 			"body.toml:5:23: error: this client may not name", ""},
+		{"a page in full", base + "dest = \"status:503\"\n" +
+			"error_pages = { 503 = { body = \"x\", type = \"text/plain\" } }\n", "", ""},
+		{"a page of a type", base + "dest = \"status:503\"\nerror_pages = { 503 = { file = \"" + other +
+			"\", type = \"text/plain\" } }\n", "may not name", ""},
+		{"pages of a list", base + "dest = \"status:503\"\nerror_pages = { 503 = [\"" + page + "\", \"" + other +
+			"\"] }\n", "may not name \"" + other, ""},
 		{"a known file at another key", base + "dest = \"status:503\"\naccess_log = \"" + page + "\"\n",
 			"body.toml:5:14: error: this client may not name", ""},
 		{"a socket", base + "dest = \"unix:/run/docker.sock\"\n",

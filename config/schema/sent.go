@@ -32,6 +32,9 @@ var localMarks = []string{"unix:", "file:"}
 // notNames are texts at keys of files that stand for no file.
 var notNames = map[string]bool{"internal": true, "stdout": true, "stderr": true, "off": true}
 
+// inFull are fields of a value that have the text itself, where others name a file with it.
+var inFull = map[string]bool{"body": true, "type": true}
+
 // note notes what the value n of k names on this machine, and reports what the client that has sent it may not write.
 func (d *Decoder) note(k *Key, n *syntax.Node) {
 	for _, c := range n.Children {
@@ -41,7 +44,7 @@ func (d *Decoder) note(k *Key, n *syntax.Node) {
 		return
 	}
 	doc := d.doc
-	local := k.Local && !notNames[n.Text]
+	local := k.Local && !notNames[n.Text] && !inFull[n.Key]
 	for _, mark := range localMarks {
 		local = local || strings.Contains(n.Text, mark)
 	}

@@ -192,6 +192,10 @@ func (p *running) leave(sig os.Signal) bool {
 
 // openOffer returns what there is to hand over.
 func (p *running) openOffer() (*offer, error) {
+	if p.reloads.differs.Load() {
+		slog.Warn("the new process serves what the files say, which is not what this one serves",
+			"try", "edge diff shows the difference")
+	}
 	sockets, fds, err := socketsOf(p.server.Handover())
 	if err != nil {
 		return nil, err
