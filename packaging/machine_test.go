@@ -15,7 +15,8 @@ import (
 )
 
 // onMachine runs a script as root on a copy of this machine: an overlay of its root, of which nothing is kept, with
-// processes and a network of its own. The files of the folder pkg are in /pkg. It returns the output.
+// processes and a network of its own, and without what edge has left on this one. The files of the folder pkg are in
+// /pkg. It returns the output.
 func onMachine(t *testing.T, pkg, script string) string {
 	t.Helper()
 	for _, name := range []string{"unshare", "chroot", "ip", "setpriv", "curl"} {
@@ -27,7 +28,7 @@ func onMachine(t *testing.T, pkg, script string) string {
 	const begin = `mount -t tmpfs none "$1"; cd "$1"; mkdir upper work root
 mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
 mount -t proc proc root/proc; mount --bind /dev root/dev; mkdir -p root/pkg; cp -a "$2"/. root/pkg/
-ip link set lo up; rm -rf root/run/systemd
+ip link set lo up; rm -rf root/run/systemd root/run/edge root/etc/edge root/var/lib/edge root/var/log/edge
 exec chroot root /bin/sh -eu -c "$3"`
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
