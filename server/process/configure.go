@@ -44,6 +44,7 @@ func (r *reloads) configure(s *admin.Submission, version func() int) (*outcome, 
 	}
 	cfg, report := r.load(Reading{Kept: files, Sent: sent})
 	if s.DryRun {
+		r.checkReach(cfg, report, files)
 		o := &outcome{Report: report, Version: r.version(), Err: errInvalid}
 		if report.OK() {
 			o.Diff, o.Err = r.server.Plan(cfg), nil
