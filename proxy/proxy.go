@@ -157,12 +157,8 @@ func (p *Proxy) Recent(r *engine.Reactor, bad bool, before uint64, n int) (page 
 	if l.rings == nil {
 		return page, false
 	}
-	l.now()
-	page.Room = l.rings.Len()
+	page.Wall, page.Room = l.now()-r.Now(), l.rings.Len()
 	page.Records, page.Next = l.rings.AppendTo(make([]recent.Record, 0, n), bad, before, n)
-	for i := range page.Records {
-		page.Records[i].Began += l.wall
-	}
 	return page, true
 }
 

@@ -49,7 +49,8 @@ func TestSim_rememberedIsWhatIsLogged(t *testing.T) {
 		}
 		log := &numberedLog{}
 		s := newTunedSimulation(t, w, 1, tuning{
-			log: []proxy.AccessLog{log}, to: &proxy.ToOptions{Retry: on(t, "connect", "refused_stream", "reset", "503")},
+			log: []proxy.AccessLog{log},
+			to:  &proxy.ToOptions{Retry: on(t, "connect", "refused_stream", "reset", "503")},
 		})
 		s.proxy.Remember(64, 50*time.Millisecond)
 		s.faults = true
@@ -97,9 +98,9 @@ func compareWithLog(t testing.TB, r *recent.Record, l *observe.Record) {
 	}
 	if r.ID != binary.BigEndian.Uint64(l.ID[8:]) || int(r.Status) != l.Status || word != l.Reason ||
 		r.BytesIn != uint64(l.BytesIn) || r.BytesOut != uint64(l.BytesOut) || int(r.Attempts) != l.Attempts ||
-		r.Proto != l.Proto || (r.Flags&recent.Reused != 0) != l.Reused || !at(r.End, l.Dur) || !at(r.Queue, l.T.Queue) ||
-		!at(r.Connect, l.T.Connect) || name(r.Route) != l.Route || name(r.Upstream) != l.Upstream ||
-		name(r.Tries[1].Backend) != l.Backend {
+		r.Proto != l.Proto || (r.Flags&recent.Reused != 0) != l.Reused || !at(r.End, l.Dur) ||
+		!at(r.Queue, l.T.Queue) || !at(r.Connect, l.T.Connect) || name(r.Route) != l.Route ||
+		name(r.Upstream) != l.Upstream || name(r.Tries[1].Backend) != l.Backend {
 		t.Fatalf("remembered %+v (%s), logged %+v", r, word, l)
 	}
 	if c := r.ClientAddr(); c.Addr() != l.ClientIP || c.Port() != l.ClientPort {

@@ -28,7 +28,7 @@ func (s Span) Duration() time.Duration { return time.Duration(s) << spanBits }
 type Record struct {
 	ID    uint64 // the second half of its number: the first one is that of the Page
 	Given uint64 // HashOf the number that it came with; 0: none
-	Began int64  // ns: reactor time in Rings, Unix time in a Page
+	Began int64  // reactor time, ns
 
 	// How long each took; 0: there was none.
 	Queue, Lookup, Connect, TLS Span

@@ -53,10 +53,10 @@ func (k *Rings) Next() *Record { return &k.all.records[k.all.at] }
 
 // Put puts the record of Next in its place, and a copy among the bad ones.
 func (k *Rings) Put(bad bool) {
-	r := k.Next()
+	at := k.all.at
 	k.all.advance()
 	if bad {
-		k.bad.records[k.bad.at] = *r
+		k.bad.records[k.bad.at] = k.all.records[at]
 		k.bad.advance()
 	}
 }
@@ -119,6 +119,7 @@ func (k *Rings) AppendTo(into []Record, bad bool, before uint64, n int) (all []R
 // Page is a part of the records of a reactor.
 type Page struct {
 	Prefix  uint64 // the first half of the numbers of its requests
+	Wall    int64  // Unix time less reactor time, ns
 	Records []Record
 	Next    uint64 // for the next Page; 0: there are no more
 	Room    int    // how many requests of a kind are remembered at the most

@@ -21,10 +21,17 @@ import (
 // copiedAt is how many records of requests one task on a reactor copies.
 const copiedAt = 512
 
-// remembered is a record with the first half of its number.
+// remembered is a record with what its Page says.
 type remembered struct {
 	recent.Record
 	prefix uint64
+	wall   int64
+}
+
+// identity tells requests apart. Those that were refused before they had a number differ in their beginning.
+type identity struct {
+	prefix, id uint64
+	began      int64
 }
 
 // Requests returns the requests that q asks for, the last one to end first. version returns the version of the
@@ -33,7 +40,7 @@ func (v *Inspector) Requests(
 	ctx context.Context, q *admin.RequestQuery, version func(snapshot uint16) int,
 ) ([]admin.Request, error) {
 	parts := v.server.Parts()
-	s := search{ctx: ctx, proxy: parts.Proxy, most: q.Most}
+	s := search{ctx: ctx, proxy: parts.Proxy, most: q.Most, known: make(map[identity]bool)}
 	if q.ID != "" {
 		s.wants, s.most = matching(q.ID), copiedAt
 	}
@@ -86,6 +93,7 @@ type search struct {
 	most  int                      // of each ring
 	room  int                      // of a ring; 0: there is none
 	found []remembered
+	known map[identity]bool // that were found: bad ones are in both rings
 }
 
 // look looks through a ring of r, a few records at a time.
@@ -104,9 +112,13 @@ func (s *search) look(r *engine.Reactor, bad bool) error {
 		}
 		s.room = max(s.room, page.Room)
 		for i := range page.Records {
-			if one := (remembered{page.Records[i], page.Prefix}); s.wants == nil || s.wants(&one) {
+			one := remembered{page.Records[i], page.Prefix, page.Wall}
+			if s.wants != nil && !s.wants(&one) {
+				continue
+			}
+			if n++; !s.known[one.identity()] {
+				s.known[one.identity()] = true
 				s.found = append(s.found, one)
-				n++
 			}
 		}
 		if before = page.Next; before == 0 {
@@ -116,24 +128,23 @@ func (s *search) look(r *engine.Reactor, bad bool) error {
 	return nil
 }
 
-// sorted returns what was found, each once, the last one to end first.
+func (r *remembered) identity() identity { return identity{r.prefix, r.ID, r.Began} }
+
+// sorted returns what was found, the last one to end first.
 func (s *search) sorted() []remembered {
 	slices.SortStableFunc(s.found, func(a, b remembered) int {
 		return cmp.Or(cmp.Compare(endOf(&b), endOf(&a)), cmp.Compare(b.prefix, a.prefix), cmp.Compare(b.ID, a.ID))
 	})
-	list := slices.CompactFunc(s.found, func(a, b remembered) bool {
-		return a.ID == b.ID && a.prefix == b.prefix && a.Began == b.Began && a.ClientAddr() == b.ClientAddr()
-	})
-	return list[:min(len(list), s.most)]
+	return s.found[:min(len(s.found), s.most)]
 }
 
-func endOf(r *remembered) int64 { return r.Began + int64(r.End.Duration()) }
+func endOf(r *remembered) int64 { return r.wall + r.Began + int64(r.End.Duration()) }
 
 // describeRequest says in words what a record has in numbers.
 func describeRequest(r *remembered, version int) admin.Request {
 	reason := recent.ReasonOf(r.Reason)
 	one := admin.Request{
-		Began: time.Unix(0, r.Began).UTC().Round(time.Microsecond), Took: rounded(r.End), Client: clientOf(r),
+		Began: time.Unix(0, r.wall+r.Began).UTC().Round(time.Microsecond), Took: rounded(r.End), Client: clientOf(r),
 		Protocol: protocols[message.Proto(r.Proto)], TLS: r.Flags&recent.Secured != 0,
 		Listener: nameOf(r.Listener, "listener", version), Route: nameOf(r.Route, "route", version),
 		Upstream: nameOf(r.Upstream, "upstream", version), Version: version, Status: int(r.Status),

@@ -206,7 +206,7 @@ func TestInspector_requestsOfClientsThatLeave(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Reason != "client:gone" {
 		t.Fatalf("%+v %v", list, err)
 	}
-	if again := w.why(t, list[0].ID); again.Began != one.Began {
+	if again := w.why(t, list[0].ID); again.Took != one.Took || again.Client != one.Client {
 		t.Errorf("its own number leads to %+v", again)
 	}
 	backend.Close()
