@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/syntax"
@@ -20,16 +21,23 @@ func (o *formatOptions) compare(problems io.Writer, files []*formattedFile, args
 			after[path] = f.after
 		}
 	}
-	switch {
-	case !differs:
+	if !differs {
 		return nil
-	case files[0].File == stdinName:
-		return o.compareText(problems, files[0])
-	case len(args) == 0:
+	}
+	if len(args) == 0 && files[0].File != stdinName {
 		path, _ := o.locate()
 		args = []string{path}
+	} else if len(args) == 0 {
+		args = []string{stdinName}
 	}
 	for _, path := range args {
+		if path == stdinName {
+			i := slices.IndexFunc(files, func(f *formattedFile) bool { return f.File == stdinName })
+			if err := compareText(problems, files[i]); err != nil {
+				return err
+			}
+			continue
+		}
 		var read config.Files
 		before, rep := config.Options{TextOnly: true, Record: &read}.Load(path)
 		if before == nil {
@@ -58,7 +66,7 @@ func pathWithoutLinks(path string) (string, error) {
 }
 
 // compareText is compare for the standard input.
-func (o *formatOptions) compareText(problems io.Writer, f *formattedFile) error {
+func compareText(problems io.Writer, f *formattedFile) error {
 	before, rep := config.Options{TextOnly: true}.Parse(f.File, f.before)
 	if before == nil {
 		return refuseCanonical(problems, rep, "this is no configuration by itself, so it cannot be compared")

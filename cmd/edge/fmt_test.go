@@ -240,6 +240,10 @@ func TestFmt_canonical(t *testing.T) {
 			t.Errorf("%q: exit %d: %s%s", c.args, code, out, problems)
 		}
 	}
+	code, _, problems := edgeIn(t, dir, "threads = 2\n", "fmt", "--canonical", "-", "auto.toml")
+	if code != 1 || !strings.Contains(problems, "auto.toml has no canonical form: ") {
+		t.Errorf("a file after stdin: exit %d: %s", code, problems)
+	}
 	unchanged("conf.d/a.toml", "auto.toml", "spread.toml", "more.toml")
 	if code, out, _ := edgeIn(t, dir, "", "fmt", "--canonical", "--check"); code != 1 ||
 		out != "edge.toml\nconf.d/a.toml\n" {

@@ -145,6 +145,9 @@ func TestProxy_savesWhatItDoes(t *testing.T) {
 	if code, out := edge(t, "check", "--strict", file); code != 0 {
 		t.Fatalf("exit %d:\n%s", code, out)
 	}
+	if code, out := edge(t, "fmt", "--check", file); code != 0 {
+		t.Errorf("edge fmt --check: exit %d:\n%s", code, out)
+	}
 	if code, out := edge(t, args...); code != exitError || !strings.Contains(out, "exists") {
 		t.Errorf("a file that is there: exit %d:\n%s", code, out)
 	}

@@ -51,16 +51,16 @@ const proxyConfig = `# Written by edge proxy --save: edge run -c FILE does the s
 # docs/configuration.md has all keys; edge check FILE says what is wrong with one.
 
 [global]
-grace_period = "5s" # how long open requests may take when edge is asked to stop
+grace_period = "5s"  # how long open requests may take when edge is asked to stop
 
 [log]
-format = "common" # a line for each request on stdout; "json" and "combined" are the other formats
+format = "common"  # a line for each request on stdout; "json" and "combined" are the other formats
 
 # Where clients connect.
 %s
 
 [upstream_defaults]
-host = %q # the Host that backends get: "keep" is that of the client, "backend" their own name
+host = %q  # the Host that backends get: "keep" is that of the client, "backend" their own name
 
 # Every request goes to these backends. A route with the pattern "/api/*" beside this one would take a part of them.
 [[routes]]
