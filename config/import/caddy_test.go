@@ -108,7 +108,7 @@ func because(line string, findings []plan.Finding) string {
 var reasons = []struct{ differs, finding *regexp.Regexp }{
 	{regexp.MustCompile(`(-1|200) there, 404 here`), regexp.MustCompile(`note: hosts that no site of `)},
 	{regexp.MustCompile(`body ".*" there, "200 OK`), regexp.MustCompile(`not carried: respond .*have no text`)},
-	{regexp.MustCompile(`/(secret|v1)x: `), regexp.MustCompile(`not carried: .*/(secret|v1)\*? for paths such as `)},
+	{regexp.MustCompile(`/\w+x: `), regexp.MustCompile(`not carried: .* for paths such as `)},
 	{regexp.MustCompile(`/php/.*: 502 there, 503 here`), regexp.MustCompile(`not carried: php_fastcgi`)},
 	{regexp.MustCompile(`/admin/.*: 401 there, 403 here`), regexp.MustCompile(`not carried: basic_auth`)},
 	{regexp.MustCompile(`/sso/.*: [23]0. there, 403 here`), regexp.MustCompile(`not carried: forward_auth`)},

@@ -409,7 +409,7 @@ func abort(im *importer, _ *scope, d *directive) func(*walk) bool {
 // redirectNames are the variables of redirect.to, by the placeholders of Caddy.
 var redirectNames = map[string]string{
 	"host": "{host}", "scheme": "{scheme}", "method": "{method}", "query": "{query}", "uri": "{path}\x00",
-	"path": "{path}", "?query": "\x00", "orig_uri": "\x01\x00", "orig_path": "\x01",
+	"path": "{path}", "?query": "\x00", "orig_uri": "\x01\x02", "orig_path": "\x01",
 }
 
 // redirect is redir.
@@ -437,8 +437,11 @@ func redirect(im *importer, _ *scope, d *directive) func(*walk) bool {
 		}
 		to = strings.ReplaceAll(to, "{path}", path)
 		to = strings.ReplaceAll(to, "\x01", "{path}")
-		keeps := strings.Contains(to, "\x00")
-		to = strings.ReplaceAll(to, "\x00", "")
+		if w.query != "" { // what rewrite has written
+			to = strings.ReplaceAll(strings.ReplaceAll(to, "\x00", w.query), "{query}", w.query[1:])
+		}
+		keeps := strings.ContainsAny(to, "\x00\x02")
+		to = strings.NewReplacer("\x00", "", "\x02", "").Replace(to)
 		if !keeps && !strings.Contains(to, "?") && !strings.Contains(to, "{query}") {
 			to += "?" // edge would keep the query
 		}

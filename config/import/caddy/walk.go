@@ -2,6 +2,7 @@ package caddy
 
 import (
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -164,13 +165,46 @@ func (w *walk) matchMethod(t *test) bool {
 }
 
 func (w *walk) matchAtom(t *test) bool {
-	if w.survey.lost[t.atom] {
+	a := t.atom
+	if w.query != "" && slices.ContainsFunc(a.list, func(c condition) bool { return c.query }) {
+		if strings.Contains(w.query, "{") {
+			return w.assume(t)
+		}
+		if a = w.onFields(a); a == nil || len(a.list) == 0 {
+			return a != nil
+		}
+	}
+	if w.survey.lost[a] {
 		return w.assume(t)
 	}
-	if !slices.Contains(w.asked, t.atom) {
-		w.asked = append(w.asked, t.atom)
+	if !slices.Contains(w.asked, a) {
+		w.asked = append(w.asked, a)
 	}
-	return slices.Contains(w.set, t.atom)
+	return slices.Contains(w.set, a)
+}
+
+// onFields returns the conditions on fields of a where those on parameters hold for the query that rewrite has written,
+// which routes do not see; else nil.
+func (w *walk) onFields(a *atom) *atom {
+	var fields []condition
+	values, err := url.ParseQuery(w.query[1:])
+	for _, c := range a.list {
+		if !c.query {
+			fields = append(fields, c)
+			continue
+		}
+		expr, matches := strings.CutPrefix(c.value, "~")
+		if err != nil || !slices.ContainsFunc(values[c.name], func(v string) bool {
+			if matches {
+				ok, err := regexp.MatchString(expr, v)
+				return ok && err == nil
+			}
+			return c.value == "" || c.value == v
+		}) {
+			return nil
+		}
+	}
+	return w.im.atomOf(fields)
 }
 
 // matchPath reports whether the path is like a pattern. Where only some paths of the region are, these are walked
