@@ -93,11 +93,14 @@ func (im *importer) reply(e *entry, r *router, t test) *written {
 		a.step(m)
 	}
 	w.from = slices.Concat(w.from, r.chain.from, e.chain.from, a.from)
+	w.dests = []dest{{keys: a.answered}}
 	if a.answered == nil {
 		w.dests = im.pools.dests(r, a)
+	}
+	if a.answered == nil && !strings.HasPrefix(w.dests[0].keys[0].Value, `"status:`) {
 		a.finish()
 	} else {
-		w.dests = []dest{{keys: a.answered}}
+		a.keys = nil // they are for what a backend is asked
 	}
 	if len(a.response) > 0 {
 		a.keys = append(a.keys, plan.Field{Name: "headers.response", Value: plan.Table(a.response)})
