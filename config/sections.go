@@ -60,10 +60,12 @@ func JSONSchema(w io.Writer) error { return edge().JSONSchema(w, "edge.toml") }
 // same is for the caller to see, by Load of both and Same.
 func Canonical(src *syntax.Source) (text []byte, rep *Report) { return format.Canonical(src, edge()) }
 
-// Same reports whether two configurations are the same, wherever in their files it is written.
+// Same reports whether two configurations are the same, wherever in their files and by which spelling it is written:
+// Places, Written and Namings, which tell that, do not count.
 func Same(a, b *Config) bool {
 	x, y := *a, *b
 	x.Places, y.Places, x.Written, y.Written = nil, nil, nil, nil
+	x.Namings, y.Namings = nil, nil
 	return schema.Equal(x, y)
 }
 

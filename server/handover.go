@@ -58,7 +58,7 @@ type FileID struct {
 type Handover struct {
 	server    *Server
 	adoptable []Socket         // Options.Adopt
-	claims    []*listener      // by index in adoptable; nil: not claimed; one that has closed has no claim to a held one
+	claims    []*listener      // by index in adoptable; nil: not claimed; what has closed has no claim to a held one
 	offered   []*listener      // by index in what Sockets returned last; nil: a held one that no listener has
 	dropped   func(socket int) // see OnDrop; nil: nobody asked
 	suspended bool             // nothing is accepted before Resume
