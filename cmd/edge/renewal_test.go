@@ -63,6 +63,9 @@ const slowRoute = "[[routes]]\npattern = \"/slow\"\ndest = %q\n"
 // goes on with its request.
 func TestUpgrade_now(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it takes some seconds")
+	}
 	origin, begun, finish := slowOrigin(t)
 	s := serve(t, 1, "shutdown_timeout = \"1m\"\n"+fmt.Sprintf(slowRoute, origin))
 	first := hold(t, s.addrs[0], begun)
@@ -101,6 +104,9 @@ func TestUpgrade_now(t *testing.T) {
 // that nobody waits in a queue that no process looks at, and the address can be had again.
 func TestUpgrade_dropsSockets(t *testing.T) {
 	t.Parallel()
+	if testing.Short() {
+		t.Skip("it takes some seconds")
+	}
 	origin, begun, finish := slowOrigin(t)
 	more := "shutdown_timeout = \"1m\"\n" + fmt.Sprintf(slowRoute, origin)
 	s := serve(t, 2, more)
@@ -157,6 +163,24 @@ pattern = "/*"
 dest = "status:200"
 `
 
+// refusesSecond asks for an upgrade while one is under way.
+func refusesSecond(t *testing.T, s *service, socket string) {
+	t.Helper()
+	slow := script(t, s, "sleep 1; exit 3")
+	answered := make(chan int, 1)
+	go func() {
+		ask := fmt.Sprintf(`{"binary":%q}`, slow)
+		answered <- askAdmin(t, socket, "POST", "/v1/upgrade", ask, &admin.Upgraded{})
+	}()
+	s.WaitLine(`"msg":"upgrading","program":` + regexp.QuoteMeta(strconv.Quote(slow)))
+	if status := askAdmin(t, socket, "POST", "/v1/upgrade", "", nil); status != 409 {
+		t.Errorf("while one is under way: %d", status)
+	}
+	if status := <-answered; status != 422 {
+		t.Errorf("a slow program: %d", status)
+	}
+}
+
 // An upgrade is asked for over the admin surface, which answers before the process gives it up. Over TCP no program can
 // be named.
 func TestUpgrade_overAdmin(t *testing.T) {
@@ -190,18 +214,8 @@ func TestUpgrade_overAdmin(t *testing.T) {
 		len(done.Steps) < 2 {
 		t.Errorf("a bad program: %d %+v", status, done)
 	}
-	slow := script(t, s, "sleep 1; exit 3")
-	answered := make(chan int, 1)
-	go func() {
-		ask := fmt.Sprintf(`{"binary":%q}`, slow)
-		answered <- askAdmin(t, socket, "POST", "/v1/upgrade", ask, &admin.Upgraded{})
-	}()
-	s.WaitLine(`"msg":"upgrading","program":` + regexp.QuoteMeta(strconv.Quote(slow)))
-	if status := askAdmin(t, socket, "POST", "/v1/upgrade", "", nil); status != 409 {
-		t.Errorf("while one is under way: %d", status)
-	}
-	if status := <-answered; status != 422 {
-		t.Errorf("a slow program: %d", status)
+	if !testing.Short() {
+		refusesSecond(t, s, socket)
 	}
 	l.stop()
 	if err := s.answers(); err != nil {
@@ -217,7 +231,10 @@ func TestUpgrade_overAdmin(t *testing.T) {
 // nothing back, not even when the middle one is killed.
 func TestUpgrade_middleEndsFirst(t *testing.T) {
 	t.Parallel()
-	for _, killed := range []bool{false, true} {
+	for _, killed := range []bool{true, false} {
+		if !killed && testing.Short() {
+			continue
+		}
 		origin, begun, finish := slowOrigin(t)
 		s := serve(t, 1, "shutdown_timeout = \"1m\"\n"+fmt.Sprintf(slowRoute, origin))
 		held := hold(t, s.addrs[0], begun)
