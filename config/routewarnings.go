@@ -122,6 +122,9 @@ func warnIdleListeners(r *resolver) {
 // hopsMax bounds how many redirects are followed. Browsers give up after about twenty.
 const hopsMax = 20
 
+// urlMax bounds the URLs that are followed, in bytes: one that names its path twice doubles it with each redirect.
+const urlMax = 8192
+
 // hop is a request on its way through redirects: where it was sent, and to which listener that leads.
 type hop struct {
 	listener *Listener
@@ -230,7 +233,7 @@ func follow(c *Config, table *route.Table[*Route], one *Route, at hop, asks *mes
 			return strings.Join(append(way, url), " -> ")
 		}
 		to, found, ok := at.next(table, asks)
-		if !ok || len(way) == 0 && found != one {
+		if !ok || len(to) > urlMax || len(way) == 0 && found != one {
 			return ""
 		}
 		way, by = append(way, url), append(by, found)

@@ -60,6 +60,7 @@ func TestParse_warnsOfRoutes(t *testing.T) {
 			"redirect-loop", "https://a.test:443/x -> https://b.test:443/x -> https://a.test:443/x"},
 		{secure + route("/*", to("https://other.test{path}")), "", ""}, // perhaps another machine
 		{secure + route("/*", to("https://{host}:8443{path}")), "", ""},
+		{plain + route("/*", to("{path}{path}{path}{path}")), "", ""}, // not followed until memory is short
 	} {
 		for _, silent := range []bool{false, true} {
 			text, want := c.text, c.code
