@@ -105,7 +105,8 @@ helm-check: ## renders the Helm chart and reads it into the types of Kubernetes 
 # The module internal/interop/caddy is Caddy alone. Its first build takes minutes.
 .PHONY: import-check
 import-check: ## compares the answers of Caddy with those of what edge import makes of Caddyfiles (compiles for minutes at first)
-	CGO_ENABLED=0 go build -C internal/interop/caddy -o $(CURDIR)/bin/caddy github.com/caddyserver/caddy/v2/cmd/caddy
+	go build -C internal/interop/caddy -trimpath -buildvcs=false -o $(CURDIR)/bin/caddy \
+		github.com/caddyserver/caddy/v2/cmd/caddy
 	EDGE_CADDY=$(CURDIR)/bin/caddy go test -count=1 -timeout 10m $(FLAGS) -run Caddy ./config/import
 
 .PHONY: packages-deps
