@@ -74,7 +74,7 @@ func (l *names) give(name string) uint32 {
 	if half := l.kept / 2; l.last > half {
 		l.floor.Store(l.last - half)
 	}
-	if invariant.On {
+	if invariant.On && l.last%64 == 0 { // it looks at all of them
 		l.check()
 	}
 	return l.last
