@@ -76,6 +76,7 @@ backends = [ { address = "127.0.0.1:1", weight = 2, zone = "a" }, { address = "1
 		{"PATCH", "/v1/upstreams/none/backends/127.0.0.1:1", `{"state":"serving"}`, 404},
 		{"PUT", "/v1/log", `{"level":"debug","for":"1h"}`, 200}, {"PUT", "/v1/log", `{"level":"none"}`, 400},
 		{"GET", "/v1/status", "", 200},
+		{"GET", "/v1/requests", "", 200}, {"GET", "/v1/requests/none", "", 404},
 		{"GET", "/v1/diff", "", 200}, {"GET", "/v1/versions", "", 200}, {"POST", "/v1/reload", "", 200},
 		{"POST", "/v1/rollback", `{"version":99}`, 404}, {"POST", "/v1/rollback", `{"version":1}`, 200},
 		{"PUT", "/v1/config?dry_run=1", `{"http":{"listen":"127.0.0.1:0"}}`, 200},
