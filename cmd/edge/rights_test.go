@@ -160,3 +160,23 @@ func TestProxy_internalAuthorityWithoutHome(t *testing.T) {
 		t.Errorf("it made %v, %v", left, err)
 	}
 }
+
+// Root has a process of another user upgraded, as it does with sudo and the shipped unit.
+func TestUpgrade_askedForByRoot(t *testing.T) {
+	uid, gid := nobody(t)
+	dir := owned(t, uid, gid)
+	s := &service{t: t, dir: dir, bin: filepath.Join(dir, "edge"), addrs: []string{testutil.FreeAddr(t)}}
+	if err := os.Link(testutil.Binary(t, "./cmd/edge"), s.bin); err != nil {
+		t.Skip(err)
+	}
+	s.configure(1, "user = \"nobody\"")
+	if err := os.Chmod(filepath.Join(dir, "edge.toml"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.begin()
+	pid := s.mustUpgrade()
+	hasRights(t, pid, uid, gid)
+	if err := s.answers(); err != nil {
+		t.Error(err)
+	}
+}

@@ -18,7 +18,7 @@ var errNoAnswer = errors.New("the process has ended before it answered: its erro
 // drain, the oldest one ends with now. told hears of each step. It returns the id of the process that serves then; the
 // error says why the old one serves on, or cannot be asked.
 func Upgrade(socket, bin string, now bool, told func(step string)) (pid int, err error) {
-	c, p, err := handover.Dial(socket)
+	c, p, err := handover.DialToAsk(socket)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		return 0, fmt.Errorf("no edge runs that can be upgraded: there is no %s", socket)

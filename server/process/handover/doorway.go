@@ -112,7 +112,7 @@ func (d *Doorway) Accept() (*Channel, *Peer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return introduced(conn)
+	return introduced(conn, false)
 }
 
 // Dial connects to the running process at path.
@@ -121,12 +121,23 @@ func Dial(path string) (*Channel, *Peer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return introduced(conn)
+	return introduced(conn, false)
 }
 
-func introduced(conn *net.UnixConn) (*Channel, *Peer, error) {
+// DialToAsk is Dial for a process that takes nothing over: root may ask the process of any user.
+func DialToAsk(path string) (*Channel, *Peer, error) {
+	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		return nil, nil, err
+	}
+	return introduced(conn, os.Geteuid() == 0)
+}
+
+// introduced returns a channel over conn, and the process at its other end, which is of root or the user of this one
+// unless it may be anyone's.
+func introduced(conn *net.UnixConn, anyone bool) (*Channel, *Peer, error) {
 	c := channelOf(conn)
-	p, err := peerOf(c)
+	p, err := peerOf(c, anyone)
 	if err != nil {
 		c.Close()
 		return nil, nil, err
