@@ -172,8 +172,11 @@ func (p *Plan) Text(check Check) []byte {
 	}
 }
 
-// conditions are the keys of routes without which they would take more requests than were meant.
-var conditions = []string{"host", "path", "listener", "client_cert", "methods", "header", "query"}
+// guards are the keys without which what a block describes would let more requests in than were meant, by header.
+var guards = map[string][]string{
+	"[[routes]]":    {"host", "path", "listener", "client_cert", "methods", "header", "query"},
+	"[[listeners]]": {"client_ca", "client_auth"},
+}
 
 // repair removes what a report complains of: lines, and blocks that are wrong without one of their lines being so. It
 // removes one at least.
@@ -192,7 +195,7 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 	for _, b := range p.blocks {
 		for i, k := range b.keys {
 			why, found := refused[line{b, i}]
-			if found && b.header == "[[routes]]" && slices.Contains(conditions, k.name) {
+			if found && slices.Contains(guards[b.header], k.name) {
 				refused[line{b, -1}] = k.name + " = " + k.value + ": " + why
 			}
 		}

@@ -1,10 +1,13 @@
 package plan_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 
+	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/import/plan"
+	"github.com/edge-proxy/edge/config/syntax"
 )
 
 // A route with a condition that edge refuses is not there: without the condition it would take all requests.
@@ -29,5 +32,29 @@ func TestPlan_leavesOutRoutesWithoutTheirConditions(t *testing.T) {
 	}
 	if p.Losses() != 2 {
 		t.Error(p.Findings())
+	}
+}
+
+// A listener that is to ask for certificates, and cannot, is not there: without that it would let everybody in.
+func TestPlan_leavesOutListenersWithoutTheirGuards(t *testing.T) {
+	p := &plan.Plan{Program: "nginx", File: "f"}
+	at := plan.Place{File: "f", Line: 7}
+	closed := p.Add("[[listeners]]", at)
+	closed.Set("listen", `":8443"`, at)
+	closed.Set("cert", `"internal"`, at)
+	closed.Set("client_ca", `"/none/such.pem"`, at)
+	closed.Set("client_auth", `"require"`, at)
+	p.Add("[[listeners]]", at).Set("listen", `":8080"`, at)
+	text := string(p.Text(func(text []byte) *config.Report {
+		report := plan.TextOnly(text)
+		if i := bytes.Index(text, []byte("client_ca")); i >= 0 {
+			line := 1 + bytes.Count(text[:i], []byte("\n"))
+			report.Errors = append(report.Errors, config.Problem{
+				Pos: syntax.Pos{Line: line}, Message: "there is no such file"})
+		}
+		return report
+	}))
+	if strings.Contains(text, "8443") || !strings.Contains(text, "8080") || p.Losses() != 1 {
+		t.Errorf("%v\n%s", p.Findings(), text)
 	}
 }
