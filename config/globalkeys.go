@@ -173,7 +173,8 @@ func processKeys() []*schema.Key {
 		{Path: "upgrade_on_reload", Type: schema.Bool, Default: "false", Example: "true",
 			Into: schema.Into(func(e *globalEntry) *bool { return &e.UpgradeOnReload }),
 			Doc: "SIGHUP upgrades instead of reading the configuration again, when the file of the program is " +
-				"another one than the one that runs."},
+				"another one than the one that runs. So does a reload for keys that wait for a restart, such as " +
+				"`worker_threads`."},
 		{Path: "user", Type: typeAccount, Example: `"www-data"`, Restart: true,
 			Into: schema.Into(func(e *globalEntry) *string { return &e.User }),
 			Doc: "The user that a process started by root becomes before it accepts a connection, by name or " +

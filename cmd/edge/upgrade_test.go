@@ -23,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -496,6 +497,28 @@ func TestUpgrade_changedProgram(t *testing.T) {
 		t.Fatal(pid, err)
 	}
 	testutil.Eventually(t, testutil.Patience, runs("2.0.0"), "the program before serves again")
+	if err := s.answers(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A reload changes the number of event loops, where it may upgrade for that.
+func TestReload_eventLoops(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "admin.sock")
+	more := fmt.Sprintf("upgrade_on_reload = true\n[admin]\nlisten = %q", "unix:"+socket)
+	s := serve(t, 1, more)
+	s.configure(2, more)
+	s.Signal(syscall.SIGHUP)
+	s.WaitLine(`"msg":"these keys take effect after a restart or an upgrade","keys":\["worker_threads"\]`)
+	s.WaitLine(`"msg":"upgrade complete`)
+	var now admin.Status
+	if status := askAdmin(t, socket, "GET", "/v1/status", "", &now); status != 200 || now.Reactors != 2 {
+		t.Errorf("%d, %d event loops", status, now.Reactors)
+	}
+	if pid := s.serving(); pid == s.PID() {
+		t.Errorf("process %d serves", pid)
+	}
 	if err := s.answers(); err != nil {
 		t.Error(err)
 	}

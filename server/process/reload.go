@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/server/process/lockdown"
+	"github.com/edge-proxy/edge/server/process/upgrade"
 	"github.com/edge-proxy/edge/server/process/versions"
 )
 
@@ -92,8 +93,19 @@ func (r *reloads) read(cause string) *outcome {
 	o := r.apply(cfg, report, files, cause)
 	if o.Err == nil {
 		r.differs.Store(false)
+		r.renew(&o.Diff)
 	}
 	return o
+}
+
+// renew upgrades for keys that a process has at its start, where upgrade_on_reload says so.
+func (r *reloads) renew(diff *server.Diff) {
+	if len(diff.Restart) == 0 || !r.config().Global.UpgradeOnReload || r.upgrades == nil {
+		return
+	}
+	if err := r.upgrades.begin(upgrade.AskBody{}, nil); err != nil {
+		slog.Error("no upgrade", "error", err)
+	}
 }
 
 // apply logs the findings about cfg and makes it the present configuration unless it has errors. files are its texts.
@@ -145,7 +157,7 @@ func (r *reloads) tell(diff *server.Diff) {
 	}
 	slog.Info("configuration reloaded", "changes", *diff)
 	if len(diff.Restart) > 0 {
-		slog.Warn("these keys take effect after a restart", "keys", diff.Restart)
+		slog.Warn("these keys take effect after a restart or an upgrade", "keys", diff.Restart)
 	}
 	if diff.Listeners() {
 		tellAddresses(r.server)
