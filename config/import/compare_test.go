@@ -148,6 +148,76 @@ func compare(t *testing.T, d *dialect) {
 	}
 }
 
+// Each answer that differs in a golden file has a finding in it that tells of it.
+func TestImport_findingsTellOfWhatDiffers(t *testing.T) {
+	files, err := filepath.Glob("testdata/*/*.golden")
+	if err != nil || len(files) < 30 {
+		t.Fatal(files, err)
+	}
+	told := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, differing, _ := strings.Cut(string(text), "\n# Answers that differ:\n")
+		_, findings, _ := strings.Cut(before, "\n# Findings:\n")
+		for line := range strings.Lines(differing) {
+			line = strings.TrimPrefix(strings.TrimSpace(line), "# ")
+			if because(line, strings.Split(findings, "\n")) == "" {
+				t.Errorf("%s: no finding tells of it: %s", file, line)
+			}
+			told++
+		}
+	}
+	if told < 50 {
+		t.Errorf("%d answers differ: are they where they were?", told)
+	}
+}
+
+// because returns the finding that tells of an answer that is not the same, or "".
+func because(line string, findings []string) string {
+	for _, reason := range reasons {
+		for _, f := range findings {
+			if reason.differs.MatchString(line) && reason.finding.MatchString(f) {
+				return f
+			}
+		}
+	}
+	return ""
+}
+
+// reasons are what may differ in an answer, by the finding that tells of it.
+var reasons = []struct{ differs, finding *regexp.Regexp }{
+	// Caddy
+	{regexp.MustCompile(`(-1|200) there, 404 here`), regexp.MustCompile(`note: hosts that no site of `)},
+	{regexp.MustCompile(`body ".*" there, "200 OK`), regexp.MustCompile(`not carried: respond .*have no text`)},
+	{regexp.MustCompile(`/php/.*: 502 there, 503 here`), regexp.MustCompile(`not carried: php_fastcgi`)},
+	{regexp.MustCompile(`/admin/.*: 401 there, 403 here`), regexp.MustCompile(`not carried: basic_auth`)},
+	{regexp.MustCompile(`/sso/.*: [23]0. there, 403 here`), regexp.MustCompile(`not carried: forward_auth`)},
+	{regexp.MustCompile(`-1 there, 403 here`), regexp.MustCompile(`not carried: abort`)},
+	{regexp.MustCompile(`//admin.*-1 there, 403 here`), regexp.MustCompile(`: client_auth`)},
+	{regexp.MustCompile(`[23]0. there, 403 here`), regexp.MustCompile(`not carried: path \*/`)},
+
+	// All
+	{regexp.MustCompile(`/\w+x: `), regexp.MustCompile(`not carried: .* for paths such as `)},
+
+	// nginx
+	{regexp.MustCompile(`: Location ".*" there, `), regexp.MustCompile(`note: .*redirects of the backend .*lead back`)},
+	{regexp.MustCompile(`\.png\?.*: 200 there, 403 here`), regexp.MustCompile(`not carried: location ~.*png`)},
+	{regexp.MustCompile(`: 500 there, 503 here`), regexp.MustCompile(`not carried: proxy_pass .* answered 503`)},
+	{regexp.MustCompile(`: 401 there, 403 here`), regexp.MustCompile(`not carried: (auth_basic|http-request auth) `)},
+	{regexp.MustCompile(`- X-Original-Uri: .*; - X-Request-Start`), regexp.MustCompile(`not carried: proxy_set_header X-`)},
+	{regexp.MustCompile(`: (405|200) there, 404 here`), regexp.MustCompile(`not carried: root .* answered 404`)},
+	{regexp.MustCompile(`: 405 there, 404 here`), regexp.MustCompile(`note: paths that no location takes`)},
+	{regexp.MustCompile(`body ".*" there, "200 OK`), regexp.MustCompile(`not carried: the text of return 200`)},
+	{regexp.MustCompile(`: -1 there, 403 here`), regexp.MustCompile(`not carried: return 444`)},
+	{regexp.MustCompile(`: - Host: .*; \+ Host: .*:\d+$`), regexp.MustCompile(`not carried: proxy_set_header Host \$host`)},
+
+	// HAProxy
+	{regexp.MustCompile(`: - X-Unique$`), regexp.MustCompile(`not carried: http-request set-header X-Unique`)},
+}
+
 // golden compares a text with a file, which -update writes.
 func golden(t *testing.T, file, got string) {
 	t.Helper()
