@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/config/schema"
 	"github.com/edge-proxy/edge/config/syntax"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/internal/yield"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/route"
 )
@@ -18,7 +19,9 @@ func (r *resolver) resolveRoutes() {
 	inOrder(r.doc.routes)
 	names, made := make(map[string]syntax.Span), make(map[string]int)
 	r.c.Routes = slices.Grow(r.c.Routes, len(r.doc.routes)) // a Route is large, and there may be thousands
+	var pace yield.Pace
 	for i, e := range r.doc.routes {
+		pace.Step()
 		r.file.Fill(e)
 		e.Entry, e.Pos = i, e.Node().Head.Pos()
 		if e.Has("websocket") {

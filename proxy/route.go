@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/backend/admission"
+	"github.com/edge-proxy/edge/internal/yield"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy/meter"
@@ -111,7 +112,9 @@ func NewSnapshot(routes []Route, filters []*Filter) (*Snapshot, error) {
 	}
 	s := &Snapshot{chain: compose(filters), number: snapshots.Add(1)}
 	s.routes.Grow(len(routes))
+	var pace yield.Pace
 	for i := range routes {
+		pace.Step()
 		r := routes[i]
 		if err := s.add(&r, filters); err != nil {
 			return nil, fmt.Errorf("%s: %w", r.title(i, len(routes)), err)

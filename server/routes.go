@@ -9,6 +9,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/metering"
 	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/internal/yield"
 	"github.com/edge-proxy/edge/proxy"
 )
 
@@ -22,7 +23,9 @@ func (b *build) makeRoutes() error {
 	list := served(b.config)
 	routes := make([]proxy.Route, 0, len(list)) // a Route is large, and there may be thousands
 	b.untimed = metering.Untimed(len(list), metering.SectionOf(b.config).SeriesMax)
+	var pace yield.Pace
 	for _, c := range list {
+		pace.Step()
 		r, err := b.route(c)
 		if err != nil {
 			return err

@@ -123,13 +123,21 @@ func manyRoutes(version int) string {
 	b.WriteString("[http]\nlisten = \"127.0.0.1:0\"\n[log]\noutput = []\n")
 	b.WriteString("[[routes]]\nname = \"ok\"\npattern = \"/ok\"\ndest = \"status:204\"\n")
 	for i := range 1000 {
-		fmt.Fprintf(&b, "[upstreams.u%d]\nbackends = [{ address = \"127.0.0.1:%d\" }]\n", i, 20000+i+version%2)
+		fmt.Fprintf(&b, "[upstreams.u%d]\nbackends = [{ address = \"127.0.0.1:%d\" }]\n", i, 20000+i+first(i, version))
 	}
 	for i := range 10_000 {
 		fmt.Fprintf(&b, "[[routes]]\nname = \"r%d\"\npattern = \"h%d.example.com/p%d/*\"\ndest = \"u%d\"\n",
-			i, i%500, i+version%2, i%1000)
+			i, i%500, i+first(i, version), i%1000)
 	}
 	return b.String()
+}
+
+// first returns 20 000 and version for the first of many, 0 for others.
+func first(i, version int) int {
+	if i == 0 {
+		return 20_000 + version
+	}
+	return 0
 }
 
 // A reload of a large configuration takes little time, and clients do not notice it.

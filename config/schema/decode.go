@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/internal/yield"
 )
 
 // Decoder walks a tree along the schema and collects typed values into a Document.
@@ -94,7 +95,9 @@ func (d *Decoder) entries(n *syntax.Node, p *place, t Target, path string) {
 		d.WrongKind(n, "a list of tables", "write [{ name = value }]")
 		return
 	}
+	var pace yield.Pace
 	for _, c := range n.Children {
+		pace.Step()
 		if c.Kind != syntax.KindTable {
 			c.Key = n.Key
 			d.reportElement(c, p)

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/edge-proxy/edge/internal/yield"
 )
 
 const nestingMax = 64 // files that people write stay far below; it bounds the recursion of all that walks a tree
@@ -17,9 +19,11 @@ const nestingMax = 64 // files that people write stay far below; it bounds the r
 func ParseTOML(src *Source, rep *Report) (root *Node, whole bool) {
 	b := &tomlBuilder{builder: builder{src: src, rep: rep}, root: newTable(OriginHeader)}
 	b.current = b.root
+	var pace yield.Pace
 	for b.base < len(src.Text) && !rep.Full() {
 		b.parser.Reset(src.Text[b.base:])
 		for b.parser.NextExpression() {
+			pace.Step()
 			b.expression(b.parser.Expression())
 		}
 		err := b.parser.Error()

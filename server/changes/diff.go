@@ -7,6 +7,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/internal/yield"
 )
 
 // Diff is what a reload changes: "listener web", "route api", "upstream users", "log", "global".
@@ -108,7 +109,9 @@ func Of(old, next *config.Config) Diff {
 		seen[[2]string{p.kind, p.name}] = p.value
 	}
 	c := comparison{old: old, next: next, addresses: [2]map[address]bool{addressesOf(old), addressesOf(next)}}
+	var pace yield.Pace
 	for _, p := range after {
+		pace.Step()
 		id := [2]string{p.kind, p.name}
 		was, found := seen[id]
 		delete(seen, id)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/internal/yield"
 )
 
 // part is a named part of a configuration.
@@ -43,7 +44,9 @@ func partsOf(c *config.Config) []part {
 	for i := range c.Upstreams {
 		all = append(all, part{"upstream", c.Upstreams[i].Name, &c.Upstreams[i]})
 	}
+	var pace yield.Pace
 	for i := range c.Routes {
+		pace.Step()
 		all = append(all, partOfRoute(c, &c.Routes[i]))
 	}
 	for i := range c.Registrations {
