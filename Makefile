@@ -21,6 +21,7 @@ PREFIX  ?= /usr/local
 LISTEN   ?= 127.0.0.1:8080
 DEMO     ?= 127.0.0.1:3000
 FUZZTIME ?= 30s
+FUZZBUILD ?= -fuzz=Fuzz
 SIM_FIRST ?= 1
 TIMES    ?= 20
 TAKEOVERS ?= 100000
@@ -130,7 +131,7 @@ test: deps ## everything that must pass, each once and short (a few minutes)
 	for step in fmt vet unit race fuzz; do \
 		printf '\n=== %s\n' $$step; from=$$SECONDS; \
 		if ! $(MAKE) --no-print-directory $$step FLAGS="-short -timeout=40m -vet=off -p=$$(($$(nproc) + 1))" \
-			BESIDE=arm64 FUZZTIME=3000x FUZZFLAGS=-test.fuzzminimizetime=20x; then \
+			BESIDE=arm64 FUZZBUILD= FUZZTIME=3000x FUZZFLAGS=-test.fuzzminimizetime=20x; then \
 			printf '%b\n=== FAILED: make %s\n' "$$summary" $$step; exit 1; \
 		fi; \
 		summary+="\n  ok  $$(printf '%-12s %4d s' $$step $$((SECONDS - from)))"; \
@@ -203,7 +204,7 @@ fuzz: ## each fuzz target for FUZZTIME=30s
 # see above.
 fuzz-in/%:
 	@dir=$$(mktemp -d); trap 'rm -rf $$dir' EXIT; \
-	go test -C $* -c -vet=off -fuzz=Fuzz -o $$dir/fuzz.test .; \
+	go test -C $* -c -vet=off $(FUZZBUILD) -o $$dir/fuzz.test .; \
 	cache=$$(go env GOCACHE)/fuzz/$$(go list -C $* .); \
 	cd $*; \
 	for target in $$($$dir/fuzz.test -test.list '^Fuzz'); do \
