@@ -12,14 +12,14 @@ import (
 // Submission is a configuration that a client has sent.
 type Submission struct {
 	Text   []byte
-	Format string // toml, yaml or json
-	Owner  bool   // the client may read the files of the process anyway
-	DryRun bool   // to say what would change, and change nothing
-	Match  func(version int) bool
+	Format string                 // toml, yaml or json
+	Owner  bool                   // the client may read the files of the process anyway
+	DryRun bool                   // say what would change, and change nothing
+	Match  func(version int) bool // whether If-Match names this version; nil: there is no such field
 }
 
-// formats are the types of a configuration. A web page cannot have a form send one of them, and no other site is told
-// that it may send it otherwise.
+// formats are the media types of a configuration. A form of a web page cannot send them. A script of another site would
+// have to ask first (CORS), and edge answers that with no permission.
 var formats = map[string]string{
 	"application/toml": "toml", "application/yaml": "yaml", "application/json": "json",
 }
@@ -52,7 +52,7 @@ func showConfiguration(c *call) (any, error) {
 // tag says in the answer which version is in force.
 func (c *call) tag(version int) { c.writer.Header().Set("ETag", strconv.Quote(strconv.Itoa(version))) }
 
-// dryRun reports whether r asks for what would change alone.
+// dryRun reports whether r asks only what would change, so that nothing is applied.
 func dryRun(r *http.Request) bool { return r.URL.Query().Get("dry_run") == "1" }
 
 // configure answers with what a configuration has changed.
@@ -90,8 +90,8 @@ func configure(c *call) (any, error) {
 	return done, nil
 }
 
-// matching reads If-Match (RFC 9110 §13.1.1), which has entity tags with commas between them, or a star. nil: there is
-// no such field.
+// matching reads If-Match (RFC 9110 §13.1.1): entity tags with commas between them, or a star. It returns nil where
+// there is no such field.
 func matching(fields []string) (func(version int) bool, error) {
 	if len(fields) == 0 {
 		return nil, nil

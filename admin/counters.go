@@ -32,7 +32,7 @@ func (c *counters) count(method string, status int) {
 		method = "other"
 	}
 	if status == 0 {
-		status = http.StatusOK // the server of net/http says so where nothing was written
+		status = http.StatusOK // net/http sends 200 where the handler wrote nothing
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

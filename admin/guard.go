@@ -39,7 +39,7 @@ type client struct {
 // clientKey is the key of the client in the context of a request that changes something.
 type clientKey struct{}
 
-// owns reports whether c is root or the user of the process, by a Unix socket.
+// owns reports whether c came over a Unix socket as root or as the user of the process.
 func (c *client) owns() bool { return c != nil && c.peer != nil && c.peer.owns() }
 
 // refusal is the answer to a request that needs more rights.

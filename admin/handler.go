@@ -24,7 +24,7 @@ const (
 // Owned by the goroutine of the request.
 type call struct {
 	process Process
-	client  *client // nil: of an endpoint that changes nothing
+	client  *client // nil: the endpoint changes nothing
 	request *http.Request
 	writer  http.ResponseWriter
 	status  int // of an answer that is no error
@@ -107,7 +107,8 @@ func (f *surface) serveChecked(w *statusWriter, r *http.Request) {
 		writeProblem(w, who.refusal(e.Needs))
 	case e.Method != http.MethodGet && !slices.Contains(e.types(), contentType(r)):
 		writeProblem(w, &problem{http.StatusUnsupportedMediaType, "content-type",
-			"this has Content-Type: " + strings.Join(e.types(), " or ") + ", so that no web page can ask for it"})
+			"the request needs Content-Type: " + strings.Join(e.types(), " or ") +
+				", so that no web page can ask for it"})
 	case e.Pattern == metricsPath:
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
@@ -120,7 +121,7 @@ func (f *surface) serveChecked(w *statusWriter, r *http.Request) {
 	}
 }
 
-// audited serves a request, and logs a change with who asked for it.
+// audited serves a request, and logs a change with the client that asked for it.
 func (f *surface) audited(who *client, e *Endpoint, w *statusWriter, r *http.Request) {
 	if e.Method == http.MethodGet {
 		f.all.mux.ServeHTTP(w, r)

@@ -80,7 +80,7 @@ func (d *describer) operation(e *Endpoint) object {
 	return o
 }
 
-// textsOf describes a body that is text of one of some types.
+// textsOf describes a body of text, in one of several media types.
 func textsOf(types []string) object {
 	content := object{}
 	for _, t := range types {
@@ -235,7 +235,7 @@ func operationID(method, pattern string) string {
 		}
 	}
 	if strings.HasSuffix(pattern, "/{id}") {
-		words = append(words, "ByID") // another one lists them
+		words = append(words, "ByID") // the endpoint without an id lists them
 	}
 	return strings.Join(words, "")
 }

@@ -24,7 +24,8 @@ type Process interface {
 	// next is the cursor of the following ones; "" at the end. keep is called on reactors.
 	Connections(ctx context.Context, cursor string, n int, keep func(c *Connection) bool) (
 		list []Connection, next string, err error)
-	// Requests returns requests that are remembered. ErrUnknown: none is, or not the one that q asks for.
+	// Requests returns requests that are remembered. ErrUnknown: the process remembers none, or not the one that q asks
+	// for.
 	Requests(ctx context.Context, q *RequestQuery) ([]Request, error)
 	// Certificates returns the certificates of listeners.
 	Certificates() []Certificate
@@ -32,15 +33,15 @@ type Process interface {
 	Reload(ctx context.Context) (*Reloaded, error)
 	// Plan reads the configuration, and says what a reload would change.
 	Plan() (*Plan, error)
-	// Configure applies a configuration that a client has sent, or says what that would change. ErrStale: the client
-	// knows an earlier one.
+	// Configure applies a configuration that a client has sent, or says what that would change. ErrStale: another
+	// version is in force than the client names.
 	Configure(s *Submission) (*Reloaded, error)
 	// Versions returns the configurations that are kept, the oldest first.
 	Versions() []Version
 	// Rollback applies a version again; 0: the one before. ErrNoVersion: there is none.
 	Rollback(version int) (*Reloaded, error)
-	// Upgrade hands over to a new process, and returns when that serves, or this one goes on. The end of ctx ends the
-	// wait, but not the upgrade. An error says why nothing has begun.
+	// Upgrade hands over to a new process. It returns when the new process serves, or when that has failed and this one
+	// goes on. The end of ctx ends the wait, but not the upgrade. An error says why no upgrade has begun.
 	Upgrade(ctx context.Context, ask *Upgrade) (*Upgraded, error)
 	// Stop begins to end the process.
 	Stop(now bool) (*Stopping, error)

@@ -56,7 +56,7 @@ type Try struct {
 	After   Duration `json:"after" doc:"When it had that outcome, from the beginning of the request."`
 }
 
-// Phase is a part of the time of a request. tls is a part of connect; from sent on they are moments.
+// Phase is a part of the time of a request. The phase tls is a part of connect. The phases from sent on are moments.
 type Phase struct {
 	Name string   `json:"name" enum:"queue,dns,connect,tls,sent,first_byte,last_byte,end"`
 	At   Duration `json:"at,omitempty" doc:"Of a moment: after the beginning."`
@@ -81,7 +81,7 @@ func requestEndpoints() []Endpoint {
 	}
 }
 
-// RequestPath returns the path of the request with a number.
+// RequestPath returns the path at which the API says what became of the request with a number.
 func RequestPath(id string) string { return "/v1/requests/" + url.PathEscape(id) }
 
 func listRequests(c *call) (any, error) {

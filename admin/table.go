@@ -51,7 +51,8 @@ func (e *Endpoint) takes(name string) bool {
 	return slices.ContainsFunc(e.Query, func(p Param) bool { return p.Name == name })
 }
 
-// types returns what the body may be. None is one that a form of a web page can have (Fetch, "CORS-safelisted").
+// types returns the media types that the body may have. A form of a web page can send none of them (Fetch,
+// "CORS-safelisted").
 func (e *Endpoint) types() []string {
 	if len(e.Types) > 0 {
 		return e.Types

@@ -55,7 +55,8 @@ func upgrade(c *call) (any, error) {
 	return done, err
 }
 
-// unbounded takes the bound of time from an answer until end is called, which is for the time to write it.
+// unbounded lets an answer take as long as it needs, until end is called. From then on there is a bound again: the time
+// to write the answer.
 func unbounded(w http.ResponseWriter) (end func()) {
 	c := http.NewResponseController(w)
 	_ = c.SetWriteDeadline(time.Time{})

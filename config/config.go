@@ -16,7 +16,7 @@ import (
 // Files are the texts that a configuration was read from.
 type Files = schema.Files
 
-// What a client may write that sends a configuration.
+// What a client that sends a configuration may write.
 type (
 	Sent    = schema.Sent
 	Naming  = schema.Naming
@@ -60,7 +60,7 @@ type Config struct {
 	Features []schema.Target `json:",omitempty"` // see Register
 
 	Places  *Places `json:"-"` // where its values stand; nil: nobody asked
-	Namings Namings `json:"-"` // what the files name of this machine
+	Namings Namings `json:"-"` // files and other things of this machine that it names
 	Written []byte  `json:"-"` // what the files say, as schema.Document.Written has it; nil: nobody asked
 }
 

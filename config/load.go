@@ -32,7 +32,7 @@ type Options struct {
 	Kept *Files
 	// Record is filled in with the files that Load reads, also when they have errors. nil: their texts are not kept.
 	Record *Files
-	// Sent is for the text of a client, which is in Kept; nil: it is of files.
+	// Sent says what the client that has sent the text in Kept may write; nil: no client has sent it.
 	Sent *Sent
 	// Ignored are files that the one to load was chosen from and that are not read: a warning each.
 	Ignored []string

@@ -122,7 +122,7 @@ func warnIdleListeners(r *resolver) {
 // hopsMax bounds how many redirects are followed. Browsers give up after about twenty.
 const hopsMax = 20
 
-// urlMax bounds the URLs that are followed, in bytes: one that names its path twice doubles it with each redirect.
+// urlMax bounds the URLs that are followed, in bytes: a redirect that writes {path} twice doubles the path each time.
 const urlMax = 8192
 
 // hop is a request on its way through redirects: where it was sent, and to which listener that leads.

@@ -56,12 +56,12 @@ func Reference(w io.Writer) error { return edge().Reference(w, referenceIntro) }
 // configuration; some wrong ones too, since only Load knows all rules.
 func JSONSchema(w io.Writer) error { return edge().JSONSchema(w, "edge.toml") }
 
-// Canonical returns the text of a TOML file with canonical names, formatted: see format.Canonical. Whether it means the
-// same is for the caller to see, by Load of both and Same.
+// Canonical returns the text of a TOML file with canonical names, formatted: see format.Canonical. The caller has to
+// check that both texts mean the same: it loads both, and asks Same.
 func Canonical(src *syntax.Source) (text []byte, rep *Report) { return format.Canonical(src, edge()) }
 
-// Same reports whether two configurations are the same, wherever in their files and by which spelling it is written:
-// Places, Written and Namings, which tell that, do not count.
+// Same reports whether two configurations mean the same. The spelling of a key and its place in a file do not count, so
+// Same ignores Places, Written and Namings.
 func Same(a, b *Config) bool {
 	x, y := *a, *b
 	x.Places, y.Places, x.Written, y.Written = nil, nil, nil, nil

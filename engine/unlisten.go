@@ -74,9 +74,9 @@ func (l *Listener) Reopen() (ok bool) {
 
 // Join opens a socket on each reactor that has none of an open listener of all. It is for
 // listeners of Adopt, once no other process may take their sockets back: what waits in a socket that this process alone
-// has is lost with it. So a Held one has no further sockets: its supervisor would not have them after the end of this
-// process. Where it is refused, the other reactors go on to accept for that one. Safe for any goroutine but a
-// reactor's.
+// has is lost with it. So Join skips a Held one: its supervisor would not have the further sockets after the end of
+// this process. Where the kernel refuses a socket, the other reactors go on to accept for that reactor. Safe for any
+// goroutine but a reactor's.
 func (e *Engine) Join(all ...*Listener) {
 	all = slices.DeleteFunc(slices.Clone(all), func(l *Listener) bool { return l.closed.Load() || l.opts.Held })
 	for few := range slices.Chunk(all, joinsPerTask) {

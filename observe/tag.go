@@ -12,8 +12,8 @@ import (
 // is 0 until somebody asks for it. Equal names have equal numbers. Safe for any goroutine.
 type Tag uint32
 
-// Of returns the number of name, which is that of t. Tagged has the name of the number until tagsKept/2 other names,
-// or more, have come since.
+// Of returns the number of name, the name that t stands beside. Tagged knows the number until at least tagsKept/2 other
+// names have come.
 func (t *Tag) Of(name string) uint32 {
 	n := t.Given()
 	if n == 0 {
@@ -23,7 +23,7 @@ func (t *Tag) Of(name string) uint32 {
 	return n
 }
 
-// Given returns what Of returns, where nothing has to be done for that; else 0. It is the part of Of that is inlined.
+// Given returns what Of returns, if t has a number that is still good; else 0. It is the part of Of that is inlined.
 func (t *Tag) Given() uint32 {
 	n := atomic.LoadUint32((*uint32)(t))
 	if n <= tags.floor.Load() {
@@ -32,7 +32,8 @@ func (t *Tag) Given() uint32 {
 	return n
 }
 
-// Tagged returns the name of a number that a Tag has returned; false: it was too long ago, or is none.
+// Tagged returns the name of a number that a Tag has returned. ok is false where that was too long ago, or no Tag has
+// returned n.
 func Tagged(n uint32) (name string, ok bool) { return tags.text(n) }
 
 // tagsKept bounds the names that are remembered: backends that come and go have new ones for ever.

@@ -155,13 +155,13 @@ func (l *local) count(x *Exchange) {
 	}
 }
 
-// past is what attempts that failed leave for what is remembered of their exchange.
+// past is what the record of an exchange needs of its attempts that failed.
 type past struct {
 	first  recent.Try
 	lookup int64 // ns
 }
 
-// note notes that a has ended without the answer of x: by a failure, or with a status for which another attempt is
+// note records that a has ended without the answer of x: by a failure, or with a status for which another attempt is
 // made.
 func (a *attempt) note(x *Exchange, f *Fault, status int) {
 	if x.local.rings == nil || a.backend == nil {
@@ -194,7 +194,8 @@ func LookedUp(x *Exchange, d time.Duration) {
 	}
 }
 
-// remember writes what is remembered of x, which is over. All of the record is written: it was another request's.
+// remember writes the record of x, which is over. It writes every field, because the record was another request's
+// before.
 func (l *local) remember(x *Exchange) {
 	r, a, now := l.rings.Next(), &x.try, l.reactor.Now()
 	if x.number == 0 {
@@ -263,7 +264,7 @@ func rememberLong(x *Exchange, r *recent.Record, now int64) {
 	}
 }
 
-// rememberEnd writes into r, which has its times, how x ended. It reports whether that is bad.
+// rememberEnd writes into r how x ended. r has its times already. It reports whether x is one of the bad requests.
 func (l *local) rememberEnd(x *Exchange, r *recent.Record) (bad bool) {
 	r.Status, r.Reason, r.Call, r.Flags = x.status, 0, 0, 0
 	r.Attempts = uint8(min(x.attempts, 255))
@@ -344,7 +345,7 @@ func (l *local) logRefused(on *Listener, peer poller.Addr, status int, cause err
 	l.record = r
 }
 
-// reasonRefused is that of each request that could not be decoded: there are more causes than reasons.
+// reasonRefused is the reason of each request that could not be decoded: there are more causes than reasons.
 var reasonRefused = recent.Reason{Word: "client:request", Text: "What came is no request, or came too slowly.",
 	Try: "the access log says what was wrong with it"}
 

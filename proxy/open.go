@@ -450,9 +450,9 @@ func (a *attempt) failOverAfter(x *Exchange, cause retry.Cause) bool {
 // never as the pause of another says that no member is asked twice.
 const never = -1
 
-// another aims at a member that was not tried, because of why. Where there is none it aims at any one, after a pause of
-// after or more, unless that is never. It reports false where nothing is left, or where the budget is empty; free is
-// without it.
+// another aims at a member that was not tried, and counts why. Where there is none it aims at any one, after a pause of
+// after or more, unless that is never. It reports false where nothing is left, or where the budget is empty; with free
+// it asks no budget.
 func (a *attempt) another(x *Exchange, why meter.Retry, after time.Duration, free bool) bool {
 	x.pick.Tried.Add(a.backend.Slot())
 	before := x.retrying

@@ -133,7 +133,8 @@ func (p *Proxy) Stats(r *engine.Reactor) Stats {
 func (p *Proxy) Generation() uint32 { return p.snapshot.Load().number }
 
 // Remember has each reactor remember its last requests: n of all, and n of those that failed, were tried again, or
-// waited for the head of their answer for slow or longer. 0: none, and those that were remembered are forgotten.
+// waited for the head of their answer for slow or longer. With n = 0 they remember none, and forget those that they
+// have.
 func (p *Proxy) Remember(n int, slow time.Duration) {
 	for _, l := range p.local {
 		var fresh *recent.Rings
@@ -149,8 +150,9 @@ func (p *Proxy) Remember(n int, slow time.Duration) {
 	}
 }
 
-// Recent returns n of the requests that r remembers, bad ones or any, the last one first, which were remembered before
-// the one that stands for before: recent.Newest, or Next of another page. on is false where none are. On r.
+// Recent returns up to n of the requests that r remembers, the last one first. With bad, they are those that failed,
+// were tried again or were slow. before is recent.Newest, or Next of the page before. on is false where r remembers
+// none. Runs on r.
 func (p *Proxy) Recent(r *engine.Reactor, bad bool, before uint64, n int) (page recent.Page, on bool) {
 	l := p.local[r.Index()]
 	page.Prefix = l.ids[0]

@@ -88,7 +88,7 @@ type Snapshot struct {
 	routes route.Table[*Route]
 	chain  *chain
 	named  map[string]Destination // for Named; nil: none
-	number uint32                 // how many there are in this process, when it was made
+	number uint32                 // how many this process has made, this one included
 }
 
 // snapshots is how many were made.

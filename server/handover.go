@@ -58,7 +58,7 @@ type FileID struct {
 type Handover struct {
 	server    *Server
 	adoptable []Socket         // Options.Adopt
-	claims    []*listener      // by index in adoptable; nil: not claimed; what has closed has no claim to a held one
+	claims    []*listener      // by index in adoptable; nil: not claimed; see isFree
 	offered   []*listener      // by index in what Sockets returned last; nil: a held one that no listener has
 	dropped   func(socket int) // see OnDrop; nil: nobody asked
 	suspended bool             // nothing is accepted before Resume
@@ -167,9 +167,9 @@ func (h *Handover) Claims() []bool {
 	return claims
 }
 
-// OnDrop has tell called when the Server closes an address that it has adopted: with each of its sockets, by the index
-// in Options.Adopt. While another process has a copy of a socket, the kernel puts connections into its queue, and
-// nobody takes them from there. tell must neither wait nor call the Server.
+// OnDrop has the Server call tell when it closes an address that it has adopted, once for each socket, with its index
+// in Options.Adopt. While another process has a copy of a socket, the kernel still puts connections into its queue, and
+// no process accepts them. tell must neither wait nor call the Server.
 func (h *Handover) OnDrop(tell func(socket int)) {
 	h.server.mu.Lock()
 	defer h.server.mu.Unlock()
@@ -455,8 +455,8 @@ func (h *Handover) TakeBack(batch []Given) int {
 	return h.receive(batch, h.offered, len(batch))
 }
 
-// receivesPerTick bounds the connections of one batch that a reactor takes in one tick: each takes it some 5 µs, and
-// four batches may be under way.
+// receivesPerTick bounds the connections of one batch that a reactor takes in one tick. Each costs some 5 µs, and four
+// batches may be under way.
 const receivesPerTick = 64
 
 // arrivals are connections for one reactor. Owned by it once posted.

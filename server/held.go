@@ -63,7 +63,8 @@ func accepts(fd int) error {
 	return nil
 }
 
-// isFree reports whether a listener may claim socket i. Server.mu is held.
+// isFree reports whether a listener may claim socket i: no listener has it or, where it is Held, the listener that had
+// it has closed. Server.mu is held.
 func (h *Handover) isFree(i int) bool {
 	l := h.claims[i]
 	return l == nil || h.adoptable[i].Held && (l.open == nil || l.open.Closed())

@@ -58,7 +58,7 @@ type Options struct {
 	// Adopt are listening sockets that exist already, each with its descriptor: those of another process, see
 	// Handover.Sockets, or of a supervisor such as systemd, see SocketOf. Listen takes over those that the
 	// configuration names; Claims says which. Descriptors of Held ones stay the caller's, which keeps them open until
-	// Stop: reloads may name and leave their addresses as often as they like.
+	// Stop: reloads may name and drop their addresses as often as they like.
 	Adopt []Socket
 	// Suspended has Start run everything but accept no connection and announce nothing, before Resume does.
 	Suspended bool

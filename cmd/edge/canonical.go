@@ -10,8 +10,9 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
-// compare loads what is to be written in place of what is there, and returns an error unless both are the same
-// configuration. Each of args is one by itself; without args it is the one that -c names, or that edge run would find.
+// compare loads each configuration twice: from the texts as they are, and from those to be written. It returns an error
+// unless both mean the same. Each of args is a configuration by itself. Without args there is one, which -c names or
+// edge run would find.
 func (o *formatOptions) compare(problems io.Writer, files []*formattedFile, args []string) error {
 	after := make(map[string][]byte, len(files)) // by path
 	differs := false
@@ -75,7 +76,7 @@ func compareText(problems io.Writer, f *formattedFile) error {
 	return sameConfig(problems, f.File, before, now, rep)
 }
 
-// sameConfig returns an error unless now, which rep is about, is what was before.
+// sameConfig returns an error unless now means the same as before. rep is the report about now.
 func sameConfig(problems io.Writer, path string, before, now *config.Config, rep *syntax.Report) error {
 	switch {
 	case now == nil:

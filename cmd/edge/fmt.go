@@ -16,7 +16,7 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
-// textMax is how long a text may be that edge fmt reads: as long as a configuration.
+// textMax bounds a text that edge fmt reads, in bytes. It is the limit of a configuration.
 const textMax = 16 << 20
 
 var errTextLong = errors.New("longer than 16 MiB")
@@ -117,7 +117,7 @@ func (o *formatOptions) run(in io.Reader, out, problems io.Writer, args []string
 // stdinName stands for the standard input among the arguments.
 const stdinName = "-"
 
-// read returns the files that are meant, with their texts.
+// read returns the files to format, with their texts.
 func (o *formatOptions) read(in io.Reader, problems io.Writer, args []string) (files []*formattedFile, err error) {
 	if len(args) == 0 && o.conf == "" && isPiped(in) {
 		args = []string{stdinName}
@@ -202,11 +202,11 @@ func isOther(name string, text []byte) bool {
 	return src.Colon
 }
 
-// former gives a text its form, and reports what keeps it from that.
-type former func(src *syntax.Source) (text []byte, rep *syntax.Report)
+// formatter returns a text in its form, and reports what keeps it from having one.
+type formatter func(src *syntax.Source) (text []byte, rep *syntax.Report)
 
 // format fills in what the file should be, or shows what is wrong with it.
-func (f *formattedFile) format(form former, problems io.Writer) (right bool, err error) {
+func (f *formattedFile) format(form formatter, problems io.Writer) (right bool, err error) {
 	src, rep := syntax.NewSource(f.File, f.before, 0), &syntax.Report{}
 	_, whole := syntax.ParseTree(src, rep)
 	switch {
@@ -220,7 +220,7 @@ func (f *formattedFile) format(form former, problems io.Writer) (right bool, err
 	return rep.OK(), rep.Render(problems)
 }
 
-// write puts a text that differs where it belongs. That of stdin goes to out, whether it differs or not.
+// write replaces a file whose text differs. The text of stdin goes to out, whether it differs or not.
 func (f *formattedFile) write(out io.Writer, asJSON bool) error {
 	switch {
 	case f.File == stdinName && asJSON:
@@ -256,8 +256,8 @@ func (o *formatOptions) print(out io.Writer, files []*formattedFile) error {
 	return nil
 }
 
-// replaceFile gives a file that has the text before another text, at once: a reader sees the one or the other. Mode and
-// owner stay, and a link leads where it did.
+// replaceFile replaces the text of a file, which is before, by after. A rename does it, so a reader sees one text or
+// the other, whole. Mode and owner stay, and a symbolic link stays one.
 func replaceFile(path string, before, after []byte) error {
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {

@@ -123,7 +123,7 @@ func (a *asking) renew(ask *admin.Upgrade, step func(text string)) (pid int, err
 	return pid, err
 }
 
-// renewBy upgrades the process of client. It prints the steps when all is over: the answer comes in one piece.
+// renewBy upgrades the process of client. It prints the steps at the end, because the answer comes in one piece.
 func renewBy(client *admin.Client, ask *admin.Upgrade, step func(text string)) (pid int, err error) {
 	step("asking at " + client.Address() + ", which takes as long as the new process needs")
 	var done admin.Upgraded
@@ -151,8 +151,8 @@ func (a *asking) renewBySignal(g config.Global, ask *admin.Upgrade, step func(te
 		file = g.PIDFile
 	}
 	if file == "" {
-		return 0, errors.New("the configuration has neither upgrade_sock nor pid_file nor [admin], which lead to it: " +
-			"find it by pgrep -a edge, and use kill -USR2")
+		return 0, errors.New("the configuration has neither upgrade_sock nor pid_file nor [admin], which lead to the " +
+			"process: find it by pgrep -a edge, and use kill -USR2")
 	}
 	file = g.FromWorkingDirectory(file)
 	old, err := pidfile.Find(file)

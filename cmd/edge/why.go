@@ -86,10 +86,10 @@ func printRequests(w io.Writer, list []admin.Request) {
 	}
 }
 
-// clock writes a time of this day or another one, with milliseconds.
+// clock writes a date and a time of day, with milliseconds.
 func clock(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }
 
-// took writes a time so that a person reads it.
+// took writes a duration, rounded for a reader.
 func took(d admin.Duration) string {
 	t := time.Duration(d)
 	switch {

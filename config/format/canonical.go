@@ -52,12 +52,12 @@ func Canonical(src *syntax.Source, s *schema.Schema) (out []byte, rep *syntax.Re
 // rewriter gives the statements of a file their canonical places.
 // Owned by its goroutine.
 type rewriter struct {
-	src    *syntax.Source
-	schema *schema.Schema
-	rep    *syntax.Report
-	blocks []*block
-	astray []astray                 // of the inline table that is looked at
-	others map[*schema.Section]bool // sections with entries in other places than the canonical one
+	src       *syntax.Source
+	schema    *schema.Schema
+	rep       *syntax.Report
+	blocks    []*block
+	misplaced []misplaced              // keys of the inline table that inside walks
+	others    map[*schema.Section]bool // sections with entries in other places than the canonical one
 }
 
 // refuse reports a statement that cannot be rewritten.
@@ -126,8 +126,8 @@ func aliasOf(s *schema.Section, parts []string) *schema.Alias {
 	return nil
 }
 
-// loosen gives tables that have to be renamed, and that stand in the block as dotted keys or inline, headers of their
-// own.
+// loosen gives headers of their own to tables that have to be renamed and that stand in the block as dotted keys or
+// inline.
 func (r *rewriter) loosen(b *block) {
 	for i := 0; i < len(b.body); i++ {
 		st := &b.body[i]
@@ -228,7 +228,7 @@ func loose(elements []statement) []statement {
 	return all
 }
 
-// tableAt returns the block of a table, made after another one when it is missing.
+// tableAt returns the block of a table. Where the file has none, it makes one after another block.
 func (r *rewriter) tableAt(after *block, path []string, at int) *block {
 	for _, b := range r.blocks {
 		if b.head.header == "[" && slices.Equal(b.head.key, path) {
@@ -284,7 +284,7 @@ func (r *rewriter) gather() {
 	}
 }
 
-// complete adds to an entry what its place has said without a word.
+// complete adds to an entry the key that its old place stood for: [https] stands for tls = true.
 func (r *rewriter) complete(group []*block, a *schema.Alias) {
 	name, text, found := strings.Cut(a.Adds, " = ")
 	if !found {
@@ -314,7 +314,8 @@ func (r *rewriter) renameHeaders() {
 	}
 }
 
-// dropEmpty removes headers that have no meaning of their own and no keys any more. Their comments go on.
+// dropEmpty removes headers that have no meaning of their own and no keys any more. Their comments move to the next
+// block.
 func (r *rewriter) dropEmpty() {
 	for i := 1; i < len(r.blocks); i++ {
 		b := r.blocks[i]

@@ -2,7 +2,7 @@ package format
 
 import "strings"
 
-// line is what stands on a line, or on several where its value does.
+// line is what stands on a line, or on several where its value takes several.
 type line struct {
 	gap   bool   // a blank line stands before it
 	key   string // "" for a header, a comment, and elements of a list
@@ -16,7 +16,7 @@ const (
 	noteMargin  = "  " // between what a comment is about and the comment
 )
 
-// space sets where blank lines stand at the top of a file.
+// space sets where blank lines stand between the statements at the top level of a file.
 func space(all []statement) {
 	for i := range all {
 		st := &all[i]

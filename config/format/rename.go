@@ -25,8 +25,8 @@ func (r *rewriter) keys(b *block) {
 		}
 		if known == len(st.key) {
 			r.inside(at, st.value)
-			if len(r.astray) > 0 {
-				i -= r.leadBack(b, i)
+			if len(r.misplaced) > 0 {
+				i -= r.moveOut(b, i)
 				continue
 			}
 		}
@@ -119,18 +119,19 @@ func (r *rewriter) putInline(v *value, taken []statement) {
 	v.elements = append(v.elements, taken...)
 }
 
-// astray is a key that stands in an inline table and belongs outside of it.
-type astray struct {
+// misplaced is a key that stands in an inline table and belongs outside of it.
+type misplaced struct {
 	key  *schema.Key
-	rest []string // of what it has below itself
+	rest []string // the parts of the key below it
 	i    int      // among the elements
 	of   *value
 }
 
-// leadBack moves what is astray in statement i of b to its tables. It returns how many statements up to i are gone.
-func (r *rewriter) leadBack(b *block, i int) (removed int) {
-	all := r.astray
-	r.astray = nil
+// moveOut moves the misplaced keys in statement i of b to the tables that they belong to. It returns how many
+// statements it removed, i and those before it.
+func (r *rewriter) moveOut(b *block, i int) (removed int) {
+	all := r.misplaced
+	r.misplaced = nil
 	tables, moved := make([][]string, len(all)), make([]statement, len(all))
 	for j := range all {
 		a := &all[j]
@@ -191,6 +192,6 @@ func (r *rewriter) inside(at schema.Spot, v *value) {
 			e.key = slices.Concat(split(rest), e.key[known:])
 			continue
 		}
-		r.astray = append(r.astray, astray{k, slices.Clone(e.key[known:]), i, v})
+		r.misplaced = append(r.misplaced, misplaced{k, slices.Clone(e.key[known:]), i, v})
 	}
 }

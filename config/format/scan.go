@@ -7,7 +7,7 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
-// statement is what a file has at its top: a header, a key with its value, or a comment on lines of its own.
+// statement is what a file has at its top level: a header, a key with its value, or a comment on lines of its own.
 // The elements of lists and inline tables are statements too; those of a list have no key.
 type statement struct {
 	gap    bool     // blank lines stand before it
@@ -70,7 +70,7 @@ func (s *scanner) statements() (all []statement) {
 	}
 }
 
-// peek returns the next byte, 0 at the end. A carriage return before a line end is not there.
+// peek returns the next byte, 0 at the end. It skips a carriage return.
 func (s *scanner) peek() byte {
 	if s.at < len(s.text) && s.text[s.at] == '\r' {
 		s.at++

@@ -3,8 +3,9 @@
 // It is not one of them: the packages below it that are called as the programs are read the files, and
 // package plan writes edge.toml.
 //
-//	cmd/edge ──► importer ──► nginx, haproxy, ──► plan ──► the text of edge.toml
-//	                          pingora, traefik     └─────► findings, by file and line
+//	cmd/edge ──► importer ──► caddy, haproxy, ──► plan ──► the text of edge.toml
+//	                          nginx, pingora,      └─────► findings, by file and line
+//	                          traefik
 //
 // It starts nothing and opens no socket. Files are read through a plan.Reader, which tests give a file system of their
 // own; what the result names, certificates for instance, is looked at by the Check of the caller alone.

@@ -12,7 +12,7 @@ import (
 	"github.com/edge-proxy/edge/config/import/traefik"
 )
 
-// readers read a file of a program, by its name.
+// readers read a file of a program, by the name of the program.
 var readers = map[string]func(path string, read *plan.Reader) (*plan.Plan, error){
 	"caddy":   caddy.Import,
 	"haproxy": haproxy.Import,

@@ -29,7 +29,7 @@ type Options struct {
 	Dir string
 	// Kept are texts to read in place of the disk: Load gets their Main. ${file:…} is read from the disk even so.
 	Kept *Files
-	// Sent is for the text of a client, which is in Kept; nil: it is of files.
+	// Sent says what the client that has sent the text in Kept may write; nil: no client has sent it.
 	Sent *Sent
 	// Record is filled in with what Load reads, also when it finds errors. nil: nothing is kept.
 	Record *Files

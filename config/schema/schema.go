@@ -76,7 +76,7 @@ type Alias struct {
 	Path  string
 	Shape Shape
 	Doc   string
-	Adds  string // what an entry there says without a word: "tls = true", unless it has that key
+	Adds  string // the key and value that an entry there has where it does not name the key: "tls = true"
 	With  string // the key without which Adds does not hold; "": it holds for all
 }
 

@@ -6,13 +6,13 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
-// Sent says that a client has sent the text of a configuration. Such a text includes no files, and has no value that
-// Document.Written has hidden: the client has read it there, and the secret would be lost.
+// Sent says that a client has sent the text of a configuration. Such a text includes no files. It also must not contain
+// Hidden, which Document.Written shows in place of a secret: the secret would be lost.
 // Immutable.
 type Sent struct {
-	// Known are what the text may name on this machine. Then it quotes neither ${NAME} nor ${file:…}: what a variable
-	// or a file holds could be had by way of a field or a page. nil is for a client that may read the files of the
-	// process anyway: nothing is refused.
+	// Known are what the text may name on this machine. Then it quotes neither ${NAME} nor ${file:…}: the client could
+	// read the variable or the file in a header field or an error page. nil is for a client that may read the files of
+	// the process anyway: nothing is refused.
 	Known Namings
 }
 
@@ -26,16 +26,16 @@ type Naming struct {
 // Namings are those of a configuration.
 type Namings map[Naming]bool
 
-// localMarks begin texts that name something of this machine, whatever their key.
+// localMarks are in texts that name something of this machine, whatever their key.
 var localMarks = []string{"unix:", "file:"}
 
-// notNames are texts at keys of files that stand for no file.
+// notNames are values of Local keys that name no file.
 var notNames = map[string]bool{"internal": true, "stdout": true, "stderr": true, "off": true}
 
-// inFull are fields of a value that have the text itself, where others name a file with it.
+// inFull are members of a value that hold a text itself. The other members name a file with a text.
 var inFull = map[string]bool{"body": true, "type": true}
 
-// note notes what the value n of k names on this machine, and reports what the client that has sent it may not write.
+// note records what the value n of k names on this machine, and reports what the client that has sent it may not write.
 func (d *Decoder) note(k *Key, n *syntax.Node) {
 	for _, c := range n.Children {
 		d.note(k, c)
@@ -63,13 +63,13 @@ func (d *Decoder) note(k *Key, n *syntax.Node) {
 	}
 }
 
-// refuse reports a value that a client may not send. No file is looked at then.
+// refuse reports a value that a client may not send. It clears Whole, so that no file is looked at.
 func (doc *Document) refuse(n *syntax.Node, hint, format string, args ...any) {
 	doc.Whole = false
 	doc.Report.Errorf(n.Value, hint, format, args...)
 }
 
-// refuseQuotes reports what a text quotes that a client has sent.
+// refuseQuotes reports each variable and file that the text of a client quotes.
 func (l *loader) refuseQuotes(n *syntax.Node) {
 	if n.Kind == syntax.KindString && strings.Contains(strings.ReplaceAll(n.Text, "$${", ""), "${") {
 		l.doc.refuse(n, "a literal ${ is written $${; root and the user of the process may send it over the Unix "+

@@ -10,12 +10,12 @@ import (
 	"syscall"
 )
 
-// Hidden returns the name under which this process makes the file that a rename puts at path. No other process has it.
+// Hidden returns the name of the temporary file that this process renames to path. Each process has a name of its own.
 func Hidden(path string) string {
 	return filepath.Join(filepath.Dir(path), fmt.Sprintf(".%s.%d", filepath.Base(path), os.Getpid()))
 }
 
-// RemoveHidden removes what has the name Hidden(path) of this process, and of processes that have ended: they were
+// RemoveHidden removes files with the name Hidden(path) of this process, and of processes that have ended: they were
 // killed before the rename.
 func RemoveHidden(path string) {
 	_ = os.Remove(Hidden(path))

@@ -3,7 +3,8 @@
 // In a folder that another user may write, a name can be a link to any file of root's. There no link is followed that
 // leads out of the folder, and no second name of somebody else's file is taken. In folders of root alone, and for
 // everybody else, it is os.OpenFile. The folders above are not checked: a user that may write those chooses what is
-// opened. It also names files that a rename puts in their places, and removes those that a killed process has left.
+// opened. It also names temporary files that are renamed when they are whole, and removes those that a killed process
+// has left.
 package safeopen
 
 import (

@@ -1,4 +1,4 @@
-// Package yield has long work on a goroutine stand back for event loops again and again.
+// Package yield makes long work on a goroutine pause again and again, so that event loops get a processor.
 //
 // A goroutine that computes keeps its processor (P) for up to 10 ms. Where another one of the process collects garbage,
 // none is left, and nobody asks the kernel for events meanwhile: an event loop that sleeps hears of its event when the
@@ -11,7 +11,7 @@
 // # Costs
 //
 // A step reads the clock, some 50 ns. A sleep takes 70 to 200 µs, mostly until the clock wakes the goroutine, for each
-// 400 µs of work. A loop that takes less has none.
+// 400 µs of work. A loop that takes less time than that never sleeps.
 package yield
 
 import "time"
@@ -19,7 +19,7 @@ import "time"
 // most is how long work goes on without a sleep.
 const most = 400 * time.Microsecond
 
-// Pace is that of one loop. The zero value is one that has not begun.
+// Pace bounds how long one loop works without a sleep. The zero value is for a loop that has not begun.
 // Owned by one goroutine, which is not a reactor's.
 type Pace struct {
 	worksSince time.Time

@@ -53,8 +53,8 @@ type hostsLocal struct {
 	_      [64]byte
 }
 
-// seenPlaces is how many hosts a reactor knows to have seen. One that has a thousandth of the requests is found there
-// three times in four in a flood of made-up hosts.
+// seenPlaces bounds the hosts that a reactor remembers to have seen. In a flood of made-up hosts, one that has
+// a thousandth of the requests is still remembered at its next request three times in four.
 const seenPlaces = 4096
 
 // hostClasses is how many classes of statuses are told apart for a host.
@@ -95,8 +95,8 @@ func (h *Hosts) Ranked(reactor int, into []limits.Item[[]byte]) []limits.Item[[]
 }
 
 // count counts a request for authority that ended with a status. On the reactor with that index. A host that is not
-// admitted is ranked from its second request on, which has to come before too many others: the name of one that is
-// ranked anew is copied, and a flood of made-up hosts is not to make an allocation of each.
+// admitted is ranked from its second request on, if the reactor still remembers the first one. Ranking a new host
+// copies its name, and a flood of made-up hosts must not cost an allocation each.
 func (h *Hosts) count(reactor int, authority []byte, status int) {
 	l := &h.local[reactor]
 	place, class := 0, 0

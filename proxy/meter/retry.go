@@ -27,7 +27,7 @@ func (u *Upstream) CountRetry(reactor int, why Retry) {
 	l.retries[why]++
 }
 
-// Retry is the reason of the retries of an Upstream that d counts, where it counts those.
+// Retry returns the reason of the retries that d counts. ok is false where d counts something else.
 func (d *Delta) Retry() (why Retry, ok bool) {
 	const first = uint32(Phases) * keysPerHistogram
 	return Retry(d.key - first), d.key >= first

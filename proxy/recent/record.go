@@ -21,7 +21,7 @@ func SpanOf(ns int64) Span { return Span(ns >> spanBits) }
 // Bounded returns what SpanOf does, and for any other time the nearest Span.
 func Bounded(ns int64) Span { return SpanOf(min(max(ns, 0), SpanMax)) }
 
-// Duration returns s as others have it.
+// Duration returns s as a time.Duration.
 func (s Span) Duration() time.Duration { return time.Duration(s) << spanBits }
 
 // Record is what is remembered of one request.
@@ -45,7 +45,7 @@ type Record struct {
 	Client     [16]byte
 	Port       uint16
 	Status     uint16
-	Generation uint16 // the number of its Snapshot, the last bits of it
+	Generation uint16 // the last 16 bits of the number of its Snapshot
 	Flags      Flags
 	Reason     uint8 // a number of Reason; 0: an ordinary end
 	Proto      uint8 // as in observe.Record
@@ -58,13 +58,13 @@ type Flags uint16
 
 // The flags.
 const (
-	Secured  Flags = 1 << iota // the client's connection is
+	Secured  Flags = 1 << iota // the client's connection has TLS
 	Reused                     // the connection to the backend had served before
-	Tunnel                     // it became one
+	Tunnel                     // the exchange became a tunnel
 	Own                        // the answer is the proxy's
 	Denied                     // another attempt was not made for want of budget
 	Hedged                     // a second attempt was made beside the first one
-	HedgeWon                   // and answered first
+	HedgeWon                   // the second attempt beside the first one has answered first
 	Refused                    // it never became an exchange: little is known
 )
 
@@ -86,7 +86,7 @@ func StatusOutcome(status int) uint8 {
 }
 
 const (
-	coarse    = 1 << 23 // a time that is in milliseconds
+	coarse    = 1 << 23 // the time is in milliseconds; without it, in microseconds
 	fineMax   = coarse - 1
 	coarseMax = coarse - 1
 )
@@ -143,5 +143,5 @@ func (r *Record) ClientAddr() netip.AddrPort {
 
 var seed = maphash.MakeSeed()
 
-// HashOf returns what stands for the number that a request came with, never 0. It is another one in each process.
+// HashOf returns a hash of the number that a request came with, never 0. Each process has a seed of its own.
 func HashOf(id []byte) uint64 { return maphash.Bytes(seed, id) | 1 }

@@ -47,11 +47,10 @@ func (k *Rings) Slow(r *Record) bool {
 	return r.FirstByte >= k.slow
 }
 
-// Next returns the record of all requests that Put puts in its place next. It has an older request: all of it is to be
-// written.
+// Next returns the record that the next Put adds. It still has an older request, so the caller writes every field.
 func (k *Rings) Next() *Record { return &k.all.records[k.all.at] }
 
-// Put puts the record of Next in its place, and a copy among the bad ones.
+// Put adds the record of Next to the last requests and, with bad, a copy of it to the bad ones.
 func (k *Rings) Put(bad bool) {
 	at := k.all.at
 	k.all.advance()
@@ -84,7 +83,7 @@ func (r *ring) copyTo(other *ring) {
 	}
 }
 
-// record returns the one that was written after i others. It is still there.
+// record returns the one that was written after i others, which the ring still has.
 func (r *ring) record(i uint64) *Record {
 	back := int(r.written - i) // 1: the last one
 	at := r.at - back
@@ -97,8 +96,8 @@ func (r *ring) record(i uint64) *Record {
 // Newest is where AppendTo begins with the last record.
 const Newest = math.MaxUint64
 
-// AppendTo appends n records to into, bad ones or any, the last one first: those that were written before the one that
-// stands for before. next stands for the last that was appended; 0: there are no more.
+// AppendTo appends up to n records to into, the last one first; with bad, those of the bad requests. before is Newest,
+// or next of the call before. next is 0 where there are no more.
 func (k *Rings) AppendTo(into []Record, bad bool, before uint64, n int) (all []Record, next uint64) {
 	r := &k.all
 	if bad {

@@ -145,7 +145,7 @@ const (
 	conntrackAdvised = 1 << 20
 )
 
-// trackingLosses adds up the counters of the firewall, of which each processor has a line, by their names.
+// trackingLosses adds up the counters of the firewall by their names. The kernel has a line of them for each processor.
 func (e *exam) trackingLosses() map[string]uint64 {
 	all := map[string]uint64{}
 	var names []string

@@ -15,7 +15,8 @@ import (
 	"github.com/edge-proxy/edge/server/process/pidfile"
 )
 
-// pidFile: one that a process has left which was killed. The next start replaces it; scripts may believe it.
+// pidFile: a pid file that a killed process has left. The next start replaces it. Until then scripts may take it for
+// that of a running process.
 func (e *exam) pidFile() {
 	path := e.config.Global.FromWorkingDirectory(e.config.Global.PIDFile)
 	if e.running != 0 || e.config.Global.PIDFile == "" {
@@ -27,9 +28,9 @@ func (e *exam) pidFile() {
 	}
 }
 
-const generationsMax = 8 // that are looked for; edge has at most two that drain
+const generationsMax = 8 // how many are looked for; at most two processes of edge drain
 
-// generations: processes of before an upgrade, which drain. Each one is the parent of the next.
+// generations: processes from before an upgrade that still drain. Each one is the parent of the next.
 func (e *exam) generations() {
 	pid, name := e.running, e.comm(e.running)
 	for range generationsMax {
@@ -66,8 +67,9 @@ func (e *exam) status(pid int, name string) string {
 	return ""
 }
 
-// keyReader returns the user that reads keys again after the start: that of the running process, else what user names;
-// nil: nobody knows, or it is root or the user of this command, whose look at the files edge check has had.
+// keyReader returns the user that reads keys again after the start: that of the running process, else what user names.
+// nil: it is not known, or there is nothing to check. Root may read all files, and edge check has looked at them as the
+// user of this command.
 func (e *exam) keyReader() *config.Identity {
 	id := &config.Identity{UID: -1, GID: -1}
 	if uids := strings.Fields(e.status(e.running, "Uid")); e.running != 0 && len(uids) == 4 {
@@ -92,7 +94,7 @@ func (e *exam) keyReader() *config.Identity {
 }
 
 // unreadable returns what keeps a user from reading a file, by the rights of the file and of the folders above it; "":
-// nothing, or nobody knows. Lists of rights (ACLs) are not looked at where a file has some.
+// nothing, or it is not known. It does not know what an ACL of the file or of a folder gives.
 func (e *exam) unreadable(id *config.Identity, path string) string {
 	const read, search = 4, 1
 	if !filepath.IsAbs(path) {

@@ -24,8 +24,8 @@ type Foreign struct {
 // each process and address. Usually there is none, and then the tables of sockets are all that is read: the descriptors
 // of processes are looked at only when more sockets listen than the process has.
 //
-// Sockets that the process has open are its own, whichever other processes have them as well: its supervisor, and the
-// process of before an upgrade, which drains.
+// Sockets that the process has open are its own, whichever other processes have them as well: its supervisor, or a
+// process from before an upgrade that still drains.
 func Others(proc string, own int, addresses []Own) []Foreign {
 	rest, expected := map[string]netip.AddrPort{}, 0
 	for _, s := range listening(proc) {
@@ -43,7 +43,7 @@ func Others(proc string, own int, addresses []Own) []Foreign {
 	return holdersOf(proc, rest)
 }
 
-// isReachedBy reports whether a socket at an address gets connections to o: it is the same address, or one of those
+// isReachedBy reports whether a socket at an address gets connections to o: that is the address of o, or one of those
 // that o stands for.
 func (o *Own) isReachedBy(at netip.AddrPort) bool {
 	a, b := o.At.Addr().Unmap().WithZone(""), at.Addr().WithZone("")

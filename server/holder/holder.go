@@ -51,8 +51,8 @@ func Of(proc string, a poller.Addr) (Process, error) {
 }
 
 // All finds all processes that listen on an address, and reports whether there are sockets of processes that this user
-// does not see. Sockets that the process own has open as well are left out: its supervisor may have them, or the
-// process of before an upgrade. 0: there is none.
+// does not see. It leaves out sockets that the process own has open too: its supervisor may have copies of them, and so
+// may a process from before an upgrade. own = 0: nothing is left out.
 func All(proc string, a poller.Addr, own int) (found []Process, hidden bool) {
 	inodes := listeningInodes(proc, a)
 	if own != 0 && len(inodes) > 0 {
@@ -145,7 +145,7 @@ type socket struct {
 }
 
 // listening returns the sockets of TCP that listen. The kernel has them at the beginning of its tables, so no more is
-// read: connections may follow by the ten thousands.
+// read: tens of thousands of connections may follow.
 func listening(proc string) (all []socket) {
 	for _, table := range []string{"tcp", "tcp6"} {
 		f, err := os.Open(filepath.Join(proc, "net", table))

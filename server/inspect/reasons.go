@@ -9,7 +9,7 @@ import (
 	"github.com/edge-proxy/edge/proxy/recent"
 )
 
-// noText are sentences for reasons whose failures have no answer, and so no text.
+// noText are sentences for reasons that have no text, because edge sends no answer to such a failure.
 var noText = map[string]string{
 	"client:request_body": "The client sent the body of its request too slowly.",
 	"client:malformed":    "The body of the request is malformed.",
@@ -132,7 +132,7 @@ func backendOf(one *admin.Request) string {
 	return ""
 }
 
-// span writes a time so that a person reads it.
+// span writes a time for a reader.
 func span(s recent.Span) string { return Short(s.Duration()) }
 
 // Short writes a time with three digits or less: 312µs, 1.2ms, 31ms, 1.31s.

@@ -73,8 +73,8 @@ func (v *Inspector) Requests(
 	return all, nil
 }
 
-// matching returns what holds for the records of the requests with a number: edge's own, or the one that they came
-// with.
+// matching returns a function that reports whether a record is of a request with that number: edge's own, or the one
+// that the request came with.
 func matching(id string) func(r *remembered) bool {
 	given, number := recent.HashOf([]byte(id)), [16]byte{}
 	own, err := hex.DecodeString(id)
@@ -186,7 +186,7 @@ func rounded(s recent.Span) admin.Duration {
 	return admin.Duration(s.Duration().Round(time.Microsecond))
 }
 
-// clientOf returns the address of the client, "" on a Unix socket.
+// clientOf returns the address of the client, "unix:@" on a Unix socket.
 func clientOf(r *remembered) string {
 	switch at := r.ClientAddr(); {
 	case !at.IsValid():

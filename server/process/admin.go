@@ -104,7 +104,7 @@ func (a *administration) prepare(cfg *config.Config) (commit, undo func(), err e
 	}, undo, nil
 }
 
-// follow notes the routes that requests are served by from now on. a.mu is held.
+// follow adds the routes that serve requests from now on to a.generations. a.mu is held.
 func (a *administration) follow(p *parts) {
 	if len(a.generations) == generationsKept {
 		a.generations = a.generations[1:]
@@ -112,7 +112,7 @@ func (a *administration) follow(p *parts) {
 	a.generations = append(a.generations, generation{p.proxy.Generation(), a.number, a.applied})
 }
 
-// remember has the event loops remember requests as cfg says, where somebody can ask for them.
+// remember has the event loops remember requests as cfg says. Without an admin surface they remember none.
 func (a *administration) remember(p *parts, cfg *config.Config) {
 	n, slow := admin.Remembered(cfg)
 	if len(a.surfaces.Addresses()) == 0 {
@@ -121,8 +121,8 @@ func (a *administration) remember(p *parts, cfg *config.Config) {
 	p.proxy.Remember(n, slow)
 }
 
-// versionOf returns the version of the configuration that has a snapshot, of whose number the last bits are given; 0:
-// it is not known.
+// versionOf returns the version of the configuration that a proxy.Snapshot was made of, by the last 16 bits of the
+// number of the snapshot. 0: it is not known.
 func (a *administration) versionOf(snapshot uint16) int {
 	list, _ := a.parts.Load().reloads.versions()
 	a.mu.Lock()

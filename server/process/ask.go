@@ -15,7 +15,7 @@ var errNoAnswer = errors.New("the process has ended before it answered: its erro
 
 // Upgrade asks the process that listens at socket, its upgrade_sock, to hand over to the program bin, an absolute
 // path; "": to the one that it was started with, as its file is now. Where processes of too many earlier upgrades
-// drain, the oldest one ends with now. told hears of each step. It returns the id of the process that serves then; the
+// drain, now ends the oldest one first. told hears of each step. It returns the id of the process that serves then; the
 // error says why the old one serves on, or cannot be asked.
 func Upgrade(socket, bin string, now bool, told func(step string)) (pid int, err error) {
 	c, p, err := handover.DialToAsk(socket)

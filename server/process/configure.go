@@ -11,8 +11,8 @@ import (
 	"github.com/edge-proxy/edge/config/schema"
 )
 
-// bodyName is the name of a text that a client has sent, in messages. Its folder is that of the file in whose place it
-// is: relative paths lead to the same files.
+// bodyName is the name of a text that a client has sent, in messages. The text is given the folder of the file that it
+// takes the place of, so that relative paths lead to the same files.
 const bodyName = "(body)."
 
 // configure applies the text that a client has sent. It is kept as a version, and written nowhere. version returns the

@@ -61,9 +61,9 @@ type gift struct {
 	stop    func()        // closes over
 
 	giving  *server.Giving // nil: connections are not handed over, or before Yield
-	flying  atomic.Int64   // connections in batches, which are neither Owned nor kept
+	flying  atomic.Int64   // connections in batches that the new process has neither confirmed nor refused
 	landed  chan struct{}  // has an element after flying became fewer
-	kept    atomic.Bool    // since the last look some came back
+	kept    atomic.Bool    // Keep has taken connections back since give looked last
 	resumed atomic.Bool
 	taken   chan struct{}   // closed by Resume
 	left    []handover.Conn // that were not given; of the goroutine that gives
@@ -88,7 +88,7 @@ func newGift(a *attempt, o *offer) *gift {
 
 // Suspend is for handover.Giver.
 func (g *gift) Suspend(claims []int) {
-	g.offer.closeCopies() // or a socket that the new process drops would stay open by one of them
+	g.offer.closeCopies() // a copy would keep a socket open that the new process drops
 	if err := g.offer.server.Handover().Suspend(claims); err != nil {
 		slog.Error("sockets that cannot be handed over", "error", err) // it stops
 	}
@@ -97,7 +97,7 @@ func (g *gift) Suspend(claims []int) {
 // Yield is for handover.Giver.
 func (g *gift) Yield(pid int, give bool) {
 	g.pid, g.begun, g.drained = pid, time.Now(), make(chan struct{})
-	// The admin surface, which names ends, waits for its answers.
+	// The answer comes first: names ends the admin surface, which waits until its answers are written.
 	g.attempt.answer(upgrade.Frame{Type: upgrade.Serving, Body: upgrade.ServingBody{PID: pid}})
 	g.offer.names(false)
 	slog.Info("upgraded: the new process serves, this one drains", "pid", pid, "connections", g.offer.server.Conns(),
@@ -165,7 +165,8 @@ func (g *gift) feed(ctx context.Context) {
 	}
 }
 
-// endGiving lets the other connections stay. It returns those that nobody else will pass on. It may come again.
+// endGiving has the Server give no more connections: the others stay. It returns those that feed will not pass on any
+// more. It may be called again.
 func (g *gift) endGiving() []handover.Conn {
 	if g.giving == nil {
 		return nil
@@ -193,9 +194,9 @@ func (g *gift) land(n int) {
 	}
 }
 
-// awaitBefore waits for the end of the process before, which would take back sockets at the end of this one, and whose
-// end the new process may ask for over this one alone. It reports whether it waited: there may be connections that the
-// process before has given meanwhile.
+// awaitBefore waits for the end of the process before. That one would take sockets back if this one ended first, and
+// the new process can ask it to end over this one alone. It reports whether it waited: the process before may have
+// given connections meanwhile.
 func (g *gift) awaitBefore() (waited bool) {
 	before := g.attempt.of.before
 	if before.draining() == 0 {

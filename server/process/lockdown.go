@@ -71,7 +71,7 @@ func (r *reloads) needs(cfg *config.Config, files *config.Files) *lockdown.Needs
 		StateDir: r.stateDir, Versions: versions.Dir(&cfg.Global), InPlace: true})
 }
 
-// checkReach adds to the report what the lock keeps the process from, of what cfg names.
+// checkReach adds an error to the report for each file and port that cfg names and that the lock does not allow.
 func (r *reloads) checkReach(cfg *config.Config, report *config.Report, files *config.Files) {
 	if r.lock == nil {
 		return

@@ -98,7 +98,7 @@ func (r *reloads) read(cause string) *outcome {
 	return o
 }
 
-// renew upgrades for keys that a process has at its start, where upgrade_on_reload says so.
+// renew begins an upgrade when keys have changed that wait for a restart, where upgrade_on_reload says so.
 func (r *reloads) renew(diff *server.Diff) {
 	if len(diff.Restart) == 0 || !r.config().Global.UpgradeOnReload || r.upgrades == nil {
 		return

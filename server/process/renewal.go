@@ -58,7 +58,7 @@ func (p *running) succeed() error {
 	if err := n.side.Ready(claimsOf(p.server.Handover(), n.legacy), &taker{p}); err != nil {
 		return err
 	}
-	// It is told on a goroutine of its own: the side may wait for the Server meanwhile, to have connections received.
+	// Dropped has a goroutine of its own: the side may be waiting for the Server, to which it passes connections.
 	p.server.Handover().OnDrop(func(socket int) { go n.side.Dropped(socket) })
 	go func() {
 		n.tellEnd()

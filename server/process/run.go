@@ -53,8 +53,8 @@ type Options struct {
 	Signals *Signals
 }
 
-// Reading is for config.Options: which texts to read, where to keep what was read, and what a client may write that has
-// sent them. Each may be nil.
+// Reading is for config.Options: which texts to read, where to keep what was read, and what the client that has sent
+// the texts may write. Each may be nil.
 type Reading struct {
 	Kept, Record *config.Files
 	Sent         *config.Sent
@@ -63,8 +63,8 @@ type Reading struct {
 // Run serves cfg until a signal ends it: it is the whole life of the process. The error says why it could not
 // start, or what it could not finish. With fips = true the process begins again, unless it began with that mode
 // on. With daemon = true it starts the program once more and returns when that process serves; when that process
-// ended instead, the error is an *exec.ExitError. Listening sockets that a supervisor hands on as sd_listen_fds(3) says
-// are those of listeners with their addresses.
+// ended instead, the error is an *exec.ExitError. A listener takes over the socket that a supervisor has opened for its
+// address and hands on as sd_listen_fds(3) says.
 //
 //	SIGHUP             read the configuration again and apply it
 //	SIGUSR1            open the log files again

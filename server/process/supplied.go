@@ -15,7 +15,7 @@ import (
 //	systemd, edge.socket ── descriptors, LISTEN_… ──► takeSupplied ──► server.Options.Adopt ──► Listen, tellUnclaimed
 type supplied struct {
 	sockets []server.Socket
-	ignored error // why there are variables and no sockets; nil: there are none either
+	ignored error // why the variables of a supervisor are ignored; nil: they are not
 }
 
 var (
@@ -26,8 +26,8 @@ var (
 		"on others: leave one of them out. edge upgrade takes sockets of the supervisor along")
 )
 
-// takeSupplied takes over what the environment says that the supervisor has opened. It comes after the process may have
-// begun anew, for FIPS, and before it starts another one.
+// takeSupplied takes over what the environment says that the supervisor has opened. It is called after fips.Enter,
+// which may begin the process again, and before the process starts another one.
 func takeSupplied(g *config.Global, upgrades bool) (*supplied, error) {
 	list, err := activation.Take()
 	if errors.Is(err, activation.ErrOther) {

@@ -18,7 +18,7 @@ type importer struct {
 	order     []string          // of directives
 	atoms     map[string]*atom  // by what they ask
 	names     map[string]bool   // of upstreams of the result
-	made      map[string]string // names of upstreams of the result, by what they are
+	made      map[string]string // names of upstreams of the result, by the text of their keys
 	steps     int               // walked so far
 	cased     bool              // the note about the case of paths was given
 }
@@ -106,7 +106,7 @@ type options struct {
 	servers             []*directive // options of servers
 }
 
-// unneededOptions are options that need nothing, with the reason.
+// unneededOptions are options for which edge needs no key, with the reason.
 var unneededOptions = map[string]string{
 	"email": acmeOnly, "acme_ca": acmeOnly, "acme_ca_root": acmeOnly, "acme_eab": acmeOnly, "acme_dns": acmeOnly,
 	"cert_issuer": acmeOnly, "key_type": acmeOnly, "preferred_chains": acmeOnly, "cert_lifetime": acmeOnly,
@@ -254,7 +254,7 @@ func (im *importer) reorder(d *directive) {
 	im.Note(d.at, d.text(), "nothing to write: routes of the result are as it says")
 }
 
-// defaultOrder is in which order the directives of a site run.
+// defaultOrder is the order in which the directives of a site run.
 var defaultOrder = []string{
 	"tracing", "map", "vars", "fs", "root", "log_append", "skip_log", "log_skip", "log_name", "log_level", "header",
 	"copy_response_headers", "request_body", "timeouts", "redir", "method", "rewrite", "uri", "try_files",

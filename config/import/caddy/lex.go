@@ -15,7 +15,7 @@ type token struct {
 	at     plan.Place
 	quoted bool // it stood in quotes, or in a heredoc: a brace in it opens nothing
 	first  bool // of its line
-	depth  int  // of imports around it
+	depth  int  // how many imports are around it
 }
 
 // opens reports whether t is the brace that opens a block.
@@ -86,7 +86,7 @@ func continued(text string) int {
 	return len(text) - len(strings.TrimPrefix(text, "\n"))
 }
 
-// quotes reads a string. In "…" a backslash stands before a quotation mark that is meant; in `…` nothing does.
+// quotes reads a string. In "…" a backslash escapes a quotation mark. In `…` there are no escapes.
 func (l *lexer) quotes(mark byte) string {
 	var b strings.Builder
 	for l.at++; l.at < len(l.text); l.at++ {
@@ -140,7 +140,7 @@ func heredocMarker(text string) string {
 	return line
 }
 
-// heredoc reads the lines up to the marker. The space before that is taken from each line.
+// heredoc reads the lines up to the marker. The space before the marker is removed from each line.
 func (l *lexer) heredoc(at plan.Place) string {
 	rest := l.text[l.at+2:]
 	marker := heredocMarker(rest)

@@ -11,7 +11,7 @@ import (
 
 // certificate is where the certificate of a site comes from.
 type certificate struct {
-	asked     bool // tls says something
+	asked     bool // the site has a directive tls
 	internal  bool
 	cert, key string
 	minimum   string // the oldest version of TLS
@@ -180,13 +180,14 @@ func (im *importer) addListener(l *listener) {
 		}
 	}
 	open := slices.ContainsFunc(l.places, func(p place) bool { return p.host == "" })
-	if !open && im.led(l, "") == nil && !l.forward {
+	if !open && im.redirectTarget(l, "") == nil && !l.forward {
 		im.Note(l.at[0], "hosts that no site of "+l.listen+" has",
 			"Caddy answers an empty 200, or refuses the handshake; edge answers 404")
 	}
 }
 
-// onlySecure reports whether one listener has TLS, so that redirect_to_https leads where Caddy leads.
+// onlySecure reports whether exactly one listener has TLS, and l has no site of its own. Then redirect_to_https sends
+// clients where Caddy sends them.
 func (im *importer) onlySecure(l *listener) bool {
 	secure := 0
 	for _, o := range im.listeners {
@@ -351,7 +352,7 @@ func internalName(host string) bool {
 	return false
 }
 
-// writeCertificates writes the certificates of sites whose listener has not one for all.
+// writeCertificates writes the certificates of the sites of each listener where a site names files.
 func (im *importer) writeCertificates() {
 	var done []string
 	for _, l := range im.listeners {

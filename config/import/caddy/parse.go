@@ -14,7 +14,7 @@ import (
 //	reverse_proxy /api/* localhost:3000      name args
 //	handle @m { … }                          name args block
 //
-// The lines that an import stands for are where it stood.
+// The directives of a snippet or a file stand in place of the import that names it.
 type directive struct {
 	name  string
 	args  []string
@@ -333,7 +333,7 @@ func withArgs(t token, args []string, block []token) []token {
 	return []token{t}
 }
 
-// number returns s as a number, or what stands in where s is empty; -1 is none.
+// number returns s as a number, standIn where s is empty, and -1 where s is no number.
 func number(s string, standIn int) int {
 	if s == "" {
 		return standIn

@@ -9,7 +9,7 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// policies are those of lb_policy that edge has under a name of its own.
+// policies are the methods of load_balancing, by the names that lb_policy has for them.
 var policies = map[string]string{
 	"random": "random", "round_robin": "round_robin", "least_conn": "least_conn", "ip_hash": "ip_hash",
 	"client_ip_hash": "ip_hash", "first": "first", "random_choose": "p2c", "weighted_round_robin": "round_robin",
@@ -73,7 +73,7 @@ func (p *pool) readPolicy(d *directive) {
 	}
 }
 
-// healthTimes are keys of health_check, by what says them.
+// healthTimes are keys of health_check, by the lines of Caddy that set them.
 var healthTimes = map[string]string{"health_interval": "interval", "health_timeout": "timeout"}
 
 // healthOption reads health_uri and the like.
@@ -135,7 +135,7 @@ func (p *pool) healthOption(d *directive) {
 	}
 }
 
-// transportTimes are times of an upstream, by those of a transport.
+// transportTimes are keys of an upstream, by the lines of transport http.
 var transportTimes = map[string]string{
 	"dial_timeout": "timeouts.connect", "response_header_timeout": "timeouts.first_byte",
 	"read_timeout": "timeouts.read",

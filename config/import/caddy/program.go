@@ -14,7 +14,7 @@ type step struct {
 	when  *test // nil: always
 	path  string
 	some  bool               // it has a matcher
-	group string             // of its steps the first runs whose test holds
+	group string             // of the steps of a group, only the first whose test holds runs
 	do    func(w *walk) bool // reports whether the request is answered
 	inner []*step            // run where do does not answer
 }
@@ -37,7 +37,7 @@ func (sc *scope) matcher(name string) *test {
 	return nil
 }
 
-// builder reads a directive without its matcher and says what it does: nil is nothing.
+// builder reads a directive without its matcher, and returns what the directive does; nil: nothing.
 type builder func(im *importer, sc *scope, d *directive) func(w *walk) bool
 
 // builders are the directives that are known, by name.
@@ -317,7 +317,7 @@ func skipLog(_ *importer, _ *scope, _ *directive) func(*walk) bool {
 	}
 }
 
-// requestBody is request_body. A listener has one limit: it is that of its sites where all have one.
+// requestBody is request_body. edge has one limit for all sites of a listener: see bodySize.
 func requestBody(im *importer, sc *scope, d *directive) func(*walk) bool {
 	for _, c := range d.block {
 		c.used = true

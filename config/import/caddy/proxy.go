@@ -24,8 +24,6 @@ type pool struct {
 	broken    string // why it cannot be asked
 	ownHost   bool   // Host is set
 	fails     int    // max_fails
-	move      string // rewrite
-	verifies  bool   // transport … tls
 	extra     []setting
 }
 

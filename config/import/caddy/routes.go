@@ -11,7 +11,7 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// route is a [[routes]] before it is known for which hosts and listeners it stands.
+// route is an entry of [[routes]] whose hosts and listeners are not known yet.
 type route struct {
 	region  region
 	methods []string
@@ -87,12 +87,12 @@ func (im *importer) served(l *listener) (all []*served) {
 	}
 	for _, secure := range im.listeners {
 		for _, p := range secure.places {
-			if p.host != "" && secure.tls && im.led(l, p.host) == secure {
+			if p.host != "" && secure.tls && im.redirectTarget(l, p.host) == secure {
 				add(p)
 			}
 		}
 	}
-	if im.led(l, "") != nil {
+	if im.redirectTarget(l, "") != nil {
 		add(place{})
 	}
 	named := len(hosts)
@@ -153,7 +153,7 @@ func (im *importer) routes(l *listener, host string, hosts *[]string) (list []*r
 	return list
 }
 
-// sameRoutes reports whether the routes of a region do for one inside of it what its own do.
+// sameRoutes reports whether the routes of the outer region do with requests of the inner one what its own routes do.
 func sameRoutes(outer, inner []*route) bool {
 	return slices.EqualFunc(outer, inner, func(o, i *route) bool {
 		return slices.Equal(o.methods, i.methods) && slices.Equal(o.atoms, i.atoms) && o.out.id() == i.out.id() &&
@@ -161,7 +161,7 @@ func sameRoutes(outer, inner []*route) bool {
 	})
 }
 
-// sameMove reports whether the path that o makes of a path of i is the one that i makes.
+// sameMove reports whether o and i change a path in the region of i in the same way.
 func sameMove(o, i *route) bool {
 	if o.out.query != i.out.query {
 		return false
@@ -191,8 +191,8 @@ type cells struct {
 }
 
 // cells walks a region once for each class of requests that its directives tell apart, and returns the routes for them.
-// In edge the route goes first that has the most conditions of those that hold: a class needs none of its own where
-// the routes that would take its requests end as it does.
+// Of the routes whose conditions hold, edge takes the one with the most conditions. So a class needs no route of its
+// own where the routes that would take its requests end as it does.
 func (im *importer) cells(l *listener, host string, r region, v *survey) (list []*route) {
 	c := &cells{methods: []string{""}, ends: map[class]outcome{}}
 	for im.explore(c, l, host, r, v) {
@@ -249,7 +249,8 @@ func count(atoms []*atom, methods bool) int {
 	return len(all)
 }
 
-// needed reports whether of the routes that take requests of a class one with the most conditions ends otherwise.
+// needed reports whether a class needs a route of its own: no route of the list takes its requests, or one of those
+// that edge may choose, with the most conditions, ends otherwise.
 func (c *cells) needed(list []*route, of class, end string) bool {
 	most, same := -1, false
 	for _, r := range list {
@@ -333,8 +334,8 @@ func contradicts(set, all []*atom) bool {
 	return slices.ContainsFunc(all, func(a *atom) bool { return !slices.Contains(set, a) && a.within(list) })
 }
 
-// careful walks with tests that are not known taken as ones that do not hold. Where a request would be refused if
-// one of them held, the route is closed.
+// careful walks as if tests that edge does not know did not hold. Where a request would be refused if one of them held,
+// the route is closed.
 func (w *walk) careful() outcome {
 	fresh := *w
 	end := w.start()
@@ -356,7 +357,7 @@ func (w *walk) careful() outcome {
 	return end
 }
 
-// sent returns a path of the file as requests have it: Caddy compares decoded ones.
+// sent returns a path of the file in the encoded form of requests: Caddy compares decoded paths.
 func sent(path string) string {
 	if plain, err := url.PathUnescape(path); err == nil {
 		return strings.ReplaceAll((&url.URL{Path: plain}).EscapedPath(), "%2A", "*")
@@ -421,7 +422,8 @@ func (im *importer) write(s *served, r *route, everywhere bool) {
 	}
 }
 
-// conditionTable returns conditions on fields or parameters. One that has to be there has a value that all have.
+// conditionTable returns conditions on fields or parameters. Where there are several, a name that only has to be
+// present gets "~": every value matches that expression.
 func conditionTable(list []plan.Field) string {
 	if len(list) == 1 && list[0].Value == "" {
 		return plan.String(list[0].Name)

@@ -20,7 +20,7 @@ type site struct {
 	pages []errorPage
 	log   string // where its requests are logged, as access_log has it; "": as the listener says
 	logAt []plan.Place
-	guard *directive // what its requests have to pass that edge does not have
+	guard *directive // its requests have to pass this, and edge does not have it
 
 	bind   []string
 	bindAt plan.Place
@@ -45,7 +45,7 @@ type listener struct {
 	tls     bool
 	places  []place
 	at      []plan.Place
-	forward bool // every request is led to https
+	forward bool // every request is redirected to https
 	mixed   bool // some of its sites ask clients for certificates
 }
 
@@ -150,7 +150,7 @@ func (im *importer) listen() {
 	}
 }
 
-// mostSpecific compares places as Caddy does that looks for a site: exact hosts first, then longer ones.
+// mostSpecific compares places in the order in which Caddy looks for a site: exact hosts first, then longer ones.
 func mostSpecific(a, b place) int {
 	star := func(p place) int { return strings.Count(p.host, "*") }
 	switch {
@@ -202,7 +202,7 @@ func (im *importer) addPlace(byAddress map[string]*listener, bind string, s *sit
 	}
 }
 
-// forwardPlain adds what leads plain requests for hosts with TLS to https, as Caddy does by itself.
+// forwardPlain adds the listeners that redirect plain requests for hosts with TLS to https, as Caddy does by itself.
 func (im *importer) forwardPlain(byAddress map[string]*listener) {
 	if auto := im.options.auto; auto == "off" || auto == "disable_redirects" {
 		return
@@ -226,8 +226,8 @@ func (im *importer) forwardPlain(byAddress map[string]*listener) {
 	}
 }
 
-// led returns where a plain request for a host is led, or nil: a redirect of Caddy's own.
-func (im *importer) led(l *listener, host string) *listener {
+// redirectTarget returns the listener to which Caddy by itself redirects a plain request for a host, or nil.
+func (im *importer) redirectTarget(l *listener, host string) *listener {
 	if l.tls || im.options.auto == "off" || im.options.auto == "disable_redirects" || l.port != im.options.httpPort {
 		return nil
 	}

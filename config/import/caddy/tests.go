@@ -88,7 +88,7 @@ func (a *atom) within(list []condition) bool {
 	return !slices.ContainsFunc(a.list, func(c condition) bool { return !slices.Contains(list, c) })
 }
 
-// atomOf returns the atom for conditions, of which there is one for each set of them.
+// atomOf returns the atom for conditions. There is one for each set of conditions.
 func (im *importer) atomOf(list []condition) *atom {
 	id := fmt.Sprintf("%#v", list)
 	if im.atoms[id] == nil {
@@ -139,8 +139,8 @@ func (im *importer) matcherSet(lines []*directive) *test {
 	return im.mergeValues(all)
 }
 
-// mergeValues makes one test of header and query lines for the same name, of whose values one suffices, and one of
-// those that have to hold together.
+// mergeValues merges header and query lines. Lines with the same name become one test that one of their values passes.
+// The names that have a single line become one test, since all of them have to hold.
 func (im *importer) mergeValues(all *test) *test {
 	byName := map[string]*test{}
 	var parts, together []*test
@@ -205,7 +205,7 @@ func (im *importer) matcher(d *directive) *test {
 			return unknown(d, "edge does not know this form")
 		}
 		if _, err := regexp.Compile(args[1]); err != nil {
-			return unknown(d, "the expression is none")
+			return unknown(d, "this is no regular expression")
 		}
 		return im.atomTest(false, args[0], "~"+args[1], d)
 	case "query":
@@ -213,7 +213,7 @@ func (im *importer) matcher(d *directive) *test {
 	case "path_regexp":
 		expr, err := regexp.Compile(d.arg(len(d.args) - 1))
 		if err != nil || len(d.args) == 0 {
-			return unknown(d, "the expression is none")
+			return unknown(d, "this is no regular expression")
 		}
 		return &test{kind: testExpression, expr: expr, at: d.at, what: d.text()}
 	case "protocol":

@@ -45,7 +45,7 @@ const (
 	methodsMax = 8
 )
 
-// survey is what walks of one host have found that has to be walked too.
+// survey collects the paths and hosts that the walks for one host have found, and that have to be walked too.
 type survey struct {
 	regions []region
 	hosts   *[]string
@@ -61,7 +61,7 @@ func (v *survey) want(r region) {
 
 // walk is one way through the directives of a site, for requests of one host and region, where some conditions hold.
 //
-//	the path is cur, and with rest what the request has beyond region
+//	the path is cur; where rest is set, what the request has after the path of region follows
 type walk struct {
 	im     *importer
 	on     *listener
@@ -71,7 +71,7 @@ type walk struct {
 
 	set     []*atom // conditions that hold
 	method  string  // "": one that no matcher names
-	assumed *test   // the one test not known that is taken to hold
+	assumed *test   // the one unknown test that this walk takes to hold
 
 	asked    []*atom // conditions that were looked at
 	methods  []string
@@ -83,7 +83,7 @@ type walk struct {
 	query   string // "": that of the request; else "?…"
 	ended   bool
 	out     outcome
-	guard   *directive // what requests have to pass that edge does not have
+	guard   *directive // requests have to pass this, and edge does not have it
 	replies []field
 	asks    []field
 	logging string
@@ -141,7 +141,8 @@ func (w *walk) assume(t *test) bool {
 	return t == w.assumed
 }
 
-// matchHost reports whether the host is that of a test. One that is a part of the hosts walked for is walked later.
+// matchHost reports whether the host is that of a test. Where the walk is for several hosts and the test names one of
+// them, that one is walked later.
 func (w *walk) matchHost(t *test) bool {
 	switch {
 	case t.text == w.host || t.text == "*" || w.host != "" && covers(t.text, w.host):
@@ -305,7 +306,7 @@ type setting struct {
 	at          plan.Place
 }
 
-// id returns what an outcome does, but for the paths of requests.
+// id returns what an outcome does, except to the paths of requests.
 func (o *outcome) id() string {
 	var b strings.Builder
 	fmt.Fprint(&b, o.certified, o.dest, "\n", o.to, "\n", o.status, "\n", strings.Join(o.comments, " "))
@@ -341,7 +342,7 @@ func (w *walk) start() outcome {
 		if p.path != "" && p.path != "/" && !w.matchPath(&test{text: p.path, at: p.site.d.at, what: p.path}) {
 			continue
 		}
-		if to := w.im.led(w.on, w.host); to != nil && p.host == "" && w.host != "" {
+		if to := w.im.redirectTarget(w.on, w.host); to != nil && p.host == "" && w.host != "" {
 			break
 		}
 		w.site, w.guard = p.site, p.site.guard
@@ -350,7 +351,7 @@ func (w *walk) start() outcome {
 		answered = w.run(p.site.steps)
 		break
 	}
-	if to := w.im.led(w.on, w.host); w.site == nil && to != nil {
+	if to := w.im.redirectTarget(w.on, w.host); w.site == nil && to != nil {
 		w.out.from = append(w.out.from, to.at...)
 		w.out.to, w.out.status, answered = "https://{host}{path}", 308, true
 		if to.port != w.im.options.httpsPort || to.port != "443" {

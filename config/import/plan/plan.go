@@ -134,7 +134,7 @@ func (b *Block) SetOr(name, value, other string, at Place) {
 	b.keys = append(b.keys, key{name, value, at, other})
 }
 
-// Replace is Set, for a line that says more than the one called old, which it takes the place of where that is there.
+// Replace is Set for a line that says more than the line called old. It removes that one, if the block has it.
 func (b *Block) Replace(old, name, value string, at Place) {
 	b.keys = slices.DeleteFunc(b.keys, func(k key) bool { return k.name == old })
 	b.Set(name, value, at)
@@ -172,7 +172,7 @@ func (p *Plan) Text(check Check) []byte {
 	}
 }
 
-// guards are the keys without which what a block describes would let more requests in than were meant, by header.
+// guards are the keys, by header, without which a block would let more requests in than it was meant to.
 var guards = map[string][]string{
 	"[[routes]]":    {"host", "path", "listener", "client_cert", "methods", "header", "query"},
 	"[[listeners]]": {"client_ca", "client_auth"},

@@ -126,7 +126,7 @@ func (a test) exact() (path string, ok bool) { return strings.CutPrefix(a.path, 
 // base returns what all paths of a begin with, by segments: "" for any path.
 func (a test) base() string { return strings.TrimPrefix(strings.TrimSuffix(a.path, "/*"), "=") }
 
-// rank orders tests as edge does: the first of those that a request meets decides. 0 is not decided by this.
+// rank orders tests as edge does: it takes the first one that a request meets. 0: rank does not decide.
 func rank(a, b test) int {
 	if c := rankHost(a.host, b.host); c != 0 {
 		return c
@@ -160,8 +160,8 @@ func rankPath(a, b string) int {
 // cellsMax is how many tests the rules of an entry point may make together.
 const cellsMax = 8000
 
-// closeTests returns tests and all that several of them ask together. whole is false where these are too many; the
-// tests themselves are there.
+// closeTests returns tests, and what several of them ask together as further tests. whole is false where there are too
+// many of these: some are left out then, but none of tests is.
 func closeTests(tests []test) (cells []test, whole bool) {
 	seen := map[string]bool{}
 	whole = true

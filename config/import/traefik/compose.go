@@ -24,7 +24,7 @@ func isCompose(root *node) bool {
 }
 
 // compose reads the labels of a file of Docker Compose, and the flags of Traefik in it. All else in the file is for
-// Compose, and without findings.
+// Compose, and gets no findings.
 func (im *importer) compose(root *node, file string) {
 	root.walk(func(n *node) { n.used = true })
 	exposed := true

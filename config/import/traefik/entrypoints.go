@@ -24,7 +24,7 @@ type entry struct {
 	secure   bool // the listener has TLS
 }
 
-// defaults are the entry points that files name and none has.
+// defaults are the ports of entry points that routers name and no file defines.
 var defaults = map[string]string{"web": "80", "http": "80", "websecure": "443", "https": "443", "web-secure": "443"}
 
 // global translates what the static configuration says about the process.
@@ -65,7 +65,7 @@ func (im *importer) global() {
 	}
 }
 
-// listeners reads the entry points and what routers lead to by them, and writes the listeners.
+// listeners reads the entry points, and adds those that routers name and no file defines.
 func (im *importer) listeners() {
 	for _, s := range im.statics {
 		for _, n := range s.members("entrypoints") {

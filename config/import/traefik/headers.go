@@ -7,7 +7,8 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// secureFields are fields of answers that have a key of their own, with what a key that is true stands for.
+// secureFields are fields of answers for which Traefik has a key each. A key whose row has a value is true or false,
+// and true sends that value; any other key has the value itself.
 var secureFields = []struct{ key, name, value string }{
 	{"customframeoptionsvalue", "X-Frame-Options", ""},
 	{"framedeny", "X-Frame-Options", "DENY"},

@@ -266,7 +266,7 @@ func read(n *node) bool {
 	return slices.ContainsFunc(n.list, read)
 }
 
-// unused reports whether nothing has read n or something below it.
+// unused reports whether there is something, n or below it, that nothing has read.
 func unused(n *node) bool {
 	if !n.branch() {
 		return !n.used

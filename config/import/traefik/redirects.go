@@ -15,7 +15,7 @@ type redirection struct {
 	at           *node
 }
 
-// away ends the way of a request with a redirect.
+// away answers a request with a redirect.
 func (a *reply) away(n *node, to string, permanent bool) {
 	if a.moved {
 		a.im.Lose(n.at, n.words(), "it comes after a change of the path: edge redirects by the path of the client")
@@ -28,7 +28,7 @@ func (a *reply) away(n *node, to string, permanent bool) {
 	a.answer(plan.Field{Name: "redirect", Value: "{ to = " + plan.String(to) + ", status = " + status + " }"})
 }
 
-// answer ends the way of a request, unless it has ended before.
+// answer sets what answers a request, unless an earlier middleware has.
 func (a *reply) answer(keys ...plan.Field) {
 	if a.answered == nil {
 		a.answered = keys
@@ -72,7 +72,7 @@ func (a *reply) redirectScheme(n *node) {
 type move struct {
 	schemes string // "http", "https" or "" for both
 	host    string // "" is any
-	www     bool   // the host is www. and what stands in its place
+	www     bool   // from www.HOST to HOST
 	path    string // what paths begin with
 	alone   bool   // that path alone
 	to      string // what stands before the rest of the path, or the whole
@@ -126,7 +126,8 @@ func parseMove(n *node) *move {
 	return m.valid(t[2] == "")
 }
 
-// valid returns m where the beginning of the path and what takes its place end alike.
+// valid returns m where ok is set, and the beginning of the path and what takes its place both end in a slash or both
+// do not; else nil.
 func (m *move) valid(ok bool) *move {
 	if !ok || m.rest && strings.HasSuffix(m.path, "/") != strings.HasSuffix(m.to, "/") {
 		return nil

@@ -16,7 +16,7 @@ type router struct {
 	ways     []conj
 	secure   bool
 	chain                 // its middlewares
-	redirect *redirection // it leads elsewhere: made of an entry point
+	redirect *redirection // of an entry point that redirects; nil: a router of a file
 	closed   bool         // something guards it that edge does not have
 	from     []plan.Place
 }
@@ -59,8 +59,8 @@ func (im *importer) routes() {
 	im.write(all)
 }
 
-// takesTLS reports whether the listener of an entry point takes TLS. That of Traefik takes both; one of edge that does
-// would not tell the routers of one from those of the other.
+// takesTLS reports whether the listener of an entry point takes TLS. An entry point of Traefik takes TLS and plain
+// requests. A listener of edge that took both could not tell the routers for TLS from the others.
 func (im *importer) takesTLS(e *entry) bool {
 	if e.node.has("http", "tls") || len(e.routers) == 0 && e.node == nil && e.port == "443" {
 		return true
@@ -187,7 +187,7 @@ func (im *importer) guarded(r *router) (found bool) {
 	return found || r.closed || r.guards()
 }
 
-// entryPoints marks the entry points of a router, and finds those that are not there.
+// entryPoints marks the entry points of a router, and adds a loss for each that does not exist.
 func (im *importer) entryPoints(r *router) {
 	for _, n := range r.elements("entrypoints") {
 		r.from = append(r.from, n.at)
@@ -220,7 +220,7 @@ func (im *importer) each(r *router, f func(*entry)) {
 // Traefik takes the first router, edge the most specific route. The tests of all rules, what several of them ask
 // together, and what rules exclude, are the cells. A request meets a set of tests; the cell of what all of these ask is
 // the most specific one that it meets, so edge chooses it. Its answer is that of the first router that takes all of it.
-// Cells are left out whose answer the next one has too.
+// A cell is left out where the next one has the same answer.
 func (im *importer) cells(e *entry) []*written {
 	var rules []rule
 	for _, r := range e.routers {
@@ -277,8 +277,8 @@ func (im *importer) answer(e *entry, rules []rule, t test) *written {
 // notFound is what is answered where no router takes a request.
 const notFound = `dest = "status:404"`
 
-// answerOf returns what is answered to requests of a cell without it, by the routes that are kept, the least specific
-// one first. sure is false where their order is not decided by their ranks.
+// answerOf returns the answer that requests of a cell get from the routes that are kept, where the cell has no route of
+// its own. kept has the least specific route first. sure is false where the ranks do not decide which route is taken.
 func answerOf(kept []*written, t test) (text string, sure bool) {
 	var best *written
 	for _, w := range slices.Backward(kept) {

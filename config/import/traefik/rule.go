@@ -22,7 +22,7 @@ type expr struct {
 	args []string
 }
 
-// rules reads the text of a rule. Owned by one goroutine.
+// ruleText reads the text of a rule. Owned by one goroutine.
 type ruleText struct {
 	text  string
 	at    int

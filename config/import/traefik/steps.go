@@ -10,13 +10,13 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// stepsMax is how many middlewares a router has, with those of chains.
+// stepsMax is how many middlewares a router may have, with those of chains.
 const stepsMax = 100
 
 // chain is the middlewares that requests pass. Owned by one goroutine.
 type chain struct {
 	steps   []*resource
-	guarded bool // one of them is not there
+	guarded bool // a middleware that it names does not exist
 	from    []plan.Place
 }
 
@@ -69,7 +69,7 @@ type reply struct {
 	exact    bool   // it is the whole path
 	strip    string
 	add      string
-	full     string // the whole path
+	full     string // the path that replaces all of it; "": none
 	moved    bool   // the path is not that of the client
 	request  []plan.Field
 	response []plan.Field
@@ -100,7 +100,7 @@ func (im *importer) reply(e *entry, r *router, t test) *written {
 	if a.answered == nil && !strings.HasPrefix(w.dests[0].keys[0].Value, `"status:`) {
 		a.finish()
 	} else {
-		a.keys = nil // they are for what a backend is asked
+		a.keys = nil // they say how a backend is asked
 	}
 	if len(a.response) > 0 {
 		a.keys = append(a.keys, plan.Field{Name: "headers.response", Value: plan.Table(a.response)})
@@ -124,7 +124,7 @@ func (a *reply) finish() {
 	}
 }
 
-// step translates a middleware. What answers the request ends the way: later ones are only looked at for findings.
+// step translates a middleware. After one that answers the request, later ones are only read for findings.
 func (a *reply) step(m *resource) {
 	for _, n := range m.list {
 		kind := strings.ToLower(n.name)

@@ -10,8 +10,8 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
-// node is a value of a file, of a label or of a flag. Its methods may be called on a nil node: what is not there has no
-// members, an empty text and no truth. Owned by one goroutine.
+// node is a value of a file, of a label or of a flag. Its methods may be called on a nil node, which has no members, an
+// empty text, and is not true. Owned by one goroutine.
 type node struct {
 	name string // its key, or that of the list that it is in
 	path string // "http.routers.web.rule"
@@ -22,7 +22,7 @@ type node struct {
 	used bool // something has read it
 }
 
-// parse reads a file in YAML or TOML. problem says why it cannot be.
+// parse reads a file in YAML or TOML. problem says why it cannot be read.
 func parse(path string, text []byte) (root *node, problem *syntax.Problem) {
 	rep := &syntax.Report{}
 	tree, _ := syntax.ParseTree(syntax.NewSource(filepath.Base(path), text, 0), rep)

@@ -9,13 +9,13 @@ type word struct {
 	why  string
 }
 
-// says is how a word is said.
+// says is the kind of the finding about a part of a file.
 type says uint8
 
 const (
-	losing   says = iota // as a loss
-	noting               // as a note
-	ifUnread             // as a note, where nothing below it is read
+	losing   says = iota // a loss
+	noting               // a note
+	ifUnread             // a note, where nothing below the part is read
 )
 
 const (
@@ -108,8 +108,8 @@ var words = []word{
 	{noting, "enable", noNeed},
 }
 
-// whyOf returns what becomes of a part of a file, of which nothing is read where whole holds. known is false where that
-// is decided for its members.
+// whyOf returns the reason in the finding about a part of a file, and whether the part is lost. whole says that nothing
+// of the part was read. known is false where words has no row for the part: its members have findings of their own.
 func whyOf(path string, whole bool) (why string, lost, known bool) {
 	for _, w := range words {
 		if (whole || w.says != ifUnread) && matches(w.path, path) {

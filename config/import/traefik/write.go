@@ -132,8 +132,8 @@ func withoutMethods(list []cond) (rest []cond) {
 	return rest
 }
 
-// refuseMethods adds a route for what no other takes: without one, edge answers 405 to a request that routes take with
-// other methods alone, and Traefik 404.
+// refuseMethods adds a route that answers 404 to all requests that no other route takes. Without it edge answers 405 to
+// a request that routes take with other methods only. Traefik answers 404.
 func (im *importer) refuseMethods(list []*written, open []*entry) {
 	for _, w := range list {
 		if w != nil && w.host == "" && w.path == "" && len(w.conds) == 0 && len(w.entries) == len(open) {

@@ -10,16 +10,16 @@
 //
 // # Strictness
 //
-// What is said wrongly is an error, because a service that ignored it would open its addresses itself, or fail to, and
-// nobody would know why. Variables that are for another process are an error of their own, ErrOther: a caller may go on
+// A variable that is wrong is an error. A service that ignored it would open its addresses itself, or fail to, and no
+// message would say why. Variables that are for another process are an error of their own, ErrOther: a caller may go on
 // without them.
 //
 // # Life cycle
 //
 // Take is called once, before the process starts another one: it removes the variables from the environment, and has
 // the descriptors closed on exec. A parent that starts the service as its child calls HandOn in place of it. The child
-// cannot find its own number in LISTEN_PID, which was written before it was there, so it gets EDGE_LISTEN_PARENT with
-// that of the parent.
+// cannot find its own number in LISTEN_PID, which was written before the child existed. So it gets EDGE_LISTEN_PARENT
+// with that of the parent.
 //
 // # Threads and ownership
 //

@@ -1,6 +1,6 @@
 // Package fips has a process begin again in the FIPS 140-3 mode of Go, which GODEBUG chooses before any code runs. It
-// computes nothing itself: the module is crypto/fips140, and which versions and suites a handshake may then use is
-// tlsconn's.
+// computes nothing itself: the module is crypto/fips140, and package tlsconn decides which versions and suites a
+// handshake may then use.
 //
 // # How it works
 //
@@ -15,6 +15,6 @@
 // Enter is called once, before the process has listeners, children or files that a second start would open again:
 // descriptors without close-on-exec, the process number, and so the unit of systemd, stay as they are.
 //
-// A program that was built with BoringCrypto cannot do it: the runtime panics where it finds both. Enter says so before
-// it comes to that.
+// A program that was built with BoringCrypto cannot do it: the runtime panics where it finds both. Enter returns an
+// error before that happens.
 package fips

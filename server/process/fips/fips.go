@@ -21,7 +21,7 @@ var (
 )
 
 // Enter makes sure that the process uses FIPS 140-3. The mode is chosen when a process begins, so the process begins
-// again, with the same arguments, and Enter does not return. Before any other goroutine runs.
+// again, with the same arguments, and Enter does not return. It is called before any other goroutine runs.
 func Enter() error {
 	if err := excluded(tlsconn.ProviderName()); err != nil {
 		return err

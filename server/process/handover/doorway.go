@@ -133,8 +133,8 @@ func DialToAsk(path string) (*Channel, *Peer, error) {
 	return introduced(conn, os.Geteuid() == 0)
 }
 
-// introduced returns a channel over conn, and the process at its other end, which is of root or the user of this one
-// unless it may be anyone's.
+// introduced returns a channel over conn, and the process at its other end. Unless anyone is set, that process has to
+// be of root or of the user of this one.
 func introduced(conn *net.UnixConn, anyone bool) (*Channel, *Peer, error) {
 	c := channelOf(conn)
 	p, err := peerOf(c, anyone)

@@ -26,8 +26,8 @@ func WriteMemory(name string, v any) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	// A process that is locked down may make no other than one that nothing can execute. Linux 6.3 is the first to
-	// know these.
+	// A process that is locked down may make only memory files that nothing can execute. Linux 6.3 is the first to have
+	// these.
 	fd, err := unix.MemfdCreate("edge-"+name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_NOEXEC_SEAL)
 	if errors.Is(err, unix.EINVAL) {
 		fd, err = unix.MemfdCreate("edge-"+name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)

@@ -115,7 +115,8 @@ func (s *NewSide) Dropped(socket int) {
 	}
 }
 
-// Cut has a process end that drains: the one before where before is 0, else the one that many before that.
+// Cut ends a process that drains: with before = 0 the process before this one, with 1 the process before that one, and
+// so on.
 func (s *NewSide) Cut(before int) {
 	select {
 	case s.cuts <- before:

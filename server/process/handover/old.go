@@ -27,7 +27,7 @@ type Giver interface {
 	Batches() <-chan []Conn
 	// Left returns what is left.
 	Left() upgrade.DrainBody
-	// Owned says that the new process has so many connections more.
+	// Owned says that the new process has confirmed n further connections.
 	Owned(n int)
 	// Keep takes back connections that could not be given, and gives no more: there is no room for them.
 	Keep(conns []Conn)
@@ -46,7 +46,7 @@ type OldSide struct {
 	Channel *Channel
 	Offer   upgrade.OfferBody
 	Files   []int // descriptors of Offer.Files
-	Sockets []int // descriptors in the order of the manifest, for as long as Giver.Suspend was not called
+	Sockets []int // descriptors in the order of the manifest; Giver.Suspend may close them
 	Giver   Giver
 	Cancel  <-chan error  // why this process wants no upgrade any more; nil: none comes
 	Times   upgrade.Times // zero: upgrade.DefaultTimes

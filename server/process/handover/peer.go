@@ -23,7 +23,7 @@ func (e errStranger) Error() string {
 		os.Geteuid())
 }
 
-// peerOf returns the process at the other end, after a check of its rights unless it may be anyone's.
+// peerOf returns the process at the other end. Unless anyone is set, it checks the rights of that process.
 func peerOf(c *Channel, anyone bool) (*Peer, error) {
 	raw, err := c.conn.SyscallConn()
 	if err != nil {

@@ -4,7 +4,7 @@ import "golang.org/x/sys/unix"
 
 const auditArch = unix.AUDIT_ARCH_AARCH64
 
-// archCalls are what is named otherwise here.
+// archCalls are the calls that have another name on this processor.
 var archCalls = []uint32{
 	unix.SYS_FSTATAT,
 }

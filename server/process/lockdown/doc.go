@@ -2,7 +2,7 @@
 // calls by seccomp, for the process and all that it starts.
 //
 // It is not a sandbox for a program of others, and it does not replace the user, the unit of systemd or the container
-// that edge runs in: the least of all of them holds.
+// that edge runs in: what one of them denies stays denied.
 //
 // # Life cycle
 //
@@ -15,10 +15,10 @@
 // # What holds
 //
 // Landlock knows files by their place below a folder. So the folder of a file is opened to the process and not the file
-// alone: an editor that renames makes another file. Only files that stand in a folder of the root, as /etc/hosts does,
-// are opened alone. TCP ports can be bound where a listener has them (from ABI 4, Linux 6.7); connections to anywhere
-// are allowed, because backends change. Programs can be executed from the folder of the own one where that folder has
-// no others.
+// alone: an editor that saves by a rename makes another file. Only files that stand in a folder of the root, as
+// /etc/hosts does, are opened alone. TCP ports can be bound where a listener has them (from ABI 4, Linux 6.7);
+// connections to anywhere are allowed, because backends change. Programs can be executed from the folder of edge's own
+// program where that folder has no other programs.
 //
 // The system calls are a list of those that Go's runtime, its network packages and edge make, for amd64 and arm64. All
 // others fail with EPERM.

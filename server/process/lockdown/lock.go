@@ -18,8 +18,8 @@ type Lock struct {
 	Calls bool   `json:"calls"` // system calls are limited
 }
 
-// Variable describes the lock of a process to those that it starts: they cannot take more, and would not learn what
-// holds.
+// Variable describes the lock of a process to the processes that it starts: the kernel does not tell them what they may
+// reach.
 const Variable = "EDGE_LOCKDOWN"
 
 var errForged = errors.New(Variable + " is set, but this process is not locked down: only edge sets it")
@@ -51,7 +51,7 @@ func Inherited() (*Lock, error) {
 	if err := json.Unmarshal([]byte(text), l); err != nil || l.Rules == nil {
 		return nil, errors.Join(errForged, err)
 	}
-	// A lock leaves marks: nobody takes these back. Without them nothing holds, whatever the variable says.
+	// A lock leaves marks that no process can remove. Without them nothing is limited, whatever the variable says.
 	if privileges, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0); err != nil || privileges != 1 {
 		return nil, errForged
 	}
@@ -70,7 +70,7 @@ func (l *Lock) Environment() string {
 	return Variable + "=" + string(text)
 }
 
-// Whole reports whether all of it holds that there can be.
+// Whole reports whether files, ports and system calls are all limited.
 func (l *Lock) Whole() bool { return l.ABI >= abiPorts && l.Calls }
 
 // String says which parts hold.

@@ -53,7 +53,7 @@ type Options struct {
 	Program  string        // its file, absolute; "": it is never started again
 	StateDir string        // server.Options.StateDir; "": there is none
 	Versions string        // the folder of package versions; "": there is none
-	InPlace  bool          // this process serves: it is in its working directory already, and a reload moves it nowhere
+	InPlace  bool          // this process is in its working directory already, which a reload does not change
 }
 
 // Of returns what a process needs.
@@ -118,8 +118,8 @@ var systemFiles = []string{
 	"/etc/host.conf", "/etc/passwd", "/etc/group", "/etc/localtime", "/etc/mime.types",
 }
 
-// systemFolders are read as a whole. Landlock keeps a process from what others have in /proc: it may trace none that
-// is not limited as it is.
+// systemFolders are read as a whole. /proc may be among them: Landlock does not let a process trace others that are not
+// limited as it is, nor read their secrets there.
 var systemFolders = []string{
 	"/etc/ssl", "/etc/pki", "/etc/ca-certificates", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates",
 	"/usr/share/zoneinfo", "/proc", "/sys/fs/cgroup", "/sys/kernel/mm/transparent_hugepage", "/sys/devices/system/cpu",

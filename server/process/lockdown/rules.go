@@ -24,7 +24,7 @@ type Rules struct {
 	Ports   []int    `json:"ports"` // of TCP; 0: any that the kernel chooses
 }
 
-// Rules returns what has to be reached for n. What is not there yet cannot be: Landlock knows files that exist.
+// Rules returns what has to be reached for n. Files that do not exist yet are left out: Landlock does not know them.
 func (n *Needs) Rules() *Rules {
 	r, program := &Rules{}, ""
 	for i := range n.list {
@@ -63,7 +63,7 @@ func (n *Need) opened() (paths []string) {
 	return paths
 }
 
-// device reports whether a path is that of a device or a pipe, or is where the kernel shows some: it is not replaced.
+// device reports whether a path is that of a device or a pipe, or is below /dev or /proc. Such a file is not replaced.
 func device(path string) bool {
 	at, err := os.Lstat(path)
 	return err == nil && at.Mode()&(fs.ModeDevice|fs.ModeNamedPipe) != 0 || below(path, []string{"/dev", "/proc"})
@@ -72,9 +72,9 @@ func device(path string) bool {
 // shared reports whether a folder is the root or one in it, such as /etc: much else is there.
 func shared(dir string) bool { return strings.Count(filepath.Clean(dir), "/") < 2 }
 
-// program opens the folder of a program, so that the next version can be put there, where that folder has programs of
-// no other name, and the process can make none there; otherwise the file that it is now. That file cannot be written
-// while it runs.
+// program opens the folder of a program, so that the next version can be put there. It does so where the folder has no
+// programs of another name, and the process can make no files in it. Otherwise it opens the present file alone, which
+// cannot be written while it runs.
 func (r *Rules) program(path string) {
 	for _, file := range []string{path, realPath(path)} {
 		dir := realPath(filepath.Dir(file))
@@ -179,8 +179,8 @@ func (r *Rules) Lines() []string {
 	return lines
 }
 
-// Judge adds to the report what of n the locked process cannot reach; nil: the configuration is wrong, and nobody knows
-// what it needs. upgrade adds what only the next process needs.
+// Judge adds to the report what of n the locked process cannot reach. n is nil where the configuration has errors, so
+// that its needs are not known. upgrade adds what only the next process needs.
 func (l *Lock) Judge(report *config.Report, n *Needs, upgrade bool) {
 	if l.ABI == 0 {
 		return

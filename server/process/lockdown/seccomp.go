@@ -98,7 +98,7 @@ func (f *filter) ranges(numbers []uint32) {
 			last++
 		}
 		f.jump(unix.BPF_JGE, first, 1, 0)
-		f.end(refused) // they rise
+		f.end(refused) // the numbers rise, so no later range has this one
 		f.jump(unix.BPF_JGT, last, 1, 0)
 		f.end(allowed)
 	}

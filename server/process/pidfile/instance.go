@@ -19,7 +19,7 @@ type Instance struct {
 	process *os.Process
 }
 
-// StaleError says that the process is gone which a pid file names.
+// StaleError says that the process that a pid file names has ended.
 type StaleError struct{ text string }
 
 // Error says which one, and what became of it.

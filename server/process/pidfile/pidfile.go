@@ -91,8 +91,8 @@ func (p *File) take() error {
 }
 
 // Replace puts a file of this process in the place of that of the process before, whose copy is before; nil: it gave
-// none. In a folder that this process may not write, or on a full disk, it writes its number into that one. It takes
-// over before.
+// none. In a folder that this process may not write, or on a full disk, it writes its number into that one. It closes
+// before, or keeps it as the file of p.
 func (p *File) Replace(before *os.File) error {
 	if p.path == "" {
 		closeUnused(before)
@@ -161,7 +161,7 @@ func (p *File) Restore() error {
 	if err == nil {
 		return nil
 	}
-	left, taken := Take(p.path) // what the other one has left has room for a number
+	left, taken := Take(p.path) // the file that the other process has left has room for a number
 	if taken != nil {
 		return err
 	}
@@ -169,7 +169,8 @@ func (p *File) Restore() error {
 	return p.Write()
 }
 
-// Write writes the number of the process, over the one before: on a full disk what is given back is not had again.
+// Write writes the number of the process over the one before, and shortens the file after that. On a full disk a file
+// that was emptied first would not get its space back.
 func (p *File) Write() error {
 	if p.file == nil {
 		return nil

@@ -60,7 +60,7 @@ func Tidy(ctx context.Context, p *Policy, path string, now time.Time) error {
 	return errors.Join(errs...)
 }
 
-// wrapped says that an error is of this package. That a file or its folder is not there any more is none.
+// wrapped says that an error is of this package. It returns nil where a file or its folder is not there any more.
 func wrapped(err error) error {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -228,8 +228,8 @@ func (n *New) Dropped(socket int) []Action {
 	return []Action{n.send(Drop, 0, DropBody{socket})}
 }
 
-// Cut says that a process which drains is to end at once: the old one where before is 0, else the one that many before
-// it.
+// Cut says that a process that drains is to end at once: with before = 0 the old one, with 1 the process before that
+// one, and so on.
 func (n *New) Cut(before int) []Action {
 	if n.state != serving {
 		return nil

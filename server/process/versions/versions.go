@@ -52,7 +52,7 @@ const (
 	versionMode = 0o600
 )
 
-// FolderMode is what others may do with the folder of versions: nothing.
+// FolderMode is the mode of the folder of versions: other users may neither list nor read it.
 const FolderMode = 0o700
 
 var errShape = errors.New("it is not a version of a configuration, or not whole")
