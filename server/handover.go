@@ -69,7 +69,7 @@ type Handover struct {
 func (s *Server) Handover() *Handover { return &s.handover }
 
 func (h *Handover) begin(s *Server) {
-	h.server, h.adoptable, h.suspended = s, s.opts.Adopt, s.opts.Suspended
+	h.server, h.adoptable, h.suspended = s, slices.Clone(s.opts.Adopt), s.opts.Suspended
 	h.claims = make([]*listener, len(h.adoptable))
 }
 
@@ -154,8 +154,8 @@ func (s *Socket) serves(a *config.Address, addr poller.Addr) bool {
 	return !at.Addr().Is6() || !at.Addr().IsUnspecified() || s.V6Only == (a.Network == "tcp6")
 }
 
-// Claims returns which of Options.Adopt the Server listens on, after Listen. The descriptors of the others are still
-// the caller's.
+// Claims returns which of Options.Adopt the Server listens on, after Listen. The descriptors of the others are the
+// caller's from then on, unless they are Held: a later configuration adopts none of them.
 func (h *Handover) Claims() []bool {
 	s := h.server
 	s.mu.Lock()
@@ -163,6 +163,9 @@ func (h *Handover) Claims() []bool {
 	claims := make([]bool, len(h.claims))
 	for i, l := range h.claims {
 		claims[i] = l != nil && !h.isFree(i)
+		if l == nil && !h.adoptable[i].Held {
+			h.adoptable[i].FD = -1
+		}
 	}
 	return claims
 }

@@ -342,6 +342,14 @@ func TestHandover_unclaimed(t *testing.T) {
 	if err := newPatron(t, "http://"+second, "tcp", second).ask(); err != nil {
 		t.Error(err)
 	}
+	// The descriptor of the unclaimed one was closed: a later configuration has a socket of its own.
+	both := parse(t, fmt.Sprintf(file, fmt.Sprintf("[%q, %q]", first, second)))
+	if _, err := next.Apply(both); err != nil {
+		t.Fatal(err)
+	}
+	if err := newPatron(t, "http://"+first, "tcp", first).ask(); err != nil {
+		t.Error(err)
+	}
 }
 
 // The requests of a connection go on being counted in the new process.

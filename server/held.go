@@ -67,7 +67,7 @@ func accepts(fd int) error {
 // it has closed. Server.mu is held.
 func (h *Handover) isFree(i int) bool {
 	l := h.claims[i]
-	return l == nil || h.adoptable[i].Held && (l.open == nil || l.open.Closed())
+	return l == nil && h.adoptable[i].FD >= 0 || l != nil && h.adoptable[i].Held && (l.open == nil || l.open.Closed())
 }
 
 // descriptor returns the one that the engine is to take over for socket i.

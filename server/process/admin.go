@@ -37,12 +37,19 @@ type administration struct {
 	parts    atomic.Pointer[parts] // nil before serve
 	draining atomic.Bool
 	waits    atomic.Bool // the addresses are another process's still: see take
+	asked    atomic.Pointer[remembered]
 
 	mu      sync.Mutex
 	number  int       // of the configuration in force; guarded by mu
 	applied time.Time // guarded by mu
 
 	generations []generation // the last ones, the present one at the end; guarded by mu
+}
+
+// remembered is which requests event loops were told to remember.
+type remembered struct {
+	n    int
+	slow time.Duration
 }
 
 // generation is one set of routes that requests were served by.
@@ -118,7 +125,11 @@ func (a *administration) remember(p *parts, cfg *config.Config) {
 	if len(a.surfaces.Addresses()) == 0 {
 		n = 0
 	}
-	p.proxy.Remember(n, slow)
+	// To tell an event loop has it copy all that it remembers.
+	now := &remembered{n, slow}
+	if was := a.asked.Swap(now); was == nil || *was != *now {
+		p.proxy.Remember(n, slow)
+	}
 }
 
 // versionOf returns the version of the configuration that a proxy.Snapshot was made of, by the last 16 bits of the

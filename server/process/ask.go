@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/edge-proxy/edge/server/process/handover"
 	"github.com/edge-proxy/edge/server/process/upgrade"
@@ -47,11 +49,21 @@ func Upgrade(socket, bin string, now bool, told func(step string)) (pid int, err
 		}
 		switch b := f.Body.(type) {
 		case upgrade.WorkingBody:
-			told(b.Step)
+			told(printable(b.Step))
 		case upgrade.ServingBody:
 			return b.PID, nil
 		case upgrade.RefuseBody:
-			return 0, errors.New(b.Reason)
+			return 0, errors.New(printable(b.Reason))
 		}
 	}
+}
+
+// printable leaves out what a terminal takes for commands: the text comes from a process of maybe another user.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return -1
+		}
+		return r
+	}, text)
 }

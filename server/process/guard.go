@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/metrics"
 )
 
@@ -22,6 +23,7 @@ type guard struct {
 	back    int                         // the version to go back to
 	earlier map[string]metrics.Outcomes // at the reload before, by the name of the route
 	before  map[string]metrics.Outcomes // at this one
+	diff    server.Diff                 // what it has changed
 }
 
 // failing is a route that fails since a reload.
@@ -82,6 +84,7 @@ func (r *reloads) judge(g *guard) {
 			time.AfterFunc(guardEvery, func() { r.judge(g) })
 		} else {
 			r.guard = nil
+			r.renew(&g.diff)
 		}
 		return
 	}

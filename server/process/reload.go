@@ -93,7 +93,11 @@ func (r *reloads) read(cause string) *outcome {
 	o := r.apply(cfg, report, files, cause)
 	if o.Err == nil {
 		r.differs.Store(false)
-		r.renew(&o.Diff)
+		if r.guard != nil {
+			r.guard.diff = o.Diff // an upgrade would take the way back
+		} else {
+			r.renew(&o.Diff)
+		}
 	}
 	return o
 }

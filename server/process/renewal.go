@@ -175,13 +175,12 @@ func (p *running) expectSuccessor() bool {
 // leave ends an upgrade that is under way, and drains. It reports false where the new process serves by then: this one
 // drains already.
 func (p *running) leave(sig os.Signal) bool {
-	drains := p.upgrades.handing()
+	if p.upgrades.handing() {
+		slog.Warn("draining cut short", "signal", sig.String(), "connections_cut", p.server.Conns())
+		return true
+	}
 	p.upgrades.block(errDraining)
 	if p.upgrades.handing() {
-		if drains {
-			slog.Warn("draining cut short", "signal", sig.String(), "connections_cut", p.server.Conns())
-			return true
-		}
 		slog.Info("the new process serves by now, and this one drains already", "signal", sig.String())
 		return false
 	}
