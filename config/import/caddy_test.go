@@ -1,6 +1,7 @@
 package importer_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -116,4 +117,32 @@ func withPorts(text string) string {
 		return options.ReplaceAllString(strings.Replace(text, "\tadmin off\n", "", 1), "{\n"+more)
 	}
 	return "{\n" + more + "}\n" + text
+}
+
+// Where requests are refused by conditions that edge does not have, alone or together, the route is closed.
+func TestCaddy_refusalsByWhatIsNotKnown(t *testing.T) {
+	unknown := func(n int) (text string) {
+		for i := range n {
+			text += fmt.Sprintf("@m%d remote_ip 10.0.0.%d\nheader @m%[1]d X-%[1]d 1\n", i, i)
+		}
+		return text
+	}
+	for name, text := range map[string]string{
+		"inside of another": "@a remote_ip 10.0.0.0/8\n@b remote_ip 10.1.0.0/16\nhandle @a {\nrespond @b 403\n}\n",
+		"after others":      unknown(5) + "respond @m4 403\n",
+		"one of many":       unknown(20) + "respond @m19 403\n",
+	} {
+		file := filepath.Join(t.TempDir(), "Caddyfile")
+		if err := os.WriteFile(file, []byte(":8080 {\n"+text+"reverse_proxy localhost:3000\n}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p, err := importer.Import("caddy", file, &plan.Reader{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := string(p.Text(plan.TextOnly))
+		if strings.Contains(out, "dest = \"http") || !strings.Contains(out, "status:403") {
+			t.Errorf("%s:\n%s", name, out)
+		}
+	}
 }

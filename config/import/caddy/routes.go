@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"net/url"
@@ -334,27 +335,59 @@ func contradicts(set, all []*atom) bool {
 	return slices.ContainsFunc(all, func(a *atom) bool { return !slices.Contains(set, a) && a.within(list) })
 }
 
-// careful walks as if tests that edge does not know did not hold. Where a request would be refused if one of them held,
-// the route is closed.
+// trialsMax bounds how many sets of unknown tests are tried.
+const trialsMax = 256
+
+// careful walks as if tests that edge does not know did not hold. Where a request would be refused if some of them
+// held, the route is closed. So it is where there are more sets of them than can be tried.
 func (w *walk) careful() outcome {
 	fresh := *w
 	end := w.start()
-	for i, t := range w.unknowns {
-		if end.denies || i >= atomsMax {
-			break
-		}
-		other := fresh
-		other.assumed = t
-		if o := other.start(); o.denies {
-			w.closed(&directive{name: t.what})
-			w.out.from = append(w.out.from, o.from...)
-			w.out.settings = slices.DeleteFunc(w.out.settings, func(s setting) bool {
-				return s.name == "headers.request"
-			})
-			end = w.out
+	if end.denies {
+		return end
+	}
+	var tests []*test  // in the order in which they were met, those of larger sets later
+	var sets [][]*test // that remain to be tried, smaller ones first
+	tried := map[string]bool{}
+	add := func(holds, met []*test) {
+		for _, t := range met {
+			if !slices.Contains(tests, t) {
+				tests = append(tests, t)
+			}
+			if slices.Contains(holds, t) {
+				continue
+			}
+			id := make([]byte, len(tests))
+			for _, h := range append(slices.Clone(holds), t) {
+				id[slices.Index(tests, h)] = 1
+			}
+			if key := string(bytes.TrimRight(id, "\x00")); !tried[key] {
+				tried[key] = true
+				sets = append(sets, append(slices.Clone(holds), t))
+			}
 		}
 	}
+	add(nil, w.unknowns)
+	for i := 0; i < len(sets); i++ {
+		other := fresh
+		other.assumed = sets[i]
+		o := other.start()
+		if o.denies || i == trialsMax {
+			return w.closedBy(sets[i], &o)
+		}
+		add(sets[i], other.unknowns)
+	}
 	return end
+}
+
+// closedBy closes the route, since a request for which these tests hold would be refused, or may be.
+func (w *walk) closedBy(holds []*test, refused *outcome) outcome {
+	w.closed(&directive{name: holds[len(holds)-1].what})
+	w.out.from = append(w.out.from, refused.from...)
+	w.out.settings = slices.DeleteFunc(w.out.settings, func(s setting) bool {
+		return s.name == "headers.request"
+	})
+	return w.out
 }
 
 // sent returns a path of the file in the encoded form of requests: Caddy compares decoded paths.

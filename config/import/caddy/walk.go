@@ -71,7 +71,7 @@ type walk struct {
 
 	set     []*atom // conditions that hold
 	method  string  // "": one that no matcher names
-	assumed *test   // the one unknown test that this walk takes to hold
+	assumed []*test // the unknown tests that this walk takes to hold
 
 	asked    []*atom // conditions that were looked at
 	methods  []string
@@ -138,7 +138,7 @@ func (w *walk) assume(t *test) bool {
 		why = "routes compare paths by their beginnings"
 	}
 	w.im.Lose(t.at, t.what, why)
-	return t == w.assumed
+	return slices.Contains(w.assumed, t)
 }
 
 // matchHost reports whether the host is that of a test. Where the walk is for several hosts and the test names one of

@@ -260,7 +260,8 @@ func (im *pools) failover(s *resource, n *node) *upstream {
 			return up
 		}
 	}
-	im.Lose(n.where("fallback"), n.get("fallback").words(), "there is no such service with servers")
+	what := cmp.Or(n.get("fallback").words(), s.path+" without fallback")
+	im.Lose(n.where("fallback"), what, "there is no such service with servers")
 	return up
 }
 

@@ -172,8 +172,11 @@ func (n *node) where(names ...string) plan.Place {
 	return n.at
 }
 
-// words returns n as a finding names it.
+// words returns n as a finding names it; "" where there is none.
 func (n *node) words() string {
+	if n == nil {
+		return ""
+	}
 	if n.branch() || n.text == "" {
 		return n.path
 	}

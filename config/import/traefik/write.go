@@ -152,6 +152,9 @@ func (im *importer) refuseMethods(list []*written, open []*entry) {
 			left = append(left, e)
 		}
 	}
+	if len(left) == 0 {
+		return
+	}
 	w := &written{entries: left, dests: []dest{{keys: []plan.Field{{Name: "dest", Value: `"status:404"`}}}}}
 	im.route(w, listed)
 }
