@@ -36,9 +36,7 @@ func administered(t *testing.T, format string, args ...any) (r *running, socket 
 // seriesOf returns how many series the page of metrics has.
 func seriesOf(t *testing.T, socket string) (n int) {
 	t.Helper()
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}}
-	resp, err := c.Get("http://edge/metrics")
+	resp, err := overSocket(socket).Get("http://edge/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

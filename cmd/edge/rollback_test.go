@@ -16,17 +16,21 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
+// overSocket is a client of the admin surface at a Unix socket.
+func overSocket(socket string) *http.Client {
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }}}
+}
+
 // askAdmin asks the admin surface at a Unix socket, and reads the answer into out.
 func askAdmin(t *testing.T, socket, method, path, body string, out any) (status int) {
 	t.Helper()
-	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true,
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", socket) }}}
 	req, err := http.NewRequest(method, "http://edge"+path, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := c.Do(req)
+	resp, err := overSocket(socket).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/metrics"
 	"github.com/edge-proxy/edge/server/process/lockdown"
-	"github.com/edge-proxy/edge/server/process/upgrade"
 	"github.com/edge-proxy/edge/server/process/versions"
 )
 
@@ -107,9 +106,7 @@ func (r *reloads) renew(diff *server.Diff) {
 	if len(diff.Restart) == 0 || !r.config().Global.UpgradeOnReload || r.upgrades == nil {
 		return
 	}
-	if err := r.upgrades.begin(upgrade.AskBody{}, nil); err != nil {
-		slog.Error("no upgrade", "error", err)
-	}
+	r.upgrades.beginAgain()
 }
 
 // apply logs the findings about cfg and makes it the present configuration unless it has errors. files are its texts.

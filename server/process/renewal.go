@@ -128,11 +128,7 @@ func (p *running) leaveTerminal(parent *os.File) error {
 }
 
 // upgrade starts the program again.
-func (p *running) upgrade() {
-	if err := p.upgrades.begin(upgrade.AskBody{}, nil); err != nil {
-		slog.Error("no upgrade", "error", err)
-	}
-}
+func (p *running) upgrade() { p.upgrades.beginAgain() }
 
 // takeTurns follows what upgrades have changed. It reports whether this process has nothing left to do.
 func (p *running) takeTurns() (ends bool) {

@@ -99,6 +99,13 @@ func (u *upgrades) begin(ask upgrade.AskBody, told func(upgrade.Frame)) error {
 	return nil
 }
 
+// beginAgain is begin with the program of the start. The error log alone hears why it is not possible.
+func (u *upgrades) beginAgain() {
+	if err := u.begin(upgrade.AskBody{}, nil); err != nil {
+		slog.Error("no upgrade", "error", err)
+	}
+}
+
 // Upgrade is for admin.Process.
 func (a *administration) Upgrade(ctx context.Context, ask *admin.Upgrade) (*admin.Upgraded, error) {
 	steps, gone := make(chan upgrade.Frame, 1), make(chan struct{})

@@ -1,6 +1,7 @@
 package caddy
 
 import (
+	"cmp"
 	"net"
 	"slices"
 	"strconv"
@@ -314,15 +315,8 @@ func (im *importer) upstream(p *pool) string {
 	if name := im.made[id]; name != "" {
 		return name
 	}
-	base := plan.Name(p.addresses[0])
-	if base == "" {
-		base = "upstream"
-	}
-	name := base
-	for n := 2; im.names[name]; n++ {
-		name = base + "-" + strconv.Itoa(n)
-	}
-	im.names[name], im.made[id] = true, name
+	name := plan.Unused(cmp.Or(plan.Name(p.addresses[0]), "upstream"), im.names)
+	im.made[id] = name
 	b := im.Add("[upstreams."+plan.Key(name)+"]", p.from...)
 	for _, k := range keys {
 		b.Set(k.name, k.value, k.at)

@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -163,15 +164,8 @@ func (im *importer) upstream(t target, at *scope, d *directive) string {
 	if name := im.made[id]; name != "" {
 		return name
 	}
-	base := plan.Name(t.authority)
-	if base == "" {
-		base = "upstream"
-	}
-	name := base
-	for n := 2; im.names[name]; n++ {
-		name = base + "-" + strconv.Itoa(n)
-	}
-	im.names[name], im.made[id] = true, name
+	name := plan.Unused(cmp.Or(plan.Name(t.authority), "upstream"), im.names)
+	im.made[id] = name
 	b := im.Add("[upstreams." + plan.Key(name) + "]")
 	if g != nil {
 		b.From(g.d.at)

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -136,4 +137,14 @@ func oneLine(s string) string {
 		cut--
 	}
 	return s[:cut] + "…"
+}
+
+// Unused returns name, or name with a number where it is used already, and marks it as used.
+func Unused(name string, used map[string]bool) string {
+	unused := name
+	for n := 2; used[unused]; n++ {
+		unused = name + "-" + strconv.Itoa(n)
+	}
+	used[unused] = true
+	return unused
 }

@@ -232,13 +232,7 @@ func (im *pools) upstream(s *resource) *upstream {
 
 // upstreamName returns a name that no other upstream has.
 func (im *pools) upstreamName(s *resource) string {
-	base := cmp.Or(plan.Name(s.name), "service")
-	name := base
-	for i := 2; im.names[name]; i++ {
-		name = base + "-" + strconv.Itoa(i)
-	}
-	im.names[name] = true
-	return name
+	return plan.Unused(cmp.Or(plan.Name(s.name), "service"), im.names)
 }
 
 // failover writes a service that has another one to fall back to.

@@ -116,21 +116,17 @@ func (d *Doorway) Accept() (*Channel, *Peer, error) {
 }
 
 // Dial connects to the running process at path.
-func Dial(path string) (*Channel, *Peer, error) {
-	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
-	if err != nil {
-		return nil, nil, err
-	}
-	return introduced(conn, false)
-}
+func Dial(path string) (*Channel, *Peer, error) { return dial(path, false) }
 
 // DialToAsk is Dial for a process that takes nothing over: root may ask the process of any user.
-func DialToAsk(path string) (*Channel, *Peer, error) {
+func DialToAsk(path string) (*Channel, *Peer, error) { return dial(path, os.Geteuid() == 0) }
+
+func dial(path string, anyone bool) (*Channel, *Peer, error) {
 	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
 	if err != nil {
 		return nil, nil, err
 	}
-	return introduced(conn, os.Geteuid() == 0)
+	return introduced(conn, anyone)
 }
 
 // introduced returns a channel over conn, and the process at its other end. Unless anyone is set, that process has to
