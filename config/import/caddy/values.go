@@ -1,10 +1,11 @@
 package caddy
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/edge-proxy/edge/config/import/plan"
 )
 
 // parseTime reads a time as Caddy has it: "10s", "1d12h".
@@ -25,7 +26,7 @@ func parseTime(s string) (time.Duration, bool) {
 	return d + more, err == nil && more >= 0
 }
 
-var sizeText = regexp.MustCompile(`^(\d{1,12})\s*([a-zA-Z]*)$`)
+var sizeText = plan.Expr(`^(\d{1,12})\s*([a-zA-Z]*)$`)
 
 // sizeUnits are the units of sizes. Those without an i are powers of 1000.
 var sizeUnits = map[string]int64{
@@ -35,7 +36,7 @@ var sizeUnits = map[string]int64{
 
 // parseSize reads a size as Caddy has it: "10MB", "1GiB".
 func parseSize(s string) (int64, bool) {
-	m := sizeText.FindStringSubmatch(s)
+	m := sizeText().FindStringSubmatch(s)
 	if m == nil {
 		return 0, false
 	}
@@ -44,7 +45,7 @@ func parseSize(s string) (int64, bool) {
 	return n * unit, known && err == nil && n < 1<<30
 }
 
-var placeholder = regexp.MustCompile(`\{[A-Za-z%?][\w.%?:*\[\]-]*\}`)
+var placeholder = plan.Expr(`\{[A-Za-z%?][\w.%?:*\[\]-]*\}`)
 
 // longNames are the names of placeholders, by their short forms.
 var longNames = map[string]string{
@@ -63,7 +64,7 @@ var longNames = map[string]string{
 
 // translate replaces the placeholders of s by what known has for them, and returns the first one that it has not.
 func translate(s string, known map[string]string) (text, unknown string) {
-	text = placeholder.ReplaceAllStringFunc(s, func(all string) string {
+	text = placeholder().ReplaceAllStringFunc(s, func(all string) string {
 		name := strings.Trim(all, "{}")
 		if short := longNames[name]; short != "" {
 			name = short

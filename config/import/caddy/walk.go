@@ -263,13 +263,13 @@ func hasPrefixFold(s, prefix string) bool {
 }
 
 // plainExpr are regular expressions that are a path, or a text that paths begin with.
-var plainExpr = regexp.MustCompile(`^\^(/(?:[A-Za-z0-9_/~-]|\\[./-])*)(\$|/?\.\*\$?|/?\(\.\*\)\$?|)$`)
+var plainExpr = plan.Expr(`^\^(/(?:[A-Za-z0-9_/~-]|\\[./-])*)(\$|/?\.\*\$?|/?\(\.\*\)\$?|)$`)
 
 func (w *walk) matchExpression(t *test) bool {
 	if !w.rest {
 		return t.expr.MatchString(w.cur)
 	}
-	m := plainExpr.FindStringSubmatch(t.expr.String())
+	m := plainExpr().FindStringSubmatch(t.expr.String())
 	if m == nil {
 		return w.assume(t)
 	}

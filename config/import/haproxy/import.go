@@ -2,7 +2,6 @@ package haproxy
 
 import (
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -70,11 +69,11 @@ func (im *importer) global(s *section) {
 	})
 }
 
-var timeText = regexp.MustCompile(`^([0-9]{1,9})(us|ms|s|m|h|d)?$`)
+var timeText = plan.Expr(`^([0-9]{1,9})(us|ms|s|m|h|d)?$`)
 
 // parseTime reads a time; a bare number is milliseconds.
 func parseTime(s string) (d time.Duration, ok bool) {
-	m := timeText.FindStringSubmatch(s)
+	m := timeText().FindStringSubmatch(s)
 	if m == nil {
 		return 0, false
 	}

@@ -1,7 +1,6 @@
 package haproxy
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -191,12 +190,12 @@ func (f *front) field(l *line, list *[]plan.Field) {
 }
 
 // pathExpr are the expressions of replace-path that are a beginning and the rest.
-var pathExpr = regexp.MustCompile(`^\^?(/[A-Za-z0-9_/-]*?)(/?)\(\.\*\)\$?$`)
+var pathExpr = plan.Expr(`^\^?(/[A-Za-z0-9_/-]*?)(/?)\(\.\*\)\$?$`)
 
 // path writes replace-path ^/api/(.*) /\1.
 func (f *front) path(b *plan.Block, l *line) {
 	l.used = true
-	m := pathExpr.FindStringSubmatch(l.word(2))
+	m := pathExpr().FindStringSubmatch(l.word(2))
 	// A backslash before a digit is gone: the words of the file are cut as HAProxy cuts them.
 	to, found := strings.CutSuffix(strings.ReplaceAll(l.word(3), `\1`, "1"), "1")
 	if m == nil || !found || len(l.words) != 4 || !strings.HasPrefix(to, "/") || l.word(1) == "set-path" {

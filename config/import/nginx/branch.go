@@ -1,7 +1,6 @@
 package nginx
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -76,27 +75,27 @@ func (im *importer) branch(s *server, at *scope, d *directive, l *location, p *p
 }
 
 var (
-	schemeTest = regexp.MustCompile(`^\$(?:scheme (?:= ["']?http["']?|!= ["']?https["']?)|` +
+	schemeTest = plan.Expr(`^\$(?:scheme (?:= ["']?http["']?|!= ["']?https["']?)|` +
 		`https (?:= ""|= ''|=|!= ["']?on["']?)|` +
 		`server_port (?:= ["']?80["']?|!= ["']?443["']?)|ssl_protocol =(?: "")?)$`)
-	hostTest  = regexp.MustCompile(`^\$(?:host|http_host) (!?=) ["']?([A-Za-z0-9.-]+)["']?$`)
-	hostMatch = regexp.MustCompile(
+	hostTest  = plan.Expr(`^\$(?:host|http_host) (!?=) ["']?([A-Za-z0-9.-]+)["']?$`)
+	hostMatch = plan.Expr(
 		`^\$(?:host|http_host) ~\*? ["']?\^([A-Za-z0-9-]+(?:\\?\.[A-Za-z0-9-]+)+)\$?["']?$`)
 )
 
 // hostBranch translates an if about the scheme or the host.
 func (im *importer) hostBranch(s *server, test string, answer *route) bool {
-	if schemeTest.MatchString(test) {
+	if schemeTest().MatchString(test) {
 		if s.plain == nil {
 			s.plain = answer
 		}
 		return true
 	}
-	if m := hostTest.FindStringSubmatch(test); m != nil {
+	if m := hostTest().FindStringSubmatch(test); m != nil {
 		s.others = append(s.others, hostRule{strings.ToLower(m[2]), m[1] == "!=", answer})
 		return true
 	}
-	if m := hostMatch.FindStringSubmatch(test); m != nil && strings.HasSuffix(strings.Trim(test, `"'`), "$") {
+	if m := hostMatch().FindStringSubmatch(test); m != nil && strings.HasSuffix(strings.Trim(test, `"'`), "$") {
 		s.others = append(s.others, hostRule{strings.ToLower(strings.ReplaceAll(m[1], `\`, "")), false, answer})
 		return true
 	}
@@ -104,8 +103,8 @@ func (im *importer) hostBranch(s *server, test string, answer *route) bool {
 }
 
 var (
-	test      = regexp.MustCompile(`^\$([a-z0-9_]+) (=|!=|~|~\*|!~|!~\*) (.*)$`)
-	methodSet = regexp.MustCompile(`^\^?\(?((?:[A-Z]+)(?:\|[A-Z]+)*)\)?\$?$`)
+	test      = plan.Expr(`^\$([a-z0-9_]+) (=|!=|~|~\*|!~|!~\*) (.*)$`)
+	methodSet = plan.Expr(`^\^?\(?((?:[A-Z]+)(?:\|[A-Z]+)*)\)?\$?$`)
 )
 
 // conditionOf translates a test of if; why says what is not known.
@@ -115,7 +114,7 @@ func conditionOf(text string) (c *condition, why string) {
 		c.header = []plan.Field{{Name: fieldName(name)}}
 		return c, ""
 	}
-	m := test.FindStringSubmatch(text)
+	m := test().FindStringSubmatch(text)
 	if m == nil {
 		return nil, "edge does not know this test"
 	}
@@ -126,8 +125,8 @@ func conditionOf(text string) (c *condition, why string) {
 	c.negative = strings.HasPrefix(operator, "!")
 	operator = strings.TrimPrefix(operator, "!")
 	switch {
-	case name == "request_method" && (operator == "=" || methodSet.MatchString(value)):
-		c.methods = strings.Split(methodSet.ReplaceAllString(value, "$1"), "|")
+	case name == "request_method" && (operator == "=" || methodSet().MatchString(value)):
+		c.methods = strings.Split(methodSet().ReplaceAllString(value, "$1"), "|")
 		return c, ""
 	case hasVariables(value) && operator == "=":
 		return nil, "the value has a variable"

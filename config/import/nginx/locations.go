@@ -2,7 +2,6 @@ package nginx
 
 import (
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -88,9 +87,9 @@ func (im *importer) collect(s *server, at *scope, above string) (list []*locatio
 
 // Regular expressions that are a text, or a text that paths begin with.
 var (
-	literalExpr = regexp.MustCompile(`^\^(/(?:[A-Za-z0-9_/~%-]|\\[./-])*)` +
+	literalExpr = plan.Expr(`^\^(/(?:[A-Za-z0-9_/~%-]|\\[./-])*)` +
 		`(\$|\(/\|\$\)|\(\$\|/\)|/?\.\*\$?|/?\(\.\*\)\$?|\(/\.\*\)\?\$?|)$`)
-	wordsExpr = regexp.MustCompile(`^\^(/(?:[A-Za-z0-9_/-]|\\[.-])*)\((?:\?:)?([A-Za-z0-9_|-]+)\)(/.*|\$|)$`)
+	wordsExpr = plan.Expr(`^\^(/(?:[A-Za-z0-9_/-]|\\[.-])*)\((?:\?:)?([A-Za-z0-9_|-]+)\)(/.*|\$|)$`)
 )
 
 // literals replaces locations with regular expressions by those with paths that take the same requests, and finds a
@@ -102,7 +101,7 @@ func (im *importer) literals(all []*location) (list []*location) {
 			continue
 		}
 		expr := l.path
-		if m := wordsExpr.FindStringSubmatch(expr); m != nil {
+		if m := wordsExpr().FindStringSubmatch(expr); m != nil {
 			words := strings.Split(m[2], "|")
 			for _, word := range words {
 				one := *l
@@ -122,7 +121,7 @@ func (im *importer) literals(all []*location) (list []*location) {
 // literal gives l the path that its regular expression stands for, and reports whether there is one that takes the same
 // requests here, where the longest path goes first and not the first expression.
 func (im *importer) literal(l *location, expr string, all, before []*location) bool {
-	m := literalExpr.FindStringSubmatch(expr)
+	m := literalExpr().FindStringSubmatch(expr)
 	lose := func(why string) bool {
 		loseBlock(im, l.d, why+"; its requests go to the next location that takes them")
 		return false

@@ -2,7 +2,6 @@ package nginx
 
 import (
 	"net"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +15,7 @@ type target struct {
 	hasURI                 bool
 }
 
-var passURL = regexp.MustCompile(`^(https?|grpcs?)://(unix:[^:]+|[^/?#]+)(?::(/.*)|([/?].*))?$`)
+var passURL = plan.Expr(`^(https?|grpcs?)://(unix:[^:]+|[^/?#]+)(?::(/.*)|([/?].*))?$`)
 
 // parseTarget reads the URL of proxy_pass, in which nothing is variable but the URI at its end.
 func parseTarget(s string) (t target, ok bool) {
@@ -24,7 +23,7 @@ func parseTarget(s string) (t target, ok bool) {
 	if !strings.Contains(s, "://") {
 		s = "grpc://" + s
 	}
-	m := passURL.FindStringSubmatch(s)
+	m := passURL().FindStringSubmatch(s)
 	if m == nil || hasVariables(s) {
 		return t, false
 	}

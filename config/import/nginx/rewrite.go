@@ -1,7 +1,6 @@
 package nginx
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -57,7 +56,7 @@ var templateNames = map[string]string{
 func redirectTo(s *server, at *scope, text string) (to, unknown string) {
 	text = expand(text, at.constants)
 	if s.first != "" && s.first != "_" && !hasVariables(s.first) {
-		text = variable.ReplaceAllStringFunc(text, func(m string) string {
+		text = variable().ReplaceAllStringFunc(text, func(m string) string {
 			if nameOf(m) == "server_name" {
 				return s.first
 			}
@@ -138,13 +137,13 @@ func typeOf(at *scope) string {
 // rewriteExpr are the expressions of rewrite that are a beginning and the rest.
 //
 //	^  .*  ^(.*)$  ^/(.*)$  ^/old/(.*)$  ^/old/?(.*)$  ^/old(/.*)?$  ^/old(/.*)$  ^/old$
-var rewriteExpr = regexp.MustCompile(`^\^?(/?(?:[A-Za-z0-9_/~%-]|\\[./-])*)(\$|/?\.\*\$?|/\?\(\.\*\)\$?|` +
+var rewriteExpr = plan.Expr(`^\^?(/?(?:[A-Za-z0-9_/~%-]|\\[./-])*)(\$|/?\.\*\$?|/\?\(\.\*\)\$?|` +
 	`\(\.\*\)\$?|\(/\.\*\)\??\$?|\(/\|\$\)\(\.\*\)\$?|)$`)
 
 // rewrite translates one rewrite.
 func (im *importer) rewrite(s *server, at *scope, d *directive, l *location, p *phase) {
 	expr, to, flag := d.arg(0), d.arg(1), d.arg(2)
-	m := rewriteExpr.FindStringSubmatch(expr)
+	m := rewriteExpr().FindStringSubmatch(expr)
 	plain := strings.HasPrefix(expr, "^") || expr == ".*" || expr == "(.*)"
 	if m == nil || !plain || strings.HasPrefix(to, "-") {
 		im.Lose(d.at, d.text(), "edge knows expressions that are a beginning of the path and the rest")

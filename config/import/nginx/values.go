@@ -1,20 +1,21 @@
 package nginx
 
 import (
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/edge-proxy/edge/config/import/plan"
 )
 
 // variable is a variable in a value: $name or ${name}.
-var variable = regexp.MustCompile(`\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))`)
+var variable = plan.Expr(`\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))`)
 
 // expand replaces the variables of s that are constants, as set makes them. It repeats that, since the value of a
 // constant may have others.
 func expand(s string, constants map[string]string) string {
 	for range 4 {
-		next := variable.ReplaceAllStringFunc(s, func(m string) string {
+		next := variable().ReplaceAllStringFunc(s, func(m string) string {
 			if value, found := constants[nameOf(m)]; found && len(value) < 1024 {
 				return value
 			}
@@ -33,7 +34,7 @@ func nameOf(m string) string { return strings.Trim(m, "${}") }
 
 // translate replaces the variables of s by those that edge has; unknown is one that has no match, or "".
 func translate(s string, known map[string]string) (result, unknown string) {
-	result = variable.ReplaceAllStringFunc(s, func(m string) string {
+	result = variable().ReplaceAllStringFunc(s, func(m string) string {
 		if here, found := known[nameOf(m)]; found {
 			return here
 		}
@@ -44,7 +45,7 @@ func translate(s string, known map[string]string) (result, unknown string) {
 }
 
 // hasVariables reports whether s has a variable.
-func hasVariables(s string) bool { return variable.MatchString(s) }
+func hasVariables(s string) bool { return variable().MatchString(s) }
 
 // timeUnits are those of nginx.
 var timeUnits = map[string]time.Duration{
@@ -52,12 +53,12 @@ var timeUnits = map[string]time.Duration{
 	"d": 24 * time.Hour, "w": 7 * 24 * time.Hour, "M": 30 * 24 * time.Hour, "y": 365 * 24 * time.Hour,
 }
 
-var timePart = regexp.MustCompile(`^([0-9]{1,9})(ms|[smhdwMy]?)`)
+var timePart = plan.Expr(`^([0-9]{1,9})(ms|[smhdwMy]?)`)
 
 // parseTime reads a time: "60", "90s", "1h 30m", "1h30m".
 func parseTime(s string) (d time.Duration, ok bool) {
 	for s = strings.TrimSpace(s); s != ""; s = strings.TrimLeft(s, " ") {
-		m := timePart.FindStringSubmatch(s)
+		m := timePart().FindStringSubmatch(s)
 		if m == nil {
 			return 0, false
 		}

@@ -1,8 +1,9 @@
 package nginx
 
 import (
-	"regexp"
 	"strings"
+
+	"github.com/edge-proxy/edge/config/import/plan"
 )
 
 // Whys of directives that need nothing.
@@ -97,7 +98,7 @@ const ours = " access_log add_header alias client_header_timeout client_max_body
 	"worker_shutdown_timeout internal upstream http autoindex "
 
 // scriptName matches directives about backends that do not speak HTTP.
-var scriptName = regexp.MustCompile("^(fastcgi|uwsgi|scgi|memcached)_")
+var scriptName = plan.Expr("^(fastcgi|uwsgi|scgi|memcached)_")
 
 // whyOf finds a directive in a table.
 func whyOf(table map[string]string, name string) string {
@@ -143,7 +144,7 @@ func (im *importer) unused(d *directive, outer string) {
 		im.Note(d.at, d.text(), need)
 	case no != "":
 		im.Lose(d.at, d.text(), no)
-	case scriptName.MatchString(d.name):
+	case scriptName().MatchString(d.name):
 		im.Lose(d.at, d.text(), "backends speak HTTP")
 	case strings.Contains(ours, " "+d.name+" "):
 		im.Note(d.at, d.text(), "no server or location of the file reads it")

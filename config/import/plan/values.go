@@ -2,8 +2,10 @@ package plan
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 )
@@ -147,4 +149,10 @@ func Unused(name string, used map[string]bool) string {
 	}
 	used[unused] = true
 	return unused
+}
+
+// Expr returns a regular expression that is compiled when it is asked for first: a process that imports nothing is not
+// to compile it at its start. It panics then where text is none. Safe for any goroutine.
+func Expr(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
 }

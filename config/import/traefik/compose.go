@@ -2,9 +2,9 @@ package traefik
 
 import (
 	"path"
-	"regexp"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
@@ -145,9 +145,9 @@ func firstPort(s *node) string {
 }
 
 // variables are those of Compose that have a default.
-var variables = regexp.MustCompile(`\$\{[A-Za-z_][A-Za-z0-9_]*:?-([^{}$]*)\}`)
+var variables = plan.Expr(`\$\{[A-Za-z_][A-Za-z0-9_]*:?-([^{}$]*)\}`)
 
 // expand puts defaults in the places of variables, and $ for $$. What has none is left as it is: what reads it says so.
 func (im *importer) expand(s string) string {
-	return strings.ReplaceAll(variables.ReplaceAllString(s, "$1"), "$$", "$")
+	return strings.ReplaceAll(variables().ReplaceAllString(s, "$1"), "$$", "$")
 }

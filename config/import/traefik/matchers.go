@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/route"
 )
@@ -217,13 +218,13 @@ func (m *meaning) host(name string) ([]conj, bool) {
 }
 
 // templates are the variables of the rules of Traefik 2: {name:expression} and {name}.
-var templates = regexp.MustCompile(`\{[A-Za-z0-9_]*:?([^{}]*(?:\{[0-9,]+\}[^{}]*)*)\}`)
+var templates = plan.Expr(`\{[A-Za-z0-9_]*:?([^{}]*(?:\{[0-9,]+\}[^{}]*)*)\}`)
 
 // fromTemplate returns a text with variables as an expression.
 func fromTemplate(text, any string) string {
 	var b strings.Builder
 	at := 0
-	for _, g := range templates.FindAllStringSubmatchIndex(text, -1) {
+	for _, g := range templates().FindAllStringSubmatchIndex(text, -1) {
 		b.WriteString(regexp.QuoteMeta(text[at:g[0]]))
 		if expression := text[g[2]:g[3]]; expression != "" {
 			b.WriteString("(?:" + expression + ")")
@@ -237,12 +238,12 @@ func fromTemplate(text, any string) string {
 
 // isTemplate reports whether an argument has variables of Traefik 2.
 func isTemplate(s string) bool {
-	g := templates.FindStringIndex(s)
+	g := templates().FindStringIndex(s)
 	return g != nil && !strings.ContainsAny(s[:g[0]], `^\[(`)
 }
 
 // labels are expressions for a label or more that begin names of hosts. Those after the first take less than edge does.
-var labels = regexp.MustCompile(`^(?:\(\?:|\()?(\.\+|\.\*|\[\^\.\]\+|\[a-zA-Z0-9-\]\+|\[a-z0-9-\]\+|\[a-z0-9\]\+|` +
+var labels = plan.Expr(`^(?:\(\?:|\()?(\.\+|\.\*|\[\^\.\]\+|\[a-zA-Z0-9-\]\+|\[a-z0-9-\]\+|\[a-z0-9\]\+|` +
 	`\[a-z\]\+|\[a-zA-Z0-9\]\+|\[a-zA-Z\]\+|\\w\+|\[\\w-\]\+)\)?\\\.(.+)$`)
 
 // hostRegexp returns the ways to meet an expression for hosts.
@@ -259,7 +260,7 @@ func (m *meaning) hostRegexp(text string) ([]conj, bool) {
 	}
 	inner, begins := strings.CutPrefix(text, "^")
 	inner, ends := strings.CutSuffix(inner, "$")
-	if g := labels.FindStringSubmatch(inner); g != nil && ends && (begins || strings.HasPrefix(g[1], ".")) {
+	if g := labels().FindStringSubmatch(inner); g != nil && ends && (begins || strings.HasPrefix(g[1], ".")) {
 		texts, whole, ok := literals("^" + g[2] + "$")
 		if ok && whole {
 			if g[1] != ".+" {

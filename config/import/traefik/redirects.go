@@ -2,7 +2,6 @@ package traefik
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
@@ -80,24 +79,24 @@ type move struct {
 }
 
 var (
-	moveFrom = regexp.MustCompile(`^\^?(https\?|http|https|\(\?:https\?\)|\(\?:http\|https\))://` +
+	moveFrom = plan.Expr(`^\^?(https\?|http|https|\(\?:https\?\)|\(\?:http\|https\))://` +
 		`([A-Za-z0-9.\\_-]+?|\[\^/\]\+|\.\+|\.\*)((?:/[A-Za-z0-9_.\\~-]*)*)(\(\.[*+]\)|\.[*+]|\(/\.[*+]\))?(\$?)$`)
-	moveWWW = regexp.MustCompile(`^\^?(https\?|http|https|\(\?:https\?\))://www\\?\.\((?:\.[*+]|\[\^/\]\+)\)\$?$`)
-	moveTo  = regexp.MustCompile(`^(https?://[A-Za-z0-9._:-]+(?:/[A-Za-z0-9_.~/-]*)?)(\$1|\$\{1\})?$`)
-	bareTo  = regexp.MustCompile(`^(https?://)(\$1|\$\{1\})$`)
+	moveWWW = plan.Expr(`^\^?(https\?|http|https|\(\?:https\?\))://www\\?\.\((?:\.[*+]|\[\^/\]\+)\)\$?$`)
+	moveTo  = plan.Expr(`^(https?://[A-Za-z0-9._:-]+(?:/[A-Za-z0-9_.~/-]*)?)(\$1|\$\{1\})?$`)
+	bareTo  = plan.Expr(`^(https?://)(\$1|\$\{1\})$`)
 )
 
 // parseMove reads a redirectRegex; nil where edge cannot do it.
 func parseMove(n *node) *move {
 	regex, to := n.str("regex"), n.str("replacement")
 	schemes := map[string]string{"http": "http", "https": "https"}
-	if g := moveWWW.FindStringSubmatch(regex); g != nil {
-		if t := bareTo.FindStringSubmatch(to); t != nil {
+	if g := moveWWW().FindStringSubmatch(regex); g != nil {
+		if t := bareTo().FindStringSubmatch(to); t != nil {
 			return &move{schemes: schemes[g[1]], www: true, to: t[1], rest: true}
 		}
 		return nil
 	}
-	f, t := moveFrom.FindStringSubmatch(regex), moveTo.FindStringSubmatch(to)
+	f, t := moveFrom().FindStringSubmatch(regex), moveTo().FindStringSubmatch(to)
 	if f == nil || t == nil {
 		return nil
 	}

@@ -322,13 +322,13 @@ func (a *reply) replaced(n *node, path string) {
 }
 
 var (
-	swapFrom = regexp.MustCompile(`^\^?((?:/[A-Za-z0-9_.~-]*)+?)(/?)\(\.\*\)\$?$`)
-	swapTo   = regexp.MustCompile(`^((?:/[A-Za-z0-9_.~-]+)*)(/?)\$(?:1|\{1\})$`)
+	swapFrom = plan.Expr(`^\^?((?:/[A-Za-z0-9_.~-]*)+?)(/?)\(\.\*\)\$?$`)
+	swapTo   = plan.Expr(`^((?:/[A-Za-z0-9_.~-]+)*)(/?)\$(?:1|\{1\})$`)
 )
 
 // swap reads the replacement of one beginning of a path by another: ^/a/(.*) and /b/$1. from is the beginning.
 func swap(regex, replacement string) (from, take, put string, ok bool) {
-	f, t := swapFrom.FindStringSubmatch(regex), swapTo.FindStringSubmatch(replacement)
+	f, t := swapFrom().FindStringSubmatch(regex), swapTo().FindStringSubmatch(replacement)
 	if f == nil || t == nil || (f[2] == "") != (t[2] == "") {
 		return "", "", "", false
 	}
