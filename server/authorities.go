@@ -11,7 +11,7 @@ func (s *Server) trustChanged(paths []string, again bool) bool {
 	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != serving {
+	if s.state != serving || s.handover.suspended {
 		return s.state > serving // false: it is called again
 	}
 	err := s.replace(s.present.config, true)

@@ -22,7 +22,9 @@ import (
 
 var (
 	errSuspended = errors.New("listening sockets are being handed over to another process, or by it")
-	errApplying  = errors.New("a configuration is being applied")
+	errApplying  = errors.New("a reload is under way, and waits until others have heard of a registration that it " +
+		"takes away: upgrade again when it has ended")
+	errReplaced = errors.New("a reload has opened or closed addresses since the new process was started: upgrade again")
 )
 
 // Socket is a listening socket of stream connections that goes from process to process. A configuration claims it by
@@ -60,6 +62,7 @@ type Handover struct {
 	adoptable []Socket         // Options.Adopt
 	claims    []*listener      // by index in adoptable; nil: not claimed; see isFree
 	offered   []*listener      // by index in what Sockets returned last; nil: a held one that no listener has
+	listeners []*listener      // of the generation that Sockets has seen last
 	dropped   func(socket int) // see OnDrop; nil: nobody asked
 	suspended bool             // nothing is accepted before Resume
 	next      int              // the reactor that is given a connection next
@@ -192,7 +195,8 @@ func (h *Handover) drop(l *listener) {
 }
 
 // Sockets returns the sockets that the Server listens on, and the Held ones that no listener has, for Options.Adopt of
-// another process, with second descriptors, which the caller closes. Other methods name a socket by its index here.
+// another process, with second descriptors, which the caller closes. Other methods name a socket by its index here. It
+// fails while a configuration is being applied.
 func (h *Handover) Sockets() ([]Socket, error) {
 	s := h.server
 	s.mu.Lock()
@@ -200,13 +204,16 @@ func (h *Handover) Sockets() ([]Socket, error) {
 	if s.state != serving {
 		return nil, errNotServing
 	}
+	if s.withdrawing {
+		return nil, errApplying
+	}
 	open := opened(s.present.listeners)
 	groups, err := s.engine.Duplicate(open...)
 	if err != nil {
 		return nil, err
 	}
 	var all []Socket
-	h.offered = nil
+	h.offered, h.listeners = nil, s.present.listeners
 	for i, l := range s.present.listeners {
 		name := l.name
 		if l.isHeld {
@@ -237,17 +244,19 @@ func opened(all []*listener) (open []*engine.Listener) {
 }
 
 // Suspend has nothing accepted any more, when it returns, by the sockets that another process claims: see Sockets. They
-// stay open. Until Resume no configuration is applied. It fails while one is.
+// stay open. Until Resume no configuration is applied. It fails while one is, and where one that was applied since
+// Sockets listens on other addresses; then nothing has changed.
 func (h *Handover) Suspend(claimed []int) error {
 	s := h.server
-	if !s.applying.TryLock() {
-		return errApplying
-	}
-	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state != serving && s.state != draining {
+	switch {
+	case s.state != serving && s.state != draining:
 		return errNotServing
+	case s.withdrawing:
+		return errApplying
+	case !slices.Equal(s.present.listeners, h.listeners):
+		return errReplaced
 	}
 	h.suspended = true
 	s.engine.Suspend(opened(h.of(claimed))...)

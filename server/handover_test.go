@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -349,6 +350,38 @@ func TestHandover_unclaimed(t *testing.T) {
 	}
 	if err := newPatron(t, "http://"+first, "tcp", first).ask(); err != nil {
 		t.Error(err)
+	}
+}
+
+// A reload between Sockets and Suspend: nothing is suspended where it has changed addresses, which the new process does
+// not know of.
+func TestHandover_reloadSinceSockets(t *testing.T) {
+	first, second := testutil.FreeAddr(t), testutil.FreeAddr(t)
+	const file = quiet + "http = { name = \"web\", listen = [%s] }\n" + all200
+	one, both := fmt.Sprintf(file, `"`+first+`"`), fmt.Sprintf(file, `"`+first+`", "`+second+`"`)
+	s := serve(t, parse(t, one), Options{})
+	for _, c := range []struct {
+		name, text string
+		want       error
+	}{
+		{"nothing has changed", one, nil}, {"a route", one + "routes = []\n", nil},
+		{"an address more", both, errReplaced}, {"an address less", one, errReplaced},
+	} {
+		sockets, err := s.Handover().Sockets()
+		if err != nil {
+			t.Fatal(err)
+		}
+		apply(t, s, "%s", strings.Replace(c.text, all200+"routes", "routes", 1))
+		if err := s.Handover().Suspend([]int{0}); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if err := s.Handover().Resume(); c.want == nil && err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if status := answerAt("http://" + first); status == 0 {
+			t.Errorf("%s: nobody answers", c.name)
+		}
+		closeSockets(sockets)
 	}
 }
 

@@ -111,9 +111,11 @@ func (s *Server) withdrawOthers(b *build) error {
 	if len(gone) == 0 {
 		return nil
 	}
+	s.withdrawing = true
 	s.mu.Unlock()
 	s.withdraw(gone, s.ending)
 	s.mu.Lock()
+	s.withdrawing = false
 	if s.isEnding() {
 		return errEnding
 	}

@@ -212,6 +212,30 @@ func TestRegistrations_drainDuringAReload(t *testing.T) {
 	}
 }
 
+// While a reload waits until others have heard of a withdrawal, nothing is handed over.
+func TestHandover_duringAReload(t *testing.T) {
+	s, a := startAsked(t, "1m")
+	sockets, err := s.Handover().Sockets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeSockets(sockets)
+	var reload sync.WaitGroup
+	reload.Go(func() { _, _ = s.Apply(parse(t, quiet+`http = { name = "other", listen = "127.0.0.1:0" }`)) })
+	<-a.withdrawn
+	if err := s.Handover().Suspend([]int{0}); !errors.Is(err, errApplying) {
+		t.Errorf("suspended: %v", err)
+	}
+	if more, err := s.Handover().Sockets(); !errors.Is(err, errApplying) {
+		t.Errorf("%d sockets, %v", len(more), err)
+	}
+	if status := answerAt("http://" + a.at()); status != 200 {
+		t.Errorf("status %d while the reload waits", status)
+	}
+	_ = s.Stop()
+	reload.Wait()
+}
+
 // A reload that takes the listener away too has it accept until others have heard of it.
 func TestRegistrations_reloadWithdrawsFirst(t *testing.T) {
 	s, a := startAsked(t, "1ms")

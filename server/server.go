@@ -109,6 +109,8 @@ type Server struct {
 	state   state       // guarded by mu
 	present *generation // guarded by mu
 
+	withdrawing bool // a reload has released mu while it waits for registries; guarded by mu
+
 	lingering []*sink                 // that a reload took away, until they are closed; guarded by mu
 	closing   []*listener             // that a reload took away, until their sockets are closed; guarded by mu
 	handover  Handover                // guarded by mu

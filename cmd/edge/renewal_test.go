@@ -150,6 +150,35 @@ func TestUpgrade_dropsSockets(t *testing.T) {
 	}
 }
 
+// While a reload waits until others have heard of a registration that it takes away, an upgrade is refused. Both ways
+// say why, and the old process serves on.
+func TestUpgrade_duringAReload(t *testing.T) {
+	t.Parallel()
+	registry := filepath.Join(t.TempDir(), "users")
+	s := serve(t, 1, fmt.Sprintf("[register]\nto = \"file://%s\"\nlinger = \"1m\"\n", registry))
+	s.WaitLine(`"registered"`)
+	l := newLoad(t)
+	l.keepAlive(2, func(int) string { return s.addrs[0] })
+	s.configure(1, "")
+	s.Signal(syscall.SIGHUP)
+	s.WaitLine(`"withdrawn"`)
+	const why = "a reload is under way"
+	if code, out := s.upgrade(); code != 1 || !strings.Contains(out, why) || s.serving() != s.PID() {
+		t.Errorf("edge upgrade: %d %s", code, out)
+	}
+	s.WaitLine(`"msg":"upgrade failed, this process serves on","error":"` + why)
+	if code, out := in(t, s.dir, "run", "--upgrade", "-c", "edge.toml"); code != 1 || !strings.Contains(out, why) {
+		t.Errorf("edge run --upgrade: %d %s", code, out)
+	}
+	l.stop()
+	if l.moved.Load() > 0 {
+		t.Errorf("%d connections were closed", l.moved.Load())
+	}
+	if err := s.answers(); err != nil {
+		t.Error(err)
+	}
+}
+
 // adminText is a configuration with an admin surface and without upgrade_sock.
 const adminText = `pid_file = "edge.pid"
 [admin]

@@ -87,11 +87,9 @@ func newGift(a *attempt, o *offer) *gift {
 }
 
 // Suspend is for handover.Giver.
-func (g *gift) Suspend(claims []int) {
+func (g *gift) Suspend(claims []int) error {
 	g.offer.closeCopies() // a copy would keep a socket open that the new process drops
-	if err := g.offer.server.Handover().Suspend(claims); err != nil {
-		slog.Error("sockets that cannot be handed over", "error", err) // it stops
-	}
+	return g.offer.server.Handover().Suspend(claims)
 }
 
 // Yield is for handover.Giver.

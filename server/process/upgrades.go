@@ -144,23 +144,34 @@ func (a *administration) Upgrade(ctx context.Context, ask *admin.Upgrade) (*admi
 
 // accept hands over to a process that has connected, and has said first.
 func (u *upgrades) accept(c *handover.Channel, p *handover.Peer, first []byte) {
-	a, err := u.reserve(nil)
-	if err == nil {
-		err = strangeGroup(p.PID)
-		if err != nil {
-			u.release(a)
-		}
-	}
+	a, o, err := u.reserveFor(p)
 	if err != nil {
+		// Without a word it would take the end of the channel for that of this process, and serve.
 		_ = c.Send(&upgrade.Frame{Version: upgrade.VersionMin, Type: upgrade.Refuse,
 			Body: upgrade.RefuseBody{Reason: err.Error()}}, nil)
 		c.Close()
 		slog.Warn("no upgrade for a process that asks to take over", "pid", p.PID, "error", err)
 		return
 	}
+	defer o.close()
 	slog.Info("upgrading: a new process takes over", "pid", p.PID)
 	a.kill = func() { _ = p.Kill() } // it may have ended
-	a.end(a.handOver(c, first))
+	a.end(a.handOver(o, c, first))
+}
+
+// reserveFor makes an attempt for a process that asks to take over, and what it gets.
+func (u *upgrades) reserveFor(p *handover.Peer) (a *attempt, o *offer, err error) {
+	if a, err = u.reserve(nil); err != nil {
+		return nil, nil, err
+	}
+	if err = strangeGroup(p.PID); err == nil {
+		o, err = u.open()
+	}
+	if err != nil {
+		u.release(a)
+		return nil, nil, err
+	}
+	return a, o, nil
 }
 
 // reserve makes an attempt unless there must be none.
@@ -266,6 +277,11 @@ func (a *attempt) start(bin string) error {
 	if err := u.program.check(a.context, bin, u.check); err != nil {
 		return err
 	}
+	o, err := u.open()
+	if err != nil {
+		return err
+	}
+	defer o.close()
 	ours, theirs, err := handover.Pair()
 	if err != nil {
 		return err
@@ -284,7 +300,7 @@ func (a *attempt) start(bin string) error {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	a.kill = func() { _ = cmd.Process.Kill() } // it may have ended
-	if err = a.handOver(ours, nil); err == nil {
+	if err = a.handOver(o, ours, nil); err == nil {
 		return nil
 	}
 	select {
@@ -302,14 +318,8 @@ func (a *attempt) start(bin string) error {
 // exitTime is how long a new process that has closed its channel may take to end.
 const exitTime = 5 * time.Second
 
-// handOver hands over to the process at the other end of c, which it takes over.
-func (a *attempt) handOver(c *handover.Channel, first []byte) error {
-	o, err := a.of.open()
-	if err != nil {
-		c.Close()
-		return err
-	}
-	defer o.close()
+// handOver hands o over to the process at the other end of c, which it takes over.
+func (a *attempt) handOver(o *offer, c *handover.Channel, first []byte) error {
 	cancel := make(chan error, 1)
 	stop := context.AfterFunc(a.context, func() { cancel <- context.Cause(a.context) })
 	defer stop()
@@ -323,7 +333,7 @@ func (a *attempt) handOver(c *handover.Channel, first []byte) error {
 		Channel: c, Offer: o.terms, Files: o.files(), Sockets: o.sockets, Giver: a.gift, Cancel: cancel, Times: times,
 		Told: a.tell, First: first,
 	}
-	err = side.Run()
+	err := side.Run()
 	a.gift.ended(err)
 	return err
 }

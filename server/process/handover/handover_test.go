@@ -379,7 +379,7 @@ func (s *side) did() string {
 	return strings.Join(s.log, ", ")
 }
 
-func (s *side) Suspend(claims []int)           { s.note("suspend %d", len(claims)) }
+func (s *side) Suspend(claims []int) error     { s.note("suspend %d", len(claims)); return s.refuses }
 func (s *side) Yield(pid int, _ bool)          { s.note("yield to %d", pid) }
 func (s *side) Owned(int)                      {}
 func (s *side) Batches() <-chan []Conn         { return s.idle }
@@ -544,6 +544,30 @@ func TestSides_refusals(t *testing.T) {
 		if err := <-result; err == nil || !strings.Contains(err.Error(), c.old) || giver.did() != c.log {
 			t.Errorf("%s: %v, %s", c.name, err, giver.did())
 		}
+	}
+}
+
+// An old process that cannot stop accepting ends the attempt before the new one may accept, which hears why.
+func TestSides_cannotSuspend(t *testing.T) {
+	old, giver, channel, _ := both(t, 1, 0)
+	giver.refuses = errors.New("a reload is under way")
+	giver.killed = func() {} // it hears of it and ends
+	result := make(chan error, 1)
+	go func() { result <- old.Run() }()
+	s := Join(channel, upgrade.HelloBody{Free: 1000}, upgrade.Times{})
+	if _, err := s.Inherit(); err != nil {
+		t.Fatal(err)
+	}
+	taker := &side{t: t}
+	if err := s.Ready([]int{0}, taker); err == nil || !strings.Contains(err.Error(), "a reload is under way") {
+		t.Errorf("the new one: %v", err)
+	}
+	channel.Close()
+	if err := <-result; err == nil || !strings.Contains(err.Error(), "a reload is under way") {
+		t.Errorf("the old one: %v", err)
+	}
+	if giver.did() != "suspend 1, kill" || taker.did() != "" {
+		t.Errorf("old: %s; new: %s", giver.did(), taker.did())
 	}
 }
 

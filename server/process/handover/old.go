@@ -18,8 +18,9 @@ type Conn struct {
 
 // Giver is the process that hands over. All methods are called by the goroutine of OldSide.Run.
 type Giver interface {
-	// Suspend stops accepting on the sockets of the manifest with these numbers.
-	Suspend(claims []int)
+	// Suspend stops accepting on the sockets of the manifest with these numbers. After an error nothing has changed,
+	// and the attempt ends.
+	Suspend(claims []int) error
 	// Yield gives up the names and begins to drain: the process with this number serves. With give it begins to give.
 	Yield(pid int, give bool)
 	// Batches returns where connections come from after Yield, up to upgrade.FilesMax at once; it is closed when none
@@ -179,7 +180,8 @@ func (s *OldSide) do(actions []upgrade.Action) {
 		case upgrade.Send:
 			s.send(a.Frame)
 		case upgrade.Suspend:
-			s.Giver.Suspend(a.Claims)
+			err := s.Giver.Suspend(a.Claims)
+			s.do(s.machine.Suspended(err, time.Now()))
 		case upgrade.Yield:
 			s.Giver.Yield(s.machine.Hello().PID, s.machine.Gives())
 		case upgrade.Release:

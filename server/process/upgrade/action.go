@@ -10,7 +10,7 @@ const (
 	// Send sends Frame, with the descriptors that belong to it. An error of sending is no event: the end of the
 	// channel follows.
 	Send Verb = iota
-	// Suspend (old) stops accepting on the sockets of Claims. The copies stay open.
+	// Suspend (old) stops accepting on the sockets of Claims, then Suspended is called. The copies stay open.
 	Suspend
 	// Resume (old) accepts again on all sockets, and owns the connections of Batches again. The new process has ended.
 	Resume

@@ -29,7 +29,8 @@ type world struct {
 	loadTime               time.Duration
 	loaded                 time.Time // when the load is done; zero: no load
 	failLoad               error
-	room                   int // descriptors that fit into one message to the new process
+	failSuspend            error // why the old process cannot stop accepting; nil: it can
+	room                   int   // descriptors that fit into one message to the new process
 
 	owner   map[int]string // of each connection: "old", "new", "way"; absent: lost with its owner
 	batches map[uint32][]int
@@ -81,7 +82,8 @@ func (w *world) doOld(do []Action) {
 		case Send:
 			w.send(a.Frame, true)
 		case Suspend:
-			w.oldAccepts = false
+			w.oldAccepts = w.failSuspend != nil
+			w.doOld(w.old.Suspended(w.failSuspend, w.now))
 		case Resume:
 			if !w.newDead {
 				w.t.Fatalf("taken back from a process that lives: %v", a.Err)
@@ -412,6 +414,9 @@ func TestUpgrade_faultsAtRandom(t *testing.T) {
 	for seed := range uint64(3000) {
 		w := newWorld(t, seed)
 		w.loadTime = time.Duration(w.rand.IntN(100_000)) * time.Millisecond
+		if w.rand.IntN(10) == 0 {
+			w.failSuspend = errTest
+		}
 		w.fault = func(w *world, _ string) {
 			for _, until := range []*time.Time{&w.oldStopped, &w.newStopped} {
 				if w.rand.IntN(30) == 0 {

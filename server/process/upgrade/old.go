@@ -11,10 +11,10 @@ import (
 
 // Old is the side of the process that hands over. Owned by one goroutine.
 //
-//	awaitsHello ─► awaitsReady ─► awaitsServing ─► yielded ─► finished
-//	     │              │              │              │ end: Resume, unless a further process serves
-//	     │              │              ├── end: Resume, finished
-//	     └──────────────┴─── time-out: ┴─► killing ── end ─► finished, after Resume where GO was sent
+//	awaitsHello ─► awaitsReady ─► suspending ─► awaitsServing ─► yielded ─► finished
+//	     │              │             │ it failed       │            │ end: Resume, unless a further process serves
+//	     │              │             │                 ├── end: Resume, finished
+//	     └──────────────┴── time-out: ┴─────────────────┴─► killing ── end ─► finished, after Resume if GO was sent
 //
 //	gone == (GO was sent)
 //	len(unowned) <= windowMax, ascending, none above the last number of GIVE
@@ -39,6 +39,7 @@ type oldState uint8
 const (
 	awaitsHello oldState = iota
 	awaitsReady
+	suspending
 	awaitsServing
 	yielded
 	killing
@@ -105,7 +106,7 @@ func (o *Old) Receive(message []byte, now time.Time) []Action {
 	case HelloBody:
 		return o.onHello(body, now)
 	case ReadyBody:
-		return o.onReady(body, now)
+		return o.onReady(body)
 	case ServingBody:
 		return o.onServing()
 	case OwnBody:
@@ -152,8 +153,8 @@ func (o *Old) onHello(b HelloBody, now time.Time) []Action {
 	return do
 }
 
-// onReady stops accepting, and lets the new process accept.
-func (o *Old) onReady(b ReadyBody, now time.Time) []Action {
+// onReady stops accepting. The answer is Suspended.
+func (o *Old) onReady(b ReadyBody) []Action {
 	if o.state != awaitsReady {
 		return nil
 	}
@@ -162,9 +163,23 @@ func (o *Old) onReady(b ReadyBody, now time.Time) []Action {
 			return o.giveUp(fmt.Errorf("the new process claims socket %d of %d", s, o.offer.Sockets))
 		}
 	}
-	o.claims, o.gone = b.Claims, true
-	o.state, o.until, o.silence = awaitsServing, now.Add(o.times.Serving), time.Time{}
-	return []Action{{Do: Suspend, Claims: b.Claims}, o.send(Go, 0, GoBody{})}
+	o.claims = b.Claims
+	o.state, o.until, o.silence = suspending, time.Time{}, time.Time{}
+	return []Action{{Do: Suspend, Claims: b.Claims}}
+}
+
+// Suspended says how Suspend has ended, before anything else happens: nil lets the new process accept. An error says
+// that this process still accepts on all sockets, and ends the attempt.
+func (o *Old) Suspended(err error, now time.Time) []Action {
+	if o.state != suspending {
+		return nil
+	}
+	if err != nil {
+		return o.giveUp(err)
+	}
+	o.gone = true
+	o.state, o.until = awaitsServing, now.Add(o.times.Serving)
+	return []Action{o.send(Go, 0, GoBody{})}
 }
 
 // onServing gives up the names.

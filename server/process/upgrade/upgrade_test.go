@@ -145,8 +145,11 @@ func FuzzMachines(f *testing.F) {
 			m := b[2 : 2+size]
 			b = b[2+size:]
 			for _, a := range o.Receive(m, now) {
-				if a.Do == Resume {
+				switch a.Do {
+				case Resume:
 					t.Fatalf("taken back after %q", m)
+				case Suspend:
+					o.Suspended(nil, now)
 				}
 			}
 			for _, a := range n.Receive(m, size%FilesMax, now) {
@@ -192,7 +195,11 @@ func yieldedOld(t *testing.T) *Old {
 		{1, Hello, 0, HelloBody{Min: 1, Max: 1, Free: 1000}}, {1, Ready, 0, ReadyBody{[]int{0}}}, {1, Serving, 0, nil},
 	} {
 		m, _ := Append(nil, &f)
-		o.Receive(m, now)
+		for _, a := range o.Receive(m, now) {
+			if a.Do == Suspend {
+				o.Suspended(nil, now)
+			}
+		}
 	}
 	if !o.Yielded() {
 		t.Fatal("it does not serve")
@@ -272,6 +279,20 @@ func TestUpgrade_failedLoad(t *testing.T) {
 	if !w.oldAccepts || w.resumed || !errors.Is(w.aborted, errTest) || w.result == nil ||
 		!strings.Contains(w.result.Error(), errTest.Error()) {
 		t.Errorf("new: %v, old: %v", w.aborted, w.result)
+	}
+}
+
+// An old process that cannot stop accepting gives up before GO, and the new one hears why.
+func TestUpgrade_failedSuspend(t *testing.T) {
+	w := newWorld(t, 1)
+	w.failSuspend = errTest
+	w.run()
+	if !w.oldAccepts || w.newAccepts || w.resumed || !errors.Is(w.result, errTest) ||
+		slices.Contains(w.frames, "GO") || w.frames[len(w.frames)-1] != "REFUSE" {
+		t.Errorf("old: %v, frames %v", w.result, w.frames)
+	}
+	if do := yieldedOld(t).Suspended(errTest, w.now); do != nil {
+		t.Errorf("after GO: %v", do)
 	}
 }
 
