@@ -123,7 +123,8 @@ func (r *reloads) look(end <-chan struct{}) {
 	}
 }
 
-// lookOnce applies the files where they have changed. It returns how long it took to look.
+// lookOnce applies the files where they have changed, unless an upgrade is under way: a later look does it. It
+// returns how long it took to look.
 func (r *reloads) lookOnce(end <-chan struct{}) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,6 +133,9 @@ func (r *reloads) lookOnce(end <-chan struct{}) time.Duration {
 		return 0
 	default:
 	}
+	if r.upgrades.busy() {
+		return 0
+	}
 	begun := time.Now()
 	changed := r.watch.changed()
 	took := time.Since(begun)
@@ -139,6 +143,9 @@ func (r *reloads) lookOnce(end <-chan struct{}) time.Duration {
 		return took
 	}
 	o := r.read("watch")
+	if errors.Is(o.Err, errUnderWay) { // it began meanwhile
+		r.watch.seen = view{}
+	}
 	if r.watched != nil {
 		r.events.sync() // it may print
 		r.watched(o.Report, &o.Diff, o.Err)

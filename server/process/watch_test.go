@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server"
 )
 
 // put writes a file, and the folders above it.
@@ -128,6 +129,61 @@ func TestWatch_changesDuringAReading(t *testing.T) {
 		if !w.changed() {
 			t.Errorf("%s has changed after it was read, and that is not told", path)
 		}
+	}
+}
+
+// An upgrade delays what the watch has seen: one that is under way, and one that begins while the files are read.
+func TestReloads_watchDuringAnUpgrade(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "edge.toml")
+	const text = "http.listen = \"127.0.0.1:0\"\nroutes = [{ pattern = \"/*\", dest = \"status:200\" }]\n"
+	put(t, path, text)
+	files := &config.Files{}
+	cfg, report := config.Options{Record: files}.Load(path)
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	s, err := server.New(cfg, server.Options{})
+	try(t, err)
+	defer s.Stop()
+	u, reads := newUpgrades(nil, nil), 0
+	during := func() {}
+	r := newReloads(s, nil, cfg, &Options{Files: files, Load: func(r Reading) (*config.Config, *config.Report) {
+		reads++
+		during()
+		return config.Options{Record: r.Record}.Load(path)
+	}})
+	r.upgrades = u
+	r.watch.use(files, cfg, view{})
+	look := func(what string, want int) {
+		t.Helper()
+		reads = 0
+		for range 4 {
+			r.lookOnce(nil)
+		}
+		if reads != want {
+			t.Errorf("%s: read %d times, want %d", what, reads, want)
+		}
+	}
+	underWay := func(is bool) {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if u.present = nil; is {
+			u.present = &attempt{}
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		before bool
+		reads  int
+	}{{"an upgrade is under way", true, 0}, {"one begins during the reading", false, 1}} {
+		put(t, path, text+"# "+c.name+"\n")
+		underWay(c.before)
+		during = func() { underWay(true) }
+		look(c.name, c.reads)
+		during = func() {}
+		underWay(false)
+		look(c.name+", and has failed", 1)
+		look(c.name+", and nothing has changed since", 0)
 	}
 }
 
