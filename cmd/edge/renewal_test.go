@@ -275,6 +275,7 @@ func TestUpgrade_middleEndsFirst(t *testing.T) {
 				t.Fatal(err)
 			}
 			testutil.Eventually(t, testutil.Patience, func() bool { return !lives(middle) }, "the middle one has ended")
+			s.WaitLine(`"msg":"connections drain here","connections":0,"reason":"the new process has ended, and`)
 		}
 		for range 3 {
 			if err := s.answers(); err != nil {
@@ -282,8 +283,9 @@ func TestUpgrade_middleEndsFirst(t *testing.T) {
 			}
 		}
 		finish()
-		if resp, err := http.ReadResponse(bufio.NewReader(held), nil); err != nil || resp.StatusCode != http.StatusOK {
-			t.Errorf("killed %v: the request of the oldest process: %v %v", killed, resp, err)
+		resp, err := http.ReadResponse(bufio.NewReader(held), nil)
+		if err != nil || resp.StatusCode != http.StatusOK || killed && !resp.Close {
+			t.Errorf("killed %v: the oldest process answers and closes its connection: %v %v", killed, resp, err)
 		}
 		held.Close()
 		testutil.Eventually(t, testutil.Patience, func() bool { return !lives(s.PID()) && !lives(middle) },

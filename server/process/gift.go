@@ -52,24 +52,24 @@ func (o *offer) closeCopies() {
 // the attempt; a goroutine of its own gives after Yield.
 //
 //	server.Giving ─► feed ─► batches ─► OldSide ─► Owned
-//	                                       └─────► Keep: they drain here
+//	                  │ over               └─────► Keep ─┐
+//	                  └──────────────────────────────────┴─► they drain here
 type gift struct {
 	attempt *attempt
 	offer   *offer
 	batches chan []handover.Conn
-	over    chan struct{} // closed when nothing more is to be given
+	over    chan struct{} // closed when nobody takes from batches any more, after the end of giving
 	stop    func()        // closes over
 
 	giving  *server.Giving // nil: connections are not handed over, or before Yield
 	flying  atomic.Int64   // connections in batches that the new process has neither confirmed nor refused
 	landed  chan struct{}  // has an element after flying became fewer
-	kept    atomic.Bool    // Keep has taken connections back since give looked last
+	kept    atomic.Bool    // connections were taken back since give looked last
 	resumed atomic.Bool
-	taken   chan struct{}   // closed by Resume
-	left    []handover.Conn // that were not given; of the goroutine that gives
-	pid     int             // of the new process; 0 before Yield
-	drained chan struct{}   // closed when the goroutine has ended; nil: there is none
-	whole   bool            // nothing had to be cut, after drained
+	taken   chan struct{} // closed by Resume
+	pid     int           // of the new process; 0 before Yield
+	drained chan struct{} // closed when the goroutine has ended; nil: there is none
+	whole   bool          // nothing had to be cut, after drained
 	begun   time.Time
 }
 
@@ -138,14 +138,9 @@ func (g *gift) give() {
 		again = again && g.whole && !g.resumed.Load()
 	}
 	g.awaitBefore()
-	if g.resumed.Load() {
-		takeBack(h, g.left)
-		return
+	if !g.resumed.Load() {
+		close(g.batches)
 	}
-	for _, c := range g.left {
-		handover.CloseAll([]int{c.FD})
-	}
-	close(g.batches)
 }
 
 // feed passes on what the Server gives, until it is cancelled.
@@ -208,14 +203,15 @@ func (g *gift) awaitBefore() (waited bool) {
 	return true
 }
 
-// put passes a batch on, unless nothing more is to be given.
+// put passes a batch on. Where nobody takes it any more the connections drain here.
 func (g *gift) put(batch []handover.Conn) {
 	g.flying.Add(int64(len(batch))) // first: they may land at once
 	select {
 	case g.batches <- batch:
 	case <-g.over:
 		g.flying.Add(int64(-len(batch)))
-		g.left = append(g.left, batch...)
+		takeBack(g.offer.server.Handover(), batch)
+		g.kept.Store(true)
 	}
 }
 
@@ -236,9 +232,9 @@ func (g *gift) Left() upgrade.DrainBody {
 func (g *gift) Owned(n int) { g.land(n) }
 
 // Keep is for handover.Giver.
-func (g *gift) Keep(conns []handover.Conn) {
+func (g *gift) Keep(conns []handover.Conn, why error) {
 	if !g.kept.Load() {
-		slog.Warn("connections do not fit into the new process, and drain here", "connections", len(conns))
+		slog.Warn("connections drain here", "connections", len(conns), "reason", why)
 	}
 	h := g.offer.server.Handover()
 	takeBack(h, g.endGiving())
@@ -270,6 +266,7 @@ func (g *gift) Resume(conns []handover.Conn, why error) {
 	h := g.offer.server.Handover()
 	g.resumed.Store(true)
 	close(g.taken)
+	conns = append(conns, g.endGiving()...)
 	g.stop()
 	if err := h.Resume(); err != nil {
 		slog.Error("sockets that cannot be taken back", "error", err)

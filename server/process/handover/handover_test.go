@@ -363,6 +363,7 @@ type side struct {
 	idle    chan []Conn
 	got     []Conn
 	back    []Conn
+	kept    []Conn
 	killed  func()
 	refuses error
 }
@@ -379,12 +380,15 @@ func (s *side) did() string {
 	return strings.Join(s.log, ", ")
 }
 
-func (s *side) Suspend(claims []int) error     { s.note("suspend %d", len(claims)); return s.refuses }
-func (s *side) Yield(pid int, _ bool)          { s.note("yield to %d", pid) }
-func (s *side) Owned(int)                      {}
-func (s *side) Batches() <-chan []Conn         { return s.idle }
-func (s *side) Left() upgrade.DrainBody        { return upgrade.DrainBody{Before: 7} }
-func (s *side) Keep(conns []Conn)              { s.note("keep %d", len(conns)) }
+func (s *side) Suspend(claims []int) error { s.note("suspend %d", len(claims)); return s.refuses }
+func (s *side) Yield(pid int, _ bool)      { s.note("yield to %d", pid) }
+func (s *side) Owned(int)                  {}
+func (s *side) Batches() <-chan []Conn     { return s.idle }
+func (s *side) Left() upgrade.DrainBody    { return upgrade.DrainBody{Before: 7} }
+func (s *side) Keep(conns []Conn, _ error) {
+	s.note("keep %d", len(conns))
+	s.kept = append(s.kept, conns...)
+}
 func (s *side) CloseSocket(socket int)         { s.note("close %d", socket) }
 func (s *side) EndDraining(before int)         { s.note("end %d", before) }
 func (s *side) Kill()                          { s.note("kill"); s.killed() }
@@ -478,44 +482,89 @@ func TestSides_handOver(t *testing.T) {
 	}
 }
 
-// The new process ends with batches in the channel that it has not confirmed: the old one has all their connections.
+// The new process ends with batches in the channel that it has not confirmed: the old one has all their connections. It
+// serves again, unless a further process serves.
 func TestSides_newEnds(t *testing.T) {
-	old, giver, channel, _ := both(t, 3, 12)
-	result := make(chan error, 1)
-	go func() { result <- old.Run() }()
-	say := func(typ upgrade.Type, body any) {
-		if err := channel.Send(&upgrade.Frame{Version: 1, Type: typ, Body: body}, nil); err != nil {
-			t.Error(err)
+	for _, passed := range []bool{false, true} {
+		old, giver, channel, _ := both(t, 3, 12)
+		result := make(chan error, 1)
+		go func() { result <- old.Run() }()
+		say := func(typ upgrade.Type, body any) {
+			if err := channel.Send(&upgrade.Frame{Version: 1, Type: typ, Body: body}, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		say(upgrade.Hello, upgrade.HelloBody{Min: 1, Max: 1, Free: 1000})
+		say(upgrade.Ready, upgrade.ReadyBody{Claims: []int{0}})
+		say(upgrade.Serving, nil)
+		gives := 0
+		for gives < 4 { // a window
+			m, fds, err := channel.Receive(time.Now().Add(testutil.Patience))
+			if err != nil {
+				t.Fatal(err)
+			}
+			CloseAll(fds)
+			if f, _ := upgrade.Parse(m); f.Type == upgrade.Give {
+				gives++
+			}
+		}
+		if passed {
+			say(upgrade.Pass, upgrade.PassBody{Passed: true})
+		}
+		channel.Close()
+		if err := <-result; (err == nil) != passed {
+			t.Errorf("passed %v: %v", passed, err)
+		}
+		back := giver.back
+		if passed {
+			back = giver.kept
+		}
+		if len(back) != 40 {
+			t.Errorf("passed %v: %d connections came back: %s", passed, len(back), giver.did())
+		}
+		for _, c := range back {
+			CloseAll([]int{c.FD})
+		}
+		for batch := range giver.idle {
+			for _, c := range batch {
+				CloseAll([]int{c.FD})
+			}
 		}
 	}
-	say(upgrade.Hello, upgrade.HelloBody{Min: 1, Max: 1, Free: 1000})
-	say(upgrade.Ready, upgrade.ReadyBody{Claims: []int{0}})
-	say(upgrade.Serving, nil)
-	gives := 0
-	for gives < 4 { // a window
+}
+
+// A process that has given everything hears, too, that the new one has ended and a further one serves: connections that
+// are not in a batch yet stay with it.
+func TestSides_newEndsWithoutBatches(t *testing.T) {
+	old, giver, channel, _ := both(t, 3, 0)
+	giver.idle = make(chan []Conn)
+	result := make(chan error, 1)
+	go func() { result <- old.Run() }()
+	for _, f := range []upgrade.Frame{
+		{Version: 1, Type: upgrade.Hello, Body: upgrade.HelloBody{Min: 1, Max: 1, Free: 1000}},
+		{Version: 1, Type: upgrade.Ready, Body: upgrade.ReadyBody{Claims: []int{0}}},
+		{Version: 1, Type: upgrade.Serving},
+		{Version: 1, Type: upgrade.Pass, Body: upgrade.PassBody{Passed: true}},
+	} {
+		if err := channel.Send(&f, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for typ := upgrade.Type(0); typ != upgrade.Go; { // after which the old one answers nothing of these
 		m, fds, err := channel.Receive(time.Now().Add(testutil.Patience))
 		if err != nil {
 			t.Fatal(err)
 		}
 		CloseAll(fds)
-		if f, _ := upgrade.Parse(m); f.Type == upgrade.Give {
-			gives++
+		f, err := upgrade.Parse(m)
+		if err != nil {
+			t.Fatal(err)
 		}
+		typ = f.Type
 	}
 	channel.Close()
-	if err := <-result; err == nil {
-		t.Error("it handed over to nobody")
-	}
-	if len(giver.back) != 40 {
-		t.Errorf("%d connections came back: %s", len(giver.back), giver.did())
-	}
-	for _, c := range giver.back {
-		CloseAll([]int{c.FD})
-	}
-	for batch := range giver.idle {
-		for _, c := range batch {
-			CloseAll([]int{c.FD})
-		}
+	if err := <-result; err != nil || !strings.HasSuffix(giver.did(), "keep 0") {
+		t.Errorf("%v: %s", err, giver.did())
 	}
 }
 

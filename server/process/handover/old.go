@@ -30,8 +30,8 @@ type Giver interface {
 	Left() upgrade.DrainBody
 	// Owned says that the new process has confirmed n further connections.
 	Owned(n int)
-	// Keep takes back connections that could not be given, and gives no more: there is no room for them.
-	Keep(conns []Conn)
+	// Keep takes back connections that could not be given, if there are any, and gives no more.
+	Keep(conns []Conn, why error)
 	// CloseSocket closes the copy of a socket that the new process has closed.
 	CloseSocket(socket int)
 	// EndDraining ends a process that drains: this one where before is 0, else the one that many before it.
@@ -66,7 +66,10 @@ const leftEvery = time.Second
 // ownPatience is how long a process with nothing left waits for the confirmation of its last batches.
 const ownPatience = 10 * time.Second
 
-var errUnsent = errors.New("the sockets cannot be sent")
+var (
+	errUnsent = errors.New("the sockets cannot be sent")
+	errNoRoom = errors.New("they do not fit into the new process")
+)
 
 // Run hands over. The error says why this process serves on; nil: the new one serves, and nothing is left here. The
 // descriptors of Files and Sockets stay open.
@@ -132,7 +135,7 @@ func (s *OldSide) incoming() <-chan []Conn {
 // give sends a batch.
 func (s *OldSide) give(conns []Conn) {
 	if s.machine.Room() == 0 { // nothing is to be given, or no longer
-		s.Giver.Keep(conns)
+		s.Giver.Keep(conns, errNoRoom)
 		return
 	}
 	body := upgrade.GiveBody{Kind: upgrade.KindH1}
@@ -192,7 +195,7 @@ func (s *OldSide) do(actions []upgrade.Action) {
 			}
 			s.Giver.Owned(a.Count)
 			if a.Count < len(conns) {
-				s.Giver.Keep(conns[a.Count:])
+				s.Giver.Keep(conns[a.Count:], errNoRoom)
 			}
 		case upgrade.CloseSocket:
 			s.Giver.CloseSocket(a.Socket)
@@ -201,15 +204,22 @@ func (s *OldSide) do(actions []upgrade.Action) {
 		case upgrade.Kill:
 			s.Giver.Kill()
 		case upgrade.Resume:
-			var conns []Conn
-			for _, b := range a.Batches {
-				conns = append(conns, s.batches[b]...)
-			}
-			s.Giver.Resume(conns, a.Err)
+			s.Giver.Resume(s.back(a.Batches), a.Err)
+		case upgrade.Keep:
+			s.Giver.Keep(s.back(a.Batches), a.Err)
 		case upgrade.Finish:
 			s.result = a.Err
 		}
 	}
+}
+
+// back returns the connections of batches, which are this process's again.
+func (s *OldSide) back(batches []uint32) (conns []Conn) {
+	for _, b := range batches {
+		conns = append(conns, s.batches[b]...)
+		delete(s.batches, b)
+	}
+	return conns
 }
 
 // send sends a frame with what belongs to it. The machine need not know that it failed where the end of the channel

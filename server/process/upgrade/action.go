@@ -17,6 +17,9 @@ const (
 	// Release (old) closes the copies of the first Count connections of Batch: the new process has them. The others
 	// have not arrived and are the old one's again.
 	Release
+	// Keep (old) owns the connections of Batches again, drains them, and gives no more. The new process has ended, and
+	// a further one serves.
+	Keep
 	// CloseSocket (old) closes the copy of Socket, which the new process has closed.
 	CloseSocket
 	// EndDraining (old) ends a process that drains: this one where Before is 0, else one of those before it.
@@ -47,11 +50,11 @@ type Action struct {
 	Claims  []int     // of Suspend
 	Batch   uint32    // of Release
 	Count   int       // of Release
-	Batches []uint32  // of Resume, ascending
+	Batches []uint32  // of Resume and Keep, ascending
 	Socket  int       // of CloseSocket
 	Before  int       // of EndDraining
 	Given   *GiveBody // of Receive
-	Err     error     // of Abort and Finish; of Resume and Kill: why
+	Err     error     // of Abort and Finish; of Resume, Keep and Kill: why
 }
 
 // Times are the time-outs. The zero value stands for DefaultTimes.

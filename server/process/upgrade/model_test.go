@@ -92,6 +92,10 @@ func (w *world) doOld(do []Action) {
 			for _, b := range a.Batches {
 				w.back(b, 0)
 			}
+		case Keep:
+			for _, b := range a.Batches {
+				w.back(b, 0)
+			}
 		case Release:
 			for _, c := range w.batches[a.Batch][:a.Count] {
 				if w.owner[c] != "new" && !w.newDead {

@@ -12,7 +12,7 @@ import (
 // Old is the side of the process that hands over. Owned by one goroutine.
 //
 //	awaitsHello ─► awaitsReady ─► suspending ─► awaitsServing ─► yielded ─► finished
-//	     │              │             │ it failed       │            │ end: Resume, unless a further process serves
+//	     │              │             │ it failed       │            │ end: Resume, or Keep after PASS
 //	     │              │             │                 ├── end: Resume, finished
 //	     └──────────────┴── time-out: ┴─────────────────┴─► killing ── end ─► finished, after Resume if GO was sent
 //
@@ -59,6 +59,7 @@ var (
 	errNotReady = errors.New("the new process was not ready in time")
 	errNoAccept = errors.New("the new process did not accept in time")
 	errLost     = errors.New("the new process has ended: sockets and unconfirmed connections are taken back")
+	errPassed   = errors.New("the new process has ended, and the one that serves takes no connections from this one")
 )
 
 // BeginOld makes the machine. offer says what there is; its Version is chosen by HELLO. now begins the time for HELLO.
@@ -318,21 +319,14 @@ func (o *Old) End() []Action {
 	if !o.gone {
 		return o.finish(why)
 	}
-	if o.passed {
-		return append(o.keepUnowned(), o.finish(nil)...)
-	}
+	// The new process has not read from connections that it has not confirmed.
 	back := Action{Do: Resume, Batches: o.unowned, Err: why}
+	if o.passed {
+		why = nil
+		back.Do, back.Err = Keep, errPassed
+	}
 	o.unowned, o.counts = nil, nil
 	return append([]Action{back}, o.finish(why)...)
-}
-
-// keepUnowned has this process serve the connections that the new one has not confirmed: it has not read from them.
-func (o *Old) keepUnowned() (do []Action) {
-	for _, number := range o.unowned {
-		do = append(do, Action{Do: Release, Batch: number})
-	}
-	o.unowned, o.counts = nil, nil
-	return do
 }
 
 // giveUp tells the new process that it is not wanted, and ends it: without REFUSE it would take the end of the channel

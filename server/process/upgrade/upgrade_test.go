@@ -329,14 +329,18 @@ func TestOld_passed(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		passed []bool
+		gives  int
 		want   []Verb
 	}{
-		{"a further process serves", []bool{true}, []Verb{Release, Finish}},
-		{"it has ended", []bool{true, false}, []Verb{Resume, Finish}},
-		{"there is none", nil, []Verb{Resume, Finish}},
+		{"a further process serves", []bool{true}, 2, []Verb{Keep, Finish}},
+		{"a further process serves, no batch is under way", []bool{true}, 0, []Verb{Keep, Finish}},
+		{"it has ended", []bool{true, false}, 1, []Verb{Resume, Finish}},
+		{"there is none", nil, 1, []Verb{Resume, Finish}},
 	} {
 		o := yieldedOld(t)
-		o.Give(GiveBody{Kind: KindH1, Listeners: []int{0}, Requests: []uint32{0}, Ages: []int64{0}})
+		for range c.gives {
+			o.Give(GiveBody{Kind: KindH1, Listeners: []int{0}, Requests: []uint32{0}, Ages: []int64{0}})
+		}
 		for _, passed := range c.passed {
 			m, _ := Append(nil, &Frame{1, Pass, 0, PassBody{passed}})
 			if do := o.Receive(m, time.Unix(1, 0)); do != nil {
@@ -346,7 +350,7 @@ func TestOld_passed(t *testing.T) {
 		var got []Verb
 		for _, a := range o.End() {
 			got = append(got, a.Do)
-			if a.Do == Finish && (a.Err == nil) != (c.want[0] == Release) || a.Do == Release && a.Count != 0 {
+			if a.Do == Finish && (a.Err == nil) != (c.want[0] == Keep) || a.Do != Finish && len(a.Batches) != c.gives {
 				t.Errorf("%s: %+v", c.name, a)
 			}
 		}
