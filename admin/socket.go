@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,8 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/internal/socketfile"
 )
 
 // The modes of a Unix socket. A client that may connect has the rights of its user, which may be none.
@@ -18,23 +22,21 @@ const (
 	modeAll   = 0o666
 )
 
-// socketFile is the file of a Unix socket that the process has made.
-// Immutable.
-type socketFile struct {
-	path     string
-	dev, ino uint64
-}
-
 // listenUnix makes a socket at path, which is owned by o.UID and o.GID where they are above 0; with replaces in the
 // place of another process's. It is made under another
 // name and renamed, so that the path leads to a socket at any moment. One that a dead process has left is replaced.
-func listenUnix(path string, o Options, replaces bool) (net.Listener, *socketFile, error) {
+func listenUnix(path string, o Options, replaces bool) (net.Listener, *socketfile.File, error) {
 	if err := vacantPath(path); err != nil && (!replaces || !errors.Is(err, errTaken)) {
 		return nil, nil, err
 	}
 	hidden := filepath.Join(filepath.Dir(path), "."+strconv.Itoa(os.Getpid())) // no longer than most names
 	_ = os.Remove(hidden)
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: hidden, Net: "unix"})
+	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
+		var failed error
+		err := raw.Control(func(fd uintptr) { failed = unix.Fchmod(int(fd), modeGroup) }) // bind(2) takes the umask off
+		return errors.Join(err, failed)
+	}}
+	l, err := config.Listen(context.Background(), "unix", hidden)
 	if err != nil {
 		var failed *os.SyscallError
 		if errors.As(err, &failed) {
@@ -42,7 +44,7 @@ func listenUnix(path string, o Options, replaces bool) (net.Listener, *socketFil
 		}
 		return nil, nil, fmt.Errorf("%w%s", err, folderHint(path, err))
 	}
-	l.SetUnlinkOnClose(false)
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // of an AF_UNIX socket it is one
 	file, err := placeSocket(hidden, path, o.UID, o.GID)
 	if err != nil {
 		_ = os.Remove(hidden)
@@ -53,23 +55,19 @@ func listenUnix(path string, o Options, replaces bool) (net.Listener, *socketFil
 }
 
 // placeSocket gives the socket its mode and owner, and its name.
-func placeSocket(hidden, path string, uid, gid int) (*socketFile, error) {
-	if err := os.Chmod(hidden, modeGroup); err != nil {
+func placeSocket(hidden, path string, uid, gid int) (*socketfile.File, error) {
+	file, err := socketfile.Made(hidden)
+	if err != nil {
 		return nil, err
 	}
-	if uid > 0 || gid > 0 {
-		if err := os.Lchown(hidden, orUnchanged(uid), orUnchanged(gid)); err != nil {
-			return nil, err
-		}
+	if err = file.Give(orUnchanged(uid), orUnchanged(gid), modeGroup); err == nil {
+		err = file.Rename(path)
 	}
-	var at unix.Stat_t
-	if err := unix.Lstat(hidden, &at); err != nil {
+	if err != nil {
+		file.Close()
 		return nil, err
 	}
-	if err := os.Rename(hidden, path); err != nil {
-		return nil, err
-	}
-	return &socketFile{path, uint64(at.Dev), at.Ino}, nil
+	return file, nil
 }
 
 // orUnchanged returns what chown(2) takes for an owner that stays.
@@ -107,29 +105,16 @@ func vacantPath(path string) error {
 	return vacant("unix", path, "http", "")
 }
 
-// open lets the group connect, or all users. nil is no file.
-func (f *socketFile) open(all bool) {
-	if f == nil || !f.inPlace() {
+// openTo lets the group connect to a socket, or all users. nil is none.
+func openTo(f *socketfile.File, all bool) {
+	if !f.InPlace() {
 		return
 	}
 	mode := fs.FileMode(modeGroup)
 	if all {
 		mode = modeAll
 	}
-	_ = os.Chmod(f.path, mode) // where this fails the mode stays what it was, and rights do not depend on it
-}
-
-// remove removes the file, unless the path leads to that of another process by now. nil is no file.
-func (f *socketFile) remove() {
-	if f != nil && f.inPlace() {
-		_ = os.Remove(f.path) // without the right to, the next start replaces it
-	}
-}
-
-// inPlace reports whether the path leads to the socket that the process has made.
-func (f *socketFile) inPlace() bool {
-	var at unix.Stat_t
-	return unix.Lstat(f.path, &at) == nil && uint64(at.Dev) == f.dev && at.Ino == f.ino
+	_ = f.Give(-1, -1, mode) // where this fails the mode stays what it was, and rights do not depend on it
 }
 
 // usable reports whether a socket can be made in a folder.

@@ -22,6 +22,7 @@ import (
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/value"
+	"github.com/edge-proxy/edge/internal/socketfile"
 )
 
 // Bounds of a surface.
@@ -70,7 +71,7 @@ type surface struct {
 	unix     bool
 	probes   bool // [metrics]: for probes alone
 	listener net.Listener
-	file     *socketFile // of a Unix socket; nil: none
+	file     *socketfile.File // of a Unix socket; nil: none
 	policy   atomic.Pointer[policy]
 	server   *http.Server
 	bound    *bounded      // nil before Start
@@ -253,9 +254,7 @@ func (s *Surfaces) commit(b *building) {
 	s.open = b.list
 	for f, p := range b.policies {
 		f.policy.Store(p)
-		if f.file != nil {
-			f.file.open(p.readAll)
-		}
+		openTo(f.file, p.readAll)
 	}
 	started := s.started && !s.stopped
 	if started {
@@ -395,7 +394,7 @@ func (f *surface) serve(l net.Listener) {
 
 // stop ends f.
 func (f *surface) stop() {
-	f.file.remove()
+	f.file.Remove()
 	if f.done == nil {
 		f.closeSocket()
 		return
@@ -410,7 +409,7 @@ func (f *surface) stop() {
 
 // closeSocket closes a surface that has not begun to serve.
 func (f *surface) closeSocket() {
-	f.file.remove()
+	f.file.Remove()
 	_ = f.listener.Close()
 }
 

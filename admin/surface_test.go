@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/socketfile"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -535,5 +536,35 @@ func TestSurface_profiles(t *testing.T) {
 	} {
 		code := map[int]string{404: "unknown", 400: "invalid"}[status]
 		ask(t, c, &one{"GET", "http://a/debug/pprof/" + name, "", "", status, code})
+	}
+}
+
+// The owner of the folder may have put a link where the socket was made: what it leads to keeps its mode.
+func TestListenUnix_followsNoLink(t *testing.T) {
+	path := testutil.SocketPath(t)
+	dir := filepath.Dir(path)
+	secret, link := filepath.Join(dir, "secret"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(secret, nil, 0o600), os.Symlink(secret, link)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := placeSocket(link, path, 0, 0); !errors.Is(err, socketfile.ErrOther) {
+		t.Errorf("a link in its place: %v", err)
+	}
+	l, file, err := listenUnix(path, Options{}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if at, err := os.Stat(path); err != nil || at.Mode().Perm() != modeGroup {
+		t.Errorf("%v, %v", at, err)
+	}
+	if err := os.Rename(link, path); err != nil {
+		t.Fatal(err)
+	}
+	openTo(file, true)
+	file.Remove()
+	at, err := os.Stat(secret)
+	if _, gone := os.Lstat(path); err != nil || gone != nil || at.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v, %v", at, err, gone)
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
+	"github.com/edge-proxy/edge/internal/socketfile"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/server/selfcheck"
 )
@@ -92,7 +93,7 @@ func (h *Handover) adopt(l *listener, a *config.Address, o engine.ListenOptions)
 	}
 	first := h.adoptable[group[0]]
 	if first.File != (FileID{}) {
-		if l.file, err = adoptSocketFile(a.Path, first.File); err != nil {
+		if l.file, err = socketfile.Adopt(a.Path, first.File.Dev, first.File.Ino); err != nil {
 			slog.Warn("the file of a Unix socket is another one by now, and made anew", "path", a.Path, "reason", err)
 			return false, nil
 		}
@@ -222,7 +223,7 @@ func (h *Handover) Sockets() ([]Socket, error) {
 		for n, fd := range groups[i] {
 			all = append(all, Socket{
 				Address: open[i].Addr().String(), V6Only: poller.V6Only(fd), Index: n, Purpose: PurposeHTTP,
-				Listener: name, AnyPort: l.anyPort, Held: l.isHeld, File: l.file.id(), FD: int(fd),
+				Listener: name, AnyPort: l.anyPort, Held: l.isHeld, File: fileID(l.file), FD: int(fd),
 			})
 			h.offered = append(h.offered, l)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h1"
+	"github.com/edge-proxy/edge/internal/socketfile"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy"
 	"github.com/edge-proxy/edge/proxy/forwarding"
@@ -31,7 +32,7 @@ type listener struct {
 	sockets  engine.ListenOptions // of its sockets, without Addr and ConnsMax
 	anyPort  bool                 // the kernel chose the port
 	isHeld   bool                 // its sockets are of a supervisor
-	file     *socketFile          // of a Unix socket; nil: none, or it was removed; guarded by Server.mu
+	file     *socketfile.File     // of a Unix socket; nil: none, or it was removed; guarded by Server.mu
 	heldName string               // that the supervisor has given them
 
 	begin    atomic.Pointer[func(c *engine.Conn) engine.Handler] // for new connections
@@ -235,7 +236,7 @@ func (b *build) open(key string, a *config.Address, set *setting) (*listener, er
 	if a.Network != "unix" {
 		return l, nil
 	}
-	l.file, err = openSocketFile(a.Path)
+	l.file, err = socketfile.Made(a.Path)
 	return l, l.giveFile(set, err)
 }
 
@@ -244,7 +245,7 @@ func (l *listener) giveFile(set *setting, err error) error {
 	if err != nil || l.file == nil {
 		return err
 	}
-	return l.file.give(set.server.socketRights(set.config))
+	return l.file.Give(set.server.socketRights(set.config))
 }
 
 // closeListener begins to close l. Its sockets accept for another moment, see engine.Listener.Close, and a reload that
@@ -265,9 +266,9 @@ func (s *Server) closeListener(l *listener) {
 // Server.mu is held.
 func (l *listener) removeFile() {
 	if l.file != nil && l.open.Suspended() {
-		l.file.close()
+		l.file.Close()
 	} else {
-		l.file.remove()
+		l.file.Remove()
 	}
 	l.file = nil
 }

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/edge-proxy/edge/internal/safeopen"
 )
 
 // fileRegistry keeps an entry as a line of a file. The comment of the line says when it ends: the next process that
@@ -170,13 +172,23 @@ func (g *fileRegistry) rewrite(ctx context.Context, change func(lines []string) 
 		next.WriteString(line + "\n")
 	}
 	beside := g.path + "." + g.owner
-	if err := os.WriteFile(beside, []byte(next.String()), mode); err != nil {
+	if err := write(beside, next.String(), mode); err != nil {
 		return err
 	}
 	if err := os.Rename(beside, g.path); err != nil {
 		return errors.Join(err, os.Remove(beside))
 	}
 	return nil
+}
+
+// write puts a text into a file. It follows no link that another user may have put there.
+func write(path, text string, mode fs.FileMode) error {
+	f, err := safeopen.Open(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
 }
 
 // lock opens a folder and waits until no other process has it locked. Closing it unlocks it.

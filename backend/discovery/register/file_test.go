@@ -16,6 +16,7 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/backend/discovery"
+	"github.com/edge-proxy/edge/internal/safeopen"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -245,6 +246,28 @@ func TestFile_cannotBeWritten(t *testing.T) {
 		if _, err := open(t, "file://"+path).Put(t.Context(), &e); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
+	}
+}
+
+// The owner of the folder reads the name of the temporary file in the list, and may make a link of it to a file of
+// root's.
+func TestFile_followsNoLink(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root is led elsewhere by a link")
+	}
+	dir, secret := t.TempDir(), filepath.Join(t.TempDir(), "secret")
+	g := open(t, "file://"+dir+"/list").(*fileRegistry)
+	err := errors.Join(os.WriteFile(secret, []byte("root's"), 0o600), os.Symlink(secret, g.path+"."+g.owner),
+		os.Chown(dir, 65534, 65534))
+	if err != nil {
+		t.Skip(err)
+	}
+	e := Entry{Address: ":80"}.filled()
+	if _, err := g.Put(t.Context(), &e); !errors.Is(err, safeopen.ErrLink) {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(secret); err != nil || string(text) != "root's" {
+		t.Errorf("the file of root's is %q, %v", text, err)
 	}
 }
 

@@ -11,17 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/edge-proxy/edge/internal/safeopen"
+	"github.com/edge-proxy/edge/internal/socketfile"
 )
 
-// Doorway is the socket at upgrade_sock, where a new process finds the running one. Safe for any goroutine.
+// Doorway is the socket at upgrade_sock, where a new process finds the running one. Accept is safe for any goroutine,
+// all else belongs to one at a time.
 type Doorway struct {
 	listener *net.UnixListener
-	path     string
-	id       fileID
+	file     *socketfile.File
 }
-
-// fileID tells files apart, also after they were renamed.
-type fileID struct{ dev, ino uint64 }
 
 // TakenError says that another process listens at the path of a Doorway.
 type TakenError struct{ Path string }
@@ -32,7 +30,10 @@ func (e TakenError) Error() string {
 		e.Path)
 }
 
-const doorwayBacklog = 8
+const (
+	doorwayBacklog = 8
+	doorwayMode    = 0o600
+)
 
 // OpenDoorway listens at path, with the mode 0600. The socket appears there by a rename, so at no time is there none,
 // or one that others may use. What a process that has ended left there is replaced; a file of another kind never.
@@ -51,15 +52,14 @@ func OpenDoorway(path string, replace bool) (*Doorway, error) {
 	case !replace && listens(path):
 		return nil, TakenError{path}
 	}
-	d := &Doorway{path: path}
+	d := &Doorway{}
 	safeopen.RemoveHidden(path)
 	hidden := safeopen.Hidden(path)
 	if err := d.bind(hidden); err != nil {
 		return nil, err
 	}
-	if err := os.Rename(hidden, path); err != nil {
-		_ = d.listener.Close()
-		_ = os.Remove(hidden)
+	if err := d.file.Rename(path); err != nil {
+		d.Close()
 		return nil, err
 	}
 	return d, nil
@@ -72,22 +72,26 @@ func (d *Doorway) bind(hidden string) error {
 		return os.NewSyscallError("socket", err)
 	}
 	f := os.NewFile(uintptr(fd), hidden)
-	defer f.Close() // FileListener has a copy
+	defer f.Close()                                      // FileListener has a copy
+	if err := unix.Fchmod(fd, doorwayMode); err != nil { // bind(2) makes the file with it, less the umask
+		return os.NewSyscallError("fchmod", err)
+	}
 	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: hidden}); err != nil {
 		return fmt.Errorf("bind %s: %w", hidden, err)
 	}
-	err = os.Chmod(hidden, 0o600)
+	d.file, err = socketfile.Made(hidden)
 	if err == nil {
-		err = os.NewSyscallError("listen", unix.Listen(fd, doorwayBacklog))
+		err = d.file.Give(-1, -1, doorwayMode)
 	}
 	if err == nil {
-		d.id, err = idOf(hidden)
+		err = os.NewSyscallError("listen", unix.Listen(fd, doorwayBacklog))
 	}
 	var l net.Listener
 	if err == nil {
 		l, err = net.FileListener(f)
 	}
 	if err != nil {
+		d.file.Close()
 		_ = os.Remove(hidden)
 		return err
 	}
@@ -146,22 +150,9 @@ func (d *Doorway) Close() {
 	if d == nil {
 		return
 	}
-	if id, err := idOf(d.path); err == nil && id == d.id {
-		_ = os.Remove(d.path)
-	}
+	d.file.Remove()
 	_ = d.listener.Close()
 }
 
 // InPlace reports whether the path leads to this socket.
-func (d *Doorway) InPlace() bool {
-	id, err := idOf(d.path)
-	return err == nil && id == d.id
-}
-
-func idOf(path string) (fileID, error) {
-	var at unix.Stat_t
-	if err := unix.Lstat(path, &at); err != nil {
-		return fileID{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
-	}
-	return fileID{uint64(at.Dev), at.Ino}, nil
-}
+func (d *Doorway) InPlace() bool { return d.file.InPlace() }
