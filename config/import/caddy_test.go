@@ -127,22 +127,101 @@ func TestCaddy_refusalsByWhatIsNotKnown(t *testing.T) {
 		}
 		return text
 	}
+	many := func(format string) (text string) {
+		for i := range 250 {
+			text += fmt.Sprintf(format, i)
+		}
+		return text
+	}
 	for name, text := range map[string]string{
+		"many paths":        many("respond /p%d 403\n"),
+		"many hosts":        many("@m%d host h%[1]d.test\nrespond @m%[1]d 403\n"),
+		"many methods":      many("@m%d method M%[1]d\nrespond @m%[1]d 403\n"),
+		"two slashes":       "respond /a//b 403\n",
 		"inside of another": "@a remote_ip 10.0.0.0/8\n@b remote_ip 10.1.0.0/16\nhandle @a {\nrespond @b 403\n}\n",
 		"after others":      unknown(5) + "respond @m4 403\n",
 		"one of many":       unknown(20) + "respond @m19 403\n",
 	} {
-		file := filepath.Join(t.TempDir(), "Caddyfile")
-		if err := os.WriteFile(file, []byte(":8080 {\n"+text+"reverse_proxy localhost:3000\n}\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		p, err := importer.Import("caddy", file, &plan.Reader{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		p := planOf(t, "caddy", ":8080 {\n"+text+"reverse_proxy localhost:3000\n}\n")
 		out := string(p.Text(plan.TextOnly))
 		if strings.Contains(out, "dest = \"http") || !strings.Contains(out, "status:403") {
 			t.Errorf("%s:\n%s", name, out)
 		}
+		for _, f := range p.Findings() {
+			if strings.Contains(f.Why, "does the same") {
+				t.Errorf("%s: %v", name, f)
+			}
+		}
 	}
+}
+
+// A refusal below a condition that edge does not have closes the route of the other conditions that it needs. What
+// requests may come to in Caddy, and do not here, is a loss.
+func TestCaddy_refusalsBelowWhatIsNotKnown(t *testing.T) {
+	const open, lost = `path = "/*" dest = "http://localhost:3000"`, "whether a request comes to it depends"
+	for text, want := range map[string][]string{
+		"@a {\nvars x y\nheader Foo bar\n}\nrespond @a 403\n": {
+			open, `path = "/*" header = { Foo = "bar" } dest = "status:403"`},
+		"@a {\nvars x y\nmethod POST\n}\nrespond @a 403\n": {
+			open, `path = "/*" methods = ["POST"] dest = "status:403"`},
+		"@a vars x y\nhandle @a {\n@b header Foo bar\nrespond @b 403\nreverse_proxy localhost:4000\n}\n": {
+			open, `path = "/*" header = { Foo = "bar" } dest = "status:403"`,
+			"not carried: reverse_proxy localhost:4000 (" + lost},
+		"@a vars x y\n@b vars x z\nrespond @a 403\nrespond @b 401\n": {
+			`path = "/*" dest = "status:403"`, "not carried: respond @b 401 (the refusal is not carried: " + lost},
+		"route {\nrespond 204\nrespond 403\n}\n": {`dest = "status:204"`, "note: respond 403 (nothing to write"},
+	} {
+		p := planOf(t, "caddy", ":8080 {\n"+text+"reverse_proxy localhost:3000\n}\n")
+		wantAll(t, text, p, want)
+	}
+}
+
+// planOf imports a text.
+func planOf(t *testing.T, program, text string) *plan.Plan {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "file.yml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := importer.Import(program, file, &plan.Reader{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// wantAll reports which texts are neither in the result, where any space is one, nor in the findings.
+func wantAll(t *testing.T, name string, p *plan.Plan, want []string) {
+	t.Helper()
+	out := strings.Join(strings.Fields(string(p.Text(plan.TextOnly))), " ")
+	for _, f := range p.Findings() {
+		out += "\n" + f.String()
+	}
+	for _, w := range want {
+		if !strings.Contains(out, w) {
+			t.Errorf("%q: no %q in\n%s", name, w, out)
+		}
+	}
+}
+
+// Lines that protect a backend to which no rule that is carried leads are losses where a rule was lost, and so are
+// guards of routes that are closed.
+func TestImport_guardsThatAreNotCarried(t *testing.T) {
+	const front = "frontend f\n mode http\n bind :8080\n default_backend d\n"
+	const backs = "backend d\n server s 127.0.0.1:1\nbackend b\n http-request deny\n server s 127.0.0.1:2\n"
+	wantAll(t, "lost rule", planOf(t, "haproxy", front+" use_backend b if { src 10.0.0.1 }\n"+backs),
+		[]string{"not carried: http-request deny (the refusal is not carried: no rule that leads to backend b is"})
+	wantAll(t, "lost form", planOf(t, "haproxy", front+" use_backend %[req.hdr(x)]\n"+backs),
+		[]string{"not carried: http-request deny (the refusal is not carried"})
+	wantAll(t, "no rule", planOf(t, "haproxy", front+backs),
+		[]string{"note: http-request deny (it is inside backend b, to which nothing leads"})
+	wantAll(t, "traefik", planOf(t, "traefik", `{"http": {
+		"routers": {"a": {"rule": "ClientIP(`+"`10.0.0.1`"+`)", "middlewares": ["own", "all"], "service": "s"}},
+		"middlewares": {
+			"own": {"ipAllowList": {"sourceRange":
+				["192.0.2.1/32"]}},
+			"all": {"ipAllowList": {"sourceRange":
+				["0.0.0.0/0", "::/0"]}}},
+		"services": {"s": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:3000"}]}}}}}`),
+		[]string{"not carried: http.middlewares.own.ipAllowList", "note: http.middlewares.all.ipAllowList"})
 }

@@ -159,7 +159,7 @@ func (w *walk) stripPrefix(prefix string, d *directive) {
 	case hasPrefixFold(w.cur, prefix):
 		w.cur = rooted(w.cur[len(prefix):])
 	case w.rest && hasPrefixFold(prefix, w.cur):
-		w.matchPath(&test{text: prefix + "*", at: d.at, what: d.text()})
+		w.matchPath(&test{kind: testPath, text: prefix + "*", at: d.at, what: d.text()})
 	}
 }
 

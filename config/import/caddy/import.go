@@ -15,12 +15,13 @@ type importer struct {
 	options   options
 	sites     []*site
 	listeners []*listener
-	order     []string          // of directives
-	atoms     map[string]*atom  // by what they ask
-	names     map[string]bool   // of upstreams of the result
-	made      map[string]string // names of upstreams of the result, by the text of their keys
-	steps     int               // walked so far
-	cased     bool              // the note about the case of paths was given
+	order     []string            // of directives
+	atoms     map[string]*atom    // by what they ask
+	names     map[string]bool     // of upstreams of the result
+	made      map[string]string   // names of upstreams of the result, by the text of their keys
+	steps     int                 // walked so far
+	cased     bool                // the note about the case of paths was given
+	unsure    map[plan.Place]bool // lines that no walk has run, but requests may come to
 }
 
 // Import reads the file at path and those that it imports. The error is that of reading the first file; all else is
@@ -33,7 +34,7 @@ func Import(path string, read *plan.Reader) (*plan.Plan, error) {
 	}
 	im := &importer{
 		Plan: p, read: read, order: slices.Clone(defaultOrder), atoms: map[string]*atom{}, names: map[string]bool{},
-		made: map[string]string{},
+		made: map[string]string{}, unsure: map[plan.Place]bool{},
 	}
 	im.readOptions(parse.global)
 	for _, d := range parse.sites {
@@ -51,6 +52,8 @@ func Import(path string, read *plan.Reader) (*plan.Plan, error) {
 	return p, nil
 }
 
+const unsure = "whether a request comes to it depends on conditions that edge does not have"
+
 // leftOver gives each line a finding that has none and is not in the result.
 func (im *importer) leftOver(root *directive) {
 	carried := im.Carried()
@@ -67,6 +70,10 @@ func (im *importer) leftOver(root *directive) {
 		case found[d.at], d.used && len(d.args) == 0 && len(d.block) > 0:
 		case !d.used:
 			im.Lose(d.at, d.text(), "edge does not know it")
+		case im.unsure[d.at] && d.refuses():
+			im.Lose(d.at, d.text(), "the refusal is not carried: "+unsure)
+		case im.unsure[d.at]:
+			im.Lose(d.at, d.text(), unsure)
 		case d.name != "":
 			im.Note(d.at, d.text(), "nothing to write: edge does the same without it, or no request comes to it")
 		}

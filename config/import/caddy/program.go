@@ -166,13 +166,18 @@ func (im *importer) step(sc *scope, d *directive) []*step {
 
 // refuses reports whether a step, or one inside it, keeps requests from a backend.
 func (s *step) refuses() bool {
-	switch s.d.name {
+	return s.d.refuses() || slices.ContainsFunc(s.inner, (*step).refuses)
+}
+
+// refuses reports whether a directive keeps requests from a backend.
+func (d *directive) refuses() bool {
+	switch d.name {
 	case "basic_auth", "basicauth", "forward_auth", "abort":
 		return true
 	case "respond", "error":
-		return slices.ContainsFunc(s.d.args, func(arg string) bool { return arg == "401" || arg == "403" })
+		return slices.ContainsFunc(d.args, func(arg string) bool { return arg == "401" || arg == "403" })
 	}
-	return slices.ContainsFunc(s.inner, (*step).refuses)
+	return false
 }
 
 // takesMatcher reports whether the first argument of a directive is a matcher.

@@ -110,6 +110,9 @@ func (im *importer) served(l *listener) (all []*served) {
 		}):
 		case same >= 0:
 			all[same].hosts = append(all[same].hosts, hosts[i])
+			for n, r := range all[same].routes { // as many as those of this host, since the ids are equal
+				r.out.from = slices.Concat(r.out.from, routes[n].out.from)
+			}
 		default:
 			all = append(all, &served{[]*listener{l}, []string{hosts[i]}, routes, id})
 		}
@@ -212,6 +215,7 @@ func (im *importer) cells(l *listener, host string, r region, v *survey) (list [
 			})
 			if same >= 0 {
 				list[same].methods = append(list[same].methods, of.method)
+				list[same].out.from = slices.Concat(list[same].out.from, end.from)
 				continue
 			}
 		}
@@ -277,7 +281,7 @@ func (im *importer) explore(c *cells, l *listener, host string, r region, v *sur
 			continue
 		}
 		for _, method := range c.methods {
-			w := &walk{im: im, on: l, host: host, region: r, survey: v, set: set, method: method}
+			w := &walk{im: im, on: l, host: host, region: r, survey: v, set: set, method: method, known: c.methods}
 			c.ends[class{mask, method}] = w.careful()
 			if im.steps > stepsMax {
 				continue
@@ -286,7 +290,7 @@ func (im *importer) explore(c *cells, l *listener, host string, r region, v *sur
 				more = v.takeCondition(a, &c.atoms) || more
 			}
 			for _, m := range w.methods {
-				if !slices.Contains(c.methods, m) && len(c.methods) <= methodsMax {
+				if len(c.methods) <= methodsMax {
 					c.methods = append(c.methods, m)
 					more = true
 				}
@@ -375,9 +379,24 @@ func (w *walk) careful() outcome {
 		if o.denies || i == trialsMax {
 			return w.closedBy(sets[i], &o)
 		}
+		w.learn(&other)
 		add(sets[i], other.unknowns)
 	}
 	return end
+}
+
+// learn takes over what another walk for the same class has looked at: a refusal may need that too.
+func (w *walk) learn(o *walk) {
+	for _, a := range o.asked {
+		if !slices.Contains(w.asked, a) {
+			w.asked = append(w.asked, a)
+		}
+	}
+	for _, m := range o.methods {
+		if !slices.Contains(w.methods, m) {
+			w.methods = append(w.methods, m)
+		}
+	}
 }
 
 // closedBy closes the route, since a request for which these tests hold would be refused, or may be.

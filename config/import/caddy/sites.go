@@ -53,6 +53,7 @@ type listener struct {
 type place struct {
 	site *site
 	address
+	when *test // of the path; nil: it has none
 }
 
 // addSite reads a site.
@@ -196,7 +197,11 @@ func (im *importer) addPlace(byAddress map[string]*listener, bind string, s *sit
 		im.Lose(s.d.at, strings.Join(s.d.args, ", "), "another site has the same address")
 		return
 	}
-	l.places = append(l.places, place{s, a})
+	p := place{site: s, address: a}
+	if a.path != "" && a.path != "/" {
+		p.when = &test{kind: testPath, text: a.path, at: s.d.at, what: a.path}
+	}
+	l.places = append(l.places, p)
 	if !slices.Contains(l.at, s.d.at) {
 		l.at = append(l.at, s.d.at, s.bindAt)
 	}

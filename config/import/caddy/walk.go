@@ -52,11 +52,18 @@ type survey struct {
 	lost    map[*atom]bool // conditions that routes cannot have beside others
 }
 
-// want adds a region, unless it is there.
-func (v *survey) want(r region) {
-	if !slices.Contains(v.regions, r) && len(v.regions) < regionsMax && !strings.Contains(r.path, "//") {
-		v.regions = append(v.regions, r)
+// want adds regions, unless they are there. It reports whether all of them are.
+func (v *survey) want(list ...region) bool {
+	for _, r := range list {
+		switch {
+		case slices.Contains(v.regions, r):
+		case len(v.regions) >= regionsMax || strings.Contains(r.path, "//"):
+			return false
+		default:
+			v.regions = append(v.regions, r)
+		}
 	}
+	return true
 }
 
 // walk is one way through the directives of a site, for requests of one host and region, where some conditions hold.
@@ -69,9 +76,10 @@ type walk struct {
 	region region
 	survey *survey
 
-	set     []*atom // conditions that hold
-	method  string  // "": one that no matcher names
-	assumed []*test // the unknown tests that this walk takes to hold
+	set     []*atom  // conditions that hold
+	method  string   // "": one that is not among known
+	known   []string // methods that are walked
+	assumed []*test  // the unknown tests that this walk takes to hold
 
 	asked    []*atom // conditions that were looked at
 	methods  []string
@@ -105,12 +113,14 @@ func setField(list []field, f field) []field {
 // runs whose test holds.
 func (w *walk) run(list []*step) bool {
 	groups := map[string]bool{}
-	for _, s := range list {
+	for i, s := range list {
 		if w.im.steps++; w.im.steps > stepsMax {
 			w.im.Lose(plan.Place{File: w.im.File, Line: 1}, "some directives", "there are too many conditions")
+			w.passOver(list[i:])
 			return true
 		}
 		if s.group != "" && groups[s.group] || s.when != nil && !s.when.holds(w) {
+			w.passOver(list[i : i+1])
 			continue
 		}
 		groups[s.group] = s.group != ""
@@ -118,18 +128,38 @@ func (w *walk) run(list []*step) bool {
 		if s.when != nil {
 			w.out.from = append(w.out.from, s.when.lines...)
 		}
-		if s.do != nil && s.do(w) || w.run(s.inner) {
+		if s.do != nil && s.do(w) {
+			w.passOver(s.inner)
+			w.passOver(list[i+1:])
+			return true
+		}
+		if w.run(s.inner) {
+			w.passOver(list[i+1:])
 			return true
 		}
 	}
 	return false
 }
 
+// passOver notes the lines of steps that do not run. After a test that is not known a request may come to them: where
+// no other walk runs them, leftOver says that they are lost.
+func (w *walk) passOver(list []*step) {
+	if len(w.unknowns) == 0 && w.im.steps <= stepsMax {
+		return
+	}
+	for _, s := range list {
+		w.im.unsure[s.d.at] = true
+		if s.when != nil {
+			for _, at := range s.when.lines {
+				w.im.unsure[at] = true
+			}
+		}
+		w.passOver(s.inner)
+	}
+}
+
 // assume returns what a test that is not known is taken for.
 func (w *walk) assume(t *test) bool {
-	if !slices.Contains(w.unknowns, t) {
-		w.unknowns = append(w.unknowns, t)
-	}
 	why := t.text
 	switch {
 	case t.kind == testAtom:
@@ -137,9 +167,20 @@ func (w *walk) assume(t *test) bool {
 	case t.kind != testUnknown:
 		why = "routes compare paths by their beginnings"
 	}
+	return w.assumeSince(t, why)
+}
+
+// assumeSince is assume for a test that is not known for a reason.
+func (w *walk) assumeSince(t *test, why string) bool {
+	if !slices.Contains(w.unknowns, t) {
+		w.unknowns = append(w.unknowns, t)
+	}
 	w.im.Lose(t.at, t.what, why)
 	return slices.Contains(w.assumed, t)
 }
+
+// tooMany is why a test is not known that routes could have.
+const tooMany = "there are more of its kind than are looked at"
 
 // matchHost reports whether the host is that of a test. Where the walk is for several hosts and the test names one of
 // them, that one is walked later.
@@ -150,19 +191,31 @@ func (w *walk) matchHost(t *test) bool {
 	case w.host != "" && !covers(w.host, t.text):
 		return false
 	}
-	if !slices.Contains(*w.survey.hosts, t.text) && len(*w.survey.hosts) < hostsMax {
+	switch {
+	case slices.Contains(*w.survey.hosts, t.text):
+	case len(*w.survey.hosts) >= hostsMax:
+		return w.assumeSince(t, tooMany)
+	default:
 		*w.survey.hosts = append(*w.survey.hosts, t.text)
 	}
 	return false
 }
 
 func (w *walk) matchMethod(t *test) bool {
+	if w.method != "" {
+		return slices.Contains(t.list, w.method)
+	}
+	unknown := false
 	for _, m := range t.list {
-		if !slices.Contains(w.methods, m) && len(w.methods) < methodsMax {
+		switch {
+		case slices.Contains(w.known, m), slices.Contains(w.methods, m):
+		case len(w.known) > methodsMax:
+			unknown = true
+		default:
 			w.methods = append(w.methods, m)
 		}
 	}
-	return slices.Contains(t.list, w.method)
+	return unknown && w.assumeSince(t, tooMany)
 }
 
 func (w *walk) matchAtom(t *test) bool {
@@ -210,20 +263,23 @@ func (w *walk) onFields(a *atom) *atom {
 
 // matchPath reports whether the path is like a pattern. Where only some paths of the region are, these are walked
 // later.
-func (w *walk) matchPath(t *test) bool {
-	w.noteCase(t)
+func (w *walk) matchPath(t *test) bool { return w.matchPattern(t, t.text) }
+
+// matchPattern is matchPath for the pattern that stands for a test.
+func (w *walk) matchPattern(t *test, pattern string) bool {
+	w.noteCase(t, pattern)
 	if !w.rest {
-		return globMatches(t.text, w.cur)
+		return globMatches(pattern, w.cur)
 	}
-	before, star := strings.CutSuffix(t.text, "*")
-	literal, _, _ := strings.Cut(t.text, "*")
+	before, star := strings.CutSuffix(pattern, "*")
+	literal, _, _ := strings.Cut(pattern, "*")
 	if at := strings.IndexAny(literal, "?[\\"); at >= 0 {
 		literal = literal[:at]
 	}
 	switch {
-	case t.text == "*" || star && literal == before && hasPrefixFold(w.cur, before):
+	case pattern == "*" || star && literal == before && hasPrefixFold(w.cur, before):
 		return true
-	case strings.HasPrefix(t.text, "*"):
+	case strings.HasPrefix(pattern, "*"):
 		return w.assume(t)
 	case !hasPrefixFold(literal, w.cur) && !hasPrefixFold(w.cur, literal):
 		return false
@@ -234,24 +290,23 @@ func (w *walk) matchPath(t *test) bool {
 	}
 	path := w.region.path + literal[len(w.cur):]
 	below, slash := strings.CutSuffix(path, "/")
+	found := true
 	switch {
 	case !star:
-		w.survey.want(region{path: path})
+		found = w.survey.want(region{path: path})
 	case slash:
-		w.survey.want(region{path: below})
-		w.survey.want(region{path: path, prefix: true})
+		found = w.survey.want(region{path: below}, region{path: path, prefix: true})
 	default:
-		w.survey.want(region{path: path})
-		w.survey.want(region{path: path + "/", prefix: true})
+		found = w.survey.want(region{path: path}, region{path: path + "/", prefix: true})
 		w.im.Lose(t.at, t.what+" for paths such as "+path+"x",
 			"edge compares whole segments: "+sent(path)+"/* takes "+sent(path)+" and all below it")
 	}
-	return false
+	return !found && w.assumeSince(t, tooMany)
 }
 
 // noteCase says once that edge compares paths as they stand.
-func (w *walk) noteCase(t *test) {
-	if !w.im.cased && strings.ToLower(t.text) != strings.ToUpper(t.text) {
+func (w *walk) noteCase(t *test, pattern string) {
+	if !w.im.cased && strings.ToLower(pattern) != strings.ToUpper(pattern) {
 		w.im.cased = true
 		w.im.Note(t.at, t.what, "Caddy compares paths in any case, edge as they stand: /API is not /api")
 	}
@@ -280,7 +335,7 @@ func (w *walk) matchExpression(t *test) bool {
 		}
 		path += "*"
 	}
-	return w.matchPath(&test{kind: testPath, text: path, at: t.at, what: t.what})
+	return w.matchPattern(t, path)
 }
 
 // outcome is how a walk ended. Two walks whose outcomes have the same id do the same with a request.
@@ -335,11 +390,12 @@ func (w *walk) answer(status int) bool {
 func (w *walk) start() outcome {
 	w.cur, w.rest = w.region.path, w.region.prefix
 	answered := false
-	for _, p := range w.on.places {
+	for i, p := range w.on.places {
 		if w.host == "" && p.host != "" || !covers(p.host, w.host) {
 			continue
 		}
-		if p.path != "" && p.path != "/" && !w.matchPath(&test{text: p.path, at: p.site.d.at, what: p.path}) {
+		if p.when != nil && !w.matchPath(p.when) {
+			w.passOver(p.site.steps)
 			continue
 		}
 		if to := w.im.redirectTarget(w.on, w.host); to != nil && p.host == "" && w.host != "" {
@@ -349,6 +405,9 @@ func (w *walk) start() outcome {
 		w.out.from = append(w.out.from, p.site.d.at)
 		w.out.certified = w.on.mixed && p.site.clients.auth == "require" && p.site.guard == nil
 		answered = w.run(p.site.steps)
+		for _, other := range w.on.places[i+1:] {
+			w.passOver(other.site.steps)
+		}
 		break
 	}
 	if to := w.im.redirectTarget(w.on, w.host); w.site == nil && to != nil {

@@ -169,11 +169,15 @@ func (f *front) useBackend(l *line) {
 		l.words = append(l.words, "if")
 	}
 	if l.word(2) != "if" || strings.Contains(l.word(1), "%[") {
+		if f.im.missed[l.word(1)] = true; strings.Contains(l.word(1), "%[") {
+			f.im.missed[""] = true
+		}
 		f.im.Lose(l.at, l.text(), "edge does not know this form; its requests go on to the rules after it")
 		return
 	}
 	tests, ok := f.condition(l.rest(3))
 	if !ok || !f.im.upstream(l.word(1)) {
+		f.im.missed[l.word(1)] = true
 		f.im.Lose(l.at, l.text(), "edge does not know the condition, or there is no such backend; its requests go on "+
 			"to the rules after it")
 		return

@@ -2,6 +2,7 @@ package haproxy
 
 import (
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ type importer struct {
 	sections []*section
 	backends map[string]*section
 	made     map[string]bool // upstreams that are written
+	missed   map[string]bool // backends of rules that are not carried; "": one of them names any
 	alone    bool            // there is one frontend
 }
 
@@ -25,7 +27,8 @@ func Import(path string, r *plan.Reader) (*plan.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	im := &importer{Plan: p, sections: list, backends: map[string]*section{}, made: map[string]bool{}}
+	im := &importer{Plan: p, sections: list, backends: map[string]*section{}, made: map[string]bool{},
+		missed: map[string]bool{}}
 	fronts := 0
 	for _, s := range list {
 		switch s.kind {
@@ -137,6 +140,19 @@ func whyOf(table map[string]string, l *line) string {
 	return ""
 }
 
+// refuses reports whether a line keeps requests from the servers.
+func (l *line) refuses() bool {
+	switch l.words[0] {
+	case "block":
+		return true
+	case "http-request", "tcp-request":
+		return slices.ContainsFunc(l.words[1:], func(word string) bool {
+			return slices.Contains([]string{"deny", "reject", "tarpit", "auth", "silent-drop"}, word)
+		})
+	}
+	return false
+}
+
 // leftOver adds findings about what nothing has used.
 func (im *importer) leftOver() {
 	for _, s := range im.sections {
@@ -152,6 +168,8 @@ func (im *importer) leftOver() {
 			case l.used:
 			case !inside[s.kind]:
 				im.Lose(l.at, l.text(), "it is inside "+s.kind)
+			case s.kind == "backend" && !im.made[s.name] && l.refuses() && (im.missed[s.name] || im.missed[""]):
+				im.Lose(l.at, l.text(), "the refusal is not carried: no rule that leads to backend "+s.name+" is")
 			case s.kind == "backend" && !im.made[s.name]:
 				im.Note(l.at, l.text(), "it is inside backend "+s.name+", to which nothing leads")
 			case need != "":

@@ -223,19 +223,35 @@ func (im *importer) leftOver() {
 	for _, f := range im.Findings() {
 		named[f.Place] = true
 	}
+	open := map[plan.Place]bool{} // lines of guards that let everybody in
 	for _, root := range roots {
 		root.walk(func(n *node) {
+			if everybody(n) {
+				n.walk(func(c *node) { open[c.at] = true })
+			}
 			if n.at.Line == 0 || n.branch() || named[n.at] {
 				return
 			}
 			why := "nothing to write"
 			path := strings.ToLower(n.path)
+			if isGuard(path) && !open[n.at] {
+				im.Lose(n.at, n.path, noGuard)
+				return
+			}
 			if strings.HasPrefix(path, "http.") && !strings.HasPrefix(path, "http.mid") {
 				why = "it has no route of its own: others answer its requests alike, or a part of it is lost"
 			}
 			im.Note(n.at, n.path, why)
 		})
 	}
+}
+
+// isGuard reports whether a path, in lower case, is inside a middleware that keeps requests away.
+func isGuard(path string) bool {
+	rest, found := strings.CutPrefix(path, "http.middlewares.")
+	return found && slices.ContainsFunc(strings.Split(rest, ".")[1:], func(kind string) bool {
+		return slices.Contains(guards, kind)
+	})
 }
 
 // rest adds findings about what nothing has used of n.
