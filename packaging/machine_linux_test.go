@@ -100,6 +100,28 @@ var wantRights = []string{
 	"/usr/lib/systemd/system/edge.socket root:root 644",
 }
 
+// asSystemd notes what a package asks of systemd, in the place of it, and whether the unit of the socket is there.
+const asSystemd = `
+mkdir -p /run/systemd/system
+rm -f /usr/bin/systemctl
+cat >/usr/bin/systemctl <<'END'
+#!/bin/sh
+socket=$(ls /usr/lib/systemd/system/edge.socket 2>/dev/null)
+echo "systemctl $* ${socket:-no socket}" >>/tmp/asked
+END
+chmod 755 /usr/bin/systemctl
+`
+
+// What a package asks, in its order: at the first installation, an update and the removal.
+var (
+	withSocket = " /usr/lib/systemd/system/edge.socket\n"
+	atFirst    = "systemctl daemon-reload" + withSocket + "systemctl enable --now edge.service" + withSocket
+	atUpdate   = "systemctl daemon-reload" + withSocket + "systemctl --quiet is-active edge.service" + withSocket
+	reloaded   = "systemctl daemon-reload" + withSocket
+	atRemoval  = "systemctl disable --now edge.socket edge.service" + withSocket +
+		"systemctl daemon-reload no socket\n"
+)
+
 // A package for Debian is installed, serves as the user that it makes, is updated without touching a changed
 // configuration, removed, and purged.
 func TestDeb(t *testing.T) {
@@ -129,10 +151,15 @@ dpkg -r edge
 test ! -e /usr/bin/edge && test ! -e /usr/lib/systemd/system/edge.service && test -s /etc/edge/edge.toml
 dpkg -P edge
 test ! -e /etc/edge/edge.toml && test ! -e /var/lib/edge && test ! -e /var/log/edge
+`+asSystemd+`
+dpkg -i /pkg/edge_1.2.3_amd64.deb
+dpkg -i /pkg/edge_1.2.4_amd64.deb
+dpkg -r edge
+cat /tmp/asked
 echo "all done"
 `)
 	hasLines(t, out, slices.Concat(wantRights, []string{"edge 1.2.3 (", "edge 1.2.4 (", "# mine",
-		"updated root:edge 640", "all done"}))
+		"updated root:edge 640", atFirst + reloaded + atUpdate + atRemoval + "all done"}))
 
 	again := t.TempDir()
 	packages(again)
@@ -166,10 +193,15 @@ stat -c 'updated %U:%G %a' /etc/edge/edge.toml
 rpm -e --nodeps edge
 test ! -e /usr/bin/edge && test ! -e /usr/lib/systemd/system/edge.service
 ls /etc/edge
+`+asSystemd+`
+rpm -i --nodeps /pkg/edge-1.2.3-1.x86_64.rpm
+rpm -U --nodeps /pkg/edge-1.2.4-1.x86_64.rpm
+rpm -e --nodeps edge
+cat /tmp/asked
 echo "all done"
 `)
 	hasLines(t, out, slices.Concat(wantRights, []string{"edge 1.2.3 (", "edge 1.2.4 (", "# mine",
-		"updated root:edge 640", "edge.toml.rpmsave", "all done"}))
+		"updated root:edge 640", "edge.toml.rpmsave", atFirst + atUpdate + reloaded + atRemoval + "all done"}))
 
 	again := t.TempDir()
 	packages(again)
