@@ -32,6 +32,7 @@ func Main(m *testing.M) int {
 
 // Binary builds a main package of edge's module, named from its root ("./cmd/edge"), and returns
 // the path of the binary. A second call with the same name returns the same path.
+// With EDGE_QEMU_ARM64=qemu-aarch64-static it is one for arm64, and the path is that of a script that has it emulated.
 // Safe for any goroutine.
 func Binary(t testing.TB, pkg string) string {
 	t.Helper()
@@ -48,8 +49,17 @@ func Binary(t testing.TB, pkg string) string {
 		built.dir, built.paths = dir, map[string]string{}
 	}
 	path := filepath.Join(built.dir, fmt.Sprintf("%d-%s", len(built.paths), filepath.Base(pkg)))
-	build := exec.Command("go", "build", "-buildvcs=false", "-o", path, pkg)
+	to, build := path, exec.Command("go", "build", "-buildvcs=false")
 	build.Dir = Root(t)
+	if qemu := os.Getenv("EDGE_QEMU_ARM64"); qemu != "" {
+		to = path + "-arm64"
+		build.Env = append(os.Environ(), "GOARCH=arm64", "CGO_ENABLED=0")
+		script := fmt.Sprintf("#!/bin/sh\nexec %s %s \"$@\"\n", qemu, to) // the process keeps its number
+		if err := os.WriteFile(path, []byte(script), 0o700); err != nil { //nolint:gosec // it is run
+			t.Fatal(err)
+		}
+	}
+	build.Args = append(build.Args, "-o", to, pkg)
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
 	}

@@ -10,7 +10,8 @@
 //   - Allocs counts allocations;
 //   - EventLog gives a test the events of its process;
 //   - Silent and Firewall are addresses that do not answer;
-//   - Process is a binary of this module, built once per test run, started, watched, stopped.
+//   - Process is a binary of this module, built once per test run, started, watched, stopped; EDGE_QEMU_ARM64 has it
+//     emulated.
 //
 // It is not a mock of anything: the scripted kernel for tests without sockets is internal/sim.
 // Only test files and the benchmark programs import it.
