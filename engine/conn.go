@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -135,6 +136,9 @@ func (c *Conn) Reactor() *Reactor { return c.reactor }
 
 // Peer returns the address of the other end.
 func (c *Conn) Peer() poller.Addr { return c.peer }
+
+// PeerIP returns the IP of c.Peer, in fewer instructions; invalid on a Unix socket.
+func PeerIP(c *Conn) netip.AddrPort { return c.peer.IP }
 
 // Local returns the address of our end; it asks the kernel.
 func (c *Conn) Local() poller.Addr {

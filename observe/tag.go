@@ -15,22 +15,20 @@ type Tag uint32
 // Of returns the number of name, the name that t stands beside. Tagged knows the number until at least tagsKept/2 other
 // names have come.
 func (t *Tag) Of(name string) uint32 {
-	n := t.Given()
-	if n == 0 {
+	n := t.Last()
+	if !Lasts(n) {
 		n = tags.give(name)
 		atomic.StoreUint32((*uint32)(t), n)
 	}
 	return n
 }
 
-// Given returns what Of returns, if t has a number that is still good; else 0. It is the part of Of that is inlined.
-func (t *Tag) Given() uint32 {
-	n := atomic.LoadUint32((*uint32)(t))
-	if n <= tags.floor.Load() {
-		n = 0
-	}
-	return n
-}
+// Last returns what Of returned last; 0: it was not called yet. It is what Of returns now where Lasts says so.
+func (t *Tag) Last() uint32 { return atomic.LoadUint32((*uint32)(t)) }
+
+// Lasts reports whether n, which a Tag has returned, is a number that Of still returns. 0 is none. Where the smallest
+// of several numbers lasts, all do.
+func Lasts(n uint32) bool { return n > tags.floor.Load() }
 
 // Tagged returns the name of a number that a Tag has returned. ok is false where that was too long ago, or no Tag has
 // returned n.

@@ -8,12 +8,14 @@ import (
 
 	"github.com/edge-proxy/edge/backend"
 	"github.com/edge-proxy/edge/h2"
+	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/proxy/grpc"
 	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/recent"
+	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
 )
 
@@ -58,7 +60,6 @@ func (l *local) takeRecord() *observe.Record {
 func (l *local) fill(r *observe.Record, x *Exchange) {
 	now := l.now()
 	dur := l.reactor.Now() - x.started
-	peer := x.down.Peer()
 	path, query := x.Request.Bytes(x.target), []byte(nil)
 	if i := bytes.IndexByte(path, '?'); i >= 0 {
 		path, query = path[:i], path[i+1:]
@@ -70,7 +71,8 @@ func (l *local) fill(r *observe.Record, x *Exchange) {
 	r.Listener = x.listener.Name
 	r.ClientIP, r.ClientPort = x.client, 0
 	if !x.client.IsValid() {
-		r.ClientIP, r.ClientPort = peer.IP.Addr(), peer.IP.Port()
+		peer := session.PeerIP(x.down)
+		r.ClientIP, r.ClientPort = peer.Addr(), peer.Port()
 	}
 	r.Proto = uint8(x.Request.Proto)
 	r.Method, r.Host = x.Request.MethodBytes(), x.Request.Bytes(x.authority)
@@ -194,80 +196,100 @@ func LookedUp(x *Exchange, d time.Duration) {
 	}
 }
 
-// remember writes the record of x, which is over. It writes every field, because the record was another request's
-// before.
+// remember writes the record of x, which is over. What most requests have takes few instructions: one attempt at an
+// upstream over a connection that stood, without a failure and not late.
 func (l *local) remember(x *Exchange) {
-	r, a, now := l.rings.Next(), &x.try, l.reactor.Now()
 	if x.number == 0 {
-		numberOf(x)
+		l.ids[1]++
+		x.number = l.ids[1]
 	}
+	k, a, peer, now := l.rings, &x.try, session.PeerIP(x.down), l.reactor.Now()
+	took, first, sent := now-x.started, a.firstByte-x.started, max(a.connected, a.sent)-x.started
+	if x.waited|x.dialled|int64(len(x.given)|len(x.noted)) != 0 || !k.Soon(first, took) || sent < 0 ||
+		x.attempts != 1 || x.status >= 500 || x.tunnel || x.call.known || x.fault != nil || x.client.IsValid() ||
+		x.past != nil && *x.past != (past{}) || !peer.IsValid() || x.route == nil || a.up == nil || a.backend == nil {
+		l.rememberWhole(x)
+		return
+	}
+	listener, route := x.listener.tag.Last(), x.route.tag.Last()
+	up, member := a.up.tag.Last(), backend.TagOf(a.backend).Last()
+	if !observe.Lasts(min(listener, route, up, member)) {
+		l.rememberWhole(x)
+		return
+	}
+	r := k.Next()
 	r.ID, r.Given, r.Began = x.number, 0, x.started
+	r.Queue, r.Lookup, r.Connect, r.TLS = 0, 0, 0, 0
+	r.Sent, r.FirstByte, r.LastByte, r.End = recent.SpanOf(sent), recent.SpanOf(first), a.whole, recent.SpanOf(took)
+	r.BytesIn, r.BytesOut = uint64(x.bodyIn), uint64(x.toDown.passed)
+	r.Listener, r.Route, r.Upstream = listener, route, up
+	r.Tries[0], r.Tries[1] = recent.Try{}, recent.Try{Backend: member}
+	r.Client, r.Port = peer.Addr().As16(), peer.Port()
+	flags := recent.Flags(0)
+	if x.digest != nil {
+		flags = recent.Secured
+	}
+	if a.reused {
+		flags |= recent.Reused
+	}
+	r.Status, r.Generation, r.Flags = x.status, uint16(x.snapshot.number), flags
+	r.Reason, r.Call, r.Attempts, r.Proto = 0, 0, 1, uint8(x.Request.Proto)
+	if invariant.On {
+		l.checkRemembered(x, r)
+	}
+	k.Add()
+}
+
+// rememberWhole is remember for any request.
+func (l *local) rememberWhole(x *Exchange) { l.rings.Put(l.writeRecord(x, l.rings.Next())) }
+
+// checkRemembered panics when r is not the record of x.
+func (l *local) checkRemembered(x *Exchange, r *recent.Record) {
+	var whole recent.Record
+	bad := l.writeRecord(x, &whole)
+	invariant.That(!bad && *r == whole, "remembered %+v in place of %+v (bad: %v)", r, &whole, bad)
+}
+
+// writeRecord makes r the record of x, whatever it was before, and reports whether x is one of the bad requests. x has
+// its number.
+func (l *local) writeRecord(x *Exchange, r *recent.Record) (bad bool) {
+	a, now := &x.try, l.reactor.Now()
+	*r = recent.Record{
+		ID: x.number, Began: x.started, Queue: recent.Bounded(x.waited), Connect: recent.Bounded(x.dialled),
+		TLS: recent.Bounded(x.secured), LastByte: a.whole, End: recent.Bounded(now - x.started),
+		BytesIn: uint64(x.bodyIn), BytesOut: uint64(x.toDown.passed), Listener: x.listener.tag.Of(x.listener.Name),
+		Generation: uint16(x.snapshot.number), Proto: uint8(x.Request.Proto),
+	}
 	if len(x.given) > 0 {
 		r.Given = recent.HashOf(x.given)
 	}
-	r.Queue, r.Lookup, r.Connect, r.TLS = 0, 0, 0, 0
-	if x.waited|x.dialled|x.secured != 0 {
-		r.Queue, r.Connect, r.TLS = recent.Bounded(x.waited), recent.Bounded(x.dialled), recent.Bounded(x.secured)
-	}
-	r.Sent, r.FirstByte, r.LastByte = 0, 0, a.whole
-	if span := now - x.started; uint64(span) <= recent.SpanMax {
-		r.End = recent.SpanOf(span)
-		if a.firstByte > 0 {
-			r.FirstByte = recent.SpanOf(a.firstByte - x.started)
-		}
-		if a.connected > 0 {
-			r.Sent = recent.SpanOf(max(a.connected, a.sent) - x.started)
-		}
-	} else {
-		rememberLong(x, r, now)
-	}
-	r.BytesIn, r.BytesOut = uint64(x.bodyIn), uint64(x.toDown.passed)
-	if r.Listener = x.listener.tag.Given(); r.Listener == 0 {
-		r.Listener = x.listener.tag.Of(x.listener.Name)
-	}
-	r.Route, r.Upstream = 0, 0
-	if on := x.route; on != nil {
-		if r.Route = on.tag.Given(); r.Route == 0 {
-			r.Route = on.tag.Of(on.Name)
-		}
-	}
-	if to := a.up; to != nil {
-		if r.Upstream = to.tag.Given(); r.Upstream == 0 {
-			r.Upstream = to.tag.Of(to.upstream.Name())
-		}
-	}
-	r.Tries = [2]recent.Try{}
-	if m := a.backend; m != nil && x.attempts > 0 {
-		if r.Tries[1].Backend = backend.TagOf(m).Given(); r.Tries[1].Backend == 0 {
-			r.Tries[1].Backend = backend.TagOf(m).Of(m.Address())
-		}
-	}
-	if x.client.IsValid() {
-		r.SetClient(x.client, 0)
-	} else {
-		peer := x.down.Peer()
-		r.SetClient(peer.IP.Addr(), peer.IP.Port())
-	}
-	r.Generation, r.Proto = uint16(x.snapshot.number), uint8(x.Request.Proto)
-	l.rings.Put(l.rememberEnd(x, r))
-}
-
-// rememberLong writes the times of x, which took more than an hour until now.
-func rememberLong(x *Exchange, r *recent.Record, now int64) {
-	a := &x.try
-	r.End = recent.Bounded(now - x.started)
 	if a.firstByte > 0 {
 		r.FirstByte = recent.Bounded(a.firstByte - x.started)
 	}
 	if a.connected > 0 {
 		r.Sent = recent.Bounded(max(a.connected, a.sent) - x.started)
 	}
+	if x.route != nil {
+		r.Route = x.route.tag.Of(x.route.Name)
+	}
+	if to := a.up; to != nil {
+		r.Upstream = to.tag.Of(to.upstream.Name())
+	}
+	if m := a.backend; m != nil && x.attempts > 0 {
+		r.Tries[1].Backend = backend.TagOf(m).Of(m.Address())
+	}
+	if x.client.IsValid() {
+		r.SetClient(x.client, 0)
+	} else {
+		peer := session.PeerIP(x.down)
+		r.SetClient(peer.Addr(), peer.Port())
+	}
+	return l.writeEnd(x, r)
 }
 
-// rememberEnd writes into r how x ended. r has its times already. It reports whether x is one of the bad requests.
-func (l *local) rememberEnd(x *Exchange, r *recent.Record) (bad bool) {
-	r.Status, r.Reason, r.Call, r.Flags = x.status, 0, 0, 0
-	r.Attempts = uint8(min(x.attempts, 255))
+// writeEnd writes into r how x ended. r has its times already. It reports whether x is one of the bad requests.
+func (l *local) writeEnd(x *Exchange, r *recent.Record) (bad bool) {
+	r.Status, r.Attempts = x.status, uint8(min(x.attempts, 255))
 	bad = x.status >= 500 || x.attempts > 1 || l.rings.Slow(r)
 	if x.digest != nil {
 		r.Flags = recent.Secured

@@ -144,7 +144,7 @@ const DefaultName = "edge"
 // forward makes the request of x one that is sent on: RFC 9110 §7.6.
 func forward(x *Exchange, noVia bool) {
 	x.forwards = true
-	ok := forwarding.Request(&x.Request, x.proxy.name, x.down.Peer().IP.Addr(), forwarding.Facts{
+	ok := forwarding.Request(&x.Request, x.proxy.name, session.PeerIP(x.down).Addr(), forwarding.Facts{
 		Secured: x.digest != nil, Trusted: x.trusted, Forwarded: x.listener.Forwarded,
 		NoVia: noVia,
 	})

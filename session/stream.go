@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"net/netip"
 
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/message"
@@ -38,6 +39,22 @@ type Stream interface {
 	Local() poller.Addr
 	// TLS is what is known of a TLS connection; nil without TLS.
 	TLS() *tlsconn.Digest
+}
+
+// PeerIP returns the IP of s.Peer, in fewer instructions; invalid on a Unix socket.
+func PeerIP(s Stream) netip.AddrPort {
+	if c, ok := s.(*h1Server); ok {
+		return engine.PeerIP(c.conn)
+	}
+	return peerIP(s)
+}
+
+// peerIP is PeerIP of all streams but those of HTTP/1. It is apart so that PeerIP needs little stack.
+func peerIP(s Stream) netip.AddrPort {
+	if c, ok := s.(*h2Stream); ok {
+		return engine.PeerIP(c.link.conn)
+	}
+	return s.Peer().IP
 }
 
 // NopStream is a Stream that takes everything and does nothing with it: to be embedded.

@@ -48,9 +48,9 @@ type Record struct {
 	Generation uint16 // the last 16 bits of the number of its Snapshot
 	Flags      Flags
 	Reason     uint8 // a number of Reason; 0: an ordinary end
-	Proto      uint8 // as in observe.Record
-	Attempts   uint8
 	Call       uint8 // 1 and the status of the gRPC call; 0: it is none, or has none
+	Attempts   uint8
+	Proto      uint8 // as in observe.Record
 }
 
 // Flags are facts of a request.

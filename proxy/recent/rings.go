@@ -10,7 +10,8 @@ import (
 // Rings are the records of one reactor.
 // Owned by its reactor.
 type Rings struct {
-	slow     Span // from which time on a request is slow
+	slow     Span   // from which time on a request is slow
+	slowFrom uint64 // that in ns
 	all, bad ring
 }
 
@@ -26,7 +27,8 @@ type ring struct {
 // New makes Rings of n records each, 1 or more. Requests are slow whose answers begin after slow, or later.
 func New(n int, slow time.Duration) *Rings {
 	of := func() ring { return ring{records: make([]Record, n)} }
-	return &Rings{slow: Bounded(int64(slow)), all: of(), bad: of()}
+	from := Bounded(int64(slow))
+	return &Rings{slow: from, slowFrom: uint64(from.Duration()), all: of(), bad: of()}
 }
 
 // Take takes over the last records of other.
@@ -47,8 +49,18 @@ func (k *Rings) Slow(r *Record) bool {
 	return r.FirstByte >= k.slow
 }
 
-// Next returns the record that the next Put adds. It still has an older request, so the caller writes every field.
+// Soon reports whether a request whose answer began first after it, and ended took after it, both in ns, is not slow,
+// and has times that SpanOf takes. With no answer, first is below 0.
+func (k *Rings) Soon(first, took int64) bool {
+	return uint64(first) < k.slowFrom && uint64(took) <= SpanMax
+}
+
+// Next returns the record that the next Put, or Add, adds. It still has an older request, so the caller writes every
+// field.
 func (k *Rings) Next() *Record { return &k.all.records[k.all.at] }
+
+// Add adds the record of Next to the last requests.
+func (k *Rings) Add() { k.all.advance() }
 
 // Put adds the record of Next to the last requests and, with bad, a copy of it to the bad ones.
 func (k *Rings) Put(bad bool) {
