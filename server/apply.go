@@ -129,8 +129,11 @@ func (s *Server) inForce(key string, cfg *config.Config) bool {
 
 // replace makes the generation of cfg, with its listeners or without, and puts it in the place of the present one.
 // s.applying and s.mu are held; s.mu is released while others hear of what is withdrawn.
-func (s *Server) replace(cfg *config.Config, listen bool) error {
-	b := s.build(cfg)
+func (s *Server) replace(cfg *config.Config, listen bool) error { return s.build(cfg).replace(listen) }
+
+// replace is that of Server.
+func (b *build) replace(listen bool) error {
+	s := b.server
 	err := errors.Join(b.openLogs(), b.prepare(), b.openCertificates(), b.makeRoutes())
 	if err == nil && listen {
 		if err = b.openListeners(); err == nil {

@@ -50,6 +50,8 @@ type build struct {
 	tlsConfigs []*tls.Config // of the listeners
 	untimed    bool          // there are too many routes to count how long the requests of each take
 	trust      certs.Stamps  // of the files of authorities, before they were read
+	partly     bool          // it goes without addresses that cannot be opened
+	lost       []error       // about these
 }
 
 // build begins the generation of cfg.

@@ -323,7 +323,8 @@ func (h *Handover) Abandon(sockets []int) {
 }
 
 // Resume accepts: for the first time after Options.Suspended, else again after Suspend, whatever was begun meanwhile.
-// The error names addresses that could not be taken back; the others are served.
+// What was abandoned is opened again. The error names addresses that could not be taken back; the others are served,
+// and the next configuration that names a lost one opens it.
 func (h *Handover) Resume() error {
 	s := h.server
 	s.applying.Lock()
@@ -337,19 +338,17 @@ func (h *Handover) Resume() error {
 		return errNotServing
 	}
 	h.suspended = false
-	var lost []error
 	for _, l := range s.closing {
-		if s.present.listens(l) && !l.open.Reopen() {
-			lost = append(lost, fmt.Errorf("listen %s: it is closed already", l.open.Addr()))
+		if s.present.listens(l) {
+			l.open.Reopen()
 		}
 	}
-	lost = append(lost, s.engine.Resume(opened(s.present.listeners)...))
-	if s.present.registrations == nil { // Drain has withdrawn them
-		lost = append(lost, s.replace(s.present.config, true))
-	} else {
-		s.announce()
+	err := s.engine.Resume(opened(s.present.listeners)...)
+	if s.present.registrations == nil || slices.ContainsFunc(s.present.listeners, (*listener).isClosed) {
+		return errors.Join(err, h.regain()) // Drain has withdrawn registrations, or an address was abandoned
 	}
-	return errors.Join(lost...)
+	s.announce()
+	return err
 }
 
 // Join opens further sockets for reactors that have none of an adopted address: see engine.Engine.Join. It is called

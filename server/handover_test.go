@@ -385,6 +385,114 @@ func TestHandover_reloadSinceSockets(t *testing.T) {
 	}
 }
 
+// An address that the new process has dropped, and the old one therefore abandoned, is opened again when the old one
+// takes all back. Where that is not possible the error names it, nothing else does, and the next reload opens it.
+func TestHandover_abandonedAndTakenBack(t *testing.T) {
+	for _, c := range []struct {
+		name           string
+		drained, taken bool // the drain has begun; another process has the address by then
+		broken         bool // a file of the configuration cannot be read any more
+	}{
+		{"at once", false, false, false}, {"after a drain has begun", true, false, false},
+		{"it is taken", false, true, false}, {"it is taken, after a drain has begun", true, true, false},
+		{"a page is lost", true, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) { takeAbandonedBack(t, c.drained, c.taken, c.broken) })
+	}
+}
+
+func takeAbandonedBack(t *testing.T, drained, taken, broken bool) {
+	first, second, path := testutil.FreeAddr(t), testutil.FreeAddr(t), testutil.SocketPath(t)
+	page := filepath.Join(t.TempDir(), "404.html")
+	if err := os.WriteFile(page, []byte("none"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const file = "error_pages.404 = %q\nhttp = { name = \"web\", listen = [%q, %q, \"unix:%s\"] }\n"
+	cfg := parse(t, fmt.Sprintf(quiet+file+all200, page, first, second, path))
+	s := serve(t, cfg, Options{})
+	sockets, err := s.Handover().Sockets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeSockets(sockets)
+	var all, dropped []int
+	for i := range sockets {
+		if all = append(all, i); sockets[i].Address != first {
+			dropped = append(dropped, i)
+		}
+	}
+	if err := s.Handover().Suspend(all); err != nil {
+		t.Fatal(err)
+	}
+	var drain sync.WaitGroup
+	if drained {
+		hold, err := net.Dial("tcp", first) // keeps the drain going
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hold.Close()
+		drain.Go(func() { s.Handover().Drain(testutil.Patience) })
+		testutil.Eventually(t, testutil.Patience, s.engine.Draining)
+	}
+	s.Handover().Abandon(dropped)
+	os.Remove(path) // as the new process does
+	if taken {
+		l, err := net.Listen("tcp", second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		checkLost(t, s, second, drain.Wait)
+		l.Close()
+	} else if broken {
+		os.Remove(page)
+		checkLost(t, s, second, drain.Wait)
+		if err := os.WriteFile(page, []byte("none"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	} else if err := s.Handover().Resume(); err != nil {
+		t.Errorf("taken back: %v", err)
+	}
+	drain.Wait()
+	if taken || broken {
+		if _, err := s.Apply(cfg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, a := range []string{first, second} {
+		if err := newPatron(t, "http://"+a, "tcp", a).ask(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := newPatron(t, "http://localhost/x", "unix", path).ask(); err != nil {
+		t.Error(err)
+	}
+	if n := len(s.Addresses()); n != 3 {
+		t.Errorf("%d addresses are listed", n)
+	}
+}
+
+// checkLost has s take everything but one address back.
+func checkLost(t *testing.T, s *Server, lost string, drained func()) {
+	t.Helper()
+	if err := s.Handover().Resume(); err == nil || !strings.Contains(err.Error(), lost) {
+		t.Errorf("taken back without %s: %v", lost, err)
+	}
+	drained()
+	for _, a := range s.Addresses() {
+		if a.Addr.String() == lost {
+			t.Errorf("%s is listed", lost)
+		} else if a.Addr.IsUnix() {
+			continue
+		} else if err := newPatron(t, "http://"+a.Addr.String(), "tcp", a.Addr.String()).ask(); err != nil {
+			t.Error(err)
+		}
+	}
+	if len(s.Addresses()) == 0 {
+		t.Error("nothing is listed")
+	}
+}
+
 // The requests of a connection go on being counted in the new process.
 func TestHandover_requestsSoFar(t *testing.T) {
 	const file = quiet + `

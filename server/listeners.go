@@ -83,7 +83,9 @@ func (l *listener) accept(c *engine.Conn) engine.Handler { return (*l.begin.Load
 func (b *build) openListeners() error {
 	kept := make(map[string]*listener)
 	for _, l := range b.server.present.listeners {
-		kept[l.key] = l
+		if !l.isClosed() {
+			kept[l.key] = l
+		}
 	}
 	pages, err := pagesOf(b.config.ErrorPages, nil)
 	if err != nil {
@@ -117,7 +119,11 @@ func (b *build) openListeners() error {
 				connsMax: c.Limits.Connections, requests: requests, server: b.server, secure: secure}
 			if set.listener == nil {
 				if set.listener, err = b.open(key, &a, &set); err != nil {
-					return listenError(c, &a, err)
+					if err = listenError(c, &a, err); !b.partly {
+						return err
+					}
+					b.lose(set.listener, err)
+					continue
 				}
 			}
 			b.settings = append(b.settings, set)
@@ -126,6 +132,41 @@ func (b *build) openListeners() error {
 	}
 	return nil
 }
+
+// lose leaves an address out. l is what was opened of it; nil: nothing.
+func (b *build) lose(l *listener, err error) {
+	b.lost = append(b.lost, err)
+	if l != nil {
+		b.server.closeListener(l)
+	}
+}
+
+// isClosed reports whether l's sockets were closed, although a generation may name its address: see Handover.Abandon.
+func (l *listener) isClosed() bool { return l.open.Closed() }
+
+// regain opens what the present configuration names and no listener has any more. The error names what it cannot
+// open, and is not served. s.applying and s.mu are held.
+func (h *Handover) regain() error {
+	s := h.server
+	b := s.build(s.present.config)
+	b.partly = true
+	err := b.replace(true)
+	if err == nil {
+		return errors.Join(b.lost...)
+	}
+	b.lost = []error{err}
+	s.present.listeners = slices.DeleteFunc(slices.Clone(s.present.listeners), func(l *listener) bool {
+		if !l.isClosed() {
+			return false
+		}
+		b.lost = append(b.lost, fmt.Errorf("listen %s: %w", l.open.Addr(), errAbandoned))
+		return true
+	})
+	s.own.use(s.present.listeners)
+	return errors.Join(b.lost...)
+}
+
+var errAbandoned = errors.New("it was closed, since another process had dropped it: a reload opens it again")
 
 // proxyListener returns what the proxy has to know of a listener.
 func proxyListener(c *config.Listener, logs []proxy.AccessLog) *proxy.Listener {
@@ -314,15 +355,22 @@ func noIPv6(err error) bool {
 const (
 	vacancyWait  = 2 * time.Second
 	vacancyPause = 20 * time.Millisecond
+	regainWait   = 200 * time.Millisecond // for a process that was killed: all of its sockets close in that moment
 )
 
 // listen opens an address, once nobody else has it.
 func (b *build) listen(o engine.ListenOptions, l *listener) (*engine.Listener, error) {
-	begun := time.Now()
+	begun, wait := time.Now(), time.Duration(0)
+	switch {
+	case o.Addr.IsUnix():
+	case b.server.state == made:
+		wait = vacancyWait
+	case b.partly:
+		wait = regainWait
+	}
 	for {
 		open, err := b.server.engine.Listen(o, l.accept)
-		if !errors.Is(err, unix.EADDRINUSE) || o.Addr.IsUnix() || b.server.state != made ||
-			time.Since(begun) >= vacancyWait {
+		if !errors.Is(err, unix.EADDRINUSE) || time.Since(begun) >= wait {
 			return open, err
 		}
 		time.Sleep(vacancyPause)

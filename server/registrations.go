@@ -36,6 +36,9 @@ func (b *build) makeRegistrations() error {
 	b.registrations = make(map[registered]*registration, len(b.config.Registrations))
 	for i := range b.config.Registrations {
 		c := &b.config.Registrations[i]
+		if c.Listener != "" && len(b.lost) > 0 && !b.opens(c.Listener) {
+			continue
+		}
 		e := register.Entry{
 			Name: c.Name, Address: b.advertised(c), Weight: c.Weight, Zone: c.Zone, TTL: c.TTL, Check: c.Check,
 		}
@@ -54,6 +57,11 @@ func (b *build) makeRegistrations() error {
 		b.registrations[place] = r
 	}
 	return nil
+}
+
+// opens reports whether b has an address of a listener.
+func (b *build) opens(name string) bool {
+	return slices.ContainsFunc(b.settings, func(s setting) bool { return s.name == name })
 }
 
 // advertised returns the address that others are told. Its host is missing where it is to be found out.
@@ -113,7 +121,11 @@ func (s *Server) withdrawOthers(b *build) error {
 	}
 	s.withdrawing = true
 	s.mu.Unlock()
-	s.withdraw(gone, s.ending)
+	cut := s.ending
+	if b.partly {
+		cut = atOnce // what is lost serves nobody meanwhile
+	}
+	s.withdraw(gone, cut)
 	s.mu.Lock()
 	s.withdrawing = false
 	if s.isEnding() {

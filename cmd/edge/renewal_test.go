@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -147,6 +149,65 @@ func TestUpgrade_dropsSockets(t *testing.T) {
 		if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != http.StatusOK {
 			t.Errorf("a request of a process that drains: %v %v", resp, err)
 		}
+	}
+}
+
+// listensAt reports whether a process has a socket that listens at an address.
+func listensAt(t *testing.T, pid int, addr string) bool {
+	t.Helper()
+	at, err := netip.ParseAddrPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ip := at.Addr().As4()
+	local := fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], at.Port())
+	table, _ := os.ReadFile("/proc/net/tcp")
+	sockets := map[string]bool{}
+	for line := range strings.Lines(string(table)) {
+		if f := strings.Fields(line); len(f) > 9 && f[1] == local && f[3] == "0A" {
+			sockets["socket:["+f[9]+"]"] = true
+		}
+	}
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	list, _ := os.ReadDir(dir)
+	return slices.ContainsFunc(list, func(e os.DirEntry) bool {
+		to, _ := os.Readlink(filepath.Join(dir, e.Name()))
+		return sockets[to]
+	})
+}
+
+// The new process drops an address by a reload, and is killed: the old one, whose configuration names it, serves it
+// again.
+func TestUpgrade_droppedAndTakenBack(t *testing.T) {
+	t.Parallel()
+	origin, begun, finish := slowOrigin(t)
+	more := fmt.Sprintf(slowRoute, origin)
+	s := serve(t, 2, more)
+	held := hold(t, s.addrs[0], begun)
+	pid := s.mustUpgrade()
+	addrs := s.addrs
+	s.addrs = addrs[:1]
+	s.configure(1, more)
+	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return !listensAt(t, s.PID(), addrs[1]) },
+		"the old process has closed its copy")
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return s.serving() == s.PID() }, "the old one serves again")
+	for _, addr := range addrs {
+		if err := askFresh(t.Context(), addr, 0); err != nil {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+	if out := s.Output(); strings.Contains(out, "cannot be taken back") {
+		t.Error(out)
+	}
+	finish()
+	if resp, err := http.ReadResponse(bufio.NewReader(held), nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("the unfinished request: %v %v", resp, err)
 	}
 }
 
