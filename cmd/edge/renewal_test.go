@@ -61,8 +61,8 @@ func lives(pid int) bool {
 // slowRoute leads /slow to an origin.
 const slowRoute = "[[routes]]\npattern = \"/slow\"\ndest = %q\n"
 
-// While processes of two upgrades drain, a third one is refused, and --now ends the older of the two. The other one
-// goes on with its request.
+// While processes of two upgrades drain, a third one is refused, and --now ends the older of the two, once everything
+// about the new one that can be checked was. The other one goes on with its request.
 func TestUpgrade_now(t *testing.T) {
 	t.Parallel()
 	if testing.Short() {
@@ -85,6 +85,31 @@ func TestUpgrade_now(t *testing.T) {
 	if !lives(oldest) || !lives(middle) {
 		t.Fatal("one that drains has ended by itself")
 	}
+	foreign := filepath.Join(t.TempDir(), "foreign")
+	whole, err := os.ReadFile(s.bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole = append([]byte(nil), whole[:4096]...)
+	whole[18] = 0xf3 // e_machine: RISC-V
+	if err := os.WriteFile(foreign, whole, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for bin, want := range map[string]string{
+		"/none": "no such file", "/bin/false": "exit status 1", foreign: "for another processor",
+	} {
+		if code, out := s.upgrade("--now", bin); code != 1 || !strings.Contains(out, want) || !lives(oldest) {
+			t.Fatalf("%s: %d, the oldest process lives: %v, %s", bin, code, lives(oldest), out)
+		}
+	}
+	more := s.addrs
+	s.addrs = append(more, "nowhere")
+	s.configure(1, "")
+	if code, out := s.upgrade("--now"); code != 1 || !lives(oldest) {
+		t.Fatalf("with a wrong configuration: %d, the oldest process lives: %v, %s", code, lives(oldest), out)
+	}
+	s.addrs = more
+	s.configure(1, "shutdown_timeout = \"1m\"\n"+fmt.Sprintf(slowRoute, origin))
 	s.mustUpgrade("--now")
 	testutil.Eventually(t, testutil.Patience, func() bool { return !lives(oldest) }, "the oldest one has ended")
 	if !lives(middle) {

@@ -42,7 +42,7 @@ func newGiving(t *testing.T, lines string) *giving {
 	t.Cleanup(func() { _ = s.Stop() })
 	try(t, s.Start())
 	u := newUpgrades(&program{}, nil)
-	a, err := u.reserve(nil)
+	a, err := u.reserve(nil, false)
 	try(t, err)
 	a.kill = func() {}
 	g := &giving{t: t, server: s, attempt: a}

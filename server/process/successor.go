@@ -2,6 +2,7 @@ package process
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -186,17 +187,17 @@ const (
 var errNoRoom = fmt.Errorf("the oldest of the processes that drain was asked to end, and drains still after %v: "+
 	"end it by SIGINT", roomTime)
 
-// makeRoom ends the oldest process that drains where there are drainingMax, and waits for its end.
-func (n *successor) makeRoom() error {
-	all := n.draining()
-	if all < drainingMax {
-		return nil
-	}
+// makeRoom ends the oldest of drainingMax processes that drain, and waits for its end.
+func (n *successor) makeRoom(ctx context.Context) error {
 	slog.Warn("ending the oldest process that drains, for an upgrade")
-	n.side.Cut(all - 1)
-	for begun := time.Now(); n.draining() >= drainingMax; time.Sleep(roomPause) {
-		if time.Since(begun) > roomTime {
-			return errNoRoom
+	n.side.Cut(n.draining() - 1)
+	limited, done := context.WithTimeoutCause(ctx, roomTime, errNoRoom)
+	defer done()
+	for n.draining() >= drainingMax {
+		select {
+		case <-limited.Done():
+			return context.Cause(limited)
+		case <-time.After(roomPause):
 		}
 	}
 	return nil

@@ -18,9 +18,9 @@ import (
 
 // upgrades are the attempts of this process to hand over to a new one, one at a time. Safe for any goroutine.
 //
-//	SIGUSR2, edge upgrade ─► begin ─► check ─► start ─┐
-//	edge run --upgrade ─► doorway ───────────────────┴─► OldSide ─► SERVING ─► yielded ─► BYE: the process ends
-//	                                                        └────────── it failed ──────► this process serves on
+//	SIGUSR2, edge upgrade ─► begin ─► check ─► make room ─► start ─┐
+//	edge run --upgrade ─► doorway ────────────────────────────────┴─► OldSide ─► SERVING ─► yielded ─► BYE: it ends
+//	                                                                     └────────── it failed ──► it serves on
 type upgrades struct {
 	program *program
 	check   []string // arguments by which a program checks the configuration; none: it cannot
@@ -51,6 +51,7 @@ type attempt struct {
 	begun   time.Time
 	context context.Context // cancelled with the reason
 	cancel  context.CancelCauseFunc
+	now     bool                // the oldest process that drains is to end for it
 	told    func(upgrade.Frame) // what the one that asked for it hears; nil: nobody did
 	kill    func()              // ends the new process
 	gift    *gift               // nil before GO
@@ -82,12 +83,7 @@ func (u *upgrades) begin(ask upgrade.AskBody, told func(upgrade.Frame)) error {
 	case bin != "" && !filepath.IsAbs(bin):
 		return errRelative
 	}
-	if ask.Now {
-		if err := u.before.makeRoom(); err != nil {
-			return err
-		}
-	}
-	a, err := u.reserve(told)
+	a, err := u.reserve(told, ask.Now)
 	if err != nil {
 		return err
 	}
@@ -161,7 +157,7 @@ func (u *upgrades) accept(c *handover.Channel, p *handover.Peer, first []byte) {
 
 // reserveFor makes an attempt for a process that asks to take over, and what it gets.
 func (u *upgrades) reserveFor(p *handover.Peer) (a *attempt, o *offer, err error) {
-	if a, err = u.reserve(nil); err != nil {
+	if a, err = u.reserve(nil, false); err != nil {
 		return nil, nil, err
 	}
 	if err = strangeGroup(p.PID); err == nil {
@@ -174,8 +170,8 @@ func (u *upgrades) reserveFor(p *handover.Peer) (a *attempt, o *offer, err error
 	return a, o, nil
 }
 
-// reserve makes an attempt unless there must be none.
-func (u *upgrades) reserve(told func(upgrade.Frame)) (*attempt, error) {
+// reserve makes an attempt unless there must be none. now: it will make room.
+func (u *upgrades) reserve(told func(upgrade.Frame), now bool) (*attempt, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.present != nil {
@@ -184,11 +180,11 @@ func (u *upgrades) reserve(told func(upgrade.Frame)) (*attempt, error) {
 	if u.blocked != nil {
 		return nil, u.blocked
 	}
-	if n := u.before.draining(); n >= drainingMax {
+	if n := u.before.draining(); n >= drainingMax && !now {
 		return nil, fmt.Errorf("%d processes of earlier upgrades drain still, the last one with %d connections: wait, "+
 			"or have edge upgrade --now end the oldest one", n, u.before.connections())
 	}
-	a := &attempt{of: u, begun: time.Now(), told: told, over: make(chan struct{})}
+	a := &attempt{of: u, begun: time.Now(), now: now, told: told, over: make(chan struct{})}
 	a.context, a.cancel = context.WithCancelCause(context.Background())
 	u.present, u.taken = a, a.begun
 	return a, nil
@@ -270,7 +266,7 @@ func (u *upgrades) next() (t turn, ok bool) {
 	return t, true
 }
 
-// start checks bin, starts it and hands over to it.
+// start checks bin, starts it and hands over to it. Nothing ends for it before all that can be checked was.
 func (a *attempt) start(bin string) error {
 	u := a.of
 	a.tell("checking the configuration with " + bin)
@@ -282,6 +278,12 @@ func (a *attempt) start(bin string) error {
 		return err
 	}
 	defer o.close()
+	if a.now && u.before.draining() >= drainingMax {
+		a.tell("ending the oldest process that drains")
+		if err := u.before.makeRoom(a.context); err != nil {
+			return err
+		}
+	}
 	ours, theirs, err := handover.Pair()
 	if err != nil {
 		return err
