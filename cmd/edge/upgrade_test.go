@@ -317,6 +317,36 @@ func TestUpgrade_underLoad(t *testing.T) {
 	}
 }
 
+// This version and an earlier one take over from each other, again and again: EDGE_OLD_BINARY is the path of that one.
+func TestUpgrade_betweenVersions(t *testing.T) {
+	old := os.Getenv("EDGE_OLD_BINARY")
+	if old == "" {
+		t.Skip("EDGE_OLD_BINARY names no earlier version")
+	}
+	rounds, clients := 10, 32
+	s := prepare(t, 8)
+	this := s.bin
+	s.bin = old
+	s.configure(1, "")
+	s.begin()
+	l := newLoad(t)
+	var turn atomic.Int64
+	addr := func() string { return s.addrs[int(turn.Add(1))%len(s.addrs)] }
+	l.keepAlive(clients, func(i int) string { return s.addrs[i%len(s.addrs)] })
+	l.fresh(4, addr)
+	l.late(8, addr, 300*time.Millisecond)
+	for round := range rounds {
+		s.configure([]int{2, 1, 4, 1}[round%4], "")
+		s.mustUpgrade([]string{this, old}[round%2])
+	}
+	l.stop()
+	t.Logf("%d requests over %d upgrades, %d of %d connections moved, slowest %v", l.asked.Load(), rounds,
+		l.moved.Load(), clients, time.Duration(l.slowest.Load()))
+	if l.moved.Load() > int64(clients*rounds/10) {
+		t.Errorf("%d keep-alive connections were closed by %d upgrades", l.moved.Load(), rounds)
+	}
+}
+
 // Clients of TLS, by HTTP/1 and HTTP/2, lose no request, and resume their sessions with the new process.
 func TestUpgrade_keepsTLS(t *testing.T) {
 	t.Parallel()
