@@ -363,6 +363,8 @@ func TestUpgrade_middleEndsFirst(t *testing.T) {
 			testutil.Eventually(t, testutil.Patience, func() bool { return !lives(middle) }, "the middle one has ended")
 			s.WaitLine(`"msg":"connections drain here","connections":0,"reason":"the new process has ended, and`)
 		}
+		testutil.Eventually(t, testutil.Patience, func() bool { return listensAt(t, s.PID(), s.addrs[0]) != killed },
+			"killed %v: the oldest one keeps its copies of sockets as long as it hears which are closed", killed)
 		for range 3 {
 			if err := s.answers(); err != nil {
 				t.Error(err)

@@ -563,7 +563,7 @@ func TestSides_newEndsWithoutBatches(t *testing.T) {
 		typ = f.Type
 	}
 	channel.Close()
-	if err := <-result; err != nil || !strings.HasSuffix(giver.did(), "keep 0") {
+	if err := <-result; err != nil || !strings.HasSuffix(giver.did(), "keep 0, close 0") {
 		t.Errorf("%v: %s", err, giver.did())
 	}
 }

@@ -20,7 +20,7 @@ const (
 	// Keep (old) owns the connections of Batches again, drains them, and gives no more. The new process has ended, and
 	// a further one serves.
 	Keep
-	// CloseSocket (old) closes the copy of Socket, which the new process has closed.
+	// CloseSocket (old) closes the copy of Socket, which the new process has closed, or a further one has.
 	CloseSocket
 	// EndDraining (old) ends a process that drains: this one where Before is 0, else one of those before it.
 	EndDraining

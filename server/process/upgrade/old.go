@@ -321,12 +321,16 @@ func (o *Old) End() []Action {
 	}
 	// The new process has not read from connections that it has not confirmed.
 	back := Action{Do: Resume, Batches: o.unowned, Err: why}
-	if o.passed {
-		why = nil
-		back.Do, back.Err = Keep, errPassed
-	}
 	o.unowned, o.counts = nil, nil
-	return append([]Action{back}, o.finish(why)...)
+	if !o.passed {
+		return append([]Action{back}, o.finish(why)...)
+	}
+	back.Do, back.Err = Keep, errPassed
+	do := []Action{back}
+	for _, socket := range o.claims { // nobody tells this process any more which of them the one that serves closes
+		do = append(do, Action{Do: CloseSocket, Socket: socket})
+	}
+	return append(do, o.finish(nil)...)
 }
 
 // giveUp tells the new process that it is not wanted, and ends it: without REFUSE it would take the end of the channel
