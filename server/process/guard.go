@@ -70,13 +70,17 @@ func (r *reloads) watchOver(cfg *config.Config, back int) {
 	}
 }
 
-// judge takes the reload of g back if a route fails.
+// judge takes the reload of g back if a route fails; after an upgrade that is under way, unless that succeeds.
 func (r *reloads) judge(g *guard) {
 	now := r.server.Outcomes()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.guard != g {
 		return // another reload came meanwhile
+	}
+	if r.upgrades.busy() {
+		time.AfterFunc(guardEvery, func() { r.judge(g) })
+		return
 	}
 	worst := g.find(now)
 	if worst == nil {

@@ -2,9 +2,37 @@ package process
 
 import (
 	"testing"
+	"time"
 
+	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/metrics"
 )
+
+// An upgrade that is under way delays the judgement of a reload: what it would take back could not be applied.
+func TestGuard_duringAnUpgrade(t *testing.T) {
+	cfg, report := config.Options{}.Parse("edge.toml", []byte("http.listen = \"127.0.0.1:0\"\n"))
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	s, err := server.New(cfg, server.Options{})
+	try(t, err)
+	defer s.Stop()
+	g := &guard{errors: 20, least: 10, begun: time.Now()}
+	r := newReloads(s, nil, cfg, &Options{})
+	r.upgrades, r.guard = newUpgrades(nil, nil), g
+	for _, present := range []*attempt{{}, nil} {
+		r.upgrades.mu.Lock()
+		r.upgrades.present = present
+		r.upgrades.mu.Unlock()
+		r.judge(g)
+		r.mu.Lock()
+		if waits := r.guard == g; waits != (present != nil) {
+			t.Errorf("during an upgrade: %v, waits: %v", present != nil, waits)
+		}
+		r.mu.Unlock()
+	}
+}
 
 func TestGuard_find(t *testing.T) {
 	type outcomes = map[string]metrics.Outcomes
