@@ -231,7 +231,7 @@ type killing struct {
 // on has the victim die at its frame.
 func (k *killing) on(f *frameAt) {
 	if f.Type == upgrade.Own && f.nth == 1 && k.at == upgrade.Drop {
-		go k.middle.drop(k.service, f.next, k.text)
+		k.drop(f.next)
 	}
 	if f.Type == upgrade.Drain && k.at == upgrade.Bye {
 		k.origin.release()
@@ -258,6 +258,13 @@ func (k *killing) on(f *frameAt) {
 	if k.held && f.fromNew != k.new {
 		f.lose() // the one that was to have it has ended
 	}
+}
+
+// drop has the new process reload without the second address: it tells the old one before it logs the reload.
+func (k *killing) drop(next int) {
+	only := &service{t: k.t, dir: k.dir, addrs: k.addrs[:1], grace: k.grace}
+	only.configure(1, k.text)
+	_ = syscall.Kill(next, syscall.SIGHUP)
 }
 
 // dieAt is one case.
@@ -402,13 +409,4 @@ func (all idling) check(t *testing.T, had map[int]bool) (lost int) {
 		}
 	}
 	return lost
-}
-
-// drop has the new process reload without the second address, and the old one hear of it.
-func (m *middle) drop(s *service, next int, more string) {
-	only := &service{t: s.t, dir: s.dir, addrs: s.addrs[:1], grace: s.grace}
-	only.configure(1, more)
-	_ = syscall.Kill(next, syscall.SIGHUP)
-	s.WaitLine(`"msg":"configuration reloaded"`)
-	m.forge(upgrade.Drop, upgrade.DropBody{Socket: 1})
 }

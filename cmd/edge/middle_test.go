@@ -104,7 +104,6 @@ type middle struct {
 	on  func(*frameAt) // before follow of the test, then of the goroutines
 
 	next     int           // the new process
-	toOld    *net.UnixConn // of the goroutines
 	ran      chan struct{} // closed at the end of an upgrade; of the test
 	mu       sync.Mutex
 	tally    map[upgrade.Type]int // that have come; guarded by mu
@@ -175,7 +174,6 @@ func (m *middle) run() {
 		return
 	}
 	old, next := connOf(fds[0]), connOf(pair[0])
-	m.toOld = old
 	_, _, err = c.WriteMsgUnix([]byte("yours"), unix.UnixRights(pair[1]), nil)
 	_ = unix.Close(pair[1])
 	if err != nil {
@@ -249,16 +247,6 @@ func (m *middle) handle(f *upgrade.Frame, fromNew bool, send func()) {
 	}
 	m.on(at)
 	at.pass()
-}
-
-// forge has the old process hear a frame of the new one.
-func (m *middle) forge(t upgrade.Type, body any) {
-	f := &upgrade.Frame{Version: upgrade.Version, Type: t, Body: body}
-	text, err := upgrade.Append(nil, f)
-	if err != nil {
-		m.t.Error(err)
-	}
-	m.handle(f, true, func() { _, _, _ = m.toOld.WriteMsgUnix(text, nil, nil) })
 }
 
 // passedFrames returns which frames were passed on.
