@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/process/lockdown"
 	"github.com/edge-proxy/edge/server/process/versions"
@@ -110,7 +112,12 @@ func show(out, problems io.Writer, o checkOptions, cfg *config.Config, report *c
 
 // printJSON prints v for a program.
 func printJSON(w io.Writer, v any) error {
-	e := json.NewEncoder(w)
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
 	e.SetIndent("", "  ")
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(printable.JSON(text.Bytes()))
+	return err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/server/process/pidfile"
 )
 
@@ -179,9 +180,10 @@ func (a *asking) printReloaded(out, problems io.Writer, done *admin.Reloaded) er
 	case !done.Applied:
 		if !a.json {
 			printFindings(problems, done.Findings)
-			fmt.Fprintln(problems, "edge: nothing has changed:", firstOf(done.Error, "the configuration has errors"))
+			why := printable.Text(firstOf(done.Error, "the configuration has errors"))
+			fmt.Fprintln(problems, "edge: nothing has changed:", why)
 			for _, line := range done.Try {
-				fmt.Fprintln(problems, "     ", line)
+				fmt.Fprintln(problems, "     ", printable.Text(line))
 			}
 		}
 		return exit(exitError)
@@ -194,7 +196,7 @@ func (a *asking) printReloaded(out, problems io.Writer, done *admin.Reloaded) er
 		list []string
 	}{{"+", done.Added}, {"-", done.Removed}, {"~", done.Changed}, {"after a restart:", done.Restart}} {
 		for _, item := range part.list {
-			fmt.Fprintf(out, "  %s %s\n", part.mark, item)
+			printable.Printf(out, "  %s %s\n", part.mark, item)
 		}
 	}
 	return nil

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/server/changes"
 )
 
@@ -113,7 +115,10 @@ func (a *asking) printDiff(out io.Writer, d *changes.Diff) error {
 	if a.json {
 		err = printJSON(out, d)
 	} else {
-		err = d.Render(out)
+		var text strings.Builder
+		if err = d.Render(&text); err == nil {
+			_, err = io.WriteString(out, printable.Text(text.String()))
+		}
 	}
 	if err == nil && !d.Empty() {
 		return exit(exitDiffers)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/server"
 )
@@ -59,10 +60,10 @@ func run() int {
 	case errors.As(err, &daemon) && daemon.Exited():
 		return daemon.ExitCode() // the daemon has printed why
 	case errors.As(err, &wrong):
-		fmt.Fprintf(stderr, "edge: %v\n%s\n", err, wrong.help())
+		fmt.Fprintf(stderr, "edge: %s\n%s\n", printable.Text(err.Error()), wrong.help())
 		return exitUsage
 	}
-	fmt.Fprint(stderr, startError(err))
+	fmt.Fprint(stderr, printable.Text(startError(err)))
 	return exitError
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/printable"
 )
 
 // adminCommands are the commands that have no other way to the process than its admin surface.
@@ -71,7 +72,7 @@ func printRoutes(w io.Writer, list []admin.Route) {
 		if r.Unused != "" {
 			notes = append(notes, "unused: "+r.Unused)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", firstOf(r.Name, "-"), firstOf(r.Host, "*"), path, r.To,
+		printable.Printf(w, "%s\t%s\t%s\t%s\t%s\n", firstOf(r.Name, "-"), firstOf(r.Host, "*"), path, r.To,
 			strings.Join(notes, ", "))
 	}
 }
@@ -85,7 +86,7 @@ func printUpstreams(w io.Writer, list []admin.Upstream) {
 			if b.Share < 1 {
 				weight += fmt.Sprintf(" × %.0f%%", 100*b.Share)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%v\t%s\n", list[i].Name, b.Address, b.State, weight,
+			printable.Printf(w, "%s\t%s\t%s\t%s\t%d\t%v\t%s\n", list[i].Name, b.Address, b.State, weight,
 				b.Requests+b.Tunnels, time.Duration(b.Latency), reasonsOf(b))
 		}
 	}
@@ -111,7 +112,7 @@ func printCertificates(w io.Writer, list []admin.Certificate) {
 	fmt.Fprintln(w, "CERTIFICATE\tHOSTS\tSTATE\tEXPIRES")
 	for i := range list {
 		c := &list[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s (%s)\n", c.Subject, strings.Join(c.Hosts, " "), c.State,
+		printable.Printf(w, "%s\t%s\t%s\t%s (%s)\n", c.Subject, strings.Join(c.Hosts, " "), c.State,
 			c.Until.Format(time.DateOnly), daysLeft(c.Until))
 	}
 }
@@ -179,7 +180,7 @@ func printConns(w io.Writer, list *admin.List[admin.Connection]) {
 	fmt.Fprintln(w, "ID\tCLIENT\tLISTENER\tPROTOCOL\tSTATE\tREQUESTS\tQUEUED\tTLS\tHOST")
 	for i := range list.Items {
 		c := &list.Items[i]
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", c.ID, c.Client, c.Listener, c.Protocol, c.State,
+		printable.Printf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", c.ID, c.Client, c.Listener, c.Protocol, c.State,
 			c.Requests, c.Queued, firstOf(c.TLS, "-"), firstOf(c.Host, "-"))
 	}
 }
@@ -251,8 +252,8 @@ func findBackend(client *admin.Client, text string) (upstream, address string, e
 	case 1:
 		return found[0][0], found[0][1], nil
 	}
-	return "", "", fmt.Errorf("%d upstreams have the backend %s: write %s/%s, or another one of them", len(found), text,
-		found[0][0], text)
+	return "", "", fmt.Errorf("%d upstreams have the backend %s: write %s/%s, or another one of them", len(found),
+		printable.Word(text), printable.Word(found[0][0]), printable.Word(text))
 }
 
 func newDrain() *cobra.Command {
@@ -327,7 +328,7 @@ func newLog() *cobra.Command {
 				return err
 			}
 			return a.show(cmd.OutOrStdout(), &level, func(w io.Writer) {
-				fmt.Fprintf(w, "edge: the error log has the level %s until %s\n", level.Level,
+				printable.Printf(w, "edge: the error log has the level %s until %s\n", level.Level,
 					level.Until.Local().Format(time.TimeOnly))
 			})
 		},
@@ -340,9 +341,9 @@ func newLog() *cobra.Command {
 // printFindings prints what a reload found in the files.
 func printFindings(w io.Writer, list []config.Problem) {
 	for i := range list {
-		fmt.Fprintln(w, list[i].Error())
+		fmt.Fprintln(w, printable.Word(list[i].Error()))
 		if list[i].Hint != "" {
-			fmt.Fprintln(w, "  "+list[i].Hint)
+			fmt.Fprintln(w, "  "+printable.Text(list[i].Hint))
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/internal/printable"
 )
 
 func newRollback() *cobra.Command {
@@ -61,7 +62,7 @@ func (a *asking) versions(out io.Writer) error {
 			if v.InForce {
 				number += " *"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\n", number, v.Applied.Local().Format(time.DateTime), v.Cause,
+			printable.Printf(w, "%s\t%s\t%s\t%d\t%d\n", number, v.Applied.Local().Format(time.DateTime), v.Cause,
 				len(v.Files), v.Bytes)
 		}
 	})

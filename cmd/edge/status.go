@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/internal/printable"
 )
 
 // live returns an error unless the process answers, or its pid file names one that runs.
@@ -94,33 +95,34 @@ func printStatusJSON(out io.Writer, st *admin.Status) error {
 // printStatus prints what the process says, for people.
 func printStatus(w io.Writer, st *admin.Status) error {
 	fmt.Fprintln(w, runsText(st.PID, st.Started))
-	fmt.Fprintf(w, "  version        %s, %d event loops, %s\n", firstOf(st.Version, "unknown"), st.Reactors, st.State)
+	printable.Printf(w, "  version        %s, %d event loops, %s\n", firstOf(st.Version, "unknown"),
+		st.Reactors, st.State)
 	c := &st.Configuration
-	fmt.Fprintf(w, "  configuration  %s, version %d, applied %s\n", firstOf(c.File, "no file"), c.Version,
+	printable.Printf(w, "  configuration  %s, version %d, applied %s\n", firstOf(c.File, "no file"), c.Version,
 		c.Applied.Local().Format(time.DateTime))
 	if c.Differs {
-		fmt.Fprintf(w, "  %-15sthe files say otherwise: edge diff shows how, the next reload applies them\n", "")
+		printable.Printf(w, "  %-15sthe files say otherwise: edge diff shows how, the next reload applies them\n", "")
 	}
-	fmt.Fprintf(w, "  connections    %d\n", st.Connections)
+	printable.Printf(w, "  connections    %d\n", st.Connections)
 	for i := range st.Listeners {
 		l := &st.Listeners[i]
 		kind := "http"
 		if l.TLS {
 			kind = "https"
 		}
-		fmt.Fprintf(w, "  listener       %s at %s, %s, %d open\n", l.Name, l.Address, kind, l.Connections)
+		printable.Printf(w, "  listener       %s at %s, %s, %d open\n", l.Name, l.Address, kind, l.Connections)
 	}
 	for _, u := range st.Upstreams {
-		fmt.Fprintf(w, "  upstream       %s: %d of %d backends serve\n", u.Name, u.Serving, u.Backends)
+		printable.Printf(w, "  upstream       %s: %d of %d backends serve\n", u.Name, u.Serving, u.Backends)
 	}
 	for i := range st.Foreign {
-		fmt.Fprintf(w, "  foreign        %s\n", foreignText(&st.Foreign[i]))
+		printable.Printf(w, "  foreign        %s\n", foreignText(&st.Foreign[i]))
 	}
 	if st.Log.Until != nil {
-		fmt.Fprintf(w, "  log            %s until %s\n", st.Log.Level, st.Log.Until.Local().Format(time.TimeOnly))
+		printable.Printf(w, "  log            %s until %s\n", st.Log.Level, st.Log.Until.Local().Format(time.TimeOnly))
 	}
 	for _, at := range st.Admin {
-		if _, err := fmt.Fprintf(w, "  admin          %s\n", at); err != nil {
+		if _, err := printable.Printf(w, "  admin          %s\n", at); err != nil {
 			return err
 		}
 	}

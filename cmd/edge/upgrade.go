@@ -14,6 +14,7 @@ import (
 
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/server/process"
 	"github.com/edge-proxy/edge/server/process/pidfile"
 )
@@ -131,7 +132,7 @@ func renewBy(client *admin.Client, ask *admin.Upgrade, step func(text string)) (
 		return 0, err
 	}
 	for _, text := range done.Steps {
-		step(text)
+		step(printable.Word(text))
 	}
 	if !done.Upgraded {
 		return 0, errors.New(done.Reason)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/edge-proxy/edge/admin"
+	"github.com/edge-proxy/edge/internal/printable"
 )
 
 // newWhy makes the command that says what became of requests.
@@ -81,7 +82,7 @@ func printRequests(w io.Writer, list []admin.Request) {
 		if n := len(r.Tries); n > 0 {
 			backend = r.Tries[n-1].Backend
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\n", firstOf(r.ID, "-"), clock(r.Began), took(r.Took),
+		printable.Printf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%d\t%s\n", firstOf(r.ID, "-"), clock(r.Began), took(r.Took),
 			r.Status, firstOf(r.Reason, "-"), firstOf(r.Route, "-"), backend, r.Attempts, r.Client)
 	}
 }
@@ -103,7 +104,7 @@ func took(d admin.Duration) string {
 
 // printRequest prints what became of r as a timeline.
 func printRequest(w io.Writer, r *admin.Request) {
-	line := func(name, format string, values ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", values...) }
+	line := func(name, format string, values ...any) { printable.Printf(w, name+"\t"+format+"\n", values...) }
 	line("request", "%s", firstOf(r.ID, "-"))
 	line("began", "%s, took %s", clock(r.Began), took(r.Took))
 	secured := ""

@@ -4,11 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
+	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/server/process/handover"
 	"github.com/edge-proxy/edge/server/process/upgrade"
 )
@@ -17,7 +16,8 @@ var errNoAnswer = errors.New("the process has ended before it answered: its erro
 
 // Upgrade asks the process that listens at socket, its upgrade_sock, to hand over to the program bin, an absolute
 // path; "": to the one that it was started with, as its file is now. Where processes of too many earlier upgrades
-// drain, now ends the oldest one first. told hears of each step. It returns the id of the process that serves then; the
+// drain, now ends the oldest one first. told hears of each step. The process may be another user's: its texts are
+// printable. It returns the id of the process that serves then; the
 // error says why the old one serves on, or cannot be asked.
 func Upgrade(socket, bin string, now bool, told func(step string)) (pid int, err error) {
 	c, p, err := handover.DialToAsk(socket)
@@ -49,21 +49,11 @@ func Upgrade(socket, bin string, now bool, told func(step string)) (pid int, err
 		}
 		switch b := f.Body.(type) {
 		case upgrade.WorkingBody:
-			told(printable(b.Step))
+			told(printable.Word(b.Step))
 		case upgrade.ServingBody:
 			return b.PID, nil
 		case upgrade.RefuseBody:
-			return 0, errors.New(printable(b.Reason))
+			return 0, errors.New(printable.Text(b.Reason))
 		}
 	}
-}
-
-// printable leaves out what a terminal takes for commands: the text comes from a process of maybe another user.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
-			return -1
-		}
-		return r
-	}, text)
 }
