@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -36,6 +37,9 @@ func canonical(t *testing.T, name, text string) string {
 	}
 	if !rep.OK() {
 		t.Fatalf("%v\n%s", rep.Errors, out)
+	}
+	if !maps.Equal(before.Namings, after.Namings) { // a client that may send the one may send the other
+		t.Errorf("%s: it names %v, and did %v", name, after.Namings, before.Namings)
 	}
 	if !Same(before, after) {
 		t.Errorf("%s: another configuration:\n%s", name, out)

@@ -40,7 +40,7 @@ func (o *formatOptions) compare(problems io.Writer, files []*formattedFile, args
 			continue
 		}
 		var read config.Files
-		before, rep := config.Options{TextOnly: true, Record: &read}.Load(path)
+		before, rep := config.Options{TextOnly: true, Places: true, Record: &read}.Load(path)
 		if before == nil {
 			return refuseCanonical(problems, rep, fmt.Sprintf("%s is no configuration by itself, so it cannot be "+
 				"compared: -c names the file that includes it", path))
@@ -68,7 +68,7 @@ func pathWithoutLinks(path string) (string, error) {
 
 // compareText is compare for the standard input.
 func compareText(problems io.Writer, f *formattedFile) error {
-	before, rep := config.Options{TextOnly: true}.Parse(f.File, f.before)
+	before, rep := config.Options{TextOnly: true, Places: true}.Parse(f.File, f.before)
 	if before == nil {
 		return refuseCanonical(problems, rep, "this is no configuration by itself, so it cannot be compared")
 	}
@@ -78,13 +78,38 @@ func compareText(problems io.Writer, f *formattedFile) error {
 
 // sameConfig returns an error unless now means the same as before. rep is the report about now.
 func sameConfig(problems io.Writer, path string, before, now *config.Config, rep *syntax.Report) error {
-	switch {
-	case now == nil:
+	if now == nil {
+		if err := refusesPlain(path, before); err != nil {
+			return err
+		}
 		return refuseCanonical(problems, rep, fmt.Sprintf("%s has no canonical form: with canonical names there would "+
 			"be the errors above, in lines of the result", path))
-	case !config.Same(before, now):
+	}
+	if !config.Same(before, now) {
 		return fmt.Errorf("%s has no canonical form that means the same, so nothing is written: entries of one table "+
 			"are spread over several places", path)
+	}
+	return nil
+}
+
+// refusesPlain returns an error where a [network] of c demands what plain requests cannot meet. There they are answered
+// 421, which no key says: tls = "auto" beside such a key is an error, since it looks as if plain requests were served.
+func refusesPlain(path string, c *config.Config) error {
+	for i := range c.Listeners {
+		l := &c.Listeners[i]
+		if l.TLS != config.TLSAuto || l.RedirectToHTTPS {
+			continue
+		}
+		for _, key := range []string{"client_auth", "client_ca", "strict_sni"} {
+			at, given := c.Places.Of(l, key)
+			if !given || key != "strict_sni" && l.TLSOptions.ClientAuth != config.ClientAuthRequire ||
+				key == "strict_sni" && !l.TLSOptions.StrictSNI {
+				continue
+			}
+			return fmt.Errorf("%s has no canonical form: the [network] at %v takes plain requests too and answers them "+
+				"421 because of %s at %v, for which [[listeners]] has no key. Add tls = true to it, which takes TLS "+
+				"alone, or redirect_to_https = true. Nothing is written", path, l.Pos, key, at)
+		}
 	}
 	return nil
 }

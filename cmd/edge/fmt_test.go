@@ -212,6 +212,7 @@ func TestFmt_canonical(t *testing.T) {
 		"conf.d/a.toml": "[[proxy.rules]]\npath = '/'\nupstream = 'api'\n",
 		"conf.d/b.yaml": "upstreams:\n  api:\n    backends: [{address: 'h:1'}]\n",
 		"auto.toml":     "[network]\nlisten = ':1'\ncert = 'a'\nclient_ca = 'b'\n",
+		"shared.toml":   "[network]\nlisten = ':1'\ncert = 'a'\n[tls]\nstrict_sni = true\n",
 		"spread.toml":   "include = ['more.toml']\n[http]\nlisten = ':1'\n", "more.toml": "http.name = 'web'\n",
 	}
 	want := map[string]string{
@@ -232,11 +233,14 @@ func TestFmt_canonical(t *testing.T) {
 		want string
 	}{
 		{[]string{"conf.d/a.toml"}, "conf.d/a.toml is no configuration by itself"},
-		{[]string{"auto.toml"}, "auto.toml has no canonical form: "},
+		{[]string{"auto.toml"}, "edge: auto.toml has no canonical form: the [network] at auto.toml:1:1 takes plain " +
+			"requests too and answers them 421 because of client_ca at auto.toml:4:1,"},
+		{[]string{"shared.toml"}, "the [network] at shared.toml:1:1 takes plain requests too and answers them 421 " +
+			"because of strict_sni at shared.toml:5:1,"},
 		{[]string{"-c", "spread.toml"}, "has no canonical form"},
 	} {
 		code, out, problems := edgeIn(t, dir, "", append([]string{"fmt", "--canonical"}, c.args...)...)
-		if code != 1 || out != "" || !strings.Contains(problems, c.want) {
+		if code != 1 || out != "" || !strings.Contains(problems, c.want) || strings.Contains(problems, "\"auto\"") {
 			t.Errorf("%q: exit %d: %s%s", c.args, code, out, problems)
 		}
 	}

@@ -19,7 +19,7 @@ type Sent struct {
 // Naming is a text by which a key names something of this machine: a file, a Unix socket, a source of backends, of
 // which some use credentials of the machine.
 type Naming struct {
-	Key  string // with the path of its section
+	Key  string // with the path of its section, or of the one that its entries are grouped into
 	Text string
 }
 
@@ -48,7 +48,11 @@ func (d *Decoder) note(k *Key, n *syntax.Node) {
 	for _, mark := range localMarks {
 		local = local || strings.Contains(n.Text, mark)
 	}
-	as := Naming{syntax.JoinKey(k.section.Path, k.Path), n.Text}
+	section := k.section.Path
+	if g := k.section.Groups; g != nil { // a file in canonical form has them there
+		section = g.Into
+	}
+	as := Naming{syntax.JoinKey(section, k.Path), n.Text}
 	if local {
 		doc.Namings[as] = true
 	}
