@@ -1,13 +1,14 @@
 package certs
 
 import (
+	"io/fs"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 )
 
-// Stamps are what files looked like at some moment, by their paths. Immutable.
+// Stamps are what files looked like at some moment, by their paths. Owned by the maker.
 type Stamps map[string]stamp
 
 // StampsOf looks at files. To miss no change, call it before the files are read.
@@ -18,6 +19,9 @@ func StampsOf(paths []string) Stamps {
 	}
 	return s
 }
+
+// Put notes what a file was like when it was opened, in place of what a look at its path has found.
+func (s Stamps) Put(path string, at fs.FileInfo) { s[path] = stampIn(at) }
 
 // Follower reports changes of files that its caller reads: those of authorities.
 // Safe for any goroutine.

@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -30,6 +31,10 @@ func stampOf(path string) stamp {
 	if err != nil {
 		return stamp{}
 	}
+	return stampIn(at)
+}
+
+func stampIn(at fs.FileInfo) stamp {
 	s := stamp{size: at.Size(), mtime: at.ModTime().UnixNano()}
 	if st, ok := at.Sys().(*syscall.Stat_t); ok {
 		s.dev, s.inode, s.ctime = uint64(st.Dev), st.Ino, ctime(st)

@@ -23,6 +23,8 @@ type Text struct {
 	Path string `json:"path"` // as it was opened, absolute
 	Real string `json:"real"` // without links
 	Text []byte `json:"text"` // nil: it could not be read
+
+	At fs.FileInfo `json:"-"` // what the file was like just before it was read; nil: it was not read by this process
 }
 
 // Glob is a pattern of include with the files that it stood for.
@@ -53,14 +55,6 @@ func (f *Files) Same(other *Files) bool {
 	return f.Main == other.Main && slices.EqualFunc(f.Texts, other.Texts, func(a, b Text) bool {
 		return a.Path == b.Path && string(a.Text) == string(b.Text)
 	})
-}
-
-// TextOf returns the text of the file that was opened by a path; nil: it was not, or could not be read.
-func (f *Files) TextOf(path string) []byte {
-	if t := f.text(path); t != nil {
-		return t.Text
-	}
-	return nil
 }
 
 // Unchanged reports whether the disk has what f has.
@@ -115,12 +109,15 @@ func (f *Files) text(path string) *Text {
 
 // read returns the text of a file: from Options.Kept, else from the disk. What is read is noted in Options.Record.
 func (l *loader) read(path, real string, included bool) (text []byte, err error) {
+	var at fs.FileInfo
 	if kept := l.options.Kept; kept == nil {
-		from := syntax.ReadFile
 		if included { // what a pattern finds may be a pipe
-			from = syntax.ReadRegular
+			err = syntax.CheckRegular(path)
 		}
-		if text, err = from(path, fileBytesMax-l.bytes, errLarge); err == nil && text == nil {
+		if err == nil {
+			text, at, err = syntax.Read(path, fileBytesMax-l.bytes, errLarge)
+		}
+		if err == nil && text == nil {
 			text = []byte{} // nil stands for a file that could not be read
 		}
 	} else if t := kept.text(path); t != nil {
@@ -129,7 +126,7 @@ func (l *loader) read(path, real string, included bool) (text []byte, err error)
 		err = fs.ErrNotExist
 	}
 	if r := l.options.Record; r != nil {
-		r.Texts = append(r.Texts, Text{absolute(path), real, text})
+		r.Texts = append(r.Texts, Text{absolute(path), real, text, at})
 	}
 	return text, err
 }

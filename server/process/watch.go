@@ -8,7 +8,6 @@ import (
 
 	"github.com/edge-proxy/edge/certs"
 	"github.com/edge-proxy/edge/config"
-	"github.com/edge-proxy/edge/config/syntax"
 )
 
 const (
@@ -27,7 +26,7 @@ const (
 type watch struct {
 	files  *config.Files // that were read last, also when they were wrong
 	pages  []string      // further files that the last right configuration has read
-	seen   view          // of these as they were read
+	seen   view          // of these as they were opened
 	latest view          // of the last look, where it differs
 	end    chan struct{} // ends the goroutine; nil: there is none
 }
@@ -52,20 +51,19 @@ func (w *watch) use(files *config.Files, cfg *config.Config, before view) {
 	for path := range w.seen.stamps {
 		if stamp, known := before.stamps[path]; known {
 			w.seen.stamps[path] = stamp
-		} else if text := files.TextOf(path); text != nil && !isText(path, text) {
-			delete(w.seen.stamps, path) // it has changed since it was read, so it is one more change
+		}
+	}
+	w.seen.globs = nil
+	for i := range files.Globs { // as the reading has found them
+		w.seen.globs = append(append(w.seen.globs, files.Globs[i].Paths...), "")
+	}
+	for i := range files.Texts {
+		// What changes after the file was opened is one more change. A pipe is another one as soon as it was read.
+		if t := &files.Texts[i]; t.At != nil && t.At.Mode().IsRegular() {
+			w.seen.stamps.Put(t.Path, t.At)
 		}
 	}
 }
-
-// isText reports whether a file holds a text. What is not a regular file is not read a second time: a pipe would have
-// nothing more, or hold up the process.
-func isText(path string, text []byte) bool {
-	now, err := syntax.ReadRegular(path, len(text), errLonger)
-	return errors.Is(err, syntax.ErrNotRegular) || err == nil && string(now) == string(text)
-}
-
-var errLonger = errors.New("the file is longer")
 
 // look returns what the files look like now.
 func (w *watch) look() view {

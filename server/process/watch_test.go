@@ -1,9 +1,11 @@
 package process
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/edge-proxy/edge/config"
@@ -184,6 +186,33 @@ func TestReloads_watchDuringAnUpgrade(t *testing.T) {
 		underWay(false)
 		look(c.name+", and has failed", 1)
 		look(c.name+", and nothing has changed since", 0)
+	}
+}
+
+// So is another file, a folder or a pipe in the place of a new one, also if that cannot be read a second time.
+func TestWatch_replacedDuringAReading(t *testing.T) {
+	for name, place := range map[string]func(path string) error{
+		"the same text": func(path string) error { return os.WriteFile(path, []byte("# one\n"), 0o600) },
+		"a folder":      func(path string) error { return os.Mkdir(path, 0o700) },
+		"a pipe":        func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"nothing":       func(string) error { return nil },
+		"one more file": func(path string) error {
+			kept := filepath.Dir(filepath.Dir(path)) + "/kept"
+			return errors.Join(os.Rename(kept, path), os.WriteFile(path+".toml", nil, 0o600))
+		},
+	} {
+		dir, w, _ := watchedFolder(t)
+		path := dir + "/conf.d/b.toml"
+		put(t, path, "# one\n")
+		before, files := w.look(), &config.Files{}
+		cfg, _ := config.Options{Record: files, Dir: dir}.Load(dir + "/edge.toml")
+		try(t, os.Rename(path, dir+"/kept")) // so that no other file gets its inode
+		try(t, place(path))
+		w.use(files, cfg, before)
+		w.changed()
+		if !w.changed() {
+			t.Errorf("%s in its place is not told", name)
+		}
 	}
 }
 
