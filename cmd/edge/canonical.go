@@ -107,8 +107,8 @@ func refusesPlain(path string, c *config.Config) error {
 				continue
 			}
 			return fmt.Errorf("%s has no canonical form: the [network] at %v takes plain requests too and answers "+
-				"them 421 because of %s at %v, for which [[listeners]] has no key. Add tls = true to it, which takes TLS "+
-				"alone, or redirect_to_https = true. Nothing is written", path, l.Pos, key, at)
+				"them 421 because of %s at %v, for which [[listeners]] has no key. Add tls = true to it, which takes "+
+				"TLS alone, or redirect_to_https = true. Nothing is written", path, l.Pos, key, at)
 		}
 	}
 	return nil
