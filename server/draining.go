@@ -31,7 +31,7 @@ func (s *Server) Draining() Draining {
 	d := Draining{Routes: make(map[string]int)}
 	s.engine.Survey(func(_ *engine.Conn, h engine.Handler) {
 		exchanges, tunnels := 0, 0
-		kind := session.Exchanges(h, func(r session.Receiver, tunnel bool) {
+		a := session.ActivityOf(h, func(r session.Receiver, tunnel bool) {
 			exchanges++
 			if tunnel {
 				tunnels++
@@ -39,9 +39,9 @@ func (s *Server) Draining() Draining {
 			}
 		})
 		switch {
-		case kind == session.KindOther:
+		case a.Kind == session.KindOther:
 			d.Other++
-		case kind == session.KindH2:
+		case a.Kind == session.KindH2:
 			d.H2++
 		case tunnels > 0:
 			d.Tunnels++

@@ -107,49 +107,34 @@ const (
 	KindH2
 )
 
-// Exchanges returns of what kind the accepted connection with the handler h is, and calls f for each exchange that is
-// under way there. On its reactor only.
-func Exchanges(h engine.Handler, f func(r Receiver, tunnel bool)) Kind {
-	switch h := h.(type) {
-	case *sniffer:
-		return KindNew
-	case *h1Server:
-		if h.receiver != nil {
-			f(h.receiver, h.tunnel == tunnelOpen)
-		}
-		return KindH1
-	case *h2Server:
-		for _, s := range h.live {
-			if s.receiver != nil {
-				f(s.receiver, s.tunnel == tunnelOpen)
-			}
-		}
-		return KindH2
-	}
-	return KindOther
-}
-
-// Activity is what a connection of a Server does at a moment.
+// Activity is what a connection of a client does at a moment.
 type Activity struct {
-	Proto    message.Proto
+	Kind     Kind
 	Requests int  // begun so far
 	Streams  int  // of HTTP/2, open
 	Idle     bool // it is between two requests
 	Tunnel   bool // of HTTP/1: it has become one
 }
 
-// ActivityOf returns what a connection with the handler h does; false where h is none of a Server. On the reactor of
-// the connection.
-func ActivityOf(h engine.Handler) (a Activity, known bool) {
+// ActivityOf returns what the accepted connection with the handler h does. It calls f for each exchange that is under
+// way there, unless f is nil. On the reactor of the connection.
+func ActivityOf(h engine.Handler, f func(r Receiver, tunnel bool)) Activity {
 	switch h := h.(type) {
 	case *sniffer:
-		return Activity{Proto: message.HTTP11, Idle: true}, true
+		return Activity{Kind: KindNew, Idle: true}
 	case *h1Server:
-		return Activity{Proto: message.HTTP11, Requests: int(h.requests), Idle: h.Idle(),
-			Tunnel: h.tunnel == tunnelOpen}, true
+		tunnel := h.tunnel == tunnelOpen
+		if h.receiver != nil && f != nil {
+			f(h.receiver, tunnel)
+		}
+		return Activity{Kind: KindH1, Requests: int(h.requests), Idle: h.Idle(), Tunnel: tunnel}
 	case *h2Server:
-		return Activity{Proto: message.HTTP20, Requests: h2.Opened(&h.codec), Streams: len(h.live),
-			Idle: h.Idle()}, true
+		for _, s := range h.live {
+			if s.receiver != nil && f != nil {
+				f(s.receiver, s.tunnel == tunnelOpen)
+			}
+		}
+		return Activity{Kind: KindH2, Requests: h2.Opened(&h.codec), Streams: len(h.live), Idle: h.Idle()}
 	}
-	return Activity{}, false
+	return Activity{}
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/engine"
-	"github.com/edge-proxy/edge/message"
 	"github.com/edge-proxy/edge/poller"
 	"github.com/edge-proxy/edge/session"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -28,7 +27,6 @@ type sighted struct {
 	client   poller.Addr
 	digest   *tlsconn.Digest // nil: it is plain, or its handshake goes on
 	activity session.Activity
-	known    bool // by the session; else it is in its handshake
 	queued   int
 }
 
@@ -97,7 +95,7 @@ func look(ctx context.Context, r *engine.Reactor, from int) (seen []sighted, nex
 	a, err := ask(ctx, r, func(r *engine.Reactor) (a answer) {
 		a.next = engine.Accepted(r, from, lookedAt, func(c *engine.Conn, l *engine.Listener, h engine.Handler) {
 			one := sighted{ref: c.Ref(), listener: l, client: c.Peer(), digest: tlsconn.DigestOf(c), queued: c.Queued()}
-			one.activity, one.known = session.ActivityOf(h)
+			one.activity = session.ActivityOf(h, nil)
 			a.seen = append(a.seen, one)
 		})
 		return a
@@ -126,14 +124,14 @@ func describe(c *sighted, titles map[*engine.Listener]string) admin.Connection {
 	if d := c.digest; d != nil {
 		one.TLS, one.Host = tls.VersionName(d.Version), d.ServerName
 	}
-	if !c.known {
+	if c.activity.Kind == session.KindOther {
 		return one
 	}
 	one.Requests, one.Streams = uint64(c.activity.Requests), c.activity.Streams
 	switch {
 	case c.activity.Tunnel:
 		one.Protocol = "tunnel"
-	case c.activity.Proto == message.HTTP20:
+	case c.activity.Kind == session.KindH2:
 		one.Protocol = "h2"
 	default:
 		one.Protocol = "h1"
