@@ -26,6 +26,7 @@ SIM_FIRST ?= 1
 TIMES    ?= 20
 TAKEOVERS ?= 100000
 SOAK_FUZZ ?= 1m
+PARTS    ?=
 REPEATS  ?= 3
 BENCH    ?= .
 COUNT    ?= 10
@@ -239,15 +240,32 @@ sim-takeover: ## the orders of a take-over: TAKEOVERS=100000 seeds from SIM_FIRS
 	done; \
 	for run in $$runs; do wait $$run; done
 
-# Each part tells how long it took; what fails ends the soak.
+# What fails does not keep the other parts from running, and fails the whole at its end, where the result, the seed and
+# the time of each part stand. Tests of processes draw their moments from SOAK_SEED, too.
 .PHONY: soak
-soak: build ## the full counts (about an hour on 2 processors): simulations from SOAK_SEED, race, fuzz, load
-	@seed=$${SOAK_SEED:-$$(date +%s)}; from=$$SECONDS; \
-	part() { local name=$$1 began=$$SECONDS; shift; printf '\n=== soak: %s\n' "$$name"; "$$@"; \
-		echo "=== soak: $$name took $$((SECONDS - began)) s"; }; \
-	trap 'echo "soak: SOAK_SEED=$$seed, $$((SECONDS - from)) s"' EXIT; \
-	make="$(MAKE) --no-print-directory"; \
+soak: build ## the full counts (about an hour on 2 processors); SOAK_SEED draws them, PARTS="race fuzz" runs these alone
+	@seed=$${SOAK_SEED:-$$(date +%s)}; from=$$SECONDS; table=; failed=; now=; \
+	export EDGE_TEST_SEED=$$seed; make="$(MAKE) --no-print-directory"; \
+	tell() { \
+		trap - EXIT; \
+		[ -z "$$now" ] || failed+=" $$now was stopped;"; \
+		for name in $(PARTS); do [[ "$$table$$now" == *"$$name"* ]] || failed+=" no $$name;"; done; \
+		printf '\n=== soak of %s, SOAK_SEED=%s TAKEOVERS=%s TIMES=%s REPEATS=%s SOAK_FUZZ=%s\n%b  %d s:%s\n' \
+			'$(VERSION)' $$seed $(TAKEOVERS) $(TIMES) $(REPEATS) $(SOAK_FUZZ) "$$table" $$((SECONDS - from)) \
+			"$${failed:- all passed}"; \
+	}; \
+	trap tell EXIT; \
+	part() { \
+		local began=$$SECONDS result=ok; now=$$1; shift; \
+		if [ -z '$(PARTS)' ] || [[ ' $(PARTS) ' == *" $$now "* ]]; then \
+			printf '\n=== soak: %s\n' $$now; \
+			"$$@" || { result=FAILED; failed+=" $$now failed;"; }; \
+			table+="  $$(printf '%-6s %-12s %6d s' $$result $$now $$((SECONDS - began)))\n"; \
+		fi; \
+		now=; \
+	}; \
 	part others $$make others; \
+	part arm64 $$make arm64-check; \
 	part take-over $$make sim-takeover SIM_FIRST=$$seed; \
 	part simulations $$make sim SIM_FIRST=$$seed; \
 	part race env EDGE_SOAK=1 CGO_ENABLED=1 go test -race -tags invariants -count=$(REPEATS) -timeout 6h $(FLAGS) $(CORE); \
@@ -263,7 +281,9 @@ soak: build ## the full counts (about an hour on 2 processors): simulations from
 	part balance env EDGE_SOAK=1 go test -C bench -count=1 -timeout 2h $(FLAGS) -run Bars ./balance; \
 	part linear env EDGE_SOAK=1 CGO_ENABLED=1 go test -C internal/outside -race -count=1 -timeout 6h $(FLAGS) -run Linear .; \
 	part fuzz $$make fuzz FUZZTIME=$(SOAK_FUZZ); \
-	part load bin/edge-bench proxy --peers edge,edge+log --rounds 3
+	part load bin/edge-bench proxy --peers edge,edge+log --rounds 3; \
+	tell; \
+	[ -z "$$failed" ]
 
 # The module internal/kube is the API server alone. Its first build takes minutes and 2 GB of Go's cache.
 .PHONY: nightly
