@@ -151,6 +151,7 @@ type death struct {
 	at   upgrade.Type
 	new  bool // the new one is killed
 	held bool // before the other end has the frame; else right after it was passed on
+	sock bool // the new one has come to upgrade_sock, after SIGQUIT; else the old one has started it
 }
 
 func (d death) String() string {
@@ -161,7 +162,11 @@ func (d death) String() string {
 	if d.held {
 		when = "before"
 	}
-	return fmt.Sprintf("%v_%s_%s", d.at, who, when)
+	name := fmt.Sprintf("%v_%s_%s", d.at, who, when)
+	if d.sock {
+		name += "_sock"
+	}
+	return name
 }
 
 // frames are those of an upgrade, in their order.
@@ -172,18 +177,14 @@ var frames = []upgrade.Type{
 
 // One of the two processes is killed at a frame, under load: the other one serves. Lost are connections that the
 // killed one had, and no others; nobody is refused while the other one has the sockets. The next start finds nothing in
-// its way. EDGE_SOAK=1 kills both at each frame, before and after it arrives, and EDGE_TEST_SEED draws the moments.
+// its way. EDGE_SOAK=1 kills both at each frame, before and after it arrives, where the old one has started the new one
+// and where that has come to upgrade_sock; EDGE_TEST_SEED draws the moments.
 func TestUpgrade_killedAtEachFrame(t *testing.T) {
 	t.Parallel()
-	deaths := []death{{upgrade.Go, true, false}}
+	deaths := []death{{at: upgrade.Go, new: true}}
 	seed := uint64(1)
 	if os.Getenv("EDGE_SOAK") != "" {
-		deaths = nil
-		for _, at := range frames {
-			for _, how := range [][2]bool{{false, true}, {false, false}, {true, true}, {true, false}} {
-				deaths = append(deaths, death{at, how[0], how[1]})
-			}
-		}
+		deaths = everyDeath()
 		seed = uint64(time.Now().UnixNano())
 	}
 	if text := os.Getenv("EDGE_TEST_SEED"); text != "" {
@@ -193,6 +194,17 @@ func TestUpgrade_killedAtEachFrame(t *testing.T) {
 	for i, d := range deaths {
 		t.Run(d.String(), func(t *testing.T) { dieAt(t, d, rand.New(rand.NewPCG(seed, uint64(i)))) })
 	}
+}
+
+func everyDeath() (deaths []death) {
+	for _, sock := range []bool{false, true} {
+		for _, at := range frames {
+			for _, how := range [][2]bool{{false, true}, {false, false}, {true, true}, {true, false}} {
+				deaths = append(deaths, death{at, how[0], how[1], sock})
+			}
+		}
+	}
+	return deaths
 }
 
 // holding is an origin that answers a request when it is told.
@@ -287,11 +299,7 @@ func dieAt(t *testing.T, d death, rng *rand.Rand) {
 	k.clients.ask(8, k.addrs[0], true)
 	k.clients.ask(4, k.addrs[0], false)
 	idle := idlers(t, k.addrs[0], 100)
-	upgraded := make(chan string, 1)
-	go func() {
-		code, out := in(t, k.dir, "upgrade", k.middle.program())
-		upgraded <- fmt.Sprint(code, " ", out)
-	}()
+	upgraded := k.renew()
 	var had map[int]bool
 	select {
 	case had = <-k.dead:
@@ -314,7 +322,8 @@ func dieAt(t *testing.T, d death, rng *rand.Rand) {
 		idleLost = idle.check(t, had)
 	}
 	// Between these frames it may have been told that the new process serves.
-	if early, late := d.at < upgrade.Go, d.at > upgrade.Serving; early && told[0] != '1' || late && told[0] != '0' {
+	early, late := d.at < upgrade.Go, d.at > upgrade.Serving
+	if !d.sock && (early && told[0] != '1' || late && told[0] != '0') {
 		t.Errorf("edge upgrade: %s", told)
 	}
 	w := k.clients
@@ -322,6 +331,26 @@ func dieAt(t *testing.T, d death, rng *rand.Rand) {
 		"its death took %d ms", d, len(w.lost), idleLost, has, w.refused.Load(), w.asked.Load(),
 		time.Duration(w.slowest.Load()).Milliseconds(), k.took.Milliseconds())
 	startsAgain(t, k.service, k.lives)
+}
+
+// renew begins the upgrade, and returns what edge upgrade will say: nothing, where the new process comes by itself.
+func (k *killing) renew() <-chan string {
+	upgraded := make(chan string, 1)
+	if k.sock {
+		k.Signal(syscall.SIGQUIT)
+		k.WaitLine(`"msg":"SIGQUIT: waiting for a process that takes over"`)
+		testutil.Start(k.t, testutil.Command{
+			Path: k.middle.program(), Args: []string{"run", "--upgrade", "-c", "edge.toml"}, Dir: k.dir,
+			Env: append(k.middle.env, dialEnv+"="+filepath.Join(k.dir, "upgrade.sock")),
+		})
+		close(upgraded)
+		return upgraded
+	}
+	go func() {
+		code, out := in(k.t, k.dir, "upgrade", k.middle.program())
+		upgraded <- fmt.Sprint(code, " ", out)
+	}()
+	return upgraded
 }
 
 // judge compares what was lost with what the victim had.
