@@ -117,8 +117,8 @@ packages-deps: ## install what the tests of units, image and packages need, and 
 		mandoc:mandoc rpmbuild:rpm,)
 
 .PHONY: dist-check
-dist-check: ## that make dist makes the same bytes from two folders with two caches (minutes)
-	EDGE_SOAK=1 go test -count=1 -timeout 30m $(FLAGS) -run Release_reproducible -v ./packaging/dist
+dist-check: packages-deps ## that make packages makes the same bytes from two folders with two caches (minutes)
+	EDGE_SOAK=1 go test -count=1 -timeout 90m $(FLAGS) -run Release_reproducible -v ./packaging/dist
 
 ##@ Test
 # Fuzzing here is counted, not timed: before Go 1.27 a run that ends by time may fail with

@@ -205,10 +205,13 @@ func TestWrite_fails(t *testing.T) {
 	}
 }
 
-// Two folders, two caches and two users' settings make the same files: make dist-check.
+// Two folders, two caches and two users' settings make the same files, packages too: make dist-check.
 func TestRelease_reproducible(t *testing.T) {
 	if os.Getenv("EDGE_SOAK") == "" {
 		t.Skip("compiles edge and the standard library four times: EDGE_SOAK=1, or make dist-check")
+	}
+	if _, err := exec.LookPath("rpmbuild"); err != nil {
+		t.Skip("rpmbuild is not installed: make packages-deps")
 	}
 	root := testutil.Root(t)
 	list := exec.Command("git", "ls-files", "-co", "--exclude-standard")
@@ -230,20 +233,29 @@ func TestRelease_reproducible(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		make := exec.Command("go", "run", "./packaging/dist", "-version", "v1.2.3", "-commit", "abc",
-			"-epoch", "1767225600")
-		make.Dir = dir
-		make.Env = append(os.Environ(), "GOCACHE="+t.TempDir(), "TZ=Asia/Tokyo", "GOFLAGS="+[]string{"", "-p=1"}[i])
+		settings := []string{"GOCACHE=" + t.TempDir(), "TZ=Asia/Tokyo", "GOFLAGS=" + []string{"", "-p=1"}[i]}
+		make := exec.Command("bash", "-euc", "umask "+[]string{"022", "077"}[i]+everything)
+		make.Dir, make.Env = dir, append(os.Environ(), settings...)
 		if out, err := make.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		sums[i] = read(t, filepath.Join(dir, "dist", sumsName))
 	}
 	t.Logf("%s", sums[0])
-	if bytes.Count(sums[0], []byte("\n")) != 4 || !bytes.Equal(sums[0], sums[1]) {
+	if bytes.Count(sums[0], []byte("\n")) != 8 || !bytes.Equal(sums[0], sums[1]) {
 		t.Errorf("not the same as\n%s", sums[1])
 	}
 }
+
+// everything makes what make packages does.
+const everything = `
+go run ./packaging/dist -version v1.2.3 -commit abc -epoch 1767225600
+for archive in "$PWD"/dist/*.tar.gz; do
+	go run -C packaging/deb . -archive "$archive" -out "$PWD/dist"
+	bash packaging/rpm/build.sh "$archive" dist
+done
+go run ./packaging/dist -sums
+`
 
 func read(t *testing.T, path string) []byte {
 	t.Helper()
