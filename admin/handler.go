@@ -53,17 +53,25 @@ func (c *call) body(v any) error {
 	return fmt.Errorf("%w: the body: %w", ErrInvalid, err)
 }
 
-// routes makes the mux of the endpoints.
-func (s *Surfaces) routes() *http.ServeMux {
-	mux := http.NewServeMux()
-	for i := range Endpoints {
-		e := &Endpoints[i]
+// routes find the endpoint of a request. Immutable.
+type routes struct {
+	mux       *http.ServeMux
+	byPattern map[string]*Endpoint // by method and pattern
+}
+
+// makeRoutes makes the routes of all endpoints.
+func (s *Surfaces) makeRoutes() *routes {
+	all := Endpoints()
+	to := &routes{http.NewServeMux(), make(map[string]*Endpoint, len(all))}
+	for i := range all {
+		e := &all[i]
+		to.byPattern[e.Method+" "+e.Pattern] = e
 		if e.Pattern == metricsPath {
 			continue // its path is a key of the configuration
 		}
-		mux.HandleFunc(e.Method+" "+e.Pattern, func(w http.ResponseWriter, r *http.Request) { s.run(e, w, r) })
+		to.mux.HandleFunc(e.Method+" "+e.Pattern, func(w http.ResponseWriter, r *http.Request) { s.run(e, w, r) })
 	}
-	return mux
+	return to
 }
 
 // metricsPath is the path of the metrics unless the configuration has another one.
@@ -72,10 +80,11 @@ const metricsPath = "/metrics"
 // find returns the endpoint of a request; nil: there is none.
 func (s *Surfaces) find(p *policy, r *http.Request) *Endpoint {
 	if r.URL.Path == p.metrics {
-		return s.byPattern["GET "+metricsPath]
+		return s.routes().byPattern["GET "+metricsPath]
 	}
-	_, pattern := s.mux.Handler(r)
-	return s.byPattern[pattern]
+	to := s.routes()
+	_, pattern := to.mux.Handler(r)
+	return to.byPattern[pattern]
 }
 
 // ServeHTTP of a surface answers one request, and counts it.
@@ -124,10 +133,10 @@ func (f *surface) serveChecked(w *statusWriter, r *http.Request) {
 // audited serves a request, and logs a change with the client that asked for it.
 func (f *surface) audited(who *client, e *Endpoint, w *statusWriter, r *http.Request) {
 	if e.Method == http.MethodGet {
-		f.all.mux.ServeHTTP(w, r)
+		f.all.routes().mux.ServeHTTP(w, r)
 		return
 	}
-	f.all.mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), clientKey{}, who)))
+	f.all.routes().mux.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), clientKey{}, who)))
 	what := "admin: change"
 	if e.takes("dry_run") && dryRun(r) {
 		what = "admin: dry run"
@@ -170,7 +179,7 @@ func (s *Surfaces) run(e *Endpoint, w http.ResponseWriter, r *http.Request) {
 // serveUnknown answers a request without an endpoint as the mux does, by JSON.
 func (s *Surfaces) serveUnknown(w http.ResponseWriter, r *http.Request) {
 	noted := &statusWriter{ResponseWriter: w, dropBody: true}
-	s.mux.ServeHTTP(noted, r)
+	s.routes().mux.ServeHTTP(noted, r)
 	if noted.status == http.StatusMethodNotAllowed {
 		writeProblem(w, &problem{http.StatusMethodNotAllowed, "method",
 			r.Method + " is not allowed here, but " + w.Header().Get("Allow")})

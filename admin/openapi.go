@@ -24,14 +24,13 @@ func Document() object {
 	d := describer{schemas: object{}}
 	d.refer(reflect.TypeFor[Problem]())
 	paths := object{}
-	for i := range Endpoints {
-		e := &Endpoints[i]
+	for _, e := range Endpoints() {
 		at, _ := paths[e.Pattern].(object)
 		if at == nil {
 			at = object{}
 			paths[e.Pattern] = at
 		}
-		at[strings.ToLower(e.Method)] = d.operation(e)
+		at[strings.ToLower(e.Method)] = d.operation(&e)
 	}
 	return object{
 		"openapi": "3.1.0",

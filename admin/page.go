@@ -10,8 +10,7 @@ import (
 func Reference(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| method and path | right | command | what it does |\n|---|---|---|---|\n")
-	for i := range Endpoints {
-		e := &Endpoints[i]
+	for _, e := range Endpoints() {
 		command := "–"
 		if e.Command != "" {
 			command = "`edge " + e.Command + "`"

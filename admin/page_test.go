@@ -49,8 +49,7 @@ func TestReference_isUpToDate(t *testing.T) {
 // Each row of the table is whole.
 func TestEndpoints_areWhole(t *testing.T) {
 	ids := make(map[string]bool)
-	for i := range Endpoints {
-		e := &Endpoints[i]
+	for _, e := range Endpoints() {
 		if (e.answer == nil) == (e.serve == nil) || e.Doc == "" || e.Needs == MayNothing || ids[e.ID()] {
 			t.Errorf("%s %s: answers in no way or in two, has no doc or no rights, or an ID twice: %s",
 				e.Method, e.Pattern, e.ID())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"runtime/pprof"
 	"runtime/trace"
 	"strconv"
@@ -16,6 +17,21 @@ const (
 	profileTime = 30
 	profileMost = 60
 )
+
+// memoryRate is how many bytes are allocated for each sample in the profile of memory: what the runtime has of its own.
+const memoryRate = 512 << 10
+
+// ProfileMemory has the runtime sample allocations, for the profiles heap and allocs, or not. It does by itself: each
+// sample brings tables of the program into memory, about half a MiB by the time that a proxy serves. A rate that
+// GODEBUG=memprofilerate has set stays. It is for main, as early as possible; pprof of [admin] turns sampling on.
+func ProfileMemory(on bool) {
+	switch {
+	case on && runtime.MemProfileRate == 0:
+		runtime.MemProfileRate = memoryRate
+	case !on && runtime.MemProfileRate == memoryRate:
+		runtime.MemProfileRate = 0
+	}
+}
 
 // serveProfile writes a profile of the runtime.
 func serveProfile(_ *Surfaces, w http.ResponseWriter, r *http.Request) {

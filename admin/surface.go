@@ -44,12 +44,11 @@ type Options struct {
 // Surfaces are the addresses of one process: those of [admin] and that of [metrics].
 // Safe for any goroutine.
 type Surfaces struct {
-	process   Process
-	options   Options
-	mux       *http.ServeMux
-	byPattern map[string]*Endpoint
-	heavy     chan struct{} // holds one element for each expensive call that runs
-	machine   string        // the name of the machine, in lower case
+	process Process
+	options Options
+	routes  func() *routes // made by the first call: most processes that have no surface never need them
+	heavy   chan struct{}  // holds one element for each expensive call that runs
+	machine string         // the name of the machine, in lower case
 
 	counters    counters
 	connections atomic.Int64 // open
@@ -80,12 +79,8 @@ type surface struct {
 
 // New makes surfaces without an address.
 func New(p Process, o Options) *Surfaces {
-	s := &Surfaces{process: p, options: o, byPattern: make(map[string]*Endpoint), heavy: make(chan struct{}, heavyMost)}
-	for i := range Endpoints {
-		e := &Endpoints[i]
-		s.byPattern[e.Method+" "+e.Pattern] = e
-	}
-	s.mux = s.routes()
+	s := &Surfaces{process: p, options: o, heavy: make(chan struct{}, heavyMost)}
+	s.routes = sync.OnceValue(s.makeRoutes)
 	if name, err := os.Hostname(); err == nil {
 		s.machine = hostOf(name)
 	}
@@ -135,6 +130,9 @@ func (b *building) build(cfg *config.Config) error {
 	p, err := b.all.policyOf(a)
 	if err != nil {
 		return fmt.Errorf("[admin]: %w", err)
+	}
+	if a.Pprof {
+		ProfileMemory(true)
 	}
 	addresses := a.Listen.Addresses
 	if len(addresses) == 0 && !a.Listen.Off {

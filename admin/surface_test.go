@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -529,7 +530,15 @@ func TestSurface_heavyCalls(t *testing.T) {
 
 func TestSurface_profiles(t *testing.T) {
 	path := testutil.SocketPath(t)
+	rate := runtime.MemProfileRate
+	t.Cleanup(func() { runtime.MemProfileRate = rate })
+	if ProfileMemory(false); runtime.MemProfileRate != 0 {
+		t.Errorf("memory is sampled every %d bytes", runtime.MemProfileRate)
+	}
 	open(t, &fake{}, unixText(path)+"pprof = true")
+	if runtime.MemProfileRate != rate {
+		t.Errorf("memory is sampled every %d bytes, and was every %d", runtime.MemProfileRate, rate)
+	}
 	c := over(t, "unix", path)
 	for name, status := range map[string]int{
 		"heap": 200, "goroutine?debug=1": 200, "nothing": 404, "profile?seconds=61": 400, "trace?seconds=0": 200,

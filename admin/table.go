@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -69,13 +70,18 @@ const (
 	logTimeMost = 24 * time.Hour
 )
 
-// Endpoints are all operations of the API, in the order of the documentation.
-var Endpoints []Endpoint
+var endpoints struct {
+	once sync.Once
+	all  []Endpoint
+}
 
-// The document is made from Endpoints, by one of them.
-func init() {
-	Endpoints = slices.Concat(probes(), reads(), requestEndpoints(), writes(), reloadEndpoints(),
-		configurationEndpoints(), upgradeEndpoints())
+// Endpoints returns all operations of the API, in the order of the documentation. The caller changes none.
+func Endpoints() []Endpoint {
+	endpoints.once.Do(func() {
+		endpoints.all = slices.Concat(probes(), reads(), requestEndpoints(), writes(), reloadEndpoints(),
+			configurationEndpoints(), upgradeEndpoints())
+	})
+	return endpoints.all
 }
 
 // probes are the endpoints for programs that watch over the process.
@@ -162,8 +168,9 @@ func writes() []Endpoint {
 
 // Find returns the endpoint of a command, or nil.
 func Find(command string) *Endpoint {
-	for i := range Endpoints {
-		if e := &Endpoints[i]; e.Command == command {
+	all := Endpoints()
+	for i := range all {
+		if e := &all[i]; e.Command == command {
 			return e
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/edge-proxy/edge/admin"
 	"github.com/edge-proxy/edge/internal/printable"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/server"
@@ -45,7 +46,10 @@ func (u usage) help() string {
 	return u.command.CommandPath() + " --help lists its flags"
 }
 
-func main() { os.Exit(run()) }
+func main() {
+	admin.ProfileMemory(false) // until pprof of [admin] asks for it
+	os.Exit(run())
+}
 
 func run() int {
 	err := newRoot().Execute()

@@ -3,10 +3,10 @@ package schema
 import (
 	"bytes"
 	"encoding/json"
-	"regexp"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/internal/expr"
 )
 
 // Hidden stands for a secret in what Written returns.
@@ -107,7 +107,7 @@ func (w *writer) scalar(n *syntax.Node, hide bool) {
 	switch {
 	case n.Expanded:
 		raw := unquoted(n)
-		if hide && !reference.MatchString(raw) {
+		if hide && !reference.Regexp().MatchString(raw) {
 			raw = Hidden
 		}
 		w.text(withoutCredentials(raw))
@@ -140,7 +140,7 @@ func (w *writer) any(v any) {
 }
 
 // reference matches a string that is one ${…} and nothing else, without a default, which could be a secret.
-var reference = regexp.MustCompile(`^\$\{(?:file:[^}]*|\w+)\}$`)
+var reference = expr.Text(`^\$\{(?:file:[^}]*|\w+)\}$`)
 
 // unquoted returns a string as the file has it, without its quotes.
 func unquoted(n *syntax.Node) string {
@@ -158,22 +158,22 @@ func unquoted(n *syntax.Node) string {
 }
 
 var (
-	userinfo   = regexp.MustCompile(`(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s"'@]*@`)
-	credential = regexp.MustCompile(`(?i)([?&;][\w.-]*(?:token|passw(?:or)?d|secret|api[_-]?key)=)[^&;#\s"']*`)
-	preset     = regexp.MustCompile(`\$\{(\w+):-[^}]*\}`)
+	userinfo   = expr.Text(`(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s"'@]*@`)
+	credential = expr.Text(`(?i)([?&;][\w.-]*(?:token|passw(?:or)?d|secret|api[_-]?key)=)[^&;#\s"']*`)
+	preset     = expr.Text(`\$\{(\w+):-[^}]*\}`)
 )
 
 // withoutCredentials hides the user and the password in URLs, parameters that are called as credentials are, and the
 // default of a variable.
 func withoutCredentials(s string) string {
 	if strings.Contains(s, "@") {
-		s = userinfo.ReplaceAllString(s, "${1}"+Hidden+"@")
+		s = userinfo.Regexp().ReplaceAllString(s, "${1}"+Hidden+"@")
 	}
 	if strings.Contains(s, "=") {
-		s = credential.ReplaceAllString(s, "${1}"+Hidden)
+		s = credential.Regexp().ReplaceAllString(s, "${1}"+Hidden)
 	}
 	if strings.Contains(s, ":-") {
-		s = preset.ReplaceAllString(s, "$${${1}:-"+Hidden+"}")
+		s = preset.Regexp().ReplaceAllString(s, "$${${1}:-"+Hidden+"}")
 	}
 	return s
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 )
@@ -84,7 +83,7 @@ func (b *jsonBuilder) place(err *json.SyntaxError, from int) int {
 	return max(from, at-1)
 }
 
-var jsonWord = regexp.MustCompile(`^[A-Za-z]+`)
+var jsonWord = compiled(`^[A-Za-z]+`)
 
 // hint says what the byte at place is likely to mean where it must not stand.
 func (b *jsonBuilder) hint(place int, message string) string {
@@ -101,7 +100,7 @@ func (b *jsonBuilder) hint(place int, message string) string {
 	case c == '"' && strings.Contains(message, "after object key:value pair"):
 		return "a comma is missing, or a quotation mark"
 	}
-	if word := jsonWord.Find(b.src.Text[place:]); word != nil {
+	if word := jsonWord().Find(b.src.Text[place:]); word != nil {
 		if hint := TruthHint(string(word)); hint != "" {
 			return hint
 		}

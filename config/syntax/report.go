@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -198,7 +197,7 @@ func (r *Report) Take(other *Report, prefix string) {
 }
 
 // listHeader is the header of a list in TOML. The other formats have no brackets there.
-var listHeader = regexp.MustCompile(`\[\[([\w.]+)\]\]`)
+var listHeader = compiled(`\[\[([\w.]+)\]\]`)
 
 func (r *Report) add(list *[]Problem, p Problem) {
 	if len(*list) >= errorsCollected {
@@ -209,7 +208,7 @@ func (r *Report) add(list *[]Problem, p Problem) {
 	}
 	p.Pos = p.at.Pos()
 	if p.at.Source != nil && p.at.Source.Colon {
-		p.Hint = listHeader.ReplaceAllString(strings.ReplaceAll(p.Hint, " = ", ": "), "$1")
+		p.Hint = listHeader().ReplaceAllString(strings.ReplaceAll(p.Hint, " = ", ": "), "$1")
 	}
 	r.redact(&p)
 	*list = append(*list, p)

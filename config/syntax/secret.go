@@ -4,6 +4,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -36,7 +37,7 @@ func (r *Report) redact(p *Problem) {
 	}
 }
 
-var quotedWord = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
+var quotedWord = compiled(`"(?:[^"\\]|\\.)*"`)
 
 // redact replaces the words of text that come from the secret, for a problem at at.
 func (s *secret) redact(text string, at Span) string {
@@ -44,7 +45,7 @@ func (s *secret) redact(text string, at Span) string {
 		return ""
 	}
 	here := at.Source == s.at.Source && at.From >= s.at.From && at.From < s.at.To
-	text = quotedWord.ReplaceAllStringFunc(text, func(quoted string) string {
+	text = quotedWord().ReplaceAllStringFunc(text, func(quoted string) string {
 		if word, err := strconv.Unquote(quoted); err == nil && s.shows(strings.ToLower(word), here) {
 			return strconv.Quote("${…}")
 		}
@@ -95,4 +96,9 @@ func replaceFold(text, old, by string) string {
 		b.WriteString(by)
 		text, lower = text[at+len(old):], lower[at+len(old):]
 	}
+}
+
+// compiled returns a regular expression that is compiled when it is asked for first: most files need none of them.
+func compiled(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
 }

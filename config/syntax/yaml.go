@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,15 +100,15 @@ func yamlLines(text []byte) []int {
 }
 
 // yamlBracket is a list that something follows: an IPv6 address.
-var yamlBracket = regexp.MustCompile(`(?:: +|- +)\[[0-9a-fA-F:.]*\]:`)
+var yamlBracket = compiled(`(?:: +|- +)\[[0-9a-fA-F:.]*\]:`)
 
-var yamlErrorLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?`)
+var yamlErrorLine = compiled(`^(?:yaml: )?(?:line (\d+): )?`)
 
 // syntaxError reports err. The parser tells the line where the broken construct begins, which can be far away; the
 // first line with which the same error occurs is where it shows.
 func (b *yamlBuilder) syntaxError(err error) {
 	b.broken = true
-	match := yamlErrorLine.FindStringSubmatch(err.Error())
+	match := yamlErrorLine().FindStringSubmatch(err.Error())
 	message := err.Error()[len(match[0]):]
 	number, _ := strconv.Atoi(match[1])
 	if len(b.src.Text) <= yamlSearchMax {
@@ -120,19 +119,19 @@ func (b *yamlBuilder) syntaxError(err error) {
 }
 
 // yamlSign is a value that begins with a character that means something else to YAML.
-var yamlSign = regexp.MustCompile(`(?:: +|- +)[*&%@!|>` + "`" + `]`)
+var yamlSign = compiled(`(?:: +|- +)[*&%@!|>` + "`" + `]`)
 
 // hint says what a line that the parser refused with message is likely to mean.
 func (b *yamlBuilder) hint(at Span, message string) string {
 	line := b.src.Text[at.From:at.To]
 	switch {
-	case yamlBracket.Match(line):
+	case yamlBracket().Match(line):
 		return "an address that begins with a bracket needs quotes"
 	case bytes.HasPrefix(bytes.TrimLeft(b.src.Text[at.From-b.indent(at.From):at.To], " "), []byte("\t")):
 		return "indent with blanks, not with tabs"
 	case strings.HasPrefix(message, "found unexpected end of stream"):
 		return "a quotation mark is missing here or above"
-	case yamlSign.Match(line):
+	case yamlSign().Match(line):
 		return "a value that begins so needs quotes"
 	case strings.HasPrefix(message, "mapping values are not allowed"):
 		return "a value with a colon needs quotes; or the line does not stand below its neighbours"
@@ -159,7 +158,7 @@ func (b *yamlBuilder) firstLineWith(message string) int {
 	for low+1 < high {
 		middle := (low + high) / 2
 		_, _, err := yamlDocuments(b.src.Text[:b.lines[middle]])
-		if err != nil && yamlErrorLine.ReplaceAllString(err.Error(), "") == message {
+		if err != nil && yamlErrorLine().ReplaceAllString(err.Error(), "") == message {
 			high = middle
 		} else {
 			low = middle

@@ -173,11 +173,11 @@ func header(d *schema.Decoder, n *syntax.Node, lower string) bool {
 	if _, ok := d.String(n, "a string"); !ok {
 		return false
 	}
-	if lower == "host" && !variable.MatchString(n.Text) {
+	if lower == "host" && !variable.Regexp().MatchString(n.Text) {
 		_, right := parseHostValue(d, nil, n)
 		return right
 	}
-	for _, v := range variable.FindAllString(n.Text, -1) {
+	for _, v := range variable.Regexp().FindAllString(n.Text, -1) {
 		if name := strings.Trim(v, "{}"); !slices.Contains(headerVariables.names, name) {
 			hint := cmp.Or(syntax.DidYouMean(name, headerVariables.names), variableHint(name, headerVariables))
 			d.Report.Errorf(n.Value, hint, "the variable %q is not supported by this version", v)

@@ -1,11 +1,11 @@
 package value
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/syntax"
+	"github.com/edge-proxy/edge/internal/expr"
 	"github.com/edge-proxy/edge/message"
 )
 
@@ -13,7 +13,7 @@ import (
 const CodeForeignVariable = "foreign-variable"
 
 // variable is a variable in the value of a header, of this version or a later one.
-var variable = regexp.MustCompile(`\{[a-z][a-z0-9_]*\}`)
+var variable = expr.Text(`\{[a-z][a-z0-9_]*\}`)
 
 // Variables are those that a value may have.
 type Variables struct {
@@ -107,11 +107,11 @@ func WarnForeignVariables(rep *syntax.Report, n *syntax.Node, ours Variables) {
 }
 
 // patternVariable is a part of a path as Express and others write parameters.
-var patternVariable = regexp.MustCompile(`^(.*)/(:[A-Za-z_]\w*)`)
+var patternVariable = expr.Text(`^(.*)/(:[A-Za-z_]\w*)`)
 
 // WarnPatternVariables warns of parameters in a path that is compared as it stands.
 func WarnPatternVariables(rep *syntax.Report, path string, at syntax.Span) {
-	if m := patternVariable.FindStringSubmatch(path); m != nil {
+	if m := patternVariable.Regexp().FindStringSubmatch(path); m != nil {
 		rep.Warnf(CodeForeignVariable, at, openEnd(m[1]), "%q stands for itself: a pattern has no parameters", m[2])
 	}
 }

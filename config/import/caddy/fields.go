@@ -54,7 +54,7 @@ func (im *importer) fieldOperation(d *directive, name, value string, more int, r
 	if name != "" && strings.ContainsRune("+-?>", rune(name[0])) {
 		sign, name = name[:1], name[1:]
 	}
-	known := factNames
+	known := factNames()
 	text, unknown := translate(value, known)
 	kind := "answers"
 	if request {
@@ -212,7 +212,7 @@ func (im *importer) errorHandlers(s *site) (pages []errorPage) {
 
 // errorText reads respond in handle_errors.
 func (im *importer) errorText(p *errorPage, d *directive, args []string) {
-	text, unknown := translate(args[0], pageNames)
+	text, unknown := translate(args[0], pageNames())
 	if unknown != "" || len(args) > 1 && args[1] != "{err.status_code}" && args[1] != "{http.error.status_code}" {
 		im.lose(d, "error pages have the status of the failure, and no "+unknown)
 		return

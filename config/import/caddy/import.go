@@ -113,15 +113,17 @@ type options struct {
 	servers             []*directive // options of servers
 }
 
-// unneededOptions are options for which edge needs no key, with the reason.
-var unneededOptions = map[string]string{
-	"email": acmeOnly, "acme_ca": acmeOnly, "acme_ca_root": acmeOnly, "acme_eab": acmeOnly, "acme_dns": acmeOnly,
-	"cert_issuer": acmeOnly, "key_type": acmeOnly, "preferred_chains": acmeOnly, "cert_lifetime": acmeOnly,
-	"renew_interval": acmeOnly, "storage_clean_interval": acmeOnly, "ocsp_interval": acmeOnly, "dns": acmeOnly,
-	"renewal_window_ratio": acmeOnly, "ech": acmeOnly,
-	"storage": "nothing to write: edge keeps no certificates", "pki": "nothing to write: see cert = \"internal\"",
-	"skip_install_trust": "nothing to write: edge installs no authority", "persist_config": adminOnly,
-	"admin": adminOnly, "ocsp_stapling": "nothing to write: a response is stapled where ocsp names one",
+// unneededOptions returns options for which edge needs no key, with the reason.
+func unneededOptions() map[string]string {
+	return map[string]string{
+		"email": acmeOnly, "acme_ca": acmeOnly, "acme_ca_root": acmeOnly, "acme_eab": acmeOnly, "acme_dns": acmeOnly,
+		"cert_issuer": acmeOnly, "key_type": acmeOnly, "preferred_chains": acmeOnly, "cert_lifetime": acmeOnly,
+		"renew_interval": acmeOnly, "storage_clean_interval": acmeOnly, "ocsp_interval": acmeOnly, "dns": acmeOnly,
+		"renewal_window_ratio": acmeOnly, "ech": acmeOnly,
+		"storage": "nothing to write: edge keeps no certificates", "pki": "nothing to write: see cert = \"internal\"",
+		"skip_install_trust": "nothing to write: edge installs no authority", "persist_config": adminOnly,
+		"admin": adminOnly, "ocsp_stapling": "nothing to write: a response is stapled where ocsp names one",
+	}
 }
 
 const (
@@ -168,7 +170,7 @@ func (im *importer) readOptions(list []*directive) {
 		case "log":
 			im.readGlobalLog(d, global)
 		default:
-			if why := unneededOptions[d.name]; why != "" {
+			if why := unneededOptions()[d.name]; why != "" {
 				im.note(d, why)
 				continue
 			}

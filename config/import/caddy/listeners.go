@@ -83,9 +83,11 @@ func (im *importer) optionTLS(s *site, d *directive) {
 	}
 }
 
-// clientAuths are the modes of client_auth.
-var clientAuths = map[string]string{
-	"request": "request", "verify_if_given": "request", "require": "require", "require_and_verify": "require",
+// clientAuths returns the modes of client_auth.
+func clientAuths() map[string]string {
+	return map[string]string{
+		"request": "request", "verify_if_given": "request", "require": "require", "require_and_verify": "require",
+	}
 }
 
 // clientAuth reads client_auth.
@@ -94,8 +96,8 @@ func (im *importer) clientAuth(s *site, d *directive) {
 	for _, c := range d.block {
 		c.used = true
 		switch {
-		case c.name == "mode" && clientAuths[c.arg(0)] != "":
-			s.clients.auth = clientAuths[c.arg(0)]
+		case c.name == "mode" && clientAuths()[c.arg(0)] != "":
+			s.clients.auth = clientAuths()[c.arg(0)]
 		case c.name == "trusted_ca_cert_file" && len(c.args) == 1:
 			s.clients.ca = c.arg(0)
 		case c.name == "trust_pool" && c.arg(0) == "file" && len(c.args) == 2:

@@ -9,11 +9,13 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// policies are the methods of load_balancing, by the names that lb_policy has for them.
-var policies = map[string]string{
-	"random": "random", "round_robin": "round_robin", "least_conn": "least_conn", "ip_hash": "ip_hash",
-	"client_ip_hash": "ip_hash", "first": "first", "random_choose": "p2c", "weighted_round_robin": "round_robin",
-	"uri_hash": "ketama", "header": "ketama", "query": "ketama", "cookie": "random",
+// policies returns the methods of load_balancing, by the names that lb_policy has for them.
+func policies() map[string]string {
+	return map[string]string{
+		"random": "random", "round_robin": "round_robin", "least_conn": "least_conn", "ip_hash": "ip_hash",
+		"client_ip_hash": "ip_hash", "first": "first", "random_choose": "p2c", "weighted_round_robin": "round_robin",
+		"uri_hash": "ketama", "header": "ketama", "query": "ketama", "cookie": "random",
+	}
 }
 
 // balanceOption reads lb_policy and the like.
@@ -39,7 +41,7 @@ func (p *pool) balanceOption(d *directive) {
 
 // readPolicy reads lb_policy.
 func (p *pool) readPolicy(d *directive) {
-	p.policy = policies[d.arg(0)]
+	p.policy = policies()[d.arg(0)]
 	switch name := d.arg(0); name {
 	case "uri_hash":
 		p.set("hash_key", `"uri"`, d.at)
@@ -73,13 +75,15 @@ func (p *pool) readPolicy(d *directive) {
 	}
 }
 
-// healthTimes are keys of health_check, by the lines of Caddy that set them.
-var healthTimes = map[string]string{"health_interval": "interval", "health_timeout": "timeout"}
+// healthTimes returns keys of health_check, by the lines of Caddy that set them.
+func healthTimes() map[string]string {
+	return map[string]string{"health_interval": "interval", "health_timeout": "timeout"}
+}
 
 // healthOption reads health_uri and the like.
 func (p *pool) healthOption(d *directive) {
 	key := func(name, value string) { p.set("health_check."+name, value, d.at) }
-	if name := healthTimes[d.name]; name != "" {
+	if name := healthTimes()[d.name]; name != "" {
 		if t, ok := parseTime(d.arg(0)); ok && t > 0 {
 			key(name, plan.Duration(t))
 			return
@@ -135,10 +139,12 @@ func (p *pool) healthOption(d *directive) {
 	}
 }
 
-// transportTimes are keys of an upstream, by the lines of transport http.
-var transportTimes = map[string]string{
-	"dial_timeout": "timeouts.connect", "response_header_timeout": "timeouts.first_byte",
-	"read_timeout": "timeouts.read",
+// transportTimes returns keys of an upstream, by the lines of transport http.
+func transportTimes() map[string]string {
+	return map[string]string{
+		"dial_timeout": "timeouts.connect", "response_header_timeout": "timeouts.first_byte",
+		"read_timeout": "timeouts.read",
+	}
 }
 
 // transport reads how backends are asked.
@@ -151,7 +157,7 @@ func (p *pool) transport(d *directive) {
 	for _, c := range d.block {
 		c.used = true
 		p.from = append(p.from, c.at)
-		if name := transportTimes[c.name]; name != "" {
+		if name := transportTimes()[c.name]; name != "" {
 			if t, ok := parseTime(c.arg(0)); ok && t > 0 {
 				p.set(name, plan.Duration(t), c.at)
 			}

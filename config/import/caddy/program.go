@@ -40,11 +40,9 @@ func (sc *scope) matcher(name string) *test {
 // builder reads a directive without its matcher, and returns what the directive does; nil: nothing.
 type builder func(im *importer, sc *scope, d *directive) func(w *walk) bool
 
-// builders are the directives that are known, by name.
-var builders map[string]builder
-
-func init() {
-	builders = map[string]builder{
+// builderOf returns the builder of a directive; nil: it is not known.
+func builderOf(name string) builder {
+	return map[string]builder{
 		"respond": respond, "error": respond, "abort": abort, "redir": redirect, "header": header,
 		"request_header": requestHeader, "rewrite": rewrite, "uri": uri, "reverse_proxy": proxy,
 		"file_server": files, "try_files": tryFiles, "basic_auth": guarded, "basicauth": guarded,
@@ -61,7 +59,7 @@ func init() {
 		"acme_server": closing("edge is no authority"), "fs": lost("edge serves no files"),
 		"copy_response": lost("edge does not know it"), "copy_response_headers": lost("edge does not know it"),
 		"log_level": lost("the access log has no levels"), "timeouts": lost("timeouts are those of listeners: limits"),
-	}
+	}[name]
 }
 
 // elsewhere are directives of a site that are read before its steps are.
@@ -114,7 +112,7 @@ func places(list []plan.Place, d *directive) []plan.Place {
 
 // step translates one directive.
 func (im *importer) step(sc *scope, d *directive) []*step {
-	build := builders[d.name]
+	build := builderOf(d.name)
 	container := d.name == "handle" || d.name == "handle_path" || d.name == "route"
 	if build == nil && !container {
 		im.lose(d, "edge does not know it")
@@ -381,7 +379,7 @@ const errorPagesKey = ""
 
 // page writes the text of an answer, as far as edge has one.
 func (w *walk) page(d *directive, status int, body string) {
-	text, unknown := translate(body, pageNames)
+	text, unknown := translate(body, pageNames())
 	switch {
 	case body == "":
 		if status != 204 && status != 304 {
@@ -411,10 +409,12 @@ func abort(im *importer, _ *scope, d *directive) func(*walk) bool {
 	}
 }
 
-// redirectNames are the variables of redirect.to, by the placeholders of Caddy.
-var redirectNames = map[string]string{
-	"host": "{host}", "scheme": "{scheme}", "method": "{method}", "query": "{query}", "uri": "{path}\x00",
-	"path": "{path}", "?query": "\x00", "orig_uri": "\x01\x02", "orig_path": "\x01",
+// redirectNames returns the variables of redirect.to, by the placeholders of Caddy.
+func redirectNames() map[string]string {
+	return map[string]string{
+		"host": "{host}", "scheme": "{scheme}", "method": "{method}", "query": "{query}", "uri": "{path}\x00",
+		"path": "{path}", "?query": "\x00", "orig_uri": "\x01\x02", "orig_path": "\x01",
+	}
 }
 
 // redirect is redir.
@@ -424,7 +424,7 @@ func redirect(im *importer, _ *scope, d *directive) func(*walk) bool {
 		status = n
 	}
 	return func(w *walk) bool {
-		to, unknown := translate(d.arg(0), redirectNames)
+		to, unknown := translate(d.arg(0), redirectNames())
 		switch {
 		case unknown != "" || strings.Contains(to, "{rest}"):
 			im.lose(d, "redirects have no "+unknown+"; such requests are answered 503")

@@ -229,23 +229,25 @@ func (p *pool) dynamic(d *directive) {
 	}
 }
 
-// ownFields are fields of requests that edge sends by itself, with their values as header_up writes them.
-var ownFields = map[string][]string{
-	"host": {"{host}", "{hostport}", "{http.request.host}", "{http.request.hostport}"},
-	"x-forwarded-for": {"{remote_host}", "{remote}", "{http.request.remote.host}", "{client_ip}",
-		"{http.request.remote}"},
-	"x-forwarded-proto": {"{scheme}", "{http.request.scheme}"},
-	"x-forwarded-host":  {"{host}", "{hostport}", "{http.request.host}", "{http.request.hostport}"},
-	"connection": {"{>Connection}", "{header.Connection}", "{http.request.header.Connection}", "Upgrade",
-		"upgrade"},
-	"upgrade": {"{>Upgrade}", "{header.Upgrade}", "{http.request.header.Upgrade}", "websocket"},
+// ownFields returns fields of requests that edge sends by itself, with their values as header_up writes them.
+func ownFields() map[string][]string {
+	return map[string][]string{
+		"host": {"{host}", "{hostport}", "{http.request.host}", "{http.request.hostport}"},
+		"x-forwarded-for": {"{remote_host}", "{remote}", "{http.request.remote.host}", "{client_ip}",
+			"{http.request.remote}"},
+		"x-forwarded-proto": {"{scheme}", "{http.request.scheme}"},
+		"x-forwarded-host":  {"{host}", "{hostport}", "{http.request.host}", "{http.request.hostport}"},
+		"connection": {"{>Connection}", "{header.Connection}", "{http.request.header.Connection}", "Upgrade",
+			"upgrade"},
+		"upgrade": {"{>Upgrade}", "{header.Upgrade}", "{http.request.header.Upgrade}", "websocket"},
+	}
 }
 
 // headerUp reads header_up.
 func (p *pool) headerUp(d *directive) {
 	name := strings.TrimSuffix(d.arg(0), ":")
 	lower := strings.ToLower(name)
-	if slices.Contains(ownFields[lower], d.arg(1)) && len(d.args) == 2 && (lower != "host" || !p.secure) {
+	if slices.Contains(ownFields()[lower], d.arg(1)) && len(d.args) == 2 && (lower != "host" || !p.secure) {
 		p.im.Note(d.at, d.text(), "nothing to write: edge sends it by itself")
 		p.ownHost = p.ownHost || lower == "host"
 		return
@@ -253,7 +255,7 @@ func (p *pool) headerUp(d *directive) {
 	if lower == "host" && len(d.args) == 2 {
 		p.ownHost = true
 		switch value := d.arg(1); {
-		case slices.Contains(ownFields[lower], value):
+		case slices.Contains(ownFields()[lower], value):
 			p.set("host", `"keep"`, d.at)
 			return
 		case value == "{upstream_hostport}" || strings.HasPrefix(value, "{http.reverse_proxy.upstream.hostp"):

@@ -28,45 +28,49 @@ func parseTime(s string) (time.Duration, bool) {
 
 var sizeText = plan.Expr(`^(\d{1,12})\s*([a-zA-Z]*)$`)
 
-// sizeUnits are the units of sizes. Those without an i are powers of 1000.
-var sizeUnits = map[string]int64{
-	"": 1, "b": 1, "k": 1000, "kb": 1000, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9,
-	"kib": 1 << 10, "ki": 1 << 10, "mib": 1 << 20, "mi": 1 << 20, "gib": 1 << 30, "gi": 1 << 30,
+// sizeUnits returns the units of sizes. Those without an i are powers of 1000.
+func sizeUnits() map[string]int64 {
+	return map[string]int64{
+		"": 1, "b": 1, "k": 1000, "kb": 1000, "m": 1e6, "mb": 1e6, "g": 1e9, "gb": 1e9,
+		"kib": 1 << 10, "ki": 1 << 10, "mib": 1 << 20, "mi": 1 << 20, "gib": 1 << 30, "gi": 1 << 30,
+	}
 }
 
 // parseSize reads a size as Caddy has it: "10MB", "1GiB".
 func parseSize(s string) (int64, bool) {
-	m := sizeText().FindStringSubmatch(s)
+	m := sizeText.Regexp().FindStringSubmatch(s)
 	if m == nil {
 		return 0, false
 	}
-	unit, known := sizeUnits[strings.ToLower(m[2])]
+	unit, known := sizeUnits()[strings.ToLower(m[2])]
 	n, err := strconv.ParseInt(m[1], 10, 64)
 	return n * unit, known && err == nil && n < 1<<30
 }
 
 var placeholder = plan.Expr(`\{[A-Za-z%?][\w.%?:*\[\]-]*\}`)
 
-// longNames are the names of placeholders, by their short forms.
-var longNames = map[string]string{
-	"http.request.host": "host", "http.request.hostport": "hostport", "http.request.port": "port",
-	"http.request.method": "method", "http.request.uri": "uri", "http.request.uri.path": "path",
-	"http.request.uri.query": "query", "http.request.uri.prefixed_query": "?query",
-	"http.request.orig_uri": "orig_uri", "http.request.orig_uri.path": "orig_path",
-	"http.request.remote.host": "remote_host", "http.request.remote": "remote", "http.request.scheme": "scheme",
-	"http.request.uuid": "uuid", "http.vars.client_ip": "client_ip",
-	"http.request.tls.client.fingerprint":  "tls_client_fingerprint",
-	"http.request.tls.client.issuer":       "tls_client_issuer",
-	"http.request.tls.client.subject":      "tls_client_subject",
-	"http.reverse_proxy.upstream.hostport": "upstream_hostport", "http.error.status_code": "err.status_code",
-	"http.error.status_text": "err.status_text",
+// longNames returns the names of placeholders, by their short forms.
+func longNames() map[string]string {
+	return map[string]string{
+		"http.request.host": "host", "http.request.hostport": "hostport", "http.request.port": "port",
+		"http.request.method": "method", "http.request.uri": "uri", "http.request.uri.path": "path",
+		"http.request.uri.query": "query", "http.request.uri.prefixed_query": "?query",
+		"http.request.orig_uri": "orig_uri", "http.request.orig_uri.path": "orig_path",
+		"http.request.remote.host": "remote_host", "http.request.remote": "remote", "http.request.scheme": "scheme",
+		"http.request.uuid": "uuid", "http.vars.client_ip": "client_ip",
+		"http.request.tls.client.fingerprint":  "tls_client_fingerprint",
+		"http.request.tls.client.issuer":       "tls_client_issuer",
+		"http.request.tls.client.subject":      "tls_client_subject",
+		"http.reverse_proxy.upstream.hostport": "upstream_hostport", "http.error.status_code": "err.status_code",
+		"http.error.status_text": "err.status_text",
+	}
 }
 
 // translate replaces the placeholders of s by what known has for them, and returns the first one that it has not.
 func translate(s string, known map[string]string) (text, unknown string) {
-	text = placeholder().ReplaceAllStringFunc(s, func(all string) string {
+	text = placeholder.Regexp().ReplaceAllStringFunc(s, func(all string) string {
 		name := strings.Trim(all, "{}")
-		if short := longNames[name]; short != "" {
+		if short := longNames()[name]; short != "" {
 			name = short
 		}
 		as, ok := known[name]
@@ -78,11 +82,13 @@ func translate(s string, known map[string]string) (text, unknown string) {
 	return text, unknown
 }
 
-// factNames are the variables of fields, by the placeholders of Caddy.
-var factNames = map[string]string{
-	"remote_host": "{client_ip}", "client_ip": "{client_ip}", "uuid": "{request_id}",
-	"tls_client_subject": "{client_cert_subject}", "tls_client_issuer": "{client_cert_issuer}",
-	"tls_client_fingerprint": "{client_cert_sha256}", "scheme": schemeMark, "host": hostMark,
+// factNames returns the variables of fields, by the placeholders of Caddy.
+func factNames() map[string]string {
+	return map[string]string{
+		"remote_host": "{client_ip}", "client_ip": "{client_ip}", "uuid": "{request_id}",
+		"tls_client_subject": "{client_cert_subject}", "tls_client_issuer": "{client_cert_issuer}",
+		"tls_client_fingerprint": "{client_cert_sha256}", "scheme": schemeMark, "host": hostMark,
+	}
 }
 
 // Marks in the value of a field stand for what is known of a route: its scheme, and its host where that is one.
@@ -104,7 +110,9 @@ func (w *walk) withRoute(f field) (string, bool) {
 	return strings.NewReplacer(schemeMark, scheme, hostMark, w.host).Replace(f.value), true
 }
 
-// pageNames are the variables of error pages, by the placeholders of Caddy.
-var pageNames = map[string]string{
-	"err.status_code": "{status}", "err.status_text": "{reason}", "uuid": "{request_id}", "host": "{host}",
+// pageNames returns the variables of error pages, by the placeholders of Caddy.
+func pageNames() map[string]string {
+	return map[string]string{
+		"err.status_code": "{status}", "err.status_text": "{reason}", "uuid": "{request_id}", "host": "{host}",
+	}
 }

@@ -324,7 +324,7 @@ func (w *walk) matchExpression(t *test) bool {
 	if !w.rest {
 		return t.expr.MatchString(w.cur)
 	}
-	m := plainExpr().FindStringSubmatch(t.expr.String())
+	m := plainExpr.Regexp().FindStringSubmatch(t.expr.String())
 	if m == nil {
 		return w.assume(t)
 	}

@@ -8,9 +8,11 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// methods are the values of balance.
-var methods = map[string]string{"roundrobin": "round_robin", "static-rr": "round_robin", "leastconn": "least_conn",
-	"random": "p2c", "source": "ketama", "uri": "ketama", "first": "", "url_param": "ketama"}
+// methods returns the values of balance.
+func methods() map[string]string {
+	return map[string]string{"roundrobin": "round_robin", "static-rr": "round_robin", "leastconn": "least_conn",
+		"random": "p2c", "source": "ketama", "uri": "ketama", "first": "", "url_param": "ketama"}
+}
 
 // upstream writes the upstream of a backend and reports whether there is one.
 func (im *importer) upstream(name string) bool {
@@ -57,7 +59,7 @@ func upstreamName(name string) string {
 // balance writes how a backend is chosen.
 func (im *importer) balance(b *plan.Block, l *line) {
 	word, _, _ := strings.Cut(l.word(1), "(")
-	method := methods[word]
+	method := methods()[word]
 	if word == "hdr" {
 		method = "ketama"
 	}

@@ -76,7 +76,7 @@ var timeText = plan.Expr(`^([0-9]{1,9})(us|ms|s|m|h|d)?$`)
 
 // parseTime reads a time; a bare number is milliseconds.
 func parseTime(s string) (d time.Duration, ok bool) {
-	m := timeText().FindStringSubmatch(s)
+	m := timeText.Regexp().FindStringSubmatch(s)
 	if m == nil {
 		return 0, false
 	}
@@ -89,9 +89,9 @@ func parseTime(s string) (d time.Duration, ok bool) {
 	return time.Duration(n) * unit, true
 }
 
-// Whys of lines that need nothing, and of those that edge does not have.
-var (
-	needless = map[string]string{
+// needless returns lines that need nothing, with what a reader is told.
+func needless() map[string]string {
+	return map[string]string{
 		"log chroot daemon maxconn stats ca-base crt-base ssl-default-bind-ciphers ssl-default-bind-ciphersuites " +
 			"ssl-default-bind-options ssl-default-server-ciphers ssl-default-server-ciphersuites " +
 			"ssl-default-server-options tune.ssl.default-dh-param tune.bufsize tune.maxrewrite ulimit-n node " +
@@ -106,7 +106,11 @@ var (
 			"nolinger": "nothing to write: the default of edge, or without a counterpart that answers show",
 		"http-reuse": "nothing to write: connections to backends are kept",
 	}
-	lost = map[string]string{
+}
+
+// lost returns lines that edge does not have, with what a reader is told.
+func lost() map[string]string {
+	return map[string]string{
 		"stick-table stick cookie":            "see sticky and load_balancing of [upstreams.NAME]",
 		"compression":                         "not available in this version: answers are not compressed",
 		"tcp-request tcp-response":            "not available in this version: routes do not look at connections",
@@ -119,7 +123,7 @@ var (
 		"http-check":                          "edge knows expected_status, path and method of checks",
 		"email-alert":                         "edge sends no mail",
 	}
-)
+}
 
 // whyOf finds the words that a line begins with in a table.
 func whyOf(table map[string]string, l *line) string {
@@ -163,7 +167,7 @@ func (im *importer) leftOver() {
 			im.Note(s.head.at, s.head.text(), "no rule that is carried leads there")
 		}
 		for _, l := range s.lines {
-			need, no := whyOf(needless, l), whyOf(lost, l)
+			need, no := whyOf(needless(), l), whyOf(lost(), l)
 			switch {
 			case l.used:
 			case !inside[s.kind]:

@@ -116,10 +116,12 @@ func (f *front) status(l *line, words []string) plan.Field {
 	return plan.Field{Name: "dest", Value: plan.String("status:" + status)}
 }
 
-// facts are formats that fields may have.
-var facts = strings.NewReplacer("%[src]", "{client_ip}", "%ci", "{client_ip}", "%[ssl_fc_sni]", "{sni}",
-	"%[ssl_fc_protocol]", "{tls_version}", "%[ssl_fc_cipher]", "{tls_cipher}", "%[unique-id]", "{request_id}",
-	"%[uuid()]", "{request_id}")
+// facts returns what replaces the formats that fields may have.
+func facts() *strings.Replacer {
+	return strings.NewReplacer("%[src]", "{client_ip}", "%ci", "{client_ip}", "%[ssl_fc_sni]", "{sni}",
+		"%[ssl_fc_protocol]", "{tls_version}", "%[ssl_fc_cipher]", "{tls_cipher}", "%[unique-id]", "{request_id}",
+		"%[uuid()]", "{request_id}")
+}
 
 // fields writes what http-request and http-response lines do with fields and paths of proxied requests.
 func (f *front) fields(b *plan.Block, r rule) {
@@ -156,7 +158,7 @@ func (f *front) fields(b *plan.Block, r rule) {
 
 // field adds what one line does with a field.
 func (f *front) field(l *line, list *[]plan.Field) {
-	name, value := l.word(2), facts.Replace(l.word(3))
+	name, value := l.word(2), facts().Replace(l.word(3))
 	switch l.word(1) {
 	case "set-header", "add-header":
 	case "del-header":
@@ -195,7 +197,7 @@ var pathExpr = plan.Expr(`^\^?(/[A-Za-z0-9_/-]*?)(/?)\(\.\*\)\$?$`)
 // path writes replace-path ^/api/(.*) /\1.
 func (f *front) path(b *plan.Block, l *line) {
 	l.used = true
-	m := pathExpr().FindStringSubmatch(l.word(2))
+	m := pathExpr.Regexp().FindStringSubmatch(l.word(2))
 	// A backslash before a digit is gone: the words of the file are cut as HAProxy cuts them.
 	to, found := strings.CutSuffix(strings.ReplaceAll(l.word(3), `\1`, "1"), "1")
 	if m == nil || !found || len(l.words) != 4 || !strings.HasPrefix(to, "/") || l.word(1) == "set-path" {

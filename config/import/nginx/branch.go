@@ -85,17 +85,17 @@ var (
 
 // hostBranch translates an if about the scheme or the host.
 func (im *importer) hostBranch(s *server, test string, answer *route) bool {
-	if schemeTest().MatchString(test) {
+	if schemeTest.Regexp().MatchString(test) {
 		if s.plain == nil {
 			s.plain = answer
 		}
 		return true
 	}
-	if m := hostTest().FindStringSubmatch(test); m != nil {
+	if m := hostTest.Regexp().FindStringSubmatch(test); m != nil {
 		s.others = append(s.others, hostRule{strings.ToLower(m[2]), m[1] == "!=", answer})
 		return true
 	}
-	if m := hostMatch().FindStringSubmatch(test); m != nil && strings.HasSuffix(strings.Trim(test, `"'`), "$") {
+	if m := hostMatch.Regexp().FindStringSubmatch(test); m != nil && strings.HasSuffix(strings.Trim(test, `"'`), "$") {
 		s.others = append(s.others, hostRule{strings.ToLower(strings.ReplaceAll(m[1], `\`, "")), false, answer})
 		return true
 	}
@@ -114,7 +114,7 @@ func conditionOf(text string) (c *condition, why string) {
 		c.header = []plan.Field{{Name: fieldName(name)}}
 		return c, ""
 	}
-	m := test().FindStringSubmatch(text)
+	m := test.Regexp().FindStringSubmatch(text)
 	if m == nil {
 		return nil, "edge does not know this test"
 	}
@@ -125,8 +125,8 @@ func conditionOf(text string) (c *condition, why string) {
 	c.negative = strings.HasPrefix(operator, "!")
 	operator = strings.TrimPrefix(operator, "!")
 	switch {
-	case name == "request_method" && (operator == "=" || methodSet().MatchString(value)):
-		c.methods = strings.Split(methodSet().ReplaceAllString(value, "$1"), "|")
+	case name == "request_method" && (operator == "=" || methodSet.Regexp().MatchString(value)):
+		c.methods = strings.Split(methodSet.Regexp().ReplaceAllString(value, "$1"), "|")
 		return c, ""
 	case hasVariables(value) && operator == "=":
 		return nil, "the value has a variable"

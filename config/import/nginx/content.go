@@ -174,7 +174,7 @@ func (im *importer) responseFields(at *scope, r *route) {
 		places = append(places, d.at)
 	}
 	for _, d := range at.all("add_header") {
-		value, unknown := translate(expand(d.arg(1), at.constants), factNames)
+		value, unknown := translate(expand(d.arg(1), at.constants), factNames())
 		switch {
 		case unknown != "":
 			im.Lose(d.at, d.text(), "fields of answers have no "+unknown)

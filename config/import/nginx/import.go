@@ -94,10 +94,12 @@ func (im *importer) addMap(d *directive) {
 	im.Note(d.at, d.text(), "nothing to write: edge passes WebSockets on")
 }
 
-// logLevels are the levels of error_log.
-var logLevels = map[string]string{
-	"debug": "debug", "info": "info", "notice": "info", "warn": "warn", "error": "error", "crit": "error",
-	"alert": "error", "emerg": "error",
+// logLevels returns the levels of error_log.
+func logLevels() map[string]string {
+	return map[string]string{
+		"debug": "debug", "info": "info", "notice": "info", "warn": "warn", "error": "error", "crit": "error",
+		"alert": "error", "emerg": "error",
+	}
 }
 
 // process translates the directives about the process.
@@ -123,7 +125,7 @@ func (im *importer) process(s *scope) {
 		if d.arg(0) != "stderr" {
 			b.Set("error_log", plan.String(d.arg(0)), d.at)
 		}
-		if level := logLevels[d.arg(1)]; level != "" {
+		if level := logLevels()[d.arg(1)]; level != "" {
 			b.Set("log_level", plan.String(level), d.at)
 		}
 	}

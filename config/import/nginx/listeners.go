@@ -161,7 +161,7 @@ func (im *importer) secure(b *plan.Block, l *listener) {
 		b.Set("client_ca", plan.String(file), at)
 	}
 	if v, at, ok := first.value("ssl_verify_client"); ok {
-		if word := clientAuths[v]; word != "" {
+		if word := clientAuths()[v]; word != "" {
 			b.Set("client_auth", plan.String(word), at)
 		}
 	}
@@ -170,9 +170,11 @@ func (im *importer) secure(b *plan.Block, l *listener) {
 	}
 }
 
-// clientAuths are the values of ssl_verify_client.
-var clientAuths = map[string]string{
-	"on": "require", "optional": "request", "optional_no_ca": "request", "off": "none",
+// clientAuths returns the values of ssl_verify_client.
+func clientAuths() map[string]string {
+	return map[string]string{
+		"on": "require", "optional": "request", "optional_no_ca": "request", "off": "none",
+	}
 }
 
 // pair writes the certificate of a scope and returns its file.
@@ -219,7 +221,7 @@ func (im *importer) versions(b *plan.Block, s *scope) {
 	}
 	var known []string
 	for _, name := range strings.Split(d.arg(0), ":") {
-		if cipherNames[name] {
+		if cipherNames()[name] {
 			known = append(known, name)
 		}
 	}
@@ -233,9 +235,11 @@ func (im *importer) versions(b *plan.Block, s *scope) {
 	b.Set("ciphers", plan.List(known...), d.at)
 }
 
-// cipherNames are the suites of TLS 1.2 that edge has and that are no weak ones, as OpenSSL calls them.
-var cipherNames = map[string]bool{
-	"ECDHE-ECDSA-AES128-GCM-SHA256": true, "ECDHE-RSA-AES128-GCM-SHA256": true,
-	"ECDHE-ECDSA-AES256-GCM-SHA384": true, "ECDHE-RSA-AES256-GCM-SHA384": true,
-	"ECDHE-ECDSA-CHACHA20-POLY1305": true, "ECDHE-RSA-CHACHA20-POLY1305": true,
+// cipherNames returns the suites of TLS 1.2 that edge has and that are no weak ones, as OpenSSL calls them.
+func cipherNames() map[string]bool {
+	return map[string]bool{
+		"ECDHE-ECDSA-AES128-GCM-SHA256": true, "ECDHE-RSA-AES128-GCM-SHA256": true,
+		"ECDHE-ECDSA-AES256-GCM-SHA384": true, "ECDHE-RSA-AES256-GCM-SHA384": true,
+		"ECDHE-ECDSA-CHACHA20-POLY1305": true, "ECDHE-RSA-CHACHA20-POLY1305": true,
+	}
 }

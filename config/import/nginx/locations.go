@@ -101,7 +101,7 @@ func (im *importer) literals(all []*location) (list []*location) {
 			continue
 		}
 		expr := l.path
-		if m := wordsExpr().FindStringSubmatch(expr); m != nil {
+		if m := wordsExpr.Regexp().FindStringSubmatch(expr); m != nil {
 			words := strings.Split(m[2], "|")
 			for _, word := range words {
 				one := *l
@@ -121,7 +121,7 @@ func (im *importer) literals(all []*location) (list []*location) {
 // literal gives l the path that its regular expression stands for, and reports whether there is one that takes the same
 // requests here, where the longest path goes first and not the first expression.
 func (im *importer) literal(l *location, expr string, all, before []*location) bool {
-	m := literalExpr().FindStringSubmatch(expr)
+	m := literalExpr.Regexp().FindStringSubmatch(expr)
 	lose := func(why string) bool {
 		loseBlock(im, l.d, why+"; its requests go to the next location that takes them")
 		return false

@@ -23,7 +23,7 @@ func parseTarget(s string) (t target, ok bool) {
 	if !strings.Contains(s, "://") {
 		s = "grpc://" + s
 	}
-	m := passURL().FindStringSubmatch(s)
+	m := passURL.Regexp().FindStringSubmatch(s)
 	if m == nil || hasVariables(s) {
 		return t, false
 	}
@@ -128,12 +128,14 @@ func moved(r *route, from, to string, at plan.Place) {
 	}
 }
 
-// factNames are variables that fields may have.
-var factNames = map[string]string{
-	"remote_addr": "{client_ip}", "realip_remote_addr": "{client_ip}", "request_id": "{request_id}",
-	"ssl_protocol": "{tls_version}", "ssl_cipher": "{tls_cipher}", "ssl_server_name": "{sni}",
-	"ssl_client_s_dn": "{client_cert_subject}", "ssl_client_i_dn": "{client_cert_issuer}",
-	"ssl_client_serial": "{client_cert_serial}",
+// factNames returns variables that fields may have.
+func factNames() map[string]string {
+	return map[string]string{
+		"remote_addr": "{client_ip}", "realip_remote_addr": "{client_ip}", "request_id": "{request_id}",
+		"ssl_protocol": "{tls_version}", "ssl_cipher": "{tls_cipher}", "ssl_server_name": "{sni}",
+		"ssl_client_s_dn": "{client_cert_subject}", "ssl_client_i_dn": "{client_cert_issuer}",
+		"ssl_client_serial": "{client_cert_serial}",
+	}
 }
 
 // requestFields writes the fields that backends get.
@@ -200,17 +202,19 @@ func (im *importer) hostField(s *server, _ *location, d *directive, value string
 	return value
 }
 
-// defaultFields are values that edge writes without being told.
-var defaultFields = map[string][]string{
-	"x-forwarded-for":   {"$proxy_add_x_forwarded_for", "$remote_addr", "$http_x_forwarded_for"},
-	"x-forwarded-proto": {"$scheme", "$http_x_forwarded_proto"},
-	"x-forwarded-host":  {"$host", "$http_host", "$host:$server_port", "$http_x_forwarded_host"},
+// defaultFields returns values that edge writes without being told.
+func defaultFields() map[string][]string {
+	return map[string][]string{
+		"x-forwarded-for":   {"$proxy_add_x_forwarded_for", "$remote_addr", "$http_x_forwarded_for"},
+		"x-forwarded-proto": {"$scheme", "$http_x_forwarded_proto"},
+		"x-forwarded-host":  {"$host", "$http_host", "$host:$server_port", "$http_x_forwarded_host"},
+	}
 }
 
 // requestField returns the value of a field for backends; ok is false where nothing is to be written.
 func (im *importer) requestField(s *server, d *directive, field, value string) (here string, ok bool) {
 	lower := strings.ToLower(field)
-	if slices.Contains(defaultFields[lower], value) {
+	if slices.Contains(defaultFields()[lower], value) {
 		return "", false
 	}
 	whole := strings.TrimPrefix(value, "$")
@@ -242,7 +246,7 @@ func (im *importer) requestField(s *server, d *directive, field, value string) (
 		im.Lose(d.at, d.text(), "X-Forwarded-For has the addresses; "+field+" is not set")
 		return "", false
 	}
-	here, unknown := translate(value, factNames)
+	here, unknown := translate(value, factNames())
 	if unknown != "" {
 		im.Lose(d.at, d.text(), "fields of requests have no "+unknown)
 		return "", false

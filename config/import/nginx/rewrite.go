@@ -46,17 +46,19 @@ func (im *importer) rewritePhase(s *server, at *scope, l *location) (p phase) {
 	return p
 }
 
-// templateNames are variables that a redirect may have. $request_uri is with the query, which edge keeps by itself.
-var templateNames = map[string]string{
-	"host": "{host}", "http_host": "{host}", "request_uri": "{path}", "uri": "{path}", "document_uri": "{path}",
-	"scheme": "{scheme}", "request_method": "{method}", "args": "{query}", "query_string": "{query}",
+// templateNames returns variables that a redirect may have. $request_uri is with the query, which edge keeps by itself.
+func templateNames() map[string]string {
+	return map[string]string{
+		"host": "{host}", "http_host": "{host}", "request_uri": "{path}", "uri": "{path}", "document_uri": "{path}",
+		"scheme": "{scheme}", "request_method": "{method}", "args": "{query}", "query_string": "{query}",
+	}
 }
 
 // redirectTo returns a URL of the file as redirect.to has it; unknown is a variable that redirects have not, or "".
 func redirectTo(s *server, at *scope, text string) (to, unknown string) {
 	text = expand(text, at.constants)
 	if s.first != "" && s.first != "_" && !hasVariables(s.first) {
-		text = variable().ReplaceAllStringFunc(text, func(m string) string {
+		text = variable.Regexp().ReplaceAllStringFunc(text, func(m string) string {
 			if nameOf(m) == "server_name" {
 				return s.first
 			}
@@ -66,7 +68,7 @@ func redirectTo(s *server, at *scope, text string) (to, unknown string) {
 	keeps := strings.Contains(text, "$request_uri") || strings.Contains(text, "$is_args$args")
 	text = strings.NewReplacer("$is_args$args", "", "{", "%7B", "}", "%7D").Replace(
 		strings.NewReplacer("${", "$", "}", "").Replace(text))
-	text, unknown = translate(text, templateNames)
+	text, unknown = translate(text, templateNames())
 	if !keeps && !strings.Contains(text, "?") {
 		text += "?"
 	}
@@ -143,7 +145,7 @@ var rewriteExpr = plan.Expr(`^\^?(/?(?:[A-Za-z0-9_/~%-]|\\[./-])*)(\$|/?\.\*\$?|
 // rewrite translates one rewrite.
 func (im *importer) rewrite(s *server, at *scope, d *directive, l *location, p *phase) {
 	expr, to, flag := d.arg(0), d.arg(1), d.arg(2)
-	m := rewriteExpr().FindStringSubmatch(expr)
+	m := rewriteExpr.Regexp().FindStringSubmatch(expr)
 	plain := strings.HasPrefix(expr, "^") || expr == ".*" || expr == "(.*)"
 	if m == nil || !plain || strings.HasPrefix(to, "-") {
 		im.Lose(d.at, d.text(), "edge knows expressions that are a beginning of the path and the rest")

@@ -188,10 +188,12 @@ func lines(keys []setting) string {
 	return b.String()
 }
 
-// nextConditions are conditions of proxy_next_upstream, by those of retry.on.
-var nextConditions = map[string]string{
-	"error": "reset", "timeout": "timeout", "http_500": "500", "http_502": "502", "http_503": "503",
-	"http_504": "504", "http_403": "403", "http_404": "404", "http_429": "429",
+// nextConditions returns conditions of proxy_next_upstream, by those of retry.on.
+func nextConditions() map[string]string {
+	return map[string]string{
+		"error": "reset", "timeout": "timeout", "http_500": "500", "http_502": "502", "http_503": "503",
+		"http_504": "504", "http_403": "403", "http_404": "404", "http_429": "429",
+	}
 }
 
 // upstreamKeys returns what a location says about its backends.
@@ -209,8 +211,8 @@ func (im *importer) upstreamKeys(at *scope, secure bool) (keys []setting) {
 			switch {
 			case word == "off":
 				keys = append(keys, setting{"retry.attempts", "0", d.at})
-			case nextConditions[word] != "":
-				on = append(on, nextConditions[word])
+			case nextConditions()[word] != "":
+				on = append(on, nextConditions()[word])
 			case word == "non_idempotent":
 				im.Lose(d.at, "proxy_next_upstream non_idempotent", "edge does not repeat what may have been done")
 			default:

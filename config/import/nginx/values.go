@@ -15,7 +15,7 @@ var variable = plan.Expr(`\$(?:\{([A-Za-z0-9_]+)\}|([A-Za-z0-9_]+))`)
 // constant may have others.
 func expand(s string, constants map[string]string) string {
 	for range 4 {
-		next := variable().ReplaceAllStringFunc(s, func(m string) string {
+		next := variable.Regexp().ReplaceAllStringFunc(s, func(m string) string {
 			if value, found := constants[nameOf(m)]; found && len(value) < 1024 {
 				return value
 			}
@@ -34,7 +34,7 @@ func nameOf(m string) string { return strings.Trim(m, "${}") }
 
 // translate replaces the variables of s by those that edge has; unknown is one that has no match, or "".
 func translate(s string, known map[string]string) (result, unknown string) {
-	result = variable().ReplaceAllStringFunc(s, func(m string) string {
+	result = variable.Regexp().ReplaceAllStringFunc(s, func(m string) string {
 		if here, found := known[nameOf(m)]; found {
 			return here
 		}
@@ -45,12 +45,14 @@ func translate(s string, known map[string]string) (result, unknown string) {
 }
 
 // hasVariables reports whether s has a variable.
-func hasVariables(s string) bool { return variable().MatchString(s) }
+func hasVariables(s string) bool { return variable.Regexp().MatchString(s) }
 
-// timeUnits are those of nginx.
-var timeUnits = map[string]time.Duration{
-	"": time.Second, "ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour,
-	"d": 24 * time.Hour, "w": 7 * 24 * time.Hour, "M": 30 * 24 * time.Hour, "y": 365 * 24 * time.Hour,
+// timeUnits returns those of nginx.
+func timeUnits() map[string]time.Duration {
+	return map[string]time.Duration{
+		"": time.Second, "ms": time.Millisecond, "s": time.Second, "m": time.Minute, "h": time.Hour,
+		"d": 24 * time.Hour, "w": 7 * 24 * time.Hour, "M": 30 * 24 * time.Hour, "y": 365 * 24 * time.Hour,
+	}
 }
 
 var timePart = plan.Expr(`^([0-9]{1,9})(ms|[smhdwMy]?)`)
@@ -58,12 +60,12 @@ var timePart = plan.Expr(`^([0-9]{1,9})(ms|[smhdwMy]?)`)
 // parseTime reads a time: "60", "90s", "1h 30m", "1h30m".
 func parseTime(s string) (d time.Duration, ok bool) {
 	for s = strings.TrimSpace(s); s != ""; s = strings.TrimLeft(s, " ") {
-		m := timePart().FindStringSubmatch(s)
+		m := timePart.Regexp().FindStringSubmatch(s)
 		if m == nil {
 			return 0, false
 		}
 		n, _ := strconv.Atoi(m[1])
-		unit := timeUnits[m[2]]
+		unit := timeUnits()[m[2]]
 		if int64(n) > int64(100*365*24*time.Hour/unit) {
 			return 0, false
 		}

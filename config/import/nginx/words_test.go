@@ -8,7 +8,7 @@ import (
 // A directive has one reason, whatever the order of the tables.
 func TestWords_areThereOnce(t *testing.T) {
 	seen := map[string]bool{}
-	for _, table := range []map[string]string{needless, lost} {
+	for _, table := range []map[string]string{needless(), lost()} {
 		for words := range table {
 			for _, w := range strings.Fields(words) {
 				if seen[w] {

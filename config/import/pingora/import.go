@@ -46,41 +46,47 @@ func words(n *syntax.Node) string {
 	return n.Key + ": " + n.Text
 }
 
-// globals are the keys of Pingora's server, with those of edge.
-var globals = map[string]struct{ section, key string }{
-	"threads":                           {"[global]", "worker_threads"},
-	"worker_threads":                    {"[global]", "worker_threads"},
-	"pid_file":                          {"[global]", "pid_file"},
-	"error_log":                         {"[global]", "error_log"},
-	"log_level":                         {"[global]", "log_level"},
-	"upgrade_sock":                      {"[global]", "upgrade_sock"},
-	"user":                              {"[global]", "user"},
-	"group":                             {"[global]", "group"},
-	"daemon":                            {"[global]", "daemon"},
-	"ca_file":                           {"[global]", "ca_file"},
-	"working_directory":                 {"[global]", "working_directory"},
-	"grace_period":                      {"[global]", "grace_period"},
-	"grace_period_seconds":              {"[global]", "grace_period"},
-	"shutdown_timeout":                  {"[global]", "shutdown_timeout"},
-	"graceful_shutdown_timeout_seconds": {"[global]", "shutdown_timeout"},
-	"upstream_keepalive_pool_size":      {"[upstream_defaults]", "pool.idle"},
-	"max_retries":                       {"[upstream_defaults]", "retry.attempts"},
+// globals returns the keys of Pingora's server, with those of edge.
+func globals() map[string]struct{ section, key string } {
+	return map[string]struct{ section, key string }{
+		"threads":                           {"[global]", "worker_threads"},
+		"worker_threads":                    {"[global]", "worker_threads"},
+		"pid_file":                          {"[global]", "pid_file"},
+		"error_log":                         {"[global]", "error_log"},
+		"log_level":                         {"[global]", "log_level"},
+		"upgrade_sock":                      {"[global]", "upgrade_sock"},
+		"user":                              {"[global]", "user"},
+		"group":                             {"[global]", "group"},
+		"daemon":                            {"[global]", "daemon"},
+		"ca_file":                           {"[global]", "ca_file"},
+		"working_directory":                 {"[global]", "working_directory"},
+		"grace_period":                      {"[global]", "grace_period"},
+		"grace_period_seconds":              {"[global]", "grace_period"},
+		"shutdown_timeout":                  {"[global]", "shutdown_timeout"},
+		"graceful_shutdown_timeout_seconds": {"[global]", "shutdown_timeout"},
+		"upstream_keepalive_pool_size":      {"[upstream_defaults]", "pool.idle"},
+		"max_retries":                       {"[upstream_defaults]", "retry.attempts"},
+	}
 }
 
-// ignored are keys that need nothing, with what a reader has to know.
-var ignored = map[string]string{
-	"version":               "edge has one format",
-	"work_stealing":         "each connection stays with one event loop",
-	"listener_tasks_per_fd": "each event loop accepts",
-	"daemon_wait_for_ready": "edge -d ends when the process serves, always",
-	"max_blocking_threads":  "event loops do not block",
+// ignored returns keys that need nothing, with what a reader has to know.
+func ignored() map[string]string {
+	return map[string]string{
+		"version":               "edge has one format",
+		"work_stealing":         "each connection stays with one event loop",
+		"listener_tasks_per_fd": "each event loop accepts",
+		"daemon_wait_for_ready": "edge -d ends when the process serves, always",
+		"max_blocking_threads":  "event loops do not block",
+	}
 }
 
-// losses are keys that edge has nothing for.
-var losses = map[string]string{
-	"client_bind_to_ipv4":       "connections to backends have the address that the system chooses",
-	"client_bind_to_ipv6":       "connections to backends have the address that the system chooses",
-	"upstream_debug_ssl_keylog": "edge writes no secrets of connections",
+// losses returns keys that edge has nothing for.
+func losses() map[string]string {
+	return map[string]string{
+		"client_bind_to_ipv4":       "connections to backends have the address that the system chooses",
+		"client_bind_to_ipv6":       "connections to backends have the address that the system chooses",
+		"upstream_debug_ssl_keylog": "edge writes no secrets of connections",
+	}
 }
 
 // top translates a key at the top of the file.
@@ -88,20 +94,20 @@ func (im *importer) top(n *syntax.Node) {
 	switch key := n.Key; {
 	case n.Kind == syntax.KindNull:
 		im.Note(place(n), n.Key, "nothing to write: it has no value")
-	case globals[key].key != "":
+	case globals()[key].key != "":
 		im.global(n)
-	case ignored[key] != "":
-		im.Note(place(n), words(n), "nothing to write: "+ignored[key])
+	case ignored()[key] != "":
+		im.Note(place(n), words(n), "nothing to write: "+ignored()[key])
 	case strings.HasPrefix(key, "upstream_connect_offload_"):
 		im.Note(place(n), words(n), "nothing to write: connecting does not block an event loop")
-	case losses[key] != "" && (n.Kind == syntax.KindBool && !n.Truth ||
+	case losses()[key] != "" && (n.Kind == syntax.KindBool && !n.Truth ||
 		n.Kind == syntax.KindList && len(n.Children) == 0):
 		im.Note(place(n), words(n), "nothing to write: it asks for nothing")
-	case losses[key] != "":
-		im.Lose(place(n), words(n), losses[key])
+	case losses()[key] != "":
+		im.Lose(place(n), words(n), losses()[key])
 	case key == "global" && n.Kind == syntax.KindTable:
 		for _, c := range n.Children {
-			if globals[c.Key].section == "[global]" {
+			if globals()[c.Key].section == "[global]" {
 				im.global(c)
 			} else {
 				im.copy(im.Block("[global]"), c, "")
@@ -114,7 +120,7 @@ func (im *importer) top(n *syntax.Node) {
 
 // global writes a key of the process.
 func (im *importer) global(n *syntax.Node) {
-	to := globals[n.Key]
+	to := globals()[n.Key]
 	value, ok := tomlValue(n)
 	if !ok {
 		im.Lose(place(n), words(n), "edge does not know this value")

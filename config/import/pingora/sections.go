@@ -7,8 +7,10 @@ import (
 	"github.com/edge-proxy/edge/config/syntax"
 )
 
-// renamed are the keys that listeners have by another name.
-var renamed = map[string]string{"ssl_certificate": "cert", "ssl_certificate_key": "key"}
+// renamed returns the keys that listeners have by another name.
+func renamed() map[string]string {
+	return map[string]string{"ssl_certificate": "cert", "ssl_certificate_key": "key"}
+}
 
 // section translates a section of the file.
 func (im *importer) section(n *syntax.Node) {
@@ -61,7 +63,7 @@ func (im *importer) entry(header string, n *syntax.Node, names map[string]string
 
 // listener writes [network], [http] or [https].
 func (im *importer) listener(n *syntax.Node) {
-	b := im.entry("[[listeners]]", n, renamed)
+	b := im.entry("[[listeners]]", n, renamed())
 	if b.Has("tls") {
 		return
 	}

@@ -172,10 +172,12 @@ func (p *Plan) Text(check Check) []byte {
 	}
 }
 
-// guards are the keys, by header, without which a block would let more requests in than it was meant to.
-var guards = map[string][]string{
-	"[[routes]]":    {"host", "path", "listener", "client_cert", "methods", "header", "query"},
-	"[[listeners]]": {"client_ca", "client_auth"},
+// guards returns the keys, by header, without which a block would let more requests in than it was meant to.
+func guards() map[string][]string {
+	return map[string][]string{
+		"[[routes]]":    {"host", "path", "listener", "client_cert", "methods", "header", "query"},
+		"[[listeners]]": {"client_ca", "client_auth"},
+	}
 }
 
 // repair removes what a report complains of: lines, and blocks that are wrong without one of their lines being so. It
@@ -195,7 +197,7 @@ func (p *Plan) repair(report *config.Report, lines []line) {
 	for _, b := range p.blocks {
 		for i, k := range b.keys {
 			why, found := refused[line{b, i}]
-			if found && slices.Contains(guards[b.header], k.name) {
+			if found && slices.Contains(guards()[b.header], k.name) {
 				refused[line{b, -1}] = k.name + " = " + k.value + ": " + why
 			}
 		}

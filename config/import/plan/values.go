@@ -2,12 +2,12 @@ package plan
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/edge-proxy/edge/internal/expr"
 )
 
 // String returns s as a string of TOML that stands for itself: what edge would expand in it is escaped.
@@ -151,8 +151,5 @@ func Unused(name string, used map[string]bool) string {
 	return unused
 }
 
-// Expr returns a regular expression that is compiled when it is asked for first: a process that imports nothing is not
-// to compile it at its start. It panics then where text is none. Safe for any goroutine.
-func Expr(text string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
-}
+// Expr is a regular expression that is compiled when it is first used.
+type Expr = expr.Text

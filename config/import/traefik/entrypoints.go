@@ -24,8 +24,10 @@ type entry struct {
 	secure   bool // the listener has TLS
 }
 
-// defaults are the ports of entry points that routers name and no file defines.
-var defaults = map[string]string{"web": "80", "http": "80", "websecure": "443", "https": "443", "web-secure": "443"}
+// defaults returns the ports of entry points that routers name and no file defines.
+func defaults() map[string]string {
+	return map[string]string{"web": "80", "http": "80", "websecure": "443", "https": "443", "web-secure": "443"}
+}
 
 // global translates what the static configuration says about the process.
 func (im *importer) global() {
@@ -74,7 +76,7 @@ func (im *importer) listeners() {
 	}
 	for _, r := range im.all("routers") {
 		for _, name := range r.texts("entrypoints") {
-			if port := defaults[name]; port != "" && im.entryOf(name) == nil && !im.hasEntries() {
+			if port := defaults()[name]; port != "" && im.entryOf(name) == nil && !im.hasEntries() {
 				im.assume(name, port, r.where("entrypoints"))
 			}
 		}

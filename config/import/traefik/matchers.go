@@ -224,7 +224,7 @@ var templates = plan.Expr(`\{[A-Za-z0-9_]*:?([^{}]*(?:\{[0-9,]+\}[^{}]*)*)\}`)
 func fromTemplate(text, any string) string {
 	var b strings.Builder
 	at := 0
-	for _, g := range templates().FindAllStringSubmatchIndex(text, -1) {
+	for _, g := range templates.Regexp().FindAllStringSubmatchIndex(text, -1) {
 		b.WriteString(regexp.QuoteMeta(text[at:g[0]]))
 		if expression := text[g[2]:g[3]]; expression != "" {
 			b.WriteString("(?:" + expression + ")")
@@ -238,7 +238,7 @@ func fromTemplate(text, any string) string {
 
 // isTemplate reports whether an argument has variables of Traefik 2.
 func isTemplate(s string) bool {
-	g := templates().FindStringIndex(s)
+	g := templates.Regexp().FindStringIndex(s)
 	return g != nil && !strings.ContainsAny(s[:g[0]], `^\[(`)
 }
 
@@ -260,7 +260,7 @@ func (m *meaning) hostRegexp(text string) ([]conj, bool) {
 	}
 	inner, begins := strings.CutPrefix(text, "^")
 	inner, ends := strings.CutSuffix(inner, "$")
-	if g := labels().FindStringSubmatch(inner); g != nil && ends && (begins || strings.HasPrefix(g[1], ".")) {
+	if g := labels.Regexp().FindStringSubmatch(inner); g != nil && ends && (begins || strings.HasPrefix(g[1], ".")) {
 		texts, whole, ok := literals("^" + g[2] + "$")
 		if ok && whole {
 			if g[1] != ".+" {

@@ -23,7 +23,7 @@ type matcher struct {
 	holds func(a asked) bool
 }
 
-// matchers are those that edge can ask for exactly.
+// matchers returns those that edge can ask for exactly.
 func matchers() (list []matcher) {
 	add := func(text string, holds func(a asked) bool) { list = append(list, matcher{text, holds}) }
 	for _, host := range hosts {

@@ -128,7 +128,7 @@ func (a *reply) finish() {
 func (a *reply) step(m *resource) {
 	for _, n := range m.list {
 		kind := strings.ToLower(n.name)
-		translate := steps[kind]
+		translate := stepOf(kind)
 		if translate == nil || len(m.list) > 1 {
 			a.im.lose(m.node, "edge does not know this middleware")
 			continue
@@ -138,14 +138,12 @@ func (a *reply) step(m *resource) {
 	a.from = append(a.from, m.at)
 }
 
-// steps translate middlewares, by their kinds.
-var steps map[string]func(*reply, *node)
-
-func init() {
+// stepOf returns what translates middlewares of a kind; nil: it is not known.
+func stepOf(kind string) func(*reply, *node) {
 	lose := func(why string) func(*reply, *node) {
 		return func(a *reply, n *node) { a.im.lose(n, why) }
 	}
-	steps = map[string]func(*reply, *node){
+	return map[string]func(*reply, *node){
 		"stripprefix": (*reply).stripPrefix, "stripprefixregex": (*reply).stripExpression,
 		"addprefix":   (*reply).addPrefix,
 		"replacepath": (*reply).replacePath, "replacepathregex": (*reply).replaceExpression,
@@ -161,7 +159,7 @@ func init() {
 		"passtlsclientcert": lose("see the variables of fields, such as {client_cert_subject}"),
 		"grpcweb":           lose("see grpc of routes, which translates gRPC-Web"),
 		"contenttype":       func(a *reply, n *node) { a.im.note(n, "nothing to write: edge adds no type") },
-	}
+	}[kind]
 }
 
 // splits returns tests that divide what a router takes, where its middlewares do not do the same with all of it.
@@ -328,7 +326,7 @@ var (
 
 // swap reads the replacement of one beginning of a path by another: ^/a/(.*) and /b/$1. from is the beginning.
 func swap(regex, replacement string) (from, take, put string, ok bool) {
-	f, t := swapFrom().FindStringSubmatch(regex), swapTo().FindStringSubmatch(replacement)
+	f, t := swapFrom.Regexp().FindStringSubmatch(regex), swapTo.Regexp().FindStringSubmatch(replacement)
 	if f == nil || t == nil || (f[2] == "") != (t[2] == "") {
 		return "", "", "", false
 	}
