@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -242,4 +243,34 @@ func answerWords(resp *http.Response, want string, ports map[string]string) stri
 		got += " " + words[i] + " " + field + "=" + strings.ReplaceAll(value, " ", "_")
 	}
 	return got
+}
+
+// Where routers of one entry point ask for other options of TLS, those that ask for a certificate of the client are
+// closed, whatever the order they stand in.
+func TestTraefik_optionsOfTLS(t *testing.T) {
+	const text = `{
+		"entryPoints": {"websecure": {"address": ":8443"}},
+		"http": {
+			"routers": {
+				"ROUTER1": {"rule": "Host(${q}mutual.example${q})", "service": "s", "entryPoints": ["websecure"],
+					"tls": {"options": "mtls"}},
+				"ROUTER2": {"rule": "Host(${q}public.example${q})", "service": "s", "entryPoints": ["websecure"], "tls": {}}},
+			"services": {"s": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:9000"}]}}}},
+		"tls": {"options": {"mtls": {"clientAuth": {"caFiles": ["ca.pem"],
+			"clientAuthType": "RequireAndVerifyClientCert"}}}}}`
+	for _, names := range [][2]string{{"a", "b"}, {"b", "a"}} {
+		text := strings.NewReplacer("${q}", "`", "ROUTER1", names[0], "ROUTER2", names[1]).Replace(text)
+		p := planOf(t, "traefik", text)
+		out := string(p.Text(plan.TextOnly))
+		_, mutual, _ := strings.Cut(out, "mutual.example")
+		_, public, _ := strings.Cut(out, "public.example")
+		mutual, _, _ = strings.Cut(mutual, "[[")
+		public, _, _ = strings.Cut(public, "[[")
+		if !strings.Contains(mutual, "status:403") || !strings.Contains(public, `dest = "s"`) {
+			t.Errorf("%v:\n%s", names, out)
+		}
+		if !slices.ContainsFunc(p.Findings(), func(f plan.Finding) bool { return strings.Contains(f.Why, "are closed") }) {
+			t.Errorf("%v: no finding: %v", names, p.Findings())
+		}
+	}
 }

@@ -94,20 +94,28 @@ func (im *importer) options(e *entry) {
 	if len(names) == 0 {
 		names = []string{"default"}
 	}
-	if len(names) > 1 {
-		for _, r := range e.routers {
-			n := r.get("tls", "options")
-			if name := im.optionsOf(r, e); n != nil && name != names[0] && name != "default" {
-				im.Lose(n.at, n.words(), "edge has one set of options for each listener")
-				r.closed = r.closed || im.option(name).has("clientauth")
-			}
-		}
-		slices.Sort(names)
-		if slices.Contains(names, "default") {
-			names = []string{"default"}
-		}
+	slices.Sort(names)
+	chosen := names[0]
+	if slices.Contains(names, "default") {
+		chosen = "default"
 	}
-	im.writeOptions(e, im.option(names[0]))
+	for _, r := range e.routers {
+		name := im.optionsOf(r, e)
+		if name == chosen {
+			continue
+		}
+		n := r.get("tls", "options")
+		if n == nil {
+			n = e.node.get("http", "tls", "options")
+		}
+		what := "edge has one set of options for each listener, here that of " + plan.String(chosen)
+		if im.option(name).has("clientauth") {
+			r.closed = true
+			what += ": routes that ask for a certificate of the client by others are closed"
+		}
+		im.Lose(n.at, n.words(), what)
+	}
+	im.writeOptions(e, im.option(chosen))
 }
 
 // optionsOf returns the name of the options of a router.
