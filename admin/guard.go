@@ -15,7 +15,6 @@ import (
 // Immutable.
 type policy struct {
 	tokens    [][sha256.Size]byte // of which a client has to have one
-	token     string              // to show to a process that has the address
 	names     []string            // of hosts that a client may ask for, in lower case
 	readAll   bool                // any user of the machine may read
 	writable  bool                // clients of TCP may change things

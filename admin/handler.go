@@ -112,6 +112,9 @@ func (f *surface) serveChecked(w *statusWriter, r *http.Request) {
 		writeProblem(w, who.refusal(MayRead))
 	case e == nil: // the mux answers 404, or 405 with Allow
 		f.all.serveUnknown(w, r)
+	case who.rights < e.Needs && e.Pattern == "/readyz" && f.all.process.Ready() != nil:
+		// The next process asks whether this one drains, and shows no token to somebody that it does not know.
+		writeText(w, http.StatusServiceUnavailable, "not ready\n")
 	case who.rights < e.Needs:
 		writeProblem(w, who.refusal(e.Needs))
 	case e.Method != http.MethodGet && !slices.Contains(e.types(), contentType(r)):

@@ -102,7 +102,7 @@ func vacantPath(path string) error {
 	case at.Mode()&fs.ModeSocket == 0:
 		return errors.New("there is a file that is no socket")
 	}
-	return vacant("unix", path, "http", "")
+	return vacant("unix", path, "http")
 }
 
 // openTo lets the group connect to a socket, or all users. nil is none.

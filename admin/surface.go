@@ -199,7 +199,7 @@ func (s *Surfaces) policyOf(a *Settings) (*policy, error) {
 	p := &policy{names: slices.Concat(a.Names, []string{s.machine}), readAll: a.Read == "all", writable: a.Writable,
 		pprof: a.Pprof, metrics: a.Metrics, verifies: a.ClientCA != ""}
 	if a.Token != "" {
-		p.token, p.tokens = a.Token, append(p.tokens, sha256.Sum256([]byte(a.Token)))
+		p.tokens = append(p.tokens, sha256.Sum256([]byte(a.Token)))
 	}
 	if a.Cert == "" {
 		return p, nil
@@ -340,8 +340,7 @@ func (f *surface) listen(a *value.Address, b *building, p *policy) (err error) {
 	if p.tls != nil {
 		scheme = "https"
 	}
-	f.listener, err = listenTCP(a.Network, value.JoinHostPort(a.Host, strconv.Itoa(a.Port)), scheme, p.token,
-		b.replaces)
+	f.listener, err = listenTCP(a.Network, value.JoinHostPort(a.Host, strconv.Itoa(a.Port)), scheme, b.replaces)
 	return err
 }
 

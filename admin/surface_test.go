@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -455,20 +456,44 @@ func TestSurfaces_socketFile(t *testing.T) {
 	}
 }
 
-// Over TCP too the next process takes the address of one that drains, and of no other one.
+// Over TCP too the next process takes the address of one that drains, and of no other one: also where probes need the
+// token.
 func TestSurfaces_taken(t *testing.T) {
-	first := &fake{}
-	s := open(t, first, tcpText)
-	text := "[admin]\nlisten = \"" + s.Addresses()[0] + "\"\ntoken = \"" + testToken + "\""
-	second := New(&fake{}, Options{})
-	if err := apply(t, second, text); !errors.Is(err, errTaken) {
-		t.Errorf("the second process: %v", err)
+	dir := t.TempDir()
+	testutil.NewAuthority(t).IssueTo(t, dir, "admin", nil, "localhost")
+	for _, host := range []string{"127.0.0.1", "0.0.0.0"} {
+		first := &fake{}
+		text := fmt.Sprintf("[admin]\ncert = %q\nkey = %q\ntoken = %q\nlisten = ", filepath.Join(dir, "admin.pem"),
+			filepath.Join(dir, "admin.key"), testToken)
+		s := open(t, first, text+"\""+host+":0\"")
+		text += "\"" + s.Addresses()[0] + "\""
+		second := New(&fake{}, Options{})
+		if err := apply(t, second, text); !errors.Is(err, errTaken) {
+			t.Errorf("%s: the second process: %v", host, err)
+		}
+		first.ready = errors.New("it drains")
+		if err := apply(t, second, text); err != nil {
+			t.Errorf("%s: %v", host, err)
+		}
+		second.Stop()
 	}
-	first.ready = errors.New("it drains")
-	if err := apply(t, second, text); err != nil {
+}
+
+// Whoever has the address before is not shown the token.
+func TestSurfaces_taken_showsNoToken(t *testing.T) {
+	asked := make(chan string, 1)
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer other.Close()
+	text := "[admin]\nlisten = \"" + other.Listener.Addr().String() + "\"\ntoken = \"" + testToken + "\""
+	if err := apply(t, New(&fake{}, Options{}), text); !errors.Is(err, errTaken) {
 		t.Error(err)
 	}
-	second.Stop()
+	if shown := <-asked; shown != "" {
+		t.Errorf("it is shown %q", shown)
+	}
 }
 
 // 64 connections are held, and others wait until one of them ends.

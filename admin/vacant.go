@@ -23,8 +23,8 @@ var errTaken = errors.New("another process serves there: edge status says which;
 	"its own in [admin] listen, or false")
 
 // vacant returns an error when a process serves at an address. One that drains does not count: the next process takes
-// its place. token is shown to it.
-func vacant(network, address, scheme, token string) error {
+// its place. Whoever it is that answers there is shown no token.
+func vacant(network, address, scheme string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
 	defer cancel()
 	var dialer net.Dialer
@@ -47,9 +47,6 @@ func vacant(network, address, scheme, token string) error {
 	if err != nil {
 		return err
 	}
-	if token != "" {
-		ask.Header.Set("Authorization", "Bearer "+token)
-	}
 	answer, err := one.RoundTrip(ask)
 	if err != nil {
 		return errTaken
@@ -63,12 +60,12 @@ func vacant(network, address, scheme, token string) error {
 
 // listenTCP opens an address. With replaces it is one of the process that this one takes over from.
 // Where a process drains that listens there still, it stays open for that one too.
-func listenTCP(network, address, scheme, token string, replaces bool) (net.Listener, error) {
+func listenTCP(network, address, scheme string, replaces bool) (net.Listener, error) {
 	if host, port, err := net.SplitHostPort(address); err == nil && port != "0" && !replaces {
 		if host == "" || net.ParseIP(host).IsUnspecified() {
 			host = "localhost"
 		}
-		if err := vacant("tcp", net.JoinHostPort(host, port), scheme, token); err != nil {
+		if err := vacant("tcp", net.JoinHostPort(host, port), scheme); err != nil {
 			return nil, err
 		}
 	}
