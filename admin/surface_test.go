@@ -479,7 +479,7 @@ func TestSurfaces_taken(t *testing.T) {
 	}
 }
 
-// Whoever has the address before is not shown the token.
+// A process that has the address before is not shown the token.
 func TestSurfaces_taken_showsNoToken(t *testing.T) {
 	asked := make(chan string, 1)
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -215,6 +215,7 @@ var reasons = []struct{ differs, finding *regexp.Regexp }{
 	{regexp.MustCompile(`: - Host: .*; \+ Host: .*:\d+$`), regexp.MustCompile(`not carried: proxy_set_header Host`)},
 
 	// HAProxy
+	{regexp.MustCompile(`: -1 there, 403 here`), regexp.MustCompile(`not carried: tcp-request .* reject .* is closed`)},
 	{regexp.MustCompile(`: - X-Unique$`), regexp.MustCompile(`not carried: http-request set-header X-Unique`)},
 }
 

@@ -254,7 +254,8 @@ func TestTraefik_optionsOfTLS(t *testing.T) {
 			"routers": {
 				"ROUTER1": {"rule": "Host(${q}mutual.example${q})", "service": "s", "entryPoints": ["websecure"],
 					"tls": {"options": "mtls"}},
-				"ROUTER2": {"rule": "Host(${q}public.example${q})", "service": "s", "entryPoints": ["websecure"], "tls": {}}},
+				"ROUTER2": {"rule": "Host(${q}public.example${q})", "service": "s", "entryPoints": ["websecure"],
+					"tls": {}}},
 			"services": {"s": {"loadBalancer": {"servers": [{"url": "http://127.0.0.1:9000"}]}}}},
 		"tls": {"options": {"mtls": {"clientAuth": {"caFiles": ["ca.pem"],
 			"clientAuthType": "RequireAndVerifyClientCert"}}}}}`
@@ -269,7 +270,8 @@ func TestTraefik_optionsOfTLS(t *testing.T) {
 		if !strings.Contains(mutual, "status:403") || !strings.Contains(public, `dest = "s"`) {
 			t.Errorf("%v:\n%s", names, out)
 		}
-		if !slices.ContainsFunc(p.Findings(), func(f plan.Finding) bool { return strings.Contains(f.Why, "are closed") }) {
+		closes := func(f plan.Finding) bool { return strings.Contains(f.Why, "are closed") }
+		if !slices.ContainsFunc(p.Findings(), closes) {
 			t.Errorf("%v: no finding: %v", names, p.Findings())
 		}
 	}

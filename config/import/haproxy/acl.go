@@ -40,6 +40,64 @@ func (a test) and(b test) (c test, ok bool) {
 	return c, true
 }
 
+// meet returns the test that both hold, where some request does.
+func (a test) meet(b test) (c test, some bool) {
+	c = test{secure: max(-1, min(1, a.secure+b.secure)), below: a.below}
+	c.short = append(slices.Clone(a.short), b.short...)
+	var fits, fitsToo bool
+	c.header, fits = bothFields(a.header, b.header)
+	c.query, fitsToo = bothFields(a.query, b.query)
+	hosts := shared(a.hosts, b.hosts, func(x, y string) bool {
+		below, any := strings.CutPrefix(y, "*")
+		return x == y || any && strings.HasSuffix(x, below)
+	})
+	methods := shared(a.methods, b.methods, func(x, y string) bool { return x == y })
+	paths := shared(a.paths, b.paths, within)
+	c.hosts, c.methods, c.paths = hosts, methods, paths
+	empty := func(a, b, both []string) bool { return len(a) > 0 && len(b) > 0 && len(both) == 0 }
+	some = fits && fitsToo && a.secure*b.secure >= 0
+	return c, some && !empty(a.hosts, b.hosts, hosts) && !empty(a.methods, b.methods, methods) &&
+		!empty(a.paths, b.paths, paths)
+}
+
+// bothFields returns the conditions of both lists. It reports false where they name one field twice: edge has no such
+// table.
+func bothFields(a, b []plan.Field) (both []plan.Field, fits bool) {
+	both = slices.Clone(a)
+	for _, f := range b {
+		i := slices.IndexFunc(a, func(o plan.Field) bool { return strings.EqualFold(o.Name, f.Name) })
+		switch {
+		case i < 0:
+			both = append(both, f)
+		case a[i].Value != f.Value:
+			return nil, false
+		}
+	}
+	return both, true
+}
+
+// shared returns what is in both sets, where in reports whether all that x stands for is in y. An empty set has
+// everything.
+func shared(a, b []string, in func(x, y string) bool) (both []string) {
+	if len(a) == 0 {
+		return b
+	}
+	if len(b) == 0 {
+		return a
+	}
+	for _, x := range a {
+		for _, y := range b {
+			switch {
+			case in(x, y):
+				both = append(both, x)
+			case in(y, x):
+				both = append(both, y)
+			}
+		}
+	}
+	return both
+}
+
 // parseTest reads a criterion and its values: "path_beg /api"; ok is false where edge does not know it.
 func parseTest(words []string) (t test, ok bool) {
 	if len(words) == 0 {

@@ -1,7 +1,9 @@
 package haproxy
 
 import (
+	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -25,16 +27,21 @@ func (im *importer) upstream(name string) bool {
 	}
 	im.made[name] = true
 	s.head.used = true
-	b := im.Add("[upstreams."+plan.Key(upstreamName(name))+"]", s.head.at)
+	b := im.Add("[upstreams."+plan.Key(im.upstreamName(name))+"]", s.head.at)
 	var servers []string
 	secure, verify := false, true
+	defaults := s.serverDefaults()
 	for _, l := range s.all("server") {
-		if text := im.server(s, l); text != "" {
+		options := ownAndDefault(l, defaults)
+		if text := im.server(s, l, options); text != "" {
 			servers = append(servers, text)
 			b.From(l.at)
 		}
-		secure = secure || l.has("ssl")
-		verify = verify && l.after("verify") != "none"
+		secure = secure || options.has("ssl") && !options.has("no-ssl")
+		verify = verify && options.after("verify") != "none"
+	}
+	for _, o := range defaults {
+		b.From(o.at)
 	}
 	b.Set("backends", plan.Lines(servers), plan.Place{})
 	b.Set("load_balancing", `"round_robin"`, plan.Place{})
@@ -49,11 +56,80 @@ func (im *importer) upstream(name string) bool {
 	return true
 }
 
-func upstreamName(name string) string {
-	if n := plan.Name(name); n != "" {
-		return n
+// upstreamName returns the name of the upstream of a backend, which no other one has.
+func (im *importer) upstreamName(name string) string {
+	n, known := im.names[name]
+	if !known {
+		if n = plan.Name(name); n == "" {
+			n = "backend"
+		}
+		n = plan.Unused(n, im.used)
+		im.names[name] = n
 	}
-	return "backend"
+	return n
+}
+
+// option is an option of a server, and the word after it, if it has one.
+type option struct {
+	name, value string
+	at          plan.Place
+}
+
+type options []option
+
+func (all options) has(name string) bool {
+	return slices.ContainsFunc(all, func(o option) bool { return o.name == name })
+}
+
+func (all options) after(name string) string {
+	for _, o := range all {
+		if o.name == name {
+			return o.value
+		}
+	}
+	return ""
+}
+
+// valued are the options of servers that have a word after them.
+var valued = strings.Fields("weight inter rise fall fastinter downinter port verify sni alpn ca-file maxconn cookie " +
+	"maxqueue minconn slowstart on-marked-down on-error error-limit observe resolvers resolve-prefer resolve-opts " +
+	"init-addr id source crt addr check-sni crl-file ciphers ciphersuites ssl-min-ver ssl-max-ver proto check-proto " +
+	"pool-max-conn pool-purge-delay max-reuse namespace redir agent-addr agent-port agent-inter agent-send " +
+	"check-alpn verifyhost usesrc interface log-proto tcp-ut track ws on-marked-up npn resolve-net")
+
+// optionsOf cuts words into options.
+func optionsOf(words []string, at plan.Place) (all options) {
+	for i := 0; i < len(words); i++ {
+		o := option{name: words[i], at: at}
+		if slices.Contains(valued, o.name) && i+1 < len(words) {
+			i++
+			o.value = words[i]
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
+// serverDefaults returns the options of default-server lines, those of the section before those of its defaults.
+func (s *section) serverDefaults() (all options) {
+	for at := s; at != nil; at = at.base {
+		for _, l := range slices.Backward(at.all("default-server")) {
+			l.used = true
+			all = append(all, optionsOf(l.rest(1), l.at)...)
+		}
+	}
+	return all
+}
+
+// ownAndDefault returns the options of a server line, with the default ones that it does not have.
+func ownAndDefault(l *line, defaults options) options {
+	all := optionsOf(l.rest(3), l.at)
+	for _, o := range defaults {
+		if !all.has(o.name) && !all.has("no-"+o.name) {
+			all = append(all, o)
+		}
+	}
+	return all
 }
 
 // balance writes how a backend is chosen.
@@ -84,7 +160,7 @@ func inner(s string) string {
 }
 
 // server returns a server line as a backend, "" where it is none.
-func (im *importer) server(s *section, l *line) string {
+func (im *importer) server(s *section, l *line, all options) string {
 	l.used = true
 	address := l.word(2)
 	if strings.HasPrefix(address, "/") {
@@ -94,32 +170,43 @@ func (im *importer) server(s *section, l *line) string {
 		return ""
 	}
 	fields := []string{"address = " + plan.String(strings.Replace(address, "unix@", "unix:", 1))}
-	for i := 3; i < len(l.words); i++ {
-		switch word := l.words[i]; word {
+	for _, o := range all {
+		switch o.name {
 		case "weight":
-			i++
-			fields = append(fields, "weight = "+number(l.word(i)))
+			fields = append(fields, "weight = "+number(o.value))
 		case "backup":
 			fields = append(fields, "backup = true")
 		case "disabled":
 			fields = append(fields, "weight = 0")
-		case "check", "ssl":
-		case "inter", "rise", "fall", "fastinter", "downinter", "port":
-			i++ // see checks
-		case "verify", "sni", "alpn", "ca-file":
-			i++
-			if word == "ca-file" || word == "sni" || word == "alpn" {
-				im.Note(l.at, "server … "+word, "see tls of [upstreams."+s.name+"]")
-			}
-		case "maxconn", "cookie", "maxqueue", "minconn", "slowstart", "on-marked-down", "on-error", "error-limit",
-			"observe", "resolvers", "resolve-prefer", "init-addr", "id", "source", "crt", "addr", "check-sni":
-			i++
-			im.Lose(l.at, "server … "+word+" "+l.word(i), "see slow_start, breaker and sticky of upstreams")
+		case "check", "ssl", "no-check", "no-ssl", "verify":
+		case "inter", "rise", "fall", "fastinter", "downinter", "port": // see checks
 		default:
-			im.Lose(l.at, "server … "+word, "edge does not know this option")
+			im.lost(s, l, o)
 		}
 	}
 	return "{ " + strings.Join(fields, ", ") + " }"
+}
+
+// lost tells of an option that is not carried: one of default-server once.
+func (im *importer) lost(s *section, l *line, o option) {
+	what := "server … " + o.name
+	if o.at != l.at {
+		what = "default-server … " + o.name
+		id := fmt.Sprint(o.at, o.name)
+		if im.told[id] {
+			return
+		}
+		im.told[id] = true
+	}
+	switch o.name {
+	case "sni", "alpn", "ca-file":
+		im.Note(o.at, what, "see tls of [upstreams."+s.name+"]")
+	case "maxconn", "cookie", "maxqueue", "minconn", "slowstart", "on-marked-down", "on-error", "error-limit",
+		"observe", "resolvers", "resolve-prefer", "init-addr", "id", "source", "crt", "addr", "check-sni":
+		im.Lose(o.at, what+" "+o.value, "see slow_start, breaker and sticky of upstreams")
+	default:
+		im.Lose(o.at, what, "edge does not know this option")
+	}
 }
 
 func number(s string) string {
@@ -151,13 +238,11 @@ func (im *importer) times(s *section, b *plan.Block) {
 
 // checks writes the health checks of a backend.
 func (im *importer) checks(s *section, b *plan.Block) {
-	var checked *line
-	for _, l := range append(s.all("server"), s.all("default-server")...) {
-		if l.words[0] == "default-server" {
-			l.used = true
-		}
-		if l.has("check") && checked == nil {
-			checked = l
+	var checked options
+	defaults := s.serverDefaults()
+	for _, l := range s.all("server") {
+		if all := ownAndDefault(l, defaults); checked == nil && all.has("check") && !all.has("no-check") {
+			checked = all
 		}
 	}
 	if checked == nil {
@@ -189,9 +274,6 @@ func (im *importer) checks(s *section, b *plan.Block) {
 	}
 	for _, word := range []string{"inter", "rise", "fall"} {
 		text := checked.after(word)
-		if d := s.find("default-server"); text == "" && d != nil {
-			text = d.after(word)
-		}
 		switch d, ok := parseTime(text); {
 		case text == "":
 		case word == "inter" && ok:
@@ -200,5 +282,6 @@ func (im *importer) checks(s *section, b *plan.Block) {
 			fields = append(fields, word+" = "+number(text))
 		}
 	}
-	b.Set("health_check", "{ "+strings.Join(fields, ", ")+" }", checked.at)
+	is := func(o option) bool { return o.name == "check" }
+	b.Set("health_check", "{ "+strings.Join(fields, ", ")+" }", checked[slices.IndexFunc(checked, is)].at)
 }

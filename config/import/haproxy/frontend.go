@@ -12,12 +12,13 @@ import (
 
 // front is a frontend or listen section. Owned by one goroutine.
 type front struct {
-	im            *importer
-	s             *section
-	acls          map[string][]test
-	from          map[string][]plan.Place
-	rules         []rule
-	plain, secure string // names of its listeners
+	im     *importer
+	s      *section
+	acls   map[string][]test
+	from   map[string][]plan.Place
+	rules  []rule
+	plain  string   // names of its listeners
+	secure []string // likewise, those with TLS
 }
 
 // rule is an answer for requests for which a test holds.
@@ -57,26 +58,38 @@ func (im *importer) frontend(s *section) {
 	last := rule{from: []plan.Place{at}}
 	if im.upstream(name) {
 		last.backend = name
-		last.keys = []plan.Field{{Name: "dest", Value: plan.String(upstreamName(name))}}
+		last.keys = []plan.Field{{Name: "dest", Value: plan.String(im.upstreamName(name))}}
 	} else {
 		last.keys = []plan.Field{{Name: "dest", Value: `"status:503"`}}
 	}
 	f.rules = append(f.rules, last)
+	f.guard()
 	if closed != nil {
-		f.rules = []rule{{keys: []plan.Field{{Name: "dest", Value: `"status:403"`}}, from: []plan.Place{closed.at, at}}}
+		f.rules = []rule{{keys: refused, from: []plan.Place{closed.at, at}}}
 	}
 	f.write()
 }
 
-// listeners writes the listeners of a frontend: one for plain addresses, one for those with TLS.
+// binds are the addresses of one listener.
+type binds struct {
+	addresses []string
+	places    []plan.Place
+	line      *line // the first one
+}
+
+func (b *binds) add(address string, at plan.Place) {
+	b.addresses, b.places = append(b.addresses, address), append(b.places, at)
+}
+
+// listeners writes the listeners of a frontend: one for plain addresses, and one for each set of options of TLS.
 func (f *front) listeners() {
 	name := plan.Name(f.s.name)
 	if name == "" {
 		name = "web"
 	}
-	var plain, secure []string
-	var places, securePlaces []plan.Place
-	var cert *line
+	name = plan.Unused(name, f.im.listeners)
+	var open binds
+	var secure []*binds
 	for _, l := range f.s.all("bind") {
 		l.used = true
 		for _, text := range strings.Split(l.word(1), ",") {
@@ -85,41 +98,64 @@ func (f *front) listeners() {
 			case !ok:
 				f.im.Lose(l.at, l.text(), "edge does not know this address")
 			case l.has("ssl"):
-				secure, securePlaces = append(secure, address), append(securePlaces, l.at)
-				cert = l
+				i := slices.IndexFunc(secure, func(b *binds) bool { return sameTLS(b.line, l) })
+				if i < 0 {
+					i, secure = len(secure), append(secure, &binds{line: l})
+				}
+				secure[i].add(address, l.at)
 			default:
-				plain, places = append(plain, address), append(places, l.at)
+				open.add(address, l.at)
 			}
+		}
+		if l.has("crl-file") {
+			f.im.Lose(l.at, "bind … crl-file", "edge reads no lists of certificates that were revoked")
 		}
 		if l.has("accept-proxy") {
 			f.im.Lose(l.at, "bind … accept-proxy", "the PROXY protocol is not available in this version")
 		}
 	}
-	if len(plain) > 0 {
-		b := f.im.Add("[[listeners]]", append(places, f.s.head.at)...)
+	if len(open.addresses) > 0 {
 		f.plain = name
-		b.Set("name", plan.String(name), plan.Place{})
-		b.Set("listen", plan.Strings(plain...), plan.Place{})
-		f.limits(b)
+		f.listener(name, &open, false)
 	}
-	if len(secure) > 0 {
-		b := f.im.Add("[[listeners]]", append(securePlaces, f.s.head.at)...)
-		f.secure = name + "-tls"
-		b.Set("name", plan.String(f.secure), plan.Place{})
-		b.Set("listen", plan.Strings(secure...), plan.Place{})
-		b.Set("tls", "true", plan.Place{})
-		b.SetOr("cert", plan.String(cert.after("crt")), `"internal"`, cert.at)
-		if cert.after("crt") == "" || strings.HasSuffix(cert.after("crt"), "/") {
-			b.Set("cert", `"internal"`, cert.at)
-			f.im.Lose(cert.at, cert.text(), "name each file in [[certificates]]; an internal certificate stands in")
-		}
-		if v := strings.TrimPrefix(cert.after("ssl-min-ver"), "TLSv"); v != "" {
-			b.Set("min_version", plan.String(v), cert.at)
-		}
-		if ca := cert.after("ca-file"); ca != "" {
-			b.Set("client_ca", plan.String(ca), cert.at)
-		}
-		f.limits(b)
+	for _, of := range secure {
+		name := plan.Unused(name+"-tls", f.im.listeners)
+		f.secure = append(f.secure, name)
+		f.listener(name, of, true)
+	}
+}
+
+// listener writes one listener.
+func (f *front) listener(name string, of *binds, secure bool) {
+	b := f.im.Add("[[listeners]]", append(of.places, f.s.head.at)...)
+	b.Set("name", plan.String(name), plan.Place{})
+	b.Set("listen", plan.Strings(of.addresses...), plan.Place{})
+	if secure {
+		f.secured(b, of.line)
+	}
+	f.limits(b)
+}
+
+// tlsOptions are the options of bind that say how TLS is spoken, each with a word after it.
+var tlsOptions = []string{"crt", "ssl-min-ver", "ca-file", "verify"}
+
+func sameTLS(a, b *line) bool {
+	return !slices.ContainsFunc(tlsOptions, func(o string) bool { return a.after(o) != b.after(o) })
+}
+
+// secured writes the options of TLS.
+func (f *front) secured(b *plan.Block, l *line) {
+	b.Set("tls", "true", plan.Place{})
+	b.SetOr("cert", plan.String(l.after("crt")), `"internal"`, l.at)
+	if l.after("crt") == "" || strings.HasSuffix(l.after("crt"), "/") {
+		b.Set("cert", `"internal"`, l.at)
+		f.im.Lose(l.at, l.text(), "name each file in [[certificates]]; an internal certificate stands in")
+	}
+	if v := strings.TrimPrefix(l.after("ssl-min-ver"), "TLSv"); v != "" {
+		b.Set("min_version", plan.String(v), l.at)
+	}
+	if ca := l.after("ca-file"); ca != "" {
+		b.Set("client_ca", plan.String(ca), l.at)
 	}
 }
 
@@ -183,7 +219,7 @@ func (f *front) useBackend(l *line) {
 		return
 	}
 	for _, t := range tests {
-		f.add(l, t, l.word(1), plan.Field{Name: "dest", Value: plan.String(upstreamName(l.word(1)))})
+		f.add(l, t, l.word(1), plan.Field{Name: "dest", Value: plan.String(f.im.upstreamName(l.word(1)))})
 	}
 }
 
@@ -273,8 +309,12 @@ func (t test) overlap(later test) (both test, ok bool) {
 	if len(t.methods) == 0 {
 		both.methods = later.methods
 	}
-	both.header = append(slices.Clone(t.header), later.header...)
-	both.query = append(slices.Clone(t.query), later.query...)
+	var fits, fitsToo bool
+	both.header, fits = bothFields(t.header, later.header)
+	both.query, fitsToo = bothFields(t.query, later.query)
+	if !fits || !fitsToo {
+		return both, false
+	}
 	switch {
 	case len(t.hosts) == 0:
 		both.hosts = later.hosts
@@ -314,19 +354,17 @@ func (t test) overlap(later test) (both test, ok bool) {
 func (f *front) route(r rule, path string) {
 	listener := ""
 	switch {
-	case r.secure < 0 && f.plain == "" || r.secure > 0 && f.secure == "":
+	case r.secure < 0 && f.plain == "" || r.secure > 0 && len(f.secure) == 0:
 		return
 	case r.secure < 0:
 		listener = plan.String(f.plain)
 	case r.secure > 0:
-		listener = plan.String(f.secure)
+		listener = plan.Strings(f.secure...)
 	case f.im.alone:
 	default:
-		var names []string
-		for _, name := range []string{f.plain, f.secure} {
-			if name != "" {
-				names = append(names, name)
-			}
+		names := f.secure
+		if f.plain != "" {
+			names = append([]string{f.plain}, names...)
 		}
 		if len(names) == 0 {
 			return

@@ -13,11 +13,16 @@ import (
 // importer turns sections into a plan. Owned by one goroutine.
 type importer struct {
 	*plan.Plan
-	sections []*section
-	backends map[string]*section
-	made     map[string]bool // upstreams that are written
-	missed   map[string]bool // backends of rules that are not carried; "": one of them names any
-	alone    bool            // there is one frontend
+	sections  []*section
+	backends  map[string]*section
+	made      map[string]bool // upstreams that are written
+	missed    map[string]bool // backends of rules that are not carried; "": one of them names any
+	alone     bool            // there is one frontend
+	guarded   map[string]*guards
+	names     map[string]string // of upstreams, by those of backends
+	used      map[string]bool   // names of upstreams
+	listeners map[string]bool   // names of listeners
+	told      map[string]bool   // findings about options that many servers have
 }
 
 // Import reads the file at path. The error is that of reading it; all else is among the findings of the plan.
@@ -28,7 +33,8 @@ func Import(path string, r *plan.Reader) (*plan.Plan, error) {
 		return nil, err
 	}
 	im := &importer{Plan: p, sections: list, backends: map[string]*section{}, made: map[string]bool{},
-		missed: map[string]bool{}}
+		missed: map[string]bool{}, guarded: map[string]*guards{}, names: map[string]string{}, used: map[string]bool{},
+		listeners: map[string]bool{}, told: map[string]bool{}}
 	fronts := 0
 	for _, s := range list {
 		switch s.kind {
@@ -149,10 +155,13 @@ func (l *line) refuses() bool {
 	switch l.words[0] {
 	case "block":
 		return true
-	case "http-request", "tcp-request":
-		return slices.ContainsFunc(l.words[1:], func(word string) bool {
-			return slices.Contains([]string{"deny", "reject", "tarpit", "auth", "silent-drop"}, word)
-		})
+	case "http-request":
+		if l.word(1) == "return" {
+			return statusOf(l.words) >= "400"
+		}
+		return slices.Contains([]string{"deny", "reject", "tarpit", "auth", "silent-drop"}, l.word(1))
+	case "tcp-request":
+		return slices.Contains([]string{"reject", "silent-drop"}, l.word(2))
 	}
 	return false
 }

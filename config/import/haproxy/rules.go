@@ -8,20 +8,20 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// requestRules translates redirect and the http-request lines that answer. closed is one that guards the section and
-// is not known: the section stays closed.
+// requestRules translates redirect and the lines that answer or refuse, those of the defaults first. closed is one that
+// guards the section and is not known: the section stays closed.
 func (f *front) requestRules(s *section) (closed *line) {
-	for _, l := range s.lines {
-		words := l.words
+	for _, l := range s.withDefaults() {
+		words, known := l.words, l.used // by another section
 		if words[0] == "http-request" && l.word(1) == "redirect" {
 			words = words[1:]
 		}
 		cond := 1 + slices.IndexFunc(words[1:], func(w string) bool { return w == "if" || w == "unless" })
-		tests, known := []test{{}}, true
+		tests, understood := []test{{}}, true
 		if cond > 0 {
-			tests, known = f.condition(words[cond+1:])
+			tests, understood = f.condition(words[cond+1:])
 			if words[cond] == "unless" {
-				known = known && len(tests) == 1 && tests[0].only()
+				understood = understood && len(tests) == 1 && tests[0].only()
 				for i := range tests {
 					tests[i].secure = -tests[i].secure
 				}
@@ -29,33 +29,94 @@ func (f *front) requestRules(s *section) (closed *line) {
 			words = words[:cond]
 		}
 		var key plan.Field
-		switch {
+		switch verb := l.word(1); {
 		case words[0] == "redirect":
 			key = redirect(words)
-		case words[0] == "http-request" && (l.word(1) == "deny" || l.word(1) == "return"):
+		case words[0] == "http-request" && (verb == "deny" || verb == "return"):
 			key = f.status(l, words)
-		case words[0] == "http-request" && (l.word(1) == "auth" || l.word(1) == "reject" || l.word(1) == "tarpit"):
-			known = false
+		case words[0] == "http-request" && verb == "auth":
+			understood = false
+		case l.refuses():
+			key = plan.Field{Name: "dest", Value: `"status:403"`}
+			if !known && understood {
+				f.im.Lose(l.at, l.text(), "the answer is 403")
+			}
 		default:
 			continue
 		}
 		l.used = true
-		not := func(w string) bool { return strings.HasPrefix(w, "!") }
-		guard := l.has("unless") || slices.ContainsFunc(l.words, not)
-		switch {
-		case !known || key.Name == "":
-			why := "edge does not know it; its requests go on to the rules after it"
-			if l.word(1) == "auth" || l.word(1) == "deny" && guard {
-				closed, why = l, "not available in this version: the section is closed until you guard it otherwise"
-			}
-			f.im.Lose(l.at, l.text(), why)
-		default:
+		if understood && key.Name != "" {
 			for _, t := range tests {
 				f.add(l, t, "", key)
 			}
+			continue
+		}
+		why := "edge does not know it; its requests go on to the rules after it"
+		if l.guards() {
+			closed, why = l, "not available in this version: the section is closed until you guard it otherwise"
+		}
+		if !known {
+			f.im.Lose(l.at, l.text(), why)
 		}
 	}
 	return closed
+}
+
+// withDefaults returns the lines of the defaults that hold for s, and its own ones.
+func (s *section) withDefaults() []*line {
+	if s.base == nil {
+		return s.lines
+	}
+	return slices.Concat(s.base.withDefaults(), s.lines)
+}
+
+// guards reports whether a line that refuses lets some requests through: nobody knows which, where its condition is not
+// known.
+func (l *line) guards() bool {
+	not := func(w string) bool { return strings.HasPrefix(w, "!") }
+	return l.refuses() && (l.word(1) == "auth" || l.has("unless") || slices.ContainsFunc(l.words, not))
+}
+
+// guard has a backend refuse, or answer, what its own section does: before the rules that lead there.
+func (f *front) guard() {
+	var rules []rule
+	for _, r := range f.rules {
+		if r.backend == "" || f.im.backends[r.backend] == f.s {
+			rules = append(rules, r)
+			continue
+		}
+		own := f.im.guardsOf(r.backend)
+		for _, g := range own.rules {
+			if both, some := r.meet(g.test); some {
+				rules = append(rules, rule{both, g.keys, append(slices.Clone(g.from), r.from...), ""})
+			}
+		}
+		if own.closed != nil {
+			r = rule{r.test, refused, append(slices.Clone(r.from), own.closed.at), ""}
+		}
+		rules = append(rules, r)
+	}
+	f.rules = rules
+}
+
+var refused = []plan.Field{{Name: "dest", Value: `"status:403"`}}
+
+// guards are what a backend section answers by itself.
+type guards struct {
+	rules  []rule
+	closed *line // nil: all else goes to its servers
+}
+
+// guardsOf reads the rules of a backend section when they are asked for first.
+func (im *importer) guardsOf(name string) *guards {
+	if own := im.guarded[name]; own != nil {
+		return own
+	}
+	f := &front{im: im, s: im.backends[name], acls: map[string][]test{}, from: map[string][]plan.Place{}}
+	f.readACLs(f.s)
+	closed := f.requestRules(f.s)
+	im.guarded[name] = &guards{f.rules, closed}
+	return im.guarded[name]
 }
 
 // only reports whether a test asks for TLS and for nothing else.
@@ -91,18 +152,24 @@ func redirect(words []string) plan.Field {
 	return plan.Field{Name: "redirect", Value: "{ to = " + plan.String(to) + ", status = " + status + " }"}
 }
 
+// statusOf returns the status that deny and return name.
+func statusOf(words []string) string {
+	for i := 2; i+1 < len(words); i++ {
+		if words[i] == "deny_status" || words[i] == "status" {
+			return words[i+1]
+		}
+	}
+	if words[1] == "return" {
+		return "200"
+	}
+	return "403"
+}
+
 // status returns the key of deny and return.
 func (f *front) status(l *line, words []string) plan.Field {
-	status := "403"
-	if words[1] == "return" {
-		status = "200"
-	}
+	status := statusOf(words)
 	for i := 2; i < len(words); i++ {
 		switch words[i] {
-		case "deny_status", "status":
-			if i++; i < len(words) {
-				status = words[i]
-			}
 		case "content-type", "string", "lf-string", "file", "hdr":
 			if words[i] != "content-type" {
 				f.im.Lose(l.at, "the text of "+l.text(), "routes answer with a text of edge's own")
