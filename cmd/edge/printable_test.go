@@ -70,8 +70,7 @@ func TestPrintable_commands(t *testing.T) {
 	}
 	longer := map[string]bool{"reload": true, "rollback": true, "diff": true, "upgrade": true} // have lines
 	var commands []string
-	for i := range admin.Endpoints() {
-		e := &admin.Endpoints[i]
+	for _, e := range admin.Endpoints() {
 		if e.Out == nil || e.Command == "" || strings.HasPrefix(e.Command, "stop") {
 			continue
 		}
