@@ -39,6 +39,9 @@ const sleptLeast = int64(20 * time.Microsecond)
 // slowTick is the length from which a tick counts as slow.
 const slowTick = int64(10 * time.Millisecond)
 
+// longTick is the length from which a tick may be Stats.SlowestTick.
+const longTick = int64(time.Millisecond)
+
 // slot is what the token of an event names.
 //
 //	gen grows with each use, so that an event for a former tenant is recognised
@@ -107,6 +110,7 @@ type Reactor struct {
 	events   [poller.EventsMax]poller.Event
 
 	worked   int64 // when the last tick ended
+	began    int64 // CPU time of the thread, ns; 0 unless poller.TurnsByCPU
 	yielded  int64 // when other goroutines ran on this processor last
 	stats    Stats
 	stopping bool
@@ -177,6 +181,7 @@ func (r *Reactor) run() {
 			slog.Warn("reactor not pinned", "reactor", r.index, "error", err.Error())
 		}
 	}
+	poller.OwnThread()
 	for !r.stopping {
 		r.Tick()
 		if r.now-r.yielded >= yieldEvery {
@@ -197,9 +202,14 @@ func (r *Reactor) Tick() {
 	r.worked = r.kernel.Now()
 	d := r.worked - r.now
 	r.stats.Busy += uint64(d)
-	if d > slowTick {
-		r.stats.SlowTicks++
+	if poller.TurnsByCPU {
+		d = poller.ThreadTime() - r.began
+	}
+	if d > longTick {
 		r.stats.SlowestTick = max(r.stats.SlowestTick, d)
+		if d > slowTick {
+			r.stats.SlowTicks++
+		}
 	}
 }
 
@@ -213,6 +223,9 @@ func (r *Reactor) wait() {
 	}
 	n := r.poll(until)
 	r.now = r.kernel.Now()
+	if poller.TurnsByCPU {
+		r.began = poller.ThreadTime()
+	}
 	r.mail.awake.Store(r.now)
 	if r.now-r.worked >= sleptLeast {
 		r.yielded = r.now

@@ -40,7 +40,7 @@ type Stats struct {
 	GivenUp      uint64 // closing connections that were cut under memory pressure, since their peers took nothing
 	SlowTicks    uint64 // ticks longer than 10 ms
 	Busy         uint64 // ns of wall time in ticks, without waiting
-	SlowestTick  int64  `tally:"max"` // ns
+	SlowestTick  int64  `tally:"max"` // ns; 0: none took longer than 1 ms
 
 	OffloadRefused uint64 // jobs refused because the pool was full; of the whole Engine
 	OffloadPanics  uint64 // jobs that panicked; of the whole Engine

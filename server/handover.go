@@ -469,7 +469,7 @@ func (h *Handover) TakeBack(batch []Given) int {
 
 // receivesPerTick bounds the connections of one batch that a reactor takes in one tick. Each costs some 5 µs, and four
 // batches may be under way.
-const receivesPerTick = 64
+const receivesPerTick = 16
 
 // arrivals are connections for one reactor. Owned by it once posted.
 type arrivals struct {

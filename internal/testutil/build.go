@@ -31,14 +31,15 @@ func Main(m *testing.M) int {
 }
 
 // Binary builds a main package of edge's module, named from its root ("./cmd/edge"), and returns
-// the path of the binary. A second call with the same name returns the same path.
+// the path of the binary. flags are more of go build. A second call with the same name and flags returns the same path.
 // With EDGE_QEMU_ARM64=qemu-aarch64-static it is one for arm64, and the path is that of a script that has it emulated.
 // Safe for any goroutine.
-func Binary(t testing.TB, pkg string) string {
+func Binary(t testing.TB, pkg string, flags ...string) string {
 	t.Helper()
 	built.mu.Lock()
 	defer built.mu.Unlock()
-	if path := built.paths[pkg]; path != "" {
+	key := strings.Join(append([]string{pkg}, flags...), " ")
+	if path := built.paths[key]; path != "" {
 		return path
 	}
 	if built.dir == "" {
@@ -59,11 +60,11 @@ func Binary(t testing.TB, pkg string) string {
 			t.Fatal(err)
 		}
 	}
-	build.Args = append(build.Args, "-o", to, pkg)
+	build.Args = append(append(build.Args, flags...), "-o", to, pkg)
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("go build %s: %v\n%s", pkg, err, out)
 	}
-	built.paths[pkg] = path
+	built.paths[key] = path
 	return path
 }
 

@@ -226,7 +226,7 @@ func New(reactors int) *Counters {
 	register(c, handshakeRows(), nil, func(s *Sample) *Handshakes { return &s.Handshakes })
 	register(c, registrationRows, nil, func(s *Sample) *Registrations { return &s.Registrations })
 	register(c, certificateRows, nil, func(s *Sample) *Sample { return s })
-	r.Gauge("edge_loop_slowest_tick_seconds", "The longest turn of an event loop so far.",
+	r.Gauge("edge_loop_slowest_tick_seconds", "The longest turn of an event loop so far; 0: none took above 1 ms.",
 		func() float64 { return time.Duration(c.shown.Load().Engine.SlowestTick).Seconds() })
 	r.Gauge("edge_loops", "Event loops.", func() float64 { return float64(reactors) })
 	r.Gauge("edge_tls_lends_buffers", "1: connections borrow the buffers for TLS records; 0: each keeps its own.",
