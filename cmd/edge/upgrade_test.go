@@ -413,7 +413,7 @@ func script(t *testing.T, s *service, otherwise string) string {
 // Whatever is wrong with the new program: the old process goes on, loses nothing and says why.
 func TestUpgrade_toBadPrograms(t *testing.T) {
 	t.Parallel()
-	s := serve(t, 2, `upgrade_timeout = "1s"`)
+	s := serve(t, 2, `upgrade_timeout = "5s"`)
 	l := newLoad(t)
 	l.keepAlive(4, func(int) string { return s.addrs[0] })
 	l.fresh(2, func() string { return s.addrs[1] })
