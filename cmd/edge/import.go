@@ -132,9 +132,10 @@ func checkHere(text []byte) *config.Report {
 	return report
 }
 
-// writeNew writes a file that is not there yet. One that could not be written whole is removed.
+// writeNew writes a file that is not there yet, for its owner alone: the text may hold passwords. One that could not be
+// written whole is removed.
 func writeNew(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,9 @@ func TestImport_doesWhatThePageSays(t *testing.T) {
 	if err != nil || code != 0 || string(text) != to {
 		t.Errorf("exit %d, %v:\n%s%s", code, err, out, text)
 	}
+	if at, err := os.Stat(result); err != nil || at.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v: others may read what may hold passwords", at.Mode(), err)
+	}
 	if code, out := edge(t, "check", "--strict", result); code != 0 {
 		t.Errorf("edge check: exit %d:\n%s", code, out)
 	}
