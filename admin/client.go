@@ -64,11 +64,12 @@ func NewClient(t Target) (*Client, error) {
 		return c, nil
 	}
 	if c.base = t.Address; !strings.Contains(t.Address, "://") {
-		scheme := "http"
-		if t.Trust != "" {
-			scheme = "https"
+		at := reachable(t.Address)
+		scheme := "https" // [admin] takes no other address without a certificate than a loopback one
+		if t.Trust == "" && isLocal(at) {
+			scheme = "http"
 		}
-		c.base = scheme + "://" + reachable(t.Address)
+		c.base = scheme + "://" + at
 	}
 	u, err := url.Parse(c.base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != "" {
@@ -96,6 +97,16 @@ func reachable(address string) string {
 		host = "localhost"
 	}
 	return net.JoinHostPort(host, port)
+}
+
+// isLocal reports whether an address to connect to is one of this machine: a token is not sent in clear to others.
+func isLocal(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // trusting trusts the certificate in a file, by the name that it has.

@@ -125,27 +125,30 @@ func (c *control) instance(cfg *config.Config, path string) (*pidfile.Instance, 
 
 // reload checks the configuration, unless the process may be on another machine, and has the process apply it.
 func (a *asking) reload(out, problems io.Writer) error {
+	if a.elsewhere() {
+		client, err := a.client()
+		if err == nil {
+			err = a.reloadBy(client, out, problems)
+		}
+		return err
+	}
 	path, ignored := a.locate()
-	var cfg *config.Config
-	if !a.elsewhere() {
-		if path == "" {
-			return errNoFile
-		}
-		var report *config.Report
-		cfg, report = a.load(path, ignored)
-		if err := report.Render(problems); err != nil {
-			return err
-		}
-		if !report.OK() {
-			fmt.Fprintln(problems, "edge: the configuration has errors, so the process was told nothing")
-			return exit(exitError)
-		}
+	if path == "" {
+		return errNoFile
+	}
+	cfg, report := a.load(path, ignored)
+	if err := report.Render(problems); err != nil {
+		return err
+	}
+	if !report.OK() {
+		fmt.Fprintln(problems, "edge: the configuration has errors, so the process was told nothing")
+		return exit(exitError)
 	}
 	client, err := a.clientFor(path, cfg)
 	if err == nil {
 		err = a.reloadBy(client, out, problems)
 	}
-	if !isUnknown(err) || cfg == nil {
+	if !isUnknown(err) {
 		return err
 	}
 	i, err := a.instance(cfg, path)

@@ -192,6 +192,26 @@ func TestOperate_overTCP(t *testing.T) {
 	e.WaitLine(`"msg":"admin: change",.*"client":"127`)
 }
 
+// A token of the environment is sent to an address of --admin by TLS, where the configuration has a certificate.
+func TestOperate_tokenByTLS(t *testing.T) {
+	base := filepath.Join(t.TempDir(), "admin")
+	cert, key := testutil.NewAuthority(t).Issue(t, nil, "127.0.0.1")
+	testutil.WritePair(t, base, cert, key)
+	const token = "0123456789abcdef0123456789abcdef"
+	text := strings.Replace(operated, "token = ", fmt.Sprintf("cert = %q\nkey = %q\ntoken = ",
+		base+".pem", base+".key"), 1)
+	e := start(t, text, testutil.SocketPath(t))
+	at := e.WaitLine(`"section":"admin","address":"(127[^"]+)"`)[1]
+	t.Setenv("EDGE_ADMIN_TOKEN", token)
+	for _, args := range [][]string{
+		{"status", "--admin", at}, {"reload", "--admin", at}, {"status", "--admin", at, "-c", e.file},
+	} {
+		if code, out := e.tell(t, args...); code != 0 {
+			t.Errorf("%q: %d %s", args, code, out)
+		}
+	}
+}
+
 // The surface answers while the process drains: it is not ready then, says how many connections are left, and takes
 // no reload. The next process takes its address.
 func TestOperate_whileItDrains(t *testing.T) {

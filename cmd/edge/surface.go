@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -60,8 +61,12 @@ func (a *asking) client() (*admin.Client, error) {
 func (a *asking) clientFor(path string, cfg *config.Config) (*admin.Client, error) {
 	if address := firstOf(a.address, os.Getenv("EDGE_ADMIN")); address != "" {
 		t := admin.Target{Address: address, Token: os.Getenv("EDGE_ADMIN_TOKEN")}
-		if cfg != nil && t.Token == "" {
-			t.Token, t.Trust = admin.CredentialsOf(cfg)
+		if cfg != nil {
+			own, trust := admin.CredentialsOf(cfg)
+			if t.Token == "" || !strings.Contains(address, "://") { // https:// with a token may be another machine
+				t.Trust = trust
+			}
+			t.Token = firstOf(t.Token, own)
 		}
 		return admin.NewClient(t)
 	}
