@@ -89,6 +89,10 @@ func (s *Surfaces) find(p *policy, r *http.Request) *Endpoint {
 
 // ServeHTTP of a surface answers one request, and counts it.
 func (f *surface) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if c, ok := r.Context().Value(heldKey{}).(*heldConn); ok {
+		c.serve(true)
+		defer c.serve(false)
+	}
 	noted := &statusWriter{ResponseWriter: w}
 	f.serveChecked(noted, r)
 	f.all.counters.count(r.Method, noted.status)

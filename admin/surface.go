@@ -350,15 +350,9 @@ func (f *surface) start() {
 	f.server = &http.Server{
 		Handler: f, ReadHeaderTimeout: headTime, ReadTimeout: headTime + writeTime, IdleTimeout: idleTime,
 		WriteTimeout: writeTime, MaxHeaderBytes: headBytes, ErrorLog: slog.NewLogLogger(quiet{}, slog.LevelDebug),
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			if held, ok := c.(*heldConn); ok {
-				return context.WithValue(ctx, peerKey{}, peerOf(held.Conn))
-			}
-			return ctx
-		},
+		ConnContext: withHeld,
 	}
-	f.bound = &bounded{Listener: f.listener, room: make(chan struct{}, connsMost),
-		closed: make(chan struct{}), open: &f.all.connections}
+	f.bound = newBounded(f.listener, &f.all.connections)
 	go f.serve(&secured{f.bound, f})
 }
 

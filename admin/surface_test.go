@@ -496,43 +496,6 @@ func TestSurfaces_taken_showsNoToken(t *testing.T) {
 	}
 }
 
-// 64 connections are held, and others wait until one of them ends.
-func TestSurface_connectionLimit(t *testing.T) {
-	path := testutil.SocketPath(t)
-	s := open(t, &fake{}, unixText(path))
-	var idle []net.Conn
-	for range connsMost {
-		c, err := net.Dial("unix", path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		idle = append(idle, c)
-	}
-	f := s.open[0]
-	testutil.Eventually(t, testutil.Patience, func() bool { return len(f.bound.room) == connsMost }, "all are held")
-	counted := func() bool { return s.connections.Load() == connsMost }
-	testutil.Eventually(t, testutil.Patience, counted, "all are counted")
-	answered := make(chan error, 1)
-	c := over(t, "unix", path)
-	go func() {
-		resp, err := c.Get("http://a/livez")
-		if err == nil {
-			resp.Body.Close()
-		}
-		answered <- err
-	}()
-	select {
-	case err := <-answered:
-		t.Fatalf("the 65th connection was taken: %v", err)
-	case <-time.After(50 * time.Millisecond):
-	}
-	idle[0].Close()
-	if err := <-answered; err != nil {
-		t.Error(err)
-	}
-}
-
 // Expensive calls are few at a time; others are told to come again.
 func TestSurface_heavyCalls(t *testing.T) {
 	path := testutil.SocketPath(t)
