@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/tls"
+	"crypto/x509"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -95,7 +96,7 @@ func (p *policy) ofPeer(c *client, r *http.Request) {
 // ofToken gives the rights of a client over TCP.
 func (p *policy) ofToken(c *client, r *http.Request) {
 	shown := bearer(r)
-	switch known := p.verifies && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 || p.accepts(shown); {
+	switch known := p.verifies && p.verified(r.TLS) || p.accepts(shown); {
 	case known && p.writable:
 		c.rights = MayChange
 	case known:
@@ -112,6 +113,21 @@ func (p *policy) ofToken(c *client, r *http.Request) {
 			c.reason = "[admin] has neither token nor client_ca"
 		}
 	}
+}
+
+// verified reports whether a client has shown a certificate of client_ca. It is verified for each request: the
+// connection may be older than the configuration in force, and younger than the end of the certificate.
+func (p *policy) verified(state *tls.ConnectionState) bool {
+	if state == nil || p.tls == nil || len(state.VerifiedChains) == 0 {
+		return false
+	}
+	between := x509.NewCertPool()
+	for _, c := range state.PeerCertificates[1:] {
+		between.AddCert(c)
+	}
+	_, err := state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: p.tls.ClientCAs, Intermediates: between,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	return err == nil
 }
 
 // bearer returns the token that r shows; "": none. RFC 6750 §2.1, RFC 9110 §11.1: the scheme has no case.
