@@ -194,6 +194,22 @@ func TestParse_citesBothPlaces(t *testing.T) {
 	}
 }
 
+// A configuration with errors still says what could be read of the process, where that is asked for.
+func TestOptions_partial(t *testing.T) {
+	partial := Options{Partial: true, LookupEnv: environment.LookupEnv}
+	eachFile(t, "errors", func(t *testing.T, name string, src []byte) {
+		if c, rep := partial.Parse(name, src); c == nil || rep.OK() || c.Routes != nil {
+			t.Errorf("%+v, %v", c, rep.OK())
+		}
+	})
+	const head = "[global]\npid_file = \"/run/a.pid\"\n"
+	for _, wrong := range []string{"bad = 1\n", "dest = \"x\n", "[http]\nlisten = 1\n"} {
+		if c, rep := partial.Parse("edge.toml", []byte(head+wrong)); c.Global.PIDFile != "/run/a.pid" || rep.OK() {
+			t.Errorf("%q: %q, %v", wrong, c.Global.PIDFile, rep.OK())
+		}
+	}
+}
+
 // seeds returns the configurations in a folder of testdata.
 func seeds(tb testing.TB, folder string) [][]byte {
 	var all [][]byte

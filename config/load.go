@@ -34,6 +34,9 @@ type Options struct {
 	Record *Files
 	// Sent says what the client that has sent the text in Kept may write; nil: no client has sent it.
 	Sent *Sent
+	// Partial has Load return a Config also with errors: Global and Features hold what could be read, the rest is of no
+	// use. It is for finding the process that serves the file.
+	Partial bool
 	// Ignored are files that the one to load was chosen from and that are not read: a warning each.
 	Ignored []string
 }
@@ -77,9 +80,14 @@ func (o Options) configOf(name string, file *schema.Document, now time.Time) (*C
 	// With a part of the files left out, names would seem to be missing that are not.
 	if file.Whole && !rep.Full() {
 		c = resolve(file, doc, now, o)
+	} else if o.Partial {
+		c = resolvePart(file, doc)
 	}
 	rep.Finish(name, doc.top.allow)
 	if !rep.OK() {
+		if o.Partial {
+			return &Config{Global: c.Global, Features: c.Features}, rep
+		}
 		return nil, rep
 	}
 	if o.Places {
@@ -170,6 +178,14 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	if !r.now.IsZero() {
 		r.openFiles()
 	}
+	return r.c
+}
+
+// resolvePart builds a Config of sections that stand alone.
+func resolvePart(file *schema.Document, doc *document) *Config {
+	r := &resolver{rep: file.Report, file: file, doc: doc, c: &Config{}}
+	r.file.Fill(doc.global)
+	r.c.Global, r.c.Features = doc.global.Global, r.features(doc.top)
 	return r.c
 }
 

@@ -87,8 +87,8 @@ func newStatus() *cobra.Command {
 
 var errNoPIDFile = errors.New("no pid_file")
 
-// find returns the running process and its configuration. The certificates of that are not looked at: a user that ends
-// a process may have no right to read them.
+// find returns the running process and its configuration; of a file with errors it is what could be read. Certificates
+// are not looked at: a user that ends a process may have no right to read them.
 func (c *control) find() (*pidfile.Instance, *config.Config, error) {
 	if c.pidFile != "" {
 		cfg, _ := config.Parse("(no file)", nil)
@@ -100,9 +100,9 @@ func (c *control) find() (*pidfile.Instance, *config.Config, error) {
 		return nil, nil, errNoFile
 	}
 	from := c.sources
-	from.textOnly = true
+	from.textOnly, from.partial = true, true
 	cfg, report := from.load(path, ignored)
-	if !report.OK() {
+	if !report.OK() && cfg.Global.PIDFile == "" {
 		return nil, nil, fmt.Errorf("%s has errors, so its pid_file is not known: edge check %[1]s shows them, "+
 			"--pid-file names it", path)
 	}
@@ -144,7 +144,7 @@ func (a *asking) reload(out, problems io.Writer) error {
 		fmt.Fprintln(problems, "edge: the configuration has errors, so the process was told nothing")
 		return exit(exitError)
 	}
-	client, err := a.clientFor(path, cfg)
+	client, err := a.clientFor(path, cfg, true)
 	if err == nil {
 		err = a.reloadBy(client, out, problems)
 	}

@@ -193,3 +193,44 @@ func TestRollback_automatic(t *testing.T) {
 	e.WaitLine(`the files on the disk differ`)
 	ask(404)
 }
+
+// A file with errors names the process still: by its admin surface for a rollback, by its pid file for an end.
+func TestControl_fileWithErrors(t *testing.T) {
+	const text = "[http]\nlisten = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\"\n"
+	head := fmt.Sprintf("[admin]\nlisten = \"unix:%s\"\n", testutil.SocketPath(t))
+	e := start(t, "%s", head+text)
+	putFile(t, e.file, "%s", head+strings.Replace(text, ":200", ":201", 1))
+	if code, out := e.tell(t, "reload", "-c", e.file); code != 0 {
+		t.Fatal(out)
+	}
+	for name, wrong := range map[string]string{
+		"a key": head + text + "bad = 1\n", "the syntax": head + text + "dest = \"x\n",
+		"an include": "include = \"/none.toml\"\n" + head + text,
+	} {
+		putFile(t, e.file, "%s", wrong)
+		for args, c := range map[string]struct {
+			code int
+			said string
+		}{
+			"status": {0, "configuration"}, "rollback --list": {0, "2 *"}, "diff": {1, "edge.toml:"},
+			"drain none/x": {1, "there is no"},
+		} {
+			code, out := e.tell(t, append(strings.Fields(args), "-c", e.file)...)
+			if code != c.code || !strings.Contains(out, c.said) {
+				t.Errorf("an error in %s: edge %s: %d, want %q:\n%s", name, args, code, c.said, out)
+			}
+		}
+	}
+	if code, out := e.tell(t, "rollback", "-c", e.file); code != 0 || !strings.Contains(out, "version 3") {
+		t.Errorf("rollback: %d %s", code, out)
+	}
+	if code, out := e.tell(t, "stop", "-c", e.file); code != 0 || !strings.Contains(out, "has ended") {
+		t.Errorf("stop: %d %s", code, out)
+	}
+	head = fmt.Sprintf("[global]\npid_file = %q\n[admin]\nlisten = false\n", filepath.Join(t.TempDir(), "pid"))
+	e = start(t, "%s", head+text)
+	putFile(t, e.file, "%s", head+text+"bad = 1\n")
+	if code, out := e.tell(t, "stop", "-c", e.file); code != 0 || !strings.Contains(out, "has ended") {
+		t.Errorf("stop by the pid file: %d %s", code, out)
+	}
+}

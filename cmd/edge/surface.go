@@ -45,20 +45,21 @@ func (a *asking) elsewhere() bool { return a.address != "" || os.Getenv("EDGE_AD
 var errNoSurface = errors.New("no admin surface is known: add [admin] listen to the configuration, or give --admin")
 
 // client returns a client of the process. It was not asked yet. It wraps errNoSurface where only the pid file can
-// lead to the process.
+// lead to the process. A file with errors names the process too, if it can be read so far: that is when somebody asks
+// for a rollback.
 func (a *asking) client() (*admin.Client, error) {
 	path, ignored := a.locate()
-	from := a.sources
-	from.textOnly = true
-	var cfg *config.Config
-	if path != "" {
-		cfg, _ = from.load(path, ignored)
+	if path == "" {
+		return a.clientFor("", nil, true)
 	}
-	return a.clientFor(path, cfg)
+	from := a.sources
+	from.textOnly, from.partial = true, true
+	cfg, report := from.load(path, ignored)
+	return a.clientFor(path, cfg, report.OK())
 }
 
-// clientFor is client where the configuration at path was read; nil: it has errors, or there is none.
-func (a *asking) clientFor(path string, cfg *config.Config) (*admin.Client, error) {
+// clientFor is client where the configuration at path was read; nil: there is none. whole says that it has no errors.
+func (a *asking) clientFor(path string, cfg *config.Config, whole bool) (*admin.Client, error) {
 	if address := firstOf(a.address, os.Getenv("EDGE_ADMIN")); address != "" {
 		t := admin.Target{Address: address, Token: os.Getenv("EDGE_ADMIN_TOKEN")}
 		if cfg != nil {
@@ -70,10 +71,6 @@ func (a *asking) clientFor(path string, cfg *config.Config) (*admin.Client, erro
 		}
 		return admin.NewClient(t)
 	}
-	if path != "" && cfg == nil && a.conf != "" {
-		return nil, fmt.Errorf("%s has errors, so its admin surface is not known: edge check %[1]s shows them, "+
-			"--admin names the surface: %w", path, errNoSurface)
-	}
 	if cfg != nil {
 		t, given, off := admin.TargetOf(cfg)
 		switch {
@@ -83,6 +80,10 @@ func (a *asking) clientFor(path string, cfg *config.Config) (*admin.Client, erro
 			t.Token = firstOf(os.Getenv("EDGE_ADMIN_TOKEN"), t.Token)
 			return admin.NewClient(t)
 		}
+	}
+	if !whole && a.conf != "" {
+		return nil, fmt.Errorf("%s has errors, so its admin surface is not known: edge check %[1]s shows them, "+
+			"--admin names the surface: %w", path, errNoSurface)
 	}
 	if a.pidFile != "" {
 		return nil, errNoSurface

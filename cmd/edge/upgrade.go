@@ -114,7 +114,7 @@ func (a *asking) renew(ask *admin.Upgrade, step func(text string)) (pid int, err
 	if socket := cfg.Global.UpgradeSock; socket != "" {
 		return process.Upgrade(cfg.Global.FromWorkingDirectory(socket), ask.Binary, ask.Now, step)
 	}
-	client, err := a.clientFor(path, cfg)
+	client, err := a.clientFor(path, cfg, true)
 	if err == nil {
 		pid, err = renewBy(client, ask, step)
 	}
