@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"syscall"
 	"time"
 
@@ -137,6 +138,9 @@ func (a *asking) reload(out, problems io.Writer) error {
 		return errNoFile
 	}
 	cfg, report := a.load(path, ignored)
+	if a.json && !report.OK() {
+		return a.printReloaded(out, problems, &admin.Reloaded{Findings: problemsOf(report)})
+	}
 	if err := report.Render(problems); err != nil {
 		return err
 	}
@@ -158,9 +162,17 @@ func (a *asking) reload(out, problems io.Writer) error {
 	if err := i.Signal(syscall.SIGHUP); err != nil {
 		return err
 	}
+	if a.json {
+		return printJSON(out, map[string]any{"pid": i.PID, "signal": "SIGHUP"})
+	}
 	_, err = fmt.Fprintf(out, "edge: process %d reads the configuration again; its error log says what it applied\n",
 		i.PID)
 	return err
+}
+
+// problemsOf returns what was found in a configuration, errors first.
+func problemsOf(r *config.Report) []config.Problem {
+	return slices.Concat(r.Errors, r.Warnings, r.Notes)
 }
 
 // reloadBy has the process of client apply its configuration.
@@ -226,7 +238,7 @@ func (a *asking) stop(out io.Writer, now bool) error {
 	if err != nil {
 		client, unknown := a.client()
 		if unknown == nil {
-			unknown = stopBy(client, out, now)
+			unknown = a.stopBy(client, out, now)
 		}
 		if isUnknown(unknown) && !a.elsewhere() {
 			return err // about the pid file
@@ -241,11 +253,11 @@ func (a *asking) stop(out io.Writer, now bool) error {
 	if err := i.Signal(sig); err != nil {
 		return err
 	}
-	return awaitEnd(out, i.PID, text, grace, i.Ended)
+	return a.awaitEnd(out, i.PID, text, grace, i.Ended)
 }
 
 // stopBy ends the process of client and waits until it answers no more.
-func stopBy(client *admin.Client, out io.Writer, now bool) error {
+func (a *asking) stopBy(client *admin.Client, out io.Writer, now bool) error {
 	var s admin.Stopping
 	if err := client.Do(context.Background(), "POST", "/v1/stop", &admin.Stop{Now: now}, &s); err != nil {
 		return err
@@ -254,7 +266,7 @@ func stopBy(client *admin.Client, out io.Writer, now bool) error {
 	if now {
 		text = "cuts what is in progress"
 	}
-	return awaitEnd(out, s.PID, text, time.Duration(s.Grace), func() bool {
+	return a.awaitEnd(out, s.PID, text, time.Duration(s.Grace), func() bool {
 		var st admin.Status
 		err := client.Do(context.Background(), "GET", "/v1/status", nil, &st)
 		return err != nil || st.PID != s.PID
@@ -262,9 +274,11 @@ func stopBy(client *admin.Client, out io.Writer, now bool) error {
 }
 
 // awaitEnd waits until a process has ended that was told to.
-func awaitEnd(out io.Writer, pid int, text string, grace time.Duration, ended func() bool) error {
+func (a *asking) awaitEnd(out io.Writer, pid int, text string, grace time.Duration, ended func() bool) error {
 	begun := time.Now()
-	fmt.Fprintf(out, "edge: process %d %s\n", pid, text)
+	if !a.json {
+		fmt.Fprintf(out, "edge: process %d %s\n", pid, text)
+	}
 	for !ended() {
 		if time.Since(begun) > grace+stopMargin {
 			return fmt.Errorf("process %d runs after %v still: edge stop --now cuts what is in progress, "+
@@ -273,6 +287,9 @@ func awaitEnd(out io.Writer, pid int, text string, grace time.Duration, ended fu
 		time.Sleep(stopPause)
 	}
 	took := time.Since(begun).Round(100 * time.Millisecond)
+	if a.json {
+		return printJSON(out, map[string]any{"pid": pid, "ended": true, "seconds": took.Seconds()})
+	}
 	_, err := fmt.Fprintf(out, "edge: process %d has ended, after %v\n", pid, took)
 	return err
 }

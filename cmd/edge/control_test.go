@@ -400,3 +400,43 @@ func TestControl_asTheUser(t *testing.T) {
 	}
 	p.WaitLine(`(?s)"msg":"configuration reloaded.*"msg":"drained"`)
 }
+
+// What --json prints is one object of JSON, whatever comes of the command.
+func TestControl_json(t *testing.T) {
+	socket, dir := testutil.SocketPath(t), t.TempDir()
+	e := start(t, operated, socket)
+	told := func(args ...string) (code int, found map[string]any) {
+		t.Helper()
+		code, out, problems := edgeIn(t, dir, "", args...)
+		if err := json.Unmarshal([]byte(out), &found); err != nil {
+			t.Errorf("%q: %v: %s%s", args, err, out, problems)
+		}
+		return code, found
+	}
+	wrong := filepath.Join(dir, "wrong.toml")
+	putFile(t, wrong, "bad = 1\n")
+	code, found := told("reload", "--json", "-c", wrong)
+	if list, _ := found["findings"].([]any); code != 1 || found["applied"] != false || len(list) == 0 {
+		t.Errorf("reload: %d %v", code, found)
+	}
+	code, found = told("diff", "--json", e.file, wrong)
+	if list, _ := found["findings"].([]any); code != 1 || found["applicable"] != false || len(list) == 0 {
+		t.Errorf("diff: %d %v", code, found)
+	}
+	if code, found = told("schema", "--json"); code != 0 || found["$schema"] == nil {
+		t.Errorf("schema: %d %v", code, found["$schema"])
+	}
+	code, found = told("stop", "--json", "-c", e.file)
+	if code != 0 || found["ended"] != true || found["pid"] != float64(e.PID()) {
+		t.Errorf("stop: %d %v", code, found)
+	}
+	pid := filepath.Join(dir, "pid")
+	e = start(t, "pid_file = %q\n[admin]\nlisten = false\n[http]\nlisten = \"127.0.0.1:0\"\n[[routes]]\n"+
+		"pattern = \"/*\"\ndest = \"status:200\"\n", pid)
+	if code, found = told("reload", "--json", "-c", e.file); code != 0 || found["signal"] != "SIGHUP" {
+		t.Errorf("reload by a signal: %d %v", code, found)
+	}
+	if code, found = told("stop", "--json", "-c", e.file); code != 0 || found["ended"] != true {
+		t.Errorf("stop by a signal: %d %v", code, found)
+	}
+}

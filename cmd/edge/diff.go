@@ -98,7 +98,11 @@ func (a *asking) diffFiles(out, problems io.Writer, old, next string) error {
 		from := sources{set: a.set, textOnly: true}
 		cfg, report := from.load(path, nil)
 		if !report.OK() {
-			if err := report.Render(problems); err != nil {
+			err := report.Render(problems)
+			if err == nil && a.json {
+				err = printJSON(out, &admin.Plan{Findings: problemsOf(report)})
+			}
+			if err != nil {
 				return err
 			}
 			return exit(exitError)

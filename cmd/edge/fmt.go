@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -125,7 +126,10 @@ func (o *formatOptions) read(in io.Reader, problems io.Writer, args []string) (f
 	if len(args) == 0 {
 		return o.configured(problems)
 	}
-	for _, path := range args {
+	for i, path := range args {
+		if slices.ContainsFunc(args[:i], func(before string) bool { return isSameFile(before, path) }) {
+			continue
+		}
 		var text []byte
 		if path == stdinName {
 			text, err = io.ReadAll(io.LimitReader(in, textMax+1))
@@ -143,6 +147,19 @@ func (o *formatOptions) read(in io.Reader, problems io.Writer, args []string) (f
 		files = append(files, &formattedFile{File: path, before: text})
 	}
 	return files, nil
+}
+
+// isSameFile reports whether two arguments lead to one file.
+func isSameFile(a, b string) bool {
+	if a == b || a == stdinName || b == stdinName {
+		return a == b
+	}
+	one, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(one, other)
 }
 
 // isPiped reports whether somebody has redirected the standard input, to a pipe or a file.

@@ -44,6 +44,18 @@ func textOf(t *testing.T, path string) string {
 	return string(text)
 }
 
+// A file that is named twice, also by another path to it, is one.
+func TestFmt_fileNamedTwice(t *testing.T) {
+	dir := folder(t, map[string]string{"a.toml": untidy})
+	if err := os.Symlink("a.toml", filepath.Join(dir, "b.toml")); err != nil {
+		t.Fatal(err)
+	}
+	code, out, problems := edgeIn(t, dir, "", "fmt", "a.toml", "./a.toml", "b.toml", "a.toml")
+	if code != 0 || out != "a.toml\n" || textOf(t, filepath.Join(dir, "a.toml")) != tidy {
+		t.Errorf("exit %d: %s%s", code, out, problems)
+	}
+}
+
 func TestFmt_writesInPlace(t *testing.T) {
 	dir := folder(t, map[string]string{"a.toml": untidy, "b.toml": tidy, "real/c.toml": untidy})
 	if err := os.Chmod(filepath.Join(dir, "a.toml"), 0o640); err != nil {

@@ -7,7 +7,7 @@ import (
 )
 
 func newSchema() *cobra.Command {
-	var markdown bool
+	var markdown, asJSON bool
 	cmd := &cobra.Command{
 		Use:   "schema [--markdown]",
 		Short: "Print all keys of the configuration for an editor, or as a page",
@@ -23,5 +23,7 @@ func newSchema() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&markdown, "markdown", false, "print the reference page, docs/configuration.md")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the JSON Schema, as without a flag")
+	cmd.MarkFlagsMutuallyExclusive("markdown", "json")
 	return cmd
 }
