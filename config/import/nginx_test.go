@@ -6,7 +6,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/fstest"
 
+	importer "github.com/edge-proxy/edge/config/import"
+	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/internal/testutil"
 )
 
@@ -37,4 +40,52 @@ func TestNginx_answersAreTheSame(t *testing.T) {
 				Args: []string{"-p", dir, "-c", path, "-e", "stderr", "-g", main}})
 		},
 	})
+}
+
+// What edge cannot ask of requests keeps all of them from their backend.
+func TestNginx_whatRefusesStaysClosed(t *testing.T) {
+	for name, body := range map[string]string{
+		"an address before all":   `location / { deny 192.0.2.7; allow all; PASS }`,
+		"addresses, then nobody":  `location / { allow 10.0.0.0/8; deny all; PASS }`,
+		"nobody inside everybody": `allow all; location / { deny all; PASS }`,
+		"an address inside":       `location / { deny 192.0.2.7; PASS }`,
+		"any of two":              `location / { satisfy any; allow 10.0.0.0/8; deny all; auth_basic x; PASS }`,
+		"a module of others":      `location / { auth_pam x; PASS }`,
+		"digest":                  `auth_digest x; location / { PASS }`,
+		"a script":                `location / { access_by_lua 'x'; PASS }`,
+		"a password by name":      `location / { try_files $uri @app; } location @app { auth_basic x; PASS }`,
+		"nobody by name":          `location / { try_files $uri @app; } location @app { deny all; PASS }`,
+		"a method by name": `location / { try_files $uri @a; }
+			location @a { limit_except GET { deny all; } return 403; }`,
+		"an answer by name":          `location / { try_files $uri @app; } location @app { return 403; PASS }`,
+		"a password before the name": `location / { auth_basic x; try_files $uri @app; } location @app { PASS }`,
+		"an address of if":           `location / { if ($remote_addr != 10.0.0.1) { return 403; } PASS }`,
+		"an address led away":        `location / { if ($remote_addr != 10.0.0.1) { return 302 /no; } PASS }`,
+		"a certificate":              `location / { if ($ssl_client_verify != SUCCESS) { return 403; } PASS }`,
+		"a variable": `set $ok 0; if ($http_x = s) { set $ok 1; }
+			if ($ok = 0) { return 403; } location / { PASS }`,
+		"an unknown expression": `location / { if ($http_x !~ "^(?!a)b") { return 444; } PASS }`,
+		"two answers in one if": `if ($http_x = s) { rewrite ^/a$ /b permanent; return 403; }
+			location / { PASS }`,
+		"what follows": `location / { if ($cookie_a = "") { return 401; } if ($http_x = s) { return 200; } PASS }`,
+		"inside only":  `location / { internal; return 200; }`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := "http { server { listen 8080; " +
+				strings.ReplaceAll(body, "PASS", "proxy_pass http://127.0.0.1:9000;") + " } }"
+			p, err := importer.Import("nginx", "f", &plan.Reader{Files: fstest.MapFS{"f": {Data: []byte(text)}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			result := string(p.Text(plan.TextOnly))
+			for _, m := range regexp.MustCompile(`(?m)^(?:dest|redirect)\s.*`).FindAllString(result, -1) {
+				if !regexp.MustCompile(`"status:4\d\d"`).MatchString(m) {
+					t.Errorf("%s\n%s", m, result)
+				}
+			}
+			if p.Losses() == 0 && strings.Contains(result, "closed, since") {
+				t.Error("no finding says that it is closed")
+			}
+		})
+	}
 }

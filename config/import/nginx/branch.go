@@ -1,14 +1,16 @@
 package nginx
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// condition is an if that answers requests.
+// condition is an if that answers requests, or a limit_except.
 type condition struct {
+	d        *directive
 	negative bool // the answer is for requests for which it does not hold
 	methods  []string
 	header   []plan.Field
@@ -16,62 +18,64 @@ type condition struct {
 	answer   *route
 }
 
-// narrow adds the condition to a route.
-func (c *condition) narrow(r *route) {
-	if len(c.methods) > 0 {
-		r.methods = c.methods
+// fields returns the tests of fields and parameters.
+func (c *condition) fields() (list []test) {
+	for _, f := range c.header {
+		list = append(list, test{false, f})
 	}
-	r.header = append(slices.Clone(r.header), c.header...)
-	r.query = append(slices.Clone(r.query), c.query...)
+	for _, f := range c.query {
+		list = append(list, test{true, f})
+	}
+	return list
 }
 
-// near reports whether two conditions ask for the same thing of a request: then one cannot be beside the other.
-func (c *condition) near(o *condition) bool {
-	name := func(list []plan.Field) string {
-		if len(list) == 0 {
-			return ""
-		}
-		return strings.ToLower(list[0].Name)
-	}
-	return len(c.methods) > 0 && len(o.methods) > 0 ||
-		name(c.header) != "" && name(c.header) == name(o.header) ||
-		name(c.query) != "" && name(c.query) == name(o.query)
-}
-
-// branch translates one if.
+// branch translates one if. One that refuses requests and cannot be carried closes all that comes after it.
 func (im *importer) branch(s *server, at *scope, d *directive, l *location, p *phase) {
 	inside := at.inner(d)
 	answer := im.rewritePhase(s, inside, l)
-	if answer.whole == nil || len(answer.parts) > 0 || len(answer.conditions) > 0 {
-		why := "of if, edge knows those that answer the request"
-		for _, c := range d.block {
-			if c.name == "deny" {
-				why += "; what it denies is allowed now"
-			}
-		}
-		im.Lose(d.at, d.text(), why)
-		return
-	}
 	test := strings.TrimSpace(strings.Join(d.args, " "))
 	test = strings.TrimSpace(strings.TrimSuffix(strings.TrimPrefix(test, "("), ")"))
+	lose := func(why, open string) {
+		if mayRefuse(d, test, &answer) {
+			open = "; what it may refuse is closed: 403"
+			p.close(d)
+		}
+		im.Lose(d.at, d.text(), why+open)
+	}
+	if answer.whole == nil || len(answer.parts) > 0 || len(answer.conditions) > 0 {
+		lose("of if, edge knows those that answer the request", "")
+		return
+	}
 	answer.whole.from = append([]plan.Place{d.at}, answer.whole.from...)
-	if l == nil && im.hostBranch(s, test, answer.whole) {
+	p.keep(answer.whole)
+	if l == nil && im.hostBranch(s, test, answer.whole, p) {
 		return
 	}
 	c, why := conditionOf(test)
-	if why == "" && len(p.conditions) > 0 {
-		for i := range p.conditions {
-			if p.conditions[i].near(c) || p.conditions[i].negative != c.negative {
-				why = "one if at a time about the same thing"
+	if why != "" {
+		lose(why, "; requests go on as if it did not hold")
+		return
+	}
+	c.d, c.answer = d, answer.whole
+	for i := range p.conditions {
+		beside(im.Plan, &p.conditions[i], c)
+	}
+	p.conditions = append(p.conditions, *c)
+}
+
+// beside adds a finding where two tests look at the same thing: then no route can ask for both.
+func beside(im *plan.Plan, before, c *condition) {
+	both := !before.negative && !c.negative && before.answer.refuses() && c.answer.refuses()
+	for _, a := range before.fields() {
+		for _, b := range c.fields() {
+			if a.near(b) && a != b && both {
+				im.Note(c.d.at, c.d.text(), "where another if about the same holds too, either of them answers")
+			} else if a.near(b) && a != b {
+				im.Lose(c.d.at, c.d.text(), "another if looks at the same before it: requests for which both hold, or "+
+					"may hold, are refused where one of them refuses")
 			}
 		}
 	}
-	if why != "" {
-		im.Lose(d.at, d.text(), why+"; requests go on as if it did not hold")
-		return
-	}
-	c.answer = answer.whole
-	p.conditions = append(p.conditions, *c)
 }
 
 var (
@@ -84,7 +88,8 @@ var (
 )
 
 // hostBranch translates an if about the scheme or the host.
-func (im *importer) hostBranch(s *server, test string, answer *route) bool {
+func (im *importer) hostBranch(s *server, test string, answer *route, p *phase) bool {
+	answer.tests = slices.Clone(p.conditions)
 	if schemeTest.Regexp().MatchString(test) {
 		if s.plain == nil {
 			s.plain = answer
@@ -99,11 +104,12 @@ func (im *importer) hostBranch(s *server, test string, answer *route) bool {
 		s.others = append(s.others, hostRule{strings.ToLower(strings.ReplaceAll(m[1], `\`, "")), false, answer})
 		return true
 	}
+	answer.tests = nil
 	return false
 }
 
 var (
-	test      = plan.Expr(`^\$([a-z0-9_]+) (=|!=|~|~\*|!~|!~\*) (.*)$`)
+	testExpr  = plan.Expr(`^\$([a-z0-9_]+) (=|!=|~|~\*|!~|!~\*)(?: (.*))?$`)
 	methodSet = plan.Expr(`^\^?\(?((?:[A-Z]+)(?:\|[A-Z]+)*)\)?\$?$`)
 )
 
@@ -114,7 +120,7 @@ func conditionOf(text string) (c *condition, why string) {
 		c.header = []plan.Field{{Name: fieldName(name)}}
 		return c, ""
 	}
-	m := test.Regexp().FindStringSubmatch(text)
+	m := testExpr.Regexp().FindStringSubmatch(text)
 	if m == nil {
 		return nil, "edge does not know this test"
 	}
@@ -125,7 +131,7 @@ func conditionOf(text string) (c *condition, why string) {
 	c.negative = strings.HasPrefix(operator, "!")
 	operator = strings.TrimPrefix(operator, "!")
 	switch {
-	case name == "request_method" && (operator == "=" || methodSet.Regexp().MatchString(value)):
+	case name == "request_method" && methodSet.Regexp().MatchString(value):
 		c.methods = strings.Split(methodSet.Regexp().ReplaceAllString(value, "$1"), "|")
 		return c, ""
 	case hasVariables(value) && operator == "=":
@@ -137,7 +143,18 @@ func conditionOf(text string) (c *condition, why string) {
 	case "~*":
 		value = "~(?i)" + value
 	default:
-		if value == "" || strings.HasPrefix(value, "~") {
+		switch {
+		case value == "": // that it is not there, or empty, is that it has no character
+			c.negative, value = !c.negative, "~."
+		case strings.HasPrefix(value, "~"):
+			return nil, "edge does not test for values that begin with a ~"
+		}
+	}
+	if expr, found := strings.CutPrefix(value, "~"); found {
+		switch re, err := regexp.Compile(expr); {
+		case err != nil:
+			return nil, "edge does not know this expression"
+		case re.MatchString(""):
 			return nil, "edge does not test for fields that are empty or missing"
 		}
 	}

@@ -9,12 +9,11 @@ import (
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
-// guards are directives that let some requests through and refuse others, which this version of edge cannot.
-var guards = []string{"auth_basic", "auth_request", "auth_jwt", "allow", "deny", "satisfy", "secure_link",
-	"valid_referers", "access_by_lua_block", "access_by_lua_file"}
-
 // contentOf returns the routes of a location, for the path "/*".
 func (im *importer) contentOf(s *server, l *location, all []*location) []*route {
+	if d := l.scope.own("internal"); d != nil {
+		return []*route{answer("404", d.at)}
+	}
 	p := im.rewritePhase(s, l.scope, l)
 	for i, r := range p.parts {
 		p.parts[i] = r
@@ -24,77 +23,54 @@ func (im *importer) contentOf(s *server, l *location, all []*location) []*route 
 		}
 	}
 	parts := slices.DeleteFunc(p.parts, func(r *route) bool { return r == nil })
-	whole := p.whole
-	if whole == nil {
-		whole = im.guarded(s, l, all, p.inner)
-	}
-	if d := l.scope.own("limit_except"); d != nil {
-		p.conditions = append(p.conditions, im.exceptMethods(d))
-	}
+	whole := im.tested(s, l, all, &p, p.inner)
 	whole.from = append([]plan.Place{l.d.at}, whole.from...)
 	im.responseFields(l.scope, whole)
 	if d := l.scope.own("access_log"); d != nil && !hasVariables(d.arg(0)) {
 		whole.set("access_log", logTarget(d), d.at)
 	}
-	return append(withConditions([]*route{whole.on("/*")}, p.conditions), parts...)
+	return append([]*route{whole.on("/*")}, parts...)
 }
 
-// exceptMethods translates limit_except: other methods than those that it names are refused. What is inside says to
-// whom; edge refuses them to all.
-func (im *importer) exceptMethods(d *directive) condition {
-	c := condition{negative: true, methods: slices.Clone(d.args), answer: answer("403", d.at)}
-	if slices.Contains(c.methods, "GET") && !slices.Contains(c.methods, "HEAD") {
-		c.methods = append(c.methods, "HEAD")
+// tested returns the route of what a location contains, with the tests that its requests have to pass.
+func (im *importer) tested(s *server, l *location, all []*location, p *phase, inner []rewriting) *route {
+	whole := p.whole
+	if whole == nil {
+		whole = im.guarded(s, l, all, inner)
+		p.keep(whole)
 	}
-	for _, inner := range d.block {
-		inner.used = true
-		if inner.name != "deny" || inner.arg(0) != "all" {
-			im.Lose(inner.at, inner.text(), "not available in this version: the other methods are refused to all")
-		}
-		c.answer.from = append(c.answer.from, inner.at)
+	var tests []condition
+	if d := l.scope.own("limit_except"); d != nil {
+		tests = append(tests, exceptMethods(im.Plan, d))
 	}
-	return c
+	whole.tests = slices.Concat(tests, p.conditions, whole.tests)
+	return whole
 }
 
 // guarded returns the route of what a location contains, unless requests have to pass something that edge does not
 // have: then it stays closed.
 func (im *importer) guarded(s *server, l *location, all []*location, inner []rewriting) *route {
-	if d := l.scope.own("internal"); d != nil {
-		return answer("404", d.at)
+	d, exact := guard(im.Plan, l.scope)
+	switch {
+	case d == nil:
+		return im.content(s, l, all, inner)
+	case exact:
+		r := answer("403", d.at)
+		for _, name := range []string{"proxy_pass", "grpc_pass"} {
+			if pass := l.scope.own(name); pass != nil {
+				r.from, r.proxied = append(r.from, pass.at), true
+			}
+		}
+		return r
 	}
-	deny := l.scope.all("deny")
-	allow := l.scope.all("allow")
-	if len(deny) > 0 && len(allow) == 0 && deny[0].arg(0) == "all" {
-		return answer("403", deny[0].at)
+	r := im.content(s, l, all, inner)
+	if d.unread {
+		r.close(d)
+	} else {
+		r.shut(d.at, d.name+" is not available")
 	}
-	for _, name := range guards {
-		d := l.scope.get(name)
-		if d == nil || d.arg(0) == "off" || name == "allow" && len(deny) == 0 ||
-			name == "allow" && d.arg(0) == "all" || name == "deny" && allOpen(allow) {
-			continue
-		}
-		for _, more := range append(allow, deny...) {
-			im.Lose(more.at, more.text(),
-				"not available in this version: routes do not look at addresses of clients")
-		}
-		if name != "allow" && name != "deny" {
-			im.Lose(d.at, d.text(),
-				"not available in this version: the route is closed until you guard it otherwise")
-		}
-		markAll(d)
-		r := im.content(s, l, all, inner)
-		closed := answer("403", d.at)
-		closed.from, closed.proxied = append(closed.from, r.from...), r.proxied
-		if dest := r.dest(); dest != "" {
-			closed.comments = append(closed.comments, "closed, since "+d.name+" is not available; dest was "+dest)
-		}
-		return closed
-	}
-	return im.content(s, l, all, inner)
+	return r
 }
-
-// allOpen reports whether the first allow lets everybody in.
-func allOpen(allow []*directive) bool { return len(allow) > 0 && allow[0].arg(0) == "all" }
 
 // dest returns where a route leads, as it stands in the result.
 func (r *route) dest() string {
@@ -130,14 +106,14 @@ func (im *importer) content(s *server, l *location, all []*location, inner []rew
 // files returns the route of a location that serves files. edge serves none: the answer is 404, or that of the last
 // resort that try_files names.
 func (im *importer) files(s *server, l *location, all []*location, inner []rewriting) *route {
-	if d := l.scope.get("try_files"); d != nil && len(d.args) > 1 {
+	if d := l.scope.own("try_files"); d != nil && len(d.args) > 1 {
 		last := d.args[len(d.args)-1]
 		for _, o := range all {
 			if o.mark == "@" && o.path == last {
 				im.Lose(d.at, d.text(), "edge serves no files: all requests go to location "+last)
 				named := *l
-				named.scope = &scope{outer: l.scope, block: o.d, constants: o.scope.constants}
-				r := im.content(s, &named, nil, inner)
+				named.scope = o.scope
+				r := im.named(s, &named, inner)
 				r.from = append(r.from, d.at, o.d.at)
 				return r
 			}
@@ -159,6 +135,17 @@ func (im *importer) files(s *server, l *location, all []*location, inner []rewri
 		im.Lose(inner[0].at, "rewrite", "nothing of the location goes to a backend")
 	}
 	return answer("404", l.d.at)
+}
+
+// named returns the route of a location with a name for requests that have come through another one. It has tests and
+// guards of its own.
+func (im *importer) named(s *server, l *location, inner []rewriting) *route {
+	p := im.rewritePhase(s, l.scope, l)
+	for _, r := range p.parts {
+		im.Lose(r.from[0], "a rewrite for "+r.path, "it is inside a location with a name")
+	}
+	l.scope.own("internal")
+	return im.tested(s, l, nil, &p, append(slices.Clone(inner), p.inner...))
 }
 
 // responseFields writes the fields of answers.

@@ -16,7 +16,9 @@
 //   - Of regular expressions those are carried that are a text which paths begin with, where the order of nginx, in
 //     which the first expression goes before longer paths, comes to the same.
 //   - set makes constants, where the value has no variable of a request. They are put in their places.
-//   - A location whose guards (auth_basic, allow, deny and the like) edge does not have stays closed: 403.
+//   - A location whose guards (auth_basic, allow, deny and the like) edge does not have stays closed: 403. So does what
+//     comes after an if that refuses requests and that edge cannot follow.
+//   - if and limit_except go one after the other, routes by the number of their conditions: see expand.go.
 //   - What a request is answered with where edge cannot do what the file says is 503, never another location.
 //
 // Every directive of the file is in the result or among the findings: what nothing has used is found at the end.

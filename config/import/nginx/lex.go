@@ -21,6 +21,8 @@ type directive struct {
 	open  bool         // it has braces
 	at    plan.Place
 	used  bool // it is in the result, or among the findings
+
+	unread bool // an include of a file that cannot be read
 }
 
 // text returns the directive as a finding names it.

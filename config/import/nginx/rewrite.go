@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,7 +14,21 @@ type phase struct {
 	parts      []*route    // answers to some of them, by their paths
 	conditions []condition // answers to some of them, by other things
 	inner      []rewriting // paths that backends see
-	closed     plan.Place  // a directive that refuses requests and could not be carried
+	closed     *directive  // one that refuses requests and could not be carried: all that comes after it is closed
+}
+
+// close closes all that comes after d.
+func (p *phase) close(d *directive) {
+	if p.closed == nil {
+		p.closed = d
+	}
+}
+
+// keep closes r where a directive before it says so.
+func (p *phase) keep(r *route) {
+	if p.closed != nil {
+		r.close(p.closed)
+	}
 }
 
 // rewriting is a rewrite that stays inside: the path below prefix becomes the one below to.
@@ -30,17 +45,25 @@ func (im *importer) rewritePhase(s *server, at *scope, l *location) (p phase) {
 		case "return":
 			d.used = true
 			p.whole = im.answerOf(s, at, d, l)
+			p.keep(p.whole)
 			return p
 		case "rewrite":
 			d.used = true
+			parts := len(p.parts)
 			if im.rewrite(s, at, d, l, &p); p.whole != nil {
+				p.keep(p.whole)
 				return p
+			}
+			for _, r := range p.parts[parts:] {
+				r.tests = slices.Clone(p.conditions)
+				p.keep(r)
 			}
 		case "if":
 			d.used = true
 			im.branch(s, at, d, l, &p)
 		case "break":
 			d.used = true
+			return p
 		}
 	}
 	return p

@@ -17,7 +17,8 @@ type route struct {
 	keys     []setting
 	from     []plan.Place
 	comments []string
-	proxied  bool // it leads to a backend
+	proxied  bool        // it leads to a backend
+	tests    []condition // answers to some of its requests, in the order of the file
 }
 
 // setting is a line of a route.
@@ -43,6 +44,7 @@ func (r *route) on(path string) *route {
 	c.path = path
 	c.keys = slices.Clone(r.keys)
 	c.from = slices.Clone(r.from)
+	c.tests = slices.Clone(r.tests)
 	return &c
 }
 
@@ -56,8 +58,9 @@ func answer(status string, at plan.Place) *route {
 // compile translates what a server does with requests, and writes its routes.
 func (im *importer) compile(s *server) {
 	first := im.rewritePhase(s, s.scope, nil)
+	parts := first.parts
 	if first.whole != nil {
-		s.routes = append(first.parts, first.whole.on("/*"))
+		s.routes = []*route{first.whole.on("/*")}
 		eachLocation(s.d, func(loc *directive) {
 			if !loc.used {
 				im.Note(loc.at, loc.text(), "no request comes here: the server answers before")
@@ -66,12 +69,18 @@ func (im *importer) compile(s *server) {
 			markAll(loc)
 		})
 	} else {
-		s.routes = append(im.beforeLocations(s, first.parts), im.locations(s)...)
+		parts = im.beforeLocations(s, parts)
+		s.routes = im.locations(s)
 	}
-	for _, c := range first.conditions {
-		im.ownMethods(s.routes, c)
+	for _, r := range s.routes {
+		first.keep(r)
+		r.tests = append(slices.Clone(first.conditions), r.tests...)
 	}
-	s.routes = distinct(withConditions(s.routes, first.conditions))
+	var routes []*route
+	for _, r := range append(parts, s.routes...) {
+		routes = append(routes, routesOf(im.Plan, r)...)
+	}
+	s.routes = distinct(routes)
 	for _, l := range s.listens {
 		s.emit(im, l)
 	}
@@ -117,44 +126,6 @@ func markAll(d *directive) {
 	}
 }
 
-// withConditions adds what if says to routes: requests for which one holds get its answer.
-func withConditions(routes []*route, conditions []condition) []*route {
-	for _, c := range conditions {
-		var next []*route
-		for _, r := range routes {
-			if len(c.methods) > 0 && choosesMethods(routes, r.path) {
-				next = append(next, r)
-				continue
-			}
-			with, without := r, c.answer.on(r.path)
-			if c.negative {
-				with = r.on(r.path)
-				c.narrow(with)
-				without.methods, without.header, without.query = r.methods, r.header, r.query
-			} else {
-				c.narrow(without)
-			}
-			next = append(next, with, without)
-		}
-		routes = next
-	}
-	return routes
-}
-
-// choosesMethods reports whether routes for a path look at the method.
-func choosesMethods(routes []*route, path string) bool {
-	return slices.ContainsFunc(routes, func(r *route) bool { return r.path == path && len(r.methods) > 0 })
-}
-
-// ownMethods says where locations that look at the method themselves go before an if of the server that does.
-func (im *importer) ownMethods(routes []*route, c condition) {
-	for _, r := range routes {
-		if len(c.methods) > 0 && len(r.methods) > 0 {
-			im.Lose(c.answer.from[0], "if about the method for "+r.path, "its location looks at the method itself")
-		}
-	}
-}
-
 // combination is for which hosts and listeners the routes of a server stand.
 type combination struct {
 	hosts    []string // nil: any
@@ -176,7 +147,7 @@ func (s *server) emit(im *importer, l *listener) {
 	}
 	routes := s.routes
 	if s.plain != nil && !l.tls {
-		routes = []*route{s.plain}
+		routes = routesOf(im.Plan, s.plain)
 	}
 	hosts := slices.Clone(s.hosts)
 	open := l.first == s // it takes requests for unknown hosts
@@ -184,10 +155,10 @@ func (s *server) emit(im *importer, l *listener) {
 		switch {
 		case rule.except:
 			s.write(im, c, []string{rule.host}, routes)
-			routes = []*route{rule.answer}
+			routes = routesOf(im.Plan, rule.answer)
 			hosts = slices.DeleteFunc(hosts, func(h string) bool { return h == rule.host })
 		default:
-			s.write(im, c, []string{rule.host}, []*route{rule.answer})
+			s.write(im, c, []string{rule.host}, routesOf(im.Plan, rule.answer))
 			hosts = slices.DeleteFunc(hosts, func(h string) bool { return h == rule.host })
 		}
 	}

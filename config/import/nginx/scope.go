@@ -1,6 +1,8 @@
 package nginx
 
 import (
+	"slices"
+
 	"github.com/edge-proxy/edge/config/import/plan"
 )
 
@@ -52,11 +54,11 @@ func (s *scope) own(name string) *directive {
 	return d
 }
 
-// all returns the directives of that name that hold in s: those of the innermost block that has any.
-func (s *scope) all(name string) (list []*directive) {
+// all returns the directives of these names that hold in s: those of the innermost block that has any, in their order.
+func (s *scope) all(names ...string) (list []*directive) {
 	for at := s; at != nil && list == nil; at = at.outer {
 		for _, d := range at.block.block {
-			if d.name == name {
+			if slices.Contains(names, d.name) {
 				d.used = true
 				list = append(list, d)
 			}

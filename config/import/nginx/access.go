@@ -1,0 +1,167 @@
+package nginx
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/edge-proxy/edge/config/import/plan"
+)
+
+// guardName matches directives that let some requests through and refuse others, which this version of edge cannot.
+// allow and deny are looked at by themselves.
+var guardName = plan.Expr(`^(auth_[a-z]+|auth_jwt_enabled|(server_rewrite|rewrite|access)_by_lua.*|js_access|` +
+	`secure_link|valid_referers)$`)
+
+// noGuards are directives that guardName matches and that refuse nothing.
+var noGuards = []string{"auth_delay", "auth_http"}
+
+// guard returns the directive of a scope because of which a location has to stay closed, or nil. exact is true where
+// nginx refuses all requests too.
+func guard(im *plan.Plan, at *scope) (d *directive, exact bool) {
+	rules := at.all("allow", "deny")
+	verdict := verdictOf(rules)
+	var found *directive
+	for outer := at; outer != nil && found == nil; outer = outer.outer {
+		for _, c := range outer.block.block {
+			if c.unread {
+				found = c
+			}
+			if !guardName.Regexp().MatchString(c.name) || slices.Contains(noGuards, c.name) {
+				continue
+			}
+			if d := at.get(c.name); d.arg(0) != "off" {
+				found = d
+			}
+		}
+	}
+	for _, d := range rules {
+		switch {
+		case found == nil && verdict == everybody:
+			im.Note(d.at, d.text(), "nothing to write: nobody is refused")
+		case found == nil && verdict == nobody:
+			im.Note(d.at, d.text(), "everybody is refused")
+		case found != nil || verdict == some:
+			im.Lose(d.at, d.text(),
+				"not available in this version: routes do not look at addresses of clients")
+		}
+	}
+	switch {
+	case found != nil && !found.unread:
+		im.Lose(found.at, found.text(),
+			"not available in this version: the route is closed until you guard it otherwise")
+		markAll(found)
+		return found, false
+	case found != nil:
+		return found, false
+	case verdict == nobody:
+		return rules[0], true
+	case verdict == some:
+		return rules[0], false
+	}
+	return nil, false
+}
+
+// verdict is what allow and deny come to.
+type verdict uint8
+
+const (
+	everybody verdict = iota
+	some
+	nobody
+)
+
+// verdictOf returns what a list of allow and deny comes to. The first entry that an address is in decides; an address
+// in none of them is let in.
+func verdictOf(rules []*directive) verdict {
+	denied, allowed := false, false
+	for _, d := range rules {
+		switch all := d.arg(0) == "all"; {
+		case d.name == "deny" && all && !allowed:
+			return nobody
+		case d.name == "deny":
+			denied = true
+		case all && !denied:
+			return everybody
+		default:
+			allowed = true
+		}
+	}
+	if denied {
+		return some
+	}
+	return everybody
+}
+
+// refuses reports whether r answers all requests with an error.
+func (r *route) refuses() bool {
+	status, found := strings.CutPrefix(strings.Trim(r.dest(), `"`), "status:")
+	return found && len(r.tests) == 0 && status >= "400"
+}
+
+// close makes r answer 403 because of a directive that refuses requests and that edge cannot follow.
+func (r *route) close(because *directive) {
+	if r.refuses() {
+		r.from = append(r.from, because.at)
+		return
+	}
+	r.shut(because.at, because.text()+" is not carried")
+}
+
+// shut is close with the place of the directive and a reason.
+func (r *route) shut(at plan.Place, why string) {
+	what := ""
+	for _, k := range r.keys {
+		if k.name == "dest" || k.name == "redirect" {
+			what = k.name + " was " + k.value
+		}
+	}
+	r.comments = append(slices.Clone(r.comments), "closed, since "+why+"; "+what)
+	for _, c := range r.tests {
+		r.from = append(r.from, c.answer.from...)
+	}
+	r.from = append([]plan.Place{at}, r.from...)
+	r.keys, r.tests = nil, nil
+	r.set("dest", plan.String("status:403"), at)
+}
+
+// exceptMethods translates limit_except: other methods than those that it names are refused. What is inside says to
+// whom; edge refuses them to all. It goes before the tests of its location: those are not run for other methods.
+func exceptMethods(im *plan.Plan, d *directive) condition {
+	c := condition{d: d, negative: true, methods: slices.Clone(d.args), answer: answer("403", d.at)}
+	if slices.Contains(c.methods, "GET") && !slices.Contains(c.methods, "HEAD") {
+		c.methods = append(c.methods, "HEAD")
+	}
+	if len(d.block) == 0 {
+		im.Lose(d.at, d.text(), "the other methods are refused to all")
+	}
+	for _, inner := range d.block {
+		inner.used = true
+		if inner.name != "deny" || inner.arg(0) != "all" {
+			im.Lose(inner.at, inner.text(), "not available in this version: the other methods are refused to all")
+		}
+		c.answer.from = append(c.answer.from, inner.at)
+	}
+	return c
+}
+
+// accessTest matches tests of if that ask for the identity of a client.
+var accessTest = plan.Expr(`\$\{?(realip_remote_addr|remote_addr|binary_remote_addr|remote_user|ssl_client_|geoip|` +
+	`invalid_referer|secure_link)`)
+
+// fileTest matches tests of if about files, as those for maintenance are.
+var fileTest = plan.Expr(`^!?-[fdex] `)
+
+// mayRefuse reports whether what an if does, with p as what is inside it, keeps requests from their location.
+func mayRefuse(d *directive, test string, p *phase) bool {
+	switch {
+	case p.closed != nil:
+		return true
+	case accessTest.Regexp().MatchString(test):
+		return slices.ContainsFunc(d.block, func(c *directive) bool {
+			return c.name == "return" || c.name == "rewrite"
+		})
+	case p.whole == nil || !p.whole.refuses():
+		return false
+	}
+	return !fileTest.Regexp().MatchString(test) || !strings.HasPrefix(p.whole.dest(), `"status:5`)
+}
