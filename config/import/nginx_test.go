@@ -4,10 +4,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
 
+	"github.com/edge-proxy/edge/config"
 	importer "github.com/edge-proxy/edge/config/import"
 	"github.com/edge-proxy/edge/config/import/plan"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -84,6 +86,45 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 				}
 			}
 			if p.Losses() == 0 && strings.Contains(result, "closed, since") {
+				t.Error("no finding says that it is closed")
+			}
+		})
+	}
+}
+
+// A listener asks all clients for the same certificates: a server that asks for others is closed.
+func TestNginx_serversThatAskForCertificates(t *testing.T) {
+	const on = "ssl_verify_client on; ssl_client_certificate "
+	for name, c := range map[string]struct {
+		first, second, both string
+		want                string // dest of the second server
+	}{
+		"the second alone":     {second: on + "a.pem;", want: "status:403"},
+		"other authorities":    {first: on + "a.pem;", second: on + "b.pem;", want: "status:403"},
+		"the same authorities": {first: on + "a.pem;", second: on + "a.pem;", want: "http://127.0.0.1:2"},
+		"of both":              {both: on + "a.pem;", want: "http://127.0.0.1:2"},
+		"with a list of lost":  {both: on + "a.pem; ssl_crl c.pem;", want: "status:403"},
+		"the first alone":      {first: on + "a.pem;", want: "http://127.0.0.1:2"},
+		"not of all":           {second: "ssl_verify_client optional;", want: "http://127.0.0.1:2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text := "http { " + c.both + " server { listen 443 ssl; server_name one.test; " + c.first +
+				" location / { proxy_pass http://127.0.0.1:1; } }\nserver { listen 443 ssl; listen 80; " +
+				"server_name two.test; " + c.second + " location / { proxy_pass http://127.0.0.1:2; } } }"
+			p, err := importer.Import("nginx", "f", &plan.Reader{Files: fstest.MapFS{"f": {Data: []byte(text)}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			result := string(p.Text(func([]byte) *config.Report { return &config.Report{} }))
+			for listener, want := range map[string]string{"https-443": c.want, "http-80": "http://127.0.0.1:2"} {
+				led := regexp.MustCompile(`listener +=.*` + listener + `"\ndest +=.*"` + regexp.QuoteMeta(want) + `"`)
+				if !slices.ContainsFunc(strings.Split(result, "[[routes]]"), func(block string) bool {
+					return led.MatchString(block) && (listener == "http-80" || strings.Contains(block, `"two.test"`))
+				}) {
+					t.Errorf("two.test does not lead to %s by %s:\n%s", want, listener, result)
+				}
+			}
+			if c.want == "status:403" && p.Losses() == 0 {
 				t.Error("no finding says that it is closed")
 			}
 		})

@@ -107,6 +107,16 @@ func (r *route) close(because *directive) {
 	r.shut(because.at, because.text()+" is not carried")
 }
 
+// closed returns routes that answer 403 in place of routes.
+func closed(routes []*route, because *directive) (list []*route) {
+	for _, r := range routes {
+		r = r.on(r.path)
+		r.close(because)
+		list = append(list, r)
+	}
+	return list
+}
+
 // shut is close with the place of the directive and a reason.
 func (r *route) shut(at plan.Place, why string) {
 	what := ""

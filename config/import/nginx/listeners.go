@@ -165,8 +165,60 @@ func (im *importer) secure(b *plan.Block, l *listener) {
 			b.Set("client_auth", plan.String(word), at)
 		}
 	}
+	for _, s := range l.servers {
+		otherClients(im.Plan, s, l)
+	}
 	if v, at, ok := first.value("ssl_session_tickets"); ok && v == "off" {
 		b.Set("session_tickets", "false", at)
+	}
+}
+
+// verifies returns the directive by which a server refuses clients without a certificate of these authorities, or nil.
+func verifies(s *scope) (d *directive, authorities string) {
+	d = s.get("ssl_verify_client")
+	if d == nil || d.arg(0) != "on" {
+		return nil, ""
+	}
+	authorities, _, _ = s.value("ssl_client_certificate")
+	return d, authorities
+}
+
+// refusesClients returns the directive because of which a server of l has to stay closed, or nil: it asks clients for
+// certificates that the listener does not ask for. One address has one set of authorities, that of its first server.
+func (s *server) refusesClients(l *listener) *directive {
+	if !l.tls {
+		return nil
+	}
+	d, authorities := verifies(s.scope)
+	if d == nil {
+		return nil
+	}
+	if crl := s.scope.get("ssl_crl"); crl != nil {
+		return crl
+	}
+	if asked, own := verifies(l.first.scope); asked != nil && own == authorities {
+		return nil
+	}
+	return d
+}
+
+// otherClients adds the findings about what a server asks of clients where that is not what the listener asks.
+func otherClients(im *plan.Plan, s *server, l *listener) {
+	if d := s.refusesClients(l); d != nil {
+		im.Lose(d.at, d.text(), "a listener asks all clients for the same certificates; this server is closed: 403")
+	}
+	d, asked := s.scope.get("ssl_verify_client"), l.first.scope.get("ssl_verify_client")
+	switch {
+	case s == l.first || d == asked:
+	case asked != nil && asked.arg(0) == "on" && (d == nil || d.arg(0) != "on"):
+		im.Lose(asked.at, asked.text(), "a listener asks all clients for certificates, also those of the server at "+
+			s.d.at.String())
+	case d != nil && s.refusesClients(l) == nil:
+		im.Note(d.at, d.text(), "a listener asks all clients for the same: it does what its first server says")
+	}
+	if file := s.scope.get("ssl_client_certificate"); file != nil && s != l.first &&
+		file != l.first.scope.get("ssl_client_certificate") {
+		im.Note(file.at, file.text(), "a listener has the authorities of its first server")
 	}
 }
 

@@ -136,7 +136,8 @@ type combination struct {
 func (s *server) emit(im *importer, l *listener) {
 	together := s.plain == nil && len(s.listens) == len(im.listeners)
 	for _, other := range s.listens {
-		together = together && (other.first == s) == (s.listens[0].first == s)
+		together = together && (other.first == s) == (s.listens[0].first == s) &&
+			s.refusesClients(other) == s.refusesClients(s.listens[0])
 	}
 	if together && l != s.listens[0] {
 		return
@@ -149,9 +150,16 @@ func (s *server) emit(im *importer, l *listener) {
 	if s.plain != nil && !l.tls {
 		routes = routesOf(im.Plan, s.plain)
 	}
+	others := slices.Clone(s.others)
+	if because := s.refusesClients(l); because != nil {
+		routes = closed(routes, because)
+		for i := range others {
+			others[i].answer = closed([]*route{others[i].answer}, because)[0]
+		}
+	}
 	hosts := slices.Clone(s.hosts)
 	open := l.first == s // it takes requests for unknown hosts
-	for _, rule := range s.others {
+	for _, rule := range others {
 		switch {
 		case rule.except:
 			s.write(im, c, []string{rule.host}, routes)
