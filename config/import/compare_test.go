@@ -205,6 +205,7 @@ var reasons = []struct{ differs, finding *regexp.Regexp }{
 	// nginx
 	{regexp.MustCompile(`: Location ".*" there, `), regexp.MustCompile(`note: .*redirects of the backend .*lead back`)},
 	{regexp.MustCompile(`\.png\?.*: 200 there, 403 here`), regexp.MustCompile(`not carried: location ~.*png`)},
+	{regexp.MustCompile(`(200|302) there, 403 here`), regexp.MustCompile(`not carried: location .* are closed: 403`)},
 	{regexp.MustCompile(`: 500 there, 503 here`), regexp.MustCompile(`not carried: proxy_pass .* answered 503`)},
 	{regexp.MustCompile(`: 401 there, 403 here`), regexp.MustCompile(`not carried: (auth_basic|http-request auth) `)},
 	{regexp.MustCompile(`- X-Original-Uri: .*; - X-R`), regexp.MustCompile(`not carried: proxy_set_header X-`)},

@@ -69,8 +69,22 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 		"an unknown expression": `location / { if ($http_x !~ "^(?!a)b") { return 444; } PASS }`,
 		"two answers in one if": `if ($http_x = s) { rewrite ^/a$ /b permanent; return 403; }
 			location / { PASS }`,
-		"what follows": `location / { if ($cookie_a = "") { return 401; } if ($http_x = s) { return 200; } PASS }`,
-		"inside only":  `location / { internal; return 200; }`,
+		"what follows": `location / { if ($cookie_a = "") { return 401; }
+			if ($http_x = s) { return 200; } PASS }`,
+		"an expression":             `location / { PASS } location ~ /\.git { deny all; }`,
+		"an expression in any case": `location / { PASS } location ~* ^/x/ { auth_basic x; PASS }`,
+		"an expression that opens": `auth_basic x; location / { auth_basic off; PASS }
+			location ~ \.php$ { return 404; }`,
+		"the answer of one": `location / { PASS } location ~ \.php$ { return 404; }`,
+		"by the name in one": `location / { PASS } location ~ a$ { try_files $uri @a; }
+			location @a { deny all; }`,
+		"an expression inside":     `location / { location ~ b$ { deny all; } PASS }`,
+		"a path that edge has not": `location / { PASS } location /a*b/ { deny all; }`,
+		"the same path":            `location /x/ { PASS } location ~ ^/x/ { deny all; } location / { deny all; }`,
+		"another one before it":    `location / { deny all; } location ^~ /x/ { deny all; } location ~ ^/x/y { PASS }`,
+		"the longer one beside it": `location / { deny all; } location /a/ { location /a/b/c/ { PASS } }
+			location /a/b/ { deny all; }`,
+		"inside only": `location / { internal; return 200; }`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := "http { server { listen 8080; " +

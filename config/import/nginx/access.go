@@ -18,9 +18,35 @@ var noGuards = []string{"auth_delay", "auth_http"}
 // guard returns the directive of a scope because of which a location has to stay closed, or nil. exact is true where
 // nginx refuses all requests too.
 func guard(im *plan.Plan, at *scope) (d *directive, exact bool) {
-	rules := at.all("allow", "deny")
+	found, rules := guardsOf(at)
 	verdict := verdictOf(rules)
-	var found *directive
+	for _, d := range rules {
+		switch {
+		case found == nil && verdict == everybody:
+			im.Note(d.at, d.text(), "nothing to write: nobody is refused")
+		case found == nil && verdict == nobody:
+			im.Note(d.at, d.text(), "everybody is refused")
+		default:
+			im.Lose(d.at, d.text(),
+				"not available in this version: routes do not look at addresses of clients")
+		}
+	}
+	switch {
+	case found != nil && !found.unread:
+		im.Lose(found.at, found.text(),
+			"not available in this version: the route is closed until you guard it otherwise")
+		markAll(found)
+		return found, false
+	case found != nil:
+		return found, false
+	case verdict != everybody:
+		return rules[0], verdict == nobody
+	}
+	return nil, false
+}
+
+// guardsOf returns a directive of a scope that lets some requests through, or nil, and what allow and deny say in it.
+func guardsOf(at *scope) (found *directive, rules []*directive) {
 	for outer := at; outer != nil && found == nil; outer = outer.outer {
 		for _, c := range outer.block.block {
 			if c.unread {
@@ -34,31 +60,7 @@ func guard(im *plan.Plan, at *scope) (d *directive, exact bool) {
 			}
 		}
 	}
-	for _, d := range rules {
-		switch {
-		case found == nil && verdict == everybody:
-			im.Note(d.at, d.text(), "nothing to write: nobody is refused")
-		case found == nil && verdict == nobody:
-			im.Note(d.at, d.text(), "everybody is refused")
-		case found != nil || verdict == some:
-			im.Lose(d.at, d.text(),
-				"not available in this version: routes do not look at addresses of clients")
-		}
-	}
-	switch {
-	case found != nil && !found.unread:
-		im.Lose(found.at, found.text(),
-			"not available in this version: the route is closed until you guard it otherwise")
-		markAll(found)
-		return found, false
-	case found != nil:
-		return found, false
-	case verdict == nobody:
-		return rules[0], true
-	case verdict == some:
-		return rules[0], false
-	}
-	return nil, false
+	return found, at.all("allow", "deny")
 }
 
 // verdict is what allow and deny come to.
@@ -174,4 +176,37 @@ func mayRefuse(d *directive, test string, p *phase) bool {
 		return false
 	}
 	return !fileTest.Regexp().MatchString(test) || !strings.HasPrefix(p.whole.dest(), `"status:5`)
+}
+
+// refusesSome reports whether a location may refuse requests, by itself, by what is around it, by what is inside or by
+// the location with a name that it leads to.
+func refusesSome(l *location, all []*location) bool {
+	if found, rules := guardsOf(l.scope); found != nil || verdictOf(rules) != everybody {
+		return true
+	}
+	for _, o := range all {
+		if o.mark == "@" && o != l && slices.ContainsFunc(l.d.block, func(d *directive) bool {
+			return d.name == "try_files" && slices.Contains(d.args, o.path)
+		}) && refusesSome(o, nil) {
+			return true
+		}
+	}
+	return refusesInside(l.d)
+}
+
+// refusesInside reports whether a directive of a block may refuse requests.
+func refusesInside(d *directive) bool {
+	return slices.ContainsFunc(d.block, func(c *directive) bool {
+		switch c.name {
+		case "return":
+			return len(c.args) > 0 && len(c.args[0]) == 3 && c.args[0] >= "400"
+		case "if":
+			test := strings.TrimPrefix(strings.Join(c.args, " "), "(")
+			return accessTest.Regexp().MatchString(test) || refusesInside(c)
+		case "deny", "limit_except", "internal":
+			return true
+		}
+		return c.unread || guardName.Regexp().MatchString(c.name) && c.arg(0) != "off" ||
+			c.name == "location" && refusesInside(c)
+	})
 }

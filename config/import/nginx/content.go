@@ -11,6 +11,9 @@ import (
 
 // contentOf returns the routes of a location, for the path "/*".
 func (im *importer) contentOf(s *server, l *location, all []*location) []*route {
+	if l.closed == l.d {
+		return closed([]*route{answer("200", l.d.at)}, l.d)
+	}
 	if d := l.scope.own("internal"); d != nil {
 		return []*route{answer("404", d.at)}
 	}
@@ -29,7 +32,11 @@ func (im *importer) contentOf(s *server, l *location, all []*location) []*route 
 	if d := l.scope.own("access_log"); d != nil && !hasVariables(d.arg(0)) {
 		whole.set("access_log", logTarget(d), d.at)
 	}
-	return append([]*route{whole.on("/*")}, parts...)
+	routes := append([]*route{whole.on("/*")}, parts...)
+	if l.closed != nil {
+		routes = closed(routes, l.closed)
+	}
+	return routes
 }
 
 // tested returns the route of what a location contains, with the tests that its requests have to pass.
@@ -114,7 +121,7 @@ func (im *importer) files(s *server, l *location, all []*location, inner []rewri
 				named := *l
 				named.scope = o.scope
 				r := im.named(s, &named, inner)
-				r.from = append(r.from, d.at, o.d.at)
+				r.from, r.proxied = append(r.from, d.at, o.d.at), false
 				return r
 			}
 		}

@@ -14,7 +14,8 @@
 //   - nginx compares texts, edge segments: location /api takes /apix there. It is among the losses. A location /api/
 //     does not take /api there: that path gets a route of its own, the redirect that nginx answers with.
 //   - Of regular expressions those are carried that are a text which paths begin with, where the order of nginx, in
-//     which the first expression goes before longer paths, comes to the same.
+//     which the first expression goes before longer paths, comes to the same: see reach.go. Where another one refuses
+//     requests, the locations are closed that would take them.
 //   - set makes constants, where the value has no variable of a request. They are put in their places.
 //   - A location whose guards (auth_basic, allow, deny and the like) edge does not have stays closed: 403. So does what
 //     comes after an if that refuses requests and that edge cannot follow.

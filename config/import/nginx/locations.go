@@ -15,20 +15,28 @@ type location struct {
 	mark   string // "", "=", "^~", "~", "~*", "@"
 	path   string // as the file has it; of a regular expression the text that paths begin with
 	exact  bool
-	routes []*route // for path "/*", to be moved to where the location is
+	parent *location  // around it, or nil
+	closed *directive // a location that refuses requests which come here instead
+	routes []*route   // for path "/*", to be moved to where the location is
 }
+
+// regular reports whether l was one with a regular expression, or is.
+func (l *location) regular() bool { return strings.HasPrefix(l.mark, "~") }
+
+// prefix reports whether l takes the paths that begin with a text, by itself.
+func (l *location) prefix() bool { return l.mark == "" || l.mark == "^~" }
 
 // locations translates the locations of a server to routes.
 func (im *importer) locations(s *server) (routes []*route) {
-	all := im.collect(s, s.scope, "")
-	if !slices.ContainsFunc(all, func(l *location) bool { return l.path == "/" && !l.exact && l.mark != "@" }) {
+	all := im.collect(s.scope, nil)
+	if !slices.ContainsFunc(all, func(l *location) bool { return l.path == "/" && l.prefix() }) {
 		d := &directive{name: "location", args: []string{"/"}, at: s.d.at}
 		all = append(all, &location{d: d, scope: s.scope, path: "/"})
 		if s.d.child("root") == nil && len(all) > 1 {
 			im.Note(s.d.at, "paths that no location takes", "nginx looks for files there; edge answers 404")
 		}
 	}
-	all = im.literals(all)
+	all = im.reachable(all)
 	for _, l := range all {
 		if l.mark != "@" {
 			l.routes = im.contentOf(s, l, all)
@@ -43,13 +51,13 @@ func (im *importer) locations(s *server) (routes []*route) {
 }
 
 // collect reads the locations inside a scope, at any depth.
-func (im *importer) collect(s *server, at *scope, above string) (list []*location) {
+func (im *importer) collect(at *scope, parent *location) (list []*location) {
 	for _, d := range at.block.block {
 		if d.name != "location" || !d.open {
 			continue
 		}
 		d.used = true
-		l := &location{d: d, scope: at.inner(d), path: d.arg(0)}
+		l := &location{d: d, scope: at.inner(d), path: d.arg(0), parent: parent}
 		switch {
 		case len(d.args) == 2:
 			l.mark, l.path = d.args[0], d.args[1]
@@ -66,92 +74,22 @@ func (im *importer) collect(s *server, at *scope, above string) (list []*locatio
 		}
 		l.exact = l.mark == "="
 		known := slices.Contains([]string{"", "=", "^~", "~", "~*", "@"}, l.mark) && len(d.args) > 0 && len(d.args) < 3
-		plain := l.mark != "@" && !strings.HasPrefix(l.mark, "~")
 		if !known {
-			loseBlock(im, d, "edge does not know this form")
+			loseBlock(im.Plan, d, "edge does not know this form")
 			continue
 		}
-		if plain && !strings.HasPrefix(l.path, above) {
-			loseBlock(im, d, "it is not below the location around it")
+		if (l.prefix() || l.exact) && parent != nil && !parent.regular() && !strings.HasPrefix(l.path, parent.path) {
+			loseBlock(im.Plan, d, "it is not below the location around it")
 			continue
-		}
-		inside := l.path
-		if strings.HasPrefix(l.mark, "~") {
-			inside = ""
 		}
 		list = append(list, l)
-		list = append(list, im.collect(s, l.scope, inside)...)
+		list = append(list, im.collect(l.scope, l)...)
 	}
 	return list
-}
-
-// Regular expressions that are a text, or a text that paths begin with.
-var (
-	literalExpr = plan.Expr(`^\^(/(?:[A-Za-z0-9_/~%-]|\\[./-])*)` +
-		`(\$|\(/\|\$\)|\(\$\|/\)|/?\.\*\$?|/?\(\.\*\)\$?|\(/\.\*\)\?\$?|)$`)
-	wordsExpr = plan.Expr(`^\^(/(?:[A-Za-z0-9_/-]|\\[.-])*)\((?:\?:)?([A-Za-z0-9_|-]+)\)(/.*|\$|)$`)
-)
-
-// literals replaces locations with regular expressions by those with paths that take the same requests, and finds a
-// reason where there are none.
-func (im *importer) literals(all []*location) (list []*location) {
-	for _, l := range all {
-		if !strings.HasPrefix(l.mark, "~") {
-			list = append(list, l)
-			continue
-		}
-		expr := l.path
-		if m := wordsExpr.Regexp().FindStringSubmatch(expr); m != nil {
-			words := strings.Split(m[2], "|")
-			for _, word := range words {
-				one := *l
-				if im.literal(&one, "^"+m[1]+word+m[3], all, list) {
-					list = append(list, &one)
-				}
-			}
-			continue
-		}
-		if im.literal(l, expr, all, list) {
-			list = append(list, l)
-		}
-	}
-	return list
-}
-
-// literal gives l the path that its regular expression stands for, and reports whether there is one that takes the same
-// requests here, where the longest path goes first and not the first expression.
-func (im *importer) literal(l *location, expr string, all, before []*location) bool {
-	m := literalExpr.Regexp().FindStringSubmatch(expr)
-	lose := func(why string) bool {
-		loseBlock(im, l.d, why+"; its requests go to the next location that takes them")
-		return false
-	}
-	if m == nil {
-		return lose("routes compare paths as they stand, without regular expressions")
-	}
-	l.path = strings.ReplaceAll(m[1], `\`, "")
-	l.exact = m[2] == "$"
-	if !l.exact && strings.HasPrefix(m[2], "/") && !strings.HasPrefix(m[2], "/?") {
-		l.path = strings.TrimSuffix(l.path, "/") + "/"
-	}
-	for _, other := range all {
-		if other.mark == "" && !l.exact && other.path != l.path && strings.HasPrefix(other.path, l.path) {
-			return lose("location " + other.path + " is longer and would go before it here")
-		}
-	}
-	for _, other := range before {
-		if strings.HasPrefix(other.mark, "~") && strings.HasPrefix(l.path, other.path) {
-			return lose("another expression goes before it there, and would not here")
-		}
-	}
-	if l.mark == "~*" && strings.ToLower(l.path) != strings.ToUpper(l.path) {
-		im.Lose(l.d.at, "other cases of "+l.d.text(), "paths are compared as they stand")
-	}
-	return true
 }
 
 // loseBlock adds a finding about a block, and one about each line in it.
-func loseBlock(im *importer, d *directive, why string) {
+func loseBlock(im *plan.Plan, d *directive, why string) {
 	d.used = true
 	im.Lose(d.at, d.text(), why)
 	for _, c := range d.block {
@@ -193,6 +131,9 @@ func (im *importer) place(l *location, all []*location) (routes []*route) {
 		case l.exact:
 			routes = append(routes, r.on(exactly(path)))
 		case twin(all, l.path+"/") && !strings.HasSuffix(l.path, "/"):
+			if slices.ContainsFunc(all, func(o *location) bool { return o.exact && o.path == l.path }) {
+				continue // that one takes the path itself, and the twin what is below
+			}
 			routes = append(routes, r.on(exactly(path)))
 		default:
 			routes = append(routes, r.on(prefixOf(path)))
@@ -207,7 +148,7 @@ func (im *importer) place(l *location, all []*location) (routes []*route) {
 		im.Lose(l.d.at, l.d.text()+" for paths such as "+l.path+"x",
 			"edge compares whole segments: "+prefixOf(path)+" takes "+l.path+" and all below it")
 	case slices.ContainsFunc(all, func(o *location) bool { return o.path == short && o.mark != "@" }):
-	case slices.ContainsFunc(l.routes, func(r *route) bool { return r.proxied }):
+	case l.prefix() && slices.ContainsFunc(l.routes, func(r *route) bool { return r.proxied }):
 		// nginx leads from /api to /api/ where that is proxied.
 		r := &route{path: exactly(sent(short)), from: []plan.Place{l.d.at}}
 		r.set("redirect", "{ to = "+plan.String(templateText(path))+", status = 301 }", l.d.at)

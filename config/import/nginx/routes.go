@@ -231,5 +231,11 @@ func conditionTable(list []plan.Field) string {
 	if len(list) == 1 && list[0].Value == "" {
 		return plan.String(list[0].Name)
 	}
+	list = slices.Clone(list)
+	for i := range list {
+		if list[i].Value == "" { // in a table it is one that is there by an expression that takes all
+			list[i].Value = "~"
+		}
+	}
 	return plan.Table(list)
 }

@@ -1,0 +1,333 @@
+package importer_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/edge-proxy/edge/internal/testutil"
+)
+
+// What nginx refuses, edge does not let through with the configuration that is imported, whatever the file says.
+//
+// Each seed is a server of a file that both programs serve. EDGE_SOAK=1 tries more files. EDGE_SEED=N begins with
+// another seed.
+func TestNginx_nothingThatIsRefusedIsLetThrough(t *testing.T) {
+	binary := testutil.Nginx(t)
+	seed, files := uint64(1), 1
+	if os.Getenv("EDGE_SOAK") != "" {
+		files = 100
+	}
+	if text := os.Getenv("EDGE_SEED"); text != "" {
+		if _, err := fmt.Sscan(text, &seed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	backend := echo(t, false)
+	total := tally{}
+	for range files {
+		f := &refusedFile{backend: backend, dir: t.TempDir()}
+		for range 40 {
+			f.servers = append(f.servers, newRefusing(seed))
+			seed++
+		}
+		t.Run(fmt.Sprintf("seeds %d to %d", f.servers[0].seed, seed-1), func(t *testing.T) {
+			f.compare(t, binary, &total)
+		})
+		if t.Failed() {
+			break
+		}
+	}
+	t.Logf("%+v", total)
+	if total.refused < 100 || total.through < 100 {
+		t.Errorf("too few requests are refused by nginx, or let through by both: %+v", total)
+	}
+}
+
+// tally counts requests.
+type tally struct {
+	refused int // by nginx
+	through int // let through by both
+	closed  int // let through by nginx, and refused by edge
+}
+
+// refusedFile is a file of nginx with a server for each seed.
+type refusedFile struct {
+	servers []*refusing
+	backend string
+	dir     string
+}
+
+// text returns the file for a port.
+func (f *refusedFile) text(port string) string {
+	var b strings.Builder
+	b.WriteString("events {}\nhttp {\n  client_body_temp_path t1; proxy_temp_path t2; fastcgi_temp_path t3;\n" +
+		"  uwsgi_temp_path t4; scgi_temp_path t5; access_log off; keepalive_requests 100000;\n" +
+		"  server { listen 127.0.0.1:" + port + " default_server; server_name none.test; return 404; }\n")
+	for _, s := range f.servers {
+		b.WriteString(strings.NewReplacer("PORT", port, "BACKEND", f.backend, "USERS", f.dir+"/users").Replace(s.text))
+	}
+	return b.String() + "}\n"
+}
+
+// compare asks both programs the same.
+func (f *refusedFile) compare(t *testing.T, binary string, total *tally) {
+	theirs, ours := freePort(t), freePort(t)
+	if err := os.WriteFile(filepath.Join(f.dir, "users"), []byte("u:{PLAIN}p\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(f.dir, "there.conf")
+	if err := os.WriteFile(path, []byte(f.text(theirs)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	testutil.Start(t, testutil.Command{Path: binary, Dir: f.dir, Args: []string{"-p", f.dir, "-c", path, "-e", "stderr",
+		"-g", "daemon off; master_process off; error_log stderr emerg; pid " + f.dir + "/nginx.pid;"}})
+	(&dialect{program: "nginx"}).startEdge(t, f.dir, f.text(ours))
+	there, here := clientOf(t, theirs), clientOf(t, ours)
+	for _, s := range f.servers {
+		wrong := false
+		for _, r := range s.requests() {
+			a, b := there(r), here(r)
+			refused := a < 200 || a >= 400 && a < 500 && a != 404 && a != 405 // these two: a file that is not there
+			switch through := b >= 200 && b < 400; {
+			case refused && through:
+				t.Errorf("seed %d: %s %s %v: %d there, %d here", s.seed, r.method, r.path, r.header, a, b)
+				wrong = true
+			case refused:
+				total.refused++
+			case through && a < 400:
+				total.through++
+			case a < 400:
+				total.closed++
+			}
+		}
+		if wrong {
+			t.Log(s.text)
+		}
+	}
+}
+
+// clientOf returns a function that sends a request to a port of this machine and returns the status; -1: no answer.
+func clientOf(t *testing.T, port string) func(r *request) int {
+	testutil.Eventually(t, testutil.Patience, func() bool {
+		c, err := net.Dial("tcp", "127.0.0.1:"+port)
+		if err == nil {
+			c.Close()
+		}
+		return err == nil
+	}, "listens on "+port)
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", "127.0.0.1:"+port)
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	return func(r *request) int {
+		req, err := http.NewRequestWithContext(t.Context(), r.method, "http://"+r.host+r.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = r.header.Clone()
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			return -1
+		}
+		defer resp.Body.Close()
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+			return -1
+		}
+		return resp.StatusCode
+	}
+}
+
+// refusing is a server of nginx that refuses some requests, made from a seed.
+type refusing struct {
+	seed uint64
+	rand *rand.Rand
+	text string
+	used map[string]bool // locations
+	kind uint64          // what it is about
+}
+
+// What a server is about. One that has all of it is closed for more than one reason, and hides what is open.
+const (
+	aboutAddresses = iota
+	aboutMethods
+	aboutExpressions
+	aboutAll
+	kinds
+)
+
+func newRefusing(seed uint64) *refusing {
+	s := &refusing{seed: seed, rand: rand.New(rand.NewPCG(seed, 0)), used: map[string]bool{}, kind: seed % kinds}
+	s.text = "  server {\n    listen 127.0.0.1:PORT;\n    root /nonexistent;\n    server_name " + s.host() + ";\n"
+	if s.kind == aboutAll && s.rand.IntN(3) == 0 {
+		s.text += s.tests("    ", 2)
+	}
+	if s.about(aboutAddresses, 3) {
+		s.text += s.guards("    ")
+	}
+	if s.kind == aboutExpressions {
+		s.used["/"] = true
+		s.text += "    location / { proxy_pass http://BACKEND; }\n"
+	}
+	for range 2 + s.rand.IntN(4) {
+		s.text += s.location("    ", "/", 0)
+	}
+	for _, name := range []string{"@one", "@two"} {
+		s.text += "    location " + name + " {\n" + s.body("      ", name) + "    }\n"
+	}
+	s.text += "  }\n"
+	return s
+}
+
+func (s *refusing) host() string { return fmt.Sprintf("s%d.test", s.seed) }
+
+// about reports whether a server of a kind has a directive here: one in two, or of those about all of it one in n.
+func (s *refusing) about(kind uint64, n int) bool {
+	return s.kind == kind && s.rand.IntN(2) == 0 || s.kind == aboutAll && s.rand.IntN(n) == 0
+}
+
+// one returns one of several.
+func (s *refusing) one(of ...string) string { return of[s.rand.IntN(len(of))] }
+
+// location returns a location inside another one, whose path is above, or nothing where there is one already.
+func (s *refusing) location(indent, above string, depth int) string {
+	mark := s.one("", "", "", "", "= ", "^~ ", "~ ", "~* ")
+	switch s.kind {
+	case aboutAddresses, aboutMethods:
+		mark = ""
+	case aboutExpressions:
+		mark = s.one("", "", "^~ ", "~ ", "~ ", "~* ")
+	}
+	path, id := "", ""
+	if strings.HasPrefix(mark, "~") {
+		path = s.one(`^/a/`, `^/a/b/`, `/\.git`, `\.php$`, `^/c/.*\.php$`, `^/(a|c)/`, `^/a/b$`, `^/c/d`, `^/a/x$`)
+		id = mark + path
+	} else {
+		path = above + s.one("", "a/", "a/b/", "a/b", "c/", "c/d/", "b/", "x", "a*b/")
+		id = strings.TrimPrefix(mark, "^~ ") + path
+	}
+	if s.used[id] || path == "/" && mark == "= " && above != "/" {
+		return ""
+	}
+	s.used[id] = true
+	text := indent + "location " + mark + path + " {\n" + s.body(indent+"  ", mark)
+	if depth < 2 && mark != "= " && !strings.HasPrefix(mark, "~") {
+		for range s.rand.IntN(3) {
+			text += s.location(indent+"  ", path, depth+1)
+		}
+	}
+	return text + indent + "}\n"
+}
+
+// body returns what is inside a location.
+func (s *refusing) body(indent, mark string) string {
+	text := ""
+	switch {
+	case s.kind == aboutExpressions && strings.HasPrefix(mark, "~"):
+		text += indent + s.one("deny all;", "deny 127.0.0.1; allow all;", "allow all;", "") + "\n"
+	case s.kind != aboutMethods && s.rand.IntN(3) == 0, s.kind == aboutAddresses && s.rand.IntN(2) == 0:
+		text += s.guards(indent)
+	}
+	if s.about(aboutMethods, 4) {
+		text += indent + "limit_except " + s.one("GET", "POST", "GET POST") + " { " +
+			s.one("deny all;", "allow 127.0.0.1; deny all;", `auth_basic "x"; auth_basic_user_file USERS;`) + " }\n"
+	}
+	if s.about(aboutMethods, 3) {
+		text += s.tests(indent, 3)
+	}
+	named := "try_files $uri " + s.one("@one", "@two") + ";"
+	if strings.HasPrefix(mark, "@") {
+		named = "proxy_pass http://BACKEND;"
+	}
+	switch s.rand.IntN(10) {
+	case 0:
+		return text + indent + "return " + s.one("200", "403", "444", "204") + ";\n"
+	case 1, 2:
+		return text + indent + named + "\n"
+	case 3:
+		return text + indent + s.one("internal; ", "") + "proxy_pass http://BACKEND;\n"
+	case 4:
+		return text
+	}
+	return text + indent + "proxy_pass http://BACKEND;\n"
+}
+
+// guards returns directives of the access phase.
+func (s *refusing) guards(indent string) (text string) {
+	if s.kind == aboutAddresses || s.rand.IntN(3) > 0 {
+		for range 1 + s.rand.IntN(3) {
+			text += indent + s.one("allow ", "deny ") +
+				s.one("all", "all", "127.0.0.1", "127.0.0.0/8", "192.0.2.7") + ";\n"
+		}
+	}
+	if s.kind == aboutAddresses {
+		return text
+	}
+	switch s.rand.IntN(4) {
+	case 0:
+		text += indent + "auth_basic \"x\"; auth_basic_user_file USERS;\n"
+	case 1:
+		text += indent + "auth_basic off;\n"
+	}
+	if s.rand.IntN(4) == 0 {
+		text += indent + "satisfy any;\n"
+	}
+	return text
+}
+
+// tests returns up to n tests of if that answer.
+func (s *refusing) tests(indent string, n int) (text string) {
+	for range 1 + s.rand.IntN(n) {
+		test := s.one(
+			`$request_method = POST`, `$request_method != GET`, `$request_method ~ ^(PUT|DELETE)$`,
+			`$request_method !~ "^(GET|HEAD|POST)$"`, `$http_x_key = "s"`, `$http_x_key != "s"`, `$http_x_key = ""`,
+			`$http_x_key != ""`, `$http_x_key`, `$http_x_key ~ "^(s|t)$"`, `$http_x_key !~* "^S$"`,
+			`$http_x_key ~ "^$"`, `$http_x_other ~ o`, `$http_x_other = "o"`, `$arg_q = "1"`, `$arg_q != "1"`,
+			`$remote_addr = 127.0.0.1`, `$remote_addr != 127.0.0.1`, `$cookie_c`, `$http_x_key !~ "^(?!t)."`)
+		if s.kind == aboutMethods {
+			test = s.one(`$request_method = PUT`, `$request_method = POST`, `$request_method !~ "^(GET|HEAD|POST)$"`)
+		}
+		answer := s.one("403", "401", "410", "444", "429", "403", "403", "200", "204", "302 /elsewhere")
+		if s.rand.IntN(6) == 0 {
+			text += indent + "set $ok 0;\n" + indent + "if (" + test + ") { set $ok 1; }\n"
+			test = "$ok = " + s.one("0", "1")
+		}
+		text += indent + "if (" + test + ") { return " + answer + "; }\n"
+	}
+	if s.rand.IntN(8) == 0 {
+		text += indent + "break;\n"
+	}
+	return text
+}
+
+// requests returns what the server is asked.
+func (s *refusing) requests() (list []*request) {
+	for _, path := range []string{"/", "/x", "/a", "/a/", "/a/x", "/a/a/x", "/a/b", "/a/b/", "/a/b/x", "/a/b/y.php",
+		"/c", "/c/", "/c/y.php", "/c/d/x", "/c/d/.git/config", "/b/x", "/A/x", "/a*b/x"} {
+		for range 2 {
+			r := &request{method: s.one("GET", "GET", "POST", "PUT", "HEAD"), host: s.host(), header: http.Header{}}
+			r.path = path + s.one("", "", "?q=1", "?q=2")
+			if key := s.one("", "", "s", "t"); key != "" {
+				r.header.Set("X-Key", key)
+			}
+			if s.rand.IntN(3) == 0 {
+				r.header.Set("X-Other", "o")
+			}
+			if s.rand.IntN(4) == 0 {
+				r.header.Set("Authorization", "Basic dTpw")
+			}
+			if s.rand.IntN(4) == 0 {
+				r.header.Set("Cookie", "c=1")
+			}
+			list = append(list, r)
+		}
+	}
+	return list
+}
