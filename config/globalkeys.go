@@ -145,7 +145,8 @@ func reloadKeys() []*schema.Key {
 		{Path: "rollback.errors", Type: typePercent, Example: `"20%"`,
 			Into: schema.Into(func(e *globalEntry) *int { return &e.Rollback.Errors }),
 			Doc: "A reload is taken back when more of the requests of a route than that are answered with a status " +
-				"of 500 or more, and were not before. Without it none is. See [rollback](operations.md#rollback)."},
+				"of 500 or more, and were not before. Without it none is. It needs two `versions`. See " +
+				"[rollback](operations.md#rollback)."},
 		{Path: "rollback.within", Type: schema.Duration, Default: `"30s"`, Min: "1s", Max: "1h", Example: `"2m"`,
 			Into: schema.Into(func(e *globalEntry) *time.Duration { return &e.Rollback.Within }),
 			Doc:  "How long after a reload."},

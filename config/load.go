@@ -150,6 +150,7 @@ func resolve(file *schema.Document, doc *document, now time.Time, o Options) *Co
 	checkHedge(r, doc.defaults)
 	resolveHealth(r)
 	r.checkLoops()
+	checkRollback(r)
 	warnNoLog(doc, r.rep)
 	r.resolveCertificates()
 	r.resolveListeners()
@@ -194,6 +195,17 @@ func (r *resolver) checkLoops() {
 	if g := &r.c.Global; g.Pin && g.Park == "runtime" {
 		r.rep.Errorf(r.doc.global.At("pin"), `leave out "park": it is "syscall" then`,
 			`a loop that stays on one processor cannot sleep in the poller of Go's runtime, which wakes it on any`)
+	}
+}
+
+// rollbackVersions are the version in force and the one that an automatic rollback applies.
+const rollbackVersions = 2
+
+// checkRollback refuses rollback.errors where no version is kept to go back to.
+func checkRollback(r *resolver) {
+	if g := &r.c.Global; g.Rollback.Errors > 0 && g.Versions < rollbackVersions {
+		r.rep.Errorf(r.doc.global.At("rollback.errors"), `set "versions" to 2 or more`,
+			"a reload cannot be taken back with versions = %d", g.Versions)
 	}
 }
 

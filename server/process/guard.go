@@ -52,12 +52,17 @@ func (g *guard) tooMany(n metrics.Outcomes) bool {
 	return n.Requests >= g.least && n.Failed*100 > n.Requests*uint64(g.errors)
 }
 
-// watchOver begins to look after the reload from version back to cfg, if cfg asks for it. r.mu is held.
+// watchOver begins to look after the reload from version back to cfg, if cfg asks for it. After a reload of the same
+// texts, it goes on with the one before. r.mu is held.
 func (r *reloads) watchOver(cfg *config.Config, back int) {
-	r.guard = nil
 	if cfg.Global.Rollback.Errors == 0 {
+		r.guard = nil
 		return
 	}
+	if back != 0 && back == r.version() && r.outcomes != nil {
+		return
+	}
+	r.guard = nil
 	now := r.server.Outcomes()
 	g := &guard{
 		begun: time.Now(), within: cfg.Global.Rollback.Within, errors: cfg.Global.Rollback.Errors,
@@ -92,8 +97,15 @@ func (r *reloads) judge(g *guard) {
 		}
 		return
 	}
+	r.takeBack(g, worst)
+}
+
+// takeBack applies the version before the reload of g, because of a route that fails. r.mu is held.
+func (r *reloads) takeBack(g *guard, worst *failing) {
 	r.guard = nil
 	slog.Error("a route fails since the reload: the one before is applied again", "route", worst.route,
 		"requests", worst.requests, "failed", fmt.Sprintf("%d%%", worst.failed*100/worst.requests), "version", g.back)
-	r.rollbackTo(g.back, "automatic rollback")
+	if o, _ := r.rollbackTo(g.back, "automatic rollback"); o.Err != nil {
+		slog.Error("the automatic rollback failed: the reload stays in force", "version", g.back, "error", o.Err)
+	}
 }

@@ -1,12 +1,19 @@
 package process
 
 import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/edge-proxy/edge/config"
+	"github.com/edge-proxy/edge/config/schema"
+	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/server"
 	"github.com/edge-proxy/edge/server/metrics"
+	"github.com/edge-proxy/edge/server/process/versions"
 )
 
 // An upgrade that is under way delays the judgement of a reload: what it would take back could not be applied.
@@ -31,6 +38,51 @@ func TestGuard_duringAnUpgrade(t *testing.T) {
 			t.Errorf("during an upgrade: %v, waits: %v", present != nil, waits)
 		}
 		r.mu.Unlock()
+	}
+}
+
+// A reload that changes nothing leaves the look at the one before it alone, with the keys that wait for an upgrade. One
+// that cannot be taken back is no more looked at, and the log says why.
+func TestGuard_reloads(t *testing.T) {
+	const text = "global.rollback.errors = \"20%%\"\nglobal.worker_threads = %d\nhttp.listen = \"127.0.0.1:0\"\n"
+	parse := func(n int) (*config.Config, *config.Report, *config.Files) {
+		src := fmt.Appendf(nil, text, n)
+		cfg, report := config.Options{}.Parse("edge.toml", src)
+		return cfg, report, &config.Files{Main: "edge.toml", Texts: []schema.Text{{Path: "edge.toml", Text: src}}}
+	}
+	cfg, report, files := parse(1)
+	if !report.OK() {
+		t.Fatal(report.Errors)
+	}
+	s, err := server.New(cfg, server.Options{})
+	try(t, err)
+	defer s.Stop()
+	threads := 1
+	r := newReloads(s, nil, cfg, &Options{Load: func(o Reading) (*config.Config, *config.Report) {
+		cfg, report, files := parse(threads)
+		*o.Record = *files
+		return cfg, report
+	}, Files: files})
+	defer r.stop()
+	r.upgrades = newUpgrades(nil, nil)
+	r.begin()
+	threads = 2
+	try(t, r.again("first").Err)
+	r.mu.Lock()
+	g := r.guard
+	r.mu.Unlock()
+	try(t, r.again("same").Err)
+	r.mu.Lock()
+	if g == nil || r.guard != g || !slices.Contains(g.diff.Restart, "worker_threads") {
+		t.Fatalf("%+v, after a reload of the same: %+v", g, r.guard)
+	}
+	var log testutil.Output
+	testutil.EventLog(t, slog.NewTextHandler(&log, nil))
+	g.back = 99
+	r.takeBack(g, &failing{"shop", 10, 10})
+	r.mu.Unlock()
+	if !strings.Contains(log.String(), versions.ErrUnknown.Error()) {
+		t.Errorf("the log does not say why: %s", log.String())
 	}
 }
 

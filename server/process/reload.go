@@ -84,7 +84,7 @@ func (r *reloads) again(cause string) *outcome {
 
 // read reads the files and applies what they say. r.mu is held.
 func (r *reloads) read(cause string) *outcome {
-	files, before := &config.Files{}, r.watch.look()
+	files, before, guard := &config.Files{}, r.watch.look(), r.guard
 	cfg, report := r.load(Reading{Record: files})
 	if r.files != nil {
 		r.watch.use(files, cfg, before)
@@ -92,10 +92,13 @@ func (r *reloads) read(cause string) *outcome {
 	o := r.apply(cfg, report, files, cause)
 	if o.Err == nil {
 		r.differs.Store(false)
-		if r.guard != nil {
-			r.guard.diff = o.Diff // an upgrade would take the way back
-		} else {
+		switch {
+		case r.guard == nil:
 			r.renew(&o.Diff)
+		case r.guard != guard:
+			r.guard.diff = o.Diff // an upgrade would take the way back
+		case len(o.Diff.Restart) > 0:
+			r.guard.diff.Restart = o.Diff.Restart
 		}
 	}
 	return o
