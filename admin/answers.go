@@ -127,7 +127,7 @@ type Backend struct {
 	Requests int          `json:"requests" doc:"Under way."`
 	Tunnels  int          `json:"tunnels,omitempty" doc:"Open."`
 	Latency  Duration     `json:"latency" doc:"To the head of an answer, the weighted mean of the last answers."`
-	Until    *time.Time   `json:"until,omitempty" doc:"When what an operator asked for ends by itself."`
+	Until    *time.Time   `json:"until,omitempty" doc:"When the first of what an operator asked for ends by itself."`
 }
 
 // BackendState is whether a backend gets requests.

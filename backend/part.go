@@ -100,6 +100,13 @@ func (m *Member) Part() float64 {
 	return m.parts.product()
 }
 
+// Of returns the part that the last SetPart for the same of has given m: 1 without one.
+func (of PartOf) Of(m *Member) float64 {
+	m.set.mu.Lock()
+	defer m.set.mu.Unlock()
+	return m.parts[of]
+}
+
 // start has m, which serves from now on, take its weight by and by. mu is held.
 func (s *Set) start(m *Member) {
 	if s.policy.SlowStart <= 0 || !m.started.IsZero() {

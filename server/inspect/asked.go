@@ -12,57 +12,91 @@ import (
 // Safe for any goroutine.
 type asked struct {
 	mu     sync.Mutex
-	ending map[*backend.Member]*ending // guarded by mu
+	ending map[subject]*ending // guarded by mu
+}
+
+// subject is what is asked of a backend: its share or its state. Each has an end of its own.
+type subject struct {
+	member *backend.Member
+	share  bool
 }
 
 // ending is when what was asked of a backend is taken back.
 type ending struct {
 	at    time.Time
 	timer *time.Timer
+	back  func() // has the backend do what was asked of it without an end
 }
 
-// change does what c says, and arranges for its end. A change takes the place of the end of the one before.
+// change does what c says, and arranges for its end. A change takes the place of the one before of the same subject,
+// and of its end; BackendServing takes the place of all.
 func (a *asked) change(m *backend.Member, c *admin.BackendChange) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if e := a.ending[m]; e != nil {
-		e.timer.Stop()
-		delete(a.ending, m)
+	state, share, d := subject{m, false}, subject{m, true}, time.Duration(c.For)
+	switch c.State {
+	case "":
+	case admin.BackendServing:
+		a.forget(state)
+		a.forget(share)
+		apply(m, c.State)
+		m.SetPart(backend.PartOperator, 1)
+	default:
+		was := stateOf(m)
+		a.arrange(state, d, func() { apply(m, was) })
+		apply(m, c.State)
 	}
-	apply(m, c.State)
 	if c.Share != nil {
+		was := backend.PartOperator.Of(m)
+		a.arrange(share, d, func() { m.SetPart(backend.PartOperator, was) })
 		m.SetPart(backend.PartOperator, *c.Share)
 	}
-	d := time.Duration(c.For)
-	if d <= 0 || c.State == admin.BackendServing && c.Share == nil {
+}
+
+// arrange has back called after d, in place of what was arranged for s before. What that would have brought back is
+// what back is to bring. Without d nothing is arranged. a.mu is held.
+func (a *asked) arrange(s subject, d time.Duration, back func()) {
+	if e := a.forget(s); e != nil {
+		back = e.back
+	}
+	if d <= 0 {
 		return
 	}
 	if a.ending == nil {
-		a.ending = make(map[*backend.Member]*ending)
+		a.ending = make(map[subject]*ending)
 	}
-	e := &ending{at: time.Now().Add(d)}
-	e.timer = time.AfterFunc(d, func() { a.end(m, e) })
-	a.ending[m] = e
+	e := &ending{at: time.Now().Add(d), back: back}
+	e.timer = time.AfterFunc(d, func() { a.end(s, e) })
+	a.ending[s] = e
 }
 
-// end takes back what was asked of m, unless something else was asked since.
-func (a *asked) end(m *backend.Member, e *ending) {
+// forget drops the end of s, and returns it; nil: there is none. a.mu is held.
+func (a *asked) forget(s subject) *ending {
+	e := a.ending[s]
+	if e != nil {
+		e.timer.Stop()
+		delete(a.ending, s)
+	}
+	return e
+}
+
+// end takes back what was asked of s, unless something else was asked since.
+func (a *asked) end(s subject, e *ending) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.ending[m] == e {
-		delete(a.ending, m)
-		apply(m, admin.BackendServing)
+	if a.ending[s] == e {
+		delete(a.ending, s)
+		e.back()
 	}
 }
 
-// apply marks m. BackendServing takes back all that an operator has asked for.
+// apply marks m.
 func apply(m *backend.Member, state admin.BackendState) {
 	why := backend.Why{Word: "operator"}
 	switch state {
 	case admin.BackendServing:
 		m.Mark(backend.Draining, false, why)
 		m.Mark(backend.Operator, false, why)
-		m.SetPart(backend.PartOperator, 1)
 	case admin.BackendDraining:
 		m.Mark(backend.Draining, true, why)
 		m.Mark(backend.Operator, false, why)
@@ -72,13 +106,27 @@ func apply(m *backend.Member, state admin.BackendState) {
 	}
 }
 
-// until returns when what was asked of m ends; nil: it does not, or nothing was asked.
+// stateOf returns what an operator has asked of m.
+func stateOf(m *backend.Member) admin.BackendState {
+	switch reasons := m.Reasons(); {
+	case reasons&backend.Operator != 0:
+		return admin.BackendDown
+	case reasons&backend.Draining != 0:
+		return admin.BackendDraining
+	default:
+		return admin.BackendServing
+	}
+}
+
+// until returns when the first of what was asked of m ends; nil: none does, or nothing was asked.
 func (a *asked) until(m *backend.Member) *time.Time {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if e := a.ending[m]; e != nil {
-		at := e.at
-		return &at
+	var first *time.Time
+	for _, share := range []bool{false, true} {
+		if e := a.ending[subject{m, share}]; e != nil && (first == nil || e.at.Before(*first)) {
+			first = new(e.at)
+		}
 	}
-	return nil
+	return first
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/edge-proxy/edge/admin"
@@ -120,7 +121,7 @@ backends = [ { address = "`+first+`", weight = 2 }, { address = "`+second+`" } ]
 	change(admin.BackendChange{State: admin.BackendDraining, For: admin.Duration(time.Millisecond)})
 	testutil.Eventually(t, testutil.Patience, func() bool {
 		b := v.Upstreams()[0].Backends[0]
-		return b.State == admin.BackendServing && b.Until == nil && b.Share == 1
+		return b.State == admin.BackendServing && b.Until != nil && b.Share == 0.5
 	}, "the drain ends by itself")
 
 	for _, c := range [][2]string{{"none", first}, {"api", "127.0.0.1:1"}} {
@@ -149,6 +150,53 @@ func TestAsked_change(t *testing.T) {
 	a.change(m, &admin.BackendChange{State: admin.BackendServing, For: admin.Duration(time.Hour)})
 	if a.until(m) != nil || m.Reasons() != backend.Health || m.Part() != 1 {
 		t.Errorf("%v %s", a.until(m), m.Reasons())
+	}
+}
+
+// The state of a backend and its share have ends of their own. An end brings back what was asked for without one.
+func TestAsked_ends(t *testing.T) {
+	const ends, hour = admin.Duration(time.Minute), admin.Duration(time.Hour)
+	quarter, half := new(0.25), new(0.5)
+	for name, c := range map[string]struct {
+		changes []admin.BackendChange
+		state   admin.BackendState
+		share   float64
+		before  admin.BackendState // before the end
+	}{
+		"a drain keeps the share": {[]admin.BackendChange{{Share: quarter}, {State: admin.BackendDraining, For: ends}},
+			admin.BackendServing, 0.25, admin.BackendDraining},
+		"a share keeps the end of a drain": {[]admin.BackendChange{{State: admin.BackendDraining, For: ends},
+			{Share: half}}, admin.BackendServing, 0.5, admin.BackendDraining},
+		"a share for a time": {[]admin.BackendChange{{Share: quarter}, {Share: half, For: ends}},
+			admin.BackendServing, 0.25, admin.BackendServing},
+		"one drain after another": {[]admin.BackendChange{{State: admin.BackendDraining, For: hour},
+			{State: admin.BackendDown, For: ends}}, admin.BackendServing, 1, admin.BackendDown},
+		"down again": {[]admin.BackendChange{{State: admin.BackendDown},
+			{State: admin.BackendDraining, For: ends}}, admin.BackendDown, 1, admin.BackendDraining},
+		"a share to the end of a drain": {[]admin.BackendChange{{Share: quarter},
+			{State: admin.BackendDraining, Share: half, For: ends}}, admin.BackendServing, 0.25, admin.BackendDraining},
+		"serving takes back all": {[]admin.BackendChange{{State: admin.BackendDraining, Share: half, For: ends},
+			{State: admin.BackendServing}}, admin.BackendServing, 1, admin.BackendServing},
+		"a drain that stays": {[]admin.BackendChange{{State: admin.BackendDraining, For: ends},
+			{State: admin.BackendDraining}}, admin.BackendDraining, 1, admin.BackendDraining},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := backend.Of("127.0.0.1:1").Members()[0]
+				var a asked
+				for i := range c.changes {
+					a.change(m, &c.changes[i])
+				}
+				if got := stateOf(m); got != c.before {
+					t.Errorf("before the end: %s, want %s", got, c.before)
+				}
+				time.Sleep(time.Duration(ends) + time.Second)
+				synctest.Wait()
+				if got := stateOf(m); got != c.state || m.Part() != c.share || a.until(m) != nil {
+					t.Errorf("%s with %v until %v, want %s with %v", got, m.Part(), a.until(m), c.state, c.share)
+				}
+			})
+		})
 	}
 }
 
