@@ -259,7 +259,7 @@ func (h *Handover) Suspend(claimed []int) error {
 	case !slices.Equal(s.present.listeners, h.listeners):
 		return errReplaced
 	}
-	h.suspended = true
+	enter(s, s.state, true)
 	s.engine.Suspend(opened(h.of(claimed))...)
 	return nil
 }
@@ -284,7 +284,7 @@ func (h *Handover) Drain(grace time.Duration) bool {
 		return false
 	}
 	if s.state == serving {
-		s.state = draining
+		enter(s, draining, true)
 	}
 	registrations := s.present.takeRegistrations()
 	s.mu.Unlock()
@@ -331,13 +331,10 @@ func (h *Handover) Resume() error {
 	defer s.applying.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.state == draining && h.suspended {
-		s.state = serving
-	}
-	if s.state != serving {
+	if s.state != serving && (s.state != draining || !h.suspended) {
 		return errNotServing
 	}
-	h.suspended = false
+	enter(s, serving, false)
 	for _, l := range s.closing {
 		if s.present.listens(l) {
 			l.open.Reopen()

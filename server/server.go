@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/edge-proxy/edge/backend"
@@ -106,8 +107,10 @@ type Server struct {
 	applying sync.Mutex
 
 	mu      sync.Mutex
-	state   state       // guarded by mu
+	state   state       // guarded by mu; see enter
 	present *generation // guarded by mu
+
+	phase atomic.Uint32 // state and suspendedPhase, for Ready; stored under mu
 
 	withdrawing bool // a reload has released mu while it waits for registries; guarded by mu
 
@@ -203,7 +206,7 @@ func (s *Server) Start() error {
 			return err
 		}
 	}
-	s.state = serving
+	enter(s, serving, s.handover.suspended)
 	s.engine.Start()
 	s.ledger.answers(true)
 	if !s.handover.suspended {
@@ -291,20 +294,32 @@ func (s *Server) Parts() *Parts {
 	return p
 }
 
-// Ready returns why s is not ready for requests; nil: it is.
+// Ready returns why s is not ready for requests; nil: it is. It takes no lock: a reload holds mu while it looks names
+// up, and a probe of Kubernetes gives up after a second.
 func (s *Server) Ready() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch s.state {
-	case serving:
-		if s.handover.suspended {
-			return errSuspended
-		}
+	switch phase := s.phase.Load(); {
+	case phase == uint32(serving):
 		return nil
-	case draining, stopped:
+	case phase == uint32(serving)|suspendedPhase:
+		return errSuspended
+	case phase&^suspendedPhase > uint32(serving):
 		return errEnding
+	default:
+		return errNotServing
 	}
-	return errNotServing
+}
+
+// suspendedPhase is added to a state in Server.phase: Handover.suspended.
+const suspendedPhase = 1 << 8
+
+// enter has s in a state, suspended or not. s.mu is held.
+func enter(s *Server, next state, suspended bool) {
+	s.state, s.handover.suspended = next, suspended
+	phase := uint32(next)
+	if suspended {
+		phase |= suspendedPhase
+	}
+	s.phase.Store(phase)
 }
 
 // Conns returns how many connections of clients are open.
@@ -327,7 +342,7 @@ func (s *Server) Drain(grace time.Duration) bool {
 		return s.handover.Drain(grace)
 	}
 	if s.state == serving {
-		s.state = draining
+		enter(s, draining, false)
 	}
 	s.endOnce.Do(func() { close(s.ending) }) // a reload gives up
 	s.mu.Unlock()
@@ -350,7 +365,7 @@ func (s *Server) Stop() error {
 	}
 	s.gather(true)
 	s.ledger.answers(false)
-	s.state = stopped
+	enter(s, stopped, s.handover.suspended)
 	s.engine.Stop()
 	for _, l := range s.present.listeners {
 		if l.open != nil {

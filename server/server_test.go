@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/edge-proxy/edge/config"
 	"github.com/edge-proxy/edge/internal/testutil"
@@ -608,5 +609,39 @@ func TestDiff_placesInTheFileDoNotCount(t *testing.T) {
 		"http.listen = \":80\"\nhttp.limits.connections = 4\n"+route)
 	if d := changes.Of(old, next); len(d.Restart) != 3 {
 		t.Errorf("what needs a restart: %v", d.Restart)
+	}
+}
+
+// Ready waits for no reload: a probe gives up after a second, and names may take longer to look up.
+func TestServer_readyWhileAReloadLasts(t *testing.T) {
+	const text = quiet + "http.listen = \"127.0.0.1:0\"\n[[routes]]\npattern = \"/*\"\ndest = \"status:200\""
+	begun, goOn, last := make(chan struct{}), make(chan struct{}), false
+	s := start(t, Options{Prepare: func(*config.Config) (commit, undo func(), err error) {
+		if last {
+			close(begun)
+			<-goOn
+		}
+		return func() {}, func() {}, nil
+	}}, text)
+	last = true
+	applied := make(chan error)
+	go func() {
+		_, err := s.Apply(parse(t, text))
+		applied <- err
+	}()
+	<-begun
+	ready := make(chan error, 1)
+	go func() { ready <- s.Ready() }()
+	select {
+	case err := <-ready:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(testutil.Patience):
+		t.Error("it waits for the reload")
+	}
+	close(goOn)
+	if err := <-applied; err != nil {
+		t.Error(err)
 	}
 }
