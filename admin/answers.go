@@ -77,6 +77,7 @@ type InForce struct {
 	Version int       `json:"version" doc:"1 since the start; files that have changed get the next one."`
 	Applied time.Time `json:"applied"`
 	Differs bool      `json:"differs,omitempty" doc:"The files say otherwise."`
+	Tag     string    `json:"-"` // that no other configuration in force has, of this process or another one
 }
 
 // Listener is one address that is served.
@@ -194,6 +195,7 @@ type Reloaded struct {
 	Restart  []string         `json:"restart,omitempty" doc:"Keys that take effect after a restart."`
 	Entries  []changes.Entry  `json:"entries,omitempty" doc:"What was added, removed and changed, and how."`
 	Differs  bool             `json:"differs,omitempty" doc:"The files say otherwise: the next reload applies those."`
+	Tag      string           `json:"-"` // InForce.Tag now
 	DryRun   bool             `json:"dry_run,omitempty" doc:"It is what would change: nothing was applied."`
 }
 

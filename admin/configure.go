@@ -12,10 +12,10 @@ import (
 // Submission is a configuration that a client has sent.
 type Submission struct {
 	Text   []byte
-	Format string                 // toml, yaml or json
-	Owner  bool                   // the client may read the files of the process anyway
-	DryRun bool                   // say what would change, and change nothing
-	Match  func(version int) bool // whether If-Match names this version; nil: there is no such field
+	Format string                // toml, yaml or json
+	Owner  bool                  // the client may read the files of the process anyway
+	DryRun bool                  // say what would change, and change nothing
+	Match  func(tag string) bool // whether If-Match names the InForce.Tag; nil: there is no such field
 }
 
 // formats are the media types of a configuration. A form of a web page cannot send them. A script of another site would
@@ -30,8 +30,9 @@ func configurationEndpoints() []Endpoint {
 		Method: "PUT", Pattern: "/v1/config", Needs: MayChange, Heavy: true, Out: Reloaded{},
 		Types: []string{"application/toml", "application/yaml", "application/json"},
 		Query: []Param{{"dry_run", "1: say what would change, and change nothing."}},
-		Fields: []Param{{"If-Match", "The `ETag` of `GET /v1/config`, which is the version in quotation marks: with " +
-			"another one in force the status is 412, and without the field 428. `*`: whatever is in force."}},
+		Fields: []Param{{"If-Match", "The `ETag` of `GET /v1/config`, which no other configuration has, of this " +
+			"process or another one: with another one in force the status is 412, and without the field 428. `*`: " +
+			"whatever is in force."}},
 		Doc: "Apply a configuration that the body has, as a reload applies the files. It is kept as a version and " +
 			"written to no file: `differs` says that the next reload, upgrade or start applies something else. With " +
 			"errors nothing changes: the answer says what is wrong, with status 422.",
@@ -45,12 +46,12 @@ func showConfiguration(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.tag(now.Version)
+	c.tag(now.Tag)
 	return now, nil
 }
 
-// tag says in the answer which version is in force.
-func (c *call) tag(version int) { c.writer.Header().Set("ETag", strconv.Quote(strconv.Itoa(version))) }
+// tag says in the answer what is in force.
+func (c *call) tag(tag string) { c.writer.Header().Set("ETag", strconv.Quote(tag)) }
 
 // dryRun reports whether r asks only what would change, so that nothing is applied.
 func dryRun(r *http.Request) bool { return r.URL.Query().Get("dry_run") == "1" }
@@ -83,7 +84,7 @@ func configure(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.tag(done.Version)
+	c.tag(done.Tag)
 	if !done.Applied && !done.DryRun {
 		c.status = http.StatusUnprocessableEntity
 	}
@@ -92,7 +93,7 @@ func configure(c *call) (any, error) {
 
 // matching reads If-Match (RFC 9110 §13.1.1): entity tags with commas between them, or a star. It returns nil where
 // there is no such field.
-func matching(fields []string) (func(version int) bool, error) {
+func matching(fields []string) (func(tag string) bool, error) {
 	if len(fields) == 0 {
 		return nil, nil
 	}
@@ -102,14 +103,14 @@ func matching(fields []string) (func(version int) bool, error) {
 		tag = strings.TrimSpace(tag)
 		weak := strings.HasPrefix(tag, "W/")
 		if tag == "*" && len(all) == 1 {
-			return func(int) bool { return true }, nil
+			return func(string) bool { return true }, nil
 		}
 		// A weak tag is well formed, and matches nothing: the comparison is the strong one.
 		if tag = strings.TrimPrefix(tag, "W/"); len(tag) < 2 || tag[0] != '"' || tag[len(tag)-1] != '"' {
-			return nil, fmt.Errorf("%w: If-Match is the ETag of GET /v1/config with its quotation marks, as in \"3\"",
-				ErrInvalid)
+			return nil, fmt.Errorf("%w: If-Match is the ETag of GET /v1/config with its quotation marks, as in "+
+				"\"3-19b2f0c3a1d\"", ErrInvalid)
 		}
 		known[tag] = known[tag] || !weak
 	}
-	return func(version int) bool { return known[strconv.Quote(strconv.Itoa(version))] }, nil
+	return func(tag string) bool { return known[strconv.Quote(tag)] }, nil
 }

@@ -14,7 +14,7 @@ import (
 // A configuration is taken from a client that says what it replaces, in one of three types, none of which a web page
 // could send without having asked first.
 func TestConfigure(t *testing.T) {
-	p := &fake{stored: &Configuration{InForce: InForce{Version: 3}, Values: 1}}
+	p := &fake{stored: &Configuration{InForce: InForce{Version: 3, Tag: "3"}, Values: 1}}
 	var said testutil.Output
 	testutil.EventLog(t, slog.NewTextHandler(&said, nil))
 	s := open(t, p, tcpText+"writable = true")
@@ -102,7 +102,7 @@ func TestConfigure_curl(t *testing.T) {
 		t.Skip("curl is not installed")
 	}
 	path := testutil.SocketPath(t)
-	p := &fake{stored: &Configuration{InForce: InForce{Version: 3}, Values: 1}}
+	p := &fake{stored: &Configuration{InForce: InForce{Version: 3, Tag: "3"}, Values: 1}}
 	open(t, p, unixText(path))
 	ask := func(args ...string) string {
 		t.Helper()

@@ -17,19 +17,19 @@ func (f *fake) Plan() (*Plan, error) {
 
 // Configure takes what begins with "right", while version 3 is in force.
 func (f *fake) Configure(s *Submission) (*Reloaded, error) {
-	if s.Match != nil && !s.Match(3) {
+	if s.Match != nil && !s.Match("3") {
 		return nil, fmt.Errorf("%w: version 3 is in force", ErrStale)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sent = append(f.sent, *s)
 	if !strings.HasPrefix(string(s.Text), "right") {
-		return &Reloaded{Version: 3, Findings: []config.Problem{{Message: "wrong"}}}, nil
+		return &Reloaded{Version: 3, Tag: "3", Findings: []config.Problem{{Message: "wrong"}}}, nil
 	}
 	if s.DryRun {
-		return &Reloaded{Version: 3, DryRun: true}, nil
+		return &Reloaded{Version: 3, Tag: "3", DryRun: true}, nil
 	}
-	return &Reloaded{Version: 4, Applied: true}, nil
+	return &Reloaded{Version: 4, Tag: "4", Applied: true}, nil
 }
 
 // Upgrade takes each program but "/wrong" and "/busy".

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -21,14 +22,24 @@ type sender struct {
 	t                *testing.T
 	network, address string
 	token            string
+	tags             map[string]string // by the version in quotation marks
 }
 
-// send sends text in place of version match, "" for none. It returns the answer, and the status.
+// send sends text in place of version match, "" for none. It returns the answer, and the status. With the query "?tag"
+// it notes the tag of the version in force.
 func (s *sender) send(query, match, text string) (done admin.Reloaded, status int) {
 	s.t.Helper()
+	if query != "?tag" {
+		s.send("?tag", "", "")
+		match = cmp.Or(s.tags[match], match)
+	}
 	c := &http.Client{Timeout: testutil.Patience, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial(s.network, s.address) }}}
-	req, err := http.NewRequest("PUT", "http://localhost/v1/config"+query, strings.NewReader(text))
+	method := "PUT"
+	if query == "?tag" {
+		method = "GET"
+	}
+	req, err := http.NewRequest(method, "http://localhost/v1/config"+query, strings.NewReader(text))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -47,9 +58,13 @@ func (s *sender) send(query, match, text string) (done admin.Reloaded, status in
 		s.t.Fatal(err)
 	}
 	_ = json.NewDecoder(bytes.NewReader(answer)).Decode(&done) // an error has another form, and a status of its own
-	if tag := resp.Header.Get("ETag"); (resp.StatusCode == 200 || resp.StatusCode == 422) &&
-		tag != fmt.Sprintf("%q", fmt.Sprint(done.Version)) {
-		s.t.Errorf("the tag %s of version %d", tag, done.Version)
+	if resp.StatusCode == 200 || resp.StatusCode == 422 {
+		version, tag := fmt.Sprintf("%q", fmt.Sprint(done.Version)), resp.Header.Get("ETag")
+		begin := strings.TrimSuffix(version, `"`) + "-"
+		if was := cmp.Or(s.tags[version], tag); was != tag || !strings.HasPrefix(tag, begin) {
+			s.t.Errorf("the tag %s of version %d, before %s", tag, done.Version, was)
+		}
+		s.tags[version] = tag
 	}
 	return done, resp.StatusCode
 }
@@ -105,8 +120,9 @@ func TestConfigure_process(t *testing.T) {
 			t.Errorf("%v: %d, want %d %q:\n%s", args, got, code, want, out)
 		}
 	}
-	owner := sender{t, "unix", socket, ""}
-	stranger := sender{t, "tcp", tcp, "0123456789abcdef0123456789abcdef"}
+	tags := make(map[string]string)
+	owner := sender{t, "unix", socket, "", tags}
+	stranger := sender{t, "tcp", tcp, "0123456789abcdef0123456789abcdef", tags}
 
 	next := text(`dest = "status:202"`)
 	if done, status := owner.send("?dry_run=1", "", next); status != 200 || done.Applied || !done.DryRun ||
@@ -154,5 +170,22 @@ func TestConfigure_process(t *testing.T) {
 	}
 	if done, status := owner.send("", `"6"`, text(`dest = "status:201"`)); status != 200 || done.Differs {
 		t.Errorf("what the file has: %d %+v", status, done)
+	}
+	restarted(t, e, owner, text)
+}
+
+// restarted has a client send to the next process what it had begun while the first version of e was in force.
+func restarted(t *testing.T, e *running, owner sender, text func(more string) string) {
+	t.Helper()
+	first := owner.tags[`"1"`]
+	e.Stop()
+	e = start(t, "%s", text(`dest = "status:201"`))
+	e.WaitLine(`"section":"admin"`)
+	owner.tags = make(map[string]string)
+	if done, status := owner.send("", first, text(`dest = "status:204"`)); status != 412 {
+		t.Errorf("the tag %s of another process: %d %+v", first, status, done)
+	}
+	if done, status := owner.send("", `"1"`, text(`dest = "status:204"`)); status != 200 {
+		t.Errorf("the tag of this one: %d %+v", status, done)
 	}
 }

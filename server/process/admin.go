@@ -228,11 +228,16 @@ func (a *administration) Status() *admin.Status {
 func (a *administration) inForce() admin.InForce {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	in := admin.InForce{File: a.file, Version: a.number, Applied: a.applied}
+	in, since := admin.InForce{File: a.file, Version: a.number, Applied: a.applied}, a.applied
 	if p := a.parts.Load(); p != nil {
 		in.Version = cmp.Or(p.reloads.version(), in.Version)
+		if v := p.reloads.inForce(); v != nil {
+			since = v.At
+		}
 		in.Differs = p.reloads.differs.Load()
 	}
+	// Numbers begin anew in a process that finds no versions: the time tells its configurations from those before.
+	in.Tag = fmt.Sprintf("%d-%x", in.Version, since.UnixMilli())
 	return in
 }
 
@@ -286,7 +291,8 @@ func (a *administration) reloaded(o *outcome) (*admin.Reloaded, error) {
 	if errors.Is(o.Err, errNoFile) {
 		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, errNoFile)
 	}
-	done := &admin.Reloaded{Applied: o.Err == nil, Version: a.inForce().Version, Entries: o.Diff.Entries,
+	now := a.inForce()
+	done := &admin.Reloaded{Applied: o.Err == nil, Version: now.Version, Tag: now.Tag, Entries: o.Diff.Entries,
 		Added: o.Diff.Added, Removed: o.Diff.Removed, Changed: o.Diff.Changed, Restart: o.Diff.Restart}
 	if o.Report != nil {
 		done.Findings = findings(o.Report)

@@ -15,16 +15,16 @@ import (
 // takes the place of, so that relative paths lead to the same files.
 const bodyName = "(body)."
 
-// configure applies the text that a client has sent. It is kept as a version, and written nowhere. version returns the
-// number in force. The error says why it was not even read.
-func (r *reloads) configure(s *admin.Submission, version func() int) (*outcome, error) {
+// configure applies the text that a client has sent. It is kept as a version, and written nowhere. inForce returns
+// what is in force. The error says why it was not even read.
+func (r *reloads) configure(s *admin.Submission, inForce func() admin.InForce) (*outcome, error) {
 	if r.load == nil {
 		return nil, errNoFile
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now := version(); s.Match != nil && !s.Match(now) {
-		return nil, fmt.Errorf("%w: version %d is in force", admin.ErrStale, now)
+	if now := inForce(); s.Match != nil && !s.Match(now.Tag) {
+		return nil, fmt.Errorf("%w: version %d is in force, with another ETag", admin.ErrStale, now.Version)
 	}
 	folder := ""
 	if on := r.watch.files; on != nil {
@@ -72,7 +72,7 @@ func (a *administration) Configure(s *admin.Submission) (*admin.Reloaded, error)
 		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, errDrains)
 	}
 	r := a.parts.Load().reloads
-	o, err := r.configure(s, func() int { return a.inForce().Version })
+	o, err := r.configure(s, a.inForce)
 	if errors.Is(err, errNoFile) {
 		return nil, fmt.Errorf("%w: %w", admin.ErrConflict, err)
 	}

@@ -61,6 +61,17 @@ func (r *reloads) version() int {
 	return 0
 }
 
+// inForce returns the version in force; nil: none is kept. It waits for no reload.
+func (r *reloads) inForce() *versions.Version {
+	list, present := r.versions()
+	for i := range list {
+		if list[i].Number == present {
+			return &list[i]
+		}
+	}
+	return nil
+}
+
 // versions returns what is kept, the oldest first, and the number of the version in force. It waits for no reload.
 func (r *reloads) versions() (list []versions.Version, present int) {
 	if store := r.store.Load(); store != nil {
