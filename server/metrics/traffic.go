@@ -150,7 +150,8 @@ func (t *Traffic) listener(name string) int {
 }
 
 // Route returns what counts the requests of the routes with that name. An untimed one has no durations, unless those
-// of that name had some before.
+// of that name had some before. It is for a configuration that may never come to Use: a route that was gone has an hour
+// again, so that its series are there when it is used.
 func (t *Traffic) Route(name string, untimed bool) *meter.Route {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -170,7 +171,15 @@ func (t *Traffic) route(name string, untimed bool) *routeTotal {
 		t.routes[name], t.byRoute[r.meter.Number] = r, r
 		t.order = append(t.order, r)
 	}
+	t.renew(&r.gone)
 	return r
+}
+
+// renew begins the hour of what is gone anew. t.mu is held.
+func (t *Traffic) renew(gone *time.Time) {
+	if !gone.IsZero() {
+		*gone = t.now()
+	}
 }
 
 // time gives r lines for its durations.
@@ -206,6 +215,7 @@ func (t *Traffic) upstream(name string) *upstreamTotal {
 		t.upstreams[name], t.byUp[u.meter.Number] = u, u
 		t.upOrder = append(t.upOrder, u)
 	}
+	t.renew(&u.gone)
 	return u
 }
 

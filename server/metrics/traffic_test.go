@@ -225,3 +225,30 @@ func BenchmarkTraffic_page1000Routes(b *testing.B) {
 	}
 	b.SetBytes(int64(len(e.Bytes())))
 }
+
+// A route and an upstream that come back after more than an hour go on under their names, also when a page is made
+// between the build of their configuration and its use.
+func TestTraffic_keepsWhatIsBuilt(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	section := metering.Section{SeriesMax: 1000, Codes: "class"}
+	tr := clocked(&now, section, "a")
+	tr.Route("a", false)
+	tr.Upstream("a")
+	tr.Use(with(section, "a"))
+	tr.Use(with(section))
+	now = now.Add(2 * goneFor)
+	route, up := tr.Route("a", false), tr.Upstream("a")
+	lines(tr, "")
+	tr.Use(with(section, "a"))
+	route.Count(0, tr.Listener("web"), message.VerbGet, 200, 1)
+	up.Observe(0, meter.Body, 1)
+	gathered(tr)
+	for _, want := range []string{
+		`edge_requests_total{listener="web",route="a",method="GET",code="2xx"} 1`,
+		`edge_upstream_duration_seconds_count{upstream="a",phase="body"} 1`,
+	} {
+		if len(lines(tr, want)) != 1 {
+			t.Errorf("no line %s", want)
+		}
+	}
+}
