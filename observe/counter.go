@@ -10,8 +10,9 @@ import (
 	"sync/atomic"
 )
 
-// seriesMax bounds a Registry. Label values may come from a configuration, in part from peers; a
-// series beyond the limit is counted under the same name with every label value "other".
+// seriesMax bounds a Registry without a Limit, and what a function of Gauges or Counters yields. Label values may come
+// from a configuration, in part from peers; a series beyond the limit is counted under the same name with every label
+// value "other".
 const seriesMax = 10_000
 
 // Kind says how a value changes.
@@ -65,6 +66,7 @@ type Registry struct {
 	order    []*family // all of them by name; nil: it is to be made again
 	sources  []Source
 	count    int // series in all families
+	most     int // that there may be; 0: seriesMax
 }
 
 // family is all series of one name. Guarded by Registry.mu.
@@ -82,6 +84,28 @@ type series struct {
 	key    string
 	line   []byte // of an Exposition
 	read   []func() float64
+}
+
+// Limit sets how many series there may be, 10 000 at first. Those of a function of Gauges or Counters are not among
+// them. Series that there are stay.
+func (r *Registry) Limit(most int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.most = most
+}
+
+// Remove removes the series with this name and these labels, of all its owners. Where there is none it does nothing.
+func (r *Registry) Remove(name string, labels ...Label) {
+	id := key(sorted(labels))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.families[name]
+	if f == nil || f.series[id] == nil {
+		return
+	}
+	delete(f.series, id)
+	f.order = nil
+	r.count--
 }
 
 // Counter makes a cell for the counter with this name and these labels.
@@ -166,7 +190,7 @@ func (r *Registry) add(kind Kind, name, help string, labels []Label, read func()
 	defer r.mu.Unlock()
 	f := r.family(kind, name, help)
 	s := f.series[key(labels)]
-	if s == nil && r.count >= seriesMax {
+	if s == nil && r.count >= cmp.Or(r.most, seriesMax) {
 		makeOther(labels)
 		s = f.series[key(labels)]
 	}

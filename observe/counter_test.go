@@ -204,3 +204,25 @@ func BenchmarkCounter_neighbours(b *testing.B) {
 		func(n uint64) { bare[0].Add(n) }, func(n uint64) { bare[1].Add(n) },
 	}))
 }
+
+func TestRegistry_limitAndRemove(t *testing.T) {
+	var r Registry
+	r.Limit(2)
+	for _, host := range []string{"a", "b", "c"} {
+		r.Counter("edge_hosts_total", "Requests.", Label{"of", "x"}, Label{"host", host}).Add(1)
+	}
+	r.Remove("edge_hosts_total", Label{"of", "x"}, Label{"host", "a"})
+	r.Remove("edge_hosts_total", Label{"of", "x"}, Label{"host", "a"})
+	r.Remove("edge_none_total")
+	want := "edge_hosts_total{host=\"b\",of=\"x\"} 1 0\nedge_hosts_total{host=\"other\",of=\"other\"} 1 0\n"
+	if got := listing(&r); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	var e Exposition
+	r.Remove("edge_hosts_total", Label{"of", "x"}, Label{"host", "b"})
+	r.Counter("edge_hosts_total", "Requests.", Label{"of", "x"}, Label{"host", "d"})
+	r.AppendTo(&e)
+	if got := string(e.Bytes()); strings.Contains(got, `"b"`) || !strings.Contains(got, `"d"`) {
+		t.Errorf("got\n%s", got)
+	}
+}

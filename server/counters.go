@@ -1,11 +1,14 @@
 package server
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/edge-proxy/edge/backend/admission"
+	"github.com/edge-proxy/edge/config/metering"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/observe"
 	"github.com/edge-proxy/edge/proxy"
@@ -161,15 +164,18 @@ func (l *ledger) followLimits(name string, of *admission.Limiter) {
 	}, func(n *metrics.Sample) bool { return n.Limits(name).Total == 0 && n.Limits(name).Waiting == 0 })
 }
 
-// register registers what g has and no generation before it had. ledger.mu is held.
+// register registers what g has and no generation before it had, by name: when there is no room for all, the same ones
+// have series of their own after each start. ledger.mu is held.
 func (s *Server) register(g *generation) {
+	s.counters.Begin(metering.SectionOf(g.config).SeriesMax)
 	for _, k := range g.sinks {
 		s.counters.RegisterOutput(k.path, k.sink)
 	}
 	for _, l := range g.listeners {
 		s.counters.RegisterListener(l.name)
 	}
-	for name, of := range g.services {
+	for _, name := range slices.Sorted(maps.Keys(g.services)) {
+		of := g.services[name]
 		if of.checks.watch != nil {
 			s.counters.RegisterChecks(name)
 		}
@@ -184,11 +190,15 @@ func (s *Server) register(g *generation) {
 		}
 		s.counters.RegisterMembers(name)
 	}
+	h2 := make(map[string]bool) // whether one of the name may speak it, by name
+	for _, u := range g.upstreams {
+		h2[u.Name()] = h2[u.Name()] || u.Options().Protocol != upstream.H1
+	}
+	for _, name := range slices.Sorted(maps.Keys(h2)) {
+		s.counters.RegisterUpstream(name, h2[name])
+	}
 	for key := range g.destinations {
 		s.counters.RegisterDynamic(key.name)
-	}
-	for _, u := range g.upstreams {
-		s.counters.RegisterUpstream(u.Name(), u.Options().Protocol != upstream.H1)
 	}
 }
 
@@ -282,26 +292,25 @@ func (l *ledger) end(c *metrics.Counters) {
 	}
 }
 
-// endSoon looks again, some time later, whether what is not in use any more is over: a process may have no Prometheus
-// that asks. ledger.mu is held.
+// endSoon looks again, some time later, whether what is not in use any more is over, and whether its series are to be
+// removed: a process may have no Prometheus that asks. ledger.mu is held.
 func (l *ledger) endSoon(s *Server) {
-	if l.waiting {
+	leaving := s.counters.Leaving()
+	for _, e := range l.entries {
+		leaving = leaving || !e.used
+	}
+	if l.waiting || !leaving {
 		return
 	}
-	for _, e := range l.entries {
-		if !e.used {
-			l.waiting = true
-			time.AfterFunc(overEvery, func() {
-				s.gather(false)
-				l.mu.Lock()
-				defer l.mu.Unlock()
-				if l.waiting = false; l.open {
-					l.endSoon(s)
-				}
-			})
-			return
+	l.waiting = true
+	time.AfterFunc(overEvery, func() {
+		s.gather(false)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.waiting = false; l.open {
+			l.endSoon(s)
 		}
-	}
+	})
 }
 
 // onReactors calls f on each reactor, one after the other, and waits.

@@ -27,7 +27,8 @@ const linesPerRoute = DurationLines + 8
 // upstreams alone.
 func Untimed(routes, most int) bool { return routes*linesPerRoute > most }
 
-const seriesMaxDefault = 100_000
+// SeriesMaxDefault is series_max where nothing is said.
+const SeriesMaxDefault = 100_000
 
 // CodeUntimedRoutes is the code of the warning that there are too many routes for series_max.
 const CodeUntimedRoutes = "untimed-routes"
@@ -44,8 +45,10 @@ var section = &schema.Section{
 				"name: those that are asked for most. All others are the host `other`. 0: no hosts are counted.",
 			Into: schema.Into(func(s *Section) *int { return &s.Hosts })},
 		{Path: "series_max", Type: schema.Int, Min: "1000", Max: "10000000", Default: "100000",
-			Doc: "How many series the requests of routes and upstreams may have. What has no room is counted as that " +
-				"of the route `other`. Above a 25th of it, routes have no durations: those of upstreams stay.",
+			Doc: "How many series the requests of routes and upstreams may have, and as many those of listeners and " +
+				"of the connections, checks and limits of upstreams. What has no room is counted as that of the " +
+				"route, listener or upstream `other`. Above a 25th of it, routes have no durations: those of " +
+				"upstreams stay.",
 			Into: schema.Into(func(s *Section) *int { return &s.SeriesMax })},
 	},
 	Codes: []schema.Code{{Name: CodeUntimedRoutes, Doc: "There are so many routes that `metrics.series_max` leaves " +
@@ -75,5 +78,5 @@ func SectionOf(c *config.Config) *Section {
 	if s := schema.Only[*Section](c.Features); s != nil {
 		return s
 	}
-	return &Section{SeriesMax: seriesMaxDefault, Codes: "class"}
+	return &Section{SeriesMax: SeriesMaxDefault, Codes: "class"}
 }

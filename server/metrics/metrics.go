@@ -13,6 +13,7 @@ import (
 	"github.com/edge-proxy/edge/backend/admission"
 	"github.com/edge-proxy/edge/backend/ejection"
 	"github.com/edge-proxy/edge/backend/health"
+	"github.com/edge-proxy/edge/config/metering"
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/h2"
 	"github.com/edge-proxy/edge/internal/tally"
@@ -184,13 +185,6 @@ func entry[S any](m map[string]*S, name string) *S {
 	return m[name]
 }
 
-// addAll adds the counters of more, of things that have ended, to those of sum.
-func addAll[S any](sum, more map[string]*S) {
-	for name, s := range more {
-		tally.AddCounters(entry(sum, name), s)
-	}
-}
-
 // Counters are the series of a server under the names that users see.
 type Counters struct {
 	Registry observe.Registry
@@ -200,9 +194,11 @@ type Counters struct {
 	certificates outcomes
 	rotations    *observe.Counter
 
-	shown atomic.Pointer[Sample]
-	past  *Sample      // what Retire was given
-	known map[any]bool // what is registered
+	shown   atomic.Pointer[Sample]
+	past    *Sample                                     // what Retire was given
+	sinks   map[*observe.Sink]bool                      // that are registered
+	readers map[readerKey]func(s reflect.Value) float64 // of rows
+	named   named                                       // what is listed under names of the configuration
 }
 
 // outcomes counts what may succeed or fail.
@@ -217,7 +213,10 @@ func (c *Counters) outcomes(name, help string) outcomes {
 
 // New registers what a server with that number of reactors has under any configuration.
 func New(reactors int) *Counters {
-	c := &Counters{past: NewSample(), known: make(map[any]bool)}
+	c := &Counters{past: NewSample(), sinks: make(map[*observe.Sink]bool),
+		readers: make(map[readerKey]func(reflect.Value) float64),
+		named:   named{headings: make(map[headingKey]*heading), now: time.Now}}
+	c.Begin(metering.SeriesMaxDefault)
 	c.Show(NewSample())
 	r := &c.Registry
 	register(c, engineRows, nil, func(s *Sample) *engine.Stats { return &s.Engine })
@@ -306,125 +305,25 @@ func (c *Counters) CountRotation() { c.rotations.Add(1) }
 
 // Show makes s, and what Retire was given, the values of the registry. It takes over s.
 func (c *Counters) Show(s *Sample) {
-	addAll(s.listeners, c.past.listeners)
-	addAll(s.upstreams, c.past.upstreams)
-	addAll(s.checks, c.past.checks)
-	addAll(s.agents, c.past.agents)
-	addAll(s.services, c.past.services)
-	addAll(s.dynamic, c.past.dynamic)
-	addAll(s.members, c.past.members)
-	addAll(s.limits, c.past.limits)
-	for name, of := range s.dynamic {
-		tally.Add(s.Upstream(name), &of.Upstream)
-		of.Upstream = upstream.Stats{}
-	}
+	c.place(s)
+	c.forget()
+	addPast(s, c.past)
 	for _, l := range s.listeners {
 		l.Conns = max(l.Conns, l.H2Open) // they are not counted at one moment
 	}
 	c.shown.Store(s)
 }
 
-// Retire remembers what the listeners and upstreams in s, which a reload takes away, have counted.
+// Retire remembers what the listeners and upstreams in s, which a reload takes away, have counted. It takes over s.
 func (c *Counters) Retire(s *Sample) {
-	addAll(c.past.listeners, s.listeners)
-	addAll(c.past.upstreams, s.upstreams)
-	addAll(c.past.checks, s.checks)
-	addAll(c.past.agents, s.agents)
-	addAll(c.past.services, s.services)
-	addAll(c.past.dynamic, s.dynamic)
-	addAll(c.past.members, s.members)
-	addAll(c.past.limits, s.limits)
-}
-
-// first reports whether what has not been registered before.
-func (c *Counters) first(what any) bool {
-	known := c.known[what]
-	c.known[what] = true
-	return !known
-}
-
-// RegisterListener lists the series of the listener with that name.
-func (c *Counters) RegisterListener(name string) {
-	if c.first("listener " + name) {
-		labels := []observe.Label{{Name: "listener", Value: name}}
-		register(c, listenerRows, labels, func(s *Sample) *Listener { return s.listeners[name] })
-		register(c, listenerH2Rows, labels, func(s *Sample) *h2.Stats {
-			if l := s.listeners[name]; l != nil {
-				return &l.Codec
-			}
-			return nil
-		})
-	}
-}
-
-// RegisterUpstream lists the series of the upstream with that name, and those of HTTP/2 if it may speak that.
-func (c *Counters) RegisterUpstream(name string, mayH2 bool) {
-	labels := []observe.Label{{Name: "upstream", Value: name}}
-	if c.first("upstream " + name) {
-		register(c, upstreamRows, labels, func(s *Sample) *upstream.Stats { return s.upstreams[name] })
-	}
-	if mayH2 && c.first("HTTP/2 upstream "+name) {
-		register(c, upstreamH2Rows, labels, func(s *Sample) *h2.Stats {
-			if u := s.upstreams[name]; u != nil {
-				return &u.H2
-			}
-			return nil
-		})
-	}
-}
-
-// RegisterLimits lists the series of the limits of the upstream with that name.
-func (c *Counters) RegisterLimits(name string) {
-	if c.first("limits of " + name) {
-		labels := []observe.Label{{Name: "upstream", Value: name}}
-		register(c, limitRows, labels, func(s *Sample) *admission.Stats { return s.limits[name] })
-	}
-}
-
-// RegisterChecks lists the series of the checks of the upstream with that name.
-func (c *Counters) RegisterChecks(name string) {
-	if c.first("checks of " + name) {
-		labels := []observe.Label{{Name: "upstream", Value: name}}
-		register(c, checkRows(), labels, func(s *Sample) *health.Stats { return s.checks[name] })
-	}
-}
-
-// RegisterAgents lists the series of the agents of the upstream with that name.
-func (c *Counters) RegisterAgents(name string) {
-	if c.first("agents of " + name) {
-		labels := []observe.Label{{Name: "upstream", Value: name}}
-		register(c, agentRows(), labels, func(s *Sample) *health.Stats { return s.agents[name] })
-	}
-}
-
-// RegisterEjections lists the series of the ejections of the upstream with that name.
-func (c *Counters) RegisterEjections(name string) {
-	if c.first("ejections of " + name) {
-		labels := []observe.Label{{Name: "upstream", Value: name}}
-		register(c, ejectionRows(), labels, func(s *Sample) *Service { return s.services[name] })
-	}
-}
-
-// RegisterDynamic lists the series of the upstream with that name, whose destinations requests name.
-func (c *Counters) RegisterDynamic(name string) {
-	c.RegisterUpstream(name, true)
-	if c.first("destinations of " + name) {
-		labels := []observe.Label{{Name: "upstream", Value: name}}
-		register(c, dynamicRows, labels, func(s *Sample) *dynamic.Stats { return s.dynamic[name] })
-	}
-}
-
-// RegisterMembers lists the series of the backends of the upstream with that name.
-func (c *Counters) RegisterMembers(name string) {
-	if c.first("members of " + name) {
-		labels := []observe.Label{{Name: "upstream", Value: name}}
-		register(c, memberRows, labels, func(s *Sample) *backend.Stats { return s.members[name] })
-	}
+	c.place(s)
+	addPast(c.past, s)
 }
 
 // RegisterOutput lists the series of an output of the access log.
 func (c *Counters) RegisterOutput(path string, s *observe.Sink) {
-	if c.first(s) {
+	if !c.sinks[s] {
+		c.sinks[s] = true
 		s.Register(&c.Registry, observe.Label{Name: "output", Value: path})
 	}
 }
@@ -433,7 +332,7 @@ func (c *Counters) RegisterOutput(path string, s *observe.Sink) {
 func register[S any](c *Counters, rows []row, labels []observe.Label, of func(*Sample) *S) {
 	for _, r := range rows {
 		all := append(labels[:len(labels):len(labels)], r.labels()...)
-		read := r.reader(reflect.TypeFor[S]())
+		read := c.reader(&r, reflect.TypeFor[S]())
 		value := func() float64 {
 			if s := of(c.shown.Load()); s != nil {
 				return read(reflect.ValueOf(s).Elem())
@@ -446,6 +345,22 @@ func register[S any](c *Counters, rows []row, labels []observe.Label, of func(*S
 			c.Registry.Gauge(r.name, r.help, value, all...)
 		}
 	}
+}
+
+// reader returns what reads the value of r from a struct of that type: one for all names.
+func (c *Counters) reader(r *row, t reflect.Type) func(s reflect.Value) float64 {
+	key := readerKey{t, r.from}
+	read := c.readers[key]
+	if read == nil {
+		read = r.reader(t)
+		c.readers[key] = read
+	}
+	return read
+}
+
+type readerKey struct {
+	of   reflect.Type
+	from string
 }
 
 func (r *row) counts() bool { return strings.HasSuffix(r.name, "_total") }
