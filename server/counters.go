@@ -60,7 +60,10 @@ func (l *ledger) init(reactors []*engine.Reactor, t *metrics.Traffic) {
 }
 
 // port is a listener for the number of its connections.
-type port interface{ Conns() int }
+type port interface {
+	Conns() int
+	Closed() bool
+}
 
 // counting is one thing that counts on each reactor. Guarded by ledger.mu.
 type counting struct {
@@ -96,9 +99,8 @@ func (s *Server) follow(g *generation) {
 			func(r *engine.Reactor) metrics.Handshakes { return s.handshakes[r.Index()].Handshakes },
 			func(n *metrics.Sample) *metrics.Handshakes { return &n.Handshakes })
 	}, nil)
-	l.ports = make(map[string][]port)
+	l.followPorts(g)
 	for _, one := range g.listeners {
-		l.ports[one.name] = append(l.ports[one.name], one.open)
 		l.followListener(one)
 	}
 	for _, u := range g.upstreams {
@@ -123,6 +125,40 @@ func (l *ledger) use(key any, part func() metrics.Part, over func(*metrics.Sampl
 		l.entries[key] = e
 	}
 	e.used = true
+}
+
+// followPorts follows the listeners of g, and those that a reload has taken away, while they have connections. l.mu is
+// held.
+func (l *ledger) followPorts(g *generation) {
+	before := l.ports
+	l.ports = make(map[string][]port)
+	present := make(map[port]bool)
+	for _, one := range g.listeners {
+		l.ports[one.name] = append(l.ports[one.name], one.open)
+		present[one.open] = true
+	}
+	for name, all := range before {
+		for _, one := range all {
+			if !present[one] { // it may have another name now
+				l.ports[name] = append(l.ports[name], one)
+			}
+		}
+	}
+}
+
+// countPorts adds the connections of listeners to a sample, and follows those no more that are over. l.mu is held.
+func (l *ledger) countPorts(now *metrics.Sample) {
+	for name, all := range l.ports {
+		l.ports[name] = slices.DeleteFunc(all, func(one port) bool {
+			closed := one.Closed() // before its connections are counted: no more come then
+			n := one.Conns()
+			now.Listener(name).Conns += n
+			return closed && n == 0
+		})
+		if len(l.ports[name]) == 0 {
+			delete(l.ports, name)
+		}
+	}
 }
 
 // followListener follows the sessions of a listener. l.mu is held.
@@ -245,11 +281,7 @@ func (s *Server) show() {
 	for _, e := range l.entries {
 		e.AddTo(now)
 	}
-	for name, all := range l.ports {
-		for _, one := range all {
-			now.Listener(name).Conns += one.Conns()
-		}
-	}
+	l.countPorts(now)
 	now.Engine.OffloadRefused, now.Engine.OffloadPanics = s.engine.OffloadStats()
 	now.TLS = s.secure.Stats()
 	now.Loops = append([]metrics.Loop(nil), l.loops...)

@@ -266,3 +266,84 @@ func BenchmarkServer_page1000Routes(b *testing.B) {
 	b.ReportMetric(float64(spent)/float64(b.N)/1e6, "cpu-ms/page")
 	b.ReportMetric(float64(len(e.Bytes())), "B/page")
 }
+
+// Connections of an address that a reload takes away are counted as long as they are there.
+func TestMetrics_connectionsOfAddressesThatAreGone(t *testing.T) {
+	begun, end := make(chan struct{}), make(chan struct{})
+	o := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(begun)
+		<-end
+	}))
+	defer o.Close()
+	const file = quiet + `
+upstreams.default.backends = [{ address = %q }]
+[[listeners]]
+name = "web"
+listen = "unix:%s"
+`
+	before, after := testutil.SocketPath(t), testutil.SocketPath(t)
+	addr := o.Listener.Addr().String()
+	s := start(t, Options{}, file, addr, before)
+	client := over("unix", before)
+	defer client.CloseIdleConnections()
+	answered := make(chan error, 1)
+	go func() {
+		resp, err := client.Get("http://edge.test/")
+		if err == nil {
+			resp.Body.Close()
+		}
+		answered <- err
+	}()
+	<-begun
+	for range 2 {
+		if n := counter(s, "edge_connections", "web"); n != 1 {
+			t.Errorf("%v connections, want 1", n)
+		}
+		apply(t, s, file, addr, after)
+	}
+	close(end)
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	testutil.Eventually(t, testutil.Patience, func() bool { return counter(s, "edge_connections", "web") == 0 })
+	s.ledger.mu.Lock()
+	defer s.ledger.mu.Unlock()
+	if n := len(s.ledger.ports["web"]); n != 1 {
+		t.Errorf("%d addresses are followed, want 1", n)
+	}
+}
+
+// OpenMetrics wants a name for each family: a gauge edge_x and a counter edge_x_total have the same one. Values of a
+// histogram must have names that are no family's.
+func TestMetrics_familiesHaveNamesOfTheirOwn(t *testing.T) {
+	families := make(map[string]string)
+	for name, m := range everyMetric(t) {
+		family := name
+		if m.kind == "counter" {
+			family = strings.TrimSuffix(name, "_total")
+		}
+		if other := families[family]; other != "" {
+			t.Errorf("%s and %s are one family", name, other)
+		}
+		families[family] = name
+	}
+	for family, name := range families {
+		for _, suffix := range []string{"_total", "_created", "_bucket", "_sum", "_count"} {
+			if base, cut := strings.CutSuffix(family, suffix); cut && families[base] != "" {
+				t.Errorf("%s may be a sample of %s", name, families[base])
+			}
+		}
+	}
+}
+
+func TestMetrics_versionOfTheConfiguration(t *testing.T) {
+	const file = quiet + "[[listeners]]\nname = \"web\"\nlisten = \"127.0.0.1:0\"\n"
+	if n := counter(start(t, Options{Version: func() int { return 7 }}, file), "edge_config_version"); n != 7 {
+		t.Errorf("version %v, want 7", n)
+	}
+	s := start(t, Options{}, file)
+	apply(t, s, file)
+	if n := counter(s, "edge_config_version"); n != 2 {
+		t.Errorf("version %v, want 2", n)
+	}
+}

@@ -68,6 +68,9 @@ type Options struct {
 	// Prepare is called for each generation, with its configuration, and builds what follows it outside the Server.
 	// Unless it fails, commit or undo is called next. None of the three may call the Server. nil: there is nothing.
 	Prepare func(cfg *config.Config) (commit, undo func(), err error)
+	// Version returns the number of the present configuration, for edge_config_version. It must not ask for counters.
+	// Safe for any goroutine. nil: how many were applied, the first one among them.
+	Version func() int
 }
 
 // Owner is a user and a group. A number below 0 stands for that of the process.
@@ -157,6 +160,7 @@ func New(cfg *config.Config, o Options) (*Server, error) {
 	})
 	s.handshakes = make([]handshakes, len(e.Reactors()))
 	s.counters = metrics.New(len(e.Reactors()))
+	s.counters.Version = o.Version
 	s.pages = metrics.NewPages(func() { s.gather(false) }, s.counters.Registry.AppendTo)
 	s.traffic = metrics.NewTraffic(len(e.Reactors()), cfg)
 	s.counters.Registry.Attach(s.traffic)

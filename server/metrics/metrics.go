@@ -188,6 +188,7 @@ func entry[S any](m map[string]*S, name string) *S {
 // Counters are the series of a server under the names that users see.
 type Counters struct {
 	Registry observe.Registry
+	Version  func() int // of the configuration in force; nil: reloads are counted. Immutable once values are read
 
 	reloads      outcomes
 	applied      atomic.Int64 // when the present configuration was applied, Unix ns
@@ -256,8 +257,13 @@ func New(reactors int) *Counters {
 		})
 	c.registerLoops()
 	registerProgram(r)
-	r.Gauge("edge_config_version", "How many configurations were applied, the first one among them.",
-		func() float64 { return float64(1 + c.reloads[true].Load()) })
+	r.Gauge("edge_config_version", "The number of the configuration in force: edge status says it, too.",
+		func() float64 {
+			if c.Version != nil {
+				return float64(c.Version())
+			}
+			return float64(1 + c.reloads[true].Load())
+		})
 	c.certificates = c.outcomes("edge_certificate_changes_total", "Changes of the files of certificates.")
 	c.rotations = r.Counter("edge_tls_ticket_rotations_total", "Changes of the keys of session tickets.")
 	c.reloads = c.outcomes("edge_config_reloads_total", "Reloads of the configuration.")

@@ -241,6 +241,9 @@ func (a *administration) inForce() admin.InForce {
 	return in
 }
 
+// versionNow returns the number of the configuration that holds.
+func (a *administration) versionNow() int { return a.inForce().Version }
+
 // Configuration is for admin.Process.
 func (a *administration) Configuration() (*admin.Configuration, error) {
 	text := a.parts.Load().reloads.config().Written

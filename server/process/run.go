@@ -122,7 +122,7 @@ func run(cfg *config.Config, o Options, told *supervision) (err error) {
 	adm := newAdministration(&o, id, events)
 	adm.waits.Store(before != nil)
 	defer adm.surfaces.Stop()
-	o.Server.Owner, o.Server.Prepare = id.owner(), both(events.prepare, adm.prepare)
+	o.Server.Owner, o.Server.Version, o.Server.Prepare = id.owner(), adm.versionNow, both(events.prepare, adm.prepare)
 	before.inherit(&o.Server, given)
 	s, err := server.New(cfg, o.Server)
 	if err != nil {
