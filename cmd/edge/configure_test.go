@@ -133,8 +133,8 @@ func TestConfigure_process(t *testing.T) {
 	if _, status := owner.send("", "", next); status != 428 {
 		t.Errorf("without a version: %d", status)
 	}
-	if done, status := owner.send("", `"1"`, next); status != 200 || !done.Applied || done.Version != 2 ||
-		!done.Differs {
+	done, status := owner.send("", `"1"`, next)
+	if status != 200 || !done.Applied || done.Version != 2 || !done.Differs {
 		t.Errorf("sent: %d %+v", status, done)
 	}
 	answers(202)
@@ -145,7 +145,6 @@ func TestConfigure_process(t *testing.T) {
 	tell(0, "the files say otherwise", "status")
 	tell(3, "~ route r", "diff")
 	tell(0, "2 *", "rollback", "--list")
-
 	page := filepath.Join(t.TempDir(), "secret.html")
 	putFile(t, page, "secret")
 	refused(t, &stranger, filepath.Dir(e.file), page, text)
