@@ -237,7 +237,7 @@ func TestMetrics_prometheusReadsAndEvaluates(t *testing.T) {
 		return ask("/api/v1/query?query="+url.QueryEscape(query), &answer) && len(answer.Data.Result) > 0
 	}
 	for _, query := range []string{
-		`up == 1`, `edge_requests_total{route="api", code="2xx", method="GET"} == 2`, `edge_info`,
+		`up == 1`, `edge_requests_total{route="api", code="2xx", method="GET"} == 2`, `edge_build_info`,
 		`histogram_quantile(0.5, sum by (le) (edge_request_duration_seconds_bucket))`,
 		`route:edge_requests:rate5m{route="api"} >= 0`, `upstream:edge_backend_up:ratio == 1`,
 	} {

@@ -14,6 +14,7 @@ import (
 	"github.com/edge-proxy/edge/engine"
 	"github.com/edge-proxy/edge/internal/invariant"
 	"github.com/edge-proxy/edge/proxy"
+	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/retry"
 	"github.com/edge-proxy/edge/route/target"
 	"github.com/edge-proxy/edge/tlsconn"
@@ -234,8 +235,11 @@ func (d *Destinations) of(x *proxy.Exchange, call bool) proxy.Destination {
 	}
 	l := d.local[x.Reactor().Index()]
 	if one.is != nil {
-		proxy.LookedUp(x, time.Duration(x.Reactor().Now()-one.since))
-		one = one.is
+		waited := x.Reactor().Now() - one.since
+		proxy.LookedUp(x, time.Duration(waited))
+		if one = one.is; one != d.shed && d.opts.To.Meter != nil {
+			d.opts.To.Meter.Observe(x.Reactor().Index(), meter.DNS, waited)
+		}
 		l.remember(one)
 	}
 	a := one.answer.Load()

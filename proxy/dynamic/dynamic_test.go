@@ -22,6 +22,7 @@ import (
 	"github.com/edge-proxy/edge/internal/testutil"
 	"github.com/edge-proxy/edge/internal/testutil/dnsserver"
 	"github.com/edge-proxy/edge/proxy/dynamic"
+	"github.com/edge-proxy/edge/proxy/meter"
 	"github.com/edge-proxy/edge/proxy/recent"
 )
 
@@ -537,5 +538,43 @@ func TestLookup_isRemembered(t *testing.T) {
 	}
 	if all != 2 || waited < 1 {
 		t.Errorf("of %d requests %d waited", all, waited)
+	}
+}
+
+// The time for which requests wait for a look-up is a phase of their upstream, found or not. Those that know the answer
+// have none.
+func TestLookup_isMetered(t *testing.T) {
+	const takes = 10 * time.Millisecond
+	meters := meter.New(2, meter.ByClass)
+	g := newRig(t, func(_ context.Context, host string) (dns.Answer, error) {
+		if host != "a.test." {
+			return dns.Answer{TTL: time.Hour}, nil
+		}
+		<-time.After(takes)
+		return answer(time.Hour, "127.0.0.1"), nil
+	}, local, func(o *dynamic.Options) { o.To.Meter = meters.Upstream() })
+	port := origin(t, "127.0.0.1:0", "well")
+	for _, to := range []string{"a.test:" + port, "none.test", "a.test:" + port, "a.test:" + port, "a.test:" + port} {
+		g.ask(to)
+	}
+	var h meter.Histogram
+	for _, r := range g.engine.Reactors() {
+		taken := make(chan []meter.Delta, 1)
+		r.Post(&engine.Task{Run: func(r *engine.Reactor) {
+			all, _ := meters.Take(r.Index(), nil, 8)
+			taken <- all
+		}})
+		for _, d := range <-taken {
+			if _, again := d.Retry(); again {
+				continue
+			}
+			if phase, key := d.Phase(); phase == meter.DNS {
+				h.Merge(key, d.N)
+			}
+		}
+	}
+	// Each event loop waits once: the second one for what the first one found.
+	if n := h.Count(); n < 2 || n > 4 || h.Sum() < takes-time.Microsecond {
+		t.Errorf("%d waited, %v in all", n, h.Sum())
 	}
 }

@@ -196,10 +196,11 @@ func (c *Route) take(reactor int, into []Delta) []Delta {
 // Phase is a part of the time of a request that was sent to a backend.
 type Phase uint8
 
-// The phases. Queue, Connect and TLS are those of requests that had to wait, to connect, and to shake hands; FirstByte
-// and Body those of all requests that were answered.
+// The phases. Queue, DNS, Connect and TLS are those of requests that had to wait for a connection or for the addresses
+// of their destination, to connect, and to shake hands; FirstByte and Body those of all requests that were answered.
 const (
 	Queue Phase = iota
+	DNS
 	Connect
 	TLS
 	FirstByte

@@ -36,7 +36,7 @@ var runtimeRows = []struct{ name, from, help string }{
 func registerProgram(r *observe.Registry) {
 	info := []observe.Label{{Name: "version", Value: build.Version()}, {Name: "commit", Value: build.Commit()},
 		{Name: "go", Value: runtime.Version()}}
-	r.Gauge("edge_info", "1; the labels say which program runs.", func() float64 { return 1 }, info...)
+	r.Gauge("edge_build_info", "1; the labels say which program runs.", func() float64 { return 1 }, info...)
 	r.Gauges("go_threads", "Threads of the process.", status("Threads:", 1))
 	for _, v := range runtimeRows {
 		read := runtimeValue(v.from)

@@ -104,7 +104,8 @@ var bounds = func() []string {
 }()
 
 var phaseLabels = [meter.Phases]string{
-	meter.Queue: "queue", meter.Connect: "connect", meter.TLS: "tls", meter.FirstByte: "first_byte", meter.Body: "body",
+	meter.Queue: "queue", meter.DNS: "dns", meter.Connect: "connect", meter.TLS: "tls",
+	meter.FirstByte: "first_byte", meter.Body: "body",
 }
 
 var retryLabels = [meter.Retries]string{
