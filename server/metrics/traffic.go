@@ -19,7 +19,7 @@ const goneFor = time.Hour
 
 const (
 	durationLines = metering.DurationLines
-	upstreamLines = meter.Phases*durationLines + meter.Retries
+	upstreamLines = (meter.Phases-1)*durationLines + meter.Retries // without the phase DNS, which few upstreams have
 )
 
 // statuses are the words of the key "codes".
@@ -80,6 +80,7 @@ type upstreamTotal struct {
 	lines      [meter.Phases]*observe.HistogramLines
 	retries    [meter.Retries]uint64
 	retryLines [meter.Retries][]byte
+	looked     bool      // it has lines for the phase DNS
 	gone       time.Time // as of a routeTotal
 }
 
@@ -311,7 +312,7 @@ func (t *Traffic) Add(reactor int, all []meter.Delta) {
 			continue
 		}
 		if u := t.byUp[d.Of]; u != nil {
-			u.add(d)
+			t.roomFor(u, d).add(d)
 			continue
 		}
 		r := t.byRoute[d.Of]
@@ -325,6 +326,29 @@ func (t *Traffic) Add(reactor int, all []meter.Delta) {
 		}
 		listener, method, column := d.Requests()
 		t.count(r, place{listener, column, method}, d.N)
+	}
+}
+
+// roomFor returns u, or the total of others where d is of the phase DNS and there is no room for that. t.mu is held.
+func (t *Traffic) roomFor(u *upstreamTotal, d *meter.Delta) *upstreamTotal {
+	if _, again := d.Retry(); again {
+		return u
+	}
+	if p, _ := d.Phase(); p != meter.DNS || u.looked {
+		return u
+	}
+	if t.lines+durationLines > t.most {
+		u = t.upstreams[others]
+	}
+	t.look(u)
+	return u
+}
+
+// look gives u lines for the phase DNS. t.mu is held.
+func (t *Traffic) look(u *upstreamTotal) {
+	if !u.looked {
+		u.looked = true
+		t.lines += durationLines
 	}
 }
 
@@ -416,6 +440,10 @@ func (t *Traffic) forget() {
 		}
 		for p := range u.phases {
 			t.upstreams[others].phases[p].Add(&u.phases[p])
+		}
+		if u.looked {
+			t.lines -= durationLines
+			t.look(t.upstreams[others])
 		}
 		for why, n := range u.retries {
 			t.upstreams[others].retries[why] += n

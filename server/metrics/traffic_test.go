@@ -252,3 +252,31 @@ func TestTraffic_keepsWhatIsBuilt(t *testing.T) {
 		}
 	}
 }
+
+// Only an upstream whose requests wait for look-ups has lines for them, while there is room.
+func TestTraffic_lookups(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	section := metering.Section{SeriesMax: 1000, Codes: "class"}
+	tr := clocked(&now, section, "a", "b")
+	a, b := tr.Upstream("a"), tr.Upstream("b")
+	before := tr.lines
+	a.Observe(0, meter.DNS, 1)
+	a.Observe(1, meter.DNS, 1)
+	if gathered(tr); tr.lines != before+durationLines {
+		t.Errorf("%d lines more", tr.lines-before)
+	}
+	tr.most = tr.lines
+	b.Observe(0, meter.DNS, 1)
+	gathered(tr)
+	for _, want := range []string{`upstream="a",phase="dns"} 2`, `upstream="other",phase="dns"} 1`} {
+		if want = "edge_upstream_duration_seconds_count{" + want; len(lines(tr, want)) != 1 {
+			t.Errorf("no line %s", want)
+		}
+	}
+	tr.Use(with(section))
+	now = now.Add(2 * goneFor)
+	want := `edge_upstream_duration_seconds_count{upstream="other",phase="dns"} 3`
+	if got := lines(tr, want); len(got) != 1 || tr.lines != before-2*upstreamLines+durationLines {
+		t.Errorf("%q, %d lines", got, tr.lines)
+	}
+}
