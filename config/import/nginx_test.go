@@ -84,7 +84,9 @@ func TestNginx_whatRefusesStaysClosed(t *testing.T) {
 		"another one before it":    `location / { deny all; } location ^~ /x/ { deny all; } location ~ ^/x/y { PASS }`,
 		"the longer one beside it": `location / { deny all; } location /a/ { location /a/b/c/ { PASS } }
 			location /a/b/ { deny all; }`,
-		"inside only": `location / { internal; return 200; }`,
+		"a file that is not there": `location / { include not-there; PASS }`,
+		"a file of the server":     `include not-there; location / { PASS }`,
+		"inside only":              `location / { internal; return 200; }`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			text := "http { server { listen 8080; " +

@@ -275,6 +275,10 @@ func (p *parser) braces(l *lexer, d *directive, file string, depth int) {
 	}
 }
 
+// harmless matches files that programs and distributions bring along, and whose lines refuse nothing.
+var harmless = plan.Expr(`(^|/)((fastcgi|uwsgi|scgi|proxy)(_params|\.conf)|fastcgi-php\.conf|mime\.types|` +
+	`ssl[-_.a-z]*|options-ssl-nginx\.conf|snakeoil\.conf|koi-(utf|win)|win-utf)$`)
+
 // include returns d, or the directives of the files that it includes.
 func (p *parser) include(d *directive, _ string, depth int) (list []*directive) {
 	if d.name != "include" || len(d.args) != 1 {
@@ -304,6 +308,10 @@ func (p *parser) include(d *directive, _ string, depth int) (list []*directive) 
 			if strings.HasSuffix(file, "mime.types") {
 				p.plan.Note(d.at, d.text(), "types of files: edge serves none")
 				continue
+			}
+			if depth > 0 && !harmless.Regexp().MatchString(file) {
+				why += "; what it may refuse is closed: 403"
+				list = append(list, &directive{name: d.name, args: d.args, at: d.at, used: true, unread: true})
 			}
 			p.plan.Lose(d.at, d.text(), why)
 			continue
