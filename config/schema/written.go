@@ -33,7 +33,7 @@ func (w *writer) table(n *syntax.Node, p *place, hide bool) {
 	w.object(n, func(c *syntax.Node) {
 		switch at := childOf(p, c.Key); {
 		case p == nil:
-			w.value(c, nil, hide || namesSecret(c.Key))
+			w.value(c, nil, hide || NamesSecret(c.Key))
 		case at == nil:
 			w.value(c, nil, true)
 		default:
@@ -182,8 +182,8 @@ func withoutCredentials(s string) string {
 var secretNames = []string{"authorization", "cookie", "token", "secret", "passw", "api-key", "apikey", "api_key",
 	"access-key", "signature", "credential"}
 
-// namesSecret reports whether a name that the user has chosen, as that of a field, is one for credentials.
-func namesSecret(name string) bool {
+// NamesSecret reports whether a name that the user has chosen, as that of a field, is one for credentials.
+func NamesSecret(name string) bool {
 	name = strings.ToLower(name)
 	for _, part := range secretNames {
 		if strings.Contains(name, part) {

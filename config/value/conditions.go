@@ -58,7 +58,7 @@ func conditions(
 			s, ok := d.String(c, "a string, or true")
 			right = ok && right
 			if expr, found := strings.CutPrefix(s, "~"); found {
-				right = expression(d, c, expr) && right
+				right = expression(d, c, expr, schema.NamesSecret(c.Key)) && right
 			}
 			add(c.Name, c.Key, s)
 		}
@@ -95,7 +95,7 @@ func parseClientCert(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, boo
 	right = ReadFields(d, n, fields, "a certificate has %s here, not %s", func(f *syntax.Node) (string, bool) {
 		s, ok := d.String(f, "a string")
 		if expr, found := strings.CutPrefix(s, "~"); found {
-			ok = expression(d, f, expr) && ok
+			ok = expression(d, f, expr, false) && ok
 		}
 		return s, ok
 	}) && right
@@ -123,14 +123,19 @@ func ReadFields(
 	return right
 }
 
-func expression(d *schema.Decoder, n *syntax.Node, expr string) bool {
+// expression reports a regular expression that is wrong. It does not quote one that may hold a secret: those that may
+// only read get the message too.
+func expression(d *schema.Decoder, n *syntax.Node, expr string, secret bool) bool {
 	if len(expr) > exprMax {
 		d.Report.Errorf(n.Value, "", "longer than %d bytes", exprMax)
 		return false
 	}
 	if _, err := regexp.Compile(expr); err != nil {
-		d.Report.Errorf(n.Value, `a character such as ( that stands for itself is written [(]`, "%s",
-			strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		text := strings.TrimPrefix(err.Error(), "error parsing regexp: ")
+		if secret {
+			text, _, _ = strings.Cut(text, ": `")
+		}
+		d.Report.Errorf(n.Value, `a character such as ( that stands for itself is written [(]`, "%s", text)
 		return false
 	}
 	return true
