@@ -150,11 +150,22 @@ func parseListen(d *schema.Decoder, k *schema.Key, n *syntax.Node) (any, bool) {
 
 func parsePath(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {
 	s, ok := d.String(n, "a path")
-	if ok && (!strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?#%{} ") || strings.HasPrefix(s, "/v1/")) {
+	if ok && isOther(s) {
+		d.Report.Errorf(n.Value, `write one such as "/metrics"`, "%s is the path of something else, which the metrics "+
+			"would hide", syntax.Quote(s))
+		return "", false
+	}
+	if ok && (!strings.HasPrefix(s, "/") || strings.ContainsAny(s, "?#%{} ")) {
 		d.Report.Errorf(n.Value, `write one such as "/metrics"`, "%s is not a path for metrics", syntax.Quote(s))
 		return "", false
 	}
 	return s, ok
+}
+
+// isOther reports whether a path is one of the endpoints that are not the metrics.
+func isOther(path string) bool {
+	return path == "/livez" || path == "/readyz" || strings.HasPrefix(path, "/v1/") ||
+		strings.HasPrefix(path, "/debug/")
 }
 
 func parseNames(d *schema.Decoder, _ *schema.Key, n *syntax.Node) (any, bool) {

@@ -24,6 +24,10 @@ func TestSettings_mistakes(t *testing.T) {
 		`client_ca = "a.pem"`:                                       `"client_ca" has no meaning without "cert"`,
 		`names = ["http://a"]`:                                      `"http://a" is not the name of a host`,
 		`metrics = "metrics"`:                                       `"metrics" is not a path`,
+		`metrics = "/readyz"`:                                       `"/readyz" is the path of something else`,
+		`metrics = "/livez"`:                                        `"/livez" is the path of something else`,
+		`metrics = "/v1/status"`:                                    `"/v1/status" is the path of something else`,
+		`metrics = "/debug/pprof/heap"`:                             `"/debug/pprof/heap" is the path of something`,
 		`read = "some"`:                                             `"group" or "all"`,
 		`dashboard = true`:                                          "is not supported by this version",
 	} {
